@@ -1,0 +1,131 @@
+package tusd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config says how a Handler works. The zero value of every field but
+// StoreComposer has a useful meaning.
+type Config struct {
+	// StoreComposer is required, with at least Core.
+	StoreComposer *StoreComposer
+	// BasePath is where the handler is reached from outside: a path, or an
+	// absolute URL if Location is to name another host. "" means "/".
+	// A slash at either end is added if missing.
+	BasePath string
+	// MaxSize is the largest upload in bytes; 0: no limit. It holds for every
+	// way to make or grow an upload and is sent as Tus-Max-Size.
+	MaxSize int64
+	// MaxMetaData is the largest Upload-Metadata in bytes; 0: 16 KiB.
+	MaxMetaData int
+
+	// The extensions that can be switched off even where the store has them.
+	DisableCreation      bool // uploads are made by other means; also ends creation-with-upload
+	DisableTermination   bool
+	DisableConcatenation bool
+	DisableDeferLength   bool
+	DisableDownload      bool
+
+	// CORS is for browsers on other origins; nil: every origin, without
+	// credentials.
+	CORS *CORSConfig
+
+	// NetworkTimeout is how long a request's body, or the client's reading of
+	// an answer, may make no progress at all; 0: 60 s.
+	NetworkTimeout time.Duration
+	// AcquireLockTimeout is how long a request waits for an upload that
+	// another one uses; 0: 20 s.
+	AcquireLockTimeout time.Duration
+	// GracePeriod is how long the server goes on saving what has arrived
+	// after a client has gone; 0: 10 s.
+	GracePeriod time.Duration
+	// ProgressInterval is the time between two post-receive events of one
+	// request; 0: 1 s.
+	ProgressInterval time.Duration
+
+	// Callbacks are asked before something happens.
+	Callbacks Callbacks
+	// Logger gets one line per request and what an operator must know;
+	// nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	defaultMaxMetaData        = 16 << 10
+	defaultNetworkTimeout     = 60 * time.Second
+	defaultAcquireLockTimeout = 20 * time.Second
+	defaultGracePeriod        = 10 * time.Second
+	defaultProgressInterval   = time.Second
+)
+
+// withDefaults returns c with zero values replaced, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	if c.StoreComposer == nil || c.StoreComposer.Core == nil {
+		return c, errors.New("tusd: Config.StoreComposer needs a Core")
+	}
+	if c.MaxSize < 0 || c.MaxMetaData < 0 {
+		return c, errors.New("tusd: Config: a limit is negative")
+	}
+	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval} {
+		if *d < 0 {
+			return c, errors.New("tusd: Config: a duration is negative")
+		}
+	}
+	setDefault(&c.MaxMetaData, defaultMaxMetaData)
+	setDefault(&c.NetworkTimeout, defaultNetworkTimeout)
+	setDefault(&c.AcquireLockTimeout, defaultAcquireLockTimeout)
+	setDefault(&c.GracePeriod, defaultGracePeriod)
+	setDefault(&c.ProgressInterval, defaultProgressInterval)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.CORS == nil {
+		c.CORS = &CORSConfig{}
+	}
+	composer := *c.StoreComposer // the caller's stays as it is
+	if composer.Locker == nil {
+		composer.Locker = &LocalLocker{}
+	}
+	if composer.SideRecords == nil {
+		composer.SideRecords = newMemorySides()
+	}
+	c.StoreComposer = &composer
+	return c, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// parseBasePath splits a configured base into the part before the path
+// ("https://host", or "" if the request's host is to be used) and the path as
+// it appears on the wire, with a slash at both ends.
+func parseBasePath(base string) (origin, path string, err error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return "", "", fmt.Errorf("tusd: Config.BasePath: %w", err)
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		return "", "", errors.New("tusd: Config.BasePath can have neither query nor fragment")
+	}
+	path = "/" + strings.Trim(u.EscapedPath(), "/") + "/"
+	if path == "//" {
+		path = "/"
+	}
+	if u.Scheme == "" && u.Host == "" {
+		return "", path, nil
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return "", "", errors.New("tusd: Config.BasePath is neither a path nor an absolute http or https URL")
+	}
+	return u.Scheme + "://" + u.Host, path, nil
+}

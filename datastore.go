@@ -1,0 +1,271 @@
+package tusd
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+)
+
+// RecordVersion is the value of FileInfo.Version in records written by this
+// package. Records of tusd v2 carry none.
+const RecordVersion = 1
+
+// MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
+type MetaData map[string]string
+
+// State is where an upload stands in its life. It is written only where the
+// data cannot tell: a record without a state means that an upload whose offset
+// equals its length is complete.
+type State string
+
+// The states that a record can carry.
+const (
+	StateUploading State = "uploading" // offset = length is not completion: something must confirm it
+	StateFinishing State = "finishing" // all bytes are there, the server is finishing
+	StateComplete  State = "complete"
+	StateFailed    State = "failed" // refused or impossible; Failure has the answer
+)
+
+// Dialect names the protocol that a request or an upload's creator speaks.
+type Dialect string
+
+// The dialects. Records of tusd v2 carry none, which means DialectTus.
+const (
+	DialectTus  Dialect = "tus"
+	DialectIETF Dialect = "ietf"
+)
+
+// FileInfo is the record of one upload. Its JSON form is that of tusd v2 with
+// further fields that tusd v2 ignores, so that either program can take over
+// the other's unfinished uploads.
+//
+// A FileInfo is a value; its maps and slices belong to whoever received it
+// last: stores hand out copies and keep copies.
+type FileInfo struct {
+	ID             string
+	Size           int64 // bytes; 0 while SizeIsDeferred
+	SizeIsDeferred bool
+	// Offset counts the bytes, from the start and without a gap, that are
+	// stored as durably as the store's level promises to show. It comes from
+	// the data; the number in a stored record is never read.
+	Offset         int64
+	MetaData       MetaData
+	IsPartial      bool
+	IsFinal        bool
+	PartialUploads []string          // ids, in the order of the final's bytes; only if IsFinal
+	Storage        map[string]string // where the store keeps it; only the store interprets it
+
+	Version     int       `json:",omitempty"` // RecordVersion; 0 in records of tusd v2
+	Created     time.Time `json:",omitzero"`
+	Dialect     Dialect   `json:",omitempty"` // of the creation
+	State       State     `json:",omitempty"`
+	RawMetaData string    `json:",omitempty"` // Upload-Metadata byte for byte; empty after a hook changed MetaData
+	RawConcat   string    `json:",omitempty"` // Upload-Concat of a final, byte for byte
+	Finals      []string  `json:",omitempty"` // unfinished finals that wait for this partial
+	Failure     *Failure  `json:",omitempty"` // only if State is StateFailed
+}
+
+// Failure is the answer that every request on a failed upload gets.
+type Failure struct {
+	Code       string
+	StatusCode int
+	Body       string            `json:",omitempty"`
+	Header     map[string]string `json:",omitempty"`
+}
+
+// Complete tells whether the upload is finished: its bytes are all there and
+// whatever had to confirm them has.
+func (i FileInfo) Complete() bool {
+	if i.State != "" {
+		return i.State == StateComplete
+	}
+	return i.Full()
+}
+
+// Full tells whether all bytes of a known length are stored.
+func (i FileInfo) Full() bool {
+	return !i.SizeIsDeferred && i.Offset == i.Size
+}
+
+// Env is what a store learns about its surroundings when it is opened.
+type Env struct {
+	// Locker is the locker that every Lease given to the store comes from.
+	// Never nil.
+	Locker Locker
+}
+
+// DataStore keeps uploads: a record (FileInfo) and bytes each.
+//
+// All methods may be called concurrently. A store may rely on this: no two
+// leases on one id are held at the same time within the Scope of the composed
+// Locker, and everything that changes an upload is called by the holder of
+// its lease. Only GetUpload without a lease, and what may be called on its
+// result, run beside a change.
+//
+// Errors: ErrNotFound, ErrUploadExists, ErrNoSpace, ErrNoLease have meaning.
+// A store translates what it understands at its border, keeping the cause
+// (ErrNotFound.With(err)). Every other error is taken for trouble that
+// passes: the client is told to come back, never to throw its upload away.
+type DataStore interface {
+	// Open creates what is missing and probes what is there, so that the
+	// first upload does not have to find out. NewHandler calls it once,
+	// before any other method, and returns its error. ctx bounds the probing.
+	Open(ctx context.Context, env Env) error
+
+	// NewUpload stores the record of a new, empty upload.
+	//
+	// The caller has checked info.ID (ValidateID) and the length, holds lease
+	// on the id, and has left Offset at 0. After success the upload is found
+	// by GetUpload, also after a crash, as durably as the store's level says,
+	// and info.Storage of the result tells where it is. An id that exists
+	// gives ErrUploadExists and changes nothing: an upload is never emptied.
+	// After any error, a cancelled ctx included, nothing of the new upload is
+	// left that anybody would take for one. A length that the store cannot
+	// take for lack of room gives ErrNoSpace at once.
+	NewUpload(ctx context.Context, lease Lease, info FileInfo) (Upload, error)
+
+	// GetUpload loads an upload.
+	//
+	// With a lease on id the result may be used for everything until the
+	// lease ends. With a nil lease it is for reading: GetInfo, GetReader,
+	// ServeContent; the rest answers ErrNoLease.
+	//
+	// ErrNotFound means that the record or its absence was read without
+	// error. A record that is there but cannot be one (cut, of another id,
+	// contradicted by the data) gives an ErrNotFound that also matches
+	// ErrBroken; Terminate removes it.
+	GetUpload(ctx context.Context, lease Lease, id string) (Upload, error)
+}
+
+// Upload is one upload as loaded by NewUpload or GetUpload, bound to the
+// lease that was given there. It is not safe for concurrent use, but for
+// GetInfo. It needs no closing: what it opened it closes in each call.
+type Upload interface {
+	// GetInfo returns the record as of the last load or change through this
+	// value. Offset may be shown to a client: whatever the store's level
+	// promises to hold for an offset that was shown holds when GetInfo
+	// returns, so this may have to wait for a disk.
+	GetInfo(ctx context.Context) (FileInfo, error)
+
+	// UpdateInfo changes the record. change gets a copy of the current one
+	// and may be called more than once; if it returns an error, that error
+	// is returned and nothing changes. Atomic: after a crash the record is
+	// the old or the new one; as durable as the store's level says for
+	// records. ID, Offset, Size, SizeIsDeferred and Storage are the store's:
+	// changes to them are ignored.
+	UpdateInfo(ctx context.Context, change func(*FileInfo) error) error
+
+	// WriteChunk stores src at offset, which the caller has compared with
+	// the stored offset, and which it has bounded: src never yields more
+	// than the upload may still take. Writing to a complete upload is the
+	// caller's fault and not asked for; an empty src is a valid chunk.
+	//
+	// n counts the bytes stored for good, also when err is not nil: a client
+	// that goes on at offset+n loses nothing and repeats nothing. What
+	// "for good" means is the store's durability level. If src fails, the
+	// store keeps what came before and returns an error that matches src's.
+	// A full store keeps what fits and returns ErrNoSpace. When ctx ends, or
+	// the lease is lost, nothing more is sent, and n may be less than what
+	// a later GetInfo finds.
+	//
+	// src is read from this call only, and not after it returned.
+	WriteChunk(ctx context.Context, offset int64, src io.Reader) (n int64, err error)
+
+	// GetReader opens the stored bytes from the start up to the offset at
+	// the time of the call. The caller closes it.
+	GetReader(ctx context.Context) (io.ReadCloser, error)
+
+	// FinishUpload makes a full upload complete in the store. Idempotent,
+	// also after a crash or an error half-way. Afterwards the bytes can be
+	// read and the record is as durable as the level says for completion.
+	FinishUpload(ctx context.Context) error
+}
+
+// Terminater removes uploads (tus 1.0, Termination).
+type Terminater interface {
+	// Terminate removes the upload id and everything that belongs to it,
+	// whatever its state, broken records included. The caller holds lease.
+	// After success nothing of it comes back, not even after a power cut if
+	// the store's level promises that. ErrNotFound: there was nothing at
+	// all. After another error it can be called again.
+	Terminate(ctx context.Context, lease Lease, id string) error
+}
+
+// Concater joins uploads (tus 1.0, Concatenation).
+type Concater interface {
+	// Concat makes final's bytes those of partials in order; one may appear
+	// more than once. All were returned by this store under leases that the
+	// caller holds, the partials are full, and final's Size is the sum.
+	// Repeatable: what an earlier call that was cut short left in final is
+	// replaced. After success final is full and durable as after WriteChunk.
+	Concat(ctx context.Context, final Upload, partials []Upload) error
+}
+
+// LengthDeferrer keeps uploads whose length is not known at creation
+// (tus 1.0, creation-defer-length).
+type LengthDeferrer interface {
+	// DeclareLength fixes the length (bytes) of an upload with
+	// SizeIsDeferred. The caller has checked that it is neither below the
+	// offset nor above a limit. As atomic and durable as UpdateInfo.
+	DeclareLength(ctx context.Context, upload Upload, length int64) error
+}
+
+// ContentServer serves downloads with ranges and conditional requests.
+type ContentServer interface {
+	// ServeContent answers a GET or HEAD for the bytes of a complete upload
+	// (RFC 9110, sections 13 and 14), with an ETag. The caller has set
+	// Content-Type, Content-Disposition and what else it wants in w's
+	// header. If an error is returned, nothing has been written to w; one
+	// that occurs later ends the response short.
+	ServeContent(ctx context.Context, upload Upload, w http.ResponseWriter, r *http.Request) error
+}
+
+// Lister enumerates uploads, for clean-up and administration.
+type Lister interface {
+	// List returns up to limit ids of uploads, complete or not, in an order
+	// of the store's own in which an upload keeps its place, beginning
+	// behind cursor ("" is the start). Uploads whose record or data changed
+	// after before are left out; the zero time leaves out none. next is the
+	// cursor of the following page, "" after the last. An upload that
+	// exists during a whole listing appears exactly once; ids are only
+	// candidates: they are to be locked and loaded before they are believed.
+	List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error)
+}
+
+// SideKey names a side record. Kind and Name consist of 1 to 100 characters
+// out of a-z, 0-9 and '-'.
+type SideKey struct {
+	Kind, Name string
+}
+
+// SideRecords keeps small named records beside the uploads: what is
+// finishing, which final a repeated POST means, and later an outbox or
+// tombstones. A value is at most 64 KiB and as durable as an upload's record.
+// Every call is atomic and needs no lease; the last of two replacing calls
+// wins. Slices passed in and out belong to the caller.
+type SideRecords interface {
+	// CreateSide stores value if key is free. If not, it answers the value
+	// that is there, created false and no error.
+	CreateSide(ctx context.Context, key SideKey, value []byte) (current []byte, created bool, err error)
+	// PutSide stores value under key, replacing what was there.
+	PutSide(ctx context.Context, key SideKey, value []byte) error
+	// GetSide returns the value of key, or ErrNotFound.
+	GetSide(ctx context.Context, key SideKey) ([]byte, error)
+	// ListSides returns up to limit names of a kind, sorted, that are greater
+	// than cursor; next is "" after the last page.
+	ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
+	// DeleteSide removes key. An absent key is no error.
+	DeleteSide(ctx context.Context, key SideKey) error
+}
+
+// AtomicWriter stores chunks that count as a whole or not at all, which is
+// what a chunk with a checksum needs (tus 1.0, Checksum).
+type AtomicWriter interface {
+	// WriteAtomic is WriteChunk with one difference: if src ends with an
+	// error other than io.EOF, or the process or machine dies before the
+	// call has returned, nothing of the chunk is ever part of the upload
+	// and the offset stays; n is then 0. src answers io.EOF only after it
+	// has verified what it delivered.
+	WriteAtomic(ctx context.Context, upload Upload, offset int64, src io.Reader) (n int64, err error)
+}

@@ -1,0 +1,174 @@
+package tusd
+
+import (
+	"errors"
+	"net/http"
+)
+
+// Error is an answer that a client can get: a stable code, the status for
+// each dialect, a sentence for people, and a cause for the log.
+//
+// Errors are values of the table below; With and Refuse return copies, so the
+// table never changes. errors.Is matches by code, errors.As and Unwrap reach
+// the cause.
+type Error struct {
+	Code    string // stable across releases, e.g. "ERR_MISMATCHED_OFFSET"
+	Status  Statuses
+	Message string // for people, may change; sent to the client
+	// Passing marks trouble that may pass. Clients throw an upload away on
+	// the wrong status, so such an error gets Retry-After and, on HEAD and
+	// GET, the status of that table in place of its own (see statusFor).
+	Passing bool
+	// Response replaces status, body and headers where a callback has set them.
+	Response HTTPResponse
+	Err      error // cause; logged, never sent
+}
+
+// Statuses are the HTTP status codes of an error, one for each dialect.
+type Statuses struct {
+	Tus, IETF int
+}
+
+func both(status int) Statuses { return Statuses{status, status} }
+
+// passingStatus is for trouble that passes: tus clients see status, clients
+// of the IETF draft always 503 (or 507).
+func passingStatus(status int) Statuses { return Statuses{status, http.StatusServiceUnavailable} }
+
+// Error returns code, message and cause, for the log.
+func (e *Error) Error() string {
+	s := e.Code + ": " + e.Message
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is matches by code, so that a copy with a cause still matches its sentinel.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// With returns a copy of e with cause err.
+func (e *Error) With(err error) *Error {
+	c := *e
+	c.Err = err
+	return &c
+}
+
+// Refuse returns a copy of e that answers with what is set in r: a status, a
+// body, headers. Callbacks use it on ErrUploadRejected and
+// ErrTerminationRejected.
+func (e *Error) Refuse(r HTTPResponse) *Error {
+	c := *e
+	c.Response = r
+	return &c
+}
+
+// The one table of errors. The codes of tusd v2 keep their names.
+var (
+	ErrUnsupportedVersion       = &Error{Code: "ERR_UNSUPPORTED_VERSION", Status: both(412), Message: "the request needs Tus-Resumable: 1.0.0"}
+	ErrInvalidUploadLength      = &Error{Code: "ERR_INVALID_UPLOAD_LENGTH", Status: both(400), Message: "Upload-Length is missing, malformed or not possible for this upload"}
+	ErrAmbiguousUploadLength    = &Error{Code: "ERR_AMBIGUOUS_UPLOAD_LENGTH", Status: both(400), Message: "Upload-Length and Upload-Defer-Length exclude each other"}
+	ErrInvalidUploadLengthDefer = &Error{Code: "ERR_INVALID_UPLOAD_LENGTH_DEFER", Status: both(400), Message: "Upload-Defer-Length can only be 1"}
+	ErrInvalidMetaData          = &Error{Code: "ERR_INVALID_METADATA", Status: both(400), Message: "Upload-Metadata is malformed"}
+	ErrMetaDataTooLarge         = &Error{Code: "ERR_METADATA_TOO_LARGE", Status: both(431), Message: "Upload-Metadata is too large"}
+	ErrMaxSizeExceeded          = &Error{Code: "ERR_MAX_SIZE_EXCEEDED", Status: both(413), Message: "the upload is larger than this server allows"}
+	ErrUploadSizeExceeded       = &Error{Code: "ERR_UPLOAD_SIZE_EXCEEDED", Status: both(413), Message: "the body goes beyond the length of the upload"}
+	ErrInvalidContentType       = &Error{Code: "ERR_INVALID_CONTENT_TYPE", Status: both(415), Message: "the content needs another Content-Type"}
+	ErrInvalidOffset            = &Error{Code: "ERR_INVALID_OFFSET", Status: both(400), Message: "Upload-Offset is missing or malformed"}
+	ErrMismatchedOffset         = &Error{Code: "ERR_MISMATCHED_OFFSET", Status: both(409), Message: "Upload-Offset is not the offset of the upload"}
+	ErrInvalidID                = &Error{Code: "ERR_INVALID_UPLOAD_ID", Status: both(404), Message: "this cannot be the name of an upload"}
+	ErrNotFound                 = &Error{Code: "ERR_UPLOAD_NOT_FOUND", Status: both(404), Message: "there is no such upload"}
+	ErrUploadExists             = &Error{Code: "ERR_UPLOAD_EXISTS", Status: both(409), Message: "an upload with this id exists"}
+	ErrUploadFailed             = &Error{Code: "ERR_UPLOAD_FAILED", Status: both(410), Message: "the upload has failed and cannot be continued"}
+	ErrMethodNotAllowed         = &Error{Code: "ERR_METHOD_NOT_ALLOWED", Status: both(405), Message: "the method is not allowed here"}
+	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
+	ErrUploadNotFinished        = &Error{Code: "ERR_UPLOAD_NOT_FINISHED", Status: both(400), Message: "a partial upload is not finished"}
+	ErrInvalidConcat            = &Error{Code: "ERR_INVALID_CONCAT", Status: both(400), Message: "Upload-Concat is malformed or names what cannot be joined"}
+	ErrConcatenationUnsupported = &Error{Code: "ERR_CONCATENATION_UNSUPPORTED", Status: both(400), Message: "this server does not join uploads"}
+	ErrModifyFinal              = &Error{Code: "ERR_MODIFY_FINAL", Status: both(403), Message: "a final upload takes no data"}
+	ErrUploadRejected           = &Error{Code: "ERR_UPLOAD_REJECTED", Status: both(400), Message: "the upload was refused"}
+	ErrTerminationRejected      = &Error{Code: "ERR_UPLOAD_TERMINATION_REJECTED", Status: both(400), Message: "the termination was refused"}
+	ErrAccessDenied             = &Error{Code: "ERR_ACCESS_DENIED", Status: both(403), Message: "access to this upload was refused"}
+	ErrOriginNotAllowed         = &Error{Code: "ERR_ORIGIN_NOT_ALLOWED", Status: both(403), Message: "this origin is not allowed"}
+	ErrIncompleteUpload         = &Error{Code: "ERR_INCOMPLETE_UPLOAD", Status: both(409), Message: "the upload is not complete"}
+	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
+
+	// Trouble that passes.
+	ErrUploadLocked      = &Error{Code: "ERR_UPLOAD_LOCKED", Status: passingStatus(423), Passing: true, Message: "another request is using the upload"}
+	ErrLockTimeout       = &Error{Code: "ERR_LOCK_TIMEOUT", Status: passingStatus(423), Passing: true, Message: "another request did not let go of the upload in time"}
+	ErrLockLost          = &Error{Code: "ERR_LOCK_LOST", Status: passingStatus(423), Passing: true, Message: "the lock on the upload was lost"}
+	ErrUploadInterrupted = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: passingStatus(423), Passing: true, Message: "a newer request has taken over the upload"}
+	ErrUploadFinishing   = &Error{Code: "ERR_UPLOAD_FINISHING", Status: passingStatus(423), Passing: true, Message: "the upload is being finished"}
+	ErrPartialInUse      = &Error{Code: "ERR_PARTIAL_IN_USE", Status: passingStatus(423), Passing: true, Message: "an unfinished final upload needs this partial upload"}
+	ErrFinishFailed      = &Error{Code: "ERR_FINISH_FAILED", Status: passingStatus(503), Passing: true, Message: "finishing the upload did not succeed yet; it will be tried again"}
+	ErrServerShutdown    = &Error{Code: "ERR_SERVER_SHUTDOWN", Status: passingStatus(503), Passing: true, Message: "the server is shutting down"}
+	ErrUnexpectedEOF     = &Error{Code: "ERR_UNEXPECTED_EOF", Status: passingStatus(500), Passing: true, Message: "the request ended before its body did"}
+	ErrReadTimeout       = &Error{Code: "ERR_READ_TIMEOUT", Status: passingStatus(500), Passing: true, Message: "no data arrived in time"}
+	ErrConnectionReset   = &Error{Code: "ERR_CONNECTION_RESET", Status: passingStatus(500), Passing: true, Message: "the connection was reset"}
+	ErrNoSpace           = &Error{Code: "ERR_NO_SPACE", Status: both(507), Passing: true, Message: "there is no room for this data at the moment"}
+	ErrInternal          = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: passingStatus(500), Passing: true, Message: "something went wrong on the server"}
+)
+
+// errorTable lists the above in the order of the documentation.
+var errorTable = []*Error{
+	ErrUnsupportedVersion, ErrInvalidUploadLength, ErrAmbiguousUploadLength, ErrInvalidUploadLengthDefer,
+	ErrInvalidMetaData, ErrMetaDataTooLarge, ErrMaxSizeExceeded, ErrUploadSizeExceeded, ErrInvalidContentType,
+	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed,
+	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrConcatenationUnsupported,
+	ErrModifyFinal, ErrUploadRejected, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
+	ErrIncompleteUpload, ErrBodyTooLarge,
+	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
+	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrConnectionReset, ErrNoSpace, ErrInternal,
+}
+
+// Errors between the handler and stores; a client never sees them as such.
+var (
+	// ErrBroken marks an ErrNotFound whose record is there but cannot be
+	// taken for an upload. Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
+	ErrBroken = errors.New("broken record")
+	// ErrNoLease: a change was asked of an upload that was loaded for reading.
+	ErrNoLease = errors.New("the upload was loaded without a lease")
+)
+
+// retryAfter is the Retry-After of trouble that passes, in seconds. Clients
+// of this protocol have their own, longer back-off; what passes usually does
+// so within moments.
+const retryAfter = "1"
+
+// asError finds the *Error in err. What is none is an internal error: trouble
+// that passes, because nobody can know that it does not.
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return ErrInternal.With(err)
+}
+
+// statusFor is the status of an error answer.
+//
+// Clients throw uploads away on the wrong status: tus-js-client starts again
+// at byte 0 after a HEAD that is neither 2xx nor 423, and gives up after a
+// PATCH with 400, 408 or 429. So trouble that passes is 423 on every HEAD of
+// the tus dialect, and 503 on every GET.
+func statusFor(e *Error, dialect Dialect, method string) int {
+	switch {
+	case e.Response.StatusCode != 0 && !e.Passing:
+		return e.Response.StatusCode
+	case e.Passing && method == http.MethodGet:
+		return http.StatusServiceUnavailable
+	case dialect == DialectIETF && e.Passing && method == http.MethodHead:
+		return http.StatusServiceUnavailable
+	case dialect == DialectIETF:
+		return e.Status.IETF
+	case e.Passing && method == http.MethodHead:
+		return http.StatusLocked
+	}
+	return e.Status.Tus
+}

@@ -1,0 +1,93 @@
+package tusd
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+)
+
+// EventType names a moment in the life of an upload.
+type EventType string
+
+// The events. pre-* are callbacks in Config, which wait for their answer; the
+// others are told through Handler.Subscribe.
+const (
+	EventPreAccess     EventType = "pre-access"
+	EventPreCreate     EventType = "pre-create"
+	EventPreFinish     EventType = "pre-finish"
+	EventPreTerminate  EventType = "pre-terminate"
+	EventPostCreate    EventType = "post-create"
+	EventPostReceive   EventType = "post-receive"
+	EventPostFinish    EventType = "post-finish"
+	EventPostTerminate EventType = "post-terminate"
+)
+
+// Event is one moment in the life of an upload.
+type Event struct {
+	Type EventType
+	// Upload as of the event. In pre-create it has no ID and no Storage yet,
+	// in pre-access only the ID.
+	Upload FileInfo
+	// HTTPRequest is the request that led to it; the zero value if the server
+	// itself did, as when finishing is tried again.
+	HTTPRequest HTTPRequest
+}
+
+// HTTPRequest is what events tell of a request. Header is a copy.
+type HTTPRequest struct {
+	Method     string // the effective one, after X-HTTP-Method-Override
+	URI        string // as the client sent it
+	RemoteAddr string
+	Header     http.Header
+}
+
+// HTTPResponse is what a callback wants changed in an answer: what is zero
+// stays as it is.
+type HTTPResponse struct {
+	StatusCode int
+	Body       string
+	Header     map[string]string
+}
+
+// FileInfoChanges is what a pre-create callback wants changed in an upload.
+type FileInfoChanges struct {
+	ID       string            // "" keeps the server's choice; must satisfy ValidateID
+	MetaData MetaData          // nil keeps the client's, {} clears it
+	Storage  map[string]string // nil keeps the store's choice; the store interprets it
+}
+
+// Callbacks are asked before something happens, and may refuse it by
+// returning an *Error: ErrUploadRejected, ErrTerminationRejected or
+// ErrAccessDenied, with Refuse for another status, body or header. Any other
+// error is trouble that passes: nothing has happened, the client comes back.
+// ctx ends some time after the client has gone (Config.GracePeriod), but for
+// PreFinish, which belongs to no client. They may be called concurrently, for
+// one upload never two at once but PreAccess.
+type Callbacks struct {
+	// PreAccess is asked before every request on an existing upload, before
+	// its lock is taken: HEAD, PATCH, GET, DELETE, and each partial upload
+	// that a final names.
+	PreAccess func(ctx context.Context, event Event) error
+	// PreCreate is asked before an upload is stored.
+	PreCreate func(ctx context.Context, event Event) (HTTPResponse, FileInfoChanges, error)
+	// PreFinish is asked when all bytes of an upload that is not partial are
+	// stored. A refusal makes the upload fail for good, with that answer. It
+	// may be asked again after a crash: an upload finishes once, but who
+	// answered just before the crash is asked a second time.
+	PreFinish func(ctx context.Context, event Event) (HTTPResponse, error)
+	// PreTerminate is asked before an upload is removed by a client.
+	PreTerminate func(ctx context.Context, event Event) (HTTPResponse, error)
+}
+
+// Subscription receives what has happened, in order per upload. A consumer
+// that does not keep up loses events rather than block an upload: Dropped
+// counts them.
+type Subscription struct {
+	// C is closed by Handler.Shutdown.
+	C       <-chan Event
+	c       chan Event
+	dropped atomic.Uint64
+}
+
+// Dropped counts the events that found the queue full.
+func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }

@@ -1,0 +1,3 @@
+module github.com/tus/tusd
+
+go 1.26.0

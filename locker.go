@@ -1,0 +1,275 @@
+package tusd
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Scope tells how far a Locker's exclusion reaches.
+type Scope int
+
+// The scopes, from the narrowest.
+const (
+	ScopeProcess Scope = iota // this process only
+	ScopeMachine              // all processes of this machine (locks of the operating system)
+	ScopeLease                // all holders of leases from one service, which can be lost
+)
+
+func (s Scope) String() string {
+	switch s {
+	case ScopeProcess:
+		return "process"
+	case ScopeMachine:
+		return "machine"
+	case ScopeLease:
+		return "lease"
+	}
+	return "unknown scope"
+}
+
+// LockMode says how Lock treats a lock that is held.
+type LockMode int
+
+// The modes.
+const (
+	LockTake LockMode = iota // ask the holder to let go, then wait; the newest asker goes first
+	LockWait                 // wait without asking, behind all who ask, in order of arrival
+	LockTry                  // do not wait
+)
+
+// Locker gives out exclusive leases on upload ids. Implementations are safe
+// for concurrent use. An id is any string that ValidateID accepts.
+type Locker interface {
+	// Lock waits until ctx ends at the most. It returns
+	//   - ErrUploadLocked: LockTry met a held lock, or a newer LockTake came
+	//     while this LockTake waited;
+	//   - ErrLockTimeout: ctx's deadline passed;
+	//   - ctx's cause: ctx was cancelled for another reason;
+	//   - any other error: the lock service could not be asked. Trouble
+	//     that passes; nothing is locked.
+	// After an error no lock is held. A holder that dies loses its lock by
+	// the doing of the operating system or of a lease's end, never because
+	// a process id looks dead.
+	Lock(ctx context.Context, id string, mode LockMode) (Lease, error)
+
+	// Scope tells how far the exclusion reaches. Constant.
+	Scope() Scope
+}
+
+// Lease is a lock that is held until Unlock, or until it is lost. Safe for
+// concurrent use.
+type Lease interface {
+	// Context has the values of the context that was passed to Lock, but not
+	// its end. It ends when the grant is lost, then its cause matches
+	// ErrLockLost, or when Unlock was called. After it ended because of a
+	// loss, somebody else may hold the lock: nothing more may be written.
+	Context() context.Context
+
+	// Wanted is closed when a newer request asks for the lock. The holder
+	// lets go as soon as what it has is safe; it is not forced to.
+	Wanted() <-chan struct{}
+
+	// Fence numbers the grants of one id: n is greater than in every earlier
+	// grant; before is the n of the grant just before this one, 0 if that is
+	// not known. A state that was read or written under grant m is still
+	// true under this one if before == m. n == 0: this locker has no fences.
+	Fence() (n, before uint64)
+
+	// Unlock gives the lock back. It is bounded in time (also by ctx), and
+	// idempotent: a second call, or one after a loss, does nothing and
+	// returns nil. An error means that others may have to wait for the
+	// lease's end.
+	Unlock(ctx context.Context) error
+}
+
+// LocalLocker locks within one process. It is what a composer without a
+// locker gets; package memorylocker exports it for those who compose by hand.
+// The zero value is ready to use.
+type LocalLocker struct {
+	mu     sync.Mutex
+	locks  map[string]*localLock
+	recent map[string]uint64 // n of the last grant of ids that are free, at most recentFences
+	grants uint64
+}
+
+var _ Locker = (*LocalLocker)(nil)
+
+// recentFences bounds the memory for remembered grants (about 100 bytes each).
+// Who is forgotten gets before = 0, which is always safe.
+const recentFences = 1 << 16
+
+// localLock is one id's lock while somebody holds it.
+type localLock struct {
+	holder *localLease
+	taker  *localWaiter   // the newest LockTake that waits; it has overtaken all earlier ones
+	queue  []*localWaiter // LockWait, in order of arrival
+}
+
+type localWaiter struct {
+	ctx  context.Context
+	turn chan *localLease // capacity 1; nil says: overtaken
+}
+
+// Scope is ScopeProcess.
+func (l *LocalLocker) Scope() Scope { return ScopeProcess }
+
+// Lock implements Locker. Without contention it takes well below a microsecond.
+func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease, error) {
+	if ctx.Err() != nil {
+		return nil, lockWaitError(ctx)
+	}
+	l.mu.Lock()
+	held := l.locks[id]
+	if held == nil {
+		defer l.mu.Unlock()
+		if l.locks == nil {
+			l.locks = make(map[string]*localLock)
+			l.recent = make(map[string]uint64)
+		}
+		lease := l.grant(ctx, id, l.recent[id])
+		l.locks[id] = &localLock{holder: lease}
+		delete(l.recent, id)
+		return lease, nil
+	}
+	if mode == LockTry {
+		l.mu.Unlock()
+		return nil, ErrUploadLocked
+	}
+	w := &localWaiter{ctx: ctx, turn: make(chan *localLease, 1)}
+	held.add(w, mode)
+	l.mu.Unlock()
+	return l.wait(ctx, id, w)
+}
+
+// add queues w and, for LockTake, overtakes an earlier asker and asks the
+// holder.
+func (k *localLock) add(w *localWaiter, mode LockMode) {
+	if mode == LockWait {
+		k.queue = append(k.queue, w)
+		return
+	}
+	if k.taker != nil {
+		k.taker.turn <- nil
+	}
+	k.taker = w
+	k.holder.want()
+}
+
+// wait blocks until it is w's turn, w is overtaken or ctx ends.
+func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Lease, error) {
+	select {
+	case lease := <-w.turn:
+		if lease == nil {
+			return nil, ErrUploadLocked
+		}
+		return lease, nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	held := l.locks[id]
+	if held == nil || !held.remove(w) {
+		l.mu.Unlock()
+		if lease := <-w.turn; lease != nil { // the turn came together with the end
+			return lease, nil
+		}
+		return nil, ErrUploadLocked
+	}
+	l.mu.Unlock()
+	return nil, lockWaitError(ctx)
+}
+
+// remove takes w out of the queues and tells whether it was in one.
+func (k *localLock) remove(w *localWaiter) bool {
+	if k.taker == w {
+		k.taker = nil
+		return true
+	}
+	for i, q := range k.queue {
+		if q == w {
+			k.queue = append(k.queue[:i], k.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// grant makes a lease. The caller holds l.mu.
+func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
+	l.grants++
+	lease := &localLease{locker: l, id: id, n: l.grants, before: before, wanted: make(chan struct{})}
+	lease.ctx, lease.end = context.WithCancel(context.WithoutCancel(ctx))
+	return lease
+}
+
+// release passes the lock on to the next in line, or frees it.
+func (l *LocalLocker) release(lease *localLease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := l.locks[lease.id]
+	next := held.taker
+	held.taker = nil
+	if next == nil && len(held.queue) > 0 {
+		next = held.queue[0]
+		held.queue = held.queue[1:]
+	}
+	if next == nil {
+		delete(l.locks, lease.id)
+		l.remember(lease.id, lease.n)
+		return
+	}
+	held.holder = l.grant(next.ctx, lease.id, lease.n)
+	next.turn <- held.holder
+}
+
+// remember keeps the last grant's number of a free id.
+func (l *LocalLocker) remember(id string, n uint64) {
+	if len(l.recent) >= recentFences {
+		for other := range l.recent { // any one: the map's order is as good as another
+			delete(l.recent, other)
+			break
+		}
+	}
+	l.recent[id] = n
+}
+
+// localLease is a grant of a LocalLocker.
+type localLease struct {
+	locker    *LocalLocker
+	id        string
+	n, before uint64
+	ctx       context.Context
+	end       context.CancelFunc
+	wanted    chan struct{}
+	asked     bool // guarded by locker.mu
+	released  atomic.Bool
+}
+
+// want closes wanted once. The caller holds locker.mu.
+func (s *localLease) want() {
+	if !s.asked {
+		s.asked = true
+		close(s.wanted)
+	}
+}
+
+func (s *localLease) Context() context.Context  { return s.ctx }
+func (s *localLease) Wanted() <-chan struct{}   { return s.wanted }
+func (s *localLease) Fence() (n, before uint64) { return s.n, s.before }
+
+// Unlock never fails and never waits.
+func (s *localLease) Unlock(context.Context) error {
+	if s.released.CompareAndSwap(false, true) {
+		s.end()
+		s.locker.release(s)
+	}
+	return nil
+}
+
+// lockWaitError translates the end of a wait's context.
+func lockWaitError(ctx context.Context) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return ErrLockTimeout.With(context.Cause(ctx))
+	}
+	return context.Cause(ctx)
+}
