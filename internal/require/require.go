@@ -1,0 +1,40 @@
+// Package require decides what happens to a test whose surroundings lack
+// something: a mount permission, a tool, a server, a client.
+//
+// On a developer's machine such a test is skipped and says why. Where it is
+// meant to run, TUSD_TEST_REQUIRE names it and what is missing is a failure:
+//
+//	TUSD_TEST_REQUIRE=mounts,strace go test ./...
+package require
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Env is the environment variable with the comma-separated components that
+// must be there.
+const Env = "TUSD_TEST_REQUIRE"
+
+// Need returns if component is available. Otherwise the test ends here: as a
+// failure if TUSD_TEST_REQUIRE names the component, else as skipped. why says
+// what is missing, in words that help to provide it.
+func Need(t testing.TB, component string, available bool, why string) {
+	t.Helper()
+	switch {
+	case available:
+	case Required(component):
+		t.Fatalf("%s requires %s: %s", Env, component, why)
+	default:
+		t.Skipf("needs %s: %s", component, why)
+	}
+}
+
+// Required tells whether TUSD_TEST_REQUIRE names component.
+func Required(component string) bool {
+	return slices.ContainsFunc(strings.Split(os.Getenv(Env), ","), func(name string) bool {
+		return strings.TrimSpace(name) == component
+	})
+}
