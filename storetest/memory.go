@@ -1,0 +1,212 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// Memory is the reference store: every ability, everything in memory, as
+// simple as the contract allows. It is stricter than the contract asks where
+// that finds faults of callers: a wrong offset, a chunk beyond the length, a
+// change after the lease's end and a malformed side record are errors.
+//
+// Records are kept as JSON, so that what a caller passed in or got back is
+// never shared with the store. Safe for concurrent use.
+type Memory struct {
+	// Synthetic keeps no bytes but only counts them: whatever is written to
+	// an upload must be its Content, and anything else is an error. So
+	// uploads of any length cost nothing. Set before first use.
+	Synthetic bool
+
+	mu      sync.Mutex
+	uploads map[string]*memoryEntry
+	sides   map[tusd.SideKey][]byte
+	created uint64
+}
+
+// memoryEntry is one stored upload, guarded by Memory.mu.
+type memoryEntry struct {
+	record  []byte // JSON
+	data    blob
+	changed time.Time
+	serial  uint64 // of the creation: an id used again is another upload
+}
+
+var _ tusd.DataStore = (*Memory)(nil)
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{uploads: make(map[string]*memoryEntry), sides: make(map[tusd.SideKey][]byte)}
+}
+
+// UseIn makes m the store of composer, with all abilities.
+func (m *Memory) UseIn(composer *tusd.StoreComposer) { composer.UseCore(m) }
+
+// Reopen returns a store with a copy of everything that m holds: what a
+// restarted process would find.
+func (m *Memory) Reopen() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := NewMemory()
+	n.Synthetic, n.created = m.Synthetic, m.created
+	for id, e := range m.uploads {
+		c := *e
+		c.data = join([]blob{e.data})
+		n.uploads[id] = &c
+	}
+	maps.Copy(n.sides, m.sides) // values are replaced, never changed
+	return n
+}
+
+// Fill makes the data of an upload in a Synthetic store its Content up to
+// offset, as if it had been sent. The caller makes sure that nobody else
+// changes the upload.
+func (m *Memory) Fill(id string, offset int64) error {
+	if !m.Synthetic {
+		return errors.New("storetest: Fill needs a synthetic store")
+	}
+	return m.change(id, func(e *memoryEntry) error {
+		e.data = blob{{id: id, length: offset}}
+		return nil
+	})
+}
+
+// Open implements tusd.DataStore. There is nothing to probe.
+func (m *Memory) Open(ctx context.Context, _ tusd.Env) error { return context.Cause(ctx) }
+
+// NewUpload implements tusd.DataStore.
+func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	if err := mayChange(ctx, lease); err != nil {
+		return nil, err
+	}
+	info.Storage = map[string]string{"Type": "memory", "Key": info.ID}
+	record, err := json.Marshal(info)
+	if err != nil {
+		return nil, fmt.Errorf("storetest: encode the record of %s: %w", info.ID, err)
+	}
+	if err := m.insert(info.ID, record); err != nil {
+		return nil, err
+	}
+	return m.GetUpload(ctx, lease, info.ID)
+}
+
+func (m *Memory) insert(id string, record []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.uploads[id] != nil {
+		return tusd.ErrUploadExists
+	}
+	m.created++
+	m.uploads[id] = &memoryEntry{record: record, changed: time.Now(), serial: m.created}
+	return nil
+}
+
+// GetUpload implements tusd.DataStore.
+func (m *Memory) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	u := &memoryUpload{store: m, lease: lease, id: id}
+	if err := u.reload(); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// load reads the record and a snapshot of the data of an upload.
+func (m *Memory) load(id string) (tusd.FileInfo, memoryEntry, error) {
+	var info tusd.FileInfo
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.uploads[id]
+	if e == nil {
+		return info, memoryEntry{}, tusd.ErrNotFound
+	}
+	if err := json.Unmarshal(e.record, &info); err != nil {
+		return info, memoryEntry{}, tusd.ErrNotFound.With(fmt.Errorf("%w: %w", tusd.ErrBroken, err))
+	}
+	info.Offset = e.data.size() // never from the record
+	copied := *e
+	copied.data = e.data.snapshot()
+	return info, copied, nil
+}
+
+// change lets f change a stored upload.
+func (m *Memory) change(id string, f func(*memoryEntry) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.uploads[id]
+	if e == nil {
+		return tusd.ErrNotFound
+	}
+	if err := f(e); err != nil {
+		return err
+	}
+	e.changed = time.Now()
+	return nil
+}
+
+// mayChange tells why a change is refused: no lease, or its end, or ctx's.
+func mayChange(ctx context.Context, lease tusd.Lease) error {
+	if lease == nil {
+		return tusd.ErrNoLease
+	}
+	if err := context.Cause(lease.Context()); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// Terminate implements tusd.Terminater.
+func (m *Memory) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	if err := mayChange(ctx, lease); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.uploads[id] == nil {
+		return tusd.ErrNotFound
+	}
+	delete(m.uploads, id)
+	return nil
+}
+
+// List implements tusd.Lister, in the order of the ids.
+func (m *Memory) List(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var ids []string
+	for id, e := range m.uploads {
+		if before.IsZero() || !e.changed.After(before) {
+			ids = append(ids, id)
+		}
+	}
+	ids, next := page(ids, cursor, limit)
+	return ids, next, nil
+}
+
+// page sorts names and returns up to limit of those behind cursor, and the
+// cursor of the following page.
+func page(names []string, cursor string, limit int) (found []string, next string) {
+	slices.Sort(names)
+	start, there := slices.BinarySearch(names, cursor)
+	if there {
+		start++
+	}
+	found = names[start:]
+	if len(found) <= limit {
+		return found, ""
+	}
+	return found[:limit], found[limit-1]
+}

@@ -1,0 +1,140 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+var (
+	_ tusd.Terminater     = (*Memory)(nil)
+	_ tusd.Concater       = (*Memory)(nil)
+	_ tusd.LengthDeferrer = (*Memory)(nil)
+	_ tusd.ContentServer  = (*Memory)(nil)
+	_ tusd.Lister         = (*Memory)(nil)
+	_ tusd.SideRecords    = (*Memory)(nil)
+	_ tusd.AtomicWriter   = (*Memory)(nil)
+)
+
+// own finds the value that this store made.
+func (m *Memory) own(upload tusd.Upload) (*memoryUpload, error) {
+	u, ok := upload.(*memoryUpload)
+	if !ok || u.store != m {
+		return nil, errors.New("storetest: the upload is of another store")
+	}
+	return u, nil
+}
+
+// Concat implements tusd.Concater.
+func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	f, err := m.own(final)
+	if err != nil {
+		return err
+	}
+	if err := mayChange(ctx, f.lease); err != nil {
+		return err
+	}
+	var parts []blob
+	for _, partial := range partials {
+		p, err := m.own(partial)
+		if err != nil {
+			return err
+		}
+		data, err := p.whole(ctx)
+		if err != nil {
+			return fmt.Errorf("storetest: partial upload %s: %w", p.id, err)
+		}
+		parts = append(parts, data)
+	}
+	return f.replace(join(parts))
+}
+
+// whole returns the data of a full upload.
+func (u *memoryUpload) whole(ctx context.Context) (blob, error) {
+	if err := mayChange(ctx, u.lease); err != nil {
+		return nil, err
+	}
+	info, e, err := u.store.load(u.id)
+	if err == nil && !info.Full() {
+		err = tusd.ErrUploadNotFinished
+	}
+	return e.data, err
+}
+
+// replace makes data the bytes of a final upload.
+func (u *memoryUpload) replace(data blob) error {
+	if data.size() != u.info.Size {
+		return fmt.Errorf("storetest: the partial uploads have %d bytes, the final upload %s has %d", data.size(), u.id, u.info.Size)
+	}
+	err := u.store.change(u.id, func(e *memoryEntry) error {
+		e.data = data
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return u.reload()
+}
+
+// DeclareLength implements tusd.LengthDeferrer.
+func (m *Memory) DeclareLength(ctx context.Context, upload tusd.Upload, length int64) error {
+	u, err := m.own(upload)
+	if err != nil {
+		return err
+	}
+	if err := mayChange(ctx, u.lease); err != nil {
+		return err
+	}
+	info, _, err := m.load(u.id)
+	if err != nil {
+		return err
+	}
+	if !info.SizeIsDeferred || length < info.Offset {
+		return tusd.ErrInvalidUploadLength
+	}
+	info.Size, info.SizeIsDeferred = length, false
+	return u.storeInfo(info, true)
+}
+
+// ServeContent implements tusd.ContentServer.
+func (m *Memory) ServeContent(ctx context.Context, upload tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+	u, err := m.own(upload)
+	if err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	_, e, err := m.load(u.id)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("ETag", fmt.Sprintf(`"%d-%d"`, e.serial, e.data.size()))
+	http.ServeContent(w, r, "", time.Time{}, e.data.reader())
+	return nil
+}
+
+// WriteAtomic implements tusd.AtomicWriter: the chunk is held back until its
+// source has ended well.
+func (m *Memory) WriteAtomic(ctx context.Context, upload tusd.Upload, offset int64, src io.Reader) (int64, error) {
+	u, err := m.own(upload)
+	if err != nil {
+		return 0, err
+	}
+	if err := u.mayWrite(ctx, offset); err != nil {
+		return 0, err
+	}
+	chunk, err := io.ReadAll(src)
+	if err != nil {
+		return 0, err
+	}
+	if err := u.grow(ctx, chunk); err != nil {
+		return 0, err
+	}
+	return int64(len(chunk)), nil
+}

@@ -1,0 +1,102 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/tus/tusd"
+)
+
+// The limits of side records that package tusd documents.
+const (
+	maxSideName  = 100
+	maxSideValue = 64 << 10
+)
+
+// CreateSide implements tusd.SideRecords.
+func (m *Memory) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
+	if err := checkSide(ctx, key, value); err != nil {
+		return nil, false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if there, ok := m.sides[key]; ok {
+		return bytes.Clone(there), false, nil
+	}
+	m.sides[key] = append([]byte{}, value...)
+	return append([]byte{}, value...), true, nil
+}
+
+// PutSide implements tusd.SideRecords.
+func (m *Memory) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+	if err := checkSide(ctx, key, value); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sides[key] = append([]byte{}, value...)
+	return nil
+}
+
+// GetSide implements tusd.SideRecords.
+func (m *Memory) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
+	if err := checkSide(ctx, key, nil); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	value, ok := m.sides[key]
+	if !ok {
+		return nil, tusd.ErrNotFound
+	}
+	return bytes.Clone(value), nil
+}
+
+// ListSides implements tusd.SideRecords.
+func (m *Memory) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var names []string
+	for key := range m.sides {
+		if key.Kind == kind {
+			names = append(names, key.Name)
+		}
+	}
+	names, next := page(names, cursor, limit)
+	return names, next, nil
+}
+
+// DeleteSide implements tusd.SideRecords.
+func (m *Memory) DeleteSide(ctx context.Context, key tusd.SideKey) error {
+	if err := checkSide(ctx, key, nil); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sides, key)
+	return nil
+}
+
+// checkSide holds callers to the limits.
+func checkSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+	if !sideName(key.Kind) || !sideName(key.Name) {
+		return fmt.Errorf("storetest: %q is no key of a side record", key)
+	}
+	if len(value) > maxSideValue {
+		return fmt.Errorf("storetest: side record %q has %d bytes, at most %d fit", key, len(value), maxSideValue)
+	}
+	return context.Cause(ctx)
+}
+
+func sideName(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxSideName
+}
