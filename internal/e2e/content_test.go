@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// mib is one mebibyte.
+const mib = 1 << 20
+
+// writeContent makes a file of size random bytes and returns its name and sum.
+func writeContent(t *testing.T, size int64) (name, sum string) {
+	t.Helper()
+	seed := [32]byte{}
+	copy(seed[:], t.Name())
+	content := make([]byte, size)
+	rand.NewChaCha8(seed).Read(content)
+	name = filepath.Join(t.TempDir(), "content")
+	if err := os.WriteFile(name, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return name, sumOf(t, bytes.NewReader(content))
+}
+
+func sumOf(t *testing.T, content io.Reader) string {
+	t.Helper()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, content); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+// wantContent downloads url and compares the SHA-256 of what comes.
+func wantContent(t *testing.T, url, sum string) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s, want 200", url, response.Status)
+	}
+	if got := sumOf(t, response.Body); got != sum {
+		t.Errorf("GET %s: SHA-256 %s, want %s", url, got, sum)
+	}
+}
+
+// wantPosts checks how often something was created.
+func wantPosts(t *testing.T, r *relay, want int) {
+	t.Helper()
+	if got := len(r.seen("POST")); got != want {
+		t.Errorf("%d POSTs passed, want %d", got, want)
+		for _, e := range r.seen("POST", "HEAD", "PATCH") {
+			t.Logf("%s %s: %d", e.Method, e.Path, e.Status)
+		}
+	}
+}

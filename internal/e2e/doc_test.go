@@ -1,0 +1,14 @@
+// Package e2e runs real clients against the built daemon, and against handlers
+// with faults in their stores and locks: tus-js-client in its newest and an
+// old version, and curl.
+//
+// What it proves beyond the protocol's own tests: contents arrive whole, and
+// no trouble of the server's makes a client throw its upload away. A client
+// that did would start again with a second POST; a relay between both counts
+// them.
+//
+// The clients come from npm. They are installed, if TUSD_TEST_REQUIRE names
+// "node", into $TUSD_TEST_CACHE (by default tusd-test in the user's cache
+// folder). Without that nothing is fetched: what is installed is used, and
+// otherwise the test is skipped.
+package e2e

@@ -1,0 +1,150 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// The versions that upload in these tests, by their names in package.json.
+const (
+	oldClient = "tus-js-client-1" // 1.8.0, of 2019
+	newClient = "tus-js-client-4" // 4.3.1
+)
+
+var bothClients = []string{oldClient, newClient}
+
+//go:embed testdata/js
+var clientFiles embed.FS
+
+// installLimit bounds the installation from npm, clientLimit one upload.
+const (
+	installLimit = 5 * time.Minute
+	clientLimit  = 60 * time.Second
+)
+
+// job is what testdata/js/upload.cjs is told.
+type job struct {
+	Client  string         `json:"client"`
+	File    string         `json:"file"`
+	Stream  bool           `json:"stream,omitempty"`
+	PauseAt int64          `json:"pauseAt,omitempty"`
+	Options map[string]any `json:"options"`
+}
+
+// run uploads as told and returns the upload's URL. The test fails if the
+// client gives up.
+func (j job) run(t *testing.T) (url string) {
+	t.Helper()
+	folder := clientFolder(t)
+	argument, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), clientLimit)
+	defer cancel()
+	client := exec.CommandContext(ctx, "node", "upload.cjs", string(argument))
+	client.Dir = folder
+	var stdout, stderr bytes.Buffer
+	client.Stdout, client.Stderr = &stdout, &stderr
+	if err := client.Run(); err != nil {
+		t.Fatalf("%s gave up: %v %v\n%s", j.Client, err, context.Cause(ctx), stderr.Bytes())
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
+// clientFolder returns the folder with the installed clients and upload.cjs.
+// The test ends here if there are none.
+func clientFolder(t *testing.T) string {
+	t.Helper()
+	for _, tool := range []string{"node", "npm"} {
+		_, err := exec.LookPath(tool)
+		require.Need(t, "node", err == nil, tool+" is not on the PATH")
+	}
+	folder, err := installedFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(folder); err == nil {
+		return folder
+	}
+	require.Need(t, "node", require.Required("node"),
+		"the clients are not installed; TUSD_TEST_REQUIRE=node installs them from npm")
+	if err := installClients(t.Context(), folder); err != nil {
+		t.Fatalf("installing the clients: %v", err)
+	}
+	return folder
+}
+
+// installedFolder names the folder for this very set of files, so that a
+// change of any of them means a new installation.
+func installedFolder() (string, error) {
+	sum := sha256.New()
+	err := fs.WalkDir(clientFiles, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := clientFiles.ReadFile(path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(content), content)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	cache, err := cacheFolder()
+	return filepath.Join(cache, "js-"+hex.EncodeToString(sum.Sum(nil)[:8])), err
+}
+
+func cacheFolder() (string, error) {
+	if cache := os.Getenv("TUSD_TEST_CACHE"); cache != "" {
+		return cache, nil
+	}
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "tusd-test"), err
+}
+
+// installClients makes folder in one step: it is there completely or not at
+// all, also with two test runs at once.
+func installClients(ctx context.Context, folder string) error {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o777); err != nil {
+		return err
+	}
+	unfinished, err := os.MkdirTemp(filepath.Dir(folder), "installing-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(unfinished)
+	files, err := fs.Sub(clientFiles, "testdata/js")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(unfinished, files); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, installLimit)
+	defer cancel()
+	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	npm.Dir = unfinished
+	if output, err := npm.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci: %w\n%s", err, output)
+	}
+	err = os.Rename(unfinished, folder)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another test run was faster
+	}
+	return err
+}

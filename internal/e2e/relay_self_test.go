@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// The tests of this package believe what the relay saw, so the relay itself
+// is tested.
+
+func TestRelayReadsAlong(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Location", "/a")
+		w.WriteHeader(http.StatusCreated)
+	}))
+	defer server.Close()
+	r := startRelay(t, strings.TrimPrefix(server.URL, "http://"))
+	for _, method := range []string{"POST", "HEAD", "POST"} {
+		request, err := http.NewRequest(method, r.url()+"/files/", strings.NewReader("content"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Expect", "100-continue")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	posts := r.seen("POST")
+	if len(posts) != 2 || len(r.seen("HEAD")) != 1 {
+		t.Fatalf("relay saw %+v, want two POSTs and a HEAD", r.seen("POST", "HEAD"))
+	}
+	if want := (exchange{Method: "POST", Path: "/files/", Status: 201, Location: "/a"}); posts[0] != want {
+		t.Errorf("first POST: %+v, want %+v", posts[0], want)
+	}
+}
+
+func TestRelayCuts(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+	}))
+	defer server.Close()
+	r := startRelay(t, strings.TrimPrefix(server.URL, "http://"))
+	r.after(1<<20, r.cut)
+	body := bytes.NewReader(make([]byte, 4<<20))
+	if response, err := http.Post(r.url(), "", body); err == nil {
+		response.Body.Close()
+		t.Fatalf("the request came through with %s, want its connection cut", response.Status)
+	}
+	response, err := http.Post(r.url(), "", strings.NewReader("again"))
+	if err != nil {
+		t.Fatalf("after the cut: %v, want a working connection", err)
+	}
+	response.Body.Close()
+}

@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"testing"
+)
+
+// The clients of these tests lose their server in the middle of an upload,
+// and must go on with that same upload.
+
+// lossSize and lossAt: the file, and how much of it is on its way when the
+// loss comes.
+const (
+	lossSize = 8*mib + 1
+	lossAt   = 3 * mib
+)
+
+func TestClientsPause(t *testing.T) {
+	forEachLoss(t, func(t *testing.T, c lossCase) {
+		d := startDaemon(t, "127.0.0.1:0", t.TempDir())
+		r := startRelay(t, d.address)
+		c.PauseAt = lossAt
+		c.upload(t, r)
+		wantResumed(t, r)
+	})
+}
+
+func TestClientsResumeAfterCut(t *testing.T) {
+	forEachLoss(t, func(t *testing.T, c lossCase) {
+		d := startDaemon(t, "127.0.0.1:0", t.TempDir())
+		r := startRelay(t, d.address)
+		r.after(lossAt, r.cut)
+		r.after(lossAt+2*mib, r.cut)
+		c.upload(t, r)
+		wantResumed(t, r)
+	})
+}
+
+func TestClientsResumeAfterKill(t *testing.T) {
+	forEachLoss(t, func(t *testing.T, c lossCase) {
+		folder := t.TempDir()
+		d := startDaemon(t, "127.0.0.1:0", folder)
+		r := startRelay(t, d.address)
+		r.after(lossAt, func() {
+			d.kill()
+			startDaemon(t, d.address, folder)
+		})
+		c.upload(t, r)
+		wantResumed(t, r)
+	})
+}
+
+func TestClientsResumeAfterShutdown(t *testing.T) {
+	forEachLoss(t, func(t *testing.T, c lossCase) {
+		folder := t.TempDir()
+		d := startDaemon(t, "127.0.0.1:0", folder)
+		r := startRelay(t, d.address)
+		r.after(lossAt, func() {
+			d.stop(t)
+			startDaemon(t, d.address, folder)
+		})
+		c.upload(t, r)
+		wantResumed(t, r)
+	})
+}
+
+// lossCase is an upload that is going to be disturbed.
+type lossCase struct {
+	job
+	posts int // creations that one undisturbed upload takes
+}
+
+// forEachLoss runs test with every way of uploading that can lose something.
+func forEachLoss(t *testing.T, test func(*testing.T, lossCase)) {
+	chunked := map[string]any{"chunkSize": 2 * mib}
+	for name, c := range map[string]lossCase{
+		"plain 1.8":    {job{Client: oldClient}, 1},
+		"plain 4.3":    {job{Client: newClient}, 1},
+		"chunked 1.8":  {job{Client: oldClient, Options: chunked}, 1},
+		"chunked 4.3":  {job{Client: newClient, Options: chunked}, 1},
+		"parallel 4.3": {job{Client: newClient, Options: map[string]any{"parallelUploads": 3}}, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, c)
+		})
+	}
+}
+
+// upload uploads through r, and checks content and creations.
+func (c lossCase) upload(t *testing.T, r *relay) {
+	t.Helper()
+	file, sum := writeContent(t, lossSize)
+	c.File = file
+	wantContent(t, upload(t, r, c.job), sum)
+	wantPosts(t, r, c.posts)
+}
+
+// wantResumed checks that there was something to resume: a HEAD for an offset
+// that is not 0 would not come otherwise.
+func wantResumed(t *testing.T, r *relay) {
+	t.Helper()
+	if len(r.seen("HEAD")) == 0 {
+		t.Error("no client asked for an offset, so none was disturbed")
+	}
+}

@@ -1,0 +1,63 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestClientsUpload is every way to upload without trouble.
+func TestClientsUpload(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		clients []string
+		size    int64
+		stream  bool
+		options map[string]any
+		posts   int
+	}{
+		{name: "plain", clients: bothClients, size: 8 * mib, posts: 1},
+		{name: "empty", clients: bothClients, size: 0, posts: 1},
+		{name: "chunked", clients: bothClients, size: 3*mib + 1, options: map[string]any{"chunkSize": mib}, posts: 1},
+		{name: "deferred length", clients: bothClients, size: 3*mib + 1, stream: true,
+			options: map[string]any{"chunkSize": mib, "uploadLengthDeferred": true}, posts: 1},
+		{name: "data during creation", clients: bothClients, size: 3*mib + 1,
+			options: map[string]any{"uploadDataDuringCreation": true}, posts: 1},
+		{name: "data during creation, chunked", clients: bothClients, size: 3*mib + 1,
+			options: map[string]any{"uploadDataDuringCreation": true, "chunkSize": mib}, posts: 1},
+		{name: "method override", clients: bothClients, size: mib,
+			options: map[string]any{"overridePatchMethod": true, "chunkSize": mib / 2}, posts: 3},
+		{name: "parallel", clients: []string{newClient}, size: 8*mib + 1,
+			options: map[string]any{"parallelUploads": 3}, posts: 4},
+	} {
+		for _, client := range c.clients {
+			t.Run(c.name+"/"+client, func(t *testing.T) {
+				t.Parallel()
+				d := startDaemon(t, "127.0.0.1:0", t.TempDir())
+				r := startRelay(t, d.address)
+				file, sum := writeContent(t, c.size)
+				url := upload(t, r, job{Client: client, File: file, Stream: c.stream, Options: c.options})
+				wantContent(t, url, sum)
+				wantPosts(t, r, c.posts)
+			})
+		}
+	}
+}
+
+// upload runs j through r and returns the URL of the upload, as the client
+// knows it.
+func upload(t *testing.T, r *relay, j job) (url string) {
+	t.Helper()
+	options := map[string]any{
+		"endpoint": r.url() + "/files/",
+		"metadata": map[string]any{"filename": "content ☺.bin"},
+	}
+	for name, value := range j.Options {
+		options[name] = value
+	}
+	j.Options = options
+	url = j.run(t)
+	if !strings.HasPrefix(url, r.url()+"/files/") {
+		t.Fatalf("%s uploaded to %q, want a URL below %s", j.Client, url, r.url())
+	}
+	return url
+}
