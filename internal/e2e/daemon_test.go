@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -48,35 +49,44 @@ type daemon struct {
 	ended   chan struct{}
 }
 
-// startDaemon runs tusd on folder. address is "127.0.0.1:0", or that of an
-// earlier life.
-func startDaemon(t *testing.T, address, folder string) *daemon {
+// startDaemon runs tusd on folder until the test ends.
+func startDaemon(t *testing.T, folder string) *daemon {
 	t.Helper()
-	host, port, err := net.SplitHostPort(address)
+	d, err := launch(t, "127.0.0.1:0", folder)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return d
+}
+
+// launch runs tusd on folder until the test ends. address is host:port, with
+// port 0 or that of an earlier life. Any goroutine may call it.
+func launch(t *testing.T, address, folder string) (*daemon, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
 	}
 	d := &daemon{ended: make(chan struct{})}
 	d.command = exec.Command(tusdBinary, "-host", host, "-port", port, "-upload-dir", folder, "-shutdown-timeout", "2s")
 	d.command.Stderr = t.Output()
 	stdout, err := d.command.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if err := d.command.Start(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	t.Cleanup(d.kill)
 	listening := make(chan string, 1)
 	go d.follow(io.TeeReader(stdout, t.Output()), listening)
 	select {
 	case d.address = <-listening:
+		return d, nil
 	case <-d.ended:
-		t.Fatal("tusd ended without listening")
+		return nil, errors.New("tusd ended without listening")
 	case <-time.After(startLimit):
-		t.Fatal("tusd does not say where it listens")
+		return nil, errors.New("tusd does not say where it listens")
 	}
-	return d
 }
 
 // follow reads the log until the daemon ends.
@@ -99,14 +109,14 @@ func (d *daemon) kill() {
 }
 
 // stop ends the daemon as an operator does.
-func (d *daemon) stop(t *testing.T) {
-	t.Helper()
+func (d *daemon) stop() error {
 	if err := d.command.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	select {
 	case <-d.ended:
+		return nil
 	case <-time.After(startLimit):
-		t.Fatal("tusd does not end on SIGTERM")
+		return errors.New("tusd does not end on SIGTERM")
 	}
 }

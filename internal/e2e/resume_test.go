@@ -1,8 +1,6 @@
 package e2e
 
-import (
-	"testing"
-)
+import "testing"
 
 // The clients of these tests lose their server in the middle of an upload,
 // and must go on with that same upload.
@@ -16,7 +14,7 @@ const (
 
 func TestClientsPause(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
-		d := startDaemon(t, "127.0.0.1:0", t.TempDir())
+		d := startDaemon(t, t.TempDir())
 		r := startRelay(t, d.address)
 		c.PauseAt = lossAt
 		c.upload(t, r)
@@ -26,7 +24,7 @@ func TestClientsPause(t *testing.T) {
 
 func TestClientsResumeAfterCut(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
-		d := startDaemon(t, "127.0.0.1:0", t.TempDir())
+		d := startDaemon(t, t.TempDir())
 		r := startRelay(t, d.address)
 		r.after(lossAt, r.cut)
 		r.after(lossAt+2*mib, r.cut)
@@ -38,11 +36,13 @@ func TestClientsResumeAfterCut(t *testing.T) {
 func TestClientsResumeAfterKill(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		folder := t.TempDir()
-		d := startDaemon(t, "127.0.0.1:0", folder)
+		d := startDaemon(t, folder)
 		r := startRelay(t, d.address)
 		r.after(lossAt, func() {
 			d.kill()
-			startDaemon(t, d.address, folder)
+			if _, err := launch(t, d.address, folder); err != nil {
+				t.Error(err)
+			}
 		})
 		c.upload(t, r)
 		wantResumed(t, r)
@@ -52,11 +52,15 @@ func TestClientsResumeAfterKill(t *testing.T) {
 func TestClientsResumeAfterShutdown(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		folder := t.TempDir()
-		d := startDaemon(t, "127.0.0.1:0", folder)
+		d := startDaemon(t, folder)
 		r := startRelay(t, d.address)
 		r.after(lossAt, func() {
-			d.stop(t)
-			startDaemon(t, d.address, folder)
+			if err := d.stop(); err != nil {
+				t.Error(err)
+			}
+			if _, err := launch(t, d.address, folder); err != nil {
+				t.Error(err)
+			}
 		})
 		c.upload(t, r)
 		wantResumed(t, r)

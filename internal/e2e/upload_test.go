@@ -32,7 +32,7 @@ func TestClientsUpload(t *testing.T) {
 		for _, client := range c.clients {
 			t.Run(c.name+"/"+client, func(t *testing.T) {
 				t.Parallel()
-				d := startDaemon(t, "127.0.0.1:0", t.TempDir())
+				d := startDaemon(t, t.TempDir())
 				r := startRelay(t, d.address)
 				file, sum := writeContent(t, c.size)
 				url := upload(t, r, job{Client: client, File: file, Stream: c.stream, Options: c.options})

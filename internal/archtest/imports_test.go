@@ -1,0 +1,178 @@
+package archtest
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// importRule says what packages may import beside the standard library.
+type importRule struct {
+	packages string // a pattern of path.Match, relative to the module
+	may      []string
+	anything bool
+}
+
+// importTable is searched from the top. A package that no line covers is an
+// error: whoever adds one decides here what it may know.
+var importTable = []importRule{
+	{packages: ".", may: []string{"github.com/bmizerany/pat"}},
+	{packages: "storetest", may: []string{module}},
+	{packages: "lockertest", may: []string{module}},
+	{packages: "*store", may: partMay},
+	{packages: "*locker", may: partMay},
+	{packages: "prometheuscollector", may: partMay},
+	{packages: "hooks", may: partMay},
+	{packages: "hooks/*", may: []string{module, module + "/hooks"}},
+	{packages: "s3store/awsv1", may: []string{module, module + "/s3store"}},
+	{packages: "cmd/tusd", may: []string{module + "/cmd/tusd/cli"}},
+	{packages: "cmd/tusd/cli", anything: true},
+	{packages: "cmd/tusd-bench", anything: true},
+	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
+	{packages: "internal/lease", may: []string{module}},
+	{packages: "internal/*", anything: true}, // for tests; the lines above let no product import them
+}
+
+// partMay is for stores, lockers and what else is composed: not each other.
+var partMay = []string{module, module + "/internal/durable", module + "/internal/lease", "golang.org/x/sys/*"}
+
+// ownDependency is the one outside module of a package, by its import path's
+// beginning.
+var ownDependency = map[string]string{
+	"filelocker":          "github.com/nightlyone/lockfile",
+	"prometheuscollector": "github.com/prometheus/client_golang",
+	"s3store/awsv1":       "github.com/aws/aws-sdk-go",
+}
+
+func TestImportTable(t *testing.T) {
+	mustHold(t, checkImports)
+}
+
+func TestImportTableCanFail(t *testing.T) {
+	for name, file := range map[string]struct{ path, imports string }{
+		"root imports a store":            {"handler.go", module + "/filestore"},
+		"root imports an SDK":             {"handler.go", "github.com/aws/aws-sdk-go/aws"},
+		"suite imports a locker":          {"storetest/suite.go", module + "/memorylocker"},
+		"store imports another":           {"limitedstore/store.go", module + "/filestore"},
+		"store imports a suite":           {"filestore/store.go", module + "/storetest"},
+		"store imports test machinery":    {"filestore/store.go", module + "/internal/faulttest"},
+		"locker imports another's module": {"memorylocker/locker.go", "github.com/nightlyone/lockfile"},
+		"main imports a backend":          {"cmd/tusd/main.go", module + "/filestore"},
+		"a file for another system":       {"filestore/sync_plan9.go", "example.com/plan9"},
+		"a package without a rule":        {"util/util.go", "strings"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mustComplain(t, checkImports, map[string]string{file.path: fmt.Sprintf("package p\nimport %q\n", file.imports)})
+		})
+	}
+}
+
+// checkImports compares the imports of all files but tests, also of files for
+// other systems and with build tags, with importTable.
+func checkImports(tree fs.FS) (complaints []string, err error) {
+	err = walk(tree, func(name string) error {
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.Contains(name, "testdata/") {
+			return nil
+		}
+		imports, err := importsOf(tree, name)
+		if err != nil {
+			return err
+		}
+		complaints = append(complaints, judge(name, imports)...)
+		return nil
+	})
+	return complaints, err
+}
+
+func importsOf(tree fs.FS, name string) (paths []string, err error) {
+	source, err := fs.ReadFile(tree, name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
+	if err != nil {
+		return nil, err
+	}
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, imported)
+	}
+	return paths, nil
+}
+
+// judge says which of a file's imports its package's rule does not allow.
+func judge(name string, imports []string) (complaints []string) {
+	folder := path.Dir(name)
+	i := slices.IndexFunc(importTable, func(r importRule) bool { return matches(r.packages, folder) })
+	if i < 0 {
+		return []string{fmt.Sprintf("%s: no line of importTable covers package %s", name, folder)}
+	}
+	for _, imported := range imports {
+		if !importTable[i].allows(folder, imported) {
+			complaints = append(complaints, fmt.Sprintf("%s must not import %s", name, imported))
+		}
+	}
+	return complaints
+}
+
+func (r importRule) allows(folder, imported string) bool {
+	own := ownDependency[folder]
+	switch {
+	case r.anything, isStandard(imported):
+		return true
+	case own != "" && (imported == own || strings.HasPrefix(imported, own+"/")):
+		return true
+	}
+	return slices.ContainsFunc(r.may, func(pattern string) bool { return matches(pattern, imported) })
+}
+
+// isStandard tells the standard library by what the go command reserves for
+// it: a first element without a dot.
+func isStandard(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return !strings.Contains(first, ".")
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok
+}
+
+// TestEmbeddingCompilesNoSDK looks at what really is compiled, dependencies
+// of dependencies included.
+func TestEmbeddingCompilesNoSDK(t *testing.T) {
+	router := "github.com/bmizerany/pat"
+	wantCompiled(t, module, router)
+	wantCompiled(t, module+"/filestore", router, "golang.org/x/sys/unix", "golang.org/x/sys/windows")
+}
+
+// wantCompiled checks that pkg needs nothing but the standard library, this
+// module, and others.
+func wantCompiled(t *testing.T, pkg string, others ...string) {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", pkg)
+	output, err := list.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", list, err)
+	}
+	compiled := strings.Fields(string(output))
+	if !slices.Contains(compiled, pkg) {
+		t.Fatalf("%s: %q, want at least the package itself", list, compiled)
+	}
+	for _, dependency := range compiled {
+		ours := dependency == module || strings.HasPrefix(dependency, module+"/")
+		if !ours && !slices.Contains(others, dependency) {
+			t.Errorf("%s compiles %s", pkg, dependency)
+		}
+	}
+}
