@@ -82,17 +82,27 @@ func (c *http2Conn) Open(r Request) (Stream, error) {
 	s := &http2Stream{exchange: newExchange(), conn: c, id: c.next, window: c.initialWindow}
 	c.next += 2
 	c.streams[s.id] = s
-	err := c.framer.WriteHeaders(http2.HeadersFrameParam{
-		StreamID:      s.id,
-		BlockFragment: c.headerBlock(r),
-		EndStream:     r.Length == 0,
-		EndHeaders:    true,
-	})
-	if err != nil {
+	if err := c.writeHead(s.id, c.headerBlock(r), r.Length == 0); err != nil {
 		delete(c.streams, s.id)
 		return nil, err
 	}
 	return s, nil
+}
+
+// writeHead sends a header block in as many frames as it takes. The caller
+// holds c.mu.
+func (c *http2Conn) writeHead(id uint32, block []byte, end bool) error {
+	piece := block[:min(len(block), maxFrameSize)]
+	block = block[len(piece):]
+	err := c.framer.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: id, BlockFragment: piece, EndStream: end, EndHeaders: len(block) == 0,
+	})
+	for err == nil && len(block) > 0 {
+		piece = block[:min(len(block), maxFrameSize)]
+		block = block[len(piece):]
+		err = c.framer.WriteContinuation(id, len(block) == 0, piece)
+	}
+	return err
 }
 
 // headerBlock encodes the head of r. The caller holds c.mu and uses the result

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,19 @@ func TestSendsWhatItIsTold(t *testing.T) {
 			if !bytes.Equal(r.Body, body) {
 				t.Errorf("the body came back changed: %d bytes of %d", len(r.Body), len(body))
 			}
+		}
+	})
+}
+
+func TestSendsLongHeads(t *testing.T) {
+	forBoth(t, echo, func(t *testing.T, conn wire.Conn) {
+		long := strings.Repeat("~{", 30_000) // no code of HPACK makes this shorter
+		r, err := wire.Do(conn, wire.Request{Method: "GET", Target: "/", Header: []string{"X-Twice: " + long}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("GET / %q 0", []string{long}); r.Header.Get("Seen") != want {
+			t.Errorf("the server saw another head of %d bytes", len(r.Header.Get("Seen")))
 		}
 	})
 }
