@@ -1,0 +1,98 @@
+package tusd
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+)
+
+var updateDocs = flag.Bool("update", false, "write docs/errors.md anew")
+
+const errorsIntroduction = `# Errors
+
+Every error answer has one of these codes at the start of its body. Codes are
+stable; messages may change. This file is generated from the table in
+errors.go: ` + "`go test -run ErrorsDoc -update .`" + `
+
+Trouble that **passes** has nothing to do with the request: it carries
+Retry-After, and the same request can be sent again. Its status is the one
+below, with these exceptions, since clients throw uploads away on the wrong
+status:
+
+- HEAD of a tus client: always 423
+- HEAD of a client of the IETF draft: always 503
+- GET: always 503
+
+| Code | tus | IETF draft | Passes | Meaning |
+|---|---|---|---|---|
+`
+
+// TestErrorsDoc keeps docs/errors.md equal to the table.
+func TestErrorsDoc(t *testing.T) {
+	const name = "docs/errors.md"
+	want := errorsDocument()
+	if *updateDocs {
+		if err := os.WriteFile(name, want, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")), want) {
+		t.Errorf("%s is not what the table of errors says: run this test with -update", name)
+	}
+}
+
+func errorsDocument() []byte {
+	var document bytes.Buffer
+	document.WriteString(errorsIntroduction)
+	for _, e := range errorTable {
+		passes := ""
+		if e.Passing {
+			passes = "yes"
+		}
+		fmt.Fprintf(&document, "| `%s` | %d | %d | %s | %s |\n", e.Code, e.Status.Tus, e.Status.IETF, passes, e.Message)
+	}
+	return document.Bytes()
+}
+
+// TestErrorTableIsComplete finds errors that were declared and not listed.
+func TestErrorTableIsComplete(t *testing.T) {
+	source, err := os.ReadFile("errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if declared := bytes.Count(source, []byte("= &Error{Code: ")); declared != len(errorTable) {
+		t.Errorf("errors.go declares %d errors, the table has %d", declared, len(errorTable))
+	}
+}
+
+// TestErrorTable holds what the document says of the table in words.
+func TestErrorTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, e := range errorTable {
+		if seen[e.Code] {
+			t.Errorf("%s is in the table twice", e.Code)
+		}
+		seen[e.Code] = true
+		if !e.Passing {
+			continue
+		}
+		for dialect, head := range map[Dialect]int{DialectTus: http.StatusLocked, DialectIETF: http.StatusServiceUnavailable} {
+			if got := statusFor(e, dialect, http.MethodHead); got != head {
+				t.Errorf("%s: HEAD (%s) is %d, want %d", e.Code, dialect, got, head)
+			}
+			if got := statusFor(e, dialect, http.MethodGet); got != http.StatusServiceUnavailable {
+				t.Errorf("%s: GET (%s) is %d, want 503", e.Code, dialect, got)
+			}
+			if got := statusFor(e, dialect, http.MethodPatch); got != http.StatusLocked && got < 500 {
+				t.Errorf("%s: PATCH (%s) is %d, want 423 or 5xx", e.Code, dialect, got)
+			}
+		}
+	}
+}
