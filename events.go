@@ -3,7 +3,9 @@ package tusd
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // EventType names a moment in the life of an upload.
@@ -77,6 +79,82 @@ type Callbacks struct {
 	PreFinish func(ctx context.Context, event Event) (HTTPResponse, error)
 	// PreTerminate is asked before an upload is removed by a client.
 	PreTerminate func(ctx context.Context, event Event) (HTTPResponse, error)
+}
+
+// broadcaster passes events to subscriptions. The zero value has none.
+type broadcaster struct {
+	count  atomic.Int32 // of subscriptions, to be asked without the lock
+	mu     sync.Mutex
+	closed bool
+	subs   []*Subscription
+}
+
+// active tells whether anybody listens.
+func (b *broadcaster) active() bool { return b.count.Load() > 0 }
+
+func (b *broadcaster) subscribe(size int) *Subscription {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := &Subscription{c: make(chan Event, size)}
+	s.C = s.c
+	if b.closed {
+		close(s.c)
+		return s
+	}
+	b.subs = append(b.subs, s)
+	b.count.Add(1)
+	return s
+}
+
+// publish never blocks: a full queue loses the event and counts it.
+func (b *broadcaster) publish(event Event) {
+	if !b.active() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.subs {
+		select {
+		case s.c <- event:
+		default:
+			s.dropped.Add(1)
+		}
+	}
+}
+
+// close ends all subscriptions; what comes later is told to nobody.
+func (b *broadcaster) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.subs {
+		close(s.c)
+	}
+	b.subs, b.closed = nil, true
+	b.count.Store(0)
+}
+
+// publish tells what has happened to an upload. Its lease is held, which
+// keeps the events of one upload in order.
+func (e *engine) publish(c *call, event EventType, info FileInfo) {
+	if e.events.active() {
+		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: c.request()})
+	}
+}
+
+// progress returns what a body calls as it is read, or nil if nobody listens.
+// The offsets it tells count what was received, which may be more than what
+// is stored if the request fails.
+func (e *engine) progress(c *call, info FileInfo) func(n int64) {
+	if !e.events.active() {
+		return nil
+	}
+	start, last := info.Offset, time.Now()
+	return func(n int64) {
+		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {
+			last, info.Offset = now, start+n
+			e.publish(c, EventPostReceive, info)
+		}
+	}
 }
 
 // Subscription receives what has happened, in order per upload. A consumer

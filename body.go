@@ -1,0 +1,156 @@
+package tusd
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// minSlice is how long a request may read its body before a newer one ends
+// it: enough to take what has already arrived, so that many clients fighting
+// for one upload make progress, and short against the 100 ms in which the
+// newer one is to be served.
+const minSlice = 20 * time.Millisecond
+
+// body is the content of a request as an operation hands it to a store: at
+// most as long as allowed, ended from outside by abort, its errors translated.
+// Read is for one goroutine; abort for any.
+type body struct {
+	src       io.Reader
+	length    int64 // Content-Length in bytes; -1: not known before the end
+	deadlines *deadlines
+	progress  func(n int64) // told after each read how many bytes were read in all; may be nil
+
+	started atomic.Int64 // time of the first read, in nanoseconds since 1970; 0 before
+	room    int64        // bytes that may still be handed out
+	over    *Error       // answer to what goes beyond
+	n       int64        // bytes handed out
+	err     error        // sticky
+}
+
+// allow sets how many bytes may be read and the error for a longer body. A
+// length that is known to be too long is refused without reading anything.
+func (b *body) allow(room int64, over *Error) error {
+	if b.length > room {
+		return over
+	}
+	b.room, b.over = room, over
+	return nil
+}
+
+// empty reads a body that is to hold nothing.
+func (b *body) empty() error {
+	var one [1]byte
+	_, err := io.ReadFull(b, one[:])
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// abort makes the running or next Read fail with cause.
+func (b *body) abort(cause error) {
+	var notBefore time.Time
+	if started := b.started.Load(); started != 0 {
+		notBefore = time.Unix(0, started).Add(minSlice)
+	} else {
+		notBefore = time.Now().Add(minSlice)
+	}
+	b.deadlines.abort(cause, notBefore)
+}
+
+// Read implements io.Reader. Its errors are io.EOF or an *Error.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.started.Load() == 0 {
+		b.started.Store(time.Now().UnixNano())
+	}
+	if err := b.deadlines.beforeRead(); err != nil {
+		return 0, b.end(err)
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := b.read(p)
+	b.n += int64(n)
+	b.room -= int64(n)
+	if b.progress != nil && n > 0 {
+		b.progress(b.n)
+	}
+	return n, b.end(err)
+}
+
+// read reads into p, never beyond the allowed room. The last piece of a body
+// of unknown length is handed out only when it is known that nothing follows,
+// so that a body that is too long never completes an upload.
+func (b *body) read(p []byte) (int, error) {
+	if b.room <= 0 {
+		return 0, b.probe()
+	}
+	if int64(len(p)) > b.room {
+		p = p[:b.room]
+	}
+	n, err := b.src.Read(p)
+	if err != nil || int64(n) < b.room || b.length >= 0 {
+		return n, err
+	}
+	err = b.probe()
+	if err == error(b.over) {
+		return 0, err
+	}
+	return n, err
+}
+
+// probe reads one byte where the body should have ended.
+func (b *body) probe() error {
+	var one [1]byte
+	for {
+		n, err := b.src.Read(one[:])
+		if n > 0 {
+			return b.over
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// end keeps and translates the error that ends the body.
+func (b *body) end(err error) error {
+	if err == nil {
+		return nil
+	}
+	if err == io.EOF {
+		b.deadlines.afterRead()
+		b.err = err
+		return err
+	}
+	b.err = b.translate(err)
+	return b.err
+}
+
+// translate gives a reading error its meaning.
+func (b *body) translate(err error) error {
+	var own *Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &own):
+		return err
+	case errors.As(err, &tooLarge):
+		return ErrBodyTooLarge.With(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if cause := b.deadlines.aborted(); cause != nil {
+			return cause
+		}
+		return ErrReadTimeout.With(err)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return ErrConnectionReset.With(err)
+	}
+	return ErrUnexpectedEOF.With(err)
+}

@@ -1,0 +1,378 @@
+package tusd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Final uploads (tus 1.0, Concatenation, with unfinished partial uploads).
+//
+// A final is a record that names its partials and, once it is built, data of
+// its own. Building is one function that may be repeated until it has
+// succeeded, whoever starts it: the POST that makes the final, the request
+// that finishes the last partial, or a HEAD of the final.
+
+const (
+	// buildPatience is how long the POST waits for the final to be built
+	// before it answers and leaves the rest to the background.
+	buildPatience = 10 * time.Second
+	// sameFinalFor is how long a POST with the same partials and metadata
+	// means the same final, so that a repetition after a lost answer does
+	// not join everything a second time.
+	sameFinalFor = 10 * time.Minute
+	// kindConcat is the kind of the side records behind that.
+	kindConcat = "concat"
+)
+
+// concatenation is a request for a final upload, as a dialect has read it.
+type concatenation struct {
+	partials []string // ids in the order of the bytes; one may appear more than once
+	raw      string   // Upload-Concat byte for byte
+	metadata MetaData
+	rawMeta  string // Upload-Metadata byte for byte
+}
+
+// joined is the side record of a final that was asked for.
+type joined struct {
+	ID      string
+	Created time.Time
+}
+
+// concatenate makes a final upload and builds it.
+func (e *engine) concatenate(c *call, req concatenation) (result, error) {
+	for _, id := range distinct(req.partials) {
+		if err := e.authorize(c, id); err != nil {
+			return result{}, err
+		}
+	}
+	key := req.key()
+	if !e.joining.enter(key.Name) {
+		return result{}, ErrUploadLocked
+	}
+	res, err := e.sameFinal(c, key)
+	if err == nil && res.info.ID == "" {
+		res, err = e.newFinal(c, req, key)
+	}
+	e.joining.leave(key.Name)
+	if err != nil {
+		return res, err
+	}
+	built, err := e.awaitFinal(c, res.info.ID)
+	res.merge(built)
+	return res, err
+}
+
+// key names what makes two requests ask for the same final.
+func (req concatenation) key() SideKey {
+	return SideKey{Kind: kindConcat, Name: hashName(strings.Join(req.partials, " ") + "\n" + req.rawMeta)}
+}
+
+// sameFinal finds the final that an equal request made a short time ago.
+func (e *engine) sameFinal(c *call, key SideKey) (result, error) {
+	e.sweepJoined()
+	value, err := e.store.SideRecords.GetSide(c.ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return result{}, nil
+	}
+	if err != nil {
+		return result{}, err
+	}
+	j, fresh := e.readJoined(value)
+	if !fresh {
+		return result{}, nil
+	}
+	_, info, err := e.peek(c.ctx, j.ID)
+	if errors.Is(err, ErrNotFound) || err == nil && info.State == StateFailed {
+		return result{}, nil
+	}
+	return result{info: info}, err
+}
+
+// readJoined decodes a side record and tells whether it still counts.
+func (e *engine) readJoined(value []byte) (j joined, fresh bool) {
+	if json.Unmarshal(value, &j) != nil {
+		return j, false
+	}
+	return j, e.now().Sub(j.Created) < sameFinalFor
+}
+
+// sweepJoined removes, now and then and in the background, the side records
+// that do not count any more.
+func (e *engine) sweepJoined() {
+	last, now := e.swept.Load(), e.now().Unix()
+	if now-last < int64(sameFinalFor/time.Second) || !e.swept.CompareAndSwap(last, now) {
+		return
+	}
+	e.work.start(func() {
+		err := e.eachSide(kindConcat, func(key SideKey, value []byte) error {
+			if _, fresh := e.readJoined(value); fresh {
+				return nil
+			}
+			return e.store.SideRecords.DeleteSide(e.background, key)
+		})
+		if err != nil && e.background.Err() == nil {
+			e.log.Warn("cannot remove old side records", "kind", kindConcat, "err", err)
+		}
+	})
+}
+
+// newFinal stores the record of a final, not its data.
+func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, error) {
+	info := e.newInfo(c, req.metadata, req.rawMeta)
+	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
+	if err := e.measure(c.ctx, &info); err != nil {
+		return result{}, err
+	}
+	h, res, err := e.establish(c, info)
+	if err != nil {
+		return res, err
+	}
+	defer h.release()
+	value, err := json.Marshal(joined{ID: h.id, Created: e.now()})
+	if err == nil {
+		err = e.store.SideRecords.PutSide(h.ctx, key, value)
+	}
+	return res, err
+}
+
+// measure checks the partials of a new final and adds up their lengths.
+func (e *engine) measure(ctx context.Context, info *FileInfo) error {
+	for _, id := range info.PartialUploads {
+		_, partial, err := e.peek(ctx, id)
+		switch {
+		case err != nil:
+			return err
+		case !partial.IsPartial || partial.State == StateFailed:
+			return ErrInvalidConcat
+		case partial.SizeIsDeferred:
+			info.SizeIsDeferred = true
+		case partial.Size > math.MaxInt64-info.Size:
+			return ErrMaxSizeExceeded
+		}
+		info.Size += partial.Size
+	}
+	if e.tooLarge(info.Size) {
+		return ErrMaxSizeExceeded
+	}
+	if info.SizeIsDeferred {
+		info.Size = 0
+	}
+	return nil
+}
+
+// awaitFinal starts the builder and waits for it for a while.
+func (e *engine) awaitFinal(c *call, id string) (result, error) {
+	type built struct {
+		res result
+		err error
+	}
+	outcome := make(chan built, 1)
+	request := e.origin(c)
+	started := e.startBuilding(id, func() {
+		res, err := e.build(id, request)
+		outcome <- built{res, err}
+	})
+	patience := time.NewTimer(buildPatience)
+	defer patience.Stop()
+	var done <-chan struct{}
+	if !started {
+		done = e.building.done(id) // somebody else's; nil if that has just ended
+		if done == nil {
+			return e.builtFinal(c, id)
+		}
+	}
+	select {
+	case b := <-outcome:
+		if b.err != nil || b.res.info.ID != "" {
+			return b.res, b.err
+		}
+		return e.builtFinal(c, id)
+	case <-done:
+		return e.builtFinal(c, id)
+	case <-patience.C:
+	case <-c.ctx.Done():
+	}
+	return result{}, nil
+}
+
+func (e *engine) builtFinal(c *call, id string) (result, error) {
+	_, info, err := e.peek(c.ctx, id)
+	return result{info: info}, err
+}
+
+// startBuilding runs work on a final in the background, unless there is some.
+func (e *engine) startBuilding(id string, work func()) bool {
+	if !e.building.enter(id) {
+		return false
+	}
+	started := e.work.start(func() {
+		defer e.building.leave(id)
+		work()
+	})
+	if !started {
+		e.building.leave(id)
+	}
+	return started
+}
+
+// buildLater builds a final in the background, unless that is going on.
+func (e *engine) buildLater(id string) {
+	e.startBuilding(id, func() {
+		if _, err := e.build(id, HTTPRequest{}); err != nil && e.background.Err() == nil {
+			e.log.Error("building a final upload failed", "id", id, "err", err)
+		}
+	})
+}
+
+// build does for a final what can be done now: join its partials and finish
+// it if all are full, else make sure that they know who waits for them.
+func (e *engine) build(id string, request HTTPRequest) (result, error) {
+	f, err := e.hold(e.background, id, LockWait)
+	if errors.Is(err, ErrNotFound) {
+		return result{}, nil // terminated
+	}
+	if err != nil {
+		return result{}, err
+	}
+	if f.info.State == StateFailed || f.info.Complete() && f.info.Size > 0 {
+		f.release()
+		return result{info: f.info}, nil
+	}
+	full, err := e.allFull(f)
+	switch {
+	case err == nil && !full:
+		err = e.nameFinal(f)
+	case err == nil && !f.info.Full():
+		err = e.join(f)
+	}
+	if err == nil && full {
+		return e.finish(f, request)
+	}
+	defer f.release()
+	if errors.Is(err, ErrNotFound) {
+		err = errors.Join(err, e.failFinal(f, "a partial upload is gone"))
+	}
+	return result{}, err
+}
+
+// allFull tells whether every partial has all its bytes. It takes no locks: a
+// partial that is full stays so.
+func (e *engine) allFull(f *hold) (bool, error) {
+	for _, id := range distinct(f.info.PartialUploads) {
+		_, info, err := e.peek(f.ctx, id)
+		if err != nil || !info.Full() {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// nameFinal writes into the record of each partial that the final waits for
+// it. One lock at a time: uploads go on meanwhile.
+func (e *engine) nameFinal(f *hold) error {
+	for _, id := range distinct(f.info.PartialUploads) {
+		p, err := e.hold(f.ctx, id, LockWait)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(p.info.Finals, f.id) {
+			err = p.upload.UpdateInfo(p.ctx, func(info *FileInfo) error {
+				info.Finals = append(info.Finals, f.id)
+				return nil
+			})
+		}
+		p.release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join copies the partials into the final. Their leases, taken in the order
+// of the ids so that two builders never wait for each other, are kept until
+// it is done and given to nobody who asks.
+func (e *engine) join(f *hold) error {
+	held := make(map[string]*hold, len(f.info.PartialUploads))
+	defer func() {
+		for _, p := range held {
+			p.release()
+		}
+	}()
+	for _, id := range distinct(f.info.PartialUploads) {
+		p, err := e.hold(f.ctx, id, LockWait)
+		if err != nil {
+			return err
+		}
+		held[id] = p
+	}
+	uploads := make([]Upload, len(f.info.PartialUploads))
+	for i, id := range f.info.PartialUploads {
+		uploads[i] = held[id].upload
+	}
+	if err := e.declareFinal(f, held); err != nil {
+		return err
+	}
+	if err := e.store.Concater.Concat(f.ctx, f.upload, uploads); err != nil {
+		return err
+	}
+	if err := f.refresh(); err != nil {
+		return err
+	}
+	return dropFinal(f, held)
+}
+
+// declareFinal fixes the length of a final that was made when the length of a
+// partial was not known.
+func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
+	if !f.info.SizeIsDeferred {
+		return nil
+	}
+	var length int64
+	for _, id := range f.info.PartialUploads {
+		size := held[id].info.Size
+		if size > math.MaxInt64-length || e.tooLarge(length+size) {
+			return errors.Join(ErrMaxSizeExceeded, e.failFinal(f, "the partial uploads are larger together than this server allows"))
+		}
+		length += size
+	}
+	if err := e.store.LengthDeferrer.DeclareLength(f.ctx, f.upload, length); err != nil {
+		return err
+	}
+	return f.refresh()
+}
+
+// dropFinal takes the built final out of the records of its partials.
+func dropFinal(f *hold, held map[string]*hold) error {
+	for _, p := range held {
+		if !slices.Contains(p.info.Finals, f.id) {
+			continue
+		}
+		err := p.upload.UpdateInfo(p.ctx, func(info *FileInfo) error {
+			info.Finals = slices.DeleteFunc(slices.Clone(info.Finals), func(id string) bool { return id == f.id })
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("partial upload %s: %w", p.id, err)
+		}
+	}
+	return nil
+}
+
+// failFinal ends a final that can never be built.
+func (e *engine) failFinal(f *hold, why string) error {
+	e.log.Warn("a final upload has failed", "id", f.id, "why", why)
+	return f.setState(f.ctx, StateFailed, &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"})
+}
+
+// distinct returns the ids once each, in order.
+func distinct(ids []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(ids)))
+}

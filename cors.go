@@ -1,0 +1,65 @@
+package tusd
+
+import (
+	"net/http"
+	"regexp"
+)
+
+// CORSConfig is what browsers on other origins are told. The zero value
+// allows every origin, without credentials.
+type CORSConfig struct {
+	Disable          bool           // no CORS headers at all; Origin is ignored
+	AllowOrigin      *regexp.Regexp // must match somewhere in Origin; nil: every origin
+	AllowCredentials bool
+	AllowMethods     string // added to the built-in list, separated by commas
+	AllowHeaders     string // the same
+	ExposeHeaders    string // the same
+	MaxAge           string // seconds; "": 86400
+}
+
+const (
+	corsMethods = "POST, HEAD, PATCH, OPTIONS, GET, DELETE"
+	corsAllow   = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
+		"Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, " +
+		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version"
+	corsExpose = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
+		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, " +
+		"Upload-Draft-Interop-Version, Retry-After, X-Request-ID"
+	corsMaxAge = "86400"
+)
+
+// apply sets the CORS headers of the answer to a request with that origin and
+// method. They go on errors, too: a script cannot read an answer without them.
+func (c *CORSConfig) apply(h http.Header, origin, method string) error {
+	if c.Disable {
+		return nil
+	}
+	h.Add("Vary", "Origin")
+	if origin == "" {
+		return nil
+	}
+	if c.AllowOrigin != nil && !c.AllowOrigin.MatchString(origin) {
+		return ErrOriginNotAllowed
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	if c.AllowCredentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+	if method != http.MethodOptions {
+		h.Set("Access-Control-Expose-Headers", joinList(corsExpose, c.ExposeHeaders))
+		return nil
+	}
+	h.Set("Access-Control-Allow-Methods", joinList(corsMethods, c.AllowMethods))
+	h.Set("Access-Control-Allow-Headers", joinList(corsAllow, c.AllowHeaders))
+	maxAge := c.MaxAge
+	setDefault(&maxAge, corsMaxAge)
+	h.Set("Access-Control-Max-Age", maxAge)
+	return nil
+}
+
+func joinList(builtIn, more string) string {
+	if more == "" {
+		return builtIn
+	}
+	return builtIn + ", " + more
+}

@@ -1,0 +1,175 @@
+package tusd
+
+import "fmt"
+
+// creation is a request for a new upload, as a dialect has read it.
+type creation struct {
+	length   int64 // bytes; if not deferred
+	deferred bool
+	metadata MetaData
+	raw      string // Upload-Metadata byte for byte
+	partial  bool
+}
+
+// result is what an operation did. It is valid beside an error, too, as far
+// as it went: info.ID is set if the upload exists.
+type result struct {
+	info     FileInfo
+	response HTTPResponse // what callbacks want changed in the answer
+}
+
+// create makes an upload and stores the body, if there is one.
+func (e *engine) create(c *call, req creation) (result, error) {
+	if err := e.checkCreation(c, req); err != nil {
+		return result{}, err
+	}
+	info := e.newInfo(c, req.metadata, req.raw)
+	info.Size, info.SizeIsDeferred, info.IsPartial = req.length, req.deferred, req.partial
+	h, res, err := e.establish(c, info)
+	if err != nil {
+		return res, err
+	}
+	if c.body != nil {
+		err = e.receive(c, h)
+	}
+	res.info = h.info
+	finished, finishErr := e.settle(c, h)
+	res.merge(finished)
+	if err == nil {
+		err = finishErr
+	}
+	return res, err
+}
+
+// checkCreation refuses what can be refused before anything is stored.
+func (e *engine) checkCreation(c *call, req creation) error {
+	if req.deferred {
+		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength {
+			return ErrNotImplemented
+		}
+		if c.body != nil && e.tooLarge(c.body.length) {
+			return ErrMaxSizeExceeded
+		}
+		return nil
+	}
+	if e.tooLarge(req.length) {
+		return ErrMaxSizeExceeded
+	}
+	if c.body != nil && c.body.length > req.length {
+		return ErrUploadSizeExceeded
+	}
+	return nil
+}
+
+func (e *engine) tooLarge(length int64) bool {
+	return e.config.MaxSize > 0 && length > e.config.MaxSize
+}
+
+// newInfo is the record that every kind of new upload starts from.
+func (e *engine) newInfo(c *call, metadata MetaData, raw string) FileInfo {
+	return FileInfo{
+		MetaData:    metadata,
+		RawMetaData: raw,
+		Version:     RecordVersion,
+		Created:     e.now().UTC(),
+		Dialect:     c.dialect,
+	}
+}
+
+// establish asks the pre-create callback, takes the lease on the new id and
+// stores the record. The caller releases the hold.
+func (e *engine) establish(c *call, info FileInfo) (*hold, result, error) {
+	response, err := e.preCreate(c, &info)
+	if err != nil {
+		return nil, result{}, err
+	}
+	h, err := e.storeNew(c, info)
+	if err != nil {
+		return nil, result{}, err
+	}
+	e.metrics.UploadsCreated.Add(1)
+	e.publish(c, EventPostCreate, h.info)
+	return h, result{info: h.info, response: response}, nil
+}
+
+// preCreate lets the callback refuse or change the upload, and gives it an id.
+func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
+	var response HTTPResponse
+	if ask := e.config.Callbacks.PreCreate; ask != nil {
+		var changes FileInfoChanges
+		var err error
+		event := Event{Type: EventPreCreate, Upload: *info, HTTPRequest: c.request()}
+		if response, changes, err = ask(c.ctx, event); err != nil {
+			return response, err
+		}
+		changes.apply(info)
+	}
+	if info.ID == "" {
+		info.ID = newID()
+	} else if err := ValidateID(info.ID); err != nil {
+		return response, ErrInternal.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
+	}
+	if !info.IsPartial && e.config.Callbacks.PreFinish != nil {
+		info.State = StateUploading // the data alone cannot tell that the callback agreed
+	}
+	return response, nil
+}
+
+// apply changes info as the callback wants.
+func (c FileInfoChanges) apply(info *FileInfo) {
+	info.ID = c.ID
+	if c.MetaData != nil {
+		info.MetaData, info.RawMetaData = c.MetaData, ""
+	}
+	if c.Storage != nil {
+		info.Storage = c.Storage
+	}
+}
+
+// storeNew stores the record under a lease. Nobody can know a new id, so the
+// lock is only contended if a callback chose an id that exists.
+func (e *engine) storeNew(c *call, info FileInfo) (*hold, error) {
+	h, err := e.lock(c.ctx, info.ID, LockTry)
+	if err != nil {
+		return nil, err
+	}
+	if h.upload, err = e.store.Core.NewUpload(h.ctx, h.lease, info); err == nil {
+		err = h.refresh()
+	}
+	if err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
+}
+
+// merge adds what a later callback wants changed.
+func (r *result) merge(later result) {
+	if later.info.ID != "" {
+		r.info = later.info
+	}
+	r.response = mergeResponses(r.response, later.response)
+}
+
+// mergeResponses lets the fields that are set in b win.
+func mergeResponses(a, b HTTPResponse) HTTPResponse {
+	setIf(&a.StatusCode, b.StatusCode)
+	setIf(&a.Body, b.Body)
+	if len(b.Header) > 0 {
+		header := make(map[string]string, len(a.Header)+len(b.Header))
+		for _, from := range []map[string]string{a.Header, b.Header} {
+			for name, value := range from {
+				header[name] = value
+			}
+		}
+		a.Header = header
+	}
+	return a
+}
+
+func setIf[T comparable](field *T, value T) {
+	var zero T
+	if value != zero {
+		*field = value
+	}
+}

@@ -1,0 +1,149 @@
+package tusd
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// deadlines owns the read and write deadlines of one request. Nobody else
+// sets them: called too late, SetReadDeadline cuts the next request of an
+// HTTP/1.1 connection, or meets a finished stream of HTTP/2.
+//
+// Deadlines follow progress: a body may take days if it keeps moving.
+// Safe for concurrent use.
+type deadlines struct {
+	control *http.ResponseController
+	idle    time.Duration
+	failed  func(error) // told once per request if the deadlines cannot be set
+
+	mu       sync.Mutex
+	closed   bool
+	broken   bool      // failed was called
+	ended    bool      // nothing more is read
+	readSet  time.Time // when the read deadline was last set
+	writeSet time.Time
+	cause    error // of the abort; sticky
+	abortAt  time.Time
+}
+
+// start arms the write deadline. The read deadline follows with the first
+// read: until then the server may be waiting for something else than the
+// client, and a deadline that passes ends an HTTP/2 stream for good. Without
+// a body there is never one.
+func (d *deadlines) start(body bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = !body
+	now := time.Now()
+	d.setWrite(now, now.Add(2*d.idle))
+}
+
+// beforeRead prolongs the read deadline, or returns the cause of an abort.
+func (d *deadlines) beforeRead() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	switch {
+	case d.cause != nil && !now.Before(d.abortAt):
+		return d.cause
+	case d.cause == nil && now.Sub(d.readSet) > d.idle/8:
+		d.setRead(now, now.Add(d.idle))
+	}
+	return nil
+}
+
+// afterRead is told that a read has ended the body: nothing more is expected
+// from the client, and the server may now take its time.
+func (d *deadlines) afterRead() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.setRead(time.Now(), time.Time{})
+	d.ended = true
+}
+
+// beforeWrite prolongs the write deadline.
+func (d *deadlines) beforeWrite() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); now.Sub(d.writeSet) > d.idle/8 {
+		d.setWrite(now, now.Add(2*d.idle))
+	}
+}
+
+// abort ends the reading of the body with cause, at once or, if that is
+// later, at the time notBefore. The first abort counts; nothing undoes it.
+func (d *deadlines) abort(cause error, notBefore time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.cause != nil {
+		return
+	}
+	now := time.Now()
+	d.cause, d.abortAt = cause, now
+	if notBefore.After(now) {
+		d.abortAt = notBefore
+	}
+	d.setRead(now, d.abortAt)
+}
+
+// aborted returns the cause of an abort, or nil.
+func (d *deadlines) aborted() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cause
+}
+
+// bound gives the body that is read from now on until t in all. It reports
+// whether there is anything to be had: not after an abort.
+func (d *deadlines) bound(t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cause != nil || d.closed || d.ended {
+		return false
+	}
+	d.cause, d.abortAt = ErrReadTimeout, t
+	d.setRead(time.Now(), t)
+	return true
+}
+
+// close ends the ownership, before the handler returns. The write deadline
+// of an HTTP/1.1 connection would outlive the request and is taken off. The
+// read deadline net/http sets anew itself before the next request; until then
+// it looks for the end of a body that was not read to it, which is bounded.
+func (d *deadlines) close(http1 bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); http1 {
+		d.setWrite(now, time.Time{})
+		if d.cause == nil {
+			d.setRead(now, now.Add(drainTime))
+		}
+	}
+	d.closed = true
+}
+
+// setRead sets the read deadline. The caller holds d.mu.
+func (d *deadlines) setRead(now, t time.Time) {
+	if d.closed || d.broken || d.ended {
+		return
+	}
+	d.readSet = now
+	d.check(d.control.SetReadDeadline(t))
+}
+
+// setWrite is setRead for writing.
+func (d *deadlines) setWrite(now, t time.Time) {
+	if d.closed || d.broken {
+		return
+	}
+	d.writeSet = now
+	d.check(d.control.SetWriteDeadline(t))
+}
+
+func (d *deadlines) check(err error) {
+	if err != nil {
+		d.broken = true
+		d.failed(err)
+	}
+}

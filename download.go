@@ -1,0 +1,78 @@
+package tusd
+
+import (
+	"mime"
+	"net/url"
+	"strings"
+)
+
+// download finds a complete upload for reading. It takes no lock: readers do
+// not disturb one another, nor a request that changes the upload.
+func (e *engine) download(c *call, id string) (Upload, FileInfo, error) {
+	if err := e.authorize(c, id); err != nil {
+		return nil, FileInfo{}, err
+	}
+	upload, info, err := e.peek(c.ctx, id)
+	switch {
+	case err != nil:
+		return nil, info, err
+	case info.State == StateFailed:
+		return nil, info, failure(info)
+	case e.finishing.busy(id):
+		return nil, info, ErrUploadFinishing
+	case e.unfinished(info):
+		e.finishLater(id)
+		return nil, info, ErrUploadFinishing
+	case !info.Complete():
+		return nil, info, ErrIncompleteUpload
+	}
+	return upload, info, nil
+}
+
+// inlineTypes are the media types that a browser may show in place. Nothing
+// among them can run a script.
+var inlineTypes = map[string]bool{
+	"text/plain": true,
+
+	"image/png": true, "image/jpeg": true, "image/gif": true, "image/bmp": true, "image/webp": true,
+
+	"audio/wave": true, "audio/wav": true, "audio/x-wav": true, "audio/x-pn-wav": true, "audio/webm": true, "audio/ogg": true,
+
+	"video/mp4": true, "video/webm": true, "video/ogg": true, "application/ogg": true,
+}
+
+// contentHeaders derives Content-Type and Content-Disposition of a download
+// from the metadata filetype and filename, which are the client's and not to
+// be trusted.
+func contentHeaders(metadata MetaData) (contentType, disposition string) {
+	contentType, disposition = "application/octet-stream", "attachment"
+	if media, params, err := mime.ParseMediaType(metadata["filetype"]); err == nil && strings.Contains(media, "/") {
+		if formatted := mime.FormatMediaType(media, params); formatted != "" {
+			contentType = formatted
+		}
+		if inlineTypes[media] {
+			disposition = "inline"
+		}
+	}
+	if name := metadata["filename"]; name != "" {
+		disposition += dispositionName(name)
+	}
+	return contentType, disposition
+}
+
+// dispositionName writes a file name as filename and, if that cannot hold it,
+// filename* (RFC 6266, RFC 8187).
+func dispositionName(name string) string {
+	name = strings.ToValidUTF8(name, "\uFFFD")
+	plain := strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f || strings.ContainsRune(`"\/%`, r) {
+			return '_'
+		}
+		return r
+	}, name)
+	s := `; filename="` + plain + `"`
+	if plain != name {
+		s += "; filename*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
+	}
+	return s
+}

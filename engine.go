@@ -1,0 +1,306 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// engine carries out the operations. It knows no HTTP: dialects translate.
+type engine struct {
+	config  Config // with defaults
+	store   *StoreComposer
+	log     *slog.Logger
+	metrics *Metrics
+	events  broadcaster
+	now     func() time.Time
+
+	background context.Context // ends when the server closes
+	end        context.CancelFunc
+	work       workGroup
+	finishing  flights      // uploads being finished, by id
+	building   flights      // finals being built, by id
+	joining    flights      // finals being asked for, by the name of their request
+	swept      atomic.Int64 // when old side records were last removed, in Unix seconds
+}
+
+func newEngine(config Config) *engine {
+	e := &engine{
+		config:  config,
+		store:   config.StoreComposer,
+		log:     config.Logger,
+		metrics: newMetrics(),
+		now:     time.Now,
+	}
+	e.background, e.end = context.WithCancel(context.Background())
+	return e
+}
+
+// call is what an operation knows of the request it serves.
+type call struct {
+	ctx     context.Context    // ends when the client has gone or the handler returns
+	request func() HTTPRequest // for events; made only if somebody wants it
+	dialect Dialect
+	body    *body // nil: no content
+}
+
+// hold is an upload under its lease.
+type hold struct {
+	id     string
+	lease  Lease
+	upload Upload
+	info   FileInfo
+	// ctx is for store calls: it ends when the lease is lost, or a grace
+	// period after the client has gone.
+	ctx  context.Context
+	stop func()
+}
+
+// authorize asks the pre-access callback, before anything is locked or read.
+func (e *engine) authorize(c *call, id string) error {
+	ask := e.config.Callbacks.PreAccess
+	if ask == nil {
+		return nil
+	}
+	return ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.request()})
+}
+
+// take locks an upload and loads it: authorize, lock, load. The caller
+// releases the result, or hands it to who does.
+func (e *engine) take(c *call, id string) (*hold, error) {
+	if err := e.authorize(c, id); err != nil {
+		return nil, err
+	}
+	if e.finishing.busy(id) {
+		return nil, ErrUploadFinishing
+	}
+	return e.hold(c.ctx, id, LockTake)
+}
+
+// hold locks and loads without asking anybody.
+func (e *engine) hold(ctx context.Context, id string, mode LockMode) (*hold, error) {
+	h, err := e.lock(ctx, id, mode)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.load(e.store.Core); err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
+}
+
+// lock takes the lease on an id without loading anything.
+func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, error) {
+	wait, cancel := context.WithTimeout(ctx, e.config.AcquireLockTimeout)
+	defer cancel()
+	lease, err := e.store.Locker.Lock(wait, id, mode)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return nil, ErrUnexpectedEOF.With(err) // the client did not wait
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &hold{id: id, lease: lease}
+	h.ctx, h.stop = graceful(ctx, lease.Context(), e.config.GracePeriod)
+	return h, nil
+}
+
+// load reads the upload under the lease.
+func (h *hold) load(store DataStore) error {
+	var err error
+	if h.upload, err = store.GetUpload(h.ctx, h.lease, h.id); err != nil {
+		return err
+	}
+	return h.refresh()
+}
+
+// refresh brings info up to date with the upload.
+func (h *hold) refresh() error {
+	info, err := h.upload.GetInfo(h.ctx)
+	if err == nil {
+		h.info = info
+	}
+	return err
+}
+
+// unlockTimeout bounds giving back a lock. Beyond it the lease runs out.
+const unlockTimeout = 10 * time.Second
+
+// release gives the lease back. What it leaves locked for lack of a lock
+// service comes free by itself.
+func (h *hold) release() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), unlockTimeout)
+	defer cancel()
+	h.lease.Unlock(ctx) // bounded; an error means that others wait for the lease's end
+	h.stop()
+}
+
+// graceful returns a context with the values of lease that ends with it, or
+// when grace has passed since request ended. stop frees it.
+func graceful(request, lease context.Context, grace time.Duration) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(lease)
+	detach := context.AfterFunc(request, func() {
+		timer := time.AfterFunc(grace, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() {
+		detach()
+		cancel()
+	}
+}
+
+// peek loads an upload for reading only, beside whoever is writing to it.
+func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
+	upload, err := e.store.Core.GetUpload(ctx, nil, id)
+	if err != nil {
+		return nil, FileInfo{}, err
+	}
+	info, err := upload.GetInfo(ctx)
+	return upload, info, err
+}
+
+// usable returns the error that every request on the upload gets in its
+// state, if there is one, and wakes the finisher for an upload that has all
+// its bytes but was never finished (a crash, another node).
+func (e *engine) usable(info FileInfo) error {
+	switch {
+	case info.State == StateFailed:
+		return failure(info)
+	case e.unfinished(info):
+		e.finishLater(info.ID)
+		return ErrUploadFinishing
+	}
+	return nil
+}
+
+// unfinished tells whether only the server's part is missing. To the IETF
+// draft, offset = length is an ordinary state of an incomplete upload.
+func (e *engine) unfinished(info FileInfo) bool {
+	if info.Complete() || info.State == StateFailed {
+		return false
+	}
+	return info.State == StateFinishing || info.Full() && info.Dialect != DialectIETF
+}
+
+// failure is the answer of a failed upload.
+func failure(info FileInfo) error {
+	if info.Failure == nil {
+		return ErrUploadFailed
+	}
+	f := *ErrUploadFailed
+	if info.Failure.Code != "" {
+		f.Code = info.Failure.Code
+	}
+	f.Response = HTTPResponse{StatusCode: info.Failure.StatusCode, Body: info.Failure.Body, Header: info.Failure.Header}
+	return &f
+}
+
+// close interrupts what is running and waits for the work in the background
+// until ctx ends.
+func (e *engine) close(ctx context.Context) error {
+	e.end()
+	err := e.work.wait(ctx)
+	e.events.close()
+	return err
+}
+
+// workGroup counts work in the background. Unlike sync.WaitGroup it can be
+// waited for with a limit, and refuses new work after that.
+type workGroup struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	idle   chan struct{} // closed when closed and n == 0; made by wait
+}
+
+// start runs f in the background, unless the group is closed.
+func (g *workGroup) start(f func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.n++
+	go func() {
+		defer g.done()
+		f()
+	}()
+	return true
+}
+
+func (g *workGroup) done() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n--
+	if g.n == 0 && g.idle != nil {
+		close(g.idle)
+	}
+}
+
+// wait closes the group and waits for what runs, until ctx ends.
+func (g *workGroup) wait(ctx context.Context) error {
+	g.mu.Lock()
+	if g.idle == nil {
+		g.idle = make(chan struct{})
+		if g.n == 0 {
+			close(g.idle)
+		}
+	}
+	g.closed = true
+	idle := g.idle
+	g.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// flights makes work on one id happen once at a time. The zero value is
+// ready to use.
+type flights struct {
+	mu  sync.Mutex
+	ids map[string]chan struct{} // closed when the work is done
+}
+
+// enter claims id, and tells whether it was free.
+func (f *flights) enter(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, taken := f.ids[id]; taken {
+		return false
+	}
+	if f.ids == nil {
+		f.ids = make(map[string]chan struct{})
+	}
+	f.ids[id] = make(chan struct{})
+	return true
+}
+
+// leave gives id back, which enter had claimed.
+func (f *flights) leave(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.ids[id])
+	delete(f.ids, id)
+}
+
+func (f *flights) busy(id string) bool {
+	return f.done(id) != nil
+}
+
+// done returns a channel that is closed when the work on id ends, or nil if
+// there is none.
+func (f *flights) done(id string) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, taken := f.ids[id]; taken {
+		return c
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// exchange is one request and its answer. It is the http.ResponseWriter that
+// everything behind it writes to.
+type exchange struct {
+	http.ResponseWriter
+	h         *Handler
+	r         *http.Request
+	method    string // the effective one
+	id        string // of the upload; "" is the creation URL
+	requestID string
+	dialect   Dialect
+	marked    bool // the request says which dialect it speaks
+	control   *http.ResponseController
+	deadlines deadlines
+	body      body
+	started   time.Time
+
+	status  int
+	written int64  // bytes of the answer's content
+	code    string // of the error that was answered
+	cause   error
+}
+
+func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
+	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, dialect: DialectTus, started: time.Now()}
+	if override := r.Header.Get("X-HTTP-Method-Override"); override != "" {
+		x.method = strings.ToUpper(override)
+	}
+	x.control = http.NewResponseController(w)
+	x.deadlines.control, x.deadlines.idle, x.deadlines.failed = x.control, h.engine.config.NetworkTimeout, h.warnDeadlines
+	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
+	if r.Body != nil {
+		x.body.src = r.Body
+	}
+	return x
+}
+
+// begin does what comes before the protocol: deadlines, the headers that
+// every answer has, CORS.
+func (x *exchange) begin() error {
+	x.deadlines.start(x.hasContent())
+	x.requestID = requestID(x.r.Header.Get("X-Request-ID"))
+	header := x.Header()
+	header.Set("X-Request-Id", x.requestID)
+	header.Set("X-Content-Type-Options", "nosniff")
+	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
+		// net/http hides a Content-Length that stood beside it: where the
+		// request ends is not beyond doubt, so nothing may follow it.
+		header.Set("Connection", "close")
+	}
+	tusHeaders(header)
+	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method)
+}
+
+// chooseDialect finds out which protocol the request speaks. HEAD, GET and
+// DELETE need not say; what they mean then depends on the upload.
+func (x *exchange) chooseDialect() error {
+	switch versions := x.r.Header["Tus-Resumable"]; {
+	case len(versions) == 1 && versions[0] == tusVersion:
+		x.marked = true
+		return nil
+	case len(versions) > 0:
+		return ErrUnsupportedVersion
+	}
+	if x.method == http.MethodHead || x.method == http.MethodGet || x.method == http.MethodDelete {
+		return nil
+	}
+	return ErrUnsupportedVersion
+}
+
+// hasContent tells whether the request has, or may have, a body.
+func (x *exchange) hasContent() bool {
+	return x.r.ContentLength != 0 && x.r.Body != nil && x.r.Body != http.NoBody
+}
+
+// call is what operations get to know of the request.
+func (x *exchange) call() *call {
+	return &call{ctx: x.r.Context(), request: x.event, dialect: x.dialect}
+}
+
+// event is what events tell of the request.
+func (x *exchange) event() HTTPRequest {
+	header := x.r.Header.Clone()
+	header.Set("Host", x.r.Host)
+	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.r.RemoteAddr, Header: header}
+}
+
+// location is the absolute URL of an upload.
+func (x *exchange) location(id string) string {
+	return x.origin() + x.h.basePath + escapeID(id)
+}
+
+// origin is the scheme and host under which the client reaches the server.
+func (x *exchange) origin() string {
+	switch {
+	case x.h.origin != "":
+		return x.h.origin
+	case x.r.TLS != nil:
+		return "https://" + x.r.Host
+	}
+	return "http://" + x.r.Host
+}
+
+// respond writes an answer without an error: the status and the headers that
+// are set, or what a callback wants in place of them.
+func (x *exchange) respond(status int, change HTTPResponse) {
+	setIf(&status, change.StatusCode)
+	for name, value := range change.Header {
+		x.Header().Set(name, value)
+	}
+	if status != http.StatusNoContent {
+		x.Header().Set("Content-Length", strconv.Itoa(len(change.Body)))
+	}
+	x.WriteHeader(status)
+	if change.Body != "" && x.method != http.MethodHead {
+		io.WriteString(x, change.Body) // a client that does not read it has gone
+	}
+}
+
+// fail answers an error. It is the only place that does, and the one that
+// logs and counts it.
+func (x *exchange) fail(err error) {
+	e := asError(err)
+	x.code, x.cause = e.Code, err
+	if x.status != 0 {
+		return // too late for an answer; net/http ends the connection
+	}
+	status := statusFor(e, x.dialect, x.method)
+	x.h.engine.metrics.failed(e.Code, status)
+	header := x.Header()
+	if e.Passing {
+		header.Set("Retry-After", retryAfter)
+	}
+	switch status {
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", x.allowed())
+	case http.StatusPreconditionFailed:
+		header.Set("Tus-Version", tusVersion)
+	}
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	response := HTTPResponse{StatusCode: status, Body: e.Code + ": " + e.Message + "\n"}
+	if !e.Passing {
+		response = mergeResponses(response, e.Response)
+		response.StatusCode = status
+	}
+	if x.method == http.MethodHead {
+		header.Del("Content-Type")
+		response.Body = ""
+	}
+	x.refuse(response)
+}
+
+// allowed lists the methods of the requested URL.
+func (x *exchange) allowed() string {
+	if x.id == "" {
+		return x.h.creationVerb
+	}
+	return x.h.uploadVerbs
+}
+
+// The rest of a refused body is read so far, so that the client comes to read
+// the answer instead of a reset connection.
+const (
+	drainBytes = 1 << 20
+	drainTime  = 2 * time.Second
+)
+
+// refuse writes an error's answer at once and then reads what is left of the
+// body, within limits. A client that waits for 100 (Continue) is sent none.
+func (x *exchange) refuse(response HTTPResponse) {
+	waiting := x.r.Header.Get("Expect") != "" && x.body.started.Load() == 0
+	if !x.hasContent() || x.body.err != nil || waiting || x.r.ProtoMajor != 1 {
+		x.respond(response.StatusCode, response)
+		return
+	}
+	if x.control.EnableFullDuplex() != nil {
+		x.respond(response.StatusCode, response) // net/http drains, a little and first
+		return
+	}
+	x.respond(response.StatusCode, response)
+	if x.control.Flush() == nil && x.deadlines.bound(time.Now().Add(drainTime)) {
+		io.CopyN(io.Discard, x.r.Body, drainBytes)
+	}
+}
+
+// end closes the exchange: the answer is on its way, nobody may set a
+// deadline any more, and the log has its line.
+func (x *exchange) end() {
+	http1 := x.r.ProtoMajor == 1
+	if http1 && x.status != 0 {
+		x.control.Flush() // under the write deadline, which goes away now
+	}
+	x.deadlines.close(http1)
+	x.log()
+}
+
+// log writes the line of the request.
+func (x *exchange) log() {
+	level := slog.LevelInfo
+	if x.cause != nil {
+		level = logFor(asError(x.cause))
+		if x.r.Context().Err() != nil && errors.Is(x.cause, context.Canceled) {
+			level = slog.LevelInfo // a client that went away is no error of ours
+		}
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	if !x.h.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
+	attrs = append(attrs,
+		slog.String("method", x.method),
+		slog.String("path", x.r.RequestURI),
+		slog.Int("status", x.status),
+		slog.Int64("received", x.body.n),
+		slog.Int64("sent", x.written),
+		slog.Duration("dur", time.Since(x.started)),
+		slog.String("request_id", x.requestID),
+	)
+	if x.cause != nil {
+		attrs = append(attrs, slog.String("code", x.code), slog.String("err", x.cause.Error()))
+	}
+	x.h.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// Unwrap lets http.ResponseController reach the server's own writer.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// WriteHeader remembers the status.
+func (x *exchange) WriteHeader(status int) {
+	if status >= 200 && x.status == 0 {
+		x.status = status
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// Write prolongs the write deadline: a slow reader is served as long as it
+// reads.
+func (x *exchange) Write(p []byte) (int, error) {
+	x.deadlines.beforeWrite()
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	n, err := x.ResponseWriter.Write(p)
+	x.written += int64(n)
+	return n, err
+}
+
+// sendPiece is how much of a file is sent under one write deadline: a client
+// that reads 256 KiB in twice the network timeout is not cut.
+const sendPiece = 256 << 10
+
+// ReadFrom keeps the server's way of sending files without copying them, in
+// pieces so that deadlines follow progress.
+func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
+	to, ok := x.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{x}, src)
+	}
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one only
+	if !ok {
+		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
+	}
+	var total int64
+	for limited.N > 0 {
+		x.deadlines.beforeWrite()
+		piece := io.LimitedReader{R: limited.R, N: min(limited.N, sendPiece)}
+		n, err := to.ReadFrom(&piece)
+		limited.N -= n
+		total += n
+		x.written += n
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// requestID returns the client's id of the request if it is harmless, or a
+// new one.
+func requestID(given string) string {
+	const longest = 36
+	if given != "" && len(given) <= longest && !slices.ContainsFunc([]byte(given), func(c byte) bool { return !requestIDByte(c) }) {
+		return given
+	}
+	return strconv.FormatUint(rand.Uint64()|1<<63, 16)
+}
+
+func requestIDByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+}

@@ -1,0 +1,252 @@
+package tusd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+)
+
+// The finisher turns an upload that has all its bytes into a complete one:
+// the store finishes it, the pre-finish callback agrees, the record says so,
+// the event is told. That happens once for each upload, whoever asks for it
+// and however often, and goes on when the client has gone. What fails is
+// tried again by the server, until then requests get ErrUploadFinishing.
+
+// kindFinishing is the kind of the side records that name uploads which are
+// being finished, so that a restart goes on with them.
+const kindFinishing = "finishing"
+
+// The waits between two attempts to finish, doubling.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// finish finishes the upload in h and releases h. It belongs to request, but
+// does not end with it.
+func (e *engine) finish(h *hold, request HTTPRequest) (result, error) {
+	if !e.finishing.enter(h.id) {
+		h.release()
+		return result{}, ErrUploadFinishing
+	}
+	res, err := e.attempt(h, request)
+	h.release()
+	if err == nil || isRefusal(err) {
+		e.finishing.leave(h.id)
+		return res, err
+	}
+	e.retryFinish(h.id, request, firstRetry)
+	return res, ErrFinishFailed.With(err)
+}
+
+// origin is the request behind a call for an event that may outlive it, if
+// anybody is going to see that.
+func (e *engine) origin(c *call) HTTPRequest {
+	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
+		return HTTPRequest{}
+	}
+	return c.request()
+}
+
+// finishLater finishes an upload in the background, unless that is going on.
+func (e *engine) finishLater(id string) {
+	if e.finishing.enter(id) {
+		e.retryFinish(id, HTTPRequest{}, 0)
+	}
+}
+
+// retryFinish goes on in the background. The caller has entered id.
+func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration) {
+	started := e.work.start(func() {
+		defer e.finishing.leave(id)
+		for e.pause(wait) && !e.finishAgain(id, request) {
+			wait = min(max(2*wait, firstRetry), lastRetry)
+		}
+	})
+	if !started {
+		e.finishing.leave(id)
+	}
+}
+
+// pause waits, and reports false if the server closes.
+func (e *engine) pause(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return e.background.Err() == nil
+	case <-e.background.Done():
+		return false
+	}
+}
+
+// finishAgain makes one more attempt and reports whether there is no need for
+// another.
+func (e *engine) finishAgain(id string, request HTTPRequest) bool {
+	h, err := e.hold(e.background, id, LockWait)
+	if errors.Is(err, ErrNotFound) {
+		return e.forgetFinishing(e.background, id) == nil
+	}
+	if err == nil {
+		defer h.release()
+		if !e.unfinished(h.info) {
+			return e.forgetFinishing(h.ctx, id) == nil
+		}
+		_, err = e.attempt(h, request)
+	}
+	if err != nil && !isRefusal(err) {
+		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
+		return false
+	}
+	return true
+}
+
+// attempt finishes the upload in h as far as it gets. A refusal by the
+// callback is final; any other error means that it can be repeated.
+func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
+	ctx := h.lease.Context() // not h.ctx: the client may go
+	confirm := e.confirms(h.info)
+	remember := confirm || h.info.State != ""
+	if remember {
+		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
+			return result{info: h.info}, err
+		}
+	}
+	if err := h.upload.FinishUpload(ctx); err != nil {
+		return result{info: h.info}, err
+	}
+	response, err := e.confirm(ctx, h, request, confirm)
+	if err == nil {
+		err = h.refresh()
+	}
+	if err != nil && !isRefusal(err) {
+		return result{info: h.info}, err
+	}
+	if err == nil {
+		e.finished(h.info, request)
+	}
+	if remember { // left behind it costs a look at the next start, no more
+		if forgetErr := e.forgetFinishing(ctx, h.id); forgetErr != nil {
+			e.log.Warn("cannot remove a side record", "id", h.id, "err", forgetErr)
+		}
+	}
+	return result{info: h.info, response: response}, err
+}
+
+// confirm asks the callback and writes what came of it to the record.
+func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask bool) (HTTPResponse, error) {
+	var response HTTPResponse
+	if ask {
+		if err := h.refresh(); err != nil {
+			return response, err
+		}
+		var err error
+		event := Event{Type: EventPreFinish, Upload: h.info, HTTPRequest: request}
+		if response, err = e.config.Callbacks.PreFinish(ctx, event); err != nil {
+			return response, e.refused(ctx, h, err)
+		}
+	}
+	if h.info.State == "" {
+		return response, nil
+	}
+	return response, h.setState(ctx, StateComplete, nil)
+}
+
+// refused keeps the answer of a refusal with the upload. It returns err, or
+// what kept the refusal from being written.
+func (e *engine) refused(ctx context.Context, h *hold, err error) error {
+	if !isRefusal(err) {
+		return err
+	}
+	r := asError(err)
+	failure := &Failure{Code: r.Code, StatusCode: statusFor(r, h.info.Dialect, ""), Body: r.Response.Body, Header: r.Response.Header}
+	if failure.StatusCode < 400 {
+		failure.StatusCode = 400
+	}
+	if writeErr := h.setState(ctx, StateFailed, failure); writeErr != nil {
+		return writeErr
+	}
+	return err
+}
+
+// finished tells the world about a complete upload. A partial one means
+// something only to the finals that wait for it.
+func (e *engine) finished(info FileInfo, request HTTPRequest) {
+	if info.IsPartial {
+		for _, final := range info.Finals {
+			e.buildLater(final)
+		}
+		return
+	}
+	e.metrics.UploadsFinished.Add(1)
+	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
+}
+
+// confirms tells whether a callback decides about the completion of an upload.
+func (e *engine) confirms(info FileInfo) bool {
+	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
+}
+
+// isRefusal tells a decision from trouble that may pass.
+func isRefusal(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && !own.Passing
+}
+
+// resume goes on with the uploads that were being finished when the server
+// stopped.
+func (e *engine) resume() {
+	e.work.start(func() {
+		err := e.eachSide(kindFinishing, func(_ SideKey, value []byte) error {
+			e.finishLater(string(value))
+			return nil
+		})
+		if err != nil && e.background.Err() == nil {
+			e.log.Error("cannot list the uploads that were being finished", "err", err)
+		}
+	})
+}
+
+// eachSide calls f for the side records of a kind.
+func (e *engine) eachSide(kind string, f func(SideKey, []byte) error) error {
+	const page = 100
+	for cursor := ""; ; {
+		names, next, err := e.store.SideRecords.ListSides(e.background, kind, cursor, page)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			key := SideKey{Kind: kind, Name: name}
+			value, err := e.store.SideRecords.GetSide(e.background, key)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err == nil {
+				err = f(key, value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if cursor = next; next == "" {
+			return nil
+		}
+	}
+}
+
+func (e *engine) forgetFinishing(ctx context.Context, id string) error {
+	return e.store.SideRecords.DeleteSide(ctx, finishingKey(id))
+}
+
+// finishingKey names the side record of an upload; ids themselves may be too
+// long and too colourful for a key.
+func finishingKey(id string) SideKey {
+	return SideKey{Kind: kindFinishing, Name: hashName(id)}
+}
+
+func hashName(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,205 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bmizerany/pat"
+)
+
+// Handler serves uploads. Make one with NewHandler. It is an http.Handler
+// that may be mounted anywhere and more than once, with or without
+// http.StripPrefix: a path that begins with the base path is taken without
+// it, another one as it is.
+type Handler struct {
+	engine *engine
+	router *pat.PatternServeMux
+	log    *slog.Logger
+	cors   *CORSConfig
+
+	origin   string // of Location, "" for that of the request
+	basePath string // as on the wire, with a slash at both ends
+
+	extensions   string // value of Tus-Extension
+	creationVerb string // value of Allow on the creation URL
+	uploadVerbs  string // value of Allow on an upload's URL
+
+	deadlineWarning sync.Once
+}
+
+// openTimeout bounds the probing of a store.
+const openTimeout = 30 * time.Second
+
+// NewHandler opens the store and returns the handler that serves it. What is
+// wrong with the configuration or the store comes out here, not with the
+// first upload. Shutdown ends it.
+func NewHandler(config Config) (*Handler, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	origin, basePath, err := parseBasePath(config.BasePath)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	if err := config.StoreComposer.Core.Open(ctx, Env{Locker: config.StoreComposer.Locker}); err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		engine:   newEngine(config),
+		log:      config.Logger,
+		cors:     config.CORS,
+		origin:   origin,
+		basePath: basePath,
+	}
+	h.routes(config)
+	h.engine.resume()
+	return h, nil
+}
+
+// routes fills the router with what the configuration and the store allow.
+func (h *Handler) routes(config Config) {
+	const creation, upload = "/", "/:id"
+	composer := config.StoreComposer
+	h.router = pat.New()
+	h.router.NotFound = exchangeFunc(func(*exchange) error { return ErrMethodNotAllowed })
+	add := func(allow *string, method, pattern string, serve func(*exchange) error) {
+		h.router.Add(method, pattern, exchangeFunc(serve))
+		*allow += method + ", "
+	}
+	if !config.DisableCreation {
+		add(&h.creationVerb, http.MethodPost, creation, tusCreate)
+	}
+	add(&h.uploadVerbs, http.MethodHead, upload, serveStatus)
+	add(&h.uploadVerbs, http.MethodPatch, upload, tusAppend)
+	if !config.DisableDownload {
+		add(&h.uploadVerbs, http.MethodGet, upload, serveDownload)
+	}
+	if composer.Terminater != nil && !config.DisableTermination {
+		add(&h.uploadVerbs, http.MethodDelete, upload, serveTermination)
+	}
+	h.creationVerb += http.MethodOptions
+	h.uploadVerbs += http.MethodOptions
+	h.extensions = extensions(config)
+}
+
+// ServeHTTP serves the creation URL and the uploads below it. The path is
+// that of the request, less BasePath if it begins with it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, under := strings.CutPrefix(r.URL.EscapedPath(), h.basePath)
+	switch {
+	case !under && rest+"/" == h.basePath:
+		rest = ""
+	case !under:
+		rest = strings.TrimPrefix(rest, "/")
+	}
+	if rest == "" {
+		h.serve(w, r, "", nil)
+		return
+	}
+	id, err := parseID(rest)
+	h.serve(w, r, id, err)
+}
+
+// ServeUpload serves a request for the upload with this id, "" for the
+// creation URL, whatever the request's path: for routers that take paths
+// apart themselves. Location is BasePath and the id all the same.
+func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string) {
+	var err error
+	if id != "" {
+		err = ValidateID(id)
+	}
+	h.serve(w, r, id, err)
+}
+
+// serve runs one request: what is common to all, then what the router says.
+// idErr tells that the path names no possible upload; it is answered when it
+// is its turn.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
+	x := newExchange(h, w, r, id)
+	defer x.end()
+	h.engine.metrics.request(x.method)
+	if err := x.begin(); err != nil {
+		x.fail(err)
+		return
+	}
+	if x.method == http.MethodOptions {
+		tusOptions(x)
+		return
+	}
+	if err := x.chooseDialect(); err != nil {
+		x.fail(err)
+		return
+	}
+	if idErr != nil {
+		x.fail(idErr)
+		return
+	}
+	h.router.ServeHTTP(x, x.routed())
+}
+
+// exchangeKey finds the exchange in the context of a routed request.
+type exchangeKey struct{}
+
+// exchangeFunc is an http.Handler behind the router.
+type exchangeFunc func(*exchange) error
+
+func (f exchangeFunc) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	x := r.Context().Value(exchangeKey{}).(*exchange)
+	x.r = r
+	if err := f(x); err != nil {
+		x.fail(err)
+	}
+}
+
+// routed returns the request as the router sees it: the effective method, and
+// the id as one escaped segment.
+func (x *exchange) routed() *http.Request {
+	r := x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x))
+	r.Method = x.method
+	r.URL = &url.URL{Path: "/" + x.id, RawPath: "/" + url.PathEscape(x.id)}
+	return r
+}
+
+// Subscribe returns a subscription to the post-* events whose queue holds
+// size events. Without one, events cost nothing.
+func (h *Handler) Subscribe(size int) *Subscription { return h.engine.events.subscribe(max(size, 1)) }
+
+// Metrics returns the handler's counters.
+func (h *Handler) Metrics() *Metrics { return h.engine.metrics }
+
+// Shutdown ends the handler: bodies that are being received are interrupted
+// with ErrServerShutdown, keeping what has arrived, and work in the
+// background ends. It waits for the latter until ctx ends and returns its
+// cause then. Requests themselves are waited for by http.Server.Shutdown,
+// which is to be called beside or after it. Idempotent.
+func (h *Handler) Shutdown(ctx context.Context) error { return h.engine.close(ctx) }
+
+// warnDeadlines logs, once, that a wrapper of the ResponseWriter hides the
+// deadlines.
+func (h *Handler) warnDeadlines(err error) {
+	h.deadlineWarning.Do(func() {
+		h.log.Warn("the http.ResponseWriter cannot set deadlines: a client that stops sending will block its upload. "+
+			"If a middleware wraps it, give the wrapper a method Unwrap() http.ResponseWriter", "err", err)
+	})
+}
+
+// logFor picks how an error is logged: faults of ours as errors, broken
+// records as warnings, what clients and networks do as information.
+func logFor(e *Error) slog.Level {
+	switch {
+	case errors.Is(e.Err, ErrBroken):
+		return slog.LevelWarn
+	case e.Is(ErrInternal), e.Is(ErrNoSpace), e.Is(ErrFinishFailed), e.Is(ErrLockLost):
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}

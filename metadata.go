@@ -1,0 +1,65 @@
+package tusd
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// ParseMetaData reads an Upload-Metadata value (tus 1.0, Creation): pairs
+// separated by commas, each a key and, after one space, a value in padded
+// base64, which may be missing. Keys are unique, not empty, and visible ASCII
+// without comma. The empty string has no pairs. The error is an
+// ErrInvalidMetaData.
+func ParseMetaData(raw string) (MetaData, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	pairs := make(MetaData, strings.Count(raw, ",")+1)
+	for pair := range strings.SplitSeq(raw, ",") {
+		key, encoded, _ := strings.Cut(strings.TrimLeft(pair, " "), " ")
+		if !metaDataKey(key) {
+			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %q", key))
+		}
+		if _, twice := pairs[key]; twice {
+			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %q appears twice", key))
+		}
+		value, err := base64.StdEncoding.Strict().DecodeString(strings.TrimRight(encoded, " "))
+		if err != nil {
+			return nil, ErrInvalidMetaData.With(fmt.Errorf("value of key %q: %w", key, err))
+		}
+		pairs[key] = string(value)
+	}
+	return pairs, nil
+}
+
+func metaDataKey(key string) bool {
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] >= 0x7f || key[i] == ',' {
+			return false
+		}
+	}
+	return key != ""
+}
+
+// SerializeMetaData is the inverse of ParseMetaData, with sorted keys. Pairs
+// whose key could not stand in the header are left out.
+func SerializeMetaData(pairs MetaData) string {
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		if !metaDataKey(key) {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(key)
+		if value := pairs[key]; value != "" {
+			b.WriteByte(' ')
+			b.WriteString(base64.StdEncoding.EncodeToString([]byte(value)))
+		}
+	}
+	return b.String()
+}

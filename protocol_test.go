@@ -1,0 +1,322 @@
+package tusd_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/wire"
+	"github.com/tus/tusd/storetest"
+)
+
+// The protocol tests talk to a handler over real sockets, as scenarios: each
+// is one small function, runs over HTTP/1.1 and HTTP/2 on every store, and has
+// a sentence that is printed when it fails. caseNNN is the number of the
+// scenario in the list of strict test cases for tus 1.0 that this server is
+// held to.
+
+// scenario is one thing that must hold.
+type scenario struct {
+	name     string
+	sentence string
+	test     func(*env)
+}
+
+// protocol is a way to reach a server.
+type protocol struct {
+	name   string
+	listen func(*httptest.Server)
+	dial   func(address string) (wire.Conn, error)
+}
+
+var protocols = []protocol{
+	{"http1", (*httptest.Server).Start, wire.DialHTTP1},
+	{"http2", func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }, wire.DialHTTP2},
+}
+
+// storeKind is a store to run on. open makes a fresh one and returns a
+// function that composes it, also again after the handler was shut down.
+type storeKind struct {
+	name string
+	open func(*testing.T) func() *tusd.StoreComposer
+}
+
+var memoryStore = storeKind{"memory", func(*testing.T) func() *tusd.StoreComposer {
+	memory := storetest.NewMemory()
+	return func() *tusd.StoreComposer {
+		composer := tusd.NewStoreComposer()
+		memory.UseIn(composer)
+		return composer
+	}
+}}
+
+var storeKinds = []storeKind{memoryStore}
+
+// run runs scenarios over every protocol on every store.
+func run(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	for _, kind := range storeKinds {
+		runOn(t, kind, protocols, scenarios)
+	}
+}
+
+// runOn runs scenarios on one store. What does not depend on how bytes are
+// stored needs no other.
+func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
+	t.Helper()
+	for _, p := range over {
+		for _, s := range scenarios {
+			t.Run(p.name+"/"+kind.name+"/"+s.name, func(t *testing.T) {
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("what must hold: %s", s.sentence)
+					}
+				})
+				s.test(newEnv(t, p, kind))
+			})
+		}
+	}
+}
+
+// env is the surroundings of one scenario: a server, started by the first
+// request, and a client. Fields are set before that.
+type env struct {
+	*testing.T
+	*client
+	config tusd.Config
+	mount  func(http.Handler) http.Handler // how the handler is put into a server
+
+	protocol protocol
+	compose  func() *tusd.StoreComposer
+	handler  *tusd.Handler
+	server   *httptest.Server
+	warnings *warnings
+	running  atomic.Int64 // requests inside the handler
+	finished atomic.Int64 // answers of pre-finish, if countFinishes was called
+}
+
+func newEnv(t *testing.T, p protocol, kind storeKind) *env {
+	compose := kind.open(t)
+	e := &env{T: t, protocol: p, compose: compose, mount: mountAsInReadme, warnings: &warnings{}}
+	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings)}
+	e.client = &client{env: e}
+	return e
+}
+
+func mountAsInReadme(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/files/", http.StripPrefix("/files/", h))
+	return mux
+}
+
+// start starts the server unless it runs.
+func (e *env) start() {
+	if e.server != nil {
+		return
+	}
+	handler, err := tusd.NewHandler(e.config)
+	if err != nil {
+		e.Fatalf("NewHandler: %v", err)
+	}
+	e.handler = handler
+	e.server = httptest.NewUnstartedServer(e.counted(e.mount(handler)))
+	e.server.Config.ErrorLog = slog.NewLogLogger(serverLog{e.T}, slog.LevelError)
+	e.protocol.listen(e.server)
+	e.Cleanup(e.stop)
+}
+
+// stop ends the server as a process does that is told to.
+func (e *env) stop() {
+	if e.server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := e.handler.Shutdown(ctx); err != nil {
+		e.Errorf("Shutdown: %v", err)
+	}
+	e.client.drop()
+	e.server.CloseClientConnections()
+	e.server.Close()
+	e.server = nil
+}
+
+// restart ends the server; the next request meets a new handler on the same
+// stored bytes.
+func (e *env) restart() {
+	e.stop()
+	e.config.StoreComposer = e.compose()
+}
+
+// counted counts the requests inside h, without touching the ResponseWriter.
+func (e *env) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.running.Add(1)
+		defer e.running.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// waitIdle waits until no request is inside the handler.
+func (e *env) waitIdle() {
+	e.Helper()
+	e.eventually("the server is done with all requests", func() bool { return e.running.Load() == 0 })
+}
+
+// eventually polls what until it holds.
+func (e *env) eventually(what string, holds func() bool) {
+	e.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			e.Fatalf("after 15 s it is not so that %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// countFinishes makes e.finished count how often pre-finish was asked.
+func (e *env) countFinishes() {
+	e.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		e.finished.Add(1)
+		return tusd.HTTPResponse{}, nil
+	}
+}
+
+// stored reads an upload's bytes out of the store, behind the handler's back.
+func (e *env) stored(target string) []byte {
+	e.Helper()
+	upload, err := e.config.StoreComposer.Core.GetUpload(e.Context(), nil, idOf(target))
+	if err != nil {
+		e.Fatalf("load %s from the store: %v", target, err)
+	}
+	reader, err := upload.GetReader(e.Context())
+	if err != nil {
+		e.Fatalf("read %s from the store: %v", target, err)
+	}
+	data, err := io.ReadAll(reader)
+	if err := reader.Close(); err != nil {
+		e.Errorf("close the reader of %s: %v", target, err)
+	}
+	if err != nil {
+		e.Fatalf("read %s from the store: %v", target, err)
+	}
+	return data
+}
+
+// wantStored checks the stored bytes of an upload.
+func (e *env) wantStored(target string, want []byte) {
+	e.Helper()
+	if got := e.stored(target); !bytes.Equal(got, want) {
+		e.Errorf("%s has %s stored, want %s", target, digest(got), digest(want))
+	}
+}
+
+func digest(data []byte) string {
+	return fmt.Sprintf("%d bytes (SHA-256 %.4x...)", len(data), sha256.Sum256(data))
+}
+
+func idOf(target string) string {
+	id := strings.TrimPrefix(target, "/files/")
+	if decoded, err := url.PathUnescape(id); err == nil {
+		return decoded
+	}
+	return id
+}
+
+// content is test data whose every range is different.
+func content(n int64) []byte {
+	data := make([]byte, n)
+	storetest.Content("content", 0, data)
+	return data
+}
+
+// serverLog fails a test when the HTTP server complains: a panic, a status
+// written twice.
+type serverLog struct{ t *testing.T }
+
+func (serverLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l serverLog) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l serverLog) WithGroup(string) slog.Handler          { return l }
+func (l serverLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "panic") || strings.Contains(r.Message, "superfluous") {
+		l.t.Errorf("the HTTP server says: %s", r.Message)
+	}
+	return nil
+}
+
+// warnings keeps what a handler logs as a warning or worse.
+type warnings struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (*warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler             { return w }
+func (w *warnings) WithGroup(string) slog.Handler                  { return w }
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, r.Message)
+	return nil
+}
+
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.lines...)
+}
+
+// TestMain looks for goroutines that outlive the tests that started them:
+// every server is closed, so whatever runs on was forgotten by somebody.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 && leaked(10*time.Second) {
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leaked waits until only this goroutine and the runtime's are left.
+func leaked(patience time.Duration) bool {
+	http.DefaultClient.CloseIdleConnections()
+	stacks := make([]byte, 1<<20)
+	for deadline := time.Now().Add(patience); ; {
+		n := runtime.Stack(stacks, true)
+		if ours := goroutines(string(stacks[:n])); len(ours) == 0 {
+			return false
+		} else if time.Now().After(deadline) {
+			fmt.Fprintf(os.Stderr, "%d goroutines are left after all tests:\n\n%s\n", len(ours), strings.Join(ours, "\n\n"))
+			return true
+		}
+		runtime.Gosched()
+	}
+}
+
+// goroutines returns the stacks that are neither the test's main goroutine nor
+// the os/signal watcher that the testing package starts.
+func goroutines(stacks string) (ours []string) {
+	for _, stack := range strings.Split(strings.TrimSpace(stacks), "\n\n") {
+		if !strings.Contains(stack, "tusd_test.TestMain") && !strings.Contains(stack, "os/signal.") {
+			ours = append(ours, stack)
+		}
+	}
+	return ours
+}

@@ -1,0 +1,63 @@
+package tusd
+
+import (
+	"errors"
+	"slices"
+)
+
+// status tells the state of an upload for a client that wants to go on with
+// it. A running request on the upload is ended: its offset is what the next
+// request may use.
+//
+// A final upload is not locked: a builder would not let go, and the answer is
+// only whether it is done.
+func (e *engine) status(c *call, id string) (FileInfo, error) {
+	if e.building.busy(id) {
+		return e.finalStatus(c, id)
+	}
+	h, err := e.take(c, id)
+	if err != nil {
+		return FileInfo{}, err
+	}
+	defer h.release()
+	if h.info.IsFinal && !h.info.Full() && h.info.State != StateFailed {
+		e.buildLater(id)
+		return h.info, nil
+	}
+	return h.info, e.usable(h.info)
+}
+
+// finalStatus reads the record of a final beside its builder.
+func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
+	if err := e.authorize(c, id); err != nil {
+		return FileInfo{}, err
+	}
+	_, info, err := e.peek(c.ctx, id)
+	if err == nil && info.State == StateFailed {
+		err = failure(info)
+	}
+	return info, err
+}
+
+// creator tells which dialect made an upload, for requests that carry no mark
+// of one.
+func (e *engine) creator(c *call, id string) (FileInfo, error) {
+	_, info, err := e.peek(c.ctx, id)
+	return info, err
+}
+
+// waitingFinals are the finals that still need a partial upload.
+func (e *engine) waitingFinals(h *hold) ([]string, error) {
+	var waiting []string
+	for _, final := range h.info.Finals {
+		_, info, err := e.peek(h.ctx, final)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return nil, err
+		case !info.Full() && info.State != StateFailed && slices.Contains(info.PartialUploads, h.id):
+			waiting = append(waiting, final)
+		}
+	}
+	return waiting, nil
+}

@@ -1,0 +1,338 @@
+package tusd
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// The dialect tus 1.0: headers to operations, results to status and headers.
+
+const (
+	tusVersion   = "1.0.0"
+	offsetStream = "application/offset+octet-stream"
+)
+
+// tusHeaders are in every answer (Core, Tus-Resumable).
+func tusHeaders(header http.Header) {
+	header.Set("Tus-Resumable", tusVersion)
+}
+
+// extensions is the value of Tus-Extension, or "" if there is none.
+func extensions(config Config) string {
+	composer := config.StoreComposer
+	var list []string
+	add := func(offered bool, names ...string) {
+		if offered {
+			list = append(list, names...)
+		}
+	}
+	creates := !config.DisableCreation
+	add(creates, "creation", "creation-with-upload")
+	add(composer.Terminater != nil && !config.DisableTermination, "termination")
+	add(creates && composer.Concater != nil && !config.DisableConcatenation, "concatenation", "concatenation-unfinished")
+	add(creates && composer.LengthDeferrer != nil && !config.DisableDeferLength, "creation-defer-length")
+	return strings.Join(list, ",")
+}
+
+// tusOptions answers what the server can (Core, OPTIONS). 200 rather than 204
+// for the preflights of old browsers.
+func tusOptions(x *exchange) {
+	header := x.Header()
+	header.Set("Tus-Version", tusVersion)
+	if x.h.extensions != "" {
+		header.Set("Tus-Extension", x.h.extensions)
+	}
+	if limit := x.h.engine.config.MaxSize; limit > 0 {
+		header.Set("Tus-Max-Size", formatInt(limit))
+	}
+	x.respond(http.StatusOK, HTTPResponse{})
+}
+
+// tusCreate serves POST on the creation URL (Creation).
+func tusCreate(x *exchange) error {
+	c := x.call()
+	if x.hasContent() {
+		if !isMediaType(x.r.Header, offsetStream) {
+			return ErrInvalidContentType
+		}
+		c.body = &x.body
+	}
+	metadata, raw, err := x.metadata()
+	if err != nil {
+		return err
+	}
+	concat, partial, err := x.concat()
+	if err != nil {
+		return err
+	}
+	var res result
+	if concat != nil {
+		if c.body != nil {
+			return ErrModifyFinal
+		}
+		concat.metadata, concat.rawMeta = metadata, raw
+		res, err = x.h.engine.concatenate(c, *concat)
+	} else {
+		req := creation{metadata: metadata, raw: raw, partial: partial}
+		if req.length, req.deferred, err = creationLength(x.r.Header); err != nil {
+			return err
+		}
+		res, err = x.h.engine.create(c, req)
+	}
+	if res.info.ID != "" {
+		x.Header().Set("Location", x.location(res.info.ID))
+		if concat == nil && isMediaType(x.r.Header, offsetStream) {
+			x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
+		}
+	}
+	if err == nil {
+		x.respond(http.StatusCreated, res.response)
+	}
+	return err
+}
+
+// metadata reads Upload-Metadata. Several lines are one list (RFC 9110,
+// section 5.3).
+func (x *exchange) metadata() (pairs MetaData, raw string, err error) {
+	raw = strings.Join(x.r.Header["Upload-Metadata"], ",")
+	if len(raw) > x.h.engine.config.MaxMetaData {
+		return nil, "", ErrMetaDataTooLarge
+	}
+	pairs, err = ParseMetaData(raw)
+	return pairs, raw, err
+}
+
+// concat reads Upload-Concat: nil and false is an ordinary upload.
+func (x *exchange) concat() (final *concatenation, partial bool, err error) {
+	raw, present, err := single(x.r.Header, "Upload-Concat", ErrInvalidConcat)
+	if err != nil || !present {
+		return nil, false, err
+	}
+	config := x.h.engine.config
+	if config.StoreComposer.Concater == nil || config.DisableConcatenation {
+		return nil, false, ErrConcatenationUnsupported
+	}
+	if raw == "partial" {
+		return nil, true, nil
+	}
+	list, ok := strings.CutPrefix(raw, "final;")
+	if !ok {
+		return nil, false, ErrInvalidConcat
+	}
+	if hasValue(x.r.Header, "Upload-Length") || hasValue(x.r.Header, "Upload-Defer-Length") {
+		return nil, false, ErrInvalidUploadLength
+	}
+	ids, err := parsePartials(list, x.origin(), x.h.basePath)
+	return &concatenation{partials: ids, raw: raw}, false, err
+}
+
+// parsePartials reads the list of a final upload: URLs of uploads on this
+// server, absolute or relative to the creation URL, separated by spaces.
+func parsePartials(list, origin, basePath string) ([]string, error) {
+	base, err := url.Parse(origin + basePath)
+	if err != nil {
+		return nil, ErrInvalidConcat.With(err)
+	}
+	var ids []string
+	for ref := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' }) {
+		id, err := parsePartial(ref, base)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return nil, ErrInvalidConcat.With(errors.New("no partial uploads"))
+	}
+	return ids, nil
+}
+
+func parsePartial(ref string, base *url.URL) (string, error) {
+	u, err := base.Parse(ref)
+	if err != nil {
+		return "", ErrInvalidConcat.With(err)
+	}
+	if !strings.EqualFold(u.Host, base.Host) || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		(u.Scheme != "http" && u.Scheme != "https") {
+		return "", ErrInvalidConcat.With(errors.New("not a URL of this server"))
+	}
+	escaped, ok := strings.CutPrefix(u.EscapedPath(), base.EscapedPath())
+	if !ok {
+		return "", ErrInvalidConcat.With(errors.New("not below the base path"))
+	}
+	id, err := parseID(escaped)
+	if err != nil {
+		return "", ErrInvalidConcat.With(err)
+	}
+	return id, nil
+}
+
+// creationLength reads Upload-Length and Upload-Defer-Length of a creation.
+func creationLength(header http.Header) (length int64, deferred bool, err error) {
+	mark, deferred, err := single(header, "Upload-Defer-Length", ErrInvalidUploadLengthDefer)
+	if err != nil {
+		return 0, false, err
+	}
+	if deferred && hasValue(header, "Upload-Length") {
+		return 0, false, ErrAmbiguousUploadLength
+	}
+	if deferred {
+		if mark != "1" {
+			return 0, false, ErrInvalidUploadLengthDefer
+		}
+		return 0, true, nil
+	}
+	length, present, err := integer(header, "Upload-Length", ErrInvalidUploadLength)
+	if err == nil && !present {
+		err = ErrInvalidUploadLength
+	}
+	return length, false, err
+}
+
+// serveStatus serves HEAD on an upload (Core, HEAD). Without a mark of a
+// dialect it tells of a complete upload what a download would.
+func serveStatus(x *exchange) error {
+	if !x.marked {
+		return plainStatus(x)
+	}
+	info, err := x.h.engine.status(x.call(), x.id)
+	if err != nil {
+		return err
+	}
+	header := x.Header()
+	header.Set("Cache-Control", "no-store")
+	if !info.IsFinal || info.Complete() {
+		header.Set("Upload-Offset", formatInt(info.Offset))
+	}
+	switch {
+	case !info.SizeIsDeferred:
+		header.Set("Upload-Length", formatInt(info.Size))
+	case !info.IsFinal:
+		header.Set("Upload-Defer-Length", "1")
+	}
+	if raw := rawMetaData(info); raw != "" {
+		header.Set("Upload-Metadata", raw)
+	}
+	if concat := x.rawConcat(info); concat != "" {
+		header.Set("Upload-Concat", concat)
+	}
+	x.respond(http.StatusOK, HTTPResponse{})
+	return nil
+}
+
+// rawMetaData is what the client sent, byte for byte, or an equivalent for
+// records that do not have that.
+func rawMetaData(info FileInfo) string {
+	if info.RawMetaData != "" {
+		return info.RawMetaData
+	}
+	return SerializeMetaData(info.MetaData)
+}
+
+// rawConcat is the same for Upload-Concat.
+func (x *exchange) rawConcat(info FileInfo) string {
+	switch {
+	case info.IsPartial:
+		return "partial"
+	case !info.IsFinal:
+		return ""
+	case info.RawConcat != "":
+		return info.RawConcat
+	}
+	urls := make([]string, len(info.PartialUploads))
+	for i, id := range info.PartialUploads {
+		urls[i] = x.location(id)
+	}
+	return "final;" + strings.Join(urls, " ")
+}
+
+// tusAppend serves PATCH on an upload (Core, PATCH).
+func tusAppend(x *exchange) error {
+	if !isMediaType(x.r.Header, offsetStream) {
+		return ErrInvalidContentType
+	}
+	req := appending{id: x.id, length: -1}
+	offset, present, err := integer(x.r.Header, "Upload-Offset", ErrInvalidOffset)
+	if err != nil || !present {
+		return ErrInvalidOffset
+	}
+	req.offset = offset
+	if length, present, err := integer(x.r.Header, "Upload-Length", ErrInvalidUploadLength); err != nil {
+		return err
+	} else if present {
+		req.length = length
+	}
+	c := x.call()
+	c.body = &x.body
+	res, err := x.h.engine.append(c, req)
+	if err == nil || errors.Is(err, ErrMismatchedOffset) {
+		x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
+	}
+	if err == nil {
+		x.respond(http.StatusNoContent, res.response)
+	}
+	return err
+}
+
+// serveTermination serves DELETE on an upload (Termination). Without a mark
+// it is taken in the dialect of the upload's creator.
+func serveTermination(x *exchange) error {
+	c := x.call()
+	if !x.marked {
+		if _, err := x.h.engine.creator(c, x.id); err != nil {
+			return err
+		}
+		return ErrUnsupportedVersion
+	}
+	res, err := x.h.engine.terminate(c, x.id)
+	if err == nil {
+		x.respond(http.StatusNoContent, res.response)
+	}
+	return err
+}
+
+// isMediaType compares Content-Type, parameters aside.
+func isMediaType(header http.Header, want string) bool {
+	value, _, err := single(header, "Content-Type", ErrInvalidContentType)
+	media, _, _ := strings.Cut(value, ";")
+	return err == nil && strings.EqualFold(strings.TrimSpace(media), want)
+}
+
+// single reads a field that may stand in a request once.
+func single(header http.Header, name string, bad *Error) (value string, present bool, err error) {
+	values := header[name]
+	if len(values) > 1 {
+		return "", false, bad.With(errors.New(name + " appears twice"))
+	}
+	if len(values) == 0 {
+		return "", false, nil
+	}
+	return values[0], true, nil
+}
+
+func hasValue(header http.Header, name string) bool { return len(header[name]) > 0 }
+
+// integer reads a field whose value is 1 to 19 digits, at most 2^63-1.
+func integer(header http.Header, name string, bad *Error) (n int64, present bool, err error) {
+	value, present, err := single(header, name, bad)
+	if err != nil || !present {
+		return 0, false, err
+	}
+	if n, err = parseInteger(value); err != nil {
+		return 0, false, bad.With(err)
+	}
+	return n, true, nil
+}
+
+func parseInteger(s string) (int64, error) {
+	const mostDigits = 19
+	if s == "" || len(s) > mostDigits || strings.Trim(s, "0123456789") != "" {
+		return 0, errors.New("not an integer")
+	}
+	return strconv.ParseInt(s, 10, 64)
+}
+
+func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
