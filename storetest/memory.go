@@ -95,7 +95,7 @@ func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.File
 	if err := m.insert(info.ID, record); err != nil {
 		return nil, err
 	}
-	return m.GetUpload(ctx, lease, info.ID)
+	return m.open(lease, info.ID) // no longer under ctx: the upload exists
 }
 
 func (m *Memory) insert(id string, record []byte) error {
@@ -114,6 +114,10 @@ func (m *Memory) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tu
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
+	return m.open(lease, id)
+}
+
+func (m *Memory) open(lease tusd.Lease, id string) (tusd.Upload, error) {
 	u := &memoryUpload{store: m, lease: lease, id: id}
 	if err := u.reload(); err != nil {
 		return nil, err

@@ -1,0 +1,429 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+// recorder is a testing.TB that notes failures instead of failing the test.
+type recorder struct {
+	testing.TB
+	mu     sync.Mutex
+	failed bool
+	log    bytes.Buffer
+}
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(&r.log, format+"\n", args...)
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.Fail()
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	r.FailNow()
+}
+
+func (r *recorder) Error(args ...any) { r.Errorf("%s", fmt.Sprintln(args...)) }
+func (r *recorder) Fatal(args ...any) { r.Fatalf("%s", fmt.Sprintln(args...)) }
+func (r *recorder) FailNow()          { r.Fail(); runtime.Goexit() }
+
+func (r *recorder) Fail() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// record runs one case and tells whether it failed, and with what words.
+func record(tb testing.TB, h Harness, c testCase) (failed bool, log string) {
+	r := &recorder{TB: tb}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runCase(r, h, c)
+	}()
+	<-done
+	return r.failed, r.log.String()
+}
+
+// brokenHarness is that of a Memory whose composer breakIt has changed.
+func brokenHarness(breakIt func(m *Memory, c *tusd.StoreComposer)) Harness {
+	h := memoryHarness()
+	var behind *Memory // of the composer in use
+	h.New = func(testing.TB) *tusd.StoreComposer {
+		behind = NewMemory()
+		c := composed(behind)
+		breakIt(behind, c)
+		return c
+	}
+	h.Reopen = func(testing.TB, *tusd.StoreComposer) *tusd.StoreComposer {
+		behind = behind.Reopen()
+		c := composed(behind)
+		breakIt(behind, c)
+		return c
+	}
+	h.Leftovers, h.Break = nil, nil
+	return h
+}
+
+// brokenStore is a store of which some method is replaced.
+type brokenStore struct {
+	*Memory
+	newUpload func(context.Context, tusd.Lease, tusd.FileInfo) (tusd.Upload, error)
+	wrap      func(tusd.Upload) tusd.Upload
+}
+
+func (s brokenStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	create := s.Memory.NewUpload
+	if s.newUpload != nil {
+		create = s.newUpload
+	}
+	return s.wrapped(create(ctx, lease, info))
+}
+
+func (s brokenStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	return s.wrapped(s.Memory.GetUpload(ctx, lease, id))
+}
+
+func (s brokenStore) wrapped(u tusd.Upload, err error) (tusd.Upload, error) {
+	if err != nil || s.wrap == nil {
+		return u, err
+	}
+	return s.wrap(u), nil
+}
+
+// brokenUpload is an upload of which some method is replaced.
+type brokenUpload struct {
+	*memoryUpload
+	writeChunk func(ctx context.Context, offset int64, src io.Reader) (int64, error)
+	updateInfo func(ctx context.Context, change func(*tusd.FileInfo) error) error
+	getInfo    func(ctx context.Context) (tusd.FileInfo, error)
+	finish     func(ctx context.Context) error
+	getReader  func(ctx context.Context) (io.ReadCloser, error)
+}
+
+func (u *brokenUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	if u.writeChunk != nil {
+		return u.writeChunk(ctx, offset, src)
+	}
+	return u.memoryUpload.WriteChunk(ctx, offset, src)
+}
+
+func (u *brokenUpload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) error) error {
+	if u.updateInfo != nil {
+		return u.updateInfo(ctx, change)
+	}
+	return u.memoryUpload.UpdateInfo(ctx, change)
+}
+
+func (u *brokenUpload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
+	if u.getInfo != nil {
+		return u.getInfo(ctx)
+	}
+	return u.memoryUpload.GetInfo(ctx)
+}
+
+func (u *brokenUpload) FinishUpload(ctx context.Context) error {
+	if u.finish != nil {
+		return u.finish(ctx)
+	}
+	return u.memoryUpload.FinishUpload(ctx)
+}
+
+func (u *brokenUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
+	if u.getReader != nil {
+		return u.getReader(ctx)
+	}
+	return u.memoryUpload.GetReader(ctx)
+}
+
+// onUploads breaks every upload of a store, and only that.
+func onUploads(breakIt func(u *brokenUpload)) func(*Memory, *tusd.StoreComposer) {
+	return func(m *Memory, c *tusd.StoreComposer) {
+		c.Core = brokenStore{Memory: m, wrap: func(u tusd.Upload) tusd.Upload {
+			b := &brokenUpload{memoryUpload: u.(*memoryUpload)}
+			breakIt(b)
+			return b
+		}}
+	}
+}
+
+// TestBrokenStoresAreCaught runs named cases on stores that break one
+// sentence of the contract each.
+func TestBrokenStoresAreCaught(t *testing.T) {
+	for _, b := range brokenStores {
+		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
+			failed, log := record(t, brokenHarness(b.breakIt), caseNamed(t, b.caught))
+			if !failed {
+				t.Errorf("case %s passes on a store that %s", b.caught, b.name)
+			}
+			if !strings.Contains(log, "the contract says: ") {
+				t.Errorf("the failure does not name the sentence of the contract:\n%s", log)
+			}
+		})
+	}
+}
+
+func caseNamed(t *testing.T, name string) testCase {
+	for _, c := range suite() {
+		if c.name == name {
+			return c
+		}
+	}
+	t.Fatalf("no case is called %s", name)
+	return testCase{}
+}
+
+// brokenStores lists what each store does wrong and the case that sees it.
+var brokenStores = []struct {
+	name, caught string
+	breakIt      func(*Memory, *tusd.StoreComposer)
+}{
+	{"acknowledges more than it stores", "write/source-fails", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			n, err := u.memoryUpload.WriteChunk(ctx, offset, src)
+			return n + 1, err
+		}
+	})},
+	{"drops what came before the source failed", "write/source-fails", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			chunk, err := io.ReadAll(src)
+			if err != nil {
+				return 0, err
+			}
+			return u.memoryUpload.WriteChunk(ctx, offset, bytes.NewReader(chunk))
+		}
+	})},
+	{"hides the error of the source", "write/source-fails-at-once", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			n, _ := u.memoryUpload.WriteChunk(ctx, offset, src)
+			return n, nil
+		}
+	})},
+	{"replaces the error of the source", "write/source-fails", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			n, err := u.memoryUpload.WriteChunk(ctx, offset, src)
+			if err != nil {
+				err = fmt.Errorf("write: %v", err)
+			}
+			return n, err
+		}
+	})},
+	{"writes on after ctx has ended", "write/ctx-ends", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			return u.memoryUpload.WriteChunk(context.WithoutCancel(ctx), offset, src)
+		}
+	})},
+	{"writes on after the lease is lost", "write/lease-lost", onUploads(ignoreLease)},
+	{"changes records after the lease is lost", "lease/lost-before", onUploads(ignoreLease)},
+	{"refuses an empty chunk", "write/empty", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			n, err := u.memoryUpload.WriteChunk(ctx, offset, src)
+			if n == 0 && err == nil {
+				err = errors.New("nothing to write")
+			}
+			return n, err
+		}
+	})},
+	{"reads the source in the background", "write/source-after-return", onUploads(func(u *brokenUpload) {
+		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+			n, err := u.memoryUpload.WriteChunk(ctx, offset, src)
+			if g, ok := src.(*guardedSource); ok {
+				defer g.Read(make([]byte, 1))
+				g.close()
+			}
+			return n, err
+		}
+	})},
+	{"shows the offset of the record", "write/offset-from-data", onUploads(func(u *brokenUpload) {
+		u.getInfo = func(ctx context.Context) (tusd.FileInfo, error) {
+			info, err := u.memoryUpload.GetInfo(ctx)
+			info.Offset = max(info.Offset, 99)
+			return info, err
+		}
+	})},
+	{"forgets a field of the record", "record/round-trip", onUploads(func(u *brokenUpload) {
+		u.getInfo = func(ctx context.Context) (tusd.FileInfo, error) {
+			info, err := u.memoryUpload.GetInfo(ctx)
+			info.RawConcat = ""
+			return info, err
+		}
+	})},
+	{"hands out its own maps", "record/copies", onUploads(func(u *brokenUpload) {
+		u.getInfo = func(context.Context) (tusd.FileInfo, error) { return u.info, nil }
+	})},
+	{"changes the record although change failed", "update/error", onUploads(func(u *brokenUpload) {
+		u.updateInfo = func(ctx context.Context, change func(*tusd.FileInfo) error) error {
+			var refused error
+			err := u.memoryUpload.UpdateInfo(ctx, func(i *tusd.FileInfo) error {
+				refused = change(i)
+				return nil
+			})
+			return errors.Join(refused, err)
+		}
+	})},
+	{"swallows the error of change", "update/error", onUploads(func(u *brokenUpload) {
+		u.updateInfo = func(ctx context.Context, change func(*tusd.FileInfo) error) error {
+			u.memoryUpload.UpdateInfo(ctx, change)
+			return nil
+		}
+	})},
+	{"lets change move the size", "update/store-owned", onUploads(func(u *brokenUpload) {
+		u.updateInfo = func(_ context.Context, change func(*tusd.FileInfo) error) error {
+			info := u.info
+			if err := change(&info); err != nil {
+				return err
+			}
+			return u.storeInfo(info, true)
+		}
+	})},
+	{"finishes once only", "finish/idempotent", onUploads(func(u *brokenUpload) {
+		u.finish = func(ctx context.Context) error {
+			err := u.memoryUpload.UpdateInfo(ctx, func(i *tusd.FileInfo) error {
+				if i.RawConcat == "finished" {
+					return errors.New("finished before")
+				}
+				i.RawConcat = "finished"
+				return nil
+			})
+			return errors.Join(err, u.memoryUpload.FinishUpload(ctx))
+		}
+	})},
+	{"reads one byte too few", "read/up-to-offset", onUploads(func(u *brokenUpload) {
+		u.getReader = func(ctx context.Context) (io.ReadCloser, error) {
+			all := u.store.uploads[u.id].data
+			return io.NopCloser(io.NewSectionReader(all, 0, all.size()-1)), nil
+		}
+	})},
+	{"empties an upload that exists", "create/exclusive", func(m *Memory, c *tusd.StoreComposer) {
+		c.Core = brokenStore{Memory: m, newUpload: func(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+			delete(m.uploads, info.ID)
+			return m.NewUpload(ctx, lease, info)
+		}}
+	}},
+	{"leaves an upload after a cancelled creation", "create/cancelled", func(m *Memory, c *tusd.StoreComposer) {
+		c.Core = brokenStore{Memory: m, newUpload: func(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+			if _, err := m.NewUpload(context.WithoutCancel(ctx), lease, info); err != nil {
+				return nil, err
+			}
+			return m.GetUpload(ctx, lease, info.ID)
+		}}
+	}},
+	{"loses the tail when it is opened", "write/32-bytes-and-restart", func(m *Memory, _ *tusd.StoreComposer) {
+		for _, e := range m.uploads {
+			if n := len(e.data); n > 0 && len(e.data[n-1].data) > 0 {
+				last := &e.data[n-1]
+				last.data = last.data[:len(last.data)-1]
+			}
+		}
+	}},
+	{"claims an ability that it lacks", "claims", func(_ *Memory, c *tusd.StoreComposer) { c.Lister = nil }},
+	{"takes an absent upload for trouble", "load/not-found", func(m *Memory, c *tusd.StoreComposer) {
+		c.Core = vagueStore{m}
+	}},
+	{"says that it terminated what never was", "terminate/twice", func(m *Memory, c *tusd.StoreComposer) {
+		c.Terminater = terminateFunc(func(ctx context.Context, lease tusd.Lease, id string) error {
+			m.Terminate(ctx, lease, id)
+			return nil
+		})
+	}},
+	{"brings back what was terminated", "terminate/comes-not-back", func(m *Memory, c *tusd.StoreComposer) {
+		c.Terminater = terminateFunc(func(_ context.Context, _ tusd.Lease, id string) error {
+			m.sides[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
+			delete(m.uploads, id)
+			return nil
+		})
+		for key, record := range m.sides {
+			m.uploads[key.Name] = &memoryEntry{record: record}
+		}
+	}},
+	{"joins in the order of the ids", "concat/in-order", func(m *Memory, c *tusd.StoreComposer) {
+		c.Concater = concatFunc(func(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+			ordered := []tusd.Upload{partials[1], partials[2], partials[0]}
+			return m.Concat(ctx, final, ordered)
+		})
+	}},
+	{"appends to what a cut concatenation left", "concat/again", func(m *Memory, c *tusd.StoreComposer) {
+		c.Concater = concatFunc(func(_ context.Context, final tusd.Upload, partials []tusd.Upload) error {
+			f := final.(*memoryUpload)
+			for _, p := range partials {
+				m.uploads[f.id].data = join([]blob{m.uploads[f.id].data, m.uploads[p.(*memoryUpload).id].data})
+			}
+			return f.reload()
+		})
+	}},
+	{"counts a chunk that was not verified", "atomic/source-fails-at-end", func(_ *Memory, c *tusd.StoreComposer) {
+		c.AtomicWriter = atomicFunc(func(ctx context.Context, u tusd.Upload, offset int64, src io.Reader) (int64, error) {
+			return u.WriteChunk(ctx, offset, src)
+		})
+	}},
+	{"ignores ranges", "content/ranges", func(_ *Memory, c *tusd.StoreComposer) {
+		serve := c.ContentServer
+		c.ContentServer = contentFunc(func(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+			r.Header.Del("Range")
+			return serve.ServeContent(ctx, u, w, r)
+		})
+	}},
+}
+
+func ignoreLease(u *brokenUpload) {
+	if u.lease != nil {
+		u.lease = u.lease.(*losableLease).Lease
+	}
+}
+
+// vagueStore does not say that something is not there.
+type vagueStore struct{ *Memory }
+
+func (s vagueStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	u, err := s.Memory.GetUpload(ctx, lease, id)
+	if err != nil {
+		return nil, errors.New("cannot open")
+	}
+	return u, nil
+}
+
+type terminateFunc func(context.Context, tusd.Lease, string) error
+
+func (f terminateFunc) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	return f(ctx, lease, id)
+}
+
+type concatFunc func(context.Context, tusd.Upload, []tusd.Upload) error
+
+func (f concatFunc) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	return f(ctx, final, partials)
+}
+
+type atomicFunc func(context.Context, tusd.Upload, int64, io.Reader) (int64, error)
+
+func (f atomicFunc) WriteAtomic(ctx context.Context, u tusd.Upload, offset int64, src io.Reader) (int64, error) {
+	return f(ctx, u, offset, src)
+}
+
+type contentFunc func(context.Context, tusd.Upload, http.ResponseWriter, *http.Request) error
+
+func (f contentFunc) ServeContent(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+	return f(ctx, u, w, r)
+}

@@ -1,0 +1,143 @@
+package storetest
+
+import (
+	"context"
+	"io"
+
+	"github.com/tus/tusd"
+)
+
+var concatCases = []testCase{
+	{"concat/in-order", "Concat makes final's bytes those of partials in order; one may appear more than once.", Concat, concatInOrder},
+	{"concat/repeats", "one may appear more than once.", Concat, concatRepeats},
+	{"concat/empty-partials", "Concat makes final's bytes those of partials in order", Concat, concatEmptyPartials},
+	{"concat/many", "Concat makes final's bytes those of partials in order", Concat, concatMany},
+	{"concat/large", "Concat makes final's bytes those of partials in order", Concat, concatLarge},
+	{"concat/durable", "After success final is full and durable as after WriteChunk.", Concat, concatDurable},
+	{"concat/cut", "Repeatable: what an earlier call that was cut short left in final is replaced.", Concat, concatCut},
+	{"concat/again", "Repeatable: what an earlier call that was cut short left in final is replaced.", Concat, concatAgain},
+	{"concat/partials-stay", "Concat makes final's bytes those of partials in order", Concat, concatPartialsStay},
+}
+
+// partials makes complete partial uploads and returns them with their joint
+// content. Sizes of the same id count once.
+func (e *env) partials(ids []string, size func(id string) int64) (parts []tusd.Upload, content func() io.Reader, total int64) {
+	e.Helper()
+	made := make(map[string]tusd.Upload)
+	for _, id := range ids {
+		if made[id] == nil {
+			info := newInfo(id, size(id))
+			info.IsPartial = true
+			made[id] = e.createInfo(info)
+			e.write(made[id], id, 0, info.Size)
+			e.must(made[id].FinishUpload(e.Context()))
+		}
+		parts = append(parts, made[id])
+		total += size(id)
+	}
+	content = func() io.Reader {
+		var readers []io.Reader
+		for _, id := range ids {
+			readers = append(readers, ContentReader(id, 0, size(id)))
+		}
+		return io.MultiReader(readers...)
+	}
+	return parts, content, total
+}
+
+// createFinal makes the record of a final upload.
+func (e *env) createFinal(id string, size int64, partials []string) tusd.Upload {
+	e.Helper()
+	info := newInfo(id, size)
+	info.IsFinal, info.PartialUploads = true, partials
+	return e.createInfo(info)
+}
+
+func sized(n int64) func(string) int64 { return func(string) int64 { return n } }
+
+// joined makes partials and a final of them, and checks its bytes.
+func joined(e *env, ids []string, size func(id string) int64) {
+	e.Helper()
+	parts, content, total := e.partials(ids, size)
+	final := e.createFinal("final", total, ids)
+	e.must(e.composer.Concater.Concat(e.Context(), final, parts))
+	if offset := e.info(final).Offset; offset != total {
+		e.Errorf("offset of the final upload is %d, want %d", offset, total)
+	}
+	e.must(final.FinishUpload(e.Context()))
+	e.wantBytes("final", content(), total)
+}
+
+func concatInOrder(e *env) {
+	joined(e, []string{"c", "a", "b"}, func(id string) int64 { return int64(id[0]) })
+}
+
+func concatRepeats(e *env) { joined(e, []string{"a", "b", "a", "a"}, sized(100)) }
+
+func concatEmptyPartials(e *env) {
+	joined(e, []string{"empty", "a", "empty", "b", "also-empty"}, func(id string) int64 {
+		if len(id) > 1 {
+			return 0
+		}
+		return 50
+	})
+}
+
+func concatMany(e *env) {
+	var ids []string
+	for i := range 40 {
+		ids = append(ids, "part-"+string(rune('A'+i%26))+string(rune('a'+i/26)))
+	}
+	joined(e, ids, sized(33))
+}
+
+func concatLarge(e *env) {
+	joined(e, []string{"a", "b"}, sized(e.harness.LargestUpload/2+1))
+}
+
+func concatDurable(e *env) {
+	ids := []string{"a", "b"}
+	parts, content, total := e.partials(ids, sized(100))
+	e.must(e.composer.Concater.Concat(e.Context(), e.createFinal("final", total, ids), parts))
+	e.reopen()
+	e.wantBytes("final", content(), total)
+	e.must(e.load("final").FinishUpload(e.Context()))
+	e.wantBytes("final", content(), total)
+}
+
+func concatCut(e *env) {
+	ids := []string{"a", "b", "a"}
+	parts, content, total := e.partials(ids, sized(300<<10))
+	e.createFinal("final", total, ids)
+	e.sweepLooks(func(ctx context.Context, _ int) error {
+		return e.composer.Concater.Concat(ctx, e.load("final"), parts)
+	})
+	e.must(e.composer.Concater.Concat(e.Context(), e.load("final"), parts))
+	e.wantBytes("final", content(), total)
+}
+
+func concatAgain(e *env) {
+	ids := []string{"a", "b"}
+	parts, content, total := e.partials(ids, sized(1000))
+	final := e.createFinal("final", total, ids)
+	for range 3 {
+		e.must(e.composer.Concater.Concat(e.Context(), final, parts))
+		e.wantBytes("final", content(), total)
+	}
+	e.reopen()
+	again := []tusd.Upload{e.load("a"), e.load("b")}
+	e.must(e.composer.Concater.Concat(e.Context(), e.load("final"), again))
+	e.wantBytes("final", content(), total)
+}
+
+func concatPartialsStay(e *env) {
+	joined(e, []string{"a", "b"}, sized(100))
+	e.wantStored("a", 100)
+	e.wantStored("b", 100)
+	if e.composer.Terminater == nil {
+		return
+	}
+	e.terminate("a")
+	e.reopen()
+	e.wantBytes("final", io.MultiReader(ContentReader("a", 0, 100), ContentReader("b", 0, 100)), 200)
+}

@@ -1,0 +1,139 @@
+package storetest
+
+import (
+	"context"
+	"strings"
+
+	"github.com/tus/tusd"
+)
+
+var readCases = []testCase{
+	{"read/up-to-offset", "GetReader opens the stored bytes from the start up to the offset at the time of the call.", 0, readUpToOffset},
+	{"read/close-early", "The caller closes it.", 0, readCloseEarly},
+}
+
+func readUpToOffset(e *env) {
+	upload := e.create("a", 100)
+	if got := e.read(upload); len(got) != 0 {
+		e.Errorf("an empty upload reads as %d bytes", len(got))
+	}
+	e.write(upload, "a", 0, 60)
+	if got := string(e.read(upload)); got != bytesOf("a", 60) {
+		e.Errorf("read %d bytes, want the 60 that are stored", len(got))
+	}
+	e.write(upload, "a", 60, 100)
+	e.must(upload.FinishUpload(e.Context()))
+	if got := string(e.read(upload)); got != bytesOf("a", 100) {
+		e.Errorf("read %d bytes of the complete upload, want 100", len(got))
+	}
+}
+
+func readCloseEarly(e *env) {
+	e.createComplete("a", 100<<10)
+	for range 100 {
+		r, err := e.view("a").GetReader(e.Context())
+		e.must(err)
+		_, err = r.Read(make([]byte, 10))
+		e.must(err)
+		e.must(r.Close())
+	}
+	e.wantStored("a", 100<<10)
+}
+
+var finishCases = []testCase{
+	{"finish/complete", "Afterwards the bytes can be read and the record is as durable as the level says for completion.", 0, finishComplete},
+	{"finish/idempotent", "Idempotent, also after a crash or an error half-way.", 0, finishIdempotent},
+	{"finish/cancelled", "Idempotent, also after a crash or an error half-way.", 0, finishCancelled},
+	{"finish/zero-length", "FinishUpload makes a full upload complete in the store.", 0, finishZeroLength},
+	{"finish/state", "a record without a state means that an upload whose offset equals its length is complete.", 0, finishState},
+	{"finish/record", "FinishUpload makes a full upload complete in the store.", 0, finishKeepsRecord},
+}
+
+func finishComplete(e *env) {
+	size := e.harness.LargestUpload
+	e.createComplete("a", size)
+	e.wantStored("a", size)
+	e.reopen()
+	e.wantStored("a", size)
+	e.wantComplete(e.info(e.view("a")), true)
+}
+
+func finishIdempotent(e *env) {
+	upload := e.createComplete("a", 100)
+	e.must(upload.FinishUpload(e.Context()))
+	e.must(e.load("a").FinishUpload(e.Context()))
+	e.reopen()
+	e.must(e.load("a").FinishUpload(e.Context()))
+	e.must(e.load("a").FinishUpload(e.Context()))
+	e.wantStored("a", 100)
+}
+
+func finishCancelled(e *env) {
+	e.createFull("a", 100)
+	e.sweepLooks(func(ctx context.Context, _ int) error {
+		err := e.load("a").FinishUpload(ctx)
+		e.wantStored("a", 100)
+		return err
+	})
+	e.must(e.load("a").FinishUpload(e.Context()))
+	e.reopen()
+	e.wantStored("a", 100)
+}
+
+func finishZeroLength(e *env) {
+	upload := e.create("empty", 0)
+	e.must(upload.FinishUpload(e.Context()))
+	e.wantStored("empty", 0)
+	e.wantComplete(e.info(upload), true)
+	e.reopen()
+	e.must(e.load("empty").FinishUpload(e.Context()))
+	e.wantStored("empty", 0)
+	e.wantComplete(e.info(e.view("empty")), true)
+
+	upload = e.create("empty-chunk", 0)
+	n, err := upload.WriteChunk(e.Context(), 0, strings.NewReader(""))
+	if n != 0 || err != nil {
+		e.Errorf("an empty chunk of an empty upload: %d, %v", n, err)
+	}
+	e.must(upload.FinishUpload(e.Context()))
+	e.wantStored("empty-chunk", 0)
+}
+
+func finishState(e *env) {
+	upload := e.create("a", 100)
+	e.wantComplete(e.info(upload), false)
+	e.write(upload, "a", 0, 99)
+	e.wantComplete(e.info(upload), false)
+	e.write(upload, "a", 99, 100)
+	e.wantComplete(e.info(e.view("a")), true)
+
+	confirmed := newInfo("b", 10)
+	confirmed.State = tusd.StateUploading
+	upload = e.createInfo(confirmed)
+	e.write(upload, "b", 0, 10)
+	e.wantComplete(e.info(e.view("b")), false)
+	e.must(upload.FinishUpload(e.Context()))
+	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		i.State = tusd.StateComplete
+		return nil
+	}))
+	e.reopen()
+	e.wantComplete(e.info(e.view("b")), true)
+	e.wantStored("b", 10)
+}
+
+func finishKeepsRecord(e *env) {
+	want := fullInfo("a")
+	upload := e.createInfo(want)
+	e.write(upload, "a", 0, 30)
+	e.must(upload.FinishUpload(e.Context()))
+	e.wantInfo(e.info(upload), want)
+	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		i.State = tusd.StateComplete
+		return nil
+	}))
+	want.State = tusd.StateComplete
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), want)
+	e.wantStored("a", 30)
+}

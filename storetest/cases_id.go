@@ -1,0 +1,104 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tus/tusd"
+)
+
+var idCases = []testCase{
+	{"id/alphabet", "An id is any string that ValidateID accepts.", 0, idAlphabet},
+	{"id/apart", "DataStore keeps uploads: a record (FileInfo) and bytes each.", 0, idsApart},
+	{"id/parent-path", "An id is any string that ValidateID accepts.", 0, idParentPath},
+}
+
+// oddIDs are ids that stores and the paths of HTTP easily get wrong.
+func oddIDs() []string {
+	return []string{
+		"a/b/c", "a+b", "a%2Fb", "%41", "100%", "~", "-", "_", "a.b", "...", "a..b", ".hidden",
+		"!$'()*+,;=:@", "id=1;b", "info", "lock", "a.infos", "A", "x-part", "con", "nul.txt", "--help", "*",
+		strings.Repeat("l", 240), strings.Repeat(strings.Repeat("d", 99)+"/", 8) + "end",
+	}
+}
+
+func idAlphabet(e *env) {
+	for i, id := range oddIDs() {
+		if err := tusd.ValidateID(id); err != nil {
+			e.Fatalf("the suite uses an id that is none: %v", err)
+		}
+		size := int64(10 + i)
+		e.createComplete(id, size)
+		if got := e.info(e.view(id)).ID; got != id {
+			e.Errorf("the upload %q says it is %q", id, got)
+		}
+	}
+	e.reopen()
+	for i, id := range oddIDs() {
+		e.wantStored(id, int64(10+i))
+	}
+}
+
+// idsApart has ids of which one begins as another does.
+func idsApart(e *env) {
+	ids := []string{"a", "aa", "a-", "a.b", "a_", "A"}
+	if !e.distinguishesCase() {
+		ids = ids[:len(ids)-1]
+	}
+	for i, id := range ids {
+		e.write(e.create(id, 100), id, 0, int64(i+1))
+	}
+	for i, id := range ids {
+		e.wantStored(id, int64(i+1))
+	}
+	if e.composer.Terminater == nil {
+		return
+	}
+	e.must(e.composer.Terminater.Terminate(e.Context(), e.lease("a"), "a"))
+	delete(e.exist, "a")
+	e.wantGone("a")
+	for i, id := range slices.Backward(ids) {
+		if id != "a" {
+			e.wantStored(id, int64(i+1))
+		}
+	}
+}
+
+// distinguishesCase tells whether the backend can hold two ids that differ
+// only in their case; some file systems cannot.
+func (e *env) distinguishesCase() bool {
+	e.create("Case", 1)
+	_, err := e.store.GetUpload(e.Context(), nil, "cASE")
+	return err != nil
+}
+
+// idParentPath has an id that is a directory of another. A store may refuse
+// the second of the two, but must not harm the first.
+func idParentPath(e *env) {
+	for i, pair := range [][2]string{{"p1", "p1/q"}, {"p2/q", "p2"}, {"p3/q/r", "p3/q"}} {
+		first, second := pair[0], pair[1]
+		e.createFull(first, int64(10+i))
+		upload, err := e.store.NewUpload(e.Context(), e.lease(second), newInfo(second, 20))
+		if err != nil {
+			e.wantGone(second)
+		} else {
+			e.exist[second] = true
+			e.write(upload, second, 0, 20)
+			e.wantStored(second, 20)
+		}
+		e.wantStored(first, int64(10+i))
+		e.checkSiblings(fmt.Sprintf("p%d/other", i+1))
+	}
+}
+
+// checkSiblings makes sure that an unrelated id in the same directory is, or
+// stays, usable or is refused without a trace.
+func (e *env) checkSiblings(id string) {
+	if _, err := e.store.NewUpload(e.Context(), e.lease(id), newInfo(id, 1)); err != nil {
+		e.wantGone(id)
+		return
+	}
+	e.exist[id] = true
+	e.wantStored(id, 0)
+}

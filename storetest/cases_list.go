@@ -1,0 +1,137 @@
+package storetest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+var listCases = []testCase{
+	{"list/all", "List returns up to limit ids of uploads, complete or not", List, listAll},
+	{"list/pages", "beginning behind cursor (\"\" is the start).", List, listPages},
+	{"list/empty", "next is the cursor of the following page, \"\" after the last.", List, listEmpty},
+	{"list/while-changing", "An upload that exists during a whole listing appears exactly once", List, listWhileChanging},
+	{"list/before", "Uploads whose record or data changed after before are left out; the zero time leaves out none.", List, listBefore},
+	{"list/odd-ids", "List returns up to limit ids of uploads", List, listOddIDs},
+}
+
+// list returns the ids of all pages of at most limit ids; between runs after
+// each page.
+func (e *env) list(before time.Time, limit int, between func(page int)) []string {
+	e.Helper()
+	var all []string
+	cursor := ""
+	for page := 1; page < 1000; page++ {
+		ids, next, err := e.composer.Lister.List(e.Context(), cursor, before, limit)
+		e.must(err)
+		if len(ids) > limit {
+			e.Errorf("page %d has %d ids, the limit is %d", page, len(ids), limit)
+		}
+		all = append(all, ids...)
+		if next == "" {
+			return all
+		}
+		cursor = next
+		between(page)
+	}
+	e.Fatal("the listing does not end")
+	return nil
+}
+
+func nothing(int) {}
+
+// wantListed checks that got has each of want once, and nothing else.
+func (e *env) wantListed(got []string, want ...string) {
+	e.Helper()
+	got = slices.Sorted(slices.Values(got))
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		e.Errorf("listed are %q, want %q", got, want)
+	}
+}
+
+func listAll(e *env) {
+	e.create("fresh", 10)
+	e.write(e.create("half", 10), "half", 0, 5)
+	e.createComplete("complete", 10)
+	e.createDeferred("deferred")
+	want := []string{"fresh", "half", "complete", "deferred"}
+	e.wantListed(e.list(time.Time{}, 100, nothing), want...)
+	e.reopen()
+	e.wantListed(e.list(time.Time{}, 100, nothing), want...)
+}
+
+func listPages(e *env) {
+	var want []string
+	for i := range 7 {
+		id := fmt.Sprintf("upload-%d", i)
+		e.create(id, 10)
+		want = append(want, id)
+	}
+	for limit := 1; limit <= 8; limit++ {
+		e.wantListed(e.list(time.Time{}, limit, nothing), want...)
+	}
+	e.wantListed(e.list(time.Time{}, 2, func(int) { e.reopen() }), want...)
+}
+
+func listEmpty(e *env) {
+	ids, next, err := e.composer.Lister.List(e.Context(), "", time.Time{}, 10)
+	if len(ids) != 0 || next != "" || err != nil {
+		e.Errorf("an empty store lists %q, cursor %q, error %v", ids, next, err)
+	}
+}
+
+func listWhileChanging(e *env) {
+	var stay []string
+	for i := range 8 {
+		id := fmt.Sprintf("m-stays-%d", i)
+		e.create(id, 100)
+		stay = append(stay, id)
+	}
+	got := e.list(time.Time{}, 2, func(page int) {
+		e.create(fmt.Sprintf("a-new-%d", page), 1)
+		e.create(fmt.Sprintf("z-new-%d", page), 1)
+		if e.composer.Terminater != nil && page > 1 {
+			e.terminate(fmt.Sprintf("a-new-%d", page-1))
+		}
+		e.write(e.load(stay[0]), stay[0], int64(page-1), int64(page))
+	})
+	count := make(map[string]int)
+	for _, id := range got {
+		count[id]++
+	}
+	for _, id := range stay {
+		if count[id] != 1 {
+			e.Errorf("%s existed all the time and appears %d times", id, count[id])
+		}
+	}
+}
+
+func listBefore(e *env) {
+	e.createComplete("old", 10)
+	e.create("old-written", 10)
+	e.create("old-updated", 10)
+	e.settle()
+	before := time.Now()
+	e.settle()
+	e.create("new", 10)
+	e.write(e.load("old-written"), "old-written", 0, 5)
+	info := newInfo("old-updated", 10)
+	info.RawMetaData = "changed"
+	e.must(e.load("old-updated").UpdateInfo(e.Context(), ownedBy(info)))
+	e.wantListed(e.list(before, 100, nothing), "old")
+	e.settle()
+	e.wantListed(e.list(time.Now(), 1, nothing), "old", "old-written", "old-updated", "new")
+	e.reopen()
+	e.wantListed(e.list(before, 1, nothing), "old")
+}
+
+func listOddIDs(e *env) {
+	for _, id := range oddIDs() {
+		e.createFull(id, 1)
+	}
+	want := slices.Sorted(maps.Keys(e.exist))
+	e.wantListed(e.list(time.Time{}, 3, nothing), want...)
+	e.wantListed(e.list(time.Time{}, 1000, nothing), want...)
+}

@@ -1,0 +1,264 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+var recordCases = []testCase{
+	{"record/round-trip", "NewUpload stores the record of a new, empty upload.", 0, recordRoundTrip},
+	{"record/empty", "NewUpload stores the record of a new, empty upload.", 0, recordEmpty},
+	{"record/copies", "A FileInfo is a value; its maps and slices belong to whoever received it last: stores hand out copies and keep copies.", 0, recordCopies},
+	{"update/every-field", "UpdateInfo changes the record. change gets a copy of the current one and may be called more than once", 0, updateEveryField},
+	{"update/error", "if it returns an error, that error is returned and nothing changes.", 0, updateError},
+	{"update/store-owned", "ID, Offset, Size, SizeIsDeferred and Storage are the store's: changes to them are ignored.", 0, updateStoreOwned},
+	{"update/beside-data", "Atomic: after a crash the record is the old or the new one", 0, updateBesideData},
+	{"update/cancelled", "Atomic: after a crash the record is the old or the new one", 0, updateCancelled},
+	{"update/through-this-value", "GetInfo returns the record as of the last load or change through this value.", 0, updateSeenThroughValue},
+	{"update/large", "UpdateInfo changes the record.", 0, updateLarge},
+}
+
+// fullInfo is a record in which every field that the caller owns is set.
+func fullInfo(id string) tusd.FileInfo {
+	return tusd.FileInfo{
+		ID:             id,
+		Size:           30,
+		MetaData:       tusd.MetaData{"filename": "Übergröße ☃ \U0001F600.txt", "empty": "", "control": "a\r\nb\x00c\u2028<&>\"\\"},
+		IsFinal:        true,
+		PartialUploads: []string{"b", "a", "b"},
+		Version:        tusd.RecordVersion,
+		Created:        time.Date(2026, 11, 22, 13, 14, 15, 123456789, time.UTC),
+		Dialect:        tusd.DialectIETF,
+		State:          tusd.StateUploading,
+		RawMetaData:    "filename w5xi,empty ,control YQ==",
+		RawConcat:      "final;/files/b /files/a /files/b",
+		Finals:         []string{"f1", "f/2"},
+		Failure: &tusd.Failure{
+			Code: "ERR_UPLOAD_REJECTED", StatusCode: 418, Body: "kein Tee", Header: map[string]string{"X-Reason": "ü"},
+		},
+	}
+}
+
+// wantInfo compares what the caller owns in two records. Empty and absent
+// maps and slices mean the same.
+func (e *env) wantInfo(got, want tusd.FileInfo) {
+	e.Helper()
+	got.Storage, want.Storage, got.Offset, want.Offset = nil, nil, 0, 0
+	if g, w := canonical(got), canonical(want); g != w {
+		e.Errorf("the record differs\n got %s\nwant %s", g, w)
+	}
+}
+
+// canonical is a form in which records that mean the same are equal.
+func canonical(info tusd.FileInfo) string {
+	info.Created = info.Created.UTC()
+	if len(info.MetaData) == 0 {
+		info.MetaData = nil
+	}
+	if len(info.PartialUploads) == 0 {
+		info.PartialUploads = nil
+	}
+	record, err := json.Marshal(info)
+	if err != nil {
+		return err.Error()
+	}
+	return string(record)
+}
+
+func recordRoundTrip(e *env) {
+	want := fullInfo("a")
+	e.wantInfo(e.info(e.createInfo(want)), want)
+	e.wantInfo(e.info(e.view("a")), want)
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), want)
+	e.wantInfo(e.info(e.load("a")), want)
+
+	partial := newInfo("partial", 5)
+	partial.IsPartial = true
+	e.createInfo(partial)
+	e.wantInfo(e.info(e.view("partial")), partial)
+}
+
+func recordEmpty(e *env) {
+	bare := tusd.FileInfo{ID: "bare", Size: 1} // as tusd v2 makes them
+	empty := newInfo("empty", 1)
+	empty.MetaData, empty.PartialUploads = tusd.MetaData{}, []string{}
+	for _, want := range []tusd.FileInfo{bare, empty} {
+		e.createInfo(want)
+		e.wantInfo(e.info(e.view(want.ID)), want)
+	}
+	e.reopen()
+	for _, want := range []tusd.FileInfo{bare, empty} {
+		e.wantInfo(e.info(e.view(want.ID)), want)
+	}
+}
+
+func recordCopies(e *env) {
+	given := fullInfo("a")
+	upload := e.createInfo(given)
+	scribble(&given)
+	e.wantInfo(e.info(upload), fullInfo("a"))
+
+	got := e.info(upload)
+	scribble(&got)
+	e.wantInfo(e.info(upload), fullInfo("a"))
+
+	var kept *tusd.FileInfo
+	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		kept = i
+		return nil
+	}))
+	scribble(kept)
+	e.wantInfo(e.info(upload), fullInfo("a"))
+	e.wantInfo(e.info(e.view("a")), fullInfo("a"))
+}
+
+// scribble changes whatever info shares with others.
+func scribble(info *tusd.FileInfo) {
+	clear(info.MetaData)
+	clear(info.PartialUploads)
+	clear(info.Storage)
+	clear(info.Finals)
+	if info.Failure != nil {
+		clear(info.Failure.Header)
+		*info.Failure = tusd.Failure{}
+	}
+}
+
+// ownedBy is a change that sets what the caller owns to its value in from.
+func ownedBy(from tusd.FileInfo) func(*tusd.FileInfo) error {
+	return func(to *tusd.FileInfo) error {
+		setOwned(to, from)
+		return nil
+	}
+}
+
+// setOwned gives to every field that the caller owns the value in from.
+func setOwned(to *tusd.FileInfo, from tusd.FileInfo) {
+	from.ID, from.Offset, from.Size, from.SizeIsDeferred, from.Storage = to.ID, to.Offset, to.Size, to.SizeIsDeferred, to.Storage
+	*to = from
+}
+
+func updateEveryField(e *env) {
+	upload := e.create("a", 30)
+	want := fullInfo("a")
+	e.must(upload.UpdateInfo(e.Context(), ownedBy(want)))
+	e.wantInfo(e.info(upload), want)
+	e.wantInfo(e.info(e.view("a")), want)
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), want)
+
+	bare := newInfo("a", 30)
+	e.must(e.load("a").UpdateInfo(e.Context(), ownedBy(bare)))
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), bare)
+}
+
+func updateError(e *env) {
+	upload := e.createInfo(fullInfo("a"))
+	refusal := errors.New("refused by the caller")
+	err := upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		scribble(i)
+		i.State = tusd.StateFailed
+		return refusal
+	})
+	e.wantError("UpdateInfo", err, refusal)
+	e.wantInfo(e.info(upload), fullInfo("a"))
+	e.wantInfo(e.info(e.view("a")), fullInfo("a"))
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), fullInfo("a"))
+}
+
+func updateStoreOwned(e *env) {
+	upload := e.create("a", 30)
+	e.write(upload, "a", 0, 12)
+	before := e.info(upload)
+	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		i.ID, i.Offset, i.Size, i.SizeIsDeferred = "other", 29, 5, true
+		i.Storage = map[string]string{"Type": "elsewhere"}
+		i.State = tusd.StateUploading
+		return nil
+	}))
+	for _, after := range []tusd.FileInfo{e.info(upload), e.info(e.view("a"))} {
+		if after.ID != "a" || after.Offset != 12 || after.Size != 30 || after.SizeIsDeferred {
+			e.Errorf("ID, Offset, Size, SizeIsDeferred are %s, %d, %d, %t", after.ID, after.Offset, after.Size, after.SizeIsDeferred)
+		}
+		if !maps.Equal(after.Storage, before.Storage) {
+			e.Errorf("Storage is %v, was %v", after.Storage, before.Storage)
+		}
+		if after.State != tusd.StateUploading {
+			e.Error("the rest of the change is missing")
+		}
+	}
+	e.wantStored("a", 12)
+}
+
+func updateBesideData(e *env) {
+	upload := e.create("a", 100)
+	for offset := int64(0); offset < 100; offset += 25 {
+		e.write(upload, "a", offset, offset+25)
+		e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+			i.MetaData = tusd.MetaData{"offset": fmt.Sprint(offset)}
+			return nil
+		}))
+		e.wantStored("a", offset+25)
+	}
+	e.reopen()
+	e.wantStored("a", 100)
+	if got := e.info(e.view("a")).MetaData; !reflect.DeepEqual(got, tusd.MetaData{"offset": "75"}) {
+		e.Errorf("MetaData is %v", got)
+	}
+}
+
+func updateCancelled(e *env) {
+	old := fullInfo("a")
+	e.createInfo(old)
+	e.sweepLooks(func(ctx context.Context, look int) error {
+		next := fullInfo("a")
+		next.RawMetaData = fmt.Sprintf("look %d", look)
+		err := e.load("a").UpdateInfo(ctx, ownedBy(next))
+		if got := e.info(e.view("a")); err == nil || got.RawMetaData == next.RawMetaData {
+			old = next
+		}
+		e.wantInfo(e.info(e.view("a")), old)
+		return err
+	})
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), old)
+}
+
+func updateSeenThroughValue(e *env) {
+	upload := e.create("a", 30)
+	loaded := e.view("a")
+	e.write(upload, "a", 0, 10)
+	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		i.State = tusd.StateFinishing
+		return nil
+	}))
+	if got := e.info(upload); got.Offset != 10 || got.State != tusd.StateFinishing {
+		e.Errorf("the value through which the changes went shows offset %d, state %q", got.Offset, got.State)
+	}
+	if got := e.info(loaded).State; got != "" {
+		e.Errorf("a value loaded before shows state %q", got)
+	}
+}
+
+func updateLarge(e *env) {
+	upload := e.create("a", 30)
+	want := newInfo("a", 30)
+	want.RawMetaData = strings.Repeat("k", 16<<10)
+	for i := range 2000 {
+		want.PartialUploads = append(want.PartialUploads, fmt.Sprintf("partial-upload-%d", i))
+	}
+	e.must(upload.UpdateInfo(e.Context(), ownedBy(want)))
+	e.reopen()
+	e.wantInfo(e.info(e.view("a")), want)
+}

@@ -1,0 +1,261 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+var sideCases = []testCase{
+	{"side/create", "CreateSide stores value if key is free. If not, it answers the value that is there, created false and no error.", SideRecords, sideCreate},
+	{"side/create-race", "Every call is atomic and needs no lease", SideRecords, sideCreateRace},
+	{"side/put", "PutSide stores value under key, replacing what was there.", SideRecords, sidePut},
+	{"side/put-race", "the last of two replacing calls wins.", SideRecords, sidePutRace},
+	{"side/get", "GetSide returns the value of key, or ErrNotFound.", SideRecords, sideGet},
+	{"side/list", "ListSides returns up to limit names of a kind, sorted, that are greater than cursor; next is \"\" after the last page.", SideRecords, sideList},
+	{"side/delete", "DeleteSide removes key. An absent key is no error.", SideRecords, sideDelete},
+	{"side/limits", "A value is at most 64 KiB and as durable as an upload's record.", SideRecords, sideLimits},
+	{"side/copies", "Slices passed in and out belong to the caller.", SideRecords, sideCopies},
+	{"side/beside-uploads", "SideRecords keeps small named records beside the uploads", SideRecords, sideBesideUploads},
+	{"side/cancelled", "Every call is atomic and needs no lease", SideRecords, sideCancelled},
+}
+
+func sideKey(name string) tusd.SideKey { return tusd.SideKey{Kind: "kind", Name: name} }
+
+func (e *env) putSide(name, value string) {
+	e.Helper()
+	e.must(e.composer.SideRecords.PutSide(e.Context(), sideKey(name), []byte(value)))
+}
+
+func (e *env) wantSide(name, want string) {
+	e.Helper()
+	got, err := e.composer.SideRecords.GetSide(e.Context(), sideKey(name))
+	if err != nil || string(got) != want {
+		e.Errorf("side record %s has %d bytes, error %v; want %d", name, len(got), err, len(want))
+	}
+}
+
+func (e *env) wantNoSide(name string) {
+	e.Helper()
+	_, err := e.composer.SideRecords.GetSide(e.Context(), sideKey(name))
+	e.wantError("side record "+name, err, tusd.ErrNotFound)
+}
+
+func sideCreate(e *env) {
+	current, created, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte("first"))
+	if err != nil || !created || string(current) != "first" {
+		e.Errorf("a free key: %q, created %t, error %v", current, created, err)
+	}
+	current, created, err = e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte("second"))
+	if err != nil || created || string(current) != "first" {
+		e.Errorf("a key that is taken: %q, created %t, error %v", current, created, err)
+	}
+	e.wantSide("a", "first")
+	e.reopen()
+	e.wantSide("a", "first")
+}
+
+// race runs f in several goroutines at once.
+func race(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
+}
+
+func sideCreateRace(e *env) {
+	winners := make(chan string, 20)
+	seen := make(chan string, 20)
+	race(20, func(i int) {
+		mine := fmt.Sprintf("value %d", i)
+		current, created, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte(mine))
+		if err != nil {
+			e.Errorf("create: %v", err)
+		}
+		if created {
+			winners <- mine
+		}
+		seen <- string(current)
+	})
+	close(winners)
+	close(seen)
+	if len(winners) != 1 {
+		e.Fatalf("%d callers created the same side record", len(winners))
+	}
+	winner := <-winners
+	for value := range seen {
+		if value != winner {
+			e.Errorf("a caller was told %q, created was %q", value, winner)
+		}
+	}
+	e.wantSide("a", winner)
+}
+
+func sidePut(e *env) {
+	e.putSide("a", "first, and long enough to be cut")
+	e.putSide("a", "second")
+	e.wantSide("a", "second")
+	e.putSide("empty", "")
+	e.wantSide("empty", "")
+	e.reopen()
+	e.wantSide("a", "second")
+	e.wantSide("empty", "")
+}
+
+func sidePutRace(e *env) {
+	race(10, func(i int) {
+		value := strings.Repeat(fmt.Sprint(i), 5000)
+		if err := e.composer.SideRecords.PutSide(e.Context(), sideKey("a"), []byte(value)); err != nil {
+			e.Errorf("put: %v", err)
+		}
+		got, err := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))
+		if err != nil || len(got) != 5000 || len(bytes.Trim(got, string(got[:1]))) != 0 {
+			e.Errorf("a reader saw %d bytes of several values, error %v", len(got), err)
+		}
+	})
+	e.putSide("a", "last")
+	e.wantSide("a", "last")
+}
+
+func sideGet(e *env) {
+	e.wantNoSide("a")
+	e.putSide("ab", "x")
+	e.wantNoSide("a")
+	_, err := e.composer.SideRecords.GetSide(e.Context(), tusd.SideKey{Kind: "other", Name: "ab"})
+	e.wantError("the same name of another kind", err, tusd.ErrNotFound)
+}
+
+func sideList(e *env) {
+	names := []string{"b", "a", "a-1", "a1", "0", "zz", strings.Repeat("n", 100)}
+	for _, name := range names {
+		e.putSide(name, "x")
+	}
+	e.must(e.composer.SideRecords.PutSide(e.Context(), tusd.SideKey{Kind: "kind-2", Name: "other"}, nil))
+	slices.Sort(names)
+	for limit := 1; limit <= len(names)+1; limit++ {
+		if got := e.listSides(limit); !slices.Equal(got, names) {
+			e.Errorf("pages of %d: %q, want %q", limit, got, names)
+		}
+	}
+	got, _, err := e.composer.SideRecords.ListSides(e.Context(), "kind", "a0", 2)
+	e.must(err)
+	if !slices.Equal(got, []string{"a1", "b"}) {
+		e.Errorf("behind a cursor that is no name: %q", got)
+	}
+	got, next, err := e.composer.SideRecords.ListSides(e.Context(), "none", "", 10)
+	if len(got) != 0 || next != "" || err != nil {
+		e.Errorf("a kind without records: %q, %q, %v", got, next, err)
+	}
+}
+
+func (e *env) listSides(limit int) (all []string) {
+	e.Helper()
+	cursor := ""
+	for range 100 {
+		names, next, err := e.composer.SideRecords.ListSides(e.Context(), "kind", cursor, limit)
+		e.must(err)
+		if len(names) > limit {
+			e.Errorf("a page has %d names, the limit is %d", len(names), limit)
+		}
+		all = append(all, names...)
+		if next == "" {
+			return all
+		}
+		cursor = next
+	}
+	e.Fatal("the listing does not end")
+	return nil
+}
+
+func sideDelete(e *env) {
+	e.must(e.composer.SideRecords.DeleteSide(e.Context(), sideKey("a")))
+	e.putSide("a", "x")
+	e.must(e.composer.SideRecords.DeleteSide(e.Context(), sideKey("a")))
+	e.wantNoSide("a")
+	e.reopen()
+	e.wantNoSide("a")
+	_, created, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte("again"))
+	if !created || err != nil {
+		e.Errorf("create after delete: %t, %v", created, err)
+	}
+}
+
+func sideLimits(e *env) {
+	var all [256]byte
+	for i := range all {
+		all[i] = byte(i)
+	}
+	largest := strings.Repeat(string(all[:]), 256)
+	name := strings.Repeat("a", 100)
+	e.putSide(name, largest)
+	e.wantSide(name, largest)
+	long := tusd.SideKey{Kind: strings.Repeat("k", 100), Name: name}
+	e.must(e.composer.SideRecords.PutSide(e.Context(), long, []byte("x")))
+	e.reopen()
+	e.wantSide(name, largest)
+	got, err := e.composer.SideRecords.GetSide(e.Context(), long)
+	if string(got) != "x" || err != nil {
+		e.Errorf("the longest key: %q, %v", got, err)
+	}
+}
+
+func sideCopies(e *env) {
+	value := []byte("value")
+	current, _, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), value)
+	e.must(err)
+	clear(value)
+	e.wantSide("a", "value")
+	clear(current)
+	e.wantSide("a", "value")
+	got, err := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))
+	e.must(err)
+	clear(got)
+	e.wantSide("a", "value")
+	value = []byte("other")
+	e.must(e.composer.SideRecords.PutSide(e.Context(), sideKey("a"), value))
+	clear(value)
+	e.wantSide("a", "other")
+}
+
+// sideBesideUploads has side records and uploads of the same names.
+func sideBesideUploads(e *env) {
+	e.createComplete("kind", 10)
+	e.createComplete("kind-a", 10)
+	e.putSide("kind", "side")
+	e.putSide("a", "side")
+	e.wantStored("kind", 10)
+	e.wantStored("kind-a", 10)
+	if e.composer.Lister != nil {
+		e.wantListed(e.list(time.Time{}, 10, nothing), "kind", "kind-a")
+	}
+	if e.composer.Terminater != nil {
+		e.terminate("kind")
+	}
+	e.reopen()
+	e.wantSide("kind", "side")
+	e.wantSide("a", "side")
+	e.wantGone("a")
+}
+
+func sideCancelled(e *env) {
+	e.putSide("a", "old")
+	old := "old"
+	e.sweepLooks(func(ctx context.Context, look int) error {
+		value := fmt.Sprintf("look %d", look)
+		err := e.composer.SideRecords.PutSide(ctx, sideKey("a"), []byte(value))
+		got, readErr := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))
+		e.must(readErr)
+		if string(got) != value && (string(got) != old || err == nil) {
+			e.Errorf("after error %v the value is %q, want %q or %q", err, got, value, old)
+		}
+		old = string(got)
+		return err
+	})
+}

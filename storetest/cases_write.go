@@ -1,0 +1,301 @@
+package storetest
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing/iotest"
+
+	"github.com/tus/tusd"
+)
+
+var writeCases = []testCase{
+	{"write/at-offset", "WriteChunk stores src at offset, which the caller has compared with the stored offset", 0, writeAtOffset},
+	{"write/counts", "n counts the bytes stored for good, also when err is not nil: a client that goes on at offset+n loses nothing and repeats nothing.", 0, writeCounts},
+	{"write/empty", "an empty src is a valid chunk.", 0, writeEmpty},
+	{"write/offset-from-data", "It comes from the data; the number in a stored record is never read.", 0, writeOffsetFromData},
+	{"write/one-byte-at-a-time", "WriteChunk stores src at offset", 0, writeByteByByte},
+	{"write/32-bytes-and-restart", "WriteChunk stores src at offset", 0, writeSmallSteps},
+	{"write/1-MiB-and-restart", "WriteChunk stores src at offset", 0, writeLargeSteps},
+	{"write/uneven-source", "WriteChunk stores src at offset", 0, writeUnevenSource},
+	{"write/deferred-length", "Size is deferred", DeferLength, writeDeferred},
+	{"write/readers-beside", "Only GetUpload without a lease, and what may be called on its result, run beside a change.", 0, writeBesideReaders},
+	{"write/info-beside", "It is not safe for concurrent use, but for GetInfo.", 0, writeBesideInfo},
+	{"write/source-after-return", "src is read from this call only, and not after it returned.", 0, writeSourceAfterReturn},
+}
+
+func writeAtOffset(e *env) {
+	upload := e.create("a", 100)
+	e.write(upload, "a", 0, 40)
+	e.wantStored("a", 40)
+	e.write(upload, "a", 40, 100) // through the same value
+	e.wantStored("a", 100)
+}
+
+func writeCounts(e *env) {
+	upload := e.create("a", 100)
+	for offset := int64(0); offset < 100; {
+		n, err := upload.WriteChunk(e.Context(), offset, ContentReader("a", offset, min(offset+7, 100)))
+		e.must(err)
+		offset += n
+		if got := e.info(upload).Offset; got != offset {
+			e.Fatalf("GetInfo shows offset %d after %d acknowledged bytes", got, offset)
+		}
+		e.wantStored("a", offset)
+	}
+}
+
+func writeEmpty(e *env) {
+	upload := e.create("a", 10)
+	e.write(upload, "a", 0, 0)
+	e.wantStored("a", 0)
+	e.write(upload, "a", 0, 5)
+	e.write(upload, "a", 5, 5)
+	e.reopen()
+	e.write(e.load("a"), "a", 5, 5)
+	e.wantStored("a", 5)
+	e.write(e.load("a"), "a", 5, 10)
+	e.write(e.load("a"), "a", 10, 10)
+	e.wantStored("a", 10)
+}
+
+func writeOffsetFromData(e *env) {
+	lying := newInfo("a", 100)
+	lying.Offset = 99
+	upload := e.createInfo(lying)
+	if got := e.info(upload).Offset; got != 0 {
+		e.Errorf("a new upload is at offset %d", got)
+	}
+	e.wantStored("a", 0)
+	e.write(upload, "a", 0, 10)
+	e.reopen()
+	e.wantStored("a", 10)
+}
+
+func writeByteByByte(e *env) {
+	upload := e.create("a", 100)
+	for offset := range int64(100) {
+		e.write(upload, "a", offset, offset+1)
+	}
+	e.must(upload.FinishUpload(e.Context()))
+	e.wantStored("a", 100)
+}
+
+func writeSmallSteps(e *env) {
+	e.create("a", 320)
+	for offset := int64(0); offset < 320; offset += 32 {
+		e.write(e.load("a"), "a", offset, offset+32)
+		e.reopen()
+		e.wantStored("a", offset+32)
+	}
+	e.must(e.load("a").FinishUpload(e.Context()))
+	e.wantStored("a", 320)
+}
+
+func writeLargeSteps(e *env) {
+	size := e.harness.LargestUpload
+	e.create("a", size)
+	for offset := int64(0); offset < size; {
+		next := min(offset+1<<20, size)
+		e.write(e.load("a"), "a", offset, next)
+		e.reopen()
+		offset = next
+		e.wantStored("a", offset)
+	}
+	e.must(e.load("a").FinishUpload(e.Context()))
+	e.wantStored("a", size)
+}
+
+func writeUnevenSource(e *env) {
+	const size = 5000
+	for id, source := range map[string]io.Reader{
+		"one-byte":     iotest.OneByteReader(ContentReader("one-byte", 0, size)),
+		"half":         iotest.HalfReader(ContentReader("half", 0, size)),
+		"data-and-eof": iotest.DataErrReader(ContentReader("data-and-eof", 0, size)),
+		"empty-reads":  &emptyReads{r: ContentReader("empty-reads", 0, size)},
+	} {
+		n, err := e.create(id, size).WriteChunk(e.Context(), 0, source)
+		if n != size || err != nil {
+			e.Errorf("source %s: stored %d, error %v", id, n, err)
+		}
+		e.wantStored(id, size)
+	}
+}
+
+// emptyReads answers every other Read with no bytes and no error, as io.Reader
+// allows.
+type emptyReads struct {
+	r     io.Reader
+	empty bool
+}
+
+func (s *emptyReads) Read(p []byte) (int, error) {
+	s.empty = !s.empty
+	if s.empty {
+		return 0, nil
+	}
+	return s.r.Read(p[:min(len(p), 100)])
+}
+
+func writeDeferred(e *env) {
+	upload := e.createDeferred("a")
+	e.write(upload, "a", 0, 33)
+	e.reopen()
+	e.wantStored("a", 33)
+	e.write(e.load("a"), "a", 33, 50)
+	e.wantStored("a", 50)
+	if info := e.info(e.view("a")); !info.SizeIsDeferred || info.Size != 0 {
+		e.Errorf("Size, SizeIsDeferred are %d, %t", info.Size, info.SizeIsDeferred)
+	}
+}
+
+// writeBesideReaders loads and reads an upload without a lease while it grows.
+func writeBesideReaders(e *env) {
+	size := e.harness.LargestUpload
+	upload := e.create("a", size)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for last := int64(0); ; {
+				last = e.checkPrefix("a", last)
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	n, err := upload.WriteChunk(e.Context(), 0, iotest.HalfReader(ContentReader("a", 0, size)))
+	close(done)
+	wg.Wait()
+	if n != size || err != nil {
+		e.Errorf("stored %d of %d, error %v", n, size, err)
+	}
+	e.wantStored("a", size)
+}
+
+// checkPrefix loads an upload that grows and checks that offset and bytes fit
+// together, and that the offset did not fall below last. It returns the
+// offset. It may run in any goroutine.
+func (e *env) checkPrefix(id string, last int64) int64 {
+	offset, got, err := viewPrefix(e, id)
+	switch {
+	case err != nil:
+		e.Errorf("read beside a write: %v", err)
+	case offset < last:
+		e.Errorf("the offset fell from %d to %d", last, offset)
+	case int64(len(got)) < offset:
+		e.Errorf("the offset is %d, but only %d bytes can be read", offset, len(got))
+	default:
+		want := make([]byte, len(got))
+		Content(id, 0, want)
+		if i := difference(got, want); i < len(got) {
+			e.Errorf("what is read beside a write is wrong from byte %d on", i)
+		}
+	}
+	return max(offset, last)
+}
+
+func viewPrefix(e *env, id string) (offset int64, got []byte, err error) {
+	upload, err := e.store.GetUpload(e.Context(), nil, id)
+	if err != nil {
+		return 0, nil, err
+	}
+	info, err := upload.GetInfo(e.Context())
+	if err != nil {
+		return 0, nil, err
+	}
+	r, err := upload.GetReader(e.Context())
+	if err != nil {
+		return 0, nil, err
+	}
+	got, err = io.ReadAll(r)
+	return info.Offset, got, errors.Join(err, r.Close())
+}
+
+func writeBesideInfo(e *env) {
+	const size = 256 << 10
+	upload := e.create("a", size)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			if info, err := upload.GetInfo(e.Context()); err != nil || info.Offset > size || info.ID != "a" {
+				e.Errorf("GetInfo beside a write: %v, offset %d", err, info.Offset)
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	n, err := upload.WriteChunk(e.Context(), 0, ContentReader("a", 0, size))
+	close(done)
+	wg.Wait()
+	if n != size || err != nil {
+		e.Errorf("stored %d, error %v", n, err)
+	}
+	e.wantStored("a", size)
+}
+
+func writeSourceAfterReturn(e *env) {
+	source := &guardedSource{r: ContentReader("a", 0, 50<<10)}
+	upload := e.create("a", 100<<10)
+	_, err := upload.WriteChunk(e.Context(), 0, source)
+	e.must(err)
+	source.close()
+	e.write(upload, "a", 50<<10, 100<<10)
+	e.wantStored("a", 100<<10)
+	if late := source.lateReads(); late > 0 {
+		e.Errorf("the source was read %d times after WriteChunk had returned", late)
+	}
+}
+
+// guardedSource counts reads after close.
+type guardedSource struct {
+	mu     sync.Mutex
+	r      io.Reader
+	closed bool
+	late   int
+}
+
+func (s *guardedSource) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.late++
+		return 0, io.EOF
+	}
+	return s.r.Read(p)
+}
+
+func (s *guardedSource) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+func (s *guardedSource) lateReads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.late
+}
+
+// wantComplete checks what FileInfo says about being finished.
+func (e *env) wantComplete(info tusd.FileInfo, complete bool) {
+	e.Helper()
+	if info.Complete() != complete {
+		e.Errorf("Complete() of %s is %t with offset %d, size %d, state %q", info.ID, info.Complete(), info.Offset, info.Size, info.State)
+	}
+}
+
+// bytesOf is the Content of id as one string.
+func bytesOf(id string, size int64) string {
+	var b strings.Builder
+	io.Copy(&b, ContentReader(id, 0, size)) // neither side fails
+	return b.String()
+}

@@ -1,0 +1,134 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// Claims is the set of abilities that a store claims. What is claimed is
+// tested, and what is not must be absent: neither served nor advertised.
+type Claims uint
+
+// One claim for each ability of a tusd.StoreComposer.
+const (
+	Terminate Claims = 1 << iota
+	Concat
+	DeferLength
+	ServeContent
+	List
+	SideRecords
+	WriteAtomic
+
+	Everything = Terminate | Concat | DeferLength | ServeContent | List | SideRecords | WriteAtomic
+)
+
+// claimsOf tells which abilities a composer has.
+func claimsOf(c *tusd.StoreComposer) Claims {
+	var claims Claims
+	for claim, there := range map[Claims]bool{
+		Terminate:    c.Terminater != nil,
+		Concat:       c.Concater != nil,
+		DeferLength:  c.LengthDeferrer != nil,
+		ServeContent: c.ContentServer != nil,
+		List:         c.Lister != nil,
+		SideRecords:  c.SideRecords != nil,
+		WriteAtomic:  c.AtomicWriter != nil,
+	} {
+		if there {
+			claims |= claim
+		}
+	}
+	return claims
+}
+
+// Harness tells the suite how to make a store and what differs between
+// stores. New, Reopen and Claims are required.
+type Harness struct {
+	// New makes a fresh, empty store that has not been opened, in a composer.
+	// Its Locker may be nil: the suite then brings a tusd.LocalLocker. What
+	// has to be cleaned up is registered with tb.Cleanup.
+	New func(tb testing.TB) *tusd.StoreComposer
+	// Reopen shuts down what New or Reopen returned, as far as a store needs
+	// that, and makes a store over the same data, not opened, as after a
+	// restart of the process. The suite holds no lease meanwhile.
+	Reopen func(tb testing.TB, composer *tusd.StoreComposer) *tusd.StoreComposer
+	// Claims are the abilities that the store is to have.
+	Claims Claims
+
+	// Leftovers names what the backend holds that belongs to none of the
+	// uploads with these ids: files, parts, sessions, open descriptors. It
+	// is asked after each case, when no call runs and no lease is held.
+	// nil: the backend cannot tell.
+	Leftovers func(tb testing.TB, composer *tusd.StoreComposer, ids []string) []string
+	// Break damages the stored record of an upload so that it cannot be one.
+	// nil: not possible; the cases about broken records are left out.
+	Break func(tb testing.TB, composer *tusd.StoreComposer, id string)
+
+	// LargestUpload bounds the bytes of one upload of the suite, for backends
+	// that are slow to fill; 0: 4 MiB.
+	LargestUpload int64
+	// SettleTime is how far apart two changes must be for their times to
+	// differ in the backend; 0: 50 ms.
+	SettleTime time.Duration
+	// Goroutines is how many goroutines the store may keep between calls,
+	// beyond those that it has right after Open, e.g. for idle connections.
+	Goroutines int
+}
+
+// Defaults of Harness.
+const (
+	defaultLargestUpload = 4 << 20
+	defaultSettleTime    = 50 * time.Millisecond
+)
+
+func (h Harness) withDefaults() Harness {
+	if h.LargestUpload == 0 {
+		h.LargestUpload = defaultLargestUpload
+	}
+	if h.SettleTime == 0 {
+		h.SettleTime = defaultSettleTime
+	}
+	return h
+}
+
+// testCase checks one promise of the contract.
+type testCase struct {
+	name    string // of the subtest
+	promise string // as it stands in the contract; printed on failure
+	needs   Claims // run only if all of these are claimed
+	run     func(e *env)
+}
+
+// Run tests a store against the contract of package tusd, each case as a
+// subtest on a fresh store.
+func Run(t *testing.T, h Harness) {
+	for _, c := range suite() {
+		if h.Claims&c.needs == c.needs {
+			t.Run(c.name, func(t *testing.T) { runCase(t, h, c) })
+		}
+	}
+}
+
+// suite lists all cases.
+func suite() []testCase {
+	return slices.Concat(claimCases, createCases, recordCases, idCases, writeCases, interruptCases,
+		readCases, finishCases, terminateCases, concatCases, lengthCases, contentCases,
+		listCases, sideCases, atomicCases, faultCases)
+}
+
+// runCase runs one case on a fresh store and looks for what it left behind.
+func runCase(tb testing.TB, h Harness, c testCase) {
+	tb.Helper()
+	defer func() {
+		if tb.Failed() {
+			tb.Logf("the contract says: %s", c.promise)
+		}
+	}()
+	e := newEnv(tb, h.withDefaults())
+	defer e.release()
+	c.run(e)
+	e.checkLeftovers()
+}

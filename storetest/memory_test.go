@@ -1,0 +1,41 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+func composed(m *Memory) *tusd.StoreComposer {
+	c := tusd.NewStoreComposer()
+	m.UseIn(c)
+	return c
+}
+
+func memoryHarness() Harness {
+	return Harness{
+		New: func(testing.TB) *tusd.StoreComposer { return composed(NewMemory()) },
+		Reopen: func(_ testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer {
+			return composed(c.Core.(*Memory).Reopen())
+		},
+		Claims: Everything,
+		Break: func(_ testing.TB, c *tusd.StoreComposer, id string) {
+			c.Core.(*Memory).uploads[id].record = []byte(`{"ID":`)
+		},
+		Leftovers: func(_ testing.TB, c *tusd.StoreComposer, ids []string) []string {
+			known := make(map[string]bool)
+			for _, id := range ids {
+				known[id] = true
+			}
+			var left []string
+			for id := range c.Core.(*Memory).uploads {
+				if !known[id] {
+					left = append(left, "upload "+id)
+				}
+			}
+			return left
+		},
+	}
+}
+
+func TestMemory(t *testing.T) { Run(t, memoryHarness()) }
