@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -59,8 +60,32 @@ func wantPosts(t *testing.T, r *relay, want int) {
 	t.Helper()
 	if got := len(r.seen("POST")); got != want {
 		t.Errorf("%d POSTs passed, want %d", got, want)
-		for _, e := range r.seen("POST", "HEAD", "PATCH") {
-			t.Logf("%s %s: %d", e.Method, e.Path, e.Status)
-		}
+		logExchanges(t, r)
 	}
+}
+
+func logExchanges(t *testing.T, r *relay) {
+	t.Helper()
+	for _, e := range r.seen("POST", "HEAD", "PATCH") {
+		t.Logf("%s %s %s: %d %s", e.Method, e.Path, e.Concat, e.Status, e.Location)
+	}
+}
+
+// upload runs j through r and returns the URL of the upload, as the client
+// knows it.
+func upload(t *testing.T, r *relay, j job) (url string) {
+	t.Helper()
+	options := map[string]any{
+		"endpoint": r.url() + "/files/",
+		"metadata": map[string]any{"filename": "content ☺.bin"},
+	}
+	for name, value := range j.Options {
+		options[name] = value
+	}
+	j.Options = options
+	url = j.run(t)
+	if !strings.HasPrefix(url, r.url()+"/files/") {
+		t.Fatalf("%s uploaded to %q, want a URL below %s", j.Client, url, r.url())
+	}
+	return url
 }

@@ -23,6 +23,7 @@ type relay struct {
 	forwarded int64 // bytes from clients to the server
 	trips     []trip
 	exchanges []*exchange
+	answered  func(exchange)
 }
 
 // exchange is a request that passed, and its answer.
@@ -57,12 +58,34 @@ func startRelay(t *testing.T, target string) *relay {
 
 func (r *relay) url() string { return "http://" + r.listener.Addr().String() }
 
+// retarget passes new connections to another server.
+func (r *relay) retarget(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
+}
+
+// dial connects to the server.
+func (r *relay) dial() (net.Conn, error) {
+	r.mu.Lock()
+	target := r.target
+	r.mu.Unlock()
+	return net.Dial("tcp", target)
+}
+
 // after has do called when the next n bytes have been passed to the server.
 // Nothing more is passed on that connection while do runs.
 func (r *relay) after(n int64, do func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trips = append(r.trips, trip{at: r.forwarded + n, do: do})
+}
+
+// onAnswer has do called with every exchange when it has been answered.
+func (r *relay) onAnswer(do func(exchange)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answered = do
 }
 
 // cut resets all connections, on both sides.
@@ -103,7 +126,7 @@ func (r *relay) accept() {
 // serve passes one connection until either side ends it.
 func (r *relay) serve(client net.Conn) {
 	defer r.adopt(client)()
-	server, err := net.Dial("tcp", r.target)
+	server, err := r.dial()
 	if err != nil {
 		return // the client sees the connection closed, as with a proxy whose server is away
 	}
@@ -195,10 +218,18 @@ func (r *relay) readAnswers(stream *io.PipeReader, waiting <-chan *exchange) {
 		if err != nil {
 			return
 		}
-		r.mu.Lock()
-		e.Status, e.Location = response.StatusCode, response.Header.Get("Location")
-		r.mu.Unlock()
+		r.record(e, response)
 		io.Copy(io.Discard, response.Body)
+	}
+}
+
+func (r *relay) record(e *exchange, response *http.Response) {
+	r.mu.Lock()
+	e.Status, e.Location = response.StatusCode, response.Header.Get("Location")
+	copied, answered := *e, r.answered
+	r.mu.Unlock()
+	if answered != nil {
+		answered(copied)
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package e2e
 
 import "testing"
@@ -14,56 +16,46 @@ const (
 
 func TestClientsPause(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
-		d := startDaemon(t, t.TempDir())
-		r := startRelay(t, d.address)
+		s := startService(t, t.TempDir())
 		c.PauseAt = lossAt
-		c.upload(t, r)
-		wantResumed(t, r)
+		c.upload(t, s)
+		wantResumed(t, s)
 	})
 }
 
 func TestClientsResumeAfterCut(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
-		d := startDaemon(t, t.TempDir())
-		r := startRelay(t, d.address)
-		r.after(lossAt, r.cut)
-		r.after(lossAt+2*mib, r.cut)
-		c.upload(t, r)
-		wantResumed(t, r)
+		s := startService(t, t.TempDir())
+		s.after(lossAt, s.cut)
+		s.after(lossAt+2*mib, s.cut)
+		c.upload(t, s)
+		wantResumed(t, s)
 	})
 }
 
 func TestClientsResumeAfterKill(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
-		folder := t.TempDir()
-		d := startDaemon(t, folder)
-		r := startRelay(t, d.address)
-		r.after(lossAt, func() {
-			d.kill()
-			if _, err := launch(t, d.address, folder); err != nil {
-				t.Error(err)
-			}
+		s := startService(t, t.TempDir())
+		s.after(lossAt, func() {
+			s.daemon.Kill()
+			s.restart(t)
 		})
-		c.upload(t, r)
-		wantResumed(t, r)
+		c.upload(t, s)
+		wantResumed(t, s)
 	})
 }
 
 func TestClientsResumeAfterShutdown(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
-		folder := t.TempDir()
-		d := startDaemon(t, folder)
-		r := startRelay(t, d.address)
-		r.after(lossAt, func() {
-			if err := d.stop(); err != nil {
+		s := startService(t, t.TempDir())
+		s.after(lossAt, func() {
+			if err := s.daemon.Stop(); err != nil {
 				t.Error(err)
 			}
-			if _, err := launch(t, d.address, folder); err != nil {
-				t.Error(err)
-			}
+			s.restart(t)
 		})
-		c.upload(t, r)
-		wantResumed(t, r)
+		c.upload(t, s)
+		wantResumed(t, s)
 	})
 }
 
@@ -90,20 +82,20 @@ func forEachLoss(t *testing.T, test func(*testing.T, lossCase)) {
 	}
 }
 
-// upload uploads through r, and checks content and creations.
-func (c lossCase) upload(t *testing.T, r *relay) {
+// upload uploads through s, and checks content and creations.
+func (c lossCase) upload(t *testing.T, s *service) {
 	t.Helper()
 	file, sum := writeContent(t, lossSize)
 	c.File = file
-	wantContent(t, upload(t, r, c.job), sum)
-	wantPosts(t, r, c.posts)
+	wantContent(t, upload(t, s.relay, c.job), sum)
+	wantPosts(t, s.relay, c.posts)
 }
 
 // wantResumed checks that there was something to resume: a HEAD for an offset
 // that is not 0 would not come otherwise.
-func wantResumed(t *testing.T, r *relay) {
+func wantResumed(t *testing.T, s *service) {
 	t.Helper()
-	if len(r.seen("HEAD")) == 0 {
+	if len(s.seen("HEAD")) == 0 {
 		t.Error("no client asked for an offset, so none was disturbed")
 	}
 }

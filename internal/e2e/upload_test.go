@@ -1,9 +1,8 @@
+//go:build linux
+
 package e2e
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // TestClientsUpload is every way to upload without trouble.
 func TestClientsUpload(t *testing.T) {
@@ -32,32 +31,12 @@ func TestClientsUpload(t *testing.T) {
 		for _, client := range c.clients {
 			t.Run(c.name+"/"+client, func(t *testing.T) {
 				t.Parallel()
-				d := startDaemon(t, t.TempDir())
-				r := startRelay(t, d.address)
+				s := startService(t, t.TempDir())
 				file, sum := writeContent(t, c.size)
-				url := upload(t, r, job{Client: client, File: file, Stream: c.stream, Options: c.options})
+				url := upload(t, s.relay, job{Client: client, File: file, Stream: c.stream, Options: c.options})
 				wantContent(t, url, sum)
-				wantPosts(t, r, c.posts)
+				wantPosts(t, s.relay, c.posts)
 			})
 		}
 	}
-}
-
-// upload runs j through r and returns the URL of the upload, as the client
-// knows it.
-func upload(t *testing.T, r *relay, j job) (url string) {
-	t.Helper()
-	options := map[string]any{
-		"endpoint": r.url() + "/files/",
-		"metadata": map[string]any{"filename": "content ☺.bin"},
-	}
-	for name, value := range j.Options {
-		options[name] = value
-	}
-	j.Options = options
-	url = j.run(t)
-	if !strings.HasPrefix(url, r.url()+"/files/") {
-		t.Fatalf("%s uploaded to %q, want a URL below %s", j.Client, url, r.url())
-	}
-	return url
 }

@@ -16,8 +16,11 @@ const { Upload } = require(job.client)
 // on, not how long it waits.
 const patience = [10, 20, 50, ...Array(100).fill(100)]
 
-let source = fs.createReadStream(job.file)
-if (job.stream) source = source.pipe(new PassThrough())
+function open(file) {
+  if (job.stream) return fs.createReadStream(file).pipe(new PassThrough())
+  // 1.x does not find out the size of today's file streams.
+  return job.client === 'tus-js-client-1' ? fs.readFileSync(file) : fs.createReadStream(file)
+}
 
 let paused = false
 function pauseOnce(upload, sent) {
@@ -26,7 +29,7 @@ function pauseOnce(upload, sent) {
   Promise.resolve(upload.abort()).then(() => upload.start())
 }
 
-const upload = new Upload(source, {
+const upload = new Upload(open(job.file), {
   retryDelays: patience,
   ...(job.client === 'tus-js-client-1' ? { resume: false } : {}), // 1.x remembers uploads only in browsers
   ...job.options,
