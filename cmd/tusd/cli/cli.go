@@ -1,0 +1,54 @@
+// Package cli is the tusd command: it reads the flags, composes the server
+// they describe, and runs it until it is told to stop.
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Exit codes of Run.
+const (
+	exitOK     = 0
+	exitFailed = 1 // something went wrong while starting or running
+	exitUsage  = 2 // the command line makes no sense
+)
+
+// Run is the tusd command without its process: args are the arguments behind
+// the program's name, and the result is the exit code. It runs until ctx ends,
+// whose cause it logs, and then shuts down gracefully.
+//
+// Logs and the start-up lines go to stdout, which has to be safe for
+// concurrent writes; what kept the command from doing its work goes to stderr.
+// getenv is not asked yet: all settings come from args.
+func Run(ctx context.Context, args []string, _ func(string) string, stdout, stderr io.Writer) int {
+	cfg, err := parseFlags(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		writeHelp(stdout)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "tusd: %v\nRun tusd -help for the list of flags.\n", err)
+		return exitUsage
+	case cfg.showVersion:
+		writeVersion(stdout)
+		return exitOK
+	}
+	if err := serve(ctx, cfg, stdout, newLogger(cfg, stdout)); err != nil {
+		fmt.Fprintf(stderr, "tusd: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func newLogger(cfg config, stdout io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if cfg.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(stdout, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+)
+
+// unbuilt lists the flags of tusd v2 that this program does not have yet, by
+// what they are for. They are refused by name: an operator who switches over
+// must not find out later that a setting was silently without effect.
+func unbuilt() map[string]string {
+	return map[string]string{
+		"listening on a Unix socket":             "unix-sock",
+		"trusting the headers of a proxy":        "behind-proxy",
+		"HTTP/2 without TLS":                     "enable-h2c",
+		"TLS":                                    "tls-certificate tls-key tls-mode",
+		"the IETF draft's protocol":              "enable-experimental-protocol",
+		"switching downloads off":                "disable-download",
+		"switching termination off":              "disable-termination",
+		"switching concatenation off":            "disable-concatenation",
+		"changing the CORS rules":                "disable-cors cors-allow-origin cors-allow-credentials cors-allow-methods cors-allow-headers cors-expose-headers cors-max-age",
+		"locking between processes":              "filelock-holder-poll-interval filelock-acquirer-poll-interval",
+		"choosing file permissions":              "dir-perms file-perms",
+		"storage in S3":                          "s3-bucket s3-object-prefix s3-endpoint s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls",
+		"storage in Google Cloud Storage":        "gcs-bucket gcs-object-prefix gcs-endpoint",
+		"storage in Azure Blob Storage":          "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
+		"choosing hook events":                   "hooks-enabled-events progress-hooks-interval",
+		"hooks as executables":                   "hooks-dir",
+		"hooks over HTTP":                        "hooks-http hooks-http-forward-headers hooks-http-retry hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify",
+		"hooks over gRPC":                        "hooks-grpc hooks-grpc-retry hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate hooks-grpc-client-tls-key hooks-grpc-forward-headers",
+		"hooks as plugins":                       "hooks-plugin",
+		"metrics":                                "expose-metrics metrics-path",
+		"profiling":                              "expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate",
+		"hiding the greeting":                    "show-greeting",
+		"hiding the start-up lines":              "show-startup-logs",
+		"choosing a log format":                  "log-format",
+		"choosing the time to save what arrived": "request-completion-timeout",
+	}
+}
+
+// removed lists flags that tusd had in earlier versions, and what to do now.
+func removed() map[string]string {
+	return map[string]string{
+		"dir":             "use -upload-dir",
+		"timeout":         "use -network-timeout, which takes a duration like 60s rather than milliseconds",
+		"store-size":      "nothing replaces it here; limit single uploads with -max-size",
+		"hooks-stop-code": "a hook now stops an upload by what it answers",
+		"cpuprofile":      "profiles are taken from the running server over HTTP",
+	}
+}
+
+// refuseUnsupported makes every flag of unbuilt and removed fail with a
+// sentence of its own, stored in refused: the error of package flag would
+// wrap it in one about a bad value.
+func refuseUnsupported(flags *flag.FlagSet, refused *error) {
+	for feature, names := range unbuilt() {
+		for name := range strings.FieldsSeq(names) {
+			flags.Var(refusal{fmt.Errorf("-%s is not supported yet: %s is still to be built", name, feature), refused}, name, "")
+		}
+	}
+	for name, advice := range removed() {
+		flags.Var(refusal{fmt.Errorf("-%s is a flag of older versions: %s", name, advice), refused}, name, "")
+	}
+}
+
+// refusal is a flag.Value that takes none.
+type refusal struct {
+	err     error
+	refused *error
+}
+
+func (r refusal) String() string { return "" }
+
+func (r refusal) Set(string) error {
+	*r.refused = r.err
+	return r.err
+}
+
+// IsBoolFlag makes package flag call Set whether or not a value follows.
+func (r refusal) IsBoolFlag() bool { return true }

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// client gives up on a server that does not answer.
+func client() *http.Client { return &http.Client{Timeout: patience} }
+
+// cmdFill is "fill FILE BYTES": makes a file of random bytes.
+func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: fill FILE BYTES")
+	}
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	content := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(content)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o644))
+}
+
+// cmdHTTP is "http METHOD URL ['Header: value'...] [@FILE]": sends a tus
+// request, with FILE as its body, and puts status, headers and body of the
+// answer where "stdout" finds them. $ID is the last segment of a Location.
+func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: http METHOD URL ['Header: value'...] [@FILE]")
+	}
+	resp, err := client().Do(newRequest(ts, args[0], args[1], args[2:]))
+	if neg {
+		if err == nil {
+			ts.Fatalf("%s %s was answered: %s", args[0], args[1], resp.Status)
+		}
+		return
+	}
+	ts.Check(err)
+	writeAnswer(ts, resp)
+}
+
+func newRequest(ts *testscript.TestScript, method, url string, args []string) *http.Request {
+	var body []byte
+	header := http.Header{"Tus-Resumable": {"1.0.0"}}
+	for _, arg := range args {
+		if file, ok := strings.CutPrefix(arg, "@"); ok {
+			body = []byte(ts.ReadFile(file))
+			header.Set("Content-Type", "application/offset+octet-stream")
+			continue
+		}
+		name, value, _ := strings.Cut(arg, ": ")
+		header.Set(name, value)
+	}
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
+	ts.Check(err)
+	req.Header = header
+	return req
+}
+
+func writeAnswer(ts *testscript.TestScript, resp *http.Response) {
+	defer resp.Body.Close()
+	fmt.Fprintln(ts.Stdout(), resp.Status)
+	ts.Check(resp.Header.Write(ts.Stdout()))
+	_, err := io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
+	if location := resp.Header.Get("Location"); location != "" {
+		ts.Setenv("ID", path.Base(location))
+	}
+}
+
+// cmdResume is "resume URL @FILE": asks for the offset, sends the rest of FILE
+// from there in one PATCH, and puts its answer on stdout.
+func cmdResume(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: resume URL @FILE")
+	}
+	resp, err := client().Do(newRequest(ts, http.MethodHead, args[0], nil))
+	ts.Check(err)
+	resp.Body.Close()
+	offset, err := strconv.Atoi(resp.Header.Get("Upload-Offset"))
+	ts.Check(err)
+	patch := newPatch(ts, args[0], offset, strings.NewReader(ts.ReadFile(args[1][1:])[offset:]))
+	resp, err = client().Do(patch)
+	ts.Check(err)
+	writeAnswer(ts, resp)
+}
+
+func newPatch(ts *testscript.TestScript, url string, offset int, body io.Reader) *http.Request {
+	req, err := http.NewRequest(http.MethodPatch, url, body)
+	ts.Check(err)
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	req.Header.Set("Upload-Offset", strconv.Itoa(offset))
+	req.Header.Set("Content-Type", "application/offset+octet-stream")
+	return req
+}
+
+// cmdDownload is "download URL FILE".
+func cmdDownload(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: download URL FILE")
+	}
+	resp, err := client().Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("GET %s: %s", args[0], resp.Status)
+	}
+	content, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), content, 0o644))
+}
+
+// cmdStall is "stall URL @FILE": begins a PATCH at offset 0 that sends FILE
+// and then neither more nor its end. "answered" waits for its answer.
+func cmdStall(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: stall URL @FILE")
+	}
+	content := ts.ReadFile(args[1][1:])
+	read, write := io.Pipe()
+	patch := newPatch(ts, args[0], 0, read)
+	stalled := &stalledPatch{body: write, answer: make(chan *http.Response, 1)}
+	go func() {
+		defer close(stalled.answer)
+		if resp, err := client().Do(patch); err == nil {
+			stalled.answer <- resp
+		}
+	}()
+	go io.WriteString(write, content) // an early answer is as good
+	ts.Defer(func() { write.Close() })
+	stateOf(ts).stalled = stalled
+}
+
+// cmdAnswered is "answered": puts the answer to the stalled PATCH on stdout.
+func cmdAnswered(ts *testscript.TestScript, _ bool, _ []string) {
+	resp, ok := <-stateOf(ts).stalled.answer // bounded by the client's timeout
+	if !ok {
+		ts.Fatalf("the stalled PATCH was not answered")
+	}
+	writeAnswer(ts, resp)
+}
+
+// cmdStored is "stored DIR BYTES": waits until the uploads in DIR have that
+// many bytes or more together.
+func cmdStored(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: stored DIR BYTES")
+	}
+	want, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); storedBytes(ts, args[0]) < want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has only %d bytes", args[0], storedBytes(ts, args[0]))
+		}
+	}
+}
+
+func storedBytes(ts *testscript.TestScript, dir string) (sum int64) {
+	err := filepath.WalkDir(ts.MkAbs(dir), func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasSuffix(name, ".info") {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	ts.Check(err)
+	return sum
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a script waits for anything: far beyond what is needed.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tusd": main})
+}
+
+// TestScripts runs the command as people and scripts do. Besides what
+// testscript offers, the scripts have commands for a running daemon
+// (daemon_test.go) and for uploads over HTTP (http_test.go).
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Values[stateKey{}] = &state{daemons: make(map[string]*daemon)}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start":    cmdStart,
+			"signal":   cmdSignal,
+			"exits":    cmdExits,
+			"fill":     cmdFill,
+			"http":     cmdHTTP,
+			"resume":   cmdResume,
+			"download": cmdDownload,
+			"stall":    cmdStall,
+			"answered": cmdAnswered,
+			"stored":   cmdStored,
+		},
+	})
+}
+
+// state is what the commands of one script have in common.
+type state struct {
+	daemons map[string]*daemon
+	stalled *stalledPatch // nil: none was begun
+}
+
+type stateKey struct{}
+
+func stateOf(ts *testscript.TestScript) *state {
+	return ts.Value(stateKey{}).(*state)
+}
+
+// daemon is a tusd that a script has started.
+type daemon struct {
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has been waited for
+}
+
+// stalledPatch is a PATCH whose body does not end by itself.
+type stalledPatch struct {
+	body   *io.PipeWriter
+	answer chan *http.Response // closed without a value if there was none
+}

@@ -1,0 +1,115 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// Segment is a run of bytes that are a function of a seed and their offset:
+// any piece can be made and compared anywhere, and bytes that were doubled,
+// moved or belong to another upload are seen as wrong.
+type Segment struct {
+	Seed   uint64
+	Length int64
+}
+
+// Content is what an upload should hold: one segment, or those of its partial
+// uploads.
+type Content []Segment
+
+// Length is the number of bytes.
+func (c Content) Length() (sum int64) {
+	for _, s := range c {
+		sum += s.Length
+	}
+	return sum
+}
+
+// Reader returns the bytes from offset to the end.
+func (c Content) Reader(offset int64) io.Reader {
+	var rest []io.Reader
+	for _, s := range c {
+		if offset >= s.Length {
+			offset -= s.Length
+			continue
+		}
+		rest = append(rest, io.NewSectionReader(s, offset, s.Length-offset))
+		offset = 0
+	}
+	return io.MultiReader(rest...)
+}
+
+// Piece returns n bytes from offset on, or fewer at the end.
+func (c Content) Piece(offset, n int64) []byte {
+	var piece bytes.Buffer
+	io.CopyN(&piece, c.Reader(offset), n) // neither side can fail; the end is no error here
+	return piece.Bytes()
+}
+
+// Compare reads got to its end and reports the first difference.
+func (c Content) Compare(got io.Reader) error {
+	want := c.Reader(0)
+	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
+	for offset := int64(0); ; {
+		n, err := io.ReadFull(want, a)
+		m, gotErr := io.ReadFull(got, b[:n])
+		if i := mismatch(a[:m], b[:m]); i >= 0 {
+			return fmt.Errorf("byte %d is wrong", offset+int64(i))
+		}
+		if m < n {
+			return fmt.Errorf("ends after %d of %d bytes: %w", offset+int64(m), c.Length(), gotErr)
+		}
+		offset += int64(n)
+		if err != nil {
+			return atEnd(got, offset)
+		}
+	}
+}
+
+// atEnd reports bytes behind the expected end.
+func atEnd(got io.Reader, offset int64) error {
+	n, err := io.Copy(io.Discard, got)
+	if n > 0 {
+		return fmt.Errorf("%d bytes too many behind byte %d", n, offset)
+	}
+	return err
+}
+
+// mismatch is the index of the first difference of two slices of one length,
+// -1 if there is none.
+func mismatch(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// ReadAt implements io.ReaderAt within the segment.
+func (s Segment) ReadAt(p []byte, offset int64) (n int, err error) {
+	if left := s.Length - offset; int64(len(p)) > left {
+		p, err = p[:max(left, 0)], io.EOF
+	}
+	for n < len(p) {
+		n += copy(p[n:], s.word(offset+int64(n)))
+	}
+	return n, err
+}
+
+// word returns the bytes from offset to the next multiple of 8.
+func (s Segment) word(offset int64) []byte {
+	x := s.Seed + uint64(offset/8+1)*0x9e3779b97f4a7c15 // the generator splitmix64
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	var word [8]byte
+	binary.LittleEndian.PutUint64(word[:], x^x>>31)
+	return word[offset%8:]
+}

@@ -1,0 +1,148 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for the daemon, far beyond what it needs.
+const patience = 30 * time.Second
+
+var startupLine = regexp.MustCompile(`You can now upload files to: http://([^/]+)/files/`)
+
+// Launch says how a daemon is to be run.
+type Launch struct {
+	Binary string
+	Dir    string   // of the uploads
+	Flags  []string // further flags
+	// Tracer, if not empty, is a command line in front of the daemon's that
+	// runs it as the same process (strace -D ...).
+	Tracer []string
+	// OwnPIDs gives the daemon a process id namespace of its own, in which it
+	// has id 1, as in a container. Needs root.
+	OwnPIDs bool
+}
+
+// Daemon is a running tusd on a free port of 127.0.0.1.
+type Daemon struct {
+	Address string // host:port
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has been waited for
+	mu     sync.Mutex
+	output bytes.Buffer // what it has printed, with both streams
+}
+
+// Start runs a daemon until the test ends, and returns when it serves.
+func Start(t testing.TB, launch Launch) *Daemon {
+	t.Helper()
+	d, err := TryStart(t, launch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TryStart is Start for a daemon that may be unable to.
+func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
+	line := append(launch.Tracer, launch.Binary, "-host", "127.0.0.1", "-port", "0", "-upload-dir", launch.Dir)
+	line = append(line, launch.Flags...)
+	d := &Daemon{cmd: exec.Command(line[0], line[1:]...), exited: make(chan struct{})}
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if launch.OwnPIDs {
+		d.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+	}
+	d.cmd.WaitDelay = patience
+	read, write := io.Pipe()
+	d.cmd.Stdout, d.cmd.Stderr = write, write
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start tusd: %w", err)
+	}
+	t.Cleanup(d.Kill)
+	go func() {
+		defer close(d.exited)
+		d.cmd.Wait() // the result is in ProcessState
+		write.Close()
+	}()
+	address := make(chan string, 1)
+	go d.follow(read, address)
+	return d, d.awaitAddress(address)
+}
+
+// follow collects what the daemon prints until it ends, and finds its address.
+func (d *Daemon) follow(output io.Reader, address chan<- string) {
+	defer close(address)
+	lines := bufio.NewReader(output)
+	for {
+		line, err := lines.ReadBytes('\n')
+		d.mu.Lock()
+		d.output.Write(line)
+		d.mu.Unlock()
+		if m := startupLine.FindSubmatch(line); m != nil {
+			address <- string(m[1])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (d *Daemon) awaitAddress(address <-chan string) error {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case a, ok := <-address:
+		if !ok {
+			return fmt.Errorf("tusd ended while starting (%v):\n%s", d.cmd.ProcessState, d.Output())
+		}
+		d.Address = a
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("tusd does not serve:\n%s", d.Output())
+	}
+}
+
+// Output is what the daemon has printed so far.
+func (d *Daemon) Output() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.output.String()
+}
+
+// Kill ends the daemon as kill -9 does, and waits until it is gone.
+func (d *Daemon) Kill() {
+	d.cmd.Process.Kill() // fails only if it has ended already
+	<-d.exited
+}
+
+// Stop ends the daemon as an operator does, and expects exit code 0.
+func (d *Daemon) Stop() error {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case <-d.exited:
+	case <-timeout.C:
+		return errors.New("tusd does not end on SIGTERM")
+	}
+	if !d.cmd.ProcessState.Success() {
+		return fmt.Errorf("tusd ended with %v", d.cmd.ProcessState)
+	}
+	return nil
+}
+
+// PID is the process id as seen from here.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }

@@ -1,0 +1,191 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// NeedMounts ends the test unless file systems can be mounted here.
+func NeedMounts(t testing.TB) {
+	t.Helper()
+	err := tryMount(t.TempDir())
+	for _, tool := range []string{"mkfs.ext4", "mount", "umount"} {
+		_, missing := exec.LookPath(tool)
+		err = errors.Join(err, missing)
+	}
+	require.Need(t, "mounts", err == nil, fmt.Sprintf("file systems cannot be mounted (root and loop devices are needed): %v", err))
+}
+
+func tryMount(dir string) error {
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	return unix.Unmount(dir, 0)
+}
+
+// Disk is a mounted file system that is unmounted when the test ends.
+type Disk struct {
+	Dir string // where it is mounted
+
+	image   string // of an ext4 disk
+	mounted bool
+}
+
+// NewTmpfs mounts a tmpfs of a size.
+func NewTmpfs(t testing.TB, bytes int64) *Disk {
+	t.Helper()
+	d := &Disk{Dir: t.TempDir()}
+	t.Cleanup(func() { d.Unmount() })
+	if err := unix.Mount("tmpfs", d.Dir, "tmpfs", 0, fmt.Sprint("size=", bytes)); err != nil {
+		t.Fatalf("mount tmpfs: %v", err)
+	}
+	d.mounted = true
+	return d
+}
+
+// NewExt4 makes an ext4 file system of a size in a file and mounts it.
+func NewExt4(t testing.TB, bytes int64) *Disk {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "disk")
+	if err := makeExt4(image, bytes); err != nil {
+		t.Fatal(err)
+	}
+	return mountImage(t, image)
+}
+
+func makeExt4(image string, bytes int64) error {
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(image, bytes); err != nil {
+		return err
+	}
+	// No reserved blocks: a full disk is full for root, too.
+	return run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
+}
+
+func mountImage(t testing.TB, image string) *Disk {
+	t.Helper()
+	d := &Disk{Dir: t.TempDir(), image: image}
+	t.Cleanup(func() { d.Unmount() })
+	if err := d.Mount(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Mount mounts an ext4 disk, which replays its journal.
+func (d *Disk) Mount() error {
+	if err := run("mount", "-o", "loop", d.image, d.Dir); err != nil {
+		return err
+	}
+	d.mounted = true
+	return nil
+}
+
+// Unmount ends the use of the disk. Nobody may have files open on it.
+func (d *Disk) Unmount() error {
+	if !d.mounted {
+		return nil
+	}
+	if err := unix.Unmount(d.Dir, 0); err != nil {
+		return fmt.Errorf("unmount %s: %w", d.Dir, err)
+	}
+	d.mounted = false
+	return d.awaitFree()
+}
+
+// awaitFree waits until the loop device, which the kernel frees in the
+// background, has let go of the image.
+func (d *Disk) awaitFree() error {
+	for deadline := time.Now().Add(patience); d.image != ""; time.Sleep(5 * time.Millisecond) {
+		users, err := exec.Command("losetup", "-j", d.image).Output()
+		if err == nil && len(strings.TrimSpace(string(users))) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s is still in use: %s %w", d.image, users, err)
+		}
+	}
+	return nil
+}
+
+// Sync writes everything to the disk, and only to this one.
+func (d *Disk) Sync() error { return run("sync", "-f", d.Dir) }
+
+// shutdownIoctl (FS_IOC_SHUTDOWN) stops a file system in its tracks; with
+// shutdownNoLogFlush not even the journal in memory reaches the disk.
+const (
+	shutdownIoctl      = 0x8004587d
+	shutdownNoLogFlush = 2
+)
+
+// PowerCut stops the file system as a power cut does: what has not reached the
+// disk is lost, every later access fails. The disk is usable again after
+// Unmount and Mount.
+func (d *Disk) PowerCut() error {
+	dir, err := os.Open(d.Dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.IoctlSetPointerInt(int(dir.Fd()), shutdownIoctl, shutdownNoLogFlush); err != nil {
+		return fmt.Errorf("shut %s down: %w", d.Dir, err)
+	}
+	return nil
+}
+
+// Copy mounts a copy of the disk as it is now, which lacks what the mounted
+// file system has only in memory: a power cut that the running system does
+// not notice.
+func (d *Disk) Copy(t testing.TB) *Disk {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "copy")
+	if err := run("cp", "--sparse=always", d.image, image); err != nil {
+		t.Fatal(err)
+	}
+	return mountImage(t, image)
+}
+
+// Fill writes a file until the disk has not one free block, and returns what
+// makes room again.
+func (d *Disk) Fill() (makeRoom func() error, err error) {
+	name := filepath.Join(d.Dir, "filler")
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	for size := 1 << 20; size > 0; {
+		n, err := file.Write(make([]byte, size))
+		switch {
+		case errors.Is(err, unix.ENOSPC) && n == 0:
+			size /= 2
+		case err != nil && !errors.Is(err, unix.ENOSPC):
+			return nil, err
+		}
+	}
+	return func() error { return os.Remove(name) }, file.Sync()
+}
+
+func run(name string, args ...string) error {
+	if output, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, output)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// roundsEnv is the environment variable with the number of rounds of
+// TestKill; without it there are few, so that a plain test run stays quick.
+const roundsEnv = "TUSD_FAULT_ROUNDS"
+
+func rounds(t *testing.T) int {
+	text := os.Getenv(roundsEnv)
+	if text == "" {
+		return 4
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q is no number of rounds", roundsEnv, text)
+	}
+	return n
+}
+
+// TestKill kills the daemon under load, again and again on one directory.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	killAgainAndAgain(t, Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}, rounds(t))
+}
+
+// TestKillWithOnePID does the same with a daemon that has process id 1 in
+// every life, as the only process of a container: whatever decided by process
+// ids who is alive would take the dead daemon for the living one.
+func TestKillWithOnePID(t *testing.T) {
+	needOwnPIDs(t)
+	t.Parallel()
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), OwnPIDs: true}
+	killAgainAndAgain(t, launch, max(rounds(t)/10, 2))
+}
+
+func needOwnPIDs(t *testing.T) {
+	try := exec.Command("true")
+	try.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	err := try.Run()
+	require.Need(t, "namespaces", err == nil, fmt.Sprintf("process id namespaces cannot be made (root is needed): %v", err))
+}
+
+// TestKillSeesEarlyAcknowledgement proves the tests above: the same check
+// fails on a server that answers before it writes.
+func TestKillSeesEarlyAcknowledgement(t *testing.T) {
+	t.Parallel()
+	launch := Launch{Binary: builder.Binary(t, "tusd_broken_earlyack"), Dir: t.TempDir()}
+	daemon := Start(t, launch)
+	promises, err := lab{Client: Client{daemon.Address}}.byPatch()
+	daemon.Kill()
+	if err != nil {
+		t.Fatalf("before the kill: %v", err)
+	}
+	if err := checkAfter(t, launch, AllPromises, promises); err == nil {
+		t.Error("a server that acknowledges too early has lost nothing")
+	}
+}
+
+// killAgainAndAgain runs a load on a daemon, kills it at a random moment, and
+// checks in its next life what it had promised in the one before.
+func killAgainAndAgain(t *testing.T, launch Launch, rounds int) {
+	seed := rand.Uint64()
+	t.Logf("seed %d, %d rounds", seed, rounds)
+	moments := rand.New(rand.NewPCG(seed, 0))
+	var promises []*Promise
+	for round := range rounds {
+		daemon := Start(t, launch)
+		client := Client{daemon.Address}
+		if err := AllPromises.Check(client, promises); err != nil {
+			t.Fatalf("after %d kills: %v\n%s", round, err, daemon.Output())
+		}
+		kept, err := thinOut(client, promises, moments)
+		if err != nil {
+			t.Fatalf("after %d kills: %v", round, err)
+		}
+		load := &Load{Client: client, Seed: moments.Uint64(), Workers: 4}
+		made, err := killDuring(daemon, load, time.Duration(moments.Int64N(int64(200*time.Millisecond))))
+		if err != nil {
+			t.Fatalf("load after %d kills: %v\n%s", round, err, daemon.Output())
+		}
+		promises = append(kept, made...)
+	}
+	if err := checkAfter(t, launch, AllPromises, promises); err != nil {
+		t.Fatalf("at the end: %v", err)
+	}
+}
+
+// killDuring runs a load and kills its daemon after a while.
+func killDuring(daemon *Daemon, load *Load, after time.Duration) ([]*Promise, error) {
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		time.Sleep(after) // not for synchronisation: any moment is right
+		daemon.Kill()
+	}()
+	promises, err := load.Run()
+	<-killed
+	return promises, err
+}
+
+// thinOut removes half of the uploads, so that the directory does not grow for
+// ever, and returns what is to be checked once more.
+func thinOut(c Client, promises []*Promise, random *rand.Rand) (kept []*Promise, err error) {
+	for _, p := range promises {
+		if p.Ending { // has been looked at
+			continue
+		}
+		kept = append(kept, p)
+		if random.IntN(2) == 0 {
+			continue
+		}
+		answer, err := c.Delete(p.Path)
+		if err != nil {
+			return nil, err
+		}
+		if err := answer.want("DELETE "+p.Path, http.StatusNoContent); err != nil {
+			return nil, err
+		}
+		p.Ending, p.Gone = true, true
+	}
+	return kept, nil
+}

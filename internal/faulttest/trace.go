@@ -1,0 +1,103 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// NeedStrace ends the test unless strace works here.
+func NeedStrace(t testing.TB) {
+	t.Helper()
+	output, err := exec.Command("strace", "-f", "-o", "/dev/null", "true").CombinedOutput()
+	require.Need(t, "strace", err == nil, fmt.Sprintf("strace does not run: %v %s", err, output))
+}
+
+// Strace is a Launch.Tracer that writes to file. -D makes the daemon, not
+// strace, the process that was started; -y names what descriptors stand for.
+func Strace(file string, args ...string) []string {
+	return append([]string{"strace", "-D", "-f", "-y", "-s", "1024", "-o", file}, args...)
+}
+
+// Call is one system call in a trace.
+type Call struct {
+	Name   string
+	Args   string // as strace writes them
+	Result string // begins with the returned number
+	// Began and Ended are the lines in the trace. Of two calls that overlap
+	// neither has happened before the other.
+	Began, Ended int
+}
+
+// OK tells whether the call has succeeded.
+func (c *Call) OK() bool { return c.Result != "" && c.Result[0] != '-' && c.Result[0] != '?' }
+
+var (
+	wholeCall   = regexp.MustCompile(`^(\d+) +(\w+)\((.*)\) += (.*)$`)
+	begunCall   = regexp.MustCompile(`^(\d+) +(\w+)\((.*) <unfinished \.\.\.>$`)
+	resumedCall = regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (.*)$`)
+)
+
+// ParseTrace reads what strace -f has written, in the order in which the calls
+// began.
+func ParseTrace(lines []string) []*Call {
+	var calls []*Call
+	running := make(map[string]*Call) // by thread
+	for i, line := range lines {
+		if m := begunCall.FindStringSubmatch(line); m != nil {
+			running[m[1]] = &Call{Name: m[2], Args: m[3], Began: i, Ended: len(lines)}
+			calls = append(calls, running[m[1]])
+			continue
+		}
+		if m := resumedCall.FindStringSubmatch(line); m != nil && running[m[1]] != nil {
+			call := running[m[1]]
+			call.Args, call.Result, call.Ended = call.Args+m[3], m[4], i
+			continue
+		}
+		if m := wholeCall.FindStringSubmatch(line); m != nil {
+			calls = append(calls, &Call{Name: m[2], Args: m[3], Result: m[4], Began: i, Ended: i})
+		}
+	}
+	return calls
+}
+
+// ReadTrace reads the trace of a daemon that has ended, once strace has written
+// the last of it.
+func ReadTrace(file string) ([]string, error) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		lines, err := readLines(file)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(lines); n > 0 && strings.Contains(lines[n-1], "+++") {
+			return lines, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, errors.New("the trace does not end")
+		}
+	}
+}
+
+func readLines(file string) (lines []string, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	scanner := bufio.NewScanner(f)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		lines = append(lines, scanner.Text())
+	}
+	return lines, scanner.Err()
+}
