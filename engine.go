@@ -95,9 +95,7 @@ func (e *engine) hold(ctx context.Context, id string, mode LockMode) (*hold, err
 
 // lock takes the lease on an id without loading anything.
 func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, error) {
-	wait, cancel := context.WithTimeout(ctx, e.config.AcquireLockTimeout)
-	defer cancel()
-	lease, err := e.store.Locker.Lock(wait, id, mode)
+	lease, err := e.lease(ctx, id, mode)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ErrUnexpectedEOF.With(err) // the client did not wait
 	}
@@ -107,6 +105,20 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, err
 	h := &hold{id: id, lease: lease}
 	h.ctx, h.stop = graceful(ctx, lease.Context(), e.config.GracePeriod)
 	return h, nil
+}
+
+// lease waits for a lock as long as a request may. A lock that is free and
+// near is had without the cost of a timer.
+func (e *engine) lease(ctx context.Context, id string, mode LockMode) (Lease, error) {
+	if e.store.Locker.Scope() != ScopeLease {
+		lease, err := e.store.Locker.Lock(ctx, id, LockTry)
+		if mode == LockTry || !errors.Is(err, ErrUploadLocked) {
+			return lease, err
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, e.config.AcquireLockTimeout)
+	defer cancel()
+	return e.store.Locker.Lock(wait, id, mode)
 }
 
 // load reads the upload under the lease.
@@ -127,15 +139,10 @@ func (h *hold) refresh() error {
 	return err
 }
 
-// unlockTimeout bounds giving back a lock. Beyond it the lease runs out.
-const unlockTimeout = 10 * time.Second
-
-// release gives the lease back. What it leaves locked for lack of a lock
-// service comes free by itself.
+// release gives the lease back, which every locker does in bounded time. What
+// stays locked for lack of a lock service comes free by the lease's own end.
 func (h *hold) release() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), unlockTimeout)
-	defer cancel()
-	h.lease.Unlock(ctx) // bounded; an error means that others wait for the lease's end
+	h.lease.Unlock(context.WithoutCancel(h.ctx)) // an error tells only that the others will have to wait
 	h.stop()
 }
 
