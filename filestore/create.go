@@ -1,0 +1,157 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// NewUpload implements tusd.DataStore. Storage["Path"] of info, from a hook,
+// chooses where the data lies: relative to the upload directory, or absolute
+// below it or a storage root.
+func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	v, err := s.volume()
+	if err != nil {
+		return nil, err
+	}
+	if err := tusd.ValidateID(info.ID); err != nil {
+		return nil, err
+	}
+	u := &upload{v: v, id: info.ID, lease: lease}
+	if err := u.usable(ctx); err != nil {
+		return nil, failed("create upload", info.ID, err)
+	}
+	if err := u.create(clone(info)); err != nil {
+		return nil, failed("create upload", info.ID, err)
+	}
+	return u, nil
+}
+
+// create makes the files of u from what the handler and hooks want.
+func (u *upload) create(info tusd.FileInfo) (err error) {
+	v := u.v
+	if info.Size < 0 || info.Size > maxSize {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", info.Size))
+	}
+	if u.data, err = v.data(u.id, info.Storage["Path"]); err != nil {
+		return err
+	}
+	if err := v.checkRoom(u.data, info); err != nil {
+		return err
+	}
+	info.Offset, info.Version = 0, tusd.RecordVersion
+	info.Storage = v.storage(u.id, u.data)
+	record, err := formatRecord(info)
+	if err != nil {
+		return err
+	}
+	if err := v.createFiles(u.data, v.record(u.id), record); err != nil {
+		return err
+	}
+	u.info = info
+	v.marks.set(u.id, u.lease, mark{synced: 0, settled: v.level == Ack})
+	return nil
+}
+
+// checkRoom refuses a length that cannot fit. It promises nothing.
+func (v *volume) checkRoom(data place, info tusd.FileInfo) error {
+	if info.SizeIsDeferred || info.Size == 0 {
+		return nil
+	}
+	free, err := freeSpace(v.roomOf(data))
+	if err != nil {
+		return err
+	}
+	if info.Size > free-v.minFree {
+		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes do not fit: %d are free, %d are to stay so", info.Size, free, v.minFree))
+	}
+	return nil
+}
+
+// roomOf is the directory whose file system p is on.
+func (v *volume) roomOf(p place) *os.File {
+	for _, r := range v.roots {
+		if r.tree == p.tree {
+			return r.room
+		}
+	}
+	return v.room
+}
+
+// createFiles makes data and record of an upload, or nothing. The data comes
+// first: without a record nobody takes it for an upload.
+func (v *volume) createFiles(data, record place, content []byte) error {
+	if err := v.checkForeignRecord(data, record); err != nil {
+		return err
+	}
+	f, err := v.createFile(data)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return errors.Join(err, v.discard(data))
+	}
+	f, err = v.createFile(record)
+	if err != nil {
+		return errors.Join(err, v.discard(data))
+	}
+	if err := v.fillRecord(f, data, record, content); err != nil {
+		return errors.Join(err, v.discard(record), v.discard(data))
+	}
+	return nil
+}
+
+// checkForeignRecord refuses a data file, chosen by a hook, that the record of
+// another upload would take for its own.
+func (v *volume) checkForeignRecord(data, record place) error {
+	if data.tree != v.tree || v.record(data.name) == record {
+		return nil
+	}
+	if _, err := v.tree.Lstat(v.record(data.name).name); !absent(err) {
+		return tusd.ErrUploadExists.With(errors.Join(fmt.Errorf("%s is the data of another upload", data.path()), err))
+	}
+	return nil
+}
+
+// createFile makes a file that must not exist.
+func (v *volume) createFile(p place) (f durable.File, err error) {
+	err = v.inParents(func() error {
+		f, err = p.tree.Create(p.name, v.filePerm)
+		return err
+	}, p)
+	if errors.Is(err, os.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
+		err = tusd.ErrUploadExists.With(err)
+	}
+	return f, err
+}
+
+// fillRecord writes a new record and makes the upload as durable as its level
+// says. It closes f.
+func (v *volume) fillRecord(f durable.File, data, record place, content []byte) error {
+	_, err := f.Write(content)
+	if err == nil && v.level == Ack {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil || v.level != Ack {
+		return err
+	}
+	if data.tree != record.tree || parent(data) != parent(record) {
+		err = v.syncParents(data)
+	}
+	return errors.Join(err, v.syncParents(record))
+}
+
+// discard removes a file that was made in vain.
+func (v *volume) discard(p place) error {
+	err := p.tree.Remove(p.name)
+	if err == nil && v.level == Ack {
+		err = p.tree.SyncParent(p.name)
+	}
+	v.removeEmptyParents(p)
+	return err
+}

@@ -1,0 +1,164 @@
+package filestore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+// levels are all durability levels.
+var levels = []Durability{Ack, Complete, None}
+
+// env is what NewHandler passes to Open.
+func env() tusd.Env { return tusd.Env{Locker: &tusd.LocalLocker{}} }
+
+// opened is a store on a new directory, closed when the test ends.
+func opened(t testing.TB, level Durability) *FileStore {
+	t.Helper()
+	s := New(t.TempDir())
+	s.Durability = level
+	return reopened(t, s)
+}
+
+// reopened closes s, as a restart does, and opens it again.
+func reopened(t testing.TB, s *FileStore) *FileStore {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := &FileStore{
+		Path: s.Path, Durability: s.Durability, MinFree: s.MinFree,
+		StorageRoots: s.StorageRoots, hook: s.hook,
+	}
+	if err := fresh.Open(t.Context(), env()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fresh.Close() })
+	return fresh
+}
+
+// locked is a lease on id.
+func locked(t testing.TB, id string) tusd.Lease {
+	t.Helper()
+	lease, err := (&tusd.LocalLocker{}).Lock(context.Background(), id, tusd.LockTry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+// created makes an upload.
+func created(t testing.TB, s *FileStore, id string, size int64) tusd.Upload {
+	t.Helper()
+	up, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return up
+}
+
+// written makes an upload of length size that has content.
+func written(t testing.TB, s *FileStore, id string, size int64, content string) tusd.Upload {
+	t.Helper()
+	up := created(t, s, id, size)
+	write(t, up, 0, content)
+	return up
+}
+
+func write(t testing.TB, up tusd.Upload, offset int64, content string) {
+	t.Helper()
+	n, err := up.WriteChunk(t.Context(), offset, strings.NewReader(content))
+	if n != int64(len(content)) || err != nil {
+		t.Fatalf("WriteChunk stored %d of %d bytes: %v", n, len(content), err)
+	}
+}
+
+// loaded loads an upload under a new lease.
+func loaded(t testing.TB, s *FileStore, id string) tusd.Upload {
+	t.Helper()
+	up, err := s.GetUpload(t.Context(), locked(t, id), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return up
+}
+
+func offsetOf(t testing.TB, up tusd.Upload) int64 {
+	t.Helper()
+	info, err := up.GetInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Offset
+}
+
+func wantContent(t testing.TB, s *FileStore, id, want string) {
+	t.Helper()
+	r, err := loaded(t, s, id).GetReader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	if err != nil || !bytes.Equal(got, []byte(want)) {
+		t.Fatalf("upload %s has %.60q (%d bytes), %v; want %.60q (%d bytes)", id, got, len(got), err, want, len(want))
+	}
+}
+
+func wantAbsent(t testing.TB, s *FileStore, id string) {
+	t.Helper()
+	if _, err := s.GetUpload(t.Context(), nil, id); !errors.Is(err, tusd.ErrNotFound) {
+		t.Fatalf("GetUpload(%s) gives %v, want ErrNotFound", id, err)
+	}
+}
+
+// wantFiles compares the names in the upload directory, but for the store's own.
+func wantFiles(t testing.TB, s *FileStore, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), ".tusd") {
+			got = append(got, entry.Name())
+		}
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Fatalf("the directory has %q, want %q", got, want)
+	}
+}
+
+func TestLifeOfAnUpload(t *testing.T) {
+	for _, level := range levels {
+		t.Run(level.String(), func(t *testing.T) {
+			s := opened(t, level)
+			up := written(t, s, "a", 11, "hello ")
+			if got := offsetOf(t, up); got != 6 {
+				t.Fatalf("offset %d, want 6", got)
+			}
+			s = reopened(t, s)
+			up = loaded(t, s, "a")
+			if got := offsetOf(t, up); got != 6 {
+				t.Fatalf("offset after a restart %d, want 6", got)
+			}
+			write(t, up, 6, "world")
+			if err := up.FinishUpload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			wantContent(t, s, "a", "hello world")
+			if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+				t.Fatal(err)
+			}
+			wantAbsent(t, s, "a")
+			wantFiles(t, s)
+		})
+	}
+}

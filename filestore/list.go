@@ -1,0 +1,149 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+const (
+	// lookAheadIDs is how many ids one walk over the directory collects at
+	// most, which bounds the memory of a listing.
+	lookAheadIDs = 1 << 16
+	// dirPage is how many entries of a directory are read at a time.
+	dirPage = 1 << 10
+)
+
+// lookAhead keeps what a walk found beyond the page that was asked for, for
+// the listing that goes on behind cursor: a directory of a million uploads is
+// walked sixteen times, and not once for every page.
+type lookAhead struct {
+	mu     sync.Mutex
+	cursor string   // what the ids follow
+	ids    []string // sorted; empty: nothing is kept
+	last   bool     // nothing follows ids
+}
+
+// List implements tusd.Lister. The order is that of the ids as strings of
+// bytes, whatever order the directory has: an upload keeps its place, and a
+// cursor stays good over restarts.
+func (s *FileStore) List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error) {
+	v, err := s.volume()
+	if err != nil {
+		return nil, "", err
+	}
+	for last := false; !last && len(ids) < limit; {
+		var page []string
+		if page, last, err = v.nextIDs(ctx, cursor, limit-len(ids)); err != nil {
+			return nil, "", failed("list uploads behind", cursor, err)
+		}
+		for _, id := range page {
+			if cursor = id; v.unchangedSince(id, before) {
+				ids = append(ids, id)
+			}
+		}
+		if !last {
+			next = cursor
+		} else {
+			next = ""
+		}
+	}
+	return ids, next, nil
+}
+
+// nextIDs returns at most limit ids that follow cursor.
+func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []string, last bool, err error) {
+	a := &v.ahead
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.ids) == 0 || a.cursor != cursor {
+		found := &smallest{after: cursor, limit: max(limit, lookAheadIDs)}
+		if err := v.walk(ctx, ".", found); err != nil {
+			return nil, false, err
+		}
+		a.ids, a.last = found.sorted()
+	}
+	n := min(limit, len(a.ids))
+	ids, a.ids = a.ids[:n:n], a.ids[n:]
+	if len(a.ids) > 0 {
+		a.cursor = ids[n-1]
+		return ids, false, nil
+	}
+	a.ids = nil
+	return ids, a.last, nil
+}
+
+// walk offers every id in a directory and below to found.
+func (v *volume) walk(ctx context.Context, dir string, found *smallest) error {
+	f, err := v.tree.Open(dir, os.O_RDONLY)
+	if absent(err) && dir != "." {
+		return nil // removed meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		entries, err := f.OS().ReadDir(dirPage)
+		for _, entry := range entries {
+			if err := v.visit(ctx, dir, entry, found); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found *smallest) error {
+	name := entry.Name()
+	if dir != "." {
+		name = dir + "/" + name
+	}
+	if entry.IsDir() {
+		if reserved(entry.Name()) || found.isBehind(name+"/") {
+			return nil
+		}
+		return v.walk(ctx, name, found)
+	}
+	if id, ok := strings.CutSuffix(name, ".info"); ok && tusd.ValidateID(id) == nil {
+		found.offer(id)
+	}
+	return nil
+}
+
+// unchangedSince tells whether neither record nor data of id changed after
+// before. What cannot be looked at counts as unchanged: ids are candidates.
+func (v *volume) unchangedSince(id string, before time.Time) bool {
+	if before.IsZero() {
+		return true
+	}
+	files := []place{v.record(id), v.own(id)}
+	if info, err := v.readRecord(id); err == nil {
+		u := &upload{v: v, id: id}
+		if u.data, err = v.data(id, info.Storage["Path"]); err == nil {
+			u.dataSize() // finds the name that tusd 0.x gave it
+			files[1] = u.data
+		}
+	}
+	for _, p := range files {
+		if stat, err := p.tree.Lstat(p.name); err == nil && stat.ModTime().After(before) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,267 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// upload is one upload as loaded.
+type upload struct {
+	v     *volume
+	id    string
+	data  place
+	lease tusd.Lease // nil: for reading
+	// modified is when the data had last been changed as it was loaded
+	modified time.Time
+
+	mu   sync.Mutex    // GetInfo may be called beside the others
+	info tusd.FileInfo // Offset: what the data file has
+}
+
+// GetUpload implements tusd.DataStore.
+func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	v, err := s.volume()
+	if err != nil {
+		return nil, err
+	}
+	if err := tusd.ValidateID(id); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, failed("load upload", id, context.Cause(ctx))
+	}
+	u, err := v.load(lease, id)
+	if err != nil {
+		return nil, failed("load upload", id, err)
+	}
+	return u, nil
+}
+
+// load reads the record, finds the data and, for the holder of a lease,
+// finishes what an all-or-nothing chunk left.
+func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
+	info, err := v.readRecord(id)
+	if absent(err) {
+		return nil, notFound(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{v: v, id: id, lease: lease, info: info}
+	if u.data, err = v.data(id, info.Storage["Path"]); err != nil {
+		return nil, err
+	}
+	if u.info.Offset, err = u.findOffset(); err != nil {
+		return nil, err
+	}
+	u.info.Storage = v.storage(id, u.data)
+	return u, nil
+}
+
+// findOffset takes the offset from the data.
+func (u *upload) findOffset() (int64, error) {
+	m, trusted := u.v.marks.trusted(u.id, u.v.scope, u.lease)
+	size, err := u.dataSize()
+	if err != nil {
+		return 0, err
+	}
+	if !u.info.SizeIsDeferred && size > u.info.Size && !m.pinned() {
+		return 0, broken(u.data.path(), "it has %d bytes, the upload's length is %d", size, u.info.Size)
+	}
+	switch {
+	case trusted && u.lease == nil:
+		return min(size, m.visible(u.v.level)), nil
+	case trusted && m.cut:
+		return m.synced, u.cutBack(m)
+	case trusted:
+		return size, nil
+	}
+	return u.rollBack(size)
+}
+
+// dataSize looks for the data, also under the name that tusd 0.x gave it.
+func (u *upload) dataSize() (int64, error) {
+	stat, err := regular(u.data)
+	if err == nil {
+		u.modified = stat.ModTime()
+		return stat.Size(), nil
+	}
+	if !absent(err) {
+		return 0, err
+	}
+	old := u.v.own(u.id + ".bin")
+	if u.data == u.v.own(u.id) && u.v.isFree(u.v.record(old.name)) {
+		if stat, err := regular(old); err == nil {
+			u.data, u.modified = old, stat.ModTime()
+			return stat.Size(), nil
+		}
+	}
+	return 0, broken(u.v.record(u.id).path(), "its data is missing: %w", err)
+}
+
+// isFree tells whether nothing has the name of p.
+func (v *volume) isFree(p place) bool {
+	_, err := p.tree.Lstat(p.name)
+	return absent(err)
+}
+
+// regular describes a file that can be an upload's data.
+func regular(p place) (os.FileInfo, error) {
+	stat, err := p.tree.Lstat(p.name)
+	if err != nil {
+		return nil, err
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, broken(p.path(), "it is no regular file (%s)", stat.Mode())
+	}
+	if stat.Size() > maxSize {
+		return nil, broken(p.path(), "it has %d bytes", stat.Size())
+	}
+	return stat, nil
+}
+
+// visible is how many bytes a reader without a lease may see.
+func (m mark) visible(level Durability) int64 {
+	switch {
+	case m.writing:
+		return m.start
+	case m.cut || level == Ack && m.synced != unknown:
+		return m.synced
+	}
+	return maxSize
+}
+
+// cutBack removes what could not be made durable earlier.
+func (u *upload) cutBack(m mark) error {
+	f, err := u.openData()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := errors.Join(f.Truncate(m.synced), f.Sync()); err != nil {
+		return err
+	}
+	u.v.marks.set(u.id, u.lease, mark{synced: m.synced, settled: m.settled})
+	return nil
+}
+
+// openData opens the data for reading and writing.
+func (u *upload) openData() (durable.File, error) {
+	return u.data.tree.Open(u.data.name, os.O_RDWR)
+}
+
+// GetInfo implements tusd.Upload.
+func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
+	info := u.current()
+	if ctx.Err() != nil {
+		return tusd.FileInfo{}, failed("look at upload", u.id, context.Cause(ctx))
+	}
+	if err := u.settle(info); err != nil {
+		return tusd.FileInfo{}, failed("sync upload", u.id, err)
+	}
+	return clone(info), nil
+}
+
+// current is the record as it is now; its maps and slices are shared.
+func (u *upload) current() tusd.FileInfo {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.info
+}
+
+// change edits u.info under its mutex.
+func (u *upload) change(edit func(*tusd.FileInfo)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	edit(&u.info)
+}
+
+// settle makes sure that what info shows holds as the level promises.
+func (u *upload) settle(info tusd.FileInfo) error {
+	if !u.v.level.holds(info) {
+		return nil
+	}
+	m, trusted := u.v.marks.trusted(u.id, u.v.scope, u.lease)
+	if trusted && m.settled && (m.synced >= info.Offset || m.writing) {
+		return nil
+	}
+	if info.Full() && u.v.marks.settledFull(u.id, u.modified) {
+		return nil
+	}
+	f, err := u.openData()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if u.lease == nil {
+		err = errors.Join(f.SyncShared(), u.syncNames())
+	} else {
+		err = u.settleData(f, info.Offset, m)
+	}
+	if err == nil && info.Full() {
+		u.v.marks.setSettledFull(u.id, u.modified)
+	}
+	return err
+}
+
+// settleData syncs what m does not know to be on the disk, and remembers it.
+// The caller holds the lease.
+func (u *upload) settleData(f durable.File, offset int64, m mark) error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if !m.settled {
+		if err := u.syncNames(); err != nil {
+			return err
+		}
+	}
+	u.v.marks.set(u.id, u.lease, mark{synced: offset, settled: true})
+	return nil
+}
+
+// syncNames makes the record and the names of both files durable.
+func (u *upload) syncNames() error {
+	record := u.v.record(u.id)
+	f, err := record.tree.Open(record.name, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(f.SyncShared(), f.Close())
+	return errors.Join(err, u.v.syncParents(record), u.v.syncParents(u.data))
+}
+
+// usable tells whether the lease allows a change.
+func (u *upload) usable(ctx context.Context) error {
+	if u.lease == nil {
+		return tusd.ErrNoLease
+	}
+	if held := u.lease.Context(); held.Err() != nil {
+		return context.Cause(held)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// clone copies what a caller could change.
+func clone(info tusd.FileInfo) tusd.FileInfo {
+	info.MetaData = maps.Clone(info.MetaData)
+	info.Storage = maps.Clone(info.Storage)
+	info.PartialUploads = slices.Clone(info.PartialUploads)
+	info.Finals = slices.Clone(info.Finals)
+	if info.Failure != nil {
+		failure := *info.Failure
+		failure.Header = maps.Clone(failure.Header)
+		info.Failure = &failure
+	}
+	return info
+}

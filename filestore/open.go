@@ -1,0 +1,209 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+const (
+	lockFile = ".tusd.locks" // byte 0 is the store's, the rest a locker's
+	ownDir   = ".tusd.d"
+	tempDir  = ownDir + "/tmp"
+	sideDir  = ownDir + "/side"
+
+	// tempAge is when a temporary file belongs to nobody any more, even if
+	// other processes use the directory.
+	tempAge = 24 * time.Hour
+)
+
+var errNotOpen = errors.New("filestore: the store is not open")
+
+// volume is an opened FileStore.
+type volume struct {
+	tree     *durable.Tree
+	path     string // absolute
+	level    Durability
+	minFree  int64
+	dirPerm  os.FileMode
+	filePerm os.FileMode
+	scope    tusd.Scope
+	room     *os.File // the directory, to ask for free space
+	lock     *os.File // holds the reserved byte
+	aliases  []string // absolute paths that mean this directory
+	roots    []storageRoot
+	marks    marks
+	parents  knownDirs
+	ahead    lookAhead
+}
+
+// Open makes and takes the directory. It is refused while another process, or
+// another store of this process, uses it, unless all have a locker that works
+// across processes; and with a locker that works across machines, which
+// cannot tell who wrote last to a directory.
+func (s *FileStore) Open(ctx context.Context, env tusd.Env) error {
+	v, err := s.open(ctx, env)
+	if err != nil {
+		return fmt.Errorf("filestore: open %s: %w", s.Path, err)
+	}
+	if !s.opened.CompareAndSwap(nil, v) {
+		return errors.Join(fmt.Errorf("filestore: open %s: it is open already", s.Path), v.close())
+	}
+	return nil
+}
+
+// Close gives the directory back. Uploads that were loaded cannot be used any
+// more. A closed store can be opened again.
+func (s *FileStore) Close() error {
+	v := s.opened.Swap(nil)
+	if v == nil {
+		return nil
+	}
+	return v.close()
+}
+
+// volume is the opened store.
+func (s *FileStore) volume() (*volume, error) {
+	v := s.opened.Load()
+	if v == nil {
+		return nil, errNotOpen
+	}
+	return v, nil
+}
+
+func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if env.Locker.Scope() == tusd.ScopeLease {
+		return nil, errors.New("a locker of leases (scope lease) cannot protect a directory: compose one of scope process or machine")
+	}
+	if s.Path == "" {
+		return nil, errors.New("the field Path is empty")
+	}
+	v := &volume{
+		level: s.Durability, minFree: s.MinFree, scope: env.Locker.Scope(),
+		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
+	}
+	if err := v.open(s); err != nil {
+		return nil, errors.Join(err, v.close())
+	}
+	return v, nil
+}
+
+// open fills v, which the caller closes after an error.
+func (v *volume) open(s *FileStore) (err error) {
+	if err := makeDirectory(s.Path, v.dirPerm, v.level != None); err != nil {
+		return err
+	}
+	if v.path, err = filepath.Abs(s.Path); err != nil {
+		return err
+	}
+	v.aliases = aliases(v.path)
+	root, err := os.OpenRoot(v.path)
+	if err != nil {
+		return err
+	}
+	v.tree = durable.NewTree(root, s.hook)
+	if err := v.take(root); err != nil {
+		return err
+	}
+	if v.room, err = root.Open("."); err != nil {
+		return err
+	}
+	for _, path := range s.StorageRoots {
+		if err := v.openStorageRoot(path, s.hook); err != nil {
+			return err
+		}
+	}
+	return v.sweepTemp(root)
+}
+
+// take locks the reserved byte: alone if the locker reaches no further than
+// this process.
+func (v *volume) take(root *os.Root) (err error) {
+	v.lock, err = root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, v.filePerm)
+	if err != nil {
+		return err
+	}
+	ok, err := tryLock(v.lock, v.scope == tusd.ScopeProcess)
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", lockFile, err)
+	}
+	if !ok {
+		return fmt.Errorf("the directory %s is in use by another server or store; to share it, all of them need a locker that works across processes", v.path)
+	}
+	return nil
+}
+
+// sweepTemp removes temporary files of processes that died.
+func (v *volume) sweepTemp(root *os.Root) error {
+	dir, err := root.Open(tempDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(-1)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && v.ownerless(info) {
+			root.Remove(tempDir + "/" + entry.Name()) // an older leftover is no reason not to start
+		}
+	}
+	return nil
+}
+
+func (v *volume) ownerless(temp os.FileInfo) bool {
+	return v.scope == tusd.ScopeProcess || time.Since(temp.ModTime()) > tempAge
+}
+
+// close gives back what open took, also half-way.
+func (v *volume) close() error {
+	var errs []error
+	for _, r := range v.roots {
+		errs = append(errs, r.close())
+	}
+	for _, f := range []*os.File{v.room, v.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	if v.tree != nil {
+		errs = append(errs, v.tree.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// makeDirectory makes path and its parents, durably if sync is set.
+func makeDirectory(path string, perm os.FileMode, sync bool) error {
+	if info, err := os.Stat(path); err == nil {
+		if !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", path)
+		}
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := makeDirectory(parent, perm, sync); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if !sync {
+		return nil
+	}
+	return durable.SyncDirectory(parent)
+}

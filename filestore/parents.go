@@ -1,0 +1,121 @@
+package filestore
+
+import (
+	"errors"
+	"os"
+	"path"
+	"sync"
+
+	"github.com/tus/tusd"
+)
+
+// maxKnownDirs bounds the memory for directories that are on the disk.
+const maxKnownDirs = 1 << 12
+
+// knownDirs remembers directories below the trees whose own names are on the
+// disk, so that an upload in them costs one sync and not one per level.
+// Forgetting one is safe. The zero value is ready to use.
+type knownDirs struct {
+	mu   sync.Mutex
+	dirs map[place]struct{}
+}
+
+func (k *knownDirs) has(p place) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.dirs[p]
+	return ok
+}
+
+func (k *knownDirs) add(p place) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.dirs == nil || len(k.dirs) >= maxKnownDirs {
+		k.dirs = make(map[place]struct{})
+	}
+	k.dirs[p] = struct{}{}
+}
+
+func (k *knownDirs) forget(p place) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.dirs, p)
+}
+
+// inParents calls make, which creates something in the directories of places,
+// and makes those where they are missing: again if somebody removed an empty
+// one meanwhile.
+func (v *volume) inParents(make func() error, places ...place) error {
+	const tries = 100
+	err := make()
+	for try := 0; try < tries && errors.Is(err, os.ErrNotExist); try++ {
+		for _, p := range places {
+			if err := v.makeParents(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		err = make()
+	}
+	return err
+}
+
+// makeParents makes the directories that p lies in.
+func (v *volume) makeParents(p place) error {
+	dir := path.Dir(p.name)
+	if dir == "." {
+		return nil
+	}
+	made, err := p.tree.Mkdir(dir, v.dirPerm)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := v.makeParents(place{p.tree, p.base, dir}); err != nil {
+			return err
+		}
+		made, err = p.tree.Mkdir(dir, v.dirPerm)
+	}
+	if made {
+		v.parents.forget(place{p.tree, p.base, dir})
+	}
+	return err
+}
+
+// syncParents makes the name of p durable, and the names of the directories
+// on the way to it.
+func (v *volume) syncParents(p place) error {
+	dir := place{p.tree, p.base, path.Dir(p.name)}
+	if err := p.tree.SyncDir(dir.name); err != nil {
+		return err
+	}
+	if dir.name == "." || v.parents.has(dir) {
+		return nil
+	}
+	if err := v.syncParents(dir); err != nil {
+		return err
+	}
+	v.know(dir)
+	return nil
+}
+
+// know remembers that dir's name is durable; not if another process may remove
+// and make it again.
+func (v *volume) know(dir place) {
+	if v.scope == tusd.ScopeProcess {
+		v.parents.add(dir)
+	}
+}
+
+// removeEmptyParents removes the directories that p was the last file of. It
+// is no error if that does not succeed.
+func (v *volume) removeEmptyParents(p place) {
+	for dir := path.Dir(p.name); dir != "."; dir = path.Dir(dir) {
+		known := place{p.tree, p.base, dir}
+		if stat, err := p.tree.Lstat(dir); err != nil || !stat.IsDir() {
+			return // a link to a directory would be removed whatever is in there
+		}
+		v.parents.forget(known)
+		err := p.tree.Remove(dir)
+		v.parents.forget(known)
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/tus/tusd/internal/durable"
+)
+
+// place is where a file lies: a name in one of the confined trees.
+type place struct {
+	tree *durable.Tree
+	base string // absolute path of the tree
+	name string // with slashes
+}
+
+// path is the absolute path, for records and messages.
+func (p place) path() string { return filepath.Join(p.base, filepath.FromSlash(p.name)) }
+
+// storageRoot is a further directory for data files.
+type storageRoot struct {
+	tree    *durable.Tree
+	path    string
+	aliases []string
+	room    *os.File
+}
+
+func (r storageRoot) close() error { return errors.Join(r.room.Close(), r.tree.Close()) }
+
+func (v *volume) openStorageRoot(dir string, hook durable.Hook) error {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return fmt.Errorf("storage root: %w", err)
+	}
+	room, err := root.Open(".")
+	if err != nil {
+		return errors.Join(fmt.Errorf("storage root: %w", err), root.Close())
+	}
+	v.roots = append(v.roots, storageRoot{tree: durable.NewTree(root, hook), path: abs, aliases: aliases(abs), room: room})
+	return nil
+}
+
+// aliases returns the absolute paths that mean the directory abs: links on the
+// way have been followed in records that another program wrote.
+func aliases(abs string) []string {
+	if real, err := filepath.EvalSymlinks(abs); err == nil && real != abs {
+		return []string{abs, real}
+	}
+	return []string{abs}
+}
+
+// own is a file of the upload directory.
+func (v *volume) own(name string) place { return place{tree: v.tree, base: v.path, name: name} }
+
+// record, undo: the files beside the data of an upload. They follow the id,
+// wherever the data is.
+func (v *volume) record(id string) place { return v.own(id + ".info") }
+func (v *volume) undo(id string) place   { return v.own(id + ".undo") }
+
+// errStoragePath is trouble of the configuration: it is neither the client's
+// fault nor proof that an upload is gone.
+var errStoragePath = errors.New("Storage.Path is not allowed")
+
+// data finds the place of an upload's bytes from Storage.Path in its record or
+// from a hook.
+func (v *volume) data(id, storagePath string) (place, error) {
+	if storagePath == "" {
+		return v.own(id), nil
+	}
+	if !filepath.IsAbs(storagePath) {
+		return v.dataBelow(storagePath)
+	}
+	for _, alias := range v.aliases {
+		if name, ok := below(alias, storagePath); ok {
+			return v.dataBelow(name)
+		}
+	}
+	for _, r := range v.roots {
+		for _, alias := range r.aliases {
+			if name, ok := below(alias, storagePath); ok {
+				return place{tree: r.tree, base: r.path, name: name}, nil
+			}
+		}
+	}
+	if strings.HasSuffix(filepath.ToSlash(storagePath), "/"+id) {
+		return v.own(id), nil // the directory has moved since the record was written
+	}
+	return place{}, fmt.Errorf("%w: %s is outside of the upload directory and of every storage root", errStoragePath, storagePath)
+}
+
+// dataBelow is a data file in the upload directory, where it must not be taken
+// for anything else.
+func (v *volume) dataBelow(name string) (place, error) {
+	name = path.Clean(filepath.ToSlash(name))
+	if !filepath.IsLocal(filepath.FromSlash(name)) || name == "." {
+		return place{}, fmt.Errorf("%w: %s leaves the upload directory", errStoragePath, name)
+	}
+	for segment := range strings.SplitSeq(name, "/") {
+		if reserved(segment) {
+			return place{}, fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, name)
+		}
+	}
+	return v.own(name), nil
+}
+
+// reserved tells whether a name in the upload directory can only be the
+// store's or a locker's.
+func reserved(segment string) bool {
+	if strings.HasPrefix(segment, ".tusd") {
+		return true
+	}
+	for _, suffix := range []string{".info", ".lock", ".stop", ".part", ".undo"} {
+		if strings.HasSuffix(segment, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// below returns the name of an absolute path within dir.
+func below(dir, abs string) (name string, ok bool) {
+	rel, err := filepath.Rel(dir, abs)
+	if err != nil || rel == "." || !filepath.IsLocal(rel) {
+		return "", false
+	}
+	return filepath.ToSlash(rel), true
+}

@@ -1,0 +1,104 @@
+package filestore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/tus/tusd"
+)
+
+const (
+	// maxRecord bounds what is read as a record, in bytes.
+	maxRecord = 1 << 20
+	// maxSize bounds lengths and offsets, so that their sums cannot overflow.
+	maxSize = math.MaxInt64 / 2
+)
+
+// readRecord reads and checks the record of id. Errors: absent() ones, broken
+// ones, and whatever the operating system says.
+func (v *volume) readRecord(id string) (tusd.FileInfo, error) {
+	where := v.record(id)
+	content, err := readSmall(where, maxRecord)
+	if err != nil {
+		return tusd.FileInfo{}, err
+	}
+	info, err := parseRecord(id, content)
+	if err != nil {
+		return tusd.FileInfo{}, broken(where.path(), "%w", err)
+	}
+	if info.Version > tusd.RecordVersion {
+		return tusd.FileInfo{}, fmt.Errorf("%s has version %d, this program reads up to %d", where.path(), info.Version, tusd.RecordVersion)
+	}
+	return info, nil
+}
+
+// readSmall reads a regular file of at most limit bytes. It never opens what
+// it might block on; what is no regular file, or too long, is broken.
+func readSmall(where place, limit int64) ([]byte, error) {
+	stat, err := where.tree.Lstat(where.name)
+	if err != nil {
+		return nil, err
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, broken(where.path(), "it is no regular file (%s)", stat.Mode())
+	}
+	if stat.Size() > limit {
+		return nil, broken(where.path(), "it has %d bytes", stat.Size())
+	}
+	f, err := where.tree.Open(where.name, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content := make([]byte, stat.Size())
+	n, err := io.ReadFull(f.OS(), content)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	return content[:n], nil
+}
+
+// parseRecord reads the JSON of a record and checks what can be checked
+// without the data.
+func parseRecord(id string, content []byte) (tusd.FileInfo, error) {
+	var info tusd.FileInfo
+	if err := json.Unmarshal(content, &info); err != nil {
+		return info, fmt.Errorf("it is not a record: %w", err)
+	}
+	if info.ID != id {
+		return info, fmt.Errorf("it is the record of %q", info.ID)
+	}
+	if info.Size < 0 || info.Size > maxSize {
+		return info, fmt.Errorf("a length of %d is impossible", info.Size)
+	}
+	if kind := info.Storage["Type"]; kind != "" && kind != "filestore" {
+		return info, fmt.Errorf("it belongs to a store of type %q", kind)
+	}
+	if info.SizeIsDeferred {
+		info.Size = 0
+	}
+	return info, nil
+}
+
+// formatRecord is the inverse. The offset stays 0: only the data tells it.
+func formatRecord(info tusd.FileInfo) ([]byte, error) {
+	info.Offset = 0
+	info.Version = tusd.RecordVersion
+	content, err := json.Marshal(info)
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxRecord {
+		return nil, fmt.Errorf("a record of %d bytes is too long", len(content))
+	}
+	return content, nil
+}
+
+// storage is what a record says about where its upload is.
+func (v *volume) storage(id string, data place) map[string]string {
+	return map[string]string{"Type": "filestore", "Path": data.path(), "InfoPath": v.record(id).path()}
+}

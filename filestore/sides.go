@@ -1,0 +1,162 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// maxSide bounds the value of a side record, in bytes.
+const maxSide = 64 << 10
+
+// side checks a call on a side record and returns its place.
+func (s *FileStore) side(ctx context.Context, key tusd.SideKey, value []byte) (*volume, place, error) {
+	v, err := s.volume()
+	if err != nil {
+		return nil, place{}, err
+	}
+	if ctx.Err() != nil {
+		return nil, place{}, context.Cause(ctx)
+	}
+	if !sideName(key.Kind) || !sideName(key.Name) {
+		return nil, place{}, fmt.Errorf("filestore: %q/%q cannot name a side record", key.Kind, key.Name)
+	}
+	if len(value) > maxSide {
+		return nil, place{}, fmt.Errorf("filestore: a side record of %d bytes is too long", len(value))
+	}
+	return v, v.own(sideDir + "/" + key.Kind + "/" + key.Name), nil
+}
+
+func sideName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 100
+}
+
+// CreateSide implements tusd.SideRecords.
+func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
+	v, p, err := s.side(ctx, key, value)
+	if err != nil {
+		return nil, false, err
+	}
+	for {
+		err = v.writeSide(p, func(r durable.Replacer) error { return r.CreateNew(p.name, value) })
+		if err == nil {
+			return append([]byte(nil), value...), true, nil
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return nil, false, failed("create side record", p.name, err)
+		}
+		current, err = v.readSide(p)
+		if err == nil && v.level != None {
+			err = p.tree.SyncParent(p.name) // who made it may not be that far yet
+		}
+		if !absent(err) {
+			return current, false, failed("create side record", p.name, err)
+		}
+	}
+}
+
+// PutSide implements tusd.SideRecords.
+func (s *FileStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+	v, p, err := s.side(ctx, key, value)
+	if err != nil {
+		return err
+	}
+	err = v.writeSide(p, func(r durable.Replacer) error { return r.Replace(p.name, value) })
+	return failed("store side record", p.name, err)
+}
+
+// GetSide implements tusd.SideRecords.
+func (s *FileStore) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
+	v, p, err := s.side(ctx, key, nil)
+	if err != nil {
+		return nil, err
+	}
+	value, err := v.readSide(p)
+	if absent(err) {
+		return nil, notFound(err)
+	}
+	return value, failed("read side record", p.name, err)
+}
+
+// ListSides implements tusd.SideRecords.
+func (s *FileStore) ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
+	v, p, err := s.side(ctx, tusd.SideKey{Kind: kind, Name: "x"}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	found := &smallest{after: cursor, limit: max(limit, 0)}
+	if err := v.offerNames(parent(p), found); err != nil {
+		return nil, "", failed("list side records", kind, err)
+	}
+	names, last := found.sorted()
+	if !last && len(names) > 0 {
+		next = names[len(names)-1]
+	}
+	return names, next, nil
+}
+
+// DeleteSide implements tusd.SideRecords.
+func (s *FileStore) DeleteSide(ctx context.Context, key tusd.SideKey) error {
+	v, p, err := s.side(ctx, key, nil)
+	if err != nil {
+		return err
+	}
+	err = p.tree.Remove(p.name)
+	if absent(err) {
+		err = nil
+	}
+	if err == nil && v.level != None {
+		if err = p.tree.SyncParent(p.name); absent(err) {
+			err = nil // there never was a record of this kind
+		}
+	}
+	return failed("delete side record", p.name, err)
+}
+
+// writeSide writes a side record by way of a temporary file, making the
+// directories where they are missing.
+func (v *volume) writeSide(p place, write func(durable.Replacer) error) error {
+	r := v.replacer(v.level != None)
+	err := v.inParents(func() error { return write(r) }, v.tempFile(), p)
+	if err != nil || !r.Sync {
+		return err
+	}
+	return v.syncParents(p)
+}
+
+// readSide returns the value of a side record.
+func (v *volume) readSide(p place) ([]byte, error) { return readSmall(p, maxSide) }
+
+// offerNames offers the names of a directory that may be missing to found.
+func (v *volume) offerNames(dir string, found *smallest) error {
+	f, err := v.tree.Open(dir, os.O_RDONLY)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		names, err := f.OS().Readdirnames(dirPage)
+		for _, name := range names {
+			found.offer(name)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"path"
+
+	"github.com/tus/tusd"
+)
+
+// Terminate implements tusd.Terminater. A directory where a file should be is
+// removed only if it is empty.
+func (s *FileStore) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	v, err := s.volume()
+	if err != nil {
+		return err
+	}
+	if err := tusd.ValidateID(id); err != nil {
+		return err
+	}
+	u := &upload{v: v, id: id, lease: lease}
+	if err := u.usable(ctx); err != nil {
+		return failed("terminate upload", id, err)
+	}
+	return failed("terminate upload", id, u.terminate())
+}
+
+// terminate removes the data before the record: cut short, it leaves a record
+// without data, which is no upload and can be terminated again.
+func (u *upload) terminate() error {
+	data, err := u.dataToRemove()
+	if err != nil {
+		return err
+	}
+	u.v.marks.forget(u.id)
+	defer u.v.marks.forget(u.id)
+	for _, p := range data {
+		if err := u.v.removeFile(p); err != nil {
+			return err
+		}
+	}
+	if err := u.removeUndo(); err != nil {
+		return err
+	}
+	for _, suffix := range []string{".lock", ".stop"} {
+		u.v.removeFile(u.v.own(u.id + suffix)) // an operator's or tusd v2's; they decide nothing
+	}
+	return u.removeRecord(data)
+}
+
+// dataToRemove finds the data of an upload whose record may be broken, but
+// must be there.
+func (u *upload) dataToRemove() ([]place, error) {
+	v := u.v
+	info, err := v.readRecord(u.id)
+	if absent(err) {
+		return nil, notFound(err)
+	}
+	if err == nil {
+		if data, err := v.data(u.id, info.Storage["Path"]); err != nil || data != v.own(u.id) {
+			return []place{data}, err
+		}
+	} else if !errors.Is(err, tusd.ErrBroken) {
+		return nil, err
+	}
+	data, old := v.own(u.id), v.own(u.id+".bin")
+	if v.isFree(data) && v.isFree(v.record(old.name)) {
+		return []place{data, old}, nil
+	}
+	return []place{data}, nil
+}
+
+// removeUndo removes the rollback mark. Its removal is on the disk before the
+// record's: it must not come back beside a later upload of the same name.
+func (u *upload) removeUndo() error {
+	undo := u.v.undo(u.id)
+	if u.v.isFree(undo) {
+		return nil
+	}
+	if err := u.v.removeFile(undo); err != nil || u.v.level != Ack {
+		return err
+	}
+	return undo.tree.SyncParent(undo.name)
+}
+
+// removeRecord removes the record, which ends the upload, and makes the
+// removal of all as durable as the level says.
+func (u *upload) removeRecord(data []place) error {
+	record := u.v.record(u.id)
+	if err := record.tree.Remove(record.name); err != nil && !absent(err) {
+		return err
+	}
+	if u.v.level == Ack {
+		if err := u.syncRemoval(record, data); err != nil {
+			return err
+		}
+	}
+	u.v.removeEmptyParents(record)
+	for _, p := range data {
+		u.v.removeEmptyParents(p)
+	}
+	return nil
+}
+
+func (u *upload) syncRemoval(record place, data []place) error {
+	if err := record.tree.SyncParent(record.name); err != nil {
+		return err
+	}
+	for _, p := range data {
+		if p.tree == record.tree && parent(p) == parent(record) {
+			continue
+		}
+		if err := p.tree.SyncParent(p.name); err != nil && !absent(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeFile removes p. What is not there, and a directory with something in
+// it, are no error: other uploads may be in there.
+func (v *volume) removeFile(p place) error {
+	stat, err := p.tree.Lstat(p.name)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = p.tree.Remove(p.name)
+	if stat.IsDir() || absent(err) {
+		return nil
+	}
+	return err
+}
+
+// parent is the name of the directory that p is in.
+func parent(p place) string { return path.Dir(p.name) }

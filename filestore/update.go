@@ -1,0 +1,98 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// UpdateInfo implements tusd.Upload.
+func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) error) error {
+	if err := u.usable(ctx); err != nil {
+		return failed("update upload", u.id, err)
+	}
+	now := u.current()
+	next := clone(now)
+	if err := change(&next); err != nil {
+		return err
+	}
+	next = clone(next) // what change put there stays its own
+	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
+	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
+	return failed("update upload", u.id, u.store(ctx, next))
+}
+
+// DeclareLength implements tusd.LengthDeferrer.
+func (s *FileStore) DeclareLength(ctx context.Context, up tusd.Upload, length int64) error {
+	u, err := ours(up)
+	if err != nil {
+		return err
+	}
+	if err := u.usable(ctx); err != nil {
+		return failed("declare the length of upload", u.id, err)
+	}
+	next := u.current()
+	if !next.SizeIsDeferred || length < next.Offset || length > maxSize {
+		return failed("declare the length of upload", u.id,
+			tusd.ErrInvalidUploadLength.With(fmt.Errorf("%d, with %d bytes stored", length, next.Offset)))
+	}
+	next.Size, next.SizeIsDeferred = length, false
+	return failed("declare the length of upload", u.id, u.store(ctx, next))
+}
+
+// store replaces the record.
+func (u *upload) store(ctx context.Context, next tusd.FileInfo) error {
+	content, err := formatRecord(next)
+	if err != nil {
+		return err
+	}
+	if err := u.usable(ctx); err != nil {
+		return err
+	}
+	if err := u.v.replace(u.v.record(u.id), content, u.v.level.holds(next)); err != nil {
+		return err
+	}
+	if u.v.level != Ack && !u.v.level.holds(next) {
+		u.unsettle()
+	}
+	u.change(func(info *tusd.FileInfo) { *info = next })
+	return nil
+}
+
+// unsettle remembers that the record was written and not synced.
+func (u *upload) unsettle() {
+	if m, ok := u.v.marks.trusted(u.id, u.v.scope, u.lease); ok {
+		m.settled = false
+		u.v.marks.set(u.id, u.lease, m)
+	}
+}
+
+// FinishUpload implements tusd.Upload.
+func (u *upload) FinishUpload(ctx context.Context) error {
+	if err := u.usable(ctx); err != nil {
+		return failed("finish upload", u.id, err)
+	}
+	info := u.current()
+	if !info.Full() {
+		return failed("finish upload", u.id, errors.New("bytes are missing"))
+	}
+	return failed("finish upload", u.id, u.settle(info))
+}
+
+// replace puts content in the place of a small file of the upload directory.
+func (v *volume) replace(p place, content []byte, sync bool) error {
+	r := v.replacer(sync)
+	return v.inParents(func() error { return r.Replace(p.name, content) }, v.tempFile())
+}
+
+// replacer writes files by way of the directory for temporary files, which is
+// made when it is first missed (tempFile says where).
+func (v *volume) replacer(sync bool) durable.Replacer {
+	return durable.Replacer{Tree: v.tree, Dir: tempDir, Perm: v.filePerm, Sync: sync}
+}
+
+// tempFile is a place in the directory for temporary files.
+func (v *volume) tempFile() place { return v.own(tempDir + "/x") }

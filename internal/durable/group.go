@@ -1,0 +1,64 @@
+package durable
+
+import "sync"
+
+// group lets concurrent callers of one slow action share it. An action that
+// runs already may have missed what a caller did just before it called, so who
+// arrives meanwhile shares the next run, never the current one.
+type group struct {
+	mu     sync.Mutex
+	queues map[string]*queue
+}
+
+type queue struct {
+	running *flight
+	next    *flight // nil: nobody waits yet
+}
+
+type flight struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// do returns the result of a run for key that began after do was called.
+func (g *group) do(key string, run func() error) error {
+	g.mu.Lock()
+	q := g.queues[key]
+	if q == nil {
+		if g.queues == nil {
+			g.queues = make(map[string]*queue)
+		}
+		own := newFlight()
+		g.queues[key] = &queue{running: own}
+		g.mu.Unlock()
+		return g.fly(key, own, run)
+	}
+	if q.next != nil {
+		shared := q.next
+		g.mu.Unlock()
+		<-shared.done
+		return shared.err
+	}
+	own, ahead := newFlight(), q.running
+	q.next = own
+	g.mu.Unlock()
+	<-ahead.done
+	return g.fly(key, own, run)
+}
+
+// fly runs the current flight of key and hands over to the next one.
+func (g *group) fly(key string, own *flight, run func() error) error {
+	own.err = run()
+	g.mu.Lock()
+	q := g.queues[key]
+	if q.next != nil {
+		q.running, q.next = q.next, nil
+	} else {
+		delete(g.queues, key)
+	}
+	g.mu.Unlock()
+	close(own.done)
+	return own.err
+}
+
+func newFlight() *flight { return &flight{done: make(chan struct{})} }

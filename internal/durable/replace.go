@@ -1,0 +1,77 @@
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"os"
+)
+
+// Replacer replaces and creates whole files by way of a temporary one.
+type Replacer struct {
+	Tree *Tree
+	Dir  string // for temporary files; it must exist, on the same file system
+	Perm os.FileMode
+	Sync bool // contents and names are durable before a call returns
+}
+
+// Replace puts content in the place of name: after a crash the file is the
+// old or the new one. Without Sync a power cut may leave it empty.
+func (r Replacer) Replace(name string, content []byte) error {
+	temp, err := r.write(content)
+	if err != nil {
+		return err
+	}
+	if err := r.Tree.Rename(temp, name); err != nil {
+		return errors.Join(err, r.drop(temp))
+	}
+	return r.syncName(name)
+}
+
+// CreateNew is Replace for a name that must not exist: otherwise its error
+// matches os.ErrExist and nothing changes.
+func (r Replacer) CreateNew(name string, content []byte) error {
+	temp, err := r.write(content)
+	if err != nil {
+		return err
+	}
+	err = r.Tree.Link(temp, name)
+	dropped := r.drop(temp)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.syncName(name), dropped)
+}
+
+func (r Replacer) syncName(name string) error {
+	if !r.Sync {
+		return nil
+	}
+	return r.Tree.SyncParent(name)
+}
+
+// write makes a temporary file.
+func (r Replacer) write(content []byte) (temp string, err error) {
+	temp = r.Dir + "/" + rand.Text()
+	f, err := r.Tree.Create(temp, r.Perm)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(content)
+	if err == nil && r.Sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, r.drop(temp))
+	}
+	return temp, nil
+}
+
+// drop removes a temporary file, which may be gone already: a rename whose
+// answer was lost has taken it.
+func (r Replacer) drop(temp string) error {
+	err := r.Tree.Remove(temp)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

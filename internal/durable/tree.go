@@ -1,0 +1,179 @@
+// Package durable changes files so that it is known what survives a crash:
+// creation, positional writes, replacement and removal inside one confined
+// directory tree, and syncs that concurrent callers share.
+//
+// Every operation that changes the tree or makes it durable passes through one
+// seam (Hook), so that a test can let the first, second, third ... of them fail.
+package durable
+
+import (
+	"io/fs"
+	"os"
+	"path"
+)
+
+// Op names an operation for a Hook.
+type Op string
+
+// The operations.
+const (
+	OpCreate    Op = "create"
+	OpOpen      Op = "open"
+	OpMkdir     Op = "mkdir"
+	OpWrite     Op = "write"
+	OpCopy      Op = "copy"
+	OpTruncate  Op = "truncate"
+	OpSync      Op = "sync"
+	OpWriteBack Op = "write-back"
+	OpSyncDir   Op = "sync directory"
+	OpRename    Op = "rename"
+	OpLink      Op = "link"
+	OpRemove    Op = "remove"
+)
+
+// Hook is called before an operation on a name (done false) and again after
+// it succeeded (done true). An error makes the operation fail: the first time
+// nothing has happened, the second time it has, but nobody learns of it.
+type Hook func(op Op, name string, done bool) error
+
+// Tree is a directory tree; no name reaches out of it (os.Root). Safe for
+// concurrent use. Names use slashes.
+type Tree struct {
+	root *os.Root
+	hook Hook
+	dirs group
+	data group
+}
+
+// NewTree returns the tree below root, which it owns from now on. hook is for
+// tests; nil outside of them.
+func NewTree(root *os.Root, hook Hook) *Tree {
+	return &Tree{root: root, hook: hook}
+}
+
+// Close gives the root back. Files that are open stay usable.
+func (t *Tree) Close() error { return t.root.Close() }
+
+// before asks the hook whether an operation may happen.
+func (t *Tree) before(op Op, name string) error {
+	if t.hook == nil {
+		return nil
+	}
+	return t.hook(op, name, false)
+}
+
+// after asks the hook whether an operation that ended with err looks so.
+func (t *Tree) after(op Op, name string, err error) error {
+	if t.hook == nil || err != nil {
+		return err
+	}
+	return t.hook(op, name, true)
+}
+
+// Create makes a file that must not exist, for writing.
+func (t *Tree) Create(name string, perm os.FileMode) (File, error) {
+	if err := t.before(OpCreate, name); err != nil {
+		return File{}, err
+	}
+	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err = t.after(OpCreate, name, err); err != nil {
+		if f != nil {
+			f.Close()
+		}
+		return File{}, err
+	}
+	return File{tree: t, name: name, f: f}, nil
+}
+
+// Open opens an existing file, for writing too if flag is os.O_RDWR.
+func (t *Tree) Open(name string, flag int) (File, error) {
+	if err := t.before(OpOpen, name); err != nil {
+		return File{}, err
+	}
+	f, err := t.root.OpenFile(name, flag, 0)
+	if err != nil {
+		return File{}, err
+	}
+	return File{tree: t, name: name, f: f}, nil
+}
+
+// Lstat describes name without following a link.
+func (t *Tree) Lstat(name string) (fs.FileInfo, error) { return t.root.Lstat(name) }
+
+// Mkdir makes one directory. One that exists is no error; made tells.
+func (t *Tree) Mkdir(name string, perm os.FileMode) (made bool, err error) {
+	if err := t.before(OpMkdir, name); err != nil {
+		return false, err
+	}
+	err = t.root.Mkdir(name, perm)
+	if os.IsExist(err) {
+		if info, statErr := t.root.Stat(name); statErr == nil && info.IsDir() {
+			return false, nil
+		}
+	}
+	if err = t.after(OpMkdir, name, err); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// Remove removes a file or an empty directory.
+func (t *Tree) Remove(name string) error {
+	if err := t.before(OpRemove, name); err != nil {
+		return err
+	}
+	return t.after(OpRemove, name, t.root.Remove(name))
+}
+
+// Rename puts from in the place of to.
+func (t *Tree) Rename(from, to string) error {
+	if err := t.before(OpRename, to); err != nil {
+		return err
+	}
+	return t.after(OpRename, to, t.root.Rename(from, to))
+}
+
+// Link gives the file from the second name to, which must not exist.
+func (t *Tree) Link(from, to string) error {
+	if err := t.before(OpLink, to); err != nil {
+		return err
+	}
+	return t.after(OpLink, to, t.root.Link(from, to))
+}
+
+// SyncDir makes the names in a directory durable: those that were created,
+// renamed or removed before the call. Concurrent calls share a sync.
+func (t *Tree) SyncDir(name string) error {
+	return t.dirs.do(name, func() error { return t.syncDir(name) })
+}
+
+// SyncParent is SyncDir of the directory that name is in.
+func (t *Tree) SyncParent(name string) error { return t.SyncDir(path.Dir(name)) }
+
+func (t *Tree) syncDir(name string) error {
+	if err := t.before(OpSyncDir, name); err != nil {
+		return err
+	}
+	if !syncs || !directoriesSync {
+		return t.after(OpSyncDir, name, nil)
+	}
+	dir, err := t.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return t.after(OpSyncDir, name, dir.Sync())
+}
+
+// SyncDirectory makes the names in a directory outside of any tree durable.
+func SyncDirectory(path string) error {
+	if !syncs || !directoriesSync {
+		return nil
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
