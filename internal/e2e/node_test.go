@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -13,7 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,9 +43,38 @@ type job struct {
 	Client  string         `json:"client"`
 	File    string         `json:"file"`
 	Stream  bool           `json:"stream,omitempty"`
-	PauseAt int64          `json:"pauseAt,omitempty"`
 	Options map[string]any `json:"options"`
+
+	pause *pauseButton // nil: nobody presses it
 }
+
+// pauseButton pauses a client from outside.
+type pauseButton struct {
+	stdin, press *os.File
+	paused       chan struct{} // closed when the client has paused, or ended
+	once         sync.Once
+}
+
+func newPauseButton(t *testing.T) *pauseButton {
+	t.Helper()
+	stdin, press, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		press.Close()
+	})
+	return &pauseButton{stdin: stdin, press: press, paused: make(chan struct{})}
+}
+
+// pressed pauses the client and returns when it has. It then goes on.
+func (b *pauseButton) pressed() {
+	b.press.WriteString("pause\n")
+	<-b.paused
+}
+
+func (b *pauseButton) release() { b.once.Do(func() { close(b.paused) }) }
 
 // run uploads as told and returns the upload's URL. The test fails if the
 // client gives up.
@@ -59,12 +89,29 @@ func (j job) run(t *testing.T) (url string) {
 	defer cancel()
 	client := exec.CommandContext(ctx, "node", "upload.cjs", string(argument))
 	client.Dir = folder
-	var stdout, stderr bytes.Buffer
-	client.Stdout, client.Stderr = &stdout, &stderr
-	if err := client.Run(); err != nil {
+	var stderr bytes.Buffer
+	client.Stderr = &stderr
+	if j.pause != nil {
+		client.Stdin = j.pause.stdin
+		defer j.pause.release()
+	}
+	stdout, err := client.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		url = lines.Text()
+		if url == "paused" {
+			j.pause.release()
+		}
+	}
+	if err := client.Wait(); err != nil {
 		t.Fatalf("%s gave up: %v %v\n%s", j.Client, err, context.Cause(ctx), stderr.Bytes())
 	}
-	return strings.TrimSpace(stdout.String())
+	return url
 }
 
 // clientFolder returns the folder with the installed clients and upload.cjs.

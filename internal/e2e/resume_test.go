@@ -17,7 +17,8 @@ const (
 func TestClientsPause(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		s := startService(t, t.TempDir())
-		c.PauseAt = lossAt
+		c.pause = newPauseButton(t)
+		s.after(lossAt, c.pause.pressed)
 		c.upload(t, s)
 		wantResumed(t, s)
 	})
