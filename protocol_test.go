@@ -106,6 +106,7 @@ type env struct {
 	server   *httptest.Server
 	warnings *warnings
 	running  atomic.Int64 // requests inside the handler
+	received atomic.Int64 // bytes of bodies that the handler has read
 	finished atomic.Int64 // answers of pre-finish, if countFinishes was called
 }
 
@@ -162,13 +163,29 @@ func (e *env) restart() {
 	e.config.StoreComposer = e.compose()
 }
 
-// counted counts the requests inside h, without touching the ResponseWriter.
+// counted counts the requests inside h and what it reads, without touching the
+// ResponseWriter.
 func (e *env) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e.running.Add(1)
 		defer e.running.Add(-1)
-		h.ServeHTTP(w, r)
+		inner := *r // net/http looks at the body in its own request
+		if r.Body != http.NoBody {
+			inner.Body = countedBody{r.Body, &e.received}
+		}
+		h.ServeHTTP(w, &inner)
 	})
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
 }
 
 // waitIdle waits until no request is inside the handler.

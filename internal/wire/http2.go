@@ -280,7 +280,7 @@ func (s *http2Stream) writeSome(p []byte) (int, error) {
 		c.changed.Wait()
 	}
 	if s.finished {
-		return 0, errors.New("wire: the stream has ended")
+		return 0, ErrEnded
 	}
 	n := min(int64(len(p)), c.window, s.window, maxFrameSize)
 	c.window -= n

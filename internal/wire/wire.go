@@ -23,8 +23,14 @@ const (
 	lifetime = 3 * time.Minute
 )
 
-// ErrTimeout tells that no answer came in time.
-var ErrTimeout = errors.New("wire: no answer in time")
+// Errors that tests tell apart.
+var (
+	// ErrTimeout tells that no answer came in time.
+	ErrTimeout = errors.New("wire: no answer in time")
+	// ErrEnded tells that a stream was written to after its answer was
+	// complete. The connection is none the worse.
+	ErrEnded = errors.New("wire: the stream has ended")
+)
 
 // Request is the head of a request.
 type Request struct {
@@ -39,7 +45,7 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	Close  bool // the server announced that it closes the connection
+	Close  bool // no other request can follow on the connection
 }
 
 // Conn is one connection to a server. An HTTP/1.1 connection carries one
@@ -71,7 +77,7 @@ type Stream interface {
 
 // Do sends a request with its body and waits for the answer. A server may
 // answer without reading the body, so an error of sending counts only if there
-// is no answer.
+// is no answer; with one it means that the connection is of no more use.
 func Do(c Conn, r Request, body []byte) (*Response, error) {
 	s, err := c.Open(r)
 	if err != nil {
@@ -80,14 +86,15 @@ func Do(c Conn, r Request, body []byte) (*Response, error) {
 	sent := make(chan error, 1)
 	go func() { sent <- send(s, r, body) }()
 	response, err := s.Response()
-	if err == nil {
-		return response, nil
+	if err != nil {
+		return nil, err
 	}
 	select {
-	case sendErr := <-sent:
-		return nil, errors.Join(err, sendErr)
-	default:
-		return nil, err
+	case err := <-sent:
+		response.Close = response.Close || err != nil && !errors.Is(err, ErrEnded)
+		return response, nil
+	case <-time.After(timeout):
+		return nil, errors.New("wire: the server answered, but neither reads the body nor closes the connection")
 	}
 }
 
