@@ -1,0 +1,178 @@
+package lockertest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+const exclusivePromise = "Locker gives out exclusive leases on upload ids. Implementations are safe for concurrent use."
+
+var exclusionCases = []testCase{
+	{"scope", "Scope tells how far the exclusion reaches. Constant.", 1, scopeConstant},
+	{"exclusion/goroutines", exclusivePromise, 1, excludesGoroutines},
+	{"exclusion/lockers", exclusivePromise, 3, excludesLockers},
+	{"exclusion/ids", "An id is any string that ValidateID accepts.", 2, idsAreIndependent},
+	{"exclusion/storm", exclusivePromise, 1, stormOfTakers},
+	{"exclusion/storm-of-lockers", exclusivePromise, 3, stormOfTakers},
+	{"exclusion/quick", exclusivePromise, 1, quickLocks},
+}
+
+func scopeConstant(e *env) {
+	for range 3 {
+		if got := e.lockers[0].Scope(); got != e.harness.Scope {
+			e.Errorf("Scope is %s, want %s", got, e.harness.Scope)
+		}
+	}
+}
+
+// room counts who is inside.
+type room struct {
+	inside  atomic.Int64
+	crowded atomic.Bool
+	visits  int // unguarded on purpose: the lock has to guard it
+	guarded bool
+}
+
+// visit is what a holder does: it finds itself alone.
+func (r *room) visit() {
+	if r.inside.Add(1) != 1 {
+		r.crowded.Store(true)
+	}
+	runtime.Gosched()
+	if r.guarded {
+		r.visits++
+	}
+	r.inside.Add(-1)
+}
+
+// visitOften has many goroutines visit the room, each over one of the lockers.
+func visitOften(e *env, goroutines, visits int) *room {
+	// Within a process the race detector sees what a lock orders.
+	r := &room{guarded: e.harness.Scope == tusd.ScopeProcess}
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() {
+			for range visits {
+				lease, err := e.lockers[i%len(e.lockers)].Lock(e.ctx(), "a", tusd.LockWait)
+				if err != nil {
+					e.Errorf("lock: %v", err)
+					return
+				}
+				r.visit()
+				if err := lease.Unlock(e.ctx()); err != nil {
+					e.Errorf("unlock: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if r.crowded.Load() {
+		e.Error("two held the lock at once")
+	}
+	return r
+}
+
+func excludesGoroutines(e *env) {
+	r := visitOften(e, 16, 25)
+	if r.guarded && r.visits != 16*25 {
+		e.Errorf("%d visits were counted, want %d", r.visits, 16*25)
+	}
+	e.wantFree("a")
+}
+
+func excludesLockers(e *env) {
+	lease := e.lock("a", tusd.LockTry)
+	e.wantHeld("a")
+	e.unlock(lease)
+	e.wantFree("a")
+	visitOften(e, 6, 5)
+	e.wantFree("a")
+}
+
+// oddIDs are ids that lockers easily take for the same, or for paths.
+func oddIDs() []string {
+	return []string{
+		"a", "A", "aa", "a/b", "a/b/c", "a%2Fb", "a+b", "a_b", "..a", "*", "$'", "a=b;c", "a,b", "@", "--a",
+		strings.Repeat("l", 240), strings.Repeat("l", 239) + "m", strings.Repeat(strings.Repeat("d", 99)+"/", 8) + "end",
+	}
+}
+
+func idsAreIndependent(e *env) {
+	var leases []tusd.Lease
+	for i, id := range oddIDs() {
+		if err := tusd.ValidateID(id); err != nil {
+			e.Fatalf("the suite uses an id that is none: %v", err)
+		}
+		leases = append(leases, e.lockWith(e.lockers[i%2], id, tusd.LockTry))
+	}
+	for _, id := range oddIDs() {
+		e.wantHeld(id)
+	}
+	for _, lease := range leases {
+		e.unlock(lease)
+	}
+	for _, id := range oddIDs() {
+		e.wantFree(id)
+	}
+}
+
+// stormOfTakers has 50 requests that all want the lock at once, come back
+// when they were overtaken, and let go when they are asked.
+func stormOfTakers(e *env) {
+	r := new(room)
+	var wg sync.WaitGroup
+	ctx := e.ctx()
+	for i := range 50 {
+		wg.Go(func() {
+			if err := takeUntilGranted(ctx, e.lockers[i%len(e.lockers)], r); err != nil {
+				e.Errorf("request %d of 50: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if r.crowded.Load() {
+		e.Error("two held the lock at once")
+	}
+	e.wantFree("a")
+}
+
+func takeUntilGranted(ctx context.Context, locker tusd.Locker, r *room) error {
+	for {
+		lease, err := locker.Lock(ctx, "a", tusd.LockTake)
+		if err == nil {
+			r.visit()
+			return lease.Unlock(ctx)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("no progress: %w", err)
+		}
+		runtime.Gosched()
+	}
+}
+
+// quickLocks locks and unlocks 10 000 times, or as often as a second allows.
+func quickLocks(e *env) {
+	end := time.Now().Add(time.Second)
+	for i := 0; i < 10_000 && time.Now().Before(end); i++ {
+		id := fmt.Sprintf("upload-%d", i%7)
+		e.lockOnce(id)
+	}
+}
+
+func (e *env) lockOnce(id string) {
+	e.Helper()
+	lease, err := e.lockers[0].Lock(e.Context(), id, tusd.LockTry)
+	if err != nil {
+		e.Fatalf("lock %s: %v", id, err)
+	}
+	if err := lease.Unlock(e.Context()); err != nil {
+		e.Fatalf("unlock %s: %v", id, err)
+	}
+}

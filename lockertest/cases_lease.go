@@ -1,0 +1,201 @@
+package lockertest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+const contextPromise = "Context has the values of the context that was passed to Lock, but not its end. It ends when the grant is lost, then its cause matches ErrLockLost, or when Unlock was called."
+const unlockPromise = "Unlock gives the lock back. It is bounded in time (also by ctx), and idempotent: a second call, or one after a loss, does nothing and returns nil."
+const fencePromise = "Fence numbers the grants of one id: n is greater than in every earlier grant; before is the n of the grant just before this one, 0 if that is not known."
+
+var leaseCases = []testCase{
+	{"context/outlives", contextPromise, 1, contextOutlives},
+	{"context/outlives-after-waiting", contextPromise, 1, contextOutlivesWaiting},
+	{"context/ends-with-unlock", contextPromise, 1, contextEndsWithUnlock},
+	{"unlock/idempotent", unlockPromise, 1, unlockIdempotent},
+	{"unlock/concurrent", unlockPromise, 1, unlockConcurrent},
+	{"unlock/not-anothers", unlockPromise, 2, unlockNotAnothers},
+	{"unlock/ended-ctx", unlockPromise, 1, unlockEndedCtx},
+	{"fence/increases", fencePromise, 1, fenceIncreases},
+	{"fence/handed-over", fencePromise, 1, fenceHandedOver},
+	{"fence/lockers", fencePromise, 3, fenceAcrossLockers},
+}
+
+type contextKey struct{}
+
+// checkContext checks a lease's context after the context of Lock has ended.
+func checkContext(e *env, lease tusd.Lease) {
+	e.Helper()
+	e.settle()
+	if err := context.Cause(lease.Context()); err != nil {
+		e.Errorf("the lease's context ended with that of Lock: %v", err)
+	}
+	if _, limited := lease.Context().Deadline(); limited {
+		e.Error("the lease's context has the deadline of that of Lock")
+	}
+	if got := lease.Context().Value(contextKey{}); got != "value" {
+		e.Errorf("the lease's context has the value %v", got)
+	}
+	e.unlock(lease)
+}
+
+func contextOutlives(e *env) {
+	for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockTake, tusd.LockWait} {
+		ctx, cancel := context.WithTimeout(context.WithValue(e.Context(), contextKey{}, "value"), time.Hour)
+		lease, err := e.lockers[0].Lock(ctx, "a", mode)
+		cancel()
+		if err != nil {
+			e.Fatalf("lock: %v", err)
+		}
+		checkContext(e, lease)
+	}
+	e.wantFree("a")
+}
+
+func contextOutlivesWaiting(e *env) {
+	for _, mode := range waitingModes {
+		holder := e.lock("a", tusd.LockTry)
+		ctx, cancel := context.WithTimeout(context.WithValue(e.Context(), contextKey{}, "value"), time.Hour)
+		waiter := e.request(ctx, e.lockers[0], "a", mode)
+		e.settle()
+		e.unlock(holder)
+		lease := e.granted("the waiter", waiter)
+		cancel()
+		checkContext(e, lease)
+	}
+	e.wantFree("a")
+}
+
+func contextEndsWithUnlock(e *env) {
+	lease := e.lock("a", tusd.LockTake)
+	e.unlock(lease)
+	if _, ok := wait(e, lease.Context().Done()); !ok {
+		e.Fatal("the lease's context goes on after Unlock")
+	}
+	if errors.Is(context.Cause(lease.Context()), tusd.ErrLockLost) {
+		e.Error("a lease that was given back says that it was lost")
+	}
+}
+
+func unlockIdempotent(e *env) {
+	lease := e.lock("a", tusd.LockTake)
+	for range 3 {
+		e.unlock(lease)
+	}
+	e.wantFree("a")
+}
+
+func unlockConcurrent(e *env) {
+	for range 50 {
+		lease := e.lock("a", tusd.LockWait)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if err := lease.Unlock(e.ctx()); err != nil {
+					e.Errorf("unlock: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	e.wantFree("a")
+}
+
+// unlockNotAnothers gives a lease back again while somebody else holds the
+// lock.
+func unlockNotAnothers(e *env) {
+	old := e.lock("a", tusd.LockTake)
+	e.unlock(old)
+	for _, locker := range e.lockers {
+		holder := e.lockWith(locker, "a", tusd.LockWait)
+		e.unlock(old)
+		e.wantHeld("a")
+		if err := holder.Context().Err(); err != nil {
+			e.Errorf("the holder's context has ended: %v", err)
+		}
+		e.unlock(holder)
+	}
+	e.wantFree("a")
+}
+
+// unlockEndedCtx gives back under a context that has ended. It may fail, but
+// not hang, and a second try with time gives the lock back.
+func unlockEndedCtx(e *env) {
+	ended, cancel := context.WithCancel(e.Context())
+	cancel()
+	lease := e.lock("a", tusd.LockTake)
+	done := make(chan error, 1)
+	go func() { done <- lease.Unlock(ended) }()
+	if _, ok := wait(e, done); !ok {
+		e.Fatal("Unlock hangs")
+	}
+	e.unlock(lease)
+	e.wantFree("a")
+}
+
+// fences checks the numbers of the grants of one id, in order.
+type fences struct {
+	last uint64
+}
+
+func (f *fences) next(e *env, lease tusd.Lease) {
+	e.Helper()
+	n, before := lease.Fence()
+	again, beforeAgain := lease.Fence()
+	if n != again || before != beforeAgain {
+		e.Errorf("Fence answered %d, %d, then %d, %d", n, before, again, beforeAgain)
+	}
+	if n == 0 {
+		if before != 0 || f.last != 0 {
+			e.Errorf("a locker without fences says before = %d, an earlier grant had n = %d", before, f.last)
+		}
+		return
+	}
+	if n <= f.last {
+		e.Errorf("grant %d follows grant %d", n, f.last)
+	}
+	if before != 0 && before != f.last {
+		e.Errorf("before is %d, the grant just before was %d", before, f.last)
+	}
+	f.last = n
+}
+
+func fenceIncreases(e *env) {
+	var a, b fences
+	for range 20 {
+		lease := e.lock("a", tusd.LockTake)
+		a.next(e, lease)
+		other := e.lock("b", tusd.LockTry)
+		b.next(e, other)
+		e.unlock(lease)
+		e.unlock(other)
+	}
+}
+
+func fenceHandedOver(e *env) {
+	var f fences
+	holder := e.lock("a", tusd.LockTake)
+	f.next(e, holder)
+	for i := range 6 {
+		waiter := e.request(e.ctx(), e.lockers[0], "a", waitingModes[i%2])
+		e.settle()
+		e.unlock(holder)
+		holder = e.granted("the waiter", waiter)
+		f.next(e, holder)
+	}
+	e.unlock(holder)
+}
+
+func fenceAcrossLockers(e *env) {
+	var f fences
+	for i := range 9 {
+		lease := e.lockWith(e.lockers[i*i%3], "a", tusd.LockWait)
+		f.next(e, lease)
+		e.unlock(lease)
+	}
+}

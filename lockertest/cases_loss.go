@@ -1,0 +1,56 @@
+package lockertest
+
+import (
+	"context"
+
+	"github.com/tus/tusd"
+)
+
+const lossPromise = "After it ended because of a loss, somebody else may hold the lock: nothing more may be written."
+
+var lossCases = []testCase{
+	{"loss/is-told", contextPromise, 1, lossIsTold},
+	{"loss/next-holder", lossPromise, 2, lossNextHolder},
+	{"loss/fence", fencePromise, 2, lossFence},
+}
+
+// lose makes the lease be lost and waits until it says so.
+func (e *env) lose(lease tusd.Lease) {
+	e.Helper()
+	e.harness.Lose(e.TB, lease)
+	if _, ok := wait(e, lease.Context().Done()); !ok {
+		e.Fatal("a lost lease's context goes on")
+	}
+	e.wantError("the cause of a lost lease's end", context.Cause(lease.Context()), tusd.ErrLockLost)
+}
+
+func lossIsTold(e *env) {
+	lease := e.lock("a", tusd.LockTake)
+	e.lose(lease)
+	e.unlock(lease)
+	e.unlock(lease)
+	e.wantFree("a")
+}
+
+func lossNextHolder(e *env) {
+	lost := e.lock("a", tusd.LockTake)
+	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
+	e.settle()
+	e.pending("a waiter for a held lock", waiter)
+	e.lose(lost)
+	holder := e.granted("the waiter, after the loss", waiter)
+	e.unlock(lost) // must not give back what is another's
+	e.wantHeld("a")
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+func lossFence(e *env) {
+	var f fences
+	lost := e.lock("a", tusd.LockTake)
+	f.next(e, lost)
+	e.lose(lost)
+	lease := e.lockWith(e.lockers[1], "a", tusd.LockWait)
+	f.next(e, lease)
+	e.unlock(lease)
+}

@@ -1,0 +1,161 @@
+package lockertest
+
+import (
+	"github.com/tus/tusd"
+)
+
+const takePromise = "ask the holder to let go, then wait; the newest asker goes first"
+const waitPromise = "wait without asking, behind all who ask, in order of arrival"
+
+var orderCases = []testCase{
+	{"try/never-waits", "do not wait", 1, tryNeverWaits},
+	{"take/asks", "Wanted is closed when a newer request asks for the lock.", 1, takeAsks},
+	{"take/asks-other-locker", "Wanted is closed when a newer request asks for the lock.", 2, takeAsksOtherLocker},
+	{"take/overtakes", "ErrUploadLocked: LockTry met a held lock, or a newer LockTake came while this LockTake waited;", 1, takeOvertakes},
+	{"take/newest-first", takePromise, 1, newestTakeFirst},
+	{"take/asks-each-holder", "Wanted is closed when a newer request asks for the lock.", 1, takeAsksEachHolder},
+	{"take/holder-need-not", "The holder lets go as soon as what it has is safe; it is not forced to.", 1, holderNeedNot},
+	{"wait/does-not-ask", waitPromise, 1, waitDoesNotAsk},
+	{"wait/in-order", waitPromise, 1, waitInOrder},
+	{"wait/behind-takers", waitPromise, 1, waitBehindTakers},
+	{"wait/other-locker", waitPromise, 2, waitOnOtherLocker},
+}
+
+func tryNeverWaits(e *env) {
+	lease := e.lock("a", tusd.LockTry)
+	_, err := e.lockers[0].Lock(e.ctx(), "a", tusd.LockTry)
+	e.wantError("LockTry of a held lock", err, tusd.ErrUploadLocked)
+	e.settle()
+	e.notWanted("although LockTry asks nobody", lease)
+	e.unlock(lease)
+	e.wantFree("a")
+}
+
+func takeAsks(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	e.notWanted("although nobody asked", holder)
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	e.wanted(holder)
+	e.pending("a taker of a held lock", taker)
+	e.unlock(holder)
+	second := e.granted("the taker", taker)
+	e.notWanted("on the new holder, whom nobody asked", second)
+	e.unlock(second)
+	e.wantFree("a")
+}
+
+func takeAsksOtherLocker(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	e.settle()
+	e.notWanted("although nobody asked", holder)
+	taker := e.request(e.ctx(), e.lockers[1], "a", tusd.LockTake)
+	e.wanted(holder)
+	e.unlock(holder)
+	e.unlock(e.granted("the taker over another locker", taker))
+	e.wantFree("a")
+}
+
+func takeOvertakes(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	first := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	e.wanted(holder)
+	second := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	e.refused("the overtaken taker, while the lock is held", first, tusd.ErrUploadLocked)
+	e.wantHeld("a")
+	e.unlock(holder)
+	e.unlock(e.granted("the newest taker", second))
+	e.wantFree("a")
+}
+
+func newestTakeFirst(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	last := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	e.wanted(holder)
+	for range 5 {
+		newer := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+		e.refused("an overtaken taker", last, tusd.ErrUploadLocked)
+		last = newer
+	}
+	e.unlock(holder)
+	e.unlock(e.granted("the newest taker", last))
+	e.wantFree("a")
+}
+
+func takeAsksEachHolder(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	for range 5 {
+		next := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+		e.wanted(holder)
+		e.unlock(holder)
+		holder = e.granted("the next taker", next)
+	}
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+func holderNeedNot(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	e.wanted(holder)
+	e.settle()
+	e.pending("a taker whom the holder lets wait", taker)
+	if err := holder.Context().Err(); err != nil {
+		e.Errorf("the holder's context has ended: %v", err)
+	}
+	e.unlock(holder)
+	e.unlock(e.granted("the taker", taker))
+}
+
+func waitDoesNotAsk(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
+	e.settle()
+	e.notWanted("although LockWait does not ask", holder)
+	e.pending("a waiter for a held lock", waiter)
+	e.unlock(holder)
+	e.unlock(e.granted("the waiter", waiter))
+	e.wantFree("a")
+}
+
+func waitInOrder(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	var waiters []<-chan grant
+	for range 4 {
+		waiters = append(waiters, e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait))
+		e.settle()
+	}
+	for i, waiter := range waiters {
+		e.unlock(holder)
+		holder = e.granted("the waiter whose turn it is", waiter)
+		for _, later := range waiters[i+1:] {
+			e.pending("a later waiter", later)
+		}
+	}
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+func waitBehindTakers(e *env) {
+	holder := e.lock("a", tusd.LockTake)
+	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
+	e.settle()
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	e.wanted(holder)
+	e.unlock(holder)
+	holder = e.granted("the taker, who came later", taker)
+	e.pending("the waiter", waiter)
+	e.unlock(holder)
+	e.unlock(e.granted("the waiter", waiter))
+	e.wantFree("a")
+}
+
+func waitOnOtherLocker(e *env) {
+	holder := e.lock("a", tusd.LockWait)
+	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
+	e.settle()
+	e.notWanted("although LockWait does not ask", holder)
+	e.pending("a waiter for a held lock", waiter)
+	e.unlock(holder)
+	e.unlock(e.granted("the waiter over another locker", waiter))
+	e.wantFree("a")
+}

@@ -1,0 +1,117 @@
+package lockertest
+
+import "github.com/tus/tusd"
+
+const deadHolderPromise = "A holder that dies loses its lock by the doing of the operating system or of a lease's end, never because a process id looks dead."
+
+var processCases = []testCase{
+	{"process/exclusion", exclusivePromise, 1, excludesProcesses},
+	{"process/hand-over", "Wanted is closed when a newer request asks for the lock.", 1, handOverBetweenProcesses},
+	{"process/wait", waitPromise, 1, waitBetweenProcesses},
+	{"process/holder-killed", deadHolderPromise, 1, holderKilled},
+	{"process/holder-killed-while-waited-for", deadHolderPromise, 1, holderKilledWhileWaitedFor},
+	{"process/waiter-killed", deadHolderPromise, 1, waiterKilled},
+	{"process/fence", fencePromise, 1, fenceAcrossProcesses},
+}
+
+func excludesProcesses(e *env) {
+	a, b := e.start(), e.start()
+	a.lock("a", tusd.LockTry)
+	a.expect("granted")
+	e.wantHeld("a")
+	b.lock("a", tusd.LockTry)
+	b.expect("error " + tusd.ErrUploadLocked.Error())
+	b.lock("b", tusd.LockTry)
+	b.expect("granted")
+	a.send("unlock", "a")
+	a.expect("unlocked")
+	lease := e.lock("a", tusd.LockTry)
+	b.lock("a", tusd.LockTry)
+	b.expect("error " + tusd.ErrUploadLocked.Error())
+	e.unlock(lease)
+	b.lock("a", tusd.LockTry)
+	b.expect("granted")
+	a.kill()
+	b.kill()
+}
+
+func handOverBetweenProcesses(e *env) {
+	c := e.start()
+	c.lock("a", tusd.LockTake)
+	c.expect("granted")
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	c.expect("wanted")
+	e.pending("a taker of a held lock", taker)
+	c.send("unlock", "a")
+	c.expect("unlocked")
+	holder := e.granted("the taker", taker)
+	c.lock("a", tusd.LockTake)
+	e.wanted(holder)
+	e.unlock(holder)
+	c.expect("granted")
+	c.kill()
+	e.wantFree("a")
+}
+
+func waitBetweenProcesses(e *env) {
+	c := e.start()
+	holder := e.lock("a", tusd.LockTake)
+	c.lock("a", tusd.LockWait)
+	e.settle()
+	e.notWanted("although LockWait does not ask", holder)
+	e.unlock(holder)
+	c.expect("granted")
+	c.kill()
+	e.wantFree("a")
+}
+
+func holderKilled(e *env) {
+	for range 3 {
+		c := e.start()
+		c.lock("a", tusd.LockTake)
+		c.expect("granted")
+		e.wantHeld("a")
+		c.kill()
+		e.wantFree("a")
+	}
+}
+
+func holderKilledWhileWaitedFor(e *env) {
+	c := e.start()
+	c.lock("a", tusd.LockTake)
+	c.expect("granted")
+	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
+	e.settle()
+	e.pending("a waiter for a held lock", waiter)
+	c.kill()
+	e.unlock(e.granted("the waiter, after the holder was killed", waiter))
+	e.wantFree("a")
+}
+
+func waiterKilled(e *env) {
+	c := e.start()
+	holder := e.lock("a", tusd.LockTake)
+	c.lock("a", tusd.LockTake)
+	e.wanted(holder)
+	c.kill()
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+// fenceAcrossProcesses knows nothing of the numbers in the other process but
+// that grants happened there.
+func fenceAcrossProcesses(e *env) {
+	first := e.lock("a", tusd.LockTake)
+	n, _ := first.Fence()
+	e.unlock(first)
+	c := e.start()
+	c.lock("a", tusd.LockTake)
+	c.expect("granted")
+	c.kill()
+	second := e.lock("a", tusd.LockWait)
+	m, before := second.Fence()
+	e.unlock(second)
+	if n != 0 && (m <= n || before == n) {
+		e.Errorf("grant %d (before: %d) follows grant %d and one in another process", m, before, n)
+	}
+}

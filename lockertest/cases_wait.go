@@ -1,0 +1,116 @@
+package lockertest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+const noLockPromise = "After an error no lock is held."
+
+var waitCases = []testCase{
+	{"wait/deadline", "ErrLockTimeout: ctx's deadline passed;", 1, deadlinePasses},
+	{"wait/cancelled", "ctx's cause: ctx was cancelled for another reason;", 1, waitCancelled},
+	{"wait/ended-before", "Lock waits until ctx ends at the most.", 1, endedBefore},
+	{"wait/gives-up-its-place", noLockPromise, 1, givesUpItsPlace},
+	{"wait/cancelled-at-the-turn", noLockPromise, 1, cancelledAtTheTurn},
+}
+
+var waitingModes = []tusd.LockMode{tusd.LockTake, tusd.LockWait}
+
+func deadlinePasses(e *env) {
+	holder := e.lock("a", tusd.LockTry)
+	for _, mode := range waitingModes {
+		ctx, cancel := context.WithTimeout(e.Context(), e.harness.SettleTime)
+		_, err := e.lockers[0].Lock(ctx, "a", mode)
+		cancel()
+		e.wantError("a deadline", err, tusd.ErrLockTimeout)
+	}
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+func waitCancelled(e *env) {
+	why := errors.New("the client has gone")
+	holder := e.lock("a", tusd.LockTry)
+	for _, mode := range waitingModes {
+		ctx, cancel := context.WithCancelCause(e.Context())
+		waiter := e.request(ctx, e.lockers[0], "a", mode)
+		e.settle()
+		e.pending("a waiter", waiter)
+		cancel(why)
+		e.refused("a cancelled waiter", waiter, why)
+	}
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+// endedBefore locks under a context that has ended. Whether a free lock is
+// still given is up to the locker; a held one is not waited for.
+func endedBefore(e *env) {
+	ctx, cancel := context.WithCancel(e.Context())
+	cancel()
+	for _, mode := range waitingModes {
+		if lease, err := e.lockers[0].Lock(ctx, "a", mode); err == nil {
+			e.unlock(lease)
+		}
+	}
+	e.wantFree("a")
+	holder := e.lock("a", tusd.LockTry)
+	for _, mode := range waitingModes {
+		e.refused("a waiter whose context has ended", e.request(ctx, e.lockers[0], "a", mode), context.Canceled)
+	}
+	e.unlock(holder)
+	e.wantFree("a")
+}
+
+// givesUpItsPlace has waiters that leave before and behind one that stays.
+func givesUpItsPlace(e *env) {
+	holder := e.lock("a", tusd.LockTry)
+	leaving, leave := context.WithCancel(e.Context())
+	defer leave()
+	first := e.request(leaving, e.lockers[0], "a", tusd.LockWait)
+	e.settle()
+	stays := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
+	e.settle()
+	last := e.request(leaving, e.lockers[0], "a", tusd.LockWait)
+	taker := e.request(leaving, e.lockers[0], "a", tusd.LockTake)
+	e.wanted(holder)
+	e.settle()
+	leave()
+	for _, left := range []<-chan grant{first, last, taker} {
+		e.refused("a waiter that left", left, context.Canceled)
+	}
+	e.unlock(holder)
+	e.unlock(e.granted("the waiter that stayed", stays))
+	e.wantFree("a")
+}
+
+// cancelledAtTheTurn cancels waiters at the moment at which they get the lock.
+func cancelledAtTheTurn(e *env) {
+	end := time.Now().Add(time.Second)
+	for i := 0; i < 500 && time.Now().Before(end); i++ {
+		holder := e.lock("a", tusd.LockWait)
+		ctx, cancel := context.WithCancel(e.Context())
+		waiter := e.request(ctx, e.lockers[0], "a", waitingModes[i%2])
+		var wg sync.WaitGroup
+		wg.Go(cancel)
+		wg.Go(func() {
+			if err := holder.Unlock(e.Context()); err != nil {
+				e.Errorf("unlock: %v", err)
+			}
+		})
+		wg.Wait()
+		g, ok := wait(e, waiter)
+		if !ok {
+			e.Fatal("a cancelled waiter still waits")
+		}
+		if g.err == nil {
+			e.unlock(g.lease)
+		}
+	}
+	e.wantFree("a")
+}

@@ -1,0 +1,277 @@
+// Package lockertest proves that a locker keeps the contract of package tusd:
+// Run drives it through one small case for every sentence of tusd.Locker and
+// tusd.Lease, among goroutines, among lockers that share one service, and
+// among processes of which one is killed.
+package lockertest
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// Harness tells the suite how to make lockers and what differs between them.
+// New is required.
+type Harness struct {
+	// New makes n lockers that exclude each other, as n servers would: over
+	// one directory or service that nobody else uses. For a locker of
+	// ScopeProcess it returns the same one n times. Clean-up is registered
+	// with tb.Cleanup.
+	New func(tb testing.TB, n int) []tusd.Locker
+	// Scope is what Scope() has to say.
+	Scope tusd.Scope
+	// Lose makes the grant behind a lease be lost, as a partition or a pause
+	// would. nil: this locker's grants cannot be lost.
+	Lose func(tb testing.TB, lease tusd.Lease)
+	// Process returns a command whose process calls Serve with a locker that
+	// shares the service with lockers. nil: the locker does not reach beyond
+	// its process.
+	Process func(tb testing.TB, lockers []tusd.Locker) *exec.Cmd
+
+	// Patience bounds the wait for what has to happen: a hand-over, or the
+	// end of a killed holder's lock; 0: 10 s. Leases need more than their
+	// time to live.
+	Patience time.Duration
+	// SettleTime is how long a request may take to reach the holder and the
+	// queue; the suite waits as long where nothing is to happen; 0: 30 ms.
+	SettleTime time.Duration
+	// Goroutines is how many goroutines the lockers may keep while nothing
+	// is locked, beyond those that they have right after New.
+	Goroutines int
+}
+
+// Defaults of Harness.
+const (
+	defaultPatience   = 10 * time.Second
+	defaultSettleTime = 30 * time.Millisecond
+)
+
+func (h Harness) withDefaults() Harness {
+	if h.Patience == 0 {
+		h.Patience = defaultPatience
+	}
+	if h.SettleTime == 0 {
+		h.SettleTime = defaultSettleTime
+	}
+	return h
+}
+
+// testCase checks one promise of the contract.
+type testCase struct {
+	name    string // of the subtest
+	promise string // as it stands in the contract; printed on failure
+	lockers int    // that share the service; 0: one
+	run     func(e *env)
+}
+
+// Run tests a locker against the contract of package tusd, each case as a
+// subtest on fresh lockers.
+func Run(t *testing.T, h Harness) {
+	for _, c := range suite(h) {
+		t.Run(c.name, func(t *testing.T) { runCase(t, h, c) })
+	}
+}
+
+// suite lists the cases that make sense for a harness.
+func suite(h Harness) []testCase {
+	cases := slices.Concat(exclusionCases, orderCases, waitCases, leaseCases)
+	if h.Lose != nil {
+		cases = append(cases, lossCases...)
+	}
+	if h.Process != nil {
+		cases = append(cases, processCases...)
+	}
+	return cases
+}
+
+// runCase runs one case on fresh lockers and looks for what it left behind.
+func runCase(tb testing.TB, h Harness, c testCase) {
+	tb.Helper()
+	defer func() {
+		if tb.Failed() {
+			tb.Logf("the contract says: %s", c.promise)
+		}
+	}()
+	h = h.withDefaults()
+	e := &env{TB: tb, harness: h, lockers: h.New(tb, max(c.lockers, 1))}
+	goroutines := runtime.NumGoroutine() + h.Goroutines
+	c.run(e)
+	if tb.Failed() {
+		return // what a failed case holds is no leak
+	}
+	if !e.eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		stacks := make([]byte, 1<<20)
+		tb.Errorf("goroutines are left:\n%s", stacks[:runtime.Stack(stacks, true)])
+	}
+}
+
+// env is what a case works with.
+type env struct {
+	testing.TB
+	harness Harness
+	lockers []tusd.Locker
+}
+
+// eventually polls until condition holds, with patience.
+func (e *env) eventually(condition func() bool) bool {
+	deadline := time.After(e.harness.Patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return condition()
+		}
+	}
+	return true
+}
+
+// settle gives a request the time to reach where it goes.
+func (e *env) settle() { <-time.After(e.harness.SettleTime) }
+
+func (e *env) wantError(what string, err, target error) {
+	e.Helper()
+	if !errors.Is(err, target) {
+		e.Errorf("%s: error is %v, want %v", what, err, target)
+	}
+}
+
+// wait reports whether c is closed or delivers before patience ends.
+func wait[T any](e *env, c <-chan T) (value T, ok bool) {
+	select {
+	case value = <-c:
+		return value, true
+	case <-time.After(e.harness.Patience):
+		return value, false
+	}
+}
+
+// ctx is a context that ends with the case's patience.
+func (e *env) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(e.Context(), e.harness.Patience)
+	e.Cleanup(cancel)
+	return ctx
+}
+
+// lock takes the lock of the first locker, which must succeed.
+func (e *env) lock(id string, mode tusd.LockMode) tusd.Lease {
+	e.Helper()
+	return e.lockWith(e.lockers[0], id, mode)
+}
+
+func (e *env) lockWith(locker tusd.Locker, id string, mode tusd.LockMode) tusd.Lease {
+	e.Helper()
+	lease, err := locker.Lock(e.ctx(), id, mode)
+	if err != nil {
+		e.Fatalf("lock %q: %v", id, err)
+	}
+	return lease
+}
+
+func (e *env) unlock(lease tusd.Lease) {
+	e.Helper()
+	if err := lease.Unlock(e.ctx()); err != nil {
+		e.Fatalf("unlock: %v", err)
+	}
+}
+
+// wantFree checks that nobody holds id, now or in a moment.
+func (e *env) wantFree(id string) {
+	e.Helper()
+	var lease tusd.Lease
+	var err error
+	if !e.eventually(func() bool {
+		lease, err = e.lockers[0].Lock(e.ctx(), id, tusd.LockTry)
+		return err == nil
+	}) {
+		e.Fatalf("the lock of %q is not free: %v", id, err)
+	}
+	e.unlock(lease)
+}
+
+// wantHeld checks that id cannot be locked.
+func (e *env) wantHeld(id string) {
+	e.Helper()
+	for i, locker := range e.lockers {
+		lease, err := locker.Lock(e.ctx(), id, tusd.LockTry)
+		if err == nil {
+			e.Fatalf("locker %d let a second holder in on %q", i, id)
+			e.unlock(lease)
+		}
+		e.wantError("a held lock", err, tusd.ErrUploadLocked)
+	}
+}
+
+// grant is what a call of Lock returned.
+type grant struct {
+	lease tusd.Lease
+	err   error
+}
+
+// request calls Lock in the background.
+func (e *env) request(ctx context.Context, locker tusd.Locker, id string, mode tusd.LockMode) <-chan grant {
+	c := make(chan grant, 1)
+	go func() {
+		lease, err := locker.Lock(ctx, id, mode)
+		c <- grant{lease, err}
+	}()
+	return c
+}
+
+// granted waits for a request's lease.
+func (e *env) granted(who string, c <-chan grant) tusd.Lease {
+	e.Helper()
+	g, ok := wait(e, c)
+	if !ok || g.err != nil {
+		e.Fatalf("%s did not get the lock: %v", who, g.err)
+	}
+	return g.lease
+}
+
+// refused waits for a request's error.
+func (e *env) refused(who string, c <-chan grant, target error) {
+	e.Helper()
+	g, ok := wait(e, c)
+	if !ok {
+		e.Fatalf("%s still waits", who)
+	}
+	if g.err == nil {
+		e.Fatalf("%s got the lock", who)
+	}
+	e.wantError(who, g.err, target)
+}
+
+// pending checks that a request has no answer.
+func (e *env) pending(who string, c <-chan grant) {
+	e.Helper()
+	select {
+	case g := <-c:
+		e.Fatalf("%s has an answer already: %v", who, g.err)
+	default:
+	}
+}
+
+// wanted waits until the holder is asked.
+func (e *env) wanted(lease tusd.Lease) {
+	e.Helper()
+	if _, ok := wait(e, lease.Wanted()); !ok {
+		e.Fatal("the holder was not asked for the lock")
+	}
+}
+
+// notWanted checks that the holder is not asked.
+func (e *env) notWanted(why string, lease tusd.Lease) {
+	e.Helper()
+	select {
+	case <-lease.Wanted():
+		e.Errorf("Wanted is closed %s", why)
+	default:
+	}
+}
