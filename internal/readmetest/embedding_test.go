@@ -14,9 +14,13 @@ import (
 	"testing"
 )
 
+// mounting is the line of README's program that the mux of one's own replaces.
+const mounting = `http.Handle("/files/", http.StripPrefix("/files/", handler))`
+
 func TestEmbedding(t *testing.T) {
 	address := freeAddress(t)
-	program := buildEmbedding(t, address)
+	snippets := blocks(t, "go", 2) // the program, and the mux of one's own
+	program := build(t, snippets[0], address)
 
 	t.Run("works", func(t *testing.T) {
 		folder := t.TempDir()
@@ -34,12 +38,18 @@ func TestEmbedding(t *testing.T) {
 	})
 	t.Run("reports what is wrong", func(t *testing.T) {
 		folder := t.TempDir()
-		if err := os.WriteFile(filepath.Join(folder, "uploads"), nil, 0o666); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(folder, "uploads"), "")
 		if said := start(t, in(folder, program)).mustFail(t); !strings.Contains(said, "unable to create handler: ") {
 			t.Errorf("with a file at ./uploads the program said %q, want an error of NewHandler", said)
 		}
+	})
+	t.Run("with a mux of one's own", func(t *testing.T) {
+		if strings.Count(snippets[0], mounting) != 1 {
+			t.Fatalf("README's program does not mount the handler with %s", mounting)
+		}
+		program := build(t, strings.Replace(snippets[0], mounting, snippets[1], 1), address)
+		start(t, in(t.TempDir(), program)).listening(t, address)
+		twoPatchesAtOnce(t, "http://"+address+"/files/")
 	})
 }
 
@@ -49,11 +59,10 @@ func in(folder, program string) *exec.Cmd {
 	return command
 }
 
-// buildEmbedding compiles README's program as a module of its own, listening
-// on address, and returns the executable.
-func buildEmbedding(t *testing.T, address string) string {
+// build compiles a program of README as a module of its own, listening on
+// address, and returns the executable.
+func build(t *testing.T, source, address string) string {
 	t.Helper()
-	source := blocks(t, "go", 1)[0]
 	if strings.Count(source, `":8080"`) != 1 {
 		t.Fatal(`README's program does not listen on ":8080"`)
 	}
@@ -65,10 +74,10 @@ func buildEmbedding(t *testing.T, address string) string {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(folder, "go.sum"), string(sums))
-	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "embedding", ".")
-	build.Dir = folder
-	build.Env = append(os.Environ(), "GOPROXY=off") // everything is here: this module was just compiled
-	if output, err := build.CombinedOutput(); err != nil {
+	compile := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "embedding", ".")
+	compile.Dir = folder
+	compile.Env = append(os.Environ(), "GOPROXY=off") // everything is here: this module was just compiled
+	if output, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("README's program does not compile: %v\n%s", err, output)
 	}
 	return filepath.Join(folder, "embedding")
