@@ -44,7 +44,7 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if err := v.checkRoom(u.data, info); err != nil {
 		return err
 	}
-	info.Offset, info.Version = 0, tusd.RecordVersion
+	info.Offset = 0
 	info.Storage = v.storage(u.id, u.data)
 	record, err := formatRecord(info)
 	if err != nil {

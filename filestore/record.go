@@ -87,7 +87,6 @@ func parseRecord(id string, content []byte) (tusd.FileInfo, error) {
 // formatRecord is the inverse. The offset stays 0: only the data tells it.
 func formatRecord(info tusd.FileInfo) ([]byte, error) {
 	info.Offset = 0
-	info.Version = tusd.RecordVersion
 	content, err := json.Marshal(info)
 	if err != nil {
 		return nil, err

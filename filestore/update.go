@@ -15,11 +15,11 @@ func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) err
 		return failed("update upload", u.id, err)
 	}
 	now := u.current()
-	next := clone(now)
-	if err := change(&next); err != nil {
+	given := clone(now)
+	if err := change(&given); err != nil {
 		return err
 	}
-	next = clone(next) // what change put there stays its own
+	next := clone(given) // change may have kept what it got and what it put there
 	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
 	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
 	return failed("update upload", u.id, u.store(ctx, next))

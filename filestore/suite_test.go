@@ -1,0 +1,152 @@
+package filestore_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/storetest"
+)
+
+func TestContract(t *testing.T) {
+	for _, level := range []filestore.Durability{filestore.Ack, filestore.Complete, filestore.None} {
+		t.Run(level.String(), func(t *testing.T) {
+			storetest.Run(t, storetest.Harness{
+				New:       func(tb testing.TB) *tusd.StoreComposer { return composed(tb, tb.TempDir(), level) },
+				Reopen:    func(tb testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer { return restarted(tb, c, level) },
+				Claims:    storetest.Everything,
+				Leftovers: leftovers,
+				Break:     truncateRecord,
+			})
+		})
+	}
+}
+
+// composed is a store for dir in a composer.
+func composed(tb testing.TB, dir string, level filestore.Durability) *tusd.StoreComposer {
+	store := &filestore.FileStore{Path: dir, Durability: level}
+	tb.Cleanup(func() { store.Close() })
+	composer := tusd.NewStoreComposer()
+	store.UseIn(composer)
+	return composer
+}
+
+func restarted(tb testing.TB, c *tusd.StoreComposer, level filestore.Durability) *tusd.StoreComposer {
+	store := inside(tb, c)
+	if err := store.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return composed(tb, store.Path, level)
+}
+
+// inside is the file store of a composer.
+func inside(tb testing.TB, c *tusd.StoreComposer) *filestore.FileStore {
+	store, ok := c.Core.(*filestore.FileStore)
+	if !ok {
+		tb.Fatalf("the composer has a %T", c.Core)
+	}
+	return store
+}
+
+// leftovers names the files that belong to none of the uploads ids. A rollback
+// mark belongs to its upload: it stays where a lease was lost.
+func leftovers(tb testing.TB, c *tusd.StoreComposer, ids []string) []string {
+	dir := inside(tb, c).Path
+	expected := map[string]bool{".tusd.locks": true}
+	for _, id := range ids {
+		expected[id], expected[id+".info"], expected[id+".undo"] = true, true, true
+	}
+	var extra []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		name, _ := filepath.Rel(dir, path)
+		name = filepath.ToSlash(name)
+		if err == nil && !entry.IsDir() && !expected[name] && !strings.HasPrefix(name, ".tusd.d/side/") {
+			extra = append(extra, name)
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return extra
+}
+
+// truncateRecord leaves half of a record, as a crash of another program may.
+func truncateRecord(tb testing.TB, c *tusd.StoreComposer, id string) {
+	path := filepath.Join(inside(tb, c).Path, id+".info")
+	stat, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, stat.Size()/2)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// A second store of this process on a directory is refused, and told how it
+// could be shared, until the first is closed.
+func TestSecondStoreIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filestore.New(dir), filestore.New(dir)
+	env := tusd.Env{Locker: &tusd.LocalLocker{}}
+	if err := first.Open(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	err := second.Open(t.Context(), env)
+	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use") ||
+		!strings.Contains(err.Error(), "locker that works across processes") {
+		t.Fatalf("the second store gets %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Open(t.Context(), env); err != nil {
+		t.Fatalf("after the first is closed: %v", err)
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scoped is a locker that claims another scope.
+type scoped struct {
+	tusd.Locker
+	scope tusd.Scope
+}
+
+func (l scoped) Scope() tusd.Scope { return l.scope }
+
+// With a locker of the machine's processes the directory is shared among those
+// that have one, and only among those.
+func TestSharedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	machine := tusd.Env{Locker: scoped{&tusd.LocalLocker{}, tusd.ScopeMachine}}
+	process := tusd.Env{Locker: &tusd.LocalLocker{}}
+	for range 2 {
+		store := filestore.New(dir)
+		if err := store.Open(t.Context(), machine); err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+	}
+	if err := filestore.New(dir).Open(t.Context(), process); err == nil {
+		t.Error("a store with a locker of the process joins those with one of the machine")
+	}
+	lease := tusd.Env{Locker: scoped{&tusd.LocalLocker{}, tusd.ScopeLease}}
+	if err := filestore.New(t.TempDir()).Open(t.Context(), lease); err == nil || !strings.Contains(err.Error(), "lease") {
+		t.Errorf("a locker of leases gives %v, want a refusal by name", err)
+	}
+}
+
+func TestNotOpen(t *testing.T) {
+	store := filestore.New(t.TempDir())
+	if _, err := store.GetUpload(context.Background(), nil, "a"); err == nil || errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("before Open, GetUpload gives %v; want an error that is not ErrNotFound", err)
+	}
+}
