@@ -59,6 +59,7 @@ func waitBetweenProcesses(e *env) {
 	c.lock("a", tusd.LockWait)
 	e.settle()
 	e.notWanted("although LockWait does not ask", holder)
+	c.silent()
 	e.unlock(holder)
 	c.expect("granted")
 	c.kill()

@@ -25,9 +25,8 @@ func deadlinePasses(e *env) {
 	holder := e.lock("a", tusd.LockTry)
 	for _, mode := range waitingModes {
 		ctx, cancel := context.WithTimeout(e.Context(), e.harness.SettleTime)
-		_, err := e.lockers[0].Lock(ctx, "a", mode)
+		e.refused("a waiter whose deadline passed", e.request(ctx, e.lockers[0], "a", mode), tusd.ErrLockTimeout)
 		cancel()
-		e.wantError("a deadline", err, tusd.ErrLockTimeout)
 	}
 	e.unlock(holder)
 	e.wantFree("a")
@@ -96,6 +95,9 @@ func cancelledAtTheTurn(e *env) {
 		holder := e.lock("a", tusd.LockWait)
 		ctx, cancel := context.WithCancel(e.Context())
 		waiter := e.request(ctx, e.lockers[0], "a", waitingModes[i%2])
+		if waitingModes[i%2] == tusd.LockTake {
+			e.wanted(holder) // so it is in the queue
+		}
 		var wg sync.WaitGroup
 		wg.Go(cancel)
 		wg.Go(func() {

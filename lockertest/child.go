@@ -141,6 +141,16 @@ func (c *child) expect(want string) {
 	}
 }
 
+// silent checks that the process has said nothing.
+func (c *child) silent() {
+	c.e.Helper()
+	select {
+	case line := <-c.lines:
+		c.e.Fatalf("the process says %q", line)
+	default:
+	}
+}
+
 func (c *child) lock(id string, mode tusd.LockMode) {
 	c.e.Helper()
 	c.send("lock", strconv.Itoa(int(mode)), id)

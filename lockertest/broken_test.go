@@ -1,0 +1,303 @@
+package lockertest
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/tbrecord"
+)
+
+// localHarness is for a locker of this process that new makes.
+func localHarness(create func() tusd.Locker) Harness {
+	return Harness{
+		New: func(_ testing.TB, n int) []tusd.Locker {
+			lockers := make([]tusd.Locker, n)
+			shared := create()
+			for i := range lockers {
+				lockers[i] = shared
+			}
+			return lockers
+		},
+		Scope:    tusd.ScopeProcess,
+		Patience: 300 * time.Millisecond,
+	}
+}
+
+func caseNamed(t *testing.T, h Harness, name string) testCase {
+	for _, c := range suite(h) {
+		if c.name == name {
+			return c
+		}
+	}
+	t.Fatalf("no case is called %s", name)
+	return testCase{}
+}
+
+// wantCaught checks that a named case fails.
+func wantCaught(t *testing.T, h Harness, name string) {
+	t.Helper()
+	c := caseNamed(t, h, name)
+	failed, log := tbrecord.Run(t, func(tb testing.TB) { runCase(tb, h, c) })
+	if !failed {
+		t.Errorf("case %s passes", name)
+	}
+	if !strings.Contains(log, "the contract says: "+c.promise) {
+		t.Errorf("the failure of %s does not name the sentence of the contract:\n%s", name, log)
+	}
+}
+
+// brokenLocker is a right locker of which something is replaced.
+type brokenLocker struct {
+	tusd.LocalLocker
+	lock  func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error)
+	lease func(*brokenLease)
+}
+
+func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	lock := (*tusd.LocalLocker).Lock
+	if l.lock != nil {
+		lock = l.lock
+	}
+	lease, err := lock(&l.LocalLocker, ctx, id, mode)
+	if err != nil || l.lease == nil {
+		return lease, err
+	}
+	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, asked: ctx, ctx: lease.Context(), wanted: lease.Wanted(), unlock: lease.Unlock}
+	b.n, b.before = lease.Fence()
+	l.lease(b)
+	return b, nil
+}
+
+// brokenLease is a right lease of which something is replaced.
+type brokenLease struct {
+	tusd.Lease
+	locker    *tusd.LocalLocker
+	id        string
+	asked     context.Context // of the call of Lock
+	ctx       context.Context
+	wanted    <-chan struct{}
+	n, before uint64
+	unlock    func(context.Context) error
+}
+
+func (s *brokenLease) Context() context.Context         { return s.ctx }
+func (s *brokenLease) Wanted() <-chan struct{}          { return s.wanted }
+func (s *brokenLease) Fence() (n, before uint64)        { return s.n, s.before }
+func (s *brokenLease) Unlock(ctx context.Context) error { return s.unlock(ctx) }
+
+// brokenLockers lists what each locker does wrong and the cases that see it.
+var brokenLockers = []struct {
+	name   string
+	caught []string
+	locker func() tusd.Locker
+}{
+	{"lets two in", []string{"exclusion/goroutines", "exclusion/lockers", "exclusion/storm", "try/never-waits"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(_ *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			return new(tusd.LocalLocker).Lock(ctx, id, mode)
+		}}
+	}},
+	{"takes all ids for one", []string{"exclusion/ids"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, _ string, mode tusd.LockMode) (tusd.Lease, error) {
+			return l.Lock(ctx, "one", mode)
+		}}
+	}},
+	{"ignores the case of ids", []string{"exclusion/ids"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			return l.Lock(ctx, strings.ToLower(id), mode)
+		}}
+	}},
+	{"never asks the holder", []string{"take/asks", "take/asks-other-locker", "take/asks-each-holder"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) { s.wanted = make(chan struct{}) }}
+	}},
+	{"asks although nobody does", []string{"take/asks", "wait/does-not-ask", "try/never-waits"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) {
+			closed := make(chan struct{})
+			close(closed)
+			s.wanted = closed
+		}}
+	}},
+	{"makes takers wait in order", []string{"take/overtakes", "take/newest-first"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			if mode == tusd.LockTake {
+				mode = tusd.LockWait
+			}
+			return l.Lock(ctx, id, mode)
+		}}
+	}},
+	{"lets waiters ask", []string{"wait/does-not-ask", "wait/in-order"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			if mode == tusd.LockWait {
+				mode = tusd.LockTake
+			}
+			return l.Lock(ctx, id, mode)
+		}}
+	}},
+	{"waits in LockTry", []string{"try/never-waits"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, _ tusd.LockMode) (tusd.Lease, error) {
+			return l.Lock(ctx, id, tusd.LockWait)
+		}}
+	}},
+	{"waits for ever", []string{"wait/deadline", "wait/cancelled", "wait/ended-before"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			return l.Lock(bound, id, mode)
+		}}
+	}},
+	{"answers a deadline with ctx's error", []string{"wait/deadline"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			lease, err := l.Lock(ctx, id, mode)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return lease, err
+		}}
+	}},
+	{"keeps a lock after an error", []string{"wait/cancelled-at-the-turn"}, func() tusd.Locker {
+		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+			lease, err := l.Lock(ctx, id, mode)
+			if err == nil && ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return lease, err
+		}}
+	}},
+	{"ends the lease with the request", []string{"context/outlives", "context/outlives-after-waiting"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) { s.ctx = s.asked }}
+	}},
+	{"forgets the values of the context", []string{"context/outlives"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) {
+			ctx, end := context.WithCancel(context.Background())
+			context.AfterFunc(s.Lease.Context(), end)
+			s.ctx = ctx
+		}}
+	}},
+	{"lets the context go on after Unlock", []string{"context/ends-with-unlock"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) { s.ctx = context.WithoutCancel(s.ctx) }}
+	}},
+	{"fails on a second Unlock", []string{"unlock/idempotent", "unlock/concurrent"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) {
+			var once sync.Once
+			s.unlock = func(ctx context.Context) error {
+				err := error(tusd.ErrLockLost)
+				once.Do(func() { err = s.Lease.Unlock(ctx) })
+				return err
+			}
+		}}
+	}},
+	{"gives back another's lock", []string{"unlock/not-anothers"}, func() tusd.Locker {
+		var mu sync.Mutex
+		holders := make(map[string]tusd.Lease)
+		return &brokenLocker{lease: func(s *brokenLease) {
+			mu.Lock()
+			defer mu.Unlock()
+			holders[s.id] = s.Lease
+			s.unlock = func(ctx context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				return holders[s.id].Unlock(ctx)
+			}
+		}}
+	}},
+	{"does not unlock", []string{"unlock/idempotent", "exclusion/quick"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) {
+			s.unlock = func(context.Context) error { return nil }
+		}}
+	}},
+	{"leaves a goroutine for each lock", []string{"exclusion/lockers"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) {
+			go func() { <-time.After(3 * time.Second) }()
+		}}
+	}},
+	{"numbers grants backwards", []string{"fence/increases", "fence/handed-over"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) { s.n, s.before = 1<<60-s.n, 0 }}
+	}},
+	{"names a grant of another id as the one before", []string{"fence/increases"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) { s.before = s.n - 1 }}
+	}},
+	{"claims another scope", []string{"scope"}, func() tusd.Locker { return widerLocker{new(tusd.LocalLocker)} }},
+}
+
+type widerLocker struct{ *tusd.LocalLocker }
+
+func (widerLocker) Scope() tusd.Scope { return tusd.ScopeLease }
+
+// TestBrokenLockersAreCaught runs named cases on lockers that break one
+// sentence of the contract each.
+func TestBrokenLockersAreCaught(t *testing.T) {
+	for _, b := range brokenLockers {
+		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
+			for _, name := range b.caught {
+				wantCaught(t, localHarness(b.locker), name)
+			}
+		})
+	}
+}
+
+// TestUnbrokenLockerPasses is the control: what the broken lockers are
+// wrapped in breaks nothing by itself.
+func TestUnbrokenLockerPasses(t *testing.T) {
+	h := localHarness(func() tusd.Locker { return &brokenLocker{lease: func(*brokenLease) {}} })
+	h.Patience = 0
+	Run(t, h)
+}
+
+// losableLocker can lose what it has granted.
+type losableLocker struct{ tusd.LocalLocker }
+
+func (l *losableLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	lease, err := l.LocalLocker.Lock(ctx, id, mode)
+	if err != nil {
+		return nil, err
+	}
+	s := &losableLease{Lease: lease}
+	s.ctx, s.end = context.WithCancelCause(lease.Context())
+	return s, nil
+}
+
+type losableLease struct {
+	tusd.Lease
+	ctx context.Context
+	end context.CancelCauseFunc
+}
+
+func (s *losableLease) Context() context.Context { return s.ctx }
+
+func (s *losableLease) Unlock(ctx context.Context) error {
+	defer s.end(nil)
+	return s.Lease.Unlock(ctx)
+}
+
+func losableHarness(cause error) Harness {
+	h := localHarness(func() tusd.Locker { return new(losableLocker) })
+	h.Lose = func(tb testing.TB, lease tusd.Lease) {
+		s := lease.(*losableLease)
+		s.end(cause)
+		if err := s.Lease.Unlock(tb.Context()); err != nil { // the service gives it to others
+			tb.Fatal(err)
+		}
+	}
+	return h
+}
+
+func TestLosableLockerPasses(t *testing.T) {
+	h := losableHarness(tusd.ErrLockLost)
+	h.Patience = 0
+	Run(t, h)
+}
+
+func TestLossWithoutItsCauseIsCaught(t *testing.T) {
+	wantCaught(t, losableHarness(context.Canceled), "loss/is-told")
+}
+
+func TestUntoldLossIsCaught(t *testing.T) {
+	h := losableHarness(nil)
+	h.Lose = func(tb testing.TB, lease tusd.Lease) {}
+	for _, name := range []string{"loss/is-told", "loss/next-holder", "loss/fence"} {
+		wantCaught(t, h, name)
+	}
+}

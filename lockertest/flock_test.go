@@ -1,0 +1,153 @@
+//go:build unix
+
+package lockertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// flockPoll is how often a waiter and a holder look.
+const flockPoll = 2 * time.Millisecond
+
+// flockLocker is the plainest locker between processes that keeps the whole
+// contract: behind a lock within the process, a file per id that is locked by
+// flock, and a second one that those who want the first hold shared. It is
+// here to prove the suite.
+type flockLocker struct {
+	dir   string
+	local tusd.LocalLocker
+}
+
+func (l *flockLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
+
+func (l *flockLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	for {
+		local, err := l.local.Lock(ctx, id, mode)
+		if err != nil {
+			return nil, err
+		}
+		lease, err := l.lockFile(ctx, local, id, mode)
+		if err == nil {
+			return lease, nil
+		}
+		local.Unlock(ctx) // never fails
+		if mode != tusd.LockWait || !errors.Is(err, tusd.ErrUploadLocked) {
+			return nil, err
+		}
+	}
+}
+
+// lockFile waits for the file. It gives up with ErrUploadLocked when a newer
+// request of this process asks.
+func (l *flockLocker) lockFile(ctx context.Context, local tusd.Lease, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	file, err := l.open(id, "lock")
+	if err != nil {
+		return nil, err
+	}
+	wish, err := l.open(id, "wanted")
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if err := waitForFile(ctx, local, file, wish, mode); err != nil {
+		return nil, errors.Join(err, file.Close(), wish.Close())
+	}
+	return newFlockLease(local, file, wish), nil
+}
+
+func (l *flockLocker) open(id, kind string) (*os.File, error) {
+	h := fnv.New128a()
+	h.Write([]byte(id))
+	name := fmt.Sprintf("%x.%s", h.Sum(nil), kind)
+	return os.OpenFile(filepath.Join(l.dir, name), os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+func waitForFile(ctx context.Context, local tusd.Lease, file, wish *os.File, mode tusd.LockMode) error {
+	tick := time.NewTicker(flockPoll)
+	defer tick.Stop()
+	defer flock(wish, syscall.LOCK_UN)
+	for !flock(file, syscall.LOCK_EX) {
+		switch mode {
+		case tusd.LockTry:
+			return tusd.ErrUploadLocked
+		case tusd.LockTake:
+			flock(wish, syscall.LOCK_SH)
+		}
+		select {
+		case <-tick.C:
+		case <-local.Wanted():
+			return tusd.ErrUploadLocked
+		case <-ctx.Done():
+			return ended(ctx)
+		}
+	}
+	return nil
+}
+
+func ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return tusd.ErrLockTimeout.With(ctx.Err())
+	}
+	return context.Cause(ctx)
+}
+
+// flock tells whether the lock was given.
+func flock(f *os.File, how int) bool { return syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) == nil }
+
+// flockLease is the local lease with a file.
+type flockLease struct {
+	tusd.Lease
+	file, wish *os.File
+	wanted     chan struct{}
+	released   func() error
+	done       sync.WaitGroup
+}
+
+func newFlockLease(local tusd.Lease, file, wish *os.File) *flockLease {
+	s := &flockLease{Lease: local, file: file, wish: wish, wanted: make(chan struct{})}
+	stop := make(chan struct{})
+	s.done.Go(func() { s.watch(stop) })
+	s.released = sync.OnceValue(func() error {
+		close(stop)
+		s.done.Wait()
+		err := errors.Join(s.file.Close(), s.wish.Close())
+		return errors.Join(err, local.Unlock(context.Background()))
+	})
+	return s
+}
+
+// watch closes wanted when somebody here or elsewhere asks.
+func (s *flockLease) watch(stop <-chan struct{}) {
+	tick := time.NewTicker(flockPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-s.Lease.Wanted():
+			close(s.wanted)
+			return
+		case <-tick.C:
+		}
+		if !flock(s.wish, syscall.LOCK_EX) {
+			close(s.wanted)
+			return
+		}
+		flock(s.wish, syscall.LOCK_UN)
+	}
+}
+
+func (s *flockLease) Wanted() <-chan struct{}      { return s.wanted }
+func (s *flockLease) Unlock(context.Context) error { return s.released() }
+
+// Fence has no numbers: those of the local lock say nothing about others.
+func (s *flockLease) Fence() (n, before uint64) { return 0, 0 }
