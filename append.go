@@ -122,7 +122,9 @@ func (e *engine) receive(c *call, h *hold) error {
 	if err := c.body.allow(e.room(h.info)); err != nil {
 		return err
 	}
-	c.body.progress = e.progress(c, h.info)
+	if e.events.active() {
+		c.body.progress = e.progress(c, h.info)
+	}
 	stop := e.watch(c.body, h.lease)
 	n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
 	stop()

@@ -179,7 +179,7 @@ func (e *engine) awaitFinal(c *call, id string) (result, error) {
 		res, err := e.build(id, request)
 		outcome <- built{res, err}
 	})
-	patience := time.NewTimer(buildPatience)
+	patience := time.NewTimer(e.wait)
 	defer patience.Stop()
 	var done <-chan struct{}
 	if !started {

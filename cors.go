@@ -34,7 +34,11 @@ func (c *CORSConfig) apply(h http.Header, origin, method string) error {
 	if c.Disable {
 		return nil
 	}
-	h.Add("Vary", "Origin")
+	if _, others := h["Vary"]; others {
+		h.Add("Vary", "Origin")
+	} else {
+		h["Vary"] = varyOrigin
+	}
 	if origin == "" {
 		return nil
 	}

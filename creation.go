@@ -98,7 +98,7 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	if ask := e.config.Callbacks.PreCreate; ask != nil {
 		var changes FileInfoChanges
 		var err error
-		event := Event{Type: EventPreCreate, Upload: *info, HTTPRequest: c.request()}
+		event := Event{Type: EventPreCreate, Upload: *info, HTTPRequest: c.from.request()}
 		if response, changes, err = ask(c.ctx, event); err != nil {
 			return response, err
 		}

@@ -15,7 +15,7 @@ import (
 type deadlines struct {
 	control *http.ResponseController
 	idle    time.Duration
-	failed  func(error) // told once per request if the deadlines cannot be set
+	failed  deadlineWarner
 
 	mu       sync.Mutex
 	closed   bool
@@ -25,6 +25,11 @@ type deadlines struct {
 	writeSet time.Time
 	cause    error // of the abort; sticky
 	abortAt  time.Time
+}
+
+// deadlineWarner is told, once per request, that deadlines cannot be set.
+type deadlineWarner interface {
+	warnDeadlines(error)
 }
 
 // start arms the write deadline. The read deadline follows with the first
@@ -39,7 +44,7 @@ func (d *deadlines) start(body bool) {
 	d.setWrite(now, now.Add(2*d.idle))
 }
 
-// beforeRead prolongs the read deadline, or returns the cause of an abort.
+// beforeRead prolongs both deadlines, or returns the cause of an abort.
 func (d *deadlines) beforeRead() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,6 +54,7 @@ func (d *deadlines) beforeRead() error {
 		return d.cause
 	case d.cause == nil && now.Sub(d.readSet) > d.idle/8:
 		d.setRead(now, now.Add(d.idle))
+		d.setWrite(now, now.Add(2*d.idle)) // the answer comes after the body
 	}
 	return nil
 }
@@ -144,6 +150,6 @@ func (d *deadlines) setWrite(now, t time.Time) {
 func (d *deadlines) check(err error) {
 	if err != nil {
 		d.broken = true
-		d.failed(err)
+		d.failed.warnDeadlines(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // download finds a complete upload for reading. It takes no lock: readers do
@@ -60,12 +61,18 @@ func contentHeaders(metadata MetaData) (contentType, disposition string) {
 	return contentType, disposition
 }
 
-// dispositionName writes a file name as filename and, if that cannot hold it,
-// filename* (RFC 6266, RFC 8187).
+// dispositionName writes a file name, less what could make it a path or more
+// than a name, as filename and, if that cannot hold it, filename* (RFC 6266,
+// RFC 8187).
 func dispositionName(name string) string {
-	name = strings.ToValidUTF8(name, "\uFFFD")
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || strings.ContainsRune(`/\`, r) {
+			return '_'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "\uFFFD"))
 	plain := strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f || strings.ContainsRune(`"\/%`, r) {
+		if r >= 0x7f || strings.ContainsRune(`"%`, r) {
 			return '_'
 		}
 		return r

@@ -16,7 +16,9 @@ type engine struct {
 	log     *slog.Logger
 	metrics *Metrics
 	events  broadcaster
-	now     func() time.Time
+	now     func() time.Time // tests replace these three
+	retry   time.Duration    // the first wait between two attempts to finish
+	wait    time.Duration    // how long a POST waits for its final
 
 	background context.Context // ends when the server closes
 	end        context.CancelFunc
@@ -34,6 +36,8 @@ func newEngine(config Config) *engine {
 		log:     config.Logger,
 		metrics: newMetrics(),
 		now:     time.Now,
+		retry:   firstRetry,
+		wait:    buildPatience,
 	}
 	e.background, e.end = context.WithCancel(context.Background())
 	return e
@@ -41,10 +45,15 @@ func newEngine(config Config) *engine {
 
 // call is what an operation knows of the request it serves.
 type call struct {
-	ctx     context.Context    // ends when the client has gone or the handler returns
-	request func() HTTPRequest // for events; made only if somebody wants it
+	ctx     context.Context // ends when the client has gone or the handler returns
+	from    requester
 	dialect Dialect
 	body    *body // nil: no content
+}
+
+// requester describes the request for an event, if somebody wants one.
+type requester interface {
+	request() HTTPRequest
 }
 
 // hold is an upload under its lease.
@@ -55,8 +64,9 @@ type hold struct {
 	info   FileInfo
 	// ctx is for store calls: it ends when the lease is lost, or a grace
 	// period after the client has gone.
-	ctx  context.Context
-	stop func()
+	ctx    context.Context
+	cancel context.CancelFunc // ends ctx
+	detach func() bool        // lets the client go without consequence
 }
 
 // authorize asks the pre-access callback, before anything is locked or read.
@@ -65,7 +75,7 @@ func (e *engine) authorize(c *call, id string) error {
 	if ask == nil {
 		return nil
 	}
-	return ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.request()})
+	return ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.from.request()})
 }
 
 // take locks an upload and loads it: authorize, lock, load. The caller
@@ -103,7 +113,11 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, err
 		return nil, err
 	}
 	h := &hold{id: id, lease: lease}
-	h.ctx, h.stop = graceful(ctx, lease.Context(), e.config.GracePeriod)
+	h.ctx, h.cancel = context.WithCancel(lease.Context())
+	h.detach = context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(e.config.GracePeriod, h.cancel)
+		context.AfterFunc(h.ctx, func() { timer.Stop() })
+	})
 	return h, nil
 }
 
@@ -142,22 +156,9 @@ func (h *hold) refresh() error {
 // release gives the lease back, which every locker does in bounded time. What
 // stays locked for lack of a lock service comes free by the lease's own end.
 func (h *hold) release() {
-	h.lease.Unlock(context.WithoutCancel(h.ctx)) // an error tells only that the others will have to wait
-	h.stop()
-}
-
-// graceful returns a context with the values of lease that ends with it, or
-// when grace has passed since request ended. stop frees it.
-func graceful(request, lease context.Context, grace time.Duration) (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancel(lease)
-	detach := context.AfterFunc(request, func() {
-		timer := time.AfterFunc(grace, cancel)
-		context.AfterFunc(ctx, func() { timer.Stop() })
-	})
-	return ctx, func() {
-		detach()
-		cancel()
-	}
+	h.detach()
+	h.lease.Unlock(h.lease.Context()) // an error tells only that others will have to wait
+	h.cancel()
 }
 
 // peek loads an upload for reading only, beside whoever is writing to it.

@@ -137,17 +137,14 @@ func (b *broadcaster) close() {
 // keeps the events of one upload in order.
 func (e *engine) publish(c *call, event EventType, info FileInfo) {
 	if e.events.active() {
-		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: c.request()})
+		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: c.from.request()})
 	}
 }
 
-// progress returns what a body calls as it is read, or nil if nobody listens.
-// The offsets it tells count what was received, which may be more than what
-// is stored if the request fails.
+// progress returns what a body calls as it is read. The offsets it tells
+// count what was received, which may be more than what is stored if the
+// request fails.
 func (e *engine) progress(c *call, info FileInfo) func(n int64) {
-	if !e.events.active() {
-		return nil
-	}
 	start, last := info.Offset, time.Now()
 	return func(n int64) {
 		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {

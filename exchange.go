@@ -24,9 +24,10 @@ type exchange struct {
 	requestID string
 	dialect   Dialect
 	marked    bool // the request says which dialect it speaks
-	control   *http.ResponseController
+	control   http.ResponseController
 	deadlines deadlines
 	body      body
+	calling   call
 	started   time.Time
 
 	status  int
@@ -37,11 +38,11 @@ type exchange struct {
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
 	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, dialect: DialectTus, started: time.Now()}
-	if override := r.Header.Get("X-HTTP-Method-Override"); override != "" {
+	if override := r.Header.Get("X-Http-Method-Override"); override != "" {
 		x.method = strings.ToUpper(override)
 	}
-	x.control = http.NewResponseController(w)
-	x.deadlines.control, x.deadlines.idle, x.deadlines.failed = x.control, h.engine.config.NetworkTimeout, h.warnDeadlines
+	x.control = *http.NewResponseController(w)
+	x.deadlines.control, x.deadlines.idle, x.deadlines.failed = &x.control, h.engine.config.NetworkTimeout, h
 	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
 	if r.Body != nil {
 		x.body.src = r.Body
@@ -49,14 +50,23 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	return x
 }
 
+// Values of headers that are in every answer, made once. Whoever changes such
+// a header replaces the slice.
+var (
+	nosniff      = []string{"nosniff"}
+	varyOrigin   = []string{"Origin"}
+	noStore      = []string{"no-store"}
+	tusResumable = []string{tusVersion}
+)
+
 // begin does what comes before the protocol: deadlines, the headers that
 // every answer has, CORS.
 func (x *exchange) begin() error {
 	x.deadlines.start(x.hasContent())
-	x.requestID = requestID(x.r.Header.Get("X-Request-ID"))
+	x.requestID = requestID(x.r.Header.Get("X-Request-Id"))
 	header := x.Header()
 	header.Set("X-Request-Id", x.requestID)
-	header.Set("X-Content-Type-Options", "nosniff")
+	header["X-Content-Type-Options"] = nosniff
 	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
 		// net/http hides a Content-Length that stood beside it: where the
 		// request ends is not beyond doubt, so nothing may follow it.
@@ -89,11 +99,12 @@ func (x *exchange) hasContent() bool {
 
 // call is what operations get to know of the request.
 func (x *exchange) call() *call {
-	return &call{ctx: x.r.Context(), request: x.event, dialect: x.dialect}
+	x.calling = call{ctx: x.r.Context(), from: x, dialect: x.dialect}
+	return &x.calling
 }
 
-// event is what events tell of the request.
-func (x *exchange) event() HTTPRequest {
+// request is what events tell of the request.
+func (x *exchange) request() HTTPRequest {
 	header := x.r.Header.Clone()
 	header.Set("Host", x.r.Host)
 	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.r.RemoteAddr, Header: header}
@@ -182,17 +193,19 @@ const (
 // refuse writes an error's answer at once and then reads what is left of the
 // body, within limits. A client that waits for 100 (Continue) is sent none.
 func (x *exchange) refuse(response HTTPResponse) {
-	waiting := x.r.Header.Get("Expect") != "" && x.body.started.Load() == 0
-	if !x.hasContent() || x.body.err != nil || waiting || x.r.ProtoMajor != 1 {
+	if !x.hasContent() || x.body.err != nil || x.r.ProtoMajor != 1 {
 		x.respond(response.StatusCode, response)
 		return
 	}
-	if x.control.EnableFullDuplex() != nil {
-		x.respond(response.StatusCode, response) // net/http drains, a little and first
-		return
+	waiting := x.r.Header.Get("Expect") != "" && x.body.started.Load() == 0
+	if waiting {
+		x.Header().Set("Connection", "close") // what comes next may be the body all the same
 	}
+	// Without this net/http reads from the body before it sends the answer,
+	// and knows a waiting client only if no middleware has wrapped the body.
+	answered := x.control.EnableFullDuplex() == nil
 	x.respond(response.StatusCode, response)
-	if x.control.Flush() == nil && x.deadlines.bound(time.Now().Add(drainTime)) {
+	if !waiting && answered && x.control.Flush() == nil && x.deadlines.bound(time.Now().Add(drainTime)) {
 		io.CopyN(io.Discard, x.r.Body, drainBytes)
 	}
 }

@@ -37,7 +37,7 @@ func (e *engine) finish(h *hold, request HTTPRequest) (result, error) {
 		e.finishing.leave(h.id)
 		return res, err
 	}
-	e.retryFinish(h.id, request, firstRetry)
+	e.retryFinish(h.id, request, e.retry)
 	return res, ErrFinishFailed.With(err)
 }
 
@@ -47,7 +47,7 @@ func (e *engine) origin(c *call) HTTPRequest {
 	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
 		return HTTPRequest{}
 	}
-	return c.request()
+	return c.from.request()
 }
 
 // finishLater finishes an upload in the background, unless that is going on.
@@ -62,7 +62,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration)
 	started := e.work.start(func() {
 		defer e.finishing.leave(id)
 		for e.pause(wait) && !e.finishAgain(id, request) {
-			wait = min(max(2*wait, firstRetry), lastRetry)
+			wait = min(max(2*wait, e.retry), lastRetry)
 		}
 	})
 	if !started {

@@ -165,7 +165,10 @@ func (f exchangeFunc) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func (x *exchange) routed() *http.Request {
 	r := x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x))
 	r.Method = x.method
-	r.URL = &url.URL{Path: "/" + x.id, RawPath: "/" + url.PathEscape(x.id)}
+	r.URL = &url.URL{Path: "/" + x.id}
+	if escaped := url.PathEscape(x.id); escaped != x.id {
+		r.URL.RawPath = "/" + escaped
+	}
 	return r
 }
 

@@ -128,7 +128,8 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 			l.recent = make(map[string]uint64)
 		}
 		lease := l.grant(ctx, id, l.recent[id])
-		l.locks[id] = &localLock{holder: lease}
+		lease.lock.holder = lease
+		l.locks[id] = &lease.lock
 		delete(l.recent, id)
 		return lease, nil
 	}
@@ -241,7 +242,8 @@ type localLease struct {
 	ctx       context.Context
 	end       context.CancelFunc
 	wanted    chan struct{}
-	asked     bool // guarded by locker.mu
+	asked     bool      // guarded by locker.mu
+	lock      localLock // of the id, if this grant met it free: one allocation less
 	released  atomic.Bool
 }
 

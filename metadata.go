@@ -47,6 +47,9 @@ func metaDataKey(key string) bool {
 // SerializeMetaData is the inverse of ParseMetaData, with sorted keys. Pairs
 // whose key could not stand in the header are left out.
 func SerializeMetaData(pairs MetaData) string {
+	if len(pairs) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
 		if !metaDataKey(key) {

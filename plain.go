@@ -10,7 +10,7 @@ import (
 // none.
 
 // plainStatus serves a HEAD without a mark: of a complete upload it tells
-// what a download would, and for the curious of both dialects where it is.
+// what a download would.
 func plainStatus(x *exchange) error {
 	upload, info, err := x.h.engine.download(x.call(), x.id)
 	if errors.Is(err, ErrIncompleteUpload) {
@@ -19,10 +19,6 @@ func plainStatus(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	header := x.Header()
-	header.Set("Upload-Offset", formatInt(info.Offset))
-	header.Set("Upload-Length", formatInt(info.Size))
-	header.Set("Upload-Complete", "?1")
 	return x.send(upload, info)
 }
 
@@ -36,13 +32,17 @@ func serveDownload(x *exchange) error {
 }
 
 // send answers with the content of a complete upload, as harmless as content
-// from strangers can be made for a browser.
+// from strangers can be made for a browser, and says in both dialects that
+// the upload is complete.
 func (x *exchange) send(upload Upload, info FileInfo) error {
 	header := x.Header()
 	contentType, disposition := contentHeaders(info.MetaData)
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Disposition", disposition)
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	header.Set("Upload-Offset", formatInt(info.Offset))
+	header.Set("Upload-Length", formatInt(info.Size))
+	header.Set("Upload-Complete", "?1")
 	if server := x.h.engine.store.ContentServer; server != nil {
 		err := server.ServeContent(x.r.Context(), upload, x, x.r)
 		if err != nil && x.status == 0 {

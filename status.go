@@ -46,6 +46,16 @@ func (e *engine) creator(c *call, id string) (FileInfo, error) {
 	return info, err
 }
 
+// known returns an error if the client may not know of the upload or it does
+// not exist.
+func (e *engine) known(c *call, id string) error {
+	if err := e.authorize(c, id); err != nil {
+		return err
+	}
+	_, _, err := e.peek(c.ctx, id)
+	return err
+}
+
 // waitingFinals are the finals that still need a partial upload.
 func (e *engine) waitingFinals(h *hold) ([]string, error) {
 	var waiting []string

@@ -44,7 +44,7 @@ func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
 	if ask == nil {
 		return HTTPResponse{}, nil
 	}
-	return ask(c.ctx, Event{Type: EventPreTerminate, Upload: h.info, HTTPRequest: c.request()})
+	return ask(c.ctx, Event{Type: EventPreTerminate, Upload: h.info, HTTPRequest: c.from.request()})
 }
 
 // dismissFinals makes sure that no final upload still hopes for the partial

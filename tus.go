@@ -1,6 +1,7 @@
 package tusd
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -17,7 +18,7 @@ const (
 
 // tusHeaders are in every answer (Core, Tus-Resumable).
 func tusHeaders(header http.Header) {
-	header.Set("Tus-Resumable", tusVersion)
+	header["Tus-Resumable"] = tusResumable
 }
 
 // extensions is the value of Tus-Extension, or "" if there is none.
@@ -203,7 +204,7 @@ func serveStatus(x *exchange) error {
 		return err
 	}
 	header := x.Header()
-	header.Set("Cache-Control", "no-store")
+	header["Cache-Control"] = noStore
 	if !info.IsFinal || info.Complete() {
 		header.Set("Upload-Offset", formatInt(info.Offset))
 	}
@@ -251,21 +252,12 @@ func (x *exchange) rawConcat(info FileInfo) string {
 
 // tusAppend serves PATCH on an upload (Core, PATCH).
 func tusAppend(x *exchange) error {
-	if !isMediaType(x.r.Header, offsetStream) {
-		return ErrInvalidContentType
-	}
-	req := appending{id: x.id, length: -1}
-	offset, present, err := integer(x.r.Header, "Upload-Offset", ErrInvalidOffset)
-	if err != nil || !present {
-		return ErrInvalidOffset
-	}
-	req.offset = offset
-	if length, present, err := integer(x.r.Header, "Upload-Length", ErrInvalidUploadLength); err != nil {
-		return err
-	} else if present {
-		req.length = length
-	}
 	c := x.call()
+	req, err := x.tusAppending()
+	if err != nil {
+		// an upload that does not exist is the first thing to be told
+		return cmp.Or(x.h.engine.known(c, x.id), err)
+	}
 	c.body = &x.body
 	res, err := x.h.engine.append(c, req)
 	if err == nil || errors.Is(err, ErrMismatchedOffset) {
@@ -275,6 +267,27 @@ func tusAppend(x *exchange) error {
 		x.respond(http.StatusNoContent, res.response)
 	}
 	return err
+}
+
+// tusAppending reads the headers of PATCH.
+func (x *exchange) tusAppending() (appending, error) {
+	req := appending{id: x.id, length: -1}
+	if !isMediaType(x.r.Header, offsetStream) {
+		return req, ErrInvalidContentType
+	}
+	offset, present, err := integer(x.r.Header, "Upload-Offset", ErrInvalidOffset)
+	if err == nil && !present {
+		err = ErrInvalidOffset
+	}
+	if err != nil {
+		return req, err
+	}
+	req.offset = offset
+	length, present, err := integer(x.r.Header, "Upload-Length", ErrInvalidUploadLength)
+	if present {
+		req.length = length
+	}
+	return req, err
 }
 
 // serveTermination serves DELETE on an upload (Termination). Without a mark

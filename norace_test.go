@@ -1,0 +1,5 @@
+//go:build !race
+
+package tusd_test
+
+const raceEnabled = false
