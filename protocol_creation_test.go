@@ -241,6 +241,7 @@ func metadataLines(e *env) {
 
 func (e *env) countUploads() int {
 	e.Helper()
+	e.start()
 	ids, _, err := e.config.StoreComposer.Lister.List(e.Context(), "", time.Time{}, 1000)
 	if err != nil {
 		e.Errorf("list the store: %v", err)

@@ -218,9 +218,12 @@ func patchNoWrap(e *env) {
 	u := e.createDeferred()
 	e.patch(u, 1<<63-1, content(10)).status(409)
 	e.wantOffset(u, 0)
-	u = e.create(1<<63 - 1)
-	e.patch(u, 0, content(10)).status(204)
-	e.wantOffset(u, 10)
+	// A store may be too small for an upload of the greatest length.
+	if a := e.post("Upload-Length: 9223372036854775807").status(201, 413, 507); a.Status == 201 {
+		u = a.location()
+		e.patch(u, 0, content(10)).status(204)
+		e.wantOffset(u, 10)
+	}
 }
 
 func patchRefusedDrained(e *env) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
 )
@@ -64,7 +65,25 @@ var memoryStore = storeKind{"memory", func(*testing.T) func() *tusd.StoreCompose
 	}
 }}
 
-var storeKinds = []storeKind{memoryStore}
+var fileStore = storeKind{"filestore", func(t *testing.T) func() *tusd.StoreComposer {
+	store := &filestore.FileStore{}
+	dir := t.TempDir()
+	closeStore := func() {
+		if err := store.Close(); err != nil {
+			t.Errorf("close the file store: %v", err)
+		}
+	}
+	t.Cleanup(func() { closeStore() })
+	return func() *tusd.StoreComposer {
+		closeStore()
+		store = &filestore.FileStore{Path: dir}
+		composer := tusd.NewStoreComposer()
+		store.UseIn(composer)
+		return composer
+	}
+}}
+
+var storeKinds = []storeKind{memoryStore, fileStore}
 
 // run runs scenarios over every protocol on every store.
 func run(t *testing.T, scenarios []scenario) {
@@ -100,6 +119,8 @@ type env struct {
 	config tusd.Config
 	mount  func(http.Handler) http.Handler // how the handler is put into a server
 
+	outermost func(http.Handler) http.Handler // around all, may be nil
+
 	protocol protocol
 	compose  func() *tusd.StoreComposer
 	handler  *tusd.Handler
@@ -134,7 +155,11 @@ func (e *env) start() {
 		e.Fatalf("NewHandler: %v", err)
 	}
 	e.handler = handler
-	e.server = httptest.NewUnstartedServer(e.counted(e.mount(handler)))
+	root := e.counted(e.mount(handler))
+	if e.outermost != nil {
+		root = e.outermost(root)
+	}
+	e.server = httptest.NewUnstartedServer(root)
 	e.server.Config.ErrorLog = slog.NewLogLogger(serverLog{e.T}, slog.LevelError)
 	e.protocol.listen(e.server)
 	e.Cleanup(e.stop)

@@ -1,0 +1,181 @@
+package tusd_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+func TestProtocolDownload(t *testing.T) {
+	run(t, []scenario{
+		{"whole", "GET answers the bytes, with or without Tus-Resumable, and forbids sniffing and scripts", downloadWhole},
+		{"ranges", "GET answers ranges with 206 and impossible ones with 416", downloadRanges},
+		{"conditional", "GET with the ETag answers 304, with another the bytes; If-Match and If-Range hold", downloadConditional},
+		{"etags_differ", "two uploads have different ETags, and one upload keeps its own", downloadETags},
+		{"unfinished", "GET of an unfinished upload: 409 ERR_INCOMPLETE_UPLOAD", downloadUnfinished},
+		{"inline_types", "only harmless media types are shown in place", downloadInline},
+		{"file_names", "a file name comes back in Content-Disposition", downloadNames},
+		{"hostile_names", "a hostile file name or type injects nothing and names no path", downloadHostile},
+		{"empty", "GET of an empty upload: no bytes", downloadEmpty},
+		{"partial", "a finished partial upload can be read", downloadPartial},
+		{"without_content_server", "a store that knows no ranges still serves the bytes", downloadPlainStream},
+	})
+}
+
+func downloadWhole(e *env) {
+	data := content(1 << 20)
+	u := e.createFull(data)
+	for _, header := range [][]string{nil, {version}} {
+		a := e.get(u, header...).status(200).header("Content-Length", "1048576").header("Accept-Ranges", "bytes")
+		a.headerMatches("Content-Security-Policy", "sandbox").header("Content-Type", "application/octet-stream")
+		a.headerMatches("Content-Disposition", "^attachment")
+		if !bytes.Equal(a.Body, data) {
+			e.Errorf("GET has %s, want %s", digest(a.Body), digest(data))
+		}
+	}
+}
+
+func downloadRanges(e *env) {
+	data := content(100)
+	u := e.createFull(data)
+	for _, r := range []struct {
+		spec     string
+		from, to int // of the bytes that are wanted
+	}{{"0-9", 0, 10}, {"90-", 90, 100}, {"-5", 95, 100}, {"50-1000", 50, 100}} {
+		a := e.get(u, "Range: bytes="+r.spec).status(206).header("Content-Range", fmt.Sprintf("bytes %d-%d/100", r.from, r.to-1))
+		if !bytes.Equal(a.Body, data[r.from:r.to]) {
+			e.Errorf("Range %s has %s, want %s", r.spec, digest(a.Body), digest(data[r.from:r.to]))
+		}
+	}
+	e.raw(http.MethodGet, u, nil, "Range: bytes=100-").status(416).header("Content-Range", "bytes */100").header("Tus-Resumable", "1.0.0")
+	e.get(u, "Range: bytes=0-4,10-14").status(206).headerMatches("Content-Type", "^multipart/byteranges")
+	e.raw(http.MethodGet, u, nil, "Range: nonsense").status(200, 416)
+}
+
+func downloadConditional(e *env) {
+	u := e.createFull(content(100))
+	tag := e.get(u).status(200).Header.Get("ETag")
+	if a := e.get(u, "If-None-Match: "+tag).status(304); len(a.Body) > 0 {
+		e.Error("304 has a body")
+	}
+	e.get(u, `If-None-Match: "other"`).status(200)
+	e.get(u, "If-Match: "+tag).status(200)
+	e.raw(http.MethodGet, u, nil, `If-Match: "other"`).status(412)
+	e.get(u, "Range: bytes=0-9", "If-Range: "+tag).status(206)
+	e.get(u, "Range: bytes=0-9", `If-Range: "other"`).status(200)
+}
+
+func downloadETags(e *env) {
+	a, b := e.createFull(content(100)), e.createFull(content(100))
+	tag := e.get(a).headerMatches("ETag", `^"[^"]+"$`).Header.Get("ETag")
+	if tag == e.get(b).Header.Get("ETag") {
+		e.Errorf("two uploads have the ETag %s", tag)
+	}
+	e.restart()
+	e.get(a).status(200).header("ETag", tag)
+}
+
+func downloadUnfinished(e *env) {
+	for _, u := range []string{e.create(100), e.createDeferred()} {
+		e.get(u, version).status(409).code("ERR_INCOMPLETE_UPLOAD")
+		e.patch(u, 0, content(40)).status(204)
+		e.get(u, version, "Range: bytes=0-9").status(409).code("ERR_INCOMPLETE_UPLOAD")
+	}
+	e.get("/files/unknown", version).status(404)
+}
+
+// encoded is an Upload-Metadata line with one pair.
+func encoded(key, value string) string {
+	return "Upload-Metadata: " + key + " " + base64.StdEncoding.EncodeToString([]byte(value))
+}
+
+func downloadInline(e *env) {
+	inline := []string{
+		"text/plain", "image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp", "audio/wave", "audio/wav", "audio/x-wav",
+		"audio/x-pn-wav", "audio/webm", "audio/ogg", "video/mp4", "video/webm", "video/ogg", "application/ogg",
+	}
+	for _, media := range inline {
+		e.get(e.createFull([]byte("x"), encoded("filetype", media))).header("Content-Type", media).headerMatches("Content-Disposition", "^inline")
+	}
+	e.get(e.createFull([]byte("x"), encoded("filetype", "text/plain; charset=utf-8"))).
+		header("Content-Type", "text/plain; charset=utf-8").headerMatches("Content-Disposition", "^inline")
+	for _, media := range []string{"text/html", "image/svg+xml", "application/pdf", "application/xhtml+xml", "text/xml", "text/javascript"} {
+		e.get(e.createFull([]byte("x"), encoded("filetype", media))).header("Content-Type", media).headerMatches("Content-Disposition", "^attachment")
+	}
+	for _, media := range []string{"nonsense", "", "text/plain\r\nX-Evil: 1", "text/ html", "\xff/\xfe", "text/html, text/plain"} {
+		e.get(e.createFull([]byte("x"), encoded("filetype", media))).header("Content-Type", "application/octet-stream").
+			headerMatches("Content-Disposition", "^attachment").without("X-Evil")
+	}
+}
+
+func downloadNames(e *env) {
+	for _, name := range []string{"report.pdf", "two words.txt", "große ☃ 𝄞.txt", "50%.txt", "a;b=c.txt", "plus+and&.txt"} {
+		if got := e.dispositionName(name); got != name {
+			e.Errorf("file name %q came back as %q", name, got)
+		}
+	}
+}
+
+// dispositionName uploads a file of a name and returns the name that a browser
+// would read in its download.
+func (e *env) dispositionName(name string) string {
+	e.Helper()
+	a := e.get(e.createFull([]byte("x"), encoded("filename", name))).status(200).without("X-Evil")
+	values := a.Header.Values("Content-Disposition")
+	if len(values) != 1 {
+		e.Fatalf("Content-Disposition %q", values)
+	}
+	for _, c := range []byte(values[0]) {
+		if c < ' ' || c >= 0x7f {
+			e.Errorf("file name %q: byte %#x in Content-Disposition %q", name, c, values[0])
+		}
+	}
+	kind, params, err := mime.ParseMediaType(values[0])
+	if err != nil || kind != "attachment" {
+		e.Fatalf("file name %q: Content-Disposition %q: %v", name, values[0], err)
+	}
+	return params["filename"]
+}
+
+func downloadHostile(e *env) {
+	for _, name := range []string{
+		"a\r\nX-Evil: 1", "a\r\n\r\n<script>", "\x00", `quote".txt`, `back\slash`, `a"; filename="b`, "../../etc/passwd", "/etc/passwd",
+		`..\..\windows`, "\xff\xfe", "a\u202etxt.exe", "\x7f", strings.Repeat("n", 3000), "%0d%0aX-Evil: 1", "..", ".",
+	} {
+		if got := e.dispositionName(name); strings.ContainsAny(got, "/\\\r\n\x00") {
+			e.Errorf("file name %q came back as %q, which is a path or has control characters", name, got)
+		}
+	}
+}
+
+func downloadEmpty(e *env) {
+	if a := e.get(e.create(0)).status(200, 204); len(a.Body) > 0 {
+		e.Errorf("an empty upload has %d bytes", len(a.Body))
+	}
+}
+
+func downloadPartial(e *env) {
+	data := content(100)
+	if a := e.get(e.createPartial(data)).status(200); !bytes.Equal(a.Body, data) {
+		e.Errorf("GET has %s, want %s", digest(a.Body), digest(data))
+	}
+}
+
+func downloadPlainStream(e *env) {
+	composer := tusd.NewStoreComposer()
+	composer.Core = e.config.StoreComposer.Core
+	e.config.StoreComposer = composer
+	data := content(100)
+	u := e.createFull(data)
+	if a := e.get(u, "Range: bytes=0-9").status(200).header("Content-Length", "100"); !bytes.Equal(a.Body, data) {
+		e.Errorf("GET has %s, want %s", digest(a.Body), digest(data))
+	}
+	e.raw(http.MethodHead, u, nil).status(200).header("Content-Length", "100").header("Upload-Offset", "100")
+	e.get(e.create(0)).status(200, 204)
+}
