@@ -116,7 +116,7 @@ func Run(t *testing.T, h Harness) {
 func suite() []testCase {
 	return slices.Concat(claimCases, createCases, recordCases, idCases, writeCases, interruptCases,
 		readCases, finishCases, terminateCases, concatCases, lengthCases, contentCases,
-		listCases, sideCases, atomicCases, faultCases)
+		listCases, sideCases, atomicCases, faultCases, handlerCases)
 }
 
 // runCase runs one case on a fresh store and looks for what it left behind.

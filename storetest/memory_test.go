@@ -39,3 +39,19 @@ func memoryHarness() Harness {
 }
 
 func TestMemory(t *testing.T) { Run(t, memoryHarness()) }
+
+// TestMemoryCore runs the suite on a composer that has nothing but the core.
+func TestMemoryCore(t *testing.T) {
+	h := memoryHarness()
+	bare := func(m *Memory) *tusd.StoreComposer {
+		c := tusd.NewStoreComposer()
+		c.Core = m
+		return c
+	}
+	h.New = func(testing.TB) *tusd.StoreComposer { return bare(NewMemory()) }
+	h.Reopen = func(_ testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer {
+		return bare(c.Core.(*Memory).Reopen())
+	}
+	h.Claims = 0
+	Run(t, h)
+}

@@ -1,0 +1,191 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// served is a handler over the case's store behind a real socket, and a
+// client of it. The store's own time with the case is over while it runs.
+type served struct {
+	e       *env
+	handler *tusd.Handler
+	server  *httptest.Server
+}
+
+// serve restarts the store behind a handler; faults may be nil. Trouble while
+// opening is what an operator sees, who starts the server again.
+func (e *env) serve(faults *Faults) *served {
+	e.Helper()
+	for range 2 {
+		e.release()
+		e.composer = e.harness.Reopen(e.TB, e.composer)
+		composer := e.composer
+		if faults != nil {
+			composer = faults.Wrap(composer)
+		}
+		handler, err := tusd.NewHandler(tusd.Config{
+			StoreComposer:      composer,
+			AcquireLockTimeout: time.Second,
+			Logger:             slog.New(slog.DiscardHandler),
+		})
+		if err == nil {
+			return &served{e, handler, httptest.NewServer(handler)}
+		}
+		e.Logf("open: %v", err)
+	}
+	e.Fatal("the handler cannot be made")
+	return nil
+}
+
+// stop ends the handler and gives the store back to the case, as after a
+// restart.
+func (s *served) stop() {
+	s.e.Helper()
+	ctx, cancel := context.WithTimeout(s.e.Context(), clientPatience)
+	defer cancel()
+	s.e.must(s.handler.Shutdown(ctx))
+	s.server.CloseClientConnections()
+	s.server.Close()
+	s.server.Client().CloseIdleConnections()
+	s.e.reopen()
+}
+
+// do sends one request of the protocol; header has names and values.
+func (s *served) do(ctx context.Context, method, url string, body io.Reader, header ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return s.server.Client().Do(r)
+}
+
+// request is do for those who want status, header and body and no trouble.
+func (s *served) request(method, url string, header ...string) (status int, h http.Header, body string) {
+	s.e.Helper()
+	r, err := s.do(s.e.Context(), method, url, nil, header...)
+	s.e.must(err)
+	defer r.Body.Close()
+	all, err := io.ReadAll(r.Body)
+	s.e.must(err)
+	return r.StatusCode, r.Header, string(all)
+}
+
+// tusClient uploads the Content of whatever id it is given, and comes back
+// after trouble as clients of the protocol do.
+type tusClient struct {
+	*served
+	size int64
+
+	url      string // of the upload, once it is known
+	creators int    // creations without an answer
+	failures int    // troubles; one lasts until something succeeds
+	trouble  bool
+	last     error
+}
+
+const (
+	clientChunk    = faultChunk
+	clientPatience = 20 * time.Second
+	clientPause    = 20 * time.Millisecond
+)
+
+// upload runs until everything is stored and the server says so.
+func (c *tusClient) upload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+	defer cancel()
+	for {
+		done, err := c.step(ctx)
+		switch {
+		case err == nil && done:
+			return nil
+		case err == nil:
+			c.trouble = false
+			continue
+		case ctx.Err() != nil:
+			return fmt.Errorf("gave up: %w", c.last)
+		}
+		c.fail(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(clientPause):
+		}
+	}
+}
+
+func (c *tusClient) fail(err error) {
+	if !c.trouble {
+		c.failures++
+	}
+	c.trouble, c.last = true, err
+}
+
+// step does the next thing: create, or ask for the offset and send a chunk.
+func (c *tusClient) step(ctx context.Context) (done bool, err error) {
+	if c.url == "" {
+		return false, c.create(ctx)
+	}
+	offset, err := c.offset(ctx)
+	if err != nil || offset == c.size {
+		return offset == c.size, err
+	}
+	return false, c.patch(ctx, offset, min(offset+clientChunk, c.size))
+}
+
+func (c *tusClient) create(ctx context.Context) error {
+	c.creators++
+	r, err := c.do(ctx, http.MethodPost, c.server.URL, nil, "Upload-Length", strconv.FormatInt(c.size, 10))
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if location := r.Header.Get("Location"); location != "" { // also beside an error: it exists
+		c.url = location
+	}
+	return wantStatus(r, http.StatusCreated)
+}
+
+func (c *tusClient) offset(ctx context.Context) (int64, error) {
+	r, err := c.do(ctx, http.MethodHead, c.url, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	if err := wantStatus(r, http.StatusOK); err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(r.Header.Get("Upload-Offset"), 10, 64)
+}
+
+func (c *tusClient) patch(ctx context.Context, from, to int64) error {
+	r, err := c.do(ctx, http.MethodPatch, c.url, ContentReader(c.id(), from, to),
+		"Upload-Offset", strconv.FormatInt(from, 10), "Content-Type", "application/offset+octet-stream")
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	return wantStatus(r, http.StatusNoContent)
+}
+
+// id is the last part of the upload's URL.
+func (c *tusClient) id() string { return path.Base(c.url) }
+
+func wantStatus(r *http.Response, want int) error {
+	if r.StatusCode != want {
+		return fmt.Errorf("%s answered %d, want %d", r.Request.Method, r.StatusCode, want)
+	}
+	return nil
+}
