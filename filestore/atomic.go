@@ -116,15 +116,11 @@ func (u *upload) removeRollbackMark() error {
 }
 
 // rollBack finds the offset of an upload with size bytes beside which a
-// rollback mark may lie. With a lease it cuts the data; without one it only
-// looks.
+// rollback mark may lie, and cuts the data to it.
 func (u *upload) rollBack(size int64) (int64, error) {
 	offset, found, err := u.readRollbackMark()
 	if err != nil {
 		return 0, err
-	}
-	if u.lease == nil {
-		return u.rolledBackSize(size, offset, found)
 	}
 	if found {
 		if err := u.cutToRollbackMark(size, offset); err != nil {
@@ -136,12 +132,13 @@ func (u *upload) rollBack(size int64) (int64, error) {
 	return size, nil
 }
 
-// rolledBackSize is what a reader without a lease sees. Where no mark was
-// found, the size before may still be from the time of one that was just
-// removed: it is looked at again.
-func (u *upload) rolledBackSize(size, offset int64, found bool) (int64, error) {
-	if found {
-		return min(size, offset), nil
+// rolledBackSize is what a reader without a lease sees of size bytes. Where no
+// mark was found, the size may be from the time of one that another process
+// has just removed: it is looked at again.
+func (u *upload) rolledBackSize(size int64) (int64, error) {
+	offset, found, err := u.readRollbackMark()
+	if err != nil || found {
+		return min(size, offset), err
 	}
 	stat, err := regular(u.data)
 	if err != nil {

@@ -42,23 +42,34 @@ func (u *upload) concat(ctx context.Context, parts []*upload) error {
 		return err
 	}
 	defer f.Close()
-	m.synced, m.writing, m.start = 0, true, 0
-	u.v.marks.set(u.id, u.lease, m)
-	m.writing = false
+	m.synced = 0
 	c := &chunk{u: u, f: f, mark: m}
-	if err := f.Truncate(0); err != nil {
-		return errors.Join(err, c.empty())
-	}
-	u.change(func(info *tusd.FileInfo) { info.Offset = 0 })
-	for _, part := range parts {
-		if err := c.copyUpload(ctx, part); err != nil {
-			return errors.Join(err, c.empty())
-		}
-	}
-	if _, err := c.end(nil); err != nil {
+	m.writing = true
+	u.v.marks.set(u.id, u.lease, m)
+	if err := c.join(ctx, parts); err != nil {
 		return errors.Join(err, c.empty())
 	}
 	return nil
+}
+
+// join replaces what c's file has by parts.
+func (c *chunk) join(ctx context.Context, parts []*upload) error {
+	if err := c.f.Truncate(0); err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if err := c.copyUpload(ctx, part); err != nil {
+			return err
+		}
+	}
+	if want := c.u.current().Size; c.at != want {
+		return fmt.Errorf("the partial uploads have %d bytes together, not %d", c.at, want)
+	}
+	if err := c.u.usable(ctx); err != nil {
+		return err
+	}
+	_, err := c.end(nil)
+	return err
 }
 
 // copyUpload appends the bytes of part, in the kernel where it can.

@@ -127,6 +127,9 @@ func (v *volume) createFile(p place) (f durable.File, err error) {
 	if errors.Is(err, os.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
 		err = tusd.ErrUploadExists.With(err)
 	}
+	if err != nil {
+		v.removeEmptyParents(p)
+	}
 	return f, err
 }
 

@@ -68,23 +68,52 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 
 // findOffset takes the offset from the data.
 func (u *upload) findOffset() (int64, error) {
+	if u.lease == nil {
+		return u.findOffsetBesideWriter()
+	}
 	m, trusted := u.v.marks.trusted(u.id, u.v.scope, u.lease)
 	size, err := u.dataSize()
 	if err != nil {
 		return 0, err
 	}
-	if !u.info.SizeIsDeferred && size > u.info.Size && !m.pinned() {
-		return 0, broken(u.data.path(), "it has %d bytes, the upload's length is %d", size, u.info.Size)
-	}
 	switch {
-	case trusted && u.lease == nil:
-		return min(size, m.visible(u.v.level)), nil
 	case trusted && m.cut:
 		return m.synced, u.cutBack(m)
 	case trusted:
-		return size, nil
+		return size, u.checkSize(size)
 	}
-	return u.rollBack(size)
+	if size, err = u.rollBack(size); err != nil {
+		return 0, err
+	}
+	return size, u.checkSize(size)
+}
+
+// findOffsetBesideWriter is findOffset without a lease: a chunk may begin, end
+// or be taken back meanwhile. It looks again until nothing of that happened.
+func (u *upload) findOffsetBesideWriter() (int64, error) {
+	for {
+		m, trusted := u.v.marks.trusted(u.id, u.v.scope, nil)
+		size, err := u.dataSize()
+		if err != nil {
+			return 0, err
+		}
+		if trusted {
+			size = min(size, m.visible(u.v.level))
+		} else if size, err = u.rolledBackSize(size); err != nil {
+			return 0, err
+		}
+		if again, _ := u.v.marks.trusted(u.id, u.v.scope, nil); again == m {
+			return size, u.checkSize(size)
+		}
+	}
+}
+
+// checkSize tells what is wrong with data of size bytes.
+func (u *upload) checkSize(size int64) error {
+	if !u.info.SizeIsDeferred && size > u.info.Size {
+		return broken(u.data.path(), "it has %d bytes, the upload's length is %d", size, u.info.Size)
+	}
+	return nil
 }
 
 // dataSize looks for the data, also under the name that tusd 0.x gave it.
@@ -190,7 +219,7 @@ func (u *upload) settle(info tusd.FileInfo) error {
 		return nil
 	}
 	m, trusted := u.v.marks.trusted(u.id, u.v.scope, u.lease)
-	if trusted && m.settled && (m.synced >= info.Offset || m.writing) {
+	if trusted && m.settled && m.synced >= info.Offset {
 		return nil
 	}
 	if info.Full() && u.v.marks.settledFull(u.id, u.modified) {

@@ -25,6 +25,8 @@ type mark struct {
 	// without a lease see start. A writing mark is never forgotten.
 	writing bool
 	start   int64
+	// set numbers the changes of marks, so that equal marks are the same one
+	set uint64
 	// cut is set when bytes behind synced could neither be synced nor be cut
 	// off: that has to come first.
 	cut bool
@@ -36,6 +38,7 @@ func (m mark) pinned() bool { return m.writing || m.cut }
 // marks is a bounded table. The zero value is ready to use.
 type marks struct {
 	mu   sync.Mutex
+	sets uint64
 	byID map[string]mark
 	full map[string]time.Time
 }
@@ -73,6 +76,8 @@ func (t *marks) set(id string, lease tusd.Lease, m mark) {
 	if _, known := t.byID[id]; !known && len(t.byID) >= maxMarks {
 		t.evict()
 	}
+	t.sets++
+	m.set = t.sets
 	t.byID[id] = m
 }
 

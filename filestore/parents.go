@@ -108,11 +108,15 @@ func (v *volume) know(dir place) {
 func (v *volume) removeEmptyParents(p place) {
 	for dir := path.Dir(p.name); dir != "."; dir = path.Dir(dir) {
 		known := place{p.tree, p.base, dir}
-		if stat, err := p.tree.Lstat(dir); err != nil || !stat.IsDir() {
+		stat, err := p.tree.Lstat(dir)
+		if absent(err) {
+			continue
+		}
+		if err != nil || !stat.IsDir() {
 			return // a link to a directory would be removed whatever is in there
 		}
 		v.parents.forget(known)
-		err := p.tree.Remove(dir)
+		err = p.tree.Remove(dir)
 		v.parents.forget(known)
 		if err != nil {
 			return

@@ -55,6 +55,8 @@ type chunk struct {
 	started, waited int64
 	// lost is set when a write-back failed: bytes before at may be lost.
 	lost bool
+	// torn is set when a write failed: bytes behind at may be there.
+	torn bool
 }
 
 // begin opens the data for a chunk and pins the mark. After success the caller
@@ -147,6 +149,7 @@ func (c *chunk) write(p []byte) error {
 	n, err := c.f.WriteAt(p, c.at)
 	c.at += int64(n)
 	if err != nil {
+		c.torn = true
 		return err
 	}
 	return c.writeBack()
@@ -166,11 +169,14 @@ func (c *chunk) writeBack() error {
 		if c.started-c.waited <= writeBackPieces*writeBackPiece {
 			continue
 		}
-		if err := c.f.WaitWriteBack(c.waited, writeBackPiece); err != nil {
+		all, err := c.f.WaitWriteBack(c.waited, writeBackPiece)
+		if err != nil {
 			c.lost = true
 			return err
 		}
-		c.waited += writeBackPiece
+		if c.waited += writeBackPiece; all {
+			c.waited = c.started
+		}
 	}
 	return nil
 }
@@ -184,20 +190,28 @@ func (c *chunk) end(err error) (int64, error) {
 	if u.lease.Context().Err() != nil {
 		return c.endWithoutLease(info, err)
 	}
-	syncErr := error(nil)
-	switch {
-	case c.lost:
-		return c.cutOff(err)
-	case u.v.level.holds(info) && (c.at > c.start || !c.mark.settled || c.mark.synced < c.at):
-		syncErr = u.settleData(c.f, c.at, c.mark)
-	default:
-		u.v.marks.set(u.id, u.lease, c.mark)
+	if c.torn {
+		c.lost = c.f.Truncate(c.at) != nil || c.lost
 	}
-	if syncErr != nil {
+	if c.lost {
+		return c.cutOff(err)
+	}
+	if syncErr := c.hold(info); syncErr != nil {
 		return c.cutOff(errors.Join(err, syncErr))
 	}
 	u.change(func(now *tusd.FileInfo) { now.Offset = c.at })
 	return c.at - c.start, err
+}
+
+// hold makes the upload in the state of info as durable as its level says, and
+// unpins the mark.
+func (c *chunk) hold(info tusd.FileInfo) error {
+	known := c.mark.settled && c.mark.synced >= c.at && c.at == c.start
+	if c.u.v.level.holds(info) && !known {
+		return c.u.settleData(c.f, c.at, c.mark)
+	}
+	c.u.v.marks.set(c.u.id, c.u.lease, c.mark)
+	return nil
 }
 
 // endWithoutLease counts what was written while the lease was held. Nothing is

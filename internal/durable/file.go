@@ -93,20 +93,21 @@ func (f File) StartWriteBack(off, n int64) error {
 	return ignoreUnsupported(startWriteBack(f.f, off, n))
 }
 
-// WaitWriteBack waits until a range is on its way to the disk no more. Its
-// error means what one of Sync means: bytes may be lost.
-func (f File) WaitWriteBack(off, n int64) error {
+// WaitWriteBack waits until nothing of a range is on its way to the disk any
+// more. Where the system cannot do that it syncs the file, and all is true.
+// An error means what one of Sync means: bytes may be lost.
+func (f File) WaitWriteBack(off, n int64) (all bool, err error) {
 	if err := f.tree.before(OpWriteBack, f.name); err != nil {
-		return err
+		return false, err
 	}
 	if !syncs {
-		return nil
+		return true, nil
 	}
-	err := waitWriteBack(f.f, off, n)
-	if errors.Is(err, errors.ErrUnsupported) {
+	err = waitWriteBack(f.f, off, n)
+	if all = errors.Is(err, errors.ErrUnsupported); all {
 		err = datasync(f.f)
 	}
-	return f.tree.after(OpWriteBack, f.name, err)
+	return all, f.tree.after(OpWriteBack, f.name, err)
 }
 
 func ignoreUnsupported(err error) error {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
+	"syscall"
 )
 
 // Replacer replaces and creates whole files by way of a temporary one.
@@ -35,6 +36,9 @@ func (r Replacer) CreateNew(name string, content []byte) error {
 		return err
 	}
 	err = r.Tree.Link(temp, name)
+	if noLinks(err) {
+		err = r.Tree.renameNew(temp, name)
+	}
 	dropped := r.drop(temp)
 	if err != nil {
 		return err
@@ -74,4 +78,20 @@ func (r Replacer) drop(temp string) error {
 		return nil
 	}
 	return err
+}
+
+// noLinks tells whether err says that the file system has no hard links.
+func noLinks(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM)
+}
+
+// renameNew gives the file from the name to, which must not exist. It excludes
+// this process's callers only: what file systems without links can do.
+func (t *Tree) renameNew(from, to string) error {
+	t.renames.Lock()
+	defer t.renames.Unlock()
+	if _, err := t.Lstat(to); err == nil {
+		return &os.PathError{Op: "rename", Path: to, Err: os.ErrExist}
+	}
+	return t.Rename(from, to)
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 )
 
 // Op names an operation for a Hook.
@@ -43,6 +44,8 @@ type Tree struct {
 	hook Hook
 	dirs group
 	data group
+
+	renames sync.Mutex // in place of links, where there are none
 }
 
 // NewTree returns the tree below root, which it owns from now on. hook is for

@@ -1,0 +1,175 @@
+package filestore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+func newAt(t *testing.T, s *FileStore, id, path string) (tusd.Upload, error) {
+	t.Helper()
+	return s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 11, Storage: map[string]string{"Path": path}})
+}
+
+// Where a hook wants the data, and where it gets it.
+func TestStoragePath(t *testing.T) {
+	base := t.TempDir()
+	extra := filepath.Join(base, "extra")
+	if err := os.Mkdir(extra, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := New(filepath.Join(base, "uploads"))
+	s.StorageRoots = []string{extra}
+	s = reopened(t, s)
+	written(t, s, "taken", 3, "abc")
+
+	good := map[string]string{ // path: where the file is
+		"d/e/report.pdf":                   filepath.Join(s.Path, "d/e/report.pdf"),
+		filepath.Join(s.Path, "f/g"):       filepath.Join(s.Path, "f/g"),
+		filepath.Join(extra, "h/i.bin"):    filepath.Join(extra, "h/i.bin"),
+		"/somewhere/else/id":               filepath.Join(s.Path, "id"),
+		filepath.Join(extra, "not.info"):   filepath.Join(extra, "not.info"),
+		filepath.Join(s.Path, "x/../y/zz"): filepath.Join(s.Path, "y/zz"),
+	}
+	for path, want := range good {
+		up, err := newAt(t, s, "id", path)
+		if err != nil {
+			t.Errorf("Storage.Path %s: %v", path, err)
+			continue
+		}
+		write(t, up, 0, stored+added)
+		if content, err := os.ReadFile(want); string(content) != stored+added {
+			t.Errorf("Storage.Path %s: %s has %q, %v", path, want, content, err)
+		}
+		if info, _ := up.GetInfo(t.Context()); info.Storage["Path"] != want || info.Storage["InfoPath"] != filepath.Join(s.Path, "id.info") {
+			t.Errorf("Storage.Path %s: the record says %v", path, info.Storage)
+		}
+		s = reopened(t, s)
+		wantContent(t, s, "id", stored+added)
+		if err := s.Terminate(t.Context(), locked(t, "id"), "id"); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(want); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after Terminate, %s: %v", want, err)
+		}
+	}
+	for _, path := range []string{
+		"../outside", "d/../../outside", filepath.Join(base, "outside"), "/etc/passwd", ".", s.Path,
+		"other.info", ".tusd.locks", ".tusd.d/tmp/x", "x.undo/y", "a.lock", "a.stop", "a.part",
+	} {
+		up, err := newAt(t, s, "id", path)
+		if err == nil || errors.Is(err, tusd.ErrNotFound) || errors.Is(err, tusd.ErrUploadExists) {
+			t.Errorf("Storage.Path %s gives %v, %v; want an error of its own", path, up, err)
+		}
+	}
+	for _, path := range []string{"taken", filepath.Join(s.Path, "taken")} {
+		if _, err := newAt(t, s, "id", path); !errors.Is(err, tusd.ErrUploadExists) {
+			t.Errorf("Storage.Path %s gives %v, want ErrUploadExists", path, err)
+		}
+	}
+	wantContent(t, s, "taken", "abc")
+	wantFiles(t, s, "taken", "taken.info")
+}
+
+// A record whose data is missing gets none from another upload's hook.
+func TestStoragePathBesideForeignRecord(t *testing.T) {
+	s := opened(t, Ack)
+	put(t, s, map[string]string{"b.info": v2Record("b", 11, "b")})
+	if _, err := newAt(t, s, "a", "b"); !errors.Is(err, tusd.ErrUploadExists) {
+		t.Errorf("Storage.Path gives %v, want ErrUploadExists", err)
+	}
+	wantFiles(t, s, "b.info")
+}
+
+// A taken-over record whose data lies where this store may not read is trouble
+// of the configuration: the client must not throw its upload away.
+func TestRecordPointsOutside(t *testing.T) {
+	s := opened(t, Ack)
+	outside := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(outside, []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{outside, "../data", "/etc/passwd"} {
+		put(t, s, map[string]string{"a.info": v2Record("a", 11, path)})
+		_, err := s.GetUpload(t.Context(), locked(t, "a"), "a")
+		if err == nil || errors.Is(err, tusd.ErrNotFound) {
+			t.Errorf("Path %s gives %v; want an error that is not ErrNotFound", path, err)
+		}
+		if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err == nil {
+			t.Errorf("Path %s: Terminate succeeded", path)
+		}
+	}
+	if content, err := os.ReadFile(outside); string(content) != "secret" {
+		t.Errorf("the file outside has %q, %v", content, err)
+	}
+}
+
+// No link in the directory leads out of it.
+func TestLinksOutside(t *testing.T) {
+	s := opened(t, Ack)
+	outside := t.TempDir()
+	secret := filepath.Join(outside, "a")
+	for name, content := range map[string]string{"a": "secret", "a.info": v2Record("d/a", 11, "d/a")} {
+		if err := os.WriteFile(filepath.Join(outside, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	links := map[string]string{"d": outside, "l": secret, "m.info": filepath.Join(outside, "a.info")}
+	for name, target := range links {
+		if err := os.Symlink(target, filepath.Join(s.Path, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, s, map[string]string{"l.info": v2Record("l", 11, "l"), "m": ""})
+	for _, id := range []string{"d/a", "l", "m"} {
+		if up, err := s.GetUpload(t.Context(), locked(t, id), id); err == nil {
+			t.Errorf("upload %s was loaded: %+v", id, up)
+		}
+		if _, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 1}); err == nil {
+			t.Errorf("upload %s was created", id)
+		}
+		s.Terminate(t.Context(), locked(t, id), id)
+	}
+	if _, err := s.NewUpload(t.Context(), locked(t, "d/new"), tusd.FileInfo{ID: "d/new", Size: 1}); err == nil {
+		t.Error("upload d/new was created outside")
+	}
+	entries, err := os.ReadDir(outside)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("the directory outside has %v, %v", entries, err)
+	}
+	if content, err := os.ReadFile(secret); string(content) != "secret" {
+		t.Errorf("the file outside has %q, %v", content, err)
+	}
+}
+
+func FuzzStoragePath(f *testing.F) {
+	for _, seed := range []string{"", "a", "../a", "/a/b", "a/./b", "a\x00b", "a//b", ".tusd.d/x", "a.info", `..\a`, "/gone/id"} {
+		f.Add(seed)
+	}
+	s := opened(f, None)
+	v := s.opened.Load()
+	f.Fuzz(func(t *testing.T, path string) {
+		p, err := v.data("id", path)
+		if err != nil {
+			return
+		}
+		if !filepath.IsLocal(p.name) || p.tree != v.tree {
+			t.Errorf("%q leads to %q", path, p.name)
+		}
+	})
+}
+
+func FuzzParseRecord(f *testing.F) {
+	for _, seed := range []string{"", "{}", "null", "[]", v2Record("id", 1, "id"), v2Record("id", -1, ""), v2Record("b", 1, "")} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		info, err := parseRecord("id", content)
+		if err == nil && (info.ID != "id" || info.Size < 0 || info.Size > maxSize) {
+			t.Errorf("%q is taken for %+v", content, info)
+		}
+	})
+}

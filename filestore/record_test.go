@@ -1,0 +1,209 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+// place writes files into the directory of s, as another program left them.
+func put(t testing.TB, s *FileStore, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		path := filepath.Join(s.Path, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// v2Record is a record as tusd v2 writes it.
+func v2Record(id string, size int64, path string) string {
+	return fmt.Sprintf(`{"ID":%q,"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"hello.txt"},`+
+		`"IsPartial":false,"IsFinal":false,"PartialUploads":null,"Storage":{"InfoPath":%q,"Path":%q,"Type":"filestore"}}`,
+		id, size, path+".info", path)
+}
+
+// Half-finished uploads of other programs are continued where they stand.
+func TestTakeOver(t *testing.T) {
+	v0 := `{"ID":"old","Size":11,"Offset":0,"MetaData":null,"IsPartial":false,"IsFinal":false,"PartialUploads":null}`
+	cases := map[string]struct {
+		id    string
+		files map[string]string
+		after []string // files once the upload is terminated
+	}{
+		"tusd v2":                   {"a", map[string]string{"a": stored, "a.info": v2Record("a", 11, "$DIR/a")}, nil},
+		"tusd v2, slashes":          {"x/a", map[string]string{"x/a": stored, "x/a.info": v2Record("x/a", 11, "$DIR/x/a")}, nil},
+		"tusd v2, directory moved":  {"a", map[string]string{"a": stored, "a.info": v2Record("a", 11, "/gone/a")}, nil},
+		"tusd v2, relative path":    {"a", map[string]string{"d/data": stored, "a.info": v2Record("a", 11, "d/data")}, nil},
+		"tusd v2, hook's path":      {"a", map[string]string{"d/data": stored, "a.info": v2Record("a", 11, "$DIR/d/data")}, nil},
+		"tusd 0.x":                  {"old", map[string]string{"old.bin": stored, "old.info": v0}, nil},
+		"beside an upload old.bin":  {"old", map[string]string{"old": stored, "old.info": v0, "old.bin": "abc", "old.bin.info": v2Record("old.bin", 3, "$DIR/old.bin")}, []string{"old.bin", "old.bin.info"}},
+		"beside a foreign old.bin":  {"old", map[string]string{"old": stored, "old.info": v0, "old.bin": "abc"}, []string{"old.bin"}},
+		"lock files of a dead tusd": {"a", map[string]string{"a": stored, "a.info": v2Record("a", 11, "$DIR/a"), "a.lock": "1\n", "a.stop": ""}, nil},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := opened(t, Ack)
+			for file, content := range c.files {
+				c.files[file] = strings.ReplaceAll(content, "$DIR", s.Path)
+			}
+			put(t, s, c.files)
+			up := loaded(t, s, c.id)
+			if got := offsetOf(t, up); got != int64(len(stored)) {
+				t.Fatalf("the offset is %d, want %d", got, len(stored))
+			}
+			write(t, up, int64(len(stored)), added)
+			s = reopened(t, s)
+			wantContent(t, s, c.id, stored+added)
+			if err := s.Terminate(t.Context(), locked(t, c.id), c.id); err != nil {
+				t.Fatal(err)
+			}
+			wantFiles(t, s, c.after...)
+		})
+	}
+}
+
+// A record that cannot be one is never taken for an upload, can be terminated,
+// and harms no other.
+func TestBrokenRecords(t *testing.T) {
+	good := v2Record("a", 11, "a")
+	cases := map[string]map[string]string{
+		"empty":                  {"a.info": "", "a": stored},
+		"cut":                    {"a.info": good[:40], "a": stored},
+		"not JSON":               {"a.info": "hello", "a": stored},
+		"empty object":           {"a.info": "{}", "a": stored},
+		"null":                   {"a.info": "null", "a": stored},
+		"array":                  {"a.info": "[]", "a": stored},
+		"trailing garbage":       {"a.info": good + "x", "a": stored},
+		"negative size":          {"a.info": v2Record("a", -1, "a"), "a": ""},
+		"absurd size":            {"a.info": v2Record("a", math.MaxInt64, "a"), "a": stored},
+		"size beyond int64":      {"a.info": strings.Replace(good, `"Size":11`, `"Size":99999999999999999999`, 1), "a": stored},
+		"another id":             {"a.info": v2Record("b", 11, "a"), "a": stored},
+		"another store":          {"a.info": strings.Replace(good, `"filestore"`, `"s3store"`, 1), "a": stored},
+		"too long":               {"a.info": good + strings.Repeat(" ", maxRecord), "a": stored},
+		"data missing":           {"a.info": good},
+		"data longer":            {"a.info": v2Record("a", 3, "a"), "a": stored},
+		"impossible undo offset": {"a.info": good, "a": stored, "a.undo": `{"Offset":-1}`},
+		"undo not JSON":          {"a.info": good, "a": stored, "a.undo": `{"Off`},
+	}
+	for name, files := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := opened(t, Ack)
+			written(t, s, "other", 3, "abc")
+			put(t, s, files)
+			wantBroken(t, s)
+		})
+	}
+}
+
+// What is no regular file is neither followed nor waited for.
+func TestIrregularFiles(t *testing.T) {
+	fifo := func(path string) error { return syscall.Mkfifo(path, 0o644) }
+	link := func(path string) error { return os.Symlink("other.info", path) }
+	loop := func(path string) error { return os.Symlink(filepath.Base(path), path) }
+	dir := func(path string) error { return os.Mkdir(path, 0o755) }
+	makers := map[string]func(string) error{"fifo": fifo, "link": link, "loop": loop, "directory": dir}
+	for name, make := range makers {
+		for _, file := range []string{"a.info", "a"} {
+			t.Run(name+" "+file, func(t *testing.T) {
+				s := opened(t, Ack)
+				written(t, s, "other", 3, "abc")
+				put(t, s, map[string]string{"a": stored, "a.info": v2Record("a", 11, "a")})
+				path := filepath.Join(s.Path, file)
+				if err := errors.Join(os.Remove(path), make(path)); err != nil {
+					t.Fatal(err)
+				}
+				wantBroken(t, s)
+			})
+		}
+	}
+}
+
+// wantBroken checks that upload "a" is broken and "other" is not.
+func wantBroken(t *testing.T, s *FileStore) {
+	t.Helper()
+	for _, lease := range []tusd.Lease{nil, locked(t, "a")} {
+		_, err := s.GetUpload(t.Context(), lease, "a")
+		if !errors.Is(err, tusd.ErrNotFound) || !errors.Is(err, tusd.ErrBroken) {
+			t.Fatalf("GetUpload gives %v, want ErrNotFound that is ErrBroken", err)
+		}
+		if !strings.Contains(err.Error(), filepath.Join(s.Path, "a")) {
+			t.Errorf("the error names no path: %v", err)
+		}
+	}
+	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+		t.Fatalf("Terminate: %v", err)
+	}
+	wantAbsent(t, s, "a")
+	wantFiles(t, s, "other", "other.info")
+	wantContent(t, s, "other", "abc")
+}
+
+// An error of reading is trouble that passes, and no proof of absence.
+func TestReadingFails(t *testing.T) {
+	s := opened(t, Ack)
+	put(t, s, map[string]string{"a": stored, "a.info": strings.Replace(v2Record("a", 11, "a"), `{"ID"`, `{"Version":99,"ID"`, 1)})
+	_, err := s.GetUpload(t.Context(), nil, "a")
+	if err == nil || errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("a record of a later version gives %v; want an error that is not ErrNotFound", err)
+	}
+	f := &faults{at: 1, err: syscall.EACCES}
+	s.hook = f.hook
+	s = reopened(t, s)
+	f.on()
+	_, err = s.GetUpload(t.Context(), nil, "a")
+	if !errors.Is(err, syscall.EACCES) || errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("GetUpload gives %v, want EACCES", err)
+	}
+	f.at = 2
+	err = s.Terminate(t.Context(), locked(t, "a"), "a")
+	if err == nil || errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("Terminate gives %v; want an error that is not ErrNotFound", err)
+	}
+	wantFiles(t, s, "a", "a.info")
+}
+
+// A directory in the way is removed if it is empty, and what is in it stays.
+func TestDirectoryInTheWay(t *testing.T) {
+	s := opened(t, Ack)
+	written(t, s, "a/b", 3, "abc")
+	put(t, s, map[string]string{"a.info": v2Record("a", 11, "a")})
+	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, s, "a/b", "abc")
+
+	put(t, s, map[string]string{"c.info/d": "abc"})
+	if err := s.Terminate(t.Context(), locked(t, "c"), "c"); err == nil {
+		t.Error("a directory with files was removed, or forgotten, in place of a record")
+	}
+	_, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", Size: 1})
+	if !errors.Is(err, tusd.ErrUploadExists) {
+		t.Errorf("an upload in place of a directory: %v, want ErrUploadExists", err)
+	}
+	_, err = s.NewUpload(t.Context(), locked(t, "a/b/c"), tusd.FileInfo{ID: "a/b/c", Size: 1})
+	if !errors.Is(err, tusd.ErrUploadExists) {
+		t.Errorf("an upload below a file: %v, want ErrUploadExists", err)
+	}
+}
+
+// A rollback mark of a terminated upload does not cut a later one of its name.
+func TestStaleRollbackMark(t *testing.T) {
+	s := opened(t, None)
+	written(t, s, "a", 11, stored)
+	put(t, s, map[string]string{"a.undo": `{"Offset":1,"Created":"2001-02-03T04:05:06Z"}`})
+	s = reopened(t, s)
+	wantContent(t, s, "a", stored)
+	wantFiles(t, s, "a", "a.info")
+}

@@ -1,0 +1,355 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// faults lets the at'th operation between on and off fail. An operation counts
+// twice: refused before it happened, and done but nobody learns of it.
+type faults struct {
+	at  int
+	err error
+
+	mu     sync.Mutex
+	active bool
+	seen   int
+	fired  string // what failed; empty: nothing
+	done   bool   // it had happened nevertheless
+}
+
+func (f *faults) on()  { f.set(true) }
+func (f *faults) off() { f.set(false) }
+
+func (f *faults) set(active bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = active
+}
+
+func (f *faults) hook(op durable.Op, name string, done bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.active {
+		return nil
+	}
+	if f.seen++; f.seen != f.at {
+		return nil
+	}
+	f.fired, f.done = fmt.Sprintf("%s %s", op, name), done
+	return f.err
+}
+
+// scenario is one operation that is swept with faults.
+type scenario struct {
+	name    string
+	prepare func(t *testing.T, s *FileStore)
+	// act does the operation once, with the faults on, and checks, together
+	// with its error, what the same process sees afterwards.
+	act func(t *testing.T, s *FileStore, f *faults) error
+	// restarted checks what a later process sees; err is act's.
+	restarted func(t *testing.T, s *FileStore, err error)
+}
+
+const stored, added = "hello ", "world"
+
+var scenarios = []scenario{
+	{"create", nil, actCreate, afterCreate},
+	{"create in directories", nil, actCreateDeep, afterCreateDeep},
+	{"write", prepareStored, actWrite, afterWrite},
+	{"write after a restart", prepareRestarted, actWrite, afterWrite},
+	{"atomic", prepareStored, actAtomic, afterWrite},
+	{"atomic from a source that fails", prepareStored, actAtomicCut, afterAtomicCut},
+	{"update", prepareStored, actUpdate, afterUpdate},
+	{"finish", prepareFull, actFinish, afterFinish},
+	{"concat", preparePartials, actConcat, afterConcat},
+	{"terminate", prepareFull, actTerminate, afterTerminate},
+	{"side records", nil, actSides, afterSides},
+}
+
+// Whatever fails, and wherever: nothing acknowledged is lost, every offset is
+// true, nothing half-made is taken for an upload, and a second try succeeds.
+func TestFaultSweep(t *testing.T) {
+	for _, level := range levels {
+		for _, sc := range scenarios {
+			t.Run(level.String()+"/"+sc.name, func(t *testing.T) {
+				for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+					sweep(t, level, sc, cause)
+				}
+			})
+		}
+	}
+}
+
+func sweep(t *testing.T, level Durability, sc scenario, cause error) {
+	for at := 1; ; at++ {
+		f := &faults{at: at, err: cause}
+		s := New(t.TempDir())
+		s.Durability, s.hook = level, f.hook
+		s = reopened(t, s)
+		if sc.prepare != nil {
+			sc.prepare(t, s)
+		}
+		err := sc.act(t, s, f)
+		if f.fired != "" && err != nil && !errors.Is(err, cause) {
+			t.Errorf("after %q failed, the error does not match %v: %v", f.fired, cause, err)
+		}
+		if f.fired != "" && errors.Is(err, syscall.ENOSPC) && !errors.Is(err, tusd.ErrNoSpace) {
+			t.Errorf("after %q failed, the error is not ErrNoSpace: %v", f.fired, err)
+		}
+		if f.fired == "" && err != nil {
+			t.Fatalf("without a fault: %v", err)
+		}
+		sc.restarted(t, reopened(t, s), err)
+		if t.Failed() {
+			t.Fatalf("with fault %d: %q (done: %t)", at, f.fired, f.done)
+		}
+		if f.fired == "" {
+			if at == 1 && (level != None || sc.name != "finish") {
+				t.Fatal("no operation went through the seam")
+			}
+			return
+		}
+	}
+}
+
+func actCreate(t *testing.T, s *FileStore, f *faults) error { return createSwept(t, s, f, "a") }
+
+func actCreateDeep(t *testing.T, s *FileStore, f *faults) error { return createSwept(t, s, f, "x/y/a") }
+
+func createSwept(t *testing.T, s *FileStore, f *faults, id string) error {
+	f.on()
+	_, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 5})
+	f.off()
+	if err == nil {
+		write(t, loaded(t, s, id), 0, added)
+		return nil
+	}
+	wantAbsent(t, s, id)
+	if !f.done {
+		wantFiles(t, s)
+	}
+	return err
+}
+
+func afterCreate(t *testing.T, s *FileStore, err error)     { afterCreateOf(t, s, err, "a") }
+func afterCreateDeep(t *testing.T, s *FileStore, err error) { afterCreateOf(t, s, err, "x/y/a") }
+
+func afterCreateOf(t *testing.T, s *FileStore, err error, id string) {
+	if err != nil {
+		wantAbsent(t, s, id)
+		return
+	}
+	wantContent(t, s, id, added)
+}
+
+func prepareStored(t *testing.T, s *FileStore) {
+	up := written(t, s, "a", int64(len(stored+added)), stored)
+	offsetOf(t, up) // shown, and so acknowledged
+}
+
+// prepareRestarted leaves nothing in memory about the upload.
+func prepareRestarted(t *testing.T, s *FileStore) {
+	prepareStored(t, s)
+	s.opened.Load().marks.forget("a")
+}
+
+func actWrite(t *testing.T, s *FileStore, f *faults) error {
+	f.on()
+	up, err := s.GetUpload(t.Context(), locked(t, "a"), "a")
+	n := int64(0)
+	if err == nil {
+		n, err = up.WriteChunk(t.Context(), int64(len(stored)), strings.NewReader(added))
+	}
+	f.off()
+	wantAfterWrite(t, s, n, err)
+	return err
+}
+
+// wantAfterWrite checks the offset after a chunk of which n bytes were said to
+// be stored. At the level complete a failed sync may take back what was
+// written since the last one.
+func wantAfterWrite(t *testing.T, s *FileStore, n int64, err error) {
+	t.Helper()
+	got, want := offsetOf(t, loaded(t, s, "a")), int64(len(stored))+n
+	if got != want && (err == nil || s.Durability != Complete || got > want) {
+		t.Errorf("after n = %d, %v: the offset is %d, want %d", n, err, got, want)
+	}
+	wantContent(t, s, "a", (stored + added)[:got])
+}
+
+func afterWrite(t *testing.T, s *FileStore, err error) {
+	up := loaded(t, s, "a")
+	offset := offsetOf(t, up)
+	if err == nil && offset != int64(len(stored+added)) {
+		t.Errorf("the offset after a restart is %d, want all", offset)
+	}
+	if s.Durability == Ack && offset < int64(len(stored)) {
+		t.Errorf("the offset after a restart is %d, which loses acknowledged bytes", offset)
+	}
+	write(t, up, offset, (stored + added)[offset:])
+	wantContent(t, s, "a", stored+added)
+}
+
+func actAtomic(t *testing.T, s *FileStore, f *faults) error {
+	up := loaded(t, s, "a")
+	f.on()
+	n, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), strings.NewReader(added))
+	f.off()
+	if n != 0 && n != int64(len(added)) || (n == 0) != (err != nil) {
+		t.Errorf("WriteAtomic gives %d, %v", n, err)
+	}
+	wantAfterWrite(t, s, n, err)
+	return err
+}
+
+var errSource = errors.New("the source failed")
+
+// actAtomicCut lets the source fail in any case; the fault may then hit what
+// takes the chunk back.
+func actAtomicCut(t *testing.T, s *FileStore, f *faults) error {
+	up := loaded(t, s, "a")
+	f.on()
+	n, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), failAfter(added[:3], errSource))
+	f.off()
+	if n != 0 || err == nil {
+		t.Errorf("WriteAtomic gives %d, %v", n, err)
+	}
+	lockless, getErr := s.GetUpload(t.Context(), nil, "a")
+	if getErr != nil {
+		t.Fatal(getErr)
+	}
+	if got := offsetOf(t, lockless); got != int64(len(stored)) {
+		t.Errorf("a reader sees the offset %d, want %d", got, len(stored))
+	}
+	if f.fired == "" {
+		return nil
+	}
+	return errors.Join(err, f.err)
+}
+
+func afterAtomicCut(t *testing.T, s *FileStore, _ error) {
+	wantContent(t, s, "a", stored)
+	wantFiles(t, s, "a", "a.info")
+	afterWrite(t, s, errSource)
+}
+
+func actUpdate(t *testing.T, s *FileStore, f *faults) error {
+	up := loaded(t, s, "a")
+	f.on()
+	err := up.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
+		info.State = tusd.StateFailed
+		return nil
+	})
+	f.off()
+	return err
+}
+
+func afterUpdate(t *testing.T, s *FileStore, err error) {
+	info, getErr := loaded(t, s, "a").GetInfo(t.Context())
+	if getErr != nil || info.Offset != int64(len(stored)) {
+		t.Fatalf("the record is %+v, %v", info, getErr)
+	}
+	if err == nil && info.State != tusd.StateFailed {
+		t.Error("the change is lost")
+	}
+	if info.State != "" && info.State != tusd.StateFailed {
+		t.Errorf("the state is %q", info.State)
+	}
+}
+
+func prepareFull(t *testing.T, s *FileStore) {
+	written(t, s, "a", int64(len(stored)), stored)
+	written(t, s, "b", 3, "abc")
+	s.opened.Load().marks.forget("a")
+}
+
+func actFinish(t *testing.T, s *FileStore, f *faults) error {
+	up := loaded(t, s, "a")
+	f.on()
+	err := up.FinishUpload(t.Context())
+	f.off()
+	if again := up.FinishUpload(t.Context()); again != nil {
+		t.Errorf("FinishUpload a second time: %v", again)
+	}
+	return err
+}
+
+func afterFinish(t *testing.T, s *FileStore, _ error) { wantContent(t, s, "a", stored) }
+
+func preparePartials(t *testing.T, s *FileStore) {
+	written(t, s, "p1", int64(len(stored)), stored)
+	written(t, s, "p2", int64(len(added)), added)
+	created(t, s, "final", int64(len(stored+added)))
+}
+
+func actConcat(t *testing.T, s *FileStore, f *faults) error {
+	final := loaded(t, s, "final")
+	parts := []tusd.Upload{loaded(t, s, "p1"), loaded(t, s, "p2")}
+	f.on()
+	err := s.Concat(t.Context(), final, parts)
+	f.off()
+	if got := offsetOf(t, loaded(t, s, "final")); err != nil && got != 0 {
+		t.Errorf("the final has %d bytes after an error, want none", got)
+	}
+	return err
+}
+
+func afterConcat(t *testing.T, s *FileStore, err error) {
+	if err == nil {
+		wantContent(t, s, "final", stored+added)
+	}
+	if err := s.Concat(t.Context(), loaded(t, s, "final"), []tusd.Upload{loaded(t, s, "p1"), loaded(t, s, "p2")}); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, s, "final", stored+added)
+}
+
+func actTerminate(t *testing.T, s *FileStore, f *faults) error {
+	f.on()
+	err := s.Terminate(t.Context(), locked(t, "a"), "a")
+	f.off()
+	return err
+}
+
+func afterTerminate(t *testing.T, s *FileStore, err error) {
+	if err == nil {
+		wantAbsent(t, s, "a")
+	} else if again := s.Terminate(t.Context(), locked(t, "a"), "a"); again != nil && !errors.Is(again, tusd.ErrNotFound) {
+		t.Errorf("Terminate a second time: %v", again)
+	}
+	wantFiles(t, s, "b", "b.info")
+	wantContent(t, s, "b", "abc")
+}
+
+func actSides(t *testing.T, s *FileStore, f *faults) error {
+	key := tusd.SideKey{Kind: "finishing", Name: "a"}
+	f.on()
+	_, _, err := s.CreateSide(t.Context(), key, []byte("1"))
+	if err == nil {
+		err = s.PutSide(t.Context(), key, []byte("2"))
+	}
+	f.off()
+	return err
+}
+
+func afterSides(t *testing.T, s *FileStore, err error) {
+	key := tusd.SideKey{Kind: "finishing", Name: "a"}
+	value, getErr := s.GetSide(t.Context(), key)
+	if err == nil && string(value) != "2" {
+		t.Errorf("the value is %q, %v", value, getErr)
+	}
+	if getErr == nil && string(value) != "1" && string(value) != "2" {
+		t.Errorf("the value is %q", value)
+	}
+	if err := s.DeleteSide(t.Context(), key); err != nil {
+		t.Errorf("DeleteSide: %v", err)
+	}
+}
