@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -83,6 +84,47 @@ func checkMachinePaths(tree fs.FS) (complaints []string, err error) {
 			complaints = append(complaints, fmt.Sprintf("%s names %s", name, strings.TrimSpace(string(found))))
 		}
 		return nil
+	})
+	return complaints, err
+}
+
+func TestCIRequiresAll(t *testing.T) {
+	mustHold(t, checkRequired)
+	mustComplain(t, checkRequired, map[string]string{
+		".ci/run":   "readonly required=node,mounts\n",
+		"a_test.go": `require.Need(t, "mounts", ok, "") ; require.Need(t, "redis", ok, "")`,
+		"b/b.go":    `require.Need(tb, "node", ok, "")`,
+	})
+}
+
+var (
+	needed   = regexp.MustCompile(`require\.Need\(\w+, "(\w+)"`)
+	required = regexp.MustCompile(`(?m)^readonly required=(.*)$`)
+)
+
+// checkRequired keeps CI from skipping: what any test may be skipped for, CI
+// names as required.
+func checkRequired(tree fs.FS) (complaints []string, err error) {
+	script, err := fs.ReadFile(tree, ".ci/run")
+	if err != nil {
+		return nil, err
+	}
+	list := required.FindSubmatch(script)
+	if list == nil {
+		return []string{".ci/run does not say what is required"}, nil
+	}
+	there := strings.Split(string(list[1]), ",")
+	err = walk(tree, func(name string) error {
+		if path.Ext(name) != ".go" || name == "internal/archtest/tree_test.go" {
+			return nil
+		}
+		source, err := fs.ReadFile(tree, name)
+		for _, match := range needed.FindAllSubmatch(source, -1) {
+			if component := string(match[1]); !slices.Contains(there, component) {
+				complaints = append(complaints, fmt.Sprintf("%s needs %s, which .ci/run does not require", name, component))
+			}
+		}
+		return err
 	})
 	return complaints, err
 }
