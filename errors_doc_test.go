@@ -13,8 +13,9 @@ var updateDocs = flag.Bool("update", false, "write docs/errors.md anew")
 
 const errorsIntroduction = `# Errors
 
-Every error answer has one of these codes at the start of its body. Codes are
-stable; messages may change. This file is generated from the table in
+The body of every error answer begins with one of these codes, unless a
+callback of the embedding program replaced it. Codes are stable; messages may
+change. This file is generated from the table in
 errors.go: ` + "`go test -run ErrorsDoc -update .`" + `
 
 Trouble that **passes** has nothing to do with the request: it carries
