@@ -70,21 +70,14 @@ const uploadsPath = "/files/"
 // Do sends a request with a whole body. An error means that there was no
 // complete answer.
 func (c Client) Do(method, path string, body []byte, header ...string) (Answer, error) {
-	conn, err := wire.DialHTTP1(c.Address)
+	running, err := c.open(method, path, int64(len(body)), header)
 	if err != nil {
 		return Answer{}, err
 	}
-	defer conn.Close()
-	response, err := wire.Do(conn, request(method, path, int64(len(body)), header), body)
-	if err != nil {
-		return Answer{}, fmt.Errorf("%s %s: %w", method, path, err)
+	if len(body) > 0 {
+		go running.Write(body) // an answer may come before all of it is sent
 	}
-	return Answer{response.Status, response.Header, response.Body}, nil
-}
-
-func request(method, path string, length int64, header []string) wire.Request {
-	header = append([]string{"Tus-Resumable: 1.0.0"}, header...)
-	return wire.Request{Method: method, Target: path, Header: header, Length: length}
+	return running.Answer()
 }
 
 // Create makes an upload of length bytes.
@@ -143,24 +136,30 @@ func (c Client) HeadUntilAnswered(path string) (Answer, error) {
 	}
 }
 
-// Running is a PATCH whose body is still being sent.
+// Running is a request whose body is still being sent.
 type Running struct {
 	wire.Stream
 	conn wire.Conn
+	what string
 }
 
 // Begin starts a PATCH at offset. length is what it announces; wire.Unknown
 // sends the body in chunks.
 func (c Client) Begin(path string, offset, length int64) (*Running, error) {
+	return c.open(http.MethodPatch, path, length, patchHeader(offset))
+}
+
+func (c Client) open(method, path string, length int64, header []string) (*Running, error) {
 	conn, err := wire.DialHTTP1(c.Address)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := conn.Open(request(http.MethodPatch, path, length, patchHeader(offset)))
+	header = append([]string{"Tus-Resumable: 1.0.0"}, header...)
+	stream, err := conn.Open(wire.Request{Method: method, Target: path, Header: header, Length: length})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &Running{stream, conn}, nil
+	return &Running{stream, conn, method + " " + path}, nil
 }
 
 // Answer waits for the answer and closes the connection.
@@ -168,7 +167,7 @@ func (r *Running) Answer() (Answer, error) {
 	defer r.conn.Close()
 	response, err := r.Response()
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, fmt.Errorf("%s: %w", r.what, err)
 	}
 	return Answer{response.Status, response.Header, response.Body}, nil
 }

@@ -98,15 +98,19 @@ func (d *Disk) Mount() error {
 	return nil
 }
 
-// Unmount ends the use of the disk. Nobody may have files open on it.
+// Unmount ends the use of the disk. Nobody may have files open on it for long:
+// a process that is just being started may have for a moment.
 func (d *Disk) Unmount() error {
-	if !d.mounted {
-		return nil
+	for deadline := time.Now().Add(patience); d.mounted; time.Sleep(5 * time.Millisecond) {
+		err := unix.Unmount(d.Dir, 0)
+		if err == nil {
+			d.mounted = false
+			break
+		}
+		if err != unix.EBUSY || time.Now().After(deadline) {
+			return fmt.Errorf("unmount %s: %w", d.Dir, err)
+		}
 	}
-	if err := unix.Unmount(d.Dir, 0); err != nil {
-		return fmt.Errorf("unmount %s: %w", d.Dir, err)
-	}
-	d.mounted = false
 	return d.awaitFree()
 }
 
@@ -125,8 +129,8 @@ func (d *Disk) awaitFree() error {
 	return nil
 }
 
-// Sync writes everything to the disk, and only to this one.
-func (d *Disk) Sync() error { return run("sync", "-f", d.Dir) }
+// SyncDisk writes everything to the disk that dir is on, and only to that one.
+func SyncDisk(dir string) error { return run("sync", "-f", dir) }
 
 // shutdownIoctl (FS_IOC_SHUTDOWN) stops a file system in its tracks; with
 // shutdownNoLogFlush not even the journal in memory reaches the disk.

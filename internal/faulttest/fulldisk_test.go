@@ -3,8 +3,8 @@
 package faulttest
 
 import (
-	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path"
@@ -40,6 +40,7 @@ func testFullDisk(t *testing.T, disk *Disk, level string) {
 		t.Fatal(err)
 	}
 
+	check(t, refusesCreation(c, launch.Dir, 0)) // there is no room for a record either
 	check(t, refusesCreation(c, launch.Dir, 1))
 	check(t, refusesCreation(c, launch.Dir, 1<<40))
 	check(t, keepsWhatFits(c, launch.Dir, running))
@@ -141,14 +142,11 @@ func deletes(c Client, p *Promise) error {
 	return answer.want("DELETE on a full disk", http.StatusNoContent)
 }
 
-// names lists a directory that is not empty.
+// names lists everything below a directory.
 func names(dir string) (names []string, err error) {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if len(names) == 0 {
-		err = errors.Join(err, errors.New("an upload directory without uploads"))
-	}
+	err = filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		names = append(names, name)
+		return err
+	})
 	return names, err
 }

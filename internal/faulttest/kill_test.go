@@ -61,7 +61,7 @@ func TestKillSeesEarlyAcknowledgement(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, "tusd_broken_earlyack"), Dir: t.TempDir()}
 	daemon := Start(t, launch)
-	promises, err := lab{Client: Client{daemon.Address}}.byPatch()
+	promises, err := lab{Client{daemon.Address}, launch.Dir}.byPatch()
 	daemon.Kill()
 	if err != nil {
 		t.Fatalf("before the kill: %v", err)

@@ -18,13 +18,15 @@ const diskSize = 64 << 20
 func TestPowerCut(t *testing.T) {
 	NeedMounts(t)
 	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			launch := Launch{Binary: builder.Binary(t, "")}
-			if err := powerCut(t, launch, AllPromises, 0, s.run); err != nil {
-				t.Error(err)
-			}
-		})
+		for _, w := range ways {
+			t.Run(s.name+"/"+w.name, func(t *testing.T) {
+				t.Parallel()
+				launch := Launch{Binary: builder.Binary(t, "")}
+				if err := powerCut(t, launch, s.run, 0, w.cut, AllPromises); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 
@@ -38,12 +40,15 @@ func TestPowerCutLater(t *testing.T) {
 		delays = append(delays, 7*time.Second)
 	}
 	for _, delay := range delays {
-		t.Run(delay.String(), func(t *testing.T) {
-			t.Parallel()
-			if err := powerCut(t, Launch{Binary: builder.Binary(t, "")}, AllPromises, delay, lab.byAll); err != nil {
-				t.Error(err)
-			}
-		})
+		for _, w := range ways {
+			t.Run(delay.String()+"/"+w.name, func(t *testing.T) {
+				t.Parallel()
+				launch := Launch{Binary: builder.Binary(t, "")}
+				if err := powerCut(t, launch, lab.byAll, delay, w.cut, AllPromises); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 
@@ -51,13 +56,15 @@ func TestPowerCutLater(t *testing.T) {
 func TestPowerCutAtComplete(t *testing.T) {
 	NeedMounts(t)
 	for _, delay := range []time.Duration{0, time.Second} {
-		t.Run(delay.String(), func(t *testing.T) {
-			t.Parallel()
-			launch := Launch{Binary: builder.Binary(t, ""), Flags: []string{"-durability", "complete"}}
-			if err := powerCut(t, launch, CompleteOnes, delay, lab.byAll); err != nil {
-				t.Error(err)
-			}
-		})
+		for _, w := range ways {
+			t.Run(delay.String()+"/"+w.name, func(t *testing.T) {
+				t.Parallel()
+				launch := Launch{Binary: builder.Binary(t, ""), Flags: []string{"-durability", "complete"}}
+				if err := powerCut(t, launch, lab.byAll, delay, w.cut, CompleteOnes); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 
@@ -66,13 +73,16 @@ func TestPowerCutAtComplete(t *testing.T) {
 func TestPowerCutSeesMissingSyncs(t *testing.T) {
 	NeedMounts(t)
 	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			launch := Launch{Binary: builder.Binary(t, "tusd_broken_nosync")}
-			if err := lossWithin(3, func() error { return powerCut(t, launch, AllPromises, 0, s.run) }); err != nil {
-				t.Errorf("a server without syncs: %v", err)
-			}
-		})
+		for _, w := range ways {
+			t.Run(s.name+"/"+w.name, func(t *testing.T) {
+				t.Parallel()
+				launch := Launch{Binary: builder.Binary(t, "tusd_broken_nosync")}
+				err := lossWithin(3, func() error { return powerCut(t, launch, s.run, 0, w.cut, AllPromises) })
+				if err != nil {
+					t.Errorf("a server without syncs: %v", err)
+				}
+			})
+		}
 	}
 }
 
@@ -94,36 +104,46 @@ func lossWithin(tries int, check func() error) error {
 // errLost marks an error of powerCut as a broken promise.
 var errLost = errors.New("lost in a power cut")
 
-// powerCut runs a daemon on a disk, collects promises, and cuts the power in
-// two ways: on a copy of the disk as it is then, and on the disk itself. Each
-// must keep the promises.
-func powerCut(t *testing.T, launch Launch, survival Survival, delay time.Duration, scenario func(lab) ([]*Promise, error)) error {
+// powerCut runs a daemon on a disk, collects promises, cuts the power after a
+// delay, and checks the promises on what the disk then has.
+func powerCut(t *testing.T, launch Launch, scenario func(lab) ([]*Promise, error), delay time.Duration,
+	cut func(testing.TB, *Disk, *Daemon) (*Disk, error), survival Survival) error {
 	disk := NewExt4(t, diskSize)
 	launch.Dir = disk.Dir + "/uploads"
 	daemon := Start(t, launch)
-	if err := disk.Sync(); err != nil { // the start itself promises nothing
+	if err := SyncDisk(disk.Dir); err != nil { // the start itself promises nothing
 		return err
 	}
-	promises, err := scenario(lab{Client{daemon.Address}, disk})
+	promises, err := scenario(lab{Client{daemon.Address}, launch.Dir})
 	if err != nil {
 		return err
 	}
 	time.Sleep(delay)
-	disk2 := disk.Copy(t)
-	if err := disk.PowerCut(); err != nil {
+	after, err := cut(t, disk, daemon)
+	if err != nil {
 		return err
 	}
-	daemon.Kill()
-	if err := errors.Join(disk.Unmount(), disk.Mount()); err != nil {
-		return err
-	}
-	for _, d := range []*Disk{disk2, disk} {
-		launch.Dir = d.Dir + "/uploads"
-		if err := checkAfter(t, launch, survival, clone(promises)); err != nil {
-			return fmt.Errorf("%w: %w", errLost, err)
-		}
+	launch.Dir = after.Dir + "/uploads"
+	if err := checkAfter(t, launch, survival, promises); err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return nil
+}
+
+// ways are the two ways to cut the power; each returns the disk as the next
+// start finds it.
+var ways = []struct {
+	name string
+	cut  func(testing.TB, *Disk, *Daemon) (*Disk, error)
+}{
+	{"copy", func(t testing.TB, disk *Disk, _ *Daemon) (*Disk, error) { return disk.Copy(t), nil }},
+	{"shutdown", func(_ testing.TB, disk *Disk, daemon *Daemon) (*Disk, error) {
+		if err := disk.PowerCut(); err != nil {
+			return nil, err
+		}
+		daemon.Kill()
+		return disk, errors.Join(disk.Unmount(), disk.Mount())
+	}},
 }
 
 // checkAfter starts a daemon in its next life and checks the promises of the
@@ -135,12 +155,4 @@ func checkAfter(t *testing.T, launch Launch, survival Survival, promises []*Prom
 	}
 	defer daemon.Kill()
 	return survival.Check(Client{daemon.Address}, promises)
-}
-
-func clone(promises []*Promise) (copies []*Promise) {
-	for _, p := range promises {
-		c := *p
-		copies = append(copies, &c)
-	}
-	return copies
 }

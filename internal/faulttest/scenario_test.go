@@ -12,10 +12,10 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// lab is where promises are made: by a server on a disk.
+// lab is where promises are made.
 type lab struct {
 	Client
-	disk *Disk
+	dir string // of the server's uploads
 }
 
 // scenarios are the ways in which a server makes a promise; each ends with the
@@ -130,7 +130,7 @@ func (l lab) terminated(n int64) ([]*Promise, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.disk.Sync(); err != nil {
+	if err := SyncDisk(l.dir); err != nil {
 		return nil, err
 	}
 	answer, err := l.Delete(promises[0].Path)

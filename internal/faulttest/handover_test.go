@@ -1,0 +1,123 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// tries is how often a test of time runs until one run is in time: a busy
+// machine is slow now and then, a server that is too slow always.
+const tries = 5
+
+// TestHalfOpenClientIsReplaced: a client that has vanished without a word does
+// not keep its upload locked. A new connection's PATCH is accepted within 100 ms.
+func TestHalfOpenClientIsReplaced(t *testing.T) {
+	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")})
+	c := Client{daemon.Address}
+	best := time.Hour
+	for try := 0; try < tries && best > 100*time.Millisecond; try++ {
+		took, err := replaceVanished(c, uint64(try))
+		if err != nil {
+			t.Fatal(err)
+		}
+		best = min(best, took)
+	}
+	if best > 100*time.Millisecond {
+		t.Errorf("the fastest of %d PATCHes was accepted after %v", tries, best)
+	}
+}
+
+// replaceVanished begins a PATCH that does not go on, and measures how long a
+// new client needs to append.
+func replaceVanished(c Client, seed uint64) (took time.Duration, err error) {
+	p, err := create(c, someContent(seed))
+	if err != nil {
+		return 0, err
+	}
+	vanished, err := sendSome(c, p)
+	if err != nil {
+		return 0, err
+	}
+	defer vanished.Abort()
+	start := time.Now()
+	head, err := c.Head(p.Path)
+	if err != nil {
+		return 0, err
+	}
+	p.Shown(head)
+	if err := patch(c, p, 1000); err != nil {
+		return 0, fmt.Errorf("after %v: %w", head, err)
+	}
+	took = time.Since(start)
+	return took, AllPromises.Check(c, []*Promise{p})
+}
+
+// TestFiftyClientsFightForOneUpload: each asks for the offset and sends the
+// rest from there, all at once, until the upload is complete. It is within a
+// second, and no byte is doubled or lost.
+func TestFiftyClientsFightForOneUpload(t *testing.T) {
+	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")})
+	c := Client{daemon.Address}
+	best := time.Hour
+	for try := 0; try < tries && best > time.Second; try++ {
+		took, err := fight(c, Content{{Seed: uint64(try), Length: 4 << 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		best = min(best, took)
+	}
+	if best > time.Second {
+		t.Errorf("the fastest of %d fights took %v", tries, best)
+	}
+}
+
+func fight(c Client, content Content) (took time.Duration, err error) {
+	p, err := create(c, content)
+	if err != nil {
+		return 0, err
+	}
+	const fighters = 50
+	body := content.Piece(0, content.Length())
+	done := make(chan error, fighters)
+	start := time.Now()
+	for range fighters {
+		go func() { done <- fightFor(c, p.Path, body) }()
+	}
+	for range fighters {
+		err = errors.Join(err, <-done)
+	}
+	took = time.Since(start)
+	return took, errors.Join(err, download(c, p))
+}
+
+// fightFor is one client. Whoever is overtaken comes back.
+func fightFor(c Client, path string, body []byte) error {
+	for deadline := time.Now().Add(patience); ; {
+		head, err := c.Head(path)
+		switch {
+		case err != nil:
+			return err
+		case head.Status == http.StatusOK && head.Offset() == int64(len(body)):
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("after %v the upload is not complete: %v", patience, head)
+		case head.Passing():
+			continue
+		case head.Status != http.StatusOK:
+			return head.want("HEAD", http.StatusOK)
+		}
+		answer, err := c.Patch(path, head.Offset(), body[head.Offset():])
+		if err != nil {
+			return err
+		}
+		if ok := answer.Status == http.StatusNoContent || answer.Status == http.StatusConflict || answer.Passing(); !ok {
+			return answer.want("PATCH", http.StatusNoContent)
+		}
+	}
+}

@@ -1,0 +1,237 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// failingCalls are the system calls that fail one after another, each set
+// with the error that a broken or full disk gives. write is not among them:
+// answers and start-up lines are written by it, too, and strace cannot tell
+// them from records, whose failing writes TestFullDisk has.
+var failingCalls = []struct{ calls, errno string }{
+	{"fsync,fdatasync", "EIO"},
+	{"sync_file_range", "EIO"},
+	{"pwrite64", "EIO"},
+	{"pwrite64", "ENOSPC"},
+	{"copy_file_range", "EIO"},
+	{"renameat,renameat2,linkat", "EIO"},
+	{"unlinkat", "EIO"},
+	{"openat", "ENOSPC"},
+}
+
+// sweepLimit bounds a sweep where strace is not required.
+const sweepLimit = 4
+
+// TestFailingSystemCalls lets the first, second, third ... of each kind of call
+// fail, once and for ever, until a run meets no fault: clients get nothing but
+// answers after which they come back, and after a restart on a healthy disk
+// everything that was acknowledged is there.
+//
+// strace counts the calls of each thread for itself, so one run may meet a
+// fault more than once.
+func TestFailingSystemCalls(t *testing.T) {
+	NeedStrace(t)
+	for _, f := range failingCalls {
+		for _, ever := range []string{"", "+"} {
+			t.Run(fmt.Sprintf("%s %s%s", f.calls, f.errno, ever), func(t *testing.T) {
+				t.Parallel()
+				sweep(t, f.calls, f.errno, ever)
+			})
+		}
+	}
+}
+
+func sweep(t *testing.T, calls, errno, ever string) {
+	for n := 1; require.Required("strace") || n <= sweepLimit; n++ {
+		inject := fmt.Sprintf("inject=%s:error=%s:when=%d%s", calls, errno, n, ever)
+		met, err := runWithFault(t, calls, inject)
+		if err != nil {
+			t.Errorf("%s: %v", inject, err)
+		}
+		if !met && n == 1 {
+			t.Errorf("%s: no such call is made, this proves nothing", calls)
+		}
+		if !met {
+			break
+		}
+	}
+}
+
+// runWithFault runs clients on a daemon with a fault, and checks in its next
+// life what they were promised. It tells whether the fault was met.
+func runWithFault(t *testing.T, calls, inject string) (met bool, err error) {
+	trace := filepath.Join(t.TempDir(), "trace")
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}
+	faulty := launch
+	faulty.Tracer = Strace(trace, "-e", "trace="+calls, "-e", inject)
+	daemon, err := TryStart(t, faulty)
+	if err != nil && !strings.Contains(daemon.Output(), "tusd: ") {
+		return true, fmt.Errorf("no start, and no reason: %w", err)
+	}
+	stubborn := &stubborn{Client: Client{daemon.Address}}
+	if err == nil {
+		err = stubborn.run()
+		daemon.Kill()
+	} else { // it has refused to start on this disk, and has said why
+		err = nil
+	}
+	if err != nil {
+		return true, err
+	}
+	lines, err := ReadTrace(trace)
+	if err != nil {
+		return true, err
+	}
+	met = slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "(INJECTED)") })
+	return met, checkAfter(t, launch, AllPromises, stubborn.promises)
+}
+
+// stubborn is a client that comes back after trouble, but not for ever.
+type stubborn struct {
+	Client
+	promises []*Promise
+}
+
+// attempts bounds how often a stubborn client comes back.
+const attempts = 4
+
+// run uploads, concatenates and removes. An error means that an answer was of
+// a kind that would have made clients throw an upload away.
+func (s *stubborn) run() error {
+	first, err := s.upload(Content{{Seed: 1, Length: 9 << 20}}, "Upload-Concat: partial")
+	if err != nil {
+		return err
+	}
+	second, err := s.upload(Content{{Seed: 2, Length: 10}}, "Upload-Concat: partial")
+	if err != nil {
+		return err
+	}
+	if err := s.concatenate(first, second); err != nil {
+		return err
+	}
+	doomed, err := s.upload(Content{{Seed: 3, Length: 1000}})
+	if err != nil {
+		return err
+	}
+	return s.remove(doomed)
+}
+
+// upload makes an upload and sends it in two requests. It returns nil if the
+// server could not.
+func (s *stubborn) upload(content Content, header ...string) (*Promise, error) {
+	created, err := s.create(func() (Answer, error) { return s.Create(content.Length(), header...) })
+	if err != nil || created == nil {
+		return nil, err
+	}
+	p := &Promise{Path: created.Path(), Content: content}
+	s.promises = append(s.promises, p)
+	for range attempts {
+		if err := s.patch(p, p.Offset+(content.Length()-p.Offset+1)/2); err != nil {
+			return nil, err
+		}
+		if err := s.look(p); err != nil {
+			return nil, err
+		}
+		if err := s.patch(p, content.Length()); err != nil || p.Complete() {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// create repeats a POST. It returns nil if the server could not.
+func (s *stubborn) create(post func() (Answer, error)) (*Answer, error) {
+	for range attempts {
+		created, err := post()
+		done, err := s.judge("POST", created, err, http.StatusCreated)
+		if done {
+			return &created, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// judge tells whether an answer was the wanted one. Trouble that passes, and
+// no answer at all, are no errors.
+func (s *stubborn) judge(what string, answer Answer, err error, status int) (done bool, _ error) {
+	switch {
+	case err != nil || answer.Passing():
+		return false, nil
+	case answer.Status == status:
+		return true, nil
+	}
+	return false, fmt.Errorf("%s: %v", what, answer)
+}
+
+// patch sends what is missing up to end. A 409 after an answer that was lost
+// tells the offset.
+func (s *stubborn) patch(p *Promise, end int64) error {
+	answer, err := s.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, end-p.Offset))
+	if err == nil {
+		p.Shown(answer)
+	}
+	if answer.Status == http.StatusConflict {
+		return nil
+	}
+	_, err = s.judge("PATCH", answer, err, http.StatusNoContent)
+	return err
+}
+
+// look asks for the offset: 200, or 423 with Retry-After and nothing else.
+func (s *stubborn) look(p *Promise) error {
+	answer, err := s.Head(p.Path)
+	if err != nil || answer.Status == http.StatusLocked && answer.Passing() {
+		return nil
+	}
+	p.Shown(answer)
+	return answer.want("HEAD", http.StatusOK)
+}
+
+func (s *stubborn) concatenate(partials ...*Promise) error {
+	var content Content
+	var paths []string
+	for _, p := range partials {
+		if p == nil || !p.Complete() {
+			return nil // the disk is too broken for this
+		}
+		content, paths = append(content, p.Content...), append(paths, p.Path)
+	}
+	created, err := s.create(func() (Answer, error) { return s.Concat(paths...) })
+	if err != nil || created == nil {
+		return err
+	}
+	final := &Promise{Path: created.Path(), Content: content}
+	final.Shown(*created)
+	s.promises = append(s.promises, final)
+	return s.look(final)
+}
+
+func (s *stubborn) remove(p *Promise) error {
+	if p == nil {
+		return nil
+	}
+	p.Ending = true
+	for range attempts {
+		answer, err := s.Delete(p.Path)
+		p.Gone = p.Gone || err == nil && (answer.Status == http.StatusNoContent || answer.Status == http.StatusNotFound)
+		if p.Gone {
+			return nil
+		}
+		if _, err := s.judge("DELETE", answer, err, http.StatusNoContent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
