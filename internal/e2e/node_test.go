@@ -80,7 +80,6 @@ func (b *pauseButton) release() { b.once.Do(func() { close(b.paused) }) }
 // client gives up.
 func (j job) run(t *testing.T) (url string) {
 	t.Helper()
-	folder := clientFolder(t)
 	argument, err := json.Marshal(j)
 	if err != nil {
 		t.Fatal(err)
@@ -88,30 +87,36 @@ func (j job) run(t *testing.T) (url string) {
 	ctx, cancel := context.WithTimeout(t.Context(), clientLimit)
 	defer cancel()
 	client := exec.CommandContext(ctx, "node", "upload.cjs", string(argument))
-	client.Dir = folder
+	client.Dir = clientFolder(t)
 	var stderr bytes.Buffer
 	client.Stderr = &stderr
 	if j.pause != nil {
 		client.Stdin = j.pause.stdin
 		defer j.pause.release()
 	}
-	stdout, err := client.StdoutPipe()
+	url, err = j.follow(client)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := client.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		url = lines.Text()
-		if url == "paused" {
-			j.pause.release()
-		}
-	}
-	if err := client.Wait(); err != nil {
 		t.Fatalf("%s gave up: %v %v\n%s", j.Client, err, context.Cause(ctx), stderr.Bytes())
 	}
 	return url
+}
+
+// follow runs client and returns the last line that it prints.
+func (j job) follow(client *exec.Cmd) (last string, err error) {
+	stdout, err := client.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := client.Start(); err != nil {
+		return "", err
+	}
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		last = lines.Text()
+		if last == "paused" {
+			j.pause.release()
+		}
+	}
+	return last, client.Wait()
 }
 
 // clientFolder returns the folder with the installed clients and upload.cjs.
