@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ var contentCases = []testCase{
 	{"content/conditional", serveContentPromise, ServeContent, contentConditional},
 	{"content/etag", serveContentPromise, ServeContent, contentETag},
 	{"content/empty", serveContentPromise, ServeContent, contentEmpty},
+	{"content/cancelled", "If an error is returned, nothing has been written to w; one that occurs later ends the response short.", ServeContent, contentCancelled},
 	{"content/caller-headers", "The caller has set Content-Type, Content-Disposition and what else it wants in w's header.", ServeContent, contentCallerHeaders},
 }
 
@@ -154,6 +156,24 @@ func contentETag(e *env) {
 	}
 	e.reopen()
 	e.wantHeader(e.get("a", http.MethodGet), "ETag", tag)
+}
+
+func contentCancelled(e *env) {
+	e.createComplete("a", contentSize)
+	all := bytesOf("a", contentSize)
+	e.sweepLooks(func(ctx context.Context, _ int) error {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
+		err := e.composer.ContentServer.ServeContent(ctx, e.view("a"), w, r)
+		got := w.Body.String()
+		switch {
+		case err != nil && got != "":
+			e.Errorf("error %v, and %d bytes were written", err, len(got))
+		case !strings.HasPrefix(all, got):
+			e.Errorf("the response has wrong bytes from %d on", difference([]byte(got), []byte(all)))
+		}
+		return err
+	})
 }
 
 func contentEmpty(e *env) {

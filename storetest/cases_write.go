@@ -19,7 +19,7 @@ var writeCases = []testCase{
 	{"write/32-bytes-and-restart", "WriteChunk stores src at offset", 0, writeSmallSteps},
 	{"write/1-MiB-and-restart", "WriteChunk stores src at offset", 0, writeLargeSteps},
 	{"write/uneven-source", "WriteChunk stores src at offset", 0, writeUnevenSource},
-	{"write/deferred-length", "Size is deferred", DeferLength, writeDeferred},
+	{"write/deferred-length", "LengthDeferrer keeps uploads whose length is not known at creation (tus 1.0, creation-defer-length).", DeferLength, writeDeferred},
 	{"write/readers-beside", "Only GetUpload without a lease, and what may be called on its result, run beside a change.", 0, writeBesideReaders},
 	{"write/info-beside", "It is not safe for concurrent use, but for GetInfo.", 0, writeBesideInfo},
 	{"write/source-after-return", "src is read from this call only, and not after it returned.", 0, writeSourceAfterReturn},

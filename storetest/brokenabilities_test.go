@@ -1,0 +1,232 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/tbrecord"
+)
+
+// brokenAbilities are stores of which one ability does one thing wrong.
+var brokenAbilities = []broken{
+	{"claims an ability that it lacks", "claims", func(_ *Memory, c *tusd.StoreComposer) { c.Lister = nil }},
+	{"says that it terminated what never was", "terminate/twice", func(m *Memory, c *tusd.StoreComposer) {
+		c.Terminater = terminateFunc(func(ctx context.Context, lease tusd.Lease, id string) error {
+			m.Terminate(ctx, lease, id)
+			return nil
+		})
+	}},
+	{"brings back what was terminated", "terminate/comes-not-back", func(m *Memory, c *tusd.StoreComposer) {
+		c.Terminater = terminateFunc(func(_ context.Context, _ tusd.Lease, id string) error {
+			m.sides[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
+			delete(m.uploads, id)
+			return nil
+		})
+		for key, record := range m.sides {
+			m.uploads[key.Name] = &memoryEntry{record: record}
+		}
+	}},
+	{"joins in the order of the ids", "concat/in-order", func(m *Memory, c *tusd.StoreComposer) {
+		c.Concater = concatFunc(func(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+			ordered := []tusd.Upload{partials[1], partials[2], partials[0]}
+			return m.Concat(ctx, final, ordered)
+		})
+	}},
+	{"appends to what a cut concatenation left", "concat/again", func(m *Memory, c *tusd.StoreComposer) {
+		c.Concater = concatFunc(func(_ context.Context, final tusd.Upload, partials []tusd.Upload) error {
+			f := final.(*memoryUpload)
+			for _, p := range partials {
+				m.uploads[f.id].data = join([]blob{m.uploads[f.id].data, m.uploads[p.(*memoryUpload).id].data})
+			}
+			return f.reload()
+		})
+	}},
+	{"counts a chunk that was not verified", "atomic/source-fails-at-end", func(_ *Memory, c *tusd.StoreComposer) {
+		c.AtomicWriter = atomicFunc(func(ctx context.Context, u tusd.Upload, offset int64, src io.Reader) (int64, error) {
+			return u.WriteChunk(ctx, offset, src)
+		})
+	}},
+	{"ignores ranges", "content/ranges", func(_ *Memory, c *tusd.StoreComposer) {
+		serve := c.ContentServer
+		c.ContentServer = contentFunc(func(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+			r.Header.Del("Range")
+			return serve.ServeContent(ctx, u, w, r)
+		})
+	}},
+	{"leaves an upload out of the list", "list/all", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
+			ids, next, err := m.List(ctx, cursor, before, limit)
+			return ids[min(1, len(ids)):], next, err
+		})
+	}},
+	{"begins a page with the cursor", "list/pages", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
+			ids, next, err := m.List(ctx, cursor, before, limit)
+			if cursor != "" && limit > 1 {
+				ids = append([]string{cursor}, ids[:min(len(ids), limit-1)]...)
+			}
+			return ids, next, err
+		})
+	}},
+	{"counts places in a list that moves", "list/while-changing", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
+			ids, _, err := m.List(ctx, "", before, 1000)
+			from := 2 * len(cursor)
+			if from+limit >= len(ids) {
+				return ids[min(from, len(ids)):], "", err
+			}
+			return ids[from : from+limit], cursor + "x", err
+		})
+	}},
+	{"lists what has changed", "list/before", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, _ time.Time, limit int) ([]string, string, error) {
+			return m.List(ctx, cursor, time.Time{}, limit)
+		})
+	}},
+	{"forgets the declared length", "length/declare", func(_ *Memory, c *tusd.StoreComposer) {
+		c.LengthDeferrer = lengthFunc(func(context.Context, tusd.Upload, int64) error { return nil })
+	}},
+	{"declares a length in two steps", "length/cancelled", func(m *Memory, c *tusd.StoreComposer) {
+		c.LengthDeferrer = lengthFunc(func(ctx context.Context, u tusd.Upload, length int64) error {
+			info := u.(*memoryUpload).info
+			info.SizeIsDeferred = false
+			if err := u.(*memoryUpload).storeInfo(info, true); err != nil {
+				return err
+			}
+			info.Size = length
+			return errors.Join(ctx.Err(), u.(*memoryUpload).storeInfo(info, ctx.Err() == nil))
+		})
+	}},
+	{"has no ETag", "content/etag", func(_ *Memory, c *tusd.StoreComposer) {
+		serve := c.ContentServer
+		c.ContentServer = contentFunc(func(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+			return serve.ServeContent(ctx, u, withoutETag{w}, r)
+		})
+	}},
+	{"writes an answer and an error", "content/cancelled", func(_ *Memory, c *tusd.StoreComposer) {
+		serve := c.ContentServer
+		c.ContentServer = contentFunc(func(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+			err := serve.ServeContent(ctx, u, w, r)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+			return err
+		})
+	}},
+	{"replaces a side record in CreateSide", "side/create", func(m *Memory, c *tusd.StoreComposer) {
+		c.SideRecords = brokenSides{Memory: m, create: true}
+	}},
+	{"hands out its side records", "side/copies", func(m *Memory, c *tusd.StoreComposer) {
+		c.SideRecords = brokenSides{Memory: m, share: true}
+	}},
+	{"lists side records unsorted", "side/list", func(m *Memory, c *tusd.StoreComposer) {
+		c.SideRecords = brokenSides{Memory: m, unsorted: true}
+	}},
+	{"misses an absent side record", "side/delete", func(m *Memory, c *tusd.StoreComposer) {
+		c.SideRecords = brokenSides{Memory: m, remove: true}
+	}},
+}
+
+type terminateFunc func(context.Context, tusd.Lease, string) error
+
+func (f terminateFunc) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	return f(ctx, lease, id)
+}
+
+type concatFunc func(context.Context, tusd.Upload, []tusd.Upload) error
+
+func (f concatFunc) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	return f(ctx, final, partials)
+}
+
+type atomicFunc func(context.Context, tusd.Upload, int64, io.Reader) (int64, error)
+
+func (f atomicFunc) WriteAtomic(ctx context.Context, u tusd.Upload, offset int64, src io.Reader) (int64, error) {
+	return f(ctx, u, offset, src)
+}
+
+type contentFunc func(context.Context, tusd.Upload, http.ResponseWriter, *http.Request) error
+
+func (f contentFunc) ServeContent(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+	return f(ctx, u, w, r)
+}
+
+type listFunc func(context.Context, string, time.Time, int) ([]string, string, error)
+
+func (f listFunc) List(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
+	return f(ctx, cursor, before, limit)
+}
+
+type lengthFunc func(context.Context, tusd.Upload, int64) error
+
+func (f lengthFunc) DeclareLength(ctx context.Context, u tusd.Upload, length int64) error {
+	return f(ctx, u, length)
+}
+
+// withoutETag drops the ETag at the last moment.
+type withoutETag struct{ http.ResponseWriter }
+
+func (w withoutETag) WriteHeader(status int) {
+	w.Header().Del("ETag")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// brokenSides breaks one method of the side records.
+type brokenSides struct {
+	*Memory
+	create, share, unsorted, remove bool
+}
+
+func (s brokenSides) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) ([]byte, bool, error) {
+	if s.create {
+		return value, true, s.PutSide(ctx, key, value)
+	}
+	return s.Memory.CreateSide(ctx, key, value)
+}
+
+func (s brokenSides) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
+	value, err := s.Memory.GetSide(ctx, key)
+	if s.share && err == nil {
+		return s.sides[key], nil
+	}
+	return value, err
+}
+
+func (s brokenSides) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+	names, next, err := s.Memory.ListSides(ctx, kind, cursor, limit)
+	if s.unsorted {
+		slices.Reverse(names)
+	}
+	return names, next, err
+}
+
+func (s brokenSides) DeleteSide(ctx context.Context, key tusd.SideKey) error {
+	if _, err := s.Memory.GetSide(ctx, key); s.remove && err != nil {
+		return err
+	}
+	return s.Memory.DeleteSide(ctx, key)
+}
+
+// TestLeftoversAreCaught has a case that leaves something behind.
+func TestLeftoversAreCaught(t *testing.T) {
+	h := memoryHarness()
+	leave := map[string]func(e *env){
+		"an upload":   func(e *env) { e.create("a", 1); delete(e.exist, "a") },
+		"a goroutine": func(e *env) { go func() { <-e.Context().Done() }() },
+		"a lock":      func(e *env) { e.lease("a"); delete(e.leases, "a") },
+	}
+	for what, run := range leave {
+		failed, _ := tbrecord.Run(t, func(tb testing.TB) {
+			runCase(tb, h, testCase{name: "leaves " + what, run: run})
+		})
+		if !failed {
+			t.Errorf("a case that leaves %s behind passes", what)
+		}
+	}
+}
