@@ -143,10 +143,7 @@ func (v *volume) fillRecord(f durable.File, data, record place, content []byte) 
 	if err = errors.Join(err, f.Close()); err != nil || v.level != Ack {
 		return err
 	}
-	if data.tree != record.tree || parent(data) != parent(record) {
-		err = v.syncParents(data)
-	}
-	return errors.Join(err, v.syncParents(record))
+	return v.syncNamesOf(data, record)
 }
 
 // discard removes a file that was made in vain.

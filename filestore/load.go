@@ -264,7 +264,7 @@ func (u *upload) syncNames() error {
 		return err
 	}
 	err = errors.Join(f.SyncShared(), f.Close())
-	return errors.Join(err, u.v.syncParents(record), u.v.syncParents(u.data))
+	return errors.Join(err, u.v.syncNamesOf(u.data, record))
 }
 
 // usable tells whether the lease allows a change.

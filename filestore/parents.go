@@ -78,6 +78,16 @@ func (v *volume) makeParents(p place) error {
 	return err
 }
 
+// syncNamesOf makes the names of an upload's files durable.
+func (v *volume) syncNamesOf(data, record place) error {
+	if err := v.syncParents(record); err != nil || sameParent(data, record) {
+		return err
+	}
+	return v.syncParents(data)
+}
+
+func sameParent(a, b place) bool { return a.tree == b.tree && parent(a) == parent(b) }
+
 // syncParents makes the name of p durable, and the names of the directories
 // on the way to it.
 func (v *volume) syncParents(p place) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// place writes files into the directory of s, as another program left them.
+// put writes files into the directory of s, as another program left them.
 func put(t testing.TB, s *FileStore, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
@@ -104,29 +104,6 @@ func TestBrokenRecords(t *testing.T) {
 			put(t, s, files)
 			wantBroken(t, s)
 		})
-	}
-}
-
-// What is no regular file is neither followed nor waited for.
-func TestIrregularFiles(t *testing.T) {
-	fifo := func(path string) error { return syscall.Mkfifo(path, 0o644) }
-	link := func(path string) error { return os.Symlink("other.info", path) }
-	loop := func(path string) error { return os.Symlink(filepath.Base(path), path) }
-	dir := func(path string) error { return os.Mkdir(path, 0o755) }
-	makers := map[string]func(string) error{"fifo": fifo, "link": link, "loop": loop, "directory": dir}
-	for name, make := range makers {
-		for _, file := range []string{"a.info", "a"} {
-			t.Run(name+" "+file, func(t *testing.T) {
-				s := opened(t, Ack)
-				written(t, s, "other", 3, "abc")
-				put(t, s, map[string]string{"a": stored, "a.info": v2Record("a", 11, "a")})
-				path := filepath.Join(s.Path, file)
-				if err := errors.Join(os.Remove(path), make(path)); err != nil {
-					t.Fatal(err)
-				}
-				wantBroken(t, s)
-			})
-		}
 	}
 }
 

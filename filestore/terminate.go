@@ -107,7 +107,7 @@ func (u *upload) syncRemoval(record place, data []place) error {
 		return err
 	}
 	for _, p := range data {
-		if p.tree == record.tree && parent(p) == parent(record) {
+		if sameParent(p, record) {
 			continue
 		}
 		if err := p.tree.SyncParent(p.name); err != nil && !absent(err) {

@@ -1,0 +1,134 @@
+package filestore
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
+	"golang.org/x/sys/unix"
+)
+
+// smallDisk mounts a file system of 2 MiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=2m")
+	require.Need(t, "mounts", err == nil, "a tmpfs cannot be mounted here")
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// fill leaves no free block on the file system of dir, and returns what makes
+// room again.
+func fill(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	path := filepath.Join(dir, "ballast")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = io.Copy(f, zeros{})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+	return func() { os.Remove(path) }
+}
+
+// zeros is a source without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// A full disk harms nothing: what fits is kept, uploads can be looked at,
+// read, terminated and, once there is room, continued; also after a restart.
+func TestFullDisk(t *testing.T) {
+	for _, level := range levels {
+		t.Run(level.String(), func(t *testing.T) {
+			dir := smallDisk(t)
+			s := New(filepath.Join(dir, "uploads"))
+			s.Durability = level
+			s = reopened(t, s)
+			const size = 1 << 20
+			up, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			written(t, s, "b", 3, "abc")
+			write(t, up, 0, strings.Repeat("x", size))
+			if _, err := s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 * size}); !errors.Is(err, tusd.ErrNoSpace) {
+				t.Errorf("an upload that cannot fit: %v, want ErrNoSpace", err)
+			}
+			free := fill(t, dir)
+			if err := os.Truncate(filepath.Join(dir, "ballast"), 512<<10); err != nil {
+				t.Fatal(err)
+			}
+			n, err := up.WriteChunk(t.Context(), size, strings.NewReader(strings.Repeat("y", size)))
+			if !errors.Is(err, tusd.ErrNoSpace) || n < 64<<10 || n >= size {
+				t.Fatalf("WriteChunk into the last %d bytes gives %d, %v", size/2, n, err)
+			}
+			fill(t, dir)
+			s = reopened(t, s)
+			if got := offsetOf(t, loaded(t, s, "a")); got != size+n {
+				t.Errorf("the offset is %d, want %d", got, size+n)
+			}
+			wantContent(t, s, "b", "abc")
+			if _, err := s.NewUpload(t.Context(), locked(t, "c"), tusd.FileInfo{ID: "c", SizeIsDeferred: true}); !errors.Is(err, tusd.ErrNoSpace) {
+				t.Errorf("NewUpload on a full disk: %v, want ErrNoSpace", err)
+			}
+			wantAbsent(t, s, "c")
+			wantFiles(t, s, "a", "a.info", "b", "b.info")
+			err = loaded(t, s, "b").UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
+				info.State = tusd.StateFailed
+				return nil
+			})
+			if info, _ := loaded(t, s, "b").GetInfo(t.Context()); !errors.Is(err, tusd.ErrNoSpace) || info.State != "" {
+				t.Errorf("UpdateInfo on a full disk: %v, state %q; want ErrNoSpace and the old record", err, info.State)
+			}
+			if err := s.Terminate(t.Context(), locked(t, "b"), "b"); err != nil {
+				t.Errorf("Terminate on a full disk: %v", err)
+			}
+			free()
+			up = loaded(t, s, "a")
+			write(t, up, offsetOf(t, up), "z")
+		})
+	}
+}
+
+// A creation respects the bytes that are to stay free.
+func TestMinFree(t *testing.T) {
+	s := New(smallDisk(t))
+	s.MinFree = 1 << 20
+	s = reopened(t, s)
+	created(t, s, "small", 1<<19)
+	_, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 << 19})
+	if !errors.Is(err, tusd.ErrNoSpace) {
+		t.Errorf("an upload into what is to stay free: %v, want ErrNoSpace", err)
+	}
+}
+
+// No call leaves a descriptor open, whether it succeeds or fails.
+func TestDescriptors(t *testing.T) {
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := descriptors()
+	t.Cleanup(func() { // runs last, when the stores of the sweeps are closed
+		if after := descriptors(); after > before {
+			t.Errorf("%d descriptors are open, %d were before", after, before)
+		}
+	})
+	for _, sc := range scenarios {
+		sweep(t, Ack, sc, syscall.EIO)
+	}
+}

@@ -1,0 +1,101 @@
+package filestore
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func listAll(t *testing.T, s *FileStore, before time.Time, limit int) []string {
+	t.Helper()
+	var all []string
+	for cursor := ""; ; {
+		ids, next, err := s.List(t.Context(), cursor, before, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ids) > limit {
+			t.Fatalf("a page has %d ids, the limit is %d", len(ids), limit)
+		}
+		all = append(all, ids...)
+		if next == "" {
+			return all
+		}
+		cursor = next
+	}
+}
+
+// Every upload appears once, in directories too, and nothing else does.
+func TestListWalksDirectories(t *testing.T) {
+	s := opened(t, None)
+	var want []string
+	for i := range 25 {
+		for _, id := range []string{fmt.Sprintf("u%d", i), fmt.Sprintf("d/%d", i), fmt.Sprintf("d/e/%d", i), fmt.Sprintf("d-%d/x", i)} {
+			created(t, s, id, 1)
+			want = append(want, id)
+		}
+	}
+	put(t, s, map[string]string{"broken.info": "", ".info": "", "data": "", "x.part": "", ".tusd.d/side/a/x.info": ""})
+	want = append(want, "broken")
+	slices.Sort(want)
+	for _, limit := range []int{1, 7, 1000} {
+		if got := listAll(t, s, time.Time{}, limit); !slices.Equal(got, want) {
+			t.Errorf("limit %d: listed %q,\nwant %q", limit, got, want)
+		}
+	}
+}
+
+// A listing sees what appears behind its cursor, and goes on over a restart.
+func TestListCursor(t *testing.T) {
+	s := opened(t, None)
+	for _, id := range []string{"a", "b", "c"} {
+		created(t, s, id, 1)
+	}
+	ids, next, err := s.List(t.Context(), "", time.Time{}, 1)
+	if err != nil || !slices.Equal(ids, []string{"a"}) {
+		t.Fatalf("first page: %q, %v", ids, err)
+	}
+	s = reopened(t, s)
+	created(t, s, "bb", 1)
+	ids, next, err = s.List(t.Context(), next, time.Time{}, 10)
+	if err != nil || !slices.Equal(ids, []string{"b", "bb", "c"}) || next != "" {
+		t.Errorf("second page: %q, next %q, %v", ids, next, err)
+	}
+}
+
+// What changed after before is left out: a change of the record, or of data
+// that lies elsewhere.
+func TestListBefore(t *testing.T) {
+	s := opened(t, None)
+	old, cut := time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	for _, id := range []string{"both-old", "data-new", "record-new"} {
+		if _, err := newAt(t, s, id, "data/"+id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"both-old.info", "data/both-old", "data-new.info", "data/record-new"} {
+		if err := os.Chtimes(filepath.Join(s.Path, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, limit := range []int{1, 10} {
+		if got := listAll(t, s, cut, limit); !slices.Equal(got, []string{"both-old"}) {
+			t.Errorf("limit %d: listed %q", limit, got)
+		}
+	}
+}
+
+// The collector of a listing keeps its bound and the order.
+func TestSmallest(t *testing.T) {
+	s := &smallest{after: "3", limit: 3}
+	for _, name := range []string{"9", "1", "5", "3", "7", "4", "8"} {
+		s.offer(name)
+	}
+	names, last := s.sorted()
+	if !slices.Equal(names, []string{"4", "5", "7"}) || last {
+		t.Errorf("collected %q, last %t", names, last)
+	}
+}

@@ -1,0 +1,84 @@
+package filestore_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+)
+
+// holdDir names, in the environment of a child of this test, a directory that
+// it opens and holds until its standard input ends.
+const holdDir = "TUSD_FILESTORE_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(holdDir); dir != "" {
+		hold(dir)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func hold(dir string) {
+	store := filestore.New(dir)
+	if err := store.Open(context.Background(), tusd.Env{Locker: &tusd.LocalLocker{}}); err != nil {
+		os.Stdout.WriteString("refused: " + err.Error() + "\n")
+		return
+	}
+	os.Stdout.WriteString("open\n")
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// A second process is refused by name, and let in as soon as the first was
+// killed.
+func TestSecondProcessIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	child, said := startHolder(t, dir)
+	if said != "open" {
+		t.Fatalf("the child says %q", said)
+	}
+	env := tusd.Env{Locker: &tusd.LocalLocker{}}
+	store := filestore.New(dir)
+	err := store.Open(t.Context(), env)
+	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use") {
+		t.Fatalf("beside another process: %v", err)
+	}
+	child.Process.Kill()
+	child.Wait()
+	if err := store.Open(t.Context(), env); err != nil {
+		t.Fatalf("after the other process was killed: %v", err)
+	}
+	defer store.Close()
+	if _, said := startHolder(t, dir); !strings.HasPrefix(said, "refused: ") || !strings.Contains(said, dir) {
+		t.Errorf("a child says %q, want to see it refused", said)
+	}
+}
+
+// startHolder starts a child on dir and returns the first line that it says.
+func startHolder(t *testing.T, dir string) (*exec.Cmd, string) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), holdDir+"="+dir)
+	if _, err := child.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { child.Process.Kill(); child.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the child said nothing: %v", err)
+	}
+	return child, strings.TrimSpace(line)
+}

@@ -1,0 +1,230 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// A connection that delivers is read with the large buffer, one that trickles
+// with the small one, also after it has delivered.
+func TestBufferFollowsTheConnection(t *testing.T) {
+	s := opened(t, None)
+	up := created(t, s, "a", 1<<30)
+	reads := []int{smallBuffer, largeBuffer, smallBuffer, 10, 10, smallBuffer, 1}
+	want := []int{smallBuffer, largeBuffer, largeBuffer, largeBuffer, smallBuffer, smallBuffer, largeBuffer, smallBuffer}
+	var got []int
+	src := readFunc(func(p []byte) (int, error) {
+		got = append(got, len(p))
+		if len(got) > len(reads) {
+			return 0, io.EOF
+		}
+		return reads[len(got)-1], nil
+	})
+	if _, err := up.WriteChunk(t.Context(), 0, src); err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("buffers of %v, want %v", got, want)
+		}
+	}
+}
+
+// However long the body is, less than 8 MiB of it are not on the disk.
+func TestUnsyncedBytesAreBounded(t *testing.T) {
+	const length, bound = 64 << 20, 8 << 20
+	var u *upload
+	var mu sync.Mutex
+	started := int64(0)
+	s := New(t.TempDir())
+	s.hook = func(op durable.Op, _ string, done bool) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if op == durable.OpWriteBack {
+			started++
+		}
+		return nil
+	}
+	s = reopened(t, s)
+	up := created(t, s, "a", length)
+	u = up.(*upload)
+	c, err := u.begin(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.f.Close()
+	worst := int64(0)
+	buffer := make([]byte, largeBuffer)
+	for c.at < length {
+		if err := c.write(buffer); err != nil {
+			t.Fatal(err)
+		}
+		worst = max(worst, c.at-c.waited)
+	}
+	if worst > bound {
+		t.Errorf("%d bytes were not waited for, want at most %d", worst, bound)
+	}
+	if started == 0 {
+		t.Error("no write-back was started")
+	}
+}
+
+// After the lease or the context has ended nothing is written, and what came
+// before is kept.
+func TestNothingAfterTheEnd(t *testing.T) {
+	for _, what := range []string{"context", "lease"} {
+		t.Run(what, func(t *testing.T) {
+			s := opened(t, Ack)
+			lease := locked(t, "a")
+			up, err := s.NewUpload(t.Context(), lease, tusd.FileInfo{ID: "a", Size: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			reads := 0
+			src := readFunc(func(p []byte) (int, error) {
+				if reads++; reads == 2 {
+					if cancel(); what == "lease" {
+						lease.Unlock(t.Context())
+					}
+				}
+				return copy(p, added), nil
+			})
+			if what == "lease" {
+				ctx = t.Context()
+			}
+			n, err := up.WriteChunk(ctx, 0, src)
+			if n != int64(len(added)) || !errors.Is(err, context.Canceled) || reads != 2 {
+				t.Errorf("WriteChunk gives %d, %v after %d reads", n, err, reads)
+			}
+			wantContent(t, s, "a", added)
+			if what == "context" {
+				return
+			}
+			wantRefusals(t, s, up, context.Canceled)
+		})
+	}
+}
+
+// Without a lease nothing can be changed.
+func TestNoLease(t *testing.T) {
+	s := opened(t, Ack)
+	written(t, s, "a", 11, stored)
+	up, err := s.GetUpload(t.Context(), nil, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRefusals(t, s, up, tusd.ErrNoLease)
+	if _, err := s.NewUpload(t.Context(), nil, tusd.FileInfo{ID: "b"}); !errors.Is(err, tusd.ErrNoLease) {
+		t.Errorf("NewUpload gives %v", err)
+	}
+	if err := s.Terminate(t.Context(), nil, "a"); !errors.Is(err, tusd.ErrNoLease) {
+		t.Errorf("Terminate gives %v", err)
+	}
+	wantContent(t, s, "a", stored)
+}
+
+// wantRefusals checks that every change of up gives want.
+func wantRefusals(t *testing.T, s *FileStore, up tusd.Upload, want error) {
+	t.Helper()
+	offset := offsetOf(t, up)
+	_, write := up.WriteChunk(t.Context(), offset, strings.NewReader("x"))
+	_, atomic := s.WriteAtomic(t.Context(), up, offset, strings.NewReader("x"))
+	for what, err := range map[string]error{
+		"WriteChunk": write, "WriteAtomic": atomic,
+		"UpdateInfo":    up.UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }),
+		"FinishUpload":  up.FinishUpload(t.Context()),
+		"DeclareLength": s.DeclareLength(t.Context(), up, 100),
+		"Concat":        s.Concat(t.Context(), up, nil),
+	} {
+		if !errors.Is(err, want) {
+			t.Errorf("%s gives %v, want %v", what, err, want)
+		}
+	}
+}
+
+// The caller's mistakes are refused before a byte is written.
+func TestWrongOffsetAndTooMuch(t *testing.T) {
+	s := opened(t, Ack)
+	up := written(t, s, "a", 11, stored)
+	for _, offset := range []int64{-1, 0, 5, 7, 1 << 62} {
+		if n, err := up.WriteChunk(t.Context(), offset, strings.NewReader("x")); n != 0 || !errors.Is(err, tusd.ErrMismatchedOffset) {
+			t.Errorf("offset %d: %d, %v", offset, n, err)
+		}
+	}
+	if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader(added+"!")); n != 0 || !errors.Is(err, tusd.ErrUploadSizeExceeded) {
+		t.Errorf("beyond the length: %d, %v", n, err)
+	}
+	wantContent(t, s, "a", stored)
+}
+
+// The snippet of the README: a value, not a pointer.
+func TestZeroValueOfFileStore(t *testing.T) {
+	store := FileStore{Path: filepath.Join(t.TempDir(), "new", "uploads")}
+	composer := tusd.NewStoreComposer()
+	store.UseIn(composer)
+	if err := composer.Core.Open(t.Context(), env()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	wantContent(t, &store, "a", func() string { written(t, &store, "a", 3, "abc"); return "abc" }())
+	if stat, err := os.Stat(store.Path); err != nil || !stat.IsDir() {
+		t.Errorf("the directory: %v", err)
+	}
+}
+
+func TestParseDurability(t *testing.T) {
+	for _, level := range levels {
+		if got, err := ParseDurability(level.String()); got != level || err != nil {
+			t.Errorf("ParseDurability(%s) = %v, %v", level, got, err)
+		}
+	}
+	for _, wrong := range []string{"", "ACK", "sync", "unknown durability"} {
+		if _, err := ParseDurability(wrong); err == nil {
+			t.Errorf("ParseDurability(%q) succeeds", wrong)
+		}
+	}
+}
+
+// Temporary files of a dead process are gone after Open; in a shared directory
+// only old ones, because another process may be writing the others.
+func TestSweepOfTemporaryFiles(t *testing.T) {
+	s := opened(t, Ack)
+	put(t, s, map[string]string{tempDir + "/left": "x"})
+	s = reopened(t, s)
+	if _, err := os.Stat(filepath.Join(s.Path, tempDir, "left")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after Open: %v", err)
+	}
+}
+
+// An upload's directories appear and disappear under those who create.
+func TestDirectoriesUnderConcurrency(t *testing.T) {
+	s := opened(t, None)
+	var wg sync.WaitGroup
+	for _, id := range []string{"d/e/1", "d/e/2", "d/3"} {
+		wg.Go(func() {
+			for range 200 {
+				lease := locked(t, id)
+				if _, err := s.NewUpload(t.Context(), lease, tusd.FileInfo{ID: id, Size: 1}); err != nil {
+					t.Error(err)
+					return
+				}
+				if err := s.Terminate(t.Context(), lease, id); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	wantFiles(t, s)
+}

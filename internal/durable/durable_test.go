@@ -1,0 +1,164 @@
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+)
+
+func newTree(t *testing.T, hook Hook) (*Tree, string) {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return NewTree(root, hook), dir
+}
+
+// Who calls while a run is under way may have changed something that the run
+// did not see: all of them share the next one.
+func TestGroupSharesTheNextRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		var runs atomic.Int32
+		gate := make(chan struct{})
+		run := func() error { runs.Add(1); <-gate; return nil }
+		call := func() { go func() { g.do("a", run) }() }
+		call()
+		synctest.Wait()
+		for range 10 {
+			call()
+		}
+		synctest.Wait()
+		if got := runs.Load(); got != 1 {
+			t.Fatalf("%d runs at once, want 1", got)
+		}
+		gate <- struct{}{}
+		synctest.Wait()
+		gate <- struct{}{}
+		synctest.Wait()
+		if got := runs.Load(); got != 2 {
+			t.Errorf("%d runs for 11 calls, want 2", got)
+		}
+		if len(g.queues) != 0 {
+			t.Error("the group keeps what is over")
+		}
+	})
+}
+
+// Keys do not wait for each other, and each caller gets its own run's error.
+func TestGroupKeysAndErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		first, second := errors.New("first"), errors.New("second")
+		gate := make(chan struct{})
+		results := make(chan error, 3)
+		go func() { results <- g.do("a", func() error { <-gate; return first }) }()
+		synctest.Wait()
+		for range 2 {
+			go func() { results <- g.do("a", func() error { return second }) }()
+		}
+		synctest.Wait()
+		if err := g.do("b", func() error { return nil }); err != nil {
+			t.Error(err)
+		}
+		close(gate)
+		got := map[error]int{<-results: 1}
+		got[<-results]++
+		got[<-results]++
+		if got[first] != 1 || got[second] != 2 {
+			t.Errorf("errors %v", got)
+		}
+	})
+}
+
+// With every fault at every step, a replaced file is the old or the new one
+// and no temporary file stays.
+func TestReplaceSweep(t *testing.T) {
+	fault := errors.New("fault")
+	for at := 1; ; at++ {
+		seen, fired := 0, false
+		armed := false
+		tree, dir := newTree(t, func(Op, string, bool) error {
+			if !armed {
+				return nil
+			}
+			if seen++; seen == at {
+				fired = true
+				return fault
+			}
+			return nil
+		})
+		if _, err := tree.Mkdir("tmp", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r := Replacer{Tree: tree, Dir: "tmp", Perm: 0o644, Sync: true}
+		if err := r.Replace("a", []byte("old")); err != nil {
+			t.Fatal(err)
+		}
+		armed = true
+		err := r.Replace("a", []byte("new"))
+		if fired != errors.Is(err, fault) {
+			t.Errorf("fault %d: Replace gives %v", at, err)
+		}
+		content, readErr := os.ReadFile(filepath.Join(dir, "a"))
+		if got := string(content); readErr != nil || got != "new" && (got != "old" || err == nil) {
+			t.Errorf("fault %d: the file has %q, %v after %v", at, got, readErr, err)
+		}
+		left, _ := os.ReadDir(filepath.Join(dir, "tmp"))
+		if len(left) > 1 || len(left) == 1 && !fired { // one: made, but nobody learned of it
+			t.Errorf("fault %d: %d temporary files are left", at, len(left))
+		}
+		if !fired {
+			return
+		}
+	}
+}
+
+func TestCreateNew(t *testing.T) {
+	tree, dir := newTree(t, nil)
+	r := Replacer{Tree: tree, Dir: ".", Perm: 0o644}
+	if err := r.CreateNew("a", []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.CreateNew("a", []byte("second")); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a second CreateNew gives %v", err)
+	}
+	if err := tree.renameNew("a", "a"); !errors.Is(err, os.ErrExist) {
+		t.Errorf("without links: %v", err)
+	}
+	if content, _ := os.ReadFile(filepath.Join(dir, "a")); string(content) != "first" {
+		t.Errorf("the file has %q", content)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("%d files are left, want 1", len(entries))
+	}
+}
+
+// Syncs and write-back work on this system's files.
+func TestSyncs(t *testing.T) {
+	tree, _ := newTree(t, nil)
+	f, err := tree.Create("a", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, 1<<20), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, waitErr := f.WaitWriteBack(0, 1<<20)
+	for what, err := range map[string]error{
+		"start write-back": f.StartWriteBack(0, 1<<20), "wait": waitErr,
+		"sync": f.Sync(), "shared sync": f.SyncShared(), "directory": tree.SyncDir("."), "parent": tree.SyncParent("a"),
+		"outside": SyncDirectory(t.TempDir()),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
