@@ -15,7 +15,10 @@ type appending struct {
 // append stores the body at the end of an upload. Beside an error, the
 // result's info.Offset is the upload's offset if info.ID is set.
 func (e *engine) append(c *call, req appending) (result, error) {
-	if e.building.busy(req.id) {
+	if e.building.busy(req.id) { // the builder would not let go of the lock
+		if err := e.known(c, req.id); err != nil {
+			return result{}, err
+		}
 		return result{}, ErrModifyFinal
 	}
 	h, err := e.take(c, req.id)

@@ -33,8 +33,11 @@ func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
 		return FileInfo{}, err
 	}
 	_, info, err := e.peek(c.ctx, id)
-	if err == nil && info.State == StateFailed {
+	switch {
+	case err == nil && info.State == StateFailed:
 		err = failure(info)
+	case e.finishing.busy(id):
+		info.State = StateFinishing // a moment longer than its record says
 	}
 	return info, err
 }
