@@ -34,17 +34,12 @@ func fill(t *testing.T, dir string) (free func()) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	_, err = io.Copy(f, zeros{})
+	_, err = io.Copy(f, zeroSource{})
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("filling the disk: %v", err)
 	}
 	return func() { os.Remove(path) }
 }
-
-// zeros is a source without end.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // A full disk harms nothing: what fits is kept, uploads can be looked at,
 // read, terminated and, once there is room, continued; also after a restart.

@@ -80,6 +80,7 @@ func TestFaultSweep(t *testing.T) {
 	for _, level := range levels {
 		for _, sc := range scenarios {
 			t.Run(level.String()+"/"+sc.name, func(t *testing.T) {
+				t.Parallel()
 				for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 					sweep(t, level, sc, cause)
 				}
