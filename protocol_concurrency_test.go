@@ -2,10 +2,8 @@ package tusd_test
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -198,71 +196,4 @@ func (c *client) finish(u string, data []byte) {
 		c.patch(u, offset, data[offset:]).status(204, 409, 423)
 	}
 	c.env.Error("the upload is not complete after 20 s")
-}
-
-// handOvers is how often a PATCH ends just when a newer request asks for its
-// upload, in all, over each protocol.
-const handOvers = 10_000
-
-func TestProtocolHandOvers(t *testing.T) {
-	runOn(t, memoryStore, protocols, []scenario{
-		{"race", "a request that asks for the upload just when its holder returns harms no connection", handOverRace},
-	})
-}
-
-func handOverRace(e *env) {
-	const workers = 4
-	rounds := handOvers / workers
-	if testing.Short() {
-		rounds /= 20
-	}
-	e.start()
-	var group sync.WaitGroup
-	for w := range workers {
-		u := e.createDeferred()
-		holder, taker := e.another(), e.another()
-		holder.connect()
-		taker.connect()
-		group.Go(func() { e.handOver(u, holder, taker, w*rounds, rounds) })
-	}
-	group.Wait()
-	e.waitIdle()
-}
-
-// handOver runs PATCHes of one client against HEADs of another. Every request
-// must get a whole answer, whatever happened to the one before it on its
-// connection.
-func (e *env) handOver(u string, holder, taker *client, first, rounds int) {
-	var offset int64
-	for i := first; i < first+rounds && !e.Failed(); i++ {
-		ready := make(chan struct{})
-		var head *answer
-		var group sync.WaitGroup
-		group.Go(func() {
-			<-ready
-			spin(i % 64)
-			head = taker.head(u).status(200, 423)
-		})
-		close(ready)
-		a := holder.patch(u, offset, []byte("x")).status(204, 409, 423)
-		group.Wait()
-		offset = e.offsetAfter(a, head, taker, u)
-	}
-}
-
-// spin passes a little time, different in each round.
-func spin(n int) {
-	var b strings.Builder
-	for i := range n * 8 {
-		fmt.Fprint(&b, i)
-	}
-}
-
-func (e *env) offsetAfter(patch, head *answer, c *client, u string) int64 {
-	if patch.Status == 204 || patch.Status == 409 {
-		if n, err := strconv.ParseInt(patch.Header.Get("Upload-Offset"), 10, 64); err == nil {
-			return n
-		}
-	}
-	return c.offset(u)
 }
