@@ -218,10 +218,13 @@ type grant struct {
 // request calls Lock in the background.
 func (e *env) request(ctx context.Context, locker tusd.Locker, id string, mode tusd.LockMode) <-chan grant {
 	c := make(chan grant, 1)
+	running := make(chan struct{})
 	go func() {
+		close(running)
 		lease, err := locker.Lock(ctx, id, mode)
 		c <- grant{lease, err}
 	}()
+	<-running
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -219,7 +220,12 @@ func TestLeftoversAreCaught(t *testing.T) {
 	leave := map[string]func(e *env){
 		"an upload":   func(e *env) { e.create("a", 1); delete(e.exist, "a") },
 		"a goroutine": func(e *env) { go func() { <-e.Context().Done() }() },
-		"a lock":      func(e *env) { e.lease("a"); delete(e.leases, "a") },
+		"a descriptor": func(e *env) {
+			f, err := os.Open(os.DevNull)
+			e.must(err)
+			t.Cleanup(func() { f.Close() })
+		},
+		"a lock": func(e *env) { e.lease("a"); delete(e.leases, "a") },
 	}
 	for what, run := range leave {
 		failed, _ := tbrecord.Run(t, func(tb testing.TB) {

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
-	"runtime"
-	"slices"
 	"testing"
 	"time"
 
@@ -23,10 +20,10 @@ type env struct {
 	store    tusd.DataStore
 	locker   tusd.Locker
 
-	leases     map[string]*losableLease // held now, by id
-	locked     map[string]bool          // ids that were ever locked
-	exist      map[string]bool          // uploads that the case made and did not remove
-	goroutines int                      // after Open
+	leases map[string]*losableLease // held now, by id
+	locked map[string]bool          // ids that were ever locked
+	exist  map[string]bool          // uploads that the case made and did not remove
+	before usage                    // after Open
 }
 
 // newEnv opens a fresh store.
@@ -37,7 +34,7 @@ func newEnv(tb testing.TB, h Harness) *env {
 		leases: make(map[string]*losableLease), locked: make(map[string]bool), exist: make(map[string]bool),
 	}
 	e.open(h.New(tb))
-	e.goroutines = runtime.NumGoroutine()
+	e.before = currentUsage()
 	return e
 }
 
@@ -66,48 +63,6 @@ func (e *env) release() {
 		}
 	}
 	clear(e.leases)
-}
-
-// checkLeftovers is the last act of a case: locks are free, goroutines have
-// ended, and the backend holds nothing that belongs to no upload.
-func (e *env) checkLeftovers() {
-	e.Helper()
-	e.release()
-	for id := range e.locked {
-		lease, err := e.locker.Lock(e.Context(), id, tusd.LockTry)
-		if err != nil {
-			e.Errorf("the lock of %s is not free after the case: %v", id, err)
-			continue
-		}
-		e.must(lease.Unlock(e.Context()))
-	}
-	allowed := e.goroutines + e.harness.Goroutines
-	if !e.eventually(func() bool { return runtime.NumGoroutine() <= allowed }) {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		e.Errorf("%d goroutines are left, %d were there at the start:\n%s", runtime.NumGoroutine(), e.goroutines, stacks)
-	}
-	if e.harness.Leftovers == nil {
-		return
-	}
-	for _, left := range e.harness.Leftovers(e.TB, e.composer, slices.Sorted(maps.Keys(e.exist))) {
-		e.Errorf("left behind: %s", left)
-	}
-}
-
-// eventually polls until condition holds, for two seconds at the most.
-func (e *env) eventually(condition func() bool) bool {
-	deadline := time.After(2 * time.Second)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			return condition()
-		}
-	}
-	return true
 }
 
 // settle lets the backend's clock move on.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,8 +60,8 @@ type Harness struct {
 	Claims Claims
 
 	// Leftovers names what the backend holds that belongs to none of the
-	// uploads with these ids: files, parts, sessions, open descriptors. It
-	// is asked after each case, when no call runs and no lease is held.
+	// uploads with these ids: files, parts, sessions. It is asked after each
+	// case, when no call runs and no lease is held.
 	// nil: the backend cannot tell.
 	Leftovers func(tb testing.TB, composer *tusd.StoreComposer, ids []string) []string
 	// Break damages the stored record of an upload so that it cannot be one.
@@ -76,6 +77,8 @@ type Harness struct {
 	// Goroutines is how many goroutines the store may keep between calls,
 	// beyond those that it has right after Open, e.g. for idle connections.
 	Goroutines int
+	// Descriptors is the same for open descriptors.
+	Descriptors int
 }
 
 // Defaults of Harness.
@@ -102,9 +105,16 @@ type testCase struct {
 	run     func(e *env)
 }
 
+// alone is held by the one Run that is under way in this process.
+var alone sync.Mutex
+
 // Run tests a store against the contract of package tusd, each case as a
-// subtest on a fresh store.
+// subtest on a fresh store. What a case leaves open is counted for the whole
+// process, so nothing else should run beside it; calls of Run in parallel
+// tests wait for each other.
 func Run(t *testing.T, h Harness) {
+	alone.Lock()
+	defer alone.Unlock()
 	for _, c := range suite() {
 		if h.Claims&c.needs == c.needs {
 			t.Run(c.name, func(t *testing.T) { runCase(t, h, c) })

@@ -15,16 +15,26 @@ import (
 )
 
 // served is a handler over the case's store behind a real socket, and a
-// client of it. The store's own time with the case is over while it runs.
+// client of it. The case leaves the store alone while it runs.
 type served struct {
 	e       *env
 	handler *tusd.Handler
 	server  *httptest.Server
 }
 
-// serve restarts the store behind a handler; faults may be nil. Trouble while
-// opening is what an operator sees, who starts the server again.
+// serve restarts the store behind a handler; faults may be nil.
 func (e *env) serve(faults *Faults) *served {
+	e.Helper()
+	s := &served{e: e, handler: e.newHandler(faults)}
+	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.handler.ServeHTTP(w, r)
+	}))
+	return s
+}
+
+// newHandler restarts the store and makes a handler over it. Trouble while
+// opening is what an operator sees, who starts the server again.
+func (e *env) newHandler(faults *Faults) *tusd.Handler {
 	e.Helper()
 	for range 2 {
 		e.release()
@@ -39,7 +49,7 @@ func (e *env) serve(faults *Faults) *served {
 			Logger:             slog.New(slog.DiscardHandler),
 		})
 		if err == nil {
-			return &served{e, handler, httptest.NewServer(handler)}
+			return handler
 		}
 		e.Logf("open: %v", err)
 	}
@@ -47,13 +57,26 @@ func (e *env) serve(faults *Faults) *served {
 	return nil
 }
 
-// stop ends the handler and gives the store back to the case, as after a
-// restart.
-func (s *served) stop() {
+// restart replaces the handler, as an operator does who sees trouble that
+// does not pass. No request may be running.
+func (s *served) restart() {
+	s.e.Helper()
+	s.shutdown()
+	s.handler = s.e.newHandler(nil)
+}
+
+func (s *served) shutdown() {
 	s.e.Helper()
 	ctx, cancel := context.WithTimeout(s.e.Context(), clientPatience)
 	defer cancel()
 	s.e.must(s.handler.Shutdown(ctx))
+}
+
+// stop ends the handler and gives the store back to the case, as after a
+// restart.
+func (s *served) stop() {
+	s.e.Helper()
+	s.shutdown()
 	s.server.CloseClientConnections()
 	s.server.Close()
 	s.server.Client().CloseIdleConnections()
@@ -100,7 +123,6 @@ type tusClient struct {
 const (
 	clientChunk    = faultChunk
 	clientPatience = 20 * time.Second
-	clientPause    = 20 * time.Millisecond
 )
 
 // upload runs until everything is stored and the server says so.
@@ -119,18 +141,20 @@ func (c *tusClient) upload(ctx context.Context) error {
 			return fmt.Errorf("gave up: %w", c.last)
 		}
 		c.fail(err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(clientPause):
-		}
 	}
 }
 
+// fail counts trouble. When a second try meets it, too, what passes by itself
+// needs time (the server tries again to finish, later and later), and a
+// restart is quicker.
 func (c *tusClient) fail(err error) {
-	if !c.trouble {
-		c.failures++
+	c.last = err
+	if c.trouble {
+		c.restart()
+		return
 	}
-	c.trouble, c.last = true, err
+	c.failures++
+	c.trouble = true
 }
 
 // step does the next thing: create, or ask for the offset and send a chunk.

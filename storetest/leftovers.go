@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// usage is what a process holds, to be compared before and after a case.
+type usage struct {
+	goroutines  int
+	descriptors int // 0: the system does not tell
+}
+
+func currentUsage() usage {
+	open, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		open = nil
+	}
+	return usage{runtime.NumGoroutine(), len(open)}
+}
+
+// openFiles tells what the open descriptors lead to, where the system does.
+func openFiles() []string {
+	var files []string
+	open, _ := os.ReadDir("/dev/fd") // what cannot be read is not told
+	for _, fd := range open {
+		if target, err := os.Readlink("/dev/fd/" + fd.Name()); err == nil {
+			files = append(files, target)
+		}
+	}
+	return files
+}
+
+// checkLeftovers is the last act of a case: locks are free, goroutines have
+// ended, descriptors are closed, and the backend holds nothing that belongs to
+// no upload.
+func (e *env) checkLeftovers() {
+	e.Helper()
+	e.release()
+	for id := range e.locked {
+		lease, err := e.locker.Lock(e.Context(), id, tusd.LockTry)
+		if err != nil {
+			e.Errorf("the lock of %s is not free after the case: %v", id, err)
+			continue
+		}
+		e.must(lease.Unlock(e.Context()))
+	}
+	e.checkUsage()
+	if e.harness.Leftovers == nil {
+		return
+	}
+	for _, left := range e.harness.Leftovers(e.TB, e.composer, slices.Sorted(maps.Keys(e.exist))) {
+		e.Errorf("left behind: %s", left)
+	}
+}
+
+func (e *env) checkUsage() {
+	e.Helper()
+	goroutines := e.before.goroutines + e.harness.Goroutines
+	if !e.eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		e.Errorf("%d goroutines are left, %d were there at the start:\n%s", runtime.NumGoroutine(), e.before.goroutines, stacks)
+	}
+	descriptors := e.before.descriptors + e.harness.Descriptors
+	if !e.eventually(func() bool { return currentUsage().descriptors <= descriptors }) {
+		e.Errorf("%d descriptors are open, %d were at the start: %q", currentUsage().descriptors, e.before.descriptors, openFiles())
+	}
+}
+
+// eventually polls until condition holds, for two seconds at the most.
+func (e *env) eventually(condition func() bool) bool {
+	deadline := time.After(2 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return condition()
+		}
+	}
+	return true
+}
