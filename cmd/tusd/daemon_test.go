@@ -117,3 +117,15 @@ func startedDaemon(ts *testscript.TestScript, name string) *daemon {
 	}
 	return d
 }
+
+// cmdLogged is "logged NAME TEXT": waits until the daemon has printed TEXT.
+func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: logged NAME TEXT")
+	}
+	for deadline := time.Now().Add(patience); !strings.Contains(ts.ReadFile(args[0]+".log"), args[1]); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not print %q", args[0], args[1])
+		}
+	}
+}

@@ -121,6 +121,19 @@ func cmdDownload(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), content, 0o644))
 }
 
+// cmdDawdle is "dawdle URL": begins a download and does not read on, which
+// keeps a shutdown waiting.
+func cmdDawdle(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: dawdle URL")
+	}
+	resp, err := (&http.Client{}).Get(args[0])
+	ts.Check(err)
+	ts.Defer(func() { resp.Body.Close() })
+	_, err = io.ReadFull(resp.Body, make([]byte, 1))
+	ts.Check(err)
+}
+
 // cmdStall is "stall URL @FILE": begins a PATCH at offset 0 that sends FILE
 // and then neither more nor its end. "answered" waits for its answer.
 func cmdStall(ts *testscript.TestScript, _ bool, args []string) {
@@ -130,12 +143,10 @@ func cmdStall(ts *testscript.TestScript, _ bool, args []string) {
 	content := ts.ReadFile(args[1][1:])
 	read, write := io.Pipe()
 	patch := newPatch(ts, args[0], 0, read)
-	stalled := &stalledPatch{body: write, answer: make(chan *http.Response, 1)}
+	stalled := &stalledPatch{done: make(chan struct{})}
 	go func() {
-		defer close(stalled.answer)
-		if resp, err := client().Do(patch); err == nil {
-			stalled.answer <- resp
-		}
+		defer close(stalled.done)
+		stalled.answer, stalled.err = client().Do(patch)
 	}()
 	go io.WriteString(write, content) // an early answer is as good
 	ts.Defer(func() { write.Close() })
@@ -144,11 +155,10 @@ func cmdStall(ts *testscript.TestScript, _ bool, args []string) {
 
 // cmdAnswered is "answered": puts the answer to the stalled PATCH on stdout.
 func cmdAnswered(ts *testscript.TestScript, _ bool, _ []string) {
-	resp, ok := <-stateOf(ts).stalled.answer // bounded by the client's timeout
-	if !ok {
-		ts.Fatalf("the stalled PATCH was not answered")
-	}
-	writeAnswer(ts, resp)
+	stalled := stateOf(ts).stalled
+	<-stalled.done // bounded by the client's timeout
+	ts.Check(stalled.err)
+	writeAnswer(ts, stalled.answer)
 }
 
 // cmdStored is "stored DIR BYTES": waits until the uploads in DIR have that

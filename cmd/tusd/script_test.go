@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"net/http"
 	"os/exec"
 	"testing"
@@ -38,6 +37,8 @@ func TestScripts(t *testing.T) {
 			"stall":    cmdStall,
 			"answered": cmdAnswered,
 			"stored":   cmdStored,
+			"dawdle":   cmdDawdle,
+			"logged":   cmdLogged,
 		},
 	})
 }
@@ -62,6 +63,7 @@ type daemon struct {
 
 // stalledPatch is a PATCH whose body does not end by itself.
 type stalledPatch struct {
-	body   *io.PipeWriter
-	answer chan *http.Response // closed without a value if there was none
+	done   chan struct{} // closed when there is an answer, or none is to come
+	answer *http.Response
+	err    error
 }

@@ -78,6 +78,7 @@ func killAgainAndAgain(t *testing.T, launch Launch, rounds int) {
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	moments := rand.New(rand.NewPCG(seed, 0))
 	var promises []*Promise
+	var acknowledged int64
 	for round := range rounds {
 		daemon := Start(t, launch)
 		client := Client{daemon.Address}
@@ -93,8 +94,12 @@ func killAgainAndAgain(t *testing.T, launch Launch, rounds int) {
 		if err != nil {
 			t.Fatalf("load after %d kills: %v\n%s", round, err, daemon.Output())
 		}
-		promises = append(kept, made...)
+		promises, acknowledged = append(kept, made...), acknowledged+load.Acknowledged()
 	}
+	if acknowledged == 0 {
+		t.Error("no byte was ever acknowledged: this proves nothing")
+	}
+	t.Logf("%d bytes acknowledged", acknowledged)
 	if err := checkAfter(t, launch, AllPromises, promises); err != nil {
 		t.Fatalf("at the end: %v", err)
 	}

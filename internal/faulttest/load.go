@@ -41,8 +41,7 @@ func (l *Load) Run() ([]*Promise, error) {
 	return l.promises, err
 }
 
-// Acknowledged counts the bytes that the server has acknowledged so far. Any
-// goroutine may ask.
+// Acknowledged counts the bytes that the server has acknowledged.
 func (l *Load) Acknowledged() int64 { return l.acknowledged.Load() }
 
 // worker is one client of a Load.

@@ -86,7 +86,23 @@ func (l lab) byCreationWithData() ([]*Promise, error) {
 	return []*Promise{p}, created.want("POST", http.StatusCreated)
 }
 
-func (l lab) byPatch() ([]*Promise, error) { return l.patched(3, 2<<20+5) }
+// byPatch promises data of an upload that is surely on the disk itself.
+func (l lab) byPatch() ([]*Promise, error) {
+	p, err := l.created(3)
+	if err != nil {
+		return nil, err
+	}
+	return []*Promise{p}, patch(l.Client, p, 2<<20+5)
+}
+
+// created makes an upload whose record and names are surely on the disk.
+func (l lab) created(seed uint64) (*Promise, error) {
+	p, err := create(l.Client, someContent(seed))
+	if err != nil {
+		return nil, err
+	}
+	return p, SyncDisk(l.dir)
+}
 
 func (l lab) byCompletion() ([]*Promise, error) {
 	return l.patched(4, someContent(4).Length())
@@ -158,7 +174,7 @@ func (l lab) byHeadAfterCut() ([]*Promise, error) {
 // interrupted sends pieces of PATCHes without their end, each time
 // followed by ask, until an answer to that shows a new offset.
 func (l lab) interrupted(seed uint64, cut bool, ask func(*Promise) (Answer, error)) ([]*Promise, error) {
-	p, err := create(l.Client, someContent(seed))
+	p, err := l.created(seed)
 	if err != nil {
 		return nil, err
 	}

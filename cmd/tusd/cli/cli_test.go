@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// buffer is a bytes.Buffer that a server may write to while a test looks.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// run is Run with a context that has ended: a server that starts stops at once.
+func run(args ...string) (code int, stdout, stderr string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var out, errs buffer
+	code = Run(ctx, args, os.Getenv, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	uploads := filepath.Join(dir, "uploads")
+
+	for _, c := range []struct {
+		name   string
+		args   []string
+		code   int
+		stderr string // a part of it; "": empty
+	}{
+		{"help", []string{"-help"}, 0, ""},
+		{"short help", []string{"-h"}, 0, ""},
+		{"version", []string{"-version"}, 0, ""},
+		{"stopped", []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", uploads}, 0, ""},
+		{"port is taken", []string{"-host", "127.0.0.1", "-port", port, "-upload-dir", uploads}, 1, "cannot listen"},
+		{"no directory", []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", file}, 1, file},
+		{"unknown flag", []string{"-frobnicate"}, 2, "-frobnicate"},
+		{"flag of tusd v2", []string{"-s3-bucket", "x"}, 2, "-s3-bucket"},
+		{"removed flag", []string{"-dir=x"}, 2, "-upload-dir"},
+		{"bad value", []string{"-max-size", "many"}, 2, "-max-size"},
+		{"leftover", []string{"-verbose", "x"}, 2, `"x"`},
+		{"no value", []string{"-host"}, 2, "-host"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, stdout, stderr := run(c.args...)
+			if code != c.code || !strings.Contains(stderr, c.stderr) || (c.stderr == "") != (stderr == "") {
+				t.Errorf("exit code %d, want %d; stderr: %s", code, c.code, stderr)
+			}
+			if code == 2 && stdout != "" {
+				t.Errorf("stdout: %s", stdout)
+			}
+		})
+	}
+}
+
+func TestShutdownSaysWhy(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(os.ErrDeadlineExceeded)
+	var stdout, stderr buffer
+	Run(ctx, []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir()}, os.Getenv, &stdout, &stderr)
+	if !strings.Contains(stdout.String(), os.ErrDeadlineExceeded.Error()) {
+		t.Errorf("the cause of the end is not in the log: %s", stdout.String())
+	}
+}
+
+func TestDescribeBuild(t *testing.T) {
+	info := &debug.BuildInfo{
+		Main:     debug.Module{Version: "v9.9.9"},
+		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "today"}},
+	}
+	for _, c := range []struct {
+		name   string
+		linked build
+		info   *debug.BuildInfo
+		want   build
+	}{
+		{"linked", build{"v1", "c", "d"}, info, build{"v1", "c", "d"}},
+		{"go install", build{}, info, build{"v9.9.9", "abc", "today"}},
+		{"both", build{version: "v1"}, info, build{"v1", "abc", "today"}},
+		{"nothing", build{}, nil, build{"unknown", "unknown", "unknown"}},
+	} {
+		if got := describeBuild(c.linked, c.info); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
