@@ -66,6 +66,30 @@ func TestListCursor(t *testing.T) {
 	}
 }
 
+// Two listings at once do not disturb each other, nor does a new one see what
+// an older one found.
+func TestListingsAtOnce(t *testing.T) {
+	s := opened(t, None)
+	for _, id := range []string{"a", "b", "c", "d"} {
+		created(t, s, id, 1)
+	}
+	page := func(cursor, want, wantNext string) {
+		t.Helper()
+		ids, next, err := s.List(t.Context(), cursor, time.Time{}, 1)
+		if err != nil || len(ids) != 1 || ids[0] != want || next != wantNext {
+			t.Errorf("behind %q: %q, next %q, %v; want %q, next %q", cursor, ids, next, err, want, wantNext)
+		}
+	}
+	page("", "a", "a")
+	page("a", "b", "b")
+	page("", "a", "a")
+	page("b", "c", "c")
+	page("a", "b", "b")
+	page("c", "d", "")
+	created(t, s, "0", 1)
+	page("", "0", "0")
+}
+
 // What changed after before is left out: a change of the record, or of data
 // that lies elsewhere.
 func TestListBefore(t *testing.T) {

@@ -2,9 +2,12 @@ package filestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/tus/tusd"
@@ -187,15 +190,16 @@ func TestMarksBetweenProcesses(t *testing.T) {
 func TestMarksAreBounded(t *testing.T) {
 	var table marks
 	lease := locked(t, "x")
-	table.set("pinned", lease, mark{writing: true})
-	for i := range maxMarks + 100 {
-		table.set(fmt.Sprint(i), lease, mark{})
+	table.set("forgettable", lease, mark{})
+	for i := range maxMarks - 1 {
+		table.set(fmt.Sprint(i), lease, mark{writing: i%2 == 0, cut: i%2 == 1})
 	}
+	table.set("new", lease, mark{})
 	if len(table.byID) != maxMarks {
 		t.Errorf("the table has %d marks, want %d", len(table.byID), maxMarks)
 	}
-	if _, ok := table.trusted("pinned", tusd.ScopeProcess, nil); !ok {
-		t.Error("the mark of an upload that is written was forgotten")
+	if _, ok := table.trusted("forgettable", tusd.ScopeProcess, nil); ok {
+		t.Error("a mark of an upload that is written was forgotten instead")
 	}
 }
 
@@ -283,6 +287,35 @@ func TestAtomicCutByCrash(t *testing.T) {
 			}
 			wantContent(t, s, "a", stored+added)
 		})
+	}
+}
+
+// A chunk that cannot be taken back at once is taken back by who loads the
+// upload next, also through the same value.
+func TestAtomicTakenBackLater(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		var sick atomic.Bool
+		s := New(t.TempDir())
+		s.hook = func(op durable.Op, name string, _ bool) error {
+			if sick.Load() && name == "a" && op == durable.OpTruncate {
+				return syscall.EIO
+			}
+			return nil
+		}
+		s = reopened(t, s)
+		up := written(t, s, "a", 100, stored)
+		sick.Store(true)
+		if n, err := s.WriteAtomic(t.Context(), up, 6, failAfter(added, errSource)); n != 0 || !errors.Is(err, errSource) {
+			t.Fatalf("WriteAtomic gives %d, %v", n, err)
+		}
+		sick.Store(false)
+		if again {
+			write(t, up, 6, "W")
+			wantContent(t, s, "a", stored+"W")
+			continue
+		}
+		wantContent(t, s, "a", stored)
+		wantFiles(t, s, "a", "a.info")
 	}
 }
 

@@ -74,6 +74,17 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// The data of an upload named old.bin is not that of an upload named old.
+func TestForeignBinIsNoData(t *testing.T) {
+	s := opened(t, Ack)
+	put(t, s, map[string]string{"old.info": v2Record("old", 11, "old"), "old.bin": "abc", "old.bin.info": v2Record("old.bin", 3, "old.bin")})
+	wantAbsent(t, s, "old")
+	if err := s.Terminate(t.Context(), locked(t, "old"), "old"); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, s, "old.bin", "abc")
+}
+
 // A record that cannot be one is never taken for an upload, can be terminated,
 // and harms no other.
 func TestBrokenRecords(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 func TestContract(t *testing.T) {
 	for _, level := range []filestore.Durability{filestore.Ack, filestore.Complete, filestore.None} {
 		t.Run(level.String(), func(t *testing.T) {
-			t.Parallel()
 			storetest.Run(t, storetest.Harness{
 				New:       func(tb testing.TB) *tusd.StoreComposer { return composed(tb, tb.TempDir(), level) },
 				Reopen:    func(tb testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer { return restarted(tb, c, level) },

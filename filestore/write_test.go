@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -201,8 +204,63 @@ func TestSweepOfTemporaryFiles(t *testing.T) {
 	s := opened(t, Ack)
 	put(t, s, map[string]string{tempDir + "/left": "x"})
 	s = reopened(t, s)
-	if _, err := os.Stat(filepath.Join(s.Path, tempDir, "left")); !errors.Is(err, os.ErrNotExist) {
+	left := filepath.Join(s.Path, tempDir, "left")
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after Open: %v", err)
+	}
+	put(t, s, map[string]string{tempDir + "/left": "x", tempDir + "/old": "x"})
+	past := time.Now().Add(-2 * tempAge)
+	if err := errors.Join(os.Chtimes(filepath.Join(s.Path, tempDir, "old"), past, past), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Open(t.Context(), tusd.Env{Locker: machineLocker{}}); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(left)); len(entries) != 1 || entries[0].Name() != "left" {
+		t.Errorf("after Open of a shared directory: %v, want what is young", entries)
+	}
+}
+
+// machineLocker claims to reach all processes of the machine.
+type machineLocker struct{ tusd.Locker }
+
+func (machineLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
+
+// If the data can neither be synced nor cut back, it is cut before anybody
+// sees it, and until that succeeds the trouble goes on.
+func TestFailedSyncAndFailedCut(t *testing.T) {
+	for _, writeAgain := range []bool{false, true} {
+		var sick atomic.Bool
+		s := New(t.TempDir())
+		s.hook = func(op durable.Op, name string, _ bool) error {
+			if sick.Load() && name == "a" && (op == durable.OpSync || op == durable.OpTruncate) {
+				return syscall.EIO
+			}
+			return nil
+		}
+		s = reopened(t, s)
+		up := written(t, s, "a", 100, stored)
+		sick.Store(true)
+		if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader(added)); n != 0 || !errors.Is(err, syscall.EIO) {
+			t.Fatalf("WriteChunk gives %d, %v", n, err)
+		}
+		if _, err := s.GetUpload(t.Context(), locked(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
+			t.Errorf("GetUpload gives %v, want the trouble", err)
+		}
+		reader, err := s.GetUpload(t.Context(), nil, "a")
+		if err != nil || offsetOf(t, reader) != 6 {
+			t.Errorf("without a lease: %v", err)
+		}
+		sick.Store(false)
+		if writeAgain {
+			write(t, up, 6, "W")
+			wantContent(t, s, "a", stored+"W")
+			continue
+		}
+		wantContent(t, s, "a", stored)
+		if stat, err := os.Stat(filepath.Join(s.Path, "a")); err != nil || stat.Size() != 6 {
+			t.Errorf("the file has %d bytes, %v", stat.Size(), err)
+		}
 	}
 }
 

@@ -103,14 +103,16 @@ func (t *Tree) Open(name string, flag int) (File, error) {
 // Lstat describes name without following a link.
 func (t *Tree) Lstat(name string) (fs.FileInfo, error) { return t.root.Lstat(name) }
 
-// Mkdir makes one directory. One that exists is no error; made tells.
+// Mkdir makes one directory. One that exists, or did a moment ago, is no error;
+// made tells.
 func (t *Tree) Mkdir(name string, perm os.FileMode) (made bool, err error) {
 	if err := t.before(OpMkdir, name); err != nil {
 		return false, err
 	}
 	err = t.root.Mkdir(name, perm)
 	if os.IsExist(err) {
-		if info, statErr := t.root.Stat(name); statErr == nil && info.IsDir() {
+		info, statErr := t.root.Stat(name)
+		if os.IsNotExist(statErr) || statErr == nil && info.IsDir() {
 			return false, nil
 		}
 	}
