@@ -251,6 +251,42 @@ func TestReaderBesideWriter(t *testing.T) {
 	}
 }
 
+// However chunks that are taken back and a reader race, the reader never sees
+// a byte of them.
+func TestReaderNeverSeesWhatIsTakenBack(t *testing.T) {
+	s := opened(t, None)
+	up := written(t, s, "a", 100, stored)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				reader, err := s.GetUpload(t.Context(), nil, "a")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := offsetOf(t, reader); got != int64(len(stored)) {
+					t.Errorf("the offset is %d, want %d", got, len(stored))
+					return
+				}
+			}
+		})
+	}
+	for range 500 {
+		if _, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), failAfter(added, errSource)); !errors.Is(err, errSource) {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	readers.Wait()
+}
+
 // A process that dies in the middle of an all-or-nothing chunk leaves its
 // bytes; nobody ever sees them.
 func TestAtomicCutByCrash(t *testing.T) {
