@@ -42,7 +42,7 @@ func (e *env) rawConn() *rawConn {
 		e.Fatal(err)
 	}
 	e.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		e.Fatal(err)
 	}
 	return &rawConn{conn, e, bufio.NewReader(conn)}
