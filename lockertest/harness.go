@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,9 +71,16 @@ type testCase struct {
 	run     func(e *env)
 }
 
+// alone is held by the one Run that is under way in this process.
+var alone sync.Mutex
+
 // Run tests a locker against the contract of package tusd, each case as a
-// subtest on fresh lockers.
+// subtest on fresh lockers. What a case leaves running is counted for the
+// whole process, so nothing else should run beside it; calls of Run in
+// parallel tests wait for each other.
 func Run(t *testing.T, h Harness) {
+	alone.Lock()
+	defer alone.Unlock()
 	for _, c := range suite(h) {
 		t.Run(c.name, func(t *testing.T) { runCase(t, h, c) })
 	}

@@ -1,0 +1,65 @@
+package tusd
+
+import (
+	"fmt"
+	"testing"
+)
+
+// A locker that has seen more ids than it remembers says that it does not
+// know the grant before, which is always safe, rather than grow.
+func TestLocalLockerForgetsFences(t *testing.T) {
+	var l LocalLocker
+	lockOnce := func(id string) (n, before uint64) {
+		lease, err := l.Lock(t.Context(), id, LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lease.Unlock(t.Context())
+		return lease.Fence()
+	}
+	for i := range recentFences + 1000 {
+		lockOnce(fmt.Sprint(i))
+	}
+	if len(l.recent) > recentFences || len(l.locks) != 0 {
+		t.Errorf("%d grants are remembered, at most %d should be; %d locks are held", len(l.recent), recentFences, len(l.locks))
+	}
+	forgotten := 0
+	for i := range recentFences + 1000 {
+		n, before := lockOnce(fmt.Sprint(i))
+		if before != 0 && before != uint64(i)+1 || n <= before {
+			t.Fatalf("id %d: grant %d, before %d", i, n, before)
+		}
+		if before == 0 {
+			forgotten++
+		}
+	}
+	if forgotten < 1000 {
+		t.Errorf("%d ids were forgotten, want at least 1000", forgotten)
+	}
+}
+
+// A grant that is handed over knows the one before, or every contended upload
+// would have to be read again.
+func TestLocalLockerHandsOverFence(t *testing.T) {
+	var l LocalLocker
+	holder, err := l.Lock(t.Context(), "a", LockTry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := make(chan Lease, 1)
+	go func() {
+		lease, err := l.Lock(t.Context(), "a", LockTake)
+		if err != nil {
+			t.Error(err)
+		}
+		next <- lease
+	}()
+	<-holder.Wanted()
+	n, _ := holder.Fence()
+	holder.Unlock(t.Context()) // never fails
+	lease := <-next
+	if _, before := lease.Fence(); before != n {
+		t.Errorf("before is %d, the grant before was %d", before, n)
+	}
+	lease.Unlock(t.Context())
+}
