@@ -55,6 +55,8 @@ func handOverBetweenProcesses(e *env) {
 
 func waitBetweenProcesses(e *env) {
 	c := e.start()
+	c.lock("b", tusd.LockTry)
+	c.expect("granted") // the process runs
 	holder := e.lock("a", tusd.LockTake)
 	c.lock("a", tusd.LockWait)
 	e.settle()
