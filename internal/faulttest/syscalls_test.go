@@ -13,19 +13,25 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// failingCalls are the system calls that fail one after another, each set
-// with the error that a broken or full disk gives. write is not among them:
+// fault is a set of system calls that fail with the error that a broken or
+// full disk gives, while clients make an upload of a length.
+type fault struct {
+	calls, errno string
+	length       int64 // sync_file_range is of use only behind some MiB
+}
+
+// faults are met one after another. write is not among them:
 // answers and start-up lines are written by it, too, and strace cannot tell
 // them from records, whose failing writes TestFullDisk has.
-var failingCalls = []struct{ calls, errno string }{
-	{"fsync,fdatasync", "EIO"},
-	{"sync_file_range", "EIO"},
-	{"pwrite64", "EIO"},
-	{"pwrite64", "ENOSPC"},
-	{"copy_file_range", "EIO"},
-	{"renameat,renameat2,linkat", "EIO"},
-	{"unlinkat", "EIO"},
-	{"openat", "ENOSPC"},
+var faults = []fault{
+	{"fsync,fdatasync", "EIO", 1 << 20},
+	{"sync_file_range", "EIO", 9 << 20},
+	{"pwrite64", "EIO", 1 << 20},
+	{"pwrite64", "ENOSPC", 1 << 20},
+	{"copy_file_range", "EIO", 1 << 20},
+	{"renameat,renameat2,linkat", "EIO", 1 << 20},
+	{"unlinkat", "EIO", 1 << 20},
+	{"openat", "ENOSPC", 1 << 20},
 }
 
 // sweepLimit bounds a sweep where strace is not required.
@@ -40,50 +46,41 @@ const sweepLimit = 4
 // fault more than once.
 func TestFailingSystemCalls(t *testing.T) {
 	NeedStrace(t)
-	for _, f := range failingCalls {
+	for _, f := range faults {
 		for _, ever := range []string{"", "+"} {
 			t.Run(fmt.Sprintf("%s %s%s", f.calls, f.errno, ever), func(t *testing.T) {
 				t.Parallel()
-				sweep(t, f.calls, f.errno, ever)
+				sweep(t, f, ever)
 			})
 		}
 	}
 }
 
-func sweep(t *testing.T, calls, errno, ever string) {
+// sweep lets the n-th call fail, n = 1, 2, 3 ..., with "+" all from there on.
+func sweep(t *testing.T, f fault, ever string) {
 	for n := 1; require.Required("strace") || n <= sweepLimit; n++ {
-		inject := fmt.Sprintf("inject=%s:error=%s:when=%d%s", calls, errno, n, ever)
-		met, err := runWithFault(t, calls, inject)
+		inject := fmt.Sprintf("inject=%s:error=%s:when=%d%s", f.calls, f.errno, n, ever)
+		met, err := runWithFault(t, f, inject)
 		if err != nil {
 			t.Errorf("%s: %v", inject, err)
 		}
 		if !met && n == 1 {
-			t.Errorf("%s: no such call is made, this proves nothing", calls)
+			t.Errorf("%s: no such call is made, this proves nothing", f.calls)
 		}
 		if !met {
-			break
+			return
 		}
 	}
 }
 
 // runWithFault runs clients on a daemon with a fault, and checks in its next
 // life what they were promised. It tells whether the fault was met.
-func runWithFault(t *testing.T, calls, inject string) (met bool, err error) {
+func runWithFault(t *testing.T, f fault, inject string) (met bool, err error) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}
 	faulty := launch
-	faulty.Tracer = Strace(trace, "-e", "trace="+calls, "-e", inject)
-	daemon, err := TryStart(t, faulty)
-	if err != nil && !strings.Contains(daemon.Output(), "tusd: ") {
-		return true, fmt.Errorf("no start, and no reason: %w", err)
-	}
-	stubborn := &stubborn{Client: Client{daemon.Address}}
-	if err == nil {
-		err = stubborn.run()
-		daemon.Kill()
-	} else { // it has refused to start on this disk, and has said why
-		err = nil
-	}
+	faulty.Tracer = Strace(trace, "-e", "trace="+f.calls, "-e", inject)
+	promises, err := runClients(t, faulty, f.length)
 	if err != nil {
 		return true, err
 	}
@@ -92,7 +89,23 @@ func runWithFault(t *testing.T, calls, inject string) (met bool, err error) {
 		return true, err
 	}
 	met = slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "(INJECTED)") })
-	return met, checkAfter(t, launch, AllPromises, stubborn.promises)
+	return met, checkAfter(t, launch, AllPromises, promises)
+}
+
+// runClients runs stubborn clients on a daemon and kills it. One that refuses
+// to start on its broken disk, and says so, is no error.
+func runClients(t *testing.T, launch Launch, length int64) ([]*Promise, error) {
+	daemon, err := TryStart(t, launch)
+	if err != nil {
+		if strings.Contains(err.Error(), "\ntusd: ") {
+			return nil, nil
+		}
+		return nil, err
+	}
+	defer daemon.Kill()
+	s := &stubborn{Client: Client{daemon.Address}}
+	err = s.run(length)
+	return s.promises, err
 }
 
 // stubborn is a client that comes back after trouble, but not for ever.
@@ -104,10 +117,10 @@ type stubborn struct {
 // attempts bounds how often a stubborn client comes back.
 const attempts = 4
 
-// run uploads, concatenates and removes. An error means that an answer was of
+// run uploads length bytes and less, concatenates and removes. An error means that an answer was of
 // a kind that would have made clients throw an upload away.
-func (s *stubborn) run() error {
-	first, err := s.upload(Content{{Seed: 1, Length: 9 << 20}}, "Upload-Concat: partial")
+func (s *stubborn) run(length int64) error {
+	first, err := s.upload(Content{{Seed: 1, Length: length}}, "Upload-Concat: partial")
 	if err != nil {
 		return err
 	}
