@@ -2,7 +2,10 @@ package tusd
 
 import (
 	"context"
+	"errors"
+	"io"
 	"math"
+	"time"
 )
 
 // appending is a request to add data to an upload, as a dialect has read it.
@@ -10,6 +13,12 @@ type appending struct {
 	id     string
 	offset int64
 	length int64 // of the whole upload, in bytes; -1: the request does not say
+
+	// The IETF draft's ways: the length is announced and does not complete
+	// the upload, complete does; a body that is too long spoils the upload.
+	announces bool
+	complete  bool
+	spoils    bool
 }
 
 // append stores the body at the end of an upload. Beside an error, the
@@ -26,24 +35,20 @@ func (e *engine) append(c *call, req appending) (result, error) {
 		return result{}, err
 	}
 	if err := e.admit(c, h, req); err != nil {
-		h.release()
-		return result{info: h.info}, err
+		defer h.release()
+		return result{info: h.info}, e.spoil(h, req.spoils, err)
 	}
 	if h.info.Complete() {
 		h.release()
 		return result{info: h.info}, c.body.empty()
 	}
-	err = e.receive(c, h)
-	res := result{info: h.info}
-	finished, finishErr := e.settle(c, h)
-	res.merge(finished)
-	if err == nil {
-		err = finishErr
+	if err = e.receive(c, h, req.complete); err != nil {
+		err = e.spoil(h, req.spoils, err)
 	}
-	return res, err
+	return e.settle(c, h, err)
 }
 
-// admit checks the request against the upload's state and declares its
+// admit checks the request against the upload's state and writes down the
 // length if the request brings it.
 func (e *engine) admit(c *call, h *hold, req appending) error {
 	if h.info.IsFinal {
@@ -55,38 +60,63 @@ func (e *engine) admit(c *call, h *hold, req appending) error {
 	if req.offset != h.info.Offset {
 		return ErrMismatchedOffset
 	}
-	if err := e.checkLength(h.info, req.length); err != nil {
+	length, err := e.newLength(c, h.info, req)
+	if err != nil {
 		return err
 	}
 	info := h.info
-	if req.length >= 0 {
-		info.Size, info.SizeIsDeferred = req.length, false
+	if length >= 0 {
+		info.KnownLength = &length
 	}
-	if err := c.body.allow(e.room(info)); err != nil {
+	if err := e.allow(c, info); err != nil {
 		return err
 	}
-	return e.prepare(h, req.length)
+	return e.prepare(h, req, length)
 }
 
-// checkLength compares a length that a request brings with what is known.
-func (e *engine) checkLength(info FileInfo, length int64) error {
+// newLength is the length that the request gives to the upload, -1 if none,
+// compared with what was known before.
+func (e *engine) newLength(c *call, info FileInfo, req appending) (int64, error) {
+	length, known, bad := req.length, info.length(), ErrInvalidUploadLength
+	if req.announces {
+		bad = ErrInconsistentLength
+	}
+	if req.complete && c.body.length >= 0 {
+		end := info.Offset + c.body.length
+		switch {
+		case length >= 0 && length != end:
+			return -1, bad
+		case known >= 0 && end > known:
+			return -1, ErrUploadSizeExceeded
+		}
+		length = end
+	}
 	switch {
 	case length < 0:
-		return nil
-	case !info.SizeIsDeferred && length != info.Size, length < info.Offset:
-		return ErrInvalidUploadLength
-	case info.SizeIsDeferred && e.tooLarge(length):
-		return ErrMaxSizeExceeded
+		return -1, nil
+	case known >= 0 && length != known, length < info.Offset:
+		return -1, bad
+	case known < 0 && e.tooLarge(length):
+		return -1, ErrMaxSizeExceeded
 	}
-	return nil
+	return length, nil
+}
+
+// allow bounds the body by what the upload can still take.
+func (e *engine) allow(c *call, info FileInfo) error {
+	room, over := e.room(info)
+	if c.maxContent > 0 && c.maxContent < room {
+		room, over = c.maxContent, ErrAppendTooLarge
+	}
+	return c.body.allow(room, over)
 }
 
 // room is how many bytes the upload can still take, and what is said about more.
 func (e *engine) room(info FileInfo) (int64, *Error) {
-	switch {
-	case !info.SizeIsDeferred:
-		return info.Size - info.Offset, ErrUploadSizeExceeded
-	case e.config.MaxSize > 0:
+	if length := info.length(); length >= 0 {
+		return length - info.Offset, ErrUploadSizeExceeded
+	}
+	if e.config.MaxSize > 0 {
 		return e.config.MaxSize - info.Offset, ErrMaxSizeExceeded
 	}
 	return math.MaxInt64 - info.Offset, ErrMaxSizeExceeded
@@ -94,21 +124,33 @@ func (e *engine) room(info FileInfo) (int64, *Error) {
 
 // prepare writes to the record what has to stand there before the data: the
 // length, and, if a callback decides about completion, that it has not yet.
-func (e *engine) prepare(h *hold, length int64) error {
-	if length >= 0 && h.info.SizeIsDeferred {
-		if e.store.LengthDeferrer == nil {
-			return ErrNotImplemented
-		}
-		if err := e.store.LengthDeferrer.DeclareLength(h.ctx, h.upload, length); err != nil {
-			return err
-		}
+func (e *engine) prepare(h *hold, req appending, length int64) error {
+	var err error
+	switch {
+	case length < 0 || !h.info.SizeIsDeferred:
+	case !req.announces:
+		err = e.declare(h, length)
+	case h.info.KnownLength == nil:
+		err = h.upload.UpdateInfo(h.ctx, func(info *FileInfo) error {
+			info.KnownLength = &length
+			return nil
+		})
 	}
-	if e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
-		if err := h.setState(h.ctx, StateUploading, nil); err != nil {
-			return err
-		}
+	if err == nil && e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
+		err = h.setState(h.ctx, StateUploading, nil)
+	}
+	if err != nil {
+		return err
 	}
 	return h.refresh()
+}
+
+// declare fixes the length of an upload.
+func (e *engine) declare(h *hold, length int64) error {
+	if e.store.LengthDeferrer == nil {
+		return ErrNotImplemented
+	}
+	return e.store.LengthDeferrer.DeclareLength(h.ctx, h.upload, length)
 }
 
 // setState writes a state to the record.
@@ -119,24 +161,118 @@ func (h *hold) setState(ctx context.Context, state State, failure *Failure) erro
 	})
 }
 
-// receive stores the body at the upload's offset. h.info tells afterwards
-// what is stored, also beside an error.
-func (e *engine) receive(c *call, h *hold) error {
-	if err := c.body.allow(e.room(h.info)); err != nil {
+// spoil makes an upload unusable whose client has sent more than its length,
+// where the dialect has it so. It returns err, or why it could not.
+func (e *engine) spoil(h *hold, spoils bool, err error) error {
+	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && h.info.Offset > 0
+	if !spoils || !tooLong || !h.info.SizeIsDeferred {
 		return err
 	}
+	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: ErrUploadFailed.Status.IETF, Body: "more was sent than the length of the upload\n"}
+	if stateErr := h.setState(h.ctx, StateFailed, failure); stateErr != nil {
+		return stateErr
+	}
+	return errors.Join(err, h.refresh())
+}
+
+// receive stores the body at the upload's offset, and, if complete says so,
+// declares that to be all. h.info tells afterwards what is stored, also
+// beside an error.
+func (e *engine) receive(c *call, h *hold, complete bool) error {
+	if err := e.allow(c, h.info); err != nil {
+		return err
+	}
+	start := h.info.Offset
 	if e.events.active() {
 		c.body.progress = e.progress(c, h.info)
 	}
+	c.body.run = newRunner(h.info)
 	stop := e.watch(c.body, h.lease)
-	n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
+	err := e.write(c, h)
 	stop()
-	h.info.Offset += n
-	e.metrics.BytesReceived.Add(uint64(n))
-	if n > 0 {
+	e.metrics.BytesReceived.Add(uint64(h.info.Offset - start))
+	if err == nil && complete {
+		err = e.complete(h)
+	}
+	e.keepRunning(c, h, start)
+	if h.info.Offset > start {
 		e.publish(c, EventPostReceive, h.info)
 	}
 	return err
+}
+
+// write hands the body to the store: as a whole or not at all if it has a
+// proof, piece by piece if somebody is to be told what is stored.
+func (e *engine) write(c *call, h *hold) error {
+	if c.body.proof != nil {
+		n, err := e.writeProven(c, h)
+		h.info.Offset += n
+		return err
+	}
+	if c.stored == nil && c.body.run == nil {
+		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
+		h.info.Offset += n
+		return err
+	}
+	return e.writePieces(c, h)
+}
+
+// writePieces stores the body so that its progress is known now and then.
+func (e *engine) writePieces(c *call, h *hold) error {
+	start := h.info.Offset
+	for {
+		p := &piece{body: c.body, started: time.Now()}
+		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, p)
+		h.info.Offset += n
+		if err != nil || p.ended {
+			return err
+		}
+		if c.stored != nil {
+			c.stored(h.info.Offset)
+		}
+		e.keepRunning(c, h, start)
+	}
+}
+
+// The pieces in which a body is stored that somebody follows.
+const (
+	pieceTime  = time.Second
+	pieceBytes = 1 << 20 // at least
+)
+
+// piece is the next part of a body: io.EOF is its end, and that of the body
+// only if ended says so.
+type piece struct {
+	body    *body
+	started time.Time
+	n       int64
+	ended   bool
+}
+
+func (p *piece) Read(b []byte) (int, error) {
+	if p.n >= pieceBytes && time.Since(p.started) >= pieceTime {
+		return 0, io.EOF
+	}
+	n, err := p.body.Read(b)
+	p.n += int64(n)
+	p.ended = err != nil
+	return n, err
+}
+
+// complete declares that the upload ends where it is now (IETF draft,
+// Upload-Complete: ?1).
+func (e *engine) complete(h *hold) error {
+	if length := h.info.length(); length >= 0 && length != h.info.Offset {
+		return ErrInconsistentLength
+	}
+	if !h.info.SizeIsDeferred {
+		return nil
+	}
+	offset := h.info.Offset
+	if err := e.declare(h, offset); err != nil {
+		return err
+	}
+	return h.refresh()
 }
 
 // watch ends the body when the lock is wanted or lost or the server closes.
@@ -162,11 +298,21 @@ func (e *engine) watch(b *body, lease Lease) (stop func()) {
 }
 
 // settle ends a request that has changed an upload and releases it. One that
-// has got all its bytes is finished first, which outlives the client.
-func (e *engine) settle(c *call, h *hold) (result, error) {
-	if !e.unfinished(h.info) && !h.info.Complete() {
+// has got all its bytes is finished first, which outlives the client; err is
+// how the request itself went.
+func (e *engine) settle(c *call, h *hold, err error) (result, error) {
+	res := result{info: h.info}
+	if h.info.State == StateFailed || !h.info.Full() {
 		h.release()
-		return result{}, nil
+	} else {
+		finished, finishErr := e.finish(h, e.origin(c))
+		res.merge(finished)
+		if err == nil {
+			err = finishErr
+		}
 	}
-	return e.finish(h, e.origin(c))
+	if behind(res.info) {
+		e.catchUp(res.info.ID)
+	}
+	return res, err
 }

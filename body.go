@@ -24,6 +24,8 @@ type body struct {
 	length    int64 // Content-Length in bytes; -1: not known before the end
 	deadlines *deadlines
 	progress  func(n int64) // told after each read how many bytes were read in all; may be nil
+	proof     *proof        // what the content has to match; may be nil
+	run       *runner       // digests that run along; may be nil
 
 	started atomic.Int64 // time of the first read, in nanoseconds since 1970; 0 before
 	room    int64        // bytes that may still be handed out
@@ -52,6 +54,9 @@ func (b *body) empty() error {
 	return err
 }
 
+// done tells whether the body has ended, in whatever way.
+func (b *body) done() bool { return b.err != nil }
+
 // abort makes the running or next Read fail with cause.
 func (b *body) abort(cause error) {
 	var notBefore time.Time
@@ -78,12 +83,31 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	n, err := b.read(p)
-	b.n += int64(n)
-	b.room -= int64(n)
-	if b.progress != nil && n > 0 {
-		b.progress(b.n)
+	if n > 0 {
+		b.n += int64(n)
+		b.room -= int64(n)
+		b.watched(p[:n])
+	}
+	if err == io.EOF && b.proof != nil {
+		if mismatch := b.proof.verify(); mismatch != nil {
+			b.deadlines.afterRead()
+			err = mismatch
+		}
 	}
 	return n, b.end(err)
+}
+
+// watched shows what was read to those who follow.
+func (b *body) watched(p []byte) {
+	if b.proof != nil {
+		b.proof.write(p)
+	}
+	if b.run != nil {
+		b.run.write(p)
+	}
+	if b.progress != nil {
+		b.progress(b.n)
+	}
 }
 
 // read reads into p, never beyond the allowed room. The last piece of a body

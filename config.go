@@ -30,6 +30,25 @@ type Config struct {
 	DisableConcatenation bool
 	DisableDeferLength   bool
 	DisableDownload      bool
+	DisableChecksum      bool
+	// DisableIETF ends the dialect of the IETF draft.
+	DisableIETF bool
+
+	// MaxAppendSize and MinAppendSize are limits for the content of one
+	// request in bytes, for clients that can be told, which are those of the
+	// IETF draft; 0: none.
+	MaxAppendSize, MinAppendSize int64
+
+	// Digest is the algorithm of a digest that is kept for every upload, by
+	// its name in tus (sha256, sha512, sha1, md5, crc32c); "": none.
+	Digest string
+
+	// ChecksumSpool is a directory for chunks with checksums that are to be
+	// verified before the store gets them, for stores that cannot take a
+	// chunk back; "": such stores take no checksums. ChecksumSpoolSize is the
+	// largest such chunk in bytes; 0: 1 GiB.
+	ChecksumSpool     string
+	ChecksumSpoolSize int64
 
 	// CORS is for browsers on other origins; nil: every origin, without
 	// credentials.
@@ -62,6 +81,7 @@ const (
 	defaultAcquireLockTimeout = 20 * time.Second
 	defaultGracePeriod        = 10 * time.Second
 	defaultProgressInterval   = time.Second
+	defaultChecksumSpoolSize  = 1 << 30
 )
 
 // withDefaults returns c with zero values replaced, or what is wrong with it.
@@ -69,8 +89,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StoreComposer == nil || c.StoreComposer.Core == nil {
 		return c, errors.New("tusd: Config.StoreComposer needs a Core")
 	}
-	if c.MaxSize < 0 || c.MaxMetaData < 0 {
+	if c.MaxSize < 0 || c.MaxMetaData < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 {
 		return c, errors.New("tusd: Config: a limit is negative")
+	}
+	if c.MaxAppendSize > 0 && c.MinAppendSize > c.MaxAppendSize {
+		return c, errors.New("tusd: Config: MinAppendSize is larger than MaxAppendSize")
+	}
+	if a := tusAlgorithm(c.Digest); c.Digest != "" && (a == nil || a.field == "") {
+		return c, fmt.Errorf("tusd: Config: digest algorithm %q is not known", c.Digest)
 	}
 	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval} {
 		if *d < 0 {
@@ -78,6 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	setDefault(&c.MaxMetaData, defaultMaxMetaData)
+	setDefault(&c.ChecksumSpoolSize, defaultChecksumSpoolSize)
 	setDefault(&c.NetworkTimeout, defaultNetworkTimeout)
 	setDefault(&c.AcquireLockTimeout, defaultAcquireLockTimeout)
 	setDefault(&c.GracePeriod, defaultGracePeriod)

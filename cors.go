@@ -21,10 +21,11 @@ const (
 	corsMethods = "POST, HEAD, PATCH, OPTIONS, GET, DELETE"
 	corsAllow   = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
 		"Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, " +
-		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version"
+		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version, Upload-Checksum, Content-Disposition, " +
+		"Content-Digest, Repr-Digest, Want-Repr-Digest"
 	corsExpose = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
 		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, " +
-		"Upload-Draft-Interop-Version, Retry-After, X-Request-ID"
+		"Upload-Draft-Interop-Version, Upload-Limit, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID"
 	corsMaxAge = "86400"
 )
 

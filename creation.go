@@ -9,6 +9,13 @@ type creation struct {
 	metadata MetaData
 	raw      string // Upload-Metadata byte for byte
 	partial  bool
+
+	// The IETF draft's ways: the upload stays open until a request completes
+	// it, this one if complete is set. length, -1 if not known, is only what
+	// the client says it will be.
+	open     bool
+	complete bool
+	digest   *Digest // that the client wants kept; may be nil
 }
 
 // result is what an operation did. It is valid beside an error, too, as far
@@ -24,27 +31,47 @@ func (e *engine) create(c *call, req creation) (result, error) {
 		return result{}, err
 	}
 	info := e.newInfo(c, req.metadata, req.raw)
-	info.Size, info.SizeIsDeferred, info.IsPartial = req.length, req.deferred, req.partial
+	info.IsPartial, info.SizeIsDeferred, info.Digests = req.partial, req.deferred || req.open, e.newDigests(req.digest)
+	switch {
+	case !info.SizeIsDeferred:
+		info.Size = req.length
+	case req.open && req.length >= 0:
+		info.KnownLength = &req.length
+	}
 	h, res, err := e.establish(c, info)
 	if err != nil {
 		return res, err
 	}
-	if c.body != nil {
-		err = e.receive(c, h)
-	}
-	res.info = h.info
-	finished, finishErr := e.settle(c, h)
-	res.merge(finished)
-	if err == nil {
-		err = finishErr
-	}
+	err = e.fill(c, h, req)
+	settled, err := e.settle(c, h, err)
+	res.merge(settled)
 	return res, err
+}
+
+// fill stores the content that came with a creation.
+func (e *engine) fill(c *call, h *hold, req creation) error {
+	switch {
+	case c.body == nil && req.complete:
+		return e.complete(h)
+	case c.body == nil:
+		return nil
+	case c.created != nil:
+		c.created(h.info)
+	}
+	err := e.receive(c, h, req.complete)
+	if err != nil {
+		return e.spoil(h, req.open, err)
+	}
+	return nil
 }
 
 // checkCreation refuses what can be refused before anything is stored.
 func (e *engine) checkCreation(c *call, req creation) error {
-	if req.deferred {
-		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength {
+	if req.open && e.store.LengthDeferrer == nil {
+		return ErrNotImplemented
+	}
+	if req.deferred || req.open && req.length < 0 {
+		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.open {
 			return ErrNotImplemented
 		}
 		if c.body != nil && e.tooLarge(c.body.length) {

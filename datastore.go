@@ -50,7 +50,7 @@ type FileInfo struct {
 	// stored as durably as the store's level promises to show. It comes from
 	// the data; the number in a stored record is never read.
 	Offset         int64
-	MetaData       MetaData
+	MetaData       MetaData // what is not UTF-8 in it does not survive being stored; RawMetaData does
 	IsPartial      bool
 	IsFinal        bool
 	PartialUploads []string          // ids, in the order of the final's bytes; only if IsFinal
@@ -64,6 +64,12 @@ type FileInfo struct {
 	RawConcat   string    `json:",omitempty"` // Upload-Concat of a final, byte for byte
 	Finals      []string  `json:",omitempty"` // unfinished finals that wait for this partial
 	Failure     *Failure  `json:",omitempty"` // only if State is StateFailed
+	Digests     []Digest  `json:",omitempty"`
+	// KnownLength is what an upload of deferred length is going to have, if
+	// its client has said so in the IETF draft's way. There, only a request
+	// that says so completes an upload; until then the length counts as
+	// deferred, which is how tus clients and tusd v2 understand that.
+	KnownLength *int64 `json:",omitempty"`
 }
 
 // Failure is the answer that every request on a failed upload gets.
@@ -81,6 +87,17 @@ func (i FileInfo) Complete() bool {
 		return i.State == StateComplete
 	}
 	return i.Full()
+}
+
+// length is the length as far as it is known, deferred or not; -1 if not.
+func (i FileInfo) length() int64 {
+	switch {
+	case !i.SizeIsDeferred:
+		return i.Size
+	case i.KnownLength != nil:
+		return *i.KnownLength
+	}
+	return -1
 }
 
 // Full tells whether all bytes of a known length are stored.
@@ -263,9 +280,10 @@ type SideRecords interface {
 // what a chunk with a checksum needs (tus 1.0, Checksum).
 type AtomicWriter interface {
 	// WriteAtomic is WriteChunk with one difference: if src ends with an
-	// error other than io.EOF, or the process or machine dies before the
-	// call has returned, nothing of the chunk is ever part of the upload
-	// and the offset stays; n is then 0. src answers io.EOF only after it
-	// has verified what it delivered.
+	// error other than io.EOF, nothing of the chunk is ever part of the
+	// upload and the offset stays; n is then 0. If the process or machine
+	// dies before the call has returned, all of the chunk is part of the
+	// upload or nothing, and all of it only if src had answered io.EOF.
+	// src answers that only after it has verified what it delivered.
 	WriteAtomic(ctx context.Context, upload Upload, offset int64, src io.Reader) (n int64, err error)
 }

@@ -26,6 +26,7 @@ type engine struct {
 	finishing  flights      // uploads being finished, by id
 	building   flights      // finals being built, by id
 	joining    flights      // finals being asked for, by the name of their request
+	digesting  flights      // uploads whose digests are brought up to date, by id
 	swept      atomic.Int64 // when old side records were last removed, in Unix seconds
 }
 
@@ -49,6 +50,10 @@ type call struct {
 	from    requester
 	dialect Dialect
 	body    *body // nil: no content
+
+	maxContent int64               // of this request, in bytes; 0: no limit
+	created    func(info FileInfo) // told when the upload exists and before its content is read; may be nil
+	stored     func(offset int64)  // told now and then what is stored while content is read; may be nil
 }
 
 // requester describes the request for an event, if somebody wants one.
@@ -185,13 +190,13 @@ func (e *engine) usable(info FileInfo) error {
 	return nil
 }
 
-// unfinished tells whether only the server's part is missing. To the IETF
-// draft, offset = length is an ordinary state of an incomplete upload.
+// unfinished tells whether only the server's part is missing. What the IETF
+// draft calls incomplete is never full: its length counts as deferred.
 func (e *engine) unfinished(info FileInfo) bool {
 	if info.Complete() || info.State == StateFailed {
 		return false
 	}
-	return info.State == StateFinishing || info.Full() && info.Dialect != DialectIETF
+	return info.State == StateFinishing || info.Full()
 }
 
 // failure is the answer of a failed upload.

@@ -97,6 +97,16 @@ var (
 	ErrAccessDenied             = &Error{Code: "ERR_ACCESS_DENIED", Status: both(403), Message: "access to this upload was refused"}
 	ErrOriginNotAllowed         = &Error{Code: "ERR_ORIGIN_NOT_ALLOWED", Status: both(403), Message: "this origin is not allowed"}
 	ErrIncompleteUpload         = &Error{Code: "ERR_INCOMPLETE_UPLOAD", Status: both(409), Message: "the upload is not complete"}
+	ErrInvalidChecksum          = &Error{Code: "ERR_INVALID_CHECKSUM", Status: both(400), Message: "Upload-Checksum is malformed, incomplete or of an algorithm that is not offered"}
+	ErrChecksumMismatch         = &Error{Code: "ERR_CHECKSUM_MISMATCH", Status: Statuses{460, 400}, Message: "the content does not match its checksum and was discarded"}
+	ErrChecksumTooLarge         = &Error{Code: "ERR_CHECKSUM_TOO_LARGE", Status: both(413), Message: "content with a checksum cannot be this large here"}
+	ErrDigestMismatch           = &Error{Code: "ERR_DIGEST_MISMATCH", Status: both(422), Message: "the upload does not match its Repr-Digest"}
+	ErrInvalidComplete          = &Error{Code: "ERR_INVALID_UPLOAD_COMPLETE", Status: both(400), Message: "Upload-Complete is missing or malformed"}
+	ErrInconsistentLength       = &Error{Code: "ERR_INCONSISTENT_UPLOAD_LENGTH", Status: both(400), Message: "the lengths that were given for the upload contradict each other"}
+	ErrUploadCompleted          = &Error{Code: "ERR_UPLOAD_COMPLETED", Status: both(400), Message: "the upload is complete and takes no more data"}
+	ErrAppendTooLarge           = &Error{Code: "ERR_APPEND_TOO_LARGE", Status: both(413), Message: "the content of this request is larger than Upload-Limit allows"}
+	ErrAppendTooSmall           = &Error{Code: "ERR_APPEND_TOO_SMALL", Status: both(400), Message: "the content of this request is smaller than Upload-Limit allows"}
+	ErrUnexpectedHeader         = &Error{Code: "ERR_UNEXPECTED_HEADER", Status: both(400), Message: "the request has a header that it must not have"}
 	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
 
 	// Trouble that passes.
@@ -122,7 +132,9 @@ var errorTable = []*Error{
 	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed,
 	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrConcatenationUnsupported,
 	ErrModifyFinal, ErrUploadRejected, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
-	ErrIncompleteUpload, ErrBodyTooLarge,
+	ErrIncompleteUpload, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
+	ErrInvalidComplete, ErrInconsistentLength, ErrUploadCompleted, ErrAppendTooLarge, ErrAppendTooSmall,
+	ErrUnexpectedHeader, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }

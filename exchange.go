@@ -23,7 +23,10 @@ type exchange struct {
 	id        string // of the upload; "" is the creation URL
 	requestID string
 	dialect   Dialect
-	marked    bool // the request says which dialect it speaks
+	marked    bool         // the request says which dialect it speaks
+	rufh      *rufhVersion // of the IETF draft; nil in another dialect
+	named     bool         // the request names that version
+	offsets   *offsets     // for the error's answer in the IETF draft
 	control   http.ResponseController
 	deadlines deadlines
 	body      body
@@ -85,6 +88,10 @@ func (x *exchange) chooseDialect() error {
 		return nil
 	case len(versions) > 0:
 		return ErrUnsupportedVersion
+	case !x.h.engine.config.DisableIETF && rufhMarked(x.r):
+		x.marked = true
+		x.speakRufh()
+		return nil
 	}
 	if x.method == http.MethodHead || x.method == http.MethodGet || x.method == http.MethodDelete {
 		return nil
@@ -164,6 +171,10 @@ func (x *exchange) fail(err error) {
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	response := HTTPResponse{StatusCode: status, Body: e.Code + ": " + e.Message + "\n"}
+	if x.dialect == DialectIETF {
+		header.Set("Content-Type", "application/problem+json")
+		response.Body = x.problemFor(e, status)
+	}
 	if !e.Passing {
 		response = mergeResponses(response, e.Response)
 		response.StatusCode = status

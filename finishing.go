@@ -117,6 +117,9 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 	if err := h.upload.FinishUpload(ctx); err != nil {
 		return result{info: h.info}, err
 	}
+	if err := h.refresh(); err != nil {
+		return result{info: h.info}, err
+	}
 	response, err := e.confirm(ctx, h, request, confirm)
 	if err == nil {
 		err = h.refresh()
@@ -135,13 +138,14 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 	return result{info: h.info, response: response}, err
 }
 
-// confirm asks the callback and writes what came of it to the record.
+// confirm compares what the client has said of the whole upload, asks the
+// callback, and writes what came of it to the record.
 func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask bool) (HTTPResponse, error) {
 	var response HTTPResponse
+	if err := e.checkDigests(ctx, h); err != nil {
+		return response, e.refused(ctx, h, err)
+	}
 	if ask {
-		if err := h.refresh(); err != nil {
-			return response, err
-		}
 		var err error
 		event := Event{Type: EventPreFinish, Upload: h.info, HTTPRequest: request}
 		if response, err = e.config.Callbacks.PreFinish(ctx, event); err != nil {

@@ -67,7 +67,7 @@ func NewHandler(config Config) (*Handler, error) {
 
 // routes fills the router with what the configuration and the store allow.
 func (h *Handler) routes(config Config) {
-	const creation, upload = "/", "/:id"
+	const creation, upload = "/", "/:id" // the id is one escaped segment
 	composer := config.StoreComposer
 	h.router = pat.New()
 	h.router.NotFound = exchangeFunc(func(*exchange) error { return ErrMethodNotAllowed })
@@ -76,10 +76,14 @@ func (h *Handler) routes(config Config) {
 		*allow += method + ", "
 	}
 	if !config.DisableCreation {
-		add(&h.creationVerb, http.MethodPost, creation, tusCreate)
+		add(&h.creationVerb, http.MethodPost, creation, serveCreation)
+		if !config.DisableIETF {
+			h.router.Add(http.MethodPut, creation, exchangeFunc(serveCreation))   // not in Allow: these two
+			h.router.Add(http.MethodPatch, creation, exchangeFunc(serveCreation)) // need a mark of the draft
+		}
 	}
 	add(&h.uploadVerbs, http.MethodHead, upload, serveStatus)
-	add(&h.uploadVerbs, http.MethodPatch, upload, tusAppend)
+	add(&h.uploadVerbs, http.MethodPatch, upload, serveAppend)
 	if !config.DisableDownload {
 		add(&h.uploadVerbs, http.MethodGet, upload, serveDownload)
 	}
@@ -132,7 +136,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr
 		return
 	}
 	if x.method == http.MethodOptions {
-		tusOptions(x)
+		serveOptions(x)
 		return
 	}
 	if err := x.chooseDialect(); err != nil {

@@ -198,7 +198,7 @@ func (k *localLock) remove(w *localWaiter) bool {
 // grant makes a lease. The caller holds l.mu.
 func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
 	l.grants++
-	lease := &localLease{locker: l, id: id, n: l.grants, before: before, wanted: make(chan struct{})}
+	lease := &localLease{locker: l, id: id, n: l.grants, before: before}
 	lease.ctx, lease.end = context.WithCancel(context.WithoutCancel(ctx))
 	return lease
 }
@@ -241,9 +241,9 @@ type localLease struct {
 	n, before uint64
 	ctx       context.Context
 	end       context.CancelFunc
-	wanted    chan struct{}
-	asked     bool      // guarded by locker.mu
-	lock      localLock // of the id, if this grant met it free: one allocation less
+	wanted    chan struct{} // made when it is first needed; guarded by locker.mu
+	asked     bool          // guarded by locker.mu
+	lock      localLock     // of the id, if this grant met it free: one allocation less
 	released  atomic.Bool
 }
 
@@ -251,12 +251,26 @@ type localLease struct {
 func (s *localLease) want() {
 	if !s.asked {
 		s.asked = true
-		close(s.wanted)
+		close(s.signal())
 	}
 }
 
+// signal returns the channel behind Wanted. The caller holds locker.mu.
+func (s *localLease) signal() chan struct{} {
+	if s.wanted == nil {
+		s.wanted = make(chan struct{})
+	}
+	return s.wanted
+}
+
+// Wanted implements Lease.
+func (s *localLease) Wanted() <-chan struct{} {
+	s.locker.mu.Lock()
+	defer s.locker.mu.Unlock()
+	return s.signal()
+}
+
 func (s *localLease) Context() context.Context  { return s.ctx }
-func (s *localLease) Wanted() <-chan struct{}   { return s.wanted }
 func (s *localLease) Fence() (n, before uint64) { return s.n, s.before }
 
 // Unlock never fails and never waits.

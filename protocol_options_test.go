@@ -85,6 +85,7 @@ func optionsNoExtensions(e *env) {
 	e.config.DisableTermination = true
 	e.config.DisableConcatenation = true
 	e.config.DisableDeferLength = true
+	e.config.DisableChecksum = true
 	e.options("/files/").status(200).without("Tus-Extension")
 }
 

@@ -284,18 +284,19 @@ func patchStalled(e *env) {
 	e.patch(u, 30, data[30:]).status(204)
 }
 
+// patchSlow takes longer than twice the timeout, which is what an answer has.
 func patchSlow(e *env) {
-	e.config.NetworkTimeout = 200 * time.Millisecond
-	u, data := e.create(10), content(10)
-	s := e.another().open(u, 0, 10)
-	pace := time.NewTicker(60 * time.Millisecond)
+	e.config.NetworkTimeout = 500 * time.Millisecond
+	u, data := e.create(12), content(12)
+	s := e.another().open(u, 0, 12)
+	pace := time.NewTicker(100 * time.Millisecond)
 	defer pace.Stop()
 	for i := range data {
 		<-pace.C
 		s.send(data[i : i+1])
 	}
 	s.end()
-	s.answer().status(204).header("Upload-Offset", "10")
+	s.answer().status(204).header("Upload-Offset", "12")
 	e.wantStored(u, data)
 }
 

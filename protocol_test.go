@@ -134,7 +134,7 @@ type env struct {
 func newEnv(t *testing.T, p protocol, kind storeKind) *env {
 	compose := kind.open(t)
 	e := &env{T: t, protocol: p, compose: compose, mount: mountAsInReadme, warnings: &warnings{}}
-	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings)}
+	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings), DisableIETF: true}
 	e.client = &client{env: e}
 	return e
 }

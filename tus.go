@@ -34,6 +34,7 @@ func extensions(config Config) string {
 	add(creates, "creation", "creation-with-upload")
 	add(composer.Terminater != nil && !config.DisableTermination, "termination")
 	add(creates && composer.Concater != nil && !config.DisableConcatenation, "concatenation", "concatenation-unfinished")
+	add(config.canProve(), "checksum", "checksum-trailer")
 	add(creates && composer.LengthDeferrer != nil && !config.DisableDeferLength, "creation-defer-length")
 	return strings.Join(list, ",")
 }
@@ -46,10 +47,13 @@ func tusOptions(x *exchange) {
 	if x.h.extensions != "" {
 		header.Set("Tus-Extension", x.h.extensions)
 	}
-	if limit := x.h.engine.config.MaxSize; limit > 0 {
-		header.Set("Tus-Max-Size", formatInt(limit))
+	config := x.h.engine.config
+	if config.canProve() {
+		header.Set("Tus-Checksum-Algorithm", checksumNames)
 	}
-	x.respond(http.StatusOK, HTTPResponse{})
+	if config.MaxSize > 0 {
+		header.Set("Tus-Max-Size", formatInt(config.MaxSize))
+	}
 }
 
 // tusCreate serves POST on the creation URL (Creation).
@@ -59,7 +63,9 @@ func tusCreate(x *exchange) error {
 		if !isMediaType(x.r.Header, offsetStream) {
 			return ErrInvalidContentType
 		}
-		c.body = &x.body
+		if err := x.tusContent(c); err != nil {
+			return err
+		}
 	}
 	metadata, raw, err := x.metadata()
 	if err != nil {
@@ -93,6 +99,19 @@ func tusCreate(x *exchange) error {
 		x.respond(http.StatusCreated, res.response)
 	}
 	return err
+}
+
+// tusContent prepares the body of a creation or an append.
+func (x *exchange) tusContent(c *call) error {
+	proof, err := tusProof(x.r)
+	if err != nil {
+		return err
+	}
+	if proof != nil && !x.h.engine.config.canProve() {
+		return ErrInvalidChecksum.With(errors.New("the store cannot take checksums"))
+	}
+	c.body, x.body.proof = &x.body, proof
+	return nil
 }
 
 // metadata reads Upload-Metadata. Several lines are one list (RFC 9110,
@@ -193,12 +212,8 @@ func creationLength(header http.Header) (length int64, deferred bool, err error)
 	return length, false, err
 }
 
-// serveStatus serves HEAD on an upload (Core, HEAD). Without a mark of a
-// dialect it tells of a complete upload what a download would.
-func serveStatus(x *exchange) error {
-	if !x.marked {
-		return plainStatus(x)
-	}
+// tusStatus serves HEAD on an upload (Core, HEAD).
+func tusStatus(x *exchange) error {
 	info, err := x.h.engine.status(x.call(), x.id)
 	if err != nil {
 		return err
@@ -220,6 +235,7 @@ func serveStatus(x *exchange) error {
 	if concat := x.rawConcat(info); concat != "" {
 		header.Set("Upload-Concat", concat)
 	}
+	x.tellDigest(info)
 	x.respond(http.StatusOK, HTTPResponse{})
 	return nil
 }
@@ -254,11 +270,13 @@ func (x *exchange) rawConcat(info FileInfo) string {
 func tusAppend(x *exchange) error {
 	c := x.call()
 	req, err := x.tusAppending()
+	if err == nil {
+		err = x.tusContent(c)
+	}
 	if err != nil {
 		// an upload that does not exist is the first thing to be told
 		return cmp.Or(x.h.engine.known(c, x.id), err)
 	}
-	c.body = &x.body
 	res, err := x.h.engine.append(c, req)
 	if err == nil || errors.Is(err, ErrMismatchedOffset) {
 		x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
@@ -288,23 +306,6 @@ func (x *exchange) tusAppending() (appending, error) {
 		req.length = length
 	}
 	return req, err
-}
-
-// serveTermination serves DELETE on an upload (Termination). Without a mark
-// it is taken in the dialect of the upload's creator.
-func serveTermination(x *exchange) error {
-	c := x.call()
-	if !x.marked {
-		if _, err := x.h.engine.creator(c, x.id); err != nil {
-			return err
-		}
-		return ErrUnsupportedVersion
-	}
-	res, err := x.h.engine.terminate(c, x.id)
-	if err == nil {
-		x.respond(http.StatusNoContent, res.response)
-	}
-	return err
 }
 
 // isMediaType compares Content-Type, parameters aside.

@@ -60,15 +60,19 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 
 // checkRoom refuses a length that cannot fit. It promises nothing.
 func (v *volume) checkRoom(data place, info tusd.FileInfo) error {
-	if info.SizeIsDeferred || info.Size == 0 {
+	size := info.Size
+	if info.KnownLength != nil {
+		size = *info.KnownLength
+	}
+	if size == 0 {
 		return nil
 	}
 	free, err := freeSpace(v.roomOf(data))
 	if err != nil {
 		return err
 	}
-	if info.Size > free-v.minFree {
-		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes do not fit: %d are free, %d are to stay so", info.Size, free, v.minFree))
+	if size > free-v.minFree {
+		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes do not fit: %d are free, %d are to stay so", size, free, v.minFree))
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-const atomicPromise = "if src ends with an error other than io.EOF, or the process or machine dies before the call has returned, nothing of the chunk is ever part of the upload and the offset stays; n is then 0."
+const atomicPromise = "if src ends with an error other than io.EOF, nothing of the chunk is ever part of the upload and the offset stays; n is then 0."
 
 var atomicCases = []testCase{
 	{"atomic/whole", "AtomicWriter stores chunks that count as a whole or not at all", WriteAtomic, atomicWhole},

@@ -59,10 +59,11 @@ var uncheckable = map[string]string{
 	"Terminater removes uploads (tus 1.0, Termination).":                                                                                                                         definition,
 	"The caller holds lease.":                          guarantee,
 	"Concater joins uploads (tus 1.0, Concatenation).": definition,
-	"All were returned by this store under leases that the caller holds, the partials are full, and final's Size is the sum.": guarantee,
-	"ContentServer serves downloads with ranges and conditional requests.":                                                    definition,
-	"Lister enumerates uploads, for clean-up and administration.":                                                             definition,
-	"src answers io.EOF only after it has verified what it delivered.":                                                        guarantee,
+	"All were returned by this store under leases that the caller holds, the partials are full, and final's Size is the sum.":                                        guarantee,
+	"ContentServer serves downloads with ranges and conditional requests.":                                                                                           definition,
+	"Lister enumerates uploads, for clean-up and administration.":                                                                                                    definition,
+	"src answers that only after it has verified what it delivered.":                                                                                                 guarantee,
+	"If the process or machine dies before the call has returned, all of the chunk is part of the upload or nothing, and all of it only if src had answered io.EOF.": powerCut,
 }
 
 // TestEverySentenceHasACase holds the suite to the contract's interfaces: a

@@ -1,0 +1,230 @@
+package tusd
+
+import (
+	"bytes"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"hash/adler32"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+)
+
+// Checksums of a request's content: tus 1.0 Checksum (Upload-Checksum, as
+// header or trailer) and RFC 9530 (Content-Digest). Content is hashed while
+// it streams. What is not verified is never part of the upload.
+
+// algorithm is a hash function under its names.
+type algorithm struct {
+	tus   string // of Upload-Checksum and Config.Digest; "": not offered there
+	field string // of RFC 9530; "": it has none
+	hash  func() hash.Hash
+}
+
+// algorithms are those that are offered, the preferred first. tus demands
+// sha1; RFC 9530 keeps the names of the last five only for what exists.
+var algorithms = []algorithm{
+	{"sha256", "sha-256", sha256.New},
+	{"sha512", "sha-512", sha512.New},
+	{"sha1", "sha", sha1.New},
+	{"md5", "md5", md5.New},
+	{"crc32", "", func() hash.Hash { return crc32.NewIEEE() }},
+	{"crc32c", "crc32c", func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
+	{"", "adler", func() hash.Hash { return adler32.New() }},
+}
+
+// checksumNames is the value of Tus-Checksum-Algorithm.
+const checksumNames = "sha1,sha256,sha512,md5,crc32,crc32c"
+
+func tusAlgorithm(name string) *algorithm {
+	for i := range algorithms {
+		if name != "" && algorithms[i].tus == name {
+			return &algorithms[i]
+		}
+	}
+	return nil
+}
+
+func fieldAlgorithm(name string) *algorithm {
+	for i := range algorithms {
+		if name != "" && algorithms[i].field == name {
+			return &algorithms[i]
+		}
+	}
+	return nil
+}
+
+// sum is a running hash and the value that it has to come to.
+type sum struct {
+	algorithm *algorithm
+	hash      hash.Hash
+	want      []byte // nil: not asked for
+}
+
+// proof is what content is verified against when it has ended.
+type proof struct {
+	sums []sum
+	// late, if not nil, reads what only the end of the request tells and
+	// sets want; its error refuses the content.
+	late func(sums []sum) error
+}
+
+func (p *proof) write(b []byte) {
+	for i := range p.sums {
+		p.sums[i].hash.Write(b)
+	}
+}
+
+// verify is called once the content has ended.
+func (p *proof) verify() error {
+	if p.late != nil {
+		if err := p.late(p.sums); err != nil {
+			return err
+		}
+	}
+	for _, s := range p.sums {
+		if s.want != nil && !bytes.Equal(s.hash.Sum(nil), s.want) {
+			return ErrChecksumMismatch
+		}
+	}
+	return nil
+}
+
+// checksumField is the name of the header and of the trailer.
+const checksumField = "Upload-Checksum"
+
+// tusProof reads Upload-Checksum, or prepares for it as a trailer; nil if
+// there is neither.
+func tusProof(r *http.Request) (*proof, error) {
+	value, inHeader, err := single(r.Header, checksumField, ErrInvalidChecksum)
+	if err != nil {
+		return nil, err
+	}
+	_, announced := r.Trailer[checksumField]
+	switch {
+	case inHeader && announced:
+		return nil, ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
+	case inHeader:
+		a, want, err := parseChecksum(value)
+		if err != nil {
+			return nil, err
+		}
+		late := func([]sum) error { return noTrailer(r) }
+		return &proof{sums: []sum{{a, a.hash(), want}}, late: late}, nil
+	case announced:
+		return trailerProof(r), nil
+	}
+	return nil, nil
+}
+
+// noTrailer refuses a checksum trailer behind a checksum header.
+func noTrailer(r *http.Request) error {
+	if hasValue(r.Trailer, checksumField) {
+		return ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
+	}
+	return nil
+}
+
+// trailerProof hashes with everything that is offered: which it is comes last.
+func trailerProof(r *http.Request) *proof {
+	p := &proof{}
+	for i := range algorithms {
+		if algorithms[i].tus != "" {
+			p.sums = append(p.sums, sum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
+		}
+	}
+	p.late = func(sums []sum) error {
+		value, present, err := single(r.Trailer, checksumField, ErrInvalidChecksum)
+		if err == nil && !present {
+			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
+		}
+		if err != nil {
+			return err
+		}
+		a, want, err := parseChecksum(value)
+		for i := range sums {
+			if err == nil && sums[i].algorithm == a {
+				sums[i].want = want
+			}
+		}
+		return err
+	}
+	return p
+}
+
+// parseChecksum reads the name of an algorithm, one space, and base64. A
+// value of the wrong length is no syntax error but a mismatch.
+func parseChecksum(s string) (*algorithm, []byte, error) {
+	name, encoded, ok := strings.Cut(s, " ")
+	a := tusAlgorithm(name)
+	if !ok || a == nil {
+		return nil, nil, ErrInvalidChecksum.With(errors.New("unknown algorithm or no value"))
+	}
+	want, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil || encoded == "" || strings.ContainsAny(encoded, "\r\n") {
+		return nil, nil, ErrInvalidChecksum.With(errors.New("the value is no base64"))
+	}
+	return a, want, nil
+}
+
+// contentProof reads Content-Digest; nil if it has no algorithm that is known
+// here, which RFC 9530 allows to be passed over.
+func contentProof(header http.Header) *proof {
+	var p proof
+	entries, _ := fieldDictionary(header["Content-Digest"])
+	for name, m := range entries {
+		if a := fieldAlgorithm(name); a != nil && m.isBytes {
+			p.sums = append(p.sums, sum{a, a.hash(), m.bytes})
+		}
+	}
+	if len(p.sums) == 0 {
+		return nil
+	}
+	return &p
+}
+
+// canProve tells whether chunks with checksums can be taken.
+func (c *Config) canProve() bool {
+	return !c.DisableChecksum && (c.StoreComposer.AtomicWriter != nil || c.ChecksumSpool != "")
+}
+
+// writeProven stores a body that has a proof: all of it or nothing.
+func (e *engine) writeProven(c *call, h *hold) (int64, error) {
+	if writer := e.store.AtomicWriter; writer != nil {
+		return writer.WriteAtomic(h.ctx, h.upload, h.info.Offset, c.body)
+	}
+	return e.writeSpooled(c, h)
+}
+
+// writeSpooled verifies the body on a local disk before the store gets it. A
+// store that then fails half-way has stored verified bytes, which may stay.
+func (e *engine) writeSpooled(c *call, h *hold) (int64, error) {
+	limit := e.config.ChecksumSpoolSize
+	if c.body.length > limit {
+		return 0, ErrChecksumTooLarge
+	}
+	spool, err := os.CreateTemp(e.config.ChecksumSpool, "tusd-checksum-*")
+	if err != nil {
+		return 0, err
+	}
+	defer spool.Close()
+	if err := os.Remove(spool.Name()); err != nil { // nothing is left behind, whatever happens
+		return 0, err
+	}
+	if n, err := io.Copy(spool, io.LimitReader(c.body, limit+1)); err != nil {
+		return 0, err
+	} else if n > limit {
+		return 0, ErrChecksumTooLarge
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return h.upload.WriteChunk(h.ctx, h.info.Offset, spool)
+}

@@ -1,0 +1,344 @@
+package tusd
+
+import (
+	"bytes"
+	"context"
+	"encoding"
+	"encoding/base64"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Digests of whole uploads (RFC 9530, Repr-Digest) that survive resumes. The
+// running state of the hash is kept in the record with the offset up to which
+// it counts. Bytes behind that are read again from the store, by the server,
+// off the path of requests. A digest that cannot be had is absent, never
+// wrong.
+
+// Digest is the state of one digest of an upload, as it is in its record.
+type Digest struct {
+	Algorithm string // by its name in RFC 9530, as "sha-256"
+	Offset    int64  // how many bytes State covers
+	State     []byte `json:",omitempty"` // of the hash function
+	Sum       []byte `json:",omitempty"` // of the complete upload
+	Want      []byte `json:",omitempty"` // what the client says it must be
+}
+
+// Value is the digest as a member of Repr-Digest, "" if it is not known.
+func (d Digest) Value() string {
+	if d.Sum == nil {
+		return ""
+	}
+	return d.Algorithm + "=:" + base64.StdEncoding.EncodeToString(d.Sum) + ":"
+}
+
+// hash returns the hash function as it was at d.Offset.
+func (d Digest) hash() (hash.Hash, error) {
+	a := fieldAlgorithm(d.Algorithm)
+	if a == nil {
+		return nil, fmt.Errorf("digest algorithm %q is not known", d.Algorithm)
+	}
+	h := a.hash()
+	if d.Offset == 0 {
+		return h, nil
+	}
+	state, ok := h.(encoding.BinaryUnmarshaler)
+	if !ok {
+		return nil, fmt.Errorf("digest algorithm %q keeps no state", d.Algorithm)
+	}
+	return h, state.UnmarshalBinary(d.State)
+}
+
+// at is d after its hash has come to offset.
+func (d Digest) at(offset int64, h hash.Hash, full bool) (Digest, error) {
+	if full {
+		d.Offset, d.State, d.Sum = offset, nil, h.Sum(nil)
+		return d, nil
+	}
+	state, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	d.Offset, d.State = offset, state
+	return d, err
+}
+
+// newDigests are the digests that a new upload is to have: the server's and
+// the one that the client has named.
+func (e *engine) newDigests(wanted *Digest) []Digest {
+	var list []Digest
+	if a := tusAlgorithm(e.config.Digest); a != nil {
+		list = append(list, Digest{Algorithm: a.field})
+	}
+	if wanted == nil {
+		return list
+	}
+	if len(list) > 0 && list[0].Algorithm == wanted.Algorithm {
+		list[0].Want = wanted.Want
+		return list
+	}
+	return append(list, *wanted)
+}
+
+// runner hashes a body as it streams. Several digests run side by side.
+type runner struct {
+	digests []Digest
+	hashes  []hash.Hash // nil where the digest is behind and cannot run along
+	kept    time.Time   // when the record was last written
+	keptAt  int64       // and with which offset
+}
+
+// newRunner returns nil if no digest can run along from the upload's offset.
+func newRunner(info FileInfo) *runner {
+	if len(info.Digests) == 0 {
+		return nil
+	}
+	r := &runner{digests: info.Digests, hashes: make([]hash.Hash, len(info.Digests)), kept: time.Now(), keptAt: info.Offset}
+	any := false
+	for i, d := range info.Digests {
+		if d.Offset != info.Offset || d.Sum != nil {
+			continue
+		}
+		if h, err := d.hash(); err == nil {
+			r.hashes[i], any = h, true
+		}
+	}
+	if !any {
+		return nil
+	}
+	return r
+}
+
+// write hashes b, in parallel if there is more than one to do.
+func (r *runner) write(b []byte) {
+	var wait sync.WaitGroup
+	first := true
+	for _, h := range r.hashes {
+		switch {
+		case h == nil:
+		case first:
+			first = false
+			defer wait.Wait()
+			defer h.Write(b)
+		default:
+			wait.Go(func() { h.Write(b) })
+		}
+	}
+}
+
+// states are the digests at offset, which must be what the hashes have seen.
+func (r *runner) states(offset int64, full bool) ([]Digest, error) {
+	states := slices.Clone(r.digests)
+	for i, h := range r.hashes {
+		if h == nil {
+			continue
+		}
+		var err error
+		if states[i], err = states[i].at(offset, h, full); err != nil {
+			return nil, err
+		}
+	}
+	return states, nil
+}
+
+// How often the state of a digest is kept while a body is read.
+const (
+	digestTime  = 5 * time.Second
+	digestBytes = 64 << 20
+)
+
+// keepRunning writes down how far the digests have come that run along with
+// a body whose bytes are stored from start on: when it has ended, and now and
+// then before. If it cannot, they are behind and caught up with later.
+func (e *engine) keepRunning(c *call, h *hold, start int64) {
+	run := c.body.run
+	if run == nil || start+c.body.n != h.info.Offset || h.info.Offset == run.keptAt && !h.info.Full() {
+		return // the last but one: the store has kept less than what was hashed
+	}
+	if !c.body.done() && time.Since(run.kept) < digestTime && h.info.Offset-run.keptAt < digestBytes {
+		return
+	}
+	states, err := run.states(h.info.Offset, h.info.Full())
+	if err == nil {
+		err = h.keepDigests(h.ctx, states)
+	}
+	if err != nil {
+		e.log.Warn("the state of a digest could not be kept", "id", h.id, "err", err)
+		return
+	}
+	run.kept, run.keptAt = time.Now(), h.info.Offset
+}
+
+// keepDigests writes the digests to the record.
+func (h *hold) keepDigests(ctx context.Context, states []Digest) error {
+	err := h.upload.UpdateInfo(ctx, func(info *FileInfo) error {
+		info.Digests = states
+		return nil
+	})
+	if err == nil {
+		h.info.Digests = states
+	}
+	return err
+}
+
+// behind tells whether a digest lacks bytes that are stored.
+func behind(info FileInfo) bool {
+	return slices.ContainsFunc(info.Digests, func(d Digest) bool {
+		return d.Sum == nil && (d.Offset < info.Offset || info.Full())
+	})
+}
+
+// catchUp reads, in the background and without a lock, what the digests of an
+// upload lack, and then writes down how far they have come.
+func (e *engine) catchUp(id string) {
+	if !e.digesting.enter(id) {
+		return
+	}
+	started := e.work.start(func() {
+		defer e.digesting.leave(id)
+		if err := e.readDigests(id); err != nil && e.background.Err() == nil {
+			e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
+		}
+	})
+	if !started {
+		e.digesting.leave(id)
+	}
+}
+
+func (e *engine) readDigests(id string) error {
+	upload, info, err := e.peek(e.background, id)
+	if err != nil {
+		return err
+	}
+	states, err := readBehind(e.background, upload, info)
+	if err != nil {
+		return err
+	}
+	h, err := e.hold(e.background, id, LockWait)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	// What was read is a prefix of what is there now. Somebody who ran along
+	// may have come further in the meantime.
+	for i, d := range h.info.Digests {
+		if i < len(states) && (d.Offset > states[i].Offset || d.Sum != nil) {
+			states[i] = d
+		}
+	}
+	return h.keepDigests(h.ctx, states)
+}
+
+// readBehind computes the digests of an upload up to its offset.
+func readBehind(ctx context.Context, upload Upload, info FileInfo) ([]Digest, error) {
+	states := slices.Clone(info.Digests)
+	for i, d := range states {
+		if d.Sum != nil {
+			continue
+		}
+		h, err := d.hash()
+		if err != nil {
+			return nil, err
+		}
+		if err := feed(ctx, h, upload, d.Offset, info.Offset); err != nil {
+			return nil, err
+		}
+		if states[i], err = d.at(info.Offset, h, info.Full()); err != nil {
+			return nil, err
+		}
+	}
+	return states, nil
+}
+
+// feed hashes the stored bytes from one offset to another.
+func feed(ctx context.Context, h hash.Hash, upload Upload, from, to int64) error {
+	if from == to {
+		return nil
+	}
+	content, err := upload.GetReader(ctx)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	if seeker, ok := content.(io.Seeker); ok {
+		_, err = seeker.Seek(from, io.SeekStart)
+	} else {
+		_, err = io.CopyN(io.Discard, content, from)
+	}
+	const step = 8 << 20
+	for err == nil && from < to {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n := min(to-from, step)
+		_, err = io.CopyN(h, content, n)
+		from += n
+	}
+	return err
+}
+
+// checkDigests brings the digests that a client wants verified, and those of
+// a final, up to date and compares them. It is called when all bytes are there.
+func (e *engine) checkDigests(ctx context.Context, h *hold) error {
+	needed := h.info.IsFinal
+	for _, d := range h.info.Digests {
+		needed = needed || d.Sum == nil && (d.Want != nil || d.Offset == h.info.Offset)
+	}
+	if !needed || !behind(h.info) {
+		return compareDigests(h.info.Digests)
+	}
+	states, err := readBehind(ctx, h.upload, h.info)
+	if err != nil {
+		return err
+	}
+	if err := h.keepDigests(ctx, states); err != nil {
+		return err
+	}
+	return compareDigests(states)
+}
+
+func compareDigests(digests []Digest) error {
+	for _, d := range digests {
+		if d.Want != nil && !bytes.Equal(d.Want, d.Sum) {
+			return ErrDigestMismatch
+		}
+	}
+	return nil
+}
+
+// reprDigest is the value of Repr-Digest for a complete upload, "" if no
+// digest is known.
+func reprDigest(info FileInfo) string {
+	value := ""
+	for _, d := range info.Digests {
+		if v := d.Value(); v != "" && info.Complete() {
+			if value != "" {
+				value += ", "
+			}
+			value += v
+		}
+	}
+	return value
+}
+
+// preferredDigest picks from Repr-Digest or Want-Repr-Digest the algorithm to
+// keep: the strongest that the client names. nil: none is known here.
+func preferredDigest(want, prefer []string) *Digest {
+	values, _ := fieldDictionary(want)
+	wishes, _ := fieldDictionary(prefer)
+	for _, a := range algorithms {
+		if a.field == "" {
+			continue
+		}
+		if m, ok := values[a.field]; ok && m.isBytes {
+			return &Digest{Algorithm: a.field, Want: m.bytes}
+		}
+	}
+	for _, a := range algorithms {
+		if m, ok := wishes[a.field]; ok && a.field != "" && !m.isBytes && m.integer > 0 {
+			return &Digest{Algorithm: a.field}
+		}
+	}
+	return nil
+}

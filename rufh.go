@@ -1,0 +1,374 @@
+package tusd
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// The dialect of the IETF draft "Resumable Uploads for HTTP", interop versions
+// 3 to 9: headers to operations, results to status and headers. What depends
+// on the version stands in one table.
+
+const (
+	partialUpload  = "application/partial-upload"
+	interopField   = "Upload-Draft-Interop-Version"
+	problemTypes   = "https://iana.org/assignments/http-problem-types#"
+	newestInterop  = 9
+	statusProgress = 104 // Upload Resumption Supported
+)
+
+// rufhVersion is one version of the draft. Sending more than a version asks
+// for is legal in all of them, so only what contradicts is here.
+type rufhVersion struct {
+	interop        int64
+	inverted       bool // Upload-Incomplete in place of Upload-Complete
+	presumed       bool // a PATCH that says nothing of completeness completes
+	anyMedia       bool // PATCH takes any Content-Type
+	appended       int  // status of a PATCH that went well
+	pureHead       bool // HEAD and DELETE with fields of an append are refused
+	quiet          bool // no 104 but the one that tells of the upload
+	completedTwice bool // a PATCH on a complete upload has a problem type of its own
+	spoils         bool // an upload that was sent too much for is done for
+}
+
+// rufhVersions are the versions that are spoken, the newest last.
+var rufhVersions = []rufhVersion{
+	{interop: 3, inverted: true, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
+	{interop: 4, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
+	{interop: 5, presumed: true, anyMedia: true, appended: 201, pureHead: true},
+	{interop: 6, presumed: true, appended: 201, pureHead: true, completedTwice: true},
+	{interop: 7, appended: 204, completedTwice: true},
+	{interop: 8, appended: 204, completedTwice: true, spoils: true},
+	{interop: newestInterop, appended: 204, spoils: true},
+}
+
+// rufhMarked tells whether a request speaks the draft, as far as its fields
+// parse.
+func rufhMarked(r *http.Request) bool {
+	if _, ok := fieldInteger(r.Header, interopField); ok {
+		return true
+	}
+	for _, name := range []string{"Upload-Complete", "Upload-Incomplete"} {
+		if _, ok := fieldBool(r.Header, name); ok {
+			return true
+		}
+	}
+	return isMediaType(r.Header, partialUpload)
+}
+
+// speakRufh makes the exchange one of the draft, in the version that the
+// request names, or the newest. Only a version that was named is answered
+// with informational responses.
+func (x *exchange) speakRufh() {
+	x.dialect = DialectIETF
+	x.Header().Del("Tus-Resumable")
+	x.rufh = &rufhVersions[len(rufhVersions)-1]
+	named, ok := fieldInteger(x.r.Header, interopField)
+	for i := range rufhVersions {
+		if ok && rufhVersions[i].interop == named {
+			x.rufh, x.named = &rufhVersions[i], true
+			x.Header().Set(interopField, formatInt(named))
+		}
+	}
+}
+
+// completeness reads whether the request's content ends the upload.
+func (x *exchange) completeness() (complete, ok bool) {
+	if x.rufh.inverted {
+		more, ok := fieldBool(x.r.Header, "Upload-Incomplete")
+		return !more, ok
+	}
+	return fieldBool(x.r.Header, "Upload-Complete")
+}
+
+// sayComplete answers whether the upload is complete.
+func (x *exchange) sayComplete(complete bool) {
+	name := "Upload-Complete"
+	if x.rufh.inverted {
+		name, complete = "Upload-Incomplete", !complete
+	}
+	x.Header().Set(name, map[bool]string{true: "?1", false: "?0"}[complete])
+}
+
+// uploadLimit is the value of Upload-Limit.
+func (h *Handler) uploadLimit() string {
+	config := h.engine.config
+	limit := "min-size=0"
+	for _, l := range []struct {
+		name  string
+		bytes int64
+	}{{"max-size", config.MaxSize}, {"max-append-size", config.MaxAppendSize}, {"min-append-size", config.MinAppendSize}} {
+		if l.bytes > 0 {
+			limit += ", " + l.name + "=" + formatInt(l.bytes)
+		}
+	}
+	return limit
+}
+
+// rufhOptions adds to the answer of OPTIONS what the draft asks for.
+func rufhOptions(x *exchange) {
+	x.Header().Set("Upload-Limit", x.h.uploadLimit())
+	x.Header().Set("Accept-Patch", offsetStream+", "+partialUpload)
+}
+
+// rufhCreate serves POST, PUT and PATCH on the creation URL.
+func rufhCreate(x *exchange) error {
+	c := x.call()
+	req, err := x.rufhCreation(c)
+	if err != nil {
+		return err
+	}
+	res, err := x.h.engine.create(c, req)
+	if res.info.ID != "" {
+		x.Header().Set("Location", x.location(res.info.ID))
+		x.tellRufh(res.info)
+	}
+	if err != nil {
+		return err
+	}
+	x.respond(http.StatusCreated, res.response)
+	return nil
+}
+
+// rufhCreation reads the headers of a creation.
+func (x *exchange) rufhCreation(c *call) (creation, error) {
+	x.Header().Set("Upload-Limit", x.h.uploadLimit())
+	complete, ok := x.completeness()
+	if !ok {
+		return creation{}, ErrInvalidComplete
+	}
+	req := creation{open: true, complete: complete, length: -1, metadata: rufhMetaData(x.r.Header)}
+	req.digest = preferredDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
+		req.length = length
+	}
+	if size := x.r.ContentLength; complete && size >= 0 {
+		if req.length >= 0 && req.length != size {
+			return req, ErrInconsistentLength
+		}
+		req.length = size
+	}
+	if !x.hasContent() {
+		return req, nil
+	}
+	c.created = x.announce
+	return req, x.rufhContent(c, complete)
+}
+
+// rufhContent prepares the body of a creation or an append.
+func (x *exchange) rufhContent(c *call, complete bool) error {
+	config, size := x.h.engine.config, x.r.ContentLength
+	c.body, c.maxContent = &x.body, config.MaxAppendSize
+	switch {
+	case config.MaxAppendSize > 0 && size > config.MaxAppendSize:
+		return ErrAppendTooLarge
+	case !complete && size > 0 && size < config.MinAppendSize:
+		return ErrAppendTooSmall
+	}
+	x.body.proof = contentProof(x.r.Header)
+	if x.body.proof != nil && !config.canProve() {
+		x.body.proof = nil // RFC 9530 lets a recipient pass over it
+	}
+	if x.informs() && !x.rufh.quiet && x.body.proof == nil {
+		c.stored = x.reportProgress
+	}
+	return nil
+}
+
+// informs tells whether the client takes 104 responses.
+func (x *exchange) informs() bool { return x.named && x.r.ProtoAtLeast(1, 1) }
+
+// announce sends the 104 that tells a client where its upload is, before it
+// has sent it.
+func (x *exchange) announce(info FileInfo) {
+	if x.informs() {
+		x.inform("Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
+	}
+}
+
+// reportProgress sends a 104 with what is stored. It is called about once a
+// second.
+func (x *exchange) reportProgress(offset int64) {
+	x.inform("Upload-Offset", formatInt(offset))
+}
+
+// inform sends a 104 with these fields and no others: net/http would send
+// everything that is set for the final answer, too.
+func (x *exchange) inform(fields ...string) {
+	header := x.Header()
+	final := header.Clone()
+	clear(header)
+	header.Set(interopField, formatInt(x.rufh.interop))
+	for i := 0; i+1 < len(fields); i += 2 {
+		header.Set(fields[i], fields[i+1])
+	}
+	x.deadlines.beforeWrite()
+	x.ResponseWriter.WriteHeader(statusProgress)
+	clear(header)
+	for name, values := range final {
+		header[name] = values
+	}
+}
+
+// tellRufh sets the headers that tell the state of an upload.
+func (x *exchange) tellRufh(info FileInfo) {
+	header := x.Header()
+	header.Set("Upload-Offset", formatInt(info.Offset))
+	header.Set("Upload-Limit", x.h.uploadLimit())
+	if length := info.length(); length >= 0 {
+		header.Set("Upload-Length", formatInt(length))
+	}
+	x.sayComplete(info.Complete())
+	x.tellDigest(info)
+}
+
+// tellDigest sets Repr-Digest if a digest of the complete upload is known.
+func (x *exchange) tellDigest(info FileInfo) {
+	if digest := reprDigest(info); digest != "" {
+		x.Header().Set("Repr-Digest", digest)
+	}
+}
+
+// rufhStatus serves HEAD on an upload, and GET while it is not complete.
+func rufhStatus(x *exchange) error {
+	if err := x.refuseAppendFields(); err != nil {
+		return err
+	}
+	info, err := x.h.engine.status(x.call(), x.id)
+	if err != nil {
+		return err
+	}
+	if info.IsFinal && !info.Complete() {
+		return ErrUploadFinishing // it has no offset yet
+	}
+	x.Header()["Cache-Control"] = noStore
+	x.tellRufh(info)
+	x.respond(http.StatusNoContent, HTTPResponse{})
+	return nil
+}
+
+// refuseAppendFields holds older versions' rule that HEAD and DELETE carry no
+// fields of an append.
+func (x *exchange) refuseAppendFields() error {
+	for _, name := range []string{"Upload-Offset", "Upload-Complete", "Upload-Incomplete"} {
+		if x.rufh.pureHead && hasValue(x.r.Header, name) {
+			return ErrUnexpectedHeader
+		}
+	}
+	return nil
+}
+
+// rufhAppend serves PATCH on an upload.
+func rufhAppend(x *exchange) error {
+	c := x.call()
+	req, err := x.rufhAppending(c)
+	if err != nil {
+		return cmp.Or(x.h.engine.known(c, x.id), err)
+	}
+	res, err := x.h.engine.append(c, req)
+	complete := res.info.Complete()
+	switch {
+	case errors.Is(err, ErrMismatchedOffset):
+		x.offsets = &offsets{Expected: res.info.Offset, Provided: req.offset}
+		x.tellRufh(res.info)
+		x.sayComplete(false) // demanded, and true: this request completes nothing
+		return err
+	case errors.Is(err, ErrUploadSizeExceeded) && complete:
+		x.tellRufh(res.info)
+		return ErrUploadCompleted
+	case err != nil:
+		if res.info.ID != "" {
+			x.tellRufh(res.info)
+		}
+		return err
+	}
+	x.tellRufh(res.info)
+	x.respond(x.rufh.appended, res.response)
+	return nil
+}
+
+// rufhAppending reads the headers of an append.
+func (x *exchange) rufhAppending(c *call) (appending, error) {
+	req := appending{id: x.id, length: -1, announces: true, spoils: x.rufh.spoils}
+	if !x.rufh.anyMedia && !isMediaType(x.r.Header, partialUpload) {
+		return req, ErrInvalidContentType
+	}
+	offset, ok := fieldInteger(x.r.Header, "Upload-Offset")
+	if !ok {
+		return req, ErrInvalidOffset
+	}
+	complete, ok := x.completeness()
+	if !ok && !x.rufh.presumed {
+		return req, ErrInvalidComplete
+	}
+	req.offset, req.complete = offset, complete || !ok
+	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
+		req.length = length
+	}
+	return req, x.rufhContent(c, req.complete)
+}
+
+// rufhTerminate serves DELETE on an upload.
+func rufhTerminate(x *exchange) error {
+	if err := x.refuseAppendFields(); err != nil {
+		return err
+	}
+	return x.terminate()
+}
+
+// offsets are the members of the problem "mismatching upload offset".
+type offsets struct {
+	Expected int64 `json:"expected-offset"`
+	Provided int64 `json:"provided-offset"`
+}
+
+// problem is the content of an error answer (RFC 9457).
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	*offsets
+}
+
+// problemFor describes an error in the draft's way.
+func (x *exchange) problemFor(e *Error, status int) string {
+	p := problem{Type: "about:blank", Title: e.Message, Status: status, Code: e.Code, offsets: x.offsets}
+	switch {
+	case e.Is(ErrMismatchedOffset):
+		p.Type = problemTypes + "mismatching-upload-offset"
+	case e.Is(ErrInconsistentLength):
+		p.Type = problemTypes + "inconsistent-upload-length"
+	case e.Is(ErrUploadCompleted) && x.rufh.completedTwice:
+		p.Type = problemTypes + "completed-upload"
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Sprintf(`{"type":"about:blank","status":%d}`, status)
+	}
+	return string(body) + "\n"
+}
+
+// rufhMetaData keeps what the creation says of the representation, under the
+// names that tus clients use.
+func rufhMetaData(header http.Header) MetaData {
+	metadata := make(MetaData)
+	if _, _, err := mime.ParseMediaType(header.Get("Content-Type")); err == nil && !isMediaType(header, partialUpload) {
+		metadata["filetype"] = header.Get("Content-Type")
+	}
+	if _, params, err := mime.ParseMediaType(header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
+		metadata["filename"] = params["filename"]
+	}
+	if coding := strings.TrimSpace(header.Get("Content-Encoding")); coding != "" && fieldValue(coding) {
+		metadata["contentencoding"] = coding
+	}
+	if len(metadata) == 0 {
+		return nil
+	}
+	return metadata
+}
