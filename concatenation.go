@@ -61,12 +61,17 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 		res, err = e.newFinal(c, req, key)
 	}
 	e.joining.leave(key.Name)
-	if err != nil {
+	if err != nil || e.isBuilt(res.info) {
 		return res, err
 	}
 	built, err := e.awaitFinal(c, res.info.ID)
 	res.merge(built)
 	return res, err
+}
+
+// isBuilt tells whether nobody has to do anything about a final any more.
+func (e *engine) isBuilt(info FileInfo) bool {
+	return info.Complete() && info.Size > 0 && !e.building.busy(info.ID) && !e.finishing.busy(info.ID)
 }
 
 // key names what makes two requests ask for the same final.

@@ -36,7 +36,7 @@ func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
 	switch {
 	case err == nil && info.State == StateFailed:
 		err = failure(info)
-	case e.finishing.busy(id):
+	case e.building.busy(id) || e.finishing.busy(id):
 		info.State = StateFinishing // a moment longer than its record says
 	}
 	return info, err
