@@ -180,9 +180,9 @@ func (e *engine) awaitFinal(c *call, id string) (result, error) {
 	}
 	outcome := make(chan built, 1)
 	request := e.origin(c)
-	started := e.startBuilding(id, func() {
+	started := e.startBuilding(id, func() (land func()) {
 		res, err := e.build(id, request)
-		outcome <- built{res, err}
+		return func() { outcome <- built{res, err} }
 	})
 	patience := time.NewTimer(e.wait)
 	defer patience.Stop()
@@ -213,13 +213,18 @@ func (e *engine) builtFinal(c *call, id string) (result, error) {
 }
 
 // startBuilding runs work on a final in the background, unless there is some.
-func (e *engine) startBuilding(id string, work func()) bool {
+// What work returns is called when everybody can see that it is over.
+func (e *engine) startBuilding(id string, work func() (land func())) bool {
 	if !e.building.enter(id) {
 		return false
 	}
 	started := e.work.start(func() {
-		defer e.building.leave(id)
-		work()
+		land := func() {}
+		defer func() {
+			e.building.leave(id)
+			land()
+		}()
+		land = work()
 	})
 	if !started {
 		e.building.leave(id)
@@ -229,10 +234,11 @@ func (e *engine) startBuilding(id string, work func()) bool {
 
 // buildLater builds a final in the background, unless that is going on.
 func (e *engine) buildLater(id string) {
-	e.startBuilding(id, func() {
+	e.startBuilding(id, func() (land func()) {
 		if _, err := e.build(id, HTTPRequest{}); err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", id, "err", err)
 		}
+		return func() {}
 	})
 }
 
