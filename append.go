@@ -36,14 +36,15 @@ func (e *engine) append(c *call, req appending) (result, error) {
 	}
 	if err := e.admit(c, h, req); err != nil {
 		defer h.release()
-		return result{info: h.info}, e.spoil(h, req.spoils, err)
+		err = e.spoil(c, h, req.spoils, err)
+		return result{info: h.info}, err
 	}
 	if h.info.Complete() {
 		h.release()
 		return result{info: h.info}, c.body.empty()
 	}
 	if err = e.receive(c, h, req.complete); err != nil {
-		err = e.spoil(h, req.spoils, err)
+		err = e.spoil(c, h, req.spoils, err)
 	}
 	return e.settle(c, h, err)
 }
@@ -161,14 +162,16 @@ func (h *hold) setState(ctx context.Context, state State, failure *Failure) erro
 	})
 }
 
-// spoil makes an upload unusable whose client has sent more than its length,
-// where the dialect has it so. It returns err, or why it could not.
-func (e *engine) spoil(h *hold, spoils bool, err error) error {
-	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && h.info.Offset > 0
+// spoil makes an upload unusable whose client has sent more than its length
+// or the largest one, where the dialect has it so. It returns err, or why it
+// could not.
+func (e *engine) spoil(c *call, h *hold, spoils bool, err error) error {
+	sent := c.body != nil && c.body.done() // rather than only announced
+	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && sent
 	if !spoils || !tooLong || !h.info.SizeIsDeferred {
 		return err
 	}
-	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: ErrUploadFailed.Status.IETF, Body: "more was sent than the length of the upload\n"}
+	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: ErrUploadFailed.Status.IETF}
 	if stateErr := h.setState(h.ctx, StateFailed, failure); stateErr != nil {
 		return stateErr
 	}

@@ -163,15 +163,15 @@ func (b *body) end(err error) error {
 func (b *body) translate(err error) error {
 	var own *Error
 	var tooLarge *http.MaxBytesError
+	cause := b.deadlines.aborted()
 	switch {
 	case errors.As(err, &own):
 		return err
+	case cause != nil: // however the abort has come through
+		return cause
 	case errors.As(err, &tooLarge):
 		return ErrBodyTooLarge.With(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		if cause := b.deadlines.aborted(); cause != nil {
-			return cause
-		}
 		return ErrReadTimeout.With(err)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return ErrConnectionReset.With(err)

@@ -31,7 +31,8 @@ func (e *engine) create(c *call, req creation) (result, error) {
 		return result{}, err
 	}
 	info := e.newInfo(c, req.metadata, req.raw)
-	info.IsPartial, info.SizeIsDeferred, info.Digests = req.partial, req.deferred || req.open, e.newDigests(req.digest)
+	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.open
+	info.Digests = e.newDigests(req.digest)
 	switch {
 	case !info.SizeIsDeferred:
 		info.Size = req.length
@@ -60,7 +61,7 @@ func (e *engine) fill(c *call, h *hold, req creation) error {
 	}
 	err := e.receive(c, h, req.complete)
 	if err != nil {
-		return e.spoil(h, req.open, err)
+		return e.spoil(c, h, req.open, err)
 	}
 	return nil
 }
@@ -99,6 +100,7 @@ func (e *engine) newInfo(c *call, metadata MetaData, raw string) FileInfo {
 		RawMetaData: raw,
 		Version:     RecordVersion,
 		Created:     e.now().UTC(),
+		Digests:     e.newDigests(nil),
 		Dialect:     c.dialect,
 	}
 }

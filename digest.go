@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -197,7 +198,11 @@ func (e *engine) catchUp(id string) {
 	}
 	started := e.work.start(func() {
 		defer e.digesting.leave(id)
-		if err := e.readDigests(id); err != nil && e.background.Err() == nil {
+		var err error
+		for more := true; more && err == nil; { // the upload may have grown in the meantime
+			more, err = e.readDigests(id)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) && e.background.Err() == nil {
 			e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
 		}
 	})
@@ -206,18 +211,19 @@ func (e *engine) catchUp(id string) {
 	}
 }
 
-func (e *engine) readDigests(id string) error {
+// readDigests does that once and tells whether they still lack something.
+func (e *engine) readDigests(id string) (more bool, err error) {
 	upload, info, err := e.peek(e.background, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	states, err := readBehind(e.background, upload, info)
 	if err != nil {
-		return err
+		return false, err
 	}
 	h, err := e.hold(e.background, id, LockWait)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer h.release()
 	// What was read is a prefix of what is there now. Somebody who ran along
@@ -227,7 +233,8 @@ func (e *engine) readDigests(id string) error {
 			states[i] = d
 		}
 	}
-	return h.keepDigests(h.ctx, states)
+	err = h.keepDigests(h.ctx, states)
+	return behind(h.info), err
 }
 
 // readBehind computes the digests of an upload up to its offset.

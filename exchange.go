@@ -176,6 +176,9 @@ func (x *exchange) fail(err error) {
 		response.Body = x.problemFor(e, status)
 	}
 	if !e.Passing {
+		if e.Response.Body != "" {
+			header.Set("Content-Type", "text/plain; charset=utf-8") // unless the callback says otherwise
+		}
 		response = mergeResponses(response, e.Response)
 		response.StatusCode = status
 	}

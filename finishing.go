@@ -172,7 +172,7 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 	if writeErr := h.setState(ctx, StateFailed, failure); writeErr != nil {
 		return writeErr
 	}
-	return err
+	return errors.Join(err, h.refresh())
 }
 
 // finished tells the world about a complete upload. A partial one means

@@ -123,10 +123,14 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && fieldValue(coding) {
 		header.Set("Content-Encoding", coding)
 	}
-	header.Set("Upload-Offset", formatInt(info.Offset))
-	header.Set("Upload-Length", formatInt(info.Size))
-	header.Set("Upload-Complete", "?1")
-	x.tellDigest(info)
+	if x.rufh != nil {
+		x.tellRufh(info)
+	} else {
+		header.Set("Upload-Offset", formatInt(info.Offset))
+		header.Set("Upload-Length", formatInt(info.Size))
+		header.Set("Upload-Complete", "?1")
+		x.tellDigest(info)
+	}
 	if server := x.h.engine.store.ContentServer; server != nil {
 		err := server.ServeContent(x.r.Context(), upload, x, x.r)
 		if err != nil && x.status == 0 {

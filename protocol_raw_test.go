@@ -65,7 +65,7 @@ func (c *rawConn) halfClose() {
 // answer reads the next answer.
 func (c *rawConn) answer(method string) *answer {
 	c.env.Helper()
-	response, err := wire.ReadResponse(c.reader, method, func(int) {})
+	response, err := wire.ReadResponse(c.reader, method, func(wire.Interim) {})
 	a := &answer{env: c.env, request: method + " over a raw socket", Response: response}
 	if err != nil {
 		c.env.Errorf("%s: %v", a.request, err)

@@ -75,6 +75,10 @@ func (x *exchange) speakRufh() {
 			x.Header().Set(interopField, formatInt(named))
 		}
 	}
+	x.Header().Set("Upload-Limit", x.h.uploadLimit())
+	if x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch {
+		x.sayComplete(false) // until it is known better, on errors, too
+	}
 }
 
 // completeness reads whether the request's content ends the upload.
@@ -137,7 +141,6 @@ func rufhCreate(x *exchange) error {
 
 // rufhCreation reads the headers of a creation.
 func (x *exchange) rufhCreation(c *call) (creation, error) {
-	x.Header().Set("Upload-Limit", x.h.uploadLimit())
 	complete, ok := x.completeness()
 	if !ok {
 		return creation{}, ErrInvalidComplete
@@ -219,11 +222,10 @@ func (x *exchange) inform(fields ...string) {
 func (x *exchange) tellRufh(info FileInfo) {
 	header := x.Header()
 	header.Set("Upload-Offset", formatInt(info.Offset))
-	header.Set("Upload-Limit", x.h.uploadLimit())
 	if length := info.length(); length >= 0 {
 		header.Set("Upload-Length", formatInt(length))
 	}
-	x.sayComplete(info.Complete())
+	x.sayComplete(info.Complete() || info.State == StateFailed) // either way there is nothing to resume
 	x.tellDigest(info)
 }
 

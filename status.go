@@ -24,6 +24,9 @@ func (e *engine) status(c *call, id string) (FileInfo, error) {
 		e.buildLater(id)
 		return h.info, nil
 	}
+	if behind(h.info) { // a crash, or another node's; whoever resumes asks first
+		e.catchUp(id)
+	}
 	return h.info, e.usable(h.info)
 }
 

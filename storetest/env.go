@@ -34,7 +34,7 @@ func newEnv(tb testing.TB, h Harness) *env {
 		leases: make(map[string]*losableLease), locked: make(map[string]bool), exist: make(map[string]bool),
 	}
 	e.open(h.New(tb))
-	e.before = currentUsage()
+	e.before = settledUsage()
 	return e
 }
 

@@ -24,6 +24,20 @@ func currentUsage() usage {
 	return usage{runtime.NumGoroutine(), len(open)}
 }
 
+// settledUsage waits until goroutines that are about to end have ended: as
+// many as are dying when a case begins it could leave behind unnoticed.
+func settledUsage() usage {
+	const steady = 50 // yields without a change
+	least := runtime.NumGoroutine()
+	for i := 0; i < steady; i++ {
+		runtime.Gosched()
+		if n := runtime.NumGoroutine(); n < least {
+			least, i = n, 0
+		}
+	}
+	return currentUsage()
+}
+
 // openFiles tells what the open descriptors lead to, where the system does.
 func openFiles() []string {
 	var files []string

@@ -99,11 +99,15 @@ func (s *http1Stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *http1Stream) CloseWrite() error {
+func (s *http1Stream) CloseWrite(trailer ...string) error {
 	if !s.chunked {
 		return nil
 	}
-	_, err := io.WriteString(s.conn.net, "0\r\n\r\n")
+	end := "0\r\n"
+	for _, line := range trailer {
+		end += line + "\r\n"
+	}
+	_, err := io.WriteString(s.conn.net, end+"\r\n")
 	return err
 }
 
@@ -112,23 +116,19 @@ func (s *http1Stream) Abort() error { return s.conn.Close() }
 // read takes the answer, and the interim answers before it, from the socket.
 func (s *http1Stream) read(method string) {
 	defer close(s.done)
-	s.response, s.err = ReadResponse(s.conn.reader, method, func(status int) {
-		if status == http.StatusContinue {
-			close(s.continued)
-		}
-	})
+	s.response, s.err = ReadResponse(s.conn.reader, method, s.inform)
 }
 
 // ReadResponse reads one complete answer to a request of the given method.
-// interim is called with the status of each 1xx answer before it.
-func ReadResponse(r *bufio.Reader, method string, interim func(status int)) (*Response, error) {
+// interim is called with each 1xx answer before it.
+func ReadResponse(r *bufio.Reader, method string, interim func(Interim)) (*Response, error) {
 	for {
 		head, err := http.ReadResponse(r, &http.Request{Method: method})
 		if err != nil {
 			return nil, err
 		}
 		if head.StatusCode < 200 {
-			interim(head.StatusCode)
+			interim(Interim{head.StatusCode, head.Header})
 			continue
 		}
 		body, err := io.ReadAll(head.Body)

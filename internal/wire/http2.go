@@ -113,14 +113,18 @@ func (c *http2Conn) headerBlock(r Request) []byte {
 	c.encode(":scheme", "https")
 	c.encode(":authority", c.net.RemoteAddr().String())
 	c.encode(":path", r.Target)
-	for _, line := range r.Header {
-		name, value := field(line)
-		c.encode(strings.ToLower(name), value)
-	}
+	c.encodeLines(r.Header)
 	if r.Length > 0 || r.Length == 0 && wantsLength(r.Method) {
 		c.encode("content-length", strconv.FormatInt(r.Length, 10))
 	}
 	return c.block.Bytes()
+}
+
+func (c *http2Conn) encodeLines(lines []string) {
+	for _, line := range lines {
+		name, value := field(line)
+		c.encode(strings.ToLower(name), value)
+	}
 }
 
 func (c *http2Conn) encode(name, value string) {
@@ -234,16 +238,15 @@ func (s *http2Stream) headers(f *http2.MetaHeadersFrame) {
 	if err != nil {
 		return // trailers
 	}
-	if status == http.StatusContinue {
-		close(s.continued)
+	header := make(http.Header)
+	for _, field := range f.RegularFields() {
+		header.Add(field.Name, field.Value)
 	}
 	if status < 200 {
+		s.inform(Interim{status, header})
 		return
 	}
-	s.response = &Response{Status: status, Header: make(http.Header)}
-	for _, field := range f.RegularFields() {
-		s.response.Header.Add(field.Name, field.Value)
-	}
+	s.response = &Response{Status: status, Header: header}
 	if f.StreamEnded() {
 		s.finish(nil)
 	}
@@ -288,11 +291,16 @@ func (s *http2Stream) writeSome(p []byte) (int, error) {
 	return int(n), c.framer.WriteData(s.id, false, p[:n])
 }
 
-func (s *http2Stream) CloseWrite() error {
+func (s *http2Stream) CloseWrite(trailer ...string) error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	if s.finished {
 		return nil // the server has answered and wants no more
+	}
+	if len(trailer) > 0 {
+		s.conn.block.Reset()
+		s.conn.encodeLines(trailer)
+		return s.conn.writeHead(s.id, s.conn.block.Bytes(), true)
 	}
 	return s.conn.framer.WriteData(s.id, true, nil)
 }

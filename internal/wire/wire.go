@@ -48,6 +48,16 @@ type Response struct {
 	Close  bool // no other request can follow on the connection
 }
 
+// Interim is an answer before the answer (1xx) that is not 100.
+type Interim struct {
+	Status int
+	Header http.Header
+}
+
+// maxInterim is how many interim answers of one stream are kept until somebody
+// takes them; those beyond it are lost.
+const maxInterim = 256
+
 // Conn is one connection to a server. An HTTP/1.1 connection carries one
 // stream at a time, an HTTP/2 connection any number.
 type Conn interface {
@@ -62,13 +72,16 @@ type Conn interface {
 type Stream interface {
 	// Write sends a piece of the body: a chunk, or at least one DATA frame.
 	Write(p []byte) (int, error)
-	// CloseWrite ends the body.
-	CloseWrite() error
+	// CloseWrite ends the body, with trailers "Name: value" if it is one of
+	// unknown length.
+	CloseWrite(trailer ...string) error
 	// Abort gives the request up: HTTP/1.1 closes the connection, HTTP/2
 	// resets the stream.
 	Abort() error
 	// Continued is closed when a 100 (Continue) has arrived.
 	Continued() <-chan struct{}
+	// Interim hands out the other interim answers.
+	Interim() <-chan Interim
 	// Done is closed when the answer is complete or has failed.
 	Done() <-chan struct{}
 	// Response waits for Done and returns the answer.
@@ -113,16 +126,30 @@ func send(s Stream, r Request, body []byte) error {
 // exchange is what both kinds of streams share: the two signals and the answer.
 type exchange struct {
 	continued chan struct{}
+	interim   chan Interim
 	done      chan struct{}
 	response  *Response
 	err       error
 }
 
 func newExchange() exchange {
-	return exchange{continued: make(chan struct{}), done: make(chan struct{})}
+	return exchange{continued: make(chan struct{}), interim: make(chan Interim, maxInterim), done: make(chan struct{})}
+}
+
+// inform takes an interim answer.
+func (e *exchange) inform(i Interim) {
+	if i.Status == http.StatusContinue {
+		close(e.continued)
+		return
+	}
+	select {
+	case e.interim <- i:
+	default:
+	}
 }
 
 func (e *exchange) Continued() <-chan struct{} { return e.continued }
+func (e *exchange) Interim() <-chan Interim    { return e.interim }
 func (e *exchange) Done() <-chan struct{}      { return e.done }
 
 func (e *exchange) Response() (*Response, error) {

@@ -143,3 +143,60 @@ func TestAnswerBeforeTheBodyEnds(t *testing.T) {
 		}
 	})
 }
+
+func TestTakesInterimAnswers(t *testing.T) {
+	inform := func(w http.ResponseWriter, r *http.Request) {
+		for _, at := range []string{"1", "2"} {
+			w.Header().Set("At", at)
+			w.WriteHeader(104)
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+	forBoth(t, inform, func(t *testing.T, conn wire.Conn) {
+		s, err := conn.Open(wire.Request{Method: "POST", Target: "/", Length: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"1", "2"} {
+			select {
+			case i := <-s.Interim():
+				if i.Status != 104 || i.Header.Get("At") != want {
+					t.Errorf("got %+v, want 104 with At: %s", i, want)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("no interim answer arrived")
+			}
+		}
+		if _, err := s.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Response(); err != nil || r.Status != http.StatusOK {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+	})
+}
+
+func TestSendsTrailers(t *testing.T) {
+	show := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Seen", r.Trailer.Get("X-After"))
+	}
+	forBoth(t, show, func(t *testing.T, conn wire.Conn) {
+		s, err := conn.Open(wire.Request{Method: "POST", Target: "/", Length: wire.Unknown, Header: []string{"Trailer: X-After"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.CloseWrite("X-After: all"); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Response(); err != nil || r.Header.Get("Seen") != "all" {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+	})
+}
