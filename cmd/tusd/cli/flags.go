@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,7 +17,14 @@ type config struct {
 	port     uint16 // 0: any free one
 	basePath string // on the wire: escaped, a slash at both ends
 
-	maxSize    int64 // bytes; 0: no limit
+	maxSize       int64 // bytes; 0: no limit, as for the next two
+	maxAppendSize int64
+	minAppendSize int64
+	disableIETF   bool
+	enableIETF    bool   // as in tusd v2; it is on anyway
+	digest        string // "": none
+	checksumSpool string // directory; "": none
+
 	uploadDir  string
 	durability filestore.Durability
 
@@ -44,6 +52,12 @@ func sections(cfg *config) []section {
 
 	protocol := flag.NewFlagSet("Upload protocol", flag.ContinueOnError)
 	sizeVar(protocol, &cfg.maxSize, "max-size", "largest upload in `bytes`; 0: no limit")
+	sizeVar(protocol, &cfg.maxAppendSize, "max-append-size", "largest content of one request in `bytes`, told to and\nheld against clients of the IETF draft; 0: no limit")
+	sizeVar(protocol, &cfg.minAppendSize, "min-append-size", "the same for the smallest content of a request that\ndoes not complete its upload (`bytes`)")
+	protocol.BoolVar(&cfg.disableIETF, "disable-ietf", false, "do not speak the IETF draft \"Resumable Uploads for HTTP\"")
+	protocol.BoolVar(&cfg.enableIETF, "enable-experimental-protocol", false, "of tusd v2, for the IETF draft: no longer needed")
+	digestVar(protocol, &cfg.digest, "digest", "keep a digest of every upload: the `algorithm` is sha256,\nsha512, sha1, md5 or crc32c")
+	protocol.StringVar(&cfg.checksumSpool, "checksum-spool", "", "`directory` where chunks with checksums are verified for\nstorages that cannot take a chunk back; files can")
 
 	storage := flag.NewFlagSet("File storage", flag.ContinueOnError)
 	dirVar(storage, &cfg.uploadDir, "upload-dir", "./data", "`directory` for the uploads; made if missing")
@@ -84,7 +98,20 @@ func parseFlags(args []string) (config, error) {
 	case all.NArg() > 0:
 		return cfg, fmt.Errorf("unexpected argument %q: everything is set by flags", all.Arg(0))
 	}
-	return cfg, nil
+	return cfg, cfg.contradiction()
+}
+
+// contradiction names flags that cannot both be meant.
+func (cfg config) contradiction() error {
+	switch {
+	case cfg.disableIETF && cfg.enableIETF:
+		return errors.New("-disable-ietf and -enable-experimental-protocol exclude each other")
+	case cfg.maxAppendSize > 0 && cfg.minAppendSize > cfg.maxAppendSize:
+		return errors.New("-min-append-size is larger than -max-append-size")
+	case cfg.maxSize > 0 && cfg.minAppendSize > cfg.maxSize:
+		return errors.New("-min-append-size is larger than -max-size")
+	}
+	return nil
 }
 
 // writeHelp explains all flags.

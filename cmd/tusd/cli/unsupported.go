@@ -15,7 +15,6 @@ func unbuilt() map[string]string {
 		"trusting the headers of a proxy":        "behind-proxy",
 		"HTTP/2 without TLS":                     "enable-h2c",
 		"TLS":                                    "tls-certificate tls-key tls-mode",
-		"the IETF draft's protocol":              "enable-experimental-protocol",
 		"switching downloads off":                "disable-download",
 		"switching termination off":              "disable-termination",
 		"switching concatenation off":            "disable-concatenation",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +46,16 @@ func portVar(flags *flag.FlagSet, p *uint16, name string, preset uint16, usage s
 			return errors.New("must be a number from 0 to 65535")
 		}
 		*p = uint16(n)
+		return nil
+	})
+}
+
+func digestVar(flags *flag.FlagSet, p *string, name, usage string) {
+	declare(flags, name, "", usage, func(text string) error {
+		if !slices.Contains([]string{"", "sha256", "sha512", "sha1", "md5", "crc32c"}, text) {
+			return errors.New("must be sha256, sha512, sha1, md5 or crc32c")
+		}
+		*p = text
 		return nil
 	})
 }
