@@ -156,7 +156,11 @@ func cmdStall(ts *testscript.TestScript, _ bool, args []string) {
 // cmdAnswered is "answered": puts the answer to the stalled PATCH on stdout.
 func cmdAnswered(ts *testscript.TestScript, _ bool, _ []string) {
 	stalled := stateOf(ts).stalled
-	<-stalled.done // bounded by the client's timeout
+	select {
+	case <-stalled.done:
+	case <-time.After(patience): // a broken connection ends the body only if that is written to
+		ts.Fatalf("the stalled PATCH was not answered")
+	}
 	ts.Check(stalled.err)
 	writeAnswer(ts, stalled.answer)
 }
