@@ -185,11 +185,15 @@ func (e *engine) receive(c *call, h *hold, complete bool) error {
 	if err := e.allow(c, h.info); err != nil {
 		return err
 	}
+	if err := h.forgetLost(); err != nil {
+		return err
+	}
 	start := h.info.Offset
 	if e.events.active() {
 		c.body.progress = e.progress(c, h.info)
 	}
-	c.body.run = newRunner(h.info)
+	c.body.run = newRunner(h.info, c.body.proof)
+	c.body.hashes = hashes(c.body.proof, c.body.run)
 	stop := e.watch(c.body, h.lease)
 	err := e.write(c, h)
 	stop()

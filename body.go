@@ -2,6 +2,7 @@ package tusd
 
 import (
 	"errors"
+	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ type body struct {
 	progress  func(n int64) // told after each read how many bytes were read in all; may be nil
 	proof     *proof        // what the content has to match; may be nil
 	run       *runner       // digests that run along; may be nil
+	hashes    []hash.Hash   // of both
 
 	started atomic.Int64 // time of the first read, in nanoseconds since 1970; 0 before
 	room    int64        // bytes that may still be handed out
@@ -99,11 +101,8 @@ func (b *body) Read(p []byte) (int, error) {
 
 // watched shows what was read to those who follow.
 func (b *body) watched(p []byte) {
-	if b.proof != nil {
-		b.proof.write(p)
-	}
-	if b.run != nil {
-		b.run.write(p)
+	if len(b.hashes) > 0 {
+		writeHashes(b.hashes, p)
 	}
 	if b.progress != nil {
 		b.progress(b.n)

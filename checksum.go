@@ -14,7 +14,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // Checksums of a request's content: tus 1.0 Checksum (Upload-Checksum, as
@@ -76,10 +78,49 @@ type proof struct {
 	late func(sums []sum) error
 }
 
-func (p *proof) write(b []byte) {
-	for i := range p.sums {
-		p.sums[i].hash.Write(b)
+// hash finds the hash function of an algorithm among the sums, or nil. p may
+// be nil.
+func (p *proof) hash(field string) hash.Hash {
+	if p == nil {
+		return nil
 	}
+	for _, s := range p.sums {
+		if s.algorithm.field == field {
+			return s.hash
+		}
+	}
+	return nil
+}
+
+// hashes are all that a body has to be written to: those of its proof and
+// those of the digests that run along, each once. Both may be nil.
+func hashes(p *proof, r *runner) []hash.Hash {
+	var all []hash.Hash
+	if p != nil {
+		for _, s := range p.sums {
+			all = append(all, s.hash)
+		}
+	}
+	if r != nil {
+		for _, h := range r.hashes {
+			if h != nil && !slices.Contains(all, h) {
+				all = append(all, h)
+			}
+		}
+	}
+	return all
+}
+
+// writeHashes writes b to all of them, side by side.
+func writeHashes(all []hash.Hash, b []byte) {
+	var others sync.WaitGroup
+	for i, h := range all {
+		if i > 0 {
+			others.Go(func() { h.Write(b) })
+		}
+	}
+	all[0].Write(b)
+	others.Wait()
 }
 
 // verify is called once the content has ended.

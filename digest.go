@@ -10,7 +10,6 @@ import (
 	"hash"
 	"io"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -54,6 +53,15 @@ func (d Digest) hash() (hash.Hash, error) {
 	return h, state.UnmarshalBinary(d.State)
 }
 
+// within is d, or its beginning if d covers more than offset bytes. Then
+// bytes were lost, and nobody knows that what comes in their place is the same.
+func (d Digest) within(offset int64) Digest {
+	if d.Offset <= offset {
+		return d
+	}
+	return Digest{Algorithm: d.Algorithm, Want: d.Want}
+}
+
 // at is d after its hash has come to offset.
 func (d Digest) at(offset int64, h hash.Hash, full bool) (Digest, error) {
 	if full {
@@ -82,7 +90,7 @@ func (e *engine) newDigests(wanted *Digest) []Digest {
 	return append(list, *wanted)
 }
 
-// runner hashes a body as it streams. Several digests run side by side.
+// runner keeps the digests of an upload that run along with a body.
 type runner struct {
 	digests []Digest
 	hashes  []hash.Hash // nil where the digest is behind and cannot run along
@@ -91,7 +99,8 @@ type runner struct {
 }
 
 // newRunner returns nil if no digest can run along from the upload's offset.
-func newRunner(info FileInfo) *runner {
+// One that is to see the same bytes as a checksum of the body shares its hash.
+func newRunner(info FileInfo, p *proof) *runner {
 	if len(info.Digests) == 0 {
 		return nil
 	}
@@ -101,7 +110,11 @@ func newRunner(info FileInfo) *runner {
 		if d.Offset != info.Offset || d.Sum != nil {
 			continue
 		}
-		if h, err := d.hash(); err == nil {
+		h, err := d.hash()
+		if shared := p.hash(d.Algorithm); d.Offset == 0 && shared != nil {
+			h = shared
+		}
+		if err == nil {
 			r.hashes[i], any = h, true
 		}
 	}
@@ -109,23 +122,6 @@ func newRunner(info FileInfo) *runner {
 		return nil
 	}
 	return r
-}
-
-// write hashes b, in parallel if there is more than one to do.
-func (r *runner) write(b []byte) {
-	var wait sync.WaitGroup
-	first := true
-	for _, h := range r.hashes {
-		switch {
-		case h == nil:
-		case first:
-			first = false
-			defer wait.Wait()
-			defer h.Write(b)
-		default:
-			wait.Go(func() { h.Write(b) })
-		}
-	}
 }
 
 // states are the digests at offset, which must be what the hashes have seen.
@@ -169,6 +165,20 @@ func (e *engine) keepRunning(c *call, h *hold, start int64) {
 		return
 	}
 	run.kept, run.keptAt = time.Now(), h.info.Offset
+}
+
+// forgetLost takes from the record what the digests cover beyond the stored
+// bytes, before others take their place.
+func (h *hold) forgetLost() error {
+	ahead := func(d Digest) bool { return d.Offset > h.info.Offset }
+	if !slices.ContainsFunc(h.info.Digests, ahead) {
+		return nil
+	}
+	states := slices.Clone(h.info.Digests)
+	for i, d := range states {
+		states[i] = d.within(h.info.Offset)
+	}
+	return h.keepDigests(h.ctx, states)
 }
 
 // keepDigests writes the digests to the record.
@@ -241,7 +251,7 @@ func (e *engine) readDigests(id string) (more bool, err error) {
 func readBehind(ctx context.Context, upload Upload, info FileInfo) ([]Digest, error) {
 	states := slices.Clone(info.Digests)
 	for i, d := range states {
-		if d.Sum != nil {
+		if d = d.within(info.Offset); d.Sum != nil {
 			continue
 		}
 		h, err := d.hash()
