@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -172,18 +173,17 @@ func (e *engine) measure(ctx context.Context, info *FileInfo) error {
 	return nil
 }
 
-// awaitFinal starts the builder and waits for it for a while.
+// outcome is what building a final has come to.
+type outcome struct {
+	res result
+	err error
+}
+
+// awaitFinal starts the builder and waits for it for a while, but not for
+// partials that are not full yet.
 func (e *engine) awaitFinal(c *call, id string) (result, error) {
-	type built struct {
-		res result
-		err error
-	}
-	outcome := make(chan built, 1)
-	request := e.origin(c)
-	started := e.startBuilding(id, func() (land func()) {
-		res, err := e.build(id, request)
-		return func() { outcome <- built{res, err} }
-	})
+	first := make(chan outcome, 1)
+	started := e.startBuilding(id, e.origin(c), func(o outcome) { first <- o })
 	patience := time.NewTimer(e.wait)
 	defer patience.Stop()
 	var done <-chan struct{}
@@ -194,9 +194,9 @@ func (e *engine) awaitFinal(c *call, id string) (result, error) {
 		}
 	}
 	select {
-	case b := <-outcome:
-		if b.err != nil || b.res.info.ID != "" {
-			return b.res, b.err
+	case o := <-first:
+		if o.err != nil || o.res.info.ID != "" {
+			return o.res, o.err
 		}
 		return e.builtFinal(c, id)
 	case <-done:
@@ -212,19 +212,42 @@ func (e *engine) builtFinal(c *call, id string) (result, error) {
 	return result{info: info}, err
 }
 
-// startBuilding runs work on a final in the background, unless there is some.
-// What work returns is called when everybody can see that it is over.
-func (e *engine) startBuilding(id string, work func() (land func())) bool {
+// buildLater builds a final in the background, unless that is going on.
+func (e *engine) buildLater(id string) {
+	e.startBuilding(id, HTTPRequest{}, func(o outcome) {
+		if o.err != nil && e.background.Err() == nil {
+			e.log.Error("building a final upload failed", "id", id, "err", o.err)
+		}
+	})
+}
+
+// The waits between two attempts to tell busy partials who waits for them,
+// doubling.
+const (
+	firstNaming = 50 * time.Millisecond
+	lastNaming  = 5 * time.Second
+)
+
+// startBuilding works on a final in the background, unless somebody does:
+// until it is built, has failed, or all its partials know that it waits for
+// them. report is told once what came of the first attempt; if that was the
+// last one, when everybody can see that the work is over.
+func (e *engine) startBuilding(id string, request HTTPRequest, report func(outcome)) bool {
 	if !e.building.enter(id) {
 		return false
 	}
 	started := e.work.start(func() {
-		land := func() {}
-		defer func() {
-			e.building.leave(id)
-			land()
-		}()
-		land = work()
+		res, busy, err := e.build(id, request)
+		first := outcome{res, err}
+		if busy {
+			report(first)
+			e.goOnBuilding(id, request)
+		}
+		e.naming.forget(id)
+		e.building.leave(id)
+		if !busy {
+			report(first)
+		}
 	})
 	if !started {
 		e.building.leave(id)
@@ -232,45 +255,49 @@ func (e *engine) startBuilding(id string, work func() (land func())) bool {
 	return started
 }
 
-// buildLater builds a final in the background, unless that is going on.
-func (e *engine) buildLater(id string) {
-	e.startBuilding(id, func() (land func()) {
-		if _, err := e.build(id, HTTPRequest{}); err != nil && e.background.Err() == nil {
+// goOnBuilding repeats build until no partial is in its way.
+func (e *engine) goOnBuilding(id string, request HTTPRequest) {
+	for wait, busy := firstNaming, true; busy && e.pause(wait); wait = min(2*wait, lastNaming) {
+		var err error
+		if _, busy, err = e.build(id, request); err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", id, "err", err)
 		}
-		return func() {}
-	})
+	}
 }
 
 // build does for a final what can be done now: join its partials and finish
-// it if all are full, else make sure that they know who waits for them.
-func (e *engine) build(id string, request HTTPRequest) (result, error) {
+// it if all are full, else make sure that they know who waits for them. busy
+// tells that a partial could not be told because a request was using it.
+func (e *engine) build(id string, request HTTPRequest) (res result, busy bool, err error) {
 	f, err := e.hold(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
-		return result{}, nil // terminated
+		return result{}, false, nil // terminated
 	}
 	if err != nil {
-		return result{}, err
+		return result{}, false, err
 	}
 	if f.info.State == StateFailed || f.info.Complete() && f.info.Size > 0 {
 		f.release()
-		return result{info: f.info}, nil
+		return result{info: f.info}, false, nil
 	}
 	full, err := e.allFull(f)
-	switch {
-	case err == nil && !full:
-		err = e.nameFinal(f)
-	case err == nil && !f.info.Full():
+	if err == nil && !full {
+		if busy, err = e.nameFinal(f); err == nil && !busy {
+			full, err = e.allFull(f) // the last one may have become full before it was told
+		}
+	}
+	if err == nil && full && !f.info.Full() {
 		err = e.join(f)
 	}
 	if err == nil && full {
-		return e.finish(f, request)
+		res, err = e.finish(f, request)
+		return res, false, err
 	}
 	defer f.release()
 	if errors.Is(err, ErrNotFound) {
 		err = errors.Join(err, e.failFinal(f, "a partial upload is gone"))
 	}
-	return result{}, err
+	return result{}, busy, err
 }
 
 // allFull tells whether every partial has all its bytes. It takes no locks: a
@@ -286,12 +313,18 @@ func (e *engine) allFull(f *hold) (bool, error) {
 }
 
 // nameFinal writes into the record of each partial that the final waits for
-// it. One lock at a time: uploads go on meanwhile.
-func (e *engine) nameFinal(f *hold) error {
+// it. Uploads go on meanwhile: a partial that is being used is only noted in
+// memory, and busy says that there is one.
+func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 	for _, id := range distinct(f.info.PartialUploads) {
-		p, err := e.hold(f.ctx, id, LockWait)
+		p, err := e.hold(f.ctx, id, LockTry)
+		if errors.Is(err, ErrUploadLocked) {
+			e.naming.note(id, f.id)
+			busy = true
+			continue
+		}
 		if err != nil {
-			return err
+			return busy, err
 		}
 		if !slices.Contains(p.info.Finals, f.id) {
 			err = p.upload.UpdateInfo(p.ctx, func(info *FileInfo) error {
@@ -301,10 +334,47 @@ func (e *engine) nameFinal(f *hold) error {
 		}
 		p.release()
 		if err != nil {
-			return err
+			return busy, err
 		}
 	}
-	return nil
+	return busy, nil
+}
+
+// namings are the finals that partials could not be told about yet. The zero
+// value is ready to use.
+type namings struct {
+	mu     sync.Mutex
+	finals map[string][]string // by the id of the partial
+}
+
+func (n *namings) note(partial, final string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.finals == nil {
+		n.finals = make(map[string][]string)
+	}
+	if !slices.Contains(n.finals[partial], final) {
+		n.finals[partial] = append(n.finals[partial], final)
+	}
+}
+
+// of returns the finals that wait for a partial.
+func (n *namings) of(partial string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.finals[partial])
+}
+
+// forget takes a final out: all its partials have been told, or it is over.
+func (n *namings) forget(final string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for partial, finals := range n.finals {
+		left := slices.DeleteFunc(finals, func(id string) bool { return id == final })
+		if n.finals[partial] = left; len(left) == 0 {
+			delete(n.finals, partial)
+		}
+	}
 }
 
 // join copies the partials into the final. Their leases, taken in the order

@@ -26,6 +26,7 @@ type engine struct {
 	finishing  flights      // uploads being finished, by id
 	building   flights      // finals being built, by id
 	joining    flights      // finals being asked for, by the name of their request
+	naming     namings      // finals whose partials are in use
 	digesting  flights      // uploads whose digests are brought up to date, by id
 	swept      atomic.Int64 // when old side records were last removed, in Unix seconds
 }

@@ -620,3 +620,77 @@ func TestShutdownKeepsWhatArrived(t *testing.T) {
 		t.Errorf("offset after the restart: %s, want 5", a.Header.Get("Upload-Offset"))
 	}
 }
+
+func TestFinalBesideARunningPatch(t *testing.T) {
+	store := storetest.NewMemory()
+	l := live(t, store, tusd.Callbacks{})
+	partial := l.create(4, "Upload-Concat", "partial")
+	body, feed := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r, _ := http.NewRequestWithContext(t.Context(), "PATCH", l.server.URL+partial, body)
+		r.Header.Set("Tus-Resumable", "1.0.0")
+		r.Header.Set("Upload-Offset", "0")
+		r.Header.Set("Content-Type", "application/offset+octet-stream")
+		if res, err := http.DefaultClient.Do(r); err != nil {
+			t.Error(err)
+		} else {
+			res.Body.Close()
+		}
+	}()
+	io.WriteString(feed, "ab")
+	l.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
+
+	begun := time.Now()
+	final := l.want(l.send("POST", "/files/", "", "Upload-Concat", "final;"+partial), 201).Header.Get("Location")
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("POST took %v, though there is nothing to wait for", took)
+	}
+	if a := l.want(l.head(final), 200); a.Header.Get("Upload-Offset") != "" {
+		t.Errorf("HEAD of the pending final: Upload-Offset %q", a.Header.Get("Upload-Offset"))
+	}
+	io.WriteString(feed, "cd") // the PATCH was not disturbed
+	feed.Close()
+	<-done
+	id := strings.TrimPrefix(final, l.server.URL)
+	l.eventually("the final is built without anybody asking", func() bool { return storedOffset(t, store, id) == 4 })
+	l.eventually("its content is there", func() bool { return l.send("GET", final, "").body == "abcd" })
+}
+
+func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
+	store := storetest.NewMemory()
+	l := live(t, store, tusd.Callbacks{})
+	partial := l.create(4, "Upload-Concat", "partial")
+	body, feed := io.Pipe()
+	defer feed.Close()
+	go func() {
+		r, _ := http.NewRequestWithContext(t.Context(), "PATCH", l.server.URL+partial, body)
+		r.Header.Set("Tus-Resumable", "1.0.0")
+		r.Header.Set("Upload-Offset", "0")
+		r.Header.Set("Content-Type", "application/offset+octet-stream")
+		if res, err := http.DefaultClient.Do(r); err == nil {
+			res.Body.Close()
+		}
+	}()
+	io.WriteString(feed, "ab")
+	l.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
+	l.want(l.send("POST", "/files/", "", "Upload-Concat", "final;"+partial), 201)
+	if a := l.send("DELETE", partial, ""); a.StatusCode != 423 {
+		t.Errorf("DELETE of a partial that a pending final names: %d, want 423", a.StatusCode)
+	}
+}
+
+// storedOffset is the offset in the store, asked for without disturbing anybody.
+func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
+	t.Helper()
+	upload, err := store.GetUpload(t.Context(), nil, strings.TrimPrefix(path, "/files/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := upload.GetInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Offset
+}

@@ -65,7 +65,7 @@ func (e *engine) known(c *call, id string) error {
 // waitingFinals are the finals that still need a partial upload.
 func (e *engine) waitingFinals(h *hold) ([]string, error) {
 	var waiting []string
-	for _, final := range h.info.Finals {
+	for _, final := range slices.Concat(h.info.Finals, e.naming.of(h.id)) {
 		_, info, err := e.peek(h.ctx, final)
 		switch {
 		case errors.Is(err, ErrNotFound):

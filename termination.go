@@ -50,9 +50,6 @@ func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
 // dismissFinals makes sure that no final upload still hopes for the partial
 // upload in h: a young one keeps it, one that has waited too long fails.
 func (e *engine) dismissFinals(h *hold) error {
-	if len(h.info.Finals) == 0 {
-		return nil
-	}
 	waiting, err := e.waitingFinals(h)
 	if err != nil {
 		return err

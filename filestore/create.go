@@ -38,6 +38,9 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if info.Size < 0 || info.Size > maxSize {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", info.Size))
 	}
+	if err := v.noLinks(u.id); err != nil {
+		return err
+	}
 	if u.data, err = v.data(u.id, info.Storage["Path"]); err != nil {
 		return err
 	}

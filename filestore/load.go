@@ -48,6 +48,13 @@ func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 // load reads the record, finds the data and, for the holder of a lease,
 // finishes what an all-or-nothing chunk left.
 func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
+	err := v.noLinks(id)
+	if errors.Is(err, errLinked) {
+		return nil, notFound(err)
+	}
+	if err != nil {
+		return nil, err
+	}
 	info, err := v.readRecord(id)
 	if absent(err) {
 		return nil, notFound(err)

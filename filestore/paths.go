@@ -65,6 +65,24 @@ func (v *volume) own(name string) place { return place{tree: v.tree, base: v.pat
 func (v *volume) record(id string) place { return v.own(id + ".info") }
 func (v *volume) undo(id string) place   { return v.own(id + ".undo") }
 
+// errLinked: a directory on the way to an upload is a link.
+var errLinked = errors.New("a directory in its path is a symbolic link")
+
+// noLinks refuses an id that leads through a linked directory: one upload
+// would have several names, and several locks.
+func (v *volume) noLinks(id string) error {
+	for dir := path.Dir(id); dir != "."; dir = path.Dir(dir) {
+		stat, err := v.tree.Lstat(dir)
+		if err != nil && !absent(err) {
+			return err
+		}
+		if err == nil && stat.Mode()&os.ModeSymlink != 0 {
+			return errLinked
+		}
+	}
+	return nil
+}
+
 // errStoragePath is trouble of the configuration: it is neither the client's
 // fault nor proof that an upload is gone.
 var errStoragePath = errors.New("Storage.Path is not allowed")

@@ -145,6 +145,26 @@ func TestLinksOutside(t *testing.T) {
 	}
 }
 
+// A link within the directory gives no upload a second name.
+func TestLinkedDirectory(t *testing.T) {
+	s := opened(t, Ack)
+	put(t, s, map[string]string{"a.info": v2Record("a", 3, "a"), "a": "abc"})
+	if err := os.Symlink(".", filepath.Join(s.Path, "self")); err != nil {
+		t.Fatal(err)
+	}
+	const id = "self/a"
+	if _, err := s.GetUpload(t.Context(), nil, id); !errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("GetUpload through the link: %v", err)
+	}
+	if err := s.Terminate(t.Context(), locked(t, id), id); !errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("Terminate through the link: %v", err)
+	}
+	if _, err := s.NewUpload(t.Context(), locked(t, "self/b"), tusd.FileInfo{ID: "self/b", Size: 1}); err == nil {
+		t.Error("created through the link")
+	}
+	wantContent(t, s, "a", "abc")
+}
+
 func FuzzStoragePath(f *testing.F) {
 	for _, seed := range []string{"", "a", "../a", "/a/b", "a/./b", "a\x00b", "a//b", ".tusd.d/x", "a.info", `..\a`, "/gone/id"} {
 		f.Add(seed)

@@ -52,6 +52,13 @@ func (u *upload) terminate() error {
 // must be there.
 func (u *upload) dataToRemove() ([]place, error) {
 	v := u.v
+	err := v.noLinks(u.id)
+	if errors.Is(err, errLinked) {
+		return nil, notFound(err)
+	}
+	if err != nil {
+		return nil, err
+	}
 	info, err := v.readRecord(u.id)
 	if absent(err) {
 		return nil, notFound(err)
