@@ -72,7 +72,7 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 
 // isBuilt tells whether nobody has to do anything about a final any more.
 func (e *engine) isBuilt(info FileInfo) bool {
-	return info.Complete() && info.Size > 0 && !e.building.busy(info.ID) && !e.finishing.busy(info.ID)
+	return info.Complete() && !e.building.busy(info.ID)
 }
 
 // key names what makes two requests ask for the same final.
@@ -276,7 +276,7 @@ func (e *engine) build(id string, request HTTPRequest) (res result, busy bool, e
 	if err != nil {
 		return result{}, false, err
 	}
-	if f.info.State == StateFailed || f.info.Complete() && f.info.Size > 0 {
+	if f.info.State == StateFailed || f.info.Complete() {
 		f.release()
 		return result{info: f.info}, false, nil
 	}

@@ -138,8 +138,8 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	} else if err := ValidateID(info.ID); err != nil {
 		return response, ErrInternal.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
-	if !info.IsPartial && e.config.Callbacks.PreFinish != nil {
-		info.State = StateUploading // the data alone cannot tell that the callback agreed
+	if info.IsFinal || e.confirms(*info) {
+		info.State = StateUploading // the data alone cannot tell that it was built, or that the callback agreed
 	}
 	return response, nil
 }

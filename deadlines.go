@@ -32,19 +32,17 @@ type deadlineWarner interface {
 	warnDeadlines(error)
 }
 
-// start arms the write deadline. The read deadline follows with the first
-// read: until then the server may be waiting for something else than the
-// client, and a deadline that passes ends an HTTP/2 stream for good. Without
-// a body there is never one.
+// start is told whether there is a body. Nothing is armed before it is needed:
+// the read deadline with the first read, because the server may have to wait
+// for something else than the client first, and a deadline that passes ends an
+// HTTP/2 stream for good.
 func (d *deadlines) start(body bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ended = !body
-	now := time.Now()
-	d.setWrite(now, now.Add(2*d.idle))
 }
 
-// beforeRead prolongs both deadlines, or returns the cause of an abort.
+// beforeRead prolongs the read deadline, or returns the cause of an abort.
 func (d *deadlines) beforeRead() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -54,7 +52,6 @@ func (d *deadlines) beforeRead() error {
 		return d.cause
 	case d.cause == nil && now.Sub(d.readSet) > d.idle/8:
 		d.setRead(now, now.Add(d.idle))
-		d.setWrite(now, now.Add(2*d.idle)) // the answer comes after the body
 	}
 	return nil
 }
@@ -68,13 +65,21 @@ func (d *deadlines) afterRead() {
 	d.ended = true
 }
 
-// beforeWrite prolongs the write deadline.
+// beforeWrite arms or prolongs the write deadline. While there is nothing to
+// write there is none: the server may work as long as it has to.
 func (d *deadlines) beforeWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now := time.Now(); now.Sub(d.writeSet) > d.idle/8 {
 		d.setWrite(now, now.Add(2*d.idle))
 	}
+}
+
+// afterWrite takes the write deadline off: the answer is not to follow at once.
+func (d *deadlines) afterWrite() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.setWrite(time.Time{}, time.Time{})
 }
 
 // abort ends the reading of the body with cause, at once or, if that is

@@ -19,7 +19,7 @@ func (e *engine) download(c *call, id string) (Upload, FileInfo, error) {
 		return nil, info, err
 	case info.State == StateFailed:
 		return nil, info, failure(info)
-	case e.finishing.busy(id):
+	case info.State != StateComplete && e.finishing.busy(id):
 		return nil, info, ErrUploadFinishing
 	case e.unfinished(info):
 		e.finishLater(id)

@@ -209,6 +209,9 @@ func failure(info FileInfo) error {
 	if info.Failure.Code != "" {
 		f.Code = info.Failure.Code
 	}
+	if status := info.Failure.StatusCode; status < 400 || status > 599 {
+		return &f // nothing that this program has written
+	}
 	f.Response = HTTPResponse{StatusCode: info.Failure.StatusCode, Body: info.Failure.Body, Header: info.Failure.Header}
 	return &f
 }

@@ -272,6 +272,7 @@ func (x *exchange) WriteHeader(status int) {
 	if status >= 200 && x.status == 0 {
 		x.status = status
 	}
+	x.deadlines.beforeWrite()
 	x.ResponseWriter.WriteHeader(status)
 }
 

@@ -36,11 +36,8 @@ func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
 		return FileInfo{}, err
 	}
 	_, info, err := e.peek(c.ctx, id)
-	switch {
-	case err == nil && info.State == StateFailed:
+	if err == nil && info.State == StateFailed {
 		err = failure(info)
-	case e.building.busy(id) || e.finishing.busy(id):
-		info.State = StateFinishing // a moment longer than its record says
 	}
 	return info, err
 }
@@ -68,7 +65,7 @@ func (e *engine) waitingFinals(h *hold) ([]string, error) {
 	for _, final := range slices.Concat(h.info.Finals, e.naming.of(h.id)) {
 		_, info, err := e.peek(h.ctx, final)
 		switch {
-		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrInvalidID):
 		case err != nil:
 			return nil, err
 		case !info.Full() && info.State != StateFailed && slices.Contains(info.PartialUploads, h.id):

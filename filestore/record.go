@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 
 	"github.com/tus/tusd"
 )
@@ -32,6 +33,9 @@ func (v *volume) readRecord(id string) (tusd.FileInfo, error) {
 	}
 	if info.Version > tusd.RecordVersion {
 		return tusd.FileInfo{}, fmt.Errorf("%s has version %d, this program reads up to %d", where.path(), info.Version, tusd.RecordVersion)
+	}
+	if err := checkFields(info); err != nil {
+		return tusd.FileInfo{}, broken(where.path(), "%w", err)
 	}
 	return info, nil
 }
@@ -82,6 +86,28 @@ func parseRecord(id string, content []byte) (tusd.FileInfo, error) {
 		info.Size = 0
 	}
 	return info, nil
+}
+
+// checkFields refuses what this program would not have written into the
+// fields that are its own.
+func checkFields(info tusd.FileInfo) error {
+	switch info.State {
+	case "", tusd.StateUploading, tusd.StateFinishing, tusd.StateComplete, tusd.StateFailed:
+	default:
+		return fmt.Errorf("it has state %q", info.State)
+	}
+	if n := info.KnownLength; n != nil && (*n < 0 || *n > maxSize) {
+		return fmt.Errorf("a length of %d is impossible", *n)
+	}
+	if f := info.Failure; f != nil && (f.StatusCode < 400 || f.StatusCode > 599) {
+		return fmt.Errorf("it failed with status %d", f.StatusCode)
+	}
+	for _, id := range slices.Concat(info.Finals, info.PartialUploads) {
+		if err := tusd.ValidateID(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // formatRecord is the inverse. The offset stays 0: only the data tells it.

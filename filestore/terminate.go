@@ -94,7 +94,11 @@ func (u *upload) removeUndo() error {
 // removal of all as durable as the level says.
 func (u *upload) removeRecord(data []place) error {
 	record := u.v.record(u.id)
-	if err := record.tree.Remove(record.name); err != nil && !absent(err) {
+	err := record.tree.Remove(record.name)
+	if stat, statErr := record.tree.Lstat(record.name); err != nil && statErr == nil && stat.IsDir() {
+		err = notFound(err) // with files in it, it is somebody's directory, and no record
+	}
+	if err != nil && !absent(err) {
 		return err
 	}
 	if u.v.level == Ack {
