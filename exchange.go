@@ -158,6 +158,9 @@ func (x *exchange) fail(err error) {
 		return // too late for an answer; net/http ends the connection
 	}
 	status := statusFor(e, x.dialect, x.method)
+	if x.rufh != nil && x.rufh.tusJS && e.Passing && x.method == http.MethodHead {
+		status = http.StatusLocked // after any other tus-js-client begins a second upload
+	}
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
 	if e.Passing {

@@ -130,6 +130,9 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 		header.Set("Upload-Length", formatInt(info.Size))
 		header.Set("Upload-Complete", "?1")
 		x.tellDigest(info)
+		if info.Dialect == DialectIETF && !x.h.engine.config.DisableIETF {
+			header.Set("Upload-Limit", x.h.uploadLimit())
+		}
 	}
 	if server := x.h.engine.store.ContentServer; server != nil {
 		err := server.ServeContent(x.r.Context(), upload, x, x.r)
@@ -160,7 +163,7 @@ func (x *exchange) stream(upload Upload, info FileInfo) error {
 // dropContentHeaders takes back what described content that cannot be sent.
 func dropContentHeaders(header http.Header) {
 	for _, name := range []string{"Content-Type", "Content-Disposition", "Content-Security-Policy", "Content-Encoding",
-		"Content-Length", "Upload-Offset", "Upload-Length", "Upload-Complete", "Repr-Digest"} {
+		"Content-Length", "Upload-Offset", "Upload-Length", "Upload-Complete", "Upload-Incomplete", "Upload-Limit", "Repr-Digest"} {
 		header.Del(name)
 	}
 }

@@ -34,14 +34,15 @@ type rufhVersion struct {
 	quiet          bool // no 104 but the one that tells of the upload
 	completedTwice bool // a PATCH on a complete upload has a problem type of its own
 	spoils         bool // an upload that was sent too much for is done for
+	tusJS          bool // tus-js-client 4 speaks it, so HEAD minds how that reads it
 }
 
 // rufhVersions are the versions that are spoken, the newest last.
 var rufhVersions = []rufhVersion{
 	{interop: 3, inverted: true, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
 	{interop: 4, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
-	{interop: 5, presumed: true, anyMedia: true, appended: 201, pureHead: true},
-	{interop: 6, presumed: true, appended: 201, pureHead: true, completedTwice: true},
+	{interop: 5, presumed: true, anyMedia: true, appended: 201, pureHead: true, tusJS: true},
+	{interop: 6, presumed: true, appended: 201, pureHead: true, completedTwice: true, tusJS: true},
 	{interop: 7, appended: 204, completedTwice: true},
 	{interop: 8, appended: 204, completedTwice: true, spoils: true},
 	{interop: newestInterop, appended: 204, spoils: true},
@@ -146,6 +147,9 @@ func (x *exchange) rufhCreation(c *call) (creation, error) {
 		return creation{}, ErrInvalidComplete
 	}
 	req := creation{open: true, complete: complete, length: -1, metadata: rufhMetaData(x.r.Header)}
+	if len(SerializeMetaData(req.metadata)) > x.h.engine.config.MaxMetaData {
+		return req, ErrMetaDataTooLarge
+	}
 	req.digest = preferredDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
 	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
 		req.length = length
@@ -190,28 +194,33 @@ func (x *exchange) informs() bool { return x.named && x.r.ProtoAtLeast(1, 1) }
 // has sent it.
 func (x *exchange) announce(info FileInfo) {
 	if x.informs() {
-		x.inform("Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
+		x.inform(statusProgress, interopField, formatInt(x.rufh.interop), "Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
+		if x.r.ProtoMajor == 2 {
+			// After any other interim answer net/http's HTTP/2 forgets the 100
+			// that a client may wait for, and does not tell whether one does.
+			x.inform(http.StatusContinue)
+		}
 	}
 }
 
 // reportProgress sends a 104 with what is stored. It is called about once a
 // second.
 func (x *exchange) reportProgress(offset int64) {
-	x.inform("Upload-Offset", formatInt(offset))
+	x.inform(statusProgress, interopField, formatInt(x.rufh.interop), "Upload-Offset", formatInt(offset))
 }
 
-// inform sends a 104 with these fields and no others: net/http would send
-// everything that is set for the final answer, too.
-func (x *exchange) inform(fields ...string) {
+// inform sends an interim answer with these fields and no others: net/http
+// would send everything that is set for the final answer, too.
+func (x *exchange) inform(status int, fields ...string) {
 	header := x.Header()
 	final := header.Clone()
 	clear(header)
-	header.Set(interopField, formatInt(x.rufh.interop))
 	for i := 0; i+1 < len(fields); i += 2 {
 		header.Set(fields[i], fields[i+1])
 	}
 	x.deadlines.beforeWrite()
-	x.ResponseWriter.WriteHeader(statusProgress)
+	x.ResponseWriter.WriteHeader(status)
+	x.deadlines.afterWrite()
 	clear(header)
 	for name, values := range final {
 		header[name] = values
@@ -250,6 +259,9 @@ func rufhStatus(x *exchange) error {
 	}
 	x.Header()["Cache-Control"] = noStore
 	x.tellRufh(info)
+	if x.rufh.tusJS && !info.Complete() && info.Offset == info.length() {
+		x.Header().Del("Upload-Length") // or tus-js-client takes the upload for complete and does not complete it
+	}
 	x.respond(http.StatusNoContent, HTTPResponse{})
 	return nil
 }
