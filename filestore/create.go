@@ -116,13 +116,16 @@ func (v *volume) createFiles(data, record place, content []byte) error {
 // checkForeignRecord refuses a data file, chosen by a hook, that the record of
 // another upload would take for its own.
 func (v *volume) checkForeignRecord(data, record place) error {
-	if data.tree != v.tree || v.record(data.name) == record {
-		return nil
-	}
-	if _, err := v.tree.Lstat(v.record(data.name).name); !absent(err) {
-		return tusd.ErrUploadExists.With(errors.Join(fmt.Errorf("%s is the data of another upload", data.path()), err))
+	if v.record(data.name) != record && v.isAnothers(data) {
+		return tusd.ErrUploadExists.With(fmt.Errorf("%s is the data of another upload", data.path()))
 	}
 	return nil
+}
+
+// isAnothers tells whether there is, or may be, an upload whose own data lies
+// at data.
+func (v *volume) isAnothers(data place) bool {
+	return data.tree == v.tree && !v.isFree(v.record(data.name))
 }
 
 // createFile makes a file that must not exist.

@@ -66,6 +66,9 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if u.data, err = v.data(id, info.Storage["Path"]); err != nil {
 		return nil, err
 	}
+	if u.data != v.own(id) && v.isAnothers(u.data) {
+		return nil, broken(v.record(id).path(), "it names the data of another upload")
+	}
 	if u.info.Offset, err = u.findOffset(); err != nil {
 		return nil, err
 	}

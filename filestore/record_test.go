@@ -167,6 +167,21 @@ func TestReadingFails(t *testing.T) {
 	wantFiles(t, s, "a", "a.info")
 }
 
+// A record that names another upload's data is broken, and harms nobody.
+func TestForeignData(t *testing.T) {
+	s := opened(t, Ack)
+	written(t, s, "b", 3, "abc")
+	put(t, s, map[string]string{"a.info": v2Record("a", 3, "b")})
+	if _, err := s.GetUpload(t.Context(), locked(t, "a"), "a"); !errors.Is(err, tusd.ErrNotFound) || !errors.Is(err, tusd.ErrBroken) {
+		t.Errorf("GetUpload: %v, want a broken record", err)
+	}
+	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+		t.Error(err)
+	}
+	wantContent(t, s, "b", "abc")
+	wantFiles(t, s, "b", "b.info")
+}
+
 // A directory in the way is removed if it is empty, and what is in it stays.
 func TestDirectoryInTheWay(t *testing.T) {
 	s := opened(t, Ack)

@@ -64,8 +64,14 @@ func (u *upload) dataToRemove() ([]place, error) {
 		return nil, notFound(err)
 	}
 	if err == nil {
-		if data, err := v.data(u.id, info.Storage["Path"]); err != nil || data != v.own(u.id) {
-			return []place{data}, err
+		data, err := v.data(u.id, info.Storage["Path"])
+		switch {
+		case err != nil:
+			return nil, err
+		case data != v.own(u.id) && v.isAnothers(data):
+			return nil, nil // broken: another upload keeps its data
+		case data != v.own(u.id):
+			return []place{data}, nil
 		}
 	} else if !errors.Is(err, tusd.ErrBroken) {
 		return nil, err
