@@ -224,7 +224,7 @@ func contentProof(header http.Header) *proof {
 	var p proof
 	entries, _ := fieldDictionary(header["Content-Digest"])
 	for name, m := range entries {
-		if a := fieldAlgorithm(name); a != nil && m.isBytes {
+		if a := fieldAlgorithm(name); a != nil && m.kind == bytesValue {
 			p.sums = append(p.sums, sum{a, a.hash(), m.bytes})
 		}
 	}

@@ -348,12 +348,12 @@ func preferredDigest(want, prefer []string) *Digest {
 		if a.field == "" {
 			continue
 		}
-		if m, ok := values[a.field]; ok && m.isBytes {
+		if m, ok := values[a.field]; ok && m.kind == bytesValue {
 			return &Digest{Algorithm: a.field, Want: m.bytes}
 		}
 	}
 	for _, a := range algorithms {
-		if m, ok := wishes[a.field]; ok && a.field != "" && !m.isBytes && m.integer > 0 {
+		if m, ok := wishes[a.field]; ok && a.field != "" && m.kind == integerValue && m.integer > 0 {
 			return &Digest{Algorithm: a.field}
 		}
 	}

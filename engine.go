@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,9 @@ func newEngine(config Config) *engine {
 		wait:    buildPatience,
 	}
 	e.background, e.end = context.WithCancel(context.Background())
+	e.work.panicked = func(r any) {
+		e.log.Error("work in the background panicked", "panic", r, "stack", string(debug.Stack()))
+	}
 	return e
 }
 
@@ -52,6 +56,7 @@ type call struct {
 	dialect Dialect
 	body    *body // nil: no content
 
+	admitted   string              // the upload that the request was last allowed to use
 	maxContent int64               // of this request, in bytes; 0: no limit
 	created    func(info FileInfo) // told when the upload exists and before its content is read; may be nil
 	stored     func(offset int64)  // told now and then what is stored while content is read; may be nil
@@ -78,10 +83,16 @@ type hold struct {
 // authorize asks the pre-access callback, before anything is locked or read.
 func (e *engine) authorize(c *call, id string) error {
 	ask := e.config.Callbacks.PreAccess
-	if ask == nil {
+	if ask == nil || c.admitted == id {
 		return nil
 	}
-	return ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.from.request()})
+	err := guard(func() error {
+		return ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.from.request()})
+	})
+	if err == nil {
+		c.admitted = id
+	}
+	return err
 }
 
 // take locks an upload and loads it: authorize, lock, load. The caller
@@ -102,10 +113,16 @@ func (e *engine) hold(ctx context.Context, id string, mode LockMode) (*hold, err
 	if err != nil {
 		return nil, err
 	}
+	loaded := false
+	defer func() {
+		if !loaded {
+			h.release()
+		}
+	}()
 	if err := h.load(e.store.Core); err != nil {
-		h.release()
 		return nil, err
 	}
+	loaded = true
 	return h, nil
 }
 
@@ -159,7 +176,8 @@ func (h *hold) refresh() error {
 	return err
 }
 
-// release gives the lease back, which every locker does in bounded time. What
+// release gives the lease back, which every locker does in bounded time; a
+// second call does nothing. What
 // stays locked for lack of a lock service comes free by the lease's own end.
 func (h *hold) release() {
 	h.detach()
@@ -232,6 +250,8 @@ type workGroup struct {
 	n      int
 	closed bool
 	idle   chan struct{} // closed when closed and n == 0; made by wait
+
+	panicked func(any) // told of a panic, which ends that work only; set before use
 }
 
 // start runs f in the background, unless the group is closed.
@@ -244,6 +264,11 @@ func (g *workGroup) start(f func()) bool {
 	g.n++
 	go func() {
 		defer g.done()
+		defer func() {
+			if r := recover(); r != nil {
+				g.panicked(r)
+			}
+		}()
 		f()
 	}()
 	return true

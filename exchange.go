@@ -20,6 +20,7 @@ type exchange struct {
 	h         *Handler
 	r         *http.Request
 	method    string // the effective one
+	sent      string // the one that was sent
 	id        string // of the upload; "" is the creation URL
 	requestID string
 	dialect   Dialect
@@ -40,7 +41,7 @@ type exchange struct {
 }
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
-	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, dialect: DialectTus, started: time.Now()}
+	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sent: r.Method, dialect: DialectTus, started: time.Now()}
 	if override := r.Header.Get("X-Http-Method-Override"); override != "" {
 		x.method = strings.ToUpper(override)
 	}
@@ -106,7 +107,7 @@ func (x *exchange) hasContent() bool {
 
 // call is what operations get to know of the request.
 func (x *exchange) call() *call {
-	x.calling = call{ctx: x.r.Context(), from: x, dialect: x.dialect}
+	x.calling = call{ctx: x.r.Context(), from: x, dialect: x.dialect, admitted: x.calling.admitted}
 	return &x.calling
 }
 
@@ -125,7 +126,7 @@ func (x *exchange) location(id string) string {
 // origin is the scheme and host under which the client reaches the server.
 func (x *exchange) origin() string {
 	switch {
-	case x.h.origin != "":
+	case x.h.origin != "" || x.r.Host == "":
 		return x.h.origin
 	case x.r.TLS != nil:
 		return "https://" + x.r.Host
@@ -158,8 +159,8 @@ func (x *exchange) fail(err error) {
 		return // too late for an answer; net/http ends the connection
 	}
 	status := statusFor(e, x.dialect, x.method)
-	if x.rufh != nil && x.rufh.tusJS && e.Passing && x.method == http.MethodHead {
-		status = http.StatusLocked // after any other tus-js-client begins a second upload
+	if x.rufh != nil && e.Passing {
+		status = x.passing(status)
 	}
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
@@ -222,9 +223,15 @@ func (x *exchange) refuse(response HTTPResponse) {
 	// and knows a waiting client only if no middleware has wrapped the body.
 	answered := x.control.EnableFullDuplex() == nil
 	x.respond(response.StatusCode, response)
-	if !waiting && answered && x.control.Flush() == nil && x.deadlines.bound(time.Now().Add(drainTime)) {
+	if waiting || !answered {
+		return
+	}
+	if x.control.Flush() == nil && x.deadlines.bound(time.Now().Add(drainTime)) {
 		io.CopyN(io.Discard, x.r.Body, drainBytes)
 	}
+	// Closing reads a bit further. If net/http itself does so behind a full
+	// duplex handler and finds the body's end, it panics.
+	x.r.Body.Close()
 }
 
 // end closes the exchange: the answer is on its way, nobody may set a
@@ -274,6 +281,9 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 func (x *exchange) WriteHeader(status int) {
 	if status >= 200 && x.status == 0 {
 		x.status = status
+	}
+	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
+		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow
 	}
 	x.deadlines.beforeWrite()
 	x.ResponseWriter.WriteHeader(status)

@@ -9,75 +9,61 @@ import (
 
 // Structured fields (RFC 9651), as far as the IETF draft and RFC 9530 use
 // them: items that are integers or booleans, and dictionaries of byte
-// sequences or integers. A field that does not parse is as if it were absent.
+// sequences or integers. Values of other types are parsed and mean nothing. A
+// field that does not parse is as if it were absent.
 
 // fieldInteger reads an Item that is an integer of zero or more.
 func fieldInteger(header http.Header, name string) (int64, bool) {
-	bare, ok := fieldItem(header, name)
-	if !ok {
-		return 0, false
-	}
-	return parseFieldInteger(bare)
-}
-
-// parseFieldInteger reads at most 15 digits; leading zeros count as digits.
-func parseFieldInteger(s string) (int64, bool) {
-	const mostDigits = 15
-	if s == "" || len(s) > mostDigits || strings.Trim(s, "0123456789") != "" {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil
+	item, ok := fieldItem(header[name])
+	return item.integer, ok && item.kind == integerValue
 }
 
 // fieldBool reads an Item that is a boolean.
 func fieldBool(header http.Header, name string) (value, ok bool) {
-	bare, ok := fieldItem(header, name)
-	if !ok || bare != "?1" && bare != "?0" {
-		return false, false
-	}
-	return bare == "?1", true
+	item, ok := fieldItem(header[name])
+	return item.boolean, ok && item.kind == booleanValue
 }
 
-// fieldItem returns the bare item of a field that stands in one line, less
-// its parameters.
-func fieldItem(header http.Header, name string) (bare string, ok bool) {
-	values := header[name]
+// fieldItem reads a field that stands in one line.
+func fieldItem(values []string) (bareItem, bool) {
 	if len(values) != 1 {
-		return "", false
+		return bareItem{}, false
 	}
-	bare, parameters, parameterized := strings.Cut(strings.Trim(values[0], " "), ";")
-	if parameterized && !validParameters(parameters) {
-		return "", false
+	s := fieldScanner{strings.Trim(values[0], " ")}
+	item, ok := s.item()
+	if !ok || s.rest != "" {
+		return bareItem{}, false
 	}
-	return bare, bare != ""
+	return item, true
 }
 
-// validParameters checks what follows an item's first semicolon: parameters
-// are legal and mean nothing here.
-func validParameters(s string) bool {
-	for parameter := range strings.SplitSeq(s, ";") {
-		key, value, assigned := strings.Cut(strings.TrimLeft(parameter, " "), "=")
-		if !fieldKey(key) || assigned && !fieldValue(value) {
-			return false
+// fieldDictionary reads a dictionary and returns its entries that are byte
+// sequences or integers. The last of several entries with one key counts. ok
+// is false if the field is absent or does not parse as a whole.
+func fieldDictionary(values []string) (entries map[string]bareItem, ok bool) {
+	s := fieldScanner{strings.Trim(strings.Join(values, ","), " ")}
+	entries = make(map[string]bareItem)
+	for {
+		key, item, ok := s.entry()
+		if !ok {
+			return nil, false
 		}
-	}
-	return true
-}
-
-// fieldKey tells whether s is a key (RFC 9651, section 3.1.2).
-func fieldKey(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		lower := 'a' <= c && c <= 'z' || c == '*'
-		if !lower && (i == 0 || !('0' <= c && c <= '9' || strings.IndexByte("_-.", c) >= 0)) {
-			return false
+		delete(entries, key)
+		if item.kind == bytesValue || item.kind == integerValue {
+			entries[key] = item
 		}
+		s.rest = strings.TrimLeft(s.rest, " \t")
+		if s.rest == "" {
+			return entries, true
+		}
+		if !s.skip(',') {
+			return nil, false
+		}
+		s.rest = strings.TrimLeft(s.rest, " \t")
 	}
-	return s != ""
 }
 
-// fieldValue tells whether s could be a bare item without separators in it.
+// fieldValue tells whether s could be a list of tokens without spaces.
 func fieldValue(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ',' {
@@ -87,50 +73,183 @@ func fieldValue(s string) bool {
 	return s != ""
 }
 
-// member is one entry of a dictionary: exactly one of the two values is set.
-type member struct {
-	bytes   []byte
+// valueKind is the type of a bare item.
+type valueKind int
+
+const (
+	otherValue valueKind = iota
+	integerValue
+	booleanValue
+	bytesValue
+)
+
+// bareItem is a value. Which field holds it, if any, kind tells.
+type bareItem struct {
+	kind    valueKind
 	integer int64
-	isBytes bool
+	boolean bool
+	bytes   []byte
 }
 
-// fieldDictionary reads a dictionary whose values are byte sequences or
-// integers. The last of several entries with one key counts. ok is false if
-// the field is absent or does not parse as a whole.
-func fieldDictionary(values []string) (entries map[string]member, ok bool) {
-	joined := strings.Trim(strings.Join(values, ","), " \t")
-	if joined == "" {
-		return nil, false
+// fieldScanner takes values from the front of rest.
+type fieldScanner struct{ rest string }
+
+// skip takes c if it comes next.
+func (s *fieldScanner) skip(c byte) bool {
+	if s.rest == "" || s.rest[0] != c {
+		return false
 	}
-	entries = make(map[string]member)
-	for entry := range strings.SplitSeq(joined, ",") {
-		key, value, assigned := strings.Cut(strings.Trim(entry, " \t"), "=")
-		if !assigned || !fieldKey(key) {
-			return nil, false
-		}
-		m, ok := parseMember(value)
-		if !ok {
-			return nil, false
-		}
-		entries[key] = m
-	}
-	return entries, true
+	s.rest = s.rest[1:]
+	return true
 }
 
-// parseMember reads a value of a dictionary and its parameters.
-func parseMember(s string) (member, bool) {
-	if inner, found := strings.CutPrefix(s, ":"); found {
-		encoded, rest, closed := strings.Cut(inner, ":")
-		if !closed || rest != "" && (rest[0] != ';' || !validParameters(rest[1:])) {
-			return member{}, false
+// take takes bytes as long as they are in the set.
+func (s *fieldScanner) take(in func(byte) bool) string {
+	n := 0
+	for n < len(s.rest) && in(s.rest[n]) {
+		n++
+	}
+	taken := s.rest[:n]
+	s.rest = s.rest[n:]
+	return taken
+}
+
+func lowerAlpha(c byte) bool { return 'a' <= c && c <= 'z' }
+func decimal(c byte) bool    { return '0' <= c && c <= '9' }
+func keyByte(c byte) bool    { return lowerAlpha(c) || decimal(c) || strings.IndexByte("_-.*", c) >= 0 }
+func tokenByte(c byte) bool {
+	return lowerAlpha(c|0x20) || decimal(c) || strings.IndexByte("!#$%&'*+-.^_`|~:/", c) >= 0
+}
+
+// entry takes one entry of a dictionary.
+func (s *fieldScanner) entry() (key string, item bareItem, ok bool) {
+	if key, ok = s.key(); !ok {
+		return "", item, false
+	}
+	switch {
+	case !s.skip('='):
+		item = bareItem{kind: booleanValue, boolean: true}
+		ok = s.parameters()
+	case s.skip('('):
+		ok = s.innerList() && s.parameters()
+	default:
+		item, ok = s.item()
+	}
+	return key, item, ok
+}
+
+func (s *fieldScanner) key() (string, bool) {
+	if s.rest == "" || !lowerAlpha(s.rest[0]) && s.rest[0] != '*' {
+		return "", false
+	}
+	return s.take(keyByte), true
+}
+
+// item takes a value and its parameters.
+func (s *fieldScanner) item() (bareItem, bool) {
+	item, ok := s.bare()
+	return item, ok && s.parameters()
+}
+
+// parameters takes parameters, which are legal and mean nothing here.
+func (s *fieldScanner) parameters() bool {
+	for s.skip(';') {
+		s.rest = strings.TrimLeft(s.rest, " ")
+		if _, ok := s.key(); !ok {
+			return false
 		}
-		decoded, err := base64.StdEncoding.DecodeString(encoded)
-		return member{bytes: decoded, isBytes: true}, err == nil
+		if s.skip('=') {
+			if _, ok := s.bare(); !ok {
+				return false
+			}
+		}
 	}
-	bare, parameters, parameterized := strings.Cut(s, ";")
-	if parameterized && !validParameters(parameters) {
-		return member{}, false
+	return true
+}
+
+// innerList takes what follows the opening parenthesis.
+func (s *fieldScanner) innerList() bool {
+	for {
+		s.rest = strings.TrimLeft(s.rest, " ")
+		if s.skip(')') {
+			return true
+		}
+		if _, ok := s.item(); !ok || s.rest == "" || s.rest[0] != ' ' && s.rest[0] != ')' {
+			return false
+		}
 	}
-	n, ok := parseFieldInteger(bare)
-	return member{integer: n}, ok
+}
+
+// bare takes a value without parameters.
+func (s *fieldScanner) bare() (bareItem, bool) {
+	switch {
+	case s.skip(':'):
+		return s.byteSequence()
+	case s.skip('?'):
+		one, zero := s.skip('1'), s.skip('0')
+		return bareItem{kind: booleanValue, boolean: one}, one != zero
+	case s.skip('"'):
+		return bareItem{}, s.quoted(`\`)
+	case strings.HasPrefix(s.rest, `%"`):
+		s.rest = s.rest[2:]
+		return bareItem{}, s.quoted("")
+	case s.skip('@'): // a date
+		s.skip('-')
+		item, ok := s.number()
+		return bareItem{}, ok && item.kind == integerValue
+	case s.skip('-'):
+		_, ok := s.number()
+		return bareItem{}, ok
+	case s.rest != "" && decimal(s.rest[0]):
+		return s.number()
+	case s.rest != "" && (lowerAlpha(s.rest[0]|0x20) || s.rest[0] == '*'):
+		s.take(tokenByte)
+		return bareItem{}, true
+	}
+	return bareItem{}, false
+}
+
+// number takes an integer of at most 15 digits, leading zeros included, or a
+// decimal of 12 and 3.
+func (s *fieldScanner) number() (bareItem, bool) {
+	const digits, before, after = 15, 12, 3
+	whole := s.take(decimal)
+	if whole == "" || len(whole) > digits {
+		return bareItem{}, false
+	}
+	if s.skip('.') {
+		fraction := s.take(decimal)
+		return bareItem{}, len(whole) <= before && fraction != "" && len(fraction) <= after
+	}
+	n, err := strconv.ParseInt(whole, 10, 64)
+	return bareItem{kind: integerValue, integer: n}, err == nil
+}
+
+// byteSequence takes base64 up to the closing colon. It may lack its padding.
+func (s *fieldScanner) byteSequence() (bareItem, bool) {
+	encoded, rest, closed := strings.Cut(s.rest, ":")
+	if !closed || strings.ContainsAny(encoded, "\r\n") {
+		return bareItem{}, false
+	}
+	s.rest = rest
+	decoded, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "="))
+	return bareItem{kind: bytesValue, bytes: decoded}, err == nil
+}
+
+// quoted takes a string up to its closing quote. After escape, if there is
+// one, only itself and a quote can follow.
+func (s *fieldScanner) quoted(escape string) bool {
+	for s.rest != "" {
+		c := s.rest[0]
+		s.rest = s.rest[1:]
+		switch {
+		case c == '"':
+			return true
+		case c < ' ' || c >= 0x7f:
+			return false
+		case escape != "" && c == escape[0] && !s.skip('"') && !s.skip(c):
+			return false
+		}
+	}
+	return false
 }

@@ -45,6 +45,9 @@ func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
 // creator tells which dialect made an upload, for requests that carry no mark
 // of one.
 func (e *engine) creator(c *call, id string) (FileInfo, error) {
+	if err := e.authorize(c, id); err != nil {
+		return FileInfo{}, err
+	}
 	_, info, err := e.peek(c.ctx, id)
 	return info, err
 }

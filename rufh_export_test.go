@@ -1,0 +1,39 @@
+package tusd
+
+import "net/http"
+
+// The parsers of the draft's and of RFC 9530's fields, and of Upload-Checksum.
+
+var (
+	FieldInteger = fieldInteger
+	FieldBool    = fieldBool
+)
+
+// Entry is one entry of a dictionary.
+type Entry struct {
+	Bytes   []byte
+	Integer int64
+	IsBytes bool
+}
+
+// FieldDictionary reads a dictionary.
+func FieldDictionary(values []string) (map[string]Entry, bool) {
+	entries, ok := fieldDictionary(values)
+	exported := make(map[string]Entry, len(entries))
+	for key, m := range entries {
+		exported[key] = Entry{m.bytes, m.integer, m.kind == bytesValue}
+	}
+	return exported, ok
+}
+
+// ParseChecksum reads Upload-Checksum.
+func ParseChecksum(s string) (algorithm string, want []byte, err error) {
+	a, want, err := parseChecksum(s)
+	if err != nil {
+		return "", nil, err
+	}
+	return a.tus, want, nil
+}
+
+// RUFHMarked tells whether a request speaks the draft.
+func RUFHMarked(r *http.Request) bool { return rufhMarked(r) }
