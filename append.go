@@ -34,13 +34,13 @@ func (e *engine) append(c *call, req appending) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	defer h.release()
 	if err := e.admit(c, h, req); err != nil {
-		defer h.release()
 		err = e.spoil(c, h, req.spoils, err)
 		return result{info: h.info}, err
 	}
 	if h.info.Complete() {
-		h.release()
+		h.release() // what is read now is nobody's
 		return result{info: h.info}, c.body.empty()
 	}
 	if err = e.receive(c, h, req.complete); err != nil {

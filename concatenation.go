@@ -30,7 +30,12 @@ const (
 	sameFinalFor = 10 * time.Minute
 	// kindConcat is the kind of the side records behind that.
 	kindConcat = "concat"
+	// kindBuilding is the kind of the side records that name finals which are
+	// not built yet, so that a restart goes on with them.
+	kindBuilding = "building"
 )
+
+func buildingKey(id string) SideKey { return SideKey{Kind: kindBuilding, Name: hashName(id)} }
 
 // concatenation is a request for a final upload, as a dialect has read it.
 type concatenation struct {
@@ -66,8 +71,24 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 		return res, err
 	}
 	built, err := e.awaitFinal(c, res.info.ID)
+	if errors.Is(err, ErrNotFound) {
+		return result{}, errors.Join(err, e.discard(c, res.info.ID))
+	}
 	res.merge(built)
 	return res, err
+}
+
+// discard removes a final that failed before its client has heard of it.
+func (e *engine) discard(c *call, id string) error {
+	if e.store.Terminater == nil {
+		return nil
+	}
+	h, err := e.lock(c.ctx, id, LockTake)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	return e.store.Terminater.Terminate(h.ctx, h.lease, id)
 }
 
 // isBuilt tells whether nobody has to do anything about a final any more.
@@ -142,6 +163,9 @@ func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, erro
 	}
 	defer h.release()
 	value, err := json.Marshal(joined{ID: h.id, Created: e.now()})
+	if err == nil {
+		err = e.store.SideRecords.PutSide(h.ctx, buildingKey(h.id), []byte(h.id))
+	}
 	if err == nil {
 		err = e.store.SideRecords.PutSide(h.ctx, key, value)
 	}
@@ -237,16 +261,22 @@ func (e *engine) startBuilding(id string, request HTTPRequest, report func(outco
 		return false
 	}
 	started := e.work.start(func() {
-		res, busy, err := e.build(id, request)
-		first := outcome{res, err}
-		if busy {
-			report(first)
-			e.goOnBuilding(id, request)
+		afterwards := func() {}
+		defer func() {
+			e.naming.forget(id)
+			e.building.leave(id)
+			afterwards()
+		}()
+		res, again, err := e.build(id, request)
+		if !again {
+			afterwards = func() { report(outcome{res, err}) }
+			return
 		}
-		e.naming.forget(id)
-		e.building.leave(id)
-		if !busy {
-			report(first)
+		report(outcome{res, err})
+		for wait := firstNaming; again && e.pause(wait); wait = min(2*wait, lastNaming) {
+			if _, again, err = e.build(id, request); err != nil && e.background.Err() == nil {
+				e.log.Error("building a final upload failed", "id", id, "again", again, "err", err)
+			}
 		}
 	})
 	if !started {
@@ -255,32 +285,40 @@ func (e *engine) startBuilding(id string, request HTTPRequest, report func(outco
 	return started
 }
 
-// goOnBuilding repeats build until no partial is in its way.
-func (e *engine) goOnBuilding(id string, request HTTPRequest) {
-	for wait, busy := firstNaming, true; busy && e.pause(wait); wait = min(2*wait, lastNaming) {
-		var err error
-		if _, busy, err = e.build(id, request); err != nil && e.background.Err() == nil {
-			e.log.Error("building a final upload failed", "id", id, "err", err)
-		}
-	}
-}
-
 // build does for a final what can be done now: join its partials and finish
-// it if all are full, else make sure that they know who waits for them. busy
-// tells that a partial could not be told because a request was using it.
-func (e *engine) build(id string, request HTTPRequest) (res result, busy bool, err error) {
+// it if all are full, else make sure that they know who waits for them. again
+// tells that it has to be called once more: a partial could not be told
+// because a request was using it, or something failed that may not fail again.
+func (e *engine) build(id string, request HTTPRequest) (res result, again bool, err error) {
 	f, err := e.hold(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
-		return result{}, false, nil // terminated
+		return result{}, false, e.forgetSide(e.background, buildingKey(id)) // terminated
 	}
 	if err != nil {
-		return result{}, false, err
+		return result{}, true, err
 	}
+	defer f.release()
 	if f.info.State == StateFailed || f.info.Complete() {
-		f.release()
-		return result{info: f.info}, false, nil
+		return result{info: f.info}, false, e.forgetSide(f.ctx, buildingKey(id))
 	}
-	full, err := e.allFull(f)
+	full, busy, err := e.gather(f)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return result{}, false, errors.Join(err, e.failFinal(f, "a partial upload is gone"))
+	case err != nil || !full:
+		return result{}, busy || err != nil && !isRefusal(err), err
+	}
+	res, err = e.finish(f, request) // which repeats itself if it has to
+	if err == nil {
+		err = e.forgetSide(e.background, buildingKey(id))
+	}
+	return res, false, err
+}
+
+// gather makes the final full, if its partials are. busy tells that one of
+// them could not be told who waits for it.
+func (e *engine) gather(f *hold) (full, busy bool, err error) {
+	full, err = e.allFull(f)
 	if err == nil && !full {
 		if busy, err = e.nameFinal(f); err == nil && !busy {
 			full, err = e.allFull(f) // the last one may have become full before it was told
@@ -289,15 +327,7 @@ func (e *engine) build(id string, request HTTPRequest) (res result, busy bool, e
 	if err == nil && full && !f.info.Full() {
 		err = e.join(f)
 	}
-	if err == nil && full {
-		res, err = e.finish(f, request)
-		return res, false, err
-	}
-	defer f.release()
-	if errors.Is(err, ErrNotFound) {
-		err = errors.Join(err, e.failFinal(f, "a partial upload is gone"))
-	}
-	return result{}, busy, err
+	return full, busy, err
 }
 
 // allFull tells whether every partial has all its bytes. It takes no locks: a
@@ -450,7 +480,11 @@ func dropFinal(f *hold, held map[string]*hold) error {
 // failFinal ends a final that can never be built.
 func (e *engine) failFinal(f *hold, why string) error {
 	e.log.Warn("a final upload has failed", "id", f.id, "why", why)
-	return f.setState(f.ctx, StateFailed, &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"})
+	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"}
+	if err := f.setState(f.ctx, StateFailed, failure); err != nil {
+		return err
+	}
+	return e.forgetSide(f.ctx, buildingKey(f.id))
 }
 
 // distinct returns the ids once each, in order.

@@ -43,6 +43,7 @@ func (e *engine) create(c *call, req creation) (result, error) {
 	if err != nil {
 		return res, err
 	}
+	defer h.release()
 	err = e.fill(c, h, req)
 	settled, err := e.settle(c, h, err)
 	res.merge(settled)
@@ -128,7 +129,13 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 		var changes FileInfoChanges
 		var err error
 		event := Event{Type: EventPreCreate, Upload: *info, HTTPRequest: c.from.request()}
-		if response, changes, err = ask(c.ctx, event); err != nil {
+		ctx, stop := outlive(c.ctx, e.config.GracePeriod)
+		defer stop()
+		err = guard(func() error {
+			response, changes, err = ask(ctx, event)
+			return err
+		})
+		if err != nil {
 			return response, err
 		}
 		changes.apply(info)
@@ -162,14 +169,17 @@ func (e *engine) storeNew(c *call, info FileInfo) (*hold, error) {
 	if err != nil {
 		return nil, err
 	}
+	stored := false
+	defer func() {
+		if !stored {
+			h.release()
+		}
+	}()
 	if h.upload, err = e.store.Core.NewUpload(h.ctx, h.lease, info); err == nil {
 		err = h.refresh()
 	}
-	if err != nil {
-		h.release()
-		return nil, err
-	}
-	return h, nil
+	stored = err == nil
+	return h, err
 }
 
 // merge adds what a later callback wants changed.

@@ -62,9 +62,10 @@ type FileInfoChanges struct {
 // returning an *Error: ErrUploadRejected, ErrTerminationRejected or
 // ErrAccessDenied, with Refuse for another status, body or header. Any other
 // error is trouble that passes: nothing has happened, the client comes back.
-// ctx ends some time after the client has gone (Config.GracePeriod), but for
-// PreFinish, which belongs to no client. They may be called concurrently, for
-// one upload never two at once but PreAccess.
+// A panic counts as such an error. ctx ends some time after the client has gone
+// (Config.GracePeriod), for PreAccess at once, and for PreFinish, which belongs
+// to no client, not at all. They may be called concurrently, for one upload
+// never two at once but PreAccess.
 type Callbacks struct {
 	// PreAccess is asked before every request on an existing upload, before
 	// its lock is taken: HEAD, PATCH, GET, DELETE, and each partial upload

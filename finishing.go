@@ -31,12 +31,19 @@ func (e *engine) finish(h *hold, request HTTPRequest) (result, error) {
 		h.release()
 		return result{}, ErrUploadFinishing
 	}
+	handedOn := false
+	defer func() {
+		h.release()
+		if !handedOn {
+			e.finishing.leave(h.id)
+		}
+	}()
 	res, err := e.attempt(h, request)
-	h.release()
 	if err == nil || isRefusal(err) {
-		e.finishing.leave(h.id)
 		return res, err
 	}
+	handedOn = true
+	h.release()
 	e.retryFinish(h.id, request, e.retry)
 	return res, ErrFinishFailed.With(err)
 }
@@ -87,12 +94,12 @@ func (e *engine) pause(wait time.Duration) bool {
 func (e *engine) finishAgain(id string, request HTTPRequest) bool {
 	h, err := e.hold(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
-		return e.forgetFinishing(e.background, id) == nil
+		return e.forgetSide(e.background, finishingKey(id)) == nil
 	}
 	if err == nil {
 		defer h.release()
 		if !e.unfinished(h.info) {
-			return e.forgetFinishing(h.ctx, id) == nil
+			return e.forgetSide(h.ctx, finishingKey(id)) == nil
 		}
 		_, err = e.attempt(h, request)
 	}
@@ -131,7 +138,7 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 		e.finished(h.info, request)
 	}
 	if remember { // left behind it costs a look at the next start, no more
-		if forgetErr := e.forgetFinishing(ctx, h.id); forgetErr != nil {
+		if forgetErr := e.forgetSide(ctx, finishingKey(h.id)); forgetErr != nil {
 			e.log.Warn("cannot remove a side record", "id", h.id, "err", forgetErr)
 		}
 	}
@@ -146,9 +153,12 @@ func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask 
 		return response, e.refused(ctx, h, err)
 	}
 	if ask {
-		var err error
 		event := Event{Type: EventPreFinish, Upload: h.info, HTTPRequest: request}
-		if response, err = e.config.Callbacks.PreFinish(ctx, event); err != nil {
+		err := guard(func() (err error) {
+			response, err = e.config.Callbacks.PreFinish(ctx, event)
+			return err
+		})
+		if err != nil {
 			return response, e.refused(ctx, h, err)
 		}
 	}
@@ -199,18 +209,20 @@ func isRefusal(err error) bool {
 	return errors.As(err, &own) && !own.Passing
 }
 
-// resume goes on with the uploads that were being finished when the server
-// stopped.
+// resume goes on with the uploads that were being finished, and the finals
+// that were not built, when the server stopped.
 func (e *engine) resume() {
-	e.work.start(func() {
-		err := e.eachSide(kindFinishing, func(_ SideKey, value []byte) error {
-			e.finishLater(string(value))
-			return nil
+	for kind, goOn := range map[string]func(id string){kindFinishing: e.finishLater, kindBuilding: e.buildLater} {
+		e.work.start(func() {
+			err := e.eachSide(kind, func(_ SideKey, value []byte) error {
+				goOn(string(value))
+				return nil
+			})
+			if err != nil && e.background.Err() == nil {
+				e.log.Error("cannot list what was going on when the server stopped", "kind", kind, "err", err)
+			}
 		})
-		if err != nil && e.background.Err() == nil {
-			e.log.Error("cannot list the uploads that were being finished", "err", err)
-		}
-	})
+	}
 }
 
 // eachSide calls f for the side records of a kind.
@@ -240,8 +252,9 @@ func (e *engine) eachSide(kind string, f func(SideKey, []byte) error) error {
 	}
 }
 
-func (e *engine) forgetFinishing(ctx context.Context, id string) error {
-	return e.store.SideRecords.DeleteSide(ctx, finishingKey(id))
+// forgetSide removes a side record that has served.
+func (e *engine) forgetSide(ctx context.Context, key SideKey) error {
+	return e.store.SideRecords.DeleteSide(ctx, key)
 }
 
 // finishingKey names the side record of an upload; ids themselves may be too

@@ -694,3 +694,56 @@ func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
 	}
 	return info.Offset
 }
+
+func TestPanickingCallbackLocksNothing(t *testing.T) {
+	store := storetest.NewMemory()
+	var asked atomic.Int32
+	l := live(t, store, tusd.Callbacks{
+		PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+			if asked.Add(1) <= 2 { // in the request, and once in the background
+				panic("boom")
+			}
+			return tusd.HTTPResponse{}, nil
+		},
+		PreTerminate: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) { panic("boom") },
+	})
+	path := l.create(5)
+	if a := l.want(l.patch(path, 0, "hello"), 503); strings.Contains(a.body, "boom") {
+		t.Errorf("the panic is in the answer: %q", a.body)
+	}
+	l.eventually("it is finished all the same", func() bool { return l.head(path).StatusCode == 200 })
+	l.want(l.send("DELETE", path, ""), 500)
+	l.want(l.head(path), 200)
+}
+
+func TestPendingFinalSurvivesACrash(t *testing.T) {
+	store := storetest.NewMemory()
+	l := live(t, store, tusd.Callbacks{})
+	full, open, final := pending(l)
+	l.stop()
+	// As after a crash before the partials were told.
+	for _, path := range []string{full, open} {
+		locker := new(tusd.LocalLocker)
+		id := strings.TrimPrefix(path, "/files/")
+		lease, err := locker.Lock(t.Context(), id, tusd.LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		upload, err := store.GetUpload(t.Context(), lease, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := upload.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error { info.Finals = nil; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := live(t, store, tusd.Callbacks{})
+	next.eventually("the partials are told again", func() bool { return next.send("DELETE", full, "").StatusCode == 423 })
+	next.want(next.patch(open, 0, "cde"), 204)
+	id := final[strings.Index(final, "/files/"):]
+	next.eventually("the final is built without anybody asking", func() bool { return storedOffset(t, store, id) == 5 })
+	next.eventually("nothing is left to be done", func() bool {
+		names, _, err := store.ListSides(t.Context(), "building", "", 10)
+		return err == nil && len(names) == 0
+	})
+}

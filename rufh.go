@@ -335,6 +335,18 @@ func rufhTerminate(x *exchange) error {
 	return x.terminate()
 }
 
+// passing prepares the answer to trouble that passes, and returns its status:
+// whatever the upload is, the client has to come back.
+func (x *exchange) passing(status int) int {
+	switch {
+	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:
+		x.sayComplete(false)
+	case x.method == http.MethodHead && x.rufh.tusJS:
+		return http.StatusLocked // after any other tus-js-client begins a second upload
+	}
+	return status
+}
+
 // offsets are the members of the problem "mismatching upload offset".
 type offsets struct {
 	Expected int64 `json:"expected-offset"`

@@ -44,7 +44,12 @@ func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
 	if ask == nil {
 		return HTTPResponse{}, nil
 	}
-	return ask(c.ctx, Event{Type: EventPreTerminate, Upload: h.info, HTTPRequest: c.from.request()})
+	var response HTTPResponse
+	err := guard(func() (err error) {
+		response, err = ask(h.ctx, Event{Type: EventPreTerminate, Upload: h.info, HTTPRequest: c.from.request()})
+		return err
+	})
+	return response, err
 }
 
 // dismissFinals makes sure that no final upload still hopes for the partial

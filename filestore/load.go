@@ -63,7 +63,7 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 		return nil, err
 	}
 	u := &upload{v: v, id: id, lease: lease, info: info}
-	if u.data, err = v.data(id, info.Storage["Path"]); err != nil {
+	if u.data, err = v.storedData(id, info.Storage["Path"]); err != nil {
 		return nil, err
 	}
 	if u.data != v.own(id) && v.isAnothers(u.data) {

@@ -71,12 +71,17 @@ var errLinked = errors.New("a directory in its path is a symbolic link")
 // noLinks refuses an id that leads through a linked directory: one upload
 // would have several names, and several locks.
 func (v *volume) noLinks(id string) error {
-	for dir := path.Dir(id); dir != "."; dir = path.Dir(dir) {
-		stat, err := v.tree.Lstat(dir)
-		if err != nil && !absent(err) {
-			return err
+	for i := range len(id) { // from the top: what is behind a link cannot be looked at
+		if id[i] != '/' {
+			continue
 		}
-		if err == nil && stat.Mode()&os.ModeSymlink != 0 {
+		stat, err := v.tree.Lstat(id[:i])
+		switch {
+		case absent(err):
+			return nil
+		case err != nil:
+			return err
+		case stat.Mode()&os.ModeSymlink != 0:
 			return errLinked
 		}
 	}
@@ -112,6 +117,18 @@ func (v *volume) data(id, storagePath string) (place, error) {
 		return v.own(id), nil // the directory has moved since the record was written
 	}
 	return place{}, fmt.Errorf("%w: %s is outside of the upload directory and of every storage root", errStoragePath, storagePath)
+}
+
+// storedData is data for a record that was read. Programs that embedded tusd v2
+// could write paths that were relative to where they ran; if nothing lies
+// there and the file name is the id, the upload's own file is meant.
+func (v *volume) storedData(id, storagePath string) (place, error) {
+	data, err := v.data(id, storagePath)
+	stale := !filepath.IsAbs(storagePath) && strings.HasSuffix("/"+filepath.ToSlash(storagePath), "/"+id)
+	if stale && (err != nil || data != v.own(id) && v.isFree(data)) {
+		return v.own(id), nil
+	}
+	return data, err
 }
 
 // dataBelow is a data file in the upload directory, where it must not be taken

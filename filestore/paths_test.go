@@ -163,6 +163,19 @@ func TestLinkedDirectory(t *testing.T) {
 		t.Error("created through the link")
 	}
 	wantContent(t, s, "a", "abc")
+	for name, target := range map[string]string{"etc": "/etc", "loop": "loop"} {
+		if err := os.Symlink(target, filepath.Join(s.Path, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"etc/passwd", "etc/ssl/x", "loop/a/b"} {
+		if _, err := s.GetUpload(t.Context(), nil, id); !errors.Is(err, tusd.ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", id, err)
+		}
+		if err := s.Terminate(t.Context(), locked(t, id), id); !errors.Is(err, tusd.ErrNotFound) {
+			t.Errorf("Terminate %s: %v, want ErrNotFound", id, err)
+		}
+	}
 }
 
 func FuzzStoragePath(f *testing.F) {

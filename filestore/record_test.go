@@ -46,6 +46,8 @@ func TestTakeOver(t *testing.T) {
 		"tusd v2, slashes":          {"x/a", map[string]string{"x/a": stored, "x/a.info": v2Record("x/a", 11, "$DIR/x/a")}, nil},
 		"tusd v2, directory moved":  {"a", map[string]string{"a": stored, "a.info": v2Record("a", 11, "/gone/a")}, nil},
 		"tusd v2, relative path":    {"a", map[string]string{"d/data": stored, "a.info": v2Record("a", 11, "d/data")}, nil},
+		"tusd v2, embedded":         {"a", map[string]string{"a": stored, "a.info": v2Record("a", 11, "uploads/a")}, nil},
+		"tusd v2, embedded above":   {"a", map[string]string{"a": stored, "a.info": v2Record("a", 11, "../data/a")}, nil},
 		"tusd v2, hook's path":      {"a", map[string]string{"d/data": stored, "a.info": v2Record("a", 11, "$DIR/d/data")}, nil},
 		"tusd 0.x":                  {"old", map[string]string{"old.bin": stored, "old.info": v0}, nil},
 		"beside an upload old.bin":  {"old", map[string]string{"old": stored, "old.info": v0, "old.bin": "abc", "old.bin.info": v2Record("old.bin", 3, "$DIR/old.bin")}, []string{"old.bin", "old.bin.info"}},

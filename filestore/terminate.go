@@ -64,7 +64,7 @@ func (u *upload) dataToRemove() ([]place, error) {
 		return nil, notFound(err)
 	}
 	if err == nil {
-		data, err := v.data(u.id, info.Storage["Path"])
+		data, err := v.storedData(u.id, info.Storage["Path"])
 		switch {
 		case err != nil:
 			return nil, err

@@ -35,7 +35,10 @@ func (s *FileStore) DeclareLength(ctx context.Context, up tusd.Upload, length in
 		return failed("declare the length of upload", u.id, err)
 	}
 	next := u.current()
-	if !next.SizeIsDeferred || length < next.Offset || length > maxSize {
+	if length > maxSize {
+		return failed("declare the length of upload", u.id, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", length)))
+	}
+	if !next.SizeIsDeferred || length < next.Offset {
 		return failed("declare the length of upload", u.id,
 			tusd.ErrInvalidUploadLength.With(fmt.Errorf("%d, with %d bytes stored", length, next.Offset)))
 	}
