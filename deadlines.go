@@ -15,11 +15,11 @@ import (
 type deadlines struct {
 	control *http.ResponseController
 	idle    time.Duration
-	failed  deadlineWarner
+	warner  deadlineWarner
 
 	mu       sync.Mutex
 	closed   bool
-	broken   bool      // failed was called
+	broken   bool      // the warner was told
 	ended    bool      // nothing more is read
 	readSet  time.Time // when the read deadline was last set
 	writeSet time.Time
@@ -155,6 +155,6 @@ func (d *deadlines) setWrite(now, t time.Time) {
 func (d *deadlines) check(err error) {
 	if err != nil {
 		d.broken = true
-		d.failed.warnDeadlines(err)
+		d.warner.warnDeadlines(err)
 	}
 }

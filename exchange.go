@@ -46,7 +46,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 		x.method = strings.ToUpper(override)
 	}
 	x.control = *http.NewResponseController(w)
-	x.deadlines.control, x.deadlines.idle, x.deadlines.failed = &x.control, h.engine.config.NetworkTimeout, h
+	x.deadlines.control, x.deadlines.idle, x.deadlines.warner = &x.control, h.engine.config.NetworkTimeout, h
 	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
 	if r.Body != nil {
 		x.body.src = r.Body

@@ -102,6 +102,11 @@ func newPatcher(path string, size int) *patcher {
 	return &patcher{r: request(http.MethodPatch, path, bytes.NewReader(chunk), "Content-Type", "application/offset+octet-stream"), chunk: chunk}
 }
 
+// restart goes over to another upload.
+func (p *patcher) restart(path string) {
+	p.r.URL.Path, p.offset = path, 0
+}
+
 func (p *patcher) next() *http.Request {
 	p.r.Header.Set("Upload-Offset", strconv.FormatInt(p.offset, 10))
 	p.r.Body = io.NopCloser(bytes.NewReader(p.chunk))
@@ -150,8 +155,11 @@ func BenchmarkPatch64MiB(b *testing.B) {
 	forStores(b, func(b *testing.B, n *bench) {
 		const length = 64 << 20
 		b.SetBytes(length)
+		p := newPatcher("/", length)
 		for b.Loop() {
-			n.do(http.StatusNoContent, newPatcher(n.create(length), length).next())
+			p.restart(n.create(length))
+			n.do(http.StatusNoContent, p.next())
+			n.do(http.StatusNoContent, request(http.MethodDelete, p.r.URL.Path, nil))
 		}
 	})
 }
