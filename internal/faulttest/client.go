@@ -62,6 +62,9 @@ func (a Answer) want(what string, status int) error {
 	return nil
 }
 
+// errNoAnswer marks the errors of requests that have got no complete answer.
+var errNoAnswer = errors.New("no answer")
+
 const offsetStream = "Content-Type: application/offset+octet-stream"
 
 // uploadsPath is where uploads are made.
@@ -149,15 +152,26 @@ func (c Client) Begin(path string, offset, length int64) (*Running, error) {
 	return c.open(http.MethodPatch, path, length, patchHeader(offset))
 }
 
+// open sends the head of a request of tus 1.0.
 func (c Client) open(method, path string, length int64, header []string) (*Running, error) {
+	return c.openMarked(tusMark, method, path, length, header)
+}
+
+// The header lines that say which dialect a request speaks.
+const (
+	tusMark   = "Tus-Resumable: 1.0.0"
+	draftMark = "Upload-Draft-Interop-Version: 9"
+)
+
+func (c Client) openMarked(mark, method, path string, length int64, header []string) (*Running, error) {
 	conn, err := wire.DialHTTP1(c.Address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
-	header = append([]string{"Tus-Resumable: 1.0.0"}, header...)
+	header = append([]string{mark}, header...)
 	stream, err := conn.Open(wire.Request{Method: method, Target: path, Header: header, Length: length})
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, errors.Join(err, conn.Close()))
 	}
 	return &Running{stream, conn, method + " " + path}, nil
 }
@@ -167,7 +181,7 @@ func (r *Running) Answer() (Answer, error) {
 	defer r.conn.Close()
 	response, err := r.Response()
 	if err != nil {
-		return Answer{}, fmt.Errorf("%s: %w", r.what, err)
+		return Answer{}, fmt.Errorf("%s: %w: %w", r.what, errNoAnswer, err)
 	}
 	return Answer{response.Status, response.Header, response.Body}, nil
 }

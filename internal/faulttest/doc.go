@@ -4,12 +4,15 @@
 // the tests that use it:
 //
 //	TestKill, TestKillWithOnePID      kill -9 under load, again and again
+//	TestKillInChunks...               kill -9 while chunks with checksums arrive or are taken back
 //	TestPowerCut...                   power cuts on ext4 after each kind of acknowledgement
+//	TestPowerCutInChunk...            and in the middle of a chunk with a checksum
+//	TestDigestSurvives...             digests of whole uploads after both
 //	TestFullDisk                      no room on tmpfs and ext4
 //	TestFailingSystemCalls            fsync, write, rename ... failing one after another
 //	TestNothingIsAcknowledged...      the order of system calls behind each answer
 //	TestHalfOpen..., TestFifty...     clients that vanish, clients that fight
-//	Test...Sees...                    the checks above fail on servers broken on purpose
+//	Test...Sees..., TestCheckOf...    the checks above fail on servers broken on purpose, or on harmed uploads
 //
 // The last ones build the daemon with tusd_broken_nosync, which drops all
 // syncs, or tusd_broken_earlyack, which answers before it writes.
@@ -25,8 +28,9 @@
 //
 //	TUSD_TEST_REQUIRE=mounts,namespaces,strace TUSD_FAULT_ROUNDS=200 go test ./internal/faulttest
 //
-// TUSD_FAULT_ROUNDS is the number of kills of TestKill (default 4). mounts in
-// TUSD_TEST_REQUIRE adds power cuts after 7 s; strace makes TestFailingSystemCalls
+// TUSD_FAULT_ROUNDS is the number of kills of TestKill (default 4); the other
+// kill tests make a part of it. mounts in TUSD_TEST_REQUIRE adds power cuts
+// after 7 s and at more fill levels of a chunk; strace makes TestFailingSystemCalls
 // go on until no fault is met any more, which takes a minute.
 //
 // A check is a function that returns an error, so that the harness itself can

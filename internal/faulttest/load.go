@@ -220,11 +220,16 @@ func (w *worker) terminate() error {
 // answered tells a server that died (died) from one that hangs or answers
 // wrongly.
 func answered(answer Answer, err error, what string, status int) error {
-	switch {
-	case errors.Is(err, wire.ErrTimeout):
-		return fmt.Errorf("%s: %w", what, err)
-	case err != nil:
-		return died{err}
+	if err != nil {
+		return diedOr(fmt.Errorf("%s: %w", what, err))
 	}
 	return answer.want(what, status)
+}
+
+// diedOr returns err, as died if it says that a server did not answer.
+func diedOr(err error) error {
+	if errors.Is(err, errNoAnswer) && !errors.Is(err, wire.ErrTimeout) {
+		return died{err}
+	}
+	return err
 }

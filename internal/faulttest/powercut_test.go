@@ -22,7 +22,7 @@ func TestPowerCut(t *testing.T) {
 			t.Run(s.name+"/"+w.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, "")}
-				if err := powerCut(t, launch, s.run, 0, w.cut, AllPromises); err != nil {
+				if err := powerCut(t, launch, promising(s.run, AllPromises), 0, w.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -44,7 +44,7 @@ func TestPowerCutLater(t *testing.T) {
 			t.Run(delay.String()+"/"+w.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, "")}
-				if err := powerCut(t, launch, lab.byAll, delay, w.cut, AllPromises); err != nil {
+				if err := powerCut(t, launch, promising(lab.byAll, AllPromises), delay, w.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -60,7 +60,7 @@ func TestPowerCutAtComplete(t *testing.T) {
 			t.Run(delay.String()+"/"+w.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, ""), Flags: []string{"-durability", "complete"}}
-				if err := powerCut(t, launch, lab.byAll, delay, w.cut, CompleteOnes); err != nil {
+				if err := powerCut(t, launch, promising(lab.byAll, CompleteOnes), delay, w.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -77,7 +77,7 @@ func TestPowerCutSeesMissingSyncs(t *testing.T) {
 			t.Run(s.name+"/"+w.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, "tusd_broken_nosync")}
-				err := lossWithin(3, func() error { return powerCut(t, launch, s.run, 0, w.cut, AllPromises) })
+				err := lossWithin(3, func() error { return powerCut(t, launch, promising(s.run, AllPromises), 0, w.cut) })
 				if err != nil {
 					t.Errorf("a server without syncs: %v", err)
 				}
@@ -104,17 +104,28 @@ func lossWithin(tries int, check func() error) error {
 // errLost marks an error of powerCut as a broken promise.
 var errLost = errors.New("lost in a power cut")
 
-// powerCut runs a daemon on a disk, collects promises, cuts the power after a
-// delay, and checks the promises on what the disk then has.
-func powerCut(t *testing.T, launch Launch, scenario func(lab) ([]*Promise, error), delay time.Duration,
-	cut func(testing.TB, *Disk, *Daemon) (*Disk, error), survival Survival) error {
+// scene does something to a server and returns what holds in its next life.
+type scene func(lab) (holds func(lab) error, err error)
+
+// promising is the scene of a scenario whose promises have to survive.
+func promising(scenario func(lab) ([]*Promise, error), survival Survival) scene {
+	return func(l lab) (func(lab) error, error) {
+		promises, err := scenario(l)
+		return func(next lab) error { return survival.Check(next.Client, promises) }, err
+	}
+}
+
+// powerCut runs a daemon on a disk, plays a scene, cuts the power after a
+// delay, and checks what then has to hold on what the disk has.
+func powerCut(t *testing.T, launch Launch, play scene, delay time.Duration,
+	cut func(testing.TB, *Disk, *Daemon) (*Disk, error)) error {
 	disk := NewExt4(t, diskSize)
 	launch.Dir = disk.Dir + "/uploads"
 	daemon := Start(t, launch)
 	if err := SyncDisk(disk.Dir); err != nil { // the start itself promises nothing
 		return err
 	}
-	promises, err := scenario(lab{Client{daemon.Address}, launch.Dir})
+	holds, err := play(lab{Client{daemon.Address}, launch.Dir})
 	if err != nil {
 		return err
 	}
@@ -124,7 +135,7 @@ func powerCut(t *testing.T, launch Launch, scenario func(lab) ([]*Promise, error
 		return err
 	}
 	launch.Dir = after.Dir + "/uploads"
-	if err := checkAfter(t, launch, survival, promises); err != nil {
+	if err := inNextLife(t, launch, holds); err != nil {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return nil
@@ -149,10 +160,15 @@ var ways = []struct {
 // checkAfter starts a daemon in its next life and checks the promises of the
 // one before.
 func checkAfter(t *testing.T, launch Launch, survival Survival, promises []*Promise) error {
+	return inNextLife(t, launch, func(l lab) error { return survival.Check(l.Client, promises) })
+}
+
+// inNextLife starts a daemon and checks what has to hold of the life before.
+func inNextLife(t *testing.T, launch Launch, holds func(lab) error) error {
 	daemon, err := TryStart(t, launch)
 	if err != nil {
 		return err
 	}
 	defer daemon.Kill()
-	return survival.Check(Client{daemon.Address}, promises)
+	return holds(lab{Client{daemon.Address}, launch.Dir})
 }

@@ -12,12 +12,6 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// lab is where promises are made.
-type lab struct {
-	Client
-	dir string // of the server's uploads
-}
-
 // scenarios are the ways in which a server makes a promise; each ends with the
 // answer that does.
 var scenarios = []struct {

@@ -1,0 +1,53 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const digestField = "Repr-Digest"
+
+// digestOf is the Repr-Digest of an upload with this content on a server with
+// the flag -digest sha256.
+func digestOf(content Content) string {
+	sum := sha256.New()
+	io.Copy(sum, content.Reader(0)) // neither side can fail
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum.Sum(nil)) + ":"
+}
+
+// awaitDigest asks for a complete upload until the answer has a digest, which
+// must be that of content.
+func awaitDigest(c Client, path string, content Content) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		head, err := c.HeadUntilAnswered(path)
+		if err != nil {
+			return err
+		}
+		if err := head.want("HEAD", http.StatusOK); err != nil {
+			return err
+		}
+		if got := head.Header.Get(digestField); got != "" {
+			return sameDigest(got, content)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("HEAD %s: no digest after %v: %v", path, patience, head)
+		}
+	}
+}
+
+// errDigest marks the error of a digest that is not that of the content.
+var errDigest = errors.New("the digest is wrong")
+
+func sameDigest(got string, content Content) error {
+	if want := digestOf(content); got != want {
+		return fmt.Errorf("%w: %s, want %s", errDigest, got, want)
+	}
+	return nil
+}
