@@ -35,15 +35,21 @@ func (e *engine) append(c *call, req appending) (result, error) {
 		return result{}, err
 	}
 	defer h.release()
+	complete := h.info.Complete()
 	if err := e.admit(c, h, req); err != nil {
 		err = e.spoil(c, h, req.spoils, err)
 		return result{info: h.info}, err
 	}
-	if h.info.Complete() {
+	switch {
+	case complete:
 		h.release() // what is read now is nobody's
 		return result{info: h.info}, c.body.empty()
+	case h.info.Full(): // by the length that this request has brought
+		err = c.body.empty()
+	default:
+		err = e.receive(c, h, req.complete)
 	}
-	if err = e.receive(c, h, req.complete); err != nil {
+	if err != nil {
 		err = e.spoil(c, h, req.spoils, err)
 	}
 	return e.settle(c, h, err)

@@ -15,6 +15,7 @@ func TestRUFHMixed(t *testing.T) {
 		{"tus_on_ietf", "tus continues and completes an upload of the draft", everyVersion(mixedTusOnIETF)},
 		{"ietf_on_tus", "the draft continues and completes an upload of tus", everyNamed(mixedIETFOnTus)},
 		{"ietf_on_deferred", "the draft completes a tus upload of deferred length", everyNamed(mixedIETFOnDeferred)},
+		{"declared_late", "tus completes an upload by telling the length that it has already", newest(mixedDeclared)},
 		{"tus_respects_length", "tus cannot contradict the length that the draft was told", newest(mixedLengths)},
 		{"full_in_between", "an upload of the draft that has all its bytes waits for its completion in either dialect", newest(mixedFull)},
 		{"take_over", "a request of one dialect ends a running one of the other", newest(mixedTakeOver)},
@@ -82,6 +83,24 @@ func mixedIETFOnDeferred(d *draft) {
 	d.wantComplete(d.append(u, 20, true, data[20:]).status(d.appended()), true)
 	d.client.head(u).status(200).header("Upload-Length", "30").without("Upload-Defer-Length")
 	events(tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostFinish)
+}
+
+func mixedDeclared(d *draft) {
+	for _, framing := range []string{"X: y", chunked} {
+		events := told(d.env)
+		for _, u := range []string{d.createDeferred(), d.begin()} {
+			d.patch(u, 0, content(10)).status(204)
+			d.patch(u, 10, nil, "Upload-Length: 10", framing).status(204).header("Upload-Offset", "10")
+			d.wantOffset(u, 10)
+			d.want(u, 10, true)
+			d.patch(u, 10, nil).status(204)
+		}
+		once := []tusd.EventType{tusd.EventPostCreate, tusd.EventPostCreate}
+		for range 2 {
+			once = append(once, tusd.EventPostReceive, tusd.EventPostFinish)
+		}
+		events(once...)
+	}
 }
 
 func mixedLengths(d *draft) {
