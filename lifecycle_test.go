@@ -747,3 +747,20 @@ func TestPendingFinalSurvivesACrash(t *testing.T) {
 		return err == nil && len(names) == 0
 	})
 }
+
+func TestManyHeadsAtOnce(t *testing.T) {
+	l := live(t, storetest.NewMemory(), tusd.Callbacks{})
+	path := l.create(5)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 50 {
+				if a := l.head(path); a.StatusCode != 200 {
+					t.Errorf("HEAD beside others: %d", a.StatusCode)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}

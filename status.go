@@ -1,9 +1,15 @@
 package tusd
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"time"
 )
+
+// overtakenPatience is how long a HEAD that a newer request has overtaken waits
+// for the lock without asking: most of those who overtake are as short as it is.
+const overtakenPatience = time.Second
 
 // status tells the state of an upload for a client that wants to go on with
 // it. A running request on the upload is ended: its offset is what the next
@@ -16,6 +22,11 @@ func (e *engine) status(c *call, id string) (FileInfo, error) {
 		return e.finalStatus(c, id)
 	}
 	h, err := e.take(c, id)
+	if errors.Is(err, ErrUploadLocked) {
+		ctx, cancel := context.WithTimeout(c.ctx, overtakenPatience)
+		defer cancel()
+		h, err = e.hold(ctx, id, LockWait)
+	}
 	if err != nil {
 		return FileInfo{}, err
 	}
