@@ -19,15 +19,22 @@ const mib = 1 << 20
 // writeContent makes a file of size random bytes and returns its name and sum.
 func writeContent(t *testing.T, size int64) (name, sum string) {
 	t.Helper()
-	seed := [32]byte{}
-	copy(seed[:], t.Name())
-	content := make([]byte, size)
-	rand.NewChaCha8(seed).Read(content)
+	content, sum := makeContent(t, size)
 	name = filepath.Join(t.TempDir(), "content")
 	if err := os.WriteFile(name, content, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	return name, sumOf(t, bytes.NewReader(content))
+	return name, sum
+}
+
+// makeContent makes size random bytes, and their sum.
+func makeContent(t *testing.T, size int64) (content []byte, sum string) {
+	t.Helper()
+	seed := [32]byte{}
+	copy(seed[:], t.Name())
+	content = make([]byte, size)
+	rand.NewChaCha8(seed).Read(content)
+	return content, sumOf(t, bytes.NewReader(content))
 }
 
 func sumOf(t *testing.T, content io.Reader) string {

@@ -3,8 +3,12 @@
 package e2e
 
 import (
+	"flag"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd/internal/faulttest"
 )
@@ -12,7 +16,12 @@ import (
 // builder builds the daemon when the first test needs it.
 var builder faulttest.Builder
 
+// atOnce is how many tests run at the same time if the command line does not
+// say: most of their time they wait, for a client's or the server's patience.
+const atOnce = "6"
+
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", atOnce)
 	code := m.Run()
 	builder.Remove()
 	os.Exit(code)
@@ -26,13 +35,14 @@ type service struct {
 	launch faulttest.Launch
 }
 
-// startService runs the daemon on folder, until the test ends.
-func startService(t *testing.T, folder string) *service {
+// startService runs the daemon on folder, with further flags, until the test
+// ends.
+func startService(t *testing.T, folder string, flags ...string) *service {
 	t.Helper()
 	launch := faulttest.Launch{
 		Binary: builder.Binary(t, ""),
 		Dir:    folder,
-		Flags:  []string{"-shutdown-timeout", "5s"},
+		Flags:  append([]string{"-shutdown-timeout", "5s"}, flags...),
 	}
 	daemon := faulttest.Start(t, launch)
 	return &service{relay: startRelay(t, daemon.Address), daemon: daemon, launch: launch}
@@ -48,4 +58,35 @@ func (s *service) restart(t *testing.T) {
 	}
 	s.daemon = daemon
 	s.retarget(daemon.Address)
+}
+
+// kill ends the daemon as kill -9 does, and starts a new one.
+func (s *service) kill(t *testing.T) {
+	s.daemon.Kill()
+	s.restart(t)
+}
+
+// awaitStored waits until n bytes are in the daemon's folder.
+func (s *service) awaitStored(t *testing.T, n int64) {
+	for deadline := time.Now().Add(clientLimit); storedBytes(s.launch.Dir) < n; {
+		if time.Now().After(deadline) {
+			t.Errorf("there are not %d bytes in the daemon's folder", n)
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// storedBytes is how large all files below folder are.
+func storedBytes(folder string) (sum int64) {
+	filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil // gone while it was listed
+		}
+		if info, err := entry.Info(); err == nil {
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum
 }

@@ -70,11 +70,15 @@ type lossCase struct {
 func forEachLoss(t *testing.T, test func(*testing.T, lossCase)) {
 	chunked := map[string]any{"chunkSize": 2 * mib}
 	for name, c := range map[string]lossCase{
-		"plain 1.8":    {job{Client: oldClient}, 1},
-		"plain 4.3":    {job{Client: newClient}, 1},
-		"chunked 1.8":  {job{Client: oldClient, Options: chunked}, 1},
-		"chunked 4.3":  {job{Client: newClient, Options: chunked}, 1},
-		"parallel 4.3": {job{Client: newClient, Options: map[string]any{"parallelUploads": 3}}, 4},
+		"plain 1.8":             {job{Client: oldClient}, 1},
+		"plain 4.3":             {job{Client: newClient}, 1},
+		"chunked 1.8":           {job{Client: oldClient, Options: chunked}, 1},
+		"chunked 4.3":           {job{Client: newClient, Options: chunked}, 1},
+		"parallel 4.3":          {job{Client: newClient, Options: map[string]any{"parallelUploads": 3}}, 4},
+		"plain ietf-draft-03":   {draftJob("ietf-draft-03", nil), 1},
+		"plain ietf-draft-05":   {draftJob("ietf-draft-05", nil), 1},
+		"chunked ietf-draft-03": {draftJob("ietf-draft-03", chunked), 1},
+		"chunked ietf-draft-05": {draftJob("ietf-draft-05", chunked), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -45,6 +46,7 @@ var troubles = map[string]trouble{
 }
 
 func TestTroubleMakesNoSecondUpload(t *testing.T) {
+	t.Parallel()
 	for name, trouble := range troubles {
 		for _, client := range bothClients {
 			t.Run(name+"/"+client, func(t *testing.T) {
@@ -55,8 +57,38 @@ func TestTroubleMakesNoSecondUpload(t *testing.T) {
 	}
 }
 
+// TestTroubleMakesNoSecondDraftUpload sweeps uploads of the IETF draft.
+func TestTroubleMakesNoSecondDraftUpload(t *testing.T) {
+	t.Parallel()
+	for name, trouble := range troubles {
+		for _, draft := range drafts {
+			t.Run(name+"/"+draft, func(t *testing.T) {
+				t.Parallel()
+				sweep(t, draftJob(draft, map[string]any{"chunkSize": troubleChunk}), trouble, wantOneUpload)
+			})
+		}
+	}
+}
+
+// TestTroubleMakesNoSecondOptimisticUpload sweeps uploads that are created by
+// the request that has all the content, in the versions that differ most.
+func TestTroubleMakesNoSecondOptimisticUpload(t *testing.T) {
+	t.Parallel()
+	for name, trouble := range troubles {
+		for _, interop := range []int{6, 9} {
+			t.Run(fmt.Sprintf("%s/interop %d", name, interop), func(t *testing.T) {
+				t.Parallel()
+				content, sum := makeContent(t, troubleSize)
+				upload := func(r *relay) string { return newDraftClient(t, r, interop, content).upload() }
+				sweepSteps(t, upload, sum, trouble, wantOneLocation)
+			})
+		}
+	}
+}
+
 // TestTroubleMakesNoSecondFinal sweeps the concatenation, too.
 func TestTroubleMakesNoSecondFinal(t *testing.T) {
+	t.Parallel()
 	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -65,16 +97,21 @@ func TestTroubleMakesNoSecondFinal(t *testing.T) {
 	}
 }
 
-// sweep uploads with trouble at step 1, 2, 3 ... until an upload ends before
-// its trouble begins.
+// sweep is sweepSteps for a job.
 func sweep(t *testing.T, j job, wrong trouble, check func(*testing.T, *relay)) {
 	var sum string
 	j.File, sum = writeContent(t, troubleSize)
+	sweepSteps(t, func(r *relay) string { return upload(t, r, j) }, sum, wrong, check)
+}
+
+// sweepSteps uploads with trouble at step 1, 2, 3 ... until an upload ends
+// before its trouble begins.
+func sweepSteps(t *testing.T, upload func(*relay) string, sum string, wrong trouble, check func(*testing.T, *relay)) {
 	for n := int64(1); n <= maxSteps; n++ {
 		memory := storetest.NewMemory()
 		composer, fired := wrong(n, compose(memory))
 		r := startRelay(t, startHandler(t, composer))
-		url := upload(t, r, j)
+		url := upload(r)
 		check(t, r)
 		r.retarget(startHandler(t, compose(memory))) // trouble in a download is another matter
 		r.cut()
@@ -128,6 +165,20 @@ func wantOneUpload(t *testing.T, r *relay) {
 	}
 }
 
+// wantOneLocation checks that no answer told of another upload than the first.
+// The client has done so for its 104s (draftClient.learn).
+func wantOneLocation(t *testing.T, r *relay) {
+	t.Helper()
+	told := make(map[string]bool)
+	for _, post := range r.seen("POST") {
+		told[post.Location] = true
+	}
+	delete(told, "")
+	if len(told) > 1 {
+		t.Errorf("clients were told of the uploads %q, want one", slices.Collect(maps.Keys(told)))
+	}
+}
+
 // wantOneFinal checks the same for each part of an upload in two, and that a
 // repeated concatenation made nothing new.
 func wantOneFinal(t *testing.T, r *relay) {
@@ -157,8 +208,11 @@ func creations(r *relay, kind string) (addresses []string) {
 func storeFaults(form storetest.FaultForm, times int) trouble {
 	return func(n int64, composer *tusd.StoreComposer) (*tusd.StoreComposer, func() bool) {
 		var outermost *storetest.Faults
+		if form != storetest.CutSource { // which counts only writes
+			n += opening
+		}
 		for range times { // what one refuses, the next inside does not count
-			outermost = &storetest.Faults{FailAt: opening + n, Form: form, CutAfter: 100}
+			outermost = &storetest.Faults{FailAt: n, Form: form, CutAfter: 100}
 			composer = outermost.Wrap(composer)
 		}
 		return composer, outermost.Fired

@@ -3,9 +3,10 @@
 //   node upload.cjs '{"client": "tus-js-client-4", "file": "...", "options": {...}}'
 //
 // "options" goes to the client as it is. "stream": true hides the file behind a
-// plain stream, whose length nobody knows. A line on standard input pauses the
-// upload, which is answered with the line "paused", and goes on at once. The
-// last line on standard output is the upload's URL.
+// plain stream, whose length nobody knows, and "buffer": true reads it first. A
+// line on standard input pauses the upload, which is answered with the line
+// "paused", and goes on at once. The last line on standard output is the
+// upload's URL.
 
 const fs = require('fs')
 const { PassThrough } = require('stream')
@@ -20,7 +21,8 @@ const patience = [10, 20, 50, ...Array(100).fill(100)]
 function open(file) {
   if (job.stream) return fs.createReadStream(file).pipe(new PassThrough())
   // 1.x does not find out the size of today's file streams.
-  return job.client === 'tus-js-client-1' ? fs.readFileSync(file) : fs.createReadStream(file)
+  const buffer = job.buffer || job.client === 'tus-js-client-1'
+  return buffer ? fs.readFileSync(file) : fs.createReadStream(file)
 }
 
 // An answer that comes while 1.x still sends, and the reset of the connection

@@ -1,0 +1,316 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// draftClient uploads as a client of the IETF draft that knows 104 does, in one
+// of the interop versions 3 to 9: everything in one request that may be
+// resumed. It learns from a 104 where the upload is, asks there for the offset
+// when something broke, and sends the rest. That is all that Apple's
+// URLSession does. On the way it holds the server to what it says.
+type draftClient struct {
+	t        *testing.T
+	creation string // the URL where uploads are created
+	interop  int
+	content  []byte
+	largest  int64                     // content of one request in bytes
+	body     func(io.Reader) io.Reader // between the content and a request; nil: nothing is
+
+	located chan struct{} // closed when a 104 or an answer told the URL
+	resumed []int64       // the offsets that HEAD told
+
+	mu       sync.Mutex
+	url      string
+	promised int64 // what answers and 104s have acknowledged
+	progress int   // 104s with an offset
+}
+
+// clientAttempts bounds the requests of one upload.
+const clientAttempts = 200
+
+func newDraftClient(t *testing.T, r *relay, interop int, content []byte) *draftClient {
+	return &draftClient{
+		t: t, creation: r.url() + "/files/", interop: interop, content: content,
+		largest: math.MaxInt64, located: make(chan struct{}),
+	}
+}
+
+// upload sends the content and returns the upload's URL when the server has
+// said that it is complete.
+func (c *draftClient) upload() (url string) {
+	c.t.Helper()
+	for range clientAttempts {
+		if c.step() {
+			return c.address()
+		}
+	}
+	c.t.Fatalf("the upload is not complete after %d attempts", clientAttempts)
+	return ""
+}
+
+// step creates the upload, or goes on with it, and reports whether it is
+// complete.
+func (c *draftClient) step() (complete bool) {
+	c.t.Helper()
+	url := c.address()
+	if url == "" {
+		return c.send(http.MethodPost, c.creation, 0)
+	}
+	offset, complete := c.ask(url)
+	return complete || c.send(http.MethodPatch, url, offset)
+}
+
+// finish goes on with an upload that somebody else has begun.
+func (c *draftClient) finish(url string) {
+	c.t.Helper()
+	c.learn(url)
+	c.upload()
+}
+
+// address is where the upload is, "" if nobody has said that yet.
+func (c *draftClient) address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.url
+}
+
+// send sends the content from offset on, as far as one request may, and
+// reports whether that completed the upload. A request that broke has not.
+func (c *draftClient) send(method, url string, offset int64) (complete bool) {
+	c.t.Helper()
+	content := c.content[offset:]
+	content = content[:min(int64(len(content)), c.largest)]
+	last := offset+int64(len(content)) == int64(len(c.content))
+	request := c.request(method, url, bytes.NewReader(content))
+	request.ContentLength = int64(len(content))
+	c.sayComplete(request.Header, last)
+	if method == http.MethodPatch {
+		request.Header.Set("Upload-Offset", strconv.FormatInt(offset, 10))
+	}
+	if method == http.MethodPatch && c.interop >= 6 {
+		request.Header.Set("Content-Type", "application/partial-upload")
+	}
+	if c.interop >= 8 {
+		request.Header.Set("Upload-Length", strconv.Itoa(len(c.content)))
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return false // no answer: ask for the offset
+	}
+	defer response.Body.Close()
+	return c.judge(method, response, last)
+}
+
+// sayComplete tells whether a request completes the upload.
+func (c *draftClient) sayComplete(header http.Header, complete bool) {
+	name := "Upload-Complete"
+	if c.interop == 3 {
+		name, complete = "Upload-Incomplete", !complete
+	}
+	header.Set(name, map[bool]string{true: "?1", false: "?0"}[complete])
+}
+
+// request is one that is traced for 104s.
+func (c *draftClient) request(method, url string, body io.Reader) *http.Request {
+	c.t.Helper()
+	if c.body != nil && body != nil {
+		body = c.body(body)
+	}
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+		return c.informed(method, status, http.Header(header))
+	}}
+	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(c.t.Context(), trace), method, url, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	request.Header.Set("Upload-Draft-Interop-Version", strconv.Itoa(c.interop))
+	return request
+}
+
+// judge reads the answer to a request that was the last one or not.
+func (c *draftClient) judge(method string, response *http.Response, last bool) (complete bool) {
+	c.t.Helper()
+	if location := response.Header.Get("Location"); location != "" && method == http.MethodPost {
+		c.learn(location)
+	}
+	complete = isComplete(response.Header)
+	switch {
+	case response.StatusCode < 300:
+		if complete != last {
+			c.t.Errorf("%s: %s, which says that the upload is complete: %v, want %v", method, response.Status, complete, last)
+		}
+		return last
+	case complete:
+		c.t.Fatalf("%s: %s, which says that there is nothing to resume", method, response.Status)
+	case response.StatusCode < 500 && response.StatusCode != http.StatusConflict:
+		content, _ := io.ReadAll(response.Body)
+		c.t.Fatalf("%s: %s, after which clients give up\n%s", method, response.Status, content)
+	}
+	return false
+}
+
+// isComplete reads Upload-Complete, or what came before it.
+func isComplete(header http.Header) bool {
+	return header.Get("Upload-Complete") == "?1" || header.Get("Upload-Incomplete") == "?0"
+}
+
+// ask returns the upload's offset, as soon as the server tells it.
+func (c *draftClient) ask(url string) (offset int64, complete bool) {
+	c.t.Helper()
+	var last string
+	for deadline := time.Now().Add(clientLimit); time.Now().Before(deadline); c.rest() {
+		response, err := http.DefaultTransport.RoundTrip(c.request(http.MethodHead, url, nil))
+		if err != nil {
+			last = err.Error()
+			continue // a connection that was cut, or a server that is just starting
+		}
+		response.Body.Close()
+		last = response.Status
+		switch {
+		case response.StatusCode < 300:
+			return c.offset(response.Header)
+		case response.StatusCode < 500 && !(response.StatusCode == http.StatusLocked && (c.interop == 5 || c.interop == 6)):
+			c.t.Fatalf("HEAD: %s, after which clients throw the upload away", response.Status)
+		}
+	}
+	c.t.Fatalf("HEAD is not answered: %s", last)
+	return 0, false
+}
+
+// rest is the pause between two attempts to get an answer.
+func (c *draftClient) rest() {
+	select {
+	case <-time.After(10 * time.Millisecond):
+	case <-c.t.Context().Done():
+	}
+}
+
+// offset reads the answer to HEAD, which may not fall behind what was
+// acknowledged.
+func (c *draftClient) offset(header http.Header) (offset int64, complete bool) {
+	c.t.Helper()
+	offset, err := strconv.ParseInt(header.Get("Upload-Offset"), 10, 64)
+	if err != nil || offset > int64(len(c.content)) || header.Get("Cache-Control") != "no-store" {
+		c.t.Fatalf("HEAD is answered with %v", header)
+	}
+	if header.Get("Upload-Limit") == "" || header.Get("Upload-Complete")+header.Get("Upload-Incomplete") == "" {
+		c.t.Errorf("HEAD is answered without limits or completeness: %v", header)
+	}
+	c.acknowledged(offset, 0)
+	c.resumed = append(c.resumed, offset)
+	return offset, isComplete(header)
+}
+
+// acknowledged notes an offset that the server has told, by at least more
+// beyond the last one.
+func (c *draftClient) acknowledged(offset, more int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if offset < c.promised+more {
+		c.t.Errorf("Upload-Offset: %d, after %d had been acknowledged", offset, c.promised)
+	}
+	c.promised = offset
+}
+
+// acked is the offset that the server told last.
+func (c *draftClient) acked() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.promised
+}
+
+// informed takes a 1xx response.
+func (c *draftClient) informed(method string, status int, header http.Header) error {
+	version, location := header.Get("Upload-Draft-Interop-Version"), header.Get("Location")
+	if status != 104 || version != strconv.Itoa(c.interop) {
+		return fmt.Errorf("%d with version %q, want 104 with %d", status, version, c.interop)
+	}
+	if location != "" {
+		c.learn(location)
+		if method != http.MethodPost {
+			c.t.Errorf("104 to %s has a Location", method)
+		}
+	}
+	if value := header.Get("Upload-Offset"); value != "" {
+		offset, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return err
+		}
+		c.acknowledged(offset, 1)
+		c.reported()
+	}
+	return nil
+}
+
+// learn notes where the upload is, which may never change.
+func (c *draftClient) learn(url string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.url {
+	case url:
+	case "":
+		c.url = url
+		close(c.located)
+	default:
+		c.t.Errorf("Location: %s, after %s", url, c.url)
+	}
+}
+
+// reported counts a 104 with an offset.
+func (c *draftClient) reported() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.progress++
+}
+
+// reports is how many 104s told an offset.
+func (c *draftClient) reports() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.progress
+}
+
+// awaitURL waits until a client that does nothing else could resume.
+func (c *draftClient) awaitURL() {
+	select {
+	case <-c.located:
+	case <-time.After(clientLimit):
+		c.t.Error("no 104 tells where the upload is")
+	}
+}
+
+// limit is one member of Upload-Limit, as OPTIONS answers it; 0: none.
+func (c *draftClient) limit(name string) int64 {
+	c.t.Helper()
+	response, err := http.DefaultTransport.RoundTrip(c.request(http.MethodOptions, c.creation, nil))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	response.Body.Close()
+	limits := strings.Split(response.Header.Get("Upload-Limit"), ", ")
+	if response.StatusCode != http.StatusOK || limits[0] == "" {
+		c.t.Fatalf("OPTIONS: %s with %v, want 200 with Upload-Limit", response.Status, response.Header)
+	}
+	i := slices.IndexFunc(limits, func(l string) bool { return strings.HasPrefix(l, name+"=") })
+	if i < 0 {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimPrefix(limits[i], name+"="), 10, 64)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}

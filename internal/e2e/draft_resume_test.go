@@ -1,0 +1,165 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+)
+
+// newestInterop is the version of a client that follows the newest draft.
+const newestInterop = 9
+
+// interops are the versions in which clients upload optimistically: those that
+// Apple's URLSession has spoken since iOS 17, and the newest.
+var interops = []int{3, 5, 6, 8, newestInterop}
+
+// forEachInterop runs test with a service of its own for each version.
+func forEachInterop(t *testing.T, test func(t *testing.T, s *service, c *draftClient)) {
+	content, sum := makeContent(t, lossSize)
+	for _, interop := range interops {
+		t.Run(fmt.Sprint("interop ", interop), func(t *testing.T) {
+			t.Parallel()
+			s := startService(t, t.TempDir())
+			c := newDraftClient(t, s.relay, interop, content)
+			test(t, s, c)
+			wantContent(t, c.address(), sum)
+			wantPosts(t, s.relay, 1)
+		})
+	}
+}
+
+func TestOptimisticUpload(t *testing.T) {
+	forEachInterop(t, func(t *testing.T, s *service, c *draftClient) {
+		if limit := c.limit("max-size"); limit != 0 { // PhotoKit looks at this first
+			t.Errorf("the largest upload is %d bytes, want no limit", limit)
+		}
+		c.upload()
+		if len(c.resumed) != 0 {
+			t.Error("an upload without trouble was resumed")
+		}
+	})
+}
+
+// TestOptimisticUploadIsCut cuts the creation and then each request that goes
+// on with it, as long as there is enough left.
+func TestOptimisticUploadIsCut(t *testing.T) {
+	forEachInterop(t, func(t *testing.T, s *service, c *draftClient) {
+		var cut func()
+		cuts := 0
+		cut = func() {
+			cuts++
+			c.awaitURL()
+			s.awaitStored(t, c.acked()+mib) // the server is at this very request
+			s.cut()
+			if cuts < 4 {
+				s.after(3*mib/2, cut)
+			}
+		}
+		s.after(3*mib/2, cut)
+		c.upload()
+		wantGoneOn(t, s, c, 4)
+	})
+}
+
+func TestOptimisticUploadOutlivesKill(t *testing.T) {
+	forEachInterop(t, func(t *testing.T, s *service, c *draftClient) {
+		s.after(lossAt, func() {
+			c.awaitURL()
+			s.awaitStored(t, mib)
+			s.kill(t)
+		})
+		c.upload()
+		wantGoneOn(t, s, c, 1)
+	})
+}
+
+// wantGoneOn checks that an upload was resumed so often, and each time with
+// something gained.
+func wantGoneOn(t *testing.T, s *service, c *draftClient, times int) {
+	t.Helper()
+	last := int64(0)
+	for _, offset := range c.resumed {
+		if offset <= last {
+			t.Errorf("resumed at the offsets %d, want them to rise", c.resumed)
+		}
+		last = offset
+	}
+	if len(c.resumed) != times {
+		t.Errorf("resumed at the offsets %d, want %d of them", c.resumed, times)
+	}
+	if t.Failed() {
+		logExchanges(t, s.relay)
+	}
+}
+
+// TestProgressIsKept has a slow client be told twice what has arrived, then
+// cuts it off or kills the server. What was told is there (draftClient.ask).
+func TestProgressIsKept(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testing.T, *service){
+		"cut":  func(_ *testing.T, s *service) { s.cut() },
+		"kill": func(t *testing.T, s *service) { s.kill(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startService(t, t.TempDir())
+			content, sum := makeContent(t, 64*mib)
+			c := newDraftClient(t, s.relay, newestInterop, content)
+			slow := &trickle{
+				tick:  time.NewTicker(5 * time.Millisecond),
+				until: func() bool { return c.reports() >= 2 },
+				then:  func() { end(t, s) },
+			}
+			defer slow.tick.Stop()
+			c.body = func(body io.Reader) io.Reader {
+				c.body = nil // what comes after the end is as fast as it can be
+				slow.from = body
+				return slow
+			}
+			wantContent(t, c.upload(), sum)
+			wantPosts(t, s.relay, 1)
+			if len(c.resumed) == 0 || c.resumed[0] < 2*mib {
+				t.Errorf("resumed at %d, want what two 104s have told", c.resumed)
+			}
+		})
+	}
+}
+
+// trickle is a slow reader until something has happened, and does something
+// then.
+type trickle struct {
+	from  io.Reader
+	tick  *time.Ticker
+	until func() bool
+	then  func()
+	fast  bool
+}
+
+func (r *trickle) Read(p []byte) (int, error) {
+	switch {
+	case r.fast:
+	case r.until():
+		r.fast = true
+		r.then()
+	default:
+		<-r.tick.C
+	}
+	return r.from.Read(p)
+}
+
+// TestLimitsAreKept is a client that asks for the server's limits and keeps to
+// them.
+func TestLimitsAreKept(t *testing.T) {
+	s := startService(t, t.TempDir(), "-max-append-size", "1048576")
+	content, sum := makeContent(t, 3*mib+1)
+	c := newDraftClient(t, s.relay, newestInterop, content)
+	c.largest = c.limit("max-append-size")
+	wantContent(t, c.upload(), sum)
+	wantPosts(t, s.relay, 1)
+	if patches := len(s.seen("PATCH")); patches != 3 {
+		t.Errorf("%d PATCHes, want 3", patches)
+	}
+}
