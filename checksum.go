@@ -6,16 +6,12 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/base64"
-	"errors"
 	"hash"
 	"hash/adler32"
 	"hash/crc32"
 	"io"
-	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 )
 
@@ -136,102 +132,6 @@ func (p *proof) verify() error {
 		}
 	}
 	return nil
-}
-
-// checksumField is the name of the header and of the trailer.
-const checksumField = "Upload-Checksum"
-
-// tusProof reads Upload-Checksum, or prepares for it as a trailer; nil if
-// there is neither.
-func tusProof(r *http.Request) (*proof, error) {
-	value, inHeader, err := single(r.Header, checksumField, ErrInvalidChecksum)
-	if err != nil {
-		return nil, err
-	}
-	_, announced := r.Trailer[checksumField]
-	if strings.Contains(strings.ToLower(strings.Join(r.Header["Trailer"], ",")), strings.ToLower(checksumField)) {
-		announced = true // net/http leaves it there if the request's framing has no trailers
-	}
-	switch {
-	case inHeader && announced:
-		return nil, ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
-	case inHeader:
-		a, want, err := parseChecksum(value)
-		if err != nil {
-			return nil, err
-		}
-		late := func([]sum) error { return noTrailer(r) }
-		return &proof{sums: []sum{{a, a.hash(), want}}, late: late}, nil
-	case announced:
-		return trailerProof(r), nil
-	}
-	return nil, nil
-}
-
-// noTrailer refuses a checksum trailer behind a checksum header.
-func noTrailer(r *http.Request) error {
-	if hasValue(r.Trailer, checksumField) {
-		return ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
-	}
-	return nil
-}
-
-// trailerProof hashes with everything that is offered: which it is comes last.
-func trailerProof(r *http.Request) *proof {
-	p := &proof{}
-	for i := range algorithms {
-		if algorithms[i].tus != "" {
-			p.sums = append(p.sums, sum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
-		}
-	}
-	p.late = func(sums []sum) error {
-		value, present, err := single(r.Trailer, checksumField, ErrInvalidChecksum)
-		if err == nil && !present {
-			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
-		}
-		if err != nil {
-			return err
-		}
-		a, want, err := parseChecksum(value)
-		for i := range sums {
-			if err == nil && sums[i].algorithm == a {
-				sums[i].want = want
-			}
-		}
-		return err
-	}
-	return p
-}
-
-// parseChecksum reads the name of an algorithm, one space, and base64. A
-// value of the wrong length is no syntax error but a mismatch.
-func parseChecksum(s string) (*algorithm, []byte, error) {
-	name, encoded, ok := strings.Cut(s, " ")
-	a := tusAlgorithm(name)
-	if !ok || a == nil {
-		return nil, nil, ErrInvalidChecksum.With(errors.New("unknown algorithm or no value"))
-	}
-	want, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if err != nil || encoded == "" || strings.ContainsAny(encoded, "\r\n") {
-		return nil, nil, ErrInvalidChecksum.With(errors.New("the value is no base64"))
-	}
-	return a, want, nil
-}
-
-// contentProof reads Content-Digest; nil if it has no algorithm that is known
-// here, which RFC 9530 allows to be passed over.
-func contentProof(header http.Header) *proof {
-	var p proof
-	entries, _ := fieldDictionary(header["Content-Digest"])
-	for name, m := range entries {
-		if a := fieldAlgorithm(name); a != nil && m.kind == bytesValue {
-			p.sums = append(p.sums, sum{a, a.hash(), m.bytes})
-		}
-	}
-	if len(p.sums) == 0 {
-		return nil
-	}
-	return &p
 }
 
 // canProve tells whether chunks with checksums can be taken.

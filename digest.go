@@ -338,24 +338,3 @@ func reprDigest(info FileInfo) string {
 	}
 	return value
 }
-
-// preferredDigest picks from Repr-Digest or Want-Repr-Digest the algorithm to
-// keep: the strongest that the client names. nil: none is known here.
-func preferredDigest(want, prefer []string) *Digest {
-	values, _ := fieldDictionary(want)
-	wishes, _ := fieldDictionary(prefer)
-	for _, a := range algorithms {
-		if a.field == "" {
-			continue
-		}
-		if m, ok := values[a.field]; ok && m.kind == bytesValue {
-			return &Digest{Algorithm: a.field, Want: m.bytes}
-		}
-	}
-	for _, a := range algorithms {
-		if m, ok := wishes[a.field]; ok && a.field != "" && m.kind == integerValue && m.integer > 0 {
-			return &Digest{Algorithm: a.field}
-		}
-	}
-	return nil
-}

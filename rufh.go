@@ -398,3 +398,40 @@ func rufhMetaData(header http.Header) MetaData {
 	}
 	return metadata
 }
+
+// contentProof reads Content-Digest; nil if it has no algorithm that is known
+// here, which RFC 9530 allows to be passed over.
+func contentProof(header http.Header) *proof {
+	var p proof
+	entries, _ := fieldDictionary(header["Content-Digest"])
+	for name, m := range entries {
+		if a := fieldAlgorithm(name); a != nil && m.kind == bytesValue {
+			p.sums = append(p.sums, sum{a, a.hash(), m.bytes})
+		}
+	}
+	if len(p.sums) == 0 {
+		return nil
+	}
+	return &p
+}
+
+// preferredDigest picks from Repr-Digest or Want-Repr-Digest the algorithm to
+// keep: the strongest that the client names. nil: none is known here.
+func preferredDigest(want, prefer []string) *Digest {
+	values, _ := fieldDictionary(want)
+	wishes, _ := fieldDictionary(prefer)
+	for _, a := range algorithms {
+		if a.field == "" {
+			continue
+		}
+		if m, ok := values[a.field]; ok && m.kind == bytesValue {
+			return &Digest{Algorithm: a.field, Want: m.bytes}
+		}
+	}
+	for _, a := range algorithms {
+		if m, ok := wishes[a.field]; ok && a.field != "" && m.kind == integerValue && m.integer > 0 {
+			return &Digest{Algorithm: a.field}
+		}
+	}
+	return nil
+}

@@ -2,10 +2,10 @@ package tusd
 
 import (
 	"cmp"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 )
 
@@ -308,45 +308,82 @@ func (x *exchange) tusAppending() (appending, error) {
 	return req, err
 }
 
-// isMediaType compares Content-Type, parameters aside.
-func isMediaType(header http.Header, want string) bool {
-	value, _, err := single(header, "Content-Type", ErrInvalidContentType)
-	media, _, _ := strings.Cut(value, ";")
-	return err == nil && strings.EqualFold(strings.TrimSpace(media), want)
+// checksumField is the name of the header and of the trailer.
+const checksumField = "Upload-Checksum"
+
+// tusProof reads Upload-Checksum, or prepares for it as a trailer; nil if
+// there is neither.
+func tusProof(r *http.Request) (*proof, error) {
+	value, inHeader, err := single(r.Header, checksumField, ErrInvalidChecksum)
+	if err != nil {
+		return nil, err
+	}
+	_, announced := r.Trailer[checksumField]
+	if strings.Contains(strings.ToLower(strings.Join(r.Header["Trailer"], ",")), strings.ToLower(checksumField)) {
+		announced = true // net/http leaves it there if the request's framing has no trailers
+	}
+	switch {
+	case inHeader && announced:
+		return nil, ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
+	case inHeader:
+		a, want, err := parseChecksum(value)
+		if err != nil {
+			return nil, err
+		}
+		late := func([]sum) error { return noTrailer(r) }
+		return &proof{sums: []sum{{a, a.hash(), want}}, late: late}, nil
+	case announced:
+		return trailerProof(r), nil
+	}
+	return nil, nil
 }
 
-// single reads a field that may stand in a request once.
-func single(header http.Header, name string, bad *Error) (value string, present bool, err error) {
-	values := header[name]
-	if len(values) > 1 {
-		return "", false, bad.With(errors.New(name + " appears twice"))
+// noTrailer refuses a checksum trailer behind a checksum header.
+func noTrailer(r *http.Request) error {
+	if hasValue(r.Trailer, checksumField) {
+		return ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
 	}
-	if len(values) == 0 {
-		return "", false, nil
-	}
-	return values[0], true, nil
+	return nil
 }
 
-func hasValue(header http.Header, name string) bool { return len(header[name]) > 0 }
-
-// integer reads a field whose value is 1 to 19 digits, at most 2^63-1.
-func integer(header http.Header, name string, bad *Error) (n int64, present bool, err error) {
-	value, present, err := single(header, name, bad)
-	if err != nil || !present {
-		return 0, false, err
+// trailerProof hashes with everything that is offered: which it is comes last.
+func trailerProof(r *http.Request) *proof {
+	p := &proof{}
+	for i := range algorithms {
+		if algorithms[i].tus != "" {
+			p.sums = append(p.sums, sum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
+		}
 	}
-	if n, err = parseInteger(value); err != nil {
-		return 0, false, bad.With(err)
+	p.late = func(sums []sum) error {
+		value, present, err := single(r.Trailer, checksumField, ErrInvalidChecksum)
+		if err == nil && !present {
+			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
+		}
+		if err != nil {
+			return err
+		}
+		a, want, err := parseChecksum(value)
+		for i := range sums {
+			if err == nil && sums[i].algorithm == a {
+				sums[i].want = want
+			}
+		}
+		return err
 	}
-	return n, true, nil
+	return p
 }
 
-func parseInteger(s string) (int64, error) {
-	const mostDigits = 19
-	if s == "" || len(s) > mostDigits || strings.Trim(s, "0123456789") != "" {
-		return 0, errors.New("not an integer")
+// parseChecksum reads the name of an algorithm, one space, and base64. A
+// value of the wrong length is no syntax error but a mismatch.
+func parseChecksum(s string) (*algorithm, []byte, error) {
+	name, encoded, ok := strings.Cut(s, " ")
+	a := tusAlgorithm(name)
+	if !ok || a == nil {
+		return nil, nil, ErrInvalidChecksum.With(errors.New("unknown algorithm or no value"))
 	}
-	return strconv.ParseInt(s, 10, 64)
+	want, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if err != nil || encoded == "" || strings.ContainsAny(encoded, "\r\n") {
+		return nil, nil, ErrInvalidChecksum.With(errors.New("the value is no base64"))
+	}
+	return a, want, nil
 }
-
-func formatInt(n int64) string { return strconv.FormatInt(n, 10) }

@@ -15,7 +15,10 @@ import (
 // operations and know no store; operations know no header.
 var (
 	dialectFiles   = []string{"tus.go", "rufh.go"}
-	operationFiles = []string{"creation.go", "append.go", "status.go", "download.go", "termination.go", "concatenation.go"}
+	operationFiles = []string{
+		"creation.go", "append.go", "status.go", "download.go", "termination.go", "concatenation.go",
+		"building.go", "finishing.go", "checksum.go", "digest.go", "engine.go", "background.go",
+	}
 )
 
 func TestDialectRule(t *testing.T) {
