@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"maps"
 	"testing"
 )
 
@@ -41,14 +40,4 @@ func TestDraftsUpload(t *testing.T) {
 			})
 		}
 	}
-}
-
-// draftJob is an upload with a draft of the IETF. It is of a buffer: tus-js-client
-// says of no part of a file stream in node that it is the last one, and so
-// completes no upload that takes several requests. Of a file in a browser it
-// does.
-func draftJob(draft string, options map[string]any) job {
-	with := map[string]any{"protocol": draft}
-	maps.Copy(with, options)
-	return job{Client: newClient, Buffer: true, Options: with}
 }

@@ -248,3 +248,13 @@ func (l *faultyLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 	}
 	return l.Locker.Lock(ctx, id, mode)
 }
+
+// draftJob is an upload with a draft of the IETF. It is of a buffer: tus-js-client
+// says of no part of a file stream in node that it is the last one, and so
+// completes no upload that takes several requests. Of a file in a browser it
+// does.
+func draftJob(draft string, options map[string]any) job {
+	with := map[string]any{"protocol": draft}
+	maps.Copy(with, options)
+	return job{Client: newClient, Buffer: true, Options: with}
+}
