@@ -24,7 +24,8 @@ below, with these exceptions, since clients throw uploads away on the wrong
 status:
 
 - HEAD of a tus client: always 423
-- HEAD of a client of the IETF draft: always 503
+- HEAD of a client of the IETF draft: always 503, but 423 in the interop versions
+  5 and 6, which tus-js-client speaks
 - GET: always 503
 
 | Code | tus | IETF draft | Passes | Meaning |

@@ -32,6 +32,7 @@ func TestProtocolPatch(t *testing.T) {
 		{"order_of_checks", "404 goes before 415, 415 before 400, 400 before 409", patchOrderOfChecks},
 		{"content_length_cannot_wrap", "an offset near 2^63 plus a body does not wrap around", patchNoWrap},
 		{"refused_body_is_drained", "a refused body of moderate size is drained: the connection goes on", patchRefusedDrained},
+		{"refused_body_has_a_rest", "a refused body that is a bit longer than what is drained does not end the connection with a panic", patchRefusedRest},
 		{"refused_huge_body", "a refused body of any size gets its answer", patchRefusedHuge},
 	})
 }
@@ -234,6 +235,14 @@ func patchRefusedDrained(e *env) {
 	if e.conn != first {
 		e.Error("the connection was closed after a refused body of 512 KiB")
 	}
+}
+
+// patchRefusedRest leaves net/http a rest to read whose end it sees: behind
+// what is drained, but near enough.
+func patchRefusedRest(e *env) {
+	u := e.create(1 << 30)
+	e.patch(u, 50, content(1<<20+100<<10)).status(409)
+	e.wantOffset(u, 0)
 }
 
 func patchRefusedHuge(e *env) {
