@@ -341,10 +341,16 @@ func (x *exchange) passing(status int) int {
 	switch {
 	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:
 		x.sayComplete(false)
-	case x.method == http.MethodHead && x.rufh.tusJS:
+	case x.method == http.MethodHead && x.rufh.tusJS && !appleClient(x.r):
 		return http.StatusLocked // after any other tus-js-client begins a second upload
 	}
 	return status
+}
+
+// appleClient tells URLSession, which speaks the same versions as tus-js-client
+// and would take a 4xx for the end, by the name that all its requests carry.
+func appleClient(r *http.Request) bool {
+	return strings.Contains(r.UserAgent(), "CFNetwork/")
 }
 
 // offsets are the members of the problem "mismatching upload offset".

@@ -25,6 +25,8 @@ func rufhOutOfReach(e *env) {
 			status = 423
 		}
 		d.raw(http.MethodHead, u, nil, d.header()...).status(status).header("Retry-After", "1")
+		apple := append(d.header(), "User-Agent: App/1 CFNetwork/3826.500.131 Darwin/24.5.0")
+		d.raw(http.MethodHead, u, nil, apple...).status(503).header("Retry-After", "1")
 		a := d.append(u, 0, true, content(10)).refusedWith(503, "ERR_INTERNAL_SERVER_ERROR", "")
 		d.wantComplete(a, false)
 	})(e)
