@@ -145,8 +145,8 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	} else if err := ValidateID(info.ID); err != nil {
 		return response, ErrInternal.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
-	if info.IsFinal || e.confirms(*info) {
-		info.State = StateUploading // the data alone cannot tell that it was built, or that the callback agreed
+	if info.IsFinal || e.confirms(*info) || verifies(info.Digests) {
+		info.State = StateUploading // the data alone cannot tell that it was built, verified, or that the callback agreed
 	}
 	return response, nil
 }

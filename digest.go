@@ -315,6 +315,11 @@ func (e *engine) checkDigests(ctx context.Context, h *hold) error {
 	return compareDigests(states)
 }
 
+// verifies tells whether a client wants one of the digests compared.
+func verifies(digests []Digest) bool {
+	return slices.ContainsFunc(digests, func(d Digest) bool { return d.Want != nil })
+}
+
 func compareDigests(digests []Digest) error {
 	for _, d := range digests {
 		if d.Want != nil && !bytes.Equal(d.Want, d.Sum) {

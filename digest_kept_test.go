@@ -452,18 +452,38 @@ func reprDigestLostState(d *draft) {
 }
 
 func reprDigestUnreadable(d *draft) {
+	unreadable(d, true)
+	d.env.restart()
+	unreadable(d, false)
+}
+
+// unreadable gets an upload to its end whose bytes cannot be read back, and
+// whose digest is right or not.
+func unreadable(d *draft, right bool) {
 	e, blind, data := d.env, new(atomic.Bool), content(1000)
+	said := data
+	if !right {
+		said = nil
+	}
 	e.config.StoreComposer.Core = blindStore{e.config.StoreComposer.Core, blind}
 	composer := e.config.StoreComposer
 	composer.LengthDeferrer = seeingDeferrer{composer.LengthDeferrer}
-	u := d.create(false, data[:400], field9530("Repr-Digest", "sha-256", data)).status(201).location()
+	u := d.create(false, data[:400], field9530("Repr-Digest", "sha-256", said)).status(201).location()
 	e.tamper(u, lose)
 	blind.Store(true)
 	d.append(u, 400, true, data[400:]).refusedWith(503, "ERR_FINISH_FAILED", "")
 	d.head(u).status(503)
+	e.restart() // the server forgets that it failed, the record does not
+	e.config.StoreComposer.Core = blindStore{e.config.StoreComposer.Core, blind}
+	e.config.StoreComposer.LengthDeferrer = seeingDeferrer{e.config.StoreComposer.LengthDeferrer}
+	d.head(u).status(503)
 	blind.Store(false)
-	e.eventually("it is finished after all", func() bool { return d.head(u).Status == 204 })
-	d.head(u).header("Repr-Digest", reprDigest("sha-256", data))
+	e.eventually("it is compared after all", func() bool { return d.head(u).Status != 503 })
+	if right {
+		d.head(u).status(204).header("Repr-Digest", reprDigest("sha-256", data))
+	} else {
+		d.head(u).status(422).without("Repr-Digest")
+	}
 }
 
 // seeingDeferrer declares lengths of blind uploads.

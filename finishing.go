@@ -44,7 +44,7 @@ func (e *engine) finish(h *hold, request HTTPRequest) (result, error) {
 	}
 	handedOn = true
 	h.release()
-	e.retryFinish(h.id, request, e.retry)
+	e.retryFinish(h.id, request, e.retry, true)
 	return res, ErrFinishFailed.With(err)
 }
 
@@ -60,15 +60,17 @@ func (e *engine) origin(c *call) HTTPRequest {
 // finishLater finishes an upload in the background, unless that is going on.
 func (e *engine) finishLater(id string) {
 	if e.finishing.enter(id) {
-		e.retryFinish(id, HTTPRequest{}, 0)
+		e.retryFinish(id, HTTPRequest{}, 0, false)
 	}
 }
 
-// retryFinish goes on in the background. The caller has entered id.
-func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration) {
+// retryFinish goes on in the background. The caller has entered id. failed
+// tells that an attempt has failed, which the record of an upload without a
+// state does not show.
+func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration, failed bool) {
 	started := e.work.start(func() {
 		defer e.finishing.leave(id)
-		for e.pause(wait) && !e.finishAgain(id, request) {
+		for e.pause(wait) && !e.finishAgain(id, request, failed) {
 			wait = min(max(2*wait, e.retry), lastRetry)
 		}
 	})
@@ -91,14 +93,15 @@ func (e *engine) pause(wait time.Duration) bool {
 
 // finishAgain makes one more attempt and reports whether there is no need for
 // another.
-func (e *engine) finishAgain(id string, request HTTPRequest) bool {
+func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 	h, err := e.hold(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
 		return e.forgetSide(e.background, finishingKey(id)) == nil
 	}
 	if err == nil {
 		defer h.release()
-		if !e.unfinished(h.info) {
+		failed = failed && h.info.State == "" && h.info.Full()
+		if !e.unfinished(h.info) && !failed {
 			return e.forgetSide(h.ctx, finishingKey(id)) == nil
 		}
 		_, err = e.attempt(h, request)

@@ -40,6 +40,7 @@ func TestRUFHConcurrency(t *testing.T) {
 		{"R37_race", "of PATCHes at one offset at most one succeeds, and bytes are never mixed", newest(rufhRace)},
 		{"R45_full_disk", "a full disk is 507 and what was stored counts", newest(rufhFullDisk)},
 		{"R45_record", "a completion that cannot be written is trouble that passes", newest(rufhUndeclared)},
+		{"R45_unfinished", "what the store fails to finish is finished later, and told once", newest(rufhUnfinished)},
 		{"R46_restart", "a server that stops keeps what arrived", everyVersion(rufhRestart)},
 	})
 }
@@ -247,6 +248,46 @@ func rufhUndeclared(d *draft) {
 	broken.Store(false)
 	d.append(u, 40, true, nil).status(204)
 	d.want(u, 40, true)
+}
+
+// stuckStore cannot finish uploads as long as stuck is set.
+type stuckStore struct {
+	tusd.DataStore
+	stuck *atomic.Bool
+}
+
+func (s stuckStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.DataStore.GetUpload(ctx, lease, id)
+	return stuckUpload{upload, s.stuck}, err
+}
+
+type stuckUpload struct {
+	tusd.Upload
+	stuck *atomic.Bool
+}
+
+func (u stuckUpload) FinishUpload(ctx context.Context) error {
+	if u.stuck.Load() {
+		return errors.New("the upload cannot be finished")
+	}
+	return u.Upload.FinishUpload(ctx)
+}
+
+func rufhUnfinished(d *draft) {
+	e, stuck := d.env, new(atomic.Bool)
+	e.config.StoreComposer.Core = stuckStore{e.config.StoreComposer.Core, stuck}
+	e.start()
+	tusd.SetRetry(e.handler, time.Millisecond)
+	events := told(e)
+	u := d.client.create(10)
+	stuck.Store(true)
+	d.append(u, 0, true, content(10)).refusedWith(503, "ERR_FINISH_FAILED", "")
+	d.head(u).status(503, 423)
+	d.client.head(u).status(423)
+	stuck.Store(false)
+	e.eventually("it is finished after all", func() bool { return d.head(u).Status == 204 })
+	d.want(u, 10, true)
+	events(tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostFinish)
 }
 
 func rufhRestart(d *draft) {
