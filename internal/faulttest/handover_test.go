@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,11 +20,12 @@ const tries = 5
 // TestHalfOpenClientIsReplaced: a client that has vanished without a word does
 // not keep its upload locked. A new connection's PATCH is accepted within 100 ms.
 func TestHalfOpenClientIsReplaced(t *testing.T) {
-	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")})
+	dir := filepath.Join(t.TempDir(), "uploads")
+	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: dir})
 	c := Client{daemon.Address}
 	best := time.Hour
 	for try := 0; try < tries && best > 100*time.Millisecond; try++ {
-		took, err := replaceVanished(c, uint64(try))
+		took, err := replaceVanished(c, dir, uint64(try))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +38,7 @@ func TestHalfOpenClientIsReplaced(t *testing.T) {
 
 // replaceVanished begins a PATCH that does not go on, and measures how long a
 // new client needs to append.
-func replaceVanished(c Client, seed uint64) (took time.Duration, err error) {
+func replaceVanished(c Client, dir string, seed uint64) (took time.Duration, err error) {
 	p, err := create(c, someContent(seed))
 	if err != nil {
 		return 0, err
@@ -45,6 +48,9 @@ func replaceVanished(c Client, seed uint64) (took time.Duration, err error) {
 		return 0, err
 	}
 	defer vanished.Abort()
+	if err := beingStored(filepath.Join(dir, path.Base(p.Path))); err != nil {
+		return 0, err
+	}
 	start := time.Now()
 	head, err := c.Head(p.Path)
 	if err != nil {
@@ -56,6 +62,22 @@ func replaceVanished(c Client, seed uint64) (took time.Duration, err error) {
 	}
 	took = time.Since(start)
 	return took, AllPromises.Check(c, []*Promise{p})
+}
+
+// beingStored waits until the server has begun to store a PATCH: one that it
+// has not begun would come after the new client's, and be the newer one.
+func beingStored(data string) error {
+	deadline := time.After(10 * time.Second)
+	for tick := time.NewTicker(time.Millisecond); ; {
+		if stat, err := os.Stat(data); err != nil || stat.Size() > 0 {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return fmt.Errorf("%s is empty after 10 s", data)
+		}
+	}
 }
 
 // TestFiftyClientsFightForOneUpload: each asks for the offset and sends the
