@@ -417,6 +417,7 @@ func TestContentDigest(t *testing.T) {
 		{"R40_creation", "neither is the content of a creation", contentDigestCreation},
 		{"R40_several", "every digest that is known must match", contentDigestSeveral},
 		{"R40_unknown", "what is not known or does not parse is passed over", contentDigestUnknown},
+		{"R40_tus", "digests of RFC 9530 count in the tus dialect, too", contentDigestTus},
 		{"R40_quiet", "there is no progress report before the content is verified", contentDigestCut},
 	})
 }
@@ -449,6 +450,21 @@ func contentDigestCreation(e *env) {
 	d.want(u, 0, false)
 	d.append(u, 0, true, content(90)).status(204)
 	d.create(true, content(90), field9530("Content-Digest", "sha-256", content(90))).status(201)
+}
+
+func contentDigestTus(e *env) {
+	u := e.create(100)
+	e.patch(u, 0, content(40), field9530("Content-Digest", "sha-256", content(41))).status(460).code("ERR_CHECKSUM_MISMATCH")
+	e.wantOffset(u, 0)
+	e.patch(u, 0, content(40), field9530("Content-Digest", "sha-256", content(40))).status(204)
+
+	good, bad := field9530("Repr-Digest", "sha-256", content(10)), field9530("Repr-Digest", "sha-256", content(11))
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 10", good).status(201).location()
+	e.patch(u, 0, content(10)).status(204)
+	e.head(u).header("Repr-Digest", field9530("", "sha-256", content(10))[2:])
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 10", bad).status(201).location()
+	e.patch(u, 0, content(10)).status(422).code("ERR_DIGEST_MISMATCH")
+	e.head(u).status(422)
 }
 
 func contentDigestSeveral(e *env) {

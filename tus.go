@@ -67,31 +67,10 @@ func tusCreate(x *exchange) error {
 			return err
 		}
 	}
-	metadata, raw, err := x.metadata()
-	if err != nil {
-		return err
-	}
-	concat, partial, err := x.concat()
-	if err != nil {
-		return err
-	}
-	var res result
-	if concat != nil {
-		if c.body != nil {
-			return ErrModifyFinal
-		}
-		concat.metadata, concat.rawMeta = metadata, raw
-		res, err = x.h.engine.concatenate(c, *concat)
-	} else {
-		req := creation{metadata: metadata, raw: raw, partial: partial}
-		if req.length, req.deferred, err = creationLength(x.r.Header); err != nil {
-			return err
-		}
-		res, err = x.h.engine.create(c, req)
-	}
+	res, final, err := x.tusMake(c)
 	if res.info.ID != "" {
 		x.Header().Set("Location", x.location(res.info.ID))
-		if concat == nil && isMediaType(x.r.Header, offsetStream) {
+		if !final && isMediaType(x.r.Header, offsetStream) {
 			x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
 		}
 	}
@@ -101,14 +80,46 @@ func tusCreate(x *exchange) error {
 	return err
 }
 
+// tusMake makes the upload that the headers describe, and tells whether it is
+// a final one.
+func (x *exchange) tusMake(c *call) (res result, final bool, err error) {
+	metadata, raw, err := x.metadata()
+	if err != nil {
+		return result{}, false, err
+	}
+	concat, partial, err := x.concat()
+	if err != nil {
+		return result{}, false, err
+	}
+	if concat != nil {
+		if c.body != nil {
+			return result{}, true, ErrModifyFinal
+		}
+		concat.metadata, concat.rawMeta = metadata, raw
+		res, err = x.h.engine.concatenate(c, *concat)
+		return res, true, err
+	}
+	req := creation{metadata: metadata, raw: raw, partial: partial}
+	req.digest = preferredDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	if req.length, req.deferred, err = creationLength(x.r.Header); err != nil {
+		return result{}, false, err
+	}
+	res, err = x.h.engine.create(c, req)
+	return res, false, err
+}
+
 // tusContent prepares the body of a creation or an append.
 func (x *exchange) tusContent(c *call) error {
 	proof, err := tusProof(x.r)
 	if err != nil {
 		return err
 	}
-	if proof != nil && !x.h.engine.config.canProve() {
+	can := x.h.engine.config.canProve()
+	if proof != nil && !can {
 		return ErrInvalidChecksum.With(errors.New("the store cannot take checksums"))
+	}
+	if proof == nil && can {
+		proof = contentProof(x.r.Header) // which belongs to HTTP, not to a dialect
 	}
 	c.body, x.body.proof = &x.body, proof
 	return nil

@@ -70,7 +70,9 @@ func newServer(cfg config, uploads http.Handler, logger *slog.Logger) *http.Serv
 		Handler:           site{basePath: cfg.basePath, uploads: uploads},
 		ReadHeaderTimeout: cfg.networkTimeout,
 		IdleTimeout:       cfg.networkTimeout,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
 

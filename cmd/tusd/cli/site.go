@@ -28,6 +28,8 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(path, s.basePath), path+"/" == s.basePath:
 		s.uploads.ServeHTTP(w, r)
+	case r.RequestURI == "*": // OPTIONS *: what the server can
+		s.uploads.ServeHTTP(w, r)
 	case path == "/":
 		greet(w)
 	default:

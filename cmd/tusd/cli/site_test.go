@@ -7,6 +7,18 @@ import (
 	"testing"
 )
 
+// OPTIONS * asks what the server can, without naming anything.
+func TestOptionsOfTheServer(t *testing.T) {
+	uploads := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	r := httptest.NewRequest(http.MethodOptions, "/", nil)
+	r.RequestURI, r.URL.Path = "*", "*"
+	w := httptest.NewRecorder()
+	site{basePath: "/files/", uploads: uploads}.ServeHTTP(w, r)
+	if w.Code != http.StatusTeapot {
+		t.Errorf("OPTIONS *: %d, want the uploads' answer", w.Code)
+	}
+}
+
 func TestSite(t *testing.T) {
 	uploads := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	const greeted, uploaded, missing = http.StatusOK, http.StatusTeapot, http.StatusNotFound
