@@ -1,5 +1,7 @@
 // Package tusd is a server for resumable uploads: it speaks the tus 1.0
-// protocol (https://tus.io/protocols/resumable-upload) over net/http.
+// protocol (https://tus.io/protocols/resumable-upload) and, on the same URLs,
+// the IETF draft "Resumable Uploads for HTTP" (interop versions 3 to 9), over
+// net/http.
 //
 // A client creates an upload with POST, sends its bytes with PATCH requests,
 // and asks with HEAD where to go on after anything has broken. Bytes whose
