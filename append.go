@@ -19,6 +19,7 @@ type appending struct {
 	announces bool
 	complete  bool
 	spoils    bool
+	digests   []Digest // that the client wants compared when it is complete
 }
 
 // append stores the body at the end of an upload. Beside an error, the
@@ -145,6 +146,9 @@ func (e *engine) prepare(h *hold, req appending, length int64) error {
 	}
 	if err == nil && e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
 		err = h.setState(h.ctx, StateUploading, nil)
+	}
+	if err == nil && !h.info.Complete() {
+		err = h.wantDigests(req.digests)
 	}
 	if err != nil {
 		return err

@@ -450,6 +450,8 @@ func contentDigestCreation(e *env) {
 	d.want(u, 0, false)
 	d.append(u, 0, true, content(90)).status(204)
 	d.create(true, content(90), field9530("Content-Digest", "sha-256", content(90))).status(201)
+	d.create(true, nil, field9530("Content-Digest", "sha-256", content(1))).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "").without("Location")
+	d.create(true, nil, field9530("Content-Digest", "sha-256", nil)).status(201)
 }
 
 func contentDigestTus(e *env) {

@@ -15,7 +15,7 @@ type creation struct {
 	// the client says it will be.
 	open     bool
 	complete bool
-	digest   *Digest // that the client wants kept; may be nil
+	digests  []Digest // that the client wants kept
 }
 
 // result is what an operation did. It is valid beside an error, too, as far
@@ -32,7 +32,7 @@ func (e *engine) create(c *call, req creation) (result, error) {
 	}
 	info := e.newInfo(c, req.metadata, req.raw)
 	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.open
-	info.Digests = e.newDigests(req.digest)
+	info.Digests = e.newDigests(req.digests)
 	switch {
 	case !info.SizeIsDeferred:
 		info.Size = req.length

@@ -6,7 +6,6 @@ import (
 	"encoding"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"slices"
@@ -36,22 +35,27 @@ func (d Digest) Value() string {
 	return d.Algorithm + "=:" + base64.StdEncoding.EncodeToString(d.Sum) + ":"
 }
 
-// hash returns the hash function as it was at d.Offset.
-func (d Digest) hash() (hash.Hash, error) {
-	a := fieldAlgorithm(d.Algorithm)
-	if a == nil {
-		return nil, fmt.Errorf("digest algorithm %q is not known", d.Algorithm)
-	}
-	h := a.hash()
+// known tells whether this program has the algorithm; a record may be from
+// another one.
+func (d Digest) known() bool { return fieldAlgorithm(d.Algorithm) != nil }
+
+// running returns d with its hash function as it was at d.Offset. A state that
+// cannot be read counts for nothing: the digest then begins again. The
+// algorithm is known.
+func (d Digest) running() (Digest, hash.Hash) {
+	h := fieldAlgorithm(d.Algorithm).hash()
 	if d.Offset == 0 {
-		return h, nil
+		return d, h
 	}
 	state, ok := h.(encoding.BinaryUnmarshaler)
-	if !ok {
-		return nil, fmt.Errorf("digest algorithm %q keeps no state", d.Algorithm)
+	if !ok || state.UnmarshalBinary(d.State) != nil {
+		return d.fresh(), fieldAlgorithm(d.Algorithm).hash()
 	}
-	return h, state.UnmarshalBinary(d.State)
+	return d, h
 }
+
+// fresh is d before its first byte.
+func (d Digest) fresh() Digest { return Digest{Algorithm: d.Algorithm, Want: d.Want} }
 
 // within is d, or its beginning if d covers more than offset bytes. Then
 // bytes were lost, and nobody knows that what comes in their place is the same.
@@ -59,7 +63,7 @@ func (d Digest) within(offset int64) Digest {
 	if d.Offset <= offset {
 		return d
 	}
-	return Digest{Algorithm: d.Algorithm, Want: d.Want}
+	return d.fresh()
 }
 
 // at is d after its hash has come to offset.
@@ -74,20 +78,44 @@ func (d Digest) at(offset int64, h hash.Hash, full bool) (Digest, error) {
 }
 
 // newDigests are the digests that a new upload is to have: the server's and
-// the one that the client has named.
-func (e *engine) newDigests(wanted *Digest) []Digest {
-	var list []Digest
+// those that the client has named.
+func (e *engine) newDigests(wanted []Digest) []Digest {
+	var own []Digest
 	if a := tusAlgorithm(e.config.Digest); a != nil {
-		list = append(list, Digest{Algorithm: a.field})
+		own = append(own, Digest{Algorithm: a.field})
 	}
-	if wanted == nil {
-		return list
+	return joinDigests(own, wanted)
+}
+
+// joinDigests adds to the digests of an upload those that a client wants.
+func joinDigests(digests, wanted []Digest) []Digest {
+	all := slices.Clone(digests)
+	for _, w := range wanted {
+		i := slices.IndexFunc(all, func(d Digest) bool { return d.Algorithm == w.Algorithm })
+		switch {
+		case i < 0:
+			all = append(all, w)
+		case w.Want != nil:
+			all[i].Want = w.Want
+		}
 	}
-	if len(list) > 0 && list[0].Algorithm == wanted.Algorithm {
-		list[0].Want = wanted.Want
-		return list
+	return all
+}
+
+// wantDigests has the digests of an upload compared with what a client says
+// of it after it was created. The record is then not enough to tell that the
+// upload is complete.
+func (h *hold) wantDigests(wanted []Digest) error {
+	if !verifies(wanted) {
+		return nil
 	}
-	return append(list, *wanted)
+	return h.upload.UpdateInfo(h.ctx, func(info *FileInfo) error {
+		info.Digests = joinDigests(info.Digests, wanted)
+		if info.State == "" {
+			info.State = StateUploading
+		}
+		return nil
+	})
 }
 
 // runner keeps the digests of an upload that run along with a body.
@@ -107,16 +135,17 @@ func newRunner(info FileInfo, p *proof) *runner {
 	r := &runner{digests: info.Digests, hashes: make([]hash.Hash, len(info.Digests)), kept: time.Now(), keptAt: info.Offset}
 	any := false
 	for i, d := range info.Digests {
-		if d.Offset != info.Offset || d.Sum != nil {
+		if d.Offset != info.Offset || d.Sum != nil || !d.known() {
 			continue
 		}
-		h, err := d.hash()
+		d, h := d.running()
+		if d.Offset != info.Offset {
+			continue // its state could not be read
+		}
 		if shared := p.hash(d.Algorithm); d.Offset == 0 && shared != nil {
 			h = shared
 		}
-		if err == nil {
-			r.hashes[i], any = h, true
-		}
+		r.hashes[i], any = h, true
 	}
 	if !any {
 		return nil
@@ -196,7 +225,7 @@ func (h *hold) keepDigests(ctx context.Context, states []Digest) error {
 // behind tells whether a digest lacks bytes that are stored.
 func behind(info FileInfo) bool {
 	return slices.ContainsFunc(info.Digests, func(d Digest) bool {
-		return d.Sum == nil && (d.Offset < info.Offset || info.Full())
+		return d.Sum == nil && d.known() && (d.Offset < info.Offset || info.Full())
 	})
 }
 
@@ -236,31 +265,43 @@ func (e *engine) readDigests(id string) (more bool, err error) {
 		return false, err
 	}
 	defer h.release()
-	// What was read is a prefix of what is there now. Somebody who ran along
-	// may have come further in the meantime.
-	for i, d := range h.info.Digests {
-		if i < len(states) && (d.Offset > states[i].Offset || d.Sum != nil) {
-			states[i] = d
+	if !h.info.Created.Equal(info.Created) {
+		return false, nil // it is another upload by now
+	}
+	err = h.keepDigests(h.ctx, furthest(h.info, states))
+	return behind(h.info), err
+}
+
+// furthest picks for each digest of an upload what covers more of the bytes
+// that are there now: what was read, which is a prefix of them, or what
+// somebody who ran along has kept in the meantime.
+func furthest(info FileInfo, read []Digest) []Digest {
+	states := slices.Clone(info.Digests)
+	for i, d := range states {
+		states[i] = d.within(info.Offset)
+		for _, r := range read {
+			r = r.within(info.Offset)
+			if r.Algorithm == d.Algorithm && states[i].Sum == nil && (r.Offset > states[i].Offset || r.Sum != nil) {
+				r.Want = d.Want
+				states[i] = r
+			}
 		}
 	}
-	err = h.keepDigests(h.ctx, states)
-	return behind(h.info), err
+	return states
 }
 
 // readBehind computes the digests of an upload up to its offset.
 func readBehind(ctx context.Context, upload Upload, info FileInfo) ([]Digest, error) {
 	states := slices.Clone(info.Digests)
 	for i, d := range states {
-		if d = d.within(info.Offset); d.Sum != nil {
+		if d = d.within(info.Offset); d.Sum != nil || !d.known() {
 			continue
 		}
-		h, err := d.hash()
-		if err != nil {
-			return nil, err
-		}
+		d, h := d.running()
 		if err := feed(ctx, h, upload, d.Offset, info.Offset); err != nil {
 			return nil, err
 		}
+		var err error
 		if states[i], err = d.at(info.Offset, h, info.Full()); err != nil {
 			return nil, err
 		}
@@ -300,7 +341,7 @@ func feed(ctx context.Context, h hash.Hash, upload Upload, from, to int64) error
 func (e *engine) checkDigests(ctx context.Context, h *hold) error {
 	needed := h.info.IsFinal
 	for _, d := range h.info.Digests {
-		needed = needed || d.Sum == nil && (d.Want != nil || d.Offset == h.info.Offset)
+		needed = needed || d.Sum == nil && (d.Want != nil || d.Offset >= h.info.Offset)
 	}
 	if !needed || !behind(h.info) {
 		return compareDigests(h.info.Digests)

@@ -150,7 +150,7 @@ func (x *exchange) rufhCreation(c *call) (creation, error) {
 	if len(SerializeMetaData(req.metadata)) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
-	req.digest = preferredDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
 	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
 		req.length = length
 	}
@@ -161,7 +161,7 @@ func (x *exchange) rufhCreation(c *call) (creation, error) {
 		req.length = size
 	}
 	if !x.hasContent() {
-		return req, nil
+		return req, x.proveNothing()
 	}
 	c.created = x.announce
 	return req, x.rufhContent(c, complete)
@@ -174,7 +174,7 @@ func (x *exchange) rufhContent(c *call, complete bool) error {
 	switch {
 	case config.MaxAppendSize > 0 && size > config.MaxAppendSize:
 		return ErrAppendTooLarge
-	case !complete && size > 0 && size < config.MinAppendSize:
+	case !complete && size >= 0 && size < config.MinAppendSize:
 		return ErrAppendTooSmall
 	}
 	x.body.proof = contentProof(x.r.Header)
@@ -183,6 +183,14 @@ func (x *exchange) rufhContent(c *call, complete bool) error {
 	}
 	if x.informs() && !x.rufh.quiet && x.body.proof == nil {
 		c.stored = x.reportProgress
+	}
+	return nil
+}
+
+// proveNothing verifies the Content-Digest of a request without content.
+func (x *exchange) proveNothing() error {
+	if p := contentProof(x.r.Header); p != nil {
+		return p.verify()
 	}
 	return nil
 }
@@ -324,6 +332,9 @@ func (x *exchange) rufhAppending(c *call) (appending, error) {
 	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
 		req.length = length
 	}
+	if req.complete { // only then it is about what the upload will be
+		req.digests = namedDigests(x.r.Header["Repr-Digest"], nil)
+	}
 	return req, x.rufhContent(c, req.complete)
 }
 
@@ -421,23 +432,27 @@ func contentProof(header http.Header) *proof {
 	return &p
 }
 
-// preferredDigest picks from Repr-Digest or Want-Repr-Digest the algorithm to
-// keep: the strongest that the client names. nil: none is known here.
-func preferredDigest(want, prefer []string) *Digest {
-	values, _ := fieldDictionary(want)
-	wishes, _ := fieldDictionary(prefer)
+// namedDigests reads Repr-Digest: every algorithm that is known here is kept
+// and compared. If there is none, it is the one of Want-Repr-Digest that the
+// client prefers.
+func namedDigests(values, wishes []string) []Digest {
+	var digests []Digest
+	given, _ := fieldDictionary(values)
+	wished, _ := fieldDictionary(wishes)
+	var favourite string
 	for _, a := range algorithms {
 		if a.field == "" {
 			continue
 		}
-		if m, ok := values[a.field]; ok && m.kind == bytesValue {
-			return &Digest{Algorithm: a.field, Want: m.bytes}
+		if m, ok := given[a.field]; ok && m.kind == bytesValue {
+			digests = append(digests, Digest{Algorithm: a.field, Want: m.bytes})
+		}
+		if m, ok := wished[a.field]; ok && m.kind == integerValue && m.integer > max(0, wished[favourite].integer) {
+			favourite = a.field
 		}
 	}
-	for _, a := range algorithms {
-		if m, ok := wishes[a.field]; ok && a.field != "" && m.kind == integerValue && m.integer > 0 {
-			return &Digest{Algorithm: a.field}
-		}
+	if len(digests) == 0 && favourite != "" {
+		digests = append(digests, Digest{Algorithm: favourite})
 	}
-	return nil
+	return digests
 }

@@ -299,6 +299,7 @@ func rufhMinAppend(d *draft) {
 	d.create(true, []byte("short")).status(201)
 	u := d.begin()
 	wantLimit(d.append(u, 0, false, []byte("short")), "min-append-size=10").refusedWith(400, "ERR_APPEND_TOO_SMALL", "")
+	wantLimit(d.append(u, 0, false, nil), "min-append-size=10").refusedWith(400, "ERR_APPEND_TOO_SMALL", "")
 	d.want(u, 0, false)
 	d.append(u, 0, false, content(10)).status(204)
 	d.append(u, 10, true, []byte("short")).status(204)

@@ -100,7 +100,7 @@ func (x *exchange) tusMake(c *call) (res result, final bool, err error) {
 		return res, true, err
 	}
 	req := creation{metadata: metadata, raw: raw, partial: partial}
-	req.digest = preferredDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
 	if req.length, req.deferred, err = creationLength(x.r.Header); err != nil {
 		return result{}, false, err
 	}
