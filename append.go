@@ -79,6 +79,11 @@ func (e *engine) admit(c *call, h *hold, req appending) error {
 	if err := e.allow(c, info); err != nil {
 		return err
 	}
+	if c.body.length == 0 { // a checksum of nothing may be wrong, too: before anything is written down
+		if err := c.body.empty(); err != nil {
+			return err
+		}
+	}
 	return e.prepare(h, req, length)
 }
 
@@ -251,10 +256,12 @@ func (e *engine) writePieces(c *call, h *hold) error {
 	}
 }
 
-// The pieces in which a body is stored that somebody follows.
+// The pieces in which a body is stored that somebody follows: of that size and
+// time at least, or, if it comes slowly, of what comes in a longer time.
 const (
+	pieceBytes = 1 << 20
 	pieceTime  = time.Second
-	pieceBytes = 1 << 20 // at least
+	slowPiece  = 5 * time.Second
 )
 
 // piece is the next part of a body: io.EOF is its end, and that of the body
@@ -267,7 +274,7 @@ type piece struct {
 }
 
 func (p *piece) Read(b []byte) (int, error) {
-	if p.n >= pieceBytes && time.Since(p.started) >= pieceTime {
+	if took := time.Since(p.started); p.n >= pieceBytes && took >= pieceTime || p.n > 0 && took >= slowPiece {
 		return 0, io.EOF
 	}
 	n, err := p.body.Read(b)

@@ -81,8 +81,8 @@ func (e *engine) build(id string, request HTTPRequest) (res result, again bool, 
 	}
 	full, busy, err := e.gather(f)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return result{}, false, errors.Join(err, e.failFinal(f, "a partial upload is gone"))
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUploadFailed):
+		return result{}, false, errors.Join(err, e.failFinal(f, "a partial upload is gone or has failed"))
 	case err != nil || !full:
 		return result{}, busy || err != nil && !isRefusal(err), err
 	}
@@ -113,6 +113,9 @@ func (e *engine) gather(f *hold) (full, busy bool, err error) {
 func (e *engine) allFull(f *hold) (bool, error) {
 	for _, id := range distinct(f.info.PartialUploads) {
 		_, info, err := e.peek(f.ctx, id)
+		if err == nil && info.State == StateFailed {
+			err = ErrUploadFailed
+		}
 		if err != nil || !info.Full() {
 			return false, err
 		}

@@ -229,6 +229,12 @@ func checksumEmpty(e *env) {
 	e.patch(full, 10, nil, checksum("sha1", nil)).status(204)
 	e.patch(full, 10, nil, checksum("sha1", []byte("x"))).status(460)
 	e.wantOffset(u, 10)
+	d := e.createDeferred()
+	e.patch(d, 0, content(10)).status(204)
+	e.patch(d, 10, nil, "Upload-Length: 10", checksum("sha1", content(1))).status(460)
+	e.head(d).status(200).header("Upload-Defer-Length", "1") // the length did not count either
+	e.patch(d, 10, nil, "Upload-Length: 10", checksum("sha1", nil)).status(204)
+	e.head(d).status(200).header("Upload-Length", "10")
 }
 
 // unproven sends some of a chunk with a checksum, ends it somehow, and checks

@@ -18,14 +18,14 @@ type CORSConfig struct {
 }
 
 const (
-	corsMethods = "POST, HEAD, PATCH, OPTIONS, GET, DELETE"
+	corsMethods = "POST, HEAD, PATCH, OPTIONS, GET, DELETE, PUT"
 	corsAllow   = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
 		"Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, " +
-		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version, Upload-Checksum, Content-Disposition, " +
+		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version, Upload-Checksum, Content-Disposition, Content-Encoding, " +
 		"Content-Digest, Repr-Digest, Want-Repr-Digest"
 	corsExpose = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
 		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, " +
-		"Upload-Draft-Interop-Version, Upload-Limit, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID"
+		"Upload-Draft-Interop-Version, Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID"
 	corsMaxAge = "86400"
 )
 

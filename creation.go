@@ -15,6 +15,7 @@ type creation struct {
 	// the client says it will be.
 	open     bool
 	complete bool
+	spoils   bool     // too much content makes the upload useless
 	digests  []Digest // that the client wants kept
 }
 
@@ -62,7 +63,7 @@ func (e *engine) fill(c *call, h *hold, req creation) error {
 	}
 	err := e.receive(c, h, req.complete)
 	if err != nil {
-		return e.spoil(c, h, req.open, err)
+		return e.spoil(c, h, req.spoils, err)
 	}
 	return nil
 }

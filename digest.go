@@ -229,6 +229,10 @@ func behind(info FileInfo) bool {
 	})
 }
 
+// maxCatchUps bounds how many uploads are read again side by side: after a
+// crash many may have to be, and new uploads come first.
+const maxCatchUps = 2
+
 // catchUp reads, in the background and without a lock, what the digests of an
 // upload lack, and then writes down how far they have come.
 func (e *engine) catchUp(id string) {
@@ -237,6 +241,8 @@ func (e *engine) catchUp(id string) {
 	}
 	started := e.work.start(func() {
 		defer e.digesting.leave(id)
+		e.hashing <- struct{}{}
+		defer func() { <-e.hashing }()
 		var err error
 		for more := true; more && err == nil; { // the upload may have grown in the meantime
 			more, err = e.readDigests(id)

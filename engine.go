@@ -23,12 +23,13 @@ type engine struct {
 	background context.Context // ends when the server closes
 	end        context.CancelFunc
 	work       workGroup
-	finishing  flights      // uploads being finished, by id
-	building   flights      // finals being built, by id
-	joining    flights      // finals being asked for, by the name of their request
-	naming     namings      // finals whose partials are in use
-	digesting  flights      // uploads whose digests are brought up to date, by id
-	swept      atomic.Int64 // when old side records were last removed, in Unix seconds
+	finishing  flights       // uploads being finished, by id
+	building   flights       // finals being built, by id
+	joining    flights       // finals being asked for, by the name of their request
+	naming     namings       // finals whose partials are in use
+	digesting  flights       // uploads whose digests are brought up to date, by id
+	hashing    chan struct{} // has room for those who read whole uploads at the same time
+	swept      atomic.Int64  // when old side records were last removed, in Unix seconds
 }
 
 func newEngine(config Config) *engine {
@@ -40,6 +41,7 @@ func newEngine(config Config) *engine {
 		now:     time.Now,
 		retry:   firstRetry,
 		wait:    buildPatience,
+		hashing: make(chan struct{}, maxCatchUps),
 	}
 	e.background, e.end = context.WithCancel(context.Background())
 	e.work.panicked = func(r any) {

@@ -64,16 +64,6 @@ func fieldDictionary(values []string) (entries map[string]bareItem, ok bool) {
 	}
 }
 
-// fieldValue tells whether s could be a list of tokens without spaces.
-func fieldValue(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ',' {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // valueKind is the type of a bare item.
 type valueKind int
 

@@ -120,7 +120,7 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Disposition", disposition)
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
-	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && fieldValue(coding) {
+	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && codingList(coding) {
 		header.Set("Content-Encoding", coding)
 	}
 	if x.rufh != nil {

@@ -146,7 +146,7 @@ func (x *exchange) rufhCreation(c *call) (creation, error) {
 	if !ok {
 		return creation{}, ErrInvalidComplete
 	}
-	req := creation{open: true, complete: complete, length: -1, metadata: rufhMetaData(x.r.Header)}
+	req := creation{open: true, complete: complete, spoils: x.rufh.spoils, length: -1, metadata: rufhMetaData(x.r.Header)}
 	if len(SerializeMetaData(req.metadata)) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -407,13 +407,18 @@ func rufhMetaData(header http.Header) MetaData {
 	if _, params, err := mime.ParseMediaType(header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
 		metadata["filename"] = params["filename"]
 	}
-	if coding := strings.TrimSpace(header.Get("Content-Encoding")); coding != "" && fieldValue(coding) {
+	if coding := strings.TrimSpace(header.Get("Content-Encoding")); codingList(coding) {
 		metadata["contentencoding"] = coding
 	}
 	if len(metadata) == 0 {
 		return nil
 	}
 	return metadata
+}
+
+// codingList tells whether s is a list of content codings.
+func codingList(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_., ") == ""
 }
 
 // contentProof reads Content-Digest; nil if it has no algorithm that is known
@@ -444,7 +449,7 @@ func namedDigests(values, wishes []string) []Digest {
 		if a.field == "" {
 			continue
 		}
-		if m, ok := given[a.field]; ok && m.kind == bytesValue {
+		if m, ok := given[a.field]; ok && m.kind == bytesValue && len(m.bytes) > 0 {
 			digests = append(digests, Digest{Algorithm: a.field, Want: m.bytes})
 		}
 		if m, ok := wished[a.field]; ok && m.kind == integerValue && m.integer > max(0, wished[favourite].integer) {
