@@ -41,7 +41,11 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if err := v.noLinks(u.id); err != nil {
 		return err
 	}
-	if u.data, err = v.data(u.id, info.Storage["Path"]); err != nil {
+	path := info.Storage["Path"]
+	if path == "" && v.fileKey != "" {
+		path = expandFileKey(v.fileKey, info)
+	}
+	if u.data, err = v.data(u.id, path); err != nil {
 		return err
 	}
 	if err := v.checkRoom(u.data, info); err != nil {

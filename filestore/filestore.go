@@ -41,6 +41,11 @@ type FileStore struct {
 	// StorageRoots are further directories that Storage.Path of an upload may
 	// lie in. They must exist.
 	StorageRoots []string
+	// FileKey places the data of new uploads below Path: a relative path in
+	// which {id} must stand, and {date} (of the creation, UTC) and {filename}
+	// (of the metadata, made harmless) may; "": {id}. Records follow the id.
+	// A hook's Storage.Path comes before it.
+	FileKey string
 	// DirPerm and FilePerm are the permissions of what is made, before the
 	// umask; 0 means 0775 and 0664.
 	DirPerm, FilePerm os.FileMode

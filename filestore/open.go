@@ -31,6 +31,7 @@ type volume struct {
 	path     string // absolute
 	level    Durability
 	minFree  int64
+	fileKey  string
 	dirPerm  os.FileMode
 	filePerm os.FileMode
 	scope    tusd.Scope
@@ -87,8 +88,11 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 	if s.Path == "" {
 		return nil, errors.New("the field Path is empty")
 	}
+	if err := checkFileKey(s.FileKey); err != nil {
+		return nil, err
+	}
 	v := &volume{
-		level: s.Durability, minFree: s.MinFree, scope: env.Locker.Scope(),
+		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(),
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
 	}
 	if err := v.open(s); err != nil {

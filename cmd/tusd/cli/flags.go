@@ -28,6 +28,9 @@ type config struct {
 	uploadDir  string
 	durability filestore.Durability
 
+	fileKey      string
+	storageRoots string // a list as in PATH
+
 	networkTimeout     time.Duration
 	acquireLockTimeout time.Duration
 	shutdownTimeout    time.Duration
@@ -62,6 +65,9 @@ func sections(cfg *config) []section {
 	storage := flag.NewFlagSet("File storage", flag.ContinueOnError)
 	dirVar(storage, &cfg.uploadDir, "upload-dir", "./data", "`directory` for the uploads; made if missing")
 	durabilityVar(storage, &cfg.durability, "durability", "ack", "what survives a power cut: ack (everything a client\nwas told), complete (complete uploads) or none;\na killed process loses nothing at any `level`")
+
+	storage.StringVar(&cfg.fileKey, "file-key", "", "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
+	storage.StringVar(&cfg.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
 
 	timeouts := flag.NewFlagSet("Timeouts", flag.ContinueOnError)
 	durationVar(timeouts, &cfg.networkTimeout, "network-timeout", 60*time.Second, 1, "how long a connection may make no progress (`duration`)")

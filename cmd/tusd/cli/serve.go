@@ -42,7 +42,10 @@ func newStore(cfg config) (*filestore.FileStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upload directory: %w", err)
 	}
-	return &filestore.FileStore{Path: dir, Durability: cfg.durability}, nil
+	return &filestore.FileStore{
+		Path: dir, Durability: cfg.durability,
+		FileKey: cfg.fileKey, StorageRoots: filepath.SplitList(cfg.storageRoots),
+	}, nil
 }
 
 func newHandler(cfg config, store *filestore.FileStore, logger *slog.Logger) (*tusd.Handler, error) {

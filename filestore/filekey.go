@@ -1,0 +1,70 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/tus/tusd"
+)
+
+// maxFileName bounds what a client's file name may take of a segment, in bytes.
+const maxFileName = 150
+
+// checkFileKey tells what is wrong with a template for data files.
+func checkFileKey(key string) error {
+	if key == "" {
+		return nil
+	}
+	if !strings.Contains(key, "{id}") {
+		return errors.New("FileKey needs {id}: nothing else keeps two uploads apart")
+	}
+	plain := expandFileKey(key, tusd.FileInfo{ID: "id"})
+	switch {
+	case strings.ContainsAny(plain, "{}\x00"):
+		return fmt.Errorf("FileKey %q has more than {date}, {id} and {filename} in braces", key)
+	case !filepath.IsLocal(filepath.FromSlash(plain)) || strings.HasSuffix(plain, "/"):
+		return fmt.Errorf("FileKey %q is no path below the upload directory", key)
+	}
+	for segment := range strings.SplitSeq(plain, "/") {
+		if reserved(segment) {
+			return fmt.Errorf("FileKey %q leads to names that the store uses itself", key)
+		}
+	}
+	return nil
+}
+
+// expandFileKey is the place of an upload's data below the upload directory.
+// What comes from the client is one segment, or a part of one, at the most.
+func expandFileKey(key string, info tusd.FileInfo) string {
+	return strings.NewReplacer(
+		"{date}", info.Created.UTC().Format(time.DateOnly),
+		"{id}", info.ID,
+		"{filename}", safeName(info.MetaData["filename"]),
+	).Replace(key)
+}
+
+// safeName makes a name for a file out of what a client calls it: letters,
+// digits and a few signs, neither hidden nor reserved, never empty.
+func safeName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-+ ", r) {
+			return r
+		}
+		return '_'
+	}, strings.ToValidUTF8(name, "_"))
+	if cut := len(name) - maxFileName; cut > 0 { // the end has the extension
+		name = strings.ToValidUTF8(name[cut:], "")
+	}
+	name = strings.TrimRight(strings.TrimLeft(name, ". "), " ")
+	switch {
+	case name == "":
+		return "file"
+	case reserved(name):
+		return name + "_"
+	}
+	return name
+}

@@ -1,0 +1,75 @@
+package filestore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+func TestFileKey(t *testing.T) {
+	s := &FileStore{Path: t.TempDir(), FileKey: "{date}/{id}/{filename}"}
+	if err := s.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	created := time.Date(2026, 11, 22, 23, 59, 0, 0, time.UTC)
+	for id, c := range map[string]struct{ name, want string }{
+		"a":   {"report.pdf", "report.pdf"},
+		"b":   {"../../etc/passwd", "_.._etc_passwd"},
+		"c":   {"", "file"},
+		"d":   {"x.info", "x.info_"},
+		"e":   {".tusd.locks", "tusd.locks"},
+		"f":   {"späße\x00\r\n.png", "späße___.png"},
+		"g/h": {`C:\a`, "C__a"},
+		"i":   {strings.Repeat("ä", 400) + ".txt", strings.Repeat("ä", 73) + ".txt"},
+	} {
+		info := tusd.FileInfo{ID: id, Size: 3, Created: created, MetaData: tusd.MetaData{"filename": c.name}}
+		up, err := s.NewUpload(t.Context(), locked(t, id), info)
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+			continue
+		}
+		if n, err := up.WriteChunk(t.Context(), 0, strings.NewReader("abc")); n != 3 || err != nil {
+			t.Errorf("%s: wrote %d, %v", id, n, err)
+		}
+		content, err := os.ReadFile(filepath.Join(s.Path, "2026-11-22", filepath.FromSlash(id), c.want))
+		if err != nil || string(content) != "abc" {
+			t.Errorf("%s: %q, %v", id, content, err)
+		}
+		wantContent(t, s, id, "abc")
+		if _, err := s.NewUpload(t.Context(), locked(t, id), info); !errors.Is(err, tusd.ErrUploadExists) {
+			t.Errorf("%s again: %v", id, err)
+		}
+		if err := s.Terminate(t.Context(), locked(t, id), id); err != nil {
+			t.Errorf("terminate %s: %v", id, err)
+		}
+	}
+	wantFiles(t, s)
+}
+
+func TestImpossibleFileKeys(t *testing.T) {
+	for _, key := range []string{"{filename}", "/{id}", "../{id}", "{id}/", "{id}.info", ".tusd.d/{id}", "{id}/{name}", "{id}/{"} {
+		s := &FileStore{Path: t.TempDir(), FileKey: key}
+		if err := s.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err == nil {
+			t.Errorf("FileKey %q is accepted", key)
+			s.Close()
+		}
+	}
+}
+
+func FuzzSafeName(f *testing.F) {
+	for _, seed := range []string{"a.txt", "..", "/", "x.info", ".tusd", "\xff\xfe", "a\x00b", strings.Repeat("ü", 200), " . "} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		safe := safeName(name)
+		if safe == "" || len(safe) > maxFileName+1 || strings.ContainsAny(safe, "/\\\x00\r\n") || safe[0] == '.' || reserved(safe) || !filepath.IsLocal(safe) {
+			t.Errorf("%q becomes %q", name, safe)
+		}
+	})
+}
