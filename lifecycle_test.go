@@ -114,6 +114,31 @@ func (l *life) patch(path string, offset int, body string) reply {
 	return l.send("PATCH", path, body, "Content-Type", "application/offset+octet-stream", "Upload-Offset", strconv.Itoa(offset))
 }
 
+// stream begins a PATCH at offset 0 whose body is what is written to feed. Its
+// answer comes on answered, nothing if the connection ends without one.
+func (l *life) stream(path string, length int64) (feed *io.PipeWriter, answered <-chan reply) {
+	l.Helper()
+	body, feed := io.Pipe()
+	r, err := http.NewRequestWithContext(l.Context(), "PATCH", l.server.URL+path, body)
+	if err != nil {
+		l.Fatal(err)
+	}
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	r.Header.Set("Upload-Offset", "0")
+	r.Header.Set("Content-Type", "application/offset+octet-stream")
+	r.ContentLength = length
+	answers := make(chan reply, 1)
+	go func() {
+		defer close(answers)
+		if res, err := http.DefaultClient.Do(r); err == nil {
+			content, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			answers <- reply{res, string(content)}
+		}
+	}()
+	return feed, answers
+}
+
 func (l *life) head(path string) reply {
 	l.Helper()
 	return l.send("HEAD", path, "")
@@ -400,20 +425,7 @@ func TestProgressWhileReceiving(t *testing.T) {
 	sub := handler.Subscribe(1000)
 	path := l.create(100)
 	<-sub.C
-	body, feed := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r, _ := http.NewRequestWithContext(t.Context(), "PATCH", l.server.URL+path, body)
-		r.Header.Set("Tus-Resumable", "1.0.0")
-		r.Header.Set("Upload-Offset", "0")
-		r.Header.Set("Content-Type", "application/offset+octet-stream")
-		if res, err := http.DefaultClient.Do(r); err != nil {
-			t.Error(err)
-		} else {
-			res.Body.Close()
-		}
-	}()
+	feed, done := l.stream(path, -1)
 	for i := int64(1); i <= 3; i++ {
 		io.WriteString(feed, "ab")
 		if event := <-sub.C; event.Type != tusd.EventPostReceive || event.Upload.Offset != 2*i {
@@ -579,34 +591,9 @@ func TestShutdownKeepsWhatArrived(t *testing.T) {
 	store := storetest.NewMemory()
 	l := live(t, store, tusd.Callbacks{})
 	path := l.create(100)
-	body, feed := io.Pipe()
-	answered := make(chan reply, 1)
-	var once sync.Once
-	go func() {
-		r, _ := http.NewRequestWithContext(t.Context(), "PATCH", l.server.URL+path, body)
-		r.Header.Set("Tus-Resumable", "1.0.0")
-		r.Header.Set("Upload-Offset", "0")
-		r.Header.Set("Content-Type", "application/offset+octet-stream")
-		r.ContentLength = 100
-		res, err := http.DefaultClient.Do(r)
-		once.Do(func() {
-			if err == nil {
-				content, _ := io.ReadAll(res.Body)
-				res.Body.Close()
-				answered <- reply{res, string(content)}
-			}
-			close(answered)
-		})
-	}()
+	feed, answered := l.stream(path, 100)
 	io.WriteString(feed, "hello")
-	l.eventually("the bytes are received", func() bool {
-		upload, err := store.GetUpload(t.Context(), nil, strings.TrimPrefix(path, "/files/"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := upload.GetInfo(t.Context())
-		return err == nil && info.Offset == 5
-	})
+	l.eventually("the bytes are received", func() bool { return storedOffset(t, store, path) == 5 })
 	if err := l.handler.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -625,20 +612,7 @@ func TestFinalBesideARunningPatch(t *testing.T) {
 	store := storetest.NewMemory()
 	l := live(t, store, tusd.Callbacks{})
 	partial := l.create(4, "Upload-Concat", "partial")
-	body, feed := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r, _ := http.NewRequestWithContext(t.Context(), "PATCH", l.server.URL+partial, body)
-		r.Header.Set("Tus-Resumable", "1.0.0")
-		r.Header.Set("Upload-Offset", "0")
-		r.Header.Set("Content-Type", "application/offset+octet-stream")
-		if res, err := http.DefaultClient.Do(r); err != nil {
-			t.Error(err)
-		} else {
-			res.Body.Close()
-		}
-	}()
+	feed, done := l.stream(partial, -1)
 	io.WriteString(feed, "ab")
 	l.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
 
@@ -662,17 +636,8 @@ func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
 	store := storetest.NewMemory()
 	l := live(t, store, tusd.Callbacks{})
 	partial := l.create(4, "Upload-Concat", "partial")
-	body, feed := io.Pipe()
+	feed, _ := l.stream(partial, -1)
 	defer feed.Close()
-	go func() {
-		r, _ := http.NewRequestWithContext(t.Context(), "PATCH", l.server.URL+partial, body)
-		r.Header.Set("Tus-Resumable", "1.0.0")
-		r.Header.Set("Upload-Offset", "0")
-		r.Header.Set("Content-Type", "application/offset+octet-stream")
-		if res, err := http.DefaultClient.Do(r); err == nil {
-			res.Body.Close()
-		}
-	}()
 	io.WriteString(feed, "ab")
 	l.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
 	l.want(l.send("POST", "/files/", "", "Upload-Concat", "final;"+partial), 201)
