@@ -218,8 +218,12 @@ func (s brokenSides) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 func TestLeftoversAreCaught(t *testing.T) {
 	h := memoryHarness()
 	leave := map[string]func(e *env){
-		"an upload":   func(e *env) { e.create("a", 1); delete(e.exist, "a") },
-		"a goroutine": func(e *env) { go func() { <-e.Context().Done() }() },
+		"an upload": func(e *env) { e.create("a", 1); delete(e.exist, "a") },
+		"a goroutine": func(e *env) {
+			for range 50 { // more than could be dying from before when the case begins
+				go func() { <-e.Context().Done() }()
+			}
+		},
 		"a descriptor": func(e *env) {
 			f, err := os.Open(os.DevNull)
 			e.must(err)

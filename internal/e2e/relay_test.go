@@ -138,7 +138,7 @@ func (r *relay) serve(client net.Conn) {
 	both.Go(func() { r.readRequests(requests, waiting) })
 	both.Go(func() { r.readAnswers(answers, waiting) })
 	both.Go(func() {
-		io.Copy(io.MultiWriter(client, toAnswers), server)
+		io.Copy(io.MultiWriter(toAnswers, client), server) // what the client knows has been read before
 		toAnswers.Close()
 		client.Close()
 	})

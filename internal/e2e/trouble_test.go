@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/storetest"
@@ -160,7 +161,7 @@ func startHandler(t *testing.T, composer *tusd.StoreComposer) string {
 // client nothing to go on with, so that it has to be repeated.
 func wantOneUpload(t *testing.T, r *relay) {
 	t.Helper()
-	if made := creations(r, ""); len(made) != 1 {
+	if made := awaitCreations(r, "", 1); len(made) != 1 {
 		t.Errorf("uploads were created at %q, want one", made)
 	}
 }
@@ -183,12 +184,22 @@ func wantOneLocation(t *testing.T, r *relay) {
 // repeated concatenation made nothing new.
 func wantOneFinal(t *testing.T, r *relay) {
 	t.Helper()
-	if partials := creations(r, "partial"); len(partials) != 2 {
+	if partials := awaitCreations(r, "partial", 2); len(partials) != 2 {
 		t.Errorf("partials were created at %q, want two", partials)
 	}
-	if finals := creations(r, "final"); len(slices.Compact(finals)) != 1 {
+	if finals := awaitCreations(r, "final", 1); len(slices.Compact(finals)) != 1 {
 		t.Errorf("finals were created at %q, want one", finals)
 	}
+}
+
+// awaitCreations lists them when there are n at least, or after some time: the
+// client may have ended before the relay has understood its last answer.
+func awaitCreations(r *relay, kind string, n int) []string {
+	deadline := time.Now().Add(5 * time.Second)
+	for tick := time.NewTicker(time.Millisecond); len(creations(r, kind)) < n && time.Now().Before(deadline); {
+		<-tick.C
+	}
+	return creations(r, kind)
 }
 
 // creations lists the addresses in the answers to successful creations whose
