@@ -729,3 +729,31 @@ func TestManyHeadsAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+func TestSpoiledPartialFailsItsFinal(t *testing.T) {
+	l := live(t, storetest.NewMemory(), tusd.Callbacks{})
+	a := l.want(l.send("POST", "/files/", "", "Upload-Concat", "partial", "Upload-Defer-Length", "1"), 201)
+	partial := a.Header.Get("Location")
+	final := l.want(l.send("POST", "/files/", "", "Upload-Concat", "final;"+partial), 201).Header.Get("Location")
+	r, err := http.NewRequestWithContext(t.Context(), "PATCH", partial, strings.NewReader("abc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Content-Type": "application/partial-upload", "Upload-Draft-Interop-Version": "9",
+		"Upload-Offset": "0", "Upload-Complete": "?0", "Upload-Length": "2",
+	} {
+		r.Header.Set(name, value)
+	}
+	res, err := l.server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 413 {
+		t.Fatalf("more than the length: %d, want 413", res.StatusCode)
+	}
+	l.want(l.head(partial), 410)
+	l.eventually("the final has failed, too", func() bool { return l.head(final).StatusCode == 410 })
+	l.want(l.send("DELETE", partial, ""), 204)
+}

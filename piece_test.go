@@ -1,0 +1,35 @@
+package tusd
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// trickle delivers a byte a second.
+type trickle struct{}
+
+func (trickle) Read(p []byte) (int, error) {
+	time.Sleep(time.Second)
+	return copy(p, "x"), nil
+}
+
+// A body that comes slowly is stored in pieces, too, so that its client hears
+// of progress; a short one that has ended is one piece.
+func TestPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pieceOf := func(src io.Reader) *piece {
+			return &piece{started: time.Now(), body: &body{src: src, length: -1, room: 1 << 40, over: ErrMaxSizeExceeded, deadlines: &deadlines{closed: true}}}
+		}
+		slow := pieceOf(trickle{})
+		if n, err := io.Copy(io.Discard, slow); err != nil || n < 1 || n > 6 || slow.ended {
+			t.Errorf("a slow body: piece of %d bytes, ended %v, %v", n, slow.ended, err)
+		}
+		short := pieceOf(bytes.NewReader(make([]byte, 3<<20)))
+		if n, err := io.Copy(io.Discard, short); err != nil || n != 3<<20 || !short.ended {
+			t.Errorf("a short body: piece of %d bytes, ended %v, %v", n, short.ended, err)
+		}
+	})
+}
