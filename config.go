@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -50,6 +51,31 @@ type Config struct {
 	ChecksumSpool     string
 	ChecksumSpoolSize int64
 
+	// TrustForwarded believes whoever connects about the host and the scheme
+	// of the original request (Forwarded, X-Forwarded-Host,
+	// X-Forwarded-Proto), which Location and the URLs of a final are made of.
+	// Without it those on the loopback, in link-local and in private networks
+	// and behind Unix sockets are believed, or those in TrustedProxies.
+	TrustForwarded bool
+	// TrustedProxies are the networks of the operator's proxies; nil: see
+	// TrustForwarded. Only they, if named, are believed about the client's
+	// address (Forwarded, X-Forwarded-For), too, which goes into the log,
+	// events and the limits per client. A proxy behind a Unix socket counts
+	// as named if any network is.
+	TrustedProxies []netip.Prefix
+
+	// MaxRequests is how many requests may be served at the same time; 0: no
+	// limit. One more is answered as trouble that passes.
+	MaxRequests int
+	// MaxUploadsPerClient is how many requests with content from one client
+	// address may be served at the same time; 0: no limit.
+	MaxUploadsPerClient int
+	// MinRate is the number of bytes per second that the content of a request
+	// must bring on average over MinRateTime; 0: any progress is enough. A
+	// body below it is ended as by NetworkTimeout, its bytes kept.
+	MinRate     int64
+	MinRateTime time.Duration // 0: 30 s
+
 	// CORS is for browsers on other origins; nil: every origin, without
 	// credentials.
 	CORS *CORSConfig
@@ -81,6 +107,7 @@ const (
 	defaultAcquireLockTimeout = 20 * time.Second
 	defaultGracePeriod        = 10 * time.Second
 	defaultProgressInterval   = time.Second
+	defaultMinRateTime        = 30 * time.Second
 	defaultChecksumSpoolSize  = 1 << 30
 )
 
@@ -89,7 +116,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StoreComposer == nil || c.StoreComposer.Core == nil {
 		return c, errors.New("tusd: Config.StoreComposer needs a Core")
 	}
-	if c.MaxSize < 0 || c.MaxMetaData < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 {
+	if c.MaxSize < 0 || c.MaxMetaData < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 ||
+		c.MaxRequests < 0 || c.MaxUploadsPerClient < 0 || c.MinRate < 0 {
 		return c, errors.New("tusd: Config: a limit is negative")
 	}
 	if c.MaxAppendSize > 0 && c.MinAppendSize > c.MaxAppendSize {
@@ -98,7 +126,7 @@ func (c Config) withDefaults() (Config, error) {
 	if a := tusAlgorithm(c.Digest); c.Digest != "" && (a == nil || a.field == "") {
 		return c, fmt.Errorf("tusd: Config: digest algorithm %q is not known", c.Digest)
 	}
-	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval} {
+	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval, &c.MinRateTime} {
 		if *d < 0 {
 			return c, errors.New("tusd: Config: a duration is negative")
 		}
@@ -109,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.AcquireLockTimeout, defaultAcquireLockTimeout)
 	setDefault(&c.GracePeriod, defaultGracePeriod)
 	setDefault(&c.ProgressInterval, defaultProgressInterval)
+	setDefault(&c.MinRateTime, defaultMinRateTime)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

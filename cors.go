@@ -3,6 +3,7 @@ package tusd
 import (
 	"net/http"
 	"regexp"
+	"slices"
 )
 
 // CORSConfig is what browsers on other origins are told. The zero value
@@ -10,6 +11,7 @@ import (
 type CORSConfig struct {
 	Disable          bool           // no CORS headers at all; Origin is ignored
 	AllowOrigin      *regexp.Regexp // must match somewhere in Origin; nil: every origin
+	Origins          []string       // exact origins, like https://example.org; if set, AllowOrigin is not asked
 	AllowCredentials bool
 	AllowMethods     string // added to the built-in list, separated by commas
 	AllowHeaders     string // the same
@@ -43,7 +45,7 @@ func (c *CORSConfig) apply(h http.Header, origin, method string) error {
 	if origin == "" {
 		return nil
 	}
-	if c.AllowOrigin != nil && !c.AllowOrigin.MatchString(origin) {
+	if !c.allows(origin) {
 		return ErrOriginNotAllowed
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
@@ -60,6 +62,17 @@ func (c *CORSConfig) apply(h http.Header, origin, method string) error {
 	setDefault(&maxAge, corsMaxAge)
 	h.Set("Access-Control-Max-Age", maxAge)
 	return nil
+}
+
+// allows tells whether scripts of origin may use the server.
+func (c *CORSConfig) allows(origin string) bool {
+	switch {
+	case c.Origins != nil:
+		return slices.Contains(c.Origins, origin)
+	case c.AllowOrigin != nil:
+		return c.AllowOrigin.MatchString(origin)
+	}
+	return true
 }
 
 func joinList(builtIn, more string) string {
