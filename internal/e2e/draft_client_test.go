@@ -23,6 +23,7 @@ import (
 // URLSession does. On the way it holds the server to what it says.
 type draftClient struct {
 	t        *testing.T
+	via      http.RoundTripper
 	creation string // the URL where uploads are created
 	interop  int
 	content  []byte
@@ -43,7 +44,8 @@ const clientAttempts = 200
 
 func newDraftClient(t *testing.T, r *relay, interop int, content []byte) *draftClient {
 	return &draftClient{
-		t: t, creation: r.url() + "/files/", interop: interop, content: content,
+		t: t, via: http.DefaultTransport,
+		creation: r.url() + "/files/", interop: interop, content: content,
 		largest: math.MaxInt64, located: make(chan struct{}),
 	}
 }
@@ -106,7 +108,7 @@ func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	if c.interop >= 8 {
 		request.Header.Set("Upload-Length", strconv.Itoa(len(c.content)))
 	}
-	response, err := http.DefaultTransport.RoundTrip(request)
+	response, err := c.via.RoundTrip(request)
 	if err != nil {
 		return false // no answer: ask for the offset
 	}
@@ -172,7 +174,7 @@ func (c *draftClient) ask(url string) (offset int64, complete bool) {
 	c.t.Helper()
 	var last string
 	for deadline := time.Now().Add(clientLimit); time.Now().Before(deadline); c.rest() {
-		response, err := http.DefaultTransport.RoundTrip(c.request(http.MethodHead, url, nil))
+		response, err := c.via.RoundTrip(c.request(http.MethodHead, url, nil))
 		if err != nil {
 			last = err.Error()
 			continue // a connection that was cut, or a server that is just starting
@@ -295,7 +297,7 @@ func (c *draftClient) awaitURL() {
 // limit is one member of Upload-Limit, as OPTIONS answers it; 0: none.
 func (c *draftClient) limit(name string) int64 {
 	c.t.Helper()
-	response, err := http.DefaultTransport.RoundTrip(c.request(http.MethodOptions, c.creation, nil))
+	response, err := c.via.RoundTrip(c.request(http.MethodOptions, c.creation, nil))
 	if err != nil {
 		c.t.Fatal(err)
 	}

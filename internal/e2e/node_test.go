@@ -50,6 +50,7 @@ type job struct {
 	Buffer  bool           `json:"buffer,omitempty"`
 	Options map[string]any `json:"options"`
 
+	env   []string     // added to the client's environment
 	pause *pauseButton // nil: nobody presses it
 }
 
@@ -103,6 +104,7 @@ func (j job) try(t *testing.T) (url string, err error) {
 	defer cancel()
 	client := exec.CommandContext(ctx, "node", "upload.cjs", string(argument))
 	client.Dir = clientFolder(t)
+	client.Env = append(os.Environ(), j.env...)
 	var stderr bytes.Buffer
 	client.Stderr = &stderr
 	if j.pause != nil {
