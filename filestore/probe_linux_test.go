@@ -1,0 +1,45 @@
+package filestore
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/tus/tusd"
+	"golang.org/x/sys/unix"
+)
+
+func TestProbeFindsAReadOnlyFileSystem(t *testing.T) {
+	dir := smallDisk(t)
+	s := reopened(t, New(dir))
+	mountReadOnly(t, dir)
+	if err := s.Probe(t.Context()); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("Probe: %v, want %v", err, syscall.EROFS)
+	}
+}
+
+// mountReadOnly lays dir over itself, read-only: a file system that is written
+// to, as the store does, cannot be made so as a whole.
+func mountReadOnly(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestProbeFindsAFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	s := reopened(t, New(dir))
+	free := fill(t, dir)
+	if err := s.Probe(t.Context()); !errors.Is(err, tusd.ErrNoSpace) {
+		t.Errorf("Probe: %v, want %v", err, tusd.ErrNoSpace)
+	}
+	free()
+	if err := s.Probe(t.Context()); err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+}
