@@ -144,7 +144,7 @@ func (e *engine) prepare(h *hold, req appending, length int64) error {
 	case !req.announces:
 		err = e.declare(h, length)
 	case h.info.KnownLength == nil:
-		err = h.upload.UpdateInfo(h.ctx, func(info *FileInfo) error {
+		err = h.update(h.ctx, func(info *FileInfo) error {
 			info.KnownLength = &length
 			return nil
 		})
@@ -166,12 +166,13 @@ func (e *engine) declare(h *hold, length int64) error {
 	if e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
+	defer h.times.declare.since(time.Now())
 	return e.store.LengthDeferrer.DeclareLength(h.ctx, h.upload, length)
 }
 
 // setState writes a state to the record.
 func (h *hold) setState(ctx context.Context, state State, failure *Failure) error {
-	return h.upload.UpdateInfo(ctx, func(info *FileInfo) error {
+	return h.update(ctx, func(info *FileInfo) error {
 		info.State, info.Failure = state, failure
 		return nil
 	})
@@ -210,7 +211,9 @@ func (e *engine) receive(c *call, h *hold, complete bool) error {
 	c.body.run = newRunner(h.info, c.body.proof)
 	c.body.hashes = hashes(c.body.proof, c.body.run)
 	stop := e.watch(c.body, h.lease)
+	began, waited := time.Now(), c.body.waited
 	err := e.write(c, h)
+	e.metrics.store.write.Observe(time.Since(began) - (c.body.waited - waited))
 	stop()
 	e.metrics.BytesReceived.Add(uint64(h.info.Offset - start))
 	if err == nil && complete {

@@ -28,12 +28,14 @@ type body struct {
 	proof     *proof        // what the content has to match; may be nil
 	run       *runner       // digests that run along; may be nil
 	hashes    []hash.Hash   // of both
+	pace      pace
 
-	started atomic.Int64 // time of the first read, in nanoseconds since 1970; 0 before
-	room    int64        // bytes that may still be handed out
-	over    *Error       // answer to what goes beyond
-	n       int64        // bytes handed out
-	err     error        // sticky
+	started atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
+	room    int64         // bytes that may still be handed out
+	over    *Error        // answer to what goes beyond
+	n       int64         // bytes handed out
+	waited  time.Duration // for the client
+	err     error         // sticky
 }
 
 // allow sets how many bytes may be read and the error for a longer body. A
@@ -75,16 +77,22 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
+	now := time.Now()
 	if b.started.Load() == 0 {
-		b.started.Store(time.Now().UnixNano())
+		b.started.Store(now.UnixNano())
 	}
-	if err := b.deadlines.beforeRead(); err != nil {
+	if err := b.deadlines.beforeRead(now); err != nil {
 		return 0, b.end(err)
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
 	n, err := b.read(p)
+	took := time.Since(now)
+	b.waited += took
+	if err == nil && b.pace.tooSlow(n, took) {
+		err = ErrTooSlow
+	}
 	if n > 0 {
 		b.n += int64(n)
 		b.room -= int64(n)
@@ -97,6 +105,32 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	return n, b.end(err)
+}
+
+// pace holds a body against a minimum rate. Only the time counts in which the
+// server waits for the client.
+type pace struct {
+	rate   int64         // bytes per second; 0: any
+	window time.Duration // over which the rate is averaged
+
+	n    int64 // bytes in this window
+	took time.Duration
+}
+
+// tooSlow counts n bytes that took so long to come, and tells at the end of
+// each window whether they were too few.
+func (p *pace) tooSlow(n int, took time.Duration) bool {
+	if p.rate == 0 {
+		return false
+	}
+	p.n += int64(n)
+	p.took += took
+	if p.took < p.window {
+		return false
+	}
+	slow := float64(p.n) < float64(p.rate)*p.took.Seconds()
+	p.n, p.took = 0, 0
+	return slow
 }
 
 // watched shows what was read to those who follow.

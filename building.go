@@ -138,7 +138,7 @@ func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 			return busy, err
 		}
 		if !slices.Contains(p.info.Finals, f.id) {
-			err = p.upload.UpdateInfo(p.ctx, func(info *FileInfo) error {
+			err = p.update(p.ctx, func(info *FileInfo) error {
 				info.Finals = append(info.Finals, f.id)
 				return nil
 			})
@@ -212,13 +212,19 @@ func (e *engine) join(f *hold) error {
 	if err := e.declareFinal(f, held); err != nil {
 		return err
 	}
-	if err := e.store.Concater.Concat(f.ctx, f.upload, uploads); err != nil {
-		return err
-	}
-	if err := f.refresh(); err != nil {
+	if err := e.concat(f, uploads); err != nil {
 		return err
 	}
 	return dropFinal(f, held)
+}
+
+// concat has the store copy the partials.
+func (e *engine) concat(f *hold, partials []Upload) error {
+	defer f.times.concat.since(time.Now())
+	if err := e.store.Concater.Concat(f.ctx, f.upload, partials); err != nil {
+		return err
+	}
+	return f.refresh()
 }
 
 // declareFinal fixes the length of a final that was made when the length of a
@@ -235,7 +241,7 @@ func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
 		}
 		length += size
 	}
-	if err := e.store.LengthDeferrer.DeclareLength(f.ctx, f.upload, length); err != nil {
+	if err := e.declare(f, length); err != nil {
 		return err
 	}
 	return f.refresh()
@@ -247,7 +253,7 @@ func dropFinal(f *hold, held map[string]*hold) error {
 		if !slices.Contains(p.info.Finals, f.id) {
 			continue
 		}
-		err := p.upload.UpdateInfo(p.ctx, func(info *FileInfo) error {
+		err := p.update(p.ctx, func(info *FileInfo) error {
 			info.Finals = slices.DeleteFunc(slices.Clone(info.Finals), func(id string) bool { return id == f.id })
 			return nil
 		})

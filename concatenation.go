@@ -84,7 +84,7 @@ func (e *engine) discard(c *call, id string) error {
 		return err
 	}
 	defer h.release()
-	return e.store.Terminater.Terminate(h.ctx, h.lease, id)
+	return e.remove(h)
 }
 
 // isBuilt tells whether nobody has to do anything about a final any more.

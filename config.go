@@ -22,6 +22,9 @@ type Config struct {
 	// MaxSize is the largest upload in bytes; 0: no limit. It holds for every
 	// way to make or grow an upload and is sent as Tus-Max-Size.
 	MaxSize int64
+	// MaxHeaderSize is the largest header of a request in bytes; 0: 256 KiB.
+	// The http.Server has a limit of its own, which should be larger.
+	MaxHeaderSize int
 	// MaxMetaData is the largest Upload-Metadata in bytes; 0: 16 KiB.
 	MaxMetaData int
 
@@ -102,6 +105,7 @@ type Config struct {
 
 // Defaults of Config.
 const (
+	defaultMaxHeaderSize      = 256 << 10
 	defaultMaxMetaData        = 16 << 10
 	defaultNetworkTimeout     = 60 * time.Second
 	defaultAcquireLockTimeout = 20 * time.Second
@@ -116,7 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StoreComposer == nil || c.StoreComposer.Core == nil {
 		return c, errors.New("tusd: Config.StoreComposer needs a Core")
 	}
-	if c.MaxSize < 0 || c.MaxMetaData < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 ||
+	if c.MaxSize < 0 || c.MaxHeaderSize < 0 || c.MaxMetaData < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 ||
 		c.MaxRequests < 0 || c.MaxUploadsPerClient < 0 || c.MinRate < 0 {
 		return c, errors.New("tusd: Config: a limit is negative")
 	}
@@ -131,6 +135,7 @@ func (c Config) withDefaults() (Config, error) {
 			return c, errors.New("tusd: Config: a duration is negative")
 		}
 	}
+	setDefault(&c.MaxHeaderSize, defaultMaxHeaderSize)
 	setDefault(&c.MaxMetaData, defaultMaxMetaData)
 	setDefault(&c.ChecksumSpoolSize, defaultChecksumSpoolSize)
 	setDefault(&c.NetworkTimeout, defaultNetworkTimeout)

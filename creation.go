@@ -1,6 +1,9 @@
 package tusd
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // creation is a request for a new upload, as a dialect has read it.
 type creation struct {
@@ -176,6 +179,7 @@ func (e *engine) storeNew(c *call, info FileInfo) (*hold, error) {
 			h.release()
 		}
 	}()
+	defer e.metrics.store.create.since(time.Now())
 	if h.upload, err = e.store.Core.NewUpload(h.ctx, h.lease, info); err == nil {
 		err = h.refresh()
 	}

@@ -43,10 +43,9 @@ func (d *deadlines) start(body bool) {
 }
 
 // beforeRead prolongs the read deadline, or returns the cause of an abort.
-func (d *deadlines) beforeRead() error {
+func (d *deadlines) beforeRead(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
 	switch {
 	case d.cause != nil && !now.Before(d.abortAt):
 		return d.cause

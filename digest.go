@@ -109,7 +109,7 @@ func (h *hold) wantDigests(wanted []Digest) error {
 	if !verifies(wanted) {
 		return nil
 	}
-	return h.upload.UpdateInfo(h.ctx, func(info *FileInfo) error {
+	return h.update(h.ctx, func(info *FileInfo) error {
 		info.Digests = joinDigests(info.Digests, wanted)
 		if info.State == "" {
 			info.State = StateUploading
@@ -212,7 +212,7 @@ func (h *hold) forgetLost() error {
 
 // keepDigests writes the digests to the record.
 func (h *hold) keepDigests(ctx context.Context, states []Digest) error {
-	err := h.upload.UpdateInfo(ctx, func(info *FileInfo) error {
+	err := h.update(ctx, func(info *FileInfo) error {
 		info.Digests = states
 		return nil
 	})

@@ -78,7 +78,8 @@ type hold struct {
 	// period after the client has gone.
 	ctx    context.Context
 	cancel context.CancelFunc // ends ctx
-	detach func() bool        // lets the client go without consequence
+	times  *storeTimes
+	detach func() bool // lets the client go without consequence
 }
 
 // authorize asks the pre-access callback, before anything is locked or read.
@@ -136,7 +137,7 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, err
 	if err != nil {
 		return nil, err
 	}
-	h := &hold{id: id, lease: lease}
+	h := &hold{id: id, lease: lease, times: &e.metrics.store}
 	h.ctx, h.cancel = context.WithCancel(lease.Context())
 	h.detach = context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(e.config.GracePeriod, h.cancel)
@@ -148,6 +149,7 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, err
 // lease waits for a lock as long as a request may. A lock that is free and
 // near is had without the cost of a timer.
 func (e *engine) lease(ctx context.Context, id string, mode LockMode) (Lease, error) {
+	defer e.metrics.LockWait.since(time.Now())
 	if e.store.Locker.Scope() != ScopeLease {
 		lease, err := e.store.Locker.Lock(ctx, id, LockTry)
 		if mode == LockTry || !errors.Is(err, ErrUploadLocked) {
@@ -161,6 +163,7 @@ func (e *engine) lease(ctx context.Context, id string, mode LockMode) (Lease, er
 
 // load reads the upload under the lease.
 func (h *hold) load(store DataStore) error {
+	defer h.times.load.since(time.Now())
 	var err error
 	if h.upload, err = store.GetUpload(h.ctx, h.lease, h.id); err != nil {
 		return err
@@ -177,6 +180,24 @@ func (h *hold) refresh() error {
 	return err
 }
 
+// update changes the record.
+func (h *hold) update(ctx context.Context, change func(*FileInfo) error) error {
+	defer h.times.update.since(time.Now())
+	return h.upload.UpdateInfo(ctx, change)
+}
+
+// finish tells the store that the upload has all its bytes.
+func (h *hold) finish(ctx context.Context) error {
+	defer h.times.finish.since(time.Now())
+	return h.upload.FinishUpload(ctx)
+}
+
+// remove removes the upload from the store, which can.
+func (e *engine) remove(h *hold) error {
+	defer h.times.terminate.since(time.Now())
+	return e.store.Terminater.Terminate(h.ctx, h.lease, h.id)
+}
+
 // release gives the lease back, which every locker does in bounded time; a
 // second call does nothing. What
 // stays locked for lack of a lock service comes free by the lease's own end.
@@ -188,6 +209,7 @@ func (h *hold) release() {
 
 // peek loads an upload for reading only, beside whoever is writing to it.
 func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
+	defer e.metrics.store.load.since(time.Now())
 	upload, err := e.store.Core.GetUpload(ctx, nil, id)
 	if err != nil {
 		return nil, FileInfo{}, err

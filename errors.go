@@ -107,6 +107,7 @@ var (
 	ErrAppendTooLarge           = &Error{Code: "ERR_APPEND_TOO_LARGE", Status: both(413), Message: "the content of this request is larger than Upload-Limit allows"}
 	ErrAppendTooSmall           = &Error{Code: "ERR_APPEND_TOO_SMALL", Status: both(400), Message: "the content of this request is smaller than Upload-Limit allows"}
 	ErrUnexpectedHeader         = &Error{Code: "ERR_UNEXPECTED_HEADER", Status: both(400), Message: "the request has a header that it must not have"}
+	ErrHeaderTooLarge           = &Error{Code: "ERR_HEADER_TOO_LARGE", Status: both(431), Message: "the header of the request is too large"}
 	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
 
 	// Trouble that passes.
@@ -120,6 +121,9 @@ var (
 	ErrServerShutdown    = &Error{Code: "ERR_SERVER_SHUTDOWN", Status: passingStatus(503), Passing: true, Message: "the server is shutting down"}
 	ErrUnexpectedEOF     = &Error{Code: "ERR_UNEXPECTED_EOF", Status: passingStatus(500), Passing: true, Message: "the request ended before its body did"}
 	ErrReadTimeout       = &Error{Code: "ERR_READ_TIMEOUT", Status: passingStatus(500), Passing: true, Message: "no data arrived in time"}
+	ErrTooSlow           = &Error{Code: "ERR_TOO_SLOW", Status: passingStatus(503), Passing: true, Message: "the data arrived too slowly"}
+	ErrTooManyRequests   = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: passingStatus(503), Passing: true, Message: "the server is serving as many requests as it may"}
+	ErrTooManyUploads    = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: passingStatus(503), Passing: true, Message: "this client is sending as many uploads at once as it may"}
 	ErrConnectionReset   = &Error{Code: "ERR_CONNECTION_RESET", Status: passingStatus(500), Passing: true, Message: "the connection was reset"}
 	ErrNoSpace           = &Error{Code: "ERR_NO_SPACE", Status: both(507), Passing: true, Message: "there is no room for this data at the moment"}
 	ErrInternal          = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: passingStatus(500), Passing: true, Message: "something went wrong on the server"}
@@ -134,9 +138,10 @@ var errorTable = []*Error{
 	ErrModifyFinal, ErrUploadRejected, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
 	ErrIncompleteUpload, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
 	ErrInvalidComplete, ErrInconsistentLength, ErrUploadCompleted, ErrAppendTooLarge, ErrAppendTooSmall,
-	ErrUnexpectedHeader, ErrBodyTooLarge,
+	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
-	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrConnectionReset, ErrNoSpace, ErrInternal,
+	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
+	ErrTooManyRequests, ErrTooManyUploads, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }
 
 // Errors between the handler and stores; a client never sees them as such.

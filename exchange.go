@@ -1,12 +1,14 @@
 package tusd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +35,10 @@ type exchange struct {
 	body      body
 	calling   call
 	started   time.Time
+	peer      netip.Addr // not valid: a Unix socket
+	made      string     // id of the upload that the request has made
+
+	firstByte time.Time // of the answer
 
 	status  int
 	written int64  // bytes of the answer's content
@@ -48,9 +54,12 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	x.control = *http.NewResponseController(w)
 	x.deadlines.control, x.deadlines.idle, x.deadlines.warner = &x.control, h.engine.config.NetworkTimeout, h
 	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
+	x.body.pace = pace{rate: h.engine.config.MinRate, window: h.engine.config.MinRateTime}
+	x.peer = parseHop(r.RemoteAddr)
 	if r.Body != nil {
 		x.body.src = r.Body
 	}
+	h.engine.metrics.begun(x.method, x.hasContent())
 	return x
 }
 
@@ -115,7 +124,16 @@ func (x *exchange) call() *call {
 func (x *exchange) request() HTTPRequest {
 	header := x.r.Header.Clone()
 	header.Set("Host", x.r.Host)
-	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.r.RemoteAddr, Header: header}
+	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.remote(), Header: header}
+}
+
+// upload is the id of the upload that the request is about, "" if none.
+func (x *exchange) upload() string { return cmp.Or(x.id, x.made) }
+
+// locate tells the client where the upload is that the request has made.
+func (x *exchange) locate(id string) {
+	x.made = id
+	x.Header().Set("Location", x.location(id))
 }
 
 // location is the absolute URL of an upload.
@@ -123,15 +141,47 @@ func (x *exchange) location(id string) string {
 	return x.origin() + x.h.basePath + escapeID(id)
 }
 
-// origin is the scheme and host under which the client reaches the server.
+// origin is the scheme and host under which the client reaches the server, ""
+// if it does not say.
 func (x *exchange) origin() string {
-	switch {
-	case x.h.origin != "" || x.r.Host == "":
+	if x.h.origin != "" {
 		return x.h.origin
-	case x.r.TLS != nil:
-		return "https://" + x.r.Host
 	}
-	return "http://" + x.r.Host
+	scheme, host := x.scheme(), x.r.Host
+	if x.h.proxies.believed(x.peer) && passedOn(x.r.Header) {
+		_, named := forwarded(x.r.Header)
+		setIf(&host, named)
+		host = withoutDefaultPort(scheme, host)
+	}
+	if host == "" {
+		return ""
+	}
+	return scheme + "://" + host
+}
+
+// scheme is that which the client has used.
+func (x *exchange) scheme() string {
+	if x.h.proxies.believed(x.peer) && passedOn(x.r.Header) {
+		if scheme, _ := forwarded(x.r.Header); scheme != "" {
+			return scheme
+		}
+	}
+	if x.r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// client is the address of the client; not valid if it is not known.
+func (x *exchange) client() netip.Addr { return x.h.proxies.client(x.r, x.peer) }
+
+// remote is the client's address as events tell it: with the port, if it has
+// connected itself.
+func (x *exchange) remote() string {
+	if client := x.client(); client.IsValid() && client != x.peer {
+		return netip.AddrPortFrom(client, 0).String()
+	}
+	return x.r.RemoteAddr
 }
 
 // respond writes an answer without an error: the status and the headers that
@@ -242,6 +292,8 @@ func (x *exchange) end() {
 		x.control.Flush() // under the write deadline, which goes away now
 	}
 	x.deadlines.close(http1)
+	x.h.engine.metrics.ended(x.method, x.hasContent(), time.Since(x.started))
+	x.watchProxies()
 	x.log()
 }
 
@@ -258,7 +310,7 @@ func (x *exchange) log() {
 	if !x.h.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 9)
+	attrs := make([]slog.Attr, 0, 11)
 	attrs = append(attrs,
 		slog.String("method", x.method),
 		slog.String("path", x.r.RequestURI),
@@ -267,11 +319,23 @@ func (x *exchange) log() {
 		slog.Int64("sent", x.written),
 		slog.Duration("dur", time.Since(x.started)),
 		slog.String("request_id", x.requestID),
+		slog.String("client", x.clientName()),
 	)
+	if id := x.upload(); id != "" {
+		attrs = append(attrs, slog.String("id", id))
+	}
 	if x.cause != nil {
 		attrs = append(attrs, slog.String("code", x.code), slog.String("err", x.cause.Error()))
 	}
 	x.h.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// clientName is the client's address for the log.
+func (x *exchange) clientName() string {
+	if client := x.client(); client.IsValid() {
+		return client.String()
+	}
+	return "unix"
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.
@@ -279,6 +343,9 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // WriteHeader remembers the status.
 func (x *exchange) WriteHeader(status int) {
+	if x.firstByte.IsZero() {
+		x.answering()
+	}
 	if status >= 200 && x.status == 0 {
 		x.status = status
 	}
@@ -287,6 +354,12 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	x.deadlines.beforeWrite()
 	x.ResponseWriter.WriteHeader(status)
+}
+
+// answering is called when the first byte of the answer goes out.
+func (x *exchange) answering() {
+	x.firstByte = time.Now()
+	x.h.engine.metrics.answered(x.method, x.firstByte.Sub(x.started))
 }
 
 // Write prolongs the write deadline: a slow reader is served as long as it

@@ -124,7 +124,7 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 			return result{info: h.info}, err
 		}
 	}
-	if err := h.upload.FinishUpload(ctx); err != nil {
+	if err := h.finish(ctx); err != nil {
 		return result{info: h.info}, err
 	}
 	if err := h.refresh(); err != nil {

@@ -1,10 +1,12 @@
 package tusd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -23,6 +25,10 @@ type Handler struct {
 	log    *slog.Logger
 	cors   *CORSConfig
 
+	proxies proxies
+	gate    gate
+	watch   proxyWatch
+
 	origin   string // of Location, "" for that of the request
 	basePath string // as on the wire, with a slash at both ends
 
@@ -31,6 +37,7 @@ type Handler struct {
 	uploadVerbs  string // value of Allow on an upload's URL
 
 	deadlineWarning sync.Once
+	schemeWarning   sync.Once
 }
 
 // openTimeout bounds the probing of a store.
@@ -59,7 +66,9 @@ func NewHandler(config Config) (*Handler, error) {
 		cors:     config.CORS,
 		origin:   origin,
 		basePath: basePath,
+		proxies:  proxies{all: config.TrustForwarded, networks: config.TrustedProxies},
 	}
+	h.gate = gate{config: &h.engine.config, metrics: h.engine.metrics, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)
 	h.engine.resume()
 	return h, nil
@@ -130,7 +139,6 @@ func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string)
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
 	x := newExchange(h, w, r, id)
 	defer x.end()
-	h.engine.metrics.request(x.method)
 	if err := x.begin(); err != nil {
 		x.fail(err)
 		return
@@ -143,8 +151,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr
 		x.fail(err)
 		return
 	}
-	if idErr != nil {
-		x.fail(idErr)
+	client, err := h.gate.enter(x)
+	defer h.gate.leave(client)
+	if err := cmp.Or(err, idErr); err != nil {
+		x.fail(err)
 		return
 	}
 	h.router.ServeHTTP(x, x.routed())

@@ -1,19 +1,36 @@
 package tusd
 
 import (
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// Metrics counts what a Handler does. All counters only grow; read them with
-// Load at any time.
+// Metrics counts what a Handler does. Read it at any time; the maps
+// themselves never change. Counters only grow.
 type Metrics struct {
-	RequestsTotal     map[string]*atomic.Uint64 // by method; the map itself never changes
+	RequestsTotal     map[string]*atomic.Uint64 // by method
 	BytesReceived     atomic.Uint64             // of uploads, as far as they were stored
 	UploadsCreated    atomic.Uint64
 	UploadsFinished   atomic.Uint64
 	UploadsTerminated atomic.Uint64
+
+	RequestsInFlight atomic.Int64 // requests being served now
+	UploadsReceiving atomic.Int64 // of these, requests with content
+
+	// LimitsExceeded counts requests that met a limit, by its name.
+	LimitsExceeded map[string]*atomic.Uint64
+
+	RequestDuration map[string]*Histogram // of whole requests, by method
+	TimeToFirstByte map[string]*Histogram // until the answer begins, by method
+	LockWait        *Histogram            // of requests for an upload's lock
+	// StoreDuration is how long the store took, by operation. Writing counts
+	// without the time in which the store waited for the client.
+	StoreDuration map[string]*Histogram
+
+	store storeTimes
 
 	mu     sync.Mutex
 	errors map[ErrorCount]uint64
@@ -25,21 +42,83 @@ type ErrorCount struct {
 	Status int
 }
 
+// storeTimes are the histograms of Metrics.StoreDuration.
+type storeTimes struct {
+	create, load, write, update, declare, finish, terminate, concat *Histogram
+}
+
+// limitNames names the limits that an error tells of, by its code.
+var limitNames = map[string]string{
+	ErrHeaderTooLarge.Code:   "header_size",
+	ErrMetaDataTooLarge.Code: "metadata_size",
+	ErrMaxSizeExceeded.Code:  "upload_size",
+	ErrAppendTooLarge.Code:   "append_size",
+	ErrTooManyRequests.Code:  "requests",
+	ErrTooManyUploads.Code:   "uploads_per_client",
+	ErrTooSlow.Code:          "rate",
+	ErrReadTimeout.Code:      "idle_time",
+	ErrNoSpace.Code:          "free_space",
+}
+
 func newMetrics() *Metrics {
-	m := &Metrics{RequestsTotal: make(map[string]*atomic.Uint64), errors: make(map[ErrorCount]uint64)}
+	m := &Metrics{
+		RequestsTotal:   make(map[string]*atomic.Uint64),
+		LimitsExceeded:  make(map[string]*atomic.Uint64),
+		RequestDuration: make(map[string]*Histogram),
+		TimeToFirstByte: make(map[string]*Histogram),
+		LockWait:        new(Histogram),
+		errors:          make(map[ErrorCount]uint64),
+	}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
 		m.RequestsTotal[method] = new(atomic.Uint64)
+		m.RequestDuration[method] = new(Histogram)
+		m.TimeToFirstByte[method] = new(Histogram)
+	}
+	for name := range limitNames {
+		m.LimitsExceeded[name] = new(atomic.Uint64)
+	}
+	s := storeTimes{new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram)}
+	m.store = s
+	m.StoreDuration = map[string]*Histogram{
+		"create": s.create, "load": s.load, "write": s.write, "update": s.update,
+		"declare_length": s.declare, "finish": s.finish, "terminate": s.terminate, "concat": s.concat,
 	}
 	return m
 }
 
-func (m *Metrics) request(method string) {
+// begun counts a request that begins. The caller calls ended when it is over.
+func (m *Metrics) begun(method string, content bool) {
 	if c := m.RequestsTotal[method]; c != nil {
 		c.Add(1)
+	}
+	m.RequestsInFlight.Add(1)
+	if content {
+		m.UploadsReceiving.Add(1)
+	}
+}
+
+// ended counts the end of a request that took so long.
+func (m *Metrics) ended(method string, content bool, took time.Duration) {
+	m.RequestsInFlight.Add(-1)
+	if content {
+		m.UploadsReceiving.Add(-1)
+	}
+	if h := m.RequestDuration[method]; h != nil {
+		h.Observe(took)
+	}
+}
+
+// answered counts that the answer to a request begins.
+func (m *Metrics) answered(method string, after time.Duration) {
+	if h := m.TimeToFirstByte[method]; h != nil {
+		h.Observe(after)
 	}
 }
 
 func (m *Metrics) failed(code string, status int) {
+	if c := m.LimitsExceeded[limitNames[code]]; c != nil {
+		c.Add(1)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.errors[ErrorCount{code, status}]++
@@ -49,9 +128,57 @@ func (m *Metrics) failed(code string, status int) {
 func (m *Metrics) ErrorsTotal() map[ErrorCount]uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	counts := make(map[ErrorCount]uint64, len(m.errors))
-	for k, v := range m.errors {
-		counts[k] = v
+	return maps.Clone(m.errors)
+}
+
+// bounds are the upper ends of a Histogram's buckets but the last, which has
+// none. Uploads take from milliseconds to hours.
+var bounds = [...]time.Duration{
+	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+	time.Minute, 5 * time.Minute, 30 * time.Minute, 3 * time.Hour,
+}
+
+// Histogram counts durations in buckets. The zero value is ready to use. Safe
+// for concurrent use, and cheap: an observation takes no lock.
+type Histogram struct {
+	counts [len(bounds) + 1]atomic.Uint64
+	sum    atomic.Int64 // nanoseconds
+}
+
+// HistogramSnapshot is a Histogram at one moment.
+type HistogramSnapshot struct {
+	Bounds []float64 // upper ends of the buckets in seconds, ascending; a last one has none
+	Counts []uint64  // of each bucket alone; one more than Bounds
+	Count  uint64    // of all buckets
+	Sum    float64   // of all durations, in seconds
+}
+
+// Observe counts d.
+func (h *Histogram) Observe(d time.Duration) {
+	i := 0
+	for i < len(bounds) && d > bounds[i] {
+		i++
 	}
-	return counts
+	h.counts[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+// since counts the time that has passed.
+func (h *Histogram) since(start time.Time) { h.Observe(time.Since(start)) }
+
+// Snapshot returns the counts of now. What is observed meanwhile may be in
+// Counts and not yet in Sum.
+func (h *Histogram) Snapshot() HistogramSnapshot {
+	s := HistogramSnapshot{Counts: make([]uint64, len(h.counts)), Sum: time.Duration(h.sum.Load()).Seconds()}
+	for _, b := range bounds {
+		s.Bounds = append(s.Bounds, b.Seconds())
+	}
+	for i := range h.counts {
+		s.Counts[i] = h.counts[i].Load()
+		s.Count += s.Counts[i]
+	}
+	return s
 }

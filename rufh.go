@@ -130,7 +130,7 @@ func rufhCreate(x *exchange) error {
 	}
 	res, err := x.h.engine.create(c, req)
 	if res.info.ID != "" {
-		x.Header().Set("Location", x.location(res.info.ID))
+		x.locate(res.info.ID)
 		x.tellRufh(res.info)
 	}
 	if err != nil {

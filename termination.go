@@ -31,7 +31,7 @@ func (e *engine) terminate(c *call, id string) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if err := e.store.Terminater.Terminate(h.ctx, h.lease, id); err != nil {
+	if err := e.remove(h); err != nil {
 		return result{}, err
 	}
 	e.metrics.UploadsTerminated.Add(1)

@@ -69,7 +69,7 @@ func tusCreate(x *exchange) error {
 	}
 	res, final, err := x.tusMake(c)
 	if res.info.ID != "" {
-		x.Header().Set("Location", x.location(res.info.ID))
+		x.locate(res.info.ID)
 		if !final && isMediaType(x.r.Header, offsetStream) {
 			x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
 		}

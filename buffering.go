@@ -1,0 +1,81 @@
+package tusd
+
+import (
+	"sync"
+	"time"
+)
+
+// A proxy that buffers requests passes a body on when it has all of it: no
+// byte of an upload is safe before the last one has reached the proxy, and
+// what a client sent before its connection broke is lost. The server can only
+// see that bodies arrive late and then all at once.
+const (
+	bufferedBytes = 1 << 20                // smaller bodies tell nothing
+	bufferedDelay = 500 * time.Millisecond // between the last answer and the next request
+	bufferedRatio = 10                     // how much longer that took than reading the body
+	bufferedTimes = 3                      // in a row
+
+	watchedUploads = 1024
+)
+
+// proxyWatch looks for such a proxy. The zero value is ready to use.
+type proxyWatch struct {
+	mu       sync.Mutex
+	answered map[string]time.Time // when the last request on an upload was
+	times    int
+	found    bool
+}
+
+// note is told of each request on an upload that came by a proxy: when it
+// came, how many bytes of content it had, how long the server waited for
+// them. It returns true once, when it is rather sure.
+func (w *proxyWatch) note(id string, came time.Time, n int64, waited time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.found || id == "" {
+		return false
+	}
+	before, known := w.answered[id]
+	w.remember(id)
+	if n < bufferedBytes || !known {
+		return false
+	}
+	switch delay := came.Sub(before); {
+	case delay >= bufferedDelay && delay >= bufferedRatio*waited:
+		w.times++
+	case waited > delay:
+		w.times = 0 // this one came as it was sent
+	}
+	w.found = w.times == bufferedTimes
+	return w.found
+}
+
+// remember notes that a request on the upload has been answered. The caller
+// holds w.mu.
+func (w *proxyWatch) remember(id string) {
+	if w.answered == nil {
+		w.answered = make(map[string]time.Time)
+	}
+	if len(w.answered) >= watchedUploads {
+		for other := range w.answered { // any one: this is a sample anyway
+			delete(w.answered, other)
+			break
+		}
+	}
+	w.answered[id] = time.Now()
+}
+
+// watchProxies warns of proxies that will spoil uploads, each way once.
+func (x *exchange) watchProxies() {
+	if !passedOn(x.r.Header) {
+		return
+	}
+	if scheme, _ := forwarded(x.r.Header); scheme == "https" && x.h.origin == "" && x.scheme() == "http" {
+		x.h.schemeWarning.Do(func() {
+			x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", x.r.RemoteAddr)
+		})
+	}
+	if x.h.watch.note(x.upload(), x.started, x.body.n, x.body.waited) {
+		x.h.log.Warn("it looks as if a proxy buffers requests: their content comes late and all at once, so that whatever a client sends before its connection breaks is lost", "proxy", x.r.RemoteAddr)
+	}
+}

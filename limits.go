@@ -1,0 +1,80 @@
+package tusd
+
+import (
+	"net/http"
+	"net/netip"
+	"sync"
+)
+
+// gate holds requests against the limits on their number and size.
+type gate struct {
+	config  *Config
+	metrics *Metrics
+
+	mu      sync.Mutex
+	uploads map[netip.Prefix]int // requests with content, by the client
+}
+
+// enter refuses a request that is beyond a limit. If it does not, the caller
+// calls leave with what it returns.
+func (g *gate) enter(x *exchange) (client netip.Prefix, err error) {
+	switch {
+	case headerSize(x.r) > int64(g.config.MaxHeaderSize):
+		return client, ErrHeaderTooLarge
+	case g.config.MaxRequests > 0 && g.metrics.RequestsInFlight.Load() > int64(g.config.MaxRequests):
+		return client, ErrTooManyRequests
+	case g.config.MaxUploadsPerClient == 0 || !x.hasContent():
+		return client, nil
+	}
+	if client = x.limitedClient(); !client.IsValid() {
+		return client, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.uploads[client] >= g.config.MaxUploadsPerClient {
+		return netip.Prefix{}, ErrTooManyUploads
+	}
+	g.uploads[client]++
+	return client, nil
+}
+
+// leave is told what enter returned.
+func (g *gate) leave(client netip.Prefix) {
+	if !client.IsValid() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.uploads[client]--; g.uploads[client] == 0 {
+		delete(g.uploads, client)
+	}
+}
+
+// headerSize is how many bytes the request line and the header take,
+// about as they were sent.
+func headerSize(r *http.Request) int64 {
+	n := int64(len(r.RequestURI) + len(r.Host))
+	for name, values := range r.Header {
+		for _, value := range values {
+			n += int64(len(name) + len(": \r\n") + len(value))
+		}
+	}
+	return n
+}
+
+// limitedClient is whom the limits per client count the request for: an
+// address, or, of IPv6, the network that one client usually has to itself.
+// It is not valid for peers that may pass on the requests of many clients and
+// are not known to say whose.
+func (x *exchange) limitedClient() netip.Prefix {
+	addr := x.client()
+	if !addr.IsValid() || within(near, addr) || within(x.h.proxies.networks, addr) {
+		return netip.Prefix{}
+	}
+	bits := 64
+	if addr.Is4() {
+		bits = 32
+	}
+	prefix, _ := addr.Prefix(bits) // both fit
+	return prefix
+}
