@@ -13,7 +13,7 @@ import (
 // client is told so, comes back, and goes on when there is room again.
 func TestClientsWaitForRoom(t *testing.T) {
 	faulttest.NeedMounts(t)
-	for _, client := range bothClients {
+	for _, client := range jsClients {
 		t.Run(client, func(t *testing.T) {
 			disk := faulttest.NewTmpfs(t, 16*mib)
 			s := startService(t, disk.Dir)

@@ -21,13 +21,18 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// The versions that upload in these tests, by their names in package.json.
+// The versions of tus-js-client that upload in these tests, by their names in
+// package.json.
 const (
 	oldClient = "tus-js-client-1" // 1.8.0, of 2019
 	newClient = "tus-js-client-4" // 4.3.1
 )
 
-var bothClients = []string{oldClient, newClient}
+// jsClients are all of them: the last of each major version.
+var jsClients = []string{oldClient, "tus-js-client-2", "tus-js-client-3", newClient}
+
+// parallelClients are those that can upload the parts of a file at once.
+var parallelClients = jsClients[1:]
 
 // drafts are the versions of the IETF draft that the new client speaks: interop
 // 5 and 6. It reads no informational responses, so it always creates first.

@@ -68,23 +68,30 @@ type lossCase struct {
 
 // forEachLoss runs test with every way of uploading that can lose something.
 func forEachLoss(t *testing.T, test func(*testing.T, lossCase)) {
-	chunked := map[string]any{"chunkSize": 2 * mib}
-	for name, c := range map[string]lossCase{
-		"plain 1.8":             {job{Client: oldClient}, 1},
-		"plain 4.3":             {job{Client: newClient}, 1},
-		"chunked 1.8":           {job{Client: oldClient, Options: chunked}, 1},
-		"chunked 4.3":           {job{Client: newClient, Options: chunked}, 1},
-		"parallel 4.3":          {job{Client: newClient, Options: map[string]any{"parallelUploads": 3}}, 4},
-		"plain ietf-draft-03":   {draftJob("ietf-draft-03", nil), 1},
-		"plain ietf-draft-05":   {draftJob("ietf-draft-05", nil), 1},
-		"chunked ietf-draft-03": {draftJob("ietf-draft-03", chunked), 1},
-		"chunked ietf-draft-05": {draftJob("ietf-draft-05", chunked), 1},
-	} {
+	t.Parallel()
+	for name, c := range lossCases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, c)
 		})
 	}
+}
+
+func lossCases() map[string]lossCase {
+	chunked := map[string]any{"chunkSize": 2 * mib}
+	cases := make(map[string]lossCase)
+	for _, client := range jsClients {
+		cases["plain/"+client] = lossCase{job{Client: client}, 1}
+		cases["chunked/"+client] = lossCase{job{Client: client, Options: chunked}, 1}
+	}
+	for _, client := range parallelClients {
+		cases["parallel/"+client] = lossCase{job{Client: client, Options: map[string]any{"parallelUploads": 3}}, 4}
+	}
+	for _, draft := range drafts {
+		cases["plain/"+draft] = lossCase{draftJob(draft, nil), 1}
+		cases["chunked/"+draft] = lossCase{draftJob(draft, chunked), 1}
+	}
+	return cases
 }
 
 // upload uploads through s, and checks content and creations.

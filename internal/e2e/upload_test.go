@@ -14,18 +14,18 @@ func TestClientsUpload(t *testing.T) {
 		options map[string]any
 		posts   int
 	}{
-		{name: "plain", clients: bothClients, size: 8 * mib, posts: 1},
-		{name: "empty", clients: bothClients, size: 0, posts: 1},
-		{name: "chunked", clients: bothClients, size: 3*mib + 1, options: map[string]any{"chunkSize": mib}, posts: 1},
-		{name: "deferred length", clients: bothClients, size: 3*mib + 1, stream: true,
+		{name: "plain", clients: jsClients, size: 8 * mib, posts: 1},
+		{name: "empty", clients: jsClients, size: 0, posts: 1},
+		{name: "chunked", clients: jsClients, size: 3*mib + 1, options: map[string]any{"chunkSize": mib}, posts: 1},
+		{name: "deferred length", clients: jsClients, size: 3*mib + 1, stream: true,
 			options: map[string]any{"chunkSize": mib, "uploadLengthDeferred": true}, posts: 1},
-		{name: "data during creation", clients: bothClients, size: 3*mib + 1,
+		{name: "data during creation", clients: jsClients, size: 3*mib + 1,
 			options: map[string]any{"uploadDataDuringCreation": true}, posts: 1},
-		{name: "data during creation, chunked", clients: bothClients, size: 3*mib + 1,
+		{name: "data during creation, chunked", clients: jsClients, size: 3*mib + 1,
 			options: map[string]any{"uploadDataDuringCreation": true, "chunkSize": mib}, posts: 1},
-		{name: "method override", clients: bothClients, size: mib,
+		{name: "method override", clients: jsClients, size: mib,
 			options: map[string]any{"overridePatchMethod": true, "chunkSize": mib / 2}, posts: 3},
-		{name: "parallel", clients: []string{newClient}, size: 8*mib + 1,
+		{name: "parallel", clients: parallelClients, size: 8*mib + 1,
 			options: map[string]any{"parallelUploads": 3}, posts: 4},
 	} {
 		for _, client := range c.clients {

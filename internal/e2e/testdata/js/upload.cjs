@@ -20,8 +20,8 @@ const patience = [10, 20, 50, ...Array(100).fill(100)]
 
 function open(file) {
   if (job.stream) return fs.createReadStream(file).pipe(new PassThrough())
-  // 1.x does not find out the size of today's file streams.
-  const buffer = job.buffer || job.client === 'tus-js-client-1'
+  // 1.x and 2.x do not find out the size of today's file streams.
+  const buffer = job.buffer || ['tus-js-client-1', 'tus-js-client-2'].includes(job.client)
   return buffer ? fs.readFileSync(file) : fs.createReadStream(file)
 }
 

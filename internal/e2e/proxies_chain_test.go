@@ -1,0 +1,155 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// chain is a daemon with a proxy in front, and with a relay before and behind
+// the proxy:
+//
+//	client - front - proxy - service.relay - daemon
+type chain struct {
+	*service
+	front  *relay
+	proxy  *proxy
+	scheme string
+	client *http.Client // knows the certificate, speaks HTTP/2 where it can
+}
+
+// startChain runs all of it until the test ends. scheme is what the client
+// speaks.
+func startChain(t *testing.T, kind proxyKind, scheme string, flags ...string) *chain {
+	t.Helper()
+	kind.need(t) // before anything is built
+	s := startService(t, t.TempDir(), flags...)
+	return joinChain(t, s, startProxy(t, kind, s.listener.Addr().String(), nil), scheme)
+}
+
+// joinChain puts a proxy that leads to s and a relay in front of s.
+func joinChain(t *testing.T, s *service, p *proxy, scheme string) *chain {
+	t.Helper()
+	entrance := p.plain
+	if scheme == "https" {
+		entrance = p.secure
+	}
+	return &chain{
+		service: s, front: startRelay(t, entrance), proxy: p, scheme: scheme,
+		client: newHTTPClient(t, p.certificate),
+	}
+}
+
+// url is the outermost address, which clients know.
+func (c *chain) url() string { return c.scheme + "://" + c.front.listener.Addr().String() }
+
+// upload runs tus-js-client through the chain, and checks all that must hold
+// whatever happens on the way: where the upload is, its content, and that it
+// is the only one.
+func (c *chain) upload(t *testing.T, size int64) {
+	t.Helper()
+	file, sum := writeContent(t, size)
+	url := job{
+		Client: newClient, File: file, env: []string{"NODE_EXTRA_CA_CERTS=" + c.proxy.certificate},
+		Options: map[string]any{"endpoint": c.url() + "/files/"},
+	}.run(t)
+	if !strings.HasPrefix(url, c.url()+"/files/") {
+		t.Errorf("Location: %s, want a URL below %s/files/", url, c.url())
+	}
+	c.wantContent(t, url, sum)
+	c.wantCreated(t, 1)
+}
+
+// wantContent downloads url and compares the SHA-256 of what comes.
+func (c *chain) wantContent(t *testing.T, url, sum string) {
+	t.Helper()
+	response, err := c.client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if got := sumOf(t, response.Body); response.StatusCode != http.StatusOK || got != sum {
+		t.Errorf("GET %s: %s, SHA-256 %s, want 200 and %s", url, response.Status, got, sum)
+	}
+}
+
+// wantCreated checks how many uploads there are: a client that began again
+// would have made a second one. The relay counts POSTs, too, if it can read
+// them.
+func (c *chain) wantCreated(t *testing.T, want int) {
+	t.Helper()
+	records, err := filepath.Glob(filepath.Join(c.launch.Dir, "*.info"))
+	if err != nil || len(records) != want {
+		t.Errorf("%d uploads were created (%v), want %d", len(records), err, want)
+		logExchanges(t, c.relay)
+	}
+	if http2Preface := c.seen("PRI"); len(http2Preface) == 0 {
+		wantPosts(t, c.relay, want)
+	}
+}
+
+// newHTTPClient returns one that trusts the certificate in file. Whoever needs
+// connections of their own makes another one.
+func newHTTPClient(t *testing.T, file string) *http.Client {
+	t.Helper()
+	roots := x509.NewCertPool()
+	content, err := os.ReadFile(file)
+	if err != nil || !roots.AppendCertsFromPEM(content) {
+		t.Fatalf("no certificate in %s: %v", file, err)
+	}
+	transport := &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots},
+		ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: clientLimit}
+}
+
+// writeCertificate makes a certificate for hosts that is its own root, and
+// returns the name of the file with it and its key.
+func writeCertificate(t *testing.T, folder string, hosts ...string) (name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	for _, host := range hosts {
+		template.IPAddresses = append(template.IPAddresses, net.ParseIP(host))
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	content = append(content, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	name = filepath.Join(folder, "uploads.pem")
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

@@ -1,0 +1,263 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// Proxies run with the snippets of docs/proxies.md. Only what a test has to
+// choose is replaced in them: addresses, and the names of files.
+
+// proxyKind is one way to run a proxy: the snippet of its name, and maybe one
+// that stands in for a line of it.
+type proxyKind struct {
+	name    string
+	variant string // "" or the name of the second snippet
+}
+
+var (
+	nginx      = proxyKind{name: "nginx"}
+	haproxy    = proxyKind{name: "haproxy"}
+	caddy      = proxyKind{name: "caddy"}
+	h2cCaddy   = proxyKind{"caddy", "caddy-h2c"}
+	h2cHAProxy = proxyKind{"haproxy", "haproxy-h2c"}
+
+	allProxies = []proxyKind{nginx, haproxy, caddy}
+)
+
+func (k proxyKind) String() string {
+	if k.variant != "" {
+		return k.variant
+	}
+	return k.name
+}
+
+// need ends the test if the program is missing.
+func (k proxyKind) need(t *testing.T) {
+	t.Helper()
+	_, err := exec.LookPath(k.name)
+	switch missing := k.name + " is not on the PATH"; k.name {
+	case "nginx":
+		require.Need(t, "nginx", err == nil, missing)
+	case "haproxy":
+		require.Need(t, "haproxy", err == nil, missing)
+	case "caddy":
+		require.Need(t, "caddy", err == nil, missing)
+	}
+}
+
+// proxy is a running one.
+type proxy struct {
+	plain, secure string // where it listens: host:port
+	certificate   string // the file with its certificate, which is its own root
+
+	folder string
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has been waited for
+	output bytes.Buffer  // complete once exited is closed
+}
+
+// startProxy runs a proxy in front of backend (host:port, or the path of a Unix
+// socket) until the test ends, and returns when it serves. edit, if not nil,
+// changes the snippet: for what it is good for is seen without it.
+func startProxy(t *testing.T, kind proxyKind, backend string, edit func(string) string) *proxy {
+	t.Helper()
+	kind.need(t)
+	p := &proxy{plain: freeAddress(), secure: freeAddress(), folder: t.TempDir(), exited: make(chan struct{})}
+	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", ownHost())
+	settings := p.fillIn(t, kind.snippet(t), backend)
+	if edit != nil {
+		settings = edit(settings)
+	}
+	p.cmd = p.command(t, kind, settings)
+	p.run(t)
+	p.awaitListening(t)
+	return p
+}
+
+// snippet reads the kind's settings from the documentation.
+func (k proxyKind) snippet(t *testing.T) string {
+	t.Helper()
+	settings, _ := documented(t, k.name)
+	if k.variant == "" {
+		return settings
+	}
+	line, replaced := documented(t, k.variant)
+	if strings.Count(settings, replaced) != 1 {
+		t.Fatalf("snippet %s replaces %q, which must be once in snippet %s", k.variant, replaced, k.name)
+	}
+	return strings.Replace(settings, replaced, strings.TrimSpace(line), 1)
+}
+
+var snippetPattern = regexp.MustCompile("(?ms)^<!-- snippet: ([a-z0-9-]+)(?:, in place of \"([^\n]*)\")? -->\n```\\w+\n(.*?)^```$")
+
+// documented returns a snippet of docs/proxies.md, and the text of another one
+// that it stands in for, if it does.
+func documented(t *testing.T, name string) (settings, replaced string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/proxies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range snippetPattern.FindAllStringSubmatch(string(page), -1) {
+		if match[1] == name {
+			return match[3], match[2]
+		}
+	}
+	t.Fatalf("docs/proxies.md has no snippet %s", name)
+	return "", ""
+}
+
+// fillIn puts addresses and files of this test where the documentation has
+// examples. An example that a snippet has not is no error: each proxy has its
+// own. That none is left is seen when the proxy cannot start, or is reached by
+// nobody.
+func (p *proxy) fillIn(t *testing.T, settings, backend string) string {
+	t.Helper()
+	return strings.NewReplacer(
+		"127.0.0.1:8080", backend,
+		"/run/tusd/tusd.sock", backend,
+		"/etc/ssl/uploads.pem", p.certificate,
+		"/etc/ssl/uploads.key", p.certificate,
+		"/etc/haproxy/uploads.pem", p.certificate,
+		"listen 80;", "listen "+p.plain+";",
+		"listen 443 ", "listen "+p.secure+" ",
+		"bind :80\n", "bind "+p.plain+"\n",
+		"bind :443 ", "bind "+p.secure+" ",
+		"http://uploads.example.org", "http://127.0.0.1:"+port(p.plain),
+		"https://uploads.example.org", "https://127.0.0.1:"+port(p.secure),
+	).Replace(settings)
+}
+
+// command is how to run the proxy in the foreground, as one process.
+func (p *proxy) command(t *testing.T, kind proxyKind, settings string) *exec.Cmd {
+	t.Helper()
+	name := filepath.Join(p.folder, "settings")
+	write := func(content string) {
+		if err := os.WriteFile(name, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	switch kind.name {
+	case "nginx":
+		write(fmt.Sprintf(nginxSurroundings, p.folder, settings))
+		return exec.Command("nginx", "-p", p.folder, "-c", name)
+	case "haproxy":
+		write(settings)
+		return exec.Command("haproxy", "-db", "-f", name)
+	case "caddy":
+		write(fmt.Sprintf(caddySurroundings, ownHost(), settings))
+		command := exec.Command("caddy", "run", "--adapter", "caddyfile", "--config", name)
+		command.Env = append(os.Environ(), "HOME="+p.folder, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
+		return command
+	}
+	t.Fatalf("no proxy is called %s", kind.name)
+	return nil
+}
+
+// What a distribution's own nginx.conf has around a site.
+const nginxSurroundings = `
+daemon off;
+master_process off;
+pid %[1]s/pid;
+error_log stderr;
+events {}
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+%[2]s
+}
+`
+
+// What keeps Caddy from everything that is not this test's.
+const caddySurroundings = `
+{
+	admin off
+	skip_install_trust
+	auto_https disable_redirects
+	default_bind %s
+}
+%s
+`
+
+// run starts the proxy. It ends with the test, or with the process.
+func (p *proxy) run(t *testing.T) {
+	t.Helper()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill() // fails only if it has ended already
+		<-p.exited
+		if t.Failed() {
+			t.Logf("%s:\n%s", p.cmd.Path, p.output.Bytes())
+		}
+	})
+}
+
+// awaitListening returns when both addresses take connections.
+func (p *proxy) awaitListening(t *testing.T) {
+	t.Helper()
+	for _, address := range []string{p.plain, p.secure} {
+		deadline := time.After(clientLimit)
+		for {
+			conn, err := net.Dial("tcp", address)
+			if err == nil {
+				conn.Close()
+				break
+			}
+			select {
+			case <-p.exited:
+				t.Fatalf("%s ended while starting: %v", p.cmd.Path, p.cmd.ProcessState)
+			case <-deadline:
+				t.Fatalf("%s does not listen on %s: %v", p.cmd.Path, address, err)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// A proxy cannot be told to listen on any free port and to say on which. So
+// this process has an address of the loopback network for itself, made from its
+// process id, and numbers the ports that it gives away there. They are below
+// those that the system gives to others.
+const firstPort = 10000
+
+var portsGiven atomic.Int64
+
+func ownHost() string {
+	pid := os.Getpid() // at most 22 bits
+	return net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid)).String()
+}
+
+// freeAddress returns an address (host:port) that nobody else listens on.
+func freeAddress() string {
+	return net.JoinHostPort(ownHost(), strconv.FormatInt(firstPort+portsGiven.Add(1), 10))
+}
+
+func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }
