@@ -144,7 +144,7 @@ func (u *upload) rolledBackSize(size int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return min(size, stat.Size()), nil
+	return min(size, stat.Size), nil
 }
 
 func (u *upload) cutToRollbackMark(size, offset int64) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/tus/tusd"
 )
@@ -74,7 +73,7 @@ func (c *chunk) join(ctx context.Context, parts []*upload) error {
 
 // copyUpload appends the bytes of part, in the kernel where it can.
 func (c *chunk) copyUpload(ctx context.Context, part *upload) error {
-	src, err := part.data.tree.Open(part.data.name, os.O_RDONLY)
+	src, err := part.data.tree.OpenOS(part.data.name)
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload) error {
 		if err := c.u.usable(ctx); err != nil {
 			return err
 		}
-		n, err := c.f.CopyFrom(src.OS(), min(left, copyStep))
+		n, err := c.f.CopyFrom(src, min(left, copyStep))
 		c.at += n
 		left -= n
 		if err == io.EOF {

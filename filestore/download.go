@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/durable"
 )
 
 // GetReader implements tusd.Upload.
@@ -22,7 +21,7 @@ func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	return struct {
 		io.Reader
 		io.Closer
-	}{io.LimitReader(f.OS(), u.current().Offset), f}, nil
+	}{io.LimitReader(f, u.current().Offset), f}, nil
 }
 
 // ServeContent implements tusd.ContentServer.
@@ -40,18 +39,18 @@ func (s *FileStore) ServeContent(ctx context.Context, up tusd.Upload, w http.Res
 	}
 	defer f.Close()
 	w.Header().Set("ETag", etag(u.id, stat))
-	http.ServeContent(w, r, "", stat.ModTime(), f.OS()) // an *os.File, so that the kernel sends it
+	http.ServeContent(w, r, "", stat.ModTime(), f) // an *os.File, so that the kernel sends it
 	return nil
 }
 
 // openContent opens the data for reading.
-func (u *upload) openContent(ctx context.Context) (durable.File, fs.FileInfo, error) {
+func (u *upload) openContent(ctx context.Context) (*os.File, fs.FileInfo, error) {
 	if ctx.Err() != nil {
-		return durable.File{}, nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
-	f, err := u.data.tree.Open(u.data.name, os.O_RDONLY)
+	f, err := u.data.tree.OpenOS(u.data.name)
 	if err != nil {
-		return f, nil, err
+		return nil, nil, err
 	}
 	stat, err := f.Stat()
 	if err == nil && stat.Size() < u.current().Offset {
@@ -59,7 +58,7 @@ func (u *upload) openContent(ctx context.Context) (durable.File, fs.FileInfo, er
 	}
 	if err != nil {
 		f.Close()
-		return durable.File{}, nil, err
+		return nil, nil, err
 	}
 	return f, stat, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -82,7 +81,7 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 
 // walk offers every id in a directory and below to found.
 func (v *volume) walk(ctx context.Context, dir string, found *smallest) error {
-	f, err := v.tree.Open(dir, os.O_RDONLY)
+	f, err := v.tree.OpenOS(dir)
 	if absent(err) && dir != "." {
 		return nil // removed meanwhile
 	}
@@ -94,7 +93,7 @@ func (v *volume) walk(ctx context.Context, dir string, found *smallest) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		entries, err := f.OS().ReadDir(dirPage)
+		entries, err := f.ReadDir(dirPage)
 		for _, entry := range entries {
 			if err := v.visit(ctx, dir, entry, found); err != nil {
 				return err
@@ -141,7 +140,7 @@ func (v *volume) unchangedSince(id string, before time.Time) bool {
 		}
 	}
 	for _, p := range files {
-		if stat, err := p.tree.Lstat(p.name); err == nil && stat.ModTime().After(before) {
+		if stat, err := p.tree.Lstat(p.name); err == nil && stat.Modified.After(before) {
 			return false
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -130,8 +129,8 @@ func (u *upload) checkSize(size int64) error {
 func (u *upload) dataSize() (int64, error) {
 	stat, err := regular(u.data)
 	if err == nil {
-		u.modified = stat.ModTime()
-		return stat.Size(), nil
+		u.modified = stat.Modified
+		return stat.Size, nil
 	}
 	if !absent(err) {
 		return 0, err
@@ -139,8 +138,8 @@ func (u *upload) dataSize() (int64, error) {
 	old := u.v.own(u.id + ".bin")
 	if u.data == u.v.own(u.id) && u.v.isFree(u.v.record(old.name)) {
 		if stat, err := regular(old); err == nil {
-			u.data, u.modified = old, stat.ModTime()
-			return stat.Size(), nil
+			u.data, u.modified = old, stat.Modified
+			return stat.Size, nil
 		}
 	}
 	return 0, broken(u.v.record(u.id).path(), "its data is missing: %w", err)
@@ -153,16 +152,16 @@ func (v *volume) isFree(p place) bool {
 }
 
 // regular describes a file that can be an upload's data.
-func regular(p place) (os.FileInfo, error) {
+func regular(p place) (durable.Info, error) {
 	stat, err := p.tree.Lstat(p.name)
 	if err != nil {
-		return nil, err
+		return durable.Info{}, err
 	}
-	if !stat.Mode().IsRegular() {
-		return nil, broken(p.path(), "it is no regular file (%s)", stat.Mode())
+	if !stat.Mode.IsRegular() {
+		return durable.Info{}, broken(p.path(), "%w (%s)", durable.ErrIrregular, stat.Mode)
 	}
-	if stat.Size() > maxSize {
-		return nil, broken(p.path(), "it has %d bytes", stat.Size())
+	if stat.Size > maxSize {
+		return durable.Info{}, broken(p.path(), "it has %d bytes", stat.Size)
 	}
 	return stat, nil
 }
@@ -194,7 +193,7 @@ func (u *upload) cutBack(m mark) error {
 
 // openData opens the data for reading and writing.
 func (u *upload) openData() (durable.File, error) {
-	return u.data.tree.Open(u.data.name, os.O_RDWR)
+	return u.data.tree.Open(u.data.name)
 }
 
 // GetInfo implements tusd.Upload.
@@ -269,7 +268,7 @@ func (u *upload) settleData(f durable.File, offset int64, m mark) error {
 // syncNames makes the record and the names of both files durable.
 func (u *upload) syncNames() error {
 	record := u.v.record(u.id)
-	f, err := record.tree.Open(record.name, os.O_RDWR)
+	f, err := record.tree.Open(record.name)
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,9 @@ func (v *volume) open(s *FileStore) (err error) {
 	if err != nil {
 		return err
 	}
-	v.tree = durable.NewTree(root, s.hook)
+	if v.tree, err = durable.NewTree(root, s.hook); err != nil {
+		return err
+	}
 	if err := v.take(root); err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (v *volume) removeEmptyParents(p place) {
 		if absent(err) {
 			continue
 		}
-		if err != nil || !stat.IsDir() {
+		if err != nil || !stat.Mode.IsDir() {
 			return // a link to a directory would be removed whatever is in there
 		}
 		v.parents.forget(known)

@@ -44,7 +44,11 @@ func (v *volume) openStorageRoot(dir string, hook durable.Hook) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("storage root: %w", err), root.Close())
 	}
-	v.roots = append(v.roots, storageRoot{tree: durable.NewTree(root, hook), path: abs, aliases: aliases(abs), room: room})
+	tree, err := durable.NewTree(root, hook)
+	if err != nil {
+		return errors.Join(fmt.Errorf("storage root: %w", err), room.Close())
+	}
+	v.roots = append(v.roots, storageRoot{tree: tree, path: abs, aliases: aliases(abs), room: room})
 	return nil
 }
 
@@ -81,7 +85,7 @@ func (v *volume) noLinks(id string) error {
 			return nil
 		case err != nil:
 			return err
-		case stat.Mode()&os.ModeSymlink != 0:
+		case stat.Mode&os.ModeSymlink != 0:
 			return errLinked
 		}
 	}

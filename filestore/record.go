@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
 )
 
 const (
@@ -43,24 +43,20 @@ func (v *volume) readRecord(id string) (tusd.FileInfo, error) {
 // readSmall reads a regular file of at most limit bytes. It never opens what
 // it might block on; what is no regular file, or too long, is broken.
 func readSmall(where place, limit int64) ([]byte, error) {
-	stat, err := where.tree.Lstat(where.name)
-	if err != nil {
-		return nil, err
+	f, stat, err := where.tree.OpenRegular(where.name)
+	if errors.Is(err, durable.ErrIrregular) {
+		return nil, broken(where.path(), "%w", err)
 	}
-	if !stat.Mode().IsRegular() {
-		return nil, broken(where.path(), "it is no regular file (%s)", stat.Mode())
-	}
-	if stat.Size() > limit {
-		return nil, broken(where.path(), "it has %d bytes", stat.Size())
-	}
-	f, err := where.tree.Open(where.name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	content := make([]byte, stat.Size())
-	n, err := io.ReadFull(f.OS(), content)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if stat.Size > limit {
+		return nil, broken(where.path(), "it has %d bytes", stat.Size)
+	}
+	content := make([]byte, stat.Size)
+	n, err := f.ReadAt(content, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return content[:n], nil

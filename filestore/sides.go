@@ -139,7 +139,7 @@ func (v *volume) readSide(p place) ([]byte, error) { return readSmall(p, maxSide
 
 // offerNames offers the names of a directory that may be missing to found.
 func (v *volume) offerNames(dir string, found *smallest) error {
-	f, err := v.tree.Open(dir, os.O_RDONLY)
+	f, err := v.tree.OpenOS(dir)
 	if absent(err) {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (v *volume) offerNames(dir string, found *smallest) error {
 	}
 	defer f.Close()
 	for {
-		names, err := f.OS().Readdirnames(dirPage)
+		names, err := f.Readdirnames(dirPage)
 		for _, name := range names {
 			found.offer(name)
 		}

@@ -101,7 +101,7 @@ func (u *upload) removeUndo() error {
 func (u *upload) removeRecord(data []place) error {
 	record := u.v.record(u.id)
 	err := record.tree.Remove(record.name)
-	if stat, statErr := record.tree.Lstat(record.name); err != nil && statErr == nil && stat.IsDir() {
+	if stat, statErr := record.tree.Lstat(record.name); err != nil && statErr == nil && stat.Mode.IsDir() {
 		err = notFound(err) // with files in it, it is somebody's directory, and no record
 	}
 	if err != nil && !absent(err) {
@@ -145,7 +145,7 @@ func (v *volume) removeFile(p place) error {
 		return err
 	}
 	err = p.tree.Remove(p.name)
-	if stat.IsDir() || absent(err) {
+	if stat.Mode.IsDir() || absent(err) {
 		return nil
 	}
 	return err

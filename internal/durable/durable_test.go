@@ -16,8 +16,12 @@ func newTree(t *testing.T, hook Hook) (*Tree, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { root.Close() })
-	return NewTree(root, hook), dir
+	tree, err := NewTree(root, hook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tree.Close() })
+	return tree, dir
 }
 
 // Who calls while a run is under way may have changed something that the run

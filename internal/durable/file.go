@@ -3,7 +3,6 @@ package durable
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 )
 
@@ -11,25 +10,33 @@ import (
 type File struct {
 	tree *Tree
 	name string
-	f    *os.File
+	d    descriptor
 }
 
-// OS is the file itself, for reading and serving it.
-func (f File) OS() *os.File { return f.f }
+// Close closes the file, for all copies. It must be called exactly once.
+func (f File) Close() error { return f.named("close", f.d.close()) }
 
-// Close closes the file.
-func (f File) Close() error { return f.f.Close() }
+// named gives an error of the system the file's name.
+func (f File) named(op string, err error) error {
+	if _, named := errors.AsType[*os.PathError](err); named || err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return &os.PathError{Op: op, Path: f.name, Err: err}
+}
 
-// Stat describes the open file.
-func (f File) Stat() (fs.FileInfo, error) { return f.f.Stat() }
+// ReadAt reads len(p) bytes from offset off, or what is there and io.EOF.
+func (f File) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.d.readAt(p, off)
+	return n, f.named("read", err)
+}
 
 // Write appends at the file's position: for small files in one piece.
 func (f File) Write(p []byte) (int, error) {
 	if err := f.tree.before(OpWrite, f.name); err != nil {
 		return 0, err
 	}
-	n, err := f.f.Write(p)
-	return n, f.tree.after(OpWrite, f.name, err)
+	n, err := f.d.write(p)
+	return n, f.tree.after(OpWrite, f.name, f.named("write", err))
 }
 
 // WriteAt writes p at offset off. n counts what has been written, also when
@@ -38,8 +45,8 @@ func (f File) WriteAt(p []byte, off int64) (n int, err error) {
 	if err := f.tree.before(OpWrite, f.name); err != nil {
 		return 0, err
 	}
-	n, err = writeAt(f.f, p, off)
-	if err = f.tree.after(OpWrite, f.name, err); err != nil && n == len(p) {
+	n, err = f.writeAt(p, off)
+	if err = f.tree.after(OpWrite, f.name, f.named("write", err)); err != nil && n == len(p) {
 		n = 0 // done, but nobody learns of it
 	}
 	return n, err
@@ -51,11 +58,11 @@ func (f File) CopyFrom(src *os.File, n int64) (int64, error) {
 	if err := f.tree.before(OpCopy, f.name); err != nil {
 		return 0, err
 	}
-	copied, err := f.f.ReadFrom(&io.LimitedReader{R: src, N: n})
+	copied, err := f.d.copyFrom(f.name, src, n)
 	if err == nil && copied == 0 && n > 0 {
 		return 0, io.EOF
 	}
-	return copied, f.tree.after(OpCopy, f.name, err)
+	return copied, f.tree.after(OpCopy, f.name, f.named("copy", err))
 }
 
 // Truncate cuts the file, or grows it with zeros.
@@ -63,7 +70,7 @@ func (f File) Truncate(size int64) error {
 	if err := f.tree.before(OpTruncate, f.name); err != nil {
 		return err
 	}
-	return f.tree.after(OpTruncate, f.name, f.f.Truncate(size))
+	return f.tree.after(OpTruncate, f.name, f.named("truncate", f.d.truncate(size)))
 }
 
 // Sync makes the bytes of the file, and its size, durable.
@@ -74,7 +81,7 @@ func (f File) Sync() error {
 	if !syncs {
 		return f.tree.after(OpSync, f.name, nil)
 	}
-	return f.tree.after(OpSync, f.name, datasync(f.f))
+	return f.tree.after(OpSync, f.name, f.named("sync", f.d.datasync()))
 }
 
 // SyncShared is Sync for callers that are not the file's only user: those
@@ -90,7 +97,7 @@ func (f File) StartWriteBack(off, n int64) error {
 	if !syncs {
 		return nil
 	}
-	return ignoreUnsupported(startWriteBack(f.f, off, n))
+	return f.named("sync range", ignoreUnsupported(f.d.startWriteBack(off, n)))
 }
 
 // WaitWriteBack waits until nothing of a range is on its way to the disk any
@@ -103,11 +110,11 @@ func (f File) WaitWriteBack(off, n int64) (all bool, err error) {
 	if !syncs {
 		return true, nil
 	}
-	err = waitWriteBack(f.f, off, n)
+	err = f.d.waitWriteBack(off, n)
 	if all = errors.Is(err, errors.ErrUnsupported); all {
-		err = datasync(f.f)
+		err = f.d.datasync()
 	}
-	return all, f.tree.after(OpWriteBack, f.name, err)
+	return all, f.tree.after(OpWriteBack, f.name, f.named("sync range", err))
 }
 
 func ignoreUnsupported(err error) error {

@@ -2,6 +2,4 @@
 
 package durable
 
-import "os"
-
-func writeAt(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
+func (f File) writeAt(p []byte, off int64) (int, error) { return f.d.writeAt(p, off) }

@@ -2,8 +2,6 @@ package durable
 
 import (
 	"errors"
-	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,41 +9,26 @@ import (
 // directoriesSync tells whether a directory can be synced.
 const directoriesSync = true
 
-// datasync makes data and size of f durable.
-func datasync(f *os.File) error {
-	return onDescriptor("fdatasync", f, unix.Fdatasync)
+// datasync makes data and size durable.
+func (d descriptor) datasync() error {
+	return again(func() error { return unix.Fdatasync(int(d)) })
 }
 
 // startWriteBack begins to write a range and does not wait for it.
-func startWriteBack(f *os.File, off, n int64) error {
-	return syncRange(f, off, n, unix.SYNC_FILE_RANGE_WRITE)
+func (d descriptor) startWriteBack(off, n int64) error {
+	return d.syncRange(off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
 // waitWriteBack waits until nothing of a range is dirty or on its way.
-func waitWriteBack(f *os.File, off, n int64) error {
-	return syncRange(f, off, n,
+func (d descriptor) waitWriteBack(off, n int64) error {
+	return d.syncRange(off, n,
 		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 }
 
-func syncRange(f *os.File, off, n int64, flags int) error {
-	return onDescriptor("sync_file_range", f, func(fd int) error {
-		err := unix.SyncFileRange(fd, off, n, flags)
-		if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ESPIPE) {
-			return errors.ErrUnsupported
-		}
-		return err
-	})
-}
-
-// onDescriptor makes a system call on f, again when a signal cuts it short.
-func onDescriptor(op string, f *os.File, call func(fd int) error) error {
-	err := call(int(f.Fd()))
-	for err == unix.EINTR {
-		err = call(int(f.Fd()))
+func (d descriptor) syncRange(off, n int64, flags int) error {
+	err := again(func() error { return unix.SyncFileRange(int(d), off, n, flags) })
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ESPIPE) {
+		return errors.ErrUnsupported
 	}
-	runtime.KeepAlive(f)
-	if err != nil {
-		return &os.PathError{Op: op, Path: f.Name(), Err: err}
-	}
-	return nil
+	return err
 }

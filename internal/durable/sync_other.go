@@ -4,7 +4,6 @@ package durable
 
 import (
 	"errors"
-	"os"
 	"runtime"
 )
 
@@ -12,9 +11,9 @@ import (
 // NTFS journals names by itself.
 const directoriesSync = runtime.GOOS != "windows"
 
-// datasync makes data and size of f durable (F_FULLFSYNC on darwin).
-func datasync(f *os.File) error { return f.Sync() }
+// datasync makes data and size durable (F_FULLFSYNC on darwin).
+func (d descriptor) datasync() error { return d.f.Sync() }
 
 // startWriteBack and waitWriteBack have no equal here: the caller syncs.
-func startWriteBack(*os.File, int64, int64) error { return errors.ErrUnsupported }
-func waitWriteBack(*os.File, int64, int64) error  { return errors.ErrUnsupported }
+func (d descriptor) startWriteBack(int64, int64) error { return errors.ErrUnsupported }
+func (d descriptor) waitWriteBack(int64, int64) error  { return errors.ErrUnsupported }

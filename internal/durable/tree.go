@@ -7,10 +7,12 @@
 package durable
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path"
 	"sync"
+	"time"
 )
 
 // Op names an operation for a Hook.
@@ -37,10 +39,22 @@ const (
 // nothing has happened, the second time it has, but nobody learns of it.
 type Hook func(op Op, name string, done bool) error
 
-// Tree is a directory tree; no name reaches out of it (os.Root). Safe for
-// concurrent use. Names use slashes.
+// ErrIrregular is the error for a file that is something else than bytes: a
+// directory, a link, a pipe ...
+var ErrIrregular = errors.New("it is no regular file")
+
+// Info describes a file.
+type Info struct {
+	Mode     fs.FileMode
+	Size     int64 // in bytes
+	Modified time.Time
+}
+
+// Tree is a directory tree; no name reaches out of it. Safe for concurrent
+// use. Names use slashes. What is opened is never a link itself.
 type Tree struct {
 	root *os.Root
+	top  *directory
 	hook Hook
 	dirs group
 	data group
@@ -48,14 +62,18 @@ type Tree struct {
 	renames sync.Mutex // in place of links, where there are none
 }
 
-// NewTree returns the tree below root, which it owns from now on. hook is for
-// tests; nil outside of them.
-func NewTree(root *os.Root, hook Hook) *Tree {
-	return &Tree{root: root, hook: hook}
+// NewTree returns the tree below root, which it owns from now on, also after
+// an error. hook is for tests; nil outside of them.
+func NewTree(root *os.Root, hook Hook) (*Tree, error) {
+	top, err := openDirectory(root)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &Tree{root: root, top: top, hook: hook}, nil
 }
 
 // Close gives the root back. Files that are open stay usable.
-func (t *Tree) Close() error { return t.root.Close() }
+func (t *Tree) Close() error { return errors.Join(t.top.close(), t.root.Close()) }
 
 // before asks the hook whether an operation may happen.
 func (t *Tree) before(op Op, name string) error {
@@ -78,30 +96,52 @@ func (t *Tree) Create(name string, perm os.FileMode) (File, error) {
 	if err := t.before(OpCreate, name); err != nil {
 		return File{}, err
 	}
-	f, err := t.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err = t.after(OpCreate, name, err); err != nil {
-		if f != nil {
-			f.Close()
-		}
-		return File{}, err
-	}
-	return File{tree: t, name: name, f: f}, nil
-}
-
-// Open opens an existing file, for writing too if flag is os.O_RDWR.
-func (t *Tree) Open(name string, flag int) (File, error) {
-	if err := t.before(OpOpen, name); err != nil {
-		return File{}, err
-	}
-	f, err := t.root.OpenFile(name, flag, 0)
+	d, err := t.open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return File{}, err
 	}
-	return File{tree: t, name: name, f: f}, nil
+	if err := t.after(OpCreate, name, nil); err != nil {
+		d.close()
+		return File{}, err
+	}
+	return File{tree: t, name: name, d: d}, nil
+}
+
+// Open opens an existing file for reading and writing.
+func (t *Tree) Open(name string) (File, error) {
+	if err := t.before(OpOpen, name); err != nil {
+		return File{}, err
+	}
+	d, err := t.open(name, os.O_RDWR, 0)
+	if err != nil {
+		return File{}, err
+	}
+	return File{tree: t, name: name, d: d}, nil
+}
+
+// OpenRegular opens a file for reading and describes it. What is no regular
+// file gives ErrIrregular; it is not waited for.
+func (t *Tree) OpenRegular(name string) (File, Info, error) {
+	if err := t.before(OpOpen, name); err != nil {
+		return File{}, Info{}, err
+	}
+	d, info, err := t.openRegular(name)
+	if err != nil {
+		return File{}, Info{}, err
+	}
+	return File{tree: t, name: name, d: d}, info, nil
+}
+
+// OpenOS opens a file for serving it, or a directory for listing it.
+func (t *Tree) OpenOS(name string) (*os.File, error) {
+	if err := t.before(OpOpen, name); err != nil {
+		return nil, err
+	}
+	return t.openFile(name)
 }
 
 // Lstat describes name without following a link.
-func (t *Tree) Lstat(name string) (fs.FileInfo, error) { return t.root.Lstat(name) }
+func (t *Tree) Lstat(name string) (Info, error) { return t.lstat(name) }
 
 // Mkdir makes one directory. One that exists, or did a moment ago, is no error;
 // made tells.
@@ -162,12 +202,7 @@ func (t *Tree) syncDir(name string) error {
 	if !syncs || !directoriesSync {
 		return t.after(OpSyncDir, name, nil)
 	}
-	dir, err := t.root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return t.after(OpSyncDir, name, dir.Sync())
+	return t.after(OpSyncDir, name, t.fsyncDir(name))
 }
 
 // SyncDirectory makes the names in a directory outside of any tree durable.
