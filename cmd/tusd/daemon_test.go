@@ -18,15 +18,21 @@ import (
 // startupLine is what operators' scripts look for.
 var startupLine = regexp.MustCompile(`You can now upload files to: (https?://([^/]+)/\S*)`)
 
-// cmdStart is "start NAME [flag...]": runs tusd on a free port of 127.0.0.1,
-// waits until it serves, and sets $NAME to its URL and $NAME_root to that of
-// the server itself. What it prints goes to the file NAME.log.
+// cmdStart is "start NAME [VARIABLE=value...] [flag...]": runs tusd on a free
+// port of 127.0.0.1, waits until it serves, and sets $NAME to its URL and
+// $NAME_root to that of the server itself. What it prints goes to the file
+// NAME.log.
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: start NAME [flag...]")
+		ts.Fatalf("usage: start NAME [VARIABLE=value...] [flag...]")
 	}
-	name := args[0]
-	cmd := exec.Command("tusd", append([]string{"-host", "127.0.0.1", "-port", "0"}, args[1:]...)...)
+	name, args := args[0], args[1:]
+	variables := os.Environ()
+	for len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		variables, args = append(variables, args[0]), args[1:]
+	}
+	cmd := exec.Command("tusd", append([]string{"-host", "127.0.0.1", "-port", "0"}, args...)...)
+	cmd.Env = variables
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Stderr = ts.Stderr()
 	stdout, err := cmd.StdoutPipe()

@@ -11,5 +11,5 @@ import (
 
 func main() {
 	ctx := cli.UntilSignal(context.Background(), os.Exit)
-	os.Exit(cli.Run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(cli.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

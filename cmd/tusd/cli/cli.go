@@ -19,14 +19,15 @@ const (
 )
 
 // Run is the tusd command without its process: args are the arguments behind
-// the program's name, and the result is the exit code. It runs until ctx ends,
-// whose cause it logs, and then shuts down gracefully.
+// the program's name, environ is as from os.Environ, and the result is the
+// exit code. It runs until ctx ends, whose cause it logs, and then shuts down
+// gracefully.
 //
 // Logs and the start-up lines go to stdout, which has to be safe for
 // concurrent writes; what kept the command from doing its work goes to stderr.
-// getenv is not asked yet: all settings come from args.
-func Run(ctx context.Context, args []string, _ func(string) string, stdout, stderr io.Writer) int {
-	cfg, err := parseFlags(args)
+func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	env := newEnvironment(environ)
+	cfg, err := readConfig(args, env)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		writeHelp(stdout)
@@ -38,17 +39,24 @@ func Run(ctx context.Context, args []string, _ func(string) string, stdout, stde
 		writeVersion(stdout)
 		return exitOK
 	}
-	if err := serve(ctx, cfg, stdout, newLogger(cfg, stdout)); err != nil {
+	logger := newLogger(cfg.output, stdout)
+	for _, sentence := range cfg.warnings(env) {
+		logger.Warn(sentence)
+	}
+	if err := serve(ctx, cfg, stdout, logger); err != nil {
 		fmt.Fprintf(stderr, "tusd: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func newLogger(cfg config, stdout io.Writer) *slog.Logger {
-	level := slog.LevelInfo
-	if cfg.verbose {
-		level = slog.LevelDebug
+func newLogger(o output, stdout io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if o.verbose {
+		options.Level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(stdout, &slog.HandlerOptions{Level: level}))
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(stdout, options))
+	}
+	return slog.New(slog.NewTextHandler(stdout, options))
 }

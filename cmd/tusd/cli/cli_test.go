@@ -35,7 +35,7 @@ func run(args ...string) (code int, stdout, stderr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var out, errs buffer
-	code = Run(ctx, args, os.Getenv, &out, &errs)
+	code = Run(ctx, args, nil, &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -88,7 +88,7 @@ func TestShutdownSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(os.ErrDeadlineExceeded)
 	var stdout, stderr buffer
-	Run(ctx, []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir()}, os.Getenv, &stdout, &stderr)
+	Run(ctx, []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir()}, nil, &stdout, &stderr)
 	if !strings.Contains(stdout.String(), os.ErrDeadlineExceeded.Error()) {
 		t.Errorf("the cause of the end is not in the log: %s", stdout.String())
 	}

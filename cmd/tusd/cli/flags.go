@@ -1,43 +1,9 @@
 package cli
 
 import (
-	"errors"
 	"flag"
-	"fmt"
-	"io"
-	"strings"
 	"time"
-
-	"github.com/tus/tusd/filestore"
 )
-
-// config is what the command line asks for.
-type config struct {
-	host     string
-	port     uint16 // 0: any free one
-	basePath string // on the wire: escaped, a slash at both ends
-
-	maxSize       int64 // bytes; 0: no limit, as for the next two
-	maxAppendSize int64
-	minAppendSize int64
-	disableIETF   bool
-	enableIETF    bool   // as in tusd v2; it is on anyway
-	digest        string // "": none
-	checksumSpool string // directory; "": none
-
-	uploadDir  string
-	durability filestore.Durability
-
-	fileKey      string
-	storageRoots string // a list as in PATH
-
-	networkTimeout     time.Duration
-	acquireLockTimeout time.Duration
-	shutdownTimeout    time.Duration
-
-	verbose     bool
-	showVersion bool
-}
 
 // section is a part of the help text: flags that belong together.
 type section struct {
@@ -48,96 +14,114 @@ type section struct {
 // sections declares all flags, with their values going to cfg. It is the one
 // list that parsing and help are made from.
 func sections(cfg *config) []section {
-	listening := flag.NewFlagSet("Listening", flag.ContinueOnError)
-	listening.StringVar(&cfg.host, "host", "0.0.0.0", "`address` to listen on")
-	portVar(listening, &cfg.port, "port", 8080, "TCP `port` to listen on; 0: any free one")
-	basePathVar(listening, &cfg.basePath, "base-path", "/files/", "URL `path` below which uploads live")
-
-	protocol := flag.NewFlagSet("Upload protocol", flag.ContinueOnError)
-	sizeVar(protocol, &cfg.maxSize, "max-size", "largest upload in `bytes`; 0: no limit")
-	sizeVar(protocol, &cfg.maxAppendSize, "max-append-size", "largest content of one request in `bytes`, told to and\nheld against clients of the IETF draft; 0: no limit")
-	sizeVar(protocol, &cfg.minAppendSize, "min-append-size", "the same for the smallest content of a request that\ndoes not complete its upload (`bytes`)")
-	protocol.BoolVar(&cfg.disableIETF, "disable-ietf", false, "do not speak the IETF draft \"Resumable Uploads for HTTP\"")
-	protocol.BoolVar(&cfg.enableIETF, "enable-experimental-protocol", false, "of tusd v2, for the IETF draft: no longer needed")
-	digestVar(protocol, &cfg.digest, "digest", "keep a digest of every upload: the `algorithm` is sha256,\nsha512, sha1, md5 or crc32c")
-	protocol.StringVar(&cfg.checksumSpool, "checksum-spool", "", "`directory` where chunks with checksums are verified for\nstorages that cannot take a chunk back; files can")
-
-	storage := flag.NewFlagSet("File storage", flag.ContinueOnError)
-	dirVar(storage, &cfg.uploadDir, "upload-dir", "./data", "`directory` for the uploads; made if missing")
-	durabilityVar(storage, &cfg.durability, "durability", "ack", "what survives a power cut: ack (everything a client\nwas told), complete (complete uploads) or none;\na killed process loses nothing at any `level`")
-
-	storage.StringVar(&cfg.fileKey, "file-key", "", "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
-	storage.StringVar(&cfg.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
-
-	timeouts := flag.NewFlagSet("Timeouts", flag.ContinueOnError)
-	durationVar(timeouts, &cfg.networkTimeout, "network-timeout", 60*time.Second, 1, "how long a connection may make no progress (`duration`)")
-	durationVar(timeouts, &cfg.acquireLockTimeout, "acquire-lock-timeout", 20*time.Second, 1, "how long a request waits for an upload that another\none uses (`duration`)")
-	durationVar(timeouts, &cfg.shutdownTimeout, "shutdown-timeout", 10*time.Second, 0, "how long running requests may take to end after\nSIGINT or SIGTERM (`duration`); 0: no time at all")
-
-	output := flag.NewFlagSet("Output", flag.ContinueOnError)
-	output.BoolVar(&cfg.verbose, "verbose", true, "also log what is only of use when looking for a fault")
-	output.BoolVar(&cfg.showVersion, "version", false, "print what this program was built from, and exit")
-
 	return []section{
-		{"Listening", listening}, {"Upload protocol", protocol}, {"File storage", storage},
-		{"Timeouts", timeouts}, {"Output", output},
+		newSection("General", cfg.declare),
+		newSection("Listening", cfg.listening.declare),
+		newSection("TLS", cfg.tls.declare),
+		newSection("Upload protocol", cfg.protocol.declare),
+		newSection("CORS", cfg.cors.declare),
+		newSection("File storage", cfg.storage.declare),
+		newSection("Monitoring", cfg.monitoring.declare),
+		newSection("Limits", cfg.limits.declare),
+		newSection("Timeouts", cfg.timeouts.declare),
+		newSection("Output", cfg.output.declare),
 	}
 }
 
-// parseFlags reads the command line. An error names the flag or argument that
-// is wrong; flag.ErrHelp means that help was asked for.
-func parseFlags(args []string) (config, error) {
-	var cfg config
-	all := flag.NewFlagSet("tusd", flag.ContinueOnError)
-	all.SetOutput(io.Discard)
-	for _, s := range sections(&cfg) {
-		s.flags.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
-	}
-	var refused error
-	refuseUnsupported(all, &refused)
-	err := all.Parse(args)
-	switch {
-	case refused != nil:
-		return cfg, refused
-	case err != nil:
-		return cfg, err
-	case all.NArg() > 0:
-		return cfg, fmt.Errorf("unexpected argument %q: everything is set by flags", all.Arg(0))
-	}
-	return cfg, cfg.contradiction()
+func newSection(title string, declare func(*flag.FlagSet)) section {
+	flags := flag.NewFlagSet(title, flag.ContinueOnError)
+	declare(flags)
+	return section{title, flags}
 }
 
-// contradiction names flags that cannot both be meant.
-func (cfg config) contradiction() error {
-	switch {
-	case cfg.disableIETF && cfg.enableIETF:
-		return errors.New("-disable-ietf and -enable-experimental-protocol exclude each other")
-	case cfg.maxAppendSize > 0 && cfg.minAppendSize > cfg.maxAppendSize:
-		return errors.New("-min-append-size is larger than -max-append-size")
-	case cfg.maxSize > 0 && cfg.minAppendSize > cfg.maxSize:
-		return errors.New("-min-append-size is larger than -max-size")
-	}
-	return nil
+func (c *config) declare(f *flag.FlagSet) {
+	f.StringVar(&c.configFile, "config", "", "`file` with a setting per line: the name of a flag, a space\nand the value")
+	f.BoolVar(&c.showVersion, versionFlag, false, "print what this program was built from, and exit")
 }
 
-// writeHelp explains all flags.
-func writeHelp(w io.Writer) {
-	fmt.Fprint(w, "tusd receives resumable uploads (https://tus.io) and stores them.\n\nUsage: tusd [flags]\n")
-	for _, s := range sections(new(config)) {
-		fmt.Fprintf(w, "\n%s:\n", s.title)
-		s.flags.VisitAll(func(f *flag.Flag) { writeFlagHelp(w, f) })
-	}
+func (l *listening) declare(f *flag.FlagSet) {
+	f.StringVar(&l.host, "host", "0.0.0.0", "`address` to listen on")
+	portVar(f, &l.port, "port", 8080, "TCP `port` to listen on; 0: any free one")
+	f.StringVar(&l.unixSock, "unix-sock", "", "`path` of a Unix socket to listen on instead")
+	basePathVar(f, &l.basePath, "base-path", "/files/", "URL `path` below which uploads live")
+	f.BoolVar(&l.enableH2C, "enable-h2c", false, "also speak HTTP/2 without TLS (prior knowledge)")
+	f.BoolVar(&l.behindProxy, "behind-proxy", false, "believe everyone who connects about the host and the\nscheme of the original request (Forwarded,\nX-Forwarded-Host, X-Forwarded-Proto)")
+	networksVar(f, &l.trustedProxies, "trusted-proxies", "`networks` of your proxies, separated by commas: they are\nbelieved about host and scheme, and about the address of\nthe client; or none. Without it, private and local\naddresses are believed about host and scheme")
 }
 
-func writeFlagHelp(w io.Writer, f *flag.Flag) {
-	argument, usage := flag.UnquoteUsage(f)
-	if argument != "" {
-		argument = " " + argument
-	}
-	const indent = "\n        "
-	fmt.Fprintf(w, "  -%s%s%s%s", f.Name, argument, indent, strings.ReplaceAll(usage, "\n", indent))
-	if f.DefValue != "" && f.DefValue != "false" {
-		fmt.Fprintf(w, " (default %s)", f.DefValue)
-	}
-	fmt.Fprintln(w)
+func (s *tlsSettings) declare(f *flag.FlagSet) {
+	f.StringVar(&s.certificate, "tls-certificate", "", "PEM `file` with the certificate and its chain; read again\nwhen it changes")
+	f.StringVar(&s.key, "tls-key", "", "PEM `file` with the private key, not encrypted")
+	choiceVar(f, &s.mode, "tls-mode", tlsModes(), "the `mode` is tls12 (TLS 1.2 and 1.3), tls12-strong\n(only 1.2 with AES-256-GCM) or tls13 (only 1.3)")
+}
+
+func (p *protocol) declare(f *flag.FlagSet) {
+	sizeVar(f, &p.maxSize, "max-size", "largest upload in `bytes`; 0: no limit")
+	sizeVar(f, &p.maxAppendSize, "max-append-size", "largest content of one request in `bytes`, told to and\nheld against clients of the IETF draft; 0: no limit")
+	sizeVar(f, &p.minAppendSize, "min-append-size", "the same for the smallest content of a request that\ndoes not complete its upload (`bytes`)")
+	f.BoolVar(&p.disableIETF, "disable-ietf", false, "do not speak the IETF draft \"Resumable Uploads for HTTP\"")
+	f.BoolVar(&p.enableIETF, "enable-experimental-protocol", false, "of tusd v2, for the IETF draft: no longer needed")
+	f.BoolVar(&p.disableDownload, "disable-download", false, "uploads cannot be downloaded (GET)")
+	f.BoolVar(&p.disableTermination, "disable-termination", false, "clients cannot remove uploads (DELETE)")
+	f.BoolVar(&p.disableConcatenation, "disable-concatenation", false, "uploads cannot be joined (Upload-Concat)")
+	choiceVar(f, &p.digest, "digest", []string{"", "sha256", "sha512", "sha1", "md5", "crc32c"}, "keep a digest of every upload: the `algorithm` is sha256,\nsha512, sha1, md5 or crc32c")
+	f.StringVar(&p.checksumSpool, "checksum-spool", "", "`directory` where chunks with checksums are verified for\nstorages that cannot take a chunk back; files can")
+}
+
+func (c *cors) declare(f *flag.FlagSet) {
+	f.BoolVar(&c.disable, "disable-cors", false, "send no CORS headers and ignore Origin")
+	patternVar(f, &c.allowOrigin, "cors-allow-origin", anyOrigin, "`regexp` that must match somewhere in the origin of a\nscript; put it between ^ and $ to have it match all of it")
+	originsVar(f, &c.origins, "cors-origins", "`origins` whose scripts may upload, exact and separated\nby commas: https://example.org,https://example.com")
+	f.BoolVar(&c.allowCredentials, "cors-allow-credentials", false, "scripts may upload with cookies and other credentials")
+	f.StringVar(&c.allowMethods, "cors-allow-methods", "", "further `methods` that scripts may use")
+	f.StringVar(&c.allowHeaders, "cors-allow-headers", "", "further `headers` that scripts may send")
+	f.StringVar(&c.exposeHeaders, "cors-expose-headers", "", "further `headers` that scripts may read")
+	secondsVar(f, &c.maxAge, "cors-max-age", "86400", "how long browsers may remember these rules (`seconds`)")
+}
+
+func (s *storage) declare(f *flag.FlagSet) {
+	dirVar(f, &s.uploadDir, "upload-dir", "./data", "`directory` for the uploads; made if missing")
+	durabilityVar(f, &s.durability, "durability", "ack", "what survives a power cut: ack (everything a client\nwas told), complete (complete uploads) or none;\na killed process loses nothing at any `level`")
+	sizeVar(f, &s.minFree, "min-free", "refuse an upload that would leave less than this many\n`bytes` of the disk free")
+	f.StringVar(&s.fileKey, "file-key", "", "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
+	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
+	permsVar(f, &s.dirPerms, "dir-perms", "775", 0o700, "`permissions` of new directories, octal, before the umask")
+	permsVar(f, &s.filePerms, "file-perms", "664", 0o600, "`permissions` of new files, octal, before the umask")
+	durationVar(f, &s.lockHolderPoll, "filelock-holder-poll-interval", 50*time.Millisecond, 1, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
+	durationVar(f, &s.lockAcquirerPoll, "filelock-acquirer-poll-interval", 50*time.Millisecond, 1, "how often a process that waits for a lock tries again\n(`duration`)")
+}
+
+func (m *monitoring) declare(f *flag.FlagSet) {
+	f.BoolVar(&m.exposeMetrics, "expose-metrics", true, "serve metrics for Prometheus")
+	pathVar(f, &m.metricsPath, "metrics-path", "/metrics", "URL `path` of the metrics")
+	f.BoolVar(&m.exposePprof, "expose-pprof", false, "serve profiles of the running process; TUSD_PPROF_AUTH\nin the environment may ask for a user:password")
+	pathVar(f, &m.pprofPath, "pprof-path", "/debug/pprof/", "URL `path` of the profiles")
+	countVar(f, &m.blockProfileRate, "pprof-block-profile-rate", 0, 0, "record blocking of this many `nanoseconds` or more; 0: none")
+	countVar(f, &m.mutexProfileRate, "pprof-mutex-profile-rate", 0, 0, "record one in this many waits for a mutex (a `number`);\n0: none")
+	addressVar(f, &m.adminListen, "admin-listen", "`host:port` where metrics, health and profiles are served\ninstead of beside the uploads")
+	f.BoolVar(&m.showGreeting, "show-greeting", true, "greet browsers that open the server's address")
+}
+
+func (l *limits) declare(f *flag.FlagSet) {
+	countVar(f, &l.maxHeaderSize, "max-header-size", 256<<10, 1024, "largest header of a request in `bytes`")
+	countVar(f, &l.maxMetadataSize, "max-metadata-size", 16<<10, 1, "largest Upload-Metadata in `bytes`")
+	countVar(f, &l.maxRequests, "max-requests", 10000, 0, "how many requests are served at the same time (a\n`number`); 0: no limit")
+	countVar(f, &l.maxUploadsPerClient, "max-uploads-per-client", 1000, 0, "how many requests with content are served at the same\ntime for one client address other than proxies and\nprivate addresses (a `number`); 0: no limit")
+	countVar(f, &l.maxConnectionsPerClient, "max-connections-per-client", 1000, 0, "how many connections one client address may have open,\nother than proxies and private addresses (a `number`);\n0: no limit")
+	sizeVar(f, &l.minRate, "min-rate", "end a request whose content brings fewer `bytes` per\nsecond on average; what came is kept; 0: any progress\nis enough")
+	durationVar(f, &l.minRateTime, "min-rate-time", 30*time.Second, 1, "the `duration` over which -min-rate is measured")
+}
+
+func (t *timeouts) declare(f *flag.FlagSet) {
+	durationVar(f, &t.network, "network-timeout", 60*time.Second, 1, "how long a connection may make no progress (`duration`)")
+	durationVar(f, &t.idle, "idle-timeout", 0, 0, "how long a connection may wait for its next request\n(`duration`); 0: as -network-timeout")
+	durationVar(f, &t.acquireLock, "acquire-lock-timeout", 20*time.Second, 1, "how long a request waits for an upload that another\none uses (`duration`)")
+	durationVar(f, &t.requestCompletion, "request-completion-timeout", 10*time.Second, 1, "how long the server goes on saving what has arrived when\nits client has gone (`duration`)")
+	durationVar(f, &t.shutdown, "shutdown-timeout", 10*time.Second, 0, "how long running requests may take to end after\nSIGINT or SIGTERM (`duration`); 0: no time at all")
+}
+
+func (o *output) declare(f *flag.FlagSet) {
+	f.BoolVar(&o.verbose, "verbose", true, "also log what is only of use when looking for a fault")
+	choiceVar(f, &o.logFormat, "log-format", []string{"text", "json"}, "the `format` of the log is text or json")
+	f.BoolVar(&o.showStartupLogs, "show-startup-logs", true, "tell at start where uploads go to")
 }

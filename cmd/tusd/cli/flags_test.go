@@ -3,6 +3,9 @@ package cli
 import (
 	"bytes"
 	"flag"
+	"fmt"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -10,35 +13,95 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
+// parse is readConfig with nothing but flags, without what was given.
+func parse(args ...string) (config, error) {
+	cfg, err := readConfig(args, nil)
+	cfg.given = nil
+	return cfg, err
+}
+
 func TestDefaults(t *testing.T) {
-	got, err := parseFlags(nil)
+	got, err := parse()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := config{
-		host: "0.0.0.0", port: 8080, basePath: "/files/",
-		uploadDir: "./data", durability: filestore.Ack,
-		networkTimeout: 60 * time.Second, acquireLockTimeout: 20 * time.Second, shutdownTimeout: 10 * time.Second,
-		verbose: true,
+		listening: listening{host: "0.0.0.0", port: 8080, basePath: "/files/"},
+		tls:       tlsSettings{mode: "tls12"},
+		cors:      cors{allowOrigin: regexp.MustCompile(".*"), maxAge: "86400"},
+		storage: storage{
+			uploadDir: "./data", durability: filestore.Ack, dirPerms: 0o775, filePerms: 0o664,
+			lockHolderPoll: 50 * time.Millisecond, lockAcquirerPoll: 50 * time.Millisecond,
+		},
+		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
+		limits: limits{
+			maxHeaderSize: 256 << 10, maxMetadataSize: 16 << 10,
+			maxRequests: 10000, maxUploadsPerClient: 1000, maxConnectionsPerClient: 1000, minRateTime: 30 * time.Second,
+		},
+		timeouts: timeouts{
+			network: 60 * time.Second, acquireLock: 20 * time.Second,
+			requestCompletion: 10 * time.Second, shutdown: 10 * time.Second,
+		},
+		output: output{verbose: true, logFormat: "text", showStartupLogs: true},
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
 }
 
-func TestAllFlagsSet(t *testing.T) {
-	got, err := parseFlags(strings.Fields("-host ::1 -port 65535 -base-path up --max-size=9 -upload-dir /d -durability none " +
-		"-network-timeout 1s -acquire-lock-timeout 2s -shutdown-timeout 0 -verbose=false -version"))
+// TestEveryFlagChangesTheConfig catches a flag that is declared and stored
+// nowhere, or where another one is.
+func TestEveryFlagChangesTheConfig(t *testing.T) {
+	preset, err := parse()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config{
-		host: "::1", port: 65535, basePath: "/up/", maxSize: 9, uploadDir: "/d", durability: filestore.None,
-		networkTimeout: time.Second, acquireLockTimeout: 2 * time.Second, showVersion: true,
+	changed := make(map[string]string) // the flag by what it changed
+	for name, value := range otherValues {
+		got, err := readConfig([]string{"-" + name + "=" + value}, nil)
+		if err != nil && !strings.Contains(err.Error(), " needs ") {
+			t.Errorf("-%s=%s: %v", name, value, err)
+		}
+		got.given = nil
+		if reflect.DeepEqual(got, preset) {
+			t.Errorf("-%s=%s changes nothing", name, value)
+		}
+		what := fmt.Sprintf("%+v", got)
+		if changed[what] != "" {
+			t.Errorf("-%s and -%s change the same", name, changed[what])
+		}
+		changed[what] = name
 	}
-	if got != want {
-		t.Errorf("%+v\nwant %+v", got, want)
+	for _, s := range sections(new(config)) {
+		s.flags.VisitAll(func(f *flag.Flag) {
+			if otherValues[f.Name] == "" && f.Name != "config" {
+				t.Errorf("-%s is not tested", f.Name)
+			}
+		})
 	}
+}
+
+// otherValues has for every flag a value that is not its default, and
+// different ones where types are the same.
+var otherValues = map[string]string{
+	"version": "true", "host": "::1", "port": "65535", "unix-sock": "/run/s", "base-path": "up",
+	"enable-h2c": "true", "behind-proxy": "true", "trusted-proxies": "10.0.0.1, fd00::/8",
+	"tls-certificate": "c.pem", "tls-key": "k.pem", "tls-mode": "tls13",
+	"max-size": "1", "max-append-size": "2", "min-append-size": "3",
+	"disable-ietf": "true", "enable-experimental-protocol": "true",
+	"disable-download": "true", "disable-termination": "true", "disable-concatenation": "true",
+	"digest": "md5", "checksum-spool": "/spool",
+	"disable-cors": "true", "cors-allow-origin": "^a$", "cors-origins": "https://a.example,null", "cors-allow-credentials": "true",
+	"cors-allow-methods": "M", "cors-allow-headers": "H", "cors-expose-headers": "E", "cors-max-age": "1",
+	"upload-dir": "/d", "durability": "none", "min-free": "4", "file-key": "{id}", "storage-root": "/r",
+	"dir-perms": "700", "file-perms": "0600",
+	"filelock-holder-poll-interval": "1s", "filelock-acquirer-poll-interval": "2s",
+	"expose-metrics": "false", "metrics-path": "/m", "expose-pprof": "true", "pprof-path": "/p",
+	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false",
+	"max-header-size": "65536", "max-metadata-size": "7", "max-requests": "8", "max-uploads-per-client": "9", "max-connections-per-client": "0",
+	"min-rate": "11", "min-rate-time": "3s",
+	"network-timeout": "4s", "idle-timeout": "5s", "acquire-lock-timeout": "6s", "request-completion-timeout": "7s", "shutdown-timeout": "0",
+	"verbose": "false", "log-format": "json", "show-startup-logs": "false",
 }
 
 func TestCleanBasePath(t *testing.T) {
@@ -87,7 +150,7 @@ func TestEveryFlagOfV2(t *testing.T) {
 			continue
 		}
 		for _, args := range [][]string{{"-" + name}, {"--" + name, "value"}, {"-" + name + "=value"}, {"-" + name + "=false"}} {
-			_, err := parseFlags(args)
+			_, err := parse(args...)
 			if err == nil || !strings.HasPrefix(err.Error(), "-"+name+" is not supported yet: ") {
 				t.Errorf("%q: %v", args, err)
 			}
@@ -99,7 +162,7 @@ func TestFlagsOfOlderVersions(t *testing.T) {
 	for name, advice := range map[string]string{
 		"dir": "-upload-dir", "timeout": "-network-timeout", "store-size": "-max-size", "hooks-stop-code": "hook", "cpuprofile": "HTTP",
 	} {
-		_, err := parseFlags([]string{"-" + name, "1"})
+		_, err := parse("-"+name, "1")
 		if err == nil || !strings.HasPrefix(err.Error(), "-"+name+" is a flag of older versions: ") || !strings.Contains(err.Error(), advice) {
 			t.Errorf("-%s: %v", name, err)
 		}
@@ -111,7 +174,7 @@ func TestHelpNamesEveryFlagOnce(t *testing.T) {
 	writeHelp(&help)
 	for _, s := range sections(new(config)) {
 		s.flags.VisitAll(func(f *flag.Flag) {
-			if n := strings.Count(help.String(), "\n  -"+f.Name); n != 1 {
+			if n := len(regexp.MustCompile(`(?m)^  -`+f.Name+`( |$)`).FindAllString(help.String(), -1)); n != 1 {
 				t.Errorf("-%s is explained %d times", f.Name, n)
 			}
 		})

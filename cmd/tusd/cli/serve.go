@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 
 	"github.com/tus/tusd"
@@ -19,12 +18,12 @@ import (
 // anything that may take long, so that clients of a restarted server wait for
 // an answer rather than being refused.
 func serve(ctx context.Context, cfg config, stdout io.Writer, logger *slog.Logger) error {
-	listener, err := net.Listen("tcp", net.JoinHostPort(cfg.host, strconv.Itoa(int(cfg.port))))
+	listener, err := net.Listen("tcp", net.JoinHostPort(cfg.listening.host, strconv.Itoa(int(cfg.listening.port))))
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	defer listener.Close()
-	store, err := newStore(cfg)
+	store, err := newStore(cfg.storage)
 	if err != nil {
 		return err
 	}
@@ -37,42 +36,11 @@ func serve(ctx context.Context, cfg config, stdout io.Writer, logger *slog.Logge
 	return errors.Join(err, store.Close())
 }
 
-func newStore(cfg config) (*filestore.FileStore, error) {
-	dir, err := filepath.Abs(cfg.uploadDir) // the working directory may change; the uploads may not
-	if err != nil {
-		return nil, fmt.Errorf("upload directory: %w", err)
-	}
-	return &filestore.FileStore{
-		Path: dir, Durability: cfg.durability,
-		FileKey: cfg.fileKey, StorageRoots: filepath.SplitList(cfg.storageRoots),
-	}, nil
-}
-
-func newHandler(cfg config, store *filestore.FileStore, logger *slog.Logger) (*tusd.Handler, error) {
-	composer := tusd.NewStoreComposer()
-	store.UseIn(composer)
-	return tusd.NewHandler(tusd.Config{
-		StoreComposer:      composer,
-		BasePath:           cfg.basePath,
-		MaxSize:            cfg.maxSize,
-		MaxAppendSize:      cfg.maxAppendSize,
-		MinAppendSize:      cfg.minAppendSize,
-		DisableIETF:        cfg.disableIETF,
-		Digest:             cfg.digest,
-		ChecksumSpool:      cfg.checksumSpool,
-		NetworkTimeout:     cfg.networkTimeout,
-		AcquireLockTimeout: cfg.acquireLockTimeout,
-		Logger:             logger,
-	})
-}
-
-// newServer has no time limit for a whole request: an upload takes as long as
-// it takes, and the handler ends those that make no progress.
 func newServer(cfg config, uploads http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           site{basePath: cfg.basePath, uploads: uploads},
-		ReadHeaderTimeout: cfg.networkTimeout,
-		IdleTimeout:       cfg.networkTimeout,
+		Handler:           site{basePath: cfg.listening.basePath, uploads: uploads},
+		ReadHeaderTimeout: cfg.timeouts.network,
+		IdleTimeout:       cfg.timeouts.idleTimeout(),
 		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
@@ -83,7 +51,7 @@ func newServer(cfg config, uploads http.Handler, logger *slog.Logger) *http.Serv
 func writeStartup(stdout io.Writer, cfg config, store *filestore.FileStore, addr net.Addr) {
 	port := strconv.Itoa(addr.(*net.TCPAddr).Port)
 	fmt.Fprintf(stdout, "Uploads are stored in %s (durability: %v)\n", store.Path, store.Durability)
-	fmt.Fprintf(stdout, "You can now upload files to: http://%s%s\n", net.JoinHostPort(cfg.host, port), cfg.basePath)
+	fmt.Fprintf(stdout, "You can now upload files to: http://%s%s\n", net.JoinHostPort(cfg.listening.host, port), cfg.listening.basePath)
 }
 
 // serveUntil answers requests until ctx ends, then shuts down.
@@ -96,8 +64,8 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener,
 		return fmt.Errorf("cannot accept connections any more: %w", err)
 	case <-ctx.Done():
 	}
-	logger.Info("shutting down", "cause", context.Cause(ctx), "timeout", cfg.shutdownTimeout)
-	limited, cancel := context.WithTimeout(context.Background(), cfg.shutdownTimeout)
+	logger.Info("shutting down", "cause", context.Cause(ctx), "timeout", cfg.timeouts.shutdown)
+	limited, cancel := context.WithTimeout(context.Background(), cfg.timeouts.shutdown)
 	defer cancel()
 	shutDown(limited, server, uploads, logger)
 	return nil

@@ -11,30 +11,14 @@ import (
 // must not find out later that a setting was silently without effect.
 func unbuilt() map[string]string {
 	return map[string]string{
-		"listening on a Unix socket":             "unix-sock",
-		"trusting the headers of a proxy":        "behind-proxy",
-		"HTTP/2 without TLS":                     "enable-h2c",
-		"TLS":                                    "tls-certificate tls-key tls-mode",
-		"switching downloads off":                "disable-download",
-		"switching termination off":              "disable-termination",
-		"switching concatenation off":            "disable-concatenation",
-		"changing the CORS rules":                "disable-cors cors-allow-origin cors-allow-credentials cors-allow-methods cors-allow-headers cors-expose-headers cors-max-age",
-		"locking between processes":              "filelock-holder-poll-interval filelock-acquirer-poll-interval",
-		"choosing file permissions":              "dir-perms file-perms",
-		"storage in S3":                          "s3-bucket s3-object-prefix s3-endpoint s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls",
-		"storage in Google Cloud Storage":        "gcs-bucket gcs-object-prefix gcs-endpoint",
-		"storage in Azure Blob Storage":          "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
-		"choosing hook events":                   "hooks-enabled-events progress-hooks-interval",
-		"hooks as executables":                   "hooks-dir",
-		"hooks over HTTP":                        "hooks-http hooks-http-forward-headers hooks-http-retry hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify",
-		"hooks over gRPC":                        "hooks-grpc hooks-grpc-retry hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate hooks-grpc-client-tls-key hooks-grpc-forward-headers",
-		"hooks as plugins":                       "hooks-plugin",
-		"metrics":                                "expose-metrics metrics-path",
-		"profiling":                              "expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate",
-		"hiding the greeting":                    "show-greeting",
-		"hiding the start-up lines":              "show-startup-logs",
-		"choosing a log format":                  "log-format",
-		"choosing the time to save what arrived": "request-completion-timeout",
+		"storage in S3":                   "s3-bucket s3-object-prefix s3-endpoint s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls",
+		"storage in Google Cloud Storage": "gcs-bucket gcs-object-prefix gcs-endpoint",
+		"storage in Azure Blob Storage":   "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
+		"choosing hook events":            "hooks-enabled-events progress-hooks-interval",
+		"hooks as executables":            "hooks-dir",
+		"hooks over HTTP":                 "hooks-http hooks-http-forward-headers hooks-http-retry hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify",
+		"hooks over gRPC":                 "hooks-grpc hooks-grpc-retry hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate hooks-grpc-client-tls-key hooks-grpc-forward-headers",
+		"hooks as plugins":                "hooks-plugin",
 	}
 }
 

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/url"
+	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +37,7 @@ func (s *setting) Set(text string) error {
 // declare adds a flag whose default goes through the same check as any value.
 func declare(flags *flag.FlagSet, name, preset, usage string, set func(string) error) {
 	if err := set(preset); err != nil {
-		panic(fmt.Sprintf("default of -%s: %v", name, err)) // a mistake in the list above
+		panic(fmt.Sprintf("default of -%s: %v", name, err)) // a mistake in the list of flags
 	}
 	flags.Var(&setting{text: preset, set: set}, name, usage)
 }
@@ -50,14 +53,36 @@ func portVar(flags *flag.FlagSet, p *uint16, name string, preset uint16, usage s
 	})
 }
 
-func digestVar(flags *flag.FlagSet, p *string, name, usage string) {
+// addressVar adds a flag for an address like localhost:9090, or none.
+func addressVar(flags *flag.FlagSet, p *string, name, usage string) {
 	declare(flags, name, "", usage, func(text string) error {
-		if !slices.Contains([]string{"", "sha256", "sha512", "sha1", "md5", "crc32c"}, text) {
-			return errors.New("must be sha256, sha512, sha1, md5 or crc32c")
+		if text != "" {
+			_, port, err := net.SplitHostPort(text)
+			if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+				return errors.New("must be host:port or :port")
+			}
 		}
 		*p = text
 		return nil
 	})
+}
+
+// choiceVar adds a flag for one of a few words; the first is the default.
+func choiceVar(flags *flag.FlagSet, p *string, name string, choices []string, usage string) {
+	declare(flags, name, choices[0], usage, func(text string) error {
+		if !slices.Contains(choices, text) {
+			return fmt.Errorf("must be %s", enumeration(choices))
+		}
+		*p = text
+		return nil
+	})
+}
+
+// enumeration is "a, b or c"; what is empty is left out.
+func enumeration(words []string) string {
+	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 func sizeVar(flags *flag.FlagSet, p *int64, name, usage string) {
@@ -71,12 +96,41 @@ func sizeVar(flags *flag.FlagSet, p *int64, name, usage string) {
 	})
 }
 
+// countVar adds a flag for a whole number of at least least.
+func countVar(flags *flag.FlagSet, p *int, name string, preset, least int, usage string) {
+	declare(flags, name, strconv.Itoa(preset), usage, func(text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least {
+			return fmt.Errorf("must be a whole number, at least %d", least)
+		}
+		*p = n
+		return nil
+	})
+}
+
 func dirVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 	declare(flags, name, preset, usage, func(text string) error {
 		if text == "" {
 			return errors.New("must not be empty")
 		}
 		*p = text
+		return nil
+	})
+}
+
+// permsVar adds a flag for octal permissions, which must have the bits of
+// needed: what the server made it must also be able to use.
+func permsVar(flags *flag.FlagSet, p *os.FileMode, name, preset string, needed os.FileMode, usage string) {
+	declare(flags, name, preset, usage, func(text string) error {
+		n, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 32)
+		switch mode := os.FileMode(n); {
+		case err != nil || mode&^os.ModePerm != 0:
+			return errors.New("must be octal, from 0 to 777")
+		case mode&needed != needed:
+			return fmt.Errorf("must include %o, or the server cannot use what it made", needed)
+		default:
+			*p = mode
+		}
 		return nil
 	})
 }
@@ -102,6 +156,38 @@ func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset, lea
 			return errors.New("is too short")
 		}
 		*p = d
+		return nil
+	})
+}
+
+// secondsVar adds a flag for a number of seconds that is passed on as it is.
+func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
+	declare(flags, name, preset, usage, func(text string) error {
+		if _, err := strconv.ParseInt(text, 10, 32); err != nil {
+			return errors.New("must be a whole number of seconds")
+		}
+		*p = text
+		return nil
+	})
+}
+
+func patternVar(flags *flag.FlagSet, p **regexp.Regexp, name, preset, usage string) {
+	declare(flags, name, preset, usage, func(text string) error {
+		pattern, err := regexp.Compile(text)
+		if err == nil {
+			*p = pattern
+		}
+		return err
+	})
+}
+
+// pathVar adds a flag for the path of a URL, kept as it is given.
+func pathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
+	declare(flags, name, preset, usage, func(text string) error {
+		if !strings.HasPrefix(text, "/") || text == "/" || strings.ContainsAny(text, "?# ") {
+			return errors.New("must be a path like /metrics")
+		}
+		*p = text
 		return nil
 	})
 }

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"net/netip"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/tus/tusd/filestore"
+)
+
+// config is what the command line, the environment and the config file ask
+// for, by the sections of the help text.
+type config struct {
+	configFile  string // "": none
+	showVersion bool
+
+	listening  listening
+	tls        tlsSettings
+	protocol   protocol
+	cors       cors
+	storage    storage
+	monitoring monitoring
+	limits     limits
+	timeouts   timeouts
+	output     output
+
+	given given
+}
+
+type listening struct {
+	host        string
+	port        uint16 // 0: any free one
+	unixSock    string // path; "": TCP
+	basePath    string // on the wire: escaped, a slash at both ends
+	enableH2C   bool
+	behindProxy bool
+	// trustedProxies is nil if the default holds, and empty for "none".
+	trustedProxies []netip.Prefix
+}
+
+type tlsSettings struct {
+	certificate, key string // files; "": no TLS
+	mode             string // one of tlsModes
+}
+
+func (s tlsSettings) enabled() bool { return s.certificate != "" }
+
+type protocol struct {
+	maxSize              int64 // bytes; 0: no limit, as for the next two
+	maxAppendSize        int64
+	minAppendSize        int64
+	disableIETF          bool
+	enableIETF           bool // as in tusd v2; it is on anyway
+	disableDownload      bool
+	disableTermination   bool
+	disableConcatenation bool
+	digest               string // "": none
+	checksumSpool        string // directory; "": none
+}
+
+type cors struct {
+	disable          bool
+	allowOrigin      *regexp.Regexp
+	origins          []string // nil: allowOrigin decides
+	allowCredentials bool
+	allowMethods     string
+	allowHeaders     string
+	exposeHeaders    string
+	maxAge           string // seconds
+}
+
+type storage struct {
+	uploadDir    string
+	durability   filestore.Durability
+	minFree      int64 // bytes
+	fileKey      string
+	storageRoots string // a list as in PATH
+	dirPerms     os.FileMode
+	filePerms    os.FileMode
+
+	lockHolderPoll   time.Duration
+	lockAcquirerPoll time.Duration
+}
+
+type monitoring struct {
+	exposeMetrics    bool
+	metricsPath      string
+	exposePprof      bool
+	pprofPath        string
+	blockProfileRate int
+	mutexProfileRate int
+	adminListen      string // host:port; "": where the uploads are
+	showGreeting     bool
+}
+
+type limits struct {
+	maxHeaderSize           int // bytes, as the next one
+	maxMetadataSize         int
+	maxRequests             int // 0: no limit, as for the next two
+	maxUploadsPerClient     int
+	maxConnectionsPerClient int
+	minRate                 int64 // bytes per second; 0: none
+	minRateTime             time.Duration
+}
+
+type timeouts struct {
+	network           time.Duration
+	idle              time.Duration // 0: network
+	acquireLock       time.Duration
+	requestCompletion time.Duration
+	shutdown          time.Duration
+}
+
+// idleTimeout is how long a connection may wait for its next request.
+func (t timeouts) idleTimeout() time.Duration {
+	if t.idle == 0 {
+		return t.network
+	}
+	return t.idle
+}
+
+type output struct {
+	verbose         bool
+	logFormat       string // text or json
+	showStartupLogs bool
+}

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestContradictions(t *testing.T) {
+	const alone = "" // no contradiction
+	for args, want := range map[string]string{
+		"-disable-ietf -enable-experimental-protocol":           "-disable-ietf and -enable-experimental-protocol exclude each other",
+		"-max-append-size 10 -min-append-size 11":               "-min-append-size is larger than -max-append-size",
+		"-max-size 10 -min-append-size 11":                      "-min-append-size is larger than -max-size",
+		"-max-header-size 2000 -max-metadata-size 2001":         "-max-metadata-size is larger than -max-header-size",
+		"-tls-certificate c":                                    "-tls-certificate needs -tls-key",
+		"-tls-key k":                                            "-tls-key needs -tls-certificate",
+		"-tls-mode tls13":                                       "-tls-mode needs -tls-certificate",
+		"-tls-certificate c -tls-key k -enable-h2c":             "-enable-h2c and -tls-certificate exclude each other",
+		"-tls-certificate c -tls-key k -tls-mode tls13":         alone,
+		"-unix-sock s -host h":                                  "-unix-sock and -host exclude each other",
+		"-unix-sock s -port 8080":                               "-unix-sock and -port exclude each other",
+		"-unix-sock s -enable-h2c":                              alone,
+		"-behind-proxy -trusted-proxies none":                   "-behind-proxy and -trusted-proxies exclude each other",
+		"-disable-cors -cors-allow-origin x":                    "-disable-cors and -cors-allow-origin exclude each other",
+		"-disable-cors -cors-max-age 1":                         "-disable-cors and -cors-max-age exclude each other",
+		"-disable-cors":                                         alone,
+		"-cors-origins https://a.example -cors-allow-origin .*": "-cors-origins and -cors-allow-origin exclude each other",
+		"-metrics-path /files":                                  "-base-path and -metrics-path are the same path",
+		"-metrics-path /x/ -expose-pprof -pprof-path /x":        "-metrics-path and -pprof-path are the same path",
+		"-metrics-path /x -pprof-path /x":                       alone,
+		"-metrics-path /files -admin-listen :9090":              alone,
+		"-metrics-path /files -expose-metrics=false":            alone,
+	} {
+		_, err := parse(strings.Fields(args)...)
+		if (err == nil) != (want == alone) || err != nil && err.Error() != want {
+			t.Errorf("%s: %v; want %q", args, err, want)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	const none = ""
+	for _, c := range []struct{ args, env, want string }{
+		{"", "", none},
+		{"-cors-allow-origin .*", "", none},
+		{"-cors-allow-origin example.org", "", "-cors-allow-origin example.org is found anywhere"},
+		{"-cors-allow-origin ^https://example.org", "", "-cors-allow-origin"},
+		{"-cors-allow-origin ^a$|^b$", "", none},
+		{"-cors-allow-origin ^a|b$", "", "-cors-allow-origin"},
+		{"-cors-allow-origin ^(a|b)$", "", none},
+		{"-cors-allow-origin (^a$|b)", "", "-cors-allow-origin"},
+		{`-cors-allow-origin \^a\$`, "", "-cors-allow-origin"},
+		{"-cors-allow-credentials", "", "-cors-allow-credentials"},
+		{"-cors-allow-credentials -cors-origins https://a.example", "", none},
+		{"-cors-allow-credentials -cors-allow-origin ^https://a$", "", none},
+		{"-expose-pprof", "", "-expose-pprof"},
+		{"-expose-pprof", "a:b", none},
+		{"-expose-pprof -admin-listen :9090", "", none},
+	} {
+		env := environment{"TUSD_PPROF_AUTH": c.env}
+		cfg, err := readConfig(strings.Fields(c.args), env)
+		got := strings.Join(cfg.warnings(env), "\n")
+		if err != nil || !strings.Contains(got, c.want) || (got == "") != (c.want == none) {
+			t.Errorf("%s: %q, %v; want %q", c.args, got, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"flag"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// environment has the variables of the process by their names.
+type environment map[string]string
+
+func newEnvironment(environ []string) environment {
+	env := make(environment, len(environ))
+	for _, variable := range environ {
+		if name, value, ok := strings.Cut(variable, "="); ok {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// serviceLink is what Kubernetes puts into TUSD_PORT of every pod beside a
+// service with the name tusd.
+var serviceLink = regexp.MustCompile(`^(tcp|udp|sctp)://`)
+
+// setting is the value of a variable that sets a flag; "": it does not.
+func (env environment) setting(variable string) string {
+	value := env[variable]
+	if variable == "TUSD_PORT" && serviceLink.MatchString(value) {
+		return ""
+	}
+	return value
+}
+
+// otherVariables are those that begin with TUSD_ and are no settings: of
+// profiling, of tests, of images and of Kubernetes.
+var otherVariables = regexp.MustCompile(`^TUSD_(PPROF_AUTH|TEST_.*|FAULT_.*|VERSION|SERVICE_HOST|SERVICE_PORT.*|PORT_[0-9]+_.*)$`)
+
+// unknown returns the variables that look like settings and are none, sorted.
+func (env environment) unknown() []string {
+	known := make(map[string]bool)
+	allFlags(new(config), new(error)).VisitAll(func(f *flag.Flag) {
+		if isSetting(f) {
+			known[variableOf(f.Name)] = true
+		}
+	})
+	var unknown []string
+	for name := range env {
+		if strings.HasPrefix(name, "TUSD_") && !known[name] && !otherVariables.MatchString(name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}

@@ -1,0 +1,320 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long tests wait for what is certain to come.
+const patience = 20 * time.Second
+
+// gate is a sink for logs that stands still until it is opened, and remembers
+// what each call wrote.
+type gate struct {
+	entered chan struct{} // gets a value for each call, as far as there is room
+	opened  chan struct{}
+
+	mu      sync.Mutex
+	content bytes.Buffer
+	writes  int
+}
+
+func newGate() *gate {
+	return &gate{entered: make(chan struct{}, 1), opened: make(chan struct{})}
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	select {
+	case g.entered <- struct{}{}:
+	default:
+	}
+	<-g.opened
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.writes++
+	return g.content.Write(p)
+}
+
+// await waits until the sink is in use.
+func (g *gate) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-g.entered:
+	case <-time.After(patience):
+		t.Fatal("nothing is written")
+	}
+}
+
+// mustClose wants everything to be written.
+func mustClose(t *testing.T, queue *logQueue) {
+	t.Helper()
+	if err := queue.close(patience); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLogLinesKeepTheirOrder(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			var sink bytes.Buffer
+			log, queue := startLog(&sink, format, false)
+			const lines = 5000 // fewer than the queue takes, however slow the writer is
+			for i := range lines {
+				log.Info("line", "i", i)
+			}
+			log.Debug("not wanted")
+			mustClose(t, queue)
+			got := strings.Split(strings.TrimSpace(sink.String()), "\n")
+			if len(got) != lines {
+				t.Fatalf("%d lines, want %d", len(got), lines)
+			}
+			for i, line := range got {
+				if want := map[string]string{"text": fmt.Sprintf("msg=line i=%d", i), "json": fmt.Sprintf(`"msg":"line","i":%d}`, i)}[format]; !strings.HasSuffix(line, want) {
+					t.Fatalf("line %d is %s", i, line)
+				}
+			}
+		})
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	for _, c := range []struct {
+		verbose bool
+		want    int
+	}{{false, 1}, {true, 2}} {
+		var sink bytes.Buffer
+		log, queue := startLog(&sink, "text", c.verbose)
+		log.Debug("x")
+		log.Info("x")
+		mustClose(t, queue)
+		if got := strings.Count(sink.String(), "\n"); got != c.want {
+			t.Errorf("verbose %v: %d lines, want %d", c.verbose, got, c.want)
+		}
+	}
+}
+
+// While the sink is busy, lines are collected and then written at once.
+func TestLogLinesAreWrittenTogether(t *testing.T) {
+	sink := newGate()
+	log, queue := startLog(sink, "text", false)
+	log.Info("first")
+	sink.await(t)
+	for range 100 {
+		log.Info("more")
+	}
+	close(sink.opened)
+	mustClose(t, queue)
+	if lines := strings.Count(sink.content.String(), "\n"); sink.writes != 2 || lines != 101 {
+		t.Errorf("%d lines in %d writes, want 101 in 2", lines, sink.writes)
+	}
+}
+
+// A sink that stands still holds nobody and takes bounded memory. When it goes
+// on, a line says how many are missing, where they are.
+func TestLogSinkStandsStill(t *testing.T) {
+	sink := newGate()
+	log, queue := startLog(sink, "json", false)
+	log.Info("first")
+	sink.await(t)
+	const lines = 3000 // of 1 KiB: three times the queue
+	for i := range lines {
+		log.Info("more", "i", i, "filler", strings.Repeat("x", 1<<10))
+	}
+	if n := cap(queue.pending); n > 2*logQueueSize {
+		t.Errorf("%d bytes are queued, want about %d at most", n, logQueueSize)
+	}
+	lost := queue.dropped.Load()
+	if lost == 0 {
+		t.Fatal("nothing is lost: the queue has no bound")
+	}
+	close(sink.opened)
+	mustClose(t, queue)
+	got := strings.Split(strings.TrimSpace(sink.content.String()), "\n")
+	if want := 1 + lines - int(lost) + 1; len(got) != want {
+		t.Fatalf("%d lines were written, want %d: all but the %d lost ones, and one that says so", len(got), want, lost)
+	}
+	var notice struct {
+		Level string
+		Lost  uint64
+	}
+	if err := json.Unmarshal([]byte(got[len(got)-1]), &notice); err != nil || notice.Lost != lost || notice.Level != "WARN" {
+		t.Errorf("the last line is %s (%v), want a warning that %d are lost", got[len(got)-1], err, lost)
+	}
+	if !strings.Contains(got[len(got)-2], fmt.Sprintf(`"i":%d,`, lines-int(lost)-1)) {
+		t.Errorf("lines are missing before the one that says so: %.60s", got[len(got)-2])
+	}
+}
+
+// A shutdown ends although nobody reads the log.
+func TestLogCloseIsBounded(t *testing.T) {
+	sink := newGate()
+	log, queue := startLog(sink, "text", false)
+	log.Info("x")
+	sink.await(t)
+	if err := queue.close(time.Millisecond); err == nil {
+		t.Error("close claims that all is written")
+	}
+	log.Info("late")
+	if n := queue.dropped.Load(); n != 1 {
+		t.Errorf("%d lines lost, want the one after the end", n)
+	}
+	close(sink.opened)
+	mustClose(t, queue)
+}
+
+// failing is a sink that refuses the first writes.
+type failing struct {
+	refusals int
+	content  bytes.Buffer
+}
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.refusals > 0 {
+		f.refusals--
+		return 0, errors.New("disk full")
+	}
+	return f.content.Write(p)
+}
+
+func TestLogSinkRefuses(t *testing.T) {
+	sink := &failing{refusals: 2} // the line, and that it is missing
+	log, queue := startLog(sink, "text", false)
+	log.Info("first")
+	for deadline := time.Now().Add(patience); queue.dropped.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the refused line is not counted")
+		}
+	}
+	log.Info("second")
+	mustClose(t, queue)
+	written := sink.content.String()
+	if strings.Contains(written, "first") || !strings.Contains(written, "second") || !strings.Contains(written, "lost=1") {
+		t.Errorf("written: %s", written)
+	}
+}
+
+// A line that can never fit is lost, and holds nobody else up.
+func TestLogLineTooLong(t *testing.T) {
+	var sink bytes.Buffer
+	log, queue := startLog(&sink, "text", false)
+	log.Info(strings.Repeat("x", logQueueSize))
+	mustClose(t, queue)
+	if written := sink.String(); strings.Count(written, "\n") != 1 || !strings.Contains(written, "lost=1") {
+		t.Errorf("written: %.200s", written)
+	}
+}
+
+// Whatever comes together, every line is written or counted.
+func TestLogLosesNothingUncounted(t *testing.T) {
+	sink := &moody{}
+	log, queue := startLog(sink, "text", false)
+	var writers sync.WaitGroup
+	const each, size = 2000, 2 << 10
+	for range 4 {
+		writers.Go(func() {
+			for range each {
+				log.Info(strings.Repeat("x", rand.IntN(size)))
+			}
+		})
+	}
+	writers.Wait()
+	mustClose(t, queue)
+	if got, want := sink.lines+int(queue.dropped.Load()), 4*each; got != want {
+		t.Errorf("%d lines written and %d lost, want %d together", sink.lines, queue.dropped.Load(), want)
+	}
+}
+
+// moody counts lines, and refuses some.
+type moody struct{ lines int }
+
+func (m *moody) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("lost=")) {
+		return len(p), nil
+	}
+	if rand.IntN(4) == 0 {
+		return 0, errors.New("not now")
+	}
+	m.lines += bytes.Count(p, []byte("\n"))
+	return len(p), nil
+}
+
+// The queue adds no allocation to those of the handlers of slog.
+func TestLogAllocations(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		plain := slog.New(newLogHandler(io.Discard, format, slog.LevelInfo))
+		queued, queue := startLog(io.Discard, format, false)
+		want, got := allocations(plain), allocations(queued)
+		mustClose(t, queue)
+		if got > want {
+			t.Errorf("%s: %v allocations for a line, want the %v without a queue", format, got, want)
+		}
+	}
+}
+
+func allocations(log *slog.Logger) float64 {
+	return testing.AllocsPerRun(1000, func() {
+		log.LogAttrs(context.Background(), slog.LevelInfo, "request", slog.String("method", "PATCH"), slog.Int("status", 204), slog.Duration("dur", time.Second))
+	})
+}
+
+// BenchmarkLog compares lines that are written by who logs with queued ones,
+// and tells how many of these share a write.
+func BenchmarkLog(b *testing.B) {
+	b.Run("direct", func(b *testing.B) {
+		logInParallel(b, slog.New(newLogHandler(logFile(b), "text", slog.LevelInfo)))
+	})
+	b.Run("queued", func(b *testing.B) {
+		sink := &counting{Writer: logFile(b)}
+		log, queue := startLog(sink, "text", false)
+		logInParallel(b, log)
+		if err := queue.close(patience); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(b.N)/float64(sink.writes), "lines/write")
+		b.ReportMetric(float64(queue.dropped.Load())/float64(b.N), "lost/op")
+	})
+}
+
+func logFile(b *testing.B) io.Writer {
+	b.Helper()
+	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { file.Close() })
+	return file
+}
+
+func logInParallel(b *testing.B, log *slog.Logger) {
+	b.ReportAllocs()
+	b.SetParallelism(16)
+	b.RunParallel(func(next *testing.PB) {
+		for next.Next() {
+			log.LogAttrs(context.Background(), slog.LevelInfo, "request", slog.String("method", "PATCH"), slog.String("path", "/files/0123456789abcdef"),
+				slog.Int("status", 204), slog.Int64("received", 4096), slog.Duration("dur", time.Millisecond), slog.String("request_id", "0123456789abcdef"))
+		}
+	})
+}
+
+// counting counts the writes to a sink.
+type counting struct {
+	io.Writer
+	writes int
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.writes++
+	return c.Writer.Write(p)
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/peterbourgon/ff/v3"
+)
+
+// versionFlag is a command rather than a setting: images have variables like
+// TUSD_VERSION that mean something else.
+const versionFlag = "version"
+
+// given tells where each setting that was set comes from.
+type given map[string]string // name of the flag: what a person would look for
+
+// name is how a sentence names a setting.
+func (g given) name(setting string) string {
+	flag := "-" + setting
+	if from := g[setting]; from != "" && from != flag {
+		return flag + " (set by " + from + ")"
+	}
+	return flag
+}
+
+// readConfig puts together what args, the environment and the config file
+// say, which come before each other in that order. An error names the flag,
+// the variable or the line of the file that is wrong; flag.ErrHelp means that
+// help was asked for.
+func readConfig(args []string, env environment) (config, error) {
+	cfg := config{given: make(given)}
+	var refused error
+	flags := allFlags(&cfg, &refused)
+	err := flags.Parse(args)
+	switch {
+	case refused != nil:
+		return cfg, refused
+	case err != nil:
+		return cfg, err
+	case flags.NArg() > 0:
+		return cfg, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0))
+	case cfg.showVersion:
+		return cfg, nil
+	}
+	flags.Visit(func(f *flag.Flag) { cfg.given[f.Name] = "-" + f.Name })
+	if err := readEnvironment(flags, env, cfg.given); err != nil {
+		return cfg, err
+	}
+	if err := readFile(flags, &cfg); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.contradiction()
+}
+
+func allFlags(cfg *config, refused *error) *flag.FlagSet {
+	all := flag.NewFlagSet("tusd", flag.ContinueOnError)
+	all.SetOutput(io.Discard)
+	for _, s := range sections(cfg) {
+		s.flags.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
+	}
+	refuseUnsupported(all, refused)
+	return all
+}
+
+// readEnvironment sets what the command line has not set. An empty variable
+// is as good as none.
+func readEnvironment(flags *flag.FlagSet, env environment, given given) error {
+	var failed error
+	flags.VisitAll(func(f *flag.Flag) {
+		variable := variableOf(f.Name)
+		value := env.setting(variable)
+		if failed != nil || value == "" || given[f.Name] != "" || !isSetting(f) {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			failed = fmt.Errorf("invalid value %q of %s: %w", value, variable, err)
+		}
+		given[f.Name] = variable
+	})
+	return failed
+}
+
+// isSetting tells whether a flag may also come from the environment or a file.
+func isSetting(f *flag.Flag) bool {
+	_, old := removed()[f.Name]
+	return f.Name != versionFlag && !old
+}
+
+// readFile sets what is not set yet from the file of -config. ff knows by the
+// flag set what that is.
+func readFile(flags *flag.FlagSet, cfg *config) error {
+	if cfg.configFile == "" {
+		return nil
+	}
+	parser := lines{file: cfg.configFile, flags: flags, given: cfg.given, seen: make(map[string]int)}
+	err := ff.Parse(flags, nil, ff.WithConfigFileVia(&cfg.configFile), ff.WithConfigFileParser(parser.parse))
+	if err != nil {
+		return fmt.Errorf("%s: %w", cfg.given.name("config"), err)
+	}
+	return nil
+}
+
+// lines gives a config file to the parser of ff line by line, so that errors
+// can say which one is wrong.
+type lines struct {
+	file  string
+	flags *flag.FlagSet
+	given given
+	seen  map[string]int // the line of each setting
+}
+
+func (l lines) parse(r io.Reader, set func(name, value string) error) error {
+	scanner := bufio.NewScanner(r)
+	for n := 1; scanner.Scan(); n++ {
+		err := ff.PlainParser(bytes.NewReader(scanner.Bytes()), func(name, value string) error {
+			return l.set(n, name, value, set)
+		})
+		if err != nil {
+			return fmt.Errorf("%s, line %d: %w", l.file, n, err)
+		}
+	}
+	return scanner.Err()
+}
+
+// set passes one setting on, unless it is none or was there before.
+func (l lines) set(n int, name, value string, set func(name, value string) error) error {
+	f := l.flags.Lookup(name)
+	switch {
+	case f == nil || !isSetting(f) || name == "config":
+		return fmt.Errorf("there is no setting %q", name)
+	case l.seen[name] > 0:
+		return fmt.Errorf("%s is set a second time, after line %d", name, l.seen[name])
+	case value == "":
+		return errors.New("no value")
+	}
+	l.seen[name] = n
+	if l.given[name] == "" {
+		l.given[name] = fmt.Sprintf("%s, line %d", l.file, n)
+	}
+	return set(name, value)
+}
+
+// variableOf is the environment variable of a flag.
+func variableOf(name string) string {
+	return "TUSD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}

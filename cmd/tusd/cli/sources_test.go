@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func configFile(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "tusd.conf")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// A flag comes before a variable, a variable before the file, the file before
+// the default.
+func TestPrecedence(t *testing.T) {
+	file := configFile(t, "max-size 3\n")
+	for _, c := range []struct {
+		name string
+		args []string
+		env  environment
+		want int64
+		from string
+	}{
+		{"all", []string{"-config", file, "-max-size", "1"}, environment{"TUSD_MAX_SIZE": "2"}, 1, "-max-size"},
+		{"flag and file", []string{"-config", file, "-max-size", "1"}, nil, 1, "-max-size"},
+		{"variable and file", []string{"-config", file}, environment{"TUSD_MAX_SIZE": "2"}, 2, "TUSD_MAX_SIZE"},
+		{"empty variable and file", []string{"-config", file}, environment{"TUSD_MAX_SIZE": ""}, 3, file + ", line 1"},
+		{"file", []string{"-config", file}, nil, 3, file + ", line 1"},
+		{"file by variable", nil, environment{"TUSD_CONFIG": file}, 3, file + ", line 1"},
+		{"flag that says the default", []string{"-config", file, "-max-size", "0"}, environment{"TUSD_MAX_SIZE": "2"}, 0, "-max-size"},
+		{"variable that says the default", []string{"-config", file}, environment{"TUSD_MAX_SIZE": "0"}, 0, "TUSD_MAX_SIZE"},
+		{"nothing", nil, nil, 0, ""},
+	} {
+		cfg, err := readConfig(c.args, c.env)
+		if err != nil || cfg.protocol.maxSize != c.want || cfg.given["max-size"] != c.from {
+			t.Errorf("%s: -max-size is %d by %q, %v; want %d by %q", c.name, cfg.protocol.maxSize, cfg.given["max-size"], err, c.want, c.from)
+		}
+	}
+}
+
+// TestEverySetting can come from each of the three, with the same result.
+func TestEverySetting(t *testing.T) {
+	for name, value := range otherValues {
+		if name == versionFlag {
+			continue
+		}
+		want, wantErr := parse("-" + name + "=" + value)
+		byVariable, varErr := readConfig(nil, environment{variableOf(name): value})
+		byFile, fileErr := readConfig([]string{"-config", configFile(t, name+" "+value+"\n")}, nil)
+		byVariable.given, byFile.given, byFile.configFile = nil, nil, ""
+		if !reflect.DeepEqual(byVariable, want) || (varErr == nil) != (wantErr == nil) {
+			t.Errorf("%s=%s: %+v, %v", variableOf(name), value, byVariable, varErr)
+		}
+		if !reflect.DeepEqual(byFile, want) || (fileErr == nil) != (wantErr == nil) {
+			t.Errorf("file with %s %s: %+v, %v", name, value, byFile, fileErr)
+		}
+	}
+}
+
+func TestConfigFile(t *testing.T) {
+	file := configFile(t, `
+# A comment.
+host   127.0.0.1
+base-path /up # another one
+cors-allow-origin ^https://[^ ]+\.example\.org$
+behind-proxy
+verbose false
+`)
+	cfg, err := readConfig([]string{"-config", file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.listening.host != "127.0.0.1" || cfg.listening.basePath != "/up/" || !cfg.listening.behindProxy || cfg.output.verbose ||
+		cfg.cors.allowOrigin.String() != `^https://[^ ]+\.example\.org$` {
+		t.Errorf("%+v", cfg)
+	}
+}
+
+func TestErrorsNameTheirSource(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		env  environment
+		file string // content; "": none
+		want []string
+	}{
+		{"flag", []string{"-port", "http"}, nil, "", []string{`"http"`, "flag -port", "must be a number"}},
+		{"variable", nil, environment{"TUSD_PORT": "http"}, "", []string{`"http"`, "TUSD_PORT", "must be a number"}},
+		{"file", nil, nil, "\nport http\n", []string{"tusd.conf, line 2", `"port"`, "must be a number"}},
+		{"unknown key", nil, nil, "prot 80\n", []string{"tusd.conf, line 1", `no setting "prot"`}},
+		{"key of the environment", nil, nil, "TUSD_PORT 80\n", []string{`no setting "TUSD_PORT"`}},
+		{"key with an equals sign", nil, nil, "port=80\n", []string{`no setting "port=80"`}},
+		{"file in file", nil, nil, "config other\n", []string{`no setting "config"`}},
+		{"version in file", nil, nil, "version true\n", []string{`no setting "version"`}},
+		{"removed in file", nil, nil, "dir data\n", []string{`no setting "dir"`}},
+		{"unbuilt in file", nil, nil, "s3-bucket b\n", []string{"line 1", "-s3-bucket is not supported yet"}},
+		{"unbuilt variable", nil, environment{"TUSD_S3_BUCKET": "b"}, "", []string{"TUSD_S3_BUCKET", "-s3-bucket is not supported yet"}},
+		{"twice", nil, nil, "port 1\nhost h\nport 2\n", []string{"line 3", "port is set a second time, after line 1"}},
+		{"no file", []string{"-config", "/nowhere/tusd.conf"}, nil, "", []string{"-config", "/nowhere/tusd.conf"}},
+		{"no file by variable", nil, environment{"TUSD_CONFIG": "/nowhere/tusd.conf"}, "", []string{"TUSD_CONFIG", "/nowhere/tusd.conf"}},
+		{"contradiction", []string{"-disable-ietf"}, environment{"TUSD_ENABLE_EXPERIMENTAL_PROTOCOL": "1"}, "",
+			[]string{"-disable-ietf and -enable-experimental-protocol (set by TUSD_ENABLE_EXPERIMENTAL_PROTOCOL) exclude each other"}},
+		{"contradiction in file", nil, nil, "unix-sock /s\nport 80\n", []string{"line 1) and -port (set by ", "line 2) exclude each other"}},
+	} {
+		args := c.args
+		if c.file != "" {
+			args = append(args, "-config", configFile(t, c.file))
+		}
+		_, err := readConfig(args, c.env)
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v; want %q in it", c.name, err, want)
+			}
+		}
+	}
+}
+
+// Variables that begin like ours and are set by others do no harm.
+func TestVariablesOfOthers(t *testing.T) {
+	env := newEnvironment([]string{
+		"TUSD_PORT=tcp://10.0.0.1:8080", "TUSD_SERVICE_HOST=10.0.0.1", "TUSD_SERVICE_PORT=8080", "TUSD_SERVICE_PORT_HTTP=8080",
+		"TUSD_PORT_8080_TCP=tcp://10.0.0.1:8080", "TUSD_PORT_8080_TCP_ADDR=10.0.0.1", // Kubernetes
+		"TUSD_VERSION=2.10.0", "TUSD_PPROF_AUTH=a:b", "TUSD_TEST_REQUIRE=node", "PATH=/bin", "TUSD_UPLOAD_DIR=/d",
+	})
+	cfg, err := readConfig(nil, env)
+	if err != nil || cfg.listening.port != 8080 || cfg.showVersion || cfg.storage.uploadDir != "/d" {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if unknown := env.unknown(); unknown != nil {
+		t.Errorf("%q are unknown", unknown)
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	env := environment{"TUSD_UPLAOD_DIR": "/d", "TUSD_DIR": "/d", "TUSD_MAX_SIZE": "1", "OTHER": "x"}
+	if got := strings.Join(env.unknown(), " "); got != "TUSD_DIR TUSD_UPLAOD_DIR" {
+		t.Errorf("unknown: %s", got)
+	}
+	cfg, err := readConfig(nil, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if warnings := strings.Join(cfg.warnings(env), "\n"); !strings.Contains(warnings, "TUSD_UPLAOD_DIR") {
+		t.Errorf("warnings: %s", warnings)
+	}
+}
+
+func TestHelpComesFirst(t *testing.T) {
+	if _, err := readConfig([]string{"-help"}, environment{"TUSD_PORT": "http"}); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-help: %v", err)
+	}
+	if cfg, err := readConfig([]string{"-version"}, environment{"TUSD_PORT": "http"}); err != nil || !cfg.showVersion {
+		t.Errorf("-version: %v", err)
+	}
+}

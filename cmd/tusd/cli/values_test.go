@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestValuesThatCannotBe(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"port", "http", "must be a number from 0 to 65535"},
+		{"port", "65536", "must be a number"},
+		{"max-size", "1GB", "must be a whole number"},
+		{"max-requests", "-1", "at least 0"},
+		{"max-header-size", "100", "at least 1024"},
+		{"tls-mode", "tls11", "must be tls12, tls12-strong or tls13"},
+		{"log-format", "xml", "must be text or json"},
+		{"digest", "sha3", "must be sha256, sha512, sha1, md5 or crc32c"},
+		{"dir-perms", "789", "must be octal"},
+		{"dir-perms", "1777", "must be octal"},
+		{"dir-perms", "600", "must include 700"},
+		{"file-perms", "444", "must include 600"},
+		{"admin-listen", "9090", "must be host:port"},
+		{"admin-listen", ":http", "must be host:port"},
+		{"metrics-path", "metrics", "must be a path"},
+		{"pprof-path", "/", "must be a path"},
+		{"cors-allow-origin", "(", "missing closing )"},
+		{"cors-max-age", "1h", "seconds"},
+		{"cors-origins", "example.org", "is no origin"},
+		{"cors-origins", "https://example.org/", "has more than"},
+		{"cors-origins", "https://a.example,https://Example.org", "lower case"},
+		{"cors-origins", "https://*.example.org", "wildcard"},
+		{"cors-origins", "https://example.org:443", "default port"},
+		{"trusted-proxies", "10.0.0.0/8,example.org", "is neither an address nor a network"},
+		{"trusted-proxies", "10.0.0.1/8", "10.0.0.0/8 is meant"},
+		{"trusted-proxies", "none,10.0.0.1", "is neither"},
+		{"network-timeout", "60", "must be a duration"},
+		{"network-timeout", "0", "is too short"},
+		{"idle-timeout", "-1s", "is too short"},
+	} {
+		_, err := parse("-"+c.name, c.value)
+		if err == nil || !strings.Contains(err.Error(), "-"+c.name) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("-%s %s: %v; want %q", c.name, c.value, err, c.want)
+		}
+	}
+}
+
+// Nobody is trusted after "none"; without the flag the handler decides.
+func TestTrustedProxies(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		isNil bool
+		n     int
+	}{
+		{nil, true, 0},
+		{[]string{"-trusted-proxies", "none"}, false, 0},
+		{[]string{"-trusted-proxies", "::ffff:10.1.2.3"}, false, 1},
+		{[]string{"-trusted-proxies", "10.0.0.0/8 , fd00::/8"}, false, 2},
+	} {
+		cfg, err := parse(c.args...)
+		if got := cfg.listening.trustedProxies; err != nil || (got == nil) != c.isNil || len(got) != c.n {
+			t.Errorf("%q: %v, %v", c.args, got, err)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package cli
+
+import "regexp/syntax"
+
+// anyOrigin is the default of -cors-allow-origin.
+const anyOrigin = ".*"
+
+// warnings are sentences about settings that are allowed, but that the
+// operator may not mean. They are logged at start.
+func (cfg config) warnings(env environment) []string {
+	var warnings []string
+	warn := func(when bool, sentence string) {
+		if when {
+			warnings = append(warnings, sentence)
+		}
+	}
+	pattern := cfg.cors.allowOrigin.String()
+	warn(pattern != anyOrigin && !anchored(pattern),
+		"-cors-allow-origin "+pattern+" is found anywhere in an origin, so that others match, too, which only contain what it looks for; "+
+			"put it between ^ and $, or list the origins with -cors-origins")
+	warn(cfg.cors.allowCredentials && pattern == anyOrigin && cfg.cors.origins == nil,
+		"-cors-allow-credentials without -cors-origins lets the scripts of every site act as whoever visits it")
+	warn(cfg.monitoring.exposePprof && env["TUSD_PPROF_AUTH"] == "" && cfg.monitoring.adminListen == "",
+		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
+	for _, name := range env.unknown() {
+		warn(true, "the environment variable "+name+" sets nothing: there is no such flag")
+	}
+	return warnings
+}
+
+// anchored tells whether a pattern matches whole texts only.
+func anchored(pattern string) bool {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	first := func(parts []*syntax.Regexp) *syntax.Regexp { return parts[0] }
+	last := func(parts []*syntax.Regexp) *syntax.Regexp { return parts[len(parts)-1] }
+	return bound(re, syntax.OpBeginText, first) && bound(re, syntax.OpEndText, last)
+}
+
+// bound tells whether every way through re has op at the end that pick picks.
+func bound(re *syntax.Regexp, op syntax.Op, pick func([]*syntax.Regexp) *syntax.Regexp) bool {
+	switch re.Op {
+	case op:
+		return true
+	case syntax.OpCapture, syntax.OpConcat:
+		return bound(pick(re.Sub), op, pick)
+	case syntax.OpAlternate:
+		for _, branch := range re.Sub {
+			if !bound(branch, op, pick) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
