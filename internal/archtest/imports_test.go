@@ -35,6 +35,7 @@ var importTable = []importRule{
 	{packages: "cmd/tusd", may: []string{module + "/cmd/tusd/cli"}},
 	{packages: "cmd/tusd/cli", anything: true},
 	{packages: "cmd/tusd-bench", anything: true},
+	{packages: "cmd/tusd-bench/*", anything: true},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
 	{packages: "internal/lease", may: []string{module}},
 	{packages: "internal/*", anything: true}, // for tests; the lines above let no product import them

@@ -1,0 +1,142 @@
+// Package bench is the command tusd-bench: it starts servers, has them
+// driven, measures and compares them.
+package bench
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/tus/tusd/cmd/tusd-bench/bare"
+	"github.com/tus/tusd/cmd/tusd-bench/load"
+)
+
+// Exit codes of Main.
+const (
+	exitOK     = 0
+	exitFailed = 1 // a server could not be driven, or does not keep what it got
+	exitUsage  = 2
+)
+
+// Main is the command without its process: it returns the exit code. With
+// bare.Command as first argument it is the bare server.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == bare.Command {
+		return exitCode(stderr, bare.Serve(ctx, args[1:], stdout))
+	}
+	o, err := parseOptions(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		writeHelp(stdout)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "tusd-bench: %v\nRun tusd-bench -help for the list of flags.\n", err)
+		return exitUsage
+	}
+	return exitCode(stderr, run(ctx, o, stdout))
+}
+
+func exitCode(stderr io.Writer, err error) int {
+	if err != nil {
+		fmt.Fprintf(stderr, "tusd-bench: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// run does what o asks for.
+func run(ctx context.Context, o options, stdout io.Writer) error {
+	var work []load.Workload
+	for name := range strings.SplitSeq(o.work, ",") {
+		w, err := load.Parse(name, o.plan)
+		if err != nil {
+			return err
+		}
+		work = append(work, w)
+	}
+	place, err := newWorkplace(o.dir)
+	if err != nil {
+		return err
+	}
+	report, err := measureAll(ctx, o, place, work)
+	if err = errors.Join(err, place.close()); err != nil {
+		return err
+	}
+	return report.write(stdout, o.json)
+}
+
+// measureAll runs the workloads on all servers.
+func measureAll(ctx context.Context, o options, place *workplace, work []load.Workload) (Report, error) {
+	var report Report
+	servers, err := o.servers(ctx, place)
+	if err != nil {
+		return report, err
+	}
+	for _, w := range work {
+		results, err := measure(ctx, w, servers, o.pairs)
+		if err != nil {
+			return report, err
+		}
+		report.add(w, servers, results)
+	}
+	return report, nil
+}
+
+// servers returns the servers to be measured: the one to be judged if there
+// is one, then, if it is to be compared, the bare one twice.
+func (o options) servers(ctx context.Context, place *workplace) (servers []*server, err error) {
+	judged, err := o.judged(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	if judged != nil {
+		servers = append(servers, judged)
+	}
+	bare, err := o.baseline(ctx, place)
+	return append(servers, bare...), err
+}
+
+// judged is the server of -url or -server, nil without.
+func (o options) judged(ctx context.Context, place *workplace) (*server, error) {
+	switch {
+	case o.url != "":
+		target, err := load.NewTarget(o.url, o.uploadDir)
+		return &server{name: "server", target: target, pid: o.pid}, err
+	case o.server != "":
+		return place.start(ctx, "server", !o.byGet, o.command()...)
+	}
+	return nil, nil
+}
+
+// command starts the server of -server.
+func (o options) command() []string {
+	return append([]string{o.server, "-host", "127.0.0.1", "-port", "0"}, strings.Fields(o.serverFlags)...)
+}
+
+// baseline are two bare servers, or none. The second is compared with the
+// first: two equal ones show how much a ratio owes to chance.
+func (o options) baseline(ctx context.Context, place *workplace) (servers []*server, err error) {
+	if !o.bare && !o.bareSync {
+		return nil, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	name, command := "bare", []string{self, bare.Command}
+	if o.bareSync {
+		name, command = "bare-sync", append(command, "-sync")
+	}
+	for _, name := range []string{name, name + "'"} {
+		s, err := place.start(ctx, name, !o.byGet, command...)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}

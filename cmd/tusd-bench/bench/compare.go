@@ -1,0 +1,126 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tus/tusd/cmd/tusd-bench/load"
+	"github.com/tus/tusd/cmd/tusd-bench/stats"
+)
+
+// series are the samples of one server, one for each round.
+type series []load.Sample
+
+// measure lets each server do w once in every round, so that whatever slows
+// the machine for a while slows all of them. Who begins changes with the
+// round. The results are in the order of the servers. A round before the
+// first warms everything up and is not counted.
+func measure(ctx context.Context, w load.Workload, servers []*server, rounds int) ([]series, error) {
+	results := make([]series, len(servers))
+	for round := range rounds + 1 {
+		for i := range servers {
+			k := (round + i) % len(servers)
+			sample, err := load.Run(ctx, servers[k].target, w, meter(servers[k].pid))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", servers[k].name, err)
+			}
+			if round > 0 {
+				results[k] = append(results[k], sample)
+			}
+		}
+	}
+	return results, nil
+}
+
+// Row is what one server has shown with one workload: medians over the rounds.
+type Row struct {
+	Workload   string
+	Server     string
+	Operations int     // of a round
+	PerSecond  float64 // operations
+	MiBPerSec  float64 // of content; 0: there is none
+	P50, P99   time.Duration
+	CPU        *CPU    // nil: not known
+	Memory     *Memory // nil: not known
+}
+
+// CPU is the user and system time of a server.
+type CPU struct {
+	PerOperation time.Duration
+	PerGiB       time.Duration // 0: no content
+}
+
+// Memory is a server's resident memory in bytes.
+type Memory struct {
+	After int64 // the median
+	Peak  int64 // the highest of all rounds
+}
+
+// summarise makes a row of a series, which is not empty.
+func summarise(w load.Workload, server string, s series) Row {
+	row := Row{
+		Workload:   w.Name,
+		Server:     server,
+		Operations: s[0].Operations,
+		PerSecond:  s.median(perSecond),
+		MiBPerSec:  s.median(func(x load.Sample) float64 { return float64(x.Bytes) / (1 << 20) / x.Elapsed.Seconds() }),
+		P50:        time.Duration(s.median(func(x load.Sample) float64 { return float64(x.P50) })),
+		P99:        time.Duration(s.median(func(x load.Sample) float64 { return float64(x.P99) })),
+	}
+	if s[0].Usage == nil {
+		return row
+	}
+	row.CPU = &CPU{PerOperation: time.Duration(s.median(cpuPerOperation))}
+	if s[0].Bytes > 0 {
+		row.CPU.PerGiB = time.Duration(s.median(func(x load.Sample) float64 {
+			return float64(x.Usage.CPU) / float64(x.Bytes) * (1 << 30)
+		}))
+	}
+	row.Memory = &Memory{After: int64(s.median(func(x load.Sample) float64 { return float64(x.Usage.Resident) }))}
+	for _, x := range s {
+		row.Memory.Peak = max(row.Memory.Peak, x.Usage.Peak)
+	}
+	return row
+}
+
+func perSecond(x load.Sample) float64       { return float64(x.Operations) / x.Elapsed.Seconds() }
+func cpuPerOperation(x load.Sample) float64 { return float64(x.Usage.CPU) / float64(x.Operations) }
+func p99(x load.Sample) float64             { return float64(x.P99) }
+
+func (s series) median(of func(load.Sample) float64) float64 {
+	values := make([]float64, len(s))
+	for i, x := range s {
+		values[i] = of(x)
+	}
+	return stats.Median(values)
+}
+
+// Ratio compares two servers with one workload: each field is the median of
+// the ratios of all pairs, the first server's number by the second's in the
+// same round.
+type Ratio struct {
+	Workload string
+	Servers  [2]string
+	Pairs    int
+	CPU      *stats.Estimate // per operation; nil: not known
+	Rate     stats.Estimate  // operations per second
+	P99      stats.Estimate
+}
+
+func compare(w load.Workload, names [2]string, a, b series) Ratio {
+	r := Ratio{Workload: w.Name, Servers: names, Pairs: len(a), Rate: ratios(a, b, perSecond), P99: ratios(a, b, p99)}
+	if a[0].Usage != nil && b[0].Usage != nil {
+		cpu := ratios(a, b, cpuPerOperation)
+		r.CPU = &cpu
+	}
+	return r
+}
+
+func ratios(a, b series, of func(load.Sample) float64) stats.Estimate {
+	values := make([]float64, len(a))
+	for i := range a {
+		values[i] = of(a[i]) / of(b[i])
+	}
+	return stats.MedianOf(values)
+}

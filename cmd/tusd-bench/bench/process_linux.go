@@ -1,0 +1,65 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpuTime is the user and system time that a process has taken, with all its
+// threads, ended ones included. It reads the process's clock, which counts
+// nanoseconds; /proc/PID/stat counts hundredths of a second.
+func cpuTime(pid int) (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(processClock(pid), &t); err != nil {
+		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// processClock is the id of a process's CPU clock, as clock_getcpuclockid(3)
+// makes it: the complement of the process id, above three bits that name the
+// scheduler's count.
+func processClock(pid int) int32 { return int32(^pid)<<3 | 2 }
+
+// memory is what a process has in memory, now and at the most, in bytes.
+func memory(pid int) (resident, peak int64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	if resident, err = kibField(status, "VmRSS:"); err != nil {
+		return 0, 0, err
+	}
+	peak, err = kibField(status, "VmHWM:")
+	return resident, peak, err
+}
+
+// kibField reads a line such as "VmRSS:    1234 kB", in bytes.
+func kibField(status []byte, name string) (int64, error) {
+	for line := range bytes.Lines(status) {
+		value, ok := bytes.CutPrefix(line, []byte(name))
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(value), []byte("kB")))), 10, 64)
+		return n << 10, err
+	}
+	return 0, fmt.Errorf("the status of the process has no %s", name)
+}
+
+// resetPeak makes the highest memory so far the present one.
+func resetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
+// dieWithUs has the system end a process when this one is gone.
+func dieWithUs(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}

@@ -1,0 +1,184 @@
+package load
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// Target is a server, and where its uploads can be looked at.
+type Target struct {
+	// Directory is where the server keeps its uploads, as <id>; "": contents
+	// are verified by GET instead.
+	Directory string
+
+	address string // host:port
+	path    string // where uploads are created
+	created atomic.Uint64
+}
+
+// NewTarget returns the server whose creation URL that is.
+func NewTarget(creation, directory string) (*Target, error) {
+	u, err := url.Parse(creation)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme != "http" || u.Host == "" {
+		return nil, fmt.Errorf("%s: only plain HTTP can be driven", creation)
+	}
+	address := u.Host
+	if u.Port() == "" {
+		address += ":80"
+	}
+	return &Target{Directory: directory, address: address, path: u.EscapedPath()}, nil
+}
+
+// Upload is an upload that a server has made.
+type Upload struct {
+	Path    string // of its URL
+	Content Content
+	Length  int64
+	Offset  int64 // what the server has acknowledged
+}
+
+// next is an upload to be made.
+func (t *Target) next(length int64) Upload {
+	return Upload{Content: Content(t.created.Add(1)), Length: length}
+}
+
+const (
+	appending = "Content-Type: application/offset+octet-stream\r\n"
+	// metadata is what clients send: most of them name the file.
+	metadata = "Upload-Metadata: filename aG9saWRheS5qcGc=,filetype aW1hZ2UvanBlZw==\r\n"
+)
+
+// create makes u with its first n bytes; unknown: without any.
+func (c *Conn) create(t *Target, u *Upload, n int64) error {
+	header := metadata + "Upload-Length: " + strconv.FormatInt(u.Length, 10) + "\r\n"
+	if n == unknown {
+		n = 0
+	} else {
+		header += appending
+	}
+	a, err := c.exchange(request{method: "POST", path: t.path, header: header, content: u.Content, length: n})
+	if err != nil {
+		return err
+	}
+	if a.Status != http.StatusCreated || a.Location == "" {
+		return fmt.Errorf("creation was answered %d, Location %q", a.Status, a.Location)
+	}
+	location, err := url.Parse(a.Location)
+	if err != nil {
+		return err
+	}
+	u.Path = location.EscapedPath()
+	if n > 0 && a.Offset != n {
+		return fmt.Errorf("creation with %d bytes was answered with offset %d", n, a.Offset)
+	}
+	u.Offset = n
+	return nil
+}
+
+// patch sends the next n bytes of u.
+func (c *Conn) patch(u *Upload, n int64) error {
+	a, err := c.exchange(patchOf(u, n))
+	if err != nil {
+		return err
+	}
+	if a.Status != http.StatusNoContent || a.Offset != u.Offset+n {
+		return fmt.Errorf("PATCH %s of %d bytes at %d was answered %d with offset %d", u.Path, n, u.Offset, a.Status, a.Offset)
+	}
+	u.Offset += n
+	return nil
+}
+
+func patchOf(u *Upload, n int64) request {
+	header := appending + "Upload-Offset: " + strconv.FormatInt(u.Offset, 10) + "\r\n"
+	return request{method: "PATCH", path: u.Path, header: header, content: u.Content, offset: u.Offset, length: n}
+}
+
+// head asks for u's state.
+func (c *Conn) head(u *Upload) (Answer, error) {
+	return c.exchange(request{method: "HEAD", path: u.Path, length: unknown})
+}
+
+// look is a head that has to give what was acknowledged.
+func (c *Conn) look(u *Upload) error {
+	a, err := c.head(u)
+	if err != nil {
+		return err
+	}
+	if a.Status != http.StatusOK || a.Offset != u.Offset || a.Length != u.Length {
+		return fmt.Errorf("HEAD %s was answered %d with offset %d of %d, want %d of %d",
+			u.Path, a.Status, a.Offset, a.Length, u.Offset, u.Length)
+	}
+	return nil
+}
+
+// remove terminates u.
+func (c *Conn) remove(u *Upload) error {
+	a, err := c.exchange(request{method: "DELETE", path: u.Path, length: unknown})
+	if err != nil {
+		return err
+	}
+	if a.Status != http.StatusNoContent {
+		return fmt.Errorf("DELETE %s was answered %d", u.Path, a.Status)
+	}
+	return nil
+}
+
+// verify compares what the server has with what it acknowledged.
+func (c *Conn) verify(t *Target, u *Upload) error {
+	err := c.look(u)
+	if err == nil {
+		err = c.compare(t, u)
+	}
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", u.Path, err)
+	}
+	return nil
+}
+
+func (c *Conn) compare(t *Target, u *Upload) error {
+	switch {
+	case t.Directory != "":
+		return compareFile(filepath.Join(t.Directory, path.Base(u.Path)), u)
+	case u.Offset < u.Length:
+		return nil // servers of tus 1.0 need not show unfinished uploads
+	}
+	return c.download(u)
+}
+
+func compareFile(name string, u *Upload) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return u.Content.Compare(f, u.Offset)
+}
+
+// download compares u with what GET gives.
+func (c *Conn) download(u *Upload) error {
+	c.begin(request{method: "GET", path: u.Path, length: unknown})
+	if err := c.send(0, 0, 0); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+		return fmt.Errorf("GET was answered %s: %s", answer.Status, strings.TrimSpace(string(text)))
+	}
+	return u.Content.Compare(answer.Body, u.Length)
+}

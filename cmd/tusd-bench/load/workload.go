@@ -1,0 +1,140 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Plan says how much load there is to be. All fields are needed.
+type Plan struct {
+	Clients  int   // that work at the same time, each on its own connection
+	Requests int   // operations of a run of head, small and cwu
+	Size     int64 // of the uploads of patch and chunks, in bytes
+	Chunk    int64 // of chunks, in bytes
+}
+
+const (
+	smallSize = 4 << 10
+	// headUploads is the number of uploads that head asks for: more than
+	// there are clients, so that these seldom meet.
+	headUploads = 100
+)
+
+// Workload is a kind of load of a certain size.
+type Workload struct {
+	Name string
+	What string // an operation, for people
+
+	clients    int
+	operations int
+	bytes      int64 // that an operation uploads
+	prepare    func(*client, int) error
+	prepared   int // how often prepare is called
+	operate    func(*client, int) error
+}
+
+// Names are the names of workloads that Parse knows, for people.
+const Names = "head, small, cwu, chunks, patch, patchN (N MiB), slow"
+
+// Parse returns the workload of that name.
+func Parse(name string, plan Plan) (Workload, error) {
+	w := Workload{Name: name, clients: plan.Clients, operations: plan.Requests}
+	switch {
+	case name == "head":
+		w.What = "HEAD of a half-done upload"
+		w.prepare, w.prepared, w.operate = (*client).makeHalf, headUploads, (*client).askHead
+	case name == "small":
+		w.What = "create, PATCH of 4 KiB"
+		w.bytes, w.operate = smallSize, (*client).small
+	case name == "cwu":
+		w.What = "creation with 4 KiB"
+		w.bytes, w.operate = smallSize, (*client).createWith
+	case name == "chunks":
+		w.What = fmt.Sprintf("PATCH of %d bytes", plan.Chunk)
+		w.operations, w.bytes = plan.Clients, plan.Size
+		w.prepare, w.prepared, w.operate = makeEmpty(plan.Size), plan.Clients, inChunks(plan.Chunk)
+	case strings.HasPrefix(name, "patch"):
+		return w.asPatch(plan.Size)
+	default:
+		return w, fmt.Errorf("there is no workload %q, but %s", name, Names)
+	}
+	return w, nil
+}
+
+// asPatch makes w one big PATCH, of the size in its name if there is one.
+func (w Workload) asPatch(size int64) (Workload, error) {
+	if number := strings.TrimPrefix(w.Name, "patch"); number != "" {
+		n, err := strconv.ParseInt(number, 10, 32)
+		if err != nil || n <= 0 {
+			return w, fmt.Errorf("workload %q: %q is no number of MiB", w.Name, number)
+		}
+		size = n << 20
+	}
+	w.What = fmt.Sprintf("PATCH of %d bytes", size)
+	w.clients, w.operations, w.bytes = 1, 1, size
+	w.prepare, w.prepared, w.operate = makeEmpty(size), 1, inChunks(size)
+	return w, nil
+}
+
+// makeHalf prepares the i-th upload with half of its bytes.
+func (c *client) makeHalf(i int) error {
+	u := c.target.next(2 * smallSize)
+	if err := c.create(c.target, &u, unknown); err != nil {
+		return err
+	}
+	err := c.patch(&u, smallSize)
+	c.uploads[i] = u
+	return err
+}
+
+// makeEmpty returns a function that prepares the i-th upload without content.
+func makeEmpty(size int64) func(*client, int) error {
+	return func(c *client, i int) error {
+		c.uploads[i] = c.target.next(size)
+		return c.create(c.target, &c.uploads[i], unknown)
+	}
+}
+
+func (c *client) askHead(i int) error {
+	defer c.lap()
+	return c.look(&c.uploads[i%len(c.uploads)])
+}
+
+func (c *client) small(i int) error {
+	defer c.lap()
+	u := c.target.next(smallSize)
+	if err := c.create(c.target, &u, unknown); err != nil {
+		return err
+	}
+	err := c.patch(&u, smallSize)
+	c.uploads[i] = u
+	return err
+}
+
+func (c *client) createWith(i int) error {
+	defer c.lap()
+	u := c.target.next(smallSize)
+	err := c.create(c.target, &u, smallSize)
+	c.uploads[i] = u
+	return err
+}
+
+// inChunks returns a function that uploads the i-th upload, at most size bytes
+// in a request.
+func inChunks(size int64) func(*client, int) error {
+	return func(c *client, i int) error {
+		for u := &c.uploads[i]; u.Offset < u.Length; c.lap() {
+			if err := c.patch(u, min(size, u.Length-u.Offset)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// made returns the uploads that exist.
+func made(uploads []Upload) []Upload {
+	return slices.DeleteFunc(uploads, func(u Upload) bool { return u.Path == "" })
+}
