@@ -20,7 +20,8 @@ type Metrics struct {
 	RequestsInFlight atomic.Int64 // requests being served now
 	UploadsReceiving atomic.Int64 // of these, requests with content
 
-	// LimitsExceeded counts requests that met a limit, by its name.
+	// LimitsExceeded counts requests that met a limit, by its name. The server
+	// around the handler counts "connections_per_client" itself.
 	LimitsExceeded map[string]*atomic.Uint64
 
 	RequestDuration map[string]*Histogram // of whole requests, by method
@@ -74,9 +75,10 @@ func newMetrics() *Metrics {
 		m.RequestDuration[method] = new(Histogram)
 		m.TimeToFirstByte[method] = new(Histogram)
 	}
-	for name := range limitNames {
+	for _, name := range limitNames {
 		m.LimitsExceeded[name] = new(atomic.Uint64)
 	}
+	m.LimitsExceeded["connections_per_client"] = new(atomic.Uint64)
 	s := storeTimes{new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram)}
 	m.store = s
 	m.StoreDuration = map[string]*Histogram{

@@ -326,6 +326,16 @@ func (w *warnings) all() []string {
 	return append([]string(nil), w.lines...)
 }
 
+// count is how many warnings have text.
+func (w *warnings) count(text string) (n int) {
+	for _, line := range w.all() {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
 // TestMain looks for goroutines that outlive the tests that started them:
 // every server is closed, so whatever runs on was forgotten by somebody.
 func TestMain(m *testing.M) {

@@ -1,0 +1,126 @@
+package tusd_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestProtocolLimits(t *testing.T) {
+	runOn(t, memoryStore, protocols, []scenario{
+		{"case043_minimum_rate", "PATCH below the minimum rate: 503, bytes kept, lock free", limitRate},
+		{"rate_is_an_average", "who pauses within the time that is averaged over goes on", limitRateAverage},
+		{"requests", "one request too many: trouble that passes, in the dialect's way; OPTIONS is answered", limitRequests},
+		{"uploads_per_client", "one upload too many from a client: 503; others and requests without content go on", limitUploads},
+		{"uploads_of_neighbours", "those who may pass on many clients' requests are not counted as one", limitNeighbours},
+		{"header", "a header beyond the limit: 431, in both dialects", limitHeader},
+	})
+}
+
+// exceeded is how often a limit was met.
+func (e *env) exceeded(limit string) uint64 { return e.handler.Metrics().LimitsExceeded[limit].Load() }
+
+func (e *env) wantExceeded(limit string, want uint64) {
+	e.Helper()
+	e.waitIdle()
+	if got := e.exceeded(limit); got != want {
+		e.Errorf("the limit %s was met %d times, want %d", limit, got, want)
+	}
+}
+
+// trickle sends data byte by byte until the answer comes.
+func (r *running) trickle(data []byte) {
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	for i := range data {
+		select {
+		case <-r.Done():
+			return
+		case <-pace.C:
+			r.Write(data[i : i+1]) // fails when the server has had enough
+		}
+	}
+	r.env.Errorf("%d bytes were taken, one by one", len(data))
+}
+
+func limitRate(e *env) {
+	e.config.MinRate, e.config.MinRateTime = 1000, 200*time.Millisecond
+	data := content(2000)
+	u := e.create(2000)
+	s := e.another().open(u, 0, 2000)
+	s.trickle(data)
+	s.answer().status(503).code("ERR_TOO_SLOW").headerMatches("Retry-After", "^1$")
+	offset := e.offset(u)
+	if offset == 0 {
+		e.Error("nothing was kept")
+	}
+	e.wantStored(u, data[:offset])
+	e.patch(u, offset, data[offset:]).status(204)
+	e.wantStored(u, data)
+	e.wantExceeded("rate", 1)
+}
+
+func limitRateAverage(e *env) {
+	e.config.MinRate, e.config.MinRateTime = 100, 500*time.Millisecond
+	u, data := e.create(2000), content(2000)
+	s := e.another().open(u, 0, 2000)
+	s.send(data[:1000])
+	<-time.After(100 * time.Millisecond) // nothing comes, but 1000 bytes were here
+	s.send(data[1000:])
+	s.end()
+	s.answer().status(204)
+	e.wantStored(u, data)
+}
+
+func limitRequests(e *env) {
+	e.config.MaxRequests, e.config.DisableIETF = 1, false
+	u := e.create(100)
+	e.waitIdle() // an answer may arrive before its request has ended
+	s := e.another().open(u, 0, 100)
+	e.do(http.MethodHead, u, nil, version).status(423).headerMatches("Retry-After", "^1$")
+	e.post("Upload-Length: 1").status(503).code("ERR_TOO_MANY_REQUESTS")
+	e.raw(http.MethodHead, u, nil, "Upload-Draft-Interop-Version: 8", "Upload-Complete: ?0").status(503).headerMatches("Retry-After", "^1$")
+	e.get(u).status(503)
+	e.do(http.MethodOptions, "/files/", nil).status(200)
+	s.send(content(100))
+	s.end()
+	s.answer().status(204)
+	e.waitIdle()
+	e.head(u).status(200)
+	e.wantExceeded("requests", 4)
+}
+
+func limitUploads(e *env) {
+	e.from("192.0.2.1:1000")
+	e.config.MaxUploadsPerClient = 1
+	u, other := e.create(100), e.create(100)
+	s := e.another().open(u, 0, 100)
+	e.patch(other, 0, content(100)).status(503).code("ERR_TOO_MANY_UPLOADS").headerMatches("Retry-After", "^1$")
+	e.wantOffset(other, 0)
+	s.send(content(100))
+	s.end()
+	s.answer().status(204)
+	e.waitIdle()
+	e.patch(other, 0, content(100)).status(204)
+	e.wantExceeded("uploads_per_client", 1)
+}
+
+func limitNeighbours(e *env) {
+	e.config.MaxUploadsPerClient = 1 // of 127.0.0.1, which may be a proxy
+	u, other := e.create(100), e.create(100)
+	s := e.another().open(u, 0, 100)
+	e.patch(other, 0, content(100)).status(204)
+	s.send(content(100))
+	s.end()
+	s.answer().status(204)
+}
+
+func limitHeader(e *env) {
+	e.config.MaxHeaderSize, e.config.DisableIETF = 4<<10, false
+	large := "X-Large: " + strings.Repeat("x", 4<<10)
+	e.post(large, "Upload-Length: 1").status(431).code("ERR_HEADER_TOO_LARGE").without("Location")
+	e.raw(http.MethodPost, "/files/", nil, "Upload-Complete: ?1", large).status(431).header("Content-Type", "application/problem+json")
+	e.post("Upload-Length: 1").status(201)
+	e.wantExceeded("header_size", 2)
+}

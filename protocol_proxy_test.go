@@ -1,0 +1,130 @@
+package tusd_test
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+func TestProtocolProxy(t *testing.T) {
+	runOn(t, memoryStore, protocols, []scenario{
+		{"case058_believed", "host and scheme of a proxy nearby go into Location", proxyBelieved},
+		{"case058_far", "those of a stranger do not", proxyFar},
+		{"case058_behind_proxy", "if everybody is believed, the stranger is, too", proxyAll},
+		{"case058_junk", "what is no host and no scheme is passed over", proxyJunk},
+		{"configured", "a configured host beats a proxy's", proxyConfigured},
+		{"concatenation", "a final names its partials by the URLs that the proxy made", proxyConcatenation},
+		{"https_warning", "a proxy that says https and is not believed is told of once", proxyHTTPSWarning},
+		{"client_address", "events and the log have the client's address from a named proxy", proxyClientAddress},
+	})
+}
+
+// from lets requests come from another address.
+func (e *env) from(address string) {
+	e.outermost = func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.RemoteAddr = address
+			h.ServeHTTP(w, r)
+		})
+	}
+}
+
+const (
+	proxyProto = "X-Forwarded-Proto: https"
+	proxyHost  = "X-Forwarded-Host: up.example:443"
+	stranger   = "198.51.100.7:4711"
+)
+
+// wantOrigin checks what Location of a new upload begins with.
+func (e *env) wantOrigin(want string, header ...string) {
+	e.Helper()
+	location := e.post(append(header, "Upload-Length: 1")...).status(201).Header.Get("Location")
+	if !strings.HasPrefix(location, want+"/files/") {
+		e.Errorf("with %q Location is %q, want it to begin with %s", header, location, want)
+	}
+}
+
+// direct is what Location begins with if no proxy says anything.
+func (e *env) direct() string {
+	location := e.post("Upload-Length: 1").status(201).Header.Get("Location")
+	before, _, _ := strings.Cut(location, "/files/")
+	return before
+}
+
+func proxyBelieved(e *env) {
+	e.wantOrigin("https://up.example", proxyProto, proxyHost)
+	e.wantOrigin("http://up.example:8080", "X-Forwarded-Proto: http", "X-Forwarded-Host: up.example:8080")
+	e.wantOrigin("https://up.example", "Forwarded: for=192.0.2.1;proto=https;host=up.example")
+}
+
+func proxyFar(e *env) {
+	e.from(stranger)
+	e.wantOrigin(e.direct(), proxyProto, proxyHost)
+}
+
+func proxyAll(e *env) {
+	e.from(stranger)
+	e.config.TrustForwarded = true
+	e.wantOrigin("https://up.example", proxyProto, proxyHost)
+}
+
+func proxyJunk(e *env) {
+	for _, junk := range []string{
+		"X-Forwarded-Host: up.example/elsewhere", "X-Forwarded-Host: a b", "X-Forwarded-Proto: gopher",
+		`Forwarded: host="up.example`, "Forwarded: proto=javascript", "X-Forwarded-Host: user@up.example",
+	} {
+		e.wantOrigin(e.direct(), junk)
+	}
+}
+
+func proxyConfigured(e *env) {
+	e.config.BasePath = "https://fixed.example/files/"
+	e.wantOrigin("https://fixed.example", proxyProto, proxyHost)
+}
+
+func proxyConcatenation(e *env) {
+	partial := func() string {
+		a := e.postWith(content(5), proxyProto, proxyHost, "Upload-Length: 5", "Upload-Concat: partial").status(201)
+		return a.Header.Get("Location")
+	}
+	e.post(proxyProto, proxyHost, "Upload-Concat: final;"+partial()+" "+partial()).status(201)
+	e.post("Upload-Concat: final;" + partial()).status(400).code("ERR_INVALID_CONCAT") // not a URL of this host
+}
+
+func proxyHTTPSWarning(e *env) {
+	e.from(stranger)
+	e.post("Upload-Length: 1").status(201)
+	e.post(proxyProto, "Upload-Length: 1").status(201)
+	e.post(proxyProto, "Upload-Length: 1").status(201)
+	e.waitIdle()
+	want := 1
+	if e.protocol.name == "http2" { // over TLS Location is https anyway
+		want = 0
+	}
+	if told := e.warnings.count("says https"); told != want {
+		e.Errorf("told %d times, want %d: %q", told, want, e.warnings.all())
+	}
+}
+
+func proxyClientAddress(e *env) {
+	e.from(stranger)
+	e.config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	e.start()
+	events := e.handler.Subscribe(10)
+	e.post("X-Forwarded-For: 203.0.113.5, 192.0.2.77", "Upload-Length: 1").status(201)
+	e.post("Upload-Length: 1").status(201)
+	for _, want := range []string{"192.0.2.77:0", stranger} {
+		select {
+		case event := <-events.C:
+			if event.Type != tusd.EventPostCreate || event.HTTPRequest.RemoteAddr != want {
+				e.Errorf("event %s from %q, want %q", event.Type, event.HTTPRequest.RemoteAddr, want)
+			}
+		case <-time.After(10 * time.Second):
+			e.Fatal("no event")
+		}
+	}
+}
