@@ -157,6 +157,17 @@ func (k *localLock) add(w *localWaiter, mode LockMode) {
 	k.holder.want()
 }
 
+// Ask closes Wanted of the lease on id, as a newer LockTake would, without
+// waiting for it; a free id has nobody to ask. It is for lockers that put a
+// LocalLocker in front of theirs and learn that another process wants id.
+func (l *LocalLocker) Ask(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held := l.locks[id]; held != nil {
+		held.holder.want()
+	}
+}
+
 // wait blocks until it is w's turn, w is overtaken or ctx ends.
 func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Lease, error) {
 	select {

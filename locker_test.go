@@ -63,3 +63,39 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 	}
 	lease.Unlock(t.Context())
 }
+
+// Ask reaches the holder of its id and nobody else, before and after the
+// holder has looked at Wanted.
+func TestLocalLockerAsk(t *testing.T) {
+	var l LocalLocker
+	l.Ask("a") // nobody is there
+	leases := make(map[string]Lease)
+	for _, id := range []string{"a", "b", "c"} {
+		lease, err := l.Lock(t.Context(), id, LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases[id] = lease
+	}
+	waits := leases["a"].Wanted()
+	l.Ask("a")
+	l.Ask("a")
+	l.Ask("b")
+	for id, want := range map[string]bool{"a": true, "b": true, "c": false} {
+		if got := isClosed(leases[id].Wanted()); got != want {
+			t.Errorf("id %s is wanted: %t, want %t", id, got, want)
+		}
+	}
+	if !isClosed(waits) {
+		t.Error("a holder that waits already is not told")
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

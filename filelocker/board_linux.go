@@ -1,0 +1,88 @@
+package filelocker
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// slotFile is the file whose bytes are the slots. All of them lie behind its
+// end, but for the first few.
+const slotFile = ".tusd.locks"
+
+func openBoard(root *os.Root) (board, error) { return openOFDBoard(root) }
+
+// ofdBoard is a board of open-file-description locks: each slot is a byte of
+// slotFile. They belong to the description that this locker has opened, not
+// to the process, so two lockers in one process exclude each other, too.
+type ofdBoard struct {
+	file *os.File
+	fd   uintptr // of file
+	fences
+}
+
+func openOFDBoard(root *os.Root) (*ofdBoard, error) {
+	file, err := root.OpenFile(slotFile, os.O_RDWR|os.O_CREATE, 0o664)
+	if err != nil {
+		return nil, err
+	}
+	b := &ofdBoard{file: file, fd: file.Fd()}
+	if err := b.join(); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return b, nil
+}
+
+func (b *ofdBoard) close() error { return b.file.Close() }
+
+func (b *ofdBoard) take(slot int64) (bool, error) { return b.set(slot, unix.F_WRLCK) }
+
+func (b *ofdBoard) free(slot int64) error {
+	_, err := b.set(slot, unix.F_UNLCK)
+	return err
+}
+
+// set changes the lock on a byte and tells whether others allowed it.
+func (b *ofdBoard) set(slot int64, lockType int16) (bool, error) {
+	lock := unix.Flock_t{Type: lockType, Whence: io.SeekStart, Start: slot, Len: 1}
+	err := b.fcntl(unix.F_OFD_SETLK, &lock)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return false, nil
+	}
+	if err != nil {
+		return false, os.NewSyscallError("fcntl", err)
+	}
+	return true, nil
+}
+
+// others asks for one lock in the range and then on both sides of it: the
+// kernel names any, not the first.
+func (b *ofdBoard) others(first, last int64, visit func(first, last int64)) error {
+	if first > last {
+		return nil
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: first, Len: last - first + 1}
+	if err := b.fcntl(unix.F_OFD_GETLK, &lock); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	if lock.Type == unix.F_UNLCK {
+		return nil
+	}
+	from, to := max(lock.Start, first), last
+	if lock.Len > 0 { // 0 means up to the end of all files
+		to = min(lock.Start+lock.Len-1, last)
+	}
+	visit(from, to)
+	return errors.Join(b.others(first, from-1, visit), b.others(to+1, last, visit))
+}
+
+func (b *ofdBoard) fcntl(command int, lock *unix.Flock_t) error {
+	for {
+		err := unix.FcntlFlock(b.fd, command, lock)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package filelocker
+
+import "os"
+
+func openBoard(root *os.Root) (board, error) { return openFileBoard(root) }

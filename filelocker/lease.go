@@ -1,0 +1,49 @@
+package filelocker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nightlyone/lockfile"
+	"github.com/tus/tusd"
+)
+
+// lease is a grant. Its Context and Wanted are those of the lock within the
+// process, which the watcher asks for other processes.
+type lease struct {
+	tusd.Lease
+	locker    *FileLocker
+	id        string
+	hash      uint64
+	n, before uint64
+	since     time.Time
+
+	// guarded by locker.mu
+	beside *lease // with the same hash
+	listed bool   // its pid file has been ordered
+	left   bool
+
+	pidMu    sync.Mutex
+	pidFile  lockfile.Lockfile // "": none
+	unlocked bool              // guarded by pidMu: no pid file any more
+}
+
+// without removes s from the leases that are linked to first.
+func without(first, s *lease) *lease {
+	if first == nil || first == s {
+		return s.beside
+	}
+	first.beside = without(first.beside, s)
+	return first
+}
+
+// Fence implements tusd.Lease.
+func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
+
+// Unlock implements tusd.Lease. It waits for nobody.
+func (s *lease) Unlock(ctx context.Context) error {
+	s.removePIDFile()
+	return errors.Join(s.locker.leave(s), s.Lease.Unlock(ctx))
+}

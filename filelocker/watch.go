@@ -1,0 +1,90 @@
+package filelocker
+
+import "time"
+
+// showAfter is how long a lock is held before it has a pid file, and how often
+// the watcher looks for such locks.
+const showAfter = time.Second
+
+// watch has a goroutine look after the leases, one for all of them. It is
+// started by the first one and ends when it finds none, so that requests in
+// quick succession do not start one each. The caller holds l.mu.
+func (l *FileLocker) watch() {
+	if !l.watching {
+		l.watching = true
+		go l.watchHeld()
+	}
+}
+
+func (l *FileLocker) watchHeld() {
+	asks := time.NewTicker(interval(l.HolderPollInterval))
+	defer asks.Stop()
+	ages := time.NewTicker(showAfter)
+	defer ages.Stop()
+	for {
+		select {
+		case <-asks.C:
+			if !l.passOnAsks() {
+				return
+			}
+		case <-ages.C:
+			if old := l.listOld(); len(old) > 0 {
+				go l.writePIDFiles(old) // a slow disk must not keep asks waiting
+			}
+		}
+	}
+}
+
+// passOnAsks tells the holders that other processes want their locks. It
+// returns false, and the watcher ends, if nothing is held.
+//
+// The cost is that of one question, and of one more for each request that
+// waits in another process, however many locks are held.
+func (l *FileLocker) passOnAsks() (more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.held) == 0 {
+		l.watching = false
+		return false
+	}
+	// After an error some are told the next time.
+	l.dir.board.others(ask.first(), push.last(), l.askHolders)
+	return true
+}
+
+// askHolders passes on that the slots from first to last are taken: one, or,
+// if neighbours are, several. The caller holds l.mu.
+func (l *FileLocker) askHolders(first, last int64) {
+	if first == last {
+		l.askHolder(hashOfSlot(first))
+		return
+	}
+	for hash := range l.held {
+		if slots := [...]int64{ask.slot(hash), push.slot(hash)}; within(slots[0], first, last) || within(slots[1], first, last) {
+			l.askHolder(hash)
+		}
+	}
+}
+
+func within(slot, first, last int64) bool { return first <= slot && slot <= last }
+
+func (l *FileLocker) askHolder(hash uint64) {
+	for s := l.held[hash]; s != nil; s = s.beside {
+		l.local.Ask(s.id)
+	}
+}
+
+// listOld returns the leases that have become old enough for a pid file.
+func (l *FileLocker) listOld() (old []*lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.held {
+		for ; s != nil; s = s.beside {
+			if !s.listed && time.Since(s.since) >= showAfter {
+				s.listed = true
+				old = append(old, s)
+			}
+		}
+	}
+	return old
+}
