@@ -31,13 +31,15 @@ type proxyKind struct {
 }
 
 var (
-	nginx      = proxyKind{name: "nginx"}
-	haproxy    = proxyKind{name: "haproxy"}
-	caddy      = proxyKind{name: "caddy"}
-	h2cCaddy   = proxyKind{"caddy", "caddy-h2c"}
-	h2cHAProxy = proxyKind{"haproxy", "haproxy-h2c"}
+	nginx   = proxyKind{name: "nginx"}
+	haproxy = proxyKind{name: "haproxy"}
+	caddy   = proxyKind{name: "caddy"}
+
+	haproxyH2C = proxyKind{"haproxy", "haproxy-h2c"}
+	caddyH2C   = proxyKind{"caddy", "caddy-h2c"}
 
 	allProxies = []proxyKind{nginx, haproxy, caddy}
+	everyProxy = []proxyKind{nginx, haproxy, caddy, haproxyH2C, caddyH2C}
 )
 
 func (k proxyKind) String() string {
@@ -46,6 +48,17 @@ func (k proxyKind) String() string {
 	}
 	return k.name
 }
+
+// flags are what the daemon needs for this kind of proxy.
+func (k proxyKind) flags() []string {
+	if k.speaksH2C() {
+		return []string{"-enable-h2c"}
+	}
+	return nil
+}
+
+// speaksH2C tells whether the proxy speaks HTTP/2 to the daemon.
+func (k proxyKind) speaksH2C() bool { return strings.HasSuffix(k.variant, "-h2c") }
 
 // need ends the test if the program is missing.
 func (k proxyKind) need(t *testing.T) {

@@ -3,6 +3,10 @@
 package e2e
 
 import (
+	"net/http"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -17,5 +21,112 @@ func TestProxiesUpload(t *testing.T) {
 				startChain(t, kind, scheme).upload(t, proxiedSize)
 			})
 		}
+	}
+}
+
+// TestProxiesUploadAsDraft uploads with the IETF drafts that tus-js-client
+// speaks.
+func TestProxiesUploadAsDraft(t *testing.T) {
+	for _, draft := range drafts {
+		for _, kind := range allProxies {
+			t.Run(kind.String()+" "+draft, func(t *testing.T) {
+				t.Parallel()
+				startChain(t, kind, "https").uploadWith(t, lossSize, map[string]any{"protocol": draft})
+			})
+		}
+	}
+}
+
+// TestProxiesResume loses a connection in the middle of an upload, before or
+// behind the proxy.
+func TestProxiesResume(t *testing.T) {
+	for place, side := range map[string]func(*chain) *relay{
+		"before": func(c *chain) *relay { return c.front },
+		"behind": func(c *chain) *relay { return c.relay },
+	} {
+		for _, kind := range allProxies {
+			t.Run("cut "+place+" "+kind.String(), func(t *testing.T) {
+				t.Parallel()
+				c := startChain(t, kind, "https")
+				cut := side(c)
+				cut.after(lossAt, cut.cut)
+				c.upload(t, lossSize)
+				wantResumed(t, c.service)
+			})
+		}
+	}
+}
+
+// TestProxiesWaitForRestart kills the server in the middle of an upload and
+// leaves it away until the client has asked where to go on. An answer that the
+// proxy gives in its place must not make the client begin again.
+func TestProxiesWaitForRestart(t *testing.T) {
+	for _, kind := range allProxies {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			kind.need(t)
+			address := freeAddress()
+			host, port, _ := strings.Cut(address, ":")
+			s := startService(t, t.TempDir(), "-host", host, "-port", port)
+			c := joinChain(t, s, startProxy(t, kind, address, nil), "http")
+			c.reads = c.front
+			c.restartAfterHead(t, lossAt)
+			c.upload(t, lossSize)
+		})
+	}
+}
+
+// restartAfterHead kills the daemon when n bytes have come from the client, and
+// starts a new one when the client has sent a HEAD.
+func (c *chain) restartAfterHead(t *testing.T, n int64) {
+	var once sync.Once
+	asked := make(chan struct{})
+	c.front.onRequest(func(e exchange) {
+		if e.Method == http.MethodHead {
+			once.Do(func() { close(asked) })
+		}
+	})
+	killed := make(chan struct{})
+	c.front.after(n, func() {
+		c.daemon.Kill()
+		close(killed)
+	})
+	var restarted sync.WaitGroup
+	restarted.Go(func() {
+		for _, event := range []chan struct{}{killed, asked} {
+			select {
+			case <-event:
+			case <-t.Context().Done():
+				return
+			}
+		}
+		c.restart(t)
+	})
+	t.Cleanup(restarted.Wait)
+}
+
+// TestProxiesCurl uploads over HTTP/2 with curl.
+func TestProxiesCurl(t *testing.T) {
+	for _, kind := range everyProxy {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			c := startChain(t, kind, "https")
+			file, sum := writeContent(t, lossSize)
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, second := cut(t, content, lossAt)
+			trust := []string{"--cacert", c.proxy.certificate, "--http2"}
+
+			header, _ := curl(t, append(trust, "--data-binary", "@"+first, c.url()+"/files/",
+				"--header", "Upload-Length: 8388609", "--header", offsetStream)...)
+			wantLines(t, header, "HTTP/2 201", "upload-offset: 3145728")
+			url := field(header, "location")
+			header, _ = curl(t, append(trust, "--request", "PATCH", "--data-binary", "@"+second, url,
+				"--header", "Upload-Offset: 3145728", "--header", offsetStream)...)
+			wantLines(t, header, "HTTP/2 204", "upload-offset: 8388609")
+			c.wantContent(t, url, sum)
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // relay is a TCP proxy between a client and a server that can be cut, and
@@ -21,8 +22,10 @@ type relay struct {
 	target    string
 	conns     map[net.Conn]struct{}
 	forwarded int64 // bytes from clients to the server
+	rate      int64 // of each connection to the server, in bytes per second; 0: what it can
 	trips     []trip
 	exchanges []*exchange
+	asked     func(exchange)
 	answered  func(exchange)
 }
 
@@ -81,11 +84,37 @@ func (r *relay) after(n int64, do func()) {
 	r.trips = append(r.trips, trip{at: r.forwarded + n, do: do})
 }
 
+// onRequest has do called with every exchange when its request's header has
+// passed. It has no answer yet.
+func (r *relay) onRequest(do func(exchange)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked = do
+}
+
 // onAnswer has do called with every exchange when it has been answered.
 func (r *relay) onAnswer(do func(exchange)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answered = do
+}
+
+// pace makes the way to the server as slow as so many bytes per second, for
+// each connection that is made from now on.
+func (r *relay) pace(bytesPerSecond int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rate = bytesPerSecond
+}
+
+// toServer is the way to the server.
+func (r *relay) toServer(server net.Conn) io.Writer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rate == 0 {
+		return counted{r, server}
+	}
+	return paced{counted{r, server}, r.rate}
 }
 
 // cut resets all connections, on both sides.
@@ -142,7 +171,7 @@ func (r *relay) serve(client net.Conn) {
 		toAnswers.Close()
 		client.Close()
 	})
-	io.Copy(io.MultiWriter(counted{r, server}, toRequests), client)
+	io.Copy(io.MultiWriter(r.toServer(server), toRequests), client)
 	toRequests.Close()
 	server.Close()
 	both.Wait()
@@ -175,6 +204,18 @@ func (c counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// paced is a way to the server with a rate. What is written to it comes in
+// pieces of 32 KiB at most (io.Copy), and each takes its time.
+type paced struct {
+	counted
+	rate int64
+}
+
+func (p paced) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(p.rate))
+	return p.counted.Write(b)
+}
+
 // count adds n bytes and takes out the trips that they reach.
 func (r *relay) count(n int) (due []trip) {
 	r.mu.Lock()
@@ -203,7 +244,11 @@ func (r *relay) readRequests(stream *io.PipeReader, waiting chan<- *exchange) {
 		e := &exchange{Method: request.Method, Path: request.RequestURI, Concat: request.Header.Get("Upload-Concat")}
 		r.mu.Lock()
 		r.exchanges = append(r.exchanges, e)
+		copied, asked := *e, r.asked
 		r.mu.Unlock()
+		if asked != nil {
+			asked(copied)
+		}
 		waiting <- e
 		io.Copy(io.Discard, request.Body)
 	}

@@ -1,0 +1,169 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestProxiesPassOnAtOnce sends half of a body and waits until the daemon has
+// stored that: a proxy that buffers requests would keep it to itself.
+func TestProxiesPassOnAtOnce(t *testing.T) {
+	for _, kind := range everyProxy {
+		for _, version := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%v HTTP/%d", kind, version), func(t *testing.T) {
+				t.Parallel()
+				c := startChain(t, kind, "https")
+				c.speak(version)
+				content, sum := makeContent(t, 2*halfBody)
+				url := c.create(t, len(content))
+
+				body, send := io.Pipe()
+				answer := c.patch(t, url, body, int64(len(content)), version)
+				send.Write(content[:halfBody])
+				c.awaitData(t, url, halfBody)
+				send.Write(content[halfBody:])
+				send.Close()
+				if status := <-answer; status != http.StatusNoContent {
+					t.Fatalf("PATCH: %d, want 204", status)
+				}
+				c.wantContent(t, url, sum)
+			})
+		}
+	}
+}
+
+// halfBody is less than what proxies read ahead, and no multiple of anything.
+const halfBody = 50_001
+
+// speak has the client use one version of HTTP.
+func (c *chain) speak(version int) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(version == 1)
+	protocols.SetHTTP2(version == 2)
+	c.client.Transport.(*http.Transport).Protocols = protocols
+}
+
+// create makes an upload and returns its URL.
+func (c *chain) create(t *testing.T, size int) (url string) {
+	t.Helper()
+	request := c.request(t, http.MethodPost, c.url()+"/files/", nil)
+	request.Header.Set("Upload-Length", strconv.Itoa(size))
+	response := c.do(t, request)
+	if response.StatusCode != http.StatusCreated {
+		t.Fatalf("POST: %s, want 201", response.Status)
+	}
+	return response.Header.Get("Location")
+}
+
+func (c *chain) request(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Tus-Resumable", "1.0.0")
+	return request
+}
+
+func (c *chain) do(t *testing.T, request *http.Request) *http.Response {
+	t.Helper()
+	response, err := c.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response
+}
+
+// patch sends body in the background and tells the status of the answer; 0:
+// none came, or it came with another version of HTTP.
+func (c *chain) patch(t *testing.T, url string, body io.Reader, size int64, version int) (status <-chan int) {
+	t.Helper()
+	request := c.request(t, http.MethodPatch, url, body)
+	request.ContentLength = size
+	request.Header.Set("Upload-Offset", "0")
+	request.Header.Set("Content-Type", "application/offset+octet-stream")
+	answered := make(chan int, 1)
+	go func() {
+		defer close(answered)
+		response, err := c.client.Do(request)
+		if err != nil || response.ProtoMajor != version {
+			t.Errorf("PATCH: %v (%v), want an answer in HTTP/%d", response, err, version)
+			return
+		}
+		response.Body.Close()
+		answered <- response.StatusCode
+	}()
+	return answered
+}
+
+// awaitData waits until n bytes of the upload are in its file.
+func (c *chain) awaitData(t *testing.T, url string, n int64) {
+	t.Helper()
+	file := filepath.Join(c.launch.Dir, path.Base(url))
+	var size int64
+	for deadline := time.Now().Add(clientLimit / 2); size < n; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes were sent, and %d are stored", n, size)
+		}
+		if info, err := os.Stat(file); err == nil {
+			size = info.Size()
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestProxiesPassInterimResponses keeps the table in docs/proxies.md true:
+// which proxies pass 104 on, that clients of the IETF draft learn from where
+// their upload is.
+func TestProxiesPassInterimResponses(t *testing.T) {
+	for _, c := range []struct {
+		kind    proxyKind
+		version int
+		want    []int
+	}{
+		{nginx, 1, nil}, {nginx, 2, nil},
+		{haproxy, 1, []int{104}}, {haproxy, 2, []int{104}},
+		{haproxyH2C, 1, []int{104}}, {haproxyH2C, 2, []int{104}},
+		{caddy, 1, []int{104}}, {caddy, 2, []int{104}},
+		{caddyH2C, 1, []int{104}}, {caddyH2C, 2, []int{104}},
+	} {
+		t.Run(fmt.Sprintf("%v HTTP/%d", c.kind, c.version), func(t *testing.T) {
+			t.Parallel()
+			chain := startChain(t, c.kind, "https")
+			chain.speak(c.version)
+			interim, status := chain.createAsDraft(t)
+			if !slices.Equal(interim, c.want) || status != http.StatusCreated {
+				t.Errorf("interim responses %v, then %d; want %v, then 201", interim, status, c.want)
+			}
+		})
+	}
+}
+
+// createAsDraft uploads something as a client of the IETF draft does.
+func (c *chain) createAsDraft(t *testing.T) (interim []int, status int) {
+	t.Helper()
+	request := c.request(t, http.MethodPost, c.url()+"/files/", bytes.NewReader(make([]byte, mib)))
+	request.Header.Del("Tus-Resumable")
+	request.Header.Set("Upload-Draft-Interop-Version", strconv.Itoa(newestInterop))
+	request.Header.Set("Upload-Complete", "?1")
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, _ textproto.MIMEHeader) error {
+		interim = append(interim, status)
+		return nil
+	}}
+	response := c.do(t, request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	return interim, response.StatusCode
+}
