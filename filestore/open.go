@@ -42,6 +42,7 @@ type volume struct {
 	marks    marks
 	parents  knownDirs
 	ahead    lookAhead
+	decoded  decodedRecords
 }
 
 // Open makes and takes the directory. It is refused while another process, or

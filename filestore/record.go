@@ -20,13 +20,26 @@ const (
 )
 
 // readRecord reads and checks the record of id. Errors: absent() ones, broken
-// ones, and whatever the operating system says.
+// ones, and whatever the operating system says. Maps and slices of the result
+// are shared and must not be changed.
 func (v *volume) readRecord(id string) (tusd.FileInfo, error) {
 	where := v.record(id)
 	content, err := readSmall(where, maxRecord)
 	if err != nil {
 		return tusd.FileInfo{}, err
 	}
+	if info, ok := v.decoded.get(id, content); ok {
+		return info, nil
+	}
+	info, err := decodeRecord(where, id, content)
+	if err == nil {
+		v.decoded.add(content, info)
+	}
+	return info, err
+}
+
+// decodeRecord reads and checks the content of the record of id.
+func decodeRecord(where place, id string, content []byte) (tusd.FileInfo, error) {
 	info, err := parseRecord(id, content)
 	if err != nil {
 		return tusd.FileInfo{}, broken(where.path(), "%w", err)

@@ -1,0 +1,98 @@
+package filestore
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+// A record that somebody changes counts at once, even if neither its length
+// nor any time tells.
+func TestRecordChangedByOthers(t *testing.T) {
+	s := opened(t, None)
+	written(t, s, "a", 111, "abc")
+	path := filepath.Join(s.Path, "a.info")
+	stat, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := int64(111); size < 116; size++ {
+		changed, err := formatRecord(tusd.FileInfo{ID: "a", Size: size})
+		if err == nil {
+			err = os.WriteFile(path, changed, 0o644)
+		}
+		if err == nil {
+			err = os.Chtimes(path, stat.ModTime(), stat.ModTime())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if info := infoOf(t, s, "a"); info.Size != size {
+				t.Fatalf("the length is %d, want %d", info.Size, size)
+			}
+		}
+	}
+}
+
+// What a caller does to what it got changes nothing for the next one.
+func TestLoadedRecordsAreNotShared(t *testing.T) {
+	s := opened(t, None)
+	length := int64(9)
+	given := tusd.FileInfo{
+		ID: "a", SizeIsDeferred: true, KnownLength: &length, MetaData: tusd.MetaData{"k": "v"},
+		PartialUploads: []string{"p"}, Finals: []string{"f"}, State: tusd.StateFailed,
+		Failure: &tusd.Failure{StatusCode: 400, Header: map[string]string{"k": "v"}},
+		Digests: []tusd.Digest{{Algorithm: "sha-256", State: []byte("s"), Sum: []byte("s"), Want: []byte("w")}},
+	}
+	if _, err := s.NewUpload(t.Context(), locked(t, "a"), given); err != nil {
+		t.Fatal(err)
+	}
+	want := described(t, infoOf(t, s, "a"))
+	got := infoOf(t, s, "a")
+	*got.KnownLength, got.MetaData["k"], got.PartialUploads[0], got.Finals[0] = 1, "x", "x", "x"
+	got.Failure.Header["k"], got.Storage["Path"] = "x", "x"
+	got.Digests[0].State[0], got.Digests[0].Sum[0], got.Digests[0].Want[0] = 'x', 'x', 'x'
+	got.Digests[0].Algorithm = "x"
+	if now := described(t, infoOf(t, s, "a")); now != want {
+		t.Errorf("the next one gets\n%s\nwant\n%s", now, want)
+	}
+}
+
+func described(t *testing.T, info tusd.FileInfo) string {
+	t.Helper()
+	text, err := json.Marshal(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// infoOf loads an upload for reading.
+func infoOf(t *testing.T, s *FileStore, id string) tusd.FileInfo {
+	t.Helper()
+	up, err := s.GetUpload(t.Context(), nil, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := up.GetInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func TestDecodedRecordsAreBounded(t *testing.T) {
+	var d decodedRecords
+	for i := range 2 * maxDecoded {
+		d.add([]byte("x"), tusd.FileInfo{ID: fmt.Sprint(i)})
+	}
+	d.add(make([]byte, maxDecodedRecord+1), tusd.FileInfo{ID: "long"})
+	if _, ok := d.get("long", make([]byte, maxDecodedRecord+1)); ok || len(d.byID) != maxDecoded {
+		t.Errorf("%d records are kept, a long one: %t", len(d.byID), ok)
+	}
+}
