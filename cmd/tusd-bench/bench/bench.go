@@ -83,7 +83,21 @@ func measureAll(ctx context.Context, o options, place *workplace, work []load.Wo
 		}
 		report.add(w, servers, results)
 	}
-	return report, nil
+	return report, clearForeign(ctx, servers)
+}
+
+// clearForeign removes what was left in servers that have not been started
+// here; the directories of the others are removed as a whole.
+func clearForeign(ctx context.Context, servers []*server) error {
+	for _, s := range servers {
+		if s.cmd != nil {
+			continue
+		}
+		if err := s.target.Clear(ctx); err != nil {
+			return fmt.Errorf("%s: clear: %w", s.name, err)
+		}
+	}
+	return nil
 }
 
 // servers returns the servers to be measured: the one to be judged if there

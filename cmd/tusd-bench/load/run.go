@@ -35,8 +35,11 @@ type Sample struct {
 	Usage      *Usage        // nil: not known
 }
 
-// Run drives t with w once, verifies and removes the uploads. Only the work
-// itself is measured.
+// Run drives t with w once and verifies the uploads. Only the work itself is
+// measured. Big uploads are removed; those of a workload with many small ones
+// stay until Target.Clear, because a file system may be slow for minutes after
+// many removals: ext4 passes over every inode that was freed lately, so that a
+// round would measure how much the one before has removed.
 func Run(ctx context.Context, t *Target, w Workload, meter Meter) (Sample, error) {
 	r := &run{target: t, workload: w, uploads: make([]Upload, max(w.operations, w.prepared))}
 	if w.prepared > 0 {
@@ -53,7 +56,7 @@ func Run(ctx context.Context, t *Target, w Workload, meter Meter) (Sample, error
 	if err != nil {
 		return sample, fmt.Errorf("%s: %w", w.Name, err)
 	}
-	if err := r.clear(ctx); err != nil {
+	if err := r.settle(ctx); err != nil {
 		return sample, fmt.Errorf("after %s: %w", w.Name, err)
 	}
 	return sample, nil
@@ -151,13 +154,27 @@ func latencies(clients []*client) (n int, p50, p99 time.Duration) {
 	return n, all[(n-1)*50/100], all[(n-1)*99/100]
 }
 
-// clear verifies and removes all uploads.
-func (r *run) clear(ctx context.Context) error {
+// settle verifies all uploads, and removes those that are not to stay.
+func (r *run) settle(ctx context.Context) error {
 	uploads := made(r.uploads)
+	if r.workload.stay {
+		r.target.staying = append(r.target.staying, uploads...)
+	}
 	return r.each(ctx, len(uploads), func(c *client, i int) error {
-		if err := c.verify(c.target, &uploads[i]); err != nil {
+		err := c.verify(c.target, &uploads[i])
+		if err != nil || r.workload.stay {
 			return err
 		}
 		return c.remove(&uploads[i])
 	})
+}
+
+// Clear removes the uploads that runs have left.
+func (t *Target) Clear(ctx context.Context) error {
+	r := &run{target: t, workload: Workload{clients: 1}}
+	defer r.close()
+	if err := r.connect(); err != nil {
+		return err
+	}
+	return r.each(ctx, len(t.staying), func(c *client, i int) error { return c.remove(&t.staying[i]) })
 }

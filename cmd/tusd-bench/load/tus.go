@@ -13,7 +13,8 @@ import (
 	"sync/atomic"
 )
 
-// Target is a server, and where its uploads can be looked at.
+// Target is a server, and where its uploads can be looked at. It is driven by
+// one Run at a time.
 type Target struct {
 	// Directory is where the server keeps its uploads, as <id>; "": contents
 	// are verified by GET instead.
@@ -22,6 +23,7 @@ type Target struct {
 	address string // host:port
 	path    string // where uploads are created
 	created atomic.Uint64
+	staying []Upload // until Clear
 }
 
 // NewTarget returns the server whose creation URL that is.

@@ -33,6 +33,7 @@ type Workload struct {
 	prepare    func(*client, int) error
 	prepared   int // how often prepare is called
 	operate    func(*client, int) error
+	stay       bool // the uploads stay until the end
 }
 
 // Names are the names of workloads that Parse knows, for people.
@@ -40,7 +41,7 @@ const Names = "head, small, cwu, chunks, patch, patchN (N MiB), slow"
 
 // Parse returns the workload of that name.
 func Parse(name string, plan Plan) (Workload, error) {
-	w := Workload{Name: name, clients: plan.Clients, operations: plan.Requests}
+	w := Workload{Name: name, clients: plan.Clients, operations: plan.Requests, stay: true}
 	switch {
 	case name == "head":
 		w.What = "HEAD of a half-done upload"
@@ -53,7 +54,7 @@ func Parse(name string, plan Plan) (Workload, error) {
 		w.bytes, w.operate = smallSize, (*client).createWith
 	case name == "chunks":
 		w.What = fmt.Sprintf("PATCH of %d bytes", plan.Chunk)
-		w.operations, w.bytes = plan.Clients, plan.Size
+		w.operations, w.bytes, w.stay = plan.Clients, plan.Size, false
 		w.prepare, w.prepared, w.operate = makeEmpty(plan.Size), plan.Clients, inChunks(plan.Chunk)
 	case strings.HasPrefix(name, "patch"):
 		return w.asPatch(plan.Size)
@@ -73,7 +74,7 @@ func (w Workload) asPatch(size int64) (Workload, error) {
 		size = n << 20
 	}
 	w.What = fmt.Sprintf("PATCH of %d bytes", size)
-	w.clients, w.operations, w.bytes = 1, 1, size
+	w.clients, w.operations, w.bytes, w.stay = 1, 1, size, false
 	w.prepare, w.prepared, w.operate = makeEmpty(size), 1, inChunks(size)
 	return w, nil
 }
