@@ -9,12 +9,17 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
 )
 
 // patience is how long tests wait for what is certain to come.
@@ -121,6 +126,29 @@ func TestLogLinesAreWrittenTogether(t *testing.T) {
 	}
 }
 
+// A line is written at once, and those that follow it closely together.
+func TestLogLinesAreWrittenPromptly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &counting{Writer: io.Discard}
+		log, queue := startLog(sink, "text", false)
+		log.Info("first")
+		synctest.Wait()
+		if sink.writes != 1 {
+			t.Errorf("%d writes after the first line, want it to be written at once", sink.writes)
+		}
+		for range 10 {
+			log.Info("soon after")
+			synctest.Wait()
+		}
+		time.Sleep(logPause)
+		synctest.Wait()
+		if sink.writes != 2 {
+			t.Errorf("%d writes, want the lines behind the first one to share the second", sink.writes)
+		}
+		mustClose(t, queue)
+	})
+}
+
 // A sink that stands still holds nobody and takes bounded memory. When it goes
 // on, a line says how many are missing, where they are.
 func TestLogSinkStandsStill(t *testing.T) {
@@ -169,6 +197,33 @@ func TestLogCloseIsBounded(t *testing.T) {
 	log.Info("late")
 	if n := queue.dropped.Load(); n != 1 {
 		t.Errorf("%d lines lost, want the one after the end", n)
+	}
+	close(sink.opened)
+	mustClose(t, queue)
+}
+
+// Requests are answered while nobody reads the log, for as long as it takes.
+func TestRequestsDoNotWaitForTheLog(t *testing.T) {
+	sink := newGate()
+	log, queue := startLog(sink, "text", true)
+	composer := tusd.NewStoreComposer()
+	composer.UseCore(storetest.NewMemory())
+	handler, err := tusd.NewHandler(tusd.Config{StoreComposer: composer, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	longest := server.URL + "/" + strings.Repeat("x", 4<<10)
+	for requests := 0; queue.dropped.Load() == 0; requests++ {
+		answer, err := server.Client().Head(longest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if requests > logQueueSize/(4<<10) {
+			t.Fatalf("%d requests were logged, and no line is lost: the log is not full", requests)
+		}
 	}
 	close(sink.opened)
 	mustClose(t, queue)
@@ -252,6 +307,9 @@ func (m *moody) Write(p []byte) (int, error) {
 
 // The queue adds no allocation to those of the handlers of slog.
 func TestLogAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	for _, format := range []string{"text", "json"} {
 		plain := slog.New(newLogHandler(io.Discard, format, slog.LevelInfo))
 		queued, queue := startLog(io.Discard, format, false)

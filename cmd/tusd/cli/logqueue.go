@@ -13,6 +13,11 @@ import (
 // thousand. As many again may be on their way to it.
 const logQueueSize = 1 << 20
 
+// logPause is the least time between two writes to the sink. A line that comes
+// after a while is written at once; a busy server writes many with one system
+// call.
+const logPause = 5 * time.Millisecond
+
 // logQueue takes log lines and writes them to a sink in the background, as
 // many at a time as there are, so that a sink which is slow or stands still
 // never holds who logs. Lines that find no room are lost; that is counted, and
@@ -79,6 +84,7 @@ func (q *logQueue) run() {
 		if lost > 0 && q.tell(lost) == nil {
 			lost = 0
 		}
+		time.Sleep(logPause)
 	}
 }
 

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+)
+
+// newHealth answers /healthz and /readyz, and 404 for everything else.
+//
+// /healthz is 200 for as long as there is an answer at all: who starts servers
+// again should do so only when there is none. /readyz is 200 while uploads can
+// be served: stopping is not closed and all probes are well; else 503. It says
+// how each probe went.
+func newHealth(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answerHealth(w, http.StatusOK, "alive\n")
+	})
+	r := &readiness{stopping: stopping, log: log, probes: probes}
+	mux.Handle("GET /readyz", r)
+	return mux
+}
+
+func answerHealth(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, text) // whoever has gone needs no answer
+}
+
+// readiness is the handler of /readyz.
+type readiness struct {
+	stopping <-chan struct{}
+	log      *slog.Logger
+	probes   []*probe
+
+	mu   sync.Mutex
+	told string // the answer of the last change that was logged; "": ready
+}
+
+func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	select {
+	case <-r.stopping:
+		answerHealth(w, http.StatusServiceUnavailable, "the server is shutting down\n")
+		return
+	default:
+	}
+	text, err := r.ask(req.Context())
+	if req.Context().Err() != nil {
+		return // nobody waits for the answer, which may be wrong for that reason
+	}
+	r.tell(text, err)
+	if err != nil {
+		answerHealth(w, http.StatusServiceUnavailable, text)
+		return
+	}
+	answerHealth(w, http.StatusOK, text)
+}
+
+// ask asks all probes at once. text has a line for each; err is what keeps the
+// server from being ready.
+func (r *readiness) ask(ctx context.Context) (text string, err error) {
+	runs := make([]*probeRun, len(r.probes))
+	for i, p := range r.probes {
+		runs[i] = p.start()
+	}
+	var errs []error
+	for i, p := range r.probes {
+		err := runs[i].wait(ctx)
+		text += p.name + ": " + p.verdict(err) + "\n"
+		if err != nil && !tolerable(err) {
+			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
+		}
+	}
+	return text, errors.Join(errs...)
+}
+
+// tell logs what is not well, and that all is well again: once, not for every
+// answer.
+func (r *readiness) tell(text string, err error) {
+	if err == nil {
+		text = ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if text == r.told {
+		return
+	}
+	r.told = text
+	if err != nil {
+		r.log.Warn("not ready", "err", err)
+		return
+	}
+	r.log.Info("ready again")
+}

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+)
+
+// get asks a handler for path, from ever until there is an answer.
+func get(handler http.Handler, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+// mustAnswer wants a status and words in the answer.
+func mustAnswer(t *testing.T, handler http.Handler, path string, status int, words string) {
+	t.Helper()
+	w := get(handler, path)
+	if w.Code != status || !strings.Contains(w.Body.String(), words) {
+		t.Errorf("%s: %d %q, want %d with %q", path, w.Code, w.Body, status, words)
+	}
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// part is something that a probe asks.
+type part struct {
+	err   atomic.Pointer[error] // nil: well
+	asked atomic.Int64
+}
+
+func (p *part) probe(name string) *probe {
+	return &probe{name: name, ask: func(context.Context) error {
+		p.asked.Add(1)
+		if err := p.err.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}}
+}
+
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var store, lock part
+		health := newHealth(nil, quiet, store.probe("store"), lock.probe("lock"))
+		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
+
+		broken := errors.New("it is gone")
+		lock.err.Store(&broken)
+		time.Sleep(2 * probeFresh)
+		mustAnswer(t, health, "/readyz", http.StatusServiceUnavailable, "store: ok\nlock: it is gone\n")
+		mustAnswer(t, health, "/healthz", http.StatusOK, "alive")
+
+		lock.err.Store(nil)
+		full := error(tusd.ErrNoSpace)
+		store.err.Store(&full)
+		time.Sleep(2 * probeFresh)
+		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok, but "+full.Error())
+		mustAnswer(t, health, "/files/x", http.StatusNotFound, "")
+	})
+}
+
+func TestHealthWhileShuttingDown(t *testing.T) {
+	stopping := make(chan struct{})
+	close(stopping)
+	health := newHealth(stopping, quiet)
+	mustAnswer(t, health, "/readyz", http.StatusServiceUnavailable, "shutting down")
+	mustAnswer(t, health, "/healthz", http.StatusOK, "alive")
+}
+
+// However many ask, a part is asked once in a second.
+func TestReadyStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var store part
+		health := newHealth(nil, quiet, store.probe("store"))
+		for range 3 {
+			var askers sync.WaitGroup
+			for range 100 {
+				askers.Go(func() { mustAnswer(t, health, "/readyz", http.StatusOK, "ok") })
+			}
+			askers.Wait()
+			time.Sleep(2 * probeFresh)
+		}
+		if n := store.asked.Load(); n != 3 {
+			t.Errorf("the store was asked %d times, want once for each of 3 storms", n)
+		}
+	})
+}
+
+// A part that hangs is reported in time, to everybody, and holds one
+// goroutine; when it answers again all is well.
+func TestReadyWithAHangingPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		awake := make(chan struct{})
+		health := newHealth(nil, quiet, &probe{name: "store", ask: func(context.Context) error {
+			asked.Add(1)
+			<-awake
+			return nil
+		}})
+		for i := range 5 {
+			started := time.Now()
+			mustAnswer(t, health, "/readyz", http.StatusServiceUnavailable, "store: no answer in 2s")
+			if took, want := time.Since(started), max(0, probeTimeout-time.Duration(i)*time.Hour); took != want {
+				t.Errorf("answer %d took %v, want %v", i, took, want)
+			}
+			time.Sleep(time.Hour)
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%d probes hang, want one", n)
+		}
+		close(awake)
+		synctest.Wait()
+		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok")
+	})
+}
+
+// Who does not wait for the answer makes no false alarm.
+func TestReadyAskerGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		awake := make(chan struct{})
+		var lines bytes.Buffer
+		health := newHealth(nil, slog.New(slog.NewTextHandler(&lines, nil)), &probe{name: "store", ask: func(context.Context) error {
+			<-awake
+			return nil
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		health.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil))
+		close(awake)
+		if lines.Len() > 0 {
+			t.Errorf("logged: %s", &lines)
+		}
+	})
+}
+
+// The log tells the whole error, once; strangers get what they may know.
+func TestReadyIsLoggedOnChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		var lock part
+		p := lock.probe("lock")
+		p.trouble = "no lock can be had"
+		health := newHealth(nil, slog.New(slog.NewTextHandler(&lines, nil)), p)
+		secret := errors.New("dial 10.1.2.3")
+		lock.err.Store(&secret)
+		for range 3 {
+			if w := get(health, "/readyz"); w.Body.String() != "lock: no lock can be had\n" {
+				t.Errorf("answer: %s", w.Body)
+			}
+			time.Sleep(2 * probeFresh)
+		}
+		lock.err.Store(nil)
+		get(health, "/readyz")
+		if got := lines.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, secret.Error()) || !strings.Contains(got, "ready again") {
+			t.Errorf("logged: %s", got)
+		}
+	})
+}
+
+func TestProbesForFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "uploads")
+	store := filestore.New(dir)
+	composer := tusd.NewStoreComposer()
+	store.UseIn(composer)
+	composer.Locker = &tusd.LocalLocker{}
+	if err := store.Open(t.Context(), tusd.Env{Locker: composer.Locker}); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	mustAnswer(t, newHealth(nil, quiet, probesFor(composer)...), "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	mustAnswer(t, newHealth(nil, quiet, probesFor(composer)...), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
+}
+
+// refusing is a locker that cannot be asked, or is asked by somebody else.
+type refusing struct {
+	tusd.Locker
+	err error
+}
+
+func (r refusing) Lock(context.Context, string, tusd.LockMode) (tusd.Lease, error) {
+	return nil, r.err
+}
+
+func TestProbeLocker(t *testing.T) {
+	down := errors.New("down")
+	locker := &tusd.LocalLocker{}
+	for range 2 { // the lock is given back
+		if err := probeLocker(t.Context(), locker); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := probeLocker(t.Context(), refusing{err: down}); !errors.Is(err, down) {
+		t.Errorf("a locker that is down: %v", err)
+	}
+	if err := probeLocker(t.Context(), refusing{err: tusd.ErrUploadLocked.With(down)}); err != nil {
+		t.Errorf("another process asks, too: %v", err)
+	}
+	if err := tusd.ValidateID(probeID); err != nil {
+		t.Errorf("lockers need not take %s: %v", probeID, err)
+	}
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+const (
+	// probeTimeout is how long a part may take to say that all is well.
+	probeTimeout = 2 * time.Second
+	// probeFresh is how long an answer counts: however often somebody asks,
+	// the store and the lock service are asked once in that time.
+	probeFresh = time.Second
+	// probeID is locked to see whether locks can be had. It is like any other
+	// upload's id: should there be such an upload, its requests do not notice.
+	probeID = "tusd-readyz"
+)
+
+// probe asks a part of the server whether it can work. However many want to
+// know, and however long the part hangs, it is asked by one goroutine.
+type probe struct {
+	name    string
+	trouble string                      // what the answer says of an error; "": its text, which is fit for strangers
+	ask     func(context.Context) error // nil: well
+
+	mu     sync.Mutex
+	latest *probeRun
+}
+
+var errLate = fmt.Errorf("no answer in %v", probeTimeout)
+
+// verdict is what the answer says of this part.
+func (p *probe) verdict(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case tolerable(err):
+		return "ok, but " + err.Error()
+	case p.trouble != "" && err != errLate:
+		return p.trouble
+	}
+	return err.Error()
+}
+
+// tolerable tells that err leaves the server of use: on a disk without room
+// uploads can be looked at, read and removed, and small ones may still fit.
+func tolerable(err error) bool { return errors.Is(err, tusd.ErrNoSpace) }
+
+// probeRun is one asking.
+type probeRun struct {
+	started time.Time
+	done    chan struct{} // closed when it is over; then the rest is set
+	ended   time.Time
+	err     error
+}
+
+// start returns the run that is under way or has just ended, or a new one.
+func (p *probe) start() *probeRun {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.latest == nil || p.latest.stale() {
+		p.latest = &probeRun{started: time.Now(), done: make(chan struct{})}
+		go p.latest.ask(p.ask)
+	}
+	return p.latest
+}
+
+func (r *probeRun) stale() bool { return r.over() && time.Since(r.ended) > probeFresh }
+
+func (r *probeRun) over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *probeRun) ask(ask func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	r.err = ask(ctx)
+	r.ended = time.Now()
+	close(r.done)
+}
+
+// wait returns what was found out, or that it takes too long.
+func (r *probeRun) wait(ctx context.Context) error {
+	if r.over() {
+		return r.err
+	}
+	late := time.NewTimer(time.Until(r.started.Add(probeTimeout)))
+	defer late.Stop()
+	select {
+	case <-r.done:
+		return r.err
+	case <-late.C:
+		return errLate
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// prober is a store that can be asked whether it can work. Its errors name
+// nothing that strangers should not know.
+type prober interface {
+	Probe(context.Context) error
+}
+
+// probesFor are the probes for what is in composer and can be asked. The lock
+// of a composer without a locker is in this process and needs none.
+func probesFor(composer *tusd.StoreComposer) (probes []*probe) {
+	if store, ok := composer.Core.(prober); ok {
+		probes = append(probes, &probe{name: "store", ask: store.Probe})
+	}
+	if locker := composer.Locker; locker != nil {
+		probes = append(probes, &probe{
+			name: "lock", trouble: "no lock can be had",
+			ask: func(ctx context.Context) error { return probeLocker(ctx, locker) },
+		})
+	}
+	return probes
+}
+
+// probeLocker takes a lock and gives it back. That another process is just
+// doing the same is as good an answer.
+func probeLocker(ctx context.Context, locker tusd.Locker) error {
+	lease, err := locker.Lock(ctx, probeID, tusd.LockTry)
+	if errors.Is(err, tusd.ErrUploadLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return lease.Unlock(ctx)
+}
