@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -211,10 +212,12 @@ func installClients(ctx context.Context, folder string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, installLimit)
 	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = unfinished
-	if output, err := npm.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci: %w\n%s", err, output)
+	for _, step := range []string{"ci --ignore-scripts --no-audit --no-fund", "run bundle"} {
+		npm := exec.CommandContext(ctx, "npm", strings.Fields(step)...)
+		npm.Dir = unfinished
+		if output, err := npm.CombinedOutput(); err != nil {
+			return fmt.Errorf("npm %s: %w\n%s", step, err, output)
+		}
 	}
 	err = os.Rename(unfinished, folder)
 	if errors.Is(err, fs.ErrExist) {
