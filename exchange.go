@@ -21,9 +21,10 @@ type exchange struct {
 	http.ResponseWriter
 	h         *Handler
 	r         *http.Request
-	method    string // the effective one
-	sent      string // the one that was sent
-	id        string // of the upload; "" is the creation URL
+	route     http.Request // what the router sees
+	method    string       // the effective one
+	sent      string       // the one that was sent
+	id        string       // of the upload; "" is the creation URL
 	requestID string
 	dialect   Dialect
 	marked    bool         // the request says which dialect it speaks
@@ -39,6 +40,8 @@ type exchange struct {
 	made      string     // id of the upload that the request has made
 
 	firstByte time.Time // of the answer
+	values    [5]string // of its header, see set
+	fields    int
 
 	status  int
 	written int64  // bytes of the answer's content
@@ -69,6 +72,7 @@ var (
 	nosniff      = []string{"nosniff"}
 	varyOrigin   = []string{"Origin"}
 	noStore      = []string{"no-store"}
+	noContent    = []string{"0"}
 	tusResumable = []string{tusVersion}
 )
 
@@ -78,7 +82,7 @@ func (x *exchange) begin() error {
 	x.deadlines.start(x.hasContent())
 	x.requestID = requestID(x.r.Header.Get("X-Request-Id"))
 	header := x.Header()
-	header.Set("X-Request-Id", x.requestID)
+	x.set("X-Request-Id", x.requestID)
 	header["X-Content-Type-Options"] = nosniff
 	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
 		// net/http hides a Content-Length that stood beside it: where the
@@ -87,6 +91,28 @@ func (x *exchange) begin() error {
 	}
 	tusHeaders(header)
 	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method)
+}
+
+// set sets a field of the answer's header, whose name is in the canonical
+// form. It is header.Set for the fields of many answers, without memory of its
+// own for each.
+func (x *exchange) set(name, value string) {
+	if x.fields == len(x.values) {
+		x.Header().Set(name, value)
+		return
+	}
+	x.values[x.fields] = value
+	x.fields++
+	x.Header()[name] = x.values[x.fields-1 : x.fields : x.fields]
+}
+
+// contentLength announces an answer's content.
+func (x *exchange) contentLength(n int) {
+	if n == 0 {
+		x.Header()["Content-Length"] = noContent
+		return
+	}
+	x.set("Content-Length", strconv.Itoa(n))
 }
 
 // chooseDialect finds out which protocol the request speaks. HEAD, GET and
@@ -133,7 +159,7 @@ func (x *exchange) upload() string { return cmp.Or(x.id, x.made) }
 // locate tells the client where the upload is that the request has made.
 func (x *exchange) locate(id string) {
 	x.made = id
-	x.Header().Set("Location", x.location(id))
+	x.set("Location", x.location(id))
 }
 
 // location is the absolute URL of an upload.
@@ -192,7 +218,7 @@ func (x *exchange) respond(status int, change HTTPResponse) {
 		x.Header().Set(name, value)
 	}
 	if status != http.StatusNoContent {
-		x.Header().Set("Content-Length", strconv.Itoa(len(change.Body)))
+		x.contentLength(len(change.Body))
 	}
 	x.WriteHeader(status)
 	if change.Body != "" && x.method != http.MethodHead {

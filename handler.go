@@ -76,7 +76,6 @@ func NewHandler(config Config) (*Handler, error) {
 
 // routes fills the router with what the configuration and the store allow.
 func (h *Handler) routes(config Config) {
-	const creation, upload = "/", "/:id" // the id is one escaped segment
 	composer := config.StoreComposer
 	h.router = pat.New()
 	h.router.NotFound = exchangeFunc(func(*exchange) error { return ErrMethodNotAllowed })
@@ -85,19 +84,19 @@ func (h *Handler) routes(config Config) {
 		*allow += method + ", "
 	}
 	if !config.DisableCreation {
-		add(&h.creationVerb, http.MethodPost, creation, serveCreation)
+		add(&h.creationVerb, http.MethodPost, creationPath, serveCreation)
 		if !config.DisableIETF {
-			h.router.Add(http.MethodPut, creation, exchangeFunc(serveCreation))   // not in Allow: these two
-			h.router.Add(http.MethodPatch, creation, exchangeFunc(serveCreation)) // need a mark of the draft
+			h.router.Add(http.MethodPut, creationPath, exchangeFunc(serveCreation))   // not in Allow: these two
+			h.router.Add(http.MethodPatch, creationPath, exchangeFunc(serveCreation)) // need a mark of the draft
 		}
 	}
-	add(&h.uploadVerbs, http.MethodHead, upload, serveStatus)
-	add(&h.uploadVerbs, http.MethodPatch, upload, serveAppend)
+	add(&h.uploadVerbs, http.MethodHead, uploadPath, serveStatus)
+	add(&h.uploadVerbs, http.MethodPatch, uploadPath, serveAppend)
 	if !config.DisableDownload {
-		add(&h.uploadVerbs, http.MethodGet, upload, serveDownload)
+		add(&h.uploadVerbs, http.MethodGet, uploadPath, serveDownload)
 	}
 	if composer.Terminater != nil && !config.DisableTermination {
-		add(&h.uploadVerbs, http.MethodDelete, upload, serveTermination)
+		add(&h.uploadVerbs, http.MethodDelete, uploadPath, serveTermination)
 	}
 	h.creationVerb += http.MethodOptions
 	h.uploadVerbs += http.MethodOptions
@@ -157,33 +156,35 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr
 		x.fail(err)
 		return
 	}
-	h.router.ServeHTTP(x, x.routed())
+	if x.method != x.r.Method {
+		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
+		x.r.Method = x.method
+	}
+	x.route.Method, x.route.URL = x.method, uploadURL
+	if id == "" {
+		x.route.URL = creationURL
+	}
+	h.router.ServeHTTP(x, &x.route)
 }
 
-// exchangeKey finds the exchange in the context of a routed request.
-type exchangeKey struct{}
+// The router chooses by these and the method. It need not see the id, which is
+// parsed already.
+const (
+	creationPath = "/"
+	uploadPath   = "/upload"
+)
 
-// exchangeFunc is an http.Handler behind the router.
+var creationURL, uploadURL = &url.URL{Path: creationPath}, &url.URL{Path: uploadPath}
+
+// exchangeFunc is an http.Handler behind the router. It is given the exchange
+// as the ResponseWriter.
 type exchangeFunc func(*exchange) error
 
-func (f exchangeFunc) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	x := r.Context().Value(exchangeKey{}).(*exchange)
-	x.r = r
+func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	x := w.(*exchange)
 	if err := f(x); err != nil {
 		x.fail(err)
 	}
-}
-
-// routed returns the request as the router sees it: the effective method, and
-// the id as one escaped segment.
-func (x *exchange) routed() *http.Request {
-	r := x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x))
-	r.Method = x.method
-	r.URL = &url.URL{Path: "/" + x.id}
-	if escaped := url.PathEscape(x.id); escaped != x.id {
-		r.URL.RawPath = "/" + escaped
-	}
-	return r
 }
 
 // Subscribe returns a subscription to the post-* events whose queue holds

@@ -71,7 +71,7 @@ func tusCreate(x *exchange) error {
 	if res.info.ID != "" {
 		x.locate(res.info.ID)
 		if !final && isMediaType(x.r.Header, offsetStream) {
-			x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
+			x.set("Upload-Offset", formatInt(res.info.Offset))
 		}
 	}
 	if err == nil {
@@ -232,16 +232,16 @@ func tusStatus(x *exchange) error {
 	header := x.Header()
 	header["Cache-Control"] = noStore
 	if !info.IsFinal || info.Complete() {
-		header.Set("Upload-Offset", formatInt(info.Offset))
+		x.set("Upload-Offset", formatInt(info.Offset))
 	}
 	switch {
 	case !info.SizeIsDeferred:
-		header.Set("Upload-Length", formatInt(info.Size))
+		x.set("Upload-Length", formatInt(info.Size))
 	case !info.IsFinal:
 		header.Set("Upload-Defer-Length", "1")
 	}
 	if raw := rawMetaData(info); raw != "" {
-		header.Set("Upload-Metadata", raw)
+		x.set("Upload-Metadata", raw)
 	}
 	if concat := x.rawConcat(info); concat != "" {
 		header.Set("Upload-Concat", concat)
@@ -290,7 +290,7 @@ func tusAppend(x *exchange) error {
 	}
 	res, err := x.h.engine.append(c, req)
 	if err == nil || errors.Is(err, ErrMismatchedOffset) {
-		x.Header().Set("Upload-Offset", formatInt(res.info.Offset))
+		x.set("Upload-Offset", formatInt(res.info.Offset))
 	}
 	if err == nil {
 		x.respond(http.StatusNoContent, res.response)
