@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
+)
+
+// observed is a handler after an error, and its metrics as the daemon shows
+// them.
+func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
+	t.Helper()
+	composer := tusd.NewStoreComposer()
+	composer.UseCore(storetest.NewMemory())
+	handler, err := tusd.NewHandler(tusd.Config{StoreComposer: composer, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get(handler, "/none")
+	_, queue = startLog(io.Discard, "text", false)
+	t.Cleanup(func() { mustClose(t, queue) })
+	return newMetrics(handler.Metrics(), quiet, new(openConnections).collector(), queue.collector()), queue
+}
+
+func TestMetrics(t *testing.T) {
+	metrics, queue := observed(t)
+	mustClose(t, queue)
+	queue.Write([]byte("late\n"))
+	for _, want := range []string{
+		`tusd_requests_total{method="GET"} 1`,
+		`tusd_errors_total{code="ERR_UPLOAD_NOT_FOUND",status="404"} 1`,
+		"tusd_connections_open 0",
+		"tusd_log_lines_dropped_total 1",
+		"go_goroutines ",
+		"promhttp_metric_handler_requests_in_flight 1",
+	} {
+		mustAnswer(t, metrics, "/metrics", http.StatusOK, "\n"+want)
+	}
+}
+
+// described is what is known of a metric: its type and its labels.
+type described struct{ kind, labels string }
+
+// TestMetricsDoc keeps docs/metrics.md in step with what is served.
+func TestMetricsDoc(t *testing.T) {
+	metrics, _ := observed(t)
+	served := servedMetrics(get(metrics, "/metrics").Body.String())
+	documented := documentedMetrics(t)
+	for _, name := range slices.Sorted(maps.Keys(served)) {
+		if documented[name] != served[name] {
+			t.Errorf("%s is %+v; documented: %+v", name, served[name], documented[name])
+		}
+	}
+	for name := range documented {
+		if served[name] == (described{}) {
+			t.Errorf("%s is documented, and not served", name)
+		}
+	}
+}
+
+var (
+	typeLine   = regexp.MustCompile(`(?m)^# TYPE (tusd_\w+) (\w+)$`)
+	labelNames = regexp.MustCompile(`(\w+)="`)
+	tableRow   = regexp.MustCompile("(?m)^\\| `(tusd_\\w+)` \\| (\\w+) \\|([^|]*)\\|")
+	quoted     = regexp.MustCompile("`(\\w+)`")
+)
+
+func servedMetrics(text string) map[string]described {
+	metrics := make(map[string]described)
+	for _, found := range typeLine.FindAllStringSubmatch(text, -1) {
+		name := found[1]
+		_, series, _ := strings.Cut(text, found[0]+"\n")
+		series, _, _ = strings.Cut(series, "\n")
+		metrics[name] = described{found[2], list(labelNames, strings.ReplaceAll(series, `le="`, ""))}
+	}
+	return metrics
+}
+
+func documentedMetrics(t *testing.T) map[string]described {
+	t.Helper()
+	text, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := make(map[string]described)
+	for _, found := range tableRow.FindAllStringSubmatch(string(text), -1) {
+		metrics[found[1]] = described{found[2], list(quoted, found[3])}
+	}
+	return metrics
+}
+
+// list is what expression finds in text, sorted.
+func list(expression *regexp.Regexp, text string) string {
+	var found []string
+	for _, match := range expression.FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	slices.Sort(found)
+	return strings.Join(found, ",")
+}
+
+func TestOpenConnectionsAreCounted(t *testing.T) {
+	var connections openConnections
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = connections.follow
+	server.Start()
+	defer server.Close()
+	answer, err := server.Client().Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if n := connections.n.Load(); n != 1 {
+		t.Errorf("%d connections are open, want 1", n)
+	}
+	server.Client().CloseIdleConnections()
+	for deadline := time.Now().Add(patience); connections.n.Load() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are open, want none", connections.n.Load())
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"net/http/pprof" // also serves from http.DefaultServeMux, which nobody here listens with
+	"net/url"
+	"runtime"
+	"strings"
+
+	"github.com/felixge/fgprof"
+)
+
+// newPprof serves profiles of this process below path, which ends with a
+// slash, and begins to sample those that are off by default: a blockRate or
+// mutexRate above 0 is passed to the runtime. auth is "user:password" for Basic
+// authentication, or "" for none.
+func newPprof(path, auth string, blockRate, mutexRate int) (http.Handler, error) {
+	if auth != "" && !strings.Contains(auth, ":") {
+		return nil, errors.New("TUSD_PPROF_AUTH is not of the form user:password")
+	}
+	if blockRate > 0 {
+		runtime.SetBlockProfileRate(blockRate)
+	}
+	if mutexRate > 0 {
+		runtime.SetMutexProfileFraction(mutexRate)
+	}
+	handler := http.StripPrefix(strings.TrimSuffix(path, "/"), profiles())
+	if auth == "" {
+		return handler, nil
+	}
+	return authenticated(auth, handler), nil
+}
+
+// profiles serves the profiles at the root.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/profile", pprof.Profile)
+	mux.HandleFunc("/symbol", pprof.Symbol)
+	mux.HandleFunc("/trace", pprof.Trace)
+	mux.Handle("/fgprof", fgprof.Handler())
+	mux.HandleFunc("/", index)
+	return mux
+}
+
+// index lists the profiles, and serves those of them that have no function of
+// their own. Package pprof takes their names from the path it knows.
+func index(w http.ResponseWriter, r *http.Request) {
+	there := *r
+	there.URL = &url.URL{Path: "/debug/pprof" + r.URL.Path, RawQuery: r.URL.RawQuery}
+	pprof.Index(w, &there)
+}
+
+// authenticated lets only those through to next who know auth, a user and a
+// password.
+func authenticated(auth string, next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(auth))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		got := sha256.Sum256([]byte(user + ":" + password))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="profiles"`)
+			http.Error(w, "these profiles need a user and a password", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func mustPprof(t *testing.T, path, auth string) http.Handler {
+	t.Helper()
+	handler, err := newPprof(path, auth, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handler
+}
+
+// named are the profiles that are there at any time, and how they begin.
+var named = map[string]string{
+	"heap": "heap profile:", "allocs": "heap profile:", "goroutine": "goroutine profile:",
+	"threadcreate": "threadcreate profile:", "block": "--- contention:", "mutex": "--- mutex:",
+}
+
+func TestPprof(t *testing.T) {
+	for _, path := range []string{"/debug/pprof/", "/inner/profiles/", "/"} {
+		t.Run(path, func(t *testing.T) {
+			handler := mustPprof(t, path, "")
+			mustAnswer(t, handler, path, http.StatusOK, "heap?debug=1")
+			mustAnswer(t, handler, path+"cmdline", http.StatusOK, "test")
+			mustAnswer(t, handler, path+"symbol", http.StatusOK, "num_symbols")
+			for name, title := range named {
+				mustAnswer(t, handler, path+name+"?debug=1", http.StatusOK, title)
+			}
+			mustAnswer(t, handler, path+"none", http.StatusNotFound, "")
+			mustBeProfile(t, get(handler, path+"heap"))
+		})
+	}
+}
+
+// mustBeProfile wants what "go tool pprof" reads.
+func mustBeProfile(t *testing.T, answer *httptest.ResponseRecorder) {
+	t.Helper()
+	content, err := gzip.NewReader(answer.Body)
+	if err == nil {
+		_, err = io.Copy(io.Discard, content)
+	}
+	if answer.Code != http.StatusOK || err != nil {
+		t.Errorf("status %d; the profile cannot be read: %v", answer.Code, err)
+	}
+}
+
+// Profiles over a time take a second at least, all at the same time.
+func TestPprofOverTime(t *testing.T) {
+	handler := mustPprof(t, "/p/", "")
+	t.Run("all", func(t *testing.T) {
+		for _, name := range []string{"profile", "fgprof"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				mustBeProfile(t, get(handler, "/p/"+name+"?seconds=1"))
+			})
+		}
+		t.Run("trace", func(t *testing.T) {
+			t.Parallel()
+			if w := get(handler, "/p/trace?seconds=0.1"); !bytes.HasPrefix(w.Body.Bytes(), []byte("go 1.")) {
+				t.Errorf("status %d, and no trace: %.40q", w.Code, w.Body)
+			}
+		})
+	})
+}
+
+func TestPprofAuth(t *testing.T) {
+	const auth = "anna:pass:word"
+	handler := mustPprof(t, "/debug/pprof/", auth)
+	for _, c := range []struct {
+		user, password string
+		status         int
+	}{
+		{"anna", "pass:word", http.StatusOK},
+		{"anna", "pass", http.StatusUnauthorized},
+		{"anna", "pass:wore", http.StatusUnauthorized},
+		{"ann", "pass:word", http.StatusUnauthorized},
+		{"", "", http.StatusUnauthorized},
+	} {
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			if c.user != "" {
+				r.SetBasicAuth(c.user, c.password)
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			if asked := strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic "); w.Code != c.status || asked != (c.status == http.StatusUnauthorized) {
+				t.Errorf("%s as %s:%s: %d, want %d; asked for a password: %v", path, c.user, c.password, w.Code, c.status, asked)
+			}
+		}
+	}
+	if _, err := newPprof("/debug/pprof/", "s3cret", 0, 0); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("without a user: %v, want an error that does not tell the password", err)
+	}
+}
+
+func TestPprofRates(t *testing.T) {
+	before := runtime.SetMutexProfileFraction(-1)
+	t.Cleanup(func() {
+		runtime.SetMutexProfileFraction(before)
+		runtime.SetBlockProfileRate(0)
+	})
+	if _, err := newPprof("/", "", 1000, 7); err != nil {
+		t.Fatal(err)
+	}
+	if rate := runtime.SetMutexProfileFraction(-1); rate != 7 {
+		t.Errorf("mutex profile rate %d, want 7", rate)
+	}
+}
