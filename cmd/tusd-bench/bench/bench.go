@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
@@ -50,19 +51,15 @@ func exitCode(stderr io.Writer, err error) int {
 
 // run does what o asks for.
 func run(ctx context.Context, o options, stdout io.Writer) error {
-	var work []load.Workload
-	for name := range strings.SplitSeq(o.work, ",") {
-		w, err := load.Parse(name, o.plan)
-		if err != nil {
-			return err
-		}
-		work = append(work, w)
-	}
 	place, err := newWorkplace(o.dir)
 	if err != nil {
 		return err
 	}
-	report, err := measureAll(ctx, o, place, work)
+	what := measureAll
+	if o.prefill > 0 {
+		what = measureGrowth
+	}
+	report, err := what(ctx, o, place)
 	if err = errors.Join(err, place.close()); err != nil {
 		return err
 	}
@@ -70,20 +67,51 @@ func run(ctx context.Context, o options, stdout io.Writer) error {
 }
 
 // measureAll runs the workloads on all servers.
-func measureAll(ctx context.Context, o options, place *workplace, work []load.Workload) (Report, error) {
-	var report Report
-	servers, err := o.servers(ctx, place)
+func measureAll(ctx context.Context, o options, place *workplace) (report Report, err error) {
+	work, slow, err := o.workloads()
 	if err != nil {
 		return report, err
 	}
-	for _, w := range work {
-		results, err := measure(ctx, w, servers, o.pairs)
-		if err != nil {
+	if len(work) > 0 {
+		if err := measurePairs(ctx, o, place, work, &report); err != nil {
 			return report, err
 		}
-		report.add(w, servers, results)
 	}
-	return report, clearForeign(ctx, servers)
+	if slow {
+		report.Slow, err = measureSlow(ctx, o, place)
+	}
+	return report, err
+}
+
+// workloads reads -work. What slow connections cost is not measured in pairs.
+func (o options) workloads() (work []load.Workload, slow bool, err error) {
+	for name := range strings.SplitSeq(o.work, ",") {
+		if name == "slow" {
+			slow = true
+			continue
+		}
+		w, err := load.Parse(name, o.plan)
+		if err != nil {
+			return nil, false, err
+		}
+		work = append(work, w)
+	}
+	return work, slow, nil
+}
+
+func measurePairs(ctx context.Context, o options, place *workplace, work []load.Workload, report *Report) error {
+	servers, err := o.servers(ctx, place)
+	if err != nil {
+		return err
+	}
+	for _, w := range work {
+		results, err := measure(ctx, slices.Repeat([]load.Workload{w}, len(servers)), servers, o.pairs)
+		if err != nil {
+			return err
+		}
+		report.add(w.Name, servers, results)
+	}
+	return clearForeign(ctx, servers)
 }
 
 // clearForeign removes what was left in servers that have not been started

@@ -12,16 +12,16 @@ import (
 // series are the samples of one server, one for each round.
 type series []load.Sample
 
-// measure lets each server do w once in every round, so that whatever slows
+// measure lets each server do its workload once in every round, so that whatever slows
 // the machine for a while slows all of them. Who begins changes with the
 // round. The results are in the order of the servers. A round before the
 // first warms everything up and is not counted.
-func measure(ctx context.Context, w load.Workload, servers []*server, rounds int) ([]series, error) {
+func measure(ctx context.Context, work []load.Workload, servers []*server, rounds int) ([]series, error) {
 	results := make([]series, len(servers))
 	for round := range rounds + 1 {
 		for i := range servers {
 			k := (round + i) % len(servers)
-			sample, err := load.Run(ctx, servers[k].target, w, meter(servers[k].pid))
+			sample, err := load.Run(ctx, servers[k].target, work[k], meter(servers[k].pid))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", servers[k].name, err)
 			}
@@ -58,9 +58,9 @@ type Memory struct {
 }
 
 // summarise makes a row of a series, which is not empty.
-func summarise(w load.Workload, server string, s series) Row {
+func summarise(work, server string, s series) Row {
 	row := Row{
-		Workload:   w.Name,
+		Workload:   work,
 		Server:     server,
 		Operations: s[0].Operations,
 		PerSecond:  s.median(perSecond),
@@ -108,8 +108,8 @@ type Ratio struct {
 	P99      stats.Estimate
 }
 
-func compare(w load.Workload, names [2]string, a, b series) Ratio {
-	r := Ratio{Workload: w.Name, Servers: names, Pairs: len(a), Rate: ratios(a, b, perSecond), P99: ratios(a, b, p99)}
+func compare(work string, names [2]string, a, b series) Ratio {
+	r := Ratio{Workload: work, Servers: names, Pairs: len(a), Rate: ratios(a, b, perSecond), P99: ratios(a, b, p99)}
 	if a[0].Usage != nil && b[0].Usage != nil {
 		cpu := ratios(a, b, cpuPerOperation)
 		r.CPU = &cpu

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 )
@@ -27,7 +28,10 @@ type options struct {
 
 	work  string
 	plan  load.Plan
+	slow  load.SlowPlan
 	pairs int
+
+	prefill int
 
 	json bool
 }
@@ -49,6 +53,12 @@ func flagsOf(o *options) *flag.FlagSet {
 	o.plan.Size, o.plan.Chunk = 64<<20, 1<<20
 	f.Var((*size)(&o.plan.Size), "size", "size of an upload of patch and chunks in `bytes` (K, M, G)")
 	f.Var((*size)(&o.plan.Chunk), "chunk-size", "size of a PATCH of chunks in `bytes` (K, M, G)")
+	f.IntVar(&o.slow.Connections, "connections", 2000, "`number` of connections of slow")
+	o.slow.Burst = 1 << 20
+	f.Var((*size)(&o.slow.Burst), "burst", "what each of them sends at full speed in `bytes` (K, M, G)")
+	f.IntVar(&o.slow.AtOnce, "bursts", 0, "`number` of them that do so at the same time; 0: all")
+	f.DurationVar(&o.slow.Time, "slow-time", 20*time.Second, "how long they are slow after that (`duration`)")
+	f.IntVar(&o.prefill, "prefill", 0, "compare -server on a directory with this `number` of uploads with\none that has 100, instead of -work")
 	f.IntVar(&o.pairs, "pairs", 15, "`number` of interleaved runs of each server")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of tables; durations are in nanoseconds")
 	return f
@@ -65,6 +75,9 @@ func parseOptions(args []string) (options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	if o.slow.AtOnce == 0 {
+		o.slow.AtOnce = o.slow.Connections
+	}
 	return o, o.contradiction()
 }
 
@@ -78,6 +91,12 @@ func (o options) contradiction() error {
 		return errors.New("there is nothing to drive: give -url, -server, -bare or -bare-sync")
 	case o.url == "" && (o.pid != 0 || o.uploadDir != ""):
 		return errors.New("-pid and -upload-dir describe the server of -url")
+	case o.prefill != 0 && (o.server == "" || o.bare || o.bareSync):
+		return errors.New("-prefill is for -server alone")
+	case o.prefill != 0 && (o.prefill < fewUploads || o.plan.Clients > fewUploads):
+		return fmt.Errorf("-prefill needs at least %d uploads, and at most so many -clients", fewUploads)
+	case o.slow.Connections < 1 || o.slow.AtOnce < 1 || o.slow.Burst < 1 || o.slow.Time < 0:
+		return errors.New("-connections, -bursts and -burst are at least 1, -slow-time is not negative")
 	case o.plan.Clients < 1 || o.plan.Requests < 1 || o.pairs < 1 || o.plan.Size < 1 || o.plan.Chunk < 1:
 		return errors.New("-clients, -requests, -pairs, -size and -chunk-size are at least 1")
 	}

@@ -7,21 +7,22 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/tus/tusd/cmd/tusd-bench/load"
 	"github.com/tus/tusd/cmd/tusd-bench/stats"
 )
 
 // Report is what a run of the command has found.
 type Report struct {
-	Rows   []Row
-	Ratios []Ratio
+	Startups []Startup `json:",omitempty"`
+	Rows     []Row
+	Ratios   []Ratio
+	Slow     []SlowRow `json:",omitempty"`
 }
 
 // add takes the results of one workload. The last server but one is what the
 // others are compared with.
-func (r *Report) add(w load.Workload, servers []*server, results []series) {
+func (r *Report) add(work string, servers []*server, results []series) {
 	for i, s := range servers {
-		r.Rows = append(r.Rows, summarise(w, s.name, results[i]))
+		r.Rows = append(r.Rows, summarise(work, s.name, results[i]))
 	}
 	if len(servers) < 2 {
 		return
@@ -29,7 +30,7 @@ func (r *Report) add(w load.Workload, servers []*server, results []series) {
 	base := len(servers) - 2
 	for i, s := range servers {
 		if i != base {
-			r.Ratios = append(r.Ratios, compare(w, [2]string{s.name, servers[base].name}, results[i], results[base]))
+			r.Ratios = append(r.Ratios, compare(work, [2]string{s.name, servers[base].name}, results[i], results[base]))
 		}
 	}
 }
@@ -42,12 +43,39 @@ func (r Report) write(w io.Writer, asJSON bool) error {
 		return encoder.Encode(r)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	writeStartups(table, r.Startups)
 	writeRows(table, r.Rows)
 	writeRatios(table, r.Ratios)
+	writeSlow(table, r.Slow)
 	return table.Flush()
 }
 
+func writeStartups(w io.Writer, startups []Startup) {
+	if len(startups) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "start-up with\tmedian\tworst")
+	for _, s := range startups {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Server, short(s.Median), short(s.Worst))
+	}
+	fmt.Fprintln(w)
+}
+
+func writeSlow(w io.Writer, rows []SlowRow) {
+	if len(rows) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%d slow connections\n", rows[0].Connections)
+	fmt.Fprintln(w, "server\tmemory before\tafter\tpeak\tper connection")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f KiB\n", r.Server, mib(r.Before), mib(r.After), mib(r.Peak), float64(r.PerConnection)/(1<<10))
+	}
+}
+
 func writeRows(w io.Writer, rows []Row) {
+	if len(rows) == 0 {
+		return
+	}
 	fmt.Fprintln(w, "work\tserver\toperations/s\tMiB/s\tp50\tp99\tCPU/operation\tCPU/GiB\tmemory after\tpeak")
 	for _, r := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%.1f\t%s\t%s\t%s", r.Workload, r.Server, r.PerSecond, orNone("%.1f", r.MiBPerSec), short(r.P50), short(r.P99))

@@ -41,10 +41,7 @@ type Sample struct {
 // many removals: ext4 passes over every inode that was freed lately, so that a
 // round would measure how much the one before has removed.
 func Run(ctx context.Context, t *Target, w Workload, meter Meter) (Sample, error) {
-	r := &run{target: t, workload: w, uploads: make([]Upload, max(w.operations, w.prepared))}
-	if w.prepared > 0 {
-		r.uploads = r.uploads[:w.prepared]
-	}
+	r := &run{target: t, workload: w, uploads: make([]Upload, w.uploads())}
 	defer r.close()
 	if err := r.connect(); err != nil {
 		return Sample{}, err
@@ -74,6 +71,7 @@ type run struct {
 // is worked on by one client at a time.
 type client struct {
 	*Conn
+	number  int // from 0
 	target  *Target
 	uploads []Upload
 	began   time.Time       // when the running operation began
@@ -88,13 +86,13 @@ func (c *client) lap() {
 }
 
 func (r *run) connect() error {
-	for range r.workload.clients {
+	for i := range r.workload.clients {
 		conn, err := dial(r.target.address, pieceSize)
 		if err != nil {
 			return err
 		}
 		r.clients = append(r.clients, &client{
-			Conn: conn, target: r.target, uploads: r.uploads, laps: make([]time.Duration, 0, r.workload.operations),
+			Conn: conn, number: i, target: r.target, uploads: r.uploads, laps: make([]time.Duration, 0, r.workload.operations),
 		})
 	}
 	return nil

@@ -55,10 +55,28 @@ func (t *Target) next(length int64) Upload {
 	return Upload{Content: Content(t.created.Add(1)), Length: length}
 }
 
+// Existing is an upload that is there without having been made here.
+func (t *Target) Existing(id string, content Content, offset, length int64) Upload {
+	return Upload{Path: t.path + id, Content: content, Offset: offset, Length: length}
+}
+
+// Look asks once for the state of u, on a connection of its own, and compares
+// it.
+func (t *Target) Look(u Upload) error {
+	c, err := dial(t.address, slowPiece)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.look(&u)
+}
+
+// Metadata is the Upload-Metadata of every upload: most clients name the file.
+const Metadata = "filename aG9saWRheS5qcGc=,filetype aW1hZ2UvanBlZw=="
+
 const (
 	appending = "Content-Type: application/offset+octet-stream\r\n"
-	// metadata is what clients send: most of them name the file.
-	metadata = "Upload-Metadata: filename aG9saWRheS5qcGc=,filetype aW1hZ2UvanBlZw==\r\n"
+	metadata  = "Upload-Metadata: " + Metadata + "\r\n"
 )
 
 // create makes u with its first n bytes; unknown: without any.

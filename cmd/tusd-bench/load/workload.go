@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +11,7 @@ import (
 // Plan says how much load there is to be. All fields are needed.
 type Plan struct {
 	Clients  int   // that work at the same time, each on its own connection
-	Requests int   // operations of a run of head, small and cwu
+	Requests int   // operations of a run of small and cwu, a fifth of those of head
 	Size     int64 // of the uploads of patch and chunks, in bytes
 	Chunk    int64 // of chunks, in bytes
 }
@@ -20,6 +21,9 @@ const (
 	// headUploads is the number of uploads that head asks for: more than
 	// there are clients, so that these seldom meet.
 	headUploads = 100
+	// headsPerRequest is how many HEADs stand for one request of a plan: they
+	// are so quick that a run would be over before it says anything.
+	headsPerRequest = 5
 )
 
 // Workload is a kind of load of a certain size.
@@ -45,6 +49,7 @@ func Parse(name string, plan Plan) (Workload, error) {
 	switch {
 	case name == "head":
 		w.What = "HEAD of a half-done upload"
+		w.operations *= headsPerRequest
 		w.prepare, w.prepared, w.operate = (*client).makeHalf, headUploads, (*client).askHead
 	case name == "small":
 		w.What = "create, PATCH of 4 KiB"
@@ -77,6 +82,29 @@ func (w Workload) asPatch(size int64) (Workload, error) {
 	w.clients, w.operations, w.bytes, w.stay = 1, 1, size, false
 	w.prepare, w.prepared, w.operate = makeEmpty(size), 1, inChunks(size)
 	return w, nil
+}
+
+// HeadsOf returns a workload of HEADs for uploads that are there already, count
+// of them, at least as many as there are clients. Each client picks its own at
+// random.
+func HeadsOf(name string, plan Plan, count int, upload func(t *Target, i int) Upload) Workload {
+	return Workload{
+		Name: name, What: "HEAD of an upload", clients: plan.Clients, operations: plan.Requests * headsPerRequest,
+		operate: func(c *client, _ int) error {
+			defer c.lap()
+			own := (count - c.number + plan.Clients - 1) / plan.Clients
+			u := upload(c.target, c.number+plan.Clients*rand.IntN(own))
+			return c.look(&u)
+		},
+	}
+}
+
+// uploads is the number of uploads that a run makes.
+func (w Workload) uploads() int {
+	if w.prepared > 0 {
+		return w.prepared
+	}
+	return w.operations
 }
 
 // makeHalf prepares the i-th upload with half of its bytes.
