@@ -2,16 +2,14 @@ package filelocker
 
 import "github.com/tus/tusd"
 
-// A LockTake that waits for another process takes ask, where the holder sees
-// it. One that finds ask taken is newer than who has it. It takes push, until
-// the older one has seen that and given up: of all that ask, the newest is
-// left. Of several that come while push is taken, any may be next.
+// A LockTake that waits for another process has ask, where the holder sees it.
+// A newer one comes in by way of push: it keeps that until the older one has
+// seen it and given up ask. So of all that ask, the newest is left. Of several
+// that come at once, within an interval, any may be the last.
 
 // ask shows the other processes that s wants its lock. It returns
-// ErrUploadLocked if another process's request is newer.
-//
-// It is called at every look again, and takes again what it may have already:
-// a request for another id with the same hash may have given it back.
+// ErrUploadLocked if another process's request is newer. It is called before
+// each pause.
 func (l *FileLocker) ask(s *lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -19,13 +17,19 @@ func (l *FileLocker) ask(s *lease) error {
 	if err != nil {
 		return err
 	}
-	b := dir.board
-	asking, err := b.take(ask.slot(s.hash))
-	if err != nil {
-		return err
+	return s.askOn(dir.board)
+}
+
+func (s *lease) askOn(b board) error {
+	if !s.asking {
+		if ok, err := b.take(push.slot(s.hash)); err != nil || !ok {
+			return err
+		}
 	}
-	if !asking {
-		_, err := b.take(push.slot(s.hash))
+	// Also if it has asked before: a request of this process for another id
+	// with the same hash may have given the slot back.
+	var err error
+	if s.asking, err = b.take(ask.slot(s.hash)); err != nil || !s.asking {
 		return err
 	}
 	if err := b.free(push.slot(s.hash)); err != nil {

@@ -38,7 +38,7 @@ const (
 	_    kind = iota
 	hold      // taken by who holds the lock
 	ask       // taken by the newest request that asks the holder for it
-	push      // taken by a newer request, until the one before has given up ask
+	push      // taken by a newer request on its way to ask
 )
 
 // presence is the slot that all lockers of a directory share.

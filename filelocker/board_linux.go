@@ -75,7 +75,11 @@ func (b *ofdBoard) others(first, last int64, visit func(first, last int64)) erro
 		to = min(lock.Start+lock.Len-1, last)
 	}
 	visit(from, to)
-	return errors.Join(b.others(first, from-1, visit), b.others(to+1, last, visit))
+	err := b.others(first, from-1, visit)
+	if to < last { // to+1 may be too large a number
+		err = errors.Join(err, b.others(to+1, last, visit))
+	}
+	return err
 }
 
 func (b *ofdBoard) fcntl(command int, lock *unix.Flock_t) error {

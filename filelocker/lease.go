@@ -22,6 +22,7 @@ type lease struct {
 
 	// guarded by locker.mu
 	beside *lease // with the same hash
+	asking bool   // it has the ask slot
 	listed bool   // its pid file has been ordered
 	left   bool
 

@@ -48,25 +48,29 @@ func (l *FileLocker) lock(ctx context.Context, id string, mode tusd.LockMode) (t
 }
 
 // acquire waits until s holds its slot. It returns ErrUploadLocked if it must
-// not wait (any longer).
+// not wait, or not any longer.
 func (l *FileLocker) acquire(ctx context.Context, s *lease, mode tusd.LockMode) error {
 	entered, err := l.enter(s, mode)
-	if entered || err != nil {
+	switch {
+	case entered || err != nil:
 		return err
-	}
-	if mode == tusd.LockTry {
+	case mode == tusd.LockTry:
 		return tusd.ErrUploadLocked
+	case mode == tusd.LockWait:
+		return l.await(ctx, s, mode, func() error { return nil })
 	}
+	defer l.withdraw(s)
+	return l.await(ctx, s, mode, func() error { return l.ask(s) })
+}
+
+// await looks again and again whether s can enter, and calls ask before each
+// pause.
+func (l *FileLocker) await(ctx context.Context, s *lease, mode tusd.LockMode, ask func() error) error {
 	tick := time.NewTicker(interval(l.AcquirerPollInterval))
 	defer tick.Stop()
-	if mode == tusd.LockTake {
-		defer l.withdraw(s)
-	}
 	for {
-		if mode == tusd.LockTake {
-			if err := l.ask(s); err != nil {
-				return err
-			}
+		if err := ask(); err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:

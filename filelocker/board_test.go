@@ -1,0 +1,153 @@
+package filelocker
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"testing"
+)
+
+// The numbers below are what running processes of other versions use: a change
+// would let an old and a new process hold the same upload during an update.
+func TestSlotsStayWhereTheyAre(t *testing.T) {
+	const sum = 0xca978112ca1bbdca // the first 8 bytes of the SHA-256 of "a"
+	if got := hashID("a"); got != sum>>3 {
+		t.Errorf("the hash of a is %#x, want %#x", got, uint64(sum>>3))
+	}
+	for slot, want := range map[int64]int64{
+		hold.slot(0): 1 << 61,
+		ask.slot(5):  2<<61 + 5,
+		push.slot(5): 3<<61 + 5,
+		push.last():  math.MaxInt64,
+	} {
+		if slot != want {
+			t.Errorf("a slot is %#x, want %#x", slot, want)
+		}
+	}
+}
+
+// No id reaches the slots that are reserved, and none those of another kind.
+func TestSlotsOfKindsAreApart(t *testing.T) {
+	for _, hash := range []uint64{0, 1, hashMask} {
+		for _, k := range []kind{hold, ask, push} {
+			slot := k.slot(hash)
+			if slot <= presence || slot < k.first() || slot > k.last() || hashOfSlot(slot) != hash {
+				t.Errorf("kind %d of hash %#x is slot %#x, between %#x and %#x", k, hash, slot, k.first(), k.last())
+			}
+		}
+	}
+	if hold.last() >= ask.first() || ask.last() >= push.first() {
+		t.Error("kinds overlap")
+	}
+}
+
+// boards of two lockers of one directory, of every sort.
+func eachBoard(t *testing.T, test func(t *testing.T, a, b board)) {
+	for name, open := range boards {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			test(t, openedBoard(t, dir, open), openedBoard(t, dir, open))
+		})
+	}
+}
+
+// boards by their name.
+var boards = map[string]func(*os.Root) (board, error){
+	"system": openBoard,
+	"files":  func(root *os.Root) (board, error) { return openFileBoard(root) },
+}
+
+func openedBoard(t *testing.T, dir string, open func(*os.Root) (board, error)) board {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	b, err := open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.close() })
+	return b
+}
+
+func mustTake(t *testing.T, b board, slots ...int64) {
+	t.Helper()
+	for _, slot := range slots {
+		if ok, err := b.take(slot); err != nil || !ok {
+			t.Fatalf("take %#x: %t, %v", slot, ok, err)
+		}
+	}
+}
+
+// seenBy lists the slots from first to last that others have taken.
+func seenBy(t *testing.T, b board, first, last int64) (slots []int64) {
+	t.Helper()
+	err := b.others(first, last, func(from, to int64) {
+		for i := range min(to-from, 100) + 1 {
+			slots = append(slots, from+i)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(slots)
+	return slots
+}
+
+// Others see every slot that is taken in a range, also neighbours, and nobody
+// sees their own.
+func TestBoardShowsOthers(t *testing.T) {
+	eachBoard(t, func(t *testing.T, a, b board) {
+		slots := []int64{ask.first(), ask.slot(7), ask.slot(8), ask.slot(9), ask.slot(1 << 40), push.last()}
+		mustTake(t, a, slots...)
+		mustTake(t, b, ask.slot(3), hold.slot(7))
+		if got := seenBy(t, b, ask.first(), push.last()); !slices.Equal(got, slots) {
+			t.Errorf("the other sees %#x, want %#x", got, slots)
+		}
+		if got := seenBy(t, b, ask.slot(8), ask.slot(8)); !slices.Equal(got, []int64{ask.slot(8)}) {
+			t.Errorf("in a range of one the other sees %#x", got)
+		}
+		if got := seenBy(t, a, ask.first(), push.last()); !slices.Equal(got, []int64{ask.slot(3)}) {
+			t.Errorf("the owner sees %#x", got)
+		}
+	})
+}
+
+func TestBoardExcludes(t *testing.T) {
+	eachBoard(t, func(t *testing.T, a, b board) {
+		slot := hold.slot(7)
+		mustTake(t, a, slot, slot, hold.slot(8))
+		if ok, err := b.take(slot); ok || err != nil {
+			t.Errorf("the other takes a slot that is taken: %t, %v", ok, err)
+		}
+		if err := a.free(slot); err != nil {
+			t.Fatal(err)
+		}
+		mustTake(t, b, slot)
+		if ok, err := b.take(hold.slot(8)); ok || err != nil {
+			t.Errorf("with the slot its neighbour was freed: %t, %v", ok, err)
+		}
+		if err := a.close(); err != nil {
+			t.Fatal(err)
+		}
+		mustTake(t, b, hold.slot(8))
+	})
+}
+
+// Nothing stays behind where each slot is a file.
+func TestFilesAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	l := onDir("files", dir)
+	mustLock(t, l, "a", 0).Unlock(t.Context())
+	if err := os.WriteFile(fmt.Sprintf("%s/%s/%016x", dir, slotDir, ask.slot(3)), nil, 0o600); err != nil {
+		t.Fatal(err) // of a process that was killed
+	}
+	if got := seenBy(t, l.dir.board, ask.first(), push.last()); len(got) > 0 {
+		t.Errorf("a file that nobody has locked counts: %#x", got)
+	}
+	if left, err := os.ReadDir(dir + "/" + slotDir); err != nil || len(left) > 0 {
+		t.Errorf("%v are left (%v)", left, err)
+	}
+}

@@ -1,0 +1,306 @@
+package filelocker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// patience bounds every wait, far beyond what it takes.
+const patience = 20 * time.Second
+
+// lockers on one directory, of a kind.
+func lockers(t *testing.T, kind string, n int) []*FileLocker {
+	dir := t.TempDir()
+	all := make([]*FileLocker, n)
+	for i := range all {
+		all[i] = onDir(kind, dir)
+		t.Cleanup(func() { all[i].Close() })
+	}
+	return all
+}
+
+func withPatience(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+type grant struct {
+	lease tusd.Lease
+	err   error
+}
+
+// request calls Lock in the background.
+func request(t *testing.T, l tusd.Locker, id string, mode tusd.LockMode) <-chan grant {
+	c := make(chan grant, 1)
+	ctx := withPatience(t)
+	go func() {
+		lease, err := l.Lock(ctx, id, mode)
+		c <- grant{lease, err}
+	}()
+	return c
+}
+
+func granted(t *testing.T, who string, c <-chan grant) tusd.Lease {
+	t.Helper()
+	g := <-c
+	if g.err != nil {
+		t.Fatalf("%s: %v", who, g.err)
+	}
+	return g.lease
+}
+
+func wantUnlocked(t *testing.T, lease tusd.Lease) {
+	t.Helper()
+	if err := lease.Unlock(t.Context()); err != nil {
+		t.Fatalf("unlock: %v", err)
+	}
+}
+
+func wantRefused(t *testing.T, l tusd.Locker, id string) {
+	t.Helper()
+	lease, err := l.Lock(t.Context(), id, tusd.LockTry)
+	if !errors.Is(err, tusd.ErrUploadLocked) {
+		t.Fatalf("LockTry of %s: %v, %v, want %v", id, lease, err, tusd.ErrUploadLocked)
+	}
+}
+
+func wantAsked(t *testing.T, lease tusd.Lease) {
+	t.Helper()
+	select {
+	case <-lease.Wanted():
+	case <-time.After(patience):
+		t.Fatal("the holder was not asked")
+	}
+}
+
+// eventually polls until condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.After(patience); !condition(); {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-deadline:
+			t.Fatalf("not in %v: %s", patience, what)
+		}
+	}
+}
+
+// Ids that share a byte hold it together, and it is given back with the last.
+func TestTwoIDsOnOneByte(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}} {
+		ls := lockers(t, "one byte", 2)
+		leases := []tusd.Lease{
+			mustLock(t, ls[0], "a", tusd.LockTry), mustLock(t, ls[0], "b", tusd.LockTry), mustLock(t, ls[0], "c", tusd.LockTry),
+		}
+		wantRefused(t, ls[0], "a")
+		for _, i := range order {
+			wantRefused(t, ls[1], "a")
+			wantRefused(t, ls[1], "d")
+			wantUnlocked(t, leases[i])
+			wantUnlocked(t, leases[i]) // again: it must not count twice
+		}
+		wantUnlocked(t, mustLock(t, ls[1], "a", tusd.LockTry))
+	}
+}
+
+// Who wants one of the ids that share a byte has to ask for all.
+func TestAllOnAByteAreAsked(t *testing.T) {
+	ls := lockers(t, "one byte", 2)
+	a, b := mustLock(t, ls[0], "a", tusd.LockTry), mustLock(t, ls[0], "b", tusd.LockTry)
+	taker := request(t, ls[1], "b", tusd.LockTake)
+	wantAsked(t, a)
+	wantAsked(t, b)
+	wantUnlocked(t, b)
+	wantUnlocked(t, a)
+	wantUnlocked(t, granted(t, "the taker", taker))
+}
+
+// A request that leaves does not take back what another one for the same byte
+// still asks.
+func TestAskOnOneByteIsRenewed(t *testing.T) {
+	ls := lockers(t, "one byte", 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	holder := mustLock(t, ls[0], "a", tusd.LockTry)
+	stays := request(t, ls[1], "b", tusd.LockTake)
+	wantAsked(t, holder)
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		ls[1].Lock(ctx, "c", tusd.LockTake)
+	}()
+	cancel()
+	<-left
+	eventually(t, "the one that stays asks again", func() bool { return isTaken(t, ls[0], ask.slot(7)) })
+	wantUnlocked(t, holder)
+	wantUnlocked(t, granted(t, "the one that stays", stays))
+}
+
+// isTaken tells whether a locker sees that another has a slot.
+func isTaken(t *testing.T, l *FileLocker, slot int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	yes, err := taken(l.dir.board, slot)
+	if err != nil {
+		t.Error(err)
+	}
+	return yes
+}
+
+// The newest request goes first, also if those before it wait in other
+// processes; they are told at once and not when the lock is free.
+func TestNewestTakerFirst(t *testing.T) {
+	for _, kind := range []string{"default", "files"} {
+		t.Run(kind, func(t *testing.T) {
+			ls := lockers(t, kind, 4)
+			holder := mustLock(t, ls[0], "a", tusd.LockTake)
+			last := request(t, ls[1], "a", tusd.LockTake)
+			wantAsked(t, holder)
+			for i := range 9 {
+				newer := request(t, ls[1+(i+1)%3], "a", tusd.LockTake)
+				if g := <-last; !errors.Is(g.err, tusd.ErrUploadLocked) {
+					t.Fatalf("taker %d was overtaken and gets %v, want %v", i, g.err, tusd.ErrUploadLocked)
+				}
+				last = newer
+			}
+			wantUnlocked(t, holder)
+			wantUnlocked(t, granted(t, "the newest taker", last))
+		})
+	}
+}
+
+// What asked is withdrawn with the request, so that a later holder is not
+// asked for nothing.
+func TestAsksEndWithTheRequest(t *testing.T) {
+	ls := lockers(t, "default", 2)
+	hash := hashID("a")
+	ctx, cancel := context.WithCancel(t.Context())
+	holder := mustLock(t, ls[0], "a", tusd.LockTry)
+	gone := make(chan error, 1)
+	go func() {
+		_, err := ls[1].Lock(ctx, "a", tusd.LockTake)
+		gone <- err
+	}()
+	wantAsked(t, holder)
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled taker gets %v", err)
+	}
+	if isTaken(t, ls[0], ask.slot(hash)) || isTaken(t, ls[0], push.slot(hash)) {
+		t.Error("a request that has gone still asks")
+	}
+	wantUnlocked(t, holder)
+}
+
+// LockWait leaves a lock that comes free to a LockTake of another process.
+func TestWaitersStandBehindOtherProcessesTakers(t *testing.T) {
+	ls := lockers(t, "default", 2)
+	holder := mustLock(t, ls[0], "a", tusd.LockTry)
+	taker := request(t, ls[1], "a", tusd.LockTake)
+	wantAsked(t, holder)
+	waiter := request(t, ls[0], "a", tusd.LockWait)
+	wantUnlocked(t, holder)
+	second := granted(t, "the taker", taker)
+	select {
+	case g := <-waiter:
+		t.Fatalf("the waiter has an answer before the taker has let go: %v", g.err)
+	default:
+	}
+	wantUnlocked(t, second)
+	wantUnlocked(t, granted(t, "the waiter", waiter))
+}
+
+// A LockWait that waits for another process makes room for a LockTake of this
+// one, and then stands where it stood: in front of those who came later.
+func TestWaitersKeepTheirPlace(t *testing.T) {
+	ls := lockers(t, "default", 2)
+	holder := mustLock(t, ls[0], "a", tusd.LockTry)
+	first := request(t, ls[1], "a", tusd.LockWait)
+	eventually(t, "the first waits", func() bool { return isBusy(t, &ls[1].local, "a") })
+	second := request(t, ls[1], "a", tusd.LockWait)
+	taker := request(t, ls[1], "a", tusd.LockTake)
+	wantAsked(t, holder)
+	wantUnlocked(t, holder)
+	wantUnlocked(t, granted(t, "the taker", taker))
+	lease := granted(t, "the first", first)
+	select {
+	case g := <-second:
+		t.Fatalf("the second has an answer before the first has let go: %v", g.err)
+	default:
+	}
+	wantUnlocked(t, lease)
+	wantUnlocked(t, granted(t, "the second", second))
+}
+
+func isBusy(t *testing.T, l tusd.Locker, id string) bool {
+	lease, err := l.Lock(t.Context(), id, tusd.LockTry)
+	if err == nil {
+		lease.Unlock(t.Context())
+	}
+	return err != nil
+}
+
+// A missing directory is trouble that passes, and not a held lock.
+func TestDirectoryComesLater(t *testing.T) {
+	l := New(filepath.Join(t.TempDir(), "later"))
+	defer l.Close()
+	if _, err := l.Lock(t.Context(), "a", tusd.LockTake); !errors.Is(err, os.ErrNotExist) || errors.Is(err, tusd.ErrUploadLocked) {
+		t.Errorf("without the directory: %v", err)
+	}
+	if err := os.Mkdir(l.Path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	wantUnlocked(t, mustLock(t, l, "a", tusd.LockTake))
+	if _, err := New("").Lock(t.Context(), "a", tusd.LockTake); err == nil {
+		t.Error("an empty Path locks something")
+	}
+}
+
+// Close refuses new locks and keeps those that are held.
+func TestClose(t *testing.T) {
+	ls := lockers(t, "default", 2)
+	lease := mustLock(t, ls[0], "a", tusd.LockTry)
+	waiter := request(t, ls[0], "a", tusd.LockTake)
+	wantAsked(t, lease)
+	for range 2 {
+		if err := ls[0].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ls[0].Lock(t.Context(), "b", tusd.LockTry); !errors.Is(err, errClosed) {
+		t.Errorf("Lock after Close: %v", err)
+	}
+	wantRefused(t, ls[1], "a")
+	wantUnlocked(t, lease)
+	if g := <-waiter; !errors.Is(g.err, errClosed) {
+		t.Errorf("who waited while the locker was closed gets %v", g.err)
+	}
+	wantUnlocked(t, mustLock(t, ls[1], "a", tusd.LockTry))
+	if ls[0].dir != nil {
+		t.Error("the directory is still open")
+	}
+}
+
+// The watcher is one goroutine for all locks, and only while there are some.
+func TestOneWatcher(t *testing.T) {
+	l := lockers(t, "default", 1)[0]
+	watching := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.watching
+	}
+	for range 3 {
+		lease := mustLock(t, l, "a", tusd.LockTry)
+		if !watching() {
+			t.Error("nobody looks after a lock")
+		}
+		wantUnlocked(t, lease)
+	}
+	eventually(t, "the watcher ends", func() bool { return !watching() })
+}
