@@ -43,6 +43,7 @@ type volume struct {
 	parents  knownDirs
 	ahead    lookAhead
 	decoded  decodedRecords
+	buffers  buffers
 }
 
 // Open makes and takes the directory. It is refused while another process, or

@@ -5,29 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
 )
 
 const (
-	// smallBuffer is what a connection that trickles holds.
-	smallBuffer = 8 << 10
-	// largeBuffer is what one that delivers gets from the pool.
-	largeBuffer = 256 << 10
-
 	// While a body arrives its write-back is started in pieces, and the
 	// piece before the last ones is waited for. Not yet on the disk are then
 	// at most the pieces under way, the next one and a buffer: less than
 	// 8 MiB, so that the sync at the end is short.
 	writeBackPiece  = 2 << 20
 	writeBackPieces = 2
-)
-
-var (
-	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
-	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
 // WriteChunk implements tusd.Upload.
@@ -101,17 +90,14 @@ func (u *upload) knownMark() (mark, error) {
 // copy writes what src delivers, until its end, an error, or the end of ctx or
 // the lease.
 func (c *chunk) copy(ctx context.Context, src io.Reader) error {
-	small := smallBuffers.Get().(*[smallBuffer]byte)
-	defer smallBuffers.Put(small)
-	var large *[largeBuffer]byte
-	defer func() { giveBack(large) }()
-	buffer := small[:]
+	b := c.u.v.buffers.take()
+	defer b.giveBack()
 	for {
-		n, readErr := src.Read(buffer)
+		n, readErr := src.Read(b.space)
 		if err := c.u.usable(ctx); err != nil {
 			return err
 		}
-		if err := c.write(buffer[:n]); err != nil {
+		if err := c.write(b.space[:n]); err != nil {
 			return err
 		}
 		if readErr == io.EOF {
@@ -120,20 +106,7 @@ func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 		if readErr != nil {
 			return readErr
 		}
-		switch {
-		case large == nil && n == smallBuffer:
-			large = largeBuffers.Get().(*[largeBuffer]byte)
-			buffer = large[:]
-		case large != nil && n < smallBuffer:
-			giveBack(large)
-			large, buffer = nil, small[:]
-		}
-	}
-}
-
-func giveBack(large *[largeBuffer]byte) {
-	if large != nil {
-		largeBuffers.Put(large)
+		b.adapt(n)
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 func TestBufferFollowsTheConnection(t *testing.T) {
 	s := opened(t, None)
 	up := created(t, s, "a", 1<<30)
-	reads := []int{smallBuffer, largeBuffer, smallBuffer, 10, 10, smallBuffer, 1}
+	reads := []int{smallBuffer, largeBuffer, worthLarge, 10, 10, smallBuffer, 1}
 	want := []int{smallBuffer, largeBuffer, largeBuffer, largeBuffer, smallBuffer, smallBuffer, largeBuffer, smallBuffer}
 	var got []int
 	src := readFunc(func(p []byte) (int, error) {
@@ -38,6 +38,28 @@ func TestBufferFollowsTheConnection(t *testing.T) {
 	for i := range want {
 		if got[i] != want[i] {
 			t.Fatalf("buffers of %v, want %v", got, want)
+		}
+	}
+}
+
+// Large buffers are bounded in number, however many connections deliver, and
+// are for others as soon as one trickles or has ended.
+func TestLargeBuffersAreBounded(t *testing.T) {
+	var all buffers
+	taken := make([]buffer, 2*maxLarge)
+	for i := range taken {
+		taken[i] = all.take()
+		taken[i].adapt(smallBuffer)
+		if large := len(taken[i].space) == largeBuffer; large != (i < maxLarge) {
+			t.Fatalf("connection %d has a buffer of %d bytes", i, len(taken[i].space))
+		}
+	}
+	taken[0].adapt(worthLarge - 1)
+	taken[1].giveBack()
+	for i := maxLarge; i < maxLarge+3; i++ {
+		taken[i].adapt(smallBuffer)
+		if large := len(taken[i].space) == largeBuffer; large != (i < maxLarge+2) {
+			t.Errorf("connection %d then has a buffer of %d bytes", i, len(taken[i].space))
 		}
 	}
 }

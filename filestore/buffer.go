@@ -1,0 +1,86 @@
+package filestore
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// smallBuffer is what a connection that trickles holds, in bytes. net/http
+	// fills it without its own buffer in between.
+	smallBuffer = 4 << 10
+	// largeBuffer is what one that delivers holds, as long as a read brings
+	// at least worthLarge bytes.
+	largeBuffer = 256 << 10
+	worthLarge  = 8 << 10
+	// maxLarge is how many connections hold a large buffer at most, which
+	// bounds the memory when many deliver at once. The others go on with
+	// their small one.
+	maxLarge = 32
+)
+
+// buffers has the buffers that bodies are read into. The zero value is ready
+// to use.
+type buffers struct {
+	small, large sync.Pool
+	larges       atomic.Int32 // in use
+}
+
+// buffer follows a connection: small while it trickles, large while it
+// delivers.
+type buffer struct {
+	space []byte // to read into
+	from  *buffers
+	small *[smallBuffer]byte
+	large *[largeBuffer]byte // nil: none is held
+}
+
+// take returns a buffer for a body that begins.
+func (b *buffers) take() buffer {
+	small, ok := b.small.Get().(*[smallBuffer]byte)
+	if !ok {
+		small = new([smallBuffer]byte)
+	}
+	return buffer{space: small[:], from: b, small: small}
+}
+
+// takeLarge returns nil if enough are in use.
+func (b *buffers) takeLarge() *[largeBuffer]byte {
+	if b.larges.Add(1) > maxLarge {
+		b.larges.Add(-1)
+		return nil
+	}
+	if large, ok := b.large.Get().(*[largeBuffer]byte); ok {
+		return large
+	}
+	return new([largeBuffer]byte)
+}
+
+// adapt is told how many bytes the last read brought.
+func (b *buffer) adapt(n int) {
+	switch {
+	case b.large == nil && n == smallBuffer:
+		if b.large = b.from.takeLarge(); b.large != nil {
+			b.space = b.large[:]
+		}
+	case b.large != nil && n < worthLarge:
+		b.giveBackLarge()
+		b.space = b.small[:]
+	}
+}
+
+func (b *buffer) giveBackLarge() {
+	if b.large == nil {
+		return
+	}
+	b.from.large.Put(b.large)
+	b.from.larges.Add(-1)
+	b.large = nil
+}
+
+// giveBack ends the use of b.
+func (b *buffer) giveBack() {
+	b.giveBackLarge()
+	b.from.small.Put(b.small)
+	b.small = nil
+}
