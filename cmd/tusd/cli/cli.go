@@ -8,7 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
+	"time"
 )
 
 // Exit codes of Run.
@@ -39,7 +39,8 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		writeVersion(stdout)
 		return exitOK
 	}
-	logger := newLogger(cfg.output, stdout)
+	logger, queue := startLog(stdout, cfg.output.logFormat, cfg.output.verbose)
+	defer queue.close(lastLines)
 	for _, sentence := range cfg.warnings(env) {
 		logger.Warn(sentence)
 	}
@@ -50,13 +51,5 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return exitOK
 }
 
-func newLogger(o output, stdout io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if o.verbose {
-		options.Level = slog.LevelDebug
-	}
-	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(stdout, options))
-	}
-	return slog.New(slog.NewTextHandler(stdout, options))
-}
+// lastLines is how long the end of the process waits for the log.
+const lastLines = time.Second

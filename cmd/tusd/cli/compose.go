@@ -1,29 +1,47 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/filelocker"
 	"github.com/tus/tusd/filestore"
 )
 
-func newStore(s storage) (*filestore.FileStore, error) {
+// backend is where uploads are kept, and what keeps requests apart that use
+// the same one.
+type backend struct {
+	store  *filestore.FileStore
+	locker *filelocker.FileLocker
+}
+
+func newBackend(s storage) (*backend, error) {
 	dir, err := filepath.Abs(s.uploadDir) // the working directory may change; the uploads may not
 	if err != nil {
 		return nil, fmt.Errorf("upload directory: %w", err)
 	}
-	return &filestore.FileStore{
-		Path: dir, Durability: s.durability, MinFree: s.minFree,
-		FileKey: s.fileKey, StorageRoots: filepath.SplitList(s.storageRoots),
-		DirPerm: s.dirPerms, FilePerm: s.filePerms,
+	return &backend{
+		store: &filestore.FileStore{
+			Path: dir, Durability: s.durability, MinFree: s.minFree,
+			FileKey: s.fileKey, StorageRoots: filepath.SplitList(s.storageRoots),
+			DirPerm: s.dirPerms, FilePerm: s.filePerms,
+		},
+		locker: &filelocker.FileLocker{
+			Path: dir, HolderPollInterval: s.lockHolderPoll, AcquirerPollInterval: s.lockAcquirerPoll,
+		},
 	}, nil
 }
 
-func newHandler(cfg config, store *filestore.FileStore, logger *slog.Logger) (*tusd.Handler, error) {
+// close gives the directory back.
+func (b *backend) close() error { return errors.Join(b.locker.Close(), b.store.Close()) }
+
+func newHandler(cfg config, b *backend, logger *slog.Logger) (*tusd.Handler, error) {
 	composer := tusd.NewStoreComposer()
-	store.UseIn(composer)
+	b.store.UseIn(composer)
+	b.locker.UseIn(composer)
 	return tusd.NewHandler(tusd.Config{
 		StoreComposer:        composer,
 		BasePath:             cfg.listening.basePath,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -19,8 +20,9 @@ More about the protocol: https://tus.io
 // slash is part of an id, and it never redirects, because clients that upload
 // do not follow.
 type site struct {
-	basePath string
-	uploads  http.Handler
+	basePath   string
+	uploads    http.Handler
+	noGreeting bool // there is no greeting
 }
 
 func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -30,11 +32,19 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.uploads.ServeHTTP(w, r)
 	case r.RequestURI == "*": // OPTIONS *: what the server can
 		s.uploads.ServeHTTP(w, r)
-	case path == "/":
+	case path == "/" && !s.noGreeting:
 		greet(w)
 	default:
-		http.NotFound(w, r)
+		s.notFound(w)
 	}
+}
+
+// notFound helps whoever has set a client up with a wrong address.
+func (s site) notFound(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusNotFound)
+	fmt.Fprintf(w, "There is nothing here. Uploads live below %s\n", s.basePath)
 }
 
 func greet(w http.ResponseWriter) {

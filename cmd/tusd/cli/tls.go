@@ -1,4 +1,123 @@
 package cli
 
+import (
+	"crypto/tls"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
 // tlsModes are the values of -tls-mode, as in tusd v2.
 func tlsModes() []string { return []string{"tls12", "tls12-strong", "tls13"} }
+
+// newTLSConfig returns nil if TLS is not asked for. What is wrong with the
+// certificate comes out here.
+func newTLSConfig(s tlsSettings, logger *slog.Logger) (*tls.Config, error) {
+	if !s.enabled() {
+		return nil, nil
+	}
+	certificates, err := newCertificates(s.certificate, s.key, logger)
+	if err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	c := &tls.Config{GetCertificate: certificates.get, NextProtos: []string{"h2", "http/1.1"}}
+	switch s.mode {
+	case "tls13":
+		c.MinVersion = tls.VersionTLS13
+	case "tls12-strong":
+		c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384}
+	default:
+		c.MinVersion = tls.VersionTLS12
+		c.CipherSuites = []uint16{ // of TLS 1.2; those of 1.3 are not to be chosen
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		}
+	}
+	return c, nil
+}
+
+// certificates is a certificate with its key that follows their files. While
+// these do not fit together, as between the writing of one and the other, the
+// last pair that did is used.
+type certificates struct {
+	certFile, keyFile string
+	logger            *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	seen    [2]fs.FileInfo // of the files when they were last read
+	looked  time.Time
+}
+
+// lookEvery is how old the knowledge about the files may be.
+const lookEvery = time.Second
+
+func newCertificates(certFile, keyFile string, logger *slog.Logger) (*certificates, error) {
+	c := &certificates{certFile: certFile, keyFile: keyFile, logger: logger}
+	if err := c.read(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// get is the tls.Config's GetCertificate.
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.looked) >= lookEvery {
+		c.looked = now
+		c.refresh()
+	}
+	return c.current, nil
+}
+
+// refresh reads the files if they have changed. What is wrong with them is
+// told once. The caller holds c.mu.
+func (c *certificates) refresh() {
+	if !c.changed() {
+		return
+	}
+	if err := c.read(); err != nil {
+		c.logger.Error("the new TLS certificate cannot be used, the old one stays", "err", err)
+		return
+	}
+	c.logger.Info("the TLS certificate was read again", "file", c.certFile)
+}
+
+func (c *certificates) changed() bool {
+	now := c.look()
+	for i, info := range now {
+		before := c.seen[i]
+		if (info == nil) != (before == nil) {
+			return true
+		}
+		if info != nil && (!os.SameFile(info, before) || info.Size() != before.Size() || !info.ModTime().Equal(before.ModTime())) {
+			return true
+		}
+	}
+	return false
+}
+
+// read loads the pair. The files are looked at first: if they change while
+// they are read, they are read again.
+func (c *certificates) read() error {
+	c.seen = c.look()
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("%s and %s: %w", c.certFile, c.keyFile, err)
+	}
+	c.current = &pair
+	return nil
+}
+
+// look describes the files; nil is one that cannot be seen.
+func (c *certificates) look() (seen [2]fs.FileInfo) {
+	seen[0], _ = os.Stat(c.certFile)
+	seen[1], _ = os.Stat(c.keyFile)
+	return seen
+}

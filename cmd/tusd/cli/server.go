@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"log/slog"
+	"net/http"
+)
+
+// What HTTP/2 clients may send ahead of what the handler has read. An upload
+// moves as much per round trip as its stream may be ahead; net/http's 1 MiB
+// would make it slower than HTTP/1.1 on any path that is longer than a room.
+// The window of the connection is what its streams hold in memory together, so
+// it bounds what stalled ones cost, and it is larger than that of a stream so
+// that one stalled upload leaves room for others beside it.
+//
+// The documentation of net/http asks for less than 4 MiB, its code for less
+// than 2 GiB; a test measures what holds.
+const (
+	streamWindow     = 12 << 20
+	connectionWindow = 16 << 20
+)
+
+// headerSlack is by how much net/http lets a header be larger than the
+// handler's limit: up to there the answer is the handler's.
+const headerSlack = 64 << 10
+
+// newServer makes the server for the uploads and for what operators look at.
+// It has no time limit for a whole request: an upload takes as long as it
+// takes, and the handler ends those that make no progress.
+func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true) // over TLS
+	protocols.SetUnencryptedHTTP2(cfg.listening.enableH2C)
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: cfg.timeouts.network,
+		IdleTimeout:       cfg.timeouts.idleTimeout(),
+		MaxHeaderBytes:    cfg.limits.maxHeaderSize + headerSlack,
+		Protocols:         &protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     streamWindow,
+			MaxReceiveBufferPerConnection: connectionWindow,
+		},
+		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
