@@ -1,0 +1,192 @@
+package filelocker
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/require"
+)
+
+// process is another one that serves locks on a directory.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	in    io.Writer
+	lines *bufio.Scanner
+}
+
+func startProcess(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t, cmd, in, bufio.NewScanner(out)}
+	t.Cleanup(p.kill)
+	return p
+}
+
+// says gives a command and compares the answer.
+func (p *process) says(command, want string) {
+	p.t.Helper()
+	io.WriteString(p.in, command+"\n") // a dead process gives no answer
+	if !p.lines.Scan() || !strings.HasPrefix(p.lines.Text(), want) {
+		p.t.Fatalf("to %q the process says %q, want %q", command, p.lines.Text(), want)
+	}
+}
+
+// kill ends the process as kill -9 does, and returns when it has.
+func (p *process) kill() {
+	p.cmd.Process.Kill() // fails only if it has ended already
+	p.cmd.Wait()         // so does this
+}
+
+// What a killed process held is free when the process is gone: no second look,
+// no wait.
+func TestKilledHolderIsFreeAtOnce(t *testing.T) {
+	for range 5 {
+		dir := t.TempDir()
+		l := onDir("default", dir)
+		p := startProcess(t, childOn("default", dir))
+		p.says("lock 0 a", "granted")
+		wantRefused(t, l, "a")
+		p.kill()
+		wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry))
+		l.Close()
+	}
+}
+
+// Two containers on one directory are both process 1, of their own namespaces.
+func TestProcessesThatAreBothOne(t *testing.T) {
+	dir := t.TempDir()
+	first, second := startProcess(t, asOne(t, dir)), startProcess(t, asOne(t, dir))
+	first.says("lock 0 a", "granted")
+	pid := filepath.Join(dir, "a.lock")
+	eventually(t, "the holder's pid file says 1", func() bool {
+		content, _ := os.ReadFile(pid)
+		return string(content) == "1\n"
+	})
+	second.says("lock 2 a", "error "+tusd.ErrUploadLocked.Error())
+	second.says("lock 2 b", "granted")
+	first.says("lock 2 b", "error "+tusd.ErrUploadLocked.Error())
+	first.kill()
+	if !exists(pid) {
+		t.Error("a killed holder's pid file is gone: this shows nothing")
+	}
+	second.says("lock 2 a", "granted") // although the file names a living process: itself
+}
+
+// asOne is a child in a process id namespace of its own.
+func asOne(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	own := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	try := exec.Command("true")
+	try.SysProcAttr = own
+	err := try.Run()
+	require.Need(t, "namespaces", err == nil, fmt.Sprintf("a process id namespace cannot be made here (root is needed): %v", err))
+	cmd := childOn("default", dir)
+	cmd.SysProcAttr = own
+	return cmd
+}
+
+// On a disk without a free block locks are taken, handed over and given back,
+// by lockers that are started then, too.
+func TestFullDisk(t *testing.T) {
+	dir := smallDisk(t)
+	before := onDir("default", dir)
+	defer before.Close()
+	wantUnlocked(t, mustLock(t, before, "a", tusd.LockTry))
+	fill(t, dir)
+	after := onDir("default", dir)
+	defer after.Close()
+	holder := heldLong(t, before, "a")[0] // also without its pid file
+	taker := request(t, after, "a", tusd.LockTake)
+	wantAsked(t, holder)
+	wantUnlocked(t, holder)
+	wantUnlocked(t, granted(t, "the taker", taker))
+	for range 100 {
+		wantUnlocked(t, mustLock(t, after, "b", tusd.LockTry))
+	}
+	wantFiles(t, dir, "ballast")
+}
+
+// smallDisk mounts a file system of 1 MiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m")
+	require.Need(t, "mounts", err == nil, "a tmpfs cannot be mounted here")
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// fill leaves no free block on the disk of dir.
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+}
+
+// A program that locks the whole file, as backups do, is in the way for that
+// long and does no harm.
+func TestWholeFileLocked(t *testing.T) {
+	ls := lockers(t, "default", 1)
+	lease := mustLock(t, ls[0], "a", tusd.LockTry)
+	file, err := os.OpenFile(filepath.Join(ls[0].Path, slotFile), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: ask.first()}
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
+		t.Fatal(err)
+	}
+	wantAsked(t, lease) // it looks as if somebody wanted every lock
+	wantUnlocked(t, lease)
+}
+
+// Stores that share a directory by way of this locker let none in that locks
+// within its process only, and leave byte 0 to each other.
+func TestBesideFilestore(t *testing.T) {
+	dir := t.TempDir()
+	for _, l := range []*FileLocker{New(dir), New(dir)} {
+		defer l.Close()
+		store := filestore.New(dir)
+		if err := store.Open(t.Context(), tusd.Env{Locker: l}); err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry))
+	}
+	if err := filestore.New(dir).Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err == nil {
+		t.Error("a store with a locker of its process joins")
+	}
+}
