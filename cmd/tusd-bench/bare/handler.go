@@ -9,7 +9,7 @@
 //
 // An upload is a record <id>.info, JSON with the three things that answers are
 // made of, and its data <id>. Files are opened by plain paths. These are all
-// the calls to the file system that a request makes, in this order; those in
+// the system calls on files that a request makes, in this order; those in
 // brackets are made by the handler that syncs, whose answers promise what
 // tusd's default durability promises. A test compares them with a trace.
 //
@@ -43,6 +43,9 @@ import (
 
 // BasePath is where uploads are created.
 const BasePath = "/files/"
+
+// filePerm are the permissions of what is made, before the umask.
+const filePerm = 0o664
 
 // Handler serves the uploads of a directory.
 type Handler struct {
@@ -141,7 +144,7 @@ func (h *Handler) writeRecord(rec record) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(h.info(rec.ID), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
+	f, err := open(h.info(rec.ID), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -151,7 +154,7 @@ func (h *Handler) writeRecord(rec record) error {
 
 // createData makes the data of an upload, with the content of the request.
 func (h *Handler) createData(id string, r *http.Request) (n int64, err error) {
-	f, err := os.OpenFile(h.data(id), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
+	f, err := open(h.data(id), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return 0, err
 	}
@@ -163,9 +166,9 @@ func (h *Handler) createData(id string, r *http.Request) (n int64, err error) {
 }
 
 // finish closes a file that was written, with the given result.
-func (h *Handler) finish(f *os.File, err error) error {
+func (h *Handler) finish(f file, err error) error {
 	if err == nil && h.dir != nil {
-		err = syncData(f)
+		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
@@ -181,7 +184,7 @@ func (h *Handler) syncNames() error {
 var errOffset = errors.New("wrong offset")
 
 func (h *Handler) patch(w http.ResponseWriter, r *http.Request, name string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	f, err := open(name, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -195,12 +198,11 @@ func (h *Handler) patch(w http.ResponseWriter, r *http.Request, name string) err
 }
 
 // append stores the content of a request and returns the new offset.
-func (h *Handler) append(f *os.File, r *http.Request) (int64, error) {
-	stat, err := f.Stat()
+func (h *Handler) append(f file, r *http.Request) (int64, error) {
+	offset, err := f.Size()
 	if err != nil {
 		return 0, err
 	}
-	offset := stat.Size()
 	if r.Header.Get("Upload-Offset") != strconv.FormatInt(offset, 10) {
 		return offset, errOffset
 	}
@@ -211,7 +213,7 @@ func (h *Handler) append(f *os.File, r *http.Request) (int64, error) {
 var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
 // store writes src at offset.
-func store(f *os.File, offset int64, src io.Reader) (n int64, err error) {
+func store(f file, offset int64, src io.Reader) (n int64, err error) {
 	buffer := buffers.Get().(*[256 << 10]byte)
 	defer buffers.Put(buffer)
 	for {
@@ -256,7 +258,7 @@ func (h *Handler) head(w http.ResponseWriter, id string) error {
 
 // readRecord reads a whole record in one call: none is longer than the buffer.
 func readRecord(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
