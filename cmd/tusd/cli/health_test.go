@@ -88,16 +88,19 @@ func TestReadyStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var store part
 		health := newHealth(nil, quiet, store.probe("store"))
-		for range 3 {
+		for storm := range int64(3) {
 			var askers sync.WaitGroup
-			for range 100 {
-				askers.Go(func() { mustAnswer(t, health, "/readyz", http.StatusOK, "ok") })
+			for i := range 100 {
+				askers.Go(func() {
+					time.Sleep(time.Duration(i) * probeFresh / 100)
+					mustAnswer(t, health, "/readyz", http.StatusOK, "ok")
+				})
 			}
 			askers.Wait()
-			time.Sleep(2 * probeFresh)
-		}
-		if n := store.asked.Load(); n != 3 {
-			t.Errorf("the store was asked %d times, want once for each of 3 storms", n)
+			if n := store.asked.Load(); n != storm+1 {
+				t.Errorf("the store was asked %d times in %d storms", n, storm+1)
+			}
+			time.Sleep(probeFresh)
 		}
 	})
 }
@@ -203,10 +206,11 @@ func (r refusing) Lock(context.Context, string, tusd.LockMode) (tusd.Lease, erro
 func TestProbeLocker(t *testing.T) {
 	down := errors.New("down")
 	locker := &tusd.LocalLocker{}
-	for range 2 { // the lock is given back
-		if err := probeLocker(t.Context(), locker); err != nil {
-			t.Error(err)
-		}
+	if err := probeLocker(t.Context(), locker); err != nil {
+		t.Error(err)
+	}
+	if _, err := locker.Lock(t.Context(), probeID, tusd.LockTry); err != nil {
+		t.Errorf("the lock is not given back: %v", err)
 	}
 	if err := probeLocker(t.Context(), refusing{err: down}); !errors.Is(err, down) {
 		t.Errorf("a locker that is down: %v", err)

@@ -119,7 +119,8 @@ func TestOpenConnectionsAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer.Body.Close()
+	defer answer.Body.Close()
+	io.Copy(io.Discard, answer.Body) // unread content would end the connection
 	if n := connections.n.Load(); n != 1 {
 		t.Errorf("%d connections are open, want 1", n)
 	}
