@@ -190,3 +190,51 @@ func TestBesideFilestore(t *testing.T) {
 		t.Error("a store with a locker of its process joins")
 	}
 }
+
+// No request makes a file, be the lock free, waited for or handed over, unless
+// it holds the lock for longer than a second.
+func TestNoFileForAShortLock(t *testing.T) {
+	ls := lockers(t, "default", 2)
+	for _, l := range ls {
+		wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry)) // opens the directory
+	}
+	made := watchNames(t, ls[0].Path)
+	for range 1000 {
+		wantUnlocked(t, mustLock(t, ls[0], "a", tusd.LockTry))
+	}
+	for _, mode := range []tusd.LockMode{tusd.LockTake, tusd.LockWait} {
+		holder := mustLock(t, ls[0], "a", tusd.LockTry)
+		next := request(t, ls[1], "a", mode)
+		wantRefused(t, ls[1], "a")
+		wantUnlocked(t, holder)
+		wantUnlocked(t, granted(t, "the next", next))
+	}
+	if made() {
+		t.Error("a name was made in the directory")
+	}
+	wantUnlocked(t, heldLong(t, ls[0], "a")[0])
+	if !made() {
+		t.Error("a pid file was made and nothing is seen: this test is blind")
+	}
+}
+
+// watchNames returns what tells whether a name was made in dir since the last
+// time.
+func watchNames(t *testing.T, dir string) (made func() bool) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		t.Fatal(err)
+	}
+	return func() bool {
+		n, err := unix.Read(fd, make([]byte, 64<<10))
+		if err != nil && err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+		return n > 0
+	}
+}
