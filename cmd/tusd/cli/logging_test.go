@@ -22,8 +22,8 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// patience is how long tests wait for what is certain to come.
-const patience = 20 * time.Second
+// patience is how long a test waits for anything: far beyond what is needed.
+const patience = 30 * time.Second
 
 // gate is a sink for logs that stands still until it is opened, and remembers
 // what each call wrote.
