@@ -28,7 +28,8 @@ func cpuTime(pid int) (time.Duration, error) {
 // scheduler's count.
 func processClock(pid int) int32 { return int32(^pid)<<3 | 2 }
 
-// memory is what a process has in memory, now and at the most, in bytes.
+// memory is what a process has in memory, now and at the most, in bytes. The
+// kernel counts some pages of each thread late.
 func memory(pid int) (resident, peak int64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -38,7 +39,7 @@ func memory(pid int) (resident, peak int64, err error) {
 		return 0, 0, err
 	}
 	peak, err = kibField(status, "VmHWM:")
-	return resident, peak, err
+	return resident, max(resident, peak), err
 }
 
 // kibField reads a line such as "VmRSS:    1234 kB", in bytes.

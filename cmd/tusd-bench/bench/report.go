@@ -56,7 +56,7 @@ func writeStartups(w io.Writer, startups []Startup) {
 	}
 	fmt.Fprintln(w, "start-up with\tmedian\tworst")
 	for _, s := range startups {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Server, short(s.Median), short(s.Worst))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Server, brief(s.Median), brief(s.Worst))
 	}
 	fmt.Fprintln(w)
 }
@@ -78,12 +78,12 @@ func writeRows(w io.Writer, rows []Row) {
 	}
 	fmt.Fprintln(w, "work\tserver\toperations/s\tMiB/s\tp50\tp99\tCPU/operation\tCPU/GiB\tmemory after\tpeak")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%.1f\t%s\t%s\t%s", r.Workload, r.Server, r.PerSecond, orNone("%.1f", r.MiBPerSec), short(r.P50), short(r.P99))
+		fmt.Fprintf(w, "%s\t%s\t%.1f\t%s\t%s\t%s", r.Workload, r.Server, r.PerSecond, orNone("%.1f", r.MiBPerSec), brief(r.P50), brief(r.P99))
 		if r.CPU == nil {
 			fmt.Fprint(w, "\t-\t-\t-\t-\n")
 			continue
 		}
-		fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\n", short(r.CPU.PerOperation), short(r.CPU.PerGiB), mib(r.Memory.After), mib(r.Memory.Peak))
+		fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\n", brief(r.CPU.PerOperation), brief(r.CPU.PerGiB), mib(r.Memory.After), mib(r.Memory.Peak))
 	}
 }
 
@@ -113,8 +113,8 @@ func orNone(format string, n float64) string {
 	return fmt.Sprintf(format, n)
 }
 
-// short is a duration with about three digits; 0: there is none.
-func short(d time.Duration) string {
+// brief is a duration with about three digits; 0: there is none.
+func brief(d time.Duration) string {
 	if d == 0 {
 		return "-"
 	}

@@ -1,0 +1,247 @@
+//go:build linux
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/tus/tusd/cmd/tusd-bench/bare"
+)
+
+// TestMain lets this program be the bare server, as the command is.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || os.Args[1] != bare.Command {
+		code := m.Run()
+		builder.remove()
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	os.Exit(Main(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// builder builds the daemon once.
+var builder daemonBuilder
+
+type daemonBuilder struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func (b *daemonBuilder) daemon(t *testing.T) string {
+	t.Helper()
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "tusd-bench-test-"); b.err != nil {
+			return
+		}
+		output, err := exec.Command("go", "build", "-o", b.dir, "github.com/tus/tusd/cmd/tusd").CombinedOutput()
+		if err != nil {
+			b.err = fmt.Errorf("%w: %s", err, output)
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return filepath.Join(b.dir, "tusd")
+}
+
+func (b *daemonBuilder) remove() {
+	if b.dir != "" {
+		os.RemoveAll(b.dir)
+	}
+}
+
+// command runs the command in a directory of its own, which it has to leave
+// empty.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	dir := t.TempDir()
+	var out, errs bytes.Buffer
+	code = Main(t.Context(), append([]string{"-dir", dir}, args...), &out, &errs)
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("%v: %d things are left", args, len(left))
+	}
+	return code, out.String(), errs.String()
+}
+
+// reported is command with a report.
+func reported(t *testing.T, args ...string) Report {
+	t.Helper()
+	code, stdout, stderr := command(t, append([]string{"-json"}, args...)...)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var r Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// short makes every workload small.
+var short = []string{"-pairs", "2", "-clients", "4", "-requests", "20", "-size", "300K", "-chunk-size", "64K"}
+
+const everyWorkload = "head,small,cwu,chunks,patch"
+
+// TestServerAgainstBare: every workload on the daemon, which is compared with
+// both bare servers, and verified in both ways.
+func TestServerAgainstBare(t *testing.T) {
+	for name, args := range map[string][]string{
+		"bare":      {"-bare", "-server-flags", "-durability none"},
+		"bare-sync": {"-bare-sync", "-verify-get"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			args = append(args, "-server", builder.daemon(t), "-work", everyWorkload)
+			r := reported(t, append(args, short...)...)
+			if len(r.Rows) != 5*3 || len(r.Ratios) != 5*2 {
+				t.Fatalf("%d rows and %d ratios, want 15 and 10", len(r.Rows), len(r.Ratios))
+			}
+			for i, row := range r.Rows {
+				mustBeRow(t, row, []string{"server", name, name + "'"}[i%3])
+			}
+			for i, ratio := range r.Ratios {
+				mustBeRatio(t, ratio, [2]string{[]string{"server", name + "'"}[i%2], name})
+			}
+		})
+	}
+}
+
+func mustBeRow(t *testing.T, row Row, server string) {
+	t.Helper()
+	if row.Server != server || row.PerSecond <= 0 || row.P50 <= 0 || (row.MiBPerSec > 0) != (row.Workload != "head") {
+		t.Errorf("%+v of %s", row, server)
+	}
+	if row.CPU == nil || row.CPU.PerOperation <= 0 || row.Memory == nil || row.Memory.After < 1<<20 || row.Memory.Peak < row.Memory.After {
+		t.Errorf("%s: %+v, %+v", server, row.CPU, row.Memory)
+	}
+}
+
+func mustBeRatio(t *testing.T, r Ratio, servers [2]string) {
+	t.Helper()
+	if r.Servers != servers || r.Pairs != 2 || r.CPU == nil || r.CPU.Low <= 0 || r.CPU.High < r.CPU.Median || r.CPU.Median < r.CPU.Low || r.Rate.Median <= 0 {
+		t.Errorf("%+v, %+v of %v", r, r.CPU, servers)
+	}
+}
+
+// TestTables is the same for people.
+func TestTables(t *testing.T) {
+	code, stdout, stderr := command(t, append(short, "-bare", "-work", "head,cwu")...)
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, want := range []string{"CPU/operation", "bare'/bare", "medians of 2 pairs, each with an interval of 50.0 %", "cwu"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+}
+
+// TestRunningServer: nothing is known of its process, and nothing is left in
+// it.
+func TestRunningServer(t *testing.T) {
+	dir := t.TempDir()
+	handler, err := bare.NewHandler(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	args := append(short, "-url", server.URL+bare.BasePath, "-work", everyWorkload)
+	for _, more := range [][]string{nil, {"-upload-dir", dir}, {"-pid", fmt.Sprint(os.Getpid())}} {
+		r := reported(t, append(args, more...)...)
+		if len(r.Rows) != 5 || len(r.Ratios) != 0 {
+			t.Fatalf("%d rows and %d ratios, want 5 and none", len(r.Rows), len(r.Ratios))
+		}
+		if known := slices.Contains(more, "-pid"); (r.Rows[0].CPU != nil) != known || (r.Rows[0].Memory != nil) != known {
+			t.Errorf("%v: %+v", more, r.Rows[0])
+		}
+		if left, _ := os.ReadDir(dir); len(left) > 0 {
+			t.Errorf("%v: %d files are left", more, len(left))
+		}
+	}
+	if code, _, stderr := command(t, append(args, "-upload-dir", t.TempDir())...); code != 1 || !strings.Contains(stderr, "no such file") {
+		t.Errorf("exit code %d with another directory: %s", code, stderr)
+	}
+}
+
+func TestSlowConnections(t *testing.T) {
+	t.Parallel()
+	r := reported(t, "-server", builder.daemon(t), "-bare", "-work", "slow", "-connections", "30", "-burst", "100K", "-slow-time", "1500ms")
+	if len(r.Slow) != 2 || r.Slow[0].Server != "server" || r.Slow[1].Server != "bare" {
+		t.Fatalf("%+v", r.Slow)
+	}
+	for _, row := range r.Slow {
+		if row.Before < 1<<20 || row.Peak < row.After || row.PerConnection != (row.After-row.Before)/30 {
+			t.Errorf("%+v", row)
+		}
+	}
+}
+
+// TestGrowth also proves that the daemon reads what was prefilled: each HEAD
+// is compared.
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	r := reported(t, append(short, "-server", builder.daemon(t), "-prefill", "1000")...)
+	if len(r.Startups) != 3 || len(r.Rows) != 3*3 || len(r.Ratios) != 3*2 {
+		t.Fatalf("%+v", r)
+	}
+	for i, n := range []int{1000, fewUploads, fewUploads} {
+		if s := r.Startups[i]; s.Uploads != n || s.Median <= 0 || s.Worst < s.Median {
+			t.Errorf("%+v, want %d uploads", s, n)
+		}
+	}
+	for _, ratio := range r.Ratios {
+		if ratio.Servers[1] != "100 uploads" {
+			t.Errorf("%v", ratio.Servers)
+		}
+	}
+}
+
+func TestWrongUse(t *testing.T) {
+	for _, line := range []string{
+		"", "-bare -bare-sync", "-url http://h/ -server x", "-server x -pid 1", "-server x -upload-dir d", "-bare extra",
+		"-frobnicate", "-bare -pairs 0", "-bare -clients 0", "-bare -size 0", "-bare -size 4T", "-bare -size 9223372036854775807K",
+		"-bare -prefill 1000", "-server x -prefill 99", "-bare -connections 0", "-server x -prefill 1000 -clients 101",
+	} {
+		if code, _, stderr := command(t, strings.Fields(line)...); code != 2 || stderr == "" {
+			t.Errorf("%s: exit code %d: %s", line, code, stderr)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for _, c := range []struct{ line, stderr string }{
+		{"-server /bin/false", "ended while starting"},
+		{"-server /nonexistent/tusd", "/nonexistent/tusd"},
+		{"-bare -work frobnicate", "frobnicate"},
+		{"-url https://127.0.0.1/files/", "plain HTTP"},
+		{"-url http://127.0.0.1:1/files/ -work head", "refused"},
+		{"-url http://127.0.0.1:1/files/ -work slow", "-pid"},
+	} {
+		code, _, stderr := command(t, strings.Fields(c.line)...)
+		if code != 1 || !strings.Contains(stderr, c.stderr) {
+			t.Errorf("%s: exit code %d: %s", c.line, code, stderr)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	if code, stdout, _ := command(t, "-help"); code != 0 || !strings.Contains(stdout, "-bare-sync") {
+		t.Errorf("exit code %d: %s", code, stdout)
+	}
+}
