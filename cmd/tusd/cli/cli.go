@@ -39,12 +39,14 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		writeVersion(stdout)
 		return exitOK
 	}
+	defer keepHeap()()
 	logger, queue := startLog(stdout, cfg.output.logFormat, cfg.output.verbose)
 	defer queue.close(lastLines)
 	for _, sentence := range cfg.warnings(env) {
 		logger.Warn(sentence)
 	}
-	if err := serve(ctx, cfg, stdout, logger); err != nil {
+	d := &daemon{cfg: cfg, stdout: stdout, logger: logger, queue: queue}
+	if err := d.serve(ctx); err != nil {
 		fmt.Fprintf(stderr, "tusd: %v\n", err)
 		return exitFailed
 	}

@@ -38,10 +38,14 @@ func newBackend(s storage) (*backend, error) {
 // close gives the directory back.
 func (b *backend) close() error { return errors.Join(b.locker.Close(), b.store.Close()) }
 
-func newHandler(cfg config, b *backend, logger *slog.Logger) (*tusd.Handler, error) {
+func (b *backend) composer() *tusd.StoreComposer {
 	composer := tusd.NewStoreComposer()
 	b.store.UseIn(composer)
 	b.locker.UseIn(composer)
+	return composer
+}
+
+func newHandler(cfg config, composer *tusd.StoreComposer, logger *slog.Logger) (*tusd.Handler, error) {
 	return tusd.NewHandler(tusd.Config{
 		StoreComposer:        composer,
 		BasePath:             cfg.listening.basePath,

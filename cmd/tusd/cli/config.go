@@ -88,6 +88,7 @@ type monitoring struct {
 	metricsPath      string
 	exposePprof      bool
 	pprofPath        string
+	pprofAuth        string // user:password; "": none
 	blockProfileRate int
 	mutexProfileRate int
 	adminListen      string // host:port; "": where the uploads are

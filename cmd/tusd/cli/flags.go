@@ -34,9 +34,9 @@ func newSection(title string, declare func(*flag.FlagSet)) section {
 	return section{title, flags}
 }
 
-func (c *config) declare(f *flag.FlagSet) {
-	f.StringVar(&c.configFile, "config", "", "`file` with a setting per line: the name of a flag, a space\nand the value")
-	f.BoolVar(&c.showVersion, versionFlag, false, "print what this program was built from, and exit")
+func (cfg *config) declare(f *flag.FlagSet) {
+	f.StringVar(&cfg.configFile, "config", "", "`file` with a setting per line: the name of a flag, a space\nand the value")
+	f.BoolVar(&cfg.showVersion, versionFlag, false, "print what this program was built from, and exit")
 }
 
 func (l *listening) declare(f *flag.FlagSet) {

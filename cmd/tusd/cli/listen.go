@@ -69,8 +69,14 @@ func (l listening) open() (socket, error) {
 	return socket{Listener: listener, host: net.JoinHostPort(l.host, strconv.Itoa(port))}, nil
 }
 
-func closeAll(sockets []socket) {
-	for _, s := range sockets {
-		s.Close() // a second time, usually
+// listen opens the address of -admin-listen; nil if there is none.
+func (m monitoring) listen() (*socket, error) {
+	if m.adminListen == "" {
+		return nil, nil
 	}
+	listener, err := net.Listen("tcp", m.adminListen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen for operators: %w", err)
+	}
+	return &socket{Listener: listener, host: listener.Addr().String()}, nil
 }

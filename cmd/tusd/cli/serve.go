@@ -15,48 +15,85 @@ import (
 	"github.com/tus/tusd"
 )
 
-// serve runs the server until ctx ends or it fails. It listens before it does
-// anything that may take long, so that clients of a restarted server wait for
-// an answer rather than being refused.
-func serve(ctx context.Context, cfg config, stdout io.Writer, logger *slog.Logger) error {
-	tlsConfig, err := newTLSConfig(cfg.tls, logger)
-	if err != nil {
-		return err
-	}
-	sockets, err := cfg.listen()
-	if err != nil {
-		return err
-	}
-	defer closeAll(sockets)
-	backend, err := newBackend(cfg.storage)
-	if err != nil {
-		return err
-	}
-	uploads, err := newHandler(cfg, backend, logger)
-	if err != nil {
-		return errors.Join(err, backend.close())
-	}
-	d := &daemon{cfg: cfg, logger: logger, uploads: uploads, sockets: sockets, tls: tlsConfig}
-	d.server = newServer(cfg, site{basePath: cfg.listening.basePath, uploads: uploads, noGreeting: !cfg.monitoring.showGreeting}, logger)
-	writeStartup(stdout, cfg, backend, sockets)
-	return errors.Join(d.run(ctx), backend.close())
+// daemon is the server with all that belongs to it. Its fields from sockets on
+// are filled by open.
+type daemon struct {
+	cfg    config
+	stdout io.Writer
+	logger *slog.Logger
+	queue  *logQueue // behind logger
+
+	sockets  []socket
+	admin    *socket     // nil: what operators look at is beside the uploads
+	tls      *tls.Config // nil: none
+	backend  *backend
+	uploads  *tusd.Handler
+	server   *http.Server
+	overseer *http.Server // at admin
+
+	connections openConnections
+	stopping    chan struct{} // closed when the end begins
 }
 
-// daemon is a server that is running.
-type daemon struct {
-	cfg     config
-	logger  *slog.Logger
-	uploads *tusd.Handler
-	server  *http.Server
-	sockets []socket
-	tls     *tls.Config // nil: none
+// serve runs the server until ctx ends or it fails.
+func (d *daemon) serve(ctx context.Context) error {
+	d.stopping = make(chan struct{})
+	err := d.open()
+	if err == nil {
+		d.writeStartup()
+		err = d.run(ctx)
+	}
+	return errors.Join(err, d.close())
+}
+
+// open does everything before the first request is answered. It listens before
+// it does anything that may take long, so that clients of a restarted server
+// wait for an answer rather than being refused.
+func (d *daemon) open() (err error) {
+	if d.tls, err = newTLSConfig(d.cfg.tls, d.logger); err != nil {
+		return err
+	}
+	if d.sockets, err = d.cfg.listen(); err != nil {
+		return err
+	}
+	if d.admin, err = d.cfg.monitoring.listen(); err != nil {
+		return err
+	}
+	if d.backend, err = newBackend(d.cfg.storage); err != nil {
+		return err
+	}
+	if d.uploads, err = newHandler(d.cfg, d.backend.composer(), d.logger); err != nil {
+		return err
+	}
+	return d.makeServers()
+}
+
+func (d *daemon) makeServers() error {
+	mounts, err := d.mounts()
+	if err != nil {
+		return err
+	}
+	main := site{
+		basePath: d.cfg.listening.basePath, uploads: d.uploads,
+		mounts: mounts, noGreeting: !d.cfg.monitoring.showGreeting,
+	}
+	if d.admin != nil {
+		main.mounts = nil
+		d.overseer = newServer(d.cfg, adminSite(mounts), d.logger)
+	}
+	d.server = newServer(d.cfg, main, d.logger)
+	d.server.ConnState = d.connections.follow
+	return nil
 }
 
 // run answers requests until ctx ends, then shuts down.
 func (d *daemon) run(ctx context.Context) error {
-	failed := make(chan error, len(d.sockets))
+	failed := make(chan error, len(d.sockets)+1)
 	for _, listener := range d.guarded() {
 		go func() { failed <- d.server.Serve(listener) }()
+	}
+	if d.admin != nil {
+		go func() { failed <- d.overseer.Serve(d.admin) }()
 	}
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
@@ -66,6 +103,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return fmt.Errorf("cannot accept connections any more: %w", err)
 	case <-ctx.Done():
 	}
+	close(d.stopping)
 	notify(systemd.SdNotifyStopping, d.logger)
 	d.logger.Info("shutting down", "cause", context.Cause(ctx), "timeout", d.cfg.timeouts.shutdown)
 	limited, cancel := context.WithTimeout(context.Background(), d.cfg.timeouts.shutdown)
@@ -104,24 +142,19 @@ func (d *daemon) shutDown(ctx context.Context) {
 	d.logger.Info("stopped")
 }
 
-// writeStartup tells where the server is. Scripts read the last line.
-func writeStartup(stdout io.Writer, cfg config, b *backend, sockets []socket) {
-	if !cfg.output.showStartupLogs {
-		return
+// close gives back what open has taken, as far as it got.
+func (d *daemon) close() error {
+	if d.overseer != nil {
+		d.overseer.Close() // to the last it told how things are
 	}
-	fmt.Fprintf(stdout, "Uploads are stored in %s (durability: %v)\n", b.store.Path, b.store.Durability)
-	scheme := "http"
-	if cfg.tls.enabled() {
-		scheme = "https"
+	for _, s := range d.sockets {
+		s.Close() // a second time, usually
 	}
-	for _, s := range sockets {
-		if s.host == "" {
-			fmt.Fprintf(stdout, "Uploads are received on the Unix socket %v\n", s.Addr())
-		}
+	if d.admin != nil {
+		d.admin.Close()
 	}
-	for _, s := range sockets {
-		if s.host != "" {
-			fmt.Fprintf(stdout, "You can now upload files to: %s://%s%s\n", scheme, s.host, cfg.listening.basePath)
-		}
+	if d.backend == nil {
+		return nil
 	}
+	return d.backend.close()
 }

@@ -15,40 +15,55 @@ point yours at the address that the server printed when it started.
 More about the protocol: https://tus.io
 `
 
-// site is everything that is served: the uploads below basePath, and a
-// greeting. It chooses by the path as it is on the wire, because an encoded
-// slash is part of an id, and it never redirects, because clients that upload
-// do not follow.
+// site is everything that is served: what operators look at, the uploads below
+// basePath, and a greeting. It chooses by the path as it is on the wire,
+// because an encoded slash is part of an id, and it never redirects, because
+// clients that upload do not follow.
 type site struct {
 	basePath   string
 	uploads    http.Handler
-	noGreeting bool // there is no greeting
+	mounts     []mount // come before the uploads
+	noGreeting bool
 }
 
 func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
+	for _, m := range s.mounts {
+		if m.covers(path) {
+			m.handler.ServeHTTP(w, r)
+			return
+		}
+	}
 	switch {
 	case strings.HasPrefix(path, s.basePath), path+"/" == s.basePath:
 		s.uploads.ServeHTTP(w, r)
 	case r.RequestURI == "*": // OPTIONS *: what the server can
 		s.uploads.ServeHTTP(w, r)
 	case path == "/" && !s.noGreeting:
-		greet(w)
+		answerText(w, http.StatusOK, greeting)
 	default:
-		s.notFound(w)
+		answerText(w, http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", s.basePath))
 	}
 }
 
-// notFound helps whoever has set a client up with a wrong address.
-func (s site) notFound(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusNotFound)
-	fmt.Fprintf(w, "There is nothing here. Uploads live below %s\n", s.basePath)
+// adminSite serves only what operators look at.
+type adminSite []mount
+
+func (s adminSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var paths strings.Builder
+	for _, m := range s {
+		if m.covers(r.URL.EscapedPath()) {
+			m.handler.ServeHTTP(w, r)
+			return
+		}
+		fmt.Fprintf(&paths, "  %s\n", m.path)
+	}
+	answerText(w, http.StatusNotFound, "There is nothing here. What there is:\n"+paths.String())
 }
 
-func greet(w http.ResponseWriter) {
+func answerText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	io.WriteString(w, greeting) // a client that has gone needs no greeting
+	w.WriteHeader(status)
+	io.WriteString(w, text) // a client that has gone needs no answer
 }

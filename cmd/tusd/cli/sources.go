@@ -54,6 +54,7 @@ func readConfig(args []string, env environment) (config, error) {
 	if err := readFile(flags, &cfg); err != nil {
 		return cfg, err
 	}
+	cfg.monitoring.pprofAuth = env["TUSD_PPROF_AUTH"] // no flag: everyone can see those
 	return cfg, cfg.contradiction()
 }
 

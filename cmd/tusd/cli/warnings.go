@@ -20,7 +20,7 @@ func (cfg config) warnings(env environment) []string {
 			"put it between ^ and $, or list the origins with -cors-origins")
 	warn(cfg.cors.allowCredentials && pattern == anyOrigin && cfg.cors.origins == nil,
 		"-cors-allow-credentials without -cors-origins lets the scripts of every site act as whoever visits it")
-	warn(cfg.monitoring.exposePprof && env["TUSD_PPROF_AUTH"] == "" && cfg.monitoring.adminListen == "",
+	warn(cfg.monitoring.exposePprof && cfg.monitoring.pprofAuth == "" && cfg.monitoring.adminListen == "",
 		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: there is no such flag")

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// longEnough is how long a test waits for anything: far beyond what is needed.
+const longEnough = 30 * time.Second
+
+// errTestOver is the cause of a daemon's end where a test does not give one.
+var errTestOver = errors.New("the test is over")
+
+// running is a daemon in this process.
+type running struct {
+	url            string // of the uploads; "" on a Unix socket
+	stdout, stderr buffer
+	stop           context.CancelCauseFunc
+	ended          chan int // gets the exit code
+	code           int
+}
+
+// start runs the daemon with these arguments until the test ends, on a free
+// port unless they name a socket, and waits until it accepts connections.
+func start(t *testing.T, args ...string) *running {
+	t.Helper()
+	if !strings.Contains(strings.Join(args, " "), "-unix-sock") {
+		args = append([]string{"-host", "127.0.0.1", "-port", "0"}, args...)
+	}
+	args = append([]string{"-upload-dir", t.TempDir()}, args...)
+	d := &running{ended: make(chan int, 1)}
+	ctx, stop := context.WithCancelCause(context.Background())
+	d.stop = stop
+	go func() { d.ended <- Run(ctx, args, nil, &d.stdout, &d.stderr) }()
+	t.Cleanup(func() { d.end(t) })
+	d.awaitStart(t)
+	return d
+}
+
+// end stops the daemon, if it runs, and returns its exit code.
+func (d *running) end(t *testing.T) int {
+	t.Helper()
+	d.stop(errTestOver)
+	if d.ended == nil {
+		return d.code
+	}
+	select {
+	case d.code = <-d.ended:
+		d.ended = nil
+	case <-time.After(longEnough):
+		t.Fatal("the daemon does not end")
+	}
+	return d.code
+}
+
+// address is the host and port that the daemon listens on.
+func (d *running) address(t *testing.T) string {
+	t.Helper()
+	u, err := url.Parse(d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
+var startLine = regexp.MustCompile(`(?m)^(?:You can now upload files to: (https?://[^/]+/\S*)|Uploads are received on the Unix socket \S+)$`)
+
+func (d *running) awaitStart(t *testing.T) {
+	t.Helper()
+	await(t, "the daemon to start", func() bool {
+		if len(d.ended) > 0 {
+			t.Fatalf("the daemon ended: %s", d.stderr.String())
+		}
+		found := startLine.FindStringSubmatch(d.stdout.String())
+		if found != nil {
+			d.url = found[1]
+		}
+		return found != nil
+	})
+}
+
+// await polls a condition.
+func await(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(longEnough); !met(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}
+
+// create makes an upload and returns its URL.
+func create(t *testing.T, client *http.Client, url, length string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	req.Header.Set("Upload-Length", length)
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("POST %s: %s", url, resp.Status)
+	}
+	return resp.Header.Get("Location")
+}
+
+// do sends a tus request without content and returns the answer.
+func do(t *testing.T, client *http.Client, method, url string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp
+}

@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd/internal/wire"
+)
+
+// overSocket is a client whose every connection goes to a Unix socket.
+func overSocket(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true,
+	}}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	leaveSocket(t, path)
+	d := start(t, "-unix-sock", path)
+	location := create(t, overSocket(path), "http://uploads.example/files/", "1")
+	if !strings.HasPrefix(location, "http://uploads.example/files/") {
+		t.Errorf("Location: %s", location)
+	}
+	if strings.Contains(d.stdout.String(), "You can now upload") {
+		t.Errorf("there is no URL for a Unix socket: %s", d.stdout.String())
+	}
+	if code := d.end(t); code != exitOK {
+		t.Errorf("exit code %d: %s", code, d.stderr.String())
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+// leaveSocket makes the file that a killed server leaves.
+func leaveSocket(t *testing.T, path string) {
+	t.Helper()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	listener.Close()
+}
+
+func TestUnixSocketOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	file, used := filepath.Join(dir, "file"), filepath.Join(dir, "used")
+	if err := os.WriteFile(file, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := start(t, "-unix-sock", used)
+	for path, want := range map[string]string{
+		file:                                    "no socket",
+		used:                                    "another server listens",
+		dir:                                     "no socket",
+		filepath.Join(dir, "no-directory", "s"): "no such file",
+	} {
+		code, _, stderr := run("-upload-dir", t.TempDir(), "-unix-sock", path)
+		if code != exitFailed || !strings.Contains(stderr, want) || !strings.Contains(stderr, path) {
+			t.Errorf("%s: exit code %d, %s; want %q", path, code, stderr, want)
+		}
+	}
+	if content, err := os.ReadFile(file); string(content) != "kept" {
+		t.Errorf("%q, %v", content, err)
+	}
+	create(t, overSocket(used), "http://h/files/", "1") // still served
+	first.end(t)
+}
+
+func TestStartupLines(t *testing.T) {
+	d := start(t)
+	lines := strings.Split(strings.TrimSpace(startupOf(d)), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "You can now upload files to: http://127.0.0.1:") {
+		t.Errorf("last line: %s", last)
+	}
+	code, stdout, _ := run("-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir(), "-show-startup-logs=false")
+	if code != exitOK || strings.Contains(stdout, "pload") {
+		t.Errorf("exit code %d, start-up lines that were not wanted: %s", code, stdout)
+	}
+}
+
+// startupOf is what a daemon has printed without its log.
+func startupOf(d *running) string {
+	var startup strings.Builder
+	for line := range strings.Lines(d.stdout.String()) {
+		if !strings.HasPrefix(line, "time=") {
+			startup.WriteString(line)
+		}
+	}
+	return startup.String()
+}
+
+// HTTP/2 without TLS is there only if it is asked for.
+func TestH2C(t *testing.T) {
+	for _, enabled := range []bool{true, false} {
+		var args []string
+		if enabled {
+			args = append(args, "-enable-h2c")
+		}
+		d := start(t, args...)
+		resp, err := h2c().Get(strings.TrimSuffix(d.url, "files/"))
+		if (err == nil) != enabled {
+			t.Errorf("enabled %t: %v, %v", enabled, resp, err)
+		}
+		if err == nil {
+			resp.Body.Close()
+			if resp.ProtoMajor != 2 {
+				t.Errorf("%s", resp.Proto)
+			}
+		}
+		if resp := do(t, http.DefaultClient, http.MethodOptions, d.url); resp.ProtoMajor != 1 {
+			t.Errorf("HTTP/1.1 beside it: %s", resp.Proto)
+		}
+	}
+}
+
+// h2c speaks HTTP/2 without TLS, with prior knowledge.
+func h2c() *http.Client {
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Client{Transport: &http.Transport{Protocols: &protocols}}
+}
+
+func TestHeaderTooLarge(t *testing.T) {
+	p := newPair(t, t.TempDir(), "a")
+	plain := start(t, "-max-header-size", "8192", "-max-metadata-size", "4096")
+	secure := start(t, "-max-header-size", "8192", "-max-metadata-size", "4096", "-tls-certificate", p.cert, "-tls-key", p.key)
+	large := func(size int) wire.Request {
+		return wire.Request{
+			Method: http.MethodPost, Target: "/files/",
+			Header: []string{"Tus-Resumable: 1.0.0", "X-Large: " + strings.Repeat("x", size)},
+		}
+	}
+	for name, got := range map[string]int{
+		"HTTP/1.1, by the handler": statusOf(t, wire.DialHTTP1, plain, large(8192)),
+		"HTTP/1.1, by net/http":    statusOf(t, wire.DialHTTP1, plain, large(90<<10)),
+		"HTTP/2, by the handler":   statusOf(t, wire.DialHTTP2, secure, large(8192)),
+	} {
+		if got != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+}
+
+// statusOf sends a request without content over a connection of its own.
+func statusOf(t *testing.T, dial func(address string) (wire.Conn, error), d *running, r wire.Request) int {
+	t.Helper()
+	conn, err := dial(d.address(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	resp, err := wire.Do(conn, r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Status
+}
+
+func TestGreetingCanBeHidden(t *testing.T) {
+	for flag, want := range map[string]int{"-show-greeting=true": http.StatusOK, "-show-greeting=false": http.StatusNotFound} {
+		d := start(t, flag)
+		if resp := do(t, http.DefaultClient, http.MethodGet, strings.TrimSuffix(d.url, "files/")); resp.StatusCode != want {
+			t.Errorf("%s: %s", flag, resp.Status)
+		}
+	}
+}
