@@ -3,15 +3,18 @@
 package e2e
 
 import (
+	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
 // TestProxiesSlowLink uploads over a link as phones have it. Nothing of it may
-// take a client's patience, so that nothing is sent twice.
+// take a client's patience, so that nothing is sent twice; and the proxy does
+// not look like one that buffers.
 func TestProxiesSlowLink(t *testing.T) {
 	slow := link{rate: 2 * mib, delay: 25 * time.Millisecond}
 	for _, kind := range allProxies {
@@ -19,9 +22,12 @@ func TestProxiesSlowLink(t *testing.T) {
 			t.Parallel()
 			c := startChain(t, kind, "https")
 			c.front.retarget(slow.to(t, c.proxy.secure))
-			c.upload(t, lossSize)
+			c.uploadWith(t, 4*mib, map[string]any{"chunkSize": mib})
 			if heads := len(c.seen("HEAD")); heads != 0 {
 				t.Errorf("the client had to ask %d times where to go on", heads)
+			}
+			if log := c.daemon.Output(); strings.Contains(log, bufferingWarning) {
+				t.Errorf("a proxy that does not buffer is warned of:\n%s", log)
 			}
 		})
 	}
@@ -47,23 +53,27 @@ func (l link) to(t *testing.T, target string) (address string) {
 			if err != nil {
 				return
 			}
-			open.Go(func() { l.serve(client, target) })
+			open.Go(func() { l.serve(t.Context(), client, target) })
 		}
 	})
 	t.Cleanup(func() {
 		listener.Close()
-		open.Wait() // the relay before it and the proxy behind it have ended
+		open.Wait()
 	})
 	return listener.Addr().String()
 }
 
-// serve passes one connection until either side ends it.
-func (l link) serve(client net.Conn, target string) {
+// serve passes one connection until either side or ctx ends it.
+func (l link) serve(ctx context.Context, client net.Conn, target string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
+	defer context.AfterFunc(ctx, func() {
+		client.Close()
+		server.Close()
+	})()
 	var back sync.WaitGroup
 	back.Go(func() {
 		l.pass(client, server)

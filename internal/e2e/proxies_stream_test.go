@@ -21,7 +21,7 @@ import (
 // TestProxiesPassOnAtOnce sends half of a body and waits until the daemon has
 // stored that: a proxy that buffers requests would keep it to itself.
 func TestProxiesPassOnAtOnce(t *testing.T) {
-	for _, kind := range everyProxy {
+	for _, kind := range slices.Concat(allProxies, h2cProxies) {
 		for _, version := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%v HTTP/%d", kind, version), func(t *testing.T) {
 				t.Parallel()
@@ -131,25 +131,22 @@ func (c *chain) awaitData(t *testing.T, url string, n int64) {
 // their upload is.
 func TestProxiesPassInterimResponses(t *testing.T) {
 	for _, c := range []struct {
-		kind    proxyKind
-		version int
-		want    []int
+		kind   proxyKind
+		passed bool
 	}{
-		{nginx, 1, nil}, {nginx, 2, nil},
-		{haproxy, 1, []int{104}}, {haproxy, 2, []int{104}},
-		{haproxyH2C, 1, []int{104}}, {haproxyH2C, 2, []int{104}},
-		{caddy, 1, []int{104}}, {caddy, 2, []int{104}},
-		{caddyH2C, 1, []int{104}}, {caddyH2C, 2, []int{104}},
+		{nginx, false}, {haproxy, true}, {caddy, true}, {haproxyH2C, true}, {caddyH2C, true},
 	} {
-		t.Run(fmt.Sprintf("%v HTTP/%d", c.kind, c.version), func(t *testing.T) {
-			t.Parallel()
-			chain := startChain(t, c.kind, "https")
-			chain.speak(c.version)
-			interim, status := chain.createAsDraft(t)
-			if !slices.Equal(interim, c.want) || status != http.StatusCreated {
-				t.Errorf("interim responses %v, then %d; want %v, then 201", interim, status, c.want)
-			}
-		})
+		for _, version := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%v HTTP/%d", c.kind, version), func(t *testing.T) {
+				t.Parallel()
+				chain := startChain(t, c.kind, "https")
+				chain.speak(version)
+				interim, status := chain.createAsDraft(t)
+				if slices.Contains(interim, 104) != c.passed || status != http.StatusCreated {
+					t.Errorf("interim responses %v, then %d; want 104: %v, then 201", interim, status, c.passed)
+				}
+			})
+		}
 	}
 }
 

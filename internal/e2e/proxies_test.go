@@ -35,11 +35,12 @@ var (
 	haproxy = proxyKind{name: "haproxy"}
 	caddy   = proxyKind{name: "caddy"}
 
+	nginxUnix  = proxyKind{"nginx", "nginx-unix"}
 	haproxyH2C = proxyKind{"haproxy", "haproxy-h2c"}
 	caddyH2C   = proxyKind{"caddy", "caddy-h2c"}
 
 	allProxies = []proxyKind{nginx, haproxy, caddy}
-	everyProxy = []proxyKind{nginx, haproxy, caddy, haproxyH2C, caddyH2C}
+	h2cProxies = []proxyKind{haproxyH2C, caddyH2C}
 )
 
 func (k proxyKind) String() string {

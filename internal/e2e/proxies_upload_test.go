@@ -5,9 +5,13 @@ package e2e
 import (
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tus/tusd/internal/faulttest"
 )
 
 // proxiedSize is the content of an upload without trouble.
@@ -22,6 +26,17 @@ func TestProxiesUpload(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestProxiesReachUnixSocket has nothing but a socket between proxy and daemon.
+func TestProxiesReachUnixSocket(t *testing.T) {
+	t.Parallel()
+	nginxUnix.need(t)
+	socket := filepath.Join(t.TempDir(), "tusd.sock")
+	launch := faulttest.Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), Socket: socket}
+	s := &service{daemon: faulttest.Start(t, launch), launch: launch}
+	c := joinChain(t, s, startProxy(t, nginxUnix, socket, nil), "https")
+	c.upload(t, proxiedSize)
 }
 
 // TestProxiesUploadAsDraft uploads with the IETF drafts that tus-js-client
@@ -107,7 +122,7 @@ func (c *chain) restartAfterHead(t *testing.T, n int64) {
 
 // TestProxiesCurl uploads over HTTP/2 with curl.
 func TestProxiesCurl(t *testing.T) {
-	for _, kind := range everyProxy {
+	for _, kind := range slices.Concat(allProxies, h2cProxies) {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
 			c := startChain(t, kind, "https")

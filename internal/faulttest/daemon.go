@@ -19,13 +19,14 @@ import (
 // patience bounds every wait for the daemon, far beyond what it needs.
 const patience = 30 * time.Second
 
-var startupLine = regexp.MustCompile(`You can now upload files to: http://([^/]+)/files/`)
+var startupLine = regexp.MustCompile(`You can now upload files to: http://([^/]+)/files/|Uploads are received on the Unix socket (.+)`)
 
 // Launch says how a daemon is to be run.
 type Launch struct {
 	Binary string
 	Dir    string   // of the uploads
 	Flags  []string // further flags
+	Socket string   // the Unix socket to listen on; "": a free TCP port
 	// Tracer, if not empty, is a command line in front of the daemon's that
 	// runs it as the same process (strace -D ...).
 	Tracer []string
@@ -34,9 +35,9 @@ type Launch struct {
 	OwnPIDs bool
 }
 
-// Daemon is a running tusd on a free port of 127.0.0.1.
+// Daemon is a running tusd, on a free port of 127.0.0.1 or a Unix socket.
 type Daemon struct {
-	Address string // host:port
+	Address string // host:port, or the path of the socket
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has been waited for
@@ -56,7 +57,8 @@ func Start(t testing.TB, launch Launch) *Daemon {
 
 // TryStart is Start for a daemon that may be unable to.
 func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
-	line := append(launch.Tracer, launch.Binary, "-host", "127.0.0.1", "-port", "0", "-upload-dir", launch.Dir)
+	line := append(launch.Tracer, launch.Binary, "-upload-dir", launch.Dir)
+	line = append(line, launch.listening()...)
 	line = append(line, launch.Flags...)
 	d := &Daemon{cmd: exec.Command(line[0], line[1:]...), exited: make(chan struct{})}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -80,6 +82,14 @@ func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
 	return d, d.awaitAddress(address)
 }
 
+// listening are the flags that say where.
+func (l Launch) listening() []string {
+	if l.Socket != "" {
+		return []string{"-unix-sock", l.Socket}
+	}
+	return []string{"-host", "127.0.0.1", "-port", "0"}
+}
+
 // follow collects what the daemon prints until it ends, and finds its address.
 func (d *Daemon) follow(output io.Reader, address chan<- string) {
 	defer close(address)
@@ -90,7 +100,7 @@ func (d *Daemon) follow(output io.Reader, address chan<- string) {
 		d.output.Write(line)
 		d.mu.Unlock()
 		if m := startupLine.FindSubmatch(line); m != nil {
-			address <- string(m[1])
+			address <- string(m[1]) + string(m[2])
 		}
 		if err != nil {
 			return

@@ -1,0 +1,71 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What the daemon warns of are proxies that are not set up as the
+// documentation says.
+const (
+	bufferingWarning = "buffers requests"
+	schemeWarning    = "says https"
+)
+
+// TestDaemonNoticesBuffering has nginx keep requests until it has all of them,
+// as it does unless it is told otherwise.
+func TestDaemonNoticesBuffering(t *testing.T) {
+	t.Parallel()
+	nginx.need(t)
+	s := startService(t, t.TempDir())
+	p := startProxy(t, nginx, s.listener.Addr().String(), func(settings string) string {
+		return strings.Replace(settings, "proxy_request_buffering off", "proxy_request_buffering on", 1)
+	})
+	c := joinChain(t, s, p, "http")
+	c.front.retarget(link{rate: mib}.to(t, p.plain))
+	const chunk, chunks = mib, 12
+	url := c.create(t, chunk*chunks)
+	for i := range chunks {
+		c.append(t, url, int64(i*chunk), chunk)
+		if strings.Contains(c.daemon.Output(), bufferingWarning) {
+			c.wantWarning(t, bufferingWarning)
+			return
+		}
+	}
+	t.Errorf("%d chunks came at once and late, and nobody is warned:\n%s", chunks, c.daemon.Output())
+}
+
+// append sends n bytes.
+func (c *chain) append(t *testing.T, url string, offset int64, n int) {
+	t.Helper()
+	request := c.request(t, http.MethodPatch, url, bytes.NewReader(make([]byte, n)))
+	request.Header.Set("Upload-Offset", strconv.FormatInt(offset, 10))
+	request.Header.Set("Content-Type", "application/offset+octet-stream")
+	if response := c.do(t, request); response.StatusCode != http.StatusNoContent {
+		t.Fatalf("PATCH: %s, want 204", response.Status)
+	}
+}
+
+// TestDaemonNoticesUnbelievedProxy has the daemon believe nobody, so that
+// clients are sent to http where they came from https.
+func TestDaemonNoticesUnbelievedProxy(t *testing.T) {
+	t.Parallel()
+	c := startChain(t, nginx, "https", "-trusted-proxies", "none")
+	if url := c.create(t, 1); !strings.HasPrefix(url, "http://") {
+		t.Errorf("Location: %s, though nobody is to be believed about https", url)
+	}
+	c.wantWarning(t, schemeWarning)
+}
+
+// wantWarning waits for a warning with text in it.
+func (c *chain) wantWarning(t *testing.T, text string) {
+	t.Helper()
+	if line := c.awaitLogged(t, text); !strings.Contains(line, "level=WARN") {
+		t.Errorf("logged: %s, want a warning", line)
+	}
+}
