@@ -165,8 +165,8 @@ func (s *traced) remove(t *testing.T) {
 	s.do(t, http.StatusNoContent, "DELETE", s.upload, "")
 }
 
-// calls ends the server and returns what it has done with the directory, from
-// the first creation on: what every server does to start is not of interest.
+// calls ends the server and returns what it has done with the directory since
+// it said that it serves.
 func (s *traced) calls(t *testing.T, dir string) (calls []string) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -179,16 +179,15 @@ func (s *traced) calls(t *testing.T, dir string) (calls []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, call := range faulttest.ParseTrace(lines) {
+	all := faulttest.ParseTrace(lines)
+	serves := slices.IndexFunc(all, func(c *faulttest.Call) bool { return strings.Contains(c.Args, "You can now upload") })
+	for _, call := range all[serves+1:] {
 		kind := kindOf(call, dir)
-		if kind == "" {
-			continue
-		}
 		text := call.Name + "(" + kind + ")"
-		if len(calls) == 0 && kind == "dir" || len(calls) > 0 && call.Name == "pwrite64" && text == calls[len(calls)-1] {
-			continue
+		again := len(calls) > 0 && text == calls[len(calls)-1]
+		if kind != "" && !(again && call.Name == "pwrite64") {
+			calls = append(calls, text)
 		}
-		calls = append(calls, text)
 	}
 	return calls
 }

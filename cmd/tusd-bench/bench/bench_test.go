@@ -93,7 +93,7 @@ func reported(t *testing.T, args ...string) Report {
 }
 
 // short makes every workload small.
-var short = []string{"-pairs", "2", "-clients", "4", "-requests", "20", "-size", "300K", "-chunk-size", "64K"}
+var short = []string{"-pairs", "2", "-clients", "4", "-requests", "10", "-size", "300K", "-chunk-size", "64K"}
 
 const everyWorkload = "head,small,cwu,chunks,patch"
 
@@ -106,8 +106,8 @@ func TestServerAgainstBare(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args = append(args, "-server", builder.daemon(t), "-work", everyWorkload)
-			r := reported(t, append(args, short...)...)
+			args := slices.Concat(args, short, []string{"-server", builder.daemon(t), "-work", everyWorkload})
+			r := reported(t, args...)
 			if len(r.Rows) != 5*3 || len(r.Ratios) != 5*2 {
 				t.Fatalf("%d rows and %d ratios, want 15 and 10", len(r.Rows), len(r.Ratios))
 			}
@@ -140,7 +140,7 @@ func mustBeRatio(t *testing.T, r Ratio, servers [2]string) {
 
 // TestTables is the same for people.
 func TestTables(t *testing.T) {
-	code, stdout, stderr := command(t, append(short, "-bare", "-work", "head,cwu")...)
+	code, stdout, stderr := command(t, append([]string{"-bare", "-work", "head,cwu"}, short...)...)
 	if code != 0 {
 		t.Fatal(stderr)
 	}
@@ -161,9 +161,9 @@ func TestRunningServer(t *testing.T) {
 	}
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	args := append(short, "-url", server.URL+bare.BasePath, "-work", everyWorkload)
+	args := append([]string{"-url", server.URL + bare.BasePath, "-work", everyWorkload}, short...)
 	for _, more := range [][]string{nil, {"-upload-dir", dir}, {"-pid", fmt.Sprint(os.Getpid())}} {
-		r := reported(t, append(args, more...)...)
+		r := reported(t, slices.Concat(args, more)...)
 		if len(r.Rows) != 5 || len(r.Ratios) != 0 {
 			t.Fatalf("%d rows and %d ratios, want 5 and none", len(r.Rows), len(r.Ratios))
 		}
@@ -174,7 +174,7 @@ func TestRunningServer(t *testing.T) {
 			t.Errorf("%v: %d files are left", more, len(left))
 		}
 	}
-	if code, _, stderr := command(t, append(args, "-upload-dir", t.TempDir())...); code != 1 || !strings.Contains(stderr, "no such file") {
+	if code, _, stderr := command(t, slices.Concat(args, []string{"-upload-dir", t.TempDir()})...); code != 1 || !strings.Contains(stderr, "no such file") {
 		t.Errorf("exit code %d with another directory: %s", code, stderr)
 	}
 }
@@ -196,7 +196,7 @@ func TestSlowConnections(t *testing.T) {
 // is compared.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
-	r := reported(t, append(short, "-server", builder.daemon(t), "-prefill", "1000")...)
+	r := reported(t, append([]string{"-server", builder.daemon(t), "-prefill", "1000"}, short...)...)
 	if len(r.Startups) != 3 || len(r.Rows) != 3*3 || len(r.Ratios) != 3*2 {
 		t.Fatalf("%+v", r)
 	}

@@ -50,7 +50,7 @@ func Parse(name string, plan Plan) (Workload, error) {
 	case name == "head":
 		w.What = "HEAD of a half-done upload"
 		w.operations *= headsPerRequest
-		w.prepare, w.prepared, w.operate = (*client).makeHalf, headUploads, (*client).askHead
+		w.prepare, w.prepared, w.operate = (*client).makeHalf, min(headUploads, w.operations), (*client).askHead
 	case name == "small":
 		w.What = "create, PATCH of 4 KiB"
 		w.bytes, w.operate = smallSize, (*client).small
