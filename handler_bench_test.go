@@ -174,11 +174,11 @@ func TestAllocations(t *testing.T) {
 		t.Run(store.name, func(t *testing.T) {
 			n := newBench(t, store.level)
 			head := request(http.MethodHead, n.create(1<<20), nil)
-			atMost(t, "HEAD", 80, func() { n.do(http.StatusOK, head) })
+			atMost(t, "HEAD", 40, func() { n.do(http.StatusOK, head) })
 			small := newPatcher(n.create(1<<30), 4096)
-			atMost(t, "PATCH of 4 KiB", 110, func() { n.do(http.StatusNoContent, small.next()) })
+			atMost(t, "PATCH of 4 KiB", 60, func() { n.do(http.StatusNoContent, small.next()) })
 			large := newPatcher(n.create(1<<30), 16<<20)
-			atMost(t, "PATCH of 16 MiB", 110, func() { n.do(http.StatusNoContent, large.next()) })
+			atMost(t, "PATCH of 16 MiB", 60, func() { n.do(http.StatusNoContent, large.next()) })
 		})
 	}
 }
