@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stuckOutput takes the start-up lines, and then nothing any more.
+type stuckOutput struct {
+	buffer
+	released chan struct{}
+}
+
+func (s *stuckOutput) Write(p []byte) (int, error) {
+	if startLine.MatchString(s.String()) {
+		<-s.released
+	}
+	return s.buffer.Write(p)
+}
+
+// Nobody reads the daemon's output any more: uploads are served all the same,
+// and it ends when it is told to.
+func TestDaemonWithAStuckLog(t *testing.T) {
+	out := &stuckOutput{released: make(chan struct{})}
+	t.Cleanup(func() { close(out.released) })
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan int, 1)
+	var stderr buffer
+	go func() {
+		ended <- Run(ctx, []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir()}, nil, out, &stderr)
+	}()
+	var url string
+	await(t, "the daemon to start", func() bool {
+		found := startLine.FindStringSubmatch(out.String())
+		if found != nil {
+			url = found[1]
+		}
+		return found != nil
+	})
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	for range logQueueSize / (8 << 10) * 2 { // twice what the queue takes
+		do(t, client, http.MethodHead, url+strings.Repeat("x", 8<<10))
+	}
+	client.CloseIdleConnections()
+	stop()
+	select {
+	case code := <-ended:
+		if code != exitOK {
+			t.Errorf("exit code %d: %s", code, stderr.String())
+		}
+	case <-time.After(patience):
+		t.Fatal("the daemon does not end")
+	}
+}
