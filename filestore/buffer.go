@@ -6,17 +6,17 @@ import (
 )
 
 const (
-	// smallBuffer is what a connection that trickles holds, in bytes. net/http
-	// fills it without its own buffer in between.
-	smallBuffer = 4 << 10
-	// largeBuffer is what one that delivers holds, as long as a read brings
-	// at least worthLarge bytes.
+	// smallBuffer is what a connection that trickles holds, in bytes: a
+	// packet fits.
+	smallBuffer = 2 << 10
+	// largeBuffer is what one that delivers holds, as long as each read
+	// brings at least worthLarge bytes.
 	largeBuffer = 256 << 10
 	worthLarge  = 8 << 10
 	// maxLarge is how many connections hold a large buffer at most, which
 	// bounds the memory when many deliver at once. The others go on with
 	// their small one.
-	maxLarge = 32
+	maxLarge = 16
 )
 
 // buffers has the buffers that bodies are read into. The zero value is ready
@@ -33,6 +33,7 @@ type buffer struct {
 	from  *buffers
 	small *[smallBuffer]byte
 	large *[largeBuffer]byte // nil: none is held
+	fresh bool               // large has not been read into
 }
 
 // take returns a buffer for a body that begins.
@@ -56,14 +57,17 @@ func (b *buffers) takeLarge() *[largeBuffer]byte {
 	return new([largeBuffer]byte)
 }
 
-// adapt is told how many bytes the last read brought.
+// adapt is told how many bytes the last read brought. The first one into a
+// large buffer may be short: it brings what net/http had read ahead.
 func (b *buffer) adapt(n int) {
+	fresh := b.fresh
+	b.fresh = false
 	switch {
 	case b.large == nil && n == smallBuffer:
 		if b.large = b.from.takeLarge(); b.large != nil {
-			b.space = b.large[:]
+			b.space, b.fresh = b.large[:], true
 		}
-	case b.large != nil && n < worthLarge:
+	case b.large != nil && n < worthLarge && !fresh:
 		b.giveBackLarge()
 		b.space = b.small[:]
 	}

@@ -25,23 +25,23 @@ type decodedRecords struct {
 
 type decodedRecord struct {
 	content []byte
-	info    tusd.FileInfo
+	info    *tusd.FileInfo
 }
 
-// get returns what the record of id with this content says. Its maps and
-// slices are shared and must not be changed.
-func (d *decodedRecords) get(id string, content []byte) (tusd.FileInfo, bool) {
+// get returns what the record of id with this content says, nil if that is not
+// known. It is shared and must not be changed.
+func (d *decodedRecords) get(id string, content []byte) *tusd.FileInfo {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	known, ok := d.byID[id]
 	if !ok || !bytes.Equal(known.content, content) {
-		return tusd.FileInfo{}, false
+		return nil
 	}
-	return known.info, true
+	return known.info
 }
 
 // add remembers that content says info. Both are shared from now on.
-func (d *decodedRecords) add(content []byte, info tusd.FileInfo) {
+func (d *decodedRecords) add(content []byte, info *tusd.FileInfo) {
 	if len(content) > maxDecodedRecord {
 		return
 	}

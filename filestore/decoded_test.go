@@ -89,10 +89,10 @@ func infoOf(t *testing.T, s *FileStore, id string) tusd.FileInfo {
 func TestDecodedRecordsAreBounded(t *testing.T) {
 	var d decodedRecords
 	for i := range 2 * maxDecoded {
-		d.add([]byte("x"), tusd.FileInfo{ID: fmt.Sprint(i)})
+		d.add([]byte("x"), &tusd.FileInfo{ID: fmt.Sprint(i)})
 	}
-	d.add(make([]byte, maxDecodedRecord+1), tusd.FileInfo{ID: "long"})
-	if _, ok := d.get("long", make([]byte, maxDecodedRecord+1)); ok || len(d.byID) != maxDecoded {
-		t.Errorf("%d records are kept, a long one: %t", len(d.byID), ok)
+	d.add(make([]byte, maxDecodedRecord+1), &tusd.FileInfo{ID: "long"})
+	if long := d.get("long", make([]byte, maxDecodedRecord+1)) != nil; long || len(d.byID) != maxDecoded {
+		t.Errorf("%d records are kept, a long one: %t", len(d.byID), long)
 	}
 }

@@ -61,7 +61,7 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{v: v, id: id, lease: lease, info: info}
+	u := &upload{v: v, id: id, lease: lease, info: *info}
 	if u.data, err = v.storedData(id, info.Storage["Path"]); err != nil {
 		return nil, err
 	}
@@ -213,6 +213,16 @@ func (u *upload) current() tusd.FileInfo {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.info
+}
+
+// maxOffset is where the data of the upload ends at the latest.
+func (u *upload) maxOffset() int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.info.SizeIsDeferred {
+		return maxSize
+	}
+	return u.info.Size
 }
 
 // change edits u.info under its mutex.

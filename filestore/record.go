@@ -20,15 +20,16 @@ const (
 )
 
 // readRecord reads and checks the record of id. Errors: absent() ones, broken
-// ones, and whatever the operating system says. Maps and slices of the result
-// are shared and must not be changed.
-func (v *volume) readRecord(id string) (tusd.FileInfo, error) {
+// ones, and whatever the operating system says. The result is shared and must
+// not be changed. It is a pointer, as those below, because every connection
+// keeps the deepest stack it ever needed.
+func (v *volume) readRecord(id string) (*tusd.FileInfo, error) {
 	where := v.record(id)
 	content, err := readSmall(where, maxRecord)
 	if err != nil {
-		return tusd.FileInfo{}, err
+		return nil, err
 	}
-	if info, ok := v.decoded.get(id, content); ok {
+	if info := v.decoded.get(id, content); info != nil {
 		return info, nil
 	}
 	info, err := decodeRecord(where, id, content)
@@ -39,16 +40,16 @@ func (v *volume) readRecord(id string) (tusd.FileInfo, error) {
 }
 
 // decodeRecord reads and checks the content of the record of id.
-func decodeRecord(where place, id string, content []byte) (tusd.FileInfo, error) {
+func decodeRecord(where place, id string, content []byte) (*tusd.FileInfo, error) {
 	info, err := parseRecord(id, content)
 	if err != nil {
-		return tusd.FileInfo{}, broken(where.path(), "%w", err)
+		return nil, broken(where.path(), "%w", err)
 	}
 	if info.Version > tusd.RecordVersion {
-		return tusd.FileInfo{}, fmt.Errorf("%s has version %d, this program reads up to %d", where.path(), info.Version, tusd.RecordVersion)
+		return nil, fmt.Errorf("%s has version %d, this program reads up to %d", where.path(), info.Version, tusd.RecordVersion)
 	}
 	if err := checkFields(info); err != nil {
-		return tusd.FileInfo{}, broken(where.path(), "%w", err)
+		return nil, broken(where.path(), "%w", err)
 	}
 	return info, nil
 }
@@ -77,19 +78,19 @@ func readSmall(where place, limit int64) ([]byte, error) {
 
 // parseRecord reads the JSON of a record and checks what can be checked
 // without the data.
-func parseRecord(id string, content []byte) (tusd.FileInfo, error) {
-	var info tusd.FileInfo
-	if err := json.Unmarshal(content, &info); err != nil {
-		return info, fmt.Errorf("it is not a record: %w", err)
+func parseRecord(id string, content []byte) (*tusd.FileInfo, error) {
+	info := new(tusd.FileInfo)
+	if err := json.Unmarshal(content, info); err != nil {
+		return nil, fmt.Errorf("it is not a record: %w", err)
 	}
 	if info.ID != id {
-		return info, fmt.Errorf("it is the record of %q", info.ID)
+		return nil, fmt.Errorf("it is the record of %q", info.ID)
 	}
 	if info.Size < 0 || info.Size > maxSize {
-		return info, fmt.Errorf("a length of %d is impossible", info.Size)
+		return nil, fmt.Errorf("a length of %d is impossible", info.Size)
 	}
 	if kind := info.Storage["Type"]; kind != "" && kind != "filestore" {
-		return info, fmt.Errorf("it belongs to a store of type %q", kind)
+		return nil, fmt.Errorf("it belongs to a store of type %q", kind)
 	}
 	if info.SizeIsDeferred {
 		info.Size = 0
@@ -99,7 +100,7 @@ func parseRecord(id string, content []byte) (tusd.FileInfo, error) {
 
 // checkFields refuses what this program would not have written into the
 // fields that are its own.
-func checkFields(info tusd.FileInfo) error {
+func checkFields(info *tusd.FileInfo) error {
 	switch info.State {
 	case "", tusd.StateUploading, tusd.StateFinishing, tusd.StateComplete, tusd.StateFailed:
 	default:

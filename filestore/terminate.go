@@ -101,10 +101,10 @@ func (u *upload) removeUndo() error {
 func (u *upload) removeRecord(data []place) error {
 	record := u.v.record(u.id)
 	err := record.tree.Remove(record.name)
-	if stat, statErr := record.tree.Lstat(record.name); err != nil && statErr == nil && stat.Mode.IsDir() {
-		err = notFound(err) // with files in it, it is somebody's directory, and no record
-	}
 	if err != nil && !absent(err) {
+		if stat, statErr := record.tree.Lstat(record.name); statErr == nil && stat.Mode.IsDir() {
+			return notFound(err) // with files in it, it is somebody's directory, and no record
+		}
 		return err
 	}
 	if u.v.level == Ack {

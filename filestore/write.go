@@ -115,9 +115,8 @@ func (c *chunk) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	info := c.u.current()
-	if !info.SizeIsDeferred && int64(len(p)) > info.Size-c.at {
-		return tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", info.Size))
+	if end := c.u.maxOffset(); int64(len(p)) > end-c.at {
+		return tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", end))
 	}
 	n, err := c.f.WriteAt(p, c.at)
 	c.at += int64(n)

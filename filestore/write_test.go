@@ -22,8 +22,9 @@ import (
 func TestBufferFollowsTheConnection(t *testing.T) {
 	s := opened(t, None)
 	up := created(t, s, "a", 1<<30)
-	reads := []int{smallBuffer, largeBuffer, worthLarge, 10, 10, smallBuffer, 1}
-	want := []int{smallBuffer, largeBuffer, largeBuffer, largeBuffer, smallBuffer, smallBuffer, largeBuffer, smallBuffer}
+	reads := []int{smallBuffer, 100, largeBuffer, worthLarge, 10, 10, smallBuffer, 10, worthLarge - 1, 1}
+	want := []int{smallBuffer, largeBuffer, largeBuffer, largeBuffer, largeBuffer, smallBuffer, smallBuffer,
+		largeBuffer, largeBuffer, smallBuffer, smallBuffer}
 	var got []int
 	src := readFunc(func(p []byte) (int, error) {
 		got = append(got, len(p))
@@ -54,6 +55,7 @@ func TestLargeBuffersAreBounded(t *testing.T) {
 			t.Fatalf("connection %d has a buffer of %d bytes", i, len(taken[i].space))
 		}
 	}
+	taken[0].adapt(worthLarge - 1)
 	taken[0].adapt(worthLarge - 1)
 	taken[1].giveBack()
 	for i := maxLarge; i < maxLarge+3; i++ {
