@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// fetch is a GET; "" and the error's text if there is no answer.
+func fetch(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(content)
+}
+
+// What operators look at, by its path, with a part of what it shows.
+var overseen = map[string]string{
+	"/healthz": "alive", "/readyz": "store: ok", "/metrics": "tusd_uploads_created", "/debug/pprof/": "goroutine",
+}
+
+func TestOperatorsLookBesideTheUploads(t *testing.T) {
+	for _, basePath := range []string{"/files/", "/"} {
+		d := start(t, "-expose-pprof", "-base-path", basePath)
+		for path, want := range overseen {
+			if status, body := fetch(t, "http://"+d.address(t)+path); status != http.StatusOK || !strings.Contains(body, want) {
+				t.Errorf("base path %s, GET %s: %d %s", basePath, path, status, body)
+			}
+		}
+		create(t, http.DefaultClient, d.url, "1")
+	}
+}
+
+func TestOperatorsLookElsewhere(t *testing.T) {
+	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0", "-metrics-path", "/m", "-pprof-path", "/p")
+	admin := regexp.MustCompile(`operators look at is below (http://\S+)/`).FindStringSubmatch(d.stdout.String())
+	if admin == nil {
+		t.Fatalf("no address for operators: %s", d.stdout.String())
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/m", "/p/"} {
+		if status, body := fetch(t, admin[1]+path); status != http.StatusOK {
+			t.Errorf("GET %s: %d %s", path, status, body)
+		}
+		if status, _ := fetch(t, "http://"+d.address(t)+path); status != http.StatusNotFound {
+			t.Errorf("GET %s beside the uploads: %d", path, status)
+		}
+	}
+	for _, path := range []string{"/", "/files/"} {
+		if status, _ := fetch(t, admin[1]+path); status != http.StatusNotFound {
+			t.Errorf("GET %s where operators look: %d", path, status)
+		}
+	}
+}
+
+func TestOperatorsLookAtNothing(t *testing.T) {
+	d := start(t, "-expose-metrics=false")
+	for _, path := range []string{"/metrics", "/debug/pprof/"} {
+		if status, _ := fetch(t, "http://"+d.address(t)+path); status != http.StatusNotFound {
+			t.Errorf("GET %s: %d", path, status)
+		}
+	}
+}
+
+func TestAdminAddressIsTaken(t *testing.T) {
+	d := start(t)
+	code, _, stderr := run("-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir(), "-admin-listen", d.address(t))
+	if code != exitFailed || !strings.Contains(stderr, "cannot listen for operators") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
