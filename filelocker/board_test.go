@@ -42,12 +42,12 @@ func TestSlotsOfKindsAreApart(t *testing.T) {
 	}
 }
 
-// boards of two lockers of one directory, of every sort.
-func eachBoard(t *testing.T, test func(t *testing.T, a, b board)) {
+// eachBoard tests the boards of three lockers of one directory, of every sort.
+func eachBoard(t *testing.T, test func(t *testing.T, a, b, c board)) {
 	for name, open := range boards {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			test(t, openedBoard(t, dir, open), openedBoard(t, dir, open))
+			test(t, openedBoard(t, dir, open), openedBoard(t, dir, open), openedBoard(t, dir, open))
 		})
 	}
 }
@@ -99,7 +99,7 @@ func seenBy(t *testing.T, b board, first, last int64) (slots []int64) {
 // Others see every slot that is taken in a range, also neighbours, and nobody
 // sees their own.
 func TestBoardShowsOthers(t *testing.T) {
-	eachBoard(t, func(t *testing.T, a, b board) {
+	eachBoard(t, func(t *testing.T, a, b, c board) {
 		slots := []int64{ask.first(), ask.slot(7), ask.slot(8), ask.slot(9), ask.slot(1 << 40), push.last()}
 		mustTake(t, a, slots...)
 		mustTake(t, b, ask.slot(3), hold.slot(7))
@@ -112,11 +112,15 @@ func TestBoardShowsOthers(t *testing.T) {
 		if got := seenBy(t, a, ask.first(), push.last()); !slices.Equal(got, []int64{ask.slot(3)}) {
 			t.Errorf("the owner sees %#x", got)
 		}
+		all := slices.Sorted(slices.Values(append(slots, ask.slot(3))))
+		if got := seenBy(t, c, ask.first(), push.last()); !slices.Equal(got, all) {
+			t.Errorf("a third one sees %#x, want %#x", got, all)
+		}
 	})
 }
 
 func TestBoardExcludes(t *testing.T) {
-	eachBoard(t, func(t *testing.T, a, b board) {
+	eachBoard(t, func(t *testing.T, a, b, _ board) {
 		slot := hold.slot(7)
 		mustTake(t, a, slot, slot, hold.slot(8))
 		if ok, err := b.take(slot); ok || err != nil {

@@ -96,6 +96,7 @@ type directory struct {
 	root  *os.Root
 	path  string // absolute
 	board board
+	ended chan struct{} // closed with it
 }
 
 // directory opens the upload directory when it is first needed. The caller
@@ -135,10 +136,13 @@ func (l *FileLocker) openDirectory() (*directory, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &directory{root: root, path: path, board: board}, nil
+	return &directory{root, path, board, make(chan struct{})}, nil
 }
 
-func (d *directory) close() error { return errors.Join(d.board.close(), d.root.Close()) }
+func (d *directory) close() error {
+	close(d.ended)
+	return errors.Join(d.board.close(), d.root.Close())
+}
 
 func (l *FileLocker) hashOf(id string) uint64 {
 	if l.hash != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tus/tusd"
@@ -122,24 +123,28 @@ func TestAllOnAByteAreAsked(t *testing.T) {
 	wantUnlocked(t, granted(t, "the taker", taker))
 }
 
-// A request that leaves does not take back what another one for the same byte
-// still asks.
+// A request that leaves does not take back for long what another one for the
+// same byte still asks.
 func TestAskOnOneByteIsRenewed(t *testing.T) {
-	ls := lockers(t, "one byte", 2)
-	ctx, cancel := context.WithCancel(t.Context())
-	holder := mustLock(t, ls[0], "a", tusd.LockTry)
-	stays := request(t, ls[1], "b", tusd.LockTake)
-	wantAsked(t, holder)
-	left := make(chan struct{})
-	go func() {
-		defer close(left)
-		ls[1].Lock(ctx, "c", tusd.LockTake)
-	}()
-	cancel()
-	<-left
-	eventually(t, "the one that stays asks again", func() bool { return isTaken(t, ls[0], ask.slot(7)) })
-	wantUnlocked(t, holder)
-	wantUnlocked(t, granted(t, "the one that stays", stays))
+	synctest.Test(t, func(t *testing.T) {
+		ls := lockers(t, "one byte", 2)
+		holder := mustLock(t, ls[0], "a", tusd.LockTry)
+		stays := request(t, ls[1], "b", tusd.LockTake)
+		ctx, cancel := context.WithCancel(t.Context())
+		go ls[1].Lock(ctx, "c", tusd.LockTake)
+		synctest.Wait() // both have asked
+		cancel()
+		synctest.Wait()
+		if isTaken(t, ls[0], ask.slot(7)) {
+			t.Fatal("the one that left still asks: this shows nothing")
+		}
+		time.Sleep(2 * testInterval)
+		if !isTaken(t, ls[0], ask.slot(7)) {
+			t.Error("the one that stays does not ask again")
+		}
+		wantUnlocked(t, holder)
+		wantUnlocked(t, granted(t, "the one that stays", stays))
+	})
 }
 
 // isTaken tells whether a locker sees that another has a slot.
@@ -200,50 +205,51 @@ func TestAsksEndWithTheRequest(t *testing.T) {
 
 // LockWait leaves a lock that comes free to a LockTake of another process.
 func TestWaitersStandBehindOtherProcessesTakers(t *testing.T) {
-	ls := lockers(t, "default", 2)
-	holder := mustLock(t, ls[0], "a", tusd.LockTry)
-	taker := request(t, ls[1], "a", tusd.LockTake)
-	wantAsked(t, holder)
-	waiter := request(t, ls[0], "a", tusd.LockWait)
-	wantUnlocked(t, holder)
-	second := granted(t, "the taker", taker)
+	synctest.Test(t, func(t *testing.T) {
+		ls := lockers(t, "default", 3)
+		ls[2].AcquirerPollInterval = time.Hour // so that the waiter looks first
+		holder := mustLock(t, ls[0], "a", tusd.LockTry)
+		taker := request(t, ls[2], "a", tusd.LockTake)
+		waiter := request(t, ls[1], "a", tusd.LockWait)
+		synctest.Wait()
+		wantUnlocked(t, holder)
+		time.Sleep(10 * testInterval)
+		wantPending(t, "the waiter, while somebody asks,", waiter)
+		ls[2].Close() // the taker goes
+		<-taker
+		wantUnlocked(t, granted(t, "the waiter", waiter))
+	})
+}
+
+func wantPending(t *testing.T, who string, c <-chan grant) {
+	t.Helper()
 	select {
-	case g := <-waiter:
-		t.Fatalf("the waiter has an answer before the taker has let go: %v", g.err)
+	case g := <-c:
+		t.Fatalf("%s has an answer: %v", who, g.err)
 	default:
 	}
-	wantUnlocked(t, second)
-	wantUnlocked(t, granted(t, "the waiter", waiter))
 }
 
 // A LockWait that waits for another process makes room for a LockTake of this
 // one, and then stands where it stood: in front of those who came later.
 func TestWaitersKeepTheirPlace(t *testing.T) {
-	ls := lockers(t, "default", 2)
-	holder := mustLock(t, ls[0], "a", tusd.LockTry)
-	first := request(t, ls[1], "a", tusd.LockWait)
-	eventually(t, "the first waits", func() bool { return isBusy(t, &ls[1].local, "a") })
-	second := request(t, ls[1], "a", tusd.LockWait)
-	taker := request(t, ls[1], "a", tusd.LockTake)
-	wantAsked(t, holder)
-	wantUnlocked(t, holder)
-	wantUnlocked(t, granted(t, "the taker", taker))
-	lease := granted(t, "the first", first)
-	select {
-	case g := <-second:
-		t.Fatalf("the second has an answer before the first has let go: %v", g.err)
-	default:
-	}
-	wantUnlocked(t, lease)
-	wantUnlocked(t, granted(t, "the second", second))
-}
-
-func isBusy(t *testing.T, l tusd.Locker, id string) bool {
-	lease, err := l.Lock(t.Context(), id, tusd.LockTry)
-	if err == nil {
-		lease.Unlock(t.Context())
-	}
-	return err != nil
+	synctest.Test(t, func(t *testing.T) {
+		ls := lockers(t, "default", 2)
+		holder := mustLock(t, ls[0], "a", tusd.LockTry)
+		first := request(t, ls[1], "a", tusd.LockWait)
+		synctest.Wait()
+		second := request(t, ls[1], "a", tusd.LockWait)
+		synctest.Wait()
+		taker := request(t, ls[1], "a", tusd.LockTake)
+		wantAsked(t, holder)
+		wantUnlocked(t, holder)
+		wantUnlocked(t, granted(t, "the taker", taker))
+		lease := granted(t, "the first", first)
+		synctest.Wait()
+		wantPending(t, "the second, before the first has let go,", second)
+		wantUnlocked(t, lease)
+		wantUnlocked(t, granted(t, "the second", second))
+	})
 }
 
 // A missing directory is trouble that passes, and not a held lock.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nightlyone/lockfile"
@@ -52,24 +53,21 @@ func wantOurs(t *testing.T, path string) {
 // A lock that is held for longer than a second shows, one that is not does
 // not, and nothing is left of either.
 func TestPIDFileAfterASecond(t *testing.T) {
-	l := lockers(t, "default", 1)[0]
-	start := time.Now()
-	long := mustLock(t, l, "long", tusd.LockTry)
-	path := filepath.Join(l.Path, "long.lock")
-	for !exists(path) {
-		wantUnlocked(t, mustLock(t, l, "short", tusd.LockTry))
-		if time.Since(start) > patience {
-			t.Fatal("there is no pid file")
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	if age := time.Since(start); age < showAfter {
-		t.Errorf("the pid file came after %v", age)
-	}
-	eventually(t, "the pid file is complete", func() bool { files, _ := os.ReadDir(l.Path); return len(files) <= 2 })
-	wantOurs(t, path)
-	wantUnlocked(t, long)
-	wantFiles(t, l.Path)
+	synctest.Test(t, func(t *testing.T) {
+		l := lockers(t, "default", 1)[0]
+		long := mustLock(t, l, "long", tusd.LockTry)
+		time.Sleep(showAfter - time.Millisecond)
+		wantFiles(t, l.Path)
+		short := mustLock(t, l, "short", tusd.LockTry)
+		time.Sleep(showAfter / 2)
+		wantFiles(t, l.Path, "long.lock")
+		wantOurs(t, filepath.Join(l.Path, "long.lock"))
+		wantUnlocked(t, short)
+		time.Sleep(2 * showAfter)
+		wantFiles(t, l.Path, "long.lock")
+		wantUnlocked(t, long)
+		wantFiles(t, l.Path)
+	})
 }
 
 // wantFiles checks what lies in the directory besides what decides.

@@ -12,17 +12,19 @@ const showAfter = time.Second
 func (l *FileLocker) watch() {
 	if !l.watching {
 		l.watching = true
-		go l.watchHeld()
+		go l.watchHeld(l.dir.ended)
 	}
 }
 
-func (l *FileLocker) watchHeld() {
+func (l *FileLocker) watchHeld(ended <-chan struct{}) {
 	asks := time.NewTicker(interval(l.HolderPollInterval))
 	defer asks.Stop()
 	ages := time.NewTicker(showAfter)
 	defer ages.Stop()
 	for {
 		select {
+		case <-ended:
+			return
 		case <-asks.C:
 			if !l.passOnAsks() {
 				return
