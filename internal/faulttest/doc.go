@@ -11,6 +11,7 @@
 //	TestFullDisk                      no room on tmpfs and ext4
 //	TestFailingSystemCalls            fsync, write, rename ... failing one after another
 //	TestNothingIsAcknowledged...      the order of system calls behind each answer
+//	TestSystemCallsPerRequest         their number for each request, and that of a start
 //	TestHalfOpen..., TestFifty...     clients that vanish, clients that fight
 //	Test...Sees..., TestCheckOf...    the checks above fail on servers broken on purpose, or on harmed uploads
 //

@@ -1,0 +1,179 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// countedCalls are those that can have to do with a file.
+const countedCalls = "trace=%file,%desc"
+
+// requestCalls are the system calls on the upload directory and its files that
+// one request makes, in their order, as recorded: who adds one has to say so
+// here. The locker's own are not among them, and pwrite64 stands for as many
+// as the packets of the body were.
+var requestCalls = map[string]map[string]string{
+	"none": {
+		"POST":   "fstatfs openat close openat write close",
+		"HEAD":   "openat fstat pread64 close newfstatat",
+		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 close",
+		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
+	},
+	"ack": {
+		"POST":   "fstatfs openat close openat write fdatasync close fsync",
+		"HEAD":   "openat fstat pread64 close newfstatat",
+		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 fdatasync close",
+		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
+	},
+}
+
+// TestSystemCallsPerRequest holds what each request costs.
+func TestSystemCallsPerRequest(t *testing.T) {
+	NeedStrace(t)
+	for level, want := range requestCalls {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			got := traceRequests(t, level)
+			for method, calls := range want {
+				if got[method] != calls {
+					t.Errorf("%s makes the calls\n%s\nrecorded are\n%s", method, got[method], calls)
+				}
+			}
+		})
+	}
+}
+
+// traceRequests returns the calls of each method's last request on a daemon
+// that has served such requests before.
+func traceRequests(t *testing.T, level string) map[string]string {
+	trace := filepath.Join(t.TempDir(), "trace")
+	launch := Launch{
+		Binary: builder.Binary(t, ""), Dir: t.TempDir(), Flags: []string{"-durability", level},
+		Tracer: Strace(trace, "-e", countedCalls),
+	}
+	daemon := Start(t, launch)
+	for range 2 {
+		if err := liveAndDie(Client{daemon.Address}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := ReadTrace(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return callsByMethod(ParseTrace(lines), launch.Dir)
+}
+
+// liveAndDie makes an upload of 4 KiB, asks for its offset and removes it.
+func liveAndDie(client Client) error {
+	created, err := client.Create(4096)
+	if err != nil {
+		return err
+	}
+	path := created.Path()
+	for _, step := range []struct {
+		do     func() (Answer, error)
+		status int
+	}{
+		{func() (Answer, error) { return client.Patch(path, 0, make([]byte, 4096)) }, http.StatusNoContent},
+		{func() (Answer, error) { return client.Head(path) }, http.StatusOK},
+		{func() (Answer, error) { return client.Delete(path) }, http.StatusNoContent},
+	} {
+		answer, err := step.do()
+		if err != nil {
+			return err
+		}
+		if err := answer.want("a step of an upload's life", step.status); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callsByMethod returns the names of the calls on files of dir from the
+// arrival of each method's last request to its answer.
+func callsByMethod(calls []*Call, dir string) map[string]string {
+	byMethod := make(map[string][]string)
+	method := ""
+	for _, call := range calls {
+		switch {
+		case field(socketName, call.Args) != "" && call.Name == "read":
+			if m := requestLine.FindStringSubmatch(call.Args); m != nil {
+				method = m[1]
+				byMethod[method] = nil
+			}
+		case field(socketName, call.Args) != "" && call.Name == "write":
+			method = ""
+		case method != "" && strings.Contains(call.Args, "<"+dir) && !strings.Contains(call.Args, ".tusd.locks"):
+			byMethod[method] = append(byMethod[method], call.Name)
+		}
+	}
+	names := make(map[string]string)
+	for method, calls := range byMethod {
+		names[method] = strings.Join(packetsAsOne(calls), " ")
+	}
+	return names
+}
+
+// packetsAsOne lets pwrite64 stand for all that follow it.
+func packetsAsOne(calls []string) []string {
+	return slices.CompactFunc(calls, func(a, b string) bool { return a == "pwrite64" && b == a })
+}
+
+// TestStartDoesNotLookAtUploads: a daemon starts as fast on many uploads as on
+// few.
+func TestStartDoesNotLookAtUploads(t *testing.T) {
+	NeedStrace(t)
+	t.Parallel()
+	few, many := callsOfStart(t, 10), callsOfStart(t, 5000)
+	if few == 0 || many > few {
+		t.Errorf("to start takes %d system calls on the directory with 5000 uploads, %d with 10", many, few)
+	}
+}
+
+// callsOfStart counts the calls on a directory with n uploads of a daemon that
+// starts, serves a request and stops.
+func callsOfStart(t *testing.T, n int) (count int) {
+	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
+	for i := range n {
+		id := strconv.Itoa(i)
+		record := fmt.Sprintf(`{"ID":%q,"Size":10,"Storage":{"Type":"filestore","Path":%q}}`, id, filepath.Join(dir, id))
+		for name, content := range map[string]string{id: "hello", id + ".info": record} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: dir, Tracer: Strace(trace, "-e", countedCalls)})
+	answer, err := Client{daemon.Address}.Head("/files/0")
+	if err == nil {
+		err = answer.want("HEAD", http.StatusOK)
+	}
+	if err := daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := ReadTrace(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range ParseTrace(lines) {
+		if strings.Contains(call.Args, dir) {
+			count++
+		}
+	}
+	return count
+}
