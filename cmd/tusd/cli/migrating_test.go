@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What differs from tusd v2.10 at the level of the daemon and no other test
+// shows, for docs/migrating.md.
+
+// TestFilesOfUploads are those of tusd v2 and one of the locks: no other for a
+// request that is soon over, and none of an upload that was removed.
+func TestFilesOfUploads(t *testing.T) {
+	dir := t.TempDir()
+	d := start(t, "-upload-dir", dir)
+	location := create(t, http.DefaultClient, d.url, "11")
+	id := strings.TrimPrefix(location, d.url)
+	tus(t, "PATCH", location, "hello ", "Upload-Offset: 0").want(t, 204)
+	if got, want := filesIn(t, dir), []string{".tusd.locks", id, id + ".info"}; !slices.Equal(got, want) {
+		t.Errorf("the directory has %q, want %q", got, want)
+	}
+	terminated(t, location)
+	if got := filesIn(t, dir); !slices.Equal(got, []string{".tusd.locks"}) {
+		t.Errorf("then it has %q", got)
+	}
+}
+
+// The IETF draft needs no flag.
+func TestDraftIsSpoken(t *testing.T) {
+	const interop = "Upload-Draft-Interop-Version: 6"
+	for flag, want := range map[string]int{"-enable-experimental-protocol": 201, "-disable-download": 201, "-disable-ietf": 412} {
+		d := start(t, flag)
+		send(t, "POST", d.url, "hello", interop, "Upload-Complete: ?1").want(t, want)
+	}
+}
+
+// Forwarded fields of a peer on the loopback need no flag, and -trusted-proxies
+// none is as without -behind-proxy in tusd v2.
+func TestForwardedNeedsNoFlag(t *testing.T) {
+	for _, c := range []struct{ flag, want string }{
+		{"-show-greeting", "https://up.example/files/"},
+		{"-behind-proxy", "https://up.example/files/"},
+		{"-trusted-proxies=none", "http://127.0.0.1:"},
+	} {
+		d := start(t, c.flag)
+		got := tus(t, "POST", d.url, "", "Upload-Length: 1", "X-Forwarded-Proto: https", "X-Forwarded-Host: up.example:443").want(t, 201)
+		if location := got.header.Get("Location"); !strings.HasPrefix(location, c.want) {
+			t.Errorf("%s: Location %s, want %s...", c.flag, location, c.want)
+		}
+	}
+}
+
+// The log has one line for a request, under other keys than tusd v2's, and what
+// is printed at start is text beside JSON, too.
+func TestLogOfAnUpload(t *testing.T) {
+	d := start(t, "-log-format", "json", "-verbose=false")
+	location := tus(t, "POST", d.url, "", "Upload-Length: 1", "X-Request-ID: abc").want(t, 201).header.Get("Location")
+	send(t, "GET", location, "").want(t, 409)
+	if code := d.end(t); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	var text, requests []string
+	for line := range strings.Lines(d.stdout.String()) {
+		var fields map[string]any
+		if json.Unmarshal([]byte(line), &fields) != nil {
+			text = append(text, line)
+		} else if fields["msg"] == "request" {
+			requests = append(requests, line)
+		}
+	}
+	if len(text) != 2 || !strings.HasPrefix(text[1], "You can now upload files to: ") {
+		t.Errorf("lines that are no JSON: %q", text)
+	}
+	if len(requests) != 2 || !strings.Contains(requests[0], `"request_id":"abc"`) || !strings.Contains(requests[1], `"code":"ERR_INCOMPLETE_UPLOAD"`) {
+		t.Errorf("lines of requests: %q", requests)
+	}
+}
+
+// What ends the start goes to stderr as text in either format.
+func TestFatalErrorsAreText(t *testing.T) {
+	code, stdout, stderr := run("-log-format", "json", "-host", "127.0.0.1", "-port", "0", "-upload-dir", "/dev/null/x")
+	if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, "tusd: ") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// What is counted otherwise than by tusd v2.
+func TestCountsOfUploads(t *testing.T) {
+	d := start(t)
+	part := tus(t, "POST", d.url, "hello", "Upload-Length: 5", "Upload-Concat: partial").want(t, 201).header.Get("Location")
+	tus(t, "POST", d.url, "", "Upload-Concat: final;"+part).want(t, 201)
+	tus(t, "PUT", part, "").want(t, 405)
+	tus(t, "PATCH", part, "x", "Upload-Offset: 5").want(t, 413)
+	_, metrics := fetch(t, strings.TrimSuffix(d.url, "files/")+"metrics")
+	for _, want := range []string{
+		"tusd_uploads_created 2",
+		"tusd_uploads_finished 1", // the final
+		"tusd_bytes_received 5",   // what is stored
+		`tusd_errors_total{code="ERR_METHOD_NOT_ALLOWED",status="405"} 1`,
+	} {
+		if !strings.Contains(metrics, "\n"+want+"\n") {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// Where uploads live at the root, metrics are found before them.
+func TestMetricsBesideRoot(t *testing.T) {
+	d := start(t, "-base-path", "/")
+	if status, body := fetch(t, d.url+"metrics"); status != http.StatusOK || !strings.Contains(body, "tusd_uploads_created 0") {
+		t.Errorf("status %d: %s", status, body)
+	}
+}

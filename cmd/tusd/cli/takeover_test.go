@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// answered is an answer that was read.
+type answered struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send sends a request with header lines as people write them.
+func send(t *testing.T, method, url, content string, header ...string) answered {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Add(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answered{resp.StatusCode, resp.Header, string(body)}
+}
+
+// tus is send for requests of tus 1.0.
+func tus(t *testing.T, method, url, content string, header ...string) answered {
+	t.Helper()
+	header = append(header, "Tus-Resumable: 1.0.0")
+	if content != "" {
+		header = append(header, "Content-Type: application/offset+octet-stream")
+	}
+	return send(t, method, url, content, header...)
+}
+
+// want checks the status and header lines of an answer; a line without a value
+// must not be there.
+func (a answered) want(t *testing.T, status int, header ...string) answered {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		if got := strings.Join(a.header.Values(name), "\n"); got != value {
+			t.Errorf("%s: %q, want %q", name, got, value)
+		}
+	}
+	return a
+}
+
+// recordOfV2 is a record as tusd v2.10 writes it.
+func recordOfV2(dir, id, fields string) string {
+	return fmt.Sprintf(`{"ID":%q,%s,"Storage":{"InfoPath":%q,"Path":%q,"Type":"filestore"}}`,
+		id, fields, filepath.Join(dir, id+".info"), filepath.Join(dir, id))
+}
+
+// The ids in a directory of tusd v2.10.
+const (
+	half     = "0123456789abcdef0123456789abcdef"
+	finished = "11111111111111111111111111111111"
+	deferred = "22222222222222222222222222222222"
+	first    = "33333333333333333333333333333333" // a partial
+	second   = "44444444444444444444444444444444" // another
+	final    = "55555555555555555555555555555555" // of both
+	sloping  = "customers/17/report.pdf"
+	ancient  = "66666666666666666666666666666666" // of tusd 0.x
+	broken   = "77777777777777777777777777777777"
+)
+
+// directoryOfV2 is what a killed tusd v2.10 leaves: uploads in all states,
+// and the files of its locks.
+func directoryOfV2(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	const plain = `"IsPartial":false,"IsFinal":false,"PartialUploads":null`
+	eleven := func(kind string) string {
+		return `"Size":11,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"hello.txt","filetype":"text/plain"},` + kind
+	}
+	partial := func(size int) string {
+		return fmt.Sprintf(`"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{},"IsPartial":true,"IsFinal":false,"PartialUploads":null`, size)
+	}
+	whole := fmt.Sprintf(`"IsPartial":false,"IsFinal":true,"PartialUploads":[%q,%q]`, first, second)
+	for name, content := range map[string]string{
+		half: "hello ", half + ".info": recordOfV2(dir, half, eleven(plain)),
+		half + ".lock": "1\n", half + ".stop": "", // the process of that number lives
+
+		finished: "hello world", finished + ".info": recordOfV2(dir, finished, eleven(plain)), finished + ".lock": "4194304\n",
+
+		deferred:           "hello ",
+		deferred + ".info": recordOfV2(dir, deferred, `"Size":0,"SizeIsDeferred":true,"Offset":0,"MetaData":{},`+plain),
+
+		first: "hello ", first + ".info": recordOfV2(dir, first, partial(6)),
+		second: "wor", second + ".info": recordOfV2(dir, second, partial(5)),
+		final: "hello world", final + ".info": recordOfV2(dir, final, eleven(whole)),
+
+		sloping: "hello ", sloping + ".info": recordOfV2(dir, sloping, eleven(plain)), sloping + ".lock": "4194304\n",
+
+		ancient + ".bin":  "hello ",
+		ancient + ".info": fmt.Sprintf(`{"ID":%q,"Size":11,"Offset":0,"MetaData":{"filename":"old.txt"},%s}`, ancient, plain),
+
+		broken: "hello ", broken + ".info": recordOfV2(dir, broken, eleven(plain))[:50],
+	} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// A directory of tusd v2.10 is served as it is.
+func TestTakeOver(t *testing.T) {
+	dir := directoryOfV2(t)
+	d := start(t, "-upload-dir", dir)
+	for name, test := range map[string]func(*testing.T, *running){
+		"half":     takesOverHalf,
+		"finished": takesOverFinished,
+		"deferred": takesOverDeferred,
+		"partials": takesOverPartials,
+		"slashes":  func(t *testing.T, d *running) { takesOverNamed(t, d, sloping) },
+		"0.x":      func(t *testing.T, d *running) { takesOverNamed(t, d, ancient) },
+		"broken":   takesOverBroken,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, d) })
+	}
+	if left := uploadsIn(t, dir); len(left) > 0 {
+		t.Errorf("after all uploads were terminated the directory has %q", left)
+	}
+}
+
+func takesOverHalf(t *testing.T, d *running) {
+	u := d.url + half
+	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Length: 11",
+		"Upload-Metadata: filename aGVsbG8udHh0,filetype dGV4dC9wbGFpbg==", "Upload-Defer-Length", "Upload-Concat")
+	tus(t, "PATCH", u, "wo", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 8")
+	tus(t, "PATCH", u, "rld", "Upload-Offset: 8").want(t, 204, "Upload-Offset: 11")
+	wantDownload(t, u, "hello world")
+	terminated(t, u)
+}
+
+func takesOverFinished(t *testing.T, d *running) {
+	u := d.url + finished
+	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11")
+	got := wantDownload(t, u, "hello world")
+	got.want(t, 200, "Content-Type: text/plain", `Content-Disposition: inline; filename="hello.txt"`)
+	send(t, "GET", u, "", "Range: bytes=6-").want(t, 206, "Content-Range: bytes 6-10/11")
+	terminated(t, u)
+}
+
+func takesOverDeferred(t *testing.T, d *running) {
+	u := d.url + deferred
+	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Defer-Length: 1", "Upload-Length", "Upload-Metadata")
+	tus(t, "PATCH", u, "world", "Upload-Offset: 6", "Upload-Length: 11").want(t, 204, "Upload-Offset: 11")
+	wantDownload(t, u, "hello world")
+	terminated(t, u)
+}
+
+// takesOverPartials finishes a partial upload, joins it with others, and looks
+// at a final that tusd v2 has made.
+func takesOverPartials(t *testing.T, d *running) {
+	tus(t, "HEAD", d.url+final, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11",
+		"Upload-Concat: final;"+d.url+first+" "+d.url+second)
+	tus(t, "HEAD", d.url+second, "").want(t, 200, "Upload-Offset: 3", "Upload-Concat: partial")
+	tus(t, "PATCH", d.url+second, "ld", "Upload-Offset: 3").want(t, 204, "Upload-Offset: 5")
+	third := tus(t, "POST", d.url, "!", "Upload-Length: 1", "Upload-Concat: partial").want(t, 201).header.Get("Location")
+	list := strings.Join([]string{d.url + first, "/files/" + second, third}, " ")
+	joined := tus(t, "POST", d.url, "", "Upload-Concat: final;"+list).want(t, 201).header.Get("Location")
+	wantDownload(t, joined, "hello world!")
+	for _, u := range []string{d.url + final, d.url + first, d.url + second, third, joined} {
+		terminated(t, u)
+	}
+}
+
+func takesOverNamed(t *testing.T, d *running, id string) {
+	u := d.url + id
+	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Length: 11")
+	tus(t, "PATCH", u, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
+	wantDownload(t, u, "hello world")
+	terminated(t, u)
+}
+
+// takesOverBroken meets a record that was being written when the power went.
+func takesOverBroken(t *testing.T, d *running) {
+	tus(t, "HEAD", d.url+broken, "").want(t, 404)
+	tus(t, "DELETE", d.url+broken, "").want(t, 204)
+	await(t, "a warning that names the record", func() bool {
+		return regexp.MustCompile(`level=WARN .*` + broken + `\.info`).MatchString(d.stdout.String())
+	})
+}
+
+func wantDownload(t *testing.T, url, want string) answered {
+	t.Helper()
+	got := send(t, "GET", url, "").want(t, 200)
+	if got.body != want {
+		t.Errorf("GET %s: %q, want %q", url, got.body, want)
+	}
+	return got
+}
+
+func terminated(t *testing.T, url string) {
+	t.Helper()
+	tus(t, "DELETE", url, "").want(t, 204)
+	tus(t, "HEAD", url, "").want(t, 404)
+}
+
+// uploadsIn is filesIn without what the server keeps for itself.
+func uploadsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	return slices.DeleteFunc(filesIn(t, dir), func(name string) bool { return strings.HasPrefix(name, ".tusd.") })
+}
+
+// filesIn lists what is in a directory, directories with a slash.
+func filesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		name, _ := filepath.Rel(dir, path)
+		switch {
+		case err != nil || name == ".":
+		case entry.IsDir():
+			names = append(names, filepath.ToSlash(name)+"/")
+		default:
+			names = append(names, filepath.ToSlash(name))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
