@@ -3,8 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tus/tusd/cmd/tusd-bench/load"
@@ -27,106 +27,99 @@ type Startup struct {
 	Worst   time.Duration
 }
 
+// site is a prefilled directory, and how to start a server on it.
+type site struct {
+	launch
+	uploads int
+}
+
 // measureGrowth compares a server on a directory with many uploads with two on
 // directories with few.
-func measureGrowth(ctx context.Context, o options, place *workplace) (Report, error) {
-	var report Report
-	launches, err := prefillAll(ctx, o, place)
-	if err != nil {
+func measureGrowth(ctx context.Context, o options, place *workplace) (report Report, err error) {
+	sites := []site{
+		o.site(place, "many", o.prefill, fmt.Sprintf("%d uploads", o.prefill)),
+		o.site(place, "few", fewUploads, fmt.Sprintf("%d uploads", fewUploads)),
+		o.site(place, "few-again", fewUploads, fmt.Sprintf("%d uploads'", fewUploads)),
+	}
+	for _, s := range sites {
+		if err := prefill(ctx, s.dir, s.uploads); err != nil {
+			return report, fmt.Errorf("prefill: %w", err)
+		}
+	}
+	if report.Startups, err = startups(ctx, place, sites); err != nil {
 		return report, err
 	}
-	counts := []int{o.prefill, fewUploads, fewUploads}
-	times, err := startups(ctx, place, launches)
-	if err != nil {
-		return report, err
-	}
-	for i, l := range launches {
-		worst := stats.MedianOf(times[i]).High // of five values the range
-		report.Startups = append(report.Startups, Startup{l.name, counts[i], time.Duration(stats.Median(times[i])), time.Duration(worst)})
-	}
-	servers, err := startAll(ctx, place, launches)
-	if err != nil {
-		return report, err
-	}
+	err = requestCosts(ctx, o, place, sites, &report)
+	return report, err
+}
+
+// site is a site for n uploads. Its directory is made by prefill.
+func (o options) site(place *workplace, folder string, n int, name string) site {
+	return site{launch{name: name, command: o.command(), dir: filepath.Join(place.dir, folder), visit: true}, n}
+}
+
+// requestCosts compares what requests cost on each site.
+func requestCosts(ctx context.Context, o options, place *workplace, sites []site, report *Report) error {
 	small, err := load.Parse("small", o.plan)
 	if err != nil {
-		return report, err
+		return err
 	}
-	for _, work := range [][]load.Workload{
-		each(counts, func(n int) load.Workload { return load.HeadsOf("head", o.plan, fewUploads, spread(n)) }),
-		each(counts, func(n int) load.Workload { return load.HeadsOf("head-any", o.plan, n, prefilled) }),
-		{small, small, small},
-	} {
+	var servers []*server
+	var spread, random, created []load.Workload
+	for _, s := range sites {
+		server, err := place.startIn(ctx, s.launch)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, server)
+		spread = append(spread, load.HeadsOf("head", o.plan, fewUploads, spreadOver(s.uploads)))
+		random = append(random, load.HeadsOf("head-any", o.plan, s.uploads, prefilled))
+		created = append(created, small)
+	}
+	for _, work := range [][]load.Workload{spread, random, created} {
 		results, err := measure(ctx, work, servers, o.pairs)
 		if err != nil {
-			return report, err
+			return err
 		}
 		report.add(work[0].Name, servers, results)
 	}
-	return report, nil
+	return nil
 }
 
-func each[T, U any](of []T, f func(T) U) []U {
-	result := make([]U, len(of))
-	for i, v := range of {
-		result[i] = f(v)
-	}
-	return result
-}
-
-// spread picks few of n uploads, from the first to the last.
-func spread(n int) func(*load.Target, int) load.Upload {
+// spreadOver picks few of n uploads, from the first to the last.
+func spreadOver(n int) func(*load.Target, int) load.Upload {
 	return func(t *load.Target, i int) load.Upload { return prefilled(t, i*(n/fewUploads)) }
 }
 
-// prefillAll makes the directories.
-func prefillAll(ctx context.Context, o options, place *workplace) (launches []launch, err error) {
-	for i, n := range []int{o.prefill, fewUploads, fewUploads} {
-		l := launch{name: fmt.Sprintf("%d uploads", n), command: o.command(), dir: filepath.Join(place.dir, fmt.Sprint("prefilled", i)), visit: true}
-		if i == 2 {
-			l.name += "'"
-		}
-		if err := os.Mkdir(l.dir, 0o777); err != nil {
-			return nil, err
-		}
-		if err := prefill(ctx, l.dir, n); err != nil {
-			return nil, fmt.Errorf("prefill: %w", err)
-		}
-		launches = append(launches, l)
-	}
-	return launches, nil
-}
-
-// startups starts and stops each server, in turns, and returns how long they
-// took to answer.
-func startups(ctx context.Context, place *workplace, launches []launch) (times [][]float64, err error) {
-	times = make([][]float64, len(launches))
+// startups measures on each site, in turns.
+func startups(ctx context.Context, place *workplace, sites []site) ([]Startup, error) {
+	times := make([][]float64, len(sites))
 	for range starts {
-		for i, l := range launches {
-			began := time.Now()
-			s, err := place.startIn(ctx, l)
+		for i, s := range sites {
+			took, err := startup(ctx, place, s)
 			if err != nil {
 				return nil, err
 			}
-			if err := s.target.Look(prefilled(s.target, 0)); err != nil {
-				return nil, err
-			}
-			times[i] = append(times[i], float64(time.Since(began)))
-			if err := s.stop(); err != nil {
-				return nil, err
-			}
+			times[i] = append(times[i], float64(took))
 		}
 	}
-	return times, nil
+	results := make([]Startup, len(sites))
+	for i, s := range sites {
+		results[i] = Startup{s.name, s.uploads, time.Duration(stats.Median(times[i])), time.Duration(slices.Max(times[i]))}
+	}
+	return results, nil
 }
 
-func startAll(ctx context.Context, place *workplace, launches []launch) (servers []*server, err error) {
-	for _, l := range launches {
-		s, err := place.startIn(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		servers = append(servers, s)
+// startup starts a server, asks it for an upload and stops it.
+func startup(ctx context.Context, place *workplace, s site) (time.Duration, error) {
+	began := time.Now()
+	server, err := place.startIn(ctx, s.launch)
+	if err != nil {
+		return 0, err
 	}
-	return servers, nil
+	if err := server.target.Look(prefilled(server.target, 0)); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	return took, server.stop()
 }

@@ -33,7 +33,7 @@ func prefilled(t *load.Target, i int) load.Upload {
 	return t.Existing(prefillID(i), load.Content(i), prefillOffset, prefillLength)
 }
 
-// prefill makes n half-done uploads in a directory that no server uses. The
+// prefill makes a directory with n half-done uploads, which no server uses. The
 // store itself writes them, so that they are as it writes them.
 func prefill(ctx context.Context, dir string, n int) error {
 	locker := &tusd.LocalLocker{}
