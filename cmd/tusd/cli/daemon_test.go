@@ -28,7 +28,7 @@ type running struct {
 
 // start runs the daemon with these arguments until the test ends, on a free
 // port unless they name a socket, and waits until it accepts connections.
-func start(t *testing.T, args ...string) *running {
+func start(t testing.TB, args ...string) *running {
 	t.Helper()
 	if !strings.Contains(strings.Join(args, " "), "-unix-sock") {
 		args = append([]string{"-host", "127.0.0.1", "-port", "0"}, args...)
@@ -44,7 +44,7 @@ func start(t *testing.T, args ...string) *running {
 }
 
 // end stops the daemon, if it runs, and returns its exit code.
-func (d *running) end(t *testing.T) int {
+func (d *running) end(t testing.TB) int {
 	t.Helper()
 	d.stop(errTestOver)
 	if d.ended == nil {
@@ -60,7 +60,7 @@ func (d *running) end(t *testing.T) int {
 }
 
 // address is the host and port that the daemon listens on.
-func (d *running) address(t *testing.T) string {
+func (d *running) address(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(d.url)
 	if err != nil {
@@ -71,7 +71,7 @@ func (d *running) address(t *testing.T) string {
 
 var startLine = regexp.MustCompile(`(?m)^(?:You can now upload files to: (https?://[^/]+/\S*)|Uploads are received on the Unix socket \S+)$`)
 
-func (d *running) awaitStart(t *testing.T) {
+func (d *running) awaitStart(t testing.TB) {
 	t.Helper()
 	await(t, "the daemon to start", func() bool {
 		if len(d.ended) > 0 {
@@ -86,7 +86,7 @@ func (d *running) awaitStart(t *testing.T) {
 }
 
 // await polls a condition.
-func await(t *testing.T, what string, met func() bool) {
+func await(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(longEnough); !met(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -96,7 +96,7 @@ func await(t *testing.T, what string, met func() bool) {
 }
 
 // create makes an upload and returns its URL.
-func create(t *testing.T, client *http.Client, url, length string) string {
+func create(t testing.TB, client *http.Client, url, length string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
 	if err != nil {
@@ -116,7 +116,7 @@ func create(t *testing.T, client *http.Client, url, length string) string {
 }
 
 // do sends a tus request without content and returns the answer.
-func do(t *testing.T, client *http.Client, method, url string) *http.Response {
+func do(t testing.TB, client *http.Client, method, url string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // The documentation of net/http asks for less than 4 MiB, its code for less
 // than 2 GiB; a test measures what holds.
 const (
-	streamWindow     = 12 << 20
-	connectionWindow = 16 << 20
+	streamWindow     = 16 << 20
+	connectionWindow = 20 << 20
 )
 
 // headerSlack is by how much net/http lets a header be larger than the

@@ -21,7 +21,7 @@ import (
 // pair is a certificate for 127.0.0.1 in files.
 type pair struct{ cert, key string }
 
-func newPair(t *testing.T, dir, name string) pair {
+func newPair(t testing.TB, dir, name string) pair {
 	t.Helper()
 	p := pair{filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -46,7 +46,7 @@ func newPair(t *testing.T, dir, name string) pair {
 	return p
 }
 
-func writePEM(t *testing.T, name, kind string, der []byte) {
+func writePEM(t testing.TB, name, kind string, der []byte) {
 	t.Helper()
 	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,55 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// asTusd is the environment variable that makes the test binary the daemon.
+const asTusd = "TUSD_TEST_AS_TUSD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTusd) != "" {
+		os.Exit(Run(UntilSignal(context.Background(), os.Exit), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// process is a daemon in a process of its own, which is killed when the test
+// ends.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr buffer
+	exited         chan struct{}
+}
+
+// launch starts the daemon by a shell that first sets LISTEN_PID to the id
+// that the daemon will have, as systemd does.
+func launch(t *testing.T, variables []string, files []*os.File, args ...string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{exited: make(chan struct{})}
+	p.cmd = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, self}, args...)...)
+	p.cmd.Env = append(append(os.Environ(), asTusd+"=1"), variables...)
+	p.cmd.ExtraFiles = files
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		p.cmd.Wait() // its result is in cmd.ProcessState
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.exited
+	})
+	return p
+}
