@@ -1,9 +1,7 @@
 package filelocker
 
 import (
-	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 
 	"github.com/nightlyone/lockfile"
@@ -48,11 +46,9 @@ func (s *lease) removePIDFile() {
 }
 
 // writePIDFile writes name in place of what is there: whoever left that behind
-// does not hold the lock.
+// does not hold the lock. To remove it fails if links lead out of the upload
+// directory, where the library would follow them.
 func (d *directory) writePIDFile(name string) (lockfile.Lockfile, error) {
-	if err := d.noLinks(path.Dir(name)); err != nil {
-		return "", err
-	}
 	if err := d.root.Remove(filepath.FromSlash(name)); err != nil && !os.IsNotExist(err) {
 		return "", err
 	}
@@ -61,20 +57,4 @@ func (d *directory) writePIDFile(name string) (lockfile.Lockfile, error) {
 		return "", err
 	}
 	return file, file.TryLock()
-}
-
-// noLinks checks that the directories of a path are no links, which the
-// library would follow out of the upload directory.
-func (d *directory) noLinks(dir string) error {
-	if dir == "." {
-		return nil
-	}
-	stat, err := d.root.Lstat(filepath.FromSlash(dir))
-	if err != nil {
-		return err
-	}
-	if !stat.IsDir() {
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	return d.noLinks(path.Dir(dir))
 }
