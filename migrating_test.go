@@ -74,6 +74,7 @@ func TestMigrating(t *testing.T) {
 		{"finished_takes_no_more", "content for a finished upload is refused with 413, not swallowed", migratingFinished},
 		{"disposition", "a file name is given in a form that every browser reads", migratingDisposition},
 		{"metadata_is_sorted", "Upload-Metadata of a record without its raw form is sorted", migratingMetadata},
+		{"impossible_length", "a length that leaves no room for sums is refused with 413", migratingImpossible},
 		{"override_of_any_case", "the overriding method may be written in lower case", migratingOverride},
 	})
 }
@@ -161,6 +162,10 @@ func migratingMetadata(e *env) {
 	if got := tusd.SerializeMetaData(tusd.MetaData{"z": "z", "a": "", "m": ""}); got != "a,m,z eg==" {
 		e.Errorf("the metadata is %q", got)
 	}
+}
+
+func migratingImpossible(e *env) {
+	e.post("Upload-Length: 9223372036854775807").status(413).code("ERR_MAX_SIZE_EXCEEDED").without("Location")
 }
 
 func migratingOverride(e *env) {

@@ -44,6 +44,8 @@ func TestRecordsForV2(t *testing.T) {
 	declared := upload("", "Upload-Defer-Length: 1")
 	tus(t, "PATCH", d.url+declared, "hi", "Upload-Offset: 0", "Upload-Length: 2").want(t, 204)
 	draft := send(t, "POST", d.url, "hello ", "Upload-Complete: ?0", "Upload-Length: 11").want(t, 201).header.Get("Location")
+	short := upload("wor", "Upload-Length: 5", "Upload-Concat: partial")
+	pending := upload("", "Upload-Concat: final;/files/"+one+" /files/"+short)
 	if code := d.end(t); code != exitOK {
 		t.Fatalf("exit code %d", code)
 	}
@@ -55,6 +57,7 @@ func TestRecordsForV2(t *testing.T) {
 		open:                             {v2Record{SizeIsDeferred: true}, ""},
 		one:                              {v2Record{Size: 6, IsPartial: true}, "hello "},
 		joined:                           {v2Record{Size: 11, IsFinal: true, PartialUploads: []string{one, two}}, "hello world"},
+		pending:                          {v2Record{Size: 11, IsFinal: true, PartialUploads: []string{one, short}}, ""},
 		declared:                         {v2Record{Size: 2}, "hi"},
 		strings.TrimPrefix(draft, d.url): {v2Record{SizeIsDeferred: true}, "hello "},
 	} {

@@ -3,6 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +82,13 @@ func TestLogOfAnUpload(t *testing.T) {
 	}
 }
 
+func TestLogAsText(t *testing.T) {
+	d := start(t)
+	tus(t, "OPTIONS", d.url, "").want(t, 200)
+	line := regexp.MustCompile(`(?m)^time=\S+ level=INFO msg=request method=OPTIONS path=/files/ status=200 `)
+	await(t, "the line of a request", func() bool { return line.MatchString(d.stdout.String()) })
+}
+
 // What ends the start goes to stderr as text in either format.
 func TestFatalErrorsAreText(t *testing.T) {
 	code, stdout, stderr := run("-log-format", "json", "-host", "127.0.0.1", "-port", "0", "-upload-dir", "/dev/null/x")
@@ -107,10 +117,33 @@ func TestCountsOfUploads(t *testing.T) {
 	}
 }
 
-// Where uploads live at the root, metrics are found before them.
-func TestMetricsBesideRoot(t *testing.T) {
-	d := start(t, "-base-path", "/")
-	if status, body := fetch(t, d.url+"metrics"); status != http.StatusOK || !strings.Contains(body, "tusd_uploads_created 0") {
-		t.Errorf("status %d: %s", status, body)
+// Names that the server needs beside uploads are no uploads, also where
+// tusd v2 has made them.
+func TestNamesThatAreNotServed(t *testing.T) {
+	dir := t.TempDir()
+	d := start(t, "-upload-dir", dir)
+	for _, id := range []string{"movie.part", "setup.info", ".tusdrc", strings.Repeat("x", 241)} {
+		const fields = `"Size":11,"SizeIsDeferred":false,"Offset":0,"MetaData":{},"IsPartial":false,"IsFinal":false,"PartialUploads":null`
+		for name, content := range map[string]string{id: "hello ", id + ".info": recordOfV2(dir, id, fields)} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tus(t, "HEAD", d.url+id, "").want(t, 404)
+		tus(t, "DELETE", d.url+id, "").want(t, 404)
+		if !strings.HasPrefix(send(t, "GET", d.url+id, "").body, "ERR_INVALID_UPLOAD_ID: ") {
+			t.Errorf("%s could be an upload", id)
+		}
 	}
+}
+
+// The upload directory may be a link, other than what is in it.
+func TestDirectoryBehindALink(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(directoryOfV2(t), link); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, "-upload-dir", link)
+	wantDownload(t, d.url+finished, "hello world")
+	tus(t, "PATCH", d.url+half, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
 }
