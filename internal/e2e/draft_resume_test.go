@@ -18,6 +18,7 @@ var interops = []int{3, 5, 6, 8, newestInterop}
 
 // forEachInterop runs test with a service of its own for each version.
 func forEachInterop(t *testing.T, test func(t *testing.T, s *service, c *draftClient)) {
+	t.Parallel()
 	content, sum := makeContent(t, lossSize)
 	for _, interop := range interops {
 		t.Run(fmt.Sprint("interop ", interop), func(t *testing.T) {

@@ -6,6 +6,7 @@ import "testing"
 
 // TestClientsUpload is every way to upload without trouble.
 func TestClientsUpload(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		clients []string

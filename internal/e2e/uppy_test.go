@@ -2,7 +2,10 @@
 
 package e2e
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // People upload with Uppy in a browser, from a page on another origin, so that
 // the browser first asks whether it may (CORS).
@@ -47,23 +50,38 @@ func TestUppyRemembers(t *testing.T) {
 	t.Parallel()
 	s := startService(t, t.TempDir())
 	b := openPage(t, s.relay)
-	halfway, reloaded := make(chan struct{}), make(chan struct{})
-	s.after(lossAt, func() {
-		s.awaitStored(t, mib)
-		close(halfway)
-		<-reloaded
-	})
+	halfway, goOn := holdAfter(t, s, lossAt)
 	file, sum := writeContent(t, lossSize)
 	b.upload(file)
-	<-halfway
+	select {
+	case <-halfway:
+	case <-time.After(clientLimit):
+		t.Fatal("the upload does not get halfway")
+	}
 	b.keepScreenshot("halfway")
 	b.do("reload")
-	close(reloaded)
+	goOn()
 	b.upload(file)
 	b.wantUploaded(sum)
 	wantPosts(t, s.relay, 1)
 	wantResumed(t, s)
 	wantNoRefusal(t, b)
+}
+
+// holdAfter stops an upload when n bytes of it have passed and something of
+// them is stored: held is closed then. It goes on with goOn, or at the end of
+// the test.
+func holdAfter(t *testing.T, s *service, n int64) (held <-chan struct{}, goOn func()) {
+	reached, released := make(chan struct{}), make(chan struct{})
+	s.after(n, func() {
+		s.awaitStored(t, mib)
+		close(reached)
+		select {
+		case <-released:
+		case <-t.Context().Done():
+		}
+	})
+	return reached, func() { close(released) }
 }
 
 // wantPreflights checks that the browser asked before it uploaded.

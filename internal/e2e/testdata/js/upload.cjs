@@ -26,9 +26,11 @@ function open(file) {
 }
 
 // An answer that comes while 1.x still sends, and the reset of the connection
-// behind it, are two errors to 1.x. It goes on after the first.
+// behind it, are two errors to 1.x, after each of which it goes on. While it
+// waits to do so, it hands over every further error as if it had given up. Only
+// a lost connection can be a further error, and those it always tries again.
 function isEcho(error) {
-  return job.client === 'tus-js-client-1' && error.causingError && error.originalRequest.status > 0
+  return job.client === 'tus-js-client-1' && error.causingError
 }
 
 const upload = new Upload(open(job.file), {
