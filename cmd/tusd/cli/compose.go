@@ -45,8 +45,9 @@ func (b *backend) composer() *tusd.StoreComposer {
 	return composer
 }
 
-func newHandler(cfg config, composer *tusd.StoreComposer, logger *slog.Logger) (*tusd.Handler, error) {
-	return tusd.NewHandler(tusd.Config{
+// handlerConfig is what cfg means for the handler.
+func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger) tusd.Config {
+	return tusd.Config{
 		StoreComposer:        composer,
 		BasePath:             cfg.listening.basePath,
 		MaxSize:              cfg.protocol.maxSize,
@@ -71,7 +72,7 @@ func newHandler(cfg config, composer *tusd.StoreComposer, logger *slog.Logger) (
 		AcquireLockTimeout:   cfg.timeouts.acquireLock,
 		GracePeriod:          cfg.timeouts.requestCompletion,
 		Logger:               logger,
-	})
+	}
 }
 
 func corsConfig(c cors) *tusd.CORSConfig {

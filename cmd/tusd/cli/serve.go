@@ -62,7 +62,7 @@ func (d *daemon) open() (err error) {
 	if d.backend, err = newBackend(d.cfg.storage); err != nil {
 		return err
 	}
-	if d.uploads, err = newHandler(d.cfg, d.backend.composer(), d.logger); err != nil {
+	if d.uploads, err = tusd.NewHandler(handlerConfig(d.cfg, d.backend.composer(), d.logger)); err != nil {
 		return err
 	}
 	return d.makeServers()

@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// elsewhere are the flags that neither the handler nor the store nor the
+// server of net/http is told about; tests of their own show what they do.
+const elsewhere = `config version host port unix-sock tls-certificate tls-key tls-mode
+	enable-experimental-protocol
+	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
+	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout`
+
+// TestEveryFlagGetsWhereItBelongs catches a setting that is read and forgotten.
+func TestEveryFlagGetsWhereItBelongs(t *testing.T) {
+	preset := passedOn(t)
+	for name, value := range otherValues {
+		if passes := passedOn(t, "-"+name+"="+value) != preset; passes == contains(elsewhere, name) {
+			t.Errorf("-%s=%s: what is passed on changes: %t", name, value, passes)
+		}
+	}
+}
+
+func contains(names, name string) bool {
+	for n := range strings.FieldsSeq(names) {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// passedOn describes what the handler, the store and net/http are told.
+func passedOn(t *testing.T, args ...string) string {
+	t.Helper()
+	cfg, _ := parse(args...) // contradictions do not matter here
+	backend, err := newBackend(cfg.storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := handlerConfig(cfg, nil, nil)
+	rules, store, locker := *handler.CORS, backend.store, backend.locker
+	handler.CORS = nil
+	server := newServer(cfg, nil, quiet)
+	return fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
+		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
+		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,
+		server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes, server.Protocols)
+}
