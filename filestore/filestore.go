@@ -10,7 +10,8 @@
 // .tusd.locks (who uses the directory) and .tusd.d (temporary files and side
 // records).
 //
-// No name reaches out of the directory, whatever links lie in it (os.Root).
+// No name reaches out of the directory, whatever links lie in it (openat2 on
+// Linux, os.Root elsewhere).
 //
 // # Offset and durability
 //

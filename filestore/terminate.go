@@ -43,7 +43,9 @@ func (u *upload) terminate() error {
 		return err
 	}
 	for _, suffix := range []string{".lock", ".stop"} {
-		u.v.removeFile(u.v.own(u.id + suffix)) // an operator's or tusd v2's; they decide nothing
+		if p := u.v.own(u.id + suffix); !u.v.isFree(p) {
+			u.v.removeFile(p) // an operator's or tusd v2's; they decide nothing
+		}
 	}
 	return u.removeRecord(data)
 }
@@ -137,15 +139,11 @@ func (u *upload) syncRemoval(record place, data []place) error {
 // removeFile removes p. What is not there, and a directory with something in
 // it, are no error: other uploads may be in there.
 func (v *volume) removeFile(p place) error {
-	stat, err := p.tree.Lstat(p.name)
-	if absent(err) {
+	err := p.tree.Remove(p.name)
+	if err == nil || absent(err) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	err = p.tree.Remove(p.name)
-	if stat.Mode.IsDir() || absent(err) {
+	if stat, statErr := p.tree.Lstat(p.name); statErr == nil && stat.Mode.IsDir() {
 		return nil
 	}
 	return err

@@ -25,13 +25,13 @@ var requestCalls = map[string]map[string]string{
 		"POST":   "fstatfs openat close openat write close",
 		"HEAD":   "openat fstat pread64 close newfstatat",
 		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 close",
-		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
+		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
 	},
 	"ack": {
 		"POST":   "fstatfs openat close openat write fdatasync close fsync",
 		"HEAD":   "openat fstat pread64 close newfstatat",
 		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 fdatasync close",
-		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
+		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
 	},
 }
 
