@@ -1,0 +1,106 @@
+//go:build linux
+
+package e2e
+
+import (
+	"crypto/tls"
+	"net/http"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// TestProxiesAnswerInPlaceOfDaemon asks proxies that get no answer from behind.
+// What they say then must not make a client throw its upload away: of a HEAD,
+// tus-js-client understands nothing else than 423.
+func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
+	for _, kind := range allProxies {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			c := startChain(t, kind, "https")
+			// Over HTTP/2, and to a second request of a connection, HAProxy
+			// says nothing at all, so that the client tries again.
+			c.speak(1)
+			c.client.Transport.(*http.Transport).DisableKeepAlives = true
+			url := c.create(t, 1)
+			c.daemon.Kill()
+			for _, q := range questions {
+				c.wantAnswer(t, url, q)
+			}
+		})
+	}
+}
+
+// question is a request that nobody is there to answer.
+type question struct {
+	method, field, value string
+	locked               bool // 423 is right; else 5xx
+}
+
+const interopField = "Upload-Draft-Interop-Version"
+
+var questions = []question{
+	{http.MethodHead, "Tus-Resumable", "1.0.0", true},
+	{http.MethodHead, interopField, "5", true},
+	{http.MethodHead, interopField, "6", true},
+	{http.MethodHead, interopField, "9", false},
+	{http.MethodPatch, "Tus-Resumable", "1.0.0", false},
+}
+
+func (c *chain) wantAnswer(t *testing.T, url string, q question) {
+	t.Helper()
+	request := c.request(t, q.method, url, nil)
+	request.Header.Del("Tus-Resumable")
+	request.Header.Set(q.field, q.value)
+	response := c.do(t, request)
+	right := response.StatusCode >= 500
+	if q.locked {
+		right = response.StatusCode == http.StatusLocked
+	}
+	if !right || response.Header.Get("Retry-After") == "" {
+		t.Errorf("%+v: %s with %v, want Retry-After, too", q, response.Status, response.Header)
+	}
+}
+
+// TestProxiesGrantWideWindows looks at how much of a body may be on its way
+// over HTTP/2. An upload gets no more than that through per round trip.
+func TestProxiesGrantWideWindows(t *testing.T) {
+	for _, kind := range allProxies {
+		t.Run(kind.String(), func(t *testing.T) {
+			t.Parallel()
+			c := startChain(t, kind, "https")
+			if got := c.initialWindow(t); got < mib {
+				t.Errorf("the window of a stream is %d bytes, want at least %d", got, mib)
+			}
+		})
+	}
+}
+
+// initialWindow is what the proxy's first settings say.
+func (c *chain) initialWindow(t *testing.T) (bytes uint32) {
+	t.Helper()
+	config := c.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.NextProtos = []string{http2.NextProtoTLS}
+	conn, err := tls.Dial("tcp", c.proxy.secure, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	frame, err := framer.ReadFrame()
+	settings, ok := frame.(*http2.SettingsFrame)
+	if err != nil || !ok {
+		t.Fatalf("the first frame is %v (%v), want settings", frame, err)
+	}
+	bytes, ok = settings.Value(http2.SettingInitialWindowSize)
+	if !ok {
+		return 65_535 // as RFC 9113 has it
+	}
+	return bytes
+}
