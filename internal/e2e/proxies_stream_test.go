@@ -22,16 +22,21 @@ import (
 // stored that: a proxy that buffers requests would keep it to itself.
 func TestProxiesPassOnAtOnce(t *testing.T) {
 	for _, kind := range slices.Concat(allProxies, h2cProxies) {
-		for _, version := range []int{1, 2} {
-			t.Run(fmt.Sprintf("%v HTTP/%d", kind, version), func(t *testing.T) {
+		for name, way := range map[string]struct {
+			version int
+			length  int64 // -1: the request does not tell
+		}{
+			"HTTP/1": {1, 2 * halfBody}, "HTTP/1 chunked": {1, -1}, "HTTP/2": {2, 2 * halfBody},
+		} {
+			t.Run(kind.String()+" "+name, func(t *testing.T) {
 				t.Parallel()
 				c := startChain(t, kind, "https")
-				c.speak(version)
+				c.speak(way.version)
 				content, sum := makeContent(t, 2*halfBody)
 				url := c.create(t, len(content))
 
 				body, send := io.Pipe()
-				answer := c.patch(t, url, body, int64(len(content)), version)
+				answer := c.patch(t, url, body, way.length, way.version)
 				send.Write(content[:halfBody])
 				c.awaitData(t, url, halfBody)
 				send.Write(content[halfBody:])
