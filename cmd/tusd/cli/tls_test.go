@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -191,5 +192,32 @@ func TestBadCertificate(t *testing.T) {
 		if code != exitFailed || !strings.Contains(stderr, p.key) || strings.Contains(stdout, "You can now") {
 			t.Errorf("%v: exit code %d, %s", p, code, stderr)
 		}
+	}
+}
+
+// Files that stay as they are, good or bad, are read once.
+func TestCertificateIsReadOnce(t *testing.T) {
+	p := newPair(t, t.TempDir(), "a")
+	var log buffer
+	c, err := newCertificates(p.cert, p.key, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookThrice := func() {
+		for range 3 {
+			c.looked = time.Time{}
+			c.get(nil)
+		}
+	}
+	lookThrice()
+	if log.String() != "" {
+		t.Errorf("without a change: %s", log.String())
+	}
+	if err := os.Remove(p.key); err != nil {
+		t.Fatal(err)
+	}
+	lookThrice()
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("the loss of the key was logged %d times: %s", n, log.String())
 	}
 }
