@@ -1,0 +1,153 @@
+// Package awsv1 adapts the S3 client of github.com/aws/aws-sdk-go to what
+// package s3store needs of one.
+//
+//	client := awsv1.New("uploads", s3.New(session.Must(session.NewSession())))
+//	store := s3store.New("uploads", client)
+package awsv1
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go/aws"
+	"github.com/aws/aws-sdk-go/aws/client"
+	"github.com/aws/aws-sdk-go/aws/request"
+	"github.com/aws/aws-sdk-go/service/s3/s3iface"
+
+	"github.com/tus/tusd/s3store"
+)
+
+// Client makes the calls of an s3store.Store on one bucket. Each method sends
+// one request: the SDK's retries, its following of redirects and its waiting
+// for "100 Continue" are off for these requests, whatever the SDK's client is
+// configured to do.
+type Client struct {
+	bucket        string
+	api           s3iface.S3API
+	contentHashes bool
+	observe       func(Call)
+}
+
+var _ s3store.Client = (*Client)(nil)
+
+// Option changes how a Client works.
+type Option func(*Client)
+
+// New returns a Client for the bucket. Region, credentials, endpoint and
+// transport are those of api, which may be used elsewhere at the same time.
+//
+// A transport with an idle connection for each concurrent call, and a limit on
+// the wait for an answer's header, is the caller's to provide.
+func New(bucket string, api s3iface.S3API, options ...Option) *Client {
+	c := &Client{bucket: bucket, api: api, contentHashes: true, observe: func(Call) {}}
+	for _, option := range options {
+		option(c)
+	}
+	return c
+}
+
+// WithoutContentHashes sends objects and parts with an unsigned payload. That
+// saves the computing of a SHA-256; what the network does to the bytes is then
+// noticed by TLS or not at all.
+func WithoutContentHashes() Option {
+	return func(c *Client) { c.contentHashes = false }
+}
+
+// WithObserver lets observe know of each call once it has its answer. It is
+// called concurrently and must not block.
+func WithObserver(observe func(Call)) Option {
+	return func(c *Client) { c.observe = observe }
+}
+
+// Call is one call of the service, as an observer is told of it. It has neither
+// content nor credentials.
+type Call struct {
+	Operation string // as in S3: PutObject
+	Key       string // the object's, the listing's prefix, or "" for several
+	Sent      int64  // bytes of the object or part that were to be sent
+	Received  int64  // bytes that the answer has announced; 0 if it does not say
+	Took      time.Duration
+	Err       error // as the method returns it
+}
+
+// send is how the SDK's client makes a call: one of its methods.
+type send[In, Out any] func(aws.Context, *In, ...request.Option) (*Out, error)
+
+// do makes a call, tells the observer of it, and translates its error.
+func do[In, Out any](ctx context.Context, c *Client, call Call, send send[In, Out], in *In, options ...request.Option) (*Out, error) {
+	started := time.Now()
+	options = append(options, single, noteReceived(&call))
+	out, err := send(ctx, in, options...)
+	if err != nil {
+		err = translate(ctx, call.Operation, err)
+	}
+	call.Took, call.Err = time.Since(started), err
+	c.observe(call)
+	return out, err
+}
+
+// single makes a request of the SDK the one that a method of Client promises.
+func single(r *request.Request) {
+	r.Retryer = client.NoOpRetryer{}
+	r.DisableFollowRedirects = true
+	r.Config.S3Disable100Continue = aws.Bool(true)
+	r.Config.LowerCaseHeaderMaps = aws.Bool(true)            // names of metadata
+	r.Config.DisableRestProtocolURICleaning = aws.Bool(true) // a key may have two slashes in a row
+	r.Handlers.Complete.PushBack(releaseBody)
+	r.Handlers.Complete.PushBack(renewCredentials)
+}
+
+// releaseBody gives the body's memory back to the caller. The transport may
+// still be sending it when the call is over, after an early answer or the end of
+// the context; closing waits for the read under way and lets no other begin.
+func releaseBody(r *request.Request) {
+	if r.HTTPRequest.Body != nil {
+		r.HTTPRequest.Body.Close()
+	}
+}
+
+// renewCredentials has the SDK fetch new credentials for the next call when the
+// service says that these have ended. The SDK does so only before its own retry.
+func renewCredentials(r *request.Request) {
+	if r.IsErrorExpired() && r.Config.Credentials != nil {
+		r.Config.Credentials.Expire()
+	}
+}
+
+// noteReceived sets call.Received from the answer.
+func noteReceived(call *Call) request.Option {
+	return func(r *request.Request) {
+		r.Handlers.Complete.PushBack(func(r *request.Request) {
+			if r.Operation.HTTPMethod != "HEAD" {
+				call.Received = max(0, r.HTTPResponse.ContentLength)
+			}
+		})
+	}
+}
+
+// payload settles how the body of an object or part is hashed: once for the
+// signature, or not at all. The SDK would compute an MD5 as well.
+func (c *Client) payload(r *request.Request) {
+	r.Config.S3DisableContentMD5Validation = aws.Bool(true)
+	if !c.contentHashes {
+		r.HTTPRequest.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
+	}
+}
+
+// withHeader sets a header of the request as it is, before it is signed. An
+// empty value is not sent.
+func withHeader(name, value string) request.Option {
+	return func(r *request.Request) {
+		if value != "" {
+			r.HTTPRequest.Header.Set(name, value)
+		}
+	}
+}
+
+// optional returns nil for "", which the SDK does not send.
+func optional(value string) *string {
+	if value == "" {
+		return nil
+	}
+	return &value
+}

@@ -1,0 +1,113 @@
+package awsv1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go/aws/awserr"
+	"github.com/aws/aws-sdk-go/aws/request"
+	"github.com/aws/aws-sdk-go/service/s3"
+
+	"github.com/tus/tusd/s3store"
+)
+
+// translate turns an error of the SDK into what s3store.Client promises: an
+// *s3store.Error for an answer of the service, else an error in which errors.Is
+// finds the end of ctx or the trouble of the network.
+func translate(ctx context.Context, operation string, err error) error {
+	var answer awserr.RequestFailure
+	switch {
+	case errors.As(err, &answer) && isRefusal(answer):
+		return refusal(operation, answer)
+	case ctx.Err() != nil:
+		return fmt.Errorf("s3: %s: %w", operation, ctx.Err())
+	default:
+		return fmt.Errorf("s3: %s: %w", operation, innermost(err))
+	}
+}
+
+// isRefusal tells whether the service has said no. An answer of success that
+// cannot be read says nothing: the call may have been done.
+func isRefusal(answer awserr.RequestFailure) bool {
+	return answer.StatusCode() >= 300 || answer.Code() != request.ErrCodeSerialization
+}
+
+// refusal translates the service's answer. An error inside an answer of success
+// gets status 500, as a service sends it that could not change the status any
+// more: the call can be repeated, and then has the status that it deserves.
+func refusal(operation string, answer awserr.RequestFailure) *s3store.Error {
+	e := &s3store.Error{Operation: operation, Code: answer.Code(), Status: answer.StatusCode(), Err: answer}
+	if e.Status < 300 {
+		e.Status = http.StatusInternalServerError
+	}
+	if answer.Code() == request.ErrCodeSerialization { // a proxy's page, not the service's XML
+		e.Code, e.Err = "", innermost(answer)
+	}
+	if operation == headObject { // the SDK has made a code of the status
+		e.Code = ""
+	}
+	return e
+}
+
+// innermost takes the SDK's wrapping off an error. It hides the cause from
+// errors.Is, and some of it prints the whole answer.
+func innermost(err error) error {
+	for {
+		var wrapped awserr.Error
+		if !errors.As(err, &wrapped) {
+			return err
+		}
+		if wrapped.OrigErr() == nil {
+			return errors.New(wrapped.Code() + ": " + wrapped.Message())
+		}
+		err = wrapped.OrigErr()
+	}
+}
+
+// isNoSuchKey tells whether the answer was that the object does not exist, and
+// not that the bucket does not.
+func isNoSuchKey(err error) bool {
+	var e *s3store.Error
+	return errors.As(err, &e) && e.Code == s3.ErrCodeNoSuchKey
+}
+
+// unremoved joins what a DeleteObjects answer says about single keys. The answer
+// as a whole is one of success.
+func unremoved(failed []*s3.Error) error {
+	var errs []error
+	for _, f := range failed {
+		code := text(f.Code)
+		if code == s3.ErrCodeNoSuchKey {
+			continue
+		}
+		errs = append(errs, &s3store.Error{
+			Operation: deleteObjects,
+			Code:      code,
+			Status:    http.StatusOK,
+			Err:       fmt.Errorf("key %q: %s", text(f.Key), text(f.Message)),
+		})
+	}
+	return errors.Join(errs...)
+}
+
+// errIncomplete is about an answer of success that lacks what was asked for.
+// Whether the call was done is not known.
+var errIncomplete = errors.New("the answer is not complete")
+
+// given returns what an answer must have.
+func given(operation string, value *string) (string, error) {
+	if text(value) == "" {
+		return "", fmt.Errorf("s3: %s: %w", operation, errIncomplete)
+	}
+	return *value, nil
+}
+
+// text returns "" for nil.
+func text(value *string) string {
+	if value == nil {
+		return ""
+	}
+	return *value
+}
