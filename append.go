@@ -24,7 +24,7 @@ type appending struct {
 
 // append stores the body at the end of an upload. Beside an error, the
 // result's info.Offset is the upload's offset if info.ID is set.
-func (e *engine) append(c *call, req appending) (result, error) {
+func (e *engine) append(c *call, req *appending) (result, error) {
 	if e.building.busy(req.id) { // the builder would not let go of the lock
 		if err := e.known(c, req.id); err != nil {
 			return result{}, err
@@ -39,12 +39,12 @@ func (e *engine) append(c *call, req appending) (result, error) {
 	complete := h.info.Complete()
 	if err := e.admit(c, h, req); err != nil {
 		err = e.spoil(c, h, req.spoils, err)
-		return result{info: h.info}, err
+		return result{info: &h.info}, err
 	}
 	switch {
 	case complete:
 		h.release() // what is read now is nobody's
-		return result{info: h.info}, c.body.empty()
+		return result{info: &h.info}, c.body.empty()
 	case h.info.Full(): // by the length that this request has brought
 		err = c.body.empty()
 	default:
@@ -58,25 +58,21 @@ func (e *engine) append(c *call, req appending) (result, error) {
 
 // admit checks the request against the upload's state and writes down the
 // length if the request brings it.
-func (e *engine) admit(c *call, h *hold, req appending) error {
+func (e *engine) admit(c *call, h *hold, req *appending) error {
 	if h.info.IsFinal {
 		return ErrModifyFinal
 	}
-	if err := e.usable(h.info); err != nil {
+	if err := e.usable(&h.info); err != nil {
 		return err
 	}
 	if req.offset != h.info.Offset {
 		return ErrMismatchedOffset
 	}
-	length, err := e.newLength(c, h.info, req)
+	length, err := e.newLength(c, &h.info, req)
 	if err != nil {
 		return err
 	}
-	info := h.info
-	if length >= 0 {
-		info.KnownLength = &length
-	}
-	if err := e.allow(c, info); err != nil {
+	if err := e.allow(c, h.expecting(length)); err != nil {
 		return err
 	}
 	if c.body.length == 0 { // a checksum of nothing may be wrong, too: before anything is written down
@@ -87,9 +83,20 @@ func (e *engine) admit(c *call, h *hold, req appending) error {
 	return e.prepare(h, req, length)
 }
 
+// expecting is the upload as it will be with that length, -1 if that is not
+// known.
+func (h *hold) expecting(length int64) *FileInfo {
+	if length < 0 {
+		return &h.info
+	}
+	info := h.info
+	info.KnownLength = &length
+	return &info
+}
+
 // newLength is the length that the request gives to the upload, -1 if none,
 // compared with what was known before.
-func (e *engine) newLength(c *call, info FileInfo, req appending) (int64, error) {
+func (e *engine) newLength(c *call, info *FileInfo, req *appending) (int64, error) {
 	length, known, bad := req.length, info.length(), ErrInvalidUploadLength
 	if req.announces {
 		bad = ErrInconsistentLength
@@ -116,7 +123,7 @@ func (e *engine) newLength(c *call, info FileInfo, req appending) (int64, error)
 }
 
 // allow bounds the body by what the upload can still take.
-func (e *engine) allow(c *call, info FileInfo) error {
+func (e *engine) allow(c *call, info *FileInfo) error {
 	room, over := e.room(info)
 	if c.maxContent > 0 && c.maxContent < room {
 		room, over = c.maxContent, ErrAppendTooLarge
@@ -125,7 +132,7 @@ func (e *engine) allow(c *call, info FileInfo) error {
 }
 
 // room is how many bytes the upload can still take, and what is said about more.
-func (e *engine) room(info FileInfo) (int64, *Error) {
+func (e *engine) room(info *FileInfo) (int64, *Error) {
 	if length := info.length(); length >= 0 {
 		return length - info.Offset, ErrUploadSizeExceeded
 	}
@@ -137,7 +144,7 @@ func (e *engine) room(info FileInfo) (int64, *Error) {
 
 // prepare writes to the record what has to stand there before the data: the
 // length, and, if a callback decides about completion, that it has not yet.
-func (e *engine) prepare(h *hold, req appending, length int64) error {
+func (e *engine) prepare(h *hold, req *appending, length int64) error {
 	var err error
 	switch {
 	case length < 0 || !h.info.SizeIsDeferred:
@@ -198,7 +205,7 @@ func (e *engine) spoil(c *call, h *hold, spoils bool, err error) error {
 // declares that to be all. h.info tells afterwards what is stored, also
 // beside an error.
 func (e *engine) receive(c *call, h *hold, complete bool) error {
-	if err := e.allow(c, h.info); err != nil {
+	if err := e.allow(c, &h.info); err != nil {
 		return err
 	}
 	if err := h.forgetLost(); err != nil {
@@ -208,7 +215,7 @@ func (e *engine) receive(c *call, h *hold, complete bool) error {
 	if e.events.active() {
 		c.body.progress = e.progress(c, h.info)
 	}
-	c.body.run = newRunner(h.info, c.body.proof)
+	c.body.run = newRunner(&h.info, c.body.proof)
 	c.body.hashes = hashes(c.body.proof, c.body.run)
 	stop := e.watch(c.body, h.lease)
 	began, waited := time.Now(), c.body.waited
@@ -328,7 +335,7 @@ func (e *engine) watch(b *body, lease Lease) (stop func()) {
 // has got all its bytes is finished first, which outlives the client; err is
 // how the request itself went.
 func (e *engine) settle(c *call, h *hold, err error) (result, error) {
-	res := result{info: h.info}
+	res := result{info: &h.info}
 	if h.info.State == StateFailed || !h.info.Full() {
 		h.release()
 	} else {
@@ -338,7 +345,7 @@ func (e *engine) settle(c *call, h *hold, err error) (result, error) {
 			err = finishErr
 		}
 	}
-	if behind(res.info) {
+	if behind(*res.info) {
 		e.catchUp(res.info.ID)
 	}
 	return res, err

@@ -77,7 +77,7 @@ func (e *engine) build(id string, request HTTPRequest) (res result, again bool, 
 	}
 	defer f.release()
 	if f.info.State == StateFailed || f.info.Complete() {
-		return result{info: f.info}, false, e.forgetSide(f.ctx, buildingKey(id))
+		return result{info: &f.info}, false, e.forgetSide(f.ctx, buildingKey(id))
 	}
 	full, busy, err := e.gather(f)
 	switch {

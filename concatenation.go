@@ -59,11 +59,11 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 		return result{}, ErrUploadLocked
 	}
 	res, err := e.sameFinal(c, key)
-	if err == nil && res.info.ID == "" {
+	if err == nil && !res.exists() {
 		res, err = e.newFinal(c, req, key)
 	}
 	e.joining.leave(key.Name)
-	if err != nil || e.isBuilt(res.info) {
+	if err != nil || e.isBuilt(*res.info) {
 		return res, err
 	}
 	built, err := e.awaitFinal(c, res.info.ID)
@@ -115,7 +115,7 @@ func (e *engine) sameFinal(c *call, key SideKey) (result, error) {
 	if errors.Is(err, ErrNotFound) || err == nil && info.State == StateFailed {
 		return result{}, nil
 	}
-	return result{info: info}, err
+	return result{info: &info}, err
 }
 
 // readJoined decodes a side record and tells whether it still counts.
@@ -215,7 +215,7 @@ func (e *engine) awaitFinal(c *call, id string) (result, error) {
 	}
 	select {
 	case o := <-first:
-		if o.err != nil || o.res.info.ID != "" {
+		if o.err != nil || o.res.exists() {
 			return o.res, o.err
 		}
 		return e.builtFinal(c, id)
@@ -229,5 +229,5 @@ func (e *engine) awaitFinal(c *call, id string) (result, error) {
 
 func (e *engine) builtFinal(c *call, id string) (result, error) {
 	_, info, err := e.peek(c.ctx, id)
-	return result{info: info}, err
+	return result{info: &info}, err
 }

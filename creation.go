@@ -23,11 +23,14 @@ type creation struct {
 }
 
 // result is what an operation did. It is valid beside an error, too, as far
-// as it went: info.ID is set if the upload exists.
+// as it went.
 type result struct {
-	info     FileInfo
+	info     *FileInfo    // nil: there is no upload, or nothing is known of it
 	response HTTPResponse // what callbacks want changed in the answer
 }
+
+// exists tells whether the upload exists, as far as is known.
+func (r result) exists() bool { return r.info != nil && r.info.ID != "" }
 
 // create makes an upload and stores the body, if there is one.
 func (e *engine) create(c *call, req creation) (result, error) {
@@ -123,7 +126,7 @@ func (e *engine) establish(c *call, info FileInfo) (*hold, result, error) {
 	}
 	e.metrics.UploadsCreated.Add(1)
 	e.publish(c, EventPostCreate, h.info)
-	return h, result{info: h.info, response: response}, nil
+	return h, result{info: &h.info, response: response}, nil
 }
 
 // preCreate lets the callback refuse or change the upload, and gives it an id.
@@ -189,7 +192,7 @@ func (e *engine) storeNew(c *call, info FileInfo) (*hold, error) {
 
 // merge adds what a later callback wants changed.
 func (r *result) merge(later result) {
-	if later.info.ID != "" {
+	if later.exists() {
 		r.info = later.info
 	}
 	r.response = mergeResponses(r.response, later.response)

@@ -128,7 +128,7 @@ type runner struct {
 
 // newRunner returns nil if no digest can run along from the upload's offset.
 // One that is to see the same bytes as a checksum of the body shares its hash.
-func newRunner(info FileInfo, p *proof) *runner {
+func newRunner(info *FileInfo, p *proof) *runner {
 	if len(info.Digests) == 0 {
 		return nil
 	}

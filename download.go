@@ -18,10 +18,10 @@ func (e *engine) download(c *call, id string) (Upload, FileInfo, error) {
 	case err != nil:
 		return nil, info, err
 	case info.State == StateFailed:
-		return nil, info, failure(info)
+		return nil, info, failure(&info)
 	case info.State != StateComplete && e.finishing.busy(id):
 		return nil, info, ErrUploadFinishing
-	case e.unfinished(info):
+	case e.unfinished(&info):
 		e.finishLater(id)
 		return nil, info, ErrUploadFinishing
 	case !info.Complete():

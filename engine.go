@@ -171,7 +171,10 @@ func (h *hold) load(store DataStore) error {
 	return h.refresh()
 }
 
-// refresh brings info up to date with the upload.
+// refresh brings info up to date with the upload. It is not inlined so that
+// what it copies does not lie on the stack below a whole request.
+//
+//go:noinline
 func (h *hold) refresh() error {
 	info, err := h.upload.GetInfo(h.ctx)
 	if err == nil {
@@ -221,7 +224,7 @@ func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) 
 // usable returns the error that every request on the upload gets in its
 // state, if there is one, and wakes the finisher for an upload that has all
 // its bytes but was never finished (a crash, another node).
-func (e *engine) usable(info FileInfo) error {
+func (e *engine) usable(info *FileInfo) error {
 	switch {
 	case info.State == StateFailed:
 		return failure(info)
@@ -234,7 +237,7 @@ func (e *engine) usable(info FileInfo) error {
 
 // unfinished tells whether only the server's part is missing. What the IETF
 // draft calls incomplete is never full: its length counts as deferred.
-func (e *engine) unfinished(info FileInfo) bool {
+func (e *engine) unfinished(info *FileInfo) bool {
 	if info.Complete() || info.State == StateFailed {
 		return false
 	}
@@ -242,7 +245,7 @@ func (e *engine) unfinished(info FileInfo) bool {
 }
 
 // failure is the answer of a failed upload.
-func failure(info FileInfo) error {
+func failure(info *FileInfo) error {
 	if info.Failure == nil {
 		return ErrUploadFailed
 	}

@@ -101,7 +101,7 @@ func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 	if err == nil {
 		defer h.release()
 		failed = failed && h.info.State == "" && h.info.Full()
-		if !e.unfinished(h.info) && !failed {
+		if !e.unfinished(&h.info) && !failed {
 			return e.forgetSide(h.ctx, finishingKey(id)) == nil
 		}
 		_, err = e.attempt(h, request)
@@ -121,21 +121,21 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 	remember := confirm || h.info.State != ""
 	if remember {
 		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
-			return result{info: h.info}, err
+			return result{info: &h.info}, err
 		}
 	}
 	if err := h.finish(ctx); err != nil {
-		return result{info: h.info}, err
+		return result{info: &h.info}, err
 	}
 	if err := h.refresh(); err != nil {
-		return result{info: h.info}, err
+		return result{info: &h.info}, err
 	}
 	response, err := e.confirm(ctx, h, request, confirm)
 	if err == nil {
 		err = h.refresh()
 	}
 	if err != nil && !isRefusal(err) {
-		return result{info: h.info}, err
+		return result{info: &h.info}, err
 	}
 	if err == nil {
 		e.finished(h.info, request)
@@ -145,7 +145,7 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 			e.log.Warn("cannot remove a side record", "id", h.id, "err", forgetErr)
 		}
 	}
-	return result{info: h.info, response: response}, err
+	return result{info: &h.info, response: response}, err
 }
 
 // confirm compares what the client has said of the whole upload, asks the

@@ -129,9 +129,9 @@ func rufhCreate(x *exchange) error {
 		return err
 	}
 	res, err := x.h.engine.create(c, req)
-	if res.info.ID != "" {
+	if res.exists() {
 		x.locate(res.info.ID)
-		x.tellRufh(res.info)
+		x.tellRufh(*res.info)
 	}
 	if err != nil {
 		return err
@@ -292,24 +292,23 @@ func rufhAppend(x *exchange) error {
 	if err != nil {
 		return cmp.Or(x.h.engine.known(c, x.id), err)
 	}
-	res, err := x.h.engine.append(c, req)
-	complete := res.info.Complete()
+	res, err := x.h.engine.append(c, &req)
 	switch {
+	case err != nil && !res.exists():
+		return err
 	case errors.Is(err, ErrMismatchedOffset):
 		x.offsets = &offsets{Expected: res.info.Offset, Provided: req.offset}
-		x.tellRufh(res.info)
+		x.tellRufh(*res.info)
 		x.sayComplete(false) // demanded, and true: this request completes nothing
 		return err
-	case errors.Is(err, ErrUploadSizeExceeded) && complete:
-		x.tellRufh(res.info)
+	case errors.Is(err, ErrUploadSizeExceeded) && res.info.Complete():
+		x.tellRufh(*res.info)
 		return ErrUploadCompleted
 	case err != nil:
-		if res.info.ID != "" {
-			x.tellRufh(res.info)
-		}
+		x.tellRufh(*res.info)
 		return err
 	}
-	x.tellRufh(res.info)
+	x.tellRufh(*res.info)
 	x.respond(x.rufh.appended, res.response)
 	return nil
 }

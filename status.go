@@ -38,7 +38,7 @@ func (e *engine) status(c *call, id string) (FileInfo, error) {
 	if behind(h.info) { // a crash, or another node's; whoever resumes asks first
 		e.catchUp(id)
 	}
-	return h.info, e.usable(h.info)
+	return h.info, e.usable(&h.info)
 }
 
 // finalStatus reads the record of a final beside its builder.
@@ -48,7 +48,7 @@ func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
 	}
 	_, info, err := e.peek(c.ctx, id)
 	if err == nil && info.State == StateFailed {
-		err = failure(info)
+		err = failure(&info)
 	}
 	return info, err
 }

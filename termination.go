@@ -36,7 +36,7 @@ func (e *engine) terminate(c *call, id string) (result, error) {
 	}
 	e.metrics.UploadsTerminated.Add(1)
 	e.publish(c, EventPostTerminate, h.info)
-	return result{info: h.info, response: response}, nil
+	return result{info: &h.info, response: response}, nil
 }
 
 func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {

@@ -68,7 +68,7 @@ func tusCreate(x *exchange) error {
 		}
 	}
 	res, final, err := x.tusMake(c)
-	if res.info.ID != "" {
+	if res.exists() {
 		x.locate(res.info.ID)
 		if !final && isMediaType(x.r.Header, offsetStream) {
 			x.set("Upload-Offset", formatInt(res.info.Offset))
@@ -288,8 +288,8 @@ func tusAppend(x *exchange) error {
 		// an upload that does not exist is the first thing to be told
 		return cmp.Or(x.h.engine.known(c, x.id), err)
 	}
-	res, err := x.h.engine.append(c, req)
-	if err == nil || errors.Is(err, ErrMismatchedOffset) {
+	res, err := x.h.engine.append(c, &req)
+	if res.exists() && (err == nil || errors.Is(err, ErrMismatchedOffset)) {
 		x.set("Upload-Offset", formatInt(res.info.Offset))
 	}
 	if err == nil {
