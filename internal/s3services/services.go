@@ -1,0 +1,129 @@
+//go:build linux
+
+// Package s3services runs the S3 servers of others, for tests that must hold
+// with real ones. They differ where a store has to cope.
+package s3services
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go/aws"
+	"github.com/aws/aws-sdk-go/aws/credentials"
+	"github.com/aws/aws-sdk-go/aws/session"
+	"github.com/aws/aws-sdk-go/service/s3"
+
+	"github.com/tus/tusd/internal/require"
+)
+
+// Service is a running S3 server with nothing in it.
+type Service struct {
+	Name      string // of the program
+	Endpoint  string // http://host:port
+	Region    string
+	AccessKey string
+	SecretKey string
+
+	buckets atomic.Int64
+}
+
+// Each runs test with every service there is, each as a subtest. A service that
+// the machine does not have is skipped, or fails if it is required.
+func Each(t *testing.T, test func(t *testing.T, s *Service)) {
+	t.Helper()
+	t.Run("versitygw", func(t *testing.T) { test(t, Versitygw(t)) })
+	t.Run("minio", func(t *testing.T) { test(t, MinIO(t)) })
+}
+
+// Versitygw runs versitygw on a folder of its own until the test ends.
+func Versitygw(t testing.TB) *Service {
+	t.Helper()
+	_, err := exec.LookPath("versitygw")
+	require.Need(t, "versitygw", err == nil, "versitygw is not on the PATH")
+	s := newService("versitygw")
+	folder := t.TempDir()
+	command := exec.Command("versitygw", "--port", s.address(), "--region", s.Region, "--quiet", "posix", folder)
+	command.Env = []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey}
+	s.run(t, command)
+	return s
+}
+
+// MinIO runs MinIO on a folder of its own until the test ends.
+func MinIO(t testing.TB) *Service {
+	t.Helper()
+	_, err := exec.LookPath("minio")
+	require.Need(t, "minio", err == nil, "minio is not on the PATH")
+	s := newService("minio")
+	home := t.TempDir()
+	command := exec.Command("minio", "server", "--address", s.address(), filepath.Join(home, "data"))
+	command.Env = []string{
+		"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey, "MINIO_REGION=" + s.Region,
+		"MINIO_BROWSER=off", "MINIO_UPDATE=off", "HOME=" + home,
+	}
+	s.run(t, command)
+	return s
+}
+
+func newService(name string) *Service {
+	return &Service{
+		Name:      name,
+		Endpoint:  "http://" + freeAddress(),
+		Region:    "us-east-1",
+		AccessKey: "test-access",
+		SecretKey: "test-secret-that-must-not-appear",
+	}
+}
+
+// address is where the service listens: host:port.
+func (s *Service) address() string { return strings.TrimPrefix(s.Endpoint, "http://") }
+
+// run starts the service and returns when it answers.
+func (s *Service) run(t testing.TB, command *exec.Cmd) {
+	t.Helper()
+	command.Env = append(command.Env, "PATH="+os.Getenv("PATH"), "TMPDIR="+os.TempDir())
+	p := startProcess(t, command)
+	client := s.Client(t)
+	p.await(t, func(ctx context.Context) error {
+		_, err := client.ListBucketsWithContext(ctx, nil)
+		return err
+	})
+}
+
+// Client returns a client of the SDK for the service, as its root.
+func (s *Service) Client(t testing.TB) *s3.S3 {
+	t.Helper()
+	connection, err := session.NewSession(&aws.Config{
+		Endpoint:         &s.Endpoint,
+		Region:           &s.Region,
+		Credentials:      credentials.NewStaticCredentials(s.AccessKey, s.SecretKey, ""),
+		S3ForcePathStyle: aws.Bool(true),
+		MaxRetries:       aws.Int(0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s3.New(connection)
+}
+
+// NewBucket makes a bucket and returns its name.
+func (s *Service) NewBucket(t testing.TB) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	name := fmt.Sprintf("bucket-%d", s.buckets.Add(1))
+	if _, err := s.Client(t).CreateBucketWithContext(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
+		t.Fatalf("%s: %v", s.Name, err)
+	}
+	return name
+}
+
+// startLimit is how long a service may take to answer at all. A loaded machine
+// takes seconds for what else is done in one.
+const startLimit = 60 * time.Second
