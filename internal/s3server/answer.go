@@ -1,0 +1,50 @@
+package s3server
+
+import (
+	"encoding/xml"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// answer is what a call is answered with.
+type answer struct {
+	status int
+	header http.Header
+	body   content
+	length int64 // of the object, for the answer to HEAD, which has no body
+}
+
+// emptyAnswer has only a status.
+func emptyAnswer(status int) *answer {
+	return &answer{status: status, header: make(http.Header)}
+}
+
+// xmlAnswer has a document as its body.
+func xmlAnswer(status int, document any) *answer {
+	data, err := xml.Marshal(document)
+	if err != nil {
+		return &answer{status: http.StatusInternalServerError, header: make(http.Header), body: newContent([]byte(err.Error()))}
+	}
+	a := emptyAnswer(status)
+	a.header.Set("Content-Type", "application/xml")
+	a.body = newContent(append([]byte(xml.Header), data...))
+	return a
+}
+
+// writeHead writes all that comes before the body.
+func (a *answer) writeHead(w http.ResponseWriter) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	if a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.FormatInt(a.body.size+a.length, 10))
+	}
+	w.WriteHeader(a.status)
+}
+
+// write writes the first n bytes of the body. That the client has gone is
+// none of our business.
+func (a *answer) write(w http.ResponseWriter, n int64) {
+	_, _ = io.Copy(w, a.body.slice(0, min(n, a.body.size)).reader())
+}

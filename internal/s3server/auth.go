@@ -1,0 +1,81 @@
+package s3server
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	algorithm  = "AWS4-HMAC-SHA256"
+	timeFormat = "20060102T150405Z" // of X-Amz-Date
+	maxSkew    = 15 * time.Minute
+	maxExpires = 7 * 24 * time.Hour
+)
+
+// authorize checks who calls, and when the call was signed.
+func (s *Server) authorize(q *query) error {
+	if q.params.Has("X-Amz-Algorithm") {
+		return s.authorizePresigned(q)
+	}
+	signature, ok := strings.CutPrefix(q.header.Get("Authorization"), algorithm+" ")
+	if !ok {
+		return fail(http.StatusForbidden, "AccessDenied", "the request is not signed")
+	}
+	if err := s.checkCredential(field(signature, "Credential")); err != nil {
+		return err
+	}
+	signed, err := time.Parse(timeFormat, q.header.Get("X-Amz-Date"))
+	if err != nil {
+		return fail(http.StatusForbidden, "AccessDenied", "the request has no valid X-Amz-Date")
+	}
+	if s.options.Now().Sub(signed).Abs() > maxSkew {
+		return fail(http.StatusForbidden, "RequestTimeTooSkewed", "the clocks of client and server differ")
+	}
+	return nil
+}
+
+// authorizePresigned checks a request that is signed in its address, which is
+// valid for a time.
+func (s *Server) authorizePresigned(q *query) error {
+	if q.params.Get("X-Amz-Algorithm") != algorithm || q.params.Get("X-Amz-Signature") == "" {
+		return invalid("AuthorizationQueryParametersError", "the signature is incomplete")
+	}
+	if err := s.checkCredential(q.params.Get("X-Amz-Credential")); err != nil {
+		return err
+	}
+	signed, err := time.Parse(timeFormat, q.params.Get("X-Amz-Date"))
+	seconds, bad := strconv.Atoi(q.params.Get("X-Amz-Expires"))
+	expires := time.Duration(seconds) * time.Second
+	if err != nil || bad != nil || expires < time.Second || expires > maxExpires {
+		return invalid("AuthorizationQueryParametersError", "the time of the signature is not valid")
+	}
+	if s.options.Now().After(signed.Add(expires)) {
+		return fail(http.StatusForbidden, "AccessDenied", "request has expired")
+	}
+	return nil
+}
+
+// checkCredential checks the access key and the form of a credential:
+// key/day/region/s3/aws4_request.
+func (s *Server) checkCredential(credential string) error {
+	parts := strings.Split(credential, "/")
+	if len(parts) != 5 || parts[3] != "s3" || parts[4] != "aws4_request" {
+		return invalid("AuthorizationHeaderMalformed", "the credential is malformed")
+	}
+	if parts[0] != s.options.AccessKey {
+		return fail(http.StatusForbidden, "InvalidAccessKeyId", "the access key is not known")
+	}
+	return nil
+}
+
+// field returns the value of name in "a=1, b=2".
+func field(list, name string) string {
+	for item := range strings.SplitSeq(list, ",") {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(item), name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
