@@ -1,0 +1,296 @@
+package awsv1_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go/aws/credentials"
+
+	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/s3store/awsv1"
+)
+
+// hijacked is the connection of a request.
+type hijacked struct{ net.Conn }
+
+func hijack(w http.ResponseWriter) hijacked {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	return hijacked{conn}
+}
+
+func (h hijacked) write(text string) hijacked {
+	io.WriteString(h, text)
+	return h
+}
+
+func (h hijacked) close() { h.Close() }
+
+// accept answers a PutObject or UploadPart.
+func accept(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	w.Header().Set("ETag", `"e"`)
+}
+
+func TestBodiesAreHashedAsAsked(t *testing.T) {
+	sum := sha256.Sum256([]byte("content"))
+	for _, operation := range []string{"PutObject", "UploadPart"} {
+		t.Run(operation, func(t *testing.T) {
+			a := answer(t, accept)
+			for _, options := range [][]awsv1.Option{nil, {awsv1.WithoutContentHashes()}} {
+				if err := calls[operation](limited(t), a.client(options...)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			hashes := []string{hex.EncodeToString(sum[:]), "UNSIGNED-PAYLOAD"}
+			for i, r := range a.seen() {
+				if got := r.Header.Get("X-Amz-Content-Sha256"); got != hashes[i] {
+					t.Errorf("X-Amz-Content-Sha256: %q, want %q", got, hashes[i])
+				}
+				if got := r.Header.Get("Content-Md5"); got != "" {
+					t.Errorf("Content-MD5: %q, want none", got)
+				}
+			}
+		})
+	}
+}
+
+// countingReader counts how often its content is read.
+type countingReader struct {
+	*strings.Reader
+	read int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += int64(n)
+	return n, err
+}
+
+func (c *countingReader) WriteTo(io.Writer) (int64, error) { return 0, errors.ErrUnsupported }
+
+func TestBodiesAreReadNoMoreThanNeeded(t *testing.T) {
+	a := answer(t, accept)
+	content := strings.Repeat("x", 4<<20)
+	for _, c := range []struct {
+		name    string
+		options []awsv1.Option
+		times   int64
+	}{
+		{"hashed and sent", nil, 2},
+		{"sent", []awsv1.Option{awsv1.WithoutContentHashes()}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body := &countingReader{Reader: strings.NewReader(content)}
+			in := s3store.UploadPart{Key: "k", Multipart: "m", Number: 1, Body: body, Size: int64(len(content))}
+			if _, err := a.client(c.options...).UploadPart(limited(t), in); err != nil {
+				t.Fatal(err)
+			}
+			if want := c.times * in.Size; body.read != want {
+				t.Errorf("read %d bytes of the body, want %d", body.read, want)
+			}
+		})
+	}
+	for _, r := range a.seen() {
+		if r.ContentLength != int64(len(content)) || r.Header.Get("Expect") != "" {
+			t.Errorf("Content-Length %d, Expect %q; want %d and none", r.ContentLength, r.Header.Get("Expect"), len(content))
+		}
+	}
+}
+
+func TestHeadersOfAPut(t *testing.T) {
+	a := answer(t, accept)
+	attributes := s3store.Attributes{
+		ContentType: "a/b", ContentDisposition: "inline", CacheControl: "no-store", StorageClass: "GLACIER_IR",
+		Encryption: "aws:kms", EncryptionKey: "key-id",
+		Tags: map[string]string{"team": "a b&c", "x": "1"}, Metadata: map[string]string{"owner": "o"},
+	}
+	in := s3store.PutObject{Key: "k", Body: strings.NewReader("x"), Size: 1, Attributes: attributes, IfMatch: `"old"`, IfNoneMatch: true}
+	if _, err := a.client().PutObject(limited(t), in); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"Content-Type": "a/b", "Content-Disposition": "inline", "Cache-Control": "no-store",
+		"X-Amz-Storage-Class": "GLACIER_IR", "X-Amz-Server-Side-Encryption": "aws:kms",
+		"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "key-id", "X-Amz-Tagging": "team=a+b%26c&x=1",
+		"X-Amz-Meta-Owner": "o",
+	}
+	conditions := map[string]string{"If-Match": `"old"`, "If-None-Match": "*"}
+	wantHeaders(t, a.seen()[0], want, conditions)
+
+	a.client().CreateMultipart(limited(t), "k", attributes) // the answer has no id, which does not matter
+	wantHeaders(t, a.seen()[1], want)
+}
+
+func TestHeadersOfAGet(t *testing.T) {
+	a := answer(t, func(w http.ResponseWriter, r *http.Request) {})
+	in := s3store.GetObject{
+		Key: "k", Range: "bytes=0-1,5-", IfMatch: `"a", W/"b"`, IfNoneMatch: "*",
+		IfModifiedSince: "Sunday, 06-Nov-94 08:49:37 GMT", IfUnmodifiedSince: "not a date",
+	}
+	o, err := a.client().GetObject(limited(t), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Body.Close()
+	wantHeaders(t, a.seen()[0], map[string]string{
+		"Range": in.Range, "If-Match": in.IfMatch, "If-None-Match": in.IfNoneMatch,
+		"If-Modified-Since": in.IfModifiedSince, "If-Unmodified-Since": in.IfUnmodifiedSince,
+		"Accept-Encoding": "identity",
+	})
+	if signed := a.seen()[0].Header.Get("Authorization"); strings.Contains(signed, "accept-encoding") {
+		t.Errorf("Accept-Encoding is signed, and a service rewrites it: %s", signed)
+	}
+}
+
+func wantHeaders(t *testing.T, r *http.Request, sets ...map[string]string) {
+	t.Helper()
+	for _, want := range sets {
+		for name, value := range want {
+			if got := r.Header.Get(name); got != value {
+				t.Errorf("%s: %q, want %q", name, got, value)
+			}
+		}
+	}
+}
+
+func TestKeysArriveAsTheyAre(t *testing.T) {
+	a := answer(t, accept)
+	for _, key := range []string{awkward, "a/../b", "./a", "a%2Fb", "/leading", "trailing//"} {
+		in := s3store.PutObject{Key: key, Body: strings.NewReader("x"), Size: 1}
+		if _, err := a.client().PutObject(limited(t), in); err != nil {
+			t.Fatal(err)
+		}
+		seen := a.seen()
+		if got := seen[len(seen)-1].URL.Path; got != "/bucket/"+key {
+			t.Errorf("path %q, want /bucket/%s", got, key)
+		}
+	}
+	a.client().CopyPart(limited(t), s3store.CopyPart{Key: "k", Multipart: "m", Number: 1, Source: awkward, Offset: 5, Size: 10})
+	seen := a.seen()
+	header := seen[len(seen)-1].Header
+	if source, err := url.PathUnescape(header.Get("X-Amz-Copy-Source")); err != nil || source != "bucket/"+awkward || strings.Contains(header.Get("X-Amz-Copy-Source"), "+") {
+		t.Errorf("X-Amz-Copy-Source: %q, want bucket/%s without a plus", header.Get("X-Amz-Copy-Source"), awkward)
+	}
+	if got := header.Get("X-Amz-Copy-Source-Range"); got != "bytes=5-14" {
+		t.Errorf("X-Amz-Copy-Source-Range: %q, want bytes=5-14", got)
+	}
+}
+
+func TestAnObserverIsToldOfEachCall(t *testing.T) {
+	var told []awsv1.Call
+	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			refuse(http.StatusNotFound, "")(w, r)
+			return
+		}
+		accept(w, r)
+		w.Header().Set("Content-Length", "3")
+		io.WriteString(w, "abc")
+	})
+	c := a.client(awsv1.WithObserver(func(call awsv1.Call) { told = append(told, call) }))
+	for _, operation := range []string{"UploadPart", "GetObject", "HeadObject"} {
+		calls[operation](limited(t), c)
+	}
+	if len(told) != 3 || told[2].Err == nil {
+		t.Fatalf("told %+v, want three calls, the last with an error", told)
+	}
+	var got []string
+	for _, call := range told {
+		if call.Took <= 0 {
+			t.Errorf("%+v took no time", call)
+		}
+		got = append(got, fmt.Sprintln(call.Operation, call.Key, call.Sent, call.Received, call.Err))
+	}
+	want := []string{
+		"UploadPart k 7 3 <nil>\n",
+		"GetObject k 0 3 <nil>\n",
+		"HeadObject k 0 0 " + told[2].Err.Error() + "\n",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
+// renewed gives out credentials by number.
+type renewed struct{ given int }
+
+func (r *renewed) Retrieve() (credentials.Value, error) {
+	r.given++
+	return credentials.Value{AccessKeyID: fmt.Sprint("key-", r.given), SecretAccessKey: secretKey}, nil
+}
+
+func (r *renewed) IsExpired() bool { return false }
+
+func TestEndedCredentialsAreRenewedForTheNextCall(t *testing.T) {
+	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), "key-1/") {
+			refuse(http.StatusBadRequest, "ExpiredToken")(w, r)
+		}
+	})
+	a.api = newAPI(t, a.URL, credentials.NewCredentials(&renewed{}))
+	wantError(t, a.client().DeleteObject(limited(t), "k"), "DeleteObject", "ExpiredToken", http.StatusBadRequest)
+	if err := a.client().DeleteObject(limited(t), "k"); err != nil {
+		t.Errorf("after ExpiredToken: %v", err)
+	}
+}
+
+// unavailable has no credentials.
+type unavailable struct{}
+
+func (unavailable) Retrieve() (credentials.Value, error) {
+	return credentials.Value{}, errors.New("nobody knows")
+}
+
+func (unavailable) IsExpired() bool { return true }
+
+func TestWithoutCredentialsNothingIsSent(t *testing.T) {
+	a := answer(t, accept)
+	a.api = newAPI(t, a.URL, credentials.NewCredentials(unavailable{}))
+	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
+		wantTrouble(t, call(limited(t), a.client()))
+	})
+	if _, err := a.client().PresignGet("k", s3store.Attributes{}, time.Minute); err == nil {
+		t.Error("PresignGet: no error")
+	}
+	if n := len(a.seen()); n != 0 {
+		t.Errorf("%d requests, want none", n)
+	}
+}
+
+func TestPresigningMakesNoCall(t *testing.T) {
+	a := answer(t, accept)
+	address, err := a.client().PresignGet(awkward, s3store.Attributes{ContentType: "a/b"}, 90*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	if u.Path != "/bucket/"+awkward || q.Get("X-Amz-Expires") != "90" || q.Get("response-content-type") != "a/b" || q.Get("X-Amz-SignedHeaders") != "host" {
+		t.Errorf("got %s", address)
+	}
+	if n := len(a.seen()); n != 0 {
+		t.Errorf("%d requests, want none", n)
+	}
+	_, err = a.client().PresignGet("k", s3store.Attributes{}, 0)
+	if err == nil {
+		t.Fatal("PresignGet for no time: no error")
+	}
+	wantNoSecret(t, err.Error())
+}
