@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"errors"
 	"hash"
 	"hash/adler32"
 	"hash/crc32"
@@ -288,9 +289,12 @@ func (e *env) restartWithSpool() {
 func (e *env) patchWithTrailer(target string, offset int64, data []byte, header []string, trailer ...string) *answer {
 	e.Helper()
 	s := e.openNow(target, offset, wire.Unknown, header...)
-	s.send(data)
-	if err := s.CloseWrite(trailer...); err != nil {
-		e.Errorf("end a body with trailers: %v", err)
+	_, err := s.Write(data)
+	if err == nil {
+		err = s.CloseWrite(trailer...)
+	}
+	if err != nil && !errors.Is(err, wire.ErrEnded) { // what is refused by its header may be answered by now
+		e.Errorf("send a body with trailers: %v", err)
 	}
 	defer e.drop() // net/http ends an HTTP/2 connection on which trailers come for a stream that was refused
 	return s.answer()

@@ -191,13 +191,13 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 // finished tells the world about a complete upload. A partial one means
 // something only to the finals that wait for it.
 func (e *engine) finished(info FileInfo, request HTTPRequest) {
+	e.metrics.UploadsFinished.Add(1)
 	if info.IsPartial {
 		for _, final := range info.Finals {
 			e.buildLater(final)
 		}
 		return
 	}
-	e.metrics.UploadsFinished.Add(1)
 	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
 }
 

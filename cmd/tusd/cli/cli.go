@@ -24,7 +24,8 @@ const (
 // gracefully.
 //
 // Logs and the start-up lines go to stdout, which has to be safe for
-// concurrent writes; what kept the command from doing its work goes to stderr.
+// concurrent writes; what kept the command from doing its work goes to stderr,
+// or, once the log is known to be JSON, there.
 func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	env := newEnvironment(environ)
 	cfg, err := readConfig(args, env)
@@ -47,7 +48,11 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	d := &daemon{cfg: cfg, stdout: stdout, logger: logger, queue: queue}
 	if err := d.serve(ctx); err != nil {
-		fmt.Fprintf(stderr, "tusd: %v\n", err)
+		if cfg.output.logFormat == jsonFormat {
+			logger.Error(err.Error())
+		} else {
+			fmt.Fprintf(stderr, "tusd: %v\n", err)
+		}
 		return exitFailed
 	}
 	return exitOK

@@ -121,6 +121,9 @@ func (t timeouts) idleTimeout() time.Duration {
 	return t.idle
 }
 
+// jsonFormat is the -log-format in which every line is JSON.
+const jsonFormat = "json"
+
 type output struct {
 	verbose         bool
 	logFormat       string // text or json

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,7 +155,7 @@ func refusePlain(conn net.Conn) {
 		return
 	}
 	status := http.StatusServiceUnavailable
-	if r.Method == http.MethodHead && r.Header.Get("Upload-Draft-Interop-Version") == "" {
+	if r.Method == http.MethodHead && mayBeTusJS(r.Header) {
 		status = http.StatusLocked
 	}
 	const reason = "this client has as many connections open as it may\n"
@@ -164,6 +165,18 @@ func refusePlain(conn net.Conn) {
 		io.WriteString(conn, reason)
 	}
 	linger(conn)
+}
+
+// mayBeTusJS tells whether a request may come from tus-js-client, which speaks
+// tus and the versions 5 and 6 of the draft, as Apple's URLSession also does.
+func mayBeTusJS(header http.Header) bool {
+	switch header.Get("Upload-Draft-Interop-Version") {
+	case "":
+		return true
+	case "5", "6":
+		return !strings.Contains(header.Get("User-Agent"), "CFNetwork/")
+	}
+	return false
 }
 
 // linger ends the sending and reads what is still coming for a while: closing

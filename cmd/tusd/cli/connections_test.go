@@ -69,7 +69,9 @@ func TestConnectionLimit(t *testing.T) {
 		{http.MethodPatch, "Content-Length: 0", http.StatusServiceUnavailable},
 		{http.MethodPost, "Content-Length: 100000000", http.StatusServiceUnavailable},
 		{http.MethodHead, "Tus-Resumable: 1.0.0", http.StatusLocked},
-		{http.MethodHead, "Upload-Draft-Interop-Version: 6", http.StatusServiceUnavailable},
+		{http.MethodHead, "Upload-Draft-Interop-Version: 6", http.StatusLocked},
+		{http.MethodHead, "Upload-Draft-Interop-Version: 6\r\nUser-Agent: App/1 CFNetwork/1.0", http.StatusServiceUnavailable},
+		{http.MethodHead, "Upload-Draft-Interop-Version: 8", http.StatusServiceUnavailable},
 	} {
 		status, header, conn := ask(t, address, c.method, c.header)
 		if status != c.want || header.Get("Retry-After") == "" {
@@ -79,8 +81,8 @@ func TestConnectionLimit(t *testing.T) {
 			t.Errorf("%s: the connection stays open: %v", c.method, err)
 		}
 	}
-	if n := limit.refused.Load(); n != 4 {
-		t.Errorf("%d refusals counted, want 4", n)
+	if n := limit.refused.Load(); n != 6 {
+		t.Errorf("%d refusals counted, want 6", n)
 	}
 	first.Close()
 	await(t, "a place", func() bool {

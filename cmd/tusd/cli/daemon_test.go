@@ -69,7 +69,7 @@ func (d *running) address(t testing.TB) string {
 	return u.Host
 }
 
-var startLine = regexp.MustCompile(`(?m)^(?:You can now upload files to: (https?://[^/]+/\S*)|Uploads are received on the Unix socket \S+)$`)
+var startLine = regexp.MustCompile(`(?m)(?:You can now upload files to: (https?://[^/]+/[^"\s]*)|Uploads are received on the Unix socket \S+)"?}?$`)
 
 func (d *running) awaitStart(t testing.TB) {
 	t.Helper()

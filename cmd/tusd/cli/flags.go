@@ -122,6 +122,6 @@ func (t *timeouts) declare(f *flag.FlagSet) {
 
 func (o *output) declare(f *flag.FlagSet) {
 	f.BoolVar(&o.verbose, "verbose", true, "also log what is only of use when looking for a fault")
-	choiceVar(f, &o.logFormat, "log-format", []string{"text", "json"}, "the `format` of the log is text or json")
+	choiceVar(f, &o.logFormat, "log-format", []string{"text", jsonFormat}, "the `format` of the log is text or json")
 	f.BoolVar(&o.showStartupLogs, "show-startup-logs", true, "tell at start where uploads go to")
 }

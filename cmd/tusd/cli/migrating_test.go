@@ -65,17 +65,20 @@ func TestLogOfAnUpload(t *testing.T) {
 	if code := d.end(t); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	var text, requests []string
+	var requests []string
+	var uploads string // where to
 	for line := range strings.Lines(d.stdout.String()) {
 		var fields map[string]any
-		if json.Unmarshal([]byte(line), &fields) != nil {
-			text = append(text, line)
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Errorf("%q is no JSON: %v", line, err)
 		} else if fields["msg"] == "request" {
 			requests = append(requests, line)
+		} else if where := regexp.MustCompile(`You can now upload files to: (https?://([^/]+)/\S*)`).FindStringSubmatch(line); where != nil {
+			uploads = where[2]
 		}
 	}
-	if len(text) != 2 || !strings.HasPrefix(text[1], "You can now upload files to: ") {
-		t.Errorf("lines that are no JSON: %q", text)
+	if !strings.HasPrefix(d.url, "http://"+uploads+"/") || uploads == "" {
+		t.Errorf("scripts are told that uploads go to %q, want %s", uploads, d.url)
 	}
 	if len(requests) != 2 || !strings.Contains(requests[0], `"request_id":"abc"`) || !strings.Contains(requests[1], `"code":"ERR_INCOMPLETE_UPLOAD"`) {
 		t.Errorf("lines of requests: %q", requests)
@@ -90,10 +93,15 @@ func TestLogAsText(t *testing.T) {
 }
 
 // What ends the start goes to stderr as text in either format.
-func TestFatalErrorsAreText(t *testing.T) {
-	code, stdout, stderr := run("-log-format", "json", "-host", "127.0.0.1", "-port", "0", "-upload-dir", "/dev/null/x")
+func TestFatalErrors(t *testing.T) {
+	failing := []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", "/dev/null/x"}
+	code, stdout, stderr := run(failing...)
 	if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, "tusd: ") {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	code, stdout, stderr = run(append(failing, "-log-format", "json")...)
+	if code != exitFailed || stderr != "" || !strings.Contains(stdout, `"level":"ERROR"`) {
+		t.Errorf("as JSON: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 
@@ -107,8 +115,8 @@ func TestCountsOfUploads(t *testing.T) {
 	_, metrics := fetch(t, strings.TrimSuffix(d.url, "files/")+"metrics")
 	for _, want := range []string{
 		"tusd_uploads_created 2",
-		"tusd_uploads_finished 1", // the final
-		"tusd_bytes_received 5",   // what is stored
+		"tusd_uploads_finished 2",
+		"tusd_bytes_received 5", // what is stored
 		`tusd_errors_total{code="ERR_METHOD_NOT_ALLOWED",status="405"} 1`,
 	} {
 		if !strings.Contains(metrics, "\n"+want+"\n") {

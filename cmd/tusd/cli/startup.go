@@ -8,13 +8,13 @@ func (d *daemon) writeStartup() {
 		return
 	}
 	store := d.backend.store
-	fmt.Fprintf(d.stdout, "Uploads are stored in %s (durability: %v)\n", store.Path, store.Durability)
+	d.say("Uploads are stored in %s (durability: %v)", store.Path, store.Durability)
 	if d.admin != nil {
-		fmt.Fprintf(d.stdout, "What operators look at is below http://%s/\n", d.admin.host)
+		d.say("What operators look at is below http://%s/", d.admin.host)
 	}
 	for _, s := range d.sockets {
 		if s.host == "" {
-			fmt.Fprintf(d.stdout, "Uploads are received on the Unix socket %v\n", s.Addr())
+			d.say("Uploads are received on the Unix socket %v", s.Addr())
 		}
 	}
 	scheme := "http"
@@ -23,7 +23,17 @@ func (d *daemon) writeStartup() {
 	}
 	for _, s := range d.sockets {
 		if s.host != "" {
-			fmt.Fprintf(d.stdout, "You can now upload files to: %s://%s%s\n", scheme, s.host, d.cfg.listening.basePath)
+			d.say("You can now upload files to: %s://%s%s", scheme, s.host, d.cfg.listening.basePath)
 		}
 	}
+}
+
+// say writes a line for people and scripts, as the only words of a line of the
+// log where that is JSON and nothing else may come between.
+func (d *daemon) say(format string, args ...any) {
+	if d.cfg.output.logFormat == jsonFormat {
+		d.logger.Info(fmt.Sprintf(format, args...))
+		return
+	}
+	fmt.Fprintf(d.stdout, format+"\n", args...)
 }
