@@ -18,7 +18,7 @@ var builder faulttest.Builder
 
 // atOnce is how many tests run at the same time if the command line does not
 // say: most of their time they wait, for a client's or the server's patience.
-const atOnce = "6"
+const atOnce = "10"
 
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", atOnce)
