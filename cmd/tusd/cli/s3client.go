@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go/aws"
+	"github.com/aws/aws-sdk-go/aws/endpoints"
+	"github.com/aws/aws-sdk-go/aws/session"
+	"github.com/aws/aws-sdk-go/service/s3"
+)
+
+// s3Connection says how a service is reached. Credentials and region come from
+// where the SDK's default chain finds them: variables, files, the machine's
+// role.
+type s3Connection struct {
+	endpoint     string // URL, or host:port; "": AWS
+	disableSSL   bool   // unless endpoint has a scheme
+	acceleration bool   // S3 Transfer Acceleration, of AWS only
+	connections  int    // that are kept for the next call; 0: 64
+}
+
+// newS3Client makes no call: what is wrong with credentials comes out later.
+// Buckets of an endpoint of one's own are addressed by the path.
+func newS3Client(s s3Connection) (*s3.S3, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	config := aws.Config{
+		DisableSSL:                &s.disableSSL,
+		S3UseAccelerate:           &s.acceleration,
+		S3UsEast1RegionalEndpoint: endpoints.RegionalS3UsEast1Endpoint,
+		HTTPClient:                &http.Client{Transport: newS3Transport(s.connections)},
+	}
+	if s.endpoint != "" {
+		config.Endpoint, config.S3ForcePathStyle = &s.endpoint, aws.Bool(true)
+	}
+	options := session.Options{Config: config, SharedConfigState: session.SharedConfigEnable}
+	connection, err := session.NewSessionWithOptions(options)
+	if err != nil {
+		return nil, fmt.Errorf("S3: settings of the AWS SDK: %w", err)
+	}
+	if aws.StringValue(connection.Config.Region) == "" {
+		if s.endpoint == "" {
+			return nil, errors.New("S3: no region: set AWS_REGION")
+		}
+		connection.Config.Region = aws.String("us-east-1") // other services seldom care
+	}
+	return s3.New(connection), nil
+}
+
+func (s s3Connection) check() error {
+	if s.endpoint == "" {
+		return nil
+	}
+	if s.acceleration {
+		return errors.New("S3: transfer acceleration is AWS's own: there is none at another endpoint")
+	}
+	if !strings.Contains(s.endpoint, "://") {
+		return nil
+	}
+	u, err := url.Parse(s.endpoint)
+	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("S3: the endpoint is no URL like https://host:port") // it may have a password
+	}
+	return nil
+}
+
+// s3HeaderTimeout limits the wait for an answer once all of a call is sent. A
+// service may need minutes to put a large object together.
+const s3HeaderTimeout = 5 * time.Minute
+
+// newS3Transport returns a transport that keeps as many connections. Parts go
+// over connections of their own: with HTTP/2 all would share one window. It is
+// no clone of the default one, which offers HTTP/2 whatever its clone speaks.
+func newS3Transport(connections int) *http.Transport {
+	if connections == 0 {
+		connections = 64
+	}
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	dialer := net.Dialer{Timeout: 30 * time.Second}
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		Protocols:             &http1,
+		DialContext:           dialer.DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: s3HeaderTimeout,
+		MaxIdleConns:          connections,
+		MaxIdleConnsPerHost:   connections,
+		IdleConnTimeout:       90 * time.Second,
+		WriteBufferSize:       64 << 10, // bytes a write, of parts of many MiB
+		DisableCompression:    true,
+	}
+}
