@@ -149,6 +149,10 @@ func TestCopyPart(t *testing.T) {
 	_, err := c.complete("joined", id, c.parts("joined", id, whole[:1000], whole[1000:2000], whole[2000:])...)
 	mustSucceed(t, err)
 	seen, _ := c.server.Object("joined")
+	last, _, err := c.get("joined", header("Range", "bytes=2000-2500"))
+	if err != nil || !bytes.Equal(last, whole[2000:2501]) {
+		t.Errorf("%d bytes of the last part and %v", len(last), err)
+	}
 
 	id = c.begin("copy")
 	part, err := c.copyPart("copy", id, "joined", "bytes=500-2499", seen.ETag)

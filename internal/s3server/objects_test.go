@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -100,6 +101,20 @@ func TestMetadataOfTheLargestSize(t *testing.T) {
 	c := start(t, s3server.Quirks{})
 	_, err := c.put("a", nil, header("X-Amz-Meta-A", strings.Repeat("m", 2<<10-1)))
 	mustSucceed(t, err)
+}
+
+func TestBodiesThatAreNotServed(t *testing.T) {
+	c := start(t, s3server.Quirks{})
+	_, err := c.put("a", []byte("x"), header("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"))
+	wantCode(t, err, http.StatusNotImplemented, "NotImplemented")
+	endless, err := http.NewRequestWithContext(t.Context(), http.MethodPut, c.server.URL+"/bucket/a", io.MultiReader())
+	mustSucceed(t, err)
+	answer, err := http.DefaultClient.Do(endless)
+	mustSucceed(t, err)
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusLengthRequired {
+		t.Errorf("status %d without a length, want %d", answer.StatusCode, http.StatusLengthRequired)
+	}
 }
 
 func TestLargestPut(t *testing.T) {
