@@ -172,7 +172,7 @@ func (u *upload) cutToRollbackMark(size, offset int64) error {
 // readRollbackMark reads the mark of this upload, if there is one.
 func (u *upload) readRollbackMark() (offset int64, found bool, err error) {
 	where := u.v.undo(u.id)
-	content, err := readSmall(where, maxRollbackMark)
+	content, _, err := readSmall(where, maxRollbackMark)
 	if absent(err) {
 		return 0, false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
 )
 
 const (
@@ -15,9 +16,9 @@ const (
 )
 
 // decodedRecords remembers what records say, so that one that was read again
-// and is the same, byte for byte, is not decoded again. The files are always
-// read: whoever changed them, this is never wrong. The zero value is ready to
-// use.
+// and is the same, byte for byte, is not decoded again. One that only this
+// process can have changed is not even read again while its file looks the
+// same. The zero value is ready to use.
 type decodedRecords struct {
 	mu   sync.RWMutex
 	byID map[string]decodedRecord
@@ -26,6 +27,7 @@ type decodedRecords struct {
 type decodedRecord struct {
 	content []byte
 	info    *tusd.FileInfo
+	stamp   durable.Stamp // of the file, if it was read under a lease
 }
 
 // get returns what the record of id with this content says, nil if that is not
@@ -38,6 +40,31 @@ func (d *decodedRecords) get(id string, content []byte) *tusd.FileInfo {
 		return nil
 	}
 	return known.info
+}
+
+// stamped returns what the record of id says and the stamp with which it was
+// read; nil if that is not known. If the caller holds the lease and no server
+// has changed the upload since, the stamp only tells what others did, such as
+// an operator with an editor.
+func (d *decodedRecords) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	known := d.byID[id]
+	if known.stamp == (durable.Stamp{}) {
+		return nil, durable.Stamp{}
+	}
+	return known.info, known.stamp
+}
+
+// mark remembers the stamp with which the record of id was read; the zero one
+// when it is going to change. The caller holds the lease.
+func (d *decodedRecords) mark(id string, stamp durable.Stamp) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known, ok := d.byID[id]; ok && known.stamp != stamp {
+		known.stamp = stamp
+		d.byID[id] = known
+	}
 }
 
 // add remembers that content says info. Both are shared from now on.
@@ -56,5 +83,5 @@ func (d *decodedRecords) add(content []byte, info *tusd.FileInfo) {
 			break
 		}
 	}
-	d.byID[info.ID] = decodedRecord{content, info}
+	d.byID[info.ID] = decodedRecord{content: content, info: info}
 }

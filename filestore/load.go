@@ -54,7 +54,7 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := v.readRecord(id)
+	info, err := v.readRecordUnder(lease, id)
 	if absent(err) {
 		return nil, notFound(err)
 	}

@@ -24,19 +24,44 @@ const (
 // not be changed. It is a pointer, as those below, because every connection
 // keeps the deepest stack it ever needed.
 func (v *volume) readRecord(id string) (*tusd.FileInfo, error) {
+	info, _, err := v.readStamped(id)
+	return info, err
+}
+
+// readRecordUnder is readRecord for the holder of lease, or without one.
+func (v *volume) readRecordUnder(lease tusd.Lease, id string) (*tusd.FileInfo, error) {
+	if lease == nil {
+		return v.readRecord(id)
+	}
+	_, trusted := v.marks.trusted(id, v.scope, lease)
+	if known, stamp := v.decoded.stamped(id); trusted && known != nil {
+		where := v.record(id)
+		if now, err := where.tree.Lstat(where.name); err == nil && now.Stamp == stamp {
+			return known, nil
+		}
+	}
+	info, stamp, err := v.readStamped(id)
+	if err == nil {
+		v.decoded.mark(id, stamp)
+	}
+	return info, err
+}
+
+// readStamped is readRecord and tells which state of the file was read.
+func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Stamp, error) {
 	where := v.record(id)
-	content, err := readSmall(where, maxRecord)
+	content, stat, err := readSmall(where, maxRecord)
 	if err != nil {
-		return nil, err
+		return nil, durable.Stamp{}, err
 	}
 	if info := v.decoded.get(id, content); info != nil {
-		return info, nil
+		return info, stat.Stamp, nil
 	}
 	info, err := decodeRecord(where, id, content)
 	if err == nil {
 		v.decoded.add(content, info)
 	}
-	return info, err
+	return info, stat.Stamp, err
 }
 
 // decodeRecord reads and checks the content of the record of id.
@@ -56,24 +81,24 @@ func decodeRecord(where place, id string, content []byte) (*tusd.FileInfo, error
 
 // readSmall reads a regular file of at most limit bytes. It never opens what
 // it might block on; what is no regular file, or too long, is broken.
-func readSmall(where place, limit int64) ([]byte, error) {
+func readSmall(where place, limit int64) ([]byte, durable.Info, error) {
 	f, stat, err := where.tree.OpenRegular(where.name)
 	if errors.Is(err, durable.ErrIrregular) {
-		return nil, broken(where.path(), "%w", err)
+		return nil, stat, broken(where.path(), "%w", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, stat, err
 	}
 	defer f.Close()
 	if stat.Size > limit {
-		return nil, broken(where.path(), "it has %d bytes", stat.Size)
+		return nil, stat, broken(where.path(), "it has %d bytes", stat.Size)
 	}
 	content := make([]byte, stat.Size)
 	n, err := f.ReadAt(content, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, stat, err
 	}
-	return content[:n], nil
+	return content[:n], stat, nil
 }
 
 // parseRecord reads the JSON of a record and checks what can be checked

@@ -135,7 +135,10 @@ func (v *volume) writeSide(p place, write func(durable.Replacer) error) error {
 }
 
 // readSide returns the value of a side record.
-func (v *volume) readSide(p place) ([]byte, error) { return readSmall(p, maxSide) }
+func (v *volume) readSide(p place) ([]byte, error) {
+	content, _, err := readSmall(p, maxSide)
+	return content, err
+}
 
 // offerNames offers the names of a directory that may be missing to found.
 func (v *volume) offerNames(dir string, found *smallest) error {

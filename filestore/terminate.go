@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
 )
 
 // Terminate implements tusd.Terminater. A directory where a file should be is
@@ -34,6 +35,7 @@ func (u *upload) terminate() error {
 	}
 	u.v.marks.forget(u.id)
 	defer u.v.marks.forget(u.id)
+	u.v.decoded.mark(u.id, durable.Stamp{})
 	for _, p := range data {
 		if err := u.v.removeFile(p); err != nil {
 			return err

@@ -80,7 +80,11 @@ func again(call func() error) error {
 }
 
 func infoOf(stat *unix.Stat_t) Info {
-	return Info{Mode: modeOf(uint32(stat.Mode)), Size: stat.Size, Modified: time.Unix(stat.Mtim.Unix())}
+	seconds, nanoseconds := stat.Ctim.Unix()
+	return Info{
+		Mode: modeOf(uint32(stat.Mode)), Size: stat.Size, Modified: time.Unix(stat.Mtim.Unix()),
+		Stamp: Stamp{uint64(stat.Ino), seconds, nanoseconds},
+	}
 }
 
 func modeOf(mode uint32) fs.FileMode {

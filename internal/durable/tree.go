@@ -48,6 +48,15 @@ type Info struct {
 	Mode     fs.FileMode
 	Size     int64 // in bytes
 	Modified time.Time
+	Stamp    Stamp
+}
+
+// Stamp is what a file system changes whenever a file is changed or replaced.
+// Two changes within some milliseconds may leave it the same. The zero value
+// says nothing: not every system tells.
+type Stamp struct {
+	inode                uint64
+	seconds, nanoseconds int64 // of the last change of contents or attributes
 }
 
 // Tree is a directory tree; no name reaches out of it. Safe for concurrent

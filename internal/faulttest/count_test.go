@@ -18,20 +18,20 @@ const countedCalls = "trace=%file,%desc"
 
 // requestCalls are the system calls on the upload directory and its files that
 // one request makes, in their order, as recorded: who adds one has to say so
-// here. The locker's own are not among them, and pwrite64 stands for as many
+// here. HEAD and DELETE meet a record that PATCH has read. The locker's own are not among them, and pwrite64 stands for as many
 // as the packets of the body were.
 var requestCalls = map[string]map[string]string{
 	"none": {
 		"POST":   "fstatfs openat close openat write close",
-		"HEAD":   "openat fstat pread64 close newfstatat",
+		"HEAD":   "newfstatat newfstatat",
 		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 close",
-		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
+		"DELETE": "newfstatat newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
 	},
 	"ack": {
 		"POST":   "fstatfs openat close openat write fdatasync close fsync",
-		"HEAD":   "openat fstat pread64 close newfstatat",
+		"HEAD":   "newfstatat newfstatat",
 		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 fdatasync close",
-		"DELETE": "openat fstat pread64 close newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
+		"DELETE": "newfstatat newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
 	},
 }
 
