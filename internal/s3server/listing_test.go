@@ -69,6 +69,11 @@ func TestListingTells(t *testing.T) {
 	if *o.Key != "%C3%A4+b" || *o.Size != 3 || *o.ETag != etag || *o.StorageClass != "GLACIER" || o.LastModified.IsZero() {
 		t.Errorf("%v", o)
 	}
+	none, err := c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket(), MaxKeys: aws.Int64(0)})
+	mustSucceed(t, err)
+	if *none.IsTruncated || *none.KeyCount != 0 {
+		t.Errorf("%v for no keys at all", none)
+	}
 	_, err = c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket(), MaxKeys: aws.Int64(-1)})
 	wantCode(t, err, http.StatusBadRequest, "InvalidArgument")
 	_, err = c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket(), ContinuationToken: aws.String("~")})
