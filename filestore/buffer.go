@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	// smallBuffer is what a connection that trickles holds, in bytes: a
-	// packet fits.
-	smallBuffer = 2 << 10
+	// smallBuffer is what a connection that trickles holds, in bytes: what
+	// net/http has read ahead fits.
+	smallBuffer = 4 << 10
 	// largeBuffer is what one that delivers holds, as long as each read
 	// brings at least worthLarge bytes.
 	largeBuffer = 256 << 10

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -57,10 +58,12 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := v.createFiles(u.data, v.record(u.id), record); err != nil {
+	stamp, err := v.createFiles(u.data, v.record(u.id), record)
+	if err != nil {
 		return err
 	}
 	u.info = info
+	v.rememberNew(info, record, stamp)
 	v.marks.set(u.id, u.lease, mark{synced: 0, settled: v.level == Ack})
 	return nil
 }
@@ -96,25 +99,44 @@ func (v *volume) roomOf(p place) *os.File {
 
 // createFiles makes data and record of an upload, or nothing. The data comes
 // first: without a record nobody takes it for an upload.
-func (v *volume) createFiles(data, record place, content []byte) error {
+func (v *volume) createFiles(data, record place, content []byte) (durable.Stamp, error) {
 	if err := v.checkForeignRecord(data, record); err != nil {
-		return err
+		return durable.Stamp{}, err
 	}
 	f, err := v.createFile(data)
 	if err != nil {
-		return err
+		return durable.Stamp{}, err
 	}
 	if err := f.Close(); err != nil {
-		return errors.Join(err, v.discard(data))
+		return durable.Stamp{}, errors.Join(err, v.discard(data))
 	}
 	f, err = v.createFile(record)
 	if err != nil {
-		return errors.Join(err, v.discard(data))
+		return durable.Stamp{}, errors.Join(err, v.discard(data))
 	}
-	if err := v.fillRecord(f, data, record, content); err != nil {
-		return errors.Join(err, v.discard(record), v.discard(data))
+	stamp, err := v.fillRecord(f, data, record, content)
+	if err != nil {
+		return durable.Stamp{}, errors.Join(err, v.discard(record), v.discard(data))
 	}
-	return nil
+	return stamp, nil
+}
+
+// rememberNew spares the first load of an upload what it would find out by
+// reading and decoding its record. What JSON does not keep as it was has to be
+// read.
+func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.Stamp) {
+	for name, value := range info.MetaData {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return
+		}
+	}
+	if !utf8.ValidString(info.RawMetaData) || !utf8.ValidString(info.RawConcat) {
+		return
+	}
+	known := clone(info)
+	known.Created = known.Created.Round(0) // without the reading of the monotonic clock
+	v.decoded.add(record, &known)
+	v.decoded.mark(info.ID, stamp)
 }
 
 // checkForeignRecord refuses a data file, chosen by a hook, that the record of
@@ -149,15 +171,16 @@ func (v *volume) createFile(p place) (f durable.File, err error) {
 
 // fillRecord writes a new record and makes the upload as durable as its level
 // says. It closes f.
-func (v *volume) fillRecord(f durable.File, data, record place, content []byte) error {
+func (v *volume) fillRecord(f durable.File, data, record place, content []byte) (durable.Stamp, error) {
 	_, err := f.Write(content)
 	if err == nil && v.level == Ack {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil || v.level != Ack {
-		return err
+	stat, statErr := f.Info()
+	if err = errors.Join(err, statErr, f.Close()); err != nil || v.level != Ack {
+		return stat.Stamp, err
 	}
-	return v.syncNamesOf(data, record)
+	return stat.Stamp, v.syncNamesOf(data, record)
 }
 
 // discard removes a file that was made in vain.

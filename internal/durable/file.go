@@ -65,6 +65,12 @@ func (f File) CopyFrom(src *os.File, n int64) (int64, error) {
 	return copied, f.tree.after(OpCopy, f.name, f.named("copy", err))
 }
 
+// Info describes the file as it is now.
+func (f File) Info() (Info, error) {
+	info, err := f.d.stat()
+	return info, f.named("stat", err)
+}
+
 // Truncate cuts the file, or grows it with zeros.
 func (f File) Truncate(size int64) error {
 	if err := f.tree.before(OpTruncate, f.name); err != nil {

@@ -18,19 +18,19 @@ const countedCalls = "trace=%file,%desc"
 
 // requestCalls are the system calls on the upload directory and its files that
 // one request makes, in their order, as recorded: who adds one has to say so
-// here. HEAD and DELETE meet a record that PATCH has read. The locker's own are not among them, and pwrite64 stands for as many
+// here. None but the first reads the record, which nobody else has changed. The locker's own are not among them, and pwrite64 stands for as many
 // as the packets of the body were.
 var requestCalls = map[string]map[string]string{
 	"none": {
-		"POST":   "fstatfs openat close openat write close",
+		"POST":   "fstatfs openat close openat write fstat close",
 		"HEAD":   "newfstatat newfstatat",
-		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 close",
+		"PATCH":  "newfstatat newfstatat openat pwrite64 close",
 		"DELETE": "newfstatat newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
 	},
 	"ack": {
-		"POST":   "fstatfs openat close openat write fdatasync close fsync",
+		"POST":   "fstatfs openat close openat write fdatasync fstat close fsync",
 		"HEAD":   "newfstatat newfstatat",
-		"PATCH":  "openat fstat pread64 close newfstatat openat pwrite64 fdatasync close",
+		"PATCH":  "newfstatat newfstatat openat pwrite64 fdatasync close",
 		"DELETE": "newfstatat newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
 	},
 }
