@@ -1,5 +1,7 @@
 //go:build linux
 
+//lint:file-ignore SA1019 The SDK is deprecated as a whole, in favour of its successor.
+
 // Package s3services runs the S3 servers of others, for tests that must hold
 // with real ones. They differ where a store has to cope.
 package s3services

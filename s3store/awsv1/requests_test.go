@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,6 +109,49 @@ func TestBodiesAreReadNoMoreThanNeeded(t *testing.T) {
 		if r.ContentLength != int64(len(content)) || r.Header.Get("Expect") != "" {
 			t.Errorf("Content-Length %d, Expect %q; want %d and none", r.ContentLength, r.Header.Get("Expect"), len(content))
 		}
+	}
+}
+
+// zeros is content of any length that takes no memory.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// lentBody is content that its owner has lent for a call.
+type lentBody struct {
+	*io.SectionReader
+	returned, late atomic.Bool
+}
+
+func (l *lentBody) Read(p []byte) (int, error) {
+	if l.returned.Load() {
+		l.late.Store(true)
+	}
+	return l.SectionReader.Read(p)
+}
+
+// TestABodyIsNotReadAfterItsCall has a service that answers early and then goes
+// on receiving: the transport goes on sending for a while.
+func TestABodyIsNotReadAfterItsCall(t *testing.T) {
+	closed := make(chan struct{})
+	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(closed)
+		conn := hijack(w)
+		defer conn.close()
+		conn.write("HTTP/1.1 503 Slow down\r\nContent-Length: 36\r\n\r\n<Error><Code>SlowDown</Code></Error>")
+		io.Copy(io.Discard, conn)
+	})
+	body := &lentBody{SectionReader: io.NewSectionReader(zeros{}, 0, 1<<30)}
+	in := s3store.UploadPart{Key: "k", Multipart: "m", Number: 1, Body: body, Size: body.Size()}
+	_, err := a.client(awsv1.WithoutContentHashes()).UploadPart(limited(t), in)
+	body.returned.Store(true)
+	wantError(t, err, "UploadPart", "SlowDown", http.StatusServiceUnavailable)
+	<-closed
+	if body.late.Load() {
+		t.Error("the body is read after its call")
 	}
 }
 

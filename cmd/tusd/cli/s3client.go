@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The SDK is deprecated as a whole, in favour of its successor.
+
 package cli
 
 import (
