@@ -309,11 +309,12 @@ func (e *engine) complete(h *hold) error {
 	return h.refresh()
 }
 
-// watch ends the body when the lock is wanted or lost or the server closes.
-// Nothing of it runs any more when stop has returned.
+// watch ends the body when the lock is wanted or lost or the server closes. It
+// begins when the body has had its slice of time, which most bodies do not
+// need. Nothing of it runs any more when stop has returned.
 func (e *engine) watch(b *body, lease Lease) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
+	begin := time.AfterFunc(minSlice, func() {
 		defer close(ended)
 		select {
 		case <-lease.Wanted():
@@ -324,8 +325,11 @@ func (e *engine) watch(b *body, lease Lease) (stop func()) {
 			b.abort(ErrServerShutdown)
 		case <-done:
 		}
-	}()
+	})
 	return func() {
+		if begin.Stop() {
+			return
+		}
 		close(done)
 		<-ended
 	}
