@@ -292,8 +292,10 @@ func (x *exchange) refuse(response HTTPResponse) {
 		return
 	}
 	waiting := x.r.Header.Get("Expect") != "" && x.body.started.Load() == 0
-	if waiting {
-		x.Header().Set("Connection", "close") // what comes next may be the body all the same
+	if waiting || x.r.ContentLength-x.body.n > drainBytes {
+		// What comes next may be the body all the same, or there is more of it
+		// than will be read: a client that is not told does not expect the end.
+		x.Header().Set("Connection", "close")
 	}
 	// Without this net/http reads from the body before it sends the answer,
 	// and knows a waiting client only if no middleware has wrapped the body.
