@@ -18,7 +18,7 @@ func TestCommands(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		require.Need(t, "curl", err == nil, tool+" is not on the PATH")
 	}
-	typed := blocks(t, "sh", 4) // start, upload, resume, and how to run the tests
+	typed := blocks(t, "sh", 6) // start, upload, resume, serve, measure, and how to run the tests
 	address := freeAddress(t)
 	host, port, _ := strings.Cut(address, ":")
 
@@ -37,6 +37,63 @@ func TestCommands(t *testing.T) {
 	if content := shell(t, typed[2], address); content != string(readme) {
 		t.Errorf("the upload that was resumed has %d bytes, want the %d of README.md", len(content), len(readme))
 	}
+}
+
+// TestServiceCommands types those of a service, in a folder of its own.
+func TestServiceCommands(t *testing.T) {
+	needBash(t)
+	command := blocks(t, "sh", 6)[3]
+	binary := filepath.Join(t.TempDir(), "tusd")
+	compile(t, binary, "./cmd/tusd")
+	address := freeAddress(t)
+	host, port, _ := strings.Cut(address, ":")
+	command = replace(t, command, "go run cmd/tusd/main.go", "exec "+binary+" -host "+host)
+	command = replace(t, command, "-port 8081", "-port "+port)
+	daemon := exec.Command("bash", "-euo", "pipefail", "-c", command)
+	daemon.Dir = t.TempDir()
+	start(t, daemon).listening(t, address)
+	if _, err := os.Stat(filepath.Join(daemon.Dir, "uploads")); err != nil {
+		t.Errorf("the config file is not followed: %v", err)
+	}
+}
+
+// TestBenchCommands types those that measure.
+func TestBenchCommands(t *testing.T) {
+	needBash(t)
+	command := blocks(t, "sh", 6)[4]
+	dir := t.TempDir()
+	command = replace(t, command, "go build -o .", "go -C "+checkout(t)+" build -o "+dir)
+	script := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)
+	script.Dir = dir
+	output, err := script.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "server/bare") {
+		t.Errorf("%s: %v\n%s", command, err, output)
+	}
+}
+
+func needBash(t *testing.T) {
+	t.Helper()
+	_, err := exec.LookPath("bash")
+	require.Need(t, "curl", err == nil, "bash is not on the PATH")
+}
+
+// compile builds a command of the module into binary.
+func compile(t *testing.T, binary, pkg string) {
+	t.Helper()
+	command := exec.Command("go", "build", "-o", binary, pkg)
+	command.Dir = checkout(t)
+	if output, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, output)
+	}
+}
+
+// replace puts what a test needs in the place of what people type.
+func replace(t *testing.T, command, typed, instead string) string {
+	t.Helper()
+	if !strings.Contains(command, typed) {
+		t.Fatalf("%q lacks %q", command, typed)
+	}
+	return strings.ReplaceAll(command, typed, instead)
 }
 
 // shell runs commands in the checkout, with address for README's, and returns
