@@ -31,6 +31,7 @@ func (e *engine) append(c *call, req *appending) (result, error) {
 		}
 		return result{}, ErrModifyFinal
 	}
+	c.ctx = &expectingOffset{c.ctx, req.offset}
 	h, err := e.take(c, req.id)
 	if err != nil {
 		return result{}, err

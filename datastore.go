@@ -190,13 +190,44 @@ type Upload interface {
 	WriteChunk(ctx context.Context, offset int64, src io.Reader) (n int64, err error)
 
 	// GetReader opens the stored bytes from the start up to the offset at
-	// the time of the call. The caller closes it.
+	// the time of the call. The caller closes it. A store that can read only
+	// what has all its bytes gives ErrIncompleteUpload for the rest.
 	GetReader(ctx context.Context) (io.ReadCloser, error)
 
 	// FinishUpload makes a full upload complete in the store. Idempotent,
 	// also after a crash or an error half-way. Afterwards the bytes can be
 	// read and the record is as durable as the level says for completion.
 	FinishUpload(ctx context.Context) error
+}
+
+// ExpectedOffset tells which offset the request behind ctx, a call of
+// GetUpload with a lease, goes on at. A store that keeps what it knows of an
+// upload, and cannot be sure that nobody else has changed it, may use what it
+// keeps without asking if the offset is this one: it was told to the client.
+// ok is false if the request does not say.
+func ExpectedOffset(ctx context.Context) (offset int64, ok bool) {
+	e, ok := ctx.Value(expectedOffsetKey{}).(*expectingOffset)
+	if !ok {
+		return 0, false
+	}
+	return e.offset, true
+}
+
+type expectedOffsetKey struct{}
+
+// expectingOffset is the context of a request that goes on at offset. It is
+// its own value, which spares an allocation.
+type expectingOffset struct {
+	context.Context
+	offset int64
+}
+
+// Value implements context.Context.
+func (e *expectingOffset) Value(key any) any {
+	if key == (expectedOffsetKey{}) {
+		return e
+	}
+	return e.Context.Value(key)
 }
 
 // Terminater removes uploads (tus 1.0, Termination).

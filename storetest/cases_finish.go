@@ -9,23 +9,35 @@ import (
 
 var readCases = []testCase{
 	{"read/up-to-offset", "GetReader opens the stored bytes from the start up to the offset at the time of the call.", 0, readUpToOffset},
+	{"read/incomplete", "A store that can read only what has all its bytes gives ErrIncompleteUpload for the rest.", 0, readIncomplete},
 	{"read/close-early", "The caller closes it.", 0, readCloseEarly},
 }
 
 func readUpToOffset(e *env) {
 	upload := e.create("a", 100)
-	if got := e.read(upload); len(got) != 0 {
-		e.Errorf("an empty upload reads as %d bytes", len(got))
+	if e.readable(upload) {
+		if got := e.read(upload); len(got) != 0 {
+			e.Errorf("an empty upload reads as %d bytes", len(got))
+		}
 	}
 	e.write(upload, "a", 0, 60)
-	if got := string(e.read(upload)); got != bytesOf("a", 60) {
-		e.Errorf("read %d bytes, want the 60 that are stored", len(got))
+	if e.readable(upload) {
+		if got := string(e.read(upload)); got != bytesOf("a", 60) {
+			e.Errorf("read %d bytes, want the 60 that are stored", len(got))
+		}
 	}
 	e.write(upload, "a", 60, 100)
 	e.must(upload.FinishUpload(e.Context()))
 	if got := string(e.read(upload)); got != bytesOf("a", 100) {
 		e.Errorf("read %d bytes of the complete upload, want 100", len(got))
 	}
+}
+
+func readIncomplete(e *env) {
+	e.write(e.create("a", 100), "a", 0, 60)
+	e.wantStored("a", 60)
+	e.write(e.load("a"), "a", 60, 100)
+	e.wantStored("a", 100)
 }
 
 func readCloseEarly(e *env) {
