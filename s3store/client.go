@@ -190,7 +190,8 @@ func isPassing(err error) bool {
 	}
 	switch e.Code {
 	case "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException",
-		"TooManyRequests", "OperationAborted", "ConditionalRequestConflict":
+		"TooManyRequests", "OperationAborted", "ConditionalRequestConflict",
+		"ExpiredToken", "ExpiredTokenException": // a client may have new credentials by then
 		return true
 	}
 	return e.Status >= 500 && e.Status != http.StatusNotImplemented || e.Status == http.StatusTooManyRequests ||

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,45 +111,42 @@ func TestBodiesAreReadNoMoreThanNeeded(t *testing.T) {
 	}
 }
 
-// zeros is content of any length that takes no memory.
-type zeros struct{}
-
-func (zeros) ReadAt(p []byte, _ int64) (int, error) {
-	clear(p)
-	return len(p), nil
+// slowBody is content that takes so long to be read that its call could be over.
+type slowBody struct {
+	*strings.Reader
+	returned chan struct{} // closed when the call is over
+	reading  chan struct{} // told when a Read begins
+	late     chan bool     // told whether the call was over before the Read was
 }
 
-// lentBody is content that its owner has lent for a call.
-type lentBody struct {
-	*io.SectionReader
-	returned, late atomic.Bool
-}
-
-func (l *lentBody) Read(p []byte) (int, error) {
-	if l.returned.Load() {
-		l.late.Store(true)
+func (s *slowBody) Read(p []byte) (int, error) {
+	s.reading <- struct{}{}
+	select {
+	case <-s.returned:
+		s.late <- true
+	case <-time.After(300 * time.Millisecond): // net/http waits 50 ms for the rest of a body
+		s.late <- false
 	}
-	return l.SectionReader.Read(p)
+	return s.Reader.Read(p)
 }
 
-// TestABodyIsNotReadAfterItsCall has a service that answers early and then goes
-// on receiving: the transport goes on sending for a while.
+// TestABodyIsNotReadAfterItsCall has a service that refuses while the body is
+// coming. The body's owner uses the memory for something else at once.
 func TestABodyIsNotReadAfterItsCall(t *testing.T) {
-	closed := make(chan struct{})
+	const enough = 10 // Reads
+	body := &slowBody{
+		Reader:   strings.NewReader("content"),
+		returned: make(chan struct{}), reading: make(chan struct{}, enough), late: make(chan bool, enough),
+	}
 	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
-		defer close(closed)
-		conn := hijack(w)
-		defer conn.close()
-		conn.write("HTTP/1.1 503 Slow down\r\nContent-Length: 36\r\n\r\n<Error><Code>SlowDown</Code></Error>")
-		io.Copy(io.Discard, conn)
+		<-body.reading
+		refuse(http.StatusServiceUnavailable, "SlowDown")(w, r)
 	})
-	body := &lentBody{SectionReader: io.NewSectionReader(zeros{}, 0, 1<<30)}
 	in := s3store.UploadPart{Key: "k", Multipart: "m", Number: 1, Body: body, Size: body.Size()}
 	_, err := a.client(awsv1.WithoutContentHashes()).UploadPart(limited(t), in)
-	body.returned.Store(true)
+	close(body.returned)
 	wantError(t, err, "UploadPart", "SlowDown", http.StatusServiceUnavailable)
-	<-closed
-	if body.late.Load() {
+	if <-body.late {
 		t.Error("the body is read after its call")
 	}
 }
