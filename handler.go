@@ -1,7 +1,6 @@
 package tusd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -68,7 +67,7 @@ func NewHandler(config Config) (*Handler, error) {
 		basePath: basePath,
 		proxies:  proxies{all: config.TrustForwarded, networks: config.TrustedProxies},
 	}
-	h.gate = gate{config: &h.engine.config, metrics: h.engine.metrics, uploads: make(map[netip.Prefix]int)}
+	h.gate = gate{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)
 	h.engine.resume()
 	return h, nil
@@ -151,9 +150,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr
 		return
 	}
 	client, err := h.gate.enter(x)
-	defer h.gate.leave(client)
-	if err := cmp.Or(err, idErr); err != nil {
+	if err != nil {
 		x.fail(err)
+		return
+	}
+	defer h.gate.leave(client)
+	if idErr != nil {
+		x.fail(idErr)
 		return
 	}
 	if x.method != x.r.Method {

@@ -4,29 +4,39 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // gate holds requests against the limits on their number and size.
 type gate struct {
-	config  *Config
-	metrics *Metrics
+	config *Config
+
+	requests atomic.Int64 // that were let in; those that are being refused do not count
 
 	mu      sync.Mutex
 	uploads map[netip.Prefix]int // requests with content, by the client
 }
 
-// enter refuses a request that is beyond a limit. If it does not, the caller
-// calls leave with what it returns.
+// enter lets a request in, unless it is beyond a limit. If there is no error,
+// the caller calls leave with what it returned.
 func (g *gate) enter(x *exchange) (client netip.Prefix, err error) {
-	switch {
-	case headerSize(x.r) > int64(g.config.MaxHeaderSize):
+	if headerSize(x.r) > int64(g.config.MaxHeaderSize) {
 		return client, ErrHeaderTooLarge
-	case g.config.MaxRequests > 0 && g.metrics.RequestsInFlight.Load() > int64(g.config.MaxRequests):
-		return client, ErrTooManyRequests
-	case g.config.MaxUploadsPerClient == 0 || !x.hasContent():
-		return client, nil
 	}
-	if client = x.limitedClient(); !client.IsValid() {
+	if n := g.requests.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
+		err = ErrTooManyRequests
+	} else if g.config.MaxUploadsPerClient > 0 && x.hasContent() {
+		client, err = g.enterUpload(x.limitedClient())
+	}
+	if err != nil {
+		g.requests.Add(-1)
+	}
+	return client, err
+}
+
+// enterUpload counts one more upload of a client, if it may have it.
+func (g *gate) enterUpload(client netip.Prefix) (netip.Prefix, error) {
+	if !client.IsValid() {
 		return client, nil
 	}
 	g.mu.Lock()
@@ -38,8 +48,9 @@ func (g *gate) enter(x *exchange) (client netip.Prefix, err error) {
 	return client, nil
 }
 
-// leave is told what enter returned.
+// leave lets a request out. client is what enter returned.
 func (g *gate) leave(client netip.Prefix) {
+	g.requests.Add(-1)
 	if !client.IsValid() {
 		return
 	}
@@ -68,7 +79,7 @@ func headerSize(r *http.Request) int64 {
 // are not known to say whose.
 func (x *exchange) limitedClient() netip.Prefix {
 	addr := x.client()
-	if !addr.IsValid() || within(near, addr) || within(x.h.proxies.networks, addr) {
+	if !addr.IsValid() || x.h.proxies.all || within(near, addr) || within(x.h.proxies.networks, addr) {
 		return netip.Prefix{}
 	}
 	bits := 64

@@ -12,7 +12,9 @@ func TestProtocolLimits(t *testing.T) {
 		{"case043_minimum_rate", "PATCH below the minimum rate: 503, bytes kept, lock free", limitRate},
 		{"rate_is_an_average", "who pauses within the time that is averaged over goes on", limitRateAverage},
 		{"requests", "one request too many: trouble that passes, in the dialect's way; OPTIONS is answered", limitRequests},
+		{"refused_requests", "who is being refused takes nobody's place", limitRefused},
 		{"uploads_per_client", "one upload too many from a client: 503; others and requests without content go on", limitUploads},
+		{"uploads_behind_proxies", "if everybody is believed, everybody may be a proxy", limitBehindProxies},
 		{"uploads_of_neighbours", "those who may pass on many clients' requests are not counted as one", limitNeighbours},
 		{"header", "a header beyond the limit: 431, in both dialects", limitHeader},
 	})
@@ -89,6 +91,33 @@ func limitRequests(e *env) {
 	e.waitIdle()
 	e.head(u).status(200)
 	e.wantExceeded("requests", 4)
+}
+
+func limitRefused(e *env) {
+	e.config.MaxRequests = 1
+	u := e.create(100)
+	e.waitIdle()
+	s := e.another().open(u, 0, 100)
+	refused := e.another().openNow(u, 0, 1<<20)
+	refused.answer().status(503).code("ERR_TOO_MANY_REQUESTS") // and its content is still waited for
+	s.send(content(100))
+	s.end()
+	s.answer().status(204)
+	e.eventually("there is a place", func() bool {
+		return e.do(http.MethodHead, u, nil, version).Status == http.StatusOK
+	})
+	refused.end()
+}
+
+func limitBehindProxies(e *env) {
+	e.from(stranger)
+	e.config.MaxUploadsPerClient, e.config.TrustForwarded = 1, true
+	u, other := e.create(100), e.create(100)
+	s := e.another().open(u, 0, 100)
+	e.patch(other, 0, content(100)).status(204)
+	s.send(content(100))
+	s.end()
+	s.answer().status(204)
 }
 
 func limitUploads(e *env) {

@@ -136,7 +136,7 @@ func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.St
 	known := clone(info)
 	known.Created = known.Created.Round(0) // without the reading of the monotonic clock
 	v.decoded.add(record, &known)
-	v.decoded.mark(info.ID, stamp)
+	v.decoded.confirm(&known, stamp)
 }
 
 // checkForeignRecord refuses a data file, chosen by a hook, that the record of

@@ -56,24 +56,38 @@ func (d *decodedRecords) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
 	return known.info, known.stamp
 }
 
-// mark remembers the stamp with which the record of id was read; the zero one
-// when it is going to change. The caller holds the lease.
-func (d *decodedRecords) mark(id string, stamp durable.Stamp) {
+// confirm remembers the stamp of the file that info was read from. The caller
+// holds the lease. If something else is remembered by now, it is not of this
+// file: readers without a lease may have seen an older one.
+func (d *decodedRecords) confirm(info *tusd.FileInfo, stamp durable.Stamp) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if known, ok := d.byID[id]; ok && known.stamp != stamp {
+	if known := d.byID[info.ID]; known.info == info {
 		known.stamp = stamp
+		d.byID[info.ID] = known
+	}
+}
+
+// doubt has the record of id read again. The caller holds the lease and is
+// going to change it.
+func (d *decodedRecords) doubt(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known, ok := d.byID[id]; ok {
+		known.stamp = durable.Stamp{}
 		d.byID[id] = known
 	}
 }
 
-// add remembers that content says info. Both are shared from now on.
+// add remembers that content says info, unless it is too long, in place of what
+// was known of the upload. Both are shared from now on.
 func (d *decodedRecords) add(content []byte, info *tusd.FileInfo) {
-	if len(content) > maxDecodedRecord {
-		return
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(content) > maxDecodedRecord {
+		delete(d.byID, info.ID)
+		return
+	}
 	if d.byID == nil {
 		d.byID = make(map[string]decodedRecord)
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
 )
 
 // A record that somebody changes counts at once, even if neither its length
@@ -84,6 +86,63 @@ func infoOf(t *testing.T, s *FileStore, id string) tusd.FileInfo {
 		t.Fatal(err)
 	}
 	return info
+}
+
+// A record that became too long to be remembered is not taken for the one
+// before it, which may have been remembered.
+func TestLongRecordAfterAShortOne(t *testing.T) {
+	s := opened(t, None)
+	lease := locked(t, "a")
+	up, err := s.NewUpload(t.Context(), lease, tusd.FileInfo{ID: "a", Size: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure := &tusd.Failure{StatusCode: 400, Body: strings.Repeat("x", maxDecodedRecord)}
+	err = up.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
+		info.State, info.Failure = tusd.StateFailed, failure
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		up, err := s.GetUpload(t.Context(), lease, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := up.GetInfo(t.Context()); err != nil || info.State != tusd.StateFailed {
+			t.Errorf("the state is %q, %v", info.State, err)
+		}
+	}
+}
+
+// What a reader without a lease has seen before a change is not taken for what
+// the holder of the lease has read after it.
+func TestStampsAreOfWhatWasRead(t *testing.T) {
+	var d decodedRecords
+	older, newer := &tusd.FileInfo{ID: "a", Size: 1}, &tusd.FileInfo{ID: "a", Size: 2}
+	d.add([]byte("newer"), newer)
+	d.add([]byte("older"), older) // by the reader, which is late
+	d.confirm(newer, stampOf(t))
+	if info, _ := d.stamped("a"); info != nil {
+		t.Errorf("without looking the length is %d", info.Size)
+	}
+}
+
+// stampOf is a stamp that says something.
+func stampOf(t *testing.T) durable.Stamp {
+	t.Helper()
+	s := opened(t, None)
+	written(t, s, "b", 3, "abc")
+	v, err := s.volume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := v.record("b").tree.Lstat(v.record("b").name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stat.Stamp
 }
 
 func TestDecodedRecordsAreBounded(t *testing.T) {

@@ -42,7 +42,7 @@ func (v *volume) readRecordUnder(lease tusd.Lease, id string) (*tusd.FileInfo, e
 	}
 	info, stamp, err := v.readStamped(id)
 	if err == nil {
-		v.decoded.mark(id, stamp)
+		v.decoded.confirm(info, stamp)
 	}
 	return info, err
 }

@@ -6,7 +6,6 @@ import (
 	"path"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/durable"
 )
 
 // Terminate implements tusd.Terminater. A directory where a file should be is
@@ -35,7 +34,7 @@ func (u *upload) terminate() error {
 	}
 	u.v.marks.forget(u.id)
 	defer u.v.marks.forget(u.id)
-	u.v.decoded.mark(u.id, durable.Stamp{})
+	u.v.decoded.doubt(u.id)
 	for _, p := range data {
 		if err := u.v.removeFile(p); err != nil {
 			return err

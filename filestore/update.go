@@ -55,7 +55,7 @@ func (u *upload) store(ctx context.Context, next tusd.FileInfo) error {
 	if err := u.usable(ctx); err != nil {
 		return err
 	}
-	u.v.decoded.mark(u.id, durable.Stamp{})
+	u.v.decoded.doubt(u.id)
 	if err := u.v.replace(u.v.record(u.id), content, u.v.level.holds(next)); err != nil {
 		return err
 	}
