@@ -72,10 +72,10 @@ func (x *exchange) watchProxies() {
 	}
 	if scheme, _ := forwarded(x.r.Header); scheme == "https" && x.h.origin == "" && x.scheme() == "http" {
 		x.h.schemeWarning.Do(func() {
-			x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", x.r.RemoteAddr)
+			x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
 		})
 	}
 	if x.h.watch.note(x.upload(), x.started, x.body.n, x.body.waited) {
-		x.h.log.Warn("it looks as if a proxy buffers requests: their content comes late and all at once, so that whatever a client sends before its connection breaks is lost", "proxy", x.r.RemoteAddr)
+		x.h.log.Warn("it looks as if a proxy buffers requests: their content comes late and all at once, so that whatever a client sends before its connection breaks is lost", "proxy", addressName(x.peer))
 	}
 }

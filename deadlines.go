@@ -1,6 +1,8 @@
 package tusd
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -152,8 +154,11 @@ func (d *deadlines) setWrite(now, t time.Time) {
 }
 
 func (d *deadlines) check(err error) {
-	if err != nil {
-		d.broken = true
+	if err == nil {
+		return
+	}
+	d.broken = true
+	if !errors.Is(err, net.ErrClosed) { // a connection that is gone needs no deadlines
 		d.warner.warnDeadlines(err)
 	}
 }

@@ -347,7 +347,7 @@ func (x *exchange) log() {
 		slog.Int64("sent", x.written),
 		slog.Duration("dur", time.Since(x.started)),
 		slog.String("request_id", x.requestID),
-		slog.String("client", x.clientName()),
+		slog.String("client", addressName(x.client())),
 	)
 	if id := x.upload(); id != "" {
 		attrs = append(attrs, slog.String("id", id))
@@ -358,10 +358,10 @@ func (x *exchange) log() {
 	x.h.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// clientName is the client's address for the log.
-func (x *exchange) clientName() string {
-	if client := x.client(); client.IsValid() {
-		return client.String()
+// addressName is an address for the log.
+func addressName(addr netip.Addr) string {
+	if addr.IsValid() {
+		return addr.String()
 	}
 	return "unix"
 }

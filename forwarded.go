@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -114,7 +115,15 @@ func forwardedScheme(s string) string {
 // forwardedHost returns host, or "" if it is none.
 func forwardedHost(host string) string {
 	u, err := url.Parse("http://" + host)
-	if err != nil || u.Host != host || u.Hostname() == "" || strings.ContainsFunc(host, notHostRune) {
+	if err != nil || u.Host != host || strings.ContainsFunc(host, notHostRune) || strings.HasSuffix(host, ":") {
+		return ""
+	}
+	if port := u.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return ""
+		}
+	}
+	if name := u.Hostname(); name == "" || strings.HasPrefix(name, ".") || strings.Contains(name, "..") {
 		return ""
 	}
 	return host
