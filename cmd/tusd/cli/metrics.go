@@ -2,9 +2,7 @@ package cli
 
 import (
 	"log/slog"
-	"net"
 	"net/http"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,25 +27,6 @@ func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.C
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // most metrics are better than none
 	}))
-}
-
-// openConnections counts the connections of a server: follow is for its
-// ConnState.
-type openConnections struct{ n atomic.Int64 }
-
-func (c *openConnections) follow(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		c.n.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		c.n.Add(-1)
-	}
-}
-
-func (c *openConnections) collector() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tusd_connections_open", Help: "Connections of clients that are open now.",
-	}, func() float64 { return float64(c.n.Load()) })
 }
 
 // collector counts lines that were lost.

@@ -4,13 +4,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/storetest"
@@ -107,27 +105,4 @@ func list(expression *regexp.Regexp, text string) string {
 	}
 	slices.Sort(found)
 	return strings.Join(found, ",")
-}
-
-func TestOpenConnectionsAreCounted(t *testing.T) {
-	var connections openConnections
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ConnState = connections.follow
-	server.Start()
-	defer server.Close()
-	answer, err := server.Client().Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	io.Copy(io.Discard, answer.Body) // unread content would end the connection
-	if n := connections.n.Load(); n != 1 {
-		t.Errorf("%d connections are open, want 1", n)
-	}
-	server.Client().CloseIdleConnections()
-	for deadline := time.Now().Add(patience); connections.n.Load() != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are open, want none", connections.n.Load())
-		}
-	}
 }

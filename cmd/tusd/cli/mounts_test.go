@@ -42,12 +42,9 @@ func TestOperatorsLookBesideTheUploads(t *testing.T) {
 
 func TestOperatorsLookElsewhere(t *testing.T) {
 	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0", "-metrics-path", "/m", "-pprof-path", "/p")
-	admin := regexp.MustCompile(`operators look at is below (http://\S+)/`).FindStringSubmatch(d.stdout.String())
-	if admin == nil {
-		t.Fatalf("no address for operators: %s", d.stdout.String())
-	}
+	admin := adminURL(t, d)
 	for _, path := range []string{"/healthz", "/readyz", "/m", "/p/"} {
-		if status, body := fetch(t, admin[1]+path); status != http.StatusOK {
+		if status, body := fetch(t, admin+path); status != http.StatusOK {
 			t.Errorf("GET %s: %d %s", path, status, body)
 		}
 		if status, _ := fetch(t, "http://"+d.address(t)+path); status != http.StatusNotFound {
@@ -55,10 +52,20 @@ func TestOperatorsLookElsewhere(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/files/"} {
-		if status, _ := fetch(t, admin[1]+path); status != http.StatusNotFound {
+		if status, _ := fetch(t, admin+path); status != http.StatusNotFound {
 			t.Errorf("GET %s where operators look: %d", path, status)
 		}
 	}
+}
+
+// adminURL is where operators look, without a slash at the end.
+func adminURL(t *testing.T, d *running) string {
+	t.Helper()
+	found := regexp.MustCompile(`operators look at is below (http://\S+)/`).FindStringSubmatch(d.stdout.String())
+	if found == nil {
+		t.Fatalf("no address for operators: %s", d.stdout.String())
+	}
+	return found[1]
 }
 
 func TestOperatorsLookAtNothing(t *testing.T) {

@@ -133,6 +133,7 @@ func (d *daemon) guarded() []net.Listener {
 // and a cut upload can be resumed.
 func (d *daemon) shutDown(ctx context.Context) {
 	handler := make(chan error, 1)
+	d.connections.closeAllSilent()
 	d.server.RegisterOnShutdown(func() { handler <- d.uploads.Shutdown(ctx) }) // called when the listeners are closed
 	err := errors.Join(d.server.Shutdown(ctx), <-handler)
 	if err != nil {
