@@ -39,6 +39,7 @@ type exchange struct {
 	peer      netip.Addr // not valid: a Unix socket
 	made      string     // id of the upload that the request has made
 
+	returned  bool      // rather than panicked
 	firstByte time.Time // of the answer
 	values    [5]string // of its header, see set
 	fields    int
@@ -325,8 +326,14 @@ func (x *exchange) end() {
 	x.log()
 }
 
+// errPanicked stands for what net/http is going to log.
+var errPanicked = errors.New("serving the request panicked")
+
 // log writes the line of the request.
 func (x *exchange) log() {
+	if !x.returned && x.cause == nil {
+		x.code, x.cause = ErrInternal.Code, errPanicked
+	}
 	level := slog.LevelInfo
 	if x.cause != nil {
 		level = logFor(asError(x.cause))
@@ -393,10 +400,10 @@ func (x *exchange) answering() {
 // Write prolongs the write deadline: a slow reader is served as long as it
 // reads.
 func (x *exchange) Write(p []byte) (int, error) {
-	x.deadlines.beforeWrite()
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
 	}
+	x.deadlines.beforeWrite()
 	n, err := x.ResponseWriter.Write(p)
 	x.written += int64(n)
 	return n, err
@@ -414,7 +421,7 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{x}, src)
 	}
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
 	}
 	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one only
 	if !ok {

@@ -131,43 +131,48 @@ func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string)
 	h.serve(w, r, id, err)
 }
 
-// serve runs one request: what is common to all, then what the router says.
-// idErr tells that the path names no possible upload; it is answered when it
-// is its turn.
+// serve runs one request. idErr tells that the path names no possible upload;
+// it is answered when it is its turn.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
 	x := newExchange(h, w, r, id)
 	defer x.end()
-	if err := x.begin(); err != nil {
+	if err := h.route(x, idErr); err != nil {
 		x.fail(err)
-		return
+	}
+	x.returned = true
+}
+
+// route does what is common to all requests, then what the router says. The
+// error has still to be answered.
+func (h *Handler) route(x *exchange, idErr error) error {
+	if err := x.begin(); err != nil {
+		return err
 	}
 	if x.method == http.MethodOptions {
 		serveOptions(x)
-		return
+		return nil
 	}
 	if err := x.chooseDialect(); err != nil {
-		x.fail(err)
-		return
+		return err
 	}
 	client, err := h.gate.enter(x)
 	if err != nil {
-		x.fail(err)
-		return
+		return err
 	}
 	defer h.gate.leave(client)
 	if idErr != nil {
-		x.fail(idErr)
-		return
+		return idErr
 	}
 	if x.method != x.r.Method {
 		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
 		x.r.Method = x.method
 	}
 	x.route.Method, x.route.URL = x.method, uploadURL
-	if id == "" {
+	if x.id == "" {
 		x.route.URL = creationURL
 	}
 	h.router.ServeHTTP(x, &x.route)
+	return nil
 }
 
 // The router chooses by these and the method. It need not see the id, which is

@@ -123,8 +123,16 @@ func (m *Metrics) failed(code string, status int) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.errors[ErrorCount{code, status}]++
+	count := ErrorCount{code, status}
+	if _, known := m.errors[count]; !known && len(m.errors) >= maxErrorCounts {
+		count.Code = "ERR_OTHER"
+	}
+	m.errors[count]++
 }
+
+// maxErrorCounts bounds what callbacks can make of codes. The table of errors
+// has fewer.
+const maxErrorCounts = 500
 
 // ErrorsTotal returns how often each error was answered.
 func (m *Metrics) ErrorsTotal() map[ErrorCount]uint64 {

@@ -27,8 +27,12 @@ type fences struct {
 
 // join makes this locker known to the others.
 func (b *ofdBoard) join() error {
-	if ok, err := b.set(presence, unix.F_RDLCK); err != nil || !ok {
-		return fmt.Errorf("share %s: it is locked as a whole: %w", slotFile, err)
+	ok, err := b.set(presence, unix.F_RDLCK)
+	if err != nil {
+		return fmt.Errorf("share %s: %w", slotFile, err)
+	}
+	if !ok {
+		return fmt.Errorf("share %s: another program has locked it", slotFile)
 	}
 	stat, err := b.file.Stat()
 	if err != nil {

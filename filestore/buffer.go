@@ -11,12 +11,12 @@ const (
 	smallBuffer = 4 << 10
 	// largeBuffer is what one that delivers holds, as long as each read
 	// brings at least worthLarge bytes.
-	largeBuffer = 256 << 10
+	largeBuffer = 128 << 10
 	worthLarge  = 8 << 10
 	// maxLarge is how many connections hold a large buffer at most, which
-	// bounds the memory when many deliver at once. The others go on with
-	// their small one.
-	maxLarge = 16
+	// bounds the memory when many deliver at once, to 8 MiB. The others go on
+	// with their small one.
+	maxLarge = 64
 )
 
 // buffers has the buffers that bodies are read into. The zero value is ready

@@ -62,7 +62,7 @@ func (u *upload) dataToRemove() ([]place, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := v.readRecord(u.id)
+	info, err := v.readRecordUnder(u.lease, u.id)
 	if absent(err) {
 		return nil, notFound(err)
 	}

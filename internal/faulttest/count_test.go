@@ -25,13 +25,13 @@ var requestCalls = map[string]map[string]string{
 		"POST":   "fstatfs openat close openat write fstat close",
 		"HEAD":   "newfstatat newfstatat",
 		"PATCH":  "newfstatat newfstatat openat pwrite64 close",
-		"DELETE": "newfstatat newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
+		"DELETE": "newfstatat newfstatat newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
 	},
 	"ack": {
 		"POST":   "fstatfs openat close openat write fdatasync fstat close fsync",
 		"HEAD":   "newfstatat newfstatat",
 		"PATCH":  "newfstatat newfstatat openat pwrite64 fdatasync close",
-		"DELETE": "newfstatat newfstatat openat fstat pread64 close newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
+		"DELETE": "newfstatat newfstatat newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
 	},
 }
 
@@ -137,7 +137,7 @@ func TestStartDoesNotLookAtUploads(t *testing.T) {
 	NeedStrace(t)
 	t.Parallel()
 	few, many := callsOfStart(t, 10), callsOfStart(t, 5000)
-	if few == 0 || many > few {
+	if few == 0 || many > few+20 { // the runtime makes one or another, now and then
 		t.Errorf("to start takes %d system calls on the directory with 5000 uploads, %d with 10", many, few)
 	}
 }
