@@ -110,7 +110,7 @@ func stallingServer(t *testing.T, release <-chan struct{}) wire.Conn {
 		t.Fatal(err)
 	}
 	p := newPair(t, t.TempDir(), "a")
-	config, err := newTLSConfig(tlsSettings{certificate: p.cert, key: p.key, mode: "tls12"}, quiet)
+	certificates, err := newCertificates(p.cert, p.key, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func stallingServer(t *testing.T, release <-chan struct{}) wire.Conn {
 		t.Fatal(err)
 	}
 	server := newServer(cfg, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }), quiet)
-	go server.Serve(tls.NewListener(listener, config))
+	go server.Serve(tls.NewListener(listener, newTLSConfig("tls12", certificates)))
 	t.Cleanup(func() { server.Close() })
 	conn, err := wire.DialHTTP2(listener.Addr().String())
 	if err != nil {

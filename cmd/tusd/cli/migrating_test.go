@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -154,4 +155,17 @@ func TestDirectoryBehindALink(t *testing.T) {
 	d := start(t, "-upload-dir", link)
 	wantDownload(t, d.url+finished, "hello world")
 	tus(t, "PATCH", d.url+half, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
+}
+
+// TestWindowsDoc keeps the windows of HTTP/2 in docs/migrating.md in step with
+// the code.
+func TestWindowsDoc(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/migrating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("| %d MiB, %d MiB per connection |", streamWindow>>20, connectionWindow>>20)
+	if !strings.Contains(string(text), want) {
+		t.Errorf("docs/migrating.md has no cell %q", want)
+	}
 }

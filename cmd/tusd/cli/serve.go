@@ -9,6 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
@@ -23,13 +26,13 @@ type daemon struct {
 	logger *slog.Logger
 	queue  *logQueue // behind logger
 
-	sockets  []socket
-	admin    *socket     // nil: what operators look at is beside the uploads
-	tls      *tls.Config // nil: none
-	backend  *backend
-	uploads  *tusd.Handler
-	server   *http.Server
-	overseer *http.Server // at admin
+	sockets      []socket
+	admin        *socket       // nil: what operators look at is beside the uploads
+	certificates *certificates // nil: no TLS
+	backend      *backend
+	uploads      *tusd.Handler
+	server       *http.Server
+	overseer     *http.Server // at admin
 
 	connections openConnections
 	stopping    chan struct{} // closed when the end begins
@@ -38,9 +41,13 @@ type daemon struct {
 // serve runs the server until ctx ends or it fails.
 func (d *daemon) serve(ctx context.Context) error {
 	d.stopping = make(chan struct{})
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	err := d.open()
 	if err == nil {
 		d.writeStartup()
+		go d.heedHangups(ctx, hangups)
 		err = d.run(ctx)
 	}
 	return errors.Join(err, d.close())
@@ -50,8 +57,10 @@ func (d *daemon) serve(ctx context.Context) error {
 // it does anything that may take long, so that clients of a restarted server
 // wait for an answer rather than being refused.
 func (d *daemon) open() (err error) {
-	if d.tls, err = newTLSConfig(d.cfg.tls, d.logger); err != nil {
-		return err
+	if tls := d.cfg.tls; tls.enabled() {
+		if d.certificates, err = newCertificates(tls.certificate, tls.key, d.logger); err != nil {
+			return err
+		}
 	}
 	if d.sockets, err = d.cfg.listen(); err != nil {
 		return err
@@ -118,10 +127,10 @@ func (d *daemon) guarded() []net.Listener {
 	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.cfg.listening, d.uploads.Metrics().LimitsExceeded["connections_per_client"])
 	var listeners []net.Listener
 	for _, s := range d.sockets {
-		if d.tls == nil {
+		if d.certificates == nil {
 			listeners = append(listeners, limit.guard(s, refusePlain))
 		} else {
-			listeners = append(listeners, tls.NewListener(limit.guard(s, refuseTLS), d.tls))
+			listeners = append(listeners, tls.NewListener(limit.guard(s, refuseTLS), newTLSConfig(d.cfg.tls.mode, d.certificates)))
 		}
 	}
 	return listeners

@@ -15,6 +15,7 @@ import (
 // more is no reason to end uploads. To be called once per process.
 func UntilSignal(parent context.Context, exit func(code int)) context.Context {
 	signal.Ignore(syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // as long as somebody listens it ends nothing
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -24,4 +25,21 @@ func UntilSignal(parent context.Context, exit func(code int)) context.Context {
 		exit(exitFailed)
 	}()
 	return ctx
+}
+
+// heedHangups reads the certificate again at every hangup until ctx ends. A
+// signal that says "read your settings again" to many servers, and that comes
+// when a terminal is closed, must not end uploads.
+func (d *daemon) heedHangups(ctx context.Context, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-hangups:
+			d.logger.Info("SIGHUP ends nothing: the certificate is read again, settings only at start")
+			if d.certificates != nil {
+				d.certificates.readAgain()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -18,7 +18,7 @@ func (d *daemon) writeStartup() {
 		}
 	}
 	scheme := "http"
-	if d.tls != nil {
+	if d.certificates != nil {
 		scheme = "https"
 	}
 	for _, s := range d.sockets {

@@ -13,18 +13,10 @@ import (
 // tlsModes are the values of -tls-mode, as in tusd v2.
 func tlsModes() []string { return []string{"tls12", "tls12-strong", "tls13"} }
 
-// newTLSConfig returns nil if TLS is not asked for. What is wrong with the
-// certificate comes out here.
-func newTLSConfig(s tlsSettings, logger *slog.Logger) (*tls.Config, error) {
-	if !s.enabled() {
-		return nil, nil
-	}
-	certificates, err := newCertificates(s.certificate, s.key, logger)
-	if err != nil {
-		return nil, fmt.Errorf("TLS: %w", err)
-	}
+// newTLSConfig is the configuration for a mode with the certificates.
+func newTLSConfig(mode string, certificates *certificates) *tls.Config {
 	c := &tls.Config{GetCertificate: certificates.get, NextProtos: []string{"h2", "http/1.1"}}
-	switch s.mode {
+	switch mode {
 	case "tls13":
 		c.MinVersion = tls.VersionTLS13
 	case "tls12-strong":
@@ -38,7 +30,7 @@ func newTLSConfig(s tlsSettings, logger *slog.Logger) (*tls.Config, error) {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		}
 	}
-	return c, nil
+	return c
 }
 
 // certificates is a certificate with its key that follows their files. While
@@ -50,8 +42,9 @@ type certificates struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	seen    [2]fs.FileInfo // of the files when they were last read
+	seen    [2]fs.FileInfo // of the files that current is from
 	looked  time.Time
+	trouble string // with other files, as it was told; "": none
 }
 
 // lookEvery is how old the knowledge about the files may be.
@@ -60,7 +53,7 @@ const lookEvery = time.Second
 func newCertificates(certFile, keyFile string, logger *slog.Logger) (*certificates, error) {
 	c := &certificates{certFile: certFile, keyFile: keyFile, logger: logger}
 	if err := c.read(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	return c, nil
 }
@@ -76,16 +69,34 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// refresh reads the files if they have changed. What is wrong with them is
-// told once. The caller holds c.mu.
+// refresh reads the files if they have changed. The caller holds c.mu.
 func (c *certificates) refresh() {
-	if !c.changed() {
+	if c.changed() {
+		c.reread()
 		return
 	}
+	c.trouble = "" // what there was has been taken back
+}
+
+// readAgain reads the files whether or not they seem to have changed.
+func (c *certificates) readAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reread()
+}
+
+// reread reads the files. What is wrong with them is told once: while it is,
+// they are read again and again, as it may be gone without a trace in the
+// files. The caller holds c.mu.
+func (c *certificates) reread() {
 	if err := c.read(); err != nil {
-		c.logger.Error("the new TLS certificate cannot be used, the old one stays", "err", err)
+		if c.trouble != err.Error() {
+			c.logger.Error("the new TLS certificate cannot be used, the old one stays", "err", err)
+		}
+		c.trouble = err.Error()
 		return
 	}
+	c.trouble = ""
 	c.logger.Info("the TLS certificate was read again", "file", c.certFile)
 }
 
@@ -106,12 +117,12 @@ func (c *certificates) changed() bool {
 // read loads the pair. The files are looked at first: if they change while
 // they are read, they are read again.
 func (c *certificates) read() error {
-	c.seen = c.look()
+	seen := c.look()
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("%s and %s: %w", c.certFile, c.keyFile, err)
 	}
-	c.current = &pair
+	c.current, c.seen = &pair, seen
 	return nil
 }
 

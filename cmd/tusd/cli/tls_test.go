@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
 	"net"
@@ -195,8 +196,14 @@ func TestBadCertificate(t *testing.T) {
 	}
 }
 
-// Files that stay as they are, good or bad, are read once.
-func TestCertificateIsReadOnce(t *testing.T) {
+// lookNow has the certificate look at its files now.
+func (c *certificates) lookNow() {
+	c.looked = time.Time{}
+	c.get(nil)
+}
+
+// Nothing is told of files that stay as they are, and of bad ones once.
+func TestCertificateIsToldOnce(t *testing.T) {
 	p := newPair(t, t.TempDir(), "a")
 	var log buffer
 	c, err := newCertificates(p.cert, p.key, slog.New(slog.NewTextHandler(&log, nil)))
@@ -205,8 +212,7 @@ func TestCertificateIsReadOnce(t *testing.T) {
 	}
 	lookThrice := func() {
 		for range 3 {
-			c.looked = time.Time{}
-			c.get(nil)
+			c.lookNow()
 		}
 	}
 	lookThrice()
@@ -219,5 +225,31 @@ func TestCertificateIsReadOnce(t *testing.T) {
 	lookThrice()
 	if n := strings.Count(log.String(), "\n"); n != 1 {
 		t.Errorf("the loss of the key was logged %d times: %s", n, log.String())
+	}
+}
+
+// What keeps a new pair from being read may pass and leave no trace in the
+// size and time of the files.
+func TestCertificateThatCanBeReadLater(t *testing.T) {
+	dir := t.TempDir()
+	p, next := newPair(t, dir, "old"), newPair(t, dir, "next")
+	c, err := newCertificates(p.cert, p.key, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(next.cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, p.key, next.key)
+	changed := time.Now().Add(time.Minute)
+	for _, content := range []string{strings.Repeat("x", len(good)), string(good)} {
+		if err := errors.Join(os.WriteFile(p.cert, []byte(content), 0o600), os.Chtimes(p.cert, changed, changed)); err != nil {
+			t.Fatal(err)
+		}
+		c.lookNow()
+	}
+	if name := c.current.Leaf.Subject.CommonName; name != "next" {
+		t.Errorf("served: %s, want next", name)
 	}
 }
