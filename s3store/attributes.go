@@ -1,0 +1,101 @@
+package s3store
+
+import (
+	"fmt"
+	"maps"
+	"mime"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/tus/tusd"
+)
+
+// ObjectRules say what data objects carry beside their bytes. The client's
+// metadata stays in the record unless it is asked for here.
+type ObjectRules struct {
+	CacheControl  string
+	StorageClass  string
+	Encryption    string // server-side: AES256, aws:kms
+	EncryptionKey string // id of a KMS key
+	Tags          map[string]string
+	// MetadataKeys are the keys of the client's metadata that become
+	// x-amz-meta-*. A value that is not printable ASCII is percent-encoded.
+	MetadataKeys []string
+}
+
+// maxObjectMetadata bounds what services take as x-amz-meta-*, in bytes.
+const maxObjectMetadata = 2 << 10
+
+// attributes are what the data object of an upload carries. What does not fit
+// is refused.
+func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
+	a := Attributes{
+		ContentType: contentType(info.MetaData["filetype"]), ContentDisposition: disposition(info.MetaData["filename"]),
+		CacheControl: r.CacheControl, StorageClass: r.StorageClass,
+		Encryption: r.Encryption, EncryptionKey: r.EncryptionKey,
+		Tags: maps.Clone(r.Tags), Metadata: make(map[string]string, len(r.MetadataKeys)),
+	}
+	size := 0
+	for _, key := range r.MetadataKeys {
+		value, ok := info.MetaData[key]
+		if !ok {
+			continue
+		}
+		name := strings.ToLower(key)
+		if !headerName(name) || name == proofName {
+			return Attributes{}, tusd.ErrInvalidMetaData.With(fmt.Errorf("%q cannot name metadata of an object", key))
+		}
+		a.Metadata[name] = headerValue(value)
+		size += len(name) + len(a.Metadata[name])
+	}
+	if size > maxObjectMetadata-len(proofName)-64 {
+		return Attributes{}, tusd.ErrMetaDataTooLarge.With(fmt.Errorf("%d bytes are more than an object can carry", size))
+	}
+	return a, nil
+}
+
+// contentType is a media type as the client gives it, if it is one.
+func contentType(given string) string {
+	media, params, err := mime.ParseMediaType(given)
+	if err != nil || !strings.Contains(media, "/") {
+		return ""
+	}
+	return mime.FormatMediaType(media, params)
+}
+
+// disposition has the object saved under the client's name for it (RFC 6266,
+// RFC 8187).
+func disposition(filename string) string {
+	if filename == "" {
+		return ""
+	}
+	name := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || strings.ContainsRune(`/\`, r) {
+			return '_'
+		}
+		return r
+	}, strings.ToValidUTF8(filename, "\uFFFD"))
+	return "attachment; filename*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
+}
+
+func headerName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// headerValue percent-encodes a value that cannot stand in a header.
+func headerValue(s string) string {
+	plain := strings.TrimSpace(s) == s
+	for i := range len(s) {
+		plain = plain && s[i] >= 0x20 && s[i] < 0x7f
+	}
+	if plain {
+		return s
+	}
+	return url.PathEscape(s)
+}

@@ -1,0 +1,119 @@
+package s3store
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"maps"
+	"net/http"
+)
+
+// The calls of the service, repeated where that helps.
+
+// proofName is the metadata by which an object proves whose it is.
+const proofName = "tusd-proof"
+
+// nothing is the answer of a call that has none.
+type nothing = struct{}
+
+func (b *bucket) list(ctx context.Context, in ListObjects) (*ObjectPage, error) {
+	return retry(ctx, b, "ListObjectsV2", 0, func(ctx context.Context) (*ObjectPage, error) {
+		return b.client.ListObjects(ctx, in)
+	})
+}
+
+func (b *bucket) head(ctx context.Context, key string) (*Object, error) {
+	return retry(ctx, b, "HeadObject", 0, func(ctx context.Context) (*Object, error) {
+		return b.client.HeadObject(ctx, key)
+	})
+}
+
+// readSmall reads an object of at most limit bytes.
+func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (content []byte, etag string, err error) {
+	_, err = retry(ctx, b, "GetObject", 0, func(ctx context.Context) (nothing, error) {
+		o, err := b.client.GetObject(ctx, GetObject{Key: key})
+		if err != nil {
+			return nothing{}, err
+		}
+		defer o.Body.Close()
+		etag = o.ETag
+		content, err = io.ReadAll(io.LimitReader(o.Body, limit))
+		return nothing{}, err
+	})
+	return content, etag, err
+}
+
+// putPlain stores an object once or more.
+func (b *bucket) putPlain(ctx context.Context, in PutObject) (etag string, err error) {
+	return retry(ctx, b, "PutObject", in.Size, func(ctx context.Context) (string, error) {
+		if _, err := in.Body.Seek(0, io.SeekStart); err != nil {
+			return "", err
+		}
+		return b.client.PutObject(ctx, in)
+	})
+}
+
+// put stores an object under a condition, as far as the service knows it. If
+// it is refused although the object is what was put (the answer to an earlier
+// attempt was lost), that counts as success: the object proves it by its
+// metadata.
+func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error) {
+	if !b.conditions.create {
+		in.IfNoneMatch = false
+	}
+	if !b.conditions.replace {
+		in.IfMatch = ""
+	}
+	proof := in.Attributes.Metadata[proofName]
+	if proof == "" {
+		proof = rand.Text()
+		in.Attributes.Metadata = maps.Clone(in.Attributes.Metadata)
+		if in.Attributes.Metadata == nil {
+			in.Attributes.Metadata = make(map[string]string, 1)
+		}
+		in.Attributes.Metadata[proofName] = proof
+	}
+	etag, err = b.putPlain(ctx, in)
+	if !isRefusedCondition(err) {
+		return etag, err
+	}
+	if o, headErr := b.head(ctx, in.Key); headErr == nil && o.Attributes.Metadata[proofName] == proof && o.Size == in.Size {
+		return o.ETag, nil
+	}
+	return "", err
+}
+
+// remove removes objects, all that can be.
+func (b *bucket) remove(ctx context.Context, keys ...string) error {
+	const most = 1000
+	for len(keys) > most && !b.profile.NoMultiDelete {
+		if err := b.removeSome(ctx, keys[:most]); err != nil {
+			return err
+		}
+		keys = keys[most:]
+	}
+	return b.removeSome(ctx, keys)
+}
+
+func (b *bucket) removeSome(ctx context.Context, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	if len(keys) > 1 && !b.profile.NoMultiDelete {
+		_, err := retry(ctx, b, "DeleteObjects", 0, func(ctx context.Context) (nothing, error) {
+			return nothing{}, b.client.DeleteObjects(ctx, keys)
+		})
+		if !hasStatus(err, http.StatusNotImplemented) {
+			return err
+		}
+	}
+	for _, key := range keys {
+		_, err := retry(ctx, b, "DeleteObject", 0, func(ctx context.Context) (nothing, error) {
+			return nothing{}, b.client.DeleteObject(ctx, key)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package s3store
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/tus/tusd"
+)
+
+// Concat implements tusd.Concater. The service copies; only what is smaller
+// than a part goes through memory.
+func (s *Store) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	u, err := ours(final)
+	if err != nil {
+		return err
+	}
+	parts := make([]*upload, len(partials))
+	for i, p := range partials {
+		if parts[i], err = ours(p); err != nil {
+			return err
+		}
+	}
+	return failed("concatenate upload", u.id, u.concat(ctx, parts))
+}
+
+func (u *upload) concat(ctx context.Context, partials []*upload) error {
+	st, err := u.begin(ctx)
+	if err != nil || st.info.Full() && st.info.Size > 0 {
+		return err // an earlier call has done it
+	}
+	ranges, total, err := rangesOf(ctx, partials)
+	if err != nil {
+		return err
+	}
+	if total != st.info.Size {
+		return fmt.Errorf("the partial uploads have %d bytes together, not %d", total, st.info.Size)
+	}
+	held, stop := u.underLease(ctx)
+	defer stop()
+	j := &joiner{u: u, b: u.b, ctx: held, line: u.newLine(held, st, false)}
+	defer j.line.forget(held)
+	if err := j.join(ranges); err != nil {
+		j.line.fail(err)
+		return err
+	}
+	if err := j.line.wait(); err != nil {
+		return err
+	}
+	return j.line.list(held)
+}
+
+// objectRange is a stretch of an object.
+type objectRange struct {
+	key          string
+	offset, size int64
+}
+
+// rangesOf returns the objects of complete partials.
+func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, total int64, err error) {
+	for _, p := range partials {
+		if err := p.finish(ctx); err != nil {
+			return nil, 0, fmt.Errorf("partial upload %s: %w", p.id, err)
+		}
+		st := p.current()
+		if st.info.Size == 0 {
+			continue
+		}
+		ranges = append(ranges, objectRange{st.dataKey(), 0, st.info.Size})
+		total += st.info.Size
+	}
+	return ranges, total, nil
+}
+
+// joiner makes the parts of a final upload.
+type joiner struct {
+	u    *upload
+	b    *bucket
+	ctx  context.Context
+	line *line
+
+	pending []objectRange // too small to be copied as a part
+	size    int64         // of pending
+}
+
+// join makes parts of all ranges.
+func (j *joiner) join(ranges []objectRange) error {
+	st := j.line.state()
+	unit, err := j.b.plan.needed(1, 0, st.info.Size)
+	if err != nil {
+		return err
+	}
+	if st.info.Size < unit {
+		j.pending, j.size = ranges, st.info.Size
+		return j.putWhole()
+	}
+	largest := j.b.profile.MaxPart
+	if st.content.PartSize > 0 {
+		unit, largest = st.content.PartSize, st.content.PartSize
+	}
+	for _, r := range ranges {
+		if err := j.add(r, unit, largest); err != nil {
+			return err
+		}
+	}
+	return j.sendPending()
+}
+
+// add makes parts of a range: what is pending is filled up from its start, the
+// rest is copied, and an end that is too small becomes pending.
+func (j *joiner) add(r objectRange, unit, largest int64) error {
+	for r.size > 0 {
+		var err error
+		switch {
+		case j.size > 0 || r.size < unit:
+			n := min(r.size, unit-j.size)
+			j.pending, j.size = append(j.pending, objectRange{r.key, r.offset, n}), j.size+n
+			if r = r.behind(n); j.size == unit {
+				err = j.sendPending()
+			}
+		default:
+			n := min(r.size, largest)
+			err = j.line.copy(r.key, r.offset, n)
+			r = r.behind(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// behind is what follows the first n bytes.
+func (r objectRange) behind(n int64) objectRange {
+	return objectRange{r.key, r.offset + n, r.size - n}
+}
+
+// sendPending makes a part of what is pending.
+func (j *joiner) sendPending() error {
+	if j.size == 0 {
+		return nil
+	}
+	body, err := j.read()
+	if err != nil {
+		return err
+	}
+	return j.line.send(body)
+}
+
+// putWhole makes the object of what is pending.
+func (j *joiner) putWhole() error {
+	body, err := j.read()
+	if err != nil {
+		return err
+	}
+	defer body.discard()
+	st := j.line.state()
+	if err := j.b.putData(j.ctx, &st, &body); err != nil {
+		j.u.doubt()
+		return err
+	}
+	st.whole = true
+	j.line.replace(st)
+	return nil
+}
+
+// read reads what is pending into memory.
+func (j *joiner) read() (buffer, error) {
+	reserved := buffer{pool: j.b.memory}
+	if err := reserved.reserve(j.ctx, j.size); err != nil {
+		return buffer{}, err
+	}
+	body := reserved.split(j.size)
+	at := int64(0)
+	for _, r := range j.pending {
+		in := GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+r.size-1)}
+		if err := j.b.readRange(j.ctx, in, r.size, io.NewOffsetWriter(&body, at)); err != nil {
+			body.discard()
+			return buffer{}, err
+		}
+		at += r.size
+	}
+	j.pending, j.size = nil, 0
+	return body, nil
+}

@@ -1,0 +1,154 @@
+package s3store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/tus/tusd"
+)
+
+// GetReader implements tusd.Upload. Parts cannot be read: an upload that lacks
+// bytes gives tusd.ErrIncompleteUpload.
+func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
+	st := u.current()
+	if !st.info.Full() {
+		return nil, failed("read upload", u.id, tusd.ErrIncompleteUpload)
+	}
+	if err := u.b.makeReadable(ctx, &st); err != nil {
+		return nil, failed("read upload", u.id, err)
+	}
+	r, err := u.b.open(ctx, GetObject{Key: st.dataKey()})
+	return r, failed("read upload", u.id, err)
+}
+
+// makeReadable completes the object of an upload whose parts are all listed:
+// whoever was to finish it has not got there. That needs no lease, since
+// nothing else can become of it.
+func (b *bucket) makeReadable(ctx context.Context, st *state) error {
+	if st.whole {
+		return nil
+	}
+	if st.content.Multipart == "" || st.content.end() < st.info.Size {
+		return tusd.ErrUploadFinishing
+	}
+	_, err := b.completeMultipart(ctx, st)
+	return err
+}
+
+func (b *bucket) open(ctx context.Context, in GetObject) (io.ReadCloser, error) {
+	for try := 1; ; try++ { // without the timeout of other calls: the body flows as long as it is read
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		o, err := b.client.GetObject(ctx, in)
+		if err == nil {
+			return o.Body, nil
+		}
+		if !isPassing(err) || try == maxTries {
+			return nil, err
+		}
+		b.retried("GetObject")
+		if err := pause(ctx, firstWait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ServeContent implements tusd.ContentServer. net/http evaluates ranges and
+// conditions, of which services know less, against what a HEAD of the object
+// says; the bytes come from that very object.
+func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.ResponseWriter, r *http.Request) error {
+	u, err := ours(up)
+	if err != nil {
+		return err
+	}
+	st := u.current()
+	if !st.info.Complete() {
+		return tusd.ErrIncompleteUpload
+	}
+	if err := u.b.makeReadable(ctx, &st); err != nil {
+		return failed("serve upload", u.id, err)
+	}
+	o, err := u.b.head(ctx, st.dataKey())
+	if err == nil && o.Size != st.info.Size {
+		err = fmt.Errorf("the object has %d bytes, not %d", o.Size, st.info.Size)
+	}
+	if err != nil {
+		return failed("serve upload", u.id, err)
+	}
+	w.Header().Set("ETag", u.etag(&st, o))
+	bytes := &objectReader{ctx: ctx, b: u.b, key: st.dataKey(), etag: o.ETag, size: o.Size}
+	defer bytes.Close()
+	http.ServeContent(w, r, "", o.Modified, bytes)
+	return nil
+}
+
+// etag is strong: complete data does not change, and another upload has
+// another proof, of which nobody learns more than this.
+func (u *upload) etag(st *state, o *Object) string {
+	return hashedETag(u.id, st.content.Proof, o.ETag)
+}
+
+// objectReader reads an object from where it was last sought to.
+type objectReader struct {
+	ctx  context.Context
+	b    *bucket
+	key  string
+	etag string
+	size int64
+	at   int64
+	body io.ReadCloser // from at on; nil: not open
+}
+
+// Seek implements io.Seeker.
+func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		offset += r.size
+	}
+	if offset < 0 {
+		return 0, errors.New("s3store: a place before the start")
+	}
+	if offset != r.at {
+		r.Close()
+	}
+	r.at = offset
+	return offset, nil
+}
+
+// Read implements io.Reader.
+func (r *objectReader) Read(p []byte) (int, error) {
+	if r.at >= r.size {
+		return 0, io.EOF
+	}
+	if r.body == nil {
+		body, err := r.b.open(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", r.at), IfMatch: r.etag})
+		if err != nil {
+			return 0, err
+		}
+		r.body = body
+	}
+	n, err := r.body.Read(p)
+	r.at += int64(n)
+	return n, err
+}
+
+// Close ends the reading.
+func (r *objectReader) Close() {
+	if r.body != nil {
+		r.body.Close()
+		r.body = nil
+	}
+}
+
+func hashedETag(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return fmt.Sprintf(`"%x"`, sum[:16])
+}

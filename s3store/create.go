@@ -1,0 +1,92 @@
+package s3store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tus/tusd"
+)
+
+// NewUpload implements tusd.DataStore. Storage["Key"] of info, from a hook,
+// is the key of the data behind ObjectPrefix.
+func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	b, err := s.bucket()
+	if err != nil {
+		return nil, err
+	}
+	if err := tusd.ValidateID(info.ID); err != nil {
+		return nil, err
+	}
+	u := &upload{b: b, id: info.ID, lease: lease}
+	if err := u.usable(ctx); err != nil {
+		return nil, failed("create upload", info.ID, err)
+	}
+	if err := u.create(ctx, clone(info)); err != nil {
+		return nil, failed("create upload", info.ID, err)
+	}
+	return u, nil
+}
+
+// create stores the record of a new upload.
+func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
+	st := state{info: info, content: newContent(), recordKey: u.b.recordKey(u.id)}
+	if err := u.b.plan.check(st.length()); err != nil {
+		return err
+	}
+	key, err := u.b.newDataKey(info)
+	if err != nil {
+		return err
+	}
+	if _, err := u.b.rules.attributes(info); err != nil {
+		return err
+	}
+	st.info.Storage, st.info.Created = u.b.storage(key), info.Created.Round(0)
+	if u.b.plan.equal {
+		st.content.PartSize = u.b.plan.equalSize(st.length())
+	}
+	if err := u.checkFree(ctx); err != nil {
+		return err
+	}
+	err = u.b.putRecord(ctx, &st)
+	switch {
+	case err == nil:
+		u.become(st)
+		return nil
+	case isRefusedCondition(err):
+		return tusd.ErrUploadExists.With(err)
+	}
+	return u.undoCreation(ctx, st, err)
+}
+
+// checkFree refuses an id that is in use, where the service cannot.
+func (u *upload) checkFree(ctx context.Context) error {
+	if u.b.conditions.create {
+		return nil
+	}
+	_, err := u.b.head(ctx, u.b.recordKey(u.id))
+	switch {
+	case err == nil:
+		return tusd.ErrUploadExists.With(fmt.Errorf("%s is there", u.b.recordKey(u.id)))
+	case isMissing(err):
+		return nil
+	}
+	return err
+}
+
+// undoCreation removes a record that was stored although the answer was an
+// error. It must be this one's: whoever made another may be using it.
+func (u *upload) undoCreation(ctx context.Context, st state, cause error) error {
+	ctx = context.WithoutCancel(ctx)
+	stored, _, err := u.b.readSmall(ctx, st.recordKey, maxRecord)
+	if err != nil {
+		return cause
+	}
+	r, err := parseRecord(st.recordKey, u.id, stored)
+	if err == nil && r.S3 != nil && r.S3.Proof == st.content.Proof {
+		err = u.b.remove(ctx, st.recordKey)
+		if err != nil {
+			u.b.log.Warn("cannot remove the record of an upload that was not created", "id", u.id, "err", err)
+		}
+	}
+	return cause
+}

@@ -1,0 +1,30 @@
+package s3store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tus/tusd"
+)
+
+var errNotOpen = errors.New("s3store: the store is not open")
+
+// failed wraps an error with what was done to which upload.
+func failed(doing, id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("s3store: %s %s: %w", doing, id, err)
+}
+
+// broken is the answer for a record that cannot be one.
+func broken(key, format string, args ...any) error {
+	return tusd.ErrNotFound.With(fmt.Errorf("s3store: %w: %s: %w", tusd.ErrBroken, key, fmt.Errorf(format, args...)))
+}
+
+// overtaken is the answer when somebody else has changed an upload: what this
+// process believed of it does not hold, and a client that asks again gets the
+// truth.
+func overtaken(err error) error {
+	return tusd.ErrUploadInterrupted.With(fmt.Errorf("another process has changed the upload: %w", err))
+}

@@ -1,0 +1,105 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tus/tusd"
+)
+
+// FinishUpload implements tusd.Upload.
+func (u *upload) FinishUpload(ctx context.Context) error {
+	return failed("finish upload", u.id, u.finish(ctx))
+}
+
+func (u *upload) finish(ctx context.Context) error {
+	st, err := u.begin(ctx)
+	if err != nil || st.whole {
+		return err
+	}
+	if !st.info.Full() {
+		return errors.New("bytes are missing")
+	}
+	if st.content.Multipart == "" || st.content.end() < st.info.Size {
+		// Pieces are left, or it has no bytes: a chunk of nothing puts them in place.
+		if err := u.write(ctx, st.info.Size, http.NoBody, false); err != nil {
+			return err
+		}
+		if st = u.current(); st.whole {
+			return nil
+		}
+	}
+	return u.complete(ctx, st)
+}
+
+// complete makes the object of the listed parts, and writes that down.
+func (u *upload) complete(ctx context.Context, st state) error {
+	held, stop := u.underLease(ctx)
+	defer stop()
+	etag, err := u.b.completeMultipart(held, &st)
+	if isGone(err) {
+		return u.failForGood(ctx, st, err)
+	}
+	if err != nil {
+		return err
+	}
+	st.content = content{Proof: st.content.Proof, ETag: etag}
+	st.whole = true
+	if err := u.store(ctx, st); err != nil {
+		return err
+	}
+	_, err = u.removeStrays(held, st)
+	return err
+}
+
+// completeMultipart makes the object of the listed parts, or finds that it
+// was made: the answer may have been lost, and the service does not know the
+// multipart upload any more.
+func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string, err error) {
+	etag, err = retry(ctx, b, "CompleteMultipartUpload", 0, func(ctx context.Context) (string, error) {
+		return b.client.CompleteMultipart(ctx, st.dataKey(), st.content.Multipart, st.content.Parts)
+	})
+	if !isGone(err) {
+		return etag, err
+	}
+	o, headErr := b.head(ctx, st.dataKey())
+	switch {
+	case headErr == nil && o.Size == st.info.Size && o.Attributes.Metadata[proofName] == st.content.Proof:
+		return o.ETag, nil
+	case headErr != nil && !isMissing(headErr):
+		return "", fmt.Errorf("look for the data: %w", headErr)
+	}
+	return "", err
+}
+
+// isGone tells whether the service has no such multipart upload, or not those
+// parts of it.
+func isGone(err error) bool {
+	var e *Error
+	return isMissing(err) || errors.As(err, &e) && e.Code == "InvalidPart"
+}
+
+// failForGood writes down that the bytes of an upload are gone, if its record
+// is still the one that says where they were: somebody else has aborted the
+// multipart upload, a rule of the bucket perhaps.
+func (u *upload) failForGood(ctx context.Context, st state, cause error) error {
+	u.doubt()
+	now, err := u.begin(ctx)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if !sameETag(now.etag, st.etag) || now.whole {
+		return overtaken(cause)
+	}
+	now.info.State = tusd.StateFailed
+	now.info.Failure = &tusd.Failure{
+		Code: tusd.ErrUploadFailed.Code, StatusCode: tusd.ErrUploadFailed.Status.Tus,
+		Body: "the stored bytes are gone\n",
+	}
+	if err := u.store(ctx, now); err != nil {
+		return errors.Join(cause, err)
+	}
+	return tusd.ErrUploadFailed.With(cause)
+}

@@ -1,0 +1,54 @@
+package s3store
+
+import (
+	"context"
+	"strings"
+)
+
+// listing is what the keys of one upload tell.
+type listing struct {
+	record string  // ETag of the record; "": there is none
+	data   string  // ETag of the object whose key is the id; "": there is none
+	pieces []piece // by start
+}
+
+const listPage = 1000
+
+// listUpload lists what belongs to an upload, in one call unless many ids
+// begin with this one. What does not is sorted behind the data object, and
+// before or behind the rest.
+func (b *bucket) listUpload(ctx context.Context, id string) (listing, error) {
+	var found listing
+	key := b.prefix + id
+	in := ListObjects{Prefix: key, Max: listPage}
+	for {
+		page, err := b.list(ctx, in)
+		if err != nil {
+			return listing{}, err
+		}
+		for _, o := range page.Objects {
+			b.note(&found, id, o)
+			in.After = o.Key
+		}
+		if !page.More || len(page.Objects) == 0 || in.After > key+".~" {
+			return found, nil
+		}
+		in.Prefix = key + "."
+	}
+}
+
+func (b *bucket) note(found *listing, id string, o ListedObject) {
+	switch o.Key {
+	case b.prefix + id:
+		found.data = o.ETag
+	case b.recordKey(id):
+		found.record = o.ETag
+	default:
+		if start, ok := b.pieceStart(id, o.Key); ok {
+			found.pieces = append(found.pieces, piece{start: start, size: o.Size, key: o.Key})
+		}
+	}
+}
+
+// sameETag compares ETags, which some services do not quote everywhere.
+func sameETag(a, b string) bool { return strings.Trim(a, `"`) == strings.Trim(b, `"`) }

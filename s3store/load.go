@@ -1,0 +1,160 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// loadTries is how often an upload is looked at that changes meanwhile.
+const loadTries = 20
+
+// find returns the state of an upload, from memory if that still holds.
+func (b *bucket) find(ctx context.Context, lease tusd.Lease, id string) (state, error) {
+	known, ok := b.kept.get(id)
+	if ok && b.trusts(ctx, lease, &known) {
+		return known.state, nil
+	}
+	if ok {
+		same, err := b.confirm(ctx, id, &known.state)
+		if err != nil || same {
+			return known.state, err
+		}
+	}
+	st, err := b.load(ctx, id)
+	if errors.Is(err, tusd.ErrNotFound) {
+		b.kept.forget(id)
+	}
+	return st, err
+}
+
+// trusts tells whether nobody can have changed what is kept, or a client that
+// knows the offset says that nobody has.
+func (b *bucket) trusts(ctx context.Context, lease tusd.Lease, known *keptState) bool {
+	if lease == nil {
+		return false
+	}
+	if b.scope == tusd.ScopeLease {
+		_, before := lease.Fence()
+		return before != 0 && before == known.n
+	}
+	offset, ok := tusd.ExpectedOffset(ctx)
+	return ok && offset == known.state.offset()
+}
+
+// confirm asks whether a state that was kept still holds.
+func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error) {
+	if st.recordKey != b.recordKey(id) {
+		return false, nil
+	}
+	found, err := b.listUpload(ctx, id)
+	if err != nil || !sameETag(found.record, st.etag) {
+		return false, err
+	}
+	if st.whole {
+		return true, nil
+	}
+	if len(found.pieces) != len(st.pieces) {
+		return false, nil
+	}
+	for i, p := range found.pieces {
+		if p != st.pieces[i] {
+			return false, nil
+		}
+	}
+	if st.content.Multipart != "" {
+		return true, nil
+	}
+	if st.dataKey() == b.prefix+id && found.data == "" {
+		return true, nil
+	}
+	whole, err := b.isWhole(ctx, st)
+	return !whole, err
+}
+
+// load reads the state of an upload. Record and listing are two calls: it is
+// repeated until both are of the same time.
+func (b *bucket) load(ctx context.Context, id string) (state, error) {
+	for try := range loadTries {
+		st, ok, err := b.loadOnce(ctx, id)
+		if err != nil || ok {
+			return st, err
+		}
+		if err := pause(ctx, time.Duration(try)*time.Millisecond); err != nil {
+			return state{}, err
+		}
+	}
+	return state{}, errors.New("the upload changes faster than it can be read")
+}
+
+// loadOnce reads record and listing side by side. ok is false if they do not
+// fit together.
+func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, err error) {
+	key := b.recordKey(id)
+	var found listing
+	var listErr error
+	listed := make(chan struct{})
+	go func() {
+		defer close(listed)
+		found, listErr = b.listUpload(ctx, id)
+	}()
+	stored, etag, err := b.readSmall(ctx, key, maxRecord)
+	<-listed
+	switch {
+	case isMissing(err) && listErr == nil && found.record == "":
+		return state{}, false, tusd.ErrNotFound.With(err)
+	case isMissing(err) && listErr == nil:
+		return state{}, false, nil
+	case err != nil || listErr != nil:
+		return state{}, false, errors.Join(err, listErr)
+	case !sameETag(etag, found.record):
+		return state{}, false, nil
+	}
+	r, err := parseRecord(key, id, stored)
+	if err == nil && r.S3 == nil {
+		err = broken(key, "it does not say where the bytes are")
+	}
+	if err != nil {
+		return state{}, false, err
+	}
+	st = state{info: r.FileInfo, content: *r.S3, recordKey: key, etag: etag, pieces: found.pieces}
+	err = b.settle(ctx, &st, st.dataKey() != b.prefix+id || found.data != "")
+	return st, err == nil, err
+}
+
+// settle finds the offset of a state. there tells that there may be an object
+// under the data key.
+func (b *bucket) settle(ctx context.Context, st *state, there bool) (err error) {
+	switch {
+	case st.content.ETag != "":
+		st.whole = true
+	case st.content.Multipart == "" && there:
+		if st.whole, err = b.isWhole(ctx, st); err != nil {
+			return err
+		}
+	}
+	st.info.Offset = st.offset()
+	if length := st.length(); length >= 0 && st.info.Offset > length {
+		return broken(st.recordKey, "there are %d bytes of an upload of %d", st.info.Offset, length)
+	}
+	return nil
+}
+
+// isWhole tells whether the data object is there, this upload's, and has all
+// its bytes.
+func (b *bucket) isWhole(ctx context.Context, st *state) (bool, error) {
+	if st.info.SizeIsDeferred {
+		return false, nil
+	}
+	o, err := b.head(ctx, st.dataKey())
+	if isMissing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the data: %w", err)
+	}
+	return o.Size == st.info.Size && o.Attributes.Metadata[proofName] == st.content.Proof, nil
+}

@@ -1,0 +1,93 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// bucket is an opened Store.
+type bucket struct {
+	name    string
+	client  Client
+	prefix  string
+	plan    plan
+	profile Profile
+	key     string
+	rules   ObjectRules
+	scope   tusd.Scope
+	timeout time.Duration
+	log     *slog.Logger
+	retried func(operation string)
+
+	conditions conditions
+	kept       keptStates
+	memory     *pool
+	uploading  chan struct{} // has room for the parts that are uploaded at the same time
+}
+
+const (
+	defaultPartSize    = 50 * mib
+	defaultMemory      = 256 * mib
+	defaultConcurrency = 10
+	defaultTimeout     = 30 * time.Second
+)
+
+// Open looks whether the bucket can be used, and finds out which conditions of
+// writes the service knows.
+func (s *Store) Open(ctx context.Context, env tusd.Env) error {
+	b, err := s.newBucket(env)
+	if err == nil {
+		err = b.probe(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("s3store: open bucket %s: %w", s.Bucket, err)
+	}
+	if !s.opened.CompareAndSwap(nil, b) {
+		return fmt.Errorf("s3store: open bucket %s: it is open already", s.Bucket)
+	}
+	return nil
+}
+
+func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
+	if s.Client == nil {
+		return nil, errors.New("the field Client is nil")
+	}
+	if err := checkKeyTemplate(s.Key); err != nil {
+		return nil, err
+	}
+	memory := orDefault(s.BufferMemory, defaultMemory)
+	profile := s.Profile.withDefaults()
+	plan, err := newPlan(profile, s.MinPartSize, orDefault(s.PreferredPartSize, defaultPartSize), memory)
+	if err != nil {
+		return nil, err
+	}
+	b := &bucket{
+		name: s.Bucket, client: s.Client, prefix: s.ObjectPrefix, plan: plan, profile: profile,
+		key: s.Key, rules: s.Object, scope: env.Locker.Scope(), timeout: s.CallTimeout,
+		log: s.Log, retried: s.Retried, memory: newPool(memory),
+		uploading: make(chan struct{}, orDefault(s.ConcurrentParts, defaultConcurrency)),
+	}
+	b.withDefaults()
+	return b, nil
+}
+
+func (b *bucket) withDefaults() {
+	if b.timeout == 0 {
+		b.timeout = defaultTimeout
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	if b.retried == nil {
+		b.retried = func(string) {}
+	}
+	if b.prefix != "" && !strings.HasSuffix(b.prefix, "/") {
+		b.prefix += "/"
+	}
+}

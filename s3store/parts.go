@@ -1,0 +1,280 @@
+package s3store
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"time"
+)
+
+// While parts are being sent, the record is stored after so many of them are
+// there, or after so long.
+const (
+	listEvery = 10
+	listAfter = 5 * time.Second
+)
+
+// line is the parts of one request, in order: first those that the record
+// lists, then those that are sent. A part is listed once it and all before it
+// are stored.
+type line struct {
+	u     *upload
+	ctx   context.Context // of all calls; ends with the first failure
+	stop  context.CancelCauseFunc
+	early bool // parts are listed as soon as they are stored
+	work  sync.WaitGroup
+
+	mu      sync.Mutex
+	st      state
+	sent    []sentPart
+	begun   bool // this request has begun the multipart upload
+	listing bool
+	last    time.Time // when parts were last listed
+	err     error     // the first
+}
+
+type sentPart struct {
+	Part
+	stored bool
+}
+
+func (u *upload) newLine(ctx context.Context, st state, early bool) *line {
+	l := &line{u: u, st: st, early: early, last: time.Now()}
+	l.ctx, l.stop = context.WithCancelCause(ctx)
+	return l
+}
+
+// next is the number of the next part and where it begins.
+func (l *line) next() (number int, start int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	start = l.st.content.end()
+	for _, p := range l.sent {
+		start += p.Size
+	}
+	return l.st.content.nextNumber() + len(l.sent), start
+}
+
+// state is what is stored, as far as it counts.
+func (l *line) state() state {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.st
+}
+
+// failure is the first error.
+func (l *line) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// fail ends the sending.
+func (l *line) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = err
+		l.stop(err)
+	}
+}
+
+// isEmpty tells whether there is no multipart upload yet.
+func (l *line) isEmpty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.st.content.Multipart == ""
+}
+
+// send uploads body as the next part, which takes the buffer's memory with
+// it, and does not wait for the end.
+func (l *line) send(body buffer) error {
+	in, err := l.enter(body.size)
+	if err != nil {
+		body.discard()
+		return err
+	}
+	l.work.Go(func() {
+		defer body.discard()
+		l.do(in.Number, func() (string, error) { return l.u.b.uploadPart(l.ctx, in, body.reader()) })
+	})
+	return nil
+}
+
+func (b *bucket) uploadPart(ctx context.Context, in UploadPart, body io.ReadSeeker) (etag string, err error) {
+	return retry(ctx, b, "UploadPart", in.Size, func(ctx context.Context) (string, error) {
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return "", err
+		}
+		in.Body = body
+		return b.client.UploadPart(ctx, in)
+	})
+}
+
+// copy makes the next part of a range of an object, and does not wait for the
+// end.
+func (l *line) copy(source string, offset, size int64) error {
+	in, err := l.enter(size)
+	if err != nil {
+		return err
+	}
+	call := CopyPart{Key: in.Key, Multipart: in.Multipart, Number: in.Number, Source: source, Offset: offset, Size: size}
+	l.work.Go(func() {
+		l.do(in.Number, func() (string, error) {
+			return retry(l.ctx, l.u.b, "UploadPartCopy", size, func(ctx context.Context) (string, error) {
+				return l.u.b.client.CopyPart(ctx, call)
+			})
+		})
+	})
+	return nil
+}
+
+// enter takes the next number for a part, beginning the multipart upload if
+// that was not done.
+func (l *line) enter(size int64) (UploadPart, error) {
+	if err := l.beginMultipart(); err != nil {
+		return UploadPart{}, err
+	}
+	number, _ := l.next()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, sentPart{Part: Part{Number: number, Size: size}})
+	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.content.Multipart, Number: number, Size: size}, nil
+}
+
+// beginMultipart begins the multipart upload, if that was not done.
+func (l *line) beginMultipart() error {
+	if !l.isEmpty() {
+		return nil
+	}
+	multipart, err := l.u.b.createMultipart(l.ctx, &l.st)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.st.content.Multipart, l.begun = multipart, true
+	return nil
+}
+
+func (b *bucket) createMultipart(ctx context.Context, st *state) (string, error) {
+	attributes, err := b.dataAttributes(st)
+	if err != nil {
+		return "", err
+	}
+	return retry(ctx, b, "CreateMultipartUpload", 0, func(ctx context.Context) (string, error) {
+		return b.client.CreateMultipart(ctx, st.dataKey(), attributes)
+	})
+}
+
+// dataAttributes are what the data object of an upload carries, its proof
+// included.
+func (b *bucket) dataAttributes(st *state) (Attributes, error) {
+	attributes, err := b.rules.attributes(st.info)
+	if err == nil {
+		attributes.Metadata[proofName] = st.content.Proof
+	}
+	return attributes, err
+}
+
+// do makes the call for a part when it is its turn, and lists what can be
+// listed if it is time.
+func (l *line) do(number int, call func() (etag string, err error)) {
+	turns := l.u.b.uploading
+	select {
+	case turns <- struct{}{}:
+	case <-l.ctx.Done():
+		l.fail(context.Cause(l.ctx))
+		return
+	}
+	etag, err := call()
+	<-turns
+	if err == nil && l.arrived(number, etag) {
+		err = l.list(l.ctx)
+	}
+	if err != nil {
+		l.fail(err)
+	}
+}
+
+// arrived notes that a part is stored, and tells whether the caller is to
+// list what is there.
+func (l *line) arrived(number int, etag string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.sent, func(p sentPart) bool { return p.Number == number })
+	l.sent[i].ETag, l.sent[i].stored = etag, true
+	if !l.early || l.listing || l.storedFirst() == 0 {
+		return false
+	}
+	l.listing = l.storedFirst() >= listEvery || time.Since(l.last) > listAfter
+	return l.listing
+}
+
+// storedFirst counts the parts that could be listed now. The caller holds l.mu.
+func (l *line) storedFirst() int {
+	n := slices.IndexFunc(l.sent, func(p sentPart) bool { return !p.stored })
+	if n < 0 {
+		return len(l.sent)
+	}
+	return n
+}
+
+// list stores a record with the parts that are there, up to the first that is
+// not. One call at a time.
+func (l *line) list(ctx context.Context) error {
+	l.mu.Lock()
+	n := l.storedFirst()
+	next := l.st
+	next.content.Parts = slices.Clone(next.content.Parts)
+	for _, p := range l.sent[:n] {
+		next.content.Parts = append(next.content.Parts, p.Part)
+	}
+	l.mu.Unlock()
+	var err error
+	if n > 0 {
+		err = l.u.store(ctx, next)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listing, l.last = false, time.Now()
+	if err == nil && n > 0 {
+		l.st, l.sent, l.begun = l.u.current(), l.sent[n:], false
+	}
+	return err
+}
+
+// wait waits for the parts that are sent, and returns the first error.
+func (l *line) wait() error {
+	l.work.Wait()
+	return l.failure()
+}
+
+// forget ends the line: what was not listed never was. ctx is for the call
+// that cleans up.
+func (l *line) forget(ctx context.Context) {
+	l.work.Wait()
+	l.stop(nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = nil
+	if !l.begun {
+		return
+	}
+	if err := l.u.b.abort(ctx, l.st.dataKey(), l.st.content.Multipart); err != nil {
+		l.u.b.log.Warn("cannot abort a multipart upload that was begun in vain", "id", l.u.id, "err", err)
+	}
+	l.st.content.Multipart, l.begun = "", false
+}
+
+// abort ends a multipart upload. One that is not there is no error.
+func (b *bucket) abort(ctx context.Context, key, multipart string) error {
+	_, err := retry(ctx, b, "AbortMultipartUpload", 0, func(ctx context.Context) (nothing, error) {
+		return nothing{}, b.client.AbortMultipart(ctx, key, multipart)
+	})
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}

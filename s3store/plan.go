@@ -1,0 +1,103 @@
+package s3store
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tus/tusd"
+)
+
+// plan decides about the sizes of parts. A service limits their number, so a
+// part must not be smaller than what lets the rest of the upload fit into the
+// numbers that are left, however often requests end early.
+type plan struct {
+	minPart   int64
+	maxPart   int64 // what the service takes and the memory can hold
+	maxParts  int
+	maxObject int64
+	preferred int64
+	equal     bool
+	growth    float64 // of the parts of an upload whose length is not known
+}
+
+// memoryShare is how many of the largest parts fit into the memory for them.
+const memoryShare = 4
+
+func newPlan(p Profile, minPart, preferred, memory int64) (plan, error) {
+	l := plan{
+		minPart: max(p.MinPart, minPart), maxPart: min(p.MaxPart, memory/memoryShare), maxParts: p.MaxParts,
+		maxObject: p.MaxObject, equal: p.EqualParts,
+	}
+	if l.maxPart < l.minPart {
+		return plan{}, fmt.Errorf("%d bytes of memory are too little for parts of %d bytes: %d are needed", memory, l.minPart, memoryShare*l.minPart)
+	}
+	l.preferred = min(max(preferred, l.minPart), l.maxPart)
+	l.growth = l.findGrowth()
+	return l, nil
+}
+
+// findGrowth finds how much each part must be larger than the one before so
+// that all of them together make the largest object, or the last one is the
+// largest part.
+func (l *plan) findGrowth() float64 {
+	low, high := 1.0, math.Pow(float64(l.maxPart)/float64(l.minPart), 1/float64(l.maxParts))
+	if l.grown(high, l.maxParts) <= float64(l.maxObject) {
+		return high
+	}
+	for range 60 {
+		if middle := (low + high) / 2; l.grown(middle, l.maxParts) < float64(l.maxObject) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return high
+}
+
+// grown is the sum of n parts that grow.
+func (l *plan) grown(growth float64, n int) float64 {
+	if growth-1 < 1e-12 {
+		return float64(l.minPart) * float64(n)
+	}
+	return float64(l.minPart) * (math.Pow(growth, float64(n)) - 1) / (growth - 1)
+}
+
+// largest is the length of the largest upload that is taken.
+func (l *plan) largest() int64 {
+	return min(l.maxObject, l.maxPart*int64(l.maxParts))
+}
+
+// check refuses a length, -1 if it is not known, that cannot be stored.
+func (l *plan) check(length int64) error {
+	if length > l.largest() {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes, or are more than an object may have", length, l.maxParts, l.maxPart))
+	}
+	return nil
+}
+
+// equalSize is the size of all parts, where they must have one.
+func (l *plan) equalSize(length int64) int64 {
+	return max(l.preferred, ceilDiv(length, int64(l.maxParts)))
+}
+
+// needed is the least size of the part with that number, from 1, of an upload
+// of that length, -1 if it is not known, if the parts before have stored
+// bytes together. The last part of an upload may be smaller.
+func (l *plan) needed(number int, stored, length int64) (int64, error) {
+	left := int64(l.maxParts - number + 1)
+	if left <= 0 {
+		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("the service takes no more than %d parts", l.maxParts))
+	}
+	size := l.minPart
+	if length >= 0 {
+		size = max(size, ceilDiv(length-stored, left))
+	} else {
+		size = max(size, int64(math.Ceil(l.grown(l.growth, number)))-stored)
+	}
+	if size > l.maxPart {
+		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("part %d would need %d bytes, the largest has %d", number, size, l.maxPart))
+	}
+	return size, nil
+}
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }

@@ -1,0 +1,136 @@
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"github.com/tus/tusd"
+)
+
+const (
+	// maxRecord bounds what is read as a record, in bytes.
+	maxRecord = 4 << 20
+	// maxSize bounds lengths, so that their sums cannot overflow.
+	maxSize = math.MaxInt64 / 2
+)
+
+// record is what is stored of an upload beside its bytes: tusd v2's JSON with
+// one more member.
+type record struct {
+	tusd.FileInfo
+	S3 *content `json:",omitempty"`
+}
+
+// content says which objects and parts make an upload's bytes.
+type content struct {
+	// Proof is in the metadata of the data object, which may lie under a key
+	// that others use, too.
+	Proof string
+	// PartSize is what all parts have, where the service wants them equal.
+	PartSize int64 `json:",omitempty"`
+	// Multipart is the multipart upload that is under way; "": none.
+	Multipart string `json:",omitempty"`
+	Parts     []Part `json:",omitempty"` // by number, without a gap in the bytes
+	// ETag is that of the object that was completed of parts; "": it was not.
+	ETag string `json:",omitempty"`
+}
+
+func newContent() content { return content{Proof: rand.Text()} }
+
+// end is where the listed parts end.
+func (c *content) end() int64 {
+	var n int64
+	for _, p := range c.Parts {
+		n += p.Size
+	}
+	return n
+}
+
+// nextNumber is that of the part behind the listed ones.
+func (c *content) nextNumber() int {
+	if len(c.Parts) == 0 {
+		return 1
+	}
+	return c.Parts[len(c.Parts)-1].Number + 1
+}
+
+// parseRecord reads the record of id.
+func parseRecord(key, id string, stored []byte) (record, error) {
+	var r record
+	if err := json.Unmarshal(stored, &r); err != nil {
+		return record{}, broken(key, "%w", err)
+	}
+	if r.Version > tusd.RecordVersion {
+		return record{}, fmt.Errorf("%s has version %d, this program reads up to %d", key, r.Version, tusd.RecordVersion)
+	}
+	if err := r.check(id); err != nil {
+		return record{}, broken(key, "%w", err)
+	}
+	r.Offset = 0
+	return r, nil
+}
+
+// check says why a record cannot be that of id.
+func (r *record) check(id string) error {
+	switch {
+	case r.ID != id:
+		return fmt.Errorf("it is the record of %q", r.ID)
+	case r.Size < 0 || r.Size > maxSize || r.SizeIsDeferred && r.Size != 0:
+		return fmt.Errorf("it has a length of %d, deferred %t", r.Size, r.SizeIsDeferred)
+	case r.Storage["Key"] == "":
+		return fmt.Errorf("it has no key")
+	case r.S3 == nil:
+		return nil
+	case r.S3.Proof == "":
+		return fmt.Errorf("it has no proof")
+	}
+	return r.S3.check()
+}
+
+func (c *content) check() error {
+	last, total := 0, int64(0)
+	for _, p := range c.Parts {
+		if p.Number <= last || p.Size <= 0 || p.Size > maxSize-total {
+			return fmt.Errorf("its part %d has %d bytes", p.Number, p.Size)
+		}
+		last, total = p.Number, total+p.Size
+	}
+	if len(c.Parts) > 0 && c.Multipart == "" {
+		return fmt.Errorf("it has parts of no multipart upload")
+	}
+	return nil
+}
+
+// format is the inverse of parseRecord. The offset stays 0: only the bytes
+// that are stored tell it.
+func (r record) format() ([]byte, error) {
+	r.Offset = 0
+	stored, err := json.Marshal(r)
+	if err == nil && len(stored) > maxRecord {
+		err = fmt.Errorf("a record of %d bytes is too long", len(stored))
+	}
+	return stored, err
+}
+
+// putRecord stores the record of st if it is still the one that st knows, and
+// keeps its ETag in st.
+func (b *bucket) putRecord(ctx context.Context, st *state) error {
+	stored, err := record{st.info, &st.content}.format()
+	if err != nil {
+		return err
+	}
+	in := PutObject{
+		Key: st.recordKey, Body: bytes.NewReader(stored), Size: int64(len(stored)),
+		IfMatch: st.etag, IfNoneMatch: st.etag == "",
+		Attributes: Attributes{ContentType: "application/json"},
+	}
+	etag, err := b.put(ctx, in)
+	if err == nil {
+		st.etag = etag
+	}
+	return err
+}

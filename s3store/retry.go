@@ -1,0 +1,74 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// The waits before a failed call is made again, doubling, and where it ends.
+const (
+	firstWait  = 50 * time.Millisecond
+	lastWait   = 5 * time.Second
+	maxTries   = 8
+	retryLimit = 30 * time.Second
+)
+
+// retry makes a call until it has an answer that stays, within limits. It
+// begins no attempt after ctx has ended. size is what the call sends.
+func retry[T any](ctx context.Context, b *bucket, operation string, size int64, call func(context.Context) (T, error)) (T, error) {
+	started := time.Now()
+	for try, wait := 1, firstWait; ; try, wait = try+1, min(2*wait, lastWait) {
+		answer, err := once(ctx, b, size, call)
+		if err == nil || !isPassing(err) || ctx.Err() != nil || try == maxTries || time.Since(started)+wait > retryLimit {
+			return answer, err
+		}
+		b.retried(operation)
+		if err := pause(ctx, wait/2+rand.N(wait/2)); err != nil {
+			return answer, err
+		}
+	}
+}
+
+// smallBody is the size, in bytes, up to which a call that has begun is not
+// given up when the request ends: it is as good as sent, and without its
+// answer nobody knows what holds.
+const smallBody = 1 << 20
+
+// once makes one attempt.
+func once[T any](ctx context.Context, b *bucket, size int64, call func(context.Context) (T, error)) (T, error) {
+	if ctx.Err() != nil {
+		var none T
+		return none, context.Cause(ctx)
+	}
+	if size <= smallBody {
+		ctx = context.WithoutCancel(ctx)
+	}
+	timed, cancel := context.WithTimeout(ctx, b.timeout+time.Duration(size/mib)*time.Second)
+	defer cancel()
+	answer, err := call(timed)
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return answer, err
+}
+
+// pause waits, at most until ctx ends, and then returns why.
+func pause(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// hasStatus tells whether the service has answered with one of these.
+func hasStatus(err error, status ...int) bool {
+	var e *Error
+	return errors.As(err, &e) && slices.Contains(status, e.Status)
+}

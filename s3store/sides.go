@@ -1,0 +1,127 @@
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tus/tusd"
+)
+
+// maxSide bounds the value of a side record, in bytes.
+const maxSide = 64 << 10
+
+// side checks a call on a side record and returns its key in the bucket.
+func (s *Store) side(key tusd.SideKey, value []byte) (*bucket, string, error) {
+	b, err := s.bucket()
+	if err != nil {
+		return nil, "", err
+	}
+	if !sideName(key.Kind) || !sideName(key.Name) {
+		return nil, "", fmt.Errorf("s3store: %q/%q cannot name a side record", key.Kind, key.Name)
+	}
+	if len(value) > maxSide {
+		return nil, "", fmt.Errorf("s3store: a side record of %d bytes is too long", len(value))
+	}
+	return b, b.sideKey(key), nil
+}
+
+func sideName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 100
+}
+
+// CreateSide implements tusd.SideRecords. Where the service knows no
+// conditions, two processes may both create a record.
+func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
+	b, name, err := s.side(key, value)
+	if err != nil {
+		return nil, false, err
+	}
+	for {
+		if !b.conditions.create {
+			current, err = b.readSide(ctx, name)
+			if !isMissing(err) {
+				return current, false, failed("create side record", name, err)
+			}
+		}
+		_, err = b.put(ctx, PutObject{Key: name, Body: bytes.NewReader(value), Size: int64(len(value)), IfNoneMatch: true})
+		if err == nil {
+			return slices.Clone(value), true, nil
+		}
+		if !isRefusedCondition(err) {
+			return nil, false, failed("create side record", name, err)
+		}
+		current, err = b.readSide(ctx, name)
+		if !isMissing(err) {
+			return current, false, failed("create side record", name, err)
+		}
+	}
+}
+
+func (b *bucket) readSide(ctx context.Context, key string) ([]byte, error) {
+	value, _, err := b.readSmall(ctx, key, maxSide)
+	return value, err
+}
+
+// PutSide implements tusd.SideRecords.
+func (s *Store) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+	b, name, err := s.side(key, value)
+	if err != nil {
+		return err
+	}
+	_, err = b.putPlain(ctx, PutObject{Key: name, Body: bytes.NewReader(value), Size: int64(len(value))})
+	return failed("store side record", name, err)
+}
+
+// GetSide implements tusd.SideRecords.
+func (s *Store) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
+	b, name, err := s.side(key, nil)
+	if err != nil {
+		return nil, err
+	}
+	value, err := b.readSide(ctx, name)
+	if isMissing(err) {
+		return nil, tusd.ErrNotFound.With(err)
+	}
+	return value, failed("read side record", name, err)
+}
+
+// ListSides implements tusd.SideRecords.
+func (s *Store) ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
+	b, prefix, err := s.side(tusd.SideKey{Kind: kind, Name: "x"}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	prefix = strings.TrimSuffix(prefix, "x")
+	in := ListObjects{Prefix: prefix, Max: min(limit, listPage)}
+	if cursor != "" {
+		in.After = prefix + cursor
+	}
+	page, err := b.list(ctx, in)
+	if err != nil {
+		return nil, "", failed("list side records", kind, err)
+	}
+	for _, o := range page.Objects {
+		names = append(names, strings.TrimPrefix(o.Key, prefix))
+	}
+	if page.More && len(names) > 0 {
+		next = names[len(names)-1]
+	}
+	return names, next, nil
+}
+
+// DeleteSide implements tusd.SideRecords.
+func (s *Store) DeleteSide(ctx context.Context, key tusd.SideKey) error {
+	b, name, err := s.side(key, nil)
+	if err != nil {
+		return err
+	}
+	return failed("delete side record", name, b.remove(ctx, name))
+}

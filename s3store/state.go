@@ -1,0 +1,119 @@
+package s3store
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/tus/tusd"
+)
+
+// state is all that is known of an upload: its record and the objects beside
+// it. It is a value: what it refers to is not changed but replaced.
+type state struct {
+	info      tusd.FileInfo // Offset: as offset() says
+	content   content
+	recordKey string
+	etag      string  // of the record; "": it is not stored yet
+	pieces    []piece // that are stored, by start, those that do not count included
+	whole     bool    // the data object is there with all bytes
+}
+
+// piece is an object with bytes of the upload that are not in a part.
+type piece struct {
+	start, size int64
+	key         string
+}
+
+func (p piece) end() int64 { return p.start + p.size }
+
+// offset counts the bytes that are stored without a gap.
+func (s *state) offset() int64 {
+	if s.whole {
+		return s.info.Size
+	}
+	end := s.content.end()
+	return end + sizeOf(s.tail(end))
+}
+
+// tail returns the pieces that follow from an offset on without a gap.
+func (s *state) tail(from int64) []piece {
+	var tail []piece
+	for _, p := range s.pieces {
+		if p.start == from {
+			tail, from = append(tail, p), p.end()
+		}
+	}
+	return tail
+}
+
+func sizeOf(pieces []piece) int64 {
+	if len(pieces) == 0 {
+		return 0
+	}
+	return pieces[len(pieces)-1].end() - pieces[0].start
+}
+
+// strays returns the pieces that do not count: their bytes are in a part by
+// now, or they were put for a chunk that never became one.
+func (s *state) strays() []piece {
+	if s.whole {
+		return s.pieces
+	}
+	tail := s.tail(s.content.end())
+	return slices.DeleteFunc(slices.Clone(s.pieces), func(p piece) bool { return slices.Contains(tail, p) })
+}
+
+// without returns the pieces that are not in removed.
+func without(pieces, removed []piece) []piece {
+	return slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return slices.Contains(removed, p) })
+}
+
+func keysOf(pieces []piece) []string {
+	keys := make([]string, len(pieces))
+	for i, p := range pieces {
+		keys[i] = p.key
+	}
+	return keys
+}
+
+// dataKey is where the bytes lie in the end.
+func (s *state) dataKey() string { return s.info.Storage["Key"] }
+
+// length is that of the whole upload as far as it is known, else -1.
+func (s *state) length() int64 {
+	switch {
+	case !s.info.SizeIsDeferred:
+		return s.info.Size
+	case s.info.KnownLength != nil:
+		return *s.info.KnownLength
+	}
+	return -1
+}
+
+// clone copies what a caller could change.
+func clone(info tusd.FileInfo) tusd.FileInfo {
+	info.MetaData = maps.Clone(info.MetaData)
+	info.Storage = maps.Clone(info.Storage)
+	info.PartialUploads = slices.Clone(info.PartialUploads)
+	info.Finals = slices.Clone(info.Finals)
+	info.Digests = cloneDigests(info.Digests)
+	if info.KnownLength != nil {
+		known := *info.KnownLength
+		info.KnownLength = &known
+	}
+	if info.Failure != nil {
+		failure := *info.Failure
+		failure.Header = maps.Clone(failure.Header)
+		info.Failure = &failure
+	}
+	return info
+}
+
+func cloneDigests(digests []tusd.Digest) []tusd.Digest {
+	digests = slices.Clone(digests)
+	for i := range digests {
+		d := &digests[i]
+		d.State, d.Sum, d.Want = slices.Clone(d.State), slices.Clone(d.Sum), slices.Clone(d.Want)
+	}
+	return digests
+}

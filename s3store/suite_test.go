@@ -1,0 +1,88 @@
+package s3store_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/storetest"
+)
+
+func TestContract(t *testing.T) {
+	for name, quirks := range map[string]s3server.Quirks{
+		"aws":                {},
+		"minio":              s3server.MinIO(),
+		"ceph":               s3server.Ceph(),
+		"equal parts":        s3server.R2(),
+		"conditions ignored": {IgnoreConditions: true, NoDeleteObjects: true},
+		"no conditions":      {NoIfMatch: true, NoIfNoneMatch: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			quirks.MinPart = testMinPart
+			storetest.Run(t, harness(quirks))
+		})
+	}
+}
+
+// harness runs the suite against a service in process.
+func harness(quirks s3server.Quirks) storetest.Harness {
+	servers := make(map[tusd.DataStore]*s3server.Server)
+	clients := make(map[*s3server.Server]s3store.Client)
+	compose := func(server *s3server.Server) *tusd.StoreComposer {
+		store := testStore(server.Bucket(), clients[server])
+		store.Profile.EqualParts = quirks.EqualParts
+		servers[store] = server
+		composer := tusd.NewStoreComposer()
+		store.UseIn(composer)
+		return composer
+	}
+	return storetest.Harness{
+		New: func(tb testing.TB) *tusd.StoreComposer {
+			server := s3server.Start(tb, s3server.Options{Quirks: quirks})
+			clients[server] = clientOf(tb, server)
+			return compose(server)
+		},
+		Reopen: func(_ testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer {
+			return compose(servers[c.Core])
+		},
+		Claims: storetest.Everything,
+		Leftovers: func(_ testing.TB, c *tusd.StoreComposer, ids []string) []string {
+			return leftovers(servers[c.Core], ids)
+		},
+		Break: func(tb testing.TB, c *tusd.StoreComposer, id string) {
+			server := servers[c.Core]
+			record, ok := server.Object(id + ".info")
+			if !ok {
+				tb.Fatalf("there is no record of %s", id)
+			}
+			server.Put(record.Key, record.Bytes()[:record.Size/2])
+		},
+		Unreadable:  true,
+		Goroutines:  128, // idle connections, and those of the service
+		Descriptors: 128,
+	}
+}
+
+// leftovers names what belongs to none of the uploads ids, and what should not
+// be beside one.
+func leftovers(server *s3server.Server, ids []string) []string {
+	var extra []string
+	for _, o := range server.Objects() {
+		id := strings.TrimSuffix(o.Key, ".info")
+		if strings.HasSuffix(id, ".part") {
+			id = id[:strings.LastIndexByte(strings.TrimSuffix(id, ".part"), '.')]
+		}
+		if !slices.Contains(ids, id) && !strings.HasPrefix(o.Key, ".tusd.d/side/") {
+			extra = append(extra, o.Key)
+		}
+	}
+	for _, u := range server.Uploads() {
+		if !slices.Contains(ids, u.Key) {
+			extra = append(extra, "multipart upload of "+u.Key)
+		}
+	}
+	return extra
+}

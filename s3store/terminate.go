@@ -1,0 +1,90 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tus/tusd"
+)
+
+// Terminate implements tusd.Terminater.
+func (s *Store) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	b, err := s.bucket()
+	if err != nil {
+		return err
+	}
+	if err := tusd.ValidateID(id); err != nil {
+		return err
+	}
+	u := &upload{b: b, id: id, lease: lease}
+	if err := u.usable(ctx); err != nil {
+		return failed("terminate upload", id, err)
+	}
+	b.kept.forget(id)
+	defer b.kept.forget(id)
+	held, stop := u.underLease(ctx)
+	defer stop()
+	return failed("terminate upload", id, b.terminate(held, id))
+}
+
+// terminate removes the record last: cut short, it can be done again.
+func (b *bucket) terminate(ctx context.Context, id string) error {
+	st, err := b.load(ctx, id)
+	if errors.Is(err, tusd.ErrBroken) {
+		return b.terminateBroken(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	if st.content.Multipart != "" {
+		if err := b.abort(ctx, st.dataKey(), st.content.Multipart); err != nil {
+			return err
+		}
+	}
+	keys := keysOf(st.pieces)
+	isThere, err := b.hasData(ctx, &st)
+	if err != nil {
+		return err
+	}
+	if isThere {
+		keys = append(keys, st.dataKey())
+	}
+	if err := b.remove(ctx, keys...); err != nil {
+		return err
+	}
+	return b.remove(ctx, st.recordKey)
+}
+
+// hasData tells whether there is a data object of this upload: the key may be
+// somebody else's, too.
+func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
+	if st.whole {
+		return true, nil
+	}
+	o, err := b.head(ctx, st.dataKey())
+	if isMissing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the data: %w", err)
+	}
+	return o.Attributes.Metadata[proofName] == st.content.Proof, nil
+}
+
+// terminateBroken removes what is known to belong to an upload whose record
+// cannot be read: all that has its name.
+func (b *bucket) terminateBroken(ctx context.Context, id string) error {
+	found, err := b.listUpload(ctx, id)
+	if err != nil {
+		return err
+	}
+	keys := keysOf(found.pieces)
+	if found.data != "" {
+		keys = append(keys, b.prefix+id)
+	}
+	if err := b.remove(ctx, keys...); err != nil {
+		return err
+	}
+	return b.remove(ctx, b.recordKey(id))
+}

@@ -1,0 +1,59 @@
+package s3store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tus/tusd"
+)
+
+// UpdateInfo implements tusd.Upload.
+func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) error) error {
+	st, err := u.begin(ctx)
+	if err != nil {
+		return failed("update upload", u.id, err)
+	}
+	now := st.info
+	given := clone(now)
+	if err := change(&given); err != nil {
+		return err
+	}
+	next := clone(given) // change may have kept what it got and what it put there
+	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
+	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
+	st.info = next
+	return failed("update upload", u.id, u.store(ctx, st))
+}
+
+// DeclareLength implements tusd.LengthDeferrer.
+func (s *Store) DeclareLength(ctx context.Context, up tusd.Upload, length int64) error {
+	u, err := ours(up)
+	if err != nil {
+		return err
+	}
+	st, err := u.begin(ctx)
+	if err != nil {
+		return failed("declare the length of upload", u.id, err)
+	}
+	if !st.info.SizeIsDeferred || length < st.offset() {
+		return failed("declare the length of upload", u.id,
+			tusd.ErrInvalidUploadLength.With(fmt.Errorf("%d, with %d bytes stored", length, st.offset())))
+	}
+	if err := u.b.checkLength(&st, length); err != nil {
+		return failed("declare the length of upload", u.id, err)
+	}
+	st.info.Size, st.info.SizeIsDeferred = length, false
+	return failed("declare the length of upload", u.id, u.store(ctx, st))
+}
+
+// checkLength refuses a length that an upload cannot reach any more.
+func (b *bucket) checkLength(st *state, length int64) error {
+	if err := b.plan.check(length); err != nil {
+		return err
+	}
+	if length == st.offset() {
+		return nil
+	}
+	_, err := b.plan.needed(st.content.nextNumber(), st.content.end(), length)
+	return err
+}

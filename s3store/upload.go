@@ -1,0 +1,149 @@
+package s3store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/tus/tusd"
+)
+
+// upload is one upload as loaded.
+type upload struct {
+	b     *bucket
+	id    string
+	lease tusd.Lease // nil: for reading
+
+	mu        sync.Mutex // GetInfo may be called beside the others
+	st        state
+	uncertain bool // a call has failed and may have been done: st has to be read again
+}
+
+// GetUpload implements tusd.DataStore.
+func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	b, err := s.bucket()
+	if err != nil {
+		return nil, err
+	}
+	if err := tusd.ValidateID(id); err != nil {
+		return nil, err
+	}
+	st, err := b.find(ctx, lease, id)
+	if err != nil {
+		return nil, failed("load upload", id, err)
+	}
+	u := &upload{b: b, id: id, lease: lease, st: st}
+	if lease != nil {
+		b.kept.set(id, lease, st)
+	}
+	return u, nil
+}
+
+// ours is an upload of this package.
+func ours(up tusd.Upload) (*upload, error) {
+	u, ok := up.(*upload)
+	if !ok {
+		return nil, fmt.Errorf("s3store: an upload of another store (%T)", up)
+	}
+	return u, nil
+}
+
+// GetInfo implements tusd.Upload.
+func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
+	st := u.current()
+	if ctx.Err() != nil {
+		return tusd.FileInfo{}, failed("look at upload", u.id, context.Cause(ctx))
+	}
+	return clone(st.info), nil
+}
+
+// current is the state as it is now.
+func (u *upload) current() state {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.st
+}
+
+// become replaces the state by what is stored now, and keeps it.
+func (u *upload) become(st state) {
+	st.info.Offset = st.offset()
+	u.mu.Lock()
+	u.st = st
+	u.mu.Unlock()
+	u.b.kept.set(u.id, u.lease, st)
+}
+
+// doubt forgets what cannot be relied on any more, after a call that failed.
+func (u *upload) doubt() {
+	u.mu.Lock()
+	u.uncertain = true
+	u.mu.Unlock()
+	u.b.kept.forget(u.id)
+}
+
+// begin returns the state that a change starts from.
+func (u *upload) begin(ctx context.Context) (state, error) {
+	if err := u.usable(ctx); err != nil {
+		return state{}, err
+	}
+	if !u.isUncertain() {
+		return u.current(), nil
+	}
+	st, err := u.b.load(ctx, u.id)
+	if err != nil {
+		return state{}, err
+	}
+	u.become(st)
+	u.mu.Lock()
+	u.uncertain = false
+	u.mu.Unlock()
+	return st, nil
+}
+
+func (u *upload) isUncertain() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.uncertain
+}
+
+// usable tells whether the lease allows a change.
+func (u *upload) usable(ctx context.Context) error {
+	if u.lease == nil {
+		return tusd.ErrNoLease
+	}
+	if held := u.lease.Context(); held.Err() != nil {
+		return context.Cause(held)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// underLease returns a context that ends with ctx and with the lease. The
+// caller calls stop.
+func (u *upload) underLease(ctx context.Context) (held context.Context, stop func()) {
+	held, cancel := context.WithCancelCause(ctx)
+	lease := u.lease.Context()
+	detach := context.AfterFunc(lease, func() { cancel(context.Cause(lease)) })
+	return held, func() {
+		detach()
+		cancel(nil)
+	}
+}
+
+// store stores the record of a state and makes it the upload's.
+func (u *upload) store(ctx context.Context, st state) error {
+	held, stop := u.underLease(ctx)
+	defer stop()
+	err := u.b.putRecord(held, &st)
+	if err == nil {
+		u.become(st)
+		return nil
+	}
+	u.doubt()
+	if isRefusedCondition(err) {
+		return overtaken(err)
+	}
+	return err
+}
