@@ -53,6 +53,7 @@ func TestWarnings(t *testing.T) {
 		{"-cors-allow-credentials", "", "-cors-allow-credentials"},
 		{"-cors-allow-credentials -cors-origins https://a.example", "", none},
 		{"-cors-allow-credentials -cors-allow-origin ^https://a$", "", none},
+		{"-checksum-spool /s", "", "-checksum-spool has no effect"},
 		{"-expose-pprof", "", "-expose-pprof"},
 		{"-expose-pprof", "a:b", none},
 		{"-expose-pprof -admin-listen :9090", "", none},

@@ -40,7 +40,7 @@ func (cfg *config) declare(f *flag.FlagSet) {
 }
 
 func (l *listening) declare(f *flag.FlagSet) {
-	f.StringVar(&l.host, "host", "0.0.0.0", "`address` to listen on")
+	hostVar(f, &l.host, "host", "0.0.0.0", "`address` to listen on")
 	portVar(f, &l.port, "port", 8080, "TCP `port` to listen on; 0: any free one")
 	f.StringVar(&l.unixSock, "unix-sock", "", "`path` of a Unix socket to listen on instead")
 	basePathVar(f, &l.basePath, "base-path", "/files/", "URL `path` below which uploads live")
@@ -87,8 +87,8 @@ func (s *storage) declare(f *flag.FlagSet) {
 	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
 	permsVar(f, &s.dirPerms, "dir-perms", "775", 0o700, "`permissions` of new directories, octal, before the umask")
 	permsVar(f, &s.filePerms, "file-perms", "664", 0o600, "`permissions` of new files, octal, before the umask")
-	durationVar(f, &s.lockHolderPoll, "filelock-holder-poll-interval", 50*time.Millisecond, 1, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
-	durationVar(f, &s.lockAcquirerPoll, "filelock-acquirer-poll-interval", 50*time.Millisecond, 1, "how often a process that waits for a lock tries again\n(`duration`)")
+	durationVar(f, &s.lockHolderPoll, "filelock-holder-poll-interval", 50*time.Millisecond, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
+	durationVar(f, &s.lockAcquirerPoll, "filelock-acquirer-poll-interval", 50*time.Millisecond, "how often a process that waits for a lock tries again\n(`duration`)")
 }
 
 func (m *monitoring) declare(f *flag.FlagSet) {
@@ -109,15 +109,15 @@ func (l *limits) declare(f *flag.FlagSet) {
 	countVar(f, &l.maxUploadsPerClient, "max-uploads-per-client", 1000, 0, "how many requests with content are served at the same\ntime for one client address other than proxies and\nprivate addresses (a `number`); 0: no limit")
 	countVar(f, &l.maxConnectionsPerClient, "max-connections-per-client", 1000, 0, "how many connections one client address may have open,\nother than proxies and private addresses (a `number`);\n0: no limit")
 	sizeVar(f, &l.minRate, "min-rate", "end a request whose content brings fewer `bytes` per\nsecond on average; what came is kept; 0: any progress\nis enough")
-	durationVar(f, &l.minRateTime, "min-rate-time", 30*time.Second, 1, "the `duration` over which -min-rate is measured")
+	durationVar(f, &l.minRateTime, "min-rate-time", 30*time.Second, "the `duration` over which -min-rate is measured")
 }
 
 func (t *timeouts) declare(f *flag.FlagSet) {
-	durationVar(f, &t.network, "network-timeout", 60*time.Second, 1, "how long a connection may make no progress (`duration`)")
-	durationVar(f, &t.idle, "idle-timeout", 0, 0, "how long a connection may wait for its next request\n(`duration`); 0: as -network-timeout")
-	durationVar(f, &t.acquireLock, "acquire-lock-timeout", 20*time.Second, 1, "how long a request waits for an upload that another\none uses (`duration`)")
-	durationVar(f, &t.requestCompletion, "request-completion-timeout", 10*time.Second, 1, "how long the server goes on saving what has arrived when\nits client has gone (`duration`)")
-	durationVar(f, &t.shutdown, "shutdown-timeout", 10*time.Second, 0, "how long running requests may take to end after\nSIGINT or SIGTERM (`duration`); 0: no time at all")
+	durationVar(f, &t.network, "network-timeout", 60*time.Second, "how long a connection may make no progress (`duration`)")
+	durationOrZeroVar(f, &t.idle, "idle-timeout", 0, "how long a connection may wait for its next request\n(`duration`); 0: as -network-timeout")
+	durationVar(f, &t.acquireLock, "acquire-lock-timeout", 20*time.Second, "how long a request waits for an upload that another\none uses (`duration`)")
+	durationVar(f, &t.requestCompletion, "request-completion-timeout", 10*time.Second, "how long the server goes on saving what has arrived when\nits client has gone (`duration`)")
+	durationOrZeroVar(f, &t.shutdown, "shutdown-timeout", 10*time.Second, "how long running requests may take to end after\nSIGINT or SIGTERM (`duration`); 0: no time at all")
 }
 
 func (o *output) declare(f *flag.FlagSet) {

@@ -10,12 +10,13 @@ import (
 )
 
 // listVar adds a flag for a list whose elements are separated by commas.
-// Spaces around them do not count. Without the flag the list is nil.
+// Spaces around them do not count. Without the flag the list is nil; a list
+// that is given must have something in it, as none often means "everything",
+// and a shell makes an empty one of a variable that is not set.
 func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(string) (T, error)) {
-	declare(flags, name, "", usage, func(text string) error {
-		if text == "" {
-			*p = nil
-			return nil
+	flags.Var(&setting{set: func(text string) error {
+		if strings.TrimSpace(text) == "" {
+			return errors.New("must not be empty: leave the flag out if there is no list")
 		}
 		list := []T{}
 		for element := range strings.SplitSeq(text, ",") {
@@ -27,7 +28,7 @@ func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(
 		}
 		*p = list
 		return nil
-	})
+	}}, name, usage)
 }
 
 // networksVar adds a flag for networks and single addresses. The word none
@@ -74,10 +75,10 @@ func parseOrigin(text string) (string, error) {
 	switch {
 	case err != nil || u.Scheme == "" || u.Host == "":
 		return "", errors.New("is no origin like https://example.org")
-	case u.Scheme+"://"+u.Host != text:
-		return "", errors.New("has more than the scheme, host and port of an origin")
 	case strings.ToLower(text) != text:
 		return "", errors.New("must be in lower case, as browsers send it")
+	case u.Scheme+"://"+u.Host != text:
+		return "", errors.New("has more than the scheme, host and port of an origin")
 	case strings.Contains(text, "*"):
 		return "", errors.New("has a wildcard: use -cors-allow-origin for patterns")
 	case u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":

@@ -2,12 +2,12 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/peterbourgon/ff/v3"
 )
@@ -118,32 +118,58 @@ type lines struct {
 func (l lines) parse(r io.Reader, set func(name, value string) error) error {
 	scanner := bufio.NewScanner(r)
 	for n := 1; scanner.Scan(); n++ {
-		err := ff.PlainParser(bytes.NewReader(scanner.Bytes()), func(name, value string) error {
-			return l.set(n, name, value, set)
-		})
-		if err != nil {
+		name, value := splitLine(scanner.Text())
+		if name == "" {
+			continue
+		}
+		if err := l.set(n, name, value, set); err != nil {
 			return fmt.Errorf("%s, line %d: %w", l.file, n, err)
 		}
 	}
 	return scanner.Err()
 }
 
-// set passes one setting on, unless it is none or was there before.
+// comment is what a # begins that is no part of a word.
+var comment = regexp.MustCompile(`(^|\s)#.*`)
+
+// splitLine returns the setting in a line and its value; "" is what is not
+// there.
+func splitLine(line string) (name, value string) {
+	line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
+	end := strings.IndexFunc(line, unicode.IsSpace)
+	if end < 0 {
+		return line, ""
+	}
+	return line[:end], strings.TrimSpace(line[end:])
+}
+
+// set passes one setting on, unless it is none or was there before. Only what
+// is on or off may stand without a value: it is on.
 func (l lines) set(n int, name, value string, set func(name, value string) error) error {
 	f := l.flags.Lookup(name)
+	advice := removed()[name]
 	switch {
+	case advice != "":
+		return fmt.Errorf("%s is a setting of older versions: %s", name, advice)
 	case f == nil || !isSetting(f) || name == "config":
 		return fmt.Errorf("there is no setting %q", name)
 	case l.seen[name] > 0:
 		return fmt.Errorf("%s is set a second time, after line %d", name, l.seen[name])
+	case value == "" && !isBool(f):
+		return fmt.Errorf("%s needs a value", name)
 	case value == "":
-		return errors.New("no value")
+		value = "true"
 	}
 	l.seen[name] = n
 	if l.given[name] == "" {
 		l.given[name] = fmt.Sprintf("%s, line %d", l.file, n)
 	}
 	return set(name, value)
+}
+
+func isBool(f *flag.Flag) bool {
+	b, ok := f.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }
 
 // variableOf is the environment variable of a flag.

@@ -70,7 +70,8 @@ func TestConfigFile(t *testing.T) {
 	file := configFile(t, `
 # A comment.
 host   127.0.0.1
-base-path /up # another one
+base-path	/up # another one
+upload-dir a#b
 cors-allow-origin ^https://[^ ]+\.example\.org$
 behind-proxy
 verbose false
@@ -79,7 +80,7 @@ verbose false
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.listening.host != "127.0.0.1" || cfg.listening.basePath != "/up/" || !cfg.listening.behindProxy || cfg.output.verbose ||
+	if cfg.listening.host != "127.0.0.1" || cfg.listening.basePath != "/up/" || cfg.storage.uploadDir != "a#b" || !cfg.listening.behindProxy || cfg.output.verbose ||
 		cfg.cors.allowOrigin.String() != `^https://[^ ]+\.example\.org$` {
 		t.Errorf("%+v", cfg)
 	}
@@ -101,7 +102,10 @@ func TestErrorsNameTheirSource(t *testing.T) {
 		{"key with an equals sign", nil, nil, "port=80\n", []string{`no setting "port=80"`}},
 		{"file in file", nil, nil, "config other\n", []string{`no setting "config"`}},
 		{"version in file", nil, nil, "version true\n", []string{`no setting "version"`}},
-		{"removed in file", nil, nil, "dir data\n", []string{`no setting "dir"`}},
+		{"removed in file", nil, nil, "timeout 60\n", []string{"line 1: timeout is a setting of older versions: use -network-timeout"}},
+		{"no value", nil, nil, "port 80\nhost\n", []string{"line 2: host needs a value"}},
+		{"no value but a comment", nil, nil, "upload-dir # where to?\n", []string{"line 1: upload-dir needs a value"}},
+		{"no value for what is not built", nil, nil, "hooks-http\n", []string{"line 1", "-hooks-http is not supported yet"}},
 		{"unbuilt in file", nil, nil, "s3-bucket b\n", []string{"line 1", "-s3-bucket is not supported yet"}},
 		{"unbuilt variable", nil, environment{"TUSD_S3_BUCKET": "b"}, "", []string{"TUSD_S3_BUCKET", "-s3-bucket is not supported yet"}},
 		{"twice", nil, nil, "port 1\nhost h\nport 2\n", []string{"line 3", "port is set a second time, after line 1"}},
@@ -149,8 +153,11 @@ func TestUnknownVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if warnings := strings.Join(cfg.warnings(env), "\n"); !strings.Contains(warnings, "TUSD_UPLAOD_DIR") {
-		t.Errorf("warnings: %s", warnings)
+	warnings := strings.Join(cfg.warnings(env), "\n")
+	for _, want := range []string{"TUSD_UPLAOD_DIR sets nothing: there is no such flag", "TUSD_DIR sets nothing: use -upload-dir"} {
+		if !strings.Contains(warnings, want) {
+			t.Errorf("warnings: %s; want %q", warnings, want)
+		}
 	}
 }
 

@@ -14,7 +14,8 @@ func unbuilt() map[string]string {
 		"storage in S3":                   "s3-bucket s3-object-prefix s3-endpoint s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls",
 		"storage in Google Cloud Storage": "gcs-bucket gcs-object-prefix gcs-endpoint",
 		"storage in Azure Blob Storage":   "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
-		"choosing hook events":            "hooks-enabled-events progress-hooks-interval",
+		"choosing hook events":            "hooks-enabled-events",
+		"hooks about progress":            "progress-hooks-interval",
 		"hooks as executables":            "hooks-dir",
 		"hooks over HTTP":                 "hooks-http hooks-http-forward-headers hooks-http-retry hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify",
 		"hooks over gRPC":                 "hooks-grpc hooks-grpc-retry hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate hooks-grpc-client-tls-key hooks-grpc-forward-headers",
@@ -39,7 +40,7 @@ func removed() map[string]string {
 func refuseUnsupported(flags *flag.FlagSet, refused *error) {
 	for feature, names := range unbuilt() {
 		for name := range strings.FieldsSeq(names) {
-			flags.Var(refusal{fmt.Errorf("-%s is not supported yet: %s is still to be built", name, feature), refused}, name, "")
+			flags.Var(refusal{fmt.Errorf("-%s is not supported yet: %s, still to be built", name, feature), refused}, name, "")
 		}
 	}
 	for name, advice := range removed() {

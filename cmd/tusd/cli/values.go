@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path"
@@ -145,17 +146,53 @@ func durabilityVar(flags *flag.FlagSet, p *filestore.Durability, name, preset, u
 	})
 }
 
-// durationVar adds a flag for a duration of at least least.
-func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset, least time.Duration, usage string) {
+// shortest is the least duration that a flag takes: what is shorter was meant
+// to have another unit.
+const shortest = time.Millisecond
+
+// durationVar adds a flag for a duration of at least shortest.
+func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
 	declare(flags, name, preset.String(), usage, func(text string) error {
-		d, err := time.ParseDuration(text)
-		switch {
-		case err != nil:
-			return errors.New("must be a duration like 500ms, 30s or 2m")
-		case d < least:
-			return errors.New("is too short")
+		d, err := parseDuration(text)
+		if err == nil && d < shortest {
+			err = fmt.Errorf("is too short: it must be at least %v", shortest)
 		}
 		*p = d
+		return err
+	})
+}
+
+// durationOrZeroVar is durationVar for what 0 has a meaning for.
+func durationOrZeroVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
+	declare(flags, name, preset.String(), usage, func(text string) error {
+		d, err := parseDuration(text)
+		if err == nil && d < shortest && d != 0 {
+			err = fmt.Errorf("is too short: it must be 0 or at least %v", shortest)
+		}
+		*p = d
+		return err
+	})
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, errors.New("must be a duration like 500ms, 30s or 2m")
+	}
+	return d, nil
+}
+
+// hostVar adds a flag for a host or an address; one of IPv6 may be in
+// brackets, as it is in URLs.
+func hostVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
+	declare(flags, name, preset, usage, func(text string) error {
+		*p = text
+		if inner, ok := strings.CutPrefix(text, "["); ok {
+			*p, ok = strings.CutSuffix(inner, "]")
+			if _, err := netip.ParseAddr(*p); !ok || err != nil {
+				return errors.New("has brackets around what is no address of IPv6")
+			}
+		}
 		return nil
 	})
 }

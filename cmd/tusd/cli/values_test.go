@@ -28,6 +28,9 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"cors-origins", "example.org", "is no origin"},
 		{"cors-origins", "https://example.org/", "has more than"},
 		{"cors-origins", "https://a.example,https://Example.org", "lower case"},
+		{"cors-origins", "HTTPS://B.org:443", "lower case"},
+		{"cors-origins", "", "must not be empty"},
+		{"trusted-proxies", "", "must not be empty"},
 		{"cors-origins", "https://*.example.org", "wildcard"},
 		{"cors-origins", "https://example.org:443", "default port"},
 		{"trusted-proxies", "10.0.0.0/8,example.org", "is neither an address nor a network"},
@@ -35,12 +38,24 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"trusted-proxies", "none,10.0.0.1", "is neither"},
 		{"network-timeout", "60", "must be a duration"},
 		{"network-timeout", "0", "is too short"},
+		{"network-timeout", "1us", "at least 1ms"},
+		{"filelock-holder-poll-interval", "1ns", "at least 1ms"},
+		{"min-rate-time", "1ns", "at least 1ms"},
 		{"idle-timeout", "-1s", "is too short"},
+		{"idle-timeout", "1ns", "0 or at least 1ms"},
+		{"host", "[localhost]", "no address"},
+		{"host", "[::1", "no address"},
 	} {
 		_, err := parse("-"+c.name, c.value)
 		if err == nil || !strings.Contains(err.Error(), "-"+c.name) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("-%s %s: %v; want %q", c.name, c.value, err, c.want)
 		}
+	}
+}
+
+func TestHostInBrackets(t *testing.T) {
+	if cfg, err := parse("-host", "[::1]"); err != nil || cfg.listening.host != "::1" {
+		t.Errorf("-host [::1]: %q, %v", cfg.listening.host, err)
 	}
 }
 

@@ -22,10 +22,21 @@ func (cfg config) warnings(env environment) []string {
 		"-cors-allow-credentials without -cors-origins lets the scripts of every site act as whoever visits it")
 	warn(cfg.monitoring.exposePprof && cfg.monitoring.pprofAuth == "" && cfg.monitoring.adminListen == "",
 		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
+	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files can take a chunk back without it")
 	for _, name := range env.unknown() {
-		warn(true, "the environment variable "+name+" sets nothing: there is no such flag")
+		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}
 	return warnings
+}
+
+// insteadOf says what to do about a variable that is none.
+func insteadOf(variable string) string {
+	for name, advice := range removed() {
+		if variableOf(name) == variable {
+			return advice
+		}
+	}
+	return "there is no such flag"
 }
 
 // anchored tells whether a pattern matches whole texts only.
