@@ -19,6 +19,10 @@ type board interface {
 	others(first, last int64, visit func(first, last int64)) error
 	// fence numbers the grant of id that has just begun, as tusd.Lease says.
 	fence(id string) (n, before uint64)
+	// hidden tells whether those who open the directory from now on do not see
+	// what this locker takes: somebody has removed the file that it is in. It
+	// is at least as new as the last fence, or as now if look is set.
+	hidden(look bool) bool
 	// close frees what this locker has taken.
 	close() error
 }

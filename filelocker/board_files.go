@@ -135,4 +135,7 @@ func (b *fileBoard) takenByOther(slot int64) (bool, error) {
 	return false, b.drop(file, slot)
 }
 
+// hidden does not notice what fileBoard finds out for each slot that it takes.
+func (b *fileBoard) hidden(bool) bool { return false }
+
 func (b *fileBoard) fence(string) (n, before uint64) { return 0, 0 }

@@ -23,6 +23,7 @@ type fences struct {
 	size  int64             // of the lock file when others were last looked for
 	alone bool              // nobody else was there then, nor has been since
 	known map[string]uint64 // n of the last grant of ids, all since then
+	gone  bool              // the lock file has no name any more
 }
 
 // join makes this locker known to the others.
@@ -68,6 +69,7 @@ func (b *ofdBoard) stillAlone() bool {
 		b.alone = false
 		return false
 	}
+	b.gone = stat.Nlink == 0
 	if b.alone && b.size == stat.Size {
 		return true
 	}
@@ -77,6 +79,15 @@ func (b *ofdBoard) stillAlone() bool {
 		b.alone = false
 	}
 	return false
+}
+
+// hidden implements board.
+func (b *ofdBoard) hidden(look bool) bool {
+	var stat unix.Stat_t
+	if look && unix.Fstat(int(b.fd), &stat) == nil {
+		b.gone = stat.Nlink == 0
+	}
+	return b.gone
 }
 
 // clock is the machine's monotonic clock in nanoseconds.

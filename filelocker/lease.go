@@ -43,7 +43,8 @@ func without(first, s *lease) *lease {
 // Fence implements tusd.Lease.
 func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
 
-// Unlock implements tusd.Lease. It waits for nobody.
+// Unlock implements tusd.Lease. If a pid file is being written or has to be
+// removed it takes as long as the disk does.
 func (s *lease) Unlock(ctx context.Context) error {
 	s.removePIDFile()
 	return errors.Join(s.locker.leave(s), s.Lease.Unlock(ctx))

@@ -90,6 +90,15 @@ func (l *FileLocker) await(ctx context.Context, s *lease, mode tusd.LockMode, as
 func (l *FileLocker) enter(s *lease, mode tusd.LockMode) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	entered, err := l.enterOnce(s, mode)
+	if errors.Is(err, errHidden) && l.dir == nil { // the directory can be opened anew
+		return l.enterOnce(s, mode)
+	}
+	return entered, err
+}
+
+// enterOnce is enter. The caller holds l.mu.
+func (l *FileLocker) enterOnce(s *lease, mode tusd.LockMode) (bool, error) {
 	dir, err := l.directory()
 	if err != nil {
 		return false, err
@@ -101,10 +110,36 @@ func (l *FileLocker) enter(s *lease, mode tusd.LockMode) (bool, error) {
 		}
 	}
 	s.n, s.before = dir.board.fence(s.id)
+	if dir.board.hidden(false) {
+		if beside == nil {
+			err = dir.board.free(hold.slot(s.hash))
+		}
+		return false, errors.Join(errHidden, err, l.leaveHidden())
+	}
 	s.since, s.beside = time.Now(), beside
 	l.held[s.hash] = s
 	l.watch()
 	return true, nil
+}
+
+// errHidden is trouble that passes: when nobody holds a lock any more, the lock
+// file is made again.
+var errHidden = errors.New("filelocker: the lock file was removed while uploads are being served")
+
+// leaveHidden gives up a lock file that has been removed: a process that is
+// started from now on makes another one, and would see none of the locks in
+// this one. Those who hold locks are asked to let go, and with the last of them
+// the directory is given back. The caller holds l.mu.
+func (l *FileLocker) leaveHidden() error {
+	for hash := range l.held {
+		l.askHolder(hash)
+	}
+	if len(l.held) > 0 {
+		return nil
+	}
+	dir := l.dir
+	l.dir, l.watching = nil, false
+	return dir.close()
 }
 
 // takeHold takes the slot that holds hash. LockWait leaves it to those who ask.

@@ -49,6 +49,10 @@ func (l *FileLocker) passOnAsks() (more bool) {
 		l.watching = false
 		return false
 	}
+	if l.dir.board.hidden(true) {
+		l.leaveHidden() // there are holders, so nothing is closed that could fail
+		return true
+	}
 	// After an error some are told the next time.
 	l.dir.board.others(ask.first(), push.last(), l.askHolders)
 	return true
