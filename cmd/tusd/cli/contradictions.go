@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -93,21 +94,60 @@ func (cfg config) corsContradiction() error {
 	return nil
 }
 
+// monitoringContradiction finds what would hide something else from requests.
 func (cfg config) monitoringContradiction() error {
 	m := cfg.monitoring
-	paths := map[string]string{} // setting by path
-	if m.adminListen == "" {
-		paths[strings.Trim(cfg.listening.basePath, "/")] = "base-path"
+	if user, password, ok := strings.Cut(m.pprofAuth, ":"); m.exposePprof && m.pprofAuth != "" && (!ok || user == "" || password == "") {
+		return errors.New("TUSD_PPROF_AUTH is not of the form user:password")
 	}
-	for _, p := range []struct {
-		used          bool
-		setting, path string
-	}{{m.exposeMetrics, "metrics-path", m.metricsPath}, {m.exposePprof, "pprof-path", m.pprofPath}} {
-		path := strings.Trim(p.path, "/")
-		if other := paths[path]; other != "" && p.used {
-			return fmt.Errorf("%s and %s are the same path", cfg.given.name(other), cfg.given.name(p.setting))
+	occupied := m.occupied()
+	for i, first := range occupied {
+		for _, second := range occupied[i+1:] {
+			if first.hides(second.path) {
+				return cfg.collision(first, second)
+			}
 		}
-		paths[path] = p.setting
+		if base := (occupant{"base-path", cfg.listening.basePath}); m.adminListen == "" && first.hides(base.path) {
+			return cfg.collision(base, first)
+		}
 	}
 	return nil
+}
+
+// occupant is a path that something is served at beside the uploads.
+type occupant struct {
+	setting string // "": nothing sets it
+	path    string
+}
+
+// occupied are the paths of what is served beside the uploads, in the order in
+// which it is asked.
+func (m monitoring) occupied() []occupant {
+	occupied := []occupant{{"", healthPath}, {"", readyPath}}
+	if m.exposeMetrics {
+		occupied = append(occupied, occupant{"metrics-path", m.metricsPath})
+	}
+	if m.exposePprof {
+		occupied = append(occupied, occupant{"pprof-path", m.profilesPath()})
+	}
+	return occupied
+}
+
+// hides tells whether requests for path would get there instead, or people
+// could not tell the two apart.
+func (o occupant) hides(path string) bool {
+	return mount{path: o.path}.covers(path) || strings.Trim(o.path, "/") == strings.Trim(path, "/")
+}
+
+func (cfg config) collision(a, b occupant) error {
+	name := func(o occupant) string {
+		if o.setting == "" {
+			return o.path + ", which tells how the server is,"
+		}
+		return cfg.given.name(o.setting)
+	}
+	if strings.Trim(a.path, "/") == strings.Trim(b.path, "/") {
+		return fmt.Errorf("%s and %s are the same path", name(a), name(b))
+	}
+	return fmt.Errorf("one of %s and %s is below the other", name(a), name(b))
 }

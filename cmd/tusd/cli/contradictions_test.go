@@ -8,32 +8,51 @@ import (
 func TestContradictions(t *testing.T) {
 	const alone = "" // no contradiction
 	for args, want := range map[string]string{
-		"-disable-ietf -enable-experimental-protocol":           "-disable-ietf and -enable-experimental-protocol exclude each other",
-		"-max-append-size 10 -min-append-size 11":               "-min-append-size is larger than -max-append-size",
-		"-max-size 10 -min-append-size 11":                      "-min-append-size is larger than -max-size",
-		"-max-header-size 2000 -max-metadata-size 2001":         "-max-metadata-size is larger than -max-header-size",
-		"-tls-certificate c":                                    "-tls-certificate needs -tls-key",
-		"-tls-key k":                                            "-tls-key needs -tls-certificate",
-		"-tls-mode tls13":                                       "-tls-mode needs -tls-certificate",
-		"-tls-certificate c -tls-key k -enable-h2c":             "-enable-h2c and -tls-certificate exclude each other",
-		"-tls-certificate c -tls-key k -tls-mode tls13":         alone,
-		"-unix-sock s -host h":                                  "-unix-sock and -host exclude each other",
-		"-unix-sock s -port 8080":                               "-unix-sock and -port exclude each other",
-		"-unix-sock s -enable-h2c":                              alone,
-		"-behind-proxy -trusted-proxies none":                   "-behind-proxy and -trusted-proxies exclude each other",
-		"-disable-cors -cors-allow-origin x":                    "-disable-cors and -cors-allow-origin exclude each other",
-		"-disable-cors -cors-max-age 1":                         "-disable-cors and -cors-max-age exclude each other",
-		"-disable-cors":                                         alone,
-		"-cors-origins https://a.example -cors-allow-origin .*": "-cors-origins and -cors-allow-origin exclude each other",
-		"-metrics-path /files":                                  "-base-path and -metrics-path are the same path",
-		"-metrics-path /x/ -expose-pprof -pprof-path /x":        "-metrics-path and -pprof-path are the same path",
-		"-metrics-path /x -pprof-path /x":                       alone,
-		"-metrics-path /files -admin-listen :9090":              alone,
-		"-metrics-path /files -expose-metrics=false":            alone,
+		"-disable-ietf -enable-experimental-protocol":              "-disable-ietf and -enable-experimental-protocol exclude each other",
+		"-max-append-size 10 -min-append-size 11":                  "-min-append-size is larger than -max-append-size",
+		"-max-size 10 -min-append-size 11":                         "-min-append-size is larger than -max-size",
+		"-max-header-size 2000 -max-metadata-size 2001":            "-max-metadata-size is larger than -max-header-size",
+		"-tls-certificate c":                                       "-tls-certificate needs -tls-key",
+		"-tls-key k":                                               "-tls-key needs -tls-certificate",
+		"-tls-mode tls13":                                          "-tls-mode needs -tls-certificate",
+		"-tls-certificate c -tls-key k -enable-h2c":                "-enable-h2c and -tls-certificate exclude each other",
+		"-tls-certificate c -tls-key k -tls-mode tls13":            alone,
+		"-unix-sock s -host h":                                     "-unix-sock and -host exclude each other",
+		"-unix-sock s -port 8080":                                  "-unix-sock and -port exclude each other",
+		"-unix-sock s -enable-h2c":                                 alone,
+		"-behind-proxy -trusted-proxies none":                      "-behind-proxy and -trusted-proxies exclude each other",
+		"-disable-cors -cors-allow-origin x":                       "-disable-cors and -cors-allow-origin exclude each other",
+		"-disable-cors -cors-max-age 1":                            "-disable-cors and -cors-max-age exclude each other",
+		"-disable-cors":                                            alone,
+		"-cors-origins https://a.example -cors-allow-origin .*":    "-cors-origins and -cors-allow-origin exclude each other",
+		"-metrics-path /files":                                     "-base-path and -metrics-path are the same path",
+		"-metrics-path /x/ -expose-pprof -pprof-path /x":           "-metrics-path and -pprof-path are the same path",
+		"-metrics-path /healthz":                                   "/healthz, which tells how the server is, and -metrics-path are the same path",
+		"-expose-pprof -pprof-path /readyz":                        "/readyz, which tells how the server is, and -pprof-path are the same path",
+		"-base-path /readyz":                                       "-base-path and /readyz, which tells how the server is, are the same path",
+		"-base-path /healthz -admin-listen :9090":                  alone,
+		"-base-path /":                                             alone,
+		"-base-path /debug":                                        alone,
+		"-expose-pprof -base-path /debug/pprof/up":                 "one of -base-path and -pprof-path is below the other",
+		"-expose-pprof -metrics-path /debug/":                      "one of -metrics-path and -pprof-path is below the other",
+		"-expose-metrics=false -expose-pprof -pprof-path /metrics": alone,
+		"-metrics-path /x -pprof-path /x":                          alone,
+		"-metrics-path /files -admin-listen :9090":                 alone,
+		"-metrics-path /files -expose-metrics=false":               alone,
 	} {
 		_, err := parse(strings.Fields(args)...)
 		if (err == nil) != (want == alone) || err != nil && err.Error() != want {
 			t.Errorf("%s: %v; want %q", args, err, want)
+		}
+	}
+}
+
+// The form of the password is known before anything is begun.
+func TestPprofAuthForm(t *testing.T) {
+	for auth, good := range map[string]bool{"": true, "a:b": true, "a:b:c": true, ":": false, "s3cret": false, ":s3cret": false, "s3cret:": false} {
+		_, err := readConfig([]string{"-expose-pprof"}, environment{"TUSD_PPROF_AUTH": auth})
+		if (err == nil) != good || err != nil && (!strings.Contains(err.Error(), "TUSD_PPROF_AUTH") || strings.Contains(err.Error(), "s3cret")) {
+			t.Errorf("%q: %v", auth, err)
 		}
 	}
 }

@@ -18,11 +18,11 @@ import (
 // how each probe went.
 func newHealth(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
 		answerHealth(w, http.StatusOK, "alive\n")
 	})
 	r := &readiness{stopping: stopping, log: log, probes: probes}
-	mux.Handle("GET /readyz", r)
+	mux.Handle("GET "+readyPath, r)
 	return mux
 }
 

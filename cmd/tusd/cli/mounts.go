@@ -20,22 +20,28 @@ func (m mount) covers(path string) bool {
 	return path == m.path
 }
 
-// mounts are what operators look at.
-func (d *daemon) mounts() ([]mount, error) {
+// Where health is told. Nothing sets them.
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+// mounts are what operators look at; config.contradiction knows their paths
+// from monitoring.occupied.
+func (d *daemon) mounts() []mount {
 	m := d.cfg.monitoring
 	health := newHealth(d.stopping, d.logger, probesFor(d.backend.composer())...)
-	mounts := []mount{{"/healthz", health}, {"/readyz", health}}
+	mounts := []mount{{healthPath, health}, {readyPath, health}}
 	if m.exposeMetrics {
 		metrics := newMetrics(d.uploads.Metrics(), d.logger, d.connections.collector(), d.queue.collector())
 		mounts = append(mounts, mount{m.metricsPath, metrics})
 	}
 	if m.exposePprof {
-		path := strings.TrimSuffix(m.pprofPath, "/") + "/"
-		profiles, err := newPprof(path, m.pprofAuth, m.blockProfileRate, m.mutexProfileRate)
-		if err != nil {
-			return nil, err
-		}
-		mounts = append(mounts, mount{path, profiles})
+		path := m.profilesPath()
+		mounts = append(mounts, mount{path, newPprof(path, m.pprofAuth, m.blockProfileRate, m.mutexProfileRate)})
 	}
-	return mounts, nil
+	return mounts
 }
+
+// profilesPath is what all profiles are below.
+func (m monitoring) profilesPath() string { return strings.TrimSuffix(m.pprofPath, "/") + "/" }

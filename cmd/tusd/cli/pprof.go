@@ -3,7 +3,6 @@ package cli
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"net/http"
 	"net/http/pprof" // also serves from http.DefaultServeMux, which nobody here listens with
 	"net/url"
@@ -17,10 +16,7 @@ import (
 // slash, and begins to sample those that are off by default: a blockRate or
 // mutexRate above 0 is passed to the runtime. auth is "user:password" for Basic
 // authentication, or "" for none.
-func newPprof(path, auth string, blockRate, mutexRate int) (http.Handler, error) {
-	if auth != "" && !strings.Contains(auth, ":") {
-		return nil, errors.New("TUSD_PPROF_AUTH is not of the form user:password")
-	}
+func newPprof(path, auth string, blockRate, mutexRate int) http.Handler {
 	if blockRate > 0 {
 		runtime.SetBlockProfileRate(blockRate)
 	}
@@ -29,9 +25,9 @@ func newPprof(path, auth string, blockRate, mutexRate int) (http.Handler, error)
 	}
 	handler := http.StripPrefix(strings.TrimSuffix(path, "/"), profiles())
 	if auth == "" {
-		return handler, nil
+		return handler
 	}
-	return authenticated(auth, handler), nil
+	return authenticated(auth, handler)
 }
 
 // profiles serves the profiles at the root.

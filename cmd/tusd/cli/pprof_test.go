@@ -11,15 +11,6 @@ import (
 	"testing"
 )
 
-func mustPprof(t *testing.T, path, auth string) http.Handler {
-	t.Helper()
-	handler, err := newPprof(path, auth, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return handler
-}
-
 // named are the profiles that are there at any time, and how they begin.
 var named = map[string]string{
 	"heap": "heap profile:", "allocs": "heap profile:", "goroutine": "goroutine profile:",
@@ -29,7 +20,7 @@ var named = map[string]string{
 func TestPprof(t *testing.T) {
 	for _, path := range []string{"/debug/pprof/", "/inner/profiles/", "/"} {
 		t.Run(path, func(t *testing.T) {
-			handler := mustPprof(t, path, "")
+			handler := newPprof(path, "", 0, 0)
 			mustAnswer(t, handler, path, http.StatusOK, "heap?debug=1")
 			mustAnswer(t, handler, path+"cmdline", http.StatusOK, "test")
 			mustAnswer(t, handler, path+"symbol", http.StatusOK, "num_symbols")
@@ -56,7 +47,7 @@ func mustBeProfile(t *testing.T, answer *httptest.ResponseRecorder) {
 
 // Profiles over a time take a second at least, all at the same time.
 func TestPprofOverTime(t *testing.T) {
-	handler := mustPprof(t, "/p/", "")
+	handler := newPprof("/p/", "", 0, 0)
 	t.Run("all", func(t *testing.T) {
 		for _, name := range []string{"profile", "fgprof"} {
 			t.Run(name, func(t *testing.T) {
@@ -75,7 +66,7 @@ func TestPprofOverTime(t *testing.T) {
 
 func TestPprofAuth(t *testing.T) {
 	const auth = "anna:pass:word"
-	handler := mustPprof(t, "/debug/pprof/", auth)
+	handler := newPprof("/debug/pprof/", auth, 0, 0)
 	for _, c := range []struct {
 		user, password string
 		status         int
@@ -98,9 +89,6 @@ func TestPprofAuth(t *testing.T) {
 			}
 		}
 	}
-	if _, err := newPprof("/debug/pprof/", "s3cret", 0, 0); err == nil || strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("without a user: %v, want an error that does not tell the password", err)
-	}
 }
 
 func TestPprofRates(t *testing.T) {
@@ -109,9 +97,7 @@ func TestPprofRates(t *testing.T) {
 		runtime.SetMutexProfileFraction(before)
 		runtime.SetBlockProfileRate(0)
 	})
-	if _, err := newPprof("/", "", 1000, 7); err != nil {
-		t.Fatal(err)
-	}
+	newPprof("/", "", 1000, 7)
 	if rate := runtime.SetMutexProfileFraction(-1); rate != 7 {
 		t.Errorf("mutex profile rate %d, want 7", rate)
 	}

@@ -74,14 +74,12 @@ func (d *daemon) open() (err error) {
 	if d.uploads, err = tusd.NewHandler(handlerConfig(d.cfg, d.backend.composer(), d.logger)); err != nil {
 		return err
 	}
-	return d.makeServers()
+	d.makeServers()
+	return nil
 }
 
-func (d *daemon) makeServers() error {
-	mounts, err := d.mounts()
-	if err != nil {
-		return err
-	}
+func (d *daemon) makeServers() {
+	mounts := d.mounts()
 	main := site{
 		basePath: d.cfg.listening.basePath, uploads: d.uploads,
 		mounts: mounts, noGreeting: !d.cfg.monitoring.showGreeting,
@@ -92,7 +90,6 @@ func (d *daemon) makeServers() error {
 	}
 	d.server = newServer(d.cfg, main, d.logger)
 	d.server.ConnState = d.connections.follow
-	return nil
 }
 
 // run answers requests until ctx ends, then shuts down.
