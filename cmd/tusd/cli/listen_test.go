@@ -60,10 +60,11 @@ func TestUnixSocketOfOthers(t *testing.T) {
 	}
 	first := start(t, "-unix-sock", used)
 	for path, want := range map[string]string{
-		file:                                    "no socket",
-		used:                                    "another server listens",
-		dir:                                     "no socket",
-		filepath.Join(dir, "no-directory", "s"): "no such file",
+		file:                                     "no socket",
+		used:                                     "another server listens",
+		dir:                                      "no socket",
+		filepath.Join(dir, "no-directory", "s"):  "no such file",
+		strings.Repeat("x", longestSocketPath+1): "the path of a Unix socket has ",
 	} {
 		code, _, stderr := run("-upload-dir", t.TempDir(), "-unix-sock", path)
 		if code != exitFailed || !strings.Contains(stderr, want) || !strings.Contains(stderr, path) {
@@ -75,6 +76,22 @@ func TestUnixSocketOfOthers(t *testing.T) {
 	}
 	create(t, overSocket(used), "http://h/files/", "1") // still served
 	first.end(t)
+}
+
+// A server that took the place of another one keeps its socket when that ends.
+func TestUnixSocketOfTheNextServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first := start(t, "-unix-sock", path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, "-unix-sock", path)
+	first.end(t)
+	create(t, overSocket(path), "http://h/files/", "1")
+	second.end(t)
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
 }
 
 func TestStartupLines(t *testing.T) {

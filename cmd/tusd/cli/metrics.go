@@ -23,11 +23,29 @@ func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.C
 		prometheuscollector.New(uploads),
 	)
 	registry.MustRegister(further...)
-	return promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	return toWhoeverStays(promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // most metrics are better than none
-	}))
+	})))
 }
+
+// toWhoeverStays hides from next that a client has gone: package promhttp
+// would warn of it, once for each metric.
+func toWhoeverStays(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(patientWriter{w}, r)
+	})
+}
+
+// patientWriter takes everything.
+type patientWriter struct{ http.ResponseWriter }
+
+func (w patientWriter) Write(p []byte) (int, error) {
+	w.ResponseWriter.Write(p) // who has gone needs no metrics
+	return len(p), nil
+}
+
+func (w patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // collector counts lines that were lost.
 func (q *logQueue) collector() prometheus.Collector {

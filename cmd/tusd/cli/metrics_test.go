@@ -2,21 +2,22 @@ package cli
 
 import (
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/storetest"
 )
 
-// observed is a handler after an error, and its metrics as the daemon shows
-// them.
-func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
+func inMemory(t *testing.T) *tusd.Handler {
 	t.Helper()
 	composer := tusd.NewStoreComposer()
 	composer.UseCore(storetest.NewMemory())
@@ -24,6 +25,14 @@ func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return handler
+}
+
+// observed is a handler after an error, and its metrics as the daemon shows
+// them.
+func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
+	t.Helper()
+	handler := inMemory(t)
 	get(handler, "/none")
 	_, queue = startLog(io.Discard, "text", false)
 	t.Cleanup(func() { mustClose(t, queue) })
@@ -106,3 +115,18 @@ func list(expression *regexp.Regexp, text string) string {
 	slices.Sort(found)
 	return strings.Join(found, ",")
 }
+
+// Who asks for metrics and goes away leaves nothing in the log.
+func TestMetricsForAClientThatGoes(t *testing.T) {
+	var log buffer
+	metrics := newMetrics(inMemory(t).Metrics(), slog.New(slog.NewTextHandler(&log, nil)))
+	metrics.ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if log.String() != "" {
+		t.Errorf("log: %s", log.String())
+	}
+}
+
+// goneWriter is for a client that has gone.
+type goneWriter struct{ http.ResponseWriter }
+
+func (goneWriter) Write([]byte) (int, error) { return 0, syscall.EPIPE }

@@ -6,18 +6,56 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
+
+// longestSocketPath is what the system takes, in bytes.
+const longestSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // listenUnix listens on a Unix socket at path. The file that a server left
 // behind which was killed is removed first; what is in use, or no socket, is
 // not touched. The file is gone when the listener is closed.
 func listenUnix(path string) (net.Listener, error) {
+	if len(path) > longestSocketPath {
+		return nil, fmt.Errorf("%s has %d bytes; the path of a Unix socket has %d at most", path, len(path), longestSocketPath)
+	}
 	if err := removeLeftSocket(path); err != nil {
 		return nil, err
 	}
-	return net.Listen("unix", path)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	made, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	listener.SetUnlinkOnClose(false) // would also remove what another server has made there since
+	s := &unixSocket{UnixListener: listener}
+	s.remove = sync.OnceFunc(func() { removeSame(path, made) })
+	return s, nil
+}
+
+// unixSocket is a listener that removes the file it has made, and no other.
+type unixSocket struct {
+	*net.UnixListener
+	remove func()
+}
+
+// Close removes the file while the socket is open: until then the system gives
+// its identity to no other file.
+func (s *unixSocket) Close() error {
+	s.remove()
+	return s.UnixListener.Close()
+}
+
+// removeSame removes the file at path if it still is the one of made.
+func removeSame(path string, made fs.FileInfo) {
+	if now, err := os.Lstat(path); err == nil && os.SameFile(now, made) {
+		os.Remove(path) // who starts next removes what is left
+	}
 }
 
 func removeLeftSocket(path string) error {
