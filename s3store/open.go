@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tus/tusd"
@@ -26,6 +27,7 @@ type bucket struct {
 	retried func(operation string)
 
 	conditions conditions
+	sides      sync.Mutex // held while one is created, if the service knows no conditions
 	kept       keptStates
 	memory     *pool
 	uploading  chan struct{} // has room for the parts that are uploaded at the same time

@@ -38,19 +38,21 @@ func sideName(s string) bool {
 }
 
 // CreateSide implements tusd.SideRecords. Where the service knows no
-// conditions, two processes may both create a record.
+// conditions, only the callers of one process exclude each other.
 func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
 	b, name, err := s.side(key, value)
 	if err != nil {
 		return nil, false, err
 	}
-	for {
-		if !b.conditions.create {
-			current, err = b.readSide(ctx, name)
-			if !isMissing(err) {
-				return current, false, failed("create side record", name, err)
-			}
+	if !b.conditions.create {
+		b.sides.Lock()
+		defer b.sides.Unlock()
+		current, err = b.readSide(ctx, name)
+		if !isMissing(err) {
+			return current, false, failed("create side record", name, err)
 		}
+	}
+	for {
 		_, err = b.put(ctx, PutObject{Key: name, Body: bytes.NewReader(value), Size: int64(len(value)), IfNoneMatch: true})
 		if err == nil {
 			return slices.Clone(value), true, nil

@@ -1,0 +1,140 @@
+package s3store_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/storetest"
+)
+
+const mib = int64(1) << 20
+
+// counted is a node over a service that counts, with the sizes of AWS.
+// Contents that are large are forgotten.
+func counted(t *testing.T) (*node, *s3server.Server) {
+	server := s3server.Start(t, s3server.Options{Discard: 16 * mib})
+	n := startNode(t, s3store.New(server.Bucket(), clientOf(t, server)), &tusd.LocalLocker{})
+	recountStarted(t, server, 1)
+	return n, server
+}
+
+// recountStarted begins to count when the start of nodes is over: each lists
+// the bucket once to probe it, and twice for work that was left.
+func recountStarted(t *testing.T, server *s3server.Server, nodes int) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for server.Counts()[s3server.ListObjectsV2].Calls < 3*nodes {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the nodes do not look for work that was left")
+		}
+	}
+	server.Recount()
+}
+
+// wantCalls compares how often the service was called with what is allowed.
+func wantCalls(t *testing.T, server *s3server.Server, most int) {
+	t.Helper()
+	counts := server.Counts()
+	t.Logf("%d calls: %v", counts.Total().Calls, counts)
+	if got := counts.Total().Calls; got > most {
+		t.Errorf("%d calls, want at most %d: %v", got, most, counts)
+	}
+}
+
+func TestCallsOfSmallUpload(t *testing.T) {
+	n, server := counted(t)
+	path := n.create(4 << 10)
+	n.patch(path, 0, 4<<10)
+	wantCalls(t, server, 3)
+	n.wantContent(path, 4<<10)
+}
+
+func TestCallsOfCreationWithUpload(t *testing.T) {
+	n, server := counted(t)
+	answer := n.request(http.MethodPost, "/files/", storetest.ContentReader("content", 0, 4<<10),
+		"Upload-Length", strconv.Itoa(4<<10), "Content-Type", "application/offset+octet-stream")
+	n.want(http.StatusCreated, answer)
+	wantCalls(t, server, 2)
+	n.wantContent(answer.Header.Get("Location")[len(n.server.URL):], 4<<10)
+}
+
+func TestCallsOfChunks(t *testing.T) {
+	n, server := counted(t)
+	path := n.create(256 * mib)
+	for offset := int64(0); offset < 256*mib; offset += 8 * mib {
+		n.patch(path, offset, offset+8*mib)
+	}
+	wantCalls(t, server, 70)
+	n.wantContent(path, 256*mib)
+}
+
+func TestCallsOfSmallChunks(t *testing.T) {
+	n, server := counted(t)
+	path := n.create(64 * mib)
+	for offset := int64(0); offset < 64*mib; offset += mib {
+		n.patch(path, offset, offset+mib)
+	}
+	wantCalls(t, server, 160)
+	if up := server.Counts().Total().Up; up > 2*64*mib {
+		t.Errorf("%d bytes went up, want at most 2.0 times %d", up, 64*mib)
+	}
+	n.wantContent(path, 64*mib)
+}
+
+func TestCallsOfLargeChunk(t *testing.T) {
+	const size = 1 << 30
+	n, server := counted(t)
+	path := n.create(size)
+	n.patch(path, 0, size)
+	parts := server.Counts()[s3server.UploadPart].Calls
+	wantCalls(t, server, 27+parts/10)
+}
+
+func TestCallsOfHead(t *testing.T) {
+	n, server := counted(t)
+	path := n.create(64 * mib)
+	for _, offset := range []int64{0, mib, 9 * mib} {
+		if offset > 0 {
+			n.patch(path, n.offset(path), offset)
+		}
+		server.Recount()
+		if got := n.offset(path); got != offset {
+			t.Errorf("the offset is %d, want %d", got, offset)
+		}
+		wantCalls(t, server, 1)
+	}
+}
+
+// A request after another node held the upload makes two calls more than one
+// on the node that held it last.
+func TestCallsAfterAnotherNode(t *testing.T) {
+	server := s3server.Start(t, s3server.Options{})
+	locker := &leasing{}
+	var nodes []*node
+	for range 2 {
+		nodes = append(nodes, startNode(t, s3store.New(server.Bucket(), clientOf(t, server)), locker))
+	}
+	recountStarted(t, server, len(nodes))
+	path := nodes[0].create(64 * mib)
+	nodes[0].patch(path, 0, 8*mib)
+	server.Recount()
+	nodes[0].patch(path, 8*mib, 16*mib)
+	alone := server.Counts().Total().Calls
+	server.Recount()
+	nodes[1].patch(path, 16*mib, 24*mib)
+	wantCalls(t, server, alone+2)
+}
+
+// leasing is a locker of several nodes.
+type leasing struct{ tusd.LocalLocker }
+
+func (*leasing) Scope() tusd.Scope { return tusd.ScopeLease }
