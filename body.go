@@ -92,6 +92,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.waited += took
 	if err == nil && b.pace.tooSlow(n, took) {
 		err = ErrTooSlow
+		b.deadlines.abort(err, now) // nobody waits for the rest either
 	}
 	if n > 0 {
 		b.n += int64(n)

@@ -231,6 +231,9 @@ func (x *exchange) respond(status int, change HTTPResponse) {
 // logs and counts it.
 func (x *exchange) fail(err error) {
 	e := asError(err)
+	if e.Is(ErrInternal) && errors.Is(err, context.Canceled) && x.r.Context().Err() != nil {
+		e = ErrUnexpectedEOF.With(err) // the client has gone
+	}
 	x.code, x.cause = e.Code, err
 	if x.status != 0 {
 		return // too late for an answer; net/http ends the connection
@@ -288,6 +291,9 @@ const (
 // refuse writes an error's answer at once and then reads what is left of the
 // body, within limits. A client that waits for 100 (Continue) is sent none.
 func (x *exchange) refuse(response HTTPResponse) {
+	if x.body.err != nil && x.body.err != io.EOF && x.r.ProtoMajor == 1 {
+		x.Header().Set("Connection", "close") // the rest of the body is not waited for
+	}
 	if !x.hasContent() || x.body.err != nil || x.r.ProtoMajor != 1 {
 		x.respond(response.StatusCode, response)
 		return

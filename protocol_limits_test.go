@@ -48,6 +48,7 @@ func (r *running) trickle(data []byte) {
 
 func limitRate(e *env) {
 	e.config.MinRate, e.config.MinRateTime = 1000, 200*time.Millisecond
+	e.config.NetworkTimeout = time.Hour // which is not what ends it
 	data := content(2000)
 	u := e.create(2000)
 	s := e.another().open(u, 0, 2000)

@@ -18,6 +18,7 @@ func openBoard(root *os.Root) (board, error) { return openOFDBoard(root) }
 // slotFile. They belong to the description that this locker has opened, not
 // to the process, so two lockers in one process exclude each other, too.
 type ofdBoard struct {
+	root *os.Root
 	file *os.File
 	fd   uintptr // of file
 	fences
@@ -28,7 +29,7 @@ func openOFDBoard(root *os.Root) (*ofdBoard, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &ofdBoard{file: file, fd: file.Fd()}
+	b := &ofdBoard{root: root, file: file, fd: file.Fd()}
 	if err := b.join(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

@@ -2,6 +2,7 @@ package filelocker
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ type fences struct {
 	alone bool              // nobody else was there then, nor has been since
 	known map[string]uint64 // n of the last grant of ids, all since then
 	gone  bool              // the lock file has no name any more
+	used  uint64            // n when the file was last made to look used
 }
 
 // join makes this locker known to the others.
@@ -50,6 +52,7 @@ func (b *ofdBoard) fence(id string) (n, before uint64) {
 	}
 	n = max(f.last+1, clock())
 	f.last = n
+	b.touch(n)
 	if !f.alone {
 		return n, 0
 	}
@@ -79,6 +82,19 @@ func (b *ofdBoard) stillAlone() bool {
 		b.alone = false
 	}
 	return false
+}
+
+// touchAfter is how often the lock file, which nobody writes to, gets a new time
+// of change: jobs that remove what has not changed for days spare it.
+const touchAfter = uint64(time.Hour)
+
+// touch does that if it is time. An error only leaves the file looking old.
+func (b *ofdBoard) touch(n uint64) {
+	if b.used == 0 || n-b.used >= touchAfter {
+		b.used = n
+		now := time.Now()
+		b.root.Chtimes(slotFile, now, now)
+	}
 }
 
 // hidden implements board.

@@ -37,3 +37,27 @@ func TestRemovedLockFile(t *testing.T) {
 	wantUnlocked(t, again)
 	wantUnlocked(t, mustLock(t, other, "a", tusd.LockTry))
 }
+
+// The lock file does not look as if nobody had used it for long.
+func TestLockFileLooksUsed(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, slotFile)
+	if err := os.WriteFile(file, nil, 0o664); err != nil {
+		t.Fatal(err)
+	}
+	longAgo := time.Now().Add(-30 * 24 * time.Hour)
+	if err := os.Chtimes(file, longAgo, longAgo); err != nil {
+		t.Fatal(err)
+	}
+	l := onDir("default", dir)
+	defer l.Close()
+	wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry))
+	if err := os.Chtimes(file, longAgo, longAgo); err != nil {
+		t.Fatal(err)
+	}
+	l.dir.board.(*ofdBoard).used -= touchAfter
+	wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry))
+	if stat, err := os.Stat(file); err != nil || time.Since(stat.ModTime()) > time.Hour {
+		t.Errorf("it looks as if it was last used on %v, %v", stat.ModTime(), err)
+	}
+}

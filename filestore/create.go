@@ -74,7 +74,7 @@ func (v *volume) checkRoom(data place, info tusd.FileInfo) error {
 	if info.KnownLength != nil {
 		size = *info.KnownLength
 	}
-	if size == 0 {
+	if size == 0 && v.minFree == 0 {
 		return nil
 	}
 	free, err := freeSpace(v.roomOf(data))

@@ -36,8 +36,9 @@ type FileStore struct {
 	// Durability says what is on the disk before it is answered; the zero
 	// value is Ack.
 	Durability Durability
-	// MinFree is the number of bytes that stay free: an upload whose length
-	// does not fit beside them is refused at once.
+	// MinFree is the number of bytes that stay free, to a MiB for each chunk
+	// that is being written: an upload whose length does not fit beside them is
+	// refused at once, and no more is written when they are all that is left.
 	MinFree int64
 	// StorageRoots are further directories that Storage.Path of an upload may
 	// lie in. They must exist.

@@ -127,3 +127,26 @@ func TestDescriptors(t *testing.T) {
 		sweep(t, Ack, sc, syscall.EIO)
 	}
 }
+
+// What is to stay free stays free, also from uploads whose length nobody knew.
+func TestMinFreeHoldsForEveryByte(t *testing.T) {
+	const toStay = 1 << 20
+	dir := smallDisk(t)
+	s := New(filepath.Join(dir, "uploads"))
+	s.MinFree = toStay
+	s = reopened(t, s)
+	up, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := up.WriteChunk(t.Context(), 0, io.LimitReader(zeroSource{}, 4<<20))
+	if !errors.Is(err, tusd.ErrNoSpace) || n < 512<<10 || n > 1<<20 {
+		t.Fatalf("of 4 MiB %d bytes are stored beside 1 MiB of 2: %v", n, err)
+	}
+	if info := infoOf(t, s, "a"); info.Offset != n {
+		t.Errorf("the offset is %d, want the %d bytes that were stored", info.Offset, n)
+	}
+	if _, err := s.NewUpload(t.Context(), locked(t, "b"), tusd.FileInfo{ID: "b", Size: 512 << 10}); !errors.Is(err, tusd.ErrNoSpace) {
+		t.Errorf("another upload: %v", err)
+	}
+}

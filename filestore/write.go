@@ -46,7 +46,13 @@ type chunk struct {
 	lost bool
 	// torn is set when a write failed: bytes behind at may be there.
 	torn bool
+	// roomTo is the offset up to which there was room when last looked.
+	roomTo int64
 }
+
+// roomPiece is after how many bytes a chunk looks again how much of the disk
+// has to stay free.
+const roomPiece = 1 << 20
 
 // begin opens the data for a chunk and pins the mark. After success the caller
 // closes c.f and calls c.end or c.takeBack.
@@ -118,6 +124,9 @@ func (c *chunk) write(p []byte) error {
 	if end := c.u.maxOffset(); int64(len(p)) > end-c.at {
 		return tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", end))
 	}
+	if err := c.checkRoom(int64(len(p))); err != nil {
+		return err
+	}
 	n, err := c.f.WriteAt(p, c.at)
 	c.at += int64(n)
 	if err != nil {
@@ -125,6 +134,25 @@ func (c *chunk) write(p []byte) error {
 		return err
 	}
 	return c.writeBack()
+}
+
+// checkRoom refuses n more bytes that would leave less free than is to stay.
+// What fitted when the upload was created may not fit any more, and of some
+// uploads nobody knew how long they would be.
+func (c *chunk) checkRoom(n int64) error {
+	v := c.u.v
+	if v.minFree == 0 || c.at+n <= c.roomTo {
+		return nil
+	}
+	free, err := freeSpace(v.roomOf(c.u.data))
+	if err != nil {
+		return err
+	}
+	if free-n < v.minFree {
+		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes are free, %d are to stay so", free, v.minFree))
+	}
+	c.roomTo = c.at + n + min(roomPiece, free-n-v.minFree)
+	return nil
 }
 
 // writeBack keeps the number of bytes small that are not on the disk.
