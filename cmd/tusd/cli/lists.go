@@ -55,6 +55,9 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, errors.New("is neither an address nor a network like 10.0.0.0/8")
 	}
+	if addr := network.Addr(); addr.Is4In6() && network.Bits() >= 96 {
+		network = netip.PrefixFrom(addr.Unmap(), network.Bits()-96) // as addresses of clients are compared
+	}
 	if network.Masked() != network {
 		return netip.Prefix{}, fmt.Errorf("has bits behind its length: %v is meant, or the address alone", network.Masked())
 	}

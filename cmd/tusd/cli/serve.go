@@ -92,7 +92,8 @@ func (d *daemon) makeServers() {
 	d.server.ConnState = d.connections.follow
 }
 
-// run answers requests until ctx ends, then shuts down.
+// run answers requests until ctx ends or one of the listeners fails, then
+// shuts down.
 func (d *daemon) run(ctx context.Context) error {
 	failed := make(chan error, len(d.sockets)+1)
 	for _, listener := range d.guarded() {
@@ -103,19 +104,25 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
+	var failure error
 	select {
 	case err := <-failed:
-		d.server.Close()
-		return fmt.Errorf("cannot accept connections any more: %w", err)
+		failure = fmt.Errorf("cannot accept connections any more: %w", err)
+		d.end(failure)
 	case <-ctx.Done():
+		d.end(context.Cause(ctx))
 	}
+	return failure
+}
+
+// end shuts down for a reason, within the time there is for that.
+func (d *daemon) end(cause error) {
 	close(d.stopping)
 	notify(systemd.SdNotifyStopping, d.logger)
-	d.logger.Info("shutting down", "cause", context.Cause(ctx), "timeout", d.cfg.timeouts.shutdown)
+	d.logger.Info("shutting down", "cause", cause, "timeout", d.cfg.timeouts.shutdown)
 	limited, cancel := context.WithTimeout(context.Background(), d.cfg.timeouts.shutdown)
 	defer cancel()
 	d.shutDown(limited)
-	return nil
 }
 
 // guarded are the listeners with the limit on connections, and TLS if that is

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 // Shutting down under load: uploads in progress get their answer, what the
 // server says it has is what it has, and it ends well.
 func TestTermUnderLoad(t *testing.T) {
-	const uploads, size, started = 8, 1 << 30, 4 << 20
+	const uploads, size, started = 8, 1 << 30, 1 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
 		dir := t.TempDir()
 		p := launchUploads(t, dir, args)
@@ -44,12 +45,13 @@ func TestTermUnderLoad(t *testing.T) {
 	})
 }
 
-// steady is content without an end that comes at a moderate pace.
+// steady is content without an end that comes at a moderate pace: some MB/s, so
+// that a test which has to wait does not fill the disk.
 type steady struct{}
 
 func (steady) Read(p []byte) (int, error) {
-	time.Sleep(time.Millisecond)
-	p = p[:min(len(p), 64<<10)]
+	time.Sleep(5 * time.Millisecond)
+	p = p[:min(len(p), 16<<10)]
 	clear(p)
 	return len(p), nil
 }
@@ -140,4 +142,32 @@ func awaitSize(t *testing.T, file string, least int64) {
 		info, err := os.Stat(file)
 		return err == nil && info.Size() >= least
 	})
+}
+
+// A listener that fails ends the server as a signal does: uploads are told.
+func TestListenerFails(t *testing.T) {
+	cfg, err := readConfig([]string{"-host", "127.0.0.1", "-port", "0", "-admin-listen", "127.0.0.1:0", "-upload-dir", t.TempDir()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, queue := startLog(io.Discard, "text", false)
+	defer queue.close(lastLines)
+	d := &daemon{cfg: cfg, logger: quiet, queue: queue, stopping: make(chan struct{})}
+	if err := d.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	ended := make(chan error, 1)
+	go func() { ended <- d.run(t.Context()) }()
+	location := create(t, http.DefaultClient, "http://"+d.sockets[0].host+"/files/", strconv.Itoa(1<<30))
+	answer := make(chan int, 1)
+	go func() { answer <- patch(http.DefaultClient, location, 1<<30, steady{}) }()
+	awaitSize(t, filepath.Join(cfg.storage.uploadDir, path.Base(location)), 1)
+	d.admin.Close()
+	if status := <-answer; status != http.StatusServiceUnavailable {
+		t.Errorf("PATCH: %d, want 503", status)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "cannot accept connections") {
+		t.Errorf("the server ended with %v", err)
+	}
 }

@@ -77,3 +77,11 @@ func TestTrustedProxies(t *testing.T) {
 		}
 	}
 }
+
+// Networks are compared with addresses of IPv4 that are no part of IPv6.
+func TestMappedNetwork(t *testing.T) {
+	got, err := parseNetwork("::ffff:10.0.0.0/104")
+	if err != nil || got.String() != "10.0.0.0/8" {
+		t.Errorf("%v, %v; want 10.0.0.0/8", got, err)
+	}
+}

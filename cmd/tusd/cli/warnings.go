@@ -26,7 +26,29 @@ func (cfg config) warnings(env environment) []string {
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}
-	return warnings
+	return append(warnings, cfg.withoutPartner()...)
+}
+
+// withoutPartner are sentences about settings that only have an effect
+// together with others. Those that leave uploads unprotected without them are
+// refused instead (contradictions.go).
+func (cfg config) withoutPartner() (sentences []string) {
+	m := cfg.monitoring
+	for _, c := range []struct {
+		setting, partner string
+		there            bool
+	}{
+		{"min-rate-time", "-min-rate", cfg.limits.minRate > 0},
+		{"metrics-path", "-expose-metrics", m.exposeMetrics},
+		{"pprof-path", "-expose-pprof", m.exposePprof},
+		{"pprof-block-profile-rate", "-expose-pprof", m.exposePprof},
+		{"pprof-mutex-profile-rate", "-expose-pprof", m.exposePprof},
+	} {
+		if cfg.isSet(c.setting) && !c.there {
+			sentences = append(sentences, cfg.given.name(c.setting)+" has no effect without "+c.partner)
+		}
+	}
+	return sentences
 }
 
 // insteadOf says what to do about a variable that is none.
