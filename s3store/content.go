@@ -37,6 +37,9 @@ func (b *bucket) makeReadable(ctx context.Context, st *state) error {
 		return tusd.ErrUploadFinishing
 	}
 	_, err := b.completeMultipart(ctx, st)
+	if isGone(err) {
+		return tusd.ErrUploadFailed.With(err) // as who finishes it will write down
+	}
 	return err
 }
 

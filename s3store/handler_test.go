@@ -92,12 +92,18 @@ func (n *node) tryPatch(path string, offset, to int64) *http.Response {
 // offset asks for the offset.
 func (n *node) offset(path string) int64 {
 	n.Helper()
-	answer := n.want(http.StatusOK, n.request(http.MethodHead, path, nil))
-	offset, err := strconv.ParseInt(answer.Header.Get("Upload-Offset"), 10, 64)
+	offset, err := offsetOf(n.request(http.MethodHead, path, nil))
 	if err != nil {
 		n.Fatal(err)
 	}
 	return offset
+}
+
+func offsetOf(head *http.Response) (int64, error) {
+	if head.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("HEAD is answered with status %d", head.StatusCode)
+	}
+	return strconv.ParseInt(head.Header.Get("Upload-Offset"), 10, 64)
 }
 
 // wantContent downloads an upload and compares its bytes.

@@ -28,7 +28,7 @@ type line struct {
 	mu      sync.Mutex
 	st      state
 	sent    []sentPart
-	begun   bool // this request has begun the multipart upload
+	begun   bool // this request has begun the multipart upload, and no record tells of it
 	listing bool
 	last    time.Time // when parts were last listed
 	err     error     // the first
@@ -239,8 +239,11 @@ func (l *line) list(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listing, l.last = false, time.Now()
+	if n > 0 {
+		l.begun = false // also after an error: the record may be stored
+	}
 	if err == nil && n > 0 {
-		l.st, l.sent, l.begun = l.u.current(), l.sent[n:], false
+		l.st, l.sent = l.u.current(), l.sent[n:]
 	}
 	return err
 }

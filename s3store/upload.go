@@ -35,8 +35,20 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	u := &upload{b: b, id: id, lease: lease, st: st}
 	if lease != nil {
 		b.kept.set(id, lease, st)
+		if err := u.goOnFinishing(ctx); err != nil {
+			return nil, failed("finish upload", id, err)
+		}
 	}
 	return u, nil
+}
+
+// goOnFinishing finishes an upload that has all its bytes, and whose server
+// died before it was finished. Nobody may take it for complete before.
+func (u *upload) goOnFinishing(ctx context.Context) error {
+	if st := u.current(); st.whole || !st.info.Full() || st.info.State == tusd.StateFailed {
+		return nil
+	}
+	return u.finish(ctx)
 }
 
 // ours is an upload of this package.

@@ -1,0 +1,245 @@
+package s3store_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+)
+
+// faultSteps end the requests of an upload that needs all there is: a piece, a
+// part that begins with it, parts in a row, a piece again and the last part.
+var faultSteps = []int64{10 << 10, 50 << 10, 400 << 10, 405 << 10, 410 << 10}
+
+const maxCalls = 60 // more than the upload needs
+
+// small starts a node with small parts over a service.
+func small(tb testing.TB, server *s3server.Server) *node {
+	tb.Helper()
+	return startNode(tb, testStore(server.Bucket(), clientOf(tb, server)), &tusd.LocalLocker{})
+}
+
+func smallServer(tb testing.TB, quirks s3server.Quirks) *s3server.Server {
+	tb.Helper()
+	quirks.MinPart = testMinPart
+	return s3server.Start(tb, s3server.Options{Quirks: quirks})
+}
+
+// goOn brings an upload to its end as a client does that asks for the offset
+// after a failure. It returns how often it failed.
+func (n *node) goOn(path string) (failures int) {
+	n.Helper()
+	for at := int64(-1); failures < 4; {
+		if at < 0 {
+			at = n.offsetInTime(path)
+		}
+		if at == faultSteps[len(faultSteps)-1] {
+			return failures
+		}
+		to := nextStep(at)
+		if answer := n.tryPatch(path, at, to); answer.StatusCode == http.StatusNoContent {
+			at = to
+		} else {
+			at = -1
+			failures++
+		}
+	}
+	return failures
+}
+
+// offsetInTime asks for the offset until it is told: while the server finishes
+// an upload in the background, clients are told to come back.
+func (n *node) offsetInTime(path string) int64 {
+	n.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		answer := n.request(http.MethodHead, path, nil)
+		if answer.StatusCode != http.StatusLocked {
+			offset, err := offsetOf(answer)
+			if err != nil {
+				n.Fatal(err)
+			}
+			return offset
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			n.Fatal("the upload does not come free")
+		}
+	}
+}
+
+func nextStep(at int64) int64 {
+	for _, step := range faultSteps {
+		if step > at {
+			return step
+		}
+	}
+	return at
+}
+
+// sweepFaults has an outcome at the first call of an upload, at the second,
+// and so on, until the upload makes no more.
+func sweepFaults(t *testing.T, outcome s3server.Outcome, allowed int) {
+	t.Helper()
+	server := smallServer(t, s3server.Quirks{CompleteOnce: true})
+	n := small(t, server)
+	size := faultSteps[len(faultSteps)-1]
+	for call := 1; call <= maxCalls; call++ {
+		path := n.create(size)
+		rule := s3server.On().Nth(call, outcome)
+		server.Fault(rule.Decide)
+		failures := n.goOn(path)
+		server.Fault(nil)
+		if failures > allowed {
+			t.Fatalf("at call %d: the client failed %d times, want at most %d", call, failures, allowed)
+		}
+		n.wantContent(path, size)
+		if rule.Fired() == 0 {
+			return
+		}
+	}
+	t.Errorf("the upload makes more than %d calls", maxCalls)
+}
+
+// What passes by itself, a client does not even notice.
+func TestTroubleThatPasses(t *testing.T) {
+	for name, outcome := range map[string]s3server.Outcome{
+		"slow down":          s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
+		"too many requests":  s3server.Refuse(http.StatusTooManyRequests, "TooManyRequests"),
+		"internal error":     s3server.RefuseDone(http.StatusInternalServerError, "InternalError"),
+		"connection reset":   s3server.Reset(100),
+		"answer lost":        s3server.LoseAnswer(),
+		"error inside a 200": s3server.RefuseInside("InternalError"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sweepFaults(t, outcome, 0)
+		})
+	}
+}
+
+// What does not, fails a request, and the upload goes on afterwards.
+func TestTroubleThatStays(t *testing.T) {
+	for name, outcome := range map[string]s3server.Outcome{
+		"access denied":             s3server.Refuse(http.StatusForbidden, "AccessDenied"),
+		"access denied, yet it was": s3server.RefuseDone(http.StatusForbidden, "AccessDenied"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sweepFaults(t, outcome, 2)
+		})
+	}
+}
+
+// TestKilled ends a server at each of its calls, before or after the service
+// has done it, and goes on with another.
+func TestKilled(t *testing.T) {
+	for name, last := range map[string]s3server.Outcome{
+		"before the call": s3server.Refuse(http.StatusForbidden, "AccessDenied"),
+		"after the call":  s3server.RefuseDone(http.StatusForbidden, "AccessDenied"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killAtEachCall(t, last)
+		})
+	}
+}
+
+func killAtEachCall(t *testing.T, last s3server.Outcome) {
+	server := smallServer(t, s3server.Quirks{})
+	size := faultSteps[len(faultSteps)-1]
+	for call := 1; call <= maxCalls; call++ {
+		killed := small(t, server)
+		path := killed.create(size)
+		rule := s3server.On().Nth(call, last)
+		dead := s3server.On().From(call+1, s3server.Refuse(http.StatusForbidden, "AccessDenied"))
+		server.Fault(s3server.Together(rule.Decide, dead.Decide))
+		stored := int64(0)
+		for to := int64(0); to < size; {
+			at := to
+			if to = nextStep(at); killed.tryPatch(path, at, to).StatusCode != http.StatusNoContent {
+				break
+			}
+			stored = to
+		}
+		killed.server.Close()
+		server.Fault(nil)
+		next := small(t, server)
+		if offset := next.offset(path); offset < stored {
+			t.Fatalf("killed at call %d: the offset is %d, %d were acknowledged", call, offset, stored)
+		}
+		if failures := next.goOn(path); failures > 0 {
+			t.Fatalf("killed at call %d: %d requests failed afterwards", call, failures)
+		}
+		next.wantContent(path, size)
+		next.server.Close()
+		if rule.Fired() == 0 {
+			return
+		}
+	}
+	t.Errorf("the upload makes more than %d calls", maxCalls)
+}
+
+// Part 1 of 3 is lost while 2 and 3 are stored: none of them counts, and a
+// shorter request takes its place.
+func TestFirstPartLost(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	n := small(t, server)
+	const size = 3*testPart + 1000
+	path := n.create(size)
+	first := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == 1 })
+	others := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == 3 }).Always(s3server.Outcome{})
+	server.Fault(s3server.Together(
+		first.Always(s3server.Outcome{Until: others.Reached(), Status: http.StatusForbidden, Code: "AccessDenied"}).Decide,
+		others.Decide))
+	if answer := n.tryPatch(path, 0, size); answer.StatusCode < 500 {
+		t.Fatalf("status %d", answer.StatusCode)
+	}
+	server.Fault(nil)
+	if offset := n.offset(path); offset != 0 {
+		t.Fatalf("the offset is %d without the first part", offset)
+	}
+	n.patch(path, 0, testMinPart+17)
+	n.patch(path, testMinPart+17, size)
+	n.wantContent(path, size)
+}
+
+// A rule of the bucket has aborted the multipart upload: the upload has failed,
+// whether the next request adds to it or completes it.
+func TestAbortedByRule(t *testing.T) {
+	const size = 4 * testPart
+	for name, stored := range map[string]int64{"when parts follow": testPart, "when it completes": size} {
+		t.Run(name, func(t *testing.T) {
+			for _, quirks := range []s3server.Quirks{{}, {UnknownUploadKey: true, CompleteOnce: true}} {
+				server := smallServer(t, quirks)
+				n := small(t, server)
+				path := n.create(size)
+				n.patch(path, 0, testPart)
+				if stored == size { // all parts are there, and the completion comes too late
+					server.Fault(s3server.On(s3server.CompleteMultipartUpload).Always(s3server.Refuse(http.StatusForbidden, "AccessDenied")).Decide)
+					if answer := n.tryPatch(path, testPart, size); answer.StatusCode < 500 {
+						t.Fatalf("status %d", answer.StatusCode)
+					}
+				}
+				server.AbortAll()
+				server.Fault(nil)
+				n = small(t, server) // a new process
+				if stored < size {
+					n.want(http.StatusGone, n.tryPatch(path, testPart, size))
+				} else {
+					n.want(http.StatusGone, n.request(http.MethodGet, path, nil))
+				}
+				n.want(http.StatusGone, n.request(http.MethodHead, path, nil))
+				n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))
+				if left := leftovers(server, nil); len(left) > 0 {
+					t.Errorf("left behind: %q", left)
+				}
+			}
+		})
+	}
+}
