@@ -57,8 +57,8 @@ func (d *daemon) serve(ctx context.Context) error {
 // it does anything that may take long, so that clients of a restarted server
 // wait for an answer rather than being refused.
 func (d *daemon) open() (err error) {
-	if tls := d.cfg.tls; tls.enabled() {
-		if d.certificates, err = newCertificates(tls.certificate, tls.key, d.logger); err != nil {
+	if pair := d.cfg.tls; pair.enabled() {
+		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
 			return err
 		}
 	}
