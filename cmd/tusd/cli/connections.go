@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,9 +25,11 @@ type connectionLimit struct {
 	exempt   func(netip.Addr) bool // who has no limit
 	refused  *atomic.Uint64        // connections so far
 	farewell chan struct{}         // a place for each that is being told so
+	log      *slog.Logger
 
-	mu   sync.Mutex
-	open map[netip.Prefix]int
+	mu     sync.Mutex
+	open   map[netip.Prefix]int
+	logged map[netip.Prefix]bool // clients of open whose refusal is in the log
 }
 
 // farewells is how many refused connections are told why at the same time;
@@ -34,10 +37,11 @@ type connectionLimit struct {
 const farewells = 64
 
 // newConnectionLimit counts in refused what it refuses.
-func newConnectionLimit(max int, l listening, refused *atomic.Uint64) *connectionLimit {
+func newConnectionLimit(max int, l listening, refused *atomic.Uint64, log *slog.Logger) *connectionLimit {
 	return &connectionLimit{
 		max: max, exempt: l.mayBeProxy, refused: refused,
-		farewell: make(chan struct{}, farewells), open: make(map[netip.Prefix]int),
+		farewell: make(chan struct{}, farewells), log: log,
+		open: make(map[netip.Prefix]int), logged: make(map[netip.Prefix]bool),
 	}
 }
 
@@ -85,7 +89,7 @@ func (g *guarded) Accept() (net.Conn, error) {
 		case g.limit.enter(client):
 			return &countedConn{TCPConn: tcp, leave: sync.OnceFunc(func() { g.limit.leave(client) })}, nil
 		}
-		g.limit.refused.Add(1)
+		g.limit.tell(client)
 		g.limit.dismiss(tcp, g.refuse)
 	}
 }
@@ -112,6 +116,20 @@ func (l *connectionLimit) leave(client netip.Prefix) {
 	defer l.mu.Unlock()
 	if l.open[client]--; l.open[client] == 0 {
 		delete(l.open, client)
+		delete(l.logged, client)
+	}
+}
+
+// tell counts a refusal. The log has one line for each client that meets the
+// limit, until it has closed all its connections: a line for each refusal
+// would be one more thing that it can fill.
+func (l *connectionLimit) tell(client netip.Prefix) {
+	l.refused.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open[client] > 0 && !l.logged[client] {
+		l.logged[client] = true
+		l.log.Warn("a client has as many connections open as it may, further ones are refused", "client", client)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,9 +20,9 @@ var _ io.ReaderFrom = (*countedConn)(nil)
 
 // guardedServer is a server on the loopback, which is not exempt here, with a
 // limit of two connections per client.
-func guardedServer(t *testing.T, refuse func(net.Conn)) (*connectionLimit, string) {
+func guardedServer(t *testing.T, refuse func(net.Conn), log *slog.Logger) (*connectionLimit, string) {
 	t.Helper()
-	limit := newConnectionLimit(2, listening{}, new(atomic.Uint64))
+	limit := newConnectionLimit(2, listening{}, new(atomic.Uint64), log)
 	limit.exempt = func(netip.Addr) bool { return false }
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +58,8 @@ func ask(t *testing.T, address, method string, header ...string) (status int, an
 }
 
 func TestConnectionLimit(t *testing.T) {
-	limit, address := guardedServer(t, refusePlain)
+	var log buffer
+	limit, address := guardedServer(t, refusePlain, slog.New(slog.NewTextHandler(&log, nil)))
 	_, _, first := ask(t, address, http.MethodGet)
 	if status, _, _ := ask(t, address, http.MethodGet); status != http.StatusOK {
 		t.Fatalf("the second connection: %d", status)
@@ -84,6 +86,9 @@ func TestConnectionLimit(t *testing.T) {
 	if n := limit.refused.Load(); n != 6 {
 		t.Errorf("%d refusals counted, want 6", n)
 	}
+	if lines := log.String(); strings.Count(lines, "\n") != 1 || !strings.Contains(lines, "client=127.0.0.1/32") {
+		t.Errorf("the log of a client that was refused: %s", lines)
+	}
 	first.Close()
 	await(t, "a place", func() bool {
 		status, _, _ := ask(t, address, http.MethodGet)
@@ -93,7 +98,7 @@ func TestConnectionLimit(t *testing.T) {
 
 // A refused client may not occupy the server instead.
 func TestManyRefusals(t *testing.T) {
-	limit, address := guardedServer(t, refusePlain)
+	limit, address := guardedServer(t, refusePlain, quiet)
 	ask(t, address, http.MethodGet)
 	ask(t, address, http.MethodGet)
 	for range 3 * farewells { // silent ones, most of which are dropped at once
@@ -110,7 +115,7 @@ func TestManyRefusals(t *testing.T) {
 }
 
 func TestRefusalUnderTLS(t *testing.T) {
-	_, address := guardedServer(t, refuseTLS)
+	_, address := guardedServer(t, refuseTLS, quiet)
 	ask(t, address, http.MethodGet)
 	ask(t, address, http.MethodGet)
 	if status, _, _ := ask(t, address, http.MethodGet); status != 0 {

@@ -128,7 +128,8 @@ func (d *daemon) end(cause error) {
 // guarded are the listeners with the limit on connections, and TLS if that is
 // asked for.
 func (d *daemon) guarded() []net.Listener {
-	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.cfg.listening, d.uploads.Metrics().LimitsExceeded["connections_per_client"])
+	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
+	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.cfg.listening, refused, d.logger)
 	var listeners []net.Listener
 	for _, s := range d.sockets {
 		if d.certificates == nil {
