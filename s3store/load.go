@@ -13,36 +13,45 @@ import (
 const loadTries = 20
 
 // find returns the state of an upload, from memory if that still holds.
-func (b *bucket) find(ctx context.Context, lease tusd.Lease, id string) (state, error) {
+// guessed tells that only the client says so.
+func (b *bucket) find(ctx context.Context, lease tusd.Lease, id string) (st state, guessed bool, err error) {
 	known, ok := b.kept.get(id)
-	if ok && b.trusts(ctx, lease, &known) {
-		return known.state, nil
-	}
-	if ok {
+	switch {
+	case ok && b.trusts(lease, &known):
+		return known.state, false, nil
+	case ok && b.guesses(ctx, lease, &known.state):
+		return known.state, true, nil
+	case ok:
 		same, err := b.confirm(ctx, id, &known.state)
 		if err != nil || same {
-			return known.state, err
+			return known.state, false, err
 		}
 	}
-	st, err := b.load(ctx, id)
+	st, err = b.load(ctx, id)
 	if errors.Is(err, tusd.ErrNotFound) {
 		b.kept.forget(id)
 	}
-	return st, err
+	return st, false, err
 }
 
-// trusts tells whether nobody can have changed what is kept, or a client that
-// knows the offset says that nobody has.
-func (b *bucket) trusts(ctx context.Context, lease tusd.Lease, known *keptState) bool {
-	if lease == nil {
+// trusts tells whether nobody can have changed what is kept.
+func (b *bucket) trusts(lease tusd.Lease, known *keptState) bool {
+	if lease == nil || b.scope != tusd.ScopeLease {
 		return false
 	}
-	if b.scope == tusd.ScopeLease {
-		_, before := lease.Fence()
-		return before != 0 && before == known.n
+	_, before := lease.Fence()
+	return before != 0 && before == known.n
+}
+
+// guesses tells whether a client that knows the offset says that nobody has
+// changed what is kept, and the service is going to refuse what would be
+// wrong if somebody has.
+func (b *bucket) guesses(ctx context.Context, lease tusd.Lease, st *state) bool {
+	if lease == nil || b.scope == tusd.ScopeLease || b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
+		return false
 	}
 	offset, ok := tusd.ExpectedOffset(ctx)
-	return ok && offset == known.state.offset()
+	return ok && offset == st.offset()
 }
 
 // confirm asks whether a state that was kept still holds.

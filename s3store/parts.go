@@ -28,6 +28,7 @@ type line struct {
 	mu      sync.Mutex
 	st      state
 	sent    []sentPart
+	numbers int  // that were taken
 	begun   bool // this request has begun the multipart upload, and no record tells of it
 	listing bool
 	last    time.Time // when parts were last listed
@@ -50,10 +51,11 @@ func (l *line) next() (number int, start int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	start = l.st.content.end()
+	number = l.st.content.nextNumber()
 	for _, p := range l.sent {
-		start += p.Size
+		number, start = p.Number+1, start+p.Size
 	}
-	return l.st.content.nextNumber() + len(l.sent), start
+	return number, start
 }
 
 // state is what is stored, as far as it counts.
@@ -136,11 +138,35 @@ func (l *line) enter(size int64) (UploadPart, error) {
 	if err := l.beginMultipart(); err != nil {
 		return UploadPart{}, err
 	}
-	number, _ := l.next()
+	number, err := l.number(size)
+	if err != nil {
+		return UploadPart{}, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.numbers++
 	l.sent = append(l.sent, sentPart{Part: Part{Number: number, Size: size}})
 	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.content.Multipart, Number: number, Size: size}, nil
+}
+
+// number chooses that of the next part.
+//
+// While the state is only a guess, somebody else may have stored another part
+// with the next number, which must not be replaced. So the number is one that
+// another part hardly has: it depends on the range of bytes, and a part of the
+// same range is the same part. That is good for one part, and where numbers
+// are not scarce; else the guess is confirmed.
+func (l *line) number(size int64) (int, error) {
+	number, start := l.next()
+	if !l.u.isGuessed() {
+		return number, nil
+	}
+	st := l.state()
+	room := l.u.b.plan.roomBehind(number, start, st.length())
+	if l.numbers == 0 && room >= leastSpread {
+		return number + 1 + spread(start, size, room-1), nil
+	}
+	return number, l.u.makeSure(l.ctx)
 }
 
 // beginMultipart begins the multipart upload, if that was not done.

@@ -19,6 +19,8 @@ type Profile struct {
 	// NoConditions tells that writes with If-Match and If-None-Match are not
 	// to be tried. Otherwise Open finds out whether they work.
 	NoConditions bool
+	// NoGaps tells that the numbers of parts must follow one another.
+	NoGaps bool
 	// NoMultiDelete tells that several objects cannot be removed in one call.
 	NoMultiDelete bool
 }
@@ -34,11 +36,11 @@ var profiles = []Profile{
 	{Name: "aws"},
 	{Name: "minio"},
 	{Name: "r2", EqualParts: true},
-	{Name: "b2", NoConditions: true},
+	{Name: "b2", NoConditions: true, NoGaps: true},
 	{Name: "ceph"},
 	{Name: "gcs", NoConditions: true, NoMultiDelete: true},
 	{Name: "scaleway", MaxParts: 1000},
-	{Name: "generic", MaxParts: 1000},
+	{Name: "generic", MaxParts: 1000, NoGaps: true},
 }
 
 // ProfileOf returns the profile of a service: aws, minio, r2, b2, ceph, gcs,

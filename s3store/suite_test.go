@@ -63,22 +63,35 @@ func harness(quirks s3server.Quirks) storetest.Harness {
 	}
 }
 
-// leftovers names what belongs to none of the uploads ids, and what should not
-// be beside one.
+// leftovers names what a service in process has that belongs to none of the
+// uploads ids.
 func leftovers(server *s3server.Server, ids []string) []string {
-	var extra []string
+	var keys, multiparts []string
 	for _, o := range server.Objects() {
-		id := strings.TrimSuffix(o.Key, ".info")
-		if strings.HasSuffix(id, ".part") {
-			id = id[:strings.LastIndexByte(strings.TrimSuffix(id, ".part"), '.')]
-		}
-		if !slices.Contains(ids, id) && !strings.HasPrefix(o.Key, ".tusd.d/side/") {
-			extra = append(extra, o.Key)
-		}
+		keys = append(keys, o.Key)
 	}
 	for _, u := range server.Uploads() {
-		if !slices.Contains(ids, u.Key) {
-			extra = append(extra, "multipart upload of "+u.Key)
+		multiparts = append(multiparts, u.Key)
+	}
+	return orphans(keys, multiparts, ids)
+}
+
+// orphans names the objects and multipart uploads that belong to none of the
+// uploads ids. Side records are nobody's.
+func orphans(keys, multiparts, ids []string) []string {
+	var extra []string
+	for _, key := range keys {
+		id := strings.TrimSuffix(key, ".info")
+		if base, ok := strings.CutSuffix(id, ".part"); ok {
+			id = base[:strings.LastIndexByte(base, '.')]
+		}
+		if !slices.Contains(ids, id) && !strings.HasPrefix(key, ".tusd.d/side/") {
+			extra = append(extra, key)
+		}
+	}
+	for _, key := range multiparts {
+		if !slices.Contains(ids, key) {
+			extra = append(extra, "multipart upload of "+key)
 		}
 	}
 	return extra

@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -17,6 +18,7 @@ type upload struct {
 	mu        sync.Mutex // GetInfo may be called beside the others
 	st        state
 	uncertain bool // a call has failed and may have been done: st has to be read again
+	guessed   bool // st was kept, and may be old
 }
 
 // GetUpload implements tusd.DataStore.
@@ -28,11 +30,11 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	if err := tusd.ValidateID(id); err != nil {
 		return nil, err
 	}
-	st, err := b.find(ctx, lease, id)
+	st, guessed, err := b.find(ctx, lease, id)
 	if err != nil {
 		return nil, failed("load upload", id, err)
 	}
-	u := &upload{b: b, id: id, lease: lease, st: st}
+	u := &upload{b: b, id: id, lease: lease, st: st, guessed: guessed}
 	if lease != nil {
 		b.kept.set(id, lease, st)
 		if err := u.goOnFinishing(ctx); err != nil {
@@ -107,9 +109,40 @@ func (u *upload) begin(ctx context.Context) (state, error) {
 	}
 	u.become(st)
 	u.mu.Lock()
-	u.uncertain = false
+	u.uncertain, u.guessed = false, false
 	u.mu.Unlock()
 	return st, nil
+}
+
+func (u *upload) isGuessed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.guessed
+}
+
+// makeSure confirms a state that was only guessed.
+func (u *upload) makeSure(ctx context.Context) error {
+	if !u.isGuessed() {
+		return nil
+	}
+	st := u.current()
+	same, err := u.b.confirm(ctx, u.id, &st)
+	if err != nil {
+		return err
+	}
+	if !same {
+		u.doubt()
+		return overtaken(errors.New("what was kept of it is old"))
+	}
+	u.sure()
+	return nil
+}
+
+// sure notes that the state is no guess any more.
+func (u *upload) sure() {
+	u.mu.Lock()
+	u.guessed = false
+	u.mu.Unlock()
 }
 
 func (u *upload) isUncertain() bool {
@@ -151,6 +184,7 @@ func (u *upload) store(ctx context.Context, st state) error {
 	err := u.b.putRecord(held, &st)
 	if err == nil {
 		u.become(st)
+		u.sure() // the record was as it was known to be
 		return nil
 	}
 	u.doubt()

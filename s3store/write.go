@@ -78,6 +78,9 @@ func (u *upload) removeStrays(ctx context.Context, st state) (state, error) {
 	if len(strays) == 0 {
 		return st, nil
 	}
+	if err := u.makeSure(ctx); err != nil { // they may count by now
+		return st, err
+	}
 	if err := u.b.remove(ctx, keysOf(strays)...); err != nil {
 		u.doubt()
 		return st, fmt.Errorf("remove pieces that do not count: %w", err)

@@ -1,0 +1,93 @@
+package s3store_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+)
+
+// Two processes that know nothing of each other serve one upload in turns, as
+// behind a load balancer: whatever each of them keeps in memory, no offset
+// falls and no byte is wrong.
+func TestNodesInTurns(t *testing.T) {
+	for name, quirks := range map[string]s3server.Quirks{
+		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true}, "equal parts": {EqualParts: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := smallServer(t, quirks)
+			var nodes []*node
+			for range 2 {
+				store := testStore(server.Bucket(), clientOf(t, server))
+				store.Profile.EqualParts = quirks.EqualParts
+				nodes = append(nodes, startNode(t, store, &tusd.LocalLocker{}))
+			}
+			for seed := range uint64(12) {
+				inTurns(t, nodes, rand.New(rand.NewPCG(seed, 1)))
+			}
+		})
+	}
+}
+
+func inTurns(t *testing.T, nodes []*node, random *rand.Rand) {
+	t.Helper()
+	const size = 6*testPart + 333
+	any := func() *node { return nodes[random.IntN(len(nodes))] }
+	path := any().create(size)
+	for at := int64(0); at < size; {
+		to := min(size, at+1+random.Int64N([]int64{100, testMinPart, 2 * testPart}[random.IntN(3)]))
+		any().patch(path, at, to)
+		at = to
+		for range random.IntN(3) {
+			if offset := any().offset(path); offset != at {
+				t.Fatalf("the offset is %d, %d were acknowledged", offset, at)
+			}
+		}
+	}
+	for _, n := range nodes {
+		n.wantContent(path, size)
+	}
+}
+
+// A node whose memory of an upload is old is refused by the service, and goes
+// on from what is true.
+func TestNodeWithOldMemory(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	first, second := small(t, server), small(t, server)
+	const size = 4 * testPart
+	path := first.create(size)
+	first.patch(path, 0, testPart)
+	second.patch(path, testPart, 2*testPart) // its answer is lost, and the client asks the first again:
+	if answer := first.tryPatch(path, testPart, testPart+testMinPart); answer.StatusCode < 400 {
+		t.Errorf("status %d for bytes that are stored", answer.StatusCode)
+	}
+	if offset := first.offset(path); offset != 2*testPart {
+		t.Fatalf("the offset is %d, %d were acknowledged", offset, 2*testPart)
+	}
+	first.patch(path, 2*testPart, size)
+	second.wantContent(path, size)
+}
+
+// Pieces of a node with an old memory do not replace those that are stored.
+func TestPiecesOfOldMemory(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	first, second := small(t, server), small(t, server)
+	const size = testPart
+	path := first.create(size)
+	first.patch(path, 0, 100)
+	second.patch(path, 100, 300)
+	if answer := first.tryPatch(path, 100, 200); answer.StatusCode < 400 {
+		t.Errorf("status %d for bytes that are stored", answer.StatusCode)
+	}
+	if offset := first.offset(path); offset != 300 {
+		t.Fatalf("the offset is %d, 300 were acknowledged", offset)
+	}
+	first.patch(path, 300, size)
+	second.wantContent(path, size)
+	if left := fmt.Sprint(leftovers(server, []string{path[len("/files/"):]})); left != "[]" {
+		t.Errorf("left behind: %s", left)
+	}
+}

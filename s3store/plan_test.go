@@ -1,0 +1,99 @@
+package s3store
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// planned is a plan with memory for the largest part of the service.
+func planned(t *testing.T, p Profile, largestPart int64) plan {
+	t.Helper()
+	l, err := newPlan(p.withDefaults(), 0, defaultPartSize, memoryShare*largestPart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// fill cuts an upload into parts in the worst way: each is as small as the
+// plan lets it be, as if every request ended early.
+func fill(t *testing.T, l plan, size, length int64) (parts int) {
+	t.Helper()
+	for stored := int64(0); stored < size; {
+		needed, err := l.needed(parts+1, stored, length)
+		if err != nil {
+			t.Fatalf("at %d of %d bytes, %d parts: %v", stored, size, parts, err)
+		}
+		if needed < l.minPart || needed > l.maxPart {
+			t.Fatalf("part %d needs %d bytes", parts+1, needed)
+		}
+		stored += needed
+		parts++
+	}
+	return parts
+}
+
+func TestPlanOfLargestUploads(t *testing.T) {
+	for _, maxParts := range []int{1000, 10_000} {
+		l := planned(t, Profile{MaxParts: maxParts}, 6*gib)
+		largest := l.largest() // 5 TiB, or 1000 parts of 5 GiB
+		for _, size := range []int64{largest - 1, largest, 4 * gib, 1} {
+			if parts := fill(t, l, size, size); parts > maxParts {
+				t.Errorf("%d bytes take %d parts, %d are allowed", size, parts, maxParts)
+			}
+		}
+		if err := l.check(largest + 1); err == nil {
+			t.Error("more than the largest object is taken")
+		}
+	}
+}
+
+// An upload whose length is not known has parts that grow, so that the largest
+// object can be made of the smallest of them.
+func TestPlanOfUnknownLength(t *testing.T) {
+	for _, maxParts := range []int{1000, 10_000} {
+		l := planned(t, Profile{MaxParts: maxParts}, 100*gib)
+		l.maxPart = 100 * gib // whatever the service says
+		l.growth = l.findGrowth()
+		if parts := fill(t, l, 5*tib, -1); parts > maxParts {
+			t.Errorf("%d parts, %d are allowed", parts, maxParts)
+		}
+	}
+}
+
+// However large the parts of requests happen to be, and whatever numbers are
+// jumped over where that is allowed, the numbers suffice.
+func TestPlanWithAnyParts(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		l := planned(t, Profile{MaxParts: 1000}, 6*gib)
+		size := 1 + random.Int64N(l.largest())
+		number := 1
+		for stored := int64(0); stored < size; number++ {
+			if room := l.roomBehind(number, stored, size); room >= leastSpread {
+				number += 1 + spread(stored, size, room-1)
+			}
+			needed, err := l.needed(number, stored, size)
+			if err != nil {
+				t.Fatalf("seed %d: at %d of %d bytes: %v", seed, stored, size, err)
+			}
+			stored += needed + random.Int64N(needed)
+		}
+		if number-1 > 1000 {
+			t.Errorf("seed %d: the last part has number %d", seed, number-1)
+		}
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	l := planned(t, Profile{}, 64*mib)
+	if err := l.check(10_000 * 64 * mib); err != nil {
+		t.Errorf("the largest upload that fits: %v", err)
+	}
+	if err := l.check(10_000*64*mib + 1); err == nil {
+		t.Error("an upload is taken whose parts do not fit into a quarter of the memory")
+	}
+	if _, err := newPlan(Profile{}.withDefaults(), 0, 0, 19*mib); err == nil {
+		t.Error("a memory is taken that has no room for four parts")
+	}
+}
