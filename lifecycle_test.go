@@ -703,7 +703,10 @@ func TestPendingFinalSurvivesACrash(t *testing.T) {
 		}
 	}
 	next := live(t, store, tusd.Callbacks{})
-	next.eventually("the partials are told again", func() bool { return next.send("DELETE", full, "").StatusCode == 423 })
+	next.eventually("the partials are told again", func() bool {
+		return len(stored(t, store, full).Finals) == 1 && len(stored(t, store, open).Finals) == 1
+	})
+	next.want(next.send("DELETE", full, ""), 423)
 	next.want(next.patch(open, 0, "cde"), 204)
 	id := final[strings.Index(final, "/files/"):]
 	next.eventually("the final is built without anybody asking", func() bool { return storedOffset(t, store, id) == 5 })
@@ -711,6 +714,20 @@ func TestPendingFinalSurvivesACrash(t *testing.T) {
 		names, _, err := store.ListSides(t.Context(), "building", "", 10)
 		return err == nil && len(names) == 0
 	})
+}
+
+// stored is what the store says of an upload.
+func stored(t *testing.T, store tusd.DataStore, path string) tusd.FileInfo {
+	t.Helper()
+	upload, err := store.GetUpload(t.Context(), nil, path[strings.LastIndex(path, "/")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := upload.GetInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
 }
 
 func TestManyHeadsAtOnce(t *testing.T) {
