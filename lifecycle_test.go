@@ -649,15 +649,7 @@ func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
 // storedOffset is the offset in the store, asked for without disturbing anybody.
 func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
 	t.Helper()
-	upload, err := store.GetUpload(t.Context(), nil, strings.TrimPrefix(path, "/files/"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := upload.GetInfo(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.Offset
+	return stored(t, store, path).Offset
 }
 
 func TestPanickingCallbackLocksNothing(t *testing.T) {
