@@ -411,8 +411,17 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 	x.deadlines.beforeWrite()
 	n, err := x.ResponseWriter.Write(p)
-	x.written += int64(n)
+	x.wrote(int64(n), err)
 	return n, err
+}
+
+// wrote counts what was sent. That a client did not take an answer is for the
+// log only.
+func (x *exchange) wrote(n int64, err error) {
+	x.written += n
+	if err != nil && x.cause == nil {
+		x.code, x.cause = ErrConnectionReset.Code, ErrConnectionReset.With(err)
+	}
 }
 
 // sendPiece is how much of a file is sent under one write deadline: a client
@@ -440,7 +449,7 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 		n, err := to.ReadFrom(&piece)
 		limited.N -= n
 		total += n
-		x.written += n
+		x.wrote(n, err)
 		if err != nil || n == 0 {
 			return total, err
 		}
