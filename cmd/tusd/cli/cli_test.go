@@ -66,7 +66,7 @@ func TestExitCodes(t *testing.T) {
 		{"port is taken", []string{"-host", "127.0.0.1", "-port", port, "-upload-dir", uploads}, 1, "cannot listen"},
 		{"no directory", []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", file}, 1, file},
 		{"unknown flag", []string{"-frobnicate"}, 2, "-frobnicate"},
-		{"flag of tusd v2", []string{"-s3-bucket", "x"}, 2, "-s3-bucket"},
+		{"flag of tusd v2", []string{"-gcs-bucket", "x"}, 2, "-gcs-bucket"},
 		{"removed flag", []string{"-dir=x"}, 2, "-upload-dir"},
 		{"bad value", []string{"-max-size", "many"}, 2, "-max-size"},
 		{"leftover", []string{"-verbose", "x"}, 2, `"x"`},

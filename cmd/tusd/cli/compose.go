@@ -1,48 +1,34 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
-	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/filelocker"
-	"github.com/tus/tusd/filestore"
 )
 
 // backend is where uploads are kept, and what keeps requests apart that use
 // the same one.
-type backend struct {
-	store  *filestore.FileStore
-	locker *filelocker.FileLocker
+type backend interface {
+	composer() *tusd.StoreComposer
+	where() string // for people
+	probes() []*probe
+	collectors() []prometheus.Collector
+	close() error // gives back what it has taken
 }
 
-func newBackend(s storage) (*backend, error) {
-	dir, err := filepath.Abs(s.uploadDir) // the working directory may change; the uploads may not
-	if err != nil {
-		return nil, fmt.Errorf("upload directory: %w", err)
+// newBackend makes a bucket the backend if there is one in the settings.
+func newBackend(cfg config, logger *slog.Logger) (b backend, err error) {
+	if cfg.s3.bucket != "" {
+		b, err = newS3Backend(cfg.s3, logger)
+	} else {
+		b, err = newDirectory(cfg.storage)
 	}
-	return &backend{
-		store: &filestore.FileStore{
-			Path: dir, Durability: s.durability, MinFree: s.minFree,
-			FileKey: s.fileKey, StorageRoots: filepath.SplitList(s.storageRoots),
-			DirPerm: s.dirPerms, FilePerm: s.filePerms,
-		},
-		locker: &filelocker.FileLocker{
-			Path: dir, HolderPollInterval: s.lockHolderPoll, AcquirerPollInterval: s.lockAcquirerPoll,
-		},
-	}, nil
-}
-
-// close gives the directory back.
-func (b *backend) close() error { return errors.Join(b.locker.Close(), b.store.Close()) }
-
-func (b *backend) composer() *tusd.StoreComposer {
-	composer := tusd.NewStoreComposer()
-	b.store.UseIn(composer)
-	b.locker.UseIn(composer)
-	return composer
+	if err != nil {
+		return nil, err // rather than b, which has a type
+	}
+	return b, nil
 }
 
 // handlerConfig is what cfg means for the handler.

@@ -11,7 +11,8 @@ import (
 const elsewhere = `config version host port unix-sock tls-certificate tls-key tls-mode
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
-	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout`
+	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
+	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts`
 
 // TestEveryFlagGetsWhereItBelongs catches a setting that is read and forgotten.
 func TestEveryFlagGetsWhereItBelongs(t *testing.T) {
@@ -36,7 +37,7 @@ func contains(names, name string) bool {
 func passedOn(t *testing.T, args ...string) string {
 	t.Helper()
 	cfg, _ := parse(args...) // contradictions do not matter here
-	backend, err := newBackend(cfg.storage)
+	backend, err := newDirectory(cfg.storage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,10 @@ func passedOn(t *testing.T, args ...string) string {
 	rules, store, locker := *handler.CORS, backend.store, backend.locker
 	handler.CORS = nil
 	server := newServer(cfg, nil, quiet)
-	return fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
+	bucket := newS3Store(cfg.s3, nil)
+	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
+		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, cfg.s3.connection)
+	return inBucket + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
 		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,
 		server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes, server.Protocols)

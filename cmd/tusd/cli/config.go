@@ -20,6 +20,7 @@ type config struct {
 	protocol   protocol
 	cors       cors
 	storage    storage
+	s3         s3Settings
 	monitoring monitoring
 	limits     limits
 	timeouts   timeouts

@@ -39,6 +39,20 @@ func TestContradictions(t *testing.T) {
 		"-metrics-path /x -pprof-path /x":                          alone,
 		"-metrics-path /files -admin-listen :9090":                 alone,
 		"-metrics-path /files -expose-metrics=false":               alone,
+		"-s3-part-size 10000000":                                   "-s3-part-size needs -s3-bucket",
+		"-s3-metadata-keys a":                                      "-s3-metadata-keys needs -s3-bucket",
+		"-s3-bucket b":                                             alone,
+		"-s3-bucket b -upload-dir d":                               "-s3-bucket and -upload-dir exclude each other",
+		"-s3-bucket b -durability none":                            "-s3-bucket and -durability exclude each other",
+		"-s3-bucket b -filelock-holder-poll-interval 1s":           "-s3-bucket and -filelock-holder-poll-interval exclude each other",
+		"-s3-bucket b -s3-endpoint e -s3-transfer-acceleration":    "-s3-transfer-acceleration and -s3-endpoint exclude each other",
+		"-s3-bucket b -s3-part-size 5000000":                       "-s3-min-part-size is larger than -s3-part-size",
+		"-s3-bucket b -s3-buffer-memory 67108864":                  alone,
+		"-s3-bucket b -s3-part-size 67108865":                      "-s3-part-size is larger than a quarter of -s3-buffer-memory",
+		"-s3-bucket b -s3-sse-kms-key k":                           "-s3-sse-kms-key needs -s3-sse aws:kms",
+		"-s3-bucket b -s3-sse-kms-key k -s3-sse aws:kms":           alone,
+		"-s3-bucket b -s3-log-api-calls":                           alone,
+		"-s3-bucket b -s3-log-api-calls -verbose=false":            "-s3-log-api-calls needs -verbose",
 	} {
 		_, err := parse(strings.Fields(args)...)
 		if (err == nil) != (want == alone) || err != nil && err.Error() != want {
@@ -76,6 +90,7 @@ func TestWarnings(t *testing.T) {
 		{"-min-rate-time 3s -min-rate 1", "", none},
 		{"-pprof-mutex-profile-rate 3", "", "-pprof-mutex-profile-rate has no effect without -expose-pprof"},
 		{"-metrics-path /m -expose-metrics=false", "", "-metrics-path has no effect without -expose-metrics"},
+		{"-s3-bucket b -s3-max-buffered-parts 5", "", "-s3-max-buffered-parts has no effect"},
 		{"-checksum-spool /s", "", "-checksum-spool has no effect"},
 		{"-expose-pprof", "", "-expose-pprof"},
 		{"-expose-pprof", "a:b", none},

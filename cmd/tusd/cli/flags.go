@@ -21,6 +21,7 @@ func sections(cfg *config) []section {
 		newSection("Upload protocol", cfg.protocol.declare),
 		newSection("CORS", cfg.cors.declare),
 		newSection("File storage", cfg.storage.declare),
+		newSection("Storage in S3", cfg.s3.declare),
 		newSection("Monitoring", cfg.monitoring.declare),
 		newSection("Limits", cfg.limits.declare),
 		newSection("Timeouts", cfg.timeouts.declare),

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/s3store"
 )
 
 // parse is readConfig with nothing but flags, without what was given.
@@ -32,6 +33,10 @@ func TestDefaults(t *testing.T) {
 		storage: storage{
 			uploadDir: "./data", durability: filestore.Ack, dirPerms: 0o775, filePerms: 0o664,
 			lockHolderPoll: 50 * time.Millisecond, lockAcquirerPoll: 50 * time.Millisecond,
+		},
+		s3: s3Settings{
+			profile: s3store.Profile{Name: "aws"}, partSize: 50 << 20, minPartSize: 5 << 20, bufferMemory: 256 << 20,
+			bufferedParts: 20, concurrentParts: 10,
 		},
 		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limits{
@@ -96,6 +101,11 @@ var otherValues = map[string]string{
 	"upload-dir": "/d", "durability": "none", "min-free": "4", "file-key": "{id}", "storage-root": "/r",
 	"dir-perms": "700", "file-perms": "0600",
 	"filelock-holder-poll-interval": "1s", "filelock-acquirer-poll-interval": "2s",
+	"s3-bucket": "b", "s3-object-prefix": "p", "s3-endpoint": "http://e", "s3-profile": "r2",
+	"s3-disable-ssl": "true", "s3-transfer-acceleration": "true",
+	"s3-part-size": "12", "s3-min-part-size": "13", "s3-buffer-memory": "14", "s3-concurrent-part-uploads": "15", "s3-max-buffered-parts": "16",
+	"s3-disable-content-hashes": "true", "s3-log-api-calls": "true", "s3-key": "{date}/{id}",
+	"s3-storage-class": "S", "s3-cache-control": "C", "s3-sse": "AES256", "s3-sse-kms-key": "K", "s3-tags": "a=b", "s3-metadata-keys": "m",
 	"expose-metrics": "false", "metrics-path": "/m", "expose-pprof": "true", "pprof-path": "/p",
 	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false",
 	"max-header-size": "65536", "max-metadata-size": "7", "max-requests": "8", "max-uploads-per-client": "9", "max-connections-per-client": "0",

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -36,7 +37,9 @@ func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	get(handler, "/none")
 	_, queue = startLog(io.Discard, "text", false)
 	t.Cleanup(func() { mustClose(t, queue) })
-	return newMetrics(handler.Metrics(), quiet, new(openConnections).collector(), queue.collector()), queue
+	bucket := newS3Metrics(10, func() s3store.MemoryUse { return s3store.MemoryUse{} })
+	further := append(bucket.all, new(openConnections).collector(), queue.collector())
+	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 
 func TestMetrics(t *testing.T) {
@@ -82,13 +85,16 @@ var (
 	quoted     = regexp.MustCompile("`(\\w+)`")
 )
 
+// besideLabels removes what formats of histograms and summaries need.
+var besideLabels = strings.NewReplacer(`le="`, "", `quantile="`, "")
+
 func servedMetrics(text string) map[string]described {
 	metrics := make(map[string]described)
 	for _, found := range typeLine.FindAllStringSubmatch(text, -1) {
 		name := found[1]
 		_, series, _ := strings.Cut(text, found[0]+"\n")
 		series, _, _ = strings.Cut(series, "\n")
-		metrics[name] = described{found[2], list(labelNames, strings.ReplaceAll(series, `le="`, ""))}
+		metrics[name] = described{found[2], list(labelNames, besideLabels.Replace(series))}
 	}
 	return metrics
 }

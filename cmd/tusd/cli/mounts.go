@@ -30,10 +30,10 @@ const (
 // from monitoring.occupied.
 func (d *daemon) mounts() []mount {
 	m := d.cfg.monitoring
-	health := newHealth(d.stopping, d.logger, probesFor(d.backend.composer())...)
+	health := newHealth(d.stopping, d.logger, d.backend.probes()...)
 	mounts := []mount{{healthPath, health}, {readyPath, health}}
 	if m.exposeMetrics {
-		metrics := newMetrics(d.uploads.Metrics(), d.logger, d.connections.collector(), d.queue.collector())
+		metrics := newMetrics(d.uploads.Metrics(), d.logger, append(d.backend.collectors(), d.connections.collector(), d.queue.collector())...)
 		mounts = append(mounts, mount{m.metricsPath, metrics})
 	}
 	if m.exposePprof {

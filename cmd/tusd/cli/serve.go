@@ -29,7 +29,7 @@ type daemon struct {
 	sockets      []socket
 	admin        *socket       // nil: what operators look at is beside the uploads
 	certificates *certificates // nil: no TLS
-	backend      *backend
+	backend      backend
 	uploads      *tusd.Handler
 	server       *http.Server
 	overseer     *http.Server // at admin
@@ -68,7 +68,7 @@ func (d *daemon) open() (err error) {
 	if d.admin, err = d.cfg.monitoring.listen(); err != nil {
 		return err
 	}
-	if d.backend, err = newBackend(d.cfg.storage); err != nil {
+	if d.backend, err = newBackend(d.cfg, d.logger); err != nil {
 		return err
 	}
 	if d.uploads, err = tusd.NewHandler(handlerConfig(d.cfg, d.backend.composer(), d.logger)); err != nil {

@@ -7,8 +7,7 @@ func (d *daemon) writeStartup() {
 	if !d.cfg.output.showStartupLogs {
 		return
 	}
-	store := d.backend.store
-	d.say("Uploads are stored in %s (durability: %v)", store.Path, store.Durability)
+	d.say("Uploads are stored in %s", d.backend.where())
 	if d.admin != nil {
 		d.say("What operators look at is below http://%s/", d.admin.host)
 	}

@@ -11,7 +11,6 @@ import (
 // must not find out later that a setting was silently without effect.
 func unbuilt() map[string]string {
 	return map[string]string{
-		"storage in S3":                   "s3-bucket s3-object-prefix s3-endpoint s3-part-size s3-min-part-size s3-max-buffered-parts s3-disable-content-hashes s3-disable-ssl s3-concurrent-part-uploads s3-transfer-acceleration s3-log-api-calls",
 		"storage in Google Cloud Storage": "gcs-bucket gcs-object-prefix gcs-endpoint",
 		"storage in Azure Blob Storage":   "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
 		"choosing hook events":            "hooks-enabled-events",

@@ -22,7 +22,8 @@ func (cfg config) warnings(env environment) []string {
 		"-cors-allow-credentials without -cors-origins lets the scripts of every site act as whoever visits it")
 	warn(cfg.monitoring.exposePprof && cfg.monitoring.pprofAuth == "" && cfg.monitoring.adminListen == "",
 		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
-	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files can take a chunk back without it")
+	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files and S3 can take a chunk back without it")
+	warn(cfg.isSet("s3-max-buffered-parts"), "-s3-max-buffered-parts has no effect: -s3-buffer-memory limits what is buffered")
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}

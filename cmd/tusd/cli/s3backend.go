@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/s3store/awsv1"
+)
+
+// s3Backend keeps uploads in a bucket. Its requests are kept apart within this
+// process; the store copes with other processes on the same bucket.
+type s3Backend struct {
+	store   *s3store.Store
+	metrics *s3Metrics
+	http    *http.Client
+}
+
+// newS3Backend makes no call.
+func newS3Backend(s s3Settings, logger *slog.Logger) (*s3Backend, error) {
+	api, err := newS3Client(s.connection)
+	if err != nil {
+		return nil, err
+	}
+	b := &s3Backend{store: newS3Store(s, logger), http: api.Config.HTTPClient}
+	b.metrics = newS3Metrics(s.concurrentParts, b.store.Memory)
+	options := []awsv1.Option{awsv1.WithObserver(func(c awsv1.Call) {
+		b.metrics.observe(c)
+		if s.logCalls {
+			logS3Call(logger, c)
+		}
+	})}
+	if s.noContentHash {
+		options = append(options, awsv1.WithoutContentHashes())
+	}
+	b.store.Client = b.metrics.counting(awsv1.New(s.bucket, api, options...))
+	b.store.Retried = b.metrics.retried
+	return b, nil
+}
+
+// newS3Store is the store without its client.
+func newS3Store(s s3Settings, logger *slog.Logger) *s3store.Store {
+	prefix := s.objectPrefix
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return &s3store.Store{
+		Bucket: s.bucket, ObjectPrefix: prefix, Profile: s.profile,
+		PreferredPartSize: s.partSize, MinPartSize: s.minPartSize,
+		BufferMemory: s.bufferMemory, ConcurrentParts: s.concurrentParts,
+		Key: s.key, Object: s.object, Log: logger,
+	}
+}
+
+// logS3Call has neither content nor credentials to tell.
+func logS3Call(logger *slog.Logger, c awsv1.Call) {
+	if c.Err != nil {
+		logger = logger.With("err", c.Err)
+	}
+	logger.Debug("S3 call", "operation", c.Operation, "key", c.Key, "sent", c.Sent, "received", c.Received, "dur", c.Took)
+}
+
+func (b *s3Backend) composer() *tusd.StoreComposer {
+	composer := tusd.NewStoreComposer()
+	b.store.UseIn(composer)
+	return composer
+}
+
+func (b *s3Backend) where() string { return "s3://" + b.store.Bucket + "/" + b.store.ObjectPrefix }
+
+// probes ask for a listing, which needs the network, the credentials and the
+// bucket, and changes nothing.
+func (b *s3Backend) probes() []*probe {
+	return []*probe{{name: "store", trouble: "the bucket is out of reach", ask: func(ctx context.Context) error {
+		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
+		return err
+	}}}
+}
+
+func (b *s3Backend) collectors() []prometheus.Collector { return b.metrics.all }
+
+func (b *s3Backend) close() error {
+	b.http.CloseIdleConnections()
+	return nil
+}

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"strconv"
+	"strings"
+
+	"github.com/tus/tusd/s3store"
+)
+
+// s3Settings say which bucket keeps the uploads, and how.
+type s3Settings struct {
+	bucket       string // "": the directory keeps them
+	objectPrefix string
+	connection   s3Connection
+	profile      s3store.Profile
+
+	partSize        int64 // bytes, as the next two
+	minPartSize     int64
+	bufferMemory    int64
+	bufferedParts   int // as in tusd v2; bufferMemory bounds what is buffered
+	concurrentParts int
+
+	key           string // template; "": {id}
+	object        s3store.ObjectRules
+	noContentHash bool
+	logCalls      bool
+}
+
+func (s *s3Settings) declare(f *flag.FlagSet) {
+	f.StringVar(&s.bucket, "s3-bucket", "", "keep uploads in this `bucket` instead of a directory;\ncredentials and region come from the environment, as\nAWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION")
+	f.StringVar(&s.objectPrefix, "s3-object-prefix", "", "`prefix` of all keys; a / is added at its end if missing")
+	f.StringVar(&s.connection.endpoint, "s3-endpoint", "", "`URL` of a service other than AWS")
+	profileVar(f, &s.profile, "s3-profile", "aws", "the `service`, by what it can take: aws, minio, r2, b2,\nceph, gcs, scaleway, or generic for any")
+	f.BoolVar(&s.connection.disableSSL, "s3-disable-ssl", false, "speak plain HTTP with the service")
+	f.BoolVar(&s.connection.acceleration, "s3-transfer-acceleration", false, "use S3 Transfer Acceleration, of AWS")
+	bytesVar(f, &s.partSize, "s3-part-size", 50<<20, "preferred size of parts in `bytes`")
+	bytesVar(f, &s.minPartSize, "s3-min-part-size", 5<<20, "smallest part in `bytes`, but for the last; the profile\nmay demand more")
+	countVar(f, &s.concurrentParts, "s3-concurrent-part-uploads", 10, 1, "how many parts are uploaded at the same time, for all\nrequests together (a `number`)")
+	bytesVar(f, &s.bufferMemory, "s3-buffer-memory", 256<<20, "memory for content on its way to the service in `bytes`,\nfor all requests together")
+	countVar(f, &s.bufferedParts, "s3-max-buffered-parts", 20, 0, "of tusd v2, a `number`: no effect, -s3-buffer-memory is\nthe limit")
+	f.BoolVar(&s.noContentHash, "s3-disable-content-hashes", false, "do not sign content with its SHA-256, which saves CPU")
+	f.BoolVar(&s.logCalls, "s3-log-api-calls", false, "log every call of the service; needs -verbose")
+	f.StringVar(&s.key, "s3-key", "", "where the data of an upload lies behind the prefix: a key\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
+	s.declareObject(f)
+}
+
+// declareObject adds what objects carry beside their bytes.
+func (s *s3Settings) declareObject(f *flag.FlagSet) {
+	f.StringVar(&s.object.StorageClass, "s3-storage-class", "", "storage `class` of objects")
+	f.StringVar(&s.object.CacheControl, "s3-cache-control", "", "Cache-Control of objects (a `value`)")
+	choiceVar(f, &s.object.Encryption, "s3-sse", []string{"", "AES256", "aws:kms"}, "have the service encrypt objects: the `method` is AES256\nor aws:kms")
+	f.StringVar(&s.object.EncryptionKey, "s3-sse-kms-key", "", "`id` of the key for -s3-sse aws:kms; the service has a\ndefault")
+	tagsVar(f, &s.object.Tags, "s3-tags", "`tags` of objects, separated by commas: team=web,kind=raw")
+	listVar(f, &s.object.MetadataKeys, "s3-metadata-keys", "`keys` of the client's metadata that objects carry, too,\nseparated by commas", parseMetadataKey)
+}
+
+// bytesVar adds a flag for a size that cannot be 0.
+func bytesVar(flags *flag.FlagSet, p *int64, name string, preset int64, usage string) {
+	declare(flags, name, strconv.FormatInt(preset, 10), usage, func(text string) error {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n <= 0 {
+			return errors.New("must be a whole number of bytes, more than 0")
+		}
+		*p = n
+		return nil
+	})
+}
+
+func profileVar(flags *flag.FlagSet, p *s3store.Profile, name, preset, usage string) {
+	declare(flags, name, preset, usage, func(text string) (err error) {
+		*p, err = s3store.ProfileOf(text)
+		return err
+	})
+}
+
+// tagsVar adds a flag for pairs like team=web.
+func tagsVar(flags *flag.FlagSet, p *map[string]string, name, usage string) {
+	var pairs [][2]string
+	listVar(flags, &pairs, name, usage, parseTag)
+	value := flags.Lookup(name).Value.(*setting)
+	set := value.set
+	value.set = func(text string) error {
+		if err := set(text); err != nil {
+			return err
+		}
+		*p = make(map[string]string, len(pairs))
+		for _, pair := range pairs {
+			if _, twice := (*p)[pair[0]]; twice {
+				return errors.New("has the tag " + pair[0] + " twice")
+			}
+			(*p)[pair[0]] = pair[1]
+		}
+		return nil
+	}
+}
+
+func parseTag(text string) (pair [2]string, err error) {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok || key == "" {
+		return pair, errors.New("is no tag like team=web")
+	}
+	return [2]string{key, value}, nil
+}
+
+func parseMetadataKey(text string) (string, error) {
+	if text == "" || strings.ContainsAny(text, " ,") {
+		return "", errors.New("is no key of metadata")
+	}
+	return text, nil
+}
+
+// s3Contradiction finds settings of a bucket without one, and those of a
+// directory or against each other with one.
+func (cfg config) s3Contradiction() error {
+	if cfg.s3.bucket == "" {
+		return cfg.bucketMissing()
+	}
+	s := cfg.s3
+	for _, other := range ofDirectories {
+		if cfg.isSet(other) {
+			return cfg.exclude("s3-bucket", other)
+		}
+	}
+	switch {
+	case s.connection.acceleration && s.connection.endpoint != "":
+		return cfg.exclude("s3-transfer-acceleration", "s3-endpoint")
+	case s.minPartSize > s.partSize:
+		return cfg.larger("s3-min-part-size", "s3-part-size")
+	case cfg.isSet("s3-part-size") && s.partSize > s.bufferMemory/4:
+		return errors.New(cfg.given.name("s3-part-size") + " is larger than a quarter of " + cfg.given.name("s3-buffer-memory"))
+	case s.object.EncryptionKey != "" && s.object.Encryption != "aws:kms":
+		return errors.New(cfg.given.name("s3-sse-kms-key") + " needs -s3-sse aws:kms")
+	case s.logCalls && !cfg.output.verbose:
+		return cfg.need("s3-log-api-calls", "verbose")
+	}
+	return nil
+}
+
+// ofDirectories are the settings that mean nothing for a bucket.
+var ofDirectories = []string{
+	"upload-dir", "durability", "min-free", "file-key", "storage-root", "dir-perms", "file-perms",
+	"filelock-holder-poll-interval", "filelock-acquirer-poll-interval",
+}
+
+// bucketMissing names a setting of S3 that has no bucket to be about.
+func (cfg config) bucketMissing() error {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	new(s3Settings).declare(flags)
+	var missing error
+	flags.VisitAll(func(f *flag.Flag) {
+		if cfg.isSet(f.Name) && f.Name != "s3-bucket" && missing == nil {
+			missing = cfg.need(f.Name, "s3-bucket")
+		}
+	})
+	return missing
+}
