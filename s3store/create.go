@@ -40,6 +40,11 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if _, err := u.b.rules.attributes(info); err != nil {
 		return err
 	}
+	if given := info.Storage["Key"]; given != "" && given != u.id {
+		if err := u.b.checkKeyFree(ctx, key); err != nil {
+			return err
+		}
+	}
 	st.info.Storage, st.info.Created = u.b.storage(key), info.Created.Round(0)
 	if u.b.plan.equal {
 		st.content.PartSize = u.b.plan.equalSize(st.length())
@@ -63,10 +68,15 @@ func (u *upload) checkFree(ctx context.Context) error {
 	if u.b.conditions.create {
 		return nil
 	}
-	_, err := u.b.head(ctx, u.b.recordKey(u.id))
+	return u.b.checkAbsent(ctx, u.b.recordKey(u.id))
+}
+
+// checkAbsent refuses a key that is in use.
+func (b *bucket) checkAbsent(ctx context.Context, key string) error {
+	_, err := b.head(ctx, key)
 	switch {
 	case err == nil:
-		return tusd.ErrUploadExists.With(fmt.Errorf("%s is there", u.b.recordKey(u.id)))
+		return tusd.ErrUploadExists.With(fmt.Errorf("%s is there", key))
 	case isMissing(err):
 		return nil
 	}

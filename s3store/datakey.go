@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -56,6 +57,15 @@ func checkDataKey(key string) error {
 		return errors.New("it ends as the store's own keys do")
 	}
 	return nil
+}
+
+// checkKeyFree refuses a key that a hook has chosen if there is an object, or
+// an upload that is going to have its object there.
+func (b *bucket) checkKeyFree(ctx context.Context, key string) error {
+	if err := b.checkAbsent(ctx, key); err != nil {
+		return err
+	}
+	return b.checkAbsent(ctx, key+recordSuffix)
 }
 
 func expandKey(template string, info tusd.FileInfo) string {

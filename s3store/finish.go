@@ -45,7 +45,7 @@ func (u *upload) complete(ctx context.Context, st state) error {
 	if err != nil {
 		return err
 	}
-	st.content = content{Proof: st.content.Proof, ETag: etag}
+	st.content = content{Proof: st.content.Proof, ETag: etag, TakenOver: st.content.TakenOver}
 	st.whole = true
 	if err := u.store(ctx, st); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string,
 	}
 	o, headErr := b.head(ctx, st.dataKey())
 	switch {
-	case headErr == nil && o.Size == st.info.Size && o.Attributes.Metadata[proofName] == st.content.Proof:
+	case headErr == nil && o.Size == st.info.Size && st.owns(o):
 		return o.ETag, nil
 	case headErr != nil && !isMissing(headErr):
 		return "", fmt.Errorf("look for the data: %w", headErr)
@@ -93,13 +93,17 @@ func (u *upload) failForGood(ctx context.Context, st state, cause error) error {
 	if !sameETag(now.etag, st.etag) || now.whole {
 		return overtaken(cause)
 	}
-	now.info.State = tusd.StateFailed
-	now.info.Failure = &tusd.Failure{
-		Code: tusd.ErrUploadFailed.Code, StatusCode: tusd.ErrUploadFailed.Status.Tus,
-		Body: "the stored bytes are gone\n",
-	}
+	now.info.State, now.info.Failure = tusd.StateFailed, bytesGone()
 	if err := u.store(ctx, now); err != nil {
 		return errors.Join(cause, err)
 	}
 	return tusd.ErrUploadFailed.With(cause)
+}
+
+// bytesGone is the answer of an upload whose bytes are gone.
+func bytesGone() *tusd.Failure {
+	return &tusd.Failure{
+		Code: tusd.ErrUploadFailed.Code, StatusCode: tusd.ErrUploadFailed.Status.Tus,
+		Body: "the stored bytes are gone\n",
+	}
 }

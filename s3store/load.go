@@ -47,7 +47,10 @@ func (b *bucket) trusts(lease tusd.Lease, known *keptState) bool {
 // changed what is kept, and the service is going to refuse what would be
 // wrong if somebody has.
 func (b *bucket) guesses(ctx context.Context, lease tusd.Lease, st *state) bool {
-	if lease == nil || b.scope == tusd.ScopeLease || b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
+	if lease == nil || b.scope == tusd.ScopeLease || st.content.TakenOver != nil {
+		return false
+	}
+	if b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
 		return false
 	}
 	offset, ok := tusd.ExpectedOffset(ctx)
@@ -114,7 +117,8 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 	<-listed
 	switch {
 	case isMissing(err) && listErr == nil && found.record == "":
-		return state{}, false, tusd.ErrNotFound.With(err)
+		st, err := b.loadForeign(ctx, id, found.pieces, err)
+		return st, err == nil, err
 	case isMissing(err) && listErr == nil:
 		return state{}, false, nil
 	case err != nil || listErr != nil:
@@ -165,5 +169,5 @@ func (b *bucket) isWhole(ctx context.Context, st *state) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for the data: %w", err)
 	}
-	return o.Size == st.info.Size && o.Attributes.Metadata[proofName] == st.content.Proof, nil
+	return o.Size == st.info.Size && st.owns(o), nil
 }

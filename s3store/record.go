@@ -35,6 +35,8 @@ type content struct {
 	// Multipart is the multipart upload that is under way; "": none.
 	Multipart string `json:",omitempty"`
 	Parts     []Part `json:",omitempty"` // by number, without a gap in the bytes
+	// TakenOver is set if tusd v2 has begun the upload.
+	TakenOver *takenOver `json:",omitempty"`
 	// ETag is that of the object that was completed of parts; "": it was not.
 	ETag string `json:",omitempty"`
 }
@@ -66,6 +68,9 @@ func parseRecord(key, id string, stored []byte) (record, error) {
 	}
 	if r.Version > tusd.RecordVersion {
 		return record{}, fmt.Errorf("%s has version %d, this program reads up to %d", key, r.Version, tusd.RecordVersion)
+	}
+	if isAnothers(r.ID, id) {
+		return record{}, tusd.ErrNotFound.With(fmt.Errorf("%s is the record of %s", key, r.ID))
 	}
 	if err := r.check(id); err != nil {
 		return record{}, broken(key, "%w", err)

@@ -69,7 +69,7 @@ func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for the data: %w", err)
 	}
-	return o.Attributes.Metadata[proofName] == st.content.Proof, nil
+	return st.owns(o), nil
 }
 
 // terminateBroken removes what is known to belong to an upload whose record

@@ -1,0 +1,148 @@
+package s3store_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
+)
+
+// withMetadata is a value of Upload-Metadata.
+func withMetadata(pairs ...string) string {
+	var fields []string
+	for i := 0; i < len(pairs); i += 2 {
+		fields = append(fields, pairs[i]+" "+base64.StdEncoding.EncodeToString([]byte(pairs[i+1])))
+	}
+	return strings.Join(fields, ",")
+}
+
+// The data object carries what the rules say, in one call or in parts, and
+// nothing else of the client's metadata.
+func TestObjectAttributes(t *testing.T) {
+	for name, size := range map[string]int64{"one call": 1000, "parts": 3 * testPart} {
+		t.Run(name, func(t *testing.T) {
+			server := smallServer(t, s3server.Quirks{})
+			store := testStore(server.Bucket(), clientOf(t, server))
+			store.Object = s3store.ObjectRules{
+				CacheControl: "max-age=60", StorageClass: "STANDARD_IA", Encryption: "AES256",
+				Tags: map[string]string{"team": "a b"}, MetadataKeys: []string{"project", "Title"},
+			}
+			n := startNode(t, store, &tusd.LocalLocker{})
+			path := n.create(size, "Upload-Metadata", withMetadata(
+				"filename", "für dich.txt", "filetype", "text/plain;charset=utf-8", "project", "x", "Title", "é", "secret", "s"))
+			n.patch(path, 0, size)
+			o, ok := server.Object(path[len("/files/"):])
+			if !ok {
+				t.Fatal("there is no object")
+			}
+			for header, want := range map[string]string{
+				"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "max-age=60",
+				"Content-Disposition":          "attachment; filename*=UTF-8''f%C3%BCr%20dich.txt",
+				"X-Amz-Storage-Class":          "STANDARD_IA",
+				"X-Amz-Server-Side-Encryption": "AES256",
+			} {
+				if got := o.Header.Get(header); got != want {
+					t.Errorf("%s is %q, want %q", header, got, want)
+				}
+			}
+			delete(o.Metadata, "tusd-proof")
+			if !maps.Equal(o.Metadata, map[string]string{"project": "x", "title": "%C3%A9"}) || o.Tags["team"] != "a b" {
+				t.Errorf("metadata %v, tags %v", o.Metadata, o.Tags)
+			}
+		})
+	}
+}
+
+// What an object cannot carry is refused before anything is stored.
+func TestObjectAttributesTooLarge(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	store := testStore(server.Bucket(), clientOf(t, server))
+	store.Object.MetadataKeys = []string{"title"}
+	n := startNode(t, store, &tusd.LocalLocker{})
+	answer := n.request(http.MethodPost, "/files/", nil, "Upload-Length", "1",
+		"Upload-Metadata", withMetadata("title", strings.Repeat("x", 3000)))
+	n.want(http.StatusRequestHeaderFieldsTooLarge, answer)
+	if len(server.Objects()) > 0 {
+		t.Error("something is stored")
+	}
+}
+
+func TestKeyTemplate(t *testing.T) {
+	for name, size := range map[string]int64{"one call": 1000, "parts": 3 * testPart} {
+		t.Run(name, func(t *testing.T) {
+			server := smallServer(t, s3server.Quirks{})
+			store := testStore(server.Bucket(), clientOf(t, server))
+			store.ObjectPrefix, store.Key = "uploads", "data/{date}/{id}/{filename}"
+			n := startNode(t, store, &tusd.LocalLocker{})
+			path := n.create(size, "Upload-Metadata", withMetadata("filename", "../Ein Bild.info"))
+			id := path[len("/files/"):]
+			n.patch(path, 0, size/2)
+			n.patch(path, size/2, size)
+			n.wantContent(path, size)
+			if _, ok := server.Object("uploads/" + id + ".info"); !ok {
+				t.Error("the record does not follow the id")
+			}
+			isData := func(o s3server.Object) bool {
+				return strings.HasPrefix(o.Key, "uploads/data/20") && strings.HasSuffix(o.Key, "/"+id+"/_Ein_Bild.info_")
+			}
+			if !slices.ContainsFunc(server.Objects(), isData) {
+				t.Error("the data does not follow the template")
+			}
+			if len(server.Objects()) != 2 {
+				t.Errorf("the bucket has %d objects, want 2", len(server.Objects()))
+			}
+			n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))
+			if left := leftovers(server, nil); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+func TestKeyTemplateWithoutID(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	store := testStore(server.Bucket(), clientOf(t, server))
+	store.Key = "{date}/{filename}"
+	err := store.Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}})
+	if err == nil || !strings.Contains(err.Error(), "{id}") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A hook's key is taken only if nothing is there and nothing can come to be.
+func TestKeyOfHook(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	store := testStore(server.Bucket(), clientOf(t, server))
+	locker := new(tusd.LocalLocker)
+	if err := store.Open(t.Context(), tusd.Env{Locker: locker}); err != nil {
+		t.Fatal(err)
+	}
+	create := func(id, key string) error {
+		lease, err := locker.Lock(t.Context(), id, tusd.LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lease.Unlock(t.Context())
+		_, err = store.NewUpload(t.Context(), lease, tusd.FileInfo{ID: id, Size: 1, Storage: map[string]string{"Key": key}})
+		return err
+	}
+	server.Put("somebody's", []byte("x"))
+	if err := create("a", "place"); err != nil {
+		t.Errorf("a free key: %v", err)
+	}
+	for key, want := range map[string]error{
+		"somebody's": tusd.ErrUploadExists, "a": tusd.ErrUploadExists,
+		"a.info": tusd.ErrUploadRejected, "x/../y": tusd.ErrUploadRejected, ".tusd.d/x": tusd.ErrUploadRejected,
+	} {
+		if err := create("b", key); !errors.Is(err, want) {
+			t.Errorf("key %s: error %v, want %v", key, err, want)
+		}
+	}
+}
