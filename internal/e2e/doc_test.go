@@ -2,7 +2,7 @@
 // with faults in their stores and locks: tus-js-client in four major versions,
 // in tus 1.0 and in the drafts of the IETF that it speaks, Uppy in Chromium,
 // tuspy and curl; also through nginx, HAProxy and Caddy, which run with the
-// snippets of docs/proxies.md. No client can be had that knows the draft's 104
+// snippets of docs/proxies.md; and into a bucket of versitygw. No client can be had that knows the draft's 104
 // responses, so there is one here (draftClient), which does what Apple's
 // URLSession does.
 //

@@ -24,8 +24,9 @@ var startupLine = regexp.MustCompile(`You can now upload files to: http://([^/]+
 // Launch says how a daemon is to be run.
 type Launch struct {
 	Binary string
-	Dir    string   // of the uploads
+	Dir    string   // of the uploads; "": Flags say where they are
 	Flags  []string // further flags
+	Env    []string // further variables of the environment
 	Socket string   // the Unix socket to listen on; "": a free TCP port
 	// Tracer, if not empty, is a command line in front of the daemon's that
 	// runs it as the same process (strace -D ...).
@@ -57,7 +58,8 @@ func Start(t testing.TB, launch Launch) *Daemon {
 
 // TryStart is Start for a daemon that may be unable to.
 func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
-	line := append(launch.Tracer, launch.Binary, "-upload-dir", launch.Dir)
+	line := append(launch.Tracer, launch.Binary)
+	line = append(line, launch.storing()...)
 	line = append(line, launch.listening()...)
 	line = append(line, launch.Flags...)
 	d := &Daemon{cmd: exec.Command(line[0], line[1:]...), exited: make(chan struct{})}
@@ -66,6 +68,7 @@ func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
 		d.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
 	}
 	d.cmd.WaitDelay = patience
+	d.cmd.Env = append(d.cmd.Environ(), launch.Env...)
 	read, write := io.Pipe()
 	d.cmd.Stdout, d.cmd.Stderr = write, write
 	if err := d.cmd.Start(); err != nil {
@@ -82,7 +85,15 @@ func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
 	return d, d.awaitAddress(address)
 }
 
-// listening are the flags that say where.
+// storing are the flags that say where uploads are kept.
+func (l Launch) storing() []string {
+	if l.Dir == "" {
+		return nil
+	}
+	return []string{"-upload-dir", l.Dir}
+}
+
+// listening are the flags that say where the daemon listens.
 func (l Launch) listening() []string {
 	if l.Socket != "" {
 		return []string{"-unix-sock", l.Socket}
