@@ -2,9 +2,9 @@
 // with faults in their stores and locks: tus-js-client in four major versions,
 // in tus 1.0 and in the drafts of the IETF that it speaks, Uppy in Chromium,
 // tuspy and curl; also through nginx, HAProxy and Caddy, which run with the
-// snippets of docs/proxies.md; and into a bucket of versitygw. No client can be had that knows the draft's 104
-// responses, so there is one here (draftClient), which does what Apple's
-// URLSession does.
+// snippets of docs/proxies.md; and into a bucket of versitygw. No client can be
+// had that knows the draft's 104 responses, so there is one here (draftClient),
+// which does what Apple's URLSession does.
 //
 // What it proves beyond the protocol's own tests: contents arrive whole, and
 // no trouble of the server's makes a client throw its upload away. A client
