@@ -4,6 +4,7 @@
 // the tests that use it:
 //
 //	TestKill, TestKillWithOnePID      kill -9 under load, again and again
+//	TestKillOnS3                      the same with uploads in a bucket of versitygw
 //	TestKillInChunks...               kill -9 while chunks with checksums arrive or are taken back
 //	TestPowerCut...                   power cuts on ext4 after each kind of acknowledgement
 //	TestPowerCutInChunk...            and in the middle of a chunk with a checksum

@@ -35,7 +35,8 @@ func rounds(t *testing.T) int {
 // TestKill kills the daemon under load, again and again on one directory.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	killAgainAndAgain(t, Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}, rounds(t))
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}
+	killing{launch: launch, rounds: rounds(t), life: shortLife}.run(t)
 }
 
 // TestKillWithOnePID does the same with a daemon that has process id 1 in
@@ -45,7 +46,7 @@ func TestKillWithOnePID(t *testing.T) {
 	needOwnPIDs(t)
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), OwnPIDs: true}
-	killAgainAndAgain(t, launch, max(rounds(t)/10, 2))
+	killing{launch: launch, rounds: max(rounds(t)/10, 2), life: shortLife}.run(t)
 }
 
 func needOwnPIDs(t *testing.T) {
@@ -71,16 +72,27 @@ func TestKillSeesEarlyAcknowledgement(t *testing.T) {
 	}
 }
 
-// killAgainAndAgain runs a load on a daemon, kills it at a random moment, and
-// checks in its next life what it had promised in the one before.
-func killAgainAndAgain(t *testing.T, launch Launch, rounds int) {
+// killing kills a daemon under load, again and again.
+type killing struct {
+	launch  Launch
+	rounds  int
+	life    time.Duration // the longest from the start of a load to the kill
+	largest int64         // content of the load, as Load has it
+}
+
+// shortLife is enough for dozens of requests on a directory.
+const shortLife = 200 * time.Millisecond
+
+// run runs a load on a daemon, kills it at a random moment, and checks in its
+// next life what it had promised in the one before.
+func (k killing) run(t *testing.T) {
 	seed := rand.Uint64()
-	t.Logf("seed %d, %d rounds", seed, rounds)
+	t.Logf("seed %d, %d rounds", seed, k.rounds)
 	moments := rand.New(rand.NewPCG(seed, 0))
 	var promises []*Promise
 	var acknowledged int64
-	for round := range rounds {
-		daemon := Start(t, launch)
+	for round := range k.rounds {
+		daemon := Start(t, k.launch)
 		client := Client{daemon.Address}
 		if err := AllPromises.Check(client, promises); err != nil {
 			t.Fatalf("after %d kills: %v\n%s", round, err, daemon.Output())
@@ -89,8 +101,8 @@ func killAgainAndAgain(t *testing.T, launch Launch, rounds int) {
 		if err != nil {
 			t.Fatalf("after %d kills: %v", round, err)
 		}
-		load := &Load{Client: client, Seed: moments.Uint64(), Workers: 4}
-		made, err := killDuring(daemon, load, time.Duration(moments.Int64N(int64(200*time.Millisecond))))
+		load := &Load{Client: client, Seed: moments.Uint64(), Workers: 4, Largest: k.largest}
+		made, err := killDuring(daemon, load, time.Duration(moments.Int64N(int64(k.life))))
 		if err != nil {
 			t.Fatalf("load after %d kills: %v\n%s", round, err, daemon.Output())
 		}
@@ -100,7 +112,7 @@ func killAgainAndAgain(t *testing.T, launch Launch, rounds int) {
 		t.Error("no byte was ever acknowledged: this proves nothing")
 	}
 	t.Logf("%d bytes acknowledged", acknowledged)
-	if err := checkAfter(t, launch, AllPromises, promises); err != nil {
+	if err := checkAfter(t, k.launch, AllPromises, promises); err != nil {
 		t.Fatalf("at the end: %v", err)
 	}
 }

@@ -3,6 +3,7 @@
 package faulttest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ type Load struct {
 	Client  Client
 	Seed    uint64
 	Workers int
+	Largest int64 // bytes of the longest content; 0: 4 MiB
 
 	acknowledged atomic.Int64
 	mu           sync.Mutex
@@ -89,7 +91,7 @@ func (w *worker) note(p *Promise, answer Answer) {
 func (w *worker) content() Content {
 	length := w.rand.Int64N(64 << 10)
 	if w.rand.IntN(3) == 0 {
-		length = w.rand.Int64N(4 << 20)
+		length = w.rand.Int64N(cmp.Or(w.load.Largest, 4<<20))
 	}
 	return Content{{Seed: w.rand.Uint64(), Length: length}}
 }
