@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -56,6 +57,9 @@ func TestUploadInABucket(t *testing.T) {
 	const cut = 7 << 20
 	first := startInBucket(t, service, "-s3-part-size", "6291456", "-s3-object-prefix", "up")
 	path := create(t, http.DefaultClient, first.url, "13631489")[len(first.url):]
+	if strings.Contains(path, "+") {
+		t.Errorf("the id is %s, and tells the multipart upload", path)
+	}
 	tus(t, "PATCH", first.url+path, content[:cut], "Upload-Offset: 0").want(t, 204)
 	if code := first.end(t); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, first.stderr.String())
@@ -151,6 +155,32 @@ func TestCallsAreNotLoggedUnasked(t *testing.T) {
 	d.end(t)
 	if log := d.stdout.String(); strings.Contains(log, "S3 call") || !strings.Contains(log, "msg=request") {
 		t.Errorf("log: %s", log)
+	}
+}
+
+// Content is signed with its hash unless that is switched off.
+func TestContentHashes(t *testing.T) {
+	for flag, want := range map[string]string{
+		"-s3-disable-content-hashes=false": sumOf("hello"),
+		"-s3-disable-content-hashes=true":  "UNSIGNED-PAYLOAD",
+	} {
+		service := s3server.New(s3server.Options{})
+		hashes := make(chan string, 100)
+		listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength == int64(len("hello")) {
+				hashes <- r.Header.Get("X-Amz-Content-Sha256")
+			}
+			service.ServeHTTP(w, r)
+		}))
+		t.Cleanup(listener.Close)
+		service.URL = listener.URL
+		d := startInBucket(t, service, flag)
+		tus(t, "POST", d.url, "hello", "Upload-Length: 5").want(t, 201)
+		d.end(t)
+		close(hashes) // nothing more comes
+		if got := <-hashes; got != want {
+			t.Errorf("%s: the hash is %q, want %q", flag, got, want)
+		}
 	}
 }
 
