@@ -39,7 +39,7 @@ func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	held, stop := u.underLease(ctx)
 	defer stop()
 	j := &joiner{u: u, b: u.b, ctx: held, line: u.newLine(held, st, false)}
-	defer j.line.forget(held)
+	defer j.line.forget(u.lease.Context())
 	if err := j.join(ranges); err != nil {
 		j.line.fail(err)
 		return err

@@ -9,6 +9,10 @@ import (
 
 var errNotOpen = errors.New("s3store: the store is not open")
 
+// errOtherObject is about an object that is not what was stored: somebody has
+// replaced it, or the answer was not the service's.
+var errOtherObject = errors.New("it is not what was stored there")
+
 // failed wraps an error with what was done to which upload.
 func failed(doing, id string, err error) error {
 	if err == nil {

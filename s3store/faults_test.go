@@ -91,12 +91,13 @@ func sweepFaults(t *testing.T, outcome s3server.Outcome, allowed int) {
 	size := faultSteps[len(faultSteps)-1]
 	for call := 1; call <= maxCalls; call++ {
 		path := n.create(size)
+		server.Recount()
 		rule := s3server.On().Nth(call, outcome)
 		server.Fault(rule.Decide)
 		failures := n.goOn(path)
 		server.Fault(nil)
 		if failures > allowed {
-			t.Fatalf("at call %d: the client failed %d times, want at most %d", call, failures, allowed)
+			t.Fatalf("at call %d: the client failed %d times, want at most %d; the calls: %v", call, failures, allowed, operations(server))
 		}
 		n.wantContent(path, size)
 		if rule.Fired() == 0 {
@@ -104,6 +105,14 @@ func sweepFaults(t *testing.T, outcome s3server.Outcome, allowed int) {
 		}
 	}
 	t.Errorf("the upload makes more than %d calls", maxCalls)
+}
+
+// operations are the names of the calls so far.
+func operations(server *s3server.Server) (names []s3server.Operation) {
+	for _, c := range server.Calls() {
+		names = append(names, c.Operation)
+	}
+	return names
 }
 
 // What passes by itself, a client does not even notice.
@@ -192,6 +201,7 @@ func TestFirstPartLost(t *testing.T) {
 	n := small(t, server)
 	const size = 3*testPart + 1000
 	path := n.create(size)
+	n = small(t, server) // which numbers the parts from 1, for it knows that there are none
 	first := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == 1 })
 	others := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == 3 }).Always(s3server.Outcome{})
 	server.Fault(s3server.Together(

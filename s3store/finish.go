@@ -81,6 +81,13 @@ func isGone(err error) bool {
 	return isMissing(err) || errors.As(err, &e) && e.Code == "InvalidPart"
 }
 
+// isLostUpload tells whether a part could not be stored because there is no
+// such multipart upload.
+func isLostUpload(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Operation == "UploadPart" && isMissing(err)
+}
+
 // failForGood writes down that the bytes of an upload are gone, if its record
 // is still the one that says where they were: somebody else has aborted the
 // multipart upload, a rule of the bucket perhaps.

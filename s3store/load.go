@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tus/tusd"
@@ -57,7 +58,8 @@ func (b *bucket) guesses(ctx context.Context, lease tusd.Lease, st *state) bool 
 	return ok && offset == st.offset()
 }
 
-// confirm asks whether a state that was kept still holds.
+// confirm asks whether a state that was kept still holds. If so, it brings the
+// pieces that do not count up to date.
 func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error) {
 	if st.recordKey != b.recordKey(id) {
 		return false, nil
@@ -69,14 +71,12 @@ func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error
 	if st.whole {
 		return true, nil
 	}
-	if len(found.pieces) != len(st.pieces) {
+	now := *st
+	now.pieces = found.pieces
+	if !slices.Equal(now.tail(now.content.end()), st.tail(st.content.end())) {
 		return false, nil
 	}
-	for i, p := range found.pieces {
-		if p != st.pieces[i] {
-			return false, nil
-		}
-	}
+	st.pieces = found.pieces // what does not count may be more, or less
 	if st.content.Multipart != "" {
 		return true, nil
 	}

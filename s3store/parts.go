@@ -281,7 +281,7 @@ func (l *line) wait() error {
 }
 
 // forget ends the line: what was not listed never was. ctx is for the call
-// that cleans up.
+// that cleans up, which needs the lease but nobody who waits for it.
 func (l *line) forget(ctx context.Context) {
 	l.work.Wait()
 	l.stop(nil)

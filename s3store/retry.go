@@ -13,6 +13,7 @@ const (
 	firstWait  = 50 * time.Millisecond
 	lastWait   = 5 * time.Second
 	maxTries   = 8
+	otherTries = 3 // if the answer is about another object
 	retryLimit = 30 * time.Second
 )
 
@@ -22,7 +23,10 @@ func retry[T any](ctx context.Context, b *bucket, operation string, size int64, 
 	started := time.Now()
 	for try, wait := 1, firstWait; ; try, wait = try+1, min(2*wait, lastWait) {
 		answer, err := once(ctx, b, size, call)
-		if err == nil || !isPassing(err) || ctx.Err() != nil || try == maxTries || time.Since(started)+wait > retryLimit {
+		if err == nil || !isPassing(err) || errors.Is(err, errOtherObject) && try == otherTries {
+			return answer, err
+		}
+		if ctx.Err() != nil || try == maxTries || time.Since(started)+wait > retryLimit {
 			return answer, err
 		}
 		b.retried(operation)

@@ -66,7 +66,7 @@ func (b *bucket) readRange(ctx context.Context, in GetObject, size int64, into *
 		}
 		defer o.Body.Close()
 		if o.Size != size {
-			return nothing{}, fmt.Errorf("%s has %d bytes there, not %d", in.Key, o.Size, size)
+			return nothing{}, fmt.Errorf("%w: %s has %d bytes, not %d", errOtherObject, in.Key, o.Size, size)
 		}
 		_, err = io.CopyN(into, o.Body, size)
 		return nothing{}, err

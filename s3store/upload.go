@@ -134,6 +134,7 @@ func (u *upload) makeSure(ctx context.Context) error {
 		u.doubt()
 		return overtaken(errors.New("what was kept of it is old"))
 	}
+	u.become(st)
 	u.sure()
 	return nil
 }

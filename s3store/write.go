@@ -66,7 +66,7 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic 
 	if length := st.length(); length >= 0 {
 		c.limit = length
 	}
-	defer c.line.forget(held)
+	defer c.line.forget(u.lease.Context())
 	defer c.body.discard()
 	return c.end(c.receive(src))
 }
@@ -225,6 +225,7 @@ func (c *chunk) withTail() (buffer, error) {
 	body := c.body.take()
 	if err := c.b.readPieces(c.line.ctx, tail, &body); err != nil {
 		body.discard()
+		c.u.doubt() // somebody else may have put them into a part
 		return buffer{}, fmt.Errorf("read the pieces before a part: %w", err)
 	}
 	return body, nil
@@ -333,7 +334,7 @@ func (c *chunk) listAll() error {
 
 // lost looks whether an error means that the parts that were stored are gone.
 func (c *chunk) lost(err error) error {
-	if st := c.line.state(); isMissing(err) && st.content.Multipart != "" && len(st.content.Parts) > 0 {
+	if st := c.line.state(); isLostUpload(err) && len(st.content.Parts) > 0 {
 		return c.u.failForGood(c.ctx, st, err)
 	}
 	return err
