@@ -80,8 +80,8 @@ func TestUploadInABucket(t *testing.T) {
 	for _, key := range keysIn(service) {
 		t.Errorf("%s is left", key)
 	}
-	if !strings.Contains(second.stdout.String(), "Uploads are stored in s3://bucket/up/\n") {
-		t.Errorf("start: %s", second.stdout.String())
+	if !strings.Contains(first.stdout.String(), "Uploads are stored in s3://bucket/up/\n") {
+		t.Errorf("start: %s", first.stdout.String())
 	}
 }
 
