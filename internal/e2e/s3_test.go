@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/tus/tusd/internal/faulttest"
@@ -23,7 +24,7 @@ func startInBucket(t *testing.T, gateway *s3services.Service) *service {
 	launch := faulttest.Launch{
 		Binary: builder.Binary(t, ""),
 		Flags: []string{
-			"-shutdown-timeout", "5s", "-s3-part-size", "5242880", "-s3-object-prefix", "uploads",
+			"-shutdown-timeout", "5s", "-s3-part-size", "5242880", "-s3-object-prefix", "uploads", "-s3-log-api-calls",
 			"-s3-bucket", gateway.NewBucket(t), "-s3-endpoint", gateway.Endpoint,
 		},
 		Env: []string{
@@ -56,7 +57,7 @@ func TestClientsUploadIntoABucket(t *testing.T) {
 		} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				t.Parallel()
-				uploadIntoBucket(t, startInBucket(t, gateway), options, disturb)
+				uploadIntoBucket(t, startInBucket(t, gateway), gateway.SecretKey, options, disturb)
 			})
 		}
 	}
@@ -80,7 +81,9 @@ func toAnother(t *testing.T, s *service) {
 	s.cut()
 }
 
-func uploadIntoBucket(t *testing.T, s *service, options map[string]any, disturb func(*testing.T, *service)) {
+// uploadIntoBucket uploads through s, which is disturbed once. What the daemon
+// prints must not have secret in it.
+func uploadIntoBucket(t *testing.T, s *service, secret string, options map[string]any, disturb func(*testing.T, *service)) {
 	t.Helper()
 	file, sum := writeContent(t, bucketSize)
 	if disturb != nil {
@@ -91,5 +94,8 @@ func uploadIntoBucket(t *testing.T, s *service, options map[string]any, disturb 
 	wantPosts(t, s.relay, 1)
 	if disturb != nil {
 		wantResumed(t, s)
+	}
+	if output := s.daemon.Output(); strings.Contains(output, secret) || !strings.Contains(output, "S3 call") {
+		t.Errorf("the daemon tells the secret, or nothing:\n%s", output)
 	}
 }

@@ -9,6 +9,7 @@ package s3services
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +102,10 @@ func (s *Service) run(t testing.TB, command *exec.Cmd) {
 // Client returns a client of the SDK for the service, as its root.
 func (s *Service) Client(t testing.TB) *s3.S3 {
 	t.Helper()
+	transport := &http.Transport{} // its own: the SDK changes it for AWS_CA_BUNDLE
+	t.Cleanup(transport.CloseIdleConnections)
 	connection, err := session.NewSession(&aws.Config{
+		HTTPClient:       &http.Client{Transport: transport},
 		Endpoint:         &s.Endpoint,
 		Region:           &s.Region,
 		Credentials:      credentials.NewStaticCredentials(s.AccessKey, s.SecretKey, ""),

@@ -23,6 +23,7 @@ type s3Backend struct {
 
 // newS3Backend makes no call.
 func newS3Backend(s s3Settings, logger *slog.Logger) (*s3Backend, error) {
+	s.connection.connections = 64 + s.concurrentParts // for records, and for parts
 	api, err := newS3Client(s.connection)
 	if err != nil {
 		return nil, err

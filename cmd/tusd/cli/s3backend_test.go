@@ -237,6 +237,18 @@ func TestReadinessOfABucket(t *testing.T) {
 	})
 }
 
+// There is a connection for each part that is uploaded at the same time.
+func TestConnectionsToABucket(t *testing.T) {
+	cleanAWS(t)
+	b, err := newS3Backend(s3Settings{bucket: "b", connection: s3Connection{endpoint: "http://localhost"}, concurrentParts: 200}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := b.http.Transport.(*http.Transport).MaxIdleConnsPerHost; n < 200 {
+		t.Errorf("%d connections are kept", n)
+	}
+}
+
 // A bucket that cannot be used ends the start.
 func TestBucketThatIsNone(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
