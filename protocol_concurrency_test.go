@@ -12,7 +12,7 @@ import (
 )
 
 func TestProtocolConcurrency(t *testing.T) {
-	run(t, []scenario{
+	runAlone(t, storeKinds, []scenario{
 		{"case044_two_patches", "of two PATCHes at once exactly one is 204, and the bytes are one's alone", twoPatches},
 		{"case044_two_large_patches", "of two large PATCHes at once at most one is 204, and the bytes are one's alone", twoLargePatches},
 		{"case045_head_takes_over", "HEAD during a running PATCH ends it within 100 ms, its bytes kept", headTakesOver},

@@ -13,7 +13,7 @@ import (
 )
 
 func TestProtocolHandOvers(t *testing.T) {
-	runOn(t, memoryStore, protocols, []scenario{
+	runAlone(t, []storeKind{memoryStore}, []scenario{
 		{"race", "a request that asks for the upload just when its holder returns harms no connection", handOverRace},
 	})
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func TestProtocolLimits(t *testing.T) {
-	runOn(t, memoryStore, protocols, []scenario{
+	runAlone(t, []storeKind{memoryStore}, []scenario{
 		{"case043_minimum_rate", "PATCH below the minimum rate: 503, bytes kept, lock free", limitRate},
 		{"rate_is_an_average", "who pauses within the time that is averaged over goes on", limitRateAverage},
 		{"requests", "one request too many: trouble that passes, in the dialect's way; OPTIONS is answered", limitRequests},

@@ -256,7 +256,7 @@ func patchRefusedHuge(e *env) {
 }
 
 func TestProtocolTrouble(t *testing.T) {
-	run(t, []scenario{
+	runAlone(t, storeKinds, []scenario{
 		{"case041_cut", "PATCH cut after 30 of 100 bytes: they are kept, the prefix is right", patchCut},
 		{"case041_cut_chunked", "a chunked PATCH that is cut keeps what arrived", patchCutChunked},
 		{"case042_stalled", "PATCH that stalls: 500 ERR_READ_TIMEOUT with Retry-After, bytes kept, lock free", patchStalled},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -97,9 +98,24 @@ func run(t *testing.T, scenarios []scenario) {
 // stored needs no other.
 func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
 	t.Helper()
+	runEach(t, kind, over, scenarios, (*testing.T).Parallel)
+}
+
+// runAlone is run for scenarios in which times matter: nothing runs beside one.
+func runAlone(t *testing.T, kinds []storeKind, scenarios []scenario) {
+	t.Helper()
+	for _, kind := range kinds {
+		runEach(t, kind, protocols, scenarios, func(*testing.T) {})
+	}
+}
+
+// runEach runs each scenario in a test of its own, which begin begins.
+func runEach(t *testing.T, kind storeKind, over []protocol, scenarios []scenario, begin func(*testing.T)) {
+	t.Helper()
 	for _, p := range over {
 		for _, s := range scenarios {
 			t.Run(p.name+"/"+kind.name+"/"+s.name, func(t *testing.T) {
+				begin(t)
 				t.Cleanup(func() {
 					if t.Failed() {
 						t.Logf("what must hold: %s", s.sentence)
@@ -336,9 +352,14 @@ func (w *warnings) count(text string) (n int) {
 	return n
 }
 
+// atOnce is how many scenarios run at the same time if the command line does
+// not say: they mostly wait.
+const atOnce = "6"
+
 // TestMain looks for goroutines that outlive the tests that started them:
 // every server is closed, so whatever runs on was forgotten by somebody.
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", atOnce)
 	code := m.Run()
 	if code == 0 && leaked(10*time.Second) {
 		code = 1
