@@ -18,11 +18,18 @@ import (
 // must be there.
 const Env = "TUSD_TEST_REQUIRE"
 
+// Bare is the environment variable that makes every component missing, as on a
+// machine that has only Go.
+const Bare = "TUSD_TEST_BARE"
+
 // Need returns if component is available. Otherwise the test ends here: as a
 // failure if TUSD_TEST_REQUIRE names the component, else as skipped. why says
 // what is missing, in words that help to provide it.
 func Need(t testing.TB, component string, available bool, why string) {
 	t.Helper()
+	if os.Getenv(Bare) != "" {
+		available, why = false, Bare+" is set"
+	}
 	switch {
 	case available:
 	case Required(component):

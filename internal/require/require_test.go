@@ -50,6 +50,7 @@ func TestNeed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(Env, c.env)
+			t.Setenv(Bare, "")
 			var got verdict
 			returned := need(&got, "mounts", c.available)
 			if got != c.want || returned != c.available {
