@@ -102,6 +102,9 @@ func (c *chunk) receive(src io.Reader) error {
 		if c.line.ctx.Err() != nil {
 			return context.Cause(c.line.ctx)
 		}
+		if err := c.u.usable(c.ctx); err != nil { // c.ctx ends a moment after the lease
+			return err
+		}
 		if n > 0 && c.at == c.limit {
 			return tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", c.limit))
 		}
@@ -264,9 +267,9 @@ func (l *line) add(p piece) {
 // end stores what is left of the body, and lists it. err is what ended the
 // body.
 func (c *chunk) end(err error) error {
-	if c.ctx.Err() != nil {
+	if ended := c.u.usable(c.ctx); ended != nil {
 		c.line.work.Wait()
-		return errors.Join(err, context.Cause(c.ctx))
+		return errors.Join(err, ended)
 	}
 	if err != nil && c.atomic {
 		return err
