@@ -3,7 +3,9 @@ package tusd
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -78,6 +80,29 @@ type Failure struct {
 	StatusCode int
 	Body       string            `json:",omitempty"`
 	Header     map[string]string `json:",omitempty"`
+}
+
+// Clone returns a copy that shares nothing with i.
+func (i FileInfo) Clone() FileInfo {
+	i.MetaData = maps.Clone(i.MetaData)
+	i.Storage = maps.Clone(i.Storage)
+	i.PartialUploads = slices.Clone(i.PartialUploads)
+	i.Finals = slices.Clone(i.Finals)
+	i.Digests = slices.Clone(i.Digests)
+	for n := range i.Digests {
+		d := &i.Digests[n]
+		d.State, d.Sum, d.Want = slices.Clone(d.State), slices.Clone(d.Sum), slices.Clone(d.Want)
+	}
+	if i.KnownLength != nil {
+		known := *i.KnownLength
+		i.KnownLength = &known
+	}
+	if i.Failure != nil {
+		failure := *i.Failure
+		failure.Header = maps.Clone(failure.Header)
+		i.Failure = &failure
+	}
+	return i
 }
 
 // Complete tells whether the upload is finished: its bytes are all there and

@@ -27,7 +27,7 @@ func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.F
 	if err := u.usable(ctx); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
-	if err := u.create(clone(info)); err != nil {
+	if err := u.create(info.Clone()); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
 	return u, nil
@@ -133,7 +133,7 @@ func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.St
 	if !utf8.ValidString(info.RawMetaData) || !utf8.ValidString(info.RawConcat) {
 		return
 	}
-	known := clone(info)
+	known := info.Clone()
 	known.Created = known.Created.Round(0) // without the reading of the monotonic clock
 	v.decoded.add(record, &known)
 	v.decoded.confirm(&known, stamp)

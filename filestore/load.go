@@ -3,8 +3,6 @@ package filestore
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -205,7 +203,7 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	if err := u.settle(info); err != nil {
 		return tusd.FileInfo{}, failed("sync upload", u.id, err)
 	}
-	return clone(info), nil
+	return info.Clone(), nil
 }
 
 // current is the record as it is now; its maps and slices are shared.
@@ -298,32 +296,4 @@ func (u *upload) usable(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
-}
-
-// clone copies what a caller could change.
-func clone(info tusd.FileInfo) tusd.FileInfo {
-	info.MetaData = maps.Clone(info.MetaData)
-	info.Storage = maps.Clone(info.Storage)
-	info.PartialUploads = slices.Clone(info.PartialUploads)
-	info.Finals = slices.Clone(info.Finals)
-	info.Digests = cloneDigests(info.Digests)
-	if info.KnownLength != nil {
-		known := *info.KnownLength
-		info.KnownLength = &known
-	}
-	if info.Failure != nil {
-		failure := *info.Failure
-		failure.Header = maps.Clone(failure.Header)
-		info.Failure = &failure
-	}
-	return info
-}
-
-func cloneDigests(digests []tusd.Digest) []tusd.Digest {
-	digests = slices.Clone(digests)
-	for i := range digests {
-		d := &digests[i]
-		d.State, d.Sum, d.Want = slices.Clone(d.State), slices.Clone(d.Sum), slices.Clone(d.Want)
-	}
-	return digests
 }

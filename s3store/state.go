@@ -1,7 +1,6 @@
 package s3store
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/tus/tusd"
@@ -88,32 +87,4 @@ func (s *state) length() int64 {
 		return *s.info.KnownLength
 	}
 	return -1
-}
-
-// clone copies what a caller could change.
-func clone(info tusd.FileInfo) tusd.FileInfo {
-	info.MetaData = maps.Clone(info.MetaData)
-	info.Storage = maps.Clone(info.Storage)
-	info.PartialUploads = slices.Clone(info.PartialUploads)
-	info.Finals = slices.Clone(info.Finals)
-	info.Digests = cloneDigests(info.Digests)
-	if info.KnownLength != nil {
-		known := *info.KnownLength
-		info.KnownLength = &known
-	}
-	if info.Failure != nil {
-		failure := *info.Failure
-		failure.Header = maps.Clone(failure.Header)
-		info.Failure = &failure
-	}
-	return info
-}
-
-func cloneDigests(digests []tusd.Digest) []tusd.Digest {
-	digests = slices.Clone(digests)
-	for i := range digests {
-		d := &digests[i]
-		d.State, d.Sum, d.Want = slices.Clone(d.State), slices.Clone(d.Sum), slices.Clone(d.Want)
-	}
-	return digests
 }

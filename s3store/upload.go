@@ -68,7 +68,7 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	if ctx.Err() != nil {
 		return tusd.FileInfo{}, failed("look at upload", u.id, context.Cause(ctx))
 	}
-	return clone(st.info), nil
+	return st.info.Clone(), nil
 }
 
 // current is the state as it is now.
