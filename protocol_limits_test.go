@@ -51,7 +51,7 @@ func limitRate(e *env) {
 	e.config.NetworkTimeout = time.Hour // which is not what ends it
 	data := content(2000)
 	u := e.create(2000)
-	s := e.another().open(u, 0, 2000)
+	s := e.another().openNow(u, 0, 2000) // net/http reads on only for those who did not wait for 100
 	s.trickle(data)
 	s.answer().status(503).code("ERR_TOO_SLOW").headerMatches("Retry-After", "^1$")
 	offset := e.offset(u)
