@@ -34,17 +34,23 @@ type answering struct {
 }
 
 const (
+	answered  = "answered" // the bucket; no other test has one of this name
 	accessKey = "AKIDEXAMPLE"
 	secretKey = "wJalrXUtnFEMI"
 	token     = "session-token-value"
 )
 
 // answer serves with handler until the test ends. The SDK's client is left as
-// it comes: it would try again three times.
+// it comes: it would try again three times. A request for another bucket is of
+// another test binary, whose server had this port before: it does not count.
 func answer(t *testing.T, handler http.HandlerFunc) *answering {
 	t.Helper()
 	a := &answering{}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/"+answered) {
+			http.NotFound(w, r)
+			return
+		}
 		a.mu.Lock()
 		a.requests = append(a.requests, r)
 		a.mu.Unlock()
@@ -71,7 +77,7 @@ func newAPI(t *testing.T, endpoint string, c *credentials.Credentials) *s3.S3 {
 }
 
 func (a *answering) client(options ...awsv1.Option) *awsv1.Client {
-	return awsv1.New("bucket", a.api, options...)
+	return awsv1.New(answered, a.api, options...)
 }
 
 // seen returns the requests so far.
@@ -79,6 +85,17 @@ func (a *answering) seen() []*http.Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.requests)
+}
+
+func wantOne(t *testing.T, what string, seen []*http.Request) {
+	t.Helper()
+	if len(seen) == 1 {
+		return
+	}
+	t.Errorf("%s: %d requests, want 1", what, len(seen))
+	for _, r := range seen {
+		t.Logf("%s %s from %s, %s", r.Method, r.URL, r.RemoteAddr, r.UserAgent())
+	}
 }
 
 // calls are all methods of s3store.Client that make one.
@@ -152,9 +169,7 @@ func TestARefusalIsAnErrorAndIsNotRepeated(t *testing.T) {
 				code = ""
 			}
 			wantError(t, call(limited(t), a.client()), operation, code, refusal.status)
-			if n := len(a.seen()); n != 1 {
-				t.Errorf("%s: %d requests, want 1", refusal.code, n)
-			}
+			wantOne(t, refusal.code, a.seen())
 		}
 	})
 }
@@ -239,9 +254,7 @@ func TestTroubleOfTheNetworkIsNoRefusal(t *testing.T) {
 				}
 				a := answer(t, handler)
 				wantTrouble(t, call(limited(t), a.client()))
-				if n := len(a.seen()); n != 1 {
-					t.Errorf("%d requests, want 1", n)
-				}
+				wantOne(t, name, a.seen())
 			})
 		})
 	}
