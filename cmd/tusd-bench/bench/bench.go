@@ -14,6 +14,8 @@ import (
 
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
 	"github.com/tus/tusd/cmd/tusd-bench/load"
+	"github.com/tus/tusd/cmd/tusd-bench/sdk"
+	"github.com/tus/tusd/cmd/tusd-bench/service"
 )
 
 // Exit codes of Main.
@@ -23,11 +25,18 @@ const (
 	exitUsage  = 2
 )
 
-// Main is the command without its process: it returns the exit code. With
-// bare.Command as first argument it is the bare server.
+// builtIn are the servers that the command is with one of these as its first
+// argument.
+var builtIn = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
+	bare.Command:    bare.Serve,
+	sdk.Command:     sdk.Serve,
+	service.Command: service.Serve,
+}
+
+// Main is the command without its process: it returns the exit code.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == bare.Command {
-		return exitCode(stderr, bare.Serve(ctx, args[1:], stdout))
+	if len(args) > 0 && builtIn[args[0]] != nil {
+		return exitCode(stderr, builtIn[args[0]](ctx, args[1:], stdout))
 	}
 	o, err := parseOptions(args)
 	switch {
@@ -110,6 +119,9 @@ func measurePairs(ctx context.Context, o options, place *workplace, work []load.
 			return err
 		}
 		report.add(w.Name, servers, results)
+		if o.s3.compare {
+			report.addTogether(w.Name, servers, results)
+		}
 	}
 	return clearForeign(ctx, servers)
 }
@@ -131,6 +143,9 @@ func clearForeign(ctx context.Context, servers []*server) error {
 // servers returns the servers to be measured: the one to be judged if there
 // is one, then, if it is to be compared, the bare one twice.
 func (o options) servers(ctx context.Context, place *workplace) (servers []*server, err error) {
+	if o.s3.use {
+		return o.onS3(ctx, place)
+	}
 	judged, err := o.judged(ctx, place)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,8 @@ type options struct {
 
 	bare, bareSync bool
 
+	s3 s3Options
+
 	work  string
 	plan  load.Plan
 	slow  load.SlowPlan
@@ -47,6 +49,7 @@ func flagsOf(o *options) *flag.FlagSet {
 	f.BoolVar(&o.byGet, "verify-get", false, "verify the contents of servers that are started by GET, too")
 	f.BoolVar(&o.bare, "bare", false, "compare with the built-in bare server")
 	f.BoolVar(&o.bareSync, "bare-sync", false, "compare with the built-in bare server that syncs")
+	o.s3.declare(f)
 	f.StringVar(&o.work, "work", "head,small,cwu,chunks,patch", "`workloads`: "+load.Names)
 	f.IntVar(&o.plan.Clients, "clients", 16, "`number` of clients that work at the same time")
 	f.IntVar(&o.plan.Requests, "requests", 3000, "`number` of operations in a run of small and cwu; head makes five\ntimes as many")
@@ -89,6 +92,12 @@ func (o options) contradiction() error {
 		return errors.New("-bare and -bare-sync exclude each other")
 	case o.url == "" && o.server == "" && !o.bare && !o.bareSync:
 		return errors.New("there is nothing to drive: give -url, -server, -bare or -bare-sync")
+	case o.s3.use && (o.server == "" || o.bare || o.bareSync || o.prefill != 0):
+		return errors.New("-s3 is for -server, and neither for -bare nor for -prefill")
+	case o.s3.compare && !o.s3.use:
+		return errors.New("-sdk needs -s3")
+	case o.s3.latency < 0 || o.s3.partSize < 1 || o.s3.parts < 1:
+		return errors.New("-s3-part-size and -s3-concurrent-part-uploads are at least 1, -s3-latency is not negative")
 	case o.url == "" && (o.pid != 0 || o.uploadDir != ""):
 		return errors.New("-pid and -upload-dir describe the server of -url")
 	case o.prefill != 0 && (o.server == "" || o.bare || o.bareSync):

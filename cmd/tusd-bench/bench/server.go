@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ const patience = 30 * time.Second
 // server is a server that is driven, and its process if that is known.
 type server struct {
 	name   string
+	url    string // where it creates uploads
 	target *load.Target
 	pid    int // 0: not known
 
@@ -32,7 +34,8 @@ type server struct {
 type launch struct {
 	name    string
 	command []string // without the directory
-	dir     string   // of the uploads
+	env     []string // beside that of this process
+	dir     string   // of the uploads; "": it gets none
 	log     string   // file for what it prints
 	visit   bool     // verify contents in the directory rather than by GET
 }
@@ -46,7 +49,8 @@ func start(ctx context.Context, l launch) (*server, error) {
 	}
 	defer log.Close()
 	s := &server{name: l.name, exited: make(chan struct{}), log: l.log}
-	s.cmd = exec.Command(l.command[0], append(l.command[1:], "-upload-dir", l.dir)...)
+	s.cmd = exec.Command(l.command[0], l.arguments()...)
+	s.cmd.Env = append(os.Environ(), l.env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	dieWithUs(s.cmd)
 	if err := s.cmd.Start(); err != nil {
@@ -57,14 +61,20 @@ func start(ctx context.Context, l launch) (*server, error) {
 		defer close(s.exited)
 		s.cmd.Wait() // the result is in ProcessState
 	}()
-	url, err := s.await(ctx)
-	if err == nil {
-		s.target, err = load.NewTarget(url, directoryOf(l))
+	if s.url, err = s.await(ctx); err == nil {
+		s.target, err = load.NewTarget(s.url, directoryOf(l))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
+}
+
+func (l launch) arguments() []string {
+	if l.dir == "" {
+		return l.command[1:]
+	}
+	return slices.Concat(l.command[1:], []string{"-upload-dir", l.dir})
 }
 
 func directoryOf(l launch) string {

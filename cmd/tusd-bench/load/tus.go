@@ -19,6 +19,12 @@ type Target struct {
 	// Directory is where the server keeps its uploads, as <id>; "": contents
 	// are verified by GET instead.
 	Directory string
+	// Forgets is set if the server keeps no contents, or has them on a service
+	// that forgets: only offsets are verified.
+	Forgets bool
+	// OrderHeader is set if the server makes contents itself: a PATCH of
+	// inChunks has no content, and this header says how much it stands for.
+	OrderHeader string
 
 	address string // host:port
 	path    string // where uploads are created
@@ -108,7 +114,12 @@ func (c *Conn) create(t *Target, u *Upload, n int64) error {
 
 // patch sends the next n bytes of u.
 func (c *Conn) patch(u *Upload, n int64) error {
-	a, err := c.exchange(patchOf(u, n))
+	return c.appendBy(u, patchOf(u, n), n)
+}
+
+// appendBy makes a request that adds n bytes to u.
+func (c *Conn) appendBy(u *Upload, r request, n int64) error {
+	a, err := c.exchange(r)
 	if err != nil {
 		return err
 	}
@@ -117,6 +128,13 @@ func (c *Conn) patch(u *Upload, n int64) error {
 	}
 	u.Offset += n
 	return nil
+}
+
+// order has the server make the next n bytes of u itself.
+func (c *Conn) order(u *Upload, header string, n int64) error {
+	r := patchOf(u, 0)
+	r.header += header + ": " + strconv.FormatInt(n, 10) + "\r\n"
+	return c.appendBy(u, r, n)
 }
 
 func patchOf(u *Upload, n int64) request {
@@ -170,7 +188,7 @@ func (c *Conn) compare(t *Target, u *Upload) error {
 	switch {
 	case t.Directory != "":
 		return compareFile(filepath.Join(t.Directory, path.Base(u.Path)), u)
-	case u.Offset < u.Length:
+	case t.Forgets || u.Offset < u.Length:
 		return nil // servers of tus 1.0 need not show unfinished uploads
 	}
 	return c.download(u)

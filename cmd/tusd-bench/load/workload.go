@@ -155,12 +155,20 @@ func (c *client) createWith(i int) error {
 func inChunks(size int64) func(*client, int) error {
 	return func(c *client, i int) error {
 		for u := &c.uploads[i]; u.Offset < u.Length; c.lap() {
-			if err := c.patch(u, min(size, u.Length-u.Offset)); err != nil {
+			if err := c.add(u, min(size, u.Length-u.Offset)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+}
+
+// add adds the next n bytes to u, or has the server do so.
+func (c *client) add(u *Upload, n int64) error {
+	if header := c.target.OrderHeader; header != "" {
+		return c.order(u, header, n)
+	}
+	return c.patch(u, n)
 }
 
 // made returns the uploads that exist.

@@ -1,0 +1,121 @@
+package bench
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tus/tusd/cmd/tusd-bench/load"
+	"github.com/tus/tusd/cmd/tusd-bench/sdk"
+	"github.com/tus/tusd/cmd/tusd-bench/service"
+)
+
+// s3Options say how servers work on the built-in S3 service.
+type s3Options struct {
+	use      bool
+	compare  bool // with the SDK's uploader
+	latency  time.Duration
+	partSize int64
+	parts    int
+	noHashes bool
+}
+
+func (s *s3Options) declare(f *flag.FlagSet) {
+	s.partSize = 50 << 20
+	f.BoolVar(&s.use, "s3", false, "let -server keep uploads on the built-in S3 service, which forgets contents")
+	f.BoolVar(&s.compare, "sdk", false, "with -s3: compare with the SDK's uploader")
+	f.DurationVar(&s.latency, "s3-latency", 0, "with -s3: how much longer each call of the service takes (`duration`)")
+	f.Var((*size)(&s.partSize), "s3-part-size", "with -s3: size of a part in `bytes` (K, M, G)")
+	f.IntVar(&s.parts, "s3-concurrent-part-uploads", 10, "with -s3: `number` of parts that are sent at the same time")
+	f.BoolVar(&s.noHashes, "s3-disable-content-hashes", false, "with -s3: sign contents without their SHA-256")
+}
+
+// flags are those that the server to be judged and the SDK's uploader share.
+func (s s3Options) flags(endpoint string) []string {
+	return []string{
+		"-s3-endpoint", endpoint,
+		"-s3-part-size", fmt.Sprint(s.partSize), "-s3-concurrent-part-uploads", fmt.Sprint(s.parts),
+		fmt.Sprintf("-s3-disable-content-hashes=%t", s.noHashes),
+	}
+}
+
+// onS3 starts the service, and on it the server to be judged. If that is to be
+// compared, the parts of what it is compared with follow, in this order: the
+// SDK's uploader out of memory, a handler that receives, and twice both in one,
+// the uploader behind a handler.
+func (o options) onS3(ctx context.Context, place *workplace) ([]*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	command := []string{self, service.Command, "-latency", o.s3.latency.String()}
+	s3, err := place.startIn(ctx, launch{name: "S3 service", command: command})
+	if err != nil {
+		return nil, err
+	}
+	launches := []launch{o.daemonOn(s3.url)}
+	if o.s3.compare {
+		for _, p := range peers {
+			launches = append(launches, launch{name: p.name, command: append([]string{self, sdk.Command, "-content", p.content}, o.s3.flags(s3.url)...)})
+		}
+	}
+	var servers []*server
+	for _, l := range launches {
+		s, err := place.startIn(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		s.target.Forgets = true
+		servers = append(servers, s)
+	}
+	if o.s3.compare {
+		servers[uploaderAt].target.OrderHeader = sdk.OrderHeader
+	}
+	return servers, nil
+}
+
+// daemonOn starts the server of -server on an S3 service.
+func (o options) daemonOn(endpoint string) launch {
+	return launch{
+		name:    "server",
+		command: append(o.command(), append(o.s3.flags(endpoint), "-s3-bucket", service.Bucket)...),
+		env: []string{
+			"AWS_REGION=" + service.Region,
+			"AWS_ACCESS_KEY_ID=" + service.AccessKey, "AWS_SECRET_ACCESS_KEY=" + service.SecretKey, "AWS_SESSION_TOKEN=",
+		},
+	}
+}
+
+// peers are what a server on S3 is compared with.
+var peers = []struct{ name, content string }{
+	{"uploader", sdk.Memory}, {"receiver", sdk.Drop}, {"both", sdk.Relay}, {"both'", sdk.Relay},
+}
+
+// Places of servers that onS3 returns.
+const (
+	judgedAt = iota
+	uploaderAt
+	receiverAt
+)
+
+// addTogether compares the server that is judged with the uploader and the
+// receiver: with the sum of their CPU time, and with the uploader's time.
+func (r *Report) addTogether(work string, servers []*server, results []series) {
+	names := [2]string{servers[judgedAt].name, servers[uploaderAt].name + "+" + servers[receiverAt].name}
+	sum := withCPU(results[uploaderAt], results[receiverAt])
+	r.Ratios = append(r.Ratios, compare(work, names, results[judgedAt], sum))
+}
+
+// withCPU is a with the CPU time of b added, round by round.
+func withCPU(a, b series) series {
+	sum := make(series, len(a))
+	for i := range a {
+		sum[i] = a[i]
+		if a[i].Usage != nil && b[i].Usage != nil {
+			sum[i].Usage = &load.Usage{CPU: a[i].Usage.CPU + b[i].Usage.CPU}
+		}
+	}
+	return sum
+}

@@ -1,0 +1,27 @@
+// Package child is a built-in server as a process of its own, which tusd-bench
+// starts and whose CPU time it reads.
+package child
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+// Serve listens on a free port of 127.0.0.1, says in tusd's words on stdout
+// that uploads are created at path, and serves handler until ctx ends.
+func Serve(ctx context.Context, stdout io.Writer, path string, handler http.Handler) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { listener.Close() })
+	fmt.Fprintf(stdout, "You can now upload files to: http://%s%s\n", listener.Addr(), path)
+	err = (&http.Server{Handler: handler}).Serve(listener)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
