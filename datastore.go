@@ -287,9 +287,10 @@ type LengthDeferrer interface {
 // ContentServer serves downloads with ranges and conditional requests.
 type ContentServer interface {
 	// ServeContent answers a GET or HEAD for the bytes of a complete upload
-	// (RFC 9110, sections 13 and 14), with an ETag. The caller has set
-	// Content-Type, Content-Disposition and what else it wants in w's
-	// header. If an error is returned, nothing has been written to w; one
+	// (RFC 9110, sections 13 and 14), with an ETag, or redirects a GET to
+	// where the bytes are. The caller has set Content-Type,
+	// Content-Disposition and what else it wants in w's header, which is as
+	// binding for whoever answers in the end. If an error is returned, nothing has been written to w; one
 	// that occurs later ends the response short.
 	ServeContent(ctx context.Context, upload Upload, w http.ResponseWriter, r *http.Request) error
 }

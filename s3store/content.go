@@ -64,7 +64,8 @@ func (b *bucket) open(ctx context.Context, in GetObject) (io.ReadCloser, error) 
 
 // ServeContent implements tusd.ContentServer. net/http evaluates ranges and
 // conditions, of which services know less, against what a HEAD of the object
-// says; the bytes come from that very object.
+// says; the bytes come from that very object. With RedirectDownloads a
+// client is told where the service has them.
 func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.ResponseWriter, r *http.Request) error {
 	u, err := ours(up)
 	if err != nil {
@@ -77,6 +78,12 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 	if err := u.b.makeReadable(ctx, &st); err != nil {
 		return failed("serve upload", u.id, err)
 	}
+	if s.RedirectDownloads > 0 {
+		onlySaved(w.Header())
+		if done, err := s.redirect(w, r, st.dataKey()); done || err != nil {
+			return failed("redirect download", u.id, err)
+		}
+	}
 	o, err := u.b.head(ctx, st.dataKey())
 	if err == nil && o.Size != st.info.Size {
 		err = fmt.Errorf("the object has %d bytes, not %d", o.Size, st.info.Size)
@@ -84,7 +91,7 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 	if err != nil {
 		return failed("serve upload", u.id, err)
 	}
-	w.Header().Set("ETag", u.etag(&st, o))
+	w.Header().Set("ETag", s.etag(u.id, &st, o))
 	bytes := &objectReader{ctx: ctx, b: u.b, key: st.dataKey(), etag: o.ETag, size: o.Size}
 	defer bytes.Close()
 	http.ServeContent(w, r, "", o.Modified, bytes)
@@ -92,9 +99,13 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 }
 
 // etag is strong: complete data does not change, and another upload has
-// another proof, of which nobody learns more than this.
-func (u *upload) etag(st *state, o *Object) string {
-	return hashedETag(u.id, st.content.Proof, o.ETag)
+// another proof, of which nobody learns more than this. Where the service
+// answers downloads, it is the service's: that one knows no other.
+func (s *Store) etag(id string, st *state, o *Object) string {
+	if s.RedirectDownloads > 0 {
+		return o.ETag
+	}
+	return hashedETag(id, st.content.Proof, o.ETag)
 }
 
 // objectReader reads an object from where it was last sought to.

@@ -59,6 +59,11 @@ type Store struct {
 	Key string
 	// Object says what the data objects carry beside their bytes.
 	Object ObjectRules
+	// RedirectDownloads answers a GET of a complete upload with a presigned
+	// URL of its object, which anybody can use for so long, at most 7 days,
+	// and no longer than the client's credentials hold; 0: the bytes go
+	// through the server. A browser saves such content and never shows it.
+	RedirectDownloads time.Duration
 
 	// CallTimeout bounds a call, beside a second for each MiB that it sends;
 	// 0: 30 s.

@@ -12,7 +12,7 @@ const elsewhere = `config version host port unix-sock tls-certificate tls-key tl
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
 	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
-	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts`
+	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-redirect-lifetime`
 
 // TestEveryFlagGetsWhereItBelongs catches a setting that is read and forgotten.
 func TestEveryFlagGetsWhereItBelongs(t *testing.T) {
@@ -46,8 +46,8 @@ func passedOn(t *testing.T, args ...string) string {
 	handler.CORS = nil
 	server := newServer(cfg, nil, quiet)
 	bucket := newS3Store(cfg.s3, nil)
-	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
-		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, cfg.s3.connection)
+	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
+		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3.connection)
 	return inBucket + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
 		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,

@@ -51,6 +51,7 @@ func TestContradictions(t *testing.T) {
 		"-s3-bucket b -s3-part-size 67108865":                      "-s3-part-size is larger than a quarter of -s3-buffer-memory",
 		"-s3-bucket b -s3-sse-kms-key k":                           "-s3-sse-kms-key needs -s3-sse aws:kms",
 		"-s3-bucket b -s3-sse-kms-key k -s3-sse aws:kms":           alone,
+		"-s3-bucket b -s3-redirect-downloads -disable-download":    "-s3-redirect-downloads and -disable-download exclude each other",
 		"-s3-bucket b -s3-log-api-calls":                           alone,
 		"-s3-bucket b -s3-log-api-calls -verbose=false":            "-s3-log-api-calls needs -verbose",
 	} {
@@ -91,6 +92,7 @@ func TestWarnings(t *testing.T) {
 		{"-pprof-mutex-profile-rate 3", "", "-pprof-mutex-profile-rate has no effect without -expose-pprof"},
 		{"-metrics-path /m -expose-metrics=false", "", "-metrics-path has no effect without -expose-metrics"},
 		{"-s3-bucket b -s3-max-buffered-parts 5", "", "-s3-max-buffered-parts has no effect"},
+		{"-s3-bucket b -s3-redirect-lifetime 2h", "", "-s3-redirect-lifetime has no effect without -s3-redirect-downloads"},
 		{"-checksum-spool /s", "", "-checksum-spool has no effect"},
 		{"-expose-pprof", "", "-expose-pprof"},
 		{"-expose-pprof", "a:b", none},

@@ -50,12 +50,16 @@ func newS3Store(s s3Settings, logger *slog.Logger) *s3store.Store {
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
 	}
-	return &s3store.Store{
+	store := &s3store.Store{
 		Bucket: s.bucket, ObjectPrefix: prefix, Profile: s.profile,
 		PreferredPartSize: s.partSize, MinPartSize: s.minPartSize,
 		BufferMemory: s.bufferMemory, ConcurrentParts: s.concurrentParts,
 		Key: s.key, Object: s.object, Log: logger,
 	}
+	if s.redirect {
+		store.RedirectDownloads = s.redirectLifetime
+	}
+	return store
 }
 
 // logS3Call has neither content nor credentials to tell.

@@ -149,6 +149,45 @@ func TestLogOfCalls(t *testing.T) {
 	}
 }
 
+// A download is redirected for as long as is set, and the log does not have
+// what lets its reader download.
+func TestRedirectOfFlags(t *testing.T) {
+	service := s3server.Start(t, s3server.Options{})
+	d := startInBucket(t, service, "-s3-redirect-downloads", "-s3-redirect-lifetime", "2m", "-s3-log-api-calls")
+	location := tus(t, "POST", d.url, "hello", "Upload-Length: 5").want(t, 201).header.Get("Location")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, location, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(request) // follows nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if target := answer.Header.Get("Location"); answer.StatusCode != http.StatusFound || !strings.Contains(target, "X-Amz-Expires=120&") {
+		t.Errorf("status %d, to %s", answer.StatusCode, target)
+	}
+	if _, body := fetch(t, location); body != "hello" {
+		t.Errorf("the service has %q", body)
+	}
+	_, metrics := fetch(t, strings.TrimSuffix(d.url, "files/")+"metrics")
+	d.end(t)
+	for _, text := range []string{d.stdout.String(), d.stderr.String(), metrics} {
+		if strings.Contains(text, "X-Amz-") || strings.Contains(text, secretKey) {
+			t.Errorf("a secret is told:\n%s", text)
+		}
+	}
+}
+
+func TestRedirectLifetimes(t *testing.T) {
+	for value, good := range map[string]bool{"1s": true, "168h": true, "169h": false, "999ms": false, "0": false} {
+		_, err := parse("-s3-bucket", "b", "-s3-redirect-downloads", "-s3-redirect-lifetime", value)
+		if (err == nil) != good || err != nil && !strings.Contains(err.Error(), "from 1s to 168h0m0s") {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
 func TestCallsAreNotLoggedUnasked(t *testing.T) {
 	d := startInBucket(t, s3server.Start(t, s3server.Options{}))
 	tus(t, "POST", d.url, "hello", "Upload-Length: 5").want(t, 201)

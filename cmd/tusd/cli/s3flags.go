@@ -3,8 +3,10 @@ package cli
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tus/tusd/s3store"
 )
@@ -21,6 +23,9 @@ type s3Settings struct {
 	bufferMemory    int64
 	bufferedParts   int // as in tusd v2; bufferMemory bounds what is buffered
 	concurrentParts int
+
+	redirect         bool // downloads
+	redirectLifetime time.Duration
 
 	key           string // template; "": {id}
 	object        s3store.ObjectRules
@@ -43,6 +48,8 @@ func (s *s3Settings) declare(f *flag.FlagSet) {
 	f.BoolVar(&s.noContentHash, "s3-disable-content-hashes", false, "do not sign content with its SHA-256, which saves CPU")
 	f.BoolVar(&s.logCalls, "s3-log-api-calls", false, "log every call of the service; needs -verbose")
 	f.StringVar(&s.key, "s3-key", "", "where the data of an upload lies behind the prefix: a key\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
+	f.BoolVar(&s.redirect, "s3-redirect-downloads", false, "send who downloads an upload to the service, with a URL\nthat needs no credentials; browsers save what comes")
+	lifetimeVar(f, &s.redirectLifetime, "s3-redirect-lifetime", time.Hour, "how long such a URL can be used (`duration`)")
 	s.declareObject(f)
 }
 
@@ -65,6 +72,21 @@ func bytesVar(flags *flag.FlagSet, p *int64, name string, preset int64, usage st
 		}
 		*p = n
 		return nil
+	})
+}
+
+// longestLifetime is what a signature of S3 can say of a URL.
+const longestLifetime = 7 * 24 * time.Hour
+
+// lifetimeVar adds a flag for the time that a presigned URL can be used.
+func lifetimeVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
+	declare(flags, name, preset.String(), usage, func(text string) error {
+		d, err := parseDuration(text)
+		if err == nil && (d < time.Second || d > longestLifetime) {
+			err = fmt.Errorf("must be from 1s to %v", longestLifetime)
+		}
+		*p = d
+		return err
 	})
 }
 
@@ -130,6 +152,8 @@ func (cfg config) s3Contradiction() error {
 		return cfg.larger("s3-min-part-size", "s3-part-size")
 	case cfg.isSet("s3-part-size") && s.partSize > s.bufferMemory/4:
 		return errors.New(cfg.given.name("s3-part-size") + " is larger than a quarter of " + cfg.given.name("s3-buffer-memory"))
+	case s.redirect && cfg.protocol.disableDownload:
+		return cfg.exclude("s3-redirect-downloads", "disable-download")
 	case s.object.EncryptionKey != "" && s.object.Encryption != "aws:kms":
 		return errors.New(cfg.given.name("s3-sse-kms-key") + " needs -s3-sse aws:kms")
 	case s.logCalls && !cfg.output.verbose:

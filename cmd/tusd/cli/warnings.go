@@ -40,6 +40,7 @@ func (cfg config) withoutPartner() (sentences []string) {
 		there            bool
 	}{
 		{"min-rate-time", "-min-rate", cfg.limits.minRate > 0},
+		{"s3-redirect-lifetime", "-s3-redirect-downloads", cfg.s3.redirect},
 		{"metrics-path", "-expose-metrics", m.exposeMetrics},
 		{"pprof-path", "-expose-pprof", m.exposePprof},
 		{"pprof-block-profile-rate", "-expose-pprof", m.exposePprof},
