@@ -3,43 +3,95 @@ package s3store
 import (
 	"context"
 	"io"
+	"time"
 )
 
-// buffer holds bytes on their way to the service, in blocks of a pool.
+// buffer holds bytes on their way to the service: in a small block, then in
+// blocks of a pool.
 type buffer struct {
 	pool     *pool
-	reserved int64 // bytes, of which the blocks are a part
+	reserved int64     // bytes of the pool, of which its blocks are a part
+	since    time.Time // when it got memory of the pool
 	blocks   [][]byte
 	size     int64
 }
 
-// reserve makes sure of room for n bytes. It waits, so the buffer must be empty.
-func (b *buffer) reserve(ctx context.Context, n int64) error {
+// reserve makes sure of room for wanted bytes, or, if that takes long, for the
+// least that helps. It waits, so the buffer must have nothing of the pool.
+func (b *buffer) reserve(ctx context.Context, wanted, least int64) error {
+	n, err := b.pool.reserve(ctx, inBlocks(wanted), inBlocks(least))
+	if err == nil {
+		b.reserved, b.since = n, time.Now()
+	}
+	return err
+}
+
+// tryReserve makes sure of room for n bytes more, if there is some at once.
+func (b *buffer) tryReserve(n int64) bool {
 	n = inBlocks(n)
-	if err := b.pool.reserve(ctx, n); err != nil {
-		return err
+	if n > 0 && !b.pool.tryReserve(n) {
+		return false
+	}
+	if b.reserved == 0 {
+		b.since = time.Now()
 	}
 	b.reserved += n
+	return true
+}
+
+// space returns where the next bytes go, at least one. It returns nil if there
+// is no memory.
+func (b *buffer) space() []byte {
+	if last := len(b.blocks) - 1; last >= 0 && len(b.blocks[last]) < cap(b.blocks[last]) {
+		block := b.blocks[last]
+		return block[len(block):cap(block)]
+	}
+	block := b.nextBlock()
+	if block == nil {
+		return nil
+	}
+	b.blocks = append(b.blocks, block)
+	return block[:cap(block)]
+}
+
+func (b *buffer) nextBlock() []byte {
+	switch {
+	case len(b.blocks) == 0:
+		return b.pool.small()
+	case b.used() < b.reserved, b.tryReserve(blockSize):
+		return b.pool.block()
+	}
 	return nil
 }
 
-// space returns where the next bytes go, at least one, beside room for others
-// more. It returns nil if there is no memory.
-func (b *buffer) space(others int64) []byte {
-	if len(b.blocks) > 0 {
-		if last := b.blocks[len(b.blocks)-1]; len(last) < cap(last) {
-			return last[len(last):cap(last)]
-		}
+// used counts the bytes of the pool that are in blocks.
+func (b *buffer) used() int64 {
+	var n int64
+	for _, block := range b.blocks {
+		n += pooled(block)
 	}
-	used := int64(len(b.blocks)+1) * blockSize
-	if b.reserved < used+inBlocks(others) {
-		if !b.pool.tryReserve(blockSize) {
-			return nil
-		}
-		b.reserved += blockSize
+	return n
+}
+
+// pooled is how much of the pool a block takes.
+func pooled(block []byte) int64 {
+	if cap(block) == smallBlock {
+		return 0
 	}
-	b.blocks = append(b.blocks, b.pool.block())
-	return b.blocks[len(b.blocks)-1][:blockSize]
+	return blockSize
+}
+
+// lastPooled is how much of the pool the block takes that is being filled.
+func (b *buffer) lastPooled() int64 {
+	if len(b.blocks) == 0 {
+		return 0
+	}
+	return pooled(b.blocks[len(b.blocks)-1])
+}
+
+// write adds p, for which there is space, or which a small block holds.
+func (b *buffer) write(p []byte) {
+	b.filled(copy(b.space(), p))
 }
 
 // filled tells that n bytes of the space have been written to.
@@ -85,6 +137,18 @@ func (b *buffer) take() buffer {
 	return taken
 }
 
+// takeLast moves the block that is being filled to a buffer of its own.
+func (b *buffer) takeLast() buffer {
+	last := len(b.blocks) - 1
+	block := b.blocks[last]
+	taken := buffer{
+		pool: b.pool, reserved: pooled(block), since: time.Now(),
+		blocks: [][]byte{block}, size: int64(len(block)),
+	}
+	b.blocks, b.size, b.reserved = b.blocks[:last], b.size-taken.size, b.reserved-taken.reserved
+	return taken
+}
+
 // prepend puts the bytes of head before those of b, and its memory to b's.
 func (b *buffer) prepend(head buffer) {
 	b.blocks = append(head.blocks, b.blocks...)
@@ -94,9 +158,7 @@ func (b *buffer) prepend(head buffer) {
 
 // discard gives the memory back.
 func (b *buffer) discard() {
-	if b.reserved > 0 {
-		b.pool.release(b.reserved, b.blocks)
-	}
+	b.pool.release(b.reserved, b.blocks)
 	*b = buffer{pool: b.pool}
 }
 

@@ -167,7 +167,7 @@ func (j *joiner) putWhole() error {
 // read reads what is pending into memory.
 func (j *joiner) read() (buffer, error) {
 	reserved := buffer{pool: j.b.memory}
-	if err := reserved.reserve(j.ctx, j.size); err != nil {
+	if err := reserved.reserve(j.ctx, j.size, j.size); err != nil {
 		return buffer{}, err
 	}
 	body := reserved.split(j.size)

@@ -274,6 +274,16 @@ func (l *line) list(ctx context.Context) error {
 	return err
 }
 
+// add notes that a piece is stored.
+func (l *line) add(p piece) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.st.pieces = withPiece(l.st.pieces, p)
+	if len(l.sent) == 0 {
+		l.u.become(l.st)
+	}
+}
+
 // wait waits for the parts that are sent, and returns the first error.
 func (l *line) wait() error {
 	l.work.Wait()

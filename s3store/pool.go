@@ -5,10 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // blockSize is the unit in which memory for bodies is handed out, in bytes.
 const blockSize = 256 << 10
+
+// smallBlock is the size of the first block of a body, in bytes. It is not of
+// the pool, so that a body that hardly comes keeps nothing from others.
+const smallBlock = 16 << 10
+
+// patience is how long a request waits for as much memory as it wants, before
+// it takes less.
+const patience = 2 * time.Second
 
 // pool is the memory for bytes on their way to the service. It is reserved
 // before it is used. Who waits for memory gets it in order of arrival; nobody
@@ -18,9 +27,12 @@ type pool struct {
 
 	mu     sync.Mutex
 	free   int64 // bytes that are not reserved
+	lent   int64 // bytes of blocks that are being read into
 	queue  []*poolWaiter
 	blocks [][]byte // made and not in use
 	waits  int64
+
+	smalls sync.Pool // of *[smallBlock]byte
 }
 
 type poolWaiter struct {
@@ -53,27 +65,49 @@ func (p *pool) use() MemoryUse {
 	return MemoryUse{Size: p.size, Reserved: p.size - p.free, Waiting: len(p.queue), Waits: p.waits}
 }
 
-// reserve waits for n bytes, at most until ctx ends. The caller holds none.
-func (p *pool) reserve(ctx context.Context, n int64) error {
-	if n > p.size {
-		return fmt.Errorf("%d bytes of memory are needed, there are %d for all requests", n, p.size)
+// reserve waits for memory, at most until ctx ends: as much as is wanted, or,
+// if that takes long, the least that helps. The caller holds none.
+func (p *pool) reserve(ctx context.Context, wanted, least int64) (int64, error) {
+	if least > p.size {
+		return 0, fmt.Errorf("%d bytes of memory are needed, there are %d for all requests", least, p.size)
 	}
+	wanted = min(wanted, p.size)
+	if p.tryReserve(wanted) {
+		return wanted, nil
+	}
+	w := p.enqueue(wanted)
+	long := time.NewTimer(patience)
+	defer long.Stop()
+	for {
+		select {
+		case <-w.ready:
+			return w.n, nil
+		case <-long.C:
+			p.lower(w, least)
+		case <-ctx.Done():
+			p.abandon(w)
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+func (p *pool) enqueue(n int64) *poolWaiter {
 	p.mu.Lock()
-	if len(p.queue) == 0 && n <= p.free {
-		p.free -= n
-		p.mu.Unlock()
-		return nil
-	}
+	defer p.mu.Unlock()
 	w := &poolWaiter{n, make(chan struct{})}
 	p.queue = append(p.queue, w)
 	p.waits++
-	p.mu.Unlock()
-	select {
-	case <-w.ready:
-		return nil
-	case <-ctx.Done():
-		p.abandon(w)
-		return context.Cause(ctx)
+	p.serve() // it may have become free
+	return w
+}
+
+// lower lets somebody who still waits be content with n bytes.
+func (p *pool) lower(w *poolWaiter, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.Contains(p.queue, w) {
+		w.n = n
+		p.serve()
 	}
 }
 
@@ -107,12 +141,36 @@ func (p *pool) contended() bool {
 	return len(p.queue) > 0
 }
 
-// release gives back n bytes and the blocks that were made of them.
+// lend tells whether a block may be read into. Nobody can take it back before
+// the client has sent something, so no more than a quarter of the memory is
+// lent. The caller calls unlend afterwards.
+func (p *pool) lend() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lent+blockSize > p.size/4 {
+		return false
+	}
+	p.lent += blockSize
+	return true
+}
+
+func (p *pool) unlend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lent -= blockSize
+}
+
+// release gives back n bytes and the blocks that were made of them, or beside
+// them.
 func (p *pool) release(n int64, blocks [][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, block := range blocks {
-		p.blocks = append(p.blocks, block[:0])
+		if cap(block) == smallBlock {
+			p.smalls.Put((*[smallBlock]byte)(block[:smallBlock]))
+		} else {
+			p.blocks = append(p.blocks, block[:0])
+		}
 	}
 	p.free += n
 	p.serve()
@@ -137,6 +195,14 @@ func (p *pool) block() []byte {
 		return block
 	}
 	return make([]byte, 0, blockSize)
+}
+
+// small returns an empty block that is not of the pool.
+func (p *pool) small() []byte {
+	if block, ok := p.smalls.Get().(*[smallBlock]byte); ok {
+		return block[:0]
+	}
+	return make([]byte, 0, smallBlock)
 }
 
 // inBlocks rounds n up to whole blocks.

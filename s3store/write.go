@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/tus/tusd"
 )
-
-// slowPart is how long a body may hold memory for a part that it does not
-// fill while others wait for memory.
-const slowPart = time.Second
 
 // WriteChunk implements tusd.Upload.
 func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
@@ -32,7 +29,8 @@ func (s *Store) WriteAtomic(ctx context.Context, up tusd.Upload, offset int64, s
 	return u.current().info.Offset - offset, nil
 }
 
-// chunk is one body on its way into an upload.
+// chunk is one body on its way into an upload. While it is being read, it is
+// also for letGo.
 type chunk struct {
 	u      *upload
 	b      *bucket
@@ -40,10 +38,21 @@ type chunk struct {
 	line   *line
 	atomic bool  // nothing may count before the body has ended well
 	limit  int64 // where the upload ends at the latest
-	at     int64 // where the bytes that have come end
-	body   buffer
-	since  time.Time // when body got its first memory
+
+	mu      sync.Mutex    // held while somebody works on the chunk, but not while a Read waits
+	watch   *time.Timer   // calls letGo; nil: the body is not read any more
+	body    buffer        // what has come and is not sent
+	from    int64         // where that begins in the upload
+	filling bool          // a Read puts bytes behind those of body
+	hidden  []piece       // before body, of an atomic chunk
+	strays  []string      // keys of all that were hidden
+	spare   []byte        // for a Read that puts its bytes elsewhere
+	waited  time.Duration // for the bytes of body
+	pace    int64         // bytes that came in slowPart, lately; 0: not known
 }
+
+// at is where the bytes that have come end.
+func (c *chunk) at() int64 { return c.from + c.body.size }
 
 // write stores src behind what is there.
 func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic bool) error {
@@ -60,13 +69,14 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic 
 		return err
 	}
 	c := &chunk{
-		u: u, b: u.b, ctx: held, atomic: atomic, at: offset, limit: u.b.plan.largest(),
+		u: u, b: u.b, ctx: held, atomic: atomic, from: offset, limit: u.b.plan.largest(),
 		line: u.newLine(held, st, !atomic), body: buffer{pool: u.b.memory},
 	}
 	if length := st.length(); length >= 0 {
 		c.limit = length
 	}
 	defer c.line.forget(u.lease.Context())
+	defer c.removeHidden()
 	defer c.body.discard()
 	return c.end(c.receive(src))
 }
@@ -93,23 +103,25 @@ func (u *upload) removeStrays(ctx context.Context, st state) (state, error) {
 // receive reads src and sends what makes a part, until the end of src, an
 // error, or the end of the context.
 func (c *chunk) receive(src io.Reader) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch = time.AfterFunc(slowPart, c.letGo)
+	defer func() {
+		c.watch.Stop()
+		c.watch = nil
+	}()
 	for {
 		space, err := c.space()
 		if err != nil {
 			return err
 		}
-		n, readErr := src.Read(space)
+		readErr := c.read(src, space)
 		if c.line.ctx.Err() != nil {
 			return context.Cause(c.line.ctx)
 		}
 		if err := c.u.usable(c.ctx); err != nil { // c.ctx ends a moment after the lease
 			return err
 		}
-		if n > 0 && c.at == c.limit {
-			return tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", c.limit))
-		}
-		c.body.filled(n)
-		c.at += int64(n)
 		if readErr == io.EOF {
 			return nil
 		}
@@ -120,36 +132,73 @@ func (c *chunk) receive(src io.Reader) error {
 }
 
 // space returns where the next bytes go, after sending a part or a piece if
-// that is what makes room.
+// that is what makes room. It is empty if no more may come.
 func (c *chunk) space() ([]byte, error) {
-	if c.at == c.limit {
-		return make([]byte, 1), nil // only to see the end
-	}
-	for {
+	for c.at() < c.limit {
 		number, start := c.line.next()
 		needed, target, err := c.sizes(number, start)
 		if err != nil {
 			return nil, err
 		}
-		st := c.line.state()
-		tail := sizeOf(st.tail(start))
+		has := sizeOf(c.before()) + c.body.size
 		switch {
-		case tail+c.body.size >= target:
+		case has >= target:
 			err = c.sendPart()
-		case c.body.reserved == 0:
-			err = c.reserve(tail, needed)
 		case c.isSlow():
-			err = c.makeRoom(tail, needed)
+			err = c.makeRoom()
 		default:
-			if space := c.body.space(tail); space != nil {
-				return space[:min(int64(len(space)), target-tail-c.body.size, c.limit-c.at)], nil
+			if space := c.body.space(); space != nil {
+				return space[:min(int64(len(space)), target-has, c.limit-c.at())], nil
 			}
-			err = c.makeRoom(tail, needed)
+			err = c.waitForMemory(needed - has)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+	return nil, nil
+}
+
+// read lets src put bytes into space, which is behind those of the body. What
+// the body has may be put aside meanwhile.
+func (c *chunk) read(src io.Reader, space []byte) error {
+	into, lent := space, c.body.lastPooled() > 0
+	c.filling = len(space) > 0 && (!lent || c.b.memory.lend())
+	if !c.filling {
+		into = c.elsewhere(len(space))
+	}
+	n, err := c.unlockedRead(src, into)
+	switch {
+	case n > 0 && len(space) == 0:
+		err = tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", c.limit))
+	case c.filling:
+		c.body.filled(n)
+	case n > 0:
+		c.body.write(into[:n])
+	}
+	if c.filling && lent {
+		c.b.memory.unlend()
+	}
+	c.filling = false
+	return err
+}
+
+func (c *chunk) unlockedRead(src io.Reader, into []byte) (int, error) {
+	started := time.Now()
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.waited += time.Since(started)
+	}()
+	return src.Read(into)
+}
+
+// elsewhere is room for up to n bytes, at least one, that nobody else needs.
+func (c *chunk) elsewhere(n int) []byte {
+	if c.spare == nil {
+		c.spare = make([]byte, smallBlock)
+	}
+	return c.spare[:min(max(n, 1), smallBlock)]
 }
 
 // sizes returns the least and the wanted size of a part.
@@ -169,99 +218,6 @@ func (c *chunk) checkEqual(number int, size int64) error {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d parts of %d bytes are full", c.b.plan.maxParts, size))
 	}
 	return nil
-}
-
-// reserve waits for memory for the tail and the bytes to come. A body that
-// counts as a whole or not at all cannot be put aside half-way and gets the
-// memory for a part at once; others get as much if memory is short.
-func (c *chunk) reserve(tail, needed int64) error {
-	least := inBlocks(tail) + blockSize
-	c.since = time.Now()
-	if !c.atomic && c.b.memory.tryReserve(least) {
-		c.body.reserved = least
-		return nil
-	}
-	err := c.body.reserve(c.ctx, max(least, inBlocks(needed)+blockSize))
-	c.since = time.Now()
-	return err
-}
-
-// isSlow tells whether the body holds memory for long that others wait for.
-func (c *chunk) isSlow() bool {
-	return !c.atomic && c.body.size > 0 && time.Since(c.since) > slowPart && c.b.memory.contended()
-}
-
-// makeRoom sends what has come: as a part if it is enough, else as a piece.
-func (c *chunk) makeRoom(tail, needed int64) error {
-	st := c.line.state()
-	if c.atomic || st.content.PartSize == 0 && tail+c.body.size >= needed {
-		return c.sendPart()
-	}
-	if err := c.line.wait(); err != nil {
-		return err
-	}
-	if err := c.line.list(c.ctx); err != nil {
-		return err
-	}
-	return c.putPiece()
-}
-
-// sendPart makes a part of the tail and the body.
-func (c *chunk) sendPart() error {
-	body, err := c.withTail()
-	if err != nil {
-		return err
-	}
-	return c.line.send(body)
-}
-
-// withTail takes the body, with the pieces before it at its beginning.
-func (c *chunk) withTail() (buffer, error) {
-	_, start := c.line.next()
-	st := c.line.state()
-	tail := st.tail(start)
-	if c.body.reserved == 0 {
-		if err := c.body.reserve(c.ctx, sizeOf(tail)); err != nil {
-			return buffer{}, err
-		}
-	}
-	body := c.body.take()
-	if err := c.b.readPieces(c.line.ctx, tail, &body); err != nil {
-		body.discard()
-		c.u.doubt() // somebody else may have put them into a part
-		return buffer{}, fmt.Errorf("read the pieces before a part: %w", err)
-	}
-	return body, nil
-}
-
-// putPiece stores the body as a piece. All parts before it are listed, or it
-// does not count until they are.
-func (c *chunk) putPiece() error {
-	if c.body.size == 0 {
-		c.body.discard()
-		return nil
-	}
-	p, err := c.b.putPiece(c.ctx, c.u.id, c.at-c.body.size, &c.body)
-	if err != nil {
-		c.u.doubt()
-		if isRefusedCondition(err) {
-			err = overtaken(err)
-		}
-		return err
-	}
-	c.body.discard()
-	c.line.add(p)
-	return nil
-}
-
-// add notes that a piece is stored.
-func (l *line) add(p piece) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.st.pieces = withPiece(l.st.pieces, p)
-	if len(l.sent) == 0 {
-		l.u.become(l.st)
-	}
 }
 
 // end stores what is left of the body, and lists it. err is what ended the
@@ -290,8 +246,8 @@ func (c *chunk) end(err error) error {
 func (c *chunk) sendRest() error {
 	number, start := c.line.next()
 	st := c.line.state()
-	rest := sizeOf(st.tail(start)) + c.body.size
-	complete := !st.info.SizeIsDeferred && c.at == st.info.Size
+	rest := sizeOf(c.before()) + c.body.size
+	complete := !st.info.SizeIsDeferred && c.at() == st.info.Size
 	if complete && c.line.isEmpty() && !st.whole {
 		return c.putWhole()
 	}
@@ -316,13 +272,13 @@ func (c *chunk) listAll() error {
 	}
 	switch {
 	case c.atomic && err == nil:
-		if err = c.putPiece(); err == nil {
+		if err = c.putRest(); err == nil {
 			err = c.line.list(c.ctx)
 		}
 	case !c.atomic:
 		listErr := c.line.list(c.ctx)
 		if err == nil && listErr == nil {
-			err = c.putPiece()
+			err = c.putRest()
 		}
 		if listErr != nil {
 			err = errors.Join(err, listErr)
@@ -343,9 +299,12 @@ func (c *chunk) lost(err error) error {
 	return err
 }
 
-// tidy removes the pieces whose bytes are in parts now. What stays is removed
-// by the next chunk.
+// tidy removes the pieces whose bytes are in parts now, and joins those that
+// wait if they are many. What stays is for the next chunk.
 func (c *chunk) tidy() {
+	if err := c.u.joinPieces(c.ctx); err != nil {
+		c.b.log.Warn("the pieces of an upload stay many", "id", c.u.id, "err", err)
+	}
 	if _, err := c.u.removeStrays(c.ctx, c.u.current()); err != nil {
 		c.b.log.Warn("pieces of an upload stay", "id", c.u.id, "err", err)
 	}
@@ -353,7 +312,7 @@ func (c *chunk) tidy() {
 
 // putWhole stores the tail and the body as the object.
 func (c *chunk) putWhole() error {
-	body, err := c.withTail()
+	body, err := c.gather(c.before())
 	if err != nil {
 		return err
 	}
