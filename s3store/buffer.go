@@ -178,4 +178,32 @@ func (b *buffer) ReadAt(p []byte, at int64) (n int, err error) {
 }
 
 // reader reads all bytes, as often as it is wanted.
-func (b *buffer) reader() *io.SectionReader { return io.NewSectionReader(b, 0, b.size) }
+func (b *buffer) reader() *bufferReader {
+	return &bufferReader{SectionReader: io.NewSectionReader(b, 0, b.size), b: b}
+}
+
+// bufferReader reads the bytes of a buffer.
+type bufferReader struct {
+	*io.SectionReader
+	b *buffer
+}
+
+// WriteTo implements io.WriterTo: w gets what is left, block by block and
+// without a copy.
+func (r *bufferReader) WriteTo(w io.Writer) (n int64, err error) {
+	at, err := r.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	for _, block := range r.b.blocks {
+		skipped := min(at, int64(len(block)))
+		at -= skipped
+		written, err := w.Write(block[skipped:])
+		n += int64(written)
+		if err != nil {
+			return n, err
+		}
+	}
+	_, err = r.Seek(0, io.SeekEnd)
+	return n, err
+}

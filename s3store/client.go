@@ -71,7 +71,7 @@ type Attributes struct {
 // PutObject is a call to store an object of Size bytes.
 type PutObject struct {
 	Key         string
-	Body        io.ReadSeeker // at its beginning
+	Body        io.ReadSeeker // at its beginning; an io.WriterTo, too, saves copying
 	Size        int64
 	Attributes  Attributes
 	IfMatch     string // ETag of what is to be replaced; "": no condition
@@ -123,8 +123,8 @@ type ListedObject struct {
 type UploadPart struct {
 	Key       string
 	Multipart string
-	Number    int // from 1
-	Body      io.ReadSeeker
+	Number    int           // from 1
+	Body      io.ReadSeeker // as in PutObject
 	Size      int64
 }
 

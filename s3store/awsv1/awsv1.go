@@ -7,6 +7,9 @@ package awsv1
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"time"
 
 	"github.com/aws/aws-sdk-go/aws"
@@ -126,12 +129,28 @@ func noteReceived(call *Call) request.Option {
 }
 
 // payload settles how the body of an object or part is hashed: once for the
-// signature, or not at all. The SDK would compute an MD5 as well.
-func (c *Client) payload(r *request.Request) {
-	r.Config.S3DisableContentMD5Validation = aws.Bool(true)
-	if !c.contentHashes {
-		r.HTTPRequest.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
+// signature, or not at all. The SDK would compute an MD5 as well, and copy what
+// it hashes.
+func (c *Client) payload(body io.ReadSeeker) request.Option {
+	return func(r *request.Request) {
+		r.Config.S3DisableContentMD5Validation = aws.Bool(true)
+		hash := "UNSIGNED-PAYLOAD"
+		if c.contentHashes {
+			hash, r.Error = hashOf(body)
+		}
+		r.HTTPRequest.Header.Set("X-Amz-Content-Sha256", hash)
 	}
+}
+
+// hashOf returns the SHA-256 of a body, which is at its beginning and goes back
+// there. A body that is an io.WriterTo is not copied.
+func hashOf(body io.ReadSeeker) (string, error) {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, body); err != nil {
+		return "", err
+	}
+	_, err := body.Seek(0, io.SeekStart)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // withHeader sets a header of the request as it is, before it is signed. An

@@ -54,7 +54,7 @@ func (c *Client) UploadPart(ctx context.Context, in s3store.UploadPart) (etag st
 		ContentLength: &in.Size,
 	}
 	call := Call{Operation: uploadPart, Key: in.Key, Sent: in.Size}
-	out, err := do(ctx, c, call, c.api.UploadPartWithContext, input, c.payload)
+	out, err := do(ctx, c, call, c.api.UploadPartWithContext, input, c.payload(in.Body))
 	if err != nil {
 		return "", err
 	}

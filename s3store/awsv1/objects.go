@@ -45,7 +45,7 @@ func (c *Client) PutObject(ctx context.Context, in s3store.PutObject) (etag stri
 		ifNoneMatch = "*"
 	}
 	out, err := do(ctx, c, Call{Operation: putObject, Key: in.Key, Sent: in.Size}, c.api.PutObjectWithContext, input,
-		c.payload, withHeader("If-Match", in.IfMatch), withHeader("If-None-Match", ifNoneMatch))
+		c.payload(in.Body), withHeader("If-Match", in.IfMatch), withHeader("If-None-Match", ifNoneMatch))
 	if err != nil {
 		return "", err
 	}
