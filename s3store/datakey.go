@@ -14,9 +14,20 @@ import (
 // maxKey is the length of the longest key of S3, in bytes.
 const maxKey = 1024
 
-func checkKeyTemplate(template string) error {
-	if template != "" && !strings.Contains(template, "{id}") {
+// CheckKey tells what is wrong with a value for Key of a Store.
+func CheckKey(template string) error {
+	if template == "" {
+		return nil
+	}
+	if !strings.Contains(template, "{id}") {
 		return fmt.Errorf("the key template %q lacks {id}, without which two uploads could have one key", template)
+	}
+	example := expandKey(template, tusd.FileInfo{ID: "id"})
+	if strings.ContainsAny(example, "{}") {
+		return fmt.Errorf("the key template %q has more than {id}, {date} and {filename} in braces", template)
+	}
+	if err := checkDataKey(example); err != nil {
+		return fmt.Errorf("the key template %q: %w", template, err)
 	}
 	return nil
 }

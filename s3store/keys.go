@@ -15,7 +15,7 @@ const (
 	pieceSuffix  = ".part"
 	ownPrefix    = ".tusd.d/"
 	sidePrefix   = ownPrefix + "side/"
-	probeKey     = ownPrefix + "probe"
+	probePrefix  = ownPrefix + "probe" // of what is stored to see whether that works
 
 	offsetDigits = 20 // of a piece's key, so that keys sort as offsets do
 )

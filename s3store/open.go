@@ -60,7 +60,7 @@ func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 	if s.Client == nil {
 		return nil, errors.New("the field Client is nil")
 	}
-	if err := checkKeyTemplate(s.Key); err != nil {
+	if err := CheckKey(s.Key); err != nil {
 		return nil, err
 	}
 	memory := orDefault(s.BufferMemory, defaultMemory)

@@ -2,9 +2,14 @@ package s3store
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/tus/tusd"
 )
 
 // conditions are those that the service knows for writes.
@@ -13,49 +18,135 @@ type conditions struct {
 	replace bool // If-Match
 }
 
-// probe stores an object and removes it, as the first upload would.
+// The limits of a probe: whoever starts a server wants to know soon.
+const (
+	probeTimeout = 8 * time.Second // of a call
+	probeTries   = 3
+	staleProbe   = time.Hour       // after which the object of a probe is nobody's
+	allowedSkew  = 5 * time.Minute // of the clocks; services refuse calls from 15 on
+)
+
+// probe makes each kind of call that no server can do without, on an object of
+// its own, which is gone afterwards. It finds out which conditions the service
+// knows.
+type probe struct {
+	*bucket
+	ctx       context.Context
+	key       string
+	etag      string // "": nothing is stored under key
+	multipart string
+}
+
 func (b *bucket) probe(ctx context.Context) error {
-	if _, err := b.list(ctx, ListObjects{Prefix: b.prefix + ownPrefix, Max: 1}); err != nil {
-		return fmt.Errorf("it cannot be listed: %w", err)
-	}
-	key := b.prefix + probeKey
-	in := PutObject{Key: key, Body: strings.NewReader("")}
-	etag, err := b.putPlain(ctx, in)
-	if err != nil {
-		return fmt.Errorf("nothing can be stored in it: %w", err)
-	}
-	if !b.profile.NoConditions {
-		if err := b.probeConditions(ctx, in, etag); err != nil {
-			return fmt.Errorf("a write with a condition cannot be tried: %w", err)
+	p := &probe{bucket: b, ctx: ctx, key: b.prefix + probePrefix + rand.Text()}
+	defer p.cleanUp()
+	for _, step := range []struct {
+		try     func() error
+		trouble string
+	}{
+		{p.tryList, "it cannot be listed"},
+		{p.tryPut, "nothing can be stored in it"},
+		{p.tryGet, "nothing can be read from it"},
+		{p.tryConditions, "a write with a condition cannot be tried"},
+		{p.tryMultipart, "no multipart upload can be begun and given up"},
+		{p.tryRemove, "nothing can be removed from it"},
+	} {
+		if err := step.try(); err != nil {
+			return fmt.Errorf("%s: %w", step.trouble, explained(err))
 		}
-	}
-	if err := b.remove(ctx, key); err != nil {
-		return fmt.Errorf("nothing can be removed from it: %w", err)
 	}
 	return nil
 }
 
-// probeConditions asks for writes over an object that must be refused: a
-// service may not know a condition, or take it for granted.
-func (b *bucket) probeConditions(ctx context.Context, in PutObject, etag string) (err error) {
-	in.IfNoneMatch = true
-	if b.conditions.create, err = b.refuses(ctx, in); err != nil {
+// attempt makes a call, and makes it again if that may help.
+func attempt[T any](ctx context.Context, call func(context.Context) (T, error)) (answer T, err error) {
+	for try := 1; ; try++ {
+		answer, err = attemptOnce(ctx, call)
+		if err == nil || !isPassing(err) || try == probeTries || pause(ctx, firstWait<<try) != nil {
+			return answer, err
+		}
+	}
+}
+
+func attemptOnce[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return call(ctx)
+}
+
+// tryList also finds what probes have left that were killed.
+func (p *probe) tryList() error {
+	page, err := attempt(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
+		return p.client.ListObjects(ctx, ListObjects{Prefix: p.prefix + probePrefix, Max: 100})
+	})
+	if err != nil {
 		return err
 	}
-	in.IfNoneMatch, in.IfMatch = false, `"00000000000000000000000000000000"`
-	if b.conditions.replace, err = b.refuses(ctx, in); err != nil || !b.conditions.replace {
+	for _, o := range page.Objects {
+		if time.Since(o.Modified) > staleProbe {
+			if err := p.client.DeleteObject(p.ctx, o.Key); err != nil {
+				p.log.Warn("what a probe has left cannot be removed", "key", o.Key, "err", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *probe) put(in PutObject) (etag string, err error) {
+	return attempt(p.ctx, func(ctx context.Context) (string, error) {
+		in.Key, in.Body = p.key, strings.NewReader("")
+		return p.client.PutObject(ctx, in)
+	})
+}
+
+func (p *probe) tryPut() (err error) {
+	p.etag, err = p.put(PutObject{})
+	return err
+}
+
+// tryGet also compares the clocks.
+func (p *probe) tryGet() error {
+	o, err := attempt(p.ctx, func(ctx context.Context) (*Object, error) {
+		o, err := p.client.GetObject(ctx, GetObject{Key: p.key})
+		if err != nil {
+			return nil, err
+		}
+		defer o.Body.Close()
+		_, err = io.Copy(io.Discard, o.Body)
+		return o, err
+	})
+	if err != nil {
 		return err
 	}
-	in.IfMatch = etag
-	if _, err := b.putPlain(ctx, in); err != nil { // the service has another idea of the condition
-		b.conditions.replace = false
+	if skew := time.Since(o.Modified).Round(time.Second); !o.Modified.IsZero() && skew.Abs() > allowedSkew {
+		p.log.Warn("the clocks of this machine and of the service differ: from 15 minutes on it refuses all calls", "skew", skew)
+	}
+	return nil
+}
+
+// tryConditions asks for writes over an object that must be refused: a service
+// may not know a condition, or take it for granted.
+func (p *probe) tryConditions() (err error) {
+	if p.profile.NoConditions {
+		return nil
+	}
+	known := &p.bucket.conditions
+	if known.create, err = p.refuses(PutObject{IfNoneMatch: true}); err != nil {
+		return err
+	}
+	known.replace, err = p.refuses(PutObject{IfMatch: `"00000000000000000000000000000000"`})
+	if err != nil || !known.replace {
+		return err
+	}
+	if _, err := p.put(PutObject{IfMatch: p.etag}); err != nil { // the service has another idea of the condition
+		known.replace = false
 	}
 	return nil
 }
 
 // refuses tells whether a write fails for its condition.
-func (b *bucket) refuses(ctx context.Context, in PutObject) (bool, error) {
-	_, err := b.putPlain(ctx, in)
+func (p *probe) refuses(in PutObject) (bool, error) {
+	_, err := p.put(in)
 	switch {
 	case isRefusedCondition(err):
 		return true, nil
@@ -63,4 +154,54 @@ func (b *bucket) refuses(ctx context.Context, in PutObject) (bool, error) {
 		return false, nil
 	}
 	return false, err
+}
+
+// tryMultipart begins an upload with what data objects carry, some of which
+// needs permissions of its own: tags, and keys of encryption.
+func (p *probe) tryMultipart() error {
+	attributes, err := p.rules.attributes(tusd.FileInfo{})
+	if err != nil {
+		return err
+	}
+	p.multipart, err = attempt(p.ctx, func(ctx context.Context) (string, error) {
+		return p.client.CreateMultipart(ctx, p.key, attributes)
+	})
+	if err != nil {
+		return err
+	}
+	return p.abort(p.ctx)
+}
+
+func (p *probe) abort(ctx context.Context) error {
+	_, err := attempt(ctx, func(ctx context.Context) (nothing, error) {
+		return nothing{}, p.client.AbortMultipart(ctx, p.key, p.multipart)
+	})
+	if err == nil || isMissing(err) { // an answer was lost
+		p.multipart, err = "", nil
+	}
+	return err
+}
+
+func (p *probe) tryRemove() error { return p.drop(p.ctx) }
+
+func (p *probe) drop(ctx context.Context) error {
+	_, err := attempt(ctx, func(ctx context.Context) (nothing, error) {
+		return nothing{}, p.client.DeleteObject(ctx, p.key)
+	})
+	if err == nil {
+		p.etag = ""
+	}
+	return err
+}
+
+// cleanUp removes what is left after a failure, as far as it can be.
+func (p *probe) cleanUp() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), probeTimeout)
+	defer cancel()
+	if p.multipart != "" {
+		_ = p.abort(ctx) // the start fails for a better reason
+	}
+	if p.etag != "" {
+		_ = p.drop(ctx)
+	}
 }

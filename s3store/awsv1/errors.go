@@ -2,6 +2,7 @@ package awsv1
 
 import (
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,8 +25,22 @@ func translate(ctx context.Context, operation string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("s3: %s: %w", operation, ctx.Err())
 	default:
-		return fmt.Errorf("s3: %s: %w", operation, innermost(err))
+		return fmt.Errorf("s3: %s: %w", operation, cause(err))
 	}
+}
+
+// cause is why there is no answer, or none that can be read.
+func cause(err error) error {
+	inner := innermost(err)
+	var told awserr.Error
+	var garbled *xml.SyntaxError
+	switch {
+	case errors.As(err, &told) && told.Code() == "NoCredentialProviders":
+		return fmt.Errorf("%w: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role", s3store.ErrNoCredentials)
+	case errors.As(inner, &garbled):
+		return fmt.Errorf("%w: %w", s3store.ErrNotS3, inner)
+	}
+	return inner
 }
 
 // isRefusal tells whether the service has said no. An answer of success that
@@ -94,7 +109,7 @@ func unremoved(failed []*s3.Error) error {
 
 // errIncomplete is about an answer of success that lacks what was asked for.
 // Whether the call was done is not known.
-var errIncomplete = errors.New("the answer is not complete")
+var errIncomplete = fmt.Errorf("%w: it is not complete", s3store.ErrNotS3)
 
 // given returns what an answer must have.
 func given(operation string, value *string) (string, error) {

@@ -1,0 +1,234 @@
+package s3store_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go/aws"
+	"github.com/aws/aws-sdk-go/aws/credentials"
+	"github.com/aws/aws-sdk-go/aws/session"
+	"github.com/aws/aws-sdk-go/service/s3"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/s3store/awsv1"
+)
+
+// opened opens a store, and returns what is wrong and what it has logged.
+func opened(t *testing.T, store *s3store.Store) (logged string, err error) {
+	t.Helper()
+	var log bytes.Buffer
+	store.Log = slog.New(slog.NewTextHandler(&log, nil))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err = store.Open(ctx, tusd.Env{Locker: &tusd.LocalLocker{}})
+	return log.String(), err
+}
+
+func wantNothingLeft(t *testing.T, server *s3server.Server) {
+	t.Helper()
+	for _, o := range server.Objects() {
+		t.Errorf("the object %s is left", o.Key)
+	}
+	for _, u := range server.Uploads() {
+		t.Errorf("a multipart upload of %s is left", u.Key)
+	}
+}
+
+// A start fails for whatever the server could not do later, and says which
+// permission is missing.
+func TestOpenNeedsPermissions(t *testing.T) {
+	t.Parallel()
+	for operation, want := range map[s3server.Operation]string{
+		s3server.ListObjectsV2:         "it cannot be listed: the credentials are not allowed to do this (s3:ListBucket)",
+		s3server.PutObject:             "nothing can be stored in it: the credentials are not allowed to do this (s3:PutObject)",
+		s3server.GetObject:             "nothing can be read from it: the credentials are not allowed to do this (s3:GetObject)",
+		s3server.CreateMultipartUpload: "no multipart upload can be begun and given up: the credentials are not allowed to do this (s3:PutObject)",
+		s3server.AbortMultipartUpload:  "no multipart upload can be begun and given up: the credentials are not allowed to do this (s3:AbortMultipartUpload)",
+		s3server.DeleteObject:          "nothing can be removed from it: the credentials are not allowed to do this (s3:DeleteObject)",
+	} {
+		server := smallServer(t, s3server.Quirks{})
+		refuse(server, operation)
+		_, err := opened(t, testStore(server.Bucket(), clientOf(t, server)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("without %s: %v\nwant %s", operation, err, want)
+		}
+		server.Fault(nil)
+		if operation != s3server.DeleteObject && operation != s3server.AbortMultipartUpload {
+			wantNothingLeft(t, server)
+		}
+	}
+}
+
+func refuse(server *s3server.Server, operation s3server.Operation) {
+	server.Fault(func(c s3server.Call) s3server.Outcome {
+		if c.Operation == operation {
+			return s3server.Refuse(http.StatusForbidden, "AccessDenied")
+		}
+		return s3server.Outcome{}
+	})
+}
+
+// A start needs few calls, one of each kind but for the conditions, and leaves
+// nothing. What a killed process has left goes, too, when it is old.
+func TestOpenIsShort(t *testing.T) {
+	var ago atomic.Int64
+	ago.Store(int64(2 * time.Hour))
+	server := s3server.Start(t, s3server.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(ago.Load())) }})
+	server.Put(".tusd.d/probe", nil)
+	ago.Store(0)
+	server.Put(".tusd.d/probe-of-another", nil)
+	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
+		t.Fatal(err)
+	}
+	if n := server.Counts().Total().Calls; n > 11 {
+		t.Errorf("%d calls: %v", n, server.Counts())
+	}
+	if keys := fmt.Sprint(keysOf(server)); keys != "[.tusd.d/probe-of-another]" {
+		t.Errorf("left: %s", keys)
+	}
+}
+
+func keysOf(server *s3server.Server) (keys []string) {
+	for _, o := range server.Objects() {
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+// One failure that passes does not keep a server from starting, and a bucket
+// that is down fails it soon.
+func TestOpenRetries(t *testing.T) {
+	t.Parallel()
+	server := smallServer(t, s3server.Quirks{})
+	server.Fault(func(c s3server.Call) s3server.Outcome {
+		if c.Number%2 == 1 {
+			return s3server.Refuse(http.StatusServiceUnavailable, "SlowDown")
+		}
+		return s3server.Outcome{}
+	})
+	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
+		t.Error(err)
+	}
+	server.Fault(func(s3server.Call) s3server.Outcome {
+		return s3server.Refuse(http.StatusServiceUnavailable, "SlowDown")
+	})
+	server.Recount()
+	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err == nil || !strings.Contains(err.Error(), "SlowDown") {
+		t.Errorf("error %v", err)
+	}
+	if n := server.Counts().Total().Calls; n > 3 {
+		t.Errorf("%d calls of a service that is down", n)
+	}
+}
+
+func TestOpenEnds(t *testing.T) {
+	t.Parallel()
+	server := smallServer(t, s3server.Quirks{})
+	server.Fault(func(s3server.Call) s3server.Outcome { return s3server.Stall(make(chan struct{})) })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := testStore(server.Bucket(), clientOf(t, server)).Open(ctx, tusd.Env{Locker: &tusd.LocalLocker{}})
+	if err == nil || !strings.Contains(err.Error(), "does not answer in time") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The usual mistakes are told in a sentence.
+func TestOpenExplains(t *testing.T) {
+	t.Parallel()
+	server := s3server.Start(t, s3server.Options{})
+	skewed := s3server.Start(t, s3server.Options{Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	foreign := s3server.Start(t, s3server.Options{AccessKey: "another"})
+	elsewhere := s3server.Start(t, s3server.Options{})
+	elsewhere.Fault(func(s3server.Call) s3server.Outcome {
+		return s3server.Refuse(http.StatusBadRequest, "AuthorizationHeaderMalformed")
+	})
+	for want, store := range map[string]*s3store.Store{
+		"the service has no bucket of that name":     s3store.New("other", clientAt(t, server.URL, "other", server.AccessKey())),
+		"the service does not know the access key":   s3store.New("bucket", clientAt(t, foreign.URL, "bucket", "access")),
+		"is too far from the service's":              s3store.New("bucket", clientOf(t, skewed)),
+		"the region is not that of the bucket (as t": s3store.New("bucket", clientOf(t, elsewhere)),
+		"not as an S3 service does: its":             s3store.New("bucket", clientAt(t, page(t, http.StatusOK), "bucket", "access")),
+		"but not as an S3 service":                   s3store.New("bucket", clientAt(t, page(t, http.StatusNotFound), "bucket", "access")),
+		"nothing listens at the endpoint":            s3store.New("bucket", clientAt(t, "http://127.0.0.1:1", "bucket", "access")),
+		"the certificate of the endpoint":            s3store.New("bucket", clientAt(t, overTLS(t), "bucket", "access")),
+		"the endpoint speaks plain HTTP":             s3store.New("bucket", clientAt(t, "https"+strings.TrimPrefix(server.URL, "http"), "bucket", "access")),
+		"no credentials are found: set AWS_":         s3store.New("bucket", clientAt(t, server.URL, "bucket", "")),
+	} {
+		if _, err := opened(t, store); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v\nwant %s", err, want)
+		}
+	}
+}
+
+// clientAt makes calls on a bucket; without an access key it cannot sign them.
+func clientAt(t *testing.T, endpoint, bucket, accessKey string) s3store.Client {
+	t.Helper()
+	signer := credentials.NewChainCredentials(nil)
+	if accessKey != "" {
+		signer = credentials.NewStaticCredentials(accessKey, "secret", "")
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	s, err := session.NewSession(&aws.Config{
+		Region: aws.String("us-east-1"), Endpoint: &endpoint, S3ForcePathStyle: aws.Bool(true), Credentials: signer,
+		HTTPClient: &http.Client{Transport: transport},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return awsv1.New(bucket, s3.New(s))
+}
+
+// page is a server of web pages.
+func page(t *testing.T, status int) (url string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, "<!doctype html><html><title>Welcome</title><p>no <br> S3 & more</html>")
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func overTLS(t *testing.T) (url string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // it is to be refused
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// Clocks that differ by less than what the service refuses are warned of.
+func TestOpenComparesClocks(t *testing.T) {
+	for skew, warned := range map[time.Duration]bool{0: false, 10 * time.Minute: true, -10 * time.Minute: true} {
+		server := s3server.Start(t, s3server.Options{Now: func() time.Time { return time.Now().Add(skew) }})
+		logged, err := opened(t, testStore(server.Bucket(), clientOf(t, server)))
+		if err != nil || strings.Contains(logged, "clocks") != warned {
+			t.Errorf("skew %v: %v, log %q", skew, err, logged)
+		}
+	}
+}
+
+func TestCheckKey(t *testing.T) {
+	for template, good := range map[string]bool{
+		"": true, "{id}": true, "raw/{date}/{id}/{filename}": true, "a{id}b": true,
+		"{date}": false, "{id}/{name}": false, "/{id}": false, "{id}/": false, "a/../{id}": false, "{id}.info": false,
+		"{id}.part": false, ".tusd.d/{id}": false,
+	} {
+		if err := s3store.CheckKey(template); (err == nil) != good {
+			t.Errorf("%s: %v", template, err)
+		}
+	}
+}
