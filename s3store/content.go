@@ -22,7 +22,7 @@ func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	if err := u.b.makeReadable(ctx, &st); err != nil {
 		return nil, failed("read upload", u.id, err)
 	}
-	r, err := u.b.open(ctx, GetObject{Key: st.dataKey()})
+	r, err := u.b.openWhole(ctx, GetObject{Key: st.dataKey()})
 	return r, failed("read upload", u.id, err)
 }
 
@@ -36,14 +36,15 @@ func (b *bucket) makeReadable(ctx context.Context, st *state) error {
 	if st.content.Multipart == "" || st.content.end() < st.info.Size {
 		return tusd.ErrUploadFinishing
 	}
-	_, err := b.completeMultipart(ctx, st)
+	_, err := b.completeAlone(ctx, st, true)
 	if isGone(err) {
 		return tusd.ErrUploadFailed.With(err) // as who finishes it will write down
 	}
 	return err
 }
 
-func (b *bucket) open(ctx context.Context, in GetObject) (io.ReadCloser, error) {
+// openWhole opens the data object of a complete upload.
+func (b *bucket) openWhole(ctx context.Context, in GetObject) (io.ReadCloser, error) {
 	for try := 1; ; try++ { // without the timeout of other calls: the body flows as long as it is read
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -52,7 +53,7 @@ func (b *bucket) open(ctx context.Context, in GetObject) (io.ReadCloser, error) 
 		if err == nil {
 			return o.Body, nil
 		}
-		if !isPassing(err) || try == maxTries {
+		if !mayAppear(err, try) && (!isPassing(err) || try == maxTries) {
 			return nil, err
 		}
 		b.retried("GetObject")
@@ -61,6 +62,31 @@ func (b *bucket) open(ctx context.Context, in GetObject) (io.ReadCloser, error) 
 		}
 	}
 }
+
+// headWhole describes the data object of a complete upload.
+func (b *bucket) headWhole(ctx context.Context, st *state) (*Object, error) {
+	for try := 1; ; try++ {
+		o, err := b.head(ctx, st.dataKey())
+		if err == nil && o.Size != st.info.Size {
+			err = fmt.Errorf("the object has %d bytes, not %d", o.Size, st.info.Size)
+		}
+		if !mayAppear(err, try) {
+			return o, err
+		}
+		b.retried("HeadObject")
+		if err := pause(ctx, firstWait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// missingTries is how often an object is asked for that must be there.
+const missingTries = 5
+
+// mayAppear tells whether an object that must be there, and is not, is worth
+// another look: at some services it is away for a moment while another process
+// completes it once more.
+func mayAppear(err error, try int) bool { return isMissing(err) && try < missingTries }
 
 // ServeContent implements tusd.ContentServer. net/http evaluates ranges and
 // conditions, of which services know less, against what a HEAD of the object
@@ -84,10 +110,7 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 			return failed("redirect download", u.id, err)
 		}
 	}
-	o, err := u.b.head(ctx, st.dataKey())
-	if err == nil && o.Size != st.info.Size {
-		err = fmt.Errorf("the object has %d bytes, not %d", o.Size, st.info.Size)
-	}
+	o, err := u.b.headWhole(ctx, &st)
 	if err != nil {
 		return failed("serve upload", u.id, err)
 	}
@@ -143,7 +166,7 @@ func (r *objectReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if r.body == nil {
-		body, err := r.b.open(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", r.at), IfMatch: r.etag})
+		body, err := r.b.openWhole(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", r.at), IfMatch: r.etag})
 		if err != nil {
 			return 0, err
 		}

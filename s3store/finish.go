@@ -38,7 +38,7 @@ func (u *upload) finish(ctx context.Context) error {
 func (u *upload) complete(ctx context.Context, st state) error {
 	held, stop := u.underLease(ctx)
 	defer stop()
-	etag, err := u.b.completeMultipart(held, &st)
+	etag, err := u.b.completeAlone(held, &st, false)
 	if isGone(err) {
 		return u.failForGood(ctx, st, err)
 	}
@@ -54,6 +54,24 @@ func (u *upload) complete(ctx context.Context, st state) error {
 	return err
 }
 
+// completeAlone is completeMultipart for one caller at a time: readers complete,
+// too, and at some services an object that is made twice at the same time is
+// not there for a moment. looks tells that the caller looks first whether it
+// was made; whoever has waited does so anyway.
+func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag string, err error) {
+	waited, done, err := b.completing.take(ctx, st.content.Multipart)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if waited || looks {
+		if etag, err := b.completed(ctx, st); etag != "" || err != nil {
+			return etag, err
+		}
+	}
+	return b.completeMultipart(ctx, st)
+}
+
 // completeMultipart makes the object of the listed parts, or finds that it
 // was made: the answer may have been lost, and the service does not know the
 // multipart upload any more.
@@ -64,14 +82,23 @@ func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string,
 	if !isGone(err) {
 		return etag, err
 	}
-	o, headErr := b.head(ctx, st.dataKey())
-	switch {
-	case headErr == nil && o.Size == st.info.Size && st.owns(o):
-		return o.ETag, nil
-	case headErr != nil && !isMissing(headErr):
-		return "", fmt.Errorf("look for the data: %w", headErr)
+	if etag, headErr := b.completed(ctx, st); etag != "" || headErr != nil {
+		return etag, headErr
 	}
 	return "", err
+}
+
+// completed returns the ETag of the data object if it proves that the upload
+// was completed, else "".
+func (b *bucket) completed(ctx context.Context, st *state) (etag string, err error) {
+	o, err := b.head(ctx, st.dataKey())
+	switch {
+	case err == nil && o.Size == st.info.Size && st.owns(o):
+		return o.ETag, nil
+	case err == nil || isMissing(err):
+		return "", nil
+	}
+	return "", fmt.Errorf("look for the data: %w", err)
 }
 
 // isGone tells whether the service has no such multipart upload, or not those

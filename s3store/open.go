@@ -29,6 +29,7 @@ type bucket struct {
 	conditions conditions
 	sides      sync.Mutex // held while one is created, if the service knows no conditions
 	kept       keptStates
+	completing turns // by multipart upload
 	memory     *pool
 	uploading  chan struct{} // has room for the parts that are uploaded at the same time
 }

@@ -1,0 +1,102 @@
+package s3store_test
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
+)
+
+// Readers that find all parts listed complete the object if the writer has not
+// done so. While it does, they wait for it instead of doing it, too.
+func TestReadersDoNotCompleteBesideWriter(t *testing.T) {
+	const size, readers = 3 * testPart, 3
+	server := smallServer(t, s3server.Quirks{})
+	store := testStore(server.Bucket(), clientOf(t, server))
+	n := startNode(t, store, &tusd.LocalLocker{})
+	path := n.create(size)
+	server.Recount()
+	release := make(chan struct{})
+	stalled := s3server.On(s3server.CompleteMultipartUpload).First(1, s3server.Stall(release))
+	server.Fault(stalled.Decide)
+	var work sync.WaitGroup
+	work.Go(func() { n.tryPatch(path, 0, size) })
+	wait(t, stalled.Reached())
+	loaded := server.Counts()[s3server.ListObjectsV2].Calls + readers
+	for range readers {
+		work.Go(func() { readAll(t, store, path[len("/files/"):]) })
+	}
+	await(t, func() bool { return server.Counts()[s3server.ListObjectsV2].Calls >= loaded })
+	close(release)
+	work.Wait()
+	if calls := server.Counts()[s3server.CompleteMultipartUpload].Calls; calls != 1 {
+		t.Errorf("the multipart upload was completed %d times", calls)
+	}
+	n.wantContent(path, size)
+}
+
+// At some services a complete object is away for a moment while another
+// process completes it once more.
+func TestObjectIsAwayForAMoment(t *testing.T) {
+	const size = 1000
+	server := smallServer(t, s3server.Quirks{})
+	n := small(t, server)
+	path := n.create(size)
+	n.patch(path, 0, size)
+	for _, operation := range []s3server.Operation{s3server.HeadObject, s3server.GetObject} {
+		away := s3server.On(operation).And(func(c s3server.Call) bool { return c.Key == path[len("/files/"):] }).
+			First(2, s3server.Refuse(http.StatusNotFound, "NoSuchKey"))
+		server.Fault(away.Decide)
+		n.wantContent(path, size)
+		if away.Fired() != 2 {
+			t.Errorf("%s: the object was away %d times", operation, away.Fired())
+		}
+	}
+}
+
+// readAll reads an upload, in any goroutine.
+func readAll(tb testing.TB, store *s3store.Store, id string) {
+	up, err := store.GetUpload(tb.Context(), nil, id)
+	if err != nil {
+		tb.Error(err)
+		return
+	}
+	r, err := up.GetReader(tb.Context())
+	if err != nil {
+		tb.Error(err)
+		return
+	}
+	defer r.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		tb.Error(err)
+	}
+}
+
+func wait(tb testing.TB, c <-chan struct{}) {
+	tb.Helper()
+	select {
+	case <-c:
+	case <-time.After(30 * time.Second):
+		tb.Fatal("it does not happen")
+	}
+}
+
+// await waits for a condition.
+func await(tb testing.TB, holds func() bool) {
+	tb.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tb.Fatal("it does not come true")
+		}
+	}
+}
