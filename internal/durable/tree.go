@@ -68,6 +68,7 @@ type Tree struct {
 	dirs group
 	data group
 
+	creates sync.Mutex
 	renames sync.Mutex // in place of links, where there are none
 }
 
@@ -105,7 +106,7 @@ func (t *Tree) Create(name string, perm os.FileMode) (File, error) {
 	if err := t.before(OpCreate, name); err != nil {
 		return File{}, err
 	}
-	d, err := t.open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	d, err := t.create(name, perm)
 	if err != nil {
 		return File{}, err
 	}
@@ -114,6 +115,16 @@ func (t *Tree) Create(name string, perm os.FileMode) (File, error) {
 		return File{}, err
 	}
 	return File{tree: t, name: name, d: d}, nil
+}
+
+// create keeps the creations in the top directory from meeting in the kernel,
+// which lets one at a time change a directory and spins for its turn.
+func (t *Tree) create(name string, perm os.FileMode) (descriptor, error) {
+	if path.Dir(name) == "." {
+		t.creates.Lock()
+		defer t.creates.Unlock()
+	}
+	return t.open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 }
 
 // Open opens an existing file for reading and writing.
