@@ -40,7 +40,8 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if _, err := u.b.rules.attributes(info); err != nil {
 		return err
 	}
-	if given := info.Storage["Key"]; given != "" && given != u.id {
+	chosen := info.Storage["Key"] != "" && info.Storage["Key"] != u.id
+	if chosen {
 		if err := u.b.checkKeyFree(ctx, key); err != nil {
 			return err
 		}
@@ -52,15 +53,24 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if err := u.checkFree(ctx); err != nil {
 		return err
 	}
-	err = u.b.putRecord(ctx, &st)
-	switch {
-	case err == nil:
-		u.become(st)
-		return nil
-	case isRefusedCondition(err):
+	return u.storeNew(ctx, st, chosen)
+}
+
+// storeNew stores the record of a new upload, whose place nobody else must
+// have.
+func (u *upload) storeNew(ctx context.Context, st state, chosen bool) error {
+	err := u.b.putRecord(ctx, &st)
+	if isRefusedCondition(err) || hasNoPlace(err) {
 		return tusd.ErrUploadExists.With(err)
 	}
-	return u.undoCreation(ctx, st, err)
+	if err == nil {
+		err = u.b.checkPlace(ctx, &st, chosen)
+	}
+	if err != nil {
+		return u.undoCreation(ctx, st, err)
+	}
+	u.become(st)
+	return nil
 }
 
 // checkFree refuses an id that is in use, where the service cannot.

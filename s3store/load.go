@@ -99,7 +99,7 @@ func (b *bucket) load(ctx context.Context, id string) (state, error) {
 			return state{}, err
 		}
 	}
-	return state{}, errors.New("the upload changes faster than it can be read")
+	return state{}, errors.New("its record and the listing do not agree: it changes faster than it can be read, or an object lies above its key")
 }
 
 // loadOnce reads record and listing side by side. ok is false if they do not

@@ -27,6 +27,7 @@ type bucket struct {
 	retried func(operation string)
 
 	conditions conditions
+	nests      bool       // objects can lie below the key of another
 	sides      sync.Mutex // held while one is created, if the service knows no conditions
 	kept       keptStates
 	completing turns // by multipart upload

@@ -34,6 +34,7 @@ type probe struct {
 	ctx       context.Context
 	key       string
 	etag      string // "": nothing is stored under key
+	below     bool   // something is stored below it
 	multipart string
 }
 
@@ -48,6 +49,7 @@ func (b *bucket) probe(ctx context.Context) error {
 		{p.tryPut, "nothing can be stored in it"},
 		{p.tryGet, "nothing can be read from it"},
 		{p.tryConditions, "a write with a condition cannot be tried"},
+		{p.tryNesting, "an object below another cannot be tried"},
 		{p.tryMultipart, "no multipart upload can be begun and given up"},
 		{p.tryRemove, "nothing can be removed from it"},
 	} {
@@ -184,13 +186,23 @@ func (p *probe) abort(ctx context.Context) error {
 
 func (p *probe) tryRemove() error { return p.drop(p.ctx) }
 
-func (p *probe) drop(ctx context.Context) error {
-	_, err := attempt(ctx, func(ctx context.Context) (nothing, error) {
-		return nothing{}, p.client.DeleteObject(ctx, p.key)
-	})
-	if err == nil {
+func (p *probe) drop(ctx context.Context) (err error) {
+	if p.below {
+		if err = p.dropKey(ctx, p.key+belowProbe); err != nil {
+			return err
+		}
+		p.below = false
+	}
+	if err = p.dropKey(ctx, p.key); err == nil {
 		p.etag = ""
 	}
+	return err
+}
+
+func (p *probe) dropKey(ctx context.Context, key string) error {
+	_, err := attempt(ctx, func(ctx context.Context) (nothing, error) {
+		return nothing{}, p.client.DeleteObject(ctx, key)
+	})
 	return err
 }
 

@@ -90,7 +90,7 @@ func TestOpenIsShort(t *testing.T) {
 	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
 		t.Fatal(err)
 	}
-	if n := server.Counts().Total().Calls; n > 11 {
+	if n := server.Counts().Total().Calls; n > 14 {
 		t.Errorf("%d calls: %v", n, server.Counts())
 	}
 	if keys := fmt.Sprint(keysOf(server)); keys != "[.tusd.d/probe-of-another]" {

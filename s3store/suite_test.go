@@ -14,8 +14,8 @@ import (
 func TestContract(t *testing.T) {
 	for name, quirks := range map[string]s3server.Quirks{
 		"aws":           {},
-		"equal parts":   {EqualParts: true, NoTagging: true, CompleteOnce: true, AbortTwice: true},
-		"no conditions": {NoIfMatch: true, NoIfNoneMatch: true, NoDeleteObjects: true, UnknownUploadKey: true},
+		"equal parts":   {EqualParts: true, NoTagging: true, CompleteOnce: true, AbortTwice: true, HidesBelow: true},
+		"no conditions": {NoIfMatch: true, NoIfNoneMatch: true, NoDeleteObjects: true, UnknownUploadKey: true, Files: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			quirks.MinPart = testMinPart

@@ -46,6 +46,9 @@ func (s *Server) complete(q *query, received content) (*answer, error) {
 	if err := s.checkWrite(q.header, s.state.objects[q.Key]); err != nil {
 		return nil, err
 	}
+	if err := s.checkPlace(q.Key); err != nil {
+		return nil, err
+	}
 	made := joined(parts)
 	made.modified, made.attributes = s.options.Now(), u.attributes
 	s.state.objects[u.key] = made

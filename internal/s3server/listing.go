@@ -57,7 +57,7 @@ func (s *Server) listObjects(q *query, _ content) (*answer, error) {
 		return nil, invalid("InvalidArgument", "the continuation token is not valid")
 	}
 	s.mu.Lock()
-	listing.fill(s.state, string(last))
+	listing.fill(s.shown(), string(last))
 	s.mu.Unlock()
 	listing.encode()
 	return xmlAnswer(http.StatusOK, listing), nil

@@ -18,6 +18,9 @@ func (s *Server) putObject(q *query, received content) (*answer, error) {
 	if err := s.checkWrite(q.header, s.state.objects[q.Key]); err != nil {
 		return nil, err
 	}
+	if err := s.checkPlace(q.Key); err != nil {
+		return nil, err
+	}
 	stored := &object{content: received, etag: received.etag(), modified: s.options.Now(), attributes: attributes}
 	s.state.objects[q.Key] = stored
 	a := emptyAnswer(http.StatusOK)

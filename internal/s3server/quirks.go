@@ -21,13 +21,18 @@ type Quirks struct {
 	NoDeleteObjects  bool // DeleteObjects is 501
 	NoUploadPartCopy bool // UploadPartCopy is 501
 	NoTagging        bool // a write with tags is 501
+
+	Files      bool // objects are files: above and below the key of one there is no place for others
+	HidesBelow bool // what is below the key of another object is not listed
 }
 
 // Versity returns the quirks of versitygw.
-func Versity() Quirks { return Quirks{} }
+func Versity() Quirks { return Quirks{Files: true} }
 
 // MinIO returns the quirks of MinIO.
-func MinIO() Quirks { return Quirks{CompleteOnce: true, AbortTwice: true} }
+func MinIO() Quirks {
+	return Quirks{CompleteOnce: true, AbortTwice: true, HidesBelow: true}
+}
 
 // Swift returns the quirks of OpenStack Swift.
 func Swift() Quirks {

@@ -2,6 +2,7 @@ package s3server_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go/aws"
@@ -96,6 +97,39 @@ func TestEqualParts(t *testing.T) {
 	}
 	_, err := c.complete("a", id, parts[:3]...)
 	mustSucceed(t, err)
+}
+
+// Where objects are files there is nothing above and below them.
+func TestFiles(t *testing.T) {
+	c := quirky(t, s3server.Versity())
+	c.server.Put("a", []byte("x"))
+	_, err := c.put("a/b", nil)
+	wantCode(t, err, http.StatusConflict, "ObjectParentIsFile")
+	c.server.Put("d/e", nil)
+	_, err = c.put("d", nil)
+	wantCode(t, err, http.StatusConflict, "ExistingObjectIsDirectory")
+	id := c.begin("d")
+	_, err = c.complete("d", id, c.parts("d", id, []byte("1"))...)
+	wantCode(t, err, http.StatusConflict, "ExistingObjectIsDirectory")
+	_, err = c.put("ab", nil)
+	mustSucceed(t, err)
+}
+
+func TestHidesBelow(t *testing.T) {
+	c := quirky(t, s3server.MinIO())
+	for _, key := range []string{"a/b", "a", "d/e", "a.info"} {
+		c.server.Put(key, []byte("x"))
+	}
+	page, err := c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket()})
+	mustSucceed(t, err)
+	var keys []string
+	for _, o := range page.Contents {
+		keys = append(keys, *o.Key)
+	}
+	if want := []string{"a", "a.info", "d/e"}; !slices.Equal(keys, want) {
+		t.Errorf("listed are %q, want %q", keys, want)
+	}
+	c.wantContent("a/b", []byte("x"))
 }
 
 func TestCallsThatServicesLack(t *testing.T) {

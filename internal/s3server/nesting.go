@@ -1,0 +1,48 @@
+package s3server
+
+import (
+	"net/http"
+	"strings"
+)
+
+// checkPlace refuses to store an object where a file cannot be. The caller has
+// the lock of the state.
+func (s *Server) checkPlace(key string) error {
+	if !s.options.Quirks.Files {
+		return nil
+	}
+	if s.state.isBelow(key) {
+		return fail(http.StatusConflict, "ObjectParentIsFile", "above the key there is an object")
+	}
+	for other := range s.state.objects {
+		if strings.HasPrefix(other, key+"/") {
+			return fail(http.StatusConflict, "ExistingObjectIsDirectory", "below the key there is an object")
+		}
+	}
+	return nil
+}
+
+// isBelow tells whether there is an object above a key.
+func (s state) isBelow(key string) bool {
+	for i := range len(key) {
+		if key[i] == '/' && s.objects[key[:i]] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// shown is the bucket as listings show it. The caller has the lock of the
+// state.
+func (s *Server) shown() state {
+	if !s.options.Quirks.HidesBelow {
+		return s.state
+	}
+	seen := state{objects: make(map[string]*object)}
+	for key, o := range s.state.objects {
+		if !s.state.isBelow(key) {
+			seen.objects[key] = o
+		}
+	}
+	return seen
+}
