@@ -21,12 +21,14 @@ func (c *chunk) isSlow() bool {
 	return held > 0 && time.Since(c.body.since) > slowPart && c.b.memory.contended()
 }
 
-// letGo is called now and then while the body is read. It does for a Read that
-// waits what its own goroutine would do if it came back.
+// letGo is called now and then while a Read waits. It does what the goroutine
+// that reads would do if it came back.
 func (c *chunk) letGo() {
-	c.mu.Lock()
+	if !c.mu.TryLock() {
+		return // it has come back
+	}
 	defer c.mu.Unlock()
-	if c.watch == nil {
+	if !c.reading {
 		return
 	}
 	c.watch.Reset(slowPart)

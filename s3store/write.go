@@ -39,8 +39,9 @@ type chunk struct {
 	atomic bool  // nothing may count before the body has ended well
 	limit  int64 // where the upload ends at the latest
 
-	mu      sync.Mutex    // held while somebody works on the chunk, but not while a Read waits
-	watch   *time.Timer   // calls letGo; nil: the body is not read any more
+	mu      sync.Mutex    // held by who works on the chunk, and not while a Read waits
+	reading bool          // a Read waits
+	watch   *time.Timer   // calls letGo if it waits for long
 	body    buffer        // what has come and is not sent
 	from    int64         // where that begins in the upload
 	filling bool          // a Read puts bytes behind those of body
@@ -106,10 +107,7 @@ func (c *chunk) receive(src io.Reader) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watch = time.AfterFunc(slowPart, c.letGo)
-	defer func() {
-		c.watch.Stop()
-		c.watch = nil
-	}()
+	defer c.watch.Stop()
 	for {
 		space, err := c.space()
 		if err != nil {
@@ -167,7 +165,7 @@ func (c *chunk) read(src io.Reader, space []byte) error {
 	if !c.filling {
 		into = c.elsewhere(len(space))
 	}
-	n, err := c.unlockedRead(src, into)
+	n, err := c.readUnlocked(src, into)
 	switch {
 	case n > 0 && len(space) == 0:
 		err = tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", c.limit))
@@ -183,11 +181,16 @@ func (c *chunk) read(src io.Reader, space []byte) error {
 	return err
 }
 
-func (c *chunk) unlockedRead(src io.Reader, into []byte) (int, error) {
+// readUnlocked reads, and lets go of the chunk while it waits.
+func (c *chunk) readUnlocked(src io.Reader, into []byte) (int, error) {
 	started := time.Now()
+	c.reading = true
+	c.watch.Reset(slowPart)
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
+		c.watch.Stop()
+		c.reading = false
 		c.waited += time.Since(started)
 	}()
 	return src.Read(into)
