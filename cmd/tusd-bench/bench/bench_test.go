@@ -21,9 +21,9 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
 )
 
-// TestMain lets this program be the bare server, as the command is.
+// TestMain lets this program be the built-in servers, as the command is.
 func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || os.Args[1] != bare.Command {
+	if len(os.Args) < 2 || builtIn[os.Args[1]] == nil {
 		code := m.Run()
 		builder.remove()
 		os.Exit(code)
@@ -216,6 +216,8 @@ func TestWrongUse(t *testing.T) {
 	for _, line := range []string{
 		"", "-bare -bare-sync", "-url http://h/ -server x", "-server x -pid 1", "-server x -upload-dir d", "-bare extra",
 		"-frobnicate", "-bare -pairs 0", "-bare -clients 0", "-bare -size 0", "-bare -size 4T", "-bare -size 9223372036854775807K",
+		"-s3", "-url http://h/ -s3", "-server x -s3 -bare", "-server x -s3 -prefill 1000", "-server x -sdk",
+		"-server x -s3 -s3-latency -1s", "-server x -s3 -s3-part-size 0", "-server x -s3 -s3-concurrent-part-uploads 0",
 		"-bare -prefill 1000", "-server x -prefill 99", "-bare -connections 0", "-server x -prefill 1000 -clients 101",
 	} {
 		if code, _, stderr := command(t, strings.Fields(line)...); code != 2 || stderr == "" {

@@ -108,11 +108,13 @@ func (r *Report) addTogether(work string, servers []*server, results []series) {
 	r.Ratios = append(r.Ratios, compare(work, names, results[judgedAt], sum))
 }
 
-// withCPU is a with the CPU time of b added, round by round.
+// withCPU is a with the CPU time of b added, round by round. Their memory is
+// not added: they need not have the most at the same time.
 func withCPU(a, b series) series {
 	sum := make(series, len(a))
 	for i := range a {
 		sum[i] = a[i]
+		sum[i].Usage = nil
 		if a[i].Usage != nil && b[i].Usage != nil {
 			sum[i].Usage = &load.Usage{CPU: a[i].Usage.CPU + b[i].Usage.CPU}
 		}

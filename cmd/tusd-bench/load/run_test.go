@@ -174,6 +174,48 @@ func TestLaterHarmIsSeen(t *testing.T) {
 	}
 }
 
+// TestForgetfulServer: of one that keeps no contents only offsets are verified.
+func TestForgetfulServer(t *testing.T) {
+	for what, c := range map[string]struct {
+		harm harm
+		ok   bool
+	}{
+		"other contents": {harms["zeros"], true},
+		"a lost byte":    {harms["a lost byte"], false},
+	} {
+		url, _ := serveBare(t, c.harm.around)
+		forgetful := target(t, url, "")
+		forgetful.Forgets = true
+		if _, err := Run(t.Context(), forgetful, workload(t, "chunks"), noMeter{}); (err == nil) != c.ok {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestOrders: a server that makes contents itself gets none, and is told how
+// much it has to make.
+func TestOrders(t *testing.T) {
+	making := func(_ string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch {
+				n, err := strconv.ParseInt(r.Header.Get("Make"), 10, 64)
+				if err != nil || r.ContentLength != 0 {
+					t.Errorf("%v, and %d bytes of content", err, r.ContentLength)
+				}
+				r.Body = io.NopCloser(bytes.NewReader(make([]byte, n)))
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	url, _ := serveBare(t, making)
+	maker := target(t, url, "")
+	maker.Forgets, maker.OrderHeader = true, "Make"
+	got, err := Run(t.Context(), maker, workload(t, "chunks"), noMeter{})
+	if err != nil || got.Operations != 4*5 || got.Bytes != 4*40_000 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestSlow(t *testing.T) {
 	plan := SlowPlan{Connections: 20, Burst: 100_000, AtOnce: 5, Time: 1500 * time.Millisecond}
 	for name, c := range map[string]struct {
