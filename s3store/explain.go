@@ -57,7 +57,7 @@ func (e *Error) explain() string {
 		return "the service has no bucket of that name"
 	case "InvalidBucketName":
 		return "that cannot be the name of a bucket"
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound":
 		return "the service does not know the access key"
 	case "SignatureDoesNotMatch":
 		return "the secret key is not that of the access key"

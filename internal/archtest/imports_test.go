@@ -34,6 +34,7 @@ var importTable = []importRule{
 	{packages: "s3store/awsv1", may: []string{module, module + "/s3store"}},
 	{packages: "cmd/tusd", may: []string{module + "/cmd/tusd/cli"}},
 	{packages: "cmd/tusd/cli", anything: true},
+	{packages: "cmd/tusd/cli/*", anything: true},
 	{packages: "cmd/tusd-bench", anything: true},
 	{packages: "cmd/tusd-bench/*", anything: true},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},

@@ -26,8 +26,14 @@ const (
 // Logs and the start-up lines go to stdout, which has to be safe for
 // concurrent writes; what kept the command from doing its work goes to stderr,
 // or, once the log is known to be JSON, there.
+//
+// With doctor as the first argument it looks instead at where uploads would be
+// kept.
 func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	env := newEnvironment(environ)
+	if len(args) > 0 && args[0] == doctorCommand {
+		return runDoctor(ctx, args[1:], env, stdout, stderr)
+	}
 	cfg, err := readConfig(args, env)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

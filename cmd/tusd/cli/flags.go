@@ -11,6 +11,12 @@ type section struct {
 	flags *flag.FlagSet
 }
 
+// The sections about where uploads are kept.
+const (
+	fileSection = "File storage"
+	s3Section   = "Storage in S3"
+)
+
 // sections declares all flags, with their values going to cfg. It is the one
 // list that parsing and help are made from.
 func sections(cfg *config) []section {
@@ -20,8 +26,8 @@ func sections(cfg *config) []section {
 		newSection("TLS", cfg.tls.declare),
 		newSection("Upload protocol", cfg.protocol.declare),
 		newSection("CORS", cfg.cors.declare),
-		newSection("File storage", cfg.storage.declare),
-		newSection("Storage in S3", cfg.s3.declare),
+		newSection(fileSection, cfg.storage.declare),
+		newSection(s3Section, cfg.s3.declare),
 		newSection("Monitoring", cfg.monitoring.declare),
 		newSection("Limits", cfg.limits.declare),
 		newSection("Timeouts", cfg.timeouts.declare),

@@ -10,6 +10,7 @@ import (
 const helpIntro = `tusd receives resumable uploads (https://tus.io) and stores them.
 
 Usage: tusd [flags]
+       tusd doctor [flags]   tries out where uploads would be kept
 
 Every flag but -version can also be set by a variable of the environment
 (TUSD_UPLOAD_DIR for -upload-dir) or in the file that -config names. A flag
@@ -20,9 +21,13 @@ comes before a variable, a variable before the file.
 func writeHelp(w io.Writer) {
 	fmt.Fprint(w, helpIntro)
 	for _, s := range sections(new(config)) {
-		fmt.Fprintf(w, "\n%s:\n", s.title)
-		s.flags.VisitAll(func(f *flag.Flag) { writeFlagHelp(w, f) })
+		s.writeHelp(w)
 	}
+}
+
+func (s section) writeHelp(w io.Writer) {
+	fmt.Fprintf(w, "\n%s:\n", s.title)
+	s.flags.VisitAll(func(f *flag.Flag) { writeFlagHelp(w, f) })
 }
 
 func writeFlagHelp(w io.Writer, f *flag.Flag) {

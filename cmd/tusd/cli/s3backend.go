@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The SDK is deprecated as a whole, in favour of its successor.
+
 package cli
 
 import (
@@ -6,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/aws/aws-sdk-go/service/s3"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tus/tusd"
@@ -30,18 +33,24 @@ func newS3Backend(s s3Settings, logger *slog.Logger) (*s3Backend, error) {
 	}
 	b := &s3Backend{store: newS3Store(s, logger), http: api.Config.HTTPClient}
 	b.metrics = newS3Metrics(s.concurrentParts, b.store.Memory)
-	options := []awsv1.Option{awsv1.WithObserver(func(c awsv1.Call) {
+	client := newBucketClient(s, api, func(c awsv1.Call) {
 		b.metrics.observe(c)
 		if s.logCalls {
 			logS3Call(logger, c)
 		}
-	})}
+	})
+	b.store.Client = b.metrics.counting(client)
+	b.store.Retried = b.metrics.retried
+	return b, nil
+}
+
+// newBucketClient makes the calls of a store.
+func newBucketClient(s s3Settings, api *s3.S3, observe func(awsv1.Call)) *awsv1.Client {
+	options := []awsv1.Option{awsv1.WithObserver(observe)}
 	if s.noContentHash {
 		options = append(options, awsv1.WithoutContentHashes())
 	}
-	b.store.Client = b.metrics.counting(awsv1.New(s.bucket, api, options...))
-	b.store.Retried = b.metrics.retried
-	return b, nil
+	return awsv1.New(s.bucket, api, options...)
 }
 
 // newS3Store is the store without its client.

@@ -1,0 +1,30 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+)
+
+// A file system that hangs is waited for no longer than a step may take.
+func TestAStepThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		i := &inspection{ctx: t.Context()}
+		err := i.bounded(func() error { <-release; return nil })
+		if !errors.Is(err, errSlow) {
+			t.Errorf("error %v, want %v", err, errSlow)
+		}
+		close(release)
+	})
+}
+
+func TestNoStepAfterTheEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	i := &inspection{ctx: ctx}
+	if err := i.bounded(func() error { t.Error("a step is made"); return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,266 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/tus/tusd/s3store"
+)
+
+// Bucket is a bucket that uploads are to be kept in.
+type Bucket struct {
+	Client  s3store.Client
+	Prefix  string // of all keys, with the / at its end
+	Profile s3store.Profile
+	MinPart int64 // bytes of a part that is not the last
+	Object  s3store.ObjectRules
+
+	RedirectDownloads time.Duration // 0: they go through the server
+	HTTP              *http.Client  // follows such a redirect
+	Timeout           time.Duration // of a call, beside a second for each MiB; 0: 15 s
+}
+
+// doctorPrefix begins the keys of a doctor's objects, behind that of the bucket.
+const doctorPrefix = ".tusd.d/doctor/"
+
+// checkup is one examination of a bucket. It remembers what it has made.
+type checkup struct {
+	Bucket
+	ctx        context.Context
+	report     *Report
+	base       string            // of its keys
+	objects    map[string]bool   // by key; false: it may be there, as an answer may be lost
+	multiparts map[string]string // key by id
+}
+
+// Examine tries each kind of call that the store makes, until ctx ends. What
+// it has made is gone afterwards, also if ctx has ended; what cannot be removed
+// is in the report.
+func (b Bucket) Examine(ctx context.Context, report *Report) {
+	if b.Timeout == 0 {
+		b.Timeout = 15 * time.Second
+	}
+	c := &checkup{
+		Bucket: b, ctx: ctx, report: report, base: b.Prefix + doctorPrefix + rand.Text(),
+		objects: make(map[string]bool), multiparts: make(map[string]string),
+	}
+	defer c.cleanUp()
+	if !c.reach() {
+		return
+	}
+	for _, step := range []func(){
+		c.storeObject, c.readObject, c.compareClocks, c.tryConditions, c.tryAttributes,
+		c.tryMultipart, c.tryCopy, c.tryAbort, c.tryRedirect, c.removeObjects,
+	} {
+		if ctx.Err() != nil {
+			return
+		}
+		step()
+	}
+}
+
+// try makes a call that sends size bytes, up to three times if there is trouble
+// that may pass.
+func (c *checkup) try(size int64, call func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := c.once(size, call)
+		if err == nil || !mayPass(err) || try == 3 {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try) * 200 * time.Millisecond):
+		case <-c.ctx.Done():
+			return err
+		}
+	}
+}
+
+func (c *checkup) once(size int64, call func(context.Context) error) error {
+	if err := c.ctx.Err(); err != nil {
+		return context.Cause(c.ctx)
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.Timeout+time.Duration(size>>20)*time.Second)
+	defer cancel()
+	return call(ctx)
+}
+
+// mayPass tells whether the same call may be answered otherwise at once.
+func mayPass(err error) bool {
+	var answer *s3store.Error
+	if errors.As(err, &answer) {
+		return answer.Status >= 500 && answer.Status != http.StatusNotImplemented || answer.Status == http.StatusTooManyRequests
+	}
+	return !errors.Is(err, s3store.ErrNoCredentials) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// because is what an error is about, for people.
+func because(err error) string {
+	if sentence := s3store.Explain(err); sentence != "" {
+		return sentence + " (" + err.Error() + ")"
+	}
+	return err.Error()
+}
+
+// judge tells what came of a call that the server needs, and whether it worked.
+// Once the examination is to end it tells nothing.
+func (c *checkup) judge(subject string, err error) bool {
+	switch {
+	case err == nil:
+		c.report.OK(subject, "")
+	case c.ctx.Err() == nil:
+		c.report.Missing(subject, because(err))
+	}
+	return err == nil
+}
+
+// reach lists the bucket, for which the network, the credentials, the region
+// and the name must be right. It tells whether it is any use to go on: it is,
+// if only the permission to list is missing.
+func (c *checkup) reach() bool {
+	var page *s3store.ObjectPage
+	err := c.try(0, func(ctx context.Context) (err error) {
+		page, err = c.Client.ListObjects(ctx, s3store.ListObjects{Prefix: c.Prefix + doctorPrefix, Max: 1000})
+		return err
+	})
+	if c.judge("list objects", err) {
+		c.removeStale(page)
+		return true
+	}
+	var answer *s3store.Error
+	return errors.As(err, &answer) && answer.Code == "AccessDenied"
+}
+
+// staleAfter is when what a doctor has made belongs to none that still runs.
+const staleAfter = time.Hour
+
+// removeStale removes what a doctor has left that was killed.
+func (c *checkup) removeStale(page *s3store.ObjectPage) {
+	for _, o := range page.Objects {
+		if time.Since(o.Modified) > staleAfter {
+			c.objects[o.Key] = false // to be cleaned up with the rest
+		}
+	}
+}
+
+// key is that of an object of this checkup.
+func (c *checkup) key(name string) string { return c.base + "-" + name }
+
+// put stores an object and remembers it.
+func (c *checkup) put(in s3store.PutObject, content []byte) (etag string, err error) {
+	in.Size = int64(len(content))
+	err = c.try(in.Size, func(ctx context.Context) (err error) {
+		in.Body = bytes.NewReader(content)
+		etag, err = c.Client.PutObject(ctx, in)
+		return err
+	})
+	c.objects[in.Key] = c.objects[in.Key] || err == nil
+	return etag, err
+}
+
+// sample is the content of a small object.
+var sample = []byte("tusd doctor was here")
+
+func (c *checkup) storeObject() {
+	_, err := c.put(s3store.PutObject{Key: c.key("object")}, sample)
+	c.judge("store objects", err)
+}
+
+func (c *checkup) readObject() {
+	if !c.objects[c.key("object")] {
+		return
+	}
+	var got []byte
+	err := c.try(0, func(ctx context.Context) error {
+		o, err := c.Client.GetObject(ctx, s3store.GetObject{Key: c.key("object"), Range: "bytes=5-"})
+		if err != nil {
+			return err
+		}
+		defer o.Body.Close()
+		got, err = io.ReadAll(io.LimitReader(o.Body, 1<<10))
+		return err
+	})
+	if err == nil && !bytes.Equal(got, sample[5:]) {
+		err = fmt.Errorf("a range of %q is read as %q", sample, got)
+	}
+	c.judge("read objects, and ranges of them", err)
+}
+
+// compareClocks goes by when the service says that an object was stored.
+func (c *checkup) compareClocks() {
+	if !c.objects[c.key("object")] {
+		return
+	}
+	var o *s3store.Object
+	err := c.try(0, func(ctx context.Context) (err error) {
+		o, err = c.Client.HeadObject(ctx, c.key("object"))
+		return err
+	})
+	if !c.judge("ask for objects", err) || o.Modified.IsZero() {
+		return
+	}
+	skew := time.Since(o.Modified).Round(time.Second)
+	told := fmt.Sprintf("this machine is %v %s the service", skew.Abs(), map[bool]string{true: "behind", false: "before"}[skew < 0])
+	switch {
+	case skew.Abs() > 2*time.Minute:
+		c.report.Warn("clock", told+"; from 15 minutes on it refuses all calls: set the clock by NTP")
+	case skew.Abs() > time.Minute:
+		c.report.OK("clock", told)
+	default:
+		c.report.OK("clock", "")
+	}
+}
+
+func (c *checkup) removeObjects() {
+	key := c.key("object")
+	if c.objects[key] {
+		c.judge("remove an object", c.remove(key))
+	}
+	several := []string{c.key("several-1"), c.key("several-2")}
+	for _, key := range several {
+		if _, err := c.put(s3store.PutObject{Key: key}, sample); err != nil {
+			return // told already
+		}
+	}
+	err := c.try(0, func(ctx context.Context) error { return c.Client.DeleteObjects(ctx, several) })
+	var answer *s3store.Error
+	switch {
+	case err == nil:
+		delete(c.objects, several[0])
+		delete(c.objects, several[1])
+	case errors.As(err, &answer) && answer.Status == http.StatusNotImplemented:
+		c.report.Warn("remove several objects in one call", "the service cannot; the server then removes them one by one (-s3-profile gcs spares it the attempt)")
+		return
+	}
+	c.judge("remove several objects in one call", err)
+}
+
+func (c *checkup) remove(key string) error {
+	err := c.try(0, func(ctx context.Context) error { return c.Client.DeleteObject(ctx, key) })
+	if err == nil {
+		delete(c.objects, key)
+	}
+	return err
+}
+
+// cleanUp removes all that is left, whether or not the examination was ended.
+func (c *checkup) cleanUp() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 2*c.Timeout)
+	defer cancel()
+	c.ctx = ctx
+	for id, key := range c.multiparts {
+		if err := c.abort(key, id); err != nil {
+			c.report.Warn("left behind", fmt.Sprintf("a multipart upload of %s, which could not be aborted: %s", key, because(err)))
+		}
+	}
+	for key := range c.objects {
+		if err := c.remove(key); err != nil {
+			c.report.Warn("left behind", fmt.Sprintf("the object %s, which could not be removed: %s", key, because(err)))
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package doctor
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/tus/tusd/s3store"
+)
+
+// tryConditions asks for writes over an object that must be refused, and for
+// one that must not.
+func (c *checkup) tryConditions() {
+	key := c.key("condition")
+	etag, err := c.put(s3store.PutObject{Key: key}, sample)
+	if err != nil {
+		return // told already
+	}
+	c.condition("writes only if there is no object (If-None-Match)", s3store.PutObject{Key: key, IfNoneMatch: true}, "")
+	c.condition("writes only over a known object (If-Match)",
+		s3store.PutObject{Key: key, IfMatch: `"00000000000000000000000000000000"`}, etag)
+}
+
+// condition tells whether the service heeds the condition of a write that it
+// must refuse. If good is set, it must allow the write with that ETag.
+func (c *checkup) condition(subject string, refused s3store.PutObject, good string) {
+	heeded, err := c.refuses(refused)
+	if err == nil && heeded && good != "" {
+		_, err = c.put(s3store.PutObject{Key: refused.Key, IfMatch: good}, sample)
+		heeded = err == nil
+	}
+	switch {
+	case err != nil && c.ctx.Err() == nil:
+		c.report.Missing(subject, because(err))
+	case err == nil && heeded:
+		c.report.OK(subject, c.unused())
+	case err == nil:
+		c.report.Warn(subject, "the service does not heed the condition: let one server alone write to this bucket, as two that write to one upload at the same time would not notice")
+	}
+}
+
+// unused tells that the profile makes no use of conditions.
+func (c *checkup) unused() string {
+	if !c.Profile.NoConditions {
+		return ""
+	}
+	return "they work, but -s3-profile " + c.Profile.Name + " makes no use of them"
+}
+
+func (c *checkup) refuses(in s3store.PutObject) (bool, error) {
+	_, err := c.put(in, sample)
+	var answer *s3store.Error
+	if !errors.As(err, &answer) {
+		return false, err
+	}
+	switch answer.Status {
+	case http.StatusPreconditionFailed, http.StatusConflict:
+		return true, nil
+	case http.StatusNotImplemented, http.StatusBadRequest:
+		return false, nil
+	}
+	return false, err
+}
+
+// tryAttributes stores an object with what the settings want data to carry.
+func (c *checkup) tryAttributes() {
+	a := c.attributes()
+	if a.CacheControl == "" && a.StorageClass == "" && a.Encryption == "" && len(a.Tags) == 0 {
+		return
+	}
+	_, err := c.put(s3store.PutObject{Key: c.key("attributes"), Attributes: a}, sample)
+	subject := "store objects with the class, the tags, the encryption and the headers that are set"
+	if err != nil && len(a.Tags) > 0 && c.ctx.Err() == nil {
+		c.report.Missing(subject, because(err)+"; tags need s3:PutObjectTagging, and not every service has them")
+		return
+	}
+	c.judge(subject, err)
+}
+
+func (c *checkup) attributes() s3store.Attributes {
+	return s3store.Attributes{
+		ContentType: "text/plain", ContentDisposition: "attachment; filename*=UTF-8''doctor.txt",
+		CacheControl: c.Object.CacheControl, StorageClass: c.Object.StorageClass,
+		Encryption: c.Object.Encryption, EncryptionKey: c.Object.EncryptionKey, Tags: c.Object.Tags,
+	}
+}

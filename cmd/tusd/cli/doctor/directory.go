@@ -1,0 +1,326 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filelocker"
+	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// Directory is a directory that uploads are to be kept in.
+type Directory struct {
+	Path         string // absolute
+	Durability   filestore.Durability
+	MinFree      int64 // bytes
+	StorageRoots []string
+}
+
+// stepLimit is how long a file system may take for a step.
+const stepLimit = 15 * time.Second
+
+// workshopPrefix begins the name of the folder in which everything is tried.
+// No upload has such a name.
+const workshopPrefix = ".tusd-doctor-"
+
+var errSlow = fmt.Errorf("the file system does not answer in %v", stepLimit)
+
+// inspection is one examination of a directory.
+type inspection struct {
+	Directory
+	ctx      context.Context
+	report   *Report
+	workshop string // a folder of this inspection
+}
+
+// Examine tries what the server does with files, until ctx ends, in a folder
+// of its own, which is gone afterwards.
+func (d Directory) Examine(ctx context.Context, report *Report) {
+	i := &inspection{Directory: d, ctx: ctx, report: report}
+	if !i.open() {
+		return
+	}
+	defer i.cleanUp()
+	for _, step := range []func() error{
+		i.nameFileSystem, i.measureSpace, i.writeFiles, i.timeSync, i.tryLinks, i.tryNames, i.tryLocks, i.readRecords, i.lookAtRoots,
+	} {
+		err := i.bounded(step)
+		if errors.Is(err, errSlow) {
+			report.Missing("file system", err.Error()+", as one on a network may when its server is gone")
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// bounded runs a step, and stops waiting for it when it takes too long or ctx
+// ends: a call of a file system that hangs cannot be ended. A step that fails
+// has told so.
+func (i *inspection) bounded(step func() error) error {
+	if i.ctx.Err() != nil {
+		return context.Cause(i.ctx)
+	}
+	done := make(chan error, 1)
+	go func() { done <- step() }()
+	timer := time.NewTimer(stepLimit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return errSlow
+	}
+}
+
+// missing tells what keeps the server from working, unless it is that the
+// inspection is ended. The error of a step ends it.
+func (i *inspection) missing(subject string, err error) error {
+	if i.ctx.Err() == nil {
+		i.report.Missing(subject, err.Error())
+	}
+	return err
+}
+
+// open finds the directory and makes the workshop, next to it if the
+// directory is still to be made.
+func (i *inspection) open() bool {
+	return i.bounded(func() (err error) {
+		parent, err := existing(i.Path)
+		if err != nil {
+			return i.missing("directory "+i.Path, err)
+		}
+		removeStaleWorkshops(parent)
+		i.workshop, err = os.MkdirTemp(parent, workshopPrefix)
+		switch {
+		case err != nil:
+			return i.missing("directory "+i.Path, fmt.Errorf("nothing can be made in %s: %w%s", parent, cause(err), whatToDo(err)))
+		case parent != i.Path:
+			i.report.OK("directory "+i.Path, "it is not there yet; the server makes it")
+		default:
+			i.report.OK("directory "+i.Path, "")
+		}
+		return nil
+	}) == nil
+}
+
+// existing is path or the nearest directory above it that exists.
+func existing(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.IsDir():
+		return "", errors.New(path + " is no directory")
+	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path:
+		return existing(filepath.Dir(path))
+	case err != nil:
+		return "", err
+	}
+	return path, nil
+}
+
+// removeStaleWorkshops removes what a doctor has left that was killed.
+func removeStaleWorkshops(parent string) {
+	found, _ := filepath.Glob(filepath.Join(parent, workshopPrefix+"*"))
+	for _, path := range found {
+		if info, err := os.Lstat(path); err == nil && info.IsDir() && time.Since(info.ModTime()) > staleAfter {
+			os.RemoveAll(path)
+		}
+	}
+}
+
+// whatToDo is what helps against an error, to be put behind it.
+func whatToDo(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "; it must belong to " + user()
+	case errors.Is(err, syscall.EROFS):
+		return "; it must be mounted for writing"
+	case errors.Is(err, syscall.ENOSPC):
+		return "; make room, or use another disk"
+	}
+	return ""
+}
+
+// user is who runs this, and is going to run the server.
+func user() string {
+	if id := os.Getuid(); id >= 0 {
+		return fmt.Sprintf("user %d, group %d", id, os.Getgid())
+	}
+	return "the current user"
+}
+
+// cause is an error of the system without the path it is about.
+func cause(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		return link.Err
+	}
+	return err
+}
+
+func (i *inspection) file(name string) string { return filepath.Join(i.workshop, name) }
+
+// writeFiles writes, reads back and cuts a file, as chunks and their rollback
+// do.
+func (i *inspection) writeFiles() error {
+	const subject = "write, read and cut files"
+	content := []byte(strings.Repeat("tusd doctor\n", 10_000))
+	path := i.file("content")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		return i.missing(subject, cause(err))
+	}
+	read, err := os.ReadFile(path)
+	if err == nil && string(read) != string(content) {
+		err = errors.New("what is read is not what was written")
+	}
+	if err == nil {
+		err = os.Truncate(path, 12)
+	}
+	if err != nil {
+		return i.missing(subject, cause(err))
+	}
+	i.report.OK(subject, "")
+	return nil
+}
+
+// The times that a sync may take before uploads suffer, and how many are
+// measured.
+const (
+	slowSync     = 30 * time.Millisecond
+	syncs        = 9
+	enoughOfSync = 3 * time.Second
+)
+
+// timeSync measures what a client waits for at -durability ack.
+func (i *inspection) timeSync() error {
+	const subject = "have data on the disk (fsync)"
+	f, err := os.Create(i.file("sync"))
+	if err != nil {
+		return i.missing(subject, cause(err))
+	}
+	defer f.Close()
+	var took []time.Duration
+	for began := time.Now(); len(took) < syncs && time.Since(began) < enoughOfSync; {
+		_, err := f.Write(make([]byte, 4096))
+		started := time.Now()
+		if err = errors.Join(err, f.Sync()); err != nil {
+			return i.missing(subject, cause(err))
+		}
+		took = append(took, time.Since(started))
+	}
+	if err := durable.SyncDirectory(i.workshop); err != nil {
+		return i.missing(subject, fmt.Errorf("names cannot be synced: %w", cause(err)))
+	}
+	slices.Sort(took)
+	told := fmt.Sprintf("takes %v (median of %d)", took[len(took)/2].Round(10*time.Microsecond), len(took))
+	if took[len(took)/2] > slowSync && i.Durability == filestore.Ack {
+		i.report.Warn(subject, told+", and each request waits for one or more: use another disk, or -durability complete")
+	} else {
+		i.report.OK(subject, told)
+	}
+	return nil
+}
+
+// tryLinks does what makes records atomic: a name for what has none of its
+// kind yet, and another file under a name.
+func (i *inspection) tryLinks() error {
+	from, to := i.file("from"), i.file("to")
+	if err := os.WriteFile(from, nil, 0o600); err != nil {
+		return i.missing("make files", cause(err))
+	}
+	if err := os.Link(from, to); err != nil {
+		i.report.Warn("hard links", cause(err).Error()+": let one server alone use this directory, as two could create one upload at the same time")
+	} else {
+		i.report.OK("hard links", "")
+	}
+	if err := os.Rename(from, to); err != nil {
+		return i.missing("replace files by others (rename)", cause(err))
+	}
+	i.report.OK("replace files by others (rename)", "")
+	return nil
+}
+
+// tryNames finds out whether names of one letter in two cases are one.
+func (i *inspection) tryNames() error {
+	if err := os.WriteFile(i.file("case"), nil, 0o600); err != nil {
+		return i.missing("make files", cause(err))
+	}
+	if _, err := os.Stat(i.file("CASE")); err == nil {
+		i.report.Warn("names", "a and A are one name here: hooks that choose ids must not choose two that differ in nothing else")
+	}
+	return nil
+}
+
+// tryLocks has two lockers exclude each other. They know nothing of each
+// other, as in two processes: the system's locks belong to open files.
+func (i *inspection) tryLocks() error {
+	const subject = "locks between processes"
+	one, other := filelocker.New(i.workshop), filelocker.New(i.workshop)
+	defer one.Close()
+	defer other.Close()
+	held, err := one.Lock(i.ctx, "doctor", tusd.LockTry)
+	if err != nil {
+		return i.missing(subject, err)
+	}
+	if lease, err := other.Lock(i.ctx, "doctor", tusd.LockTry); !errors.Is(err, tusd.ErrUploadLocked) {
+		if err == nil {
+			err = errors.Join(errors.New("two processes get the same lock"), lease.Unlock(i.ctx))
+		}
+		return i.missing(subject, errors.Join(err, held.Unlock(i.ctx)))
+	}
+	if err := held.Unlock(i.ctx); err != nil {
+		return i.missing(subject, err)
+	}
+	lease, err := other.Lock(i.ctx, "doctor", tusd.LockTry)
+	if err != nil {
+		return i.missing(subject, fmt.Errorf("a lock that was given back cannot be had: %w", err))
+	}
+	i.report.OK(subject, "")
+	return lease.Unlock(i.ctx)
+}
+
+// lookAtRoots looks at the directories of -storage-root.
+func (i *inspection) lookAtRoots() error {
+	for _, root := range i.StorageRoots {
+		subject := "directory " + root + " (-storage-root)"
+		temp, err := os.MkdirTemp(root, workshopPrefix)
+		if err != nil {
+			i.report.Missing(subject, cause(err).Error())
+			continue
+		}
+		if err := os.Remove(temp); err != nil {
+			i.report.Warn("left behind", temp+": "+cause(err).Error())
+			continue
+		}
+		i.report.OK(subject, "")
+	}
+	return nil
+}
+
+// cleanUp removes the workshop, if the file system lets it.
+func (i *inspection) cleanUp() {
+	done := make(chan error, 1)
+	go func() { done <- os.RemoveAll(i.workshop) }()
+	timer := time.NewTimer(stepLimit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			i.report.Warn("left behind", i.workshop+": "+cause(err).Error())
+		}
+	case <-timer.C:
+		i.report.Warn("left behind", i.workshop+", as far as can be told")
+	}
+}

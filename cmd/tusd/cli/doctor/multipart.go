@@ -1,0 +1,240 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tus/tusd/s3store"
+)
+
+// shape is what is particular about the parts of an upload.
+type shape struct {
+	unequal bool // sizes, apart from the last
+	gaps    bool // in the numbers
+}
+
+// parts are three of that shape, the last one of a byte.
+func (s shape) parts(least int64) []s3store.Part {
+	parts := []s3store.Part{{Number: 1, Size: least}, {Number: 2, Size: least}, {Number: 3, Size: 1}}
+	if s.unequal {
+		parts[0].Size += 64 << 10
+	}
+	if s.gaps {
+		parts[1].Number, parts[2].Number = 3, 7
+	}
+	return parts
+}
+
+func (s shape) String() string {
+	switch s {
+	case shape{unequal: true, gaps: true}:
+		return "parts of several sizes, gaps in their numbers"
+	case shape{unequal: true}:
+		return "parts of several sizes"
+	case shape{gaps: true}:
+		return "gaps in the numbers of parts"
+	}
+	return "parts of one size"
+}
+
+// tryMultipart puts an object together of parts as the store makes them with
+// the profile. If the service refuses that, it finds out what it does take.
+func (c *checkup) tryMultipart() {
+	subject := fmt.Sprintf("multipart uploads with parts of %d bytes", c.MinPart)
+	wanted := shape{unequal: !c.Profile.EqualParts, gaps: !c.Profile.NoGaps}
+	err := c.assemble(c.key("multipart"), wanted)
+	switch {
+	case err == nil:
+		c.report.OK(subject, wanted.String())
+	case c.ctx.Err() != nil:
+		return
+	case !refusesParts(err):
+		c.report.Missing(subject, because(err))
+		return
+	default:
+		c.diagnose(subject, wanted)
+	}
+	c.tryNumbers()
+}
+
+// refusesParts tells whether a service has taken parts, but not what was to be
+// made of them.
+func refusesParts(err error) bool {
+	var answer *s3store.Error
+	return errors.As(err, &answer) && (answer.Operation == "CompleteMultipartUpload" || answer.Operation == "UploadPart") &&
+		answer.Status >= 400 && answer.Status < 500 && answer.Status != http.StatusForbidden
+}
+
+// diagnose tells which profile suits a service that refused parts.
+func (c *checkup) diagnose(subject string, refused shape) {
+	plain := c.assemble(c.key("multipart"), shape{})
+	if c.ctx.Err() != nil {
+		return
+	}
+	if plain != nil {
+		c.report.Missing(subject, because(plain)+"; if the service asks for larger parts, set -s3-min-part-size")
+		return
+	}
+	var needs s3store.Profile
+	if refused.unequal {
+		needs.EqualParts = c.assemble(c.key("multipart-unequal"), shape{unequal: true}) != nil
+	}
+	if refused.gaps {
+		needs.NoGaps = c.assemble(c.key("multipart-gaps"), shape{gaps: true}) != nil
+	}
+	if c.ctx.Err() == nil {
+		c.report.Missing(subject, "the service refuses "+refused.String()+": set "+profileFor(needs))
+	}
+}
+
+// assemble makes an object of parts.
+func (c *checkup) assemble(key string, s shape) error {
+	multipart, err := c.begin(key)
+	if err != nil {
+		return err
+	}
+	parts := s.parts(c.MinPart)
+	for i := range parts {
+		if err := c.uploadPart(key, multipart, &parts[i]); err != nil {
+			return err
+		}
+	}
+	c.objects[key] = false
+	err = c.try(0, func(ctx context.Context) error {
+		_, err := c.Client.CompleteMultipart(ctx, key, multipart, parts)
+		return err
+	})
+	if err == nil {
+		delete(c.multiparts, multipart)
+		c.objects[key] = true
+	}
+	return err
+}
+
+// begin begins a multipart upload. The call is not given up when the
+// examination is ended: without its answer the upload could not be aborted.
+func (c *checkup) begin(key string) (multipart string, err error) {
+	err = c.try(0, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeout)
+		defer cancel()
+		multipart, err = c.Client.CreateMultipart(ctx, key, c.attributes())
+		return err
+	})
+	if err == nil {
+		c.multiparts[multipart] = key
+	}
+	return multipart, err
+}
+
+// uploadPart uploads zeros as a part, whose ETag it sets.
+func (c *checkup) uploadPart(key, multipart string, part *s3store.Part) error {
+	content := make([]byte, part.Size)
+	return c.try(part.Size, func(ctx context.Context) (err error) {
+		part.ETag, err = c.Client.UploadPart(ctx, s3store.UploadPart{
+			Key: key, Multipart: multipart, Number: part.Number, Body: bytes.NewReader(content), Size: part.Size,
+		})
+		return err
+	})
+}
+
+// tryNumbers uploads a part with the highest number that the store may use.
+func (c *checkup) tryNumbers() {
+	most := c.Profile.MaxParts
+	if most == 0 {
+		most = maxParts
+	}
+	subject := fmt.Sprintf("parts up to the number %d", most)
+	key := c.key("numbers")
+	multipart, err := c.begin(key)
+	if err != nil {
+		return // told already, or worked a moment ago
+	}
+	err = c.uploadPart(key, multipart, &s3store.Part{Number: most, Size: 1})
+	if err == nil || c.ctx.Err() != nil || !refusesParts(err) {
+		c.judge(subject, err)
+		return
+	}
+	fewer := c.uploadPart(key, multipart, &s3store.Part{Number: fewParts, Size: 1})
+	if fewer != nil || most <= fewParts {
+		c.judge(subject, err)
+		return
+	}
+	c.report.Missing(subject, "the service refuses them: set "+profileFor(s3store.Profile{MaxParts: fewParts}))
+}
+
+// The numbers of parts that profiles have.
+const (
+	maxParts = 10_000
+	fewParts = 1000
+)
+
+// profileFor is the flag for a service with these needs.
+func profileFor(needs s3store.Profile) string {
+	for _, name := range []string{"aws", "r2", "scaleway", "b2", "generic"} {
+		p, err := s3store.ProfileOf(name)
+		if err == nil && (p.EqualParts || !needs.EqualParts) && (p.NoGaps || !needs.NoGaps) && (p.MaxParts != 0 || needs.MaxParts == 0) {
+			return "-s3-profile " + name
+		}
+	}
+	return "-s3-profile generic, which may not do, as no profile has all that this service needs"
+}
+
+// tryCopy makes a part of an object in the service.
+func (c *checkup) tryCopy() {
+	source, key := c.key("multipart"), c.key("copy")
+	if !c.objects[source] {
+		return
+	}
+	multipart, err := c.begin(key)
+	if err != nil {
+		return // told already
+	}
+	err = c.try(0, func(ctx context.Context) error {
+		_, err := c.Client.CopyPart(ctx, s3store.CopyPart{
+			Key: key, Multipart: multipart, Number: 1, Source: source, Offset: 0, Size: c.MinPart,
+		})
+		return err
+	})
+	subject := "copy ranges of objects, to join uploads"
+	if err == nil || c.ctx.Err() != nil {
+		c.judge(subject, err)
+		return
+	}
+	c.report.Warn(subject, because(err)+"; large uploads cannot be joined (set -disable-concatenation)")
+}
+
+// tryAbort gives up what was begun. The listing of parts before serves those
+// who take over uploads of tusd v2.
+func (c *checkup) tryAbort() {
+	key := c.key("abort")
+	multipart, err := c.begin(key)
+	if err != nil {
+		return // told already
+	}
+	err = c.try(0, func(ctx context.Context) error {
+		_, err := c.Client.ListParts(ctx, key, multipart, 0)
+		return err
+	})
+	switch {
+	case err == nil:
+		c.report.OK("list parts", "")
+	case c.ctx.Err() == nil:
+		c.report.Warn("list parts", because(err)+"; only uploads that tusd v2 has begun need it")
+	}
+	c.judge("abort multipart uploads", c.abort(key, multipart))
+}
+
+func (c *checkup) abort(key, multipart string) error {
+	err := c.try(0, func(ctx context.Context) error { return c.Client.AbortMultipart(ctx, key, multipart) })
+	var answer *s3store.Error
+	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
+		err = nil // completed after all, or aborted without an answer
+	}
+	if err == nil {
+		delete(c.multiparts, multipart)
+	}
+	return err
+}

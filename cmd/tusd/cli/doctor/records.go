@@ -1,0 +1,117 @@
+package doctor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// The limits of a look at the uploads that are there.
+const (
+	mostRecords = 1000
+	mostLooking = 5 * time.Second
+)
+
+// census is what is found of uploads.
+type census struct {
+	records int
+	older   int // written by tusd v2 or before
+	marks   int // of locks
+	locked  string
+	whole   bool // all of the directory was seen
+}
+
+// readRecords looks at uploads that are there already, and whether this user
+// may change them.
+func (i *inspection) readRecords() error {
+	found := census{whole: true}
+	err := found.count(i.Path, time.Now().Add(mostLooking))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return i.missing("uploads that are there", cause(err))
+	}
+	if found.locked != "" {
+		i.report.Missing("uploads that are there", found.locked+" cannot be written to: have all of the directory belong to "+user())
+	}
+	if found.records > 0 {
+		i.report.OK("uploads that are there", found.String())
+	}
+	if found.older > 0 {
+		i.report.OK("uploads of tusd v2", "they go on here. Stop tusd v2 first: what this program has continued it cannot take back")
+	}
+	if found.marks > 0 {
+		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock: a server is using these uploads right now, or tusd v2 was killed here, and they mean nothing", found.marks))
+	}
+	return nil
+}
+
+func (c *census) String() string {
+	from := ""
+	if !c.whole {
+		from = " among the first that were looked at"
+	}
+	return fmt.Sprintf("%d records%s, %d of them of tusd v2 or before", c.records, from, c.older)
+}
+
+var errEnough = errors.New("enough was seen")
+
+func (c *census) count(root string, until time.Time) error {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case strings.HasPrefix(entry.Name(), ".tusd"):
+			if entry.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		case c.records >= mostRecords || time.Now().After(until):
+			c.whole = false
+			return errEnough
+		}
+		c.see(path, entry)
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+func (c *census) see(path string, entry fs.DirEntry) {
+	switch {
+	case !entry.Type().IsRegular():
+	case strings.HasSuffix(path, ".info"):
+		c.records++
+		if older(path) {
+			c.older++
+		}
+		if c.locked == "" && !writable(path) {
+			c.locked = path
+		}
+	case strings.HasSuffix(path, ".lock"):
+		c.marks++
+	}
+}
+
+// older tells whether a record was written by tusd v2 or before: ours say their
+// version.
+func older(path string) bool {
+	content, err := os.ReadFile(path)
+	var record tusd.FileInfo
+	return err == nil && json.Unmarshal(content, &record) == nil && record.ID != "" && record.Version == 0
+}
+
+func writable(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
