@@ -92,6 +92,8 @@ func TestWarnings(t *testing.T) {
 		{"-pprof-mutex-profile-rate 3", "", "-pprof-mutex-profile-rate has no effect without -expose-pprof"},
 		{"-metrics-path /m -expose-metrics=false", "", "-metrics-path has no effect without -expose-metrics"},
 		{"-s3-bucket b -s3-max-buffered-parts 5", "", "-s3-max-buffered-parts has no effect"},
+		{"-s3-bucket b -s3-disable-ssl -s3-endpoint https://e", "", "-s3-disable-ssl has no effect: -s3-endpoint begins with https://"},
+		{"-s3-bucket b -s3-disable-ssl -s3-endpoint e", "", none},
 		{"-s3-bucket b -s3-redirect-lifetime 2h", "", "-s3-redirect-lifetime has no effect without -s3-redirect-downloads"},
 		{"-checksum-spool /s", "", "-checksum-spool has no effect"},
 		{"-expose-pprof", "", "-expose-pprof"},

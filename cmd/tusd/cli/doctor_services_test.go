@@ -36,6 +36,10 @@ func TestDoctorOfServices(t *testing.T) {
 		if code != exitFailed || !strings.Contains(text, "the secret key is not that of the access key") || strings.Contains(text, "another-secret") {
 			t.Errorf("exit code %d:\n%s", code, text)
 		}
+		code, text, stderr = run("-host", "127.0.0.1", "-port", "0", "-s3-bucket", bucket, "-s3-endpoint", service.Endpoint)
+		if code != exitFailed || !strings.Contains(stderr, "the secret key is not that of the access key") || strings.Contains(text+stderr, "another-secret") {
+			t.Errorf("the server's exit code is %d, %s", code, stderr)
+		}
 		t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
 		code, text, _ = diagnose(t, args...)
 		if code != exitFailed || !strings.Contains(text, "the service does not know the access key") {

@@ -26,7 +26,7 @@ func diagnose(t *testing.T, args ...string) (code int, stdout, stderr string) {
 // doctorOf runs tusd doctor for a bucket.
 func doctorOf(t *testing.T, service *s3server.Server, args ...string) (code int, stdout string) {
 	t.Helper()
-	cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey(), "AWS_SECRET_ACCESS_KEY="+secretKey)
+	cleanAWS(t, credentialsFor(service)...)
 	args = append([]string{"-s3-bucket", service.Bucket(), "-s3-endpoint", service.URL}, args...)
 	code, stdout, stderr := diagnose(t, args...)
 	if stderr != "" {
@@ -140,7 +140,7 @@ func TestDoctorUsage(t *testing.T) {
 // Ctrl-C ends a doctor; that is no finding, and leaves nothing.
 func TestDoctorEnded(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
-	cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey(), "AWS_SECRET_ACCESS_KEY="+secretKey)
+	cleanAWS(t, credentialsFor(service)...)
 	ctx, stop := context.WithCancelCause(t.Context())
 	service.Fault(func(c s3server.Call) s3server.Outcome {
 		if c.Operation == s3server.UploadPart {

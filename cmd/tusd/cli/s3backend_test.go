@@ -15,13 +15,18 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// secretKey must not be seen anywhere.
+// secretKey must not be seen anywhere, nor what begins with it.
 const secretKey = "secret-that-must-not-appear"
+
+// credentialsFor are variables of the environment for a service.
+func credentialsFor(service *s3server.Server) []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + service.AccessKey(), "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_SESSION_TOKEN=" + secretKey + "-token"}
+}
 
 // startInBucket runs the daemon on a service until the test ends.
 func startInBucket(t *testing.T, service *s3server.Server, args ...string) *running {
 	t.Helper()
-	cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey(), "AWS_SECRET_ACCESS_KEY="+secretKey)
+	cleanAWS(t, credentialsFor(service)...)
 	args = append([]string{"-host", "127.0.0.1", "-port", "0", "-s3-bucket", service.Bucket(), "-s3-endpoint", service.URL}, args...)
 	return startAlone(t, args)
 }
@@ -130,6 +135,9 @@ func TestLogOfCalls(t *testing.T) {
 	if refused.status < 400 {
 		t.Errorf("what cannot be read is answered with %d", refused.status)
 	}
+	server := strings.TrimSuffix(d.url, "files/")
+	_, metrics := fetch(t, server+"metrics")
+	_, ready := fetch(t, server+"readyz")
 	d.end(t)
 	log := d.stdout.String()
 	for _, want := range []string{
@@ -140,7 +148,7 @@ func TestLogOfCalls(t *testing.T) {
 			t.Errorf("the log has no line %s:\n%s", want, log)
 		}
 	}
-	for where, text := range map[string]string{"log": log + d.stderr.String(), "answer": refused.body} {
+	for where, text := range map[string]string{"log": log + d.stderr.String(), "answer": refused.body, "metrics": metrics, "state": ready} {
 		for _, secret := range []string{secretKey, service.AccessKey() + "/", "Signature"} {
 			if strings.Contains(text, secret) {
 				t.Errorf("the %s tells %s:\n%s", where, secret, text)

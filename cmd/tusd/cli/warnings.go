@@ -1,6 +1,9 @@
 package cli
 
-import "regexp/syntax"
+import (
+	"regexp/syntax"
+	"strings"
+)
 
 // anyOrigin is the default of -cors-allow-origin.
 const anyOrigin = ".*"
@@ -24,6 +27,8 @@ func (cfg config) warnings(env environment) []string {
 		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
 	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files and S3 can take a chunk back without it")
 	warn(cfg.isSet("s3-max-buffered-parts"), "-s3-max-buffered-parts has no effect: -s3-buffer-memory limits what is buffered")
+	warn(cfg.s3.connection.disableSSL && strings.HasPrefix(cfg.s3.connection.endpoint, "https://"),
+		"-s3-disable-ssl has no effect: -s3-endpoint begins with https://")
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}
