@@ -25,13 +25,13 @@ const patience = 2 * time.Second
 type pool struct {
 	size int64
 
-	mu     sync.Mutex
-	free   int64 // bytes that are not reserved
-	lent   int64 // bytes of blocks that are being read into
-	queue  []*poolWaiter
-	blocks [][]byte // made and not in use
-	waits  int64
+	mu    sync.Mutex
+	free  int64 // bytes that are not reserved
+	lent  int64 // bytes of blocks that are being read into
+	queue []*poolWaiter
+	waits int64
 
+	blocks blocks
 	smalls sync.Pool // of *[smallBlock]byte
 }
 
@@ -163,15 +163,15 @@ func (p *pool) unlend() {
 // release gives back n bytes and the blocks that were made of them, or beside
 // them.
 func (p *pool) release(n int64, blocks [][]byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, block := range blocks {
 		if cap(block) == smallBlock {
 			p.smalls.Put((*[smallBlock]byte)(block[:smallBlock]))
 		} else {
-			p.blocks = append(p.blocks, block[:0])
+			p.blocks.put(block)
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.free += n
 	p.serve()
 }
@@ -186,16 +186,7 @@ func (p *pool) serve() {
 }
 
 // block returns an empty block of memory that the caller has reserved.
-func (p *pool) block() []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if last := len(p.blocks) - 1; last >= 0 {
-		block := p.blocks[last]
-		p.blocks = p.blocks[:last]
-		return block
-	}
-	return make([]byte, 0, blockSize)
-}
+func (p *pool) block() []byte { return p.blocks.get() }
 
 // small returns an empty block that is not of the pool.
 func (p *pool) small() []byte {
