@@ -41,11 +41,9 @@ func (s s3Options) flags(endpoint string) []string {
 	}
 }
 
-// onS3 starts the service, and on it the server to be judged. If that is to be
-// compared, the parts of what it is compared with follow, in this order: the
-// SDK's uploader out of memory, a handler that receives, and twice both in one,
-// the uploader behind a handler.
-func (o options) onS3(ctx context.Context, place *workplace) ([]*server, error) {
+// onS3 starts the service, and on it the server to be judged and, if that is to
+// be compared, the peers, in this order.
+func (o options) onS3(ctx context.Context, place *workplace) (servers []*server, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -57,11 +55,8 @@ func (o options) onS3(ctx context.Context, place *workplace) ([]*server, error) 
 	}
 	launches := []launch{o.daemonOn(s3.url)}
 	if o.s3.compare {
-		for _, p := range peers {
-			launches = append(launches, launch{name: p.name, command: append([]string{self, sdk.Command, "-content", p.content}, o.s3.flags(s3.url)...)})
-		}
+		launches = append(launches, o.peersOn(self, s3.url)...)
 	}
-	var servers []*server
 	for _, l := range launches {
 		s, err := place.startIn(ctx, l)
 		if err != nil {
@@ -88,9 +83,20 @@ func (o options) daemonOn(endpoint string) launch {
 	}
 }
 
-// peers are what a server on S3 is compared with.
+// peers are what a server on S3 is compared with: the SDK's uploader out of
+// memory, a handler that receives, and twice both in one, the uploader behind a
+// handler.
 var peers = []struct{ name, content string }{
 	{"uploader", sdk.Memory}, {"receiver", sdk.Drop}, {"both", sdk.Relay}, {"both'", sdk.Relay},
+}
+
+// peersOn starts the peers on an S3 service; self is this program.
+func (o options) peersOn(self, endpoint string) (launches []launch) {
+	for _, p := range peers {
+		command := append([]string{self, sdk.Command, "-content", p.content}, o.s3.flags(endpoint)...)
+		launches = append(launches, launch{name: p.name, command: command})
+	}
+	return launches
 }
 
 // Places of servers that onS3 returns.
