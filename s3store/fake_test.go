@@ -28,8 +28,8 @@ type fakeService struct {
 	mu         sync.Mutex
 	objects    map[string]fakeObject
 	multiparts map[string]map[int]fakeObject
-	made       int // ETags and multipart uploads
-	stored     int64
+	made       int   // ETags and multipart uploads
+	content    int64 // bytes that were stored of uploads
 }
 
 type fakeObject struct {
@@ -66,10 +66,12 @@ func (f *fakeService) call(ctx context.Context) (unlock func(), err error) {
 // receive makes an object of a body. The caller holds f.mu.
 func (f *fakeService) receive(key string, body io.Reader, size int64) (fakeObject, error) {
 	f.made++
-	f.stored += size
 	o := fakeObject{size: size, etag: fmt.Sprintf("%q", fmt.Sprint("etag ", f.made))}
-	if !strings.HasSuffix(key, ".info") && !f.keeps(key) {
-		return o, nil
+	if !strings.HasSuffix(key, ".info") {
+		f.content += size
+		if !f.keeps(key) {
+			return o, nil
+		}
 	}
 	o.data = make([]byte, size)
 	_, err := io.ReadFull(body, o.data)

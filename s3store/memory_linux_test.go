@@ -1,0 +1,21 @@
+package s3store
+
+import (
+	"runtime"
+	"testing"
+)
+
+// The pool is not of Go's heap, which would grow to twice its size.
+func TestBlocksAreNotGarbageCollected(t *testing.T) {
+	const made = 256
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var b blocks
+	for range made {
+		vacate(append(b.get(), "content"...))
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > made*blockSize/2 {
+		t.Errorf("%d blocks are %d bytes more of the heap", made, grown)
+	}
+}
