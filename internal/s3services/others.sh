@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the suite of storetest on S3 servers that are too much for every run of
-# the tests: others.sh, as root on Debian, installs and starts OpenStack Swift
+# Runs the suite of storetest and a doctor on S3 servers that are too much for every
+# run of the tests: others.sh, as root on Debian, installs and starts OpenStack Swift
 # with its S3 layer in a folder of its own, and ends it with the tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -119,4 +119,4 @@ install
 swift
 TUSD_TEST_S3=http://$host:$proxy TUSD_TEST_S3_REGION=us-east-1 \
 	TUSD_TEST_S3_ACCESS_KEY=test:tester TUSD_TEST_S3_SECRET_KEY=testing \
-	go test -count=1 -run 'GivenService' "$@" ./s3store
+	go test -count=1 -run 'GivenService' "$@" ./s3store ./cmd/tusd/cli

@@ -65,3 +65,17 @@ func wantEmptyBucket(t *testing.T, service *s3services.Service, bucket string) {
 		t.Errorf("a multipart upload of %s is left", aws.StringValue(u.Key))
 	}
 }
+
+// A service that somebody else has started is examined with the profile that
+// is the least demanding, and shown.
+func TestDoctorOfGivenService(t *testing.T) {
+	service := s3services.Given(t)
+	cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey, "AWS_SECRET_ACCESS_KEY="+service.SecretKey, "AWS_REGION="+service.Region)
+	bucket := service.NewBucket(t)
+	code, text, stderr := diagnose(t, "-s3-bucket", bucket, "-s3-endpoint", service.Endpoint, "-s3-profile", "generic", "-s3-redirect-downloads")
+	t.Logf("%s%s", stderr, text)
+	if code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	wantEmptyBucket(t, service, bucket)
+}

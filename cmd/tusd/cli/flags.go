@@ -94,8 +94,8 @@ func (s *storage) declare(f *flag.FlagSet) {
 	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
 	permsVar(f, &s.dirPerms, "dir-perms", "775", 0o700, "`permissions` of new directories, octal, before the umask")
 	permsVar(f, &s.filePerms, "file-perms", "664", 0o600, "`permissions` of new files, octal, before the umask")
-	durationVar(f, &s.lockHolderPoll, "filelock-holder-poll-interval", 50*time.Millisecond, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
-	durationVar(f, &s.lockAcquirerPoll, "filelock-acquirer-poll-interval", 50*time.Millisecond, "how often a process that waits for a lock tries again\n(`duration`)")
+	durationVar(f, &s.lockHolderPoll, "filelock-holder-poll-interval", 40*time.Millisecond, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
+	durationVar(f, &s.lockAcquirerPoll, "filelock-acquirer-poll-interval", 40*time.Millisecond, "how often a process that waits for a lock tries again\n(`duration`)")
 }
 
 func (m *monitoring) declare(f *flag.FlagSet) {

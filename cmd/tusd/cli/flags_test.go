@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 		cors:      cors{allowOrigin: regexp.MustCompile(".*"), maxAge: "86400"},
 		storage: storage{
 			uploadDir: "./data", durability: filestore.Ack, dirPerms: 0o775, filePerms: 0o664,
-			lockHolderPoll: 50 * time.Millisecond, lockAcquirerPoll: 50 * time.Millisecond,
+			lockHolderPoll: 40 * time.Millisecond, lockAcquirerPoll: 40 * time.Millisecond,
 		},
 		s3: s3Settings{
 			profile: s3store.Profile{Name: "aws"}, partSize: 50 << 20, minPartSize: 5 << 20, bufferMemory: 256 << 20,

@@ -204,17 +204,18 @@ func (c *checkup) compareClocks() {
 	if !c.judge("ask for objects", err) || o.Modified.IsZero() {
 		return
 	}
-	skew := time.Since(o.Modified).Round(time.Second)
-	told := fmt.Sprintf("this machine is %v %s the service", skew.Abs(), map[bool]string{true: "behind", false: "before"}[skew < 0])
-	switch {
-	case skew.Abs() > 2*time.Minute:
-		c.report.Warn("clock", told+"; from 15 minutes on it refuses all calls: set the clock by NTP")
-	case skew.Abs() > time.Minute:
-		c.report.OK("clock", told)
+	const allowed = 2 * time.Minute
+	switch skew := time.Since(o.Modified).Round(time.Second); {
+	case skew < -allowed:
+		c.report.Warn("clock", fmt.Sprintf("this machine is %v behind the service%s", -skew, setClock))
+	case skew > allowed:
+		c.report.Warn("clock", fmt.Sprintf("this machine is %v ahead of the service%s", skew, setClock))
 	default:
 		c.report.OK("clock", "")
 	}
 }
+
+const setClock = ", which refuses all calls from 15 minutes on: set the clock by NTP"
 
 func (c *checkup) removeObjects() {
 	key := c.key("object")

@@ -43,10 +43,10 @@ func (i *inspection) nameFileSystem() error {
 	if err := unix.Statfs(i.workshop, &stat); err != nil {
 		return i.missing("file system", err)
 	}
-	kind, ok := fileSystems[int64(stat.Type)] // int32 on some systems
+	kind, ok := fileSystems[int64(uint32(stat.Type))] // it is an int32 with a sign on some systems
 	switch {
 	case !ok:
-		i.report.OK("file system", fmt.Sprintf("of type %#x", int64(stat.Type)))
+		i.report.OK("file system", fmt.Sprintf("of type %#x", uint32(stat.Type)))
 	case kind.warning != "":
 		i.report.Warn("file system", kind.name+": "+kind.warning)
 	default:
