@@ -3,6 +3,7 @@ package s3store
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,7 +65,7 @@ func (b *bucket) probe(ctx context.Context) error {
 func attempt[T any](ctx context.Context, call func(context.Context) (T, error)) (answer T, err error) {
 	for try := 1; ; try++ {
 		answer, err = attemptOnce(ctx, call)
-		if err == nil || !isPassing(err) || try == probeTries || pause(ctx, firstWait<<try) != nil {
+		if err == nil || !isPassing(err) || errors.Is(err, ErrNoCredentials) || try == probeTries || pause(ctx, firstWait<<try) != nil {
 			return answer, err
 		}
 	}

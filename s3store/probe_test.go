@@ -3,6 +3,7 @@ package s3store_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -171,6 +172,26 @@ func TestOpenExplains(t *testing.T) {
 	}
 }
 
+// Where there are no credentials, they are looked for once: that may take long.
+func TestOpenWithoutCredentials(t *testing.T) {
+	server := s3server.Start(t, s3server.Options{})
+	var none noCredentials
+	client := clientWith(t, server.URL, "bucket", credentials.NewChainCredentials([]credentials.Provider{&none}))
+	if _, err := opened(t, s3store.New("bucket", client)); !errors.Is(err, s3store.ErrNoCredentials) || none.asked.Load() != 1 {
+		t.Errorf("asked %d times: %v", none.asked.Load(), err)
+	}
+}
+
+// noCredentials is a place where there are none.
+type noCredentials struct{ asked atomic.Int64 }
+
+func (n *noCredentials) Retrieve() (credentials.Value, error) {
+	n.asked.Add(1)
+	return credentials.Value{}, errors.New("none")
+}
+
+func (n *noCredentials) IsExpired() bool { return true }
+
 // clientAt makes calls on a bucket; without an access key it cannot sign them.
 func clientAt(t *testing.T, endpoint, bucket, accessKey string) s3store.Client {
 	t.Helper()
@@ -178,6 +199,11 @@ func clientAt(t *testing.T, endpoint, bucket, accessKey string) s3store.Client {
 	if accessKey != "" {
 		signer = credentials.NewStaticCredentials(accessKey, "secret", "")
 	}
+	return clientWith(t, endpoint, bucket, signer)
+}
+
+func clientWith(t *testing.T, endpoint, bucket string, signer *credentials.Credentials) s3store.Client {
+	t.Helper()
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	s, err := session.NewSession(&aws.Config{
