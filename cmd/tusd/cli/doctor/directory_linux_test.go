@@ -80,6 +80,30 @@ func TestDirectoryWithoutInodes(t *testing.T) {
 	wantLine(t, text, "missing  directory .*no space left on device; make room")
 }
 
+// Data that its user cannot change may be complete, so it is no more than
+// warned of.
+func TestDirectoryWithAFileOfAnother(t *testing.T) {
+	dir := mounted(t, "size=4m")
+	for name, content := range map[string]string{"a": "12345", "a.info": `{"ID":"a","Size":9}`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := filepath.Join(dir, "a")
+	if err := unix.Mount(data, data, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(data, unix.MNT_DETACH) })
+	if err := unix.Mount("", data, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	text, good := inspected(t.Context(), doctor.Directory{Path: dir})
+	if !good {
+		t.Error(text)
+	}
+	wantLine(t, text, "warning  uploads that are there: .*/a cannot be written to: ")
+}
+
 func TestDirectoryThatIsReadOnly(t *testing.T) {
 	dir := mounted(t, "size=4m")
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {

@@ -15,17 +15,20 @@ import (
 
 // The limits of a look at the uploads that are there.
 const (
-	mostRecords = 1000
+	mostFiles   = 2000
 	mostLooking = 5 * time.Second
 )
 
 // census is what is found of uploads.
 type census struct {
+	files   int
 	records int
 	older   int // written by tusd v2 or before
 	marks   int // of locks
-	locked  string
-	whole   bool // all of the directory was seen
+
+	unreadable string // the first record that is so; "": none
+	unwritable string // the same of files with data
+	whole      bool   // all of the directory was seen
 }
 
 // readRecords looks at uploads that are there already, and whether this user
@@ -36,8 +39,11 @@ func (i *inspection) readRecords() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return i.missing("uploads that are there", cause(err))
 	}
-	if found.locked != "" {
-		i.report.Missing("uploads that are there", found.locked+" cannot be written to: have all of the directory belong to "+user())
+	if found.unreadable != "" {
+		i.report.Missing("uploads that are there", found.unreadable+" cannot be read: have all of the directory belong to "+user())
+	}
+	if found.unwritable != "" {
+		i.report.Warn("uploads that are there", found.unwritable+" cannot be written to: if it is not complete it cannot go on. Have all of the directory belong to "+user())
 	}
 	if found.records > 0 {
 		i.report.OK("uploads that are there", found.String())
@@ -71,11 +77,13 @@ func (c *census) count(root string, until time.Time) error {
 				return filepath.SkipDir
 			}
 			return nil
-		case c.records >= mostRecords || time.Now().After(until):
+		case c.files >= mostFiles || time.Now().After(until):
 			c.whole = false
 			return errEnough
 		}
-		c.see(path, entry)
+		if entry.Type().IsRegular() {
+			c.see(path)
+		}
 		return nil
 	})
 	if errors.Is(err, errEnough) {
@@ -84,34 +92,38 @@ func (c *census) count(root string, until time.Time) error {
 	return err
 }
 
-func (c *census) see(path string, entry fs.DirEntry) {
-	switch {
-	case !entry.Type().IsRegular():
-	case strings.HasSuffix(path, ".info"):
+func (c *census) see(path string) {
+	c.files++
+	switch filepath.Ext(path) {
+	case ".info":
 		c.records++
-		if older(path) {
-			c.older++
-		}
-		if c.locked == "" && !writable(path) {
-			c.locked = path
-		}
-	case strings.HasSuffix(path, ".lock"):
+		c.read(path)
+	case ".lock":
 		c.marks++
+	default:
+		if c.unwritable == "" && !writable(path) {
+			c.unwritable = path
+		}
 	}
 }
 
-// older tells whether a record was written by tusd v2 or before: ours say their
-// version.
-func older(path string) bool {
+// read finds out whether a record was written by tusd v2 or before: ours say
+// their version.
+func (c *census) read(path string) {
 	content, err := os.ReadFile(path)
+	if err != nil && c.unreadable == "" && !errors.Is(err, fs.ErrNotExist) {
+		c.unreadable = path
+	}
 	var record tusd.FileInfo
-	return err == nil && json.Unmarshal(content, &record) == nil && record.ID != "" && record.Version == 0
+	if err == nil && json.Unmarshal(content, &record) == nil && record.ID != "" && record.Version == 0 {
+		c.older++
+	}
 }
 
 func writable(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return false
+		return errors.Is(err, fs.ErrNotExist) // removed a moment ago
 	}
 	return f.Close() == nil
 }
