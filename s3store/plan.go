@@ -37,22 +37,37 @@ func newPlan(p Profile, minPart, preferred, memory int64) (plan, error) {
 	return l, nil
 }
 
+// growShare is the share of the parts of an upload whose length is not known
+// that may be smaller than the largest part. The others are enough for nearly
+// as much as an upload can have whose length is known.
+const growShare = 8
+
 // findGrowth finds how much each part must be larger than the one before so
-// that all of them together make the largest object, or the last one is the
-// largest part.
+// that all of them together make the largest object, or that the largest part
+// comes early.
 func (l *plan) findGrowth() float64 {
-	low, high := 1.0, math.Pow(float64(l.maxPart)/float64(l.minPart), 1/float64(l.maxParts))
-	if l.grown(high, l.maxParts) <= float64(l.maxObject) {
+	low, high := 1.0, math.Pow(float64(l.maxPart)/float64(l.minPart), growShare/float64(l.maxParts))
+	if l.reach(high) <= float64(l.maxObject) {
 		return high
 	}
 	for range 60 {
-		if middle := (low + high) / 2; l.grown(middle, l.maxParts) < float64(l.maxObject) {
+		if middle := (low + high) / 2; l.reach(middle) < float64(l.maxObject) {
 			low = middle
 		} else {
 			high = middle
 		}
 	}
 	return high
+}
+
+// reach is how many bytes all parts have that grow up to the largest part.
+func (l *plan) reach(growth float64) float64 {
+	growing := float64(l.maxParts)
+	if growth > 1 {
+		growing = min(growing, math.Log(float64(l.maxPart)/float64(l.minPart))/math.Log(growth))
+	}
+	n := int(growing)
+	return l.grown(growth, n) + float64(l.maxParts-n)*float64(l.maxPart)
 }
 
 // grown is the sum of n parts that grow.
@@ -93,7 +108,8 @@ func (l *plan) needed(number int, stored, length int64) (int64, error) {
 	if length >= 0 {
 		size = max(size, ceilDiv(length-stored, left))
 	} else {
-		size = max(size, int64(math.Ceil(l.grown(l.growth, number)))-stored)
+		grown := math.Ceil(l.grown(l.growth, number)) - float64(stored)
+		size = max(size, int64(min(grown, float64(l.maxPart))))
 	}
 	if size > l.maxPart {
 		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("part %d would need %d bytes, the largest has %d", number, size, l.maxPart))

@@ -61,6 +61,20 @@ func TestPlanOfUnknownLength(t *testing.T) {
 	}
 }
 
+// With the usual memory such an upload gets nearly as far as one whose length
+// is known.
+func TestPlanOfUnknownLengthWithLittleMemory(t *testing.T) {
+	for _, maxParts := range []int{1000, 10_000} {
+		l := planned(t, Profile{MaxParts: maxParts}, 64*mib)
+		if parts := fill(t, l, l.largest()/8*7, -1); parts > maxParts {
+			t.Errorf("%d parts, %d are allowed", parts, maxParts)
+		}
+		if parts := fill(t, l, gib, -1); maxParts == 10_000 && parts < 150 {
+			t.Errorf("a GiB has only %d parts", parts)
+		}
+	}
+}
+
 // However large the parts of requests happen to be, and whatever numbers are
 // jumped over where that is allowed, the numbers suffice.
 func TestPlanWithAnyParts(t *testing.T) {

@@ -57,11 +57,16 @@ func bodyOf(id string, from, to int64) io.Reader {
 // create makes an upload and keeps its lock.
 func (c *crowd) create(id string, size int64) (tusd.Upload, tusd.Lease) {
 	c.Helper()
-	lease, err := c.locker.Lock(c.Context(), id, tusd.LockTake)
+	return c.createLike(tusd.FileInfo{ID: id, Size: size})
+}
+
+func (c *crowd) createLike(info tusd.FileInfo) (tusd.Upload, tusd.Lease) {
+	c.Helper()
+	lease, err := c.locker.Lock(c.Context(), info.ID, tusd.LockTake)
 	if err != nil {
 		c.Fatal(err)
 	}
-	up, err := c.store.NewUpload(c.Context(), lease, tusd.FileInfo{ID: id, Size: size})
+	up, err := c.store.NewUpload(c.Context(), lease, info)
 	if err != nil {
 		c.Fatal(err)
 	}
