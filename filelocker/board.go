@@ -3,6 +3,7 @@ package filelocker
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 )
 
 // board is what the lockers of a directory see of each other: slots, each of
@@ -19,13 +20,25 @@ type board interface {
 	others(first, last int64, visit func(first, last int64)) error
 	// fence numbers the grant of id that has just begun, as tusd.Lease says.
 	fence(id string) (n, before uint64)
+	// claim is called before each grant, by who will call attend until that
+	// says that it is not needed. The locker may take the whole directory for
+	// itself, if nobody else is there: then its slots cost nothing. The error
+	// is errAlone if another locker has done so, who will make room soon.
+	claim() error
+	// attend is called at intervals. It lets others in who wait for that, or
+	// anybody who comes later if nothing is held. It tells whether it has to
+	// be called again.
+	attend(held bool) (again bool)
 	// hidden tells whether those who open the directory from now on do not see
 	// what this locker takes: somebody has removed the file that it is in. It
-	// is at least as new as the last fence, or as now if look is set.
-	hidden(look bool) bool
+	// is as new as the last claim or attend.
+	hidden() bool
 	// close frees what this locker has taken.
 	close() error
 }
+
+// errAlone: another locker has to learn first that it is not alone any more.
+var errAlone = errors.New("the process that uses the directory does not answer")
 
 // A slot is a number of 63 bits: what it is for, and the hash of the id. Ids
 // with the same hash have their slots in common.
@@ -35,7 +48,7 @@ const (
 )
 
 // kind says what a slot is for. Slots of kind 0 are reserved: number 0 is
-// filestore's, for the directory as a whole, number 1 is for who is there.
+// filestore's, for the directory as a whole, 1 and 2 are for who is there.
 type kind int64
 
 const (
@@ -45,8 +58,10 @@ const (
 	push      // taken by a newer request on its way to ask
 )
 
-// presence is the slot that all lockers of a directory share.
-const presence = 1
+const (
+	presence = 1 // shared by all lockers of a directory, or taken by the only one
+	knock    = 2 // shared by those who wait for the only one to share presence
+)
 
 func (k kind) slot(hash uint64) int64 { return int64(k)<<hashBits | int64(hash) }
 

@@ -18,9 +18,13 @@ func openBoard(root *os.Root) (board, error) { return openOFDBoard(root) }
 // slotFile. They belong to the description that this locker has opened, not
 // to the process, so two lockers in one process exclude each other, too.
 type ofdBoard struct {
-	root *os.Root
-	file *os.File
-	fd   uintptr // of file
+	root   *os.Root
+	file   *os.File
+	fd     uintptr        // of file
+	slots  map[int64]bool // taken by this locker; whether the byte is locked
+	joined bool           // the others know
+	alone  bool           // presence is locked for writing: the bytes of slots need not be
+	gone   bool           // the file has no name any more
 	fences
 }
 
@@ -29,18 +33,32 @@ func openOFDBoard(root *os.Root) (*ofdBoard, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &ofdBoard{root: root, file: file, fd: file.Fd()}
-	if err := b.join(); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return b, nil
+	return &ofdBoard{root: root, file: file, fd: file.Fd(), slots: make(map[int64]bool)}, nil
 }
 
 func (b *ofdBoard) close() error { return b.file.Close() }
 
-func (b *ofdBoard) take(slot int64) (bool, error) { return b.set(slot, unix.F_WRLCK) }
+func (b *ofdBoard) take(slot int64) (bool, error) {
+	if _, mine := b.slots[slot]; mine {
+		return true, nil
+	}
+	if b.alone {
+		b.slots[slot] = false
+		return true, nil
+	}
+	ok, err := b.set(slot, unix.F_WRLCK)
+	if ok {
+		b.slots[slot] = true
+	}
+	return ok, err
+}
 
 func (b *ofdBoard) free(slot int64) error {
+	locked := b.slots[slot]
+	delete(b.slots, slot)
+	if !locked {
+		return nil
+	}
 	_, err := b.set(slot, unix.F_UNLCK)
 	return err
 }
@@ -61,7 +79,7 @@ func (b *ofdBoard) set(slot int64, lockType int16) (bool, error) {
 // others asks for one lock in the range and then on both sides of it: the
 // kernel names any, not the first.
 func (b *ofdBoard) others(first, last int64, visit func(first, last int64)) error {
-	if first > last {
+	if first > last || b.alone && first > knock {
 		return nil
 	}
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: first, Len: last - first + 1}
@@ -91,3 +109,6 @@ func (b *ofdBoard) fcntl(command int, lock *unix.Flock_t) error {
 		}
 	}
 }
+
+// hidden implements board.
+func (b *ofdBoard) hidden() bool { return b.gone }

@@ -29,7 +29,7 @@ import (
 )
 
 // defaultPollInterval is the default of both intervals of a FileLocker.
-const defaultPollInterval = 50 * time.Millisecond
+const defaultPollInterval = 40 * time.Millisecond
 
 // FileLocker locks uploads among the processes of one machine. Fill the fields
 // before the first Lock and leave them alone afterwards. Its methods may be
@@ -39,10 +39,10 @@ type FileLocker struct {
 	// taken; filestore makes it.
 	Path string
 	// HolderPollInterval is how often a process that holds locks looks whether
-	// another one wants them; 0 means 50 ms.
+	// another one wants them; 0 means 40 ms.
 	HolderPollInterval time.Duration
 	// AcquirerPollInterval is how often a request looks again for a lock that
-	// another process holds; 0 means 50 ms.
+	// another process holds; 0 means 40 ms.
 	AcquirerPollInterval time.Duration
 
 	hash func(id string) uint64             // nil: hashID; for tests

@@ -15,13 +15,16 @@ import (
 // patience bounds every wait, far beyond what it takes.
 const patience = 20 * time.Second
 
-// lockers on one directory, of a kind.
+// lockers on one directory, of a kind. If there are several, they have met.
 func lockers(t *testing.T, kind string, n int) []*FileLocker {
 	dir := t.TempDir()
 	all := make([]*FileLocker, n)
 	for i := range all {
 		all[i] = onDir(kind, dir)
 		t.Cleanup(func() { all[i].Close() })
+		if n > 1 {
+			wantUnlocked(t, mustLock(t, all[i], "to meet the others", tusd.LockTry))
+		}
 	}
 	return all
 }

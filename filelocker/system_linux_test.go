@@ -160,7 +160,7 @@ func fill(t *testing.T, dir string) {
 // A program that locks the whole file, as backups do, is in the way for that
 // long and does no harm.
 func TestWholeFileLocked(t *testing.T) {
-	ls := lockers(t, "default", 1)
+	ls := lockers(t, "default", 2)
 	lease := mustLock(t, ls[0], "a", tusd.LockTry)
 	file, err := os.OpenFile(filepath.Join(ls[0].Path, slotFile), os.O_RDWR, 0)
 	if err != nil {

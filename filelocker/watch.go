@@ -12,21 +12,21 @@ const showAfter = time.Second
 func (l *FileLocker) watch() {
 	if !l.watching {
 		l.watching = true
-		go l.watchHeld(l.dir.ended)
+		go l.watchHeld(l.dir)
 	}
 }
 
-func (l *FileLocker) watchHeld(ended <-chan struct{}) {
+func (l *FileLocker) watchHeld(dir *directory) {
 	asks := time.NewTicker(interval(l.HolderPollInterval))
 	defer asks.Stop()
 	ages := time.NewTicker(showAfter)
 	defer ages.Stop()
 	for {
 		select {
-		case <-ended:
+		case <-dir.ended:
 			return
 		case <-asks.C:
-			if !l.passOnAsks() {
+			if !l.passOnAsks(dir) {
 				return
 			}
 		case <-ages.C:
@@ -38,23 +38,27 @@ func (l *FileLocker) watchHeld(ended <-chan struct{}) {
 }
 
 // passOnAsks tells the holders that other processes want their locks. It
-// returns false, and the watcher ends, if nothing is held.
+// returns false, and the watcher ends, if nothing is held and nobody can wait
+// for anything else.
 //
 // The cost is that of one question, and of one more for each request that
 // waits in another process, however many locks are held.
-func (l *FileLocker) passOnAsks() (more bool) {
+func (l *FileLocker) passOnAsks(dir *directory) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.held) == 0 {
-		l.watching = false
-		return false
+	if l.dir != dir {
+		return false // closed, or opened anew with a watcher of its own
 	}
-	if l.dir.board.hidden(true) {
+	l.watching = dir.board.attend(len(l.held) > 0) || len(l.held) > 0
+	if len(l.held) == 0 {
+		return l.watching
+	}
+	if dir.board.hidden() {
 		l.leaveHidden() // there are holders, so nothing is closed that could fail
 		return true
 	}
 	// After an error some are told the next time.
-	l.dir.board.others(ask.first(), push.last(), l.askHolders)
+	dir.board.others(ask.first(), push.last(), l.askHolders)
 	return true
 }
 
