@@ -28,8 +28,10 @@ type line struct {
 	mu      sync.Mutex
 	st      state
 	sent    []sentPart
-	numbers int  // that were taken
-	begun   bool // this request has begun the multipart upload, and no record tells of it
+	number  int   // of the next part
+	start   int64 // of the next part, in bytes
+	numbers int   // that were taken
+	begun   bool  // this request has begun the multipart upload, and no record tells of it
 	listing bool
 	last    time.Time // when parts were last listed
 	err     error     // the first
@@ -41,7 +43,10 @@ type sentPart struct {
 }
 
 func (u *upload) newLine(ctx context.Context, st state, early bool) *line {
-	l := &line{u: u, st: st, early: early, last: time.Now()}
+	l := &line{
+		u: u, st: st, early: early, last: time.Now(),
+		number: st.content.nextNumber(), start: st.content.end(),
+	}
 	l.ctx, l.stop = context.WithCancelCause(ctx)
 	return l
 }
@@ -50,12 +55,7 @@ func (u *upload) newLine(ctx context.Context, st state, early bool) *line {
 func (l *line) next() (number int, start int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	start = l.st.content.end()
-	number = l.st.content.nextNumber()
-	for _, p := range l.sent {
-		number, start = p.Number+1, start+p.Size
-	}
-	return number, start
+	return l.number, l.start
 }
 
 // state is what is stored, as far as it counts.
@@ -138,25 +138,26 @@ func (l *line) enter(size int64) (UploadPart, error) {
 	if err := l.beginMultipart(); err != nil {
 		return UploadPart{}, err
 	}
-	number, err := l.number(size)
+	number, err := l.chooseNumber(size)
 	if err != nil {
 		return UploadPart{}, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.numbers++
+	l.number, l.start = number+1, l.start+size
 	l.sent = append(l.sent, sentPart{Part: Part{Number: number, Size: size}})
 	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.content.Multipart, Number: number, Size: size}, nil
 }
 
-// number chooses that of the next part.
+// chooseNumber chooses that of the next part.
 //
 // While the state is only a guess, somebody else may have stored another part
 // with the next number, which must not be replaced. So the number is one that
 // another part hardly has: it depends on the range of bytes, and a part of the
 // same range is the same part. That is good for one part, and where numbers
 // are not scarce; else the guess is confirmed.
-func (l *line) number(size int64) (int, error) {
+func (l *line) chooseNumber(size int64) (int, error) {
 	number, start := l.next()
 	if !l.u.isGuessed() {
 		return number, nil
