@@ -8,6 +8,7 @@ package s3services
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"os"
@@ -118,12 +119,13 @@ func (s *Service) Client(t testing.TB) *s3.S3 {
 	return s3.New(connection)
 }
 
-// NewBucket makes a bucket and returns its name.
+// NewBucket makes a bucket and returns its name, which no other run of the
+// tests has used.
 func (s *Service) NewBucket(t testing.TB) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
-	name := fmt.Sprintf("bucket-%d", s.buckets.Add(1))
+	name := fmt.Sprintf("bucket-%d-%s", s.buckets.Add(1), strings.ToLower(rand.Text()))
 	if _, err := s.Client(t).CreateBucketWithContext(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
 		t.Fatalf("%s: %v", s.Name, err)
 	}
