@@ -19,8 +19,9 @@ type Config struct {
 	// absolute URL if Location is to name another host. "" means "/".
 	// A slash at either end is added if missing.
 	BasePath string
-	// MaxSize is the largest upload in bytes; 0: no limit. It holds for every
-	// way to make or grow an upload and is sent as Tus-Max-Size.
+	// MaxSize is the largest upload in bytes; 0: no limit but the store's. It
+	// holds for every way to make or grow an upload and is sent as
+	// Tus-Max-Size.
 	MaxSize int64
 	// MaxHeaderSize is the largest header of a request in bytes; 0: 256 KiB.
 	// The http.Server has a limit of its own, which should be larger.
@@ -114,6 +115,13 @@ const (
 	defaultMinRateTime        = 30 * time.Second
 	defaultChecksumSpoolSize  = 1 << 30
 )
+
+// limitSize lowers the largest upload to what the store can keep.
+func (c *Config) limitSize(bytes int64) {
+	if c.MaxSize == 0 || bytes < c.MaxSize {
+		c.MaxSize = bytes
+	}
+}
 
 // withDefaults returns c with zero values replaced, or what is wrong with it.
 func (c Config) withDefaults() (Config, error) {

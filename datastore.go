@@ -135,6 +135,10 @@ type Env struct {
 	// Locker is the locker that every Lease given to the store comes from.
 	// Never nil.
 	Locker Locker
+	// LimitSize, if not nil, is for a store that cannot keep uploads of more
+	// than so many bytes. Open may call it; clients are told, unless the
+	// configuration allows less.
+	LimitSize func(bytes int64)
 }
 
 // DataStore keeps uploads: a record (FileInfo) and bytes each.

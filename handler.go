@@ -56,7 +56,7 @@ func NewHandler(config Config) (*Handler, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if err := config.StoreComposer.Core.Open(ctx, Env{Locker: config.StoreComposer.Locker}); err != nil {
+	if err := config.StoreComposer.Core.Open(ctx, Env{config.StoreComposer.Locker, config.limitSize}); err != nil {
 		return nil, err
 	}
 	h := &Handler{

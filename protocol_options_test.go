@@ -1,9 +1,11 @@
 package tusd_test
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,6 +21,9 @@ func TestProtocolOptions(t *testing.T) {
 		{"case005_extensions", "Tus-Extension has no duplicates, and creation if it has creation-with-upload", optionsExtensions},
 		{"case007_no_extensions", "without extensions there is no Tus-Extension", optionsNoExtensions},
 		{"case008_no_limit", "without a limit there is no Tus-Max-Size", optionsNoLimit},
+		{"limit_of_store", "what the store cannot keep is not allowed, whatever the configuration says", optionsLimitOf(1000, 500)},
+		{"limit_of_store_alone", "the limit of the store is told if the configuration has none", optionsLimitOf(0, 500)},
+		{"limit_below_store", "the store can keep more than the configuration allows", optionsLimitOf(300, 300)},
 		{"switched_off_is_not_advertised", "an extension that is switched off or that the store lacks is not advertised", optionsSwitchedOff},
 	})
 }
@@ -44,6 +49,24 @@ func optionsCreation(e *env) {
 	a.headerMatches("Tus-Extension", "creation")
 	if len(a.Body) > 0 {
 		e.Errorf("OPTIONS has a body: %q", a.Body)
+	}
+}
+
+// limitedStore cannot keep uploads of more than 500 bytes.
+type limitedStore struct{ tusd.DataStore }
+
+func (s limitedStore) Open(ctx context.Context, env tusd.Env) error {
+	env.LimitSize(500)
+	return s.DataStore.Open(ctx, env)
+}
+
+func optionsLimitOf(configured, want int64) func(*env) {
+	return func(e *env) {
+		e.config.MaxSize = configured
+		e.config.StoreComposer.Core = limitedStore{e.config.StoreComposer.Core}
+		e.options("/files/").status(200).header("Tus-Max-Size", strconv.FormatInt(want, 10))
+		e.post("Upload-Length: " + strconv.FormatInt(want+1, 10)).status(413).code("ERR_MAX_SIZE_EXCEEDED")
+		e.create(want)
 	}
 }
 

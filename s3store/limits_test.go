@@ -1,9 +1,12 @@
 package s3store_test
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tus/tusd"
@@ -148,15 +151,23 @@ func TestFewPartsAllowed(t *testing.T) {
 	n.wantContent(path, size)
 }
 
-// A length that the memory has no parts for is refused at once.
+// A length that the memory has no parts for is refused at once, and clients are
+// told before which one is not.
 func TestTooLongForMemory(t *testing.T) {
+	const largest = 10 * testMemory / 4
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), clientOf(t, server))
 	store.Profile.MaxParts = 10
 	n := startNode(t, store, &tusd.LocalLocker{})
-	n.create(10 * testMemory / 4)
-	answer := n.request("POST", "/files/", nil, "Upload-Length", "41943041")
-	n.want(413, answer)
+	options := n.request(http.MethodOptions, "/files/", nil)
+	if told := options.Header.Get("Tus-Max-Size"); told != fmt.Sprint(largest) {
+		t.Errorf("Tus-Max-Size is %q, want %d", told, largest)
+	}
+	if told := options.Header.Get("Upload-Limit"); !strings.Contains(told, fmt.Sprintf("max-size=%d", largest)) {
+		t.Errorf("Upload-Limit is %q, want max-size=%d", told, largest)
+	}
+	n.create(largest)
+	n.want(http.StatusRequestEntityTooLarge, n.request(http.MethodPost, "/files/", nil, "Upload-Length", fmt.Sprint(largest+1)))
 	if objects := server.Objects(); len(objects) != 1 {
 		t.Errorf("%d objects are there, want the record of the first upload", len(objects))
 	}

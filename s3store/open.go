@@ -55,6 +55,9 @@ func (s *Store) Open(ctx context.Context, env tusd.Env) error {
 	if !s.opened.CompareAndSwap(nil, b) {
 		return fmt.Errorf("s3store: open bucket %s: it is open already", s.Bucket)
 	}
+	if env.LimitSize != nil {
+		env.LimitSize(b.plan.largest())
+	}
 	return nil
 }
 
