@@ -107,6 +107,10 @@ func TestPlanRefuses(t *testing.T) {
 	if err := l.check(10_000*64*mib + 1); err == nil {
 		t.Error("an upload is taken whose parts do not fit into a quarter of the memory")
 	}
+	more, err := newPlan(Profile{}.withDefaults(), 0, 0, 1700*mib)
+	if err != nil || more.check(4*tib) != nil || more.largest() >= 5*tib {
+		t.Errorf("with 1.7 GiB the largest upload has %d bytes, error %v, want 4 TiB and more", more.largest(), err)
+	}
 	if _, err := newPlan(Profile{}.withDefaults(), 0, 0, 19*mib); err == nil {
 		t.Error("a memory is taken that has no room for four parts")
 	}
