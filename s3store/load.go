@@ -149,6 +149,7 @@ func (b *bucket) settle(ctx context.Context, st *state, there bool) (err error) 
 			return err
 		}
 	}
+	st.taken = st.content.mayBeTaken()
 	st.info.Offset = st.offset()
 	if length := st.length(); length >= 0 && st.info.Offset > length {
 		return broken(st.recordKey, "there are %d bytes of an upload of %d", st.info.Offset, length)

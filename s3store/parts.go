@@ -150,26 +150,6 @@ func (l *line) enter(size int64) (UploadPart, error) {
 	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.content.Multipart, Number: number, Size: size}, nil
 }
 
-// chooseNumber chooses that of the next part.
-//
-// While the state is only a guess, somebody else may have stored another part
-// with the next number, which must not be replaced. So the number is one that
-// another part hardly has: it depends on the range of bytes, and a part of the
-// same range is the same part. That is good for one part, and where numbers
-// are not scarce; else the guess is confirmed.
-func (l *line) chooseNumber(size int64) (int, error) {
-	number, start := l.next()
-	if !l.u.isGuessed() {
-		return number, nil
-	}
-	st := l.state()
-	room := l.u.b.plan.roomBehind(number, start, st.length())
-	if l.numbers == 0 && room >= leastSpread {
-		return number + 1 + spread(start, size, room-1), nil
-	}
-	return number, l.u.makeSure(l.ctx)
-}
-
 // beginMultipart begins the multipart upload, if that was not done.
 func (l *line) beginMultipart() error {
 	if !l.isEmpty() {
@@ -298,6 +278,11 @@ func (l *line) forget(ctx context.Context) {
 	l.stop(nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.sent) > 0 && !l.u.isUncertain() {
+		st := l.u.current()
+		st.taken = l.number - 1
+		l.u.become(st)
+	}
 	l.sent = nil
 	if !l.begun {
 		return

@@ -15,6 +15,7 @@ type state struct {
 	etag      string  // of the record; "": it is not stored yet
 	pieces    []piece // that are stored, by start, those that do not count included
 	whole     bool    // the data object is there with all bytes
+	taken     int     // parts that nobody waits for may still arrive, with numbers up to this
 }
 
 // piece is an object with bytes of the upload that are not in a part.

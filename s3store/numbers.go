@@ -1,0 +1,47 @@
+package s3store
+
+// A call to store a part may be given up, by this process or with another that
+// was killed, and reach the service later. If its number belongs to a listed
+// part by then, that one is replaced: its bytes, which were acknowledged, are
+// lost, and the upload cannot be completed. So numbers that such a call may
+// have are not taken again, as long as there are enough.
+
+// mostUnlisted is how many numbers behind those of the listed parts another
+// process may have taken: parts that wait to be listed, and those that are
+// sent at the same time.
+const mostUnlisted = 2*listEvery + defaultConcurrency
+
+// chooseNumber chooses that of the next part.
+//
+// While the state is only a guess, somebody else may have stored another part
+// with the next number, which must not be replaced either. So the first number
+// of a request is one that another part hardly has: it depends on the range of
+// bytes, and a part of the same range is the same part. That is good for one
+// part, and where numbers are not scarce; else the guess is confirmed.
+func (l *line) chooseNumber(size int64) (int, error) {
+	number, start := l.next()
+	st := l.state()
+	guessed := l.u.isGuessed()
+	if !guessed && number > st.taken {
+		return number, nil
+	}
+	if l.numbers == 0 && !l.u.b.profile.NoGaps {
+		free := max(number, st.taken+1)
+		if room := l.u.b.plan.roomBehind(free, start, st.length()); room >= leastSpread {
+			return free + 1 + spread(start, size, room-1), nil
+		}
+	}
+	if guessed {
+		return number, l.u.makeSure(l.ctx)
+	}
+	return number, nil
+}
+
+// mayBeTaken is the greatest number that a part of another process may have,
+// for a state that was read.
+func (c *content) mayBeTaken() int {
+	if c.Multipart == "" {
+		return 0
+	}
+	return c.nextNumber() - 1 + mostUnlisted
+}
