@@ -125,10 +125,12 @@ func (c *chunk) gather(pieces []piece) (buffer, error) {
 
 // take takes the body, and notes how fast it has come.
 func (c *chunk) take() buffer {
-	const most = 1 << 40
-	took := max(c.waited, time.Millisecond)
-	c.pace = int64(min(float64(c.body.size)*float64(slowPart)/float64(took), most))
-	c.waited = 0
+	const most = 1 << 40 // bytes
+	if c.body.size > 0 {
+		took := max(c.waited, time.Millisecond)
+		c.pace = int64(min(float64(c.body.size)*float64(slowPart)/float64(took), most))
+		c.waited = 0
+	}
 	c.from += c.body.size
 	return c.body.take()
 }

@@ -198,10 +198,11 @@ func (c *chunk) readUnlocked(src io.Reader, into []byte) (int, error) {
 
 // elsewhere is room for up to n bytes, at least one, that nobody else needs.
 func (c *chunk) elsewhere(n int) []byte {
-	if c.spare == nil {
-		c.spare = make([]byte, smallBlock)
+	n = min(max(n, 1), smallBlock)
+	if len(c.spare) < n {
+		c.spare = make([]byte, n)
 	}
-	return c.spare[:min(max(n, 1), smallBlock)]
+	return c.spare[:n]
 }
 
 // sizes returns the least and the wanted size of a part.
