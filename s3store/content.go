@@ -33,7 +33,7 @@ func (b *bucket) makeReadable(ctx context.Context, st *state) error {
 	if st.whole {
 		return nil
 	}
-	if st.content.Multipart == "" || st.content.end() < st.info.Size {
+	if len(st.content.Parts) == 0 || st.content.end() < st.info.Size {
 		return tusd.ErrUploadFinishing
 	}
 	_, err := b.completeAlone(ctx, st, true)

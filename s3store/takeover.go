@@ -158,3 +158,24 @@ func (b *bucket) addForeignTail(ctx context.Context, st *state, key string, ours
 func (s *state) owns(o *Object) bool {
 	return o.Attributes.Metadata[proofName] == s.content.Proof || s.content.TakenOver != nil && o.Size == s.info.Size
 }
+
+// finishEmptyForeign finishes an upload of nothing that tusd v2 has begun: a
+// multipart upload without parts cannot be completed. Cut short, it can be done
+// again: the object alone is taken for complete when the multipart upload is
+// gone.
+func (u *upload) finishEmptyForeign(ctx context.Context, st state) error {
+	held, stop := u.underLease(ctx)
+	defer stop()
+	attributes, err := u.b.dataAttributes(&st)
+	if err != nil {
+		return err
+	}
+	etag, err := u.b.putPlain(held, PutObject{Key: st.dataKey(), Body: strings.NewReader(""), Attributes: attributes})
+	if err != nil {
+		return err
+	}
+	if err := u.b.abort(held, st.dataKey(), st.content.Multipart); err != nil {
+		return err
+	}
+	return u.completeWith(held, st, etag)
+}

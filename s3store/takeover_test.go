@@ -175,3 +175,39 @@ func TestTakeOverOnlyByWholeID(t *testing.T) {
 		t.Errorf("the offset is %d", at)
 	}
 }
+
+// An upload of nothing has a multipart upload without parts.
+func TestTakeOverEmpty(t *testing.T) {
+	f := beginForeign(t, 0)
+	path := "/files/" + f.id
+	n := small(t, f.server)
+	if at := n.offset(path); at != 0 {
+		t.Fatalf("the offset is %d, want 0", at)
+	}
+	n.wantContent(path, 0)
+	if left := f.server.Uploads(); len(left) > 0 {
+		t.Errorf("a multipart upload is left: %v", left)
+	}
+	f.wantGone(small(t, f.server), path)
+}
+
+// The same, if each of the calls fails once so that the client has to ask again.
+func TestTakeOverEmptyWithFaults(t *testing.T) {
+	for call := 1; ; call++ {
+		f := beginForeign(t, 0)
+		rule := s3server.On().Nth(call, s3server.RefuseDone(http.StatusForbidden, "AccessDenied"))
+		path := "/files/" + f.id
+		n := small(t, f.server)
+		f.server.Fault(rule.Decide)
+		n.request(http.MethodHead, path, nil)
+		f.server.Fault(nil)
+		n = small(t, f.server)
+		if at := n.offsetInTime(path); at != 0 {
+			t.Fatalf("call %d: the offset is %d, want 0", call, at)
+		}
+		n.wantContent(path, 0)
+		if rule.Fired() == 0 {
+			return
+		}
+	}
+}
