@@ -21,11 +21,17 @@ const (
 // startInBucket runs the daemon on a bucket of its own until the test ends.
 func startInBucket(t *testing.T, gateway *s3services.Service) *service {
 	t.Helper()
+	return startOnBucket(t, gateway, gateway.NewBucket(t))
+}
+
+// startOnBucket runs the daemon on a bucket until the test ends.
+func startOnBucket(t *testing.T, gateway *s3services.Service, bucket string) *service {
+	t.Helper()
 	launch := faulttest.Launch{
 		Binary: builder.Binary(t, ""),
 		Flags: []string{
 			"-shutdown-timeout", "5s", "-s3-part-size", "5242880", "-s3-object-prefix", "uploads", "-s3-log-api-calls",
-			"-s3-bucket", gateway.NewBucket(t), "-s3-endpoint", gateway.Endpoint,
+			"-s3-bucket", bucket, "-s3-endpoint", gateway.Endpoint,
 		},
 		Env: []string{
 			"AWS_ACCESS_KEY_ID=" + gateway.AccessKey, "AWS_SECRET_ACCESS_KEY=" + gateway.SecretKey, "AWS_REGION=" + gateway.Region,

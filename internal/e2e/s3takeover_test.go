@@ -1,0 +1,150 @@
+//go:build linux
+
+//lint:file-ignore SA1019 The SDK is deprecated as a whole, in favour of its successor.
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go/aws"
+	"github.com/aws/aws-sdk-go/service/s3"
+
+	"github.com/tus/tusd/internal/s3services"
+)
+
+// foreignUpload is an upload as tusd v2 leaves it in a bucket when it is
+// stopped: parts of a multipart upload, of different sizes, a tail that is too
+// small for one, and a record that lists none of them.
+type foreignUpload struct {
+	*testing.T
+	api    *s3.S3
+	bucket string
+	key    string // of the object
+	path   string // of the upload's URL
+}
+
+func beginForeign(t *testing.T, gateway *s3services.Service, size int64) *foreignUpload {
+	t.Helper()
+	f := &foreignUpload{T: t, api: gateway.Client(t), bucket: gateway.NewBucket(t), key: "uploads/24e533e02ec3bc40c387f1a0e460e216"}
+	begun, err := f.api.CreateMultipartUploadWithContext(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &f.bucket, Key: &f.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := f.key[len("uploads/"):] + "+" + *begun.UploadId
+	f.path = "/files/" + id
+	f.put(".info", fmt.Appendf(nil, `{"ID":%q,"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"film.mp4"},`+
+		`"IsPartial":false,"IsFinal":false,"PartialUploads":null,"Storage":{"Bucket":%q,"Key":%q,"Type":"s3store"}}`,
+		id, size, f.bucket, f.key))
+	return f
+}
+
+// put stores an object beside the upload's own.
+func (f *foreignUpload) put(suffix string, content []byte) {
+	f.Helper()
+	in := &s3.PutObjectInput{Bucket: &f.bucket, Key: aws.String(f.key + suffix), Body: bytes.NewReader(content)}
+	if _, err := f.api.PutObjectWithContext(f.Context(), in); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *foreignUpload) part(number int64, content []byte) {
+	f.Helper()
+	_, multipart, _ := strings.Cut(f.path, "+")
+	in := &s3.UploadPartInput{
+		Bucket: &f.bucket, Key: &f.key, UploadId: &multipart, PartNumber: &number, Body: bytes.NewReader(content),
+	}
+	if _, err := f.api.UploadPartWithContext(f.Context(), in); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// wantNothingLeft looks for objects of the upload.
+func (f *foreignUpload) wantNothingLeft() {
+	f.Helper()
+	page, err := f.api.ListObjectsV2WithContext(f.Context(), &s3.ListObjectsV2Input{Bucket: &f.bucket, Prefix: &f.key})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if len(page.Contents) > 0 {
+		f.Errorf("left are %v", page.Contents)
+	}
+}
+
+// ask makes a request on the upload, and wants an answer with this status and,
+// unless it is negative, this offset.
+func (f *foreignUpload) ask(s *service, method string, body []byte, from, status int, offset int64) {
+	f.Helper()
+	r, err := http.NewRequestWithContext(f.Context(), method, s.relay.url()+f.path, bytes.NewReader(body))
+	if err != nil {
+		f.Fatal(err)
+	}
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	if method == http.MethodPatch {
+		r.Header.Set("Content-Type", "application/offset+octet-stream")
+		r.Header.Set("Upload-Offset", strconv.Itoa(from))
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != status {
+		f.Fatalf("%s: %s, want %d", method, answer.Status, status)
+	}
+	if got := answer.Header.Get("Upload-Offset"); offset >= 0 && got != strconv.FormatInt(offset, 10) {
+		f.Fatalf("%s: Upload-Offset %s, want %d", method, got, offset)
+	}
+}
+
+// What tusd v2 has under way in a bucket goes on under its URL, and can be
+// downloaded and removed.
+func TestUploadOfV2GoesOnInABucket(t *testing.T) {
+	t.Parallel()
+	const (
+		first, second = 5 * mib, 5*mib + 6*mib + 17
+		tail          = second + 100_000
+		middle, size  = tail + 50_000, 14*mib + 1
+	)
+	gateway := s3services.Versitygw(t)
+	content, sum := makeContent(t, size)
+	f := beginForeign(t, gateway, size)
+	f.part(1, content[:first])
+	f.part(2, content[first:second])
+	f.put(".part", content[second:tail])
+	s := startOnBucket(t, gateway, f.bucket)
+
+	f.ask(s, http.MethodHead, nil, 0, http.StatusOK, tail)
+	f.ask(s, http.MethodPatch, content[tail:middle], tail, http.StatusNoContent, middle)
+	f.ask(s, http.MethodPatch, content[middle:], middle, http.StatusNoContent, size)
+	f.ask(s, http.MethodHead, nil, 0, http.StatusOK, size)
+	wantContent(t, s.relay.url()+f.path, sum)
+	f.ask(s, http.MethodDelete, nil, 0, http.StatusNoContent, -1)
+	f.ask(s, http.MethodHead, nil, 0, http.StatusNotFound, -1)
+	f.wantNothingLeft()
+}
+
+// Nobody goes on with one that is removed half-way, and its parts cost nothing
+// any more.
+func TestUploadOfV2IsRemovedFromABucket(t *testing.T) {
+	t.Parallel()
+	gateway := s3services.Versitygw(t)
+	content, _ := makeContent(t, 5*mib+1)
+	f := beginForeign(t, gateway, 10*mib)
+	f.part(1, content[:5*mib])
+	f.put(".part", content[5*mib:])
+	s := startOnBucket(t, gateway, f.bucket)
+
+	f.ask(s, http.MethodDelete, nil, 0, http.StatusNoContent, -1)
+	f.ask(s, http.MethodHead, nil, 0, http.StatusNotFound, -1)
+	f.wantNothingLeft()
+	left, err := f.api.ListMultipartUploadsWithContext(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &f.bucket})
+	if err != nil || len(left.Uploads) > 0 {
+		t.Errorf("multipart uploads are left: %v, error %v", left, err)
+	}
+}
