@@ -139,6 +139,7 @@ func (c *Client) payload(body io.ReadSeeker) request.Option {
 			hash, r.Error = hashOf(body)
 		}
 		r.HTTPRequest.Header.Set("X-Amz-Content-Sha256", hash)
+		r.Handlers.Send.PushFront(handOver(body))
 	}
 }
 

@@ -86,11 +86,11 @@ func newS3Transport(connections int) *http.Transport {
 	}
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	dialer := net.Dialer{Timeout: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: 30 * time.Second}
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		Protocols:             &http1,
-		DialContext:           dialer.DialContext,
+		DialContext:           dialBodyConn(dialer),
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: s3HeaderTimeout,
 		MaxIdleConns:          connections,

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// readBody can only be read.
+type readBody struct{ io.Reader }
+
+func (readBody) Close() error { return nil }
+
+// writtenBody can write itself, too, and counts how much it is read.
+type writtenBody struct {
+	*bytes.Reader
+	read int
+}
+
+func (*writtenBody) Close() error { return nil }
+
+func (b *writtenBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	b.read += n
+	return n, err
+}
+
+// A body arrives as it is in any case. One that can write itself is read only
+// for what leaves together with the head of its request.
+func TestBodiesOfS3AreNotCopied(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 256<<10)
+	var got []byte
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got, _ = io.ReadAll(r.Body) // what is missing is noticed
+	}))
+	defer server.Close()
+	client := http.Client{Transport: newS3Transport(1)}
+	defer client.CloseIdleConnections()
+	written := &writtenBody{Reader: bytes.NewReader(content)}
+	for _, body := range []io.ReadCloser{readBody{bytes.NewReader(content)}, written} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, server.URL, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ContentLength = int64(len(content))
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if !bytes.Equal(got, content) {
+			t.Errorf("%T: %d bytes have arrived, want %d, the same", body, len(got), len(content))
+		}
+	}
+	if written.read > 64<<10 {
+		t.Errorf("%d bytes were read to be sent", written.read)
+	}
+}
