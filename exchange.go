@@ -351,8 +351,9 @@ func (x *exchange) log() {
 	if !x.h.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 11)
-	attrs = append(attrs,
+	// Not Logger.LogAttrs: that looks up which line of code this is.
+	line := slog.NewRecord(time.Now(), level, "request", 0)
+	line.AddAttrs(
 		slog.String("method", x.method),
 		slog.String("path", x.r.RequestURI),
 		slog.Int("status", x.status),
@@ -363,12 +364,12 @@ func (x *exchange) log() {
 		slog.String("client", addressName(x.client())),
 	)
 	if id := x.upload(); id != "" {
-		attrs = append(attrs, slog.String("id", id))
+		line.AddAttrs(slog.String("id", id))
 	}
 	if x.cause != nil {
-		attrs = append(attrs, slog.String("code", x.code), slog.String("err", x.cause.Error()))
+		line.AddAttrs(slog.String("code", x.code), slog.String("err", x.cause.Error()))
 	}
-	x.h.log.LogAttrs(ctx, level, "request", attrs...)
+	x.h.log.Handler().Handle(ctx, line) // as a Logger, which has nobody to tell either
 }
 
 // addressName is an address for the log.
