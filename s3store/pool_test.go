@@ -1,14 +1,16 @@
 package s3store_test
 
 import (
+	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/s3server"
-	"github.com/tus/tusd/storetest"
 )
 
 // Many uploads share a memory that has room for few of them: all end, and the
@@ -44,31 +46,32 @@ func TestManyUploadsShareMemory(t *testing.T) {
 
 // A body that trickles does not keep the memory that others wait for.
 func TestTricklingBodyLetsGo(t *testing.T) {
-	const size = 4 * testPart
-	server := smallServer(t, s3server.Quirks{})
-	store := testStore(server.Bucket(), clientOf(t, server))
-	store.BufferMemory = 1 << 20 // four blocks
-	n := startNode(t, store, &tusd.LocalLocker{})
-	var work sync.WaitGroup
-	for range 6 {
-		path := n.create(size)
-		work.Go(func() {
-			body := &trickle{storetest.ContentReader("content", 0, size), 40}
-			answer := n.request(http.MethodPatch, path, body, "Content-Type", "application/offset+octet-stream", "Upload-Offset", "0")
-			if answer.StatusCode != http.StatusNoContent {
-				t.Errorf("status %d", answer.StatusCode)
-			}
-			n.wantContent(path, size)
-		})
-	}
-	work.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		const size = 2 * mib
+		c := newCrowd(t, mib, testMinPart) // four blocks
+		c.open()
+		started := time.Now()
+		var work sync.WaitGroup
+		for i := range 20 {
+			id := kept + strconv.Itoa(i)
+			up, _ := c.create(id, size)
+			work.Go(func() {
+				body := &trickle{bodyOf(id, 0, size), 400}
+				c.write(up, id, size, body, i%2 == 0)
+				c.wantContent(id, size)
+			})
+		}
+		work.Wait()
+		if took := time.Since(started); took > time.Minute {
+			t.Errorf("20 bodies that trickle for 20 s each took %v: they have waited for one another", took)
+		}
+		c.wantNothingLeft()
+	})
 }
 
 // trickle delivers a little at a time for so many reads, and then the rest.
 type trickle struct {
-	r interface {
-		Read(p []byte) (int, error)
-	}
+	src  io.Reader
 	slow int
 }
 
@@ -78,5 +81,5 @@ func (s *trickle) Read(p []byte) (int, error) {
 		<-time.After(50 * time.Millisecond)
 		p = p[:min(len(p), 500)]
 	}
-	return s.r.Read(p)
+	return s.src.Read(p)
 }
