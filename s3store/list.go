@@ -8,7 +8,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// List implements tusd.Lister. The order is that of the records' keys.
+// List implements tusd.Lister. The order is that of the records' keys. What
+// tusd v2 has begun is listed by the object's name alone, under which GetUpload
+// finds nothing: the rest of the id is only in the record, and to read every
+// record would cost a call for each.
 func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error) {
 	b, err := s.bucket()
 	if err != nil {
