@@ -59,6 +59,23 @@ func TestObjectIsAwayForAMoment(t *testing.T) {
 	}
 }
 
+// Nor are its bytes given up then, if a second completion finds neither the
+// multipart upload nor, for a moment, the object.
+func TestObjectIsAwayWhenCompleting(t *testing.T) {
+	const size = 3 * testPart
+	server := smallServer(t, s3server.Quirks{CompleteOnce: true})
+	n := small(t, server)
+	path := n.create(size)
+	lost := s3server.On(s3server.CompleteMultipartUpload).First(1, s3server.LoseAnswer())
+	away := s3server.On(s3server.HeadObject).First(2, s3server.Refuse(http.StatusNotFound, "NoSuchKey"))
+	server.Fault(s3server.Together(lost.Decide, away.Decide))
+	n.patch(path, 0, size)
+	if lost.Fired() != 1 || away.Fired() != 2 {
+		t.Errorf("%d answers were lost, and the object was away %d times", lost.Fired(), away.Fired())
+	}
+	n.wantContent(path, size)
+}
+
 // readAll reads an upload, in any goroutine.
 func readAll(tb testing.TB, store *s3store.Store, id string) {
 	up, err := store.GetUpload(tb.Context(), nil, id)

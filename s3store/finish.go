@@ -90,8 +90,13 @@ func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string,
 	if !isGone(err) {
 		return etag, err
 	}
-	if etag, headErr := b.completed(ctx, st); etag != "" || headErr != nil {
-		return etag, headErr
+	for range missingTries { // the bytes are not given up because of a moment
+		if etag, headErr := b.completed(ctx, st); etag != "" || headErr != nil {
+			return etag, headErr
+		}
+		if ended := pause(ctx, firstWait); ended != nil {
+			return "", ended
+		}
 	}
 	return "", err
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the suite of storetest and a doctor on S3 servers that are too much for
 # every run of the tests: others.sh SERVICE [FLAG...], as root on Debian, where
-# SERVICE is swift or ceph. It installs the service, starts it in a folder of its own, ends
-# it with the tests, and hands the flags to go test.
+# SERVICE is swift or ceph. It installs the service, starts it in a folder of its
+# own, ends it with the tests, and hands the flags to go test.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -13,14 +13,12 @@ declare -a started=() # process ids
 	printf 'others.sh: swift or ceph?\n' >&2
 	exit 2
 }
-# shellcheck source=/dev/null
 source "internal/s3services/$1.sh"
 shift
 
 install() {
 	type -P "$program" >/dev/null && return
 	apt-get -qq update
-	# shellcheck disable=SC2086
 	DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y $packages
 }
 
