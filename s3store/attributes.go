@@ -12,7 +12,8 @@ import (
 )
 
 // ObjectRules say what data objects carry beside their bytes. The client's
-// metadata stays in the record unless it is asked for here.
+// metadata stays in the record unless it is asked for here. Encryption is for
+// all objects.
 type ObjectRules struct {
 	CacheControl  string
 	StorageClass  string
@@ -33,7 +34,6 @@ func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 	a := Attributes{
 		ContentType: contentType(info.MetaData["filetype"]), ContentDisposition: disposition(info.MetaData["filename"]),
 		CacheControl: r.CacheControl, StorageClass: r.StorageClass,
-		Encryption: r.Encryption, EncryptionKey: r.EncryptionKey,
 		Tags: maps.Clone(r.Tags), Metadata: make(map[string]string, len(r.MetadataKeys)),
 	}
 	size := 0

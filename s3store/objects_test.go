@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,28 @@ func withMetadata(pairs ...string) string {
 		fields = append(fields, pairs[i]+" "+base64.StdEncoding.EncodeToString([]byte(pairs[i+1])))
 	}
 	return strings.Join(fields, ",")
+}
+
+// Policies of buckets demand encryption of all that is stored, and a piece is
+// content as much as the data is.
+func TestAllObjectsAreEncrypted(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	store := testStore(server.Bucket(), clientOf(t, server))
+	store.Object = s3store.ObjectRules{Encryption: "aws:kms", EncryptionKey: "key"}
+	n := startNode(t, store, &tusd.LocalLocker{})
+	n.patch(n.create(testPart), 0, testPart)
+	n.patch(n.create(3*testPart), 0, 3*testPart)     // a multipart upload
+	n.patch(n.create(10*testPart), 0, testMinPart/2) // a piece
+	kinds := map[string]bool{}
+	for _, o := range server.Objects() {
+		kinds[path.Ext(o.Key)] = true
+		if method, key := o.Header.Get("X-Amz-Server-Side-Encryption"), o.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"); method != "aws:kms" || key != "key" {
+			t.Errorf("%s is encrypted by %q with %q", o.Key, method, key)
+		}
+	}
+	if !kinds[".info"] || !kinds[".part"] || !kinds[""] {
+		t.Errorf("there are objects of the kinds %v: this shows too little", kinds)
+	}
 }
 
 // The data object carries what the rules say, in one call or in parts, and

@@ -46,6 +46,7 @@ func (b Bucket) Examine(ctx context.Context, report *Report) {
 	if b.Timeout == 0 {
 		b.Timeout = 15 * time.Second
 	}
+	b.Client = s3store.Encrypted(b.Client, b.Object.Encryption, b.Object.EncryptionKey)
 	c := &checkup{
 		Bucket: b, ctx: ctx, report: report, base: b.Prefix + doctorPrefix + rand.Text(),
 		objects: make(map[string]bool), multiparts: make(map[string]string),

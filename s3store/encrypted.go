@@ -1,0 +1,28 @@
+package s3store
+
+import "context"
+
+// Encrypted returns a client that has the service encrypt all that it stores:
+// records and pieces of uploads as well as their data, as policies of buckets
+// demand. algorithm is AES256, aws:kms ..., key the id of a key of KMS or "".
+func Encrypted(c Client, algorithm, key string) Client {
+	if algorithm == "" && key == "" {
+		return c
+	}
+	return encrypted{c, algorithm, key}
+}
+
+type encrypted struct {
+	Client
+	algorithm, key string
+}
+
+func (c encrypted) PutObject(ctx context.Context, in PutObject) (etag string, err error) {
+	in.Attributes.Encryption, in.Attributes.EncryptionKey = c.algorithm, c.key
+	return c.Client.PutObject(ctx, in)
+}
+
+func (c encrypted) CreateMultipart(ctx context.Context, key string, a Attributes) (string, error) {
+	a.Encryption, a.EncryptionKey = c.algorithm, c.key
+	return c.Client.CreateMultipart(ctx, key, a)
+}
