@@ -127,6 +127,13 @@ func (f *fakeService) object(ctx context.Context, operation, key string) (fakeOb
 	return o, nil
 }
 
+// read returns an object without a call.
+func (f *fakeService) read(key string) fakeObject {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.objects[key]
+}
+
 func (f *fakeService) DeleteObjects(ctx context.Context, keys []string) error {
 	unlock, err := f.call(ctx)
 	if err != nil {

@@ -128,7 +128,7 @@ func (c *crowd) goOn(lease tusd.Lease, id string, stored, size int64, atomic boo
 // wantContent compares what the service has in the end.
 func (c *crowd) wantContent(id string, size int64) {
 	c.Helper()
-	got, want := c.service.objects[id], []byte(nil)
+	got, want := c.service.read(id), []byte(nil)
 	if strings.HasPrefix(id, kept) {
 		want = make([]byte, size)
 		storetest.Content(id, 0, want)
