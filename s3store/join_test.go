@@ -113,3 +113,25 @@ func joinWithTrouble(t *testing.T, server *s3server.Server, n, other *node, rule
 	other.patch(path, at, size)
 	other.wantContent(path, size)
 }
+
+// A server has died that had put bytes of an all-or-nothing chunk aside: they
+// do not count, and are removed.
+func TestHiddenPieceOfDeadServer(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	const size = 3 * tinyPiece
+	path := small(t, server).create(size)
+	id := path[len("/files/"):]
+	server.Put(fmt.Sprintf("%s.%020d.part", id, uint64(1)<<62), make([]byte, tinyPiece))
+	n := small(t, server)
+	if offset := n.offset(path); offset != 0 {
+		t.Fatalf("the offset is %d", offset)
+	}
+	n.patch(path, 0, tinyPiece)
+	n.patch(path, tinyPiece, size)
+	n.wantContent(path, size)
+	for _, o := range server.Objects() {
+		if strings.HasSuffix(o.Key, ".part") {
+			t.Errorf("the piece %s is left", o.Key)
+		}
+	}
+}
