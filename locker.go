@@ -83,6 +83,23 @@ type Lease interface {
 	Unlock(ctx context.Context) error
 }
 
+// MayChange is for stores: it returns nil if the holder of lease may change an
+// upload now, ErrNoLease if lease is nil, and else the cause of the end of the
+// lease or of ctx. The lease may be lost right afterwards: what takes long asks
+// again.
+func MayChange(ctx context.Context, lease Lease) error {
+	if lease == nil {
+		return ErrNoLease
+	}
+	if held := lease.Context(); held.Err() != nil {
+		return context.Cause(held)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // LocalLocker locks within one process. It is what a composer without a
 // locker gets; package memorylocker exports it for those who compose by hand.
 // The zero value is ready to use.

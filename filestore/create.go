@@ -133,7 +133,7 @@ func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.St
 	if !utf8.ValidString(info.RawMetaData) || !utf8.ValidString(info.RawConcat) {
 		return
 	}
-	known := info // maps and slices are shared; nobody changes them
+	known := info                          // maps and slices are shared; nobody changes them
 	known.Created = known.Created.Round(0) // without the reading of the monotonic clock
 	v.decoded.add(record, &known)
 	v.decoded.confirm(&known, stamp)

@@ -285,15 +285,4 @@ func (u *upload) syncNames() error {
 }
 
 // usable tells whether the lease allows a change.
-func (u *upload) usable(ctx context.Context) error {
-	if u.lease == nil {
-		return tusd.ErrNoLease
-	}
-	if held := u.lease.Context(); held.Err() != nil {
-		return context.Cause(held)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
-}
+func (u *upload) usable(ctx context.Context) error { return tusd.MayChange(ctx, u.lease) }

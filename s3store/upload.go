@@ -153,18 +153,7 @@ func (u *upload) isUncertain() bool {
 }
 
 // usable tells whether the lease allows a change.
-func (u *upload) usable(ctx context.Context) error {
-	if u.lease == nil {
-		return tusd.ErrNoLease
-	}
-	if held := u.lease.Context(); held.Err() != nil {
-		return context.Cause(held)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
-}
+func (u *upload) usable(ctx context.Context) error { return tusd.MayChange(ctx, u.lease) }
 
 // underLease returns a context that ends with ctx and with the lease. The
 // caller calls stop.

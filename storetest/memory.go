@@ -84,7 +84,7 @@ func (m *Memory) Open(ctx context.Context, _ tusd.Env) error { return context.Ca
 
 // NewUpload implements tusd.DataStore.
 func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
-	if err := mayChange(ctx, lease); err != nil {
+	if err := tusd.MayChange(ctx, lease); err != nil {
 		return nil, err
 	}
 	info.Storage = map[string]string{"Type": "memory", "Key": info.ID}
@@ -158,20 +158,9 @@ func (m *Memory) change(id string, f func(*memoryEntry) error) error {
 	return nil
 }
 
-// mayChange tells why a change is refused: no lease, or its end, or ctx's.
-func mayChange(ctx context.Context, lease tusd.Lease) error {
-	if lease == nil {
-		return tusd.ErrNoLease
-	}
-	if err := context.Cause(lease.Context()); err != nil {
-		return err
-	}
-	return context.Cause(ctx)
-}
-
 // Terminate implements tusd.Terminater.
 func (m *Memory) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
-	if err := mayChange(ctx, lease); err != nil {
+	if err := tusd.MayChange(ctx, lease); err != nil {
 		return err
 	}
 	m.mu.Lock()
