@@ -36,7 +36,7 @@ func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.
 	if err != nil {
 		return err
 	}
-	if err := mayChange(ctx, f.lease); err != nil {
+	if err := tusd.MayChange(ctx, f.lease); err != nil {
 		return err
 	}
 	var parts []blob
@@ -56,7 +56,7 @@ func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.
 
 // whole returns the data of a full upload.
 func (u *memoryUpload) whole(ctx context.Context) (blob, error) {
-	if err := mayChange(ctx, u.lease); err != nil {
+	if err := tusd.MayChange(ctx, u.lease); err != nil {
 		return nil, err
 	}
 	info, e, err := u.store.load(u.id)
@@ -87,7 +87,7 @@ func (m *Memory) DeclareLength(ctx context.Context, upload tusd.Upload, length i
 	if err != nil {
 		return err
 	}
-	if err := mayChange(ctx, u.lease); err != nil {
+	if err := tusd.MayChange(ctx, u.lease); err != nil {
 		return err
 	}
 	info, _, err := m.load(u.id)
