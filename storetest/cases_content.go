@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-const serveContentPromise = "ServeContent answers a GET or HEAD for the bytes of a complete upload (RFC 9110, sections 13 and 14), with an ETag."
+const serveContentPromise = "ServeContent answers a GET or HEAD for the bytes of a complete upload (RFC 9110, sections 13 and 14), with an ETag, or redirects a GET to where the bytes are."
 
 var contentCases = []testCase{
 	{"content/full", serveContentPromise, ServeContent, contentFull},
@@ -21,7 +21,7 @@ var contentCases = []testCase{
 	{"content/etag", serveContentPromise, ServeContent, contentETag},
 	{"content/empty", serveContentPromise, ServeContent, contentEmpty},
 	{"content/cancelled", "If an error is returned, nothing has been written to w; one that occurs later ends the response short.", ServeContent, contentCancelled},
-	{"content/caller-headers", "The caller has set Content-Type, Content-Disposition and what else it wants in w's header.", ServeContent, contentCallerHeaders},
+	{"content/caller-headers", "The caller has set Content-Type, Content-Disposition and what else it wants in w's header, which is as binding for whoever answers in the end.", ServeContent, contentCallerHeaders},
 }
 
 const contentSize = 100 << 10
