@@ -294,8 +294,9 @@ type ContentServer interface {
 	// (RFC 9110, sections 13 and 14), with an ETag, or redirects a GET to
 	// where the bytes are. The caller has set Content-Type,
 	// Content-Disposition and what else it wants in w's header, which is as
-	// binding for whoever answers in the end. If an error is returned, nothing has been written to w; one
-	// that occurs later ends the response short.
+	// binding for whoever answers in the end. If an error is returned,
+	// nothing has been written to w; one that occurs later ends the response
+	// short.
 	ServeContent(ctx context.Context, upload Upload, w http.ResponseWriter, r *http.Request) error
 }
 
