@@ -22,7 +22,7 @@ const (
 func retry[T any](ctx context.Context, b *bucket, operation string, size int64, call func(context.Context) (T, error)) (T, error) {
 	started := time.Now()
 	for try, wait := 1, firstWait; ; try, wait = try+1, min(2*wait, lastWait) {
-		answer, err := once(ctx, b, size, call)
+		answer, err := once(ctx, b, size, b.isFinal(operation, size), call)
 		if err == nil || !isPassing(err) || errors.Is(err, errOtherObject) && try == otherTries {
 			return answer, err
 		}
@@ -41,13 +41,20 @@ func retry[T any](ctx context.Context, b *bucket, operation string, size int64, 
 // answer nobody knows what holds.
 const smallBody = 1 << 20
 
+// isFinal tells whether a call that has begun is not given up. Where the
+// service knows no conditions, nothing else keeps an object that was given up
+// from arriving in the place of a later one.
+func (b *bucket) isFinal(operation string, size int64) bool {
+	return size <= smallBody || operation == "PutObject" && !b.conditions.create
+}
+
 // once makes one attempt.
-func once[T any](ctx context.Context, b *bucket, size int64, call func(context.Context) (T, error)) (T, error) {
+func once[T any](ctx context.Context, b *bucket, size int64, final bool, call func(context.Context) (T, error)) (T, error) {
 	if ctx.Err() != nil {
 		var none T
 		return none, context.Cause(ctx)
 	}
-	if size <= smallBody {
+	if final {
 		ctx = context.WithoutCancel(ctx)
 	}
 	timed, cancel := context.WithTimeout(ctx, b.timeout+time.Duration(size/mib)*time.Second)

@@ -283,3 +283,29 @@ func TestStoppedClientsLeaveMemoryToOthers(t *testing.T) {
 		stopped.Wait()
 	})
 }
+
+// A piece whose client has gone is waited for where the service knows no
+// conditions: it could arrive in the place of the next one, which may be larger
+// and acknowledged.
+func TestPieceIsNotGivenUpWithoutConditions(t *testing.T) {
+	for name, without := range map[string]bool{"conditions": false, "no conditions": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const size = 3 * mib // more than is as good as sent
+				c := newCrowd(t, 64*mib, 5*mib)
+				c.store.Profile.NoConditions = without
+				c.open()
+				up, lease := c.create(kept, 10*mib)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(c.service.latency/2, cancel) // while the piece is on its way
+				n, err := up.WriteChunk(ctx, 0, bodyOf(kept, 0, size))
+				if want := map[bool]int64{false: 0, true: size}[without]; n != want || n < size && !errors.Is(err, context.Canceled) {
+					t.Errorf("%d bytes, error %v, want %d", n, err, want)
+				}
+				c.goOn(lease, kept, n, 10*mib, false)
+				c.wantContent(kept, 10*mib)
+				c.wantNothingLeft()
+			})
+		})
+	}
+}
