@@ -40,6 +40,7 @@ func (b *ofdBoard) begin() {
 func (b *ofdBoard) fence(id string) (n, before uint64) {
 	f := &b.fences
 	if !b.alone {
+		delete(f.known, id) // who waits may go without having joined
 		f.last = max(f.last+1, clock())
 		return f.last, 0
 	}
