@@ -253,3 +253,29 @@ func TestAbortedByRule(t *testing.T) {
 		})
 	}
 }
+
+// A proxy that has lost its service for a moment answers 404, of which the
+// service knows nothing: no bytes are given up for that.
+func TestNotFoundByAProxy(t *testing.T) {
+	const size = 4 * testPart
+	for _, operation := range []s3server.Operation{s3server.UploadPart, s3server.CompleteMultipartUpload} {
+		t.Run(string(operation), func(t *testing.T) {
+			server := smallServer(t, s3server.Quirks{})
+			n := small(t, server)
+			path := n.create(size)
+			n.patch(path, 0, testPart)
+			lost := s3server.On(operation).First(1, s3server.Refuse(http.StatusNotFound, "NotFound"))
+			server.Fault(lost.Decide)
+			if answer := n.tryPatch(path, testPart, size); answer.StatusCode < 500 {
+				t.Errorf("status %d", answer.StatusCode)
+			}
+			if at := n.offsetInTime(path); at < size {
+				n.patch(path, at, size)
+			}
+			n.wantContent(path, size)
+			if lost.Fired() != 1 {
+				t.Errorf("the proxy has answered %d times", lost.Fired())
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/tus/tusd"
 )
@@ -115,17 +116,18 @@ func (b *bucket) completed(ctx context.Context, st *state) (etag string, err err
 }
 
 // isGone tells whether the service has no such multipart upload, or not those
-// parts of it.
+// parts of it. It has to say so itself: a proxy that has lost its service
+// answers 404, too, and bytes would be given up that are all there.
 func isGone(err error) bool {
 	var e *Error
-	return isMissing(err) || errors.As(err, &e) && e.Code == "InvalidPart"
+	return errors.As(err, &e) && slices.Contains([]string{"NoSuchUpload", "NoSuchKey", "InvalidPart"}, e.Code)
 }
 
 // isLostUpload tells whether a part could not be stored because there is no
 // such multipart upload.
 func isLostUpload(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Operation == "UploadPart" && isMissing(err)
+	return errors.As(err, &e) && e.Operation == "UploadPart" && isGone(err)
 }
 
 // failForGood writes down that the bytes of an upload are gone, if its record

@@ -78,7 +78,7 @@ func (b *bucket) takeOver(ctx context.Context, st *state, multipart string) erro
 	st.content = newContent()
 	st.content.TakenOver = &takenOver{}
 	parts, err := b.parts(ctx, st.dataKey(), multipart)
-	if isMissing(err) {
+	if isGone(err) {
 		return b.takeOverEnded(ctx, st)
 	}
 	if err != nil {
