@@ -59,6 +59,21 @@ func TestObjectIsAwayForAMoment(t *testing.T) {
 	}
 }
 
+// Nor does the offset fall to 0 while the object is listed and away.
+func TestOffsetOfAnObjectThatIsAway(t *testing.T) {
+	const size = 1000
+	server := smallServer(t, s3server.Quirks{})
+	path := small(t, server).create(size)
+	small(t, server).patch(path, 0, size)
+	n := small(t, server) // which remembers nothing
+	away := s3server.On(s3server.HeadObject).First(1, s3server.Refuse(http.StatusNotFound, "NoSuchKey"))
+	server.Fault(away.Decide)
+	if offset := n.offsetInTime(path); offset != size || away.Fired() != 1 {
+		t.Errorf("the offset is %d, %d were acknowledged; the object was away %d times", offset, size, away.Fired())
+	}
+	n.wantContent(path, size)
+}
+
 // Nor are its bytes given up then, if a second completion finds neither the
 // multipart upload nor, for a moment, the object.
 func TestObjectIsAwayWhenCompleting(t *testing.T) {

@@ -80,7 +80,7 @@ func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error
 	if st.content.Multipart != "" {
 		return true, nil
 	}
-	if st.dataKey() == b.prefix+id && found.data == "" {
+	if b.lists(st) && found.data == "" {
 		return true, nil
 	}
 	whole, err := b.isWhole(ctx, st)
@@ -134,7 +134,7 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 		return state{}, false, err
 	}
 	st = state{info: r.FileInfo, content: *r.S3, recordKey: key, etag: etag, pieces: found.pieces}
-	err = b.settle(ctx, &st, st.dataKey() != b.prefix+id || found.data != "")
+	err = b.settle(ctx, &st, !b.lists(&st) || found.data != "")
 	return st, err == nil, err
 }
 
@@ -157,14 +157,18 @@ func (b *bucket) settle(ctx context.Context, st *state, there bool) (err error) 
 	return nil
 }
 
+// lists tells whether a listing of the upload has its data object, too.
+func (b *bucket) lists(st *state) bool { return st.dataKey() == b.prefix+st.info.ID }
+
 // isWhole tells whether the data object is there, this upload's, and has all
-// its bytes.
+// its bytes. If listings have it, this one had: what is not there then is away
+// for a moment, and the offset must not fall to 0.
 func (b *bucket) isWhole(ctx context.Context, st *state) (bool, error) {
 	if st.info.SizeIsDeferred {
 		return false, nil
 	}
 	o, err := b.head(ctx, st.dataKey())
-	if isMissing(err) {
+	if isMissing(err) && !b.lists(st) {
 		return false, nil
 	}
 	if err != nil {
