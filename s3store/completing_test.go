@@ -1,10 +1,12 @@
 package s3store_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tus/tusd"
@@ -89,6 +91,37 @@ func TestObjectIsAwayWhenCompleting(t *testing.T) {
 		t.Errorf("%d answers were lost, and the object was away %d times", lost.Fired(), away.Fired())
 	}
 	n.wantContent(path, size)
+}
+
+// slowCompletion is a service that takes long to complete, and gives up if the
+// call is given up.
+type slowCompletion struct {
+	*fakeService
+	takes time.Duration
+}
+
+func (s slowCompletion) CompleteMultipart(ctx context.Context, key, multipart string, parts []s3store.Part) (string, error) {
+	select {
+	case <-time.After(s.takes): // of the fake clock
+		return s.fakeService.CompleteMultipart(ctx, key, multipart, parts)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// AWS says that to complete an upload can take several minutes.
+func TestCompletionOfManyPartsTakesMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const part = 16 << 10
+		const size = 2000 * part
+		c := newCrowd(t, 4<<20, part)
+		c.store.PreferredPartSize = part
+		c.store.Client = slowCompletion{c.service, 2 * time.Minute}
+		c.open()
+		up, _ := c.create("upload", size)
+		c.write(up, "upload", size, bodyOf("upload", 0, size), false)
+		c.wantContent("upload", size)
+	})
 }
 
 // readAll reads an upload, in any goroutine.
