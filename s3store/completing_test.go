@@ -165,3 +165,15 @@ func await(tb testing.TB, holds func() bool) {
 		}
 	}
 }
+
+// A rule of the bucket, or an operator, has removed the data: that does not
+// pass, and who downloads it is told so.
+func TestRemovedObjectIsNotFound(t *testing.T) {
+	const size = 1000
+	server := smallServer(t, s3server.Quirks{})
+	n := small(t, server)
+	path := n.create(size)
+	n.patch(path, 0, size)
+	server.Remove(path[len("/files/"):])
+	n.want(http.StatusNotFound, n.request(http.MethodGet, path, nil))
+}

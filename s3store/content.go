@@ -23,7 +23,16 @@ func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 		return nil, failed("read upload", u.id, err)
 	}
 	r, err := u.b.openWhole(ctx, GetObject{Key: st.dataKey()})
-	return r, failed("read upload", u.id, err)
+	return r, failed("read upload", u.id, removed(err))
+}
+
+// removed is the error for data that is not there, however often it is asked
+// for: somebody has removed the object of a complete upload.
+func removed(err error) error {
+	if isMissing(err) {
+		return tusd.ErrNotFound.With(err)
+	}
+	return err
 }
 
 // makeReadable completes the object of an upload whose parts are all listed:
@@ -112,7 +121,7 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 	}
 	o, err := u.b.headWhole(ctx, &st)
 	if err != nil {
-		return failed("serve upload", u.id, err)
+		return failed("serve upload", u.id, removed(err))
 	}
 	w.Header().Set("ETag", s.etag(u.id, &st, o))
 	bytes := &objectReader{ctx: ctx, b: u.b, key: st.dataKey(), etag: o.ETag, size: o.Size}

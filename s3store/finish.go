@@ -82,17 +82,20 @@ func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag
 	return b.completeMultipart(ctx, st)
 }
 
-// completionTime is how much longer than other calls the completion may take, for
-// each part. With many parts services take minutes, and some begin anew when
-// the call is given up.
-const completionTime = 50 * time.Millisecond
+// A completion may take as many times as long as other calls, and longer for
+// each part: services take minutes, some begin anew when the call is given up,
+// and some lose the parts if they are called again meanwhile.
+const (
+	completionFactor = 10
+	completionTime   = 50 * time.Millisecond
+)
 
 // completeMultipart makes the object of the listed parts, or finds that it
 // was made: the answer may have been lost, and the service does not know the
 // multipart upload any more.
 func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string, err error) {
 	etag, err = retry(ctx, b, "CompleteMultipartUpload", 0, func(ctx context.Context) (string, error) {
-		longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timeout+time.Duration(len(st.content.Parts))*completionTime)
+		longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionFactor*b.timeout+time.Duration(len(st.content.Parts))*completionTime)
 		defer cancel()
 		return b.client.CompleteMultipart(longer, st.dataKey(), st.content.Multipart, st.content.Parts)
 	})

@@ -74,8 +74,8 @@ func (s s3Connection) check() error {
 }
 
 // s3HeaderTimeout limits the wait for an answer once all of a call is sent. A
-// service may need minutes to put a large object together.
-const s3HeaderTimeout = 5 * time.Minute
+// service may need minutes to put a large object together; calls have their own limits.
+const s3HeaderTimeout = 15 * time.Minute
 
 // newS3Transport returns a transport that keeps as many connections. Parts go
 // over connections of their own: with HTTP/2 all would share one window. It is
