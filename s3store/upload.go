@@ -15,6 +15,8 @@ type upload struct {
 	id    string
 	lease tusd.Lease // nil: for reading
 
+	record turns // taken while the record is stored or compared, which happen side by side
+
 	mu        sync.Mutex // GetInfo may be called beside the others
 	st        state
 	uncertain bool // a call has failed and may have been done: st has to be read again
@@ -122,6 +124,11 @@ func (u *upload) isGuessed() bool {
 
 // makeSure confirms a state that was only guessed.
 func (u *upload) makeSure(ctx context.Context) error {
+	_, done, err := u.record.take(ctx, u.id)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if !u.isGuessed() {
 		return nil
 	}
@@ -169,9 +176,14 @@ func (u *upload) underLease(ctx context.Context) (held context.Context, stop fun
 
 // store stores the record of a state and makes it the upload's.
 func (u *upload) store(ctx context.Context, st state) error {
+	_, done, err := u.record.take(ctx, u.id)
+	if err != nil {
+		return err
+	}
+	defer done()
 	held, stop := u.underLease(ctx)
 	defer stop()
-	err := u.b.putRecord(held, &st)
+	err = u.b.putRecord(held, &st)
 	if err == nil {
 		u.become(st)
 		u.sure() // the record was as it was known to be
