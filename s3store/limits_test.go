@@ -1,6 +1,7 @@
 package s3store_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -73,6 +74,19 @@ func TestInterruptedUploadsWithTenThousandParts(t *testing.T) {
 			c := limitedTo(t, 10_000, false)
 			c.interrupt(size, size < scaledObject, false, func(needed int64, r *rand.Rand) int64 { return 100*needed + r.Int64N(needed) })
 		})
+	}
+}
+
+// Parts of equal size cannot grow with a length that is told late.
+func TestLateLengthForEqualParts(t *testing.T) {
+	const maxParts = 10
+	c := limitedTo(t, maxParts, true)
+	up, _ := c.createLike(tusd.FileInfo{ID: "upload", SizeIsDeferred: true})
+	if err := c.store.DeclareLength(t.Context(), up, maxParts*scaledPart+1); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
+		t.Errorf("a length that does not fit: %v", err)
+	}
+	if err := c.store.DeclareLength(t.Context(), up, maxParts*scaledPart); err != nil {
+		t.Errorf("a length that fits: %v", err)
 	}
 }
 

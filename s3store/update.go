@@ -54,6 +54,9 @@ func (b *bucket) checkLength(st *state, length int64) error {
 	if length == st.offset() {
 		return nil
 	}
+	if size := st.content.PartSize; size > 0 && length > size*int64(b.plan.maxParts) {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes", length, b.plan.maxParts, size))
+	}
 	_, err := b.plan.needed(st.content.nextNumber(), st.content.end(), length)
 	return err
 }
