@@ -75,6 +75,7 @@ func (c *chunk) putRest() error {
 		c.hidden, c.body, c.from = nil, body, hidden[0].start
 	}
 	if c.body.size == 0 {
+		c.body.discard() // whoever tidies up may wait for memory
 		return nil
 	}
 	_, err := c.putPiece()

@@ -14,8 +14,10 @@ import (
 //
 // All methods may be called concurrently. Each makes one call over the network
 // and does not repeat it: the Store decides what is tried again. They end soon
-// after ctx has. Errors of the service are *Error; what is none counts as
-// trouble of the network, after which nobody knows whether the call was done.
+// after ctx has, and read nothing of a body any more when they have returned:
+// its memory gets other bytes then. Errors of the service are *Error; what is
+// none counts as trouble of the network, after which nobody knows whether the
+// call was done.
 //
 // Keys are full keys within the bucket. ETags are as the service writes them,
 // with their quotes.
