@@ -91,3 +91,28 @@ func TestPiecesOfOldMemory(t *testing.T) {
 		t.Errorf("left behind: %s", left)
 	}
 }
+
+// A request that another process has overtaken leaves no multipart upload
+// behind, which would cost until a rule of the bucket removes it.
+func TestOvertakenRequestLeavesNothing(t *testing.T) {
+	const size = 4 * testPart
+	server := smallServer(t, s3server.Quirks{})
+	slow, fast := small(t, server), small(t, server)
+	path := slow.create(size)
+	release := make(chan struct{})
+	stalled := s3server.On(s3server.UploadPart).First(1, s3server.Stall(release))
+	server.Fault(stalled.Decide)
+	answer := make(chan int, 1)
+	go func() { answer <- slow.tryPatch(path, 0, 2*testPart).StatusCode }()
+	wait(t, stalled.Reached())
+	fast.patch(path, 0, testPart)
+	close(release)
+	if status := <-answer; status < 400 {
+		t.Errorf("the overtaken request: status %d", status)
+	}
+	if uploads := server.Uploads(); len(uploads) != 1 {
+		t.Errorf("there are %d multipart uploads, want the one that the record names", len(uploads))
+	}
+	fast.patch(path, testPart, size)
+	slow.wantContent(path, size)
+}

@@ -240,15 +240,15 @@ func (l *line) list(ctx context.Context) error {
 	}
 	l.mu.Unlock()
 	var err error
+	vain := n == 0
 	if n > 0 {
 		err = l.u.store(ctx, next)
+		vain = l.isUnrecorded(ctx, next.content.Multipart, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listing, l.last = false, time.Now()
-	if n > 0 {
-		l.begun = false // also after an error: the record may be stored
-	}
+	l.begun = l.begun && vain
 	if err == nil && n > 0 {
 		l.st, l.sent = l.u.current(), l.sent[n:]
 	}
@@ -263,6 +263,17 @@ func (l *line) add(p piece) {
 	if len(l.sent) == 0 {
 		l.u.become(l.st)
 	}
+}
+
+// isUnrecorded tells whether no record has the multipart upload, although one
+// was to be stored, with that error: another process was faster. After other
+// errors it may be stored.
+func (l *line) isUnrecorded(ctx context.Context, multipart string, err error) bool {
+	if !isRefusedCondition(err) {
+		return false
+	}
+	st, err := l.u.b.load(ctx, l.u.id)
+	return err == nil && st.content.Multipart != multipart
 }
 
 // wait waits for the parts that are sent, and returns the first error.
