@@ -65,8 +65,8 @@ type Store struct {
 	// through the server. A browser saves such content and never shows it.
 	RedirectDownloads time.Duration
 
-	// CallTimeout bounds a call, beside a second for each MiB that it sends
-	// and 50 ms for each part that it completes; 0: 30 s.
+	// CallTimeout bounds a call, beside a second for each MiB that it sends;
+	// 0: 30 s. A completion may take ten times as long, and 50 ms for each part.
 	CallTimeout time.Duration
 	// Log is told about what goes wrong without being an error of a request;
 	// nil: nobody is.
