@@ -194,6 +194,11 @@ func killAtEachCall(t *testing.T, last s3server.Outcome) {
 	t.Errorf("the upload makes more than %d calls", maxCalls)
 }
 
+// onlyOne is a locker that reaches all who serve the bucket.
+type onlyOne struct{ *tusd.LocalLocker }
+
+func (onlyOne) Scope() tusd.Scope { return tusd.ScopeMachine }
+
 // Part 1 of 3 is lost while 2 and 3 are stored: none of them counts, and a
 // shorter request takes its place.
 func TestFirstPartLost(t *testing.T) {
@@ -201,7 +206,9 @@ func TestFirstPartLost(t *testing.T) {
 	n := small(t, server)
 	const size = 3*testPart + 1000
 	path := n.create(size)
-	n = small(t, server) // which numbers the parts from 1, for it knows that there are none
+	// A process that knows that there are no parts, and no other processes,
+	// numbers them from 1.
+	n = startNode(t, testStore(server.Bucket(), clientOf(t, server)), onlyOne{&tusd.LocalLocker{}})
 	first := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == 1 })
 	others := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == 3 }).Always(s3server.Outcome{})
 	server.Fault(s3server.Together(

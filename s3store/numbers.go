@@ -1,5 +1,7 @@
 package s3store
 
+import "github.com/tus/tusd"
+
 // A call to store a part may be given up, by this process or with another that
 // was killed, and reach the service later. If its number belongs to a listed
 // part by then, that one is replaced: its bytes, which were acknowledged, are
@@ -22,7 +24,7 @@ func (l *line) chooseNumber(size int64) (int, error) {
 	number, start := l.next()
 	st := l.state()
 	guessed := l.u.isGuessed()
-	if !guessed && number > st.taken {
+	if !guessed && !l.mayMeetOthers() && number > st.taken {
 		return number, nil
 	}
 	if l.numbers == 0 && !l.u.b.profile.NoGaps {
@@ -36,6 +38,12 @@ func (l *line) chooseNumber(size int64) (int, error) {
 	}
 	return number, nil
 }
+
+// mayMeetOthers tells whether another process may be storing bytes of the upload
+// at the same time. Its part of another range of bytes must not replace ours,
+// whichever of the two is listed. After the first number of a request it is as
+// unlikely as it can be made without a lock.
+func (l *line) mayMeetOthers() bool { return l.numbers == 0 && l.u.b.scope == tusd.ScopeProcess }
 
 // mayBeTaken is the greatest number that a part of another process may have,
 // for a state that was read.
