@@ -286,3 +286,40 @@ func TestNotFoundByAProxy(t *testing.T) {
 		})
 	}
 }
+
+// A removal that is cut short leaves no upload: without its bytes it would seem
+// to be an empty one, and offsets never fall. It can be removed once more.
+func TestRemovalCutShort(t *testing.T) {
+	const size = 3*testPart + 77
+	for name, sent := range map[string]int64{"complete in one call": 1000, "in parts": 2 * testPart, "in a piece": 10} {
+		t.Run(name, func(t *testing.T) {
+			server := smallServer(t, s3server.Quirks{})
+			n := small(t, server)
+			length := int64(size)
+			if sent == 1000 {
+				length = sent
+			}
+			path := n.create(length)
+			n.patch(path, 0, sent)
+			removals := 0
+			server.Fault(func(c s3server.Call) s3server.Outcome {
+				if c.Operation == s3server.DeleteObject && c.Key == path[len("/files/"):]+".info" {
+					removals++
+					return s3server.Refuse(http.StatusForbidden, "AccessDenied")
+				}
+				return s3server.Outcome{}
+			})
+			if answer := n.request(http.MethodDelete, path, nil); answer.StatusCode < 500 || removals == 0 {
+				t.Fatalf("DELETE: status %d, the record was to be removed %d times", answer.StatusCode, removals)
+			}
+			server.Fault(nil)
+			for _, n := range []*node{n, small(t, server)} {
+				n.want(http.StatusNotFound, n.request(http.MethodHead, path, nil))
+			}
+			n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))
+			if left := server.Objects(); len(left) > 0 {
+				t.Errorf("%d objects are left: %s", len(left), left[0].Key)
+			}
+		})
+	}
+}

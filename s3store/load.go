@@ -87,9 +87,18 @@ func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error
 	return !whole, err
 }
 
-// load reads the state of an upload. Record and listing are two calls: it is
-// repeated until both are of the same time.
+// load reads the state of an upload. One that is being removed is not there.
 func (b *bucket) load(ctx context.Context, id string) (state, error) {
+	st, err := b.loadAny(ctx, id)
+	if err == nil && st.content.Removed {
+		return state{}, broken(st.recordKey, "its bytes are being removed")
+	}
+	return st, err
+}
+
+// loadAny is load for uploads that are being removed, too. Record and listing
+// are two calls: it is repeated until both are of the same time.
+func (b *bucket) loadAny(ctx context.Context, id string) (state, error) {
 	for try := range loadTries {
 		st, ok, err := b.loadOnce(ctx, id)
 		if err != nil || ok {

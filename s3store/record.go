@@ -39,6 +39,8 @@ type content struct {
 	TakenOver *takenOver `json:",omitempty"`
 	// ETag is that of the object that was completed of parts; "": it was not.
 	ETag string `json:",omitempty"`
+	// Removed tells that the bytes are being removed, and the record after them.
+	Removed bool `json:",omitempty"`
 }
 
 func newContent() content { return content{Proof: rand.Text()} }

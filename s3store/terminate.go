@@ -28,13 +28,17 @@ func (s *Store) Terminate(ctx context.Context, lease tusd.Lease, id string) erro
 	return failed("terminate upload", id, b.terminate(held, id))
 }
 
-// terminate removes the record last: cut short, it can be done again.
+// terminate removes the record last: cut short, it can be done again. Before
+// any byte goes the record says so, or the upload would seem to be empty then.
 func (b *bucket) terminate(ctx context.Context, id string) error {
-	st, err := b.load(ctx, id)
+	st, err := b.loadAny(ctx, id)
 	if errors.Is(err, tusd.ErrBroken) {
 		return b.terminateBroken(ctx, id)
 	}
 	if err != nil {
+		return err
+	}
+	if err := b.announceRemoval(ctx, st); err != nil {
 		return err
 	}
 	if st.content.Multipart != "" {
@@ -54,6 +58,19 @@ func (b *bucket) terminate(ctx context.Context, id string) error {
 		return err
 	}
 	return b.remove(ctx, st.recordKey)
+}
+
+// announceRemoval writes down that an upload is being removed, if it has bytes.
+func (b *bucket) announceRemoval(ctx context.Context, st state) error {
+	if st.content.Removed || !st.whole && st.content.Multipart == "" && len(st.pieces) == 0 {
+		return nil
+	}
+	st.content.Removed = true
+	err := b.putRecord(ctx, &st)
+	if isRefusedCondition(err) {
+		return overtaken(err)
+	}
+	return err
 }
 
 // hasData tells whether there is a data object of this upload: the key may be
