@@ -23,6 +23,7 @@ type deadlines struct {
 	closed   bool
 	broken   bool      // the warner was told
 	ended    bool      // nothing more is read
+	late     bool      // it ended after an abort
 	readSet  time.Time // when the read deadline was last set
 	writeSet time.Time
 	cause    error // of the abort; sticky
@@ -63,7 +64,17 @@ func (d *deadlines) afterRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.setRead(time.Now(), time.Time{})
-	d.ended = true
+	d.ended, d.late = true, d.cause != nil
+}
+
+// poisoned tells whether no other request may follow on an HTTP/1.1 connection:
+// the body ended well while an abort had set its deadline. From its end on
+// net/http looks whether the client goes away, and it takes a deadline that
+// passes for that: it would end the context of all requests to come.
+func (d *deadlines) poisoned() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.late
 }
 
 // beforeWrite arms or prolongs the write deadline. While there is nothing to

@@ -391,6 +391,9 @@ func (x *exchange) WriteHeader(status int) {
 	if status >= 200 && x.status == 0 {
 		x.status = status
 	}
+	if status >= 200 && x.r.ProtoMajor == 1 && x.deadlines.poisoned() {
+		x.Header().Set("Connection", "close")
+	}
 	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
 		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow
 	}

@@ -38,7 +38,6 @@ type handOver struct {
 	holder, taker *client
 	offset        int64
 	ended, stored atomic.Int64 // PATCHes that were ended early, and that were not
-	odd           atomic.Int64 // PATCHes that got ERR_UNEXPECTED_EOF
 }
 
 func handOverRace(e *env) {
@@ -66,16 +65,10 @@ func handOverRace(e *env) {
 
 // wantBothEnds checks that the race took place.
 func wantBothEnds(e *env, all []*handOver) {
-	var ended, stored, odd int64
+	var ended, stored int64
 	for _, h := range all {
 		ended += h.ended.Load()
 		stored += h.stored.Load()
-		odd += h.odd.Load()
-	}
-	// On a machine that is overloaded one in some 20 000 is told that its body
-	// has ended early, and comes back as after a 423. Why is not known.
-	if odd > 2 {
-		e.Errorf("%d PATCHes were told that their bodies had ended early", odd)
 	}
 	if ended == 0 || stored == 0 {
 		e.Errorf("%d PATCHes were ended by a newer request and %d were not: there was no race", ended, stored)
@@ -99,15 +92,11 @@ func (h *handOver) round() {
 	anyMoment()
 	_, sendErr := s.Write([]byte("b"))
 	sendErr = errors.Join(sendErr, s.CloseWrite())
-	patch := s.answer().status(204, 423, 500)
+	patch := s.answer().status(204, 423)
 	group.Wait()
 	h.judge(patch, sendErr)
-	switch patch.Status {
-	case 204:
+	if patch.Status == 204 {
 		head = patch
-	case 500:
-		h.odd.Add(1)
-		head = h.taker.head(h.upload).status(200)
 	} // else it was this HEAD that ended the PATCH and saw what was left
 	h.offset, _ = strconv.ParseInt(head.Header.Get("Upload-Offset"), 10, 64)
 }
