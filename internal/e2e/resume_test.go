@@ -8,10 +8,11 @@ import "testing"
 // and must go on with that same upload.
 
 // lossSize and lossAt: the file, and how much of it is on its way when the
-// loss comes.
+// loss comes: in the middle of a chunk. Between two a client has nothing to ask
+// for.
 const (
 	lossSize = 8*mib + 1
-	lossAt   = 3 * mib
+	lossAt   = 7 * mib / 2
 )
 
 func TestClientsPause(t *testing.T) {
