@@ -37,11 +37,8 @@ func opened(t *testing.T, store *s3store.Store) (logged string, err error) {
 
 func wantNothingLeft(t *testing.T, server *s3server.Server) {
 	t.Helper()
-	for _, o := range server.Objects() {
-		t.Errorf("the object %s is left", o.Key)
-	}
-	for _, u := range server.Uploads() {
-		t.Errorf("a multipart upload of %s is left", u.Key)
+	if left := server.Left(); len(left) > 0 {
+		t.Errorf("%q are left", left)
 	}
 }
 

@@ -88,6 +88,17 @@ func (s *Server) Uploads() []Upload {
 	return uploads
 }
 
+// Left names all that is there: objects and pending multipart uploads.
+func (s *Server) Left() (names []string) {
+	for _, o := range s.Objects() {
+		names = append(names, o.Key)
+	}
+	for _, u := range s.Uploads() {
+		names = append(names, "multipart upload of "+u.Key)
+	}
+	return names
+}
+
 // Put stores an object, as somebody else would. It keeps data.
 func (s *Server) Put(key string, data []byte) {
 	stored := newContent(data)

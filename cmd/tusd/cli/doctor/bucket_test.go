@@ -66,11 +66,8 @@ func examined(ctx context.Context, b doctor.Bucket) (text string, good bool) {
 
 func wantEmpty(t *testing.T, server *s3server.Server) {
 	t.Helper()
-	for _, o := range server.Objects() {
-		t.Errorf("the object %s is left", o.Key)
-	}
-	for _, u := range server.Uploads() {
-		t.Errorf("a multipart upload of %s is left", u.Key)
+	if left := server.Left(); len(left) > 0 {
+		t.Errorf("%q are left", left)
 	}
 }
 
