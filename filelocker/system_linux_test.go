@@ -175,6 +175,30 @@ func TestWholeFileLocked(t *testing.T) {
 	wantUnlocked(t, lease)
 }
 
+// Nor does it harm a locker that is alone: it stays so, and goes on.
+func TestWholeFileLockedWhenAlone(t *testing.T) {
+	l := lockers(t, "default", 1)[0]
+	lease := mustLock(t, l, "a", tusd.LockTry)
+	file, err := os.OpenFile(filepath.Join(l.Path, slotFile), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: knock}
+	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
+		t.Fatal(err)
+	}
+	l.passOnAsks(l.dir) // somebody seems to wait, and cannot be let in
+	wantUnlocked(t, mustLock(t, l, "b", tusd.LockTry))
+	wantUnlocked(t, lease)
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := onDir("default", l.Path)
+	defer other.Close()
+	wantUnlocked(t, mustLock(t, other, "a", tusd.LockTry))
+}
+
 // Stores that share a directory by way of this locker let none in that locks
 // within its process only, and leave byte 0 to each other.
 func TestBesideFilestore(t *testing.T) {
