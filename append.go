@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"sync"
 	"time"
 )
 
@@ -218,11 +219,11 @@ func (e *engine) receive(c *call, h *hold, complete bool) error {
 	}
 	c.body.run = newRunner(&h.info, c.body.proof)
 	c.body.hashes = hashes(c.body.proof, c.body.run)
-	stop := e.watch(c.body, h.lease)
+	watch := e.watch(c.body, h.lease)
 	began, waited := time.Now(), c.body.waited
 	err := e.write(c, h)
 	e.metrics.store.write.Observe(time.Since(began) - (c.body.waited - waited))
-	stop()
+	watch.stop()
 	e.metrics.BytesReceived.Add(uint64(h.info.Offset - start))
 	if err == nil && complete {
 		err = e.complete(h)
@@ -313,26 +314,61 @@ func (e *engine) complete(h *hold) error {
 // watch ends the body when the lock is wanted or lost or the server closes. It
 // begins when the body has had its slice of time, which most bodies do not
 // need. Nothing of it runs any more when stop has returned.
-func (e *engine) watch(b *body, lease Lease) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	begin := time.AfterFunc(minSlice, func() {
-		defer close(ended)
-		select {
-		case <-lease.Wanted():
-			b.abort(ErrUploadInterrupted)
-		case <-lease.Context().Done():
-			b.abort(ErrLockLost)
-		case <-e.background.Done():
-			b.abort(ErrServerShutdown)
-		case <-done:
-		}
-	})
-	return func() {
-		if begin.Stop() {
-			return
-		}
-		close(done)
-		<-ended
+func (e *engine) watch(b *body, lease Lease) *bodyWatch {
+	w := &bodyWatch{body: b, lease: lease, closing: e.background.Done()}
+	w.begin = time.AfterFunc(minSlice, w.run)
+	return w
+}
+
+type bodyWatch struct {
+	body    *body
+	lease   Lease
+	closing <-chan struct{}
+	begin   *time.Timer
+
+	mu      sync.Mutex
+	stopped bool
+	done    chan struct{} // closed by stop; nil: run has not begun
+	ended   chan struct{} // closed at the end of run; made with done
+}
+
+func (w *bodyWatch) run() {
+	if !w.begun() {
+		return
+	}
+	defer close(w.ended)
+	select {
+	case <-w.lease.Wanted():
+		w.body.abort(ErrUploadInterrupted)
+	case <-w.lease.Context().Done():
+		w.body.abort(ErrLockLost)
+	case <-w.closing:
+		w.body.abort(ErrServerShutdown)
+	case <-w.done:
+	}
+}
+
+// begun prepares for stop, unless that was first.
+func (w *bodyWatch) begun() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.stopped {
+		w.done, w.ended = make(chan struct{}), make(chan struct{})
+	}
+	return !w.stopped
+}
+
+func (w *bodyWatch) stop() {
+	if w.begin.Stop() {
+		return
+	}
+	w.mu.Lock()
+	w.stopped = true
+	running := w.done != nil
+	w.mu.Unlock()
+	if running {
+		close(w.done)
+		<-w.ended
 	}
 }
 

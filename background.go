@@ -71,7 +71,7 @@ func (g *workGroup) wait(ctx context.Context) error {
 // ready to use.
 type flights struct {
 	mu  sync.Mutex
-	ids map[string]chan struct{} // closed when the work is done
+	ids map[string]chan struct{} // closed when the work is done; nil: nobody has asked
 }
 
 // enter claims id, and tells whether it was free.
@@ -84,7 +84,7 @@ func (f *flights) enter(id string) bool {
 	if f.ids == nil {
 		f.ids = make(map[string]chan struct{})
 	}
-	f.ids[id] = make(chan struct{})
+	f.ids[id] = nil
 	return true
 }
 
@@ -92,12 +92,17 @@ func (f *flights) enter(id string) bool {
 func (f *flights) leave(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.ids[id])
+	if done := f.ids[id]; done != nil {
+		close(done)
+	}
 	delete(f.ids, id)
 }
 
 func (f *flights) busy(id string) bool {
-	return f.done(id) != nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, taken := f.ids[id]
+	return taken
 }
 
 // done returns a channel that is closed when the work on id ends, or nil if
@@ -105,8 +110,10 @@ func (f *flights) busy(id string) bool {
 func (f *flights) done(id string) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c, taken := f.ids[id]; taken {
-		return c
+	done, taken := f.ids[id]
+	if taken && done == nil {
+		done = make(chan struct{})
+		f.ids[id] = done
 	}
-	return nil
+	return done
 }

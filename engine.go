@@ -74,12 +74,9 @@ type hold struct {
 	lease  Lease
 	upload Upload
 	info   FileInfo
-	// ctx is for store calls: it ends when the lease is lost, or a grace
-	// period after the client has gone.
-	ctx    context.Context
-	cancel context.CancelFunc // ends ctx
+	ctx    context.Context // for store calls: work
+	work   workContext
 	times  *storeTimes
-	detach func() bool // lets the client go without consequence
 }
 
 // authorize asks the pre-access callback, before anything is locked or read.
@@ -138,11 +135,8 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, err
 		return nil, err
 	}
 	h := &hold{id: id, lease: lease, times: &e.metrics.store}
-	h.ctx, h.cancel = context.WithCancel(lease.Context())
-	h.detach = context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(e.config.GracePeriod, h.cancel)
-		context.AfterFunc(h.ctx, func() { timer.Stop() })
-	})
+	h.work = workContext{lateContext: lateContext{parent: lease.Context()}, client: ctx, grace: e.config.GracePeriod}
+	h.ctx = &h.work
 	return h, nil
 }
 
@@ -205,9 +199,8 @@ func (e *engine) remove(h *hold) error {
 // second call does nothing. What
 // stays locked for lack of a lock service comes free by the lease's own end.
 func (h *hold) release() {
-	h.detach()
 	h.lease.Unlock(h.lease.Context()) // an error tells only that others will have to wait
-	h.cancel()
+	h.work.cancel()
 }
 
 // peek loads an upload for reading only, beside whoever is writing to it.

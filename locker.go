@@ -227,7 +227,7 @@ func (k *localLock) remove(w *localWaiter) bool {
 func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
 	l.grants++
 	lease := &localLease{locker: l, id: id, n: l.grants, before: before}
-	lease.ctx, lease.end = context.WithCancel(context.WithoutCancel(ctx))
+	lease.ctx.parent = context.WithoutCancel(ctx)
 	return lease
 }
 
@@ -267,8 +267,7 @@ type localLease struct {
 	locker    *LocalLocker
 	id        string
 	n, before uint64
-	ctx       context.Context
-	end       context.CancelFunc
+	ctx       lateContext
 	wanted    chan struct{} // made when it is first needed; guarded by locker.mu
 	asked     bool          // guarded by locker.mu
 	lock      localLock     // of the id, if this grant met it free: one allocation less
@@ -298,13 +297,13 @@ func (s *localLease) Wanted() <-chan struct{} {
 	return s.signal()
 }
 
-func (s *localLease) Context() context.Context  { return s.ctx }
+func (s *localLease) Context() context.Context  { return &s.ctx }
 func (s *localLease) Fence() (n, before uint64) { return s.n, s.before }
 
 // Unlock never fails and never waits.
 func (s *localLease) Unlock(context.Context) error {
 	if s.released.CompareAndSwap(false, true) {
-		s.end()
+		s.ctx.cancel()
 		s.locker.release(s)
 	}
 	return nil
