@@ -135,7 +135,7 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	if ask := e.config.Callbacks.PreCreate; ask != nil {
 		var changes FileInfoChanges
 		var err error
-		event := Event{Type: EventPreCreate, Upload: *info, HTTPRequest: c.from.request()}
+		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: c.from.request()}
 		ctx, stop := outlive(c.ctx, e.config.GracePeriod)
 		defer stop()
 		err = guard(func() error {
@@ -146,6 +146,7 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 			return response, err
 		}
 		changes.apply(info)
+		*info = info.Clone() // the callback may have kept what it has returned
 	}
 	if info.ID == "" {
 		info.ID = newID()

@@ -42,8 +42,10 @@ const (
 // further fields that tusd v2 ignores, so that either program can take over
 // the other's unfinished uploads.
 //
-// A FileInfo is a value; its maps and slices belong to whoever received it
-// last: stores hand out copies and keep copies.
+// A FileInfo is a value: nobody changes what its maps, slices and pointers lead
+// to once a store has been given it or has returned it, since others may have
+// the same ones. Who wants another one makes a Clone, or puts something new in
+// place. What callbacks and subscriptions get is a Clone.
 type FileInfo struct {
 	ID             string
 	Size           int64 // bytes; 0 while SizeIsDeferred

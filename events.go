@@ -27,7 +27,7 @@ const (
 // Event is one moment in the life of an upload.
 type Event struct {
 	Type EventType
-	// Upload as of the event. In pre-create it has no ID and no Storage yet,
+	// Upload as of the event, a copy. In pre-create it has no ID and no Storage yet,
 	// in pre-access only the ID.
 	Upload FileInfo
 	// HTTPRequest is the request that led to it; the zero value if the server
@@ -115,6 +115,7 @@ func (b *broadcaster) publish(event Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range b.subs {
+		event.Upload = event.Upload.Clone()
 		select {
 		case s.c <- event:
 		default:

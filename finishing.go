@@ -156,7 +156,7 @@ func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask 
 		return response, e.refused(ctx, h, err)
 	}
 	if ask {
-		event := Event{Type: EventPreFinish, Upload: h.info, HTTPRequest: request}
+		event := Event{Type: EventPreFinish, Upload: h.info.Clone(), HTTPRequest: request}
 		err := guard(func() (err error) {
 			response, err = e.config.Callbacks.PreFinish(ctx, event)
 			return err

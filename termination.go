@@ -46,7 +46,7 @@ func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
 	}
 	var response HTTPResponse
 	err := guard(func() (err error) {
-		response, err = ask(h.ctx, Event{Type: EventPreTerminate, Upload: h.info, HTTPRequest: c.from.request()})
+		response, err = ask(h.ctx, Event{Type: EventPreTerminate, Upload: h.info.Clone(), HTTPRequest: c.from.request()})
 		return err
 	})
 	return response, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"unicode/utf8"
 
@@ -27,7 +28,7 @@ func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.F
 	if err := u.usable(ctx); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
-	if err := u.create(info.Clone()); err != nil {
+	if err := u.create(info); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
 	return u, nil
@@ -133,7 +134,7 @@ func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.St
 	if !utf8.ValidString(info.RawMetaData) || !utf8.ValidString(info.RawConcat) {
 		return
 	}
-	known := info                          // maps and slices are shared; nobody changes them
+	known := info
 	known.Created = known.Created.Round(0) // without the reading of the monotonic clock
 	v.decoded.add(record, &known)
 	v.decoded.confirm(&known, stamp)
@@ -142,7 +143,7 @@ func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.St
 // checkForeignRecord refuses a data file, chosen by a hook, that the record of
 // another upload would take for its own.
 func (v *volume) checkForeignRecord(data, record place) error {
-	if v.record(data.name) != record && v.isAnothers(data) {
+	if data.name != strings.TrimSuffix(record.name, recordSuffix) && v.isAnothers(data) {
 		return tusd.ErrUploadExists.With(fmt.Errorf("%s is the data of another upload", data.path()))
 	}
 	return nil

@@ -3,6 +3,7 @@ package filestore
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,8 +42,8 @@ func TestRecordChangedByOthers(t *testing.T) {
 	}
 }
 
-// What a caller does to what it got changes nothing for the next one.
-func TestLoadedRecordsAreNotShared(t *testing.T) {
+// What is remembered of a record, and shared, is not what a change gets to edit.
+func TestChangesAreMadeToCopies(t *testing.T) {
 	s := opened(t, None)
 	length := int64(9)
 	given := tusd.FileInfo{
@@ -51,15 +52,21 @@ func TestLoadedRecordsAreNotShared(t *testing.T) {
 		Failure: &tusd.Failure{StatusCode: 400, Header: map[string]string{"k": "v"}},
 		Digests: []tusd.Digest{{Algorithm: "sha-256", State: []byte("s"), Sum: []byte("s"), Want: []byte("w")}},
 	}
-	if _, err := s.NewUpload(t.Context(), locked(t, "a"), given); err != nil {
+	up, err := s.NewUpload(t.Context(), locked(t, "a"), given)
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := described(t, infoOf(t, s, "a"))
-	got := infoOf(t, s, "a")
-	*got.KnownLength, got.MetaData["k"], got.PartialUploads[0], got.Finals[0] = 1, "x", "x", "x"
-	got.Failure.Header["k"], got.Storage["Path"] = "x", "x"
-	got.Digests[0].State[0], got.Digests[0].Sum[0], got.Digests[0].Want[0] = 'x', 'x', 'x'
-	got.Digests[0].Algorithm = "x"
+	err = up.UpdateInfo(t.Context(), func(got *tusd.FileInfo) error {
+		*got.KnownLength, got.MetaData["k"], got.PartialUploads[0], got.Finals[0] = 1, "x", "x", "x"
+		got.Failure.Header["k"], got.Storage["Path"] = "x", "x"
+		got.Digests[0].State[0], got.Digests[0].Sum[0], got.Digests[0].Want[0] = 'x', 'x', 'x'
+		got.Digests[0].Algorithm = "x"
+		return io.EOF
+	})
+	if err != io.EOF {
+		t.Fatalf("UpdateInfo: %v", err)
+	}
 	if now := described(t, infoOf(t, s, "a")); now != want {
 		t.Errorf("the next one gets\n%s\nwant\n%s", now, want)
 	}

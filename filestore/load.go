@@ -60,7 +60,9 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 		return nil, err
 	}
 	u := &upload{v: v, id: id, lease: lease, info: *info}
-	if u.data, err = v.storedData(id, info.Storage["Path"]); err != nil {
+	if v.liesHere(id, info.Storage) {
+		u.data = v.own(id)
+	} else if u.data, err = v.storedData(id, info.Storage["Path"]); err != nil {
 		return nil, err
 	}
 	if u.data != v.own(id) && v.isAnothers(u.data) {
@@ -69,7 +71,9 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if u.info.Offset, err = u.findOffset(); err != nil {
 		return nil, err
 	}
-	u.info.Storage = v.storage(id, u.data)
+	if u.data != v.own(id) || !v.liesHere(id, info.Storage) {
+		u.info.Storage = v.storage(id, u.data)
+	}
 	return u, nil
 }
 
@@ -203,10 +207,10 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	if err := u.settle(info); err != nil {
 		return tusd.FileInfo{}, failed("sync upload", u.id, err)
 	}
-	return info.Clone(), nil
+	return info, nil
 }
 
-// current is the record as it is now; its maps and slices are shared.
+// current is the record as it is now.
 func (u *upload) current() tusd.FileInfo {
 	u.mu.Lock()
 	defer u.mu.Unlock()

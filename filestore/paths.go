@@ -15,11 +15,14 @@ import (
 type place struct {
 	tree *durable.Tree
 	base string // absolute path of the tree
-	name string // with slashes
+	name string // with slashes, clean
 }
 
 // path is the absolute path, for records and messages.
-func (p place) path() string { return filepath.Join(p.base, filepath.FromSlash(p.name)) }
+func (p place) path() string {
+	const separator = string(filepath.Separator)
+	return strings.TrimSuffix(p.base, separator) + separator + filepath.FromSlash(p.name)
+}
 
 // storageRoot is a further directory for data files.
 type storageRoot struct {
@@ -64,9 +67,11 @@ func aliases(abs string) []string {
 // own is a file of the upload directory.
 func (v *volume) own(name string) place { return place{tree: v.tree, base: v.path, name: name} }
 
+const recordSuffix = ".info"
+
 // record, undo: the files beside the data of an upload. They follow the id,
 // wherever the data is.
-func (v *volume) record(id string) place { return v.own(id + ".info") }
+func (v *volume) record(id string) place { return v.own(id + recordSuffix) }
 func (v *volume) undo(id string) place   { return v.own(id + ".undo") }
 
 // errLinked: a directory on the way to an upload is a link.

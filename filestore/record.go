@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -165,6 +167,20 @@ func formatRecord(info tusd.FileInfo) ([]byte, error) {
 		return nil, fmt.Errorf("a record of %d bytes is too long", len(content))
 	}
 	return content, nil
+}
+
+// liesHere tells whether storage is what a record says of an upload whose data
+// is in the upload directory under its id, as most are. It is worth knowing: to
+// take paths apart and to build them costs more than all else about a load.
+func (v *volume) liesHere(id string, storage map[string]string) bool {
+	return filepath.Separator == '/' && len(storage) == 3 && storage["Type"] == "filestore" &&
+		v.holds(storage["Path"], id, "") && v.holds(storage["InfoPath"], id, recordSuffix)
+}
+
+// holds tells whether path is that of id+suffix in the upload directory.
+func (v *volume) holds(path, id, suffix string) bool {
+	name, ok := strings.CutPrefix(path, v.path)
+	return ok && len(name) == 1+len(id)+len(suffix) && name[0] == '/' && name[1:1+len(id)] == id && strings.HasSuffix(name, suffix)
 }
 
 // storage is what a record says about where its upload is.

@@ -15,11 +15,10 @@ func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) err
 		return failed("update upload", u.id, err)
 	}
 	now := u.current()
-	given := now.Clone()
-	if err := change(&given); err != nil {
+	next := now.Clone()
+	if err := change(&next); err != nil {
 		return err
 	}
-	next := given.Clone() // change may have kept what it got and what it put there
 	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
 	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
 	return failed("update upload", u.id, u.store(ctx, next))

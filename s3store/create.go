@@ -21,7 +21,7 @@ func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileI
 	if err := u.usable(ctx); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
-	if err := u.create(ctx, info.Clone()); err != nil {
+	if err := u.create(ctx, info); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
 	return u, nil

@@ -70,7 +70,7 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	if ctx.Err() != nil {
 		return tusd.FileInfo{}, failed("look at upload", u.id, context.Cause(ctx))
 	}
-	return st.info.Clone(), nil
+	return st.info, nil
 }
 
 // current is the state as it is now.

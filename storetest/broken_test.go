@@ -234,8 +234,18 @@ var brokenStores = []broken{
 			return info, err
 		}
 	})},
-	{"hands out its own maps", "record/copies", onUploads(func(u *brokenUpload) {
-		u.getInfo = func(context.Context) (tusd.FileInfo, error) { return u.info, nil }
+	{"changes what it has handed out", "record/values", onUploads(func(u *brokenUpload) {
+		var handedOut tusd.FileInfo
+		u.getInfo = func(ctx context.Context) (info tusd.FileInfo, err error) {
+			handedOut, err = u.memoryUpload.GetInfo(ctx)
+			return handedOut, err
+		}
+		u.updateInfo = func(ctx context.Context, change func(*tusd.FileInfo) error) error {
+			return u.memoryUpload.UpdateInfo(ctx, func(i *tusd.FileInfo) error {
+				*i = handedOut
+				return change(i)
+			})
+		}
 	})},
 	{"changes the record although change failed", "update/error", onUploads(func(u *brokenUpload) {
 		u.updateInfo = func(ctx context.Context, change func(*tusd.FileInfo) error) error {

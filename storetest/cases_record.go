@@ -16,7 +16,7 @@ import (
 var recordCases = []testCase{
 	{"record/round-trip", "NewUpload stores the record of a new, empty upload.", 0, recordRoundTrip},
 	{"record/empty", "NewUpload stores the record of a new, empty upload.", 0, recordEmpty},
-	{"record/copies", "A FileInfo is a value; its maps and slices belong to whoever received it last: stores hand out copies and keep copies.", 0, recordCopies},
+	{"record/values", "A FileInfo is a value: nobody changes what its maps, slices and pointers lead to once a store has been given it or has returned it, since others may have the same ones.", 0, recordValues},
 	{"update/every-field", "UpdateInfo changes the record. change gets a copy of the current one and may be called more than once", 0, updateEveryField},
 	{"update/error", "if it returns an error, that error is returned and nothing changes.", 0, updateError},
 	{"update/store-owned", "ID, Offset, Size, SizeIsDeferred and Storage are the store's: changes to them are ignored.", 0, updateStoreOwned},
@@ -101,36 +101,35 @@ func recordEmpty(e *env) {
 	}
 }
 
-func recordCopies(e *env) {
+func recordValues(e *env) {
 	given := fullInfo("a")
 	upload := e.createInfo(given)
-	scribble(&given)
-	e.wantInfo(e.info(upload), fullInfo("a"))
-
-	got := e.info(upload)
-	scribble(&got)
-	e.wantInfo(e.info(upload), fullInfo("a"))
-
-	var kept *tusd.FileInfo
-	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
-		kept = i
-		return nil
-	}))
-	scribble(kept)
-	e.wantInfo(e.info(upload), fullInfo("a"))
-	e.wantInfo(e.info(e.view("a")), fullInfo("a"))
+	loaded := e.load("a")
+	got, seen := e.info(upload), e.info(loaded)
+	refused := errors.New("refused")
+	for _, answer := range []error{refused, nil} {
+		err := loaded.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+			scribble(i)
+			return answer
+		})
+		if !errors.Is(err, answer) {
+			e.Errorf("UpdateInfo: %v, want %v", err, answer)
+		}
+		for _, info := range []tusd.FileInfo{given, got, seen} {
+			e.wantInfo(info, fullInfo("a"))
+		}
+	}
+	changed := fullInfo("a")
+	scribble(&changed)
+	e.wantInfo(e.info(e.view("a")), changed)
 }
 
-// scribble changes whatever info shares with others.
+// scribble changes what the maps, slices and pointers of info lead to.
 func scribble(info *tusd.FileInfo) {
 	clear(info.MetaData)
-	clear(info.PartialUploads)
-	clear(info.Storage)
-	clear(info.Finals)
-	if info.Failure != nil {
-		clear(info.Failure.Header)
-		*info.Failure = tusd.Failure{}
-	}
+	info.PartialUploads[0], info.Finals[0] = "x", "x"
+	clear(info.Failure.Header)
+	*info.Failure = tusd.Failure{StatusCode: 400}
 }
 
 // ownedBy is a change that sets what the caller owns to its value in from.

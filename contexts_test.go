@@ -1,0 +1,150 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// newWork returns a workContext as a hold has it, with the ends of its lease
+// and its client.
+func newWork(grace time.Duration) (work *workContext, lose context.CancelCauseFunc, leave context.CancelFunc) {
+	lease, lose := context.WithCancelCause(context.Background())
+	client, leave := context.WithCancel(context.Background())
+	return &workContext{lateContext: lateContext{parent: lease}, client: client, grace: grace}, lose, leave
+}
+
+// wantOpen and wantEnded look at a context in both ways that it can be looked
+// at, and at a child, which package context must not need a goroutine for:
+// synctest would wait for it.
+func wantOpen(t *testing.T, ctx context.Context) {
+	t.Helper()
+	if err := ctx.Err(); err != nil {
+		t.Errorf("it has ended: %v", err)
+	}
+}
+
+func wantEnded(t *testing.T, ctx context.Context, cause error) {
+	t.Helper()
+	if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(context.Cause(ctx), cause) {
+		t.Errorf("err %v, cause %v; want %v, %v", ctx.Err(), context.Cause(ctx), context.Canceled, cause)
+	}
+	child, cancel := context.WithTimeout(ctx, time.Hour)
+	defer cancel()
+	for _, c := range []context.Context{ctx, child} {
+		select {
+		case <-c.Done():
+		default:
+			t.Error("the channel of its end is open")
+		}
+		if !errors.Is(context.Cause(c), cause) {
+			t.Errorf("cause %v, want %v", context.Cause(c), cause)
+		}
+	}
+}
+
+func TestWorkContext(t *testing.T) {
+	const grace = time.Minute
+	ends := []struct {
+		what  string
+		cause error
+		end   func(work *workContext, lose context.CancelCauseFunc, leave context.CancelFunc)
+	}{
+		{"cancelled", context.Canceled, func(work *workContext, _ context.CancelCauseFunc, _ context.CancelFunc) { work.cancel() }},
+		{"lease lost", ErrLockLost, func(_ *workContext, lose context.CancelCauseFunc, _ context.CancelFunc) { lose(ErrLockLost) }},
+		{"lease lost after the client", ErrLockLost, func(_ *workContext, lose context.CancelCauseFunc, leave context.CancelFunc) {
+			leave()
+			lose(ErrLockLost)
+		}},
+		{"client gone", context.Canceled, func(work *workContext, _ context.CancelCauseFunc, leave context.CancelFunc) {
+			leave()
+			synctest.Wait()
+			wantOpen(t, work)
+			time.Sleep(grace - 1)
+			wantOpen(t, work)
+			time.Sleep(1)
+		}},
+	}
+	for _, c := range ends {
+		for _, waited := range []bool{false, true} {
+			name := c.what
+			if waited {
+				name += ", waited for"
+			}
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					work, lose, leave := newWork(grace)
+					defer work.cancel()
+					if waited {
+						child, stop := context.WithTimeout(work, time.Hour)
+						defer stop()
+						defer wantEnded(t, child, c.cause)
+					}
+					wantOpen(t, work)
+					c.end(work, lose, leave)
+					synctest.Wait()
+					wantEnded(t, work, c.cause)
+				})
+			})
+		}
+	}
+}
+
+// Who is woken by the end of the work, rather than asks, is woken by a client
+// that went away unnoticed, too.
+func TestWorkContextWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		work, _, leave := newWork(time.Minute)
+		defer work.cancel()
+		began := time.Now()
+		leave()
+		<-work.Done()
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("woken after %v, want the grace period of a minute", took)
+		}
+	})
+}
+
+// A hold that is over leaves no timer and no watch behind, however late its
+// client goes.
+func TestWorkContextForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, waited := range []bool{false, true} {
+			work, _, leave := newWork(time.Minute)
+			if waited {
+				work.Done()
+			}
+			work.cancel()
+			leave()
+			synctest.Wait()
+			if work.Err(); work.timer != nil {
+				t.Errorf("waited for: %v: a timer runs", waited)
+			}
+		}
+	})
+}
+
+func TestLateContextValues(t *testing.T) {
+	type key struct{}
+	parent := context.WithValue(context.Background(), key{}, "here")
+	c := &lateContext{parent: parent}
+	for range 2 {
+		if got := c.Value(key{}); got != "here" {
+			t.Errorf("value %v", got)
+		}
+		c.Done()
+	}
+}
+
+// What a subscription does with an event is its own affair.
+func TestEventsAreCopies(t *testing.T) {
+	var b broadcaster
+	first, second := b.subscribe(1), b.subscribe(1)
+	b.publish(Event{Upload: FileInfo{MetaData: MetaData{"name": "a"}}})
+	clear((<-first.C).Upload.MetaData)
+	if got := (<-second.C).Upload.MetaData["name"]; got != "a" {
+		t.Errorf("the second subscription got the name %q", got)
+	}
+}
