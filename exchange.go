@@ -21,10 +21,9 @@ type exchange struct {
 	http.ResponseWriter
 	h         *Handler
 	r         *http.Request
-	route     http.Request // what the router sees
-	method    string       // the effective one
-	sent      string       // the one that was sent
-	id        string       // of the upload; "" is the creation URL
+	method    string // the effective one
+	sent      string // the one that was sent
+	id        string // of the upload; "" is the creation URL
 	requestID string
 	dialect   Dialect
 	marked    bool         // the request says which dialect it speaks
@@ -352,23 +351,25 @@ func (x *exchange) log() {
 		return
 	}
 	// Not Logger.LogAttrs: that looks up which line of code this is.
-	line := slog.NewRecord(time.Now(), level, "request", 0)
-	line.AddAttrs(
+	now := time.Now()
+	line := slog.NewRecord(now, level, "request", 0)
+	attributes := append(make([]slog.Attr, 0, 11), // one call to add them, and so one slice
 		slog.String("method", x.method),
 		slog.String("path", x.r.RequestURI),
 		slog.Int("status", x.status),
 		slog.Int64("received", x.body.n),
 		slog.Int64("sent", x.written),
-		slog.Duration("dur", time.Since(x.started)),
+		slog.Duration("dur", now.Sub(x.started)),
 		slog.String("request_id", x.requestID),
 		slog.String("client", addressName(x.client())),
 	)
 	if id := x.upload(); id != "" {
-		line.AddAttrs(slog.String("id", id))
+		attributes = append(attributes, slog.String("id", id))
 	}
 	if x.cause != nil {
-		line.AddAttrs(slog.String("code", x.code), slog.String("err", x.cause.Error()))
+		attributes = append(attributes, slog.String("code", x.code), slog.String("err", x.cause.Error()))
 	}
+	line.AddAttrs(attributes...)
 	x.h.log.Handler().Handle(ctx, line) // as a Logger, which has nobody to tell either
 }
 

@@ -42,6 +42,9 @@ func fieldItem(values []string) (bareItem, bool) {
 // sequences or integers. The last of several entries with one key counts. ok
 // is false if the field is absent or does not parse as a whole.
 func fieldDictionary(values []string) (entries map[string]bareItem, ok bool) {
+	if len(values) == 0 {
+		return nil, false
+	}
 	s := fieldScanner{strings.Trim(strings.Join(values, ","), " ")}
 	entries = make(map[string]bareItem)
 	for {

@@ -167,22 +167,42 @@ func (h *Handler) route(x *exchange, idErr error) error {
 		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
 		x.r.Method = x.method
 	}
-	x.route.Method, x.route.URL = x.method, uploadURL
+	to := routed{x.method, uploadPath}
 	if x.id == "" {
-		x.route.URL = creationURL
+		to.path = creationPath
 	}
-	h.router.ServeHTTP(x, &x.route)
+	request := usualRequests[to]
+	if request == nil {
+		request = to.request()
+	}
+	h.router.ServeHTTP(x, request)
 	return nil
 }
 
 // The router chooses by these and the method. It need not see the id, which is
-// parsed already.
+// parsed already, nor anything else: most requests look like one of a few to it.
 const (
 	creationPath = "/"
 	uploadPath   = "/upload"
 )
 
-var creationURL, uploadURL = &url.URL{Path: creationPath}, &url.URL{Path: uploadPath}
+// routed is what the router sees of a request, which it does not change.
+type routed struct{ method, path string }
+
+func (r routed) request() *http.Request {
+	return &http.Request{Method: r.method, URL: &url.URL{Path: r.path}}
+}
+
+var usualRequests = func() map[routed]*http.Request {
+	usual := make(map[routed]*http.Request)
+	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {
+		for _, path := range []string{creationPath, uploadPath} {
+			r := routed{method, path}
+			usual[r] = r.request()
+		}
+	}
+	return usual
+}()
 
 // exchangeFunc is an http.Handler behind the router. It is given the exchange
 // as the ResponseWriter.

@@ -423,17 +423,17 @@ func codingList(s string) bool {
 // contentProof reads Content-Digest; nil if it has no algorithm that is known
 // here, which RFC 9530 allows to be passed over.
 func contentProof(header http.Header) *proof {
-	var p proof
+	var sums []sum
 	entries, _ := fieldDictionary(header["Content-Digest"])
 	for name, m := range entries {
 		if a := fieldAlgorithm(name); a != nil && m.kind == bytesValue {
-			p.sums = append(p.sums, sum{a, a.hash(), m.bytes})
+			sums = append(sums, sum{a, a.hash(), m.bytes})
 		}
 	}
-	if len(p.sums) == 0 {
+	if len(sums) == 0 {
 		return nil
 	}
-	return &p
+	return &proof{sums: sums}
 }
 
 // namedDigests reads Repr-Digest: every algorithm that is known here is kept
