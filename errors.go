@@ -111,22 +111,23 @@ var (
 	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
 
 	// Trouble that passes.
-	ErrUploadLocked      = &Error{Code: "ERR_UPLOAD_LOCKED", Status: passingStatus(423), Passing: true, Message: "another request is using the upload"}
-	ErrLockTimeout       = &Error{Code: "ERR_LOCK_TIMEOUT", Status: passingStatus(423), Passing: true, Message: "another request did not let go of the upload in time"}
-	ErrLockLost          = &Error{Code: "ERR_LOCK_LOST", Status: passingStatus(423), Passing: true, Message: "the lock on the upload was lost"}
-	ErrUploadInterrupted = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: passingStatus(423), Passing: true, Message: "a newer request has taken over the upload"}
-	ErrUploadFinishing   = &Error{Code: "ERR_UPLOAD_FINISHING", Status: passingStatus(423), Passing: true, Message: "the upload is being finished"}
-	ErrPartialInUse      = &Error{Code: "ERR_PARTIAL_IN_USE", Status: passingStatus(423), Passing: true, Message: "an unfinished final upload needs this partial upload"}
-	ErrFinishFailed      = &Error{Code: "ERR_FINISH_FAILED", Status: passingStatus(503), Passing: true, Message: "finishing the upload did not succeed yet; it will be tried again"}
-	ErrServerShutdown    = &Error{Code: "ERR_SERVER_SHUTDOWN", Status: passingStatus(503), Passing: true, Message: "the server is shutting down"}
-	ErrUnexpectedEOF     = &Error{Code: "ERR_UNEXPECTED_EOF", Status: passingStatus(500), Passing: true, Message: "the request ended before its body did"}
-	ErrReadTimeout       = &Error{Code: "ERR_READ_TIMEOUT", Status: passingStatus(500), Passing: true, Message: "no data arrived in time"}
-	ErrTooSlow           = &Error{Code: "ERR_TOO_SLOW", Status: passingStatus(503), Passing: true, Message: "the data arrived too slowly"}
-	ErrTooManyRequests   = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: passingStatus(503), Passing: true, Message: "the server is serving as many requests as it may"}
-	ErrTooManyUploads    = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: passingStatus(503), Passing: true, Message: "this client is sending as many uploads at once as it may"}
-	ErrConnectionReset   = &Error{Code: "ERR_CONNECTION_RESET", Status: passingStatus(500), Passing: true, Message: "the connection was reset"}
-	ErrNoSpace           = &Error{Code: "ERR_NO_SPACE", Status: both(507), Passing: true, Message: "there is no room for this data at the moment"}
-	ErrInternal          = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: passingStatus(500), Passing: true, Message: "something went wrong on the server"}
+	ErrUploadLocked       = &Error{Code: "ERR_UPLOAD_LOCKED", Status: passingStatus(423), Passing: true, Message: "another request is using the upload"}
+	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: passingStatus(423), Passing: true, Message: "another request did not let go of the upload in time"}
+	ErrLockLost           = &Error{Code: "ERR_LOCK_LOST", Status: passingStatus(423), Passing: true, Message: "the lock on the upload was lost"}
+	ErrUploadInterrupted  = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: passingStatus(423), Passing: true, Message: "a newer request has taken over the upload"}
+	ErrUploadFinishing    = &Error{Code: "ERR_UPLOAD_FINISHING", Status: passingStatus(423), Passing: true, Message: "the upload is being finished"}
+	ErrPartialInUse       = &Error{Code: "ERR_PARTIAL_IN_USE", Status: passingStatus(423), Passing: true, Message: "an unfinished final upload needs this partial upload"}
+	ErrFinishFailed       = &Error{Code: "ERR_FINISH_FAILED", Status: passingStatus(503), Passing: true, Message: "finishing the upload did not succeed yet; it will be tried again"}
+	ErrServerShutdown     = &Error{Code: "ERR_SERVER_SHUTDOWN", Status: passingStatus(503), Passing: true, Message: "the server is shutting down"}
+	ErrUnexpectedEOF      = &Error{Code: "ERR_UNEXPECTED_EOF", Status: passingStatus(500), Passing: true, Message: "the request ended before its body did"}
+	ErrReadTimeout        = &Error{Code: "ERR_READ_TIMEOUT", Status: passingStatus(500), Passing: true, Message: "no data arrived in time"}
+	ErrTooSlow            = &Error{Code: "ERR_TOO_SLOW", Status: passingStatus(503), Passing: true, Message: "the data arrived too slowly"}
+	ErrTooManyRequests    = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: passingStatus(503), Passing: true, Message: "the server is serving as many requests as it may"}
+	ErrTooManyUploads     = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: passingStatus(503), Passing: true, Message: "this client is sending as many uploads at once as it may"}
+	ErrTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: passingStatus(503), Passing: true, Message: "this client has as many connections open as it may"}
+	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: passingStatus(500), Passing: true, Message: "the connection was reset"}
+	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Passing: true, Message: "there is no room for this data at the moment"}
+	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: passingStatus(500), Passing: true, Message: "something went wrong on the server"}
 )
 
 // errorTable lists the above in the order of the documentation.
@@ -141,7 +142,7 @@ var errorTable = []*Error{
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
-	ErrTooManyRequests, ErrTooManyUploads, ErrConnectionReset, ErrNoSpace, ErrInternal,
+	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }
 
 // Errors between the handler and stores; a client never sees them as such.

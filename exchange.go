@@ -38,6 +38,7 @@ type exchange struct {
 	peer      netip.Addr // not valid: a Unix socket
 	made      string     // id of the upload that the request has made
 
+	unlogged  bool      // it has no line in the log
 	returned  bool      // rather than panicked
 	firstByte time.Time // of the answer
 	values    [5]string // of its header, see set
@@ -327,6 +328,9 @@ func (x *exchange) end() {
 	}
 	x.deadlines.close(http1)
 	x.h.engine.metrics.ended(x.method, x.hasContent(), time.Since(x.started))
+	if x.unlogged {
+		return
+	}
 	x.watchProxies()
 	x.log()
 }

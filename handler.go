@@ -131,6 +131,22 @@ func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string)
 	h.serve(w, r, id, err)
 }
 
+// Refuse answers a request with an error in place of serving it: in the dialect
+// of the request, with the headers that every answer has, counted, and logged
+// by nobody. It is for servers with limits of their own in front of the handler.
+func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, refusal *Error) {
+	x := newExchange(h, w, r, "")
+	x.unlogged = true
+	defer x.end()
+	err := x.begin()
+	if err == nil {
+		x.chooseDialect() // an error leaves that of tus 1.0, which is as good as another
+		err = refusal
+	}
+	x.fail(err)
+	x.returned = true
+}
+
 // serve runs one request. idErr tells that the path names no possible upload;
 // it is answered when it is its turn.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {

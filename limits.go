@@ -26,7 +26,7 @@ func (g *gate) enter(x *exchange) (client netip.Prefix, err error) {
 	if n := g.requests.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
 		err = ErrTooManyRequests
 	} else if g.config.MaxUploadsPerClient > 0 && x.hasContent() {
-		client, err = g.enterUpload(x.limitedClient())
+		client, err = g.enterUpload(x.h.LimitedClient(x.client()))
 	}
 	if err != nil {
 		g.requests.Add(-1)
@@ -73,13 +73,13 @@ func headerSize(r *http.Request) int64 {
 	return n
 }
 
-// limitedClient is whom the limits per client count the request for: an
-// address, or, of IPv6, the network that one client usually has to itself.
-// It is not valid for peers that may pass on the requests of many clients and
-// are not known to say whose.
-func (x *exchange) limitedClient() netip.Prefix {
-	addr := x.client()
-	if !addr.IsValid() || x.h.proxies.all || within(near, addr) || within(x.h.proxies.networks, addr) {
+// LimitedClient is whom limits per client count what comes from addr for: the
+// address, or, of IPv6, the network that one client usually has to itself. It
+// is not valid, and there is no limit, for addresses from which proxies and
+// gateways may pass on what many clients do: those of Config.TrustedProxies and
+// of private networks, all with Config.TrustForwarded.
+func (h *Handler) LimitedClient(addr netip.Addr) netip.Prefix {
+	if !addr.IsValid() || h.proxies.all || within(near, addr) || within(h.proxies.networks, addr) {
 		return netip.Prefix{}
 	}
 	bits := 64

@@ -1,30 +1,24 @@
 package cli
 
 import (
-	"bufio"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // connectionLimit bounds how many connections one client may have open, so
-// that none takes the descriptors that all need. A client is an address, or,
-// of IPv6, the /64 that one client usually has to itself.
-//
-// Proxies have connections of many clients and are exempt, as are addresses
-// of private networks, which may be proxies or gateways.
+// that none takes the descriptors that all need. Proxies have connections of
+// many clients and are exempt, as are addresses of private networks, which may
+// be proxies or gateways.
 type connectionLimit struct {
-	max      int                   // 0: no limit
-	exempt   func(netip.Addr) bool // who has no limit
-	refused  *atomic.Uint64        // connections so far
-	farewell chan struct{}         // a place for each that is being told so
+	max      int                           // 0: no limit
+	client   func(netip.Addr) netip.Prefix // whom an address counts for; not valid: nobody
+	refused  *atomic.Uint64                // connections so far
+	farewell chan struct{}                 // a place for each that is being told so
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -37,31 +31,17 @@ type connectionLimit struct {
 const farewells = 64
 
 // newConnectionLimit counts in refused what it refuses.
-func newConnectionLimit(max int, l listening, refused *atomic.Uint64, log *slog.Logger) *connectionLimit {
+func newConnectionLimit(max int, client func(netip.Addr) netip.Prefix, refused *atomic.Uint64, log *slog.Logger) *connectionLimit {
 	return &connectionLimit{
-		max: max, exempt: l.mayBeProxy, refused: refused,
+		max: max, client: client, refused: refused,
 		farewell: make(chan struct{}, farewells), log: log,
 		open: make(map[netip.Prefix]int), logged: make(map[netip.Prefix]bool),
 	}
 }
 
-// mayBeProxy tells whether connections from addr may carry the requests of
-// many clients.
-func (l listening) mayBeProxy(addr netip.Addr) bool {
-	if l.behindProxy || addr.IsLoopback() {
-		return true
-	}
-	for _, network := range l.trustedProxies {
-		if network.Contains(addr) {
-			return true
-		}
-	}
-	return addr.IsPrivate() || addr.IsLinkLocalUnicast()
-}
-
 // guard returns a listener that accepts what inner does, but for connections
 // beyond the limit, which it refuses.
-func (l *connectionLimit) guard(inner net.Listener, refuse func(net.Conn)) net.Listener {
+func (l *connectionLimit) guard(inner net.Listener, refuse func(*net.TCPConn)) net.Listener {
 	if l.max == 0 {
 		return inner
 	}
@@ -71,7 +51,7 @@ func (l *connectionLimit) guard(inner net.Listener, refuse func(net.Conn)) net.L
 type guarded struct {
 	net.Listener
 	limit  *connectionLimit
-	refuse func(net.Conn)
+	refuse func(*net.TCPConn)
 }
 
 func (g *guarded) Accept() (net.Conn, error) {
@@ -81,10 +61,9 @@ func (g *guarded) Accept() (net.Conn, error) {
 		if err != nil || !ok {
 			return conn, err
 		}
-		addr := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("")
-		client := clientOf(addr)
+		client := g.limit.client(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""))
 		switch {
-		case g.limit.exempt(addr):
+		case !client.IsValid():
 			return tcp, nil
 		case g.limit.enter(client):
 			return &countedConn{TCPConn: tcp, leave: sync.OnceFunc(func() { g.limit.leave(client) })}, nil
@@ -92,13 +71,6 @@ func (g *guarded) Accept() (net.Conn, error) {
 		g.limit.tell(client)
 		g.limit.dismiss(tcp, g.refuse)
 	}
-}
-
-func clientOf(addr netip.Addr) netip.Prefix {
-	if addr.Is4() {
-		return netip.PrefixFrom(addr, 32)
-	}
-	return netip.PrefixFrom(addr, 64).Masked()
 }
 
 func (l *connectionLimit) enter(client netip.Prefix) bool {
@@ -134,7 +106,7 @@ func (l *connectionLimit) tell(client netip.Prefix) {
 }
 
 // dismiss ends a connection by way of refuse, if there is a place for that.
-func (l *connectionLimit) dismiss(conn net.Conn, refuse func(net.Conn)) {
+func (l *connectionLimit) dismiss(conn *net.TCPConn, refuse func(*net.TCPConn)) {
 	select {
 	case l.farewell <- struct{}{}:
 		go func() {
@@ -158,53 +130,69 @@ func (c *countedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// dismissal is the time for an answer that is not more than a refusal.
+// farewell is a server for connections that are refused: it answers the first
+// request of each and closes it.
+type farewell struct {
+	server *http.Server
+	conns  chan *lastConn
+	closed chan struct{}
+}
+
+// dismissal is the time for a request that is refused.
 const dismissal = 2 * time.Second
 
-// refusePlain answers the first request of a connection without TLS, and
-// closes it. What a client may read into the status is that of the handler
-// for trouble that passes: on a HEAD, clients of tus throw their upload away
-// for anything but 423.
-func refusePlain(conn net.Conn) {
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(dismissal))
-	r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, 16<<10)))
-	if err != nil {
-		return
-	}
-	status := http.StatusServiceUnavailable
-	if r.Method == http.MethodHead && mayBeTusJS(r.Header) {
-		status = http.StatusLocked
-	}
-	const reason = "this client has as many connections open as it may\n"
-	fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nTus-Resumable: 1.0.0\r\nRetry-After: 5\r\nConnection: close\r\n"+
-		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n", status, http.StatusText(status), len(reason))
-	if r.Method != http.MethodHead {
-		io.WriteString(conn, reason)
-	}
-	linger(conn)
+// newFarewell starts one, which runs until close. refuse answers.
+func newFarewell(refuse http.HandlerFunc, cfg config, log *slog.Logger) *farewell {
+	f := &farewell{server: newServer(cfg, refuse, log), conns: make(chan *lastConn), closed: make(chan struct{})}
+	f.server.ReadHeaderTimeout = dismissal
+	f.server.Protocols = nil // HTTP/1.1
+	f.server.SetKeepAlivesEnabled(false)
+	go f.server.Serve(f)
+	return f
 }
 
-// mayBeTusJS tells whether a request may come from tus-js-client, which speaks
-// tus and the versions 5 and 6 of the draft, as Apple's URLSession also does.
-func mayBeTusJS(header http.Header) bool {
-	switch header.Get("Upload-Draft-Interop-Version") {
-	case "":
-		return true
-	case "5", "6":
-		return !strings.Contains(header.Get("User-Agent"), "CFNetwork/")
+func (f *farewell) close() { f.server.Close() }
+
+// Accept, Close and Addr make it the listener of its server.
+func (f *farewell) Accept() (net.Conn, error) {
+	select {
+	case conn := <-f.conns:
+		return conn, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
 	}
-	return false
 }
 
-// linger ends the sending and reads what is still coming for a while: closing
-// a connection with unread data would take the answer from the client.
-func linger(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		io.CopyN(io.Discard, conn, 256<<10)
+func (f *farewell) Close() error {
+	close(f.closed)
+	return nil
+}
+
+func (f *farewell) Addr() net.Addr { return &net.TCPAddr{} }
+
+// refuse has conn answered, without TLS, and returns when it is closed.
+func (f *farewell) refuse(conn *net.TCPConn) {
+	last := &lastConn{TCPConn: conn, closed: make(chan struct{})}
+	select {
+	case f.conns <- last:
+		<-last.closed
+	case <-f.closed:
+		conn.Close()
 	}
+}
+
+// lastConn tells when it is closed.
+type lastConn struct {
+	*net.TCPConn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *lastConn) Close() error {
+	defer c.once.Do(func() { close(c.closed) })
+	return c.TCPConn.Close()
 }
 
 // refuseTLS only closes: a handshake for a refusal would cost more than it is
 // worth, and clients try again.
-func refuseTLS(conn net.Conn) { conn.Close() }
+func refuseTLS(conn *net.TCPConn) { conn.Close() }

@@ -13,6 +13,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
 )
 
 // net/http sends files without copying them only through this.
@@ -20,10 +23,10 @@ var _ io.ReaderFrom = (*countedConn)(nil)
 
 // guardedServer is a server on the loopback, which is not exempt here, with a
 // limit of two connections per client.
-func guardedServer(t *testing.T, refuse func(net.Conn), log *slog.Logger) (*connectionLimit, string) {
+func guardedServer(t *testing.T, refuse func(*net.TCPConn), log *slog.Logger) (*connectionLimit, string) {
 	t.Helper()
-	limit := newConnectionLimit(2, listening{}, new(atomic.Uint64), log)
-	limit.exempt = func(netip.Addr) bool { return false }
+	everybody := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+	limit := newConnectionLimit(2, everybody, new(atomic.Uint64), log)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +35,25 @@ func guardedServer(t *testing.T, refuse func(net.Conn), log *slog.Logger) (*conn
 	go server.Serve(limit.guard(listener, refuse))
 	t.Cleanup(func() { server.Close() })
 	return limit, listener.Addr().String()
+}
+
+// farewellOf refuses as the daemon does.
+func farewellOf(t *testing.T, log *slog.Logger) func(*net.TCPConn) {
+	t.Helper()
+	composer := tusd.NewStoreComposer()
+	store := &filestore.FileStore{Path: t.TempDir()}
+	t.Cleanup(func() { store.Close() })
+	store.UseIn(composer)
+	handler, err := tusd.NewHandler(tusd.Config{BasePath: "/", StoreComposer: composer, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { handler.Shutdown(t.Context()) })
+	f := newFarewell(func(w http.ResponseWriter, r *http.Request) {
+		handler.Refuse(w, r, tusd.ErrTooManyConnections)
+	}, config{}, log)
+	t.Cleanup(f.close)
+	return f.refuse
 }
 
 // ask sends a request over a new connection, which stays open until the test
@@ -59,7 +81,8 @@ func ask(t *testing.T, address, method string, header ...string) (status int, an
 
 func TestConnectionLimit(t *testing.T) {
 	var log buffer
-	limit, address := guardedServer(t, refusePlain, slog.New(slog.NewTextHandler(&log, nil)))
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	limit, address := guardedServer(t, farewellOf(t, logger), logger)
 	_, _, first := ask(t, address, http.MethodGet)
 	if status, _, _ := ask(t, address, http.MethodGet); status != http.StatusOK {
 		t.Fatalf("the second connection: %d", status)
@@ -67,24 +90,28 @@ func TestConnectionLimit(t *testing.T) {
 	for _, c := range []struct {
 		method, header string
 		want           int
+		content        string
 	}{
-		{http.MethodPatch, "Content-Length: 0", http.StatusServiceUnavailable},
-		{http.MethodPost, "Content-Length: 100000000", http.StatusServiceUnavailable},
-		{http.MethodHead, "Tus-Resumable: 1.0.0", http.StatusLocked},
-		{http.MethodHead, "Upload-Draft-Interop-Version: 6", http.StatusLocked},
-		{http.MethodHead, "Upload-Draft-Interop-Version: 6\r\nUser-Agent: App/1 CFNetwork/1.0", http.StatusServiceUnavailable},
-		{http.MethodHead, "Upload-Draft-Interop-Version: 8", http.StatusServiceUnavailable},
+		{http.MethodGet, "Tus-Resumable: 1.0.0", http.StatusServiceUnavailable, "text/plain; charset=utf-8"},
+		{http.MethodPatch, "Tus-Resumable: 1.0.0\r\nContent-Length: 0", http.StatusServiceUnavailable, "text/plain; charset=utf-8"},
+		{http.MethodPost, "Content-Length: 100000000", http.StatusServiceUnavailable, "text/plain; charset=utf-8"},
+		{http.MethodPost, "Upload-Draft-Interop-Version: 8\r\nUpload-Complete: ?0", http.StatusServiceUnavailable, "application/problem+json"},
+		{http.MethodHead, "Tus-Resumable: 1.0.0", http.StatusLocked, ""},
+		{http.MethodHead, "Upload-Draft-Interop-Version: 6", http.StatusLocked, ""},
+		{http.MethodHead, "Upload-Draft-Interop-Version: 6\r\nUser-Agent: App/1 CFNetwork/1.0", http.StatusServiceUnavailable, ""},
+		{http.MethodHead, "Upload-Draft-Interop-Version: 8", http.StatusServiceUnavailable, ""},
 	} {
-		status, header, conn := ask(t, address, c.method, c.header)
-		if status != c.want || header.Get("Retry-After") == "" {
-			t.Errorf("%s with %s: %d, %v; want %d", c.method, c.header, status, header, c.want)
+		status, header, conn := ask(t, address, c.method, c.header, "Origin: https://app.example", "X-Request-ID: mine")
+		if status != c.want || header.Get("Content-Type") != c.content || header.Get("Retry-After") == "" ||
+			header.Get("Access-Control-Allow-Origin") == "" || header.Get("X-Request-Id") != "mine" {
+			t.Errorf("%s with %s: %d, %v; want %d, %q and what every answer has", c.method, c.header, status, header, c.want, c.content)
 		}
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || err != io.EOF {
 			t.Errorf("%s: the connection stays open: %v", c.method, err)
 		}
 	}
-	if n := limit.refused.Load(); n != 6 {
-		t.Errorf("%d refusals counted, want 6", n)
+	if n := limit.refused.Load(); n != 8 {
+		t.Errorf("%d refusals counted, want 8", n)
 	}
 	if lines := log.String(); strings.Count(lines, "\n") != 1 || !strings.Contains(lines, "client=127.0.0.1/32") {
 		t.Errorf("the log of a client that was refused: %s", lines)
@@ -98,7 +125,7 @@ func TestConnectionLimit(t *testing.T) {
 
 // A refused client may not occupy the server instead.
 func TestManyRefusals(t *testing.T) {
-	limit, address := guardedServer(t, refusePlain, quiet)
+	limit, address := guardedServer(t, farewellOf(t, quiet), quiet)
 	ask(t, address, http.MethodGet)
 	ask(t, address, http.MethodGet)
 	for range 3 * farewells { // silent ones, most of which are dropped at once
@@ -120,44 +147,5 @@ func TestRefusalUnderTLS(t *testing.T) {
 	ask(t, address, http.MethodGet)
 	if status, _, _ := ask(t, address, http.MethodGet); status != 0 {
 		t.Errorf("%d, want the connection closed", status)
-	}
-}
-
-func TestWhoHasNoLimit(t *testing.T) {
-	named := listening{trustedProxies: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}}
-	for _, c := range []struct {
-		l    listening
-		addr string
-		want bool
-	}{
-		{listening{}, "127.0.0.1", true},
-		{listening{}, "::1", true},
-		{listening{}, "10.1.2.3", true},
-		{listening{}, "169.254.1.1", true},
-		{listening{}, "fe80::1", true},
-		{listening{}, "fd00::1", true},
-		{listening{}, "203.0.113.7", false},
-		{listening{}, "2001:db8::1", false},
-		{listening{behindProxy: true}, "203.0.113.7", true},
-		{named, "203.0.113.7", true},
-		{named, "2001:db8::1", true},
-		{named, "198.51.100.1", false},
-		{named, "127.0.0.1", true},
-		{named, "10.1.2.3", true},
-	} {
-		if got := c.l.mayBeProxy(netip.MustParseAddr(c.addr)); got != c.want {
-			t.Errorf("%+v, %s: %t", c.l, c.addr, got)
-		}
-	}
-}
-
-func TestWhoIsOneClient(t *testing.T) {
-	for addr, want := range map[string]string{
-		"203.0.113.7":         "203.0.113.7/32",
-		"2001:db8:1:2:3:4::1": "2001:db8:1:2::/64",
-	} {
-		if got := clientOf(netip.MustParseAddr(addr)); got.String() != want {
-			t.Errorf("%s: %v, want %s", addr, got, want)
-		}
 	}
 }

@@ -33,6 +33,7 @@ type daemon struct {
 	uploads      *tusd.Handler
 	server       *http.Server
 	overseer     *http.Server // at admin
+	farewell     *farewell    // for connections beyond the limit
 
 	connections openConnections
 	stopping    chan struct{} // closed when the end begins
@@ -90,6 +91,9 @@ func (d *daemon) makeServers() {
 	}
 	d.server = newServer(d.cfg, main, d.logger)
 	d.server.ConnState = d.connections.follow
+	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
+		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
+	}, d.cfg, d.logger)
 }
 
 // run answers requests until ctx ends or one of the listeners fails, then
@@ -129,11 +133,11 @@ func (d *daemon) end(cause error) {
 // asked for.
 func (d *daemon) guarded() []net.Listener {
 	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
-	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.cfg.listening, refused, d.logger)
+	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.LimitedClient, refused, d.logger)
 	var listeners []net.Listener
 	for _, s := range d.sockets {
 		if d.certificates == nil {
-			listeners = append(listeners, limit.guard(s, refusePlain))
+			listeners = append(listeners, limit.guard(s, d.farewell.refuse))
 		} else {
 			listeners = append(listeners, tls.NewListener(limit.guard(s, refuseTLS), newTLSConfig(d.cfg.tls.mode, d.certificates)))
 		}
@@ -161,6 +165,9 @@ func (d *daemon) shutDown(ctx context.Context) {
 func (d *daemon) close() error {
 	if d.overseer != nil {
 		d.overseer.Close() // to the last it told how things are
+	}
+	if d.farewell != nil {
+		d.farewell.close()
 	}
 	for _, s := range d.sockets {
 		s.Close() // a second time, usually
