@@ -136,10 +136,11 @@ func (d *daemon) guarded() []net.Listener {
 	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.LimitedClient, refused, d.logger)
 	var listeners []net.Listener
 	for _, s := range d.sockets {
+		bounded := boundUnsent(s)
 		if d.certificates == nil {
-			listeners = append(listeners, limit.guard(s, d.farewell.refuse))
+			listeners = append(listeners, limit.guard(bounded, d.farewell.refuse))
 		} else {
-			listeners = append(listeners, tls.NewListener(limit.guard(s, refuseTLS), newTLSConfig(d.cfg.tls.mode, d.certificates)))
+			listeners = append(listeners, tls.NewListener(limit.guard(bounded, refuseTLS), newTLSConfig(d.cfg.tls.mode, d.certificates)))
 		}
 	}
 	return listeners
