@@ -64,7 +64,7 @@ func TestWorkContext(t *testing.T) {
 			wantOpen(t, work)
 			time.Sleep(grace - 1)
 			wantOpen(t, work)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 		}},
 	}
 	for _, c := range ends {
