@@ -79,6 +79,7 @@ func headerSize(r *http.Request) int64 {
 // gateways may pass on what many clients do: those of Config.TrustedProxies and
 // of private networks, all with Config.TrustForwarded.
 func (h *Handler) LimitedClient(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("") // listeners for both versions of IP name clients of version 4 in version 6
 	if !addr.IsValid() || h.proxies.all || within(near, addr) || within(h.proxies.networks, addr) {
 		return netip.Prefix{}
 	}

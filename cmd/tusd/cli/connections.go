@@ -61,7 +61,7 @@ func (g *guarded) Accept() (net.Conn, error) {
 		if err != nil || !ok {
 			return conn, err
 		}
-		client := g.limit.client(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone(""))
+		client := g.limit.client(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
 		switch {
 		case !client.IsValid():
 			return tcp, nil

@@ -25,7 +25,7 @@ var _ io.ReaderFrom = (*countedConn)(nil)
 // limit of two connections per client.
 func guardedServer(t *testing.T, refuse func(*net.TCPConn), log *slog.Logger) (*connectionLimit, string) {
 	t.Helper()
-	everybody := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+	everybody := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr.Unmap(), 32) }
 	limit := newConnectionLimit(2, everybody, new(atomic.Uint64), log)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
