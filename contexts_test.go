@@ -148,3 +148,31 @@ func TestEventsAreCopies(t *testing.T) {
 		t.Errorf("the second subscription got the name %q", got)
 	}
 }
+
+// sharedRecord is an upload with nothing but a record, of which it makes no
+// copies that it need not make.
+type sharedRecord struct {
+	Upload
+	info FileInfo
+}
+
+func (u *sharedRecord) GetInfo(context.Context) (FileInfo, error) { return u.info, nil }
+
+func (u *sharedRecord) UpdateInfo(_ context.Context, change func(*FileInfo) error) error {
+	next := u.info.Clone()
+	err := change(&next)
+	u.info = next
+	return err
+}
+
+// What a callback does with an answer after it has given it is its own affair.
+func TestRefusalsAreCopies(t *testing.T) {
+	header := map[string]string{"X-Why": "scan"}
+	upload := new(sharedRecord)
+	h := &hold{upload: upload, times: &newMetrics().store}
+	new(engine).refused(t.Context(), h, ErrUploadRejected.Refuse(HTTPResponse{Header: header}))
+	clear(header)
+	if got := upload.info.Failure.Header["X-Why"]; got != "scan" {
+		t.Errorf("the record has the header %q", got)
+	}
+}

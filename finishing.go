@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"time"
 )
 
@@ -178,7 +179,7 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 		return err
 	}
 	r := asError(err)
-	failure := &Failure{Code: r.Code, StatusCode: statusFor(r, h.info.Dialect, ""), Body: r.Response.Body, Header: r.Response.Header}
+	failure := &Failure{Code: r.Code, StatusCode: statusFor(r, h.info.Dialect, ""), Body: r.Response.Body, Header: maps.Clone(r.Response.Header)}
 	if failure.StatusCode < 400 {
 		failure.StatusCode = 400
 	}
