@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -205,4 +206,40 @@ func FuzzParseRecord(f *testing.F) {
 			t.Errorf("%q is taken for %+v", content, info)
 		}
 	})
+}
+
+// The short way to where an upload lies takes no record that the long one would
+// not, however its paths are written.
+func TestLiesHere(t *testing.T) {
+	for _, dir := range []string{"/data", "/data/a", "/"} {
+		v := &volume{path: dir, aliases: []string{dir}}
+		for _, id := range []string{"a", "a/a", "data", "a.txt", "a%2Fb"} {
+			usual := v.storage(id, v.own(id))
+			if dir != "/" && !v.liesHere(id, usual) {
+				t.Errorf("%s in %s takes the long way", id, dir)
+			}
+			for _, other := range otherStorages(usual, dir, id) {
+				if v.liesHere(id, other) {
+					t.Errorf("%s in %s: %v", id, dir, other)
+				}
+			}
+		}
+	}
+}
+
+// otherStorages returns what is like usual, but not the same.
+func otherStorages(usual map[string]string, dir, id string) []map[string]string {
+	others := []map[string]string{nil}
+	for _, key := range []string{"Type", "Path", "InfoPath", "Key"} {
+		for _, value := range []string{
+			"", id, dir, dir + "/", dir + id, dir + "//" + id, dir + "/./" + id, dir + "/" + id + "/", dir + "2/" + id, dir + "2" + id,
+			dir + "/" + id + ".bin", dir + "/" + id + ".infx", dir + "/b", "/elsewhere/" + id,
+		} {
+			other := maps.Clone(usual)
+			if other[key] = value; !maps.Equal(other, usual) {
+				others = append(others, other)
+			}
+		}
+	}
+	return others
 }
