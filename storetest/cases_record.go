@@ -28,6 +28,7 @@ var recordCases = []testCase{
 
 // fullInfo is a record in which every field that the caller owns is set.
 func fullInfo(id string) tusd.FileInfo {
+	known := int64(30)
 	return tusd.FileInfo{
 		ID:             id,
 		Size:           30,
@@ -44,6 +45,8 @@ func fullInfo(id string) tusd.FileInfo {
 		Failure: &tusd.Failure{
 			Code: "ERR_UPLOAD_REJECTED", StatusCode: 418, Body: "kein Tee", Header: map[string]string{"X-Reason": "ü"},
 		},
+		Digests:     []tusd.Digest{{Algorithm: "sha-256", Offset: 7, State: []byte("state"), Sum: []byte("sum"), Want: []byte("want")}},
+		KnownLength: &known,
 	}
 }
 
@@ -127,6 +130,9 @@ func recordValues(e *env) {
 // scribble changes what the maps, slices and pointers of info lead to.
 func scribble(info *tusd.FileInfo) {
 	clear(info.MetaData)
+	*info.KnownLength = 40
+	info.Digests[0].State[0], info.Digests[0].Sum[0], info.Digests[0].Want[0] = 'x', 'x', 'x'
+	info.Digests[0].Algorithm = "sha-512"
 	info.PartialUploads[0], info.Finals[0] = "x", "x"
 	clear(info.Failure.Header)
 	*info.Failure = tusd.Failure{StatusCode: 400}
