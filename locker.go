@@ -104,6 +104,11 @@ func MayChange(ctx context.Context, lease Lease) error {
 // locker gets; package memorylocker exports it for those who compose by hand.
 // The zero value is ready to use.
 type LocalLocker struct {
+	// Unnumbered is for lockers that put a LocalLocker in front of theirs and
+	// number grants themselves: the fences of its leases are 0 and cost no
+	// memory. Set before first use.
+	Unnumbered bool
+
 	mu     sync.Mutex
 	locks  map[string]*localLock
 	recent map[string]uint64 // n of the last grant of ids that are free, at most recentFences
@@ -144,10 +149,9 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 			l.locks = make(map[string]*localLock)
 			l.recent = make(map[string]uint64)
 		}
-		lease := l.grant(ctx, id, l.recent[id])
+		lease := l.grant(ctx, id, l.recall(id))
 		lease.lock.holder = lease
 		l.locks[id] = &lease.lock
-		delete(l.recent, id)
 		return lease, nil
 	}
 	if mode == LockTry {
@@ -225,8 +229,11 @@ func (k *localLock) remove(w *localWaiter) bool {
 
 // grant makes a lease. The caller holds l.mu.
 func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
-	l.grants++
-	lease := &localLease{locker: l, id: id, n: l.grants, before: before}
+	lease := &localLease{locker: l, id: id}
+	if !l.Unnumbered {
+		l.grants++
+		lease.n, lease.before = l.grants, before
+	}
 	lease.ctx.parent = context.WithoutCancel(ctx)
 	return lease
 }
@@ -251,8 +258,22 @@ func (l *LocalLocker) release(lease *localLease) {
 	next.turn <- held.holder
 }
 
-// remember keeps the last grant's number of a free id.
+// recall returns the last grant's number of an id that is free, 0 if it is not
+// known, and forgets it: the next is on its way. The caller holds l.mu.
+func (l *LocalLocker) recall(id string) uint64 {
+	if l.Unnumbered {
+		return 0
+	}
+	n := l.recent[id]
+	delete(l.recent, id)
+	return n
+}
+
+// remember keeps the last grant's number of a free id. The caller holds l.mu.
 func (l *LocalLocker) remember(id string, n uint64) {
+	if l.Unnumbered {
+		return
+	}
 	if len(l.recent) >= recentFences {
 		for other := range l.recent { // any one: the map's order is as good as another
 			delete(l.recent, other)

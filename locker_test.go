@@ -66,6 +66,34 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 
 // Ask reaches the holder of its id and nobody else, before and after the
 // holder has looked at Wanted.
+// Without numbers nothing is remembered, of grants that were free or handed over.
+func TestUnnumberedLocalLocker(t *testing.T) {
+	l := LocalLocker{Unnumbered: true}
+	for range 2 {
+		lease, err := l.Lock(t.Context(), "a", LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := make(chan Lease)
+		go func() {
+			lease, _ := l.Lock(t.Context(), "a", LockTake)
+			next <- lease
+		}()
+		<-lease.Wanted()
+		lease.Unlock(t.Context())
+		taken := <-next
+		for _, s := range []Lease{lease, taken} {
+			if n, before := s.Fence(); n != 0 || before != 0 {
+				t.Errorf("fence %d, %d", n, before)
+			}
+		}
+		taken.Unlock(t.Context())
+	}
+	if len(l.recent) > 0 {
+		t.Errorf("%d grants are remembered", len(l.recent))
+	}
+}
+
 func TestLocalLockerAsk(t *testing.T) {
 	var l LocalLocker
 	l.Ask("a") // nobody is there

@@ -48,6 +48,7 @@ type FileLocker struct {
 	hash func(id string) uint64             // nil: hashID; for tests
 	open func(root *os.Root) (board, error) // nil: openBoard; for tests
 
+	once  sync.Once        // prepares the two lines
 	local tusd.LocalLocker // orders the requests of this process, in front of mu
 	line  tusd.LocalLocker // of LockWait requests for one id, in front of local
 

@@ -10,6 +10,7 @@ import (
 
 // Lock implements tusd.Locker. Without contention it takes a few microseconds.
 func (l *FileLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	l.once.Do(func() { l.local.Unnumbered, l.line.Unnumbered = true, true }) // the board numbers grants
 	if mode == tusd.LockWait {
 		return l.lockInLine(ctx, id)
 	}

@@ -60,7 +60,8 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 		return nil, err
 	}
 	u := &upload{v: v, id: id, lease: lease, info: *info}
-	if v.liesHere(id, info.Storage) {
+	here := v.liesHere(id, info.Storage)
+	if here {
 		u.data = v.own(id)
 	} else if u.data, err = v.storedData(id, info.Storage["Path"]); err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if u.info.Offset, err = u.findOffset(); err != nil {
 		return nil, err
 	}
-	if u.data != v.own(id) || !v.liesHere(id, info.Storage) {
+	if !here || u.data != v.own(id) {
 		u.info.Storage = v.storage(id, u.data)
 	}
 	return u, nil
