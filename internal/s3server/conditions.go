@@ -66,7 +66,7 @@ func (s *Server) checkWrite(header http.Header, replaced *object) error {
 		return preconditionFailed()
 	case match != "" && replaced == nil:
 		return noSuchKey()
-	case match != "" && !hasETag(match, replaced.etag):
+	case match != "" && (quirks.RefuseIfMatch || !hasETag(match, replaced.etag)):
 		return preconditionFailed()
 	}
 	return nil

@@ -17,6 +17,7 @@ type Quirks struct {
 	UnknownUploadKey bool // ListParts of an unknown upload says NoSuchKey, otherwise NoSuchUpload
 	NoIfNoneMatch    bool // a write with If-None-Match is 501
 	NoIfMatch        bool // a write with If-Match is 501
+	RefuseIfMatch    bool // a write with If-Match is 412, even where it holds
 	IgnoreConditions bool // the conditions of writes are ignored
 	NoDeleteObjects  bool // DeleteObjects is 501
 	NoUploadPartCopy bool // UploadPartCopy is 501
@@ -40,7 +41,7 @@ func Swift() Quirks {
 }
 
 // Ceph returns the quirks of Ceph's RADOS Gateway 16.
-func Ceph() Quirks { return Quirks{UnknownUploadKey: true} }
+func Ceph() Quirks { return Quirks{UnknownUploadKey: true, RefuseIfMatch: true} }
 
 // R2 returns the quirks of Cloudflare R2.
 func R2() Quirks { return Quirks{EqualParts: true, NoTagging: true} }

@@ -142,6 +142,7 @@ func TestBucketsThatDiffer(t *testing.T) {
 	}{
 		"no If-None-Match":            {s3server.Quirks{NoIfNoneMatch: true}, "", `warning  writes only if there is no object .*let one server alone write`},
 		"no If-Match":                 {s3server.Quirks{NoIfMatch: true}, "", `warning  writes only over a known object`},
+		"If-Match never holds":        {s3server.Quirks{RefuseIfMatch: true}, "", `warning  writes only over a known object .*even where the condition holds: let one server alone write`},
 		"conditions are ignored":      {s3server.Quirks{IgnoreConditions: true}, "", `warning  writes only over a known object`},
 		"conditions go unused":        {s3server.Quirks{}, "b2", `ok       writes only .*-s3-profile b2 makes no use of them`},
 		"equal parts":                 {s3server.Quirks{EqualParts: true}, "", `missing  multipart uploads .*refuses parts of several sizes, gaps in their numbers: set -s3-profile r2$`},
@@ -154,7 +155,7 @@ func TestBucketsThatDiffer(t *testing.T) {
 		"single removals":             {s3server.Quirks{NoDeleteObjects: true}, "", `warning  remove several objects in one call: .*one by one`},
 		"no tags":                     {s3server.Quirks{NoTagging: true}, "", `missing  store objects with the class, the tags.*not every service has them`},
 		"as MinIO":                    {s3server.MinIO(), "minio", ""},
-		"as Ceph":                     {s3server.Ceph(), "ceph", ""},
+		"as Ceph":                     {s3server.Ceph(), "ceph", `warning  writes only over a known object`},
 		"completed once, 204 at last": {s3server.Quirks{CompleteOnce: true, AbortTwice: true}, "generic", ""},
 	} {
 		server := serve(t, c.quirks)
