@@ -48,7 +48,8 @@ var inlineTypes = map[string]bool{
 func contentHeaders(metadata MetaData) (contentType, disposition string) {
 	contentType, disposition = "application/octet-stream", "attachment"
 	if media, params, err := mime.ParseMediaType(metadata["filetype"]); err == nil && strings.Contains(media, "/") {
-		if formatted := mime.FormatMediaType(media, params); formatted != "" {
+		// Package mime leaves tabs as they are, which no type needs.
+		if formatted := mime.FormatMediaType(media, params); formatted != "" && !strings.Contains(formatted, "\t") {
 			contentType = formatted
 		}
 		if inlineTypes[media] {

@@ -95,7 +95,7 @@ func FuzzParseInteger(f *testing.F) {
 
 func FuzzContentHeaders(f *testing.F) {
 	for _, seed := range [][2]string{{"a.txt", "text/plain"}, {"\r\nX: y", "text/html"}, {`"; x="`, "image/svg+xml"}, {"späße.png", "image/png; a=b"},
-		{"\x00", "a/b\r\nc: d"}, {"%41", "text/plain; charset=\"\r\n\""}, {"\xff", "/"}} {
+		{"\x00", "a/b\r\nc: d"}, {"%41", "text/plain; charset=\"\r\n\""}, {"\xff", "/"}, {"a", "a/b; c=\"d\te\""}} {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, name, filetype string) {
