@@ -61,7 +61,11 @@ func contentType(given string) string {
 	if err != nil || !strings.Contains(media, "/") {
 		return ""
 	}
-	return mime.FormatMediaType(media, params)
+	formatted := mime.FormatMediaType(media, params)
+	if strings.Contains(formatted, "\t") { // the only thing that is not printable which package mime leaves
+		return ""
+	}
+	return formatted
 }
 
 // disposition has the object saved under the client's name for it (RFC 6266,

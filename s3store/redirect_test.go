@@ -100,6 +100,7 @@ func TestRedirectIsAsHarmless(t *testing.T) {
 	for _, c := range []struct{ filetype, wantType, wantDisposition string }{
 		{"image/png", "image/png", `attachment; filename="f_r.png"; filename*=UTF-8''f%C3%BCr.png`},
 		{"text/html", "text/html", `attachment; filename="f_r.png"; filename*=UTF-8''f%C3%BCr.png`},
+		{"text/plain; a=\"b\tc\"", "application/octet-stream", `attachment; filename="f_r.png"; filename*=UTF-8''f%C3%BCr.png`},
 		{"no type", "application/octet-stream", `attachment; filename="f_r.png"; filename*=UTF-8''f%C3%BCr.png`},
 	} {
 		path := n.create(5, "Upload-Metadata", withMetadata("filename", "für.png", "filetype", c.filetype))
