@@ -83,6 +83,18 @@ func TestObjectAttributes(t *testing.T) {
 	}
 }
 
+// A type that would put a tab into the object's header is none.
+func TestObjectTypeIsPrintable(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	n := startNode(t, testStore(server.Bucket(), clientOf(t, server)), &tusd.LocalLocker{})
+	path := n.create(5, "Upload-Metadata", withMetadata("filetype", "text/plain; a=\"b\tc\""))
+	n.patch(path, 0, 5)
+	o, ok := server.Object(path[len("/files/"):])
+	if got := o.Header.Get("Content-Type"); !ok || strings.Contains(got, "\t") {
+		t.Errorf("there is an object: %v, of type %q", ok, got)
+	}
+}
+
 // What an object cannot carry is refused before anything is stored.
 func TestObjectAttributesTooLarge(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
