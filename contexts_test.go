@@ -16,9 +16,7 @@ func newWork(grace time.Duration) (work *workContext, lose context.CancelCauseFu
 	return &workContext{lateContext: lateContext{parent: lease}, client: client, grace: grace}, lose, leave
 }
 
-// wantOpen and wantEnded look at a context in both ways that it can be looked
-// at, and at a child, which package context must not need a goroutine for:
-// synctest would wait for it.
+// wantOpen only asks: who waits would change what is looked at.
 func wantOpen(t *testing.T, ctx context.Context) {
 	t.Helper()
 	if err := ctx.Err(); err != nil {
@@ -26,6 +24,7 @@ func wantOpen(t *testing.T, ctx context.Context) {
 	}
 }
 
+// wantEnded looks in every way there is, and at a child that is made now.
 func wantEnded(t *testing.T, ctx context.Context, cause error) {
 	t.Helper()
 	if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(context.Cause(ctx), cause) {
@@ -107,21 +106,56 @@ func TestWorkContextWakes(t *testing.T) {
 	})
 }
 
-// A hold that is over leaves no timer and no watch behind, however late its
-// client goes.
-func TestWorkContextForgets(t *testing.T) {
+// watchedClient is a client's context that does not end and counts who waits for
+// that.
+type watchedClient struct {
+	context.Context
+	done     chan struct{}
+	watchers int
+}
+
+func (c *watchedClient) Done() <-chan struct{} { return c.done }
+
+func (c *watchedClient) AfterFunc(func()) (stop func() bool) {
+	c.watchers++
+	return func() bool {
+		c.watchers--
+		return true
+	}
+}
+
+// A hold that is over leaves no watch over a client that stays: the server is
+// one, too.
+func TestWorkContextForgetsItsClient(t *testing.T) {
+	client := &watchedClient{Context: context.Background(), done: make(chan struct{})}
+	work := &workContext{lateContext: lateContext{parent: context.Background()}, client: client, grace: time.Minute}
+	work.Done()
+	if client.watchers != 1 {
+		t.Fatalf("%d watch the client of work that somebody waits for", client.watchers)
+	}
+	work.cancel()
+	if client.watchers != 0 {
+		t.Errorf("%d watch the client of work that is over", client.watchers)
+	}
+}
+
+// Nor a timer for a client that goes, before the end or after it.
+func TestWorkContextForgetsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, waited := range []bool{false, true} {
-			work, _, leave := newWork(time.Minute)
-			if waited {
-				work.Done()
-			}
-			work.cancel()
-			leave()
-			synctest.Wait()
-			if work.Err(); work.timer != nil {
-				t.Errorf("waited for: %v: a timer runs", waited)
-			}
+		work, _, leave := newWork(time.Minute)
+		leave()
+		wantOpen(t, work)
+		work.cancel()
+		if work.timer == nil || work.timer.Stop() {
+			t.Error("the grace period of a client that went before goes on")
+		}
+		work, _, leave = newWork(time.Minute)
+		work.Done()
+		work.cancel()
+		leave()
+		synctest.Wait()
+		if work.Err(); work.timer != nil {
+			t.Error("a grace period begins after the end")
 		}
 	})
 }

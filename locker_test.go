@@ -64,8 +64,6 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 	lease.Unlock(t.Context())
 }
 
-// Ask reaches the holder of its id and nobody else, before and after the
-// holder has looked at Wanted.
 // Without numbers nothing is remembered, of grants that were free or handed over.
 func TestUnnumberedLocalLocker(t *testing.T) {
 	l := LocalLocker{Unnumbered: true}
@@ -94,6 +92,8 @@ func TestUnnumberedLocalLocker(t *testing.T) {
 	}
 }
 
+// Ask reaches the holder of its id and nobody else, before and after the
+// holder has looked at Wanted.
 func TestLocalLockerAsk(t *testing.T) {
 	var l LocalLocker
 	l.Ask("a") // nobody is there
