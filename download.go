@@ -1,7 +1,6 @@
 package tusd
 
 import (
-	"mime"
 	"net/url"
 	"strings"
 	"unicode"
@@ -47,12 +46,9 @@ var inlineTypes = map[string]bool{
 // be trusted.
 func contentHeaders(metadata MetaData) (contentType, disposition string) {
 	contentType, disposition = "application/octet-stream", "attachment"
-	if media, params, err := mime.ParseMediaType(metadata["filetype"]); err == nil && strings.Contains(media, "/") {
-		// Package mime leaves tabs as they are, which no type needs.
-		if formatted := mime.FormatMediaType(media, params); formatted != "" && !strings.Contains(formatted, "\t") {
-			contentType = formatted
-		}
-		if inlineTypes[media] {
+	if given := metadata.ContentType(); given != "" {
+		contentType = given
+		if media, _, _ := strings.Cut(given, ";"); inlineTypes[media] {
 			disposition = "inline"
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"mime"
 	"slices"
 	"strings"
 )
@@ -65,4 +66,18 @@ func SerializeMetaData(pairs MetaData) string {
 		}
 	}
 	return b.String()
+}
+
+// ContentType is the media type that filetype gives, in a form that can stand in
+// a header: printable ASCII. "": it gives none.
+func (m MetaData) ContentType() string {
+	media, params, err := mime.ParseMediaType(m["filetype"])
+	if err != nil || !strings.Contains(media, "/") {
+		return ""
+	}
+	formatted := mime.FormatMediaType(media, params)
+	if strings.Contains(formatted, "\t") { // all else that does not print, package mime encodes
+		return ""
+	}
+	return formatted
 }

@@ -3,7 +3,6 @@ package s3store
 import (
 	"fmt"
 	"maps"
-	"mime"
 	"net/url"
 	"strings"
 	"unicode"
@@ -32,7 +31,7 @@ const maxObjectMetadata = 2 << 10
 // is refused.
 func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 	a := Attributes{
-		ContentType: contentType(info.MetaData["filetype"]), ContentDisposition: disposition(info.MetaData["filename"]),
+		ContentType: info.MetaData.ContentType(), ContentDisposition: disposition(info.MetaData["filename"]),
 		CacheControl: r.CacheControl, StorageClass: r.StorageClass,
 		Tags: maps.Clone(r.Tags), Metadata: make(map[string]string, len(r.MetadataKeys)),
 	}
@@ -53,19 +52,6 @@ func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 		return Attributes{}, tusd.ErrMetaDataTooLarge.With(fmt.Errorf("%d bytes are more than an object can carry", size))
 	}
 	return a, nil
-}
-
-// contentType is a media type as the client gives it, if it is one.
-func contentType(given string) string {
-	media, params, err := mime.ParseMediaType(given)
-	if err != nil || !strings.Contains(media, "/") {
-		return ""
-	}
-	formatted := mime.FormatMediaType(media, params)
-	if strings.Contains(formatted, "\t") { // the only thing that is not printable which package mime leaves
-		return ""
-	}
-	return formatted
 }
 
 // disposition has the object saved under the client's name for it (RFC 6266,
