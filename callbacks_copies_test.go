@@ -1,0 +1,42 @@
+package tusd_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+)
+
+// What callbacks do with what they have got, or with what they have answered,
+// is their own affair: filestore remembers what it was given.
+func TestCallbacksGetCopies(t *testing.T) {
+	kept := tusd.MetaData{"filename": "kept.txt"}
+	composer := tusd.NewStoreComposer()
+	store := &filestore.FileStore{Path: t.TempDir(), Durability: filestore.None}
+	store.UseIn(composer)
+	defer store.Close()
+	handler, err := tusd.NewHandler(tusd.Config{BasePath: "/files/", StoreComposer: composer, Callbacks: tusd.Callbacks{
+		PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+			return tusd.HTTPResponse{}, tusd.FileInfoChanges{MetaData: kept}, nil
+		},
+		PreFinish: func(_ context.Context, event tusd.Event) (tusd.HTTPResponse, error) {
+			clear(kept)
+			clear(event.Upload.MetaData)
+			return tusd.HTTPResponse{}, nil
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handler.Shutdown(t.Context())
+	n := &bench{b: t, handler: handler}
+	path := n.create(4096)
+	n.do(http.StatusNoContent, newPatcher(path, 4096).next())
+	header := n.do(http.StatusOK, request(http.MethodGet, path, nil))
+	if got := header.Get("Content-Disposition"); !strings.Contains(got, "kept.txt") {
+		t.Errorf("the file is called %q", got)
+	}
+}
