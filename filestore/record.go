@@ -17,6 +17,8 @@ import (
 const (
 	// maxRecord bounds what is read as a record, in bytes.
 	maxRecord = 1 << 20
+	// usualRecord is what records have, in bytes, and some more.
+	usualRecord = 640
 	// maxSize bounds lengths and offsets, so that their sums cannot overflow.
 	maxSize = math.MaxInt64 / 2
 )
@@ -159,14 +161,15 @@ func checkFields(info *tusd.FileInfo) error {
 // formatRecord is the inverse. The offset stays 0: only the data tells it.
 func formatRecord(info tusd.FileInfo) ([]byte, error) {
 	info.Offset = 0
-	content, err := json.Marshal(info)
-	if err != nil {
-		return nil, err
+	w := recordWriter{b: make([]byte, 0, usualRecord)}
+	w.record(&info)
+	if w.err != nil {
+		return nil, w.err
 	}
-	if len(content) > maxRecord {
-		return nil, fmt.Errorf("a record of %d bytes is too long", len(content))
+	if len(w.b) > maxRecord {
+		return nil, fmt.Errorf("a record of %d bytes is too long", len(w.b))
 	}
-	return content, nil
+	return w.b, nil
 }
 
 // liesHere tells whether storage is what a record says of an upload whose data
