@@ -2,13 +2,14 @@ package filelocker
 
 import (
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxFences bounds the memory for the numbers of grants (about 100 bytes
-// each). Forgetting them is always safe.
+// maxFences bounds the memory for the numbers of grants (about 30 bytes each).
+// Forgetting them is always safe.
 const maxFences = 1 << 16
 
 // fences number grants. The number is the time by the machine's monotonic
@@ -24,9 +25,18 @@ const maxFences = 1 << 16
 type fences struct {
 	last  uint64            // n of the newest grant
 	size  int64             // of the lock file when this locker was last alone
-	known map[string]uint64 // n of the last grant of ids, since nobody else has been there
+	known map[idHash]uint64 // n of the last grant of ids, since nobody else has been there
 	used  uint64            // n when the file was last made to look used
 }
+
+// idHash stands for an id, without keeping it, within this process. If two had
+// the same one, each would be told the other's grant as the one before its own,
+// which is a number that no state of its own was written under.
+type idHash uint64
+
+var idSeed = maphash.MakeSeed()
+
+func hashForFence(id string) idHash { return idHash(maphash.String(idSeed, id)) }
 
 // begin is called when this locker has become alone.
 func (b *ofdBoard) begin() {
@@ -40,16 +50,17 @@ func (b *ofdBoard) begin() {
 func (b *ofdBoard) fence(id string) (n, before uint64) {
 	f := &b.fences
 	if !b.alone {
-		delete(f.known, id) // who waits may go without having joined
+		delete(f.known, hashForFence(id)) // who waits may go without having joined
 		f.last = max(f.last+1, clock())
 		return f.last, 0
 	}
 	f.last++
-	before = f.known[id]
+	hash := hashForFence(id)
+	before = f.known[hash]
 	if f.known == nil || before == 0 && len(f.known) >= maxFences {
-		f.known = make(map[string]uint64)
+		f.known = make(map[idHash]uint64)
 	}
-	f.known[id] = f.last
+	f.known[hash] = f.last
 	return f.last, before
 }
 

@@ -112,15 +112,15 @@ func TestFenceOnOneByte(t *testing.T) {
 func TestFencesAreForgotten(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	fenceOf(t, l, "a")
-	known := func() map[string]uint64 { return l.dir.board.(*ofdBoard).known }
+	known := func() map[idHash]uint64 { return l.dir.board.(*ofdBoard).known }
 	for i := range maxFences {
-		known()[fmt.Sprint("other-", i)] = 1
+		known()[hashForFence(fmt.Sprint("other-", i))] = 1
 	}
 	n, before := fenceOf(t, l, "a")
 	if before == 0 {
 		t.Error("an id that is known was forgotten")
 	}
-	delete(known(), "a")
+	delete(known(), hashForFence("a"))
 	if again, before := fenceOf(t, l, "a"); again <= n || before != 0 {
 		t.Errorf("grant %d after %d says that before it was %d", again, n, before)
 	}

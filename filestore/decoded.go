@@ -79,6 +79,13 @@ func (d *decodedRecords) doubt(id string) {
 	}
 }
 
+// forget drops what is known of an upload.
+func (d *decodedRecords) forget(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.byID, id)
+}
+
 // add remembers that content says info, unless it is too long, in place of what
 // was known of the upload. Both are shared from now on.
 func (d *decodedRecords) add(content []byte, info *tusd.FileInfo) {

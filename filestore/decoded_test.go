@@ -162,3 +162,33 @@ func TestDecodedRecordsAreBounded(t *testing.T) {
 		t.Errorf("%d records are kept, a long one: %t", len(d.byID), long)
 	}
 }
+
+// Of a complete upload nothing is remembered but what spares a sync.
+func TestCompleteIsForgotten(t *testing.T) {
+	for level := Ack; level <= None; level++ {
+		t.Run(level.String(), func(t *testing.T) {
+			s := opened(t, level)
+			up := written(t, s, "a", 3, "abc")
+			v, err := s.volume()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(v.decoded.byID) != 1 || len(v.marks.byID) != 1 {
+				t.Fatalf("before it is complete %d records and %d marks are known", len(v.decoded.byID), len(v.marks.byID))
+			}
+			if err := up.FinishUpload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			marks := 1
+			if level == None {
+				marks = 0
+			}
+			if len(v.decoded.byID) != 0 || len(v.marks.byID) != marks {
+				t.Errorf("%d records and %d marks are known", len(v.decoded.byID), len(v.marks.byID))
+			}
+			if got := offsetOf(t, loaded(t, s, "a")); got != 3 {
+				t.Errorf("the offset is %d, want 3", got)
+			}
+		})
+	}
+}

@@ -82,7 +82,21 @@ func (u *upload) FinishUpload(ctx context.Context) error {
 	if !info.Full() {
 		return failed("finish upload", u.id, errors.New("bytes are missing"))
 	}
-	return failed("finish upload", u.id, u.settle(info))
+	if err := u.settle(info); err != nil {
+		return failed("finish upload", u.id, err)
+	}
+	u.v.forgetComplete(u.id)
+	return nil
+}
+
+// forgetComplete drops what spared the requests that have made an upload
+// complete a look at its files. Hardly any follow, and tables with nothing in
+// them but what goes on stay small.
+func (v *volume) forgetComplete(id string) {
+	v.decoded.forget(id)
+	if v.level == None { // else the mark spares a sync
+		v.marks.forget(id)
+	}
 }
 
 // replace puts content in the place of a small file of the upload directory.

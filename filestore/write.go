@@ -99,7 +99,7 @@ func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 	b := c.u.v.buffers.take()
 	defer b.giveBack()
 	for {
-		n, readErr := src.Read(b.space)
+		n, readErr := b.read(src)
 		if err := c.u.usable(ctx); err != nil {
 			return err
 		}
