@@ -163,32 +163,54 @@ func TestDecodedRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// Of a complete upload nothing is remembered but what spares a sync.
+// Of complete uploads only the last ones are remembered, but for what spares a
+// sync.
 func TestCompleteIsForgotten(t *testing.T) {
 	for level := Ack; level <= None; level++ {
 		t.Run(level.String(), func(t *testing.T) {
 			s := opened(t, level)
-			up := written(t, s, "a", 3, "abc")
 			v, err := s.volume()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(v.decoded.byID) != 1 || len(v.marks.byID) != 1 {
-				t.Fatalf("before it is complete %d records and %d marks are known", len(v.decoded.byID), len(v.marks.byID))
+			written(t, s, "goes-on", 4, "abc")
+			for i := range 2 * maxLately {
+				up := written(t, s, fmt.Sprint("complete", i), 3, "abc")
+				if err := up.FinishUpload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err := up.FinishUpload(t.Context()); err != nil {
-				t.Fatal(err)
+			records, marks := 1+maxLately, 1+maxLately
+			if level != None {
+				marks = 1 + 2*maxLately
 			}
-			marks := 1
-			if level == None {
-				marks = 0
+			if len(v.decoded.byID) != records || len(v.marks.byID) != marks {
+				t.Errorf("%d records and %d marks are known, want %d and %d", len(v.decoded.byID), len(v.marks.byID), records, marks)
 			}
-			if len(v.decoded.byID) != 0 || len(v.marks.byID) != marks {
-				t.Errorf("%d records and %d marks are known", len(v.decoded.byID), len(v.marks.byID))
-			}
-			if got := offsetOf(t, loaded(t, s, "a")); got != 3 {
-				t.Errorf("the offset is %d, want 3", got)
+			for _, id := range []string{"complete0", "complete1", "goes-on"} {
+				if got := offsetOf(t, loaded(t, s, id)); got != 3 {
+					t.Errorf("the offset of %s is %d, want 3", id, got)
+				}
 			}
 		})
+	}
+}
+
+// An upload that has the id of a complete one keeps what cannot be found out
+// again.
+func TestPinnedMarkOutlivesTheComplete(t *testing.T) {
+	s := opened(t, None)
+	v, err := s.volume()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := mark{synced: 2, cut: true}
+	v.marks.set("a", locked(t, "a"), pinned)
+	v.forgetLater("a")
+	for range maxLately {
+		v.forgetLater("other")
+	}
+	if got := v.marks.byID["a"]; !got.cut || got.synced != pinned.synced {
+		t.Errorf("the mark is %+v", got)
 	}
 }

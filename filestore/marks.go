@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -73,8 +74,11 @@ func (t *marks) set(id string, lease tusd.Lease, m mark) {
 	if t.byID == nil {
 		t.byID = make(map[string]mark)
 	}
-	if _, known := t.byID[id]; !known && len(t.byID) >= maxMarks {
-		t.evict()
+	if _, known := t.byID[id]; !known {
+		id = strings.Clone(id) // it may be a piece of a whole header
+		if len(t.byID) >= maxMarks {
+			t.evict()
+		}
 	}
 	t.sets++
 	m.set = t.sets
@@ -87,6 +91,15 @@ func (t *marks) forget(id string) {
 	defer t.mu.Unlock()
 	delete(t.byID, id)
 	delete(t.full, id)
+}
+
+// spare drops the mark of id if it can be found out again.
+func (t *marks) spare(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.byID[id].pinned() {
+		delete(t.byID, id)
+	}
 }
 
 // settledFull tells whether the full upload id was made durable by this

@@ -43,6 +43,7 @@ type volume struct {
 	parents  knownDirs
 	ahead    lookAhead
 	decoded  decodedRecords
+	complete lately
 	buffers  buffers
 }
 

@@ -85,18 +85,8 @@ func (u *upload) FinishUpload(ctx context.Context) error {
 	if err := u.settle(info); err != nil {
 		return failed("finish upload", u.id, err)
 	}
-	u.v.forgetComplete(u.id)
+	u.v.forgetLater(u.id)
 	return nil
-}
-
-// forgetComplete drops what spared the requests that have made an upload
-// complete a look at its files. Hardly any follow, and tables with nothing in
-// them but what goes on stay small.
-func (v *volume) forgetComplete(id string) {
-	v.decoded.forget(id)
-	if v.level == None { // else the mark spares a sync
-		v.marks.forget(id)
-	}
 }
 
 // replace puts content in the place of a small file of the upload directory.
