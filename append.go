@@ -153,10 +153,7 @@ func (e *engine) prepare(h *hold, req *appending, length int64) error {
 	case !req.announces:
 		err = e.declare(h, length)
 	case h.info.KnownLength == nil:
-		err = h.update(h.ctx, func(info *FileInfo) error {
-			info.KnownLength = &length
-			return nil
-		})
+		err = h.announce(length)
 	}
 	if err == nil && e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
 		err = h.setState(h.ctx, StateUploading, nil)
@@ -168,6 +165,14 @@ func (e *engine) prepare(h *hold, req *appending, length int64) error {
 		return err
 	}
 	return h.refresh()
+}
+
+// announce writes down the length that the client says the upload will have.
+func (h *hold) announce(length int64) error {
+	return h.update(h.ctx, func(info *FileInfo) error {
+		info.KnownLength = &length
+		return nil
+	})
 }
 
 // declare fixes the length of an upload.
