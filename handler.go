@@ -21,6 +21,7 @@ import (
 type Handler struct {
 	engine *engine
 	router *pat.PatternServeMux
+	usual  map[routed]exchangeFunc // what the router chooses for nearly all requests
 	log    *slog.Logger
 	cors   *CORSConfig
 
@@ -100,6 +101,13 @@ func (h *Handler) routes(config Config) {
 	h.creationVerb += http.MethodOptions
 	h.uploadVerbs += http.MethodOptions
 	h.extensions = extensions(config)
+	h.usual = make(map[routed]exchangeFunc)
+	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {
+		for _, path := range []string{creationPath, uploadPath} {
+			to := routed{method, path}
+			h.usual[to] = h.choose(to)
+		}
+	}
 }
 
 // ServeHTTP serves the creation URL and the uploads below it. The path is
@@ -187,49 +195,42 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	if x.id == "" {
 		to.path = creationPath
 	}
-	request := usualRequests[to]
-	if request == nil {
-		request = to.request()
+	serve := h.usual[to]
+	if serve == nil {
+		serve = h.choose(to)
 	}
-	h.router.ServeHTTP(x, request)
-	return nil
+	return serve(x)
 }
 
 // The router chooses by these and the method. It need not see the id, which is
-// parsed already, nor anything else: most requests look like one of a few to it.
+// parsed already, nor anything else.
 const (
 	creationPath = "/"
 	uploadPath   = "/upload"
 )
 
-// routed is what the router sees of a request, which it does not change.
+// routed is what the router sees of a request.
 type routed struct{ method, path string }
 
-func (r routed) request() *http.Request {
-	return &http.Request{Method: r.method, URL: &url.URL{Path: r.path}}
+// choose asks the router.
+func (h *Handler) choose(to routed) exchangeFunc {
+	var c choice
+	h.router.ServeHTTP(&c, &http.Request{Method: to.method, URL: &url.URL{Path: to.path}})
+	return c.serve
 }
 
-var usualRequests = func() map[routed]*http.Request {
-	usual := make(map[routed]*http.Request)
-	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {
-		for _, path := range []string{creationPath, uploadPath} {
-			r := routed{method, path}
-			usual[r] = r.request()
-		}
-	}
-	return usual
-}()
+// choice is given to the router in place of a ResponseWriter: whoever is chosen
+// enters it.
+type choice struct {
+	http.ResponseWriter
+	serve exchangeFunc
+}
 
-// exchangeFunc is an http.Handler behind the router. It is given the exchange
-// as the ResponseWriter.
+// exchangeFunc serves a kind of request. The error has still to be answered. As
+// an http.Handler, behind the router, it is what was chosen.
 type exchangeFunc func(*exchange) error
 
-func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	x := w.(*exchange)
-	if err := f(x); err != nil {
-		x.fail(err)
-	}
-}
+func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*choice).serve = f }
 
 // Subscribe returns a subscription to the post-* events whose queue holds
 // size events. Without one, events cost nothing.
