@@ -184,19 +184,19 @@ func TestAllocations(t *testing.T) {
 		t.Run(store.name, func(t *testing.T) {
 			n := newBench(t, store.level)
 			head := request(http.MethodHead, n.create(1<<20), nil)
-			atMost(t, "HEAD", 20, func() { n.do(http.StatusOK, head) })
+			atMost(t, "HEAD", 16, func() { n.do(http.StatusOK, head) })
 			small := newPatcher(n.create(1<<30), 4096)
-			atMost(t, "PATCH of 4 KiB", 40, func() { n.do(http.StatusNoContent, small.next()) })
-			atMost(t, "POST", 60, func() { n.create(1) })
+			atMost(t, "PATCH of 4 KiB", 30, func() { n.do(http.StatusNoContent, small.next()) })
+			atMost(t, "POST", 45, func() { n.create(1) })
 			whole := newPatcher(n.create(4096), 4096)
 			n.do(http.StatusNoContent, whole.next())
 			get := request(http.MethodGet, whole.r.URL.Path, nil)
-			atMost(t, "GET", 50, func() { n.do(http.StatusOK, get) })
-			atMost(t, "POST and DELETE", 120, func() {
+			atMost(t, "GET", 47, func() { n.do(http.StatusOK, get) })
+			atMost(t, "POST and DELETE", 95, func() {
 				n.do(http.StatusNoContent, request(http.MethodDelete, n.create(1), nil))
 			})
 			large := newPatcher(n.create(1<<30), 16<<20)
-			atMost(t, "PATCH of 16 MiB", 40, func() { n.do(http.StatusNoContent, large.next()) })
+			atMost(t, "PATCH of 16 MiB", 30, func() { n.do(http.StatusNoContent, large.next()) })
 		})
 	}
 }
