@@ -16,18 +16,12 @@ func startLog(sink io.Writer, format string, verbose bool) (*slog.Logger, *logQu
 	if verbose {
 		level = slog.LevelDebug
 	}
-	direct := slogHandler(sink, format, level)
+	direct := newLogHandler(sink, format, level)
 	queue := newLogQueue(sink, func(lost uint64) error { return direct.Handle(context.Background(), lostLines(lost)) })
 	return slog.New(newLogHandler(queue, format, level)), queue
 }
 
-// newLogHandler returns a handler that writes to sink, which is safe for
-// concurrent use, one line with each call.
-func newLogHandler(sink io.Writer, format string, level slog.Level) slog.Handler {
-	return &lineHandler{Handler: slogHandler(sink, format, level), sink: sink, json: format == "json"}
-}
-
-func slogHandler(w io.Writer, format string, level slog.Level) slog.Handler {
+func newLogHandler(w io.Writer, format string, level slog.Level) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "json" {
 		return slog.NewJSONHandler(w, options)
