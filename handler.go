@@ -199,7 +199,10 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	if serve == nil {
 		serve = h.choose(to)
 	}
-	return serve(x)
+	if err := serve(x); err != nil {
+		x.fail(err) // here, since the answer counts for the gate, too
+	}
+	return nil
 }
 
 // The router chooses by these and the method. It need not see the id, which is
@@ -220,10 +223,10 @@ func (h *Handler) choose(to routed) exchangeFunc {
 }
 
 // choice is given to the router in place of a ResponseWriter: whoever is chosen
-// enters it.
+// enters it. Nothing else is done with it, since something always is chosen.
 type choice struct {
-	http.ResponseWriter
-	serve exchangeFunc
+	http.ResponseWriter // nil
+	serve               exchangeFunc
 }
 
 // exchangeFunc serves a kind of request. The error has still to be answered. As

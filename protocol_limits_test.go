@@ -13,6 +13,7 @@ func TestProtocolLimits(t *testing.T) {
 		{"rate_is_an_average", "who pauses within the time that is averaged over goes on", limitRateAverage},
 		{"requests", "one request too many: trouble that passes, in the dialect's way; OPTIONS is answered", limitRequests},
 		{"refused_requests", "who is being refused takes nobody's place", limitRefused},
+		{"answered_requests", "who has his answer keeps his place until the request ends", limitAnswered},
 		{"uploads_per_client", "one upload too many from a client: 503; others and requests without content go on", limitUploads},
 		{"uploads_behind_proxies", "if everybody is believed, everybody may be a proxy", limitBehindProxies},
 		{"uploads_of_neighbours", "those who may pass on many clients' requests are not counted as one", limitNeighbours},
@@ -108,6 +109,24 @@ func limitRefused(e *env) {
 		return e.do(http.MethodHead, u, nil, version).Status == http.StatusOK
 	})
 	refused.end()
+}
+
+// limitAnswered: a request takes its place until what follows its answer has
+// been read.
+func limitAnswered(e *env) {
+	if e.protocol.name == "http2" {
+		return // nothing is read behind an answer: the stream ends
+	}
+	e.config.MaxRequests = 1
+	u := e.create(100)
+	e.waitIdle()
+	failed := e.another().openNow("/files/nothing", 0, 1<<20)
+	failed.answer().status(404) // and its content is still waited for
+	e.do(http.MethodHead, u, nil, version).status(423)
+	failed.end()
+	e.eventually("there is a place", func() bool {
+		return e.do(http.MethodHead, u, nil, version).Status == http.StatusOK
+	})
 }
 
 func limitBehindProxies(e *env) {

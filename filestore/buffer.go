@@ -1,7 +1,6 @@
 package filestore
 
 import (
-	"io"
 	"sync"
 	"sync/atomic"
 )
@@ -35,7 +34,6 @@ type buffer struct {
 	small *[smallBuffer]byte
 	large *[largeBuffer]byte // nil: none is held
 	fresh bool               // large has not been read into
-	begun bool               // something has been read
 }
 
 // take returns a buffer for a body that begins.
@@ -57,20 +55,6 @@ func (b *buffers) takeLarge() *[largeBuffer]byte {
 		return large
 	}
 	return new([largeBuffer]byte)
-}
-
-// read reads into space, once. The beginning of a body is read twice: first
-// comes what net/http has read ahead with the header, and what followed that
-// has mostly arrived by now. One write of both is cheaper than two.
-func (b *buffer) read(src io.Reader) (int, error) {
-	n, err := src.Read(b.space)
-	if b.begun || err != nil || n == len(b.space) {
-		b.begun = true
-		return n, err
-	}
-	b.begun = true
-	more, err := src.Read(b.space[n:])
-	return n + more, err
 }
 
 // adapt is told how many bytes the last read brought. The first one into a

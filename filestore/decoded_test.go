@@ -207,8 +207,8 @@ func TestPinnedMarkOutlivesTheComplete(t *testing.T) {
 	pinned := mark{synced: 2, cut: true}
 	v.marks.set("a", locked(t, "a"), pinned)
 	v.forgetLater("a")
-	for range maxLately {
-		v.forgetLater("other")
+	for i := range maxLately {
+		v.forgetLater(fmt.Sprint("other", i))
 	}
 	if got := v.marks.byID["a"]; !got.cut || got.synced != pinned.synced {
 		t.Errorf("the mark is %+v", got)

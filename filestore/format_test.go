@@ -93,6 +93,9 @@ func TestRecordTimesAreThoseOfPackageJSON(t *testing.T) {
 		}
 	}
 	sameAsPackageJSON(t, tusd.FileInfo{Created: time.Now()})
+	if _, err := formatRecord(tusd.FileInfo{Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}); err == nil {
+		t.Error("a record that cannot be written is no error")
+	}
 }
 
 // TestRecordListsAreThoseOfPackageJSON tells nothing from something empty.

@@ -18,6 +18,9 @@ type lately struct {
 func (l *lately) add(id string) (oldest string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ids[(l.next+maxLately-1)%maxLately] == id { // somebody asks for it again and again
+		return ""
+	}
 	oldest, l.ids[l.next] = l.ids[l.next], id
 	l.next = (l.next + 1) % maxLately
 	return oldest
@@ -25,8 +28,8 @@ func (l *lately) add(id string) (oldest string) {
 
 // forgetLater is told of an upload that is complete. Hardly any requests
 // follow, but a HEAD or a GET may at once. When some others have become
-// complete, what spares a look at its files is dropped: tables with nothing in
-// them but what goes on are small, and quick to look into.
+// complete, its record is forgotten and, unless it spares a sync, its mark:
+// tables with nothing in them but what goes on are small, and quick to look into.
 func (v *volume) forgetLater(id string) {
 	oldest := v.complete.add(id)
 	if oldest == "" {

@@ -1,7 +1,6 @@
 package filestore
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -74,11 +73,8 @@ func (t *marks) set(id string, lease tusd.Lease, m mark) {
 	if t.byID == nil {
 		t.byID = make(map[string]mark)
 	}
-	if _, known := t.byID[id]; !known {
-		id = strings.Clone(id) // it may be a piece of a whole header
-		if len(t.byID) >= maxMarks {
-			t.evict()
-		}
+	if _, known := t.byID[id]; !known && len(t.byID) >= maxMarks {
+		t.evict()
 	}
 	t.sets++
 	m.set = t.sets

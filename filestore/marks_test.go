@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -382,5 +383,49 @@ func TestAtomicOrder(t *testing.T) {
 	want := "create temp, write temp, sync temp, rename a.undo, sync directory ., write a, sync a, remove a.undo, sync directory ."
 	if got != want {
 		t.Errorf("order:\n got %s\nwant %s", got, want)
+	}
+}
+
+// A mark that is forgotten while an upload is looked at again does not say that
+// nothing of it is on the disk.
+func TestMarkForgottenAgain(t *testing.T) {
+	s := opened(t, None)
+	u := written(t, s, "a", 3, "abc").(*upload)
+	u.v.forgetLater("a")
+	for i := range maxLately - 1 {
+		u.v.forgetLater(fmt.Sprint("other", i))
+	}
+	u.v.marks.forget("a")
+	m, err := u.knownMark() // finds it complete, and "a" is the oldest of those that are
+	if _, known := u.v.marks.byID["a"]; known {
+		t.Fatal("the mark was not forgotten")
+	}
+	if err != nil || m.synced != unknown {
+		t.Errorf("the mark is %+v, %v", m, err)
+	}
+}
+
+// The tables keep ids, and nothing of the requests that these came in.
+func TestMarksDoNotKeepRequests(t *testing.T) {
+	s := opened(t, None)
+	written(t, s, "a", 11, stored)
+	request := "/files/a?" + strings.Repeat("x", 1<<20)
+	given := request[7:8]
+	for range 2 {
+		lease := locked(t, given)
+		up, err := s.GetUpload(t.Context(), lease, given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := up.(*upload)
+		write(t, u, u.current().Offset, "w")
+		for id := range u.v.marks.byID {
+			if unsafe.StringData(id) == unsafe.StringData(given) {
+				t.Fatal("a key is a piece of the request")
+			}
+		}
+		if err := lease.Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

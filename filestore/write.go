@@ -89,7 +89,9 @@ func (u *upload) knownMark() (mark, error) {
 		return mark{}, err
 	}
 	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
-	m, _ = u.v.marks.trusted(u.id, u.v.scope, u.lease)
+	if m, ok = u.v.marks.trusted(u.id, u.v.scope, u.lease); !ok { // it was forgotten again
+		m = mark{synced: unknown}
+	}
 	return m, nil
 }
 
@@ -99,7 +101,7 @@ func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 	b := c.u.v.buffers.take()
 	defer b.giveBack()
 	for {
-		n, readErr := b.read(src)
+		n, readErr := src.Read(b.space)
 		if err := c.u.usable(ctx); err != nil {
 			return err
 		}
