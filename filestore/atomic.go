@@ -129,7 +129,7 @@ func (u *upload) rollBack(size int64) (int64, error) {
 		size = min(size, offset)
 	}
 	u.v.marks.set(u.id, u.lease, mark{synced: unknown})
-	if !u.info.SizeIsDeferred && size == u.info.Size {
+	if !u.info.SizeIsDeferred && size == u.info.Size { // somebody looks at a complete one
 		u.v.forgetLater(u.id)
 	}
 	return size, nil

@@ -174,7 +174,8 @@ func TestCompleteIsForgotten(t *testing.T) {
 				t.Fatal(err)
 			}
 			written(t, s, "goes-on", 4, "abc")
-			for i := range 2 * maxLately {
+			const complete = maxLately + 10
+			for i := range complete {
 				up := written(t, s, fmt.Sprint("complete", i), 3, "abc")
 				if err := up.FinishUpload(t.Context()); err != nil {
 					t.Fatal(err)
@@ -182,7 +183,7 @@ func TestCompleteIsForgotten(t *testing.T) {
 			}
 			records, marks := 1+maxLately, 1+maxLately
 			if level != None {
-				marks = 1 + 2*maxLately
+				marks = 1 + complete
 			}
 			if len(v.decoded.byID) != records || len(v.marks.byID) != marks {
 				t.Errorf("%d records and %d marks are known, want %d and %d", len(v.decoded.byID), len(v.marks.byID), records, marks)

@@ -4,7 +4,7 @@ import "sync"
 
 // maxLately is how many complete uploads are remembered as well as those that
 // go on.
-const maxLately = 64
+const maxLately = 256
 
 // lately has the ids of uploads that were found complete, the last ones. The
 // zero value is ready to use.

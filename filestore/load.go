@@ -71,7 +71,7 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if u.data != v.own(id) && v.isAnothers(u.data) {
 		return nil, broken(v.record(id).path(), "it names the data of another upload")
 	}
-	if u.info.Offset, err = u.findOffset(); err != nil {
+	if u.info.Offset, _, err = u.findOffset(); err != nil {
 		return nil, err
 	}
 	if !here || u.data != v.own(id) {
@@ -80,26 +80,29 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	return u, nil
 }
 
-// findOffset takes the offset from the data.
-func (u *upload) findOffset() (int64, error) {
+// findOffset takes the offset from the data, and returns with it what is known
+// of that under the lease. The table of marks may have forgotten it by now.
+func (u *upload) findOffset() (int64, mark, error) {
 	if u.lease == nil {
-		return u.findOffsetBesideWriter()
+		size, err := u.findOffsetBesideWriter()
+		return size, mark{}, err
 	}
 	m, trusted := u.v.marks.trusted(u.id, u.v.scope, u.lease)
 	size, err := u.dataSize()
 	if err != nil {
-		return 0, err
+		return 0, mark{}, err
 	}
 	switch {
 	case trusted && m.cut:
-		return m.synced, u.cutBack(m)
+		m, err = u.cutBack(m)
+		return m.synced, m, err
 	case trusted:
-		return size, u.checkSize(size)
+		return size, m, u.checkSize(size)
 	}
 	if size, err = u.rollBack(size); err != nil {
-		return 0, err
+		return 0, mark{}, err
 	}
-	return size, u.checkSize(size)
+	return size, mark{synced: unknown}, u.checkSize(size)
 }
 
 // findOffsetBesideWriter is findOffset without a lease: a chunk may begin, end
@@ -182,18 +185,20 @@ func (m mark) visible(level Durability) int64 {
 	return maxSize
 }
 
-// cutBack removes what could not be made durable earlier.
-func (u *upload) cutBack(m mark) error {
+// cutBack removes what could not be made durable earlier, and returns the mark of
+// what is left.
+func (u *upload) cutBack(m mark) (mark, error) {
 	f, err := u.openData()
 	if err != nil {
-		return err
+		return m, err
 	}
 	defer f.Close()
 	if err := errors.Join(f.Truncate(m.synced), f.Sync()); err != nil {
-		return err
+		return m, err
 	}
-	u.v.marks.set(u.id, u.lease, mark{synced: m.synced, settled: m.settled})
-	return nil
+	m = mark{synced: m.synced, settled: m.settled}
+	u.v.marks.set(u.id, u.lease, m)
+	return m, nil
 }
 
 // openData opens the data for reading and writing.

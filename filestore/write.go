@@ -84,14 +84,11 @@ func (u *upload) knownMark() (mark, error) {
 	if ok && !m.cut {
 		return m, nil
 	}
-	offset, err := u.findOffset()
+	offset, m, err := u.findOffset()
 	if err != nil {
 		return mark{}, err
 	}
 	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
-	if m, ok = u.v.marks.trusted(u.id, u.v.scope, u.lease); !ok { // it was forgotten again
-		m = mark{synced: unknown}
-	}
 	return m, nil
 }
 
