@@ -35,6 +35,8 @@ func walk(tree fs.FS, visit func(name string) error) error {
 			return err
 		case entry.IsDir() && notOurs[name]:
 			return fs.SkipDir
+		case name == ".git": // a file in a worktree
+			return nil
 		case !entry.Type().IsRegular():
 			return nil
 		}
