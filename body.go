@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/tus/tusd/internal/deadline"
 )
 
 // minSlice is how long a request may read its body before a newer one ends
@@ -23,7 +25,7 @@ const minSlice = 20 * time.Millisecond
 type body struct {
 	src       io.Reader
 	length    int64 // Content-Length in bytes; -1: not known before the end
-	deadlines *deadlines
+	deadlines *deadline.Request
 	progress  func(n int64) // told after each read how many bytes were read in all; may be nil
 	proof     *proof        // what the content has to match; may be nil
 	run       *runner       // digests that run along; may be nil
@@ -69,7 +71,7 @@ func (b *body) abort(cause error) {
 	} else {
 		notBefore = time.Now().Add(minSlice)
 	}
-	b.deadlines.abort(cause, notBefore)
+	b.deadlines.Abort(cause, notBefore)
 }
 
 // Read implements io.Reader. Its errors are io.EOF or an *Error.
@@ -81,7 +83,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.started.Load() == 0 {
 		b.started.Store(now.UnixNano())
 	}
-	if err := b.deadlines.beforeRead(now); err != nil {
+	if err := b.deadlines.BeforeRead(now); err != nil {
 		return 0, b.end(err)
 	}
 	if len(p) == 0 {
@@ -92,7 +94,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.waited += took
 	if err == nil && b.pace.tooSlow(n, took) {
 		err = ErrTooSlow
-		b.deadlines.abort(err, now) // nobody waits for the rest either
+		b.deadlines.Abort(err, now) // nobody waits for the rest either
 	}
 	if n > 0 {
 		b.n += int64(n)
@@ -101,7 +103,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if err == io.EOF && b.proof != nil {
 		if mismatch := b.proof.verify(); mismatch != nil {
-			b.deadlines.afterRead()
+			b.deadlines.AfterRead()
 			err = mismatch
 		}
 	}
@@ -185,7 +187,7 @@ func (b *body) end(err error) error {
 		return nil
 	}
 	if err == io.EOF {
-		b.deadlines.afterRead()
+		b.deadlines.AfterRead()
 		b.err = err
 		return err
 	}
@@ -197,7 +199,7 @@ func (b *body) end(err error) error {
 func (b *body) translate(err error) error {
 	var own *Error
 	var tooLarge *http.MaxBytesError
-	cause := b.deadlines.aborted()
+	cause := b.deadlines.Aborted()
 	switch {
 	case errors.As(err, &own):
 		return err

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tus/tusd/internal/deadline"
 )
 
 // exchange is one request and its answer. It is the http.ResponseWriter that
@@ -31,7 +33,7 @@ type exchange struct {
 	named     bool         // the request names that version
 	offsets   *offsets     // for the error's answer in the IETF draft
 	control   http.ResponseController
-	deadlines deadlines
+	deadlines deadline.Request
 	body      body
 	calling   call
 	started   time.Time
@@ -56,7 +58,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 		x.method = strings.ToUpper(override)
 	}
 	x.control = *http.NewResponseController(w)
-	x.deadlines.control, x.deadlines.idle, x.deadlines.warner = &x.control, h.engine.config.NetworkTimeout, h
+	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
 	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
 	x.body.pace = pace{rate: h.engine.config.MinRate, window: h.engine.config.MinRateTime}
 	x.peer = parseHop(r.RemoteAddr)
@@ -80,7 +82,7 @@ var (
 // begin does what comes before the protocol: deadlines, the headers that
 // every answer has, CORS.
 func (x *exchange) begin() error {
-	x.deadlines.start(x.hasContent())
+	x.deadlines.Start(x.hasContent())
 	x.requestID = requestID(x.r.Header.Get("X-Request-Id"))
 	header := x.Header()
 	x.set("X-Request-Id", x.requestID)
@@ -283,10 +285,7 @@ func (x *exchange) allowed() string {
 
 // The rest of a refused body is read so far, so that the client comes to read
 // the answer instead of a reset connection.
-const (
-	drainBytes = 1 << 20
-	drainTime  = 2 * time.Second
-)
+const drainBytes = 1 << 20
 
 // refuse writes an error's answer at once and then reads what is left of the
 // body, within limits. A client that waits for 100 (Continue) is sent none.
@@ -311,7 +310,7 @@ func (x *exchange) refuse(response HTTPResponse) {
 	if waiting || !answered {
 		return
 	}
-	if x.control.Flush() == nil && x.deadlines.bound(time.Now().Add(drainTime)) {
+	if x.control.Flush() == nil && x.deadlines.Bound(ErrReadTimeout, time.Now().Add(deadline.DrainTime)) {
 		io.CopyN(io.Discard, x.r.Body, drainBytes)
 	}
 	// Closing reads a bit further. If net/http itself does so behind a full
@@ -326,7 +325,7 @@ func (x *exchange) end() {
 	if http1 && x.status != 0 {
 		x.control.Flush() // under the write deadline, which goes away now
 	}
-	x.deadlines.close(http1)
+	x.deadlines.Close(http1)
 	x.h.engine.metrics.ended(x.method, x.hasContent(), time.Since(x.started))
 	if x.unlogged {
 		return
@@ -396,13 +395,13 @@ func (x *exchange) WriteHeader(status int) {
 	if status >= 200 && x.status == 0 {
 		x.status = status
 	}
-	if status >= 200 && x.r.ProtoMajor == 1 && x.deadlines.poisoned() {
+	if status >= 200 && x.r.ProtoMajor == 1 && x.deadlines.Poisoned() {
 		x.Header().Set("Connection", "close")
 	}
 	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
 		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow
 	}
-	x.deadlines.beforeWrite()
+	x.deadlines.BeforeWrite()
 	x.ResponseWriter.WriteHeader(status)
 }
 
@@ -418,7 +417,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
-	x.deadlines.beforeWrite()
+	x.deadlines.BeforeWrite()
 	n, err := x.ResponseWriter.Write(p)
 	x.wrote(int64(n), err)
 	return n, err
@@ -453,7 +452,7 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	}
 	var total int64
 	for limited.N > 0 {
-		x.deadlines.beforeWrite()
+		x.deadlines.BeforeWrite()
 		piece := io.LimitedReader{R: limited.R, N: min(limited.N, sendPiece)}
 		n, err := to.ReadFrom(&piece)
 		limited.N -= n

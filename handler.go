@@ -249,9 +249,12 @@ func (h *Handler) Metrics() *Metrics { return h.engine.metrics }
 // which is to be called beside or after it. Idempotent.
 func (h *Handler) Shutdown(ctx context.Context) error { return h.engine.close(ctx) }
 
-// warnDeadlines logs, once, that a wrapper of the ResponseWriter hides the
+// deadlineWarner is a Handler as a deadline.Warner.
+type deadlineWarner Handler
+
+// WarnDeadlines logs, once, that a wrapper of the ResponseWriter hides the
 // deadlines.
-func (h *Handler) warnDeadlines(err error) {
+func (h *deadlineWarner) WarnDeadlines(err error) {
 	h.deadlineWarning.Do(func() {
 		h.log.Warn("the http.ResponseWriter cannot set deadlines: a client that stops sending will block its upload. "+
 			"If a middleware wraps it, give the wrapper a method Unwrap() http.ResponseWriter", "err", err)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tus/tusd/internal/deadline"
 )
 
 // trickle delivers a byte a second.
@@ -21,7 +23,7 @@ func (trickle) Read(p []byte) (int, error) {
 func TestPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pieceOf := func(src io.Reader) *piece {
-			return &piece{started: time.Now(), body: &body{src: src, length: -1, room: 1 << 40, over: ErrMaxSizeExceeded, deadlines: &deadlines{closed: true}}}
+			return &piece{started: time.Now(), body: &body{src: src, length: -1, room: 1 << 40, over: ErrMaxSizeExceeded, deadlines: &deadline.Request{}}}
 		}
 		slow := pieceOf(trickle{})
 		if n, err := io.Copy(io.Discard, slow); err != nil || n < 1 || n > 6 || slow.ended {

@@ -226,9 +226,9 @@ func (x *exchange) inform(status int, fields ...string) {
 	for i := 0; i+1 < len(fields); i += 2 {
 		header.Set(fields[i], fields[i+1])
 	}
-	x.deadlines.beforeWrite()
+	x.deadlines.BeforeWrite()
 	x.ResponseWriter.WriteHeader(status)
-	x.deadlines.afterWrite()
+	x.deadlines.AfterWrite()
 	clear(header)
 	for name, values := range final {
 		header[name] = values

@@ -1,4 +1,6 @@
-package tusd
+// Package deadline keeps the read and write deadlines of a request. It knows
+// HTTP, and nothing of uploads.
+package deadline
 
 import (
 	"errors"
@@ -8,16 +10,16 @@ import (
 	"time"
 )
 
-// deadlines owns the read and write deadlines of one request. Nobody else
-// sets them: called too late, SetReadDeadline cuts the next request of an
+// Request owns the read and write deadlines of one request. Nothing else may
+// set them: called too late, SetReadDeadline cuts the next request of an
 // HTTP/1.1 connection, or meets a finished stream of HTTP/2.
 //
 // Deadlines follow progress: a body may take days if it keeps moving.
-// Safe for concurrent use.
-type deadlines struct {
-	control *http.ResponseController
+// The zero value sets no deadlines. Safe for concurrent use.
+type Request struct {
+	control *http.ResponseController // nil: there are none to be set
 	idle    time.Duration
-	warner  deadlineWarner
+	warner  Warner
 
 	mu       sync.Mutex
 	closed   bool
@@ -30,23 +32,32 @@ type deadlines struct {
 	abortAt  time.Time
 }
 
-// deadlineWarner is told, once per request, that deadlines cannot be set.
-type deadlineWarner interface {
-	warnDeadlines(error)
+// Warner is told, once per request, that deadlines cannot be set.
+type Warner interface {
+	WarnDeadlines(error)
 }
 
-// start is told whether there is a body. Nothing is armed before it is needed:
+// DrainTime is how long the rest of a body is read that nothing needs.
+const DrainTime = 2 * time.Second
+
+// Init is called once, before all else: a body or an answer that does not move
+// for idle is ended.
+func (d *Request) Init(control *http.ResponseController, idle time.Duration, warner Warner) {
+	d.control, d.idle, d.warner = control, idle, warner
+}
+
+// Start is told whether there is a body. Nothing is armed before it is needed:
 // the read deadline with the first read, because the server may have to wait
 // for something else than the client first, and a deadline that passes ends an
 // HTTP/2 stream for good.
-func (d *deadlines) start(body bool) {
+func (d *Request) Start(body bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ended = !body
 }
 
-// beforeRead prolongs the read deadline, or returns the cause of an abort.
-func (d *deadlines) beforeRead(now time.Time) error {
+// BeforeRead prolongs the read deadline, or returns the cause of an abort.
+func (d *Request) BeforeRead(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -58,28 +69,28 @@ func (d *deadlines) beforeRead(now time.Time) error {
 	return nil
 }
 
-// afterRead is told that a read has ended the body: nothing more is expected
+// AfterRead is told that a read has ended the body: nothing more is expected
 // from the client, and the server may now take its time.
-func (d *deadlines) afterRead() {
+func (d *Request) AfterRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.setRead(time.Now(), time.Time{})
 	d.ended, d.late = true, d.cause != nil
 }
 
-// poisoned tells whether no other request may follow on an HTTP/1.1 connection:
+// Poisoned tells whether no other request may follow on an HTTP/1.1 connection:
 // the body ended well while an abort had set its deadline. From its end on
 // net/http looks whether the client goes away, and it takes a deadline that
 // passes for that: it would end the context of all requests to come.
-func (d *deadlines) poisoned() bool {
+func (d *Request) Poisoned() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.late
 }
 
-// beforeWrite arms or prolongs the write deadline. While there is nothing to
+// BeforeWrite arms or prolongs the write deadline. While there is nothing to
 // write there is none: the server may work as long as it has to.
-func (d *deadlines) beforeWrite() {
+func (d *Request) BeforeWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now := time.Now(); now.Sub(d.writeSet) > d.idle/8 {
@@ -87,16 +98,16 @@ func (d *deadlines) beforeWrite() {
 	}
 }
 
-// afterWrite takes the write deadline off: the answer is not to follow at once.
-func (d *deadlines) afterWrite() {
+// AfterWrite takes the write deadline off: the answer is not to follow at once.
+func (d *Request) AfterWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.setWrite(time.Time{}, time.Time{})
 }
 
-// abort ends the reading of the body with cause, at once or, if that is
+// Abort ends the reading of the body with cause, at once or, if that is
 // later, at the time notBefore. The first abort counts; nothing undoes it.
-func (d *deadlines) abort(cause error, notBefore time.Time) {
+func (d *Request) Abort(cause error, notBefore time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || d.cause != nil {
@@ -110,45 +121,46 @@ func (d *deadlines) abort(cause error, notBefore time.Time) {
 	d.setRead(now, d.abortAt)
 }
 
-// aborted returns the cause of an abort, or nil.
-func (d *deadlines) aborted() error {
+// Aborted returns the cause of an abort, or nil.
+func (d *Request) Aborted() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.cause
 }
 
-// bound gives the body that is read from now on until t in all. It reports
-// whether there is anything to be had: not after an abort.
-func (d *deadlines) bound(t time.Time) bool {
+// Bound gives the body that is read from now on until t in all, and ends it
+// then with cause. It reports whether there is anything to be had: not after an
+// abort.
+func (d *Request) Bound(cause error, t time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.cause != nil || d.closed || d.ended {
 		return false
 	}
-	d.cause, d.abortAt = ErrReadTimeout, t
+	d.cause, d.abortAt = cause, t
 	d.setRead(time.Now(), t)
 	return true
 }
 
-// close ends the ownership, before the handler returns. The write deadline
+// Close ends the ownership, before the handler returns. The write deadline
 // of an HTTP/1.1 connection would outlive the request and is taken off. The
 // read deadline net/http sets anew itself before the next request; until then
 // it looks for the end of a body that was not read to it, which is bounded.
-func (d *deadlines) close(http1 bool) {
+func (d *Request) Close(http1 bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if now := time.Now(); http1 {
 		d.setWrite(now, time.Time{})
 		if d.cause == nil {
-			d.setRead(now, now.Add(drainTime))
+			d.setRead(now, now.Add(DrainTime))
 		}
 	}
 	d.closed = true
 }
 
 // setRead sets the read deadline. The caller holds d.mu.
-func (d *deadlines) setRead(now, t time.Time) {
-	if d.closed || d.broken || d.ended {
+func (d *Request) setRead(now, t time.Time) {
+	if d.closed || d.broken || d.ended || d.control == nil {
 		return
 	}
 	d.readSet = now
@@ -156,20 +168,20 @@ func (d *deadlines) setRead(now, t time.Time) {
 }
 
 // setWrite is setRead for writing.
-func (d *deadlines) setWrite(now, t time.Time) {
-	if d.closed || d.broken {
+func (d *Request) setWrite(now, t time.Time) {
+	if d.closed || d.broken || d.control == nil {
 		return
 	}
 	d.writeSet = now
 	d.check(d.control.SetWriteDeadline(t))
 }
 
-func (d *deadlines) check(err error) {
+func (d *Request) check(err error) {
 	if err == nil {
 		return
 	}
 	d.broken = true
 	if !errors.Is(err, net.ErrClosed) { // a connection that is gone needs no deadlines
-		d.warner.warnDeadlines(err)
+		d.warner.WarnDeadlines(err)
 	}
 }
