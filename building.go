@@ -3,7 +3,6 @@ package tusd
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -233,13 +232,13 @@ func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
 	if !f.info.SizeIsDeferred {
 		return nil
 	}
-	var length int64
-	for _, id := range f.info.PartialUploads {
-		size := held[id].info.Size
-		if size > math.MaxInt64-length || e.tooLarge(length+size) {
-			return errors.Join(ErrMaxSizeExceeded, e.failFinal(f, "the partial uploads are larger together than this server allows"))
-		}
-		length += size
+	lengths := make(map[string]int64, len(held))
+	for id, p := range held {
+		lengths[id] = p.info.Size
+	}
+	length, err := e.addUp(f.info.PartialUploads, lengths)
+	if err != nil {
+		return errors.Join(err, e.failFinal(f, "the partial uploads are larger together than this server allows"))
 	}
 	if err := e.declare(f, length); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -168,29 +170,78 @@ func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, erro
 	return res, err
 }
 
-// measure checks the partials of a new final and adds up their lengths.
+// measure looks up the partials of a new final, once each, and adds up their
+// lengths.
 func (e *engine) measure(ctx context.Context, info *FileInfo) error {
-	for _, id := range info.PartialUploads {
-		_, partial, err := e.peek(ctx, id)
-		switch {
-		case err != nil:
-			return err
-		case !partial.IsPartial || partial.State == StateFailed:
-			return ErrInvalidConcat
-		case partial.SizeIsDeferred:
-			info.SizeIsDeferred = true
-		case partial.Size > math.MaxInt64-info.Size:
-			return ErrMaxSizeExceeded
+	ids := distinct(info.PartialUploads)
+	partials, err := e.peekPartials(ctx, ids)
+	if err != nil {
+		return err
+	}
+	lengths := make(map[string]int64, len(ids))
+	for i, partial := range partials {
+		lengths[ids[i]] = max(partial.length(), partial.Offset)
+		info.SizeIsDeferred = info.SizeIsDeferred || partial.SizeIsDeferred
+	}
+	size, err := e.addUp(info.PartialUploads, lengths)
+	if err == nil && !info.SizeIsDeferred {
+		info.Size = size
+	}
+	return err
+}
+
+// addUp adds up the lengths of partials, each as often as it is named, unless
+// the sum is too large for a final.
+func (e *engine) addUp(named []string, lengths map[string]int64) (sum int64, err error) {
+	for _, id := range named {
+		if lengths[id] > math.MaxInt64-sum {
+			return 0, ErrMaxSizeExceeded
 		}
-		info.Size += partial.Size
+		sum += lengths[id]
 	}
-	if e.tooLarge(info.Size) {
-		return ErrMaxSizeExceeded
+	if e.tooLarge(sum) {
+		return 0, ErrMaxSizeExceeded
 	}
-	if info.SizeIsDeferred {
-		info.Size = 0
+	return sum, nil
+}
+
+// peeksAtOnce bounds how many partials one request looks up side by side.
+const peeksAtOnce = 8
+
+// peekPartials returns the records of the partials. The first one that cannot
+// be joined ends the lookups.
+func (e *engine) peekPartials(ctx context.Context, ids []string) ([]FileInfo, error) {
+	ctx, refuse := context.WithCancelCause(ctx)
+	defer refuse(nil)
+	infos := make([]FileInfo, len(ids))
+	var next atomic.Int64
+	peekOn := func() error {
+		for ctx.Err() == nil {
+			i := int(next.Add(1)) - 1
+			if i >= len(ids) {
+				break
+			}
+			_, info, err := e.peek(ctx, ids[i])
+			if err == nil && (!info.IsPartial || info.State == StateFailed) {
+				err = ErrInvalidConcat
+			}
+			if err != nil {
+				return err
+			}
+			infos[i] = info
+		}
+		return nil
 	}
-	return nil
+	var workers sync.WaitGroup
+	for range min(len(ids), peeksAtOnce) {
+		workers.Go(func() {
+			if err := guard(peekOn); err != nil {
+				refuse(err)
+			}
+		})
+	}
+	workers.Wait()
+	return infos, context.Cause(ctx)
 }
 
 // outcome is what building a final has come to.

@@ -28,6 +28,11 @@ type Config struct {
 	MaxHeaderSize int
 	// MaxMetaData is the largest Upload-Metadata in bytes; 0: 16 KiB.
 	MaxMetaData int
+	// MaxPartials is how many references to partial uploads a final upload
+	// may have; 0: 150. The same partial counts each time it is named. HEAD
+	// of a final answers the whole list: clients read only so much of a
+	// header, Node.js for example 16 KiB.
+	MaxPartials int
 
 	// The extensions that can be switched off even where the store has them.
 	DisableCreation      bool // uploads are made by other means; also ends creation-with-upload
@@ -108,6 +113,7 @@ type Config struct {
 const (
 	defaultMaxHeaderSize      = 256 << 10
 	defaultMaxMetaData        = 16 << 10
+	defaultMaxPartials        = 150
 	defaultNetworkTimeout     = 60 * time.Second
 	defaultAcquireLockTimeout = 20 * time.Second
 	defaultGracePeriod        = 10 * time.Second
@@ -128,7 +134,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.StoreComposer == nil || c.StoreComposer.Core == nil {
 		return c, errors.New("tusd: Config.StoreComposer needs a Core")
 	}
-	if c.MaxSize < 0 || c.MaxHeaderSize < 0 || c.MaxMetaData < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 ||
+	if c.MaxSize < 0 || c.MaxHeaderSize < 0 || c.MaxMetaData < 0 || c.MaxPartials < 0 || c.MaxAppendSize < 0 || c.MinAppendSize < 0 || c.ChecksumSpoolSize < 0 ||
 		c.MaxRequests < 0 || c.MaxUploadsPerClient < 0 || c.MinRate < 0 {
 		return c, errors.New("tusd: Config: a limit is negative")
 	}
@@ -145,6 +151,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	setDefault(&c.MaxHeaderSize, defaultMaxHeaderSize)
 	setDefault(&c.MaxMetaData, defaultMaxMetaData)
+	setDefault(&c.MaxPartials, defaultMaxPartials)
 	setDefault(&c.ChecksumSpoolSize, defaultChecksumSpoolSize)
 	setDefault(&c.NetworkTimeout, defaultNetworkTimeout)
 	setDefault(&c.AcquireLockTimeout, defaultAcquireLockTimeout)

@@ -90,6 +90,7 @@ var (
 	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
 	ErrUploadNotFinished        = &Error{Code: "ERR_UPLOAD_NOT_FINISHED", Status: both(400), Message: "a partial upload is not finished"}
 	ErrInvalidConcat            = &Error{Code: "ERR_INVALID_CONCAT", Status: both(400), Message: "Upload-Concat is malformed or names what cannot be joined"}
+	ErrTooManyPartials          = &Error{Code: "ERR_TOO_MANY_PARTIALS", Status: both(400), Message: "a final upload cannot have so many partial uploads here"}
 	ErrConcatenationUnsupported = &Error{Code: "ERR_CONCATENATION_UNSUPPORTED", Status: both(400), Message: "this server does not join uploads"}
 	ErrModifyFinal              = &Error{Code: "ERR_MODIFY_FINAL", Status: both(403), Message: "a final upload takes no data"}
 	ErrUploadRejected           = &Error{Code: "ERR_UPLOAD_REJECTED", Status: both(400), Message: "the upload was refused"}
@@ -135,7 +136,8 @@ var errorTable = []*Error{
 	ErrUnsupportedVersion, ErrInvalidUploadLength, ErrAmbiguousUploadLength, ErrInvalidUploadLengthDefer,
 	ErrInvalidMetaData, ErrMetaDataTooLarge, ErrMaxSizeExceeded, ErrUploadSizeExceeded, ErrInvalidContentType,
 	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed,
-	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrConcatenationUnsupported,
+	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrTooManyPartials,
+	ErrConcatenationUnsupported,
 	ErrModifyFinal, ErrUploadRejected, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
 	ErrIncompleteUpload, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
 	ErrInvalidComplete, ErrInconsistentLength, ErrUploadCompleted, ErrAppendTooLarge, ErrAppendTooSmall,

@@ -53,6 +53,7 @@ var limitNames = map[string]string{
 	ErrHeaderTooLarge.Code:   "header_size",
 	ErrMetaDataTooLarge.Code: "metadata_size",
 	ErrMaxSizeExceeded.Code:  "upload_size",
+	ErrTooManyPartials.Code:  "partials",
 	ErrAppendTooLarge.Code:   "append_size",
 	ErrTooManyRequests.Code:  "requests",
 	ErrTooManyUploads.Code:   "uploads_per_client",

@@ -1,10 +1,15 @@
 package tusd_test
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd"
 )
 
 func TestProtocolLimits(t *testing.T) {
@@ -17,6 +22,7 @@ func TestProtocolLimits(t *testing.T) {
 		{"uploads_per_client", "one upload too many from a client: 503; others and requests without content go on", limitUploads},
 		{"uploads_behind_proxies", "if everybody is believed, everybody may be a proxy", limitBehindProxies},
 		{"uploads_of_neighbours", "those who may pass on many clients' requests are not counted as one", limitNeighbours},
+		{"partials", "a final of more references than allowed: 400 before anything is looked up, nothing created", limitPartials},
 		{"header", "a header beyond the limit: 431, in both dialects", limitHeader},
 	})
 }
@@ -163,6 +169,36 @@ func limitNeighbours(e *env) {
 	s.send(content(100))
 	s.end()
 	s.answer().status(204)
+}
+
+func limitPartials(e *env) {
+	counting := &lookUps{DataStore: e.config.StoreComposer.Core}
+	e.config.StoreComposer.Core = counting
+	a := e.createPartial(content(10))
+	e.wantFinal(e.postFinal(repeated(a, 150)).status(201).location(), repeated(a, 150), bytes.Repeat(content(10), 150))
+	counting.n.Store(0)
+	e.wantFinalRefused([]int{400}, "Upload-Concat: final;"+repeated(a, 151))
+	e.postFinal(repeated("/files/unknown", 2000)).status(400).code("ERR_TOO_MANY_PARTIALS").without("Location", "Retry-After")
+	if n := counting.n.Load(); n != 0 {
+		e.Errorf("%d uploads were looked up for finals of too many references", n)
+	}
+	e.wantExceeded("partials", 2)
+}
+
+// repeated is a list that names a partial n times.
+func repeated(partial string, n int) string {
+	return strings.TrimSuffix(strings.Repeat(partial+" ", n), " ")
+}
+
+// lookUps counts the calls of GetUpload.
+type lookUps struct {
+	tusd.DataStore
+	n atomic.Int64
+}
+
+func (s *lookUps) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	s.n.Add(1)
+	return s.DataStore.GetUpload(ctx, lease, id)
 }
 
 func limitHeader(e *env) {

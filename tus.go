@@ -156,19 +156,23 @@ func (x *exchange) concat() (final *concatenation, partial bool, err error) {
 	if hasValue(x.r.Header, "Upload-Length") || hasValue(x.r.Header, "Upload-Defer-Length") {
 		return nil, false, ErrInvalidUploadLength
 	}
-	ids, err := parsePartials(list, x.origin(), x.h.basePath)
+	ids, err := parsePartials(list, x.origin(), x.h.basePath, config.MaxPartials)
 	return &concatenation{partials: ids, raw: raw}, false, err
 }
 
 // parsePartials reads the list of a final upload: URLs of uploads on this
-// server, absolute or relative to the creation URL, separated by spaces.
-func parsePartials(list, origin, basePath string) ([]string, error) {
+// server, absolute or relative to the creation URL, separated by spaces. There
+// are at most so many.
+func parsePartials(list, origin, basePath string, most int) ([]string, error) {
 	base, err := url.Parse(origin + basePath)
 	if err != nil {
 		return nil, ErrInvalidConcat.With(err)
 	}
 	var ids []string
 	for ref := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' }) {
+		if len(ids) == most {
+			return nil, ErrTooManyPartials
+		}
 		id, err := parsePartial(ref, base)
 		if err != nil {
 			return nil, err

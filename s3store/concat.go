@@ -164,7 +164,7 @@ func (j *joiner) putWhole() error {
 	return nil
 }
 
-// read reads what is pending into memory.
+// read reads what is pending into memory, the same bytes once.
 func (j *joiner) read() (buffer, error) {
 	reserved := buffer{pool: j.b.memory}
 	if err := reserved.reserve(j.ctx, j.size, j.size); err != nil {
@@ -172,9 +172,16 @@ func (j *joiner) read() (buffer, error) {
 	}
 	body := reserved.split(j.size)
 	at := int64(0)
+	there := make(map[objectRange]int64) // where in body
 	for _, r := range j.pending {
-		in := GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+r.size-1)}
-		if err := j.b.readRange(j.ctx, in, r.size, io.NewOffsetWriter(&body, at)); err != nil {
+		var err error
+		if from, ok := there[r]; ok {
+			_, err = io.Copy(io.NewOffsetWriter(&body, at), io.NewSectionReader(&body, from, r.size))
+		} else {
+			err = j.readInto(&body, at, r)
+			there[r] = at
+		}
+		if err != nil {
 			body.discard()
 			return buffer{}, err
 		}
@@ -182,4 +189,9 @@ func (j *joiner) read() (buffer, error) {
 	}
 	j.pending, j.size = nil, 0
 	return body, nil
+}
+
+func (j *joiner) readInto(body *buffer, at int64, r objectRange) error {
+	in := GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+r.size-1)}
+	return j.b.readRange(j.ctx, in, r.size, io.NewOffsetWriter(body, at))
 }

@@ -25,9 +25,13 @@ func startNode(tb testing.TB, store *s3store.Store, locker tusd.Locker) *node {
 	composer := tusd.NewStoreComposer()
 	store.UseIn(composer)
 	composer.UseLocker(locker)
-	handler, err := tusd.NewHandler(tusd.Config{
-		BasePath: "/files/", StoreComposer: composer, Logger: slog.New(slog.DiscardHandler),
-	})
+	return startNodeWith(tb, tusd.Config{StoreComposer: composer})
+}
+
+func startNodeWith(tb testing.TB, config tusd.Config) *node {
+	tb.Helper()
+	config.BasePath, config.Logger = "/files/", slog.New(slog.DiscardHandler)
+	handler, err := tusd.NewHandler(config)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -49,6 +49,7 @@ func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger
 		TrustedProxies:       cfg.listening.trustedProxies,
 		MaxHeaderSize:        cfg.limits.maxHeaderSize,
 		MaxMetaData:          cfg.limits.maxMetadataSize,
+		MaxPartials:          cfg.limits.maxPartials,
 		MaxRequests:          cfg.limits.maxRequests,
 		MaxUploadsPerClient:  cfg.limits.maxUploadsPerClient,
 		MinRate:              cfg.limits.minRate,

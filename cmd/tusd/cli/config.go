@@ -99,6 +99,7 @@ type monitoring struct {
 type limits struct {
 	maxHeaderSize           int // bytes, as the next one
 	maxMetadataSize         int
+	maxPartials             int
 	maxRequests             int // 0: no limit, as for the next two
 	maxUploadsPerClient     int
 	maxConnectionsPerClient int

@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		},
 		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limits{
-			maxHeaderSize: 256 << 10, maxMetadataSize: 16 << 10,
+			maxHeaderSize: 256 << 10, maxMetadataSize: 16 << 10, maxPartials: 150,
 			maxRequests: 10000, maxUploadsPerClient: 1000, maxConnectionsPerClient: 1000, minRateTime: 30 * time.Second,
 		},
 		timeouts: timeouts{
@@ -109,7 +109,7 @@ var otherValues = map[string]string{
 	"s3-storage-class": "S", "s3-cache-control": "C", "s3-sse": "AES256", "s3-sse-kms-key": "K", "s3-tags": "a=b", "s3-metadata-keys": "m",
 	"expose-metrics": "false", "metrics-path": "/m", "expose-pprof": "true", "pprof-path": "/p",
 	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false",
-	"max-header-size": "65536", "max-metadata-size": "7", "max-requests": "8", "max-uploads-per-client": "9", "max-connections-per-client": "0",
+	"max-header-size": "65536", "max-metadata-size": "7", "max-partials": "10", "max-requests": "8", "max-uploads-per-client": "9", "max-connections-per-client": "0",
 	"min-rate": "11", "min-rate-time": "3s",
 	"network-timeout": "4s", "idle-timeout": "5s", "acquire-lock-timeout": "6s", "request-completion-timeout": "7s", "shutdown-timeout": "0",
 	"verbose": "false", "log-format": "json", "show-startup-logs": "false",

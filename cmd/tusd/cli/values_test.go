@@ -12,6 +12,7 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"max-size", "1GB", "must be a whole number"},
 		{"max-requests", "-1", "at least 0"},
 		{"max-header-size", "100", "at least 1024"},
+		{"max-partials", "0", "at least 1"},
 		{"tls-mode", "tls11", "must be tls12, tls12-strong or tls13"},
 		{"log-format", "xml", "must be text or json"},
 		{"digest", "sha3", "must be sha256, sha512, sha1, md5 or crc32c"},
