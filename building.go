@@ -265,7 +265,7 @@ func dropFinal(f *hold, held map[string]*hold) error {
 
 // failFinal ends a final that can never be built.
 func (e *engine) failFinal(f *hold, why string) error {
-	e.log.Warn("a final upload has failed", "id", f.id, "why", why)
+	e.log.Info("a final upload has failed", "id", f.id, "why", why)
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"}
 	if err := f.setState(f.ctx, StateFailed, failure); err != nil {
 		return err

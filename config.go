@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/tus/tusd/internal/loglimit"
 )
 
 // Config says how a Handler works. The zero value of every field but
@@ -105,7 +107,7 @@ type Config struct {
 	// Callbacks are asked before something happens.
 	Callbacks Callbacks
 	// Logger gets one line per request and what an operator must know;
-	// nil: slog.Default().
+	// nil: slog.Default(). Texts that are too long for a line are cut.
 	Logger *slog.Logger
 }
 
@@ -161,6 +163,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Logger = slog.New(loglimit.NewHandler(c.Logger.Handler()))
 	if c.CORS == nil {
 		c.CORS = &CORSConfig{}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd/internal/deadline"
+	"github.com/tus/tusd/internal/loglimit"
 )
 
 // exchange is one request and its answer. It is the http.ResponseWriter that
@@ -342,23 +343,17 @@ func (x *exchange) log() {
 	if !x.returned && x.cause == nil {
 		x.code, x.cause = ErrInternal.Code, errPanicked
 	}
-	level := slog.LevelInfo
-	if x.cause != nil {
-		level = logFor(asError(x.cause))
-		if x.r.Context().Err() != nil && errors.Is(x.cause, context.Canceled) {
-			level = slog.LevelInfo // a client that went away is no error of ours
-		}
-	}
+	now := time.Now()
+	level := x.level(now)
 	ctx := context.WithoutCancel(x.r.Context())
 	if !x.h.log.Enabled(ctx, level) {
 		return
 	}
 	// Not Logger.LogAttrs: that looks up which line of code this is.
-	now := time.Now()
 	line := slog.NewRecord(now, level, "request", 0)
 	attributes := append(make([]slog.Attr, 0, 11), // one call to add them, and so one slice
-		slog.String("method", x.method),
-		slog.String("path", x.r.RequestURI),
+		slog.String("method", loglimit.Cut(x.method, loglimit.Text)),
+		slog.String("path", loglimit.Cut(x.r.RequestURI, loglimit.Text)),
 		slog.Int("status", x.status),
 		slog.Int64("received", x.body.n),
 		slog.Int64("sent", x.written),

@@ -28,6 +28,7 @@ type Handler struct {
 	proxies proxies
 	gate    gate
 	watch   proxyWatch
+	alarms  alarms
 
 	origin   string // of Location, "" for that of the request
 	basePath string // as on the wire, with a slash at both ends

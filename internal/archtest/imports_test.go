@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package that no line covers is an
 // error: whoever adds one decides here what it may know.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/deadline"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/deadline", module + "/internal/loglimit"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -40,6 +40,7 @@ var importTable = []importRule{
 	{packages: "internal/deadline"},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
 	{packages: "internal/lease", may: []string{module}},
+	{packages: "internal/loglimit"},
 	{packages: "internal/*", anything: true}, // for tests; the lines above let no product import them
 }
 
@@ -49,6 +50,7 @@ var partMay = []string{module, module + "/internal/durable", module + "/internal
 // ownDependency is the one outside module of a package, by its import path's
 // beginning.
 var ownDependency = map[string]string{
+	"filelocker":          "github.com/nightlyone/lockfile",
 	"prometheuscollector": "github.com/prometheus/client_golang",
 	"s3store/awsv1":       "github.com/aws/aws-sdk-go",
 }
@@ -59,16 +61,16 @@ func TestImportTable(t *testing.T) {
 
 func TestImportTableCanFail(t *testing.T) {
 	for name, file := range map[string]struct{ path, imports string }{
-		"root imports a store":         {"handler.go", module + "/filestore"},
-		"root imports an SDK":          {"handler.go", "github.com/aws/aws-sdk-go/aws"},
-		"suite imports a locker":       {"storetest/suite.go", module + "/memorylocker"},
-		"store imports another":        {"limitedstore/store.go", module + "/filestore"},
-		"store imports a suite":        {"filestore/store.go", module + "/storetest"},
-		"store imports test machinery": {"filestore/store.go", module + "/internal/faulttest"},
-		"locker imports the PID files": {"filelocker/lock.go", "github.com/nightlyone/lockfile"},
-		"main imports a backend":       {"cmd/tusd/main.go", module + "/filestore"},
-		"a file for another system":    {"filestore/sync_plan9.go", "example.com/plan9"},
-		"a package without a rule":     {"util/util.go", "strings"},
+		"root imports a store":            {"handler.go", module + "/filestore"},
+		"root imports an SDK":             {"handler.go", "github.com/aws/aws-sdk-go/aws"},
+		"suite imports a locker":          {"storetest/suite.go", module + "/memorylocker"},
+		"store imports another":           {"limitedstore/store.go", module + "/filestore"},
+		"store imports a suite":           {"filestore/store.go", module + "/storetest"},
+		"store imports test machinery":    {"filestore/store.go", module + "/internal/faulttest"},
+		"locker imports another's module": {"memorylocker/locker.go", "github.com/nightlyone/lockfile"},
+		"main imports a backend":          {"cmd/tusd/main.go", module + "/filestore"},
+		"a file for another system":       {"filestore/sync_plan9.go", "example.com/plan9"},
+		"a package without a rule":        {"util/util.go", "strings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mustComplain(t, checkImports, map[string]string{file.path: fmt.Sprintf("package p\nimport %q\n", file.imports)})

@@ -13,7 +13,6 @@ import (
 // for, by the sections of the help text.
 type config struct {
 	configFile  string // "": none
-	pidFile     string // "": none
 	showVersion bool
 
 	listening  listening

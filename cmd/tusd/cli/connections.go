@@ -101,7 +101,7 @@ func (l *connectionLimit) tell(client netip.Prefix) {
 	defer l.mu.Unlock()
 	if l.open[client] > 0 && !l.logged[client] {
 		l.logged[client] = true
-		l.log.Warn("a client has as many connections open as it may, further ones are refused", "client", client)
+		l.log.Info("a client has as many connections open as it may, further ones are refused", "client", client)
 	}
 }
 

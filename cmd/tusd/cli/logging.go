@@ -2,36 +2,170 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/tus/tusd/internal/loglimit"
 )
 
 // startLog returns a logger that writes to sink through a queue: no request
-// waits for the log. format is "json", or anything else for text, as in tusd
-// v2; verbose logs what is for finding faults, too. The caller closes the
-// queue when nothing more is logged. docs/logs.md says what the lines contain.
+// waits for the log, and no client fills it. format is "json", or anything else
+// for text, as in tusd v2; verbose logs what is for finding faults, too. The
+// caller closes the queue when nothing more is logged. docs/logs.md says what
+// the lines contain.
 func startLog(sink io.Writer, format string, verbose bool) (*slog.Logger, *logQueue) {
 	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug
 	}
 	direct := newLogHandler(sink, format, level)
-	queue := newLogQueue(sink, func(lost uint64) error { return direct.Handle(context.Background(), lostLines(lost)) })
-	return slog.New(newLogHandler(queue, format, level)), queue
+	queue := newLogQueue(sink, func(lost logLosses) error { return direct.Handle(context.Background(), lostLines(lost)) })
+	return slog.New(loglimit.NewHandler(newQueued(queue, format, level))), queue
 }
 
 func newLogHandler(w io.Writer, format string, level slog.Level) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
-	if format == "json" {
+	if format == jsonFormat {
 		return slog.NewJSONHandler(w, options)
 	}
 	return slog.NewTextHandler(w, options)
 }
 
-// lostLines is the line that stands where others are missing.
-func lostLines(n uint64) slog.Record {
-	record := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines are missing here: the log was not read fast enough, or could not be written", 0)
-	record.AddAttrs(slog.Uint64("lost", n))
+// lostLines is the line that tells of lost ones. Losses that only clients with
+// more than their share have are no alarm.
+func lostLines(lost logLosses) slog.Record {
+	level, message := slog.LevelWarn, "log lines are missing here: the log was not read fast enough, or could not be written"
+	if lost.lines == lost.overShare {
+		level, message = slog.LevelInfo, "log lines are missing here: a client has caused more than its share"
+	}
+	record := slog.NewRecord(time.Now(), level, message, 0)
+	record.AddAttrs(slog.Uint64("lost", lost.lines), slog.Uint64("over_share", lost.overShare))
 	return record
+}
+
+// queued formats lines and puts them into the queue, each for its source.
+type queued struct {
+	enabled slog.Handler
+	spare   *sync.Pool // of *formatter
+}
+
+// formatter is a handler of slog and the writer behind it, which is used for
+// one line at a time, so that it knows whose line it is.
+type formatter struct {
+	slog.Handler
+	queue *logQueue
+	from  logSource
+}
+
+func (f *formatter) Write(line []byte) (int, error) {
+	f.queue.put(plainText(line), f.from)
+	return len(line), nil
+}
+
+// plainText escapes what a terminal may act on and JSON allows in its strings:
+// the control characters beyond ASCII, and what turns the direction of writing.
+// A line of text has none of them left.
+func plainText(line []byte) []byte {
+	if !slices.ContainsFunc(line, func(c byte) bool { return c >= 0x7f }) {
+		return line
+	}
+	plain := make([]byte, 0, 2*len(line))
+	for _, r := range string(line) {
+		switch {
+		case r < 0x7f || strconv.IsPrint(r):
+			plain = utf8.AppendRune(plain, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			plain = fmt.Appendf(plain, `\u%04x\u%04x`, high, low)
+		default:
+			plain = fmt.Appendf(plain, `\u%04x`, r)
+		}
+	}
+	return plain
+}
+
+func newQueued(queue *logQueue, format string, level slog.Level) *queued {
+	return makeQueued(func() *formatter {
+		f := &formatter{queue: queue}
+		f.Handler = newLogHandler(f, format, level)
+		return f
+	})
+}
+
+func makeQueued(newFormatter func() *formatter) *queued {
+	return &queued{enabled: newFormatter(), spare: &sync.Pool{New: func() any { return newFormatter() }}}
+}
+
+func (h *queued) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.enabled.Enabled(ctx, level)
+}
+
+func (h *queued) Handle(ctx context.Context, r slog.Record) error {
+	f := h.spare.Get().(*formatter)
+	f.from = sourceOf(r)
+	err := f.Handler.Handle(ctx, r)
+	h.spare.Put(f)
+	return err
+}
+
+func (h *queued) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.with(func(inner slog.Handler) slog.Handler { return inner.WithAttrs(attrs) })
+}
+
+func (h *queued) WithGroup(name string) slog.Handler {
+	return h.with(func(inner slog.Handler) slog.Handler { return inner.WithGroup(name) })
+}
+
+func (h *queued) with(change func(slog.Handler) slog.Handler) slog.Handler {
+	return makeQueued(func() *formatter {
+		f := h.spare.New().(*formatter)
+		f.Handler = change(f.Handler)
+		return f
+	})
+}
+
+// clientKey is the key of the client in a line.
+const clientKey = "client"
+
+// sourceOf returns who a line counts for.
+func sourceOf(r slog.Record) (from logSource) {
+	if from.room = ownRoom; r.Level < slog.LevelWarn {
+		from.room = clientRoom
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == clientKey {
+			from.shared, from.client = true, clientOf(a.Value)
+		}
+		return !from.shared
+	})
+	if !from.shared {
+		from.room = ownRoom
+	}
+	return from
+}
+
+// clientOf returns what counts as one client: an address, or a network of IPv6
+// that one subscriber has.
+func clientOf(v slog.Value) netip.Prefix {
+	if prefix, ok := v.Any().(netip.Prefix); ok {
+		return prefix
+	}
+	addr, err := netip.ParseAddr(v.String())
+	if err != nil {
+		return netip.Prefix{}
+	}
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	prefix, _ := addr.Prefix(bits)
+	return prefix
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/loglimit"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -222,7 +223,7 @@ func TestRequestsDoNotWaitForTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer.Body.Close()
-		if requests > logQueueSize/(4<<10) {
+		if requests > clientLogQueueSize/loglimit.Text {
 			t.Fatalf("%d requests were logged, and no line is lost: the log is not full", requests)
 		}
 	}
@@ -265,8 +266,8 @@ func TestLogSinkRefuses(t *testing.T) {
 func TestLogLineTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink bytes.Buffer
-		log, queue := startLog(&sink, "text", false)
-		log.Info(strings.Repeat("x", logQueueSize))
+		_, queue := startLog(&sink, "text", false)
+		queue.put([]byte(strings.Repeat("x", logQueueSize)+"\n"), logSource{room: ownRoom})
 		synctest.Wait()
 		if written := sink.String(); strings.Count(written, "\n") != 1 || !strings.Contains(written, "lost=1") {
 			t.Errorf("written: %.200s", written)

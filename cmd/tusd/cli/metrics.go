@@ -3,6 +3,7 @@ package cli
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -47,9 +48,13 @@ func (w patientWriter) Write(p []byte) (int, error) {
 
 func (w patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// collector counts lines that were lost.
-func (q *logQueue) collector() prometheus.Collector {
-	return prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "tusd_log_lines_dropped_total", Help: "Log lines lost because the log was not read fast enough or could not be written.",
-	}, func() float64 { return float64(q.dropped.Load()) })
+// collectors count lines that were lost.
+func (q *logQueue) collectors() []prometheus.Collector {
+	counter := func(n *atomic.Uint64, name, help string) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	return []prometheus.Collector{
+		counter(&q.dropped, "tusd_log_lines_dropped_total", "Log lines lost because the log was not read fast enough or could not be written."),
+		counter(&q.overShare, "tusd_log_lines_over_share_total", "Those of the lost log lines that were lost because one client had caused more than its share."),
+	}
 }

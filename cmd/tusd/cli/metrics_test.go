@@ -38,19 +38,20 @@ func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	_, queue = startLog(io.Discard, "text", false)
 	t.Cleanup(func() { mustClose(t, queue) })
 	bucket := newS3Metrics(10, func() s3store.MemoryUse { return s3store.MemoryUse{} })
-	further := append(bucket.all, new(openConnections).collector(), queue.collector())
+	further := append(append(bucket.all, new(openConnections).collector()), queue.collectors()...)
 	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 
 func TestMetrics(t *testing.T) {
 	metrics, queue := observed(t)
 	mustClose(t, queue)
-	queue.Write([]byte("late\n"))
+	queue.put([]byte("late\n"), logSource{})
 	for _, want := range []string{
 		`tusd_requests_total{method="GET"} 1`,
 		`tusd_errors_total{code="ERR_UPLOAD_NOT_FOUND",status="404"} 1`,
 		"tusd_connections_open 0",
 		"tusd_log_lines_dropped_total 1",
+		"tusd_log_lines_over_share_total 0",
 		"go_goroutines ",
 		"promhttp_metric_handler_requests_in_flight 1",
 	} {

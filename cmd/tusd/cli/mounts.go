@@ -2,7 +2,10 @@ package cli
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // mount is something that is served beside the uploads: at a path, or, if that
@@ -33,7 +36,7 @@ func (d *daemon) mounts() []mount {
 	health := newHealth(d.stopping, d.logger, d.backend.probes()...)
 	mounts := []mount{{healthPath, health}, {readyPath, health}}
 	if m.exposeMetrics {
-		metrics := newMetrics(d.uploads.Metrics(), d.logger, append(d.backend.collectors(), d.connections.collector(), d.queue.collector())...)
+		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.backend.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
 		mounts = append(mounts, mount{m.metricsPath, metrics})
 	}
 	if m.exposePprof {

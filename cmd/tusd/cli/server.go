@@ -43,6 +43,6 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 		},
 		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		ErrorLog:                     newServerLog(logger),
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/loglimit"
 )
 
 // stuckOutput takes the start-up lines, and then nothing any more.
@@ -43,7 +45,7 @@ func TestDaemonWithAStuckLog(t *testing.T) {
 	})
 	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
-	for range logQueueSize / (8 << 10) * 2 { // twice what the queue takes
+	for range clientLogQueueSize / freePerShare / loglimit.Text * 2 { // twice what the queue takes of one client
 		do(t, client, http.MethodHead, url+strings.Repeat("x", 8<<10))
 	}
 	client.CloseIdleConnections()

@@ -1,0 +1,36 @@
+package tusd
+
+import (
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestAlarms(t *testing.T) {
+	var a alarms
+	start := time.Now()
+	for _, c := range []struct {
+		fault string
+		after time.Duration
+		want  bool
+	}{
+		{"a", 0, true}, {"a", 0, false}, {"b", 0, true},
+		{"a", alarmInterval - 1, false}, {"a", alarmInterval, true}, {"a", alarmInterval + 1, false},
+	} {
+		if got := a.due(c.fault, start.Add(c.after)); got != c.want {
+			t.Errorf("%s after %v: %t", c.fault, c.after, got)
+		}
+	}
+	told := 0
+	for i := range 10 * maxAlarms {
+		if a.due(strconv.Itoa(i), start.Add(2*alarmInterval)) {
+			told++
+		}
+	}
+	if len(a.told) > maxAlarms || told == 0 || told > maxAlarms {
+		t.Errorf("%d are told and %d remembered, want at most %d", told, len(a.told), maxAlarms)
+	}
+	if !a.due("later", start.Add(4*alarmInterval)) {
+		t.Error("old ones keep new ones from being told")
+	}
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// newServerLog returns the logger that net/http tells what it does not tell its
+// handler. Most of it is what clients do, and information; the rest is wrong
+// with the server.
+func newServerLog(logger *slog.Logger) *log.Logger {
+	return log.New(serverLog{logger}, "", 0)
+}
+
+type serverLog struct{ logger *slog.Logger }
+
+// peerOf finds the peer that a line of net/http is about.
+var peerOf = regexp.MustCompile(`(?: from|panic serving|from client) (\S+?:\d+):? `)
+
+func (l serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimRight(string(line), "\n")
+	var attrs []any
+	if found := peerOf.FindStringSubmatch(text + " "); found != nil {
+		if client, ok := clientAt(found[1]); ok {
+			attrs = append(attrs, "client", client)
+		}
+	}
+	l.logger.Log(context.Background(), serverLevel(text), text, attrs...)
+	return len(line), nil
+}
+
+// serverLevel returns the level of a line of net/http.
+func serverLevel(text string) slog.Level {
+	switch {
+	case strings.Contains(text, "panic serving"):
+		return slog.LevelError
+	case strings.HasPrefix(text, "http: Accept error"),
+		strings.Contains(text, "WriteHeader"), strings.Contains(text, "response.Write"), strings.Contains(text, "invalid Content-Length of"):
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+func clientAt(hostPort string) (string, bool) {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return "", false
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr.Unmap().WithZone("").String(), err == nil
+}
