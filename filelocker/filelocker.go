@@ -12,16 +12,12 @@
 // between processes takes up to the sum of both beside what the holder has to
 // finish. Within a process requests are put in order by a tusd.LocalLocker and
 // wait for no interval.
-//
-// Locks that are held for longer than a second show as <id>.lock, a file with
-// the process id, for people and scripts. No lock depends on it.
 package filelocker
 
 import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -95,7 +91,6 @@ var errClosed = errors.New("filelocker: the locker is closed")
 // directory is the opened upload directory.
 type directory struct {
 	root  *os.Root
-	path  string // absolute
 	board board
 	ended chan struct{} // closed with it
 }
@@ -121,11 +116,7 @@ func (l *FileLocker) openDirectory() (*directory, error) {
 	if l.Path == "" {
 		return nil, errors.New("the field Path is empty")
 	}
-	path, err := filepath.Abs(l.Path)
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(path)
+	root, err := os.OpenRoot(l.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +128,7 @@ func (l *FileLocker) openDirectory() (*directory, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &directory{root, path, board, make(chan struct{})}, nil
+	return &directory{root, board, make(chan struct{})}, nil
 }
 
 func (d *directory) close() error {

@@ -3,10 +3,7 @@ package filelocker
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 
-	"github.com/nightlyone/lockfile"
 	"github.com/tus/tusd"
 )
 
@@ -18,17 +15,11 @@ type lease struct {
 	id        string
 	hash      uint64
 	n, before uint64
-	since     time.Time
 
 	// guarded by locker.mu
 	beside *lease // with the same hash
 	asking bool   // it has the ask slot
-	listed bool   // its pid file has been ordered
 	left   bool
-
-	pidMu    sync.Mutex
-	pidFile  lockfile.Lockfile // "": none
-	unlocked bool              // guarded by pidMu: no pid file any more
 }
 
 // without removes s from the leases that are linked to first.
@@ -43,9 +34,7 @@ func without(first, s *lease) *lease {
 // Fence implements tusd.Lease.
 func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
 
-// Unlock implements tusd.Lease. If a pid file is being written or has to be
-// removed it takes as long as the disk does.
+// Unlock implements tusd.Lease.
 func (s *lease) Unlock(ctx context.Context) error {
-	s.removePIDFile()
 	return errors.Join(s.locker.leave(s), s.Lease.Unlock(ctx))
 }

@@ -147,7 +147,7 @@ func (l *FileLocker) enterOnce(s *lease, mode tusd.LockMode) (bool, error) {
 		}
 		return false, errors.Join(errHidden, err, l.leaveHidden())
 	}
-	s.since, s.beside = time.Now(), beside
+	s.beside = beside
 	l.held[s.hash] = s
 	l.watch()
 	return true, nil

@@ -2,10 +2,6 @@ package filelocker
 
 import "time"
 
-// showAfter is how long a lock is held before it has a pid file, and how often
-// the watcher looks for such locks.
-const showAfter = time.Second
-
 // watch has a goroutine look after the leases, one for all of them. It is
 // started by the first one and ends when it finds none, so that requests in
 // quick succession do not start one each. The caller holds l.mu.
@@ -19,8 +15,6 @@ func (l *FileLocker) watch() {
 func (l *FileLocker) watchHeld(dir *directory) {
 	asks := time.NewTicker(interval(l.HolderPollInterval))
 	defer asks.Stop()
-	ages := time.NewTicker(showAfter)
-	defer ages.Stop()
 	for {
 		select {
 		case <-dir.ended:
@@ -28,10 +22,6 @@ func (l *FileLocker) watchHeld(dir *directory) {
 		case <-asks.C:
 			if !l.passOnAsks(dir) {
 				return
-			}
-		case <-ages.C:
-			if old := l.listOld(); len(old) > 0 {
-				go l.writePIDFiles(old) // a slow disk must not keep asks waiting
 			}
 		}
 	}
@@ -82,19 +72,4 @@ func (l *FileLocker) askHolder(hash uint64) {
 	for s := l.held[hash]; s != nil; s = s.beside {
 		l.local.Ask(s.id)
 	}
-}
-
-// listOld returns the leases that have become old enough for a pid file.
-func (l *FileLocker) listOld() (old []*lease) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.held {
-		for ; s != nil; s = s.beside {
-			if !s.listed && time.Since(s.since) >= showAfter {
-				s.listed = true
-				old = append(old, s)
-			}
-		}
-	}
-	return old
 }

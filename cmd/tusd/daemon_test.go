@@ -90,11 +90,11 @@ func follow(output io.Reader, log io.WriteCloser, url chan<- string) {
 	}
 }
 
-// cmdSignal is "signal NAME TERM|INT|KILL".
+// cmdSignal is "signal NAME HUP|TERM|INT|KILL".
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
 	if len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: signal NAME TERM|INT|KILL")
+		ts.Fatalf("usage: signal NAME HUP|TERM|INT|KILL")
 	}
 	ts.Check(startedDaemon(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }

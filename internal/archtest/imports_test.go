@@ -50,7 +50,6 @@ var partMay = []string{module, module + "/internal/durable", module + "/internal
 // ownDependency is the one outside module of a package, by its import path's
 // beginning.
 var ownDependency = map[string]string{
-	"filelocker":          "github.com/nightlyone/lockfile",
 	"prometheuscollector": "github.com/prometheus/client_golang",
 	"s3store/awsv1":       "github.com/aws/aws-sdk-go",
 }
@@ -61,16 +60,16 @@ func TestImportTable(t *testing.T) {
 
 func TestImportTableCanFail(t *testing.T) {
 	for name, file := range map[string]struct{ path, imports string }{
-		"root imports a store":            {"handler.go", module + "/filestore"},
-		"root imports an SDK":             {"handler.go", "github.com/aws/aws-sdk-go/aws"},
-		"suite imports a locker":          {"storetest/suite.go", module + "/memorylocker"},
-		"store imports another":           {"limitedstore/store.go", module + "/filestore"},
-		"store imports a suite":           {"filestore/store.go", module + "/storetest"},
-		"store imports test machinery":    {"filestore/store.go", module + "/internal/faulttest"},
-		"locker imports another's module": {"memorylocker/locker.go", "github.com/nightlyone/lockfile"},
-		"main imports a backend":          {"cmd/tusd/main.go", module + "/filestore"},
-		"a file for another system":       {"filestore/sync_plan9.go", "example.com/plan9"},
-		"a package without a rule":        {"util/util.go", "strings"},
+		"root imports a store":         {"handler.go", module + "/filestore"},
+		"root imports an SDK":          {"handler.go", "github.com/aws/aws-sdk-go/aws"},
+		"suite imports a locker":       {"storetest/suite.go", module + "/memorylocker"},
+		"store imports another":        {"limitedstore/store.go", module + "/filestore"},
+		"store imports a suite":        {"filestore/store.go", module + "/storetest"},
+		"store imports test machinery": {"filestore/store.go", module + "/internal/faulttest"},
+		"locker imports the PID files": {"filelocker/lock.go", "github.com/nightlyone/lockfile"},
+		"main imports a backend":       {"cmd/tusd/main.go", module + "/filestore"},
+		"a file for another system":    {"filestore/sync_plan9.go", "example.com/plan9"},
+		"a package without a rule":     {"util/util.go", "strings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mustComplain(t, checkImports, map[string]string{file.path: fmt.Sprintf("package p\nimport %q\n", file.imports)})

@@ -13,6 +13,7 @@ import (
 // for, by the sections of the help text.
 type config struct {
 	configFile  string // "": none
+	pidFile     string // "": none
 	showVersion bool
 
 	listening  listening

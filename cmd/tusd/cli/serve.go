@@ -18,7 +18,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// daemon is the server with all that belongs to it. Its fields from sockets on
+// daemon is the server with all that belongs to it. Its fields from pidFile on
 // are filled by open.
 type daemon struct {
 	cfg    config
@@ -26,6 +26,7 @@ type daemon struct {
 	logger *slog.Logger
 	queue  *logQueue // behind logger
 
+	pidFile      *pidFile // nil: none
 	sockets      []socket
 	admin        *socket       // nil: what operators look at is beside the uploads
 	certificates *certificates // nil: no TLS
@@ -60,6 +61,11 @@ func (d *daemon) serve(ctx context.Context) error {
 func (d *daemon) open() (err error) {
 	if pair := d.cfg.tls; pair.enabled() {
 		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
+			return err
+		}
+	}
+	if path := d.cfg.pidFile; path != "" {
+		if d.pidFile, err = writePIDFile(path); err != nil {
 			return err
 		}
 	}
@@ -176,8 +182,12 @@ func (d *daemon) close() error {
 	if d.admin != nil {
 		d.admin.Close()
 	}
-	if d.backend == nil {
-		return nil
+	var errs []error
+	if d.backend != nil {
+		errs = append(errs, d.backend.close())
 	}
-	return d.backend.close()
+	if d.pidFile != nil {
+		errs = append(errs, d.pidFile.remove())
+	}
+	return errors.Join(errs...)
 }
