@@ -151,7 +151,7 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	if info.ID == "" {
 		info.ID = newID()
 	} else if err := ValidateID(info.ID); err != nil {
-		return response, ErrInternal.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
+		return response, ErrInvalidName.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
 	if info.IsFinal || e.confirms(*info) || verifies(info.Digests) {
 		info.State = StateUploading // the data alone cannot tell that it was built, verified, or that the callback agreed

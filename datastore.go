@@ -170,7 +170,9 @@ type DataStore interface {
 	// gives ErrUploadExists and changes nothing: an upload is never emptied.
 	// After any error, a cancelled ctx included, nothing of the new upload is
 	// left that anybody would take for one. A length that the store cannot
-	// take for lack of room gives ErrNoSpace at once.
+	// take for lack of room gives ErrNoSpace at once. A place, chosen by a hook
+	// or made of what the client says, where the store cannot keep the upload
+	// gives ErrInvalidName.
 	NewUpload(ctx context.Context, lease Lease, info FileInfo) (Upload, error)
 
 	// GetUpload loads an upload.

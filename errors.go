@@ -94,6 +94,7 @@ var (
 	ErrConcatenationUnsupported = &Error{Code: "ERR_CONCATENATION_UNSUPPORTED", Status: both(400), Message: "this server does not join uploads"}
 	ErrModifyFinal              = &Error{Code: "ERR_MODIFY_FINAL", Status: both(403), Message: "a final upload takes no data"}
 	ErrUploadRejected           = &Error{Code: "ERR_UPLOAD_REJECTED", Status: both(400), Message: "the upload was refused"}
+	ErrInvalidName              = &Error{Code: "ERR_INVALID_UPLOAD_NAME", Status: both(400), Message: "the upload cannot be stored under the name that was chosen for it"}
 	ErrTerminationRejected      = &Error{Code: "ERR_UPLOAD_TERMINATION_REJECTED", Status: both(400), Message: "the termination was refused"}
 	ErrAccessDenied             = &Error{Code: "ERR_ACCESS_DENIED", Status: both(403), Message: "access to this upload was refused"}
 	ErrOriginNotAllowed         = &Error{Code: "ERR_ORIGIN_NOT_ALLOWED", Status: both(403), Message: "this origin is not allowed"}
@@ -138,7 +139,7 @@ var errorTable = []*Error{
 	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed,
 	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrTooManyPartials,
 	ErrConcatenationUnsupported,
-	ErrModifyFinal, ErrUploadRejected, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
+	ErrModifyFinal, ErrUploadRejected, ErrInvalidName, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
 	ErrIncompleteUpload, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
 	ErrInvalidComplete, ErrInconsistentLength, ErrUploadCompleted, ErrAppendTooLarge, ErrAppendTooSmall,
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,

@@ -198,8 +198,12 @@ func TestPreCreateRefuses(t *testing.T) {
 	if a := l.want(post(), 500); a.Header.Get("Retry-After") == "" || strings.Contains(a.body, "secret-host") {
 		t.Errorf("hook failure: %q, Retry-After %q", a.body, a.Header.Get("Retry-After"))
 	}
-	failWith, id = nil, "../etc/passwd"
-	l.want(post(), 500)
+	for _, id = range []string{"../etc/passwd", "a.info", ".tusd.locks", "a//b", "ä", strings.Repeat("x", 241)} {
+		failWith = nil
+		if a := l.want(post(), 400); !strings.HasPrefix(a.body, "ERR_INVALID_UPLOAD_NAME: ") || strings.Contains(a.body, id) || a.Header.Get("Retry-After") != "" {
+			t.Errorf("an id that cannot be: %q, Retry-After %q", a.body, a.Header.Get("Retry-After"))
+		}
+	}
 	failWith, id = nil, "taken"
 	l.want(post(), 201)
 	if a := l.want(post(), 409); !strings.HasPrefix(a.body, "ERR_UPLOAD_EXISTS: ") {

@@ -40,14 +40,12 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if info.Size < 0 || info.Size > maxSize {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", info.Size))
 	}
-	if err := v.noLinks(u.id); err != nil {
+	if err := v.noLinks(u.id); errors.Is(err, errLinked) {
+		return tusd.ErrInvalidName.With(err)
+	} else if err != nil {
 		return err
 	}
-	path := info.Storage["Path"]
-	if path == "" && v.fileKey != "" {
-		path = expandFileKey(v.fileKey, info)
-	}
-	if u.data, err = v.data(u.id, path); err != nil {
+	if u.data, err = v.newData(info); err != nil {
 		return err
 	}
 	if err := v.checkRoom(u.data, info); err != nil {
@@ -161,8 +159,11 @@ func (v *volume) createFile(p place) (f durable.File, err error) {
 		f, err = p.tree.Create(p.name, v.filePerm)
 		return err
 	}, p)
-	if errors.Is(err, os.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
+	switch {
+	case errors.Is(err, os.ErrExist) || errors.Is(err, syscall.ENOTDIR):
 		err = tusd.ErrUploadExists.With(err)
+	case impossibleName(err):
+		err = tusd.ErrInvalidName.With(err)
 	}
 	if err != nil {
 		v.removeEmptyParents(p)

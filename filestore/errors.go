@@ -41,3 +41,9 @@ func notFound(err error) error { return tusd.ErrNotFound.With(err) }
 func broken(path, format string, args ...any) error {
 	return tusd.ErrNotFound.With(fmt.Errorf("filestore: %w: %s: %w", tusd.ErrBroken, path, fmt.Errorf(format, args...)))
 }
+
+// impossibleName reports whether err says that the file system has no file with
+// that name: it is too long, or has characters that are not allowed there.
+func impossibleName(err error) bool {
+	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EILSEQ) || errors.Is(err, syscall.EINVAL)
+}

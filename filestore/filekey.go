@@ -3,6 +3,7 @@ package filestore
 import (
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,12 +27,43 @@ func checkFileKey(key string) error {
 	switch {
 	case strings.ContainsAny(plain, "{}\x00"):
 		return fmt.Errorf("FileKey %q has more than {date}, {id} and {filename} in braces", key)
-	case !filepath.IsLocal(filepath.FromSlash(plain)) || strings.HasSuffix(plain, "/"):
+	case !filepath.IsLocal(filepath.FromSlash(plain)) || path.Clean(plain) != plain:
 		return fmt.Errorf("FileKey %q is no path below the upload directory", key)
 	}
 	for segment := range strings.SplitSeq(plain, "/") {
 		if reserved(segment) {
 			return fmt.Errorf("FileKey %q leads to names that the store uses itself", key)
+		}
+	}
+	return nil
+}
+
+// newData finds the place of a new upload's bytes: what a hook has chosen, or
+// what the template makes of it.
+func (v *volume) newData(info tusd.FileInfo) (place, error) {
+	chosen := info.Storage["Path"]
+	if chosen == "" && v.fileKey != "" {
+		chosen = expandFileKey(v.fileKey, info)
+	}
+	data, err := v.data(info.ID, chosen)
+	if err == nil && chosen != "" {
+		err = v.checkNewName(data)
+	}
+	if errors.Is(err, errStoragePath) {
+		err = tusd.ErrInvalidName.With(err)
+	}
+	return data, err
+}
+
+// checkNewName refuses more than records may lead to: where upper case is no
+// difference, x.INFO is the record of x.
+func (v *volume) checkNewName(data place) error {
+	if strings.ContainsRune(data.name, 0) {
+		return fmt.Errorf("%w: it has a zero byte", errStoragePath)
+	}
+	for segment := range strings.SplitSeq(data.name, "/") {
+		if data.tree == v.tree && reserved(strings.ToLower(segment)) {
+			return fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, data.name)
 		}
 	}
 	return nil
@@ -59,7 +91,7 @@ func safeName(name string) string {
 	if cut := len(name) - maxFileName; cut > 0 { // the end has the extension
 		name = strings.ToValidUTF8(name[cut:], "")
 	}
-	name = strings.TrimRight(strings.TrimLeft(name, ". "), " ")
+	name = strings.TrimRight(strings.TrimLeft(name, ". "), ". ") // Windows drops what is at the end
 	switch {
 	case name == "":
 		return "file"

@@ -52,8 +52,65 @@ func TestFileKey(t *testing.T) {
 	wantFiles(t, s)
 }
 
+// Names of clients with which the template leads to where no data may lie, and
+// names that only look so.
+func TestNamesOfClients(t *testing.T) {
+	long := strings.Repeat("n", 200)
+	for _, c := range []struct {
+		key, id, name string
+		good          bool
+	}{
+		{"{id}.{filename}", "a", "info", false},
+		{"{id}.{filename}", "a", "lock", false},
+		{"{id}.{filename}", "a", "stop", false},
+		{"{id}.{filename}", "a", "part", false},
+		{"{id}.{filename}", "a", "undo", false},
+		{"{id}.{filename}", "a", "INFO", false}, // the record, where upper case is no difference
+		{"{id}.{filename}", "a", ".info", false},
+		{"{id}.{filename}", "a", "info. ", false},
+		{"{id}.{filename}", "a", "\x00info", true},
+		{"{id}.{filename}", "a", "information", true},
+		{"{id}.{filename}", "a", "a.info", true}, // x.info_
+		{"{id}.{filename}", "a", "", true},
+		{"{id}.{filename}", "a", "a.", true},
+		{"{id}.{filename}", "a", "../../x", true},
+		{"{id}{filename}", "a", ".info", true}, // ainfo
+		{"{id}/{filename}", "a", "info", true},
+		{"{id}/{filename}", "a", ".info", true},
+		{"{id}/{filename}", "a", ".tusd.locks", true},
+		{".{filename}/{id}", "a", "tusd.locks", false},
+		{".{filename}/{id}", "a", "TUSD.d", false},
+		{".{filename}/{id}", "a", ".", true},
+		{"{id}.{filename}", strings.Repeat("i", 200), long, false}, // 351 bytes
+		{"{id}.{filename}", "a", long, true},
+		{"{id}{filename}{filename}", "a", long, false},
+		{"{id}{filename}{filename}", "a", "n", true},
+	} {
+		t.Run(c.key+" "+c.name, func(t *testing.T) {
+			s := &FileStore{Path: t.TempDir(), FileKey: c.key}
+			if err := s.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			up, err := s.NewUpload(t.Context(), locked(t, c.id), tusd.FileInfo{ID: c.id, Size: 3, MetaData: tusd.MetaData{"filename": c.name}})
+			if !c.good {
+				if !errors.Is(err, tusd.ErrInvalidName) {
+					t.Errorf("%v, want %v", err, tusd.ErrInvalidName)
+				}
+				wantFiles(t, s)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, up, 0, "abc")
+			wantContent(t, s, c.id, "abc")
+		})
+	}
+}
+
 func TestImpossibleFileKeys(t *testing.T) {
-	for _, key := range []string{"{filename}", "/{id}", "../{id}", "{id}/", "{id}.info", ".tusd.d/{id}", "{id}/{name}", "{id}/{"} {
+	for _, key := range []string{"{filename}", "/{id}", "../{id}", "{id}/", "{id}.info", ".tusd.d/{id}", "{id}/{name}", "{id}/{", "a/{id}/..", "a//{id}", "./{id}"} {
 		s := &FileStore{Path: t.TempDir(), FileKey: key}
 		if err := s.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err == nil {
 			t.Errorf("FileKey %q is accepted", key)

@@ -97,8 +97,9 @@ func (v *volume) noLinks(id string) error {
 	return nil
 }
 
-// errStoragePath is trouble of the configuration: it is neither the client's
-// fault nor proof that an upload is gone.
+// errStoragePath says that no data may lie there. Of a record that was stored it
+// is trouble of the configuration: it is neither the client's fault nor proof
+// that an upload is gone.
 var errStoragePath = errors.New("Storage.Path is not allowed")
 
 // data finds the place of an upload's bytes from Storage.Path in its record or

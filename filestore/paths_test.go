@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tus/tusd"
@@ -60,10 +61,11 @@ func TestStoragePath(t *testing.T) {
 	for _, path := range []string{
 		"../outside", "d/../../outside", filepath.Join(base, "outside"), "/etc/passwd", ".", s.Path,
 		"other.info", ".tusd.locks", ".tusd.d/tmp/x", "x.undo/y", "a.lock", "a.stop", "a.part",
+		"id.INFO", ".Tusd.locks", "a\x00b", strings.Repeat("x", 256), strings.Repeat("x/", 3000) + "x",
 	} {
 		up, err := newAt(t, s, "id", path)
-		if err == nil || errors.Is(err, tusd.ErrNotFound) || errors.Is(err, tusd.ErrUploadExists) {
-			t.Errorf("Storage.Path %s gives %v, %v; want an error of its own", path, up, err)
+		if !errors.Is(err, tusd.ErrInvalidName) {
+			t.Errorf("Storage.Path %.80q gives %v, %v; want %v", path, up, err, tusd.ErrInvalidName)
 		}
 	}
 	for _, path := range []string{"taken", filepath.Join(s.Path, "taken")} {

@@ -45,10 +45,10 @@ func (b *bucket) newDataKey(info tusd.FileInfo) (string, error) {
 		return b.prefix + key, nil
 	}
 	if err := checkDataKey(key); err != nil {
-		return "", tusd.ErrUploadRejected.With(fmt.Errorf("the key %q: %w", key, err))
+		return "", tusd.ErrInvalidName.With(fmt.Errorf("the key %q: %w", key, err))
 	}
 	if len(b.prefix)+len(key) > maxKey {
-		return "", tusd.ErrUploadRejected.With(fmt.Errorf("a key of %d bytes is too long", len(b.prefix)+len(key)))
+		return "", tusd.ErrInvalidName.With(fmt.Errorf("a key of %d bytes is too long", len(b.prefix)+len(key)))
 	}
 	return b.prefix + key, nil
 }

@@ -174,7 +174,7 @@ func TestKeyOfHook(t *testing.T) {
 	}
 	for key, want := range map[string]error{
 		"somebody's": tusd.ErrUploadExists, "a": tusd.ErrUploadExists,
-		"a.info": tusd.ErrUploadRejected, "x/../y": tusd.ErrUploadRejected, ".tusd.d/x": tusd.ErrUploadRejected,
+		"a.info": tusd.ErrInvalidName, "x/../y": tusd.ErrInvalidName, ".tusd.d/x": tusd.ErrInvalidName,
 	} {
 		if err := create("b", key); !errors.Is(err, want) {
 			t.Errorf("key %s: error %v, want %v", key, err, want)

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"encoding/base64"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -52,4 +54,19 @@ func passedOn(t *testing.T, args ...string) string {
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
 		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,
 		server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes, server.Protocols)
+}
+
+// A file name that leads to the store's own names is the client's to change.
+func TestFileKeyAndNameOfTheRecord(t *testing.T) {
+	d := start(t, "-file-key", "{id}.{filename}")
+	for name, status := range map[string]int{"info": http.StatusBadRequest, "INFO": http.StatusBadRequest, "lock": http.StatusBadRequest, "info.txt": http.StatusCreated} {
+		answer := tus(t, http.MethodPost, d.url, "", "Upload-Length: 1", "Upload-Metadata: filename "+base64.StdEncoding.EncodeToString([]byte(name)))
+		answer.want(t, status)
+		if status != http.StatusCreated && !strings.HasPrefix(answer.body, "ERR_INVALID_UPLOAD_NAME: ") {
+			t.Errorf("%s: %q", name, answer.body)
+		}
+	}
+	if out := d.stdout.String(); strings.Contains(out, "level=ERROR") {
+		t.Errorf("logged: %s", out)
+	}
 }
