@@ -3,7 +3,6 @@ package filelocker
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 )
 
 // board is what the lockers of a directory see of each other: slots, each of
@@ -20,25 +19,19 @@ type board interface {
 	others(first, last int64, visit func(first, last int64)) error
 	// fence numbers the grant of id that has just begun, as tusd.Lease says.
 	fence(id string) (n, before uint64)
-	// claim is called before each grant, by who will call attend until that
-	// says that it is not needed. The locker may take the whole directory for
-	// itself, if nobody else is there: then its slots cost nothing. The error
-	// is errAlone if another locker has done so, who will make room soon.
-	claim() error
-	// attend is called at intervals. It lets others in who wait for that, or
-	// anybody who comes later if nothing is held. It tells whether it has to
-	// be called again.
-	attend(held bool) (again bool)
-	// hidden tells whether those who open the directory from now on do not see
-	// what this locker takes: somebody has removed the file that it is in. It
-	// is as new as the last claim or attend.
+	// join makes this locker known to the others. It is called before each
+	// grant, and does something the first time only.
+	join() error
+	// look is called at intervals while a lock is held, and once behind that. It
+	// notices what has become of the file that the slots are in.
+	look()
+	// hidden reports whether lockers that open the directory from now on do not
+	// see what this locker takes, because the file with the slots was removed. It
+	// is as new as the last fence or look.
 	hidden() bool
 	// close frees what this locker has taken.
 	close() error
 }
-
-// errAlone: another locker has to learn first that it is not alone any more.
-var errAlone = errors.New("the process that uses the directory does not answer")
 
 // A slot is a number of 63 bits: what it is for, and the hash of the id. Ids
 // with the same hash have their slots in common.
@@ -48,7 +41,7 @@ const (
 )
 
 // kind says what a slot is for. Slots of kind 0 are reserved: number 0 is
-// filestore's, for the directory as a whole, 1 and 2 are for who is there.
+// filestore's, for the directory as a whole, 1 is presence.
 type kind int64
 
 const (
@@ -58,10 +51,8 @@ const (
 	push      // taken by a newer request on its way to ask
 )
 
-const (
-	presence = 1 // shared by all lockers of a directory, or taken by the only one
-	knock    = 2 // shared by those who wait for the only one to share presence
-)
+// presence is shared by all lockers that have joined, from then to their end.
+const presence = 1
 
 func (k kind) slot(hash uint64) int64 { return int64(k)<<hashBits | int64(hash) }
 

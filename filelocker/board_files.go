@@ -138,9 +138,9 @@ func (b *fileBoard) takenByOther(slot int64) (bool, error) {
 // hidden does not notice what fileBoard finds out for each slot that it takes.
 func (b *fileBoard) hidden() bool { return false }
 
-// claim and attend do nothing: each slot is a file, whoever else is there.
-func (b *fileBoard) claim() error { return nil }
+// join and look do nothing: each slot is a file, whichever lockers there are.
+func (b *fileBoard) join() error { return nil }
 
-func (b *fileBoard) attend(bool) (again bool) { return false }
+func (b *fileBoard) look() {}
 
 func (b *fileBoard) fence(string) (n, before uint64) { return 0, 0 }

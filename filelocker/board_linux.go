@@ -20,11 +20,10 @@ func openBoard(root *os.Root) (board, error) { return openOFDBoard(root) }
 type ofdBoard struct {
 	root   *os.Root
 	file   *os.File
-	fd     uintptr        // of file
-	slots  map[int64]bool // taken by this locker; whether the byte is locked
-	joined bool           // the others know
-	alone  bool           // presence is locked for writing: the bytes of slots need not be
-	gone   bool           // the file has no name any more
+	fd     uintptr            // of file
+	slots  map[int64]struct{} // taken by this locker
+	joined bool
+	gone   bool // the file has no name any more
 	fences
 }
 
@@ -33,32 +32,54 @@ func openOFDBoard(root *os.Root) (*ofdBoard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ofdBoard{root: root, file: file, fd: file.Fd(), slots: make(map[int64]bool)}, nil
+	return &ofdBoard{root: root, file: file, fd: file.Fd(), slots: make(map[int64]struct{})}, nil
 }
 
 func (b *ofdBoard) close() error { return b.file.Close() }
+
+// join implements board. It makes the file one byte longer, a hole, so that a
+// locker that was alone notices: see fences.
+func (b *ofdBoard) join() error {
+	if b.joined {
+		return nil
+	}
+	ok, err := b.set(presence, unix.F_RDLCK)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errPresence
+	}
+	stat, err := b.file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := b.file.Truncate(stat.Size() + 1); err != nil {
+		return err
+	}
+	b.joined = true
+	return nil
+}
+
+// errPresence is transient. Lockers never lock presence against each other.
+var errPresence = errors.New("another program has locked " + slotFile)
 
 func (b *ofdBoard) take(slot int64) (bool, error) {
 	if _, mine := b.slots[slot]; mine {
 		return true, nil
 	}
-	if b.alone {
-		b.slots[slot] = false
-		return true, nil
-	}
 	ok, err := b.set(slot, unix.F_WRLCK)
 	if ok {
-		b.slots[slot] = true
+		b.slots[slot] = struct{}{}
 	}
 	return ok, err
 }
 
 func (b *ofdBoard) free(slot int64) error {
-	locked := b.slots[slot]
-	delete(b.slots, slot)
-	if !locked {
+	if _, mine := b.slots[slot]; !mine {
 		return nil
 	}
+	delete(b.slots, slot)
 	_, err := b.set(slot, unix.F_UNLCK)
 	return err
 }
@@ -79,7 +100,7 @@ func (b *ofdBoard) set(slot int64, lockType int16) (bool, error) {
 // others asks for one lock in the range and then on both sides of it: the
 // kernel names any, not the first.
 func (b *ofdBoard) others(first, last int64, visit func(first, last int64)) error {
-	if first > last || b.alone && first > knock {
+	if first > last {
 		return nil
 	}
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: first, Len: last - first + 1}

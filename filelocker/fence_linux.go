@@ -12,20 +12,21 @@ import (
 // Forgetting them is always safe.
 const maxFences = 1 << 16
 
-// fences number grants. The number is the time by the machine's monotonic
-// clock, which all its processes share: a grant begins after the one before
-// has ended. Who is alone counts on from the time at which that began, which
-// is slower than the clock.
+// fences number grants. A number is the time by the machine's monotonic clock,
+// which all its processes share: a grant begins after the one before has ended.
+// While it is alone a locker counts on from the time at which it noticed that,
+// which is slower than the clock.
 //
-// The grant before is known while no other locker has been there. To notice
-// that, without a write for each grant, every locker that joins a directory
-// first takes presence and then makes the lock file one byte longer. The bytes
-// are a hole, so this needs no room on the disk. Who is alone, and finds the
-// size that it was when it was alone before, has been since.
+// The grant before is known while this locker is the only one. To notice
+// another one without a write for each grant, every locker that joins first shares
+// presence and then makes the lock file one byte longer, before its first grant.
+// A locker is alone at a size if it first reads that size and then finds that no
+// other shares presence. It stays alone as long as the size stays the same: what
+// joins later is found by its byte, when its grants have ended and the lock can be had.
 type fences struct {
 	last  uint64            // n of the newest grant
-	size  int64             // of the lock file when this locker was last alone
-	known map[idHash]uint64 // n of the last grant of ids, since nobody else has been there
+	alone int64             // the size of the lock file at which this locker is alone; 0: at none
+	known map[idHash]uint64 // n of the last grant of ids, since then
 	used  uint64            // n when the file was last made to look used
 }
 
@@ -38,19 +39,10 @@ var idSeed = maphash.MakeSeed()
 
 func hashForFence(id string) idHash { return idHash(maphash.String(idSeed, id)) }
 
-// begin is called when this locker has become alone.
-func (b *ofdBoard) begin() {
-	if size := b.look(); b.size != size || size < 0 {
-		b.size, b.known = size, nil
-	}
-	b.last = max(b.last, clock())
-}
-
 // fence implements board. The caller has taken the slot that holds id.
 func (b *ofdBoard) fence(id string) (n, before uint64) {
 	f := &b.fences
-	if !b.alone {
-		delete(f.known, hashForFence(id)) // who waits may go without having joined
+	if !b.isAlone() {
 		f.last = max(f.last+1, clock())
 		return f.last, 0
 	}
@@ -64,15 +56,34 @@ func (b *ofdBoard) fence(id string) (n, before uint64) {
 	return f.last, before
 }
 
-// look notices what others have done to the lock file, and returns its size,
-// -1 if that cannot be known. It keeps the file from looking unused.
-func (b *ofdBoard) look() int64 {
+// isAlone reports whether this is the only locker, and remembers since when.
+func (b *ofdBoard) isAlone() bool {
+	size := b.measure()
+	if size == b.alone && size > 0 {
+		return true
+	}
+	b.alone, b.known = 0, nil
+	if others, err := taken(b, presence); others || err != nil || size <= 0 {
+		return false
+	}
+	b.alone, b.last = size, max(b.last, clock())
+	return true
+}
+
+// look implements board. It also keeps the lock file from looking unused.
+func (b *ofdBoard) look() {
+	b.measure()
+	b.touch(clock())
+}
+
+// measure notices that the lock file was removed, and returns its size, -1 if
+// that cannot be known.
+func (b *ofdBoard) measure() int64 {
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(b.fd), &stat); err != nil {
 		return -1
 	}
 	b.gone = stat.Nlink == 0
-	b.touch(clock())
 	return stat.Size
 }
 

@@ -1,11 +1,8 @@
 package filelocker
 
 import (
-	"errors"
 	"fmt"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tus/tusd"
 )
@@ -64,31 +61,6 @@ func TestFenceNoticesVisitors(t *testing.T) {
 			t.Fatalf("grants %d, %d (of a visitor), %d, which says that before it was %d", last, theirs, n, before)
 		}
 		last = n
-	}
-}
-
-// Somebody who waits, and goes without having joined, leaves no trace in the
-// file; the grants that made room for him count all the same.
-func TestFenceAfterWhoOnlyKnocked(t *testing.T) {
-	dir := t.TempDir()
-	a, b := openedOFD(t, dir), openedOFD(t, dir)
-	mustClaim(t, a)
-	a.fence("a")
-	if err := b.claim(); !errors.Is(err, errAlone) {
-		t.Fatalf("beside one that is alone: %v", err)
-	}
-	a.attend(false)
-	mustClaim(t, a)
-	if a.alone {
-		t.Fatal("somebody waits, and it is alone")
-	}
-	shared, _ := a.fence("a")
-	if _, err := b.set(knock, unix.F_UNLCK); err != nil { // as if it ended
-		t.Fatal(err)
-	}
-	mustClaim(t, a)
-	if _, before := a.fence("a"); !a.alone || before != 0 && before != shared {
-		t.Errorf("alone again (%t), after grant %d, before is %d", a.alone, shared, before)
 	}
 }
 

@@ -51,7 +51,7 @@ func (l *FileLocker) lock(ctx context.Context, id string, mode tusd.LockMode) (t
 // acquire waits until s holds its slot. It returns ErrUploadLocked if it must
 // not wait, or not any longer.
 func (l *FileLocker) acquire(ctx context.Context, s *lease, mode tusd.LockMode) error {
-	entered, err := l.enter(ctx, s, mode)
+	entered, err := l.enter(s, mode)
 	switch {
 	case entered || err != nil:
 		return err
@@ -80,42 +80,15 @@ func (l *FileLocker) await(ctx context.Context, s *lease, mode tusd.LockMode, as
 		case <-ctx.Done():
 			return waitError(ctx)
 		}
-		if entered, err := l.enter(ctx, s, mode); entered || err != nil {
+		if entered, err := l.enter(s, mode); entered || err != nil {
 			return err
 		}
 	}
 }
 
-// What follows is for a process that finds another one alone on the directory.
-const (
-	joinPause    = 5 * time.Millisecond // between looks whether it has made room
-	joinPatience = time.Second          // many times what that takes, unless it has been stopped
-)
-
 // enter makes s a holder of its slot if no other process is. Ids with the same
 // hash hold it together.
-func (l *FileLocker) enter(ctx context.Context, s *lease, mode tusd.LockMode) (bool, error) {
-	entered, err := l.enterJoined(s, mode)
-	if !errors.Is(err, errAlone) {
-		return entered, err
-	}
-	tick := time.NewTicker(joinPause)
-	defer tick.Stop()
-	for began := time.Now(); errors.Is(err, errAlone); entered, err = l.enterJoined(s, mode) {
-		if time.Since(began) > joinPatience {
-			return false, tusd.ErrLockTimeout.With(err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false, waitError(ctx)
-		}
-	}
-	return entered, err
-}
-
-// enterJoined is enter, once this process has joined the others.
-func (l *FileLocker) enterJoined(s *lease, mode tusd.LockMode) (bool, error) {
+func (l *FileLocker) enter(s *lease, mode tusd.LockMode) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entered, err := l.enterOnce(s, mode)
@@ -125,13 +98,13 @@ func (l *FileLocker) enterJoined(s *lease, mode tusd.LockMode) (bool, error) {
 	return entered, err
 }
 
-// enterOnce is enterJoined. The caller holds l.mu.
+// enterOnce is enter. The caller holds l.mu.
 func (l *FileLocker) enterOnce(s *lease, mode tusd.LockMode) (bool, error) {
 	dir, err := l.directory()
 	if err != nil {
 		return false, err
 	}
-	if err := dir.board.claim(); err != nil {
+	if err := dir.board.join(); err != nil {
 		return false, err
 	}
 	beside := l.held[s.hash]

@@ -28,8 +28,7 @@ func (l *FileLocker) watchHeld(dir *directory) {
 }
 
 // passOnAsks tells the holders that other processes want their locks. It
-// returns false, and the watcher ends, if nothing is held and nobody can wait
-// for anything else.
+// returns false, and the watcher ends, if nothing is held.
 //
 // The cost is that of one question, and of one more for each request that
 // waits in another process, however many locks are held.
@@ -39,9 +38,9 @@ func (l *FileLocker) passOnAsks(dir *directory) (more bool) {
 	if l.dir != dir {
 		return false // closed, or opened anew with a watcher of its own
 	}
-	l.watching = dir.board.attend(len(l.held) > 0) || len(l.held) > 0
-	if len(l.held) == 0 {
-		return l.watching
+	dir.board.look()
+	if l.watching = len(l.held) > 0; !l.watching {
+		return false
 	}
 	if dir.board.hidden() {
 		l.leaveHidden() // there are holders, so nothing is closed that could fail

@@ -1,0 +1,219 @@
+package filelocker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tus/tusd"
+)
+
+// openedOFD opens a board as a second locker does.
+func openedOFD(t *testing.T, dir string) *ofdBoard {
+	return openedBoard(t, dir, func(root *os.Root) (board, error) { return openOFDBoard(root) }).(*ofdBoard)
+}
+
+func mustJoin(t *testing.T, b board) {
+	t.Helper()
+	if err := b.join(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a locker has taken shows at once to others, also if it was the only one.
+func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openedOFD(t, dir), openedOFD(t, dir)
+	mustJoin(t, a)
+	mustTake(t, a, hold.slot(1), hold.slot(2))
+	mustJoin(t, b)
+	if got := seenBy(t, b, hold.first(), push.last()); len(got) != 2 {
+		t.Errorf("the other one sees %#x, want two slots", got)
+	}
+	if ok, err := b.take(hold.slot(1)); ok || err != nil {
+		t.Errorf("what the first one has can be taken: %t, %v", ok, err)
+	}
+	if err := a.free(hold.slot(2)); err != nil {
+		t.Fatal(err)
+	}
+	mustTake(t, b, hold.slot(2))
+}
+
+// A program that locks the whole lock file alone keeps newcomers out for that
+// long, with an error, and no locker that has joined.
+func TestLockFileLockedAlone(t *testing.T) {
+	l := lockers(t, "default", 1)[0]
+	program, err := os.OpenFile(filepath.Join(l.Path, slotFile), os.O_RDWR|os.O_CREATE, 0o664)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	for _, lockType := range []int16{unix.F_WRLCK, unix.F_UNLCK} {
+		lock := unix.Flock_t{Type: lockType, Start: presence, Len: 1}
+		if err := unix.FcntlFlock(program.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
+			t.Fatal(err)
+		}
+		lease, err := l.Lock(t.Context(), "a", tusd.LockTry)
+		if lockType == unix.F_UNLCK {
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantUnlocked(t, lease)
+		} else if !errors.Is(err, errPresence) {
+			t.Errorf("while a program has locked the file: %v", err)
+		}
+	}
+}
+
+// A locker that comes while another one is busy finds what that holds, and
+// they hand over to each other.
+func TestJoinABusyLocker(t *testing.T) {
+	l := lockers(t, "default", 1)[0]
+	leases := map[string]tusd.Lease{}
+	for _, id := range []string{"a", "b", "c"} {
+		leases[id] = mustLock(t, l, id, tusd.LockTry)
+	}
+	other := onDir("default", l.Path)
+	defer other.Close()
+	for id, lease := range leases {
+		wantRefused(t, other, id)
+		wantUnlocked(t, lease)
+		wantUnlocked(t, mustLock(t, other, id, tusd.LockTry))
+	}
+	holder := mustLock(t, l, "d", tusd.LockTry)
+	taker := request(t, other, "d", tusd.LockTake)
+	wantAsked(t, holder)
+	wantUnlocked(t, holder)
+	wantUnlocked(t, granted(t, "the other", taker))
+}
+
+// A locker that was idle knows the grant before.
+func TestFenceAfterIdleTime(t *testing.T) {
+	l := lockers(t, "default", 1)[0]
+	first, _ := fenceOf(t, l, "a")
+	eventually(t, "the watcher ends", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return !l.watching
+	})
+	if _, before := fenceOf(t, l, "a"); before != first {
+		t.Errorf("after a while the grant before is %d, want %d", before, first)
+	}
+}
+
+// A locker that another one finds between its presence and the byte that it adds
+// to the file has had no grant, and the one that was there claims nothing.
+func TestFenceBesideHalfJoined(t *testing.T) {
+	dir := t.TempDir()
+	a, b := openedOFD(t, dir), openedOFD(t, dir)
+	mustJoin(t, a)
+	n, _ := a.fence("a")
+	if ok, err := b.set(presence, unix.F_RDLCK); !ok || err != nil {
+		t.Fatalf("presence cannot be shared: %t, %v", ok, err)
+	}
+	if m, before := a.fence("a"); before != n {
+		t.Errorf("grant %d, with none of another since grant %d: before is %d", m, n, before)
+	}
+	mustJoin(t, b)
+	theirs, before := b.fence("a")
+	if before != 0 {
+		t.Errorf("the newcomer says that before it was %d", before)
+	}
+	if err := b.close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, before := a.fence("a"); before != 0 || m <= theirs {
+		t.Errorf("grant %d, after %d of another: before is %d", m, theirs, before)
+	}
+}
+
+// Lockers come, are alone or not, and go: an id has one holder at a time, and
+// its grants are numbered upwards.
+func TestLockersComeAndGo(t *testing.T) {
+	dir := t.TempDir()
+	ids := []string{"a", "b", "c"}
+	var holders [3]atomic.Int64
+	var last [3]atomic.Uint64
+	var known atomic.Int64 // grants with a before
+	var work sync.WaitGroup
+	for range 4 {
+		work.Go(func() {
+			for range 20 {
+				l := onDir("default", dir)
+				for range 1 + rand.IntN(20) {
+					i := rand.IntN(len(ids))
+					lease := mustLock(t, l, ids[i], tusd.LockWait)
+					n, before := lease.Fence()
+					if holders[i].Add(1) != 1 {
+						t.Errorf("%s has two holders", ids[i])
+					}
+					if was := last[i].Swap(n); n <= was || before != 0 && before != was {
+						t.Errorf("grant %d, after %d, says that before it was %d", n, was, before)
+					}
+					if before != 0 {
+						known.Add(1)
+					}
+					<-time.After(rand.N(time.Millisecond)) // work
+					holders[i].Add(-1)
+					wantUnlocked(t, lease)
+				}
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+				<-time.After(rand.N(10 * time.Millisecond)) // the others may be alone
+			}
+		})
+	}
+	work.Wait()
+	t.Logf("%d grants knew the one before", known.Load())
+}
+
+// A process that is stopped blocks the ids that it holds, and no others: not
+// for a newcomer, not for one that was there, and not for ids that it wants.
+func TestStoppedProcess(t *testing.T) {
+	for _, when := range []string{"newcomer", "there before"} {
+		t.Run(when, func(t *testing.T) {
+			dir := t.TempDir()
+			l := onDir("default", dir)
+			defer l.Close()
+			var wanted tusd.Lease
+			p := startProcess(t, childOn("default", dir))
+			p.says("lock 0 held", "granted")
+			p.says("lock 0 also", "granted")
+			p.says("unlock also", "unlocked") // it is busy
+			if when == "there before" {
+				wanted = mustLock(t, l, "wanted", tusd.LockTry)
+				p.tells("lock 0 wanted")
+				wantAsked(t, wanted)
+			}
+			p.stop()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*testInterval)
+			defer cancel()
+			for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockTake, tusd.LockWait} {
+				wantUnlocked(t, mustLock(t, l, "also", mode))
+			}
+			wantRefused(t, l, "held")
+			if _, err := l.Lock(ctx, "held", tusd.LockTake); !errors.Is(err, tusd.ErrLockTimeout) {
+				t.Errorf("the lock of the stopped process, within its time: %v", err)
+			}
+			if wanted != nil {
+				wantUnlocked(t, wanted)
+				wantUnlocked(t, mustLock(t, l, "wanted", tusd.LockTake))
+			}
+			p.signal(unix.SIGCONT)
+			if wanted != nil {
+				p.hears("granted")
+			}
+			p.says("unlock held", "unlocked")
+			wantUnlocked(t, mustLock(t, l, "held", tusd.LockTake))
+		})
+	}
+}
