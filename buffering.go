@@ -21,7 +21,7 @@ const (
 // proxyWatch looks for such a proxy. The zero value is ready to use.
 type proxyWatch struct {
 	mu       sync.Mutex
-	answered map[string]time.Time // when the last request on an upload was
+	answered map[idHash]time.Time // when the last request on an upload was
 	times    int
 	found    bool
 }
@@ -35,8 +35,9 @@ func (w *proxyWatch) note(id string, came time.Time, n int64, waited time.Durati
 	if w.found || id == "" {
 		return false
 	}
-	before, known := w.answered[id]
-	w.remember(id)
+	hash := hashID(id)
+	before, known := w.answered[hash]
+	w.remember(hash)
 	if n < bufferedBytes || !known {
 		return false
 	}
@@ -52,9 +53,9 @@ func (w *proxyWatch) note(id string, came time.Time, n int64, waited time.Durati
 
 // remember notes that a request on the upload has been answered. The caller
 // holds w.mu.
-func (w *proxyWatch) remember(id string) {
+func (w *proxyWatch) remember(hash idHash) {
 	if w.answered == nil {
-		w.answered = make(map[string]time.Time)
+		w.answered = make(map[idHash]time.Time)
 	}
 	if len(w.answered) >= watchedUploads {
 		for other := range w.answered { // any one: this is a sample anyway
@@ -62,7 +63,7 @@ func (w *proxyWatch) remember(id string) {
 			break
 		}
 	}
-	w.answered[id] = time.Now()
+	w.answered[hash] = time.Now()
 }
 
 // watchProxies warns of proxies that will spoil uploads, each way once.

@@ -151,6 +151,8 @@ type Env struct {
 // its lease. Only GetUpload without a lease, and what may be called on its
 // result, run beside a change.
 //
+// Ids own their bytes: a store may keep them without keeping the request alive.
+//
 // Errors: ErrNotFound, ErrUploadExists, ErrNoSpace, ErrNoLease have meaning.
 // A store translates what it understands at its border, keeping the cause
 // (ErrNotFound.With(err)). Every other error is taken for trouble that

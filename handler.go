@@ -135,7 +135,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string) {
 	var err error
 	if id != "" {
-		err = ValidateID(id)
+		if err = ValidateID(id); err == nil {
+			id = strings.Clone(id) // routers slice it out of the request line
+		}
 	}
 	h.serve(w, r, id, err)
 }

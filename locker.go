@@ -109,16 +109,25 @@ type LocalLocker struct {
 	// memory. Set before first use.
 	Unnumbered bool
 
-	mu     sync.Mutex
-	locks  map[string]*localLock
-	recent map[string]uint64 // n of the last grant of ids that are free, at most recentFences
+	hash func(id string) idHash // nil: hashID; for tests
+
+	mu    sync.Mutex
+	locks map[string]*localLock
+	// recent has n of the last grant of ids that are free, at most recentFences.
+	//
+	// Two ids with the same hash share an entry, which is safe. grants counts for
+	// all ids, so each number belongs to one grant of one id. An entry that another
+	// id has left or removed makes before a number of that id, or 0. Neither is
+	// the n of any grant of this id, so no state that was kept under one passes
+	// for the newest.
+	recent map[idHash]uint64
 	grants uint64
 }
 
 var _ Locker = (*LocalLocker)(nil)
 
-// recentFences bounds the memory for remembered grants (about 100 bytes each).
-// Who is forgotten gets before = 0, which is always safe.
+// recentFences bounds the memory for remembered grants, to 2.5 MiB. After an
+// eviction before is 0, which is always safe.
 const recentFences = 1 << 16
 
 // localLock is one id's lock while somebody holds it.
@@ -147,7 +156,7 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 		defer l.mu.Unlock()
 		if l.locks == nil {
 			l.locks = make(map[string]*localLock)
-			l.recent = make(map[string]uint64)
+			l.recent = make(map[idHash]uint64)
 		}
 		lease := l.grant(ctx, id, l.recall(id))
 		lease.lock.holder = lease
@@ -264,8 +273,9 @@ func (l *LocalLocker) recall(id string) uint64 {
 	if l.Unnumbered {
 		return 0
 	}
-	n := l.recent[id]
-	delete(l.recent, id)
+	hash := l.hashOf(id)
+	n := l.recent[hash]
+	delete(l.recent, hash)
 	return n
 }
 
@@ -280,7 +290,14 @@ func (l *LocalLocker) remember(id string, n uint64) {
 			break
 		}
 	}
-	l.recent[id] = n
+	l.recent[l.hashOf(id)] = n
+}
+
+func (l *LocalLocker) hashOf(id string) idHash {
+	if l.hash != nil {
+		return l.hash(id)
+	}
+	return hashID(id)
 }
 
 // localLease is a grant of a LocalLocker.

@@ -2,6 +2,7 @@ package tusd
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -35,6 +36,44 @@ func TestLocalLockerForgetsFences(t *testing.T) {
 	}
 	if forgotten < 1000 {
 		t.Errorf("%d ids were forgotten, want at least 1000", forgotten)
+	}
+}
+
+// Two ids whose hashes meet never take a number for that of their own last grant
+// if there was one in between, however their grants interleave.
+func TestLocalLockerHashesMeet(t *testing.T) {
+	l := LocalLocker{hash: func(string) idHash { return 1 }}
+	ids := []string{"a", "b", "c"}
+	own := make(map[string]map[uint64]bool) // all numbers of an id
+	last := make(map[string]uint64)
+	held := make(map[string]Lease)
+	known := 0
+	for range 100_000 {
+		id := ids[rand.IntN(len(ids))]
+		if lease := held[id]; lease != nil {
+			lease.Unlock(t.Context())
+			delete(held, id)
+			continue
+		}
+		lease, err := l.Lock(t.Context(), id, LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held[id] = lease
+		n, before := lease.Fence()
+		if own[id][before] && before != last[id] {
+			t.Fatalf("id %s: grant %d says that %d was before it, that was %d", id, n, before, last[id])
+		}
+		if before != 0 && before == last[id] {
+			known++
+		}
+		if own[id] == nil {
+			own[id] = make(map[uint64]bool)
+		}
+		own[id][n], last[id] = true, n
+	}
+	if known == 0 || known > 50_000 || len(l.recent) > 1 {
+		t.Errorf("%d grants knew the one before, %d numbers are kept", known, len(l.recent))
 	}
 }
 

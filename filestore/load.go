@@ -3,7 +3,6 @@ package filestore
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +45,6 @@ func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 // load reads the record, finds the data and, for the holder of a lease,
 // finishes what an all-or-nothing chunk left.
 func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
-	id = strings.Clone(id) // tables keep it, and it may be a piece of a long request
 	err := v.noLinks(id)
 	if errors.Is(err, errLinked) {
 		return nil, notFound(err)

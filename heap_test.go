@@ -1,0 +1,62 @@
+package tusd_test
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filelocker"
+	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/heaptest"
+	"github.com/tus/tusd/storetest"
+)
+
+// What clients choose does not stay in memory between requests.
+func TestHeapComesBack(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has its own memory for each object")
+	}
+	t.Run("memory", func(t *testing.T) {
+		heaptest.Run(t, func(t *testing.T) heaptest.Target {
+			composer, memory := tusd.NewStoreComposer(), storetest.NewMemory()
+			memory.UseIn(composer)
+			return target(t, composer, func() { removeAll(t, memory) })
+		})
+	})
+	t.Run("files", func(t *testing.T) {
+		heaptest.Run(t, func(t *testing.T) heaptest.Target {
+			composer := tusd.NewStoreComposer()
+			store := &filestore.FileStore{Path: t.TempDir(), Durability: filestore.None}
+			t.Cleanup(func() { store.Close() })
+			store.UseIn(composer)
+			composer.UseLocker(filelocker.New(store.Path))
+			return target(t, composer, nil)
+		})
+	})
+}
+
+// removeAll removes all uploads of a store.
+func removeAll(t *testing.T, memory *storetest.Memory) {
+	t.Helper()
+	ids, _, err := memory.List(t.Context(), "", time.Time{}, math.MaxInt)
+	for _, id := range ids {
+		lease, lockErr := new(tusd.LocalLocker).Lock(t.Context(), id, tusd.LockTry)
+		err = errors.Join(err, lockErr, memory.Terminate(t.Context(), lease, id))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func target(t *testing.T, composer *tusd.StoreComposer, forget func()) heaptest.Target {
+	t.Helper()
+	handler, err := tusd.NewHandler(tusd.Config{BasePath: "/files/", StoreComposer: composer, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { handler.Shutdown(t.Context()) })
+	return heaptest.Target{Handler: handler, Forget: forget, Kept: 8 << 20}
+}

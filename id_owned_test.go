@@ -1,0 +1,60 @@
+package tusd_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
+)
+
+// idStore notes the id that it is asked for last.
+type idStore struct {
+	*storetest.Memory
+	id string
+}
+
+func (s *idStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	s.id = id
+	return s.Memory.GetUpload(ctx, lease, id)
+}
+
+// pins tells whether part is a slice of whole, which lives as long as part does.
+func pins(part, whole string) bool {
+	start, at := uintptr(unsafe.Pointer(unsafe.StringData(whole))), uintptr(unsafe.Pointer(unsafe.StringData(part)))
+	return at >= start && at < start+uintptr(len(whole))
+}
+
+// An id that a request has brought owns its bytes, whichever way it came in: a
+// table that keeps it does not keep the request line.
+func TestIDsOwnTheirBytes(t *testing.T) {
+	const id = "an-id"
+	store := &idStore{Memory: storetest.NewMemory()}
+	h, err := tusd.NewHandler(tusd.Config{
+		BasePath: "/files/", StoreComposer: &tusd.StoreComposer{Core: store}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodHead, "/files/"+id+"?"+strings.Repeat("q", 1000), nil)
+	for name, serve := range map[string]http.HandlerFunc{
+		"ServeHTTP":   h.ServeHTTP,
+		"ServeUpload": func(w http.ResponseWriter, r *http.Request) { h.ServeUpload(w, r, r.URL.Path[len("/files/"):]) },
+	} {
+		store.id = ""
+		serve(httptest.NewRecorder(), r)
+		if store.id != id || pins(store.id, r.RequestURI) {
+			t.Errorf("%s: the id is %q, and a slice of the request line: %t", name, store.id, pins(store.id, r.RequestURI))
+		}
+	}
+	list := "/files/" + id + " /files/" + id
+	ids, err := tusd.ParsePartials(list, "http://example.com", "/files/")
+	if err != nil || len(ids) != 2 || pins(ids[0], list) || pins(ids[1], list) {
+		t.Errorf("partials %q, %v", ids, err)
+	}
+}

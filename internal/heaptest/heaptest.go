@@ -1,0 +1,158 @@
+// Package heaptest attacks a handler with requests that are large in all that a
+// client chooses, and asserts that the heap comes back: what is remembered between
+// requests owns its bytes and is bounded in bytes.
+package heaptest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Target is what is attacked.
+type Target struct {
+	http.Handler // with the base path /files/
+
+	// Forget makes what stands for a disk or a service, and is in memory, give up
+	// what it has; nil: it has nothing in memory.
+	Forget func()
+	// Kept is how many bytes may be left in memory: budgets, and some slack.
+	Kept int64
+}
+
+// Run attacks a new target in each way.
+func Run(t *testing.T, open func(t *testing.T) Target) {
+	for _, a := range attacks {
+		t.Run(a.name, func(t *testing.T) {
+			target := open(t)
+			a.run(t, target, 3) // what is made once
+			before := live(target)
+			a.run(t, target, a.times)
+			after := live(target)
+			t.Logf("%d KiB are left of %d", (after-before)>>10, int64(a.times*a.size)>>10)
+			if after-before > target.Kept {
+				t.Errorf("%d KiB are left, want at most %d", (after-before)>>10, target.Kept>>10)
+			}
+		})
+	}
+}
+
+// live returns the bytes of the heap that are in use. Pools give up what they
+// have in the second collection.
+func live(target Target) int64 {
+	if target.Forget != nil {
+		target.Forget()
+	}
+	var m runtime.MemStats
+	for range 3 {
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	runtime.KeepAlive(target)
+	return int64(m.HeapAlloc)
+}
+
+// attack makes requests that bring times size bytes together, which must be far
+// more than a target may keep.
+type attack struct {
+	name  string
+	times int
+	size  int
+	run   func(t *testing.T, target Target, times int)
+}
+
+const (
+	query    = 64 << 10 // bytes
+	metadata = 11 << 10 // bytes of the value; in base64 below the default of MaxMetaData
+
+	references = 150 // of a final, the default of MaxPartials
+)
+
+var attacks = []attack{
+	{"HEAD", 300, query, unknown(http.MethodHead)},
+	{"PATCH", 300, query, unknown(http.MethodPatch)},
+	{"GET", 300, query, unknown(http.MethodGet)},
+	{"DELETE", 300, query, unknown(http.MethodDelete)},
+	{"override", 300, query, func(t *testing.T, target Target, times int) {
+		for range times {
+			target.do(t, 404, http.MethodPost, long(fresh()), nil, "X-Http-Method-Override", "HEAD")
+		}
+	}},
+	{"ids", 12_000, 800, func(t *testing.T, target Target, times int) { // of the largest size
+		for range times {
+			target.do(t, 404, http.MethodHead, "/files/"+strings.Repeat(strings.Repeat("i", 200)+"/", 4)+fresh(), nil)
+		}
+	}},
+	{"POST", 300, query, func(t *testing.T, target Target, times int) {
+		for range times {
+			target.do(t, 201, http.MethodPost, long(""), nil, "Upload-Length", "1")
+		}
+	}},
+	{"uploads", 300, query, func(t *testing.T, target Target, times int) {
+		for range times {
+			at := target.create(t, "Upload-Length", "1")
+			target.do(t, 204, http.MethodPatch, at+"?"+strings.Repeat("q", query), strings.NewReader("x"),
+				"Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
+			target.do(t, 200, http.MethodHead, at+"?"+strings.Repeat("q", query), nil)
+		}
+	}},
+	{"metadata", 700, 2 * metadata, func(t *testing.T, target Target, times int) {
+		for range times {
+			at := target.create(t, "Upload-Length", "1", "Upload-Metadata", "name "+strings.Repeat("QUJD", metadata/3))
+			target.do(t, 204, http.MethodPatch, at, strings.NewReader("x"), "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
+			target.do(t, 200, http.MethodHead, at, nil)
+		}
+	}},
+	{"finals", 500, references * (100 + 40), func(t *testing.T, target Target, times int) {
+		partial := target.create(t, "Upload-Length", "0", "Upload-Concat", "partial")
+		base, id := partial[:len("/files/")], partial[len("/files/"):]
+		ref := fmt.Sprintf(" %s%%%s", base, strings.ReplaceAll(fmt.Sprintf("% x", id), " ", "%"))
+		for range times {
+			list := strings.Repeat(ref, references)
+			at := target.create(t, "Upload-Concat", "final;"+list[1:], "Upload-Metadata", "name "+fresh())
+			target.do(t, 200, http.MethodHead, at, nil)
+		}
+	}},
+}
+
+// unknown asks for uploads that are not there, by way of a proxy.
+func unknown(method string) func(t *testing.T, target Target, times int) {
+	return func(t *testing.T, target Target, times int) {
+		for range times {
+			target.do(t, 404, method, long(fresh()), nil, "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream",
+				"X-Forwarded-For", "192.0.2.1", "X-Request-Id", fresh())
+		}
+	}
+}
+
+func long(id string) string { return "/files/" + id + "?" + strings.Repeat("q", query) }
+
+// fresh returns what was not there before, in letters of base64.
+func fresh() string { return fmt.Sprintf("%016d", time.Now().UnixNano()%1e16) }
+
+func (target Target) create(t *testing.T, header ...string) (path string) {
+	t.Helper()
+	at := target.do(t, 201, http.MethodPost, "/files/", nil, header...).Get("Location")
+	return strings.TrimPrefix(at, "http://example.com")
+}
+
+// do makes a request and returns the header of the answer.
+func (target Target) do(t *testing.T, want int, method, path string, body io.Reader, header ...string) http.Header {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), method, path, body)
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	target.ServeHTTP(w, r)
+	if w.Code != want {
+		t.Fatalf("%s %.60s: status %d (%s), want %d", method, path, w.Code, w.Body, want)
+	}
+	return w.Header()
+}
