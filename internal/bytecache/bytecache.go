@@ -1,0 +1,170 @@
+// Package bytecache keeps values up to a number of bytes, whatever their number
+// is: clients choose how large they are.
+package bytecache
+
+import (
+	"iter"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Cache keeps values by key. When they have more bytes than the budget, the
+// oldest are evicted, those that were got since they were put one round later.
+// Pinned values are never evicted, and count.
+//
+// A Cache has no lock: its users compare and put in one step, under a lock of
+// their own. Get, Len, Bytes and All may run side by side.
+type Cache[K comparable, V any] struct {
+	budget int64
+	size   func(K, V) int
+	pinned func(V) bool // nil: none is
+
+	bytes int64
+	index map[K]int32
+	slots []slot[K, V] // not pointers: a value costs no allocation of its own
+	free  int32        // the first free slot; they are linked by next. 0: none
+}
+
+// slot is a place in a ring from the oldest to the newest value. The ring begins
+// and ends in slot 0, which has no value.
+type slot[K comparable, V any] struct {
+	key        K
+	value      V
+	size       int
+	got        uint32 // 1: since it was put, or since the last round. Atomic
+	prev, next int32
+}
+
+// New returns an empty cache. size returns the bytes that a key and a value keep
+// in memory beside the two themselves. pinned may be nil.
+func New[K comparable, V any](budget int64, size func(K, V) int, pinned func(V) bool) *Cache[K, V] {
+	return &Cache[K, V]{budget: budget, size: size, pinned: pinned, index: make(map[K]int32), slots: make([]slot[K, V], 1)}
+}
+
+// Get returns the value of key and notes that it is in use.
+func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
+	i := c.index[key]
+	if i == 0 {
+		return value, false
+	}
+	s := &c.slots[i]
+	if atomic.LoadUint32(&s.got) == 0 {
+		atomic.StoreUint32(&s.got, 1)
+	}
+	return s.value, true
+}
+
+// Put makes value the newest one, in place of what key had. A value that would
+// take more than an eighth of the budget is not kept, unless it is pinned; then
+// key has none.
+func (c *Cache[K, V]) Put(key K, value V) {
+	size := c.sizeOf(key, value)
+	if int64(size) > c.budget/8 && !c.isPinned(value) {
+		c.Delete(key)
+		return
+	}
+	i, known := c.index[key]
+	if known {
+		c.unlink(i)
+		c.bytes -= int64(c.slots[i].size)
+	}
+	c.bytes += int64(size)
+	c.evict()
+	if !known {
+		i = c.take()
+		c.index[key], c.slots[i].key = i, key
+	}
+	s := &c.slots[i]
+	s.value, s.size, s.got = value, size, 0
+	c.link(i)
+}
+
+// Delete drops the value of key.
+func (c *Cache[K, V]) Delete(key K) {
+	if i := c.index[key]; i != 0 {
+		c.drop(i)
+	}
+}
+
+// Len returns the number of values.
+func (c *Cache[K, V]) Len() int { return len(c.index) }
+
+// Bytes returns how many bytes of the budget the values take.
+func (c *Cache[K, V]) Bytes() int64 { return c.bytes }
+
+// All visits all values, the oldest first. The cache must not change meanwhile.
+func (c *Cache[K, V]) All() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for i := c.slots[0].next; i != 0; i = c.slots[i].next {
+			if !yield(c.slots[i].key, c.slots[i].value) {
+				return
+			}
+		}
+	}
+}
+
+// sizeOf is what a value takes of the budget: its own bytes, a slot and an entry
+// of the index. Both tables grow ahead of what they hold.
+func (c *Cache[K, V]) sizeOf(key K, value V) int {
+	table := unsafe.Sizeof(slot[K, V]{}) + unsafe.Sizeof(key) + unsafe.Sizeof(int32(0))
+	return int(table+table/2) + c.size(key, value)
+}
+
+func (c *Cache[K, V]) isPinned(value V) bool { return c.pinned != nil && c.pinned(value) }
+
+// pinnedTries is how many pinned values evict passes over. If it meets no others
+// the cache stays beyond its budget, until it does.
+const pinnedTries = 16
+
+// evict drops the oldest values until the budget holds.
+func (c *Cache[K, V]) evict() {
+	for tries := 0; c.bytes > c.budget && tries < pinnedTries; {
+		oldest := c.slots[0].next
+		if oldest == 0 {
+			return // what is being put is pinned, and larger
+		}
+		s := &c.slots[oldest]
+		switch {
+		case c.isPinned(s.value):
+			tries++
+		case s.got == 0:
+			c.drop(oldest)
+			continue
+		}
+		s.got = 0
+		c.unlink(oldest)
+		c.link(oldest)
+	}
+}
+
+// take returns a slot that is in no ring.
+func (c *Cache[K, V]) take() int32 {
+	if i := c.free; i != 0 {
+		c.free = c.slots[i].next
+		return i
+	}
+	c.slots = append(c.slots, slot[K, V]{})
+	return int32(len(c.slots) - 1)
+}
+
+// drop ends the use of a slot, and of what its value leads to.
+func (c *Cache[K, V]) drop(i int32) {
+	c.unlink(i)
+	s := &c.slots[i]
+	c.bytes -= int64(s.size)
+	delete(c.index, s.key)
+	*s = slot[K, V]{next: c.free}
+	c.free = i
+}
+
+func (c *Cache[K, V]) unlink(i int32) {
+	s := &c.slots[i]
+	c.slots[s.prev].next, c.slots[s.next].prev = s.next, s.prev
+}
+
+// link makes a slot the newest one.
+func (c *Cache[K, V]) link(i int32) {
+	last := c.slots[0].prev
+	c.slots[i].prev, c.slots[i].next = last, 0
+	c.slots[last].next, c.slots[0].prev = i, i
+}
