@@ -53,7 +53,7 @@ func TestIDsOwnTheirBytes(t *testing.T) {
 		}
 	}
 	list := "/files/" + id + " /files/" + id
-	ids, err := tusd.ParsePartials(list, "http://example.com", "/files/")
+	ids, err := tusd.ParsePartials(list, "http://example.com", "/files/", 2)
 	if err != nil || len(ids) != 2 || pins(ids[0], list) || pins(ids[1], list) {
 		t.Errorf("partials %q, %v", ids, err)
 	}
