@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -402,30 +401,5 @@ func TestMarkForgottenAgain(t *testing.T) {
 	}
 	if err != nil || m.synced != unknown {
 		t.Errorf("the mark is %+v, %v", m, err)
-	}
-}
-
-// The tables keep ids, and nothing of the requests that these came in.
-func TestMarksDoNotKeepRequests(t *testing.T) {
-	s := opened(t, None)
-	written(t, s, "a", 11, stored)
-	request := "/files/a?" + strings.Repeat("x", 1<<20)
-	given := request[7:8]
-	for range 2 {
-		lease := locked(t, given)
-		up, err := s.GetUpload(t.Context(), lease, given)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u := up.(*upload)
-		write(t, u, u.current().Offset, "w")
-		for id := range u.v.marks.byID {
-			if unsafe.StringData(id) == unsafe.StringData(given) {
-				t.Fatal("a key is a piece of the request")
-			}
-		}
-		if err := lease.Unlock(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
