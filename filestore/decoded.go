@@ -3,25 +3,30 @@ package filestore
 import (
 	"bytes"
 	"sync"
+	"unsafe"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/bytecache"
 	"github.com/tus/tusd/internal/durable"
 )
 
-const (
-	// maxDecoded and maxDecodedRecord (bytes) bound the memory for records
-	// that need not be decoded again, to 4 MiB and what the records say.
-	maxDecoded       = 1 << 10
-	maxDecodedRecord = 4 << 10
-)
+// decodedBytes bounds the memory for records that need not be decoded again: some
+// 1 500 usual ones.
+const decodedBytes = 4 << 20
 
 // decodedRecords remembers what records say, so that one that was read again
 // and is the same, byte for byte, is not decoded again. One that only this
 // process can have changed is not even read again while its file looks the
-// same. The zero value is ready to use.
+// same. An eviction costs reading and decoding.
 type decodedRecords struct {
 	mu   sync.RWMutex
-	byID map[string]decodedRecord
+	byID *bytecache.Cache[string, decodedRecord]
+}
+
+func newDecodedRecords() decodedRecords {
+	return decodedRecords{byID: bytecache.New(decodedBytes, func(_ string, r decodedRecord) int {
+		return cap(r.content) + int(unsafe.Sizeof(*r.info)) + r.info.MemorySize()
+	}, nil)}
 }
 
 type decodedRecord struct {
@@ -35,7 +40,7 @@ type decodedRecord struct {
 func (d *decodedRecords) get(id string, content []byte) *tusd.FileInfo {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	known, ok := d.byID[id]
+	known, ok := d.byID.Get(id)
 	if !ok || !bytes.Equal(known.content, content) {
 		return nil
 	}
@@ -49,7 +54,7 @@ func (d *decodedRecords) get(id string, content []byte) *tusd.FileInfo {
 func (d *decodedRecords) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	known := d.byID[id]
+	known, _ := d.byID.Get(id)
 	if known.stamp == (durable.Stamp{}) {
 		return nil, durable.Stamp{}
 	}
@@ -62,9 +67,9 @@ func (d *decodedRecords) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
 func (d *decodedRecords) confirm(info *tusd.FileInfo, stamp durable.Stamp) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if known := d.byID[info.ID]; known.info == info {
+	if known, _ := d.byID.Get(info.ID); known.info == info {
 		known.stamp = stamp
-		d.byID[info.ID] = known
+		d.byID.Put(info.ID, known)
 	}
 }
 
@@ -73,9 +78,9 @@ func (d *decodedRecords) confirm(info *tusd.FileInfo, stamp durable.Stamp) {
 func (d *decodedRecords) doubt(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if known, ok := d.byID[id]; ok {
+	if known, ok := d.byID.Get(id); ok {
 		known.stamp = durable.Stamp{}
-		d.byID[id] = known
+		d.byID.Put(id, known)
 	}
 }
 
@@ -83,26 +88,13 @@ func (d *decodedRecords) doubt(id string) {
 func (d *decodedRecords) forget(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.byID, id)
+	d.byID.Delete(id)
 }
 
-// add remembers that content says info, unless it is too long, in place of what
-// was known of the upload. Both are shared from now on.
+// add remembers that content says info, in place of what was known of the upload.
+// Both are shared from now on.
 func (d *decodedRecords) add(content []byte, info *tusd.FileInfo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(content) > maxDecodedRecord {
-		delete(d.byID, info.ID)
-		return
-	}
-	if d.byID == nil {
-		d.byID = make(map[string]decodedRecord)
-	}
-	if _, known := d.byID[info.ID]; !known && len(d.byID) >= maxDecoded {
-		for id := range d.byID { // whichever comes first
-			delete(d.byID, id)
-			break
-		}
-	}
-	d.byID[info.ID] = decodedRecord{content: content, info: info}
+	d.byID.Put(info.ID, decodedRecord{content: content, info: info})
 }

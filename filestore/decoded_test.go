@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -104,7 +105,7 @@ func TestLongRecordAfterAShortOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failure := &tusd.Failure{StatusCode: 400, Body: strings.Repeat("x", maxDecodedRecord)}
+	failure := &tusd.Failure{StatusCode: 400, Body: strings.Repeat("x", decodedBytes/8)}
 	err = up.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
 		info.State, info.Failure = tusd.StateFailed, failure
 		return nil
@@ -126,7 +127,7 @@ func TestLongRecordAfterAShortOne(t *testing.T) {
 // What a reader without a lease has seen before a change is not taken for what
 // the holder of the lease has read after it.
 func TestStampsAreOfWhatWasRead(t *testing.T) {
-	var d decodedRecords
+	d := newDecodedRecords()
 	older, newer := &tusd.FileInfo{ID: "a", Size: 1}, &tusd.FileInfo{ID: "a", Size: 2}
 	d.add([]byte("newer"), newer)
 	d.add([]byte("older"), older) // by the reader, which is late
@@ -153,14 +154,27 @@ func stampOf(t *testing.T) durable.Stamp {
 }
 
 func TestDecodedRecordsAreBounded(t *testing.T) {
-	var d decodedRecords
-	for i := range 2 * maxDecoded {
-		d.add([]byte("x"), &tusd.FileInfo{ID: fmt.Sprint(i)})
+	d := newDecodedRecords()
+	before := heapInUse()
+	for i := range 300 { // as finals with 3 000 partials, of which 300 have 75 MB
+		d.add(make([]byte, 100_000), &tusd.FileInfo{ID: fmt.Sprint("final", i), RawConcat: string(make([]byte, 150_000))})
 	}
-	d.add(make([]byte, maxDecodedRecord+1), &tusd.FileInfo{ID: "long"})
-	if long := d.get("long", make([]byte, maxDecodedRecord+1)) != nil; long || len(d.byID) != maxDecoded {
-		t.Errorf("%d records are kept, a long one: %t", len(d.byID), long)
+	for i := range 10_000 {
+		info := tusd.FileInfo{ID: fmt.Sprint(i), Storage: map[string]string{"Type": "filestore", "Path": fmt.Sprint("/data/", i)}}
+		d.add(make([]byte, 600), &info)
 	}
+	took := heapInUse() - before
+	if n := d.byID.Len(); took > decodedBytes*5/4 || n < 1000 {
+		t.Errorf("%d records take %d bytes", n, took)
+	}
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // Of complete uploads only the last ones are remembered, but for what spares a
@@ -185,8 +199,8 @@ func TestCompleteIsForgotten(t *testing.T) {
 			if level != None {
 				marks = 1 + complete
 			}
-			if len(v.decoded.byID) != records || len(v.marks.byID) != marks {
-				t.Errorf("%d records and %d marks are known, want %d and %d", len(v.decoded.byID), len(v.marks.byID), records, marks)
+			if v.decoded.byID.Len() != records || v.marks.byID.Len() != marks {
+				t.Errorf("%d records and %d marks are known, want %d and %d", v.decoded.byID.Len(), v.marks.byID.Len(), records, marks)
 			}
 			for _, id := range []string{"complete0", "complete1", "goes-on"} {
 				if got := offsetOf(t, loaded(t, s, id)); got != 3 {
@@ -211,7 +225,7 @@ func TestPinnedMarkOutlivesTheComplete(t *testing.T) {
 	for i := range maxLately {
 		v.forgetLater(fmt.Sprint("other", i))
 	}
-	if got := v.marks.byID["a"]; !got.cut || got.synced != pinned.synced {
+	if got, _ := v.marks.byID.Get("a"); !got.cut || got.synced != pinned.synced {
 		t.Errorf("the mark is %+v", got)
 	}
 }

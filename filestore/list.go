@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// lookAheadIDs is how many ids one walk over the directory collects at
-	// most, which bounds the memory of a listing.
-	lookAheadIDs = 1 << 16
+	// lookAheadIDs and lookAheadBytes are how many ids one walk over the directory
+	// collects at most, which bounds the memory of a listing.
+	lookAheadIDs   = 1 << 16
+	lookAheadBytes = 4 << 20
 	// dirPage is how many entries of a directory are read at a time.
 	dirPage = 1 << 10
 )
@@ -63,7 +64,7 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.ids) == 0 || a.cursor != cursor {
-		found := &smallest{after: cursor, limit: max(limit, lookAheadIDs)}
+		found := &smallest{after: cursor, limit: max(limit, lookAheadIDs), room: lookAheadBytes}
 		if err := v.walk(ctx, ".", found); err != nil {
 			return nil, false, err
 		}

@@ -2,9 +2,11 @@ package filestore
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -121,5 +123,25 @@ func TestSmallest(t *testing.T) {
 	names, last := s.sorted()
 	if !slices.Equal(names, []string{"4", "5", "7"}) || last {
 		t.Errorf("collected %q, last %t", names, last)
+	}
+}
+
+// In bytes, too, and without a gap: what was left out once does not come in later.
+func TestSmallestBytes(t *testing.T) {
+	for range 1000 {
+		s := &smallest{limit: 1000, room: 400}
+		var all []string
+		for range rand.IntN(30) {
+			name := fmt.Sprint(rand.IntN(1000), strings.Repeat("x", rand.IntN(100)))
+			if !slices.Contains(all, name) {
+				all = append(all, name)
+				s.offer(name)
+			}
+		}
+		slices.Sort(all)
+		names, last := s.sorted()
+		if len(names) > 1 && s.bytes > s.room || !slices.Equal(names, all[:len(names)]) || last != (len(names) == len(all)) || len(names) == 0 && len(all) > 0 {
+			t.Fatalf("of %q, collected %q with %d bytes, last %t", all, names, s.bytes, last)
+		}
 	}
 }

@@ -5,11 +5,15 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/bytecache"
 )
 
-// maxMarks bounds the memory for marks (about 150 bytes each). Forgetting one
-// is always safe: it costs a sync.
-const maxMarks = 1 << 16
+// marksBytes and fullBytes bound the memory for marks: some 35 000 of uploads that
+// go on, and 20 000 of full ones. An eviction is always safe: it costs a sync.
+const (
+	marksBytes = 8 << 20
+	fullBytes  = 4 << 20
+)
 
 // unknown is the synced offset of an upload that was not synced since it was
 // loaded.
@@ -22,7 +26,7 @@ type mark struct {
 	settled bool   // record and names are on the disk
 	grant   uint64 // the lease's number when this was last true; 0: it has none
 	// writing is set while a chunk is written, from the offset start. Readers
-	// without a lease see start. A writing mark is never forgotten.
+	// without a lease see start. A writing mark is never evicted.
 	writing bool
 	start   int64
 	// set numbers the changes of marks, so that equal marks are the same one
@@ -35,12 +39,19 @@ type mark struct {
 // pinned marks carry what cannot be found out again.
 func (m mark) pinned() bool { return m.writing || m.cut }
 
-// marks is a bounded table. The zero value is ready to use.
+// marks is a bounded table.
 type marks struct {
 	mu   sync.Mutex
 	sets uint64
-	byID map[string]mark
-	full map[string]time.Time
+	byID *bytecache.Cache[string, mark]
+	full *bytecache.Cache[string, time.Time]
+}
+
+func newMarks() marks {
+	return marks{
+		byID: bytecache.New(marksBytes, func(id string, _ mark) int { return len(id) }, mark.pinned),
+		full: bytecache.New(fullBytes, func(id string, _ time.Time) int { return len(id) }, nil),
+	}
 }
 
 // trusted returns the mark of id if nobody else can have changed the upload
@@ -49,7 +60,7 @@ type marks struct {
 func (t *marks) trusted(id string, scope tusd.Scope, lease tusd.Lease) (mark, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m, ok := t.byID[id]
+	m, ok := t.byID.Get(id)
 	if !ok || scope == tusd.ScopeProcess {
 		return m, ok
 	}
@@ -61,7 +72,7 @@ func (t *marks) trusted(id string, scope tusd.Scope, lease tusd.Lease) (mark, bo
 		return mark{}, false
 	}
 	m.grant = n
-	t.byID[id] = m
+	t.byID.Put(id, m)
 	return m, true
 }
 
@@ -70,31 +81,25 @@ func (t *marks) set(id string, lease tusd.Lease, m mark) {
 	m.grant, _ = lease.Fence()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byID == nil {
-		t.byID = make(map[string]mark)
-	}
-	if _, known := t.byID[id]; !known && len(t.byID) >= maxMarks {
-		t.evict()
-	}
 	t.sets++
 	m.set = t.sets
-	t.byID[id] = m
+	t.byID.Put(id, m)
 }
 
 // forget drops the mark of id.
 func (t *marks) forget(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.byID, id)
-	delete(t.full, id)
+	t.byID.Delete(id)
+	t.full.Delete(id)
 }
 
 // spare drops the mark of id if it can be found out again.
 func (t *marks) spare(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.byID[id].pinned() {
-		delete(t.byID, id)
+	if m, _ := t.byID.Get(id); !m.pinned() {
+		t.byID.Delete(id)
 	}
 }
 
@@ -105,7 +110,7 @@ func (t *marks) spare(id string) {
 func (t *marks) settledFull(id string, modified time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	known, ok := t.full[id]
+	known, ok := t.full.Get(id)
 	return ok && known.Equal(modified)
 }
 
@@ -113,18 +118,5 @@ func (t *marks) settledFull(id string, modified time.Time) bool {
 func (t *marks) setSettledFull(id string, modified time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.full == nil || len(t.full) >= maxMarks {
-		t.full = make(map[string]time.Time)
-	}
-	t.full[id] = modified
-}
-
-// evict drops one mark, whichever comes first. The caller holds t.mu.
-func (t *marks) evict() {
-	for id, m := range t.byID {
-		if !m.pinned() {
-			delete(t.byID, id)
-			return
-		}
-	}
+	t.full.Put(id, modified)
 }

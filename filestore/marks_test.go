@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -188,18 +189,22 @@ func TestMarksBetweenProcesses(t *testing.T) {
 
 // The table of marks is bounded, and never forgets an upload that is written.
 func TestMarksAreBounded(t *testing.T) {
-	var table marks
+	table := newMarks()
 	lease := locked(t, "x")
-	table.set("forgettable", lease, mark{})
-	for i := range maxMarks - 1 {
-		table.set(fmt.Sprint(i), lease, mark{writing: i%2 == 0, cut: i%2 == 1})
+	const writing = 1000
+	before := heapInUse()
+	for i := range 100_000 {
+		m := mark{writing: i < writing && i%2 == 0, cut: i < writing && i%2 == 1}
+		table.set(fmt.Sprint(strings.Repeat("i", 800), i), lease, m)
+		table.setSettledFull(fmt.Sprint(strings.Repeat("i", 800), i), time.Now())
 	}
-	table.set("new", lease, mark{})
-	if len(table.byID) != maxMarks {
-		t.Errorf("the table has %d marks, want %d", len(table.byID), maxMarks)
+	if took := heapInUse() - before; took > (marksBytes+fullBytes)*5/4 || took < marksBytes {
+		t.Errorf("marks take %d bytes, %d are meant", took, marksBytes+fullBytes)
 	}
-	if _, ok := table.trusted("forgettable", tusd.ScopeProcess, nil); ok {
-		t.Error("a mark of an upload that is written was forgotten instead")
+	for i := range writing {
+		if m, ok := table.trusted(fmt.Sprint(strings.Repeat("i", 800), i), tusd.ScopeProcess, nil); !ok || !m.pinned() {
+			t.Fatalf("the mark of upload %d, which is written, was evicted", i)
+		}
 	}
 }
 
@@ -396,7 +401,7 @@ func TestMarkForgottenAgain(t *testing.T) {
 	}
 	u.v.marks.forget("a")
 	m, err := u.knownMark() // finds it complete, and "a" is the oldest of those that are
-	if _, known := u.v.marks.byID["a"]; known {
+	if _, known := u.v.marks.byID.Get("a"); known {
 		t.Fatal("the mark was not forgotten")
 	}
 	if err != nil || m.synced != unknown {

@@ -95,6 +95,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 		return nil, err
 	}
 	v := &volume{
+		marks: newMarks(), parents: newKnownDirs(), decoded: newDecodedRecords(),
 		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(),
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
 	}

@@ -4,42 +4,46 @@ import (
 	"errors"
 	"os"
 	"path"
+	"strings"
 	"sync"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/bytecache"
 )
 
-// maxKnownDirs bounds the memory for directories that are on the disk.
-const maxKnownDirs = 1 << 12
+// knownDirsBytes bounds the memory for directories that are on the disk.
+const knownDirsBytes = 1 << 20
 
 // knownDirs remembers directories below the trees whose own names are on the
 // disk, so that an upload in them costs one sync and not one per level.
-// Forgetting one is safe. The zero value is ready to use.
+// An eviction is safe.
 type knownDirs struct {
 	mu   sync.Mutex
-	dirs map[place]struct{}
+	dirs *bytecache.Cache[place, struct{}]
+}
+
+func newKnownDirs() knownDirs {
+	return knownDirs{dirs: bytecache.New(knownDirsBytes, func(p place, _ struct{}) int { return len(p.name) }, nil)}
 }
 
 func (k *knownDirs) has(p place) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok := k.dirs[p]
+	_, ok := k.dirs.Get(p)
 	return ok
 }
 
 func (k *knownDirs) add(p place) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.dirs == nil || len(k.dirs) >= maxKnownDirs {
-		k.dirs = make(map[place]struct{})
-	}
-	k.dirs[p] = struct{}{}
+	p.name = strings.Clone(p.name) // it is a slice of the name of a file
+	k.dirs.Put(p, struct{}{})
 }
 
 func (k *knownDirs) forget(p place) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.dirs, p)
+	k.dirs.Delete(p)
 }
 
 // inParents calls make, which creates something in the directories of places,

@@ -4,31 +4,37 @@ import (
 	"container/heap"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
-// smallest collects the first limit names that follow after, in bounded
-// memory, however many are offered and in whatever order.
+// smallest collects the first names that follow after, in bounded memory, however
+// many are offered and in whatever order: at most limit, and no more than one that
+// have more than room bytes together.
 type smallest struct {
 	after string
 	limit int
+	room  int // 0: any
 	names maxHeap
-	more  bool // there were more than limit
+	bytes int
+	more  bool   // names were left out
+	least string // the first of these
 }
 
 // offer considers a name.
 func (s *smallest) offer(name string) {
-	switch {
-	case name <= s.after:
-	case len(s.names) < s.limit:
-		heap.Push(&s.names, name)
-	case s.limit == 0 || name > s.names[0]:
-		s.more = true
-	default:
-		s.more = true
-		s.names[0] = name
-		heap.Fix(&s.names, 0)
+	if name <= s.after || s.more && name >= s.least {
+		return
+	}
+	heap.Push(&s.names, name)
+	s.bytes += nameBytes(name)
+	for len(s.names) > s.limit || s.room > 0 && s.bytes > s.room && len(s.names) > 1 {
+		s.more, s.least = true, heap.Pop(&s.names).(string)
+		s.bytes -= nameBytes(s.least)
 	}
 }
+
+// nameBytes is what a name takes in memory.
+func nameBytes(name string) int { return len(name) + int(unsafe.Sizeof(name)) }
 
 // isBehind tells whether no name that begins with prefix can be taken.
 func (s *smallest) isBehind(prefix string) bool {

@@ -2,12 +2,16 @@ package s3store
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/bytecache"
 )
 
-// maxKept bounds the number of states that are kept between requests.
-const maxKept = 4096
+// keptBytes bounds the memory for states that are kept between requests: some
+// 5 000 usual ones, or twenty of uploads with 10 000 parts. An eviction costs a
+// call or two with the next request.
+const keptBytes = 16 << 20
 
 // keptState is what was known of an upload under the grant n.
 type keptState struct {
@@ -15,18 +19,22 @@ type keptState struct {
 	n     uint64
 }
 
-// keptStates are what is known of uploads between requests. The zero value is
-// ready to use.
+// keptStates are what is known of uploads between requests.
 type keptStates struct {
 	mu  sync.Mutex
-	ids map[string]keptState
+	ids *bytecache.Cache[string, keptState]
+}
+
+func newKeptStates() keptStates {
+	return keptStates{ids: bytecache.New(keptBytes, func(id string, known keptState) int {
+		return len(id) + known.state.memorySize()
+	}, nil)}
 }
 
 func (k *keptStates) get(id string) (keptState, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	known, ok := k.ids[id]
-	return known, ok
+	return k.ids.Get(id)
 }
 
 // set keeps what the holder of lease knows.
@@ -34,20 +42,32 @@ func (k *keptStates) set(id string, lease tusd.Lease, st state) {
 	n, _ := lease.Fence()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ids == nil {
-		k.ids = make(map[string]keptState)
-	}
-	if _, known := k.ids[id]; !known && len(k.ids) >= maxKept {
-		for other := range k.ids { // any one: the map's order is as good as another
-			delete(k.ids, other)
-			break
-		}
-	}
-	k.ids[id] = keptState{st, n}
+	k.ids.Put(id, keptState{st, n})
 }
 
 func (k *keptStates) forget(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.ids, id)
+	k.ids.Delete(id)
 }
+
+// memorySize estimates how many bytes of memory s leads to.
+func (s *state) memorySize() int {
+	n := s.info.MemorySize() + len(s.recordKey) + len(s.etag)
+	n += len(s.content.Proof) + len(s.content.Multipart) + len(s.content.ETag)
+	n += cap(s.content.Parts) * int(unsafe.Sizeof(Part{}))
+	for _, p := range s.content.Parts {
+		n += allocated(p.ETag)
+	}
+	n += cap(s.pieces) * int(unsafe.Sizeof(piece{}))
+	for _, p := range s.pieces {
+		n += allocated(p.key)
+	}
+	if s.content.TakenOver != nil {
+		n += int(unsafe.Sizeof(*s.content.TakenOver))
+	}
+	return n
+}
+
+// allocated is what a text takes in memory: allocations are rounded up.
+func allocated(s string) int { return len(s) + len(s)/8 + 8 }

@@ -36,6 +36,9 @@ func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit
 			case isRecord && !late && !changed[id]:
 				ids = append(ids, id)
 			}
+			if isRecord {
+				delete(changed, id)
+			}
 			if isRecord && len(ids) == limit {
 				return ids, id, nil
 			}

@@ -1,0 +1,71 @@
+package s3store
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+)
+
+// What is kept between requests is bounded in bytes, whichever part of a state is
+// large.
+func TestKeptStatesAreBounded(t *testing.T) {
+	text := func(n int) string { return strings.Repeat("x", n) }
+	for name, c := range map[string]struct {
+		n, least int
+		make     func(id string) state
+	}{
+		"usual": {20_000, 3000, func(id string) state {
+			return state{recordKey: id + ".info", etag: text(34), info: tusd.FileInfo{Storage: map[string]string{"Type": "s3store", "Bucket": "b", "Key": id}}}
+		}},
+		"finals": {300, 20, func(string) state { // with 3 000 partials each
+			return state{info: tusd.FileInfo{RawConcat: text(240_000), PartialUploads: make([]string, 3000)}}
+		}},
+		"parts": {200, 10, func(string) state {
+			var st state
+			for i := range 10_000 {
+				st.content.Parts = append(st.content.Parts, Part{Number: i, Size: 1, ETag: text(34)})
+			}
+			return st
+		}},
+		"pieces": {500, 80, func(id string) state {
+			var st state
+			for i := range 1000 {
+				st.pieces = append(st.pieces, piece{key: fmt.Sprint(id, text(100), i)})
+			}
+			return st
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			kept, lease := newKeptStates(), locked(t)
+			before := heapInUse()
+			for i := range c.n {
+				id := fmt.Sprint("upload", i)
+				kept.set(id, lease, c.make(id))
+			}
+			took, newest := heapInUse()-before, fmt.Sprint("upload", c.n-1)
+			if _, ok := kept.get(newest); !ok || kept.ids.Len() < c.least || took > keptBytes*5/4 {
+				t.Errorf("%d states take %d KiB, the newest is there: %t", kept.ids.Len(), took>>10, ok)
+			}
+		})
+	}
+}
+
+func locked(t *testing.T) tusd.Lease {
+	t.Helper()
+	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "a", tusd.LockTry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
