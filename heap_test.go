@@ -16,9 +16,6 @@ import (
 
 // What clients choose does not stay in memory between requests.
 func TestHeapComesBack(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector has its own memory for each object")
-	}
 	t.Run("memory", func(t *testing.T) {
 		heaptest.Run(t, func(t *testing.T) heaptest.Target {
 			composer, memory := tusd.NewStoreComposer(), storetest.NewMemory()

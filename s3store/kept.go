@@ -25,8 +25,8 @@ type keptStates struct {
 	ids *bytecache.Cache[string, keptState]
 }
 
-func newKeptStates() keptStates {
-	return keptStates{ids: bytecache.New(keptBytes, func(id string, known keptState) int {
+func newKeptStates(budget int64) keptStates {
+	return keptStates{ids: bytecache.New(budget, func(id string, known keptState) int {
 		return len(id) + known.state.memorySize()
 	}, nil)}
 }

@@ -39,7 +39,7 @@ func TestKeptStatesAreBounded(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kept, lease := newKeptStates(), locked(t)
+			kept, lease := newKeptStates(keptBytes), locked(t)
 			before := heapInUse()
 			for i := range c.n {
 				id := fmt.Sprint("upload", i)

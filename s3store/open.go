@@ -77,7 +77,7 @@ func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 	b := &bucket{
 		name: s.Bucket, client: Encrypted(s.Client, s.Object.Encryption, s.Object.EncryptionKey), prefix: s.ObjectPrefix, plan: plan, profile: profile,
 		key: s.Key, rules: s.Object, scope: env.Locker.Scope(), timeout: s.CallTimeout,
-		log: s.Log, retried: s.Retried, memory: newPool(memory), kept: newKeptStates(),
+		log: s.Log, retried: s.Retried, memory: newPool(memory), kept: newKeptStates(keptBytes),
 		uploading: make(chan struct{}, orDefault(s.ConcurrentParts, defaultConcurrency)),
 	}
 	b.withDefaults()

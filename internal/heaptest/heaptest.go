@@ -27,6 +27,9 @@ type Target struct {
 
 // Run attacks a new target in each way.
 func Run(t *testing.T, open func(t *testing.T) Target) {
+	if raceEnabled {
+		t.Skip("the race detector has memory of its own for each object")
+	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			target := open(t)
