@@ -6,12 +6,16 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"errors"
 	"hash"
 	"hash/adler32"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -154,12 +158,12 @@ func (e *engine) writeSpooled(c *call, h *hold) (int64, error) {
 	if c.body.length > limit {
 		return 0, ErrChecksumTooLarge
 	}
-	spool, err := os.CreateTemp(e.config.ChecksumSpool, "tusd-checksum-*")
+	spool, err := os.CreateTemp(e.config.ChecksumSpool, spoolPrefix+"*")
 	if err != nil {
 		return 0, err
 	}
 	defer spool.Close()
-	if err := os.Remove(spool.Name()); err != nil { // nothing is left behind, whatever happens
+	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // nothing is left behind, whatever happens
 		return 0, err
 	}
 	if n, err := io.Copy(spool, io.LimitReader(c.body, limit+1)); err != nil {
@@ -171,4 +175,25 @@ func (e *engine) writeSpooled(c *call, h *hold) (int64, error) {
 		return 0, err
 	}
 	return h.upload.WriteChunk(h.ctx, h.info.Offset, spool)
+}
+
+// spoolPrefix begins the names of spooled bodies, which have them for a moment.
+const spoolPrefix = "tusd-checksum-"
+
+// sweepSpool removes what a process has left that was killed in that moment. A
+// process that lives needs the name of its file no more than to remove it.
+func (c *Config) sweepSpool() {
+	if c.ChecksumSpool == "" {
+		return
+	}
+	entries, err := os.ReadDir(c.ChecksumSpool)
+	if err != nil {
+		return // the first chunk with a checksum says so
+	}
+	for _, entry := range entries {
+		digits, ours := strings.CutPrefix(entry.Name(), spoolPrefix)
+		if ours && digits != "" && strings.Trim(digits, "0123456789") == "" && entry.Type().IsRegular() {
+			os.Remove(filepath.Join(c.ChecksumSpool, entry.Name())) // it is tried again at the next start
+		}
+	}
 }

@@ -61,6 +61,7 @@ func NewHandler(config Config) (*Handler, error) {
 	if err := config.StoreComposer.Core.Open(ctx, Env{config.StoreComposer.Locker, config.limitSize}); err != nil {
 		return nil, err
 	}
+	config.sweepSpool()
 	h := &Handler{
 		engine:   newEngine(config),
 		log:      config.Logger,

@@ -9,11 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// locksBytes reports whether single bytes can be locked.
+const locksBytes = true
+
 // tryLock locks the first byte of f until f is closed, and tells whether it
-// was free. An open-file-description lock: it also excludes a second store of
-// this process, and it goes with its holder, however that ends.
-func tryLock(f *os.File, exclusive bool) (bool, error) {
-	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: 0, Len: 1}
+// was free.
+func tryLock(f *os.File, exclusive bool) (bool, error) { return tryLockByte(f, 0, exclusive) }
+
+// tryLockByte locks a byte, which need not be there. An open-file-description
+// lock: it also excludes a second store of this process, and it goes with its
+// holder, however that ends.
+func tryLockByte(f *os.File, number int64, exclusive bool) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: number, Len: 1}
 	if exclusive {
 		lock.Type = unix.F_WRLCK
 	}
@@ -23,4 +30,12 @@ func tryLock(f *os.File, exclusive bool) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// isByteFree reports whether no other open file has a lock on a byte.
+func isByteFree(f *os.File, number int64) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: number, Len: 1}
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
+	runtime.KeepAlive(f)
+	return lock.Type == unix.F_UNLCK, err
 }

@@ -10,6 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// locksBytes reports whether single bytes can be locked.
+const locksBytes = false
+
+func tryLockByte(*os.File, int64, bool) (bool, error) { return false, errors.ErrUnsupported }
+
+func isByteFree(*os.File, int64) (bool, error) { return false, errors.ErrUnsupported }
+
 // tryLock locks f until it is closed, and tells whether it was free.
 func tryLock(f *os.File, exclusive bool) (bool, error) {
 	how := unix.LOCK_SH

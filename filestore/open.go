@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -17,34 +16,32 @@ const (
 	ownDir   = ".tusd.d"
 	tempDir  = ownDir + "/tmp"
 	sideDir  = ownDir + "/side"
-
-	// tempAge is when a temporary file belongs to nobody any more, even if
-	// other processes use the directory.
-	tempAge = 24 * time.Hour
 )
 
 var errNotOpen = errors.New("filestore: the store is not open")
 
 // volume is an opened FileStore.
 type volume struct {
-	tree     *durable.Tree
-	path     string // absolute
-	level    Durability
-	minFree  int64
-	fileKey  string
-	dirPerm  os.FileMode
-	filePerm os.FileMode
-	scope    tusd.Scope
-	room     *os.File // the directory, to ask for free space
-	lock     *os.File // holds the reserved byte
-	aliases  []string // absolute paths that mean this directory
-	roots    []storageRoot
-	marks    marks
-	parents  knownDirs
-	ahead    lookAhead
-	decoded  decodedRecords
-	complete lately
-	buffers  buffers
+	root       *os.Root // of tree, which closes it
+	tree       *durable.Tree
+	path       string // absolute
+	level      Durability
+	minFree    int64
+	fileKey    string
+	dirPerm    os.FileMode
+	filePerm   os.FileMode
+	scope      tusd.Scope
+	room       *os.File // the directory, to ask for free space
+	lock       *os.File // holds the reserved byte, and the owner's
+	tempPrefix string   // of the names of temporary files
+	aliases    []string // absolute paths that mean this directory
+	roots      []storageRoot
+	marks      marks
+	parents    knownDirs
+	ahead      lookAhead
+	decoded    decodedRecords
+	complete   lately
+	buffers    buffers
 }
 
 // Open makes and takes the directory. It is refused while another process, or
@@ -114,17 +111,16 @@ func (v *volume) open(s *FileStore) (err error) {
 		return err
 	}
 	v.aliases = aliases(v.path)
-	root, err := os.OpenRoot(v.path)
-	if err != nil {
+	if v.root, err = os.OpenRoot(v.path); err != nil {
 		return err
 	}
-	if v.tree, err = durable.NewTree(root, s.hook); err != nil {
+	if v.tree, err = durable.NewTree(v.root, s.hook); err != nil {
 		return err
 	}
-	if err := v.take(root); err != nil {
+	if err := v.take(); err != nil {
 		return err
 	}
-	if v.room, err = root.Open("."); err != nil {
+	if v.room, err = v.root.Open("."); err != nil {
 		return err
 	}
 	for _, path := range s.StorageRoots {
@@ -132,13 +128,16 @@ func (v *volume) open(s *FileStore) (err error) {
 			return err
 		}
 	}
-	return v.sweepTemp(root)
+	if err := v.takeOwner(); err != nil {
+		return err
+	}
+	return v.sweepTemp()
 }
 
 // take locks the reserved byte: alone if the locker reaches no further than
 // this process.
-func (v *volume) take(root *os.Root) (err error) {
-	v.lock, err = root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, v.filePerm)
+func (v *volume) take() (err error) {
+	v.lock, err = v.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, v.filePerm)
 	if err != nil {
 		return err
 	}
@@ -150,32 +149,6 @@ func (v *volume) take(root *os.Root) (err error) {
 		return fmt.Errorf("the directory %s is in use by another server or store; to share it, all of them need a locker that works across processes", v.path)
 	}
 	return nil
-}
-
-// sweepTemp removes temporary files of processes that died.
-func (v *volume) sweepTemp(root *os.Root) error {
-	dir, err := root.Open(tempDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	entries, err := dir.ReadDir(-1)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if info, err := entry.Info(); err == nil && v.ownerless(info) {
-			root.Remove(tempDir + "/" + entry.Name()) // an older leftover is no reason not to start
-		}
-	}
-	return nil
-}
-
-func (v *volume) ownerless(temp os.FileInfo) bool {
-	return v.scope == tusd.ScopeProcess || time.Since(temp.ModTime()) > tempAge
 }
 
 // close gives back what open took, also half-way.

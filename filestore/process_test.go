@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -17,9 +19,16 @@ import (
 // it opens and holds until its standard input ends.
 const holdDir = "TUSD_FILESTORE_TEST_HOLD"
 
+// stopDir is holdDir for a child that stops while it writes.
+const stopDir = "TUSD_FILESTORE_TEST_STOP"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(holdDir); dir != "" {
 		hold(dir)
+		return
+	}
+	if dir := os.Getenv(stopDir); dir != "" {
+		filestore.WriteUntilRename(dir)
 		return
 	}
 	os.Exit(m.Run())
@@ -39,7 +48,7 @@ func hold(dir string) {
 // killed.
 func TestSecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	child, said := startHolder(t, dir)
+	child, said := startHolder(t, holdDir, dir)
 	if said != "open" {
 		t.Fatalf("the child says %q", said)
 	}
@@ -55,16 +64,50 @@ func TestSecondProcessIsRefused(t *testing.T) {
 		t.Fatalf("after the other process was killed: %v", err)
 	}
 	defer store.Close()
-	if _, said := startHolder(t, dir); !strings.HasPrefix(said, "refused: ") || !strings.Contains(said, dir) {
+	if _, said := startHolder(t, holdDir, dir); !strings.HasPrefix(said, "refused: ") || !strings.Contains(said, dir) {
 		t.Errorf("a child says %q, want to see it refused", said)
 	}
 }
 
-// startHolder starts a child on dir and returns the first line that it says.
-func startHolder(t *testing.T, dir string) (*exec.Cmd, string) {
+// What a killed process was writing is gone after the next start, and not before
+// it is dead, whoever else uses the directory.
+func TestTemporaryFilesOfAKilledProcess(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "windows" {
+		t.Skip("no locks on single bytes here")
+	}
+	dir := t.TempDir()
+	child, said := startHolder(t, stopDir, dir)
+	if said != "stopped" {
+		t.Fatalf("the child says %q", said)
+	}
+	beside := filestore.OpenShared(t, dir)
+	defer beside.Close()
+	if left := temporary(t, dir); len(left) != 1 {
+		t.Fatalf("while the child lives: %q, want its temporary file", left)
+	}
+	child.Process.Kill()
+	child.Wait()
+	defer filestore.OpenShared(t, dir).Close()
+	if left := temporary(t, dir); len(left) != 0 {
+		t.Errorf("after the child was killed: %q", left)
+	}
+}
+
+func temporary(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, ".tusd.d", "tmp", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// startHolder starts a child on dir, which a variable tells what to do, and
+// returns the first line that it says.
+func startHolder(t *testing.T, variable, dir string) (*exec.Cmd, string) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), holdDir+"="+dir)
+	child.Env = append(os.Environ(), variable+"="+dir)
 	if _, err := child.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

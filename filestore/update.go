@@ -98,7 +98,7 @@ func (v *volume) replace(p place, content []byte, sync bool) error {
 // replacer writes files by way of the directory for temporary files, which is
 // made when it is first missed (tempFile says where).
 func (v *volume) replacer(sync bool) durable.Replacer {
-	return durable.Replacer{Tree: v.tree, Dir: tempDir, Perm: v.filePerm, Sync: sync}
+	return durable.Replacer{Tree: v.tree, Dir: tempDir, Prefix: v.tempPrefix, Perm: v.filePerm, Sync: sync}
 }
 
 // tempFile is a place in the directory for temporary files.

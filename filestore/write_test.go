@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,6 +243,64 @@ func TestSweepOfTemporaryFiles(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(left)); len(entries) != 1 || entries[0].Name() != "left" {
 		t.Errorf("after Open of a shared directory: %v, want what is young", entries)
+	}
+}
+
+// Temporary files of an owner that is gone are left, however young they are;
+// those of one that lives stay, and so does all that is not named by the store.
+func TestSweepOfOwners(t *testing.T) {
+	if !locksBytes {
+		t.Skip("no locks on single bytes here")
+	}
+	open := func(s *FileStore) {
+		t.Helper()
+		if err := s.Open(t.Context(), tusd.Env{Locker: machineLocker{}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	first, gone := New(dir), New(dir)
+	open(first)
+	defer first.Close()
+	open(gone)
+	prefix, dead := first.opened.Load().tempPrefix, gone.opened.Load().tempPrefix
+	if prefix == dead || prefix == "" {
+		t.Fatalf("the owners are %q and %q", prefix, dead)
+	}
+	stays := []string{prefix + "A", "no-owner", "0000000000000001.A", "ffffffffffffffff.A", "1000.A", "-1000000000000001.A", "+" + dead + "A", strings.ToUpper(dead) + "A", "0" + dead + "A", strings.TrimSuffix(dead, ".")}
+	put(t, first, map[string]string{tempDir + "/" + dead + "A": "x", tempDir + "/" + dead + "B": "x", dead + "C": "x"})
+	for _, name := range stays {
+		put(t, first, map[string]string{tempDir + "/" + name: "x"})
+	}
+	if err := os.MkdirAll(filepath.Join(dir, tempDir, dead+"D"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	stays = append(stays, dead+"D")
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := New(dir)
+	open(second)
+	defer second.Close()
+	var names []string
+	entries, err := os.ReadDir(filepath.Join(dir, tempDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	slices.Sort(stays)
+	if !slices.Equal(names, stays) {
+		t.Errorf("after Open: %q, want %q", names, stays)
+	}
+	if _, err := os.Stat(filepath.Join(dir, dead+"C")); err != nil {
+		t.Errorf("a file elsewhere: %v", err)
+	}
+	// The one that lives goes on.
+	written(t, first, "a", 3, "abc")
+	if err := loaded(t, first, "a").UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -9,10 +9,11 @@ import (
 
 // Replacer replaces and creates whole files by way of a temporary one.
 type Replacer struct {
-	Tree *Tree
-	Dir  string // for temporary files; it must exist, on the same file system
-	Perm os.FileMode
-	Sync bool // contents and names are durable before a call returns
+	Tree   *Tree
+	Dir    string // for temporary files; it must exist, on the same file system
+	Prefix string // of their names
+	Perm   os.FileMode
+	Sync   bool // contents and names are durable before a call returns
 }
 
 // Replace puts content in the place of name: after a crash the file is the
@@ -55,7 +56,7 @@ func (r Replacer) syncName(name string) error {
 
 // write makes a temporary file.
 func (r Replacer) write(content []byte) (temp string, err error) {
-	temp = r.Dir + "/" + rand.Text()
+	temp = r.Dir + "/" + r.Prefix + rand.Text()
 	f, err := r.Tree.Create(temp, r.Perm)
 	if err != nil {
 		return "", err
