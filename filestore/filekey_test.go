@@ -70,7 +70,7 @@ func TestNamesOfClients(t *testing.T) {
 		{"{id}.{filename}", "a", "info. ", false},
 		{"{id}.{filename}", "a", "\x00info", true},
 		{"{id}.{filename}", "a", "information", true},
-		{"{id}.{filename}", "a", "bin", true}, // where tusd 0.x has the data
+		{"{id}.{filename}", "a", "bin", true},    // where tusd 0.x has the data
 		{"{id}.{filename}", "a", "a.info", true}, // x.info_
 		{"{id}.{filename}", "a", "", true},
 		{"{id}.{filename}", "a", "a.", true},
