@@ -36,10 +36,16 @@ type exchange struct {
 	control   http.ResponseController
 	deadlines deadline.Request
 	body      body
+	unread    deadline.Unread // of the body, when the answer begins
 	calling   call
 	started   time.Time
-	peer      netip.Addr // not valid: a Unix socket
-	made      string     // id of the upload that the request has made
+	place     place
+	piece     int64 // of a file, see ReadFrom
+
+	before, after *exchange // in the list of those that are running
+
+	peer netip.Addr // not valid: a Unix socket
+	made string     // id of the upload that the request has made
 
 	unlogged  bool      // it has no line in the log
 	returned  bool      // rather than panicked
@@ -58,6 +64,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	if override := r.Header.Get("X-Http-Method-Override"); override != "" {
 		x.method = strings.ToUpper(override)
 	}
+	x.piece = largestPiece
 	x.control = *http.NewResponseController(w)
 	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
 	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
@@ -67,6 +74,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 		x.body.src = r.Body
 	}
 	h.engine.metrics.begun(x.method, x.hasContent())
+	h.running.add(x)
 	return x
 }
 
@@ -273,7 +281,7 @@ func (x *exchange) fail(err error) {
 		header.Del("Content-Type")
 		response.Body = ""
 	}
-	x.refuse(response)
+	x.respond(response.StatusCode, response)
 }
 
 // allowed lists the methods of the requested URL.
@@ -284,49 +292,21 @@ func (x *exchange) allowed() string {
 	return x.h.uploadVerbs
 }
 
-// The rest of a refused body is read so far, so that the client comes to read
-// the answer instead of a reset connection.
-const drainBytes = 1 << 20
-
-// refuse writes an error's answer at once and then reads what is left of the
-// body, within limits. A client that waits for 100 (Continue) is sent none.
-func (x *exchange) refuse(response HTTPResponse) {
-	if x.body.err != nil && x.body.err != io.EOF && x.r.ProtoMajor == 1 {
-		x.Header().Set("Connection", "close") // the rest of the body is not waited for
-	}
-	if !x.hasContent() || x.body.err != nil || x.r.ProtoMajor != 1 {
-		x.respond(response.StatusCode, response)
-		return
-	}
-	waiting := x.r.Header.Get("Expect") != "" && x.body.started.Load() == 0
-	if waiting || x.r.ContentLength-x.body.n > drainBytes {
-		// What comes next may be the body all the same, or there is more of it
-		// than will be read: a client that is not told does not expect the end.
-		x.Header().Set("Connection", "close")
-	}
-	// Without this net/http reads from the body before it sends the answer,
-	// and knows a waiting client only if no middleware has wrapped the body.
-	answered := x.control.EnableFullDuplex() == nil
-	x.respond(response.StatusCode, response)
-	if waiting || !answered {
-		return
-	}
-	if x.control.Flush() == nil && x.deadlines.Bound(ErrReadTimeout, time.Now().Add(deadline.DrainTime)) {
-		io.CopyN(io.Discard, x.r.Body, drainBytes)
-	}
-	// Closing reads a bit further. If net/http itself does so behind a full
-	// duplex handler and finds the body's end, it panics.
-	x.r.Body.Close()
-}
-
 // end closes the exchange: the answer is on its way, nobody may set a
 // deadline any more, and the log has its line.
 func (x *exchange) end() {
 	http1 := x.r.ProtoMajor == 1
-	if http1 && x.status != 0 {
-		x.control.Flush() // under the write deadline, which goes away now
+	if x.status != 0 && (http1 || x.written > 0) {
+		// Under the write deadline, which goes away now. In HTTP/2 a header needs
+		// no window of the client's, so what is small leaves with the stream's end.
+		x.control.Flush()
+	}
+	if x.status != 0 {
+		x.unread.Drain(&x.deadlines)
 	}
 	x.deadlines.Close(http1)
+	x.h.running.remove(x)
+	x.h.gate.leave(&x.place)
 	x.h.engine.metrics.ended(x.method, x.hasContent(), time.Since(x.started))
 	if x.unlogged {
 		return
@@ -390,14 +370,28 @@ func (x *exchange) WriteHeader(status int) {
 	if status >= 200 && x.status == 0 {
 		x.status = status
 	}
-	if status >= 200 && x.r.ProtoMajor == 1 && x.deadlines.Poisoned() {
-		x.Header().Set("Connection", "close")
+	if status >= 200 {
+		x.h.gate.answering(x)
+		if x.r.ProtoMajor == 1 && x.hasContent() {
+			x.leaveBody()
+		}
 	}
 	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
 		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow
 	}
 	x.deadlines.BeforeWrite()
 	x.ResponseWriter.WriteHeader(status)
+}
+
+// leaveBody sees to what the answer leaves unread of the body.
+func (x *exchange) leaveBody() {
+	switch {
+	case x.body.err != io.EOF:
+		begun, failed := x.body.started.Load() != 0, x.body.err != nil || x.deadlines.Aborted() != nil
+		x.unread = deadline.Leave(x.ResponseWriter, &x.control, x.r, x.r.ContentLength-x.body.n, begun, failed)
+	case x.deadlines.Poisoned():
+		x.Header().Set("Connection", "close")
+	}
 }
 
 // answering is called when the first byte of the answer goes out.
@@ -427,9 +421,24 @@ func (x *exchange) wrote(n int64, err error) {
 	}
 }
 
-// sendPiece is how much of a file is sent under one write deadline: a client
-// that reads 256 KiB in twice the network timeout is not cut.
-const sendPiece = 256 << 10
+// How much of a file is sent under one write deadline: a client that reads the
+// largest piece in twice the network timeout is not cut. Pieces follow the
+// client's pace, so that a slow one is seen to move.
+const (
+	smallestPiece = 16 << 10
+	largestPiece  = 256 << 10
+)
+
+// nextPiece is the size of the piece after one of this size that took so long.
+func nextPiece(size int64, took time.Duration) int64 {
+	switch {
+	case took > 200*time.Millisecond:
+		return max(size/2, smallestPiece)
+	case took < 20*time.Millisecond:
+		return min(2*size, largestPiece)
+	}
+	return size
+}
 
 // ReadFrom keeps the server's way of sending files without copying them, in
 // pieces so that deadlines follow progress.
@@ -448,7 +457,8 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	var total int64
 	for limited.N > 0 {
 		x.deadlines.BeforeWrite()
-		piece := io.LimitedReader{R: limited.R, N: min(limited.N, sendPiece)}
+		begun := time.Now()
+		piece := io.LimitedReader{R: limited.R, N: min(limited.N, x.piece)}
 		n, err := to.ReadFrom(&piece)
 		limited.N -= n
 		total += n
@@ -456,6 +466,7 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 		if err != nil || n == 0 {
 			return total, err
 		}
+		x.piece = nextPiece(x.piece, time.Since(begun))
 	}
 	return total, nil
 }

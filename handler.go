@@ -27,6 +27,7 @@ type Handler struct {
 
 	proxies proxies
 	gate    gate
+	running running
 	watch   proxyWatch
 	alarms  alarms
 
@@ -183,11 +184,9 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	if err := x.chooseDialect(); err != nil {
 		return err
 	}
-	client, err := h.gate.enter(x)
-	if err != nil {
+	if err := h.gate.enter(x); err != nil {
 		return err
 	}
-	defer h.gate.leave(client)
 	if idErr != nil {
 		return idErr
 	}
@@ -203,10 +202,7 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	if serve == nil {
 		serve = h.choose(to)
 	}
-	if err := serve(x); err != nil {
-		x.fail(err) // here, since the answer counts for the gate, too
-	}
-	return nil
+	return serve(x)
 }
 
 // The router chooses by these and the method. It need not see the id, which is
@@ -250,8 +246,13 @@ func (h *Handler) Metrics() *Metrics { return h.engine.metrics }
 // with ErrServerShutdown, keeping what has arrived, and work in the
 // background ends. It waits for the latter until ctx ends and returns its
 // cause then. Requests themselves are waited for by http.Server.Shutdown,
-// which is to be called beside or after it. Idempotent.
-func (h *Handler) Shutdown(ctx context.Context) error { return h.engine.close(ctx) }
+// which is to be called beside or after it; an answer that the client does not
+// take is cut soon. Idempotent.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.engine.end()
+	h.running.hasten(ErrServerShutdown)
+	return h.engine.close(ctx)
+}
 
 // deadlineWarner is a Handler as a deadline.Warner.
 type deadlineWarner Handler

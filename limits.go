@@ -7,57 +7,87 @@ import (
 	"sync/atomic"
 )
 
-// gate holds requests against the limits on their number and size.
+// gate holds requests against the limits on their number and size. A request
+// counts until its answer is taken and its connection is ready for the next one.
 type gate struct {
 	config *Config
 
-	requests atomic.Int64 // that were let in; those that are being refused do not count
+	requests atomic.Int64 // that were let in
+	others   atomic.Int64 // that are being answered without: refusals, OPTIONS
 
 	mu      sync.Mutex
 	uploads map[netip.Prefix]int // requests with content, by the client
 }
 
-// enter lets a request in, unless it is beyond a limit. If there is no error,
-// the caller calls leave with what it returned.
-func (g *gate) enter(x *exchange) (client netip.Prefix, err error) {
+// place is what a request counts as.
+type place struct {
+	admitted bool         // among requests
+	other    bool         // among others
+	client   netip.Prefix // among its uploads, if valid
+}
+
+// enter lets a request in, unless it is beyond a limit.
+func (g *gate) enter(x *exchange) error {
 	if headerSize(x.r) > int64(g.config.MaxHeaderSize) {
-		return client, ErrHeaderTooLarge
+		return ErrHeaderTooLarge
 	}
 	if n := g.requests.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
-		err = ErrTooManyRequests
-	} else if g.config.MaxUploadsPerClient > 0 && x.hasContent() {
-		client, err = g.enterUpload(x.h.LimitedClient(x.client()))
-	}
-	if err != nil {
 		g.requests.Add(-1)
+		return ErrTooManyRequests
 	}
-	return client, err
+	if g.config.MaxUploadsPerClient > 0 && x.hasContent() {
+		if err := g.enterUpload(x); err != nil {
+			g.requests.Add(-1)
+			return err
+		}
+	}
+	x.place.admitted = true
+	return nil
 }
 
 // enterUpload counts one more upload of a client, if it may have it.
-func (g *gate) enterUpload(client netip.Prefix) (netip.Prefix, error) {
+func (g *gate) enterUpload(x *exchange) error {
+	client := x.h.LimitedClient(x.client())
 	if !client.IsValid() {
-		return client, nil
+		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.uploads[client] >= g.config.MaxUploadsPerClient {
-		return netip.Prefix{}, ErrTooManyUploads
+		return ErrTooManyUploads
 	}
 	g.uploads[client]++
-	return client, nil
+	x.place.client = client
+	return nil
 }
 
-// leave lets a request out. client is what enter returned.
-func (g *gate) leave(client netip.Prefix) {
-	g.requests.Add(-1)
-	if !client.IsValid() {
+// answering is called when the answer begins. Those that were not let in are
+// limited, too: beyond the limit a client has to take its answer at once.
+func (g *gate) answering(x *exchange) {
+	if x.place.admitted || x.place.other {
+		return
+	}
+	x.place.other = true
+	if n := g.others.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
+		x.deadlines.Hasten(ErrTooManyRequests)
+	}
+}
+
+// leave lets a request out.
+func (g *gate) leave(p *place) {
+	if p.admitted {
+		g.requests.Add(-1)
+	}
+	if p.other {
+		g.others.Add(-1)
+	}
+	if !p.client.IsValid() {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.uploads[client]--; g.uploads[client] == 0 {
-		delete(g.uploads, client)
+	if g.uploads[p.client]--; g.uploads[p.client] == 0 {
+		delete(g.uploads, p.client)
 	}
 }
 

@@ -28,17 +28,25 @@ type Request struct {
 	late     bool      // it ended after an abort
 	readSet  time.Time // when the read deadline was last set
 	writeSet time.Time
-	cause    error // of the abort; sticky
+	writeAt  time.Time // the write deadline; zero: none
+	moved    time.Time // when a write last began, and so the one before was done
+	cause    error     // of the abort; sticky
 	abortAt  time.Time
+	hasty    error // cause of aborts since Hasten; nil before
 }
+
+// Times for a client that the server cannot wait for, see Hasten.
+const (
+	hastyWrite = time.Second            // from now on
+	hastyMove  = 2 * time.Second        // from one write to the next
+	hastyRead  = 20 * time.Millisecond  // takes what has arrived
+	hastyDrain = 250 * time.Millisecond // for the rest of a body
+)
 
 // Warner is told, once per request, that deadlines cannot be set.
 type Warner interface {
 	WarnDeadlines(error)
 }
-
-// DrainTime is how long the rest of a body is read that nothing needs.
-const DrainTime = 2 * time.Second
 
 // Init is called once, before all else: a body or an answer that does not move
 // for idle is ended.
@@ -60,6 +68,9 @@ func (d *Request) Start(body bool) {
 func (d *Request) BeforeRead(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.hasty != nil && d.cause == nil {
+		d.abort(now, d.hasty, now.Add(hastyRead))
+	}
 	switch {
 	case d.cause != nil && !now.Before(d.abortAt):
 		return d.cause
@@ -93,7 +104,11 @@ func (d *Request) Poisoned() bool {
 func (d *Request) BeforeWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := time.Now(); now.Sub(d.writeSet) > d.idle/8 {
+	now := time.Now()
+	d.moved = now
+	if d.hasty != nil {
+		d.setWrite(now, now.Add(min(2*d.idle, hastyMove)))
+	} else if now.Sub(d.writeSet) > d.idle/8 {
 		d.setWrite(now, now.Add(2*d.idle))
 	}
 }
@@ -113,12 +128,46 @@ func (d *Request) Abort(cause error, notBefore time.Time) {
 	if d.closed || d.cause != nil {
 		return
 	}
-	now := time.Now()
+	d.abort(time.Now(), cause, notBefore)
+}
+
+func (d *Request) abort(now time.Time, cause error, notBefore time.Time) {
 	d.cause, d.abortAt = cause, now
 	if notBefore.After(now) {
 		d.abortAt = notBefore
 	}
 	d.setRead(now, d.abortAt)
+}
+
+// Hasten is called when the server cannot wait for the client any longer, as at
+// a shutdown. The reading of the body ends with cause as soon as what has
+// arrived is read. An answer goes on as long as it moves. The time that the
+// server itself needs is not limited.
+func (d *Request) Hasten(cause error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.hasty != nil {
+		return
+	}
+	d.hasty = cause
+	now := time.Now()
+	switch limit := now.Add(hastyDrain); {
+	case d.cause == nil && !d.readSet.IsZero():
+		d.abort(now, cause, now.Add(hastyRead))
+	case d.cause != nil && d.abortAt.After(limit):
+		d.abortAt = limit
+		d.setRead(now, limit)
+	}
+	if d.writeAt.IsZero() {
+		return
+	}
+	at := now.Add(hastyWrite)
+	if moving := d.moved.Add(hastyMove); moving.After(at) {
+		at = moving
+	}
+	if at.Before(d.writeAt) {
+		d.setWrite(now, at)
+	}
 }
 
 // Aborted returns the cause of an abort, or nil.
@@ -137,8 +186,11 @@ func (d *Request) Bound(cause error, t time.Time) bool {
 	if d.cause != nil || d.closed || d.ended {
 		return false
 	}
-	d.cause, d.abortAt = cause, t
-	d.setRead(time.Now(), t)
+	now := time.Now()
+	if limit := now.Add(hastyDrain); d.hasty != nil && limit.Before(t) {
+		t = limit
+	}
+	d.abort(now, cause, t)
 	return true
 }
 
@@ -172,7 +224,7 @@ func (d *Request) setWrite(now, t time.Time) {
 	if d.closed || d.broken || d.control == nil {
 		return
 	}
-	d.writeSet = now
+	d.writeSet, d.writeAt = now, t
 	d.check(d.control.SetWriteDeadline(t))
 }
 

@@ -136,3 +136,71 @@ func TestWarnsOnce(t *testing.T) {
 		}
 	})
 }
+
+// A hastened request ends the reading, and an answer that does not move.
+func TestHasten(t *testing.T) {
+	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
+		d.BeforeRead(time.Now())
+		d.BeforeWrite()
+		time.Sleep(idle / 2)
+		d.Hasten(errAbort)
+		wantTime(t, "write", r.write, time.Now().Add(time.Second))
+		time.Sleep(time.Second)
+		if err := d.BeforeRead(time.Now()); err != errAbort {
+			t.Errorf("reading: %v", err)
+		}
+		if !r.read.Before(time.Now()) {
+			t.Errorf("read deadline in %v", time.Until(r.read))
+		}
+	})
+}
+
+func TestHastenLeavesWhatMoves(t *testing.T) {
+	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
+		d.BeforeWrite()
+		d.Hasten(errAbort)
+		for range 5 {
+			wantTime(t, "write", r.write, time.Now().Add(2*time.Second))
+			time.Sleep(time.Second)
+			d.BeforeWrite()
+		}
+		if err := d.BeforeRead(time.Now()); err != nil {
+			t.Errorf("what has arrived is not read: %v", err)
+		}
+	})
+}
+
+// What the server itself does has no limit.
+func TestHastenLeavesWork(t *testing.T) {
+	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
+		d.BeforeRead(time.Now())
+		d.AfterRead()
+		sets := r.sets
+		d.Hasten(errAbort)
+		if r.sets != sets {
+			t.Error("a deadline was set")
+		}
+	})
+}
+
+// The rest of a body is not waited for either.
+func TestHastenEndsDraining(t *testing.T) {
+	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
+		if !d.Bound(errAbort, time.Now().Add(time.Hour)) {
+			t.Fatal("nothing to be had")
+		}
+		d.Hasten(errAbort)
+		if in := time.Until(r.read); in > time.Second {
+			t.Errorf("read deadline in %v", in)
+		}
+	})
+	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
+		d.Hasten(errAbort)
+		if !d.Bound(errAbort, time.Now().Add(time.Hour)) {
+			t.Fatal("nothing to be had")
+		}
+		if in := time.Until(r.read); in > time.Second {
+			t.Errorf("read deadline in %v", in)
+		}
+	})
+}

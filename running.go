@@ -1,0 +1,54 @@
+package tusd
+
+import "sync"
+
+// running is the list of the exchanges that are being served, so that a
+// shutdown reaches those that wait for their clients.
+type running struct {
+	mu    sync.Mutex
+	first *exchange
+	hasty error // cause for all that come; nil: none
+}
+
+func (l *running) add(x *exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.after = l.first; x.after != nil {
+		x.after.before = x
+	}
+	l.first = x
+	if l.hasty != nil {
+		x.deadlines.Hasten(l.hasty)
+	}
+}
+
+func (l *running) remove(x *exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.after != nil {
+		x.after.before = x.before
+	}
+	if x.before != nil {
+		x.before.after = x.after
+	} else {
+		l.first = x.after
+	}
+	x.before, x.after = nil, nil
+}
+
+// hasten has all end soon that wait for their clients, for this cause.
+func (l *running) hasten(cause error) {
+	for _, x := range l.all(cause) {
+		x.deadlines.Hasten(cause) // does nothing if it has ended meanwhile
+	}
+}
+
+func (l *running) all(hasty error) (list []*exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hasty = hasty
+	for x := l.first; x != nil; x = x.after {
+		list = append(list, x)
+	}
+	return list
+}
