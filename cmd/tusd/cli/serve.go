@@ -110,7 +110,7 @@ func (d *daemon) run(ctx context.Context) error {
 		go func() { failed <- d.server.Serve(listener) }()
 	}
 	if d.admin != nil {
-		go func() { failed <- d.overseer.Serve(d.admin) }()
+		go func() { failed <- d.overseer.Serve(&patientListener{Listener: d.admin, log: d.logger}) }()
 	}
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
@@ -142,7 +142,7 @@ func (d *daemon) guarded() []net.Listener {
 	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.LimitedClient, refused, d.logger)
 	var listeners []net.Listener
 	for _, s := range d.sockets {
-		bounded := boundUnsent(s)
+		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}
 		if d.certificates == nil {
 			listeners = append(listeners, limit.guard(bounded, d.farewell.refuse))
 		} else {

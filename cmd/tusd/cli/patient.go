@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+)
+
+// patientListener is a listener that outlasts a lack of descriptors or memory:
+// connections wait in the system until others are closed. net/http would log
+// every attempt, as often as strangers like, and end the server where the system lacks
+// memory.
+type patientListener struct {
+	net.Listener
+	log *slog.Logger
+
+	failed uint64    // attempts since told
+	told   time.Time // when the log had its last line
+}
+
+const (
+	acceptPause  = 50 * time.Millisecond // between attempts
+	acceptSilent = time.Minute           // between lines in the log
+)
+
+// Accept implements net.Listener. It is not for concurrent use.
+func (l *patientListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err == nil || !isShortage(err) {
+			return conn, err
+		}
+		l.tell(err)
+		time.Sleep(acceptPause)
+	}
+}
+
+func (l *patientListener) tell(err error) {
+	l.failed++
+	if now := time.Now(); now.Sub(l.told) >= acceptSilent {
+		l.log.Warn("new connections wait: the system gives no descriptor or memory for them (see ulimit -n, LimitNOFILE)",
+			"err", err, "attempts", l.failed)
+		l.failed, l.told = 0, now
+	}
+}
+
+// isShortage reports whether the system lacks something that it may have later.
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}

@@ -1,0 +1,242 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/s3server"
+)
+
+// slowUploads are uploads whose PATCH has begun and does not end.
+type slowUploads struct {
+	client  Client
+	running []*Running
+	paths   []string
+}
+
+// begin begins one more, of which the server has sent bytes.
+func (s *slowUploads) begin(length int64, sent []byte) error {
+	created, err := s.client.Create(length)
+	if err := errors.Join(err, created.want("POST", http.StatusCreated)); err != nil {
+		return err
+	}
+	running, err := s.client.Begin(created.Path(), 0, length)
+	if err != nil {
+		return err
+	}
+	s.running, s.paths = append(s.running, running), append(s.paths, created.Path())
+	_, err = running.Write(sent)
+	return err
+}
+
+// end ends half of them as they should and gives up the other half, one way
+// after the other.
+func (s *slowUploads) end(rest []byte) error {
+	errs := make(chan error, len(s.running))
+	var work sync.WaitGroup
+	for i, running := range s.running {
+		work.Go(func() { errs <- endOne(running, rest, i%2 == 0) })
+	}
+	work.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	s.running = nil
+	return errors.Join(all...)
+}
+
+func endOne(running *Running, rest []byte, complete bool) error {
+	if !complete {
+		return running.Abort()
+	}
+	if _, err := running.Write(rest); err != nil {
+		return err
+	}
+	answer, err := running.Answer()
+	return errors.Join(err, answer.want("a slow PATCH", http.StatusNoContent))
+}
+
+// handles counts the descriptors of the daemon by their kind, and its
+// goroutines.
+func (d *Daemon) handles(t *testing.T) map[string]int {
+	t.Helper()
+	counts := map[string]int{"goroutines": d.metric(t, "go_goroutines")}
+	dir := fmt.Sprintf("/proc/%d/fd", d.PID())
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		link, err := os.Readlink(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			continue // closed meanwhile
+		}
+		counts[kindOf(link)]++
+	}
+	return counts
+}
+
+// kindOf names what a link in /proc/PID/fd leads to: socket, pipe, [pidfd],
+// [eventpoll], or a path of the file system as file.
+func kindOf(link string) string {
+	if strings.HasPrefix(link, "/") {
+		return "file"
+	}
+	kind, of, _ := strings.Cut(link, ":")
+	if kind == "anon_inode" {
+		return of
+	}
+	return kind
+}
+
+// metric reads a whole number of /metrics.
+func (d *Daemon) metric(t *testing.T, name string) int {
+	t.Helper()
+	answer, err := Client{d.Address}.Do(http.MethodGet, "/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^` + name + ` (\d+)$`).FindSubmatch(answer.Body)
+	if found == nil {
+		t.Fatalf("/metrics has no %s: %v", name, answer)
+	}
+	n, err := strconv.Atoi(string(found[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// quiet waits until the daemon has no more handles than limit, and returns what
+// it has.
+func (d *Daemon) quiet(t *testing.T, limit map[string]int) map[string]int {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		now := d.handles(t)
+		exceeds := ""
+		for kind, n := range now {
+			if n > limit[kind] {
+				exceeds = fmt.Sprintf("%d of %s", n, kind)
+			}
+		}
+		if exceeds == "" {
+			return now
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v there are %s: %v, before: %v", patience, exceeds, now, limit)
+		}
+	}
+}
+
+// settled waits until the handles of the daemon stay the same.
+func (d *Daemon) settled(t *testing.T) map[string]int {
+	t.Helper()
+	last := d.handles(t)
+	for same, deadline := 0, time.Now().Add(patience); same < 10; time.Sleep(50 * time.Millisecond) {
+		now := d.handles(t)
+		if same++; !maps.Equal(now, last) {
+			same, last = 0, now
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the handles of an idle daemon change: %v", now)
+		}
+	}
+	return last
+}
+
+// TestHandlesOfSlowUploads counts descriptors of every kind, and goroutines,
+// over 1000 slow uploads: while they run, at most so many for each, and when they
+// have ended or were given up, as many as before.
+func TestHandlesOfSlowUploads(t *testing.T) {
+	t.Parallel()
+	service := s3server.New(s3server.Options{})
+	plain := httptest.NewUnstartedServer(service)
+	plain.Config.SetKeepAlivesEnabled(false) // so that no socket is kept for later
+	plain.Start()
+	t.Cleanup(plain.Close)
+	for name, c := range map[string]struct {
+		launch Launch
+		each   map[string]int // handles of one slow upload
+	}{
+		"files": {Launch{Dir: filepath.Join(t.TempDir(), "uploads"), Flags: []string{"-durability", "none"}}, map[string]int{"socket": 1, "file": 1, "goroutines": 2}},
+		"S3": {Launch{
+			Flags: []string{"-s3-bucket", service.Bucket(), "-s3-endpoint", plain.URL},
+			Env:   []string{"AWS_ACCESS_KEY_ID=" + service.AccessKey(), "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1"},
+		}, map[string]int{"socket": 1, "goroutines": 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.launch.Binary = builder.Binary(t, "")
+			daemon := Start(t, c.launch)
+			slowOnes(t, daemon, 20) // what is made once is made now
+			before := daemon.settled(t)
+			during := slowOnes(t, daemon, slowCount)
+			for kind, n := range daemon.handles(t) { // without a collection of garbage, which closes some kinds
+				if strings.HasPrefix(kind, "[") && n > before[kind] {
+					t.Errorf("%d of %s are open when all uploads have ended, before it were %d", n, kind, before[kind])
+				}
+			}
+			t.Logf("before: %v\nduring: %v", before, during)
+			for kind, n := range during {
+				const others = 32 // threads in system calls, calls of S3 that end, and such
+				if most := before[kind] + slowCount*c.each[kind] + others; n > most {
+					t.Errorf("%d uploads take %d of %s, want at most %d", slowCount, n, kind, most)
+				}
+			}
+			t.Logf("after: %v", daemon.quiet(t, before))
+		})
+	}
+}
+
+const (
+	slowCount = 1000            // slow uploads at a time
+	slowTime  = 2 * time.Second // that they take at least: some things begin later than a request
+)
+
+// slowOnes has n slow uploads run at once, and returns the handles of the daemon
+// when they all did.
+func slowOnes(t *testing.T, daemon *Daemon, n int) map[string]int {
+	t.Helper()
+	slow := &slowUploads{client: Client{daemon.Address}}
+	body := make([]byte, 4096)
+	for range n {
+		if err := slow.begin(2*int64(len(body)), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	daemon.awaitReceiving(t, n)
+	<-time.After(slowTime)
+	handles := daemon.handles(t)
+	if err := slow.end(body); err != nil {
+		t.Fatal(err)
+	}
+	daemon.awaitReceiving(t, 0)
+	return handles
+}
+
+// awaitReceiving waits until the daemon receives n uploads.
+func (d *Daemon) awaitReceiving(t *testing.T, n int) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for d.metric(t, "tusd_uploads_receiving") != n {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d uploads are received, not %d", d.metric(t, "tusd_uploads_receiving"), n)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
