@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,6 +106,46 @@ func TestStalledStreamsShareOneWindow(t *testing.T) {
 // nothing, and a connection to it.
 func stallingServer(t *testing.T, release <-chan struct{}) wire.Conn {
 	t.Helper()
+	return connectedTo(t, func(http.ResponseWriter, *http.Request) { <-release })
+}
+
+// A deadline that is set when the client has reset its stream does not keep
+// the stream in memory until it passes.
+func TestResetStreamsAreNotKept(t *testing.T) {
+	const streams, each = 2000, 400
+	var served sync.WaitGroup
+	conn := connectedTo(t, func(w http.ResponseWriter, r *http.Request) {
+		defer served.Done()
+		<-r.Context().Done()
+		control := http.NewResponseController(w)
+		control.SetReadDeadline(time.Now().Add(time.Hour))
+		control.SetWriteDeadline(time.Now().Add(time.Hour))
+	})
+	reset := func(n int) {
+		for range n {
+			served.Add(1)
+			s, err := conn.Open(wire.Request{Method: http.MethodPost, Target: "/", Length: wire.Unknown})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Abort(); err != nil {
+				t.Fatal(err)
+			}
+			served.Wait()
+		}
+	}
+	reset(100) // what is made once is made
+	before := heapInUse()
+	reset(streams)
+	if left := heapInUse() - before; left > streams*each {
+		t.Errorf("%d bytes are left for each of %d streams that were reset, want at most %d", left/streams, streams, each)
+	}
+}
+
+// connectedTo is a connection to a server like that of the daemon, with
+// another handler.
+func connectedTo(t *testing.T, handler http.HandlerFunc) wire.Conn {
+	t.Helper()
 	cfg, err := parse()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +159,7 @@ func stallingServer(t *testing.T, release <-chan struct{}) wire.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newServer(cfg, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }), quiet)
+	server := newServer(cfg, handler, quiet)
 	go server.Serve(tls.NewListener(listener, newTLSConfig("tls12", certificates)))
 	t.Cleanup(func() { server.Close() })
 	conn, err := wire.DialHTTP2(listener.Addr().String())

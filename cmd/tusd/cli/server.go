@@ -3,6 +3,7 @@ package cli
 import (
 	"log/slog"
 	"net/http"
+	"time"
 )
 
 // What HTTP/2 clients may send ahead of what the handler has read. An upload
@@ -23,6 +24,13 @@ const (
 // handler's limit: up to there the answer is the handler's.
 const headerSlack = 64 << 10
 
+// unlimited is no limit, but not what net/http takes for none either. It makes
+// the timers of an HTTP/2 stream with the stream, and stops them when it ends.
+// Without a limit of the server, the first deadline makes the timer: one that
+// is set just when the client resets the stream keeps it in memory until it
+// passes.
+const unlimited = 10 * 365 * 24 * time.Hour
+
 // newServer makes the server for the uploads and for what operators look at.
 // It has no time limit for a whole request: an upload takes as long as it
 // takes, and the handler ends those that make no progress.
@@ -34,6 +42,8 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: cfg.timeouts.network,
+		ReadTimeout:       unlimited,
+		WriteTimeout:      unlimited,
 		IdleTimeout:       cfg.timeouts.idleTimeout(),
 		MaxHeaderBytes:    cfg.limits.maxHeaderSize + headerSlack,
 		Protocols:         &protocols,
