@@ -1,6 +1,7 @@
 package tusd
 
 import (
+	"net/http"
 	"sync"
 	"time"
 )
@@ -71,12 +72,24 @@ func (x *exchange) watchProxies() {
 	if !passedOn(x.r.Header) {
 		return
 	}
-	if scheme, _ := forwarded(x.r.Header); scheme == "https" && x.h.origin == "" && x.scheme() == "http" {
-		x.h.schemeWarning.Do(func() {
-			x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
-		})
+	if !x.h.schemeWarned.Load() && x.h.origin == "" && !x.h.proxies.believed(x.peer) && claimsHTTPS(x.r.Header) &&
+		x.r.TLS == nil && x.h.schemeWarned.CompareAndSwap(false, true) {
+		x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
 	}
 	if x.h.watch.note(x.upload(), x.started, x.body.n, x.body.waited) {
 		x.h.log.Warn("it looks as if a proxy buffers requests: their content comes late and all at once, so that whatever a client sends before its connection breaks is lost", "proxy", addressName(x.peer))
 	}
+}
+
+// claimsHTTPS reports whether a peer that is not believed says that its client
+// uses https. Only the warning above asks, so what no proxy would write is not read.
+func claimsHTTPS(header http.Header) bool {
+	const longest = 1 << 10
+	for _, name := range []string{"X-Forwarded-Proto", "Forwarded"} {
+		if values := header[name]; len(values) > 1 || len(values) == 1 && len(values[0]) > longest {
+			return false
+		}
+	}
+	scheme, _ := forwarded(header)
+	return scheme == "https"
 }

@@ -30,9 +30,11 @@ type algorithm struct {
 	hash  func() hash.Hash
 }
 
+const algorithmCount = 7
+
 // algorithms are those that are offered, the preferred first. tus demands
 // sha1; RFC 9530 keeps the names of the last five only for what exists.
-var algorithms = []algorithm{
+var algorithms = [algorithmCount]algorithm{
 	{"sha256", "sha-256", sha256.New},
 	{"sha512", "sha-512", sha512.New},
 	{"sha1", "sha", sha1.New},
@@ -55,12 +57,20 @@ func tusAlgorithm(name string) *algorithm {
 }
 
 func fieldAlgorithm(name string) *algorithm {
-	for i := range algorithms {
-		if name != "" && algorithms[i].field == name {
-			return &algorithms[i]
-		}
+	if i := fieldAlgorithmIndex(name); i >= 0 {
+		return &algorithms[i]
 	}
 	return nil
+}
+
+// fieldAlgorithmIndex is the place among the algorithms, or -1.
+func fieldAlgorithmIndex(name string) int {
+	for i := range algorithms {
+		if name != "" && algorithms[i].field == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // sum is a running hash and the value that it has to come to.

@@ -59,10 +59,16 @@ type exchange struct {
 	cause   error
 }
 
+// longestMethod is the length of the longest name of a method that is served.
+const longestMethod = len(http.MethodOptions)
+
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
 	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sent: r.Method, dialect: DialectTus, started: time.Now()}
 	if override := r.Header.Get("X-Http-Method-Override"); override != "" {
-		x.method = strings.ToUpper(override)
+		x.method = override
+		if len(override) <= longestMethod { // what is longer is none
+			x.method = strings.ToUpper(override)
+		}
 	}
 	x.piece = largestPiece
 	x.control = *http.NewResponseController(w)

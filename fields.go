@@ -38,33 +38,47 @@ func fieldItem(values []string) (bareItem, bool) {
 	return item, true
 }
 
-// fieldDictionary reads a dictionary and returns its entries that are byte
-// sequences or integers. The last of several entries with one key counts. ok
-// is false if the field is absent or does not parse as a whole.
-func fieldDictionary(values []string) (entries map[string]bareItem, ok bool) {
-	if len(values) == 0 {
-		return nil, false
+// fieldDictionary reads a dictionary and visits its entries, also those whose
+// value means nothing here: the last of several entries with one key counts.
+// ok is false, and what was visited does not count, if the field is absent or
+// does not parse as a whole. Nothing is copied.
+func fieldDictionary(values []string, visit func(key string, item bareItem)) (ok bool) {
+	for i, value := range values {
+		if i == 0 {
+			value = strings.TrimLeft(value, " ")
+		} else {
+			value = strings.TrimLeft(value, " \t")
+		}
+		s := fieldScanner{value}
+		for more := true; more; {
+			key, item, ok := s.entry()
+			if !ok {
+				return false
+			}
+			visit(key, item)
+			s.rest = strings.TrimLeft(s.rest, " \t")
+			if more = s.rest != ""; more && !s.skip(',') {
+				return false
+			}
+			s.rest = strings.TrimLeft(s.rest, " \t")
+		}
 	}
-	s := fieldScanner{strings.Trim(strings.Join(values, ","), " ")}
-	entries = make(map[string]bareItem)
-	for {
-		key, item, ok := s.entry()
-		if !ok {
-			return nil, false
+	return len(values) > 0
+}
+
+// fieldAlgorithms reads a dictionary by the names of the algorithms that are
+// known here, and returns what it says of each, in their order: zero for
+// nothing.
+func fieldAlgorithms(values []string) (items [algorithmCount]bareItem) {
+	ok := fieldDictionary(values, func(key string, item bareItem) {
+		if i := fieldAlgorithmIndex(key); i >= 0 {
+			items[i] = item
 		}
-		delete(entries, key)
-		if item.kind == bytesValue || item.kind == integerValue {
-			entries[key] = item
-		}
-		s.rest = strings.TrimLeft(s.rest, " \t")
-		if s.rest == "" {
-			return entries, true
-		}
-		if !s.skip(',') {
-			return nil, false
-		}
-		s.rest = strings.TrimLeft(s.rest, " \t")
+	})
+	if !ok {
+		return [algorithmCount]bareItem{}
 	}
+	return items
 }
 
 // valueKind is the type of a bare item.
@@ -82,7 +96,18 @@ type bareItem struct {
 	kind    valueKind
 	integer int64
 	boolean bool
-	bytes   []byte
+	encoded string // base64 without padding, which decodes
+}
+
+// longestDigest is longer than any digest, in bytes.
+const longestDigest = 69
+
+// digest decodes a byte sequence that is to be compared with a digest. What is
+// too long for any is cut: it is as different.
+func (item bareItem) digest() []byte {
+	encoded := item.encoded[:min(len(item.encoded), longestDigest/3*4)]
+	decoded, _ := base64.RawStdEncoding.DecodeString(encoded)
+	return decoded
 }
 
 // fieldScanner takes values from the front of rest.
@@ -222,12 +247,19 @@ func (s *fieldScanner) number() (bareItem, bool) {
 // byteSequence takes base64 up to the closing colon. It may lack its padding.
 func (s *fieldScanner) byteSequence() (bareItem, bool) {
 	encoded, rest, closed := strings.Cut(s.rest, ":")
-	if !closed || strings.ContainsAny(encoded, "\r\n") {
-		return bareItem{}, false
-	}
 	s.rest = rest
-	decoded, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "="))
-	return bareItem{kind: bytesValue, bytes: decoded}, err == nil
+	encoded = strings.TrimRight(encoded, "=")
+	return bareItem{kind: bytesValue, encoded: encoded}, closed && isBase64(encoded)
+}
+
+// isBase64 reports whether s, which has no padding, decodes.
+func isBase64(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !lowerAlpha(c|0x20) && !decimal(c) && c != '+' && c != '/' {
+			return false
+		}
+	}
+	return len(s)%4 != 1
 }
 
 // quoted takes a string up to its closing quote. After escape, if there is

@@ -1,9 +1,11 @@
 package tusd
 
 import (
+	"iter"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -62,22 +64,60 @@ func (p proxies) client(r *http.Request, peer netip.Addr) netip.Addr {
 	if p.networks == nil || !within(p.networks, peer) {
 		return peer
 	}
-	hops := r.Header["X-Forwarded-For"]
-	if len(hops) > 0 {
-		hops = strings.Split(strings.Join(hops, ","), ",")
-	} else {
-		for _, element := range forwardedElements(r.Header) {
-			hops = append(hops, element["for"])
-		}
+	hops := forwardedHops(r.Header)
+	if lists := r.Header["X-Forwarded-For"]; len(lists) > 0 {
+		hops = listedHops(lists)
 	}
-	for i := len(hops) - 1; i >= 0 && within(p.networks, peer); i-- {
-		hop := parseHop(strings.TrimSpace(hops[i]))
-		if !hop.IsValid() {
+	for hop := range hops {
+		addr := parseHop(hop)
+		if !addr.IsValid() {
 			break
 		}
-		peer = hop
+		if peer = addr; !within(p.networks, peer) {
+			break
+		}
 	}
 	return peer
+}
+
+// listedHops yields the elements of X-Forwarded-For, the nearest proxy's first.
+func listedHops(lists []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, list := range slices.Backward(lists) {
+			for more := true; more; {
+				hop := list
+				comma := strings.LastIndexByte(list, ',')
+				if more = comma >= 0; more {
+					list, hop = list[:comma], list[comma+1:]
+				}
+				if !yield(strings.TrimSpace(hop)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// maxHops is how many proxies are gone back through in Forwarded, which can be
+// read from its beginning only.
+const maxHops = 64
+
+// forwardedHops yields what the elements of Forwarded say of the client, the
+// nearest proxy's first; nothing if it does not parse.
+func forwardedHops(header http.Header) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		var ring [maxHops]string
+		n := 0
+		ok := eachForwarded(header, func(e forwardedElement) {
+			ring[n%maxHops] = e.client
+			n++
+		})
+		for i := n - 1; ok && i >= max(0, n-maxHops); i-- {
+			if !yield(unquoted(ring[i%maxHops])) {
+				return
+			}
+		}
+	}
 }
 
 // forwarded is what is said of the scheme and the host that the client has
@@ -86,9 +126,16 @@ func (p proxies) client(r *http.Request, peer netip.Addr) netip.Addr {
 func forwarded(header http.Header) (scheme, host string) {
 	scheme = forwardedScheme(firstOf(header.Get("X-Forwarded-Proto")))
 	host = forwardedHost(firstOf(header.Get("X-Forwarded-Host")))
-	if elements := forwardedElements(header); len(elements) > 0 {
-		setIf(&scheme, forwardedScheme(elements[0]["proto"]))
-		setIf(&host, forwardedHost(elements[0]["host"]))
+	var first forwardedElement
+	n := 0
+	ok := eachForwarded(header, func(e forwardedElement) {
+		if n++; n == 1 {
+			first = e
+		}
+	})
+	if ok {
+		setIf(&scheme, forwardedScheme(unquoted(first.proto)))
+		setIf(&host, forwardedHost(unquoted(first.host)))
 	}
 	return scheme, host
 }
@@ -105,15 +152,22 @@ func firstOf(list string) string {
 }
 
 func forwardedScheme(s string) string {
-	switch s = strings.ToLower(s); s {
-	case "http", "https":
-		return s
+	for _, scheme := range []string{"http", "https"} {
+		if strings.EqualFold(s, scheme) {
+			return scheme
+		}
 	}
 	return ""
 }
 
+// longestHost is more than the name of a host and a port take.
+const longestHost = 300
+
 // forwardedHost returns host, or "" if it is none.
 func forwardedHost(host string) string {
+	if host == "" || len(host) > longestHost {
+		return ""
+	}
 	u, err := url.Parse("http://" + host)
 	if err != nil || u.Host != host || strings.ContainsFunc(host, notHostRune) || strings.HasSuffix(host, ":") {
 		return ""
@@ -145,45 +199,75 @@ func withoutDefaultPort(scheme, host string) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// forwardedElements reads the Forwarded header: for each proxy, the outermost
-// first, what it says, by the name in lower case. nil if it does not parse.
-func forwardedElements(header http.Header) (elements []map[string]string) {
-	rest := strings.Join(header["Forwarded"], ",")
-	for rest != "" {
-		var element map[string]string
-		var ok bool
-		if element, rest, ok = forwardedElement(rest); !ok {
-			return nil
+// forwardedElement is what one proxy says in Forwarded, as far as it counts
+// here. Values are as they stand there: quoted or not.
+type forwardedElement struct{ client, proto, host string }
+
+// eachForwarded reads the Forwarded header and visits its elements, the
+// outermost proxy's first. It reports whether all of it parses: if not, what
+// was visited does not count. Nothing is copied.
+func eachForwarded(header http.Header, visit func(forwardedElement)) bool {
+	for _, rest := range header["Forwarded"] {
+		for rest != "" {
+			var e forwardedElement
+			var ok bool
+			if rest, ok = e.read(rest); !ok {
+				return false
+			}
+			visit(e)
 		}
-		elements = append(elements, element)
 	}
-	return elements
+	return true
 }
 
-// forwardedElement takes the pairs up to a comma from the front of s.
-func forwardedElement(s string) (element map[string]string, rest string, ok bool) {
-	element = make(map[string]string)
+// read takes the pairs up to a comma from the front of s.
+func (e *forwardedElement) read(s string) (rest string, ok bool) {
 	for {
-		name, behind, found := strings.Cut(s, "=")
-		if !found {
-			return element, "", strings.TrimSpace(s) == ""
+		s = strings.TrimLeft(s, " \t")
+		if s != "" && s[0] != ';' && s[0] != ',' {
+			name, behind, found := strings.Cut(s, "=")
+			if name = strings.TrimRight(name, " \t"); !found || !isToken(name) {
+				return "", false
+			}
+			var value string
+			if value, s, ok = forwardedValue(behind); !ok {
+				return "", false
+			}
+			e.set(name, value)
+			s = strings.TrimLeft(s, " \t")
 		}
-		var value string
-		if value, rest, ok = forwardedValue(behind); !ok {
-			return nil, "", false
-		}
-		element[strings.ToLower(strings.TrimSpace(name))] = value
-		rest = strings.TrimLeft(rest, " \t")
 		switch {
-		case rest == "":
-			return element, "", true
-		case rest[0] == ',':
-			return element, rest[1:], true
-		case rest[0] != ';':
-			return nil, "", false
+		case s == "":
+			return "", true
+		case s[0] == ',':
+			return s[1:], true
+		case s[0] != ';':
+			return "", false
 		}
-		s = rest[1:]
+		s = s[1:]
 	}
+}
+
+// set keeps a value if it counts.
+func (e *forwardedElement) set(name, value string) {
+	switch {
+	case strings.EqualFold(name, "for"):
+		e.client = value
+	case strings.EqualFold(name, "proto"):
+		e.proto = value
+	case strings.EqualFold(name, "host"):
+		e.host = value
+	}
+}
+
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !lowerAlpha(c|0x20) && !decimal(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // forwardedValue takes a token or a quoted string from the front of s.
@@ -195,23 +279,42 @@ func forwardedValue(s string) (value, rest string, ok bool) {
 		}
 		return s[:end], s[end:], true
 	}
-	var unquoted strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '"':
-			return unquoted.String(), s[i+1:], true
+			return s[:i+1], s[i+1:], true
 		case '\\':
-			if i++; i == len(s) {
-				return "", "", false
-			}
+			i++
 		}
-		unquoted.WriteByte(s[i])
 	}
 	return "", "", false
 }
 
+// unquoted is the content of a quoted string; another value is as it is.
+func unquoted(value string) string {
+	if !strings.HasPrefix(value, `"`) {
+		return value
+	}
+	value = value[1 : len(value)-1]
+	if strings.IndexByte(value, '\\') < 0 {
+		return value
+	}
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		if value[i] == '\\' {
+			i++
+		}
+		b.WriteByte(value[i])
+	}
+	return b.String()
+}
+
 // parseHop reads an address with or without a port; brackets are for IPv6.
 func parseHop(s string) netip.Addr {
+	const longest = 100 // with zone, brackets and port
+	if len(s) > longest {
+		return netip.Addr{}
+	}
 	if with, err := netip.ParseAddrPort(s); err == nil { // first, as peers are written
 		return with.Addr().Unmap().WithZone("")
 	}

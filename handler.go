@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bmizerany/pat"
@@ -39,7 +40,7 @@ type Handler struct {
 	uploadVerbs  string // value of Allow on an upload's URL
 
 	deadlineWarning sync.Once
-	schemeWarning   sync.Once
+	schemeWarned    atomic.Bool
 }
 
 // openTimeout bounds the probing of a store.

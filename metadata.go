@@ -2,6 +2,7 @@ package tusd
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"mime"
@@ -18,18 +19,19 @@ func ParseMetaData(raw string) (MetaData, error) {
 	if raw == "" {
 		return nil, nil
 	}
-	pairs := make(MetaData, strings.Count(raw, ",")+1)
+	const usual = 8 // pairs: what is more makes room for itself
+	pairs := make(MetaData, min(strings.Count(raw, ",")+1, usual))
 	for pair := range strings.SplitSeq(raw, ",") {
 		key, encoded, _ := strings.Cut(strings.TrimLeft(pair, " "), " ")
 		if !metaDataKey(key) {
-			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %q", key))
+			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %.64q", key))
 		}
 		if _, twice := pairs[key]; twice {
-			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %q appears twice", key))
+			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %.64q appears twice", key))
 		}
 		value, err := base64.StdEncoding.Strict().DecodeString(strings.TrimRight(encoded, " "))
 		if err != nil {
-			return nil, ErrInvalidMetaData.With(fmt.Errorf("value of key %q: %w", key, err))
+			return nil, ErrInvalidMetaData.With(fmt.Errorf("value of key %.64q: %w", key, err))
 		}
 		pairs[key] = string(value)
 	}
@@ -71,7 +73,7 @@ func SerializeMetaData(pairs MetaData) string {
 // ContentType is the media type that filetype gives, in a form that can stand in
 // a header: printable ASCII. "": it gives none.
 func (m MetaData) ContentType() string {
-	media, params, err := mime.ParseMediaType(m["filetype"])
+	media, params, err := parseMediaType(m["filetype"])
 	if err != nil || !strings.Contains(media, "/") {
 		return ""
 	}
@@ -80,4 +82,14 @@ func (m MetaData) ContentType() string {
 		return ""
 	}
 	return formatted
+}
+
+// parseMediaType is mime.ParseMediaType for what may come from strangers: each
+// parameter becomes an entry of a map, so there are not any number of them.
+func parseMediaType(s string) (media string, params map[string]string, err error) {
+	const mostParameters = 256
+	if s == "" || strings.Count(s, ";") > mostParameters {
+		return "", nil, errors.New("no media type, or one with very many parameters")
+	}
+	return mime.ParseMediaType(s)
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"strings"
 )
@@ -146,7 +145,11 @@ func (x *exchange) rufhCreation(c *call) (creation, error) {
 	if !ok {
 		return creation{}, ErrInvalidComplete
 	}
-	req := creation{open: true, complete: complete, spoils: x.rufh.spoils, length: -1, metadata: rufhMetaData(x.r.Header)}
+	req := creation{open: true, complete: complete, spoils: x.rufh.spoils, length: -1}
+	if representationSize(x.r.Header) > x.h.engine.config.MaxMetaData {
+		return req, ErrMetaDataTooLarge
+	}
+	req.metadata = rufhMetaData(x.r.Header)
 	if len(SerializeMetaData(req.metadata)) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -400,10 +403,10 @@ func (x *exchange) problemFor(e *Error, status int) string {
 // names that tus clients use.
 func rufhMetaData(header http.Header) MetaData {
 	metadata := make(MetaData)
-	if _, _, err := mime.ParseMediaType(header.Get("Content-Type")); err == nil && !isMediaType(header, partialUpload) {
+	if _, _, err := parseMediaType(header.Get("Content-Type")); err == nil && !isMediaType(header, partialUpload) {
 		metadata["filetype"] = header.Get("Content-Type")
 	}
-	if _, params, err := mime.ParseMediaType(header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
+	if _, params, err := parseMediaType(header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
 		metadata["filename"] = params["filename"]
 	}
 	if coding := strings.TrimSpace(header.Get("Content-Encoding")); codingList(coding) {
@@ -415,6 +418,11 @@ func rufhMetaData(header http.Header) MetaData {
 	return metadata
 }
 
+// representationSize is how many bytes of the header rufhMetaData reads.
+func representationSize(header http.Header) int {
+	return len(header.Get("Content-Type")) + len(header.Get("Content-Disposition")) + len(header.Get("Content-Encoding"))
+}
+
 // codingList tells whether s is a list of content codings.
 func codingList(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_., ") == ""
@@ -423,11 +431,14 @@ func codingList(s string) bool {
 // contentProof reads Content-Digest; nil if it has no algorithm that is known
 // here, which RFC 9530 allows to be passed over.
 func contentProof(header http.Header) *proof {
+	values := header["Content-Digest"]
+	if len(values) == 0 {
+		return nil
+	}
 	var sums []sum
-	entries, _ := fieldDictionary(header["Content-Digest"])
-	for name, m := range entries {
-		if a := fieldAlgorithm(name); a != nil && m.kind == bytesValue {
-			sums = append(sums, sum{a, a.hash(), m.bytes})
+	for i, item := range fieldAlgorithms(values) {
+		if item.kind == bytesValue {
+			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.digest()})
 		}
 	}
 	if len(sums) == 0 {
@@ -440,23 +451,27 @@ func contentProof(header http.Header) *proof {
 // and compared. If there is none, it is the one of Want-Repr-Digest that the
 // client prefers.
 func namedDigests(values, wishes []string) []Digest {
+	if len(values) == 0 && len(wishes) == 0 {
+		return nil
+	}
 	var digests []Digest
-	given, _ := fieldDictionary(values)
-	wished, _ := fieldDictionary(wishes)
+	for i, item := range fieldAlgorithms(values) {
+		if item.kind == bytesValue && item.encoded != "" {
+			digests = append(digests, Digest{Algorithm: algorithms[i].field, Want: item.digest()})
+		}
+	}
+	if len(digests) > 0 {
+		return digests
+	}
 	var favourite string
-	for _, a := range algorithms {
-		if a.field == "" {
-			continue
-		}
-		if m, ok := given[a.field]; ok && m.kind == bytesValue && len(m.bytes) > 0 {
-			digests = append(digests, Digest{Algorithm: a.field, Want: m.bytes})
-		}
-		if m, ok := wished[a.field]; ok && m.kind == integerValue && m.integer > max(0, wished[favourite].integer) {
-			favourite = a.field
+	var most int64
+	for i, item := range fieldAlgorithms(wishes) {
+		if item.kind == integerValue && item.integer > most {
+			favourite, most = algorithms[i].field, item.integer
 		}
 	}
-	if len(digests) == 0 && favourite != "" {
-		digests = append(digests, Digest{Algorithm: favourite})
+	if favourite == "" {
+		return nil
 	}
-	return digests
+	return []Digest{{Algorithm: favourite}}
 }

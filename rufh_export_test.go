@@ -16,14 +16,19 @@ type Entry struct {
 	IsBytes bool
 }
 
-// FieldDictionary reads a dictionary.
+// FieldDictionary reads a dictionary. Entries are those that mean something.
 func FieldDictionary(values []string) (map[string]Entry, bool) {
-	entries, ok := fieldDictionary(values)
-	exported := make(map[string]Entry, len(entries))
-	for key, m := range entries {
-		exported[key] = Entry{m.bytes, m.integer, m.kind == bytesValue}
+	entries := make(map[string]Entry)
+	ok := fieldDictionary(values, func(key string, item bareItem) {
+		delete(entries, key)
+		if item.kind == bytesValue || item.kind == integerValue {
+			entries[key] = Entry{item.digest(), item.integer, item.kind == bytesValue}
+		}
+	})
+	if !ok {
+		return nil, false
 	}
-	return exported, ok
+	return entries, true
 }
 
 // ParseChecksum reads Upload-Checksum.

@@ -200,7 +200,9 @@ func FuzzParseChecksum(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		name, want, err := tusd.ParseChecksum(value)
-		if err == nil && name+" "+base64.StdEncoding.EncodeToString(want) != value {
+		const longest = 69 // of what is longer, so much is kept
+		written := name + " " + base64.StdEncoding.EncodeToString(want)
+		if err == nil && (written != value && len(want) < longest || !strings.HasPrefix(value, written)) {
 			t.Errorf("%q is read as %s %x", value, name, want)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -128,10 +129,15 @@ func (x *exchange) tusContent(c *call) error {
 // metadata reads Upload-Metadata. Several lines are one list (RFC 9110,
 // section 5.3).
 func (x *exchange) metadata() (pairs MetaData, raw string, err error) {
-	raw = strings.Join(x.r.Header["Upload-Metadata"], ",")
-	if len(raw) > x.h.engine.config.MaxMetaData {
+	values := x.r.Header["Upload-Metadata"]
+	size := max(0, len(values)-1)
+	for _, value := range values {
+		size += len(value)
+	}
+	if size > x.h.engine.config.MaxMetaData {
 		return nil, "", ErrMetaDataTooLarge
 	}
+	raw = strings.Join(values, ",")
 	pairs, err = ParseMetaData(raw)
 	return pairs, raw, err
 }
@@ -173,7 +179,7 @@ func parsePartials(list, origin, basePath string, most int) ([]string, error) {
 		if len(ids) == most {
 			return nil, ErrTooManyPartials
 		}
-		id, err := parsePartial(ref, base)
+		id, err := parsePartial(ref, base, origin)
 		if err != nil {
 			return nil, err
 		}
@@ -185,10 +191,20 @@ func parsePartials(list, origin, basePath string, most int) ([]string, error) {
 	return ids, nil
 }
 
-func parsePartial(ref string, base *url.URL) (string, error) {
+// longestReference is how long a reference can be that names an upload: an id
+// with every byte escaped behind a host and a base path.
+const longestReference = 8 << 10
+
+func parsePartial(ref string, base *url.URL, origin string) (string, error) {
+	if len(ref) > longestReference {
+		return "", ErrInvalidConcat.With(errors.New("a reference is longer than any URL of an upload"))
+	}
+	if id, ok := plainPartial(ref, origin, base.Path); ok {
+		return id, nil
+	}
 	u, err := base.Parse(ref)
 	if err != nil {
-		return "", ErrInvalidConcat.With(err)
+		return "", ErrInvalidConcat.With(errors.New("a reference is no URL"))
 	}
 	if !strings.EqualFold(u.Host, base.Host) || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		(u.Scheme != "http" && u.Scheme != "https") {
@@ -203,6 +219,22 @@ func parsePartial(ref string, base *url.URL) (string, error) {
 		return "", ErrInvalidConcat.With(err)
 	}
 	return id, nil
+}
+
+// plainPartial takes the id from a reference as nearly all clients write it:
+// this server's origin or none, the base path, and an id of letters, digits,
+// "-" and "_", which means itself.
+func plainPartial(ref, origin, basePath string) (id string, ok bool) {
+	path := strings.TrimPrefix(ref, origin)
+	if id, ok = strings.CutPrefix(path, basePath); !ok || id == "" || len(id) > maxIDSegment {
+		return "", false
+	}
+	for i := range len(id) {
+		if c := id[i]; !lowerAlpha(c|0x20) && !decimal(c) && c != '-' && c != '_' {
+			return "", false
+		}
+	}
+	return id, true
 }
 
 // creationLength reads Upload-Length and Upload-Defer-Length of a creation.
@@ -334,9 +366,7 @@ func tusProof(r *http.Request) (*proof, error) {
 		return nil, err
 	}
 	_, announced := r.Trailer[checksumField]
-	if strings.Contains(strings.ToLower(strings.Join(r.Header["Trailer"], ",")), strings.ToLower(checksumField)) {
-		announced = true // net/http leaves it there if the request's framing has no trailers
-	}
+	announced = announced || slices.ContainsFunc(r.Header["Trailer"], namesChecksum) // net/http leaves it there if the request's framing has no trailers
 	switch {
 	case inHeader && announced:
 		return nil, ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
@@ -351,6 +381,16 @@ func tusProof(r *http.Request) (*proof, error) {
 		return trailerProof(r), nil
 	}
 	return nil, nil
+}
+
+// namesChecksum reports whether a list of field names has that of the checksum.
+func namesChecksum(list string) bool {
+	for name := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(name), checksumField) {
+			return true
+		}
+	}
+	return false
 }
 
 // noTrailer refuses a checksum trailer behind a checksum header.
@@ -396,9 +436,31 @@ func parseChecksum(s string) (*algorithm, []byte, error) {
 	if !ok || a == nil {
 		return nil, nil, ErrInvalidChecksum.With(errors.New("unknown algorithm or no value"))
 	}
-	want, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	want, err := decodeDigest(encoded)
 	if err != nil || encoded == "" || strings.ContainsAny(encoded, "\r\n") {
 		return nil, nil, ErrInvalidChecksum.With(errors.New("the value is no base64"))
 	}
 	return a, want, nil
+}
+
+var strictBase64 = base64.StdEncoding.Strict()
+
+// decodeDigest decodes base64 that is to be compared with a digest. What is too
+// long for any is cut, once it is known to decode: it is as different.
+func decodeDigest(encoded string) (decoded []byte, err error) {
+	const step = longestDigest / 3 * 4
+	var in [step]byte
+	var out [longestDigest]byte
+	for rest := encoded; rest != "" && err == nil; {
+		n := copy(in[:], rest)
+		rest = rest[n:]
+		if rest != "" && in[n-1] == '=' {
+			return nil, errors.New("padding before the end")
+		}
+		n, err = strictBase64.Decode(out[:], in[:n])
+		if decoded == nil {
+			decoded = slices.Clone(out[:n])
+		}
+	}
+	return decoded, err
 }

@@ -24,10 +24,29 @@ func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.C
 		prometheuscollector.New(uploads),
 	)
 	registry.MustRegister(further...)
-	return toWhoeverStays(promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	return refuseLong(toWhoeverStays(promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // most metrics are better than none
-	})))
+	}))))
+}
+
+// refuseLong refuses requests with more to parse than any scraper sends:
+// package promhttp makes an object of each element.
+func refuseLong(next http.Handler) http.Handler {
+	const longest = 8 << 10
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := len(r.URL.RawQuery)
+		for _, name := range []string{"Accept", "Accept-Encoding"} {
+			for _, value := range r.Header[name] {
+				n += len(value)
+			}
+		}
+		if n > longest {
+			answerText(w, http.StatusRequestHeaderFieldsTooLarge, "The request is too large.\n")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // toWhoeverStays hides from next that a client has gone: package promhttp

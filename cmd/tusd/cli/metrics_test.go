@@ -42,6 +42,29 @@ func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 
+func TestMetricsParseNoLongRequests(t *testing.T) {
+	metrics, _ := observed(t)
+	for what, change := range map[string]func(*http.Request){
+		"a long Accept":       func(r *http.Request) { r.Header.Set("Accept", strings.Repeat("a/b,", 60<<10)) },
+		"many lines":          func(r *http.Request) { r.Header["Accept-Encoding"] = slices.Repeat([]string{"gzip"}, 60<<10) },
+		"a query of elements": func(r *http.Request) { r.URL.RawQuery = strings.Repeat("name[]=a&", 20<<10) },
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		change(r)
+		w := httptest.NewRecorder()
+		if metrics.ServeHTTP(w, r); w.Code != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%s: status %d, want 431", what, w.Code)
+		}
+	}
+	r := httptest.NewRequest(http.MethodGet, "/metrics?name[]=go_goroutines", nil)
+	r.Header.Set("Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.4,*/*;q=0.1")
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	if metrics.ServeHTTP(w, r); w.Code != http.StatusOK {
+		t.Errorf("a usual scrape: status %d", w.Code)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	metrics, queue := observed(t)
 	mustClose(t, queue)
