@@ -135,7 +135,7 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 		}
 	}
 	if server := x.h.engine.store.ContentServer; server != nil {
-		err := server.ServeContent(x.r.Context(), upload, x, x.r)
+		err := server.ServeContent(x.r.Context(), upload, x, x.contentRequest(info.Size))
 		if err != nil && x.status == 0 {
 			dropContentHeaders(header)
 		}

@@ -16,6 +16,7 @@ func TestProtocolDownload(t *testing.T) {
 	run(t, []scenario{
 		{"whole", "GET answers the bytes, with or without Tus-Resumable, and forbids sniffing and scripts", downloadWhole},
 		{"ranges", "GET answers ranges with 206 and impossible ones with 416", downloadRanges},
+		{"many_ranges", "very many ranges become few or 416; few stay as they are", downloadManyRanges},
 		{"conditional", "GET with the ETag answers 304, with another the bytes; If-Match and If-Range hold", downloadConditional},
 		{"etags_differ", "two uploads have different ETags, and one upload keeps its own", downloadETags},
 		{"unfinished", "GET of an unfinished upload: 409 ERR_INCOMPLETE_UPLOAD", downloadUnfinished},
@@ -56,6 +57,40 @@ func downloadRanges(e *env) {
 	e.raw(http.MethodGet, u, nil, "Range: bytes=100-").status(416).header("Content-Range", "bytes */100").header("Tus-Resumable", "1.0.0")
 	e.get(u, "Range: bytes=0-4,10-14").status(206).headerMatches("Content-Type", "^multipart/byteranges")
 	e.raw(http.MethodGet, u, nil, "Range: nonsense").status(200, 416)
+}
+
+func downloadManyRanges(e *env) {
+	data := content(100_000)
+	u := e.createFull(data)
+	spaced := func(n, gap int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf("%d-%d", i*gap, i*gap))
+		}
+		return "Range: bytes=" + strings.Join(list, ",")
+	}
+	few := e.get(u, spaced(32, 1000)).status(206).headerMatches("Content-Type", "^multipart/byteranges")
+	if n := bytes.Count(few.Body, []byte("Content-Range: ")); n != 32 {
+		e.Errorf("32 ranges have %d parts", n)
+	}
+	e.raw(http.MethodGet, u, nil, spaced(33, 1000)).status(416).header("Content-Range", "bytes */100000").header("Tus-Resumable", "1.0.0")
+	e.raw(http.MethodGet, u, nil, spaced(33, 1000)+",x").status(416)
+	near := e.get(u, spaced(1000, 100)).status(206).header("Content-Range", "bytes 0-99900/100000")
+	if !bytes.Equal(near.Body, data[:99901]) {
+		e.Errorf("ranges that nearly touch have %s, want %s", digest(near.Body), digest(data[:99901]))
+	}
+	two := e.get(u, "Range: bytes="+strings.Repeat("50000-50009, 5-5, -10, 99999999-,, ", 500)+"0-4").status(206)
+	for _, want := range []string{"bytes 0-5/100000", "bytes 50000-50009/100000", "bytes 99990-99999/100000"} {
+		if !bytes.Contains(two.Body, []byte("Content-Range: "+want)) {
+			e.Errorf("no part has %s", want)
+		}
+	}
+	tag := few.Header.Get("ETag")
+	e.get(u, spaced(33, 1000), "If-None-Match: "+tag).status(304)
+	e.get(u, spaced(33, 1000), `If-Range: "other"`).status(200)
+	e.get(u, "Range: bytes=0-9", "If-Range: "+strings.Repeat("x", 2000)).status(200)
+	empty := e.create(0)
+	e.get(empty, spaced(33, 1000)).status(200, 204)
 }
 
 func downloadConditional(e *env) {
