@@ -3,6 +3,7 @@ package filestore
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -109,6 +110,9 @@ func sweep(t *testing.T, level Durability, sc scenario, cause error) {
 			t.Fatalf("without a fault: %v", err)
 		}
 		sc.restarted(t, reopened(t, s), err)
+		if open := openFiles(s.Path); len(open) > 0 {
+			t.Errorf("nothing goes on, and these files are open: %q", open)
+		}
 		if t.Failed() {
 			t.Fatalf("with fault %d: %q (done: %t)", at, f.fired, f.done)
 		}
@@ -119,6 +123,19 @@ func sweep(t *testing.T, level Durability, sc scenario, cause error) {
 			return
 		}
 	}
+}
+
+// openFiles returns what lies in dir and this process has open, but for the lock
+// file, which is open as long as a store is; nothing where the system does not tell.
+func openFiles(dir string) (names []string) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, entry := range entries {
+		link, _ := os.Readlink("/proc/self/fd/" + entry.Name()) // it may be closed meanwhile
+		if name, below := strings.CutPrefix(link, dir+"/"); below && name != lockFile {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func actCreate(t *testing.T, s *FileStore, f *faults) error { return createSwept(t, s, f, "a") }
