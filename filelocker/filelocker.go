@@ -49,9 +49,10 @@ type FileLocker struct {
 	line  tusd.LocalLocker // of LockWait requests for one id, in front of local
 
 	mu       sync.Mutex
-	dir      *directory        // nil before the first Lock
-	held     map[uint64]*lease // by hash; leases on the same byte are linked
-	watching bool              // a goroutine looks after held
+	dir      *directory          // nil before the first Lock
+	held     map[uint64]*lease   // by hash; leases on the same byte are linked
+	asked    map[int64]time.Time // since when a slot of another locker was seen, by slot
+	watching bool                // a goroutine looks after held
 	closed   bool
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -174,6 +175,50 @@ func TestLockersComeAndGo(t *testing.T) {
 	}
 	work.Wait()
 	t.Logf("%d grants knew the one before", known.Load())
+}
+
+// A process that is stopped while it waits for a lock asks for it all the time.
+// The leases of others last all the same, each for a while, unless a newer request
+// comes.
+func TestAskOfAStoppedProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lockers(t, "default", 1)[0]
+		stopped, newer := openedOFD(t, l.Path), openedOFD(t, l.Path)
+		mustTake(t, stopped, ask.slot(hashID("a")))
+		first := mustLock(t, l, "a", tusd.LockTake)
+		time.Sleep(2 * testInterval)
+		wantWanted(t, "the first lease beside a request", first, true)
+		time.Sleep(staleAsk)
+		wantUnlocked(t, first)
+		time.Sleep(10 * testInterval) // a process that runs would take it
+		for range 3 {
+			lease := mustLock(t, l, "a", tusd.LockTake)
+			time.Sleep(ownRights - testInterval)
+			wantWanted(t, "a lease beside a request that takes nothing", lease, false)
+			time.Sleep(3 * testInterval)
+			wantWanted(t, "the same, later", lease, true)
+			wantUnlocked(t, lease)
+		}
+		lease := mustLock(t, l, "a", tusd.LockTake)
+		mustTake(t, newer, push.slot(hashID("a")))
+		time.Sleep(2 * testInterval)
+		wantWanted(t, "a lease beside a newer request", lease, true)
+		wantUnlocked(t, lease)
+	})
+}
+
+func wantWanted(t *testing.T, what string, lease tusd.Lease, want bool) {
+	t.Helper()
+	synctest.Wait()
+	got := false
+	select {
+	case <-lease.Wanted():
+		got = true
+	default:
+	}
+	if got != want {
+		t.Errorf("%s is wanted: %t, want %t", what, got, want)
+	}
 }
 
 // A process that is stopped blocks the ids that it holds, and no others: not

@@ -3,6 +3,7 @@ package filelocker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -15,6 +16,7 @@ type lease struct {
 	id        string
 	hash      uint64
 	n, before uint64
+	since     time.Time
 
 	// guarded by locker.mu
 	beside *lease // with the same hash

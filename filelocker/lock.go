@@ -120,7 +120,7 @@ func (l *FileLocker) enterOnce(s *lease, mode tusd.LockMode) (bool, error) {
 		}
 		return false, errors.Join(errHidden, err, l.leaveHidden())
 	}
-	s.beside = beside
+	s.since, s.beside = time.Now(), beside
 	l.held[s.hash] = s
 	l.watch()
 	return true, nil
@@ -136,7 +136,7 @@ var errHidden = errors.New("filelocker: the lock file was removed while uploads 
 // the directory is given back. The caller holds l.mu.
 func (l *FileLocker) leaveHidden() error {
 	for hash := range l.held {
-		l.askHolder(hash)
+		l.askHolder(hash, time.Now())
 	}
 	if len(l.held) > 0 {
 		return nil

@@ -46,29 +46,63 @@ func (l *FileLocker) passOnAsks(dir *directory) (more bool) {
 		l.leaveHidden() // there are holders, so nothing is closed that could fail
 		return true
 	}
+	seen := l.asked
+	l.asked = nil
 	// After an error some are told the next time.
-	dir.board.others(ask.first(), push.last(), l.askHolders)
+	dir.board.others(ask.first(), push.last(), func(first, last int64) { l.askHolders(first, last, seen) })
 	return true
 }
 
 // askHolders passes on that the slots from first to last are taken: one, or,
-// if neighbours are, several. The caller holds l.mu.
-func (l *FileLocker) askHolders(first, last int64) {
+// if neighbours are, several. seen has those of the time before. The caller holds
+// l.mu.
+func (l *FileLocker) askHolders(first, last int64, seen map[int64]time.Time) {
 	if first == last {
-		l.askHolder(hashOfSlot(first))
+		l.askHolder(hashOfSlot(first), l.seenSince(first, seen))
 		return
 	}
 	for hash := range l.held {
 		if slots := [...]int64{ask.slot(hash), push.slot(hash)}; within(slots[0], first, last) || within(slots[1], first, last) {
-			l.askHolder(hash)
+			l.askHolder(hash, time.Now())
 		}
 	}
 }
 
+// seenSince returns since when the slot is seen, and remembers it.
+func (l *FileLocker) seenSince(slot int64, seen map[int64]time.Time) time.Time {
+	since, ok := seen[slot]
+	if !ok {
+		since = time.Now()
+	}
+	if l.asked == nil {
+		l.asked = make(map[int64]time.Time)
+	}
+	l.asked[slot] = since
+	return since
+}
+
 func within(slot, first, last int64) bool { return first <= slot && slot <= last }
 
-func (l *FileLocker) askHolder(hash uint64) {
+// askHolder asks those who hold hash to let go, for a request that was first
+// seen at a time.
+func (l *FileLocker) askHolder(hash uint64, seen time.Time) {
 	for s := l.held[hash]; s != nil; s = s.beside {
-		l.local.Ask(s.id)
+		if !s.mayKeep(seen) {
+			l.local.Ask(s.id)
+		}
 	}
+}
+
+const (
+	staleAsk  = time.Second     // the age of a request that should have had the lock before a lease
+	ownRights = 2 * time.Second // how long such a request does not end the lease
+)
+
+// mayKeep reports whether the holder need not let go yet, for a request that was
+// first seen at a time. A process that is stopped while it waits for a lock asks for it
+// for ever, and would end every upload of others within an interval. So a lease has
+// a time for itself if the request is much older: a process that runs would have taken
+// the lock before it.
+func (s *lease) mayKeep(seen time.Time) bool {
+	return s.since.Sub(seen) > staleAsk && time.Since(s.since) < ownRights
 }
