@@ -37,10 +37,13 @@ func (c *CORSConfig) apply(h http.Header, origin, method string) error {
 	if c.Disable {
 		return nil
 	}
-	if _, others := h["Vary"]; others {
-		h.Add("Vary", "Origin")
-	} else {
+	switch others := h["Vary"]; {
+	case len(others) == 0:
 		h["Vary"] = varyOrigin
+	case &others[0] == &varyOverride[0]:
+		h["Vary"] = varyBoth
+	default:
+		h.Add("Vary", "Origin")
 	}
 	if origin == "" {
 		return nil

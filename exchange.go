@@ -89,6 +89,8 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 var (
 	nosniff      = []string{"nosniff"}
 	varyOrigin   = []string{"Origin"}
+	varyOverride = []string{"X-HTTP-Method-Override"}
+	varyBoth     = []string{"Origin, X-HTTP-Method-Override"}
 	noStore      = []string{"no-store"}
 	noContent    = []string{"0"}
 	tusResumable = []string{tusVersion}
@@ -102,13 +104,22 @@ func (x *exchange) begin() error {
 	header := x.Header()
 	x.set("X-Request-Id", x.requestID)
 	header["X-Content-Type-Options"] = nosniff
-	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
-		// net/http hides a Content-Length that stood beside it: where the
-		// request ends is not beyond doubt, so nothing may follow it.
+	if endIsInDoubt(x.r) {
 		header.Set("Connection", "close")
 	}
 	tusHeaders(header)
+	if x.sent == http.MethodGet || x.sent == http.MethodHead {
+		header["Vary"] = varyOverride
+	}
 	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method)
+}
+
+// endIsInDoubt reports whether a proxy in front may see another end of the
+// request than net/http does, so that nothing may follow it on its connection.
+// Of HTTP/1.0 that is every request: net/http drops its Transfer-Encoding,
+// which a proxy may follow. Of HTTP/1.1 it drops a Content-Length beside chunked.
+func endIsInDoubt(r *http.Request) bool {
+	return r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
 }
 
 // set sets a field of the answer's header, whose name is in the canonical
@@ -261,6 +272,7 @@ func (x *exchange) fail(err error) {
 	}
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
+	header["Cache-Control"] = noStore // 404, 405, 410 and 501 may be kept otherwise
 	if e.Passing {
 		header.Set("Retry-After", retryAfter)
 	}
@@ -381,6 +393,9 @@ func (x *exchange) WriteHeader(status int) {
 		if x.r.ProtoMajor == 1 && x.hasContent() {
 			x.leaveBody()
 		}
+	}
+	if x.method != x.sent {
+		x.Header()["Cache-Control"] = noStore // a cache may know the request by the method that was sent
 	}
 	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
 		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow

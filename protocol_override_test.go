@@ -15,6 +15,9 @@ func TestProtocolMethodOverride(t *testing.T) {
 		{"case054_get_and_put", "GET of an unfinished upload: 409; PUT: 405", getAndPut},
 		{"any_real_method", "the override counts whatever the real method is", overrideAnyMethod},
 		{"override_options", "override OPTIONS answers as OPTIONS, without a version", overrideOptions},
+		{"override_not_stored", "no cache may keep an answer whose method was overridden, errors included", overrideNotStored},
+		{"vary_by_override", "answers to GET and HEAD vary by the override", varyByOverride},
+		{"errors_not_stored", "no cache may keep an error", errorsNotStored},
 		{"download_switched_off", "GET without downloads: 405, and Allow does not name it", downloadSwitchedOff},
 		{"termination_switched_off", "DELETE without termination: 405, and Allow does not name it", terminationSwitchedOff},
 		{"creation_switched_off", "POST without creation: 405", creationSwitchedOff},
@@ -102,4 +105,42 @@ func creationSwitchedOff(e *env) {
 	e.config.DisableCreation = true
 	e.post("Upload-Length: 100").status(405)
 	e.wantNoUploads()
+}
+
+// A cache in front knows a request by the method that was sent.
+func overrideNotStored(e *env) {
+	full := e.createFull(content(100))
+	for _, sent := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		for _, effective := range []string{"HEAD", "OPTIONS", "GET", "PATCH", "DELETE", "FOO"} {
+			for _, target := range []string{full, "/files/unknown", "/files/"} {
+				if sent != effective && (target != full || effective != "DELETE") {
+					e.raw(sent, target, nil, version, overriding(effective)).header("Cache-Control", "no-store")
+				}
+			}
+		}
+	}
+	e.raw(http.MethodGet, full, nil, overriding("HEAD")).status(200).header("Cache-Control", "no-store")
+	e.raw(http.MethodGet, full, nil, overriding("DELETE")).status(412).header("Cache-Control", "no-store")
+	e.raw(http.MethodGet, full, nil, version, overriding("DELETE")).status(204).header("Cache-Control", "no-store")
+}
+
+func varyByOverride(e *env) {
+	full := e.createFull(content(100))
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		for _, target := range []string{full, "/files/unknown", "/files/"} {
+			for _, header := range [][]string{nil, {fromPage}, {overriding("HEAD")}, {overriding("OPTIONS")}, {overriding("PATCH")}} {
+				e.raw(method, target, nil, header...).wantList("Vary", "X-HTTP-Method-Override", "Origin")
+			}
+		}
+	}
+	e.get(full).status(200).without("Cache-Control")
+}
+
+func errorsNotStored(e *env) {
+	full := e.createFull(content(100))
+	e.get("/files/unknown").status(404).header("Cache-Control", "no-store")
+	e.get("/files/unknown.info").status(404).header("Cache-Control", "no-store")
+	e.get("/files/").status(405).header("Cache-Control", "no-store")
+	e.do(http.MethodPut, full, nil, version).status(405).header("Cache-Control", "no-store")
+	e.do(http.MethodHead, "/files/unknown", nil, version).status(404).header("Cache-Control", "no-store")
 }

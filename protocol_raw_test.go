@@ -24,6 +24,7 @@ func TestProtocolHTTP1(t *testing.T) {
 		{"lengths_differ", "two Content-Length that differ are refused, and nothing is stored", rawLengthsDiffer},
 		{"bad_chunk", "a malformed chunk ends the body: what came before it is kept, the rest does not run", rawBadChunk},
 		{"http10", "a client of HTTP/1.0 can ask where an upload stands", rawHTTP10},
+		{"http10_closes", "HTTP/1.0 is not kept alive: a proxy may see another end of the request", rawHTTP10Closes},
 		{"rest_of_body_is_no_request", "the rest of a refused body does not run as a request", rawRefusedBody},
 	})
 }
@@ -161,6 +162,31 @@ func rawHTTP10(e *env) {
 	c.send("HEAD " + u + " HTTP/1.0\r\n" + version + "\r\n\r\n")
 	c.answer("HEAD").status(200).header("Upload-Offset", "0")
 	c.wantClosed()
+}
+
+func rawHTTP10Closes(e *env) {
+	for _, method := range []string{"HEAD", "GET", "POST", "PATCH", "DELETE", "OPTIONS", "FOO"} {
+		for _, framing := range [][]string{
+			nil,
+			{"Content-Length: 0"},
+			{"Content-Length: 5"},
+			{"Transfer-Encoding: chunked"},
+			{"Content-Length: 5", "Transfer-Encoding: chunked"},
+			{"Content-Length: 0", "Transfer-Encoding: chunked"},
+			{"Transfer-Encoding: identity", "Content-Length: 5"},
+			{"Expect: 100-continue", "Content-Length: 5"},
+		} {
+			for _, target := range []string{"/files/", e.create(100), "/files/unknown"} {
+				victim := e.create(100)
+				c := e.rawConn()
+				header := append(framing, "Connection: keep-alive", version, octets, "Upload-Offset: 0", "Upload-Length: 100")
+				c.send(method + " " + target + " HTTP/1.0\r\n" + lines(header...) + "\r\n0\r\n\r\n" + rawDelete(victim))
+				c.answer(method).header("Connection", "close")
+				c.wantClosed()
+				e.wantOffset(victim, 0)
+			}
+		}
+	}
 }
 
 func rawRefusedBody(e *env) {
