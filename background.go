@@ -105,6 +105,13 @@ func (f *flights) busy(id string) bool {
 	return taken
 }
 
+// len returns how many ids are claimed.
+func (f *flights) len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.ids)
+}
+
 // done returns a channel that is closed when the work on id ends, or nil if
 // there is none.
 func (f *flights) done(id string) <-chan struct{} {

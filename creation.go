@@ -2,6 +2,7 @@ package tusd
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -147,6 +148,7 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 		}
 		changes.apply(info)
 		*info = info.Clone() // the callback may have kept what it has returned
+		info.ID, info.MetaData, info.Storage = strings.Clone(info.ID), ownTexts(info.MetaData), ownTexts(info.Storage)
 	}
 	if info.ID == "" {
 		info.ID = newID()

@@ -233,10 +233,14 @@ func behind(info FileInfo) bool {
 // crash many may have to be, and new uploads come first.
 const maxCatchUps = 2
 
+// maxBehind is how many uploads wait for that. With others it begins when they are
+// asked for again.
+const maxBehind = 1000
+
 // catchUp reads, in the background and without a lock, what the digests of an
 // upload lack, and then writes down how far they have come.
 func (e *engine) catchUp(id string) {
-	if !e.digesting.enter(id) {
+	if e.digesting.len() >= maxBehind || !e.digesting.enter(id) {
 		return
 	}
 	started := e.work.start(func() {

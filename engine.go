@@ -20,6 +20,11 @@ type engine struct {
 	retry   time.Duration    // the first wait between two attempts to finish
 	wait    time.Duration    // how long a POST waits for its final
 
+	requestBytes  atomic.Int64 // of requests that work in the background keeps
+	finishRetries atomic.Int64 // uploads that wait for another attempt to be finished
+	mostRetries   int64        // of these; tests replace it
+	finishLeft    atomic.Bool  // others were left to their side records
+
 	background context.Context // ends when the server closes
 	end        context.CancelFunc
 	work       workGroup
@@ -42,6 +47,8 @@ func newEngine(config Config) *engine {
 		retry:   firstRetry,
 		wait:    buildPatience,
 		hashing: make(chan struct{}, maxCatchUps),
+
+		mostRetries: maxRetries,
 	}
 	e.background, e.end = context.WithCancel(context.Background())
 	e.work.panicked = func(r any) {

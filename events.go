@@ -31,7 +31,8 @@ type Event struct {
 	// in pre-access only the ID.
 	Upload FileInfo
 	// HTTPRequest is the request that led to it; the zero value if the server
-	// itself did, as when finishing is tried again.
+	// itself did, as when finishing is tried again by a later process, or if too
+	// many requests wait for that.
 	HTTPRequest HTTPRequest
 }
 
@@ -96,7 +97,7 @@ func (b *broadcaster) active() bool { return b.count.Load() > 0 }
 func (b *broadcaster) subscribe(size int) *Subscription {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := &Subscription{c: make(chan Event, size)}
+	s := &Subscription{c: make(chan Event, size), room: max(size*eventBytes, leastEventBytes)}
 	s.C = s.c
 	if b.closed {
 		close(s.c)
@@ -107,6 +108,13 @@ func (b *broadcaster) subscribe(size int) *Subscription {
 	return s
 }
 
+// A queue has so many bytes for each event, on average, and in all at least so
+// many. Clients choose how large events are: a header may have 256 KiB.
+const (
+	eventBytes      = 4 << 10
+	leastEventBytes = 1 << 20
+)
+
 // publish never blocks: a full queue loses the event and counts it.
 func (b *broadcaster) publish(event Event) {
 	if !b.active() {
@@ -116,11 +124,26 @@ func (b *broadcaster) publish(event Event) {
 	defer b.mu.Unlock()
 	for _, s := range b.subs {
 		event.Upload = event.Upload.Clone()
-		select {
-		case s.c <- event:
-		default:
-			s.dropped.Add(1)
-		}
+		s.offer(event)
+	}
+}
+
+// offer queues an event, or drops it. The caller holds the broadcaster's lock.
+func (s *Subscription) offer(event Event) {
+	for len(s.sizes) > len(s.c) { // the consumer has taken the oldest
+		s.bytes -= s.sizes[0]
+		s.sizes = s.sizes[1:]
+	}
+	size := event.Upload.MemorySize() + event.HTTPRequest.memorySize()
+	if s.bytes+size > s.room {
+		s.dropped.Add(1)
+		return
+	}
+	select {
+	case s.c <- event:
+		s.sizes, s.bytes = append(s.sizes, size), s.bytes+size
+	default:
+		s.dropped.Add(1)
 	}
 }
 
@@ -164,6 +187,11 @@ type Subscription struct {
 	C       <-chan Event
 	c       chan Event
 	dropped atomic.Uint64
+
+	// guarded by the broadcaster's lock
+	sizes []int // of the events in c, and of those that were taken since the last one was queued
+	bytes int   // the sum
+	room  int
 }
 
 // Dropped counts the events that found the queue full.

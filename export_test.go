@@ -23,3 +23,6 @@ var (
 	RequestID      = requestID
 	ParseBasePath  = parseBasePath
 )
+
+// SetMostRetries sets how many uploads wait to be finished in memory.
+func SetMostRetries(h *Handler, most int64) { h.engine.mostRetries = most }

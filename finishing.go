@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"maps"
+	"strings"
 	"time"
 )
 
@@ -24,6 +24,12 @@ const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )
+
+// maxRetries is how many uploads wait for their next attempt in memory. The others
+// wait in their side records until half of these are finished. An upload that has
+// none (no callback decides about it, and its record needs no state) is finished
+// with the next request on it.
+const maxRetries = 1000
 
 // finish finishes the upload in h and releases h. It belongs to request, but
 // does not end with it.
@@ -58,26 +64,63 @@ func (e *engine) origin(c *call) HTTPRequest {
 	return c.from.request()
 }
 
-// finishLater finishes an upload in the background, unless that is going on.
-func (e *engine) finishLater(id string) {
-	if e.finishing.enter(id) {
-		e.retryFinish(id, HTTPRequest{}, 0, false)
-	}
+// finishLater finishes an upload in the background, unless that is going on. It
+// reports false if too many wait for that.
+func (e *engine) finishLater(id string) bool {
+	return !e.finishing.enter(id) || e.retryFinish(id, HTTPRequest{}, 0, false)
 }
 
 // retryFinish goes on in the background. The caller has entered id. failed
 // tells that an attempt has failed, which the record of an upload without a
-// state does not show.
-func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration, failed bool) {
+// state does not show. It reports false if too many uploads wait already.
+func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration, failed bool) bool {
+	if e.finishRetries.Add(1) > e.mostRetries {
+		e.finishing.leave(id)
+		e.finishRetries.Add(-1)
+		e.finishLeft.Store(true)
+		e.finishMore() // the others may have ended just before
+		return false
+	}
+	request, drop := e.keepRequest(request)
+	end := func() {
+		drop()
+		e.finishing.leave(id)
+		e.finishRetries.Add(-1)
+		e.finishMore()
+	}
 	started := e.work.start(func() {
-		defer e.finishing.leave(id)
+		defer end()
 		for e.pause(wait) && !e.finishAgain(id, request, failed) {
 			wait = min(max(2*wait, e.retry), lastRetry)
 		}
 	})
 	if !started {
-		e.finishing.leave(id)
+		end()
 	}
+	return true
+}
+
+// errTooManyRetries ends a listing of side records.
+var errTooManyRetries = errors.New("too many uploads wait to be finished")
+
+// finishMore goes on with uploads that were left to their side records, if there
+// is room for many.
+func (e *engine) finishMore() {
+	if e.background.Err() != nil || e.finishRetries.Load() > e.mostRetries/2 || !e.finishLeft.CompareAndSwap(true, false) {
+		return
+	}
+	e.work.start(func() {
+		err := e.eachSide(kindFinishing, func(_ SideKey, value []byte) error {
+			if !e.finishLater(string(value)) {
+				return errTooManyRetries
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errTooManyRetries) && e.background.Err() == nil {
+			e.log.Error("cannot list the uploads that are not finished", "err", err)
+			e.finishLeft.Store(true)
+		}
+	})
 }
 
 // pause waits, and reports false if the server closes.
@@ -179,7 +222,10 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 		return err
 	}
 	r := asError(err)
-	failure := &Failure{Code: r.Code, StatusCode: statusFor(r, h.info.Dialect, ""), Body: r.Response.Body, Header: maps.Clone(r.Response.Header)}
+	failure := &Failure{
+		Code: strings.Clone(r.Code), StatusCode: statusFor(r, h.info.Dialect, ""),
+		Body: strings.Clone(r.Response.Body), Header: ownTexts(r.Response.Header),
+	}
 	if failure.StatusCode < 400 {
 		failure.StatusCode = 400
 	}
@@ -216,7 +262,7 @@ func isRefusal(err error) bool {
 // resume goes on with the uploads that were being finished, and the finals
 // that were not built, when the server stopped.
 func (e *engine) resume() {
-	for kind, goOn := range map[string]func(id string){kindFinishing: e.finishLater, kindBuilding: e.buildLater} {
+	for kind, goOn := range map[string]func(id string){kindFinishing: func(id string) { e.finishLater(id) }, kindBuilding: e.buildLater} {
 		e.work.start(func() {
 			err := e.eachSide(kind, func(_ SideKey, value []byte) error {
 				goOn(string(value))

@@ -237,7 +237,8 @@ type exchangeFunc func(*exchange) error
 func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*choice).serve = f }
 
 // Subscribe returns a subscription to the post-* events whose queue holds
-// size events. Without one, events cost nothing.
+// size events, and at most 4 KiB for each of them or 1 MiB in all, whichever is
+// more. Without one, events cost nothing.
 func (h *Handler) Subscribe(size int) *Subscription { return h.engine.events.subscribe(max(size, 1)) }
 
 // Metrics returns the handler's counters.

@@ -3,9 +3,11 @@ package tusd
 import (
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Metrics counts what a Handler does. Read it at any time; the maps
@@ -125,15 +127,21 @@ func (m *Metrics) failed(code string, status int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	count := ErrorCount{code, status}
-	if _, known := m.errors[count]; !known && len(m.errors) >= maxErrorCounts {
-		count.Code = "ERR_OTHER"
+	if _, known := m.errors[count]; !known {
+		if len(m.errors) >= maxErrorCounts || len(code) > maxErrorCode || !utf8.ValidString(code) {
+			code = "ERR_OTHER"
+		}
+		count.Code = strings.Clone(code) // a callback may have sliced it out of something large
 	}
 	m.errors[count]++
 }
 
-// maxErrorCounts bounds what callbacks can make of codes. The table of errors
-// has fewer.
-const maxErrorCounts = 500
+// maxErrorCounts and maxErrorCode (bytes) bound what callbacks can make of codes.
+// The table of errors has fewer, and shorter ones.
+const (
+	maxErrorCounts = 500
+	maxErrorCode   = 100
+)
 
 // ErrorsTotal returns how often each error was answered.
 func (m *Metrics) ErrorsTotal() map[ErrorCount]uint64 {

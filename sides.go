@@ -2,47 +2,52 @@ package tusd
 
 import (
 	"context"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
+
+	"github.com/tus/tusd/internal/bytecache"
 )
 
 // memorySides stands in for a store without SideRecords. A restart forgets
 // them: what was being finished then waits for the next request on the
-// upload, and a repeated POST makes a second final.
+// upload, and a repeated POST makes a second final. So does an eviction.
 type memorySides struct {
 	mu     sync.Mutex
-	values map[SideKey][]byte
+	values *bytecache.Cache[SideKey, []byte]
 }
 
 var _ SideRecords = (*memorySides)(nil)
 
+// sideBytes bounds the memory for side records: some 10 000.
+const sideBytes = 4 << 20
+
 func newMemorySides() *memorySides {
-	return &memorySides{values: make(map[SideKey][]byte)}
+	return &memorySides{values: bytecache.New(sideBytes, func(key SideKey, value []byte) int {
+		return len(key.Kind) + len(key.Name) + cap(value)
+	}, nil)}
 }
 
 func (m *memorySides) CreateSide(_ context.Context, key SideKey, value []byte) (current []byte, created bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if old, ok := m.values[key]; ok {
+	if old, ok := m.values.Get(key); ok {
 		return slices.Clone(old), false, nil
 	}
-	m.values[key] = slices.Clone(value)
+	m.values.Put(key, slices.Clone(value))
 	return value, true, nil
 }
 
 func (m *memorySides) PutSide(_ context.Context, key SideKey, value []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.values[key] = slices.Clone(value)
+	m.values.Put(key, slices.Clone(value))
 	return nil
 }
 
 func (m *memorySides) GetSide(_ context.Context, key SideKey) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	value, ok := m.values[key]
+	value, ok := m.values.Get(key)
 	if !ok {
 		return nil, ErrNotFound
 	}
@@ -52,15 +57,14 @@ func (m *memorySides) GetSide(_ context.Context, key SideKey) ([]byte, error) {
 func (m *memorySides) ListSides(_ context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	keys := slices.SortedFunc(maps.Keys(m.values), func(a, b SideKey) int { return strings.Compare(a.Name, b.Name) })
-	for _, key := range keys {
-		if key.Kind != kind || key.Name <= cursor {
-			continue
+	for key := range m.values.All() {
+		if key.Kind == kind && key.Name > cursor {
+			names = append(names, key.Name)
 		}
-		if len(names) == limit {
-			return names, names[limit-1], nil
-		}
-		names = append(names, key.Name)
+	}
+	slices.Sort(names)
+	if len(names) > limit {
+		return names[:limit], names[limit-1], nil
 	}
 	return names, "", nil
 }
@@ -68,6 +72,6 @@ func (m *memorySides) ListSides(_ context.Context, kind, cursor string, limit in
 func (m *memorySides) DeleteSide(_ context.Context, key SideKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.values, key)
+	m.values.Delete(key)
 	return nil
 }
