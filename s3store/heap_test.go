@@ -2,6 +2,7 @@ package s3store_test
 
 import (
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/tus/tusd"
@@ -28,5 +29,5 @@ func TestHeapComesBack(t *testing.T) {
 			server.Restore(empty)
 			server.Recount()
 		}}
-	})
+	}, slices.Concat(heaptest.Requests, heaptest.Records))
 }

@@ -43,6 +43,8 @@ const (
 // outside.
 var uncheckable = map[string]string{
 	"A store may rely on this: no two leases on one id are held at the same time within the Scope of the composed Locker, and everything that changes an upload is called by the holder of its lease.": guarantee,
+	"Ids own their bytes: a store may keep them without keeping the request alive.": guarantee,
+	"A place, chosen by a hook or made of what the client says, where the store cannot keep the upload gives ErrInvalidName.": "which places these are is the backend's",
 	"Errors: ErrNotFound, ErrUploadExists, ErrNoSpace, ErrNoLease have meaning.":                                           definition,
 	"A store translates what it understands at its border, keeping the cause (ErrNotFound.With(err)).":                     definition,
 	"Every other error is taken for trouble that passes: the client is told to come back, never to throw its upload away.": guarantee,

@@ -26,7 +26,7 @@ type Target struct {
 }
 
 // Run attacks a new target in each way.
-func Run(t *testing.T, open func(t *testing.T) Target) {
+func Run(t *testing.T, open func(t *testing.T) Target, attacks []Attack) {
 	if raceEnabled {
 		t.Skip("the race detector has memory of its own for each object")
 	}
@@ -60,9 +60,9 @@ func live(target Target) int64 {
 	return int64(m.HeapAlloc)
 }
 
-// attack makes requests that bring times size bytes together, which must be far
+// Attack makes requests that bring times size bytes together, which must be far
 // more than a target may keep.
-type attack struct {
+type Attack struct {
 	name  string
 	times int
 	size  int
@@ -76,7 +76,8 @@ const (
 	references = 150 // of a final, the default of MaxPartials
 )
 
-var attacks = []attack{
+// Requests are large requests.
+var Requests = []Attack{
 	{"HEAD", 300, query, unknown(http.MethodHead)},
 	{"PATCH", 300, query, unknown(http.MethodPatch)},
 	{"GET", 300, query, unknown(http.MethodGet)},
@@ -104,6 +105,11 @@ var attacks = []attack{
 			target.do(t, 200, http.MethodHead, at+"?"+strings.Repeat("q", query), nil)
 		}
 	}},
+}
+
+// Records are uploads with large records, for stores that keep them in memory
+// between requests.
+var Records = []Attack{
 	{"metadata", 700, 2 * metadata, func(t *testing.T, target Target, times int) {
 		for range times {
 			at := target.create(t, "Upload-Length", "1", "Upload-Metadata", "name "+strings.Repeat("QUJD", metadata/3))
