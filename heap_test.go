@@ -22,7 +22,7 @@ func TestHeapComesBack(t *testing.T) {
 			composer, memory := tusd.NewStoreComposer(), storetest.NewMemory()
 			memory.UseIn(composer)
 			return target(t, composer, func() { removeAll(t, memory) })
-		}, heaptest.Requests)
+		}, slices.Concat(heaptest.Requests, heaptest.IDs))
 	})
 	t.Run("files", func(t *testing.T) {
 		heaptest.Run(t, func(t *testing.T) heaptest.Target {
@@ -32,7 +32,7 @@ func TestHeapComesBack(t *testing.T) {
 			store.UseIn(composer)
 			composer.UseLocker(filelocker.New(store.Path))
 			return target(t, composer, nil)
-		}, slices.Concat(heaptest.Requests, heaptest.Records))
+		}, slices.Concat(heaptest.Requests, heaptest.IDs, heaptest.Records))
 	})
 }
 

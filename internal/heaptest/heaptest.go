@@ -87,11 +87,6 @@ var Requests = []Attack{
 			target.do(t, 404, http.MethodPost, long(fresh()), nil, "X-Http-Method-Override", "HEAD")
 		}
 	}},
-	{"ids", 12_000, 800, func(t *testing.T, target Target, times int) { // of the largest size
-		for range times {
-			target.do(t, 404, http.MethodHead, "/files/"+strings.Repeat(strings.Repeat("i", 200)+"/", 4)+fresh(), nil)
-		}
-	}},
 	{"POST", 300, query, func(t *testing.T, target Target, times int) {
 		for range times {
 			target.do(t, 201, http.MethodPost, long(""), nil, "Upload-Length", "1")
@@ -103,6 +98,15 @@ var Requests = []Attack{
 			target.do(t, 204, http.MethodPatch, at+"?"+strings.Repeat("q", query), strings.NewReader("x"),
 				"Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
 			target.do(t, 200, http.MethodHead, at+"?"+strings.Repeat("q", query), nil)
+		}
+	}},
+}
+
+// IDs are many long ids, for lockers.
+var IDs = []Attack{
+	{"ids", 12_000, 800, func(t *testing.T, target Target, times int) { // of the largest size
+		for range times {
+			target.do(t, 404, http.MethodHead, "/files/"+strings.Repeat(strings.Repeat("i", 200)+"/", 4)+fresh(), nil)
 		}
 	}},
 }
