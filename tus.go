@@ -234,7 +234,7 @@ func plainPartial(ref, origin, basePath string) (id string, ok bool) {
 			return "", false
 		}
 	}
-	return id, true
+	return strings.Clone(id), true // an id does not keep its request
 }
 
 // creationLength reads Upload-Length and Upload-Defer-Length of a creation.
