@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tus/tusd/internal/durable"
 )
 
 // slotFile is the file whose bytes are the slots. All of them lie behind its
@@ -28,7 +30,7 @@ type ofdBoard struct {
 }
 
 func openOFDBoard(root *os.Root) (*ofdBoard, error) {
-	file, err := root.OpenFile(slotFile, os.O_RDWR|os.O_CREATE, 0o664)
+	file, err := durable.OpenLockFile(root, slotFile, 0o664)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 package filestore
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/tus/tusd"
 )
@@ -28,7 +28,7 @@ func ParseDurability(s string) (Durability, error) {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("durability %q is none of ack, complete, none", s)
+	return 0, errors.New("the durability is none of ack, complete, none")
 }
 
 // String is the inverse of ParseDurability.

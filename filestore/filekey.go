@@ -26,13 +26,13 @@ func checkFileKey(key string) error {
 	plain := expandFileKey(key, tusd.FileInfo{ID: "id"})
 	switch {
 	case strings.ContainsAny(plain, "{}\x00"):
-		return fmt.Errorf("FileKey %q has more than {date}, {id} and {filename} in braces", key)
+		return errors.New("FileKey has more than {date}, {id} and {filename} in braces")
 	case !filepath.IsLocal(filepath.FromSlash(plain)) || path.Clean(plain) != plain:
-		return fmt.Errorf("FileKey %q is no path below the upload directory", key)
+		return errors.New("FileKey is no path below the upload directory")
 	}
 	for segment := range strings.SplitSeq(plain, "/") {
 		if reserved(segment) {
-			return fmt.Errorf("FileKey %q leads to names that the store uses itself", key)
+			return errors.New("FileKey leads to names that the store uses itself")
 		}
 	}
 	return nil

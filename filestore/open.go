@@ -137,7 +137,7 @@ func (v *volume) open(s *FileStore) (err error) {
 // take locks the reserved byte: alone if the locker reaches no further than
 // this process.
 func (v *volume) take() (err error) {
-	v.lock, err = v.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, v.filePerm)
+	v.lock, err = durable.OpenLockFile(v.root, lockFile, v.filePerm)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func ProfileOf(name string) (Profile, error) {
 		for _, p := range profiles {
 			names = append(names, p.Name)
 		}
-		return Profile{}, fmt.Errorf("s3store: there is no profile %q, only %s", name, strings.Join(names, ", "))
+		return Profile{}, fmt.Errorf("s3store: there is no profile of that name, only %s", strings.Join(names, ", "))
 	}
 	return profiles[i], nil
 }

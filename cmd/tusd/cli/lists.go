@@ -19,10 +19,10 @@ func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(
 			return errors.New("must not be empty: leave the flag out if there is no list")
 		}
 		list := []T{}
-		for element := range strings.SplitSeq(text, ",") {
+		for i, element := range strings.Split(text, ",") {
 			parsed, err := parse(strings.TrimSpace(element))
 			if err != nil {
-				return fmt.Errorf("%q %w", element, err)
+				return fmt.Errorf("number %d of the list %w", i+1, err)
 			}
 			list = append(list, parsed)
 		}

@@ -63,11 +63,12 @@ func (s s3Connection) check() error {
 	if s.acceleration {
 		return errors.New("S3: transfer acceleration is AWS's own: there is none at another endpoint")
 	}
-	if !strings.Contains(s.endpoint, "://") {
-		return nil
+	endpoint := s.endpoint
+	if !strings.Contains(endpoint, "://") {
+		endpoint = "http://" + endpoint
 	}
-	u, err := url.Parse(s.endpoint)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("S3: the endpoint is no URL like https://host:port") // it may have a password
 	}
 	return nil

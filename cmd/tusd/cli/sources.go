@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -41,9 +42,9 @@ func readConfig(args []string, env environment) (config, error) {
 	case refused != nil:
 		return cfg, refused
 	case err != nil:
-		return cfg, err
+		return cfg, withoutValue(err)
 	case flags.NArg() > 0:
-		return cfg, fmt.Errorf("unexpected argument %q: everything is set by flags", flags.Arg(0))
+		return cfg, fmt.Errorf("argument %d is neither a flag nor the value of one: everything is set by flags", len(args)-flags.NArg()+1)
 	case cfg.showVersion:
 		return cfg, nil
 	}
@@ -79,11 +80,32 @@ func readEnvironment(flags *flag.FlagSet, env environment, given given) error {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			failed = fmt.Errorf("invalid value %q of %s: %w", value, variable, err)
+			failed = fmt.Errorf("invalid value of %s: %w", variable, err)
 		}
 		given[f.Name] = variable
 	})
 	return failed
+}
+
+// What was set may be a secret in the wrong place, and errors are kept in logs:
+// no error repeats it.
+var (
+	flagError   = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(?:[^"\\]|\\.)*" for (?:flag )?-([^ :]+): (.*)$`)
+	settingName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`) // also of one that there is not
+)
+
+// withoutValue is an error of package flag without the value that it is about.
+func withoutValue(err error) error {
+	if err == flag.ErrHelp {
+		return err
+	}
+	if parts := flagError.FindStringSubmatch(err.Error()); parts != nil {
+		return fmt.Errorf("invalid value for flag -%s: %s", parts[1], parts[2])
+	}
+	if strings.HasPrefix(err.Error(), "bad flag syntax") {
+		return errors.New("an argument begins like a flag and is none")
+	}
+	return err
 }
 
 // isSetting tells whether a flag may also come from the environment or a file.
@@ -151,6 +173,8 @@ func (l lines) set(n int, name, value string, set func(name, value string) error
 	switch {
 	case advice != "":
 		return fmt.Errorf("%s is a setting of older versions: %s", name, advice)
+	case (f == nil || !isSetting(f) || name == "config") && (value == "" || !settingName.MatchString(name)):
+		return errors.New("it does not begin with the name of a setting")
 	case f == nil || !isSetting(f) || name == "config":
 		return fmt.Errorf("there is no setting %q", name)
 	case l.seen[name] > 0:

@@ -169,3 +169,49 @@ func TestHelpComesFirst(t *testing.T) {
 		t.Errorf("-version: %v", err)
 	}
 }
+
+// No error repeats what was set: it may be a secret in the wrong place.
+func TestErrorsDoNotRepeatValues(t *testing.T) {
+	secrets := []string{"S3cr3t!", "https://user:S3cr3t!@host/", "user:S3cr3t!", "10.0.0.0/8,S3cr3t!", "(S3cr3t!", "{S3cr3t!}", "\"S3cr3t!\\\"\x01", "[S3cr3t!", "host:9000?S3cr3t!"}
+	wantHidden := func(what string, err error) (failed bool) {
+		t.Helper()
+		if err != nil && strings.Contains(err.Error(), "S3cr3t") {
+			t.Errorf("%s: %v", what, err)
+		}
+		return err != nil
+	}
+	failures := 0
+	for name := range otherValues {
+		for _, secret := range secrets {
+			var failed [3]bool
+			_, err := readConfig([]string{"-" + name + "=" + secret}, nil)
+			failed[0] = wantHidden("-"+name, err)
+			_, err = readConfig(nil, environment{variableOf(name): secret})
+			failed[1] = wantHidden(variableOf(name), err)
+			if name != "config" {
+				_, err = readConfig([]string{"-config", configFile(t, name+" "+secret+"\n")}, nil)
+				failed[2] = wantHidden("the file with "+name, err)
+			}
+			if failed[0] {
+				failures++
+			}
+		}
+	}
+	if failures < 100 {
+		t.Errorf("%d errors: hardly anything was tried", failures)
+	}
+	for _, args := range [][]string{
+		{"S3cr3t!"}, {"-expose-pprof", "user:S3cr3t!"}, {"-=S3cr3t!"}, {"---S3cr3t!"}, {"-nothing=S3cr3t!"}, {"-port"},
+		{"-config", configFile(t, "S3cr3t!\n")}, {"-config", configFile(t, "secret=S3cr3t!\n")}, {"-config", configFile(t, "nothing S3cr3t!\n")},
+		{"-config", configFile(t, "secret: S3cr3t!\n")}, {"-config", configFile(t, "verbose S3cr3t!\n")},
+	} {
+		if _, err := readConfig(args, nil); !wantHidden(strings.Join(args, " "), err) {
+			t.Errorf("%q: no error", args)
+		}
+	}
+	for _, endpoint := range []string{"https://user:S3cr3t!@host", "user:S3cr3t!@host:9000", "https://host/?S3cr3t!", "https://host/#S3cr3t!", "https://S3cr3t!@host"} {
+		if !wantHidden(endpoint, (s3Connection{endpoint: endpoint}).check()) {
+			t.Errorf("the endpoint %s is taken", endpoint)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,10 +140,11 @@ func permsVar(flags *flag.FlagSet, p *os.FileMode, name, preset string, needed o
 func durabilityVar(flags *flag.FlagSet, p *filestore.Durability, name, preset, usage string) {
 	declare(flags, name, preset, usage, func(text string) error {
 		d, err := filestore.ParseDurability(text)
-		if err == nil {
-			*p = d
+		if err != nil {
+			return errors.New("must be ack, complete or none")
 		}
-		return err
+		*p = d
+		return nil
 	})
 }
 
@@ -211,10 +213,15 @@ func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 func patternVar(flags *flag.FlagSet, p **regexp.Regexp, name, preset, usage string) {
 	declare(flags, name, preset, usage, func(text string) error {
 		pattern, err := regexp.Compile(text)
-		if err == nil {
-			*p = pattern
+		var wrong *syntax.Error
+		switch {
+		case errors.As(err, &wrong):
+			return fmt.Errorf("is no regular expression: %s", wrong.Code)
+		case err != nil:
+			return errors.New("is no regular expression")
 		}
-		return err
+		*p = pattern
+		return nil
 	})
 }
 

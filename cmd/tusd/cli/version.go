@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"runtime/debug"
+	"strings"
 )
 
 // What this binary was built from. Releases set them when linking:
@@ -30,20 +32,30 @@ func describeBuild(linked build, info *debug.BuildInfo) build {
 	if info == nil {
 		info = &debug.BuildInfo{}
 	}
-	fill(&b.version, info.Main.Version)
+	settings := make(map[string]string)
 	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			fill(&b.commit, s.Value)
-		case "vcs.time":
-			fill(&b.date, s.Value)
-		}
+		settings[s.Key] = s.Value
+	}
+	fill(&b.version, strings.Trim(info.Main.Version, "()")) // (devel): go run, or no repository
+	if revision := settings["vcs.revision"]; revision != "" && settings["vcs.modified"] == "true" {
+		fill(&b.commit, revision+" (modified)")
+	} else {
+		fill(&b.commit, revision)
+	}
+	fill(&b.date, settings["vcs.time"])
+	if parts := pseudoVersion.FindStringSubmatch(info.Main.Version); parts != nil {
+		fill(&b.commit, parts[2]) // of go install MODULE@COMMIT
+		fill(&b.date, parts[1])
 	}
 	fill(&b.version, "unknown")
 	fill(&b.commit, "unknown")
 	fill(&b.date, "unknown")
 	return b
 }
+
+// pseudoVersion is the end of the version of a commit without a tag: its time
+// and how its name begins.
+var pseudoVersion = regexp.MustCompile(`-(?:0\.)?([0-9]{14})-([0-9a-f]{12})(?:\+|$)`)
 
 func fill(field *string, value string) {
 	if *field == "" {

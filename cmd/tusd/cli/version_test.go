@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A plain build names the commit that it was built from. It is a build in a
+// repository made for that: the one around this test may be none, or a worktree,
+// of which the go command knows no commit.
+func TestVersionOfAPlainBuild(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git")
+	}
+	dir := t.TempDir()
+	writeProgram(t, dir)
+	run := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=true", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", cmd, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	run("git", "init", "-q")
+	run("git", "add", "-A")
+	run("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-q", "-m", "test")
+	commit := run("git", "rev-parse", "HEAD")
+	program := filepath.Join(t.TempDir(), "tusd.exe")
+	for _, modified := range []bool{false, true} {
+		want := "Commit: " + commit + "\n"
+		if modified {
+			want = "Commit: " + commit + " (modified)\n"
+			if err := os.WriteFile(filepath.Join(dir, "changed"), nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run("go", "build", "-o", program, ".")
+		if out := run(program, "-version"); !strings.Contains(out, want) {
+			t.Errorf("-version says %q, want %q", out, want)
+		}
+	}
+}
+
+// writeProgram makes a program of version.go alone, which is built in no time.
+func writeProgram(t *testing.T, dir string) {
+	t.Helper()
+	source, err := os.ReadFile("version.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"go.mod":     "module example.org/version\n\ngo 1.26.0\n",
+		"version.go": strings.Replace(string(source), "package cli", "package main", 1),
+		"main.go":    "package main\n\nimport \"os\"\n\nfunc main() { writeVersion(os.Stdout) }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"runtime"
+)
+
+// OpenLockFile opens a file of root that only locks are taken on, and makes it if
+// it is missing, with the permissions perm before the umask. Who may read a file
+// but not write to it gets no use of it, and could take locks on it that hold up
+// those who may: so the file is readable for them no more.
+func OpenLockFile(root *os.Root, name string, perm os.FileMode) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, withoutReaders(perm))
+	if err != nil {
+		return nil, err
+	}
+	if runtime.GOOS == "windows" { // permissions are others there
+		return f, nil
+	}
+	info, err := f.Stat()
+	if err == nil && withoutReaders(info.Mode()) != info.Mode() {
+		err = f.Chmod(withoutReaders(info.Mode().Perm()))
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil // it is another user's, or on a file system without permissions
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// withoutReaders takes the right to read from group and others where they have
+// none to write.
+func withoutReaders(mode os.FileMode) os.FileMode {
+	if mode&0o020 == 0 {
+		mode &^= 0o040
+	}
+	if mode&0o002 == 0 {
+		mode &^= 0o004
+	}
+	return mode
+}
