@@ -37,6 +37,7 @@ type daemon struct {
 	farewell     *farewell    // for connections beyond the limit
 
 	connections openConnections
+	heads       heads
 	stopping    chan struct{} // closed when the end begins
 }
 
@@ -95,11 +96,21 @@ func (d *daemon) makeServers() {
 		main.mounts = nil
 		d.overseer = newServer(d.cfg, adminSite(mounts), d.logger)
 	}
-	d.server = newServer(d.cfg, main, d.logger)
-	d.server.ConnState = d.connections.follow
+	d.server = newServer(d.cfg, d.heads.bound(main, d.refuseHead), d.logger)
+	d.server.ConnState = d.follow
 	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
 		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
 	}, d.cfg, d.logger)
+}
+
+func (d *daemon) refuseHead(w http.ResponseWriter, r *http.Request) {
+	d.uploads.Refuse(w, r, tusd.ErrTooManyRequests)
+}
+
+// follow is told what becomes of the connections of server.
+func (d *daemon) follow(conn net.Conn, state http.ConnState) {
+	d.connections.follow(conn, state)
+	d.heads.follow(conn, state)
 }
 
 // run answers requests until ctx ends or one of the listeners fails, then
@@ -144,9 +155,10 @@ func (d *daemon) guarded() []net.Listener {
 	for _, s := range d.sockets {
 		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}
 		if d.certificates == nil {
-			listeners = append(listeners, limit.guard(bounded, d.farewell.refuse))
+			listeners = append(listeners, d.heads.guard(limit.guard(bounded, d.farewell.refuse)))
 		} else {
-			listeners = append(listeners, tls.NewListener(limit.guard(bounded, refuseTLS), newTLSConfig(d.cfg.tls.mode, d.certificates)))
+			guarded := d.heads.guard(limit.guard(bounded, refuseTLS))
+			listeners = append(listeners, tls.NewListener(guarded, newTLSConfig(d.cfg.tls.mode, d.certificates)))
 		}
 	}
 	return listeners
