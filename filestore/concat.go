@@ -56,8 +56,13 @@ func (c *chunk) join(ctx context.Context, parts []*upload) error {
 	if err := c.f.Truncate(0); err != nil {
 		return err
 	}
+	room, err := c.u.v.claimRoom(c.u.data, c.u.current().Size)
+	if err != nil {
+		return err
+	}
+	defer room.drop()
 	for _, part := range parts {
-		if err := c.copyUpload(ctx, part); err != nil {
+		if err := c.copyUpload(ctx, part, room); err != nil {
 			return err
 		}
 	}
@@ -67,12 +72,13 @@ func (c *chunk) join(ctx context.Context, parts []*upload) error {
 	if err := c.u.usable(ctx); err != nil {
 		return err
 	}
-	_, err := c.end(nil)
+	_, err = c.end(nil)
 	return err
 }
 
-// copyUpload appends the bytes of part, in the kernel where it can.
-func (c *chunk) copyUpload(ctx context.Context, part *upload) error {
+// copyUpload appends the bytes of part, in the kernel where it can. The kernel
+// may share blocks and take no room: that is not counted on.
+func (c *chunk) copyUpload(ctx context.Context, part *upload, room *claim) error {
 	src, err := part.data.tree.OpenOS(part.data.name)
 	if err != nil {
 		return err
@@ -82,7 +88,12 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload) error {
 		if err := c.u.usable(ctx); err != nil {
 			return err
 		}
-		n, err := c.f.CopyFrom(src, min(left, copyStep))
+		step := min(left, copyStep)
+		if err := room.check(step); err != nil {
+			return err
+		}
+		n, err := c.f.CopyFrom(src, step)
+		room.used(n)
 		c.at += n
 		left -= n
 		if err == io.EOF {

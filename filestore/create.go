@@ -48,7 +48,7 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if u.data, err = v.newData(info); err != nil {
 		return err
 	}
-	if err := v.checkRoom(u.data, info); err != nil {
+	if err := v.checkRoom(u.data, missing(info)); err != nil {
 		return err
 	}
 	info.Offset = 0
@@ -65,35 +65,6 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	v.rememberNew(info, record, stamp)
 	v.marks.set(u.id, u.lease, mark{synced: 0, settled: v.level == Ack})
 	return nil
-}
-
-// checkRoom refuses a length that cannot fit. It promises nothing.
-func (v *volume) checkRoom(data place, info tusd.FileInfo) error {
-	size := info.Size
-	if info.KnownLength != nil {
-		size = *info.KnownLength
-	}
-	if size == 0 && v.minFree == 0 {
-		return nil
-	}
-	free, err := freeSpace(v.roomOf(data))
-	if err != nil {
-		return err
-	}
-	if size > free-v.minFree {
-		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes do not fit: %d are free, %d are to stay so", size, free, v.minFree))
-	}
-	return nil
-}
-
-// roomOf is the directory whose file system p is on.
-func (v *volume) roomOf(p place) *os.File {
-	for _, r := range v.roots {
-		if r.tree == p.tree {
-			return r.room
-		}
-	}
-	return v.room
 }
 
 // createFiles makes data and record of an upload, or nothing. The data comes

@@ -32,6 +32,8 @@ type volume struct {
 	filePerm   os.FileMode
 	scope      tusd.Scope
 	room       *os.File // the directory, to ask for free space
+	freeSpace  func(dir *os.File) (int64, error)
+	claims     claims
 	lock       *os.File // holds the reserved byte, and the owner's
 	tempPrefix string   // of the names of temporary files
 	aliases    []string // absolute paths that mean this directory
@@ -93,8 +95,11 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 	}
 	v := &volume{
 		marks: newMarks(), parents: newKnownDirs(), decoded: newDecodedRecords(),
-		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(),
+		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), freeSpace: freeSpace,
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
+	}
+	if s.freeSpace != nil {
+		v.freeSpace = s.freeSpace
 	}
 	if err := v.open(s); err != nil {
 		return nil, errors.Join(err, v.close())

@@ -41,7 +41,7 @@ func (v *volume) probe() error {
 	if err := writable(v.path); err != nil {
 		return fmt.Errorf("the directory cannot be written to: %w", err)
 	}
-	free, err := freeSpace(v.room)
+	free, err := v.freeSpace(v.room)
 	if err != nil {
 		return err
 	}

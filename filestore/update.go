@@ -21,6 +21,11 @@ func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) err
 	}
 	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
 	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
+	if next.KnownLength != nil && now.KnownLength == nil {
+		if err := u.checkLength(next); err != nil {
+			return failed("update upload", u.id, err)
+		}
+	}
 	return failed("update upload", u.id, u.store(ctx, next))
 }
 
@@ -42,7 +47,19 @@ func (s *FileStore) DeclareLength(ctx context.Context, up tusd.Upload, length in
 			tusd.ErrInvalidUploadLength.With(fmt.Errorf("%d, with %d bytes stored", length, next.Offset)))
 	}
 	next.Size, next.SizeIsDeferred = length, false
+	if err := u.checkLength(next); err != nil {
+		return failed("declare the length of upload", u.id, err)
+	}
 	return failed("declare the length of upload", u.id, u.store(ctx, next))
+}
+
+// checkLength refuses a length that became known and does not fit. An upload
+// that has all its bytes takes no more room.
+func (u *upload) checkLength(next tusd.FileInfo) error {
+	if missing(next) == 0 {
+		return nil
+	}
+	return u.v.checkRoom(u.data, missing(next))
 }
 
 // store replaces the record.

@@ -143,14 +143,11 @@ func (c *chunk) checkRoom(n int64) error {
 	if v.minFree == 0 || c.at+n <= c.roomTo {
 		return nil
 	}
-	free, err := freeSpace(v.roomOf(c.u.data))
+	room, err := v.roomFor(v.roomOf(c.u.data), n)
 	if err != nil {
 		return err
 	}
-	if free-n < v.minFree {
-		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes are free, %d are to stay so", free, v.minFree))
-	}
-	c.roomTo = c.at + n + min(roomPiece, free-n-v.minFree)
+	c.roomTo = c.at + n + min(roomPiece, room-n)
 	return nil
 }
 

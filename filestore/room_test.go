@@ -1,0 +1,161 @@
+package filestore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// roomy is a store on a file system that has as much free as it is told, of
+// which 1000 bytes are to stay so.
+type roomy struct {
+	*FileStore
+	free   int64
+	copies int    // into finals
+	during func() // called before each copy; may be nil
+}
+
+func newRoomy(t *testing.T) *roomy {
+	r := &roomy{free: 1 << 20}
+	s := New(t.TempDir())
+	s.MinFree = 1000
+	s.freeSpace = func(*os.File) (int64, error) { return r.free, nil }
+	s.hook = func(op durable.Op, _ string, done bool) error {
+		if op == durable.OpCopy && !done {
+			r.copies++
+			if r.during != nil {
+				r.during()
+			}
+		}
+		return nil
+	}
+	r.FileStore = reopened(t, s)
+	return r
+}
+
+// pendingFinal makes a complete partial of 100 bytes and the record of a final
+// that names it n times.
+func (r *roomy) pendingFinal(t *testing.T, id string, n int) (final tusd.Upload, partials []tusd.Upload) {
+	t.Helper()
+	part := written(t, r.FileStore, "part-of-"+id, 100, strings.Repeat("p", 100))
+	for range n {
+		partials = append(partials, part)
+	}
+	return created(t, r.FileStore, id, int64(100*n)), partials
+}
+
+func wantNoSpace(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, tusd.ErrNoSpace) {
+		t.Errorf("%s: %v, want ErrNoSpace", what, err)
+	}
+}
+
+// A final that does not fit is refused before its first byte is copied, and
+// built when there is room.
+func TestConcatChecksTheRoom(t *testing.T) {
+	r := newRoomy(t)
+	final, partials := r.pendingFinal(t, "final", 5)
+	r.free = 1499
+	wantNoSpace(t, "a final of 500 bytes into 499", r.Concat(t.Context(), final, partials))
+	if r.copies != 0 {
+		t.Errorf("%d copies for a final that does not fit", r.copies)
+	}
+	if got := offsetOf(t, final); got != 0 {
+		t.Errorf("offset %d, want 0", got)
+	}
+	r.free = 1500
+	if err := r.Concat(t.Context(), final, partials); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, r.FileStore, "final", strings.Repeat("p", 500))
+}
+
+// Room that is taken by others while a final is built ends that, and nothing
+// is left of it.
+func TestConcatStopsWhenTheRoomIsGone(t *testing.T) {
+	r := newRoomy(t)
+	final, partials := r.pendingFinal(t, "final", 5)
+	r.during = func() {
+		if r.copies == 3 {
+			r.free = 1050
+		}
+	}
+	wantNoSpace(t, "a final whose room is taken", r.Concat(t.Context(), final, partials))
+	stat, err := os.Stat(filepath.Join(r.Path, "final"))
+	if err != nil || stat.Size() != 0 || r.copies != 3 {
+		t.Errorf("%v, %v after %d copies; want an empty file after 3", stat.Size(), err, r.copies)
+	}
+}
+
+// What is claimed for a final is nobody else's: not another final's, not a new
+// upload's, not a chunk's. It is given back at the end.
+func TestRoomOfAFinalIsClaimed(t *testing.T) {
+	r := newRoomy(t)
+	one, ofOne := r.pendingFinal(t, "one", 5)
+	other, ofOther := r.pendingFinal(t, "other", 5)
+	open, err := r.NewUpload(t.Context(), locked(t, "open"), tusd.FileInfo{ID: "open", SizeIsDeferred: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.free = 1900
+	r.during = func() {
+		if r.copies != 2 { // 400 of 500 bytes are still to be written
+			return
+		}
+		r.free = 1800
+		_, err := r.NewUpload(t.Context(), locked(t, "new"), tusd.FileInfo{ID: "new", Size: 401})
+		wantNoSpace(t, "a new upload of 401 bytes beside 400 of 800", err)
+		wantNoSpace(t, "another final", r.Concat(t.Context(), other, ofOther))
+		_, err = open.WriteChunk(t.Context(), 0, strings.NewReader(strings.Repeat("x", 401)))
+		wantNoSpace(t, "a chunk of 401 bytes", err)
+		created(t, r.FileStore, "small", 400)
+	}
+	if err := r.Concat(t.Context(), one, ofOne); err != nil {
+		t.Fatal(err)
+	}
+	r.during = nil
+	r.free = 1500
+	if err := r.Concat(t.Context(), other, ofOther); err != nil {
+		t.Errorf("when the first final is built: %v", err)
+	}
+}
+
+// A length that becomes known later has to fit as one that is known at the
+// creation, but an upload that has all its bytes needs no more room.
+func TestLateLengthsHaveToFit(t *testing.T) {
+	r := newRoomy(t)
+	newOpen := func(id string) tusd.Upload {
+		up, err := r.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, SizeIsDeferred: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, up, 0, "abc")
+		return up
+	}
+	declared, announced, ended := newOpen("declared"), newOpen("announced"), newOpen("ended")
+	r.free = 1100
+	wantNoSpace(t, "declare 104 with 3 stored and room for 100", r.DeclareLength(t.Context(), declared, 104))
+	if info := infoOf(t, r.FileStore, "declared"); !info.SizeIsDeferred {
+		t.Error("the length that does not fit was written down")
+	}
+	announce := func(length int64) error {
+		return announced.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
+			info.KnownLength = &length
+			return nil
+		})
+	}
+	wantNoSpace(t, "announce 104", announce(104))
+	if err := errors.Join(r.DeclareLength(t.Context(), declared, 103), announce(103)); err != nil {
+		t.Errorf("103 bytes, which fit: %v", err)
+	}
+	r.free = 0
+	if err := r.DeclareLength(t.Context(), ended, 3); err != nil {
+		t.Errorf("the end of an upload on a full disk: %v", err)
+	}
+}
