@@ -205,6 +205,9 @@ func (e *engine) spoil(c *call, h *hold, spoils bool, err error) error {
 	if stateErr := h.setState(h.ctx, StateFailed, failure); stateErr != nil {
 		return stateErr
 	}
+	if h.info.IsPartial {
+		e.wakeFinals(&h.info)
+	}
 	return errors.Join(err, h.refresh())
 }
 

@@ -1,11 +1,12 @@
 package tusd
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -13,53 +14,197 @@ import (
 // by anybody: at most one works on a final at a time, in the background, and
 // what it has begun it, or a later one, brings to an end.
 
-// buildLater builds a final in the background, unless that is going on.
-func (e *engine) buildLater(id string) {
-	e.startBuilding(id, HTTPRequest{}, func(o outcome) {
+// What bounds the builders, and how they try again.
+const (
+	// buildsAtOnce is how many finals are worked on at the same time.
+	buildsAtOnce = 16
+	// maxBuilders is how many finals may wait for their first attempt; more are
+	// refused. maxRetrying is how many may wait for a later one; the others are
+	// left to a sweep.
+	maxBuilders = 1000
+	maxRetrying = 1000
+
+	// The waits between two attempts to tell busy partials who waits for them,
+	// doubling.
+	firstNaming = 50 * time.Millisecond
+	lastNaming  = 5 * time.Second
+	// lastRebuild is the longest wait after an attempt that failed. The first
+	// one is engine.retry.
+	lastRebuild = 5 * time.Minute
+)
+
+// slots bounds how many do something at the same time.
+type slots chan struct{}
+
+func (s slots) leave() { <-s }
+
+func (s slots) tryEnter() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// enter waits for a slot, and reports false if ctx ends first.
+func (s slots) enter(ctx context.Context) bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// order is a final that is to be built.
+type order struct {
+	id      string
+	request HTTPRequest
+	// report is told once what came of the first attempt; if that was the last
+	// one, when the final is no longer busy.
+	report func(outcome)
+	// abandon, if not nil, is asked after a first attempt that failed and could
+	// be repeated. If it reports true, the final is gone.
+	abandon func(error) bool
+}
+
+// buildLater builds a final in the background. It reports false if there are
+// too many builders.
+func (e *engine) buildLater(id string) bool {
+	if e.building.busy(id) {
+		return true
+	}
+	if !e.builders.tryEnter() {
+		return false
+	}
+	e.startBuilding(e.orderFor(id))
+	return true
+}
+
+// orderFor is the order to build a final that no request waits for.
+func (e *engine) orderFor(id string) order {
+	return order{id: id, report: func(o outcome) {
 		if o.err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", id, "err", o.err)
 		}
-	})
+	}}
 }
 
-// The waits between two attempts to tell busy partials who waits for them,
-// doubling.
-const (
-	firstNaming = 50 * time.Millisecond
-	lastNaming  = 5 * time.Second
-)
-
-// startBuilding works on a final in the background, unless somebody does:
+// startBuilding works on a final in the background, unless a builder does:
 // until it is built, has failed, or all its partials know that it waits for
-// them. report is told once what came of the first attempt; if that was the
-// last one, when everybody can see that the work is over.
-func (e *engine) startBuilding(id string, request HTTPRequest, report func(outcome)) bool {
-	if !e.building.enter(id) {
+// them. The caller has entered builders; startBuilding leaves it.
+func (e *engine) startBuilding(o order) bool {
+	if !e.building.enter(o.id) {
+		e.builders.leave()
 		return false
 	}
 	started := e.work.start(func() {
 		afterwards := func() {}
 		defer func() {
-			e.naming.forget(id)
-			e.building.leave(id)
+			e.naming.forget(o.id)
+			e.building.leave(o.id)
 			afterwards()
 		}()
-		res, again, err := e.build(id, request)
+		res, again, err := e.firstBuild(o)
 		if !again {
-			afterwards = func() { report(outcome{res, err}) }
+			afterwards = func() { o.report(outcome{res, err}) }
 			return
 		}
-		report(outcome{res, err})
-		for wait := firstNaming; again && e.pause(wait); wait = min(2*wait, lastNaming) {
-			if _, again, err = e.build(id, request); err != nil && e.background.Err() == nil {
-				e.log.Error("building a final upload failed", "id", id, "again", again, "err", err)
+		o.report(outcome{res, err})
+		e.buildAgain(o, err)
+	})
+	if !started {
+		e.building.leave(o.id)
+		e.builders.leave()
+	}
+	return started
+}
+
+func (e *engine) firstBuild(o order) (res result, again bool, err error) {
+	defer e.builders.leave()
+	res, again, err = e.buildInTurn(o)
+	if again && err != nil && o.abandon != nil && o.abandon(err) {
+		again = false
+	}
+	return res, again, err
+}
+
+// buildAgain repeats attempts, the last of which ended with err: soon if a
+// partial was busy, after longer and longer if something failed.
+func (e *engine) buildAgain(o order, err error) {
+	if !e.retrying.tryEnter() {
+		e.sweepPending(lastRebuild)
+		return
+	}
+	defer e.retrying.leave()
+	busy, failing := firstNaming, e.retry
+	for again := true; again; {
+		wait, most := &busy, lastNaming
+		if err != nil {
+			wait, most = &failing, lastRebuild
+		}
+		if !e.pause(jittered(*wait)) {
+			return
+		}
+		*wait = min(2**wait, most)
+		if _, again, err = e.buildInTurn(o); err != nil && e.background.Err() == nil {
+			e.log.Error("building a final upload failed", "id", o.id, "again", again, "err", err)
+		}
+	}
+}
+
+// jittered is a random time of at least half of wait: finals that failed
+// together are not tried again together.
+func jittered(wait time.Duration) time.Duration {
+	return wait/2 + rand.N(wait/2+1)
+}
+
+// buildInTurn is build when its turn has come.
+func (e *engine) buildInTurn(o order) (res result, again bool, err error) {
+	if !e.builds.enter(e.background) {
+		return result{}, true, ErrServerShutdown
+	}
+	defer e.builds.leave()
+	return e.build(o.id, o.request)
+}
+
+// sweepPending builds, after a wait, all finals that are not built, as far as
+// no builder does. While finals are left out, it is repeated.
+func (e *engine) sweepPending(wait time.Duration) {
+	e.pending.Store(true)
+	if !e.sweeping.CompareAndSwap(false, true) {
+		return
+	}
+	started := e.work.start(func() {
+		for {
+			for e.pending.Load() && e.pause(wait) {
+				e.pending.Store(false)
+				e.buildPending()
+				wait = lastRebuild
+			}
+			e.sweeping.Store(false)
+			if e.background.Err() != nil || !e.pending.Load() || !e.sweeping.CompareAndSwap(false, true) {
+				return
 			}
 		}
 	})
 	if !started {
-		e.building.leave(id)
+		e.sweeping.Store(false)
 	}
-	return started
+}
+
+func (e *engine) buildPending() {
+	err := e.eachSide(kindBuilding, func(_ SideKey, value []byte) error {
+		id := string(value)
+		if !e.building.busy(id) && e.builders.enter(e.background) {
+			e.startBuilding(e.orderFor(id))
+		}
+		return e.background.Err()
+	})
+	if err != nil && e.background.Err() == nil {
+		e.log.Error("cannot list the final uploads that are not built", "err", err)
+	}
 }
 
 // build does for a final what can be done now: join its partials and finish
@@ -82,8 +227,13 @@ func (e *engine) build(id string, request HTTPRequest) (res result, again bool, 
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUploadFailed):
 		return result{}, false, errors.Join(err, e.failFinal(f, "a partial upload is gone or has failed"))
+	case errors.Is(err, ErrMaxSizeExceeded):
+		return result{}, false, errors.Join(err, e.failFinal(f, "the partial uploads are larger together than this server allows"))
+	case err != nil && e.overdue(f):
+		err = errors.Join(err, e.failFinal(f, "it could not be built in a day"))
+		return result{}, f.info.State != StateFailed, err
 	case err != nil || !full:
-		return result{}, busy || err != nil && !isRefusal(err), err
+		return result{}, busy || err != nil, err
 	}
 	res, err = e.finish(f, request) // which repeats itself if it has to
 	if err == nil {
@@ -92,34 +242,44 @@ func (e *engine) build(id string, request HTTPRequest) (res result, again bool, 
 	return res, false, err
 }
 
+// overdue reports whether a final that fails again and again has been tried
+// for long enough. The creation counts, so that a restart does not begin anew.
+// Records of tusd v2 do not tell it.
+func (e *engine) overdue(f *hold) bool {
+	return !f.info.Created.IsZero() && e.now().Sub(f.info.Created) >= maxFinalWait
+}
+
 // gather makes the final full, if its partials are. busy tells that one of
 // them could not be told who waits for it.
 func (e *engine) gather(f *hold) (full, busy bool, err error) {
-	full, err = e.allFull(f)
-	if err == nil && !full {
+	open, err := e.findOpen(f)
+	if err == nil && open != "" {
 		if busy, err = e.nameFinal(f); err == nil && !busy {
-			full, err = e.allFull(f) // the last one may have become full before it was told
+			open, err = e.findOpen(f) // the last one may have become full before it was told
+		}
+		if err == nil && !busy && open != "" {
+			e.awaited.remember(f.id, open)
 		}
 	}
-	if err == nil && full && !f.info.Full() {
+	if full = err == nil && open == ""; full && !f.info.Full() {
 		err = e.join(f)
 	}
 	return full, busy, err
 }
 
-// allFull tells whether every partial has all its bytes. It takes no locks: a
-// partial that is full stays so.
-func (e *engine) allFull(f *hold) (bool, error) {
+// findOpen returns the id of a partial that does not have all its bytes, or ""
+// if all have. It takes no locks: a partial that is full stays so.
+func (e *engine) findOpen(f *hold) (string, error) {
 	for _, id := range distinct(f.info.PartialUploads) {
 		_, info, err := e.peek(f.ctx, id)
 		if err == nil && info.State == StateFailed {
 			err = ErrUploadFailed
 		}
 		if err != nil || !info.Full() {
-			return false, err
+			return id, err
 		}
 	}
-	return true, nil
+	return "", nil
 }
 
 // nameFinal writes into the record of each partial that the final waits for
@@ -129,62 +289,20 @@ func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 	for _, id := range distinct(f.info.PartialUploads) {
 		p, err := e.hold(f.ctx, id, LockTry)
 		if errors.Is(err, ErrUploadLocked) {
-			e.naming.note(id, f.id)
+			e.naming.note(f.id, id)
 			busy = true
 			continue
 		}
 		if err != nil {
 			return busy, err
 		}
-		if !slices.Contains(p.info.Finals, f.id) {
-			err = p.update(p.ctx, func(info *FileInfo) error {
-				info.Finals = append(info.Finals, f.id)
-				return nil
-			})
-		}
+		err = e.addFinal(p, f.id)
 		p.release()
 		if err != nil {
 			return busy, err
 		}
 	}
 	return busy, nil
-}
-
-// namings are the finals that partials could not be told about yet. The zero
-// value is ready to use.
-type namings struct {
-	mu     sync.Mutex
-	finals map[string][]string // by the id of the partial
-}
-
-func (n *namings) note(partial, final string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.finals == nil {
-		n.finals = make(map[string][]string)
-	}
-	if !slices.Contains(n.finals[partial], final) {
-		n.finals[partial] = append(n.finals[partial], final)
-	}
-}
-
-// of returns the finals that wait for a partial.
-func (n *namings) of(partial string) []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.finals[partial])
-}
-
-// forget takes a final out: all its partials have been told, or it is over.
-func (n *namings) forget(final string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for partial, finals := range n.finals {
-		left := slices.DeleteFunc(finals, func(id string) bool { return id == final })
-		if n.finals[partial] = left; len(left) == 0 {
-			delete(n.finals, partial)
-		}
-	}
 }
 
 // join copies the partials into the final. Their leases, taken in the order
@@ -238,7 +356,7 @@ func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
 	}
 	length, err := e.addUp(f.info.PartialUploads, lengths)
 	if err != nil {
-		return errors.Join(err, e.failFinal(f, "the partial uploads are larger together than this server allows"))
+		return err
 	}
 	if err := e.declare(f, length); err != nil {
 		return err
@@ -270,6 +388,7 @@ func (e *engine) failFinal(f *hold, why string) error {
 	if err := f.setState(f.ctx, StateFailed, failure); err != nil {
 		return err
 	}
+	f.info.State = StateFailed
 	return e.forgetSide(f.ctx, buildingKey(f.id))
 }
 

@@ -56,37 +56,48 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 			return result{}, err
 		}
 	}
-	key := req.key()
-	if !e.joining.enter(key.Name) {
-		return result{}, ErrUploadLocked
+	if !e.builders.tryEnter() { // before anything is stored
+		return result{}, ErrTooManyFinals
 	}
-	res, err := e.sameFinal(c, key)
-	if err == nil && !res.exists() {
-		res, err = e.newFinal(c, req, key)
-	}
-	e.joining.leave(key.Name)
+	handedOn := false
+	defer func() {
+		if !handedOn {
+			e.builders.leave()
+		}
+	}()
+	w := &finalWait{e: e, key: req.key()}
+	res, err := w.findOrMake(c, req)
 	if err != nil || e.isBuilt(*res.info) {
 		return res, err
 	}
-	built, err := e.awaitFinal(c, res.info.ID)
-	if errors.Is(err, ErrNotFound) {
-		return result{}, errors.Join(err, e.discard(c, res.info.ID))
+	handedOn = true
+	built, err := w.await(c)
+	switch {
+	case w.abandoned.Load():
+		return result{}, err
+	case errors.Is(err, ErrNotFound):
+		return result{}, errors.Join(err, e.discard(c.ctx, w.id, w.key))
 	}
 	res.merge(built)
 	return res, err
 }
 
 // discard removes a final that failed before its client has heard of it.
-func (e *engine) discard(c *call, id string) error {
+func (e *engine) discard(ctx context.Context, id string, key SideKey) error {
 	if e.store.Terminater == nil {
 		return nil
 	}
-	h, err := e.lock(c.ctx, id, LockTake)
+	h, err := e.lock(ctx, id, LockTake)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	return e.remove(h)
+	return e.removeFinal(h, key)
+}
+
+// removeFinal removes all that newFinal has stored.
+func (e *engine) removeFinal(h *hold, key SideKey) error {
+	return errors.Join(e.remove(h), e.forgetSide(h.ctx, key), e.forgetSide(h.ctx, buildingKey(h.id)))
 }
 
 // isBuilt tells whether nobody has to do anything about a final any more.
@@ -150,9 +161,12 @@ func (e *engine) sweepJoined() {
 
 // newFinal stores the record of a final, not its data.
 func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, error) {
+	ids := distinct(req.partials)
+	e.naming.ask(ids)
+	defer e.naming.answered(ids)
 	info := e.newInfo(c, req.metadata, req.rawMeta)
 	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
-	if err := e.measure(c.ctx, &info); err != nil {
+	if err := e.measure(c.ctx, ids, &info); err != nil {
 		return result{}, err
 	}
 	h, res, err := e.establish(c, info)
@@ -160,6 +174,20 @@ func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, erro
 		return res, err
 	}
 	defer h.release()
+	e.naming.note(h.id, ids...) // its builder forgets that
+	if err := e.putFinalSides(h, key); err != nil {
+		e.naming.forget(h.id)
+		if e.store.Terminater == nil {
+			return res, err
+		}
+		return result{}, errors.Join(err, e.removeFinal(h, key))
+	}
+	return res, nil
+}
+
+// putFinalSides stores what makes a restart go on with a final and a repeated
+// request find it.
+func (e *engine) putFinalSides(h *hold, key SideKey) error {
 	value, err := json.Marshal(joined{ID: h.id, Created: e.now()})
 	if err == nil {
 		err = e.store.SideRecords.PutSide(h.ctx, buildingKey(h.id), []byte(h.id))
@@ -167,27 +195,29 @@ func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, erro
 	if err == nil {
 		err = e.store.SideRecords.PutSide(h.ctx, key, value)
 	}
-	return res, err
+	return err
 }
 
 // measure looks up the partials of a new final, once each, and adds up their
 // lengths.
-func (e *engine) measure(ctx context.Context, info *FileInfo) error {
-	ids := distinct(info.PartialUploads)
+func (e *engine) measure(ctx context.Context, ids []string, info *FileInfo) error {
 	partials, err := e.peekPartials(ctx, ids)
 	if err != nil {
 		return err
 	}
 	lengths := make(map[string]int64, len(ids))
-	for i, partial := range partials {
-		lengths[ids[i]] = max(partial.length(), partial.Offset)
-		info.SizeIsDeferred = info.SizeIsDeferred || partial.SizeIsDeferred
+	for i, p := range partials {
+		lengths[ids[i]] = max(p.info.length(), p.info.Offset)
+		info.SizeIsDeferred = info.SizeIsDeferred || p.info.SizeIsDeferred
 	}
 	size, err := e.addUp(info.PartialUploads, lengths)
-	if err == nil && !info.SizeIsDeferred {
+	if err != nil {
+		return err
+	}
+	if !info.SizeIsDeferred {
 		info.Size = size
 	}
-	return err
+	return e.mayWait(ctx, partials)
 }
 
 // addUp adds up the lengths of partials, each as often as it is named, unless
@@ -208,12 +238,12 @@ func (e *engine) addUp(named []string, lengths map[string]int64) (sum int64, err
 // peeksAtOnce bounds how many partials one request looks up side by side.
 const peeksAtOnce = 8
 
-// peekPartials returns the records of the partials. The first one that cannot
-// be joined ends the lookups.
-func (e *engine) peekPartials(ctx context.Context, ids []string) ([]FileInfo, error) {
+// peekPartials looks up partials. The first one that cannot be joined ends the
+// lookups.
+func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialSeen, error) {
 	ctx, refuse := context.WithCancelCause(ctx)
 	defer refuse(nil)
-	infos := make([]FileInfo, len(ids))
+	seen := make([]partialSeen, len(ids))
 	var next atomic.Int64
 	peekOn := func() error {
 		for ctx.Err() == nil {
@@ -221,14 +251,10 @@ func (e *engine) peekPartials(ctx context.Context, ids []string) ([]FileInfo, er
 			if i >= len(ids) {
 				break
 			}
-			_, info, err := e.peek(ctx, ids[i])
-			if err == nil && (!info.IsPartial || info.State == StateFailed) {
-				err = ErrInvalidConcat
-			}
-			if err != nil {
+			var err error
+			if seen[i], err = e.peekPartial(ctx, ids[i]); err != nil {
 				return err
 			}
-			infos[i] = info
 		}
 		return nil
 	}
@@ -241,7 +267,7 @@ func (e *engine) peekPartials(ctx context.Context, ids []string) ([]FileInfo, er
 		})
 	}
 	workers.Wait()
-	return infos, context.Cause(ctx)
+	return seen, context.Cause(ctx)
 }
 
 // outcome is what building a final has come to.
@@ -250,35 +276,95 @@ type outcome struct {
 	err error
 }
 
-// awaitFinal starts the builder and waits for it for a while, but not for
-// partials that are not full yet.
-func (e *engine) awaitFinal(c *call, id string) (result, error) {
+// finalWait is a request that waits for its final to be built.
+type finalWait struct {
+	e     *engine
+	id    string
+	key   SideKey
+	fresh bool // the request has made the final
+
+	decided   atomic.Bool // whether the final stays
+	abandoned atomic.Bool // it does not
+}
+
+// findOrMake returns the final of an equal request, or makes one.
+func (w *finalWait) findOrMake(c *call, req concatenation) (result, error) {
+	if !w.e.joining.enter(w.key.Name) {
+		return result{}, ErrUploadLocked
+	}
+	defer w.e.joining.leave(w.key.Name)
+	res, err := w.e.sameFinal(c, w.key)
+	if err == nil && !res.exists() {
+		w.fresh = true
+		res, err = w.e.newFinal(c, req, w.key)
+	}
+	if err == nil {
+		w.id = res.info.ID
+	}
+	return res, err
+}
+
+// await starts the builder and waits for it for a while, but not for partials
+// that are not full yet. The caller has entered builders; await leaves it.
+func (w *finalWait) await(c *call) (result, error) {
+	e := w.e
 	first := make(chan outcome, 1)
-	started := e.startBuilding(id, e.origin(c), func(o outcome) { first <- o })
+	started := e.startBuilding(order{
+		id: w.id, request: e.origin(c), report: func(o outcome) { first <- o }, abandon: w.abandon,
+	})
 	patience := time.NewTimer(e.wait)
 	defer patience.Stop()
 	var done <-chan struct{}
 	if !started {
-		done = e.building.done(id) // somebody else's; nil if that has just ended
+		done = e.building.done(w.id) // another builder's; nil if that has just ended
 		if done == nil {
-			return e.builtFinal(c, id)
+			return e.builtFinal(c, w.id)
 		}
 	}
 	select {
 	case o := <-first:
-		if o.err != nil || o.res.exists() {
-			return o.res, o.err
-		}
-		return e.builtFinal(c, id)
+		return w.outcome(c, o)
 	case <-done:
-		return e.builtFinal(c, id)
+		return e.builtFinal(c, w.id)
 	case <-patience.C:
 	case <-c.ctx.Done():
+	}
+	if started && !w.decided.CompareAndSwap(false, true) {
+		return w.outcome(c, <-first)
 	}
 	return result{}, nil
 }
 
+func (w *finalWait) outcome(c *call, o outcome) (result, error) {
+	if o.err != nil || o.res.exists() {
+		return o.res, o.err
+	}
+	return w.e.builtFinal(c, w.id)
+}
+
+// abandon removes a final for which there was no room, unless its client may
+// have heard of it.
+func (w *finalWait) abandon(err error) bool {
+	if !w.fresh || !errors.Is(err, ErrNoSpace) || w.e.store.Terminater == nil || !w.decided.CompareAndSwap(false, true) {
+		return false
+	}
+	if err := w.e.discard(w.e.background, w.id, w.key); err != nil {
+		w.e.log.Warn("cannot remove a final upload for which there is no room", "id", w.id, "err", err)
+		return false
+	}
+	w.abandoned.Store(true)
+	return true
+}
+
+// builtFinal is the final after the work of another request's builder, which
+// may have removed it.
 func (e *engine) builtFinal(c *call, id string) (result, error) {
 	_, info, err := e.peek(c.ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return result{}, ErrUploadLocked.With(err)
+	}
+	if err == nil && info.State == StateFailed {
+		err = failure(&info)
+	}
 	return result{info: &info}, err
 }

@@ -31,7 +31,13 @@ type engine struct {
 	finishing  flights       // uploads being finished, by id
 	building   flights       // finals being built, by id
 	joining    flights       // finals being asked for, by the name of their request
-	naming     namings       // finals whose partials are in use
+	naming     namings       // finals that the records of their partials may not name yet
+	awaited    awaited       // what unbuilt finals wait for
+	builders   slots         // finals that wait for their first attempt
+	builds     slots         // attempts to build a final
+	retrying   slots         // finals that wait for another attempt
+	pending    atomic.Bool   // finals were left out that no builder works on
+	sweeping   atomic.Bool   // they are being looked for
 	digesting  flights       // uploads whose digests are brought up to date, by id
 	hashing    chan struct{} // has room for those who read whole uploads at the same time
 	swept      atomic.Int64  // when old side records were last removed, in Unix seconds
@@ -49,6 +55,9 @@ func newEngine(config Config) *engine {
 		hashing: make(chan struct{}, maxCatchUps),
 
 		mostRetries: maxRetries,
+		builders: make(slots, maxBuilders),
+		builds:   make(slots, buildsAtOnce),
+		retrying: make(slots, maxRetrying),
 	}
 	e.background, e.end = context.WithCancel(context.Background())
 	e.work.panicked = func(r any) {

@@ -126,6 +126,7 @@ var (
 	ErrTooSlow            = &Error{Code: "ERR_TOO_SLOW", Status: passingStatus(503), Passing: true, Message: "the data arrived too slowly"}
 	ErrTooManyRequests    = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: passingStatus(503), Passing: true, Message: "the server is serving as many requests as it may"}
 	ErrTooManyUploads     = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: passingStatus(503), Passing: true, Message: "this client is sending as many uploads at once as it may"}
+	ErrTooManyFinals      = &Error{Code: "ERR_TOO_MANY_FINALS", Status: passingStatus(503), Passing: true, Message: "as many unfinished final uploads as may wait for one of these partial uploads, or to be built"}
 	ErrTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: passingStatus(503), Passing: true, Message: "this client has as many connections open as it may"}
 	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: passingStatus(500), Passing: true, Message: "the connection was reset"}
 	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Passing: true, Message: "there is no room for this data at the moment"}
@@ -145,7 +146,7 @@ var errorTable = []*Error{
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
-	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
+	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, ErrTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }
 
 // Errors between the handler and stores; a client never sees them as such.

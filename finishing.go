@@ -232,6 +232,9 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 	if writeErr := h.setState(ctx, StateFailed, failure); writeErr != nil {
 		return writeErr
 	}
+	if h.info.IsPartial {
+		e.wakeFinals(&h.info)
+	}
 	return errors.Join(err, h.refresh())
 }
 
@@ -240,9 +243,7 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 func (e *engine) finished(info FileInfo, request HTTPRequest) {
 	e.metrics.UploadsFinished.Add(1)
 	if info.IsPartial {
-		for _, final := range info.Finals {
-			e.buildLater(final)
-		}
+		e.wakeFinals(&info)
 		return
 	}
 	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
@@ -262,17 +263,16 @@ func isRefusal(err error) bool {
 // resume goes on with the uploads that were being finished, and the finals
 // that were not built, when the server stopped.
 func (e *engine) resume() {
-	for kind, goOn := range map[string]func(id string){kindFinishing: func(id string) { e.finishLater(id) }, kindBuilding: e.buildLater} {
-		e.work.start(func() {
-			err := e.eachSide(kind, func(_ SideKey, value []byte) error {
-				goOn(string(value))
-				return nil
-			})
-			if err != nil && e.background.Err() == nil {
-				e.log.Error("cannot list what was going on when the server stopped", "kind", kind, "err", err)
-			}
+	e.work.start(func() {
+		err := e.eachSide(kindFinishing, func(_ SideKey, value []byte) error {
+			e.finishLater(string(value))
+			return nil
 		})
-	}
+		if err != nil && e.background.Err() == nil {
+			e.log.Error("cannot list what was being finished when the server stopped", "err", err)
+		}
+	})
+	e.sweepPending(0)
 }
 
 // eachSide calls f for the side records of a kind.

@@ -59,6 +59,7 @@ var limitNames = map[string]string{
 	ErrAppendTooLarge.Code:   "append_size",
 	ErrTooManyRequests.Code:  "requests",
 	ErrTooManyUploads.Code:   "uploads_per_client",
+	ErrTooManyFinals.Code:    "finals",
 	ErrTooSlow.Code:          "rate",
 	ErrReadTimeout.Code:      "idle_time",
 	ErrNoSpace.Code:          "free_space",

@@ -3,7 +3,6 @@ package tusd
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -32,7 +31,9 @@ func (e *engine) status(c *call, id string) (FileInfo, error) {
 	}
 	defer h.release()
 	if h.info.IsFinal && !h.info.Full() && h.info.State != StateFailed {
-		e.buildLater(id)
+		if !e.stillAwaits(c.ctx, id) {
+			e.buildLater(id)
+		}
 		return h.info, nil
 	}
 	if behind(h.info) { // a crash, or another node's; whoever resumes asks first
@@ -71,20 +72,4 @@ func (e *engine) known(c *call, id string) error {
 	}
 	_, _, err := e.peek(c.ctx, id)
 	return err
-}
-
-// waitingFinals are the finals that still need a partial upload.
-func (e *engine) waitingFinals(h *hold) ([]string, error) {
-	var waiting []string
-	for _, final := range slices.Concat(h.info.Finals, e.naming.of(h.id)) {
-		_, info, err := e.peek(h.ctx, final)
-		switch {
-		case errors.Is(err, ErrNotFound), errors.Is(err, ErrInvalidID):
-		case err != nil:
-			return nil, err
-		case !info.Full() && info.State != StateFailed && slices.Contains(info.PartialUploads, h.id):
-			waiting = append(waiting, final)
-		}
-	}
-	return waiting, nil
 }

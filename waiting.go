@@ -1,0 +1,228 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// Finals that wait for partials. The record of a partial names them, and is
+// rewritten for each: their number is limited.
+
+// maxWaitingFinals is how many unfinished finals may wait for one partial.
+const maxWaitingFinals = 16
+
+// namings are the finals that partials could not be told about yet. The zero
+// value is ready to use.
+type namings struct {
+	mu       sync.Mutex
+	asking   map[string]int      // requests for finals that are not made yet, by the id of the partial
+	finals   map[string][]string // by the id of the partial
+	partials map[string][]string // the same by the id of the final
+}
+
+// ask counts a request for a final of these partials until answered.
+func (n *namings) ask(partials []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asking == nil {
+		n.asking = make(map[string]int)
+	}
+	for _, id := range partials {
+		n.asking[id]++
+	}
+}
+
+func (n *namings) answered(partials []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range partials {
+		if n.asking[id]--; n.asking[id] == 0 {
+			delete(n.asking, id)
+		}
+	}
+}
+
+func (n *namings) note(final string, partials ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.finals == nil {
+		n.finals, n.partials = make(map[string][]string), make(map[string][]string)
+	}
+	for _, partial := range partials {
+		if !slices.Contains(n.finals[partial], final) {
+			n.finals[partial] = append(n.finals[partial], final)
+			n.partials[final] = append(n.partials[final], partial)
+		}
+	}
+}
+
+// of returns the finals that wait for a partial, and how many requests are
+// asking for another.
+func (n *namings) of(partial string) (finals []string, asking int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.finals[partial]), n.asking[partial]
+}
+
+// forget removes a final: all its partials have been told, or it is over.
+func (n *namings) forget(final string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, partial := range n.partials[final] {
+		left := slices.DeleteFunc(n.finals[partial], func(id string) bool { return id == final })
+		if n.finals[partial] = left; len(left) == 0 {
+			delete(n.finals, partial)
+		}
+	}
+	delete(n.partials, final)
+}
+
+// partialSeen is a partial as a request for a final has found it.
+type partialSeen struct {
+	info   FileInfo
+	finals []string // that may wait for it
+	asking int      // other requests for finals of it
+}
+
+// peekPartial looks a partial up. Its finals are complete: what moves from
+// memory to the record meanwhile is in both.
+func (e *engine) peekPartial(ctx context.Context, id string) (partialSeen, error) {
+	finals, asking := e.naming.of(id)
+	_, info, err := e.peek(ctx, id)
+	switch {
+	case err != nil:
+		return partialSeen{}, err
+	case !info.IsPartial || info.State == StateFailed:
+		return partialSeen{}, ErrInvalidConcat
+	}
+	for _, final := range info.Finals {
+		if !slices.Contains(finals, final) {
+			finals = append(finals, final)
+		}
+	}
+	return partialSeen{info, finals, asking - 1}, nil
+}
+
+// mayWait refuses a final if it cannot be built at once and as many wait for
+// one of its partials as may.
+func (e *engine) mayWait(ctx context.Context, partials []partialSeen) error {
+	if !slices.ContainsFunc(partials, func(p partialSeen) bool { return !p.info.Full() }) {
+		return nil
+	}
+	for _, p := range partials {
+		if len(p.finals)+p.asking < maxWaitingFinals {
+			continue
+		}
+		waiting, err := e.stillWaiting(ctx, p.info.ID, p.finals)
+		if err != nil {
+			return err
+		}
+		if len(waiting)+p.asking >= maxWaitingFinals {
+			return ErrTooManyFinals
+		}
+	}
+	return nil
+}
+
+// waitingFinals are the finals that still need the partial in h.
+func (e *engine) waitingFinals(h *hold) ([]string, error) {
+	finals, _ := e.naming.of(h.id)
+	return e.stillWaiting(h.ctx, h.id, slices.Concat(h.info.Finals, finals))
+}
+
+// stillWaiting returns those of the finals that need the partial.
+func (e *engine) stillWaiting(ctx context.Context, partial string, finals []string) ([]string, error) {
+	var waiting []string
+	for _, final := range finals {
+		_, info, err := e.peek(ctx, final)
+		switch {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrInvalidID):
+		case err != nil:
+			return nil, err
+		case !info.Full() && info.State != StateFailed && slices.Contains(info.PartialUploads, partial):
+			waiting = append(waiting, final)
+		}
+	}
+	return waiting, nil
+}
+
+// addFinal writes into the record of the partial in p that a final waits for
+// it, in place of those that do not any more.
+func (e *engine) addFinal(p *hold, final string) error {
+	if slices.Contains(p.info.Finals, final) {
+		return nil
+	}
+	finals := p.info.Finals
+	if len(finals) >= maxWaitingFinals {
+		var err error
+		if finals, err = e.stillWaiting(p.ctx, p.id, finals); err != nil {
+			return err
+		}
+	}
+	return p.update(p.ctx, func(info *FileInfo) error {
+		info.Finals = append(slices.Clone(finals), final)
+		return nil
+	})
+}
+
+// wakeFinals builds, or fails, the finals that wait for a partial.
+func (e *engine) wakeFinals(partial *FileInfo) {
+	for _, final := range partial.Finals {
+		e.awaited.forget(final)
+		if !e.buildLater(final) {
+			e.sweepPending(lastRebuild)
+		}
+	}
+}
+
+// maxAwaited bounds what is remembered of unbuilt finals.
+const maxAwaited = 1000
+
+// awaited remembers one unfinished partial of each unbuilt final whose
+// partials all know that it waits for them: until that one is full there is
+// nothing to do. The zero value is ready to use.
+type awaited struct {
+	mu       sync.Mutex
+	partials map[string]string // by the id of the final
+}
+
+func (a *awaited) remember(final, partial string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.partials == nil {
+		a.partials = make(map[string]string)
+	}
+	if len(a.partials) >= maxAwaited {
+		for one := range a.partials {
+			delete(a.partials, one)
+			break
+		}
+	}
+	a.partials[final] = partial
+}
+
+func (a *awaited) of(final string) (partial string, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	partial, ok = a.partials[final]
+	return partial, ok
+}
+
+func (a *awaited) forget(final string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.partials, final)
+}
+
+// stillAwaits reports whether there is nothing to do for a final, at the cost
+// of one lookup at most.
+func (e *engine) stillAwaits(ctx context.Context, final string) bool {
+	partial, ok := e.awaited.of(final)
+	if !ok {
+		return false
+	}
+	_, info, err := e.peek(ctx, partial)
+	return err == nil && !info.Full() && info.State != StateFailed
+}
