@@ -28,8 +28,8 @@ const (
 	// doubling.
 	firstNaming = 50 * time.Millisecond
 	lastNaming  = 5 * time.Second
-	// lastRebuild is the longest wait after an attempt that failed. The first
-	// one is engine.retry.
+	// lastRebuild is the longest wait after an attempt that failed, and the one
+	// between two sweeps. The first one is engine.retry.
 	lastRebuild = 5 * time.Minute
 )
 
@@ -134,7 +134,7 @@ func (e *engine) firstBuild(o order) (res result, again bool, err error) {
 // partial was busy, after longer and longer if something failed.
 func (e *engine) buildAgain(o order, err error) {
 	if !e.retrying.tryEnter() {
-		e.sweepPending(lastRebuild)
+		e.sweepPending(e.rebuild)
 		return
 	}
 	defer e.retrying.leave()
@@ -142,7 +142,7 @@ func (e *engine) buildAgain(o order, err error) {
 	for again := true; again; {
 		wait, most := &busy, lastNaming
 		if err != nil {
-			wait, most = &failing, lastRebuild
+			wait, most = &failing, e.rebuild
 		}
 		if !e.pause(jittered(*wait)) {
 			return
@@ -181,7 +181,9 @@ func (e *engine) sweepPending(wait time.Duration) {
 			for e.pending.Load() && e.pause(wait) {
 				e.pending.Store(false)
 				e.buildPending()
-				wait = lastRebuild
+				if e.pending.Load() {
+					wait = e.rebuild
+				}
 			}
 			e.sweeping.Store(false)
 			if e.background.Err() != nil || !e.pending.Load() || !e.sweeping.CompareAndSwap(false, true) {

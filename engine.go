@@ -16,9 +16,10 @@ type engine struct {
 	log     *slog.Logger
 	metrics *Metrics
 	events  broadcaster
-	now     func() time.Time // tests replace these three
+	now     func() time.Time // tests replace these four
 	retry   time.Duration    // the first wait between two attempts to finish
 	wait    time.Duration    // how long a POST waits for its final
+	rebuild time.Duration    // the longest wait between two attempts to build
 
 	requestBytes  atomic.Int64 // of requests that work in the background keeps
 	finishRetries atomic.Int64 // uploads that wait for another attempt to be finished
@@ -52,6 +53,7 @@ func newEngine(config Config) *engine {
 		now:     time.Now,
 		retry:   firstRetry,
 		wait:    buildPatience,
+		rebuild: lastRebuild,
 		hashing: make(chan struct{}, maxCatchUps),
 
 		mostRetries: maxRetries,

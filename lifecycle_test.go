@@ -33,12 +33,16 @@ type life struct {
 // live starts a handler on store.
 func live(t *testing.T, store *storetest.Memory, callbacks tusd.Callbacks) *life {
 	t.Helper()
-	composer := tusd.NewStoreComposer()
-	store.UseIn(composer)
-	handler, err := tusd.NewHandler(tusd.Config{
-		BasePath: "/files/", StoreComposer: composer, Callbacks: callbacks,
-		Logger: slog.New(slog.DiscardHandler), AcquireLockTimeout: 2 * time.Second,
-	})
+	return liveOn(t, store, tusd.Config{Callbacks: callbacks})
+}
+
+// liveOn is live on any store, with a config to start from.
+func liveOn(t *testing.T, store tusd.DataStore, config tusd.Config) *life {
+	t.Helper()
+	config.StoreComposer = tusd.NewStoreComposer()
+	config.StoreComposer.UseCore(store)
+	config.BasePath, config.Logger, config.AcquireLockTimeout = "/files/", slog.New(slog.DiscardHandler), 2*time.Second
+	handler, err := tusd.NewHandler(config)
 	if err != nil {
 		t.Fatal(err)
 	}

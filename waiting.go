@@ -172,7 +172,7 @@ func (e *engine) wakeFinals(partial *FileInfo) {
 	for _, final := range partial.Finals {
 		e.awaited.forget(final)
 		if !e.buildLater(final) {
-			e.sweepPending(lastRebuild)
+			e.sweepPending(e.rebuild)
 		}
 	}
 }
