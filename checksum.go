@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Checksums of a request's content: tus 1.0 Checksum (Upload-Checksum, as
@@ -176,7 +177,9 @@ func (e *engine) writeSpooled(c *call, h *hold) (int64, error) {
 	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // nothing is left behind, whatever happens
 		return 0, err
 	}
-	if n, err := io.Copy(spool, io.LimitReader(c.body, limit+1)); err != nil {
+	if n, err := io.Copy(spool, io.LimitReader(c.body, limit+1)); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return 0, ErrNoSpace.With(err)
+	} else if err != nil {
 		return 0, err
 	} else if n > limit {
 		return 0, ErrChecksumTooLarge

@@ -282,6 +282,8 @@ type Concater interface {
 	// caller holds, the partials are full, and final's Size is the sum.
 	// Repeatable: what an earlier call that was cut short left in final is
 	// replaced. After success final is full and durable as after WriteChunk.
+	// If there is no room for all of final: ErrNoSpace, before a byte is
+	// copied. Blocks that the store might share are not counted on.
 	Concat(ctx context.Context, final Upload, partials []Upload) error
 }
 
@@ -290,7 +292,8 @@ type Concater interface {
 type LengthDeferrer interface {
 	// DeclareLength fixes the length (bytes) of an upload with
 	// SizeIsDeferred. The caller has checked that it is neither below the
-	// offset nor above a limit. As atomic and durable as UpdateInfo.
+	// offset nor above a limit. As atomic and durable as UpdateInfo. If there
+	// is no room for the bytes that are missing: ErrNoSpace, nothing changes.
 	DeclareLength(ctx context.Context, upload Upload, length int64) error
 }
 

@@ -57,9 +57,9 @@ func newEngine(config Config) *engine {
 		hashing: make(chan struct{}, maxCatchUps),
 
 		mostRetries: maxRetries,
-		builders: make(slots, maxBuilders),
-		builds:   make(slots, buildsAtOnce),
-		retrying: make(slots, maxRetrying),
+		builders:    make(slots, maxBuilders),
+		builds:      make(slots, buildsAtOnce),
+		retrying:    make(slots, maxRetrying),
 	}
 	e.background, e.end = context.WithCancel(context.Background())
 	e.work.panicked = func(r any) {

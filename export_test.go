@@ -4,6 +4,17 @@ import "time"
 
 // What tests outside the package turn.
 
+// NewHandlerWith is NewHandler with something turned before work begins in the
+// background.
+func NewHandlerWith(config Config, turn func(*Handler)) (*Handler, error) {
+	h, err := newHandler(config)
+	if err == nil {
+		turn(h)
+		h.engine.resume()
+	}
+	return h, err
+}
+
 // SetClock replaces the clock that ages of uploads and side records go by.
 func SetClock(h *Handler, now func() time.Time) { h.engine.now = now }
 
@@ -11,7 +22,7 @@ func SetClock(h *Handler, now func() time.Time) { h.engine.now = now }
 func SetRetry(h *Handler, wait time.Duration) { h.engine.retry = wait }
 
 // SetBuilders replaces how many finals may wait for their first and for a later
-// attempt, and the longest wait between two. Call it before any request.
+// attempt, and the longest wait between two.
 func SetBuilders(h *Handler, builders, retrying int, rebuild time.Duration) {
 	h.engine.builders, h.engine.retrying, h.engine.rebuild = make(slots, builders), make(slots, retrying), rebuild
 }

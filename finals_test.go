@@ -125,19 +125,34 @@ func TestFinalFailsAfterADay(t *testing.T) {
 	if a := l.want(l.send("GET", final, ""), 410); !strings.Contains(a.body, "could not be built in a day") {
 		t.Errorf("the failed final says %q", a.body)
 	}
-	names, _, err := store.ListSides(t.Context(), "building", "", 10)
-	if err != nil || len(names) != 0 {
-		t.Errorf("side records are left: %v, %v", names, err)
-	}
+	l.eventually("nothing is left to be done", func() bool {
+		names, _, err := store.ListSides(t.Context(), "building", "", 10)
+		return err == nil && len(names) == 0
+	})
 	l.want(l.send("DELETE", open, ""), 204)
 	l.want(l.send("DELETE", full, ""), 204)
 }
 
 const waitingFinals = 16
 
+// slowCreation holds the creation of finals up until released.
+type slowCreation struct {
+	*storetest.Memory
+	release chan struct{}
+	arrived atomic.Int32
+}
+
+func (s *slowCreation) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	if info.IsFinal {
+		s.arrived.Add(1)
+		<-s.release
+	}
+	return s.Memory.NewUpload(ctx, lease, info)
+}
+
 // As many finals wait for one partial as may, however many ask at once.
 func TestFinalsThatWaitForOnePartial(t *testing.T) {
-	store := storetest.NewMemory()
+	store := &slowCreation{Memory: storetest.NewMemory(), release: make(chan struct{})}
 	l := liveOn(t, store, tusd.Config{})
 	open := l.create(3, "Upload-Concat", "partial")
 	var clients sync.WaitGroup
@@ -157,6 +172,8 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 			}
 		})
 	}
+	l.eventually("all have asked", func() bool { return store.arrived.Load()+refused.Load() == 60 })
+	close(store.release)
 	clients.Wait()
 	if made.Load() > waitingFinals || made.Load()+refused.Load() != 60 {
 		t.Errorf("%d finals wait, %d were refused; at most %d may wait", made.Load(), refused.Load(), waitingFinals)
@@ -207,8 +224,7 @@ func (s *meter) Concat(ctx context.Context, final tusd.Upload, partials []tusd.U
 // Any number of finals are built by a bounded number at a time.
 func TestFewFinalsAreBuiltAtOnce(t *testing.T) {
 	store := &meter{Memory: storetest.NewMemory(), release: make(chan struct{})}
-	l := liveOn(t, store, tusd.Config{})
-	tusd.SetPatience(l.handler, 10*time.Millisecond)
+	l := liveOn(t, store, tusd.Config{}, patience(10*time.Millisecond))
 	var finals []string
 	for range 40 {
 		finals = append(finals, pathOf(l.want(l.post(l.full("ab")), 201)))
@@ -298,9 +314,9 @@ func TestSumOfAFinalDoesNotOverflow(t *testing.T) {
 // their first attempt.
 func TestTooManyBuilders(t *testing.T) {
 	store := &meter{Memory: storetest.NewMemory(), release: make(chan struct{})}
-	l := liveOn(t, store, tusd.Config{})
-	tusd.SetPatience(l.handler, time.Millisecond)
-	tusd.SetBuilders(l.handler, 3, 3, time.Hour)
+	l := liveOn(t, store, tusd.Config{}, patience(time.Millisecond), func(h *tusd.Handler) {
+		tusd.SetBuilders(h, 3, 3, time.Hour)
+	})
 	partial := l.full("ab")
 	for i := range 3 {
 		l.want(l.post(l.full("ab"), "Upload-Metadata", fmt.Sprintf("n%d", i)), 201)
@@ -320,8 +336,9 @@ func TestTooManyBuilders(t *testing.T) {
 // Finals that find no place to wait for another attempt are not forgotten.
 func TestFinalsWithoutABuilderAreBuilt(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
-	l := liveOn(t, store, tusd.Config{})
-	tusd.SetBuilders(l.handler, 2, 0, 10*time.Millisecond)
+	l := liveOn(t, store, tusd.Config{}, func(h *tusd.Handler) {
+		tusd.SetBuilders(h, 2, 0, 10*time.Millisecond)
+	})
 	var opens, finals []string
 	for range 5 {
 		_, open, final := pending(l)

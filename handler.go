@@ -50,6 +50,15 @@ const openTimeout = 30 * time.Second
 // wrong with the configuration or the store comes out here, not with the
 // first upload. Shutdown ends it.
 func NewHandler(config Config) (*Handler, error) {
+	h, err := newHandler(config)
+	if err == nil {
+		h.engine.resume()
+	}
+	return h, err
+}
+
+// newHandler is NewHandler before anything runs in the background.
+func newHandler(config Config) (*Handler, error) {
 	config, err := config.withDefaults()
 	if err != nil {
 		return nil, err
@@ -74,7 +83,6 @@ func NewHandler(config Config) (*Handler, error) {
 	}
 	h.gate = gate{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)
-	h.engine.resume()
 	return h, nil
 }
 

@@ -36,22 +36,34 @@ func live(t *testing.T, store *storetest.Memory, callbacks tusd.Callbacks) *life
 	return liveOn(t, store, tusd.Config{Callbacks: callbacks})
 }
 
-// liveOn is live on any store, with a config to start from.
-func liveOn(t *testing.T, store tusd.DataStore, config tusd.Config) *life {
+// liveOn is live on any store, with a config to start from and further turns.
+func liveOn(t *testing.T, store tusd.DataStore, config tusd.Config, turns ...func(*tusd.Handler)) *life {
 	t.Helper()
 	config.StoreComposer = tusd.NewStoreComposer()
 	config.StoreComposer.UseCore(store)
 	config.BasePath, config.Logger, config.AcquireLockTimeout = "/files/", slog.New(slog.DiscardHandler), 2*time.Second
-	handler, err := tusd.NewHandler(config)
+	l := &life{T: t}
+	turns = append(turns, func(h *tusd.Handler) {
+		tusd.SetRetry(h, 10*time.Millisecond)
+		tusd.SetClock(h, func() time.Time { return time.Now().Add(time.Duration(l.later.Load())) })
+	})
+	var err error
+	l.handler, err = tusd.NewHandlerWith(config, func(h *tusd.Handler) {
+		for _, turn := range turns {
+			turn(h)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tusd.SetRetry(handler, 10*time.Millisecond)
-	l := &life{T: t, handler: handler}
-	tusd.SetClock(handler, func() time.Time { return time.Now().Add(time.Duration(l.later.Load())) })
-	l.server = httptest.NewServer(handler)
+	l.server = httptest.NewServer(l.handler)
 	t.Cleanup(l.stop)
 	return l
+}
+
+// patience is how long a POST waits for its final.
+func patience(wait time.Duration) func(*tusd.Handler) {
+	return func(h *tusd.Handler) { tusd.SetPatience(h, wait) }
 }
 
 // stop ends server and handler. Idempotent.

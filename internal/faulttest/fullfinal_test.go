@@ -1,0 +1,133 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestFinalsOnAFullDisk: finals keep out of what -min-free keeps, leave nothing
+// when they are refused, and are built when there is room.
+func TestFinalsOnAFullDisk(t *testing.T) {
+	NeedMounts(t)
+	disks := map[string]func(testing.TB, int64) *Disk{"tmpfs": NewTmpfs, "ext4": NewExt4}
+	for name, newDisk := range disks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testFinalsOnAFullDisk(t, newDisk(t, 48<<20))
+		})
+	}
+}
+
+const (
+	keptFree    = 4 << 20
+	partialSize = 4 << 20
+)
+
+func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
+	dir := disk.Dir + "/uploads"
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: dir, Flags: []string{"-min-free", fmt.Sprint(keptFree)}}
+	daemon := Start(t, launch)
+	c := Client{daemon.Address}
+	partial := mustPartial(t, c, 1, partialSize)
+	open := mustPartial(t, c, 2, partialSize-1)
+
+	before, err := names(dir)
+	check(t, err)
+	answer, err := c.Concat(slices.Repeat([]string{partial.Path}, 12)...)
+	check(t, errors.Join(err, wantNoRoom(answer)))
+	if after, err := names(dir); err != nil || !slices.Equal(before, after) {
+		t.Errorf("a refused final has left something: %v, before %v, %v", after, before, err)
+	}
+	check(t, leavesFree(disk))
+
+	// There is room for this one when it is made, and none when it can be built.
+	pending, err := c.Concat(partial.Path, open.Path, partial.Path)
+	check(t, errors.Join(err, pending.want("POST of a final that waits", http.StatusCreated)))
+	ballast := filepath.Join(disk.Dir, "ballast")
+	check(t, fillUpTo(disk, ballast, 3*partialSize+keptFree-1<<20))
+	check(t, patch(c, open, 1))
+	final := filepath.Join(dir, filepath.Base(pending.Path()))
+	check(t, staysEmpty(daemon, disk, final))
+	daemon.Kill()
+	daemon = Start(t, launch)
+	c = Client{daemon.Address}
+	check(t, staysEmpty(daemon, disk, final))
+
+	check(t, os.Remove(ballast))
+	head, err := c.HeadUntilAnswered(pending.Path())
+	check(t, errors.Join(err, head.want("HEAD when there is room", http.StatusOK)))
+	if head.Offset() != 3*partialSize {
+		t.Errorf("the final has %d bytes", head.Offset())
+	}
+	check(t, daemon.Stop())
+}
+
+// mustPartial makes a partial of partialSize bytes of which n are stored.
+func mustPartial(t *testing.T, c Client, seed uint64, n int64) *Promise {
+	t.Helper()
+	p, err := create(c, Content{{Seed: seed, Length: partialSize}}, "Upload-Concat: partial")
+	if err == nil {
+		err = patch(c, p, n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func freeOn(disk *Disk) (int64, error) {
+	var stat unix.Statfs_t
+	err := unix.Statfs(disk.Dir, &stat)
+	return int64(stat.Bavail) * stat.Bsize, err
+}
+
+// leavesFree checks that what is to stay free is, but for some records.
+func leavesFree(disk *Disk) error {
+	free, err := freeOn(disk)
+	if err == nil && free < keptFree-256<<10 {
+		err = fmt.Errorf("%d bytes are free, %d are to stay so", free, keptFree)
+	}
+	return err
+}
+
+// fillUpTo writes a file until so many bytes are free.
+func fillUpTo(disk *Disk, name string, left int64) error {
+	free, err := freeOn(disk)
+	if err != nil {
+		return err
+	}
+	if free <= left {
+		return fmt.Errorf("only %d bytes are free", free)
+	}
+	return os.WriteFile(name, make([]byte, free-left), 0o600)
+}
+
+// staysEmpty watches a final that has no room until the server has tried twice
+// to build it.
+func staysEmpty(daemon *Daemon, disk *Disk, final string) error {
+	const failed = "building a final upload failed"
+	for deadline := time.Now().Add(patience); strings.Count(daemon.Output(), failed) < 2; time.Sleep(time.Millisecond) {
+		stat, err := os.Stat(final)
+		if err != nil {
+			return err
+		}
+		if stat.Size() > 0 {
+			return fmt.Errorf("%d bytes of a final were written that does not fit", stat.Size())
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("for %v the final is not tried twice: %s", patience, daemon.Output())
+		}
+	}
+	return leavesFree(disk)
+}
