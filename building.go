@@ -99,9 +99,12 @@ func (e *engine) startBuilding(o order) bool {
 		e.builders.leave()
 		return false
 	}
+	var drop func()
+	o.request, drop = e.keepRequest(o.request)
 	started := e.work.start(func() {
 		afterwards := func() {}
 		defer func() {
+			drop()
 			e.naming.forget(o.id)
 			e.building.leave(o.id)
 			afterwards()
@@ -115,6 +118,7 @@ func (e *engine) startBuilding(o order) bool {
 		e.buildAgain(o, err)
 	})
 	if !started {
+		drop()
 		e.building.leave(o.id)
 		e.builders.leave()
 	}
