@@ -52,7 +52,7 @@ func (i *inspection) readRecords() error {
 		i.report.OK("uploads of tusd v2", "they go on here. Stop tusd v2 first: what this program has continued it cannot take back")
 	}
 	if found.marks > 0 {
-		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock: a server is using these uploads right now, or tusd v2 was killed here, and they mean nothing", found.marks))
+		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock: tusd v2 uses these uploads right now, which must end first, or was killed here, and they mean nothing", found.marks))
 	}
 	return nil
 }
