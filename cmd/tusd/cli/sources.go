@@ -91,8 +91,20 @@ func readEnvironment(flags *flag.FlagSet, env environment, given given) error {
 // no error repeats it.
 var (
 	flagError   = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(?:[^"\\]|\\.)*" for (?:flag )?-([^ :]+): (.*)$`)
-	settingName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`) // also of one that there is not
+	settingName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_-]*)([=:].*)?$`) // also of one that there is not
 )
+
+// noSetting is the error for a line of a file whose first word is no setting. A
+// line without a value may be one alone, and is not repeated.
+func noSetting(word, value string) error {
+	switch parts := settingName.FindStringSubmatch(word); {
+	case parts == nil || value == "" && parts[2] == "":
+		return errors.New("it does not begin with the name of a setting")
+	case parts[2] != "":
+		return fmt.Errorf("there is no setting %q with %q behind it: a space belongs between name and value", parts[1], parts[2][:1])
+	}
+	return fmt.Errorf("there is no setting %q", word)
+}
 
 // withoutValue is an error of package flag without the value that it is about.
 func withoutValue(err error) error {
@@ -173,10 +185,8 @@ func (l lines) set(n int, name, value string, set func(name, value string) error
 	switch {
 	case advice != "":
 		return fmt.Errorf("%s is a setting of older versions: %s", name, advice)
-	case (f == nil || !isSetting(f) || name == "config") && (value == "" || !settingName.MatchString(name)):
-		return errors.New("it does not begin with the name of a setting")
 	case f == nil || !isSetting(f) || name == "config":
-		return fmt.Errorf("there is no setting %q", name)
+		return noSetting(name, value)
 	case l.seen[name] > 0:
 		return fmt.Errorf("%s is set a second time, after line %d", name, l.seen[name])
 	case value == "" && !isBool(f):

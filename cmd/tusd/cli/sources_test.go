@@ -94,12 +94,12 @@ func TestErrorsNameTheirSource(t *testing.T) {
 		file string // content; "": none
 		want []string
 	}{
-		{"flag", []string{"-port", "http"}, nil, "", []string{`"http"`, "flag -port", "must be a number"}},
-		{"variable", nil, environment{"TUSD_PORT": "http"}, "", []string{`"http"`, "TUSD_PORT", "must be a number"}},
+		{"flag", []string{"-port", "http"}, nil, "", []string{"flag -port", "must be a number"}},
+		{"variable", nil, environment{"TUSD_PORT": "http"}, "", []string{"TUSD_PORT", "must be a number"}},
 		{"file", nil, nil, "\nport http\n", []string{"tusd.conf, line 2", `"port"`, "must be a number"}},
 		{"unknown key", nil, nil, "prot 80\n", []string{"tusd.conf, line 1", `no setting "prot"`}},
 		{"key of the environment", nil, nil, "TUSD_PORT 80\n", []string{`no setting "TUSD_PORT"`}},
-		{"key with an equals sign", nil, nil, "port=80\n", []string{`no setting "port=80"`}},
+		{"key with an equals sign", nil, nil, "port=80\n", []string{`no setting "port" with "=" behind it`}},
 		{"file in file", nil, nil, "config other\n", []string{`no setting "config"`}},
 		{"version in file", nil, nil, "version true\n", []string{`no setting "version"`}},
 		{"removed in file", nil, nil, "timeout 60\n", []string{"line 1: timeout is a setting of older versions: use -network-timeout"}},
