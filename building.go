@@ -61,6 +61,7 @@ func (s slots) enter(ctx context.Context) bool {
 type order struct {
 	id      string
 	request HTTPRequest
+	full    bool // whether all its partials are known to be full, which they stay
 	// report is told once what came of the first attempt; if that was the last
 	// one, when the final is no longer busy.
 	report func(outcome)
@@ -170,7 +171,7 @@ func (e *engine) buildInTurn(o order) (res result, again bool, err error) {
 		return result{}, true, ErrServerShutdown
 	}
 	defer e.builds.leave()
-	return e.build(o.id, o.request)
+	return e.build(o)
 }
 
 // sweepPending builds, after a wait, all finals that are not built, as far as
@@ -217,19 +218,19 @@ func (e *engine) buildPending() {
 // it if all are full, else make sure that they know who waits for them. again
 // tells that it has to be called once more: a partial could not be told
 // because a request was using it, or something failed that may not fail again.
-func (e *engine) build(id string, request HTTPRequest) (res result, again bool, err error) {
-	f, err := e.hold(e.background, id, LockWait)
+func (e *engine) build(o order) (res result, again bool, err error) {
+	f, err := e.hold(e.background, o.id, LockWait)
 	if errors.Is(err, ErrNotFound) {
-		return result{}, false, e.forgetSide(e.background, buildingKey(id)) // terminated
+		return result{}, false, e.forgetSide(e.background, buildingKey(o.id)) // terminated
 	}
 	if err != nil {
 		return result{}, true, err
 	}
 	defer f.release()
 	if f.info.State == StateFailed || f.info.Complete() {
-		return result{info: &f.info}, false, e.forgetSide(f.ctx, buildingKey(id))
+		return result{info: &f.info}, false, e.forgetSide(f.ctx, buildingKey(o.id))
 	}
-	full, busy, err := e.gather(f)
+	full, busy, err := e.gather(f, o.full)
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUploadFailed):
 		return result{}, false, errors.Join(err, e.failFinal(f, "a partial upload is gone or has failed"))
@@ -241,9 +242,9 @@ func (e *engine) build(id string, request HTTPRequest) (res result, again bool, 
 	case err != nil || !full:
 		return result{}, busy || err != nil, err
 	}
-	res, err = e.finish(f, request) // which repeats itself if it has to
+	res, err = e.finish(f, o.request) // which repeats itself if it has to
 	if err == nil {
-		err = e.forgetSide(e.background, buildingKey(id))
+		err = e.forgetSide(e.background, buildingKey(o.id))
 	}
 	return res, false, err
 }
@@ -255,22 +256,31 @@ func (e *engine) overdue(f *hold) bool {
 	return !f.info.Created.IsZero() && e.now().Sub(f.info.Created) >= maxFinalWait
 }
 
-// gather makes the final full, if its partials are. busy tells that one of
-// them could not be told who waits for it.
-func (e *engine) gather(f *hold) (full, busy bool, err error) {
+// gather makes the final full, if its partials are. known tells that they are.
+// busy tells that one of them could not be told who waits for it.
+func (e *engine) gather(f *hold, known bool) (full, busy bool, err error) {
+	if full = known; !full {
+		full, busy, err = e.tellPartials(f)
+	}
+	if err == nil && full && !f.info.Full() {
+		err = e.join(f)
+	}
+	return full, busy, err
+}
+
+// tellPartials makes sure that the partials know that the final waits for them,
+// unless all are full.
+func (e *engine) tellPartials(f *hold) (full, busy bool, err error) {
 	open, err := e.findOpen(f)
 	if err == nil && open != "" {
 		if busy, err = e.nameFinal(f); err == nil && !busy {
 			open, err = e.findOpen(f) // the last one may have become full before it was told
 		}
-		if err == nil && !busy && open != "" {
-			e.awaited.remember(f.id, open)
-		}
 	}
-	if full = err == nil && open == ""; full && !f.info.Full() {
-		err = e.join(f)
+	if err == nil && !busy && open != "" {
+		e.awaited.remember(f.id, open)
 	}
-	return full, busy, err
+	return err == nil && open == "", busy, err
 }
 
 // findOpen returns the id of a partial that does not have all its bytes, or ""

@@ -159,30 +159,31 @@ func (e *engine) sweepJoined() {
 	})
 }
 
-// newFinal stores the record of a final, not its data.
-func (e *engine) newFinal(c *call, req concatenation, key SideKey) (result, error) {
+// newFinal stores the record of a final, not its data. full tells that all its
+// partials are.
+func (e *engine) newFinal(c *call, req concatenation, key SideKey) (res result, full bool, err error) {
 	ids := distinct(req.partials)
 	e.naming.ask(ids)
 	defer e.naming.answered(ids)
 	info := e.newInfo(c, req.metadata, req.rawMeta)
 	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
-	if err := e.measure(c.ctx, ids, &info); err != nil {
-		return result{}, err
+	if full, err = e.measure(c.ctx, ids, &info); err != nil {
+		return result{}, false, err
 	}
 	h, res, err := e.establish(c, info)
 	if err != nil {
-		return res, err
+		return res, false, err
 	}
 	defer h.release()
 	e.naming.note(h.id, ids...) // its builder forgets that
 	if err := e.putFinalSides(h, key); err != nil {
 		e.naming.forget(h.id)
 		if e.store.Terminater == nil {
-			return res, err
+			return res, false, err
 		}
-		return result{}, errors.Join(err, e.removeFinal(h, key))
+		return result{}, false, errors.Join(err, e.removeFinal(h, key))
 	}
-	return res, nil
+	return res, full, nil
 }
 
 // putFinalSides stores what makes a restart go on with a final and a repeated
@@ -199,25 +200,30 @@ func (e *engine) putFinalSides(h *hold, key SideKey) error {
 }
 
 // measure looks up the partials of a new final, once each, and adds up their
-// lengths.
-func (e *engine) measure(ctx context.Context, ids []string, info *FileInfo) error {
+// lengths. full tells that they have all their bytes.
+func (e *engine) measure(ctx context.Context, ids []string, info *FileInfo) (full bool, err error) {
 	partials, err := e.peekPartials(ctx, ids)
 	if err != nil {
-		return err
+		return false, err
 	}
+	full = true
 	lengths := make(map[string]int64, len(ids))
 	for i, p := range partials {
 		lengths[ids[i]] = max(p.info.length(), p.info.Offset)
 		info.SizeIsDeferred = info.SizeIsDeferred || p.info.SizeIsDeferred
+		full = full && p.info.Full()
 	}
 	size, err := e.addUp(info.PartialUploads, lengths)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !info.SizeIsDeferred {
 		info.Size = size
 	}
-	return e.mayWait(ctx, partials)
+	if !full {
+		err = e.mayWait(ctx, partials)
+	}
+	return full, err
 }
 
 // addUp adds up the lengths of partials, each as often as it is named, unless
@@ -282,6 +288,7 @@ type finalWait struct {
 	id    string
 	key   SideKey
 	fresh bool // the request has made the final
+	full  bool // and has found all its partials full
 
 	decided   atomic.Bool // whether the final stays
 	abandoned atomic.Bool // it does not
@@ -296,7 +303,7 @@ func (w *finalWait) findOrMake(c *call, req concatenation) (result, error) {
 	res, err := w.e.sameFinal(c, w.key)
 	if err == nil && !res.exists() {
 		w.fresh = true
-		res, err = w.e.newFinal(c, req, w.key)
+		res, w.full, err = w.e.newFinal(c, req, w.key)
 	}
 	if err == nil {
 		w.id = res.info.ID
@@ -310,7 +317,7 @@ func (w *finalWait) await(c *call) (result, error) {
 	e := w.e
 	first := make(chan outcome, 1)
 	started := e.startBuilding(order{
-		id: w.id, request: e.origin(c), report: func(o outcome) { first <- o }, abandon: w.abandon,
+		id: w.id, request: e.origin(c), full: w.full, report: func(o outcome) { first <- o }, abandon: w.abandon,
 	})
 	patience := time.NewTimer(e.wait)
 	defer patience.Stop()

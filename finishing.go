@@ -277,7 +277,7 @@ func (e *engine) resume() {
 
 // eachSide calls f for the side records of a kind.
 func (e *engine) eachSide(kind string, f func(SideKey, []byte) error) error {
-	const page = 100
+	const page = 1000 // stores may read all names for each page
 	for cursor := ""; ; {
 		names, next, err := e.store.SideRecords.ListSides(e.background, kind, cursor, page)
 		if err != nil {

@@ -105,12 +105,9 @@ func (e *engine) peekPartial(ctx context.Context, id string) (partialSeen, error
 	return partialSeen{info, finals, asking - 1}, nil
 }
 
-// mayWait refuses a final if it cannot be built at once and as many wait for
-// one of its partials as may.
+// mayWait refuses a final that has to wait if as many wait for one of its
+// partials as may.
 func (e *engine) mayWait(ctx context.Context, partials []partialSeen) error {
-	if !slices.ContainsFunc(partials, func(p partialSeen) bool { return !p.info.Full() }) {
-		return nil
-	}
 	for _, p := range partials {
 		if len(p.finals)+p.asking < maxWaitingFinals {
 			continue
