@@ -10,20 +10,45 @@ import (
 	"sync"
 )
 
+// health is the handler of /healthz and /readyz.
+type health struct {
+	*http.ServeMux
+	readiness *readiness
+}
+
 // newHealth answers /healthz and /readyz, and 404 for everything else.
 //
 // /healthz is 200 for as long as there is an answer at all: who starts servers
 // again should do so only when there is none. /readyz is 200 while uploads can
 // be served: stopping is not closed and all probes are well; else 503. It says
 // how each probe went.
-func newHealth(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) http.Handler {
+func newHealth(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) health {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
 		answerHealth(w, http.StatusOK, "alive\n")
 	})
 	r := &readiness{stopping: stopping, log: log, probes: probes}
 	mux.Handle("GET "+readyPath, r)
-	return mux
+	return health{mux, r}
+}
+
+// withoutContent returns handlers for times in which very many ask: a status
+// and no content, which a client would have to take. Nothing is probed for it.
+func (h health) withoutContent() (alive, ready http.Handler) {
+	answer := func(w http.ResponseWriter, status int) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(status)
+	}
+	alive = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK) })
+	ready = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if h.readiness.last() {
+			answer(w, http.StatusOK)
+		} else {
+			answer(w, http.StatusServiceUnavailable)
+		}
+	})
+	return alive, ready
 }
 
 func answerHealth(w http.ResponseWriter, status int, text string) {
@@ -79,6 +104,18 @@ func (r *readiness) ask(ctx context.Context) (text string, err error) {
 		}
 	}
 	return text, errors.Join(errs...)
+}
+
+// last reports whether the server was ready when a request last asked.
+func (r *readiness) last() bool {
+	select {
+	case <-r.stopping:
+		return false
+	default:
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told == ""
 }
 
 // tell logs what is not well, and that all is well again: once, not for every

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,10 +26,11 @@ func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.C
 		prometheuscollector.New(uploads),
 	)
 	registry.MustRegister(further...)
-	return refuseLong(toWhoeverStays(promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	gather := prometheus.GathererFunc(shared(registry.Gather))
+	return refuseLong(promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(gather, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // most metrics are better than none
-	}))))
+	})))
 }
 
 // refuseLong refuses requests with more to parse than any scraper sends:
@@ -42,30 +45,46 @@ func refuseLong(next http.Handler) http.Handler {
 			}
 		}
 		if n > longest {
-			answerText(w, http.StatusRequestHeaderFieldsTooLarge, "The request is too large.\n")
+			textPage(http.StatusRequestHeaderFieldsTooLarge, "The request is too large.\n").ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// toWhoeverStays hides from next that a client has gone: package promhttp
-// would warn of it, once for each metric.
-func toWhoeverStays(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(patientWriter{w}, r)
-	})
+// errShared is what the others get if the call that they share panics.
+var errShared = errors.New("the metrics could not be gathered")
+
+// shared returns a function that calls the other once for all who ask at the
+// same time. The result is for reading only.
+func shared[T any](call func() (T, error)) func() (T, error) {
+	type result struct {
+		done  chan struct{}
+		value T
+		err   error
+	}
+	var mu sync.Mutex
+	var running *result
+	return func() (T, error) {
+		mu.Lock()
+		if r := running; r != nil {
+			mu.Unlock()
+			<-r.done
+			return r.value, r.err
+		}
+		own := &result{done: make(chan struct{}), err: errShared}
+		running = own
+		mu.Unlock()
+		defer func() {
+			mu.Lock()
+			running = nil
+			mu.Unlock()
+			close(own.done)
+		}()
+		own.value, own.err = call()
+		return own.value, own.err
+	}
 }
-
-// patientWriter takes everything.
-type patientWriter struct{ http.ResponseWriter }
-
-func (w patientWriter) Write(p []byte) (int, error) {
-	w.ResponseWriter.Write(p) // who has gone needs no metrics
-	return len(p), nil
-}
-
-func (w patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // collectors count lines that were lost.
 func (q *logQueue) collectors() []prometheus.Collector {

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/guard"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
 )
@@ -150,7 +152,7 @@ func list(expression *regexp.Regexp, text string) string {
 func TestMetricsForAClientThatGoes(t *testing.T) {
 	var log buffer
 	metrics := newMetrics(inMemory(t).Metrics(), slog.New(slog.NewTextHandler(&log, nil)))
-	metrics.ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	guard.New(time.Minute).Page(1, metrics, nil).ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if log.String() != "" {
 		t.Errorf("log: %s", log.String())
 	}

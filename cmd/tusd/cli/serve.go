@@ -12,10 +12,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/guard"
 )
 
 // daemon is the server with all that belongs to it. Its fields from pidFile on
@@ -35,9 +37,11 @@ type daemon struct {
 	server       *http.Server
 	overseer     *http.Server // at admin
 	farewell     *farewell    // for connections beyond the limit
+	pages        *guard.Guard // around what server serves beside the uploads
 
 	connections openConnections
 	heads       heads
+	writes      stuckWrites
 	stopping    chan struct{} // closed when the end begins
 }
 
@@ -87,15 +91,15 @@ func (d *daemon) open() (err error) {
 }
 
 func (d *daemon) makeServers() {
-	mounts := d.mounts()
-	main := site{
-		basePath: d.cfg.listening.basePath, uploads: d.uploads,
-		mounts: mounts, noGreeting: !d.cfg.monitoring.showGreeting,
+	d.pages = guard.New(d.cfg.timeouts.network)
+	var mounts []mount
+	if d.admin == nil {
+		mounts = d.mounts(d.pages)
+	} else {
+		pages := guard.New(d.cfg.timeouts.network) // which no shutdown cuts before the end
+		d.overseer = newServer(d.cfg, newAdminSite(pages, d.mounts(pages)), d.logger)
 	}
-	if d.admin != nil {
-		main.mounts = nil
-		d.overseer = newServer(d.cfg, adminSite(mounts), d.logger)
-	}
+	main := newSite(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
 	d.server = newServer(d.cfg, d.heads.bound(main, d.refuseHead), d.logger)
 	d.server.ConnState = d.follow
 	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
@@ -155,9 +159,9 @@ func (d *daemon) guarded() []net.Listener {
 	for _, s := range d.sockets {
 		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}
 		if d.certificates == nil {
-			listeners = append(listeners, d.heads.guard(limit.guard(bounded, d.farewell.refuse)))
+			listeners = append(listeners, d.heads.guard(d.writes.guard(limit.guard(bounded, d.farewell.refuse))))
 		} else {
-			guarded := d.heads.guard(limit.guard(bounded, refuseTLS))
+			guarded := d.heads.guard(d.writes.guard(limit.guard(bounded, refuseTLS)))
 			listeners = append(listeners, tls.NewListener(guarded, newTLSConfig(d.cfg.tls.mode, d.certificates)))
 		}
 	}
@@ -165,19 +169,51 @@ func (d *daemon) guarded() []net.Listener {
 }
 
 // shutDown stops accepting, then has the handler end running uploads, keeping
-// what has arrived, then waits for their answers. What is not done when ctx
-// ends is cut; that is in the log, but no failure: the operator set the limit,
-// and a cut upload can be resumed.
+// what has arrived, then waits for their answers. Pages are cut, as are answers
+// that their clients do not take. What is not done when ctx ends is cut, too;
+// that is in the log, but no failure: the operator set the limit, and a cut
+// upload can be resumed.
 func (d *daemon) shutDown(ctx context.Context) {
 	handler := make(chan error, 1)
 	d.connections.closeAllSilent()
-	d.server.RegisterOnShutdown(func() { handler <- d.uploads.Shutdown(ctx) }) // called when the listeners are closed
+	d.server.RegisterOnShutdown(func() { // called when the listeners are closed
+		d.pages.Close()
+		handler <- d.uploads.Shutdown(ctx)
+	})
+	stuck, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go d.writes.closeStuck(stuck)
+	go d.closeWithoutUploads(stuck)
 	err := errors.Join(d.server.Shutdown(ctx), <-handler)
 	if err != nil {
 		d.logger.Warn("requests that did not end in time are cut", "err", err)
 		d.server.Close()
 	}
 	d.logger.Info("stopped")
+}
+
+// lastSteps is how long connections may take to end when no request on an
+// upload is being served any more: HTTP/2 needs a second.
+const lastSteps = 2 * time.Second
+
+// closeWithoutUploads closes the server, whatever else it does, when no request
+// on an upload has been served for lastSteps.
+func (d *daemon) closeWithoutUploads(ctx context.Context) {
+	tick := time.NewTicker(lastSteps / 20)
+	defer tick.Stop()
+	for since := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if d.uploads.Metrics().RequestsInFlight.Load() > 0 {
+				since = now
+			} else if now.Sub(since) > lastSteps {
+				d.server.Close()
+				return
+			}
+		}
+	}
 }
 
 // close gives back what open has taken, as far as it got.

@@ -20,6 +20,11 @@ const (
 	connectionWindow = 20 << 20
 )
 
+// maxStreams is how many requests one HTTP/2 connection may have open. That many
+// handlers run for it, also for streams that their client has reset, and up to
+// four times as many requests wait for one of these.
+const maxStreams = 100
+
 // headerSlack is by how much net/http lets a header be larger than the
 // handler's limit: up to there the answer is the handler's.
 const headerSlack = 64 << 10
@@ -50,6 +55,9 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: connectionWindow,
+			MaxConcurrentStreams:          maxStreams,
+			// Deadlines of a stream reset it, which needs the connection.
+			WriteByteTimeout: 2 * cfg.timeouts.network,
 		},
 		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,

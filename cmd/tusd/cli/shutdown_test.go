@@ -97,7 +97,8 @@ func TestSecondTermUnderLoad(t *testing.T) {
 
 var shuttingDown = regexp.MustCompile(`msg="shutting down"`)
 
-// dawdle begins a download and does not go on, which keeps a shutdown waiting.
+// dawdle begins a download and goes on with it slowly, which keeps a shutdown
+// waiting.
 func dawdle(t *testing.T, client *http.Client, url string) io.Closer {
 	t.Helper()
 	resp, err := client.Get(url)
@@ -107,6 +108,7 @@ func dawdle(t *testing.T, client *http.Client, url string) io.Closer {
 	if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
+	go io.CopyBuffer(struct{ io.Writer }{io.Discard}, slowly{resp.Body}, make([]byte, 64<<10))
 	return resp.Body
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/tus/tusd/internal/guard"
 )
 
 // greeting is for people who open the server's address in a browser.
@@ -20,10 +22,20 @@ More about the protocol: https://tus.io
 // because an encoded slash is part of an id, and it never redirects, because
 // clients that upload do not follow.
 type site struct {
-	basePath   string
-	uploads    http.Handler
-	mounts     []mount // come before the uploads
-	noGreeting bool
+	basePath       string
+	uploads        http.Handler
+	mounts         []mount // come before the uploads
+	greet, nothing http.Handler
+}
+
+// newSite returns a site whose pages are bounded by pages.
+func newSite(pages *guard.Guard, basePath string, uploads http.Handler, mounts []mount, greets bool) site {
+	nothing := textPage(http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", basePath))
+	s := site{basePath: basePath, uploads: uploads, mounts: mounts, nothing: pages.Page(textPlaces, nothing, nil)}
+	if greets {
+		s.greet = pages.Page(textPlaces, textPage(http.StatusOK, greeting), nil)
+	}
+	return s
 }
 
 func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -39,31 +51,44 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.uploads.ServeHTTP(w, r)
 	case r.RequestURI == "*": // OPTIONS *: what the server can
 		s.uploads.ServeHTTP(w, r)
-	case path == "/" && !s.noGreeting:
-		answerText(w, http.StatusOK, greeting)
+	case path == "/" && s.greet != nil:
+		s.greet.ServeHTTP(w, r)
 	default:
-		answerText(w, http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", s.basePath))
+		s.nothing.ServeHTTP(w, r)
 	}
 }
 
 // adminSite serves only what operators look at.
-type adminSite []mount
+type adminSite struct {
+	mounts  []mount
+	nothing http.Handler
+}
+
+func newAdminSite(pages *guard.Guard, mounts []mount) adminSite {
+	var paths strings.Builder
+	for _, m := range mounts {
+		fmt.Fprintf(&paths, "  %s\n", m.path)
+	}
+	nothing := textPage(http.StatusNotFound, "There is nothing here. What there is:\n"+paths.String())
+	return adminSite{mounts, pages.Page(textPlaces, nothing, nil)}
+}
 
 func (s adminSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var paths strings.Builder
-	for _, m := range s {
+	for _, m := range s.mounts {
 		if m.covers(r.URL.EscapedPath()) {
 			m.handler.ServeHTTP(w, r)
 			return
 		}
-		fmt.Fprintf(&paths, "  %s\n", m.path)
 	}
-	answerText(w, http.StatusNotFound, "There is nothing here. What there is:\n"+paths.String())
+	s.nothing.ServeHTTP(w, r)
 }
 
-func answerText(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	io.WriteString(w, text) // a client that has gone needs no answer
+// textPage answers with a text.
+func textPage(status int, text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(status)
+		io.WriteString(w, text) // a client that has gone needs no answer
+	})
 }

@@ -5,6 +5,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/guard"
 )
 
 // OPTIONS * asks what the server can, without naming anything.
@@ -13,7 +16,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 	r := httptest.NewRequest(http.MethodOptions, "/", nil)
 	r.RequestURI, r.URL.Path = "*", "*"
 	w := httptest.NewRecorder()
-	site{basePath: "/files/", uploads: uploads}.ServeHTTP(w, r)
+	newSite(guard.New(time.Minute), "/files/", uploads, nil, true).ServeHTTP(w, r)
 	if w.Code != http.StatusTeapot {
 		t.Errorf("OPTIONS *: %d, want the uploads' answer", w.Code)
 	}
@@ -42,7 +45,7 @@ func TestSite(t *testing.T) {
 		{"/", "/abc", uploaded},
 	} {
 		w := httptest.NewRecorder()
-		site{basePath: c.basePath, uploads: uploads}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h"+c.path, nil))
+		newSite(guard.New(time.Minute), c.basePath, uploads, nil, true).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h"+c.path, nil))
 		if w.Code != c.want {
 			t.Errorf("base path %s, GET %s: %d, want %d", c.basePath, c.path, w.Code, c.want)
 		}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// stuckWrites knows the connections of a server, and whether their writes move.
+// At a shutdown it closes those that are stuck. A deadline ends an answer of
+// HTTP/1.1; in HTTP/2 it resets the stream, for which the connection has to
+// take a frame.
+type stuckWrites struct {
+	mu  sync.Mutex
+	all map[*watchedConn]struct{}
+}
+
+// guard returns a listener whose connections are watched.
+func (s *stuckWrites) guard(l net.Listener) net.Listener { return watchedListener{l, s} }
+
+type watchedListener struct {
+	net.Listener
+	stuck *stuckWrites
+}
+
+func (l watchedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	w := &watchedConn{Conn: conn, stuck: l.stuck}
+	l.stuck.add(w)
+	if from, ok := conn.(io.ReaderFrom); ok {
+		return &watchedFileConn{w, from}, nil
+	}
+	return w, nil
+}
+
+func (s *stuckWrites) add(c *watchedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[*watchedConn]struct{})
+	}
+	s.all[c] = struct{}{}
+}
+
+func (s *stuckWrites) remove(c *watchedConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, c)
+}
+
+// stuckTime is longer than an answer has to move at a shutdown.
+const stuckTime = 2500 * time.Millisecond
+
+// closeStuck closes, until ctx ends, each connection that is in a write that
+// does not move for stuckTime.
+func (s *stuckWrites) closeStuck(ctx context.Context) {
+	tick := time.NewTicker(stuckTime / 10)
+	defer tick.Stop()
+	var looks map[*watchedConn]look
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			looks = s.look(looks, now)
+			for conn, l := range looks {
+				if now.Sub(l.since) >= stuckTime {
+					conn.Close()
+				}
+			}
+		}
+	}
+}
+
+// look is what a connection has written, and since when.
+type look struct {
+	bytes int64
+	since time.Time
+}
+
+// look returns what the connections have written that are in a write. before is
+// what it returned last.
+func (s *stuckWrites) look(before map[*watchedConn]look, now time.Time) map[*watchedConn]look {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	after := make(map[*watchedConn]look)
+	for conn := range s.all {
+		if conn.writing.Load() == 0 {
+			continue
+		}
+		l := look{conn.written.Load(), now}
+		if last, seen := before[conn]; seen && last.bytes == l.bytes {
+			l.since = last.since
+		}
+		after[conn] = l
+	}
+	return after
+}
+
+// watchedConn is a connection that counts what is written to it.
+type watchedConn struct {
+	net.Conn
+	stuck   *stuckWrites
+	writing atomic.Int32 // writes that are under way
+	written atomic.Int64 // bytes
+}
+
+func (c *watchedConn) Write(p []byte) (int, error) {
+	c.writing.Add(1)
+	n, err := c.Conn.Write(p)
+	c.wrote(int64(n))
+	return n, err
+}
+
+func (c *watchedConn) wrote(n int64) {
+	c.written.Add(n)
+	c.writing.Add(-1)
+}
+
+func (c *watchedConn) Close() error {
+	c.stuck.remove(c)
+	return c.Conn.Close()
+}
+
+// CloseWrite is for net/http, which ends connections with it.
+func (c *watchedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// watchedFileConn is a watchedConn that sends files without copying them.
+type watchedFileConn struct {
+	*watchedConn
+	from io.ReaderFrom
+}
+
+func (c *watchedFileConn) ReadFrom(src io.Reader) (int64, error) {
+	c.writing.Add(1)
+	n, err := c.from.ReadFrom(src)
+	c.wrote(n)
+	return n, err
+}

@@ -1,0 +1,280 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/tus/tusd/internal/wire"
+)
+
+// rawDial sends a request over a connection of its own.
+func rawDial(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(longEnough)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	return conn, bufio.NewReader(conn)
+}
+
+// Nothing that is served waits for a body that it does not need.
+func TestPagesNeedNoBody(t *testing.T) {
+	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0")
+	beside := start(t, "-expose-pprof")
+	admin := strings.TrimPrefix(adminURL(t, d), "http://")
+	ends := make(map[string]*bufio.Reader)
+	for _, c := range []struct {
+		address, method, target string
+		status                  int
+	}{
+		{d.address(t), "GET", "/", http.StatusOK},
+		{d.address(t), "GET", "/nothing", http.StatusNotFound},
+		{d.address(t), "POST", "/", http.StatusOK},
+		{d.address(t), "OPTIONS", "*", http.StatusOK},
+		{admin, "GET", "/", http.StatusNotFound},
+		{admin, "GET", "/healthz", http.StatusOK},
+		{admin, "GET", "/readyz", http.StatusOK},
+		{admin, "GET", "/metrics", http.StatusOK},
+		{admin, "GET", "/debug/pprof/heap", http.StatusOK},
+		{beside.address(t), "GET", "/healthz", http.StatusOK},
+		{beside.address(t), "HEAD", "/healthz", http.StatusOK},
+		{beside.address(t), "POST", "/healthz", http.StatusMethodNotAllowed},
+		{beside.address(t), "GET", "/readyz", http.StatusOK},
+		{beside.address(t), "GET", "/metrics", http.StatusOK},
+		{beside.address(t), "GET", "/debug/pprof/", http.StatusOK},
+	} {
+		_, r := rawDial(t, c.address, c.method+" "+c.target+" HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+		name := c.method + " " + c.target
+		answer, err := wire.ReadResponse(r, c.method, func(wire.Interim) {})
+		if err != nil || answer.Status != c.status {
+			t.Errorf("%s: %v, %v", name, answer, err)
+			continue
+		}
+		ends[name] = r
+	}
+	for name, r := range ends {
+		if rest, err := io.ReadAll(r); len(rest) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: after the answer came %q and %v, want the end of the connection", name, rest, err)
+		}
+	}
+}
+
+// noContent and allContent are what a client of HTTP/2 may be sent on a stream.
+var (
+	noContent  = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
+	allContent = http2.Setting{ID: http2.SettingInitialWindowSize, Val: math.MaxInt32}
+)
+
+// dialFrames sends requests over a connection of HTTP/2 of its own.
+func dialFrames(t *testing.T, address string, setting http2.Setting, n int, path string) *wire.Frames {
+	t.Helper()
+	f, err := wire.DialFrames(address, setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	for range n {
+		if _, err := f.Request("GET", path, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// Clients that do not take the metrics take neither memory nor the health
+// checks, and the metrics only for a time.
+func TestMetricsThatNobodyTakes(t *testing.T) {
+	d := start(t, "-enable-h2c", "-network-timeout", "1s")
+	const conns, streams = 4, 100
+	taken := make(map[string]int)
+	for range conns {
+		f := dialFrames(t, d.address(t), noContent, streams, "/metrics")
+		statuses, err := f.Statuses(streams)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, status := range statuses {
+			taken[status]++
+		}
+	}
+	if taken["503"] < conns*streams-2*metricsPlaces || taken["200"] < metricsPlaces {
+		t.Errorf("answers %v", taken)
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/", "/files/"} {
+		if status, _ := fetch(t, "http://"+d.address(t)+path); status == http.StatusServiceUnavailable {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	await(t, "metrics", func() bool {
+		status, _ := fetch(t, "http://"+d.address(t)+"/metrics")
+		return status == http.StatusOK
+	})
+}
+
+// Health checks are answered while others do not take theirs.
+func TestHealthThatNobodyTakes(t *testing.T) {
+	d := start(t, "-enable-h2c")
+	for _, path := range []string{"/healthz", "/readyz"} {
+		f := dialFrames(t, d.address(t), noContent, maxStreams, path)
+		if _, err := f.Statuses(maxStreams); err != nil {
+			t.Fatal(err)
+		}
+		if status, _ := fetch(t, "http://"+d.address(t)+path); status != http.StatusOK {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+}
+
+// complete makes an upload of n bytes that has them all, and returns its path.
+func complete(t *testing.T, base string, n int64) (path string) {
+	t.Helper()
+	location := create(t, http.DefaultClient, base, strconv.FormatInt(n, 10))
+	if status := patch(http.DefaultClient, location, n, zeros(n)); status != http.StatusNoContent {
+		t.Fatalf("PATCH: %d", status)
+	}
+	u, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Path
+}
+
+// A shutdown waits for nobody who does not move.
+func TestTermWithoutMovement(t *testing.T) {
+	const size = 64 << 20
+	for name, hold := range map[string]func(t *testing.T, address, upload string){
+		"download that is not read": func(t *testing.T, address, upload string) {
+			_, r := rawDial(t, address, "GET "+upload+" HTTP/1.1\r\nHost: h\r\n\r\n")
+			mustSee(t, r)
+		},
+		"download without a window": func(t *testing.T, address, upload string) {
+			mustSeeHeads(t, dialFrames(t, address, noContent, 5, upload), 5)
+		},
+		"download over a connection that is not read": func(t *testing.T, address, upload string) {
+			f := dialFrames(t, address, allContent, 0, "")
+			if err := f.WriteWindowUpdate(0, math.MaxInt32-1<<16); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Request("GET", upload, true); err != nil {
+				t.Fatal(err)
+			}
+			mustSeeHeads(t, f, 1)
+		},
+		"body that is not needed": func(t *testing.T, address, upload string) {
+			for range 20 { // one after the other would hold it for their time each
+				_, r := rawDial(t, address, "HEAD "+upload+" HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+				mustSee(t, r)
+			}
+		},
+		"body of an upload": func(t *testing.T, address, upload string) {
+			rawDial(t, address, "POST /files/ HTTP/1.1\r\nHost: h\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 9\r\n"+
+				"Content-Type: application/offset+octet-stream\r\nContent-Length: 9\r\n\r\nabc")
+		},
+		"body that has to be empty": func(t *testing.T, address, upload string) {
+			rawDial(t, address, "PATCH "+upload+" HTTP/1.1\r\nHost: h\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: "+strconv.Itoa(size)+
+				"\r\nContent-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+		},
+		"error without a window": func(t *testing.T, address, upload string) {
+			mustSeeHeads(t, dialFrames(t, address, noContent, 5, "/files/none"), 5)
+		},
+		"page without a window": func(t *testing.T, address, upload string) {
+			mustSeeHeads(t, dialFrames(t, address, noContent, 5, "/metrics"), 5)
+		},
+		"profile": func(t *testing.T, address, upload string) {
+			rawDial(t, address, "GET /debug/pprof/profile?seconds=3600 HTTP/1.1\r\nHost: h\r\n\r\n")
+			rawDial(t, address, "GET /debug/pprof/fgprof?seconds=3600 HTTP/1.1\r\nHost: h\r\n\r\n")
+		},
+		"half a header": func(t *testing.T, address, upload string) {
+			_, r := rawDial(t, address, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\n")
+			mustSee(t, r)
+			rawDial(t, address, "GET / HTTP/1.1\r\n")
+			rawDial(t, address, "PRI * HTTP/2.0\r\n\r\n")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := launchUploads(t, t.TempDir(), []string{"-enable-h2c", "-expose-pprof", "-shutdown-timeout", "1h"})
+			base, err := url.Parse(p.url(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			upload := complete(t, base.String(), size)
+			http.DefaultClient.CloseIdleConnections()
+			hold(t, base.Host, upload)
+			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			p.mustEnd(t, exitOK)
+		})
+	}
+}
+
+// mustSee waits for the beginning of an answer.
+func mustSee(t *testing.T, r *bufio.Reader) {
+	t.Helper()
+	if _, err := r.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustSeeHeads(t *testing.T, f *wire.Frames, n int) {
+	t.Helper()
+	if _, err := f.Statuses(n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An answer that moves has the time that a shutdown has.
+func TestTermLetsDownloadsEnd(t *testing.T) {
+	const size = 8 << 20
+	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
+		p := launchUploads(t, t.TempDir(), append(args, "-shutdown-timeout", "1h"))
+		location := create(t, client, p.url(t), strconv.Itoa(size))
+		if status := patch(client, location, size, zeros(size)); status != http.StatusNoContent {
+			t.Fatalf("PATCH: %d", status)
+		}
+		resp, err := client.Get(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, slowly{resp.Body}, make([]byte, 64<<10))
+		if n != size || err != nil {
+			t.Errorf("%d bytes of %d came, %v", n, size, err)
+		}
+		p.mustEnd(t, exitOK)
+	})
+}
+
+// slowly takes a time for each read.
+type slowly struct{ io.Reader }
+
+func (s slowly) Read(p []byte) (int, error) {
+	time.Sleep(30 * time.Millisecond)
+	return io.ReadFull(s.Reader, p)
+}

@@ -1,0 +1,155 @@
+// Package guard bounds what requests cost that are for a server's own pages:
+// how many of them are answered at the same time, how long a client may take
+// for its part, how long a shutdown waits for them. It knows nothing of uploads.
+package guard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Guard makes handlers whose requests it bounds. Make one with New.
+type Guard struct {
+	idle time.Duration
+
+	mu      sync.Mutex
+	running map[*exchange]struct{}
+	closed  bool
+}
+
+// pageTime bounds the time in which a client takes a page.
+const pageTime = 10 * time.Second
+
+// errClosed ends what is running when the guard closes.
+var errClosed = errors.New("the server is shutting down")
+
+// New returns a Guard. A client whose body or reading does not move for idle is
+// cut off.
+func New(idle time.Duration) *Guard {
+	return &Guard{idle: idle, running: make(map[*exchange]struct{})}
+}
+
+// Page returns a handler for answers that are small and made quickly: next
+// makes one in memory, and the client has a few seconds to take it. At most
+// limit are under way at the same time, also those whose client has gone. To
+// the others excess answers, which must not send content; nil: 503.
+func (g *Guard) Page(limit int, next, excess http.Handler) http.Handler {
+	idle := min(g.idle, pageTime/2)
+	return g.limited(limit, excess, func(w http.ResponseWriter, r *http.Request) {
+		x := g.begin(w, r, idle)
+		defer x.end()
+		page := page{header: x.Header()}
+		next.ServeHTTP(&page, x.r)
+		page.send(x)
+	})
+}
+
+// Stream is Page for answers that take long or are large: they are sent as they
+// are made.
+func (g *Guard) Stream(limit int, next http.Handler) http.Handler {
+	return g.limited(limit, nil, func(w http.ResponseWriter, r *http.Request) {
+		x := g.begin(w, r, g.idle)
+		defer x.end()
+		next.ServeHTTP(x, x.r)
+	})
+}
+
+// limited has at most limit requests served at the same time.
+func (g *Guard) limited(limit int, excess http.Handler, serve http.HandlerFunc) http.Handler {
+	if excess == nil {
+		excess = http.HandlerFunc(refuse)
+	}
+	places := make(chan struct{}, limit)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			serve(w, r)
+		default:
+			x := g.begin(w, r, g.idle)
+			defer x.end()
+			x.deadlines.Hasten(errBusy)
+			excess.ServeHTTP(x, x.r)
+		}
+	})
+}
+
+var errBusy = errors.New("too many requests are being served")
+
+// refuse sends no content: in HTTP/2 a header needs no window of the client's.
+func refuse(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
+// Close ends the contexts of all requests that are running, and cuts the
+// connections of clients that do not move. Requests that come later are served,
+// if their clients do their part at once.
+func (g *Guard) Close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	for x := range g.running {
+		x.cancel()
+		x.deadlines.Hasten(errClosed)
+	}
+}
+
+func (g *Guard) begin(w http.ResponseWriter, r *http.Request, idle time.Duration) *exchange {
+	ctx, cancel := context.WithCancel(r.Context())
+	x := newExchange(w, r.WithContext(ctx), idle)
+	x.guard, x.cancel = g, cancel
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running[x] = struct{}{}
+	if g.closed {
+		x.deadlines.Hasten(errClosed)
+	}
+	return x
+}
+
+func (g *Guard) remove(x *exchange) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.running, x)
+}
+
+// page is an answer in memory.
+type page struct {
+	header  http.Header
+	status  int // 0: none yet
+	content bytes.Buffer
+}
+
+func (p *page) Header() http.Header { return p.header }
+
+func (p *page) WriteHeader(status int) {
+	if p.status == 0 && status >= 200 {
+		p.status = status
+	}
+}
+
+func (p *page) Write(b []byte) (int, error) {
+	p.WriteHeader(http.StatusOK)
+	return p.content.Write(b)
+}
+
+// send sends it to w. A page that has said nothing is left to net/http.
+func (p *page) send(w http.ResponseWriter) {
+	if p.status == 0 {
+		return
+	}
+	if p.status != http.StatusNoContent && p.status != http.StatusNotModified {
+		p.header.Set("Content-Length", strconv.Itoa(p.content.Len()))
+	}
+	w.WriteHeader(p.status)
+	if p.content.Len() > 0 {
+		w.Write(p.content.Bytes()) // a client that has gone needs no page
+	}
+}
