@@ -116,6 +116,7 @@ func (e *engine) startBuilding(o order) bool {
 			return
 		}
 		o.report(outcome{res, err})
+		o.report, o.abandon = nil, nil // they lead to the outcome and its record
 		e.buildAgain(o, err)
 	})
 	if !started {
