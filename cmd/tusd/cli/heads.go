@@ -17,9 +17,9 @@ import (
 // a budget together. Beyond it the connection is closed whose head has been
 // large for the longest time: honest ones are gone in an instant.
 const (
-	headBudget = 4 << 20 // for all large heads together
-	freeHead   = 8 << 10 // what each may take without being large
-	lineCost   = 64      // what a line takes beside its bytes
+	headBudget = 16 << 20 // for all large heads together
+	freeHead   = 16 << 10 // what each may take without being large
+	lineCost   = 64       // what a line takes beside its bytes
 )
 
 // heads watches the heads of requests of HTTP/1.1 as they come in, and is

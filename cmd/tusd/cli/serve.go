@@ -42,6 +42,7 @@ type daemon struct {
 	connections openConnections
 	heads       heads
 	writes      stuckWrites
+	unread      unreadBudget
 	stopping    chan struct{} // closed when the end begins
 }
 
@@ -102,6 +103,7 @@ func (d *daemon) makeServers() {
 	main := newSite(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
 	d.server = newServer(d.cfg, d.heads.bound(main, d.refuseHead), d.logger)
 	d.server.ConnState = d.follow
+	d.unread.attach(d.server)
 	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
 		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
 	}, d.cfg, d.logger)
@@ -159,13 +161,18 @@ func (d *daemon) guarded() []net.Listener {
 	for _, s := range d.sockets {
 		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}
 		if d.certificates == nil {
-			listeners = append(listeners, d.heads.guard(d.writes.guard(limit.guard(bounded, d.farewell.refuse))))
+			listeners = append(listeners, d.bound(limit.guard(bounded, d.farewell.refuse)))
 		} else {
-			guarded := d.heads.guard(d.writes.guard(limit.guard(bounded, refuseTLS)))
-			listeners = append(listeners, tls.NewListener(guarded, newTLSConfig(d.cfg.tls.mode, d.certificates)))
+			listeners = append(listeners, tls.NewListener(d.bound(limit.guard(bounded, refuseTLS)), newTLSConfig(d.cfg.tls.mode, d.certificates)))
 		}
 	}
 	return listeners
+}
+
+// bound returns a listener whose connections share the budgets of memory, and
+// are closed at a shutdown if they are stuck.
+func (d *daemon) bound(inner net.Listener) net.Listener {
+	return d.heads.guard(d.unread.listener(d.writes.guard(inner)))
 }
 
 // shutDown stops accepting, then has the handler end running uploads, keeping

@@ -9,9 +9,9 @@ import (
 // What HTTP/2 clients may send ahead of what the handler has read. An upload
 // moves as much per round trip as its stream may be ahead; net/http's 1 MiB
 // would make it slower than HTTP/1.1 on any path that is longer than a room.
-// The window of the connection is what its streams hold in memory together, so
-// it bounds what stalled ones cost, and it is larger than that of a stream so
-// that one stalled upload leaves room for others beside it.
+// The window of the connection is larger than that of a stream so that one
+// stalled upload leaves room for others beside it. What windows let through is
+// in memory until it is read; receiving bounds that.
 //
 // The documentation of net/http asks for less than 4 MiB, its code for less
 // than 2 GiB; a test measures what holds.
@@ -24,6 +24,10 @@ const (
 // handlers run for it, also for streams that their client has reset, and up to
 // four times as many requests wait for one of these.
 const maxStreams = 100
+
+// frameSize is that of the largest frame. Each connection keeps memory for one,
+// whether it comes or not; net/http would take 1 MiB.
+const frameSize = 16 << 10
 
 // headerSlack is by how much net/http lets a header be larger than the
 // handler's limit: up to there the answer is the handler's.
@@ -58,6 +62,7 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 			MaxConcurrentStreams:          maxStreams,
 			// Deadlines of a stream reset it, which needs the connection.
 			WriteByteTimeout: 2 * cfg.timeouts.network,
+			MaxReadFrameSize: frameSize,
 		},
 		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,

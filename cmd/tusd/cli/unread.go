@@ -1,0 +1,355 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// net/http keeps in memory what an HTTP/2 client has sent and the handler has
+// not read yet: up to the window of a stream, and of streams that were reset
+// until their handlers end. A window cannot be made smaller later. So the
+// content is bounded below HTTP/2: while all connections together hold too much
+// of it, a connection that holds much is not read from. Its bytes wait in the
+// kernel then, and after that at the client, as they do over HTTP/1.1.
+const (
+	// unreadShare is what each connection may hold in any case, in bytes. A
+	// connection whose handlers read on never holds more for long, so it is not
+	// slowed down by others.
+	unreadShare = 32 << 10
+	// unreadTotal is what all connections may hold together beyond their shares.
+	unreadTotal = 32 << 20
+)
+
+// A connection that must not be read from looks this often whether it may.
+const (
+	firstLook = 10 * time.Millisecond
+	lastLook  = 160 * time.Millisecond
+)
+
+// emptyAfter is how long the Read of a body has to wait, while nothing comes
+// from the network, until nothing can be left for it.
+const emptyAfter = 50 * time.Millisecond
+
+// unreadBudget bounds the unread content of all HTTP/2 connections. The zero
+// value is ready to use.
+type unreadBudget struct {
+	held atomic.Int64 // bytes, beyond the shares
+}
+
+// attach has the handler of server counted. The server gets its connections
+// from a listener of b.
+func (b *unreadBudget) attach(server *http.Server) {
+	server.Handler, server.ConnContext = b.count(server.Handler), withUnreadConn
+}
+
+// listener returns a listener whose connections are counted. TLS comes above it.
+func (b *unreadBudget) listener(inner net.Listener) net.Listener { return unreadListener{inner, b} }
+
+type unreadListener struct {
+	net.Listener
+	budget *unreadBudget
+}
+
+func (l unreadListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return newUnreadConn(conn, l.budget), nil
+}
+
+type unreadConnKey struct{}
+
+// withUnreadConn puts the connection of a request into its context.
+func withUnreadConn(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if head, ok := conn.(*headConn); ok {
+		conn = head.tcpConn
+	}
+	if counted, ok := conn.(*unreadConn); ok {
+		return context.WithValue(ctx, unreadConnKey{}, counted)
+	}
+	return ctx
+}
+
+// count returns a handler that counts what next reads.
+func (b *unreadBudget) count(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, ok := r.Context().Value(unreadConnKey{}).(*unreadConn)
+		switch {
+		case ok && r.ProtoMajor == 2:
+			body := conn.begin(r)
+			defer conn.end(body)
+		case ok && !conn.http1.Load():
+			conn.ignore()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unreadConn is a connection that counts the bytes that have come and that no
+// handler has read. It cannot tell content from what else comes, like the
+// headers of frames. So it counts too many rather than too few, and corrects
+// that when a Read of a body shows that nothing is left for it.
+type unreadConn struct {
+	net.Conn
+	budget *unreadBudget
+	wake   chan struct{} // capacity 1: a handler has read something
+	closed chan struct{}
+	http1  atomic.Bool // nothing is counted: net/http reads only as the handler does
+
+	mu       sync.Mutex
+	requests int // that are being served
+	bodies   []*unreadBody
+	received int64 // bytes from the network
+	last     time.Time
+	unread   int64 // bytes, at most
+	shared   int64 // bytes of that which count in budget.held
+	gone     bool
+	recount  *time.Timer // runs recounting; nil: was never needed
+	armed    bool        // recount is going to run
+}
+
+func newUnreadConn(conn net.Conn, budget *unreadBudget) *unreadConn {
+	return &unreadConn{Conn: conn, budget: budget, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+}
+
+// unreadBody is the content of a request.
+type unreadBody struct {
+	io.ReadCloser
+	conn *unreadConn
+
+	// Guarded by conn.mu.
+	mark  int64     // everything that came before this many bytes was read
+	since time.Time // when the running Read began; zero: none is running
+}
+
+// Read implements net.Conn.
+func (c *unreadConn) Read(p []byte) (int, error) {
+	if c.http1.Load() {
+		return c.Conn.Read(p)
+	}
+	c.await()
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.received += int64(n)
+	c.unread += int64(n)
+	c.last = time.Now()
+	c.settle()
+	c.arm()
+	return n, err
+}
+
+// arm has what is counted looked at again soon: nothing more may come, and what
+// has come may be for no handler. The caller holds c.mu.
+func (c *unreadConn) arm() {
+	switch {
+	case c.armed || c.shared == 0 || c.gone:
+		return
+	case c.recount == nil:
+		c.recount = time.AfterFunc(2*emptyAfter, c.recounting)
+	default:
+		c.recount.Reset(2 * emptyAfter)
+	}
+	c.armed = true
+}
+
+func (c *unreadConn) recounting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = false
+	c.noteEmpty()
+	c.settle()
+	c.arm()
+}
+
+// await returns when the connection may be read from, or is closed.
+func (c *unreadConn) await() {
+	if c.mayRead() {
+		return
+	}
+	look := time.NewTimer(firstLook)
+	defer look.Stop()
+	for next := firstLook; !c.mayRead(); {
+		select {
+		case <-c.wake:
+		case <-c.closed:
+			return
+		case <-look.C:
+			next = min(2*next, lastLook)
+			look.Reset(next)
+		}
+	}
+}
+
+// mayRead reports whether there is room for what the connection may bring.
+func (c *unreadConn) mayRead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared > 0 {
+		c.noteEmpty()
+		c.settle()
+	}
+	return c.gone || c.shared == 0 || c.budget.held.Load() < unreadTotal
+}
+
+// noteEmpty looks for bodies that wait although nothing is on its way to them.
+// The caller holds c.mu.
+func (c *unreadConn) noteEmpty() {
+	now := time.Now()
+	if now.Sub(c.last) < emptyAfter {
+		return
+	}
+	if len(c.bodies) == 0 {
+		c.clear()
+	}
+	for _, b := range c.bodies {
+		if !b.since.IsZero() && now.Sub(b.since) >= emptyAfter {
+			b.mark = c.received
+		}
+	}
+}
+
+// settle brings the counts up to date. The caller holds c.mu.
+func (c *unreadConn) settle() {
+	c.unread = min(c.unread, c.most())
+	shared := max(0, c.unread-unreadShare)
+	c.budget.held.Add(shared - c.shared)
+	c.shared = shared
+}
+
+// most is how many bytes can be unread at most. A closed connection holds what
+// its running handlers have not read. The caller holds c.mu.
+func (c *unreadConn) most() int64 {
+	switch {
+	case c.gone && len(c.bodies) == 0:
+		return 0
+	case !c.gone && (c.handlersWait() || len(c.bodies) == 0):
+		return c.unread // the handler that will read it may not have begun
+	}
+	oldest := c.received
+	for _, b := range c.bodies {
+		oldest = min(oldest, b.mark)
+	}
+	return c.received - oldest
+}
+
+// handlersWait reports whether there may be requests whose handlers begin when
+// others have ended. The caller holds c.mu.
+func (c *unreadConn) handlersWait() bool { return c.requests >= maxStreams }
+
+// clear notes that nothing is unread, if that is certain. The caller holds c.mu.
+func (c *unreadConn) clear() {
+	if !c.handlersWait() {
+		c.unread = 0
+	}
+}
+
+// ignore ends the counting.
+func (c *unreadConn) ignore() {
+	c.http1.Store(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unread = 0
+	c.settle()
+}
+
+// begin counts a request and returns its content, nil if it has none. end takes
+// both out again.
+func (c *unreadConn) begin(r *http.Request) *unreadBody {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests++
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	body := &unreadBody{ReadCloser: r.Body, conn: c, mark: c.received - c.unread}
+	r.Body = body
+	c.bodies = append(c.bodies, body)
+	return body
+}
+
+func (c *unreadConn) end(body *unreadBody) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests--
+	if i := slices.Index(c.bodies, body); i >= 0 {
+		c.bodies = slices.Delete(c.bodies, i, i+1)
+	}
+	if len(c.bodies) == 0 {
+		c.clear()
+	}
+	c.settleAndWake()
+}
+
+// settleAndWake is settle when less may be unread than before. The caller holds
+// c.mu.
+func (c *unreadConn) settleAndWake() {
+	c.settle()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Read implements io.Reader.
+func (b *unreadBody) Read(p []byte) (int, error) {
+	before := b.begin()
+	n, err := b.ReadCloser.Read(p)
+	c := b.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.since = time.Time{}
+	c.unread = max(0, c.unread-int64(n))
+	if n < len(p) || err != nil { // it took all that was there
+		b.mark = max(b.mark, before)
+	}
+	c.settleAndWake()
+	return n, err
+}
+
+// begin notes that a Read begins, and returns how many bytes have come.
+func (b *unreadBody) begin() int64 {
+	b.conn.mu.Lock()
+	defer b.conn.mu.Unlock()
+	b.since = time.Now()
+	return b.conn.received
+}
+
+// Close implements net.Conn.
+func (c *unreadConn) Close() error {
+	c.mu.Lock()
+	if !c.gone {
+		c.gone = true
+		close(c.closed)
+		c.settle()
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// ReadFrom lets net/http send files without copying them, where Conn can.
+func (c *unreadConn) ReadFrom(src io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(src)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, src)
+}
+
+// CloseWrite lets net/http end its side of a connection first, where Conn can.
+func (c *unreadConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

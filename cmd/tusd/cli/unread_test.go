@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tus/tusd/internal/wire"
+)
+
+// net/http sends files without copying them, and ends its side first, only
+// through these.
+var _ tcpConn = (*unreadConn)(nil)
+
+// unreadServer is a server like that of the daemon, with another handler, whose
+// connections share a budget.
+func unreadServer(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string) {
+	t.Helper()
+	cfg, err := parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPair(t, t.TempDir(), "a")
+	certificates, err := newCertificates(p.cert, p.key, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	budget := new(unreadBudget)
+	server := newServer(cfg, handler, quiet)
+	budget.attach(server)
+	go server.Serve(tls.NewListener(budget.listener(listener), newTLSConfig("tls12", certificates)))
+	t.Cleanup(func() { server.Close() })
+	return budget, listener.Addr().String()
+}
+
+// flood opens a connection with a stream whose content never ends.
+func flood(t *testing.T, address, target string) (wire.Conn, wire.Stream) {
+	t.Helper()
+	conn, err := wire.DialHTTP2(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	stream, err := conn.Open(wire.Request{Method: http.MethodPost, Target: target, Length: wire.Unknown})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for content, err := make([]byte, 16<<10), error(nil); err == nil; {
+			_, err = stream.Write(content)
+		}
+	}()
+	return conn, stream
+}
+
+// sendContent sends content in one request and returns the status.
+func sendContent(t *testing.T, address, target string, content []byte) int {
+	t.Helper()
+	conn, err := wire.DialHTTP2(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer, err := wire.Do(conn, wire.Request{Method: http.MethodPost, Target: target, Length: int64(len(content))}, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Status
+}
+
+// However many connections stall, and whatever becomes of their streams and of
+// themselves, what they hold is bounded while handlers run. Others go on: their
+// content comes whole. When the handlers have ended nothing is counted any more.
+func TestUnreadContentHasABudget(t *testing.T) {
+	const conns = 12
+	for name, leave := range map[string]func(wire.Conn, wire.Stream){
+		"stalled": func(wire.Conn, wire.Stream) {},
+		"reset":   func(_ wire.Conn, s wire.Stream) { go s.Abort() }, // which may have to wait
+		"closed":  func(c wire.Conn, _ wire.Stream) { c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			end := sync.OnceFunc(func() { close(release) })
+			defer end()
+			var read atomic.Int64
+			budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/stall" {
+					<-release
+					return
+				}
+				n, _ := io.Copy(io.Discard, r.Body)
+				read.Store(n)
+			})
+			before := heapInUse()
+			for i := range conns {
+				conn, stream := flood(t, address, "/stall")
+				enough := min(unreadTotal, int64(i+1)*unreadTotal/conns)
+				await(t, "the connection to hold its part", func() bool { return budget.held.Load() >= enough })
+				leave(conn, stream)
+			}
+			const overhead = 12 << 20 // of what is on its way, and of measuring
+			if held := heapInUse() - before; held > unreadTotal+conns*unreadShare+overhead {
+				t.Errorf("%d MiB are held", held>>20)
+			}
+			content := make([]byte, 8<<20)
+			if status := sendContent(t, address, "/read", content); status != http.StatusOK || read.Load() != int64(len(content)) {
+				t.Errorf("another upload: status %d, %d bytes, want 200 and %d", status, read.Load(), len(content))
+			}
+			end()
+			await(t, "all to be given back", func() bool { return budget.held.Load() == 0 })
+		})
+	}
+}
+
+// A connection that has been stopped goes on when its handler reads, and loses
+// nothing.
+func TestStoppedConnectionGoesOn(t *testing.T) {
+	release := make(chan struct{})
+	sums := make(chan []byte, 4)
+	budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		content, _ := io.ReadAll(r.Body)
+		sums <- content
+	})
+	budget.held.Store(unreadTotal) // by others
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
+	answered := make(chan int, 1)
+	go func() { answered <- sendContent(t, address, "/", content) }()
+	await(t, "the connection to be stopped", func() bool { return budget.held.Load() > unreadTotal })
+	close(release)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if got := <-sums; !bytes.Equal(got, content) {
+		t.Errorf("%d bytes came, or others, want %d", len(got), len(content))
+	}
+	await(t, "its share of the budget to be given back", func() bool { return budget.held.Load() == unreadTotal })
+}
+
+// Connections of HTTP/1.1 are not counted once they are known to be such.
+func TestUnreadOfHTTP1(t *testing.T) {
+	release := make(chan struct{})
+	budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) { <-release })
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go conn.Write(append([]byte("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n"), make([]byte, 1<<20)...))
+	close(release)
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	if held := budget.held.Load(); held != 0 {
+		t.Errorf("%d bytes are counted", held)
+	}
+}
