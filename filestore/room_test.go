@@ -93,8 +93,8 @@ func TestConcatStopsWhenTheRoomIsGone(t *testing.T) {
 	}
 }
 
-// What is claimed for a final is nobody else's: not another final's, not a new
-// upload's, not a chunk's. It is given back at the end.
+// Room that is claimed for a final is refused to another final, a new upload and
+// a chunk. It is given back at the end.
 func TestRoomOfAFinalIsClaimed(t *testing.T) {
 	r := newRoomy(t)
 	one, ofOne := r.pendingFinal(t, "one", 5)

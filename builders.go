@@ -1,0 +1,210 @@
+package tusd
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Who works on final uploads, how many at a time, and when again.
+
+// What bounds the builders, and how they try again.
+const (
+	// buildsAtOnce is how many finals are worked on at the same time.
+	buildsAtOnce = 16
+	// maxBuilders is how many finals may wait for their first attempt; more are
+	// refused. maxRetrying is how many may wait for a later one; the others are
+	// left to a sweep.
+	maxBuilders = 1000
+	maxRetrying = 1000
+
+	// The waits between two attempts to tell busy partials who waits for them,
+	// doubling.
+	firstNaming = 50 * time.Millisecond
+	lastNaming  = 5 * time.Second
+	// lastRebuild is the longest wait after an attempt that failed, and the one
+	// between two sweeps. The first one is engine.retry.
+	lastRebuild = 5 * time.Minute
+)
+
+// slots bounds how many do something at the same time.
+type slots chan struct{}
+
+func (s slots) leave() { <-s }
+
+func (s slots) tryEnter() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// enter waits for a slot, and reports false if ctx ends first.
+func (s slots) enter(ctx context.Context) bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// order is a final that is to be built.
+type order struct {
+	id      string
+	request HTTPRequest
+	full    bool // whether all its partials are known to be full, which they stay
+	// report is told once what came of the first attempt; if that was the last
+	// one, when the final is no longer busy.
+	report func(outcome)
+	// abandon, if not nil, is asked after a first attempt that failed and could
+	// be repeated. If it reports true, the final is gone.
+	abandon func(error) bool
+}
+
+// buildLater builds a final in the background. It reports false if there are
+// too many builders.
+func (e *engine) buildLater(id string) bool {
+	if e.building.busy(id) {
+		return true
+	}
+	if !e.builders.tryEnter() {
+		return false
+	}
+	e.startBuilding(e.orderFor(id))
+	return true
+}
+
+// orderFor is the order to build a final that no request waits for.
+func (e *engine) orderFor(id string) order {
+	return order{id: id, report: func(o outcome) {
+		if o.err != nil && e.background.Err() == nil {
+			e.log.Error("building a final upload failed", "id", id, "err", o.err)
+		}
+	}}
+}
+
+// startBuilding works on a final in the background, unless a builder does:
+// until it is built, has failed, or all its partials know that it waits for
+// them. The caller has entered builders; startBuilding leaves it.
+func (e *engine) startBuilding(o order) bool {
+	if !e.building.enter(o.id) {
+		e.builders.leave()
+		return false
+	}
+	var drop func()
+	o.request, drop = e.keepRequest(o.request)
+	started := e.work.start(func() {
+		afterwards := func() {}
+		defer func() {
+			drop()
+			e.naming.forget(o.id)
+			e.building.leave(o.id)
+			afterwards()
+		}()
+		res, again, err := e.firstBuild(o)
+		if !again {
+			afterwards = func() { o.report(outcome{res, err}) }
+			return
+		}
+		o.report(outcome{res, err})
+		o.report, o.abandon = nil, nil // they lead to the outcome and its record
+		e.buildAgain(o, err)
+	})
+	if !started {
+		drop()
+		e.building.leave(o.id)
+		e.builders.leave()
+	}
+	return started
+}
+
+func (e *engine) firstBuild(o order) (res result, again bool, err error) {
+	defer e.builders.leave()
+	res, again, err = e.buildInTurn(o)
+	if again && err != nil && o.abandon != nil && o.abandon(err) {
+		again = false
+	}
+	return res, again, err
+}
+
+// buildAgain repeats attempts, the last of which ended with err: soon if a
+// partial was busy, after longer and longer if something failed.
+func (e *engine) buildAgain(o order, err error) {
+	if !e.retrying.tryEnter() {
+		e.sweepPending(e.rebuild)
+		return
+	}
+	defer e.retrying.leave()
+	busy, failing := firstNaming, e.retry
+	for again := true; again; {
+		wait, most := &busy, lastNaming
+		if err != nil {
+			wait, most = &failing, e.rebuild
+		}
+		if !e.pause(jittered(*wait)) {
+			return
+		}
+		*wait = min(2**wait, most)
+		if _, again, err = e.buildInTurn(o); err != nil && e.background.Err() == nil {
+			e.log.Error("building a final upload failed", "id", o.id, "again", again, "err", err)
+		}
+	}
+}
+
+// jittered is a random time of at least half of wait: finals that failed
+// together are not tried again together.
+func jittered(wait time.Duration) time.Duration {
+	return wait/2 + rand.N(wait/2+1)
+}
+
+// buildInTurn is build when its turn has come.
+func (e *engine) buildInTurn(o order) (res result, again bool, err error) {
+	if !e.builds.enter(e.background) {
+		return result{}, true, ErrServerShutdown
+	}
+	defer e.builds.leave()
+	return e.build(o)
+}
+
+// sweepPending builds, after a wait, all finals that are not built, as far as
+// no builder does. While finals are left out, it is repeated.
+func (e *engine) sweepPending(wait time.Duration) {
+	e.pending.Store(true)
+	if !e.sweeping.CompareAndSwap(false, true) {
+		return
+	}
+	started := e.work.start(func() {
+		for {
+			for e.pending.Load() && e.pause(wait) {
+				e.pending.Store(false)
+				e.buildPending()
+				if e.pending.Load() {
+					wait = e.rebuild
+				}
+			}
+			e.sweeping.Store(false)
+			if e.background.Err() != nil || !e.pending.Load() || !e.sweeping.CompareAndSwap(false, true) {
+				return
+			}
+		}
+	})
+	if !started {
+		e.sweeping.Store(false)
+	}
+}
+
+func (e *engine) buildPending() {
+	err := e.eachSide(kindBuilding, func(_ SideKey, value []byte) error {
+		id := string(value)
+		if !e.building.busy(id) && e.builders.enter(e.background) {
+			e.startBuilding(e.orderFor(id))
+		}
+		return e.background.Err()
+	})
+	if err != nil && e.background.Err() == nil {
+		e.log.Error("cannot list the final uploads that are not built", "err", err)
+	}
+}
