@@ -104,7 +104,7 @@ func (x *exchange) begin() error {
 	header := x.Header()
 	x.set("X-Request-Id", x.requestID)
 	header["X-Content-Type-Options"] = nosniff
-	if endIsInDoubt(x.r) {
+	if deadline.EndInDoubt(x.r) {
 		header.Set("Connection", "close")
 	}
 	tusHeaders(header)
@@ -112,14 +112,6 @@ func (x *exchange) begin() error {
 		header["Vary"] = varyOverride
 	}
 	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method)
-}
-
-// endIsInDoubt reports whether a proxy in front may see another end of the
-// request than net/http does, so that nothing may follow it on its connection.
-// Of HTTP/1.0 that is every request: net/http drops its Transfer-Encoding,
-// which a proxy may follow. Of HTTP/1.1 it drops a Content-Length beside chunked.
-func endIsInDoubt(r *http.Request) bool {
-	return r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
 }
 
 // set sets a field of the answer's header, whose name is in the canonical

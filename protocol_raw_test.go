@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ func TestProtocolHTTP1(t *testing.T) {
 		{"bad_chunk", "a malformed chunk ends the body: what came before it is kept, the rest does not run", rawBadChunk},
 		{"http10", "a client of HTTP/1.0 can ask where an upload stands", rawHTTP10},
 		{"http10_closes", "HTTP/1.0 is not kept alive: a proxy may see another end of the request", rawHTTP10Closes},
+		{"other_protocols_close", "what follows a CONNECT, an Upgrade or the beginning of HTTP/2 does not run as a request", rawOtherProtocolsClose},
+		{"hidden_in_content", "content that no method needs does not run as a request", rawHiddenInContent},
 		{"rest_of_body_is_no_request", "the rest of a refused body does not run as a request", rawRefusedBody},
 	})
 }
@@ -183,6 +186,54 @@ func rawHTTP10Closes(e *env) {
 				c.send(method + " " + target + " HTTP/1.0\r\n" + lines(header...) + "\r\n0\r\n\r\n" + rawDelete(victim))
 				c.answer(method).header("Connection", "close")
 				c.wantClosed()
+				e.wantOffset(victim, 0)
+			}
+		}
+	}
+}
+
+func rawOtherProtocolsClose(e *env) {
+	u := e.create(100)
+	for _, begin := range []string{
+		"CONNECT " + u + " HTTP/1.1\r\nHost: h\r\n" + version + "\r\n\r\n",
+		"GET " + u + " HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"HEAD " + u + " HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n" + version + "\r\n\r\n",
+		"OPTIONS " + u + " HTTP/1.1\r\nHost: h\r\nUpgrade: TLS/1.2\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\n",
+	} {
+		victim := e.create(100)
+		c := e.rawConn()
+		c.send(begin + rawDelete(victim))
+		method, _, _ := strings.Cut(begin, " ")
+		if a := c.answer(method); !a.Close {
+			e.Errorf("the answer %d to %q does not announce the end of the connection", a.Status, begin)
+		}
+		c.wantClosed()
+		e.wantOffset(victim, 0)
+	}
+}
+
+// rawHiddenInContent sends requests as the content of others: with a length,
+// beside Expect, in a folded line. The server takes it for content, or closes.
+func rawHiddenInContent(e *env) {
+	for _, method := range []string{"GET", "HEAD", "OPTIONS", "DELETE", "POST", "FOO"} {
+		for _, header := range [][]string{
+			nil,
+			{"Expect: 100-continue"},
+			{"X-HTTP-Method-Override: HEAD"},
+			{"X: a\r\n\tTransfer-Encoding: chunked"},
+		} {
+			for _, target := range []string{"/files/", e.create(100), e.createFull(content(100)), "/files/unknown"} {
+				victim := e.create(100)
+				hidden := rawDelete(victim)
+				c := e.rawConn()
+				header := append([]string{"Content-Length: " + strconv.Itoa(len(hidden)), version}, header...)
+				c.send(method + " " + target + " HTTP/1.1\r\nHost: h\r\n" + lines(header...) + "\r\n" + hidden + rawHead(victim))
+				if a := c.answer(method); !a.Close {
+					c.answer("HEAD").status(200).header("Upload-Offset", "0")
+				} else {
+					c.wantClosed()
+				}
 				e.wantOffset(victim, 0)
 			}
 		}

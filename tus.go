@@ -199,7 +199,7 @@ func parsePartial(ref string, base *url.URL, origin string) (string, error) {
 	if len(ref) > longestReference {
 		return "", ErrInvalidConcat.With(errors.New("a reference is longer than any URL of an upload"))
 	}
-	if id, ok := plainPartial(ref, origin, base.Path); ok {
+	if id, ok := plainPartial(ref, origin, base.Path); ok && origin != "" {
 		return id, nil
 	}
 	u, err := base.Parse(ref)
