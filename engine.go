@@ -39,6 +39,7 @@ type engine struct {
 	retrying   slots         // finals that wait for another attempt
 	pending    atomic.Bool   // finals were left out that no builder works on
 	sweeping   atomic.Bool   // they are being looked for
+	removing   flights       // uploads being removed, by id
 	digesting  flights       // uploads whose digests are brought up to date, by id
 	hashing    chan struct{} // has room for those who read whole uploads at the same time
 	swept      atomic.Int64  // when old side records were last removed, in Unix seconds
@@ -210,6 +211,9 @@ func (h *hold) finish(ctx context.Context) error {
 // remove removes the upload from the store, which can.
 func (e *engine) remove(h *hold) error {
 	defer h.times.terminate.since(time.Now())
+	if e.removing.enter(h.id) {
+		defer e.removing.leave(h.id)
+	}
 	return e.store.Terminater.Terminate(h.ctx, h.lease, h.id)
 }
 
@@ -221,8 +225,29 @@ func (h *hold) release() {
 	h.work.cancel()
 }
 
-// peek loads an upload for reading only, beside whoever is writing to it.
+// peek loads an upload for reading only, beside whoever is writing to it. One
+// that is being removed is not there, rather than broken: a store removes the
+// data and the record one after the other.
 func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
+	upload, info, err := e.load(ctx, id)
+	for pause := time.Millisecond; errors.Is(err, ErrBroken) && pause <= longestLook; pause *= 4 {
+		if e.removing.busy(id) {
+			return nil, info, ErrNotFound.With(errors.New("it is being removed"))
+		}
+		select { // another server may be removing it
+		case <-time.After(pause):
+			upload, info, err = e.load(ctx, id)
+		case <-ctx.Done():
+			return nil, info, context.Cause(ctx)
+		}
+	}
+	return upload, info, err
+}
+
+// longestLook is the longest pause before a broken upload is looked at again.
+const longestLook = 64 * time.Millisecond
+
+func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) {
 	defer e.metrics.store.load.since(time.Now())
 	upload, err := e.store.Core.GetUpload(ctx, nil, id)
 	if err != nil {

@@ -425,65 +425,6 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// wrote counts what was sent. That a client did not take an answer is for the
-// log only.
-func (x *exchange) wrote(n int64, err error) {
-	x.written += n
-	if err != nil && x.cause == nil {
-		x.code, x.cause = ErrConnectionReset.Code, ErrConnectionReset.With(err)
-	}
-}
-
-// How much of a file is sent under one write deadline: a client that reads the
-// largest piece in twice the network timeout is not cut. Pieces follow the
-// client's pace, so that a slow one is seen to move.
-const (
-	smallestPiece = 16 << 10
-	largestPiece  = 256 << 10
-)
-
-// nextPiece is the size of the piece after one of this size that took so long.
-func nextPiece(size int64, took time.Duration) int64 {
-	switch {
-	case took > 200*time.Millisecond:
-		return max(size/2, smallestPiece)
-	case took < 20*time.Millisecond:
-		return min(2*size, largestPiece)
-	}
-	return size
-}
-
-// ReadFrom keeps the server's way of sending files without copying them, in
-// pieces so that deadlines follow progress.
-func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
-	to, ok := x.ResponseWriter.(io.ReaderFrom)
-	if !ok {
-		return io.Copy(struct{ io.Writer }{x}, src)
-	}
-	if x.status == 0 {
-		x.WriteHeader(http.StatusOK)
-	}
-	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one only
-	if !ok {
-		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
-	}
-	var total int64
-	for limited.N > 0 {
-		x.deadlines.BeforeWrite()
-		begun := time.Now()
-		piece := io.LimitedReader{R: limited.R, N: min(limited.N, x.piece)}
-		n, err := to.ReadFrom(&piece)
-		limited.N -= n
-		total += n
-		x.wrote(n, err)
-		if err != nil || n == 0 {
-			return total, err
-		}
-		x.piece = nextPiece(x.piece, time.Since(begun))
-	}
-	return total, nil
-}
-
 // requestID returns the client's id of the request if it is harmless, or a
 // new one.
 func requestID(given string) string {

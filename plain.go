@@ -2,7 +2,6 @@ package tusd
 
 import (
 	"errors"
-	"io"
 	"net/http"
 )
 
@@ -109,7 +108,14 @@ func (x *exchange) sendComplete() error {
 	if err != nil {
 		return err
 	}
-	return x.send(upload, info)
+	err = x.send(upload, info)
+	if err == nil || x.status != 0 {
+		return err
+	}
+	if _, _, gone := x.h.engine.peek(x.r.Context(), x.id); errors.Is(gone, ErrNotFound) {
+		return gone // removed since it was found
+	}
+	return err
 }
 
 // send answers with content, as harmless as content from strangers can be
@@ -138,8 +144,11 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 		err := server.ServeContent(x.r.Context(), upload, x, x.contentRequest(info.Size))
 		if err != nil && x.status == 0 {
 			dropContentHeaders(header)
+			return err
 		}
-		return err
+		x.unreadable(err)
+		x.sentAll()
+		return nil
 	}
 	return x.stream(upload, info)
 }
@@ -155,9 +164,10 @@ func (x *exchange) stream(upload Upload, info FileInfo) error {
 	x.Header().Set("Content-Length", formatInt(info.Size))
 	x.WriteHeader(http.StatusOK)
 	if x.method != http.MethodHead {
-		_, err = io.Copy(x, content)
+		x.ReadFrom(content)
+		x.sentAll()
 	}
-	return err
+	return nil
 }
 
 // dropContentHeaders takes back what described content that cannot be sent.

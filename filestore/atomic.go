@@ -144,6 +144,9 @@ func (u *upload) rolledBackSize(size int64) (int64, error) {
 		return min(size, offset), err
 	}
 	stat, err := regular(u.data)
+	if absent(err) {
+		return 0, u.dataMissing(err) // removed since it was looked at
+	}
 	if err != nil {
 		return 0, err
 	}

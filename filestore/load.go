@@ -148,7 +148,11 @@ func (u *upload) dataSize() (int64, error) {
 			return stat.Size, nil
 		}
 	}
-	return 0, broken(u.v.record(u.id).path(), "its data is missing: %w", err)
+	return 0, u.dataMissing(err)
+}
+
+func (u *upload) dataMissing(err error) error {
+	return broken(u.v.record(u.id).path(), "its data is missing: %w", err)
 }
 
 // isFree tells whether nothing has the name of p.

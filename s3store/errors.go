@@ -13,6 +13,9 @@ var errNotOpen = errors.New("s3store: the store is not open")
 // replaced it, or the answer was not the service's.
 var errOtherObject = errors.New("it is not what was stored there")
 
+// errRemoving is about an upload whose removal has begun.
+var errRemoving = errors.New("its bytes are being removed")
+
 // failed wraps an error with what was done to which upload.
 func failed(doing, id string, err error) error {
 	if err == nil {

@@ -91,7 +91,7 @@ func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error
 func (b *bucket) load(ctx context.Context, id string) (state, error) {
 	st, err := b.loadAny(ctx, id)
 	if err == nil && st.content.Removed {
-		return state{}, broken(st.recordKey, "its bytes are being removed")
+		return state{}, broken(st.recordKey, "%w", errRemoving)
 	}
 	return st, err
 }

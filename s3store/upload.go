@@ -33,6 +33,9 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 		return nil, err
 	}
 	st, guessed, err := b.find(ctx, lease, id)
+	if lease == nil && errors.Is(err, errRemoving) {
+		err = tusd.ErrNotFound.With(errRemoving) // to a reader it is gone, and that is no fault
+	}
 	if err != nil {
 		return nil, failed("load upload", id, err)
 	}

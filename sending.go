@@ -1,0 +1,137 @@
+package tusd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Sending content: who is to blame if it ends early, the client that does not
+// take it or the store that cannot read it.
+
+// wrote counts what was sent. That a client did not take an answer is for the
+// log only.
+func (x *exchange) wrote(n int64, err error) {
+	x.written += n
+	if err != nil && x.cause == nil {
+		x.code, x.cause = ErrConnectionReset.Code, ErrConnectionReset.With(err)
+	}
+}
+
+// unreadable notes that the store could not read the content of an answer that
+// has begun. The status has gone; what is left is the log and the metrics.
+func (x *exchange) unreadable(err error) {
+	if x.cause != nil || err == nil {
+		return
+	}
+	if x.r.Context().Err() != nil {
+		x.wrote(0, err) // the client has gone, so that the store was to stop
+		return
+	}
+	x.code, x.cause = asError(err).Code, err
+	x.h.engine.metrics.failed(x.code, x.status)
+}
+
+// source is where content comes from. It remembers why it could not be read.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// diskFault reports whether an error of sending a file is one of reading it.
+// The system does both in one call, so that only the error tells.
+func diskFault(err error) bool {
+	var reading *fs.PathError
+	return errors.As(err, &reading) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE)
+}
+
+// How much of a file is sent under one write deadline: a client that reads the
+// largest piece in twice the network timeout is not cut. Pieces follow the
+// client's pace, so that a slow one is seen to move.
+const (
+	smallestPiece = 16 << 10
+	largestPiece  = 256 << 10
+)
+
+// nextPiece is the size of the piece after one of this size that took so long.
+func nextPiece(size int64, took time.Duration) int64 {
+	switch {
+	case took > 200*time.Millisecond:
+		return max(size/2, smallestPiece)
+	case took < 20*time.Millisecond:
+		return min(2*size, largestPiece)
+	}
+	return size
+}
+
+// ReadFrom keeps the server's way of sending files without copying them, in
+// pieces so that deadlines follow progress.
+func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
+	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one only
+	if !ok {
+		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
+	}
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	_, isFile := limited.R.(*os.File)
+	to, ok := x.ResponseWriter.(io.ReaderFrom)
+	if ok && isFile {
+		return x.sendPieces(to, limited, diskFault)
+	}
+	content := &source{Reader: limited.R}
+	limited.R = content
+	defer func() { limited.R = content.Reader }()
+	if ok {
+		return x.sendPieces(to, limited, func(error) bool { return content.err != nil })
+	}
+	n, err := io.Copy(struct{ io.Writer }{x}, limited)
+	x.unreadable(content.err)
+	return n, err
+}
+
+// sendPieces sends content. ours reports whether an error is one of reading it.
+func (x *exchange) sendPieces(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (total int64, err error) {
+	for content.N > 0 {
+		x.deadlines.BeforeWrite()
+		begun := time.Now()
+		piece := io.LimitedReader{R: content.R, N: min(content.N, x.piece)}
+		n, err := to.ReadFrom(&piece)
+		content.N -= n
+		total += n
+		if err != nil && ours(err) {
+			x.unreadable(err)
+		}
+		x.wrote(n, err)
+		if err != nil || n == 0 {
+			return total, err
+		}
+		x.piece = nextPiece(x.piece, time.Since(begun))
+	}
+	return total, nil
+}
+
+// sentAll notes if content was shorter than its announced length.
+func (x *exchange) sentAll() {
+	if x.method == http.MethodHead || x.status != http.StatusOK && x.status != http.StatusPartialContent {
+		return
+	}
+	length, err := strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64)
+	if err == nil && x.written < length {
+		x.unreadable(fmt.Errorf("the content ended after %d of %d bytes", x.written, length))
+	}
+}
