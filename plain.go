@@ -173,7 +173,7 @@ func (x *exchange) stream(upload Upload, info FileInfo) error {
 // dropContentHeaders takes back what described content that cannot be sent.
 func dropContentHeaders(header http.Header) {
 	for _, name := range []string{"Content-Type", "Content-Disposition", "Content-Security-Policy", "Content-Encoding",
-		"Content-Length", "Upload-Offset", "Upload-Length", "Upload-Complete", "Upload-Incomplete", "Upload-Limit", "Repr-Digest"} {
+		"Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Upload-Offset", "Upload-Length", "Upload-Complete", "Upload-Incomplete", "Upload-Limit", "Repr-Digest"} {
 		header.Del(name)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/tus/tusd"
 )
@@ -126,9 +128,48 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 	w.Header().Set("ETag", s.etag(u.id, &st, o))
 	bytes := &objectReader{ctx: ctx, b: u.b, key: st.dataKey(), etag: o.ETag, size: o.Size}
 	defer bytes.Close()
-	http.ServeContent(w, r, "", o.Modified, bytes)
-	return nil
+	answer := &openingWriter{ResponseWriter: w, content: bytes, head: r.Method == http.MethodHead}
+	http.ServeContent(answer, r, "", o.Modified, bytes)
+	return failed("serve upload", u.id, removed(answer.err))
 }
+
+// openingWriter opens the content before an answer with content begins: if the
+// service has none to give, there is an error to answer in place of it.
+type openingWriter struct {
+	http.ResponseWriter
+	content *objectReader
+	head    bool
+	err     error // why there was nothing to open; then nothing is written
+}
+
+func (w *openingWriter) WriteHeader(status int) {
+	// Of several ranges each is opened when it is its turn.
+	single := status == http.StatusOK || status == http.StatusPartialContent && w.Header().Get("Content-Range") != ""
+	if single && !w.head {
+		if _, w.err = w.content.open(); w.err != nil {
+			return
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *openingWriter) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom is io.Copy for the writer behind, which knows how far the content
+// has come.
+func (w *openingWriter) ReadFrom(src io.Reader) (int64, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	return io.Copy(w.ResponseWriter, src)
+}
+
+func (w *openingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // etag is strong: complete data does not change, and another upload has
 // another proof, of which nobody learns more than this. Where the service
@@ -140,19 +181,25 @@ func (s *Store) etag(id string, st *state, o *Object) string {
 	return hashedETag(id, st.content.Proof, o.ETag)
 }
 
-// objectReader reads an object from where it was last sought to.
+// objectReader reads an object from where it was last sought to. net/http may
+// still read beside Close, which is when its client has left several ranges.
 type objectReader struct {
 	ctx  context.Context
 	b    *bucket
 	key  string
 	etag string
 	size int64
-	at   int64
-	body io.ReadCloser // from at on; nil: not open
+
+	mu     sync.Mutex
+	at     int64
+	body   io.ReadCloser // from at on; nil: not open
+	closed bool
 }
 
 // Seek implements io.Seeker.
 func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch whence {
 	case io.SeekCurrent:
 		offset += r.at
@@ -163,31 +210,64 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 		return 0, errors.New("s3store: a place before the start")
 	}
 	if offset != r.at {
-		r.Close()
+		r.drop()
 	}
 	r.at = offset
 	return offset, nil
 }
 
+// open asks for the object from where the reader is on, if that has not been
+// done. The body is nil at the end of the object.
+func (r *objectReader) open() (io.ReadCloser, error) {
+	r.mu.Lock()
+	at, body, closed := r.at, r.body, r.closed
+	r.mu.Unlock()
+	switch {
+	case closed:
+		return nil, fs.ErrClosed
+	case body != nil || at >= r.size:
+		return body, nil
+	}
+	body, err := r.b.openWhole(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", at), IfMatch: r.etag})
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		body.Close()
+		return nil, fs.ErrClosed
+	}
+	r.body = body
+	return body, nil
+}
+
 // Read implements io.Reader.
 func (r *objectReader) Read(p []byte) (int, error) {
-	if r.at >= r.size {
+	body, err := r.open()
+	if err != nil {
+		return 0, removed(err)
+	}
+	if body == nil {
 		return 0, io.EOF
 	}
-	if r.body == nil {
-		body, err := r.b.openWhole(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", r.at), IfMatch: r.etag})
-		if err != nil {
-			return 0, err
-		}
-		r.body = body
-	}
-	n, err := r.body.Read(p)
+	n, err := body.Read(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.at += int64(n)
 	return n, err
 }
 
 // Close ends the reading.
 func (r *objectReader) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.drop()
+}
+
+// drop closes the body. The caller holds r.mu.
+func (r *objectReader) drop() {
 	if r.body != nil {
 		r.body.Close()
 		r.body = nil

@@ -30,7 +30,9 @@ func startNode(tb testing.TB, store *s3store.Store, locker tusd.Locker) *node {
 
 func startNodeWith(tb testing.TB, config tusd.Config) *node {
 	tb.Helper()
-	config.BasePath, config.Logger = "/files/", slog.New(slog.DiscardHandler)
+	if config.BasePath = "/files/"; config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
 	handler, err := tusd.NewHandler(config)
 	if err != nil {
 		tb.Fatal(err)
