@@ -35,3 +35,26 @@ func TestPieces(t *testing.T) {
 		}
 	})
 }
+
+// What is sent of a file under one deadline follows the client's pace, within
+// bounds.
+func TestPiecesOfAFile(t *testing.T) {
+	size := int64(largestPiece)
+	for _, c := range []struct {
+		took time.Duration
+		want int64
+	}{
+		{time.Millisecond, largestPiece}, {time.Second, largestPiece / 2}, {50 * time.Millisecond, largestPiece / 2},
+		{time.Minute, largestPiece / 4}, {time.Millisecond, largestPiece / 2},
+	} {
+		if size = nextPiece(size, c.took); size != c.want {
+			t.Errorf("after %v: %d, want %d", c.took, size, c.want)
+		}
+	}
+	for range 100 {
+		size = nextPiece(size, time.Second)
+	}
+	if size != smallestPiece {
+		t.Errorf("the smallest piece is %d", size)
+	}
+}

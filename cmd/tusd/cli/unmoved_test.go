@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -277,4 +278,37 @@ type slowly struct{ io.Reader }
 func (s slowly) Read(p []byte) (int, error) {
 	time.Sleep(30 * time.Millisecond)
 	return io.ReadFull(s.Reader, p)
+}
+
+// Answers that nobody takes keep their places in the limits, and those beyond
+// the limits are cut soon.
+func TestAnswersThatNobodyTakesCount(t *testing.T) {
+	const limit, streams = 5, 50
+	d := start(t, "-enable-h2c", "-max-requests", strconv.Itoa(limit))
+	f := dialFrames(t, d.address(t), noContent, streams, "/files/none")
+	statuses, err := f.Statuses(streams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := make(map[string]int)
+	for _, status := range statuses {
+		count[status]++
+	}
+	if count["404"] != limit || count["503"] != streams-limit {
+		t.Errorf("answers %v", count)
+	}
+	inFlight := regexp.MustCompile(`(?m)^tusd_requests_in_flight (\d+)$`)
+	await(t, "those beyond the limits to end", func() bool {
+		_, metrics := fetch(t, "http://"+d.address(t)+"/metrics")
+		found := inFlight.FindStringSubmatch(metrics)
+		n, err := strconv.Atoi(found[1])
+		return err == nil && n <= 2*limit
+	})
+	if resp := do(t, http.DefaultClient, http.MethodGet, d.url+"none"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%s while all places are taken", resp.Status)
+	}
+	f.Close()
+	await(t, "the places to be free", func() bool {
+		return do(t, http.DefaultClient, http.MethodGet, d.url+"none").StatusCode == http.StatusNotFound
+	})
 }
