@@ -264,7 +264,6 @@ func (x *exchange) fail(err error) {
 	}
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
-	header["Cache-Control"] = noStore // 404, 405, 410 and 501 may be kept otherwise
 	if e.Passing {
 		header.Set("Retry-After", retryAfter)
 	}
@@ -386,8 +385,8 @@ func (x *exchange) WriteHeader(status int) {
 			x.leaveBody()
 		}
 	}
-	if x.method != x.sent {
-		x.Header()["Cache-Control"] = noStore // a cache may know the request by the method that was sent
+	if x.method != x.sent || status >= 400 { // a cache may know the request by the method that was sent
+		x.Header()["Cache-Control"] = noStore
 	}
 	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
 		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow

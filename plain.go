@@ -126,6 +126,9 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Disposition", disposition)
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	if x.h.engine.config.Callbacks.PreAccess != nil {
+		header.Set("Cache-Control", "private") // others have to be asked for
+	}
 	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && codingList(coding) {
 		header.Set("Content-Encoding", coding)
 	}
@@ -172,7 +175,7 @@ func (x *exchange) stream(upload Upload, info FileInfo) error {
 
 // dropContentHeaders takes back what described content that cannot be sent.
 func dropContentHeaders(header http.Header) {
-	for _, name := range []string{"Content-Type", "Content-Disposition", "Content-Security-Policy", "Content-Encoding",
+	for _, name := range []string{"Cache-Control", "Content-Type", "Content-Disposition", "Content-Security-Policy", "Content-Encoding",
 		"Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Upload-Offset", "Upload-Length", "Upload-Complete", "Upload-Incomplete", "Upload-Limit", "Repr-Digest"} {
 		header.Del(name)
 	}

@@ -1,8 +1,11 @@
 package tusd_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
+
+	"github.com/tus/tusd"
 )
 
 func TestProtocolMethodOverride(t *testing.T) {
@@ -18,6 +21,8 @@ func TestProtocolMethodOverride(t *testing.T) {
 		{"override_not_stored", "no cache may keep an answer whose method was overridden, errors included", overrideNotStored},
 		{"vary_by_override", "answers to GET and HEAD vary by the override", varyByOverride},
 		{"errors_not_stored", "no cache may keep an error", errorsNotStored},
+		{"guarded_not_shared", "a download that a callback guards is for no shared cache", guardedNotShared},
+		{"vary_without_cors", "answers to GET vary by the override without CORS, too", varyWithoutCORS},
 		{"download_switched_off", "GET without downloads: 405, and Allow does not name it", downloadSwitchedOff},
 		{"termination_switched_off", "DELETE without termination: 405, and Allow does not name it", terminationSwitchedOff},
 		{"creation_switched_off", "POST without creation: 405", creationSwitchedOff},
@@ -143,4 +148,23 @@ func errorsNotStored(e *env) {
 	e.get("/files/").status(405).header("Cache-Control", "no-store")
 	e.do(http.MethodPut, full, nil, version).status(405).header("Cache-Control", "no-store")
 	e.do(http.MethodHead, "/files/unknown", nil, version).status(404).header("Cache-Control", "no-store")
+	e.raw(http.MethodGet, full, nil, `If-Match: "other"`).status(412).header("Cache-Control", "no-store")
+	e.raw(http.MethodGet, full, nil, "Range: bytes=100-").status(416).header("Cache-Control", "no-store")
+}
+
+// Only the callback knows who else may have it.
+func guardedNotShared(e *env) {
+	e.config.Callbacks.PreAccess = func(context.Context, tusd.Event) error { return nil }
+	full := e.createFull(content(100))
+	e.get(full).status(200).header("Cache-Control", "private")
+	e.get(full, "Range: bytes=0-9").status(206).header("Cache-Control", "private")
+	e.head(full).status(200).header("Cache-Control", "no-store")
+}
+
+func varyWithoutCORS(e *env) {
+	e.config.CORS = &tusd.CORSConfig{Disable: true}
+	full := e.createFull(content(100))
+	for _, target := range []string{full, "/files/unknown", "/files/"} {
+		e.get(target).header("Vary", "X-HTTP-Method-Override")
+	}
 }

@@ -29,6 +29,9 @@ func newExchange(w http.ResponseWriter, r *http.Request, idle time.Duration) *ex
 	x.deadlines.Init(x.control, idle, x)
 	has := r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	x.deadlines.Start(has)
+	if deadline.EndInDoubt(r) {
+		w.Header().Set("Connection", "close")
+	}
 	if has {
 		x.body = body{src: r.Body, deadlines: &x.deadlines}
 		own := *r

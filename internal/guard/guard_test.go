@@ -109,6 +109,32 @@ func TestUnneededBody(t *testing.T) {
 	}
 }
 
+// A proxy may see another end of these requests: what follows is none.
+func TestEndInDoubt(t *testing.T) {
+	g := guard.New(time.Minute)
+	for name, handler := range map[string]http.Handler{
+		"page": g.Page(9, text("hello"), nil), "stream": g.Stream(9, text("hello")), "silent": g.Stream(9, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
+	} {
+		address := serve(t, handler)
+		for _, request := range []string{
+			"GET / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+			"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n",
+		} {
+			_, r := send(t, address, request+"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n")
+			a, err := wire.ReadResponse(r, http.MethodGet, func(wire.Interim) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rest, _ := io.ReadAll(r); !a.Close || len(rest) > 0 {
+				t.Errorf("%s: %q: close %v, and then %q", name, request, a.Close, rest)
+			}
+		}
+	}
+}
+
 // A handler that reads the body does so under a deadline, and not for ever.
 func TestBodyThatDoesNotCome(t *testing.T) {
 	g := guard.New(100 * time.Millisecond)

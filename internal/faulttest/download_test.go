@@ -1,0 +1,46 @@
+//go:build linux
+
+package faulttest
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestUnreadableDisk downloads from a disk that fails: the log tells the cause,
+// and does not blame the client. read is not among the calls, since sockets are
+// read by it, too.
+func TestUnreadableDisk(t *testing.T) {
+	NeedStrace(t)
+	t.Parallel()
+	trace := filepath.Join(t.TempDir(), "trace")
+	daemon := Start(t, Launch{
+		Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"),
+		Tracer: Strace(trace, "-e", "trace=sendfile", "-e", "inject=sendfile:error=EIO:when=1+"),
+	})
+	client := Client{daemon.Address}
+	content := Content{{Seed: 1, Length: 1 << 20}}
+	made, err := client.CreateWith(1<<20, content.Piece(0, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Do(http.MethodGet, made.Path(), nil); err == nil {
+		t.Error("the download is complete, so that this proves nothing")
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		_, line, found := strings.Cut(daemon.Output(), "method=GET")
+		if found && strings.Contains(line, "\n") {
+			line, _, _ = strings.Cut(line, "\n")
+			if !strings.Contains(daemon.Output(), "level=ERROR") || !strings.Contains(line, "input/output error") || !strings.Contains(line, "ERR_INTERNAL_SERVER_ERROR") {
+				t.Errorf("want an error with its cause: %s", daemon.Output())
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no line for the download: %s", daemon.Output())
+		}
+	}
+}
