@@ -11,7 +11,7 @@ import (
 // would make it slower than HTTP/1.1 on any path that is longer than a room.
 // The window of the connection is larger than that of a stream so that one
 // stalled upload leaves room for others beside it. What windows let through is
-// in memory until it is read; receiving bounds that.
+// in memory until it is read; unreadBudget bounds that.
 //
 // The documentation of net/http asks for less than 4 MiB, its code for less
 // than 2 GiB; a test measures what holds.

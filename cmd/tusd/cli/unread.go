@@ -24,7 +24,7 @@ const (
 	// slowed down by others.
 	unreadShare = 32 << 10
 	// unreadTotal is what all connections may hold together beyond their shares.
-	unreadTotal = 32 << 20
+	unreadTotal = 16 << 20
 )
 
 // A connection that must not be read from looks this often whether it may.

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/net/http2"
+
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -162,5 +164,106 @@ func TestUnreadOfHTTP1(t *testing.T) {
 	}
 	if held := budget.held.Load(); held != 0 {
 		t.Errorf("%d bytes are counted", held)
+	}
+}
+
+// What is read is not held against a connection, however it is read: the
+// uploads of one go on while others hold all there is.
+func TestUploadsGoOnWithoutBudget(t *testing.T) {
+	for name, size := range map[string]int{"in large pieces": 128 << 10, "in frames": frameSize, "in small pieces": 1000} {
+		t.Run(name, func(t *testing.T) {
+			budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) {
+				for piece, err := make([]byte, size), error(nil); err == nil; {
+					_, err = r.Body.Read(piece)
+				}
+			})
+			budget.held.Store(unreadTotal)
+			conn, err := wire.DialHTTP2(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			answers := make(chan error)
+			const uploads = 4
+			for range uploads {
+				go func() {
+					_, err := wire.Do(conn, wire.Request{Method: http.MethodPost, Target: "/", Length: 4 << 20}, make([]byte, 4<<20))
+					answers <- err
+				}()
+			}
+			for range uploads {
+				if err := <-answers; err != nil {
+					t.Error(err)
+				}
+			}
+			await(t, "nothing of it to be counted", func() bool { return budget.held.Load() == unreadTotal })
+		})
+	}
+}
+
+// Streams that are reset again and again hold what their handlers have not
+// read, while HTTP/2 lets the client send anew.
+func TestResetAgainAndAgain(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	entered := make(chan struct{}, maxStreams)
+	budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/stall" {
+			io.Copy(io.Discard, r.Body)
+			return
+		}
+		entered <- struct{}{}
+		<-release
+	})
+	conn, err := wire.DialHTTP2(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := heapInUse()
+	go func() {
+		for content := make([]byte, 4<<20); ; <-entered {
+			stream, err := conn.Open(wire.Request{Method: http.MethodPost, Target: "/stall", Length: wire.Unknown})
+			if err != nil {
+				return
+			}
+			if _, err := stream.Write(content); err != nil || stream.Abort() != nil {
+				return
+			}
+		}
+	}()
+	await(t, "the budget to be used up", func() bool { return budget.held.Load() >= unreadTotal })
+	for range 8 { // while it goes on to send
+		if status := sendContent(t, address, "/read", make([]byte, 8<<20)); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+	}
+	const overhead = 12 << 20
+	if held := heapInUse() - before; held > unreadTotal+overhead {
+		t.Errorf("%d MiB are held for streams that were reset", held>>20)
+	}
+}
+
+// No connection needs memory for frames that are larger than they have to be.
+func TestLargestFrame(t *testing.T) {
+	_, address := unreadServer(t, func(http.ResponseWriter, *http.Request) {})
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	framer := http2.NewFramer(conn, conn)
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	frame, err := framer.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, ok := frame.(*http2.SettingsFrame).Value(http2.SettingMaxFrameSize); !ok || size != frameSize {
+		t.Errorf("the largest frame has %d bytes, want %d", size, frameSize)
 	}
 }
