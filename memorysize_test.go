@@ -23,20 +23,31 @@ func TestMemorySizeOfRecords(t *testing.T) {
 		"digests":   {ID: text(32), Digests: []tusd.Digest{{Algorithm: "sha-512", State: []byte(text(208)), Sum: []byte(text(64))}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			const copies = 200
-			infos := make([]tusd.FileInfo, copies)
-			before := heap()
-			for i := range infos {
-				infos[i] = ownCopy(info)
+			// What other tests leave behind is collected now and then.
+			const attempts = 5
+			var estimate, took float64
+			for range attempts {
+				if estimate, took = measure(info); estimate >= 0.75*took && estimate <= 1.6*took {
+					return
+				}
 			}
-			took := float64(heap()-before) / copies
-			estimate := float64(infos[0].MemorySize())
-			runtime.KeepAlive(infos)
-			if estimate < 0.75*took || estimate > 1.6*took {
-				t.Errorf("%v bytes are estimated, and %v in use", estimate, took)
-			}
+			t.Errorf("%v bytes are estimated, and %v in use", estimate, took)
 		})
 	}
+}
+
+// measure returns the estimate for info and what a copy of it takes, in bytes.
+func measure(info tusd.FileInfo) (estimate, took float64) {
+	const copies = 200
+	infos := make([]tusd.FileInfo, copies)
+	before := heap()
+	for i := range infos {
+		infos[i] = ownCopy(info)
+	}
+	took = float64(heap()-before) / copies
+	estimate = float64(infos[0].MemorySize())
+	runtime.KeepAlive(infos)
+	return estimate, took
 }
 
 func numbered(n int) map[string]string {

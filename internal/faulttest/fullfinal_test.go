@@ -89,7 +89,7 @@ func mustPartial(t *testing.T, c Client, seed uint64, n int64) *Promise {
 func freeOn(disk *Disk) (int64, error) {
 	var stat unix.Statfs_t
 	err := unix.Statfs(disk.Dir, &stat)
-	return int64(stat.Bavail) * stat.Bsize, err
+	return int64(stat.Bavail) * int64(stat.Bsize), err
 }
 
 // leavesFree checks that what is to stay free is, but for some records.
