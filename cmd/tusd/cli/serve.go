@@ -99,11 +99,13 @@ func (d *daemon) makeServers() {
 	} else {
 		pages := guard.New(d.cfg.timeouts.network) // which no shutdown cuts before the end
 		d.overseer = newServer(d.cfg, newAdminSite(pages, d.mounts(pages)), d.logger)
+		limitHTTP2Idle(d.overseer)
 	}
 	main := newSite(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
 	d.server = newServer(d.cfg, d.heads.bound(main, d.refuseHead), d.logger)
 	d.server.ConnState = d.follow
 	d.unread.attach(d.server)
+	limitHTTP2Idle(d.server)
 	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
 		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
 	}, d.cfg, d.logger)
