@@ -42,7 +42,7 @@ func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 			continue
 		}
 		name := strings.ToLower(key)
-		if !headerName(name) || name == proofName {
+		if !headerName(name) || name == proofName || name == sumName {
 			return Attributes{}, tusd.ErrInvalidMetaData.With(fmt.Errorf("%q cannot name metadata of an object", key))
 		}
 		a.Metadata[name] = headerValue(value)

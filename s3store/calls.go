@@ -3,8 +3,8 @@ package s3store
 import (
 	"context"
 	"crypto/rand"
+	"hash/crc32"
 	"io"
-	"maps"
 	"net/http"
 )
 
@@ -38,13 +38,23 @@ func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (conten
 		defer o.Body.Close()
 		etag = o.ETag
 		content, err = io.ReadAll(io.LimitReader(o.Body, limit))
+		if err == nil && int64(len(content)) < limit {
+			err = checkSum(key, o, crc32.Checksum(content, castagnoli))
+		}
 		return nothing{}, err
 	})
 	return content, etag, err
 }
 
-// putPlain stores an object once or more.
+// putPlain stores an object once or more, with its checksum.
 func (b *bucket) putPlain(ctx context.Context, in PutObject) (etag string, err error) {
+	if in, err = summed(in); err != nil {
+		return "", err
+	}
+	return b.putSummed(ctx, in)
+}
+
+func (b *bucket) putSummed(ctx context.Context, in PutObject) (etag string, err error) {
 	return retry(ctx, b, "PutObject", in.Size, func(ctx context.Context) (string, error) {
 		if _, err := in.Body.Seek(0, io.SeekStart); err != nil {
 			return "", err
@@ -64,16 +74,15 @@ func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error)
 	if !b.conditions.replace {
 		in.IfMatch = ""
 	}
+	if in, err = summed(in); err != nil {
+		return "", err
+	}
 	proof := in.Attributes.Metadata[proofName]
 	if proof == "" {
 		proof = rand.Text()
-		in.Attributes.Metadata = maps.Clone(in.Attributes.Metadata)
-		if in.Attributes.Metadata == nil {
-			in.Attributes.Metadata = make(map[string]string, 1)
-		}
 		in.Attributes.Metadata[proofName] = proof
 	}
-	etag, err = b.putPlain(ctx, in)
+	etag, err = b.putSummed(ctx, in)
 	if !isRefusedCondition(err) {
 		return etag, err
 	}

@@ -50,12 +50,6 @@ func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	return j.line.list(held)
 }
 
-// objectRange is a stretch of an object.
-type objectRange struct {
-	key          string
-	offset, size int64
-}
-
 // rangesOf returns the objects of complete partials.
 func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, total int64, err error) {
 	for _, p := range partials {
@@ -66,7 +60,11 @@ func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, to
 		if st.info.Size == 0 {
 			continue
 		}
-		ranges = append(ranges, objectRange{st.dataKey(), 0, st.info.Size})
+		r := objectRange{key: st.dataKey(), size: st.info.Size, total: st.info.Size}
+		if st.content.TakenOver == nil {
+			r.proof = st.content.Proof
+		}
+		ranges = append(ranges, r)
 		total += st.info.Size
 	}
 	return ranges, total, nil
@@ -114,7 +112,7 @@ func (j *joiner) add(r objectRange, unit, largest int64) error {
 		switch {
 		case j.size > 0 || r.size < unit:
 			n := min(r.size, unit-j.size)
-			j.pending, j.size = append(j.pending, objectRange{r.key, r.offset, n}), j.size+n
+			j.pending, j.size = append(j.pending, r.first(n)), j.size+n
 			if r = r.behind(n); j.size == unit {
 				err = j.sendPending()
 			}
@@ -128,11 +126,6 @@ func (j *joiner) add(r objectRange, unit, largest int64) error {
 		}
 	}
 	return nil
-}
-
-// behind is what follows the first n bytes.
-func (r objectRange) behind(n int64) objectRange {
-	return objectRange{r.key, r.offset + n, r.size - n}
 }
 
 // sendPending makes a part of what is pending.
@@ -178,7 +171,7 @@ func (j *joiner) read() (buffer, error) {
 		if from, ok := there[r]; ok {
 			_, err = io.Copy(io.NewOffsetWriter(&body, at), io.NewSectionReader(&body, from, r.size))
 		} else {
-			err = j.readInto(&body, at, r)
+			err = j.b.readRange(j.ctx, r, io.NewOffsetWriter(&body, at))
 			there[r] = at
 		}
 		if err != nil {
@@ -189,9 +182,4 @@ func (j *joiner) read() (buffer, error) {
 	}
 	j.pending, j.size = nil, 0
 	return body, nil
-}
-
-func (j *joiner) readInto(body *buffer, at int64, r objectRange) error {
-	in := GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+r.size-1)}
-	return j.b.readRange(j.ctx, in, r.size, io.NewOffsetWriter(body, at))
 }

@@ -90,6 +90,10 @@ func (f *fakeService) PutObject(ctx context.Context, in s3store.PutObject) (stri
 	}
 	o, err := f.receive(in.Key, in.Body, in.Size)
 	o.attributes = in.Attributes
+	if o.data == nil { // nobody can verify bytes that are forgotten
+		o.attributes.Metadata = maps.Clone(in.Attributes.Metadata)
+		delete(o.attributes.Metadata, "tusd-crc32c")
+	}
 	f.objects[in.Key] = o
 	return o.etag, err
 }

@@ -64,6 +64,6 @@ func (b *bucket) join(ctx context.Context, pieces []piece) (piece, error) {
 	if err := b.readPieces(ctx, pieces, &body); err != nil {
 		return piece{}, err
 	}
-	_, err = b.put(ctx, PutObject{Key: joined.key, Body: body.reader(), Size: joined.size, IfMatch: o.ETag})
+	joined.etag, err = b.put(ctx, PutObject{Key: joined.key, Body: body.reader(), Size: joined.size, IfMatch: o.ETag})
 	return joined, err
 }

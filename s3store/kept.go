@@ -61,7 +61,7 @@ func (s *state) memorySize() int {
 	}
 	n += cap(s.pieces) * int(unsafe.Sizeof(piece{}))
 	for _, p := range s.pieces {
-		n += allocated(p.key)
+		n += allocated(p.key) + allocated(p.etag)
 	}
 	if s.content.TakenOver != nil {
 		n += int(unsafe.Sizeof(*s.content.TakenOver))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tus/tusd"
@@ -73,7 +72,7 @@ func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error
 	}
 	now := *st
 	now.pieces = found.pieces
-	if !slices.Equal(now.tail(now.content.end()), st.tail(st.content.end())) {
+	if !samePieces(now.tail(now.content.end()), st.tail(st.content.end())) {
 		return false, nil
 	}
 	st.pieces = found.pieces // what does not count may be more, or less

@@ -22,6 +22,7 @@ type state struct {
 type piece struct {
 	start, size int64
 	key         string
+	etag        string // "": not known
 }
 
 func (p piece) end() int64 { return p.start + p.size }

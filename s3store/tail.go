@@ -3,7 +3,6 @@ package s3store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -13,7 +12,8 @@ import (
 // reports the piece also if it cannot be told whether it is stored.
 func (b *bucket) putPiece(ctx context.Context, id string, start int64, body *buffer) (piece, error) {
 	p := piece{start: start, size: body.size, key: b.pieceKey(id, start)}
-	_, err := b.put(ctx, PutObject{Key: p.key, Body: body.reader(), Size: p.size, IfNoneMatch: true})
+	var err error
+	p.etag, err = b.put(ctx, PutObject{Key: p.key, Body: body.reader(), Size: p.size, IfNoneMatch: true})
 	return p, err
 }
 
@@ -41,35 +41,11 @@ func (b *bucket) readPieces(ctx context.Context, pieces []piece, body *buffer) e
 	for i, p := range pieces {
 		turns <- struct{}{}
 		work.Go(func() {
-			errs[i] = b.readPiece(ctx, p, io.NewOffsetWriter(&head, p.start-pieces[0].start))
+			errs[i] = b.readRange(ctx, p.all(), io.NewOffsetWriter(&head, p.start-pieces[0].start))
 			<-turns
 		})
 	}
 	work.Wait()
 	body.prepend(head)
 	return errors.Join(errs...)
-}
-
-func (b *bucket) readPiece(ctx context.Context, p piece, into *io.OffsetWriter) error {
-	return b.readRange(ctx, GetObject{Key: p.key}, p.size, into)
-}
-
-// readRange copies size bytes, all that in asks for, to a place in memory.
-func (b *bucket) readRange(ctx context.Context, in GetObject, size int64, into *io.OffsetWriter) error {
-	_, err := retry(ctx, b, "GetObject", size, func(ctx context.Context) (nothing, error) {
-		if _, err := into.Seek(0, io.SeekStart); err != nil {
-			return nothing{}, err
-		}
-		o, err := b.client.GetObject(ctx, in)
-		if err != nil {
-			return nothing{}, err
-		}
-		defer o.Body.Close()
-		if o.Size != size {
-			return nothing{}, fmt.Errorf("%w: %s has %d bytes, not %d", errOtherObject, in.Key, o.Size, size)
-		}
-		_, err = io.CopyN(into, o.Body, size)
-		return nothing{}, err
-	})
-	return err
 }

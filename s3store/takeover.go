@@ -149,7 +149,7 @@ func (b *bucket) addForeignTail(ctx context.Context, st *state, key string, ours
 	if err != nil {
 		return fmt.Errorf("look for the tail: %w", err)
 	}
-	st.pieces = withPiece(st.pieces, piece{start: st.content.TakenOver.Tail, size: o.Size, key: key})
+	st.pieces = withPiece(st.pieces, piece{start: st.content.TakenOver.Tail, size: o.Size, key: key, etag: o.ETag})
 	return nil
 }
 

@@ -306,7 +306,9 @@ func (c *chunk) lost(err error) error {
 // tidy removes the pieces whose bytes are in parts now, and joins those that
 // wait if they are many. What stays is for the next chunk.
 func (c *chunk) tidy() {
-	if err := c.u.joinPieces(c.ctx); err != nil {
+	if err := c.u.joinPieces(c.ctx); errors.Is(err, errOtherObject) {
+		c.b.log.Error("the pieces of an upload cannot be verified", "id", c.u.id, "err", err)
+	} else if err != nil {
 		c.b.log.Warn("the pieces of an upload stay many", "id", c.u.id, "err", err)
 	}
 	if _, err := c.u.removeStrays(c.ctx, c.u.current()); err != nil {

@@ -26,6 +26,8 @@ type Outcome struct {
 
 	Cut   bool  // the connection is reset
 	After int64 // bytes of the body, or of the answer if the call has no body, that pass before
+
+	Alter func(http.Header, []byte) // changes an answer of success, whose length stays
 }
 
 // Refuse answers an error and does nothing.
@@ -62,8 +64,41 @@ func Stall(release <-chan struct{}) Outcome { return Outcome{Until: release} }
 // HoldAnswer does the work, and answers when release is closed.
 func HoldAnswer(release <-chan struct{}) Outcome { return Outcome{Hold: release} }
 
+// FlipBit answers a call with one bit of the middle byte wrong, as memory and
+// networks do.
+func FlipBit() Outcome {
+	return Outcome{Alter: func(_ http.Header, body []byte) {
+		if len(body) > 0 {
+			body[len(body)/2] ^= 1
+		}
+	}}
+}
+
+// Page answers as a proxy does that serves a page of its own with the status
+// of the service, and as many bytes.
+func Page() Outcome {
+	return Outcome{Alter: func(header http.Header, body []byte) {
+		const page = "<html>please log in</html>"
+		for at := 0; at < len(body); at += len(page) {
+			copy(body[at:], page)
+		}
+		clear(header)
+		header.Set("Content-Type", "text/html")
+	}}
+}
+
+// alter changes the answer as the outcome wants it.
+func (o Outcome) alter(a *answer) {
+	if o.Alter == nil || a.status >= http.StatusMultipleChoices {
+		return
+	}
+	body := a.body.bytes()
+	o.Alter(a.header, body)
+	a.body = newContent(body)
+}
+
 // passes tells whether a call is served without an error.
-func (o Outcome) passes() bool { return o.Status == 0 && !o.Cut }
+func (o Outcome) passes() bool { return o.Status == 0 && !o.Cut && o.Alter == nil }
 
 // works tells whether the work is done, whatever is answered.
 func (o Outcome) works() bool { return o.Status == 0 || o.Done }
@@ -88,6 +123,7 @@ func (q *query) cut(w http.ResponseWriter, n int64) {
 
 // deliver answers, as far as the outcome lets it.
 func (o Outcome) deliver(w http.ResponseWriter, q *query, a *answer) {
+	o.alter(a)
 	switch {
 	case !o.Cut:
 		a.writeHead(w)

@@ -1,0 +1,167 @@
+package s3store_test
+
+import (
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/storetest"
+)
+
+// generation answers with other bytes that are as good in themselves: those of
+// an object that was there before.
+func generation() s3server.Outcome {
+	return s3server.Outcome{Alter: func(header http.Header, body []byte) {
+		for i := range body {
+			body[i] ^= 0x55
+		}
+		sum := fmt.Sprintf("%08x", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+		for name := range header {
+			switch {
+			case strings.EqualFold(name, "X-Amz-Meta-Tusd-Crc32c"):
+				header[name] = []string{sum}
+			case strings.EqualFold(name, "X-Amz-Meta-Tusd-Proof"):
+				header[name] = []string{"another"}
+			case strings.EqualFold(name, "ETag"):
+				header[name] = []string{`"another"`}
+			}
+		}
+	}}
+}
+
+var wrongAnswers = map[string]func() s3server.Outcome{
+	"bit flipped":        s3server.FlipBit,
+	"page of a proxy":    s3server.Page,
+	"another generation": generation,
+	"cut off":            func() s3server.Outcome { return s3server.Reset(100) },
+}
+
+// rereadSteps end the requests of an upload: pieces in a row, a part that
+// begins with them, a part, and pieces before the last part.
+var rereadSteps = []int64{1000, 2000, 3000, 50 << 10, 51 << 10, 200 << 10, 201 << 10, 202 << 10, 210 << 10}
+
+// The first answer to a read is wrong, then the second, and so on: the client
+// does not notice, and no wrong byte is stored. Two processes take turns, so
+// each knows only what the bucket tells.
+func TestReadBackIsVerified(t *testing.T) {
+	for name, wrong := range wrongAnswers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := smallServer(t, s3server.Quirks{})
+			nodes := []*node{small(t, server), small(t, server)}
+			size := rereadSteps[len(rereadSteps)-1]
+			for read := 1; ; read++ {
+				path := nodes[0].create(size)
+				rule := s3server.On(s3server.GetObject).Nth(read, wrong())
+				server.Fault(rule.Decide)
+				at := int64(0)
+				for i, to := range rereadSteps {
+					nodes[i%2].patch(path, at, to)
+					at = to
+				}
+				server.Fault(nil)
+				nodes[0].wantContent(path, size)
+				if rule.Fired() == 0 {
+					if read < 8 {
+						t.Errorf("only %d reads were made", read-1)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// A piece that reads wrong for long fails requests and loses nothing: the
+// client goes on when it reads right.
+func TestPieceThatReadsWrong(t *testing.T) {
+	for name, wrong := range wrongAnswers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := smallServer(t, s3server.Quirks{})
+			const size, stored = 100 << 10, 3000
+			for _, cold := range []bool{false, true} {
+				n := small(t, server)
+				path := n.create(size)
+				n.patch(path, 0, 1000)
+				n.patch(path, 1000, stored)
+				if cold {
+					n = small(t, server)
+				}
+				pieces := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return strings.HasSuffix(c.Key, ".part") })
+				server.Fault(pieces.Always(wrong()).Decide)
+				if answer := n.tryPatch(path, stored, size); answer.StatusCode < 500 {
+					t.Errorf("status %d for a piece that cannot be read", answer.StatusCode)
+				}
+				if offset := n.offsetInTime(path); offset < stored {
+					t.Fatalf("the offset is %d, %d were acknowledged", offset, stored)
+				}
+				server.Fault(nil)
+				n.patch(path, n.offsetInTime(path), size)
+				n.wantContent(path, size)
+			}
+		})
+	}
+}
+
+// Partials that are too small for a part are joined in memory: what is wrong
+// there never gets into a final.
+func TestPartialsAreVerified(t *testing.T) {
+	sizes := []int64{1000, testMinPart - 100, 20 << 10, testMinPart, 500}
+	for name, list := range map[string][]int64{"in one object": sizes[:1], "in parts": sizes} {
+		for name2, wrong := range wrongAnswers {
+			t.Run(name+" "+name2, func(t *testing.T) {
+				t.Parallel()
+				server := smallServer(t, s3server.Quirks{})
+				n := small(t, server)
+				var paths []string
+				total := int64(0)
+				for _, size := range list {
+					path := n.create(size, "Upload-Concat", "partial")
+					n.want(http.StatusNoContent, n.request(http.MethodPatch, path, storetest.ContentReader("content", total, total+size),
+						"Content-Type", "application/offset+octet-stream", "Upload-Offset", "0"))
+					paths, total = append(paths, path), total+size
+				}
+				for read := 1; ; read++ {
+					rule := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return !strings.HasPrefix(c.Key, ".tusd.d/") }).Nth(read, wrong())
+					server.Fault(rule.Decide)
+					answer := n.want(http.StatusCreated, n.join(paths))
+					server.Fault(nil)
+					path := answer.Header.Get("Location")[len(n.server.URL):]
+					if offset := n.offsetInTime(path); offset != total {
+						t.Fatalf("the offset is %d, not %d", offset, total)
+					}
+					n.wantContent(path, total)
+					n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))
+					if rule.Fired() == 0 {
+						if read < 2 {
+							t.Error("no read was made")
+						}
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+// Pieces without a checksum, of tusd v2 or an earlier version, are taken as
+// they are.
+func TestPiecesWithoutChecksum(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	n := small(t, server)
+	const size = 2000
+	path := n.create(size)
+	content, err := io.ReadAll(storetest.ContentReader("content", 0, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Put(fmt.Sprintf("%s.%020d.part", path[len("/files/"):], 0), content)
+	n = small(t, server)
+	n.patch(path, 1000, size)
+	n.wantContent(path, size)
+}
