@@ -19,7 +19,7 @@ import (
 // patience bounds every wait for the daemon, far beyond what it needs.
 const patience = 30 * time.Second
 
-var startupLine = regexp.MustCompile(`You can now upload files to: http://([^/]+)/files/|Uploads are received on the Unix socket (.+)`)
+var startupLine = regexp.MustCompile(`You can now upload files to: https?://([^/]+)/files/|Uploads are received on the Unix socket (.+)`)
 
 // Launch says how a daemon is to be run.
 type Launch struct {
@@ -44,6 +44,7 @@ type Daemon struct {
 	exited chan struct{} // closed when cmd has been waited for
 	mu     sync.Mutex
 	output bytes.Buffer // what it has printed, with both streams
+	unread sync.Mutex   // held while the output is not read
 }
 
 // Start runs a daemon until the test ends, and returns when it serves.
@@ -106,6 +107,7 @@ func (d *Daemon) follow(output io.Reader, address chan<- string) {
 	defer close(address)
 	lines := bufio.NewReader(output)
 	for {
+		d.awaitReader()
 		line, err := lines.ReadBytes('\n')
 		d.mu.Lock()
 		d.output.Write(line)
@@ -117,6 +119,12 @@ func (d *Daemon) follow(output io.Reader, address chan<- string) {
 			return
 		}
 	}
+}
+
+// awaitReader waits while the output is not to be read.
+func (d *Daemon) awaitReader() {
+	d.unread.Lock()
+	defer d.unread.Unlock()
 }
 
 func (d *Daemon) awaitAddress(address <-chan string) error {
@@ -139,6 +147,13 @@ func (d *Daemon) Output() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.output.String()
+}
+
+// Ignore leaves unread what the daemon prints, until resume is called. What
+// the pipe takes is still taken.
+func (d *Daemon) Ignore() (resume func()) {
+	d.unread.Lock()
+	return d.unread.Unlock
 }
 
 // Kill ends the daemon as kill -9 does, and waits until it is gone.

@@ -1,0 +1,104 @@
+//go:build linux
+
+package hostiletest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// referring is a request for a final upload.
+func referring(a *arena, i int, partials []string) string {
+	return a.head("POST", uploads, "Upload-Concat: final;"+strings.Join(partials, " "),
+		fmt.Sprintf("Upload-Metadata: n %08d", i), "Content-Length: 0")
+}
+
+// finalAttacks name partials as often as a header takes.
+func finalAttacks() []attack {
+	return []attack{
+		{"one partial 5000 times", true, func(a *arena) error {
+			path, err := a.filled(1024, "Upload-Concat: partial")
+			if err != nil {
+				return err
+			}
+			partials := strings.Fields(strings.Repeat(path+" ", 5000))
+			return stream(5, func(a *arena, i int) string { return referring(a, i, partials) })(a)
+		}},
+		{"many partials", false, func(a *arena) error {
+			partials := make([]string, a.n(500))
+			err := a.many(len(partials), func(i int) (err error) {
+				partials[i], err = a.create(0, "Upload-Concat: partial")
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return stream(5, func(a *arena, i int) string { return referring(a, i, partials) })(a)
+		}},
+		{"partials that do not exist", false, func(a *arena) error {
+			return stream(5, func(a *arena, i int) string {
+				partials := make([]string, 5000)
+				for n := range partials {
+					partials[n] = fmt.Sprintf("%s%016x%016x", uploads, i, n)
+				}
+				return referring(a, i, partials)
+			})(a)
+		}},
+		{"finals that wait for one partial", true, func(a *arena) error {
+			path, err := a.create(10, "Upload-Concat: partial")
+			if err != nil {
+				return err
+			}
+			return stream(200, func(a *arena, i int) string { return referring(a, i, []string{path, path}) })(a)
+		}},
+	}
+}
+
+// TestFinalsDoNotMultiply has a small request ask for a final of 2 GiB, where
+// no upload may have more than 64 MiB.
+func TestFinalsDoNotMultiply(t *testing.T) {
+	const most, size = 64 << 20, 1 << 20
+	to := onFiles(t, "-max-size", fmt.Sprint(most))
+	a := newArena(t.Context(), t, to)
+	path, err := a.filled(size, "Upload-Concat: partial")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := a.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := onDisk(t, to.dir)
+	answer, err := ask(conn, "POST", referring(a, 1, strings.Fields(strings.Repeat(path+" ", 2000))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.StatusCode < 400 || answer.StatusCode >= 500 {
+		t.Errorf("a final of %d bytes: %s, want 4xx", 2000*size, answer.Status)
+	}
+	if grown := onDisk(t, to.dir) - before; grown > size {
+		t.Errorf("the disk has taken %d bytes", grown)
+	}
+}
+
+// onDisk is how many bytes the files below dir have.
+func onDisk(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	err := filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // removed meanwhile
+		}
+		if err == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

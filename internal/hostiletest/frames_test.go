@@ -1,0 +1,198 @@
+//go:build linux
+
+package hostiletest
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// frames is a connection of HTTP/2 without TLS, for those who do not keep to
+// its rules.
+type frames struct {
+	conn net.Conn
+	host string
+
+	mu  sync.Mutex // guards writing
+	out *bufio.Writer
+	*http2.Framer
+	block bytes.Buffer
+	hpack *hpack.Encoder
+	next  uint32
+
+	answers atomic.Int64 // HEADERS that came back
+
+	moved  *sync.Cond // of mu: window has changed
+	window int64      // bytes that may be sent, by the narrower of both windows
+	over   bool       // the connection has ended
+}
+
+// framing says how a connection behaves.
+type framing struct {
+	window  uint32 // what a stream may receive; 0: as usual
+	none    bool   // streams may receive nothing
+	deaf    bool   // nothing is read
+	receive int    // size of the buffer of the socket
+	refill  bool   // what is received is acknowledged
+}
+
+// frames connects. It sends the preface and its settings.
+func (a *arena) frames(f framing) (*frames, error) {
+	conn, err := a.dialSmall(f.receive)
+	if err != nil {
+		return nil, err
+	}
+	c := &frames{conn: conn, host: a.Address, out: bufio.NewWriterSize(conn, 32<<10), next: 1, window: 65535}
+	c.moved = sync.NewCond(&c.mu)
+	c.Framer = http2.NewFramer(c.out, bufio.NewReader(conn))
+	c.hpack = hpack.NewEncoder(&c.block)
+	c.out.WriteString(http2.ClientPreface)
+	var settings []http2.Setting
+	if f.none || f.window > 0 {
+		settings = append(settings, http2.Setting{ID: http2.SettingInitialWindowSize, Val: f.window})
+	}
+	if err := c.WriteSettings(settings...); err != nil {
+		return nil, err
+	}
+	if err := c.out.Flush(); err != nil {
+		return nil, err
+	}
+	if !f.deaf {
+		go c.read(f.refill)
+	}
+	return c, nil
+}
+
+// read answers as clients do, until the connection ends.
+func (c *frames) read(refill bool) {
+	for {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			c.conn.Close()
+			c.mu.Lock()
+			c.over = true
+			c.mu.Unlock()
+			c.moved.Broadcast()
+			return
+		}
+		c.mu.Lock()
+		switch f := frame.(type) {
+		case *http2.SettingsFrame:
+			if !f.IsAck() {
+				c.WriteSettingsAck()
+				c.out.Flush()
+			}
+		case *http2.WindowUpdateFrame:
+			if f.StreamID == 0 {
+				c.window += int64(f.Increment)
+				c.moved.Broadcast()
+			}
+		case *http2.GoAwayFrame:
+			c.over = true
+		case *http2.HeadersFrame:
+			c.answers.Add(1)
+		case *http2.DataFrame:
+			if refill && f.Length > 0 {
+				c.WriteWindowUpdate(0, f.Length)
+				c.WriteWindowUpdate(f.StreamID, f.Length)
+				c.out.Flush()
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// credit waits until n bytes may be sent on the connection, and takes them. It
+// reports whether that is so. The window of the only stream is as large.
+func (c *frames) credit(n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.window < n && !c.over {
+		c.moved.Wait()
+	}
+	c.window -= n
+	return !c.over
+}
+
+// ended reports whether nothing more comes from the server.
+func (c *frames) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// open starts a stream. It is sent with the next flush.
+func (c *frames) open(method, path string, end bool, lines ...string) (uint32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	block := c.encode(method, path, lines)
+	id := c.next
+	c.next += 2
+	return id, c.send(id, block, end)
+}
+
+// send writes a header block in frames. The caller holds mu.
+func (c *frames) send(id uint32, block []byte, end bool) error {
+	const most = 16384
+	piece := block[:min(len(block), most)]
+	block = block[len(piece):]
+	err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: piece, EndStream: end, EndHeaders: len(block) == 0})
+	for err == nil && len(block) > 0 {
+		piece = block[:min(len(block), most)]
+		block = block[len(piece):]
+		err = c.WriteContinuation(id, len(block) == 0, piece)
+	}
+	return err
+}
+
+// encode makes a header block. The caller holds mu.
+func (c *frames) encode(method, path string, lines []string) []byte {
+	c.block.Reset()
+	field := c.encodeField
+	field(":method", method)
+	field(":scheme", "http")
+	field(":authority", c.host)
+	if path != "" {
+		field(":path", path)
+	}
+	field("tus-resumable", "1.0.0")
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ": ")
+		field(strings.ToLower(name), value)
+	}
+	return c.block.Bytes()
+}
+
+// encodeField adds a field to the block. A bytes.Buffer takes all.
+func (c *frames) encodeField(name, value string) {
+	c.hpack.WriteField(hpack.HeaderField{Name: name, Value: value})
+}
+
+// write does something with the framer, and flushes.
+func (c *frames) write(do func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := do(); err != nil {
+		return err
+	}
+	return c.out.Flush()
+}
+
+func (c *frames) flush() error { return c.write(func() error { return nil }) }
+
+// opened is open and flush.
+func (c *frames) opened(method, path string, end bool, lines ...string) (uint32, error) {
+	id, err := c.open(method, path, end, lines...)
+	if err != nil {
+		return 0, fmt.Errorf("open a stream: %w", err)
+	}
+	return id, c.flush()
+}

@@ -1,0 +1,133 @@
+//go:build linux
+
+package hostiletest
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// kept are connections by what they do, until the server has ended them.
+type kept map[int]string // by the attacker's port
+
+// keep opens one connection of each kind, and n of it.
+func (a *arena) keep(t *testing.T, kinds []stall) kept {
+	t.Helper()
+	all := make(kept)
+	for _, s := range kinds {
+		conn, err := s.open(a)
+		if err != nil {
+			t.Errorf("%s: %v", s.name, err)
+			continue
+		}
+		all[conn.LocalAddr().(*net.TCPAddr).Port] = s.name
+	}
+	return all
+}
+
+// held returns those that the daemon still has a descriptor for. What the
+// system itself still has to send for one that is closed counts no more.
+func (to *target) held(all kept) (names []string, err error) {
+	table, err := os.Open(fmt.Sprintf("/proc/%d/net/tcp", to.PID()))
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	for lines := bufio.NewScanner(table); lines.Scan(); {
+		fields := strings.Fields(lines.Text()) // sl local remote state queues timer retransmits uid timeout inode
+		if len(fields) < 10 || fields[9] == "0" || portOf(fields[1]) != portOf2(to.Address) {
+			continue
+		}
+		if name, ours := all[portOf(fields[2])]; ours {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// portOf reads ADDRESS:PORT in hexadecimal digits.
+func portOf(address string) int {
+	_, digits, _ := strings.Cut(address, ":")
+	port, err := strconv.ParseInt(digits, 16, 32)
+	if err != nil {
+		return -1 // the heading of the table
+	}
+	return int(port)
+}
+
+func portOf2(address string) int {
+	_, digits, _ := strings.Cut(address, ":")
+	port, err := strconv.Atoi(digits)
+	if err != nil {
+		return -2
+	}
+	return port
+}
+
+// await waits until the daemon holds none of all.
+func (to *target) await(all kept, limit time.Duration) (left []string, err error) {
+	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
+		if left, err = to.held(all); err != nil || len(left) == 0 || time.Now().After(deadline) {
+			return left, err
+		}
+	}
+}
+
+// TestNothingIsHeldForEver has a connection of each kind wait, and not go away
+// by itself: the server ends each.
+func TestNothingIsHeldForEver(t *testing.T) {
+	for name, begin := range map[string]func(testing.TB, ...string) *target{"files": onFiles, "S3": onS3} {
+		t.Run(name, func(t *testing.T) {
+			to := begin(t, "-network-timeout", "1s")
+			before := to.idle
+			a := newArena(t.Context(), t, to)
+			path, err := a.filled(download)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := a.keep(t, stalls(path))
+			left, err := to.await(all, patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range left {
+				t.Errorf("held for ever: %s", name)
+			}
+			to.givesBack(t, before, false)
+		})
+	}
+}
+
+// TestEndsInTime has a connection of each kind open when the server is told to
+// end. It has a minute, and does not need it.
+func TestEndsInTime(t *testing.T) {
+	const about3s = 5 * time.Second
+	to := onFiles(t, "-shutdown-timeout", "20s", "-network-timeout", "60s")
+	a := newArena(t.Context(), t, to)
+	path, err := a.filled(download)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := a.keep(t, stalls(path))
+	begun, stopped := time.Now(), make(chan error, 1)
+	go func() { stopped <- to.Stop() }()
+	left, err := to.await(all, about3s)
+	for _, name := range left {
+		t.Errorf("holds the end: %s", name)
+	}
+	if err != nil {
+		t.Logf("the process is gone: %v", err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > about3s {
+		t.Errorf("the end took %v, want at most %v", took, about3s)
+	}
+}

@@ -1,0 +1,238 @@
+//go:build linux
+
+package hostiletest
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// stall is a connection that keeps the server waiting.
+type stall struct {
+	name string
+	open func(*arena) (net.Conn, error)
+}
+
+// download is how large the upload is that is not read.
+const download = 4 << 20
+
+// everyPath are all kinds of things that are served.
+func everyPath(upload string) []string {
+	return []string{
+		"/", "/healthz", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/nowhere", "/favicon.ico",
+		uploads, uploads + "unknown", uploads + "unknown/", upload,
+	}
+}
+
+var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"}
+
+// stalls are all kinds. upload names one that has download bytes.
+func stalls(upload string) []stall {
+	return slices.Concat(silences(), bodies(), unreads(upload), windows(upload), unfinished(), announced(upload))
+}
+
+// silences do not get as far as a request, or wait after one.
+func silences() []stall {
+	return []stall{
+		{"silence", func(a *arena) (net.Conn, error) { return a.dial() }},
+		{"half a request line", saying("HEA")},
+		{"half a header", saying("HEAD /files/x HTTP/1.1\r\nHost: a\r\nX-A")},
+		{"kept alive", func(a *arena) (net.Conn, error) { return a.say(a.head("OPTIONS", uploads)) }},
+		{"TLS where there is none", saying("\x16\x03\x01\x02\x00\x01")},
+		{"half a preface", saying(http2.ClientPreface[:10])},
+		{"a preface", saying(http2.ClientPreface)},
+		{"settings", framed(func(*arena, *frames) error { return nil })},
+	}
+}
+
+// bodies are uploads that do not end.
+func bodies() []stall {
+	half := strings.Repeat("x", 5000)
+	return []stall{
+		{"half a body", patching("Content-Length: 10000\r\n\r\n" + half)},
+		{"half a piece of a body", patching("Transfer-Encoding: chunked\r\n\r\n2000\r\n" + half)},
+		{"no trailer", patching("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n")},
+		{"an endless extension of a chunk", patching("Transfer-Encoding: chunked\r\n\r\n1;" + half[:3000])},
+		{"a checksummed chunk", patching("Upload-Checksum: sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=\r\nContent-Length: 10000\r\n\r\n" + half)},
+		{"Expect", patching("Expect: 100-continue\r\nContent-Length: 10000\r\n\r\n")},
+		{"creation with half a body", func(a *arena) (net.Conn, error) {
+			return a.say(a.head("POST", uploads, "Upload-Length: 10000", offsetStream, "Content-Length: 10000") + half)
+		}},
+		{"IETF creation with half a body", func(a *arena) (net.Conn, error) {
+			return a.say(draft("POST", a.Address, uploads, "Upload-Complete: ?1", "Content-Length: 10000") + half)
+		}},
+		{"HTTP2 half a body", framed(func(a *arena, c *frames) error {
+			path, err := a.create(10000)
+			if err != nil {
+				return err
+			}
+			id, err := c.opened("PATCH", path, false, "Upload-Offset: 0", offsetStream, "Content-Length: 10000")
+			if err != nil {
+				return err
+			}
+			return c.write(func() error { return c.WriteData(id, false, []byte(half)) })
+		})},
+	}
+}
+
+// unreads are answers that are not read.
+func unreads(upload string) []stall {
+	return []stall{
+		unread("download", upload, "GET", 1),
+		unread("HEAD", upload, "HEAD", 2000),
+		unread("metrics", "/metrics", "GET", 200),
+		unread("profiles", "/debug/pprof/goroutine?debug=2", "GET", 20),
+		unread("greetings", "/", "GET", 2000),
+	}
+}
+
+// windows are answers that HTTP/2 does not let through.
+func windows(upload string) []stall {
+	return []stall{
+		zeroWindow("download", upload),
+		zeroWindow("metrics", "/metrics"),
+		zeroWindow("profile", "/debug/pprof/goroutine?debug=2"),
+		zeroWindow("greeting", "/"),
+		zeroWindow("nothing", "/nowhere"),
+		zeroWindow("error", uploads+"unknown"),
+	}
+}
+
+// unfinished are frames of HTTP/2 that are not complete, or not read.
+func unfinished() []stall {
+	return []stall{
+		{"HTTP2 deaf", func(a *arena) (net.Conn, error) {
+			c, err := a.frames(framing{deaf: true, receive: 4096, window: 1 << 30})
+			for range 20 {
+				if err == nil {
+					_, err = c.opened("GET", "/metrics", true)
+				}
+			}
+			return connected(c, err)
+		}},
+		{"HTTP2 unfinished header", framed(func(a *arena, c *frames) error {
+			return c.write(func() error {
+				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
+			})
+		})},
+		{"HTTP2 half a frame", framed(func(a *arena, c *frames) error {
+			_, err := c.conn.Write([]byte{0, 0, 200, 1, 4, 0, 0, 0, 1, 2, 3})
+			return err
+		})},
+	}
+}
+
+// announced are requests that announce a body and never send it.
+func announced(upload string) (all []stall) {
+	for _, path := range everyPath(upload) {
+		for _, method := range everyMethod {
+			if path == upload && method == "DELETE" {
+				continue // other stalls need it
+			}
+			all = append(all,
+				stall{method + " " + path + " without its body", func(a *arena) (net.Conn, error) {
+					return a.say(a.head(method, path, "Content-Length: 100000"))
+				}},
+				stall{"HTTP2 " + method + " " + path + " without its body", framed(func(_ *arena, c *frames) error {
+					_, err := c.opened(method, path, false)
+					return err
+				})},
+			)
+		}
+	}
+	return append(all,
+		stall{"OPTIONS * without its body", saying("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")},
+		stall{"CONNECT without its body", saying("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 9\r\n\r\n")},
+		stall{"HTTP/1.0 without its body", saying("POST /metrics HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 9\r\n\r\n")},
+	)
+}
+
+func saying(text string) func(*arena) (net.Conn, error) {
+	return func(a *arena) (net.Conn, error) { return a.say(text) }
+}
+
+// framed opens a connection of HTTP/2 whose answers are not read, and does
+// something with it.
+func framed(do func(*arena, *frames) error) func(*arena) (net.Conn, error) {
+	return func(a *arena) (net.Conn, error) {
+		c, err := a.frames(framing{deaf: true})
+		if err == nil {
+			err = do(a, c)
+		}
+		return connected(c, err)
+	}
+}
+
+func connected(c *frames, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c.conn, nil
+}
+
+// patching sends the beginning of a PATCH of an upload of its own.
+func patching(rest string) func(*arena) (net.Conn, error) {
+	return func(a *arena) (net.Conn, error) {
+		path, err := a.create(10000)
+		if err != nil {
+			return nil, err
+		}
+		begin := a.head("PATCH", path, "Upload-Offset: 0", offsetStream)
+		return a.say(strings.TrimSuffix(begin, "\r\n") + rest)
+	}
+}
+
+// draft is the head of a request of the IETF draft.
+func draft(method, host, path string, lines ...string) string {
+	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nUpload-Draft-Interop-Version: 9\r\n%s\r\n\r\n",
+		method, path, host, strings.Join(lines, "\r\n"))
+}
+
+// unread sends n requests and reads no answer.
+func unread(what, path, method string, n int) stall {
+	return stall{"unread " + what, func(a *arena) (net.Conn, error) {
+		conn, err := a.dialSmall(4096)
+		if err != nil {
+			return nil, err
+		}
+		// A server that waits for its answers to be read takes no more requests.
+		conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		io.WriteString(conn, strings.Repeat(a.head(method, path), n))
+		return conn, nil
+	}}
+}
+
+// zeroWindow asks for path and is not able to receive the answer.
+func zeroWindow(what, path string) stall {
+	return stall{"HTTP2 zero window, " + what, func(a *arena) (net.Conn, error) {
+		c, err := a.frames(framing{none: true, deaf: true})
+		if err == nil {
+			_, err = c.opened("GET", path, true)
+		}
+		return connected(c, err)
+	}}
+}
+
+// halfHandshake begins TLS and stops.
+func halfHandshake(a *arena) (net.Conn, error) {
+	conn, err := a.dial()
+	if err != nil {
+		return nil, err
+	}
+	half := &halfConn{Conn: conn}
+	tls.Client(half, &tls.Config{InsecureSkipVerify: true}).Handshake() // it fails: that is what it is for
+	return conn, nil
+}
+
+// halfConn writes once and reads nothing.
+type halfConn struct{ net.Conn }
+
+func (halfConn) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+func (halfConn) Close() error             { return nil }
