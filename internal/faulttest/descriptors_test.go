@@ -84,9 +84,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	for _, conn := range append(waiting, strangers...) {
 		conn.Close()
 	}
-	if err := wholeLife(client); err != nil {
-		t.Errorf("when the strangers have gone: %v", err)
-	}
+	awaitWholeLife(t, client)
 	if err := AllPromises.Check(client, []*Promise{kept}); err != nil {
 		t.Error(err)
 	}
@@ -105,6 +103,21 @@ func dialAll(address string, n int) (conns []wire.Conn, err error) {
 		conns = append(conns, conn)
 	}
 	return conns, nil
+}
+
+// awaitWholeLife waits until uploads succeed: the server closes what strangers
+// have left one connection after the other.
+func awaitWholeLife(t *testing.T, client Client) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := wholeLife(client)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("when the strangers have gone: %v", err)
+		}
+	}
 }
 
 func awaitOutput(t *testing.T, daemon *Daemon, text string) {
