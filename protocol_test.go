@@ -98,7 +98,19 @@ func run(t *testing.T, scenarios []scenario) {
 // stored needs no other.
 func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
 	t.Helper()
+	overlap(t)
 	runEach(t, kind, over, scenarios, (*testing.T).Parallel)
+}
+
+// overlapping are the tests that run beside others.
+var overlapping sync.Map
+
+// overlap lets a test run beside others, as its scenarios run beside each other:
+// they wait more than they compute.
+func overlap(t *testing.T) {
+	if _, does := overlapping.LoadOrStore(t, true); !does {
+		t.Parallel()
+	}
 }
 
 // runAlone is run for scenarios in which times matter: nothing runs beside one.
