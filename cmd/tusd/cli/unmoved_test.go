@@ -251,6 +251,7 @@ func mustSeeHeads(t *testing.T, f *wire.Frames, n int) {
 func TestTermLetsDownloadsEnd(t *testing.T) {
 	const size = 8 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
+		t.Parallel()
 		p := launchUploads(t, t.TempDir(), append(args, "-shutdown-timeout", "1h"))
 		location := create(t, client, p.url(t), strconv.Itoa(size))
 		if status := patch(client, location, size, zeros(size)); status != http.StatusNoContent {
