@@ -36,10 +36,13 @@ func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (conten
 			return nothing{}, err
 		}
 		defer o.Body.Close()
+		if err := checkAnswer(key, o); err != nil {
+			return nothing{}, err
+		}
 		etag = o.ETag
 		content, err = io.ReadAll(io.LimitReader(o.Body, limit))
 		if err == nil && int64(len(content)) < limit {
-			err = checkSum(key, o, crc32.Checksum(content, castagnoli))
+			_, err = checkSum(key, o, crc32.Checksum(content, castagnoli))
 		}
 		return nothing{}, err
 	})

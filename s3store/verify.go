@@ -37,12 +37,21 @@ func summed(in PutObject) (PutObject, error) {
 	return in, nil
 }
 
-// checkSum tells whether sum is that of the bytes that were put, as far as o
-// says it.
-func checkSum(key string, o *Object, sum uint32) error {
+// checkSum compares the checksum of the bytes that were read with the one that
+// o carries, and reports whether it carries one.
+func checkSum(key string, o *Object, sum uint32) (verified bool, err error) {
 	want, ok := o.Attributes.Metadata[sumName]
 	if got := fmt.Sprintf("%08x", sum); ok && got != want {
-		return fmt.Errorf("%w: %s has the CRC-32C %s, not %s", errOtherObject, key, got, want)
+		return false, fmt.Errorf("%w: %s has the CRC-32C %s, not %s", errOtherObject, key, got, want)
+	}
+	return ok, nil
+}
+
+// checkAnswer refuses an answer that is not the service's: all its objects have
+// ETags.
+func checkAnswer(key string, o *Object) error {
+	if o.ETag == "" {
+		return fmt.Errorf("%w: the answer for %s has no ETag", errOtherObject, key)
 	}
 	return nil
 }
@@ -100,6 +109,9 @@ func (r objectRange) check(o *Object) error {
 	if r.ranged() {
 		want = r.size
 	}
+	if err := checkAnswer(r.key, o); err != nil {
+		return err
+	}
 	switch {
 	case o.Size != want:
 		return fmt.Errorf("%w: %s has %d bytes, not %d", errOtherObject, r.key, o.Size, want)
@@ -111,54 +123,79 @@ func (r objectRange) check(o *Object) error {
 		return nil
 	}
 	if prefix := fmt.Sprintf("bytes %d-%d/", r.offset, r.offset+r.size-1); !strings.HasPrefix(o.ContentRange, prefix) {
-		return fmt.Errorf("%w: %s has the Content-Range %q, not %s...", errOtherObject, r.key, o.ContentRange, prefix)
+		return fmt.Errorf("%w: %s has the Content-Range %q, not one that begins with %q", errOtherObject, r.key, o.ContentRange, prefix)
 	}
 	return nil
 }
 
 // readRange copies the bytes of r to a place in memory. If they cannot be
 // verified, what is there is worth nothing.
+//
+// An object that the service has made of parts has no checksum. What is read of
+// it is read until the same bytes have come twice.
 func (b *bucket) readRange(ctx context.Context, r objectRange, into *io.OffsetWriter) error {
+	got, err := b.readOnce(ctx, r, into)
+	if err != nil || got.verified || r.proof == "" {
+		return err
+	}
+	for range otherTries {
+		before := got.sum
+		if got, err = b.readOnce(ctx, r, into); err != nil || got.sum == before {
+			return err
+		}
+		b.log.Warn("what is read back has other bytes each time", "key", r.key)
+	}
+	return fmt.Errorf("%w: %s has other bytes each time", errOtherObject, r.key)
+}
+
+// reading is what was found out about bytes that were read.
+type reading struct {
+	sum      uint32 // CRC-32C
+	verified bool   // by the checksum of the object
+}
+
+func (b *bucket) readOnce(ctx context.Context, r objectRange, into *io.OffsetWriter) (reading, error) {
 	in := GetObject{Key: r.key, Range: r.rangeHeader()}
-	_, err := retry(ctx, b, "GetObject", r.size, func(ctx context.Context) (nothing, error) {
+	return retry(ctx, b, "GetObject", r.size, func(ctx context.Context) (got reading, err error) {
 		if _, err := into.Seek(0, io.SeekStart); err != nil {
-			return nothing{}, err
+			return got, err
 		}
 		o, err := b.client.GetObject(ctx, in)
 		if err != nil {
-			return nothing{}, err
+			return got, err
 		}
 		defer o.Body.Close()
 		if err = r.check(o); err == nil {
-			err = r.copy(into, o)
+			got, err = r.copy(into, o)
 		}
 		if errors.Is(err, errOtherObject) {
 			b.log.Warn("what is read back is not what was stored", "key", r.key, "err", err)
 		}
-		return nothing{}, err
+		return got, err
 	})
-	return err
 }
 
 // copy copies the bytes of r, and verifies them if o has a checksum and all
 // its bytes are there to be read.
-func (r objectRange) copy(into io.Writer, o *Object) error {
+func (r objectRange) copy(into io.Writer, o *Object) (got reading, err error) {
 	sum := crc32.New(castagnoli)
 	body := io.TeeReader(o.Body, sum)
+	before, behind := r.offset, r.total-r.offset-r.size
 	if r.ranged() {
-		if _, err := io.CopyN(into, body, r.size); err != nil || r.size < r.total {
-			return err
-		}
-		return checkSum(r.key, o, sum.Sum32())
+		before, behind = 0, 0
 	}
-	if _, err := io.CopyN(io.Discard, body, r.offset); err != nil {
-		return err
+	if _, err := io.CopyN(io.Discard, body, before); err != nil {
+		return got, err
 	}
 	if _, err := io.CopyN(into, body, r.size); err != nil {
-		return err
+		return got, err
 	}
-	if _, err := io.CopyN(io.Discard, body, r.total-r.offset-r.size); err != nil {
-		return err
+	if _, err := io.CopyN(io.Discard, body, behind); err != nil {
+		return got, err
 	}
-	return checkSum(r.key, o, sum.Sum32())
+	got.sum = sum.Sum32()
+	if r.size == r.total || !r.ranged() {
+		got.verified, err = checkSum(r.key, o, got.sum)
+	}
+	return got, err
 }

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -146,6 +148,106 @@ func TestPartialsAreVerified(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A range of a partial that the service has made of parts has no checksum: a
+// bit that flips there does not get into a final either.
+func TestRangeOfPartialIsVerified(t *testing.T) {
+	for name, wrong := range wrongAnswers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := s3server.Start(t, s3server.Options{})
+			store := s3store.New(server.Bucket(), clientOf(t, server))
+			store.PreferredPartSize = 5 * mib
+			n := startNode(t, store, &tusd.LocalLocker{})
+			const first, total = 1000, 1000 + 11*mib // the second is too large to be read to its end
+			paths := []string{n.partial(0, first), n.partial(first, total)}
+			for read := 1; ; read++ {
+				ranges := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return c.Range != "" && !strings.HasPrefix(c.Key, ".tusd.d/") })
+				rule := ranges.Nth(read, wrong())
+				server.Fault(rule.Decide)
+				answer := n.want(http.StatusCreated, n.join(paths))
+				server.Fault(nil)
+				path := answer.Header.Get("Location")[len(n.server.URL):]
+				if offset := n.offsetInTime(path); offset != total {
+					t.Fatalf("the offset is %d, not %d", offset, total)
+				}
+				n.wantContent(path, total)
+				n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))
+				if rule.Fired() == 0 {
+					if read < 3 {
+						t.Errorf("only %d ranges were read", read-1)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// partial makes a partial upload of bytes of the content and returns its path.
+func (n *node) partial(from, to int64) string {
+	n.Helper()
+	path := n.create(to-from, "Upload-Concat", "partial")
+	n.want(http.StatusNoContent, n.request(http.MethodPatch, path, storetest.ContentReader("content", from, to),
+		"Content-Type", "application/offset+octet-stream", "Upload-Offset", "0"))
+	return path
+}
+
+// What is wrong in the place of a record is no missing upload, which clients
+// would begin anew.
+func TestRecordThatReadsWrong(t *testing.T) {
+	for name, wrong := range wrongAnswers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := smallServer(t, s3server.Quirks{})
+			path := small(t, server).create(1000)
+			n := small(t, server)
+			server.Fault(s3server.On(s3server.GetObject).Always(wrong()).Decide)
+			n.want(http.StatusLocked, n.request(http.MethodHead, path, nil))
+			server.Fault(nil)
+			n.patch(path, 0, 1000)
+			n.wantContent(path, 1000)
+		})
+	}
+}
+
+// The record of an upload of tusd v2 has no checksum, but an ETag.
+func TestForeignRecordThatIsAPage(t *testing.T) {
+	f := beginForeign(t, 1000)
+	n := small(t, f.server)
+	f.server.Fault(s3server.On(s3server.GetObject).Always(s3server.Page()).Decide)
+	n.want(http.StatusLocked, n.request(http.MethodHead, "/files/"+f.id, nil))
+	f.server.Fault(nil)
+	n.want(http.StatusOK, n.request(http.MethodHead, "/files/"+f.id, nil))
+}
+
+// A side record that reads wrong once is read again.
+func TestSideRecordThatReadsWrong(t *testing.T) {
+	for name, wrong := range wrongAnswers {
+		if name == "another generation" { // one that was there before is a side record, too
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			server := smallServer(t, s3server.Quirks{})
+			store := testStore(server.Bucket(), clientOf(t, server))
+			if err := store.Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}}); err != nil {
+				t.Fatal(err)
+			}
+			key, value := tusd.SideKey{Kind: "kind", Name: "name"}, strings.Repeat("value", 100)
+			if err := store.PutSide(t.Context(), key, []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+			rule := s3server.On(s3server.GetObject).Nth(1, wrong())
+			server.Fault(rule.Decide)
+			if got, err := store.GetSide(t.Context(), key); err != nil || string(got) != value {
+				t.Errorf("got %.20q, error %v", got, err)
+			}
+			if rule.Fired() == 0 {
+				t.Error("no read was made")
+			}
+		})
 	}
 }
 
