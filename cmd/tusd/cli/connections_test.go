@@ -80,6 +80,7 @@ func ask(t *testing.T, address, method string, header ...string) (status int, an
 }
 
 func TestConnectionLimit(t *testing.T) {
+	t.Parallel()
 	var log buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	limit, address := guardedServer(t, farewellOf(t, logger), logger)

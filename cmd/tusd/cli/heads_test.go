@@ -115,6 +115,7 @@ func headStatus(t *testing.T, address, text string) (status int) {
 
 // A connection that is used again has a head anew with each request.
 func TestHeadsOfOneConnection(t *testing.T) {
+	t.Parallel()
 	watched, address := headServer(t, nil)
 	conn, err := wire.DialHTTP1(address)
 	if err != nil {

@@ -50,6 +50,7 @@ func patch(client *http.Client, location string, n int64, body io.Reader) int {
 // What a client may send without hearing from the server is what moves per
 // round trip. So the way back is held while the client sends.
 func TestHTTP2WindowOfOneUpload(t *testing.T) {
+	t.Parallel()
 	const size, perRoundTrip = 24 << 20, 8 << 20
 	overHTTP2(t, func(t *testing.T, client *http.Client, args []string) {
 		d := start(t, append(args, "-durability", "none")...)

@@ -119,6 +119,7 @@ func startupOf(d *running) string {
 
 // HTTP/2 without TLS is there only if it is asked for.
 func TestH2C(t *testing.T) {
+	t.Parallel()
 	for _, enabled := range []bool{true, false} {
 		var args []string
 		if enabled {
@@ -149,6 +150,7 @@ func h2c() *http.Client {
 }
 
 func TestHeaderTooLarge(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	plain := start(t, "-max-header-size", "8192", "-max-metadata-size", "4096")
 	secure := start(t, "-max-header-size", "8192", "-max-metadata-size", "4096", "-tls-certificate", p.cert, "-tls-key", p.key)

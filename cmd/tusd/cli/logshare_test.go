@@ -193,6 +193,7 @@ func TestServerLog(t *testing.T) {
 
 // Clients that do not speak TLS, or not HTTP, write no warnings.
 func TestNonsenseIsNoAlarm(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	for name, flags := range map[string][]string{"TLS": {"-tls-certificate", p.cert, "-tls-key", p.key}, "plain": {"-enable-h2c"}} {
 		t.Run(name, func(t *testing.T) {

@@ -38,6 +38,7 @@ func TestOpenConnectionsAreCounted(t *testing.T) {
 // Connections on which nothing was asked yet do not keep a shutdown waiting:
 // net/http gives them five seconds, which is beyond the limit here.
 func TestSilentConnectionsDoNotDelayTheEnd(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	for _, c := range []struct {
 		name   string

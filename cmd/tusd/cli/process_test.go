@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/exec"
 	"testing"
@@ -16,6 +17,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asTusd) != "" {
 		os.Exit(Run(UntilSignal(context.Background(), os.Exit), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
+	flag.Set("test.parallel", "6") // tests that run side by side mostly wait
 	os.Exit(m.Run())
 }
 

@@ -19,6 +19,7 @@ import (
 // Shutting down under load: uploads in progress get their answer, what the
 // server says it has is what it has, and it ends well.
 func TestTermUnderLoad(t *testing.T) {
+	t.Parallel()
 	const uploads, size, started = 8, 1 << 30, 1 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
 		dir := t.TempDir()
@@ -74,6 +75,7 @@ func mustHaveKept(t *testing.T, dir string, locations []string, least int64) {
 
 // A second signal does not wait for those who do not come to an end.
 func TestSecondTermUnderLoad(t *testing.T) {
+	t.Parallel()
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
 		const size = 64 << 20
 		p := launchUploads(t, t.TempDir(), append(args, "-shutdown-timeout", "1h"))
@@ -148,6 +150,7 @@ func awaitSize(t *testing.T, file string, least int64) {
 
 // A listener that fails ends the server as a signal does: uploads are told.
 func TestListenerFails(t *testing.T) {
+	t.Parallel()
 	cfg, err := readConfig([]string{"-host", "127.0.0.1", "-port", "0", "-admin-listen", "127.0.0.1:0", "-upload-dir", t.TempDir()}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 // SIGHUP ends nothing, and has the certificate read again.
 func TestHangup(t *testing.T) {
+	t.Parallel()
 	files := newPair(t, t.TempDir(), "a")
 	p := launchUploads(t, t.TempDir(), []string{"-tls-certificate", files.cert, "-tls-key", files.key})
 	url := p.url(t)

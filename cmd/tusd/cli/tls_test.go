@@ -78,6 +78,7 @@ func overTLS() *http.Client {
 }
 
 func TestUploadOverTLS(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	for _, mode := range tlsModes() {
 		d := start(t, "-tls-certificate", p.cert, "-tls-key", p.key, "-tls-mode", mode)
@@ -97,6 +98,7 @@ func TestUploadOverTLS(t *testing.T) {
 }
 
 func TestTLSModes(t *testing.T) {
+	t.Parallel()
 	const refused = 0
 	p := newPair(t, t.TempDir(), "a")
 	aes128 := []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
@@ -151,6 +153,7 @@ func served(t *testing.T, d *running) string {
 }
 
 func TestCertificateIsReadAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	used, next := newPair(t, dir, "old"), newPair(t, dir, "next")
 	d := start(t, "-tls-certificate", used.cert, "-tls-key", used.key)

@@ -42,6 +42,7 @@ func rawDial(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 
 // Nothing that is served waits for a body that it does not need.
 func TestPagesNeedNoBody(t *testing.T) {
+	t.Parallel()
 	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0")
 	beside := start(t, "-expose-pprof")
 	admin := strings.TrimPrefix(adminURL(t, d), "http://")
@@ -107,6 +108,7 @@ func dialFrames(t *testing.T, address string, setting http2.Setting, n int, path
 // Clients that do not take the metrics take neither memory nor the health
 // checks, and the metrics only for a time.
 func TestMetricsThatNobodyTakes(t *testing.T) {
+	t.Parallel()
 	d := start(t, "-enable-h2c", "-network-timeout", "1s")
 	const conns, streams = 4, 100
 	taken := make(map[string]int)
@@ -164,6 +166,7 @@ func complete(t *testing.T, base string, n int64) (path string) {
 
 // A shutdown waits for nobody who does not move.
 func TestTermWithoutMovement(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 20
 	for name, hold := range map[string]func(t *testing.T, address, upload string){
 		"download that is not read": func(t *testing.T, address, upload string) {
@@ -249,6 +252,7 @@ func mustSeeHeads(t *testing.T, f *wire.Frames, n int) {
 
 // An answer that moves has the time that a shutdown has.
 func TestTermLetsDownloadsEnd(t *testing.T) {
+	t.Parallel()
 	const size = 8 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
 		t.Parallel()
@@ -284,6 +288,7 @@ func (s slowly) Read(p []byte) (int, error) {
 // Answers that nobody takes keep their places in the limits, and those beyond
 // the limits are cut soon.
 func TestAnswersThatNobodyTakesCount(t *testing.T) {
+	t.Parallel()
 	const limit, streams = 5, 50
 	d := start(t, "-enable-h2c", "-max-requests", strconv.Itoa(limit))
 	f := dialFrames(t, d.address(t), noContent, streams, "/files/none")

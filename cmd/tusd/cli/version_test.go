@@ -12,6 +12,7 @@ import (
 // repository made for that: the one around this test may be none, or a worktree,
 // of which the go command knows no commit.
 func TestVersionOfAPlainBuild(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("there is no git")
 	}
