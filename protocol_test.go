@@ -366,7 +366,7 @@ func (w *warnings) count(text string) (n int) {
 
 // atOnce is how many scenarios run at the same time if the command line does
 // not say: they mostly wait.
-const atOnce = "6"
+const atOnce = "16"
 
 // TestMain looks for goroutines that outlive the tests that started them:
 // every server is closed, so whatever runs on was forgotten by somebody.
