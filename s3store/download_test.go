@@ -112,6 +112,7 @@ func TestManyRangesAreFewCalls(t *testing.T) {
 // While nothing is sent a fault of the service is an answer, afterwards it is
 // a line in the log.
 func TestDownloadsMeetFaults(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		outcome s3server.Outcome
 		ranges  string
@@ -148,6 +149,7 @@ func TestDownloadsMeetFaults(t *testing.T) {
 }
 
 func TestGETBesideDELETE(t *testing.T) {
+	t.Parallel()
 	server := smallServer(t, s3server.Quirks{})
 	n, log := logged(t, server)
 	const size = 200_000

@@ -118,6 +118,7 @@ func operations(server *s3server.Server) (names []s3server.Operation) {
 
 // What passes by itself, a client does not even notice.
 func TestTroubleThatPasses(t *testing.T) {
+	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"slow down":          s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
 		"too many requests":  s3server.Refuse(http.StatusTooManyRequests, "TooManyRequests"),
@@ -135,6 +136,7 @@ func TestTroubleThatPasses(t *testing.T) {
 
 // What does not, fails a request, and the upload goes on afterwards.
 func TestTroubleThatStays(t *testing.T) {
+	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"access denied":             s3server.Refuse(http.StatusForbidden, "AccessDenied"),
 		"access denied, yet it was": s3server.RefuseDone(http.StatusForbidden, "AccessDenied"),
@@ -149,6 +151,7 @@ func TestTroubleThatStays(t *testing.T) {
 // TestKilled ends a server at each of its calls, before or after the service
 // has done it, and goes on with another.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	for name, last := range map[string]s3server.Outcome{
 		"before the call": s3server.Refuse(http.StatusForbidden, "AccessDenied"),
 		"after the call":  s3server.RefuseDone(http.StatusForbidden, "AccessDenied"),
@@ -231,6 +234,7 @@ func TestFirstPartLost(t *testing.T) {
 // A rule of the bucket has aborted the multipart upload: the upload has failed,
 // whether the next request adds to it or completes it.
 func TestAbortedByRule(t *testing.T) {
+	t.Parallel()
 	const size = 4 * testPart
 	for name, stored := range map[string]int64{"when parts follow": testPart, "when it completes": size} {
 		t.Run(name, func(t *testing.T) {
@@ -266,6 +270,7 @@ func TestAbortedByRule(t *testing.T) {
 // A proxy that has lost its service for a moment answers 404, of which the
 // service knows nothing: no bytes are given up for that.
 func TestNotFoundByAProxy(t *testing.T) {
+	t.Parallel()
 	const size = 4 * testPart
 	for _, operation := range []s3server.Operation{s3server.UploadPart, s3server.CompleteMultipartUpload} {
 		t.Run(string(operation), func(t *testing.T) {

@@ -69,6 +69,7 @@ func (c *crowd) pieces() (n int) {
 // Joining pieces fails at one of its calls, done or not: the chunk is stored
 // all the same, no offset falls, no byte is wrong, whichever process goes on.
 func TestTroubleWhileJoining(t *testing.T) {
+	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true},
 	} {

@@ -42,6 +42,7 @@ func newUpload(tb testing.TB, store *s3store.Store, id, key string, size int64) 
 // leaves nothing, also while neither has any bytes: the parts of the first
 // could not be completed any more, or its record would not be found.
 func TestNoPlaceForSecond(t *testing.T) {
+	t.Parallel()
 	const unguessable = "0123456789abcdef0123456789abcdef"
 	for name, quirks := range nestless {
 		for _, test := range []struct{ first, second, key string }{
@@ -68,6 +69,7 @@ func TestNoPlaceForSecond(t *testing.T) {
 
 // What has only the beginning of its key in common has its place.
 func TestPlaceBesideOthers(t *testing.T) {
+	t.Parallel()
 	for name, quirks := range nestless {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,6 +13,7 @@ import (
 // behind a load balancer: whatever each of them keeps in memory, no offset
 // falls and no byte is wrong.
 func TestNodesInTurns(t *testing.T) {
+	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true}, "equal parts": {EqualParts: true},
 	} {

@@ -50,6 +50,7 @@ var rereadSteps = []int64{1000, 2000, 3000, 50 << 10, 51 << 10, 200 << 10, 201 <
 // does not notice, and no wrong byte is stored. Two processes take turns, so
 // each knows only what the bucket tells.
 func TestReadBackIsVerified(t *testing.T) {
+	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,6 +82,7 @@ func TestReadBackIsVerified(t *testing.T) {
 // A piece that reads wrong for long fails requests and loses nothing: the
 // client goes on when it reads right.
 func TestPieceThatReadsWrong(t *testing.T) {
+	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +115,7 @@ func TestPieceThatReadsWrong(t *testing.T) {
 // Partials that are too small for a part are joined in memory: what is wrong
 // there never gets into a final.
 func TestPartialsAreVerified(t *testing.T) {
+	t.Parallel()
 	sizes := []int64{1000, testMinPart - 100, 20 << 10, testMinPart, 500}
 	for name, list := range map[string][]int64{"in one object": sizes[:1], "in parts": sizes} {
 		for name2, wrong := range wrongAnswers {
@@ -154,6 +157,7 @@ func TestPartialsAreVerified(t *testing.T) {
 // A range of a partial that the service has made of parts has no checksum: a
 // bit that flips there does not get into a final either.
 func TestRangeOfPartialIsVerified(t *testing.T) {
+	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -198,6 +202,7 @@ func (n *node) partial(from, to int64) string {
 // What is wrong in the place of a record is no missing upload, which clients
 // would begin anew.
 func TestRecordThatReadsWrong(t *testing.T) {
+	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
