@@ -13,9 +13,10 @@ import (
 )
 
 func TestProtocolHandOvers(t *testing.T) {
-	runAlone(t, []storeKind{memoryStore}, []scenario{
-		{"race", "a request that asks for the upload just when its holder returns harms no connection", handOverRace},
-	})
+	race := scenario{"race", "a request that asks for the upload just when its holder returns harms no connection", handOverRace}
+	for _, p := range protocols {
+		t.Run(p.name, func(t *testing.T) { race.run(t, p, memoryStore) })
+	}
 }
 
 // handOvers is how often a PATCH ends about when a newer request asks for its

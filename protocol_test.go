@@ -99,7 +99,14 @@ func run(t *testing.T, scenarios []scenario) {
 func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
 	t.Helper()
 	overlap(t)
-	runEach(t, kind, over, scenarios, (*testing.T).Parallel)
+	for _, p := range over {
+		for _, s := range scenarios {
+			t.Run(p.name+"/"+kind.name+"/"+s.name, func(t *testing.T) {
+				t.Parallel()
+				s.run(t, p, kind)
+			})
+		}
+	}
 }
 
 // overlapping are the tests that run beside others.
@@ -113,30 +120,31 @@ func overlap(t *testing.T) {
 	}
 }
 
-// runAlone is run for scenarios in which times matter: nothing runs beside one.
+// runAlone is run for scenarios in which times matter: nothing runs beside one but
+// itself, over another protocol or on another store.
 func runAlone(t *testing.T, kinds []storeKind, scenarios []scenario) {
 	t.Helper()
-	for _, kind := range kinds {
-		runEach(t, kind, protocols, scenarios, func(*testing.T) {})
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			for _, kind := range kinds {
+				for _, p := range protocols {
+					t.Run(p.name+"/"+kind.name, func(t *testing.T) {
+						t.Parallel()
+						s.run(t, p, kind)
+					})
+				}
+			}
+		})
 	}
 }
 
-// runEach runs each scenario in a test of its own, which begin begins.
-func runEach(t *testing.T, kind storeKind, over []protocol, scenarios []scenario, begin func(*testing.T)) {
-	t.Helper()
-	for _, p := range over {
-		for _, s := range scenarios {
-			t.Run(p.name+"/"+kind.name+"/"+s.name, func(t *testing.T) {
-				begin(t)
-				t.Cleanup(func() {
-					if t.Failed() {
-						t.Logf("what must hold: %s", s.sentence)
-					}
-				})
-				s.test(newEnv(t, p, kind))
-			})
+func (s scenario) run(t *testing.T, p protocol, kind storeKind) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what must hold: %s", s.sentence)
 		}
-	}
+	})
+	s.test(newEnv(t, p, kind))
 }
 
 // env is the surroundings of one scenario: a server, started by the first
