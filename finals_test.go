@@ -355,3 +355,17 @@ func TestFinalsWithoutABuilderAreBuilt(t *testing.T) {
 		l.eventually("it is built without anybody asking", func() bool { return storedOffset(t, store.Memory, id) == 5 })
 	}
 }
+
+// A final that is removed before it is built leaves no side record that lasts.
+func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
+	store := storetest.NewMemory()
+	l := liveOn(t, store, tusd.Config{})
+	partial := l.create(10, "Upload-Concat", "partial")
+	for range 3 {
+		final := l.want(l.post(partial), 201)
+		l.want(l.send("DELETE", pathOf(final), ""), 204)
+	}
+	if names, _, err := store.ListSides(t.Context(), "building", "", 100); err != nil || len(names) != 0 {
+		t.Errorf("%d finals are to be built, %v", len(names), err)
+	}
+}

@@ -2,7 +2,12 @@ package tusd
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,5 +61,52 @@ func TestPiecesOfAFile(t *testing.T) {
 	}
 	if size != smallestPiece {
 		t.Errorf("the smallest piece is %d", size)
+	}
+}
+
+// slowClient takes a part of what it is sent in the time for it, the first so many
+// times. What was read beyond that is lost, as when the system cannot send a file
+// by itself.
+type slowClient struct {
+	times int
+	took  int64 // of what it does not take whole
+	got   []byte
+}
+
+func (c *slowClient) ReadFrom(src io.Reader) (int64, error) {
+	content, err := io.ReadAll(src)
+	if err != nil || c.times == 0 {
+		c.got = append(c.got, content...)
+		return int64(len(content)), err
+	}
+	c.times--
+	took := min(c.took, int64(len(content)))
+	c.got = append(c.got, content[:took]...)
+	return took, os.ErrDeadlineExceeded
+}
+
+// A client that is slow and moves gets a file whole; one that does not is cut.
+func TestSlowDownloadOfAFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	content := bytes.Repeat([]byte("0123456789"), 60_000)
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	send := func(client *slowClient) (int64, error) {
+		file, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		file.Seek(100, io.SeekStart)
+		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), deadlines: &deadline.Request{}, piece: largestPiece}
+		return x.sendFile(client, file, &io.LimitedReader{R: file, N: 500_000})
+	}
+	slow := &slowClient{times: 5, took: 1000}
+	if n, err := send(slow); n != 500_000 || err != nil || !bytes.Equal(slow.got, content[100:500_100]) {
+		t.Errorf("a slow client: %d bytes, %v; it got %d, right: %v", n, err, len(slow.got), bytes.Equal(slow.got, content[100:500_100]))
+	}
+	if n, err := send(&slowClient{times: 1}); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a client that takes nothing: %d bytes, %v", n, err)
 	}
 }

@@ -61,7 +61,9 @@ func diskFault(err error) bool {
 
 // How much of a file is sent under one write deadline: a client that reads the
 // largest piece in twice the network timeout is not cut. Pieces follow the
-// client's pace, so that a slow one is seen to move.
+// client's pace, so that a slow one is seen to move. The first pieces say nothing
+// about it, since they go into buffers on the way: a client that took a part of one
+// in the time gets the rest in small ones.
 const (
 	smallestPiece = 16 << 10
 	largestPiece  = 256 << 10
@@ -88,10 +90,10 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
-	_, isFile := limited.R.(*os.File)
+	file, isFile := limited.R.(*os.File)
 	to, ok := x.ResponseWriter.(io.ReaderFrom)
 	if ok && isFile {
-		return x.sendPieces(to, limited, diskFault)
+		return x.sendFile(to, file, limited)
 	}
 	content := &source{Reader: limited.R}
 	limited.R = content
@@ -104,25 +106,52 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
+// sendFile is sendPieces for a file. A piece that did not fit in its time, and of
+// which a part was sent, goes on with smaller ones.
+func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.LimitedReader) (total int64, err error) {
+	begin, err := file.Seek(0, io.SeekCurrent)
+	for err == nil && content.N > 0 {
+		var n int64
+		n, err = x.sendPiece(to, content, diskFault)
+		total += n
+		if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil {
+			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
+			x.piece = smallestPiece
+			continue
+		}
+		if x.wrote(0, err); n == 0 {
+			break
+		}
+	}
+	return total, err
+}
+
 // sendPieces sends content. ours reports whether an error is one of reading it.
 func (x *exchange) sendPieces(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (total int64, err error) {
 	for content.N > 0 {
-		x.deadlines.BeforeWrite()
-		begun := time.Now()
-		piece := io.LimitedReader{R: content.R, N: min(content.N, x.piece)}
-		n, err := to.ReadFrom(&piece)
-		content.N -= n
+		n, err := x.sendPiece(to, content, ours)
 		total += n
-		if err != nil && ours(err) {
-			x.unreadable(err)
-		}
-		x.wrote(n, err)
+		x.wrote(0, err)
 		if err != nil || n == 0 {
 			return total, err
 		}
-		x.piece = nextPiece(x.piece, time.Since(begun))
 	}
 	return total, nil
+}
+
+// sendPiece sends one piece of content under one deadline.
+func (x *exchange) sendPiece(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (int64, error) {
+	x.deadlines.BeforeWrite()
+	begun := time.Now()
+	piece := io.LimitedReader{R: content.R, N: min(content.N, x.piece)}
+	n, err := to.ReadFrom(&piece)
+	content.N -= n
+	x.wrote(n, nil)
+	if err != nil && ours(err) {
+		x.unreadable(err)
+	}
+	x.piece = nextPiece(x.piece, time.Since(begun))
+	return n, err
 }
 
 // sentAll notes if content was shorter than its announced length.

@@ -34,6 +34,11 @@ func (e *engine) terminate(c *call, id string) (result, error) {
 	if err := e.remove(h); err != nil {
 		return result{}, err
 	}
+	if h.info.IsFinal && !h.info.Complete() {
+		if err := e.forgetSide(h.ctx, buildingKey(id)); err != nil {
+			e.log.Warn("a side record of a removed upload is left until the next start", "id", id, "err", err)
+		}
+	}
 	e.metrics.UploadsTerminated.Add(1)
 	e.publish(c, EventPostTerminate, h.info)
 	return result{info: &h.info, response: response}, nil

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +22,14 @@ var _ tcpConn = (*headConn)(nil)
 // release if the request has a body.
 func headServer(t *testing.T, release <-chan struct{}) (*heads, string) {
 	t.Helper()
-	cfg, err := parse()
+	watched := new(heads)
+	return watched, serveHeads(t, watched, release, func(l net.Listener) net.Listener { return l })
+}
+
+// serveHeads is headServer with a listener around that which is watched.
+func serveHeads(t *testing.T, watched *heads, release <-chan struct{}, above func(net.Listener) net.Listener) string {
+	t.Helper()
+	cfg, err := parse("-enable-h2c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,16 +37,18 @@ func headServer(t *testing.T, release <-chan struct{}) (*heads, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	watched := new(heads)
-	server := newServer(cfg, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := newServer(cfg, watched.bound(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusEarlyHints) // it has begun
+		}
 		if r.ContentLength != 0 {
 			<-release
 		}
-	}), quiet)
-	server.ConnState = watched.follow
-	go server.Serve(watched.guard(listener))
+	})), quiet)
+	server.ConnState, server.ConnContext = watched.follow, withHeadConn
+	go server.Serve(above(watched.guard(listener)))
 	t.Cleanup(func() { server.Close() })
-	return watched, listener.Addr().String()
+	return listener.Addr().String()
 }
 
 func (h *heads) holds() int64 {
@@ -46,12 +57,12 @@ func (h *heads) holds() int64 {
 	return h.held
 }
 
-const largeHead = 200 << 10
+const largeSize = 200 << 10
 
 // crowdOf opens many connections that say text, which has a large head.
 func crowdOf(t *testing.T, address, text string) []net.Conn {
 	t.Helper()
-	conns := make([]net.Conn, 2*headBudget/largeHead)
+	conns := make([]net.Conn, 2*headBudget/largeSize)
 	for i := range conns {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
@@ -69,11 +80,11 @@ func crowdOf(t *testing.T, address, text string) []net.Conn {
 // the budget: it is the connections that have had one for the longest time
 // that are closed.
 func TestLargeHeadsShareABudget(t *testing.T) {
-	large := strings.Repeat("x", largeHead)
+	large := strings.Repeat("x", largeSize)
 	for name, text := range map[string]string{
 		"unfinished": "HEAD / HTTP/1.1\r\nHost: a\r\nX: " + large,
 		"running":    "PUT / HTTP/1.1\r\nHost: a\r\nX: " + large + "\r\nContent-Length: 9\r\n\r\n",
-		"many lines": "HEAD / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X:\r\n", largeHead/(4+lineCost)),
+		"many lines": "HEAD / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X:\r\n", largeSize/(4+lineCost)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			release := make(chan struct{})
@@ -122,8 +133,8 @@ func TestHeadsOfOneConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for range 3 * headBudget / largeHead {
-		answer, err := wire.Do(conn, wire.Request{Method: http.MethodHead, Target: "/", Header: []string{"X: " + strings.Repeat("x", largeHead)}}, nil)
+	for range 3 * headBudget / largeSize {
+		answer, err := wire.Do(conn, wire.Request{Method: http.MethodHead, Target: "/", Header: []string{"X: " + strings.Repeat("x", largeSize)}}, nil)
 		if err != nil || answer.Status != http.StatusOK {
 			t.Fatalf("%v, %v", answer, err)
 		}
@@ -131,32 +142,125 @@ func TestHeadsOfOneConnection(t *testing.T) {
 	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
 }
 
-// Streams of HTTP/2 with large heads are refused beyond the budget.
+// Streams of HTTP/2 with large heads are reset beyond the budget, the oldest
+// first. A new one is served.
 func TestLargeHeadsOverHTTP2(t *testing.T) {
 	var watched heads
-	release := make(chan struct{})
-	wait := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })
-	refuse := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
-	conn := connectedTo(t, watched.bound(wait, refuse).ServeHTTP)
-	const n = headBudget/(4*largeHead) + 1
+	wait := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			<-r.Context().Done()
+		}
+	})
+	large := []string{"X: " + strings.Repeat("x", largeSize)}
+	var conns []wire.Conn
 	var streams []wire.Stream
-	for range n {
-		s, err := conn.Open(wire.Request{Method: http.MethodGet, Target: "/", Header: []string{"X: " + strings.Repeat("x", largeHead)}})
+	const n = headBudget/(4*largeSize) + 1
+	for range n { // each on a connection of its own: it ends with the stream
+		conn := connectedTo(t, watched.bound(wait).ServeHTTP)
+		before := watched.holds()
+		s, err := conn.Open(wire.Request{Method: http.MethodPost, Target: "/", Header: large, Length: wire.Unknown})
 		if err != nil {
 			t.Fatal(err)
 		}
-		streams = append(streams, s)
+		if len(streams) < n-1 {
+			await(t, "the head to be counted", func() bool { return watched.holds() > before })
+		}
+		conns, streams = append(conns, conn), append(streams, s)
 	}
-	last, err := streams[n-1].Response()
-	if err != nil || last.Status != http.StatusServiceUnavailable {
-		t.Errorf("the last one: %v, %v", last, err)
+	if first, err := streams[0].Response(); err == nil {
+		t.Errorf("the oldest one: %v", first)
 	}
 	if held := watched.holds(); held > headBudget {
 		t.Errorf("%d bytes are held, want at most %d", held, headBudget)
 	}
-	close(release)
-	if first, err := streams[0].Response(); err != nil || first.Status != http.StatusOK {
-		t.Errorf("the first one: %v, %v", first, err)
+	last := connectedTo(t, watched.bound(wait).ServeHTTP)
+	if answer, err := wire.Do(last, wire.Request{Method: http.MethodGet, Target: "/", Header: large}, nil); err != nil || answer.Status != http.StatusOK {
+		t.Errorf("a new one: %v, %v", answer, err)
+	}
+	for _, conn := range conns {
+		conn.Close()
 	}
 	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
+}
+
+// Content that comes with a head is none, whether it can be read or not: while a
+// crowd with large heads comes, the request goes on.
+func TestContentIsNoHead(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, t.TempDir(), "a")
+	certificates, err := newCertificates(p.cert, p.key, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n"
+	content := strings.Repeat("1\n", 7500)
+	plain := func(l net.Listener) net.Listener { return l }
+	for name, c := range map[string]struct {
+		above func(net.Listener) net.Listener
+		dial  func(address string) (net.Conn, error)
+	}{
+		"plain": {plain, func(address string) (net.Conn, error) { return net.Dial("tcp", address) }},
+		"TLS": {
+			func(l net.Listener) net.Listener { return tls.NewListener(l, newTLSConfig("tls12", certificates)) },
+			func(address string) (net.Conn, error) {
+				return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watched, release := new(heads), make(chan struct{})
+			address := serveHeads(t, watched, release, c.above)
+			conn, err := c.dial(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			if _, err := io.WriteString(conn, head+content); err != nil {
+				t.Fatal(err)
+			}
+			answers := bufio.NewReader(conn)
+			if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusEarlyHints {
+				t.Fatalf("%v, %v", answer, err)
+			}
+			if held := watched.holds(); held != 0 {
+				t.Errorf("%d bytes are held for a small head", held)
+			}
+			crowd := strings.Repeat("x", largeSize)
+			crowdOf(t, serveHeads(t, watched, release, plain), "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+crowd)
+			await(t, "the budget to be used up", func() bool { return watched.holds() > headBudget*9/10 })
+			close(release)
+			if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusOK {
+				t.Errorf("%v, %v", answer, err)
+			}
+		})
+	}
+}
+
+// A connection of HTTP/2 is no head, however much comes before its first
+// request.
+func TestHTTP2ConnectionIsNoHead(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	watched, address := headServer(t, release)
+	frames, err := wire.DialFrames(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frames.Close()
+	for range 4 * freeHead / 17 {
+		if err := frames.WritePing(false, [8]byte{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := frames.Request(http.MethodHead, "/", true); err != nil {
+		t.Fatal(err)
+	}
+	if statuses, err := frames.Statuses(1); err != nil || statuses[1] != "200" {
+		t.Errorf("%v, %v", statuses, err)
+	}
+	if held := watched.holds(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
 }

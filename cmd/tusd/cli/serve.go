@@ -102,17 +102,16 @@ func (d *daemon) makeServers() {
 		limitHTTP2Idle(d.overseer)
 	}
 	main := newSite(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
-	d.server = newServer(d.cfg, d.heads.bound(main, d.refuseHead), d.logger)
+	d.server = newServer(d.cfg, d.heads.bound(main), d.logger)
 	d.server.ConnState = d.follow
 	d.unread.attach(d.server)
+	d.server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return withUnreadConn(withHeadConn(ctx, conn), conn)
+	}
 	limitHTTP2Idle(d.server)
 	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
 		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
 	}, d.cfg, d.logger)
-}
-
-func (d *daemon) refuseHead(w http.ResponseWriter, r *http.Request) {
-	d.uploads.Refuse(w, r, tusd.ErrTooManyRequests)
 }
 
 // follow is told what becomes of the connections of server.

@@ -29,6 +29,14 @@ const maxStreams = 100
 // whether it comes or not; net/http would take 1 MiB.
 const frameSize = 16 << 10
 
+// A client of HTTP/2 that sends nothing for quietTime is asked whether it is there,
+// and has pingTime to answer. One that is in the middle of a head cannot, so no
+// head takes longer.
+const (
+	quietTime = time.Minute
+	pingTime  = 30 * time.Second
+)
+
 // headerSlack is by how much net/http lets a header be larger than the
 // handler's limit: up to there the answer is the handler's.
 const headerSlack = 64 << 10
@@ -63,6 +71,8 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 			// Deadlines of a stream reset it, which needs the connection.
 			WriteByteTimeout: 2 * cfg.timeouts.network,
 			MaxReadFrameSize: frameSize,
+			SendPingTimeout:  quietTime,
+			PingTimeout:      pingTime,
 		},
 		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -17,7 +18,8 @@ import (
 // until their handlers end. A window cannot be made smaller later. So the
 // content is bounded below HTTP/2: while all connections together hold too much
 // of it, a connection that holds much is not read from. Its bytes wait in the
-// kernel then, and after that at the client, as they do over HTTP/1.1.
+// kernel then, and after that at the client, as they do over HTTP/1.1. The same
+// holds for a head that has begun and does not end.
 const (
 	// unreadShare is what each connection may hold in any case, in bytes. A
 	// connection whose handlers read on never holds more for long, so it is not
@@ -26,6 +28,10 @@ const (
 	// unreadTotal is what all connections may hold together beyond their shares.
 	unreadTotal = 16 << 20
 )
+
+// largestHead is more bytes than a head may have. What comes beyond that without a
+// request is content of streams that have ended.
+const largestHead = 512 << 10
 
 // A connection that must not be read from looks this often whether it may.
 const (
@@ -37,10 +43,15 @@ const (
 // from the network, until nothing can be left for it.
 const emptyAfter = 50 * time.Millisecond
 
+// headTime is longer than a client of HTTP/2 can be in the middle of a head: it
+// has answered a PING since.
+const headTime = quietTime + pingTime + 5*time.Second
+
 // unreadBudget bounds the unread content of all HTTP/2 connections. The zero
 // value is ready to use.
 type unreadBudget struct {
-	held atomic.Int64 // bytes, beyond the shares
+	held     atomic.Int64  // bytes, beyond the shares
+	headTime time.Duration // 0: that of the package
 }
 
 // attach has the handler of server counted. The server gets its connections
@@ -88,7 +99,7 @@ func (b *unreadBudget) count(next http.Handler) http.Handler {
 		switch {
 		case ok && r.ProtoMajor == 2:
 			body := conn.begin(r)
-			defer conn.end(body)
+			defer conn.end(r.Context(), body)
 		case ok && !conn.http1.Load():
 			conn.ignore()
 		}
@@ -107,16 +118,18 @@ type unreadConn struct {
 	closed chan struct{}
 	http1  atomic.Bool // nothing is counted: net/http reads only as the handler does
 
-	mu       sync.Mutex
-	requests int // that are being served
-	bodies   []*unreadBody
-	received int64 // bytes from the network
-	last     time.Time
-	unread   int64 // bytes, at most
-	shared   int64 // bytes of that which count in budget.held
-	gone     bool
-	recount  *time.Timer // runs recounting; nil: was never needed
-	armed    bool        // recount is going to run
+	mu        sync.Mutex
+	requests  []context.Context // of those that are being served
+	bodies    []*unreadBody
+	received  int64 // bytes from the network
+	last      time.Time
+	unread    int64     // bytes, at most
+	head      int64     // bytes of that which may be a head that has not ended
+	headSince time.Time // when head has begun to grow; zero: it is 0
+	shared    int64     // bytes of unread that count in budget.held
+	gone      bool
+	recount   *time.Timer // runs recounting; nil: was never needed
+	armed     bool        // recount is going to run
 }
 
 func newUnreadConn(conn net.Conn, budget *unreadBudget) *unreadConn {
@@ -145,6 +158,10 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	c.received += int64(n)
 	c.unread += int64(n)
 	c.last = time.Now()
+	c.head = min(c.head+int64(n), largestHead)
+	if c.headSince.IsZero() {
+		c.headSince = c.last
+	}
 	c.settle()
 	c.arm()
 	return n, err
@@ -210,6 +227,9 @@ func (c *unreadConn) noteEmpty() {
 	if now.Sub(c.last) < emptyAfter {
 		return
 	}
+	if now.Sub(c.headSince) >= cmp.Or(c.budget.headTime, headTime) {
+		c.headEnded()
+	}
 	if len(c.bodies) == 0 {
 		c.clear()
 	}
@@ -241,19 +261,28 @@ func (c *unreadConn) most() int64 {
 	for _, b := range c.bodies {
 		oldest = min(oldest, b.mark)
 	}
-	return c.received - oldest
+	return max(c.received-oldest, c.head)
 }
 
 // handlersWait reports whether there may be requests whose handlers begin when
-// others have ended. The caller holds c.mu.
-func (c *unreadConn) handlersWait() bool { return c.requests >= maxStreams }
+// others have ended: net/http refuses a stream too many, unless one is reset
+// whose handler is running. The caller holds c.mu.
+func (c *unreadConn) handlersWait() bool {
+	return len(c.requests) >= maxStreams &&
+		slices.ContainsFunc(c.requests, func(ctx context.Context) bool { return ctx.Err() != nil })
+}
 
-// clear notes that nothing is unread, if that is certain. The caller holds c.mu.
+// clear notes that no content is unread, if that is certain. The caller holds
+// c.mu.
 func (c *unreadConn) clear() {
 	if !c.handlersWait() {
-		c.unread = 0
+		c.unread = min(c.unread, c.head)
 	}
 }
+
+// headEnded notes that no head is coming: a request has begun, or content was
+// read. That of streams cannot come within a head. The caller holds c.mu.
+func (c *unreadConn) headEnded() { c.head, c.headSince = 0, time.Time{} }
 
 // ignore ends the counting.
 func (c *unreadConn) ignore() {
@@ -261,15 +290,17 @@ func (c *unreadConn) ignore() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unread = 0
+	c.headEnded()
 	c.settle()
 }
 
-// begin counts a request and returns its content, nil if it has none. end takes
-// both out again.
+// begin counts a request and returns its content, nil if it has none. end, with
+// the same request's context, takes both out again.
 func (c *unreadConn) begin(r *http.Request) *unreadBody {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.requests++
+	c.requests = append(c.requests, r.Context())
+	c.headEnded()
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -279,10 +310,12 @@ func (c *unreadConn) begin(r *http.Request) *unreadBody {
 	return body
 }
 
-func (c *unreadConn) end(body *unreadBody) {
+func (c *unreadConn) end(ctx context.Context, body *unreadBody) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.requests--
+	if i := slices.Index(c.requests, ctx); i >= 0 {
+		c.requests = slices.Delete(c.requests, i, i+1)
+	}
 	if i := slices.Index(c.bodies, body); i >= 0 {
 		c.bodies = slices.Delete(c.bodies, i, i+1)
 	}
@@ -311,6 +344,9 @@ func (b *unreadBody) Read(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	b.since = time.Time{}
 	c.unread = max(0, c.unread-int64(n))
+	if n > 0 {
+		c.headEnded()
+	}
 	if n < len(p) || err != nil { // it took all that was there
 		b.mark = max(b.mark, before)
 	}
@@ -326,11 +362,40 @@ func (b *unreadBody) begin() int64 {
 	return b.conn.received
 }
 
+// Write implements net.Conn. Clients confirm what they get, and are answered when
+// they ask whether the server is there: neither is a head.
+func (c *unreadConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.http1.Load() {
+		return n, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.head -= confirmed(int64(n)); c.head <= 0 {
+		c.headEnded()
+	}
+	return n, err
+}
+
+// confirmed is how many bytes the client may have sent that need no more than a
+// write of n bytes.
+func confirmed(n int64) int64 {
+	const (
+		largestAnswer = 64 // bytes: of a PING in a record of TLS
+		confirmation  = 32 // bytes that the client confirms with one
+	)
+	if n <= largestAnswer {
+		return n
+	}
+	return n / confirmation
+}
+
 // Close implements net.Conn.
 func (c *unreadConn) Close() error {
 	c.mu.Lock()
 	if !c.gone {
 		c.gone = true
+		c.headEnded()
 		close(c.closed)
 		c.settle()
 	}

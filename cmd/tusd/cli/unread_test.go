@@ -3,12 +3,15 @@ package cli
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -36,7 +39,7 @@ func unreadServer(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string
 	if err != nil {
 		t.Fatal(err)
 	}
-	budget := new(unreadBudget)
+	budget := &unreadBudget{headTime: time.Second}
 	server := newServer(cfg, handler, quiet)
 	budget.attach(server)
 	go server.Serve(tls.NewListener(budget.listener(listener), newTLSConfig("tls12", certificates)))
@@ -265,5 +268,135 @@ func TestLargestFrame(t *testing.T) {
 	}
 	if size, ok := frame.(*http2.SettingsFrame).Value(http2.SettingMaxFrameSize); !ok || size != frameSize {
 		t.Errorf("the largest frame has %d bytes, want %d", size, frameSize)
+	}
+}
+
+// unreadPlain is unreadServer without TLS.
+func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string) {
+	t.Helper()
+	cfg, err := parse("-enable-h2c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	budget := new(unreadBudget)
+	server := newServer(cfg, handler, quiet)
+	server.HTTP2.SendPingTimeout, server.HTTP2.PingTimeout = 2*time.Second, time.Second
+	budget.attach(server)
+	go server.Serve(budget.listener(listener))
+	t.Cleanup(func() { server.Close() })
+	return budget, listener.Addr().String()
+}
+
+// Heads that do not end share the budget, and end with their connection.
+func TestUnfinishedHeadsHaveABudget(t *testing.T) {
+	for name, withUpload := range map[string]bool{"alone": false, "beside an upload": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var read atomic.Int64
+			budget, address := unreadPlain(t, func(w http.ResponseWriter, r *http.Request) {
+				n, _ := io.Copy(io.Discard, r.Body)
+				read.Store(n)
+			})
+			const conns = 150
+			var over atomic.Int64
+			for range conns {
+				frames, err := wire.DialFrames(address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { frames.Close() })
+				if withUpload {
+					if _, err := frames.Request(http.MethodPost, "/", false); err != nil {
+						t.Fatal(err)
+					}
+				}
+				go func() {
+					writeUnfinishedHead(frames, 240<<10)
+					io.Copy(io.Discard, frames.Conn)
+					over.Add(1)
+				}()
+			}
+			await(t, "the budget to be used up", func() bool { return budget.held.Load() > unreadTotal*9/10 })
+			content := make([]byte, 2<<20)
+			frames, err := wire.DialFrames(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer frames.Close()
+			id, err := frames.Request(http.MethodPost, "/", false)
+			for sent := 0; err == nil && sent < 3*frameSize; sent += frameSize { // as much as may be sent without a new window
+				err = frames.WriteData(id, sent == 2*frameSize, content[:frameSize])
+			}
+			if statuses, statusErr := frames.Statuses(1); err != nil || statusErr != nil || statuses[id] != "200" || read.Load() != 3*frameSize {
+				t.Errorf("another upload: %v, %v, %v, %d bytes", statuses, err, statusErr, read.Load())
+			}
+			await(t, "all of them to be closed", func() bool { return over.Load() == conns })
+			await(t, "all to be given back", func() bool { return budget.held.Load() == 0 })
+		})
+	}
+}
+
+// writeUnfinishedHead sends the head of a request but for its end, until the
+// connection ends.
+func writeUnfinishedHead(frames *wire.Frames, size int) {
+	head := []byte{0x82, 0x86, 0x84, 0x01, 0x01, 'h', 0x00, 0x01, 'x', 0x7f} // GET http / h, then x and a value
+	for n := size - 127; ; n >>= 7 {                                         // whose length comes in pieces of 7 bits
+		if n < 128 {
+			head = append(head, byte(n))
+			break
+		}
+		head = append(head, byte(n)|128)
+	}
+	const id = 101
+	err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head})
+	for piece := bytes.Repeat([]byte("x"), 8<<10); err == nil && size > len(piece); size -= len(piece) {
+		err = frames.WriteContinuation(id, false, piece)
+	}
+}
+
+// What frames take beside their content adds up to nothing, however many
+// requests a connection has.
+func TestFramesOfManyUploads(t *testing.T) {
+	_, address := unreadPlain(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+	})
+	frames, err := wire.DialFrames(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frames.Close()
+	var ids [maxStreams]uint32
+	for i := range ids {
+		if ids[i], err = frames.Request(http.MethodPost, "/", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		statuses, err := frames.Statuses(maxStreams)
+		for id, status := range statuses {
+			if status != "200" {
+				err = errors.Join(err, fmt.Errorf("stream %d: %s", id, status))
+			}
+		}
+		done <- err
+	}()
+	padding := make([]byte, 255)
+	for sent := 0; sent < 2*unreadTotal; sent += len(padding) {
+		if err := frames.WriteDataPadded(ids[sent/len(padding)%maxStreams], false, []byte("x"), padding); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range ids {
+		if err := frames.WriteData(id, true, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
