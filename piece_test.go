@@ -99,7 +99,7 @@ func TestSlowDownloadOfAFile(t *testing.T) {
 		}
 		defer file.Close()
 		file.Seek(100, io.SeekStart)
-		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), deadlines: &deadline.Request{}, piece: largestPiece}
+		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), piece: largestPiece}
 		return x.sendFile(client, file, &io.LimitedReader{R: file, N: 500_000})
 	}
 	slow := &slowClient{times: 5, took: 1000}
