@@ -1,16 +1,99 @@
 package cli
 
-import "runtime"
+import (
+	"context"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
 
-// heapFloor is how much memory the collector takes for live before anything
-// is. With a heap of a few MiB, which is all that this server needs, it would
-// run several hundred times a second under load; like this it waits until
-// about as much garbage has come together. Pages that nobody touches take no
-// memory, so that what this costs is the garbage: heapFloor at the most.
-const heapFloor = 8 << 20
+const (
+	// heapFloor is how much memory the collector takes for live before anything
+	// is. With a heap of a few MiB, which is all that this server needs, it would
+	// run several hundred times a second under load; like this it waits until
+	// some MiB of garbage have come together. Pages that nobody touches take no
+	// memory, so that what this costs is garbage.
+	heapFloor = 16 << 20
+	// gcPercent is how much garbage there may be for what is live, with the
+	// floor. A large heap is the work of many clients: it is not to be doubled.
+	gcPercent = 50
+)
 
-// keepHeap holds the floor until release is called.
+// keepHeap holds the floor until release is called. The variable GOGC counts as
+// in every program.
 func keepHeap() (release func()) {
 	floor := make([]byte, heapFloor)
-	return func() { runtime.KeepAlive(floor) }
+	if os.Getenv("GOGC") != "" {
+		return func() { runtime.KeepAlive(floor) }
+	}
+	before := debug.SetGCPercent(gcPercent)
+	return func() {
+		debug.SetGCPercent(before)
+		runtime.KeepAlive(floor)
+	}
+}
+
+// Memory goes back to the system when the work that needed it is over. The
+// runtime would keep what is garbage until the next collection, which comes with
+// more work or after two minutes.
+const (
+	returnEvery = 4 * time.Second
+	littleWork  = 4 << 20 // bytes that are allocated in that time: the server has nothing else to do
+	muchMore    = 16 << 20
+	muchHeap    = heapFloor + 32<<20
+)
+
+// heapLook is what the heap is at a time.
+type heapLook struct {
+	resident  int64 // bytes that the heap has of the system
+	allocated int64 // bytes since the start
+	closed    int64 // connections since the start
+}
+
+// memoryReturn decides when memory goes back.
+type memoryReturn struct {
+	last heapLook
+	left heapLook // when memory went back
+}
+
+// due reports whether there is little work, and something to give back: the heap
+// has grown, or connections that may have used it have ended.
+func (m *memoryReturn) due(now heapLook) bool {
+	quiet := now.allocated-m.last.allocated < littleWork
+	m.last = now
+	grown := now.resident >= m.left.resident+muchMore
+	ended := now.resident >= muchHeap && now.closed > m.left.closed
+	return quiet && (grown || ended)
+}
+
+// returnMemory gives memory back until ctx ends. closed counts connections.
+func returnMemory(ctx context.Context, closed func() int64) {
+	tick := time.NewTicker(returnEvery)
+	defer tick.Stop()
+	m := memoryReturn{}
+	m.left = lookAtHeap(closed())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if m.due(lookAtHeap(closed())) {
+				debug.FreeOSMemory()
+				m.left = lookAtHeap(closed())
+				m.last = m.left
+			}
+		}
+	}
+}
+
+func lookAtHeap(closed int64) heapLook {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/allocs:bytes"},
+	}
+	metrics.Read(samples)
+	value := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
+	return heapLook{resident: value(0) + value(1) + value(2), allocated: value(3), closed: closed}
 }

@@ -15,6 +15,7 @@ import (
 type openConnections struct {
 	mu     sync.Mutex
 	n      int
+	closed int64 // since the start
 	silent map[net.Conn]time.Time // when they were accepted
 	ending bool
 }
@@ -35,7 +36,15 @@ func (c *openConnections) follow(conn net.Conn, state http.ConnState) {
 	delete(c.silent, conn) // the header of a request is there, or all is over
 	if state == http.StateClosed || state == http.StateHijacked {
 		c.n--
+		c.closed++
 	}
+}
+
+// ended is how many connections have ended since the start.
+func (c *openConnections) ended() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // add takes a new connection in. The caller holds mu.

@@ -132,6 +132,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
+	go returnMemory(ctx, d.connections.ended)
 	var failure error
 	select {
 	case err := <-failed:

@@ -25,6 +25,8 @@ const (
 	// connection whose handlers read on never holds more for long, so it is not
 	// slowed down by others.
 	unreadShare = 32 << 10
+	// headShare is the same for a head that has not ended.
+	headShare = 16 << 10
 	// unreadTotal is what all connections may hold together beyond their shares.
 	unreadTotal = 16 << 20
 )
@@ -243,7 +245,7 @@ func (c *unreadConn) noteEmpty() {
 // settle brings the counts up to date. The caller holds c.mu.
 func (c *unreadConn) settle() {
 	c.unread = min(c.unread, c.most())
-	shared := max(0, c.unread-unreadShare)
+	shared := max(0, c.unread-unreadShare, c.head-headShare)
 	c.budget.held.Add(shared - c.shared)
 	c.shared = shared
 }
