@@ -114,7 +114,8 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 		var n int64
 		n, err = x.sendPiece(to, content, diskFault)
 		total += n
-		if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil {
+		slow := n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil
+		if slow && !x.deadlines.Hastened() {
 			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
 			x.piece = smallestPiece
 			continue

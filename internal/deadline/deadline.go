@@ -170,6 +170,13 @@ func (d *Request) Hasten(cause error) {
 	}
 }
 
+// Hastened reports whether Hasten was called.
+func (d *Request) Hastened() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hasty != nil
+}
+
 // Aborted returns the cause of an abort, or nil.
 func (d *Request) Aborted() error {
 	d.mu.Lock()

@@ -25,8 +25,7 @@ var (
 // arena is what an attack has: a target, and a context that ends with it.
 type arena struct {
 	*target
-	ctx   context.Context
-	scale int // divides the sizes of attacks; 1: the whole
+	ctx context.Context
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -35,7 +34,7 @@ type arena struct {
 }
 
 func newArena(ctx context.Context, tb testing.TB, to *target) *arena {
-	a := &arena{target: to, ctx: ctx, scale: scale(), conns: make(map[net.Conn]bool), ready: make(chan struct{})}
+	a := &arena{target: to, ctx: ctx, conns: make(map[net.Conn]bool), ready: make(chan struct{})}
 	tb.Cleanup(a.leave)
 	return a
 }
@@ -52,9 +51,6 @@ func (a *arena) hold() error {
 
 // over reports whether the attack has to end.
 func (a *arena) over() bool { return a.ctx.Err() != nil }
-
-// n is a number of the attack, scaled.
-func (a *arena) n(full int) int { return max(full/a.scale, 8) }
 
 // dial connects from the attacker's address. The connection is closed when
 // the attack ends, if not before.

@@ -2,14 +2,17 @@
 // sockets of HTTP/1.0 and 1.1, and with frames of HTTP/2, with uploads in files
 // and in S3.
 //
-//	TestStrangersOnFiles      all attacks
-//	TestStrangersOnS3         those that reach the store
-//	TestStalledUploadsToS3    a service that takes no part
-//	TestHandshakes            TLS that stops half-way
-//	TestUnreadLog             a log that is not read
-//	TestFinalsDoNotMultiply   a small request for much on the disk
-//	TestHiddenRequests        requests whose end can be read in two ways
-//	TestCachesAreBounded      what is remembered of uploads
+//	TestStrangersOnFiles        most attacks
+//	TestStrangersOnS3           those that reach the store
+//	TestResidentMemoryGoesBack  large heads, and the pages that they took
+//	TestStalledUploadsToS3      a service that takes no part
+//	TestHandshakes              TLS that stops half-way
+//	TestUnreadLog               a log that is not read
+//	TestFinalsDoNotMultiply     a small request for much on the disk
+//	TestHiddenRequests          requests whose end can be read in two ways
+//	TestNothingIsHeldForEver    connections that bring nothing more
+//	TestEndsInTime              a shutdown beside them
+//	TestCachesAreBounded        what is remembered of uploads
 //
 // While an attack is in full effect, a healthy client makes 50 uploads from
 // another address. Each attack is held to the same bounds:
@@ -18,8 +21,7 @@
 //     samples and by the system's own high-water mark.
 //   - The median of a healthy client's create and PATCH is at most 200 ms.
 //   - Within 10 s after the attacker has gone, live heap, goroutines and
-//     descriptors are what they were, but for 5 % and a little noise. Resident
-//     memory is no part of that: the runtime gives pages back over minutes.
+//     descriptors are what they were, but for 5 % and a little noise.
 //
 // The attacker comes from an address that limits per client exempt, as do all
 // clients behind a proxy: the bounds hold without these limits. It has few
@@ -30,8 +32,8 @@
 //
 //	TUSD_HOSTILE=1 go test -count=1 -timeout 30m ./internal/hostiletest
 //
-// runs the attacks, on Linux only. Without the variable none runs. They have no
-// step in .ci/run yet.
+// runs the attacks, on Linux only. Without the variable none runs. .ci/run runs
+// them in a step of their own.
 //
 // A daemon that an attack takes more than 1 GiB of is killed, and the next
 // attack meets another one.

@@ -100,25 +100,25 @@ func frameFloods() []attack {
 	ping := func(c *frames, _ int) error { return c.WritePing(false, [8]byte{}) }
 	deaf := framing{deaf: true, receive: 4096}
 	return []attack{
-		{"rapid reset of metrics", true, reset("GET", "/metrics", true)},
-		{"rapid reset of profiles", false, reset("GET", "/debug/pprof/goroutine?debug=2", true)},
-		{"rapid reset of the greeting", false, reset("GET", "/", true)},
-		{"rapid reset of HEAD", false, reset("HEAD", uploads+"unknown", true)},
-		{"rapid reset of GET", false, reset("GET", uploads+"unknown", true)},
-		{"rapid reset of OPTIONS", false, reset("OPTIONS", uploads, true)},
-		{"rapid reset of POST", false, reset("POST", uploads, false, "Upload-Length: 5", offsetStream)},
-		{"rapid reset of a wrong POST", false, reset("POST", uploads, false, "Upload-Length: x")},
-		{"a header block that expands", true, hpackBomb},
-		{"SETTINGS", false, flood(fast, framing{}, nil, settings)},
-		{"SETTINGS, deaf", true, flood(fast, deaf, nil, settings)},
-		{"PING", false, flood(fast, framing{}, nil, ping)},
-		{"PING, deaf", false, flood(fast, deaf, nil, ping)},
-		{"empty DATA", false, flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, nil) })},
-		{"padded DATA", false, flood(fast, framing{}, openPatch, func(c *frames, _ int) error {
+		{"rapid reset of metrics", reset("GET", "/metrics", true)},
+		{"rapid reset of profiles", reset("GET", "/debug/pprof/goroutine?debug=2", true)},
+		{"rapid reset of the greeting", reset("GET", "/", true)},
+		{"rapid reset of HEAD", reset("HEAD", uploads+"unknown", true)},
+		{"rapid reset of GET", reset("GET", uploads+"unknown", true)},
+		{"rapid reset of OPTIONS", reset("OPTIONS", uploads, true)},
+		{"rapid reset of POST", reset("POST", uploads, false, "Upload-Length: 5", offsetStream)},
+		{"rapid reset of a wrong POST", reset("POST", uploads, false, "Upload-Length: x")},
+		{"a header block that expands", hpackBomb},
+		{"SETTINGS", flood(fast, framing{}, nil, settings)},
+		{"SETTINGS, deaf", flood(fast, deaf, nil, settings)},
+		{"PING", flood(fast, framing{}, nil, ping)},
+		{"PING, deaf", flood(fast, deaf, nil, ping)},
+		{"empty DATA", flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, nil) })},
+		{"padded DATA", flood(fast, framing{}, openPatch, func(c *frames, _ int) error {
 			return c.WriteDataPadded(1, false, []byte("x"), make([]byte, 255))
 		})},
-		{"DATA of a byte", false, flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, []byte("x")) })},
-		{"CONTINUATION", true, flood(fast, framing{}, func(_ *arena, c *frames) error {
+		{"DATA of a byte", flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, []byte("x")) })},
+		{"CONTINUATION", flood(fast, framing{}, func(_ *arena, c *frames) error {
 			return c.write(func() error {
 				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
 			})
@@ -127,19 +127,19 @@ func frameFloods() []attack {
 			c.encodeField("x-a", strings.Repeat("x", 1000))
 			return c.WriteContinuation(1, false, c.block.Bytes())
 		})},
-		{"empty CONTINUATION", false, flood(fast, framing{}, func(_ *arena, c *frames) error {
+		{"empty CONTINUATION", flood(fast, framing{}, func(_ *arena, c *frames) error {
 			return c.write(func() error {
 				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
 			})
 		}, func(c *frames, i int) error { return c.WriteContinuation(1, false, nil) })},
-		{"PRIORITY", false, flood(fast, framing{}, nil, func(c *frames, i int) error {
+		{"PRIORITY", flood(fast, framing{}, nil, func(c *frames, i int) error {
 			return c.WritePriority(uint32(2*i+1), http2.PriorityParam{StreamDep: uint32(2*i + 3), Weight: 255})
 		})},
-		{"WINDOW_UPDATE", false, flood(fast, framing{}, openPatch, func(c *frames, i int) error { return c.WriteWindowUpdate(uint32(i%2), 1) })},
-		{"frames of an unknown type", false, flood(fast, framing{}, nil, func(c *frames, _ int) error {
+		{"WINDOW_UPDATE", flood(fast, framing{}, openPatch, func(c *frames, i int) error { return c.WriteWindowUpdate(uint32(i%2), 1) })},
+		{"frames of an unknown type", flood(fast, framing{}, nil, func(c *frames, _ int) error {
 			return c.WriteRawFrame(0x77, 0, 0, make([]byte, 100))
 		})},
-		{"trailers without end", false, flood(fast, framing{}, nil, func(c *frames, _ int) error {
+		{"trailers without end", flood(fast, framing{}, nil, func(c *frames, _ int) error {
 			id, err := c.request("PATCH", uploads+"unknown", false, "Upload-Offset: 0", offsetStream)
 			if err != nil {
 				return err
@@ -148,7 +148,7 @@ func frameFloods() []attack {
 			c.encodeField("x-a", strings.Repeat("x", 1000))
 			return c.send(id, c.block.Bytes(), true)
 		})},
-		{"connections of HTTP/2 that come and go", false, func(a *arena) error {
+		{"connections of HTTP/2 that come and go", func(a *arena) error {
 			paced := a.pace(500)
 			time.AfterFunc(300*time.Millisecond, a.set)
 			for paced.step() {
@@ -158,7 +158,7 @@ func frameFloods() []attack {
 			}
 			return nil
 		}},
-		{"connections of HTTP/1 that come and go", false, func(a *arena) error {
+		{"connections of HTTP/1 that come and go", func(a *arena) error {
 			paced := a.pace(1000)
 			time.AfterFunc(300*time.Millisecond, a.set)
 			for paced.step() {
@@ -203,7 +203,7 @@ func unknownIDs(method string, size int, lines ...string) func(*arena) error {
 	return func(a *arena) error {
 		const workers = 4
 		var sent atomic.Int64
-		n := int64(a.n(1000))
+		n := int64(1000)
 		return a.many(workers, func(w int) error {
 			return a.again(func() error {
 				conn, err := a.dial()
@@ -230,7 +230,7 @@ func unknownIDs(method string, size int, lines ...string) func(*arena) error {
 
 // unread104 has IETF uploads running whose client reads no interim answers.
 func unread104(a *arena) error {
-	conns := make([]net.Conn, a.n(100))
+	conns := make([]net.Conn, 100)
 	for i := range conns {
 		conn, err := a.dialSmall(4096)
 		if err != nil {
@@ -252,7 +252,7 @@ func unread104(a *arena) error {
 
 // slowBodies are uploads of a byte a second, each on a connection of its own.
 func slowBodies(a *arena) error {
-	conns := make([]net.Conn, a.n(1000))
+	conns := make([]net.Conn, 1000)
 	err := a.many(len(conns), func(i int) (err error) {
 		conns[i], err = patching("Content-Length: 10000\r\n\r\n")(a)
 		return err
@@ -273,11 +273,11 @@ func locked(a *arena) error {
 	if err != nil {
 		return err
 	}
-	return a.many(a.n(500), func(i int) error {
+	return a.many(500, func(i int) error {
 		if _, err := a.say(a.head("PATCH", path, "Upload-Offset: 0", offsetStream, "Content-Length: 10000") + "x"); err != nil {
 			return err
 		}
-		if i == a.n(500)-1 {
+		if i == 500-1 {
 			return a.hold()
 		}
 		return nil
@@ -298,29 +298,29 @@ func checksummed(a *arena) error {
 func requestFloods() []attack {
 	long := strings.Repeat("p", 200<<10)
 	return []attack{
-		{"unknown ids with long queries, HEAD", true, unknownIDs("HEAD", 240000)},
-		{"unknown ids with long queries, GET", false, unknownIDs("GET", 240000)},
-		{"unknown ids with long queries, DELETE", false, unknownIDs("DELETE", 240000)},
-		{"unknown ids with long queries, PATCH", false, unknownIDs("PATCH", 240000, "Upload-Offset: 0", offsetStream, "Content-Length: 0")},
-		{"unknown ids, HEAD", false, unknownIDs("HEAD", 1)},
-		{"long paths", false, stream(300, func(a *arena, _ int) string { return a.head("HEAD", "/"+long) })},
-		{"long ids", false, stream(300, func(a *arena, _ int) string { return a.head("HEAD", uploads+long) })},
-		{"long methods", false, stream(300, func(a *arena, _ int) string { return a.head(long, uploads, "Content-Length: 0") })},
-		{"pipelined HEAD", false, stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") })},
-		{"pipelined metrics", false, stream(500, func(a *arena, _ int) string { return a.head("GET", "/metrics") })},
-		{"creations of deferred length", false, stream(1000, func(a *arena, _ int) string {
+		{"unknown ids with long queries, HEAD", unknownIDs("HEAD", 240000)},
+		{"unknown ids with long queries, GET", unknownIDs("GET", 240000)},
+		{"unknown ids with long queries, DELETE", unknownIDs("DELETE", 240000)},
+		{"unknown ids with long queries, PATCH", unknownIDs("PATCH", 240000, "Upload-Offset: 0", offsetStream, "Content-Length: 0")},
+		{"unknown ids, HEAD", unknownIDs("HEAD", 1)},
+		{"long paths", stream(300, func(a *arena, _ int) string { return a.head("HEAD", "/"+long) })},
+		{"long ids", stream(300, func(a *arena, _ int) string { return a.head("HEAD", uploads+long) })},
+		{"long methods", stream(300, func(a *arena, _ int) string { return a.head(long, uploads, "Content-Length: 0") })},
+		{"pipelined HEAD", stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") })},
+		{"pipelined metrics", stream(500, func(a *arena, _ int) string { return a.head("GET", "/metrics") })},
+		{"creations of deferred length", stream(1000, func(a *arena, _ int) string {
 			return a.head("POST", uploads, "Upload-Defer-Length: 1", "Content-Length: 0")
 		})},
-		{"empty uploads", false, stream(1000, func(a *arena, _ int) string {
+		{"empty uploads", stream(1000, func(a *arena, _ int) string {
 			return a.head("POST", uploads, "Upload-Length: 0", "Content-Length: 0")
 		})},
-		{"IETF creations", false, stream(1000, func(a *arena, _ int) string {
+		{"IETF creations", stream(1000, func(a *arena, _ int) string {
 			return draft("POST", a.Address, uploads, "Upload-Complete: ?0", "Content-Length: 1") + "x"
 		})},
-		{"checksummed chunks", false, checksummed},
-		{"slow bodies", false, slowBodies},
-		{"waiting for one lock", false, locked},
-		{"unread interim answers", false, unread104},
+		{"checksummed chunks", checksummed},
+		{"slow bodies", slowBodies},
+		{"waiting for one lock", locked},
+		{"unread interim answers", unread104},
 	}
 }
 

@@ -5,6 +5,7 @@ package hostiletest
 import (
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -58,81 +59,95 @@ func (b bomb) path() string {
 	return uploads + "0123456789abcdef0123456789abcdef"
 }
 
-// over1 sends 120 of it at a time, each on a connection of its own.
-func (b bomb) over1(a *arena) error {
-	value := b.begin + strings.Repeat(b.piece, bombSize/len(b.piece))
-	text := a.head(b.method, b.path(), append(b.lines, b.header+": "+value, "Content-Length: 0")...)
-	cut := len(text) - 100
-	return a.again(func() error {
-		conns := make([]net.Conn, a.n(120))
-		defer func() {
-			for _, conn := range conns {
-				if conn != nil {
-					a.drop(conn)
+// over1 sends 120 of them at a time, each on a connection of its own.
+func over1(bombs []bomb) func(*arena) error {
+	return func(a *arena) error {
+		return a.again(func() error {
+			conns := make([]net.Conn, 120)
+			defer func() {
+				for _, conn := range conns {
+					if conn != nil {
+						a.drop(conn)
+					}
 				}
+			}()
+			const late = 100     // bytes, that come when the others have come of all
+			paced := a.pace(200) // 400 Mbit/s
+			for i := range conns {
+				paced.step()
+				text := bombs[i%len(bombs)].text(a)
+				conn, err := a.say(text[:len(text)-late])
+				if err != nil {
+					return err
+				}
+				conns[i] = conn
 			}
-		}()
-		paced := a.pace(200) // 400 Mbit/s
-		for i := range conns {
-			paced.step()
-			conn, err := a.say(text[:cut])
+			for i, conn := range conns {
+				text := bombs[i%len(bombs)].text(a)
+				_, _ = io.WriteString(conn, text[len(text)-late:])
+			}
+			for _, conn := range conns {
+				conn.SetReadDeadline(time.Now().Add(patience))
+				io.Copy(io.Discard, io.LimitReader(conn, 12)) // the status line
+			}
+			return nil
+		})
+	}
+}
+
+// text is a request of HTTP/1.1 with it.
+func (b bomb) text(a *arena) string {
+	value := b.begin + strings.Repeat(b.piece, bombSize/len(b.piece))
+	return a.head(b.method, b.path(), append(b.lines[:len(b.lines):len(b.lines)], b.header+": "+value, "Content-Length: 0")...)
+}
+
+// over2 sends 120 of them on one connection, by fields that the two sides
+// remember: a KiB on the wire is a value of 4 KiB many times.
+func over2(bombs []bomb) func(*arena) error {
+	return func(a *arena) error {
+		return a.again(func() error {
+			c, err := a.frames(framing{refill: true})
 			if err != nil {
 				return err
 			}
-			conns[i] = conn
-		}
-		for _, conn := range conns {
-			_, _ = io.WriteString(conn, text[cut:])
-		}
-		for _, conn := range conns {
-			conn.SetReadDeadline(time.Now().Add(patience))
-			io.Copy(io.Discard, io.LimitReader(conn, 12)) // the status line
-		}
-		return nil
-	})
+			defer a.drop(c.conn)
+			n := 120
+			for i := range n {
+				b := bombs[i%len(bombs)]
+				if _, err := c.open(b.method, b.path(), true, b.fields()...); err != nil {
+					return err
+				}
+			}
+			if err := c.flush(); err != nil {
+				return err
+			}
+			// A server that has enough of it ends the connection.
+			for c.answers.Load() < int64(n) && !c.ended() && !a.over() {
+				a.rest(10 * time.Millisecond)
+			}
+			return nil
+		})
+	}
 }
 
-// over2 sends 120 of it on one connection, by fields that the two sides
-// remember: a KiB on the wire is a value of 4 KiB many times.
-func (b bomb) over2(a *arena) error {
-	piece := b.header + ": " + strings.Repeat(b.piece, 3900/len(b.piece))
-	lines := append([]string{}, b.lines...)
+// fields are those of a request of HTTP/2 with it.
+func (b bomb) fields() []string {
+	lines := slices.Clone(b.lines)
 	if b.begin != "" {
 		lines = append(lines, b.header+": "+b.begin+strings.Repeat(b.piece, 100))
 	}
+	piece := b.header + ": " + strings.Repeat(b.piece, 3900/len(b.piece))
 	for range bombSize / 4000 {
 		lines = append(lines, piece)
 	}
-	return a.again(func() error {
-		c, err := a.frames(framing{refill: true})
-		if err != nil {
-			return err
-		}
-		defer a.drop(c.conn)
-		n := int64(a.n(120))
-		for range n {
-			if _, err := c.open(b.method, b.path(), true, lines...); err != nil {
-				return err
-			}
-		}
-		if err := c.flush(); err != nil {
-			return err
-		}
-		// A server that has enough of it ends the connection.
-		for c.answers.Load() < n && !c.ended() && !a.over() {
-			a.rest(10 * time.Millisecond)
-		}
-		return nil
-	})
+	return lines
 }
 
-func headerAttacks() (all []attack) {
-	for _, b := range bombs {
-		short := b.name == "Forwarded"
-		all = append(all, attack{"HTTP1 " + b.name, short, b.over1})
-		if b.name != "many names" && b.name != "Connection" {
-			all = append(all, attack{"HTTP2 " + b.name, short, b.over2})
-		}
+// headerAttacks are the worst one, and all by turns.
+func headerAttacks() []attack {
+	over2Too := slices.DeleteFunc(slices.Clone(bombs), func(b bomb) bool { return b.name == "many names" || b.name == "Connection" })
+	return []attack{
+		{"HTTP1 Forwarded", over1(bombs[:1])}, {"HTTP1 all headers", over1(bombs)},
+		{"HTTP2 Forwarded", over2(bombs[:1])}, {"HTTP2 all headers", over2(over2Too)},
 	}
-	return all
 }

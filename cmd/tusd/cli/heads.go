@@ -18,7 +18,7 @@ import (
 // a budget together. Beyond it the request ends whose head has been large for
 // the longest time: honest ones are gone in an instant.
 const (
-	headBudget = 16 << 20 // bytes, for all large heads together
+	headBudget = 8 << 20  // bytes, for all large heads together
 	freeHead   = 16 << 10 // bytes that each may take without being large
 	lineCost   = 64       // bytes that a line takes beside its own
 )

@@ -15,10 +15,10 @@ const (
 	// run several hundred times a second under load; like this it waits until
 	// some MiB of garbage have come together. Pages that nobody touches take no
 	// memory, so that what this costs is garbage.
-	heapFloor = 16 << 20
+	heapFloor = 48 << 20
 	// gcPercent is how much garbage there may be for what is live, with the
 	// floor. A large heap is the work of many clients: it is not to be doubled.
-	gcPercent = 50
+	gcPercent = 20
 )
 
 // keepHeap holds the floor until release is called. The variable GOGC counts as

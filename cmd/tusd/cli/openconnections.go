@@ -15,7 +15,7 @@ import (
 type openConnections struct {
 	mu     sync.Mutex
 	n      int
-	closed int64 // since the start
+	closed int64                  // since the start
 	silent map[net.Conn]time.Time // when they were accepted
 	ending bool
 }
