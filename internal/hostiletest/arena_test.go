@@ -5,6 +5,7 @@ package hostiletest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,22 +26,54 @@ var (
 // arena is what an attack has: a target, and a context that ends with it.
 type arena struct {
 	*target
-	ctx context.Context
+	ctx   context.Context
+	conns *conns
+	ready chan struct{} // closed when the attack is in full effect
+	once  sync.Once     // closes ready
+}
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	ready chan struct{}
-	once  sync.Once
+// conns are what an attack has open.
+type conns struct {
+	mu  sync.Mutex
+	all map[net.Conn]bool
 }
 
 func newArena(ctx context.Context, tb testing.TB, to *target) *arena {
-	a := &arena{target: to, ctx: ctx, conns: make(map[net.Conn]bool), ready: make(chan struct{})}
+	a := &arena{target: to, ctx: ctx, conns: &conns{all: make(map[net.Conn]bool)}, ready: make(chan struct{})}
 	tb.Cleanup(a.leave)
 	return a
 }
 
 // set tells that the attack is in full effect. It goes on until ctx ends.
 func (a *arena) set() { a.once.Do(func() { close(a.ready) }) }
+
+// together runs attacks at the same time. One that ends before it is in full
+// effect fails them all.
+func together(attacks ...func(*arena) error) func(*arena) error {
+	return func(a *arena) error {
+		ended := make(chan error, len(attacks))
+		var parts []*arena
+		for _, run := range attacks {
+			part := &arena{target: a.target, ctx: a.ctx, conns: a.conns, ready: make(chan struct{})}
+			parts = append(parts, part)
+			go func() { ended <- run(part) }()
+		}
+		var failed error
+		left := len(parts)
+		for _, part := range parts {
+			select {
+			case <-part.ready:
+			case err := <-ended:
+				failed, left = errors.Join(failed, err), left-1
+			}
+		}
+		a.set()
+		for ; left > 0; left-- {
+			failed = errors.Join(failed, <-ended)
+		}
+		return failed
+	}
+}
 
 // hold is for an attack that only has to stay.
 func (a *arena) hold() error {
@@ -78,28 +111,28 @@ func (a *arena) dialSmall(receive int) (net.Conn, error) {
 	if err := conn.SetDeadline(time.Now().Add(2 * patience)); err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.conns[conn] = true
+	a.conns.mu.Lock()
+	defer a.conns.mu.Unlock()
+	a.conns.all[conn] = true
 	return conn, nil
 }
 
 // drop closes a connection before the end.
 func (a *arena) drop(conn net.Conn) {
-	a.mu.Lock()
-	delete(a.conns, conn)
-	a.mu.Unlock()
+	a.conns.mu.Lock()
+	delete(a.conns.all, conn)
+	a.conns.mu.Unlock()
 	conn.Close()
 }
 
 // leave closes all connections, as a process that is gone does.
 func (a *arena) leave() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for conn := range a.conns {
+	a.conns.mu.Lock()
+	defer a.conns.mu.Unlock()
+	for conn := range a.conns.all {
 		conn.Close()
 	}
-	clear(a.conns)
+	clear(a.conns.all)
 }
 
 // say sends text over a new connection, which stays open.
@@ -146,12 +179,8 @@ func (a *arena) many(n int, do func(i int) error) error {
 // again repeats do until the attack ends. A server that closes a connection
 // ends only that, so do may return any error.
 func (a *arena) again(do func() error) error {
-	for first := true; !a.over(); first = false {
-		err := do()
-		if !first {
-			a.set()
-		}
-		if err != nil {
+	for !a.over() {
+		if err := do(); err != nil {
 			a.rest(20 * time.Millisecond)
 		}
 	}

@@ -4,18 +4,32 @@ package hostiletest
 
 import (
 	"net"
-	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/net/http2"
 )
 
-// crowd opens n connections of one kind and keeps them.
-func crowd(n int, s stall) func(*arena) error {
+// crowd gathers n connections that may use an upload which has content. On S3
+// it is onS3 of them.
+func crowd(n, onS3 int, kinds func(upload string) []stall) func(*arena) error {
 	return func(a *arena) error {
-		err := a.many(n, func(int) error {
-			_, err := s.open(a)
+		path, err := a.filled(download)
+		if err != nil {
+			return err
+		}
+		size := n
+		if a.s3 != nil {
+			size = onS3
+		}
+		return gather(size, kinds(path)...)(a)
+	}
+}
+
+// gather opens n connections, each kind in turn, and keeps them.
+func gather(n int, kinds ...stall) func(*arena) error {
+	return func(a *arena) error {
+		err := a.many(n, func(i int) error {
+			_, err := kinds[i%len(kinds)].open(a)
 			return err
 		})
 		if err != nil {
@@ -25,57 +39,27 @@ func crowd(n int, s stall) func(*arena) error {
 	}
 }
 
-// crowdsOf are stalls by the thousand. On S3 they are fewer: an upload there takes
-// twice as much, 100 KiB.
-func crowdsOf(n int, kinds func(upload string) []stall) (all []attack) {
-	for i, s := range kinds("") {
-		all = append(all, attack{s.name, func(a *arena) error {
-			n := n
-			path, err := a.filled(download)
-			if err != nil {
-				return err
-			}
-			if a.s3 != nil {
-				n = n * 2 / 5
-			}
-			return crowd(n, kinds(path)[i])(a)
-		}})
-	}
-	return all
-}
-
-// storingCrowds are those that the store sees.
+// storingCrowds are those that the store sees. An upload takes 50 KiB, in S3
+// 100 KiB, as does a download over HTTP/2.
 func storingCrowds() []attack {
-	return slices.Concat(
-		crowdsOf(1000, func(string) []stall { return bodies() }),
-		crowdsOf(200, func(upload string) []stall { return unreads(upload)[:2] }),
-		crowdsOf(500, func(upload string) []stall { return windows(upload)[:1] }), // each takes 100 KiB
-	)
+	return []attack{
+		{name: "bodies that do not end", run: crowd(1000, 500, func(string) []stall { return bodies() })},
+		{name: "HTTP2 bodies that do not end", run: crowd(1000, 500, func(string) []stall { return []stall{halfBody2()} })},
+		{name: "unread uploads", run: crowd(200, 100, func(upload string) []stall { return unreads(upload)[:2] })},
+		{name: "zero windows of downloads", run: crowd(500, 250, func(upload string) []stall { return windows(upload)[:1] })},
+		{name: "streams of downloads", run: crowd(20, 20, func(upload string) []stall { return []stall{manyStreams(upload)} })},
+	}
 }
 
 // otherCrowds are those that it does not see.
 func otherCrowds() []attack {
-	return slices.Concat(
-		crowdsOf(1000, func(string) []stall { return silences() }),
-		crowdsOf(200, func(upload string) []stall { return unreads(upload)[2:] }),
-		crowdsOf(1000, func(upload string) []stall { return windows(upload)[1:] }),
-		crowdsOf(500, func(string) []stall { return unfinished() }),
-		[]attack{{"bodies that are announced", announcing}},
-	)
-}
-
-// announcing has 1500 connections that announce a body, in all the ways there
-// are.
-func announcing(a *arena) error {
-	path, err := a.filled(download)
-	if err != nil {
-		return err
+	return []attack{
+		{name: "silences", run: gather(1000, silences()...)},
+		{name: "unread pages", run: crowd(200, 200, func(upload string) []stall { return unreads(upload)[2:] })},
+		{name: "zero windows of pages", run: crowd(1000, 1000, func(upload string) []stall { return windows(upload)[1:] })},
+		{name: "unfinished frames", run: gather(500, unfinished()...)},
+		{name: "bodies that are announced", run: crowd(1000, 1000, announced)},
 	}
-	kinds := announced(path)
-	var next atomic.Int64
-	return crowd(1500, stall{open: func(a *arena) (net.Conn, error) {
-		return kinds[int(next.Add(1))%len(kinds)].open(a)
-	}})(a)
 }
 
 // slowly opens connections at a rate. Heads of 240 KiB leave five times as much
@@ -96,13 +80,13 @@ func slowly(n, perSecond int, s stall) func(*arena) error {
 func largeHeads() []attack {
 	large := strings.Repeat("x", 240<<10)
 	return []attack{
-		{"large unfinished heads", slowly(500, 200, stall{open: saying("HEAD /files/x HTTP/1.1\r\nHost: a\r\nX: " + large)})},
-		{"slow bodies with large heads", slowly(300, 200, stall{open: patching("X: " + large + "\r\nContent-Length: 10000\r\n\r\nx")})},
-		{"HTTP2 slow bodies with large heads", slowly(200, 100, stall{open: framed(func(_ *arena, c *frames) error {
+		{name: "large unfinished heads", run: slowly(500, 200, stall{open: saying("HEAD /files/x HTTP/1.1\r\nHost: a\r\nX: " + large)})},
+		{name: "slow bodies with large heads", run: slowly(300, 200, stall{open: patching("X: " + large + "\r\nContent-Length: 10000\r\n\r\nx")})},
+		{name: "HTTP2 slow bodies with large heads", run: slowly(200, 100, stall{open: framed(func(_ *arena, c *frames) error {
 			_, err := c.opened("POST", uploads, false, "Upload-Length: 5", offsetStream, "X-A: "+large)
 			return err
 		})})},
-		{"HTTP2 large unfinished heads", slowly(500, 200, stall{open: framed(func(_ *arena, c *frames) error {
+		{name: "HTTP2 large unfinished heads", run: slowly(500, 200, stall{open: framed(func(_ *arena, c *frames) error {
 			return c.write(func() error { return c.unfinished(16, large[:15000]) })
 		})})},
 	}
@@ -119,20 +103,16 @@ func (c *frames) unfinished(n int, value string) error {
 	return err
 }
 
-// manyStreams has 25 downloads on each of 20 connections that receive nothing.
-func manyStreams(a *arena) error {
-	path, err := a.filled(download)
-	if err != nil {
-		return err
-	}
-	return crowd(20, stall{open: func(a *arena) (net.Conn, error) {
+// manyStreams has 25 downloads on a connection that receives nothing.
+func manyStreams(upload string) stall {
+	return stall{"streams", func(a *arena) (net.Conn, error) {
 		c, err := a.frames(framing{none: true, deaf: true})
 		for i := 0; i < 25 && err == nil; i++ {
-			_, err = c.open("GET", path, true)
+			_, err = c.open("GET", upload, true)
 		}
 		if err == nil {
 			err = c.flush()
 		}
 		return connected(c, err)
-	}})(a)
+	}}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,38 +18,37 @@ func referring(a *arena, i int, partials []string) string {
 		fmt.Sprintf("Upload-Metadata: n %08d", i), "Content-Length: 0")
 }
 
-// finalAttacks name partials as often as a header takes.
+// finalAttacks name partials as often as a header takes: one, many, and many
+// that do not exist.
 func finalAttacks() []attack {
 	return []attack{
-		{"one partial 5000 times", func(a *arena) error {
+		{name: "finals of thousands", run: func(a *arena) error {
 			path, err := a.filled(1024, "Upload-Concat: partial")
 			if err != nil {
 				return err
 			}
-			partials := strings.Fields(strings.Repeat(path+" ", 5000))
-			return stream(5, func(a *arena, i int) string { return referring(a, i, partials) })(a)
-		}},
-		{"many partials", func(a *arena) error {
 			partials := make([]string, 500)
-			err := a.many(len(partials), func(i int) (err error) {
+			err = a.many(len(partials), func(i int) (err error) {
 				partials[i], err = a.create(0, "Upload-Concat: partial")
 				return err
 			})
 			if err != nil {
 				return err
 			}
-			return stream(5, func(a *arena, i int) string { return referring(a, i, partials) })(a)
+			const often = 5000
+			return stream(15,
+				func(a *arena, i int) string { return referring(a, i, slices.Repeat([]string{path}, often)) },
+				func(a *arena, i int) string { return referring(a, i, partials) },
+				func(a *arena, i int) string {
+					unknown := make([]string, often)
+					for n := range unknown {
+						unknown[n] = fmt.Sprintf("%s%016x%016x", uploads, i, n)
+					}
+					return referring(a, i, unknown)
+				},
+			)(a)
 		}},
-		{"partials that do not exist", func(a *arena) error {
-			return stream(5, func(a *arena, i int) string {
-				partials := make([]string, 5000)
-				for n := range partials {
-					partials[n] = fmt.Sprintf("%s%016x%016x", uploads, i, n)
-				}
-				return referring(a, i, partials)
-			})(a)
-		}},
-		{"finals that wait for one partial", func(a *arena) error {
+		{name: "finals that wait for one partial", run: func(a *arena) error {
 			path, err := a.create(10, "Upload-Concat: partial")
 			if err != nil {
 				return err
@@ -62,6 +62,7 @@ func finalAttacks() []attack {
 // no upload may have more than 64 MiB.
 func TestFinalsDoNotMultiply(t *testing.T) {
 	const most, size = 64 << 20, 1 << 20
+	t.Parallel()
 	to := onFiles(t, "-max-size", fmt.Sprint(most))
 	a := newArena(t.Context(), t, to)
 	path, err := a.filled(size, "Upload-Concat: partial")

@@ -53,15 +53,24 @@ func (c *frames) request(method, path string, end bool, lines ...string) (uint32
 	return id, c.send(id, c.encode(method, path, lines), end)
 }
 
-// reset is rapid reset: a request is taken back as soon as it is made.
-func reset(method, path string, end bool, lines ...string) func(*arena) error {
-	return flood(5000, framing{refill: true}, nil, func(c *frames, _ int) error {
-		id, err := c.request(method, path, end, lines...)
+// reset is rapid reset: requests are taken back as soon as they are made, each
+// of them in turn.
+func reset(requests ...wanted) func(*arena) error {
+	return flood(5000, framing{refill: true}, nil, func(c *frames, i int) error {
+		r := requests[i%len(requests)]
+		id, err := c.request(r.method, r.path, r.end, r.lines...)
 		if err != nil {
 			return err
 		}
 		return c.WriteRSTStream(id, http2.ErrCodeCancel)
 	})
+}
+
+// wanted is a request of HTTP/2. If end is set, it has no body.
+type wanted struct {
+	method, path string
+	end          bool
+	lines        []string
 }
 
 // resetUpload resets PATCHes of one upload that have sent a little.
@@ -92,54 +101,46 @@ func openPatch(a *arena, c *frames) error {
 	return err
 }
 
-func frameFloods() []attack {
-	const fast = 50000
-	settings := func(c *frames, _ int) error {
-		return c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65535})
-	}
-	ping := func(c *frames, _ int) error { return c.WritePing(false, [8]byte{}) }
-	deaf := framing{deaf: true, receive: 4096}
-	return []attack{
-		{"rapid reset of metrics", reset("GET", "/metrics", true)},
-		{"rapid reset of profiles", reset("GET", "/debug/pprof/goroutine?debug=2", true)},
-		{"rapid reset of the greeting", reset("GET", "/", true)},
-		{"rapid reset of HEAD", reset("HEAD", uploads+"unknown", true)},
-		{"rapid reset of GET", reset("GET", uploads+"unknown", true)},
-		{"rapid reset of OPTIONS", reset("OPTIONS", uploads, true)},
-		{"rapid reset of POST", reset("POST", uploads, false, "Upload-Length: 5", offsetStream)},
-		{"rapid reset of a wrong POST", reset("POST", uploads, false, "Upload-Length: x")},
-		{"a header block that expands", hpackBomb},
-		{"SETTINGS", flood(fast, framing{}, nil, settings)},
-		{"SETTINGS, deaf", flood(fast, deaf, nil, settings)},
-		{"PING", flood(fast, framing{}, nil, ping)},
-		{"PING, deaf", flood(fast, deaf, nil, ping)},
-		{"empty DATA", flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, nil) })},
-		{"padded DATA", flood(fast, framing{}, openPatch, func(c *frames, _ int) error {
+// openHead begins a header block on stream 1 for the frames of a flood.
+func openHead(_ *arena, c *frames) error {
+	return c.write(func() error {
+		return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
+	})
+}
+
+// controls are floods of SETTINGS and PING.
+func controls(f framing) func(*arena) error {
+	return together(
+		flood(25000, f, nil, func(c *frames, _ int) error {
+			return c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 65535})
+		}),
+		flood(25000, f, nil, func(c *frames, _ int) error { return c.WritePing(false, [8]byte{}) }),
+	)
+}
+
+// content are floods of frames with little content, or none.
+func content() func(*arena) error {
+	const fast = 16000
+	return together(
+		flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, nil) }),
+		flood(fast, framing{}, openPatch, func(c *frames, _ int) error {
 			return c.WriteDataPadded(1, false, []byte("x"), make([]byte, 255))
-		})},
-		{"DATA of a byte", flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, []byte("x")) })},
-		{"CONTINUATION", flood(fast, framing{}, func(_ *arena, c *frames) error {
-			return c.write(func() error {
-				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
-			})
-		}, func(c *frames, i int) error {
+		}),
+		flood(fast, framing{}, openPatch, func(c *frames, _ int) error { return c.WriteData(1, false, []byte("x")) }),
+	)
+}
+
+// continuations are floods of frames of a header that does not end.
+func continuations() func(*arena) error {
+	const fast = 16000
+	return together(
+		flood(fast, framing{}, openHead, func(c *frames, _ int) error {
 			c.block.Reset()
 			c.encodeField("x-a", strings.Repeat("x", 1000))
 			return c.WriteContinuation(1, false, c.block.Bytes())
-		})},
-		{"empty CONTINUATION", flood(fast, framing{}, func(_ *arena, c *frames) error {
-			return c.write(func() error {
-				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
-			})
-		}, func(c *frames, i int) error { return c.WriteContinuation(1, false, nil) })},
-		{"PRIORITY", flood(fast, framing{}, nil, func(c *frames, i int) error {
-			return c.WritePriority(uint32(2*i+1), http2.PriorityParam{StreamDep: uint32(2*i + 3), Weight: 255})
-		})},
-		{"WINDOW_UPDATE", flood(fast, framing{}, openPatch, func(c *frames, i int) error { return c.WriteWindowUpdate(uint32(i%2), 1) })},
-		{"frames of an unknown type", flood(fast, framing{}, nil, func(c *frames, _ int) error {
-			return c.WriteRawFrame(0x77, 0, 0, make([]byte, 100))
-		})},
-		{"trailers without end", flood(fast, framing{}, nil, func(c *frames, _ int) error {
+		}),
+		flood(fast, framing{}, openHead, func(c *frames, _ int) error { return c.WriteContinuation(1, false, nil) }),
+		flood(fast, framing{}, nil, func(c *frames, _ int) error {
 			id, err := c.request("PATCH", uploads+"unknown", false, "Upload-Offset: 0", offsetStream)
 			if err != nil {
 				return err
@@ -147,33 +148,62 @@ func frameFloods() []attack {
 			c.block.Reset()
 			c.encodeField("x-a", strings.Repeat("x", 1000))
 			return c.send(id, c.block.Bytes(), true)
-		})},
-		{"connections of HTTP/2 that come and go", func(a *arena) error {
-			paced := a.pace(500)
-			time.AfterFunc(300*time.Millisecond, a.set)
-			for paced.step() {
-				if c, err := a.frames(framing{deaf: true}); err == nil {
-					a.drop(c.conn)
-				}
+		}),
+	)
+}
+
+// ignored are floods of frames that change nothing.
+func ignored() func(*arena) error {
+	const fast = 16000
+	return together(
+		flood(fast, framing{}, nil, func(c *frames, i int) error {
+			return c.WritePriority(uint32(2*i+1), http2.PriorityParam{StreamDep: uint32(2*i + 3), Weight: 255})
+		}),
+		flood(fast, framing{}, openPatch, func(c *frames, i int) error { return c.WriteWindowUpdate(uint32(i%2), 1) }),
+		flood(fast, framing{}, nil, func(c *frames, _ int) error { return c.WriteRawFrame(0x77, 0, 0, make([]byte, 100)) }),
+	)
+}
+
+// visits are connections that come and go, each in turn.
+func visits(perSecond int, open ...func(*arena) (net.Conn, error)) func(*arena) error {
+	return func(a *arena) error {
+		time.AfterFunc(300*time.Millisecond, a.set)
+		for paced := a.pace(perSecond); paced.step(); {
+			if conn, err := open[paced.steps%len(open)](a); err == nil {
+				a.drop(conn)
 			}
-			return nil
-		}},
-		{"connections of HTTP/1 that come and go", func(a *arena) error {
-			paced := a.pace(1000)
-			time.AfterFunc(300*time.Millisecond, a.set)
-			for paced.step() {
-				if conn, err := a.dial(); err == nil {
-					a.drop(conn)
-				}
-			}
-			return nil
-		}},
+		}
+		return nil
+	}
+}
+
+func frameFloods() []attack {
+	return []attack{
+		{name: "rapid reset of metrics", run: reset(wanted{"GET", "/metrics", true, nil})},
+		{name: "rapid reset of profiles", run: reset(wanted{"GET", "/debug/pprof/goroutine?debug=2", true, nil})},
+		{name: "rapid reset of the rest", run: reset(
+			wanted{"GET", "/", true, nil},
+			wanted{"HEAD", uploads + "unknown", true, nil},
+			wanted{"GET", uploads + "unknown", true, nil},
+			wanted{"OPTIONS", uploads, true, nil},
+			wanted{"POST", uploads, false, []string{"Upload-Length: 5", offsetStream}},
+			wanted{"POST", uploads, false, []string{"Upload-Length: x"}},
+		)},
+		{name: "a header block that expands", run: hpackBomb},
+		{name: "SETTINGS and PING", run: controls(framing{})},
+		{name: "SETTINGS and PING, deaf", run: controls(framing{deaf: true, receive: 4096})},
+		{name: "little content", run: content()},
+		{name: "headers that do not end", run: continuations()},
+		{name: "frames that change nothing", run: ignored()},
+		{name: "connections that come and go", run: visits(1000,
+			func(a *arena) (net.Conn, error) { return a.dial() },
+			framed(func(*arena, *frames) error { return nil }))},
 	}
 }
 
 // stream sends requests over one connection of HTTP/1 after another, without
-// waiting for answers, which are read and thrown away.
-func stream(perSecond int, request func(a *arena, i int) string) func(*arena) error {
+// waiting for answers, which are read and thrown away. Each kind has its turn.
+func stream(perSecond int, kinds ...func(a *arena, i int) string) func(*arena) error {
 	return func(a *arena) error {
 		paced := a.pace(perSecond)
 		time.AfterFunc(300*time.Millisecond, a.set)
@@ -187,7 +217,7 @@ func stream(perSecond int, request func(a *arena, i int) string) func(*arena) er
 			go io.Copy(io.Discard, conn)
 			for paced.step() {
 				i++
-				if _, err := io.WriteString(conn, request(a, i)); err != nil {
+				if _, err := io.WriteString(conn, kinds[i%len(kinds)](a, i)); err != nil {
 					return err
 				}
 			}
@@ -196,15 +226,15 @@ func stream(perSecond int, request func(a *arena, i int) string) func(*arena) er
 	}
 }
 
-// unknownIDs asks for ids that do not exist, with a query of 250 000 bytes,
-// which is near the limit of a header.
-func unknownIDs(method string, size int, lines ...string) func(*arena) error {
+// unknownIDs asks for ids that do not exist, with a query of that size, in all
+// methods.
+func unknownIDs(size int) func(*arena) error {
+	const workers, n = 4, 1000
+	methods := []string{"HEAD", "GET", "DELETE", "PATCH"}
 	query := strings.Repeat("q", size)
 	return func(a *arena) error {
-		const workers = 4
 		var sent atomic.Int64
-		n := int64(1000)
-		return a.many(workers, func(w int) error {
+		return a.many(workers, func(int) error {
 			return a.again(func() error {
 				conn, err := a.dial()
 				if err != nil {
@@ -214,11 +244,11 @@ func unknownIDs(method string, size int, lines ...string) func(*arena) error {
 				for !a.over() {
 					i := sent.Add(1)
 					if i > n {
-						a.set()
-						<-a.ctx.Done()
-						return nil
+						return a.hold()
 					}
-					if _, err := ask(conn, method, a.head(method, fmt.Sprintf("%s%032x?%s", uploads, i, query), lines...)); err != nil {
+					method := methods[i%int64(len(methods))]
+					head := a.head(method, fmt.Sprintf("%s%032x?%s", uploads, i, query), "Upload-Offset: 0", offsetStream, "Content-Length: 0")
+					if _, err := ask(conn, method, head); err != nil {
 						return err
 					}
 				}
@@ -295,32 +325,41 @@ func checksummed(a *arena) error {
 	})(a)
 }
 
-func requestFloods() []attack {
+// storingFloods are those that the store sees.
+func storingFloods() []attack {
+	return []attack{
+		{name: "unknown ids with long queries", run: unknownIDs(240000)}, // near the limit of a head
+		{name: "unknown ids", run: unknownIDs(1)},
+		{name: "creations", run: stream(1000,
+			func(a *arena, _ int) string {
+				return a.head("POST", uploads, "Upload-Defer-Length: 1", "Content-Length: 0")
+			},
+			func(a *arena, _ int) string { return a.head("POST", uploads, "Upload-Length: 0", "Content-Length: 0") },
+			func(a *arena, _ int) string {
+				return draft("POST", a.Address, uploads, "Upload-Complete: ?0", "Content-Length: 1") + "x"
+			},
+		)},
+		{name: "checksummed chunks", run: checksummed},
+		{name: "slow bodies", run: slowBodies},
+		{name: "waiting for one lock", run: locked},
+		{name: "unread interim answers", run: unread104},
+		{name: "rapid reset of PATCH", run: resetUpload},
+	}
+}
+
+// otherFloods are those that it does not see.
+func otherFloods() []attack {
 	long := strings.Repeat("p", 200<<10)
 	return []attack{
-		{"unknown ids with long queries, HEAD", unknownIDs("HEAD", 240000)},
-		{"unknown ids with long queries, GET", unknownIDs("GET", 240000)},
-		{"unknown ids with long queries, DELETE", unknownIDs("DELETE", 240000)},
-		{"unknown ids with long queries, PATCH", unknownIDs("PATCH", 240000, "Upload-Offset: 0", offsetStream, "Content-Length: 0")},
-		{"unknown ids, HEAD", unknownIDs("HEAD", 1)},
-		{"long paths", stream(300, func(a *arena, _ int) string { return a.head("HEAD", "/"+long) })},
-		{"long ids", stream(300, func(a *arena, _ int) string { return a.head("HEAD", uploads+long) })},
-		{"long methods", stream(300, func(a *arena, _ int) string { return a.head(long, uploads, "Content-Length: 0") })},
-		{"pipelined HEAD", stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") })},
-		{"pipelined metrics", stream(500, func(a *arena, _ int) string { return a.head("GET", "/metrics") })},
-		{"creations of deferred length", stream(1000, func(a *arena, _ int) string {
-			return a.head("POST", uploads, "Upload-Defer-Length: 1", "Content-Length: 0")
-		})},
-		{"empty uploads", stream(1000, func(a *arena, _ int) string {
-			return a.head("POST", uploads, "Upload-Length: 0", "Content-Length: 0")
-		})},
-		{"IETF creations", stream(1000, func(a *arena, _ int) string {
-			return draft("POST", a.Address, uploads, "Upload-Complete: ?0", "Content-Length: 1") + "x"
-		})},
-		{"checksummed chunks", checksummed},
-		{"slow bodies", slowBodies},
-		{"waiting for one lock", locked},
-		{"unread interim answers", unread104},
+		{name: "long request lines", run: stream(300,
+			func(a *arena, _ int) string { return a.head("HEAD", "/"+long) },
+			func(a *arena, _ int) string { return a.head("HEAD", uploads+long) },
+			func(a *arena, _ int) string { return a.head(long, uploads, "Content-Length: 0") },
+		)},
+		{name: "pipelined requests", run: together(
+			stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") }),
+			stream(500, func(a *arena, _ int) string { return a.head("GET", "/metrics") }),
+		)},
 	}
 }
 

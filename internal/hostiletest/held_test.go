@@ -82,8 +82,10 @@ func (to *target) await(all kept, limit time.Duration) (left []string, err error
 // TestNothingIsHeldForEver has a connection of each kind wait, and not go away
 // by itself: the server ends each.
 func TestNothingIsHeldForEver(t *testing.T) {
+	t.Parallel()
 	for name, begin := range map[string]func(testing.TB, ...string) *target{"files": onFiles, "S3": onS3} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			to := begin(t, "-network-timeout", "1s")
 			before := to.idle
 			a := newArena(t.Context(), t, to)

@@ -25,7 +25,7 @@ import (
 // takes no part. What the clients send ahead counts as memory, too.
 func TestStalledUploadsToS3(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target { return onS3(tb, "-s3-buffer-memory", "33554432") }, []attack{
-		{"stalled uploads over HTTP/2", stalledUploads},
+		{name: "stalled uploads over HTTP/2", run: stalledUploads},
 	})
 }
 
@@ -74,10 +74,12 @@ func TestHandshakes(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target {
 		return onFiles(tb, "-tls-certificate", certificate, "-tls-key", key)
 	}, []attack{
-		{"half a handshake", crowd(1000, stall{open: halfHandshake})},
-		{"a request without TLS", crowd(1000, stall{open: saying("GET / HTTP/1.1\r\nHost: a\r\n\r\n")})},
-		{"half a record", crowd(1000, stall{open: saying("\x16\x03\x01\x40\x00\x01" + strings.Repeat("x", 8000))})},
-		{"silence", crowd(1000, stall{open: saying("")})},
+		{name: "half a handshake", run: gather(1000, stall{open: halfHandshake})},
+		{name: "no handshake", run: gather(1000,
+			stall{open: saying("GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
+			stall{open: saying("\x16\x03\x01\x40\x00\x01" + strings.Repeat("x", 8000))},
+			stall{open: saying("")},
+		)},
 	})
 }
 
@@ -110,22 +112,23 @@ func selfSigned(t *testing.T) (certificate, key string) {
 // TestUnreadLog has a daemon whose log is not read, and clients that fill it.
 func TestUnreadLog(t *testing.T) {
 	long := strings.Repeat("p", 200<<10)
-	to := onFiles(t)
-	resume := to.Ignore()
-	defer resume()
-	for _, k := range []attack{
-		{"long paths", stream(300, func(a *arena, _ int) string { return a.head("HEAD", "/"+long) })},
-		{"ids that do not exist", stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") })},
-	} {
-		t.Run(k.name, func(t *testing.T) { withstand(t, to, k) })
-	}
+	attacked(t, func(tb testing.TB) *target {
+		to := onFiles(tb)
+		tb.Cleanup(to.Ignore())
+		return to
+	}, []attack{
+		{name: "long paths", run: stream(300, func(a *arena, _ int) string { return a.head("HEAD", "/"+long) })},
+		{name: "ids that do not exist", run: stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") })},
+	})
 }
 
 // TestCachesAreBounded makes records of 12 KiB each, more than caches may hold.
 func TestCachesAreBounded(t *testing.T) {
+	t.Parallel()
 	const noise = 2 << 20
 	for name, begin := range map[string]func(testing.TB, ...string) *target{"files": onFiles, "S3": onS3} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			to := begin(t)
 			a := newArena(t.Context(), t, to)
 			text := a.head("POST", uploads, "Upload-Length: 1", "Upload-Metadata: a "+strings.Repeat("AAAA", 3000), "Content-Length: 0")
@@ -157,6 +160,7 @@ func TestCachesAreBounded(t *testing.T) {
 // another one behind it that only one of them sees.
 func TestHiddenRequests(t *testing.T) {
 	const hidden = "HEAD /metrics HTTP/1.1\r\nHost: hidden\r\n\r\n"
+	t.Parallel()
 	to := onFiles(t)
 	a := newArena(t.Context(), t, to)
 	path, err := a.create(10000)

@@ -35,7 +35,7 @@ var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 
 // stalls are all kinds. upload names one that has download bytes.
 func stalls(upload string) []stall {
-	return slices.Concat(silences(), bodies(), unreads(upload), windows(upload), unfinished(), announced(upload))
+	return slices.Concat(silences(), bodies(), []stall{halfBody2()}, unreads(upload), windows(upload), unfinished(), announced(upload))
 }
 
 // silences do not get as far as a request, or wait after one.
@@ -52,7 +52,7 @@ func silences() []stall {
 	}
 }
 
-// bodies are uploads that do not end.
+// bodies are uploads over HTTP/1.1 that do not end.
 func bodies() []stall {
 	half := strings.Repeat("x", 5000)
 	return []stall{
@@ -68,18 +68,22 @@ func bodies() []stall {
 		{"IETF creation with half a body", func(a *arena) (net.Conn, error) {
 			return a.say(draft("POST", a.Address, uploads, "Upload-Complete: ?1", "Content-Length: 10000") + half)
 		}},
-		{"HTTP2 half a body", framed(func(a *arena, c *frames) error {
-			path, err := a.create(10000)
-			if err != nil {
-				return err
-			}
-			id, err := c.opened("PATCH", path, false, "Upload-Offset: 0", offsetStream, "Content-Length: 10000")
-			if err != nil {
-				return err
-			}
-			return c.write(func() error { return c.WriteData(id, false, []byte(half)) })
-		})},
 	}
+}
+
+// halfBody2 is half a body over HTTP/2.
+func halfBody2() stall {
+	return stall{"HTTP2 half a body", framed(func(a *arena, c *frames) error {
+		path, err := a.create(10000)
+		if err != nil {
+			return err
+		}
+		id, err := c.opened("PATCH", path, false, "Upload-Offset: 0", offsetStream, "Content-Length: 10000")
+		if err != nil {
+			return err
+		}
+		return c.write(func() error { return c.WriteData(id, false, make([]byte, 5000)) })
+	})}
 }
 
 // unreads are answers that are not read.

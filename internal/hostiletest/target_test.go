@@ -34,10 +34,13 @@ const (
 // detector, which makes everything larger.
 var builder faulttest.Builder
 
+// hostileEnv asks for the attacks.
+const hostileEnv = "TUSD_HOSTILE"
+
 // TestMain runs the attacks only when they are asked for: they take minutes.
 func TestMain(m *testing.M) {
-	if os.Getenv(wantedEnv) == "" {
-		os.Stdout.WriteString("skipped: attacks run with " + wantedEnv + "=1\n")
+	if os.Getenv(hostileEnv) == "" {
+		os.Stdout.WriteString("skipped: attacks run with " + hostileEnv + "=1\n")
 		return
 	}
 	code := m.Run()
@@ -55,7 +58,6 @@ type target struct {
 	bucket *s3server.Server // behind s3
 	secure bool             // it speaks TLS
 	idle   figures          // after it has served well-behaved clients
-	quiet  *figures         // after the last attack; nil: not known
 	peer   *http.Client     // of whoever measures
 }
 
