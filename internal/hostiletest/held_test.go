@@ -107,9 +107,9 @@ func TestNothingIsHeldForEver(t *testing.T) {
 }
 
 // TestEndsInTime has a connection of each kind open when the server is told to
-// end. It has a minute, and does not need it.
+// end. It has 20 s, and needs about 3.
 func TestEndsInTime(t *testing.T) {
-	const about3s = 5 * time.Second
+	const limit = 10 * time.Second
 	to := onFiles(t, "-shutdown-timeout", "20s", "-network-timeout", "60s")
 	a := newArena(t.Context(), t, to)
 	path, err := a.filled(download)
@@ -119,7 +119,7 @@ func TestEndsInTime(t *testing.T) {
 	all := a.keep(t, stalls(path))
 	begun, stopped := time.Now(), make(chan error, 1)
 	go func() { stopped <- to.Stop() }()
-	left, err := to.await(all, about3s)
+	left, err := to.await(all, limit)
 	for _, name := range left {
 		t.Errorf("holds the end: %s", name)
 	}
@@ -129,7 +129,9 @@ func TestEndsInTime(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begun); took > about3s {
-		t.Errorf("the end took %v, want at most %v", took, about3s)
+	took := time.Since(begun)
+	t.Logf("the end took %v", took)
+	if took > limit {
+		t.Errorf("the end took %v, want at most %v", took, limit)
 	}
 }
