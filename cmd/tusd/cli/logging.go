@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -74,7 +75,7 @@ func (f *formatter) Write(line []byte) (int, error) {
 // the control characters beyond ASCII, and what turns the direction of writing.
 // A line of text has none of them left.
 func plainText(line []byte) []byte {
-	if !slices.ContainsFunc(line, func(c byte) bool { return c >= 0x7f }) {
+	if isPlain(line) {
 		return line
 	}
 	plain := make([]byte, 0, 2*len(line))
@@ -90,6 +91,23 @@ func plainText(line []byte) []byte {
 		}
 	}
 	return plain
+}
+
+// isPlain reports whether all bytes are below 0x7f. It looks at eight at a time:
+// each line of the log comes by here.
+func isPlain(line []byte) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(line) >= 8; line = line[8:] {
+		if eight := binary.LittleEndian.Uint64(line); (eight|(eight+ones))&tops != 0 {
+			return false
+		}
+	}
+	for _, c := range line {
+		if c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func newQueued(queue *logQueue, format string, level slog.Level) *queued {

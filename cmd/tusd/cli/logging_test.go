@@ -381,3 +381,21 @@ func (c *counting) Write(p []byte) (int, error) {
 	c.writes++
 	return c.Writer.Write(p)
 }
+
+func TestPlainLines(t *testing.T) {
+	for length := range 20 {
+		line := []byte(strings.Repeat("~", length))
+		if !isPlain(line) {
+			t.Errorf("%q is not plain", line)
+		}
+		for i := range line {
+			for _, c := range []byte{0x7f, 0x80, 0xff} {
+				line[i] = c
+				if isPlain(line) {
+					t.Errorf("%q is plain", line)
+				}
+				line[i] = '~'
+			}
+		}
+	}
+}
