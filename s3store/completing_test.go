@@ -45,7 +45,6 @@ func TestReadersDoNotCompleteBesideWriter(t *testing.T) {
 // At some services a complete object is away for a moment while another
 // process completes it once more.
 func TestObjectIsAwayForAMoment(t *testing.T) {
-	t.Parallel()
 	const size = 1000
 	server := smallServer(t, s3server.Quirks{})
 	n := small(t, server)
@@ -80,7 +79,6 @@ func TestOffsetOfAnObjectThatIsAway(t *testing.T) {
 // Nor are its bytes given up then, if a second completion finds neither the
 // multipart upload nor, for a moment, the object.
 func TestObjectIsAwayWhenCompleting(t *testing.T) {
-	t.Parallel()
 	const size = 3 * testPart
 	server := smallServer(t, s3server.Quirks{CompleteOnce: true})
 	n := small(t, server)
@@ -171,7 +169,6 @@ func await(tb testing.TB, holds func() bool) {
 // A rule of the bucket, or an operator, has removed the data: that does not
 // pass, and who downloads it is told so.
 func TestRemovedObjectIsNotFound(t *testing.T) {
-	t.Parallel()
 	const size = 1000
 	server := smallServer(t, s3server.Quirks{})
 	n := small(t, server)

@@ -149,7 +149,6 @@ func TestDownloadsMeetFaults(t *testing.T) {
 }
 
 func TestGETBesideDELETE(t *testing.T) {
-	t.Parallel()
 	server := smallServer(t, s3server.Quirks{})
 	n, log := logged(t, server)
 	const size = 200_000

@@ -46,6 +46,7 @@ func limitedTo(t *testing.T, maxParts int, equal bool) *crowd {
 // parts. One whose length is not known may have less: a part cannot be as
 // large as the largest from the beginning.
 func TestInterruptedUploadsWithThousandParts(t *testing.T) {
+	t.Parallel()
 	const largest = 1000 * scaledLarge
 	for name, k := range map[string]struct {
 		size                  int64
@@ -69,6 +70,7 @@ func TestInterruptedUploadsWithThousandParts(t *testing.T) {
 // The same with 10 000 parts. A request brings many of them, for the record of
 // so many takes a while to write.
 func TestInterruptedUploadsWithTenThousandParts(t *testing.T) {
+	t.Parallel()
 	for name, size := range map[string]int64{"length": scaledObject, "length not known": scaledObject / 2} {
 		t.Run(name, func(t *testing.T) {
 			c := limitedTo(t, 10_000, false)

@@ -39,7 +39,7 @@ func unreadServer(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string
 	if err != nil {
 		t.Fatal(err)
 	}
-	budget := &unreadBudget{headTime: time.Second}
+	budget := &unreadBudget{headTime: 300 * time.Millisecond}
 	server := newServer(cfg, handler, quiet)
 	budget.attach(server)
 	go server.Serve(tls.NewListener(budget.listener(listener), newTLSConfig("tls12", certificates)))
@@ -284,7 +284,7 @@ func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string)
 	}
 	budget := new(unreadBudget)
 	server := newServer(cfg, handler, quiet)
-	server.HTTP2.SendPingTimeout, server.HTTP2.PingTimeout = 2*time.Second, time.Second
+	server.HTTP2.SendPingTimeout, server.HTTP2.PingTimeout = time.Second, time.Second/2
 	budget.attach(server)
 	go server.Serve(budget.listener(listener))
 	t.Cleanup(func() { server.Close() })
@@ -293,6 +293,7 @@ func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string)
 
 // Heads that do not end share the budget, and end with their connection.
 func TestUnfinishedHeadsHaveABudget(t *testing.T) {
+	t.Parallel()
 	for name, withUpload := range map[string]bool{"alone": false, "beside an upload": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -361,6 +362,7 @@ func writeUnfinishedHead(frames *wire.Frames, size int) {
 // What frames take beside their content adds up to nothing, however many
 // requests a connection has.
 func TestFramesOfManyUploads(t *testing.T) {
+	t.Parallel()
 	_, address := unreadPlain(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 	})
