@@ -226,7 +226,6 @@ var brokenLockers = []struct {
 // claim ScopeProcess: what the suite then leaves to the lock to guard would
 // make the race detector fail this test.
 func TestTwoHoldersAreCaught(t *testing.T) {
-	t.Parallel()
 	h := localHarness(func() tusd.Locker {
 		return &brokenLocker{lock: func(_ *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 			return new(tusd.LocalLocker).Lock(ctx, id, mode)
@@ -245,10 +244,8 @@ func (widerLocker) Scope() tusd.Scope { return tusd.ScopeLease }
 // TestBrokenLockersAreCaught runs named cases on lockers that break one
 // sentence of the contract each.
 func TestBrokenLockersAreCaught(t *testing.T) {
-	t.Parallel()
 	for _, b := range brokenLockers {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
-			t.Parallel()
 			for _, name := range b.caught {
 				wantCaught(t, localHarness(b.locker), name)
 			}
@@ -259,7 +256,6 @@ func TestBrokenLockersAreCaught(t *testing.T) {
 // TestUnbrokenLockerPasses is the control: what the broken lockers are
 // wrapped in breaks nothing by itself.
 func TestUnbrokenLockerPasses(t *testing.T) {
-	t.Parallel()
 	h := localHarness(func() tusd.Locker { return &brokenLocker{lease: func(*brokenLease) {}} })
 	h.Patience = 0
 	Run(t, h)
@@ -304,19 +300,16 @@ func losableHarness(cause error) Harness {
 }
 
 func TestLosableLockerPasses(t *testing.T) {
-	t.Parallel()
 	h := losableHarness(tusd.ErrLockLost)
 	h.Patience = 0
 	Run(t, h)
 }
 
 func TestLossWithoutItsCauseIsCaught(t *testing.T) {
-	t.Parallel()
 	wantCaught(t, losableHarness(context.Canceled), "loss/is-told")
 }
 
 func TestUntoldLossIsCaught(t *testing.T) {
-	t.Parallel()
 	h := losableHarness(nil)
 	h.Lose = func(tb testing.TB, lease tusd.Lease) {}
 	for _, name := range []string{"loss/is-told", "loss/next-holder", "loss/fence"} {

@@ -4,7 +4,6 @@ package lockertest
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,7 +24,6 @@ const (
 func TestMain(m *testing.M) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
-		flag.Set("test.parallel", "8") // the suite mostly waits
 		os.Exit(m.Run())
 	}
 	if err := Serve(onDir(os.Getenv(childLocker), dir), os.Stdin, os.Stdout); err != nil {
@@ -64,10 +62,7 @@ func processHarness(kind string) Harness {
 	}
 }
 
-func TestFlockLocker(t *testing.T) {
-	t.Parallel()
-	Run(t, processHarness("flock"))
-}
+func TestFlockLocker(t *testing.T) { Run(t, processHarness("flock")) }
 
 // staleLocker locks by files that merely exist, which outlive a killed holder.
 type staleLocker struct {
@@ -112,7 +107,6 @@ func (s staleLease) Unlock(ctx context.Context) error {
 }
 
 func TestProcessCasesCatchStaleLocks(t *testing.T) {
-	t.Parallel()
 	h := processHarness("stale")
 	h.Patience = time.Second
 	wantCaught(t, h, "process/holder-killed")
@@ -123,7 +117,6 @@ func TestProcessCasesCatchStaleLocks(t *testing.T) {
 // TestProcessCasesCatchLocalLocks has lockers that do not reach beyond their
 // directory, and processes with one of their own.
 func TestProcessCasesCatchLocalLocks(t *testing.T) {
-	t.Parallel()
 	h := processHarness("flock")
 	h.Patience = time.Second
 	process := h.Process
