@@ -62,7 +62,7 @@ func (h *heads) update(l *largeHead, cost int64) (ended []*largeHead) {
 	}
 	h.held += cost - l.cost
 	l.cost = cost
-	for h.held > headBudget {
+	for h.held > headBudget && len(h.large) > 1 { // a single one is served, however large it may be
 		oldest := h.large[0]
 		h.large = h.large[1:]
 		h.held -= oldest.cost

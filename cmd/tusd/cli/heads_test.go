@@ -237,6 +237,18 @@ func TestContentIsNoHead(t *testing.T) {
 	}
 }
 
+// A single head is served, also where the operator allows larger ones than the
+// budget has.
+func TestOneHeadBeyondTheBudget(t *testing.T) {
+	var watched heads
+	alone := &largeHead{end: func() { t.Error("it was ended") }}
+	watched.charge(alone, 2*headBudget)
+	watched.charge(alone, 0)
+	if held := watched.holds(); held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
+}
+
 // A connection of HTTP/2 is no head, however much comes before its first
 // request.
 func TestHTTP2ConnectionIsNoHead(t *testing.T) {

@@ -13,7 +13,7 @@ const (
 	// heapFloor is how much memory the collector takes for live before anything
 	// is. With a heap of a few MiB, which is all that this server needs, it would
 	// run several hundred times a second under load; like this it waits until
-	// some MiB of garbage have come together. Pages that nobody touches take no
+	// some MiB of garbage have come together. Pages that are not touched take no
 	// memory, so that what this costs is garbage.
 	heapFloor = 48 << 20
 	// gcPercent is how much garbage there may be for what is live, with the
