@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/bits"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -72,15 +73,17 @@ func (f *formatter) Write(line []byte) (int, error) {
 
 // plainText escapes what a terminal may act on and JSON allows in its strings:
 // the control characters beyond ASCII, and what turns the direction of writing.
-// A line of text has none of them left.
+// A line of text has none of them left. It returns line itself if there is
+// nothing to escape.
 func plainText(line []byte) []byte {
-	if isPlain(line) {
+	done := plainPrefix(line)
+	if done == len(line) {
 		return line
 	}
-	plain := make([]byte, 0, 2*len(line))
-	for _, r := range string(line) {
+	plain := append(make([]byte, 0, 2*len(line)), line[:done]...)
+	for _, r := range string(line[done:]) {
 		switch {
-		case r < 0x7f || strconv.IsPrint(r):
+		case isPlain(r):
 			plain = utf8.AppendRune(plain, r)
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
@@ -92,21 +95,41 @@ func plainText(line []byte) []byte {
 	return plain
 }
 
-// isPlain reports whether all bytes are below 0x7f. It looks at eight at a time:
-// each line of the log comes by here.
-func isPlain(line []byte) bool {
+func isPlain(r rune) bool { return r < 0x7f || strconv.IsPrint(r) }
+
+// plainPrefix returns how many bytes of line come before the first that is no
+// part of a plain character. Each line of the log comes by here, most are ASCII
+// but for the µ of a duration.
+func plainPrefix(line []byte) int {
+	n := 0
+	for {
+		n += asciiPrefix(line[n:])
+		if n == len(line) {
+			return n
+		}
+		r, size := utf8.DecodeRune(line[n:])
+		if !isPlain(r) || size == 1 {
+			return n
+		}
+		n += size
+	}
+}
+
+// asciiPrefix returns how many bytes at the start of line are below 0x7f. It
+// looks at eight at a time.
+func asciiPrefix(line []byte) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	for ; len(line) >= 8; line = line[8:] {
-		if eight := binary.LittleEndian.Uint64(line); (eight|(eight+ones))&tops != 0 {
-			return false
+	n := 0
+	for ; len(line)-n >= 8; n += 8 {
+		eight := binary.LittleEndian.Uint64(line[n:])
+		if odd := (eight | (eight + ones)) & tops; odd != 0 {
+			return n + bits.TrailingZeros64(odd)/8
 		}
 	}
-	for _, c := range line {
-		if c >= 0x7f {
-			return false
-		}
+	for n < len(line) && line[n] < 0x7f {
+		n++
 	}
-	return true
+	return n
 }
 
 func newQueued(queue *logQueue, format string, level slog.Level) *queued {
@@ -179,10 +202,10 @@ func clientOf(v slog.Value) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	bits := 32
+	length := 32
 	if addr.Is6() {
-		bits = 64
+		length = 64
 	}
-	prefix, _ := addr.Prefix(bits)
+	prefix, _ := addr.Prefix(length)
 	return prefix
 }

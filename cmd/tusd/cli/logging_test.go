@@ -366,7 +366,8 @@ func logInParallel(b *testing.B, log *slog.Logger) {
 	b.RunParallel(func(next *testing.PB) {
 		for next.Next() {
 			log.LogAttrs(context.Background(), slog.LevelInfo, "request", slog.String("method", "PATCH"), slog.String("path", "/files/0123456789abcdef"),
-				slog.Int("status", 204), slog.Int64("received", 4096), slog.Duration("dur", time.Millisecond), slog.String("request_id", "0123456789abcdef"))
+				slog.Int("status", 204), slog.Int64("received", 4096), slog.Duration("dur", 389*time.Microsecond), slog.String("request_id", "0123456789abcdef"),
+				slog.String("client", "127.0.0.1"))
 		}
 	})
 }
@@ -382,19 +383,32 @@ func (c *counting) Write(p []byte) (int, error) {
 	return c.Writer.Write(p)
 }
 
-func TestPlainLines(t *testing.T) {
+// A byte that is not plain is found wherever it is.
+func TestPlainPrefix(t *testing.T) {
 	for length := range 20 {
 		line := []byte(strings.Repeat("~", length))
-		if !isPlain(line) {
-			t.Errorf("%q is not plain", line)
+		if n := plainPrefix(line); n != length {
+			t.Errorf("%q: %d", line, n)
 		}
 		for i := range line {
 			for _, c := range []byte{0x7f, 0x80, 0xff} {
 				line[i] = c
-				if isPlain(line) {
-					t.Errorf("%q is plain", line)
+				if n := plainPrefix(line); n != i {
+					t.Errorf("%q: %d, want %d", line, n, i)
 				}
 				line[i] = '~'
+			}
+			for _, c := range []string{"µ", "é", "日", "😀"} {
+				line := string(line[:i]) + c + string(line[i:])
+				if n := plainPrefix([]byte(line)); n != len(line) {
+					t.Errorf("%q: %d, want %d", line, n, len(line))
+				}
+			}
+			for _, c := range []string{"\u0085", "\u202e", "\U000e0001"} {
+				line := string(line[:i]) + c + string(line[i:])
+				if n := plainPrefix([]byte(line)); n != i {
+					t.Errorf("%q: %d, want %d", line, n, i)
+				}
 			}
 		}
 	}
