@@ -64,6 +64,12 @@ func (p proxies) client(r *http.Request, peer netip.Addr) netip.Addr {
 	if p.networks == nil || !within(p.networks, peer) {
 		return peer
 	}
+	return p.nearest(r, peer)
+}
+
+// nearest is client for a peer that is a known proxy. Apart from it, since what
+// a loop over hops changes is allocated.
+func (p proxies) nearest(r *http.Request, peer netip.Addr) netip.Addr {
 	hops := forwardedHops(r.Header)
 	if lists := r.Header["X-Forwarded-For"]; len(lists) > 0 {
 		hops = listedHops(lists)

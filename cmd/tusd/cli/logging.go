@@ -195,8 +195,10 @@ func sourceOf(r slog.Record) (from logSource) {
 // clientOf returns what counts as one client: an address, or a network of IPv6
 // that one subscriber has.
 func clientOf(v slog.Value) netip.Prefix {
-	if prefix, ok := v.Any().(netip.Prefix); ok {
-		return prefix
+	if v.Kind() == slog.KindAny { // Any of another kind is allocated
+		if prefix, ok := v.Any().(netip.Prefix); ok {
+			return prefix
+		}
 	}
 	addr, err := netip.ParseAddr(v.String())
 	if err != nil {

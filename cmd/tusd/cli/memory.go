@@ -15,7 +15,7 @@ const (
 	// run several hundred times a second under load; like this it waits until
 	// some MiB of garbage have come together. Pages that are not touched take no
 	// memory, so that what this costs is garbage.
-	heapFloor = 48 << 20
+	heapFloor = 64 << 20
 	// gcPercent is how much garbage there may be for what is live, with the
 	// floor. A large heap is the work of many clients: it is not to be doubled.
 	gcPercent = 20
