@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,15 +15,14 @@ import (
 // by the thousand each second.
 type http2Idle struct {
 	limit time.Duration
-	mu    sync.Mutex
-	conns map[net.Conn]*idleConn
+	conns sync.Map // *idleConn by net.Conn, while it may be one of HTTP/2
 }
 
-// idleConn is what is known of a connection. A connection of HTTP/2 is idle
-// before its first request; one of HTTP/1 is not, and http1 is set then.
+// idleConn is what is known of a connection that may be one of HTTP/2.
 type idleConn struct {
-	http1 atomic.Bool
-	timer *time.Timer // guarded by http2Idle.mu, as is waits
+	net.Conn
+	mu    sync.Mutex
+	timer *time.Timer // nil: it was never idle
 	waits bool
 }
 
@@ -34,12 +32,12 @@ type idleConnKey struct{}
 // its IdleTimeout. Those of HTTP/1 remain the business of net/http. It is
 // called when server has its other functions, and before it serves.
 func limitHTTP2Idle(server *http.Server) {
-	h := &http2Idle{limit: server.IdleTimeout, conns: make(map[net.Conn]*idleConn)}
+	h := &http2Idle{limit: server.IdleTimeout}
 	h.hideLimit(server)
 	next, connState, connContext := server.Handler, server.ConnState, server.ConnContext
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(idleConnKey{}).(*idleConn); ok && r.ProtoMajor == 1 {
-			c.http1.Store(true)
+			h.conns.Delete(c.Conn)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -70,39 +68,41 @@ func (h *http2Idle) hideLimit(server *http.Server) {
 }
 
 func (h *http2Idle) add(conn net.Conn) *idleConn {
-	c := new(idleConn)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns[conn] = c
+	c := &idleConn{Conn: conn}
+	h.conns.Store(conn, c)
 	return c
 }
 
 func (h *http2Idle) follow(conn net.Conn, state http.ConnState) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c := h.conns[conn]
-	if c == nil || c.http1.Load() && state != http.StateClosed && state != http.StateHijacked {
+	known, ok := h.conns.Load(conn)
+	if !ok {
 		return
 	}
-	if c.timer != nil {
-		c.timer.Stop()
+	if state == http.StateClosed || state == http.StateHijacked {
+		h.conns.Delete(conn)
 	}
+	known.(*idleConn).follow(state, h.limit)
+}
+
+func (c *idleConn) follow(state http.ConnState, limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.waits = state == http.StateIdle
 	switch {
-	case state == http.StateClosed || state == http.StateHijacked:
-		delete(h.conns, conn)
-	case c.waits && c.timer != nil:
-		c.timer.Reset(h.limit)
+	case c.waits && c.timer == nil:
+		c.timer = time.AfterFunc(limit, c.expire)
 	case c.waits:
-		c.timer = time.AfterFunc(h.limit, func() { h.expire(conn, c) })
+		c.timer.Reset(limit)
+	case c.timer != nil:
+		c.timer.Stop()
 	}
 }
 
-func (h *http2Idle) expire(conn net.Conn, c *idleConn) {
-	h.mu.Lock()
+func (c *idleConn) expire() {
+	c.mu.Lock()
 	waits := c.waits
-	h.mu.Unlock()
+	c.mu.Unlock()
 	if waits {
-		conn.Close()
+		c.Close()
 	}
 }
