@@ -45,6 +45,10 @@ const (
 // from the network, until nothing can be left for it.
 const emptyAfter = 50 * time.Millisecond
 
+// lateHandler is how much later than a request has come its handler may begin, or
+// read content that has come with it.
+const lateHandler = 100 * time.Millisecond
+
 // headTime is longer than a client of HTTP/2 can be in the middle of a head: it
 // has answered a PING since.
 const headTime = quietTime + pingTime + 5*time.Second
@@ -128,7 +132,8 @@ type unreadConn struct {
 	unread    int64     // bytes, at most
 	head      int64     // bytes of that which may be a head that has not ended
 	headSince time.Time // when head has begun to grow; zero: it is 0
-	shared    int64     // bytes of unread that count in budget.held
+	recent    recentBytes
+	shared    int64 // bytes of unread that count in budget.held
 	gone      bool
 	recount   *time.Timer // runs recounting; nil: was never needed
 	armed     bool        // recount is going to run
@@ -160,6 +165,7 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	c.received += int64(n)
 	c.unread += int64(n)
 	c.last = time.Now()
+	c.recent.add(int64(n), c.last)
 	c.head = min(c.head+int64(n), largestHead)
 	if c.headSince.IsZero() {
 		c.headSince = c.last
@@ -282,9 +288,50 @@ func (c *unreadConn) clear() {
 	}
 }
 
-// headEnded notes that no head is coming: a request has begun, or content was
-// read. That of streams cannot come within a head. The caller holds c.mu.
+// headEnded notes that no head is coming. The caller holds c.mu.
 func (c *unreadConn) headEnded() { c.head, c.headSince = 0, time.Time{} }
+
+// explained notes that n bytes were the head of a request, or content, neither of
+// which can come within another head. So that is no head either which came before
+// them. What came after them may be one: a handler that begins, or reads, may be
+// late. The caller holds c.mu.
+func (c *unreadConn) explained(n int64) {
+	if c.head = min(c.head-n, c.recent.bytes(time.Now())); c.head <= 0 {
+		c.headEnded()
+	}
+}
+
+// withFrames is how many bytes bring n bytes of content, at most.
+func withFrames(n int64) int64 {
+	const overhead, least = 8, 512 // one in so many bytes is of frames and of TLS, but for the first bytes
+	return n + n/overhead + least
+}
+
+// recentBytes counts what has come within the time lateHandler, and for up to as
+// long before.
+type recentBytes struct {
+	since       time.Time // when now began
+	now, before int64
+}
+
+func (r *recentBytes) add(n int64, at time.Time) {
+	r.turn(at)
+	r.now += n
+}
+
+func (r *recentBytes) bytes(at time.Time) int64 {
+	r.turn(at)
+	return r.now + r.before
+}
+
+func (r *recentBytes) turn(at time.Time) {
+	switch age := at.Sub(r.since); {
+	case age >= 2*lateHandler:
+		*r = recentBytes{since: at}
+	case age >= lateHandler:
+		*r = recentBytes{since: at, before: r.now}
+	}
+}
 
 // ignore ends the counting.
 func (c *unreadConn) ignore() {
@@ -302,7 +349,7 @@ func (c *unreadConn) begin(r *http.Request) *unreadBody {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests = append(c.requests, r.Context())
-	c.headEnded()
+	c.explained(withFrames(headCost(r)))
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -347,7 +394,7 @@ func (b *unreadBody) Read(p []byte) (int, error) {
 	b.since = time.Time{}
 	c.unread = max(0, c.unread-int64(n))
 	if n > 0 {
-		c.headEnded()
+		c.explained(withFrames(int64(n)))
 	}
 	if n < len(p) || err != nil { // it took all that was there
 		b.mark = max(b.mark, before)

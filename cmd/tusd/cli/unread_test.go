@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -271,6 +273,15 @@ func TestLargestFrame(t *testing.T) {
 	}
 }
 
+// silence is how long a connection of unreadPlain may be silent: longer than a
+// busy machine needs for all the heads of a test.
+func silence() time.Duration {
+	if raceEnabled {
+		return 20 * time.Second
+	}
+	return 5 * time.Second
+}
+
 // unreadPlain is unreadServer without TLS.
 func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string) {
 	t.Helper()
@@ -284,7 +295,7 @@ func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string)
 	}
 	budget := new(unreadBudget)
 	server := newServer(cfg, handler, quiet)
-	server.HTTP2.SendPingTimeout, server.HTTP2.PingTimeout = time.Second, time.Second/2
+	server.HTTP2.SendPingTimeout, server.HTTP2.PingTimeout = silence(), time.Second
 	budget.attach(server)
 	go server.Serve(budget.listener(listener))
 	t.Cleanup(func() { server.Close() })
@@ -302,7 +313,8 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 				n, _ := io.Copy(io.Discard, r.Body)
 				read.Store(n)
 			})
-			const conns = 150
+			const conns = 100
+			head := unfinishedHead(t, 240<<10)
 			var over atomic.Int64
 			for range conns {
 				frames, err := wire.DialFrames(address)
@@ -316,7 +328,7 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 					}
 				}
 				go func() {
-					writeUnfinishedHead(frames, 240<<10)
+					frames.Conn.Write(head)
 					io.Copy(io.Discard, frames.Conn)
 					over.Add(1)
 				}()
@@ -341,9 +353,50 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 	}
 }
 
-// writeUnfinishedHead sends the head of a request but for its end, until the
-// connection ends.
-func writeUnfinishedHead(frames *wire.Frames, size int) {
+// A handler that begins late, or reads late, says nothing about what has come
+// meanwhile.
+func TestLateHandlersEndNoHead(t *testing.T) {
+	t.Parallel()
+	const size = 200 << 10
+	for name, explain := range map[string]func(*unreadConn, *http.Request){
+		"begins": func(c *unreadConn, r *http.Request) { c.begin(r) },
+		"reads": func(c *unreadConn, r *http.Request) {
+			r.Body = io.NopCloser(strings.NewReader("content"))
+			c.begin(r)
+			io.ReadFull(r.Body, make([]byte, len("content")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := net.Pipe()
+			t.Cleanup(func() { client.Close() })
+			conn := newUnreadConn(server, new(unreadBudget))
+			t.Cleanup(func() { conn.Close() })
+			go client.Write(make([]byte, size))
+			began := time.Now()
+			if _, err := io.ReadFull(conn, make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+			explain(conn, httptest.NewRequest(http.MethodPost, "/", nil))
+			head := func() int64 {
+				conn.mu.Lock()
+				defer conn.mu.Unlock()
+				return conn.head
+			}
+			if left := head(); left < size-4<<10 && time.Since(began) < lateHandler {
+				t.Errorf("%d bytes are left of a head of %d", left, size)
+			}
+			await(t, "what came long before a request to be none", func() bool {
+				explain(conn, httptest.NewRequest(http.MethodPost, "/", nil))
+				return head() == 0
+			})
+		})
+	}
+}
+
+// unfinishedHead is the frames of a head of a request but for its end.
+func unfinishedHead(t *testing.T, size int) []byte {
+	t.Helper()
 	head := []byte{0x82, 0x86, 0x84, 0x01, 0x01, 'h', 0x00, 0x01, 'x', 0x7f} // GET http / h, then x and a value
 	for n := size - 127; ; n >>= 7 {                                         // whose length comes in pieces of 7 bits
 		if n < 128 {
@@ -353,10 +406,16 @@ func writeUnfinishedHead(frames *wire.Frames, size int) {
 		head = append(head, byte(n)|128)
 	}
 	const id = 101
-	err := frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head})
+	var frames bytes.Buffer
+	framer := http2.NewFramer(&frames, nil)
+	err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head})
 	for piece := bytes.Repeat([]byte("x"), 8<<10); err == nil && size > len(piece); size -= len(piece) {
-		err = frames.WriteContinuation(id, false, piece)
+		err = framer.WriteContinuation(id, false, piece)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frames.Bytes()
 }
 
 // What frames take beside their content adds up to nothing, however many
