@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,6 +69,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitOutput(t, daemon, "new connections wait")
+	daemon.awaitDescriptors(t, descriptors) // one that was used for a moment is taken by the next stranger
 	met := 0
 	for i, conn := range waiting {
 		short, err := requestOver(conn, kept, i)
@@ -125,6 +127,23 @@ func awaitOutput(t *testing.T, daemon *Daemon, text string) {
 	for deadline := time.Now().Add(patience); !strings.Contains(daemon.Output(), text); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the daemon does not say %q", text)
+		}
+	}
+}
+
+// awaitDescriptors waits until the daemon has n.
+func (d *Daemon) awaitDescriptors(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.PID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(open) >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the daemon has %d descriptors, want %d", len(open), n)
 		}
 	}
 }
