@@ -133,12 +133,11 @@ func (c *headConn) Close() error {
 	return c.tcpConn.Close()
 }
 
-// received notes that the head of r is complete. What was counted is at least
-// what it takes.
-func (c *headConn) received(r *http.Request) {
+// received notes that a head is complete, and what it takes.
+func (c *headConn) received(cost int64) {
 	c.note(func() {
-		if c.reads == readsBody && c.cost > freeHead {
-			c.cost = headCost(r)
+		if c.reads == readsBody {
+			c.cost = cost
 		}
 	})
 }
@@ -226,11 +225,12 @@ func withHeadConn(ctx context.Context, conn net.Conn) context.Context {
 // large.
 func (h *heads) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 1 {
-			if conn, ok := r.Context().Value(headConnKey{}).(*headConn); ok {
-				conn.received(r)
-			}
-		} else if cost := headCost(r); cost > freeHead {
+		cost := headCost(r)
+		conn, ok := r.Context().Value(headConnKey{}).(*headConn)
+		switch {
+		case r.ProtoMajor == 1 && ok:
+			conn.received(cost)
+		case r.ProtoMajor == 2 && cost > freeHead:
 			w.Header().Set("Connection", "close")
 			stream := &largeStream{w: w}
 			head := &largeHead{end: stream.reset}

@@ -142,6 +142,27 @@ func TestHeadsOfOneConnection(t *testing.T) {
 	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
 }
 
+// A head that net/http has read together with the request before counts, too.
+func TestHeadOfNextRequest(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	watched, address := headServer(t, release)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const lines = 900
+	next := "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n" + strings.Repeat("X:\r\n", lines) + "\r\n"
+	if _, err := io.WriteString(conn, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"+next); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the head to be counted", func() bool { return watched.holds() >= lines*lineCost })
+	close(release)
+	conn.Close()
+	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
+}
+
 // Streams of HTTP/2 with large heads are reset beyond the budget, the oldest
 // first. A new one is served.
 func TestLargeHeadsOverHTTP2(t *testing.T) {
