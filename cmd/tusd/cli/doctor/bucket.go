@@ -82,12 +82,20 @@ func (c *checkup) try(size int64, call func(context.Context) error) error {
 	}
 }
 
+// endGrace is how long a call may go on when the examination is to end. A call
+// that is cut may still do its work later, when all has been cleaned up.
+const endGrace = 2 * time.Second
+
 func (c *checkup) once(size int64, call func(context.Context) error) error {
 	if err := c.ctx.Err(); err != nil {
 		return context.Cause(c.ctx)
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.Timeout+time.Duration(size>>20)*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.Timeout+time.Duration(size>>20)*time.Second)
 	defer cancel()
+	defer context.AfterFunc(c.ctx, func() {
+		cut := time.AfterFunc(endGrace, cancel)
+		context.AfterFunc(ctx, func() { cut.Stop() })
+	})()
 	return call(ctx)
 }
 

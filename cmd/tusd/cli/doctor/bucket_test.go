@@ -262,6 +262,26 @@ func TestBucketEndedAnywhere(t *testing.T) {
 	}
 }
 
+// A call that runs when an examination is ended goes on: if it were cut it might
+// still store its object, when all has been cleaned up.
+func TestBucketEndedWithinACall(t *testing.T) {
+	t.Parallel()
+	server := serve(t, s3server.Quirks{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server.Fault(func(c s3server.Call) s3server.Outcome {
+		if c.Operation != s3server.PutObject || ctx.Err() != nil {
+			return s3server.Outcome{}
+		}
+		cancel()
+		return s3server.Outcome{Delay: 50 * time.Millisecond}
+	})
+	if text, _ := examined(ctx, bucketOf(t, server)); !strings.Contains(text, "store objects") {
+		t.Errorf("the report does not say what came of the call:\n%s", text)
+	}
+	wantEmpty(t, server)
+}
+
 // What a killed doctor has left goes with the next one; what may belong to
 // one that runs stays.
 func TestBucketOfAKilledDoctor(t *testing.T) {
