@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit
 	if cursor != "" {
 		in.After = b.recordKey(cursor)
 	}
-	changed := make(map[string]bool)
+	var changed changes
 	for {
 		page, err := b.list(ctx, in)
 		if err != nil {
@@ -29,17 +30,19 @@ func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit
 		}
 		for _, o := range page.Objects {
 			in.After = o.Key
+			changed.passTo(strings.TrimPrefix(o.Key, b.prefix))
+			late := !before.IsZero() && o.Modified.After(before)
 			id, isRecord := b.idOf(o.Key)
-			switch late := !before.IsZero() && o.Modified.After(before); {
-			case !isRecord && late:
-				changed[b.ownerOf(o.Key)] = true
-			case isRecord && !late && !changed[id]:
+			if !isRecord {
+				if late {
+					changed.add(b.ownerOf(o.Key))
+				}
+				continue
+			}
+			if !late && !changed.has(id) {
 				ids = append(ids, id)
 			}
-			if isRecord {
-				delete(changed, id)
-			}
-			if isRecord && len(ids) == limit {
+			if len(ids) == limit {
 				return ids, id, nil
 			}
 		}
@@ -60,3 +63,25 @@ func (b *bucket) ownerOf(key string) string {
 	}
 	return id
 }
+
+// changes are the ids whose data changed late and whose records, if there are
+// any, are still to come in the listing. All keys between that of an id's data
+// and that of its record begin with the id. So these ids are beginnings of the
+// name that the listing is at, and there are at most as many as it has bytes,
+// however many data objects have no record behind them.
+type changes []string
+
+// passTo drops the ids whose records can no longer come once the listing is at
+// name, a key without the prefix.
+func (c *changes) passTo(name string) {
+	*c = slices.DeleteFunc(*c, func(id string) bool { return !strings.HasPrefix(name, id) })
+}
+
+// add notes an id with which the name that the listing is at begins.
+func (c *changes) add(id string) {
+	if !c.has(id) {
+		*c = append(*c, id)
+	}
+}
+
+func (c changes) has(id string) bool { return slices.Contains(c, id) }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,29 +68,55 @@ func (c *census) String() string {
 
 var errEnough = errors.New("enough was seen")
 
+// count looks at a directory and below, until it has seen enough.
 func (c *census) count(root string, until time.Time) error {
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case strings.HasPrefix(entry.Name(), ".tusd"):
-			if entry.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		case c.files >= mostFiles || time.Now().After(until):
-			c.whole = false
-			return errEnough
-		}
-		if entry.Type().IsRegular() {
-			c.see(path)
-		}
-		return nil
-	})
+	err := c.countIn(root, until)
 	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
+}
+
+// dirPage is how many entries of a directory are read at a time: it may have
+// millions.
+const dirPage = 256
+
+func (c *census) countIn(dir string, until time.Time) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		entries, err := f.ReadDir(dirPage)
+		for _, entry := range entries {
+			if err := c.visit(filepath.Join(dir, entry.Name()), entry, until); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *census) visit(path string, entry fs.DirEntry, until time.Time) error {
+	switch {
+	case strings.HasPrefix(entry.Name(), ".tusd"):
+	case c.files >= mostFiles || time.Now().After(until):
+		c.whole = false
+		return errEnough
+	case entry.Type().IsRegular():
+		c.see(path)
+	case entry.IsDir():
+		if err := c.countIn(path, until); !errors.Is(err, fs.ErrNotExist) { // it may be gone by now
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *census) see(path string) {

@@ -1,0 +1,134 @@
+package s3store_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/s3store"
+)
+
+// crowded is a bucket with many objects, which it makes when they are listed.
+type crowded struct {
+	*fakeService
+	key      func(i int) string // sorted
+	objects  int
+	modified time.Time
+	next     int // object
+	pages    int
+	heap     [2]uint64 // least and most bytes in use when a page was asked for
+}
+
+func (c *crowded) ListObjects(_ context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
+	if c.pages++; c.pages%50 == 1 {
+		c.look()
+	}
+	var page s3store.ObjectPage
+	for ; c.next < c.objects && len(page.Objects) < in.Max; c.next++ {
+		page.Objects = append(page.Objects, s3store.ListedObject{Key: c.key(c.next), Modified: c.modified})
+	}
+	page.More = c.next < c.objects
+	return &page, nil
+}
+
+func (c *crowded) look() {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if c.pages == 1 {
+		c.heap[0] = m.HeapAlloc
+	}
+	c.heap[1] = max(c.heap[1], m.HeapAlloc)
+}
+
+// A listing takes no more memory for a bucket with many objects, whatever they
+// are: data where a template puts it, pieces, data without a record.
+func TestListingIsSmall(t *testing.T) {
+	now := time.Now()
+	for name, key := range map[string]func(int) string{
+		"data of a template":        func(i int) string { return fmt.Sprintf("raw/2026-11-29/%032x/a.txt", i) },
+		"data without a record":     func(i int) string { return fmt.Sprintf("%032x", i) },
+		"pieces":                    func(i int) string { return fmt.Sprintf("%032x.%020d.part", i/2, i%2) },
+		"names that no id can have": func(i int) string { return fmt.Sprintf("%08x a b", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &crowded{fakeService: newFakeService(1, 10, func(string) bool { return false }), key: key, objects: 200_000, modified: now}
+			store := s3store.New("bucket", c.fakeService)
+			if err := store.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err != nil {
+				t.Fatal(err)
+			}
+			s3store.SetClient(store, c)
+			ids, next, err := store.List(t.Context(), "", now.Add(-time.Hour), 100)
+			if len(ids) > 0 || next != "" || err != nil {
+				t.Errorf("%d ids, cursor %q, %v", len(ids), next, err)
+			}
+			if c.next != c.objects {
+				t.Fatalf("%d objects were listed", c.next)
+			}
+			if grown := int64(c.heap[1]) - int64(c.heap[0]); grown > 4<<20 {
+				t.Errorf("%d objects take %d bytes", c.objects, grown)
+			}
+		})
+	}
+}
+
+// Which uploads changed late is known however their ids stand to each other: keys
+// of other uploads lie between that of an upload's data and that of its record.
+func TestListingOfNestedIDs(t *testing.T) {
+	before := time.Now()
+	after := before.Add(time.Hour)
+	type object struct {
+		key  string
+		late bool
+	}
+	for name, c := range map[string]struct {
+		objects []object
+		want    []string
+	}{
+		"data is late":      {[]object{{"a", true}, {"a.info", false}}, nil},
+		"piece is late":     {[]object{{"a.00000000000000000000.part", true}, {"a.info", false}}, nil},
+		"record is late":    {[]object{{"a", false}, {"a.info", true}}, nil},
+		"another between":   {[]object{{"a", true}, {"a!b", false}, {"a!b.info", false}, {"a.info", false}}, []string{"a!b"}},
+		"the inner is late": {[]object{{"a", false}, {"a-b", true}, {"a-b.info", false}, {"a.info", false}}, []string{"a"}},
+		"both are late":     {[]object{{"a", true}, {"a-b", true}, {"a-b.info", false}, {"a.info", false}, {"b.info", false}}, []string{"b"}},
+		"three":             {[]object{{"a", true}, {"a-b", false}, {"a-b-c", true}, {"a-b-c.info", false}, {"a-b.info", false}, {"a.info", false}}, []string{"a-b"}},
+		"siblings":          {[]object{{"a", true}, {"a!", true}, {"a!.info", false}, {"a$", false}, {"a$.info", false}, {"a.info", false}}, []string{"a$"}},
+		"no record":         {[]object{{"a", true}, {"ab", true}, {"ab.info", false}, {"b", false}, {"b.info", false}}, []string{"b"}},
+		"below":             {[]object{{"a", true}, {"a.info", false}, {"a/b", false}, {"a/b.info", false}}, []string{"a/b"}},
+	} {
+		slices.SortFunc(c.objects, func(x, y object) int { return cmp.Compare(x.key, y.key) })
+		service := newFakeService(1, 10, func(string) bool { return false })
+		store := s3store.New("bucket", service)
+		if err := store.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err != nil {
+			t.Fatal(err)
+		}
+		page := &s3store.ObjectPage{}
+		for _, o := range c.objects {
+			modified := before
+			if o.late {
+				modified = after
+			}
+			page.Objects = append(page.Objects, s3store.ListedObject{Key: o.key, Modified: modified})
+		}
+		s3store.SetClient(store, onePage{service, page})
+		ids, _, err := store.List(t.Context(), "", before, 10)
+		if !slices.Equal(ids, c.want) || err != nil {
+			t.Errorf("%s: listed are %q, %v, want %q", name, ids, err, c.want)
+		}
+	}
+}
+
+// onePage is a bucket whose listing is given.
+type onePage struct {
+	*fakeService
+	page *s3store.ObjectPage
+}
+
+func (o onePage) ListObjects(context.Context, s3store.ListObjects) (*s3store.ObjectPage, error) {
+	return o.page, nil
+}
