@@ -10,7 +10,7 @@ import (
 
 // elsewhere are the flags that neither the handler nor the store nor the
 // server of net/http is told about; tests of their own show what they do.
-const elsewhere = `config version pid-file host port unix-sock tls-certificate tls-key tls-mode
+const elsewhere = `config version pid-file host port unix-sock unix-sock-mode unix-sock-group tls-certificate tls-key tls-mode
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
 	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout

@@ -34,6 +34,7 @@ type listening struct {
 	host        string
 	port        uint16 // 0: any free one
 	unixSock    string // path; "": TCP
+	unixAccess  socketAccess
 	basePath    string // on the wire: escaped, a slash at both ends
 	enableH2C   bool
 	behindProxy bool

@@ -42,6 +42,10 @@ func (cfg config) listeningContradiction() error {
 		return cfg.exclude("unix-sock", "host")
 	case cfg.listening.unixSock != "" && cfg.isSet("port"):
 		return cfg.exclude("unix-sock", "port")
+	case cfg.listening.unixSock == "" && cfg.isSet("unix-sock-mode"):
+		return cfg.need("unix-sock-mode", "unix-sock")
+	case cfg.listening.unixSock == "" && cfg.isSet("unix-sock-group"):
+		return cfg.need("unix-sock-group", "unix-sock")
 	case cfg.listening.behindProxy && cfg.listening.trustedProxies != nil:
 		return cfg.exclude("behind-proxy", "trusted-proxies")
 	}

@@ -51,6 +51,8 @@ func (l *listening) declare(f *flag.FlagSet) {
 	hostVar(f, &l.host, "host", "0.0.0.0", "`address` to listen on")
 	portVar(f, &l.port, "port", 8080, "TCP `port` to listen on; 0: any free one")
 	f.StringVar(&l.unixSock, "unix-sock", "", "`path` of a Unix socket to listen on instead")
+	socketModeVar(f, &l.unixAccess.mode, "unix-sock-mode", "`permissions` of the socket, octal, whatever the umask is:\nwho may write to it may connect; 660 if there is a\n-unix-sock-group")
+	groupVar(f, &l.unixAccess.group, "unix-sock-group", "`group` of the socket, a name or a number; this user must\nbe a member of it, or root")
 	basePathVar(f, &l.basePath, "base-path", "/files/", "URL `path` below which uploads live")
 	f.BoolVar(&l.enableH2C, "enable-h2c", false, "also speak HTTP/2 without TLS (prior knowledge)")
 	f.BoolVar(&l.behindProxy, "behind-proxy", false, "believe everyone who connects about the host and the\nscheme of the original request (Forwarded,\nX-Forwarded-Host, X-Forwarded-Proto)")

@@ -89,7 +89,7 @@ func TestEveryFlagChangesTheConfig(t *testing.T) {
 // otherValues has for every flag a value that is not its default, and
 // different ones where types are the same.
 var otherValues = map[string]string{
-	"version": "true", "pid-file": "/run/pid", "host": "::1", "port": "65535", "unix-sock": "/run/s", "base-path": "up",
+	"version": "true", "pid-file": "/run/pid", "host": "::1", "port": "65535", "unix-sock": "/run/s", "unix-sock-mode": "0666", "unix-sock-group": "www-data", "base-path": "up",
 	"enable-h2c": "true", "behind-proxy": "true", "trusted-proxies": "10.0.0.1, fd00::/8",
 	"tls-certificate": "c.pem", "tls-key": "k.pem", "tls-mode": "tls13",
 	"max-size": "1", "max-append-size": "2", "min-append-size": "3",

@@ -58,7 +58,7 @@ func (cfg config) takeOver(handed []net.Listener) ([]socket, error) {
 // open listens where the configuration says.
 func (l listening) open() (socket, error) {
 	if l.unixSock != "" {
-		listener, err := listenUnix(l.unixSock)
+		listener, err := listenUnix(l.unixSock, l.unixAccess)
 		return socket{Listener: listener}, err
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(l.host, strconv.Itoa(int(l.port))))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,17 +15,17 @@ import (
 // longestSocketPath is what the system takes, in bytes.
 const longestSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// listenUnix listens on a Unix socket at path. The file that a server left
-// behind which was killed is removed first; what is in use, or no socket, is
-// not touched. The file is gone when the listener is closed.
-func listenUnix(path string) (net.Listener, error) {
+// listenUnix listens on a Unix socket at path, for those whom access lets in. The
+// file that a server left behind which was killed is removed first; what is in
+// use, or no socket, is not touched. The file is gone when the listener is closed.
+func listenUnix(path string, access socketAccess) (net.Listener, error) {
 	if len(path) > longestSocketPath {
 		return nil, fmt.Errorf("%s has %d bytes; the path of a Unix socket has %d at most", path, len(path), longestSocketPath)
 	}
 	if err := removeLeftSocket(path); err != nil {
 		return nil, err
 	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	listener, err := listenFor(path, access)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +37,36 @@ func listenUnix(path string) (net.Listener, error) {
 	s := &unixSocket{UnixListener: listener}
 	s.remove = sync.OnceFunc(func() { removeSame(path, made) })
 	return s, nil
+}
+
+// listenFor makes the socket, which at no time lets in more than access does.
+func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
+	if !access.restricted() {
+		return listenControlled(path, nil)
+	}
+	group, err := access.groupID()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listenForNobody(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := access.open(path, group); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
+
+// listenControlled listens at path; control, if not nil, sees the socket before
+// its file is made.
+func listenControlled(path string, control func(network, address string, conn syscall.RawConn) error) (*net.UnixListener, error) {
+	config := net.ListenConfig{Control: control}
+	listener, err := config.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return listener.(*net.UnixListener), nil
 }
 
 // unixSocket is a listener that removes the file it has made, and no other.

@@ -137,6 +137,40 @@ func permsVar(flags *flag.FlagSet, p *os.FileMode, name, preset string, needed o
 	})
 }
 
+// socketModeVar adds a flag for the permissions of a socket, or none. Its owner
+// must be able to connect: the next server tries whether this one still listens.
+func socketModeVar(flags *flag.FlagSet, p *os.FileMode, name, usage string) {
+	const needed = 0o600
+	declare(flags, name, "", usage, func(text string) error {
+		if text == "" {
+			*p = 0
+			return nil
+		}
+		n, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 32)
+		switch mode := os.FileMode(n); {
+		case err != nil || mode&^os.ModePerm != 0:
+			return errors.New("must be octal, from 600 to 777")
+		case mode&needed != needed:
+			return fmt.Errorf("must include %o, or the server's own user cannot connect", needed)
+		default:
+			*p = mode
+		}
+		return nil
+	})
+}
+
+// groupVar adds a flag for a group of the system, which is looked up when it is
+// needed.
+func groupVar(flags *flag.FlagSet, p *string, name, usage string) {
+	declare(flags, name, "", usage, func(text string) error {
+		if strings.ContainsAny(text, ": \t\n") {
+			return errors.New("must be the name or the number of one group")
+		}
+		*p = text
+		return nil
+	})
+}
+
 func durabilityVar(flags *flag.FlagSet, p *filestore.Durability, name, preset, usage string) {
 	declare(flags, name, preset, usage, func(text string) error {
 		d, err := filestore.ParseDurability(text)

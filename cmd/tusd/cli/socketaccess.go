@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+)
+
+// socketAccess says who may connect to a Unix socket besides its owner.
+type socketAccess struct {
+	mode  fs.FileMode // 0: the umask decides, or groupMode if there is a group
+	group string      // name or number; "": that of the process
+}
+
+// groupMode is the mode of a socket with -unix-sock-group and no -unix-sock-mode:
+// a group that may not write may not connect, and the group is there for that.
+const groupMode fs.FileMode = 0o660
+
+// restricted reports whether the umask does not decide.
+func (a socketAccess) restricted() bool { return a.mode != 0 || a.group != "" }
+
+func (a socketAccess) permissions() fs.FileMode {
+	if a.mode == 0 {
+		return groupMode
+	}
+	return a.mode
+}
+
+// groupID returns the number of the group; -1: that of the process.
+func (a socketAccess) groupID() (int, error) {
+	if a.group == "" {
+		return -1, nil
+	}
+	if n, err := strconv.ParseUint(a.group, 10, 31); err == nil {
+		return int(n), nil
+	}
+	group, err := user.LookupGroup(a.group)
+	if err != nil {
+		return 0, fmt.Errorf("-unix-sock-group: there is no group %s", a.group)
+	}
+	return strconv.Atoi(group.Gid)
+}
+
+// open lets the group and the mode in. The socket at path was made for nobody:
+// the group comes first, so that no other group is let in for a moment. A name
+// that leads out of the directory by now is not followed.
+func (a socketAccess) open(path string, group int) error {
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	name := filepath.Base(path)
+	if group >= 0 {
+		if err := dir.Lchown(name, -1, group); err != nil {
+			return fmt.Errorf("give the socket %s to group %s: %w", path, a.group, plainCause(err))
+		}
+	}
+	if err := dir.Chmod(name, a.permissions()); err != nil {
+		return fmt.Errorf("give the socket %s the mode %04o: %w", path, a.permissions(), plainCause(err))
+	}
+	return nil
+}
+
+// plainCause is an error of the system without the path, which the caller tells.
+func plainCause(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}

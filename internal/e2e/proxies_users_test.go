@@ -1,0 +1,187 @@
+//go:build linux
+
+package e2e
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd/internal/faulttest"
+	"github.com/tus/tusd/internal/require"
+)
+
+// The users of a machine on which tusd and nginx are strangers. Numbers need no
+// account.
+const (
+	tusdUser   = 63101
+	nginxUser  = 63102
+	nginxGroup = 63103
+)
+
+// TestProxyOfAnotherUser runs the recipe for nginx over a Unix socket as
+// docs/proxies.md has it, tusd and nginx each as its own user.
+func TestProxyOfAnotherUser(t *testing.T) {
+	nginxUnix.need(t)
+	require.Need(t, "root", os.Getuid() == 0, "only root can run two programs as two other users")
+	_, err := exec.LookPath("setpriv")
+	require.Need(t, "setpriv", err == nil, "setpriv is not on the PATH")
+
+	t.Run("as documented", func(t *testing.T) {
+		t.Parallel()
+		m := newSharedMachine(t)
+		m.startTusd(t, documentedTusd(t))
+		nginx := m.startNginx(t)
+		uploadThrough(t, http.DefaultClient, "http://"+nginx.plain+"/files/")
+		uploadThrough(t, overHTTP2(t), "https://"+nginx.secure+"/files/")
+	})
+	// Without the flags the users must be apart, or the test above shows nothing.
+	t.Run("without the flags", func(t *testing.T) {
+		t.Parallel()
+		m := newSharedMachine(t)
+		m.startTusd(t, nil)
+		resp := ask(t, http.DefaultClient, http.MethodGet, "http://"+m.startNginx(t).plain+"/files/x", "")
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("nginx of another user is let in: %s", resp.Status)
+		}
+	})
+}
+
+// uploadThrough makes an upload in two requests.
+func uploadThrough(t *testing.T, client *http.Client, url string) {
+	t.Helper()
+	resp := ask(t, client, http.MethodPost, url, "", "Upload-Length", "5")
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("POST %s: %s", url, resp.Status)
+	}
+	resp = ask(t, client, http.MethodPatch, resp.Header.Get("Location"), "hello", "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
+	if resp.StatusCode != http.StatusNoContent || resp.Header.Get("Upload-Offset") != "5" {
+		t.Errorf("PATCH at %s: %s", url, resp.Status)
+	}
+}
+
+// ask sends a request with further fields, and reads all of the answer.
+func ask(t *testing.T, client *http.Client, method, url, body string, fields ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	for i := 0; i < len(fields); i += 2 {
+		req.Header.Set(fields[i], fields[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	return resp
+}
+
+// overHTTP2 is a client that trusts whatever certificate it is shown.
+func overHTTP2(t *testing.T) *http.Client {
+	var protocols http.Protocols
+	protocols.SetHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// documentedTusd returns the flags of the recipe but for -unix-sock, which the
+// launch sets.
+func documentedTusd(t *testing.T) []string {
+	t.Helper()
+	line, _ := documented(t, "tusd-unix")
+	flags := strings.Fields(strings.ReplaceAll(line, "www-data", strconv.Itoa(nginxGroup)))
+	if len(flags) < 3 || flags[0] != "tusd" || flags[1] != "-unix-sock" {
+		t.Fatalf("the recipe is %q, and must begin with tusd -unix-sock", line)
+	}
+	return flags[3:]
+}
+
+// sharedMachine is a folder that all users can enter, with what is one user's
+// each in it.
+type sharedMachine struct {
+	folder, socket string
+}
+
+func newSharedMachine(t *testing.T) sharedMachine {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "tusd-users-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	m := sharedMachine{folder, filepath.Join(folder, "run", "tusd.sock")}
+	if err := os.Chmod(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m.give(t, "run", tusdUser)
+	m.give(t, "uploads", tusdUser)
+	m.give(t, "nginx", nginxUser)
+	return m
+}
+
+// give makes a folder that belongs to a user, with the permissions that
+// RuntimeDirectory of systemd has.
+func (m sharedMachine) give(t *testing.T, name string, uid int) {
+	t.Helper()
+	path := filepath.Join(m.folder, name)
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// as is a command line that runs what is behind it as a user with the numbers
+// of groups, as the same process.
+func as(uid int, groups string) []string {
+	id := strconv.Itoa(uid)
+	return []string{"setpriv", "--reuid", id, "--regid", id, "--groups", groups}
+}
+
+// startTusd runs the daemon as tusdUser, a member of nginxGroup.
+func (m sharedMachine) startTusd(t *testing.T, flags []string) {
+	t.Helper()
+	binary := filepath.Join(m.folder, "tusd") // the builder's folder lets nobody in
+	content, err := os.ReadFile(builder.Binary(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(binary, content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	faulttest.Start(t, faulttest.Launch{
+		Binary: binary, Dir: filepath.Join(m.folder, "uploads"), Socket: m.socket, Flags: flags,
+		Tracer: as(tusdUser, strconv.Itoa(nginxGroup)),
+	})
+}
+
+// startNginx runs nginx as nginxUser.
+func (m sharedMachine) startNginx(t *testing.T) *proxy {
+	t.Helper()
+	p := &proxy{plain: freeAddress(), secure: freeAddress(), folder: filepath.Join(m.folder, "nginx"), exited: make(chan struct{})}
+	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", ownHost())
+	command := p.command(t, nginxUnix, p.fillIn(t, nginxUnix.snippet(t), m.socket))
+	for _, file := range []string{p.certificate, filepath.Join(p.folder, "settings")} {
+		if err := os.Chown(file, nginxUser, nginxUser); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := append(as(nginxUser, fmt.Sprintf("%d,%d", nginxUser, nginxGroup)), command.Args...)
+	p.cmd = exec.Command(line[0], line[1:]...)
+	p.run(t)
+	p.awaitListening(t)
+	return p
+}
