@@ -394,8 +394,6 @@ func (e *engine) settle(c *call, h *hold, err error) (result, error) {
 			err = finishErr
 		}
 	}
-	if behind(*res.info) {
-		e.catchUp(res.info.ID)
-	}
+	e.catchUpIfBehind(res.info)
 	return res, err
 }

@@ -237,6 +237,17 @@ const maxCatchUps = 2
 // asked for again.
 const maxBehind = 1000
 
+// catchUpIfBehind brings the digests of an upload up to date if they lack bytes:
+// a crash has lost them, or another node has written.
+func (e *engine) catchUpIfBehind(info *FileInfo) {
+	if !behind(*info) || info.State == StateFailed || !info.Full() && e.readsWhole.Load() {
+		return
+	}
+	if e.digestFailures.due(info.ID, e.now()) {
+		e.catchUp(info.ID)
+	}
+}
+
 // catchUp reads, in the background and without a lock, what the digests of an
 // upload lack, and then writes down how far they have come.
 func (e *engine) catchUp(id string) {
@@ -251,12 +262,22 @@ func (e *engine) catchUp(id string) {
 		for more := true; more && err == nil; { // the upload may have grown in the meantime
 			more, err = e.readDigests(id)
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) && e.background.Err() == nil {
-			e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
-		}
+		e.tellCatchUp(id, err)
 	})
 	if !started {
 		e.digesting.leave(id)
+	}
+}
+
+// tellCatchUp logs a failure, once for each upload: the next request on it meets
+// the same fault.
+func (e *engine) tellCatchUp(id string, err error) {
+	switch {
+	case err == nil || errors.Is(err, ErrNotFound):
+		e.digestFailures.forget(id)
+	case e.background.Err() != nil: // the next server does it
+	case e.digestFailures.add(id, e.now()):
+		e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
 	}
 }
 
@@ -267,6 +288,10 @@ func (e *engine) readDigests(id string) (more bool, err error) {
 		return false, err
 	}
 	states, err := readBehind(e.background, upload, info)
+	if !info.Full() && errors.Is(err, ErrIncompleteUpload) {
+		e.readsWhole.Store(true) // the digests catch up when all bytes are there
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

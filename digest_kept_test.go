@@ -56,6 +56,9 @@ func TestDigestBehind(t *testing.T) {
 		{"lost_and_declared", "a state beyond the bytes that are all there will be is not believed", kept(digestLostAndDeclared)},
 		{"broken_state", "a state that cannot be read is no obstacle: the digest begins again", kept(digestBrokenState)},
 		{"unreadable", "what cannot be read back has no digest, and is complete all the same", digestUnreadable},
+		{"told_once", "that a digest cannot be brought up to date is told once, however many requests meet it", digestToldOnce},
+		{"whole_only", "on a store that reads only complete uploads the digest waits for the last byte, in silence", digestOfWholeUploads},
+		{"failed", "the digest of an upload that has failed is nobody's concern", digestOfFailedUpload},
 	})
 }
 
@@ -247,6 +250,15 @@ func digestIncomplete(e *env, _ string) {
 // or an older server may have left them.
 func (e *env) tamper(target string, change func(*tusd.Digest)) {
 	e.Helper()
+	e.changeRecord(target, func(info *tusd.FileInfo) {
+		for i := range info.Digests {
+			change(&info.Digests[i])
+		}
+	})
+}
+
+func (e *env) changeRecord(target string, change func(*tusd.FileInfo)) {
+	e.Helper()
 	e.waitIdle()
 	lease, err := (&tusd.LocalLocker{}).Lock(e.Context(), idOf(target), tusd.LockTry)
 	if err != nil {
@@ -258,9 +270,7 @@ func (e *env) tamper(target string, change func(*tusd.Digest)) {
 		e.Fatal(err)
 	}
 	err = upload.UpdateInfo(e.Context(), func(info *tusd.FileInfo) error {
-		for i := range info.Digests {
-			change(&info.Digests[i])
-		}
+		change(info)
 		return nil
 	})
 	if err != nil {
@@ -352,29 +362,124 @@ func digestLostAndDeclared(e *env, algorithm string) {
 type blindStore struct {
 	tusd.DataStore
 	blind *atomic.Bool
+	reads *atomic.Int64 // attempts; nil: they are not counted
+	cause error         // nil: any
 }
 
 func (s blindStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	upload, err := s.DataStore.GetUpload(ctx, lease, id)
-	return blindUpload{upload, s.blind}, err
+	return blindUpload{upload, s}, err
 }
 
 type blindUpload struct {
 	tusd.Upload
-	blind *atomic.Bool
+	store blindStore
 }
 
 func (u blindUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
-	if u.blind.Load() {
+	if u.store.reads != nil {
+		u.store.reads.Add(1)
+	}
+	switch info, err := u.GetInfo(ctx); {
+	case !u.store.blind.Load() || err != nil:
+	case u.store.cause == nil:
 		return nil, errors.New("the bytes cannot be read")
+	case !info.Full():
+		return nil, u.store.cause
 	}
 	return u.Upload.GetReader(ctx)
+}
+
+// blindAs makes the store of e one that cannot read, and counts the attempts.
+func (e *env) blindAs(cause error) (blind *atomic.Bool, reads *atomic.Int64) {
+	blind, reads = new(atomic.Bool), new(atomic.Int64)
+	e.config.DisableIETF, e.config.Digest = false, "sha256"
+	e.config.StoreComposer.Core = blindStore{e.config.StoreComposer.Core, blind, reads, cause}
+	e.config.StoreComposer.ContentServer = nil
+	return blind, reads
+}
+
+func (w *warnings) ofDigests() int { return w.count("digest") }
+
+func digestToldOnce(e *env) {
+	blind, reads := e.blindAs(nil)
+	data := content(1000)
+	u := e.create(1000)
+	e.patch(u, 0, data[:400]).status(204)
+	e.tamper(u, lose)
+	blind.Store(true)
+	e.patch(u, 400, data[400:500]).status(204)
+	e.eventually("another attempt is made", func() bool {
+		e.head(u).status(200)
+		e.draft(9).head(u).status(204)
+		return reads.Load() >= 3
+	})
+	e.patch(u, 500, data[500:]).status(204)
+	e.eventually("another attempt is made", func() bool {
+		e.head(u).status(200)
+		return reads.Load() >= 4
+	})
+	e.waitIdle()
+	if n := e.warnings.ofDigests(); n != 1 {
+		e.Errorf("%d warnings of %d attempts, want 1: %q", n, reads.Load(), e.warnings.all())
+	}
+	blind.Store(false)
+	e.eventuallyDigest(u, "sha256", data)
+}
+
+func digestOfWholeUploads(e *env) {
+	blind, reads := e.blindAs(tusd.ErrIncompleteUpload)
+	blind.Store(true)
+	data := content(1000)
+	for range 2 {
+		u := e.create(1000)
+		e.patch(u, 0, data[:400]).status(204)
+		e.tamper(u, lose)
+		e.patch(u, 400, data[400:500]).status(204)
+		for range 5 {
+			e.head(u).status(200)
+			e.draft(9).head(u).status(204)
+		}
+		e.eventually("it is tried once", func() bool { return reads.Load() == 1 })
+		e.patch(u, 500, data[500:]).status(204)
+		e.eventuallyDigest(u, "sha256", data)
+		reads.Store(1)
+	}
+	if n := e.warnings.ofDigests(); n != 0 {
+		e.Errorf("warnings: %q", e.warnings.all())
+	}
+}
+
+func digestOfFailedUpload(e *env) {
+	blind, reads := e.blindAs(nil)
+	u := e.createFull(content(1000))
+	e.tamper(u, lose)
+	e.fail(u)
+	blind.Store(true)
+	reads.Store(0)
+	for range 3 {
+		if status := e.head(u).Status; status < 400 {
+			e.Errorf("status %d", status)
+		}
+	}
+	e.stop()
+	if reads.Load() != 0 || e.warnings.ofDigests() != 0 {
+		e.Errorf("%d attempts, warnings %q", reads.Load(), e.warnings.all())
+	}
+}
+
+// fail has an upload failed behind the handler's back.
+func (e *env) fail(target string) {
+	e.Helper()
+	e.changeRecord(target, func(info *tusd.FileInfo) {
+		info.State, info.Failure = tusd.StateFailed, &tusd.Failure{Code: tusd.ErrUploadFailed.Code, StatusCode: 410}
+	})
 }
 
 func digestUnreadable(e *env) {
 	e.config.DisableIETF, e.config.Digest = false, "sha256"
 	blind := new(atomic.Bool)
-	e.config.StoreComposer.Core = blindStore{e.config.StoreComposer.Core, blind}
+	e.config.StoreComposer.Core = blindStore{DataStore: e.config.StoreComposer.Core, blind: blind}
 	e.config.StoreComposer.ContentServer = nil
 	data := content(1000)
 	u := e.create(1000)
@@ -480,7 +585,7 @@ func unreadable(d *draft, right bool) {
 	if !right {
 		said = nil
 	}
-	e.config.StoreComposer.Core = blindStore{e.config.StoreComposer.Core, blind}
+	e.config.StoreComposer.Core = blindStore{DataStore: e.config.StoreComposer.Core, blind: blind}
 	composer := e.config.StoreComposer
 	composer.LengthDeferrer = seeingDeferrer{composer.LengthDeferrer}
 	u := d.create(false, data[:400], field9530("Repr-Digest", "sha-256", said)).status(201).location()
@@ -489,7 +594,7 @@ func unreadable(d *draft, right bool) {
 	d.append(u, 400, true, data[400:]).refusedWith(503, "ERR_FINISH_FAILED", "")
 	d.head(u).status(503)
 	e.restart() // the server forgets that it failed, the record does not
-	e.config.StoreComposer.Core = blindStore{e.config.StoreComposer.Core, blind}
+	e.config.StoreComposer.Core = blindStore{DataStore: e.config.StoreComposer.Core, blind: blind}
 	e.config.StoreComposer.LengthDeferrer = seeingDeferrer{e.config.StoreComposer.LengthDeferrer}
 	d.head(u).status(503)
 	blind.Store(false)

@@ -26,23 +26,25 @@ type engine struct {
 	mostRetries   int64        // of these; tests replace it
 	finishLeft    atomic.Bool  // others were left to their side records
 
-	background context.Context // ends when the server closes
-	end        context.CancelFunc
-	work       workGroup
-	finishing  flights       // uploads being finished, by id
-	building   flights       // finals being built, by id
-	joining    flights       // finals being asked for, by the name of their request
-	naming     namings       // finals that the records of their partials may not name yet
-	awaited    awaited       // what unbuilt finals wait for
-	builders   slots         // finals that wait for their first attempt
-	builds     slots         // attempts to build a final
-	retrying   slots         // finals that wait for another attempt
-	pending    atomic.Bool   // finals were left out that no builder works on
-	sweeping   atomic.Bool   // they are being looked for
-	removing   flights       // uploads being removed, by id
-	digesting  flights       // uploads whose digests are brought up to date, by id
-	hashing    chan struct{} // has room for those who read whole uploads at the same time
-	swept      atomic.Int64  // when old side records were last removed, in Unix seconds
+	background     context.Context // ends when the server closes
+	end            context.CancelFunc
+	work           workGroup
+	finishing      flights        // uploads being finished, by id
+	building       flights        // finals being built, by id
+	joining        flights        // finals being asked for, by the name of their request
+	naming         namings        // finals that the records of their partials may not name yet
+	awaited        awaited        // what unbuilt finals wait for
+	builders       slots          // finals that wait for their first attempt
+	builds         slots          // attempts to build a final
+	retrying       slots          // finals that wait for another attempt
+	pending        atomic.Bool    // finals were left out that no builder works on
+	sweeping       atomic.Bool    // they are being looked for
+	removing       flights        // uploads being removed, by id
+	digesting      flights        // uploads whose digests are brought up to date, by id
+	digestFailures digestFailures // of these
+	readsWhole     atomic.Bool    // the store reads only uploads that have all their bytes
+	hashing        chan struct{}  // has room for those who read whole uploads at the same time
+	swept          atomic.Int64   // when old side records were last removed, in Unix seconds
 }
 
 func newEngine(config Config) *engine {

@@ -36,9 +36,7 @@ func (e *engine) status(c *call, id string) (FileInfo, error) {
 		}
 		return h.info, nil
 	}
-	if behind(h.info) { // a crash, or another node's; whoever resumes asks first
-		e.catchUp(id)
-	}
+	e.catchUpIfBehind(&h.info)
 	return h.info, e.usable(&h.info)
 }
 
