@@ -2,6 +2,7 @@ package cli
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,6 +15,8 @@ type backend interface {
 	composer() *tusd.StoreComposer
 	where() string // for people
 	probes() []*probe
+	// patience is how long a start that has failed with err tries again.
+	patience(err error) time.Duration
 	collectors() []prometheus.Collector
 	close() error // gives back what it has taken
 }

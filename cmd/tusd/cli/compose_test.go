@@ -14,7 +14,7 @@ const elsewhere = `config version pid-file host port unix-sock unix-sock-mode un
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
 	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
-	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-redirect-lifetime`
+	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime`
 
 // TestEveryFlagGetsWhereItBelongs catches a setting that is read and forgotten.
 func TestEveryFlagGetsWhereItBelongs(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -48,6 +49,10 @@ func (d *directory) composer() *tusd.StoreComposer {
 func (d *directory) where() string {
 	return fmt.Sprintf("%s (durability: %v)", d.store.Path, d.store.Durability)
 }
+
+// patience is none: what a directory lacks is for the operator, or for systemd,
+// to bring about before the start.
+func (d *directory) patience(error) time.Duration { return 0 }
 
 func (d *directory) probes() []*probe { return probesFor(d.composer()) }
 

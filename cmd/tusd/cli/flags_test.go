@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 		},
 		s3: s3Settings{
 			profile: s3store.Profile{Name: "aws"}, partSize: 50 << 20, minPartSize: 5 << 20, bufferMemory: 256 << 20,
-			bufferedParts: 20, concurrentParts: 10, redirectLifetime: time.Hour,
+			bufferedParts: 20, concurrentParts: 10, startTimeout: 30 * time.Second, redirectLifetime: time.Hour,
 		},
 		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limits{
@@ -101,7 +101,7 @@ var otherValues = map[string]string{
 	"upload-dir": "/d", "durability": "none", "min-free": "4", "file-key": "{id}", "storage-root": "/r",
 	"dir-perms": "700", "file-perms": "0600",
 	"filelock-holder-poll-interval": "1s", "filelock-acquirer-poll-interval": "2s",
-	"s3-bucket": "b", "s3-object-prefix": "p", "s3-endpoint": "http://e", "s3-profile": "r2",
+	"s3-bucket": "b", "s3-object-prefix": "p", "s3-endpoint": "http://e", "s3-profile": "r2", "s3-start-timeout": "8s",
 	"s3-disable-ssl": "true", "s3-transfer-acceleration": "true",
 	"s3-part-size": "12", "s3-min-part-size": "13", "s3-buffer-memory": "14", "s3-concurrent-part-uploads": "15", "s3-max-buffered-parts": "16",
 	"s3-disable-content-hashes": "true", "s3-log-api-calls": "true", "s3-key": "{date}/{id}",

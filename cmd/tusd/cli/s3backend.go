@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go/service/s3"
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,8 @@ type s3Backend struct {
 	store   *s3store.Store
 	metrics *s3Metrics
 	http    *http.Client
+
+	startTimeout time.Duration
 }
 
 // newS3Backend makes no call.
@@ -31,7 +34,7 @@ func newS3Backend(s s3Settings, logger *slog.Logger) (*s3Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &s3Backend{store: newS3Store(s, logger), http: api.Config.HTTPClient}
+	b := &s3Backend{store: newS3Store(s, logger), http: api.Config.HTTPClient, startTimeout: s.startTimeout}
 	b.metrics = newS3Metrics(s.concurrentParts, b.store.Memory)
 	client := newBucketClient(s, api, func(c awsv1.Call) {
 		b.metrics.observe(c)
@@ -94,6 +97,13 @@ func (b *s3Backend) probes() []*probe {
 		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
 		return err
 	}}}
+}
+
+func (b *s3Backend) patience(err error) time.Duration {
+	if !s3store.Unreachable(err) {
+		return 0
+	}
+	return b.startTimeout
 }
 
 func (b *s3Backend) collectors() []prometheus.Collector { return b.metrics.all }

@@ -24,6 +24,8 @@ type s3Settings struct {
 	bufferedParts   int // as in tusd v2; bufferMemory bounds what is buffered
 	concurrentParts int
 
+	startTimeout time.Duration // how long a start tries to reach the service; 0: once
+
 	redirect         bool // downloads
 	redirectLifetime time.Duration
 
@@ -38,6 +40,7 @@ func (s *s3Settings) declare(f *flag.FlagSet) {
 	f.StringVar(&s.objectPrefix, "s3-object-prefix", "", "`prefix` of all keys; a / is added at its end if missing")
 	f.StringVar(&s.connection.endpoint, "s3-endpoint", "", "`URL` of a service other than AWS")
 	profileVar(f, &s.profile, "s3-profile", "aws", "the `service`, by what it can take: aws, minio, r2, b2,\nceph, gcs, scaleway, or generic for any")
+	durationOrZeroVar(f, &s.startTimeout, "s3-start-timeout", 30*time.Second, "how long a start tries again if the service does not\nanswer (`duration`); 0: not again")
 	f.BoolVar(&s.connection.disableSSL, "s3-disable-ssl", false, "speak plain HTTP with the service")
 	f.BoolVar(&s.connection.acceleration, "s3-transfer-acceleration", false, "use S3 Transfer Acceleration, of AWS")
 	bytesVar(f, &s.partSize, "s3-part-size", 50<<20, "preferred size of parts in `bytes`")

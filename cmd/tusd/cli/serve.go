@@ -52,19 +52,24 @@ func (d *daemon) serve(ctx context.Context) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	err := d.open()
-	if err == nil {
+	err := d.open(ctx)
+	switch {
+	case err == nil:
 		d.writeStartup()
 		go d.heedHangups(ctx, hangups)
 		err = d.run(ctx)
+	case errors.Is(err, errEndedAtStart):
+		d.logger.Info("shutting down before the start was done", "cause", context.Cause(ctx))
+		err = nil
 	}
 	return errors.Join(err, d.close())
 }
 
 // open does everything before the first request is answered. It listens before
 // it does anything that may take long, so that clients of a restarted server
-// wait for an answer rather than being refused.
-func (d *daemon) open() (err error) {
+// wait for an answer rather than being refused. ctx ends it only where it may
+// take long.
+func (d *daemon) open(ctx context.Context) (err error) {
 	if pair := d.cfg.tls; pair.enabled() {
 		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
 			return err
@@ -84,7 +89,7 @@ func (d *daemon) open() (err error) {
 	if d.backend, err = newBackend(d.cfg, d.logger); err != nil {
 		return err
 	}
-	if d.uploads, err = tusd.NewHandler(handlerConfig(d.cfg, d.backend.composer(), d.logger)); err != nil {
+	if err = d.openUploads(ctx); err != nil {
 		return err
 	}
 	d.makeServers()

@@ -158,7 +158,7 @@ func TestListenerFails(t *testing.T) {
 	_, queue := startLog(io.Discard, "text", false)
 	defer queue.close(lastLines)
 	d := &daemon{cfg: cfg, logger: quiet, queue: queue, stopping: make(chan struct{})}
-	if err := d.open(); err != nil {
+	if err := d.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer d.close()
