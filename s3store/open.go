@@ -68,6 +68,9 @@ func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 	if err := CheckKey(s.Key); err != nil {
 		return nil, err
 	}
+	if err := CheckPrefix(s.ObjectPrefix); err != nil {
+		return nil, err
+	}
 	memory := orDefault(s.BufferMemory, defaultMemory)
 	profile := s.Profile.withDefaults()
 	plan, err := newPlan(profile, s.MinPartSize, orDefault(s.PreferredPartSize, defaultPartSize), memory)

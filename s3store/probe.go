@@ -48,6 +48,7 @@ func (b *bucket) probe(ctx context.Context) error {
 	}{
 		{p.tryList, "it cannot be listed"},
 		{p.tryPut, "nothing can be stored in it"},
+		{p.tryListed, "what is stored in it cannot be found"},
 		{p.tryGet, "nothing can be read from it"},
 		{p.tryConditions, "a write with a condition cannot be tried"},
 		{p.tryNesting, "an object below another cannot be tried"},
@@ -55,10 +56,18 @@ func (b *bucket) probe(ctx context.Context) error {
 		{p.tryRemove, "nothing can be removed from it"},
 	} {
 		if err := step.try(); err != nil {
-			return fmt.Errorf("%s: %w", step.trouble, explained(err))
+			return fmt.Errorf("%s: %w", step.trouble, p.explained(err))
 		}
 	}
 	return nil
+}
+
+// explained puts what is behind an error in front of it.
+func (p *probe) explained(err error) error {
+	if sentence := ExplainPrefix(p.prefix, err); sentence != "" {
+		return fmt.Errorf("%s: %w", sentence, err)
+	}
+	return explained(err)
 }
 
 // attempt makes a call, and makes it again if that may help.
@@ -105,6 +114,23 @@ func (p *probe) put(in PutObject) (etag string, err error) {
 func (p *probe) tryPut() (err error) {
 	p.etag, err = p.put(PutObject{})
 	return err
+}
+
+// tryListed looks whether the object is listed under its key. It looks again if
+// not: listings of some services are late.
+func (p *probe) tryListed() error {
+	for try := 1; ; try++ {
+		page, err := attempt(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
+			return p.client.ListObjects(ctx, ListOwn(p.prefix))
+		})
+		if err != nil {
+			return err
+		}
+		err = CheckListed(p.prefix, p.key, page)
+		if err == nil || try == probeTries || pause(p.ctx, firstWait<<try) != nil {
+			return err
+		}
+	}
 }
 
 // tryGet also compares the clocks.

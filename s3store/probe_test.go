@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -240,6 +241,109 @@ func TestOpenComparesClocks(t *testing.T) {
 		logged, err := opened(t, testStore(server.Bucket(), clientOf(t, server)))
 		if err != nil || strings.Contains(logged, "clocks") != warned {
 			t.Errorf("skew %v: %v, log %q", skew, err, logged)
+		}
+	}
+}
+
+// oddPrefixes are those that services that keep objects as files store under
+// another name, with what is told instead.
+var oddPrefixes = map[string]string{
+	"/lead": `"lead/"`, "//lead/": `"lead/"`, "lead//": `"lead/"`, "a//b": `"a/b/"`, "a/../b": `"b/"`, "./x": `"x/"`, "a/.": `"a/"`,
+	"/": `"uploads/"`, "a/..": `"uploads/"`, "../x": `"x/"`,
+}
+
+// A prefix under which the service does not list what it stores fails the start:
+// no upload under it could ever go on.
+func TestOpenWithOddPrefixes(t *testing.T) {
+	for prefix, better := range oddPrefixes {
+		t.Run(prefix, func(t *testing.T) {
+			t.Parallel()
+			server := smallServer(t, s3server.Quirks{CleansKeys: true})
+			store := testStore(server.Bucket(), clientOf(t, server))
+			store.ObjectPrefix = prefix
+			_, err := opened(t, store)
+			with := strconv.Quote(strings.TrimSuffix(prefix, "/") + "/")
+			if err == nil || !strings.Contains(err.Error(), "does not list what it stores under the prefix "+with+": set another one, such as "+better) {
+				t.Error(err)
+			}
+			wantNothingLeft(t, server)
+		})
+	}
+}
+
+// Where a key is only a text, such a prefix is as good as any.
+func TestOddPrefixesOfKeys(t *testing.T) {
+	for prefix := range oddPrefixes {
+		server := smallServer(t, s3server.Quirks{})
+		store := testStore(server.Bucket(), clientOf(t, server))
+		store.ObjectPrefix = prefix
+		n := startNode(t, store, &tusd.LocalLocker{})
+		path := n.create(200)
+		n.patch(path, 0, 100)
+		if n.offset(path) != 100 {
+			t.Errorf("prefix %s: the offset is %d", prefix, n.offset(path))
+		}
+		n.patch(path, 100, 200)
+		n.wantContent(path, 200)
+	}
+}
+
+// A prefix that a service refuses is named.
+func TestOpenWithRefusedPrefix(t *testing.T) {
+	for _, operation := range []s3server.Operation{s3server.ListObjectsV2, s3server.PutObject} {
+		server := smallServer(t, s3server.Quirks{})
+		server.Fault(func(c s3server.Call) s3server.Outcome {
+			if c.Operation == operation {
+				return s3server.Refuse(http.StatusBadRequest, "XMinioInvalidObjectName")
+			}
+			return s3server.Outcome{}
+		})
+		store := testStore(server.Bucket(), clientOf(t, server))
+		store.ObjectPrefix = "a//b"
+		_, err := opened(t, store)
+		if err == nil || !strings.Contains(err.Error(), `the service may not take the prefix "a//b/": set another one, such as "a/b/"`) {
+			t.Errorf("%s is refused: %v", operation, err)
+		}
+	}
+}
+
+func TestCheckPrefix(t *testing.T) {
+	for prefix, good := range map[string]bool{
+		"": true, "a": true, "a/b/": true, "/lead": true, "a//b": true, "हिन्दी": true, "a b+c%2F": true, strings.Repeat("x", 800): true,
+		"a\x01b": false, "a\nb": false, "a\x7f": false, "\u0085": false, "\ufffe": false, "\xff": false, strings.Repeat("x", 801): false,
+	} {
+		if err := s3store.CheckPrefix(prefix); (err == nil) != good {
+			t.Errorf("%q: %v", prefix, err)
+		}
+		store := s3store.New("bucket", newFakeService(1, 10, func(string) bool { return false }))
+		store.ObjectPrefix = prefix
+		if _, err := opened(t, store); (err == nil) != good {
+			t.Errorf("open with %q: %v", prefix, err)
+		}
+	}
+}
+
+// forgetful is a service whose listings are late.
+type forgetful struct {
+	*fakeService
+	late int // calls; -1: all
+}
+
+func (f *forgetful) ListObjects(ctx context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
+	if f.late != 0 {
+		f.late--
+		return new(s3store.ObjectPage), nil
+	}
+	return f.fakeService.ListObjects(ctx, in)
+}
+
+// A listing that is late a moment is none to fail a start, and one that is never
+// up to date is.
+func TestOpenWithLateListings(t *testing.T) {
+	for late, good := range map[int]bool{2: true, 3: true, -1: false} {
+		_, err := opened(t, s3store.New("bucket", &forgetful{newFakeService(1, 10, func(string) bool { return false }), late}))
+		if (err == nil) != good || !good && !strings.Contains(err.Error(), "does not list what it has stored a moment ago") {
+			t.Errorf("%d listings are late: %v", late, err)
 		}
 	}
 }

@@ -103,7 +103,7 @@ func (s *Server) parse(r *http.Request) *query {
 	part, _ := strconv.Atoi(params.Get("partNumber")) // 0 is refused as a part number
 	q := &query{
 		Call: Call{
-			Key: key, Upload: params.Get("uploadId"), Part: part,
+			Key: s.stored(key), Upload: params.Get("uploadId"), Part: part,
 			Size: r.ContentLength, Range: r.Header.Get("Range"),
 		},
 		bucket: bucket, path: r.URL.Path, ctx: r.Context(), method: r.Method, header: r.Header, params: params,

@@ -57,7 +57,7 @@ func (s *Server) removeAll(asked deletion, refuseLast string) deletionResult {
 		keys = keys[:last]
 	}
 	for _, o := range keys {
-		s.Remove(o.Key)
+		s.Remove(s.stored(o.Key))
 	}
 	if !asked.Quiet {
 		result.Deleted = keys

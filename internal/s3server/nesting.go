@@ -2,6 +2,7 @@ package s3server
 
 import (
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -30,6 +31,14 @@ func (s state) isBelow(key string) bool {
 		}
 	}
 	return false
+}
+
+// stored returns the key under which the object of a key is stored.
+func (s *Server) stored(key string) string {
+	if key == "" || !s.options.Quirks.CleansKeys {
+		return key
+	}
+	return strings.TrimPrefix(path.Clean("/"+key), "/")
 }
 
 // shown is the bucket as listings show it. The caller has the lock of the

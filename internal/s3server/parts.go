@@ -60,7 +60,7 @@ func (s *Server) copySource(q *query) (content, error) {
 	if err != nil || !ok {
 		return content{}, invalid("InvalidArgument", "x-amz-copy-source must be bucket/key")
 	}
-	source := s.object(key)
+	source := s.object(s.stored(key))
 	if bucket != s.options.Bucket || source == nil {
 		return content{}, noSuchKey()
 	}

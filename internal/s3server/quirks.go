@@ -24,15 +24,16 @@ type Quirks struct {
 	NoTagging        bool // a write with tags is 501
 
 	Files      bool // objects are files: above and below the key of one there is no place for others
+	CleansKeys bool // a key is the path of a file: /a and b/../a are a, and are listed as a
 	HidesBelow bool // what is below the key of another object is not listed
 }
 
 // Versity returns the quirks of versitygw.
-func Versity() Quirks { return Quirks{Files: true} }
+func Versity() Quirks { return Quirks{Files: true, CleansKeys: true} }
 
 // MinIO returns the quirks of MinIO.
 func MinIO() Quirks {
-	return Quirks{CompleteOnce: true, AbortTwice: true, HidesBelow: true}
+	return Quirks{CompleteOnce: true, AbortTwice: true, HidesBelow: true, CleansKeys: true}
 }
 
 // Swift returns the quirks of OpenStack Swift.

@@ -115,6 +115,23 @@ func TestFiles(t *testing.T) {
 	mustSucceed(t, err)
 }
 
+func TestCleansKeys(t *testing.T) {
+	c := quirky(t, s3server.Versity())
+	for asked, stored := range map[string]string{"/a": "a", "b//c": "b/c", "d/../e": "e", "./f": "f", "g/h": "g/h"} {
+		_, err := c.put(asked, []byte("x"))
+		mustSucceed(t, err)
+		c.wantContent(asked, []byte("x"))
+		if _, ok := c.server.Object(stored); !ok {
+			t.Errorf("%s is not stored as %s", asked, stored)
+		}
+		page, err := c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket(), Prefix: &asked})
+		mustSucceed(t, err)
+		if len(page.Contents) > 0 != (asked == stored) {
+			t.Errorf("%s: %d objects are listed", asked, len(page.Contents))
+		}
+	}
+}
+
 func TestHidesBelow(t *testing.T) {
 	c := quirky(t, s3server.MinIO())
 	for _, key := range []string{"a/b", "a", "d/e", "a.info"} {

@@ -55,6 +55,25 @@ func sumOf(content string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// A prefix under which nothing would be found again ends the start, and the
+// doctor says the same; one that no service can list is a wrong flag.
+func TestOddPrefixOfBucket(t *testing.T) {
+	service := s3server.Start(t, s3server.Options{Quirks: s3server.Versity()})
+	cleanAWS(t, credentialsFor(service)...)
+	const sentence = `does not list what it stores under the prefix "/lead/": set another one, such as "lead/"`
+	for prefix, want := range map[string]int{"/lead": exitFailed, "a\x01": exitUsage, strings.Repeat("x", 801): exitUsage} {
+		args := []string{"-s3-bucket", service.Bucket(), "-s3-endpoint", service.URL, "-s3-object-prefix", prefix}
+		code, _, stderr := run(append(args, "-host", "127.0.0.1", "-port", "0")...)
+		if code != want || want == exitUsage && !strings.Contains(stderr, "-s3-object-prefix") || want == exitFailed && !strings.Contains(stderr, sentence) {
+			t.Errorf("prefix %q ends the start with %d, %s", prefix, code, stderr)
+		}
+		code, text, stderr := diagnose(t, args...)
+		if code != want || want == exitFailed && !strings.Contains(text, sentence) {
+			t.Errorf("prefix %q ends the doctor with %d, %s\n%s", prefix, code, stderr, text)
+		}
+	}
+}
+
 // An upload of several parts goes on in another process, is read and removed.
 func TestUploadInABucket(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})

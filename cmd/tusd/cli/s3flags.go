@@ -37,7 +37,7 @@ type s3Settings struct {
 
 func (s *s3Settings) declare(f *flag.FlagSet) {
 	f.StringVar(&s.bucket, "s3-bucket", "", "keep uploads in this `bucket` instead of a directory;\ncredentials and region come from the environment, as\nAWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION")
-	f.StringVar(&s.objectPrefix, "s3-object-prefix", "", "`prefix` of all keys; a / is added at its end if missing")
+	prefixVar(f, &s.objectPrefix, "s3-object-prefix", "`prefix` of all keys; a / is added at its end if missing")
 	f.StringVar(&s.connection.endpoint, "s3-endpoint", "", "`URL` of a service other than AWS")
 	profileVar(f, &s.profile, "s3-profile", "aws", "the `service`, by what it can take: aws, minio, r2, b2,\nceph, gcs, scaleway, or generic for any")
 	durationOrZeroVar(f, &s.startTimeout, "s3-start-timeout", 30*time.Second, "how long a start tries again if the service does not\nanswer (`duration`); 0: not again")
@@ -97,6 +97,13 @@ func keyVar(flags *flag.FlagSet, p *string, name, usage string) {
 	declare(flags, name, "", usage, func(text string) error {
 		*p = text
 		return s3store.CheckKey(text)
+	})
+}
+
+func prefixVar(flags *flag.FlagSet, p *string, name, usage string) {
+	declare(flags, name, "", usage, func(text string) error {
+		*p = text
+		return s3store.CheckPrefix(text)
 	})
 }
 

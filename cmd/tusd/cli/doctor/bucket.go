@@ -56,7 +56,7 @@ func (b Bucket) Examine(ctx context.Context, report *Report) {
 		return
 	}
 	for _, step := range []func(){
-		c.storeObject, c.readObject, c.compareClocks, c.tryConditions, c.tryAttributes,
+		c.storeObject, c.findObject, c.readObject, c.compareClocks, c.tryConditions, c.tryAttributes,
 		c.tryMultipart, c.tryCopy, c.tryAbort, c.tryRedirect, c.removeObjects,
 	} {
 		if ctx.Err() != nil {
@@ -74,11 +74,19 @@ func (c *checkup) try(size int64, call func(context.Context) error) error {
 		if err == nil || !mayPass(err) || try == 3 {
 			return err
 		}
-		select {
-		case <-time.After(time.Duration(try) * 200 * time.Millisecond):
-		case <-c.ctx.Done():
+		if !c.pause(try) {
 			return err
 		}
+	}
+}
+
+// pause waits before the next try and reports whether there is to be one.
+func (c *checkup) pause(try int) bool {
+	select {
+	case <-time.After(time.Duration(try) * 200 * time.Millisecond):
+		return true
+	case <-c.ctx.Done():
+		return false
 	}
 }
 
@@ -116,6 +124,14 @@ func because(err error) string {
 	return err.Error()
 }
 
+// because is what an error of a call on a key is about, for people.
+func (c *checkup) because(err error) string {
+	if sentence := s3store.ExplainPrefix(c.Prefix, err); sentence != "" {
+		return sentence + " (" + err.Error() + ")"
+	}
+	return because(err)
+}
+
 // judge tells what came of a call that the server needs, and whether it worked.
 // Once the examination is to end it tells nothing.
 func (c *checkup) judge(subject string, err error) bool {
@@ -123,7 +139,7 @@ func (c *checkup) judge(subject string, err error) bool {
 	case err == nil:
 		c.report.OK(subject, "")
 	case c.ctx.Err() == nil:
-		c.report.Missing(subject, because(err))
+		c.report.Missing(subject, c.because(err))
 	}
 	return err == nil
 }
@@ -178,6 +194,31 @@ var sample = []byte("tusd doctor was here")
 func (c *checkup) storeObject() {
 	_, err := c.put(s3store.PutObject{Key: c.key("object")}, sample)
 	c.judge("store objects", err)
+}
+
+// findObject looks whether the object is listed under its key. It looks again if
+// not: listings of some services are late.
+func (c *checkup) findObject() {
+	key := c.key("object")
+	if !c.objects[key] {
+		return
+	}
+	var unlisted error
+	for try := 1; ; try++ {
+		var page *s3store.ObjectPage
+		err := c.try(0, func(ctx context.Context) (err error) {
+			page, err = c.Client.ListObjects(ctx, s3store.ListOwn(c.Prefix))
+			return err
+		})
+		if err != nil {
+			return // told already
+		}
+		unlisted = s3store.CheckListed(c.Prefix, key, page)
+		if unlisted == nil || try == 3 || !c.pause(try) {
+			break
+		}
+	}
+	c.judge("list objects under their keys", unlisted)
 }
 
 func (c *checkup) readObject() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,45 @@ func TestBucketsThatDiffer(t *testing.T) {
 			t.Errorf("%s: the report lacks %s:\n%s", name, c.want, text)
 		}
 		wantEmpty(t, server)
+	}
+}
+
+// A prefix under which the service does not list what it stores is no place for
+// uploads, however well everything else works.
+func TestBucketWithOddPrefix(t *testing.T) {
+	for _, prefix := range []string{"/lead/", "a//b/", "a/../b/", "./x/", "/"} {
+		t.Run(prefix, func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, s3server.Versity())
+			b := bucketOf(t, server)
+			b.Prefix = prefix
+			text, good := examined(t.Context(), b)
+			if good || !strings.Contains(text, "missing  list objects under their keys: the service does not list what it stores under the prefix "+strconv.Quote(prefix)+": set another one, such as ") {
+				t.Error(text)
+			}
+			if strings.Count(text, "missing") != 2 { // and the conclusion
+				t.Errorf("more is missing:\n%s", text)
+			}
+			wantEmpty(t, server)
+			b.Prefix = "a/b/"
+			if text, good := examined(t.Context(), b); !good || !strings.Contains(text, "ok       list objects under their keys\n") {
+				t.Error(text)
+			}
+		})
+	}
+}
+
+// A prefix that the service refuses is named.
+func TestBucketWithRefusedPrefix(t *testing.T) {
+	server := serve(t, s3server.Quirks{})
+	server.Fault(func(s3server.Call) s3server.Outcome {
+		return s3server.Refuse(http.StatusBadRequest, "XMinioInvalidObjectName")
+	})
+	b := bucketOf(t, server)
+	b.Prefix = "a//b/"
+	text, good := examined(t.Context(), b)
+	if good || !strings.Contains(text, `missing  list objects: the service may not take the prefix "a//b/": set another one, such as "a/b/" (`) {
+		t.Error(text)
 	}
 }
 
