@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -65,8 +64,8 @@ func (x *exchange) level(now time.Time) slog.Level {
 	case errors.Is(e.Err, ErrBroken):
 		fault = e.Code + " " + x.upload()
 	case e.Is(ErrNoSpace):
-		if x.upload() == "" && !fromSystem(e) {
-			return slog.LevelInfo // the client announced more than there is room for
+		if errors.Is(x.cause, ErrAnnounced) {
+			return slog.LevelInfo // which any client can do
 		}
 		fault = e.Code
 	default:
@@ -76,11 +75,4 @@ func (x *exchange) level(now time.Time) slog.Level {
 		return slog.LevelInfo
 	}
 	return level
-}
-
-// fromSystem reports whether the operating system has refused, rather than the
-// store by its own reckoning.
-func fromSystem(err error) bool {
-	var number syscall.Errno
-	return errors.As(err, &number)
 }

@@ -1,6 +1,7 @@
 package tusd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -38,7 +39,7 @@ func (e *engine) append(c *call, req *appending) (result, error) {
 		return result{}, err
 	}
 	defer h.release()
-	complete := h.info.Complete()
+	complete, before := h.info.Complete(), h.info
 	if err := e.admit(c, h, req); err != nil {
 		err = e.spoil(c, h, req.spoils, err)
 		return result{info: &h.info}, err
@@ -51,6 +52,9 @@ func (e *engine) append(c *call, req *appending) (result, error) {
 		err = c.body.empty()
 	default:
 		err = e.receive(c, h, req.complete)
+	}
+	if err != nil && c.body.proof != nil && h.info.Offset == before.Offset {
+		err = cmp.Or(h.unwantDigests(req.digests, before.Digests), err)
 	}
 	if err != nil {
 		err = e.spoil(c, h, req.spoils, err)
@@ -82,7 +86,7 @@ func (e *engine) admit(c *call, h *hold, req *appending) error {
 			return err
 		}
 	}
-	return e.prepare(h, req, length)
+	return e.prepare(c, h, req, length)
 }
 
 // expecting is the upload as it will be with that length, -1 if that is not
@@ -145,15 +149,19 @@ func (e *engine) room(info *FileInfo) (int64, *Error) {
 }
 
 // prepare writes to the record what has to stand there before the data: the
-// length, and, if a callback decides about completion, that it has not yet.
-func (e *engine) prepare(h *hold, req *appending, length int64) error {
+// length, and, if a callback decides about completion, that it has not yet. The
+// length of content with a proof counts if that is right.
+func (e *engine) prepare(c *call, h *hold, req *appending, length int64) error {
 	var err error
-	switch {
-	case length < 0 || !h.info.SizeIsDeferred:
-	case !req.announces:
-		err = e.declare(h, length)
-	case h.info.KnownLength == nil:
-		err = h.announce(length)
+	if c.body.proof != nil && !c.body.done() {
+		c.proven = func() error {
+			if err := e.lengthen(h, req, length); err != nil {
+				return err
+			}
+			return h.refresh()
+		}
+	} else {
+		err = e.lengthen(h, req, length)
 	}
 	if err == nil && e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
 		err = h.setState(h.ctx, StateUploading, nil)
@@ -165,6 +173,18 @@ func (e *engine) prepare(h *hold, req *appending, length int64) error {
 		return err
 	}
 	return h.refresh()
+}
+
+// lengthen writes down the length that the request gives to the upload.
+func (e *engine) lengthen(h *hold, req *appending, length int64) error {
+	switch {
+	case length < 0 || !h.info.SizeIsDeferred:
+	case !req.announces:
+		return e.declare(h, length)
+	case h.info.KnownLength == nil:
+		return h.announce(length)
+	}
+	return nil
 }
 
 // announce writes down the length that the client says the upload will have.
@@ -211,13 +231,10 @@ func (e *engine) spoil(c *call, h *hold, spoils bool, err error) error {
 	return errors.Join(err, h.refresh())
 }
 
-// receive stores the body at the upload's offset, and, if complete says so,
-// declares that to be all. h.info tells afterwards what is stored, also
-// beside an error.
+// receive stores the body, which is bounded, at the upload's offset, and, if
+// complete says so, declares that to be all. h.info tells afterwards what is
+// stored, also beside an error.
 func (e *engine) receive(c *call, h *hold, complete bool) error {
-	if err := e.allow(c, &h.info); err != nil {
-		return err
-	}
 	if err := h.forgetLost(); err != nil {
 		return err
 	}
@@ -249,6 +266,9 @@ func (e *engine) write(c *call, h *hold) error {
 	if c.body.proof != nil {
 		n, err := e.writeProven(c, h)
 		h.info.Offset += n
+		if err == nil && c.proven != nil {
+			err = c.proven()
+		}
 		return err
 	}
 	if c.stored == nil && c.body.run == nil {

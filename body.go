@@ -1,6 +1,7 @@
 package tusd
 
 import (
+	"bytes"
 	"errors"
 	"hash"
 	"io"
@@ -58,6 +59,30 @@ func (b *body) empty() error {
 		return nil
 	}
 	return err
+}
+
+// begins reports whether the body holds anything. If its length is not known, it
+// waits for the first byte or the end. It comes before all that reads the body.
+func (b *body) begins() (bool, error) {
+	if b.length >= 0 {
+		return b.length > 0, nil
+	}
+	now := time.Now()
+	b.started.Store(now.UnixNano())
+	if err := b.deadlines.BeforeRead(now); err != nil {
+		return false, b.end(err)
+	}
+	first := make([]byte, 1)
+	_, err := io.ReadFull(b.src, first)
+	switch {
+	case err == io.EOF:
+		b.end(err)
+		return false, nil
+	case err != nil:
+		return false, b.end(err)
+	}
+	b.src = io.MultiReader(bytes.NewReader(first), b.src)
+	return true, nil
 }
 
 // done tells whether the body has ended, in whatever way.

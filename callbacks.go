@@ -8,19 +8,34 @@ import (
 	"time"
 )
 
-// guard calls a callback and turns a panic into an error: trouble that
-// passes, which leaves no lock behind and takes nothing else down.
-func guard(ask func() error) (err error) {
+// guard calls what may run a callback. A panic, whatever its value, becomes an
+// error: trouble that passes, which leaves no lock behind and takes nothing else
+// down.
+func guard(call func() error) (err error) {
 	defer func() {
-		switch r := recover(); r {
-		case nil:
-		case http.ErrAbortHandler:
-			panic(r)
-		default:
+		if r := recover(); r != nil {
 			err = ErrInternal.With(fmt.Errorf("a callback panicked: %v\n%s", r, debug.Stack()))
 		}
 	}()
-	return ask()
+	return call()
+}
+
+// consult calls a callback that may answer. An answer with a status that HTTP does not
+// have, or that would not end the request, is a failure of the callback.
+func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err error) {
+	err = guard(func() (err error) {
+		response, err = callback()
+		return err
+	})
+	status := response.StatusCode
+	if err != nil {
+		status = asError(err).Response.StatusCode
+	}
+	if status != 0 && (status < http.StatusOK || status > 599) {
+		response = HTTPResponse{}
+		err = ErrInternal.With(fmt.Errorf("a callback answers with status %d, which no answer can have", status))
+	}
+	return response, err
 }
 
 // outlive returns a context that ends grace after ctx has. The caller calls

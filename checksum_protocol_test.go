@@ -113,8 +113,31 @@ func TestChecksum(t *testing.T) {
 		{"case108_trailer", "a checksum may come as trailer", checksumTrailer},
 		{"case109_trailer_trouble", "a trailer that is missing, malformed or beside a header is 400", checksumTrailerTrouble},
 		{"completing", "a chunk that completes is verified first", checksumCompleting},
+		{"changes_nothing", "a request whose content does not match changes nothing else either", checksumChangesNothing},
 		{"too_long", "a chunk that is too long is refused although it matches", checksumTooLong},
 	})
+}
+
+func checksumChangesNothing(e *env) {
+	u := e.createDeferred()
+	e.patch(u, 0, content(10)).status(204)
+	wrong := checksum("sha1", []byte("other"))
+	e.patch(u, 10, content(100)[10:], "Upload-Length: 100", wrong).status(460)
+	e.head(u).header("Upload-Defer-Length", "1").header("Upload-Offset", "10").without("Upload-Length")
+	e.patch(u, 10, content(100)[10:], "Upload-Length: 100", wrong, chunked).status(460)
+	e.head(u).header("Upload-Defer-Length", "1").header("Upload-Offset", "10").without("Upload-Length")
+	e.patch(u, 10, content(60)[10:], "Upload-Length: 100", checksum("sha1", content(60)[10:])).status(204)
+	e.head(u).header("Upload-Length", "100").header("Upload-Offset", "60").without("Upload-Defer-Length")
+	e.patch(u, 60, content(100)[60:]).status(204)
+	e.wantStored(u, content(100))
+
+	end := e.createDeferred() // content and its end at once
+	e.patch(end, 0, content(50), "Upload-Length: 50", checksum("sha1", content(50))).status(204)
+	e.head(end).header("Upload-Length", "50").header("Upload-Offset", "50")
+	e.wantStored(end, content(50))
+	none := e.createDeferred() // nothing to prove
+	e.patch(none, 0, nil, "Upload-Length: 50", checksum("sha1", nil)).status(204)
+	e.head(none).header("Upload-Length", "50").header("Upload-Offset", "0")
 }
 
 func TestChecksumAbilities(t *testing.T) {
@@ -424,6 +447,7 @@ func checksumFullStore(e *env) {
 func TestContentDigest(t *testing.T) {
 	runProven(t, []scenario{
 		{"R40_append", "a part that does not match its Content-Digest is refused and not stored", contentDigestAppend},
+		{"R40_changes_nothing", "nor does the length or the digest of the whole that came with it count", contentDigestChangesNothing},
 		{"R40_creation", "neither is the content of a creation", contentDigestCreation},
 		{"R40_several", "every digest that is known must match", contentDigestSeveral},
 		{"R40_unknown", "what is not known or does not parse is passed over", contentDigestUnknown},
@@ -449,6 +473,21 @@ func contentDigestAppend(e *env) {
 			d.append(u, 10, true, content(90), field9530("Content-Digest", h.field, content(90))).status(d.appended())
 			d.want(u, 100, true)
 		}
+	}
+}
+
+func contentDigestChangesNothing(e *env) {
+	for _, interop := range interopVersions {
+		d := e.draft(interop)
+		wrong := field9530("Content-Digest", "sha-256", content(91))
+		u := d.begin()
+		d.append(u, 0, false, content(10), "Upload-Length: 50", field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
+		d.append(u, 0, true, content(10), field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
+		d.want(u, 0, false)
+		d.append(u, 0, false, content(10), "Upload-Length: 100", field9530("Content-Digest", "sha-256", content(10))).status(d.appended())
+		d.append(u, 10, true, content(100)[10:], field9530("Repr-Digest", "md5", content(100))).status(d.appended())
+		d.want(u, 100, true)
+		e.wantStored(u, content(100))
 	}
 }
 

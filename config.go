@@ -21,6 +21,10 @@ type Config struct {
 	// absolute URL if Location is to name another host. "" means "/".
 	// A slash at either end is added if missing.
 	BasePath string
+	// PublicURL is the URL of the creation of uploads as clients know it, an
+	// absolute one, if it is not what BasePath, the request and the proxies that are
+	// believed make of it. It goes into Location.
+	PublicURL string
 	// MaxSize is the largest upload in bytes; 0: no limit but the store's. It
 	// holds for every way to make or grow an upload and is sent as
 	// Tus-Max-Size.
@@ -185,16 +189,27 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// parsePublicURL is parseBasePath for Config.PublicURL.
+func parsePublicURL(public string) (origin, path string, err error) {
+	if public == "" {
+		return "", "", nil
+	}
+	if origin, path, err = parseBasePath("PublicURL", public); err == nil && origin == "" {
+		err = errors.New("tusd: Config.PublicURL is no absolute http or https URL")
+	}
+	return origin, path, err
+}
+
 // parseBasePath splits a configured base into the part before the path
 // ("https://host", or "" if the request's host is to be used) and the path as
 // it appears on the wire, with a slash at both ends.
-func parseBasePath(base string) (origin, path string, err error) {
+func parseBasePath(field, base string) (origin, path string, err error) {
 	u, err := url.Parse(base)
 	if err != nil {
-		return "", "", fmt.Errorf("tusd: Config.BasePath: %w", err)
+		return "", "", fmt.Errorf("tusd: Config.%s: %w", field, err)
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
-		return "", "", errors.New("tusd: Config.BasePath can have neither query nor fragment")
+		return "", "", fmt.Errorf("tusd: Config.%s can have neither query nor fragment", field)
 	}
 	path = "/" + strings.Trim(u.EscapedPath(), "/") + "/"
 	if path == "//" {
@@ -204,7 +219,7 @@ func parseBasePath(base string) (origin, path string, err error) {
 		return "", path, nil
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return "", "", errors.New("tusd: Config.BasePath is neither a path nor an absolute http or https URL")
+		return "", "", fmt.Errorf("tusd: Config.%s is neither a path nor an absolute http or https URL", field)
 	}
 	return u.Scheme + "://" + u.Host, path, nil
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // CORSConfig is what browsers on other origins are told. The zero value
@@ -20,20 +21,35 @@ type CORSConfig struct {
 }
 
 const (
-	corsMethods = "POST, HEAD, PATCH, OPTIONS, GET, DELETE, PUT"
-	corsAllow   = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
+	corsAllow = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
 		"Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, " +
 		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version, Upload-Checksum, Content-Disposition, Content-Encoding, " +
 		"Content-Digest, Repr-Digest, Want-Repr-Digest"
 	corsExpose = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
 		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, " +
-		"Upload-Draft-Interop-Version, Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID"
+		"Upload-Draft-Interop-Version, Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, " +
+		"Accept-Ranges, Content-Disposition, Content-Range, ETag"
 	corsMaxAge = "86400"
 )
 
+// corsMethods lists the methods that are switched on, of Allow on both kinds of
+// URL, in the order of tusd v2.
+func corsMethods(creation, upload string, put bool) string {
+	var on []string
+	for _, method := range []string{"POST", "HEAD", "PATCH", "OPTIONS", "GET", "DELETE", "PUT"} {
+		switch {
+		case method == http.MethodOptions, method == http.MethodPut && put,
+			strings.Contains(creation, method), strings.Contains(upload, method):
+			on = append(on, method)
+		}
+	}
+	return strings.Join(on, ", ")
+}
+
 // apply sets the CORS headers of the answer to a request with that origin and
-// method. They go on errors, too: a script cannot read an answer without them.
-func (c *CORSConfig) apply(h http.Header, origin, method string) error {
+// method, of which these can be used. They go on errors, too: a script cannot read
+// an answer without them. OPTIONS may be a preflight, or a script's own request.
+func (c *CORSConfig) apply(h http.Header, origin, method, methods string) error {
 	if c.Disable {
 		return nil
 	}
@@ -55,11 +71,11 @@ func (c *CORSConfig) apply(h http.Header, origin, method string) error {
 	if c.AllowCredentials {
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
+	h.Set("Access-Control-Expose-Headers", joinList(corsExpose, c.ExposeHeaders))
 	if method != http.MethodOptions {
-		h.Set("Access-Control-Expose-Headers", joinList(corsExpose, c.ExposeHeaders))
 		return nil
 	}
-	h.Set("Access-Control-Allow-Methods", joinList(corsMethods, c.AllowMethods))
+	h.Set("Access-Control-Allow-Methods", joinList(methods, c.AllowMethods))
 	h.Set("Access-Control-Allow-Headers", joinList(corsAllow, c.AllowHeaders))
 	maxAge := c.MaxAge
 	setDefault(&maxAge, corsMaxAge)

@@ -68,7 +68,10 @@ func (e *engine) fill(c *call, h *hold, req creation) error {
 	case c.created != nil:
 		c.created(h.info)
 	}
-	err := e.receive(c, h, req.complete)
+	err := e.allow(c, &h.info)
+	if err == nil {
+		err = e.receive(c, h, req.complete)
+	}
 	if err != nil {
 		return e.spoil(c, h, req.spoils, err)
 	}
@@ -139,9 +142,9 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: c.from.request()}
 		ctx, stop := outlive(c.ctx, e.config.GracePeriod)
 		defer stop()
-		err = guard(func() error {
+		response, err = consult(func() (response HTTPResponse, err error) {
 			response, changes, err = ask(ctx, event)
-			return err
+			return response, err
 		})
 		if err != nil {
 			return response, err

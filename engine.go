@@ -81,6 +81,7 @@ type call struct {
 	admitted   string              // the upload that the request was last allowed to use
 	maxContent int64               // of this request, in bytes; 0: no limit
 	created    func(info FileInfo) // told when the upload exists and before its content is read; may be nil
+	proven     func() error        // called when content with a proof is stored; may be nil
 	stored     func(offset int64)  // told now and then what is stored while content is read; may be nil
 }
 
@@ -106,8 +107,8 @@ func (e *engine) authorize(c *call, id string) error {
 	if ask == nil || c.admitted == id {
 		return nil
 	}
-	err := guard(func() error {
-		return ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.from.request()})
+	_, err := consult(func() (HTTPResponse, error) {
+		return HTTPResponse{}, ask(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.from.request()})
 	})
 	if err == nil {
 		c.admitted = id

@@ -3,6 +3,7 @@ package tusd
 import (
 	"errors"
 	"net/http"
+	"time"
 )
 
 // Error is an answer that a client can get: a stable code, the status for
@@ -19,6 +20,8 @@ type Error struct {
 	// the wrong status, so such an error gets Retry-After and, on HEAD and
 	// GET, the status of that table in place of its own (see statusFor).
 	Passing bool
+	// RetryAfter is when it is worth to come back, where Passing; 0: a second.
+	RetryAfter time.Duration
 	// Response replaces status, body and headers where a callback has set them.
 	Response HTTPResponse
 	Err      error // cause; logged, never sent
@@ -99,6 +102,8 @@ var (
 	ErrAccessDenied             = &Error{Code: "ERR_ACCESS_DENIED", Status: both(403), Message: "access to this upload was refused"}
 	ErrOriginNotAllowed         = &Error{Code: "ERR_ORIGIN_NOT_ALLOWED", Status: both(403), Message: "this origin is not allowed"}
 	ErrIncompleteUpload         = &Error{Code: "ERR_INCOMPLETE_UPLOAD", Status: both(409), Message: "the upload is not complete"}
+	ErrPreconditionFailed       = &Error{Code: "ERR_PRECONDITION_FAILED", Status: both(412), Message: "the upload is not what If-Match or If-Unmodified-Since asks for"}
+	ErrRangeNotSatisfiable      = &Error{Code: "ERR_RANGE_NOT_SATISFIABLE", Status: both(416), Message: "the upload has none of the bytes that Range names"}
 	ErrInvalidChecksum          = &Error{Code: "ERR_INVALID_CHECKSUM", Status: both(400), Message: "Upload-Checksum is malformed, incomplete or of an algorithm that is not offered"}
 	ErrChecksumMismatch         = &Error{Code: "ERR_CHECKSUM_MISMATCH", Status: Statuses{460, 400}, Message: "the content does not match its checksum and was discarded"}
 	ErrChecksumTooLarge         = &Error{Code: "ERR_CHECKSUM_TOO_LARGE", Status: both(413), Message: "content with a checksum cannot be this large here"}
@@ -141,7 +146,7 @@ var errorTable = []*Error{
 	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrTooManyPartials,
 	ErrConcatenationUnsupported,
 	ErrModifyFinal, ErrUploadRejected, ErrInvalidName, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
-	ErrIncompleteUpload, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
+	ErrIncompleteUpload, ErrPreconditionFailed, ErrRangeNotSatisfiable, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
 	ErrInvalidComplete, ErrInconsistentLength, ErrUploadCompleted, ErrAppendTooLarge, ErrAppendTooSmall,
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
@@ -154,14 +159,19 @@ var (
 	// ErrBroken marks an ErrNotFound whose record is there but cannot be
 	// taken for an upload. Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
 	ErrBroken = errors.New("broken record")
+	// ErrAnnounced marks an ErrNoSpace for bytes that a client has only
+	// announced: it tells nothing of the state of the server.
+	ErrAnnounced = errors.New("announced")
 	// ErrNoLease: a change was asked of an upload that was loaded for reading.
 	ErrNoLease = errors.New("the upload was loaded without a lease")
 )
 
-// retryAfter is the Retry-After of trouble that passes, in seconds. Clients
-// of this protocol have their own, longer back-off; what passes usually does
-// so within moments.
-const retryAfter = "1"
+// retryAfter is the Retry-After of trouble that passes. Clients of this protocol
+// have their own, longer back-off; what passes usually does so within moments.
+func retryAfter(e *Error) string {
+	seconds := (e.RetryAfter + time.Second - 1) / time.Second
+	return formatInt(int64(max(seconds, 1)))
+}
 
 // asError finds the *Error in err. What is none is an internal error: trouble
 // that passes, because nobody can know that it does not.

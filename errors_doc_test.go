@@ -18,6 +18,11 @@ callback of the embedding program replaced it. Codes are stable; messages may
 change. This file is generated from the table in
 errors.go: ` + "`go test -run ErrorsDoc -update .`" + `
 
+A request that is none of HTTP, or that asks for what HTTP/1.1 does not have here,
+is answered before it comes to an upload, without a code, and its connection ends:
+400, 417 (an Expect other than 100-continue), 431, 501 (a Transfer-Encoding other
+than chunked) and 505.
+
 Trouble that **passes** has nothing to do with the request: it carries
 Retry-After, and the same request can be sent again. Its status is the one
 below, with these exceptions, since clients throw uploads away on the wrong

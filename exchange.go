@@ -59,12 +59,14 @@ type exchange struct {
 	cause   error
 }
 
+const overrideField = "X-Http-Method-Override"
+
 // longestMethod is the length of the longest name of a method that is served.
 const longestMethod = len(http.MethodOptions)
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
 	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sent: r.Method, dialect: DialectTus, started: time.Now()}
-	if override := r.Header.Get("X-Http-Method-Override"); override != "" {
+	if override := r.Header.Get(overrideField); override != "" {
 		x.method = override
 		if len(override) <= longestMethod { // what is longer is none
 			x.method = strings.ToUpper(override)
@@ -111,7 +113,7 @@ func (x *exchange) begin() error {
 	if x.sent == http.MethodGet || x.sent == http.MethodHead {
 		header["Vary"] = varyOverride
 	}
-	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method)
+	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method, x.h.corsMethods)
 }
 
 // set sets a field of the answer's header, whose name is in the canonical
@@ -185,7 +187,24 @@ func (x *exchange) locate(id string) {
 
 // location is the absolute URL of an upload.
 func (x *exchange) location(id string) string {
-	return x.origin() + x.h.basePath + escapeID(id)
+	origin, path := x.base()
+	return origin + path + escapeID(id)
+}
+
+// base is the creation URL as the client knows it, in two parts: scheme and host,
+// "" if the client does not say, and path.
+func (x *exchange) base() (origin, path string) {
+	switch {
+	case x.h.publicPath != "":
+		return x.h.publicOrigin, x.h.publicPath
+	case x.h.origin != "" || !x.h.proxies.believed(x.peer) || !passedOn(x.r.Header):
+		return x.origin(), x.h.basePath
+	}
+	prefix := forwardedPrefix(x.r.Header)
+	if strings.HasPrefix(x.h.basePath, prefix+"/") {
+		prefix = "" // it was not cut off
+	}
+	return x.origin(), prefix + x.h.basePath
 }
 
 // origin is the scheme and host under which the client reaches the server, ""
@@ -198,7 +217,7 @@ func (x *exchange) origin() string {
 	if x.h.proxies.believed(x.peer) && passedOn(x.r.Header) {
 		_, named := forwarded(x.r.Header)
 		setIf(&host, named)
-		host = withoutDefaultPort(scheme, host)
+		host = withoutDefaultPort(scheme, withForwardedPort(x.r.Header, scheme, host))
 	}
 	if host == "" {
 		return ""
@@ -259,18 +278,22 @@ func (x *exchange) fail(err error) {
 		return // too late for an answer; net/http ends the connection
 	}
 	status := statusFor(e, x.dialect, x.method)
-	if x.rufh != nil && e.Passing {
+	switch {
+	case x.rufh == nil:
+	case e.Passing:
 		status = x.passing(status)
+	case x.rufh.tooLong != 0 && e.Is(ErrUploadSizeExceeded):
+		status = x.rufh.tooLong
 	}
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
 	if e.Passing {
-		header.Set("Retry-After", retryAfter)
+		header.Set("Retry-After", retryAfter(e))
 	}
-	switch status {
-	case http.StatusMethodNotAllowed:
+	switch {
+	case status == http.StatusMethodNotAllowed:
 		header.Set("Allow", x.allowed())
-	case http.StatusPreconditionFailed:
+	case e.Is(ErrUnsupportedVersion):
 		header.Set("Tus-Version", tusVersion)
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")

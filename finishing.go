@@ -196,15 +196,13 @@ func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
 // callback, and writes what came of it to the record.
 func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask bool) (HTTPResponse, error) {
 	var response HTTPResponse
-	if err := e.checkDigests(ctx, h); err != nil {
+	var err error
+	if err = e.checkDigests(ctx, h); err != nil {
 		return response, e.refused(ctx, h, err)
 	}
 	if ask {
 		event := Event{Type: EventPreFinish, Upload: h.info.Clone(), HTTPRequest: request}
-		err := guard(func() (err error) {
-			response, err = e.config.Callbacks.PreFinish(ctx, event)
-			return err
-		})
+		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
 		if err != nil {
 			return response, e.refused(ctx, h, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,7 +150,50 @@ func forwarded(header http.Header) (scheme, host string) {
 // passedOn tells whether a proxy says that it has passed the request on.
 func passedOn(header http.Header) bool {
 	return header["X-Forwarded-For"] != nil || header["X-Forwarded-Proto"] != nil ||
-		header["X-Forwarded-Host"] != nil || header["Forwarded"] != nil
+		header["X-Forwarded-Host"] != nil || header["Forwarded"] != nil ||
+		header["X-Forwarded-Port"] != nil || header["X-Forwarded-Prefix"] != nil
+}
+
+// withForwardedPort adds to a host without a port the one that the client has
+// connected to. That a proxy mixes up the ports of http and https is likelier than
+// that it uses them in this way.
+func withForwardedPort(header http.Header, scheme, host string) string {
+	port := firstOf(header.Get("X-Forwarded-Port"))
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		return host
+	}
+	if u, err := url.Parse("http://" + host); err != nil || u.Port() != "" || port == "80" || port == "443" {
+		return host
+	}
+	return host + ":" + port
+}
+
+// longestPrefix is more than the paths take that proxies cut off.
+const longestPrefix = 1 << 10
+
+// forwardedPrefix is the path, without a slash at its end, that proxies have cut
+// off the URL; "" if they do not say, or something that is no path.
+func forwardedPrefix(header http.Header) string {
+	var prefix strings.Builder
+	for _, list := range header["X-Forwarded-Prefix"] {
+		if len(list) > longestPrefix || prefix.Len() > longestPrefix {
+			return ""
+		}
+		for part := range strings.SplitSeq(list, ",") {
+			part = strings.TrimRight(strings.TrimSpace(part), "/")
+			if part != "" && !plainPath(part) {
+				return ""
+			}
+			prefix.WriteString(part)
+		}
+	}
+	return prefix.String()
+}
+
+// plainPath reports whether s is a path that can be put before another one.
+func plainPath(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.EscapedPath() == s && path.Clean(s) == s && s[0] == '/'
 }
 
 func firstOf(list string) string {

@@ -35,9 +35,12 @@ type Handler struct {
 	origin   string // of Location, "" for that of the request
 	basePath string // as on the wire, with a slash at both ends
 
+	publicOrigin, publicPath string // of Config.PublicURL; "": none
+
 	extensions   string // value of Tus-Extension
 	creationVerb string // value of Allow on the creation URL
 	uploadVerbs  string // value of Allow on an upload's URL
+	corsMethods  string // what scripts may use of both
 
 	deadlineWarning sync.Once
 	schemeWarned    atomic.Bool
@@ -63,7 +66,11 @@ func newHandler(config Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	origin, basePath, err := parseBasePath(config.BasePath)
+	origin, basePath, err := parseBasePath("BasePath", config.BasePath)
+	if err != nil {
+		return nil, err
+	}
+	publicOrigin, publicPath, err := parsePublicURL(config.PublicURL)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +86,11 @@ func newHandler(config Config) (*Handler, error) {
 		cors:     config.CORS,
 		origin:   origin,
 		basePath: basePath,
-		proxies:  proxies{all: config.TrustForwarded, networks: config.TrustedProxies},
+
+		publicOrigin: publicOrigin,
+		publicPath:   publicPath,
+
+		proxies: proxies{all: config.TrustForwarded, networks: config.TrustedProxies},
 	}
 	h.gate = gate{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)
@@ -110,6 +121,7 @@ func (h *Handler) routes(config Config) {
 	if composer.Terminater != nil && !config.DisableTermination {
 		add(&h.uploadVerbs, http.MethodDelete, uploadPath, serveTermination)
 	}
+	h.corsMethods = corsMethods(h.creationVerb, h.uploadVerbs, !config.DisableCreation && !config.DisableIETF)
 	h.creationVerb += http.MethodOptions
 	h.uploadVerbs += http.MethodOptions
 	h.extensions = extensions(config)
@@ -185,6 +197,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr
 func (h *Handler) route(x *exchange, idErr error) error {
 	if err := x.begin(); err != nil {
 		return err
+	}
+	if len(x.r.Header[overrideField]) > 1 {
+		return ErrUnexpectedHeader.With(errors.New("more than one method to override with"))
 	}
 	if x.method == http.MethodOptions {
 		serveOptions(x)

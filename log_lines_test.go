@@ -148,7 +148,7 @@ func alarmed(lines []logged) (n int) {
 
 // Clients do not choose how many warnings and errors there are.
 func TestClientsCauseNoAlarms(t *testing.T) {
-	announced := tusd.ErrNoSpace.With(errors.New("8 bytes do not fit"))
+	announced := tusd.ErrNoSpace.With(fmt.Errorf("%w: 8 bytes do not fit", tusd.ErrAnnounced))
 	full := tusd.ErrNoSpace.With(syscall.ENOSPC)
 	broken := tusd.ErrNotFound.With(fmt.Errorf("%w: cut", tusd.ErrBroken))
 	for name, c := range map[string]struct {
@@ -159,7 +159,7 @@ func TestClientsCauseNoAlarms(t *testing.T) {
 	}{
 		"too much announced":  {refusing{create: announced}, "POST", []string{"/files/"}, 0},
 		"full when creating":  {refusing{create: full}, "POST", []string{"/files/"}, 1},
-		"full when appending": {refusing{find: announced}, "HEAD", []string{"/files/a", "/files/b"}, 1},
+		"full when appending": {refusing{find: full}, "HEAD", []string{"/files/a", "/files/b"}, 1},
 		"broken records":      {refusing{find: broken}, "GET", []string{"/files/a", "/files/b"}, 2},
 		"faults of ours":      {refusing{find: errors.New("no disk")}, "HEAD", []string{"/files/a"}, 20},
 	} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"mime"
+	"net/textproto"
 	"slices"
 	"strings"
 )
@@ -13,8 +14,9 @@ import (
 // ParseMetaData reads an Upload-Metadata value (tus 1.0, Creation): pairs
 // separated by commas, each a key and, after one space, a value in padded
 // base64, which may be missing. Keys are unique, not empty, and visible ASCII
-// without comma. The empty string has no pairs. The error is an
-// ErrInvalidMetaData.
+// without comma. As in every list of HTTP there may be spaces and tabs around a
+// pair, and elements without one (RFC 9110, section 5.6.1). The empty string has no
+// pairs. The error is an ErrInvalidMetaData.
 func ParseMetaData(raw string) (MetaData, error) {
 	if raw == "" {
 		return nil, nil
@@ -22,20 +24,50 @@ func ParseMetaData(raw string) (MetaData, error) {
 	const usual = 8 // pairs: what is more makes room for itself
 	pairs := make(MetaData, min(strings.Count(raw, ",")+1, usual))
 	for pair := range strings.SplitSeq(raw, ",") {
-		key, encoded, _ := strings.Cut(strings.TrimLeft(pair, " "), " ")
+		if pair = textproto.TrimString(pair); pair == "" {
+			continue
+		}
+		key, encoded, _ := strings.Cut(pair, " ")
 		if !metaDataKey(key) {
 			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %.64q", key))
 		}
 		if _, twice := pairs[key]; twice {
 			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %.64q appears twice", key))
 		}
-		value, err := base64.StdEncoding.Strict().DecodeString(strings.TrimRight(encoded, " "))
+		value, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		if err != nil {
 			return nil, ErrInvalidMetaData.With(fmt.Errorf("value of key %.64q: %w", key, err))
 		}
 		pairs[key] = string(value)
 	}
+	if len(pairs) == 0 {
+		return nil, ErrInvalidMetaData.With(errors.New("no pair"))
+	}
 	return pairs, nil
+}
+
+// metaDataList returns the lines of Upload-Metadata as one. A client gets back what
+// it has sent, but a list with empty elements or tabs in a plain form, which every
+// client reads.
+func metaDataList(lines []string) string {
+	raw := strings.Join(lines, ",")
+	plain := !strings.Contains(raw, "\t")
+	for element := range strings.SplitSeq(raw, ",") {
+		plain = plain && textproto.TrimString(element) != ""
+	}
+	if plain {
+		return raw
+	}
+	var elements []string
+	for element := range strings.SplitSeq(raw, ",") {
+		if element = textproto.TrimString(element); element != "" {
+			elements = append(elements, element)
+		}
+	}
+	if someLine := len(raw) >= len(lines); someLine && len(elements) == 0 {
+		return raw // a list without a pair, which is malformed
+	}
+	return strings.Join(elements, ",")
 }
 
 func metaDataKey(key string) bool {

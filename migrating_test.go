@@ -130,11 +130,13 @@ const (
 )
 
 func migratingCORS(e *env) {
+	e.config.DisableIETF = false
 	e.options("/files/", fromPage).
 		header("Access-Control-Allow-Methods", methodsOfV2+", PUT").
 		header("Access-Control-Allow-Headers", headersOfV2+", Upload-Checksum, Content-Disposition, Content-Encoding, Content-Digest, Repr-Digest, Want-Repr-Digest")
 	e.post("Upload-Length: 1", fromPage).
-		header("Access-Control-Expose-Headers", exposedByV2+", Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID")
+		header("Access-Control-Expose-Headers", exposedByV2+", Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, "+
+			"Accept-Ranges, Content-Disposition, Content-Range, ETag")
 }
 
 func migratingVary(e *env) {

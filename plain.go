@@ -1,7 +1,10 @@
 package tusd
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 )
 
@@ -144,9 +147,14 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 		}
 	}
 	if server := x.h.engine.store.ContentServer; server != nil {
-		err := server.ServeContent(x.r.Context(), upload, x, x.contentRequest(info.Size))
-		if err != nil && x.status == 0 {
+		answer := contentAnswer{exchange: x}
+		err := server.ServeContent(x.r.Context(), upload, &answer, x.contentRequest(info.Size))
+		if err = cmp.Or(err, answer.refusal); err != nil && x.status == 0 {
+			sized := header["Content-Range"]
 			dropContentHeaders(header)
+			if errors.Is(err, ErrRangeNotSatisfiable) && sized != nil {
+				header["Content-Range"] = sized // tells how many bytes there are
+			}
 			return err
 		}
 		x.unreadable(err)
@@ -154,6 +162,43 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 		return nil
 	}
 	return x.stream(upload, info)
+}
+
+// contentAnswer is an exchange whose content server refuses what the request asks
+// for: that becomes an error, which is answered like all others.
+type contentAnswer struct {
+	*exchange
+	refusal error
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *contentAnswer) WriteHeader(status int) {
+	switch {
+	case status < 400 || a.status != 0:
+		a.exchange.WriteHeader(status)
+	case status == http.StatusPreconditionFailed:
+		a.refusal = ErrPreconditionFailed
+	case status == http.StatusRequestedRangeNotSatisfiable:
+		a.refusal = ErrRangeNotSatisfiable
+	default:
+		a.refusal = fmt.Errorf("the content server answers with status %d", status)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (a *contentAnswer) Write(p []byte) (int, error) {
+	if a.refusal != nil {
+		return len(p), nil
+	}
+	return a.exchange.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (a *contentAnswer) ReadFrom(src io.Reader) (int64, error) {
+	if a.refusal != nil {
+		return io.Copy(io.Discard, src)
+	}
+	return a.exchange.ReadFrom(src)
 }
 
 // stream serves from a store that knows no ranges.

@@ -332,7 +332,7 @@ func (a *answer) checkError(method string) {
 	switch {
 	case a.Status == http.StatusMethodNotAllowed:
 		a.headerMatches("Allow", "OPTIONS")
-	case a.Status == http.StatusPreconditionFailed:
+	case a.Status == http.StatusPreconditionFailed && strings.HasPrefix(string(a.Body), "ERR_UNSUPPORTED_VERSION:"):
 		a.header("Tus-Version", "1.0.0")
 	case a.Status == http.StatusLocked || a.Status >= 500 && a.Status != http.StatusNotImplemented:
 		a.headerMatches("Retry-After", "^[0-9]+$")

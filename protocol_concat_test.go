@@ -3,6 +3,7 @@ package tusd_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ func TestProtocolConcatenation(t *testing.T) {
 		{"case113_order", "a final has its partials' bytes in the order of the list, and Upload-Concat as it was sent", concatOrder},
 		{"case113_same_twice", "a partial may appear twice and in several finals", concatSameTwice},
 		{"case113_url_forms", "partials may be named by absolute and relative URLs", concatURLForms},
+		{"case113_spellings", "a URL names the same upload in every spelling", concatSpellings},
 		{"case113_own_metadata", "a final has its own metadata, not its partials'", concatOwnMetadata},
 		{"case113_finishes_once", "a final finishes once", concatFinishesOnce},
 		{"case114_with_length", "a final with Upload-Length: 400, nothing created", concatWithLength},
@@ -102,6 +104,39 @@ func concatURLForms(e *env) {
 		meta := fmt.Sprintf("Upload-Metadata: form%d", i)
 		e.wantFinal(e.postFinal(list, meta).status(201).location(), list, data)
 	}
+}
+
+func concatSpellings(e *env) {
+	data := content(20)
+	id := strings.TrimPrefix(e.createPartial(data), "/files/")
+	escaped := fmt.Sprintf("%%%02x%s", id[0], id[1:])
+	final := func(host, ref string) *answer {
+		return e.post("Host: "+host, "Upload-Concat: final;"+ref)
+	}
+	for _, c := range []struct{ host, ref string }{
+		{"up.example:80", "http://up.example/files/" + id}, {"up.example", "http://up.example:80/files/" + id},
+		{"up.example", "https://up.example:443/files/" + id}, {"up.example:443", "https://up.example/files/" + id},
+		{"UP.example", "http://up.EXAMPLE/files/" + id}, {"up.example", "HTTP://up.example/files/" + id},
+		{"up.example", "http://up.example./files/" + id}, {"up.example", "//up.example:/files/" + id},
+		{"[::1]:8080", "http://[0:0::1]:8080/files/" + id}, {"[2001:DB8::1]", "http://[2001:db8:0::1]/files/" + id},
+		{"up.example", "http://up.example/%66iles/" + id}, {"up.example", "http://up.example/files/" + escaped},
+		{"up.example", "http://up.example/x/../files/./" + id},
+	} {
+		u := final(c.host, c.ref).status(201).Header.Get("Location")
+		if u == "" {
+			e.Errorf("Host %s does not know %s", c.host, c.ref)
+			continue
+		}
+		e.wantStored(u[strings.Index(u, "/files/"):], data)
+	}
+	for _, c := range []struct{ host, ref string }{
+		{"up.example", "http://up.example:8080/files/" + id}, {"up.example:8080", "http://up.example/files/" + id},
+		{"up.example", "http://up.example.evil/files/" + id}, {"up.example", "http://evil/up.example/files/" + id},
+		{"[::1]", "http://[::2]/files/" + id}, {"up.example", "http://up.example/Files/" + id},
+	} {
+		final(c.host, c.ref).status(400).code("ERR_INVALID_CONCAT")
+	}
+	e.do(http.MethodHead, "/files/"+escaped, nil, version).status(200)
 }
 
 func concatOwnMetadata(e *env) {

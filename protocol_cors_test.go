@@ -13,6 +13,8 @@ import (
 func TestProtocolCORS(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
 		{"preflight", "a preflight is told methods, headers and how long to remember", corsPreflight},
+		{"features", "an OPTIONS of a script's own exposes every header of the answer", corsFeatures},
+		{"methods", "only methods that are switched on are allowed", corsMethodsOn},
 		{"expose", "other answers expose every header of the protocol", corsExposes},
 		{"on_errors", "every error has the CORS headers: a script could not read it without", corsOnErrors},
 		{"without_origin", "without Origin there are no CORS headers", corsWithoutOrigin},
@@ -70,6 +72,37 @@ func corsExposes(e *env) {
 	e.patch(u, 0, content(100), fromPage).status(204).wantExposed()
 	e.get(u, fromPage).status(200).wantExposed()
 	e.do(http.MethodDelete, u, nil, version, fromPage).status(204).wantExposed()
+}
+
+// corsFeatures: a script finds out what the server can do by an OPTIONS of its own.
+func corsFeatures(e *env) {
+	e.config.MaxSize = 1000
+	e.config.DisableIETF = false
+	for _, target := range []string{"/files/", "/files/unknown"} {
+		a := e.options(target, fromPage).status(200)
+		a.wantExposed()
+		exposed := a.Header.Get("Access-Control-Expose-Headers")
+		for name := range a.Header {
+			simple := strings.HasPrefix(name, "Access-Control-") || slices.Contains([]string{"Cache-Control", "Content-Length", "Date", "Vary", "X-Content-Type-Options", "Allow"}, name)
+			if !simple && !slices.Contains(strings.Split(strings.ToLower(exposed), ", "), strings.ToLower(name)) {
+				e.Errorf("%s answers %s, which a script cannot read", target, name)
+			}
+		}
+	}
+}
+
+// corsMethodsOn: only what is switched on is allowed.
+func corsMethodsOn(e *env) {
+	e.config.DisableDownload, e.config.DisableTermination = true, true
+	e.options("/files/", fromPage).header("Access-Control-Allow-Methods", "POST, HEAD, PATCH, OPTIONS")
+	e.stop()
+	e.config.StoreComposer = e.compose()
+	e.config.DisableIETF, e.config.DisableDownload = false, false
+	e.options("/files/", fromPage).header("Access-Control-Allow-Methods", "POST, HEAD, PATCH, OPTIONS, GET, PUT")
+	e.stop()
+	e.config.StoreComposer = e.compose()
+	e.config.DisableCreation = true
+	e.options("/files/", fromPage).header("Access-Control-Allow-Methods", "HEAD, PATCH, OPTIONS, GET")
 }
 
 func corsOnErrors(e *env) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd"
 )
 
 func TestProtocolCreation(t *testing.T) {
@@ -22,6 +24,7 @@ func TestProtocolCreation(t *testing.T) {
 		{"case063_at_the_limit", "POST with Upload-Length = Tus-Max-Size: 201", createAtLimit},
 		{"case064_above_the_limit", "POST with Upload-Length = Tus-Max-Size + 1: 413, nothing created", createAboveLimit},
 		{"case065_unknown_path", "POST to a path below the creation URL: 404 or 405", createElsewhere},
+		{"empty_unknown_length", "content of unknown length without a byte is none", createEmptyStream},
 		{"base_path_absolute", "with an absolute base URL Location is below it", createAbsoluteBase},
 	})
 	run(t, []scenario{
@@ -36,7 +39,31 @@ func TestProtocolCreation(t *testing.T) {
 		{"case074_none", "without metadata HEAD has no Upload-Metadata", metadataNone},
 		{"metadata_echo", "HEAD returns Upload-Metadata byte for byte as it was sent, also after a restart", metadataEcho},
 		{"metadata_lines", "two Upload-Metadata lines are one list", metadataLines},
+		{"metadata_list", "spaces, tabs and empty elements between pairs count as nothing", metadataList},
 	})
+}
+
+func createEmptyStream(e *env) {
+	u := e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 100", chunked).status(201).location()
+	e.wantOffset(u, 0)
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 100", "Content-Type: text/plain", chunked).status(201).location()
+	e.wantOffset(u, 0)
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Defer-Length: 1", chunked).status(201).location()
+	e.head(u).header("Upload-Defer-Length", "1")
+	part := e.createPartial(content(20))
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Concat: final;"+part, chunked).status(201).location()
+	e.wantOffset(u, 20)
+	u = e.do(http.MethodPost, "/files/", nil, version, octets, "Upload-Concat: final;"+part, chunked).status(201).location()
+	e.wantOffset(u, 20)
+	before := e.countUploads()
+	e.do(http.MethodPost, "/files/", content(1), version, "Upload-Length: 100", chunked).status(415).code("ERR_INVALID_CONTENT_TYPE")
+	e.do(http.MethodPost, "/files/", content(1), version, octets, "Upload-Concat: final;"+part, chunked).status(403)
+	if after := e.countUploads(); after != before {
+		e.Errorf("%d uploads became %d", before, after)
+	}
+	for _, method := range []string{http.MethodHead, http.MethodGet, http.MethodDelete} {
+		e.do(method, part, nil, version, chunked).status(200, 204)
+	}
 }
 
 func createPlain(e *env) {
@@ -187,7 +214,7 @@ func metadataDuplicateKey(e *env) {
 }
 
 func metadataMalformed(e *env) {
-	for _, bad := range []string{",", "k YQ==,", ",k YQ==", ",,", "a b c", "k  YQ==", "a YQ==, ,b", "k YQ==,,b"} {
+	for _, bad := range []string{",", ",,", " , ", "a b c", "k  YQ==", "k\tYQ==", "a YQ==;b", "\u00a0k YQ=="} {
 		e.wantMetadataRefused(bad)
 	}
 	e.wantNoUploads()
@@ -237,6 +264,29 @@ func metadataLines(e *env) {
 	e.wantMetadata(u, "a", "a")
 	e.wantMetadata(u, "b", "b")
 	e.post("Upload-Length: 100", "Upload-Metadata: a YQ==", "Upload-Metadata: a Yg==").status(400)
+}
+
+func metadataList(e *env) {
+	for _, list := range []string{
+		"a YQ==,\tb Yg==", "a YQ== , b Yg==", "a YQ==\t,\tb Yg==", "a YQ==,b Yg==,", ",a YQ==,b Yg==", "a YQ==,,b Yg==", "a YQ==, \t,b Yg==",
+	} {
+		u := e.post("Upload-Length: 100", "Upload-Metadata: "+list).status(201).location()
+		e.wantMetadata(u, "a", "a")
+		e.wantMetadata(u, "b", "b")
+		got, err := tusd.ParseMetaData(e.head(u).Header.Get("Upload-Metadata"))
+		if err != nil || got["a"] != "a" || got["b"] != "b" {
+			e.Errorf("HEAD returns %v, %v for %q", got, err, list)
+		}
+	}
+	for _, lines := range [][]string{
+		{"Upload-Metadata: a YQ==", "Upload-Metadata:"}, {"Upload-Metadata:", "Upload-Metadata: a YQ=="},
+		{"Upload-Metadata: a YQ==,", "Upload-Metadata: ,"},
+	} {
+		u := e.post(append(lines, "Upload-Length: 100")...).status(201).location()
+		e.head(u).header("Upload-Metadata", "a YQ==")
+	}
+	u := e.post("Upload-Length: 100", "Upload-Metadata:", "Upload-Metadata:").status(201).location()
+	e.head(u).without("Upload-Metadata")
 }
 
 func (e *env) countUploads() int {

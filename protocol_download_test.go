@@ -16,6 +16,8 @@ func TestProtocolDownload(t *testing.T) {
 	run(t, []scenario{
 		{"whole", "GET answers the bytes, with or without Tus-Resumable, and forbids sniffing and scripts", downloadWhole},
 		{"ranges", "GET answers ranges with 206 and impossible ones with 416", downloadRanges},
+		{"odd_ranges", "a range that names no byte is 416; a unit that is not known, or a method that has no ranges, is 200", downloadOddRanges},
+		{"refusals", "every refusal has a code in body, metric and answer", downloadRefusals},
 		{"many_ranges", "very many ranges become few or 416; few stay as they are", downloadManyRanges},
 		{"conditional", "GET with the ETag answers 304, with another the bytes; If-Match and If-Range hold", downloadConditional},
 		{"etags_differ", "two uploads have different ETags, and one upload keeps its own", downloadETags},
@@ -56,7 +58,48 @@ func downloadRanges(e *env) {
 	}
 	e.raw(http.MethodGet, u, nil, "Range: bytes=100-").status(416).header("Content-Range", "bytes */100").header("Tus-Resumable", "1.0.0")
 	e.get(u, "Range: bytes=0-4,10-14").status(206).headerMatches("Content-Type", "^multipart/byteranges")
-	e.raw(http.MethodGet, u, nil, "Range: nonsense").status(200, 416)
+}
+
+func downloadOddRanges(e *env) {
+	data := content(100)
+	u, empty := e.createFull(data), e.create(0)
+	huge := strings.Repeat("9", 30)
+	for _, spec := range []string{"-0", "100-", "100-200", "-0,-0", huge + "-", "200-,-0", huge + "-" + huge, "x", "5-3", "-", "", "1-2-3", "--1", "+1-2"} {
+		e.get(u, "Range: bytes="+spec).status(416).code("ERR_RANGE_NOT_SATISFIABLE").header("Content-Range", "bytes */100")
+	}
+	for _, field := range []string{"items=0-1", "items=-0", "seconds=x", "nonsense", "=0-1", "bytes", "bytes 0-1"} {
+		a := e.get(u, "Range: "+field).status(200).header("Content-Length", "100").without("Content-Range")
+		if !bytes.Equal(a.Body, data) {
+			e.Errorf("Range %s has %s", field, digest(a.Body))
+		}
+	}
+	for spec, want := range map[string]string{
+		"0-" + huge: "0-99", "-" + huge: "0-99", "-100": "0-99", "-101": "0-99", "99-": "99-99", "0-0,-0": "0-0", " 0-0 , ": "0-0", "0-0,200-": "0-0",
+	} {
+		e.get(u, "Range: bytes="+spec).status(206).header("Content-Range", "bytes "+want+"/100")
+	}
+	e.get(u, "Range: BYTES=0-9").status(206).header("Content-Range", "bytes 0-9/100")
+	e.get(u, "Range: bytes=20-29,0-9").status(206).headerMatches("Content-Type", "^multipart/byteranges")
+	for _, spec := range []string{"-0", "0-", "-5", "items=0-1"} {
+		e.get(empty, "Range: bytes="+spec).status(200, 204, 416)
+	}
+	e.head(u).status(200)
+	e.do(http.MethodHead, u, nil, version, "Range: bytes=0-9").status(200).without("Content-Range")
+}
+
+func downloadRefusals(e *env) {
+	u := e.createFull(content(100))
+	tag := e.get(u).Header.Get("ETag")
+	e.get(u, `If-Match: "other"`).status(412).code("ERR_PRECONDITION_FAILED").without("Tus-Version", "Content-Disposition", "ETag", "Last-Modified")
+	e.get(u, "If-Match: "+tag, "Range: bytes=100-").status(416).code("ERR_RANGE_NOT_SATISFIABLE").
+		header("Content-Range", "bytes */100").without("Content-Disposition", "Content-Encoding")
+	e.get(u, "If-Unmodified-Since: Mon, 01 Jan 1990 00:00:00 GMT").status(200, 412)
+	counted := e.handler.Metrics().ErrorsTotal()
+	for _, refusal := range []tusd.ErrorCount{{Code: "ERR_PRECONDITION_FAILED", Status: 412}, {Code: "ERR_RANGE_NOT_SATISFIABLE", Status: 416}} {
+		if counted[refusal] == 0 {
+			e.Errorf("the metric does not count %v: %v", refusal, counted)
+		}
+	}
 }
 
 func downloadManyRanges(e *env) {
@@ -101,7 +144,6 @@ func downloadConditional(e *env) {
 	}
 	e.get(u, `If-None-Match: "other"`).status(200)
 	e.get(u, "If-Match: "+tag).status(200)
-	e.raw(http.MethodGet, u, nil, `If-Match: "other"`).status(412)
 	e.get(u, "Range: bytes=0-9", "If-Range: "+tag).status(206)
 	e.get(u, "Range: bytes=0-9", `If-Range: "other"`).status(200)
 }

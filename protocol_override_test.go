@@ -17,6 +17,7 @@ func TestProtocolMethodOverride(t *testing.T) {
 		{"case053_unknown", "an override with an unknown method: 405", overrideUnknown},
 		{"case054_get_and_put", "GET of an unfinished upload: 409; PUT: 405", getAndPut},
 		{"any_real_method", "the override counts whatever the real method is", overrideAnyMethod},
+		{"override_twice", "two lines of the override are refused, whatever they say", overrideTwice},
 		{"override_options", "override OPTIONS answers as OPTIONS, without a version", overrideOptions},
 		{"override_not_stored", "no cache may keep an answer whose method was overridden, errors included", overrideNotStored},
 		{"vary_by_override", "answers to GET and HEAD vary by the override", varyByOverride},
@@ -30,6 +31,15 @@ func TestProtocolMethodOverride(t *testing.T) {
 }
 
 func overriding(method string) string { return "X-HTTP-Method-Override: " + method }
+
+func overrideTwice(e *env) {
+	u := e.create(100)
+	for _, second := range []string{"DELETE", "PATCH", "HEAD"} {
+		e.do(http.MethodPost, u, content(40), version, octets, "Upload-Offset: 0", "X-HTTP-Method-Override: PATCH", "x-http-method-override: "+second).
+			status(400).code("ERR_UNEXPECTED_HEADER")
+	}
+	e.wantOffset(u, 0)
+}
 
 func overridePostAsPatch(e *env) {
 	u := e.create(100)

@@ -16,6 +16,9 @@ func TestProtocolProxy(t *testing.T) {
 		{"case058_far", "those of a stranger do not", proxyFar},
 		{"case058_behind_proxy", "if everybody is believed, the stranger is, too", proxyAll},
 		{"case058_junk", "what is no host and no scheme is passed over", proxyJunk},
+		{"port_and_prefix", "port and path prefix of a proxy nearby go into Location, and finals know them", proxyPortPrefix},
+		{"port_and_prefix_far", "those of a stranger do not", proxyPortPrefixFar},
+		{"public_url", "a public URL beats all that requests say", proxyPublicURL},
 		{"configured", "a configured host beats a proxy's", proxyConfigured},
 		{"concatenation", "a final names its partials by the URLs that the proxy made", proxyConcatenation},
 		{"https_warning", "a proxy that says https and is not believed is told of once", proxyHTTPSWarning},
@@ -78,6 +81,59 @@ func proxyJunk(e *env) {
 		`Forwarded: host="up.example`, "Forwarded: proto=javascript", "X-Forwarded-Host: user@up.example",
 	} {
 		e.wantOrigin(e.direct(), junk)
+	}
+}
+
+// wantLocation checks Location of a new upload, whose id is cut off, and that a
+// final can name the upload by it.
+func (e *env) wantLocation(want string, header ...string) {
+	e.Helper()
+	location := e.postWith(content(5), append(header, "Upload-Length: 5", "Upload-Concat: partial")...).status(201).Header.Get("Location")
+	if got := location[:strings.LastIndexByte(location, '/')+1]; got != want {
+		e.Errorf("with %q Location begins with %q, want %s", header, got, want)
+	}
+	final := e.post(append(header, "Upload-Concat: final;"+location)...).status(201).Header.Get("Location")
+	if !strings.HasPrefix(final, want) {
+		e.Errorf("with %q the final has Location %q, want %s", header, final, want)
+	}
+}
+
+func proxyPortPrefix(e *env) {
+	const host = "X-Forwarded-Host: up.example"
+	e.wantLocation("https://up.example:8443/files/", proxyProto, host, "X-Forwarded-Port: 8443")
+	e.wantLocation("http://up.example:8080/files/", "Host: up.example", "X-Forwarded-Proto: http", "X-Forwarded-Port: 8080")
+	e.wantLocation("https://up.example:8443/files/", proxyProto, host, "X-Forwarded-Port: 8443, 80")
+	e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Port: 443")
+	e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Port: 80")
+	e.wantLocation("https://up.example:9000/files/", proxyProto, host+":9000", "X-Forwarded-Port: 8443")
+	e.wantLocation("https://[2001:db8::1]:8443/files/", proxyProto, "X-Forwarded-Host: [2001:db8::1]", "X-Forwarded-Port: 8443")
+	for _, junk := range []string{"0", "65536", "-1", "x", "80/evil", "1e3", " ", "8443@evil"} {
+		e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Port: "+junk)
+	}
+	e.wantLocation("https://up.example/media/files/", proxyProto, host, "X-Forwarded-Prefix: /media")
+	e.wantLocation("https://up.example/media/files/", proxyProto, host, "X-Forwarded-Prefix: /media/")
+	e.wantLocation("https://up.example/a/b/files/", proxyProto, host, "X-Forwarded-Prefix: /a, /b")
+	e.wantLocation("https://up.example/a%20b/files/", proxyProto, host, "X-Forwarded-Prefix: /a%20b")
+	for _, none := range []string{"", "/", "media", "//evil.example", "/../x", "/a b", "https://evil.example/", "/a?b", "/a#b", "/" + strings.Repeat("a", 2000), "/%zz"} {
+		e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Prefix: "+none)
+	}
+	e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Prefix: /files") // as a proxy says that cuts nothing off
+}
+
+func proxyPortPrefixFar(e *env) {
+	e.from(stranger)
+	e.wantOrigin(e.direct(), "X-Forwarded-Port: 8443", "X-Forwarded-Prefix: /media")
+}
+
+func proxyPublicURL(e *env) {
+	e.config.PublicURL = "https://fixed.example:8443/up"
+	for _, header := range [][]string{nil, {proxyProto, proxyHost, "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /media"}} {
+		e.wantLocation("https://fixed.example:8443/up/", header...)
+	}
+	for _, bad := range []string{"/up/", "up", "ftp://a/", "https://", "https://a/?x", "https://a/#x"} {
+		if _, err := tusd.NewHandler(tusd.Config{StoreComposer: e.compose(), PublicURL: bad}); err == nil {
+			e.Errorf("PublicURL %q is accepted", bad)
+		}
 	}
 }
 

@@ -2,8 +2,10 @@ package tusd
 
 import (
 	"maps"
+	"math"
 	"net/http"
 	"net/textproto"
+	"strconv"
 	"strings"
 )
 
@@ -21,8 +23,9 @@ const (
 	longestIfRange = 1 << 10
 )
 
-// contentRequest is the request as the store gets it: with few ranges, and
-// without dates that are none, which net/http tries to parse at length.
+// contentRequest is the request as the store gets it: with few ranges, which only
+// a GET has, and without dates that are none, which net/http tries to parse at
+// length.
 func (x *exchange) contentRequest(size int64) *http.Request {
 	var edited http.Header
 	set := func(name, value string) {
@@ -38,12 +41,13 @@ func (x *exchange) contentRequest(size int64) *http.Request {
 			set(name, "")
 		}
 	}
-	ranges, few := fewRanges(x.r.Header.Get("Range"), size)
-	switch {
-	case len(x.r.Header.Get("If-Range")) > longestIfRange: // it matches nothing
+	field := x.r.Header.Get("Range")
+	switch ranges := plainRanges(field, size); {
+	case field == "":
+	case x.method != http.MethodGet || len(x.r.Header.Get("If-Range")) > longestIfRange: // it has no meaning, or the validator matches nothing
 		set("If-Range", "")
 		set("Range", "")
-	case !few:
+	case ranges != field:
 		set("Range", ranges)
 	}
 	if edited == nil {
@@ -54,15 +58,17 @@ func (x *exchange) contentRequest(size int64) *http.Request {
 	return r
 }
 
-// fewRanges reports whether a Range field names few ranges. If not, it returns
-// another one: with those that overlap or nearly touch as one, or, if that is
-// not enough, one that cannot be satisfied, so that the answer is 416.
-func fewRanges(field string, size int64) (other string, few bool) {
-	list, ok := strings.CutPrefix(field, "bytes=")
-	if !ok || strings.Count(list, ",") < maxRanges {
-		return "", true
+// plainRanges returns a Range field that says the same as field and that net/http
+// reads rightly, with at most maxRanges ranges: many become one where they overlap
+// or nearly touch. "" says nothing: the unit is unknown, and so the field is to be
+// ignored (RFC 9110, section 14.2). A field that names no byte, or too many ranges,
+// becomes one that cannot be satisfied, so that the answer is 416.
+func plainRanges(field string, size int64) string {
+	unit, list, ok := strings.Cut(field, "=")
+	if !ok || !strings.EqualFold(unit, "bytes") {
+		return ""
 	}
-	var spans spans
+	spans := spans{apart: strings.Count(list, ",") < maxRanges}
 	for spec := range strings.SplitSeq(list, ",") {
 		if spec = textproto.TrimString(spec); spec == "" {
 			continue
@@ -74,15 +80,16 @@ func fewRanges(field string, size int64) (other string, few bool) {
 		}
 	}
 	if spans.n == 0 {
-		return "bytes=" + formatInt(size) + "-", false
+		return "bytes=" + formatInt(size) + "-"
 	}
-	return spans.String(), false
+	return spans.String()
 }
 
 // span is what a range means: bytes from start up to end, end not included.
 type span struct{ start, end int64 }
 
-// parseSpan reads one range. One that names no byte is empty.
+// parseSpan reads one range. One that names no byte is empty. Positions may be
+// larger than any number that is known here.
 func parseSpan(s string, size int64) (span, bool) {
 	first, last, ok := strings.Cut(s, "-")
 	first, last = textproto.TrimString(first), textproto.TrimString(last)
@@ -90,27 +97,42 @@ func parseSpan(s string, size int64) (span, bool) {
 		return span{}, false
 	}
 	if first == "" {
-		n, err := parseInteger(last)
-		return span{size - min(n, size), size}, err == nil
+		n, ok := parsePosition(last)
+		return span{size - min(n, size), size}, ok
 	}
-	start, err := parseInteger(first)
-	if err != nil {
+	start, ok := parsePosition(first)
+	if !ok {
 		return span{}, false
 	}
 	if last == "" {
 		return span{min(start, size), size}, true
 	}
-	end, err := parseInteger(last)
-	if err != nil || end < start {
+	end, ok := parsePosition(last)
+	if !ok || end < start {
 		return span{}, false
 	}
 	return span{min(start, size), min(end, size-1) + 1}, true
 }
 
-// spans are disjoint, and not near each other.
+// parsePosition reads a number of digits. One that is too large is the largest.
+func parsePosition(s string) (n int64, ok bool) {
+	if n, err := strconv.ParseUint(s, 10, 63); err == nil {
+		return int64(n), true
+	}
+	for i := range len(s) {
+		if !decimal(s[i]) {
+			return 0, false
+		}
+	}
+	return math.MaxInt64, s != ""
+}
+
+// spans are what a Range field means. They are disjoint, and not near each other,
+// unless apart.
 type spans struct {
-	list [maxRanges]span
-	n    int
+	apart bool // each as it was named
+	list  [maxRanges]span
+	n     int
 }
 
 // add adds one, which takes up those that it overlaps or nearly touches. It
@@ -119,7 +141,7 @@ func (s *spans) add(a span) bool {
 	if a.start >= a.end {
 		return true
 	}
-	for i := 0; i < s.n; i++ {
+	for i := 0; i < s.n && !s.apart; i++ {
 		if b := s.list[i]; a.start-partOverhead <= b.end && b.start-partOverhead <= a.end {
 			a = span{min(a.start, b.start), max(a.end, b.end)}
 			s.n--
@@ -141,7 +163,7 @@ func (s *spans) String() string {
 	b.WriteString("bytes=")
 	for i, a := range s.list[:s.n] {
 		if i > 0 {
-			b.WriteString(", ")
+			b.WriteString(",")
 		}
 		b.WriteString(formatInt(a.start) + "-" + formatInt(a.end-1))
 	}

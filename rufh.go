@@ -33,6 +33,7 @@ type rufhVersion struct {
 	quiet          bool // no 104 but the one that tells of the upload
 	completedTwice bool // a PATCH on a complete upload has a problem type of its own
 	spoils         bool // an upload that was sent too much for is done for
+	tooLong        int  // status of content beyond the length of the upload; 0: that of the error
 	tusJS          bool // tus-js-client 4 speaks it, so HEAD minds how that reads it
 }
 
@@ -41,7 +42,7 @@ var rufhVersions = []rufhVersion{
 	{interop: 3, inverted: true, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
 	{interop: 4, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
 	{interop: 5, presumed: true, anyMedia: true, appended: 201, pureHead: true, tusJS: true},
-	{interop: 6, presumed: true, appended: 201, pureHead: true, completedTwice: true, tusJS: true},
+	{interop: 6, presumed: true, appended: 201, pureHead: true, completedTwice: true, tooLong: 400, tusJS: true},
 	{interop: 7, appended: 204, completedTwice: true},
 	{interop: 8, appended: 204, completedTwice: true, spoils: true},
 	{interop: newestInterop, appended: 204, spoils: true},

@@ -49,12 +49,9 @@ func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
 	if ask == nil {
 		return HTTPResponse{}, nil
 	}
-	var response HTTPResponse
-	err := guard(func() (err error) {
-		response, err = ask(h.ctx, Event{Type: EventPreTerminate, Upload: h.info.Clone(), HTTPRequest: c.from.request()})
-		return err
+	return consult(func() (HTTPResponse, error) {
+		return ask(h.ctx, Event{Type: EventPreTerminate, Upload: h.info.Clone(), HTTPRequest: c.from.request()})
 	})
-	return response, err
 }
 
 // dismissFinals makes sure that no final upload still hopes for the partial

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -60,11 +61,14 @@ func tusOptions(x *exchange) {
 // tusCreate serves POST on the creation URL (Creation).
 func tusCreate(x *exchange) error {
 	c := x.call()
-	if x.hasContent() {
-		if !isMediaType(x.r.Header, offsetStream) {
-			return ErrInvalidContentType
-		}
+	switch {
+	case !x.hasContent():
+	case isMediaType(x.r.Header, offsetStream):
 		if err := x.tusContent(c); err != nil {
+			return err
+		}
+	default:
+		if err := x.nothing(ErrInvalidContentType); err != nil {
 			return err
 		}
 	}
@@ -94,7 +98,10 @@ func (x *exchange) tusMake(c *call) (res result, final bool, err error) {
 	}
 	if concat != nil {
 		if c.body != nil {
-			return result{}, true, ErrModifyFinal
+			if err := x.nothing(ErrModifyFinal); err != nil {
+				return result{}, true, err
+			}
+			c.body = nil
 		}
 		concat.metadata, concat.rawMeta = metadata, raw
 		res, err = x.h.engine.concatenate(c, *concat)
@@ -107,6 +114,16 @@ func (x *exchange) tusMake(c *call) (res result, final bool, err error) {
 	}
 	res, err = x.h.engine.create(c, req)
 	return res, false, err
+}
+
+// nothing refuses content. Many frameworks and proxies send a request without any
+// as one whose length is not known, so that only a byte makes it content.
+func (x *exchange) nothing(refusal *Error) error {
+	content, err := x.body.begins()
+	if err == nil && content {
+		return refusal
+	}
+	return err
 }
 
 // tusContent prepares the body of a creation or an append.
@@ -137,7 +154,7 @@ func (x *exchange) metadata() (pairs MetaData, raw string, err error) {
 	if size > x.h.engine.config.MaxMetaData {
 		return nil, "", ErrMetaDataTooLarge
 	}
-	raw = strings.Join(values, ",")
+	raw = metaDataList(values)
 	pairs, err = ParseMetaData(raw)
 	return pairs, raw, err
 }
@@ -162,7 +179,8 @@ func (x *exchange) concat() (final *concatenation, partial bool, err error) {
 	if hasValue(x.r.Header, "Upload-Length") || hasValue(x.r.Header, "Upload-Defer-Length") {
 		return nil, false, ErrInvalidUploadLength
 	}
-	ids, err := parsePartials(list, x.origin(), x.h.basePath, config.MaxPartials)
+	origin, path := x.base()
+	ids, err := parsePartials(list, origin, path, config.MaxPartials)
 	return &concatenation{partials: ids, raw: raw}, false, err
 }
 
@@ -206,11 +224,11 @@ func parsePartial(ref string, base *url.URL, origin string) (string, error) {
 	if err != nil {
 		return "", ErrInvalidConcat.With(errors.New("a reference is no URL"))
 	}
-	if !strings.EqualFold(u.Host, base.Host) || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+	if !sameHost(u, base) || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		(u.Scheme != "http" && u.Scheme != "https") {
 		return "", ErrInvalidConcat.With(errors.New("not a URL of this server"))
 	}
-	escaped, ok := strings.CutPrefix(u.EscapedPath(), base.EscapedPath())
+	escaped, ok := belowPath(u.EscapedPath(), base.Path)
 	if !ok {
 		return "", ErrInvalidConcat.With(errors.New("not below the base path"))
 	}
@@ -219,6 +237,39 @@ func parsePartial(ref string, base *url.URL, origin string) (string, error) {
 		return "", ErrInvalidConcat.With(err)
 	}
 	return id, nil
+}
+
+// sameHost reports whether two URLs name one host, in whatever spelling (RFC 3986,
+// section 6.2). They may differ in http and https: proxies end TLS.
+func sameHost(a, b *url.URL) bool {
+	return plainHost(a) == plainHost(b)
+}
+
+// plainHost is the host of a URL in lower case, with its port if that is not one of
+// those that http and https mean.
+func plainHost(u *url.URL) string {
+	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.String()
+	}
+	if port == "80" || port == "443" {
+		port = ""
+	}
+	return host + ":" + port
+}
+
+// belowPath cuts base off an escaped path, in which letters of base may be escaped.
+func belowPath(escaped, base string) (rest string, ok bool) {
+	end := 0
+	for range strings.Count(base, "/") {
+		slash := strings.IndexByte(escaped[end:], '/')
+		if slash < 0 {
+			return "", false
+		}
+		end += slash + 1
+	}
+	path, err := url.PathUnescape(escaped[:end])
+	return escaped[end:], err == nil && path == base
 }
 
 // plainPartial takes the id from a reference as nearly all clients write it:

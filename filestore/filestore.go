@@ -52,9 +52,9 @@ type FileStore struct {
 	// umask; 0 means 0775 and 0664.
 	DirPerm, FilePerm os.FileMode
 
-	hook      durable.Hook // faults, for tests
-	freeSpace func(dir *os.File) (int64, error)
-	opened    atomic.Pointer[volume]
+	hook    durable.Hook // faults, for tests
+	spaceOf func(dir *os.File) (space, error)
+	opened  atomic.Pointer[volume]
 }
 
 var (

@@ -34,7 +34,7 @@ func reopened(t testing.TB, s *FileStore) *FileStore {
 	}
 	fresh := &FileStore{
 		Path: s.Path, Durability: s.Durability, MinFree: s.MinFree,
-		StorageRoots: s.StorageRoots, hook: s.hook, freeSpace: s.freeSpace,
+		StorageRoots: s.StorageRoots, hook: s.hook, spaceOf: s.spaceOf,
 	}
 	if err := fresh.Open(t.Context(), env()); err != nil {
 		t.Fatal(err)

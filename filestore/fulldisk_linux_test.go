@@ -59,8 +59,11 @@ func TestFullDisk(t *testing.T) {
 			}
 			written(t, s, "b", 3, "abc")
 			write(t, up, 0, strings.Repeat("x", size))
-			if _, err := s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 * size}); !errors.Is(err, tusd.ErrNoSpace) {
-				t.Errorf("an upload that cannot fit: %v, want ErrNoSpace", err)
+			if _, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 * size / 2}); !errors.Is(err, tusd.ErrNoSpace) {
+				t.Errorf("an upload that does not fit now: %v, want ErrNoSpace", err)
+			}
+			if _, err := s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 * size}); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
+				t.Errorf("an upload that never fits: %v, want ErrMaxSizeExceeded", err)
 			}
 			free := fill(t, dir)
 			if err := os.Truncate(filepath.Join(dir, "ballast"), 512<<10); err != nil {
@@ -103,10 +106,14 @@ func TestMinFree(t *testing.T) {
 	s := New(smallDisk(t))
 	s.MinFree = 1 << 20
 	s = reopened(t, s)
-	created(t, s, "small", 1<<19)
-	_, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 << 19})
+	written(t, s, "small", 1<<19, strings.Repeat("x", 1<<19))
+	_, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 << 18})
 	if !errors.Is(err, tusd.ErrNoSpace) {
 		t.Errorf("an upload into what is to stay free: %v, want ErrNoSpace", err)
+	}
+	_, err = s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 << 19})
+	if !errors.Is(err, tusd.ErrMaxSizeExceeded) {
+		t.Errorf("an upload that would take what is always to stay free: %v, want ErrMaxSizeExceeded", err)
 	}
 }
 

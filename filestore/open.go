@@ -32,7 +32,7 @@ type volume struct {
 	filePerm   os.FileMode
 	scope      tusd.Scope
 	room       *os.File // the directory, to ask for free space
-	freeSpace  func(dir *os.File) (int64, error)
+	spaceOf    func(dir *os.File) (space, error)
 	claims     claims
 	lock       *os.File // holds the reserved byte, and the owner's
 	tempPrefix string   // of the names of temporary files
@@ -95,11 +95,11 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 	}
 	v := &volume{
 		marks: newMarks(), parents: newKnownDirs(), decoded: newDecodedRecords(),
-		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), freeSpace: freeSpace,
+		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), spaceOf: spaceOf,
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
 	}
-	if s.freeSpace != nil {
-		v.freeSpace = s.freeSpace
+	if s.spaceOf != nil {
+		v.spaceOf = s.spaceOf
 	}
 	if err := v.open(s); err != nil {
 		return nil, errors.Join(err, v.close())

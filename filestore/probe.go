@@ -41,12 +41,12 @@ func (v *volume) probe() error {
 	if err := writable(v.path); err != nil {
 		return fmt.Errorf("the directory cannot be written to: %w", err)
 	}
-	free, err := v.freeSpace(v.room)
+	space, err := v.spaceOf(v.room)
 	if err != nil {
 		return err
 	}
-	if free < max(v.minFree, 1) {
-		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes are free, %d are to be kept", free, v.minFree))
+	if space.free < max(v.minFree, 1) {
+		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes are free, %d are to be kept", space.free, v.minFree))
 	}
 	return nil
 }

@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/tus/tusd"
 )
 
 // Room: what the file system has free, less what is to stay free (MinFree),
 // less what is claimed for final uploads that are being built.
+
+// space is what a file system has, in bytes.
+type space struct{ free, size int64 }
 
 // claims are the bytes that are going to be written, by the directory whose
 // file system they are for. The zero value is ready to use.
@@ -44,32 +48,61 @@ func (v *volume) roomOf(p place) *os.File {
 	return v.room
 }
 
-// checkRoom refuses n more bytes that do not fit. It promises nothing.
+// checkRoom refuses n more bytes that a client has announced and that do not fit.
+// It promises nothing.
 func (v *volume) checkRoom(data place, n int64) error {
 	if n == 0 && v.minFree == 0 {
 		return nil
 	}
-	_, err := v.roomFor(v.roomOf(data), n)
+	dir := v.roomOf(data)
+	return v.announce(dir, v.claims.of(dir), n)
+}
+
+// announce refuses n more bytes that a client has announced. If they are all that
+// is wrong, and not that nothing is left, the error is an ErrAnnounced.
+func (v *volume) announce(dir *os.File, claimed, n int64) error {
+	space, err := v.spaceOf(dir)
+	if err != nil {
+		return err
+	}
+	if v.minFree < space.size && n > space.size-v.minFree {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf(
+			"%d bytes never fit: the file system has %d, %d are to stay free", n, space.size, v.minFree))
+	}
+	err = v.refuse(space, claimed, n)
+	if err != nil && space.free-claimed > v.minFree {
+		return fmt.Errorf("%w: %w", tusd.ErrAnnounced, err)
+	}
 	return err
 }
 
 // roomFor returns how many bytes fit, unless that is less than n.
 func (v *volume) roomFor(dir *os.File, n int64) (int64, error) {
 	claimed := v.claims.of(dir) // first: what is written meanwhile counts twice rather than not at all
-	return v.roomBeside(dir, claimed, n)
-}
-
-func (v *volume) roomBeside(dir *os.File, claimed, n int64) (int64, error) {
-	free, err := v.freeSpace(dir)
+	space, err := v.spaceOf(dir)
 	if err != nil {
 		return 0, err
 	}
-	room := free - v.minFree - claimed
-	if n > room {
-		return 0, tusd.ErrNoSpace.With(fmt.Errorf(
-			"%d bytes do not fit: %d are free, %d are to stay so, %d are claimed for final uploads", n, free, v.minFree, claimed))
+	return space.free - v.minFree - claimed, v.refuse(space, claimed, n)
+}
+
+// refuse refuses n more bytes if they do not fit.
+func (v *volume) refuse(space space, claimed, n int64) error {
+	lacking := n - (space.free - v.minFree - claimed)
+	if lacking <= 0 {
+		return nil
 	}
-	return room, nil
+	err := tusd.ErrNoSpace.With(fmt.Errorf(
+		"%d bytes do not fit: %d are free, %d are to stay so, %d are claimed for final uploads", n, space.free, v.minFree, claimed))
+	err.RetryAfter = untilFree(lacking, space.size)
+	return err
+}
+
+// untilFree is when it is worth to look again whether so many bytes of a file
+// system have become free: the larger a part they are, the later.
+func untilFree(bytes, size int64) time.Duration {
+	const whole = time.Hour
+	return time.Second + time.Duration(float64(whole)*float64(bytes)/float64(max(size, bytes)))
 }
 
 // claim is room that one final upload has to itself.
@@ -86,7 +119,7 @@ func (v *volume) claimRoom(data place, n int64) (*claim, error) {
 	v.claims.mu.Lock()
 	defer v.claims.mu.Unlock()
 	if n > 0 {
-		if _, err := v.roomBeside(c.dir, v.claims.bytes[c.dir], n); err != nil {
+		if err := v.announce(c.dir, v.claims.bytes[c.dir], n); err != nil {
 			return nil, err
 		}
 	}
@@ -99,9 +132,9 @@ func (v *volume) claimRoom(data place, n int64) (*claim, error) {
 
 // check refuses n more bytes if others have taken the room meanwhile.
 func (c *claim) check(n int64) error {
-	free, err := c.v.freeSpace(c.dir)
-	if err == nil && n > free-c.v.minFree {
-		err = tusd.ErrNoSpace.With(fmt.Errorf("the room is gone: %d bytes are free, %d are to stay so", free, c.v.minFree))
+	space, err := c.v.spaceOf(c.dir)
+	if err == nil && n > space.free-c.v.minFree {
+		err = tusd.ErrNoSpace.With(fmt.Errorf("the room is gone: %d bytes are free, %d are to stay so", space.free, c.v.minFree))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -24,7 +25,7 @@ func newRoomy(t *testing.T) *roomy {
 	r := &roomy{free: 1 << 20}
 	s := New(t.TempDir())
 	s.MinFree = 1000
-	s.freeSpace = func(*os.File) (int64, error) { return r.free, nil }
+	s.spaceOf = func(*os.File) (space, error) { return space{r.free, 1 << 40}, nil }
 	s.hook = func(op durable.Op, _ string, done bool) error {
 		if op == durable.OpCopy && !done {
 			r.copies++
@@ -53,6 +54,51 @@ func wantNoSpace(t *testing.T, what string, err error) {
 	t.Helper()
 	if !errors.Is(err, tusd.ErrNoSpace) {
 		t.Errorf("%s: %v, want ErrNoSpace", what, err)
+	}
+}
+
+// What the file system could never hold is too large; what does not fit now does
+// later, and the more it is, the later. Both say that the bytes are only announced.
+func TestHopelessLengths(t *testing.T) {
+	r := newRoomy(t)
+	r.free = 1 << 30
+	refused := func(size int64) (e *tusd.Error, announced bool) {
+		t.Helper()
+		_, err := r.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", Size: size})
+		if !errors.As(err, &e) {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		return e, errors.Is(err, tusd.ErrAnnounced)
+	}
+	var before time.Duration
+	for _, size := range []int64{1<<30 - 999, 2 << 30, 1 << 36, 1 << 39, 1<<40 - 1000} {
+		e, announced := refused(size)
+		if !e.Is(tusd.ErrNoSpace) || !announced {
+			t.Errorf("%d bytes: %v", size, e)
+		}
+		if e.RetryAfter < before || e.RetryAfter < time.Second || e.RetryAfter > 2*time.Hour {
+			t.Errorf("%d bytes: to be tried again after %v, fewer after %v", size, e.RetryAfter, before)
+		}
+		before = e.RetryAfter
+	}
+	if before < 30*time.Minute {
+		t.Errorf("the whole file system is to be tried again after %v", before)
+	}
+	for _, size := range []int64{1<<40 - 999, 1 << 50, 1<<63 - 1} {
+		if e, _ := refused(size); !e.Is(tusd.ErrMaxSizeExceeded) {
+			t.Errorf("%d bytes: %v", size, e)
+		}
+	}
+	open, err := r.NewUpload(t.Context(), locked(t, "open"), tusd.FileInfo{ID: "open", SizeIsDeferred: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.DeclareLength(t.Context(), open, 1<<50); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
+		t.Errorf("a length that is declared late: %v", err)
+	}
+	r.free = 1000 // nothing is left, which is no fault of the client
+	if e, announced := refused(1); !e.Is(tusd.ErrNoSpace) || announced {
+		t.Errorf("a byte where nothing is left: %v", e)
 	}
 }
 

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeSpace is what an ordinary user may still write to dir's file system, in
-// bytes.
-func freeSpace(dir *os.File) (int64, error) {
+// spaceOf is what an ordinary user may write to dir's file system.
+func spaceOf(dir *os.File) (space, error) {
 	var stat unix.Statfs_t
 	err := unix.Fstatfs(int(dir.Fd()), &stat)
 	runtime.KeepAlive(dir)
 	if err != nil {
-		return 0, &os.PathError{Op: "fstatfs", Path: dir.Name(), Err: err}
+		return space{}, &os.PathError{Op: "fstatfs", Path: dir.Name(), Err: err}
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize), nil
+	block := int64(stat.Bsize)
+	reserved := int64(stat.Bfree) - int64(stat.Bavail)
+	return space{free: int64(stat.Bavail) * block, size: (int64(stat.Blocks) - reserved) * block}, nil
 }
 
 // diskFull finds nothing that the errors of package syscall do not cover.

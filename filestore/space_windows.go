@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// freeSpace is what this user may still write to dir's volume, in bytes.
-func freeSpace(dir *os.File) (int64, error) {
+// spaceOf is what this user may write to dir's volume.
+func spaceOf(dir *os.File) (space, error) {
 	name, err := windows.UTF16PtrFromString(dir.Name())
 	if err != nil {
-		return 0, err
+		return space{}, err
 	}
-	var free uint64
-	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
-		return 0, &os.PathError{Op: "GetDiskFreeSpaceEx", Path: dir.Name(), Err: err}
+	var free, size uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, &size, nil); err != nil {
+		return space{}, &os.PathError{Op: "GetDiskFreeSpaceEx", Path: dir.Name(), Err: err}
 	}
-	return int64(min(free, math.MaxInt64)), nil
+	return space{free: int64(min(free, math.MaxInt64)), size: int64(min(size, math.MaxInt64))}, nil
 }
 
 // diskFull recognises what Windows says in place of ENOSPC.

@@ -111,7 +111,7 @@ func (c *http2Conn) headerBlock(r Request) []byte {
 	c.block.Reset()
 	c.encode(":method", r.Method)
 	c.encode(":scheme", "https")
-	c.encode(":authority", c.net.RemoteAddr().String())
+	c.encode(":authority", c.authority(r.Header))
 	c.encode(":path", r.Target)
 	c.encodeLines(r.Header)
 	if r.Length > 0 || r.Length == 0 && wantsLength(r.Method) {
@@ -120,9 +120,22 @@ func (c *http2Conn) headerBlock(r Request) []byte {
 	return c.block.Bytes()
 }
 
+// authority is the value of a line Host, or the address of the server.
+func (c *http2Conn) authority(lines []string) string {
+	for _, line := range lines {
+		if name, value := field(line); strings.EqualFold(name, "Host") {
+			return value
+		}
+	}
+	return c.net.RemoteAddr().String()
+}
+
 func (c *http2Conn) encodeLines(lines []string) {
 	for _, line := range lines {
 		name, value := field(line)
+		if strings.EqualFold(name, "Host") {
+			continue // :authority has it
+		}
 		c.encode(strings.ToLower(name), value)
 	}
 }

@@ -39,6 +39,7 @@ func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger
 	return tusd.Config{
 		StoreComposer:        composer,
 		BasePath:             cfg.listening.basePath,
+		PublicURL:            cfg.listening.publicURL,
 		MaxSize:              cfg.protocol.maxSize,
 		MaxAppendSize:        cfg.protocol.maxAppendSize,
 		MinAppendSize:        cfg.protocol.minAppendSize,

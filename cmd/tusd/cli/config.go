@@ -36,6 +36,7 @@ type listening struct {
 	unixSock    string // path; "": TCP
 	unixAccess  socketAccess
 	basePath    string // on the wire: escaped, a slash at both ends
+	publicURL   string // "": from the request
 	enableH2C   bool
 	behindProxy bool
 	// trustedProxies is nil if the default holds, and empty for "none".

@@ -54,8 +54,9 @@ func (l *listening) declare(f *flag.FlagSet) {
 	socketModeVar(f, &l.unixAccess.mode, "unix-sock-mode", "`permissions` of the socket, octal, whatever the umask is:\nwho may write to it may connect; 660 if there is a\n-unix-sock-group")
 	groupVar(f, &l.unixAccess.group, "unix-sock-group", "`group` of the socket, a name or a number; this user must\nbe a member of it, or root")
 	basePathVar(f, &l.basePath, "base-path", "/files/", "URL `path` below which uploads live")
+	publicURLVar(f, &l.publicURL, "public-url", "`URL` of the creation of uploads as clients know it, like\nhttps://up.example.org/files/, if proxies do not tell")
 	f.BoolVar(&l.enableH2C, "enable-h2c", false, "also speak HTTP/2 without TLS (prior knowledge)")
-	f.BoolVar(&l.behindProxy, "behind-proxy", false, "believe everyone who connects about the host and the\nscheme of the original request (Forwarded,\nX-Forwarded-Host, X-Forwarded-Proto)")
+	f.BoolVar(&l.behindProxy, "behind-proxy", false, "believe everyone who connects about the host and the\nscheme of the original request (Forwarded,\nX-Forwarded-Host, -Proto, -Port, -Prefix)")
 	networksVar(f, &l.trustedProxies, "trusted-proxies", "`networks` of your proxies, separated by commas: they are\nbelieved about host and scheme, and about the address of\nthe client; or none. Without it, private and local\naddresses are believed about host and scheme")
 }
 

@@ -90,6 +90,7 @@ func TestEveryFlagChangesTheConfig(t *testing.T) {
 // different ones where types are the same.
 var otherValues = map[string]string{
 	"version": "true", "pid-file": "/run/pid", "host": "::1", "port": "65535", "unix-sock": "/run/s", "unix-sock-mode": "0666", "unix-sock-group": "www-data", "base-path": "up",
+	"public-url": "https://up.example/x/",
 	"enable-h2c": "true", "behind-proxy": "true", "trusted-proxies": "10.0.0.1, fd00::/8",
 	"tls-certificate": "c.pem", "tls-key": "k.pem", "tls-mode": "tls13",
 	"max-size": "1", "max-append-size": "2", "min-append-size": "3",

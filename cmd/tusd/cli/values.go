@@ -280,6 +280,17 @@ func basePathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 	})
 }
 
+func publicURLVar(flags *flag.FlagSet, p *string, name, usage string) {
+	declare(flags, name, "", usage, func(text string) error {
+		u, err := url.Parse(text)
+		if text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+			return errors.New("must be a URL like https://up.example.org/files/")
+		}
+		*p = text
+		return nil
+	})
+}
+
 // cleanBasePath brings a base path into the form that requests have: escaped,
 // a slash at both ends.
 func cleanBasePath(text string) (string, error) {
