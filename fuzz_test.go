@@ -9,9 +9,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Fuzz targets for everything that parses what a client sent. CI runs each
-// for a few seconds; `go test -fuzz FuzzParseID .` goes on for as long as you
-// like.
+// Fuzz targets for everything that parses what a client sent. .ci/run
+// gives them the inputs that are kept; .ci/fuzz looks for new ones.
 
 func FuzzParseID(f *testing.F) {
 	for _, seed := range []string{"abc", "a/b", "a%2Fb", "..", "%2e%2e", "a%00b", "a%252Fb", "a+b", "a%2Bb", "x.info", ".tusd.locks",

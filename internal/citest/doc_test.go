@@ -1,0 +1,2 @@
+// Package citest runs scripts of .ci on small modules made for that.
+package citest
