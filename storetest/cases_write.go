@@ -61,14 +61,18 @@ func writeEmpty(e *env) {
 }
 
 func writeOffsetFromData(e *env) {
-	lying := newInfo("a", 100)
-	lying.Offset = 99
-	upload := e.createInfo(lying)
-	if got := e.info(upload).Offset; got != 0 {
-		e.Errorf("a new upload is at offset %d", got)
-	}
+	upload := e.create("a", 100)
 	e.wantStored("a", 0)
+	lie := func(i *tusd.FileInfo) error { i.Offset = 99; return nil }
+	e.must(upload.UpdateInfo(e.Context(), lie))
+	if got := e.info(upload).Offset; got != 0 {
+		e.Errorf("an empty upload is at offset %d", got)
+	}
+	e.reopen()
+	e.wantStored("a", 0)
+	upload = e.load("a")
 	e.write(upload, "a", 0, 10)
+	e.must(upload.UpdateInfo(e.Context(), lie))
 	e.reopen()
 	e.wantStored("a", 10)
 }

@@ -15,8 +15,9 @@ import (
 
 // Memory is the reference store: every ability, everything in memory, as
 // simple as the contract allows. It is stricter than the contract asks where
-// that finds faults of callers: a wrong offset, a chunk beyond the length, a
-// change after the lease's end and a malformed side record are errors.
+// that finds faults of callers: a new upload with an offset, an invalid id or a
+// negative length, a wrong offset, a chunk beyond the length, a change after the
+// lease's end and a malformed side record are errors.
 //
 // Records are kept as JSON, so that what a caller passed in or got back is
 // never shared with the store. Safe for concurrent use.
@@ -87,6 +88,9 @@ func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.File
 	if err := tusd.MayChange(ctx, lease); err != nil {
 		return nil, err
 	}
+	if err := mayCreate(info); err != nil {
+		return nil, err
+	}
 	info.Storage = map[string]string{"Type": "memory", "Key": info.ID}
 	record, err := json.Marshal(info)
 	if err != nil {
@@ -96,6 +100,19 @@ func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.File
 		return nil, err
 	}
 	return m.open(lease, info.ID) // no longer under ctx: the upload exists
+}
+
+// mayCreate checks what the caller of NewUpload guarantees.
+func mayCreate(info tusd.FileInfo) error {
+	switch err := tusd.ValidateID(info.ID); {
+	case err != nil:
+		return fmt.Errorf("storetest: the caller has not checked the id %q: %w", info.ID, err)
+	case info.Size < 0:
+		return fmt.Errorf("storetest: the caller has not checked the length of %s: %d", info.ID, info.Size)
+	case info.Offset != 0:
+		return fmt.Errorf("storetest: the caller has not left Offset of %s at 0: %d", info.ID, info.Offset)
+	}
+	return nil
 }
 
 func (m *Memory) insert(id string, record []byte) error {

@@ -55,3 +55,24 @@ func TestMemoryCore(t *testing.T) {
 	h.Claims = 0
 	Run(t, h)
 }
+
+// What the caller of NewUpload guarantees, the suite included, is held against
+// it: the suite passes on a Memory, so it passes nothing of this.
+func TestMemoryHoldsCallersToTheContract(t *testing.T) {
+	for what, info := range map[string]tusd.FileInfo{
+		"an offset":         {ID: "a", Size: 10, Offset: 5},
+		"a negative offset": {ID: "a", Size: 10, Offset: -1},
+		"a negative length": {ID: "a", Size: -1},
+		"no id":             {Size: 10},
+		"an invalid id":     {ID: "a/../b", Size: 10},
+	} {
+		m := NewMemory()
+		lease, err := new(tusd.LocalLocker).Lock(t.Context(), "a", tusd.LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.NewUpload(t.Context(), lease, info); err == nil {
+			t.Errorf("a new upload with %s is taken", what)
+		}
+	}
+}
