@@ -32,12 +32,14 @@ type Config struct {
 	// MaxHeaderSize is the largest header of a request in bytes; 0: 256 KiB.
 	// The http.Server has a limit of its own, which should be larger.
 	MaxHeaderSize int
-	// MaxMetaData is the largest Upload-Metadata in bytes; 0: 16 KiB.
+	// MaxMetaData bounds, in bytes, what answers repeat of a creation: HEAD
+	// Upload-Metadata and Upload-Concat, together, and a download the name and
+	// the type of its content, together; 0: 14 KiB. An answer has up to 2 KiB
+	// beside that, and clients read only so much of a header, Node.js 16 KiB.
 	MaxMetaData int
 	// MaxPartials is how many references to partial uploads a final upload
-	// may have; 0: 150. The same partial counts each time it is named. HEAD
-	// of a final answers the whole list: clients read only so much of a
-	// header, Node.js for example 16 KiB.
+	// may have; 0: 150. The same partial counts each time it is named. Their
+	// URLs also count for MaxMetaData.
 	MaxPartials int
 
 	// The extensions that can be switched off even where the store has them.
@@ -118,7 +120,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	defaultMaxHeaderSize      = 256 << 10
-	defaultMaxMetaData        = 16 << 10
+	defaultMaxMetaData        = 14 << 10
 	defaultMaxPartials        = 150
 	defaultNetworkTimeout     = 60 * time.Second
 	defaultAcquireLockTimeout = 20 * time.Second

@@ -136,6 +136,9 @@ func (e *engine) establish(c *call, info FileInfo) (*hold, result, error) {
 // preCreate lets the callback refuse or change the upload, and gives it an id.
 func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	var response HTTPResponse
+	if err := e.config.answerable(info); err != nil {
+		return response, err
+	}
 	if ask := e.config.Callbacks.PreCreate; ask != nil {
 		var changes FileInfoChanges
 		var err error
@@ -152,6 +155,9 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 		changes.apply(info)
 		*info = info.Clone() // the callback may have kept what it has returned
 		info.ID, info.MetaData, info.Storage = strings.Clone(info.ID), ownTexts(info.MetaData), ownTexts(info.Storage)
+		if err := e.config.answerable(info); err != nil {
+			return response, err
+		}
 	}
 	if info.ID == "" {
 		info.ID = newID()

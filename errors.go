@@ -79,7 +79,7 @@ var (
 	ErrAmbiguousUploadLength    = &Error{Code: "ERR_AMBIGUOUS_UPLOAD_LENGTH", Status: both(400), Message: "Upload-Length and Upload-Defer-Length exclude each other"}
 	ErrInvalidUploadLengthDefer = &Error{Code: "ERR_INVALID_UPLOAD_LENGTH_DEFER", Status: both(400), Message: "Upload-Defer-Length can only be 1"}
 	ErrInvalidMetaData          = &Error{Code: "ERR_INVALID_METADATA", Status: both(400), Message: "Upload-Metadata is malformed"}
-	ErrMetaDataTooLarge         = &Error{Code: "ERR_METADATA_TOO_LARGE", Status: both(431), Message: "Upload-Metadata is too large"}
+	ErrMetaDataTooLarge         = &Error{Code: "ERR_METADATA_TOO_LARGE", Status: both(431), Message: "Upload-Metadata is too large, alone or with what else answers repeat: Upload-Concat, the name and the type of the file"}
 	ErrMaxSizeExceeded          = &Error{Code: "ERR_MAX_SIZE_EXCEEDED", Status: both(413), Message: "the upload is larger than this server allows"}
 	ErrUploadSizeExceeded       = &Error{Code: "ERR_UPLOAD_SIZE_EXCEEDED", Status: both(413), Message: "the body goes beyond the length of the upload"}
 	ErrInvalidContentType       = &Error{Code: "ERR_INVALID_CONTENT_TYPE", Status: both(415), Message: "the content needs another Content-Type"}

@@ -235,9 +235,9 @@ func metadataUTF8(e *env) {
 
 func metadataLarge(e *env) {
 	e.createWithMetadata(metadataOf(8 << 10))
-	e.createWithMetadata(metadataOf(16 << 10))
+	e.createWithMetadata(metadataOf(14 << 10))
 	before := e.countUploads()
-	e.post("Upload-Length: 100", "Upload-Metadata: "+metadataOf(16<<10+4)).status(431).code("ERR_METADATA_TOO_LARGE")
+	e.post("Upload-Length: 100", "Upload-Metadata: "+metadataOf(14<<10+4)).status(431).code("ERR_METADATA_TOO_LARGE")
 	if after := e.countUploads(); after != before {
 		e.Errorf("%d uploads became %d", before, after)
 	}

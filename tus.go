@@ -16,6 +16,8 @@ import (
 const (
 	tusVersion   = "1.0.0"
 	offsetStream = "application/offset+octet-stream"
+
+	partialConcat = "partial" // Upload-Concat of a partial upload
 )
 
 // tusHeaders are in every answer (Core, Tus-Resumable).
@@ -169,7 +171,7 @@ func (x *exchange) concat() (final *concatenation, partial bool, err error) {
 	if config.StoreComposer.Concater == nil || config.DisableConcatenation {
 		return nil, false, ErrConcatenationUnsupported
 	}
-	if raw == "partial" {
+	if raw == partialConcat {
 		return nil, true, nil
 	}
 	list, ok := strings.CutPrefix(raw, "final;")
@@ -351,7 +353,7 @@ func rawMetaData(info FileInfo) string {
 func (x *exchange) rawConcat(info FileInfo) string {
 	switch {
 	case info.IsPartial:
-		return "partial"
+		return partialConcat
 	case !info.IsFinal:
 		return ""
 	case info.RawConcat != "":

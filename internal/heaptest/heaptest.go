@@ -71,9 +71,9 @@ type Attack struct {
 
 const (
 	query    = 64 << 10 // bytes
-	metadata = 11 << 10 // bytes of the value; in base64 below the default of MaxMetaData
+	metadata = 10 << 10 // bytes of the value; in base64 below the default of MaxMetaData
 
-	references = 150 // of a final, the default of MaxPartials
+	references = 130 // of a final: their URLs are below the default of MaxMetaData
 )
 
 // Requests are large requests.

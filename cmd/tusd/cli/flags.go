@@ -115,8 +115,8 @@ func (m *monitoring) declare(f *flag.FlagSet) {
 
 func (l *limits) declare(f *flag.FlagSet) {
 	countVar(f, &l.maxHeaderSize, "max-header-size", 256<<10, 1024, "largest header of a request in `bytes`")
-	countVar(f, &l.maxMetadataSize, "max-metadata-size", 16<<10, 1, "largest Upload-Metadata in `bytes`")
-	countVar(f, &l.maxPartials, "max-partials", 150, 1, "how many partial uploads a final upload may name (a\n`number`); HEAD answers the list, of which many clients\nread 16 KiB")
+	countVar(f, &l.maxMetadataSize, "max-metadata-size", 14<<10, 1, "most `bytes` that an answer repeats of a creation: those\nof Upload-Metadata and Upload-Concat, or of a file's\nname and type")
+	countVar(f, &l.maxPartials, "max-partials", 150, 1, "how many partial uploads a final upload may name (a\n`number`); their URLs count for -max-metadata-size")
 	countVar(f, &l.maxRequests, "max-requests", 10000, 0, "how many requests are served at the same time (a\n`number`); 0: no limit")
 	countVar(f, &l.maxUploadsPerClient, "max-uploads-per-client", 1000, 0, "how many requests with content are served at the same\ntime for one client address other than proxies and\nprivate addresses (a `number`); 0: no limit")
 	countVar(f, &l.maxConnectionsPerClient, "max-connections-per-client", 1000, 0, "how many connections one client address may have open,\nother than proxies and private addresses (a `number`);\n0: no limit")

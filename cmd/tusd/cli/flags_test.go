@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		},
 		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limits{
-			maxHeaderSize: 256 << 10, maxMetadataSize: 16 << 10, maxPartials: 150,
+			maxHeaderSize: 256 << 10, maxMetadataSize: 14 << 10, maxPartials: 150,
 			maxRequests: 10000, maxUploadsPerClient: 1000, maxConnectionsPerClient: 1000, minRateTime: 30 * time.Second,
 		},
 		timeouts: timeouts{
