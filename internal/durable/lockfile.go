@@ -16,20 +16,33 @@ func OpenLockFile(root *os.Root, name string, perm os.FileMode) (*os.File, error
 	if err != nil {
 		return nil, err
 	}
-	if runtime.GOOS == "windows" { // permissions are others there
-		return f, nil
-	}
-	info, err := f.Stat()
-	if err == nil && withoutReaders(info.Mode()) != info.Mode() {
-		err = f.Chmod(withoutReaders(info.Mode().Perm()))
-	}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
-		err = nil // it is another user's, or on a file system without permissions
-	}
-	if err != nil {
+	if err := keepFromReaders(f, name); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+var errIrregular = errors.New("it is no regular file: move it away")
+
+// keepFromReaders also refuses what is no file and opens all the same, such as a
+// FIFO: locks on it succeed, and later calls fail.
+func keepFromReaders(f *os.File, name string) error {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return &fs.PathError{Op: "open", Path: name, Err: errIrregular}
+	case runtime.GOOS == "windows": // permissions are others there
+		return nil
+	case withoutReaders(info.Mode()) == info.Mode():
+		return nil
+	}
+	err = f.Chmod(withoutReaders(info.Mode().Perm()))
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		return nil // it is another user's, or on a file system without permissions
+	}
+	return err
 }
 
 // withoutReaders takes the right to read from group and others where they have

@@ -17,6 +17,8 @@ type backend interface {
 	probes() []*probe
 	// patience is how long a start that has failed with err tries again.
 	patience(err error) time.Duration
+	// advised is an error of the start with what an operator can do about it.
+	advised(err error) error
 	collectors() []prometheus.Collector
 	close() error // gives back what it has taken
 }

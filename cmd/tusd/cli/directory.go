@@ -54,6 +54,8 @@ func (d *directory) where() string {
 // to bring about before the start.
 func (d *directory) patience(error) time.Duration { return 0 }
 
+func (d *directory) advised(err error) error { return advised(err, d.store.Path) }
+
 func (d *directory) probes() []*probe { return probesFor(d.composer()) }
 
 func (d *directory) collectors() []prometheus.Collector { return nil }

@@ -26,9 +26,13 @@ const doctorIntro = `tusd doctor tries out where uploads would be kept, a bucket
 says line by line what is ok, what is missing, and what to do about it. It
 leaves nothing behind. It ends with 0 if nothing is missing, else with 1.
 
-Usage: tusd doctor [flags]
+Usage: tusd doctor [-as user] [flags]
 
-It takes the flags, variables and config file of the server, and makes use of
+-as runs it as the user of the server, a name or a number; only root can do
+that.
+
+It takes the flags, variables and config file of the server. It looks at where
+the server is to listen, at the certificate and the PID file, and makes use of
 these:
 `
 
@@ -43,7 +47,14 @@ func writeDoctorHelp(w io.Writer) {
 
 // runDoctor is Run for tusd doctor.
 func runDoctor(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
-	cfg, err := readConfig(args, env)
+	as, args, err := cutAs(args)
+	if err == nil && as != "" {
+		return runDoctorAs(ctx, as, args, env, stdout, stderr)
+	}
+	var cfg config
+	if err == nil {
+		cfg, err = readConfig(args, env)
+	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		writeDoctorHelp(stdout)
@@ -59,6 +70,8 @@ func runDoctor(ctx context.Context, args []string, env environment, stdout, stde
 	for _, sentence := range cfg.warnings(env) {
 		report.Warn("settings", sentence)
 	}
+	cfg.examineUser(report)
+	cfg.examineStart(report)
 	cfg.examine(ctx, report)
 	if ctx.Err() != nil {
 		fmt.Fprintf(stderr, "tusd: doctor was ended before it was done: %v\n", context.Cause(ctx))
@@ -84,6 +97,7 @@ func (cfg config) examine(ctx context.Context, report *doctor.Report) {
 	}
 	doctor.Directory{
 		Path: path, Durability: s.durability, MinFree: s.minFree, StorageRoots: filepath.SplitList(s.storageRoots),
+		FileKey: s.fileKey, DirPerm: s.dirPerms, FilePerm: s.filePerms,
 	}.Examine(ctx, report)
 }
 

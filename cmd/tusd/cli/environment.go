@@ -2,6 +2,7 @@ package cli
 
 import (
 	"flag"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +19,22 @@ func newEnvironment(environ []string) environment {
 		}
 	}
 	return env
+}
+
+// with returns the variables as os.Environ does, and these in place of those of the
+// same names.
+func (env environment) with(variables ...string) []string {
+	changed := maps.Clone(env)
+	if changed == nil {
+		changed = make(environment)
+	}
+	maps.Copy(changed, newEnvironment(variables))
+	environ := make([]string, 0, len(changed))
+	for name, value := range changed {
+		environ = append(environ, name+"="+value)
+	}
+	slices.Sort(environ)
+	return environ
 }
 
 // serviceLink is what Kubernetes puts into TUSD_PORT of every pod beside a

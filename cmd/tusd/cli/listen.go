@@ -63,7 +63,7 @@ func (l listening) open() (socket, error) {
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(l.host, strconv.Itoa(int(l.port))))
 	if err != nil {
-		return socket{}, err
+		return socket{}, advisedPort(err)
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	return socket{Listener: listener, host: net.JoinHostPort(l.host, strconv.Itoa(port))}, nil
@@ -76,7 +76,7 @@ func (m monitoring) listen() (*socket, error) {
 	}
 	listener, err := net.Listen("tcp", m.adminListen)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen for operators: %w", err)
+		return nil, fmt.Errorf("cannot listen for operators: %w", advisedPort(err))
 	}
 	return &socket{Listener: listener, host: listener.Addr().String()}, nil
 }

@@ -106,6 +106,9 @@ func (b *s3Backend) patience(err error) time.Duration {
 	return b.startTimeout
 }
 
+// advised changes nothing: the store explains its errors itself.
+func (b *s3Backend) advised(err error) error { return err }
+
 func (b *s3Backend) collectors() []prometheus.Collector { return b.metrics.all }
 
 func (b *s3Backend) close() error {

@@ -72,12 +72,12 @@ func (d *daemon) serve(ctx context.Context) error {
 func (d *daemon) open(ctx context.Context) (err error) {
 	if pair := d.cfg.tls; pair.enabled() {
 		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
-			return err
+			return advised(err, ".")
 		}
 	}
 	if path := d.cfg.pidFile; path != "" {
 		if d.pidFile, err = writePIDFile(path); err != nil {
-			return err
+			return advised(err, ".")
 		}
 	}
 	if d.sockets, err = d.cfg.listen(); err != nil {

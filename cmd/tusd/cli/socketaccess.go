@@ -57,7 +57,7 @@ func (a socketAccess) open(path string, group int) error {
 	name := filepath.Base(path)
 	if group >= 0 {
 		if err := dir.Lchown(name, -1, group); err != nil {
-			return fmt.Errorf("give the socket %s to group %s: %w", path, a.group, plainCause(err))
+			return fmt.Errorf("give the socket %s to group %s: %w; this user must be a member of the group", path, a.group, plainCause(err))
 		}
 	}
 	if err := dir.Chmod(name, a.permissions()); err != nil {

@@ -34,7 +34,7 @@ func (d *daemon) openUploads(ctx context.Context) error {
 		}
 		rest := d.backend.patience(err) - time.Since(began)
 		if rest <= 0 || errors.Is(err, errEndedAtStart) {
-			return err
+			return d.backend.advised(err)
 		}
 		d.logger.Warn("the start waits: the store is out of reach", "err", err, "left", rest.Round(time.Second/10))
 		timer := time.NewTimer(min(pause/2+rand.N(pause/2), rest))

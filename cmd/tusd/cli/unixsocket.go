@@ -19,11 +19,11 @@ const longestSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 // file that a server left behind which was killed is removed first; what is in
 // use, or no socket, is not touched. The file is gone when the listener is closed.
 func listenUnix(path string, access socketAccess) (net.Listener, error) {
-	if len(path) > longestSocketPath {
-		return nil, fmt.Errorf("%s has %d bytes; the path of a Unix socket has %d at most", path, len(path), longestSocketPath)
+	if err := checkSocketPath(path); err != nil {
+		return nil, err
 	}
 	if err := removeLeftSocket(path); err != nil {
-		return nil, err
+		return nil, advised(err, ".")
 	}
 	listener, err := listenFor(path, access)
 	if err != nil {
@@ -42,7 +42,8 @@ func listenUnix(path string, access socketAccess) (net.Listener, error) {
 // listenFor makes the socket, which at no time lets in more than access does.
 func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
 	if !access.restricted() {
-		return listenControlled(path, nil)
+		listener, err := listenControlled(path, nil)
+		return listener, advisedSocket(err, path)
 	}
 	group, err := access.groupID()
 	if err != nil {
@@ -50,7 +51,7 @@ func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
 	}
 	listener, err := listenForNobody(path)
 	if err != nil {
-		return nil, err
+		return nil, advisedSocket(err, path)
 	}
 	if err := access.open(path, group); err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -89,23 +90,41 @@ func removeSame(path string, made fs.FileInfo) {
 	}
 }
 
+func checkSocketPath(path string) error {
+	if len(path) > longestSocketPath {
+		return fmt.Errorf("%s has %d bytes; the path of a Unix socket has %d at most", path, len(path), longestSocketPath)
+	}
+	return nil
+}
+
 func removeLeftSocket(path string) error {
-	info, err := os.Stat(path)
-	switch {
+	switch used, err := findSocket(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return err
+	case used:
+		return fmt.Errorf("another server listens on %s", path)
+	}
+	return os.Remove(path)
+}
+
+// findSocket reports whether a server listens on the socket at path; if not, one has
+// left it. It is an error if there is nothing, or something else.
+func findSocket(path string) (used bool, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return false, err
 	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is there already and no socket", path)
+		return false, fmt.Errorf("%s is there already and no socket", path)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	switch {
 	case err == nil:
-		conn.Close()
-		return fmt.Errorf("another server listens on %s", path)
+		return true, conn.Close()
 	case errors.Is(err, syscall.ECONNREFUSED): // nobody listens
-		return os.Remove(path)
+		return false, nil
 	}
-	return fmt.Errorf("cannot tell whether another server listens on %s: %w", path, err)
+	return false, fmt.Errorf("cannot tell whether another server listens on %s: %w", path, err)
 }

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/cmd/tusd/cli/access"
 	"github.com/tus/tusd/filelocker"
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/durable"
@@ -23,7 +23,11 @@ type Directory struct {
 	Path         string // absolute
 	Durability   filestore.Durability
 	MinFree      int64 // bytes
+	FileKey      string
 	StorageRoots []string
+	// DirPerm and FilePerm are the permissions of what the server makes; 0: the
+	// store's own.
+	DirPerm, FilePerm os.FileMode
 }
 
 // stepLimit is how long a file system may take for a step.
@@ -52,7 +56,7 @@ func (d Directory) Examine(ctx context.Context, report *Report) {
 	}
 	defer i.cleanUp()
 	for _, step := range []func() error{
-		i.nameFileSystem, i.measureSpace, i.writeFiles, i.timeSync, i.tryLinks, i.tryNames, i.tryLocks, i.readRecords, i.lookAtRoots,
+		i.nameFileSystem, i.measureSpace, i.writeFiles, i.timeSync, i.tryLinks, i.tryNames, i.tryLocks, i.tryStart, i.tryOwnFiles, i.readRecords, i.lookAtRoots,
 	} {
 		err := i.bounded(step)
 		if errors.Is(err, errSlow) {
@@ -98,13 +102,13 @@ func (i *inspection) open() bool {
 	return i.bounded(func() (err error) {
 		parent, err := existing(i.Path)
 		if err != nil {
-			return i.missing("directory "+i.Path, err)
+			return i.missing("directory "+i.Path, fmt.Errorf("%w%s", err, access.Advice(err, i.Path)))
 		}
 		removeStaleWorkshops(parent)
 		i.workshop, err = os.MkdirTemp(parent, workshopPrefix)
 		switch {
 		case err != nil:
-			return i.missing("directory "+i.Path, fmt.Errorf("nothing can be made in %s: %w%s", parent, cause(err), whatToDo(err)))
+			return i.missing("directory "+i.Path, fmt.Errorf("nothing can be made in %s: %w%s", parent, cause(err), access.Advice(err, parent)))
 		case parent != i.Path:
 			i.report.OK("directory "+i.Path, "it is not there yet; the server makes it")
 		default:
@@ -136,27 +140,6 @@ func removeStaleWorkshops(parent string) {
 			os.RemoveAll(path)
 		}
 	}
-}
-
-// whatToDo is what helps against an error, to be put behind it.
-func whatToDo(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return "; it must belong to " + user()
-	case errors.Is(err, syscall.EROFS):
-		return "; it must be mounted for writing"
-	case errors.Is(err, syscall.ENOSPC):
-		return "; make room, or use another disk"
-	}
-	return ""
-}
-
-// user is who runs this, and is going to run the server.
-func user() string {
-	if id := os.Getuid(); id >= 0 {
-		return fmt.Sprintf("user %d, group %d", id, os.Getgid())
-	}
-	return "the current user"
 }
 
 // cause is an error of the system without the path it is about.
@@ -297,7 +280,7 @@ func (i *inspection) lookAtRoots() error {
 		subject := "directory " + root + " (-storage-root)"
 		temp, err := os.MkdirTemp(root, workshopPrefix)
 		if err != nil {
-			i.report.Missing(subject, cause(err).Error())
+			i.report.Missing(subject, cause(err).Error()+access.Advice(err, root))
 			continue
 		}
 		if err := os.Remove(temp); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/cmd/tusd/cli/access"
 )
 
 // The limits of a look at the uploads that are there.
@@ -29,6 +30,7 @@ type census struct {
 
 	unreadable string // the first record that is so; "": none
 	unwritable string // the same of files with data
+	unusable   error  // the same of directories
 	whole      bool   // all of the directory was seen
 }
 
@@ -38,13 +40,16 @@ func (i *inspection) readRecords() error {
 	found := census{whole: true}
 	err := found.count(i.Path, time.Now().Add(mostLooking))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return i.missing("uploads that are there", cause(err))
+		return i.missing("uploads that are there", fmt.Errorf("%w%s", err, access.Advice(err, i.Path)))
 	}
 	if found.unreadable != "" {
-		i.report.Missing("uploads that are there", found.unreadable+" cannot be read: have all of the directory belong to "+user())
+		i.report.Missing("uploads that are there", found.unreadable+" cannot be read: have all of the directory belong to "+access.Me().String())
 	}
 	if found.unwritable != "" {
-		i.report.Warn("uploads that are there", found.unwritable+" cannot be written to: if it is not complete it cannot go on. Have all of the directory belong to "+user())
+		i.report.Warn("uploads that are there", found.unwritable+" cannot be written to: if it is not complete it cannot go on. Have all of the directory belong to "+access.Me().String())
+	}
+	if err := found.unusable; err != nil {
+		i.report.Warn("uploads that are there", fmt.Sprintf("%v: no upload can be made or removed there%s", err, access.Advice(err, i.Path)))
 	}
 	if found.records > 0 {
 		i.report.OK("uploads that are there", found.String())
@@ -112,6 +117,9 @@ func (c *census) visit(path string, entry fs.DirEntry, until time.Time) error {
 	case entry.Type().IsRegular():
 		c.see(path)
 	case entry.IsDir():
+		if err := access.CanUse(path); c.unusable == nil && !errors.Is(err, fs.ErrNotExist) {
+			c.unusable = err
+		}
 		if err := c.countIn(path, until); !errors.Is(err, fs.ErrNotExist) { // it may be gone by now
 			return err
 		}

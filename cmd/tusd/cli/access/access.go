@@ -1,0 +1,94 @@
+// Package access tells operators what stands behind an error of the file system:
+// which file keeps which user out, and what to do about it.
+package access
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Advice returns what helps against err, to be put behind its text, or "" if
+// nothing is known. The paths in err that are not absolute are below base.
+func Advice(err error, base string) string {
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		return "; it must be mounted for writing"
+	case errors.Is(err, syscall.ENOSPC):
+		return "; make room, or use another disk"
+	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
+		if path, _ := pathOf(err, base); path != "" {
+			return fmt.Sprintf("; move away what is at %s, or name another path", path)
+		}
+	case errors.Is(err, fs.ErrPermission):
+		return permission(err, base)
+	}
+	return ""
+}
+
+// permission names the file or directory that keeps this user out.
+func permission(err error, base string) string {
+	path, opens := pathOf(err, base)
+	if path == "" {
+		return "; " + Me().String() + " must be allowed to do this"
+	}
+	place := culprit(path, opens)
+	info, failed := os.Stat(place)
+	if failed != nil {
+		return fmt.Sprintf("; %s must be allowed to use %s", Me(), place)
+	}
+	owner, known := Owner(info)
+	switch {
+	case !known:
+		return fmt.Sprintf("; %s must be allowed to use %s", Me(), place)
+	case Me().mayByMode(owner, info.Mode()):
+		return fmt.Sprintf("; the permissions of %s would let %s in: look for an attribute (lsattr), an access list (getfacl) or a security module (SELinux, AppArmor)", place, Me())
+	}
+	return fmt.Sprintf("; %s belongs to %s and has the mode %04o, and this runs as %s: change one of the three (chown, chmod, or the user of the server)",
+		place, owner, info.Mode().Perm(), Me())
+}
+
+// pathOf returns the path that err is about, and whether what is there was to be
+// opened, rather than made or removed.
+func pathOf(err error, base string) (path string, opens bool) {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		path, opens = e.Path, strings.HasPrefix(e.Op, "open") || strings.HasPrefix(e.Op, "chmod")
+	} else if e, ok := errors.AsType[*os.LinkError](err); ok {
+		path = e.New
+	} else {
+		return "", false
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(base, path)
+	}
+	return path, opens
+}
+
+// culprit is what of path keeps this user out: a directory on the way that cannot be
+// entered, what is there if it was to be opened, or else the directory it is in.
+func culprit(path string, opens bool) string {
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	switch _, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrPermission):
+		return culprit(parent, true)
+	case err == nil && opens:
+		return path
+	case errors.Is(err, fs.ErrNotExist):
+		return existing(parent)
+	}
+	return parent
+}
+
+func existing(path string) string {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
+		return existing(filepath.Dir(path))
+	}
+	return path
+}

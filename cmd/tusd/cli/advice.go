@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/tus/tusd/cmd/tusd/cli/access"
+)
+
+// advised is err with what an operator can do about it. Paths that are not absolute
+// are below base.
+func advised(err error, base string) error {
+	if err == nil {
+		return nil
+	}
+	advice := access.Advice(err, base)
+	if advice == "" {
+		return err
+	}
+	return fmt.Errorf("%w%s", err, advice)
+}
+
+// advisedSocket is the error of a Unix socket that cannot be made at path.
+func advisedSocket(err error, path string) error {
+	if err == nil {
+		return nil
+	}
+	if advice := access.Advice(&fs.PathError{Op: "bind", Path: path, Err: err}, "."); advice != "" {
+		return fmt.Errorf("%w%s", err, advice)
+	}
+	return err
+}
+
+// advisedPort is the error of a TCP address that cannot be listened at.
+func advisedPort(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; a port below 1024 needs root, AmbientCapabilities=CAP_NET_BIND_SERVICE or a socket of systemd, or use another one", err)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w; another program listens there: end it, or use another port", err)
+	}
+	return err
+}

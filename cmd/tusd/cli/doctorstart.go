@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/tus/tusd/cmd/tusd/cli/doctor"
+)
+
+// examineStart tries what the server does at its start before it opens the store,
+// in the same order, and takes nothing from a server that runs.
+func (cfg config) examineStart(report *doctor.Report) {
+	if pair := cfg.tls; pair.enabled() {
+		_, err := tls.LoadX509KeyPair(pair.certificate, pair.key)
+		tell(report, "TLS certificate "+pair.certificate, advised(err, "."))
+	}
+	if cfg.pidFile != "" {
+		examinePIDFile(report, cfg.pidFile)
+	}
+	if cfg.listening.unixSock != "" {
+		cfg.listening.examineSocket(report)
+	} else {
+		examinePort(report, net.JoinHostPort(cfg.listening.host, strconv.Itoa(int(cfg.listening.port))))
+	}
+	if address := cfg.monitoring.adminListen; address != "" {
+		examinePort(report, address)
+	}
+}
+
+// tell is one line about what either is as it should be or is missing.
+func tell(report *doctor.Report, subject string, err error) {
+	if err != nil {
+		report.Missing(subject, err.Error())
+		return
+	}
+	report.OK(subject, "")
+}
+
+// examinePIDFile does not hold it against the file that a server runs.
+func examinePIDFile(report *doctor.Report, path string) {
+	subject := "PID file " + path
+	pid, err := readPIDFile(path)
+	switch {
+	case err == nil && pid != os.Getpid() && isRunning(pid):
+		report.OK(subject, fmt.Sprintf("process %d runs: no other server starts with this file meanwhile", pid))
+		return
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		report.Missing(subject, advised(err, ".").Error())
+		return
+	}
+	tell(report, subject, tryFileBeside(path, socketAccess{}))
+}
+
+// examineSocket makes no socket: its path may be a server's that is just starting.
+func (l listening) examineSocket(report *doctor.Report) {
+	subject := "socket " + l.unixSock
+	if err := checkSocketPath(l.unixSock); err != nil {
+		report.Missing(subject, err.Error())
+		return
+	}
+	used, err := findSocket(l.unixSock)
+	switch {
+	case used:
+		report.OK(subject, "a server listens there: no other starts meanwhile")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		report.Missing(subject, advised(err, ".").Error())
+	default:
+		tell(report, subject, tryFileBeside(l.unixSock, l.unixAccess))
+	}
+}
+
+// tryFileBeside makes a file next to path, gives it the group and the mode that
+// access has, if any, and removes it.
+func tryFileBeside(path string, access socketAccess) error {
+	group, err := access.groupID()
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".tusd-doctor-*")
+	if err != nil {
+		return advised(err, ".")
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if access.restricted() {
+		return access.open(f.Name(), group)
+	}
+	return nil
+}
+
+// errTried ends an attempt to listen that was only to see whether it would succeed.
+var errTried = errors.New("tried")
+
+// examinePort finds out whether a TCP address can be listened at.
+func examinePort(report *doctor.Report, address string) {
+	subject := "address " + address
+	switch err := tryPort(address); {
+	case errors.Is(err, syscall.EADDRINUSE):
+		report.Warn(subject, "it is in use: if that is not by the server itself, or by systemd for it, it cannot start")
+	default:
+		tell(report, subject, advisedPort(err))
+	}
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tus/tusd/cmd/tusd/cli/access"
+	"github.com/tus/tusd/cmd/tusd/cli/doctor"
+)
+
+// asFlag is a flag of tusd doctor alone: it says who the server will run as.
+const asFlag = "as"
+
+// cutAs takes -as out of the arguments of tusd doctor; name is "" if it is not
+// there. The rest is for the flags of the server.
+func cutAs(args []string) (name string, rest []string, err error) {
+	for i := 0; i < len(args); i++ {
+		flag, value, given := strings.Cut(strings.TrimPrefix(args[i], "-"), "=")
+		if !strings.HasPrefix(args[i], "-") || flag != asFlag && flag != "-"+asFlag {
+			rest = append(rest, args[i])
+			continue
+		}
+		if !given && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		if value == "" || name != "" {
+			return "", nil, errors.New("-as needs one user: a name or a number")
+		}
+		name = value
+	}
+	return name, rest, nil
+}
+
+// runDoctorAs runs tusd doctor in a process of the user name.
+func runDoctorAs(ctx context.Context, name string, args []string, env environment, stdout, stderr io.Writer) int {
+	cmd, err := commandAs(ctx, name, append([]string{doctorCommand}, args...), env)
+	if err == nil {
+		cmd.Stdout, cmd.Stderr = stdout, stderr
+		err = cmd.Run()
+	}
+	var ended interface{ ExitCode() int }
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &ended) && ended.ExitCode() >= 0:
+		return ended.ExitCode() // it has told why
+	}
+	fmt.Fprintf(stderr, "tusd: -as %s: %v\n", name, err)
+	return exitFailed
+}
+
+// examineUser tells whom the report holds for.
+func (cfg config) examineUser(report *doctor.Report) {
+	const subject = "user"
+	me := access.Me()
+	if !me.IsRoot() {
+		report.OK(subject, "this runs as "+me.String()+": the server must, too")
+		return
+	}
+	const only = "this runs as root, and what root may do tells nothing about another user"
+	owner, path, known := cfg.ownerOfUploads()
+	switch {
+	case cfg.s3.bucket != "":
+		report.OK(subject, only+": if the server runs as one, add -as USER")
+	case known && !owner.IsRoot():
+		report.Warn(subject, fmt.Sprintf("%s: %s belongs to %s. Add -as %s if the server runs as that user", only, path, owner, owner.Name()))
+	default:
+		report.Warn(subject, only+": add -as USER unless the server runs as root")
+	}
+}
+
+// ownerOfUploads returns whose the upload directory is, or the nearest directory
+// above it that is there.
+func (cfg config) ownerOfUploads() (owner access.User, path string, known bool) {
+	path, err := filepath.Abs(cfg.storage.uploadDir)
+	if err != nil {
+		return owner, path, false
+	}
+	for {
+		info, err := os.Stat(path)
+		if err == nil {
+			owner, known = access.Owner(info)
+			return owner, path, known
+		}
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(path) == path {
+			return owner, path, false
+		}
+		path = filepath.Dir(path)
+	}
+}
