@@ -7,18 +7,22 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// diagnose runs tusd doctor.
+// diagnose runs tusd doctor, for a server on any port unless args name one.
 func diagnose(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*longEnough)
 	defer cancel()
 	var out, errs bytes.Buffer
+	if !slices.Contains(args, "-port") && !slices.Contains(args, "-unix-sock") {
+		args = append([]string{"-port", "0"}, args...)
+	}
 	code = Run(ctx, append([]string{"doctor"}, args...), nil, &out, &errs)
 	return code, out.String(), errs.String()
 }
