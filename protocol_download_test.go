@@ -192,7 +192,10 @@ func downloadInline(e *env) {
 }
 
 func downloadNames(e *env) {
-	for _, name := range []string{"report.pdf", "two words.txt", "große ☃ 𝄞.txt", "50%.txt", "a;b=c.txt", "plus+and&.txt"} {
+	for _, name := range []string{
+		"report.pdf", "two words.txt", "große ☃ 𝄞.txt", "50%.txt", "a;b=c.txt", "plus+and&.txt",
+		"हिन्दी.txt", "e\u0301te\u0301.txt", "می\u200cخواهم.doc", "क्\u200dष", "\u05d0\u200f.txt", "👩\u200d👧.png",
+	} {
 		if got := e.dispositionName(name); got != name {
 			e.Errorf("file name %q came back as %q", name, got)
 		}
@@ -223,9 +226,9 @@ func (e *env) dispositionName(name string) string {
 func downloadHostile(e *env) {
 	for _, name := range []string{
 		"a\r\nX-Evil: 1", "a\r\n\r\n<script>", "\x00", `quote".txt`, `back\slash`, `a"; filename="b`, "../../etc/passwd", "/etc/passwd",
-		`..\..\windows`, "\xff\xfe", "a\u202etxt.exe", "\x7f", strings.Repeat("n", 3000), "%0d%0aX-Evil: 1", "..", ".",
+		`..\..\windows`, "\xff\xfe", "a\u202etxt.exe", "\u202aa", "\u2066a\u2069", "\x7f", strings.Repeat("n", 3000), "%0d%0aX-Evil: 1", "..", ".",
 	} {
-		if got := e.dispositionName(name); strings.ContainsAny(got, "/\\\r\n\x00") {
+		if got := e.dispositionName(name); strings.ContainsAny(got, "/\\\r\n\x00\u202e\u202a\u2066") {
 			e.Errorf("file name %q came back as %q, which is a path or has control characters", name, got)
 		}
 	}

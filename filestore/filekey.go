@@ -3,40 +3,17 @@ package filestore
 import (
 	"errors"
 	"fmt"
-	"path"
-	"path/filepath"
 	"strings"
-	"time"
-	"unicode"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/datakey"
 )
 
 // maxFileName bounds what a client's file name may take of a segment, in bytes.
 const maxFileName = 150
 
-// checkFileKey tells what is wrong with a template for data files.
-func checkFileKey(key string) error {
-	if key == "" {
-		return nil
-	}
-	if !strings.Contains(key, "{id}") {
-		return errors.New("FileKey needs {id}: nothing else keeps two uploads apart")
-	}
-	plain := expandFileKey(key, tusd.FileInfo{ID: "id"})
-	switch {
-	case strings.ContainsAny(plain, "{}\x00"):
-		return errors.New("FileKey has more than {date}, {id} and {filename} in braces")
-	case !filepath.IsLocal(filepath.FromSlash(plain)) || path.Clean(plain) != plain:
-		return errors.New("FileKey is no path below the upload directory")
-	}
-	for segment := range strings.SplitSeq(plain, "/") {
-		if reserved(segment) {
-			return errors.New("FileKey leads to names that the store uses itself")
-		}
-	}
-	return nil
-}
+// CheckKey returns what is wrong with a value for FileKey of a FileStore.
+func CheckKey(template string) error { return datakey.Check(template) }
 
 // newData finds the place of a new upload's bytes: what a hook has chosen, or
 // what the template makes of it.
@@ -62,7 +39,7 @@ func (v *volume) checkNewName(data place) error {
 		return fmt.Errorf("%w: it has a zero byte", errStoragePath)
 	}
 	for segment := range strings.SplitSeq(data.name, "/") {
-		if data.tree == v.tree && reserved(strings.ToLower(segment)) {
+		if data.tree == v.tree && datakey.Reserved(segment) {
 			return fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, data.name)
 		}
 	}
@@ -72,31 +49,7 @@ func (v *volume) checkNewName(data place) error {
 // expandFileKey is the place of an upload's data below the upload directory.
 // What comes from the client is one segment, or a part of one, at the most.
 func expandFileKey(key string, info tusd.FileInfo) string {
-	return strings.NewReplacer(
-		"{date}", info.Created.UTC().Format(time.DateOnly),
-		"{id}", info.ID,
-		"{filename}", safeName(info.MetaData["filename"]),
-	).Replace(key)
+	return datakey.Expand(key, datakey.Upload{ID: info.ID, Created: info.Created, Filename: safeName(info.MetaData["filename"])})
 }
 
-// safeName makes a name for a file out of what a client calls it: letters,
-// digits and a few signs, neither hidden nor reserved, never empty.
-func safeName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-+ ", r) {
-			return r
-		}
-		return '_'
-	}, strings.ToValidUTF8(name, "_"))
-	if cut := len(name) - maxFileName; cut > 0 { // the end has the extension
-		name = strings.ToValidUTF8(name[cut:], "")
-	}
-	name = strings.TrimRight(strings.TrimLeft(name, ". "), ". ") // Windows drops what is at the end
-	switch {
-	case name == "":
-		return "file"
-	case reserved(name):
-		return name + "_"
-	}
-	return name
-}
+func safeName(name string) string { return datakey.SafeName(name, "._-+ ", maxFileName) }

@@ -27,6 +27,11 @@ func TestFileKey(t *testing.T) {
 		"f":   {"späße\x00\r\n.png", "späße___.png"},
 		"g/h": {`C:\a`, "C__a"},
 		"i":   {strings.Repeat("ä", 400) + ".txt", strings.Repeat("ä", 73) + ".txt"},
+		"j":   {"हिन्दी.txt", "हिन्दी.txt"},
+		"k":   {"e\u0301te\u0301.txt", "e\u0301te\u0301.txt"},
+		"l":   {"می\u200cخواهم.doc", "می\u200cخواهم.doc"},
+		"m":   {"photo\u202egpj.exe", "photo_gpj.exe"},
+		"n":   {"con.txt", "_con.txt"},
 	} {
 		info := tusd.FileInfo{ID: id, Size: 3, Created: created, MetaData: tusd.MetaData{"filename": c.name}}
 		up, err := s.NewUpload(t.Context(), locked(t, id), info)
@@ -111,7 +116,8 @@ func TestNamesOfClients(t *testing.T) {
 }
 
 func TestImpossibleFileKeys(t *testing.T) {
-	for _, key := range []string{"{filename}", "/{id}", "../{id}", "{id}/", "{id}.info", ".tusd.d/{id}", "{id}/{name}", "{id}/{", "a/{id}/..", "a//{id}", "./{id}"} {
+	for _, key := range []string{"{filename}", "/{id}", "../{id}", "{id}/", "{id}.info", ".tusd.d/{id}", "{id}/{name}", "{id}/{", "a/{id}/..", "a//{id}", "./{id}",
+		`a\{id}`, "a\x01{id}", "{id}.LOCK", "con/{id}", "{id}.", strings.Repeat("x", 224) + "{id}"} {
 		s := &FileStore{Path: t.TempDir(), FileKey: key}
 		if err := s.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err == nil {
 			t.Errorf("FileKey %q is accepted", key)
@@ -126,7 +132,7 @@ func FuzzSafeName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		safe := safeName(name)
-		if safe == "" || len(safe) > maxFileName+1 || strings.ContainsAny(safe, "/\\\x00\r\n") || safe[0] == '.' || reserved(safe) || !filepath.IsLocal(safe) {
+		if safe == "" || len(safe) > maxFileName+2 || strings.ContainsAny(safe, "/\\\x00\r\n") || safe[0] == '.' || reserved(safe) || !filepath.IsLocal(safe) {
 			t.Errorf("%q becomes %q", name, safe)
 		}
 	})

@@ -90,8 +90,8 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 	if s.Path == "" {
 		return nil, errors.New("the field Path is empty")
 	}
-	if err := checkFileKey(s.FileKey); err != nil {
-		return nil, err
+	if err := CheckKey(s.FileKey); err != nil {
+		return nil, fmt.Errorf("FileKey: %w", err)
 	}
 	v := &volume{
 		marks: newMarks(), parents: newKnownDirs(), decoded: newDecodedRecords(),

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tus/tusd/internal/datakey"
 	"github.com/tus/tusd/internal/durable"
 )
 
@@ -162,7 +163,7 @@ func reserved(segment string) bool {
 	if strings.HasPrefix(segment, ".tusd") {
 		return true
 	}
-	for _, suffix := range []string{".info", ".lock", ".stop", ".part", ".undo"} {
+	for _, suffix := range datakey.ReservedSuffixes {
 		if strings.HasSuffix(segment, suffix) {
 			return true
 		}

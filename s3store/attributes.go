@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/datakey"
 )
 
 // ObjectRules say what data objects carry beside their bytes. The client's
@@ -61,7 +62,7 @@ func disposition(filename string) string {
 		return ""
 	}
 	name := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || strings.ContainsRune(`/\`, r) {
+		if unicode.IsControl(r) || datakey.IsBidi(r) || strings.ContainsRune(`/\`, r) {
 			return '_'
 		}
 		return r

@@ -40,7 +40,7 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if _, err := u.b.rules.attributes(info); err != nil {
 		return err
 	}
-	chosen := info.Storage["Key"] != "" && info.Storage["Key"] != u.id
+	chosen := u.isChosen(info, key)
 	if chosen {
 		if err := u.b.checkKeyFree(ctx, key); err != nil {
 			return err
@@ -54,6 +54,15 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 		return err
 	}
 	return u.storeNew(ctx, st, chosen)
+}
+
+// isChosen reports whether others may have the key of the data, too: a hook has
+// chosen it, or an id with which the template leads to the key of another id.
+func (u *upload) isChosen(info tusd.FileInfo, key string) bool {
+	if key == u.b.prefix+u.id {
+		return false
+	}
+	return info.Storage["Key"] != "" || !isUnguessable(u.id)
 }
 
 // storeNew stores the record of a new upload, whose place nobody else must

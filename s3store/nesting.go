@@ -41,8 +41,8 @@ func (p *probe) tryNesting() error {
 
 // checkPlace refuses the keys of an upload if they cannot be used beside those
 // of others. Its record is stored already: of two uploads that are created at
-// the same time, one at least sees the other. chosen tells that a hook has
-// chosen the key of the data.
+// the same time, one at least sees the other. chosen tells that others may have
+// the key of the data, too.
 func (b *bucket) checkPlace(ctx context.Context, st *state, chosen bool) error {
 	if b.nests {
 		return nil

@@ -142,6 +142,89 @@ func TestKeyTemplate(t *testing.T) {
 	}
 }
 
+// A key that has no place where objects are files is refused at creation: the
+// object is only stored when all bytes are acknowledged.
+func TestKeyTooLongForFiles(t *testing.T) {
+	for _, quirks := range []s3server.Quirks{{}, s3server.Versity()} {
+		server := smallServer(t, quirks)
+		store := testStore(server.Bucket(), clientOf(t, server))
+		store.Key = "{id}." + strings.Repeat("x", 130) + "{filename}" // 263 bytes with the longest name
+		n := startNode(t, store, &tusd.LocalLocker{})
+		long := withMetadata("filename", strings.Repeat("y", 200))
+		if quirks.Files {
+			answer := n.request(http.MethodPost, "/files/", nil, "Upload-Length", "200", "Upload-Metadata", long)
+			n.want(http.StatusBadRequest, answer)
+			if len(server.Objects()) > 0 {
+				t.Error("something is stored")
+			}
+			long = withMetadata("filename", "short")
+		}
+		path := n.create(200, "Upload-Metadata", long)
+		n.patch(path, 0, 100)
+		n.patch(path, 100, 200)
+		n.wantContent(path, 200)
+	}
+}
+
+// Names keep the marks of their letters, in the key and in what browsers save.
+func TestNamesKeepTheirMarks(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"हिन्दी.txt":         {"हिन्दी.txt", "%E0%A4%B9%E0%A4%BF%E0%A4%A8%E0%A5%8D%E0%A4%A6%E0%A5%80.txt"},
+		"e\u0301.txt":        {"e\u0301.txt", "e%CC%81.txt"},
+		"photo\u202egpj.exe": {"photo_gpj.exe", "photo_gpj.exe"},
+		"\u2066a\u2069":      {"_a_", "_a_"},
+	} {
+		server := smallServer(t, s3server.Quirks{})
+		store := testStore(server.Bucket(), clientOf(t, server))
+		store.Key = "{id}/{filename}"
+		n := startNode(t, store, &tusd.LocalLocker{})
+		path := n.create(100, "Upload-Metadata", withMetadata("filename", name))
+		n.patch(path, 0, 100)
+		o, ok := server.Object(path[len("/files/"):] + "/" + want[0])
+		if got := o.Header.Get("Content-Disposition"); !ok || got != "attachment; filename*=UTF-8''"+want[1] {
+			t.Errorf("%+q: there is an object: %t, its disposition is %s", name, ok, got)
+		}
+	}
+}
+
+// Ids of a callback can lead to one key with a template. The second upload
+// does not take the place of the first.
+func TestKeyOfTwoIDs(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	store, locker := testStore(server.Bucket(), clientOf(t, server)), new(tusd.LocalLocker)
+	store.Key = "{id}{filename}"
+	if err := store.Open(t.Context(), tusd.Env{Locker: locker}); err != nil {
+		t.Fatal(err)
+	}
+	create := func(id, name string) (tusd.Upload, error) {
+		lease, err := locker.Lock(t.Context(), id, tusd.LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		upload, err := store.NewUpload(t.Context(), lease, tusd.FileInfo{ID: id, Size: 1, MetaData: tusd.MetaData{"filename": name}})
+		if err != nil {
+			lease.Unlock(t.Context())
+		}
+		return upload, err
+	}
+	first, err := create("a", "bx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.WriteChunk(t.Context(), 0, strings.NewReader("1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.FinishUpload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := create("ab", "x"); !errors.Is(err, tusd.ErrUploadExists) {
+		t.Errorf("another id with the same key: %v", err)
+	}
+	if _, err := create("ab", "y"); err != nil {
+		t.Errorf("another key: %v", err)
+	}
+}
+
 func TestKeyTemplateWithoutID(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), clientOf(t, server))
@@ -176,6 +259,8 @@ func TestKeyOfHook(t *testing.T) {
 	for key, want := range map[string]error{
 		"somebody's": tusd.ErrUploadExists, "a": tusd.ErrUploadExists,
 		"a.info": tusd.ErrInvalidName, "x/../y": tusd.ErrInvalidName, ".tusd.d/x": tusd.ErrInvalidName,
+		"x//y": tusd.ErrInvalidName, "/x": tusd.ErrInvalidName, "x/": tusd.ErrInvalidName, ".": tusd.ErrInvalidName,
+		"x\x01": tusd.ErrInvalidName, "x\ny": tusd.ErrInvalidName, "\xff": tusd.ErrInvalidName, strings.Repeat("x", 1025): tusd.ErrInvalidName,
 	} {
 		if err := create("b", key); !errors.Is(err, want) {
 			t.Errorf("key %s: error %v, want %v", key, err, want)

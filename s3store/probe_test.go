@@ -352,7 +352,8 @@ func TestCheckKey(t *testing.T) {
 	for template, good := range map[string]bool{
 		"": true, "{id}": true, "raw/{date}/{id}/{filename}": true, "a{id}b": true,
 		"{date}": false, "{id}/{name}": false, "/{id}": false, "{id}/": false, "a/../{id}": false, "{id}.info": false,
-		"{id}.part": false, ".tusd.d/{id}": false,
+		"{id}.part": false, ".tusd.d/{id}": false, "a/{id}/..": false, "{id}/.": false, "a//{id}": false, `a\{id}`: false, "a\x01{id}": false,
+		"{id}.lock": false, "con/{id}": false, "{id}.": false, strings.Repeat("x", 224) + "{id}": false, "हिन्दी/{id}": true,
 	} {
 		if err := s3store.CheckKey(template); (err == nil) != good {
 			t.Errorf("%s: %v", template, err)

@@ -38,6 +38,7 @@ var importTable = []importRule{
 	{packages: "cmd/tusd-bench", anything: true},
 	{packages: "cmd/tusd-bench/*", anything: true},
 	{packages: "internal/bytecache"},
+	{packages: "internal/datakey"},
 	{packages: "internal/deadline"},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
 	{packages: "internal/lease", may: []string{module}},
@@ -46,7 +47,7 @@ var importTable = []importRule{
 }
 
 // partMay is for stores, lockers and what else is composed: not each other.
-var partMay = []string{module, module + "/internal/bytecache", module + "/internal/durable", module + "/internal/lease", "golang.org/x/sys/*"}
+var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/durable", module + "/internal/lease", "golang.org/x/sys/*"}
 
 // ownDependency is the one outside module of a package, by its import path's
 // beginning.

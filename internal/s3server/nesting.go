@@ -6,11 +6,19 @@ import (
 	"strings"
 )
 
+// maxFileName is the length of the longest name of a file, in bytes.
+const maxFileName = 255
+
 // checkPlace refuses to store an object where a file cannot be. The caller has
 // the lock of the state.
 func (s *Server) checkPlace(key string) error {
 	if !s.options.Quirks.Files {
 		return nil
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		if len(segment) > maxFileName {
+			return fail(http.StatusBadRequest, "KeyTooLongError", "a segment is too long for the name of a file")
+		}
 	}
 	if s.state.isBelow(key) {
 		return fail(http.StatusConflict, "ObjectParentIsFile", "above the key there is an object")

@@ -3,6 +3,8 @@ package cli
 import (
 	"flag"
 	"time"
+
+	"github.com/tus/tusd/filestore"
 )
 
 // section is a part of the help text: flags that belong together.
@@ -94,7 +96,7 @@ func (s *storage) declare(f *flag.FlagSet) {
 	dirVar(f, &s.uploadDir, "upload-dir", "./data", "`directory` for the uploads; made if missing")
 	durabilityVar(f, &s.durability, "durability", "ack", "what survives a power cut: ack (everything a client\nwas told), complete (complete uploads) or none;\na killed process loses nothing at any `level`")
 	sizeVar(f, &s.minFree, "min-free", "refuse an upload that would leave less than this many\n`bytes` of the disk free")
-	f.StringVar(&s.fileKey, "file-key", "", "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
+	keyVar(f, &s.fileKey, "file-key", filestore.CheckKey, "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
 	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
 	permsVar(f, &s.dirPerms, "dir-perms", "775", 0o700, "`permissions` of new directories, octal, before the umask")
 	permsVar(f, &s.filePerms, "file-perms", "664", 0o600, "`permissions` of new files, octal, before the umask")

@@ -50,7 +50,7 @@ func (s *s3Settings) declare(f *flag.FlagSet) {
 	countVar(f, &s.bufferedParts, "s3-max-buffered-parts", 20, 0, "of tusd v2, a `number`: no effect, -s3-buffer-memory is\nthe limit")
 	f.BoolVar(&s.noContentHash, "s3-disable-content-hashes", false, "do not sign content with its SHA-256, which saves CPU")
 	f.BoolVar(&s.logCalls, "s3-log-api-calls", false, "log every call of the service; needs -verbose")
-	keyVar(f, &s.key, "s3-key", "where the data of an upload lies behind the prefix: a key\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
+	keyVar(f, &s.key, "s3-key", s3store.CheckKey, "where the data of an upload lies behind the prefix: a key\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
 	f.BoolVar(&s.redirect, "s3-redirect-downloads", false, "send who downloads an upload to the service, with a URL\nthat needs no credentials; browsers save what comes")
 	lifetimeVar(f, &s.redirectLifetime, "s3-redirect-lifetime", time.Hour, "how long such a URL can be used (`duration`)")
 	s.declareObject(f)
@@ -93,10 +93,11 @@ func lifetimeVar(flags *flag.FlagSet, p *time.Duration, name string, preset time
 	})
 }
 
-func keyVar(flags *flag.FlagSet, p *string, name, usage string) {
+// keyVar adds a flag for a template of places.
+func keyVar(flags *flag.FlagSet, p *string, name string, check func(string) error, usage string) {
 	declare(flags, name, "", usage, func(text string) error {
 		*p = text
-		return s3store.CheckKey(text)
+		return check(text)
 	})
 }
 
