@@ -91,7 +91,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 		return nil, errors.New("the field Path is empty")
 	}
 	if err := CheckKey(s.FileKey); err != nil {
-		return nil, fmt.Errorf("FileKey: %w", err)
+		return nil, fmt.Errorf("the field FileKey: %w", err)
 	}
 	v := &volume{
 		marks: newMarks(), parents: newKnownDirs(), decoded: newDecodedRecords(),

@@ -66,7 +66,7 @@ func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 		return nil, errors.New("the field Client is nil")
 	}
 	if err := CheckKey(s.Key); err != nil {
-		return nil, fmt.Errorf("Key: %w", err)
+		return nil, fmt.Errorf("the field Key: %w", err)
 	}
 	if err := CheckPrefix(s.ObjectPrefix); err != nil {
 		return nil, err
