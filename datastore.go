@@ -172,9 +172,9 @@ type DataStore interface {
 	// gives ErrUploadExists and changes nothing: an upload is never emptied.
 	// After any error, a cancelled ctx included, nothing of the new upload is
 	// left that anybody would take for one. A length that the store cannot
-	// take for lack of room gives ErrNoSpace at once. A place, chosen by a hook
-	// or made of what the client says, where the store cannot keep the upload
-	// gives ErrInvalidName.
+	// take for lack of room gives ErrNoSpace at once, and one that it could never
+	// take ErrMaxSizeExceeded. A place, chosen by a hook or made of what the client
+	// says, where the store cannot keep the upload gives ErrInvalidName.
 	NewUpload(ctx context.Context, lease Lease, info FileInfo) (Upload, error)
 
 	// GetUpload loads an upload.
@@ -293,7 +293,8 @@ type LengthDeferrer interface {
 	// DeclareLength fixes the length (bytes) of an upload with
 	// SizeIsDeferred. The caller has checked that it is neither below the
 	// offset nor above a limit. As atomic and durable as UpdateInfo. If there
-	// is no room for the bytes that are missing: ErrNoSpace, nothing changes.
+	// is no room for the bytes that are missing: ErrNoSpace, or ErrMaxSizeExceeded
+	// if there never is; nothing changes.
 	DeclareLength(ctx context.Context, upload Upload, length int64) error
 }
 

@@ -55,12 +55,7 @@ func (v *volume) checkRoom(data place, n int64) error {
 		return nil
 	}
 	dir := v.roomOf(data)
-	return v.announce(dir, v.claims.of(dir), n)
-}
-
-// announce refuses n more bytes that a client has announced. If they are all that
-// is wrong, and not that nothing is left, the error is an ErrAnnounced.
-func (v *volume) announce(dir *os.File, claimed, n int64) error {
+	claimed := v.claims.of(dir)
 	space, err := v.spaceOf(dir)
 	if err != nil {
 		return err
@@ -69,7 +64,13 @@ func (v *volume) announce(dir *os.File, claimed, n int64) error {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf(
 			"%d bytes never fit: the file system has %d, %d are to stay free", n, space.size, v.minFree))
 	}
-	err = v.refuse(space, claimed, n)
+	return v.announced(space, claimed, n)
+}
+
+// announced is refuse for bytes that a client has only announced: if they are what
+// is too much, and something is left, the error is an ErrAnnounced.
+func (v *volume) announced(space space, claimed, n int64) error {
+	err := v.refuse(space, claimed, n)
 	if err != nil && space.free-claimed > v.minFree {
 		return fmt.Errorf("%w: %w", tusd.ErrAnnounced, err)
 	}
@@ -119,7 +120,11 @@ func (v *volume) claimRoom(data place, n int64) (*claim, error) {
 	v.claims.mu.Lock()
 	defer v.claims.mu.Unlock()
 	if n > 0 {
-		if err := v.announce(c.dir, v.claims.bytes[c.dir], n); err != nil {
+		space, err := v.spaceOf(c.dir)
+		if err == nil {
+			err = v.announced(space, v.claims.bytes[c.dir], n)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -24,13 +24,13 @@ func counted(t *testing.T) (*node, *s3server.Server) {
 }
 
 // recountStarted begins to count when the start of nodes is over: each lists
-// the bucket twice to probe it, and twice for work that was left.
+// the bucket three times to probe it, and twice for work that was left.
 func recountStarted(t *testing.T, server *s3server.Server, nodes int) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for server.Counts()[s3server.ListObjectsV2].Calls < 4*nodes {
+	for server.Counts()[s3server.ListObjectsV2].Calls < 5*nodes {
 		select {
 		case <-tick.C:
 		case <-deadline:

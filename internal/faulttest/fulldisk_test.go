@@ -40,9 +40,9 @@ func testFullDisk(t *testing.T, disk *Disk, level string) {
 		t.Fatal(err)
 	}
 
-	check(t, refusesCreation(c, launch.Dir, 0)) // there is no room for a record either
-	check(t, refusesCreation(c, launch.Dir, 1))
-	check(t, refusesCreation(c, launch.Dir, 1<<40))
+	check(t, refusesCreation(c, launch.Dir, 0, wantNoRoom)) // there is no room for a record either
+	check(t, refusesCreation(c, launch.Dir, 1, wantNoRoom))
+	check(t, refusesCreation(c, launch.Dir, 1<<40, wantNeverRoom))
 	check(t, keepsWhatFits(c, launch.Dir, running))
 	check(t, download(c, complete))
 	daemon.Kill()
@@ -53,7 +53,7 @@ func testFullDisk(t *testing.T, disk *Disk, level string) {
 	check(t, deletes(c, doomed))
 
 	check(t, makeRoom())
-	check(t, refusesCreation(c, launch.Dir, smallDisk*2))
+	check(t, refusesCreation(c, launch.Dir, smallDisk*2, wantNeverRoom))
 	check(t, AllPromises.Check(c, []*Promise{complete, running, doomed}))
 	check(t, daemon.Stop())
 }
@@ -78,8 +78,8 @@ func mustPatch(t *testing.T, c Client, seed uint64, length, n int64) *Promise {
 	return p
 }
 
-// refusesCreation expects a POST to be answered with 507, and to leave nothing.
-func refusesCreation(c Client, dir string, length int64) error {
+// refusesCreation expects a POST to be answered as want says, and to leave nothing.
+func refusesCreation(c Client, dir string, length int64, want func(Answer) error) error {
 	before, err := names(dir)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func refusesCreation(c Client, dir string, length int64) error {
 	if err != nil {
 		return err
 	}
-	if err := wantNoRoom(answer); err != nil {
+	if err := want(answer); err != nil {
 		return fmt.Errorf("POST of %d bytes: %w", length, err)
 	}
 	after, err := names(dir)
@@ -103,6 +103,11 @@ func wantNoRoom(a Answer) error {
 		return fmt.Errorf("%v, want 507 with Retry-After", a)
 	}
 	return nil
+}
+
+// wantNeverRoom wants the answer to what the file system could never hold.
+func wantNeverRoom(a Answer) error {
+	return a.want("what never fits", http.StatusRequestEntityTooLarge)
 }
 
 // keepsWhatFits sends more than there is room for. HEAD shows what is really

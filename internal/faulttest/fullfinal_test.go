@@ -42,19 +42,23 @@ func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
 	partial := mustPartial(t, c, 1, partialSize)
 	open := mustPartial(t, c, 2, partialSize-1)
 
+	ballast := filepath.Join(disk.Dir, "ballast")
+	check(t, fillUpTo(disk, ballast, 6*partialSize+keptFree-1<<20))
 	before, err := names(dir)
 	check(t, err)
-	answer, err := c.Concat(slices.Repeat([]string{partial.Path}, 12)...)
+	answer, err := c.Concat(slices.Repeat([]string{partial.Path}, 6)...)
 	check(t, errors.Join(err, wantNoRoom(answer)))
+	answer, err = c.Concat(slices.Repeat([]string{partial.Path}, 12)...)
+	check(t, errors.Join(err, wantNeverRoom(answer)))
 	if after, err := names(dir); err != nil || !slices.Equal(before, after) {
 		t.Errorf("a refused final has left something: %v, before %v, %v", after, before, err)
 	}
 	check(t, leavesFree(disk))
+	check(t, os.Remove(ballast))
 
 	// There is room for this one when it is made, and none when it can be built.
 	pending, err := c.Concat(partial.Path, open.Path, partial.Path)
 	check(t, errors.Join(err, pending.want("POST of a final that waits", http.StatusCreated)))
-	ballast := filepath.Join(disk.Dir, "ballast")
 	check(t, fillUpTo(disk, ballast, 3*partialSize+keptFree-1<<20))
 	check(t, patch(c, open, 1))
 	final := filepath.Join(dir, filepath.Base(pending.Path()))
