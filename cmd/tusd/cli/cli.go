@@ -27,12 +27,13 @@ const (
 // concurrent writes; what kept the command from doing its work goes to stderr,
 // or, once the log is known to be JSON, there.
 //
-// With doctor as the first argument it looks instead at where uploads would be
-// kept.
+// A first argument that is no flag is one of commands, which do something else.
 func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	env := newEnvironment(environ)
-	if len(args) > 0 && args[0] == doctorCommand {
-		return runDoctor(ctx, args[1:], env, stdout, stderr)
+	if len(args) > 0 {
+		if c, ok := findCommand(args[0]); ok {
+			return c.run(call{ctx, args[1:], env, stdout, stderr})
+		}
 	}
 	cfg, err := readConfig(args, env)
 	switch {

@@ -46,28 +46,28 @@ func writeDoctorHelp(w io.Writer) {
 }
 
 // runDoctor is Run for tusd doctor.
-func runDoctor(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
-	as, args, err := cutAs(args)
+func runDoctor(c call) int {
+	ctx, stdout, stderr := c.ctx, c.stdout, c.stderr
+	as, args, err := cutAs(c.args)
 	if err == nil && as != "" {
-		return runDoctorAs(ctx, as, args, env, stdout, stderr)
+		return runDoctorAs(ctx, as, args, c.env, stdout, stderr)
 	}
 	var cfg config
 	if err == nil {
-		cfg, err = readConfig(args, env)
+		cfg, err = readConfig(args, c.env)
 	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		writeDoctorHelp(stdout)
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "tusd: %v\nRun tusd doctor -help for the list of flags.\n", err)
-		return exitUsage
+		return c.wrong(err.Error(), "tusd doctor -help for the list of flags")
 	case cfg.showVersion:
 		writeVersion(stdout)
 		return exitOK
 	}
 	report := doctor.NewReport(stdout)
-	for _, sentence := range cfg.warnings(env) {
+	for _, sentence := range cfg.warnings(c.env) {
 		report.Warn("settings", sentence)
 	}
 	cfg.examineUser(report)

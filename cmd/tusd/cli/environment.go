@@ -2,6 +2,7 @@ package cli
 
 import (
 	"flag"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -64,10 +65,23 @@ func (env environment) unknown() []string {
 	})
 	var unknown []string
 	for name := range env {
-		if strings.HasPrefix(name, "TUSD_") && !known[name] && !otherVariables.MatchString(name) {
+		if len(name) > 5 && strings.EqualFold(name[:5], "TUSD_") && !known[name] && !otherVariables.MatchString(name) {
 			unknown = append(unknown, name)
 		}
 	}
 	slices.Sort(unknown)
 	return unknown
+}
+
+// pprofAuth is what profiles ask for. It is no flag: everyone can see those.
+func (env environment) pprofAuth() (string, error) {
+	value := env["TUSD_PPROF_AUTH"]
+	if value == "" || !strings.Contains(`"'`, value[:1]) { // a password may end with a quote
+		return value, nil
+	}
+	value, err := unquote(value)
+	if err != nil {
+		return "", fmt.Errorf("invalid value of TUSD_PPROF_AUTH: it %w", err)
+	}
+	return value, nil
 }

@@ -109,15 +109,15 @@ func (m *monitoring) declare(f *flag.FlagSet) {
 	pathVar(f, &m.metricsPath, "metrics-path", "/metrics", "URL `path` of the metrics")
 	f.BoolVar(&m.exposePprof, "expose-pprof", false, "serve profiles of the running process; TUSD_PPROF_AUTH\nin the environment may ask for a user:password")
 	pathVar(f, &m.pprofPath, "pprof-path", "/debug/pprof/", "URL `path` of the profiles")
-	countVar(f, &m.blockProfileRate, "pprof-block-profile-rate", 0, 0, "record blocking of this many `nanoseconds` or more; 0: none")
+	nanosecondsVar(f, &m.blockProfileRate, "pprof-block-profile-rate", "record blocking of this many `nanoseconds` or more; 0: none")
 	countVar(f, &m.mutexProfileRate, "pprof-mutex-profile-rate", 0, 0, "record one in this many waits for a mutex (a `number`);\n0: none")
 	addressVar(f, &m.adminListen, "admin-listen", "`host:port` where metrics, health and profiles are served\ninstead of beside the uploads")
 	f.BoolVar(&m.showGreeting, "show-greeting", true, "greet browsers that open the server's address")
 }
 
 func (l *limits) declare(f *flag.FlagSet) {
-	countVar(f, &l.maxHeaderSize, "max-header-size", 256<<10, 1024, "largest header of a request in `bytes`")
-	countVar(f, &l.maxMetadataSize, "max-metadata-size", 14<<10, 1, "most `bytes` that an answer repeats of a creation: those\nof Upload-Metadata and Upload-Concat, or of a file's\nname and type")
+	memoryVar(f, &l.maxHeaderSize, "max-header-size", 256<<10, 1024, "largest header of a request in `bytes`")
+	memoryVar(f, &l.maxMetadataSize, "max-metadata-size", 14<<10, 1, "most `bytes` that an answer repeats of a creation: those\nof Upload-Metadata and Upload-Concat, or of a file's\nname and type")
 	countVar(f, &l.maxPartials, "max-partials", 150, 1, "how many partial uploads a final upload may name (a\n`number`); their URLs count for -max-metadata-size")
 	countVar(f, &l.maxRequests, "max-requests", 10000, 0, "how many requests are served at the same time (a\n`number`); 0: no limit")
 	countVar(f, &l.maxUploadsPerClient, "max-uploads-per-client", 1000, 0, "how many requests with content are served at the same\ntime for one client address other than proxies and\nprivate addresses (a `number`); 0: no limit")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
@@ -15,6 +16,8 @@ type socket struct {
 	// host is how people name it in a URL; "": they cannot, it is a Unix
 	// socket.
 	host string
+	// everywhere reports whether it is at every address of the machine.
+	everywhere bool
 }
 
 // listen opens what the configuration names, or takes over what systemd has
@@ -48,7 +51,7 @@ func (cfg config) takeOver(handed []net.Listener) ([]socket, error) {
 		}
 		s := socket{Listener: listener}
 		if addr, ok := listener.Addr().(*net.TCPAddr); ok {
-			s.host = addr.String()
+			s.host, s.everywhere = hostInURL(nameOf(addr), addr)
 		}
 		sockets = append(sockets, s)
 	}
@@ -65,8 +68,25 @@ func (l listening) open() (socket, error) {
 	if err != nil {
 		return socket{}, advisedPort(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	return socket{Listener: listener, host: net.JoinHostPort(l.host, strconv.Itoa(port))}, nil
+	s := socket{Listener: listener}
+	s.host, s.everywhere = hostInURL(l.host, listener.Addr().(*net.TCPAddr))
+	return s, nil
+}
+
+// nameOf is the address of addr with its zone, and without its port.
+func nameOf(addr *net.TCPAddr) string { return (&net.IPAddr{IP: addr.IP, Zone: addr.Zone}).String() }
+
+// hostInURL is how people and scripts of this machine name addr, which was asked
+// for as host, in a URL. Every address of the machine is no address that one can
+// connect to: everywhere is true then, and the host is the loopback's, of IPv4,
+// since Go listens for both at "" and ::. The zone of an address is escaped.
+func hostInURL(host string, addr *net.TCPAddr) (inURL string, everywhere bool) {
+	everywhere = addr.IP.IsUnspecified()
+	if everywhere {
+		host = "127.0.0.1"
+	}
+	host = strings.ReplaceAll(host, "%", "%25")
+	return net.JoinHostPort(host, strconv.Itoa(addr.Port)), everywhere
 }
 
 // listen opens the address of -admin-listen; nil if there is none.
@@ -78,5 +98,8 @@ func (m monitoring) listen() (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen for operators: %w", advisedPort(err))
 	}
-	return &socket{Listener: listener, host: listener.Addr().String()}, nil
+	addr := listener.Addr().(*net.TCPAddr)
+	s := socket{Listener: listener}
+	s.host, s.everywhere = hostInURL(nameOf(addr), addr)
+	return &s, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -64,18 +63,6 @@ func (s *s3Settings) declareObject(f *flag.FlagSet) {
 	f.StringVar(&s.object.EncryptionKey, "s3-sse-kms-key", "", "`id` of the key for -s3-sse aws:kms; the service has a\ndefault")
 	tagsVar(f, &s.object.Tags, "s3-tags", "`tags` of objects, separated by commas: team=web,kind=raw")
 	listVar(f, &s.object.MetadataKeys, "s3-metadata-keys", "`keys` of the client's metadata that objects carry, too,\nseparated by commas", parseMetadataKey)
-}
-
-// bytesVar adds a flag for a size that cannot be 0.
-func bytesVar(flags *flag.FlagSet, p *int64, name string, preset int64, usage string) {
-	declare(flags, name, strconv.FormatInt(preset, 10), usage, func(text string) error {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n <= 0 {
-			return errors.New("must be a whole number of bytes, more than 0")
-		}
-		*p = n
-		return nil
-	})
 }
 
 // longestLifetime is what a signature of S3 can say of a URL.

@@ -44,7 +44,7 @@ func readConfig(args []string, env environment) (config, error) {
 	case err != nil:
 		return cfg, withoutValue(err)
 	case flags.NArg() > 0:
-		return cfg, fmt.Errorf("argument %d is neither a flag nor the value of one: everything is set by flags", len(args)-flags.NArg()+1)
+		return cfg, leftOver(flags, args, len(args)-flags.NArg())
 	case cfg.showVersion:
 		return cfg, nil
 	}
@@ -55,8 +55,25 @@ func readConfig(args []string, env environment) (config, error) {
 	if err := readFile(flags, &cfg); err != nil {
 		return cfg, err
 	}
-	cfg.monitoring.pprofAuth = env["TUSD_PPROF_AUTH"] // no flag: everyone can see those
+	if cfg.monitoring.pprofAuth, err = env.pprofAuth(); err != nil {
+		return cfg, err
+	}
 	return cfg, cfg.contradiction()
+}
+
+// leftOver is the error for args[i], at which the flags end. It may be a secret,
+// and is not repeated.
+func leftOver(flags *flag.FlagSet, args []string, i int) error {
+	if _, ok := findCommand(args[i]); ok {
+		return fmt.Errorf("argument %d is the command %s, which comes first: tusd %[2]s", i+1, args[i])
+	}
+	if i == 0 {
+		return errors.New(noCommand(1, args[i]))
+	}
+	if f := flags.Lookup(strings.TrimLeft(args[i-1], "-")); f != nil && isBool(f) {
+		return fmt.Errorf("argument %d is neither a flag nor the value of one: a value of -%s is written behind an equals sign, as in -%[2]s=no", i+1, f.Name)
+	}
+	return fmt.Errorf("argument %d is neither a flag nor the value of one: everything is set by flags", i+1)
 }
 
 func allFlags(cfg *config, refused *error) *flag.FlagSet {
@@ -66,6 +83,7 @@ func allFlags(cfg *config, refused *error) *flag.FlagSet {
 		s.flags.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
 	}
 	refuseUnsupported(all, refused)
+	all.VisitAll(func(f *flag.Flag) { f.Value = written{f.Value} })
 	return all
 }
 
@@ -91,25 +109,26 @@ func readEnvironment(flags *flag.FlagSet, env environment, given given) error {
 // no error repeats it.
 var (
 	flagError   = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(?:[^"\\]|\\.)*" for (?:flag )?-([^ :]+): (.*)$`)
-	settingName = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_-]*)([=:].*)?$`) // also of one that there is not
+	unknownFlag = regexp.MustCompile(`(?s)^flag provided but not defined: -(.*)$`)
+	settingName = regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_-]*$`) // also of one that there is not
 )
 
 // noSetting is the error for a line of a file whose first word is no setting. A
 // line without a value may be one alone, and is not repeated.
 func noSetting(word, value string) error {
-	switch parts := settingName.FindStringSubmatch(word); {
-	case parts == nil || value == "" && parts[2] == "":
+	if !settingName.MatchString(word) || strings.Trim(value, "=") == "" {
 		return errors.New("it does not begin with the name of a setting")
-	case parts[2] != "":
-		return fmt.Errorf("there is no setting %q with %q behind it: a space belongs between name and value", parts[1], parts[2][:1])
 	}
-	return fmt.Errorf("there is no setting %q", word)
+	return fmt.Errorf("there is no setting %q%s", word, didYouMean(word, settingNames("config", versionFlag), settingOf))
 }
 
 // withoutValue is an error of package flag without the value that it is about.
 func withoutValue(err error) error {
 	if err == flag.ErrHelp {
 		return err
+	}
+	if parts := unknownFlag.FindStringSubmatch(err.Error()); parts != nil {
+		return fmt.Errorf("there is no flag -%s%s", parts[1], didYouMean(parts[1], settingNames(), flagOf))
 	}
 	if parts := flagError.FindStringSubmatch(err.Error()); parts != nil {
 		return fmt.Errorf("invalid value for flag -%s: %s", parts[1], parts[2])
@@ -152,34 +171,69 @@ type lines struct {
 func (l lines) parse(r io.Reader, set func(name, value string) error) error {
 	scanner := bufio.NewScanner(r)
 	for n := 1; scanner.Scan(); n++ {
-		name, value := splitLine(scanner.Text())
-		if name == "" {
+		text := scanner.Text()
+		if n == 1 {
+			text = strings.TrimPrefix(text, "\ufeff") // editors of Windows write it
+		}
+		line := splitLine(text)
+		if line == (setLine{}) {
 			continue
 		}
-		if err := l.set(n, name, value, set); err != nil {
+		if err := l.set(n, line, set); err != nil {
 			return fmt.Errorf("%s, line %d: %w", l.file, n, err)
 		}
 	}
 	return scanner.Err()
 }
 
-// comment is what a # begins that is no part of a word.
-var comment = regexp.MustCompile(`(^|\s)#.*`)
+// setLine is a setting in a file, and its value; "" is what is not there.
+type setLine struct {
+	name, value string
+	separator   string // = or : between the two; "": only space
+}
 
-// splitLine returns the setting in a line and its value; "" is what is not
-// there.
-func splitLine(line string) (name, value string) {
-	line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
-	end := strings.IndexFunc(line, unicode.IsSpace)
-	if end < 0 {
-		return line, ""
+// splitLine takes a line apart: name value, name=value or name: value. Space
+// around = does not count, nor behind the colon. A colon behind a space begins
+// the value, as in admin-listen :9090, unless it stands alone.
+func splitLine(text string) (l setLine) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "#") {
+		return setLine{}
 	}
-	return line[:end], strings.TrimSpace(line[end:])
+	end := strings.IndexFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '=' || r == ':' })
+	if end < 0 {
+		return setLine{name: text}
+	}
+	l.name, l.value = text[:end], text[end:]
+	behind := strings.TrimSpace(l.value)
+	switch {
+	case strings.HasPrefix(behind, "="), strings.HasPrefix(l.value, ":"):
+		l.separator, l.value = behind[:1], behind[1:]
+	case behind == ":", strings.HasPrefix(behind, ": "):
+		l.separator, l.value = ":", behind[1:]
+	}
+	l.value = strings.TrimSpace(withoutComment(l.value))
+	return l
+}
+
+// comment is what a # begins that is no part of a word.
+var comment = regexp.MustCompile(`\s#.*`)
+
+// withoutComment leaves quoted text in front of a comment as it is.
+func withoutComment(value string) string {
+	begin := strings.TrimLeftFunc(value, unicode.IsSpace)
+	if begin != "" && strings.Contains(`"'`, begin[:1]) {
+		if _, behind, closed := strings.Cut(begin[1:], begin[:1]); closed {
+			return strings.TrimSuffix(begin, behind) + comment.ReplaceAllString(behind, "")
+		}
+	}
+	return comment.ReplaceAllString(value, "")
 }
 
 // set passes one setting on, unless it is none or was there before. Only what
 // is on or off may stand without a value: it is on.
-func (l lines) set(n int, name, value string, set func(name, value string) error) error {
+func (l lines) set(n int, line setLine, set func(name, value string) error) error {
+	name, value := line.name, line.value
 	f := l.flags.Lookup(name)
 	advice := removed()[name]
 	switch {
@@ -189,6 +243,8 @@ func (l lines) set(n int, name, value string, set func(name, value string) error
 		return noSetting(name, value)
 	case l.seen[name] > 0:
 		return fmt.Errorf("%s is set a second time, after line %d", name, l.seen[name])
+	case value == "" && line.separator != "":
+		return fmt.Errorf("%s needs a value behind %q; \"\" is an empty one", name, line.separator)
 	case value == "" && !isBool(f):
 		return fmt.Errorf("%s needs a value", name)
 	case value == "":
@@ -202,8 +258,7 @@ func (l lines) set(n int, name, value string, set func(name, value string) error
 }
 
 func isBool(f *flag.Flag) bool {
-	b, ok := f.Value.(interface{ IsBoolFlag() bool })
-	return ok && b.IsBoolFlag()
+	return written{f.Value}.IsBoolFlag()
 }
 
 // variableOf is the environment variable of a flag.

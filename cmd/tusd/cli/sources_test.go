@@ -3,9 +3,11 @@ package cli
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -55,13 +57,25 @@ func TestEverySetting(t *testing.T) {
 		}
 		want, wantErr := parse("-" + name + "=" + value)
 		byVariable, varErr := readConfig(nil, environment{variableOf(name): value})
-		byFile, fileErr := readConfig([]string{"-config", configFile(t, name+" "+value+"\n")}, nil)
-		byVariable.given, byFile.given, byFile.configFile = nil, nil, ""
+		byVariable.given = nil
 		if !reflect.DeepEqual(byVariable, want) || (varErr == nil) != (wantErr == nil) {
 			t.Errorf("%s=%s: %+v, %v", variableOf(name), value, byVariable, varErr)
 		}
-		if !reflect.DeepEqual(byFile, want) || (fileErr == nil) != (wantErr == nil) {
-			t.Errorf("file with %s %s: %+v, %v", name, value, byFile, fileErr)
+		for _, form := range []string{"%s %s", "%s=%s", "%s = %s", "%s: %s", "%s : %s", "\t%s\t%s # comment", "%s \"%s\"", "%s='%s' # comment", "%s: \"%s\"\r", "\ufeff%s %s"} {
+			line := fmt.Sprintf(form, name, value)
+			byFile, err := readConfig([]string{"-config", configFile(t, line+"\n")}, nil)
+			byFile.given, byFile.configFile = nil, ""
+			if !reflect.DeepEqual(byFile, want) || (err == nil) != (wantErr == nil) {
+				t.Errorf("file with %q: %+v, %v", line, byFile, err)
+			}
+		}
+		for _, quoted := range []string{`"` + value + `"`, "'" + value + "'"} {
+			byFlag, flagErr := parse("-" + name + "=" + quoted)
+			byVariable, varErr := readConfig(nil, environment{variableOf(name): quoted})
+			byVariable.given = nil
+			if !reflect.DeepEqual(byFlag, want) || !reflect.DeepEqual(byVariable, want) || (flagErr == nil) != (wantErr == nil) || (varErr == nil) != (wantErr == nil) {
+				t.Errorf("%s in quotes: %v, %v", name, flagErr, varErr)
+			}
 		}
 	}
 }
@@ -86,6 +100,58 @@ verbose false
 	}
 }
 
+// Values in a file that begin with what also separates, or contain quotes.
+func TestValuesInAFile(t *testing.T) {
+	for line, want := range map[string]string{
+		`admin-listen :9090`:                        ":9090",
+		`admin-listen=:9090`:                        ":9090",
+		`admin-listen: :9090`:                       ":9090",
+		`admin-listen ":9090"`:                      ":9090",
+		`upload-dir "/srv/a # b"`:                   "/srv/a # b",
+		`upload-dir = '/srv/a # b' # here`:          "/srv/a # b",
+		`upload-dir=#a`:                             "#a",
+		`upload-dir /srv/a=b`:                       "/srv/a=b",
+		`upload-dir C:\data`:                        `C:\data`,
+		`upload-dir "C:\new data\"`:                 `C:\new data\`,
+		`upload-dir /srv/Bob's "files"`:             `/srv/Bob's "files"`,
+		`upload-dir "it's"`:                         "it's",
+		`upload-dir '19"'`:                          `19"`,
+		`upload-dir " "`:                            " ",
+		`s3-cache-control private="set-cookie"`:     `private="set-cookie"`,
+		`s3-cache-control: no-cache="a", max-age=5`: `no-cache="a", max-age=5`,
+		`host ""`:   "",
+		`host = ''`: "",
+	} {
+		cfg, err := readConfig([]string{"-config", configFile(t, line+"\nbase-path /set\n")}, nil)
+		got := map[string]string{
+			"admin-listen": cfg.monitoring.adminListen, "upload-dir": cfg.storage.uploadDir,
+			"s3-cache-control": cfg.s3.object.CacheControl, "host": cfg.listening.host,
+		}[regexp.MustCompile(`^[a-z0-9-]+`).FindString(line)]
+		if got != want || cfg.listening.basePath != "/set/" || err != nil && !strings.Contains(err.Error(), "needs -s3-bucket") {
+			t.Errorf("%s: %q, %v; want %q", line, got, err, want)
+		}
+	}
+}
+
+// A variable in quotes may be empty, unlike one without.
+func TestEmptyVariable(t *testing.T) {
+	for value, want := range map[string]string{"": "0.0.0.0", `""`: "", "''": ""} {
+		if cfg, err := readConfig(nil, environment{"TUSD_HOST": value}); err != nil || cfg.listening.host != want {
+			t.Errorf("TUSD_HOST=%s: %q, %v; want %q", value, cfg.listening.host, err, want)
+		}
+	}
+}
+
+// A password may have quotes where other values cannot.
+func TestQuotesOfTheProfilesPassword(t *testing.T) {
+	for value, want := range map[string]string{`"a:b"`: "a:b", `a:b"`: `a:b"`, `'a:b`: "", "a:b": "a:b"} {
+		cfg, err := readConfig([]string{"-expose-pprof"}, environment{"TUSD_PPROF_AUTH": value})
+		if cfg.monitoring.pprofAuth != want || (err == nil) != (want != "") {
+			t.Errorf("TUSD_PPROF_AUTH=%s: %q, %v; want %q", value, cfg.monitoring.pprofAuth, err, want)
+		}
+	}
+}
+
 func TestErrorsNameTheirSource(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -99,8 +165,25 @@ func TestErrorsNameTheirSource(t *testing.T) {
 		{"file", nil, nil, "\nport http\n", []string{"tusd.conf, line 2", `"port"`, "must be a number"}},
 		{"unknown key", nil, nil, "prot 80\n", []string{"tusd.conf, line 1", `no setting "prot"`}},
 		{"key of the environment", nil, nil, "TUSD_PORT 80\n", []string{`no setting "TUSD_PORT"`}},
-		{"key with an equals sign", nil, nil, "port=80\n", []string{`no setting "port" with "=" behind it`}},
+		{"unknown key with an equals sign", nil, nil, "prot=80\n", []string{`line 1: there is no setting "prot": did you mean port?`}},
+		{"unknown key with a colon", nil, nil, "uplaod-dir: /d\n", []string{`there is no setting "uplaod-dir": did you mean upload-dir?`}},
+		{"key of a flag", nil, nil, "--max-size 1\n", []string{`there is no setting "--max-size": did you mean max-size?`}},
+		{"key unlike any", nil, nil, "colour red\n", []string{`there is no setting "colour"`}},
+		{"no value behind =", nil, nil, "host=\n", []string{`line 1: host needs a value behind "="`}},
+		{"on or off without a value behind =", nil, nil, "verbose = # or not\n", []string{`verbose needs a value behind "="`}},
+		{"no value behind a colon", nil, nil, "host:\n", []string{`host needs a value behind ":"`}},
+		{"no name", nil, nil, "= 80\n", []string{"line 1: it does not begin with the name of a setting"}},
+		{"quote that is not closed", nil, nil, "port 1\nupload-dir \"/srv/up loads\n", []string{"line 2", "begins with a quote that is not closed"}},
+		{"quote that is not opened", nil, nil, "upload-dir /srv/up loads'\n", []string{"line 1", "ends with a quote that is not opened"}},
+		{"quotes of two kinds", nil, nil, "upload-dir \"/srv'\n", []string{"begins with a quote that is not closed"}},
+		{"two quoted values", nil, nil, "cors-origins \"https://a.example\", \"https://b.example\"\n", []string{"goes on behind its closing quote"}},
+		{"comment that touches a quote", nil, nil, "upload-dir \"/srv\"#x\n", []string{"goes on behind its closing quote"}},
+		{"removed with an equals sign", nil, nil, "dir=/d\n", []string{"dir is a setting of older versions: use -upload-dir"}},
+		{"twice in two forms", nil, nil, "port=1\nport: 2\n", []string{"port is set a second time, after line 1"}},
+		{"neither on nor off", nil, nil, "verbose = maybe\n", []string{"line 1", "true or false, yes or no, on or off"}},
+		{"duration without a unit", nil, nil, "network-timeout = 60\n", []string{"line 1", "a duration with a unit"}},
 		{"file in file", nil, nil, "config other\n", []string{`no setting "config"`}},
+		{"nearly a file in file", nil, nil, "versoin true\n", []string{`no setting "versoin"`}},
 		{"version in file", nil, nil, "version true\n", []string{`no setting "version"`}},
 		{"removed in file", nil, nil, "timeout 60\n", []string{"line 1: timeout is a setting of older versions: use -network-timeout"}},
 		{"no value", nil, nil, "port 80\nhost\n", []string{"line 2: host needs a value"}},
@@ -120,6 +203,9 @@ func TestErrorsNameTheirSource(t *testing.T) {
 			args = append(args, "-config", configFile(t, c.file))
 		}
 		_, err := readConfig(args, c.env)
+		if suggested := regexp.MustCompile(`did you mean (config|version)\?`); err != nil && suggested.MatchString(err.Error()) {
+			t.Errorf("%s: %v; that cannot be set there", c.name, err)
+		}
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v; want %q in it", c.name, err, want)
@@ -145,8 +231,8 @@ func TestVariablesOfOthers(t *testing.T) {
 }
 
 func TestUnknownVariables(t *testing.T) {
-	env := environment{"TUSD_UPLAOD_DIR": "/d", "TUSD_DIR": "/d", "TUSD_MAX_SIZE": "1", "OTHER": "x"}
-	if got := strings.Join(env.unknown(), " "); got != "TUSD_DIR TUSD_UPLAOD_DIR" {
+	env := environment{"TUSD_UPLAOD_DIR": "/d", "TUSD_DIR": "/d", "TUSD_MAX_SIZE": "1", "tusd_max_size": "2", "OTHER": "x"}
+	if got := strings.Join(env.unknown(), " "); got != "TUSD_DIR TUSD_UPLAOD_DIR tusd_max_size" {
 		t.Errorf("unknown: %s", got)
 	}
 	cfg, err := readConfig(nil, env)
@@ -154,7 +240,7 @@ func TestUnknownVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	warnings := strings.Join(cfg.warnings(env), "\n")
-	for _, want := range []string{"TUSD_UPLAOD_DIR sets nothing: there is no such flag", "TUSD_DIR sets nothing: use -upload-dir"} {
+	for _, want := range []string{"TUSD_UPLAOD_DIR sets nothing: there is no such flag: did you mean TUSD_UPLOAD_DIR?", "tusd_max_size sets nothing: there is no such flag: did you mean TUSD_MAX_SIZE?", "TUSD_DIR sets nothing: use -upload-dir"} {
 		if !strings.Contains(warnings, want) {
 			t.Errorf("warnings: %s; want %q", warnings, want)
 		}
@@ -203,7 +289,9 @@ func TestErrorsDoNotRepeatValues(t *testing.T) {
 	for _, args := range [][]string{
 		{"S3cr3t!"}, {"-expose-pprof", "user:S3cr3t!"}, {"-=S3cr3t!"}, {"---S3cr3t!"}, {"-nothing=S3cr3t!"}, {"-port"},
 		{"-config", configFile(t, "S3cr3t!\n")}, {"-config", configFile(t, "secret=S3cr3t!\n")}, {"-config", configFile(t, "nothing S3cr3t!\n")},
-		{"-config", configFile(t, "secret: S3cr3t!\n")}, {"-config", configFile(t, "verbose S3cr3t!\n")},
+		{"-config", configFile(t, "secret: S3cr3t!\n")}, {"-config", configFile(t, "S3cr3t==\n")}, {"-config", configFile(t, "S3cr3t: # x\n")},
+		{"-config", configFile(t, "upload-dir 'S3cr3t!\n")}, {"-config", configFile(t, "S3cr3t! 1\n")}, {"-port", "0", "S3cr3t!"}, {"-verbose", "S3cr3t!"},
+		{"-config", configFile(t, "verbose S3cr3t!\n")},
 	} {
 		if _, err := readConfig(args, nil); !wantHidden(strings.Join(args, " "), err) {
 			t.Errorf("%q: no error", args)
@@ -214,4 +302,19 @@ func TestErrorsDoNotRepeatValues(t *testing.T) {
 			t.Errorf("the endpoint %s is taken", endpoint)
 		}
 	}
+}
+
+// No file makes the parser panic or repeat what may be a secret behind a name.
+func FuzzConfigFile(f *testing.F) {
+	for _, seed := range []string{"port 80", "port=80\r\n", "\ufeffhost: '::1' # x", "upload-dir \"a # b\"", "verbose", "=", ":", "'", "a='", "port=\nport: ''", "--max_size = 10G"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		flags := allFlags(new(config), new(error))
+		parser := lines{file: "f", flags: flags, given: make(given), seen: make(map[string]int)}
+		err := parser.parse(strings.NewReader(content), flags.Set)
+		if err == nil && strings.Count(content, "\n") == 0 && len(parser.seen) > 1 {
+			t.Errorf("one line sets %v", parser.seen)
+		}
+	})
 }

@@ -1,6 +1,9 @@
 package cli
 
-import "fmt"
+import (
+	"fmt"
+	"net"
+)
 
 // writeStartup tells where the server is. Scripts read the last line.
 func (d *daemon) writeStartup() {
@@ -14,6 +17,11 @@ func (d *daemon) writeStartup() {
 	for _, s := range d.sockets {
 		if s.host == "" {
 			d.say("Uploads are received on the Unix socket %v", s.Addr())
+		}
+	}
+	for _, s := range d.sockets {
+		if s.everywhere {
+			d.say("Every address of this machine takes connections, at port %d", s.Addr().(*net.TCPAddr).Port)
 		}
 	}
 	scheme := "http"

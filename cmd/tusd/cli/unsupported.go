@@ -67,3 +67,8 @@ func (r refusal) Set(value string) error {
 
 // IsBoolFlag makes package flag call Set whether or not a value follows.
 func (r refusal) IsBoolFlag() bool { return true }
+
+func isRefusal(v flag.Value) bool {
+	_, ok := v.(refusal)
+	return ok
+}

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tus/tusd/filestore"
 )
@@ -46,7 +45,7 @@ func declare(flags *flag.FlagSet, name, preset, usage string, set func(string) e
 
 func portVar(flags *flag.FlagSet, p *uint16, name string, preset uint16, usage string) {
 	declare(flags, name, strconv.Itoa(int(preset)), usage, func(text string) error {
-		n, err := strconv.ParseUint(text, 10, 16)
+		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 16)
 		if err != nil {
 			return errors.New("must be a number from 0 to 65535")
 		}
@@ -87,27 +86,22 @@ func enumeration(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-func sizeVar(flags *flag.FlagSet, p *int64, name, usage string) {
-	declare(flags, name, "0", usage, func(text string) error {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < 0 {
-			return errors.New("must be a whole number of bytes, not negative")
-		}
-		*p = n
-		return nil
-	})
-}
-
 // countVar adds a flag for a whole number of at least least.
 func countVar(flags *flag.FlagSet, p *int, name string, preset, least int, usage string) {
 	declare(flags, name, strconv.Itoa(preset), usage, func(text string) error {
-		n, err := strconv.Atoi(text)
+		n, err := parseCount(text)
 		if err != nil || n < least {
 			return fmt.Errorf("must be a whole number, at least %d", least)
 		}
 		*p = n
 		return nil
 	})
+}
+
+// parseCount reads a number as package flag and so tusd v2 does.
+func parseCount(text string) (int, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 0, strconv.IntSize)
+	return int(n), err
 }
 
 func dirVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
@@ -182,42 +176,6 @@ func durabilityVar(flags *flag.FlagSet, p *filestore.Durability, name, preset, u
 	})
 }
 
-// shortest is the least duration that a flag takes: what is shorter was meant
-// to have another unit.
-const shortest = time.Millisecond
-
-// durationVar adds a flag for a duration of at least shortest.
-func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
-	declare(flags, name, preset.String(), usage, func(text string) error {
-		d, err := parseDuration(text)
-		if err == nil && d < shortest {
-			err = fmt.Errorf("is too short: it must be at least %v", shortest)
-		}
-		*p = d
-		return err
-	})
-}
-
-// durationOrZeroVar is durationVar for what 0 has a meaning for.
-func durationOrZeroVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
-	declare(flags, name, preset.String(), usage, func(text string) error {
-		d, err := parseDuration(text)
-		if err == nil && d < shortest && d != 0 {
-			err = fmt.Errorf("is too short: it must be 0 or at least %v", shortest)
-		}
-		*p = d
-		return err
-	})
-}
-
-func parseDuration(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, errors.New("must be a duration like 500ms, 30s or 2m")
-	}
-	return d, nil
-}
-
 // hostVar adds a flag for a host or an address; one of IPv6 may be in
 // brackets, as it is in URLs.
 func hostVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
@@ -228,18 +186,11 @@ func hostVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 			if _, err := netip.ParseAddr(*p); !ok || err != nil {
 				return errors.New("has brackets around what is no address of IPv6")
 			}
+			return nil
 		}
-		return nil
-	})
-}
-
-// secondsVar adds a flag for a number of seconds that is passed on as it is.
-func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
-		if _, err := strconv.ParseInt(text, 10, 32); err != nil {
-			return errors.New("must be a whole number of seconds")
+		if _, _, err := net.SplitHostPort(text); err == nil || strings.Contains(text, "/") {
+			return errors.New("must be an address alone; -port is the port")
 		}
-		*p = text
 		return nil
 	})
 }

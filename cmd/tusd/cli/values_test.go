@@ -9,7 +9,7 @@ func TestValuesThatCannotBe(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{"port", "http", "must be a number from 0 to 65535"},
 		{"port", "65536", "must be a number"},
-		{"max-size", "1GB", "must be a whole number"},
+		{"max-size", "1GX", "unknown unit"},
 		{"max-requests", "-1", "at least 0"},
 		{"max-header-size", "100", "at least 1024"},
 		{"max-partials", "0", "at least 1"},
@@ -30,7 +30,9 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"metrics-path", "metrics", "must be a path"},
 		{"pprof-path", "/", "must be a path"},
 		{"cors-allow-origin", "(", "missing closing )"},
-		{"cors-max-age", "1h", "seconds"},
+		{"cors-max-age", "1h1ms", "seconds"},
+		{"cors-max-age", "1x", "seconds"},
+		{"cors-max-age", "25000d", "seconds"},
 		{"cors-origins", "example.org", "is no origin"},
 		{"cors-origins", "https://example.org/", "has more than"},
 		{"cors-origins", "https://a.example,https://Example.org", "lower case"},
@@ -50,7 +52,7 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"idle-timeout", "-1s", "is too short"},
 		{"idle-timeout", "1ns", "0 or at least 1ms"},
 		{"s3-part-size", "0", "more than 0"},
-		{"s3-buffer-memory", "1GiB", "must be a whole number of bytes"},
+		{"s3-buffer-memory", "1GiBit", "must be a whole number of bytes"},
 		{"s3-concurrent-part-uploads", "0", "at least 1"},
 		{"s3-profile", "wasabi", "there is no profile"},
 		{"s3-sse", "aes", "must be AES256 or aws:kms"},
@@ -60,6 +62,9 @@ func TestValuesThatCannotBe(t *testing.T) {
 		{"s3-metadata-keys", "a,,b", "is no key"},
 		{"host", "[localhost]", "no address"},
 		{"host", "[::1", "no address"},
+		{"host", "localhost:8080", "-port is the port"},
+		{"host", "[::1]:8080", "no address"},
+		{"host", "http://localhost", "-port is the port"},
 	} {
 		_, err := parse("-"+c.name, c.value)
 		if err == nil || !strings.Contains(err.Error(), "-"+c.name) || !strings.Contains(err.Error(), c.want) {

@@ -65,7 +65,7 @@ func insteadOf(variable string) string {
 			return advice
 		}
 	}
-	return "there is no such flag"
+	return "there is no such flag" + didYouMean(variable, settingNames(versionFlag), variableOf)
 }
 
 // anchored tells whether a pattern matches whole texts only.

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestClosest(t *testing.T) {
+	names := settingNames()
+	for word, want := range map[string]string{
+		"uplaod-dir": "upload-dir", "prot": "port", "hots": "host", "max-sizes": "max-size", "maxsize": "max-size",
+		"max_size": "max-size", "MAX_SIZE": "max-size", "TUSD_MAX_SIZE": "max-size", "--max-size": "max-size", "tusd_max_szie": "max-size",
+		"cors-allowed-origins": "cors-allow-origin", "endpoint": "s3-endpoint", "s3-buckett": "s3-bucket", "hook-http": "hooks-http",
+		"verbos": "verbose", "basepath": "base-path", "unix-socket": "unix-sock", "timeout-network": "", "colour": "", "x": "", "": "", "S3cr3t!": "",
+		strings.Repeat("upload-dir", 1000): "",
+	} {
+		if got := closest(word, names); got != want {
+			t.Errorf("%.40q is near %q, want %q", word, got, want)
+		}
+	}
+	for _, name := range names { // each is nearest to itself
+		if got := closest(name, names); got != name {
+			t.Errorf("%s is near %q", name, got)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"a", "a", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abd", 1}, {"abc", "acb", 1}, {"abc", "bc", 1}, {"abc", "xabc", 1},
+		{"doctor", "docter", 1}, {"help", "hlep", 1}, {"port", "host", 2}, {"kitten", "sitting", 3},
+	} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("from %q to %q: %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"help"}, exitOK, "Usage: tusd [flags]"},
+		{[]string{"help", "doctor"}, exitOK, "Usage: tusd doctor [-as user] [flags]"},
+		{[]string{"doctor", "-help"}, exitOK, "Usage: tusd doctor [-as user] [flags]"},
+		{[]string{"help", "version"}, exitOK, "Usage: tusd version"},
+		{[]string{"version"}, exitOK, "Version: "},
+		{[]string{"version", "--help"}, exitOK, "Usage: tusd version"},
+		{[]string{"help", "docs"}, exitUsage, ""},
+		{[]string{"help", "docter"}, exitUsage, `there is no command "docter": did you mean doctor?`},
+		{[]string{"versoin"}, exitUsage, `there is no command "versoin": did you mean version?`},
+		{[]string{"Doctor"}, exitUsage, `there is no command "Doctor": did you mean doctor?`},
+		{[]string{"serve"}, exitUsage, "argument 1 is neither a flag nor a command"},
+		{[]string{"version", "now"}, exitUsage, "version takes no arguments"},
+		{[]string{"help", "doctor", "now"}, exitUsage, "one command"},
+		{[]string{"doctor", "help"}, exitUsage, "argument 1 is the command help, which comes first: tusd help"},
+		{[]string{"-verbose", "help"}, exitUsage, "argument 2 is the command help, which comes first"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := Run(t.Context(), c.args, nil, &stdout, &stderr)
+		said, silent := &stdout, &stderr
+		if c.code != exitOK {
+			said, silent = &stderr, &stdout
+		}
+		if code != c.code || !strings.Contains(said.String(), c.want) || silent.Len() > 0 {
+			t.Errorf("%q: exit code %d, %.200s%.200s; want %d, %q", c.args, code, &stdout, &stderr, c.code, c.want)
+		}
+	}
+}
