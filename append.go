@@ -243,7 +243,7 @@ func (e *engine) receive(c *call, h *hold, complete bool) error {
 		c.body.progress = e.progress(c, h.info)
 	}
 	c.body.run = newRunner(&h.info, c.body.proof)
-	c.body.hashes = hashes(c.body.proof, c.body.run)
+	c.body.hashes = hashes(c.body.proof, c.body.late, c.body.run)
 	watch := e.watch(c.body, h.lease)
 	began, waited := time.Now(), c.body.waited
 	err := e.write(c, h)
@@ -270,6 +270,9 @@ func (e *engine) write(c *call, h *hold) error {
 			err = c.proven()
 		}
 		return err
+	}
+	if c.body.late != nil { // not in pieces: what a store has of an earlier one cannot be taken back
+		return e.writeLate(c, h)
 	}
 	if c.stored == nil && c.body.run == nil {
 		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)

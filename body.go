@@ -25,12 +25,14 @@ const minSlice = 20 * time.Millisecond
 // Read is for one goroutine; abort for any.
 type body struct {
 	src       io.Reader
-	length    int64 // Content-Length in bytes; -1: not known before the end
+	from      *http.Request // as the server has given it
+	length    int64         // Content-Length in bytes; -1: not known before the end
 	deadlines *deadline.Request
 	progress  func(n int64) // told after each read how many bytes were read in all; may be nil
 	proof     *proof        // what the content has to match; may be nil
+	late      *lateSum      // a checksum that may come unannounced; may be nil
 	run       *runner       // digests that run along; may be nil
-	hashes    []hash.Hash   // of both
+	hashes    []hash.Hash   // of all of them
 	pace      pace
 
 	started atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
@@ -125,6 +127,12 @@ func (b *body) Read(p []byte) (int, error) {
 		b.n += int64(n)
 		b.room -= int64(n)
 		b.watched(p[:n])
+	}
+	if err == io.EOF && b.late != nil {
+		if held := b.late.end(p[:n], b.n); held != nil {
+			b.end(err)
+			return 0, held
+		}
 	}
 	if err == io.EOF && b.proof != nil {
 		if mismatch := b.proof.verify(); mismatch != nil {

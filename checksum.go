@@ -103,12 +103,17 @@ func (p *proof) hash(field string) hash.Hash {
 	return nil
 }
 
-// hashes are all that a body has to be written to: those of its proof and
-// those of the digests that run along, each once. Both may be nil.
-func hashes(p *proof, r *runner) []hash.Hash {
+// hashes are all that a body has to be written to: those of its proof or of its
+// late checksum, and those of the digests that run along, each once. All may be nil.
+func hashes(p *proof, l *lateSum, r *runner) []hash.Hash {
 	var all []hash.Hash
 	if p != nil {
 		for _, s := range p.sums {
+			all = append(all, s.hash)
+		}
+	}
+	if l != nil {
+		for _, s := range l.sums {
 			all = append(all, s.hash)
 		}
 	}

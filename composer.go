@@ -11,6 +11,7 @@ type StoreComposer struct {
 	Lister         Lister         // nil: nothing can be swept or listed
 	SideRecords    SideRecords    // nil: kept in memory, forgotten by a restart
 	AtomicWriter   AtomicWriter   // nil: chunks with checksums need a spool
+	Rewinder       Rewinder       // nil: an upload fails if content is stored when its checksum proves wrong
 	Locker         Locker         // nil: a LocalLocker
 }
 
@@ -29,6 +30,7 @@ func (c *StoreComposer) UseCore(core DataStore) {
 	c.Lister, _ = core.(Lister)
 	c.SideRecords, _ = core.(SideRecords)
 	c.AtomicWriter, _ = core.(AtomicWriter)
+	c.Rewinder, _ = core.(Rewinder)
 }
 
 // UseLocker makes locker the lock.

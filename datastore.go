@@ -359,3 +359,18 @@ type AtomicWriter interface {
 	// src answers that only after it has verified what it delivered.
 	WriteAtomic(ctx context.Context, upload Upload, offset int64, src io.Reader) (n int64, err error)
 }
+
+// Rewinder takes back a chunk whose checksum came last, was not announced, and is
+// wrong (tus 1.0, Checksum).
+type Rewinder interface {
+	// ReadsIncomplete reports whether GetReader reads an upload that lacks bytes.
+	// If so, a chunk is read again when its checksum has come. If not, all hashes
+	// that there are run along with each chunk that may end with a checksum.
+	ReadsIncomplete() bool
+	// Rewind cuts the upload back to offset, where the last WriteChunk with this
+	// value began: its src has ended with an error that matches ErrUnverified. As
+	// durable as WriteChunk. After success the bytes behind offset never come back.
+	// If the process dies before that, they may stay: their client has no answer.
+	// After an error it can be called again.
+	Rewind(ctx context.Context, upload Upload, offset int64) error
+}

@@ -16,7 +16,7 @@
 //	if err != nil {
 //		log.Fatalf("unable to create handler: %s", err)
 //	}
-//	http.Handle("/files/", http.StripPrefix("/files/", handler))
+//	http.Handle("/files/", handler)
 //	log.Fatal(http.ListenAndServe(":8080", nil))
 //
 // # Parts

@@ -162,6 +162,9 @@ var (
 	// ErrAnnounced marks an ErrNoSpace for bytes that a client has only
 	// announced: it tells nothing of the state of the server.
 	ErrAnnounced = errors.New("announced")
+	// ErrUnverified ends a src whose bytes may have to be taken back: see Rewinder. A store
+	// that can read them again keeps all that came before; another one may keep less.
+	ErrUnverified = errors.New("the content is not verified")
 	// ErrNoLease: a change was asked of an upload that was loaded for reading.
 	ErrNoLease = errors.New("the upload was loaded without a lease")
 )

@@ -75,7 +75,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	x.piece = largestPiece
 	x.control = *http.NewResponseController(w)
 	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
-	x.body = body{src: http.NoBody, length: r.ContentLength, deadlines: &x.deadlines}
+	x.body = body{src: http.NoBody, from: r, length: r.ContentLength, deadlines: &x.deadlines}
 	x.body.pace = pace{rate: h.engine.config.MinRate, window: h.engine.config.MinRateTime}
 	x.peer = parseHop(r.RemoteAddr)
 	if r.Body != nil {

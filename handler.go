@@ -19,6 +19,11 @@ import (
 // that may be mounted anywhere and more than once, with or without
 // http.StripPrefix: a path that begins with the base path is taken without
 // it, another one as it is.
+//
+// A checksum in a trailer that was not announced is seen only if the handler gets
+// the server's own *http.Request. http.StripPrefix and r.WithContext make copies, in
+// which it does not appear. A middleware around them that makes r.Trailer, if it is
+// nil, lets it appear in copies, too.
 type Handler struct {
 	engine *engine
 	router *pat.PatternServeMux

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -181,19 +182,21 @@ func (x *exchange) rufhContent(c *call, complete bool) error {
 	case !complete && size >= 0 && size < config.MinAppendSize:
 		return ErrAppendTooSmall
 	}
-	x.body.proof = contentProof(x.r.Header)
+	x.body.proof = contentProof(x.body.from)
 	if x.body.proof != nil && !config.canProve() {
 		x.body.proof = nil // RFC 9530 lets a recipient pass over it
 	}
 	if x.informs() && !x.rufh.quiet && x.body.proof == nil {
 		c.stored = x.reportProgress
+	} else {
+		x.awaitLateSum()
 	}
 	return nil
 }
 
 // proveNothing verifies the Content-Digest of a request without content.
 func (x *exchange) proveNothing() error {
-	if p := contentProof(x.r.Header); p != nil {
+	if p := contentProof(x.body.from); p != nil {
 		return p.verify()
 	}
 	return nil
@@ -429,23 +432,35 @@ func codingList(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_., ") == ""
 }
 
-// contentProof reads Content-Digest; nil if it has no algorithm that is known
-// here, which RFC 9530 allows to be passed over.
-func contentProof(header http.Header) *proof {
-	values := header["Content-Digest"]
+// contentProof reads Content-Digest, or prepares for it as an announced trailer.
+// It is nil if there is neither, or no algorithm that is known here, which RFC 9530
+// allows to be passed over.
+func contentProof(r *http.Request) *proof {
+	if sums := digestSums(r.Header[contentDigestField]); len(sums) > 0 {
+		return &proof{sums: sums}
+	}
+	if _, announced := r.Trailer[contentDigestField]; !announced {
+		return nil
+	}
+	return &proof{sums: allSums(), late: func(sums []sum) error {
+		for _, s := range digestSums(r.Trailer[contentDigestField]) {
+			sums[slices.IndexFunc(sums, func(t sum) bool { return t.algorithm == s.algorithm })].want = s.want
+		}
+		return nil
+	}}
+}
+
+// digestSums reads the digests of a Content-Digest that are known here.
+func digestSums(values []string) (sums []sum) {
 	if len(values) == 0 {
 		return nil
 	}
-	var sums []sum
 	for i, item := range fieldAlgorithms(values) {
 		if item.kind == bytesValue {
 			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.digest()})
 		}
 	}
-	if len(sums) == 0 {
-		return nil
-	}
-	return &proof{sums: sums}
+	return sums
 }
 
 // namedDigests reads Repr-Digest: every algorithm that is known here is kept

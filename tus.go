@@ -130,7 +130,7 @@ func (x *exchange) nothing(refusal *Error) error {
 
 // tusContent prepares the body of a creation or an append.
 func (x *exchange) tusContent(c *call) error {
-	proof, err := tusProof(x.r)
+	proof, err := tusProof(x.body.from)
 	if err != nil {
 		return err
 	}
@@ -139,10 +139,29 @@ func (x *exchange) tusContent(c *call) error {
 		return ErrInvalidChecksum.With(errors.New("the store cannot take checksums"))
 	}
 	if proof == nil && can {
-		proof = contentProof(x.r.Header) // which belongs to HTTP, not to a dialect
+		proof = digestProof(x.body.from)
 	}
 	c.body, x.body.proof = &x.body, proof
+	x.awaitLateSum()
 	return nil
+}
+
+// digestProof reads Content-Digest, which belongs to HTTP and not to a dialect. A
+// checksum of tus beside it may not come unseen.
+func digestProof(r *http.Request) *proof {
+	p := contentProof(r)
+	if p == nil {
+		return nil
+	}
+	late := p.late
+	p.late = func(sums []sum) error {
+		err := noTrailer(r)
+		if err == nil && late != nil {
+			err = late(sums)
+		}
+		return err
+	}
+	return p
 }
 
 // metadata reads Upload-Metadata. Several lines are one list (RFC 9110,
@@ -446,10 +465,10 @@ func namesChecksum(list string) bool {
 	return false
 }
 
-// noTrailer refuses a checksum trailer behind a checksum header.
+// noTrailer refuses a checksum trailer behind a checksum in the header.
 func noTrailer(r *http.Request) error {
 	if hasValue(r.Trailer, checksumField) {
-		return ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
+		return ErrInvalidChecksum.With(errors.New("a trailer, and a checksum in the header"))
 	}
 	return nil
 }

@@ -66,6 +66,7 @@ var (
 	_ tusd.Lister         = (*FileStore)(nil)
 	_ tusd.SideRecords    = (*FileStore)(nil)
 	_ tusd.AtomicWriter   = (*FileStore)(nil)
+	_ tusd.Rewinder       = (*FileStore)(nil)
 )
 
 // New returns a store for the directory path with the defaults of every field.

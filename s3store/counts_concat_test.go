@@ -17,7 +17,7 @@ func joining(t *testing.T, partials int) (n *node, server *s3server.Server, path
 	server = s3server.Start(t, s3server.Options{})
 	composer := tusd.NewStoreComposer()
 	s3store.New(server.Bucket(), clientOf(t, server)).UseIn(composer)
-	n = startNodeWith(t, tusd.Config{StoreComposer: composer, MaxPartials: 2000})
+	n = startNodeWith(t, tusd.Config{StoreComposer: composer, MaxPartials: 2000, MaxMetaData: 1 << 20})
 	recountStarted(t, server, 1)
 	for range partials {
 		path := n.create(10, "Upload-Concat", "partial")

@@ -87,6 +87,7 @@ var (
 	_ tusd.Lister         = (*Store)(nil)
 	_ tusd.SideRecords    = (*Store)(nil)
 	_ tusd.AtomicWriter   = (*Store)(nil)
+	_ tusd.Rewinder       = (*Store)(nil)
 )
 
 // New returns a store for the bucket that client makes its calls on, with the

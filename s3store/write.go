@@ -231,8 +231,8 @@ func (c *chunk) end(err error) error {
 		c.line.work.Wait()
 		return errors.Join(err, ended)
 	}
-	if err != nil && c.atomic {
-		return err
+	if err != nil && (c.atomic || errors.Is(err, tusd.ErrUnverified)) {
+		return err // no more of it is stored, and nothing is tidied up that Rewind needs
 	}
 	if failure := c.line.failure(); failure == nil {
 		if endErr := c.sendRest(); endErr != nil {

@@ -84,6 +84,21 @@ func (b blob) grow(p []byte, synthetic string) (blob, error) {
 	return b, nil
 }
 
+// cut is the first n bytes. They share memory with b but can never grow into it.
+func (b blob) cut(n int64) blob {
+	var all blob
+	for _, s := range b {
+		keep := min(n, s.size())
+		if s.id != "" {
+			s.length = keep
+		} else {
+			s.data = slices.Clip(s.data[:keep])
+		}
+		all, n = append(all, s), n-keep
+	}
+	return all
+}
+
 // join makes one blob of several. Its segments share memory with theirs but
 // can never grow into it.
 func join(parts []blob) blob {

@@ -53,6 +53,9 @@ var brokenAbilities = []broken{
 			return u.WriteChunk(ctx, offset, src)
 		})
 	}},
+	{"takes nothing back", "rewind/small", func(_ *Memory, c *tusd.StoreComposer) {
+		c.Rewinder = rewindFunc(func(context.Context, tusd.Upload, int64) error { return nil })
+	}},
 	{"ignores ranges", "content/ranges", func(_ *Memory, c *tusd.StoreComposer) {
 		serve := c.ContentServer
 		c.ContentServer = contentFunc(func(ctx context.Context, u tusd.Upload, w http.ResponseWriter, r *http.Request) error {
@@ -150,6 +153,14 @@ type atomicFunc func(context.Context, tusd.Upload, int64, io.Reader) (int64, err
 
 func (f atomicFunc) WriteAtomic(ctx context.Context, u tusd.Upload, offset int64, src io.Reader) (int64, error) {
 	return f(ctx, u, offset, src)
+}
+
+type rewindFunc func(context.Context, tusd.Upload, int64) error
+
+func (f rewindFunc) ReadsIncomplete() bool { return true }
+
+func (f rewindFunc) Rewind(ctx context.Context, u tusd.Upload, offset int64) error {
+	return f(ctx, u, offset)
 }
 
 type contentFunc func(context.Context, tusd.Upload, http.ResponseWriter, *http.Request) error

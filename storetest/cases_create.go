@@ -160,6 +160,9 @@ func loadWithoutLease(e *env) {
 		_, err := c.WriteAtomic(ctx, upload, 5, strings.NewReader("12345"))
 		e.wantError("WriteAtomic", err, tusd.ErrNoLease)
 	}
+	if c := e.composer.Rewinder; c != nil {
+		e.wantError("Rewind", c.Rewind(ctx, upload, 4), tusd.ErrNoLease)
+	}
 	if c := e.composer.LengthDeferrer; c != nil {
 		e.createDeferred("deferred")
 		e.wantError("DeclareLength", c.DeclareLength(ctx, e.view("deferred"), 10), tusd.ErrNoLease)

@@ -204,5 +204,8 @@ func (f *Faults) Wrap(composer *tusd.StoreComposer) *tusd.StoreComposer {
 	if composer.AtomicWriter != nil {
 		w.AtomicWriter = faultyAtomicWriter{f, composer.AtomicWriter}
 	}
+	if composer.Rewinder != nil {
+		w.Rewinder = faultyRewinder{f, composer.Rewinder}
+	}
 	return w
 }

@@ -195,3 +195,14 @@ func (s faultyAtomicWriter) WriteAtomic(ctx context.Context, upload tusd.Upload,
 		return s.to.WriteAtomic(ctx, plain(upload), offset, src)
 	})
 }
+
+type faultyRewinder struct {
+	faults *Faults
+	to     tusd.Rewinder
+}
+
+func (s faultyRewinder) ReadsIncomplete() bool { return s.to.ReadsIncomplete() }
+
+func (s faultyRewinder) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {
+	return s.faults.operation(ctx, func() error { return s.to.Rewind(ctx, plain(upload), offset) })
+}

@@ -22,8 +22,9 @@ const (
 	List
 	SideRecords
 	WriteAtomic
+	Rewind
 
-	Everything = Terminate | Concat | DeferLength | ServeContent | List | SideRecords | WriteAtomic
+	Everything = Terminate | Concat | DeferLength | ServeContent | List | SideRecords | WriteAtomic | Rewind
 )
 
 // claimsOf tells which abilities a composer has.
@@ -37,6 +38,7 @@ func claimsOf(c *tusd.StoreComposer) Claims {
 		List:         c.Lister != nil,
 		SideRecords:  c.SideRecords != nil,
 		WriteAtomic:  c.AtomicWriter != nil,
+		Rewind:       c.Rewinder != nil,
 	} {
 		if there {
 			claims |= claim
@@ -130,7 +132,7 @@ func Run(t *testing.T, h Harness) {
 func suite() []testCase {
 	return slices.Concat(claimCases, createCases, recordCases, idCases, writeCases, interruptCases,
 		readCases, finishCases, terminateCases, concatCases, lengthCases, contentCases,
-		listCases, sideCases, atomicCases, faultCases, handlerCases)
+		listCases, sideCases, atomicCases, rewindCases, faultCases, handlerCases)
 }
 
 // runCase runs one case on a fresh store and looks for what it left behind.

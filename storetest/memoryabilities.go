@@ -19,6 +19,7 @@ var (
 	_ tusd.Lister         = (*Memory)(nil)
 	_ tusd.SideRecords    = (*Memory)(nil)
 	_ tusd.AtomicWriter   = (*Memory)(nil)
+	_ tusd.Rewinder       = (*Memory)(nil)
 )
 
 // own finds the value that this store made.
@@ -137,4 +138,26 @@ func (m *Memory) WriteAtomic(ctx context.Context, upload tusd.Upload, offset int
 		return 0, err
 	}
 	return int64(len(chunk)), nil
+}
+
+// ReadsIncomplete implements tusd.Rewinder.
+func (m *Memory) ReadsIncomplete() bool { return true }
+
+// Rewind implements tusd.Rewinder.
+func (m *Memory) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {
+	u, err := m.own(upload)
+	if err != nil {
+		return err
+	}
+	if err := tusd.MayChange(ctx, u.lease); err != nil {
+		return err
+	}
+	err = m.change(u.id, func(e *memoryEntry) error {
+		e.data = e.data.cut(offset)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return u.reload()
 }

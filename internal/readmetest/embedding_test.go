@@ -15,7 +15,7 @@ import (
 )
 
 // mounting is the line of README's program that the mux of one's own replaces.
-const mounting = `http.Handle("/files/", http.StripPrefix("/files/", handler))`
+const mounting = `http.Handle("/files/", handler)`
 
 func TestEmbedding(t *testing.T) {
 	address := freeAddress(t)
