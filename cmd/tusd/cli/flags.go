@@ -44,7 +44,7 @@ func newSection(title string, declare func(*flag.FlagSet)) section {
 }
 
 func (cfg *config) declare(f *flag.FlagSet) {
-	f.StringVar(&cfg.configFile, "config", "", "`file` with a setting per line: the name of a flag, a space\nand the value")
+	f.StringVar(&cfg.configFile, "config", "", "`file` with a setting per line, like max-size 10G or\nmax-size = 10G")
 	f.StringVar(&cfg.pidFile, "pid-file", "", "`file` that holds the ID of the process while tusd runs;\nthe start is refused if it names another one that runs")
 	f.BoolVar(&cfg.showVersion, versionFlag, false, "print what this program was built from, and exit")
 }

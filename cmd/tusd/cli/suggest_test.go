@@ -32,7 +32,7 @@ func TestDistance(t *testing.T) {
 		want int
 	}{
 		{"", "", 0}, {"a", "a", 0}, {"", "abc", 3}, {"abc", "", 3}, {"abc", "abd", 1}, {"abc", "acb", 1}, {"abc", "bc", 1}, {"abc", "xabc", 1},
-		{"doctor", "docter", 1}, {"help", "hlep", 1}, {"port", "host", 2}, {"kitten", "sitting", 3},
+		{"doctor", "docter", 1}, {"help", "hlep", 1}, {"port", "host", 2}, {"ab", "ca", 2}, {"kitten", "sitting", 3},
 	} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("from %q to %q: %d, want %d", c.a, c.b, got, c.want)
