@@ -53,10 +53,8 @@ func (e *engine) append(c *call, req *appending) (result, error) {
 	default:
 		err = e.receive(c, h, req.complete)
 	}
-	if err != nil && c.body.proof != nil && h.info.Offset == before.Offset {
-		err = cmp.Or(h.unwantDigests(req.digests, before.Digests), err)
-	}
 	if err != nil {
+		err = e.retract(h, req, &before, err)
 		err = e.spoil(c, h, req.spoils, err)
 	}
 	return e.settle(c, h, err)
@@ -86,7 +84,7 @@ func (e *engine) admit(c *call, h *hold, req *appending) error {
 			return err
 		}
 	}
-	return e.prepare(c, h, req, length)
+	return e.prepare(h, req, length)
 }
 
 // expecting is the upload as it will be with that length, -1 if that is not
@@ -149,20 +147,9 @@ func (e *engine) room(info *FileInfo) (int64, *Error) {
 }
 
 // prepare writes to the record what has to stand there before the data: the
-// length, and, if a callback decides about completion, that it has not yet. The
-// length of content with a proof counts if that is right.
-func (e *engine) prepare(c *call, h *hold, req *appending, length int64) error {
-	var err error
-	if c.body.proof != nil && !c.body.done() {
-		c.proven = func() error {
-			if err := e.lengthen(h, req, length); err != nil {
-				return err
-			}
-			return h.refresh()
-		}
-	} else {
-		err = e.lengthen(h, req, length)
-	}
+// length, and, if a callback decides about completion, that it has not yet.
+func (e *engine) prepare(h *hold, req *appending, length int64) error {
+	err := e.lengthen(h, req, length)
 	if err == nil && e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
 		err = h.setState(h.ctx, StateUploading, nil)
 	}
@@ -187,6 +174,36 @@ func (e *engine) lengthen(h *hold, req *appending, length int64) error {
 	return nil
 }
 
+// retract takes back what prepare has written down, if the content is refused: a
+// refused request changes nothing. What only failed is sent again, with the same
+// length. It returns err, beside it why it could not.
+func (e *engine) retract(h *hold, req *appending, before *FileInfo, err error) error {
+	declared := before.SizeIsDeferred && !h.info.SizeIsDeferred
+	announced := before.KnownLength == nil && h.info.KnownLength != nil
+	stored := h.info.Offset > before.Offset
+	digests := !stored && verifies(req.digests)
+	if asError(err).Passing || stored && h.info.Full() || !declared && !announced && !digests {
+		return err
+	}
+	var failed error
+	if declared {
+		failed = e.declare(h, -1)
+	}
+	if failed == nil && (announced || digests) {
+		failed = h.update(h.ctx, func(info *FileInfo) error {
+			info.KnownLength = before.KnownLength
+			if digests {
+				info.Digests = before.Digests
+			}
+			return nil
+		})
+	}
+	if failed = cmp.Or(failed, h.refresh()); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
+
 // announce writes down the length that the client says the upload will have.
 func (h *hold) announce(length int64) error {
 	return h.update(h.ctx, func(info *FileInfo) error {
@@ -195,7 +212,7 @@ func (h *hold) announce(length int64) error {
 	})
 }
 
-// declare fixes the length of an upload.
+// declare fixes the length of an upload; -1 takes that back.
 func (e *engine) declare(h *hold, length int64) error {
 	if e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
@@ -266,9 +283,6 @@ func (e *engine) write(c *call, h *hold) error {
 	if c.body.proof != nil {
 		n, err := e.writeProven(c, h)
 		h.info.Offset += n
-		if err == nil && c.proven != nil {
-			err = c.proven()
-		}
 		return err
 	}
 	if c.body.late != nil { // not in pieces: what a store has of an earlier one cannot be taken back

@@ -295,6 +295,9 @@ type LengthDeferrer interface {
 	// offset nor above a limit. As atomic and durable as UpdateInfo. If there
 	// is no room for the bytes that are missing: ErrNoSpace, or ErrMaxSizeExceeded
 	// if there never is; nothing changes.
+	//
+	// A length of -1 takes the length back, before FinishUpload: the request that
+	// brought it is refused.
 	DeclareLength(ctx context.Context, upload Upload, length int64) error
 }
 

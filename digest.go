@@ -118,17 +118,6 @@ func (h *hold) wantDigests(wanted []Digest) error {
 	})
 }
 
-// unwantDigests takes wantDigests back.
-func (h *hold) unwantDigests(wanted, before []Digest) error {
-	if !verifies(wanted) {
-		return nil
-	}
-	return h.update(h.ctx, func(info *FileInfo) error {
-		info.Digests = before
-		return nil
-	})
-}
-
 // runner keeps the digests of an upload that run along with a body.
 type runner struct {
 	digests []Digest

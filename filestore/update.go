@@ -39,6 +39,10 @@ func (s *FileStore) DeclareLength(ctx context.Context, up tusd.Upload, length in
 		return failed("declare the length of upload", u.id, err)
 	}
 	next := u.current()
+	if length == -1 {
+		next.Size, next.SizeIsDeferred = 0, true
+		return failed("take back the length of upload", u.id, u.store(ctx, next))
+	}
 	if length > maxSize {
 		return failed("declare the length of upload", u.id, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", length)))
 	}

@@ -34,6 +34,10 @@ func (s *Store) DeclareLength(ctx context.Context, up tusd.Upload, length int64)
 	if err != nil {
 		return failed("declare the length of upload", u.id, err)
 	}
+	if length == -1 {
+		st.info.Size, st.info.SizeIsDeferred = 0, true
+		return failed("take back the length of upload", u.id, u.store(ctx, st))
+	}
 	if !st.info.SizeIsDeferred || length < st.offset() {
 		return failed("declare the length of upload", u.id,
 			tusd.ErrInvalidUploadLength.With(fmt.Errorf("%d, with %d bytes stored", length, st.offset())))

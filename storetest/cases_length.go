@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/tus/tusd"
 )
@@ -9,6 +10,7 @@ import (
 var lengthCases = []testCase{
 	{"length/declare", "DeclareLength fixes the length (bytes) of an upload with SizeIsDeferred.", DeferLength, lengthDeclare},
 	{"length/at-offset", "The caller has checked that it is neither below the offset nor above a limit.", DeferLength, lengthAtOffset},
+	{"length/taken-back", "A length of -1 takes the length back, before FinishUpload: the request that brought it is refused.", DeferLength, lengthTakenBack},
 	{"length/cancelled", "As atomic and durable as UpdateInfo.", DeferLength, lengthCancelled},
 }
 
@@ -44,6 +46,31 @@ func lengthAtOffset(e *env) {
 	e.must(empty.FinishUpload(e.Context()))
 	e.wantStored("empty", 0)
 	e.wantComplete(e.info(e.view("empty")), true)
+}
+
+func lengthTakenBack(e *env) {
+	for _, offset := range []int64{0, 40} {
+		id := fmt.Sprint("at", offset)
+		upload := e.createDeferred(id)
+		if offset > 0 {
+			e.write(upload, id, 0, offset)
+		}
+		for _, length := range []int64{100, offset} {
+			e.must(e.composer.LengthDeferrer.DeclareLength(e.Context(), upload, length))
+			e.must(e.composer.LengthDeferrer.DeclareLength(e.Context(), upload, -1))
+			for _, info := range []tusd.FileInfo{e.info(upload), e.info(e.view(id))} {
+				if info.Size != 0 || !info.SizeIsDeferred || info.Offset != offset {
+					e.Errorf("taken back: size %d, deferred %t, offset %d", info.Size, info.SizeIsDeferred, info.Offset)
+				}
+				e.wantComplete(info, false)
+			}
+			upload = e.load(id)
+		}
+		e.must(e.composer.LengthDeferrer.DeclareLength(e.Context(), upload, 60))
+		e.write(upload, id, offset, 60)
+		e.must(upload.FinishUpload(e.Context()))
+		e.wantStored(id, 60)
+	}
 }
 
 func lengthCancelled(e *env) {

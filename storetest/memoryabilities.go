@@ -95,10 +95,14 @@ func (m *Memory) DeclareLength(ctx context.Context, upload tusd.Upload, length i
 	if err != nil {
 		return err
 	}
-	if !info.SizeIsDeferred || length < info.Offset {
+	switch {
+	case length == -1:
+		info.Size, info.SizeIsDeferred = 0, true
+	case !info.SizeIsDeferred || length < info.Offset:
 		return tusd.ErrInvalidUploadLength
+	default:
+		info.Size, info.SizeIsDeferred = length, false
 	}
-	info.Size, info.SizeIsDeferred = length, false
 	return u.storeInfo(info, true)
 }
 
