@@ -28,10 +28,9 @@ type appending struct {
 // result's info.Offset is the upload's offset if info.ID is set.
 func (e *engine) append(c *call, req *appending) (result, error) {
 	if e.building.busy(req.id) { // the builder would not let go of the lock
-		if err := e.known(c, req.id); err != nil {
-			return result{}, err
+		if info, err := e.creator(c, req.id); err != nil || info.IsFinal {
+			return result{}, cmp.Or(err, error(ErrModifyFinal))
 		}
-		return result{}, ErrModifyFinal
 	}
 	c.ctx = &expectingOffset{c.ctx, req.offset}
 	h, err := e.take(c, req.id)

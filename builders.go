@@ -56,30 +56,33 @@ type order struct {
 	id      string
 	request HTTPRequest
 	full    bool // whether all its partials are known to be full, which they stay
+	// partials are its partials as far as they are known without its record. It
+	// needs them until it is over.
+	partials []string
 	// report is told once what came of the first attempt; if that was the last
 	// one, when the final is no longer busy.
 	report func(outcome)
 	// abandon, if not nil, is asked after a first attempt that failed and could
 	// be repeated. If it reports true, the final is gone.
-	abandon func(error) bool
+	abandon func(error, HTTPRequest) bool
 }
 
 // buildLater builds a final in the background. It reports false if there are
 // too many builders.
-func (e *engine) buildLater(id string) bool {
+func (e *engine) buildLater(id string, partials ...string) bool {
 	if e.building.busy(id) {
 		return true
 	}
 	if !e.builders.tryEnter() {
 		return false
 	}
-	e.startBuilding(e.orderFor(id))
+	e.startBuilding(e.orderFor(id, partials...))
 	return true
 }
 
 // orderFor is the order to build a final that no request waits for.
-func (e *engine) orderFor(id string) order {
-	return order{id: id, report: func(o outcome) {
+func (e *engine) orderFor(id string, partials ...string) order {
+	return order{id: id, partials: partials, report: func(o outcome) {
 		if o.err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", id, "err", o.err)
 		}
@@ -94,6 +97,7 @@ func (e *engine) startBuilding(o order) bool {
 		e.builders.leave()
 		return false
 	}
+	e.naming.note(o.id, o.partials...)
 	var drop func()
 	o.request, drop = e.keepRequest(o.request)
 	started := e.work.start(func() {
@@ -115,6 +119,7 @@ func (e *engine) startBuilding(o order) bool {
 	})
 	if !started {
 		drop()
+		e.naming.forget(o.id)
 		e.building.leave(o.id)
 		e.builders.leave()
 	}
@@ -124,8 +129,8 @@ func (e *engine) startBuilding(o order) bool {
 func (e *engine) firstBuild(o order) (res result, again bool, err error) {
 	defer e.builders.leave()
 	res, again, err = e.buildInTurn(o)
-	if again && err != nil && o.abandon != nil && o.abandon(err) {
-		again = false
+	if again && err != nil && o.abandon != nil && o.abandon(err, o.request) {
+		_, again, _ = e.buildInTurn(o) // its partials forget it
 	}
 	return res, again, err
 }
@@ -200,11 +205,16 @@ func (e *engine) buildPending() {
 	err := e.eachSide(kindBuilding, func(_ SideKey, value []byte) error {
 		id := string(value)
 		if !e.building.busy(id) && e.builders.enter(e.background) {
-			e.startBuilding(e.orderFor(id))
+			_, info, _ := e.peek(e.background, id) // its builder sees what is wrong
+			e.startBuilding(e.orderFor(id, distinct(info.PartialUploads)...))
 		}
 		return e.background.Err()
 	})
-	if err != nil && e.background.Err() == nil {
+	switch {
+	case err == nil:
+		e.listed.Store(true)
+	case e.background.Err() == nil:
 		e.log.Error("cannot list the final uploads that are not built", "err", err)
+		e.pending.Store(true)
 	}
 }

@@ -2,7 +2,6 @@ package tusd
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -17,34 +16,66 @@ import (
 // tells that it has to be called once more: a partial could not be told
 // because a request was using it, or something failed that may not fail again.
 func (e *engine) build(o order) (res result, again bool, err error) {
-	f, err := e.hold(e.background, o.id, LockWait)
-	if errors.Is(err, ErrNotFound) {
-		return result{}, false, e.forgetSide(e.background, buildingKey(o.id)) // terminated
-	}
+	f, err := e.lock(e.background, o.id, LockWait)
 	if err != nil {
 		return result{}, true, err
 	}
 	defer f.release()
-	if f.info.State == StateFailed || f.info.Complete() {
-		return result{info: &f.info}, false, e.forgetSide(f.ctx, buildingKey(o.id))
+	switch err := f.load(e.store.Core); {
+	case errors.Is(err, ErrNotFound), err == nil && !f.info.IsFinal: // it was removed; a callback may have chosen its id again
+		again, err = e.leaveGone(f, o.partials)
+		return result{}, again, err
+	case err != nil:
+		return result{}, true, err
+	case f.info.State == StateFailed || f.info.Complete():
+		again, err = e.leavePartials(f)
+		return result{info: &f.info}, again, err
 	}
-	full, busy, err := e.gather(f, o.full)
-	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUploadFailed):
-		return result{}, false, errors.Join(err, e.failFinal(f, "a partial upload is gone or has failed"))
-	case errors.Is(err, ErrMaxSizeExceeded):
-		return result{}, false, errors.Join(err, e.failFinal(f, "the partial uploads are larger together than this server allows"))
-	case err != nil && e.overdue(f):
-		err = errors.Join(err, e.failFinal(f, "it could not be built in a day"))
-		return result{}, f.info.State != StateFailed, err
-	case err != nil || !full:
+	e.naming.note(f.id, distinct(f.info.PartialUploads)...)
+	joined := f.info.Full() // by an attempt that was cut short
+	full, busy, err := e.gather(f, o)
+	if why := e.hopeless(f, err); why != "" {
+		again, failErr := e.failFinal(f, why)
+		return result{}, again, errors.Join(err, failErr)
+	}
+	if err != nil || !full {
 		return result{}, busy || err != nil, err
 	}
+	return e.finishFinal(f, o, joined)
+}
+
+// finishFinal finishes a final that has all its bytes and ends the work on it.
+// joined tells that an earlier attempt has copied them, which may not have got
+// as far as the records of the partials.
+func (e *engine) finishFinal(f *hold, o order, joined bool) (res result, again bool, err error) {
+	partials := distinct(f.info.PartialUploads)
 	res, err = e.finish(f, o.request) // which repeats itself if it has to
-	if err == nil {
-		err = e.forgetSide(e.background, buildingKey(o.id))
+	switch {
+	case err != nil && !isRefusal(err):
+		return res, false, err
+	case joined:
+		busy, dropErr := e.dropFinal(e.background, o.id, partials)
+		if busy || dropErr != nil {
+			return res, true, errors.Join(err, dropErr)
+		}
 	}
-	return res, false, err
+	return res, false, errors.Join(err, e.forgetSide(e.background, buildingKey(o.id)))
+}
+
+// hopeless returns why a final can never be built, or "" if that can be tried
+// again.
+func (e *engine) hopeless(f *hold, err error) (why string) {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUploadFailed):
+		return "a partial upload is gone or has failed"
+	case errors.Is(err, ErrMaxSizeExceeded):
+		return "the partial uploads are larger together than this server allows"
+	case e.overdue(f):
+		return "it could not be built in a day"
+	}
+	return ""
 }
 
 // overdue reports whether a final that fails again and again has been tried
@@ -54,14 +85,18 @@ func (e *engine) overdue(f *hold) bool {
 	return !f.info.Created.IsZero() && e.now().Sub(f.info.Created) >= maxFinalWait
 }
 
-// gather makes the final full, if its partials are. known tells that they are.
-// busy tells that one of them could not be told who waits for it.
-func (e *engine) gather(f *hold, known bool) (full, busy bool, err error) {
-	if full = known; !full {
+// gather makes the final full, if its partials are. busy tells that one of them
+// could not be told who waits for it. A final that is full does not need its
+// partials any more.
+func (e *engine) gather(f *hold, o order) (full, busy bool, err error) {
+	if f.info.Full() {
+		return true, false, nil
+	}
+	if full = o.full; !full {
 		full, busy, err = e.tellPartials(f)
 	}
-	if err == nil && full && !f.info.Full() {
-		err = e.join(f)
+	if err == nil && full {
+		err = e.join(f, o.abandon == nil)
 	}
 	return full, busy, err
 }
@@ -97,8 +132,8 @@ func (e *engine) findOpen(f *hold) (string, error) {
 }
 
 // nameFinal writes into the record of each partial that the final waits for
-// it. Uploads go on meanwhile: a partial that is being used is only noted in
-// memory, and busy says that there is one.
+// it. Uploads go on meanwhile: a partial that is being used, or whose record names
+// as many as it can, is only noted in memory, and busy says that there is one.
 func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 	for _, id := range distinct(f.info.PartialUploads) {
 		p, err := e.hold(f.ctx, id, LockTry)
@@ -110,10 +145,14 @@ func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 		if err != nil {
 			return busy, err
 		}
-		err = e.addFinal(p, f.id)
+		named, err := e.addFinal(p, f.id)
 		p.release()
 		if err != nil {
 			return busy, err
+		}
+		if !named {
+			e.naming.note(f.id, id)
+			busy = true
 		}
 	}
 	return busy, nil
@@ -121,8 +160,9 @@ func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 
 // join copies the partials into the final. Their leases, taken in the order
 // of the ids so that two builders never wait for each other, are kept until
-// it is done and given to nobody who asks.
-func (e *engine) join(f *hold) error {
+// it is done and given to nobody who asks. If the copy fails and the final stays,
+// the partials name it: a restart forgets who needs them.
+func (e *engine) join(f *hold, stays bool) error {
 	held := make(map[string]*hold, len(f.info.PartialUploads))
 	defer func() {
 		for _, p := range held {
@@ -144,9 +184,28 @@ func (e *engine) join(f *hold) error {
 		return err
 	}
 	if err := e.concat(f, uploads); err != nil {
+		if stays && !f.info.Full() {
+			err = errors.Join(err, e.addFinals(f, held))
+		}
 		return err
 	}
-	return dropFinal(f, held)
+	for _, p := range held {
+		if err := p.dropFinal(f.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addFinals names the final in the records of the partials, as far as they have a
+// place.
+func (e *engine) addFinals(f *hold, held map[string]*hold) error {
+	for _, p := range held {
+		if _, err := e.addFinal(p, f.id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // concat has the store copy the partials.
@@ -178,32 +237,25 @@ func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
 	return f.refresh()
 }
 
-// dropFinal takes the built final out of the records of its partials.
-func dropFinal(f *hold, held map[string]*hold) error {
-	for _, p := range held {
-		if !slices.Contains(p.info.Finals, f.id) {
-			continue
-		}
-		err := p.update(p.ctx, func(info *FileInfo) error {
-			info.Finals = slices.DeleteFunc(slices.Clone(info.Finals), func(id string) bool { return id == f.id })
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("partial upload %s: %w", p.id, err)
-		}
+// failFinal ends a final that can never be built. again tells that its builder
+// has to be called once more, for itself or for its partials.
+func (e *engine) failFinal(f *hold, why string) (again bool, err error) {
+	if err := e.setFailed(f, why); err != nil {
+		return true, err
 	}
-	return nil
+	return e.leavePartials(f)
 }
 
-// failFinal ends a final that can never be built.
-func (e *engine) failFinal(f *hold, why string) error {
+// setFailed writes down that a final has failed. Its side record stays until the
+// records of its partials do not name it any more.
+func (e *engine) setFailed(f *hold, why string) error {
 	e.log.Info("a final upload has failed", "id", f.id, "why", why)
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"}
 	if err := f.setState(f.ctx, StateFailed, failure); err != nil {
 		return err
 	}
 	f.info.State = StateFailed
-	return e.forgetSide(f.ctx, buildingKey(f.id))
+	return nil
 }
 
 // distinct returns the ids once each, in order.

@@ -75,29 +75,34 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 	switch {
 	case w.abandoned.Load():
 		return result{}, err
-	case errors.Is(err, ErrNotFound):
-		return result{}, errors.Join(err, e.discard(c.ctx, w.id, w.key))
+	case w.fresh && errors.Is(err, ErrNotFound) && e.store.Terminater != nil:
+		return result{}, errors.Join(err, w.discardFailed(c))
 	}
 	res.merge(built)
 	return res, err
 }
 
-// discard removes a final that failed before its client has heard of it.
-func (e *engine) discard(ctx context.Context, id string, key SideKey) error {
-	if e.store.Terminater == nil {
-		return nil
+// discard removes a final that failed before its client has heard of it. Its
+// partials may still name it.
+func (e *engine) discard(ctx context.Context, id string, key SideKey, request HTTPRequest) error {
+	h, err := e.hold(ctx, id, LockTake)
+	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
+		return e.forgetSide(ctx, key) // a DELETE was first
 	}
-	h, err := e.lock(ctx, id, LockTake)
 	if err != nil {
 		return err
 	}
 	defer h.release()
-	return e.removeFinal(h, key)
-}
-
-// removeFinal removes all that newFinal has stored.
-func (e *engine) removeFinal(h *hold, key SideKey) error {
-	return errors.Join(e.remove(h), e.forgetSide(h.ctx, key), e.forgetSide(h.ctx, buildingKey(h.id)))
+	if h.info.Complete() {
+		return errors.New("the final upload was built meanwhile")
+	}
+	if _, err := e.keepPartials(h); err != nil {
+		return err
+	}
+	if err := e.erase(h, request); err != nil {
+		return err
+	}
+	return e.forgetSide(h.ctx, key)
 }
 
 // isBuilt tells whether nobody has to do anything about a final any more.
@@ -181,7 +186,7 @@ func (e *engine) newFinal(c *call, req concatenation, key SideKey) (res result, 
 		if e.store.Terminater == nil {
 			return res, false, err
 		}
-		return result{}, false, errors.Join(err, e.removeFinal(h, key))
+		return result{}, false, errors.Join(err, e.erase(h, e.origin(c)), e.forgetSide(h.ctx, key), e.forgetSide(h.ctx, buildingKey(h.id)))
 	}
 	return res, full, nil
 }
@@ -351,16 +356,25 @@ func (w *finalWait) outcome(c *call, o outcome) (result, error) {
 
 // abandon removes a final for which there was no room, unless its client may
 // have heard of it.
-func (w *finalWait) abandon(err error) bool {
+func (w *finalWait) abandon(err error, request HTTPRequest) bool {
 	if !w.fresh || !errors.Is(err, ErrNoSpace) || w.e.store.Terminater == nil || !w.decided.CompareAndSwap(false, true) {
 		return false
 	}
-	if err := w.e.discard(w.e.background, w.id, w.key); err != nil {
+	if err := w.e.discard(w.e.background, w.id, w.key, request); err != nil {
 		w.e.log.Warn("cannot remove a final upload for which there is no room", "id", w.id, "err", err)
 		return false
 	}
 	w.abandoned.Store(true)
 	return true
+}
+
+// discardFailed removes a final that could not be built.
+func (w *finalWait) discardFailed(c *call) error {
+	if err := w.e.discard(c.ctx, w.id, w.key, w.e.origin(c)); err != nil {
+		return err
+	}
+	w.e.leaveSoon(c.ctx, w.id)
+	return nil
 }
 
 // builtFinal is the final after the work of another request's builder, which

@@ -38,6 +38,7 @@ type engine struct {
 	builds         slots          // attempts to build a final
 	retrying       slots          // finals that wait for another attempt
 	pending        atomic.Bool    // finals were left out that no builder works on
+	listed         atomic.Bool    // those of the last stop have their builders
 	sweeping       atomic.Bool    // they are being looked for
 	removing       flights        // uploads being removed, by id
 	digesting      flights        // uploads whose digests are brought up to date, by id

@@ -18,7 +18,9 @@ const overtakenPatience = time.Second
 // only whether it is done.
 func (e *engine) status(c *call, id string) (FileInfo, error) {
 	if e.building.busy(id) {
-		return e.finalStatus(c, id)
+		if info, err := e.finalStatus(c, id); err != nil || info.IsFinal {
+			return info, err
+		}
 	}
 	h, err := e.take(c, id)
 	if errors.Is(err, ErrUploadLocked) {

@@ -31,17 +31,40 @@ func (e *engine) terminate(c *call, id string) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if err := e.remove(h); err != nil {
+	named, err := e.keepPartials(h)
+	if err != nil {
 		return result{}, err
 	}
-	if h.info.IsFinal && !h.info.Complete() {
-		if err := e.forgetSide(h.ctx, buildingKey(id)); err != nil {
-			e.log.Warn("a side record of a removed upload is left until the next start", "id", id, "err", err)
-		}
+	if err := e.erase(h, e.origin(c)); err != nil {
+		return result{}, err
+	}
+	if named {
+		h.release()
+		e.leaveSoon(c.ctx, id)
+	}
+	return result{info: &h.info, response: response}, nil
+}
+
+// erase removes an upload and tells that, once for each upload whose creation was
+// told.
+func (e *engine) erase(h *hold, request HTTPRequest) error {
+	err := e.remove(h)
+	if err != nil && !e.vanished(h, err) {
+		return err
 	}
 	e.metrics.UploadsTerminated.Add(1)
-	e.publish(c, EventPostTerminate, h.info)
-	return result{info: &h.info, response: response}, nil
+	e.events.publish(Event{Type: EventPostTerminate, Upload: h.info, HTTPRequest: request})
+	return err
+}
+
+// vanished reports whether a removal that failed has left nothing: no later one
+// would find anything to tell of.
+func (e *engine) vanished(h *hold, err error) bool {
+	if errors.Is(err, ErrNotFound) { // this removal has not done it
+		return false
+	}
+	_, _, err = e.load(h.lease.Context(), h.id)
+	return errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken)
 }
 
 func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
@@ -65,6 +88,7 @@ func (e *engine) dismissFinals(h *hold) error {
 		if err := e.dismiss(h, final); err != nil {
 			return err
 		}
+		e.wakeFinal(final, h.id) // the other partials forget it
 	}
 	return nil
 }
@@ -85,5 +109,5 @@ func (e *engine) dismiss(h *hold, final string) error {
 	if e.now().Sub(f.info.Created) < maxFinalWait {
 		return ErrPartialInUse
 	}
-	return e.failFinal(f, "a partial upload was removed before the final upload was built")
+	return e.setFailed(f, "a partial upload was removed before the final upload was built")
 }

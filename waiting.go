@@ -10,8 +10,14 @@ import (
 // Finals that wait for partials. The record of a partial names them, and is
 // rewritten for each: their number is limited.
 
-// maxWaitingFinals is how many unfinished finals may wait for one partial.
-const maxWaitingFinals = 16
+const (
+	// maxWaitingFinals is how many unfinished finals may wait for one partial.
+	maxWaitingFinals = 16
+	// maxNamedFinals is how many its record names at most: several servers that
+	// are asked at the same time, and finals of full partials that could not be
+	// joined, may be more.
+	maxNamedFinals = 4 * maxWaitingFinals
+)
 
 // namings are the finals that partials could not be told about yet. The zero
 // value is ready to use.
@@ -126,6 +132,15 @@ func (e *engine) mayWait(ctx context.Context, partials []partialSeen) error {
 // waitingFinals are the finals that still need the partial in h.
 func (e *engine) waitingFinals(h *hold) ([]string, error) {
 	finals, _ := e.naming.of(h.id)
+	if h.info.IsPartial && !e.listed.Load() { // finals of full partials that were being built at the last stop are not named yet
+		err := e.eachSide(kindBuilding, func(_ SideKey, value []byte) error {
+			finals = append(finals, string(value))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	return e.stillWaiting(h.ctx, h.id, slices.Concat(h.info.Finals, finals))
 }
 
@@ -146,19 +161,21 @@ func (e *engine) stillWaiting(ctx context.Context, partial string, finals []stri
 }
 
 // addFinal writes into the record of the partial in p that a final waits for
-// it, in place of those that do not any more.
-func (e *engine) addFinal(p *hold, final string) error {
+// it, in place of those that do not any more. named is false if there is no place.
+func (e *engine) addFinal(p *hold, final string) (named bool, err error) {
 	if slices.Contains(p.info.Finals, final) {
-		return nil
+		return true, nil
 	}
 	finals := p.info.Finals
-	if len(finals) >= maxWaitingFinals {
-		var err error
+	if n := len(finals); n > 0 && n%maxWaitingFinals == 0 { // not for each of many
 		if finals, err = e.stillWaiting(p.ctx, p.id, finals); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return p.update(p.ctx, func(info *FileInfo) error {
+	if len(finals) >= maxNamedFinals {
+		return false, nil
+	}
+	return true, p.update(p.ctx, func(info *FileInfo) error {
 		info.Finals = append(slices.Clone(finals), final)
 		return nil
 	})
@@ -167,10 +184,15 @@ func (e *engine) addFinal(p *hold, final string) error {
 // wakeFinals builds, or fails, the finals that wait for a partial.
 func (e *engine) wakeFinals(partial *FileInfo) {
 	for _, final := range partial.Finals {
-		e.awaited.forget(final)
-		if !e.buildLater(final) {
-			e.sweepPending(e.rebuild)
-		}
+		e.wakeFinal(final, partial.ID)
+	}
+}
+
+// wakeFinal is the same for one final.
+func (e *engine) wakeFinal(final, partial string) {
+	e.awaited.forget(final)
+	if !e.buildLater(final, partial) {
+		e.sweepPending(e.rebuild)
 	}
 }
 

@@ -36,7 +36,7 @@ var (
 	bytesReceived = describe("tusd_bytes_received", "Bytes of uploads that were received and stored.")
 	created       = describe("tusd_uploads_created", "Uploads created.")
 	finished      = describe("tusd_uploads_finished", "Uploads finished.")
-	terminated    = describe("tusd_uploads_terminated", "Uploads terminated by their clients.")
+	terminated    = describe("tusd_uploads_terminated", "Uploads terminated by their clients, and final uploads discarded before.")
 	limits        = describe("tusd_limits_exceeded_total", "Requests that met a limit, by its name.", "limit")
 
 	inFlight  = describe("tusd_requests_in_flight", "Requests being served now.")

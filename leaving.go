@@ -1,0 +1,176 @@
+package tusd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A final that is over, built, failed or removed, leaves the records of its
+// partials. The record of a partial that is in use is left to the builder, which
+// tries again. The final's side record stays until no partial names it, so that
+// a restart goes on with that, too.
+
+const (
+	// kindRemoved is the kind of the side records that keep the partials of a
+	// removed final, whose own record cannot tell them any more.
+	kindRemoved = "removed"
+	// mostSideBytes is how large such a record may be. The partials that do not
+	// fit are forgotten by a restart.
+	mostSideBytes = 64 << 10
+	// leavePatience is how long the request that removes a final waits for its
+	// partials.
+	leavePatience = 2 * time.Second
+)
+
+func removedKey(id string) SideKey { return SideKey{Kind: kindRemoved, Name: hashName(id)} }
+
+// leavePartials ends the work on a final that is built or has failed. again tells
+// that one of its partials is in use.
+func (e *engine) leavePartials(f *hold) (again bool, err error) {
+	again, err = e.dropFinal(f.ctx, f.id, distinct(f.info.PartialUploads))
+	if again || err != nil {
+		return true, err
+	}
+	return false, e.forgetSide(f.ctx, buildingKey(f.id))
+}
+
+// leaveGone is the same for a final that does not exist. partials may name it
+// beside those that its removal has kept.
+func (e *engine) leaveGone(f *hold, partials []string) (again bool, err error) {
+	kept, err := e.keptPartials(f)
+	if err != nil {
+		return true, err
+	}
+	again, err = e.dropFinal(f.ctx, f.id, distinct(slices.Concat(partials, kept)))
+	if again || err != nil {
+		return true, err
+	}
+	if kept != nil {
+		err = e.forgetSide(f.ctx, removedKey(f.id))
+	}
+	return false, errors.Join(err, e.forgetSide(f.ctx, buildingKey(f.id)))
+}
+
+// dropFinal takes a final that is over out of the records of partials. busy tells
+// that one of them is in use. The caller holds the final's lock or has finished it.
+func (e *engine) dropFinal(ctx context.Context, final string, partials []string) (busy bool, err error) {
+	e.awaited.forget(final)
+	for _, id := range partials {
+		inUse, err := e.dropFrom(ctx, id, final)
+		if err != nil {
+			return busy, err
+		}
+		busy = busy || inUse
+	}
+	return busy, nil
+}
+
+func (e *engine) dropFrom(ctx context.Context, partial, final string) (inUse bool, err error) {
+	_, info, err := e.peek(ctx, partial)
+	if err == nil && !slices.Contains(info.Finals, final) {
+		return false, nil
+	}
+	var p *hold
+	if err == nil {
+		p, err = e.hold(ctx, partial, LockTry)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	case errors.Is(err, ErrUploadLocked):
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	defer p.release()
+	return false, p.dropFinal(final)
+}
+
+// dropFinal takes a final out of the record of the partial in h.
+func (h *hold) dropFinal(final string) error {
+	if !slices.Contains(h.info.Finals, final) {
+		return nil
+	}
+	err := h.update(h.ctx, func(info *FileInfo) error {
+		info.Finals = slices.DeleteFunc(slices.Clone(info.Finals), func(id string) bool { return id == final })
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("partial upload %s: %w", h.id, err)
+	}
+	return nil
+}
+
+// keepPartials writes down, before the final in h is removed, which partials may
+// name it. It reports whether there is anything to do after the removal. Of a
+// broken record an earlier removal, which was cut short, has written them.
+func (e *engine) keepPartials(h *hold) (named bool, err error) {
+	broken := h.upload == nil
+	if !h.info.IsFinal && !broken {
+		return false, nil
+	}
+	_, err = e.store.SideRecords.GetSide(h.ctx, buildingKey(h.id))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || broken {
+		return broken, err
+	}
+	value, err := partialsThatFit(distinct(h.info.PartialUploads))
+	if err != nil {
+		return false, err
+	}
+	return true, e.store.SideRecords.PutSide(h.ctx, removedKey(h.id), value)
+}
+
+func partialsThatFit(ids []string) ([]byte, error) {
+	for {
+		value, err := json.Marshal(ids)
+		if err != nil || len(value) <= mostSideBytes {
+			return value, err
+		}
+		ids = ids[:len(ids)/2]
+	}
+}
+
+// keptPartials reads what keepPartials has written; nil if it has not.
+func (e *engine) keptPartials(f *hold) (ids []string, err error) {
+	value, err := e.store.SideRecords.GetSide(f.ctx, removedKey(f.id))
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(value, &ids) != nil || ids == nil {
+		ids = []string{} // it is removed all the same
+	}
+	return ids, nil
+}
+
+// leaveSoon has the partials of a removed final forget it, and waits for that a
+// short time. The final's lock is free.
+func (e *engine) leaveSoon(ctx context.Context, id string) {
+	if !e.builders.tryEnter() {
+		e.sweepPending(e.rebuild)
+		return
+	}
+	tried := make(chan struct{})
+	o := e.orderFor(id)
+	report := o.report
+	o.report = func(out outcome) { close(tried); report(out) }
+	if !e.startBuilding(o) {
+		return // another builder finds that it is gone
+	}
+	patience := time.NewTimer(leavePatience)
+	defer patience.Stop()
+	select {
+	case <-tried:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+}
