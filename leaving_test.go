@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -470,6 +471,14 @@ func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 	}
 }
 
+// overHTTP2 has the requests that follow come over HTTP/2.
+func (l *life) overHTTP2() {
+	l.server.Close()
+	l.server = httptest.NewUnstartedServer(l.handler)
+	l.server.EnableHTTP2 = true
+	l.server.StartTLS()
+}
+
 // Each way in which an upload vanishes whose creation was told.
 func TestVanishedUploadsAreTold(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hooked) {
@@ -544,41 +553,46 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 				l.want(l.ietf("DELETE", path, ""), 204)
 			},
 		} {
-			t.Run(name, func(t *testing.T) {
-				store.reopen()
-				l := liveOn(t, store, tusd.Config{})
-				partial, open := l.full("ab"), l.create(1, "Upload-Concat", "partial")
-				sub := l.handler.Subscribe(100)
-				vanish(t, l, partial, open)
-				l.stop()
-				created, ended := map[string]int{}, map[string]int{}
-				for event := range sub.C {
-					switch event.Type {
-					case tusd.EventPostCreate:
-						created[event.Upload.ID]++
-					case tusd.EventPostTerminate:
-						if created[event.Upload.ID] == 0 {
-							t.Error("post-terminate without or before post-create")
+			for _, http2 := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, http2=%v", name, http2), func(t *testing.T) {
+					store.reopen()
+					l := liveOn(t, store, tusd.Config{})
+					if http2 {
+						l.overHTTP2()
+					}
+					partial, open := l.full("ab"), l.create(1, "Upload-Concat", "partial")
+					sub := l.handler.Subscribe(100)
+					vanish(t, l, partial, open)
+					l.stop()
+					created, ended := map[string]int{}, map[string]int{}
+					for event := range sub.C {
+						switch event.Type {
+						case tusd.EventPostCreate:
+							created[event.Upload.ID]++
+						case tusd.EventPostTerminate:
+							if created[event.Upload.ID] == 0 {
+								t.Error("post-terminate without or before post-create")
+							}
+							ended[event.Upload.ID]++
 						}
-						ended[event.Upload.ID]++
 					}
-				}
-				for id, n := range created {
-					gone := false
-					if _, err := store.joiner.GetUpload(t.Context(), nil, id); errors.Is(err, tusd.ErrNotFound) {
-						gone = true
+					for id, n := range created {
+						gone := false
+						if _, err := store.joiner.GetUpload(t.Context(), nil, id); errors.Is(err, tusd.ErrNotFound) {
+							gone = true
+						}
+						if n != 1 || gone && ended[id] != 1 || !gone && ended[id] != 0 {
+							t.Errorf("%d post-create, %d post-terminate of an upload; gone: %v", n, ended[id], gone)
+						}
 					}
-					if n != 1 || gone && ended[id] != 1 || !gone && ended[id] != 0 {
-						t.Errorf("%d post-create, %d post-terminate of an upload; gone: %v", n, ended[id], gone)
+					if len(ended) != 1 {
+						t.Errorf("%d uploads have ended, want 1", len(ended))
 					}
-				}
-				if len(ended) != 1 {
-					t.Errorf("%d uploads have ended, want 1", len(ended))
-				}
-				if n := l.handler.Metrics().UploadsTerminated.Load(); n != uint64(len(ended)) {
-					t.Errorf("%d removals are counted, %d were told", n, len(ended))
-				}
-			})
+					if n := l.handler.Metrics().UploadsTerminated.Load(); n != uint64(len(ended)) {
+						t.Errorf("%d removals are counted, %d were told", n, len(ended))
+					}
+				})
+			}
 		}
 	})
 }
