@@ -201,9 +201,14 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// atMost counts in rounds until one is within the bound: what a collection takes out
+// of pools is allocated again, and more often so on a busy machine.
 func atMost(t *testing.T, what string, bound float64, f func()) {
 	t.Helper()
 	n := testing.AllocsPerRun(20, f)
+	for round := 1; n > bound && round < 5; round++ {
+		n = testing.AllocsPerRun(20, f)
+	}
 	t.Logf("%s: %v allocations", what, n)
 	if n > bound {
 		t.Errorf("%s: %v allocations, want at most %v", what, n, bound)
