@@ -158,14 +158,14 @@ func passedOn(header http.Header) bool {
 // connected to. That a proxy mixes up the ports of http and https is likelier than
 // that it uses them in this way.
 func withForwardedPort(header http.Header, scheme, host string) string {
-	port := firstOf(header.Get("X-Forwarded-Port"))
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+	port, err := strconv.ParseUint(firstOf(header.Get("X-Forwarded-Port")), 10, 16)
+	if err != nil || port == 0 || port == 80 || port == 443 || host == "" {
 		return host
 	}
-	if u, err := url.Parse("http://" + host); err != nil || u.Port() != "" || port == "80" || port == "443" {
+	if u, err := url.Parse("http://" + host); err != nil || u.Port() != "" {
 		return host
 	}
-	return host + ":" + port
+	return host + ":" + formatInt(int64(port))
 }
 
 // longestPrefix is more than the paths take that proxies cut off.
@@ -193,7 +193,7 @@ func forwardedPrefix(header http.Header) string {
 // plainPath reports whether s is a path that can be put before another one.
 func plainPath(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && u.EscapedPath() == s && path.Clean(s) == s && s[0] == '/'
+	return err == nil && u.EscapedPath() == s && path.Clean(s) == s && path.Clean(u.Path) == u.Path && s[0] == '/'
 }
 
 func firstOf(list string) string {

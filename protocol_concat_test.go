@@ -136,6 +136,8 @@ func concatSpellings(e *env) {
 	} {
 		final(c.host, c.ref).status(400).code("ERR_INVALID_CONCAT")
 	}
+	u := e.post("Upload-Concat: final;/files/" + id + "\t/files/" + id + " \t/files/" + id).status(201).location()
+	e.wantStored(u, bytes.Repeat(data, 3))
 	e.do(http.MethodHead, "/files/"+escaped, nil, version).status(200)
 }
 

@@ -107,14 +107,15 @@ func proxyPortPrefix(e *env) {
 	e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Port: 80")
 	e.wantLocation("https://up.example:9000/files/", proxyProto, host+":9000", "X-Forwarded-Port: 8443")
 	e.wantLocation("https://[2001:db8::1]:8443/files/", proxyProto, "X-Forwarded-Host: [2001:db8::1]", "X-Forwarded-Port: 8443")
-	for _, junk := range []string{"0", "65536", "-1", "x", "80/evil", "1e3", " ", "8443@evil"} {
+	e.wantLocation("https://up.example:8443/files/", proxyProto, host, "X-Forwarded-Port: 08443")
+	for _, junk := range []string{"0", "0443", "65536", "-1", "x", "80/evil", "1e3", " ", "8443@evil"} {
 		e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Port: "+junk)
 	}
 	e.wantLocation("https://up.example/media/files/", proxyProto, host, "X-Forwarded-Prefix: /media")
 	e.wantLocation("https://up.example/media/files/", proxyProto, host, "X-Forwarded-Prefix: /media/")
 	e.wantLocation("https://up.example/a/b/files/", proxyProto, host, "X-Forwarded-Prefix: /a, /b")
 	e.wantLocation("https://up.example/a%20b/files/", proxyProto, host, "X-Forwarded-Prefix: /a%20b")
-	for _, none := range []string{"", "/", "media", "//evil.example", "/../x", "/a b", "https://evil.example/", "/a?b", "/a#b", "/" + strings.Repeat("a", 2000), "/%zz"} {
+	for _, none := range []string{"", "/", "media", "//evil.example", "/../x", "/a b", "https://evil.example/", "/a?b", "/a#b", "/a/%2e%2e/b", "/%2e/a", "/a%2f%2fb", "/" + strings.Repeat("a", 2000), "/%zz"} {
 		e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Prefix: "+none)
 	}
 	e.wantLocation("https://up.example/files/", proxyProto, host, "X-Forwarded-Prefix: /files") // as a proxy says that cuts nothing off
@@ -130,6 +131,13 @@ func proxyPublicURL(e *env) {
 	for _, header := range [][]string{nil, {proxyProto, proxyHost, "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /media"}} {
 		e.wantLocation("https://fixed.example:8443/up/", header...)
 	}
+	part := e.postWith(content(5), "Upload-Length: 5", "Upload-Concat: partial").status(201).Header.Get("Location")
+	id := part[strings.LastIndexByte(part, '/')+1:]
+	// Past the proxy it has another URL.
+	for _, ref := range []string{"/files/" + id, "http://in.example/files/" + id, "https://fixed.example:8443/up/" + id, id} {
+		e.post("Host: in.example", "Upload-Concat: final;"+ref).status(201)
+	}
+	e.post("Host: in.example", "Upload-Concat: final;http://other.example/files/"+id).status(400)
 	for _, bad := range []string{"/up/", "up", "ftp://a/", "https://", "https://a/?x", "https://a/#x"} {
 		if _, err := tusd.NewHandler(tusd.Config{StoreComposer: e.compose(), PublicURL: bad}); err == nil {
 			e.Errorf("PublicURL %q is accepted", bad)

@@ -202,6 +202,11 @@ func (x *exchange) concat() (final *concatenation, partial bool, err error) {
 	}
 	origin, path := x.base()
 	ids, err := parsePartials(list, origin, path, config.MaxPartials)
+	if errors.Is(err, ErrInvalidConcat) { // they may also be named as they are reached past the proxy
+		if own, ownErr := parsePartials(list, x.origin(), x.h.basePath, config.MaxPartials); ownErr == nil {
+			ids, err = own, nil
+		}
+	}
 	return &concatenation{partials: ids, raw: raw}, false, err
 }
 
@@ -214,7 +219,7 @@ func parsePartials(list, origin, basePath string, most int) ([]string, error) {
 		return nil, ErrInvalidConcat.With(err)
 	}
 	var ids []string
-	for ref := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' }) {
+	for ref := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ' ' || r == '\t' }) {
 		if len(ids) == most {
 			return nil, ErrTooManyPartials
 		}
