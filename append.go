@@ -184,15 +184,16 @@ func (e *engine) retract(h *hold, req *appending, before *FileInfo, err error) e
 	if asError(err).Passing || stored && h.info.Full() || !declared && !announced && !digests {
 		return err
 	}
+	known, kept := before.KnownLength, before.Digests // or before escapes to the heap, in every PATCH
 	var failed error
 	if declared {
 		failed = e.declare(h, -1)
 	}
 	if failed == nil && (announced || digests) {
 		failed = h.update(h.ctx, func(info *FileInfo) error {
-			info.KnownLength = before.KnownLength
+			info.KnownLength = known
 			if digests {
-				info.Digests = before.Digests
+				info.Digests = kept
 			}
 			return nil
 		})
