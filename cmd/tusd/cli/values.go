@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -233,13 +234,22 @@ func basePathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 
 func publicURLVar(flags *flag.FlagSet, p *string, name, usage string) {
 	declare(flags, name, "", usage, func(text string) error {
-		u, err := url.Parse(text)
-		if text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		if text != "" && !isCreationURL(text) {
 			return errors.New("must be a URL like https://up.example.org/files/")
 		}
 		*p = text
 		return nil
 	})
+}
+
+// isCreationURL reports whether text is a URL that Location can begin with.
+func isCreationURL(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return false
+	}
+	_, err = strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16)
+	return err == nil
 }
 
 // cleanBasePath brings a base path into the form that requests have: escaped,
