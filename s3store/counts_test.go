@@ -68,6 +68,7 @@ func TestCallsOfCreationWithUpload(t *testing.T) {
 }
 
 func TestCallsOfChunks(t *testing.T) {
+	t.Parallel()
 	n, server := counted(t)
 	path := n.create(256 * mib)
 	for offset := int64(0); offset < 256*mib; offset += 8 * mib {
@@ -78,6 +79,7 @@ func TestCallsOfChunks(t *testing.T) {
 }
 
 func TestCallsOfSmallChunks(t *testing.T) {
+	t.Parallel()
 	n, server := counted(t)
 	path := n.create(64 * mib)
 	for offset := int64(0); offset < 64*mib; offset += mib {
@@ -91,6 +93,7 @@ func TestCallsOfSmallChunks(t *testing.T) {
 }
 
 func TestCallsOfLargeChunk(t *testing.T) {
+	t.Parallel()
 	const size = 1 << 30
 	n, server := counted(t)
 	path := n.create(size)
