@@ -5,16 +5,22 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/wire"
 )
 
 // Checksums in trailers that the header of the request has not announced.
 
 func TestLateChecksum(t *testing.T) {
-	runProven(t, []scenario{
+	ways := len(proofWays)
+	if os.Getenv(require.Env) == "" { // outside CI a way that is much the same is left out
+		ways = 1
+	}
+	runProvenWays(t, ways, []scenario{
 		{"right", "a right one counts, of every algorithm, and whatever came before", lateRight},
 		{"wrong", "a wrong one is 460, and nothing of the content is kept", lateWrong},
 		{"trouble", "one that is malformed, unknown, twice, or beside one in the header is 400, and nothing is kept", lateTrouble},
