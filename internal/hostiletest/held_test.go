@@ -39,9 +39,13 @@ func (to *target) held(all kept) (names []string, err error) {
 		return nil, err
 	}
 	defer table.Close()
+	own, err := to.sockets()
+	if err != nil {
+		return nil, err
+	}
 	for lines := bufio.NewScanner(table); lines.Scan(); {
 		fields := strings.Fields(lines.Text()) // sl local remote state queues timer retransmits uid timeout inode
-		if len(fields) < 10 || fields[9] == "0" || portOf(fields[1]) != portOf2(to.Address) {
+		if len(fields) < 10 || !own[fields[9]] || portOf(fields[1]) != portOf2(to.Address) {
 			continue
 		}
 		if name, ours := all[portOf(fields[2])]; ours {
@@ -49,6 +53,24 @@ func (to *target) held(all kept) (names []string, err error) {
 		}
 	}
 	return names, nil
+}
+
+// sockets are the inodes of the daemon's sockets: the table has those of all
+// processes.
+func (to *target) sockets() (map[string]bool, error) {
+	folder := fmt.Sprintf("/proc/%d/fd", to.PID())
+	descriptors, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	inodes := make(map[string]bool)
+	for _, d := range descriptors {
+		link, err := os.Readlink(folder + "/" + d.Name())
+		if inode, ok := strings.CutPrefix(link, "socket:["); err == nil && ok { // else it is closed by now
+			inodes[strings.TrimSuffix(inode, "]")] = true
+		}
+	}
+	return inodes, nil
 }
 
 // portOf reads ADDRESS:PORT in hexadecimal digits.
