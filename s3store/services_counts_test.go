@@ -47,14 +47,14 @@ func startOnService(t *testing.T, b *serviceBucket, locker tusd.Locker) *onServi
 	return n
 }
 
-// awaitStarted waits for what a node does at its start: it lists the bucket
-// once to probe it, and twice for work that was left.
+// awaitStarted waits for what a node does at its start: it lists two kinds of
+// work that was left, after it has probed the bucket.
 func (n *onService) awaitStarted() {
 	n.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for n.bucket.wire.count("GET ?list-type") < 3 {
+	for !n.bucket.wire.hasListed("finishing") || !n.bucket.wire.hasListed("building") {
 		select {
 		case <-tick.C:
 		case <-deadline:

@@ -18,6 +18,7 @@ type wire struct {
 	calls      map[string]int // by what they ask for
 	up         int64          // bytes of bodies
 	multiparts map[string]bool
+	listed     []string // prefixes, since recount
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -34,6 +35,9 @@ func (w *wire) note(r *http.Request) {
 	}
 	w.calls[operationOf(r)]++
 	w.up += max(0, r.ContentLength)
+	if r.URL.Query().Has("list-type") {
+		w.listed = append(w.listed, r.URL.Query().Get("prefix"))
+	}
 	if r.URL.Query().Has("uploads") && r.Method == http.MethodPost {
 		_, key, _ := strings.Cut(r.URL.Path[1:], "/") // /bucket/key
 		w.multiparts[key] = true
@@ -55,7 +59,7 @@ func (w *wire) recount() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.calls)
-	w.up = 0
+	w.up, w.listed = 0, nil
 }
 
 // counted returns the requests since recount, the bytes that went up with
@@ -69,11 +73,11 @@ func (w *wire) counted() (calls int, up int64, list string) {
 	return calls, w.up, fmt.Sprint(w.calls)
 }
 
-// count returns how often an operation was asked for since recount.
-func (w *wire) count(operation string) int {
+// hasListed reports whether side records of a kind were listed since recount.
+func (w *wire) hasListed(kind string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.calls[operation]
+	return slices.ContainsFunc(w.listed, func(prefix string) bool { return strings.HasSuffix(prefix, "/"+kind+"/") })
 }
 
 // begun returns the keys for which a multipart upload was ever begun.
