@@ -20,6 +20,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -67,8 +68,7 @@ func newDownloads(t *testing.T, composer *tusd.StoreComposer, h2 bool, size int6
 	d.handler = handler
 	d.server = httptest.NewUnstartedServer(handler)
 	if h2 {
-		d.server.EnableHTTP2 = true
-		d.server.StartTLS()
+		wire.StartHTTP2(d.server)
 	} else {
 		d.server.Start()
 	}

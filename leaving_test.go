@@ -24,6 +24,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/s3store/awsv1"
 	"github.com/tus/tusd/storetest"
@@ -475,8 +476,7 @@ func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 func (l *life) overHTTP2() {
 	l.server.Close()
 	l.server = httptest.NewUnstartedServer(l.handler)
-	l.server.EnableHTTP2 = true
-	l.server.StartTLS()
+	wire.StartHTTP2(l.server)
 }
 
 // Each way in which an upload vanishes whose creation was told.

@@ -148,6 +148,7 @@ func alarmed(lines []logged) (n int) {
 
 // Clients do not choose how many warnings and errors there are.
 func TestClientsCauseNoAlarms(t *testing.T) {
+	overlap(t)
 	announced := tusd.ErrNoSpace.With(fmt.Errorf("%w: 8 bytes do not fit", tusd.ErrAnnounced))
 	full := tusd.ErrNoSpace.With(syscall.ENOSPC)
 	broken := tusd.ErrNotFound.With(fmt.Errorf("%w: cut", tusd.ErrBroken))
@@ -164,6 +165,7 @@ func TestClientsCauseNoAlarms(t *testing.T) {
 		"faults of ours":      {refusing{find: errors.New("no disk")}, "HEAD", []string{"/files/a"}, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c.store.DataStore = storetest.NewMemory()
 			handler, out := logging(t, &c.store, asJSON)
 			for range 20 {

@@ -47,7 +47,7 @@ type protocol struct {
 
 var protocols = []protocol{
 	{"http1", (*httptest.Server).Start, wire.DialHTTP1},
-	{"http2", func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }, wire.DialHTTP2},
+	{"http2", wire.StartHTTP2, wire.DialHTTP2},
 }
 
 // storeKind is a store to run on. open makes a fresh one and returns a

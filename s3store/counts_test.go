@@ -2,7 +2,6 @@ package s3store_test
 
 import (
 	"net/http"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -71,6 +70,7 @@ func TestCallsOfCreationWithUpload(t *testing.T) {
 
 func TestCallsOfChunks(t *testing.T) {
 	t.Parallel()
+	require.Long(t)
 	n, server := counted(t)
 	path := n.create(256 * mib)
 	for offset := int64(0); offset < 256*mib; offset += 8 * mib {
@@ -96,9 +96,7 @@ func TestCallsOfSmallChunks(t *testing.T) {
 
 func TestCallsOfLargeChunk(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(require.Env) == "" {
-		t.Skipf("runs where %s names something, as in CI: it takes long", require.Env)
-	}
+	require.Long(t)
 	const size = 1 << 30
 	n, server := counted(t)
 	path := n.create(size)

@@ -83,6 +83,7 @@ func await(t *testing.T, what string, met func() bool) {
 // A page needs no body: it comes without one, and the connection is closed or
 // at the next request.
 func TestUnneededBody(t *testing.T) {
+	t.Parallel()
 	g := guard.New(time.Minute)
 	ends := make(map[string]*bufio.Reader) // looked at when all times have begun
 	for name, handler := range map[string]http.Handler{
@@ -111,6 +112,7 @@ func TestUnneededBody(t *testing.T) {
 
 // A proxy may see another end of these requests: what follows is none.
 func TestEndInDoubt(t *testing.T) {
+	t.Parallel()
 	g := guard.New(time.Minute)
 	for name, handler := range map[string]http.Handler{
 		"page": g.Page(9, text("hello"), nil), "stream": g.Stream(9, text("hello")), "silent": g.Stream(9, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
@@ -137,6 +139,7 @@ func TestEndInDoubt(t *testing.T) {
 
 // A handler that reads the body does so under a deadline, and not for ever.
 func TestBodyThatDoesNotCome(t *testing.T) {
+	t.Parallel()
 	g := guard.New(100 * time.Millisecond)
 	read := make(chan error, 1)
 	address := serve(t, g.Stream(1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -155,6 +158,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 }
 
 func TestBodyIsRead(t *testing.T) {
+	t.Parallel()
 	g := guard.New(time.Minute)
 	address := serve(t, g.Stream(1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(w, r.Body)
@@ -169,6 +173,7 @@ func TestBodyIsRead(t *testing.T) {
 // Requests beyond the limit get their answer at once, and so does what has
 // another limit.
 func TestLimit(t *testing.T) {
+	t.Parallel()
 	g := guard.New(time.Minute)
 	release := make(chan struct{})
 	var inside, most atomic.Int64
@@ -208,6 +213,7 @@ func raise(counter *atomic.Int64, n int64) {
 
 // A stream that is reset keeps its place while the server works for it.
 func TestResetKeepsThePlace(t *testing.T) {
+	t.Parallel()
 	g := guard.New(time.Minute)
 	release := make(chan struct{})
 	var inside, most atomic.Int64
@@ -265,6 +271,7 @@ var nothing = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 // An answer that is not taken keeps its place only for a time; meanwhile the
 // others are answered, without content that would have to be taken.
 func TestUnreadAnswers(t *testing.T) {
+	t.Parallel()
 	g := guard.New(250 * time.Millisecond)
 	address := serve(t, g.Page(3, text("hello"), nil))
 	f := frames(t, address, nothing)
@@ -297,6 +304,7 @@ func TestUnreadAnswers(t *testing.T) {
 
 // The end of the guard cuts what is running, and what comes later is served.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	g := guard.New(time.Hour)
 	var inside atomic.Int64
 	address := serve(t, g.Stream(9, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/require"
 )
 
 // Target is what is attacked.
@@ -30,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) Target, attacks []Attack) {
 	if raceEnabled {
 		t.Skip("the race detector has memory of its own for each object")
 	}
+	require.Long(t)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			target := open(t)

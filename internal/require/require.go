@@ -39,6 +39,18 @@ func Need(t testing.TB, component string, available bool, why string) {
 	}
 }
 
+// Long ends a test that takes long, as skipped, unless TUSD_TEST_REQUIRE names
+// something, as in CI.
+func Long(t testing.TB) {
+	t.Helper()
+	if !Thorough() {
+		t.Skipf("runs where %s names something, as in CI: it takes long", Env)
+	}
+}
+
+// Thorough reports whether tests may take long.
+func Thorough() bool { return os.Getenv(Env) != "" }
+
 // Required tells whether TUSD_TEST_REQUIRE names component.
 func Required(component string) bool {
 	return slices.ContainsFunc(strings.Split(os.Getenv(Env), ","), func(name string) bool {

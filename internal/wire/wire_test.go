@@ -23,8 +23,7 @@ func forBoth(t *testing.T, handler http.HandlerFunc, test func(*testing.T, wire.
 	})
 	t.Run("http2", func(t *testing.T) {
 		server := httptest.NewUnstartedServer(handler)
-		server.EnableHTTP2 = true
-		server.StartTLS()
+		wire.StartHTTP2(server)
 		defer server.Close()
 		conn, err := wire.DialHTTP2(server.Listener.Addr().String())
 		runOn(t, conn, err, test)

@@ -217,7 +217,7 @@ func TestOrders(t *testing.T) {
 }
 
 func TestSlow(t *testing.T) {
-	plan := SlowPlan{Connections: 20, Burst: 100_000, AtOnce: 5, Time: 1500 * time.Millisecond}
+	plan := SlowPlan{Connections: 20, Burst: 100_000, AtOnce: 5, Time: 500 * time.Millisecond}
 	for name, c := range map[string]struct {
 		around func(string, http.Handler) http.Handler
 		ok     bool
