@@ -158,10 +158,10 @@ func (e *engine) nameFinal(f *hold) (busy bool, err error) {
 	return busy, nil
 }
 
-// join copies the partials into the final. Their leases, taken in the order
-// of the ids so that two builders never wait for each other, are kept until
-// it is done and given to nobody who asks. If the copy fails and the final stays,
-// the partials name it: a restart forgets who needs them.
+// join copies the partials into the final. It takes their leases in the order of
+// the ids, so that two builders never wait for each other, and keeps them until the
+// copy is done, whatever other requests ask for. If the copy fails and the final
+// stays, the partials name it: memory does not outlast a restart.
 func (e *engine) join(f *hold, stays bool) error {
 	held := make(map[string]*hold, len(f.info.PartialUploads))
 	defer func() {

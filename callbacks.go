@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// guard calls what may run a callback. A panic, whatever its value, becomes an
-// error: trouble that passes, which leaves no lock behind and takes nothing else
-// down.
+// guard calls what may run a callback. A panic, whatever its value, becomes a
+// transient error: no lock stays behind, and nothing else ends.
 func guard(call func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

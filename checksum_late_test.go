@@ -22,7 +22,7 @@ func TestLateChecksum(t *testing.T) {
 	runProvenWays(t, ways, []scenario{
 		{"right", "a right one counts, of every algorithm, and whatever came before", lateRight},
 		{"wrong", "a wrong one is 460, and nothing of the content is kept", lateWrong},
-		{"trouble", "one that is malformed, unknown, twice, or beside one in the header is 400, and nothing is kept", lateTrouble},
+		{"malformed", "one that is malformed, unknown, twice, or beside one in the header is 400, and nothing is kept", lateMalformed},
 		{"creation", "the same with the content of a creation", lateCreation},
 		{"completing", "an upload is complete only with verified content", lateCompleting},
 		{"partial", "a final is built of verified partials", latePartial},
@@ -106,7 +106,7 @@ func lateWrong(e *env) {
 	}
 }
 
-func lateTrouble(e *env) {
+func lateMalformed(e *env) {
 	for _, size := range lateSizes {
 		data := content(int64(size))
 		right := checksum("sha1", data)

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/tus/tusd/internal/datakey"
 )
 
 // download finds a complete upload for reading. It takes no lock: readers do
@@ -63,7 +65,7 @@ func contentHeaders(metadata MetaData) (contentType, disposition string) {
 // RFC 8187).
 func dispositionName(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || isBidi(r) || strings.ContainsRune(`/\`, r) {
+		if unicode.IsControl(r) || datakey.IsBidi(r) || strings.ContainsRune(`/\`, r) {
 			return '_'
 		}
 		return r
@@ -80,7 +82,3 @@ func dispositionName(name string) string {
 	}
 	return s
 }
-
-// isBidi reports whether r changes the order in which what follows is shown: a
-// name can look as if it had another extension.
-func isBidi(r rune) bool { return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' }

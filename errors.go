@@ -169,8 +169,8 @@ var (
 	ErrNoLease = errors.New("the upload was loaded without a lease")
 )
 
-// retryAfter is the Retry-After of trouble that passes. Clients of this protocol
-// have their own, longer back-off; what passes usually does so within moments.
+// retryAfter is the Retry-After of a transient error. Clients of this protocol have
+// their own, longer back-off; most transient errors last moments.
 func retryAfter(e *Error) string {
 	seconds := (e.RetryAfter + time.Second - 1) / time.Second
 	return formatInt(int64(max(seconds, 1)))

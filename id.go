@@ -7,6 +7,8 @@ import (
 	"hash/maphash"
 	"net/url"
 	"strings"
+
+	"github.com/tus/tusd/internal/datakey"
 )
 
 // Limits of an id. A segment leaves room for a suffix in the 255 bytes that
@@ -15,10 +17,6 @@ const (
 	maxIDLength  = 900
 	maxIDSegment = 240
 )
-
-// reservedSuffixes end the names that stores and lockers of this protocol
-// keep beside an upload's data.
-var reservedSuffixes = []string{".info", ".lock", ".stop", ".part", ".undo"}
 
 // ValidateID tells whether id can name an upload: one to 900 bytes of
 // A-Z a-z 0-9 - . _ ~ % ! $ ' ( ) * + , ; = : @, in segments of at most 240
@@ -46,7 +44,7 @@ func validateSegment(s string) error {
 	case strings.HasPrefix(s, ".tusd"):
 		return errors.New("a segment begins with .tusd")
 	}
-	for _, suffix := range reservedSuffixes {
+	for _, suffix := range datakey.ReservedSuffixes {
 		if strings.HasSuffix(s, suffix) {
 			return errors.New("a segment ends with " + suffix)
 		}

@@ -92,13 +92,13 @@ func TestCIRequiresAll(t *testing.T) {
 	mustHold(t, checkRequired)
 	mustComplain(t, checkRequired, map[string]string{
 		".ci/run":   "readonly required=node,mounts\n",
-		"a_test.go": `require.Need(t, "mounts", ok, "") ; require.Need(t, "redis", ok, "")`,
+		"a_test.go": `require.Need(t, "mounts", ok, "") ; require.Need(t, "redis-cluster", ok, "")`,
 		"b/b.go":    `require.Need(tb, "node", ok, "")`,
 	})
 }
 
 var (
-	needed   = regexp.MustCompile(`require\.Need\(\w+, "(\w+)"`)
+	needed   = regexp.MustCompile(`require\.Need\(\w+, "([^"]+)"`)
 	required = regexp.MustCompile(`(?m)^readonly required=(.*)$`)
 )
 

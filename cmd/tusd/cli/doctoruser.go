@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -56,7 +54,7 @@ func runDoctorAs(ctx context.Context, name string, args []string, env environmen
 	return exitFailed
 }
 
-// examineUser tells whom the report holds for.
+// examineUser tells which user the report holds for.
 func (cfg config) examineUser(report *doctor.Report) {
 	const subject = "user"
 	me := access.Me()
@@ -83,15 +81,10 @@ func (cfg config) ownerOfUploads() (owner access.User, path string, known bool) 
 	if err != nil {
 		return owner, path, false
 	}
-	for {
-		info, err := os.Stat(path)
-		if err == nil {
-			owner, known = access.Owner(info)
-			return owner, path, known
-		}
-		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(path) == path {
-			return owner, path, false
-		}
-		path = filepath.Dir(path)
+	path, info, err := access.Nearest(path)
+	if err != nil {
+		return owner, path, false
 	}
+	owner, known = access.Owner(info)
+	return owner, path, known
 }

@@ -196,9 +196,7 @@ func TestDoctorTriesWhereTheServerListens(t *testing.T) {
 		}, []string{"operation not permitted; this user must be a member of the group"}},
 		"privileged port": {func(t *testing.T, _ place) []string {
 			least, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-			if err != nil || strings.TrimSpace(string(least)) != "1024" {
-				t.Skip("here every user may listen on every port")
-			}
+			require.Need(t, "privileged-ports", err == nil && strings.TrimSpace(string(least)) == "1024", "here every user may listen on every port")
 			return []string{"-host", "127.0.0.1", "-port", "81"}
 		}, []string{"permission denied; a port below 1024 needs root"}},
 		"socket for no group": {func(t *testing.T, p place) []string {
@@ -224,7 +222,7 @@ func TestDoctorTriesWhereTheServerListens(t *testing.T) {
 }
 
 // A doctor as the user of a server that can start finds nothing missing, leaves
-// nothing, and one as root says for whom it speaks.
+// nothing, and one as root says which user its report holds for.
 func TestDoctorAsTheServersUser(t *testing.T) {
 	p := newPlace(t)
 	args := []string{"-upload-dir", p.uploads, "-unix-sock", filepath.Join(p.uploads, "s"), "-unix-sock-mode", "666", "-pid-file", filepath.Join(p.uploads, "pid")}

@@ -1,13 +1,14 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
+
+	"github.com/tus/tusd/cmd/tusd/cli/access"
 )
 
 // socketAccess says who may connect to a Unix socket besides its owner.
@@ -45,9 +46,9 @@ func (a socketAccess) groupID() (int, error) {
 	return strconv.Atoi(group.Gid)
 }
 
-// open lets the group and the mode in. The socket at path was made for nobody:
-// the group comes first, so that no other group is let in for a moment. A name
-// that leads out of the directory by now is not followed.
+// open gives the socket at path its group and its mode. Until then only root can
+// connect. The group comes first, so that no other group can connect for a moment.
+// A name that leads out of the directory by now is not followed.
 func (a socketAccess) open(path string, group int) error {
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -57,19 +58,11 @@ func (a socketAccess) open(path string, group int) error {
 	name := filepath.Base(path)
 	if group >= 0 {
 		if err := dir.Lchown(name, -1, group); err != nil {
-			return fmt.Errorf("give the socket %s to group %s: %w; this user must be a member of the group", path, a.group, plainCause(err))
+			return fmt.Errorf("give the socket %s to group %s: %w; this user must be a member of the group", path, a.group, access.Cause(err))
 		}
 	}
 	if err := dir.Chmod(name, a.permissions()); err != nil {
-		return fmt.Errorf("give the socket %s the mode %04o: %w", path, a.permissions(), plainCause(err))
+		return fmt.Errorf("give the socket %s the mode %04o: %w", path, a.permissions(), access.Cause(err))
 	}
 	return nil
-}
-
-// plainCause is an error of the system without the path, which the caller tells.
-func plainCause(err error) error {
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		return path.Err
-	}
-	return err
 }

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenForNobody listens on a Unix socket whose file lets nobody but root
-// connect. Linux makes the file with the permissions of the socket.
-func listenForNobody(path string) (*net.UnixListener, error) {
+// listenForRoot listens on a Unix socket to which only root can connect. Linux makes the file with the permissions of the socket.
+func listenForRoot(path string) (*net.UnixListener, error) {
 	return listenControlled(path, func(_, _ string, conn syscall.RawConn) error {
 		var err error
 		if failed := conn.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0) }); failed != nil {

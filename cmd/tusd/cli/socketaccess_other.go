@@ -7,6 +7,6 @@ import (
 	"net"
 )
 
-func listenForNobody(string) (*net.UnixListener, error) {
+func listenForRoot(string) (*net.UnixListener, error) {
 	return nil, errors.New("-unix-sock-mode and -unix-sock-group have no effect on this system")
 }

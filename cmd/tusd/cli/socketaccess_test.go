@@ -56,11 +56,11 @@ func wantAccess(t *testing.T, path string, mode fs.FileMode, gid int) {
 	}
 }
 
-// The file of the socket lets nobody connect until it has its group: there is no
+// Only root can connect to the socket until it has its group: there is no
 // moment in which the umask decides.
-func TestUnixSocketIsMadeForNobody(t *testing.T) {
+func TestUnixSocketIsMadeForRoot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	listener, err := listenForNobody(path)
+	listener, err := listenForRoot(path)
 	if err != nil {
 		t.Fatal(err)
 	}

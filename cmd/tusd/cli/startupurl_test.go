@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd/internal/require"
 )
 
 // What is printed at start is a URL that works, wherever the server listens.
@@ -41,13 +44,11 @@ func wantDestination(t *testing.T, address string) {
 	}
 }
 
-// needAddress skips where the machine lacks an address, as without IPv6.
+// needAddress ends a test whose address the machine lacks, as without IPv6.
 func needAddress(t *testing.T, host string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("this machine cannot listen at %q: %v", host, err)
-	}
+	require.Need(t, "ipv6", err == nil, fmt.Sprintf("this machine cannot listen at %q: %v", host, err))
 	listener.Close()
 }
 

@@ -65,7 +65,7 @@ func distance(a, b string) int {
 }
 
 // settingNames are the flags that can be set, but for without: also those that
-// are still to be built, so that somebody who comes from tusd v2 hears of the
+// are still to be built, so that operators who come from tusd v2 hear of the
 // right one.
 func settingNames(without ...string) (names []string) {
 	allFlags(new(config), new(error)).VisitAll(func(f *flag.Flag) {

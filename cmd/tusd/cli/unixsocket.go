@@ -15,7 +15,7 @@ import (
 // longestSocketPath is what the system takes, in bytes.
 const longestSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// listenUnix listens on a Unix socket at path, for those whom access lets in. The
+// listenUnix listens on a Unix socket at path, for the users that access names. The
 // file that a server left behind which was killed is removed first; what is in
 // use, or no socket, is not touched. The file is gone when the listener is closed.
 func listenUnix(path string, access socketAccess) (net.Listener, error) {
@@ -49,7 +49,7 @@ func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listenForNobody(path)
+	listener, err := listenForRoot(path)
 	if err != nil {
 		return nil, advisedSocket(err, path)
 	}

@@ -81,14 +81,32 @@ func culprit(path string, opens bool) string {
 	case err == nil && opens:
 		return path
 	case errors.Is(err, fs.ErrNotExist):
-		return existing(parent)
+		place, _, _ := Nearest(parent)
+		return place
 	}
 	return parent
 }
 
-func existing(path string) string {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
-		return existing(filepath.Dir(path))
+// Nearest returns path, or the nearest directory above it that is there, and what
+// it is. If err is not nil, what is at place cannot be looked at.
+func Nearest(path string) (place string, info fs.FileInfo, err error) {
+	for {
+		info, err = os.Stat(path)
+		above := filepath.Dir(path)
+		if !errors.Is(err, fs.ErrNotExist) || above == path {
+			return path, info, err
+		}
+		path = above
 	}
-	return path
+}
+
+// Cause is an error of the system without the path it is about.
+func Cause(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		return link.Err
+	}
+	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,7 +107,7 @@ func (i *inspection) open() bool {
 		i.workshop, err = os.MkdirTemp(parent, workshopPrefix)
 		switch {
 		case err != nil:
-			return i.missing("directory "+i.Path, fmt.Errorf("nothing can be made in %s: %w%s", parent, cause(err), access.Advice(err, parent)))
+			return i.missing("directory "+i.Path, fmt.Errorf("nothing can be made in %s: %w%s", parent, access.Cause(err), access.Advice(err, parent)))
 		case parent != i.Path:
 			i.report.OK("directory "+i.Path, "it is not there yet; the server makes it")
 		default:
@@ -120,16 +119,11 @@ func (i *inspection) open() bool {
 
 // existing is path or the nearest directory above it that exists.
 func existing(path string) (string, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && !info.IsDir():
-		return "", errors.New(path + " is no directory")
-	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path:
-		return existing(filepath.Dir(path))
-	case err != nil:
-		return "", err
+	place, info, err := access.Nearest(path)
+	if err == nil && !info.IsDir() {
+		err = errors.New(place + " is no directory")
 	}
-	return path, nil
+	return place, err
 }
 
 // removeStaleWorkshops removes what a doctor has left that was killed.
@@ -142,17 +136,6 @@ func removeStaleWorkshops(parent string) {
 	}
 }
 
-// cause is an error of the system without the path it is about.
-func cause(err error) error {
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		return path.Err
-	}
-	if link, ok := errors.AsType[*os.LinkError](err); ok {
-		return link.Err
-	}
-	return err
-}
-
 func (i *inspection) file(name string) string { return filepath.Join(i.workshop, name) }
 
 // writeFiles writes, reads back and cuts a file, as chunks and their rollback
@@ -162,7 +145,7 @@ func (i *inspection) writeFiles() error {
 	content := []byte(strings.Repeat("tusd doctor\n", 10_000))
 	path := i.file("content")
 	if err := os.WriteFile(path, content, 0o600); err != nil {
-		return i.missing(subject, cause(err))
+		return i.missing(subject, access.Cause(err))
 	}
 	read, err := os.ReadFile(path)
 	if err == nil && string(read) != string(content) {
@@ -172,7 +155,7 @@ func (i *inspection) writeFiles() error {
 		err = os.Truncate(path, 12)
 	}
 	if err != nil {
-		return i.missing(subject, cause(err))
+		return i.missing(subject, access.Cause(err))
 	}
 	i.report.OK(subject, "")
 	return nil
@@ -191,7 +174,7 @@ func (i *inspection) timeSync() error {
 	const subject = "have data on the disk (fsync)"
 	f, err := os.Create(i.file("sync"))
 	if err != nil {
-		return i.missing(subject, cause(err))
+		return i.missing(subject, access.Cause(err))
 	}
 	defer f.Close()
 	var took []time.Duration
@@ -199,12 +182,12 @@ func (i *inspection) timeSync() error {
 		_, err := f.Write(make([]byte, 4096))
 		started := time.Now()
 		if err = errors.Join(err, f.Sync()); err != nil {
-			return i.missing(subject, cause(err))
+			return i.missing(subject, access.Cause(err))
 		}
 		took = append(took, time.Since(started))
 	}
 	if err := durable.SyncDirectory(i.workshop); err != nil {
-		return i.missing(subject, fmt.Errorf("names cannot be synced: %w", cause(err)))
+		return i.missing(subject, fmt.Errorf("names cannot be synced: %w", access.Cause(err)))
 	}
 	slices.Sort(took)
 	told := fmt.Sprintf("takes %v (median of %d)", took[len(took)/2].Round(10*time.Microsecond), len(took))
@@ -221,15 +204,15 @@ func (i *inspection) timeSync() error {
 func (i *inspection) tryLinks() error {
 	from, to := i.file("from"), i.file("to")
 	if err := os.WriteFile(from, nil, 0o600); err != nil {
-		return i.missing("make files", cause(err))
+		return i.missing("make files", access.Cause(err))
 	}
 	if err := os.Link(from, to); err != nil {
-		i.report.Warn("hard links", cause(err).Error()+": let one server alone use this directory, as two could create one upload at the same time")
+		i.report.Warn("hard links", access.Cause(err).Error()+": let one server alone use this directory, as two could create one upload at the same time")
 	} else {
 		i.report.OK("hard links", "")
 	}
 	if err := os.Rename(from, to); err != nil {
-		return i.missing("replace files by others (rename)", cause(err))
+		return i.missing("replace files by others (rename)", access.Cause(err))
 	}
 	i.report.OK("replace files by others (rename)", "")
 	return nil
@@ -238,7 +221,7 @@ func (i *inspection) tryLinks() error {
 // tryNames finds out whether names of one letter in two cases are one.
 func (i *inspection) tryNames() error {
 	if err := os.WriteFile(i.file("case"), nil, 0o600); err != nil {
-		return i.missing("make files", cause(err))
+		return i.missing("make files", access.Cause(err))
 	}
 	if _, err := os.Stat(i.file("CASE")); err == nil {
 		i.report.Warn("names", "a and A are one name here: hooks that choose ids must not choose two that differ in nothing else")
@@ -280,11 +263,11 @@ func (i *inspection) lookAtRoots() error {
 		subject := "directory " + root + " (-storage-root)"
 		temp, err := os.MkdirTemp(root, workshopPrefix)
 		if err != nil {
-			i.report.Missing(subject, cause(err).Error()+access.Advice(err, root))
+			i.report.Missing(subject, access.Cause(err).Error()+access.Advice(err, root))
 			continue
 		}
 		if err := os.Remove(temp); err != nil {
-			i.report.Warn("left behind", temp+": "+cause(err).Error())
+			i.report.Warn("left behind", temp+": "+access.Cause(err).Error())
 			continue
 		}
 		i.report.OK(subject, "")
@@ -301,7 +284,7 @@ func (i *inspection) cleanUp() {
 	select {
 	case err := <-done:
 		if err != nil {
-			i.report.Warn("left behind", i.workshop+": "+cause(err).Error())
+			i.report.Warn("left behind", i.workshop+": "+access.Cause(err).Error())
 		}
 	case <-timer.C:
 		i.report.Warn("left behind", i.workshop+", as far as can be told")
