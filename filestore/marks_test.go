@@ -360,6 +360,30 @@ func TestAtomicTakenBackLater(t *testing.T) {
 	}
 }
 
+// A chunk that cannot be rewound at once is cut back by the next load.
+func TestRewoundLater(t *testing.T) {
+	var sick atomic.Bool
+	s := New(t.TempDir())
+	s.hook = func(op durable.Op, name string, _ bool) error {
+		if sick.Load() && name == "a" && op == durable.OpTruncate {
+			return syscall.EIO
+		}
+		return nil
+	}
+	s = reopened(t, s)
+	up := written(t, s, "a", 100, stored)
+	if n, err := up.WriteChunk(t.Context(), 6, failAfter(added, tusd.ErrUnverified)); n != 5 || !errors.Is(err, tusd.ErrUnverified) {
+		t.Fatalf("WriteChunk gives %d, %v", n, err)
+	}
+	sick.Store(true)
+	if err := s.Rewind(t.Context(), up, 6); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Rewind gives %v", err)
+	}
+	sick.Store(false)
+	wantContent(t, s, "a", stored)
+	wantFiles(t, s, "a", "a.info")
+}
+
 // The order of an all-or-nothing chunk at ack: mark, mark's name, data, and
 // only then the mark's removal, each on the disk before the next.
 func TestAtomicOrder(t *testing.T) {

@@ -58,6 +58,8 @@ func (c *crowd) again(lease tusd.Lease, id string) (tusd.Upload, tusd.Lease) {
 }
 
 func (c *crowd) pieces() (n int) {
+	c.service.mu.Lock()
+	defer c.service.mu.Unlock()
 	for key := range c.service.objects {
 		if strings.HasSuffix(key, ".part") {
 			n++

@@ -1,11 +1,14 @@
 package s3store_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -82,4 +85,46 @@ func (s *trickle) Read(p []byte) (int, error) {
 		p = p[:min(len(p), 500)]
 	}
 	return s.src.Read(p)
+}
+
+// A body that trickles and is not verified has been put aside when it is rewound.
+func TestRewindOfTricklingBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const at, size = 1000, 2 * mib
+		c := newCrowd(t, mib, testMinPart) // four blocks
+		c.open()
+		var work sync.WaitGroup
+		var aside atomic.Bool
+		const uploads = 12
+		for i := range uploads {
+			id := kept + strconv.Itoa(i)
+			up, lease := c.create(id, size)
+			work.Go(func() {
+				if n, err := up.WriteChunk(t.Context(), 0, bodyOf(id, 0, at)); n != at || err != nil {
+					t.Errorf("upload %s: %d bytes, %v", id, n, err)
+				}
+				wrong := io.MultiReader(&trickle{bodyOf(kept+"other", at, at+150_000), 400}, iotest.ErrReader(tusd.ErrUnverified))
+				if _, err := c.writer(up, false)(at, wrong); !errors.Is(err, tusd.ErrUnverified) {
+					t.Errorf("upload %s: %v", id, err)
+				}
+				if c.pieces() > uploads { // the first 1000 bytes of each are a piece, too
+					aside.Store(true)
+				}
+				if err := c.store.Rewind(t.Context(), up, at); err != nil {
+					t.Errorf("upload %s: %v", id, err)
+				}
+				if info, err := up.GetInfo(t.Context()); err != nil || info.Offset != at {
+					t.Errorf("upload %s: the offset is %d, %v; want %d", id, info.Offset, err, at)
+				}
+				_, lease = c.again(lease, id)
+				c.goOn(lease, id, at, size, false)
+				c.wantContent(id, size)
+			})
+		}
+		work.Wait()
+		if !aside.Load() {
+			t.Error("nothing was put aside")
+		}
+		c.wantNothingLeft()
+	})
 }
