@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -79,6 +80,9 @@ func TestTroubleMakesNoSecondOptimisticUpload(t *testing.T) {
 		for _, interop := range []int{6, 9} {
 			t.Run(fmt.Sprintf("%s/interop %d", name, interop), func(t *testing.T) {
 				t.Parallel()
+				if strings.HasSuffix(name, "three times") { // a client waits longer after each
+					require.Long(t)
+				}
 				content, sum := makeContent(t, troubleSize)
 				upload := func(r *relay) string { return newDraftClient(t, r, interop, content).upload() }
 				sweepSteps(t, upload, sum, trouble, wantOneLocation)

@@ -51,6 +51,7 @@ func TestPrecedence(t *testing.T) {
 
 // TestEverySetting can come from each of the three, with the same result.
 func TestEverySetting(t *testing.T) {
+	t.Parallel()
 	for name, value := range otherValues {
 		if name == versionFlag {
 			continue
@@ -258,6 +259,7 @@ func TestHelpComesFirst(t *testing.T) {
 
 // No error repeats what was set: it may be a secret in the wrong place.
 func TestErrorsDoNotRepeatValues(t *testing.T) {
+	t.Parallel()
 	secrets := []string{"S3cr3t!", "https://user:S3cr3t!@host/", "user:S3cr3t!", "10.0.0.0/8,S3cr3t!", "(S3cr3t!", "{S3cr3t!}", "\"S3cr3t!\\\"\x01", "[S3cr3t!", "host:9000?S3cr3t!"}
 	wantHidden := func(what string, err error) (failed bool) {
 		t.Helper()

@@ -26,6 +26,7 @@ func (s *stuckOutput) Write(p []byte) (int, error) {
 // Nobody reads the daemon's output any more: uploads are served all the same,
 // and it ends when it is told to.
 func TestDaemonWithAStuckLog(t *testing.T) {
+	t.Parallel()
 	out := &stuckOutput{released: make(chan struct{})}
 	t.Cleanup(func() { close(out.released) })
 	ctx, stop := context.WithCancel(context.Background())

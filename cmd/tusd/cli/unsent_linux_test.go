@@ -15,6 +15,7 @@ import (
 // takes to be woken soon when it reads again: else one that reads slowly looks
 // like one that has stopped.
 func TestUnsentDownloadIsBounded(t *testing.T) {
+	t.Parallel()
 	const size = 16 << 20
 	d := start(t, "-durability", "none", "-network-timeout", "500ms")
 	location := create(t, http.DefaultClient, d.url, strconv.Itoa(size))
