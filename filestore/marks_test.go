@@ -331,19 +331,24 @@ func TestAtomicCutByCrash(t *testing.T) {
 	}
 }
 
+// newUncuttable opens a store that cannot cut the data of upload a while sick.
+func newUncuttable(t *testing.T) (s *FileStore, sick *atomic.Bool) {
+	sick = new(atomic.Bool)
+	s = New(t.TempDir())
+	s.hook = func(op durable.Op, name string, _ bool) error {
+		if sick.Load() && name == "a" && op == durable.OpTruncate {
+			return syscall.EIO
+		}
+		return nil
+	}
+	return reopened(t, s), sick
+}
+
 // A chunk that cannot be taken back at once is taken back by who loads the
 // upload next, also through the same value.
 func TestAtomicTakenBackLater(t *testing.T) {
 	for _, again := range []bool{false, true} {
-		var sick atomic.Bool
-		s := New(t.TempDir())
-		s.hook = func(op durable.Op, name string, _ bool) error {
-			if sick.Load() && name == "a" && op == durable.OpTruncate {
-				return syscall.EIO
-			}
-			return nil
-		}
-		s = reopened(t, s)
+		s, sick := newUncuttable(t)
 		up := written(t, s, "a", 100, stored)
 		sick.Store(true)
 		if n, err := s.WriteAtomic(t.Context(), up, 6, failAfter(added, errSource)); n != 0 || !errors.Is(err, errSource) {
@@ -362,15 +367,7 @@ func TestAtomicTakenBackLater(t *testing.T) {
 
 // A chunk that cannot be rewound at once is cut back by the next load.
 func TestRewoundLater(t *testing.T) {
-	var sick atomic.Bool
-	s := New(t.TempDir())
-	s.hook = func(op durable.Op, name string, _ bool) error {
-		if sick.Load() && name == "a" && op == durable.OpTruncate {
-			return syscall.EIO
-		}
-		return nil
-	}
-	s = reopened(t, s)
+	s, sick := newUncuttable(t)
 	up := written(t, s, "a", 100, stored)
 	if n, err := up.WriteChunk(t.Context(), 6, failAfter(added, tusd.ErrUnverified)); n != 5 || !errors.Is(err, tusd.ErrUnverified) {
 		t.Fatalf("WriteChunk gives %d, %v", n, err)
