@@ -219,13 +219,24 @@ func (b *body) end(err error) error {
 	if err == nil {
 		return nil
 	}
-	if err == io.EOF {
+	if err == io.EOF || b.isWhole() {
 		b.deadlines.AfterRead()
-		b.err = err
-		return err
+		b.err = io.EOF
+		return io.EOF
 	}
 	b.err = b.translate(err)
 	return b.err
+}
+
+// isWhole reports whether a body that was aborted has all its bytes, so that it is
+// stored like others: over HTTP/2 its end may come after its last byte. A checksum
+// may be in what is still to come.
+func (b *body) isWhole() bool {
+	if b.length < 0 || b.n != b.length || b.proof != nil || b.late != nil {
+		return false
+	}
+	cause := b.deadlines.Aborted()
+	return cause == error(ErrUploadInterrupted) || cause == error(ErrServerShutdown)
 }
 
 // translate gives a reading error its meaning.

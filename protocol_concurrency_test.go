@@ -15,6 +15,7 @@ func TestProtocolConcurrency(t *testing.T) {
 	runAlone(t, storeKinds, []scenario{
 		{"case044_two_patches", "of two PATCHes at once exactly one is 204, and the bytes are one's alone", twoPatches},
 		{"case044_two_large_patches", "of two large PATCHes at once at most one is 204, and the bytes are one's alone", twoLargePatches},
+		{"whole_content_counts", "a PATCH of which all bytes have come is 204, also if a newer request comes before its end is seen", wholeContentCounts},
 		{"case045_head_takes_over", "HEAD during a running PATCH ends it within 100 ms, its bytes kept", headTakesOver},
 		{"case045_patch_takes_over", "a newer PATCH goes on where the stalled one is, within 100 ms", patchTakesOver},
 		{"case046_delete_takes_over", "DELETE during a running PATCH: 204, and the upload never comes back", deleteTakesOver},
@@ -94,6 +95,16 @@ func takenOver(e *env, take func(u string)) {
 		}
 	}
 	e.Errorf("the newer request took %v, want at most %v", took, soon)
+}
+
+func wholeContentCounts(e *env) {
+	u := e.create(100)
+	s := e.another().open(u, 0, 40)
+	s.sendAndSee(content(100)[:40])
+	e.wantOffset(u, 40)
+	s.answer().status(204).header("Upload-Offset", "40")
+	e.patch(u, 40, content(100)[40:]).status(204)
+	e.wantStored(u, content(100))
 }
 
 func headTakesOver(e *env) {
