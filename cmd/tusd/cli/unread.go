@@ -162,6 +162,9 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone { // meanwhile: Close has given all back, and nothing would give this back
+		return n, err
+	}
 	c.received += int64(n)
 	c.unread += int64(n)
 	c.last = time.Now()

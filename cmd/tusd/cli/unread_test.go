@@ -153,6 +153,35 @@ func TestStoppedConnectionGoesOn(t *testing.T) {
 	await(t, "its share of the budget to be given back", func() bool { return budget.held.Load() == unreadTotal })
 }
 
+// What a Read returns although the connection was closed meanwhile is not counted:
+// nothing would give it back.
+func TestClosedWhileReading(t *testing.T) {
+	inner := &closedWhileReading{content: make([]byte, 2*unreadShare)}
+	budget := new(unreadBudget)
+	conn := newUnreadConn(inner, budget)
+	inner.close = conn.Close
+	if n, err := conn.Read(make([]byte, len(inner.content))); n != len(inner.content) || err != nil {
+		t.Fatalf("Read: %d, %v", n, err)
+	}
+	if held := budget.held.Load(); held != 0 {
+		t.Errorf("%d bytes are counted for ever", held)
+	}
+}
+
+// closedWhileReading is closed before its Read returns content.
+type closedWhileReading struct {
+	net.Conn
+	content []byte
+	close   func() error
+}
+
+func (c *closedWhileReading) Read(p []byte) (int, error) {
+	c.close()
+	return copy(p, c.content), nil
+}
+
+func (c *closedWhileReading) Close() error { return nil }
+
 // Connections of HTTP/1.1 are not counted once they are known to be such.
 func TestUnreadOfHTTP1(t *testing.T) {
 	release := make(chan struct{})
