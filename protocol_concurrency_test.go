@@ -16,6 +16,8 @@ func TestProtocolConcurrency(t *testing.T) {
 		{"case044_two_patches", "of two PATCHes at once exactly one is 204, and the bytes are one's alone", twoPatches},
 		{"case044_two_large_patches", "of two large PATCHes at once at most one is 204, and the bytes are one's alone", twoLargePatches},
 		{"whole_content_counts", "a PATCH of which all bytes have come is 204, also if a newer request comes before its end is seen", wholeContentCounts},
+		{"whole_at_shutdown", "so is one of which all bytes have come when the server shuts down", wholeAtShutdown},
+		{"whole_not_verified", "content whose checksum was not compared is not 204 for that, and a wrong one is never stored", wholeNotVerified},
 		{"case045_head_takes_over", "HEAD during a running PATCH ends it within 100 ms, its bytes kept", headTakesOver},
 		{"case045_patch_takes_over", "a newer PATCH goes on where the stalled one is, within 100 ms", patchTakesOver},
 		{"case046_delete_takes_over", "DELETE during a running PATCH: 204, and the upload never comes back", deleteTakesOver},
@@ -105,6 +107,41 @@ func wholeContentCounts(e *env) {
 	s.answer().status(204).header("Upload-Offset", "40")
 	e.patch(u, 40, content(100)[40:]).status(204)
 	e.wantStored(u, content(100))
+}
+
+func wholeAtShutdown(e *env) {
+	u := e.create(100)
+	s := e.another().open(u, 0, 40)
+	s.sendAndSee(content(100)[:40])
+	if err := e.handler.Shutdown(e.Context()); err != nil {
+		e.Errorf("Shutdown: %v", err)
+	}
+	s.answer().status(204).header("Upload-Offset", "40")
+	e.waitIdle()
+	e.restart()
+	e.wantOffset(u, 40)
+}
+
+// Over HTTP/1.1 the end of such content is seen with its last byte.
+func wholeNotVerified(e *env) {
+	atEnd := func(http1, http2 int) int {
+		if e.protocol.name == "http1" {
+			return http1
+		}
+		return http2
+	}
+	data := content(100)[:40]
+	u := e.create(100)
+	s := e.another().open(u, 0, 40, checksum("sha1", data[1:]))
+	s.sendAndSee(data)
+	e.wantOffset(u, 0)
+	s.answer().status(atEnd(460, 423))
+
+	u = e.create(100)
+	s = e.another().open(u, 0, 40, "Trailer: Expires") // the checksum may come beside it, unannounced
+	s.sendAndSee(data)
+	e.wantOffset(u, 40)
+	s.answer().status(atEnd(204, 423))
 }
 
 func headTakesOver(e *env) {

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenForRoot listens on a Unix socket to which only root can connect. Linux makes the file with the permissions of the socket.
+// listenForRoot listens on a Unix socket to which only root can connect. Linux
+// makes the file with the permissions of the socket.
 func listenForRoot(path string) (*net.UnixListener, error) {
 	return listenControlled(path, func(_, _ string, conn syscall.RawConn) error {
 		var err error

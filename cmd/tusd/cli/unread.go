@@ -162,7 +162,7 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone { // meanwhile: Close has given all back, and nothing would give this back
+	if c.gone { // since Close nothing is given back, and no handler gets these bytes
 		return n, err
 	}
 	c.received += int64(n)

@@ -153,8 +153,8 @@ func TestStoppedConnectionGoesOn(t *testing.T) {
 	await(t, "its share of the budget to be given back", func() bool { return budget.held.Load() == unreadTotal })
 }
 
-// What a Read returns although the connection was closed meanwhile is not counted:
-// nothing would give it back.
+// A Read that returns after Close counts nothing: the bytes would never be given
+// back.
 func TestClosedWhileReading(t *testing.T) {
 	inner := &closedWhileReading{content: make([]byte, 2*unreadShare)}
 	budget := new(unreadBudget)
