@@ -64,7 +64,7 @@ func (x *exchange) level(now time.Time) slog.Level {
 	case errors.Is(e.Err, ErrBroken):
 		fault = e.Code + " " + x.upload()
 	case e.Is(ErrNoSpace):
-		if errors.Is(x.cause, ErrAnnounced) {
+		if errors.Is(x.cause, ErrAnnouncedOnly) {
 			return slog.LevelInfo // which any client can do
 		}
 		fault = e.Code

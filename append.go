@@ -32,7 +32,7 @@ func (e *engine) append(c *call, req *appending) (result, error) {
 			return result{}, cmp.Or(err, error(ErrModifyFinal))
 		}
 	}
-	c.ctx = &expectingOffset{c.ctx, req.offset}
+	c.ctx = &claimedOffset{c.ctx, req.offset}
 	h, err := e.take(c, req.id)
 	if err != nil {
 		return result{}, err
@@ -181,7 +181,7 @@ func (e *engine) retract(h *hold, req *appending, before *FileInfo, err error) e
 	announced := before.KnownLength == nil && h.info.KnownLength != nil
 	stored := h.info.Offset > before.Offset
 	digests := !stored && verifies(req.digests)
-	if asError(err).Passing || stored && h.info.Full() || !declared && !announced && !digests {
+	if asError(err).Transient || stored && h.info.Full() || !declared && !announced && !digests {
 		return err
 	}
 	known, kept := before.KnownLength, before.Digests // or before escapes to the heap, in every PATCH
@@ -383,7 +383,7 @@ func (w *bodyWatch) run() {
 	}
 	defer close(w.ended)
 	select {
-	case <-w.lease.Wanted():
+	case <-w.lease.Preempted():
 		w.body.abort(ErrUploadInterrupted)
 	case <-w.lease.Context().Done():
 		w.body.abort(ErrLockLost)

@@ -85,7 +85,7 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 // discard removes a final that failed before its client has heard of it. Its
 // partials may still name it.
 func (e *engine) discard(ctx context.Context, id string, key SideKey, request HTTPRequest) error {
-	h, err := e.hold(ctx, id, LockTake)
+	h, err := e.hold(ctx, id, LockPreempt)
 	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
 		return e.forgetSide(ctx, key) // a DELETE was first
 	}

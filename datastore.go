@@ -235,31 +235,31 @@ type Upload interface {
 	FinishUpload(ctx context.Context) error
 }
 
-// ExpectedOffset tells which offset the request behind ctx, a call of
+// ClaimedOffset tells which offset the request behind ctx, a call of
 // GetUpload with a lease, goes on at. A store that keeps what it knows of an
 // upload, and cannot be sure that nobody else has changed it, may use what it
 // keeps without asking if the offset is this one: it was told to the client.
 // ok is false if the request does not say.
-func ExpectedOffset(ctx context.Context) (offset int64, ok bool) {
-	e, ok := ctx.Value(expectedOffsetKey{}).(*expectingOffset)
+func ClaimedOffset(ctx context.Context) (offset int64, ok bool) {
+	e, ok := ctx.Value(claimedOffsetKey{}).(*claimedOffset)
 	if !ok {
 		return 0, false
 	}
 	return e.offset, true
 }
 
-type expectedOffsetKey struct{}
+type claimedOffsetKey struct{}
 
-// expectingOffset is the context of a request that goes on at offset. It is
+// claimedOffset is the context of a request that goes on at offset. It is
 // its own value, which spares an allocation.
-type expectingOffset struct {
+type claimedOffset struct {
 	context.Context
 	offset int64
 }
 
 // Value implements context.Context.
-func (e *expectingOffset) Value(key any) any {
-	if key == (expectedOffsetKey{}) {
+func (e *claimedOffset) Value(key any) any {
+	if key == (claimedOffsetKey{}) {
 		return e
 	}
 	return e.Context.Value(key)

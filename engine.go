@@ -125,7 +125,7 @@ func (e *engine) take(c *call, id string) (*hold, error) {
 	if e.finishing.busy(id) {
 		return nil, ErrUploadFinishing
 	}
-	return e.hold(c.ctx, id, LockTake)
+	return e.hold(c.ctx, id, LockPreempt)
 }
 
 // hold locks and loads without asking anybody.

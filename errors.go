@@ -16,11 +16,11 @@ type Error struct {
 	Code    string // stable across releases, e.g. "ERR_MISMATCHED_OFFSET"
 	Status  Statuses
 	Message string // for people, may change; sent to the client
-	// Passing marks trouble that may pass. Clients throw an upload away on
+	// Transient marks trouble that may pass. Clients throw an upload away on
 	// the wrong status, so such an error gets Retry-After and, on HEAD and
 	// GET, the status of that table in place of its own (see statusFor).
-	Passing bool
-	// RetryAfter is when it is worth to come back, where Passing; 0: a second.
+	Transient bool
+	// RetryAfter is when it is worth to come back, where Transient; 0: a second.
 	RetryAfter time.Duration
 	// Response replaces status, body and headers where a callback has set them.
 	Response HTTPResponse
@@ -34,9 +34,9 @@ type Statuses struct {
 
 func both(status int) Statuses { return Statuses{status, status} }
 
-// passingStatus is for trouble that passes: tus clients see status, clients
+// transientStatus is for trouble that passes: tus clients see status, clients
 // of the IETF draft always 503 (or 507).
-func passingStatus(status int) Statuses { return Statuses{status, http.StatusServiceUnavailable} }
+func transientStatus(status int) Statuses { return Statuses{status, http.StatusServiceUnavailable} }
 
 // Error returns code, message and cause, for the log.
 func (e *Error) Error() string {
@@ -91,7 +91,6 @@ var (
 	ErrUploadFailed             = &Error{Code: "ERR_UPLOAD_FAILED", Status: both(410), Message: "the upload has failed and cannot be continued"}
 	ErrMethodNotAllowed         = &Error{Code: "ERR_METHOD_NOT_ALLOWED", Status: both(405), Message: "the method is not allowed here"}
 	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
-	ErrUploadNotFinished        = &Error{Code: "ERR_UPLOAD_NOT_FINISHED", Status: both(400), Message: "a partial upload is not finished"}
 	ErrInvalidConcat            = &Error{Code: "ERR_INVALID_CONCAT", Status: both(400), Message: "Upload-Concat is malformed or names what cannot be joined"}
 	ErrTooManyPartials          = &Error{Code: "ERR_TOO_MANY_PARTIALS", Status: both(400), Message: "a final upload cannot have so many partial uploads here"}
 	ErrConcatenationUnsupported = &Error{Code: "ERR_CONCATENATION_UNSUPPORTED", Status: both(400), Message: "this server does not join uploads"}
@@ -118,24 +117,24 @@ var (
 	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
 
 	// Trouble that passes.
-	ErrUploadLocked       = &Error{Code: "ERR_UPLOAD_LOCKED", Status: passingStatus(423), Passing: true, Message: "another request is using the upload"}
-	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: passingStatus(423), Passing: true, Message: "another request did not let go of the upload in time"}
-	ErrLockLost           = &Error{Code: "ERR_LOCK_LOST", Status: passingStatus(423), Passing: true, Message: "the lock on the upload was lost"}
-	ErrUploadInterrupted  = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: passingStatus(423), Passing: true, Message: "a newer request has taken over the upload"}
-	ErrUploadFinishing    = &Error{Code: "ERR_UPLOAD_FINISHING", Status: passingStatus(423), Passing: true, Message: "the upload is being finished"}
-	ErrPartialInUse       = &Error{Code: "ERR_PARTIAL_IN_USE", Status: passingStatus(423), Passing: true, Message: "an unfinished final upload needs this partial upload"}
-	ErrFinishFailed       = &Error{Code: "ERR_FINISH_FAILED", Status: passingStatus(503), Passing: true, Message: "finishing the upload did not succeed yet; it will be tried again"}
-	ErrServerShutdown     = &Error{Code: "ERR_SERVER_SHUTDOWN", Status: passingStatus(503), Passing: true, Message: "the server is shutting down"}
-	ErrUnexpectedEOF      = &Error{Code: "ERR_UNEXPECTED_EOF", Status: passingStatus(500), Passing: true, Message: "the request ended before its body did"}
-	ErrReadTimeout        = &Error{Code: "ERR_READ_TIMEOUT", Status: passingStatus(500), Passing: true, Message: "no data arrived in time"}
-	ErrTooSlow            = &Error{Code: "ERR_TOO_SLOW", Status: passingStatus(503), Passing: true, Message: "the data arrived too slowly"}
-	ErrTooManyRequests    = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: passingStatus(503), Passing: true, Message: "the server is serving as many requests as it may"}
-	ErrTooManyUploads     = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: passingStatus(503), Passing: true, Message: "this client is sending as many uploads at once as it may"}
-	ErrTooManyFinals      = &Error{Code: "ERR_TOO_MANY_FINALS", Status: passingStatus(503), Passing: true, Message: "as many unfinished final uploads as may wait for one of these partial uploads, or to be built"}
-	ErrTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: passingStatus(503), Passing: true, Message: "this client has as many connections open as it may"}
-	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: passingStatus(500), Passing: true, Message: "the connection was reset"}
-	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Passing: true, Message: "there is no room for this data at the moment"}
-	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: passingStatus(500), Passing: true, Message: "something went wrong on the server"}
+	ErrUploadLocked       = &Error{Code: "ERR_UPLOAD_LOCKED", Status: transientStatus(423), Transient: true, Message: "another request is using the upload"}
+	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not let go of the upload in time"}
+	ErrLockLost           = &Error{Code: "ERR_LOCK_LOST", Status: transientStatus(423), Transient: true, Message: "the lock on the upload was lost"}
+	ErrUploadInterrupted  = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: transientStatus(423), Transient: true, Message: "a newer request has taken over the upload"}
+	ErrUploadFinishing    = &Error{Code: "ERR_UPLOAD_FINISHING", Status: transientStatus(423), Transient: true, Message: "the upload is being finished"}
+	ErrPartialInUse       = &Error{Code: "ERR_PARTIAL_IN_USE", Status: transientStatus(423), Transient: true, Message: "an unfinished final upload needs this partial upload"}
+	ErrFinishFailed       = &Error{Code: "ERR_FINISH_FAILED", Status: transientStatus(503), Transient: true, Message: "finishing the upload did not succeed yet; it will be tried again"}
+	ErrServerShutdown     = &Error{Code: "ERR_SERVER_SHUTDOWN", Status: transientStatus(503), Transient: true, Message: "the server is shutting down"}
+	ErrUnexpectedEOF      = &Error{Code: "ERR_UNEXPECTED_EOF", Status: transientStatus(500), Transient: true, Message: "the request ended before its body did"}
+	ErrReadTimeout        = &Error{Code: "ERR_READ_TIMEOUT", Status: transientStatus(500), Transient: true, Message: "no data arrived in time"}
+	ErrTooSlow            = &Error{Code: "ERR_TOO_SLOW", Status: transientStatus(503), Transient: true, Message: "the data arrived too slowly"}
+	ErrTooManyRequests    = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: transientStatus(503), Transient: true, Message: "the server is serving as many requests as it may"}
+	ErrTooManyUploads     = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: transientStatus(503), Transient: true, Message: "this client is sending as many uploads at once as it may"}
+	ErrTooManyFinals      = &Error{Code: "ERR_TOO_MANY_FINALS", Status: transientStatus(503), Transient: true, Message: "as many unfinished final uploads as may wait for one of these partial uploads, or to be built"}
+	ErrTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: transientStatus(503), Transient: true, Message: "this client has as many connections open as it may"}
+	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: transientStatus(500), Transient: true, Message: "the connection was reset"}
+	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no room for this data at the moment"}
+	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: transientStatus(500), Transient: true, Message: "something went wrong on the server"}
 )
 
 // errorTable lists the above in the order of the documentation.
@@ -143,7 +142,7 @@ var errorTable = []*Error{
 	ErrUnsupportedVersion, ErrInvalidUploadLength, ErrAmbiguousUploadLength, ErrInvalidUploadLengthDefer,
 	ErrInvalidMetaData, ErrMetaDataTooLarge, ErrMaxSizeExceeded, ErrUploadSizeExceeded, ErrInvalidContentType,
 	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed,
-	ErrMethodNotAllowed, ErrNotImplemented, ErrUploadNotFinished, ErrInvalidConcat, ErrTooManyPartials,
+	ErrMethodNotAllowed, ErrNotImplemented, ErrInvalidConcat, ErrTooManyPartials,
 	ErrConcatenationUnsupported,
 	ErrModifyFinal, ErrUploadRejected, ErrInvalidName, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,
 	ErrIncompleteUpload, ErrPreconditionFailed, ErrRangeNotSatisfiable, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
@@ -159,9 +158,9 @@ var (
 	// ErrBroken marks an ErrNotFound whose record is there but cannot be
 	// taken for an upload. Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
 	ErrBroken = errors.New("broken record")
-	// ErrAnnounced marks an ErrNoSpace for bytes that a client has only
+	// ErrAnnouncedOnly marks an ErrNoSpace for bytes that a client has only
 	// announced: it tells nothing of the state of the server.
-	ErrAnnounced = errors.New("announced")
+	ErrAnnouncedOnly = errors.New("announced")
 	// ErrUnverified ends a src whose bytes may have to be taken back: see Rewinder. A store
 	// that can read them again keeps all that came before; another one may keep less.
 	ErrUnverified = errors.New("the content is not verified")
@@ -194,15 +193,15 @@ func asError(err error) *Error {
 // the tus dialect, and 503 on every GET.
 func statusFor(e *Error, dialect Dialect, method string) int {
 	switch {
-	case e.Response.StatusCode != 0 && !e.Passing:
+	case e.Response.StatusCode != 0 && !e.Transient:
 		return e.Response.StatusCode
-	case e.Passing && method == http.MethodGet:
+	case e.Transient && method == http.MethodGet:
 		return http.StatusServiceUnavailable
-	case dialect == DialectIETF && e.Passing && method == http.MethodHead:
+	case dialect == DialectIETF && e.Transient && method == http.MethodHead:
 		return http.StatusServiceUnavailable
 	case dialect == DialectIETF:
 		return e.Status.IETF
-	case e.Passing && method == http.MethodHead:
+	case e.Transient && method == http.MethodHead:
 		return http.StatusLocked
 	}
 	return e.Status.Tus

@@ -60,7 +60,7 @@ func errorsDocument() []byte {
 	document.WriteString(errorsIntroduction)
 	for _, e := range errorTable {
 		passes := ""
-		if e.Passing {
+		if e.Transient {
 			passes = "yes"
 		}
 		fmt.Fprintf(&document, "| `%s` | %d | %d | %s | %s |\n", e.Code, e.Status.Tus, e.Status.IETF, passes, e.Message)
@@ -87,7 +87,7 @@ func TestErrorTable(t *testing.T) {
 			t.Errorf("%s is in the table twice", e.Code)
 		}
 		seen[e.Code] = true
-		if !e.Passing {
+		if !e.Transient {
 			continue
 		}
 		for dialect, head := range map[Dialect]int{DialectTus: http.StatusLocked, DialectIETF: http.StatusServiceUnavailable} {

@@ -280,14 +280,14 @@ func (x *exchange) fail(err error) {
 	status := statusFor(e, x.dialect, x.method)
 	switch {
 	case x.rufh == nil:
-	case e.Passing:
-		status = x.passing(status)
+	case e.Transient:
+		status = x.transientStatus(status)
 	case x.rufh.tooLong != 0 && e.Is(ErrUploadSizeExceeded):
 		status = x.rufh.tooLong
 	}
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
-	if e.Passing {
+	if e.Transient {
 		header.Set("Retry-After", retryAfter(e))
 	}
 	switch {
@@ -302,7 +302,7 @@ func (x *exchange) fail(err error) {
 		header.Set("Content-Type", "application/problem+json")
 		response.Body = x.problemFor(e, status)
 	}
-	if !e.Passing {
+	if !e.Transient {
 		if e.Response.Body != "" {
 			header.Set("Content-Type", "text/plain; charset=utf-8") // unless the callback says otherwise
 		}

@@ -255,7 +255,7 @@ func (e *engine) confirms(info FileInfo) bool {
 // isRefusal tells a decision from trouble that may pass.
 func isRefusal(err error) bool {
 	var own *Error
-	return errors.As(err, &own) && !own.Passing
+	return errors.As(err, &own) && !own.Transient
 }
 
 // resume goes on with the uploads that were being finished, and the finals

@@ -47,7 +47,7 @@ func (g *gate) enter(x *exchange) error {
 
 // enterUpload counts one more upload of a client, if it may have it.
 func (g *gate) enterUpload(x *exchange) error {
-	client := x.h.LimitedClient(x.client())
+	client := x.h.ClientPrefix(x.client())
 	if !client.IsValid() {
 		return nil
 	}
@@ -103,12 +103,12 @@ func headerSize(r *http.Request) int64 {
 	return n
 }
 
-// LimitedClient is whom limits per client count what comes from addr for: the
+// ClientPrefix is whom limits per client count what comes from addr for: the
 // address, or, of IPv6, the network that one client usually has to itself. It
 // is not valid, and there is no limit, for addresses from which proxies and
 // gateways may pass on what many clients do: those of Config.TrustedProxies and
 // of private networks, all with Config.TrustForwarded.
-func (h *Handler) LimitedClient(addr netip.Addr) netip.Prefix {
+func (h *Handler) ClientPrefix(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("") // listeners for both versions of IP name clients of version 4 in version 6
 	if !addr.IsValid() || h.proxies.all || within(near, addr) || within(h.proxies.networks, addr) {
 		return netip.Prefix{}

@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-func TestLimitedClient(t *testing.T) {
+func TestClientPrefix(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 	for _, c := range []struct {
 		config tusd.Config
@@ -40,7 +40,7 @@ func TestLimitedClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got string
-		if client := handler.LimitedClient(netip.MustParseAddr(c.addr)); client.IsValid() {
+		if client := handler.ClientPrefix(netip.MustParseAddr(c.addr)); client.IsValid() {
 			got = client.String()
 		}
 		if got != c.want {
@@ -51,7 +51,7 @@ func TestLimitedClient(t *testing.T) {
 		}
 	}
 	var nobody tusd.Handler
-	if got := nobody.LimitedClient(netip.Addr{}); got.IsValid() {
+	if got := nobody.ClientPrefix(netip.Addr{}); got.IsValid() {
 		t.Errorf("an unknown address: %v", got)
 	}
 }

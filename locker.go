@@ -33,17 +33,17 @@ type LockMode int
 
 // The modes.
 const (
-	LockTake LockMode = iota // ask the holder to let go, then wait; the newest asker goes first
-	LockWait                 // wait without asking, behind all who ask, in order of arrival
-	LockTry                  // do not wait
+	LockPreempt LockMode = iota // ask the holder to let go, then wait; the newest asker goes first
+	LockWait                    // wait without asking, behind all who ask, in order of arrival
+	LockTry                     // do not wait
 )
 
 // Locker gives out exclusive leases on upload ids. Implementations are safe
 // for concurrent use. An id is any string that ValidateID accepts.
 type Locker interface {
 	// Lock waits until ctx ends at the most. It returns
-	//   - ErrUploadLocked: LockTry met a held lock, or a newer LockTake came
-	//     while this LockTake waited;
+	//   - ErrUploadLocked: LockTry met a held lock, or a newer LockPreempt came
+	//     while this LockPreempt waited;
 	//   - ErrLockTimeout: ctx's deadline passed;
 	//   - ctx's cause: ctx was cancelled for another reason;
 	//   - any other error: the lock service could not be asked. Trouble
@@ -66,9 +66,9 @@ type Lease interface {
 	// loss, somebody else may hold the lock: nothing more may be written.
 	Context() context.Context
 
-	// Wanted is closed when a newer request asks for the lock. The holder
+	// Preempted is closed when a newer request asks for the lock. The holder
 	// lets go as soon as what it has is safe; it is not forced to.
-	Wanted() <-chan struct{}
+	Preempted() <-chan struct{}
 
 	// Fence numbers the grants of one id: n is greater than in every earlier
 	// grant; before is the n of the grant just before this one, 0 if that is
@@ -83,11 +83,11 @@ type Lease interface {
 	Unlock(ctx context.Context) error
 }
 
-// MayChange is for stores: it returns nil if the holder of lease may change an
+// CheckLease is for stores: it returns nil if the holder of lease may change an
 // upload now, ErrNoLease if lease is nil, and else the cause of the end of the
 // lease or of ctx. The lease may be lost right afterwards: what takes long asks
 // again.
-func MayChange(ctx context.Context, lease Lease) error {
+func CheckLease(ctx context.Context, lease Lease) error {
 	if lease == nil {
 		return ErrNoLease
 	}
@@ -104,10 +104,10 @@ func MayChange(ctx context.Context, lease Lease) error {
 // locker gets; package memorylocker exports it for those who compose by hand.
 // The zero value is ready to use.
 type LocalLocker struct {
-	// Unnumbered is for lockers that put a LocalLocker in front of theirs and
+	// NoFences is for lockers that put a LocalLocker in front of theirs and
 	// number grants themselves: the fences of its leases are 0 and cost no
 	// memory. Set before first use.
-	Unnumbered bool
+	NoFences bool
 
 	hash func(id string) idHash // nil: hashID; for tests
 
@@ -133,7 +133,7 @@ const recentFences = 1 << 16
 // localLock is one id's lock while somebody holds it.
 type localLock struct {
 	holder *localLease
-	taker  *localWaiter   // the newest LockTake that waits; it has overtaken all earlier ones
+	taker  *localWaiter   // the newest LockPreempt that waits; it has overtaken all earlier ones
 	queue  []*localWaiter // LockWait, in order of arrival
 }
 
@@ -173,7 +173,7 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 	return l.wait(ctx, id, w)
 }
 
-// add queues w and, for LockTake, overtakes an earlier asker and asks the
+// add queues w and, for LockPreempt, overtakes an earlier asker and asks the
 // holder.
 func (k *localLock) add(w *localWaiter, mode LockMode) {
 	if mode == LockWait {
@@ -187,10 +187,10 @@ func (k *localLock) add(w *localWaiter, mode LockMode) {
 	k.holder.want()
 }
 
-// Ask closes Wanted of the lease on id, as a newer LockTake would, without
+// Preempt closes Preempted of the lease on id, as a newer LockPreempt would, without
 // waiting for it; a free id has nobody to ask. It is for lockers that put a
 // LocalLocker in front of theirs and learn that another process wants id.
-func (l *LocalLocker) Ask(id string) {
+func (l *LocalLocker) Preempt(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if held := l.locks[id]; held != nil {
@@ -239,7 +239,7 @@ func (k *localLock) remove(w *localWaiter) bool {
 // grant makes a lease. The caller holds l.mu.
 func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
 	lease := &localLease{locker: l, id: id}
-	if !l.Unnumbered {
+	if !l.NoFences {
 		l.grants++
 		lease.n, lease.before = l.grants, before
 	}
@@ -270,7 +270,7 @@ func (l *LocalLocker) release(lease *localLease) {
 // recall returns the last grant's number of an id that is free, 0 if it is not
 // known, and forgets it: the next is on its way. The caller holds l.mu.
 func (l *LocalLocker) recall(id string) uint64 {
-	if l.Unnumbered {
+	if l.NoFences {
 		return 0
 	}
 	hash := l.hashOf(id)
@@ -281,7 +281,7 @@ func (l *LocalLocker) recall(id string) uint64 {
 
 // remember keeps the last grant's number of a free id. The caller holds l.mu.
 func (l *LocalLocker) remember(id string, n uint64) {
-	if l.Unnumbered {
+	if l.NoFences {
 		return
 	}
 	if len(l.recent) >= recentFences {
@@ -320,7 +320,7 @@ func (s *localLease) want() {
 	}
 }
 
-// signal returns the channel behind Wanted. The caller holds locker.mu.
+// signal returns the channel behind Preempted. The caller holds locker.mu.
 func (s *localLease) signal() chan struct{} {
 	if s.wanted == nil {
 		s.wanted = make(chan struct{})
@@ -328,8 +328,8 @@ func (s *localLease) signal() chan struct{} {
 	return s.wanted
 }
 
-// Wanted implements Lease.
-func (s *localLease) Wanted() <-chan struct{} {
+// Preempted implements Lease.
+func (s *localLease) Preempted() <-chan struct{} {
 	s.locker.mu.Lock()
 	defer s.locker.mu.Unlock()
 	return s.signal()

@@ -87,13 +87,13 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 	}
 	next := make(chan Lease, 1)
 	go func() {
-		lease, err := l.Lock(t.Context(), "a", LockTake)
+		lease, err := l.Lock(t.Context(), "a", LockPreempt)
 		if err != nil {
 			t.Error(err)
 		}
 		next <- lease
 	}()
-	<-holder.Wanted()
+	<-holder.Preempted()
 	n, _ := holder.Fence()
 	holder.Unlock(t.Context()) // never fails
 	lease := <-next
@@ -104,8 +104,8 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 }
 
 // Without numbers nothing is remembered, of grants that were free or handed over.
-func TestUnnumberedLocalLocker(t *testing.T) {
-	l := LocalLocker{Unnumbered: true}
+func TestLocalLockerWithoutFences(t *testing.T) {
+	l := LocalLocker{NoFences: true}
 	for range 2 {
 		lease, err := l.Lock(t.Context(), "a", LockTry)
 		if err != nil {
@@ -113,10 +113,10 @@ func TestUnnumberedLocalLocker(t *testing.T) {
 		}
 		next := make(chan Lease)
 		go func() {
-			lease, _ := l.Lock(t.Context(), "a", LockTake)
+			lease, _ := l.Lock(t.Context(), "a", LockPreempt)
 			next <- lease
 		}()
-		<-lease.Wanted()
+		<-lease.Preempted()
 		lease.Unlock(t.Context())
 		taken := <-next
 		for _, s := range []Lease{lease, taken} {
@@ -132,10 +132,10 @@ func TestUnnumberedLocalLocker(t *testing.T) {
 }
 
 // Ask reaches the holder of its id and nobody else, before and after the
-// holder has looked at Wanted.
+// holder has looked at Preempted.
 func TestLocalLockerAsk(t *testing.T) {
 	var l LocalLocker
-	l.Ask("a") // nobody is there
+	l.Preempt("a") // nobody is there
 	leases := make(map[string]Lease)
 	for _, id := range []string{"a", "b", "c"} {
 		lease, err := l.Lock(t.Context(), id, LockTry)
@@ -144,12 +144,12 @@ func TestLocalLockerAsk(t *testing.T) {
 		}
 		leases[id] = lease
 	}
-	waits := leases["a"].Wanted()
-	l.Ask("a")
-	l.Ask("a")
-	l.Ask("b")
+	waits := leases["a"].Preempted()
+	l.Preempt("a")
+	l.Preempt("a")
+	l.Preempt("b")
 	for id, want := range map[string]bool{"a": true, "b": true, "c": false} {
-		if got := isClosed(leases[id].Wanted()); got != want {
+		if got := isClosed(leases[id].Preempted()); got != want {
 			t.Errorf("id %s is wanted: %t, want %t", id, got, want)
 		}
 	}

@@ -149,7 +149,7 @@ func alarmed(lines []logged) (n int) {
 // Clients do not choose how many warnings and errors there are.
 func TestClientsCauseNoAlarms(t *testing.T) {
 	overlap(t)
-	announced := tusd.ErrNoSpace.With(fmt.Errorf("%w: 8 bytes do not fit", tusd.ErrAnnounced))
+	announced := tusd.ErrNoSpace.With(fmt.Errorf("%w: 8 bytes do not fit", tusd.ErrAnnouncedOnly))
 	full := tusd.ErrNoSpace.With(syscall.ENOSPC)
 	broken := tusd.ErrNotFound.With(fmt.Errorf("%w: cut", tusd.ErrBroken))
 	for name, c := range map[string]struct {

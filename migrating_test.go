@@ -26,7 +26,6 @@ var statusesOfV2 = map[*tusd.Error]int{
 	tusd.ErrUploadLocked:             423,
 	tusd.ErrLockTimeout:              500,
 	tusd.ErrNotImplemented:           501,
-	tusd.ErrUploadNotFinished:        400,
 	tusd.ErrInvalidConcat:            400,
 	tusd.ErrConcatenationUnsupported: 400,
 	tusd.ErrModifyFinal:              403,

@@ -320,7 +320,7 @@ func unfinishedPartialLost(e *env) {
 	locker := &tusd.LocalLocker{}
 	e.config.StoreComposer.UseLocker(locker)
 	final, full, half := e.pendingFinal()
-	lease, err := locker.Lock(e.Context(), idOf(full), tusd.LockTake)
+	lease, err := locker.Lock(e.Context(), idOf(full), tusd.LockPreempt)
 	if err != nil {
 		e.Fatal(err)
 	}

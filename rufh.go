@@ -352,9 +352,9 @@ func rufhTerminate(x *exchange) error {
 	return x.terminate()
 }
 
-// passing prepares the answer to trouble that passes, and returns its status:
+// transientStatus prepares the answer to trouble that passes, and returns its status:
 // whatever the upload is, the client has to come back.
-func (x *exchange) passing(status int) int {
+func (x *exchange) transientStatus(status int) int {
 	switch {
 	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:
 		x.sayComplete(false)

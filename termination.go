@@ -15,7 +15,7 @@ func (e *engine) terminate(c *call, id string) (result, error) {
 	if err := e.authorize(c, id); err != nil {
 		return result{}, err
 	}
-	h, err := e.lock(c.ctx, id, LockTake)
+	h, err := e.lock(c.ctx, id, LockPreempt)
 	if err != nil {
 		return result{}, err
 	}

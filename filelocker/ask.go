@@ -2,7 +2,7 @@ package filelocker
 
 import "github.com/tus/tusd"
 
-// A LockTake that waits for another process has ask, where the holder sees it.
+// A LockPreempt that waits for another process has ask, where the holder sees it.
 // A newer one comes in by way of push: it keeps that until the older one has
 // seen it and given up ask. So of all that ask, the newest is left. Of several
 // that come at once, within an interval, any may be the last.

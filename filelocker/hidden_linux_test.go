@@ -22,7 +22,7 @@ func TestRemovedLockFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-held.Wanted():
+	case <-held.Preempted():
 	case <-time.After(10 * time.Second):
 		t.Fatal("the holder is not asked to let go")
 	}

@@ -90,7 +90,7 @@ func TestJoinABusyLocker(t *testing.T) {
 		wantUnlocked(t, mustLock(t, other, id, tusd.LockTry))
 	}
 	holder := mustLock(t, l, "d", tusd.LockTry)
-	taker := request(t, other, "d", tusd.LockTake)
+	taker := request(t, other, "d", tusd.LockPreempt)
 	wantAsked(t, holder)
 	wantUnlocked(t, holder)
 	wantUnlocked(t, granted(t, "the other", taker))
@@ -185,34 +185,34 @@ func TestAskOfAStoppedProcess(t *testing.T) {
 		l := lockers(t, "default", 1)[0]
 		stopped, newer := openedOFD(t, l.Path), openedOFD(t, l.Path)
 		mustTake(t, stopped, ask.slot(hashID("a")))
-		first := mustLock(t, l, "a", tusd.LockTake)
+		first := mustLock(t, l, "a", tusd.LockPreempt)
 		time.Sleep(2 * testInterval)
-		wantWanted(t, "the first lease beside a request", first, true)
+		wantPreempted(t, "the first lease beside a request", first, true)
 		time.Sleep(staleAsk)
 		wantUnlocked(t, first)
 		time.Sleep(10 * testInterval) // a process that runs would take it
 		for range 3 {
-			lease := mustLock(t, l, "a", tusd.LockTake)
+			lease := mustLock(t, l, "a", tusd.LockPreempt)
 			time.Sleep(ownRights - testInterval)
-			wantWanted(t, "a lease beside a request that takes nothing", lease, false)
+			wantPreempted(t, "a lease beside a request that takes nothing", lease, false)
 			time.Sleep(3 * testInterval)
-			wantWanted(t, "the same, later", lease, true)
+			wantPreempted(t, "the same, later", lease, true)
 			wantUnlocked(t, lease)
 		}
-		lease := mustLock(t, l, "a", tusd.LockTake)
+		lease := mustLock(t, l, "a", tusd.LockPreempt)
 		mustTake(t, newer, push.slot(hashID("a")))
 		time.Sleep(2 * testInterval)
-		wantWanted(t, "a lease beside a newer request", lease, true)
+		wantPreempted(t, "a lease beside a newer request", lease, true)
 		wantUnlocked(t, lease)
 	})
 }
 
-func wantWanted(t *testing.T, what string, lease tusd.Lease, want bool) {
+func wantPreempted(t *testing.T, what string, lease tusd.Lease, want bool) {
 	t.Helper()
 	synctest.Wait()
 	got := false
 	select {
-	case <-lease.Wanted():
+	case <-lease.Preempted():
 		got = true
 	default:
 	}
@@ -242,23 +242,23 @@ func TestStoppedProcess(t *testing.T) {
 			p.stop()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*testInterval)
 			defer cancel()
-			for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockTake, tusd.LockWait} {
+			for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockPreempt, tusd.LockWait} {
 				wantUnlocked(t, mustLock(t, l, "also", mode))
 			}
 			wantRefused(t, l, "held")
-			if _, err := l.Lock(ctx, "held", tusd.LockTake); !errors.Is(err, tusd.ErrLockTimeout) {
+			if _, err := l.Lock(ctx, "held", tusd.LockPreempt); !errors.Is(err, tusd.ErrLockTimeout) {
 				t.Errorf("the lock of the stopped process, within its time: %v", err)
 			}
 			if wanted != nil {
 				wantUnlocked(t, wanted)
-				wantUnlocked(t, mustLock(t, l, "wanted", tusd.LockTake))
+				wantUnlocked(t, mustLock(t, l, "wanted", tusd.LockPreempt))
 			}
 			p.signal(unix.SIGCONT)
 			if wanted != nil {
 				p.hears("granted")
 			}
 			p.says("unlock held", "unlocked")
-			wantUnlocked(t, mustLock(t, l, "held", tusd.LockTake))
+			wantUnlocked(t, mustLock(t, l, "held", tusd.LockPreempt))
 		})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// lease is a grant. Its Context and Wanted are those of the lock within the
+// lease is a grant. Its Context and Preempted are those of the lock within the
 // process, which the watcher asks for other processes.
 type lease struct {
 	tusd.Lease

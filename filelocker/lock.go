@@ -10,7 +10,7 @@ import (
 
 // Lock implements tusd.Locker. Without contention it takes a few microseconds.
 func (l *FileLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
-	l.once.Do(func() { l.local.Unnumbered, l.line.Unnumbered = true, true }) // the board numbers grants
+	l.once.Do(func() { l.local.NoFences, l.line.NoFences = true, true }) // the board numbers grants
 	if mode == tusd.LockWait {
 		return l.lockInLine(ctx, id)
 	}
@@ -18,7 +18,7 @@ func (l *FileLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (t
 }
 
 // lockInLine is Lock for LockWait. While it waits for another process it makes
-// room for every LockTake of this one and starts again. It keeps its place:
+// room for every LockPreempt of this one and starts again. It keeps its place:
 // those who came later are still in line.
 func (l *FileLocker) lockInLine(ctx context.Context, id string) (tusd.Lease, error) {
 	turn, err := l.line.Lock(ctx, id, tusd.LockWait)
@@ -75,7 +75,7 @@ func (l *FileLocker) await(ctx context.Context, s *lease, mode tusd.LockMode, as
 		}
 		select {
 		case <-tick.C:
-		case <-s.Wanted():
+		case <-s.Preempted():
 			return tusd.ErrUploadLocked // a newer request of this process
 		case <-ctx.Done():
 			return waitError(ctx)

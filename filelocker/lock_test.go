@@ -78,7 +78,7 @@ func wantRefused(t *testing.T, l tusd.Locker, id string) {
 func wantAsked(t *testing.T, lease tusd.Lease) {
 	t.Helper()
 	select {
-	case <-lease.Wanted():
+	case <-lease.Preempted():
 	case <-time.After(patience):
 		t.Fatal("the holder was not asked")
 	}
@@ -118,7 +118,7 @@ func TestTwoIDsOnOneByte(t *testing.T) {
 func TestAllOnAByteAreAsked(t *testing.T) {
 	ls := lockers(t, "one byte", 2)
 	a, b := mustLock(t, ls[0], "a", tusd.LockTry), mustLock(t, ls[0], "b", tusd.LockTry)
-	taker := request(t, ls[1], "b", tusd.LockTake)
+	taker := request(t, ls[1], "b", tusd.LockPreempt)
 	wantAsked(t, a)
 	wantAsked(t, b)
 	wantUnlocked(t, b)
@@ -132,9 +132,9 @@ func TestAskOnOneByteIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "one byte", 2)
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
-		stays := request(t, ls[1], "b", tusd.LockTake)
+		stays := request(t, ls[1], "b", tusd.LockPreempt)
 		ctx, cancel := context.WithCancel(t.Context())
-		go ls[1].Lock(ctx, "c", tusd.LockTake)
+		go ls[1].Lock(ctx, "c", tusd.LockPreempt)
 		synctest.Wait() // both have asked
 		cancel()
 		synctest.Wait()
@@ -167,11 +167,11 @@ func TestNewestTakerFirst(t *testing.T) {
 	for _, kind := range []string{"default", "files"} {
 		t.Run(kind, func(t *testing.T) {
 			ls := lockers(t, kind, 4)
-			holder := mustLock(t, ls[0], "a", tusd.LockTake)
-			last := request(t, ls[1], "a", tusd.LockTake)
+			holder := mustLock(t, ls[0], "a", tusd.LockPreempt)
+			last := request(t, ls[1], "a", tusd.LockPreempt)
 			wantAsked(t, holder)
 			for i := range 9 {
-				newer := request(t, ls[1+(i+1)%3], "a", tusd.LockTake)
+				newer := request(t, ls[1+(i+1)%3], "a", tusd.LockPreempt)
 				if g := <-last; !errors.Is(g.err, tusd.ErrUploadLocked) {
 					t.Fatalf("taker %d was overtaken and gets %v, want %v", i, g.err, tusd.ErrUploadLocked)
 				}
@@ -192,7 +192,7 @@ func TestAsksEndWithTheRequest(t *testing.T) {
 	holder := mustLock(t, ls[0], "a", tusd.LockTry)
 	gone := make(chan error, 1)
 	go func() {
-		_, err := ls[1].Lock(ctx, "a", tusd.LockTake)
+		_, err := ls[1].Lock(ctx, "a", tusd.LockPreempt)
 		gone <- err
 	}()
 	wantAsked(t, holder)
@@ -206,13 +206,13 @@ func TestAsksEndWithTheRequest(t *testing.T) {
 	wantUnlocked(t, holder)
 }
 
-// LockWait leaves a lock that comes free to a LockTake of another process.
+// LockWait leaves a lock that comes free to a LockPreempt of another process.
 func TestWaitersStandBehindOtherProcessesTakers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 3)
 		ls[2].AcquirerPollInterval = time.Hour // so that the waiter looks first
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
-		taker := request(t, ls[2], "a", tusd.LockTake)
+		taker := request(t, ls[2], "a", tusd.LockPreempt)
 		waiter := request(t, ls[1], "a", tusd.LockWait)
 		synctest.Wait()
 		wantUnlocked(t, holder)
@@ -233,7 +233,7 @@ func wantPending(t *testing.T, who string, c <-chan grant) {
 	}
 }
 
-// A LockWait that waits for another process makes room for a LockTake of this
+// A LockWait that waits for another process makes room for a LockPreempt of this
 // one, and then stands where it stood: in front of those who came later.
 func TestWaitersKeepTheirPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestWaitersKeepTheirPlace(t *testing.T) {
 		synctest.Wait()
 		second := request(t, ls[1], "a", tusd.LockWait)
 		synctest.Wait()
-		taker := request(t, ls[1], "a", tusd.LockTake)
+		taker := request(t, ls[1], "a", tusd.LockPreempt)
 		wantAsked(t, holder)
 		wantUnlocked(t, holder)
 		wantUnlocked(t, granted(t, "the taker", taker))
@@ -259,14 +259,14 @@ func TestWaitersKeepTheirPlace(t *testing.T) {
 func TestDirectoryComesLater(t *testing.T) {
 	l := New(filepath.Join(t.TempDir(), "later"))
 	defer l.Close()
-	if _, err := l.Lock(t.Context(), "a", tusd.LockTake); !errors.Is(err, os.ErrNotExist) || errors.Is(err, tusd.ErrUploadLocked) {
+	if _, err := l.Lock(t.Context(), "a", tusd.LockPreempt); !errors.Is(err, os.ErrNotExist) || errors.Is(err, tusd.ErrUploadLocked) {
 		t.Errorf("without the directory: %v", err)
 	}
 	if err := os.Mkdir(l.Path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	wantUnlocked(t, mustLock(t, l, "a", tusd.LockTake))
-	if _, err := New("").Lock(t.Context(), "a", tusd.LockTake); err == nil {
+	wantUnlocked(t, mustLock(t, l, "a", tusd.LockPreempt))
+	if _, err := New("").Lock(t.Context(), "a", tusd.LockPreempt); err == nil {
 		t.Error("an empty Path locks something")
 	}
 }
@@ -275,7 +275,7 @@ func TestDirectoryComesLater(t *testing.T) {
 func TestClose(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	lease := mustLock(t, ls[0], "a", tusd.LockTry)
-	waiter := request(t, ls[0], "a", tusd.LockTake)
+	waiter := request(t, ls[0], "a", tusd.LockPreempt)
 	wantAsked(t, lease)
 	for range 2 {
 		if err := ls[0].Close(); err != nil {

@@ -151,7 +151,7 @@ func TestFullDisk(t *testing.T) {
 	after := onDir("default", dir)
 	defer after.Close()
 	holder := mustLock(t, before, "a", tusd.LockTry)
-	taker := request(t, after, "a", tusd.LockTake)
+	taker := request(t, after, "a", tusd.LockPreempt)
 	wantAsked(t, holder)
 	wantUnlocked(t, holder)
 	wantUnlocked(t, granted(t, "the taker", taker))
@@ -234,7 +234,7 @@ func TestLocksMakeNoFiles(t *testing.T) {
 	for range 1000 {
 		wantUnlocked(t, mustLock(t, ls[0], "a", tusd.LockTry))
 	}
-	for _, mode := range []tusd.LockMode{tusd.LockTake, tusd.LockWait} {
+	for _, mode := range []tusd.LockMode{tusd.LockPreempt, tusd.LockWait} {
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
 		next := request(t, ls[1], "a", mode)
 		wantRefused(t, ls[1], "a")

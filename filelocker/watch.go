@@ -88,7 +88,7 @@ func within(slot, first, last int64) bool { return first <= slot && slot <= last
 func (l *FileLocker) askHolder(hash uint64, seen time.Time) {
 	for s := l.held[hash]; s != nil; s = s.beside {
 		if !s.mayKeep(seen) {
-			l.local.Ask(s.id)
+			l.local.Preempt(s.id)
 		}
 	}
 }

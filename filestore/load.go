@@ -299,4 +299,4 @@ func (u *upload) syncNames() error {
 }
 
 // usable tells whether the lease allows a change.
-func (u *upload) usable(ctx context.Context) error { return tusd.MayChange(ctx, u.lease) }
+func (u *upload) usable(ctx context.Context) error { return tusd.CheckLease(ctx, u.lease) }

@@ -68,11 +68,11 @@ func (v *volume) checkRoom(data place, n int64) error {
 }
 
 // announced is refuse for bytes that a client has only announced: if they are what
-// is too much, and something is left, the error is an ErrAnnounced.
+// is too much, and something is left, the error is an ErrAnnouncedOnly.
 func (v *volume) announced(space space, claimed, n int64) error {
 	err := v.refuse(space, claimed, n)
 	if err != nil && space.free-claimed > v.minFree {
-		return fmt.Errorf("%w: %w", tusd.ErrAnnounced, err)
+		return fmt.Errorf("%w: %w", tusd.ErrAnnouncedOnly, err)
 	}
 	return err
 }

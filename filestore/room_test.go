@@ -68,7 +68,7 @@ func TestHopelessLengths(t *testing.T) {
 		if !errors.As(err, &e) {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
-		return e, errors.Is(err, tusd.ErrAnnounced)
+		return e, errors.Is(err, tusd.ErrAnnouncedOnly)
 	}
 	var before time.Duration
 	for _, size := range []int64{1<<30 - 999, 2 << 30, 1 << 36, 1 << 39, 1<<40 - 1000} {

@@ -66,7 +66,7 @@ func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 	if err != nil || l.lease == nil {
 		return lease, err
 	}
-	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, asked: ctx, ctx: lease.Context(), wanted: lease.Wanted(), unlock: lease.Unlock}
+	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, asked: ctx, ctx: lease.Context(), wanted: lease.Preempted(), unlock: lease.Unlock}
 	b.n, b.before = lease.Fence()
 	l.lease(b)
 	return b, nil
@@ -85,7 +85,7 @@ type brokenLease struct {
 }
 
 func (s *brokenLease) Context() context.Context         { return s.ctx }
-func (s *brokenLease) Wanted() <-chan struct{}          { return s.wanted }
+func (s *brokenLease) Preempted() <-chan struct{}       { return s.wanted }
 func (s *brokenLease) Fence() (n, before uint64)        { return s.n, s.before }
 func (s *brokenLease) Unlock(ctx context.Context) error { return s.unlock(ctx) }
 
@@ -117,7 +117,7 @@ var brokenLockers = []struct {
 	}},
 	{"makes takers wait in order", []string{"take/overtakes", "take/newest-first"}, func() tusd.Locker {
 		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
-			if mode == tusd.LockTake {
+			if mode == tusd.LockPreempt {
 				mode = tusd.LockWait
 			}
 			return l.Lock(ctx, id, mode)
@@ -126,7 +126,7 @@ var brokenLockers = []struct {
 	{"lets waiters ask", []string{"wait/does-not-ask", "wait/in-order"}, func() tusd.Locker {
 		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 			if mode == tusd.LockWait {
-				mode = tusd.LockTake
+				mode = tusd.LockPreempt
 			}
 			return l.Lock(ctx, id, mode)
 		}}

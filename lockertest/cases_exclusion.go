@@ -145,7 +145,7 @@ func stormOfTakers(e *env) {
 
 func takeUntilGranted(ctx context.Context, locker tusd.Locker, r *room) error {
 	for {
-		lease, err := locker.Lock(ctx, "a", tusd.LockTake)
+		lease, err := locker.Lock(ctx, "a", tusd.LockPreempt)
 		if err == nil {
 			r.visit()
 			return lease.Unlock(ctx)

@@ -45,7 +45,7 @@ func checkContext(e *env, lease tusd.Lease) {
 }
 
 func contextOutlives(e *env) {
-	for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockTake, tusd.LockWait} {
+	for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockPreempt, tusd.LockWait} {
 		ctx, cancel := context.WithTimeout(context.WithValue(e.Context(), contextKey{}, "value"), time.Hour)
 		lease, err := e.lockers[0].Lock(ctx, "a", mode)
 		cancel()
@@ -72,7 +72,7 @@ func contextOutlivesWaiting(e *env) {
 }
 
 func contextEndsWithUnlock(e *env) {
-	lease := e.lock("a", tusd.LockTake)
+	lease := e.lock("a", tusd.LockPreempt)
 	e.unlock(lease)
 	if _, ok := wait(e, lease.Context().Done()); !ok {
 		e.Fatal("the lease's context goes on after Unlock")
@@ -83,7 +83,7 @@ func contextEndsWithUnlock(e *env) {
 }
 
 func unlockIdempotent(e *env) {
-	lease := e.lock("a", tusd.LockTake)
+	lease := e.lock("a", tusd.LockPreempt)
 	for range 3 {
 		e.unlock(lease)
 	}
@@ -109,7 +109,7 @@ func unlockConcurrent(e *env) {
 // unlockNotAnothers gives a lease back again while somebody else holds the
 // lock.
 func unlockNotAnothers(e *env) {
-	old := e.lock("a", tusd.LockTake)
+	old := e.lock("a", tusd.LockPreempt)
 	e.unlock(old)
 	for _, locker := range e.lockers {
 		holder := e.lockWith(locker, "a", tusd.LockWait)
@@ -128,7 +128,7 @@ func unlockNotAnothers(e *env) {
 func unlockEndedCtx(e *env) {
 	ended, cancel := context.WithCancel(e.Context())
 	cancel()
-	lease := e.lock("a", tusd.LockTake)
+	lease := e.lock("a", tusd.LockPreempt)
 	done := make(chan error, 1)
 	go func() { done <- lease.Unlock(ended) }()
 	if _, ok := wait(e, done); !ok {
@@ -168,7 +168,7 @@ func (f *fences) next(e *env, lease tusd.Lease) {
 func fenceIncreases(e *env) {
 	var a, b fences
 	for range 20 {
-		lease := e.lock("a", tusd.LockTake)
+		lease := e.lock("a", tusd.LockPreempt)
 		a.next(e, lease)
 		other := e.lock("b", tusd.LockTry)
 		b.next(e, other)
@@ -179,7 +179,7 @@ func fenceIncreases(e *env) {
 
 func fenceHandedOver(e *env) {
 	var f fences
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	f.next(e, holder)
 	for i := range 6 {
 		waiter := e.request(e.ctx(), e.lockers[0], "a", waitingModes[i%2])

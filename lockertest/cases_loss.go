@@ -25,7 +25,7 @@ func (e *env) lose(lease tusd.Lease) {
 }
 
 func lossIsTold(e *env) {
-	lease := e.lock("a", tusd.LockTake)
+	lease := e.lock("a", tusd.LockPreempt)
 	e.lose(lease)
 	e.unlock(lease)
 	e.unlock(lease)
@@ -33,7 +33,7 @@ func lossIsTold(e *env) {
 }
 
 func lossNextHolder(e *env) {
-	lost := e.lock("a", tusd.LockTake)
+	lost := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
 	e.settle()
 	e.pending("a waiter for a held lock", waiter)
@@ -47,7 +47,7 @@ func lossNextHolder(e *env) {
 
 func lossFence(e *env) {
 	var f fences
-	lost := e.lock("a", tusd.LockTake)
+	lost := e.lock("a", tusd.LockPreempt)
 	f.next(e, lost)
 	e.lose(lost)
 	lease := e.lockWith(e.lockers[1], "a", tusd.LockWait)

@@ -9,11 +9,11 @@ const waitPromise = "wait without asking, behind all who ask, in order of arriva
 
 var orderCases = []testCase{
 	{"try/never-waits", "do not wait", 1, tryNeverWaits},
-	{"take/asks", "Wanted is closed when a newer request asks for the lock.", 1, takeAsks},
-	{"take/asks-other-locker", "Wanted is closed when a newer request asks for the lock.", 2, takeAsksOtherLocker},
-	{"take/overtakes", "ErrUploadLocked: LockTry met a held lock, or a newer LockTake came while this LockTake waited;", 1, takeOvertakes},
+	{"take/asks", "Preempted is closed when a newer request asks for the lock.", 1, takeAsks},
+	{"take/asks-other-locker", "Preempted is closed when a newer request asks for the lock.", 2, takeAsksOtherLocker},
+	{"take/overtakes", "ErrUploadLocked: LockTry met a held lock, or a newer LockPreempt came while this LockPreempt waited;", 1, takeOvertakes},
 	{"take/newest-first", takePromise, 1, newestTakeFirst},
-	{"take/asks-each-holder", "Wanted is closed when a newer request asks for the lock.", 1, takeAsksEachHolder},
+	{"take/asks-each-holder", "Preempted is closed when a newer request asks for the lock.", 1, takeAsksEachHolder},
 	{"take/holder-need-not", "The holder lets go as soon as what it has is safe; it is not forced to.", 1, holderNeedNot},
 	{"wait/does-not-ask", waitPromise, 1, waitDoesNotAsk},
 	{"wait/in-order", waitPromise, 1, waitInOrder},
@@ -26,29 +26,29 @@ func tryNeverWaits(e *env) {
 	_, err := e.lockers[0].Lock(e.ctx(), "a", tusd.LockTry)
 	e.wantError("LockTry of a held lock", err, tusd.ErrUploadLocked)
 	e.settle()
-	e.notWanted("although LockTry asks nobody", lease)
+	e.notPreempted("although LockTry asks nobody", lease)
 	e.unlock(lease)
 	e.wantFree("a")
 }
 
 func takeAsks(e *env) {
-	holder := e.lock("a", tusd.LockTake)
-	e.notWanted("although nobody asked", holder)
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
+	e.notPreempted("although nobody asked", holder)
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wanted(holder)
 	e.pending("a taker of a held lock", taker)
 	e.unlock(holder)
 	second := e.granted("the taker", taker)
-	e.notWanted("on the new holder, whom nobody asked", second)
+	e.notPreempted("on the new holder, whom nobody asked", second)
 	e.unlock(second)
 	e.wantFree("a")
 }
 
 func takeAsksOtherLocker(e *env) {
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	e.settle()
-	e.notWanted("although nobody asked", holder)
-	taker := e.request(e.ctx(), e.lockers[1], "a", tusd.LockTake)
+	e.notPreempted("although nobody asked", holder)
+	taker := e.request(e.ctx(), e.lockers[1], "a", tusd.LockPreempt)
 	e.wanted(holder)
 	e.unlock(holder)
 	e.unlock(e.granted("the taker over another locker", taker))
@@ -56,10 +56,10 @@ func takeAsksOtherLocker(e *env) {
 }
 
 func takeOvertakes(e *env) {
-	holder := e.lock("a", tusd.LockTake)
-	first := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
+	first := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wanted(holder)
-	second := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	second := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.refused("the overtaken taker, while the lock is held", first, tusd.ErrUploadLocked)
 	e.wantHeld("a")
 	e.unlock(holder)
@@ -68,11 +68,11 @@ func takeOvertakes(e *env) {
 }
 
 func newestTakeFirst(e *env) {
-	holder := e.lock("a", tusd.LockTake)
-	last := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
+	last := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wanted(holder)
 	for range 5 {
-		newer := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+		newer := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 		e.refused("an overtaken taker", last, tusd.ErrUploadLocked)
 		last = newer
 	}
@@ -82,9 +82,9 @@ func newestTakeFirst(e *env) {
 }
 
 func takeAsksEachHolder(e *env) {
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	for range 5 {
-		next := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+		next := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 		e.wanted(holder)
 		e.unlock(holder)
 		holder = e.granted("the next taker", next)
@@ -94,8 +94,8 @@ func takeAsksEachHolder(e *env) {
 }
 
 func holderNeedNot(e *env) {
-	holder := e.lock("a", tusd.LockTake)
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wanted(holder)
 	e.settle()
 	e.pending("a taker whom the holder lets wait", taker)
@@ -107,10 +107,10 @@ func holderNeedNot(e *env) {
 }
 
 func waitDoesNotAsk(e *env) {
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
-	e.notWanted("although LockWait does not ask", holder)
+	e.notPreempted("although LockWait does not ask", holder)
 	e.pending("a waiter for a held lock", waiter)
 	e.unlock(holder)
 	e.unlock(e.granted("the waiter", waiter))
@@ -118,7 +118,7 @@ func waitDoesNotAsk(e *env) {
 }
 
 func waitInOrder(e *env) {
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	var waiters []<-chan grant
 	for range 4 {
 		waiters = append(waiters, e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait))
@@ -136,10 +136,10 @@ func waitInOrder(e *env) {
 }
 
 func waitBehindTakers(e *env) {
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wanted(holder)
 	e.unlock(holder)
 	holder = e.granted("the taker, who came later", taker)
@@ -153,7 +153,7 @@ func waitOnOtherLocker(e *env) {
 	holder := e.lock("a", tusd.LockWait)
 	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
 	e.settle()
-	e.notWanted("although LockWait does not ask", holder)
+	e.notPreempted("although LockWait does not ask", holder)
 	e.pending("a waiter for a held lock", waiter)
 	e.unlock(holder)
 	e.unlock(e.granted("the waiter over another locker", waiter))

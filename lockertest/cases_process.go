@@ -6,7 +6,7 @@ const deadHolderPromise = "A holder that dies loses its lock by the doing of the
 
 var processCases = []testCase{
 	{"process/exclusion", exclusivePromise, 1, excludesProcesses},
-	{"process/hand-over", "Wanted is closed when a newer request asks for the lock.", 1, handOverBetweenProcesses},
+	{"process/hand-over", "Preempted is closed when a newer request asks for the lock.", 1, handOverBetweenProcesses},
 	{"process/wait", waitPromise, 1, waitBetweenProcesses},
 	{"process/holder-killed", deadHolderPromise, 1, holderKilled},
 	{"process/holder-killed-while-waited-for", deadHolderPromise, 1, holderKilledWhileWaitedFor},
@@ -37,15 +37,15 @@ func excludesProcesses(e *env) {
 
 func handOverBetweenProcesses(e *env) {
 	c := e.start()
-	c.lock("a", tusd.LockTake)
+	c.lock("a", tusd.LockPreempt)
 	c.expect("granted")
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockTake)
+	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	c.expect("wanted")
 	e.pending("a taker of a held lock", taker)
 	c.send("unlock", "a")
 	c.expect("unlocked")
 	holder := e.granted("the taker", taker)
-	c.lock("a", tusd.LockTake)
+	c.lock("a", tusd.LockPreempt)
 	e.wanted(holder)
 	e.unlock(holder)
 	c.expect("granted")
@@ -57,10 +57,10 @@ func waitBetweenProcesses(e *env) {
 	c := e.start()
 	c.lock("b", tusd.LockTry)
 	c.expect("granted") // the process runs
-	holder := e.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
 	c.lock("a", tusd.LockWait)
 	e.settle()
-	e.notWanted("although LockWait does not ask", holder)
+	e.notPreempted("although LockWait does not ask", holder)
 	c.silent()
 	e.unlock(holder)
 	c.expect("granted")
@@ -71,7 +71,7 @@ func waitBetweenProcesses(e *env) {
 func holderKilled(e *env) {
 	for range 3 {
 		c := e.start()
-		c.lock("a", tusd.LockTake)
+		c.lock("a", tusd.LockPreempt)
 		c.expect("granted")
 		e.wantHeld("a")
 		c.kill()
@@ -81,7 +81,7 @@ func holderKilled(e *env) {
 
 func holderKilledWhileWaitedFor(e *env) {
 	c := e.start()
-	c.lock("a", tusd.LockTake)
+	c.lock("a", tusd.LockPreempt)
 	c.expect("granted")
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
@@ -93,8 +93,8 @@ func holderKilledWhileWaitedFor(e *env) {
 
 func waiterKilled(e *env) {
 	c := e.start()
-	holder := e.lock("a", tusd.LockTake)
-	c.lock("a", tusd.LockTake)
+	holder := e.lock("a", tusd.LockPreempt)
+	c.lock("a", tusd.LockPreempt)
 	e.wanted(holder)
 	c.kill()
 	e.unlock(holder)
@@ -104,11 +104,11 @@ func waiterKilled(e *env) {
 // fenceAcrossProcesses knows nothing of the numbers in the other process but
 // that grants happened there.
 func fenceAcrossProcesses(e *env) {
-	first := e.lock("a", tusd.LockTake)
+	first := e.lock("a", tusd.LockPreempt)
 	n, _ := first.Fence()
 	e.unlock(first)
 	c := e.start()
-	c.lock("a", tusd.LockTake)
+	c.lock("a", tusd.LockPreempt)
 	c.expect("granted")
 	c.kill()
 	second := e.lock("a", tusd.LockWait)

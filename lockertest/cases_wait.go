@@ -19,7 +19,7 @@ var waitCases = []testCase{
 	{"wait/cancelled-at-the-turn", noLockPromise, 1, cancelledAtTheTurn},
 }
 
-var waitingModes = []tusd.LockMode{tusd.LockTake, tusd.LockWait}
+var waitingModes = []tusd.LockMode{tusd.LockPreempt, tusd.LockWait}
 
 func deadlinePasses(e *env) {
 	holder := e.lock("a", tusd.LockTry)
@@ -76,7 +76,7 @@ func givesUpItsPlace(e *env) {
 	stays := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
 	last := e.request(leaving, e.lockers[0], "a", tusd.LockWait)
-	taker := e.request(leaving, e.lockers[0], "a", tusd.LockTake)
+	taker := e.request(leaving, e.lockers[0], "a", tusd.LockPreempt)
 	e.wanted(holder)
 	e.settle()
 	leave()
@@ -95,7 +95,7 @@ func cancelledAtTheTurn(e *env) {
 		holder := e.lock("a", tusd.LockWait)
 		ctx, cancel := context.WithCancel(e.Context())
 		waiter := e.request(ctx, e.lockers[0], "a", waitingModes[i%2])
-		if waitingModes[i%2] == tusd.LockTake {
+		if waitingModes[i%2] == tusd.LockPreempt {
 			e.wanted(holder) // so it is in the queue
 		}
 		var wg sync.WaitGroup

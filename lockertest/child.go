@@ -70,7 +70,7 @@ func (s *server) lock(id string, mode tusd.LockMode) error {
 	}
 	go func() {
 		select {
-		case <-lease.Wanted():
+		case <-lease.Preempted():
 			s.answer("wanted", nil) // a parent that has gone needs no answer
 		case <-lease.Context().Done():
 		}

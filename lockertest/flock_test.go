@@ -79,12 +79,12 @@ func waitForFile(ctx context.Context, local tusd.Lease, file, wish *os.File, mod
 		switch mode {
 		case tusd.LockTry:
 			return tusd.ErrUploadLocked
-		case tusd.LockTake:
+		case tusd.LockPreempt:
 			flock(wish, syscall.LOCK_SH)
 		}
 		select {
 		case <-tick.C:
-		case <-local.Wanted():
+		case <-local.Preempted():
 			return tusd.ErrUploadLocked
 		case <-ctx.Done():
 			return ended(ctx)
@@ -133,7 +133,7 @@ func (s *flockLease) watch(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-s.Lease.Wanted():
+		case <-s.Lease.Preempted():
 			close(s.wanted)
 			return
 		case <-tick.C:
@@ -146,7 +146,7 @@ func (s *flockLease) watch(stop <-chan struct{}) {
 	}
 }
 
-func (s *flockLease) Wanted() <-chan struct{}      { return s.wanted }
+func (s *flockLease) Preempted() <-chan struct{}   { return s.wanted }
 func (s *flockLease) Unlock(context.Context) error { return s.released() }
 
 // Fence has no numbers: those of the local lock say nothing about others.

@@ -272,17 +272,17 @@ func (e *env) pending(who string, c <-chan grant) {
 // wanted waits until the holder is asked.
 func (e *env) wanted(lease tusd.Lease) {
 	e.Helper()
-	if _, ok := wait(e, lease.Wanted()); !ok {
+	if _, ok := wait(e, lease.Preempted()); !ok {
 		e.Fatal("the holder was not asked for the lock")
 	}
 }
 
-// notWanted checks that the holder is not asked.
-func (e *env) notWanted(why string, lease tusd.Lease) {
+// notPreempted checks that the holder is not asked.
+func (e *env) notPreempted(why string, lease tusd.Lease) {
 	e.Helper()
 	select {
-	case <-lease.Wanted():
-		e.Errorf("Wanted is closed %s", why)
+	case <-lease.Preempted():
+		e.Errorf("Preempted is closed %s", why)
 	default:
 	}
 }

@@ -82,12 +82,9 @@ type PutObject struct {
 
 // GetObject is a call to read an object.
 type GetObject struct {
-	Key               string
-	Range             string // value of the Range header; "": all
-	IfMatch           string
-	IfNoneMatch       string
-	IfModifiedSince   string
-	IfUnmodifiedSince string
+	Key     string
+	Range   string // value of the Range header; "": all
+	IfMatch string // ETag that the object must have; "": any
 }
 
 // Object is an object as GetObject and HeadObject tell it.
@@ -136,7 +133,6 @@ type CopyPart struct {
 	Multipart string
 	Number    int
 	Source    string // key, in the same bucket
-	IfMatch   string // ETag that Source must have; "": any
 	Offset    int64  // of the range
 	Size      int64  // of the range; -1: all of Source
 }
@@ -184,8 +180,8 @@ func isRefusedCondition(err error) bool {
 	return errors.As(err, &e) && (e.Status == http.StatusPreconditionFailed || e.Code == "ConditionalRequestConflict")
 }
 
-// isPassing tells whether the same call may succeed a moment later.
-func isPassing(err error) bool {
+// isTransient tells whether the same call may succeed a moment later.
+func isTransient(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
 		return true // the network

@@ -64,7 +64,7 @@ func (b *bucket) openWhole(ctx context.Context, in GetObject) (io.ReadCloser, er
 		if err == nil {
 			return o.Body, nil
 		}
-		if !mayAppear(err, try) && (!isPassing(err) || try == maxTries) {
+		if !mayAppear(err, try) && (!isTransient(err) || try == maxTries) {
 			return nil, err
 		}
 		b.retried("GetObject")

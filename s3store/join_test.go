@@ -46,7 +46,7 @@ func TestTinyChunks(t *testing.T) {
 func (c *crowd) again(lease tusd.Lease, id string) (tusd.Upload, tusd.Lease) {
 	c.Helper()
 	lease.Unlock(c.Context())
-	lease, err := c.locker.Lock(c.Context(), id, tusd.LockTake)
+	lease, err := c.locker.Lock(c.Context(), id, tusd.LockPreempt)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (b *bucket) guesses(ctx context.Context, lease tusd.Lease, st *state) bool 
 	if b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
 		return false
 	}
-	offset, ok := tusd.ExpectedOffset(ctx)
+	offset, ok := tusd.ClaimedOffset(ctx)
 	return ok && offset == st.offset()
 }
 

@@ -26,7 +26,7 @@ func (p *probe) tryNesting() error {
 	})
 	var refused *Error
 	switch {
-	case errors.As(err, &refused) && !isPassing(err):
+	case errors.As(err, &refused) && !isTransient(err):
 		return nil
 	case err != nil:
 		return err

@@ -74,7 +74,7 @@ func (p *probe) explained(err error) error {
 func attempt[T any](ctx context.Context, call func(context.Context) (T, error)) (answer T, err error) {
 	for try := 1; ; try++ {
 		answer, err = attemptOnce(ctx, call)
-		if err == nil || !isPassing(err) || errors.Is(err, ErrNoCredentials) || try == probeTries || pause(ctx, firstWait<<try) != nil {
+		if err == nil || !isTransient(err) || errors.Is(err, ErrNoCredentials) || try == probeTries || pause(ctx, firstWait<<try) != nil {
 			return answer, err
 		}
 	}

@@ -23,7 +23,7 @@ func retry[T any](ctx context.Context, b *bucket, operation string, size int64, 
 	started := time.Now()
 	for try, wait := 1, firstWait; ; try, wait = try+1, min(2*wait, lastWait) {
 		answer, err := once(ctx, b, size, b.isFinal(operation, size), call)
-		if err == nil || !isPassing(err) || errors.Is(err, errOtherObject) && try == otherTries {
+		if err == nil || !isTransient(err) || errors.Is(err, errOtherObject) && try == otherTries {
 			return answer, err
 		}
 		if ctx.Err() != nil || try == maxTries || time.Since(started)+wait > retryLimit {

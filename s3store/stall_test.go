@@ -62,7 +62,7 @@ func (c *crowd) create(id string, size int64) (tusd.Upload, tusd.Lease) {
 
 func (c *crowd) createLike(info tusd.FileInfo) (tusd.Upload, tusd.Lease) {
 	c.Helper()
-	lease, err := c.locker.Lock(c.Context(), info.ID, tusd.LockTake)
+	lease, err := c.locker.Lock(c.Context(), info.ID, tusd.LockPreempt)
 	if err != nil {
 		c.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func Unreachable(err error) bool {
 		case "ExpiredToken", "ExpiredTokenException": // no new ones come by themselves while nothing runs
 			return false
 		}
-		return isPassing(err)
+		return isTransient(err)
 	}
 	if errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrNotS3) || isWrongTLS(err) {
 		return false

@@ -163,7 +163,7 @@ func (u *upload) isUncertain() bool {
 }
 
 // usable tells whether the lease allows a change.
-func (u *upload) usable(ctx context.Context) error { return tusd.MayChange(ctx, u.lease) }
+func (u *upload) usable(ctx context.Context) error { return tusd.CheckLease(ctx, u.lease) }
 
 // underLease returns a context that ends with ctx and with the lease. The
 // caller calls stop.

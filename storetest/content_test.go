@@ -121,7 +121,7 @@ func TestMemoryIsStrict(t *testing.T) {
 	}{
 		{"a wrong offset", wrongOffset, tusd.ErrMismatchedOffset},
 		{"a chunk beyond the length", tooLong, tusd.ErrUploadSizeExceeded},
-		{"finishing too early", upload.FinishUpload(ctx), tusd.ErrUploadNotFinished},
+		{"finishing too early", upload.FinishUpload(ctx), tusd.ErrIncompleteUpload},
 		{"a length that was known", m.DeclareLength(ctx, upload, 20), tusd.ErrInvalidUploadLength},
 		{"a creation without a lease", noLease, tusd.ErrNoLease},
 		{"a termination without a lease", m.Terminate(ctx, nil, "a"), tusd.ErrNoLease},

@@ -85,7 +85,7 @@ func (m *Memory) Open(ctx context.Context, _ tusd.Env) error { return context.Ca
 
 // NewUpload implements tusd.DataStore.
 func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
-	if err := tusd.MayChange(ctx, lease); err != nil {
+	if err := tusd.CheckLease(ctx, lease); err != nil {
 		return nil, err
 	}
 	if err := mayCreate(info); err != nil {
@@ -177,7 +177,7 @@ func (m *Memory) change(id string, f func(*memoryEntry) error) error {
 
 // Terminate implements tusd.Terminater.
 func (m *Memory) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
-	if err := tusd.MayChange(ctx, lease); err != nil {
+	if err := tusd.CheckLease(ctx, lease); err != nil {
 		return err
 	}
 	m.mu.Lock()

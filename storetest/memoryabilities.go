@@ -37,7 +37,7 @@ func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.
 	if err != nil {
 		return err
 	}
-	if err := tusd.MayChange(ctx, f.lease); err != nil {
+	if err := tusd.CheckLease(ctx, f.lease); err != nil {
 		return err
 	}
 	var parts []blob
@@ -57,12 +57,12 @@ func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.
 
 // whole returns the data of a full upload.
 func (u *memoryUpload) whole(ctx context.Context) (blob, error) {
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return nil, err
 	}
 	info, e, err := u.store.load(u.id)
 	if err == nil && !info.Full() {
-		err = tusd.ErrUploadNotFinished
+		err = tusd.ErrIncompleteUpload
 	}
 	return e.data, err
 }
@@ -88,7 +88,7 @@ func (m *Memory) DeclareLength(ctx context.Context, upload tusd.Upload, length i
 	if err != nil {
 		return err
 	}
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
 	info, _, err := m.load(u.id)
@@ -153,7 +153,7 @@ func (m *Memory) Rewind(ctx context.Context, upload tusd.Upload, offset int64) e
 	if err != nil {
 		return err
 	}
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
 	err = m.change(u.id, func(e *memoryEntry) error {

@@ -59,7 +59,7 @@ func copyInfo(info tusd.FileInfo) (copied tusd.FileInfo, err error) {
 
 // UpdateInfo implements tusd.Upload.
 func (u *memoryUpload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) error) error {
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
 	info, _, err := u.store.load(u.id)
@@ -119,7 +119,7 @@ func (u *memoryUpload) WriteChunk(ctx context.Context, offset int64, src io.Read
 
 // mayWrite checks what the caller of a write has promised.
 func (u *memoryUpload) mayWrite(ctx context.Context, offset int64) error {
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
 	if err := u.reload(); err != nil {
@@ -133,7 +133,7 @@ func (u *memoryUpload) mayWrite(ctx context.Context, offset int64) error {
 
 // grow stores p behind the upload's data.
 func (u *memoryUpload) grow(ctx context.Context, p []byte) error {
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
 	u.mu.Lock()
@@ -170,12 +170,12 @@ func (u *memoryUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 // FinishUpload implements tusd.Upload. Full is all that an upload needs to be
 // complete here.
 func (u *memoryUpload) FinishUpload(ctx context.Context) error {
-	if err := tusd.MayChange(ctx, u.lease); err != nil {
+	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
 	info, _, err := u.store.load(u.id)
 	if err == nil && !info.Full() {
-		err = tusd.ErrUploadNotFinished
+		err = tusd.ErrIncompleteUpload
 	}
 	return err
 }

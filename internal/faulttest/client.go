@@ -45,8 +45,8 @@ func (a Answer) Path() string {
 	return location.EscapedPath()
 }
 
-// Passing tells whether the answer is one after which clients come back.
-func (a Answer) Passing() bool {
+// Transient tells whether the answer is one after which clients come back.
+func (a Answer) Transient() bool {
 	return (a.Status == http.StatusLocked || a.Status >= 500) && a.Header.Get("Retry-After") != ""
 }
 
@@ -130,7 +130,7 @@ func (c Client) HeadUntilAnswered(path string) (Answer, error) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		answer, err := c.Head(path)
 		building := answer.Status == http.StatusOK && answer.Offset() < 0 && answer.Header.Get("Upload-Concat") != ""
-		if err != nil || !answer.Passing() && !building {
+		if err != nil || !answer.Transient() && !building {
 			return answer, err
 		}
 		if time.Now().After(deadline) {

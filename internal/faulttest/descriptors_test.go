@@ -178,10 +178,10 @@ func requestOver(conn wire.Conn, p *Promise, i int) (short bool, err error) {
 	switch {
 	case answer.Status < 300 && request.Method == http.MethodPatch:
 		p.Offset = answer.Offset()
-	case answer.Status >= 300 && !answer.Passing() && request.Method != http.MethodGet:
+	case answer.Status >= 300 && !answer.Transient() && request.Method != http.MethodGet:
 		err = fmt.Errorf("%s %s, without descriptors: %v", request.Method, request.Target, answer)
 	case answer.Status == http.StatusNotFound:
 		err = errors.New("GET, without descriptors: 404")
 	}
-	return answer.Status >= 300 && answer.Passing(), err
+	return answer.Status >= 300 && answer.Transient(), err
 }

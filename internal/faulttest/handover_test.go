@@ -129,7 +129,7 @@ func fightFor(c Client, path string, body []byte) error {
 			return nil
 		case time.Now().After(deadline):
 			return fmt.Errorf("after %v the upload is not complete: %v", patience, head)
-		case head.Passing():
+		case head.Transient():
 			continue
 		case head.Status != http.StatusOK:
 			return head.want("HEAD", http.StatusOK)
@@ -138,7 +138,7 @@ func fightFor(c Client, path string, body []byte) error {
 		if err != nil {
 			return err
 		}
-		if ok := answer.Status == http.StatusNoContent || answer.Status == http.StatusConflict || answer.Passing(); !ok {
+		if ok := answer.Status == http.StatusNoContent || answer.Status == http.StatusConflict || answer.Transient(); !ok {
 			return answer.want("PATCH", http.StatusNoContent)
 		}
 	}

@@ -180,7 +180,7 @@ func (s *stubborn) create(post func() (Answer, error)) (*Answer, error) {
 // no answer at all, are no errors.
 func (s *stubborn) judge(what string, answer Answer, err error, status int) (done bool, _ error) {
 	switch {
-	case err != nil || answer.Passing():
+	case err != nil || answer.Transient():
 		return false, nil
 	case answer.Status == status:
 		return true, nil
@@ -205,7 +205,7 @@ func (s *stubborn) patch(p *Promise, end int64) error {
 // look asks for the offset: 200, or 423 with Retry-After and nothing else.
 func (s *stubborn) look(p *Promise) error {
 	answer, err := s.Head(p.Path)
-	if err != nil || answer.Status == http.StatusLocked && answer.Passing() {
+	if err != nil || answer.Status == http.StatusLocked && answer.Transient() {
 		return nil
 	}
 	p.Shown(answer)

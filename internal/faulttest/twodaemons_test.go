@@ -128,7 +128,7 @@ func (d duo) handOver(seed uint64, sent int64) (time.Duration, error) {
 		return 0, err
 	}
 	interrupted, err := running.Answer()
-	if err != nil || !interrupted.Passing() {
+	if err != nil || !interrupted.Transient() {
 		return 0, fmt.Errorf("the PATCH that was interrupted gets %v (%v), want trouble that passes", interrupted, err)
 	}
 	p.Offset = sent

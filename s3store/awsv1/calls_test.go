@@ -195,22 +195,12 @@ func testRanges(t *testing.T, connect connector) {
 func testConditionalGet(t *testing.T, connect connector) {
 	ctx, c := limited(t), connect(t)
 	etag := put(t, c, "object", []byte("content"))
-	past, future := time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat), time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
-	for _, in := range []s3store.GetObject{
-		{IfMatch: etag}, {IfNoneMatch: `"other"`}, {IfModifiedSince: past}, {IfUnmodifiedSince: future},
-	} {
-		in.Key = "object"
-		o, err := c.GetObject(ctx, in)
-		if err != nil {
-			t.Fatalf("%+v: %v", in, err)
-		}
-		wantBody(t, o, []byte("content"))
+	o, err := c.GetObject(ctx, s3store.GetObject{Key: "object", IfMatch: etag})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, err := c.GetObject(ctx, s3store.GetObject{Key: "object", IfNoneMatch: etag})
-	wantStatus(t, err, http.StatusNotModified)
+	wantBody(t, o, []byte("content"))
 	_, err = c.GetObject(ctx, s3store.GetObject{Key: "object", IfMatch: `"other"`})
-	wantStatus(t, err, http.StatusPreconditionFailed)
-	_, err = c.GetObject(ctx, s3store.GetObject{Key: "object", IfUnmodifiedSince: past})
 	wantStatus(t, err, http.StatusPreconditionFailed)
 }
 
@@ -323,25 +313,17 @@ func testCopiedParts(t *testing.T, connect connector) {
 	ctx, c := limited(t), connect(t)
 	source := random(minPart + 5000)
 	const sourceKey = "a b+c/é" // in a header now
-	etag := put(t, c, sourceKey, source)
+	put(t, c, sourceKey, source)
 	multipart, err := c.CreateMultipart(ctx, "object", s3store.Attributes{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := s3store.CopyPart{Key: "object", Multipart: multipart, Number: 1, Source: sourceKey, IfMatch: etag, Size: -1}
+	in := s3store.CopyPart{Key: "object", Multipart: multipart, Number: 1, Source: sourceKey, Size: -1}
 	parts := []s3store.Part{copyPart(t, c, in, int64(len(source)))}
-	in.Number, in.Offset, in.Size, in.IfMatch = 2, 100, 900, ""
+	in.Number, in.Offset, in.Size = 2, 100, 900
 	parts = append(parts, copyPart(t, c, in, in.Size))
 	complete(t, c, "object", multipart, parts...)
 	wantContent(t, c, "object", append(bytes.Clone(source), source[100:1000]...))
-
-	other, err := c.CreateMultipart(ctx, "object", s3store.Attributes{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.Multipart, in.IfMatch = other, `"00000000000000000000000000000000"`
-	_, err = c.CopyPart(ctx, in)
-	wantError(t, err, "UploadPartCopy", "PreconditionFailed", http.StatusPreconditionFailed)
 }
 
 func testAborted(t *testing.T, connect connector) {

@@ -64,12 +64,11 @@ func (c *Client) UploadPart(ctx context.Context, in s3store.UploadPart) (etag st
 // CopyPart implements s3store.Client.
 func (c *Client) CopyPart(ctx context.Context, in s3store.CopyPart) (etag string, err error) {
 	input := &s3.UploadPartCopyInput{
-		Bucket:            &c.bucket,
-		Key:               &in.Key,
-		UploadId:          &in.Multipart,
-		PartNumber:        aws.Int64(int64(in.Number)),
-		CopySource:        aws.String(copySource(c.bucket, in.Source)),
-		CopySourceIfMatch: optional(in.IfMatch),
+		Bucket:     &c.bucket,
+		Key:        &in.Key,
+		UploadId:   &in.Multipart,
+		PartNumber: aws.Int64(int64(in.Number)),
+		CopySource: aws.String(copySource(c.bucket, in.Source)),
 	}
 	if in.Size >= 0 {
 		input.CopySourceRange = aws.String(fmt.Sprintf("bytes=%d-%d", in.Offset, in.Offset+in.Size-1))

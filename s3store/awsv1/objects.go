@@ -61,16 +61,12 @@ func tagging(tags map[string]string) *string {
 	return optional(values.Encode())
 }
 
-// GetObject implements s3store.Client. The SDK would parse the dates of the
-// conditions and write them again, so all are sent as headers.
+// GetObject implements s3store.Client.
 func (c *Client) GetObject(ctx context.Context, in s3store.GetObject) (*s3store.Object, error) {
 	input := &s3.GetObjectInput{Bucket: &c.bucket, Key: &in.Key}
 	out, err := do(ctx, c, Call{Operation: getObject, Key: in.Key}, c.api.GetObjectWithContext, input, asStored,
 		withHeader("Range", in.Range),
-		withHeader("If-Match", in.IfMatch),
-		withHeader("If-None-Match", in.IfNoneMatch),
-		withHeader("If-Modified-Since", in.IfModifiedSince),
-		withHeader("If-Unmodified-Since", in.IfUnmodifiedSince))
+		withHeader("If-Match", in.IfMatch))
 	if err != nil {
 		return nil, err
 	}

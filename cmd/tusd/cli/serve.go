@@ -163,7 +163,7 @@ func (d *daemon) end(cause error) {
 // asked for.
 func (d *daemon) guarded() []net.Listener {
 	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
-	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.LimitedClient, refused, d.logger)
+	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.ClientPrefix, refused, d.logger)
 	var listeners []net.Listener
 	for _, s := range d.sockets {
 		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}

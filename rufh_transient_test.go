@@ -7,7 +7,7 @@ import (
 
 // Trouble that passes has statuses of its own here, too. In two versions there
 // is a client that only comes back after others.
-func TestRUFHPassingTrouble(t *testing.T) {
+func TestRUFHTransientErrors(t *testing.T) {
 	runDraft(t, []scenario{
 		{"R45_out_of_reach", "a store out of reach: HEAD 503, but 423 in the versions of tus-js-client", rufhOutOfReach},
 		{"R24_full_but_open", "HEAD of an upload that has all its bytes and was not completed tells tus-js-client no length", everyVersion(rufhFullButOpen)},

@@ -15,15 +15,15 @@ import (
 
 // Clients throw uploads away on the wrong status, so trouble that may pass has
 // its own table of statuses.
-func TestProtocolPassingTrouble(t *testing.T) {
+func TestProtocolTransientErrors(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
-		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and nothing of the cause is told", passingStore},
-		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 5xx, with Retry-After", passingLocker},
-		{"lock_timeout", "a holder that does not let go: 423 ERR_LOCK_TIMEOUT with Retry-After", passingLockTimeout},
-		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", passingCreation},
-		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", passingFinish},
-		{"shutdown", "a shutdown ends a running PATCH with 503 ERR_SERVER_SHUTDOWN, its bytes kept", passingShutdown},
-		{"never_these", "no trouble that passes is ever 400, 408 or 429", passingNever},
+		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and nothing of the cause is told", storeOutOfReach},
+		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 5xx, with Retry-After", lockerOutOfReach},
+		{"lock_timeout", "a holder that does not let go: 423 ERR_LOCK_TIMEOUT with Retry-After", lockTimesOut},
+		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationOutOfReach},
+		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", finishFailsForAWhile},
+		{"shutdown", "a shutdown ends a running PATCH with 503 ERR_SERVER_SHUTDOWN, its bytes kept", serverShutsDown},
+		{"never_these", "no trouble that passes is ever 400, 408 or 429", permanentErrors},
 		{"events_in_order", "what happens to an upload is told in order, each thing once", eventsInOrder},
 	})
 }
@@ -56,7 +56,7 @@ func (e *env) failing() *failingStore {
 	return store
 }
 
-func passingStore(e *env) {
+func storeOutOfReach(e *env) {
 	store := e.failing()
 	u := e.create(100)
 	store.failing.Store(true)
@@ -86,7 +86,7 @@ func (l *failingLocker) Lock(ctx context.Context, id string, mode tusd.LockMode)
 	return l.LocalLocker.Lock(ctx, id, mode)
 }
 
-func passingLocker(e *env) {
+func lockerOutOfReach(e *env) {
 	locker := &failingLocker{}
 	e.config.StoreComposer.UseLocker(locker)
 	u := e.create(100)
@@ -99,12 +99,12 @@ func passingLocker(e *env) {
 	e.wantOffset(u, 0)
 }
 
-func passingLockTimeout(e *env) {
+func lockTimesOut(e *env) {
 	locker := &tusd.LocalLocker{}
 	e.config.StoreComposer.UseLocker(locker)
 	e.config.AcquireLockTimeout = 30 * time.Millisecond
 	u := e.create(100)
-	lease, err := locker.Lock(e.Context(), idOf(u), tusd.LockTake)
+	lease, err := locker.Lock(e.Context(), idOf(u), tusd.LockPreempt)
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func passingLockTimeout(e *env) {
 	e.wantOffset(u, 0)
 }
 
-func passingCreation(e *env) {
+func creationOutOfReach(e *env) {
 	store := e.failing()
 	store.failing.Store(true)
 	e.post("Upload-Length: 100").status(500, 503).without("Location")
@@ -127,7 +127,7 @@ func passingCreation(e *env) {
 	e.wantNoUploads()
 }
 
-func passingFinish(e *env) {
+func finishFailsForAWhile(e *env) {
 	var fail atomic.Bool
 	fail.Store(true)
 	e.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
@@ -147,7 +147,7 @@ func passingFinish(e *env) {
 	e.get(u).status(200)
 }
 
-func passingShutdown(e *env) {
+func serverShutsDown(e *env) {
 	u := e.create(100)
 	s := e.another().open(u, 0, 100)
 	s.sendAndSee(content(100)[:30])
@@ -160,7 +160,7 @@ func passingShutdown(e *env) {
 	e.wantOffset(u, 30)
 }
 
-func passingNever(e *env) {
+func permanentErrors(e *env) {
 	store := e.failing()
 	u := e.create(100)
 	store.failing.Store(true)
