@@ -13,6 +13,7 @@ type creation struct {
 	metadata MetaData
 	raw      string // Upload-Metadata byte for byte
 	partial  bool
+	final    *concatenation // nil: it is not a final upload
 
 	// The IETF draft's ways: the upload stays open until a request completes
 	// it, this one if complete is set. length, -1 if not known, is only what
@@ -35,6 +36,10 @@ func (r result) exists() bool { return r.info != nil && r.info.ID != "" }
 
 // create makes an upload and stores the body, if there is one.
 func (e *engine) create(c *call, req creation) (result, error) {
+	if req.final != nil {
+		req.final.metadata, req.final.rawMeta = req.metadata, req.raw
+		return e.concatenate(c, *req.final)
+	}
 	if err := e.checkCreation(c, req); err != nil {
 		return result{}, err
 	}

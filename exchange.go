@@ -28,11 +28,8 @@ type exchange struct {
 	sent      string // the one that was sent
 	id        string // of the upload; "" is the creation URL
 	requestID string
-	dialect   Dialect
-	marked    bool         // the request says which dialect it speaks
-	rufh      *rufhVersion // of the IETF draft; nil in another dialect
-	named     bool         // the request names that version
-	offsets   *offsets     // for the error's answer in the IETF draft
+	dialect   dialect
+	offsets   *offsets // for the error's answer in the IETF draft
 	control   http.ResponseController
 	deadlines deadline.Request
 	body      body
@@ -65,7 +62,7 @@ const overrideField = "X-Http-Method-Override"
 const longestMethod = len(http.MethodOptions)
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
-	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sent: r.Method, dialect: DialectTus, started: time.Now()}
+	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sent: r.Method, dialect: undeclared{}, started: time.Now()}
 	if override := r.Header.Get(overrideField); override != "" {
 		x.method = override
 		if len(override) <= longestMethod { // what is longer is none
@@ -109,7 +106,7 @@ func (x *exchange) begin() error {
 	if deadline.EndInDoubt(x.r) {
 		header.Set("Connection", "close")
 	}
-	tusHeaders(header)
+	x.dialect.begin(x)
 	if x.sent == http.MethodGet || x.sent == http.MethodHead {
 		header["Vary"] = varyOverride
 	}
@@ -138,26 +135,6 @@ func (x *exchange) contentLength(n int) {
 	x.set("Content-Length", strconv.Itoa(n))
 }
 
-// chooseDialect finds out which protocol the request speaks. HEAD, GET and
-// DELETE need not say; what they mean then depends on the upload.
-func (x *exchange) chooseDialect() error {
-	switch versions := x.r.Header["Tus-Resumable"]; {
-	case len(versions) == 1 && versions[0] == tusVersion:
-		x.marked = true
-		return nil
-	case len(versions) > 0:
-		return ErrUnsupportedVersion
-	case !x.h.engine.config.DisableIETF && rufhMarked(x.r):
-		x.marked = true
-		x.speakRufh()
-		return nil
-	}
-	if x.method == http.MethodHead || x.method == http.MethodGet || x.method == http.MethodDelete {
-		return nil
-	}
-	return ErrUnsupportedVersion
-}
-
 // hasContent tells whether the request has, or may have, a body.
 func (x *exchange) hasContent() bool {
 	return x.r.ContentLength != 0 && x.r.Body != nil && x.r.Body != http.NoBody
@@ -165,7 +142,7 @@ func (x *exchange) hasContent() bool {
 
 // call is what operations get to know of the request.
 func (x *exchange) call() *call {
-	x.calling = call{ctx: x.r.Context(), from: x, dialect: x.dialect, admitted: x.calling.admitted}
+	x.calling = call{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.calling.admitted}
 	return &x.calling
 }
 
@@ -266,6 +243,8 @@ func (x *exchange) respond(status int, change HTTPResponse) {
 	}
 }
 
+const plainText = "text/plain; charset=utf-8"
+
 // fail answers an error. It is the only place that does, and the one that
 // logs and counts it.
 func (x *exchange) fail(err error) {
@@ -277,14 +256,7 @@ func (x *exchange) fail(err error) {
 	if x.status != 0 {
 		return // too late for an answer; net/http ends the connection
 	}
-	status := statusFor(e, x.dialect, x.method)
-	switch {
-	case x.rufh == nil:
-	case e.Transient:
-		status = x.transientStatus(status)
-	case x.rufh.tooLong != 0 && e.Is(ErrUploadSizeExceeded):
-		status = x.rufh.tooLong
-	}
+	status, contentType, content := x.dialect.writeError(x, e)
 	x.h.engine.metrics.failed(e.Code, status)
 	header := x.Header()
 	if e.Transient {
@@ -296,15 +268,11 @@ func (x *exchange) fail(err error) {
 	case e.Is(ErrUnsupportedVersion):
 		header.Set("Tus-Version", tusVersion)
 	}
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	response := HTTPResponse{StatusCode: status, Body: e.Code + ": " + e.Message + "\n"}
-	if x.dialect == DialectIETF {
-		header.Set("Content-Type", "application/problem+json")
-		response.Body = x.problemFor(e, status)
-	}
+	header.Set("Content-Type", contentType)
+	response := HTTPResponse{StatusCode: status, Body: content}
 	if !e.Transient {
 		if e.Response.Body != "" {
-			header.Set("Content-Type", "text/plain; charset=utf-8") // unless the callback says otherwise
+			header.Set("Content-Type", plainText) // unless the callback says otherwise
 		}
 		response = mergeResponses(response, e.Response)
 		response.StatusCode = status

@@ -41,4 +41,4 @@ func ParseChecksum(s string) (algorithm string, want []byte, err error) {
 }
 
 // RUFHMarked tells whether a request speaks the draft.
-func RUFHMarked(r *http.Request) bool { return rufhMarked(r) }
+func RUFHMarked(r *http.Request) bool { return hasIETFMark(r) }

@@ -31,7 +31,7 @@ func (x *exchange) awaitLateSum() {
 	if !showTrailers(b.from) || b.proof != nil || !config.canProve() {
 		return
 	}
-	b.late = &lateSum{request: b.from, dialect: x.dialect}
+	b.late = &lateSum{request: b.from, dialect: x.dialect.name()}
 	if r := config.StoreComposer.Rewinder; r == nil || !r.ReadsIncomplete() {
 		b.late.sums = allSums()
 	}

@@ -1,7 +1,6 @@
 package tusd
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -20,10 +19,18 @@ const (
 	partialConcat = "partial" // Upload-Concat of a partial upload
 )
 
-// tusHeaders are in every answer (Core, Tus-Resumable).
-func tusHeaders(header http.Header) {
-	header["Tus-Resumable"] = tusResumable
-}
+// tusDialect is tus 1.0.
+type tusDialect struct{}
+
+func (tusDialect) name() Dialect    { return DialectTus }
+func (tusDialect) declared() bool   { return true }
+func (tusDialect) getsStatus() bool { return false }
+
+// begin sets the version, which is in every answer (Core, Tus-Resumable).
+func (tusDialect) begin(x *exchange) { x.Header()["Tus-Resumable"] = tusResumable }
+
+func (tusDialect) checkStatus(*exchange) error      { return nil }
+func (tusDialect) checkTermination(*exchange) error { return nil }
 
 // extensions is the value of Tus-Extension, or "" if there is none.
 func extensions(config Config) string {
@@ -60,24 +67,50 @@ func tusOptions(x *exchange) {
 	}
 }
 
-// tusCreate serves POST on the creation URL (Creation).
-func tusCreate(x *exchange) error {
-	c := x.call()
+func (tusDialect) readCreation(x *exchange, c *call) (creation, error) {
+	if x.method != http.MethodPost {
+		return creation{}, ErrMethodNotAllowed
+	}
 	switch {
 	case !x.hasContent():
 	case isMediaType(x.r.Header, offsetStream):
 		if err := x.tusContent(c); err != nil {
-			return err
+			return creation{}, err
 		}
 	default:
 		if err := x.nothing(ErrInvalidContentType); err != nil {
-			return err
+			return creation{}, err
 		}
 	}
-	res, final, err := x.tusMake(c)
+	metadata, raw, err := x.metadata()
+	if err != nil {
+		return creation{}, err
+	}
+	req := creation{metadata: metadata, raw: raw}
+	if req.final, req.partial, err = x.concat(); err != nil {
+		return req, err
+	}
+	if req.final != nil {
+		return req, x.finalWithoutContent(c)
+	}
+	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	req.length, req.deferred, err = creationLength(x.r.Header)
+	return req, err
+}
+
+// finalWithoutContent refuses a final upload with content.
+func (x *exchange) finalWithoutContent(c *call) error {
+	if c.body == nil {
+		return nil
+	}
+	c.body = nil
+	return x.nothing(ErrModifyFinal)
+}
+
+func (tusDialect) writeCreation(x *exchange, req creation, res result, err error) error {
 	if res.exists() {
 		x.locate(res.info.ID)
-		if !final && isMediaType(x.r.Header, offsetStream) {
+		if req.final == nil && isMediaType(x.r.Header, offsetStream) {
 			x.set("Upload-Offset", formatInt(res.info.Offset))
 		}
 	}
@@ -85,37 +118,6 @@ func tusCreate(x *exchange) error {
 		x.respond(http.StatusCreated, res.response)
 	}
 	return err
-}
-
-// tusMake makes the upload that the headers describe, and tells whether it is
-// a final one.
-func (x *exchange) tusMake(c *call) (res result, final bool, err error) {
-	metadata, raw, err := x.metadata()
-	if err != nil {
-		return result{}, false, err
-	}
-	concat, partial, err := x.concat()
-	if err != nil {
-		return result{}, false, err
-	}
-	if concat != nil {
-		if c.body != nil {
-			if err := x.nothing(ErrModifyFinal); err != nil {
-				return result{}, true, err
-			}
-			c.body = nil
-		}
-		concat.metadata, concat.rawMeta = metadata, raw
-		res, err = x.h.engine.concatenate(c, *concat)
-		return res, true, err
-	}
-	req := creation{metadata: metadata, raw: raw, partial: partial}
-	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
-	if req.length, req.deferred, err = creationLength(x.r.Header); err != nil {
-		return result{}, false, err
-	}
-	res, err = x.h.engine.create(c, req)
-	return res, false, err
 }
 
 // nothing refuses content. Many frameworks and proxies send a request without any
@@ -336,12 +338,8 @@ func creationLength(header http.Header) (length int64, deferred bool, err error)
 	return length, false, err
 }
 
-// tusStatus serves HEAD on an upload (Core, HEAD).
-func tusStatus(x *exchange) error {
-	info, err := x.h.engine.status(x.call(), x.id)
-	if err != nil {
-		return err
-	}
+// writeStatus answers HEAD (Core, HEAD).
+func (tusDialect) writeStatus(x *exchange, info FileInfo) error {
 	header := x.Header()
 	header["Cache-Control"] = noStore
 	if !info.IsFinal || info.Complete() {
@@ -390,29 +388,8 @@ func (x *exchange) rawConcat(info FileInfo) string {
 	return "final;" + strings.Join(urls, " ")
 }
 
-// tusAppend serves PATCH on an upload (Core, PATCH).
-func tusAppend(x *exchange) error {
-	c := x.call()
-	req, err := x.tusAppending()
-	if err == nil {
-		err = x.tusContent(c)
-	}
-	if err != nil {
-		// an upload that does not exist is the first thing to be told
-		return cmp.Or(x.h.engine.known(c, x.id), err)
-	}
-	res, err := x.h.engine.append(c, &req)
-	if res.exists() && (err == nil || errors.Is(err, ErrMismatchedOffset)) {
-		x.set("Upload-Offset", formatInt(res.info.Offset))
-	}
-	if err == nil {
-		x.respond(http.StatusNoContent, res.response)
-	}
-	return err
-}
-
-// tusAppending reads the headers of PATCH.
-func (x *exchange) tusAppending() (appending, error) {
+// readAppend reads PATCH (Core, PATCH).
+func (tusDialect) readAppend(x *exchange, c *call) (appending, error) {
 	req := appending{id: x.id, length: -1}
 	if !isMediaType(x.r.Header, offsetStream) {
 		return req, ErrInvalidContentType
@@ -426,10 +403,39 @@ func (x *exchange) tusAppending() (appending, error) {
 	}
 	req.offset = offset
 	length, present, err := integer(x.r.Header, "Upload-Length", ErrInvalidUploadLength)
+	if err != nil {
+		return req, err
+	}
 	if present {
 		req.length = length
 	}
-	return req, err
+	return req, x.tusContent(c)
+}
+
+func (tusDialect) writeAppend(x *exchange, _ appending, res result, err error) error {
+	if res.exists() && (err == nil || errors.Is(err, ErrMismatchedOffset)) {
+		x.set("Upload-Offset", formatInt(res.info.Offset))
+	}
+	if err == nil {
+		x.respond(http.StatusNoContent, res.response)
+	}
+	return err
+}
+
+// setContentFields says in both dialects that the upload is complete.
+func (tusDialect) setContentFields(x *exchange, info FileInfo) {
+	header := x.Header()
+	header.Set("Upload-Offset", formatInt(info.Offset))
+	header.Set("Upload-Length", formatInt(info.Size))
+	header.Set("Upload-Complete", "?1")
+	x.tellDigest(info)
+	if info.Dialect == DialectIETF && !x.h.engine.config.DisableIETF {
+		header.Set("Upload-Limit", x.h.uploadLimit())
+	}
+}
+
+func (tusDialect) writeError(x *exchange, e *Error) (status int, contentType, content string) {
+	return statusFor(e, DialectTus, x.method), plainText, e.Code + ": " + e.Message + "\n"
 }
 
 // checksumField is the name of the header and of the trailer.

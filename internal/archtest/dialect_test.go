@@ -14,7 +14,7 @@ import (
 // The two sides of the handler: dialects translate between HTTP and
 // operations and know no store; operations know no header.
 var (
-	dialectFiles   = []string{"tus.go", "rufh.go"}
+	dialectFiles   = []string{"tus.go", "ietf.go", "dialect.go"}
 	operationFiles = []string{
 		"creation.go", "append.go", "status.go", "download.go", "termination.go", "concatenation.go",
 		"building.go", "finishing.go", "checksum.go", "digest.go", "engine.go", "background.go",

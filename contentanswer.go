@@ -8,102 +8,7 @@ import (
 	"net/http"
 )
 
-// What is not of one dialect: the choice between them for each method, and
-// downloads, which are part of none.
-
-// serveOptions tells what the server can, in both dialects.
-func serveOptions(x *exchange) {
-	tusOptions(x)
-	if !x.h.engine.config.DisableIETF {
-		rufhOptions(x)
-	}
-	x.respond(http.StatusOK, HTTPResponse{})
-}
-
-// serveCreation serves requests on the creation URL.
-func serveCreation(x *exchange) error {
-	switch {
-	case x.dialect == DialectIETF:
-		return rufhCreate(x)
-	case x.method == http.MethodPost:
-		return tusCreate(x)
-	}
-	return ErrMethodNotAllowed
-}
-
-// serveAppend serves PATCH on an upload.
-func serveAppend(x *exchange) error {
-	if x.dialect == DialectIETF {
-		return rufhAppend(x)
-	}
-	return tusAppend(x)
-}
-
-// serveStatus serves HEAD on an upload. Without a mark of a dialect it tells
-// of a complete upload what a download would, and of another one what its
-// creator's dialect has to say.
-func serveStatus(x *exchange) error {
-	if x.dialect == DialectIETF {
-		return rufhStatus(x)
-	}
-	if x.marked {
-		return tusStatus(x)
-	}
-	err := x.sendComplete()
-	if errors.Is(err, ErrIncompleteUpload) {
-		return x.asCreator(rufhStatus, ErrUnsupportedVersion)
-	}
-	return err
-}
-
-// serveDownload serves GET on an upload. In the IETF draft's dialect it tells
-// of an incomplete one what HEAD does.
-func serveDownload(x *exchange) error {
-	err := x.sendComplete()
-	switch {
-	case !errors.Is(err, ErrIncompleteUpload):
-		return err
-	case x.dialect == DialectIETF:
-		return rufhStatus(x)
-	case x.marked:
-		return err
-	}
-	return x.asCreator(rufhStatus, err)
-}
-
-// serveTermination serves DELETE on an upload.
-func serveTermination(x *exchange) error {
-	switch {
-	case x.dialect == DialectIETF:
-		return rufhTerminate(x)
-	case x.marked:
-		return x.terminate()
-	}
-	return x.asCreator(rufhTerminate, ErrUnsupportedVersion)
-}
-
-// asCreator serves a request without a mark on an upload that the IETF
-// draft's dialect has made; all others get otherwise.
-func (x *exchange) asCreator(serve func(*exchange) error, otherwise error) error {
-	info, err := x.h.engine.creator(x.call(), x.id)
-	if err != nil {
-		return err
-	}
-	if info.Dialect != DialectIETF || x.h.engine.config.DisableIETF {
-		return otherwise
-	}
-	x.speakRufh()
-	return serve(x)
-}
-
-// terminate removes the upload (tus: Termination; draft: Upload Cancellation).
-func (x *exchange) terminate() error {
-	res, err := x.h.engine.terminate(x.call(), x.id)
-	if err == nil {
-		x.respond(http.StatusNoContent, res.response)
-	}
-	return err
-}
+// The answer with the content of a complete upload, which is of no dialect.
 
 // sendComplete answers with the content of a complete upload.
 func (x *exchange) sendComplete() error {
@@ -122,7 +27,7 @@ func (x *exchange) sendComplete() error {
 }
 
 // send answers with content, as harmless as content from strangers can be
-// made for a browser, and says in both dialects that the upload is complete.
+// made for a browser.
 func (x *exchange) send(upload Upload, info FileInfo) error {
 	header := x.Header()
 	contentType, disposition := contentHeaders(info.MetaData)
@@ -135,17 +40,7 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && codingList(coding) {
 		header.Set("Content-Encoding", coding)
 	}
-	if x.rufh != nil {
-		x.tellRufh(info)
-	} else {
-		header.Set("Upload-Offset", formatInt(info.Offset))
-		header.Set("Upload-Length", formatInt(info.Size))
-		header.Set("Upload-Complete", "?1")
-		x.tellDigest(info)
-		if info.Dialect == DialectIETF && !x.h.engine.config.DisableIETF {
-			header.Set("Upload-Limit", x.h.uploadLimit())
-		}
-	}
+	x.dialect.setContentFields(x, info)
 	if server := x.h.engine.store.ContentServer; server != nil {
 		answer := contentAnswer{exchange: x}
 		err := server.ServeContent(x.r.Context(), upload, &answer, x.contentRequest(info.Size))

@@ -1,12 +1,10 @@
 package tusd
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -22,10 +20,11 @@ const (
 	statusProgress = 104 // Upload Resumption Supported
 )
 
-// rufhVersion is one version of the draft. Sending more than a version asks
+// ietfDialect is one version of the draft. Sending more than a version asks
 // for is legal in all of them, so only what contradicts is here.
-type rufhVersion struct {
+type ietfDialect struct {
 	interop        int64
+	unnamed        bool // the request does not name the version: it gets no informational responses
 	inverted       bool // Upload-Incomplete in place of Upload-Complete
 	presumed       bool // a PATCH that says nothing of completeness completes
 	anyMedia       bool // PATCH takes any Content-Type
@@ -38,8 +37,8 @@ type rufhVersion struct {
 	tusJS          bool // tus-js-client 4 speaks it, so HEAD minds how that reads it
 }
 
-// rufhVersions are the versions that are spoken, the newest last.
-var rufhVersions = []rufhVersion{
+// ietfVersions are the versions that are spoken, the newest last.
+var ietfVersions = [...]ietfDialect{
 	{interop: 3, inverted: true, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
 	{interop: 4, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
 	{interop: 5, presumed: true, anyMedia: true, appended: 201, pureHead: true, tusJS: true},
@@ -49,9 +48,12 @@ var rufhVersions = []rufhVersion{
 	{interop: newestInterop, appended: 204, spoils: true},
 }
 
-// rufhMarked tells whether a request speaks the draft, as far as its fields
+// unnamedVersion is spoken with requests that name no version, or an unknown one.
+var unnamedVersion = ietfDialect{interop: newestInterop, unnamed: true, appended: 204, spoils: true}
+
+// hasIETFMark reports whether a request speaks the draft, as far as its fields
 // parse.
-func rufhMarked(r *http.Request) bool {
+func hasIETFMark(r *http.Request) bool {
 	if _, ok := fieldInteger(r.Header, interopField); ok {
 		return true
 	}
@@ -63,39 +65,45 @@ func rufhMarked(r *http.Request) bool {
 	return isMediaType(r.Header, partialUpload)
 }
 
-// speakRufh makes the exchange one of the draft, in the version that the
-// request names, or the newest. Only a version that was named is answered
-// with informational responses.
-func (x *exchange) speakRufh() {
-	x.dialect = DialectIETF
-	x.Header().Del("Tus-Resumable")
-	x.rufh = &rufhVersions[len(rufhVersions)-1]
-	named, ok := fieldInteger(x.r.Header, interopField)
-	for i := range rufhVersions {
-		if ok && rufhVersions[i].interop == named {
-			x.rufh, x.named = &rufhVersions[i], true
-			x.Header().Set(interopField, formatInt(named))
+// ietfDialectOf returns the version of the draft that a request names.
+func ietfDialectOf(r *http.Request) *ietfDialect {
+	if named, ok := fieldInteger(r.Header, interopField); ok {
+		for i := range ietfVersions {
+			if ietfVersions[i].interop == named {
+				return &ietfVersions[i]
+			}
 		}
+	}
+	return &unnamedVersion
+}
+
+func (*ietfDialect) name() Dialect  { return DialectIETF }
+func (*ietfDialect) declared() bool { return true }
+
+func (d *ietfDialect) begin(x *exchange) {
+	x.Header().Del("Tus-Resumable")
+	if !d.unnamed {
+		x.Header().Set(interopField, formatInt(d.interop))
 	}
 	x.Header().Set("Upload-Limit", x.h.uploadLimit())
 	if x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch {
-		x.sayComplete(false) // until it is known better, on errors, too
+		d.setComplete(x, false) // until it is known better, on errors, too
 	}
 }
 
 // completeness reads whether the request's content ends the upload.
-func (x *exchange) completeness() (complete, ok bool) {
-	if x.rufh.inverted {
+func (d *ietfDialect) completeness(x *exchange) (complete, ok bool) {
+	if d.inverted {
 		more, ok := fieldBool(x.r.Header, "Upload-Incomplete")
 		return !more, ok
 	}
 	return fieldBool(x.r.Header, "Upload-Complete")
 }
 
-// sayComplete answers whether the upload is complete.
-func (x *exchange) sayComplete(complete bool) {
+// setComplete answers whether the upload is complete.
+func (d *ietfDialect) setComplete(x *exchange, complete bool) {
 	name := "Upload-Complete"
-	if x.rufh.inverted {
+	if d.inverted {
 		name, complete = "Upload-Incomplete", !complete
 	}
 	x.Header().Set(name, map[bool]string{true: "?1", false: "?0"}[complete])
@@ -116,42 +124,22 @@ func (h *Handler) uploadLimit() string {
 	return limit
 }
 
-// rufhOptions adds to the answer of OPTIONS what the draft asks for.
-func rufhOptions(x *exchange) {
+// ietfOptions adds to the answer of OPTIONS what the draft asks for.
+func ietfOptions(x *exchange) {
 	x.Header().Set("Upload-Limit", x.h.uploadLimit())
 	x.Header().Set("Accept-Patch", offsetStream+", "+partialUpload)
 }
 
-// rufhCreate serves POST, PUT and PATCH on the creation URL.
-func rufhCreate(x *exchange) error {
-	c := x.call()
-	req, err := x.rufhCreation(c)
-	if err != nil {
-		return err
-	}
-	res, err := x.h.engine.create(c, req)
-	if res.exists() {
-		x.locate(res.info.ID)
-		x.tellRufh(*res.info)
-	}
-	if err != nil {
-		return err
-	}
-	x.respond(http.StatusCreated, res.response)
-	return nil
-}
-
-// rufhCreation reads the headers of a creation.
-func (x *exchange) rufhCreation(c *call) (creation, error) {
-	complete, ok := x.completeness()
+func (d *ietfDialect) readCreation(x *exchange, c *call) (creation, error) {
+	complete, ok := d.completeness(x)
 	if !ok {
 		return creation{}, ErrInvalidComplete
 	}
-	req := creation{open: true, complete: complete, spoils: x.rufh.spoils, length: -1}
+	req := creation{open: true, complete: complete, spoils: d.spoils, length: -1}
 	if representationSize(x.r.Header) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
-	req.metadata = rufhMetaData(x.r.Header)
+	req.metadata = ietfMetaData(x.r.Header)
 	if len(SerializeMetaData(req.metadata)) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -168,12 +156,25 @@ func (x *exchange) rufhCreation(c *call) (creation, error) {
 	if !x.hasContent() {
 		return req, x.proveNothing()
 	}
-	c.created = x.announce
-	return req, x.rufhContent(c, complete)
+	if d.informs(x) {
+		c.created = func(info FileInfo) { d.announce(x, info) }
+	}
+	return req, d.readContent(x, c, complete)
 }
 
-// rufhContent prepares the body of a creation or an append.
-func (x *exchange) rufhContent(c *call, complete bool) error {
+func (d *ietfDialect) writeCreation(x *exchange, _ creation, res result, err error) error {
+	if res.exists() {
+		x.locate(res.info.ID)
+		d.setStatus(x, *res.info)
+	}
+	if err == nil {
+		x.respond(http.StatusCreated, res.response)
+	}
+	return err
+}
+
+// readContent prepares the body of a creation or an append.
+func (d *ietfDialect) readContent(x *exchange, c *call, complete bool) error {
 	config, size := x.h.engine.config, x.r.ContentLength
 	c.body, c.maxContent = &x.body, config.MaxAppendSize
 	switch {
@@ -186,8 +187,8 @@ func (x *exchange) rufhContent(c *call, complete bool) error {
 	if x.body.proof != nil && !config.canProve() {
 		x.body.proof = nil // RFC 9530 lets a recipient pass over it
 	}
-	if x.informs() && !x.rufh.quiet && x.body.proof == nil {
-		c.stored = x.reportProgress
+	if d.informs(x) && !d.quiet && x.body.proof == nil {
+		c.stored = func(offset int64) { d.reportProgress(x, offset) }
 	} else {
 		x.awaitLateSum()
 	}
@@ -202,26 +203,24 @@ func (x *exchange) proveNothing() error {
 	return nil
 }
 
-// informs tells whether the client takes 104 responses.
-func (x *exchange) informs() bool { return x.named && x.r.ProtoAtLeast(1, 1) }
+// informs reports whether the client takes 104 responses.
+func (d *ietfDialect) informs(x *exchange) bool { return !d.unnamed && x.r.ProtoAtLeast(1, 1) }
 
 // announce sends the 104 that tells a client where its upload is, before it
 // has sent it.
-func (x *exchange) announce(info FileInfo) {
-	if x.informs() {
-		x.inform(statusProgress, interopField, formatInt(x.rufh.interop), "Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
-		if x.r.ProtoMajor == 2 {
-			// After any other interim answer net/http's HTTP/2 forgets the 100
-			// that a client may wait for, and does not tell whether one does.
-			x.inform(http.StatusContinue)
-		}
+func (d *ietfDialect) announce(x *exchange, info FileInfo) {
+	x.inform(statusProgress, interopField, formatInt(d.interop), "Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
+	if x.r.ProtoMajor == 2 {
+		// After any other interim answer net/http's HTTP/2 forgets the 100
+		// that a client may wait for, and does not tell whether one does.
+		x.inform(http.StatusContinue)
 	}
 }
 
 // reportProgress sends a 104 with what is stored. It is called about once a
 // second.
-func (x *exchange) reportProgress(offset int64) {
-	x.inform(statusProgress, interopField, formatInt(x.rufh.interop), "Upload-Offset", formatInt(offset))
+func (d *ietfDialect) reportProgress(x *exchange, offset int64) {
+	x.inform(statusProgress, interopField, formatInt(d.interop), "Upload-Offset", formatInt(offset))
 }
 
 // inform sends an interim answer with these fields and no others: net/http
@@ -242,14 +241,14 @@ func (x *exchange) inform(status int, fields ...string) {
 	}
 }
 
-// tellRufh sets the headers that tell the state of an upload.
-func (x *exchange) tellRufh(info FileInfo) {
+// setStatus sets the fields of the header that tell the state of an upload.
+func (d *ietfDialect) setStatus(x *exchange, info FileInfo) {
 	header := x.Header()
 	header.Set("Upload-Offset", formatInt(info.Offset))
 	if length := info.length(); length >= 0 {
 		header.Set("Upload-Length", formatInt(length))
 	}
-	x.sayComplete(info.Complete() || info.State == StateFailed) // either way there is nothing to resume
+	d.setComplete(x, info.Complete() || info.State == StateFailed) // either way there is nothing to resume
 	x.tellDigest(info)
 }
 
@@ -260,78 +259,48 @@ func (x *exchange) tellDigest(info FileInfo) {
 	}
 }
 
-// rufhStatus serves HEAD on an upload, and GET while it is not complete.
-func rufhStatus(x *exchange) error {
-	if err := x.refuseAppendFields(); err != nil {
-		return err
-	}
-	info, err := x.h.engine.status(x.call(), x.id)
-	if err != nil {
-		return err
-	}
+func (*ietfDialect) getsStatus() bool { return true }
+
+func (d *ietfDialect) writeStatus(x *exchange, info FileInfo) error {
 	if info.IsFinal && !info.Complete() {
 		return ErrUploadFinishing // it has no offset yet
 	}
 	x.Header()["Cache-Control"] = noStore
-	x.tellRufh(info)
-	if x.rufh.tusJS && !info.Complete() && info.Offset == info.length() {
+	d.setStatus(x, info)
+	if d.tusJS && !info.Complete() && info.Offset == info.length() {
 		x.Header().Del("Upload-Length") // or tus-js-client takes the upload for complete and does not complete it
 	}
 	x.respond(http.StatusNoContent, HTTPResponse{})
 	return nil
 }
 
+func (d *ietfDialect) setContentFields(x *exchange, info FileInfo) { d.setStatus(x, info) }
+
+func (d *ietfDialect) checkStatus(x *exchange) error      { return d.refuseAppendFields(x) }
+func (d *ietfDialect) checkTermination(x *exchange) error { return d.refuseAppendFields(x) }
+
 // refuseAppendFields holds older versions' rule that HEAD and DELETE carry no
 // fields of an append.
-func (x *exchange) refuseAppendFields() error {
+func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 	for _, name := range []string{"Upload-Offset", "Upload-Complete", "Upload-Incomplete"} {
-		if x.rufh.pureHead && hasValue(x.r.Header, name) {
+		if d.pureHead && hasValue(x.r.Header, name) {
 			return ErrUnexpectedHeader
 		}
 	}
 	return nil
 }
 
-// rufhAppend serves PATCH on an upload.
-func rufhAppend(x *exchange) error {
-	c := x.call()
-	req, err := x.rufhAppending(c)
-	if err != nil {
-		return cmp.Or(x.h.engine.known(c, x.id), err)
-	}
-	res, err := x.h.engine.append(c, &req)
-	switch {
-	case err != nil && !res.exists():
-		return err
-	case errors.Is(err, ErrMismatchedOffset):
-		x.offsets = &offsets{Expected: res.info.Offset, Provided: req.offset}
-		x.tellRufh(*res.info)
-		x.sayComplete(false) // demanded, and true: this request completes nothing
-		return err
-	case errors.Is(err, ErrUploadSizeExceeded) && res.info.Complete():
-		x.tellRufh(*res.info)
-		return ErrUploadCompleted
-	case err != nil:
-		x.tellRufh(*res.info)
-		return err
-	}
-	x.tellRufh(*res.info)
-	x.respond(x.rufh.appended, res.response)
-	return nil
-}
-
-// rufhAppending reads the headers of an append.
-func (x *exchange) rufhAppending(c *call) (appending, error) {
-	req := appending{id: x.id, length: -1, announces: true, spoils: x.rufh.spoils}
-	if !x.rufh.anyMedia && !isMediaType(x.r.Header, partialUpload) {
+func (d *ietfDialect) readAppend(x *exchange, c *call) (appending, error) {
+	req := appending{id: x.id, length: -1, announces: true, spoils: d.spoils}
+	if !d.anyMedia && !isMediaType(x.r.Header, partialUpload) {
 		return req, ErrInvalidContentType
 	}
 	offset, ok := fieldInteger(x.r.Header, "Upload-Offset")
 	if !ok {
 		return req, ErrInvalidOffset
 	}
-	complete, ok := x.completeness()
-	if !ok && !x.rufh.presumed {
+	complete, ok := d.completeness(x)
+	if !ok && !d.presumed {
 		return req, ErrInvalidComplete
 	}
 	req.offset, req.complete = offset, complete || !ok
@@ -341,24 +310,44 @@ func (x *exchange) rufhAppending(c *call) (appending, error) {
 	if req.complete { // only then it is about what the upload will be
 		req.digests = namedDigests(x.r.Header["Repr-Digest"], nil)
 	}
-	return req, x.rufhContent(c, req.complete)
+	return req, d.readContent(x, c, req.complete)
 }
 
-// rufhTerminate serves DELETE on an upload.
-func rufhTerminate(x *exchange) error {
-	if err := x.refuseAppendFields(); err != nil {
+func (d *ietfDialect) writeAppend(x *exchange, req appending, res result, err error) error {
+	if !res.exists() {
 		return err
 	}
-	return x.terminate()
+	d.setStatus(x, *res.info)
+	switch {
+	case err == nil:
+		x.respond(d.appended, res.response)
+	case errors.Is(err, ErrMismatchedOffset):
+		x.offsets = &offsets{Expected: res.info.Offset, Provided: req.offset}
+		d.setComplete(x, false) // demanded, and true: this request completes nothing
+	case errors.Is(err, ErrUploadSizeExceeded) && res.info.Complete():
+		return ErrUploadCompleted
+	}
+	return err
 }
 
-// transientStatus prepares the answer to trouble that passes, and returns its status:
-// whatever the upload is, the client has to come back.
-func (x *exchange) transientStatus(status int) int {
+func (d *ietfDialect) writeError(x *exchange, e *Error) (status int, contentType, content string) {
+	status = statusFor(e, DialectIETF, x.method)
+	switch {
+	case e.Transient:
+		status = d.transientStatus(x, status)
+	case d.tooLong != 0 && e.Is(ErrUploadSizeExceeded):
+		status = d.tooLong
+	}
+	return status, "application/problem+json", d.problem(x, e, status)
+}
+
+// transientStatus prepares the answer to a transient error, and returns its
+// status: whatever the upload is, the client has to come back.
+func (d *ietfDialect) transientStatus(x *exchange, status int) int {
 	switch {
 	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:
-		x.sayComplete(false)
-	case x.method == http.MethodHead && x.rufh.tusJS && !appleClient(x.r):
+		d.setComplete(x, false)
+	case x.method == http.MethodHead && d.tusJS && !appleClient(x.r):
 		return http.StatusLocked // after any other tus-js-client begins a second upload
 	}
 	return status
@@ -385,15 +374,15 @@ type problem struct {
 	*offsets
 }
 
-// problemFor describes an error in the draft's way.
-func (x *exchange) problemFor(e *Error, status int) string {
+// problem describes an error in the draft's way.
+func (d *ietfDialect) problem(x *exchange, e *Error, status int) string {
 	p := problem{Type: "about:blank", Title: e.Message, Status: status, Code: e.Code, offsets: x.offsets}
 	switch {
 	case e.Is(ErrMismatchedOffset):
 		p.Type = problemTypes + "mismatching-upload-offset"
 	case e.Is(ErrInconsistentLength):
 		p.Type = problemTypes + "inconsistent-upload-length"
-	case e.Is(ErrUploadCompleted) && x.rufh.completedTwice:
+	case e.Is(ErrUploadCompleted) && d.completedTwice:
 		p.Type = problemTypes + "completed-upload"
 	}
 	body, err := json.Marshal(p)
@@ -403,9 +392,9 @@ func (x *exchange) problemFor(e *Error, status int) string {
 	return string(body) + "\n"
 }
 
-// rufhMetaData keeps what the creation says of the representation, under the
+// ietfMetaData keeps what the creation says of the representation, under the
 // names that tus clients use.
-func rufhMetaData(header http.Header) MetaData {
+func ietfMetaData(header http.Header) MetaData {
 	metadata := make(MetaData)
 	if _, _, err := parseMediaType(header.Get("Content-Type")); err == nil && !isMediaType(header, partialUpload) {
 		metadata["filetype"] = header.Get("Content-Type")
@@ -422,7 +411,7 @@ func rufhMetaData(header http.Header) MetaData {
 	return metadata
 }
 
-// representationSize is how many bytes of the header rufhMetaData reads.
+// representationSize is how many bytes of the header ietfMetaData reads.
 func representationSize(header http.Header) int {
 	return len(header.Get("Content-Type")) + len(header.Get("Content-Disposition")) + len(header.Get("Content-Encoding"))
 }
@@ -430,64 +419,4 @@ func representationSize(header http.Header) int {
 // codingList tells whether s is a list of content codings.
 func codingList(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_., ") == ""
-}
-
-// contentProof reads Content-Digest, or prepares for it as an announced trailer.
-// It is nil if there is neither, or no algorithm that is known here, which RFC 9530
-// allows to be passed over.
-func contentProof(r *http.Request) *proof {
-	if sums := digestSums(r.Header[contentDigestField]); len(sums) > 0 {
-		return &proof{sums: sums}
-	}
-	if _, announced := r.Trailer[contentDigestField]; !announced {
-		return nil
-	}
-	return &proof{sums: allSums(), late: func(sums []sum) error {
-		for _, s := range digestSums(r.Trailer[contentDigestField]) {
-			sums[slices.IndexFunc(sums, func(t sum) bool { return t.algorithm == s.algorithm })].want = s.want
-		}
-		return nil
-	}}
-}
-
-// digestSums reads the digests of a Content-Digest that are known here.
-func digestSums(values []string) (sums []sum) {
-	if len(values) == 0 {
-		return nil
-	}
-	for i, item := range fieldAlgorithms(values) {
-		if item.kind == bytesValue {
-			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.digest()})
-		}
-	}
-	return sums
-}
-
-// namedDigests reads Repr-Digest: every algorithm that is known here is kept
-// and compared. If there is none, it is the one of Want-Repr-Digest that the
-// client prefers.
-func namedDigests(values, wishes []string) []Digest {
-	if len(values) == 0 && len(wishes) == 0 {
-		return nil
-	}
-	var digests []Digest
-	for i, item := range fieldAlgorithms(values) {
-		if item.kind == bytesValue && item.encoded != "" {
-			digests = append(digests, Digest{Algorithm: algorithms[i].field, Want: item.digest()})
-		}
-	}
-	if len(digests) > 0 {
-		return digests
-	}
-	var favourite string
-	var most int64
-	for i, item := range fieldAlgorithms(wishes) {
-		if item.kind == integerValue && item.integer > most {
-			favourite, most = algorithms[i].field, item.integer
-		}
-	}
-	if favourite == "" {
-		return nil
-	}
-	return []Digest{{Algorithm: favourite}}
 }

@@ -1,0 +1,68 @@
+package tusd
+
+import (
+	"net/http"
+	"slices"
+)
+
+// The fields of RFC 9530, which belong to HTTP and not to a dialect.
+
+// contentProof reads Content-Digest, or prepares for it as an announced trailer.
+// It is nil if there is neither, or no algorithm that is known here, which RFC 9530
+// allows to be passed over.
+func contentProof(r *http.Request) *proof {
+	if sums := digestSums(r.Header[contentDigestField]); len(sums) > 0 {
+		return &proof{sums: sums}
+	}
+	if _, announced := r.Trailer[contentDigestField]; !announced {
+		return nil
+	}
+	return &proof{sums: allSums(), late: func(sums []sum) error {
+		for _, s := range digestSums(r.Trailer[contentDigestField]) {
+			sums[slices.IndexFunc(sums, func(t sum) bool { return t.algorithm == s.algorithm })].want = s.want
+		}
+		return nil
+	}}
+}
+
+// digestSums reads the digests of a Content-Digest that are known here.
+func digestSums(values []string) (sums []sum) {
+	if len(values) == 0 {
+		return nil
+	}
+	for i, item := range fieldAlgorithms(values) {
+		if item.kind == bytesValue {
+			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.digest()})
+		}
+	}
+	return sums
+}
+
+// namedDigests reads Repr-Digest: every algorithm that is known here is kept
+// and compared. If there is none, it is the one of Want-Repr-Digest that the
+// client prefers.
+func namedDigests(values, wishes []string) []Digest {
+	if len(values) == 0 && len(wishes) == 0 {
+		return nil
+	}
+	var digests []Digest
+	for i, item := range fieldAlgorithms(values) {
+		if item.kind == bytesValue && item.encoded != "" {
+			digests = append(digests, Digest{Algorithm: algorithms[i].field, Want: item.digest()})
+		}
+	}
+	if len(digests) > 0 {
+		return digests
+	}
+	var favourite string
+	var most int64
+	for i, item := range fieldAlgorithms(wishes) {
+		if item.kind == integerValue && item.integer > most {
+			favourite, most = algorithms[i].field, item.integer
+		}
+	}
+	if favourite == "" {
+		return nil
+	}
+	return []Digest{{Algorithm: favourite}}
+}

@@ -1,0 +1,120 @@
+package tusd
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+)
+
+// Each kind of request: the dialect reads it, the engine carries it out, and the
+// dialect writes the answer.
+
+// serveOptions tells what the server can, in both dialects.
+func serveOptions(x *exchange) {
+	tusOptions(x)
+	if !x.h.engine.config.DisableIETF {
+		ietfOptions(x)
+	}
+	x.respond(http.StatusOK, HTTPResponse{})
+}
+
+// serveCreation serves requests on the creation URL.
+func serveCreation(x *exchange) error {
+	c := x.call()
+	req, err := x.dialect.readCreation(x, c)
+	if err != nil {
+		return err
+	}
+	res, err := x.h.engine.create(c, req)
+	return x.dialect.writeCreation(x, req, res, err)
+}
+
+// serveAppend serves PATCH on an upload.
+func serveAppend(x *exchange) error {
+	c := x.call()
+	req, err := x.dialect.readAppend(x, c)
+	if err != nil {
+		return cmp.Or(x.h.engine.known(c, x.id), err) // an upload that does not exist is the first thing to be told
+	}
+	res, err := x.h.engine.append(c, &req)
+	return x.dialect.writeAppend(x, req, res, err)
+}
+
+// serveStatus serves HEAD on an upload. In an undeclared dialect it tells of a
+// complete upload what a download would, and of another one what the dialect that
+// made it has to say.
+func serveStatus(x *exchange) error {
+	if x.dialect.declared() {
+		return x.sendStatus()
+	}
+	err := x.sendComplete()
+	if !errors.Is(err, ErrIncompleteUpload) {
+		return err
+	}
+	if err := x.speakAsCreator(ErrUnsupportedVersion); err != nil {
+		return err
+	}
+	return x.sendStatus()
+}
+
+// serveDownload serves GET on an upload.
+func serveDownload(x *exchange) error {
+	err := x.sendComplete()
+	if !errors.Is(err, ErrIncompleteUpload) {
+		return err
+	}
+	if !x.dialect.declared() {
+		if err := x.speakAsCreator(err); err != nil {
+			return err
+		}
+	}
+	if !x.dialect.getsStatus() {
+		return err
+	}
+	return x.sendStatus()
+}
+
+// serveTermination serves DELETE on an upload (tus: Termination; draft: Upload
+// Cancellation).
+func serveTermination(x *exchange) error {
+	if !x.dialect.declared() {
+		if err := x.speakAsCreator(ErrUnsupportedVersion); err != nil {
+			return err
+		}
+	}
+	if err := x.dialect.checkTermination(x); err != nil {
+		return err
+	}
+	res, err := x.h.engine.terminate(x.call(), x.id)
+	if err == nil {
+		x.respond(http.StatusNoContent, res.response)
+	}
+	return err
+}
+
+// speakAsCreator makes the exchange, whose dialect is undeclared, speak the one
+// that has made the upload, if that is the IETF draft's. For all other uploads it
+// returns otherwise.
+func (x *exchange) speakAsCreator(otherwise error) error {
+	info, err := x.h.engine.creator(x.call(), x.id)
+	if err != nil {
+		return err
+	}
+	if info.Dialect != DialectIETF || x.h.engine.config.DisableIETF {
+		return otherwise
+	}
+	x.speak(ietfDialectOf(x.r))
+	return nil
+}
+
+// sendStatus answers with the state of the upload.
+func (x *exchange) sendStatus() error {
+	if err := x.dialect.checkStatus(x); err != nil {
+		return err
+	}
+	info, err := x.h.engine.status(x.call(), x.id)
+	if err != nil {
+		return err
+	}
+	return x.dialect.writeStatus(x, info)
+}
