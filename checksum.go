@@ -154,11 +154,6 @@ func (p *proof) verify() error {
 	return nil
 }
 
-// canProve tells whether chunks with checksums can be taken.
-func (c *Config) canProve() bool {
-	return !c.DisableChecksum && (c.StoreComposer.AtomicWriter != nil || c.ChecksumSpool != "")
-}
-
 // writeProven stores a body that has a proof: all of it or nothing.
 func (e *engine) writeProven(c *call, h *hold) (int64, error) {
 	if writer := e.store.AtomicWriter; writer != nil {

@@ -225,3 +225,30 @@ func parseBasePath(field, base string) (origin, path string, err error) {
 	}
 	return u.Scheme + "://" + u.Host, path, nil
 }
+
+// What the server offers depends on the store and on the settings.
+
+func (c *Config) offersDownload() bool { return !c.DisableDownload }
+
+func (c *Config) offersTermination() bool {
+	return c.StoreComposer.Terminater != nil && !c.DisableTermination
+}
+
+func (c *Config) offersConcatenation() bool {
+	return c.StoreComposer.Concater != nil && !c.DisableConcatenation
+}
+
+func (c *Config) offersDeferredLength() bool {
+	return c.StoreComposer.LengthDeferrer != nil && !c.DisableDeferLength
+}
+
+func (c *Config) offersChecksums() bool {
+	return !c.DisableChecksum && (c.StoreComposer.AtomicWriter != nil || c.ChecksumSpool != "")
+}
+
+// readsIncomplete reports whether the store can take back what it has stored of a
+// chunk, and read it before that.
+func (c *Config) readsIncomplete() bool {
+	r := c.StoreComposer.Rewinder
+	return r != nil && r.ReadsIncomplete()
+}

@@ -12,23 +12,20 @@ import (
 
 // sendComplete answers with the content of a complete upload.
 func (x *exchange) sendComplete() error {
-	upload, info, err := x.h.engine.download(x.call(), x.id)
+	content, info, err := x.h.engine.download(x.call(), x.id)
 	if err != nil {
 		return err
 	}
-	err = x.send(upload, info)
+	err = x.send(content, info)
 	if err == nil || x.status != 0 {
 		return err
 	}
-	if _, _, gone := x.h.engine.peek(x.r.Context(), x.id); errors.Is(gone, ErrNotFound) {
-		return gone // removed since it was found
-	}
-	return err
+	return cmp.Or(x.h.engine.removed(x.r.Context(), x.id), err)
 }
 
 // send answers with content, as harmless as content from strangers can be
 // made for a browser.
-func (x *exchange) send(upload Upload, info FileInfo) error {
+func (x *exchange) send(content storedContent, info FileInfo) error {
 	header := x.Header()
 	contentType, disposition := contentHeaders(info.MetaData)
 	header.Set("Content-Type", contentType)
@@ -41,22 +38,22 @@ func (x *exchange) send(upload Upload, info FileInfo) error {
 		header.Set("Content-Encoding", coding)
 	}
 	x.dialect.setContentFields(x, info)
-	if server := x.h.engine.store.ContentServer; server != nil {
-		answer := contentAnswer{exchange: x}
-		err := server.ServeContent(x.r.Context(), upload, &answer, x.contentRequest(info.Size))
-		if err = cmp.Or(err, answer.refusal); err != nil && x.status == 0 {
-			sized := header["Content-Range"]
-			dropContentHeaders(header)
-			if errors.Is(err, ErrRangeNotSatisfiable) && sized != nil {
-				header["Content-Range"] = sized // tells how many bytes there are
-			}
-			return err
-		}
-		x.unreadable(err)
-		x.sentAll()
-		return nil
+	if !content.hasRanges() {
+		return x.stream(content, info)
 	}
-	return x.stream(upload, info)
+	answer := contentAnswer{exchange: x}
+	err := content.serve(x.r.Context(), &answer, x.contentRequest(info.Size))
+	if err = cmp.Or(err, answer.refusal); err != nil && x.status == 0 {
+		sized := header["Content-Range"]
+		dropContentHeaders(header)
+		if errors.Is(err, ErrRangeNotSatisfiable) && sized != nil {
+			header["Content-Range"] = sized // tells how many bytes there are
+		}
+		return err
+	}
+	x.unreadable(err)
+	x.sentAll()
+	return nil
 }
 
 // contentAnswer is an exchange whose content server refuses what the request asks
@@ -97,8 +94,8 @@ func (a *contentAnswer) ReadFrom(src io.Reader) (int64, error) {
 }
 
 // stream serves from a store that knows no ranges.
-func (x *exchange) stream(upload Upload, info FileInfo) error {
-	content, err := upload.GetReader(x.r.Context())
+func (x *exchange) stream(stored storedContent, info FileInfo) error {
+	content, err := stored.open(x.r.Context())
 	if err != nil {
 		dropContentHeaders(x.Header())
 		return err

@@ -1,84 +1,58 @@
 package tusd
 
 import (
-	"net/url"
-	"strings"
-	"unicode"
-
-	"github.com/tus/tusd/internal/datakey"
+	"context"
+	"errors"
+	"io"
+	"net/http"
 )
 
 // download finds a complete upload for reading. It takes no lock: readers do
 // not disturb one another, nor a request that changes the upload.
-func (e *engine) download(c *call, id string) (Upload, FileInfo, error) {
+func (e *engine) download(c *call, id string) (storedContent, FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
-		return nil, FileInfo{}, err
+		return storedContent{}, FileInfo{}, err
 	}
 	upload, info, err := e.peek(c.ctx, id)
 	switch {
 	case err != nil:
-		return nil, info, err
+		return storedContent{}, info, err
 	case info.State == StateFailed:
-		return nil, info, failure(&info)
+		return storedContent{}, info, failure(&info)
 	case info.State != StateComplete && e.finishing.busy(id):
-		return nil, info, ErrUploadFinishing
+		return storedContent{}, info, ErrUploadFinishing
 	case e.unfinished(&info):
 		e.finishLater(id)
-		return nil, info, ErrUploadFinishing
+		return storedContent{}, info, ErrUploadFinishing
 	case !info.Complete():
-		return nil, info, ErrIncompleteUpload
+		return storedContent{}, info, ErrIncompleteUpload
 	}
-	return upload, info, nil
+	return storedContent{upload, e.store.ContentServer}, info, nil
 }
 
-// inlineTypes are the media types that a browser may show in place. Nothing
-// among them can run a script.
-var inlineTypes = map[string]bool{
-	"text/plain": true,
-
-	"image/png": true, "image/jpeg": true, "image/gif": true, "image/bmp": true, "image/webp": true,
-
-	"audio/wave": true, "audio/wav": true, "audio/x-wav": true, "audio/x-pn-wav": true, "audio/webm": true, "audio/ogg": true,
-
-	"video/mp4": true, "video/webm": true, "video/ogg": true, "application/ogg": true,
+// storedContent is the content of a complete upload, as a store has it.
+type storedContent struct {
+	upload Upload
+	server ContentServer // nil: the store knows no ranges
 }
 
-// contentHeaders derives Content-Type and Content-Disposition of a download
-// from the metadata filetype and filename, which are the client's and not to
-// be trusted.
-func contentHeaders(metadata MetaData) (contentType, disposition string) {
-	contentType, disposition = "application/octet-stream", "attachment"
-	if given := metadata.ContentType(); given != "" {
-		contentType = given
-		if media, _, _ := strings.Cut(given, ";"); inlineTypes[media] {
-			disposition = "inline"
-		}
-	}
-	if name := metadata["filename"]; name != "" {
-		disposition += dispositionName(name)
-	}
-	return contentType, disposition
+func (s storedContent) hasRanges() bool { return s.server != nil }
+
+// serve answers r with what it asks for.
+func (s storedContent) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	return s.server.ServeContent(ctx, s.upload, w, r)
 }
 
-// dispositionName writes a file name, less what could make it a path or more
-// than a name, as filename and, if that cannot hold it, filename* (RFC 6266,
-// RFC 8187).
-func dispositionName(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || datakey.IsBidi(r) || strings.ContainsRune(`/\`, r) {
-			return '_'
-		}
-		return r
-	}, strings.ToValidUTF8(name, "\uFFFD"))
-	plain := strings.Map(func(r rune) rune {
-		if r >= 0x7f || strings.ContainsRune(`"%`, r) {
-			return '_'
-		}
-		return r
-	}, name)
-	s := `; filename="` + plain + `"`
-	if plain != name {
-		s += "; filename*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
+// open returns all of the content.
+func (s storedContent) open(ctx context.Context) (io.ReadCloser, error) {
+	return s.upload.GetReader(ctx)
+}
+
+// removed returns an error if the upload is not there any more.
+func (e *engine) removed(ctx context.Context, id string) error {
+	_, _, err := e.peek(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return err
 	}
-	return s
+	return nil
 }

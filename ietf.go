@@ -1,9 +1,7 @@
 package tusd
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 )
@@ -184,7 +182,7 @@ func (d *ietfDialect) readContent(x *exchange, c *call, complete bool) error {
 		return ErrAppendTooSmall
 	}
 	x.body.proof = contentProof(x.body.from)
-	if x.body.proof != nil && !config.canProve() {
+	if x.body.proof != nil && !config.offersChecksums() {
 		x.body.proof = nil // RFC 9530 lets a recipient pass over it
 	}
 	if d.informs(x) && !d.quiet && x.body.proof == nil {
@@ -357,39 +355,6 @@ func (d *ietfDialect) transientStatus(x *exchange, status int) int {
 // and would take a 4xx for the end, by the name that all its requests carry.
 func appleClient(r *http.Request) bool {
 	return strings.Contains(r.UserAgent(), "CFNetwork/")
-}
-
-// offsets are the members of the problem "mismatching upload offset".
-type offsets struct {
-	Expected int64 `json:"expected-offset"`
-	Provided int64 `json:"provided-offset"`
-}
-
-// problem is the content of an error answer (RFC 9457).
-type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Code   string `json:"code"`
-	*offsets
-}
-
-// problem describes an error in the draft's way.
-func (d *ietfDialect) problem(x *exchange, e *Error, status int) string {
-	p := problem{Type: "about:blank", Title: e.Message, Status: status, Code: e.Code, offsets: x.offsets}
-	switch {
-	case e.Is(ErrMismatchedOffset):
-		p.Type = problemTypes + "mismatching-upload-offset"
-	case e.Is(ErrInconsistentLength):
-		p.Type = problemTypes + "inconsistent-upload-length"
-	case e.Is(ErrUploadCompleted) && d.completedTwice:
-		p.Type = problemTypes + "completed-upload"
-	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Sprintf(`{"type":"about:blank","status":%d}`, status)
-	}
-	return string(body) + "\n"
 }
 
 // ietfMetaData keeps what the creation says of the representation, under the

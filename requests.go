@@ -118,3 +118,51 @@ func (x *exchange) sendStatus() error {
 	}
 	return x.dialect.writeStatus(x, info)
 }
+
+// serve runs one request. idErr tells that the path names no possible upload;
+// it is answered when it is its turn.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
+	x := newExchange(h, w, r, id)
+	defer x.end()
+	if err := h.route(x, idErr); err != nil {
+		x.fail(err)
+	}
+	x.returned = true
+}
+
+// route does what is common to all requests, then what the router says. The
+// error has still to be answered.
+func (h *Handler) route(x *exchange, idErr error) error {
+	if err := x.begin(); err != nil {
+		return err
+	}
+	if len(x.r.Header[overrideField]) > 1 {
+		return ErrUnexpectedHeader.With(errors.New("more than one method to override with"))
+	}
+	if x.method == http.MethodOptions {
+		serveOptions(x)
+		return nil
+	}
+	if err := x.chooseDialect(); err != nil {
+		return err
+	}
+	if err := h.gate.enter(x); err != nil {
+		return err
+	}
+	if idErr != nil {
+		return idErr
+	}
+	if x.method != x.r.Method {
+		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
+		x.r.Method = x.method
+	}
+	to := routed{x.method, uploadPath}
+	if x.id == "" {
+		to.path = creationPath
+	}
+	serve := h.usual[to]
+	if serve == nil {
+		serve = h.choose(to)
+	}
+	return serve(x)
+}

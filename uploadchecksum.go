@@ -1,0 +1,155 @@
+package tusd
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// checksumField is the name of the header and of the trailer.
+const checksumField = "Upload-Checksum"
+
+// tusContent prepares the body of a creation or an append.
+func (x *exchange) tusContent(c *call) error {
+	proof, err := tusProof(x.body.from)
+	if err != nil {
+		return err
+	}
+	can := x.h.engine.config.offersChecksums()
+	if proof != nil && !can {
+		return ErrInvalidChecksum.With(errors.New("the store cannot take checksums"))
+	}
+	if proof == nil && can {
+		proof = digestProof(x.body.from)
+	}
+	c.body, x.body.proof = &x.body, proof
+	x.awaitLateSum()
+	return nil
+}
+
+// tusProof reads Upload-Checksum, or prepares for it as a trailer; nil if
+// there is neither.
+func tusProof(r *http.Request) (*proof, error) {
+	value, inHeader, err := single(r.Header, checksumField, ErrInvalidChecksum)
+	if err != nil {
+		return nil, err
+	}
+	_, announced := r.Trailer[checksumField]
+	announced = announced || slices.ContainsFunc(r.Header["Trailer"], namesChecksum) // net/http leaves it there if the request's framing has no trailers
+	switch {
+	case inHeader && announced:
+		return nil, ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
+	case inHeader:
+		a, want, err := parseChecksum(value)
+		if err != nil {
+			return nil, err
+		}
+		late := func([]sum) error { return noTrailer(r) }
+		return &proof{sums: []sum{{a, a.hash(), want}}, late: late}, nil
+	case announced:
+		return trailerProof(r), nil
+	}
+	return nil, nil
+}
+
+// namesChecksum reports whether a list of field names has that of the checksum.
+func namesChecksum(list string) bool {
+	for name := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(name), checksumField) {
+			return true
+		}
+	}
+	return false
+}
+
+// noTrailer refuses a checksum trailer behind a checksum in the header.
+func noTrailer(r *http.Request) error {
+	if hasValue(r.Trailer, checksumField) {
+		return ErrInvalidChecksum.With(errors.New("a trailer, and a checksum in the header"))
+	}
+	return nil
+}
+
+// trailerProof hashes with everything that is offered: which it is comes last.
+func trailerProof(r *http.Request) *proof {
+	p := &proof{}
+	for i := range algorithms {
+		if algorithms[i].tus != "" {
+			p.sums = append(p.sums, sum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
+		}
+	}
+	p.late = func(sums []sum) error {
+		value, present, err := single(r.Trailer, checksumField, ErrInvalidChecksum)
+		if err == nil && !present {
+			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
+		}
+		if err != nil {
+			return err
+		}
+		a, want, err := parseChecksum(value)
+		for i := range sums {
+			if err == nil && sums[i].algorithm == a {
+				sums[i].want = want
+			}
+		}
+		return err
+	}
+	return p
+}
+
+// parseChecksum reads the name of an algorithm, one space, and base64. A
+// value of the wrong length is no syntax error but a mismatch.
+func parseChecksum(s string) (*algorithm, []byte, error) {
+	name, encoded, ok := strings.Cut(s, " ")
+	a := tusAlgorithm(name)
+	if !ok || a == nil {
+		return nil, nil, ErrInvalidChecksum.With(errors.New("unknown algorithm or no value"))
+	}
+	want, err := decodeDigest(encoded)
+	if err != nil || encoded == "" || strings.ContainsAny(encoded, "\r\n") {
+		return nil, nil, ErrInvalidChecksum.With(errors.New("the value is no base64"))
+	}
+	return a, want, nil
+}
+
+var strictBase64 = base64.StdEncoding.Strict()
+
+// decodeDigest decodes base64 that is to be compared with a digest. What is too
+// long for any is cut, once it is known to decode: it is as different.
+func decodeDigest(encoded string) (decoded []byte, err error) {
+	const step = longestDigest / 3 * 4
+	var in [step]byte
+	var out [longestDigest]byte
+	for rest := encoded; rest != "" && err == nil; {
+		n := copy(in[:], rest)
+		rest = rest[n:]
+		if rest != "" && in[n-1] == '=' {
+			return nil, errors.New("padding before the end")
+		}
+		n, err = strictBase64.Decode(out[:], in[:n])
+		if decoded == nil {
+			decoded = slices.Clone(out[:n])
+		}
+	}
+	return decoded, err
+}
+
+// digestProof reads Content-Digest, which belongs to HTTP and not to a dialect. A
+// checksum of tus beside it may not come unseen.
+func digestProof(r *http.Request) *proof {
+	p := contentProof(r)
+	if p == nil {
+		return nil
+	}
+	late := p.late
+	p.late = func(sums []sum) error {
+		err := noTrailer(r)
+		if err == nil && late != nil {
+			err = late(sums)
+		}
+		return err
+	}
+	return p
+}
