@@ -1,6 +1,7 @@
 package tusd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -224,6 +225,10 @@ func parseBasePath(field, base string) (origin, path string, err error) {
 		return "", "", fmt.Errorf("tusd: Config.%s is neither a path nor an absolute http or https URL", field)
 	}
 	return u.Scheme + "://" + u.Host, path, nil
+}
+
+func (c *Config) openStore(ctx context.Context) error {
+	return c.StoreComposer.Core.Open(ctx, Env{c.StoreComposer.Locker, c.limitSize})
 }
 
 // What the server offers depends on the store and on the settings.

@@ -80,7 +80,7 @@ func newHandler(config Config) (*Handler, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if err := config.StoreComposer.Core.Open(ctx, Env{config.StoreComposer.Locker, config.limitSize}); err != nil {
+	if err := config.openStore(ctx); err != nil {
 		return nil, err
 	}
 	config.sweepSpool()

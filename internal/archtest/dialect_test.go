@@ -4,125 +4,218 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
+	"go/types"
+	"io"
 	"io/fs"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 )
 
-// The two sides of the handler: dialects translate between HTTP and
-// operations and know no store; operations know no header.
-var (
-	dialectFiles   = []string{"tus.go", "ietf.go", "dialect.go"}
-	operationFiles = []string{
-		"creation.go", "append.go", "status.go", "download.go", "termination.go", "concatenation.go",
-		"building.go", "finishing.go", "checksum.go", "digest.go", "engine.go", "background.go",
-	}
-)
-
-func TestDialectRule(t *testing.T) {
-	mustHold(t, checkDialects)
-	mustHold(t, checkOperations)
+// The two sides of the handler: dialects and what else is about HTTP know no store;
+// operations know no header. A file is on one side, by what it uses.
+func TestSidesOfTheHandler(t *testing.T) {
+	mustHold(t, checkSides)
 }
 
-// TestDialectRuleSeesFiles keeps the rule from holding because a file was
-// renamed.
-func TestDialectRuleSeesFiles(t *testing.T) {
-	for _, name := range append([]string{"tus.go"}, operationFiles...) {
-		if _, err := fs.Stat(repository(t), name); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func TestDialectRuleCanFail(t *testing.T) {
+func TestSidesOfTheHandlerCanFail(t *testing.T) {
+	const http = `package tusd
+import "net/http"
+type exchange struct { http.ResponseWriter; e *engine }
+type dialect interface { name() string }
+`
+	const operations = `package tusd
+type DataStore interface { GetUpload() Upload }
+type Upload interface { Offset() int64 }
+type Locker interface { Lock() Lease }
+type Lease interface{ Unlock() }
+type StoreComposer struct { Core DataStore; Locker Locker }
+type engine struct { store *StoreComposer }
+func (e *engine) offset() int64 { return e.store.Core.GetUpload().Offset() }
+`
 	for name, source := range map[string]string{
-		"a parameter": "func create(store DataStore) {}",
-		"a field":     "type request struct { upload Upload }",
-		"a closure":   "var f = func() any { var l Locker; return l }",
-		"a pointer":   "func load(u *Upload) {}",
+		"a dialect with a store":             "type other struct{ store DataStore }; func (other) name() string { return \"\" }",
+		"a dialect that reads an upload":     "type other struct{}; func (other) name() string { return \"\" }; func read(e *engine) { e.store.Core.GetUpload().Offset() }",
+		"a choice that looks into a store":   "type other struct{}; func (other) name() string { return \"\" }; func choose(e *engine) dialect { if e.store.Core == nil { return other{} }; return nil }",
+		"an operation with a header":         "func (e *engine) load(h http.Header) { e.store.Core.GetUpload() }",
+		"an operation with an exchange":      "func (e *engine) load(x *exchange) { e.store.Core.GetUpload() }",
+		"a request that brings its lease":    "func lock(r *http.Request, l Lease) { r.Header.Get(\"X\") }",
+		"a header and a lock in a closure":   "var f = func(h http.Header) any { var l Locker; return l }",
+		"an exchange that reaches the store": "func (x *exchange) find() { x.e.store.Core.GetUpload() }",
 	} {
 		t.Run(name, func(t *testing.T) {
-			mustComplain(t, checkDialects, map[string]string{"tus.go": "package tusd\n" + source})
-		})
-	}
-	for name, source := range map[string]string{
-		"a parameter":  "func create(h http.Header) {}",
-		"a conversion": "var h = http.Header(nil)",
-	} {
-		t.Run(name, func(t *testing.T) {
-			mustComplain(t, checkOperations, map[string]string{"append.go": "package tusd\n" + source})
-		})
-	}
-}
-
-// checkDialects looks for stores, uploads and locks in the dialects.
-func checkDialects(tree fs.FS) ([]string, error) {
-	return namesInFiles(tree, dialectFiles, "DataStore", "Upload", "Locker")
-}
-
-// checkOperations looks for headers in the operations.
-func checkOperations(tree fs.FS) ([]string, error) {
-	return namesInFiles(tree, operationFiles, "http.Header")
-}
-
-// namesInFiles complains about each use of forbidden in those of files that
-// exist.
-func namesInFiles(tree fs.FS, files []string, forbidden ...string) (complaints []string, err error) {
-	for _, name := range files {
-		source, err := fs.ReadFile(tree, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		positions := token.NewFileSet()
-		file, err := parser.ParseFile(positions, name, source, parser.SkipObjectResolution)
-		if err != nil {
-			return nil, err
-		}
-		for _, used := range namesIn(file) {
-			if slices.Contains(forbidden, used.name) {
-				complaints = append(complaints, fmt.Sprintf("%s names %s", positions.Position(used.pos), used.name))
+			if strings.Contains(source, "http.") {
+				source = "import \"net/http\"\n" + source
 			}
+			mustComplain(t, checkSides, map[string]string{"http.go": http, "operations.go": operations, "broken.go": "package tusd\n" + source})
+		})
+	}
+	complaints, err := checkSides(treeOf(map[string]string{"http.go": http, "operations.go": operations}))
+	if err != nil || len(complaints) != 0 {
+		t.Errorf("without any of these: complaints %q, %v", complaints, err)
+	}
+}
+
+// checkSides looks into all files of the root, by type.
+func checkSides(tree fs.FS) ([]string, error) {
+	pkg, err := loadRoot(tree)
+	if err != nil {
+		return nil, err
+	}
+	var complaints []string
+	for i, file := range pkg.files {
+		store, header, ofDialect := pkg.firstUse(file, pkg.isStore), pkg.firstUse(file, pkg.isHeader), pkg.firstUse(file, pkg.isDialect)
+		switch {
+		case store == "":
+		case ofDialect != "":
+			complaints = append(complaints, fmt.Sprintf("%s: %s is about a dialect, %s about a store", pkg.names[i], ofDialect, store))
+		case header != "":
+			complaints = append(complaints, fmt.Sprintf("%s: %s is about HTTP, %s about a store", pkg.names[i], header, store))
 		}
 	}
 	return complaints, nil
 }
 
-type usedName struct {
-	name string
-	pos  token.Pos
+// rootPackage is the root of the repository, without its tests.
+type rootPackage struct {
+	set   *token.FileSet
+	names []string
+	files []*ast.File
+	info  types.Info
+	scope *types.Scope
+
+	stores   []types.Type // and uploads, lockers and leases
+	dialect  *types.Interface
+	exchange types.Type
 }
 
-// namesIn lists the names that could mean a type or variable of the package
-// (or, as pkg.Name, of another): all but names of fields and methods.
-func namesIn(file *ast.File) (names []usedName) {
-	var visit func(ast.Node) bool
-	visit = func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.Ident:
-			names = append(names, usedName{n.Name, n.Pos()})
-		case *ast.SelectorExpr:
-			if pkg, ok := n.X.(*ast.Ident); ok {
-				names = append(names, usedName{pkg.Name + "." + n.Sel.Name, n.Pos()})
-			}
-			ast.Inspect(n.X, visit)
-			return false
-		case *ast.KeyValueExpr:
-			if _, isField := n.Key.(*ast.Ident); !isField {
-				ast.Inspect(n.Key, visit)
-			}
-			ast.Inspect(n.Value, visit)
-			return false
-		case *ast.Field:
-			ast.Inspect(n.Type, visit)
-			return false
+func loadRoot(tree fs.FS) (*rootPackage, error) {
+	pkg := &rootPackage{set: token.NewFileSet(), info: types.Info{
+		Types: make(map[ast.Expr]types.TypeAndValue), Uses: make(map[*ast.Ident]types.Object), Defs: make(map[*ast.Ident]types.Object),
+	}}
+	names, err := fs.Glob(tree, "*.go")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return nil, err
+		}
+		file, err := parser.ParseFile(pkg.set, name, source, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		pkg.names, pkg.files = append(pkg.names, name), append(pkg.files, file)
+	}
+	config := types.Config{Importer: importer.ForCompiler(pkg.set, "gc", compiled)}
+	checked, err := config.Check(module, pkg.set, pkg.files, &pkg.info)
+	if err != nil {
+		return nil, err
+	}
+	pkg.scope = checked.Scope()
+	return pkg, pkg.find()
+}
+
+// compiled opens what the compiler has written of a package.
+func compiled(path string) (io.ReadCloser, error) {
+	files, err := compiledFiles()
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(files[path])
+}
+
+// compiledFiles are these files of all packages that the root needs.
+var compiledFiles = sync.OnceValues(func() (map[string]string, error) {
+	list := exec.Command("go", "list", "-deps", "-export", "-f", "{{.ImportPath}} {{.Export}}", module)
+	output, err := list.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", list, err)
+	}
+	files := make(map[string]string)
+	for line := range strings.Lines(string(output)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		files[path] = file
+	}
+	return files, nil
+})
+
+// find finds the types that the rule is about. A store is whatever a composer has,
+// and what its methods give out.
+func (p *rootPackage) find() error {
+	composer, dialect, exchange := p.scope.Lookup("StoreComposer"), p.scope.Lookup("dialect"), p.scope.Lookup("exchange")
+	if composer == nil || dialect == nil || exchange == nil {
+		return errors.New("the root has no StoreComposer, dialect or exchange")
+	}
+	p.dialect, p.exchange = dialect.Type().Underlying().(*types.Interface), exchange.Type()
+	p.stores = []types.Type{composer.Type()}
+	fields := composer.Type().Underlying().(*types.Struct)
+	for i := range fields.NumFields() {
+		p.addStore(fields.Field(i).Type())
+	}
+	return nil
+}
+
+func (p *rootPackage) addStore(t types.Type) {
+	methods, ok := t.Underlying().(*types.Interface)
+	named, isNamed := t.(*types.Named)
+	if !ok || !isNamed || named.Obj().Parent() != p.scope || p.isStore(t) {
+		return
+	}
+	p.stores = append(p.stores, t)
+	for i := range methods.NumMethods() {
+		results := methods.Method(i).Signature().Results()
+		for j := range results.Len() {
+			p.addStore(results.At(j).Type())
+		}
+	}
+}
+
+func (p *rootPackage) isStore(t types.Type) bool { return slices.Contains(p.stores, base(t)) }
+
+func (p *rootPackage) isHeader(t types.Type) bool {
+	t = base(t)
+	return t == p.exchange || t.String() == "net/http.Header"
+}
+
+// isDialect reports whether t is one of the dialects, rather than the interface.
+func (p *rootPackage) isDialect(t types.Type) bool {
+	t = base(t)
+	_, named := t.(*types.Named)
+	return named && !types.IsInterface(t) && (types.Implements(t, p.dialect) || types.Implements(types.NewPointer(t), p.dialect))
+}
+
+// base is the type that t is, or points to.
+func base(t types.Type) types.Type {
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	return types.Unalias(t)
+}
+
+// firstUse returns the place of the first expression or declaration in file whose
+// type is such, "" if there is none.
+func (p *rootPackage) firstUse(file *ast.File, such func(types.Type) bool) (place string) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		expression, ok := n.(ast.Expr)
+		if !ok || place != "" {
+			return place == ""
+		}
+		t := p.info.TypeOf(expression)
+		if t != nil && such(t) {
+			place = fmt.Sprintf("%s (line %d)", types.ExprString(expression), p.set.Position(n.Pos()).Line)
 		}
 		return true
-	}
-	ast.Inspect(file, visit)
-	return names
+	})
+	return place
 }
