@@ -49,11 +49,11 @@ var importTable = []importRule{
 // partMay is for stores, lockers and what else is composed: not each other.
 var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/durable", module + "/internal/lease", "golang.org/x/sys/*"}
 
-// ownDependency is the one outside module of a package, by its import path's
-// beginning.
-var ownDependency = map[string]string{
-	"prometheuscollector": "github.com/prometheus/client_golang",
-	"s3store/awsv1":       "github.com/aws/aws-sdk-go",
+// ownDependencies are the outside modules of a package, by the beginnings of
+// their import paths.
+var ownDependencies = map[string][]string{
+	"prometheuscollector": {"github.com/prometheus/client_golang"},
+	"s3store/awsv1":       {"github.com/aws/aws-sdk-go"},
 }
 
 func TestImportTable(t *testing.T) {
@@ -131,12 +131,13 @@ func judge(name string, imports []string) (complaints []string) {
 }
 
 func (r importRule) allows(folder, imported string) bool {
-	own := ownDependency[folder]
-	switch {
-	case r.anything, isStandard(imported):
+	if r.anything || isStandard(imported) {
 		return true
-	case own != "" && (imported == own || strings.HasPrefix(imported, own+"/")):
-		return true
+	}
+	for _, own := range ownDependencies[folder] {
+		if imported == own || strings.HasPrefix(imported, own+"/") {
+			return true
+		}
 	}
 	return slices.ContainsFunc(r.may, func(pattern string) bool { return matches(pattern, imported) })
 }
