@@ -33,6 +33,9 @@ type algorithm struct {
 
 const algorithmCount = 7
 
+// longestDigest is more bytes than a digest has, and a multiple of 3.
+const longestDigest = 69
+
 // algorithms are those that are offered, the preferred first. tus demands
 // sha1; RFC 9530 keeps the names of the last five only for what exists.
 var algorithms = [algorithmCount]algorithm{

@@ -3,6 +3,8 @@ package tusd
 import (
 	"net/http"
 	"slices"
+
+	"github.com/tus/tusd/internal/structured"
 )
 
 // The fields of RFC 9530, which belong to HTTP and not to a dialect.
@@ -31,8 +33,8 @@ func digestSums(values []string) (sums []sum) {
 		return nil
 	}
 	for i, item := range fieldAlgorithms(values) {
-		if item.kind == bytesValue {
-			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.digest()})
+		if item.Kind == structured.IsBytes {
+			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.Bytes(longestDigest)})
 		}
 	}
 	return sums
@@ -47,8 +49,8 @@ func namedDigests(values, wishes []string) []Digest {
 	}
 	var digests []Digest
 	for i, item := range fieldAlgorithms(values) {
-		if item.kind == bytesValue && item.encoded != "" {
-			digests = append(digests, Digest{Algorithm: algorithms[i].field, Want: item.digest()})
+		if item.Kind == structured.IsBytes && item.Encoded != "" {
+			digests = append(digests, Digest{Algorithm: algorithms[i].field, Want: item.Bytes(longestDigest)})
 		}
 	}
 	if len(digests) > 0 {
@@ -57,12 +59,27 @@ func namedDigests(values, wishes []string) []Digest {
 	var favourite string
 	var most int64
 	for i, item := range fieldAlgorithms(wishes) {
-		if item.kind == integerValue && item.integer > most {
-			favourite, most = algorithms[i].field, item.integer
+		if item.Kind == structured.IsInteger && item.Integer > most {
+			favourite, most = algorithms[i].field, item.Integer
 		}
 	}
 	if favourite == "" {
 		return nil
 	}
 	return []Digest{{Algorithm: favourite}}
+}
+
+// fieldAlgorithms reads a dictionary by the names of the algorithms that are
+// known here, and returns what it says of each, in their order: zero for
+// nothing.
+func fieldAlgorithms(values []string) (items [algorithmCount]structured.Item) {
+	ok := structured.Dictionary(values, func(key string, item structured.Item) {
+		if i := fieldAlgorithmIndex(key); i >= 0 {
+			items[i] = item
+		}
+	})
+	if !ok {
+		return [algorithmCount]structured.Item{}
+	}
+	return items
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tus/tusd/internal/ascii"
 )
 
 // What proxies in front of the server say about the request that they pass
@@ -313,7 +315,7 @@ func (e *forwardedElement) set(name, value string) {
 // isToken reports whether s is a token (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !lowerAlpha(c|0x20) && !decimal(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !ascii.IsTokenByte(s[i]) {
 			return false
 		}
 	}

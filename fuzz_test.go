@@ -1,6 +1,7 @@
 package tusd_test
 
 import (
+	"encoding/base64"
 	"mime"
 	"strconv"
 	"strings"
@@ -121,6 +122,20 @@ func FuzzRequestID(f *testing.F) {
 		id := tusd.RequestID(given)
 		if id == "" || len(id) > 36 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			t.Errorf("requestID(%q) = %q", given, id)
+		}
+	})
+}
+
+func FuzzParseChecksum(f *testing.F) {
+	for _, seed := range []string{"sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "sha1", "sha1 ", "sha1  YQ==", "SHA1 YQ==", "md5 !!", "crc32 YQ", "sha1 YQ==\r\n", "sha1 YR=="} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		name, want, err := tusd.ParseChecksum(value)
+		const longest = 69 // of what is longer, so much is kept
+		written := name + " " + base64.StdEncoding.EncodeToString(want)
+		if err == nil && (written != value && len(want) < longest || !strings.HasPrefix(value, written)) {
+			t.Errorf("%q is read as %s %x", value, name, want)
 		}
 	})
 }

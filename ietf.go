@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/tus/tusd/internal/structured"
 )
 
 // The dialect of the IETF draft "Resumable Uploads for HTTP", interop versions
@@ -52,11 +54,11 @@ var unnamedVersion = ietfDialect{interop: newestInterop, unnamed: true, appended
 // hasIETFMark reports whether a request speaks the draft, as far as its fields
 // parse.
 func hasIETFMark(r *http.Request) bool {
-	if _, ok := fieldInteger(r.Header, interopField); ok {
+	if _, ok := structured.Integer(r.Header, interopField); ok {
 		return true
 	}
 	for _, name := range []string{"Upload-Complete", "Upload-Incomplete"} {
-		if _, ok := fieldBool(r.Header, name); ok {
+		if _, ok := structured.Bool(r.Header, name); ok {
 			return true
 		}
 	}
@@ -65,7 +67,7 @@ func hasIETFMark(r *http.Request) bool {
 
 // ietfDialectOf returns the version of the draft that a request names.
 func ietfDialectOf(r *http.Request) *ietfDialect {
-	if named, ok := fieldInteger(r.Header, interopField); ok {
+	if named, ok := structured.Integer(r.Header, interopField); ok {
 		for i := range ietfVersions {
 			if ietfVersions[i].interop == named {
 				return &ietfVersions[i]
@@ -92,10 +94,10 @@ func (d *ietfDialect) begin(x *exchange) {
 // completeness reads whether the request's content ends the upload.
 func (d *ietfDialect) completeness(x *exchange) (complete, ok bool) {
 	if d.inverted {
-		more, ok := fieldBool(x.r.Header, "Upload-Incomplete")
+		more, ok := structured.Bool(x.r.Header, "Upload-Incomplete")
 		return !more, ok
 	}
-	return fieldBool(x.r.Header, "Upload-Complete")
+	return structured.Bool(x.r.Header, "Upload-Complete")
 }
 
 // setComplete answers whether the upload is complete.
@@ -142,7 +144,7 @@ func (d *ietfDialect) readCreation(x *exchange, c *call) (creation, error) {
 		return req, ErrMetaDataTooLarge
 	}
 	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
-	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
+	if length, ok := structured.Integer(x.r.Header, "Upload-Length"); ok {
 		req.length = length
 	}
 	if size := x.r.ContentLength; complete && size >= 0 {
@@ -293,7 +295,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *call) (appending, error) {
 	if !d.anyMedia && !isMediaType(x.r.Header, partialUpload) {
 		return req, ErrInvalidContentType
 	}
-	offset, ok := fieldInteger(x.r.Header, "Upload-Offset")
+	offset, ok := structured.Integer(x.r.Header, "Upload-Offset")
 	if !ok {
 		return req, ErrInvalidOffset
 	}
@@ -302,7 +304,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *call) (appending, error) {
 		return req, ErrInvalidComplete
 	}
 	req.offset, req.complete = offset, complete || !ok
-	if length, ok := fieldInteger(x.r.Header, "Upload-Length"); ok {
+	if length, ok := structured.Integer(x.r.Header, "Upload-Length"); ok {
 		req.length = length
 	}
 	if req.complete { // only then it is about what the upload will be

@@ -7,6 +7,8 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+
+	"github.com/tus/tusd/internal/ascii"
 )
 
 // A store serves each range that it is asked for on its own: a seek and a part
@@ -120,7 +122,7 @@ func parsePosition(s string) (n int64, ok bool) {
 		return int64(n), true
 	}
 	for i := range len(s) {
-		if !decimal(s[i]) {
+		if !ascii.IsDigit(s[i]) {
 			return 0, false
 		}
 	}

@@ -134,7 +134,7 @@ func plainPartial(ref, origin, basePath string) (id string, ok bool) {
 		return "", false
 	}
 	for i := range len(id) {
-		if c := id[i]; !lowerAlpha(c|0x20) && !decimal(c) && c != '-' && c != '_' {
+		if c := id[i]; !plainIDByte(c) {
 			return "", false
 		}
 	}
@@ -165,4 +165,8 @@ func (x *exchange) finalWithoutContent(c *call) error {
 	}
 	c.body = nil
 	return x.nothing(ErrModifyFinal)
+}
+
+func plainIDByte(c byte) bool {
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }

@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package that no line covers is an
 // error: whoever adds one decides here what it may know.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/loglimit"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/loglimit", module + "/internal/ascii", module + "/internal/structured"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -37,12 +37,14 @@ var importTable = []importRule{
 	{packages: "cmd/tusd/cli/*", anything: true},
 	{packages: "cmd/tusd-bench", anything: true},
 	{packages: "cmd/tusd-bench/*", anything: true},
+	{packages: "internal/ascii"},
 	{packages: "internal/bytecache"},
 	{packages: "internal/datakey"},
 	{packages: "internal/deadline"},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
 	{packages: "internal/lease", may: []string{module}},
 	{packages: "internal/loglimit"},
+	{packages: "internal/structured", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/*", anything: true}, // for tests; the lines above let no product import them
 }
 

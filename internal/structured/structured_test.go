@@ -1,4 +1,4 @@
-package tusd_test
+package structured_test
 
 import (
 	"encoding/base64"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/structured"
 )
 
 // fieldCase is a field in the lines in which it stands.
@@ -58,29 +58,29 @@ var integerCases = []fieldCase{
 	{[]string{"5", ""}, -1},
 }
 
-func TestRUFHFieldIntegers(t *testing.T) {
+func TestIntegers(t *testing.T) {
 	for _, c := range integerCases {
-		got, ok := tusd.FieldInteger(http.Header{"Upload-Offset": c.lines}, "Upload-Offset")
+		got, ok := structured.Integer(http.Header{"Upload-Offset": c.lines}, "Upload-Offset")
 		if ok != (c.want >= 0) || ok && got != c.want {
 			t.Errorf("%q is read as %d, %v; want %d", c.lines, got, ok, c.want)
 		}
 	}
 }
 
-func TestRUFHFieldBooleans(t *testing.T) {
+func TestBooleans(t *testing.T) {
 	for _, c := range []fieldCase{
 		{[]string{"?1"}, 1}, {[]string{"?0"}, 0}, {[]string{" ?1 "}, 1}, {[]string{"?1;a=1"}, 1}, {[]string{"?0;a"}, 0},
 		{nil, -1}, {[]string{""}, -1}, {[]string{"1"}, -1}, {[]string{"true"}, -1}, {[]string{"?2"}, -1}, {[]string{"?"}, -1}, {[]string{"? 1"}, -1},
 		{[]string{"?11"}, -1}, {[]string{"?1", "?1"}, -1}, {[]string{"?1, ?1"}, -1}, {[]string{`"?1"`}, -1}, {[]string{"?1 ;a"}, -1}, {[]string{"?T"}, -1},
 	} {
-		got, ok := tusd.FieldBool(http.Header{"Upload-Complete": c.lines}, "Upload-Complete")
+		got, ok := structured.Bool(http.Header{"Upload-Complete": c.lines}, "Upload-Complete")
 		if ok != (c.want >= 0) || got != (c.want == 1) {
 			t.Errorf("%q is read as %v, %v; want %d", c.lines, got, ok, c.want)
 		}
 	}
 }
 
-func TestRUFHFieldDictionaries(t *testing.T) {
+func TestDictionaries(t *testing.T) {
 	for _, c := range []struct {
 		lines []string
 		want  string // entries in the order of their names; "-": as if absent
@@ -116,7 +116,7 @@ func TestRUFHFieldDictionaries(t *testing.T) {
 		{[]string{"x=1.5.5, md5=1"}, "-"},
 		{[]string{"x=(1, md5=1"}, "-"},
 	} {
-		entries, ok := tusd.FieldDictionary(c.lines)
+		entries, ok := dictionary(c.lines)
 		got := "-"
 		if ok {
 			got = describe(entries)
@@ -127,7 +127,29 @@ func TestRUFHFieldDictionaries(t *testing.T) {
 	}
 }
 
-func describe(entries map[string]tusd.Entry) string {
+// entry is one entry of a dictionary.
+type entry struct {
+	Bytes   []byte
+	Integer int64
+	IsBytes bool
+}
+
+// dictionary reads a dictionary. Entries are those that mean something.
+func dictionary(values []string) (map[string]entry, bool) {
+	entries := make(map[string]entry)
+	ok := structured.Dictionary(values, func(key string, item structured.Item) {
+		delete(entries, key)
+		if item.Kind == structured.IsBytes || item.Kind == structured.IsInteger {
+			entries[key] = entry{item.Bytes(69), item.Integer, item.Kind == structured.IsBytes}
+		}
+	})
+	if !ok {
+		return nil, false
+	}
+	return entries, true
+}
+
+func describe(entries map[string]entry) string {
 	var list []string
 	for _, name := range []string{"md5", "sha", "sha-256", "sha-512", "x", "y", "z", "w"} {
 		switch e, there := entries[name]; {
@@ -140,12 +162,12 @@ func describe(entries map[string]tusd.Entry) string {
 	return strings.Join(list, " ")
 }
 
-func FuzzFieldInteger(f *testing.F) {
+func FuzzInteger(f *testing.F) {
 	for _, c := range integerCases {
 		f.Add(strings.Join(c.lines, " "))
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		n, ok := tusd.FieldInteger(http.Header{"X": {value}}, "X")
+		n, ok := structured.Integer(http.Header{"X": {value}}, "X")
 		if !ok {
 			return
 		}
@@ -153,18 +175,18 @@ func FuzzFieldInteger(f *testing.F) {
 		if n < 0 || n > 999_999_999_999_999 || strings.TrimLeft(bare, "0") != strings.TrimLeft(strconv.FormatInt(n, 10), "0") {
 			t.Errorf("%q is read as %d", value, n)
 		}
-		if again, ok := tusd.FieldInteger(http.Header{"X": {strconv.FormatInt(n, 10)}}, "X"); !ok || again != n {
+		if again, ok := structured.Integer(http.Header{"X": {strconv.FormatInt(n, 10)}}, "X"); !ok || again != n {
 			t.Errorf("%d is read as %d, %v", n, again, ok)
 		}
 	})
 }
 
-func FuzzFieldBool(f *testing.F) {
+func FuzzBool(f *testing.F) {
 	for _, seed := range []string{"?1", "?0", "?1;a=1", "?2", "true", "", "?1;a=\"x;y\"", "?1,?0"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		got, ok := tusd.FieldBool(http.Header{"X": {value}}, "X")
+		got, ok := structured.Bool(http.Header{"X": {value}}, "X")
 		trimmed := strings.Trim(value, " ")
 		if ok && !strings.HasPrefix(trimmed, map[bool]string{true: "?1", false: "?0"}[got]) || got && !ok {
 			t.Errorf("%q is read as %v, %v", value, got, ok)
@@ -172,12 +194,12 @@ func FuzzFieldBool(f *testing.F) {
 	})
 }
 
-func FuzzFieldDictionary(f *testing.F) {
+func FuzzDictionary(f *testing.F) {
 	for _, seed := range []string{"sha-256=:YQ==:", "a=1, b=:YQ==:;x=1", "a", "a=", "a=,", "a=(1 2);b", `a="b,c"`, "a=1.5", "a=:", "a=(", "a=-1", "a=1,a=2"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		entries, ok := tusd.FieldDictionary([]string{value})
+		entries, ok := dictionary([]string{value})
 		if !ok && len(entries) > 0 {
 			t.Errorf("%q does not parse and has entries", value)
 		}
@@ -186,24 +208,10 @@ func FuzzFieldDictionary(f *testing.F) {
 			if e.IsBytes {
 				written = key + "=:" + base64.StdEncoding.EncodeToString(e.Bytes) + ":"
 			}
-			again, ok := tusd.FieldDictionary([]string{written})
+			again, ok := dictionary([]string{written})
 			if got := again[key]; !ok || got.IsBytes != e.IsBytes || got.Integer != e.Integer || string(got.Bytes) != string(e.Bytes) {
 				t.Errorf("%q: the entry %q is read as %+v, written and read %+v", value, key, e, got)
 			}
-		}
-	})
-}
-
-func FuzzParseChecksum(f *testing.F) {
-	for _, seed := range []string{"sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "sha1", "sha1 ", "sha1  YQ==", "SHA1 YQ==", "md5 !!", "crc32 YQ", "sha1 YQ==\r\n", "sha1 YR=="} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		name, want, err := tusd.ParseChecksum(value)
-		const longest = 69 // of what is longer, so much is kept
-		written := name + " " + base64.StdEncoding.EncodeToString(want)
-		if err == nil && (written != value && len(want) < longest || !strings.HasPrefix(value, written)) {
-			t.Errorf("%q is read as %s %x", value, name, want)
 		}
 	})
 }
