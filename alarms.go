@@ -8,44 +8,44 @@ import (
 	"time"
 )
 
-// A fault of ours that every request meets again is told once in alarmInterval
+// A fault of ours that every request meets again is told once in faultInterval
 // at its own level, so that clients do not choose how many such lines there are.
 const (
-	alarmInterval = time.Minute
-	maxAlarms     = 256 // different ones in that time; further ones are told as information
+	faultInterval = time.Minute
+	maxFaults     = 256 // different ones in that time; further ones are told as information
 )
 
-// alarms are the faults that were told. The zero value is ready to use.
-type alarms struct {
-	mu   sync.Mutex
-	told map[string]time.Time
+// repeatedFaults are the faults that were told. The zero value is ready to use.
+type repeatedFaults struct {
+	mu     sync.Mutex
+	logged map[string]time.Time
 }
 
 // due reports whether the fault is to be told now, and remembers that it is.
-func (a *alarms) due(fault string, now time.Time) bool {
+func (a *repeatedFaults) due(fault string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if at, known := a.told[fault]; known && now.Sub(at) < alarmInterval {
+	if at, known := a.logged[fault]; known && now.Sub(at) < faultInterval {
 		return false
 	}
-	if len(a.told) >= maxAlarms {
+	if len(a.logged) >= maxFaults {
 		a.forget(now)
 	}
-	if len(a.told) >= maxAlarms {
+	if len(a.logged) >= maxFaults {
 		return false
 	}
-	if a.told == nil {
-		a.told = make(map[string]time.Time)
+	if a.logged == nil {
+		a.logged = make(map[string]time.Time)
 	}
-	a.told[fault] = now
+	a.logged[fault] = now
 	return true
 }
 
 // forget drops what may be told again. The caller holds mu.
-func (a *alarms) forget(now time.Time) {
-	for fault, at := range a.told {
-		if now.Sub(at) >= alarmInterval {
-			delete(a.told, fault)
+func (a *repeatedFaults) forget(now time.Time) {
+	for fault, at := range a.logged {
+		if now.Sub(at) >= faultInterval {
+			delete(a.logged, fault)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func (x *exchange) level(now time.Time) slog.Level {
 	default:
 		return level
 	}
-	if !x.h.alarms.due(fault, now) {
+	if !x.h.faults.due(fault, now) {
 		return slog.LevelInfo
 	}
 	return level

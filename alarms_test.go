@@ -7,7 +7,7 @@ import (
 )
 
 func TestAlarms(t *testing.T) {
-	var a alarms
+	var a repeatedFaults
 	start := time.Now()
 	for _, c := range []struct {
 		fault string
@@ -15,22 +15,22 @@ func TestAlarms(t *testing.T) {
 		want  bool
 	}{
 		{"a", 0, true}, {"a", 0, false}, {"b", 0, true},
-		{"a", alarmInterval - 1, false}, {"a", alarmInterval, true}, {"a", alarmInterval + 1, false},
+		{"a", faultInterval - 1, false}, {"a", faultInterval, true}, {"a", faultInterval + 1, false},
 	} {
 		if got := a.due(c.fault, start.Add(c.after)); got != c.want {
 			t.Errorf("%s after %v: %t", c.fault, c.after, got)
 		}
 	}
 	told := 0
-	for i := range 10 * maxAlarms {
-		if a.due(strconv.Itoa(i), start.Add(2*alarmInterval)) {
+	for i := range 10 * maxFaults {
+		if a.due(strconv.Itoa(i), start.Add(2*faultInterval)) {
 			told++
 		}
 	}
-	if len(a.told) > maxAlarms || told == 0 || told > maxAlarms {
-		t.Errorf("%d are told and %d remembered, want at most %d", told, len(a.told), maxAlarms)
+	if len(a.logged) > maxFaults || told == 0 || told > maxFaults {
+		t.Errorf("%d are told and %d remembered, want at most %d", told, len(a.logged), maxFaults)
 	}
-	if !a.due("later", start.Add(4*alarmInterval)) {
+	if !a.due("later", start.Add(4*faultInterval)) {
 		t.Error("old ones keep new ones from being told")
 	}
 }

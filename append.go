@@ -10,58 +10,58 @@ import (
 	"time"
 )
 
-// appending is a request to add data to an upload, as a dialect has read it.
-type appending struct {
+// appendRequest is a request to add data to an upload, as a dialect has read it.
+type appendRequest struct {
 	id     string
 	offset int64
 	length int64 // of the whole upload, in bytes; -1: the request does not say
 
 	// The IETF draft's ways: the length is announced and does not complete
 	// the upload, complete does; a body that is too long spoils the upload.
-	announces bool
-	complete  bool
-	spoils    bool
-	digests   []Digest // that the client wants compared when it is complete
+	announces      bool
+	complete       bool
+	failsIfTooLong bool
+	digests        []Digest // that the client wants compared when it is complete
 }
 
 // append stores the body at the end of an upload. Beside an error, the
 // result's info.Offset is the upload's offset if info.ID is set.
-func (e *engine) append(c *call, req *appending) (result, error) {
+func (e *engine) append(c *operation, req *appendRequest) (operationResult, error) {
 	if e.building.busy(req.id) { // the builder would not let go of the lock
-		if info, err := e.creator(c, req.id); err != nil || info.IsFinal {
-			return result{}, cmp.Or(err, error(ErrModifyFinal))
+		if info, err := e.authorizedInfo(c, req.id); err != nil || info.IsFinal {
+			return operationResult{}, cmp.Or(err, error(ErrModifyFinal))
 		}
 	}
 	c.ctx = &claimedOffset{c.ctx, req.offset}
-	h, err := e.take(c, req.id)
+	h, err := e.acquire(c, req.id)
 	if err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
 	defer h.release()
 	complete, before := h.info.Complete(), h.info
-	if err := e.admit(c, h, req); err != nil {
-		err = e.spoil(c, h, req.spoils, err)
-		return result{info: &h.info}, err
+	if err := e.checkAppend(c, h, req); err != nil {
+		err = e.failOversized(c, h, req.failsIfTooLong, err)
+		return operationResult{info: &h.info}, err
 	}
 	switch {
 	case complete:
 		h.release() // what is read now is nobody's
-		return result{info: &h.info}, c.body.empty()
+		return operationResult{info: &h.info}, c.body.empty()
 	case h.info.Full(): // by the length that this request has brought
 		err = c.body.empty()
 	default:
 		err = e.receive(c, h, req.complete)
 	}
 	if err != nil {
-		err = e.retract(h, req, &before, err)
-		err = e.spoil(c, h, req.spoils, err)
+		err = e.revertRecord(h, req, &before, err)
+		err = e.failOversized(c, h, req.failsIfTooLong, err)
 	}
-	return e.settle(c, h, err)
+	return e.finishOrRelease(c, h, err)
 }
 
-// admit checks the request against the upload's state and writes down the
+// checkAppend checks the request against the upload's state and writes down the
 // length if the request brings it.
-func (e *engine) admit(c *call, h *hold, req *appending) error {
+func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) error {
 	if h.info.IsFinal {
 		return ErrModifyFinal
 	}
@@ -71,11 +71,11 @@ func (e *engine) admit(c *call, h *hold, req *appending) error {
 	if req.offset != h.info.Offset {
 		return ErrMismatchedOffset
 	}
-	length, err := e.newLength(c, &h.info, req)
+	length, err := e.lengthAfter(c, &h.info, req)
 	if err != nil {
 		return err
 	}
-	if err := e.allow(c, h.expecting(length)); err != nil {
+	if err := e.boundBody(c, h.withLength(length)); err != nil {
 		return err
 	}
 	if c.body.length == 0 { // a checksum of nothing may be wrong, too: before anything is written down
@@ -83,12 +83,12 @@ func (e *engine) admit(c *call, h *hold, req *appending) error {
 			return err
 		}
 	}
-	return e.prepare(h, req, length)
+	return e.prepareRecord(h, req, length)
 }
 
-// expecting is the upload as it will be with that length, -1 if that is not
+// withLength is the upload as it will be with that length, -1 if that is not
 // known.
-func (h *hold) expecting(length int64) *FileInfo {
+func (h *lockedUpload) withLength(length int64) *FileInfo {
 	if length < 0 {
 		return &h.info
 	}
@@ -97,9 +97,9 @@ func (h *hold) expecting(length int64) *FileInfo {
 	return &info
 }
 
-// newLength is the length that the request gives to the upload, -1 if none,
+// lengthAfter is the length that the request gives to the upload, -1 if none,
 // compared with what was known before.
-func (e *engine) newLength(c *call, info *FileInfo, req *appending) (int64, error) {
+func (e *engine) lengthAfter(c *operation, info *FileInfo, req *appendRequest) (int64, error) {
 	length, known, bad := req.length, info.length(), ErrInvalidUploadLength
 	if req.announces {
 		bad = ErrInconsistentLength
@@ -125,17 +125,17 @@ func (e *engine) newLength(c *call, info *FileInfo, req *appending) (int64, erro
 	return length, nil
 }
 
-// allow bounds the body by what the upload can still take.
-func (e *engine) allow(c *call, info *FileInfo) error {
-	room, over := e.room(info)
+// boundBody bounds the body by what the upload can still take.
+func (e *engine) boundBody(c *operation, info *FileInfo) error {
+	room, over := e.remaining(info)
 	if c.maxContent > 0 && c.maxContent < room {
 		room, over = c.maxContent, ErrAppendTooLarge
 	}
 	return c.body.allow(room, over)
 }
 
-// room is how many bytes the upload can still take, and what is said about more.
-func (e *engine) room(info *FileInfo) (int64, *Error) {
+// remaining is how many bytes the upload can still take, and what is said about more.
+func (e *engine) remaining(info *FileInfo) (int64, *Error) {
 	if length := info.length(); length >= 0 {
 		return length - info.Offset, ErrUploadSizeExceeded
 	}
@@ -145,11 +145,11 @@ func (e *engine) room(info *FileInfo) (int64, *Error) {
 	return math.MaxInt64 - info.Offset, ErrMaxSizeExceeded
 }
 
-// prepare writes to the record what has to stand there before the data: the
+// prepareRecord writes to the record what has to stand there before the data: the
 // length, and, if a callback decides about completion, that it has not yet.
-func (e *engine) prepare(h *hold, req *appending, length int64) error {
-	err := e.lengthen(h, req, length)
-	if err == nil && e.confirms(h.info) && h.info.State == "" && !h.info.Complete() {
+func (e *engine) prepareRecord(h *lockedUpload, req *appendRequest, length int64) error {
+	err := e.recordLength(h, req, length)
+	if err == nil && e.asksPreFinish(h.info) && h.info.State == "" && !h.info.Complete() {
 		err = h.setState(h.ctx, StateUploading, nil)
 	}
 	if err == nil && !h.info.Complete() {
@@ -161,22 +161,22 @@ func (e *engine) prepare(h *hold, req *appending, length int64) error {
 	return h.refresh()
 }
 
-// lengthen writes down the length that the request gives to the upload.
-func (e *engine) lengthen(h *hold, req *appending, length int64) error {
+// recordLength writes down the length that the request gives to the upload.
+func (e *engine) recordLength(h *lockedUpload, req *appendRequest, length int64) error {
 	switch {
 	case length < 0 || !h.info.SizeIsDeferred:
 	case !req.announces:
-		return e.declare(h, length)
+		return e.declareLength(h, length)
 	case h.info.KnownLength == nil:
-		return h.announce(length)
+		return h.announceLength(length)
 	}
 	return nil
 }
 
-// retract takes back what prepare has written down, if the content is refused: a
+// revertRecord takes back what prepare has written down, if the content is refused: a
 // refused request changes nothing. What only failed is sent again, with the same
 // length. It returns err, beside it why it could not.
-func (e *engine) retract(h *hold, req *appending, before *FileInfo, err error) error {
+func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileInfo, err error) error {
 	declared := before.SizeIsDeferred && !h.info.SizeIsDeferred
 	announced := before.KnownLength == nil && h.info.KnownLength != nil
 	stored := h.info.Offset > before.Offset
@@ -187,7 +187,7 @@ func (e *engine) retract(h *hold, req *appending, before *FileInfo, err error) e
 	known, kept := before.KnownLength, before.Digests // or before escapes to the heap, in every PATCH
 	var failed error
 	if declared {
-		failed = e.declare(h, -1)
+		failed = e.declareLength(h, -1)
 	}
 	if failed == nil && (announced || digests) {
 		failed = h.update(h.ctx, func(info *FileInfo) error {
@@ -204,16 +204,16 @@ func (e *engine) retract(h *hold, req *appending, before *FileInfo, err error) e
 	return err
 }
 
-// announce writes down the length that the client says the upload will have.
-func (h *hold) announce(length int64) error {
+// announceLength writes down the length that the client says the upload will have.
+func (h *lockedUpload) announceLength(length int64) error {
 	return h.update(h.ctx, func(info *FileInfo) error {
 		info.KnownLength = &length
 		return nil
 	})
 }
 
-// declare fixes the length of an upload; -1 takes that back.
-func (e *engine) declare(h *hold, length int64) error {
+// declareLength fixes the length of an upload; -1 takes that back.
+func (e *engine) declareLength(h *lockedUpload, length int64) error {
 	if e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
@@ -222,18 +222,18 @@ func (e *engine) declare(h *hold, length int64) error {
 }
 
 // setState writes a state to the record.
-func (h *hold) setState(ctx context.Context, state State, failure *Failure) error {
+func (h *lockedUpload) setState(ctx context.Context, state State, failure *Failure) error {
 	return h.update(ctx, func(info *FileInfo) error {
 		info.State, info.Failure = state, failure
 		return nil
 	})
 }
 
-// spoil makes an upload unusable whose client has sent more than its length
+// failOversized makes an upload unusable whose client has sent more than its length
 // or the largest one, where the dialect has it so. It returns err, or why it
 // could not.
-func (e *engine) spoil(c *call, h *hold, spoils bool, err error) error {
-	sent := c.body != nil && c.body.done() // rather than only announced
+func (e *engine) failOversized(c *operation, h *lockedUpload, spoils bool, err error) error {
+	sent := c.body != nil && c.body.ended() // rather than only announced
 	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && sent
 	if !spoils || !tooLong || !h.info.SizeIsDeferred {
 		return err
@@ -251,56 +251,56 @@ func (e *engine) spoil(c *call, h *hold, spoils bool, err error) error {
 // receive stores the body, which is bounded, at the upload's offset, and, if
 // complete says so, declares that to be all. h.info tells afterwards what is
 // stored, also beside an error.
-func (e *engine) receive(c *call, h *hold, complete bool) error {
-	if err := h.forgetLost(); err != nil {
+func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
+	if err := h.resetLostDigests(); err != nil {
 		return err
 	}
 	start := h.info.Offset
 	if e.events.active() {
 		c.body.progress = e.progress(c, h.info)
 	}
-	c.body.run = newRunner(&h.info, c.body.proof)
-	c.body.hashes = hashes(c.body.proof, c.body.late, c.body.run)
-	watch := e.watch(c.body, h.lease)
+	c.body.run = newRunner(&h.info, c.body.verifier)
+	c.body.hashes = hashes(c.body.verifier, c.body.trailing, c.body.run)
+	watch := e.watchLease(c.body, h.lease)
 	began, waited := time.Now(), c.body.waited
-	err := e.write(c, h)
+	err := e.writeBody(c, h)
 	e.metrics.store.write.Observe(time.Since(began) - (c.body.waited - waited))
 	watch.stop()
 	e.metrics.BytesReceived.Add(uint64(h.info.Offset - start))
 	if err == nil && complete {
-		err = e.complete(h)
+		err = e.completeAtOffset(h)
 	}
-	e.keepRunning(c, h, start)
+	e.saveDigests(c, h, start)
 	if h.info.Offset > start {
 		e.publish(c, EventPostReceive, h.info)
 	}
 	return err
 }
 
-// write hands the body to the store: as a whole or not at all if it has a
+// writeBody hands the body to the store: as a whole or not at all if it has a
 // proof, piece by piece if somebody is to be told what is stored.
-func (e *engine) write(c *call, h *hold) error {
-	if c.body.proof != nil {
+func (e *engine) writeBody(c *operation, h *lockedUpload) error {
+	if c.body.verifier != nil {
 		n, err := e.writeProven(c, h)
 		h.info.Offset += n
 		return err
 	}
-	if c.body.late != nil { // not in pieces: what a store has of an earlier one cannot be taken back
-		return e.writeLate(c, h)
+	if c.body.trailing != nil { // not in pieces: what a store has of an earlier one cannot be taken back
+		return e.writeTrailing(c, h)
 	}
 	if c.stored == nil && c.body.run == nil {
 		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
 		h.info.Offset += n
 		return err
 	}
-	return e.writePieces(c, h)
+	return e.writeSegments(c, h)
 }
 
-// writePieces stores the body so that its progress is known now and then.
-func (e *engine) writePieces(c *call, h *hold) error {
+// writeSegments stores the body so that its progress is known now and then.
+func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
 	start := h.info.Offset
 	for {
-		p := &piece{body: c.body, started: time.Now()}
+		p := &segment{body: c.body, started: time.Now()}
 		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, p)
 		h.info.Offset += n
 		if err != nil || p.ended {
@@ -309,29 +309,29 @@ func (e *engine) writePieces(c *call, h *hold) error {
 		if c.stored != nil {
 			c.stored(h.info.Offset)
 		}
-		e.keepRunning(c, h, start)
+		e.saveDigests(c, h, start)
 	}
 }
 
 // The pieces in which a body is stored that somebody follows: of that size and
 // time at least, or, if it comes slowly, of what comes in a longer time.
 const (
-	pieceBytes = 1 << 20
-	pieceTime  = time.Second
-	slowPiece  = 5 * time.Second
+	segmentBytes = 1 << 20
+	segmentTime  = time.Second
+	slowSegment  = 5 * time.Second
 )
 
-// piece is the next part of a body: io.EOF is its end, and that of the body
+// segment is the next part of a body: io.EOF is its end, and that of the body
 // only if ended says so.
-type piece struct {
+type segment struct {
 	body    *body
 	started time.Time
 	n       int64
 	ended   bool
 }
 
-func (p *piece) Read(b []byte) (int, error) {
-	if took := time.Since(p.started); p.n >= pieceBytes && took >= pieceTime || p.n > 0 && took >= slowPiece {
+func (p *segment) Read(b []byte) (int, error) {
+	if took := time.Since(p.started); p.n >= segmentBytes && took >= segmentTime || p.n > 0 && took >= slowSegment {
 		return 0, io.EOF
 	}
 	n, err := p.body.Read(b)
@@ -340,9 +340,9 @@ func (p *piece) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// complete declares that the upload ends where it is now (IETF draft,
+// completeAtOffset declares that the upload ends where it is now (IETF draft,
 // Upload-Complete: ?1).
-func (e *engine) complete(h *hold) error {
+func (e *engine) completeAtOffset(h *lockedUpload) error {
 	if length := h.info.length(); length >= 0 && length != h.info.Offset {
 		return ErrInconsistentLength
 	}
@@ -350,22 +350,22 @@ func (e *engine) complete(h *hold) error {
 		return nil
 	}
 	offset := h.info.Offset
-	if err := e.declare(h, offset); err != nil {
+	if err := e.declareLength(h, offset); err != nil {
 		return err
 	}
 	return h.refresh()
 }
 
-// watch ends the body when the lock is wanted or lost or the server closes. It
+// watchLease ends the body when the lock is wanted or lost or the server closes. It
 // begins when the body has had its slice of time, which most bodies do not
 // need. Nothing of it runs any more when stop has returned.
-func (e *engine) watch(b *body, lease Lease) *bodyWatch {
-	w := &bodyWatch{body: b, lease: lease, closing: e.background.Done()}
-	w.begin = time.AfterFunc(minSlice, w.run)
+func (e *engine) watchLease(b *body, lease Lease) *leaseWatch {
+	w := &leaseWatch{body: b, lease: lease, closing: e.background.Done()}
+	w.begin = time.AfterFunc(minReadTime, w.run)
 	return w
 }
 
-type bodyWatch struct {
+type leaseWatch struct {
 	body    *body
 	lease   Lease
 	closing <-chan struct{}
@@ -377,7 +377,7 @@ type bodyWatch struct {
 	ended   chan struct{} // closed at the end of run; made with done
 }
 
-func (w *bodyWatch) run() {
+func (w *leaseWatch) run() {
 	if !w.begun() {
 		return
 	}
@@ -394,7 +394,7 @@ func (w *bodyWatch) run() {
 }
 
 // begun prepares for stop, unless that was first.
-func (w *bodyWatch) begun() bool {
+func (w *leaseWatch) begun() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped {
@@ -403,7 +403,7 @@ func (w *bodyWatch) begun() bool {
 	return !w.stopped
 }
 
-func (w *bodyWatch) stop() {
+func (w *leaseWatch) stop() {
 	if w.begin.Stop() {
 		return
 	}
@@ -417,15 +417,15 @@ func (w *bodyWatch) stop() {
 	}
 }
 
-// settle ends a request that has changed an upload and releases it. One that
+// finishOrRelease ends a request that has changed an upload and releases it. One that
 // has got all its bytes is finished first, which outlives the client; err is
 // how the request itself went.
-func (e *engine) settle(c *call, h *hold, err error) (result, error) {
-	res := result{info: &h.info}
+func (e *engine) finishOrRelease(c *operation, h *lockedUpload, err error) (operationResult, error) {
+	res := operationResult{info: &h.info}
 	if h.info.State == StateFailed || !h.info.Full() {
 		h.release()
 	} else {
-		finished, finishErr := e.finish(h, e.origin(c))
+		finished, finishErr := e.finish(h, e.eventRequest(c))
 		res.merge(finished)
 		if err == nil {
 			err = finishErr

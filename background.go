@@ -67,15 +67,15 @@ func (g *workGroup) wait(ctx context.Context) error {
 	}
 }
 
-// flights makes work on one id happen once at a time. The zero value is
+// inFlight makes work on one id happen once at a time. The zero value is
 // ready to use.
-type flights struct {
+type inFlight struct {
 	mu  sync.Mutex
 	ids map[string]chan struct{} // closed when the work is done; nil: nobody has asked
 }
 
 // enter claims id, and tells whether it was free.
-func (f *flights) enter(id string) bool {
+func (f *inFlight) enter(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, taken := f.ids[id]; taken {
@@ -89,7 +89,7 @@ func (f *flights) enter(id string) bool {
 }
 
 // leave gives id back, which enter had claimed.
-func (f *flights) leave(id string) {
+func (f *inFlight) leave(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if done := f.ids[id]; done != nil {
@@ -98,7 +98,7 @@ func (f *flights) leave(id string) {
 	delete(f.ids, id)
 }
 
-func (f *flights) busy(id string) bool {
+func (f *inFlight) busy(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, taken := f.ids[id]
@@ -106,7 +106,7 @@ func (f *flights) busy(id string) bool {
 }
 
 // len returns how many ids are claimed.
-func (f *flights) len() int {
+func (f *inFlight) len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.ids)
@@ -114,7 +114,7 @@ func (f *flights) len() int {
 
 // done returns a channel that is closed when the work on id ends, or nil if
 // there is none.
-func (f *flights) done(id string) <-chan struct{} {
+func (f *inFlight) done(id string) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	done, taken := f.ids[id]

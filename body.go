@@ -14,11 +14,11 @@ import (
 	"github.com/tus/tusd/internal/deadline"
 )
 
-// minSlice is how long a request may read its body before a newer one ends
+// minReadTime is how long a request may read its body before a newer one ends
 // it: enough to take what has already arrived, so that many clients fighting
 // for one upload make progress, and short against the 100 ms in which the
 // newer one is to be served.
-const minSlice = 20 * time.Millisecond
+const minReadTime = 20 * time.Millisecond
 
 // body is the content of a request as an operation hands it to a store: at
 // most as long as allowed, ended from outside by abort, its errors translated.
@@ -28,11 +28,11 @@ type body struct {
 	from      *http.Request // as the server has given it
 	length    int64         // Content-Length in bytes; -1: not known before the end
 	deadlines *deadline.Request
-	progress  func(n int64) // told after each read how many bytes were read in all; may be nil
-	proof     *proof        // what the content has to match; may be nil
-	late      *lateSum      // a checksum that may come unannounced; may be nil
-	run       *runner       // digests that run along; may be nil
-	hashes    []hash.Hash   // of all of them
+	progress  func(n int64)     // told after each read how many bytes were read in all; may be nil
+	verifier  *verifier         // what the content has to match; may be nil
+	trailing  *trailingChecksum // a checksum that may come unannounced; may be nil
+	run       *digestRunner     // digests that run along; may be nil
+	hashes    []hash.Hash       // of all of them
 	pace      pace
 
 	started atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
@@ -63,9 +63,9 @@ func (b *body) empty() error {
 	return err
 }
 
-// begins reports whether the body holds anything. If its length is not known, it
+// hasBytes reports whether the body holds anything. If its length is not known, it
 // waits for the first byte or the end. It comes before all that reads the body.
-func (b *body) begins() (bool, error) {
+func (b *body) hasBytes() (bool, error) {
 	if b.length >= 0 {
 		return b.length > 0, nil
 	}
@@ -87,16 +87,16 @@ func (b *body) begins() (bool, error) {
 	return true, nil
 }
 
-// done tells whether the body has ended, in whatever way.
-func (b *body) done() bool { return b.err != nil }
+// ended tells whether the body has ended, in whatever way.
+func (b *body) ended() bool { return b.err != nil }
 
 // abort makes the running or next Read fail with cause.
 func (b *body) abort(cause error) {
 	var notBefore time.Time
 	if started := b.started.Load(); started != 0 {
-		notBefore = time.Unix(0, started).Add(minSlice)
+		notBefore = time.Unix(0, started).Add(minReadTime)
 	} else {
-		notBefore = time.Now().Add(minSlice)
+		notBefore = time.Now().Add(minReadTime)
 	}
 	b.deadlines.Abort(cause, notBefore)
 }
@@ -128,14 +128,14 @@ func (b *body) Read(p []byte) (int, error) {
 		b.room -= int64(n)
 		b.watched(p[:n])
 	}
-	if err == io.EOF && b.late != nil {
-		if held := b.late.end(p[:n], b.n); held != nil {
+	if err == io.EOF && b.trailing != nil {
+		if held := b.trailing.end(p[:n], b.n); held != nil {
 			b.end(err)
 			return 0, held
 		}
 	}
-	if err == io.EOF && b.proof != nil {
-		if mismatch := b.proof.verify(); mismatch != nil {
+	if err == io.EOF && b.verifier != nil {
+		if mismatch := b.verifier.verify(); mismatch != nil {
 			b.deadlines.AfterRead()
 			err = mismatch
 		}
@@ -232,7 +232,7 @@ func (b *body) end(err error) error {
 // stored like others: over HTTP/2 its end may come after its last byte. A checksum
 // may be in what is still to come.
 func (b *body) isWhole() bool {
-	if b.length < 0 || b.n != b.length || b.proof != nil || b.late != nil {
+	if b.length < 0 || b.n != b.length || b.verifier != nil || b.trailing != nil {
 		return false
 	}
 	cause := b.deadlines.Aborted()

@@ -19,18 +19,18 @@ const (
 	watchedUploads = 1024
 )
 
-// proxyWatch looks for such a proxy. The zero value is ready to use.
-type proxyWatch struct {
+// bufferingDetector looks for such a proxy. The zero value is ready to use.
+type bufferingDetector struct {
 	mu       sync.Mutex
 	answered map[idHash]time.Time // when the last request on an upload was
 	times    int
 	found    bool
 }
 
-// note is told of each request on an upload that came by a proxy: when it
+// observe is told of each request on an upload that came by a proxy: when it
 // came, how many bytes of content it had, how long the server waited for
 // them. It returns true once, when it is rather sure.
-func (w *proxyWatch) note(id string, came time.Time, n int64, waited time.Duration) bool {
+func (w *bufferingDetector) observe(id string, came time.Time, n int64, waited time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.found || id == "" {
@@ -54,7 +54,7 @@ func (w *proxyWatch) note(id string, came time.Time, n int64, waited time.Durati
 
 // remember notes that a request on the upload has been answered. The caller
 // holds w.mu.
-func (w *proxyWatch) remember(hash idHash) {
+func (w *bufferingDetector) remember(hash idHash) {
 	if w.answered == nil {
 		w.answered = make(map[idHash]time.Time)
 	}
@@ -67,8 +67,8 @@ func (w *proxyWatch) remember(hash idHash) {
 	w.answered[hash] = time.Now()
 }
 
-// watchProxies warns of proxies that will spoil uploads, each way once.
-func (x *exchange) watchProxies() {
+// warnOfProxies warns of proxies that will spoil uploads, each way once.
+func (x *exchange) warnOfProxies() {
 	if !passedOn(x.r.Header) {
 		return
 	}
@@ -76,7 +76,7 @@ func (x *exchange) watchProxies() {
 		x.r.TLS == nil && x.h.schemeWarned.CompareAndSwap(false, true) {
 		x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
 	}
-	if x.h.watch.note(x.upload(), x.started, x.body.n, x.body.waited) {
+	if x.h.buffering.observe(x.upload(), x.started, x.body.n, x.body.waited) {
 		x.h.log.Warn("it looks as if a proxy buffers requests: their content comes late and all at once, so that whatever a client sends before its connection breaks is lost", "proxy", addressName(x.peer))
 	}
 }

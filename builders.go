@@ -27,12 +27,12 @@ const (
 	lastRebuild = 5 * time.Minute
 )
 
-// slots bounds how many do something at the same time.
-type slots chan struct{}
+// semaphore bounds how many do something at the same time.
+type semaphore chan struct{}
 
-func (s slots) leave() { <-s }
+func (s semaphore) leave() { <-s }
 
-func (s slots) tryEnter() bool {
+func (s semaphore) tryEnter() bool {
 	select {
 	case s <- struct{}{}:
 		return true
@@ -42,7 +42,7 @@ func (s slots) tryEnter() bool {
 }
 
 // enter waits for a slot, and reports false if ctx ends first.
-func (s slots) enter(ctx context.Context) bool {
+func (s semaphore) enter(ctx context.Context) bool {
 	select {
 	case s <- struct{}{}:
 		return true
@@ -51,8 +51,8 @@ func (s slots) enter(ctx context.Context) bool {
 	}
 }
 
-// order is a final that is to be built.
-type order struct {
+// buildOrder is a final that is to be built.
+type buildOrder struct {
 	id      string
 	request HTTPRequest
 	full    bool // whether all its partials are known to be full, which they stay
@@ -61,7 +61,7 @@ type order struct {
 	partials []string
 	// report is told once what came of the first attempt; if that was the last
 	// one, when the final is no longer busy.
-	report func(outcome)
+	report func(buildOutcome)
 	// abandon, if not nil, is asked after a first attempt that failed and could
 	// be repeated. If it reports true, the final is gone.
 	abandon func(error, HTTPRequest) bool
@@ -81,8 +81,8 @@ func (e *engine) buildLater(id string, partials ...string) bool {
 }
 
 // orderFor is the order to build a final that no request waits for.
-func (e *engine) orderFor(id string, partials ...string) order {
-	return order{id: id, partials: partials, report: func(o outcome) {
+func (e *engine) orderFor(id string, partials ...string) buildOrder {
+	return buildOrder{id: id, partials: partials, report: func(o buildOutcome) {
 		if o.err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", id, "err", o.err)
 		}
@@ -92,68 +92,68 @@ func (e *engine) orderFor(id string, partials ...string) order {
 // startBuilding works on a final in the background, unless a builder does:
 // until it is built, has failed, or all its partials know that it waits for
 // them. The caller has entered builders; startBuilding leaves it.
-func (e *engine) startBuilding(o order) bool {
+func (e *engine) startBuilding(o buildOrder) bool {
 	if !e.building.enter(o.id) {
 		e.builders.leave()
 		return false
 	}
-	e.naming.note(o.id, o.partials...)
+	e.registrations.add(o.id, o.partials...)
 	var drop func()
 	o.request, drop = e.keepRequest(o.request)
 	started := e.work.start(func() {
 		afterwards := func() {}
 		defer func() {
 			drop()
-			e.naming.forget(o.id)
+			e.registrations.forget(o.id)
 			e.building.leave(o.id)
 			afterwards()
 		}()
 		res, again, err := e.firstBuild(o)
 		if !again {
-			afterwards = func() { o.report(outcome{res, err}) }
+			afterwards = func() { o.report(buildOutcome{res, err}) }
 			return
 		}
-		o.report(outcome{res, err})
+		o.report(buildOutcome{res, err})
 		o.report, o.abandon = nil, nil // they lead to the outcome and its record
 		e.buildAgain(o, err)
 	})
 	if !started {
 		drop()
-		e.naming.forget(o.id)
+		e.registrations.forget(o.id)
 		e.building.leave(o.id)
 		e.builders.leave()
 	}
 	return started
 }
 
-func (e *engine) firstBuild(o order) (res result, again bool, err error) {
+func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err error) {
 	defer e.builders.leave()
-	res, again, err = e.buildInTurn(o)
+	res, again, err = e.buildWithSlot(o)
 	if again && err != nil && o.abandon != nil && o.abandon(err, o.request) {
-		_, again, _ = e.buildInTurn(o) // its partials forget it
+		_, again, _ = e.buildWithSlot(o) // its partials forget it
 	}
 	return res, again, err
 }
 
 // buildAgain repeats attempts, the last of which ended with err: soon if a
 // partial was busy, after longer and longer if something failed.
-func (e *engine) buildAgain(o order, err error) {
+func (e *engine) buildAgain(o buildOrder, err error) {
 	if !e.retrying.tryEnter() {
-		e.sweepPending(e.rebuild)
+		e.rescanFinals(e.lastRebuildDelay)
 		return
 	}
 	defer e.retrying.leave()
-	busy, failing := firstNaming, e.retry
+	busy, failing := firstNaming, e.firstRetryDelay
 	for again := true; again; {
 		wait, most := &busy, lastNaming
 		if err != nil {
-			wait, most = &failing, e.rebuild
+			wait, most = &failing, e.lastRebuildDelay
 		}
-		if !e.pause(jittered(*wait)) {
+		if !e.sleep(jittered(*wait)) {
 			return
 		}
 		*wait = min(2**wait, most)
-		if _, again, err = e.buildInTurn(o); err != nil && e.background.Err() == nil {
+		if _, again, err = e.buildWithSlot(o); err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", o.id, "again", again, "err", err)
 		}
 	}
@@ -165,29 +165,29 @@ func jittered(wait time.Duration) time.Duration {
 	return wait/2 + rand.N(wait/2+1)
 }
 
-// buildInTurn is build when its turn has come.
-func (e *engine) buildInTurn(o order) (res result, again bool, err error) {
+// buildWithSlot is build when its turn has come.
+func (e *engine) buildWithSlot(o buildOrder) (res operationResult, again bool, err error) {
 	if !e.builds.enter(e.background) {
-		return result{}, true, ErrServerShutdown
+		return operationResult{}, true, ErrServerShutdown
 	}
 	defer e.builds.leave()
 	return e.build(o)
 }
 
-// sweepPending builds, after a wait, all finals that are not built, as far as
+// rescanFinals builds, after a wait, all finals that are not built, as far as
 // no builder does. While finals are left out, it is repeated.
-func (e *engine) sweepPending(wait time.Duration) {
+func (e *engine) rescanFinals(wait time.Duration) {
 	e.pending.Store(true)
 	if !e.sweeping.CompareAndSwap(false, true) {
 		return
 	}
 	started := e.work.start(func() {
 		for {
-			for e.pending.Load() && e.pause(wait) {
+			for e.pending.Load() && e.sleep(wait) {
 				e.pending.Store(false)
-				e.buildPending()
+				e.buildUnbuilt()
 				if e.pending.Load() {
-					wait = e.rebuild
+					wait = e.lastRebuildDelay
 				}
 			}
 			e.sweeping.Store(false)
@@ -201,12 +201,12 @@ func (e *engine) sweepPending(wait time.Duration) {
 	}
 }
 
-func (e *engine) buildPending() {
-	err := e.eachSide(kindBuilding, func(_ SideKey, value []byte) error {
+func (e *engine) buildUnbuilt() {
+	err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 		id := string(value)
 		if !e.building.busy(id) && e.builders.enter(e.background) {
 			_, info, _ := e.peek(e.background, id) // its builder sees what is wrong
-			e.startBuilding(e.orderFor(id, distinct(info.PartialUploads)...))
+			e.startBuilding(e.orderFor(id, uniqueIDs(info.PartialUploads)...))
 		}
 		return e.background.Err()
 	})

@@ -15,31 +15,31 @@ import (
 // it if all are full, else make sure that they know who waits for them. again
 // tells that it has to be called once more: a partial could not be told
 // because a request was using it, or something failed that may not fail again.
-func (e *engine) build(o order) (res result, again bool, err error) {
+func (e *engine) build(o buildOrder) (res operationResult, again bool, err error) {
 	f, err := e.lock(e.background, o.id, LockWait)
 	if err != nil {
-		return result{}, true, err
+		return operationResult{}, true, err
 	}
 	defer f.release()
 	switch err := f.load(e.store.Core); {
 	case errors.Is(err, ErrNotFound), err == nil && !f.info.IsFinal: // it was removed; a callback may have chosen its id again
-		again, err = e.leaveGone(f, o.partials)
-		return result{}, again, err
+		again, err = e.unregisterRemoved(f, o.partials)
+		return operationResult{}, again, err
 	case err != nil:
-		return result{}, true, err
+		return operationResult{}, true, err
 	case f.info.State == StateFailed || f.info.Complete():
-		again, err = e.leavePartials(f)
-		return result{info: &f.info}, again, err
+		again, err = e.unregister(f)
+		return operationResult{info: &f.info}, again, err
 	}
-	e.naming.note(f.id, distinct(f.info.PartialUploads)...)
+	e.registrations.add(f.id, uniqueIDs(f.info.PartialUploads)...)
 	joined := f.info.Full() // by an attempt that was cut short
-	full, busy, err := e.gather(f, o)
-	if why := e.hopeless(f, err); why != "" {
+	full, busy, err := e.collectPartials(f, o)
+	if why := e.permanentFailure(f, err); why != "" {
 		again, failErr := e.failFinal(f, why)
-		return result{}, again, errors.Join(err, failErr)
+		return operationResult{}, again, errors.Join(err, failErr)
 	}
 	if err != nil || !full {
-		return result{}, busy || err != nil, err
+		return operationResult{}, busy || err != nil, err
 	}
 	return e.finishFinal(f, o, joined)
 }
@@ -47,24 +47,24 @@ func (e *engine) build(o order) (res result, again bool, err error) {
 // finishFinal finishes a final that has all its bytes and ends the work on it.
 // joined tells that an earlier attempt has copied them, which may not have got
 // as far as the records of the partials.
-func (e *engine) finishFinal(f *hold, o order, joined bool) (res result, again bool, err error) {
-	partials := distinct(f.info.PartialUploads)
+func (e *engine) finishFinal(f *lockedUpload, o buildOrder, joined bool) (res operationResult, again bool, err error) {
+	partials := uniqueIDs(f.info.PartialUploads)
 	res, err = e.finish(f, o.request) // which repeats itself if it has to
 	switch {
 	case err != nil && !isRefusal(err):
 		return res, false, err
 	case joined:
-		busy, dropErr := e.dropFinal(e.background, o.id, partials)
+		busy, dropErr := e.removeFromPartials(e.background, o.id, partials)
 		if busy || dropErr != nil {
 			return res, true, errors.Join(err, dropErr)
 		}
 	}
-	return res, false, errors.Join(err, e.forgetSide(e.background, buildingKey(o.id)))
+	return res, false, errors.Join(err, e.deleteSideRecord(e.background, buildingKey(o.id)))
 }
 
-// hopeless returns why a final can never be built, or "" if that can be tried
+// permanentFailure returns why a final can never be built, or "" if that can be tried
 // again.
-func (e *engine) hopeless(f *hold, err error) (why string) {
+func (e *engine) permanentFailure(f *lockedUpload, err error) (why string) {
 	switch {
 	case err == nil:
 		return ""
@@ -81,33 +81,33 @@ func (e *engine) hopeless(f *hold, err error) (why string) {
 // overdue reports whether a final that fails again and again has been tried
 // for long enough. The creation counts, so that a restart does not begin anew.
 // Records of tusd v2 do not tell it.
-func (e *engine) overdue(f *hold) bool {
+func (e *engine) overdue(f *lockedUpload) bool {
 	return !f.info.Created.IsZero() && e.now().Sub(f.info.Created) >= maxFinalWait
 }
 
-// gather makes the final full, if its partials are. busy tells that one of them
+// collectPartials makes the final full, if its partials are. busy tells that one of them
 // could not be told who waits for it. A final that is full does not need its
 // partials any more.
-func (e *engine) gather(f *hold, o order) (full, busy bool, err error) {
+func (e *engine) collectPartials(f *lockedUpload, o buildOrder) (full, busy bool, err error) {
 	if f.info.Full() {
 		return true, false, nil
 	}
 	if full = o.full; !full {
-		full, busy, err = e.tellPartials(f)
+		full, busy, err = e.registerWithPartials(f)
 	}
 	if err == nil && full {
-		err = e.join(f, o.abandon == nil)
+		err = e.copyPartials(f, o.abandon == nil)
 	}
 	return full, busy, err
 }
 
-// tellPartials makes sure that the partials know that the final waits for them,
+// registerWithPartials makes sure that the partials know that the final waits for them,
 // unless all are full.
-func (e *engine) tellPartials(f *hold) (full, busy bool, err error) {
-	open, err := e.findOpen(f)
+func (e *engine) registerWithPartials(f *lockedUpload) (full, busy bool, err error) {
+	open, err := e.firstUnfinished(f)
 	if err == nil && open != "" {
-		if busy, err = e.nameFinal(f); err == nil && !busy {
-			open, err = e.findOpen(f) // the last one may have become full before it was told
+		if busy, err = e.registerWithEach(f); err == nil && !busy {
+			open, err = e.firstUnfinished(f) // the last one may have become full before it was told
 		}
 	}
 	if err == nil && !busy && open != "" {
@@ -116,10 +116,10 @@ func (e *engine) tellPartials(f *hold) (full, busy bool, err error) {
 	return err == nil && open == "", busy, err
 }
 
-// findOpen returns the id of a partial that does not have all its bytes, or ""
+// firstUnfinished returns the id of a partial that does not have all its bytes, or ""
 // if all have. It takes no locks: a partial that is full stays so.
-func (e *engine) findOpen(f *hold) (string, error) {
-	for _, id := range distinct(f.info.PartialUploads) {
+func (e *engine) firstUnfinished(f *lockedUpload) (string, error) {
+	for _, id := range uniqueIDs(f.info.PartialUploads) {
 		_, info, err := e.peek(f.ctx, id)
 		if err == nil && info.State == StateFailed {
 			err = ErrUploadFailed
@@ -131,46 +131,46 @@ func (e *engine) findOpen(f *hold) (string, error) {
 	return "", nil
 }
 
-// nameFinal writes into the record of each partial that the final waits for
+// registerWithEach writes into the record of each partial that the final waits for
 // it. Uploads go on meanwhile: a partial that is being used, or whose record names
 // as many as it can, is only noted in memory, and busy says that there is one.
-func (e *engine) nameFinal(f *hold) (busy bool, err error) {
-	for _, id := range distinct(f.info.PartialUploads) {
-		p, err := e.hold(f.ctx, id, LockTry)
+func (e *engine) registerWithEach(f *lockedUpload) (busy bool, err error) {
+	for _, id := range uniqueIDs(f.info.PartialUploads) {
+		p, err := e.lockAndLoad(f.ctx, id, LockTry)
 		if errors.Is(err, ErrUploadLocked) {
-			e.naming.note(f.id, id)
+			e.registrations.add(f.id, id)
 			busy = true
 			continue
 		}
 		if err != nil {
 			return busy, err
 		}
-		named, err := e.addFinal(p, f.id)
+		named, err := e.addToRecord(p, f.id)
 		p.release()
 		if err != nil {
 			return busy, err
 		}
 		if !named {
-			e.naming.note(f.id, id)
+			e.registrations.add(f.id, id)
 			busy = true
 		}
 	}
 	return busy, nil
 }
 
-// join copies the partials into the final. It takes their leases in the order of
+// copyPartials copies the partials into the final. It takes their leases in the order of
 // the ids, so that two builders never wait for each other, and keeps them until the
 // copy is done, whatever other requests ask for. If the copy fails and the final
 // stays, the partials name it: memory does not outlast a restart.
-func (e *engine) join(f *hold, stays bool) error {
-	held := make(map[string]*hold, len(f.info.PartialUploads))
+func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
+	held := make(map[string]*lockedUpload, len(f.info.PartialUploads))
 	defer func() {
 		for _, p := range held {
 			p.release()
 		}
 	}()
-	for _, id := range distinct(f.info.PartialUploads) {
-		p, err := e.hold(f.ctx, id, LockWait)
+	for _, id := range uniqueIDs(f.info.PartialUploads) {
+		p, err := e.lockAndLoad(f.ctx, id, LockWait)
 		if err != nil {
 			return err
 		}
@@ -180,28 +180,28 @@ func (e *engine) join(f *hold, stays bool) error {
 	for i, id := range f.info.PartialUploads {
 		uploads[i] = held[id].upload
 	}
-	if err := e.declareFinal(f, held); err != nil {
+	if err := e.declareFinalLength(f, held); err != nil {
 		return err
 	}
 	if err := e.concat(f, uploads); err != nil {
 		if stays && !f.info.Full() {
-			err = errors.Join(err, e.addFinals(f, held))
+			err = errors.Join(err, e.registerWithLocked(f, held))
 		}
 		return err
 	}
 	for _, p := range held {
-		if err := p.dropFinal(f.id); err != nil {
+		if err := p.removeFinal(f.id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addFinals names the final in the records of the partials, as far as they have a
+// registerWithLocked names the final in the records of the partials, as far as they have a
 // place.
-func (e *engine) addFinals(f *hold, held map[string]*hold) error {
+func (e *engine) registerWithLocked(f *lockedUpload, held map[string]*lockedUpload) error {
 	for _, p := range held {
-		if _, err := e.addFinal(p, f.id); err != nil {
+		if _, err := e.addToRecord(p, f.id); err != nil {
 			return err
 		}
 	}
@@ -209,7 +209,7 @@ func (e *engine) addFinals(f *hold, held map[string]*hold) error {
 }
 
 // concat has the store copy the partials.
-func (e *engine) concat(f *hold, partials []Upload) error {
+func (e *engine) concat(f *lockedUpload, partials []Upload) error {
 	defer f.times.concat.since(time.Now())
 	if err := e.store.Concater.Concat(f.ctx, f.upload, partials); err != nil {
 		return err
@@ -217,9 +217,9 @@ func (e *engine) concat(f *hold, partials []Upload) error {
 	return f.refresh()
 }
 
-// declareFinal fixes the length of a final that was made when the length of a
+// declareFinalLength fixes the length of a final that was made when the length of a
 // partial was not known.
-func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
+func (e *engine) declareFinalLength(f *lockedUpload, held map[string]*lockedUpload) error {
 	if !f.info.SizeIsDeferred {
 		return nil
 	}
@@ -227,11 +227,11 @@ func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
 	for id, p := range held {
 		lengths[id] = p.info.Size
 	}
-	length, err := e.addUp(f.info.PartialUploads, lengths)
+	length, err := e.sumLengths(f.info.PartialUploads, lengths)
 	if err != nil {
 		return err
 	}
-	if err := e.declare(f, length); err != nil {
+	if err := e.declareLength(f, length); err != nil {
 		return err
 	}
 	return f.refresh()
@@ -239,16 +239,16 @@ func (e *engine) declareFinal(f *hold, held map[string]*hold) error {
 
 // failFinal ends a final that can never be built. again tells that its builder
 // has to be called once more, for itself or for its partials.
-func (e *engine) failFinal(f *hold, why string) (again bool, err error) {
-	if err := e.setFailed(f, why); err != nil {
+func (e *engine) failFinal(f *lockedUpload, why string) (again bool, err error) {
+	if err := e.recordFailure(f, why); err != nil {
 		return true, err
 	}
-	return e.leavePartials(f)
+	return e.unregister(f)
 }
 
-// setFailed writes down that a final has failed. Its side record stays until the
+// recordFailure writes down that a final has failed. Its side record stays until the
 // records of its partials do not name it any more.
-func (e *engine) setFailed(f *hold, why string) error {
+func (e *engine) recordFailure(f *lockedUpload, why string) error {
 	e.log.Info("a final upload has failed", "id", f.id, "why", why)
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"}
 	if err := f.setState(f.ctx, StateFailed, failure); err != nil {
@@ -258,7 +258,7 @@ func (e *engine) setFailed(f *hold, why string) error {
 	return nil
 }
 
-// distinct returns the ids once each, in order.
-func distinct(ids []string) []string {
+// uniqueIDs returns the ids once each, in order.
+func uniqueIDs(ids []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(ids)))
 }

@@ -77,24 +77,24 @@ func fieldAlgorithmIndex(name string) int {
 	return -1
 }
 
-// sum is a running hash and the value that it has to come to.
-type sum struct {
+// runningDigest is a running hash and the value that it has to come to.
+type runningDigest struct {
 	algorithm *algorithm
 	hash      hash.Hash
 	want      []byte // nil: not asked for
 }
 
-// proof is what content is verified against when it has ended.
-type proof struct {
-	sums []sum
+// verifier is what content is verified against when it has ended.
+type verifier struct {
+	sums []runningDigest
 	// late, if not nil, reads what only the end of the request tells and
 	// sets want; its error refuses the content.
-	late func(sums []sum) error
+	late func(sums []runningDigest) error
 }
 
 // hash finds the hash function of an algorithm among the sums, or nil. p may
 // be nil.
-func (p *proof) hash(field string) hash.Hash {
+func (p *verifier) hash(field string) hash.Hash {
 	if p == nil {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (p *proof) hash(field string) hash.Hash {
 
 // hashes are all that a body has to be written to: those of its proof or of its
 // late checksum, and those of the digests that run along, each once. All may be nil.
-func hashes(p *proof, l *lateSum, r *runner) []hash.Hash {
+func hashes(p *verifier, l *trailingChecksum, r *digestRunner) []hash.Hash {
 	var all []hash.Hash
 	if p != nil {
 		for _, s := range p.sums {
@@ -143,7 +143,7 @@ func writeHashes(all []hash.Hash, b []byte) {
 }
 
 // verify is called once the content has ended.
-func (p *proof) verify() error {
+func (p *verifier) verify() error {
 	if p.late != nil {
 		if err := p.late(p.sums); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (p *proof) verify() error {
 }
 
 // writeProven stores a body that has a proof: all of it or nothing.
-func (e *engine) writeProven(c *call, h *hold) (int64, error) {
+func (e *engine) writeProven(c *operation, h *lockedUpload) (int64, error) {
 	if writer := e.store.AtomicWriter; writer != nil {
 		return writer.WriteAtomic(h.ctx, h.upload, h.info.Offset, c.body)
 	}
@@ -167,7 +167,7 @@ func (e *engine) writeProven(c *call, h *hold) (int64, error) {
 
 // writeSpooled verifies the body on a local disk before the store gets it. A
 // store that then fails half-way has stored verified bytes, which may stay.
-func (e *engine) writeSpooled(c *call, h *hold) (int64, error) {
+func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
 	limit := e.config.ChecksumSpoolSize
 	if c.body.length > limit {
 		return 0, ErrChecksumTooLarge

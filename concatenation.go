@@ -35,29 +35,29 @@ const (
 
 func buildingKey(id string) SideKey { return SideKey{Kind: kindBuilding, Name: hashName(id)} }
 
-// concatenation is a request for a final upload, as a dialect has read it.
-type concatenation struct {
+// finalRequest is a request for a final upload, as a dialect has read it.
+type finalRequest struct {
 	partials []string // ids in the order of the bytes; one may appear more than once
 	raw      string   // Upload-Concat byte for byte
 	metadata MetaData
 	rawMeta  string // Upload-Metadata byte for byte
 }
 
-// joined is the side record of a final that was asked for.
-type joined struct {
+// concatRecord is the side record of a final that was asked for.
+type concatRecord struct {
 	ID      string
 	Created time.Time
 }
 
 // concatenate makes a final upload and builds it.
-func (e *engine) concatenate(c *call, req concatenation) (result, error) {
-	for _, id := range distinct(req.partials) {
+func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, error) {
+	for _, id := range uniqueIDs(req.partials) {
 		if err := e.authorize(c, id); err != nil {
-			return result{}, err
+			return operationResult{}, err
 		}
 	}
 	if !e.builders.tryEnter() { // before anything is stored
-		return result{}, ErrTooManyFinals
+		return operationResult{}, ErrTooManyFinals
 	}
 	handedOn := false
 	defer func() {
@@ -74,9 +74,9 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 	built, err := w.await(c)
 	switch {
 	case w.abandoned.Load():
-		return result{}, err
+		return operationResult{}, err
 	case w.fresh && errors.Is(err, ErrNotFound) && e.store.Terminater != nil:
-		return result{}, errors.Join(err, w.discardFailed(c))
+		return operationResult{}, errors.Join(err, w.discardFailed(c))
 	}
 	res.merge(built)
 	return res, err
@@ -85,9 +85,9 @@ func (e *engine) concatenate(c *call, req concatenation) (result, error) {
 // discard removes a final that failed before its client has heard of it. Its
 // partials may still name it.
 func (e *engine) discard(ctx context.Context, id string, key SideKey, request HTTPRequest) error {
-	h, err := e.hold(ctx, id, LockPreempt)
+	h, err := e.lockAndLoad(ctx, id, LockPreempt)
 	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
-		return e.forgetSide(ctx, key) // a DELETE was first
+		return e.deleteSideRecord(ctx, key) // a DELETE was first
 	}
 	if err != nil {
 		return err
@@ -96,13 +96,13 @@ func (e *engine) discard(ctx context.Context, id string, key SideKey, request HT
 	if h.info.Complete() {
 		return errors.New("the final upload was built meanwhile")
 	}
-	if _, err := e.keepPartials(h); err != nil {
+	if _, err := e.savePartials(h); err != nil {
 		return err
 	}
-	if err := e.erase(h, request); err != nil {
+	if err := e.removeAndPublish(h, request); err != nil {
 		return err
 	}
-	return e.forgetSide(h.ctx, key)
+	return e.deleteSideRecord(h.ctx, key)
 }
 
 // isBuilt tells whether nobody has to do anything about a final any more.
@@ -111,49 +111,49 @@ func (e *engine) isBuilt(info FileInfo) bool {
 }
 
 // key names what makes two requests ask for the same final.
-func (req concatenation) key() SideKey {
+func (req finalRequest) key() SideKey {
 	return SideKey{Kind: kindConcat, Name: hashName(strings.Join(req.partials, " ") + "\n" + req.rawMeta)}
 }
 
-// sameFinal finds the final that an equal request made a short time ago.
-func (e *engine) sameFinal(c *call, key SideKey) (result, error) {
-	e.sweepJoined()
+// recentFinal finds the final that an equal request made a short time ago.
+func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error) {
+	e.removeOldConcatRecords()
 	value, err := e.store.SideRecords.GetSide(c.ctx, key)
 	if errors.Is(err, ErrNotFound) {
-		return result{}, nil
+		return operationResult{}, nil
 	}
 	if err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
-	j, fresh := e.readJoined(value)
+	j, fresh := e.parseConcatRecord(value)
 	if !fresh {
-		return result{}, nil
+		return operationResult{}, nil
 	}
 	_, info, err := e.peek(c.ctx, j.ID)
 	if errors.Is(err, ErrNotFound) || err == nil && info.State == StateFailed {
-		return result{}, nil
+		return operationResult{}, nil
 	}
-	return result{info: &info}, err
+	return operationResult{info: &info}, err
 }
 
-// readJoined decodes a side record and tells whether it still counts.
-func (e *engine) readJoined(value []byte) (j joined, fresh bool) {
+// parseConcatRecord decodes a side record and tells whether it still counts.
+func (e *engine) parseConcatRecord(value []byte) (j concatRecord, fresh bool) {
 	if json.Unmarshal(value, &j) != nil {
 		return j, false
 	}
 	return j, e.now().Sub(j.Created) < sameFinalFor
 }
 
-// sweepJoined removes, now and then and in the background, the side records
+// removeOldConcatRecords removes, now and then and in the background, the side records
 // that do not count any more.
-func (e *engine) sweepJoined() {
+func (e *engine) removeOldConcatRecords() {
 	last, now := e.swept.Load(), e.now().Unix()
 	if now-last < int64(sameFinalFor/time.Second) || !e.swept.CompareAndSwap(last, now) {
 		return
 	}
 	e.work.start(func() {
-		err := e.eachSide(kindConcat, func(key SideKey, value []byte) error {
-			if _, fresh := e.readJoined(value); fresh {
+		err := e.eachSideRecord(kindConcat, func(key SideKey, value []byte) error {
+			if _, fresh := e.parseConcatRecord(value); fresh {
 				return nil
 			}
 			return e.store.SideRecords.DeleteSide(e.background, key)
@@ -164,37 +164,37 @@ func (e *engine) sweepJoined() {
 	})
 }
 
-// newFinal stores the record of a final, not its data. full tells that all its
+// createFinal stores the record of a final, not its data. full tells that all its
 // partials are.
-func (e *engine) newFinal(c *call, req concatenation, key SideKey) (res result, full bool, err error) {
-	ids := distinct(req.partials)
-	e.naming.ask(ids)
-	defer e.naming.answered(ids)
+func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res operationResult, full bool, err error) {
+	ids := uniqueIDs(req.partials)
+	e.registrations.beginRequest(ids)
+	defer e.registrations.endRequest(ids)
 	info := e.newInfo(c, req.metadata, req.rawMeta)
 	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
-	if full, err = e.measure(c.ctx, ids, &info); err != nil {
-		return result{}, false, err
+	if full, err = e.measurePartials(c.ctx, ids, &info); err != nil {
+		return operationResult{}, false, err
 	}
 	h, res, err := e.establish(c, info)
 	if err != nil {
 		return res, false, err
 	}
 	defer h.release()
-	e.naming.note(h.id, ids...) // its builder forgets that
-	if err := e.putFinalSides(h, key); err != nil {
-		e.naming.forget(h.id)
+	e.registrations.add(h.id, ids...) // its builder forgets that
+	if err := e.putFinalRecords(h, key); err != nil {
+		e.registrations.forget(h.id)
 		if e.store.Terminater == nil {
 			return res, false, err
 		}
-		return result{}, false, errors.Join(err, e.erase(h, e.origin(c)), e.forgetSide(h.ctx, key), e.forgetSide(h.ctx, buildingKey(h.id)))
+		return operationResult{}, false, errors.Join(err, e.removeAndPublish(h, e.eventRequest(c)), e.deleteSideRecord(h.ctx, key), e.deleteSideRecord(h.ctx, buildingKey(h.id)))
 	}
 	return res, full, nil
 }
 
-// putFinalSides stores what makes a restart go on with a final and a repeated
+// putFinalRecords stores what makes a restart go on with a final and a repeated
 // request find it.
-func (e *engine) putFinalSides(h *hold, key SideKey) error {
-	value, err := json.Marshal(joined{ID: h.id, Created: e.now()})
+func (e *engine) putFinalRecords(h *lockedUpload, key SideKey) error {
+	value, err := json.Marshal(concatRecord{ID: h.id, Created: e.now()})
 	if err == nil {
 		err = e.store.SideRecords.PutSide(h.ctx, buildingKey(h.id), []byte(h.id))
 	}
@@ -204,9 +204,9 @@ func (e *engine) putFinalSides(h *hold, key SideKey) error {
 	return err
 }
 
-// measure looks up the partials of a new final, once each, and adds up their
+// measurePartials looks up the partials of a new final, once each, and adds up their
 // lengths. full tells that they have all their bytes.
-func (e *engine) measure(ctx context.Context, ids []string, info *FileInfo) (full bool, err error) {
+func (e *engine) measurePartials(ctx context.Context, ids []string, info *FileInfo) (full bool, err error) {
 	partials, err := e.peekPartials(ctx, ids)
 	if err != nil {
 		return false, err
@@ -218,7 +218,7 @@ func (e *engine) measure(ctx context.Context, ids []string, info *FileInfo) (ful
 		info.SizeIsDeferred = info.SizeIsDeferred || p.info.SizeIsDeferred
 		full = full && p.info.Full()
 	}
-	size, err := e.addUp(info.PartialUploads, lengths)
+	size, err := e.sumLengths(info.PartialUploads, lengths)
 	if err != nil {
 		return false, err
 	}
@@ -226,14 +226,14 @@ func (e *engine) measure(ctx context.Context, ids []string, info *FileInfo) (ful
 		info.Size = size
 	}
 	if !full {
-		err = e.mayWait(ctx, partials)
+		err = e.checkFinalLimit(ctx, partials)
 	}
 	return full, err
 }
 
-// addUp adds up the lengths of partials, each as often as it is named, unless
+// sumLengths adds up the lengths of partials, each as often as it is named, unless
 // the sum is too large for a final.
-func (e *engine) addUp(named []string, lengths map[string]int64) (sum int64, err error) {
+func (e *engine) sumLengths(named []string, lengths map[string]int64) (sum int64, err error) {
 	for _, id := range named {
 		if lengths[id] > math.MaxInt64-sum {
 			return 0, ErrMaxSizeExceeded
@@ -251,10 +251,10 @@ const peeksAtOnce = 8
 
 // peekPartials looks up partials. The first one that cannot be joined ends the
 // lookups.
-func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialSeen, error) {
+func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialState, error) {
 	ctx, refuse := context.WithCancelCause(ctx)
 	defer refuse(nil)
-	seen := make([]partialSeen, len(ids))
+	seen := make([]partialState, len(ids))
 	var next atomic.Int64
 	peekOn := func() error {
 		for ctx.Err() == nil {
@@ -281,9 +281,9 @@ func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialSeen,
 	return seen, context.Cause(ctx)
 }
 
-// outcome is what building a final has come to.
-type outcome struct {
-	res result
+// buildOutcome is what building a final has come to.
+type buildOutcome struct {
+	res operationResult
 	err error
 }
 
@@ -300,15 +300,15 @@ type finalWait struct {
 }
 
 // findOrMake returns the final of an equal request, or makes one.
-func (w *finalWait) findOrMake(c *call, req concatenation) (result, error) {
+func (w *finalWait) findOrMake(c *operation, req finalRequest) (operationResult, error) {
 	if !w.e.joining.enter(w.key.Name) {
-		return result{}, ErrUploadLocked
+		return operationResult{}, ErrUploadLocked
 	}
 	defer w.e.joining.leave(w.key.Name)
-	res, err := w.e.sameFinal(c, w.key)
+	res, err := w.e.recentFinal(c, w.key)
 	if err == nil && !res.exists() {
 		w.fresh = true
-		res, w.full, err = w.e.newFinal(c, req, w.key)
+		res, w.full, err = w.e.createFinal(c, req, w.key)
 	}
 	if err == nil {
 		w.id = res.info.ID
@@ -318,13 +318,13 @@ func (w *finalWait) findOrMake(c *call, req concatenation) (result, error) {
 
 // await starts the builder and waits for it for a while, but not for partials
 // that are not full yet. The caller has entered builders; await leaves it.
-func (w *finalWait) await(c *call) (result, error) {
+func (w *finalWait) await(c *operation) (operationResult, error) {
 	e := w.e
-	first := make(chan outcome, 1)
-	started := e.startBuilding(order{
-		id: w.id, request: e.origin(c), full: w.full, report: func(o outcome) { first <- o }, abandon: w.abandon,
+	first := make(chan buildOutcome, 1)
+	started := e.startBuilding(buildOrder{
+		id: w.id, request: e.eventRequest(c), full: w.full, report: func(o buildOutcome) { first <- o }, abandon: w.abandon,
 	})
-	patience := time.NewTimer(e.wait)
+	patience := time.NewTimer(e.buildTimeout)
 	defer patience.Stop()
 	var done <-chan struct{}
 	if !started {
@@ -344,10 +344,10 @@ func (w *finalWait) await(c *call) (result, error) {
 	if started && !w.decided.CompareAndSwap(false, true) {
 		return w.outcome(c, <-first)
 	}
-	return result{}, nil
+	return operationResult{}, nil
 }
 
-func (w *finalWait) outcome(c *call, o outcome) (result, error) {
+func (w *finalWait) outcome(c *operation, o buildOutcome) (operationResult, error) {
 	if o.err != nil || o.res.exists() {
 		return o.res, o.err
 	}
@@ -369,23 +369,23 @@ func (w *finalWait) abandon(err error, request HTTPRequest) bool {
 }
 
 // discardFailed removes a final that could not be built.
-func (w *finalWait) discardFailed(c *call) error {
-	if err := w.e.discard(c.ctx, w.id, w.key, w.e.origin(c)); err != nil {
+func (w *finalWait) discardFailed(c *operation) error {
+	if err := w.e.discard(c.ctx, w.id, w.key, w.e.eventRequest(c)); err != nil {
 		return err
 	}
-	w.e.leaveSoon(c.ctx, w.id)
+	w.e.unregisterSoon(c.ctx, w.id)
 	return nil
 }
 
 // builtFinal is the final after the work of another request's builder, which
 // may have removed it.
-func (e *engine) builtFinal(c *call, id string) (result, error) {
+func (e *engine) builtFinal(c *operation, id string) (operationResult, error) {
 	_, info, err := e.peek(c.ctx, id)
 	if errors.Is(err, ErrNotFound) {
-		return result{}, ErrUploadLocked.With(err)
+		return operationResult{}, ErrUploadLocked.With(err)
 	}
 	if err == nil && info.State == StateFailed {
-		err = failure(&info)
+		err = failedError(&info)
 	}
-	return result{info: &info}, err
+	return operationResult{info: &info}, err
 }

@@ -179,7 +179,7 @@ func (c Config) withDefaults() (Config, error) {
 		composer.Locker = &LocalLocker{}
 	}
 	if composer.SideRecords == nil {
-		composer.SideRecords = newMemorySides()
+		composer.SideRecords = newMemorySideRecords()
 	}
 	c.StoreComposer = &composer
 	return c, nil

@@ -6,50 +6,50 @@ import (
 	"time"
 )
 
-// creation is a request for a new upload, as a dialect has read it.
-type creation struct {
+// creationRequest is a request for a new upload, as a dialect has read it.
+type creationRequest struct {
 	length   int64 // bytes; if not deferred
 	deferred bool
 	metadata MetaData
 	raw      string // Upload-Metadata byte for byte
 	partial  bool
-	final    *concatenation // nil: it is not a final upload
+	final    *finalRequest // nil: it is not a final upload
 
 	// The IETF draft's ways: the upload stays open until a request completes
 	// it, this one if complete is set. length, -1 if not known, is only what
 	// the client says it will be.
-	open     bool
-	complete bool
-	spoils   bool     // too much content makes the upload useless
-	digests  []Digest // that the client wants kept
+	staysOpen      bool
+	complete       bool
+	failsIfTooLong bool     // too much content makes the upload useless
+	digests        []Digest // that the client wants kept
 }
 
-// result is what an operation did. It is valid beside an error, too, as far
+// operationResult is what an operation did. It is valid beside an error, too, as far
 // as it went.
-type result struct {
+type operationResult struct {
 	info     *FileInfo    // nil: there is no upload, or nothing is known of it
 	response HTTPResponse // what callbacks want changed in the answer
 }
 
 // exists tells whether the upload exists, as far as is known.
-func (r result) exists() bool { return r.info != nil && r.info.ID != "" }
+func (r operationResult) exists() bool { return r.info != nil && r.info.ID != "" }
 
 // create makes an upload and stores the body, if there is one.
-func (e *engine) create(c *call, req creation) (result, error) {
+func (e *engine) create(c *operation, req creationRequest) (operationResult, error) {
 	if req.final != nil {
 		req.final.metadata, req.final.rawMeta = req.metadata, req.raw
 		return e.concatenate(c, *req.final)
 	}
 	if err := e.checkCreation(c, req); err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
 	info := e.newInfo(c, req.metadata, req.raw)
-	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.open
+	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.staysOpen
 	info.Digests = e.newDigests(req.digests)
 	switch {
 	case !info.SizeIsDeferred:
 		info.Size = req.length
-	case req.open && req.length >= 0:
+	case req.staysOpen && req.length >= 0:
 		info.KnownLength = &req.length
 	}
 	h, res, err := e.establish(c, info)
@@ -58,38 +58,38 @@ func (e *engine) create(c *call, req creation) (result, error) {
 	}
 	defer h.release()
 	err = e.fill(c, h, req)
-	settled, err := e.settle(c, h, err)
+	settled, err := e.finishOrRelease(c, h, err)
 	res.merge(settled)
 	return res, err
 }
 
 // fill stores the content that came with a creation.
-func (e *engine) fill(c *call, h *hold, req creation) error {
+func (e *engine) fill(c *operation, h *lockedUpload, req creationRequest) error {
 	switch {
 	case c.body == nil && req.complete:
-		return e.complete(h)
+		return e.completeAtOffset(h)
 	case c.body == nil:
 		return nil
 	case c.created != nil:
 		c.created(h.info)
 	}
-	err := e.allow(c, &h.info)
+	err := e.boundBody(c, &h.info)
 	if err == nil {
 		err = e.receive(c, h, req.complete)
 	}
 	if err != nil {
-		return e.spoil(c, h, req.spoils, err)
+		return e.failOversized(c, h, req.failsIfTooLong, err)
 	}
 	return nil
 }
 
 // checkCreation refuses what can be refused before anything is stored.
-func (e *engine) checkCreation(c *call, req creation) error {
-	if req.open && e.store.LengthDeferrer == nil {
+func (e *engine) checkCreation(c *operation, req creationRequest) error {
+	if req.staysOpen && e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
-	if req.deferred || req.open && req.length < 0 {
-		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.open {
+	if req.deferred || req.staysOpen && req.length < 0 {
+		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.staysOpen {
 			return ErrNotImplemented
 		}
 		if c.body != nil && e.tooLarge(c.body.length) {
@@ -111,7 +111,7 @@ func (e *engine) tooLarge(length int64) bool {
 }
 
 // newInfo is the record that every kind of new upload starts from.
-func (e *engine) newInfo(c *call, metadata MetaData, raw string) FileInfo {
+func (e *engine) newInfo(c *operation, metadata MetaData, raw string) FileInfo {
 	return FileInfo{
 		MetaData:    metadata,
 		RawMetaData: raw,
@@ -124,22 +124,22 @@ func (e *engine) newInfo(c *call, metadata MetaData, raw string) FileInfo {
 
 // establish asks the pre-create callback, takes the lease on the new id and
 // stores the record. The caller releases the hold.
-func (e *engine) establish(c *call, info FileInfo) (*hold, result, error) {
+func (e *engine) establish(c *operation, info FileInfo) (*lockedUpload, operationResult, error) {
 	response, err := e.preCreate(c, &info)
 	if err != nil {
-		return nil, result{}, err
+		return nil, operationResult{}, err
 	}
 	h, err := e.storeNew(c, info)
 	if err != nil {
-		return nil, result{}, err
+		return nil, operationResult{}, err
 	}
 	e.metrics.UploadsCreated.Add(1)
 	e.publish(c, EventPostCreate, h.info)
-	return h, result{info: &h.info, response: response}, nil
+	return h, operationResult{info: &h.info, response: response}, nil
 }
 
 // preCreate lets the callback refuse or change the upload, and gives it an id.
-func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
+func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 	var response HTTPResponse
 	if err := e.config.answerable(info); err != nil {
 		return response, err
@@ -169,7 +169,7 @@ func (e *engine) preCreate(c *call, info *FileInfo) (HTTPResponse, error) {
 	} else if err := ValidateID(info.ID); err != nil {
 		return response, ErrInvalidName.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
-	if info.IsFinal || e.confirms(*info) || verifies(info.Digests) {
+	if info.IsFinal || e.asksPreFinish(*info) || verifies(info.Digests) {
 		info.State = StateUploading // the data alone cannot tell that it was built, verified, or that the callback agreed
 	}
 	return response, nil
@@ -188,7 +188,7 @@ func (c FileInfoChanges) apply(info *FileInfo) {
 
 // storeNew stores the record under a lease. Nobody can know a new id, so the
 // lock is only contended if a callback chose an id that exists.
-func (e *engine) storeNew(c *call, info FileInfo) (*hold, error) {
+func (e *engine) storeNew(c *operation, info FileInfo) (*lockedUpload, error) {
 	h, err := e.lock(c.ctx, info.ID, LockTry)
 	if err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ func (e *engine) storeNew(c *call, info FileInfo) (*hold, error) {
 }
 
 // merge adds what a later callback wants changed.
-func (r *result) merge(later result) {
+func (r *operationResult) merge(later operationResult) {
 	if later.exists() {
 		r.info = later.info
 	}

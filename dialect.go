@@ -19,13 +19,13 @@ type dialect interface {
 	begin(x *exchange)
 
 	// readCreation reads a request for a new upload. Its content goes to c.
-	readCreation(x *exchange, c *call) (creation, error)
+	readCreation(x *exchange, c *operation) (creationRequest, error)
 	// writeCreation answers it. It returns err, or another error to answer.
-	writeCreation(x *exchange, req creation, res result, err error) error
+	writeCreation(x *exchange, req creationRequest, res operationResult, err error) error
 	// readAppend reads a request for more content. The content goes to c.
-	readAppend(x *exchange, c *call) (appending, error)
+	readAppend(x *exchange, c *operation) (appendRequest, error)
 	// writeAppend answers it. It returns err, or another error to answer.
-	writeAppend(x *exchange, req appending, res result, err error) error
+	writeAppend(x *exchange, req appendRequest, res operationResult, err error) error
 	// checkStatus and checkTermination refuse such requests for what their header
 	// says.
 	checkStatus(x *exchange) error

@@ -105,7 +105,7 @@ func joinDigests(digests, wanted []Digest) []Digest {
 // wantDigests has the digests of an upload compared with what a client says
 // of it after it was created. The record is then not enough to tell that the
 // upload is complete.
-func (h *hold) wantDigests(wanted []Digest) error {
+func (h *lockedUpload) wantDigests(wanted []Digest) error {
 	if !verifies(wanted) {
 		return nil
 	}
@@ -118,8 +118,8 @@ func (h *hold) wantDigests(wanted []Digest) error {
 	})
 }
 
-// runner keeps the digests of an upload that run along with a body.
-type runner struct {
+// digestRunner keeps the digests of an upload that run along with a body.
+type digestRunner struct {
 	digests []Digest
 	hashes  []hash.Hash // nil where the digest is behind and cannot run along
 	kept    time.Time   // when the record was last written
@@ -128,11 +128,11 @@ type runner struct {
 
 // newRunner returns nil if no digest can run along from the upload's offset.
 // One that is to see the same bytes as a checksum of the body shares its hash.
-func newRunner(info *FileInfo, p *proof) *runner {
+func newRunner(info *FileInfo, p *verifier) *digestRunner {
 	if len(info.Digests) == 0 {
 		return nil
 	}
-	r := &runner{digests: info.Digests, hashes: make([]hash.Hash, len(info.Digests)), kept: time.Now(), keptAt: info.Offset}
+	r := &digestRunner{digests: info.Digests, hashes: make([]hash.Hash, len(info.Digests)), kept: time.Now(), keptAt: info.Offset}
 	any := false
 	for i, d := range info.Digests {
 		if d.Offset != info.Offset || d.Sum != nil || !d.known() {
@@ -154,7 +154,7 @@ func newRunner(info *FileInfo, p *proof) *runner {
 }
 
 // states are the digests at offset, which must be what the hashes have seen.
-func (r *runner) states(offset int64, full bool) ([]Digest, error) {
+func (r *digestRunner) states(offset int64, full bool) ([]Digest, error) {
 	states := slices.Clone(r.digests)
 	for i, h := range r.hashes {
 		if h == nil {
@@ -174,20 +174,20 @@ const (
 	digestBytes = 64 << 20
 )
 
-// keepRunning writes down how far the digests have come that run along with
+// saveDigests writes down how far the digests have come that run along with
 // a body whose bytes are stored from start on: when it has ended, and now and
 // then before. If it cannot, they are behind and caught up with later.
-func (e *engine) keepRunning(c *call, h *hold, start int64) {
+func (e *engine) saveDigests(c *operation, h *lockedUpload, start int64) {
 	run := c.body.run
 	if run == nil || start+c.body.n != h.info.Offset || h.info.Offset == run.keptAt && !h.info.Full() {
 		return // the last but one: the store has kept less than what was hashed
 	}
-	if !c.body.done() && time.Since(run.kept) < digestTime && h.info.Offset-run.keptAt < digestBytes {
+	if !c.body.ended() && time.Since(run.kept) < digestTime && h.info.Offset-run.keptAt < digestBytes {
 		return
 	}
 	states, err := run.states(h.info.Offset, h.info.Full())
 	if err == nil {
-		err = h.keepDigests(h.ctx, states)
+		err = h.storeDigests(h.ctx, states)
 	}
 	if err != nil {
 		e.log.Warn("the state of a digest could not be kept", "id", h.id, "err", err)
@@ -196,9 +196,9 @@ func (e *engine) keepRunning(c *call, h *hold, start int64) {
 	run.kept, run.keptAt = time.Now(), h.info.Offset
 }
 
-// forgetLost takes from the record what the digests cover beyond the stored
+// resetLostDigests takes from the record what the digests cover beyond the stored
 // bytes, before others take their place.
-func (h *hold) forgetLost() error {
+func (h *lockedUpload) resetLostDigests() error {
 	ahead := func(d Digest) bool { return d.Offset > h.info.Offset }
 	if !slices.ContainsFunc(h.info.Digests, ahead) {
 		return nil
@@ -207,11 +207,11 @@ func (h *hold) forgetLost() error {
 	for i, d := range states {
 		states[i] = d.within(h.info.Offset)
 	}
-	return h.keepDigests(h.ctx, states)
+	return h.storeDigests(h.ctx, states)
 }
 
-// keepDigests writes the digests to the record.
-func (h *hold) keepDigests(ctx context.Context, states []Digest) error {
+// storeDigests writes the digests to the record.
+func (h *lockedUpload) storeDigests(ctx context.Context, states []Digest) error {
 	err := h.update(ctx, func(info *FileInfo) error {
 		info.Digests = states
 		return nil
@@ -222,8 +222,8 @@ func (h *hold) keepDigests(ctx context.Context, states []Digest) error {
 	return err
 }
 
-// behind tells whether a digest lacks bytes that are stored.
-func behind(info FileInfo) bool {
+// digestsBehind tells whether a digest lacks bytes that are stored.
+func digestsBehind(info FileInfo) bool {
 	return slices.ContainsFunc(info.Digests, func(d Digest) bool {
 		return d.Sum == nil && d.known() && (d.Offset < info.Offset || info.Full())
 	})
@@ -240,7 +240,7 @@ const maxBehind = 1000
 // catchUpIfBehind brings the digests of an upload up to date if they lack bytes:
 // a crash has lost them, or another node has written.
 func (e *engine) catchUpIfBehind(info *FileInfo) {
-	if !behind(*info) || info.State == StateFailed || !info.Full() && e.readsWhole.Load() {
+	if !digestsBehind(*info) || info.State == StateFailed || !info.Full() && e.readsWhole.Load() {
 		return
 	}
 	if e.digestFailures.due(info.ID, e.now()) {
@@ -260,18 +260,18 @@ func (e *engine) catchUp(id string) {
 		defer func() { <-e.hashing }()
 		var err error
 		for more := true; more && err == nil; { // the upload may have grown in the meantime
-			more, err = e.readDigests(id)
+			more, err = e.catchUpOnce(id)
 		}
-		e.tellCatchUp(id, err)
+		e.logCatchUp(id, err)
 	})
 	if !started {
 		e.digesting.leave(id)
 	}
 }
 
-// tellCatchUp logs a failure, once for each upload: the next request on it meets
+// logCatchUp logs a failure, once for each upload: the next request on it meets
 // the same fault.
-func (e *engine) tellCatchUp(id string, err error) {
+func (e *engine) logCatchUp(id string, err error) {
 	switch {
 	case err == nil || errors.Is(err, ErrNotFound):
 		e.digestFailures.forget(id)
@@ -281,13 +281,13 @@ func (e *engine) tellCatchUp(id string, err error) {
 	}
 }
 
-// readDigests does that once and tells whether they still lack something.
-func (e *engine) readDigests(id string) (more bool, err error) {
+// catchUpOnce does that once and tells whether they still lack something.
+func (e *engine) catchUpOnce(id string) (more bool, err error) {
 	upload, info, err := e.peek(e.background, id)
 	if err != nil {
 		return false, err
 	}
-	states, err := readBehind(e.background, upload, info)
+	states, err := hashMissing(e.background, upload, info)
 	if !info.Full() && errors.Is(err, ErrIncompleteUpload) {
 		e.readsWhole.Store(true) // the digests catch up when all bytes are there
 		return false, nil
@@ -295,7 +295,7 @@ func (e *engine) readDigests(id string) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	h, err := e.hold(e.background, id, LockWait)
+	h, err := e.lockAndLoad(e.background, id, LockWait)
 	if err != nil {
 		return false, err
 	}
@@ -303,8 +303,8 @@ func (e *engine) readDigests(id string) (more bool, err error) {
 	if !h.info.Created.Equal(info.Created) {
 		return false, nil // it is another upload by now
 	}
-	err = h.keepDigests(h.ctx, furthest(h.info, states))
-	return behind(h.info), err
+	err = h.storeDigests(h.ctx, furthest(h.info, states))
+	return digestsBehind(h.info), err
 }
 
 // furthest picks for each digest of an upload what covers more of the bytes
@@ -325,15 +325,15 @@ func furthest(info FileInfo, read []Digest) []Digest {
 	return states
 }
 
-// readBehind computes the digests of an upload up to its offset.
-func readBehind(ctx context.Context, upload Upload, info FileInfo) ([]Digest, error) {
+// hashMissing computes the digests of an upload up to its offset.
+func hashMissing(ctx context.Context, upload Upload, info FileInfo) ([]Digest, error) {
 	states := slices.Clone(info.Digests)
 	for i, d := range states {
 		if d = d.within(info.Offset); d.Sum != nil || !d.known() {
 			continue
 		}
 		d, h := d.running()
-		if err := feed(ctx, h, upload, d.Offset, info.Offset); err != nil {
+		if err := hashStored(ctx, h, upload, d.Offset, info.Offset); err != nil {
 			return nil, err
 		}
 		var err error
@@ -344,8 +344,8 @@ func readBehind(ctx context.Context, upload Upload, info FileInfo) ([]Digest, er
 	return states, nil
 }
 
-// feed hashes the stored bytes from one offset to another.
-func feed(ctx context.Context, h hash.Hash, upload Upload, from, to int64) error {
+// hashStored hashes the stored bytes from one offset to another.
+func hashStored(ctx context.Context, h hash.Hash, upload Upload, from, to int64) error {
 	if from == to {
 		return nil
 	}
@@ -373,19 +373,19 @@ func feed(ctx context.Context, h hash.Hash, upload Upload, from, to int64) error
 
 // checkDigests brings the digests that a client wants verified, and those of
 // a final, up to date and compares them. It is called when all bytes are there.
-func (e *engine) checkDigests(ctx context.Context, h *hold) error {
+func (e *engine) checkDigests(ctx context.Context, h *lockedUpload) error {
 	needed := h.info.IsFinal
 	for _, d := range h.info.Digests {
 		needed = needed || d.Sum == nil && (d.Want != nil || d.Offset >= h.info.Offset)
 	}
-	if !needed || !behind(h.info) {
+	if !needed || !digestsBehind(h.info) {
 		return compareDigests(h.info.Digests)
 	}
-	states, err := readBehind(ctx, h.upload, h.info)
+	states, err := hashMissing(ctx, h.upload, h.info)
 	if err != nil {
 		return err
 	}
-	if err := h.keepDigests(ctx, states); err != nil {
+	if err := h.storeDigests(ctx, states); err != nil {
 		return err
 	}
 	return compareDigests(states)

@@ -12,29 +12,29 @@ import (
 // contentProof reads Content-Digest, or prepares for it as an announced trailer.
 // It is nil if there is neither, or no algorithm that is known here, which RFC 9530
 // allows to be passed over.
-func contentProof(r *http.Request) *proof {
+func contentProof(r *http.Request) *verifier {
 	if sums := digestSums(r.Header[contentDigestField]); len(sums) > 0 {
-		return &proof{sums: sums}
+		return &verifier{sums: sums}
 	}
 	if _, announced := r.Trailer[contentDigestField]; !announced {
 		return nil
 	}
-	return &proof{sums: allSums(), late: func(sums []sum) error {
+	return &verifier{sums: allSums(), late: func(sums []runningDigest) error {
 		for _, s := range digestSums(r.Trailer[contentDigestField]) {
-			sums[slices.IndexFunc(sums, func(t sum) bool { return t.algorithm == s.algorithm })].want = s.want
+			sums[slices.IndexFunc(sums, func(t runningDigest) bool { return t.algorithm == s.algorithm })].want = s.want
 		}
 		return nil
 	}}
 }
 
 // digestSums reads the digests of a Content-Digest that are known here.
-func digestSums(values []string) (sums []sum) {
+func digestSums(values []string) (sums []runningDigest) {
 	if len(values) == 0 {
 		return nil
 	}
 	for i, item := range fieldAlgorithms(values) {
 		if item.Kind == structured.IsBytes {
-			sums = append(sums, sum{&algorithms[i], algorithms[i].hash(), item.Bytes(longestDigest)})
+			sums = append(sums, runningDigest{&algorithms[i], algorithms[i].hash(), item.Bytes(longestDigest)})
 		}
 	}
 	return sums

@@ -9,7 +9,7 @@ import (
 
 // download finds a complete upload for reading. It takes no lock: readers do
 // not disturb one another, nor a request that changes the upload.
-func (e *engine) download(c *call, id string) (storedContent, FileInfo, error) {
+func (e *engine) download(c *operation, id string) (storedContent, FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
 		return storedContent{}, FileInfo{}, err
 	}
@@ -18,7 +18,7 @@ func (e *engine) download(c *call, id string) (storedContent, FileInfo, error) {
 	case err != nil:
 		return storedContent{}, info, err
 	case info.State == StateFailed:
-		return storedContent{}, info, failure(&info)
+		return storedContent{}, info, failedError(&info)
 	case info.State != StateComplete && e.finishing.busy(id):
 		return storedContent{}, info, ErrUploadFinishing
 	case e.unfinished(&info):

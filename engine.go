@@ -11,15 +11,15 @@ import (
 
 // engine carries out the operations. It knows no HTTP: dialects translate.
 type engine struct {
-	config  Config // with defaults
-	store   *StoreComposer
-	log     *slog.Logger
-	metrics *Metrics
-	events  broadcaster
-	now     func() time.Time // tests replace these four
-	retry   time.Duration    // the first wait between two attempts to finish
-	wait    time.Duration    // how long a POST waits for its final
-	rebuild time.Duration    // the longest wait between two attempts to build
+	config           Config // with defaults
+	store            *StoreComposer
+	log              *slog.Logger
+	metrics          *Metrics
+	events           broadcaster
+	now              func() time.Time // tests replace these four
+	firstRetryDelay  time.Duration    // the first wait between two attempts to finish
+	buildTimeout     time.Duration    // how long a POST waits for its final
+	lastRebuildDelay time.Duration    // the longest wait between two attempts to build
 
 	requestBytes  atomic.Int64 // of requests that work in the background keeps
 	finishRetries atomic.Int64 // uploads that wait for another attempt to be finished
@@ -29,41 +29,41 @@ type engine struct {
 	background     context.Context // ends when the server closes
 	end            context.CancelFunc
 	work           workGroup
-	finishing      flights        // uploads being finished, by id
-	building       flights        // finals being built, by id
-	joining        flights        // finals being asked for, by the name of their request
-	naming         namings        // finals that the records of their partials may not name yet
-	awaited        awaited        // what unbuilt finals wait for
-	builders       slots          // finals that wait for their first attempt
-	builds         slots          // attempts to build a final
-	retrying       slots          // finals that wait for another attempt
-	pending        atomic.Bool    // finals were left out that no builder works on
-	listed         atomic.Bool    // those of the last stop have their builders
-	sweeping       atomic.Bool    // they are being looked for
-	removing       flights        // uploads being removed, by id
-	digesting      flights        // uploads whose digests are brought up to date, by id
-	digestFailures digestFailures // of these
-	readsWhole     atomic.Bool    // the store reads only uploads that have all their bytes
-	hashing        chan struct{}  // has room for those who read whole uploads at the same time
-	swept          atomic.Int64   // when old side records were last removed, in Unix seconds
+	finishing      inFlight             // uploads being finished, by id
+	building       inFlight             // finals being built, by id
+	joining        inFlight             // finals being asked for, by the name of their request
+	registrations  pendingRegistrations // finals that the records of their partials may not name yet
+	awaited        awaitedPartials      // what unbuilt finals wait for
+	builders       semaphore            // finals that wait for their first attempt
+	builds         semaphore            // attempts to build a final
+	retrying       semaphore            // finals that wait for another attempt
+	pending        atomic.Bool          // finals were left out that no builder works on
+	listed         atomic.Bool          // those of the last stop have their builders
+	sweeping       atomic.Bool          // they are being looked for
+	removing       inFlight             // uploads being removed, by id
+	digesting      inFlight             // uploads whose digests are brought up to date, by id
+	digestFailures digestFailures       // of these
+	readsWhole     atomic.Bool          // the store reads only uploads that have all their bytes
+	hashing        chan struct{}        // has room for those who read whole uploads at the same time
+	swept          atomic.Int64         // when old side records were last removed, in Unix seconds
 }
 
 func newEngine(config Config) *engine {
 	e := &engine{
-		config:  config,
-		store:   config.StoreComposer,
-		log:     config.Logger,
-		metrics: newMetrics(),
-		now:     time.Now,
-		retry:   firstRetry,
-		wait:    buildPatience,
-		rebuild: lastRebuild,
-		hashing: make(chan struct{}, maxCatchUps),
+		config:           config,
+		store:            config.StoreComposer,
+		log:              config.Logger,
+		metrics:          newMetrics(),
+		now:              time.Now,
+		firstRetryDelay:  firstRetry,
+		buildTimeout:     buildPatience,
+		lastRebuildDelay: lastRebuild,
+		hashing:          make(chan struct{}, maxCatchUps),
 
 		mostRetries: maxRetries,
-		builders:    make(slots, maxBuilders),
-		builds:      make(slots, buildsAtOnce),
-		retrying:    make(slots, maxRetrying),
+		builders:    make(semaphore, maxBuilders),
+		builds:      make(semaphore, buildsAtOnce),
+		retrying:    make(semaphore, maxRetrying),
 	}
 	e.background, e.end = context.WithCancel(context.Background())
 	e.work.panicked = func(r any) {
@@ -72,10 +72,10 @@ func newEngine(config Config) *engine {
 	return e
 }
 
-// call is what an operation knows of the request it serves.
-type call struct {
+// operation is what an operation knows of the request it serves.
+type operation struct {
 	ctx     context.Context // ends when the client has gone or the handler returns
-	from    requester
+	from    requestDescriber
 	dialect Dialect
 	body    *body // nil: no content
 
@@ -85,13 +85,13 @@ type call struct {
 	stored     func(offset int64)  // told now and then what is stored while content is read; may be nil
 }
 
-// requester describes the request for an event, if somebody wants one.
-type requester interface {
+// requestDescriber describes the request for an event, if somebody wants one.
+type requestDescriber interface {
 	request() HTTPRequest
 }
 
-// hold is an upload under its lease.
-type hold struct {
+// lockedUpload is an upload under its lease.
+type lockedUpload struct {
 	id     string
 	lease  Lease
 	upload Upload
@@ -102,7 +102,7 @@ type hold struct {
 }
 
 // authorize asks the pre-access callback, before anything is locked or read.
-func (e *engine) authorize(c *call, id string) error {
+func (e *engine) authorize(c *operation, id string) error {
 	ask := e.config.Callbacks.PreAccess
 	if ask == nil || c.admitted == id {
 		return nil
@@ -116,20 +116,20 @@ func (e *engine) authorize(c *call, id string) error {
 	return err
 }
 
-// take locks an upload and loads it: authorize, lock, load. The caller
+// acquire locks an upload and loads it: authorize, lock, load. The caller
 // releases the result, or hands it to who does.
-func (e *engine) take(c *call, id string) (*hold, error) {
+func (e *engine) acquire(c *operation, id string) (*lockedUpload, error) {
 	if err := e.authorize(c, id); err != nil {
 		return nil, err
 	}
 	if e.finishing.busy(id) {
 		return nil, ErrUploadFinishing
 	}
-	return e.hold(c.ctx, id, LockPreempt)
+	return e.lockAndLoad(c.ctx, id, LockPreempt)
 }
 
-// hold locks and loads without asking anybody.
-func (e *engine) hold(ctx context.Context, id string, mode LockMode) (*hold, error) {
+// lockAndLoad locks and loads without asking anybody.
+func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
 	h, err := e.lock(ctx, id, mode)
 	if err != nil {
 		return nil, err
@@ -148,23 +148,23 @@ func (e *engine) hold(ctx context.Context, id string, mode LockMode) (*hold, err
 }
 
 // lock takes the lease on an id without loading anything.
-func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*hold, error) {
-	lease, err := e.lease(ctx, id, mode)
+func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
+	lease, err := e.acquireLease(ctx, id, mode)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ErrUnexpectedEOF.With(err) // the client did not wait
 	}
 	if err != nil {
 		return nil, err
 	}
-	h := &hold{id: id, lease: lease, times: &e.metrics.store}
+	h := &lockedUpload{id: id, lease: lease, times: &e.metrics.store}
 	h.work = workContext{lateContext: lateContext{parent: lease.Context()}, client: ctx, grace: e.config.GracePeriod}
 	h.ctx = &h.work
 	return h, nil
 }
 
-// lease waits for a lock as long as a request may. A lock that is free and
+// acquireLease waits for a lock as long as a request may. A lock that is free and
 // near is had without the cost of a timer.
-func (e *engine) lease(ctx context.Context, id string, mode LockMode) (Lease, error) {
+func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode) (Lease, error) {
 	defer e.metrics.LockWait.since(time.Now())
 	if e.store.Locker.Scope() != ScopeLease {
 		lease, err := e.store.Locker.Lock(ctx, id, LockTry)
@@ -178,7 +178,7 @@ func (e *engine) lease(ctx context.Context, id string, mode LockMode) (Lease, er
 }
 
 // load reads the upload under the lease.
-func (h *hold) load(store DataStore) error {
+func (h *lockedUpload) load(store DataStore) error {
 	defer h.times.load.since(time.Now())
 	var err error
 	if h.upload, err = store.GetUpload(h.ctx, h.lease, h.id); err != nil {
@@ -191,7 +191,7 @@ func (h *hold) load(store DataStore) error {
 // what it copies does not lie on the stack below a whole request.
 //
 //go:noinline
-func (h *hold) refresh() error {
+func (h *lockedUpload) refresh() error {
 	info, err := h.upload.GetInfo(h.ctx)
 	if err == nil {
 		h.info = info
@@ -200,19 +200,19 @@ func (h *hold) refresh() error {
 }
 
 // update changes the record.
-func (h *hold) update(ctx context.Context, change func(*FileInfo) error) error {
+func (h *lockedUpload) update(ctx context.Context, change func(*FileInfo) error) error {
 	defer h.times.update.since(time.Now())
 	return h.upload.UpdateInfo(ctx, change)
 }
 
 // finish tells the store that the upload has all its bytes.
-func (h *hold) finish(ctx context.Context) error {
+func (h *lockedUpload) finish(ctx context.Context) error {
 	defer h.times.finish.since(time.Now())
 	return h.upload.FinishUpload(ctx)
 }
 
 // remove removes the upload from the store, which can.
-func (e *engine) remove(h *hold) error {
+func (e *engine) remove(h *lockedUpload) error {
 	defer h.times.terminate.since(time.Now())
 	if e.removing.enter(h.id) {
 		defer e.removing.leave(h.id)
@@ -223,7 +223,7 @@ func (e *engine) remove(h *hold) error {
 // release gives the lease back, which every locker does in bounded time; a
 // second call does nothing. What
 // stays locked for lack of a lock service comes free by the lease's own end.
-func (h *hold) release() {
+func (h *lockedUpload) release() {
 	h.lease.Unlock(h.lease.Context()) // an error tells only that others will have to wait
 	h.work.cancel()
 }
@@ -233,7 +233,7 @@ func (h *hold) release() {
 // data and the record one after the other.
 func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
 	upload, info, err := e.load(ctx, id)
-	for pause := time.Millisecond; errors.Is(err, ErrBroken) && pause <= longestLook; pause *= 4 {
+	for pause := time.Millisecond; errors.Is(err, ErrBroken) && pause <= longestRecheck; pause *= 4 {
 		if e.removing.busy(id) {
 			return nil, info, ErrNotFound.With(errors.New("it is being removed"))
 		}
@@ -247,8 +247,8 @@ func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) 
 	return upload, info, err
 }
 
-// longestLook is the longest pause before a broken upload is looked at again.
-const longestLook = 64 * time.Millisecond
+// longestRecheck is the longest pause before a broken upload is looked at again.
+const longestRecheck = 64 * time.Millisecond
 
 func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) {
 	defer e.metrics.store.load.since(time.Now())
@@ -266,7 +266,7 @@ func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) 
 func (e *engine) usable(info *FileInfo) error {
 	switch {
 	case info.State == StateFailed:
-		return failure(info)
+		return failedError(info)
 	case e.unfinished(info):
 		e.finishLater(info.ID)
 		return ErrUploadFinishing
@@ -283,8 +283,8 @@ func (e *engine) unfinished(info *FileInfo) bool {
 	return info.State == StateFinishing || info.Full()
 }
 
-// failure is the answer of a failed upload.
-func failure(info *FileInfo) error {
+// failedError is the answer of a failed upload.
+func failedError(info *FileInfo) error {
 	if info.Failure == nil {
 		return ErrUploadFailed
 	}

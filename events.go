@@ -160,7 +160,7 @@ func (b *broadcaster) close() {
 
 // publish tells what has happened to an upload. Its lease is held, which
 // keeps the events of one upload in order.
-func (e *engine) publish(c *call, event EventType, info FileInfo) {
+func (e *engine) publish(c *operation, event EventType, info FileInfo) {
 	if e.events.active() {
 		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: c.from.request()})
 	}
@@ -169,7 +169,7 @@ func (e *engine) publish(c *call, event EventType, info FileInfo) {
 // progress returns what a body calls as it is read. The offsets it tells
 // count what was received, which may be more than what is stored if the
 // request fails.
-func (e *engine) progress(c *call, info FileInfo) func(n int64) {
+func (e *engine) progress(c *operation, info FileInfo) func(n int64) {
 	start, last := info.Offset, time.Now()
 	return func(n int64) {
 		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {

@@ -34,10 +34,10 @@ type exchange struct {
 	deadlines deadline.Request
 	body      body
 	unread    deadline.Unread // of the body, when the answer begins
-	calling   call
+	calling   operation
 	started   time.Time
-	place     place
-	piece     int64 // of a file, see ReadFrom
+	admission admission
+	segment   int64 // of a file, see ReadFrom
 
 	before, after *exchange // in the list of those that are running
 
@@ -69,7 +69,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 			x.method = strings.ToUpper(override)
 		}
 	}
-	x.piece = largestPiece
+	x.segment = largestSegment
 	x.control = *http.NewResponseController(w)
 	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
 	x.body = body{src: http.NoBody, from: r, length: r.ContentLength, deadlines: &x.deadlines}
@@ -141,8 +141,8 @@ func (x *exchange) hasContent() bool {
 }
 
 // call is what operations get to know of the request.
-func (x *exchange) call() *call {
-	x.calling = call{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.calling.admitted}
+func (x *exchange) call() *operation {
+	x.calling = operation{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.calling.admitted}
 	return &x.calling
 }
 
@@ -306,12 +306,12 @@ func (x *exchange) end() {
 	}
 	x.deadlines.Close(http1)
 	x.h.running.remove(x)
-	x.h.gate.leave(&x.place)
+	x.h.limits.release(&x.admission)
 	x.h.engine.metrics.ended(x.method, x.hasContent(), time.Since(x.started))
 	if x.unlogged {
 		return
 	}
-	x.watchProxies()
+	x.warnOfProxies()
 	x.log()
 }
 
@@ -371,7 +371,7 @@ func (x *exchange) WriteHeader(status int) {
 		x.status = status
 	}
 	if status >= 200 {
-		x.h.gate.answering(x)
+		x.h.limits.answering(x)
 		if x.r.ProtoMajor == 1 && x.hasContent() {
 			x.leaveBody()
 		}

@@ -19,16 +19,16 @@ func NewHandlerWith(config Config, turn func(*Handler)) (*Handler, error) {
 func SetClock(h *Handler, now func() time.Time) { h.engine.now = now }
 
 // SetRetry sets the first wait between two attempts to finish an upload.
-func SetRetry(h *Handler, wait time.Duration) { h.engine.retry = wait }
+func SetRetry(h *Handler, wait time.Duration) { h.engine.firstRetryDelay = wait }
 
 // SetBuilders replaces how many finals may wait for their first and for a later
 // attempt, and the longest wait between two.
 func SetBuilders(h *Handler, builders, retrying int, rebuild time.Duration) {
-	h.engine.builders, h.engine.retrying, h.engine.rebuild = make(slots, builders), make(slots, retrying), rebuild
+	h.engine.builders, h.engine.retrying, h.engine.lastRebuildDelay = make(semaphore, builders), make(semaphore, retrying), rebuild
 }
 
 // SetPatience sets how long a POST waits for its final upload.
-func SetPatience(h *Handler, wait time.Duration) { h.engine.wait = wait }
+func SetPatience(h *Handler, wait time.Duration) { h.engine.buildTimeout = wait }
 
 // Parsers, for the fuzz targets.
 var (

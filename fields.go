@@ -11,13 +11,13 @@ import (
 
 // isMediaType compares Content-Type, parameters aside.
 func isMediaType(header http.Header, want string) bool {
-	value, _, err := single(header, "Content-Type", ErrInvalidContentType)
+	value, _, err := singleField(header, "Content-Type", ErrInvalidContentType)
 	media, _, _ := strings.Cut(value, ";")
 	return err == nil && strings.EqualFold(strings.TrimSpace(media), want)
 }
 
-// single reads a field that may stand in a request once.
-func single(header http.Header, name string, bad *Error) (value string, present bool, err error) {
+// singleField reads a field that may stand in a request once.
+func singleField(header http.Header, name string, bad *Error) (value string, present bool, err error) {
 	values := header[name]
 	if len(values) > 1 {
 		return "", false, bad.With(errors.New(name + " appears twice"))
@@ -30,9 +30,9 @@ func single(header http.Header, name string, bad *Error) (value string, present 
 
 func hasValue(header http.Header, name string) bool { return len(header[name]) > 0 }
 
-// integer reads a field whose value is 1 to 19 digits, at most 2^63-1.
-func integer(header http.Header, name string, bad *Error) (n int64, present bool, err error) {
-	value, present, err := single(header, name, bad)
+// integerField reads a field whose value is 1 to 19 digits, at most 2^63-1.
+func integerField(header http.Header, name string, bad *Error) (n int64, present bool, err error) {
+	value, present, err := singleField(header, name, bad)
 	if err != nil || !present {
 		return 0, false, err
 	}

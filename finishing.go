@@ -33,10 +33,10 @@ const maxRetries = 1000
 
 // finish finishes the upload in h and releases h. It belongs to request, but
 // does not end with it.
-func (e *engine) finish(h *hold, request HTTPRequest) (result, error) {
+func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
 	if !e.finishing.enter(h.id) {
 		h.release()
-		return result{}, ErrUploadFinishing
+		return operationResult{}, ErrUploadFinishing
 	}
 	handedOn := false
 	defer func() {
@@ -45,19 +45,19 @@ func (e *engine) finish(h *hold, request HTTPRequest) (result, error) {
 			e.finishing.leave(h.id)
 		}
 	}()
-	res, err := e.attempt(h, request)
+	res, err := e.tryFinish(h, request)
 	if err == nil || isRefusal(err) {
 		return res, err
 	}
 	handedOn = true
 	h.release()
-	e.retryFinish(h.id, request, e.retry, true)
+	e.retryFinish(h.id, request, e.firstRetryDelay, true)
 	return res, ErrFinishFailed.With(err)
 }
 
-// origin is the request behind a call for an event that may outlive it, if
+// eventRequest is the request behind a call for an event that may outlive it, if
 // anybody is going to see that.
-func (e *engine) origin(c *call) HTTPRequest {
+func (e *engine) eventRequest(c *operation) HTTPRequest {
 	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
 		return HTTPRequest{}
 	}
@@ -78,7 +78,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 		e.finishing.leave(id)
 		e.finishRetries.Add(-1)
 		e.finishLeft.Store(true)
-		e.finishMore() // the others may have ended just before
+		e.resumeLeftFinishes() // the others may have ended just before
 		return false
 	}
 	request, drop := e.keepRequest(request)
@@ -86,12 +86,12 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 		drop()
 		e.finishing.leave(id)
 		e.finishRetries.Add(-1)
-		e.finishMore()
+		e.resumeLeftFinishes()
 	}
 	started := e.work.start(func() {
 		defer end()
-		for e.pause(wait) && !e.finishAgain(id, request, failed) {
-			wait = min(max(2*wait, e.retry), lastRetry)
+		for e.sleep(wait) && !e.finishAgain(id, request, failed) {
+			wait = min(max(2*wait, e.firstRetryDelay), lastRetry)
 		}
 	})
 	if !started {
@@ -103,14 +103,14 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 // errTooManyRetries ends a listing of side records.
 var errTooManyRetries = errors.New("too many uploads wait to be finished")
 
-// finishMore goes on with uploads that were left to their side records, if there
+// resumeLeftFinishes goes on with uploads that were left to their side records, if there
 // is room for many.
-func (e *engine) finishMore() {
+func (e *engine) resumeLeftFinishes() {
 	if e.background.Err() != nil || e.finishRetries.Load() > e.mostRetries/2 || !e.finishLeft.CompareAndSwap(true, false) {
 		return
 	}
 	e.work.start(func() {
-		err := e.eachSide(kindFinishing, func(_ SideKey, value []byte) error {
+		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {
 			if !e.finishLater(string(value)) {
 				return errTooManyRetries
 			}
@@ -123,8 +123,8 @@ func (e *engine) finishMore() {
 	})
 }
 
-// pause waits, and reports false if the server closes.
-func (e *engine) pause(wait time.Duration) bool {
+// sleep waits, and reports false if the server closes.
+func (e *engine) sleep(wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -138,17 +138,17 @@ func (e *engine) pause(wait time.Duration) bool {
 // finishAgain makes one more attempt and reports whether there is no need for
 // another.
 func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
-	h, err := e.hold(e.background, id, LockWait)
+	h, err := e.lockAndLoad(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
-		return e.forgetSide(e.background, finishingKey(id)) == nil
+		return e.deleteSideRecord(e.background, finishingKey(id)) == nil
 	}
 	if err == nil {
 		defer h.release()
 		failed = failed && h.info.State == "" && h.info.Full()
 		if !e.unfinished(&h.info) && !failed {
-			return e.forgetSide(h.ctx, finishingKey(id)) == nil
+			return e.deleteSideRecord(h.ctx, finishingKey(id)) == nil
 		}
-		_, err = e.attempt(h, request)
+		_, err = e.tryFinish(h, request)
 	}
 	if err != nil && !isRefusal(err) {
 		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
@@ -157,54 +157,54 @@ func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 	return true
 }
 
-// attempt finishes the upload in h as far as it gets. A refusal by the
+// tryFinish finishes the upload in h as far as it gets. A refusal by the
 // callback is final; any other error means that it can be repeated.
-func (e *engine) attempt(h *hold, request HTTPRequest) (result, error) {
+func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
 	ctx := h.lease.Context() // not h.ctx: the client may go
-	confirm := e.confirms(h.info)
+	confirm := e.asksPreFinish(h.info)
 	remember := confirm || h.info.State != ""
 	if remember {
 		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
-			return result{info: &h.info}, err
+			return operationResult{info: &h.info}, err
 		}
 	}
 	if err := h.finish(ctx); err != nil {
-		return result{info: &h.info}, err
+		return operationResult{info: &h.info}, err
 	}
 	if err := h.refresh(); err != nil {
-		return result{info: &h.info}, err
+		return operationResult{info: &h.info}, err
 	}
-	response, err := e.confirm(ctx, h, request, confirm)
+	response, err := e.decideFinish(ctx, h, request, confirm)
 	if err == nil {
 		err = h.refresh()
 	}
 	if err != nil && !isRefusal(err) {
-		return result{info: &h.info}, err
+		return operationResult{info: &h.info}, err
 	}
 	if err == nil {
-		e.finished(h.info, request)
+		e.announceFinished(h.info, request)
 	}
 	if remember { // left behind it costs a look at the next start, no more
-		if forgetErr := e.forgetSide(ctx, finishingKey(h.id)); forgetErr != nil {
+		if forgetErr := e.deleteSideRecord(ctx, finishingKey(h.id)); forgetErr != nil {
 			e.log.Warn("cannot remove a side record", "id", h.id, "err", forgetErr)
 		}
 	}
-	return result{info: &h.info, response: response}, err
+	return operationResult{info: &h.info, response: response}, err
 }
 
-// confirm compares what the client has said of the whole upload, asks the
+// decideFinish compares what the client has said of the whole upload, asks the
 // callback, and writes what came of it to the record.
-func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask bool) (HTTPResponse, error) {
+func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTPRequest, ask bool) (HTTPResponse, error) {
 	var response HTTPResponse
 	var err error
 	if err = e.checkDigests(ctx, h); err != nil {
-		return response, e.refused(ctx, h, err)
+		return response, e.recordRefusal(ctx, h, err)
 	}
 	if ask {
 		event := Event{Type: EventPreFinish, Upload: h.info.Clone(), HTTPRequest: request}
 		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
 		if err != nil {
-			return response, e.refused(ctx, h, err)
+			return response, e.recordRefusal(ctx, h, err)
 		}
 	}
 	if h.info.State == "" {
@@ -213,9 +213,9 @@ func (e *engine) confirm(ctx context.Context, h *hold, request HTTPRequest, ask 
 	return response, h.setState(ctx, StateComplete, nil)
 }
 
-// refused keeps the answer of a refusal with the upload. It returns err, or
+// recordRefusal keeps the answer of a refusal with the upload. It returns err, or
 // what kept the refusal from being written.
-func (e *engine) refused(ctx context.Context, h *hold, err error) error {
+func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) error {
 	if !isRefusal(err) {
 		return err
 	}
@@ -236,9 +236,9 @@ func (e *engine) refused(ctx context.Context, h *hold, err error) error {
 	return errors.Join(err, h.refresh())
 }
 
-// finished tells the world about a complete upload. A partial one means
+// announceFinished tells the world about a complete upload. A partial one means
 // something only to the finals that wait for it.
-func (e *engine) finished(info FileInfo, request HTTPRequest) {
+func (e *engine) announceFinished(info FileInfo, request HTTPRequest) {
 	e.metrics.UploadsFinished.Add(1)
 	if info.IsPartial {
 		e.wakeFinals(&info)
@@ -247,8 +247,8 @@ func (e *engine) finished(info FileInfo, request HTTPRequest) {
 	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
 }
 
-// confirms tells whether a callback decides about the completion of an upload.
-func (e *engine) confirms(info FileInfo) bool {
+// asksPreFinish tells whether a callback decides about the completion of an upload.
+func (e *engine) asksPreFinish(info FileInfo) bool {
 	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
 }
 
@@ -262,7 +262,7 @@ func isRefusal(err error) bool {
 // that were not built, when the server stopped.
 func (e *engine) resume() {
 	e.work.start(func() {
-		err := e.eachSide(kindFinishing, func(_ SideKey, value []byte) error {
+		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {
 			e.finishLater(string(value))
 			return nil
 		})
@@ -270,11 +270,11 @@ func (e *engine) resume() {
 			e.log.Error("cannot list what was being finished when the server stopped", "err", err)
 		}
 	})
-	e.sweepPending(0)
+	e.rescanFinals(0)
 }
 
-// eachSide calls f for the side records of a kind.
-func (e *engine) eachSide(kind string, f func(SideKey, []byte) error) error {
+// eachSideRecord calls f for the side records of a kind.
+func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) error {
 	const page = 1000 // stores may read all names for each page
 	for cursor := ""; ; {
 		names, next, err := e.store.SideRecords.ListSides(e.background, kind, cursor, page)
@@ -300,8 +300,8 @@ func (e *engine) eachSide(kind string, f func(SideKey, []byte) error) error {
 	}
 }
 
-// forgetSide removes a side record that has served.
-func (e *engine) forgetSide(ctx context.Context, key SideKey) error {
+// deleteSideRecord removes a side record that has served.
+func (e *engine) deleteSideRecord(ctx context.Context, key SideKey) error {
 	return e.store.SideRecords.DeleteSide(ctx, key)
 }
 

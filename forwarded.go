@@ -24,9 +24,9 @@ type proxies struct {
 	networks []netip.Prefix // nil: near
 }
 
-// near are the networks that nobody reaches from outside but through a proxy,
+// privateNetworks are the networks that nobody reaches from outside but through a proxy,
 // or a host next to us.
-var near = []netip.Prefix{
+var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), // loopback
 	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fe80::/10"), // link-local
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), // private
@@ -53,7 +53,7 @@ func (p proxies) believed(peer netip.Addr) bool {
 	case p.all:
 		return true
 	case p.networks == nil:
-		return within(near, peer)
+		return within(privateNetworks, peer)
 	}
 	return within(p.networks, peer)
 }

@@ -30,11 +30,11 @@ type Handler struct {
 	log    *slog.Logger
 	cors   *CORSConfig
 
-	proxies proxies
-	gate    gate
-	running running
-	watch   proxyWatch
-	alarms  alarms
+	proxies   proxies
+	limits    requestLimits
+	running   requestList
+	buffering bufferingDetector
+	faults    repeatedFaults
 
 	origin   string // of Location, "" for that of the request
 	basePath string // as on the wire, with a slash at both ends
@@ -96,7 +96,7 @@ func newHandler(config Config) (*Handler, error) {
 
 		proxies: proxies{all: config.TrustForwarded, networks: config.TrustedProxies},
 	}
-	h.gate = gate{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
+	h.limits = requestLimits{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)
 	return h, nil
 }

@@ -130,12 +130,12 @@ func ietfOptions(x *exchange) {
 	x.Header().Set("Accept-Patch", offsetStream+", "+partialUpload)
 }
 
-func (d *ietfDialect) readCreation(x *exchange, c *call) (creation, error) {
+func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, error) {
 	complete, ok := d.completeness(x)
 	if !ok {
-		return creation{}, ErrInvalidComplete
+		return creationRequest{}, ErrInvalidComplete
 	}
-	req := creation{open: true, complete: complete, spoils: d.spoils, length: -1}
+	req := creationRequest{staysOpen: true, complete: complete, failsIfTooLong: d.spoils, length: -1}
 	if representationSize(x.r.Header) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -162,7 +162,7 @@ func (d *ietfDialect) readCreation(x *exchange, c *call) (creation, error) {
 	return req, d.readContent(x, c, complete)
 }
 
-func (d *ietfDialect) writeCreation(x *exchange, _ creation, res result, err error) error {
+func (d *ietfDialect) writeCreation(x *exchange, _ creationRequest, res operationResult, err error) error {
 	if res.exists() {
 		x.locate(res.info.ID)
 		d.setStatus(x, *res.info)
@@ -174,7 +174,7 @@ func (d *ietfDialect) writeCreation(x *exchange, _ creation, res result, err err
 }
 
 // readContent prepares the body of a creation or an append.
-func (d *ietfDialect) readContent(x *exchange, c *call, complete bool) error {
+func (d *ietfDialect) readContent(x *exchange, c *operation, complete bool) error {
 	config, size := x.h.engine.config, x.r.ContentLength
 	c.body, c.maxContent = &x.body, config.MaxAppendSize
 	switch {
@@ -183,14 +183,14 @@ func (d *ietfDialect) readContent(x *exchange, c *call, complete bool) error {
 	case !complete && size >= 0 && size < config.MinAppendSize:
 		return ErrAppendTooSmall
 	}
-	x.body.proof = contentProof(x.body.from)
-	if x.body.proof != nil && !config.offersChecksums() {
-		x.body.proof = nil // RFC 9530 lets a recipient pass over it
+	x.body.verifier = contentProof(x.body.from)
+	if x.body.verifier != nil && !config.offersChecksums() {
+		x.body.verifier = nil // RFC 9530 lets a recipient pass over it
 	}
-	if d.informs(x) && !d.quiet && x.body.proof == nil {
+	if d.informs(x) && !d.quiet && x.body.verifier == nil {
 		c.stored = func(offset int64) { d.reportProgress(x, offset) }
 	} else {
-		x.awaitLateSum()
+		x.expectTrailingChecksum()
 	}
 	return nil
 }
@@ -290,8 +290,8 @@ func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 	return nil
 }
 
-func (d *ietfDialect) readAppend(x *exchange, c *call) (appending, error) {
-	req := appending{id: x.id, length: -1, announces: true, spoils: d.spoils}
+func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
+	req := appendRequest{id: x.id, length: -1, announces: true, failsIfTooLong: d.spoils}
 	if !d.anyMedia && !isMediaType(x.r.Header, partialUpload) {
 		return req, ErrInvalidContentType
 	}
@@ -313,7 +313,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *call) (appending, error) {
 	return req, d.readContent(x, c, req.complete)
 }
 
-func (d *ietfDialect) writeAppend(x *exchange, req appending, res result, err error) error {
+func (d *ietfDialect) writeAppend(x *exchange, req appendRequest, res operationResult, err error) error {
 	if !res.exists() {
 		return err
 	}

@@ -21,46 +21,46 @@ const (
 	// mostSideBytes is how large such a record may be. The partials that do not
 	// fit are forgotten by a restart.
 	mostSideBytes = 64 << 10
-	// leavePatience is how long the request that removes a final waits for its
+	// unregisterPatience is how long the request that removes a final waits for its
 	// partials.
-	leavePatience = 2 * time.Second
+	unregisterPatience = 2 * time.Second
 )
 
 func removedKey(id string) SideKey { return SideKey{Kind: kindRemoved, Name: hashName(id)} }
 
-// leavePartials ends the work on a final that is built or has failed. again tells
+// unregister ends the work on a final that is built or has failed. again tells
 // that one of its partials is in use.
-func (e *engine) leavePartials(f *hold) (again bool, err error) {
-	again, err = e.dropFinal(f.ctx, f.id, distinct(f.info.PartialUploads))
+func (e *engine) unregister(f *lockedUpload) (again bool, err error) {
+	again, err = e.removeFromPartials(f.ctx, f.id, uniqueIDs(f.info.PartialUploads))
 	if again || err != nil {
 		return true, err
 	}
-	return false, e.forgetSide(f.ctx, buildingKey(f.id))
+	return false, e.deleteSideRecord(f.ctx, buildingKey(f.id))
 }
 
-// leaveGone is the same for a final that does not exist. partials may name it
+// unregisterRemoved is the same for a final that does not exist. partials may name it
 // beside those that its removal has kept.
-func (e *engine) leaveGone(f *hold, partials []string) (again bool, err error) {
-	kept, err := e.keptPartials(f)
+func (e *engine) unregisterRemoved(f *lockedUpload, partials []string) (again bool, err error) {
+	kept, err := e.savedPartials(f)
 	if err != nil {
 		return true, err
 	}
-	again, err = e.dropFinal(f.ctx, f.id, distinct(slices.Concat(partials, kept)))
+	again, err = e.removeFromPartials(f.ctx, f.id, uniqueIDs(slices.Concat(partials, kept)))
 	if again || err != nil {
 		return true, err
 	}
 	if kept != nil {
-		err = e.forgetSide(f.ctx, removedKey(f.id))
+		err = e.deleteSideRecord(f.ctx, removedKey(f.id))
 	}
-	return false, errors.Join(err, e.forgetSide(f.ctx, buildingKey(f.id)))
+	return false, errors.Join(err, e.deleteSideRecord(f.ctx, buildingKey(f.id)))
 }
 
-// dropFinal takes a final that is over out of the records of partials. busy tells
+// removeFromPartials takes a final that is over out of the records of partials. busy tells
 // that one of them is in use. The caller holds the final's lock or has finished it.
-func (e *engine) dropFinal(ctx context.Context, final string, partials []string) (busy bool, err error) {
+func (e *engine) removeFromPartials(ctx context.Context, final string, partials []string) (busy bool, err error) {
 	e.awaited.forget(final)
 	for _, id := range partials {
-		inUse, err := e.dropFrom(ctx, id, final)
+		inUse, err := e.removeFromPartial(ctx, id, final)
 		if err != nil {
 			return busy, err
 		}
@@ -69,14 +69,14 @@ func (e *engine) dropFinal(ctx context.Context, final string, partials []string)
 	return busy, nil
 }
 
-func (e *engine) dropFrom(ctx context.Context, partial, final string) (inUse bool, err error) {
+func (e *engine) removeFromPartial(ctx context.Context, partial, final string) (inUse bool, err error) {
 	_, info, err := e.peek(ctx, partial)
 	if err == nil && !slices.Contains(info.Finals, final) {
 		return false, nil
 	}
-	var p *hold
+	var p *lockedUpload
 	if err == nil {
-		p, err = e.hold(ctx, partial, LockTry)
+		p, err = e.lockAndLoad(ctx, partial, LockTry)
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -87,11 +87,11 @@ func (e *engine) dropFrom(ctx context.Context, partial, final string) (inUse boo
 		return false, err
 	}
 	defer p.release()
-	return false, p.dropFinal(final)
+	return false, p.removeFinal(final)
 }
 
-// dropFinal takes a final out of the record of the partial in h.
-func (h *hold) dropFinal(final string) error {
+// removeFinal takes a final out of the record of the partial in h.
+func (h *lockedUpload) removeFinal(final string) error {
 	if !slices.Contains(h.info.Finals, final) {
 		return nil
 	}
@@ -105,10 +105,10 @@ func (h *hold) dropFinal(final string) error {
 	return nil
 }
 
-// keepPartials writes down, before the final in h is removed, which partials may
+// savePartials writes down, before the final in h is removed, which partials may
 // name it. It reports whether there is anything to do after the removal. Of a
 // broken record an earlier removal, which was cut short, has written them.
-func (e *engine) keepPartials(h *hold) (named bool, err error) {
+func (e *engine) savePartials(h *lockedUpload) (named bool, err error) {
 	broken := h.upload == nil
 	if !h.info.IsFinal && !broken {
 		return false, nil
@@ -120,7 +120,7 @@ func (e *engine) keepPartials(h *hold) (named bool, err error) {
 	if err != nil || broken {
 		return broken, err
 	}
-	value, err := partialsThatFit(distinct(h.info.PartialUploads))
+	value, err := partialsThatFit(uniqueIDs(h.info.PartialUploads))
 	if err != nil {
 		return false, err
 	}
@@ -137,8 +137,8 @@ func partialsThatFit(ids []string) ([]byte, error) {
 	}
 }
 
-// keptPartials reads what keepPartials has written; nil if it has not.
-func (e *engine) keptPartials(f *hold) (ids []string, err error) {
+// savedPartials reads what savePartials has written; nil if it has not.
+func (e *engine) savedPartials(f *lockedUpload) (ids []string, err error) {
 	value, err := e.store.SideRecords.GetSide(f.ctx, removedKey(f.id))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
@@ -152,21 +152,21 @@ func (e *engine) keptPartials(f *hold) (ids []string, err error) {
 	return ids, nil
 }
 
-// leaveSoon has the partials of a removed final forget it, and waits for that a
+// unregisterSoon has the partials of a removed final forget it, and waits for that a
 // short time. The final's lock is free.
-func (e *engine) leaveSoon(ctx context.Context, id string) {
+func (e *engine) unregisterSoon(ctx context.Context, id string) {
 	if !e.builders.tryEnter() {
-		e.sweepPending(e.rebuild)
+		e.rescanFinals(e.lastRebuildDelay)
 		return
 	}
 	tried := make(chan struct{})
 	o := e.orderFor(id)
 	report := o.report
-	o.report = func(out outcome) { close(tried); report(out) }
+	o.report = func(out buildOutcome) { close(tried); report(out) }
 	if !e.startBuilding(o) {
 		return // another builder finds that it is gone
 	}
-	patience := time.NewTimer(leavePatience)
+	patience := time.NewTimer(unregisterPatience)
 	defer patience.Stop()
 	select {
 	case <-tried:

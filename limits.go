@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// gate holds requests against the limits on their number and size. A request
+// requestLimits holds requests against the limits on their number and size. A request
 // counts until its answer is taken and its connection is ready for the next one.
-type gate struct {
+type requestLimits struct {
 	config *Config
 
 	requests atomic.Int64 // that were let in
@@ -19,15 +19,15 @@ type gate struct {
 	uploads map[netip.Prefix]int // requests with content, by the client
 }
 
-// place is what a request counts as.
-type place struct {
+// admission is what a request counts as.
+type admission struct {
 	admitted bool         // among requests
 	other    bool         // among others
 	client   netip.Prefix // among its uploads, if valid
 }
 
-// enter lets a request in, unless it is beyond a limit.
-func (g *gate) enter(x *exchange) error {
+// admit lets a request in, unless it is beyond a limit.
+func (g *requestLimits) admit(x *exchange) error {
 	if headerSize(x.r) > int64(g.config.MaxHeaderSize) {
 		return ErrHeaderTooLarge
 	}
@@ -36,17 +36,17 @@ func (g *gate) enter(x *exchange) error {
 		return ErrTooManyRequests
 	}
 	if g.config.MaxUploadsPerClient > 0 && x.hasContent() {
-		if err := g.enterUpload(x); err != nil {
+		if err := g.admitUpload(x); err != nil {
 			g.requests.Add(-1)
 			return err
 		}
 	}
-	x.place.admitted = true
+	x.admission.admitted = true
 	return nil
 }
 
-// enterUpload counts one more upload of a client, if it may have it.
-func (g *gate) enterUpload(x *exchange) error {
+// admitUpload counts one more upload of a client, if it may have it.
+func (g *requestLimits) admitUpload(x *exchange) error {
 	client := x.h.ClientPrefix(x.client())
 	if !client.IsValid() {
 		return nil
@@ -57,24 +57,24 @@ func (g *gate) enterUpload(x *exchange) error {
 		return ErrTooManyUploads
 	}
 	g.uploads[client]++
-	x.place.client = client
+	x.admission.client = client
 	return nil
 }
 
 // answering is called when the answer begins. Those that were not let in are
 // limited, too: beyond the limit a client has to take its answer at once.
-func (g *gate) answering(x *exchange) {
-	if x.place.admitted || x.place.other {
+func (g *requestLimits) answering(x *exchange) {
+	if x.admission.admitted || x.admission.other {
 		return
 	}
-	x.place.other = true
+	x.admission.other = true
 	if n := g.others.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
 		x.deadlines.Hasten(ErrTooManyRequests)
 	}
 }
 
-// leave lets a request out.
-func (g *gate) leave(p *place) {
+// release lets a request out.
+func (g *requestLimits) release(p *admission) {
 	if p.admitted {
 		g.requests.Add(-1)
 	}
@@ -110,7 +110,7 @@ func headerSize(r *http.Request) int64 {
 // of private networks, all with Config.TrustForwarded.
 func (h *Handler) ClientPrefix(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("") // listeners for both versions of IP name clients of version 4 in version 6
-	if !addr.IsValid() || h.proxies.all || within(near, addr) || within(h.proxies.networks, addr) {
+	if !addr.IsValid() || h.proxies.all || within(privateNetworks, addr) || within(h.proxies.networks, addr) {
 		return netip.Prefix{}
 	}
 	bits := 64

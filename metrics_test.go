@@ -100,12 +100,12 @@ func TestProxyWatch(t *testing.T) {
 		{"small", 1000, 2 * time.Second, 0, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var w proxyWatch
+			var w bufferingDetector
 			told := 0
 			for range 10 {
 				came := time.Now()
 				time.Sleep(c.waited)
-				if w.note("id", came, c.n, c.waited) {
+				if w.observe("id", came, c.n, c.waited) {
 					told++
 				}
 				time.Sleep(c.delay)
@@ -118,9 +118,9 @@ func TestProxyWatch(t *testing.T) {
 }
 
 func TestProxyWatchIsBounded(t *testing.T) {
-	var w proxyWatch
+	var w bufferingDetector
 	for i := range 2 * watchedUploads {
-		w.note(string(rune(i)), time.Now(), 0, 0)
+		w.observe(string(rune(i)), time.Now(), 0, 0)
 	}
 	if len(w.answered) > watchedUploads {
 		t.Errorf("%d uploads are remembered", len(w.answered))

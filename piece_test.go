@@ -27,8 +27,8 @@ func (trickle) Read(p []byte) (int, error) {
 // of progress; a short one that has ended is one piece.
 func TestPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pieceOf := func(src io.Reader) *piece {
-			return &piece{started: time.Now(), body: &body{src: src, length: -1, room: 1 << 40, over: ErrMaxSizeExceeded, deadlines: &deadline.Request{}}}
+		pieceOf := func(src io.Reader) *segment {
+			return &segment{started: time.Now(), body: &body{src: src, length: -1, room: 1 << 40, over: ErrMaxSizeExceeded, deadlines: &deadline.Request{}}}
 		}
 		slow := pieceOf(trickle{})
 		if n, err := io.Copy(io.Discard, slow); err != nil || n < 1 || n > 6 || slow.ended {
@@ -44,22 +44,22 @@ func TestPieces(t *testing.T) {
 // What is sent of a file under one deadline follows the client's pace, within
 // bounds.
 func TestPiecesOfAFile(t *testing.T) {
-	size := int64(largestPiece)
+	size := int64(largestSegment)
 	for _, c := range []struct {
 		took time.Duration
 		want int64
 	}{
-		{time.Millisecond, largestPiece}, {time.Second, largestPiece / 2}, {50 * time.Millisecond, largestPiece / 2},
-		{time.Minute, largestPiece / 4}, {time.Millisecond, largestPiece / 2},
+		{time.Millisecond, largestSegment}, {time.Second, largestSegment / 2}, {50 * time.Millisecond, largestSegment / 2},
+		{time.Minute, largestSegment / 4}, {time.Millisecond, largestSegment / 2},
 	} {
-		if size = nextPiece(size, c.took); size != c.want {
+		if size = nextSegment(size, c.took); size != c.want {
 			t.Errorf("after %v: %d, want %d", c.took, size, c.want)
 		}
 	}
 	for range 100 {
-		size = nextPiece(size, time.Second)
+		size = nextSegment(size, time.Second)
 	}
-	if size != smallestPiece {
+	if size != smallestSegment {
 		t.Errorf("the smallest piece is %d", size)
 	}
 }
@@ -99,7 +99,7 @@ func TestSlowDownloadOfAFile(t *testing.T) {
 		}
 		defer file.Close()
 		file.Seek(100, io.SeekStart)
-		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), piece: largestPiece}
+		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), segment: largestSegment}
 		return x.sendFile(client, file, &io.LimitedReader{R: file, N: 500_000})
 	}
 	slow := &slowClient{times: 5, took: 1000}

@@ -34,7 +34,7 @@ func serveAppend(x *exchange) error {
 	c := x.call()
 	req, err := x.dialect.readAppend(x, c)
 	if err != nil {
-		return cmp.Or(x.h.engine.known(c, x.id), err) // an upload that does not exist is the first thing to be told
+		return cmp.Or(x.h.engine.checkKnown(c, x.id), err) // an upload that does not exist is the first thing to be told
 	}
 	res, err := x.h.engine.append(c, &req)
 	return x.dialect.writeAppend(x, req, res, err)
@@ -96,7 +96,7 @@ func serveTermination(x *exchange) error {
 // that has made the upload, if that is the IETF draft's. For all other uploads it
 // returns otherwise.
 func (x *exchange) speakAsCreator(otherwise error) error {
-	info, err := x.h.engine.creator(x.call(), x.id)
+	info, err := x.h.engine.authorizedInfo(x.call(), x.id)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	if err := x.chooseDialect(); err != nil {
 		return err
 	}
-	if err := h.gate.enter(x); err != nil {
+	if err := h.limits.admit(x); err != nil {
 		return err
 	}
 	if idErr != nil {

@@ -6,10 +6,10 @@ import (
 	"errors"
 )
 
-// writeLate stores a body whose checksum may come unannounced, and verifies it if
+// writeTrailing stores a body whose checksum may come unannounced, and verifies it if
 // it has.
-func (e *engine) writeLate(c *call, h *hold) error {
-	start, late := h.info.Offset, c.body.late
+func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
+	start, late := h.info.Offset, c.body.trailing
 	n, err := h.upload.WriteChunk(h.ctx, start, c.body)
 	h.info.Offset += n
 	if !errors.Is(err, ErrUnverified) {
@@ -27,13 +27,13 @@ func (e *engine) writeLate(c *call, h *hold) error {
 }
 
 // reread verifies a body of n bytes that is stored from start on, but for its tail.
-func (l *lateSum) reread(ctx context.Context, h *hold, start, n int64) error {
+func (l *trailingChecksum) reread(ctx context.Context, h *lockedUpload, start, n int64) error {
 	if h.info.Offset != start+n-int64(len(l.tail)) {
 		return errors.New("the store has less than was read")
 	}
 	sums := l.fresh()
 	for _, s := range sums {
-		if err := feed(ctx, s.hash, h.upload, start, h.info.Offset); err != nil {
+		if err := hashStored(ctx, s.hash, h.upload, start, h.info.Offset); err != nil {
 			return err
 		}
 		s.hash.Write(l.tail)
@@ -43,7 +43,7 @@ func (l *lateSum) reread(ctx context.Context, h *hold, start, n int64) error {
 
 // rewind takes back what a refused body has stored since start. It returns err. An
 // upload that cannot be cut back has failed: it would keep bytes that are wrong.
-func (e *engine) rewind(h *hold, start int64, err error) error {
+func (e *engine) rewind(h *lockedUpload, start int64, err error) error {
 	ctx := h.lease.Context()
 	cannot := errors.New("the store cannot take content back")
 	if e.store.Rewinder != nil {

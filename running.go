@@ -2,15 +2,15 @@ package tusd
 
 import "sync"
 
-// running is the list of the exchanges that are being served, so that a
+// requestList is the list of the exchanges that are being served, so that a
 // shutdown reaches those that wait for their clients.
-type running struct {
+type requestList struct {
 	mu    sync.Mutex
 	first *exchange
 	hasty error // cause for all that come; nil: none
 }
 
-func (l *running) add(x *exchange) {
+func (l *requestList) add(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if x.after = l.first; x.after != nil {
@@ -22,7 +22,7 @@ func (l *running) add(x *exchange) {
 	}
 }
 
-func (l *running) remove(x *exchange) {
+func (l *requestList) remove(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if x.after != nil {
@@ -37,13 +37,13 @@ func (l *running) remove(x *exchange) {
 }
 
 // hasten has all end soon that wait for their clients, for this cause.
-func (l *running) hasten(cause error) {
+func (l *requestList) hasten(cause error) {
 	for _, x := range l.all(cause) {
 		x.deadlines.Hasten(cause) // does nothing if it has ended meanwhile
 	}
 }
 
-func (l *running) all(hasty error) (list []*exchange) {
+func (l *requestList) all(hasty error) (list []*exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hasty = hasty

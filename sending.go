@@ -65,17 +65,17 @@ func diskFault(err error) bool {
 // about it, since they go into buffers on the way: a client that took a part of one
 // in the time gets the rest in small ones.
 const (
-	smallestPiece = 16 << 10
-	largestPiece  = 256 << 10
+	smallestSegment = 16 << 10
+	largestSegment  = 256 << 10
 )
 
-// nextPiece is the size of the piece after one of this size that took so long.
-func nextPiece(size int64, took time.Duration) int64 {
+// nextSegment is the size of the piece after one of this size that took so long.
+func nextSegment(size int64, took time.Duration) int64 {
 	switch {
 	case took > 200*time.Millisecond:
-		return max(size/2, smallestPiece)
+		return max(size/2, smallestSegment)
 	case took < 20*time.Millisecond:
-		return min(2*size, largestPiece)
+		return min(2*size, largestSegment)
 	}
 	return size
 }
@@ -99,25 +99,25 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	limited.R = content
 	defer func() { limited.R = content.Reader }()
 	if ok {
-		return x.sendPieces(to, limited, func(error) bool { return content.err != nil })
+		return x.sendSegments(to, limited, func(error) bool { return content.err != nil })
 	}
 	n, err := io.Copy(struct{ io.Writer }{x}, limited)
 	x.unreadable(content.err)
 	return n, err
 }
 
-// sendFile is sendPieces for a file. A piece that did not fit in its time, and of
+// sendFile is sendSegments for a file. A piece that did not fit in its time, and of
 // which a part was sent, goes on with smaller ones.
 func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.LimitedReader) (total int64, err error) {
 	begin, err := file.Seek(0, io.SeekCurrent)
 	for err == nil && content.N > 0 {
 		var n int64
-		n, err = x.sendPiece(to, content, diskFault)
+		n, err = x.sendSegment(to, content, diskFault)
 		total += n
 		slow := n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil
 		if slow && !x.deadlines.Hastened() {
 			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
-			x.piece = smallestPiece
+			x.segment = smallestSegment
 			continue
 		}
 		if x.wrote(0, err); n == 0 {
@@ -127,10 +127,10 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 	return total, err
 }
 
-// sendPieces sends content. ours reports whether an error is one of reading it.
-func (x *exchange) sendPieces(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (total int64, err error) {
+// sendSegments sends content. ours reports whether an error is one of reading it.
+func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (total int64, err error) {
 	for content.N > 0 {
-		n, err := x.sendPiece(to, content, ours)
+		n, err := x.sendSegment(to, content, ours)
 		total += n
 		x.wrote(0, err)
 		if err != nil || n == 0 {
@@ -140,18 +140,18 @@ func (x *exchange) sendPieces(to io.ReaderFrom, content *io.LimitedReader, ours 
 	return total, nil
 }
 
-// sendPiece sends one piece of content under one deadline.
-func (x *exchange) sendPiece(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (int64, error) {
+// sendSegment sends one piece of content under one deadline.
+func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (int64, error) {
 	x.deadlines.BeforeWrite()
 	begun := time.Now()
-	piece := io.LimitedReader{R: content.R, N: min(content.N, x.piece)}
+	piece := io.LimitedReader{R: content.R, N: min(content.N, x.segment)}
 	n, err := to.ReadFrom(&piece)
 	content.N -= n
 	x.wrote(n, nil)
 	if err != nil && ours(err) {
 		x.unreadable(err)
 	}
-	x.piece = nextPiece(x.piece, time.Since(begun))
+	x.segment = nextSegment(x.segment, time.Since(begun))
 	return n, err
 }
 

@@ -8,26 +8,26 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
-// memorySides stands in for a store without SideRecords. A restart forgets
+// memorySideRecords stands in for a store without SideRecords. A restart forgets
 // them: what was being finished then waits for the next request on the
 // upload, and a repeated POST makes a second final. So does an eviction.
-type memorySides struct {
+type memorySideRecords struct {
 	mu     sync.Mutex
 	values *bytecache.Cache[SideKey, []byte]
 }
 
-var _ SideRecords = (*memorySides)(nil)
+var _ SideRecords = (*memorySideRecords)(nil)
 
 // sideBytes bounds the memory for side records: some 10 000.
 const sideBytes = 4 << 20
 
-func newMemorySides() *memorySides {
-	return &memorySides{values: bytecache.New(sideBytes, func(key SideKey, value []byte) int {
+func newMemorySideRecords() *memorySideRecords {
+	return &memorySideRecords{values: bytecache.New(sideBytes, func(key SideKey, value []byte) int {
 		return len(key.Kind) + len(key.Name) + cap(value)
 	}, nil)}
 }
 
-func (m *memorySides) CreateSide(_ context.Context, key SideKey, value []byte) (current []byte, created bool, err error) {
+func (m *memorySideRecords) CreateSide(_ context.Context, key SideKey, value []byte) (current []byte, created bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.values.Get(key); ok {
@@ -37,14 +37,14 @@ func (m *memorySides) CreateSide(_ context.Context, key SideKey, value []byte) (
 	return value, true, nil
 }
 
-func (m *memorySides) PutSide(_ context.Context, key SideKey, value []byte) error {
+func (m *memorySideRecords) PutSide(_ context.Context, key SideKey, value []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.values.Put(key, slices.Clone(value))
 	return nil
 }
 
-func (m *memorySides) GetSide(_ context.Context, key SideKey) ([]byte, error) {
+func (m *memorySideRecords) GetSide(_ context.Context, key SideKey) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	value, ok := m.values.Get(key)
@@ -54,7 +54,7 @@ func (m *memorySides) GetSide(_ context.Context, key SideKey) ([]byte, error) {
 	return slices.Clone(value), nil
 }
 
-func (m *memorySides) ListSides(_ context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
+func (m *memorySideRecords) ListSides(_ context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key := range m.values.All() {
@@ -69,7 +69,7 @@ func (m *memorySides) ListSides(_ context.Context, kind, cursor string, limit in
 	return names, "", nil
 }
 
-func (m *memorySides) DeleteSide(_ context.Context, key SideKey) error {
+func (m *memorySideRecords) DeleteSide(_ context.Context, key SideKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.values.Delete(key)

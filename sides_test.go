@@ -7,7 +7,7 @@ import (
 
 // Side records in memory are bounded, and the newest are there.
 func TestMemorySidesAreBounded(t *testing.T) {
-	m := newMemorySides()
+	m := newMemorySideRecords()
 	const n = 100_000
 	key := func(i int) SideKey { return SideKey{"concat", hashName(fmt.Sprint(i))} }
 	for i := range n {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// overtakenPatience is how long a HEAD that a newer request has overtaken waits
+// preemptedPatience is how long a HEAD that a newer request has overtaken waits
 // for the lock without asking: most of those who overtake are as short as it is.
-const overtakenPatience = time.Second
+const preemptedPatience = time.Second
 
 // status tells the state of an upload for a client that wants to go on with
 // it. A running request on the upload is ended: its offset is what the next
@@ -16,24 +16,24 @@ const overtakenPatience = time.Second
 //
 // A final upload is not locked: a builder would not let go, and the answer is
 // only whether it is done.
-func (e *engine) status(c *call, id string) (FileInfo, error) {
+func (e *engine) status(c *operation, id string) (FileInfo, error) {
 	if e.building.busy(id) {
 		if info, err := e.finalStatus(c, id); err != nil || info.IsFinal {
 			return info, err
 		}
 	}
-	h, err := e.take(c, id)
+	h, err := e.acquire(c, id)
 	if errors.Is(err, ErrUploadLocked) {
-		ctx, cancel := context.WithTimeout(c.ctx, overtakenPatience)
+		ctx, cancel := context.WithTimeout(c.ctx, preemptedPatience)
 		defer cancel()
-		h, err = e.hold(ctx, id, LockWait)
+		h, err = e.lockAndLoad(ctx, id, LockWait)
 	}
 	if err != nil {
 		return FileInfo{}, err
 	}
 	defer h.release()
 	if h.info.IsFinal && !h.info.Full() && h.info.State != StateFailed {
-		if !e.stillAwaits(c.ctx, id) {
+		if !e.isWaiting(c.ctx, id) {
 			e.buildLater(id)
 		}
 		return h.info, nil
@@ -43,20 +43,20 @@ func (e *engine) status(c *call, id string) (FileInfo, error) {
 }
 
 // finalStatus reads the record of a final beside its builder.
-func (e *engine) finalStatus(c *call, id string) (FileInfo, error) {
+func (e *engine) finalStatus(c *operation, id string) (FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
 		return FileInfo{}, err
 	}
 	_, info, err := e.peek(c.ctx, id)
 	if err == nil && info.State == StateFailed {
-		err = failure(&info)
+		err = failedError(&info)
 	}
 	return info, err
 }
 
-// creator tells which dialect made an upload, for requests that carry no mark
+// authorizedInfo tells which dialect made an upload, for requests that carry no mark
 // of one.
-func (e *engine) creator(c *call, id string) (FileInfo, error) {
+func (e *engine) authorizedInfo(c *operation, id string) (FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
 		return FileInfo{}, err
 	}
@@ -64,9 +64,9 @@ func (e *engine) creator(c *call, id string) (FileInfo, error) {
 	return info, err
 }
 
-// known returns an error if the client may not know of the upload or it does
+// checkKnown returns an error if the client may not know of the upload or it does
 // not exist.
-func (e *engine) known(c *call, id string) error {
+func (e *engine) checkKnown(c *operation, id string) error {
 	if err := e.authorize(c, id); err != nil {
 		return err
 	}

@@ -11,45 +11,45 @@ const maxFinalWait = 24 * time.Hour
 
 // terminate removes an upload. A running request on it is ended first. A
 // broken record is removed like an upload.
-func (e *engine) terminate(c *call, id string) (result, error) {
+func (e *engine) terminate(c *operation, id string) (operationResult, error) {
 	if err := e.authorize(c, id); err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
 	h, err := e.lock(c.ctx, id, LockPreempt)
 	if err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
 	defer h.release()
 	h.info.ID = id // all that is known of a broken record
 	if err := h.load(e.store.Core); err != nil && !errors.Is(err, ErrBroken) {
-		return result{}, err
+		return operationResult{}, err
 	}
-	if err := e.dismissFinals(h); err != nil {
-		return result{}, err
+	if err := e.failOverdueFinals(h); err != nil {
+		return operationResult{}, err
 	}
 	response, err := e.preTerminate(c, h)
 	if err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
-	named, err := e.keepPartials(h)
+	named, err := e.savePartials(h)
 	if err != nil {
-		return result{}, err
+		return operationResult{}, err
 	}
-	if err := e.erase(h, e.origin(c)); err != nil {
-		return result{}, err
+	if err := e.removeAndPublish(h, e.eventRequest(c)); err != nil {
+		return operationResult{}, err
 	}
 	if named {
 		h.release()
-		e.leaveSoon(c.ctx, id)
+		e.unregisterSoon(c.ctx, id)
 	}
-	return result{info: &h.info, response: response}, nil
+	return operationResult{info: &h.info, response: response}, nil
 }
 
-// erase removes an upload and tells that, once for each upload whose creation was
+// removeAndPublish removes an upload and tells that, once for each upload whose creation was
 // told.
-func (e *engine) erase(h *hold, request HTTPRequest) error {
+func (e *engine) removeAndPublish(h *lockedUpload, request HTTPRequest) error {
 	err := e.remove(h)
-	if err != nil && !e.vanished(h, err) {
+	if err != nil && !e.isGone(h, err) {
 		return err
 	}
 	e.metrics.UploadsTerminated.Add(1)
@@ -57,9 +57,9 @@ func (e *engine) erase(h *hold, request HTTPRequest) error {
 	return err
 }
 
-// vanished reports whether a removal that failed has left nothing: no later one
+// isGone reports whether a removal that failed has left nothing: no later one
 // would find anything to tell of.
-func (e *engine) vanished(h *hold, err error) bool {
+func (e *engine) isGone(h *lockedUpload, err error) bool {
 	if errors.Is(err, ErrNotFound) { // this removal has not done it
 		return false
 	}
@@ -67,7 +67,7 @@ func (e *engine) vanished(h *hold, err error) bool {
 	return errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken)
 }
 
-func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
+func (e *engine) preTerminate(c *operation, h *lockedUpload) (HTTPResponse, error) {
 	ask := e.config.Callbacks.PreTerminate
 	if ask == nil {
 		return HTTPResponse{}, nil
@@ -77,15 +77,15 @@ func (e *engine) preTerminate(c *call, h *hold) (HTTPResponse, error) {
 	})
 }
 
-// dismissFinals makes sure that no final upload still hopes for the partial
+// failOverdueFinals makes sure that no final upload still hopes for the partial
 // upload in h: a young one keeps it, one that has waited too long fails.
-func (e *engine) dismissFinals(h *hold) error {
-	waiting, err := e.waitingFinals(h)
+func (e *engine) failOverdueFinals(h *lockedUpload) error {
+	waiting, err := e.finalsWaitingFor(h)
 	if err != nil {
 		return err
 	}
 	for _, final := range waiting {
-		if err := e.dismiss(h, final); err != nil {
+		if err := e.failOverdueFinal(h, final); err != nil {
 			return err
 		}
 		e.wakeFinal(final, h.id) // the other partials forget it
@@ -93,10 +93,10 @@ func (e *engine) dismissFinals(h *hold) error {
 	return nil
 }
 
-// dismiss fails one final, if it is old enough. Its lock is only tried: who
+// failOverdueFinal fails one final, if it is old enough. Its lock is only tried: who
 // holds a final's lock may be waiting for this partial's.
-func (e *engine) dismiss(h *hold, final string) error {
-	f, err := e.hold(h.ctx, final, LockTry)
+func (e *engine) failOverdueFinal(h *lockedUpload, final string) error {
+	f, err := e.lockAndLoad(h.ctx, final, LockTry)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil
@@ -109,5 +109,5 @@ func (e *engine) dismiss(h *hold, final string) error {
 	if e.now().Sub(f.info.Created) < maxFinalWait {
 		return ErrPartialInUse
 	}
-	return e.setFailed(f, "a partial upload was removed before the final upload was built")
+	return e.recordFailure(f, "a partial upload was removed before the final upload was built")
 }

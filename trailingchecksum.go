@@ -14,25 +14,25 @@ import (
 // contentDigestField may be a trailer, too (RFC 9530, section 4).
 const contentDigestField = "Content-Digest"
 
-// lateSum is a checksum that may come unannounced at the end of a body.
-type lateSum struct {
+// trailingChecksum is a checksum that may come unannounced at the end of a body.
+type trailingChecksum struct {
 	request *http.Request // the server's own: in copies of it the trailers do not appear
 	dialect Dialect
-	sums    []sum // running along with the body; nil: it is read again from the store
+	sums    []runningDigest // running along with the body; nil: it is read again from the store
 
-	wants []sum  // what has come
-	tail  []byte // the end of the body, which is not handed out
+	wants []runningDigest // what has come
+	tail  []byte          // the end of the body, which is not handed out
 }
 
-// awaitLateSum prepares for an unannounced checksum, if the body has no other one.
-func (x *exchange) awaitLateSum() {
+// expectTrailingChecksum prepares for an unannounced checksum, if the body has no other one.
+func (x *exchange) expectTrailingChecksum() {
 	b, config := &x.body, &x.h.engine.config
-	if !showTrailers(b.from) || b.proof != nil || !config.offersChecksums() {
+	if !showTrailers(b.from) || b.verifier != nil || !config.offersChecksums() {
 		return
 	}
-	b.late = &lateSum{request: b.from, dialect: x.dialect.name()}
+	b.trailing = &trailingChecksum{request: b.from, dialect: x.dialect.name()}
 	if !config.readsIncomplete() {
-		b.late.sums = allSums()
+		b.trailing.sums = allSums()
 	}
 }
 
@@ -55,10 +55,10 @@ func showTrailers(r *http.Request) bool {
 }
 
 // allSums are running hashes of all algorithms.
-func allSums() []sum {
-	sums := make([]sum, len(algorithms))
+func allSums() []runningDigest {
+	sums := make([]runningDigest, len(algorithms))
 	for i := range algorithms {
-		sums[i] = sum{algorithm: &algorithms[i], hash: algorithms[i].hash()}
+		sums[i] = runningDigest{algorithm: &algorithms[i], hash: algorithms[i].hash()}
 	}
 	return sums
 }
@@ -66,7 +66,7 @@ func allSums() []sum {
 // end is called when a body of n bytes has ended, with what was read last. It
 // returns nil if there is no checksum, or a right one. If it cannot tell, it keeps
 // last and returns ErrUnverified.
-func (l *lateSum) end(last []byte, n int64) error {
+func (l *trailingChecksum) end(last []byte, n int64) error {
 	var err error
 	if l.wants, err = l.read(); err != nil {
 		return unverified(err)
@@ -94,7 +94,7 @@ func unverified(err error) error {
 }
 
 // fresh are new hashes for what has come.
-func (l *lateSum) fresh() []sum {
+func (l *trailingChecksum) fresh() []runningDigest {
 	sums := slices.Clone(l.wants)
 	for i := range sums {
 		sums[i].hash = sums[i].algorithm.hash()
@@ -103,7 +103,7 @@ func (l *lateSum) fresh() []sum {
 }
 
 // compare holds hashes of the whole body against what has come.
-func (l *lateSum) compare(sums []sum) error {
+func (l *trailingChecksum) compare(sums []runningDigest) error {
 	for _, want := range l.wants {
 		for _, s := range sums {
 			if s.algorithm == want.algorithm && !bytes.Equal(s.hash.Sum(nil), want.want) {
@@ -115,9 +115,9 @@ func (l *lateSum) compare(sums []sum) error {
 }
 
 // read takes the checksums out of the trailers.
-func (l *lateSum) read() (wants []sum, err error) {
+func (l *trailingChecksum) read() (wants []runningDigest, err error) {
 	trailer := l.request.Trailer
-	if value, present, err := single(trailer, checksumField, ErrInvalidChecksum); l.dialect == DialectTus && (present || err != nil) {
+	if value, present, err := singleField(trailer, checksumField, ErrInvalidChecksum); l.dialect == DialectTus && (present || err != nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func (l *lateSum) read() (wants []sum, err error) {
 		if err != nil {
 			return nil, err
 		}
-		wants = append(wants, sum{algorithm: a, want: want})
+		wants = append(wants, runningDigest{algorithm: a, want: want})
 	}
 	return append(wants, digestSums(trailer[contentDigestField])...), nil
 }

@@ -62,26 +62,26 @@ func tusOptions(x *exchange) {
 	}
 }
 
-func (tusDialect) readCreation(x *exchange, c *call) (creation, error) {
+func (tusDialect) readCreation(x *exchange, c *operation) (creationRequest, error) {
 	if x.method != http.MethodPost {
-		return creation{}, ErrMethodNotAllowed
+		return creationRequest{}, ErrMethodNotAllowed
 	}
 	switch {
 	case !x.hasContent():
 	case isMediaType(x.r.Header, offsetStream):
 		if err := x.tusContent(c); err != nil {
-			return creation{}, err
+			return creationRequest{}, err
 		}
 	default:
 		if err := x.nothing(ErrInvalidContentType); err != nil {
-			return creation{}, err
+			return creationRequest{}, err
 		}
 	}
 	metadata, raw, err := x.metadata()
 	if err != nil {
-		return creation{}, err
+		return creationRequest{}, err
 	}
-	req := creation{metadata: metadata, raw: raw}
+	req := creationRequest{metadata: metadata, raw: raw}
 	if req.final, req.partial, err = x.concat(); err != nil {
 		return req, err
 	}
@@ -93,7 +93,7 @@ func (tusDialect) readCreation(x *exchange, c *call) (creation, error) {
 	return req, err
 }
 
-func (tusDialect) writeCreation(x *exchange, req creation, res result, err error) error {
+func (tusDialect) writeCreation(x *exchange, req creationRequest, res operationResult, err error) error {
 	if res.exists() {
 		x.locate(res.info.ID)
 		if req.final == nil && isMediaType(x.r.Header, offsetStream) {
@@ -109,7 +109,7 @@ func (tusDialect) writeCreation(x *exchange, req creation, res result, err error
 // nothing refuses content. Many frameworks and proxies send a request without any
 // as one whose length is not known, so that only a byte makes it content.
 func (x *exchange) nothing(refusal *Error) error {
-	content, err := x.body.begins()
+	content, err := x.body.hasBytes()
 	if err == nil && content {
 		return refusal
 	}
@@ -134,7 +134,7 @@ func (x *exchange) metadata() (pairs MetaData, raw string, err error) {
 
 // creationLength reads Upload-Length and Upload-Defer-Length of a creation.
 func creationLength(header http.Header) (length int64, deferred bool, err error) {
-	mark, deferred, err := single(header, "Upload-Defer-Length", ErrInvalidUploadLengthDefer)
+	mark, deferred, err := singleField(header, "Upload-Defer-Length", ErrInvalidUploadLengthDefer)
 	if err != nil {
 		return 0, false, err
 	}
@@ -147,7 +147,7 @@ func creationLength(header http.Header) (length int64, deferred bool, err error)
 		}
 		return 0, true, nil
 	}
-	length, present, err := integer(header, "Upload-Length", ErrInvalidUploadLength)
+	length, present, err := integerField(header, "Upload-Length", ErrInvalidUploadLength)
 	if err == nil && !present {
 		err = ErrInvalidUploadLength
 	}
@@ -188,12 +188,12 @@ func rawMetaData(info FileInfo) string {
 }
 
 // readAppend reads PATCH (Core, PATCH).
-func (tusDialect) readAppend(x *exchange, c *call) (appending, error) {
-	req := appending{id: x.id, length: -1}
+func (tusDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
+	req := appendRequest{id: x.id, length: -1}
 	if !isMediaType(x.r.Header, offsetStream) {
 		return req, ErrInvalidContentType
 	}
-	offset, present, err := integer(x.r.Header, "Upload-Offset", ErrInvalidOffset)
+	offset, present, err := integerField(x.r.Header, "Upload-Offset", ErrInvalidOffset)
 	if err == nil && !present {
 		err = ErrInvalidOffset
 	}
@@ -201,7 +201,7 @@ func (tusDialect) readAppend(x *exchange, c *call) (appending, error) {
 		return req, err
 	}
 	req.offset = offset
-	length, present, err := integer(x.r.Header, "Upload-Length", ErrInvalidUploadLength)
+	length, present, err := integerField(x.r.Header, "Upload-Length", ErrInvalidUploadLength)
 	if err != nil {
 		return req, err
 	}
@@ -211,7 +211,7 @@ func (tusDialect) readAppend(x *exchange, c *call) (appending, error) {
 	return req, x.tusContent(c)
 }
 
-func (tusDialect) writeAppend(x *exchange, _ appending, res result, err error) error {
+func (tusDialect) writeAppend(x *exchange, _ appendRequest, res operationResult, err error) error {
 	if res.exists() && (err == nil || errors.Is(err, ErrMismatchedOffset)) {
 		x.set("Upload-Offset", formatInt(res.info.Offset))
 	}

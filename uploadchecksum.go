@@ -12,7 +12,7 @@ import (
 const checksumField = "Upload-Checksum"
 
 // tusContent prepares the body of a creation or an append.
-func (x *exchange) tusContent(c *call) error {
+func (x *exchange) tusContent(c *operation) error {
 	proof, err := tusProof(x.body.from)
 	if err != nil {
 		return err
@@ -24,15 +24,15 @@ func (x *exchange) tusContent(c *call) error {
 	if proof == nil && can {
 		proof = digestProof(x.body.from)
 	}
-	c.body, x.body.proof = &x.body, proof
-	x.awaitLateSum()
+	c.body, x.body.verifier = &x.body, proof
+	x.expectTrailingChecksum()
 	return nil
 }
 
 // tusProof reads Upload-Checksum, or prepares for it as a trailer; nil if
 // there is neither.
-func tusProof(r *http.Request) (*proof, error) {
-	value, inHeader, err := single(r.Header, checksumField, ErrInvalidChecksum)
+func tusProof(r *http.Request) (*verifier, error) {
+	value, inHeader, err := singleField(r.Header, checksumField, ErrInvalidChecksum)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,8 @@ func tusProof(r *http.Request) (*proof, error) {
 		if err != nil {
 			return nil, err
 		}
-		late := func([]sum) error { return noTrailer(r) }
-		return &proof{sums: []sum{{a, a.hash(), want}}, late: late}, nil
+		late := func([]runningDigest) error { return noTrailer(r) }
+		return &verifier{sums: []runningDigest{{a, a.hash(), want}}, late: late}, nil
 	case announced:
 		return trailerProof(r), nil
 	}
@@ -73,15 +73,15 @@ func noTrailer(r *http.Request) error {
 }
 
 // trailerProof hashes with everything that is offered: which it is comes last.
-func trailerProof(r *http.Request) *proof {
-	p := &proof{}
+func trailerProof(r *http.Request) *verifier {
+	p := &verifier{}
 	for i := range algorithms {
 		if algorithms[i].tus != "" {
-			p.sums = append(p.sums, sum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
+			p.sums = append(p.sums, runningDigest{algorithm: &algorithms[i], hash: algorithms[i].hash()})
 		}
 	}
-	p.late = func(sums []sum) error {
-		value, present, err := single(r.Trailer, checksumField, ErrInvalidChecksum)
+	p.late = func(sums []runningDigest) error {
+		value, present, err := singleField(r.Trailer, checksumField, ErrInvalidChecksum)
 		if err == nil && !present {
 			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
 		}
@@ -138,13 +138,13 @@ func decodeDigest(encoded string) (decoded []byte, err error) {
 
 // digestProof reads Content-Digest, which belongs to HTTP and not to a dialect. A
 // checksum of tus beside it may not come unseen.
-func digestProof(r *http.Request) *proof {
+func digestProof(r *http.Request) *verifier {
 	p := contentProof(r)
 	if p == nil {
 		return nil
 	}
 	late := p.late
-	p.late = func(sums []sum) error {
+	p.late = func(sums []runningDigest) error {
 		err := noTrailer(r)
 		if err == nil && late != nil {
 			err = late(sums)

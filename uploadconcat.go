@@ -8,8 +8,8 @@ import (
 )
 
 // concat reads Upload-Concat: nil and false is an ordinary upload.
-func (x *exchange) concat() (final *concatenation, partial bool, err error) {
-	raw, present, err := single(x.r.Header, "Upload-Concat", ErrInvalidConcat)
+func (x *exchange) concat() (final *finalRequest, partial bool, err error) {
+	raw, present, err := singleField(x.r.Header, "Upload-Concat", ErrInvalidConcat)
 	if err != nil || !present {
 		return nil, false, err
 	}
@@ -34,7 +34,7 @@ func (x *exchange) concat() (final *concatenation, partial bool, err error) {
 			ids, err = own, nil
 		}
 	}
-	return &concatenation{partials: ids, raw: raw}, false, err
+	return &finalRequest{partials: ids, raw: raw}, false, err
 }
 
 // parsePartials reads the list of a final upload: URLs of uploads on this
@@ -159,7 +159,7 @@ func (x *exchange) rawConcat(info FileInfo) string {
 }
 
 // finalWithoutContent refuses a final upload with content.
-func (x *exchange) finalWithoutContent(c *call) error {
+func (x *exchange) finalWithoutContent(c *operation) error {
 	if c.body == nil {
 		return nil
 	}

@@ -19,17 +19,17 @@ const (
 	maxNamedFinals = 4 * maxWaitingFinals
 )
 
-// namings are the finals that partials could not be told about yet. The zero
+// pendingRegistrations are the finals that partials could not be told about yet. The zero
 // value is ready to use.
-type namings struct {
+type pendingRegistrations struct {
 	mu       sync.Mutex
 	asking   map[string]int      // requests for finals that are not made yet, by the id of the partial
 	finals   map[string][]string // by the id of the partial
 	partials map[string][]string // the same by the id of the final
 }
 
-// ask counts a request for a final of these partials until answered.
-func (n *namings) ask(partials []string) {
+// beginRequest counts a request for a final of these partials until answered.
+func (n *pendingRegistrations) beginRequest(partials []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.asking == nil {
@@ -40,7 +40,7 @@ func (n *namings) ask(partials []string) {
 	}
 }
 
-func (n *namings) answered(partials []string) {
+func (n *pendingRegistrations) endRequest(partials []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, id := range partials {
@@ -50,7 +50,7 @@ func (n *namings) answered(partials []string) {
 	}
 }
 
-func (n *namings) note(final string, partials ...string) {
+func (n *pendingRegistrations) add(final string, partials ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.finals == nil {
@@ -66,14 +66,14 @@ func (n *namings) note(final string, partials ...string) {
 
 // of returns the finals that wait for a partial, and how many requests are
 // asking for another.
-func (n *namings) of(partial string) (finals []string, asking int) {
+func (n *pendingRegistrations) of(partial string) (finals []string, asking int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.finals[partial]), n.asking[partial]
 }
 
 // forget removes a final: all its partials have been told, or it is over.
-func (n *namings) forget(final string) {
+func (n *pendingRegistrations) forget(final string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, partial := range n.partials[final] {
@@ -85,8 +85,8 @@ func (n *namings) forget(final string) {
 	delete(n.partials, final)
 }
 
-// partialSeen is a partial as a request for a final has found it.
-type partialSeen struct {
+// partialState is a partial as a request for a final has found it.
+type partialState struct {
 	info   FileInfo
 	finals []string // that may wait for it
 	asking int      // other requests for finals of it
@@ -94,31 +94,31 @@ type partialSeen struct {
 
 // peekPartial looks a partial up. Its finals are complete: what moves from
 // memory to the record meanwhile is in both.
-func (e *engine) peekPartial(ctx context.Context, id string) (partialSeen, error) {
-	finals, asking := e.naming.of(id)
+func (e *engine) peekPartial(ctx context.Context, id string) (partialState, error) {
+	finals, asking := e.registrations.of(id)
 	_, info, err := e.peek(ctx, id)
 	switch {
 	case err != nil:
-		return partialSeen{}, err
+		return partialState{}, err
 	case !info.IsPartial || info.State == StateFailed:
-		return partialSeen{}, ErrInvalidConcat
+		return partialState{}, ErrInvalidConcat
 	}
 	for _, final := range info.Finals {
 		if !slices.Contains(finals, final) {
 			finals = append(finals, final)
 		}
 	}
-	return partialSeen{info, finals, asking - 1}, nil
+	return partialState{info, finals, asking - 1}, nil
 }
 
-// mayWait refuses a final that has to wait if as many wait for one of its
+// checkFinalLimit refuses a final that has to wait if as many wait for one of its
 // partials as may.
-func (e *engine) mayWait(ctx context.Context, partials []partialSeen) error {
+func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) error {
 	for _, p := range partials {
 		if len(p.finals)+p.asking < maxWaitingFinals {
 			continue
 		}
-		waiting, err := e.stillWaiting(ctx, p.info.ID, p.finals)
+		waiting, err := e.filterWaiting(ctx, p.info.ID, p.finals)
 		if err != nil {
 			return err
 		}
@@ -129,11 +129,11 @@ func (e *engine) mayWait(ctx context.Context, partials []partialSeen) error {
 	return nil
 }
 
-// waitingFinals are the finals that still need the partial in h.
-func (e *engine) waitingFinals(h *hold) ([]string, error) {
-	finals, _ := e.naming.of(h.id)
+// finalsWaitingFor are the finals that still need the partial in h.
+func (e *engine) finalsWaitingFor(h *lockedUpload) ([]string, error) {
+	finals, _ := e.registrations.of(h.id)
 	if h.info.IsPartial && !e.listed.Load() { // finals of full partials that were being built at the last stop are not named yet
-		err := e.eachSide(kindBuilding, func(_ SideKey, value []byte) error {
+		err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 			finals = append(finals, string(value))
 			return nil
 		})
@@ -141,11 +141,11 @@ func (e *engine) waitingFinals(h *hold) ([]string, error) {
 			return nil, err
 		}
 	}
-	return e.stillWaiting(h.ctx, h.id, slices.Concat(h.info.Finals, finals))
+	return e.filterWaiting(h.ctx, h.id, slices.Concat(h.info.Finals, finals))
 }
 
-// stillWaiting returns those of the finals that need the partial.
-func (e *engine) stillWaiting(ctx context.Context, partial string, finals []string) ([]string, error) {
+// filterWaiting returns those of the finals that need the partial.
+func (e *engine) filterWaiting(ctx context.Context, partial string, finals []string) ([]string, error) {
 	var waiting []string
 	for _, final := range finals {
 		_, info, err := e.peek(ctx, final)
@@ -160,15 +160,15 @@ func (e *engine) stillWaiting(ctx context.Context, partial string, finals []stri
 	return waiting, nil
 }
 
-// addFinal writes into the record of the partial in p that a final waits for
+// addToRecord writes into the record of the partial in p that a final waits for
 // it, in place of those that do not any more. named is false if there is no place.
-func (e *engine) addFinal(p *hold, final string) (named bool, err error) {
+func (e *engine) addToRecord(p *lockedUpload, final string) (named bool, err error) {
 	if slices.Contains(p.info.Finals, final) {
 		return true, nil
 	}
 	finals := p.info.Finals
 	if n := len(finals); n > 0 && n%maxWaitingFinals == 0 { // not for each of many
-		if finals, err = e.stillWaiting(p.ctx, p.id, finals); err != nil {
+		if finals, err = e.filterWaiting(p.ctx, p.id, finals); err != nil {
 			return false, err
 		}
 	}
@@ -192,22 +192,22 @@ func (e *engine) wakeFinals(partial *FileInfo) {
 func (e *engine) wakeFinal(final, partial string) {
 	e.awaited.forget(final)
 	if !e.buildLater(final, partial) {
-		e.sweepPending(e.rebuild)
+		e.rescanFinals(e.lastRebuildDelay)
 	}
 }
 
 // maxAwaited bounds what is remembered of unbuilt finals.
 const maxAwaited = 1000
 
-// awaited remembers one unfinished partial of each unbuilt final whose
+// awaitedPartials remembers one unfinished partial of each unbuilt final whose
 // partials all know that it waits for them: until that one is full there is
 // nothing to do. The zero value is ready to use.
-type awaited struct {
+type awaitedPartials struct {
 	mu       sync.Mutex
 	partials map[string]string // by the id of the final
 }
 
-func (a *awaited) remember(final, partial string) {
+func (a *awaitedPartials) remember(final, partial string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.partials == nil {
@@ -222,22 +222,22 @@ func (a *awaited) remember(final, partial string) {
 	a.partials[final] = partial
 }
 
-func (a *awaited) of(final string) (partial string, ok bool) {
+func (a *awaitedPartials) of(final string) (partial string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	partial, ok = a.partials[final]
 	return partial, ok
 }
 
-func (a *awaited) forget(final string) {
+func (a *awaitedPartials) forget(final string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.partials, final)
 }
 
-// stillAwaits reports whether there is nothing to do for a final, at the cost
+// isWaiting reports whether there is nothing to do for a final, at the cost
 // of one lookup at most.
-func (e *engine) stillAwaits(ctx context.Context, final string) bool {
+func (e *engine) isWaiting(ctx context.Context, final string) bool {
 	partial, ok := e.awaited.of(final)
 	if !ok {
 		return false
