@@ -2,6 +2,7 @@ package tusd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -329,6 +330,30 @@ type Lister interface {
 // out of a-z, 0-9 and '-'.
 type SideKey struct {
 	Kind, Name string
+}
+
+// MaxSideRecord is the longest value of a side record, in bytes.
+const MaxSideRecord = 64 << 10
+
+// ValidateSideRecord returns an error if key cannot name a side record or value
+// is too long for one. Stores call it in every method of SideRecords.
+func ValidateSideRecord(key SideKey, value []byte) error {
+	if !validSideName(key.Kind) || !validSideName(key.Name) {
+		return fmt.Errorf("%q/%q cannot name a side record", key.Kind, key.Name)
+	}
+	if len(value) > MaxSideRecord {
+		return fmt.Errorf("a side record of %d bytes is too long: at most %d are allowed", len(value), MaxSideRecord)
+	}
+	return nil
+}
+
+func validSideName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 100
 }
 
 // SideRecords keeps small named records beside the uploads: what is

@@ -9,9 +9,6 @@ import (
 	"github.com/tus/tusd/internal/datakey"
 )
 
-// maxFileName bounds what a client's file name may take of a segment, in bytes.
-const maxFileName = 150
-
 // CheckKey returns what is wrong with a value for FileKey of a FileStore.
 func CheckKey(template string) error { return datakey.Check(template) }
 
@@ -20,7 +17,7 @@ func CheckKey(template string) error { return datakey.Check(template) }
 func (v *volume) newData(info tusd.FileInfo) (place, error) {
 	chosen := info.Storage["Path"]
 	if chosen == "" && v.fileKey != "" {
-		chosen = expandFileKey(v.fileKey, info)
+		chosen = datakey.Expand(v.fileKey, datakey.Upload{ID: info.ID, Created: info.Created, Filename: info.MetaData["filename"]})
 	}
 	data, err := v.data(info.ID, chosen)
 	if err == nil && chosen != "" {
@@ -39,17 +36,9 @@ func (v *volume) checkNewName(data place) error {
 		return fmt.Errorf("%w: it has a zero byte", errStoragePath)
 	}
 	for segment := range strings.SplitSeq(data.name, "/") {
-		if data.tree == v.tree && datakey.Reserved(segment) {
+		if data.tree == v.tree && datakey.ReservedAnyCase(segment) {
 			return fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, data.name)
 		}
 	}
 	return nil
 }
-
-// expandFileKey is the place of an upload's data below the upload directory.
-// What comes from the client is one segment, or a part of one, at the most.
-func expandFileKey(key string, info tusd.FileInfo) string {
-	return datakey.Expand(key, datakey.Upload{ID: info.ID, Created: info.Created, Filename: safeName(info.MetaData["filename"])})
-}
-
-func safeName(name string) string { return datakey.SafeName(name, "._-+ ", maxFileName) }

@@ -26,7 +26,7 @@ func TestFileKey(t *testing.T) {
 		"e":   {".tusd.locks", "tusd.locks"},
 		"f":   {"späße\x00\r\n.png", "späße___.png"},
 		"g/h": {`C:\a`, "C__a"},
-		"i":   {strings.Repeat("ä", 400) + ".txt", strings.Repeat("ä", 73) + ".txt"},
+		"i":   {strings.Repeat("ä", 400) + ".txt", strings.Repeat("ä", 72) + ".txt"},
 		"j":   {"हिन्दी.txt", "हिन्दी.txt"},
 		"k":   {"e\u0301te\u0301.txt", "e\u0301te\u0301.txt"},
 		"l":   {"می\u200cخواهم.doc", "می\u200cخواهم.doc"},
@@ -72,7 +72,8 @@ func TestNamesOfClients(t *testing.T) {
 		{"{id}.{filename}", "a", "undo", false},
 		{"{id}.{filename}", "a", "INFO", false}, // the record, where upper case is no difference
 		{"{id}.{filename}", "a", ".info", false},
-		{"{id}.{filename}", "a", "info. ", false},
+		{"{id}.{filename}", "a", "info.", false},
+		{"{id}.{filename}", "a", "info. ", true}, // a.info._
 		{"{id}.{filename}", "a", "\x00info", true},
 		{"{id}.{filename}", "a", "information", true},
 		{"{id}.{filename}", "a", "bin", true},    // where tusd 0.x has the data
@@ -124,16 +125,4 @@ func TestImpossibleFileKeys(t *testing.T) {
 			s.Close()
 		}
 	}
-}
-
-func FuzzSafeName(f *testing.F) {
-	for _, seed := range []string{"a.txt", "..", "/", "x.info", ".tusd", "\xff\xfe", "a\x00b", strings.Repeat("ü", 200), " . "} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		safe := safeName(name)
-		if safe == "" || len(safe) > maxFileName+2 || strings.ContainsAny(safe, "/\\\x00\r\n") || safe[0] == '.' || reserved(safe) || !filepath.IsLocal(safe) {
-			t.Errorf("%q becomes %q", name, safe)
-		}
-	})
 }

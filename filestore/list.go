@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/datakey"
 )
 
 const (
@@ -115,7 +116,7 @@ func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found
 		name = dir + "/" + name
 	}
 	if entry.IsDir() {
-		if reserved(entry.Name()) || found.isBehind(name+"/") {
+		if datakey.Reserved(entry.Name()) || found.isBehind(name+"/") {
 			return nil
 		}
 		return v.walk(ctx, name, found)

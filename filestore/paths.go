@@ -150,25 +150,11 @@ func (v *volume) dataBelow(name string) (place, error) {
 		return place{}, fmt.Errorf("%w: %s leaves the upload directory", errStoragePath, name)
 	}
 	for segment := range strings.SplitSeq(name, "/") {
-		if reserved(segment) {
+		if datakey.Reserved(segment) {
 			return place{}, fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, name)
 		}
 	}
 	return v.own(name), nil
-}
-
-// reserved tells whether a name in the upload directory can only be the
-// store's or a locker's.
-func reserved(segment string) bool {
-	if strings.HasPrefix(segment, ".tusd") {
-		return true
-	}
-	for _, suffix := range datakey.ReservedSuffixes {
-		if strings.HasSuffix(segment, suffix) {
-			return true
-		}
-	}
-	return false
 }
 
 // below returns the name of an absolute path within dir.

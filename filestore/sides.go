@@ -11,9 +11,6 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// maxSide bounds the value of a side record, in bytes.
-const maxSide = 64 << 10
-
 // side checks a call on a side record and returns its place.
 func (s *FileStore) side(ctx context.Context, key tusd.SideKey, value []byte) (*volume, place, error) {
 	v, err := s.volume()
@@ -23,22 +20,10 @@ func (s *FileStore) side(ctx context.Context, key tusd.SideKey, value []byte) (*
 	if ctx.Err() != nil {
 		return nil, place{}, context.Cause(ctx)
 	}
-	if !sideName(key.Kind) || !sideName(key.Name) {
-		return nil, place{}, fmt.Errorf("filestore: %q/%q cannot name a side record", key.Kind, key.Name)
-	}
-	if len(value) > maxSide {
-		return nil, place{}, fmt.Errorf("filestore: a side record of %d bytes is too long", len(value))
+	if err := tusd.ValidateSideRecord(key, value); err != nil {
+		return nil, place{}, fmt.Errorf("filestore: %w", err)
 	}
 	return v, v.own(sideDir + "/" + key.Kind + "/" + key.Name), nil
-}
-
-func sideName(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return len(s) >= 1 && len(s) <= 100
 }
 
 // CreateSide implements tusd.SideRecords.
@@ -136,7 +121,7 @@ func (v *volume) writeSide(p place, write func(durable.Replacer) error) error {
 
 // readSide returns the value of a side record.
 func (v *volume) readSide(p place) ([]byte, error) {
-	content, _, err := readSmall(p, maxSide)
+	content, _, err := readSmall(p, tusd.MaxSideRecord)
 	return content, err
 }
 

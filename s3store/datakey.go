@@ -88,9 +88,5 @@ func expandKey(template string, info tusd.FileInfo) string {
 	if created.IsZero() {
 		created = time.Now()
 	}
-	name := datakey.SafeName(info.MetaData["filename"], "-_.()", maxSafeName)
-	return datakey.Expand(template, datakey.Upload{ID: info.ID, Created: created, Filename: name})
+	return datakey.Expand(template, datakey.Upload{ID: info.ID, Created: created, Filename: info.MetaData["filename"]})
 }
-
-// maxSafeName bounds what a file name adds to a key, in bytes.
-const maxSafeName = 100

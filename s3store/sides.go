@@ -10,31 +10,16 @@ import (
 	"github.com/tus/tusd"
 )
 
-// maxSide bounds the value of a side record, in bytes.
-const maxSide = 64 << 10
-
 // side checks a call on a side record and returns its key in the bucket.
 func (s *Store) side(key tusd.SideKey, value []byte) (*bucket, string, error) {
 	b, err := s.bucket()
 	if err != nil {
 		return nil, "", err
 	}
-	if !sideName(key.Kind) || !sideName(key.Name) {
-		return nil, "", fmt.Errorf("s3store: %q/%q cannot name a side record", key.Kind, key.Name)
-	}
-	if len(value) > maxSide {
-		return nil, "", fmt.Errorf("s3store: a side record of %d bytes is too long", len(value))
+	if err := tusd.ValidateSideRecord(key, value); err != nil {
+		return nil, "", fmt.Errorf("s3store: %w", err)
 	}
 	return b, b.sideKey(key), nil
-}
-
-func sideName(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return len(s) >= 1 && len(s) <= 100
 }
 
 // CreateSide implements tusd.SideRecords. Where the service knows no
@@ -68,7 +53,7 @@ func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) 
 }
 
 func (b *bucket) readSide(ctx context.Context, key string) ([]byte, error) {
-	value, _, err := b.readSmall(ctx, key, maxSide)
+	value, _, err := b.readSmall(ctx, key, tusd.MaxSideRecord)
 	return value, err
 }
 

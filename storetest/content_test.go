@@ -135,7 +135,7 @@ func TestMemoryIsStrict(t *testing.T) {
 			t.Errorf("side key %q is taken", key)
 		}
 	}
-	if m.PutSide(ctx, sideKey("a"), make([]byte, maxSideValue+1)) == nil {
+	if m.PutSide(ctx, sideKey("a"), make([]byte, tusd.MaxSideRecord+1)) == nil {
 		t.Error("a side record above 64 KiB is taken")
 	}
 }

@@ -8,12 +8,6 @@ import (
 	"github.com/tus/tusd"
 )
 
-// The limits of side records that package tusd documents.
-const (
-	maxSideName  = 100
-	maxSideValue = 64 << 10
-)
-
 // CreateSide implements tusd.SideRecords.
 func (m *Memory) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
 	if err := checkSide(ctx, key, value); err != nil {
@@ -83,20 +77,8 @@ func (m *Memory) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 
 // checkSide holds callers to the limits.
 func checkSide(ctx context.Context, key tusd.SideKey, value []byte) error {
-	if !sideName(key.Kind) || !sideName(key.Name) {
-		return fmt.Errorf("storetest: %q is no key of a side record", key)
-	}
-	if len(value) > maxSideValue {
-		return fmt.Errorf("storetest: side record %q has %d bytes, at most %d fit", key, len(value), maxSideValue)
+	if err := tusd.ValidateSideRecord(key, value); err != nil {
+		return fmt.Errorf("storetest: %w", err)
 	}
 	return context.Cause(ctx)
-}
-
-func sideName(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxSideName
 }

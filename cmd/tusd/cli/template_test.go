@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd/internal/s3server"
 )
 
 // A template is refused by the flag, the server's and the doctor's, in the same
@@ -30,6 +35,27 @@ func TestTemplatesOfBothStores(t *testing.T) {
 		}
 		if len(told) != 1 {
 			t.Errorf("%q is refused in different words: %v", template, told)
+		}
+	}
+}
+
+// Both stores make the same name of a client's file name.
+func TestFileNamesOfBothStores(t *testing.T) {
+	dir, service := t.TempDir(), s3server.Start(t, s3server.Options{})
+	files := start(t, "-upload-dir", dir, "-file-key", "data/{id}/{filename}")
+	bucket := startInBucket(t, service, "-s3-key", "data/{id}/{filename}")
+	for name, want := range map[string]string{
+		"report.pdf": "report.pdf", "": "file", "../a b+c (1).pdf": "_a_b_c_(1).pdf", "x.info": "x.info_", "हिन्दी.txt": "हिन्दी.txt",
+		strings.Repeat("ä", 400) + ".txt": strings.Repeat("ä", 72) + ".txt",
+	} {
+		metadata := "filename " + base64.StdEncoding.EncodeToString([]byte(name))
+		id := strings.TrimPrefix(tus(t, "POST", files.url, "a", "Upload-Length: 1", "Upload-Metadata: "+metadata).want(t, 201).header.Get("Location"), files.url)
+		if _, err := os.Stat(filepath.Join(dir, "data", id, want)); err != nil {
+			t.Errorf("%q in a directory: %v", name, err)
+		}
+		id = strings.TrimPrefix(tus(t, "POST", bucket.url, "a", "Upload-Length: 1", "Upload-Metadata: "+metadata).want(t, 201).header.Get("Location"), bucket.url)
+		if _, ok := service.Object("data/" + id + "/" + want); !ok {
+			t.Errorf("%q in a bucket: not among %q", name, keysIn(service))
 		}
 	}
 }
