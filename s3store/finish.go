@@ -69,11 +69,11 @@ func (u *upload) completeWith(ctx context.Context, st state, etag string) error 
 // not there for a moment. looks tells that the caller looks first whether it
 // was made; whoever has waited does so anyway.
 func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag string, err error) {
-	waited, done, err := b.completing.take(ctx, st.content.Multipart)
+	waited, err := b.completing.Lock(ctx, st.content.Multipart)
 	if err != nil {
 		return "", err
 	}
-	defer done()
+	defer b.completing.Unlock(st.content.Multipart)
 	if waited || looks {
 		if etag, err := b.completed(ctx, st); etag != "" || err != nil {
 			return etag, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/keyed"
 )
 
 // bucket is an opened Store.
@@ -30,7 +31,7 @@ type bucket struct {
 	nests      bool       // objects can lie below the key of another
 	sides      sync.Mutex // held while one is created, if the service knows no conditions
 	kept       keptStates
-	completing turns // by multipart upload
+	completing keyed.Mutex // by multipart upload
 	memory     *pool
 	uploading  chan struct{} // has room for the parts that are uploaded at the same time
 }

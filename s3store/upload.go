@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/keyed"
 )
 
 // upload is one upload as loaded.
@@ -15,7 +16,7 @@ type upload struct {
 	id    string
 	lease tusd.Lease // nil: for reading
 
-	record turns // taken while the record is stored or compared, which happen side by side
+	record keyed.Mutex // locked while the record is stored or compared
 
 	mu        sync.Mutex // GetInfo may be called beside the others
 	st        state
@@ -127,11 +128,10 @@ func (u *upload) isGuessed() bool {
 
 // makeSure confirms a state that was only guessed.
 func (u *upload) makeSure(ctx context.Context) error {
-	_, done, err := u.record.take(ctx, u.id)
-	if err != nil {
+	if _, err := u.record.Lock(ctx, u.id); err != nil {
 		return err
 	}
-	defer done()
+	defer u.record.Unlock(u.id)
 	if !u.isGuessed() {
 		return nil
 	}
@@ -179,14 +179,13 @@ func (u *upload) underLease(ctx context.Context) (held context.Context, stop fun
 
 // store stores the record of a state and makes it the upload's.
 func (u *upload) store(ctx context.Context, st state) error {
-	_, done, err := u.record.take(ctx, u.id)
-	if err != nil {
+	if _, err := u.record.Lock(ctx, u.id); err != nil {
 		return err
 	}
-	defer done()
+	defer u.record.Unlock(u.id)
 	held, stop := u.underLease(ctx)
 	defer stop()
-	err = u.b.putRecord(held, &st)
+	err := u.b.putRecord(held, &st)
 	if err == nil {
 		u.become(st)
 		u.sure() // the record was as it was known to be
