@@ -45,8 +45,8 @@ func wantCaught(t *testing.T, h Harness, name string) {
 	if !failed {
 		t.Errorf("case %s passes", name)
 	}
-	if !strings.Contains(log, "the contract says: "+c.promise) {
-		t.Errorf("the failure of %s does not name the sentence of the contract:\n%s", name, log)
+	if !strings.Contains(log, c.rule) {
+		t.Errorf("the failure of %s does not name the rule of the contract:\n%s", name, log)
 	}
 }
 

@@ -12,16 +12,16 @@ import (
 	"github.com/tus/tusd"
 )
 
-const exclusivePromise = "Locker gives out exclusive leases on upload ids. Implementations are safe for concurrent use."
+const exclusiveRule = "Locker: exclusive leases / concurrent use"
 
 var exclusionCases = []testCase{
-	{"scope", "Scope tells how far the exclusion reaches. Constant.", 1, scopeConstant},
-	{"exclusion/goroutines", exclusivePromise, 1, excludesGoroutines},
-	{"exclusion/lockers", exclusivePromise, 3, excludesLockers},
-	{"exclusion/ids", "An id is any string that ValidateID accepts.", 2, idsAreIndependent},
-	{"exclusion/storm", exclusivePromise, 1, stormOfTakers},
-	{"exclusion/storm-of-lockers", exclusivePromise, 3, stormOfTakers},
-	{"exclusion/quick", exclusivePromise, 1, quickLocks},
+	{"scope", "Locker.Scope: how far / Constant", 1, scopeConstant},
+	{"exclusion/goroutines", exclusiveRule, 1, excludesGoroutines},
+	{"exclusion/lockers", exclusiveRule, 3, excludesLockers},
+	{"exclusion/ids", "Locker: ValidateID", 2, idsAreIndependent},
+	{"exclusion/storm", exclusiveRule, 1, stormOfTakers},
+	{"exclusion/storm-of-lockers", exclusiveRule, 3, stormOfTakers},
+	{"exclusion/quick", exclusiveRule, 1, quickLocks},
 }
 
 func scopeConstant(e *env) {

@@ -9,21 +9,21 @@ import (
 	"github.com/tus/tusd"
 )
 
-const contextPromise = "Context has the values of the context that was passed to Lock, but not its end. It ends when the grant is lost, then its cause matches ErrLockLost, or when Unlock was called."
-const unlockPromise = "Unlock gives the lock back. It is bounded in time (also by ctx), and idempotent: a second call, or one after a loss, does nothing and returns nil."
-const fencePromise = "Fence numbers the grants of one id: n is greater than in every earlier grant; before is the n of the grant just before this one, 0 if that is not known. A state that was read or written under grant m is still true under this one if before == m. n == 0: this locker has no fences."
+const contextRule = "Lease.Context: has the values / ErrLockLost"
+const unlockRule = "Lease.Unlock: Unlock / idempotent"
+const fenceRule = "Lease.Fence: greater than / before == m / no fences"
 
 var leaseCases = []testCase{
-	{"context/outlives", contextPromise, 1, contextOutlives},
-	{"context/outlives-after-waiting", contextPromise, 1, contextOutlivesWaiting},
-	{"context/ends-with-unlock", contextPromise, 1, contextEndsWithUnlock},
-	{"unlock/idempotent", unlockPromise, 1, unlockIdempotent},
-	{"unlock/concurrent", "Lease is a lock that is held until Unlock, or until it is lost. Safe for concurrent use.", 1, unlockConcurrent},
-	{"unlock/not-anothers", unlockPromise, 2, unlockNotAnothers},
-	{"unlock/ended-ctx", unlockPromise, 1, unlockEndedCtx},
-	{"fence/increases", fencePromise, 1, fenceIncreases},
-	{"fence/handed-over", fencePromise, 1, fenceHandedOver},
-	{"fence/lockers", fencePromise, 3, fenceAcrossLockers},
+	{"context/outlives", contextRule, 1, contextOutlives},
+	{"context/outlives-after-waiting", contextRule, 1, contextOutlivesWaiting},
+	{"context/ends-with-unlock", contextRule, 1, contextEndsWithUnlock},
+	{"unlock/idempotent", unlockRule, 1, unlockIdempotent},
+	{"unlock/concurrent", "Lease: held until / concurrent use", 1, unlockConcurrent},
+	{"unlock/not-anothers", unlockRule, 2, unlockNotAnothers},
+	{"unlock/ended-ctx", unlockRule, 1, unlockEndedCtx},
+	{"fence/increases", fenceRule, 1, fenceIncreases},
+	{"fence/handed-over", fenceRule, 1, fenceHandedOver},
+	{"fence/lockers", fenceRule, 3, fenceAcrossLockers},
 }
 
 type contextKey struct{}

@@ -6,12 +6,12 @@ import (
 	"github.com/tus/tusd"
 )
 
-const lossPromise = "After it ended because of a loss, somebody else may hold the lock: nothing more may be written."
+const lossRule = "Lease.Context: nothing more may be written"
 
 var lossCases = []testCase{
-	{"loss/is-told", contextPromise, 1, lossIsTold},
-	{"loss/next-holder", lossPromise, 2, lossNextHolder},
-	{"loss/fence", fencePromise, 2, lossFence},
+	{"loss/is-told", contextRule, 1, lossIsTold},
+	{"loss/next-holder", lossRule, 2, lossNextHolder},
+	{"loss/fence", fenceRule, 2, lossFence},
 }
 
 // lose makes the lease be lost and waits until it says so.

@@ -4,21 +4,21 @@ import (
 	"github.com/tus/tusd"
 )
 
-const takePromise = "ask the holder to let go, then wait; the newest asker goes first"
-const waitPromise = "wait without asking, behind all who ask, in order of arrival"
+const takeRule = "LockPreempt: newest"
+const waitRule = "LockWait: in order of arrival"
 
 var orderCases = []testCase{
-	{"try/never-waits", "do not wait", 1, tryNeverWaits},
-	{"take/asks", "Preempted is closed when a newer request asks for the lock.", 1, takeAsks},
-	{"take/asks-other-locker", "Preempted is closed when a newer request asks for the lock.", 2, takeAsksOtherLocker},
-	{"take/overtakes", "ErrUploadLocked: LockTry met a held lock, or a newer LockPreempt came while this LockPreempt waited;", 1, takeOvertakes},
-	{"take/newest-first", takePromise, 1, newestTakeFirst},
-	{"take/asks-each-holder", "Preempted is closed when a newer request asks for the lock.", 1, takeAsksEachHolder},
-	{"take/holder-need-not", "The holder lets go as soon as what it has is safe; it is not forced to.", 1, holderNeedNot},
-	{"wait/does-not-ask", waitPromise, 1, waitDoesNotAsk},
-	{"wait/in-order", waitPromise, 1, waitInOrder},
-	{"wait/behind-takers", waitPromise, 1, waitBehindTakers},
-	{"wait/other-locker", waitPromise, 2, waitOnOtherLocker},
+	{"try/never-waits", "LockTry: not wait", 1, tryNeverWaits},
+	{"take/asks", "Lease.Preempted: is closed when", 1, takeAsks},
+	{"take/asks-other-locker", "Lease.Preempted: is closed when", 2, takeAsksOtherLocker},
+	{"take/overtakes", "Locker.Lock: ErrUploadLocked", 1, takeOvertakes},
+	{"take/newest-first", takeRule, 1, newestTakeFirst},
+	{"take/asks-each-holder", "Lease.Preempted: is closed when", 1, takeAsksEachHolder},
+	{"take/holder-need-not", "Lease.Preempted: not forced", 1, holderNeedNot},
+	{"wait/does-not-ask", waitRule, 1, waitDoesNotAsk},
+	{"wait/in-order", waitRule, 1, waitInOrder},
+	{"wait/behind-takers", waitRule, 1, waitBehindTakers},
+	{"wait/other-locker", waitRule, 2, waitOnOtherLocker},
 }
 
 func tryNeverWaits(e *env) {

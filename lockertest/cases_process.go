@@ -2,16 +2,16 @@ package lockertest
 
 import "github.com/tus/tusd"
 
-const deadHolderPromise = "A holder that dies loses its lock by the doing of the operating system or of a lease's end, never because a process id looks dead."
+const deadHolderRule = "Locker.Lock: holder that dies"
 
 var processCases = []testCase{
-	{"process/exclusion", exclusivePromise, 1, excludesProcesses},
-	{"process/hand-over", "Preempted is closed when a newer request asks for the lock.", 1, handOverBetweenProcesses},
-	{"process/wait", waitPromise, 1, waitBetweenProcesses},
-	{"process/holder-killed", deadHolderPromise, 1, holderKilled},
-	{"process/holder-killed-while-waited-for", deadHolderPromise, 1, holderKilledWhileWaitedFor},
-	{"process/waiter-killed", deadHolderPromise, 1, waiterKilled},
-	{"process/fence", fencePromise, 1, fenceAcrossProcesses},
+	{"process/exclusion", exclusiveRule, 1, excludesProcesses},
+	{"process/hand-over", "Lease.Preempted: is closed when", 1, handOverBetweenProcesses},
+	{"process/wait", waitRule, 1, waitBetweenProcesses},
+	{"process/holder-killed", deadHolderRule, 1, holderKilled},
+	{"process/holder-killed-while-waited-for", deadHolderRule, 1, holderKilledWhileWaitedFor},
+	{"process/waiter-killed", deadHolderRule, 1, waiterKilled},
+	{"process/fence", fenceRule, 1, fenceAcrossProcesses},
 }
 
 func excludesProcesses(e *env) {

@@ -9,14 +9,14 @@ import (
 	"github.com/tus/tusd"
 )
 
-const noLockPromise = "After an error no lock is held."
+const noLockRule = "Locker.Lock: After an error"
 
 var waitCases = []testCase{
-	{"wait/deadline", "ErrLockTimeout: ctx's deadline passed;", 1, deadlinePasses},
-	{"wait/cancelled", "ctx's cause: ctx was cancelled for another reason;", 1, waitCancelled},
-	{"wait/ended-before", "Lock waits until ctx ends at the most.", 1, endedBefore},
-	{"wait/gives-up-its-place", noLockPromise, 1, givesUpItsPlace},
-	{"wait/cancelled-at-the-turn", noLockPromise, 1, cancelledAtTheTurn},
+	{"wait/deadline", "Locker.Lock: ErrLockTimeout", 1, deadlinePasses},
+	{"wait/cancelled", "Locker.Lock: ctx's cause", 1, waitCancelled},
+	{"wait/ended-before", "Locker.Lock: waits until ctx ends", 1, endedBefore},
+	{"wait/gives-up-its-place", noLockRule, 1, givesUpItsPlace},
+	{"wait/cancelled-at-the-turn", noLockRule, 1, cancelledAtTheTurn},
 }
 
 var waitingModes = []tusd.LockMode{tusd.LockPreempt, tusd.LockWait}

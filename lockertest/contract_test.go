@@ -7,54 +7,38 @@ import (
 	"github.com/tus/tusd/internal/contract"
 )
 
-func readContract(t *testing.T, path string) *contract.File {
-	f, err := contract.Read(path)
+// uncheckable are sentences of the contract that no suite can check from
+// outside, with the reason.
+var uncheckable = map[string]string{
+	"Locker.Lock: nothing is locked":         "needs a lock service out of reach: tests of the locker",
+	"Lease.Unlock: wait for the lease's end": "needs a lock service out of reach: tests of the locker",
+}
+
+// Each sentence of the contract has a case, or a reason why it can have none. The
+// sentences stand in the doc comments only: cases name them by keys.
+func TestEverySentenceHasACase(t *testing.T) {
+	rules, err := contract.Read("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f
-}
-
-// TestCasesQuoteTheContract keeps what a failing case prints in step with the
-// contract.
-func TestCasesQuoteTheContract(t *testing.T) {
-	locker := readContract(t, "../locker.go")
+	var keys []string
 	seen := make(map[string]bool)
 	for _, c := range allCases() {
-		if !locker.Says(c.promise) {
-			t.Errorf("case %s checks a sentence that the contract does not have: %s", c.name, c.promise)
-		}
+		keys = append(keys, c.rule)
 		if seen[c.name] {
 			t.Errorf("two cases are called %s", c.name)
 		}
 		seen[c.name] = true
 	}
-}
-
-// uncheckable are sentences of the contract that no suite can check from
-// outside, with the reason.
-var uncheckable = map[string]string{
-	"Trouble that passes; nothing is locked.":                          "needs a lock service out of reach: tests of the locker",
-	"An error means that others may have to wait for the lease's end.": "needs a lock service out of reach: tests of the locker",
-}
-
-// TestEverySentenceHasACase holds the suite to the contract's interfaces: a
-// new sentence needs a case, or a reason why it can have none.
-func TestEverySentenceHasACase(t *testing.T) {
-	all := readContract(t, "../locker.go").Sentences()
-	var promises []string
-	for _, c := range allCases() {
-		promises = append(promises, c.promise)
+	for key := range uncheckable {
+		keys = append(keys, key)
 	}
-	for _, s := range contract.Unchecked(all, promises) {
-		if uncheckable[s] == "" {
-			t.Errorf("no case checks: %s", s)
-		}
+	uncovered, complaints := rules.Uncovered("locker.go", keys)
+	for _, s := range uncovered {
+		t.Errorf("no case checks this sentence of %s: %s", s.Symbol, s.Text)
 	}
-	for s := range uncheckable {
-		if !slices.Contains(all, s) {
-			t.Errorf("the contract no longer says: %s", s)
-		}
+	for _, err := range complaints {
+		t.Error(err)
 	}
 }
 

@@ -63,10 +63,10 @@ func (h Harness) withDefaults() Harness {
 	return h
 }
 
-// testCase checks one promise of the contract.
+// testCase checks one rule of the contract.
 type testCase struct {
 	name    string // of the subtest
-	promise string // as it stands in the contract; printed on failure
+	rule    string // of the contract: a key of contract.Find; printed on failure
 	lockers int    // that share the service; 0: one
 	run     func(e *env)
 }
@@ -103,7 +103,7 @@ func runCase(tb testing.TB, h Harness, c testCase) {
 	tb.Helper()
 	defer func() {
 		if tb.Failed() {
-			tb.Logf("the contract says: %s", c.promise)
+			tb.Logf("against the contract of package tusd: %s", c.rule)
 		}
 	}()
 	h = h.withDefaults()

@@ -127,8 +127,8 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 			if !failed {
 				t.Errorf("case %s passes on a store that %s", b.caught, b.name)
 			}
-			if !strings.Contains(log, "the contract says: ") {
-				t.Errorf("the failure does not name the sentence of the contract:\n%s", log)
+			if !strings.Contains(log, "against the contract of package tusd: ") {
+				t.Errorf("the failure does not name the rule of the contract:\n%s", log)
 			}
 		})
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/tus/tusd"
 )
 
-const atomicPromise = "if src ends with an error other than io.EOF, nothing of the chunk is ever part of the upload and the offset stays; n is then 0."
+const atomicRule = "AtomicWriter.WriteAtomic: nothing of the chunk"
 
 var atomicCases = []testCase{
-	{"atomic/whole", "AtomicWriter stores chunks that count as a whole or not at all", WriteAtomic, atomicWhole},
-	{"atomic/source-fails", atomicPromise, WriteAtomic, atomicSourceFails},
-	{"atomic/source-fails-at-end", atomicPromise, WriteAtomic, atomicSourceFailsAtEnd},
-	{"atomic/cut", atomicPromise, WriteAtomic, atomicCut},
-	{"atomic/lease-lost", atomicPromise, WriteAtomic, atomicLeaseLost},
-	{"atomic/empty", "WriteAtomic is WriteChunk with one difference", WriteAtomic, atomicEmpty},
+	{"atomic/whole", "AtomicWriter: as a whole or not at all", WriteAtomic, atomicWhole},
+	{"atomic/source-fails", atomicRule, WriteAtomic, atomicSourceFails},
+	{"atomic/source-fails-at-end", atomicRule, WriteAtomic, atomicSourceFailsAtEnd},
+	{"atomic/cut", atomicRule, WriteAtomic, atomicCut},
+	{"atomic/lease-lost", atomicRule, WriteAtomic, atomicLeaseLost},
+	{"atomic/empty", "AtomicWriter.WriteAtomic: is WriteChunk with one difference", WriteAtomic, atomicEmpty},
 }
 
 func (e *env) writeAtomic(id string, offset, to int64) {

@@ -8,15 +8,15 @@ import (
 )
 
 var concatCases = []testCase{
-	{"concat/in-order", "Concat makes final's bytes those of partials in order; one may appear more than once.", Concat, concatInOrder},
-	{"concat/repeats", "one may appear more than once.", Concat, concatRepeats},
-	{"concat/empty-partials", "Concat makes final's bytes those of partials in order", Concat, concatEmptyPartials},
-	{"concat/many", "Concat makes final's bytes those of partials in order", Concat, concatMany},
-	{"concat/large", "Concat makes final's bytes those of partials in order", Concat, concatLarge},
-	{"concat/durable", "After success final is full and durable as after WriteChunk.", Concat, concatDurable},
-	{"concat/cut", "Repeatable: what an earlier call that was cut short left in final is replaced.", Concat, concatCut},
-	{"concat/again", "Repeatable: what an earlier call that was cut short left in final is replaced.", Concat, concatAgain},
-	{"concat/partials-stay", "Concat makes final's bytes those of partials in order", Concat, concatPartialsStay},
+	{"concat/in-order", "Concater.Concat: in order", Concat, concatInOrder},
+	{"concat/repeats", "Concater.Concat: more than once", Concat, concatRepeats},
+	{"concat/empty-partials", "Concater.Concat: in order", Concat, concatEmptyPartials},
+	{"concat/many", "Concater.Concat: in order", Concat, concatMany},
+	{"concat/large", "Concater.Concat: in order", Concat, concatLarge},
+	{"concat/durable", "Concater.Concat: durable", Concat, concatDurable},
+	{"concat/cut", "Concater.Concat: Repeatable", Concat, concatCut},
+	{"concat/again", "Concater.Concat: Repeatable", Concat, concatAgain},
+	{"concat/partials-stay", "Concater.Concat: in order", Concat, concatPartialsStay},
 }
 
 // partials makes complete partial uploads and returns them with their joint

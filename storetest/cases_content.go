@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-const serveContentPromise = "ServeContent answers a GET or HEAD for the bytes of a complete upload (RFC 9110, sections 13 and 14), with an ETag, or redirects a GET to where the bytes are."
+const serveContentRule = "ContentServer.ServeContent: GET or HEAD"
 
 var contentCases = []testCase{
-	{"content/full", serveContentPromise, ServeContent, contentFull},
-	{"content/head", serveContentPromise, ServeContent, contentHead},
-	{"content/ranges", serveContentPromise, ServeContent, contentRanges},
-	{"content/multiple-ranges", serveContentPromise, ServeContent, contentMultipleRanges},
-	{"content/unsatisfiable", serveContentPromise, ServeContent, contentUnsatisfiable},
-	{"content/conditional", serveContentPromise, ServeContent, contentConditional},
-	{"content/etag", serveContentPromise, ServeContent, contentETag},
-	{"content/empty", serveContentPromise, ServeContent, contentEmpty},
-	{"content/cancelled", "If an error is returned, nothing has been written to w; one that occurs later ends the response short.", ServeContent, contentCancelled},
-	{"content/caller-headers", "The caller has set Content-Type, Content-Disposition and what else it wants in w's header, which is as binding for whoever answers in the end.", ServeContent, contentCallerHeaders},
+	{"content/full", serveContentRule, ServeContent, contentFull},
+	{"content/head", serveContentRule, ServeContent, contentHead},
+	{"content/ranges", serveContentRule, ServeContent, contentRanges},
+	{"content/multiple-ranges", serveContentRule, ServeContent, contentMultipleRanges},
+	{"content/unsatisfiable", serveContentRule, ServeContent, contentUnsatisfiable},
+	{"content/conditional", serveContentRule, ServeContent, contentConditional},
+	{"content/etag", serveContentRule, ServeContent, contentETag},
+	{"content/empty", serveContentRule, ServeContent, contentEmpty},
+	{"content/cancelled", "ContentServer.ServeContent: nothing has been written", ServeContent, contentCancelled},
+	{"content/caller-headers", "ContentServer.ServeContent: Content-Disposition", ServeContent, contentCallerHeaders},
 }
 
 const contentSize = 100 << 10

@@ -11,7 +11,7 @@ import (
 )
 
 var claimCases = []testCase{
-	{"claims", "what was set. A store that wraps another has exactly the abilities that it implements itself", 0, claimsMatch},
+	{"claims", "StoreComposer.UseCore: every ability / wraps another", 0, claimsMatch},
 }
 
 func claimsMatch(e *env) {
@@ -21,15 +21,15 @@ func claimsMatch(e *env) {
 }
 
 var createCases = []testCase{
-	{"create/found", "After success the upload is found by GetUpload, also after a crash, as durably as the store's level says, and info.Storage of the result tells where it is.", 0, createFound},
-	{"create/exclusive", "An id that exists gives ErrUploadExists and changes nothing: an upload is never emptied.", 0, createExclusive},
-	{"create/exclusive-complete", "an upload is never emptied.", 0, createExclusiveComplete},
-	{"create/beside-each-other", "All methods may be called concurrently.", 0, createConcurrently},
-	{"create/cancelled", "After any error, a cancelled ctx included, nothing of the new upload is left that anybody would take for one.", 0, createCancelled},
-	{"load/not-found", "ErrNotFound means that the record or its absence was read without error.", 0, loadNotFound},
-	{"load/broken", "A record that is there but cannot be one (cut, of another id, contradicted by the data) gives an ErrNotFound that also matches ErrBroken; Terminate removes it.", Terminate, loadBroken},
-	{"load/no-lease", "With a nil lease it is for reading: GetInfo, GetReader, ServeContent; the rest answers ErrNoLease.", 0, loadWithoutLease},
-	{"load/needs-no-closing", "It needs no closing: what it opened it closes in each call.", 0, loadOften},
+	{"create/found", "DataStore.NewUpload: found by GetUpload", 0, createFound},
+	{"create/exclusive", "DataStore.NewUpload: ErrUploadExists", 0, createExclusive},
+	{"create/exclusive-complete", "DataStore.NewUpload: never emptied", 0, createExclusiveComplete},
+	{"create/beside-each-other", "DataStore: concurrently", 0, createConcurrently},
+	{"create/cancelled", "DataStore.NewUpload: After any error", 0, createCancelled},
+	{"load/not-found", "DataStore.GetUpload: absence", 0, loadNotFound},
+	{"load/broken", "DataStore.GetUpload: ErrBroken", Terminate, loadBroken},
+	{"load/no-lease", "DataStore.GetUpload: nil lease", 0, loadWithoutLease},
+	{"load/needs-no-closing", "Upload: no closing", 0, loadOften},
 }
 
 func createFound(e *env) {

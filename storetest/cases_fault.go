@@ -8,17 +8,17 @@ import (
 	"github.com/tus/tusd"
 )
 
-const resumePromise = "a client that goes on at offset+n loses nothing and repeats nothing."
+const resumeRule = "Upload.WriteChunk: loses nothing"
 
 var faultCases = []testCase{
-	{"fault/refused", resumePromise, 0, func(e *env) { sweepFaults(e, Refused, 0) }},
-	{"fault/answer-lost", resumePromise, 0, func(e *env) { sweepFaults(e, Lost, 0) }},
-	{"fault/source-cut", resumePromise, 0, func(e *env) {
+	{"fault/refused", resumeRule, 0, func(e *env) { sweepFaults(e, Refused, 0) }},
+	{"fault/answer-lost", resumeRule, 0, func(e *env) { sweepFaults(e, Lost, 0) }},
+	{"fault/source-cut", resumeRule, 0, func(e *env) {
 		for _, after := range []int64{0, 1, 999, 40_000} {
 			sweepFaults(e, CutSource, after)
 		}
 	}},
-	{"fault/blocked", resumePromise, 0, faultBlocked},
+	{"fault/blocked", resumeRule, 0, faultBlocked},
 }
 
 const (

@@ -8,9 +8,9 @@ import (
 )
 
 var readCases = []testCase{
-	{"read/up-to-offset", "GetReader opens the stored bytes from the start up to the offset at the time of the call.", 0, readUpToOffset},
-	{"read/incomplete", "A store that can read only what has all its bytes gives ErrIncompleteUpload for the rest.", 0, readIncomplete},
-	{"read/close-early", "The caller closes it.", 0, readCloseEarly},
+	{"read/up-to-offset", "Upload.GetReader: up to the offset", 0, readUpToOffset},
+	{"read/incomplete", "Upload.GetReader: ErrIncompleteUpload", 0, readIncomplete},
+	{"read/close-early", "Upload.GetReader: closes it", 0, readCloseEarly},
 }
 
 func readUpToOffset(e *env) {
@@ -53,12 +53,12 @@ func readCloseEarly(e *env) {
 }
 
 var finishCases = []testCase{
-	{"finish/complete", "Afterwards the bytes can be read and the record is as durable as the level says for completion.", 0, finishComplete},
-	{"finish/idempotent", "Idempotent, also after a crash or an error half-way.", 0, finishIdempotent},
-	{"finish/cancelled", "Idempotent, also after a crash or an error half-way.", 0, finishCancelled},
-	{"finish/zero-length", "FinishUpload makes a full upload complete in the store.", 0, finishZeroLength},
-	{"finish/state", "a record without a state means that an upload whose offset equals its length is complete.", 0, finishState},
-	{"finish/record", "FinishUpload makes a full upload complete in the store.", 0, finishKeepsRecord},
+	{"finish/complete", "Upload.FinishUpload: can be read", 0, finishComplete},
+	{"finish/idempotent", "Upload.FinishUpload: Idempotent", 0, finishIdempotent},
+	{"finish/cancelled", "Upload.FinishUpload: Idempotent", 0, finishCancelled},
+	{"finish/zero-length", "Upload.FinishUpload: makes a full upload complete", 0, finishZeroLength},
+	{"finish/state", "State: without a state", 0, finishState},
+	{"finish/record", "Upload.FinishUpload: makes a full upload complete", 0, finishKeepsRecord},
 }
 
 func finishComplete(e *env) {

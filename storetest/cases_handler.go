@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-const absentPromise = "A nil ability is neither served nor advertised."
+const absentRule = "StoreComposer: nil ability"
 
 var handlerCases = []testCase{
-	{"handler/advertised", absentPromise, 0, handlerAdvertises},
-	{"handler/unclaimed", absentPromise, 0, handlerRefusesUnclaimed},
-	{"handler/refused", resumePromise, 0, func(e *env) { sweepHandler(e, Refused, 0) }},
-	{"handler/answer-lost", resumePromise, 0, func(e *env) { sweepHandler(e, Lost, 0) }},
-	{"handler/source-cut", resumePromise, 0, func(e *env) {
+	{"handler/advertised", absentRule, 0, handlerAdvertises},
+	{"handler/unclaimed", absentRule, 0, handlerRefusesUnclaimed},
+	{"handler/refused", resumeRule, 0, func(e *env) { sweepHandler(e, Refused, 0) }},
+	{"handler/answer-lost", resumeRule, 0, func(e *env) { sweepHandler(e, Lost, 0) }},
+	{"handler/source-cut", resumeRule, 0, func(e *env) {
 		sweepHandler(e, CutSource, 0)
 		sweepHandler(e, CutSource, 999)
 	}},
-	{"handler/blocked", resumePromise, 0, func(e *env) { sweepHandler(e, Blocked, 0) }},
+	{"handler/blocked", resumeRule, 0, func(e *env) { sweepHandler(e, Blocked, 0) }},
 }
 
 // advertisedBy names the extensions that stand for a claim.

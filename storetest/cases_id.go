@@ -9,9 +9,9 @@ import (
 )
 
 var idCases = []testCase{
-	{"id/alphabet", "An id is any string that ValidateID accepts.", 0, idAlphabet},
-	{"id/apart", "DataStore keeps uploads: a record (FileInfo) and bytes each.", 0, idsApart},
-	{"id/parent-path", "An id is any string that ValidateID accepts.", 0, idParentPath},
+	{"id/alphabet", "Locker: ValidateID", 0, idAlphabet},
+	{"id/apart", "DataStore: keeps uploads", 0, idsApart},
+	{"id/parent-path", "Locker: ValidateID", 0, idParentPath},
 }
 
 // oddIDs are ids that stores and the paths of HTTP easily get wrong.

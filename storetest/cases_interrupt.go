@@ -10,14 +10,14 @@ import (
 )
 
 var interruptCases = []testCase{
-	{"write/source-fails", "If src fails, the store keeps what came before and returns an error that matches src's.", 0, writeSourceFails},
-	{"write/source-fails-with-data", "If src fails, the store keeps what came before and returns an error that matches src's.", 0, writeSourceFailsWithData},
-	{"write/source-fails-at-once", "If src fails, the store keeps what came before and returns an error that matches src's.", 0, writeSourceFailsAtOnce},
-	{"write/source-fails-late", "If src fails, the store keeps what came before and returns an error that matches src's.", 0, writeSourceFailsLate},
-	{"write/ctx-ends", "When ctx ends, or the lease is lost, nothing more is sent, and n may be less than what a later GetInfo finds.", 0, writeCtxEnds},
-	{"write/lease-lost", "When ctx ends, or the lease is lost, nothing more is sent, and n may be less than what a later GetInfo finds.", 0, writeLeaseLost},
-	{"write/cut-anywhere", "a client that goes on at offset+n loses nothing and repeats nothing.", 0, writeCutAnywhere},
-	{"lease/lost-before", "With a lease on id the result may be used for everything until the lease ends.", 0, changesAfterLoss},
+	{"write/source-fails", "Upload.WriteChunk: src fails", 0, writeSourceFails},
+	{"write/source-fails-with-data", "Upload.WriteChunk: src fails", 0, writeSourceFailsWithData},
+	{"write/source-fails-at-once", "Upload.WriteChunk: src fails", 0, writeSourceFailsAtOnce},
+	{"write/source-fails-late", "Upload.WriteChunk: src fails", 0, writeSourceFailsLate},
+	{"write/ctx-ends", "Upload.WriteChunk: lease is lost", 0, writeCtxEnds},
+	{"write/lease-lost", "Upload.WriteChunk: lease is lost", 0, writeLeaseLost},
+	{"write/cut-anywhere", "Upload.WriteChunk: loses nothing", 0, writeCutAnywhere},
+	{"lease/lost-before", "DataStore.GetUpload: until the lease ends", 0, changesAfterLoss},
 }
 
 var errSource = errors.New("the source broke")

@@ -8,10 +8,10 @@ import (
 )
 
 var lengthCases = []testCase{
-	{"length/declare", "DeclareLength fixes the length (bytes) of an upload with SizeIsDeferred.", DeferLength, lengthDeclare},
-	{"length/at-offset", "The caller has checked that it is neither below the offset nor above a limit.", DeferLength, lengthAtOffset},
-	{"length/taken-back", "A length of -1 takes the length back, before FinishUpload: the request that brought it is refused.", DeferLength, lengthTakenBack},
-	{"length/cancelled", "As atomic and durable as UpdateInfo.", DeferLength, lengthCancelled},
+	{"length/declare", "LengthDeferrer.DeclareLength: fixes the length", DeferLength, lengthDeclare},
+	{"length/at-offset", "LengthDeferrer.DeclareLength: below the offset", DeferLength, lengthAtOffset},
+	{"length/taken-back", "LengthDeferrer.DeclareLength: length of -1", DeferLength, lengthTakenBack},
+	{"length/cancelled", "LengthDeferrer.DeclareLength: As atomic", DeferLength, lengthCancelled},
 }
 
 func lengthDeclare(e *env) {

@@ -8,12 +8,12 @@ import (
 )
 
 var listCases = []testCase{
-	{"list/all", "List returns up to limit ids of uploads, complete or not", List, listAll},
-	{"list/pages", "beginning behind cursor (\"\" is the start).", List, listPages},
-	{"list/empty", "next is the cursor of the following page, \"\" after the last.", List, listEmpty},
-	{"list/while-changing", "An upload that exists during a whole listing appears exactly once", List, listWhileChanging},
-	{"list/before", "Uploads whose record or data changed after before are left out; the zero time leaves out none.", List, listBefore},
-	{"list/odd-ids", "List returns up to limit ids of uploads", List, listOddIDs},
+	{"list/all", "Lister.List: up to limit", List, listAll},
+	{"list/pages", "Lister.List: cursor (", List, listPages},
+	{"list/empty", "Lister.List: next", List, listEmpty},
+	{"list/while-changing", "Lister.List: exactly once", List, listWhileChanging},
+	{"list/before", "Lister.List: zero time", List, listBefore},
+	{"list/odd-ids", "Lister.List: up to limit", List, listOddIDs},
 }
 
 // list returns the ids of all pages of at most limit ids; between runs after

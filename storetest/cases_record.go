@@ -14,16 +14,16 @@ import (
 )
 
 var recordCases = []testCase{
-	{"record/round-trip", "NewUpload stores the record of a new, empty upload.", 0, recordRoundTrip},
-	{"record/empty", "NewUpload stores the record of a new, empty upload.", 0, recordEmpty},
-	{"record/values", "A FileInfo is a value: nobody changes what its maps, slices and pointers lead to once a store has been given it or has returned it, since others may have the same ones.", 0, recordValues},
-	{"update/every-field", "UpdateInfo changes the record. change gets a copy of the current one and may be called more than once", 0, updateEveryField},
-	{"update/error", "if it returns an error, that error is returned and nothing changes.", 0, updateError},
-	{"update/store-owned", "ID, Offset, Size, SizeIsDeferred and Storage are the store's: changes to them are ignored.", 0, updateStoreOwned},
-	{"update/beside-data", "Atomic: after a crash the record is the old or the new one", 0, updateBesideData},
-	{"update/cancelled", "Atomic: after a crash the record is the old or the new one", 0, updateCancelled},
-	{"update/through-this-value", "GetInfo returns the record as of the last load or change through this value.", 0, updateSeenThroughValue},
-	{"update/large", "UpdateInfo changes the record.", 0, updateLarge},
+	{"record/round-trip", "DataStore.NewUpload: new, empty upload", 0, recordRoundTrip},
+	{"record/empty", "DataStore.NewUpload: new, empty upload", 0, recordEmpty},
+	{"record/values", "FileInfo: is a value", 0, recordValues},
+	{"update/every-field", "Upload.UpdateInfo: changes the record / more than once", 0, updateEveryField},
+	{"update/error", "Upload.UpdateInfo: nothing changes", 0, updateError},
+	{"update/store-owned", "Upload.UpdateInfo: are ignored", 0, updateStoreOwned},
+	{"update/beside-data", "Upload.UpdateInfo: Atomic", 0, updateBesideData},
+	{"update/cancelled", "Upload.UpdateInfo: Atomic", 0, updateCancelled},
+	{"update/through-this-value", "Upload.GetInfo: through this value", 0, updateSeenThroughValue},
+	{"update/large", "Upload.UpdateInfo: changes the record", 0, updateLarge},
 }
 
 // fullInfo is a record in which every field that the caller owns is set.

@@ -10,18 +10,18 @@ import (
 	"github.com/tus/tusd"
 )
 
-const rewindPromise = "After success the bytes behind offset never come back."
+const rewindRule = "Rewinder.Rewind: never come back"
 
 var rewindCases = []testCase{
-	{"rewind/small", "Rewind cuts the upload back to offset, where the last WriteChunk with this value began: its src has ended with an error that matches ErrUnverified.", Rewind, func(e *env) { rewound(e, 1000, 3000) }},
-	{"rewind/large", rewindPromise, Rewind, func(e *env) { rewound(e, 1000, e.harness.LargestUpload-1000) }},
-	{"rewind/first", rewindPromise, Rewind, func(e *env) { rewound(e, 0, e.harness.LargestUpload-1) }},
-	{"rewind/behind-much", rewindPromise, Rewind, func(e *env) { rewound(e, e.harness.LargestUpload-1000, 900) }},
-	{"rewind/empty", rewindPromise, Rewind, func(e *env) { rewound(e, 1000, 0) }},
-	{"rewind/deferred", rewindPromise, Rewind, rewindDeferred},
-	{"rewind/reads", "ReadsIncomplete reports whether GetReader reads an upload that lacks bytes.", Rewind, rewindReads},
-	{"rewind/again", "After an error it can be called again.", Rewind, rewindAgain},
-	{"rewind/lease-lost", rewindPromise, Rewind, rewindLeaseLost},
+	{"rewind/small", "Rewinder.Rewind: ErrUnverified", Rewind, func(e *env) { rewound(e, 1000, 3000) }},
+	{"rewind/large", rewindRule, Rewind, func(e *env) { rewound(e, 1000, e.harness.LargestUpload-1000) }},
+	{"rewind/first", rewindRule, Rewind, func(e *env) { rewound(e, 0, e.harness.LargestUpload-1) }},
+	{"rewind/behind-much", rewindRule, Rewind, func(e *env) { rewound(e, e.harness.LargestUpload-1000, 900) }},
+	{"rewind/empty", rewindRule, Rewind, func(e *env) { rewound(e, 1000, 0) }},
+	{"rewind/deferred", rewindRule, Rewind, rewindDeferred},
+	{"rewind/reads", "Rewinder.ReadsIncomplete: reports whether", Rewind, rewindReads},
+	{"rewind/again", "Rewinder.Rewind: called again", Rewind, rewindAgain},
+	{"rewind/lease-lost", rewindRule, Rewind, rewindLeaseLost},
 }
 
 // unverified is content of another upload, which ends unverified.

@@ -13,17 +13,17 @@ import (
 )
 
 var sideCases = []testCase{
-	{"side/create", "CreateSide stores value if key is free. If not, it answers the value that is there, created false and no error.", SideRecords, sideCreate},
-	{"side/create-race", "Every call is atomic and needs no lease", SideRecords, sideCreateRace},
-	{"side/put", "PutSide stores value under key, replacing what was there.", SideRecords, sidePut},
-	{"side/put-race", "the last of two replacing calls wins.", SideRecords, sidePutRace},
-	{"side/get", "GetSide returns the value of key, or ErrNotFound.", SideRecords, sideGet},
-	{"side/list", "ListSides returns up to limit names of a kind, sorted, that are greater than cursor; next is \"\" after the last page.", SideRecords, sideList},
-	{"side/delete", "DeleteSide removes key. An absent key is no error.", SideRecords, sideDelete},
-	{"side/limits", "A value is at most 64 KiB and as durable as an upload's record.", SideRecords, sideLimits},
-	{"side/copies", "Slices passed in and out belong to the caller.", SideRecords, sideCopies},
-	{"side/beside-uploads", "SideRecords keeps small named records beside the uploads", SideRecords, sideBesideUploads},
-	{"side/cancelled", "Every call is atomic and needs no lease", SideRecords, sideCancelled},
+	{"side/create", "SideRecords.CreateSide: key is free / created false", SideRecords, sideCreate},
+	{"side/create-race", "SideRecords: atomic", SideRecords, sideCreateRace},
+	{"side/put", "SideRecords.PutSide: replacing", SideRecords, sidePut},
+	{"side/put-race", "SideRecords: wins", SideRecords, sidePutRace},
+	{"side/get", "SideRecords.GetSide: ErrNotFound", SideRecords, sideGet},
+	{"side/list", "SideRecords.ListSides: sorted", SideRecords, sideList},
+	{"side/delete", "SideRecords.DeleteSide: removes key / absent key", SideRecords, sideDelete},
+	{"side/limits", "SideRecords: 64 KiB", SideRecords, sideLimits},
+	{"side/copies", "SideRecords: Slices", SideRecords, sideCopies},
+	{"side/beside-uploads", "SideRecords: small named records", SideRecords, sideBesideUploads},
+	{"side/cancelled", "SideRecords: atomic", SideRecords, sideCancelled},
 }
 
 func sideKey(name string) tusd.SideKey { return tusd.SideKey{Kind: "kind", Name: name} }

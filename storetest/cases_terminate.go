@@ -7,10 +7,10 @@ import (
 )
 
 var terminateCases = []testCase{
-	{"terminate/every-state", "Terminate removes the upload id and everything that belongs to it, whatever its state, broken records included.", Terminate, terminateEveryState},
-	{"terminate/twice", "ErrNotFound: there was nothing at all.", Terminate, terminateTwice},
-	{"terminate/comes-not-back", "After success nothing of it comes back, not even after a power cut if the store's level promises that.", Terminate, terminateComesNotBack},
-	{"terminate/cancelled", "After another error it can be called again.", Terminate, terminateCancelled},
+	{"terminate/every-state", "Terminater.Terminate: broken records", Terminate, terminateEveryState},
+	{"terminate/twice", "Terminater.Terminate: ErrNotFound", Terminate, terminateTwice},
+	{"terminate/comes-not-back", "Terminater.Terminate: comes back", Terminate, terminateComesNotBack},
+	{"terminate/cancelled", "Terminater.Terminate: called again", Terminate, terminateCancelled},
 }
 
 func (e *env) terminate(id string) {

@@ -11,18 +11,18 @@ import (
 )
 
 var writeCases = []testCase{
-	{"write/at-offset", "WriteChunk stores src at offset, which the caller has compared with the stored offset", 0, writeAtOffset},
-	{"write/counts", "n counts the bytes stored for good, also when err is not nil: a client that goes on at offset+n loses nothing and repeats nothing.", 0, writeCounts},
-	{"write/empty", "an empty src is a valid chunk.", 0, writeEmpty},
-	{"write/offset-from-data", "It comes from the data; the number in a stored record is never read.", 0, writeOffsetFromData},
-	{"write/one-byte-at-a-time", "WriteChunk stores src at offset", 0, writeByteByByte},
-	{"write/32-bytes-and-restart", "WriteChunk stores src at offset", 0, writeSmallSteps},
-	{"write/1-MiB-and-restart", "WriteChunk stores src at offset", 0, writeLargeSteps},
-	{"write/uneven-source", "WriteChunk stores src at offset", 0, writeUnevenSource},
-	{"write/deferred-length", "LengthDeferrer keeps uploads whose length is not known at creation (tus 1.0, creation-defer-length).", DeferLength, writeDeferred},
-	{"write/readers-beside", "Only GetUpload without a lease, and what may be called on its result, run beside a change.", 0, writeBesideReaders},
-	{"write/info-beside", "It is not safe for concurrent use, but for GetInfo.", 0, writeBesideInfo},
-	{"write/source-after-return", "src is read from this call only, and not after it returned.", 0, writeSourceAfterReturn},
+	{"write/at-offset", "Upload.WriteChunk: src at offset", 0, writeAtOffset},
+	{"write/counts", "Upload.WriteChunk: n counts the bytes", 0, writeCounts},
+	{"write/empty", "Upload.WriteChunk: empty src", 0, writeEmpty},
+	{"write/offset-from-data", "FileInfo.Offset: from the data", 0, writeOffsetFromData},
+	{"write/one-byte-at-a-time", "Upload.WriteChunk: src at offset", 0, writeByteByByte},
+	{"write/32-bytes-and-restart", "Upload.WriteChunk: src at offset", 0, writeSmallSteps},
+	{"write/1-MiB-and-restart", "Upload.WriteChunk: src at offset", 0, writeLargeSteps},
+	{"write/uneven-source", "Upload.WriteChunk: src at offset", 0, writeUnevenSource},
+	{"write/deferred-length", "LengthDeferrer: not known at creation", DeferLength, writeDeferred},
+	{"write/readers-beside", "DataStore: beside a change", 0, writeBesideReaders},
+	{"write/info-beside", "Upload: not safe for concurrent use", 0, writeBesideInfo},
+	{"write/source-after-return", "Upload.WriteChunk: not after it returned", 0, writeSourceAfterReturn},
 }
 
 func writeAtOffset(e *env) {

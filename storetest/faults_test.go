@@ -16,7 +16,7 @@ import (
 // TestFaultsWrapEveryAbility makes each method of each ability fail. An
 // ability that is added to the contract and forgotten here is a failure.
 func TestFaultsWrapEveryAbility(t *testing.T) {
-	abilities := readContract(t, "../datastore.go").Interfaces()
+	abilities := readContract(t).Interfaces("datastore.go")
 	abilities = slices.DeleteFunc(abilities, func(name string) bool { return name == "DataStore" || name == "Upload" })
 	composer := reflect.TypeFor[tusd.StoreComposer]()
 	for _, name := range abilities {

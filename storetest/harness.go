@@ -103,12 +103,12 @@ func (h Harness) withDefaults() Harness {
 	return h
 }
 
-// testCase checks one promise of the contract.
+// testCase checks one rule of the contract.
 type testCase struct {
-	name    string // of the subtest
-	promise string // as it stands in the contract; printed on failure
-	needs   Claims // run only if all of these are claimed
-	run     func(e *env)
+	name  string // of the subtest
+	rule  string // of the contract: a key of contract.Find; printed on failure
+	needs Claims // run only if all of these are claimed
+	run   func(e *env)
 }
 
 // alone is held by the one Run that is under way in this process.
@@ -140,7 +140,7 @@ func runCase(tb testing.TB, h Harness, c testCase) {
 	tb.Helper()
 	defer func() {
 		if tb.Failed() {
-			tb.Logf("the contract says: %s", c.promise)
+			tb.Logf("against the contract of package tusd: %s", c.rule)
 		}
 	}()
 	e := newEnv(tb, h.withDefaults())
