@@ -85,3 +85,26 @@ func (env environment) pprofAuth() (string, error) {
 	}
 	return value, nil
 }
+
+// readEnvironment sets what the command line has not set. An empty variable
+// is as good as none.
+func readEnvironment(flags *flag.FlagSet, env environment, given given) error {
+	var failed error
+	flags.VisitAll(func(f *flag.Flag) {
+		variable := variableOf(f.Name)
+		value := env.setting(variable)
+		if failed != nil || value == "" || given[f.Name] != "" || !isSetting(f) {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			failed = fmt.Errorf("invalid value of %s: %w", variable, err)
+		}
+		given[f.Name] = variable
+	})
+	return failed
+}
+
+// variableOf is the environment variable of a flag.
+func variableOf(name string) string {
+	return "TUSD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}

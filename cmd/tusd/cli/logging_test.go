@@ -413,3 +413,29 @@ func TestPlainPrefix(t *testing.T) {
 		}
 	}
 }
+
+// What a terminal acts on does not reach the log.
+func TestLogIsPlainText(t *testing.T) {
+	const given = "a\x1b[2J\u009b31m\x7f\u202e\u2028\U000e0001\xff日本é\\u0041\"\n"
+	for _, format := range []string{"text", "json"} {
+		var sink bytes.Buffer
+		log, queue := startLog(&sink, format, false)
+		log.Info(given, "path", given)
+		mustClose(t, queue)
+		line := sink.String()
+		for _, bad := range []string{"\x1b", "\u009b", "\u202e", "\u2028", "\U000e0001", "\xff"} {
+			if strings.Contains(line, bad) {
+				t.Errorf("%s: %q has %q", format, line, bad)
+			}
+		}
+		if strings.Count(line, "\n") != 1 || !strings.Contains(line, "日本é") {
+			t.Errorf("%s: %q", format, line)
+		}
+		if format == jsonFormat {
+			var read struct{ Msg, Path string }
+			if err := json.Unmarshal([]byte(line), &read); err != nil || read.Path != strings.ToValidUTF8(given, "\ufffd") || read.Msg != read.Path {
+				t.Errorf("%s is read as %q (%v)", line, read, err)
+			}
+		}
+	}
+}

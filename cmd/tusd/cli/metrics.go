@@ -96,3 +96,9 @@ func (q *logQueue) collectors() []prometheus.Collector {
 		counter(&q.overShare, "tusd_log_lines_over_share_total", "Those of the lost log lines that were lost because one client had caused more than its share."),
 	}
 }
+
+func (c *openConnections) collector() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tusd_connections_open", Help: "Connections of clients that are open now.",
+	}, func() float64 { return float64(c.count()) })
+}

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // openConnections knows the connections of a server, and which of them have
@@ -88,10 +86,4 @@ func (c *openConnections) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.n
-}
-
-func (c *openConnections) collector() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "tusd_connections_open", Help: "Connections of clients that are open now.",
-	}, func() float64 { return float64(c.count()) })
 }

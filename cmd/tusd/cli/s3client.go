@@ -5,11 +5,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go/aws"
 	"github.com/aws/aws-sdk-go/aws/endpoints"
@@ -72,32 +70,4 @@ func (s s3Connection) check() error {
 		return errors.New("S3: the endpoint is no URL like https://host:port") // it may have a password
 	}
 	return nil
-}
-
-// s3HeaderTimeout limits the wait for an answer once all of a call is sent. A
-// service may need minutes to put a large object together; calls have their own limits.
-const s3HeaderTimeout = 15 * time.Minute
-
-// newS3Transport returns a transport that keeps as many connections. Parts go
-// over connections of their own: with HTTP/2 all would share one window. It is
-// no clone of the default one, which offers HTTP/2 whatever its clone speaks.
-func newS3Transport(connections int) *http.Transport {
-	if connections == 0 {
-		connections = 64
-	}
-	var http1 http.Protocols
-	http1.SetHTTP1(true)
-	dialer := &net.Dialer{Timeout: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		Protocols:             &http1,
-		DialContext:           dialBodyConn(dialer),
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: s3HeaderTimeout,
-		MaxIdleConns:          connections,
-		MaxIdleConnsPerHost:   connections,
-		IdleConnTimeout:       90 * time.Second,
-		WriteBufferSize:       64 << 10, // bytes a write, of parts of many MiB
-		DisableCompression:    true,
-	}
 }

@@ -37,7 +37,7 @@ func (cfg config) warnings(env environment) []string {
 
 // withoutPartner are sentences about settings that only have an effect
 // together with others. Those that leave uploads unprotected without them are
-// refused instead (contradictions.go).
+// refused instead (validation.go).
 func (cfg config) withoutPartner() (sentences []string) {
 	m := cfg.monitoring
 	for _, c := range []struct {

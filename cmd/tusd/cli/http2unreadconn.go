@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -12,106 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 )
-
-// net/http keeps in memory what an HTTP/2 client has sent and the handler has
-// not read yet: up to the window of a stream, and of streams that were reset
-// until their handlers end. A window cannot be made smaller later. So the
-// content is bounded below HTTP/2: while all connections together hold too much
-// of it, a connection that holds much is not read from. Its bytes wait in the
-// kernel then, and after that at the client, as they do over HTTP/1.1. The same
-// holds for a head that has begun and does not end.
-const (
-	// unreadShare is what each connection may hold in any case, in bytes. A
-	// connection whose handlers read on never holds more for long, so it is not
-	// slowed down by others.
-	unreadShare = 32 << 10
-	// headShare is the same for a head that has not ended.
-	headShare = 16 << 10
-	// unreadTotal is what all connections may hold together beyond their shares.
-	unreadTotal = 16 << 20
-)
-
-// largestHead is more bytes than a head may have. What comes beyond that without a
-// request is content of streams that have ended.
-const largestHead = 512 << 10
-
-// A connection that must not be read from looks this often whether it may.
-const (
-	firstLook = 10 * time.Millisecond
-	lastLook  = 160 * time.Millisecond
-)
-
-// emptyAfter is how long the Read of a body has to wait, while nothing comes
-// from the network, until nothing can be left for it.
-const emptyAfter = 50 * time.Millisecond
-
-// lateHandler is how much later than a request has come its handler may begin, or
-// read content that has come with it.
-const lateHandler = 100 * time.Millisecond
-
-// headTime is longer than a client of HTTP/2 can be in the middle of a head: it
-// has answered a PING since.
-const headTime = quietTime + pingTime + 5*time.Second
-
-// unreadBudget bounds the unread content of all HTTP/2 connections. The zero
-// value is ready to use.
-type unreadBudget struct {
-	held     atomic.Int64  // bytes, beyond the shares
-	headTime time.Duration // 0: that of the package
-}
-
-// attach has the handler of server counted. The server gets its connections
-// from a listener of b.
-func (b *unreadBudget) attach(server *http.Server) {
-	server.Handler, server.ConnContext = b.count(server.Handler), withUnreadConn
-}
-
-// listener returns a listener whose connections are counted. TLS comes above it.
-func (b *unreadBudget) listener(inner net.Listener) net.Listener { return unreadListener{inner, b} }
-
-type unreadListener struct {
-	net.Listener
-	budget *unreadBudget
-}
-
-func (l unreadListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return newUnreadConn(conn, l.budget), nil
-}
-
-type unreadConnKey struct{}
-
-// withUnreadConn puts the connection of a request into its context.
-func withUnreadConn(ctx context.Context, conn net.Conn) context.Context {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	if head, ok := conn.(*headConn); ok {
-		conn = head.tcpConn
-	}
-	if counted, ok := conn.(*unreadConn); ok {
-		return context.WithValue(ctx, unreadConnKey{}, counted)
-	}
-	return ctx
-}
-
-// count returns a handler that counts what next reads.
-func (b *unreadBudget) count(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, ok := r.Context().Value(unreadConnKey{}).(*unreadConn)
-		switch {
-		case ok && r.ProtoMajor == 2:
-			body := conn.begin(r)
-			defer conn.end(r.Context(), body)
-		case ok && !conn.http1.Load():
-			conn.ignore()
-		}
-		next.ServeHTTP(w, r)
-	})
-}
 
 // unreadConn is a connection that counts the bytes that have come and that no
 // handler has read. It cannot tell content from what else comes, like the
@@ -470,3 +369,25 @@ func (c *unreadConn) CloseWrite() error {
 	}
 	return nil
 }
+
+// A connection that must not be read from looks this often whether it may.
+const (
+	firstLook = 10 * time.Millisecond
+	lastLook  = 160 * time.Millisecond
+)
+
+// emptyAfter is how long the Read of a body has to wait, while nothing comes
+// from the network, until nothing can be left for it.
+const emptyAfter = 50 * time.Millisecond
+
+// lateHandler is how much later than a request has come its handler may begin, or
+// read content that has come with it.
+const lateHandler = 100 * time.Millisecond
+
+// headTime is longer than a client of HTTP/2 can be in the middle of a head: it
+// has answered a PING since.
+const headTime = quietTime + pingTime + 5*time.Second
+
+// largestHead is more bytes than a head may have. What comes beyond that without a
+// request is content of streams that have ended.
+const largestHead = 512 << 10

@@ -95,13 +95,10 @@ func tryFileBeside(path string, access socketAccess) error {
 	return nil
 }
 
-// errTried ends an attempt to listen that was only to see whether it would succeed.
-var errTried = errors.New("tried")
-
 // examinePort finds out whether a TCP address can be listened at.
 func examinePort(report *doctor.Report, address string) {
 	subject := "address " + address
-	switch err := tryPort(address); {
+	switch err := doctor.TryPort(address); {
 	case errors.Is(err, syscall.EADDRINUSE):
 		report.Warn(subject, "it is in use: if that is not by the server itself, or by systemd for it, it cannot start")
 	default:

@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"context"
@@ -11,9 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tryPort takes an address without listening at it. A server that starts in this
+// errTried ends an attempt to listen that was only to see whether it would succeed.
+var errTried = errors.New("tried")
+
+// TryPort takes an address without listening at it. A server that starts in this
 // moment still can.
-func tryPort(address string) error {
+func TryPort(address string) error {
 	config := net.ListenConfig{Control: func(_, address string, conn syscall.RawConn) error {
 		var err error
 		if failed := conn.Control(func(fd uintptr) { err = bind(int(fd), address) }); failed != nil {

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/peterbourgon/ff/v3"
+)
+
+// readFile sets what is not set yet from the file of -config. ff knows by the
+// flag set what that is.
+func readFile(flags *flag.FlagSet, cfg *config) error {
+	if cfg.configFile == "" {
+		return nil
+	}
+	parser := lines{file: cfg.configFile, flags: flags, given: cfg.given, seen: make(map[string]int)}
+	err := ff.Parse(flags, nil, ff.WithConfigFileVia(&cfg.configFile), ff.WithConfigFileParser(parser.parse))
+	if err != nil {
+		return fmt.Errorf("%s: %w", cfg.given.name("config"), err)
+	}
+	return nil
+}
+
+// lines gives a config file to the parser of ff line by line, so that errors
+// can say which one is wrong.
+type lines struct {
+	file  string
+	flags *flag.FlagSet
+	given given
+	seen  map[string]int // the line of each setting
+}
+
+func (l lines) parse(r io.Reader, set func(name, value string) error) error {
+	scanner := bufio.NewScanner(r)
+	for n := 1; scanner.Scan(); n++ {
+		text := scanner.Text()
+		if n == 1 {
+			text = strings.TrimPrefix(text, "\ufeff") // editors of Windows write it
+		}
+		line := splitLine(text)
+		if line == (setLine{}) {
+			continue
+		}
+		if err := l.set(n, line, set); err != nil {
+			return fmt.Errorf("%s, line %d: %w", l.file, n, err)
+		}
+	}
+	return scanner.Err()
+}
+
+// setLine is a setting in a file, and its value; "" is what is not there.
+type setLine struct {
+	name, value string
+	separator   string // = or : between the two; "": only space
+}
+
+// splitLine takes a line apart: name value, name=value or name: value. Space
+// around = does not count, nor behind the colon. A colon behind a space begins
+// the value, as in admin-listen :9090, unless it stands alone.
+func splitLine(text string) (l setLine) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "#") {
+		return setLine{}
+	}
+	end := strings.IndexFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '=' || r == ':' })
+	if end < 0 {
+		return setLine{name: text}
+	}
+	l.name, l.value = text[:end], text[end:]
+	behind := strings.TrimSpace(l.value)
+	switch {
+	case strings.HasPrefix(behind, "="), strings.HasPrefix(l.value, ":"):
+		l.separator, l.value = behind[:1], behind[1:]
+	case behind == ":", strings.HasPrefix(behind, ": "):
+		l.separator, l.value = ":", behind[1:]
+	}
+	l.value = strings.TrimSpace(withoutComment(l.value))
+	return l
+}
+
+// comment is what a # begins that is no part of a word.
+var comment = regexp.MustCompile(`\s#.*`)
+
+// withoutComment leaves quoted text in front of a comment as it is.
+func withoutComment(value string) string {
+	begin := strings.TrimLeftFunc(value, unicode.IsSpace)
+	if begin != "" && strings.Contains(`"'`, begin[:1]) {
+		if _, behind, closed := strings.Cut(begin[1:], begin[:1]); closed {
+			return strings.TrimSuffix(begin, behind) + comment.ReplaceAllString(behind, "")
+		}
+	}
+	return comment.ReplaceAllString(value, "")
+}
+
+// set passes one setting on, unless it is none or was there before. Only what
+// is on or off may stand without a value: it is on.
+func (l lines) set(n int, line setLine, set func(name, value string) error) error {
+	name, value := line.name, line.value
+	f := l.flags.Lookup(name)
+	advice := removed()[name]
+	switch {
+	case advice != "":
+		return fmt.Errorf("%s is a setting of older versions: %s", name, advice)
+	case f == nil || !isSetting(f) || name == "config":
+		return noSetting(name, value)
+	case l.seen[name] > 0:
+		return fmt.Errorf("%s is set a second time, after line %d", name, l.seen[name])
+	case value == "" && line.separator != "":
+		return fmt.Errorf("%s needs a value behind %q; \"\" is an empty one", name, line.separator)
+	case value == "" && !isBool(f):
+		return fmt.Errorf("%s needs a value", name)
+	case value == "":
+		value = "true"
+	}
+	l.seen[name] = n
+	if l.given[name] == "" {
+		l.given[name] = fmt.Sprintf("%s, line %d", l.file, n)
+	}
+	return set(name, value)
+}
+
+// noSetting is the error for a line of a file whose first word is no setting. A
+// line without a value may be one alone, and is not repeated.
+func noSetting(word, value string) error {
+	if !settingName.MatchString(word) || strings.Trim(value, "=") == "" {
+		return errors.New("it does not begin with the name of a setting")
+	}
+	return fmt.Errorf("there is no setting %q%s", word, didYouMean(word, settingNames("config", versionFlag), settingOf))
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// versionFlag is a command rather than a setting: images have variables like
+// TUSD_VERSION that mean something else.
+const versionFlag = "version"
+
+// given tells where each setting that was set comes from.
+type given map[string]string // name of the flag: what a person would look for
+
+// name is how a sentence names a setting.
+func (g given) name(setting string) string {
+	flag := "-" + setting
+	if from := g[setting]; from != "" && from != flag {
+		return flag + " (set by " + from + ")"
+	}
+	return flag
+}
+
+// readConfig puts together what args, the environment and the config file
+// say, which come before each other in that order. An error names the flag,
+// the variable or the line of the file that is wrong; flag.ErrHelp means that
+// help was asked for.
+func readConfig(args []string, env environment) (config, error) {
+	cfg := config{given: make(given)}
+	var refused error
+	flags := allFlags(&cfg, &refused)
+	err := flags.Parse(args)
+	switch {
+	case refused != nil:
+		return cfg, refused
+	case err != nil:
+		return cfg, withoutValue(err)
+	case flags.NArg() > 0:
+		return cfg, leftOver(flags, args, len(args)-flags.NArg())
+	case cfg.showVersion:
+		return cfg, nil
+	}
+	flags.Visit(func(f *flag.Flag) { cfg.given[f.Name] = "-" + f.Name })
+	if err := readEnvironment(flags, env, cfg.given); err != nil {
+		return cfg, err
+	}
+	if err := readFile(flags, &cfg); err != nil {
+		return cfg, err
+	}
+	if cfg.monitoring.pprofAuth, err = env.pprofAuth(); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.contradiction()
+}
+
+// leftOver is the error for args[i], at which the flags end. It may be a secret,
+// and is not repeated.
+func leftOver(flags *flag.FlagSet, args []string, i int) error {
+	if _, ok := findCommand(args[i]); ok {
+		return fmt.Errorf("argument %d is the command %s, which comes first: tusd %[2]s", i+1, args[i])
+	}
+	if i == 0 {
+		return errors.New(noCommand(1, args[i]))
+	}
+	if f := flags.Lookup(strings.TrimLeft(args[i-1], "-")); f != nil && isBool(f) {
+		return fmt.Errorf("argument %d is neither a flag nor the value of one: a value of -%s is written behind an equals sign, as in -%[2]s=no", i+1, f.Name)
+	}
+	return fmt.Errorf("argument %d is neither a flag nor the value of one: everything is set by flags", i+1)
+}
+
+func allFlags(cfg *config, refused *error) *flag.FlagSet {
+	all := flag.NewFlagSet("tusd", flag.ContinueOnError)
+	all.SetOutput(io.Discard)
+	for _, s := range sections(cfg) {
+		s.flags.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
+	}
+	refuseUnsupported(all, refused)
+	all.VisitAll(func(f *flag.Flag) { f.Value = written{f.Value} })
+	return all
+}
+
+// What was set may be a secret in the wrong place, and errors are kept in logs:
+// no error repeats it.
+var (
+	flagError   = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(?:[^"\\]|\\.)*" for (?:flag )?-([^ :]+): (.*)$`)
+	unknownFlag = regexp.MustCompile(`(?s)^flag provided but not defined: -(.*)$`)
+	settingName = regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_-]*$`) // also of one that there is not
+)
+
+// withoutValue is an error of package flag without the value that it is about.
+func withoutValue(err error) error {
+	if err == flag.ErrHelp {
+		return err
+	}
+	if parts := unknownFlag.FindStringSubmatch(err.Error()); parts != nil {
+		return fmt.Errorf("there is no flag -%s%s", parts[1], didYouMean(parts[1], settingNames(), flagOf))
+	}
+	if parts := flagError.FindStringSubmatch(err.Error()); parts != nil {
+		return fmt.Errorf("invalid value for flag -%s: %s", parts[1], parts[2])
+	}
+	if strings.HasPrefix(err.Error(), "bad flag syntax") {
+		return errors.New("an argument begins like a flag and is none")
+	}
+	return err
+}
+
+// isSetting tells whether a flag may also come from the environment or a file.
+func isSetting(f *flag.Flag) bool {
+	_, old := removed()[f.Name]
+	return f.Name != versionFlag && !old
+}
+
+func isBool(f *flag.Flag) bool {
+	return written{f.Value}.IsBoolFlag()
+}

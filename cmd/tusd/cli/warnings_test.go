@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWarnings(t *testing.T) {
+	const none = ""
+	for _, c := range []struct{ args, env, want string }{
+		{"", "", none},
+		{"-cors-allow-origin .*", "", none},
+		{"-cors-allow-origin example.org", "", "-cors-allow-origin example.org is found anywhere"},
+		{"-cors-allow-origin ^https://example.org", "", "-cors-allow-origin"},
+		{"-cors-allow-origin ^a$|^b$", "", none},
+		{"-cors-allow-origin ^a|b$", "", "-cors-allow-origin"},
+		{"-cors-allow-origin ^(a|b)$", "", none},
+		{"-cors-allow-origin (^a$|b)", "", "-cors-allow-origin"},
+		{`-cors-allow-origin \^a\$`, "", "-cors-allow-origin"},
+		{"-cors-allow-credentials", "", "-cors-allow-credentials"},
+		{"-cors-allow-credentials -cors-origins https://a.example", "", none},
+		{"-cors-allow-credentials -cors-allow-origin ^https://a$", "", none},
+		{"-min-rate-time 3s", "", "-min-rate-time has no effect without -min-rate"},
+		{"-min-rate-time 3s -min-rate 1", "", none},
+		{"-pprof-mutex-profile-rate 3", "", "-pprof-mutex-profile-rate has no effect without -expose-pprof"},
+		{"-metrics-path /m -expose-metrics=false", "", "-metrics-path has no effect without -expose-metrics"},
+		{"-s3-bucket b -s3-max-buffered-parts 5", "", "-s3-max-buffered-parts has no effect"},
+		{"-s3-bucket b -s3-disable-ssl -s3-endpoint https://e", "", "-s3-disable-ssl has no effect: -s3-endpoint begins with https://"},
+		{"-s3-bucket b -s3-disable-ssl -s3-endpoint e", "", none},
+		{"-s3-bucket b -s3-redirect-lifetime 2h", "", "-s3-redirect-lifetime has no effect without -s3-redirect-downloads"},
+		{"-checksum-spool /s", "", "-checksum-spool has no effect"},
+		{"-expose-pprof", "", "-expose-pprof"},
+		{"-expose-pprof", "a:b", none},
+		{"-expose-pprof -admin-listen :9090", "", none},
+	} {
+		env := environment{"TUSD_PPROF_AUTH": c.env}
+		cfg, err := readConfig(strings.Fields(c.args), env)
+		got := strings.Join(cfg.warnings(env), "\n")
+		if err != nil || !strings.Contains(got, c.want) || (got == "") != (c.want == none) {
+			t.Errorf("%s: %q, %v; want %q", c.args, got, err, c.want)
+		}
+	}
+}
