@@ -10,17 +10,17 @@ import (
 )
 
 // copyStep is how many bytes are copied between two looks at the context.
-const copyStep = 2 * writeBackPiece
+const copyStep = 2 * writeBackRange
 
 // Concat implements tusd.Concater.
 func (s *FileStore) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
-	u, err := ours(final)
+	u, err := asUpload(final)
 	if err != nil {
 		return err
 	}
 	parts := make([]*upload, len(partials))
 	for i, p := range partials {
-		if parts[i], err = ours(p); err != nil {
+		if parts[i], err = asUpload(p); err != nil {
 			return err
 		}
 	}
@@ -29,10 +29,10 @@ func (s *FileStore) Concat(ctx context.Context, final tusd.Upload, partials []tu
 
 // concat empties u and fills it with parts. After an error it is empty.
 func (u *upload) concat(ctx context.Context, parts []*upload) error {
-	if err := u.usable(ctx); err != nil {
+	if err := u.checkLease(ctx); err != nil {
 		return err
 	}
-	m, err := u.knownMark()
+	m, err := u.knownState()
 	if err != nil {
 		return err
 	}
@@ -42,50 +42,50 @@ func (u *upload) concat(ctx context.Context, parts []*upload) error {
 	}
 	defer f.Close()
 	m.synced = 0
-	c := &chunk{u: u, f: f, mark: m}
+	c := &chunk{u: u, f: f, state: m}
 	m.writing = true
-	u.v.marks.set(u.id, u.lease, m)
-	if err := c.join(ctx, parts); err != nil {
-		return errors.Join(err, c.empty())
+	u.v.syncStates.set(u.id, u.lease, m)
+	if err := c.copyAll(ctx, parts); err != nil {
+		return errors.Join(err, c.truncateAll())
 	}
 	return nil
 }
 
-// join replaces what c's file has by parts.
-func (c *chunk) join(ctx context.Context, parts []*upload) error {
+// copyAll replaces what c's file has by parts.
+func (c *chunk) copyAll(ctx context.Context, parts []*upload) error {
 	if err := c.f.Truncate(0); err != nil {
 		return err
 	}
-	room, err := c.u.v.claimRoom(c.u.data, c.u.current().Size)
+	room, err := c.u.v.reserve(c.u.data, c.u.current().Size)
 	if err != nil {
 		return err
 	}
-	defer room.drop()
+	defer room.release()
 	for _, part := range parts {
 		if err := c.copyUpload(ctx, part, room); err != nil {
 			return err
 		}
 	}
-	if want := c.u.current().Size; c.at != want {
-		return fmt.Errorf("the partial uploads have %d bytes together, not %d", c.at, want)
+	if want := c.u.current().Size; c.end != want {
+		return fmt.Errorf("the partial uploads have %d bytes together, not %d", c.end, want)
 	}
-	if err := c.u.usable(ctx); err != nil {
+	if err := c.u.checkLease(ctx); err != nil {
 		return err
 	}
-	_, err = c.end(nil)
+	_, err = c.finish(nil)
 	return err
 }
 
 // copyUpload appends the bytes of part, in the kernel where it can. The kernel
 // may share blocks and take no room: that is not counted on.
-func (c *chunk) copyUpload(ctx context.Context, part *upload, room *claim) error {
+func (c *chunk) copyUpload(ctx context.Context, part *upload, room *reservation) error {
 	src, err := part.data.tree.OpenOS(part.data.name)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
 	for left := part.current().Offset; left > 0; {
-		if err := c.u.usable(ctx); err != nil {
+		if err := c.u.checkLease(ctx); err != nil {
 			return err
 		}
 		step := min(left, copyStep)
@@ -94,7 +94,7 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, room *claim) error
 		}
 		n, err := c.f.CopyFrom(src, step)
 		room.used(n)
-		c.at += n
+		c.end += n
 		left -= n
 		if err == io.EOF {
 			return fmt.Errorf("partial upload %s ended %d bytes early", part.id, left)
@@ -109,17 +109,17 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, room *claim) error
 	return nil
 }
 
-// empty cuts the final back to nothing.
-func (c *chunk) empty() error {
+// truncateAll cuts the final back to nothing.
+func (c *chunk) truncateAll() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {
-		u.v.marks.forget(u.id)
+		u.v.syncStates.forget(u.id)
 		return nil
 	}
-	m := c.mark
+	m := c.state
 	err := c.f.Truncate(0)
 	m.cut = err != nil
-	u.v.marks.set(u.id, u.lease, m)
+	u.v.syncStates.set(u.id, u.lease, m)
 	u.change(func(info *tusd.FileInfo) { info.Offset = 0 })
 	return err
 }

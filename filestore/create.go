@@ -25,7 +25,7 @@ func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.F
 		return nil, err
 	}
 	u := &upload{v: v, id: info.ID, lease: lease}
-	if err := u.usable(ctx); err != nil {
+	if err := u.checkLease(ctx); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
 	if err := u.create(info); err != nil {
@@ -40,7 +40,7 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if info.Size < 0 || info.Size > maxSize {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", info.Size))
 	}
-	if err := v.noLinks(u.id); errors.Is(err, errLinked) {
+	if err := v.checkNoLinks(u.id); errors.Is(err, errLinked) {
 		return tusd.ErrInvalidName.With(err)
 	} else if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if u.data, err = v.newData(info); err != nil {
 		return err
 	}
-	if err := v.checkRoom(u.data, missing(info)); err != nil {
+	if err := v.checkAnnounced(u.data, missingBytes(info)); err != nil {
 		return err
 	}
 	info.Offset = 0
@@ -62,15 +62,15 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 		return err
 	}
 	u.info = info
-	v.rememberNew(info, record, stamp)
-	v.marks.set(u.id, u.lease, mark{synced: 0, settled: v.level == Ack})
+	v.cacheNew(info, record, stamp)
+	v.syncStates.set(u.id, u.lease, syncState{synced: 0, namesSynced: v.level == Ack})
 	return nil
 }
 
 // createFiles makes data and record of an upload, or nothing. The data comes
 // first: without a record nobody takes it for an upload.
-func (v *volume) createFiles(data, record place, content []byte) (durable.Stamp, error) {
-	if err := v.checkForeignRecord(data, record); err != nil {
+func (v *volume) createFiles(data, record treePath, content []byte) (durable.Stamp, error) {
+	if err := v.checkNotOthersData(data, record); err != nil {
 		return durable.Stamp{}, err
 	}
 	f, err := v.createFile(data)
@@ -91,10 +91,10 @@ func (v *volume) createFiles(data, record place, content []byte) (durable.Stamp,
 	return stamp, nil
 }
 
-// rememberNew spares the first load of an upload what it would find out by
+// cacheNew spares the first load of an upload what it would find out by
 // reading and decoding its record. What JSON does not keep as it was has to be
 // read.
-func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.Stamp) {
+func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp) {
 	for name, value := range info.MetaData {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return
@@ -109,23 +109,23 @@ func (v *volume) rememberNew(info tusd.FileInfo, record []byte, stamp durable.St
 	v.decoded.confirm(&known, stamp)
 }
 
-// checkForeignRecord refuses a data file, chosen by a hook, that the record of
+// checkNotOthersData refuses a data file, chosen by a hook, that the record of
 // another upload would take for its own.
-func (v *volume) checkForeignRecord(data, record place) error {
-	if data.name != strings.TrimSuffix(record.name, recordSuffix) && v.isAnothers(data) {
+func (v *volume) checkNotOthersData(data, record treePath) error {
+	if data.name != strings.TrimSuffix(record.name, recordSuffix) && v.belongsToOther(data) {
 		return tusd.ErrUploadExists.With(fmt.Errorf("%s is the data of another upload", data.path()))
 	}
 	return nil
 }
 
-// isAnothers tells whether there is, or may be, an upload whose own data lies
+// belongsToOther tells whether there is, or may be, an upload whose own data lies
 // at data.
-func (v *volume) isAnothers(data place) bool {
+func (v *volume) belongsToOther(data treePath) bool {
 	return data.tree == v.tree && !v.isFree(v.record(data.name))
 }
 
 // createFile makes a file that must not exist.
-func (v *volume) createFile(p place) (f durable.File, err error) {
+func (v *volume) createFile(p treePath) (f durable.File, err error) {
 	err = v.inParents(func() error {
 		f, err = p.tree.Create(p.name, v.filePerm)
 		return err
@@ -133,7 +133,7 @@ func (v *volume) createFile(p place) (f durable.File, err error) {
 	switch {
 	case errors.Is(err, os.ErrExist) || errors.Is(err, syscall.ENOTDIR):
 		err = tusd.ErrUploadExists.With(err)
-	case impossibleName(err):
+	case isImpossibleName(err):
 		err = tusd.ErrInvalidName.With(err)
 	}
 	if err != nil {
@@ -144,7 +144,7 @@ func (v *volume) createFile(p place) (f durable.File, err error) {
 
 // fillRecord writes a new record and makes the upload as durable as its level
 // says. It closes f.
-func (v *volume) fillRecord(f durable.File, data, record place, content []byte) (durable.Stamp, error) {
+func (v *volume) fillRecord(f durable.File, data, record treePath, content []byte) (durable.Stamp, error) {
 	_, err := f.Write(content)
 	if err == nil && v.level == Ack {
 		err = f.Sync()
@@ -157,7 +157,7 @@ func (v *volume) fillRecord(f durable.File, data, record place, content []byte) 
 }
 
 // discard removes a file that was made in vain.
-func (v *volume) discard(p place) error {
+func (v *volume) discard(p treePath) error {
 	err := p.tree.Remove(p.name)
 	if err == nil && v.level == Ack {
 		err = p.tree.SyncParent(p.name)

@@ -26,7 +26,7 @@ func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 
 // ServeContent implements tusd.ContentServer.
 func (s *FileStore) ServeContent(ctx context.Context, up tusd.Upload, w http.ResponseWriter, r *http.Request) error {
-	u, err := ours(up)
+	u, err := asUpload(up)
 	if err != nil {
 		return err
 	}

@@ -44,8 +44,8 @@ func (d Durability) String() string {
 	return "unknown durability"
 }
 
-// holds tells whether an upload in the state of info has to be on the disk
+// mustSync tells whether an upload in the state of info has to be on the disk
 // before it is shown.
-func (d Durability) holds(info tusd.FileInfo) bool {
+func (d Durability) mustSync(info tusd.FileInfo) bool {
 	return d == Ack || d == Complete && info.Full()
 }

@@ -16,20 +16,20 @@ func failed(doing, id string, err error) error {
 		return nil
 	}
 	err = fmt.Errorf("filestore: %s %s: %w", doing, id, err)
-	if noSpace(err) && !errors.Is(err, tusd.ErrNoSpace) {
+	if isNoSpace(err) && !errors.Is(err, tusd.ErrNoSpace) {
 		return tusd.ErrNoSpace.With(err)
 	}
 	return err
 }
 
-func noSpace(err error) bool {
+func isNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
-		errors.Is(err, syscall.EFBIG) || diskFull(err)
+		errors.Is(err, syscall.EFBIG) || isDiskFull(err)
 }
 
-// absent tells whether err says that there is no such file: also when a
+// isAbsent tells whether err says that there is no such file: also when a
 // directory on the way is a file, or the name is longer than any file's.
-func absent(err error) bool {
+func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
 		errors.Is(err, syscall.ENAMETOOLONG)
 }
@@ -42,8 +42,8 @@ func broken(path, format string, args ...any) error {
 	return tusd.ErrNotFound.With(fmt.Errorf("filestore: %w: %s: %w", tusd.ErrBroken, path, fmt.Errorf(format, args...)))
 }
 
-// impossibleName reports whether err says that the file system has no file with
+// isImpossibleName reports whether err says that the file system has no file with
 // that name: it is too long, or has characters that are not allowed there.
-func impossibleName(err error) bool {
+func isImpossibleName(err error) bool {
 	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EILSEQ) || errors.Is(err, syscall.EINVAL)
 }

@@ -14,14 +14,14 @@ func CheckKey(template string) error { return datakey.Check(template) }
 
 // newData finds the place of a new upload's bytes: what a hook has chosen, or
 // what the template makes of it.
-func (v *volume) newData(info tusd.FileInfo) (place, error) {
+func (v *volume) newData(info tusd.FileInfo) (treePath, error) {
 	chosen := info.Storage["Path"]
 	if chosen == "" && v.fileKey != "" {
 		chosen = datakey.Expand(v.fileKey, datakey.Upload{ID: info.ID, Created: info.Created, Filename: info.MetaData["filename"]})
 	}
 	data, err := v.data(info.ID, chosen)
 	if err == nil && chosen != "" {
-		err = v.checkNewName(data)
+		err = v.checkReserved(data)
 	}
 	if errors.Is(err, errStoragePath) {
 		err = tusd.ErrInvalidName.With(err)
@@ -29,9 +29,9 @@ func (v *volume) newData(info tusd.FileInfo) (place, error) {
 	return data, err
 }
 
-// checkNewName refuses more than records may lead to: where upper case is no
+// checkReserved refuses more than records may lead to: where upper case is no
 // difference, x.INFO is the record of x.
-func (v *volume) checkNewName(data place) error {
+func (v *volume) checkReserved(data treePath) error {
 	if strings.ContainsRune(data.name, 0) {
 		return fmt.Errorf("%w: it has a zero byte", errStoragePath)
 	}

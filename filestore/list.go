@@ -61,11 +61,11 @@ func (s *FileStore) List(ctx context.Context, cursor string, before time.Time, l
 
 // nextIDs returns at most limit ids that follow cursor.
 func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []string, last bool, err error) {
-	a := &v.ahead
+	a := &v.lookAhead
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.ids) == 0 || a.cursor != cursor {
-		found := &smallest{after: cursor, limit: max(limit, lookAheadIDs), room: lookAheadBytes}
+		found := &firstNames{after: cursor, limit: max(limit, lookAheadIDs), maxBytes: lookAheadBytes}
 		if err := v.walk(ctx, ".", found); err != nil {
 			return nil, false, err
 		}
@@ -82,9 +82,9 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 }
 
 // walk offers every id in a directory and below to found.
-func (v *volume) walk(ctx context.Context, dir string, found *smallest) error {
+func (v *volume) walk(ctx context.Context, dir string, found *firstNames) error {
 	f, err := v.tree.OpenOS(dir)
-	if absent(err) && dir != "." {
+	if isAbsent(err) && dir != "." {
 		return nil // removed meanwhile
 	}
 	if err != nil {
@@ -110,7 +110,7 @@ func (v *volume) walk(ctx context.Context, dir string, found *smallest) error {
 	}
 }
 
-func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found *smallest) error {
+func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found *firstNames) error {
 	name := entry.Name()
 	if dir != "." {
 		name = dir + "/" + name
@@ -133,7 +133,7 @@ func (v *volume) unchangedSince(id string, before time.Time) bool {
 	if before.IsZero() {
 		return true
 	}
-	files := []place{v.record(id), v.own(id)}
+	files := []treePath{v.record(id), v.file(id)}
 	if info, err := v.readRecord(id); err == nil {
 		u := &upload{v: v, id: id}
 		if u.data, err = v.data(id, info.Storage["Path"]); err == nil {

@@ -116,7 +116,7 @@ func TestListBefore(t *testing.T) {
 
 // The collector of a listing keeps its bound and the order.
 func TestSmallest(t *testing.T) {
-	s := &smallest{after: "3", limit: 3}
+	s := &firstNames{after: "3", limit: 3}
 	for _, name := range []string{"9", "1", "5", "3", "7", "4", "8"} {
 		s.offer(name)
 	}
@@ -129,7 +129,7 @@ func TestSmallest(t *testing.T) {
 // In bytes, too, and without a gap: what was left out once does not come in later.
 func TestSmallestBytes(t *testing.T) {
 	for range 1000 {
-		s := &smallest{limit: 1000, room: 400}
+		s := &firstNames{limit: 1000, maxBytes: 400}
 		var all []string
 		for range rand.IntN(30) {
 			name := fmt.Sprint(rand.IntN(1000), strings.Repeat("x", rand.IntN(100)))
@@ -140,7 +140,7 @@ func TestSmallestBytes(t *testing.T) {
 		}
 		slices.Sort(all)
 		names, last := s.sorted()
-		if len(names) > 1 && s.bytes > s.room || !slices.Equal(names, all[:len(names)]) || last != (len(names) == len(all)) || len(names) == 0 && len(all) > 0 {
+		if len(names) > 1 && s.bytes > s.maxBytes || !slices.Equal(names, all[:len(names)]) || last != (len(names) == len(all)) || len(names) == 0 && len(all) > 0 {
 			t.Fatalf("of %q, collected %q with %d bytes, last %t", all, names, s.bytes, last)
 		}
 	}

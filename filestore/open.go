@@ -12,38 +12,38 @@ import (
 )
 
 const (
-	lockFile = ".tusd.locks" // byte 0 is the store's, the rest a locker's
-	ownDir   = ".tusd.d"
-	tempDir  = ownDir + "/tmp"
-	sideDir  = ownDir + "/side"
+	lockFileName = ".tusd.locks" // byte 0 is the store's, the rest a locker's
+	ownDir       = ".tusd.d"
+	tempDir      = ownDir + "/tmp"
+	sideDir      = ownDir + "/side"
 )
 
 var errNotOpen = errors.New("filestore: the store is not open")
 
 // volume is an opened FileStore.
 type volume struct {
-	root       *os.Root // of tree, which closes it
-	tree       *durable.Tree
-	path       string // absolute
-	level      Durability
-	minFree    int64
-	fileKey    string
-	dirPerm    os.FileMode
-	filePerm   os.FileMode
-	scope      tusd.Scope
-	room       *os.File // the directory, to ask for free space
-	spaceOf    func(dir *os.File) (space, error)
-	claims     claims
-	lock       *os.File // holds the reserved byte, and the owner's
-	tempPrefix string   // of the names of temporary files
-	aliases    []string // absolute paths that mean this directory
-	roots      []storageRoot
-	marks      marks
-	parents    knownDirs
-	ahead      lookAhead
-	decoded    decodedRecords
-	complete   lately
-	buffers    buffers
+	root              *os.Root // of tree, which closes it
+	tree              *durable.Tree
+	path              string // absolute
+	level             Durability
+	minFree           int64
+	fileKey           string
+	dirPerm           os.FileMode
+	filePerm          os.FileMode
+	scope             tusd.Scope
+	dirFile           *os.File // the directory, to ask for free space
+	spaceOf           func(dir *os.File) (space, error)
+	reservations      reservations
+	lockFile          *os.File // holds the reserved byte, and the owner's
+	tempPrefix        string   // of the names of temporary files
+	aliases           []string // absolute paths that mean this directory
+	roots             []storageRoot
+	syncStates        syncStates
+	syncedDirs        syncedDirs
+	lookAhead         lookAhead
+	decoded           recordCache
+	recentlyCompleted recentlyCompleted
+	readBuffers       bufferPools
 }
 
 // Open makes and takes the directory. It is refused while another process, or
@@ -94,7 +94,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 		return nil, fmt.Errorf("the field FileKey: %w", err)
 	}
 	v := &volume{
-		marks: newMarks(), parents: newKnownDirs(), decoded: newDecodedRecords(),
+		syncStates: newSyncStates(), syncedDirs: newSyncedDirs(), decoded: newRecordCache(),
 		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), spaceOf: spaceOf,
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
 	}
@@ -122,10 +122,10 @@ func (v *volume) open(s *FileStore) (err error) {
 	if v.tree, err = durable.NewTree(v.root, s.hook); err != nil {
 		return err
 	}
-	if err := v.take(); err != nil {
+	if err := v.lockDirectory(); err != nil {
 		return err
 	}
-	if v.room, err = v.root.Open("."); err != nil {
+	if v.dirFile, err = v.root.Open("."); err != nil {
 		return err
 	}
 	for _, path := range s.StorageRoots {
@@ -133,22 +133,22 @@ func (v *volume) open(s *FileStore) (err error) {
 			return err
 		}
 	}
-	if err := v.takeOwner(); err != nil {
+	if err := v.lockOwnerByte(); err != nil {
 		return err
 	}
 	return v.sweepTemp()
 }
 
-// take locks the reserved byte: alone if the locker reaches no further than
+// lockDirectory locks the reserved byte: alone if the locker reaches no further than
 // this process.
-func (v *volume) take() (err error) {
-	v.lock, err = durable.OpenLockFile(v.root, lockFile, v.filePerm)
+func (v *volume) lockDirectory() (err error) {
+	v.lockFile, err = durable.OpenLockFile(v.root, lockFileName, v.filePerm)
 	if err != nil {
 		return err
 	}
-	ok, err := tryLock(v.lock, v.scope == tusd.ScopeProcess)
+	ok, err := tryLock(v.lockFile, v.scope == tusd.ScopeProcess)
 	if err != nil {
-		return fmt.Errorf("lock %s: %w", lockFile, err)
+		return fmt.Errorf("lock %s: %w", lockFileName, err)
 	}
 	if !ok {
 		return fmt.Errorf("the directory %s is in use by another server or store; to share it, all of them need a locker that works across processes", v.path)
@@ -162,7 +162,7 @@ func (v *volume) close() error {
 	for _, r := range v.roots {
 		errs = append(errs, r.close())
 	}
-	for _, f := range []*os.File{v.room, v.lock} {
+	for _, f := range []*os.File{v.dirFile, v.lockFile} {
 		if f != nil {
 			errs = append(errs, f.Close())
 		}

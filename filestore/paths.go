@@ -12,15 +12,15 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// place is where a file lies: a name in one of the confined trees.
-type place struct {
+// treePath is where a file lies: a name in one of the confined trees.
+type treePath struct {
 	tree *durable.Tree
 	base string // absolute path of the tree
 	name string // with slashes, clean
 }
 
 // path is the absolute path, for records and messages.
-func (p place) path() string {
+func (p treePath) path() string {
 	const separator = string(filepath.Separator)
 	return strings.TrimSuffix(p.base, separator) + separator + filepath.FromSlash(p.name)
 }
@@ -30,10 +30,10 @@ type storageRoot struct {
 	tree    *durable.Tree
 	path    string
 	aliases []string
-	room    *os.File
+	dirFile *os.File
 }
 
-func (r storageRoot) close() error { return errors.Join(r.room.Close(), r.tree.Close()) }
+func (r storageRoot) close() error { return errors.Join(r.dirFile.Close(), r.tree.Close()) }
 
 func (v *volume) openStorageRoot(dir string, hook durable.Hook) error {
 	abs, err := filepath.Abs(dir)
@@ -52,7 +52,7 @@ func (v *volume) openStorageRoot(dir string, hook durable.Hook) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("storage root: %w", err), room.Close())
 	}
-	v.roots = append(v.roots, storageRoot{tree: tree, path: abs, aliases: aliases(abs), room: room})
+	v.roots = append(v.roots, storageRoot{tree: tree, path: abs, aliases: aliases(abs), dirFile: room})
 	return nil
 }
 
@@ -65,29 +65,29 @@ func aliases(abs string) []string {
 	return []string{abs}
 }
 
-// own is a file of the upload directory.
-func (v *volume) own(name string) place { return place{tree: v.tree, base: v.path, name: name} }
+// file is a file of the upload directory.
+func (v *volume) file(name string) treePath { return treePath{tree: v.tree, base: v.path, name: name} }
 
 const recordSuffix = ".info"
 
 // record, undo: the files beside the data of an upload. They follow the id,
 // wherever the data is.
-func (v *volume) record(id string) place { return v.own(id + recordSuffix) }
-func (v *volume) undo(id string) place   { return v.own(id + ".undo") }
+func (v *volume) record(id string) treePath { return v.file(id + recordSuffix) }
+func (v *volume) undo(id string) treePath   { return v.file(id + ".undo") }
 
 // errLinked: a directory on the way to an upload is a link.
 var errLinked = errors.New("a directory in its path is a symbolic link")
 
-// noLinks refuses an id that leads through a linked directory: one upload
+// checkNoLinks refuses an id that leads through a linked directory: one upload
 // would have several names, and several locks.
-func (v *volume) noLinks(id string) error {
+func (v *volume) checkNoLinks(id string) error {
 	for i := range len(id) { // from the top: what is behind a link cannot be looked at
 		if id[i] != '/' {
 			continue
 		}
 		stat, err := v.tree.Lstat(id[:i])
 		switch {
-		case absent(err):
+		case isAbsent(err):
 			return nil
 		case err != nil:
 			return err
@@ -105,9 +105,9 @@ var errStoragePath = errors.New("Storage.Path is not allowed")
 
 // data finds the place of an upload's bytes from Storage.Path in its record or
 // from a hook.
-func (v *volume) data(id, storagePath string) (place, error) {
+func (v *volume) data(id, storagePath string) (treePath, error) {
 	if storagePath == "" {
-		return v.own(id), nil
+		return v.file(id), nil
 	}
 	if !filepath.IsAbs(storagePath) {
 		return v.dataBelow(storagePath)
@@ -120,41 +120,41 @@ func (v *volume) data(id, storagePath string) (place, error) {
 	for _, r := range v.roots {
 		for _, alias := range r.aliases {
 			if name, ok := below(alias, storagePath); ok {
-				return place{tree: r.tree, base: r.path, name: name}, nil
+				return treePath{tree: r.tree, base: r.path, name: name}, nil
 			}
 		}
 	}
 	if strings.HasSuffix(filepath.ToSlash(storagePath), "/"+id) {
-		return v.own(id), nil // the directory has moved since the record was written
+		return v.file(id), nil // the directory has moved since the record was written
 	}
-	return place{}, fmt.Errorf("%w: %s is outside of the upload directory and of every storage root", errStoragePath, storagePath)
+	return treePath{}, fmt.Errorf("%w: %s is outside of the upload directory and of every storage root", errStoragePath, storagePath)
 }
 
 // storedData is data for a record that was read. Programs that embedded tusd v2
 // could write paths that were relative to where they ran; if nothing lies
 // there and the file name is the id, the upload's own file is meant.
-func (v *volume) storedData(id, storagePath string) (place, error) {
+func (v *volume) storedData(id, storagePath string) (treePath, error) {
 	data, err := v.data(id, storagePath)
 	stale := !filepath.IsAbs(storagePath) && strings.HasSuffix("/"+filepath.ToSlash(storagePath), "/"+id)
-	if stale && (err != nil || data != v.own(id) && v.isFree(data)) {
-		return v.own(id), nil
+	if stale && (err != nil || data != v.file(id) && v.isFree(data)) {
+		return v.file(id), nil
 	}
 	return data, err
 }
 
 // dataBelow is a data file in the upload directory, where it must not be taken
 // for anything else.
-func (v *volume) dataBelow(name string) (place, error) {
+func (v *volume) dataBelow(name string) (treePath, error) {
 	name = path.Clean(filepath.ToSlash(name))
 	if !filepath.IsLocal(filepath.FromSlash(name)) || name == "." {
-		return place{}, fmt.Errorf("%w: %s leaves the upload directory", errStoragePath, name)
+		return treePath{}, fmt.Errorf("%w: %s leaves the upload directory", errStoragePath, name)
 	}
 	for segment := range strings.SplitSeq(name, "/") {
 		if datakey.Reserved(segment) {
-			return place{}, fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, name)
+			return treePath{}, fmt.Errorf("%w: %s is a name that the store uses itself", errStoragePath, name)
 		}
 	}
-	return v.own(name), nil
+	return v.file(name), nil
 }
 
 // below returns the name of an absolute path within dir.
@@ -164,4 +164,44 @@ func below(dir, abs string) (name string, ok bool) {
 		return "", false
 	}
 	return filepath.ToSlash(rel), true
+}
+
+// isFree tells whether nothing has the name of p.
+func (v *volume) isFree(p treePath) bool {
+	_, err := p.tree.Lstat(p.name)
+	return isAbsent(err)
+}
+
+// statRegular describes a file that can be an upload's data.
+func statRegular(p treePath) (durable.Info, error) {
+	stat, err := p.tree.Lstat(p.name)
+	if err != nil {
+		return durable.Info{}, err
+	}
+	if !stat.Mode.IsRegular() {
+		return durable.Info{}, broken(p.path(), "%w (%s)", durable.ErrIrregular, stat.Mode)
+	}
+	if stat.Size > maxSize {
+		return durable.Info{}, broken(p.path(), "it has %d bytes", stat.Size)
+	}
+	return stat, nil
+}
+
+// isDefaultStorage tells whether storage is what a record says of an upload whose data
+// is in the upload directory under its id, as most are. It is worth knowing: to
+// take paths apart and to build them costs more than all else about a load.
+func (v *volume) isDefaultStorage(id string, storage map[string]string) bool {
+	return filepath.Separator == '/' && len(storage) == 3 && storage["Type"] == "filestore" &&
+		v.isPathOf(storage["Path"], id, "") && v.isPathOf(storage["InfoPath"], id, recordSuffix)
+}
+
+// isPathOf tells whether path is that of id+suffix in the upload directory.
+func (v *volume) isPathOf(path, id, suffix string) bool {
+	name, ok := strings.CutPrefix(path, v.path)
+	return ok && len(name) == 1+len(id)+len(suffix) && name[0] == '/' && name[1:1+len(id)] == id && strings.HasSuffix(name, suffix)
+}
+
+// storage is what a record says about where its upload is.
+func (v *volume) storage(id string, data treePath) map[string]string {
+	return map[string]string{"Type": "filestore", "Path": data.path(), "InfoPath": v.record(id).path()}
 }

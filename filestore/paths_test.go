@@ -216,12 +216,12 @@ func TestLiesHere(t *testing.T) {
 	for _, dir := range []string{"/data", "/data/a", "/"} {
 		v := &volume{path: dir, aliases: []string{dir}}
 		for _, id := range []string{"a", "a/a", "data", "a.txt", "a%2Fb"} {
-			usual := v.storage(id, v.own(id))
-			if dir != "/" && !v.liesHere(id, usual) {
+			usual := v.storage(id, v.file(id))
+			if dir != "/" && !v.isDefaultStorage(id, usual) {
 				t.Errorf("%s in %s takes the long way", id, dir)
 			}
 			for _, other := range otherStorages(usual, dir, id) {
-				if v.liesHere(id, other) {
+				if v.isDefaultStorage(id, other) {
 					t.Errorf("%s in %s: %v", id, dir, other)
 				}
 			}

@@ -35,13 +35,13 @@ func (s *FileStore) Probe(ctx context.Context) error {
 }
 
 func (v *volume) probe() error {
-	if err := v.inPlace(); err != nil {
+	if err := v.checkPath(); err != nil {
 		return err
 	}
-	if err := writable(v.path); err != nil {
+	if err := checkWritable(v.path); err != nil {
 		return fmt.Errorf("the directory cannot be written to: %w", err)
 	}
-	space, err := v.spaceOf(v.room)
+	space, err := v.spaceOf(v.dirFile)
 	if err != nil {
 		return err
 	}
@@ -51,11 +51,11 @@ func (v *volume) probe() error {
 	return nil
 }
 
-// inPlace checks that the store's path still leads to the directory that was
+// checkPath checks that the store's path still leads to the directory that was
 // opened. One that was renamed, or lies below another mount by now, can be
 // written to all the same, but nobody would find the uploads there.
-func (v *volume) inPlace() error {
-	opened, err := v.room.Stat()
+func (v *volume) checkPath() error {
+	opened, err := v.dirFile.Stat()
 	if err != nil {
 		return err
 	}

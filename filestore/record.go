@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -32,12 +30,12 @@ func (v *volume) readRecord(id string) (*tusd.FileInfo, error) {
 	return info, err
 }
 
-// readRecordUnder is readRecord for the holder of lease, or without one.
-func (v *volume) readRecordUnder(lease tusd.Lease, id string) (*tusd.FileInfo, error) {
+// readRecordWithLease is readRecord for the holder of lease, or without one.
+func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInfo, error) {
 	if lease == nil {
 		return v.readRecord(id)
 	}
-	_, trusted := v.marks.trusted(id, v.scope, lease)
+	_, trusted := v.syncStates.trusted(id, v.scope, lease)
 	if known, stamp := v.decoded.stamped(id); trusted && known != nil {
 		where := v.record(id)
 		if now, err := where.tree.Lstat(where.name); err == nil && now.Stamp == stamp {
@@ -69,7 +67,7 @@ func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Stamp, error) {
 }
 
 // decodeRecord reads and checks the content of the record of id.
-func decodeRecord(where place, id string, content []byte) (*tusd.FileInfo, error) {
+func decodeRecord(where treePath, id string, content []byte) (*tusd.FileInfo, error) {
 	info, err := parseRecord(id, content)
 	if err != nil {
 		return nil, broken(where.path(), "%w", err)
@@ -85,7 +83,7 @@ func decodeRecord(where place, id string, content []byte) (*tusd.FileInfo, error
 
 // readSmall reads a regular file of at most limit bytes. It never opens what
 // it might block on; what is no regular file, or too long, is broken.
-func readSmall(where place, limit int64) ([]byte, durable.Info, error) {
+func readSmall(where treePath, limit int64) ([]byte, durable.Info, error) {
 	f, stat, err := where.tree.OpenRegular(where.name)
 	if errors.Is(err, durable.ErrIrregular) {
 		return nil, stat, broken(where.path(), "%w", err)
@@ -170,23 +168,4 @@ func formatRecord(info tusd.FileInfo) ([]byte, error) {
 		return nil, fmt.Errorf("a record of %d bytes is too long", len(w.b))
 	}
 	return w.b, nil
-}
-
-// liesHere tells whether storage is what a record says of an upload whose data
-// is in the upload directory under its id, as most are. It is worth knowing: to
-// take paths apart and to build them costs more than all else about a load.
-func (v *volume) liesHere(id string, storage map[string]string) bool {
-	return filepath.Separator == '/' && len(storage) == 3 && storage["Type"] == "filestore" &&
-		v.holds(storage["Path"], id, "") && v.holds(storage["InfoPath"], id, recordSuffix)
-}
-
-// holds tells whether path is that of id+suffix in the upload directory.
-func (v *volume) holds(path, id, suffix string) bool {
-	name, ok := strings.CutPrefix(path, v.path)
-	return ok && len(name) == 1+len(id)+len(suffix) && name[0] == '/' && name[1:1+len(id)] == id && strings.HasSuffix(name, suffix)
-}
-
-// storage is what a record says about where its upload is.
-func (v *volume) storage(id string, data place) map[string]string {
-	return map[string]string{"Type": "filestore", "Path": data.path(), "InfoPath": v.record(id).path()}
 }

@@ -131,7 +131,7 @@ func openFiles(dir string) (names []string) {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, entry := range entries {
 		link, _ := os.Readlink("/proc/self/fd/" + entry.Name()) // it may be closed meanwhile
-		if name, below := strings.CutPrefix(link, dir+"/"); below && name != lockFile {
+		if name, below := strings.CutPrefix(link, dir+"/"); below && name != lockFileName {
 			names = append(names, name)
 		}
 	}
@@ -176,7 +176,7 @@ func prepareStored(t *testing.T, s *FileStore) {
 // prepareRestarted leaves nothing in memory about the upload.
 func prepareRestarted(t *testing.T, s *FileStore) {
 	prepareStored(t, s)
-	s.opened.Load().marks.forget("a")
+	s.opened.Load().syncStates.forget("a")
 }
 
 func actWrite(t *testing.T, s *FileStore, f *faults) error {
@@ -286,7 +286,7 @@ func afterUpdate(t *testing.T, s *FileStore, err error) {
 func prepareFull(t *testing.T, s *FileStore) {
 	written(t, s, "a", int64(len(stored)), stored)
 	written(t, s, "b", 3, "abc")
-	s.opened.Load().marks.forget("a")
+	s.opened.Load().syncStates.forget("a")
 }
 
 func actFinish(t *testing.T, s *FileStore, f *faults) error {

@@ -3,7 +3,6 @@ package filestore
 import (
 	"context"
 	"errors"
-	"path"
 
 	"github.com/tus/tusd"
 )
@@ -19,7 +18,7 @@ func (s *FileStore) Terminate(ctx context.Context, lease tusd.Lease, id string) 
 		return err
 	}
 	u := &upload{v: v, id: id, lease: lease}
-	if err := u.usable(ctx); err != nil {
+	if err := u.checkLease(ctx); err != nil {
 		return failed("terminate upload", id, err)
 	}
 	return failed("terminate upload", id, u.terminate())
@@ -32,19 +31,19 @@ func (u *upload) terminate() error {
 	if err != nil {
 		return err
 	}
-	u.v.marks.forget(u.id)
-	defer u.v.marks.forget(u.id)
-	u.v.decoded.doubt(u.id)
+	u.v.syncStates.forget(u.id)
+	defer u.v.syncStates.forget(u.id)
+	u.v.decoded.invalidate(u.id)
 	for _, p := range data {
 		if err := u.v.removeFile(p); err != nil {
 			return err
 		}
 	}
-	if err := u.removeUndo(); err != nil {
+	if err := u.removeLeftUndoRecord(); err != nil {
 		return err
 	}
 	for _, suffix := range []string{".lock", ".stop"} {
-		if p := u.v.own(u.id + suffix); !u.v.isFree(p) {
+		if p := u.v.file(u.id + suffix); !u.v.isFree(p) {
 			u.v.removeFile(p) // an operator's or tusd v2's; they decide nothing
 		}
 	}
@@ -53,17 +52,17 @@ func (u *upload) terminate() error {
 
 // dataToRemove finds the data of an upload whose record may be broken, but
 // must be there.
-func (u *upload) dataToRemove() ([]place, error) {
+func (u *upload) dataToRemove() ([]treePath, error) {
 	v := u.v
-	err := v.noLinks(u.id)
+	err := v.checkNoLinks(u.id)
 	if errors.Is(err, errLinked) {
 		return nil, notFound(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	info, err := v.readRecordUnder(u.lease, u.id)
-	if absent(err) {
+	info, err := v.readRecordWithLease(u.lease, u.id)
+	if isAbsent(err) {
 		return nil, notFound(err)
 	}
 	if err == nil {
@@ -71,24 +70,24 @@ func (u *upload) dataToRemove() ([]place, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case data != v.own(u.id) && v.isAnothers(data):
+		case data != v.file(u.id) && v.belongsToOther(data):
 			return nil, nil // broken: another upload keeps its data
-		case data != v.own(u.id):
-			return []place{data}, nil
+		case data != v.file(u.id):
+			return []treePath{data}, nil
 		}
 	} else if !errors.Is(err, tusd.ErrBroken) {
 		return nil, err
 	}
-	data, old := v.own(u.id), v.own(u.id+".bin")
+	data, old := v.file(u.id), v.file(u.id+".bin")
 	if v.isFree(data) && v.isFree(v.record(old.name)) {
-		return []place{data, old}, nil
+		return []treePath{data, old}, nil
 	}
-	return []place{data}, nil
+	return []treePath{data}, nil
 }
 
-// removeUndo removes the rollback mark. Its removal is on the disk before the
+// removeLeftUndoRecord removes the rollback mark. Its removal is on the disk before the
 // record's: it must not come back beside a later upload of the same name.
-func (u *upload) removeUndo() error {
+func (u *upload) removeLeftUndoRecord() error {
 	undo := u.v.undo(u.id)
 	if u.v.isFree(undo) {
 		return nil
@@ -101,10 +100,10 @@ func (u *upload) removeUndo() error {
 
 // removeRecord removes the record, which ends the upload, and makes the
 // removal of all as durable as the level says.
-func (u *upload) removeRecord(data []place) error {
+func (u *upload) removeRecord(data []treePath) error {
 	record := u.v.record(u.id)
 	err := record.tree.Remove(record.name)
-	if err != nil && !absent(err) {
+	if err != nil && !isAbsent(err) {
 		if stat, statErr := record.tree.Lstat(record.name); statErr == nil && stat.Mode.IsDir() {
 			return notFound(err) // with files in it, it is somebody's directory, and no record
 		}
@@ -122,7 +121,7 @@ func (u *upload) removeRecord(data []place) error {
 	return nil
 }
 
-func (u *upload) syncRemoval(record place, data []place) error {
+func (u *upload) syncRemoval(record treePath, data []treePath) error {
 	if err := record.tree.SyncParent(record.name); err != nil {
 		return err
 	}
@@ -130,7 +129,7 @@ func (u *upload) syncRemoval(record place, data []place) error {
 		if sameParent(p, record) {
 			continue
 		}
-		if err := p.tree.SyncParent(p.name); err != nil && !absent(err) {
+		if err := p.tree.SyncParent(p.name); err != nil && !isAbsent(err) {
 			return err
 		}
 	}
@@ -139,9 +138,9 @@ func (u *upload) syncRemoval(record place, data []place) error {
 
 // removeFile removes p. What is not there, and a directory with something in
 // it, are no error: other uploads may be in there.
-func (v *volume) removeFile(p place) error {
+func (v *volume) removeFile(p treePath) error {
 	err := p.tree.Remove(p.name)
-	if err == nil || absent(err) {
+	if err == nil || isAbsent(err) {
 		return nil
 	}
 	if stat, statErr := p.tree.Lstat(p.name); statErr == nil && stat.Mode.IsDir() {
@@ -149,6 +148,3 @@ func (v *volume) removeFile(p place) error {
 	}
 	return err
 }
-
-// parent is the name of the directory that p is in.
-func parent(p place) string { return path.Dir(p.name) }

@@ -15,8 +15,8 @@ const (
 	// piece before the last ones is waited for. Not yet on the disk are then
 	// at most the pieces under way, the next one and a buffer: less than
 	// 8 MiB, so that the sync at the end is short.
-	writeBackPiece  = 2 << 20
-	writeBackPieces = 2
+	writeBackRange     = 2 << 20
+	maxWriteBackRanges = 2
 )
 
 // WriteChunk implements tusd.Upload.
@@ -27,7 +27,7 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	}
 	defer c.f.Close()
 	err = c.copy(ctx, src)
-	n, err := c.end(err)
+	n, err := c.finish(err)
 	return n, failed("write to upload", u.id, err)
 }
 
@@ -35,9 +35,9 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 type chunk struct {
 	u     *upload
 	f     durable.File
-	mark  mark  // as it was before
-	start int64 // where the chunk begins
-	at    int64 // the end of what is written
+	state syncState // as it was before
+	start int64     // where the chunk begins
+	end   int64     // the end of what is written
 
 	// write-back was started for what is before started, and has ended for
 	// what is before waited
@@ -46,21 +46,21 @@ type chunk struct {
 	lost bool
 	// torn is set when a write failed: bytes behind at may be there.
 	torn bool
-	// roomTo is the offset up to which there was room when last looked.
-	roomTo int64
+	// spaceCheckedTo is the offset up to which there was room when last looked.
+	spaceCheckedTo int64
 }
 
-// roomPiece is after how many bytes a chunk looks again how much of the disk
+// spaceCheckInterval is after how many bytes a chunk looks again how much of the disk
 // has to stay free.
-const roomPiece = 1 << 20
+const spaceCheckInterval = 1 << 20
 
 // begin opens the data for a chunk and pins the mark. After success the caller
-// closes c.f and calls c.end or c.takeBack.
+// closes c.f and calls c.end or c.rollBack.
 func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
-	if err := u.usable(ctx); err != nil {
+	if err := u.checkLease(ctx); err != nil {
 		return nil, err
 	}
-	m, err := u.knownMark()
+	m, err := u.knownState()
 	if err != nil {
 		return nil, err
 	}
@@ -71,22 +71,22 @@ func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chunk{u: u, f: f, mark: m, start: offset, at: offset, started: offset, waited: offset}
+	c := &chunk{u: u, f: f, state: m, start: offset, end: offset, started: offset, waited: offset}
 	m.writing, m.start = true, offset
-	u.v.marks.set(u.id, u.lease, m)
+	u.v.syncStates.set(u.id, u.lease, m)
 	return c, nil
 }
 
-// knownMark returns the mark of u. If there is none (any more) or something
+// knownState returns the mark of u. If there is none (any more) or something
 // has to be cut off first, it looks at the data again.
-func (u *upload) knownMark() (mark, error) {
-	m, ok := u.v.marks.trusted(u.id, u.v.scope, u.lease)
+func (u *upload) knownState() (syncState, error) {
+	m, ok := u.v.syncStates.trusted(u.id, u.v.scope, u.lease)
 	if ok && !m.cut {
 		return m, nil
 	}
 	offset, m, err := u.findOffset()
 	if err != nil {
-		return mark{}, err
+		return syncState{}, err
 	}
 	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
 	return m, nil
@@ -95,11 +95,11 @@ func (u *upload) knownMark() (mark, error) {
 // copy writes what src delivers, until its end, an error, or the end of ctx or
 // the lease.
 func (c *chunk) copy(ctx context.Context, src io.Reader) error {
-	b := c.u.v.buffers.take()
-	defer b.giveBack()
+	b := c.u.v.readBuffers.acquire()
+	defer b.release()
 	for {
 		n, readErr := src.Read(b.space)
-		if err := c.u.usable(ctx); err != nil {
+		if err := c.u.checkLease(ctx); err != nil {
 			return err
 		}
 		if err := c.write(b.space[:n]); err != nil {
@@ -120,14 +120,14 @@ func (c *chunk) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if end := c.u.maxOffset(); int64(len(p)) > end-c.at {
+	if end := c.u.maxOffset(); int64(len(p)) > end-c.end {
 		return tusd.ErrUploadSizeExceeded.With(fmt.Errorf("the source goes beyond %d bytes", end))
 	}
-	if err := c.checkRoom(int64(len(p))); err != nil {
+	if err := c.checkFreeSpace(int64(len(p))); err != nil {
 		return err
 	}
-	n, err := c.f.WriteAt(p, c.at)
-	c.at += int64(n)
+	n, err := c.f.WriteAt(p, c.end)
+	c.end += int64(n)
 	if err != nil {
 		c.torn = true
 		return err
@@ -135,19 +135,19 @@ func (c *chunk) write(p []byte) error {
 	return c.writeBack()
 }
 
-// checkRoom refuses n more bytes that would leave less free than is to stay.
+// checkFreeSpace refuses n more bytes that would leave less free than is to stay.
 // What fitted when the upload was created may not fit any more, and of some
 // uploads nobody knew how long they would be.
-func (c *chunk) checkRoom(n int64) error {
+func (c *chunk) checkFreeSpace(n int64) error {
 	v := c.u.v
-	if v.minFree == 0 || c.at+n <= c.roomTo {
+	if v.minFree == 0 || c.end+n <= c.spaceCheckedTo {
 		return nil
 	}
-	room, err := v.roomFor(v.roomOf(c.u.data), n)
+	room, err := v.available(v.fileSystemOf(c.u.data), n)
 	if err != nil {
 		return err
 	}
-	c.roomTo = c.at + n + min(roomPiece, room-n)
+	c.spaceCheckedTo = c.end + n + min(spaceCheckInterval, room-n)
 	return nil
 }
 
@@ -156,82 +156,82 @@ func (c *chunk) writeBack() error {
 	if c.u.v.level == None {
 		return nil
 	}
-	for c.at-c.started >= writeBackPiece {
-		if err := c.f.StartWriteBack(c.started, writeBackPiece); err != nil {
+	for c.end-c.started >= writeBackRange {
+		if err := c.f.StartWriteBack(c.started, writeBackRange); err != nil {
 			c.lost = true
 			return err
 		}
-		c.started += writeBackPiece
-		if c.started-c.waited <= writeBackPieces*writeBackPiece {
+		c.started += writeBackRange
+		if c.started-c.waited <= maxWriteBackRanges*writeBackRange {
 			continue
 		}
-		all, err := c.f.WaitWriteBack(c.waited, writeBackPiece)
+		all, err := c.f.WaitWriteBack(c.waited, writeBackRange)
 		if err != nil {
 			c.lost = true
 			return err
 		}
-		if c.waited += writeBackPiece; all {
+		if c.waited += writeBackRange; all {
 			c.waited = c.started
 		}
 	}
 	return nil
 }
 
-// end makes the bytes hold that were written before err, and returns their
+// finish makes the bytes hold that were written before err, and returns their
 // number. What cannot be made to hold is cut off.
-func (c *chunk) end(err error) (int64, error) {
+func (c *chunk) finish(err error) (int64, error) {
 	u := c.u
 	info := u.current()
-	info.Offset = c.at
+	info.Offset = c.end
 	if u.lease.Context().Err() != nil {
 		return c.endWithoutLease(info, err)
 	}
 	if c.torn {
-		c.lost = c.f.Truncate(c.at) != nil || c.lost
+		c.lost = c.f.Truncate(c.end) != nil || c.lost
 	}
 	if c.lost {
 		return c.cutOff(err)
 	}
-	if syncErr := c.hold(info); syncErr != nil {
+	if syncErr := c.makeDurable(info); syncErr != nil {
 		return c.cutOff(errors.Join(err, syncErr))
 	}
-	u.change(func(now *tusd.FileInfo) { now.Offset = c.at })
-	return c.at - c.start, err
+	u.change(func(now *tusd.FileInfo) { now.Offset = c.end })
+	return c.end - c.start, err
 }
 
-// hold makes the upload in the state of info as durable as its level says, and
+// makeDurable makes the upload in the state of info as durable as its level says, and
 // unpins the mark.
-func (c *chunk) hold(info tusd.FileInfo) error {
-	known := c.mark.settled && c.mark.synced >= c.at && c.at == c.start
-	if c.u.v.level.holds(info) && !known {
-		return c.u.settleData(c.f, c.at, c.mark)
+func (c *chunk) makeDurable(info tusd.FileInfo) error {
+	known := c.state.namesSynced && c.state.synced >= c.end && c.end == c.start
+	if c.u.v.level.mustSync(info) && !known {
+		return c.u.syncData(c.f, c.end, c.state)
 	}
-	c.u.v.marks.set(c.u.id, c.u.lease, c.mark)
+	c.u.v.syncStates.set(c.u.id, c.u.lease, c.state)
 	return nil
 }
 
 // endWithoutLease counts what was written while the lease was held. Nothing is
 // cut off and nothing is remembered: the upload is somebody else's.
 func (c *chunk) endWithoutLease(info tusd.FileInfo, err error) (int64, error) {
-	c.u.v.marks.forget(c.u.id)
-	if c.u.v.level.holds(info) {
+	c.u.v.syncStates.forget(c.u.id)
+	if c.u.v.level.mustSync(info) {
 		if syncErr := c.f.Sync(); syncErr != nil || c.lost {
 			return 0, errors.Join(err, syncErr)
 		}
 	}
-	return c.at - c.start, err
+	return c.end - c.start, err
 }
 
 // cutOff removes what may be lost: after a failed sync nobody knows which
 // bytes reached the disk, and a second sync would not tell.
 func (c *chunk) cutOff(err error) (int64, error) {
-	m := c.mark
-	if m.synced == unknown || m.synced > c.start {
+	m := c.state
+	if m.synced == unknownOffset || m.synced > c.start {
 		m.synced = c.start
 	}
 	cutErr := errors.Join(c.f.Truncate(m.synced), c.f.Sync())
 	m.cut = cutErr != nil
-	c.u.v.marks.set(c.u.id, c.u.lease, m)
+	c.u.v.syncStates.set(c.u.id, c.u.lease, m)
 	c.u.change(func(info *tusd.FileInfo) { info.Offset = m.synced })
 	return 0, errors.Join(err, cutErr)
 }

@@ -47,10 +47,10 @@ func TestBufferFollowsTheConnection(t *testing.T) {
 // Large buffers are bounded in number, however many connections deliver, and
 // are for others as soon as one trickles or has ended.
 func TestLargeBuffersAreBounded(t *testing.T) {
-	var all buffers
-	taken := make([]buffer, 2*maxLarge)
+	var all bufferPools
+	taken := make([]readBuffer, 2*maxLarge)
 	for i := range taken {
-		taken[i] = all.take()
+		taken[i] = all.acquire()
 		taken[i].adapt(smallBuffer)
 		if large := len(taken[i].space) == largeBuffer; large != (i < maxLarge) {
 			t.Fatalf("connection %d has a buffer of %d bytes", i, len(taken[i].space))
@@ -58,7 +58,7 @@ func TestLargeBuffersAreBounded(t *testing.T) {
 	}
 	taken[0].adapt(worthLarge - 1)
 	taken[0].adapt(worthLarge - 1)
-	taken[1].giveBack()
+	taken[1].release()
 	for i := maxLarge; i < maxLarge+3; i++ {
 		taken[i].adapt(smallBuffer)
 		if large := len(taken[i].space) == largeBuffer; large != (i < maxLarge+2) {
@@ -92,11 +92,11 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 	defer c.f.Close()
 	worst := int64(0)
 	buffer := make([]byte, largeBuffer)
-	for c.at < length {
+	for c.end < length {
 		if err := c.write(buffer); err != nil {
 			t.Fatal(err)
 		}
-		worst = max(worst, c.at-c.waited)
+		worst = max(worst, c.end-c.waited)
 	}
 	if worst > bound {
 		t.Errorf("%d bytes were not waited for, want at most %d", worst, bound)

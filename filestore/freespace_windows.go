@@ -21,7 +21,7 @@ func spaceOf(dir *os.File) (space, error) {
 	return space{free: int64(min(free, math.MaxInt64)), size: int64(min(size, math.MaxInt64))}, nil
 }
 
-// diskFull recognises what Windows says in place of ENOSPC.
-func diskFull(err error) bool {
+// isDiskFull recognises what Windows says in place of ENOSPC.
+func isDiskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

@@ -105,7 +105,7 @@ func TestLongRecordAfterAShortOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failure := &tusd.Failure{StatusCode: 400, Body: strings.Repeat("x", decodedBytes/8)}
+	failure := &tusd.Failure{StatusCode: 400, Body: strings.Repeat("x", recordCacheBytes/8)}
 	err = up.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
 		info.State, info.Failure = tusd.StateFailed, failure
 		return nil
@@ -127,7 +127,7 @@ func TestLongRecordAfterAShortOne(t *testing.T) {
 // What a reader without a lease has seen before a change is not taken for what
 // the holder of the lease has read after it.
 func TestStampsAreOfWhatWasRead(t *testing.T) {
-	d := newDecodedRecords()
+	d := newRecordCache()
 	older, newer := &tusd.FileInfo{ID: "a", Size: 1}, &tusd.FileInfo{ID: "a", Size: 2}
 	d.add([]byte("newer"), newer)
 	d.add([]byte("older"), older) // by the reader, which is late
@@ -154,7 +154,7 @@ func stampOf(t *testing.T) durable.Stamp {
 }
 
 func TestDecodedRecordsAreBounded(t *testing.T) {
-	d := newDecodedRecords()
+	d := newRecordCache()
 	before := heapInUse()
 	for i := range 300 { // as finals with 3 000 partials, of which 300 have 75 MB
 		d.add(make([]byte, 100_000), &tusd.FileInfo{ID: fmt.Sprint("final", i), RawConcat: string(make([]byte, 150_000))})
@@ -164,7 +164,7 @@ func TestDecodedRecordsAreBounded(t *testing.T) {
 		d.add(make([]byte, 600), &info)
 	}
 	took := heapInUse() - before
-	if n := d.byID.Len(); took > decodedBytes*5/4 || n < 1000 {
+	if n := d.byID.Len(); took > recordCacheBytes*5/4 || n < 1000 {
 		t.Errorf("%d records take %d bytes", n, took)
 	}
 }
@@ -188,19 +188,19 @@ func TestCompleteIsForgotten(t *testing.T) {
 				t.Fatal(err)
 			}
 			written(t, s, "goes-on", 4, "abc")
-			const complete = maxLately + 10
+			const complete = maxRecentlyCompleted + 10
 			for i := range complete {
 				up := written(t, s, fmt.Sprint("complete", i), 3, "abc")
 				if err := up.FinishUpload(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
-			records, marks := 1+maxLately, 1+maxLately
+			records, marks := 1+maxRecentlyCompleted, 1+maxRecentlyCompleted
 			if level != None {
 				marks = 1 + complete
 			}
-			if v.decoded.byID.Len() != records || v.marks.byID.Len() != marks {
-				t.Errorf("%d records and %d marks are known, want %d and %d", v.decoded.byID.Len(), v.marks.byID.Len(), records, marks)
+			if v.decoded.byID.Len() != records || v.syncStates.byID.Len() != marks {
+				t.Errorf("%d records and %d marks are known, want %d and %d", v.decoded.byID.Len(), v.syncStates.byID.Len(), records, marks)
 			}
 			for _, id := range []string{"complete0", "complete1", "goes-on"} {
 				if got := offsetOf(t, loaded(t, s, id)); got != 3 {
@@ -219,13 +219,13 @@ func TestPinnedMarkOutlivesTheComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pinned := mark{synced: 2, cut: true}
-	v.marks.set("a", locked(t, "a"), pinned)
-	v.forgetLater("a")
-	for i := range maxLately {
-		v.forgetLater(fmt.Sprint("other", i))
+	pinned := syncState{synced: 2, cut: true}
+	v.syncStates.set("a", locked(t, "a"), pinned)
+	v.rememberCompleted("a")
+	for i := range maxRecentlyCompleted {
+		v.rememberCompleted(fmt.Sprint("other", i))
 	}
-	if got, _ := v.marks.byID.Get("a"); !got.cut || got.synced != pinned.synced {
+	if got, _ := v.syncStates.byID.Get("a"); !got.cut || got.synced != pinned.synced {
 		t.Errorf("the mark is %+v", got)
 	}
 }

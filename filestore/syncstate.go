@@ -8,23 +8,23 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
-// marksBytes and fullBytes bound the memory for marks: some 35 000 of uploads that
+// syncStatesBytes and fullBytes bound the memory for marks: some 35 000 of uploads that
 // go on, and 20 000 of full ones. An eviction is always safe: it costs a sync.
 const (
-	marksBytes = 8 << 20
-	fullBytes  = 4 << 20
+	syncStatesBytes = 8 << 20
+	fullBytes       = 4 << 20
 )
 
-// unknown is the synced offset of an upload that was not synced since it was
+// unknownOffset is the synced offset of an upload that was not synced since it was
 // loaded.
-const unknown = -1
+const unknownOffset = -1
 
-// mark is what this process knows about an upload's files without looking.
+// syncState is what this process knows about an upload's files without looking.
 // That there is one also says: no rollback mark lies beside the upload.
-type mark struct {
-	synced  int64  // bytes on the disk; unknown if nobody made sure
-	settled bool   // record and names are on the disk
-	grant   uint64 // the lease's number when this was last true; 0: it has none
+type syncState struct {
+	synced      int64  // bytes on the disk; unknown if nobody made sure
+	namesSynced bool   // record and names are on the disk
+	grant       uint64 // the lease's number when this was last true; 0: it has none
 	// writing is set while a chunk is written, from the offset start. Readers
 	// without a lease see start. A writing mark is never evicted.
 	writing bool
@@ -37,19 +37,19 @@ type mark struct {
 }
 
 // pinned marks carry what cannot be found out again.
-func (m mark) pinned() bool { return m.writing || m.cut }
+func (m syncState) pinned() bool { return m.writing || m.cut }
 
-// marks is a bounded table.
-type marks struct {
+// syncStates is a bounded table.
+type syncStates struct {
 	mu   sync.Mutex
 	sets uint64
-	byID *bytecache.Cache[string, mark]
+	byID *bytecache.Cache[string, syncState]
 	full *bytecache.Cache[string, time.Time]
 }
 
-func newMarks() marks {
-	return marks{
-		byID: bytecache.New(marksBytes, func(id string, _ mark) int { return len(id) }, mark.pinned),
+func newSyncStates() syncStates {
+	return syncStates{
+		byID: bytecache.New(syncStatesBytes, func(id string, _ syncState) int { return len(id) }, syncState.pinned),
 		full: bytecache.New(fullBytes, func(id string, _ time.Time) int { return len(id) }, nil),
 	}
 }
@@ -57,7 +57,7 @@ func newMarks() marks {
 // trusted returns the mark of id if nobody else can have changed the upload
 // since it was made: within this process all goes through this table; another
 // process has not written if no other grant lies between.
-func (t *marks) trusted(id string, scope tusd.Scope, lease tusd.Lease) (mark, bool) {
+func (t *syncStates) trusted(id string, scope tusd.Scope, lease tusd.Lease) (syncState, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m, ok := t.byID.Get(id)
@@ -65,11 +65,11 @@ func (t *marks) trusted(id string, scope tusd.Scope, lease tusd.Lease) (mark, bo
 		return m, ok
 	}
 	if lease == nil {
-		return mark{}, false
+		return syncState{}, false
 	}
 	n, before := lease.Fence()
 	if m.grant == 0 || (m.grant != n && m.grant != before) {
-		return mark{}, false
+		return syncState{}, false
 	}
 	m.grant = n
 	t.byID.Put(id, m)
@@ -77,7 +77,7 @@ func (t *marks) trusted(id string, scope tusd.Scope, lease tusd.Lease) (mark, bo
 }
 
 // set makes m the mark of id. The caller holds lease.
-func (t *marks) set(id string, lease tusd.Lease, m mark) {
+func (t *syncStates) set(id string, lease tusd.Lease, m syncState) {
 	m.grant, _ = lease.Fence()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -87,7 +87,7 @@ func (t *marks) set(id string, lease tusd.Lease, m mark) {
 }
 
 // forget drops the mark of id.
-func (t *marks) forget(id string) {
+func (t *syncStates) forget(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byID.Delete(id)
@@ -95,7 +95,7 @@ func (t *marks) forget(id string) {
 }
 
 // spare drops the mark of id if it can be found out again.
-func (t *marks) spare(id string) {
+func (t *syncStates) spare(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if m, _ := t.byID.Get(id); !m.pinned() {
@@ -103,20 +103,31 @@ func (t *marks) spare(id string) {
 	}
 }
 
-// settledFull tells whether the full upload id was made durable by this
+// isFullSynced tells whether the full upload id was made durable by this
 // process while its data was last modified at modified. Full data does not
 // change, so this holds whoever else uses the directory, and without a lease:
 // downloads need no sync.
-func (t *marks) settledFull(id string, modified time.Time) bool {
+func (t *syncStates) isFullSynced(id string, modified time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known, ok := t.full.Get(id)
 	return ok && known.Equal(modified)
 }
 
-// setSettledFull remembers what settledFull tells.
-func (t *marks) setSettledFull(id string, modified time.Time) {
+// setFullSynced remembers what isFullSynced tells.
+func (t *syncStates) setFullSynced(id string, modified time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.full.Put(id, modified)
+}
+
+// visibleBytes is how many bytes a reader without a lease may see.
+func (m syncState) visibleBytes(level Durability) int64 {
+	switch {
+	case m.writing:
+		return m.start
+	case m.cut || level == Ack && m.synced != unknownOffset:
+		return m.synced
+	}
+	return maxSize
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tus/tusd/internal/durable"
+
 	"github.com/tus/tusd"
 )
 
@@ -30,17 +32,17 @@ const (
 // them, belongs to no process any more, even if others use the directory.
 const tempAge = 24 * time.Hour
 
-// takeOwner makes the store the owner of temporary files, where the system has locks
+// lockOwnerByte makes the store the owner of temporary files, where the system has locks
 // on single bytes.
-func (v *volume) takeOwner() error {
+func (v *volume) lockOwnerByte() error {
 	if !locksBytes {
 		return nil
 	}
 	for range 10 { // another one has the same number: that does not happen
 		number := firstOwner + rand.Int64N(1<<ownerBits)
-		ok, err := tryLockByte(v.lock, number, true)
+		ok, err := tryLockByte(v.lockFile, number, true)
 		if err != nil {
-			return fmt.Errorf("lock %s: %w", lockFile, err)
+			return fmt.Errorf("lock %s: %w", lockFileName, err)
 		}
 		if ok {
 			v.tempPrefix = fmt.Sprintf(ownerName, number)
@@ -77,16 +79,16 @@ func (v *volume) sweepTemp() error {
 	}
 	lives := make(map[int64]bool)
 	for _, entry := range entries {
-		if v.isLeft(entry, lives) {
+		if v.isOrphan(entry, lives) {
 			v.root.Remove(tempDir + "/" + entry.Name()) // an older leftover is no reason not to start
 		}
 	}
 	return nil
 }
 
-// isLeft reports whether no process can use a temporary file any more. lives
+// isOrphan reports whether no process can use a temporary file any more. lives
 // remembers what is known of owners.
-func (v *volume) isLeft(entry fs.DirEntry, lives map[int64]bool) bool {
+func (v *volume) isOrphan(entry fs.DirEntry, lives map[int64]bool) bool {
 	info, err := entry.Info()
 	if err != nil || !info.Mode().IsRegular() {
 		return false
@@ -100,9 +102,24 @@ func (v *volume) isLeft(entry fs.DirEntry, lives map[int64]bool) bool {
 	}
 	alive, known := lives[owner]
 	if !known {
-		free, err := isByteFree(v.lock, owner)
+		free, err := isByteFree(v.lockFile, owner)
 		alive = err != nil || !free
 		lives[owner] = alive
 	}
 	return !alive
 }
+
+// replace puts content in the place of a small file of the upload directory.
+func (v *volume) replace(p treePath, content []byte, sync bool) error {
+	r := v.replacer(sync)
+	return v.inParents(func() error { return r.Replace(p.name, content) }, v.tempFile())
+}
+
+// replacer writes files by way of the directory for temporary files, which is
+// made when it is first missed (tempFile says where).
+func (v *volume) replacer(sync bool) durable.Replacer {
+	return durable.Replacer{Tree: v.tree, Dir: tempDir, Prefix: v.tempPrefix, Perm: v.filePerm, Sync: sync}
+}
+
+// tempFile is a place in the directory for temporary files.
+func (v *volume) tempFile() treePath { return v.file(tempDir + "/x") }

@@ -11,36 +11,36 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
-// knownDirsBytes bounds the memory for directories that are on the disk.
-const knownDirsBytes = 1 << 20
+// syncedDirsBytes bounds the memory for directories that are on the disk.
+const syncedDirsBytes = 1 << 20
 
-// knownDirs remembers directories below the trees whose own names are on the
+// syncedDirs remembers directories below the trees whose own names are on the
 // disk, so that an upload in them costs one sync and not one per level.
 // An eviction is safe.
-type knownDirs struct {
+type syncedDirs struct {
 	mu   sync.Mutex
-	dirs *bytecache.Cache[place, struct{}]
+	dirs *bytecache.Cache[treePath, struct{}]
 }
 
-func newKnownDirs() knownDirs {
-	return knownDirs{dirs: bytecache.New(knownDirsBytes, func(p place, _ struct{}) int { return len(p.name) }, nil)}
+func newSyncedDirs() syncedDirs {
+	return syncedDirs{dirs: bytecache.New(syncedDirsBytes, func(p treePath, _ struct{}) int { return len(p.name) }, nil)}
 }
 
-func (k *knownDirs) has(p place) bool {
+func (k *syncedDirs) has(p treePath) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	_, ok := k.dirs.Get(p)
 	return ok
 }
 
-func (k *knownDirs) add(p place) {
+func (k *syncedDirs) add(p treePath) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p.name = strings.Clone(p.name) // it is a slice of the name of a file
 	k.dirs.Put(p, struct{}{})
 }
 
-func (k *knownDirs) forget(p place) {
+func (k *syncedDirs) forget(p treePath) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.dirs.Delete(p)
@@ -49,7 +49,7 @@ func (k *knownDirs) forget(p place) {
 // inParents calls make, which creates something in the directories of places,
 // and makes those where they are missing: again if somebody removed an empty
 // one meanwhile.
-func (v *volume) inParents(make func() error, places ...place) error {
+func (v *volume) inParents(make func() error, places ...treePath) error {
 	const tries = 100
 	err := make()
 	for try := 0; try < tries && errors.Is(err, os.ErrNotExist); try++ {
@@ -64,76 +64,79 @@ func (v *volume) inParents(make func() error, places ...place) error {
 }
 
 // makeParents makes the directories that p lies in.
-func (v *volume) makeParents(p place) error {
+func (v *volume) makeParents(p treePath) error {
 	dir := path.Dir(p.name)
 	if dir == "." {
 		return nil
 	}
 	made, err := p.tree.Mkdir(dir, v.dirPerm)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := v.makeParents(place{p.tree, p.base, dir}); err != nil {
+		if err := v.makeParents(treePath{p.tree, p.base, dir}); err != nil {
 			return err
 		}
 		made, err = p.tree.Mkdir(dir, v.dirPerm)
 	}
 	if made {
-		v.parents.forget(place{p.tree, p.base, dir})
+		v.syncedDirs.forget(treePath{p.tree, p.base, dir})
 	}
 	return err
 }
 
 // syncNamesOf makes the names of an upload's files durable.
-func (v *volume) syncNamesOf(data, record place) error {
+func (v *volume) syncNamesOf(data, record treePath) error {
 	if err := v.syncParents(record); err != nil || sameParent(data, record) {
 		return err
 	}
 	return v.syncParents(data)
 }
 
-func sameParent(a, b place) bool { return a.tree == b.tree && parent(a) == parent(b) }
+func sameParent(a, b treePath) bool { return a.tree == b.tree && parent(a) == parent(b) }
 
 // syncParents makes the name of p durable, and the names of the directories
 // on the way to it.
-func (v *volume) syncParents(p place) error {
-	dir := place{p.tree, p.base, path.Dir(p.name)}
+func (v *volume) syncParents(p treePath) error {
+	dir := treePath{p.tree, p.base, path.Dir(p.name)}
 	if err := p.tree.SyncDir(dir.name); err != nil {
 		return err
 	}
-	if dir.name == "." || v.parents.has(dir) {
+	if dir.name == "." || v.syncedDirs.has(dir) {
 		return nil
 	}
 	if err := v.syncParents(dir); err != nil {
 		return err
 	}
-	v.know(dir)
+	v.rememberSynced(dir)
 	return nil
 }
 
-// know remembers that dir's name is durable; not if another process may remove
+// rememberSynced remembers that dir's name is durable; not if another process may remove
 // and make it again.
-func (v *volume) know(dir place) {
+func (v *volume) rememberSynced(dir treePath) {
 	if v.scope == tusd.ScopeProcess {
-		v.parents.add(dir)
+		v.syncedDirs.add(dir)
 	}
 }
 
 // removeEmptyParents removes the directories that p was the last file of. It
 // is no error if that does not succeed.
-func (v *volume) removeEmptyParents(p place) {
+func (v *volume) removeEmptyParents(p treePath) {
 	for dir := path.Dir(p.name); dir != "."; dir = path.Dir(dir) {
-		known := place{p.tree, p.base, dir}
+		known := treePath{p.tree, p.base, dir}
 		stat, err := p.tree.Lstat(dir)
-		if absent(err) {
+		if isAbsent(err) {
 			continue
 		}
 		if err != nil || !stat.Mode.IsDir() {
 			return // a link to a directory would be removed whatever is in there
 		}
-		v.parents.forget(known)
+		v.syncedDirs.forget(known)
 		err = p.tree.Remove(dir)
-		v.parents.forget(known)
+		v.syncedDirs.forget(known)
 		if err != nil {
 			return
 		}
 	}
 }
+
+// parent is the name of the directory that p is in.
+func parent(p treePath) string { return path.Dir(p.name) }

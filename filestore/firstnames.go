@@ -7,27 +7,27 @@ import (
 	"unsafe"
 )
 
-// smallest collects the first names that follow after, in bounded memory, however
+// firstNames collects the first names that follow after, in bounded memory, however
 // many are offered and in whatever order: at most limit, and no more than one that
 // have more than room bytes together.
-type smallest struct {
-	after string
-	limit int
-	room  int // 0: any
-	names maxHeap
-	bytes int
-	more  bool   // names were left out
-	least string // the first of these
+type firstNames struct {
+	after    string
+	limit    int
+	maxBytes int // 0: any
+	names    maxHeap
+	bytes    int
+	more     bool   // names were left out
+	least    string // the first of these
 }
 
 // offer considers a name.
-func (s *smallest) offer(name string) {
+func (s *firstNames) offer(name string) {
 	if name <= s.after || s.more && name >= s.least {
 		return
 	}
 	heap.Push(&s.names, name)
 	s.bytes += nameBytes(name)
-	for len(s.names) > s.limit || s.room > 0 && s.bytes > s.room && len(s.names) > 1 {
+	for len(s.names) > s.limit || s.maxBytes > 0 && s.bytes > s.maxBytes && len(s.names) > 1 {
 		s.more, s.least = true, heap.Pop(&s.names).(string)
 		s.bytes -= nameBytes(s.least)
 	}
@@ -37,12 +37,12 @@ func (s *smallest) offer(name string) {
 func nameBytes(name string) int { return len(name) + int(unsafe.Sizeof(name)) }
 
 // isBehind tells whether no name that begins with prefix can be taken.
-func (s *smallest) isBehind(prefix string) bool {
+func (s *firstNames) isBehind(prefix string) bool {
 	return prefix < s.after && !strings.HasPrefix(s.after, prefix)
 }
 
 // sorted returns the names; last tells that nothing follows them.
-func (s *smallest) sorted() (names []string, last bool) {
+func (s *firstNames) sorted() (names []string, last bool) {
 	slices.Sort(s.names)
 	return s.names, !s.more
 }

@@ -19,34 +19,34 @@ const (
 	maxLarge = 64
 )
 
-// buffers has the buffers that bodies are read into. The zero value is ready
+// bufferPools has the buffers that bodies are read into. The zero value is ready
 // to use.
-type buffers struct {
+type bufferPools struct {
 	small, large sync.Pool
 	larges       atomic.Int32 // in use
 }
 
-// buffer follows a connection: small while it trickles, large while it
+// readBuffer follows a connection: small while it trickles, large while it
 // delivers.
-type buffer struct {
+type readBuffer struct {
 	space []byte // to read into
-	from  *buffers
+	from  *bufferPools
 	small *[smallBuffer]byte
 	large *[largeBuffer]byte // nil: none is held
 	fresh bool               // large has not been read into
 }
 
-// take returns a buffer for a body that begins.
-func (b *buffers) take() buffer {
+// acquire returns a buffer for a body that begins.
+func (b *bufferPools) acquire() readBuffer {
 	small, ok := b.small.Get().(*[smallBuffer]byte)
 	if !ok {
 		small = new([smallBuffer]byte)
 	}
-	return buffer{space: small[:], from: b, small: small}
+	return readBuffer{space: small[:], from: b, small: small}
 }
 
-// takeLarge returns nil if enough are in use.
-func (b *buffers) takeLarge() *[largeBuffer]byte {
+// acquireLarge returns nil if enough are in use.
+func (b *bufferPools) acquireLarge() *[largeBuffer]byte {
 	if b.larges.Add(1) > maxLarge {
 		b.larges.Add(-1)
 		return nil
@@ -59,21 +59,21 @@ func (b *buffers) takeLarge() *[largeBuffer]byte {
 
 // adapt is told how many bytes the last read brought. The first one into a
 // large buffer may be short: it brings what net/http had read ahead.
-func (b *buffer) adapt(n int) {
+func (b *readBuffer) adapt(n int) {
 	fresh := b.fresh
 	b.fresh = false
 	switch {
 	case b.large == nil && n == smallBuffer:
-		if b.large = b.from.takeLarge(); b.large != nil {
+		if b.large = b.from.acquireLarge(); b.large != nil {
 			b.space, b.fresh = b.large[:], true
 		}
 	case b.large != nil && n < worthLarge && !fresh:
-		b.giveBackLarge()
+		b.releaseLarge()
 		b.space = b.small[:]
 	}
 }
 
-func (b *buffer) giveBackLarge() {
+func (b *readBuffer) releaseLarge() {
 	if b.large == nil {
 		return
 	}
@@ -82,9 +82,9 @@ func (b *buffer) giveBackLarge() {
 	b.large = nil
 }
 
-// giveBack ends the use of b.
-func (b *buffer) giveBack() {
-	b.giveBackLarge()
+// release ends the use of b.
+func (b *readBuffer) release() {
+	b.releaseLarge()
 	b.from.small.Put(b.small)
 	b.small = nil
 }

@@ -22,5 +22,5 @@ func spaceOf(dir *os.File) (space, error) {
 	return space{free: int64(stat.Bavail) * block, size: (int64(stat.Blocks) - reserved) * block}, nil
 }
 
-// diskFull finds nothing that the errors of package syscall do not cover.
-func diskFull(error) bool { return false }
+// isDiskFull finds nothing that the errors of package syscall do not cover.
+func isDiskFull(error) bool { return false }

@@ -45,10 +45,10 @@ func (w *recordWriter) record(info *tusd.FileInfo) {
 		w.name("Finals").list(info.Finals)
 	}
 	if info.Failure != nil {
-		w.name("Failure").rare(info.Failure)
+		w.name("Failure").marshal(info.Failure)
 	}
 	if len(info.Digests) > 0 {
-		w.name("Digests").rare(info.Digests)
+		w.name("Digests").marshal(info.Digests)
 	}
 	if info.KnownLength != nil {
 		w.name("KnownLength").int(*info.KnownLength)
@@ -87,7 +87,7 @@ func (w *recordWriter) bool(is bool) { w.b = strconv.AppendBool(w.b, is) }
 // 3339 cannot tell.
 func (w *recordWriter) time(t time.Time) {
 	if t.Location() != time.UTC || t.Year() < 0 || t.Year() > 9999 {
-		w.rare(t)
+		w.marshal(t)
 		return
 	}
 	w.b = append(w.b, '"')
@@ -97,8 +97,8 @@ func (w *recordWriter) time(t time.Time) {
 
 // string writes s, which seldom needs escaping.
 func (w *recordWriter) string(s string) {
-	if !plain(s) {
-		w.rare(s)
+	if !needsNoEscaping(s) {
+		w.marshal(s)
 		return
 	}
 	w.b = append(w.b, '"')
@@ -106,8 +106,8 @@ func (w *recordWriter) string(s string) {
 	w.b = append(w.b, '"')
 }
 
-// plain tells whether package json writes s as it is.
-func plain(s string) bool {
+// needsNoEscaping tells whether package json writes s as it is.
+func needsNoEscaping(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			return false
@@ -156,8 +156,8 @@ func (w *recordWriter) list(values []string) {
 
 func (w *recordWriter) null() { w.b = append(w.b, "null"...) }
 
-// rare writes what few uploads have.
-func (w *recordWriter) rare(value any) {
+// marshal writes what few uploads have.
+func (w *recordWriter) marshal(value any) {
 	content, err := json.Marshal(value)
 	if err != nil && w.err == nil {
 		w.err = err

@@ -10,26 +10,26 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// decodedBytes bounds the memory for records that need not be decoded again: some
+// recordCacheBytes bounds the memory for records that need not be decoded again: some
 // 1 500 usual ones.
-const decodedBytes = 4 << 20
+const recordCacheBytes = 4 << 20
 
-// decodedRecords remembers what records say, so that one that was read again
+// recordCache remembers what records say, so that one that was read again
 // and is the same, byte for byte, is not decoded again. One that only this
 // process can have changed is not even read again while its file looks the
 // same. An eviction costs reading and decoding.
-type decodedRecords struct {
+type recordCache struct {
 	mu   sync.RWMutex
-	byID *bytecache.Cache[string, decodedRecord]
+	byID *bytecache.Cache[string, cachedRecord]
 }
 
-func newDecodedRecords() decodedRecords {
-	return decodedRecords{byID: bytecache.New(decodedBytes, func(_ string, r decodedRecord) int {
+func newRecordCache() recordCache {
+	return recordCache{byID: bytecache.New(recordCacheBytes, func(_ string, r cachedRecord) int {
 		return cap(r.content) + int(unsafe.Sizeof(*r.info)) + r.info.MemorySize()
 	}, nil)}
 }
 
-type decodedRecord struct {
+type cachedRecord struct {
 	content []byte
 	info    *tusd.FileInfo
 	stamp   durable.Stamp // of the file, if it was read under a lease
@@ -37,7 +37,7 @@ type decodedRecord struct {
 
 // get returns what the record of id with this content says, nil if that is not
 // known. It is shared and must not be changed.
-func (d *decodedRecords) get(id string, content []byte) *tusd.FileInfo {
+func (d *recordCache) get(id string, content []byte) *tusd.FileInfo {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	known, ok := d.byID.Get(id)
@@ -51,7 +51,7 @@ func (d *decodedRecords) get(id string, content []byte) *tusd.FileInfo {
 // read; nil if that is not known. If the caller holds the lease and no server
 // has changed the upload since, the stamp only tells what others did, such as
 // an operator with an editor.
-func (d *decodedRecords) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
+func (d *recordCache) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	known, _ := d.byID.Get(id)
@@ -64,7 +64,7 @@ func (d *decodedRecords) stamped(id string) (*tusd.FileInfo, durable.Stamp) {
 // confirm remembers the stamp of the file that info was read from. The caller
 // holds the lease. If something else is remembered by now, it is not of this
 // file: readers without a lease may have seen an older one.
-func (d *decodedRecords) confirm(info *tusd.FileInfo, stamp durable.Stamp) {
+func (d *recordCache) confirm(info *tusd.FileInfo, stamp durable.Stamp) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known, _ := d.byID.Get(info.ID); known.info == info {
@@ -73,9 +73,9 @@ func (d *decodedRecords) confirm(info *tusd.FileInfo, stamp durable.Stamp) {
 	}
 }
 
-// doubt has the record of id read again. The caller holds the lease and is
+// invalidate has the record of id read again. The caller holds the lease and is
 // going to change it.
-func (d *decodedRecords) doubt(id string) {
+func (d *recordCache) invalidate(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if known, ok := d.byID.Get(id); ok {
@@ -85,7 +85,7 @@ func (d *decodedRecords) doubt(id string) {
 }
 
 // forget drops what is known of an upload.
-func (d *decodedRecords) forget(id string) {
+func (d *recordCache) forget(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.byID.Delete(id)
@@ -93,8 +93,8 @@ func (d *decodedRecords) forget(id string) {
 
 // add remembers that content says info, in place of what was known of the upload.
 // Both are shared from now on.
-func (d *decodedRecords) add(content []byte, info *tusd.FileInfo) {
+func (d *recordCache) add(content []byte, info *tusd.FileInfo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.byID.Put(info.ID, decodedRecord{content: content, info: info})
+	d.byID.Put(info.ID, cachedRecord{content: content, info: info})
 }

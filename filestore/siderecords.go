@@ -11,24 +11,24 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// side checks a call on a side record and returns its place.
-func (s *FileStore) side(ctx context.Context, key tusd.SideKey, value []byte) (*volume, place, error) {
+// sideRecord checks a call on a side record and returns its place.
+func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideKey, value []byte) (*volume, treePath, error) {
 	v, err := s.volume()
 	if err != nil {
-		return nil, place{}, err
+		return nil, treePath{}, err
 	}
 	if ctx.Err() != nil {
-		return nil, place{}, context.Cause(ctx)
+		return nil, treePath{}, context.Cause(ctx)
 	}
 	if err := tusd.ValidateSideRecord(key, value); err != nil {
-		return nil, place{}, fmt.Errorf("filestore: %w", err)
+		return nil, treePath{}, fmt.Errorf("filestore: %w", err)
 	}
-	return v, v.own(sideDir + "/" + key.Kind + "/" + key.Name), nil
+	return v, v.file(sideDir + "/" + key.Kind + "/" + key.Name), nil
 }
 
 // CreateSide implements tusd.SideRecords.
 func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
-	v, p, err := s.side(ctx, key, value)
+	v, p, err := s.sideRecord(ctx, key, value)
 	if err != nil {
 		return nil, false, err
 	}
@@ -44,7 +44,7 @@ func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []by
 		if err == nil && v.level != None {
 			err = p.tree.SyncParent(p.name) // who made it may not be that far yet
 		}
-		if !absent(err) {
+		if !isAbsent(err) {
 			return current, false, failed("create side record", p.name, err)
 		}
 	}
@@ -52,7 +52,7 @@ func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []by
 
 // PutSide implements tusd.SideRecords.
 func (s *FileStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
-	v, p, err := s.side(ctx, key, value)
+	v, p, err := s.sideRecord(ctx, key, value)
 	if err != nil {
 		return err
 	}
@@ -62,12 +62,12 @@ func (s *FileStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte)
 
 // GetSide implements tusd.SideRecords.
 func (s *FileStore) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
-	v, p, err := s.side(ctx, key, nil)
+	v, p, err := s.sideRecord(ctx, key, nil)
 	if err != nil {
 		return nil, err
 	}
 	value, err := v.readSide(p)
-	if absent(err) {
+	if isAbsent(err) {
 		return nil, notFound(err)
 	}
 	return value, failed("read side record", p.name, err)
@@ -75,11 +75,11 @@ func (s *FileStore) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, erro
 
 // ListSides implements tusd.SideRecords.
 func (s *FileStore) ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
-	v, p, err := s.side(ctx, tusd.SideKey{Kind: kind, Name: "x"}, nil)
+	v, p, err := s.sideRecord(ctx, tusd.SideKey{Kind: kind, Name: "x"}, nil)
 	if err != nil {
 		return nil, "", err
 	}
-	found := &smallest{after: cursor, limit: max(limit, 0)}
+	found := &firstNames{after: cursor, limit: max(limit, 0)}
 	if err := v.offerNames(parent(p), found); err != nil {
 		return nil, "", failed("list side records", kind, err)
 	}
@@ -92,16 +92,16 @@ func (s *FileStore) ListSides(ctx context.Context, kind, cursor string, limit in
 
 // DeleteSide implements tusd.SideRecords.
 func (s *FileStore) DeleteSide(ctx context.Context, key tusd.SideKey) error {
-	v, p, err := s.side(ctx, key, nil)
+	v, p, err := s.sideRecord(ctx, key, nil)
 	if err != nil {
 		return err
 	}
 	err = p.tree.Remove(p.name)
-	if absent(err) {
+	if isAbsent(err) {
 		err = nil
 	}
 	if err == nil && v.level != None {
-		if err = p.tree.SyncParent(p.name); absent(err) {
+		if err = p.tree.SyncParent(p.name); isAbsent(err) {
 			err = nil // there never was a record of this kind
 		}
 	}
@@ -110,7 +110,7 @@ func (s *FileStore) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 
 // writeSide writes a side record by way of a temporary file, making the
 // directories where they are missing.
-func (v *volume) writeSide(p place, write func(durable.Replacer) error) error {
+func (v *volume) writeSide(p treePath, write func(durable.Replacer) error) error {
 	r := v.replacer(v.level != None)
 	err := v.inParents(func() error { return write(r) }, v.tempFile(), p)
 	if err != nil || !r.Sync {
@@ -120,15 +120,15 @@ func (v *volume) writeSide(p place, write func(durable.Replacer) error) error {
 }
 
 // readSide returns the value of a side record.
-func (v *volume) readSide(p place) ([]byte, error) {
+func (v *volume) readSide(p treePath) ([]byte, error) {
 	content, _, err := readSmall(p, tusd.MaxSideRecord)
 	return content, err
 }
 
 // offerNames offers the names of a directory that may be missing to found.
-func (v *volume) offerNames(dir string, found *smallest) error {
+func (v *volume) offerNames(dir string, found *firstNames) error {
 	f, err := v.tree.OpenOS(dir)
-	if absent(err) {
+	if isAbsent(err) {
 		return nil
 	}
 	if err != nil {

@@ -1,0 +1,115 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tus/tusd"
+)
+
+// ReadsIncomplete implements tusd.Rewinder.
+func (s *FileStore) ReadsIncomplete() bool { return true }
+
+// Rewind implements tusd.Rewinder. The rollback mark comes first: if the rest does
+// not succeed, loading the upload does it.
+func (s *FileStore) Rewind(ctx context.Context, up tusd.Upload, offset int64) error {
+	u, err := asUpload(up)
+	if err != nil {
+		return err
+	}
+	has := u.current().Offset
+	if has < offset {
+		return failed("rewind upload", u.id, fmt.Errorf("it has %d bytes, not %d", has, offset))
+	}
+	c, err := u.begin(ctx, has)
+	if err != nil {
+		return failed("rewind upload", u.id, err)
+	}
+	defer c.f.Close()
+	c.start, c.state.synced = offset, min(c.state.synced, offset)
+	if err := u.writeUndoRecord(offset); err != nil {
+		u.v.syncStates.forget(u.id)
+		return failed("rewind upload", u.id, err)
+	}
+	if err := c.rollBack(); err != nil {
+		return failed("rewind upload", u.id, err)
+	}
+	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
+	return nil
+}
+
+// WriteAtomic implements tusd.AtomicWriter.
+func (s *FileStore) WriteAtomic(ctx context.Context, up tusd.Upload, offset int64, src io.Reader) (int64, error) {
+	u, err := asUpload(up)
+	if err != nil {
+		return 0, err
+	}
+	c, err := u.begin(ctx, offset)
+	if err != nil {
+		return 0, failed("write to upload", u.id, err)
+	}
+	defer c.f.Close()
+	if err := c.writeAtomic(ctx, src); err != nil {
+		return 0, failed("write to upload", u.id, errors.Join(err, c.rollBack()))
+	}
+	return c.end - c.start, nil
+}
+
+// writeAtomic leaves the rollback mark, writes the chunk and removes the mark:
+// each on the disk before the next begins, if the level says so.
+func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
+	u := c.u
+	if err := u.writeUndoRecord(c.start); err != nil {
+		return err
+	}
+	if err := c.copy(ctx, src); err != nil {
+		return err
+	}
+	info, m := u.current(), c.state
+	info.Offset = c.end
+	if u.v.level.mustSync(info) {
+		if err := c.f.Sync(); err != nil {
+			return err
+		}
+		if !m.namesSynced {
+			if err := u.syncNames(); err != nil {
+				return err
+			}
+		}
+		m.synced, m.namesSynced = c.end, true
+	}
+	if err := u.checkLease(ctx); err != nil {
+		return err
+	}
+	if err := u.removeUndoRecord(); err != nil {
+		return err
+	}
+	u.v.syncStates.set(u.id, u.lease, m)
+	u.change(func(now *tusd.FileInfo) { now.Offset = c.end })
+	return nil
+}
+
+// rollBack undoes a chunk. If that does not succeed the rollback mark stays,
+// and who loads the upload next does it.
+func (c *chunk) rollBack() error {
+	u := c.u
+	if u.lease.Context().Err() != nil {
+		u.v.syncStates.forget(u.id)
+		return nil
+	}
+	err := c.f.Truncate(c.start)
+	if err == nil && u.v.level == Ack {
+		err = c.f.Sync()
+	}
+	if err == nil {
+		err = u.removeUndoRecord()
+	}
+	if err != nil {
+		u.v.syncStates.forget(u.id)
+		return err
+	}
+	u.v.syncStates.set(u.id, u.lease, c.state)
+	return nil
+}

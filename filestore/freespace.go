@@ -1,0 +1,156 @@
+package filestore
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// Room: what the file system has free, less what is to stay free (MinFree),
+// less what is claimed for final uploads that are being built.
+
+// space is what a file system has, in bytes.
+type space struct{ free, size int64 }
+
+// reservations are the bytes that are going to be written, by the directory whose
+// file system they are for. The zero value is ready to use.
+type reservations struct {
+	mu    sync.Mutex
+	bytes map[*os.File]int64
+}
+
+func (c *reservations) of(dir *os.File) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes[dir]
+}
+
+// missingBytes is how many bytes an upload is still going to take, as far as its
+// record tells.
+func missingBytes(info tusd.FileInfo) int64 {
+	size := info.Size
+	if info.SizeIsDeferred && info.KnownLength != nil {
+		size = *info.KnownLength
+	}
+	return max(size-info.Offset, 0)
+}
+
+// fileSystemOf is the directory whose file system p is on.
+func (v *volume) fileSystemOf(p treePath) *os.File {
+	for _, r := range v.roots {
+		if r.tree == p.tree {
+			return r.dirFile
+		}
+	}
+	return v.dirFile
+}
+
+// checkAnnounced refuses n more bytes that a client has announced and that do not fit.
+// It promises nothing.
+func (v *volume) checkAnnounced(data treePath, n int64) error {
+	if n == 0 && v.minFree == 0 {
+		return nil
+	}
+	dir := v.fileSystemOf(data)
+	claimed := v.reservations.of(dir)
+	space, err := v.spaceOf(dir)
+	if err != nil {
+		return err
+	}
+	if v.minFree < space.size && n > space.size-v.minFree {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf(
+			"%d bytes never fit: the file system has %d, %d are to stay free", n, space.size, v.minFree))
+	}
+	return v.refuseAnnounced(space, claimed, n)
+}
+
+// refuseAnnounced is refuse for bytes that a client has only announced: if they are what
+// is too much, and something is left, the error is an ErrAnnouncedOnly.
+func (v *volume) refuseAnnounced(space space, claimed, n int64) error {
+	err := v.refuseLacking(space, claimed, n)
+	if err != nil && space.free-claimed > v.minFree {
+		return fmt.Errorf("%w: %w", tusd.ErrAnnouncedOnly, err)
+	}
+	return err
+}
+
+// available returns how many bytes fit, unless that is less than n.
+func (v *volume) available(dir *os.File, n int64) (int64, error) {
+	claimed := v.reservations.of(dir) // first: what is written meanwhile counts twice rather than not at all
+	space, err := v.spaceOf(dir)
+	if err != nil {
+		return 0, err
+	}
+	return space.free - v.minFree - claimed, v.refuseLacking(space, claimed, n)
+}
+
+// refuseLacking refuses n more bytes if they do not fit.
+func (v *volume) refuseLacking(space space, claimed, n int64) error {
+	lacking := n - (space.free - v.minFree - claimed)
+	if lacking <= 0 {
+		return nil
+	}
+	err := tusd.ErrNoSpace.With(fmt.Errorf(
+		"%d bytes do not fit: %d are free, %d are to stay so, %d are claimed for final uploads", n, space.free, v.minFree, claimed))
+	err.RetryAfter = retryAfter(lacking, space.size)
+	return err
+}
+
+// retryAfter is when it is worth to look again whether so many bytes of a file
+// system have become free: the larger a part they are, the later.
+func retryAfter(bytes, size int64) time.Duration {
+	const whole = time.Hour
+	return time.Second + time.Duration(float64(whole)*float64(bytes)/float64(max(size, bytes)))
+}
+
+// reservation is room that one final upload has to itself.
+type reservation struct {
+	v         *volume
+	dir       *os.File
+	remaining int64
+}
+
+// reserve keeps room for n bytes, or refuses them. The caller calls used with
+// what it has written, and drop in the end.
+func (v *volume) reserve(data treePath, n int64) (*reservation, error) {
+	c := &reservation{v: v, dir: v.fileSystemOf(data), remaining: n}
+	v.reservations.mu.Lock()
+	defer v.reservations.mu.Unlock()
+	if n > 0 {
+		space, err := v.spaceOf(c.dir)
+		if err == nil {
+			err = v.refuseAnnounced(space, v.reservations.bytes[c.dir], n)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if v.reservations.bytes == nil {
+		v.reservations.bytes = make(map[*os.File]int64)
+	}
+	v.reservations.bytes[c.dir] += n
+	return c, nil
+}
+
+// check refuses n more bytes if others have taken the room meanwhile.
+func (c *reservation) check(n int64) error {
+	space, err := c.v.spaceOf(c.dir)
+	if err == nil && n > space.free-c.v.minFree {
+		err = tusd.ErrNoSpace.With(fmt.Errorf("the room is gone: %d bytes are free, %d are to stay so", space.free, c.v.minFree))
+	}
+	return err
+}
+
+// used gives up the claim on n bytes.
+func (c *reservation) used(n int64) {
+	c.v.reservations.mu.Lock()
+	defer c.v.reservations.mu.Unlock()
+	n = min(n, c.remaining)
+	c.remaining -= n
+	c.v.reservations.bytes[c.dir] -= n
+}
+
+func (c *reservation) release() { c.used(c.remaining) }

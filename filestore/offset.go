@@ -1,0 +1,98 @@
+package filestore
+
+import (
+	"errors"
+)
+
+// findOffset takes the offset from the data, and returns with it what is known
+// of that under the lease. The table of marks may have forgotten it by now.
+func (u *upload) findOffset() (int64, syncState, error) {
+	if u.lease == nil {
+		size, err := u.findOffsetWithoutLease()
+		return size, syncState{}, err
+	}
+	m, trusted := u.v.syncStates.trusted(u.id, u.v.scope, u.lease)
+	size, err := u.dataSize()
+	if err != nil {
+		return 0, syncState{}, err
+	}
+	switch {
+	case trusted && m.cut:
+		m, err = u.truncateToSynced(m)
+		return m.synced, m, err
+	case trusted:
+		return size, m, u.checkSize(size)
+	}
+	if size, err = u.rollBack(size); err != nil {
+		return 0, syncState{}, err
+	}
+	return size, syncState{synced: unknownOffset}, u.checkSize(size)
+}
+
+// findOffsetWithoutLease is findOffset without a lease: a chunk may begin, end
+// or be taken back meanwhile. It looks again until nothing of that happened.
+func (u *upload) findOffsetWithoutLease() (int64, error) {
+	for {
+		m, trusted := u.v.syncStates.trusted(u.id, u.v.scope, nil)
+		size, err := u.dataSize()
+		if err != nil {
+			return 0, err
+		}
+		if trusted {
+			size = min(size, m.visibleBytes(u.v.level))
+		} else if size, err = u.visibleSize(size); err != nil {
+			return 0, err
+		}
+		if again, _ := u.v.syncStates.trusted(u.id, u.v.scope, nil); again == m {
+			return size, u.checkSize(size)
+		}
+	}
+}
+
+// checkSize tells what is wrong with data of size bytes.
+func (u *upload) checkSize(size int64) error {
+	if !u.info.SizeIsDeferred && size > u.info.Size {
+		return broken(u.data.path(), "it has %d bytes, the upload's length is %d", size, u.info.Size)
+	}
+	return nil
+}
+
+// dataSize looks for the data, also under the name that tusd 0.x gave it.
+func (u *upload) dataSize() (int64, error) {
+	stat, err := statRegular(u.data)
+	if err == nil {
+		u.modified = stat.Modified
+		return stat.Size, nil
+	}
+	if !isAbsent(err) {
+		return 0, err
+	}
+	old := u.v.file(u.id + ".bin")
+	if u.data == u.v.file(u.id) && u.v.isFree(u.v.record(old.name)) {
+		if stat, err := statRegular(old); err == nil {
+			u.data, u.modified = old, stat.Modified
+			return stat.Size, nil
+		}
+	}
+	return 0, u.dataMissing(err)
+}
+
+func (u *upload) dataMissing(err error) error {
+	return broken(u.v.record(u.id).path(), "its data is missing: %w", err)
+}
+
+// truncateToSynced removes what could not be made durable earlier, and returns the mark of
+// what is left.
+func (u *upload) truncateToSynced(m syncState) (syncState, error) {
+	f, err := u.openData()
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	if err := errors.Join(f.Truncate(m.synced), f.Sync()); err != nil {
+		return m, err
+	}
+	m = syncState{synced: m.synced, namesSynced: m.namesSynced}
+	u.v.syncStates.set(u.id, u.lease, m)
+	return m, nil
+}
