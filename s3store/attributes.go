@@ -5,10 +5,9 @@ import (
 	"maps"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/datakey"
+	"github.com/tus/tusd/internal/disposition"
 )
 
 // ObjectRules say what data objects carry beside their bytes. The client's
@@ -32,9 +31,11 @@ const maxObjectMetadata = 2 << 10
 // is refused.
 func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 	a := Attributes{
-		ContentType: info.MetaData.ContentType(), ContentDisposition: disposition(info.MetaData["filename"]),
-		CacheControl: r.CacheControl, StorageClass: r.StorageClass,
+		ContentType: info.MetaData.ContentType(), CacheControl: r.CacheControl, StorageClass: r.StorageClass,
 		Tags: maps.Clone(r.Tags), Metadata: make(map[string]string, len(r.MetadataKeys)),
+	}
+	if filename := info.MetaData["filename"]; filename != "" {
+		a.ContentDisposition = disposition.Format("attachment", filename)
 	}
 	size := 0
 	for _, key := range r.MetadataKeys {
@@ -53,21 +54,6 @@ func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 		return Attributes{}, tusd.ErrMetaDataTooLarge.With(fmt.Errorf("%d bytes are more than an object can carry", size))
 	}
 	return a, nil
-}
-
-// disposition has the object saved under the client's name for it (RFC 6266,
-// RFC 8187).
-func disposition(filename string) string {
-	if filename == "" {
-		return ""
-	}
-	name := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || datakey.IsBidi(r) || strings.ContainsRune(`/\`, r) {
-			return '_'
-		}
-		return r
-	}, strings.ToValidUTF8(filename, "\uFFFD"))
-	return "attachment; filename*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
 }
 
 func headerName(s string) bool {

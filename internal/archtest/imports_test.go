@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package that no line covers is an
 // error: whoever adds one decides here what it may know.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/ascii", module + "/internal/structured"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/ascii", module + "/internal/structured"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -41,6 +41,7 @@ var importTable = []importRule{
 	{packages: "internal/bytecache"},
 	{packages: "internal/datakey"},
 	{packages: "internal/deadline"},
+	{packages: "internal/disposition", may: []string{module + "/internal/datakey"}},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
 	{packages: "internal/keyed"},
 	{packages: "internal/lease", may: []string{module}},
@@ -50,7 +51,7 @@ var importTable = []importRule{
 }
 
 // partMay is for stores, lockers and what else is composed: not each other.
-var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/durable", module + "/internal/keyed", module + "/internal/lease", "golang.org/x/sys/*"}
+var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/disposition", module + "/internal/durable", module + "/internal/keyed", module + "/internal/lease", "golang.org/x/sys/*"}
 
 // ownDependencies are the outside modules of a package, by the beginnings of
 // their import paths.
