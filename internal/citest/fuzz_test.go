@@ -45,17 +45,19 @@ func FuzzBelow(f *testing.F) {
 `,
 }
 
-// makeModule writes files, and the script, into a folder of their own.
+// makeModule writes files, and the scripts, into a folder of their own.
 func makeModule(t *testing.T, files map[string]string) string {
 	t.Helper()
 	_, err := exec.LookPath("bash")
 	require.Need(t, "bash", err == nil, "bash is not on the PATH")
-	script, err := os.ReadFile("../../.ci/fuzz")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, ".ci/fuzz"), string(script))
+	for _, name := range []string{".ci/fuzz", ".ci/run"} {
+		script, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(script))
+	}
 	for name, content := range files {
 		write(t, filepath.Join(dir, name), content)
 	}
