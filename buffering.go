@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/tus/tusd/internal/forwarded"
 )
 
 // A proxy that buffers requests passes a body on when it has all of it: no
@@ -69,10 +71,10 @@ func (w *bufferingDetector) remember(hash idHash) {
 
 // warnOfProxies warns of proxies that will spoil uploads, each way once.
 func (x *exchange) warnOfProxies() {
-	if !passedOn(x.r.Header) {
+	if !forwarded.PassedOn(x.r.Header) {
 		return
 	}
-	if !x.h.schemeWarned.Load() && x.h.origin == "" && !x.h.proxies.believed(x.peer) && claimsHTTPS(x.r.Header) &&
+	if !x.h.schemeWarned.Load() && x.h.origin == "" && !x.h.proxies.Believes(x.peer) && claimsHTTPS(x.r.Header) &&
 		x.r.TLS == nil && x.h.schemeWarned.CompareAndSwap(false, true) {
 		x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
 	}
@@ -90,6 +92,6 @@ func claimsHTTPS(header http.Header) bool {
 			return false
 		}
 	}
-	scheme, _ := forwarded(header)
+	scheme, _ := forwarded.Origin(header)
 	return scheme == "https"
 }

@@ -100,7 +100,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 	e.registrations.add(o.id, o.partials...)
 	var drop func()
 	o.request, drop = e.keepRequest(o.request)
-	started := e.work.start(func() {
+	started := e.work.Start(func() {
 		afterwards := func() {}
 		defer func() {
 			drop()
@@ -181,7 +181,7 @@ func (e *engine) rescanFinals(wait time.Duration) {
 	if !e.sweeping.CompareAndSwap(false, true) {
 		return
 	}
-	started := e.work.start(func() {
+	started := e.work.Start(func() {
 		for {
 			for e.pending.Load() && e.sleep(wait) {
 				e.pending.Store(false)

@@ -1,11 +1,9 @@
 package tusd
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"time"
 )
 
 // guard calls what may run a callback. A panic, whatever its value, becomes a
@@ -35,18 +33,4 @@ func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err 
 		err = ErrInternal.With(fmt.Errorf("a callback answers with status %d, which no answer can have", status))
 	}
 	return response, err
-}
-
-// outlive returns a context that ends grace after ctx has. The caller calls
-// stop when it is done with it.
-func outlive(ctx context.Context, grace time.Duration) (longer context.Context, stop func()) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	detach := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(grace, cancel)
-		context.AfterFunc(longer, func() { timer.Stop() })
-	})
-	return longer, func() {
-		detach()
-		cancel()
-	}
 }

@@ -151,7 +151,7 @@ func (e *engine) removeOldConcatRecords() {
 	if now-last < int64(sameFinalFor/time.Second) || !e.swept.CompareAndSwap(last, now) {
 		return
 	}
-	e.work.start(func() {
+	e.work.Start(func() {
 		err := e.eachSideRecord(kindConcat, func(key SideKey, value []byte) error {
 			if _, fresh := e.parseConcatRecord(value); fresh {
 				return nil

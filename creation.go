@@ -1,9 +1,12 @@
 package tusd
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tus/tusd/internal/contexts"
 )
 
 // creationRequest is a request for a new upload, as a dialect has read it.
@@ -148,7 +151,7 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 		var changes FileInfoChanges
 		var err error
 		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: c.from.request()}
-		ctx, stop := outlive(c.ctx, e.config.GracePeriod)
+		ctx, stop := contexts.Outlive(c.ctx, e.config.GracePeriod)
 		defer stop()
 		response, err = consult(func() (response HTTPResponse, err error) {
 			response, changes, err = ask(ctx, event)
@@ -217,8 +220,8 @@ func (r *operationResult) merge(later operationResult) {
 
 // mergeResponses lets the fields that are set in b win.
 func mergeResponses(a, b HTTPResponse) HTTPResponse {
-	setIf(&a.StatusCode, b.StatusCode)
-	setIf(&a.Body, b.Body)
+	a.StatusCode = cmp.Or(b.StatusCode, a.StatusCode)
+	a.Body = cmp.Or(b.Body, a.Body)
 	if len(b.Header) > 0 {
 		header := make(map[string]string, len(a.Header)+len(b.Header))
 		for _, from := range []map[string]string{a.Header, b.Header} {
@@ -229,11 +232,4 @@ func mergeResponses(a, b HTTPResponse) HTTPResponse {
 		a.Header = header
 	}
 	return a
-}
-
-func setIf[T comparable](field *T, value T) {
-	var zero T
-	if value != zero {
-		*field = value
-	}
 }

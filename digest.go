@@ -254,7 +254,7 @@ func (e *engine) catchUp(id string) {
 	if e.digesting.len() >= maxBehind || !e.digesting.enter(id) {
 		return
 	}
-	started := e.work.start(func() {
+	started := e.work.Start(func() {
 		defer e.digesting.leave(id)
 		e.hashing <- struct{}{}
 		defer func() { <-e.hashing }()

@@ -7,6 +7,9 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/tus/tusd/internal/background"
+	"github.com/tus/tusd/internal/contexts"
 )
 
 // engine carries out the operations. It knows no HTTP: dialects translate.
@@ -28,7 +31,7 @@ type engine struct {
 
 	background     context.Context // ends when the server closes
 	end            context.CancelFunc
-	work           workGroup
+	work           background.Group
 	finishing      inFlight             // uploads being finished, by id
 	building       inFlight             // finals being built, by id
 	joining        inFlight             // finals being asked for, by the name of their request
@@ -66,7 +69,7 @@ func newEngine(config Config) *engine {
 		retrying:    make(semaphore, maxRetrying),
 	}
 	e.background, e.end = context.WithCancel(context.Background())
-	e.work.panicked = func(r any) {
+	e.work.Panicked = func(r any) {
 		e.log.Error("work in the background panicked", "panic", r, "stack", string(debug.Stack()))
 	}
 	return e
@@ -97,7 +100,7 @@ type lockedUpload struct {
 	upload Upload
 	info   FileInfo
 	ctx    context.Context // for store calls: work
-	work   workContext
+	work   contexts.Graceful
 	times  *storeTimes
 }
 
@@ -157,7 +160,7 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpl
 		return nil, err
 	}
 	h := &lockedUpload{id: id, lease: lease, times: &e.metrics.store}
-	h.work = workContext{lateContext: lateContext{parent: lease.Context()}, client: ctx, grace: e.config.GracePeriod}
+	h.work = contexts.Graceful{Lazy: contexts.Lazy{Parent: lease.Context()}, Client: ctx, Grace: e.config.GracePeriod}
 	h.ctx = &h.work
 	return h, nil
 }
@@ -225,7 +228,7 @@ func (e *engine) remove(h *lockedUpload) error {
 // stays locked for lack of a lock service comes free by the lease's own end.
 func (h *lockedUpload) release() {
 	h.lease.Unlock(h.lease.Context()) // an error tells only that others will have to wait
-	h.work.cancel()
+	h.work.Cancel()
 }
 
 // peek loads an upload for reading only, beside whoever is writing to it. One
@@ -303,7 +306,7 @@ func failedError(info *FileInfo) error {
 // until ctx ends.
 func (e *engine) close(ctx context.Context) error {
 	e.end()
-	err := e.work.wait(ctx)
+	err := e.work.Wait(ctx)
 	e.events.close()
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd/internal/deadline"
+	"github.com/tus/tusd/internal/forwarded"
 	"github.com/tus/tusd/internal/loglimit"
 )
 
@@ -74,7 +75,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
 	x.body = body{src: http.NoBody, from: r, length: r.ContentLength, deadlines: &x.deadlines}
 	x.body.pace = pace{rate: h.engine.config.MinRate, window: h.engine.config.MinRateTime}
-	x.peer = parseHop(r.RemoteAddr)
+	x.peer = forwarded.ParseAddr(r.RemoteAddr)
 	if r.Body != nil {
 		x.body.src = r.Body
 	}
@@ -174,10 +175,10 @@ func (x *exchange) base() (origin, path string) {
 	switch {
 	case x.h.publicPath != "":
 		return x.h.publicOrigin, x.h.publicPath
-	case x.h.origin != "" || !x.h.proxies.believed(x.peer) || !passedOn(x.r.Header):
+	case x.h.origin != "" || !x.h.proxies.Believes(x.peer) || !forwarded.PassedOn(x.r.Header):
 		return x.origin(), x.h.basePath
 	}
-	prefix := forwardedPrefix(x.r.Header)
+	prefix := forwarded.Prefix(x.r.Header)
 	if strings.HasPrefix(x.h.basePath, prefix+"/") {
 		prefix = "" // it was not cut off
 	}
@@ -191,10 +192,10 @@ func (x *exchange) origin() string {
 		return x.h.origin
 	}
 	scheme, host := x.scheme(), x.r.Host
-	if x.h.proxies.believed(x.peer) && passedOn(x.r.Header) {
-		_, named := forwarded(x.r.Header)
-		setIf(&host, named)
-		host = withoutDefaultPort(scheme, withForwardedPort(x.r.Header, scheme, host))
+	if x.h.proxies.Believes(x.peer) && forwarded.PassedOn(x.r.Header) {
+		_, named := forwarded.Origin(x.r.Header)
+		host = cmp.Or(named, host)
+		host = forwarded.WithoutDefaultPort(scheme, forwarded.WithPort(x.r.Header, host))
 	}
 	if host == "" {
 		return ""
@@ -204,8 +205,8 @@ func (x *exchange) origin() string {
 
 // scheme is that which the client has used.
 func (x *exchange) scheme() string {
-	if x.h.proxies.believed(x.peer) && passedOn(x.r.Header) {
-		if scheme, _ := forwarded(x.r.Header); scheme != "" {
+	if x.h.proxies.Believes(x.peer) && forwarded.PassedOn(x.r.Header) {
+		if scheme, _ := forwarded.Origin(x.r.Header); scheme != "" {
 			return scheme
 		}
 	}
@@ -216,7 +217,7 @@ func (x *exchange) scheme() string {
 }
 
 // client is the address of the client; not valid if it is not known.
-func (x *exchange) client() netip.Addr { return x.h.proxies.client(x.r, x.peer) }
+func (x *exchange) client() netip.Addr { return x.h.proxies.Client(x.r, x.peer) }
 
 // remote is the client's address as events tell it: with the port, if it has
 // connected itself.
@@ -230,7 +231,7 @@ func (x *exchange) remote() string {
 // respond writes an answer without an error: the status and the headers that
 // are set, or what a callback wants in place of them.
 func (x *exchange) respond(status int, change HTTPResponse) {
-	setIf(&status, change.StatusCode)
+	status = cmp.Or(change.StatusCode, status)
 	for name, value := range change.Header {
 		x.Header().Set(name, value)
 	}

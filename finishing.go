@@ -88,7 +88,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 		e.finishRetries.Add(-1)
 		e.resumeLeftFinishes()
 	}
-	started := e.work.start(func() {
+	started := e.work.Start(func() {
 		defer end()
 		for e.sleep(wait) && !e.finishAgain(id, request, failed) {
 			wait = min(max(2*wait, e.firstRetryDelay), lastRetry)
@@ -109,7 +109,7 @@ func (e *engine) resumeLeftFinishes() {
 	if e.background.Err() != nil || e.finishRetries.Load() > e.mostRetries/2 || !e.finishLeft.CompareAndSwap(true, false) {
 		return
 	}
-	e.work.start(func() {
+	e.work.Start(func() {
 		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {
 			if !e.finishLater(string(value)) {
 				return errTooManyRetries
@@ -261,7 +261,7 @@ func isRefusal(err error) bool {
 // resume goes on with the uploads that were being finished, and the finals
 // that were not built, when the server stopped.
 func (e *engine) resume() {
-	e.work.start(func() {
+	e.work.Start(func() {
 		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {
 			e.finishLater(string(value))
 			return nil

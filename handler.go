@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/bmizerany/pat"
+
+	"github.com/tus/tusd/internal/forwarded"
 )
 
 // Handler serves uploads. Make one with NewHandler. It is an http.Handler
@@ -30,7 +32,7 @@ type Handler struct {
 	log    *slog.Logger
 	cors   *CORSConfig
 
-	proxies   proxies
+	proxies   forwarded.Trust
 	limits    requestLimits
 	running   requestList
 	buffering bufferingDetector
@@ -94,7 +96,7 @@ func newHandler(config Config) (*Handler, error) {
 		publicOrigin: publicOrigin,
 		publicPath:   publicPath,
 
-		proxies: proxies{all: config.TrustForwarded, networks: config.TrustedProxies},
+		proxies: forwarded.Trust{All: config.TrustForwarded, Networks: config.TrustedProxies},
 	}
 	h.limits = requestLimits{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)

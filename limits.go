@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tus/tusd/internal/forwarded"
 )
 
 // requestLimits holds requests against the limits on their number and size. A request
@@ -110,7 +112,7 @@ func headerSize(r *http.Request) int64 {
 // of private networks, all with Config.TrustForwarded.
 func (h *Handler) ClientPrefix(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("") // listeners for both versions of IP name clients of version 4 in version 6
-	if !addr.IsValid() || h.proxies.all || within(privateNetworks, addr) || within(h.proxies.networks, addr) {
+	if !addr.IsValid() || h.proxies.All || forwarded.IsPrivate(addr) || h.proxies.Names(addr) {
 		return netip.Prefix{}
 	}
 	bits := 64

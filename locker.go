@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tus/tusd/internal/contexts"
 )
 
 // Scope tells how far a Locker's exclusion reaches.
@@ -243,7 +245,7 @@ func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *loca
 		l.grants++
 		lease.n, lease.before = l.grants, before
 	}
-	lease.ctx.parent = context.WithoutCancel(ctx)
+	lease.ctx.Parent = context.WithoutCancel(ctx)
 	return lease
 }
 
@@ -305,7 +307,7 @@ type localLease struct {
 	locker    *LocalLocker
 	id        string
 	n, before uint64
-	ctx       lateContext
+	ctx       contexts.Lazy
 	wanted    chan struct{} // made when it is first needed; guarded by locker.mu
 	asked     bool          // guarded by locker.mu
 	lock      localLock     // of the id, if this grant met it free: one allocation less
@@ -341,7 +343,7 @@ func (s *localLease) Fence() (n, before uint64) { return s.n, s.before }
 // Unlock never fails and never waits.
 func (s *localLease) Unlock(context.Context) error {
 	if s.released.CompareAndSwap(false, true) {
-		s.ctx.cancel()
+		s.ctx.Cancel()
 		s.locker.release(s)
 	}
 	return nil

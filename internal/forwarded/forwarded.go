@@ -1,6 +1,11 @@
-package tusd
+// Package forwarded reads what proxies in front of a server say about the requests
+// that they pass on: Forwarded (RFC 7239), X-Forwarded-Host, X-Forwarded-Proto,
+// X-Forwarded-Port, X-Forwarded-Prefix and X-Forwarded-For. The operator decides which
+// proxies are believed. A field that does not parse counts as absent.
+package forwarded
 
 import (
+	"cmp"
 	"iter"
 	"net/http"
 	"net/netip"
@@ -13,19 +18,15 @@ import (
 	"github.com/tus/tusd/internal/ascii"
 )
 
-// What proxies in front of the server say about the request that they pass
-// on: Forwarded (RFC 7239), X-Forwarded-Host, X-Forwarded-Proto and
-// X-Forwarded-For. Whom to believe is the operator's decision; what does not
-// parse is as if it were absent.
-
-// proxies are those who are believed.
-type proxies struct {
-	all      bool           // about host and scheme
-	networks []netip.Prefix // nil: near
+// Trust says which peers are believed. The zero value believes peers in private
+// networks about host and scheme, and none about the client's address.
+type Trust struct {
+	All      bool           // every peer is believed about host and scheme
+	Networks []netip.Prefix // of the operator's proxies; nil: the private networks, for host and scheme only
 }
 
-// privateNetworks are the networks that nobody reaches from outside but through a proxy,
-// or a host next to us.
+// privateNetworks are reached from outside only through a proxy, or from a host in
+// the same network.
 var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), // loopback
 	netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fe80::/10"), // link-local
@@ -33,8 +34,14 @@ var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fc00::/7"),
 }
 
-// within tells whether addr, which is not valid for a Unix socket, is in one
-// of the networks. A Unix socket is in all that are not empty.
+// IsPrivate reports whether addr is in a private network. An invalid addr stands for
+// a Unix socket, which is.
+func IsPrivate(addr netip.Addr) bool { return within(privateNetworks, addr) }
+
+// Names reports whether addr is in one of the operator's networks. An invalid addr
+// stands for a Unix socket, which is if there are any.
+func (t Trust) Names(addr netip.Addr) bool { return within(t.Networks, addr) }
+
 func within(networks []netip.Prefix, addr netip.Addr) bool {
 	if !addr.IsValid() {
 		return len(networks) > 0
@@ -47,42 +54,42 @@ func within(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// believed tells whether a peer is believed about host and scheme.
-func (p proxies) believed(peer netip.Addr) bool {
+// Believes reports whether a peer is believed about host and scheme.
+func (t Trust) Believes(peer netip.Addr) bool {
 	switch {
-	case p.all:
+	case t.All:
 		return true
-	case p.networks == nil:
+	case t.Networks == nil:
 		return within(privateNetworks, peer)
 	}
-	return within(p.networks, peer)
+	return within(t.Networks, peer)
 }
 
-// client finds the address of the client that made the request: that of the
-// peer, or, if it is a proxy that the operator named, the nearest one before
-// it that is none. It is not valid if nobody knows it. X-Forwarded-For comes
-// first because nearly all proxies write it; one that writes the other has to
-// remove this.
-func (p proxies) client(r *http.Request, peer netip.Addr) netip.Addr {
-	if p.networks == nil || !within(p.networks, peer) {
+// Client returns the address of the client that made the request: that of the peer,
+// or, if the peer is one of the operator's proxies, the nearest address before it
+// that is none. It is not valid if it is unknown. X-Forwarded-For comes before
+// Forwarded because nearly all proxies write it; a proxy that writes only Forwarded
+// has to remove X-Forwarded-For.
+func (t Trust) Client(r *http.Request, peer netip.Addr) netip.Addr {
+	if t.Networks == nil || !within(t.Networks, peer) {
 		return peer
 	}
-	return p.nearest(r, peer)
+	return t.nearest(r, peer)
 }
 
-// nearest is client for a peer that is a known proxy. Apart from it, since what
-// a loop over hops changes is allocated.
-func (p proxies) nearest(r *http.Request, peer netip.Addr) netip.Addr {
+// nearest is Client for a peer that is one of the operator's proxies. It is a function
+// of its own because variables that a loop over hops changes are allocated.
+func (t Trust) nearest(r *http.Request, peer netip.Addr) netip.Addr {
 	hops := forwardedHops(r.Header)
 	if lists := r.Header["X-Forwarded-For"]; len(lists) > 0 {
 		hops = listedHops(lists)
 	}
 	for hop := range hops {
-		addr := parseHop(hop)
+		addr := ParseAddr(hop)
 		if !addr.IsValid() {
 			break
 		}
-		if peer = addr; !within(p.networks, peer) {
+		if peer = addr; !within(t.Networks, peer) {
 			break
 		}
 	}
@@ -107,17 +114,17 @@ func listedHops(lists []string) iter.Seq[string] {
 	}
 }
 
-// maxHops is how many proxies are gone back through in Forwarded, which can be
-// read from its beginning only.
+// maxHops bounds how many proxies of Forwarded are followed back. The field can only
+// be read from its beginning.
 const maxHops = 64
 
-// forwardedHops yields what the elements of Forwarded say of the client, the
-// nearest proxy's first; nothing if it does not parse.
+// forwardedHops yields the clients in the elements of Forwarded, the nearest proxy's
+// first, and none if the field does not parse.
 func forwardedHops(header http.Header) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		var ring [maxHops]string
 		n := 0
-		ok := eachForwarded(header, func(e forwardedElement) {
+		ok := eachElement(header, func(e element) {
 			ring[n%maxHops] = e.client
 			n++
 		})
@@ -129,37 +136,37 @@ func forwardedHops(header http.Header) iter.Seq[string] {
 	}
 }
 
-// forwarded is what is said of the scheme and the host that the client has
-// used; "" is nothing. The first element counts, which is that of the
-// outermost proxy: a lie only changes the URLs that the liar gets.
-func forwarded(header http.Header) (scheme, host string) {
-	scheme = forwardedScheme(firstOf(header.Get("X-Forwarded-Proto")))
-	host = forwardedHost(firstOf(header.Get("X-Forwarded-Host")))
-	var first forwardedElement
+// Origin returns the scheme and the host that the client has used, "" for what the
+// proxies do not say. The first element counts, which is the outermost proxy's: a
+// client that lies changes only the URLs that it gets itself.
+func Origin(header http.Header) (scheme, host string) {
+	scheme = parseScheme(firstOf(header.Get("X-Forwarded-Proto")))
+	host = parseHost(firstOf(header.Get("X-Forwarded-Host")))
+	var first element
 	n := 0
-	ok := eachForwarded(header, func(e forwardedElement) {
+	ok := eachElement(header, func(e element) {
 		if n++; n == 1 {
 			first = e
 		}
 	})
 	if ok {
-		setIf(&scheme, forwardedScheme(unquoted(first.proto)))
-		setIf(&host, forwardedHost(unquoted(first.host)))
+		scheme = cmp.Or(parseScheme(unquoted(first.proto)), scheme)
+		host = cmp.Or(parseHost(unquoted(first.host)), host)
 	}
 	return scheme, host
 }
 
-// passedOn tells whether a proxy says that it has passed the request on.
-func passedOn(header http.Header) bool {
+// PassedOn reports whether a proxy says that it has passed the request on.
+func PassedOn(header http.Header) bool {
 	return header["X-Forwarded-For"] != nil || header["X-Forwarded-Proto"] != nil ||
 		header["X-Forwarded-Host"] != nil || header["Forwarded"] != nil ||
 		header["X-Forwarded-Port"] != nil || header["X-Forwarded-Prefix"] != nil
 }
 
-// withForwardedPort adds to a host without a port the one that the client has
-// connected to. That a proxy mixes up the ports of http and https is likelier than
-// that it uses them in this way.
-func withForwardedPort(header http.Header, scheme, host string) string {
+// WithPort adds the port of X-Forwarded-Port to a host without one. Ports 80 and 443
+// are passed over: a proxy that mixes them up is more likely than one that serves
+// http on 443.
+func WithPort(header http.Header, host string) string {
 	port, err := strconv.ParseUint(firstOf(header.Get("X-Forwarded-Port")), 10, 16)
 	if err != nil || port == 0 || port == 80 || port == 443 || host == "" {
 		return host
@@ -167,15 +174,15 @@ func withForwardedPort(header http.Header, scheme, host string) string {
 	if u, err := url.Parse("http://" + host); err != nil || u.Port() != "" {
 		return host
 	}
-	return host + ":" + formatInt(int64(port))
+	return host + ":" + strconv.FormatUint(port, 10)
 }
 
-// longestPrefix is more than the paths take that proxies cut off.
+// longestPrefix bounds X-Forwarded-Prefix, in bytes: real ones are far shorter.
 const longestPrefix = 1 << 10
 
-// forwardedPrefix is the path, without a slash at its end, that proxies have cut
-// off the URL; "" if they do not say, or something that is no path.
-func forwardedPrefix(header http.Header) string {
+// Prefix returns the path, without a slash at its end, that proxies have cut off the
+// URL. It is "" if they do not say, or if it is no path.
+func Prefix(header http.Header) string {
 	var prefix strings.Builder
 	for _, list := range header["X-Forwarded-Prefix"] {
 		if len(list) > longestPrefix || prefix.Len() > longestPrefix {
@@ -203,7 +210,7 @@ func firstOf(list string) string {
 	return strings.TrimSpace(first)
 }
 
-func forwardedScheme(s string) string {
+func parseScheme(s string) string {
 	for _, scheme := range []string{"http", "https"} {
 		if strings.EqualFold(s, scheme) {
 			return scheme
@@ -212,11 +219,11 @@ func forwardedScheme(s string) string {
 	return ""
 }
 
-// longestHost is more than the name of a host and a port take.
+// longestHost bounds the name of a host with its port, in bytes: DNS allows 253.
 const longestHost = 300
 
-// forwardedHost returns host, or "" if it is none.
-func forwardedHost(host string) string {
+// parseHost returns host, or "" if it is none.
+func parseHost(host string) string {
 	if host == "" || len(host) > longestHost {
 		return ""
 	}
@@ -243,25 +250,25 @@ func notHostRune(r rune) bool {
 	return !strings.ContainsRune(".-_:[]", r)
 }
 
-// withoutDefaultPort takes the port off that the scheme means anyway.
-func withoutDefaultPort(scheme, host string) string {
+// WithoutDefaultPort cuts off the port that is the scheme's default.
+func WithoutDefaultPort(scheme, host string) string {
 	if scheme == "https" {
 		return strings.TrimSuffix(host, ":443")
 	}
 	return strings.TrimSuffix(host, ":80")
 }
 
-// forwardedElement is what one proxy says in Forwarded, as far as it counts
-// here. Values are as they stand there: quoted or not.
-type forwardedElement struct{ client, proto, host string }
+// element is one element of Forwarded, with the parameters that are used here.
+// Values are as they stand there: quoted or not.
+type element struct{ client, proto, host string }
 
-// eachForwarded reads the Forwarded header and visits its elements, the
+// eachElement reads the Forwarded header and visits its elements, the
 // outermost proxy's first. It reports whether all of it parses: if not, what
 // was visited does not count. Nothing is copied.
-func eachForwarded(header http.Header, visit func(forwardedElement)) bool {
+func eachElement(header http.Header, visit func(element)) bool {
 	for _, rest := range header["Forwarded"] {
 		for rest != "" {
-			var e forwardedElement
+			var e element
 			var ok bool
 			if rest, ok = e.read(rest); !ok {
 				return false
@@ -273,7 +280,7 @@ func eachForwarded(header http.Header, visit func(forwardedElement)) bool {
 }
 
 // read takes the pairs up to a comma from the front of s.
-func (e *forwardedElement) read(s string) (rest string, ok bool) {
+func (e *element) read(s string) (rest string, ok bool) {
 	for {
 		s = strings.TrimLeft(s, " \t")
 		if s != "" && s[0] != ';' && s[0] != ',' {
@@ -282,7 +289,7 @@ func (e *forwardedElement) read(s string) (rest string, ok bool) {
 				return "", false
 			}
 			var value string
-			if value, s, ok = forwardedValue(behind); !ok {
+			if value, s, ok = readValue(behind); !ok {
 				return "", false
 			}
 			e.set(name, value)
@@ -301,7 +308,7 @@ func (e *forwardedElement) read(s string) (rest string, ok bool) {
 }
 
 // set keeps a value if it counts.
-func (e *forwardedElement) set(name, value string) {
+func (e *element) set(name, value string) {
 	switch {
 	case strings.EqualFold(name, "for"):
 		e.client = value
@@ -322,8 +329,8 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// forwardedValue takes a token or a quoted string from the front of s.
-func forwardedValue(s string) (value, rest string, ok bool) {
+// readValue takes a token or a quoted string from the front of s.
+func readValue(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		end := strings.IndexAny(s, ",; \t")
 		if end < 0 {
@@ -361,8 +368,9 @@ func unquoted(value string) string {
 	return b.String()
 }
 
-// parseHop reads an address with or without a port; brackets are for IPv6.
-func parseHop(s string) netip.Addr {
+// ParseAddr reads an address with or without a port, IPv6 also in brackets. The result
+// is not valid if s is no address.
+func ParseAddr(s string) netip.Addr {
 	const longest = 100 // with zone, brackets and port
 	if len(s) > longest {
 		return netip.Addr{}

@@ -1,4 +1,4 @@
-package tusd
+package forwarded
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestForwarded(t *testing.T) {
+func TestOrigin(t *testing.T) {
 	for _, c := range []struct{ name, value, scheme, host string }{
 		{"X-Forwarded-Proto", "https", "https", ""},
 		{"X-Forwarded-Proto", "HTTPS, http", "https", ""},
@@ -32,7 +32,7 @@ func TestForwarded(t *testing.T) {
 		{"Forwarded", "host=up.example junk", "", ""},
 		{"Forwarded", "proto=ftp;host=up/example", "", ""},
 	} {
-		scheme, host := forwarded(http.Header{c.name: {c.value}})
+		scheme, host := Origin(http.Header{c.name: {c.value}})
 		if scheme != c.scheme || host != c.host {
 			t.Errorf("%s: %s: scheme %q, host %q, want %q, %q", c.name, c.value, scheme, host, c.scheme, c.host)
 		}
@@ -40,7 +40,7 @@ func TestForwarded(t *testing.T) {
 }
 
 func TestForwardedComesBeforeTheOlderFields(t *testing.T) {
-	scheme, host := forwarded(http.Header{
+	scheme, host := Origin(http.Header{
 		"X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"old.example"}, "Forwarded": {"proto=https", "host=inner.example"},
 	})
 	if scheme != "https" || host != "old.example" {
@@ -71,8 +71,8 @@ func TestClientAddress(t *testing.T) {
 		{"a Unix socket", named, "@", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "192.0.2.9"},
 		{"a Unix socket, nobody is named", nil, "@", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "invalid IP"},
 	} {
-		p := proxies{networks: c.networks}
-		got := p.client(&http.Request{Header: c.header}, parseHop(c.peer))
+		trust := Trust{Networks: c.networks}
+		got := trust.Client(&http.Request{Header: c.header}, ParseAddr(c.peer))
 		if got.String() != c.want {
 			t.Errorf("%s: %v, want %s", c.what, got, c.want)
 		}
@@ -85,16 +85,16 @@ func TestBelievedPeers(t *testing.T) {
 	named := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	for _, c := range []struct {
 		what     string
-		proxies  proxies
+		trust    Trust
 		believed []string
 	}{
-		{"by default", proxies{}, near},
-		{"all", proxies{all: true}, slices.Concat(near, far)},
-		{"nobody", proxies{networks: []netip.Prefix{}}, nil},
-		{"named ones", proxies{networks: named}, []string{"192.0.2.1:1", "@", ""}},
+		{"by default", Trust{}, near},
+		{"all", Trust{All: true}, slices.Concat(near, far)},
+		{"nobody", Trust{Networks: []netip.Prefix{}}, nil},
+		{"named ones", Trust{Networks: named}, []string{"192.0.2.1:1", "@", ""}},
 	} {
 		for _, peer := range slices.Concat(near, far) {
-			if got, want := c.proxies.believed(parseHop(peer)), slices.Contains(c.believed, peer); got != want {
+			if got, want := c.trust.Believes(ParseAddr(peer)), slices.Contains(c.believed, peer); got != want {
 				t.Errorf("%s: %q is believed: %v", c.what, peer, got)
 			}
 		}

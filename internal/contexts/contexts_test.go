@@ -1,4 +1,4 @@
-package tusd
+package contexts
 
 import (
 	"context"
@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// newWork returns a workContext as a hold has it, with the ends of its lease
-// and its client.
-func newWork(grace time.Duration) (work *workContext, lose context.CancelCauseFunc, leave context.CancelFunc) {
+// newWork returns a context with the functions that end its parent and its client.
+func newWork(grace time.Duration) (work *Graceful, lose context.CancelCauseFunc, leave context.CancelFunc) {
 	lease, lose := context.WithCancelCause(context.Background())
 	client, leave := context.WithCancel(context.Background())
-	return &workContext{lateContext: lateContext{parent: lease}, client: client, grace: grace}, lose, leave
+	return &Graceful{Lazy: Lazy{Parent: lease}, Client: client, Grace: grace}, lose, leave
 }
 
-// wantOpen only asks: who waits would change what is looked at.
+// wantOpen only asks, since waiting would change the context.
 func wantOpen(t *testing.T, ctx context.Context) {
 	t.Helper()
 	if err := ctx.Err(); err != nil {
@@ -24,7 +23,7 @@ func wantOpen(t *testing.T, ctx context.Context) {
 	}
 }
 
-// wantEnded looks in every way there is, and at a child that is made now.
+// wantEnded asks in every way, also through a new child.
 func wantEnded(t *testing.T, ctx context.Context, cause error) {
 	t.Helper()
 	if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(context.Cause(ctx), cause) {
@@ -44,20 +43,23 @@ func wantEnded(t *testing.T, ctx context.Context, cause error) {
 	}
 }
 
-func TestWorkContext(t *testing.T) {
+// errLost is the cause with which a lease ends that was lost.
+var errLost = errors.New("lost")
+
+func TestGraceful(t *testing.T) {
 	const grace = time.Minute
 	ends := []struct {
 		what  string
 		cause error
-		end   func(work *workContext, lose context.CancelCauseFunc, leave context.CancelFunc)
+		end   func(work *Graceful, lose context.CancelCauseFunc, leave context.CancelFunc)
 	}{
-		{"cancelled", context.Canceled, func(work *workContext, _ context.CancelCauseFunc, _ context.CancelFunc) { work.cancel() }},
-		{"lease lost", ErrLockLost, func(_ *workContext, lose context.CancelCauseFunc, _ context.CancelFunc) { lose(ErrLockLost) }},
-		{"lease lost after the client", ErrLockLost, func(_ *workContext, lose context.CancelCauseFunc, leave context.CancelFunc) {
+		{"cancelled", context.Canceled, func(work *Graceful, _ context.CancelCauseFunc, _ context.CancelFunc) { work.Cancel() }},
+		{"lease lost", errLost, func(_ *Graceful, lose context.CancelCauseFunc, _ context.CancelFunc) { lose(errLost) }},
+		{"lease lost after the client", errLost, func(_ *Graceful, lose context.CancelCauseFunc, leave context.CancelFunc) {
 			leave()
-			lose(ErrLockLost)
+			lose(errLost)
 		}},
-		{"client gone", context.Canceled, func(work *workContext, _ context.CancelCauseFunc, leave context.CancelFunc) {
+		{"client gone", context.Canceled, func(work *Graceful, _ context.CancelCauseFunc, leave context.CancelFunc) {
 			leave()
 			synctest.Wait()
 			wantOpen(t, work)
@@ -75,7 +77,7 @@ func TestWorkContext(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					work, lose, leave := newWork(grace)
-					defer work.cancel()
+					defer work.Cancel()
 					if waited {
 						child, stop := context.WithTimeout(work, time.Hour)
 						defer stop()
@@ -91,12 +93,11 @@ func TestWorkContext(t *testing.T) {
 	}
 }
 
-// Who is woken by the end of the work, rather than asks, is woken by a client
-// that went away unnoticed, too.
-func TestWorkContextWakes(t *testing.T) {
+// A waiter is woken also by a client whose end nothing has noticed before.
+func TestGracefulWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		work, _, leave := newWork(time.Minute)
-		defer work.cancel()
+		defer work.Cancel()
 		began := time.Now()
 		leave()
 		<-work.Done()
@@ -126,32 +127,32 @@ func (c *watchedClient) AfterFunc(func()) (stop func() bool) {
 
 // A hold that is over leaves no watch over a client that stays: the server is
 // one, too.
-func TestWorkContextForgetsItsClient(t *testing.T) {
+func TestGracefulForgetsItsClient(t *testing.T) {
 	client := &watchedClient{Context: context.Background(), done: make(chan struct{})}
-	work := &workContext{lateContext: lateContext{parent: context.Background()}, client: client, grace: time.Minute}
+	work := &Graceful{Lazy: Lazy{Parent: context.Background()}, Client: client, Grace: time.Minute}
 	work.Done()
 	if client.watchers != 1 {
 		t.Fatalf("%d watch the client of work that somebody waits for", client.watchers)
 	}
-	work.cancel()
+	work.Cancel()
 	if client.watchers != 0 {
 		t.Errorf("%d watch the client of work that is over", client.watchers)
 	}
 }
 
 // Nor a timer for a client that goes, before the end or after it.
-func TestWorkContextForgetsTheTime(t *testing.T) {
+func TestGracefulForgetsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		work, _, leave := newWork(time.Minute)
 		leave()
 		wantOpen(t, work)
-		work.cancel()
+		work.Cancel()
 		if work.timer == nil || work.timer.Stop() {
 			t.Error("the grace period of a client that went before goes on")
 		}
 		work, _, leave = newWork(time.Minute)
 		work.Done()
-		work.cancel()
+		work.Cancel()
 		leave()
 		synctest.Wait()
 		if work.Err(); work.timer != nil {
@@ -160,53 +161,14 @@ func TestWorkContextForgetsTheTime(t *testing.T) {
 	})
 }
 
-func TestLateContextValues(t *testing.T) {
+func TestLazyValues(t *testing.T) {
 	type key struct{}
 	parent := context.WithValue(context.Background(), key{}, "here")
-	c := &lateContext{parent: parent}
+	c := &Lazy{Parent: parent}
 	for range 2 {
 		if got := c.Value(key{}); got != "here" {
 			t.Errorf("value %v", got)
 		}
 		c.Done()
-	}
-}
-
-// What a subscription does with an event is its own affair.
-func TestEventsAreCopies(t *testing.T) {
-	var b broadcaster
-	first, second := b.subscribe(1), b.subscribe(1)
-	b.publish(Event{Upload: FileInfo{MetaData: MetaData{"name": "a"}}})
-	clear((<-first.C).Upload.MetaData)
-	if got := (<-second.C).Upload.MetaData["name"]; got != "a" {
-		t.Errorf("the second subscription got the name %q", got)
-	}
-}
-
-// sharedRecord is an upload with nothing but a record, of which it makes no
-// copies that it need not make.
-type sharedRecord struct {
-	Upload
-	info FileInfo
-}
-
-func (u *sharedRecord) GetInfo(context.Context) (FileInfo, error) { return u.info, nil }
-
-func (u *sharedRecord) UpdateInfo(_ context.Context, change func(*FileInfo) error) error {
-	next := u.info.Clone()
-	err := change(&next)
-	u.info = next
-	return err
-}
-
-// What a callback does with an answer after it has given it is its own affair.
-func TestRefusalsAreCopies(t *testing.T) {
-	header := map[string]string{"X-Why": "scan"}
-	upload := new(sharedRecord)
-	h := &lockedUpload{upload: upload, times: &newMetrics().store}
-	new(engine).recordRefusal(t.Context(), h, ErrUploadRejected.Refuse(HTTPResponse{Header: header}))
-	clear(header)
-	if got := upload.info.Failure.Header["X-Why"]; got != "scan" {
-		t.Errorf("the record has the header %q", got)
 	}
 }

@@ -1,0 +1,44 @@
+package tusd
+
+import (
+	"context"
+	"testing"
+)
+
+// A subscription may change the event that it gets.
+func TestEventsAreCopies(t *testing.T) {
+	var b broadcaster
+	first, second := b.subscribe(1), b.subscribe(1)
+	b.publish(Event{Upload: FileInfo{MetaData: MetaData{"name": "a"}}})
+	clear((<-first.C).Upload.MetaData)
+	if got := (<-second.C).Upload.MetaData["name"]; got != "a" {
+		t.Errorf("the second subscription got the name %q", got)
+	}
+}
+
+// sharedRecord is an upload with nothing but a record, which it does not copy.
+type sharedRecord struct {
+	Upload
+	info FileInfo
+}
+
+func (u *sharedRecord) GetInfo(context.Context) (FileInfo, error) { return u.info, nil }
+
+func (u *sharedRecord) UpdateInfo(_ context.Context, change func(*FileInfo) error) error {
+	next := u.info.Clone()
+	err := change(&next)
+	u.info = next
+	return err
+}
+
+// A callback may change its answer after it has returned.
+func TestRefusalsAreCopies(t *testing.T) {
+	header := map[string]string{"X-Why": "scan"}
+	upload := new(sharedRecord)
+	h := &lockedUpload{upload: upload, times: &newMetrics().store}
+	new(engine).recordRefusal(t.Context(), h, ErrUploadRejected.Refuse(HTTPResponse{Header: header}))
+	clear(header)
+	if got := upload.info.Failure.Header["X-Why"]; got != "scan" {
+		t.Errorf("the record has the header %q", got)
+	}
+}
