@@ -9,37 +9,6 @@ import (
 	"github.com/tus/tusd"
 )
 
-// ReadsIncomplete implements tusd.Rewinder.
-func (s *FileStore) ReadsIncomplete() bool { return true }
-
-// Rewind implements tusd.Rewinder. The rollback mark comes first: if the rest does
-// not succeed, loading the upload does it.
-func (s *FileStore) Rewind(ctx context.Context, up tusd.Upload, offset int64) error {
-	u, err := asUpload(up)
-	if err != nil {
-		return err
-	}
-	has := u.current().Offset
-	if has < offset {
-		return failed("rewind upload", u.id, fmt.Errorf("it has %d bytes, not %d", has, offset))
-	}
-	c, err := u.begin(ctx, has)
-	if err != nil {
-		return failed("rewind upload", u.id, err)
-	}
-	defer c.f.Close()
-	c.start, c.state.synced = offset, min(c.state.synced, offset)
-	if err := u.writeUndoRecord(offset); err != nil {
-		u.v.syncStates.forget(u.id)
-		return failed("rewind upload", u.id, err)
-	}
-	if err := c.rollBack(); err != nil {
-		return failed("rewind upload", u.id, err)
-	}
-	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
-	return nil
-}
-
 // WriteAtomic implements tusd.AtomicWriter.
 func (s *FileStore) WriteAtomic(ctx context.Context, up tusd.Upload, offset int64, src io.Reader) (int64, error) {
 	u, err := asUpload(up)
@@ -57,8 +26,8 @@ func (s *FileStore) WriteAtomic(ctx context.Context, up tusd.Upload, offset int6
 	return c.end - c.start, nil
 }
 
-// writeAtomic leaves the rollback mark, writes the chunk and removes the mark:
-// each on the disk before the next begins, if the level says so.
+// writeAtomic writes the undo record, writes the chunk and removes the undo record:
+// each is on disk before the next begins, if the level requires it.
 func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 	u := c.u
 	if err := u.writeUndoRecord(c.start); err != nil {
@@ -91,8 +60,8 @@ func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 	return nil
 }
 
-// rollBack undoes a chunk. If that does not succeed the rollback mark stays,
-// and who loads the upload next does it.
+// rollBack cuts off the bytes of a chunk. If that fails, the undo record stays, and
+// the next load of the upload cuts them off.
 func (c *chunk) rollBack() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {
@@ -111,5 +80,36 @@ func (c *chunk) rollBack() error {
 		return err
 	}
 	u.v.syncStates.set(u.id, u.lease, c.state)
+	return nil
+}
+
+// ReadsIncomplete implements tusd.Rewinder.
+func (s *FileStore) ReadsIncomplete() bool { return true }
+
+// Rewind implements tusd.Rewinder. The undo record comes first: if the rest fails,
+// the next load of the upload cuts the data.
+func (s *FileStore) Rewind(ctx context.Context, up tusd.Upload, offset int64) error {
+	u, err := asUpload(up)
+	if err != nil {
+		return err
+	}
+	has := u.current().Offset
+	if has < offset {
+		return failed("rewind upload", u.id, fmt.Errorf("it has %d bytes, not %d", has, offset))
+	}
+	c, err := u.begin(ctx, has)
+	if err != nil {
+		return failed("rewind upload", u.id, err)
+	}
+	defer c.f.Close()
+	c.start, c.state.synced = offset, min(c.state.synced, offset)
+	if err := u.writeUndoRecord(offset); err != nil {
+		u.v.syncStates.forget(u.id)
+		return failed("rewind upload", u.id, err)
+	}
+	if err := c.rollBack(); err != nil {
+		return failed("rewind upload", u.id, err)
+	}
+	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
 	return nil
 }

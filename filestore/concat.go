@@ -9,7 +9,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// copyStep is how many bytes are copied between two looks at the context.
+// copyStep is how many bytes are copied between two checks of the context.
 const copyStep = 2 * writeBackRange
 
 // Concat implements tusd.Concater.
@@ -51,18 +51,18 @@ func (u *upload) concat(ctx context.Context, parts []*upload) error {
 	return nil
 }
 
-// copyAll replaces what c's file has by parts.
+// copyAll replaces the content of c's file by the bytes of parts.
 func (c *chunk) copyAll(ctx context.Context, parts []*upload) error {
 	if err := c.f.Truncate(0); err != nil {
 		return err
 	}
-	room, err := c.u.v.reserve(c.u.data, c.u.current().Size)
+	space, err := c.u.v.reserve(c.u.data, c.u.current().Size)
 	if err != nil {
 		return err
 	}
-	defer room.release()
+	defer space.release()
 	for _, part := range parts {
-		if err := c.copyUpload(ctx, part, room); err != nil {
+		if err := c.copyUpload(ctx, part, space); err != nil {
 			return err
 		}
 	}
@@ -76,9 +76,9 @@ func (c *chunk) copyAll(ctx context.Context, parts []*upload) error {
 	return err
 }
 
-// copyUpload appends the bytes of part, in the kernel where it can. The kernel
-// may share blocks and take no room: that is not counted on.
-func (c *chunk) copyUpload(ctx context.Context, part *upload, room *reservation) error {
+// copyUpload appends the bytes of part, inside the kernel where possible. The space
+// is reserved although the kernel may share blocks and use none.
+func (c *chunk) copyUpload(ctx context.Context, part *upload, space *reservation) error {
 	src, err := part.data.tree.OpenOS(part.data.name)
 	if err != nil {
 		return err
@@ -89,11 +89,11 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, room *reservation)
 			return err
 		}
 		step := min(left, copyStep)
-		if err := room.check(step); err != nil {
+		if err := space.check(step); err != nil {
 			return err
 		}
 		n, err := c.f.CopyFrom(src, step)
-		room.used(n)
+		space.used(n)
 		c.end += n
 		left -= n
 		if err == io.EOF {
@@ -109,7 +109,7 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, room *reservation)
 	return nil
 }
 
-// truncateAll cuts the final back to nothing.
+// truncateAll empties the final upload again.
 func (c *chunk) truncateAll() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {

@@ -34,7 +34,7 @@ func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.F
 	return u, nil
 }
 
-// create makes the files of u from what the handler and hooks want.
+// create makes the files of u.
 func (u *upload) create(info tusd.FileInfo) (err error) {
 	v := u.v
 	if info.Size < 0 || info.Size > maxSize {
@@ -67,8 +67,8 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	return nil
 }
 
-// createFiles makes data and record of an upload, or nothing. The data comes
-// first: without a record nobody takes it for an upload.
+// createFiles makes data and record of an upload, or neither. The data comes first:
+// data without a record is no upload.
 func (v *volume) createFiles(data, record treePath, content []byte) (durable.Stamp, error) {
 	if err := v.checkNotOthersData(data, record); err != nil {
 		return durable.Stamp{}, err
@@ -91,9 +91,9 @@ func (v *volume) createFiles(data, record treePath, content []byte) (durable.Sta
 	return stamp, nil
 }
 
-// cacheNew spares the first load of an upload what it would find out by
-// reading and decoding its record. What JSON does not keep as it was has to be
-// read.
+// cacheNew puts a new record into the cache, so that the first load need not read
+// and decode it. Strings that are not UTF-8 are different after encoding and
+// decoding, so a record with one is not cached.
 func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp) {
 	for name, value := range info.MetaData {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
@@ -104,13 +104,13 @@ func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp
 		return
 	}
 	known := info
-	known.Created = known.Created.Round(0) // without the reading of the monotonic clock
+	known.Created = known.Created.Round(0) // a decoded record has no monotonic clock reading
 	v.decoded.add(record, &known)
 	v.decoded.confirm(&known, stamp)
 }
 
-// checkNotOthersData refuses a data file, chosen by a hook, that the record of
-// another upload would take for its own.
+// checkNotOthersData refuses a data file, chosen by a hook, that is the default data
+// file of another upload.
 func (v *volume) checkNotOthersData(data, record treePath) error {
 	if data.name != strings.TrimSuffix(record.name, recordSuffix) && v.belongsToOther(data) {
 		return tusd.ErrUploadExists.With(fmt.Errorf("%s is the data of another upload", data.path()))
@@ -118,13 +118,13 @@ func (v *volume) checkNotOthersData(data, record treePath) error {
 	return nil
 }
 
-// belongsToOther tells whether there is, or may be, an upload whose own data lies
-// at data.
+// belongsToOther reports whether data is, or may be, the default data file of an
+// upload with this name as its id.
 func (v *volume) belongsToOther(data treePath) bool {
 	return data.tree == v.tree && !v.isFree(v.record(data.name))
 }
 
-// createFile makes a file that must not exist.
+// createFile makes a file that must not exist, and its directories.
 func (v *volume) createFile(p treePath) (f durable.File, err error) {
 	err = v.inParents(func() error {
 		f, err = p.tree.Create(p.name, v.filePerm)
@@ -142,8 +142,7 @@ func (v *volume) createFile(p treePath) (f durable.File, err error) {
 	return f, err
 }
 
-// fillRecord writes a new record and makes the upload as durable as its level
-// says. It closes f.
+// fillRecord writes a new record, and syncs what the level requires. It closes f.
 func (v *volume) fillRecord(f durable.File, data, record treePath, content []byte) (durable.Stamp, error) {
 	_, err := f.Write(content)
 	if err == nil && v.level == Ack {
@@ -156,7 +155,7 @@ func (v *volume) fillRecord(f durable.File, data, record treePath, content []byt
 	return stat.Stamp, v.syncNamesOf(data, record)
 }
 
-// discard removes a file that was made in vain.
+// discard removes a file of an upload that could not be created.
 func (v *volume) discard(p treePath) error {
 	err := p.tree.Remove(p.name)
 	if err == nil && v.level == Ack {

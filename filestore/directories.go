@@ -11,12 +11,11 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
-// syncedDirsBytes bounds the memory for directories that are on the disk.
+// syncedDirsBytes bounds the memory for synced directories.
 const syncedDirsBytes = 1 << 20
 
-// syncedDirs remembers directories below the trees whose own names are on the
-// disk, so that an upload in them costs one sync and not one per level.
-// An eviction is safe.
+// syncedDirs caches the directories whose own names are on disk, so that an upload
+// in one of them costs one sync and not one per level. An eviction costs syncs.
 type syncedDirs struct {
 	mu   sync.Mutex
 	dirs *bytecache.Cache[treePath, struct{}]
@@ -36,7 +35,7 @@ func (k *syncedDirs) has(p treePath) bool {
 func (k *syncedDirs) add(p treePath) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	p.name = strings.Clone(p.name) // it is a slice of the name of a file
+	p.name = strings.Clone(p.name) // it may be a slice of a longer string
 	k.dirs.Put(p, struct{}{})
 }
 
@@ -46,14 +45,13 @@ func (k *syncedDirs) forget(p treePath) {
 	k.dirs.Delete(p)
 }
 
-// inParents calls make, which creates something in the directories of places,
-// and makes those where they are missing: again if somebody removed an empty
-// one meanwhile.
-func (v *volume) inParents(make func() error, places ...treePath) error {
+// inParents calls make, which creates files at paths, and makes missing directories.
+// It repeats both, because another upload's end may remove an empty directory.
+func (v *volume) inParents(make func() error, paths ...treePath) error {
 	const tries = 100
 	err := make()
 	for try := 0; try < tries && errors.Is(err, os.ErrNotExist); try++ {
-		for _, p := range places {
+		for _, p := range paths {
 			if err := v.makeParents(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
@@ -63,7 +61,7 @@ func (v *volume) inParents(make func() error, places ...treePath) error {
 	return err
 }
 
-// makeParents makes the directories that p lies in.
+// makeParents makes the directories above p.
 func (v *volume) makeParents(p treePath) error {
 	dir := path.Dir(p.name)
 	if dir == "." {
@@ -82,7 +80,7 @@ func (v *volume) makeParents(p treePath) error {
 	return err
 }
 
-// syncNamesOf makes the names of an upload's files durable.
+// syncNamesOf makes the names of an upload's two files durable.
 func (v *volume) syncNamesOf(data, record treePath) error {
 	if err := v.syncParents(record); err != nil || sameParent(data, record) {
 		return err
@@ -92,8 +90,8 @@ func (v *volume) syncNamesOf(data, record treePath) error {
 
 func sameParent(a, b treePath) bool { return a.tree == b.tree && parent(a) == parent(b) }
 
-// syncParents makes the name of p durable, and the names of the directories
-// on the way to it.
+// syncParents makes the name of p durable, and the names of the directories above
+// it.
 func (v *volume) syncParents(p treePath) error {
 	dir := treePath{p.tree, p.base, path.Dir(p.name)}
 	if err := p.tree.SyncDir(dir.name); err != nil {
@@ -109,16 +107,16 @@ func (v *volume) syncParents(p treePath) error {
 	return nil
 }
 
-// rememberSynced remembers that dir's name is durable; not if another process may remove
-// and make it again.
+// rememberSynced remembers that dir's name is on disk, unless another process may
+// remove and make the directory again.
 func (v *volume) rememberSynced(dir treePath) {
 	if v.scope == tusd.ScopeProcess {
 		v.syncedDirs.add(dir)
 	}
 }
 
-// removeEmptyParents removes the directories that p was the last file of. It
-// is no error if that does not succeed.
+// removeEmptyParents removes the directories above p that have become empty. A
+// failure is no error.
 func (v *volume) removeEmptyParents(p treePath) {
 	for dir := path.Dir(p.name); dir != "."; dir = path.Dir(dir) {
 		known := treePath{p.tree, p.base, dir}
@@ -127,7 +125,7 @@ func (v *volume) removeEmptyParents(p treePath) {
 			continue
 		}
 		if err != nil || !stat.Mode.IsDir() {
-			return // a link to a directory would be removed whatever is in there
+			return // never remove a link: its directory need not be empty
 		}
 		v.syncedDirs.forget(known)
 		err = p.tree.Remove(dir)
@@ -138,5 +136,5 @@ func (v *volume) removeEmptyParents(p treePath) {
 	}
 }
 
-// parent is the name of the directory that p is in.
+// parent returns the name of the directory of p.
 func parent(p treePath) string { return path.Dir(p.name) }

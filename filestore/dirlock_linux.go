@@ -12,13 +12,13 @@ import (
 // locksBytes reports whether single bytes can be locked.
 const locksBytes = true
 
-// tryLock locks the first byte of f until f is closed, and tells whether it
-// was free.
+// tryLock locks the first byte of f until f is closed, and reports whether it was
+// free.
 func tryLock(f *os.File, exclusive bool) (bool, error) { return tryLockByte(f, 0, exclusive) }
 
-// tryLockByte locks a byte, which need not be there. An open-file-description
-// lock: it also excludes a second store of this process, and it goes with its
-// holder, however that ends.
+// tryLockByte locks a byte, also behind the end of the file. The lock is an
+// open-file-description lock: it also excludes a second store of this process, and
+// the system releases it when the process ends.
 func tryLockByte(f *os.File, number int64, exclusive bool) (bool, error) {
 	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: number, Len: 1}
 	if exclusive {

@@ -17,7 +17,7 @@ func tryLockByte(*os.File, int64, bool) (bool, error) { return false, errors.Err
 
 func isByteFree(*os.File, int64) (bool, error) { return false, errors.ErrUnsupported }
 
-// tryLock locks f until it is closed, and tells whether it was free.
+// tryLock locks f until it is closed, and reports whether it was free.
 func tryLock(f *os.File, exclusive bool) (bool, error) {
 	how := unix.LOCK_SH
 	if exclusive {

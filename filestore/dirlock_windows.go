@@ -11,11 +11,11 @@ import (
 // locksBytes reports whether single bytes can be locked.
 const locksBytes = true
 
-// tryLock locks the first byte of f until f is closed, and tells whether it
-// was free.
+// tryLock locks the first byte of f until f is closed, and reports whether it was
+// free.
 func tryLock(f *os.File, exclusive bool) (bool, error) { return tryLockByte(f, 0, exclusive) }
 
-// tryLockByte locks a byte, which need not be there.
+// tryLockByte locks a byte, also behind the end of the file.
 func tryLockByte(f *os.File, number int64, exclusive bool) (bool, error) {
 	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if exclusive {

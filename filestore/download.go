@@ -63,8 +63,9 @@ func (u *upload) openContent(ctx context.Context) (*os.File, fs.FileInfo, error)
 	return f, stat, nil
 }
 
-// etag is strong: complete data does not change, and another upload with this
-// id has another time. It tells nobody the id, which may be a secret.
+// etag returns a strong entity tag: complete data does not change, and another
+// upload with this id has another time. The tag does not reveal the id, which may
+// be a secret.
 func etag(id string, data fs.FileInfo) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d\n%d", id, data.Size(), data.ModTime().UnixNano()))
 	return fmt.Sprintf(`"%x"`, sum[:16])

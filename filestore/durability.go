@@ -6,18 +6,18 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Durability says what survives a power cut. A killed process loses nothing
-// that was acknowledged, at any level.
+// Durability is what survives a power cut. A killed process loses nothing that was
+// acknowledged, at any level.
 type Durability int
 
 // The levels.
 const (
-	// Ack: what is acknowledged is on the disk first, be it an upload's
-	// creation, an offset or a termination.
+	// Ack: creations, offsets and terminations are on disk before they are
+	// acknowledged.
 	Ack Durability = iota
-	// Complete: an upload is on the disk before it is shown as complete.
+	// Complete: an upload is on disk before it is shown as complete.
 	Complete
-	// None: the operating system writes when it likes.
+	// None: the operating system decides when to write.
 	None
 )
 
@@ -44,8 +44,7 @@ func (d Durability) String() string {
 	return "unknown durability"
 }
 
-// mustSync tells whether an upload in the state of info has to be on the disk
-// before it is shown.
+// mustSync reports whether an upload must be on disk before info is shown.
 func (d Durability) mustSync(info tusd.FileInfo) bool {
 	return d == Ack || d == Complete && info.Full()
 }

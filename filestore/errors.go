@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// failed wraps an error with what was done to which upload, and translates
-// what has a meaning for the handler.
+// failed wraps an error with the action and the id, and translates errors that have
+// a meaning for the handler.
 func failed(doing, id string, err error) error {
 	if err == nil {
 		return nil
@@ -27,23 +27,23 @@ func isNoSpace(err error) bool {
 		errors.Is(err, syscall.EFBIG) || isDiskFull(err)
 }
 
-// isAbsent tells whether err says that there is no such file: also when a
-// directory on the way is a file, or the name is longer than any file's.
+// isAbsent reports whether err means that there is no such file. That is also so if
+// a directory of its path is a file, or the name is too long.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) ||
 		errors.Is(err, syscall.ENAMETOOLONG)
 }
 
-// notFound is the answer for an upload without a record.
+// notFound returns the error for an upload without a record.
 func notFound(err error) error { return tusd.ErrNotFound.With(err) }
 
-// broken is the answer for a record at path that cannot be one.
+// broken returns the error for an upload whose record or data, at path, is not valid.
 func broken(path, format string, args ...any) error {
 	return tusd.ErrNotFound.With(fmt.Errorf("filestore: %w: %s: %w", tusd.ErrBroken, path, fmt.Errorf(format, args...)))
 }
 
-// isImpossibleName reports whether err says that the file system has no file with
-// that name: it is too long, or has characters that are not allowed there.
+// isImpossibleName reports whether err means that the file system does not allow
+// the name: it is too long, or has forbidden characters.
 func isImpossibleName(err error) bool {
 	return errors.Is(err, syscall.ENAMETOOLONG) || errors.Is(err, syscall.EILSEQ) || errors.Is(err, syscall.EINVAL)
 }

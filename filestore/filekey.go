@@ -9,11 +9,11 @@ import (
 	"github.com/tus/tusd/internal/datakey"
 )
 
-// CheckKey returns what is wrong with a value for FileKey of a FileStore.
+// CheckKey returns an error if the template is not allowed as FileKey.
 func CheckKey(template string) error { return datakey.Check(template) }
 
-// newData finds the place of a new upload's bytes: what a hook has chosen, or
-// what the template makes of it.
+// newData returns the path of a new upload's data: the choice of a hook, or the
+// expanded template.
 func (v *volume) newData(info tusd.FileInfo) (treePath, error) {
 	chosen := info.Storage["Path"]
 	if chosen == "" && v.fileKey != "" {
@@ -29,8 +29,8 @@ func (v *volume) newData(info tusd.FileInfo) (treePath, error) {
 	return data, err
 }
 
-// checkReserved refuses more than records may lead to: where upper case is no
-// difference, x.INFO is the record of x.
+// checkReserved refuses reserved names in any case: on a file system that ignores
+// case, x.INFO is the record of x.
 func (v *volume) checkReserved(data treePath) error {
 	if strings.ContainsRune(data.name, 0) {
 		return fmt.Errorf("%w: it has a zero byte", errStoragePath)

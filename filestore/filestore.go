@@ -2,21 +2,21 @@
 //
 // # Layout
 //
-// An upload is two files, as in tusd v2, so that a directory can be taken over
-// with its half-finished uploads: <id> has the bytes, <id>.info the record.
-// Slashes in an id are directories, made on demand. <id>.bin of tusd 0.x is
-// read and continued. While a chunk counts as a whole or not at all,
-// <id>.undo says where to cut if it fails. What else the store needs lies in
-// .tusd.locks (who uses the directory) and .tusd.d (temporary files and side
-// records).
+// An upload is two files, as in tusd v2: <id> has the bytes, <id>.info the
+// record. A directory of tusd v2 can be taken over with its unfinished uploads.
+// Slashes in an id are directories, which are made on demand. <id>.bin of tusd
+// 0.x is read and continued. While a chunk is written that must be stored as a
+// whole or not at all, the undo record <id>.undo tells where to cut the data if
+// the chunk fails. The store's own files are .tusd.locks (who uses the directory)
+// and .tusd.d (temporary files and side records).
 //
-// No name reaches out of the directory, whatever links lie in it (openat2 on
-// Linux, os.Root elsewhere).
+// No name leads out of the directory, also if there are symbolic links in it
+// (openat2 on Linux, os.Root elsewhere).
 //
 // # Offset and durability
 //
 // The offset is the length of the data file; the record never overrules it.
-// Durability says what is on the disk before it is answered.
+// Durability is the level: what is on disk before which answer.
 package filestore
 
 import (
@@ -33,26 +33,26 @@ import (
 type FileStore struct {
 	// Path is the directory. It is made, with its parents, if missing.
 	Path string
-	// Durability says what is on the disk before it is answered; the zero
+	// Durability is the level: what is on disk before which answer. The zero
 	// value is Ack.
 	Durability Durability
-	// MinFree is the number of bytes that stay free, to a MiB for each chunk
-	// that is being written: an upload whose length does not fit beside them is
-	// refused at once, and no more is written when they are all that is left.
+	// MinFree is how many bytes of the file system stay free. An upload whose
+	// length would leave less is refused at once, and a chunk is cut off when no
+	// more are free. Each chunk that is being written may exceed it by 1 MiB.
 	MinFree int64
 	// StorageRoots are further directories that Storage.Path of an upload may
 	// lie in. They must exist.
 	StorageRoots []string
-	// FileKey places the data of new uploads below Path: a relative path in
-	// which {id} must stand, and {date} (of the creation, UTC) and {filename}
-	// (of the metadata, made harmless) may; "": {id}. Records follow the id.
-	// A hook's Storage.Path comes before it.
+	// FileKey is a template for the path of the data of new uploads, relative to
+	// Path. It must contain {id}, and may contain {date} (of the creation, UTC)
+	// and {filename} (of the metadata, made safe); "" means {id}. The path of the
+	// record is always the id. A hook's Storage.Path overrules FileKey.
 	FileKey string
-	// DirPerm and FilePerm are the permissions of what is made, before the
-	// umask; 0 means 0775 and 0664.
+	// DirPerm and FilePerm are the permissions of new directories and files,
+	// before the umask; 0 means 0775 and 0664.
 	DirPerm, FilePerm os.FileMode
 
-	hook    durable.Hook // faults, for tests
+	hook    durable.Hook // for tests: injects faults
 	spaceOf func(dir *os.File) (space, error)
 	opened  atomic.Pointer[volume]
 }

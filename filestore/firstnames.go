@@ -7,20 +7,20 @@ import (
 	"unsafe"
 )
 
-// firstNames collects the first names that follow after, in bounded memory, however
-// many are offered and in whatever order: at most limit, and no more than one that
-// have more than room bytes together.
+// firstNames collects the smallest names behind after, in bounded memory, from any
+// number of names in any order: at most limit names with at most maxBytes bytes
+// together, but always one.
 type firstNames struct {
 	after    string
 	limit    int
-	maxBytes int // 0: any
+	maxBytes int // 0: no limit
 	names    maxHeap
 	bytes    int
-	more     bool   // names were left out
-	least    string // the first of these
+	more     bool   // names were dropped
+	least    string // the smallest of these
 }
 
-// offer considers a name.
+// offer adds a name if it is one of the smallest.
 func (s *firstNames) offer(name string) {
 	if name <= s.after || s.more && name >= s.least {
 		return
@@ -33,21 +33,21 @@ func (s *firstNames) offer(name string) {
 	}
 }
 
-// nameBytes is what a name takes in memory.
+// nameBytes returns how much memory a name needs.
 func nameBytes(name string) int { return len(name) + int(unsafe.Sizeof(name)) }
 
-// isBehind tells whether no name that begins with prefix can be taken.
+// isBehind reports whether all names that begin with prefix are before after.
 func (s *firstNames) isBehind(prefix string) bool {
 	return prefix < s.after && !strings.HasPrefix(s.after, prefix)
 }
 
-// sorted returns the names; last tells that nothing follows them.
+// sorted returns the names. last is set if no names follow them.
 func (s *firstNames) sorted() (names []string, last bool) {
 	slices.Sort(s.names)
 	return s.names, !s.more
 }
 
-// maxHeap has the largest name first, the one to be thrown out.
+// maxHeap has the largest name at the top, which is dropped first.
 type maxHeap []string
 
 func (h maxHeap) Len() int           { return len(h) }

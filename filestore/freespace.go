@@ -9,14 +9,12 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Room: what the file system has free, less what is to stay free (MinFree),
-// less what is claimed for final uploads that are being built.
-
-// space is what a file system has, in bytes.
+// space is the free space and the size of a file system, in bytes.
 type space struct{ free, size int64 }
 
-// reservations are the bytes that are going to be written, by the directory whose
-// file system they are for. The zero value is ready to use.
+// reservations counts the bytes that final uploads are going to write, by the
+// directory whose file system they are on. Available is what is free, less
+// MinFree, less the reservations. The zero value is ready to use.
 type reservations struct {
 	mu    sync.Mutex
 	bytes map[*os.File]int64
@@ -28,7 +26,7 @@ func (c *reservations) of(dir *os.File) int64 {
 	return c.bytes[dir]
 }
 
-// missingBytes is how many bytes an upload is still going to take, as far as its
+// missingBytes returns how many bytes the upload will still need, as far as the
 // record tells.
 func missingBytes(info tusd.FileInfo) int64 {
 	size := info.Size
@@ -38,7 +36,7 @@ func missingBytes(info tusd.FileInfo) int64 {
 	return max(size-info.Offset, 0)
 }
 
-// fileSystemOf is the directory whose file system p is on.
+// fileSystemOf returns the open directory whose file system p is on.
 func (v *volume) fileSystemOf(p treePath) *os.File {
 	for _, r := range v.roots {
 		if r.tree == p.tree {
@@ -48,8 +46,8 @@ func (v *volume) fileSystemOf(p treePath) *os.File {
 	return v.dirFile
 }
 
-// checkAnnounced refuses n more bytes that a client has announced and that do not fit.
-// It promises nothing.
+// checkAnnounced refuses n more bytes that a client has announced if they do not
+// fit now. It reserves nothing.
 func (v *volume) checkAnnounced(data treePath, n int64) error {
 	if n == 0 && v.minFree == 0 {
 		return nil
@@ -67,8 +65,8 @@ func (v *volume) checkAnnounced(data treePath, n int64) error {
 	return v.refuseAnnounced(space, claimed, n)
 }
 
-// refuseAnnounced is refuse for bytes that a client has only announced: if they are what
-// is too much, and something is left, the error is an ErrAnnouncedOnly.
+// refuseAnnounced is refuseLacking for bytes that a client has only announced. If
+// fewer bytes would fit, the error is an ErrAnnouncedOnly.
 func (v *volume) refuseAnnounced(space space, claimed, n int64) error {
 	err := v.refuseLacking(space, claimed, n)
 	if err != nil && space.free-claimed > v.minFree {
@@ -77,9 +75,9 @@ func (v *volume) refuseAnnounced(space space, claimed, n int64) error {
 	return err
 }
 
-// available returns how many bytes fit, unless that is less than n.
+// available returns how many bytes fit, or an error if that is less than n.
 func (v *volume) available(dir *os.File, n int64) (int64, error) {
-	claimed := v.reservations.of(dir) // first: what is written meanwhile counts twice rather than not at all
+	claimed := v.reservations.of(dir) // before spaceOf: bytes written in between count twice, not zero times
 	space, err := v.spaceOf(dir)
 	if err != nil {
 		return 0, err
@@ -99,22 +97,22 @@ func (v *volume) refuseLacking(space space, claimed, n int64) error {
 	return err
 }
 
-// retryAfter is when it is worth to look again whether so many bytes of a file
-// system have become free: the larger a part they are, the later.
+// retryAfter returns when a client should try again if so many bytes of a file
+// system are lacking: the larger their share, the later.
 func retryAfter(bytes, size int64) time.Duration {
 	const whole = time.Hour
 	return time.Second + time.Duration(float64(whole)*float64(bytes)/float64(max(size, bytes)))
 }
 
-// reservation is room that one final upload has to itself.
+// reservation is the space that one final upload still needs.
 type reservation struct {
 	v         *volume
 	dir       *os.File
 	remaining int64
 }
 
-// reserve keeps room for n bytes, or refuses them. The caller calls used with
-// what it has written, and drop in the end.
+// reserve reserves n bytes, or refuses them. The caller calls used for the bytes
+// that it has written, and release at the end.
 func (v *volume) reserve(data treePath, n int64) (*reservation, error) {
 	c := &reservation{v: v, dir: v.fileSystemOf(data), remaining: n}
 	v.reservations.mu.Lock()
@@ -135,16 +133,16 @@ func (v *volume) reserve(data treePath, n int64) (*reservation, error) {
 	return c, nil
 }
 
-// check refuses n more bytes if others have taken the room meanwhile.
+// check refuses n more bytes if other programs have used the space.
 func (c *reservation) check(n int64) error {
 	space, err := c.v.spaceOf(c.dir)
 	if err == nil && n > space.free-c.v.minFree {
-		err = tusd.ErrNoSpace.With(fmt.Errorf("the room is gone: %d bytes are free, %d are to stay so", space.free, c.v.minFree))
+		err = tusd.ErrNoSpace.With(fmt.Errorf("the space was used: %d bytes are free, %d are to stay free", space.free, c.v.minFree))
 	}
 	return err
 }
 
-// used gives up the claim on n bytes.
+// used ends the reservation of n bytes.
 func (c *reservation) used(n int64) {
 	c.v.reservations.mu.Lock()
 	defer c.v.reservations.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spaceOf is what an ordinary user may write to dir's file system.
+// spaceOf returns the space of dir's file system, without the blocks that are
+// reserved for root.
 func spaceOf(dir *os.File) (space, error) {
 	var stat unix.Statfs_t
 	err := unix.Fstatfs(int(dir.Fd()), &stat)
@@ -22,5 +23,5 @@ func spaceOf(dir *os.File) (space, error) {
 	return space{free: int64(stat.Bavail) * block, size: (int64(stat.Blocks) - reserved) * block}, nil
 }
 
-// isDiskFull finds nothing that the errors of package syscall do not cover.
+// isDiskFull returns false: package syscall has all such errors.
 func isDiskFull(error) bool { return false }

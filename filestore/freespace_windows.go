@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// spaceOf is what this user may write to dir's volume.
+// spaceOf returns the space of dir's volume that this user may use.
 func spaceOf(dir *os.File) (space, error) {
 	name, err := windows.UTF16PtrFromString(dir.Name())
 	if err != nil {
@@ -21,7 +21,7 @@ func spaceOf(dir *os.File) (space, error) {
 	return space{free: int64(min(free, math.MaxInt64)), size: int64(min(size, math.MaxInt64))}, nil
 }
 
-// isDiskFull recognises what Windows says in place of ENOSPC.
+// isDiskFull reports whether err is one of Windows' equivalents of ENOSPC.
 func isDiskFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

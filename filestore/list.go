@@ -14,27 +14,26 @@ import (
 )
 
 const (
-	// lookAheadIDs and lookAheadBytes are how many ids one walk over the directory
-	// collects at most, which bounds the memory of a listing.
+	// lookAheadIDs and lookAheadBytes bound the ids that one walk over the
+	// directory collects, and so the memory of a listing.
 	lookAheadIDs   = 1 << 16
 	lookAheadBytes = 4 << 20
-	// dirPage is how many entries of a directory are read at a time.
+	// dirPage is how many directory entries are read at a time.
 	dirPage = 1 << 10
 )
 
-// lookAhead keeps what a walk found beyond the page that was asked for, for
-// the listing that goes on behind cursor: a directory of a million uploads is
-// walked sixteen times, and not once for every page.
+// lookAhead keeps the ids that a walk found beyond the requested page, for the
+// listing that continues at cursor: a directory of a million uploads is walked
+// sixteen times, and not once per page.
 type lookAhead struct {
 	mu     sync.Mutex
-	cursor string   // what the ids follow
-	ids    []string // sorted; empty: nothing is kept
-	last   bool     // nothing follows ids
+	cursor string   // the id before ids
+	ids    []string // sorted
+	last   bool     // no ids follow
 }
 
-// List implements tusd.Lister. The order is that of the ids as strings of
-// bytes, whatever order the directory has: an upload keeps its place, and a
-// cursor stays good over restarts.
+// List implements tusd.Lister. Ids are in the order of their bytes: an upload keeps
+// its place, and a cursor stays valid after a restart.
 func (s *FileStore) List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error) {
 	v, err := s.volume()
 	if err != nil {
@@ -127,8 +126,8 @@ func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found
 	return nil
 }
 
-// unchangedSince tells whether neither record nor data of id changed after
-// before. What cannot be looked at counts as unchanged: ids are candidates.
+// unchangedSince reports whether neither record nor data of id changed after
+// before. Files that cannot be looked at count as unchanged: ids are candidates.
 func (v *volume) unchangedSince(id string, before time.Time) bool {
 	if before.IsZero() {
 		return true
@@ -137,7 +136,7 @@ func (v *volume) unchangedSince(id string, before time.Time) bool {
 	if info, err := v.readRecord(id); err == nil {
 		u := &upload{v: v, id: id}
 		if u.data, err = v.data(id, info.Storage["Path"]); err == nil {
-			u.dataSize() // finds the name that tusd 0.x gave it
+			u.dataSize() // also finds the name of tusd 0.x
 			files[1] = u.data
 		}
 	}

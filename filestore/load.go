@@ -11,17 +11,17 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// upload is one upload as loaded.
+// upload is a loaded upload.
 type upload struct {
 	v     *volume
 	id    string
 	data  treePath
 	lease tusd.Lease // nil: for reading
-	// modified is when the data had last been changed as it was loaded
+	// modified is the time of the last change of the data, as of the load
 	modified time.Time
 
-	mu   sync.Mutex    // GetInfo may be called beside the others
-	info tusd.FileInfo // Offset: what the data file has
+	mu   sync.Mutex    // GetInfo may run concurrently with other methods
+	info tusd.FileInfo // Offset is the length of the data file
 }
 
 // GetUpload implements tusd.DataStore.
@@ -43,8 +43,8 @@ func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 	return u, nil
 }
 
-// load reads the record, finds the data and, for the holder of a lease,
-// finishes what an all-or-nothing chunk left.
+// load reads the record and finds the data. With a lease it also cuts off the rest
+// of a chunk that an undo record names.
 func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	err := v.checkNoLinks(id)
 	if errors.Is(err, errLinked) {
@@ -79,7 +79,6 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	return u, nil
 }
 
-// openData opens the data for reading and writing.
 func (u *upload) openData() (durable.File, error) {
 	return u.data.tree.Open(u.data.name)
 }
@@ -96,14 +95,14 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	return info, nil
 }
 
-// current is the record as it is now.
+// current returns the record as of the last load or change.
 func (u *upload) current() tusd.FileInfo {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.info
 }
 
-// maxOffset is where the data of the upload ends at the latest.
+// maxOffset returns the largest offset that the upload can reach.
 func (u *upload) maxOffset() int64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -120,10 +119,10 @@ func (u *upload) change(edit func(*tusd.FileInfo)) {
 	edit(&u.info)
 }
 
-// checkLease tells whether the lease allows a change.
+// checkLease returns an error if the lease does not allow changes (any more).
 func (u *upload) checkLease(ctx context.Context) error { return tusd.CheckLease(ctx, u.lease) }
 
-// asUpload finds the upload behind the contract's type.
+// asUpload returns the upload of this store behind the contract's type.
 func asUpload(up tusd.Upload) (*upload, error) {
 	u, ok := up.(*upload)
 	if !ok {

@@ -4,8 +4,8 @@ import (
 	"errors"
 )
 
-// findOffset takes the offset from the data, and returns with it what is known
-// of that under the lease. The table of marks may have forgotten it by now.
+// findOffset returns the offset, which is the length of the data, and the sync
+// state that is valid for it. The cache may have evicted that state by then.
 func (u *upload) findOffset() (int64, syncState, error) {
 	if u.lease == nil {
 		size, err := u.findOffsetWithoutLease()
@@ -23,14 +23,14 @@ func (u *upload) findOffset() (int64, syncState, error) {
 	case trusted:
 		return size, m, u.checkSize(size)
 	}
-	if size, err = u.rollBack(size); err != nil {
+	if size, err = u.applyUndoRecord(size); err != nil {
 		return 0, syncState{}, err
 	}
 	return size, syncState{synced: unknownOffset}, u.checkSize(size)
 }
 
-// findOffsetWithoutLease is findOffset without a lease: a chunk may begin, end
-// or be taken back meanwhile. It looks again until nothing of that happened.
+// findOffsetWithoutLease is findOffset without a lease. A chunk may begin, end or
+// be rolled back at the same time, so it repeats until the state stays the same.
 func (u *upload) findOffsetWithoutLease() (int64, error) {
 	for {
 		m, trusted := u.v.syncStates.trusted(u.id, u.v.scope, nil)
@@ -49,7 +49,7 @@ func (u *upload) findOffsetWithoutLease() (int64, error) {
 	}
 }
 
-// checkSize tells what is wrong with data of size bytes.
+// checkSize returns an error if the data has more bytes than the upload's length.
 func (u *upload) checkSize(size int64) error {
 	if !u.info.SizeIsDeferred && size > u.info.Size {
 		return broken(u.data.path(), "it has %d bytes, the upload's length is %d", size, u.info.Size)
@@ -57,7 +57,7 @@ func (u *upload) checkSize(size int64) error {
 	return nil
 }
 
-// dataSize looks for the data, also under the name that tusd 0.x gave it.
+// dataSize returns the size of the data. It also finds the name of tusd 0.x, <id>.bin.
 func (u *upload) dataSize() (int64, error) {
 	stat, err := statRegular(u.data)
 	if err == nil {
@@ -81,8 +81,8 @@ func (u *upload) dataMissing(err error) error {
 	return broken(u.v.record(u.id).path(), "its data is missing: %w", err)
 }
 
-// truncateToSynced removes what could not be made durable earlier, and returns the mark of
-// what is left.
+// truncateToSynced cuts off bytes that could not be synced earlier, and returns the
+// new state.
 func (u *upload) truncateToSynced(m syncState) (syncState, error) {
 	f, err := u.openData()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	lockFileName = ".tusd.locks" // byte 0 is the store's, the rest a locker's
+	lockFileName = ".tusd.locks" // filelocker and tempfiles.go lock other bytes than 0
 	ownDir       = ".tusd.d"
 	tempDir      = ownDir + "/tmp"
 	sideDir      = ownDir + "/side"
@@ -20,7 +20,7 @@ const (
 
 var errNotOpen = errors.New("filestore: the store is not open")
 
-// volume is an opened FileStore.
+// volume is the state of an open FileStore.
 type volume struct {
 	root              *os.Root // of tree, which closes it
 	tree              *durable.Tree
@@ -31,12 +31,12 @@ type volume struct {
 	dirPerm           os.FileMode
 	filePerm          os.FileMode
 	scope             tusd.Scope
-	dirFile           *os.File // the directory, to ask for free space
+	dirFile           *os.File // the directory, for spaceOf
 	spaceOf           func(dir *os.File) (space, error)
 	reservations      reservations
-	lockFile          *os.File // holds the reserved byte, and the owner's
-	tempPrefix        string   // of the names of temporary files
-	aliases           []string // absolute paths that mean this directory
+	lockFile          *os.File // has locks on byte 0 and on the owner's byte
+	tempPrefix        string   // of temporary files
+	aliases           []string // absolute paths of this directory
 	roots             []storageRoot
 	syncStates        syncStates
 	syncedDirs        syncedDirs
@@ -46,10 +46,10 @@ type volume struct {
 	readBuffers       bufferPools
 }
 
-// Open makes and takes the directory. It is refused while another process, or
-// another store of this process, uses it, unless all have a locker that works
-// across processes; and with a locker that works across machines, which
-// cannot tell who wrote last to a directory.
+// Open makes the directory if it is missing, and opens it. It fails while another
+// process, or another store of this process, uses the directory, unless the
+// lockers of all work across processes. It also fails with a locker of scope
+// lease, because a lost lease does not stop a write to a file.
 func (s *FileStore) Open(ctx context.Context, env tusd.Env) error {
 	v, err := s.open(ctx, env)
 	if err != nil {
@@ -61,8 +61,8 @@ func (s *FileStore) Open(ctx context.Context, env tusd.Env) error {
 	return nil
 }
 
-// Close gives the directory back. Uploads that were loaded cannot be used any
-// more. A closed store can be opened again.
+// Close closes the directory. Loaded uploads cannot be used any more. A closed
+// store can be opened again.
 func (s *FileStore) Close() error {
 	v := s.opened.Swap(nil)
 	if v == nil {
@@ -107,7 +107,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 	return v, nil
 }
 
-// open fills v, which the caller closes after an error.
+// open fills in v. After an error the caller closes it.
 func (v *volume) open(s *FileStore) (err error) {
 	if err := makeDirectory(s.Path, v.dirPerm, v.level != None); err != nil {
 		return err
@@ -139,8 +139,8 @@ func (v *volume) open(s *FileStore) (err error) {
 	return v.sweepTemp()
 }
 
-// lockDirectory locks the reserved byte: alone if the locker reaches no further than
-// this process.
+// lockDirectory locks byte 0 of the lock file: exclusively if the scope of the
+// locker is this process.
 func (v *volume) lockDirectory() (err error) {
 	v.lockFile, err = durable.OpenLockFile(v.root, lockFileName, v.filePerm)
 	if err != nil {
@@ -156,7 +156,7 @@ func (v *volume) lockDirectory() (err error) {
 	return nil
 }
 
-// close gives back what open took, also half-way.
+// close closes what open has opened, also after an error of open.
 func (v *volume) close() error {
 	var errs []error
 	for _, r := range v.roots {
@@ -173,7 +173,8 @@ func (v *volume) close() error {
 	return errors.Join(errs...)
 }
 
-// makeDirectory makes path and its parents, durably if sync is set.
+// makeDirectory makes path and its parents. If sync is set, they are on disk when
+// it returns.
 func makeDirectory(path string, perm os.FileMode, sync bool) error {
 	if info, err := os.Stat(path); err == nil {
 		if !info.IsDir() {

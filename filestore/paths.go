@@ -12,14 +12,14 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// treePath is where a file lies: a name in one of the confined trees.
+// treePath is the path of a file: its name in one of the confined trees.
 type treePath struct {
 	tree *durable.Tree
 	base string // absolute path of the tree
 	name string // with slashes, clean
 }
 
-// path is the absolute path, for records and messages.
+// path returns the absolute path, for records and messages.
 func (p treePath) path() string {
 	const separator = string(filepath.Separator)
 	return strings.TrimSuffix(p.base, separator) + separator + filepath.FromSlash(p.name)
@@ -44,20 +44,20 @@ func (v *volume) openStorageRoot(dir string, hook durable.Hook) error {
 	if err != nil {
 		return fmt.Errorf("storage root: %w", err)
 	}
-	room, err := root.Open(".")
+	dirFile, err := root.Open(".")
 	if err != nil {
 		return errors.Join(fmt.Errorf("storage root: %w", err), root.Close())
 	}
 	tree, err := durable.NewTree(root, hook)
 	if err != nil {
-		return errors.Join(fmt.Errorf("storage root: %w", err), room.Close())
+		return errors.Join(fmt.Errorf("storage root: %w", err), dirFile.Close())
 	}
-	v.roots = append(v.roots, storageRoot{tree: tree, path: abs, aliases: aliases(abs), dirFile: room})
+	v.roots = append(v.roots, storageRoot{tree: tree, path: abs, aliases: aliases(abs), dirFile: dirFile})
 	return nil
 }
 
-// aliases returns the absolute paths that mean the directory abs: links on the
-// way have been followed in records that another program wrote.
+// aliases returns the absolute paths of the directory abs. Records that another
+// program wrote may have a path without its symbolic links.
 func aliases(abs string) []string {
 	if real, err := filepath.EvalSymlinks(abs); err == nil && real != abs {
 		return []string{abs, real}
@@ -65,23 +65,23 @@ func aliases(abs string) []string {
 	return []string{abs}
 }
 
-// file is a file of the upload directory.
+// file returns the path of a file of the upload directory.
 func (v *volume) file(name string) treePath { return treePath{tree: v.tree, base: v.path, name: name} }
 
 const recordSuffix = ".info"
 
-// record, undo: the files beside the data of an upload. They follow the id,
-// wherever the data is.
+// record and undo return the paths of the files beside the data. They depend on the
+// id only, also if the data is elsewhere.
 func (v *volume) record(id string) treePath { return v.file(id + recordSuffix) }
 func (v *volume) undo(id string) treePath   { return v.file(id + ".undo") }
 
-// errLinked: a directory on the way to an upload is a link.
+// errLinked means that a directory in the path of an upload is a symbolic link.
 var errLinked = errors.New("a directory in its path is a symbolic link")
 
-// checkNoLinks refuses an id that leads through a linked directory: one upload
-// would have several names, and several locks.
+// checkNoLinks refuses an id whose path has a symbolic link to a directory: one
+// upload would have several ids, and several locks.
 func (v *volume) checkNoLinks(id string) error {
-	for i := range len(id) { // from the top: what is behind a link cannot be looked at
+	for i := range len(id) { // from the top: names behind a link cannot be looked at
 		if id[i] != '/' {
 			continue
 		}
@@ -98,13 +98,13 @@ func (v *volume) checkNoLinks(id string) error {
 	return nil
 }
 
-// errStoragePath says that no data may lie there. Of a record that was stored it
-// is trouble of the configuration: it is neither the client's fault nor proof
-// that an upload is gone.
+// errStoragePath means that data is not allowed at this path. For a stored record it
+// is an error of the configuration: the request is not wrong, and the upload is not
+// gone.
 var errStoragePath = errors.New("Storage.Path is not allowed")
 
-// data finds the place of an upload's bytes from Storage.Path in its record or
-// from a hook.
+// data returns the path of an upload's data, from Storage.Path of its record or of a
+// hook.
 func (v *volume) data(id, storagePath string) (treePath, error) {
 	if storagePath == "" {
 		return v.file(id), nil
@@ -131,8 +131,8 @@ func (v *volume) data(id, storagePath string) (treePath, error) {
 }
 
 // storedData is data for a record that was read. Programs that embedded tusd v2
-// could write paths that were relative to where they ran; if nothing lies
-// there and the file name is the id, the upload's own file is meant.
+// could write paths relative to their working directory. If there is no such file
+// and its name is the id, the default data file is meant.
 func (v *volume) storedData(id, storagePath string) (treePath, error) {
 	data, err := v.data(id, storagePath)
 	stale := !filepath.IsAbs(storagePath) && strings.HasSuffix("/"+filepath.ToSlash(storagePath), "/"+id)
@@ -142,8 +142,8 @@ func (v *volume) storedData(id, storagePath string) (treePath, error) {
 	return data, err
 }
 
-// dataBelow is a data file in the upload directory, where it must not be taken
-// for anything else.
+// dataBelow returns the path of a data file in the upload directory. Its name must
+// not be reserved.
 func (v *volume) dataBelow(name string) (treePath, error) {
 	name = path.Clean(filepath.ToSlash(name))
 	if !filepath.IsLocal(filepath.FromSlash(name)) || name == "." {
@@ -166,13 +166,14 @@ func below(dir, abs string) (name string, ok bool) {
 	return filepath.ToSlash(rel), true
 }
 
-// isFree tells whether nothing has the name of p.
+// isFree reports whether no file has the name of p. If that cannot be known, it
+// returns false.
 func (v *volume) isFree(p treePath) bool {
 	_, err := p.tree.Lstat(p.name)
 	return isAbsent(err)
 }
 
-// statRegular describes a file that can be an upload's data.
+// statRegular describes a file that may be an upload's data.
 func statRegular(p treePath) (durable.Info, error) {
 	stat, err := p.tree.Lstat(p.name)
 	if err != nil {
@@ -187,21 +188,21 @@ func statRegular(p treePath) (durable.Info, error) {
 	return stat, nil
 }
 
-// isDefaultStorage tells whether storage is what a record says of an upload whose data
-// is in the upload directory under its id, as most are. It is worth knowing: to
-// take paths apart and to build them costs more than all else about a load.
+// isDefaultStorage reports whether storage is that of an upload whose data has its
+// id as the name, as most have. It saves splitting and building paths, which is the
+// most expensive part of a load.
 func (v *volume) isDefaultStorage(id string, storage map[string]string) bool {
 	return filepath.Separator == '/' && len(storage) == 3 && storage["Type"] == "filestore" &&
 		v.isPathOf(storage["Path"], id, "") && v.isPathOf(storage["InfoPath"], id, recordSuffix)
 }
 
-// isPathOf tells whether path is that of id+suffix in the upload directory.
+// isPathOf reports whether path is that of id+suffix in the upload directory.
 func (v *volume) isPathOf(path, id, suffix string) bool {
 	name, ok := strings.CutPrefix(path, v.path)
 	return ok && len(name) == 1+len(id)+len(suffix) && name[0] == '/' && name[1:1+len(id)] == id && strings.HasSuffix(name, suffix)
 }
 
-// storage is what a record says about where its upload is.
+// storage returns the Storage field of a record.
 func (v *volume) storage(id string, data treePath) map[string]string {
 	return map[string]string{"Type": "filestore", "Path": data.path(), "InfoPath": v.record(id).path()}
 }

@@ -10,16 +10,14 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Probe finds out whether uploads can be stored now, without making a file.
-// nil: as far as can be seen they can. An error that matches tusd.ErrNoSpace
-// means that less than MinFree, or nothing at all, is free: the store still
-// does whatever needs no room. Any other error means that the directory is
-// gone, cannot be written to, or does not answer as it should. The errors name
-// no path, so that they can be shown to strangers.
+// Probe checks whether uploads can be stored now, without making a file. An error
+// that matches tusd.ErrNoSpace means that less than MinFree, or nothing, is free:
+// what needs no space still works. Any other error means that the directory is
+// missing, not writable, or not working. The errors contain no path, so that they
+// can be shown to strangers.
 //
-// ctx is looked at only before the file system is asked. A file system that
-// hangs, as one on a network may, holds Probe for as long as it hangs. Safe
-// for concurrent use.
+// ctx is checked only at the start. If the file system hangs, as one on a network
+// may, Probe hangs, too. It is safe for concurrent use.
 func (s *FileStore) Probe(ctx context.Context) error {
 	v, err := s.volume()
 	if err != nil {
@@ -52,8 +50,8 @@ func (v *volume) probe() error {
 }
 
 // checkPath checks that the store's path still leads to the directory that was
-// opened. One that was renamed, or lies below another mount by now, can be
-// written to all the same, but nobody would find the uploads there.
+// opened. If it was renamed, or another file system was mounted over it, writes
+// succeed, but the uploads are not found at the path.
 func (v *volume) checkPath() error {
 	opened, err := v.dirFile.Stat()
 	if err != nil {
@@ -71,7 +69,7 @@ func (v *volume) checkPath() error {
 	return nil
 }
 
-// withoutPath is what the system said, without the path it said it of.
+// withoutPath removes the path from an error of the system.
 func withoutPath(err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s: %w", path.Op, path.Err)

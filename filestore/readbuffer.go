@@ -6,34 +6,32 @@ import (
 )
 
 const (
-	// smallBuffer is what a connection that trickles holds, in bytes: what
-	// net/http has read ahead fits.
+	// smallBuffer is the size of the buffer of a slow connection, in bytes: it
+	// takes what net/http has read ahead.
 	smallBuffer = 4 << 10
-	// largeBuffer is what one that delivers holds, as long as each read
-	// brings at least worthLarge bytes.
+	// largeBuffer is the size of the buffer of a fast connection: one of which
+	// each read returns at least worthLarge bytes.
 	largeBuffer = 128 << 10
 	worthLarge  = 8 << 10
-	// maxLarge is how many connections hold a large buffer at most, which
-	// bounds the memory when many deliver at once, to 8 MiB. The others go on
-	// with their small one.
+	// maxLarge is how many connections can have a large buffer at a time: 8 MiB
+	// in all. The others keep their small one.
 	maxLarge = 64
 )
 
-// bufferPools has the buffers that bodies are read into. The zero value is ready
-// to use.
+// bufferPools has the buffers that chunks are read into. The zero value is ready to
+// use.
 type bufferPools struct {
 	small, large sync.Pool
 	larges       atomic.Int32 // in use
 }
 
-// readBuffer follows a connection: small while it trickles, large while it
-// delivers.
+// readBuffer is small while the connection is slow, and large while it is fast.
 type readBuffer struct {
 	space []byte // to read into
 	from  *bufferPools
 	small *[smallBuffer]byte
-	large *[largeBuffer]byte // nil: none is held
-	fresh bool               // large has not been read into
+	large *[largeBuffer]byte // nil: none
+	fresh bool               // large is unused
 }
 
 // acquire returns a buffer for a body that begins.
@@ -45,7 +43,7 @@ func (b *bufferPools) acquire() readBuffer {
 	return readBuffer{space: small[:], from: b, small: small}
 }
 
-// acquireLarge returns nil if enough are in use.
+// acquireLarge returns nil if maxLarge are in use.
 func (b *bufferPools) acquireLarge() *[largeBuffer]byte {
 	if b.larges.Add(1) > maxLarge {
 		b.larges.Add(-1)
@@ -57,8 +55,8 @@ func (b *bufferPools) acquireLarge() *[largeBuffer]byte {
 	return new([largeBuffer]byte)
 }
 
-// adapt is told how many bytes the last read brought. The first one into a
-// large buffer may be short: it brings what net/http had read ahead.
+// adapt chooses the buffer for the next read after one of n bytes. The first read
+// into a large buffer may be short: it returns what net/http has read ahead.
 func (b *readBuffer) adapt(n int) {
 	fresh := b.fresh
 	b.fresh = false
@@ -82,7 +80,6 @@ func (b *readBuffer) releaseLarge() {
 	b.large = nil
 }
 
-// release ends the use of b.
 func (b *readBuffer) release() {
 	b.releaseLarge()
 	b.from.small.Put(b.small)

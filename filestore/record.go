@@ -15,22 +15,22 @@ import (
 const (
 	// maxRecord bounds what is read as a record, in bytes.
 	maxRecord = 1 << 20
-	// usualRecord is what records have, in bytes, and some more.
+	// usualRecord is more than the length of most records, in bytes.
 	usualRecord = 640
 	// maxSize bounds lengths and offsets, so that their sums cannot overflow.
 	maxSize = math.MaxInt64 / 2
 )
 
-// readRecord reads and checks the record of id. Errors: absent() ones, broken
-// ones, and whatever the operating system says. The result is shared and must
-// not be changed. It is a pointer, as those below, because every connection
-// keeps the deepest stack it ever needed.
+// readRecord reads and checks the record of id. The error may be one of isAbsent, of
+// broken, or of the operating system. The result is shared and must not be changed.
+// The functions here return pointers, because every connection keeps the deepest
+// stack that it ever needed.
 func (v *volume) readRecord(id string) (*tusd.FileInfo, error) {
 	info, _, err := v.readStamped(id)
 	return info, err
 }
 
-// readRecordWithLease is readRecord for the holder of lease, or without one.
+// readRecordWithLease is readRecord for the holder of lease, which may be nil.
 func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInfo, error) {
 	if lease == nil {
 		return v.readRecord(id)
@@ -49,7 +49,7 @@ func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInf
 	return info, err
 }
 
-// readStamped is readRecord and tells which state of the file was read.
+// readStamped is readRecord and also returns the stamp of the file.
 func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Stamp, error) {
 	where := v.record(id)
 	content, stat, err := readSmall(where, maxRecord)
@@ -81,8 +81,8 @@ func decodeRecord(where treePath, id string, content []byte) (*tusd.FileInfo, er
 	return info, nil
 }
 
-// readSmall reads a regular file of at most limit bytes. It never opens what
-// it might block on; what is no regular file, or too long, is broken.
+// readSmall reads a regular file of at most limit bytes. A longer file, or one that
+// is not regular, is broken. It never opens a file that could block.
 func readSmall(where treePath, limit int64) ([]byte, durable.Info, error) {
 	f, stat, err := where.tree.OpenRegular(where.name)
 	if errors.Is(err, durable.ErrIrregular) {
@@ -103,8 +103,7 @@ func readSmall(where treePath, limit int64) ([]byte, durable.Info, error) {
 	return content[:n], stat, nil
 }
 
-// parseRecord reads the JSON of a record and checks what can be checked
-// without the data.
+// parseRecord decodes the JSON of a record and checks the fields of tusd v2.
 func parseRecord(id string, content []byte) (*tusd.FileInfo, error) {
 	info := new(tusd.FileInfo)
 	if err := unmarshal(content, info); err != nil {
@@ -125,17 +124,16 @@ func parseRecord(id string, content []byte) (*tusd.FileInfo, error) {
 	return info, nil
 }
 
-// unmarshal decodes on a stack of its own. Package json needs more of it than
-// all else on a request's way, and a request that then waits for its client
-// for hours would keep it.
+// unmarshal decodes in a goroutine of its own. Package json needs a deeper stack than
+// the rest of a request, and a request that waits for its client for hours would
+// keep it.
 func unmarshal(content []byte, info *tusd.FileInfo) error {
 	done := make(chan error)
 	go func() { done <- json.Unmarshal(content, info) }()
 	return <-done
 }
 
-// checkFields refuses what this program would not have written into the
-// fields that are its own.
+// checkFields refuses values that this program does not write.
 func checkFields(info *tusd.FileInfo) error {
 	switch info.State {
 	case "", tusd.StateUploading, tusd.StateFinishing, tusd.StateComplete, tusd.StateFailed:
@@ -156,7 +154,8 @@ func checkFields(info *tusd.FileInfo) error {
 	return nil
 }
 
-// formatRecord is the inverse. The offset stays 0: only the data tells it.
+// formatRecord encodes a record. Its offset is 0: the length of the data is the
+// offset.
 func formatRecord(info tusd.FileInfo) ([]byte, error) {
 	info.Offset = 0
 	w := recordWriter{b: make([]byte, 0, usualRecord)}

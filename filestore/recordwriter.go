@@ -10,9 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// recordWriter writes a record as JSON, byte for byte as package json does, but
-// in a third of the time (decision 0019). What few uploads have is left to
-// package json.
+// recordWriter encodes a record as JSON, byte for byte as package json does, but in
+// a third of the time (decision 0019). Rare values are left to package json.
 type recordWriter struct {
 	b   []byte
 	err error
@@ -65,14 +64,14 @@ func (w *recordWriter) name(name string) *recordWriter {
 	return w
 }
 
-// separate puts a comma behind what is not the first in its object.
+// separate writes a comma, unless the object has just begun.
 func (w *recordWriter) separate() {
 	if w.b[len(w.b)-1] != '{' {
 		w.b = append(w.b, ',')
 	}
 }
 
-// text writes a field that is left out if it is empty.
+// text writes a field, unless it is empty.
 func (w *recordWriter) text(name, value string) {
 	if value != "" {
 		w.name(name).string(value)
@@ -83,8 +82,8 @@ func (w *recordWriter) int(n int64) { w.b = strconv.AppendInt(w.b, n, 10) }
 
 func (w *recordWriter) bool(is bool) { w.b = strconv.AppendBool(w.b, is) }
 
-// time writes a point in time. Package json refuses years and zones that RFC
-// 3339 cannot tell.
+// time writes a point in time. Package json returns an error for years and zones
+// that RFC 3339 does not have.
 func (w *recordWriter) time(t time.Time) {
 	if t.Location() != time.UTC || t.Year() < 0 || t.Year() > 9999 {
 		w.marshal(t)
@@ -95,7 +94,7 @@ func (w *recordWriter) time(t time.Time) {
 	w.b = append(w.b, '"')
 }
 
-// string writes s, which seldom needs escaping.
+// string writes s. Few strings need escaping.
 func (w *recordWriter) string(s string) {
 	if !needsNoEscaping(s) {
 		w.marshal(s)
@@ -106,7 +105,7 @@ func (w *recordWriter) string(s string) {
 	w.b = append(w.b, '"')
 }
 
-// needsNoEscaping tells whether package json writes s as it is.
+// needsNoEscaping reports whether package json writes s unchanged.
 func needsNoEscaping(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
@@ -116,13 +115,13 @@ func needsNoEscaping(s string) bool {
 	return true
 }
 
-// object writes a map of texts, in the order of its names.
+// object writes a map, in the order of its names.
 func (w *recordWriter) object(m map[string]string) {
 	if m == nil {
 		w.null()
 		return
 	}
-	var few [8]string // without memory of its own, as most are
+	var few [8]string // on the stack, for most maps
 	names := few[:0]
 	for name := range m {
 		names = append(names, name)
@@ -138,7 +137,6 @@ func (w *recordWriter) object(m map[string]string) {
 	w.b = append(w.b, '}')
 }
 
-// list writes texts in their order.
 func (w *recordWriter) list(values []string) {
 	if values == nil {
 		w.null()
@@ -156,7 +154,7 @@ func (w *recordWriter) list(values []string) {
 
 func (w *recordWriter) null() { w.b = append(w.b, "null"...) }
 
-// marshal writes what few uploads have.
+// marshal writes a value with package json.
 func (w *recordWriter) marshal(value any) {
 	content, err := json.Marshal(value)
 	if err != nil && w.err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// sideRecord checks a call on a side record and returns its place.
+// sideRecord checks the arguments of a call and returns the path of the side record.
 func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideKey, value []byte) (*volume, treePath, error) {
 	v, err := s.volume()
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []by
 		}
 		current, err = v.readSide(p)
 		if err == nil && v.level != None {
-			err = p.tree.SyncParent(p.name) // who made it may not be that far yet
+			err = p.tree.SyncParent(p.name) // its creator may not have synced it yet
 		}
 		if !isAbsent(err) {
 			return current, false, failed("create side record", p.name, err)
@@ -102,14 +102,13 @@ func (s *FileStore) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	}
 	if err == nil && v.level != None {
 		if err = p.tree.SyncParent(p.name); isAbsent(err) {
-			err = nil // there never was a record of this kind
+			err = nil // no record of this kind was ever created
 		}
 	}
 	return failed("delete side record", p.name, err)
 }
 
-// writeSide writes a side record by way of a temporary file, making the
-// directories where they are missing.
+// writeSide writes a side record by a temporary file, and makes missing directories.
 func (v *volume) writeSide(p treePath, write func(durable.Replacer) error) error {
 	r := v.replacer(v.level != None)
 	err := v.inParents(func() error { return write(r) }, v.tempFile(), p)
@@ -119,13 +118,12 @@ func (v *volume) writeSide(p treePath, write func(durable.Replacer) error) error
 	return v.syncParents(p)
 }
 
-// readSide returns the value of a side record.
 func (v *volume) readSide(p treePath) ([]byte, error) {
 	content, _, err := readSmall(p, tusd.MaxSideRecord)
 	return content, err
 }
 
-// offerNames offers the names of a directory that may be missing to found.
+// offerNames offers the names in a directory to found. The directory may be missing.
 func (v *volume) offerNames(dir string, found *firstNames) error {
 	f, err := v.tree.OpenOS(dir)
 	if isAbsent(err) {

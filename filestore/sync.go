@@ -7,7 +7,7 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// ensureDurable makes sure that what info shows holds as the level promises.
+// ensureDurable syncs what the level requires before info is shown to a client.
 func (u *upload) ensureDurable(info tusd.FileInfo) error {
 	if !u.v.level.mustSync(info) {
 		return nil
@@ -35,8 +35,8 @@ func (u *upload) ensureDurable(info tusd.FileInfo) error {
 	return err
 }
 
-// syncData syncs what m does not know to be on the disk, and remembers it.
-// The caller holds the lease.
+// syncData syncs everything that is not known to be on disk according to m, and
+// remembers the new state. The caller holds the lease.
 func (u *upload) syncData(f durable.File, offset int64, m syncState) error {
 	if err := f.Sync(); err != nil {
 		return err
@@ -50,7 +50,7 @@ func (u *upload) syncData(f durable.File, offset int64, m syncState) error {
 	return nil
 }
 
-// syncNames makes the record and the names of both files durable.
+// syncNames syncs the record, and the directories of record and data.
 func (u *upload) syncNames() error {
 	record := u.v.record(u.id)
 	f, err := record.tree.Open(record.name)
@@ -61,7 +61,7 @@ func (u *upload) syncNames() error {
 	return errors.Join(err, u.v.syncNamesOf(u.data, record))
 }
 
-// markRecordUnsynced remembers that the record was written and not synced.
+// markRecordUnsynced remembers that the record was written without a sync.
 func (u *upload) markRecordUnsynced() {
 	if m, ok := u.v.syncStates.trusted(u.id, u.v.scope, u.lease); ok {
 		m.namesSynced = false

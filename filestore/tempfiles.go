@@ -15,30 +15,30 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Temporary files in a directory that several processes share begin with the
-// name of their owner, an opened store, and a point. The name is the number of a
-// byte of the lock file in hexadecimal digits, which the owner has locked until
-// it is closed or its process ends, however that ends. If the byte is free, the
-// files are left. A process id would prove nothing: that of every container is 1.
+// Several processes may share a directory. The name of a temporary file begins with
+// its owner, an open store: the number of a byte of the lock file, in hexadecimal
+// digits, and a dot. The owner has that byte locked until it is closed or its
+// process ends. If the byte is free, its temporary files are orphans. A process id
+// would not do: containers all have process 1.
 
-// The bytes for owners. They are of those that a locker leaves to the store.
+// The bytes for owners. filelocker uses other bytes.
 const (
 	ownerBits  = 59
 	firstOwner = 1 << 60
 	ownerName  = "%016x."
 )
 
-// tempAge is when a temporary file without an owner, as older versions made
-// them, belongs to no process any more, even if others use the directory.
+// tempAge is the age at which a temporary file without an owner, as older versions
+// made them, is an orphan.
 const tempAge = 24 * time.Hour
 
-// lockOwnerByte makes the store the owner of temporary files, where the system has locks
-// on single bytes.
+// lockOwnerByte makes the store an owner of temporary files, where the system can
+// lock single bytes.
 func (v *volume) lockOwnerByte() error {
 	if !locksBytes {
 		return nil
 	}
-	for range 10 { // another one has the same number: that does not happen
+	for range 10 { // another owner with the same number is very unlikely
 		number := firstOwner + rand.Int64N(1<<ownerBits)
 		ok, err := tryLockByte(v.lockFile, number, true)
 		if err != nil {
@@ -63,7 +63,7 @@ func ownerOf(name string) (number int64, ok bool) {
 	return number, ok && fmt.Sprintf(ownerName, number) == digits+"."
 }
 
-// sweepTemp removes temporary files of processes that died.
+// sweepTemp removes orphans.
 func (v *volume) sweepTemp() error {
 	dir, err := v.root.Open(tempDir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -80,14 +80,14 @@ func (v *volume) sweepTemp() error {
 	lives := make(map[int64]bool)
 	for _, entry := range entries {
 		if v.isOrphan(entry, lives) {
-			v.root.Remove(tempDir + "/" + entry.Name()) // an older leftover is no reason not to start
+			v.root.Remove(tempDir + "/" + entry.Name()) // an orphan that stays is no reason to fail the start
 		}
 	}
 	return nil
 }
 
-// isOrphan reports whether no process can use a temporary file any more. lives
-// remembers what is known of owners.
+// isOrphan reports whether no process uses a temporary file any more. lives caches
+// which owners are alive.
 func (v *volume) isOrphan(entry fs.DirEntry, lives map[int64]bool) bool {
 	info, err := entry.Info()
 	if err != nil || !info.Mode().IsRegular() {
@@ -109,17 +109,17 @@ func (v *volume) isOrphan(entry fs.DirEntry, lives map[int64]bool) bool {
 	return !alive
 }
 
-// replace puts content in the place of a small file of the upload directory.
+// replace replaces the content of a small file of the upload directory, atomically.
 func (v *volume) replace(p treePath, content []byte, sync bool) error {
 	r := v.replacer(sync)
 	return v.inParents(func() error { return r.Replace(p.name, content) }, v.tempFile())
 }
 
-// replacer writes files by way of the directory for temporary files, which is
-// made when it is first missed (tempFile says where).
+// replacer returns a Replacer with the directory for temporary files. The directory
+// may be missing: callers use inParents with tempFile.
 func (v *volume) replacer(sync bool) durable.Replacer {
 	return durable.Replacer{Tree: v.tree, Dir: tempDir, Prefix: v.tempPrefix, Perm: v.filePerm, Sync: sync}
 }
 
-// tempFile is a place in the directory for temporary files.
+// tempFile is some path in the directory for temporary files, for inParents.
 func (v *volume) tempFile() treePath { return v.file(tempDir + "/x") }

@@ -7,8 +7,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Terminate implements tusd.Terminater. A directory where a file should be is
-// removed only if it is empty.
+// Terminate implements tusd.Terminater. If a directory has the name of one of the
+// files, it is removed only if it is empty.
 func (s *FileStore) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
 	v, err := s.volume()
 	if err != nil {
@@ -24,8 +24,8 @@ func (s *FileStore) Terminate(ctx context.Context, lease tusd.Lease, id string) 
 	return failed("terminate upload", id, u.terminate())
 }
 
-// terminate removes the data before the record: cut short, it leaves a record
-// without data, which is no upload and can be terminated again.
+// terminate removes the data before the record: after a crash in between there is a
+// record without data, which is no upload and can be terminated again.
 func (u *upload) terminate() error {
 	data, err := u.dataToRemove()
 	if err != nil {
@@ -44,14 +44,14 @@ func (u *upload) terminate() error {
 	}
 	for _, suffix := range []string{".lock", ".stop"} {
 		if p := u.v.file(u.id + suffix); !u.v.isFree(p) {
-			u.v.removeFile(p) // an operator's or tusd v2's; they decide nothing
+			u.v.removeFile(p) // of tusd v2 or an operator; they mean nothing here
 		}
 	}
 	return u.removeRecord(data)
 }
 
-// dataToRemove finds the data of an upload whose record may be broken, but
-// must be there.
+// dataToRemove returns the data files of an upload. Its record must exist, but may be
+// broken.
 func (u *upload) dataToRemove() ([]treePath, error) {
 	v := u.v
 	err := v.checkNoLinks(u.id)
@@ -85,8 +85,8 @@ func (u *upload) dataToRemove() ([]treePath, error) {
 	return []treePath{data}, nil
 }
 
-// removeLeftUndoRecord removes the rollback mark. Its removal is on the disk before the
-// record's: it must not come back beside a later upload of the same name.
+// removeLeftUndoRecord removes the undo record. Its removal is on disk before that of
+// the record: it must not come back beside a later upload with the same id.
 func (u *upload) removeLeftUndoRecord() error {
 	undo := u.v.undo(u.id)
 	if u.v.isFree(undo) {
@@ -98,14 +98,14 @@ func (u *upload) removeLeftUndoRecord() error {
 	return undo.tree.SyncParent(undo.name)
 }
 
-// removeRecord removes the record, which ends the upload, and makes the
-// removal of all as durable as the level says.
+// removeRecord removes the record, which ends the upload, and makes all removals as
+// durable as the level requires.
 func (u *upload) removeRecord(data []treePath) error {
 	record := u.v.record(u.id)
 	err := record.tree.Remove(record.name)
 	if err != nil && !isAbsent(err) {
 		if stat, statErr := record.tree.Lstat(record.name); statErr == nil && stat.Mode.IsDir() {
-			return notFound(err) // with files in it, it is somebody's directory, and no record
+			return notFound(err) // a directory with files in it is no record
 		}
 		return err
 	}
@@ -136,8 +136,8 @@ func (u *upload) syncRemoval(record treePath, data []treePath) error {
 	return nil
 }
 
-// removeFile removes p. What is not there, and a directory with something in
-// it, are no error: other uploads may be in there.
+// removeFile removes p. A missing file is no error, nor is a directory that is not
+// empty: other uploads may be in it.
 func (v *volume) removeFile(p treePath) error {
 	err := p.tree.Remove(p.name)
 	if err == nil || isAbsent(err) {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// undoRecord is the content of <id>.undo: where to cut if the chunk that is
-// being written does not come to its end.
+// undoRecord is the content of <id>.undo: it tells where to cut the data if the
+// chunk that is being written fails.
 type undoRecord struct {
 	Offset  int64
-	Created time.Time // of the upload: a mark of an earlier one with this id does not count
+	Created time.Time // of the upload; an undo record of an earlier upload with this id is not valid
 }
 
-// maxUndoRecord bounds what is read as a rollback mark, in bytes.
+// maxUndoRecord bounds the length of an undo record, in bytes.
 const maxUndoRecord = 1 << 10
 
 func (u *upload) writeUndoRecord(offset int64) error {
@@ -24,7 +24,7 @@ func (u *upload) writeUndoRecord(offset int64) error {
 	return u.v.replace(u.v.undo(u.id), content, u.v.level == Ack)
 }
 
-// removeUndoRecord is done if there is none.
+// removeUndoRecord removes the undo record. A missing one is no error.
 func (u *upload) removeUndoRecord() error {
 	undo := u.v.undo(u.id)
 	if err := undo.tree.Remove(undo.name); err != nil && !isAbsent(err) {
@@ -36,9 +36,9 @@ func (u *upload) removeUndoRecord() error {
 	return undo.tree.SyncParent(undo.name)
 }
 
-// rollBack finds the offset of an upload with size bytes beside which a
-// rollback mark may lie, and cuts the data to it.
-func (u *upload) rollBack(size int64) (int64, error) {
+// applyUndoRecord cuts the data, which has size bytes, to the offset of the undo
+// record if there is one. It returns the offset of the upload.
+func (u *upload) applyUndoRecord(size int64) (int64, error) {
 	offset, found, err := u.readUndoRecord()
 	if err != nil {
 		return 0, err
@@ -50,15 +50,15 @@ func (u *upload) rollBack(size int64) (int64, error) {
 		size = min(size, offset)
 	}
 	u.v.syncStates.set(u.id, u.lease, syncState{synced: unknownOffset})
-	if !u.info.SizeIsDeferred && size == u.info.Size { // somebody looks at a complete one
+	if !u.info.SizeIsDeferred && size == u.info.Size { // a client asks for a full upload
 		u.v.rememberCompleted(u.id)
 	}
 	return size, nil
 }
 
-// visibleSize is what a reader without a lease sees of size bytes. Where no
-// mark was found, the size may be from the time of one that another process
-// has just removed: it is looked at again.
+// visibleSize returns how many of size bytes a reader without a lease may see. If
+// there is no undo record, another process may have just removed it, after size
+// was read: the size is read again.
 func (u *upload) visibleSize(size int64) (int64, error) {
 	offset, found, err := u.readUndoRecord()
 	if err != nil || found {
@@ -66,7 +66,7 @@ func (u *upload) visibleSize(size int64) (int64, error) {
 	}
 	stat, err := statRegular(u.data)
 	if isAbsent(err) {
-		return 0, u.dataMissing(err) // removed since it was looked at
+		return 0, u.dataMissing(err) // removed since size was read
 	}
 	if err != nil {
 		return 0, err
@@ -96,7 +96,7 @@ func (u *upload) truncateToUndoRecord(size, offset int64) error {
 	return u.removeUndoRecord()
 }
 
-// readUndoRecord reads the mark of this upload, if there is one.
+// readUndoRecord reads the undo record of this upload, if there is one.
 func (u *upload) readUndoRecord() (offset int64, found bool, err error) {
 	where := u.v.undo(u.id)
 	content, _, err := readSmall(where, maxUndoRecord)
@@ -108,13 +108,13 @@ func (u *upload) readUndoRecord() (offset int64, found bool, err error) {
 	}
 	var undo undoRecord
 	if err := json.Unmarshal(content, &undo); err != nil {
-		return 0, false, broken(where.path(), "it is not a rollback mark: %w", err)
+		return 0, false, broken(where.path(), "it is not an undo record: %w", err)
 	}
 	if undo.Offset < 0 || undo.Offset > maxSize {
 		return 0, false, broken(where.path(), "an offset of %d is impossible", undo.Offset)
 	}
 	if !undo.Created.Equal(u.info.Created) {
-		return maxSize, true, nil // of an earlier upload: to be removed, nothing to be cut
+		return maxSize, true, nil // of an earlier upload: remove it and cut nothing
 	}
 	return undo.Offset, true, nil
 }

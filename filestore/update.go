@@ -40,7 +40,7 @@ func (s *FileStore) DeclareLength(ctx context.Context, up tusd.Upload, length in
 	next := u.current()
 	if length == -1 {
 		next.Size, next.SizeIsDeferred = 0, true
-		return failed("take back the length of upload", u.id, u.store(ctx, next))
+		return failed("undo the length of upload", u.id, u.store(ctx, next))
 	}
 	if length > maxSize {
 		return failed("declare the length of upload", u.id, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", length)))
@@ -56,8 +56,8 @@ func (s *FileStore) DeclareLength(ctx context.Context, up tusd.Upload, length in
 	return failed("declare the length of upload", u.id, u.store(ctx, next))
 }
 
-// checkLength refuses a length that became known and does not fit. An upload
-// that has all its bytes takes no more room.
+// checkLength refuses a newly known length for which there is no space. A full
+// upload needs no more space.
 func (u *upload) checkLength(next tusd.FileInfo) error {
 	if missingBytes(next) == 0 {
 		return nil

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// While a body arrives its write-back is started in pieces, and the
-	// piece before the last ones is waited for. Not yet on the disk are then
-	// at most the pieces under way, the next one and a buffer: less than
-	// 8 MiB, so that the sync at the end is short.
+	// While a chunk arrives, the kernel writes it back in ranges, of which at
+	// most maxWriteBackRanges are in progress. So less than 8 MiB are not yet on
+	// disk (these ranges, the next one and a buffer), and the sync at the end is
+	// short.
 	writeBackRange     = 2 << 20
 	maxWriteBackRanges = 2
 )
@@ -31,31 +31,31 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	return n, failed("write to upload", u.id, err)
 }
 
-// chunk is one body on its way into the data file.
+// chunk is one chunk while it is written to the data file.
 type chunk struct {
 	u     *upload
 	f     durable.File
-	state syncState // as it was before
+	state syncState // before the chunk
 	start int64     // where the chunk begins
 	end   int64     // the end of what is written
 
-	// write-back was started for what is before started, and has ended for
-	// what is before waited
+	// write-back was started for the bytes before started, and has ended for
+	// those before waited
 	started, waited int64
-	// lost is set when a write-back failed: bytes before at may be lost.
+	// lost is set when a write-back failed: bytes before end may be lost.
 	lost bool
-	// torn is set when a write failed: bytes behind at may be there.
+	// torn is set when a write failed: the file may have bytes behind end.
 	torn bool
-	// spaceCheckedTo is the offset up to which there was room when last looked.
+	// spaceCheckedTo is the offset up to which the last check found space.
 	spaceCheckedTo int64
 }
 
-// spaceCheckInterval is after how many bytes a chunk looks again how much of the disk
-// has to stay free.
+// spaceCheckInterval is how many bytes a chunk writes between two checks of the
+// free space.
 const spaceCheckInterval = 1 << 20
 
-// begin opens the data for a chunk and pins the mark. After success the caller
-// closes c.f and calls c.end or c.rollBack.
+// begin opens the data for a chunk and marks the upload as being written. After
+// success the caller closes c.f and calls c.finish or c.rollBack.
 func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
 	if err := u.checkLease(ctx); err != nil {
 		return nil, err
@@ -77,8 +77,8 @@ func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
 	return c, nil
 }
 
-// knownState returns the mark of u. If there is none (any more) or something
-// has to be cut off first, it looks at the data again.
+// knownState returns the sync state of u. If there is none (any more), or unsynced
+// bytes must be cut off first, it reads the state from the files.
 func (u *upload) knownState() (syncState, error) {
 	m, ok := u.v.syncStates.trusted(u.id, u.v.scope, u.lease)
 	if ok && !m.cut {
@@ -92,8 +92,8 @@ func (u *upload) knownState() (syncState, error) {
 	return m, nil
 }
 
-// copy writes what src delivers, until its end, an error, or the end of ctx or
-// the lease.
+// copy writes the bytes of src until its end, an error, or the end of ctx or of the
+// lease.
 func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 	b := c.u.v.readBuffers.acquire()
 	defer b.release()
@@ -115,7 +115,7 @@ func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 	}
 }
 
-// write stores p behind what is there.
+// write appends p.
 func (c *chunk) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
@@ -135,23 +135,23 @@ func (c *chunk) write(p []byte) error {
 	return c.writeBack()
 }
 
-// checkFreeSpace refuses n more bytes that would leave less free than is to stay.
-// What fitted when the upload was created may not fit any more, and of some
-// uploads nobody knew how long they would be.
+// checkFreeSpace refuses n more bytes that would leave less than MinFree. The check
+// at the creation is not enough: other uploads grow, and the length may be
+// deferred.
 func (c *chunk) checkFreeSpace(n int64) error {
 	v := c.u.v
 	if v.minFree == 0 || c.end+n <= c.spaceCheckedTo {
 		return nil
 	}
-	room, err := v.available(v.fileSystemOf(c.u.data), n)
+	available, err := v.available(v.fileSystemOf(c.u.data), n)
 	if err != nil {
 		return err
 	}
-	c.spaceCheckedTo = c.end + n + min(spaceCheckInterval, room-n)
+	c.spaceCheckedTo = c.end + n + min(spaceCheckInterval, available-n)
 	return nil
 }
 
-// writeBack keeps the number of bytes small that are not on the disk.
+// writeBack keeps the number of unsynced bytes small.
 func (c *chunk) writeBack() error {
 	if c.u.v.level == None {
 		return nil
@@ -177,8 +177,8 @@ func (c *chunk) writeBack() error {
 	return nil
 }
 
-// finish makes the bytes hold that were written before err, and returns their
-// number. What cannot be made to hold is cut off.
+// finish makes the bytes durable that were written before err, and returns their
+// number. If that fails, it cuts them off.
 func (c *chunk) finish(err error) (int64, error) {
 	u := c.u
 	info := u.current()
@@ -199,8 +199,8 @@ func (c *chunk) finish(err error) (int64, error) {
 	return c.end - c.start, err
 }
 
-// makeDurable makes the upload in the state of info as durable as its level says, and
-// unpins the mark.
+// makeDurable syncs what the level requires for info, and ends the state of being
+// written.
 func (c *chunk) makeDurable(info tusd.FileInfo) error {
 	known := c.state.namesSynced && c.state.synced >= c.end && c.end == c.start
 	if c.u.v.level.mustSync(info) && !known {
@@ -210,8 +210,9 @@ func (c *chunk) makeDurable(info tusd.FileInfo) error {
 	return nil
 }
 
-// endWithoutLease counts what was written while the lease was held. Nothing is
-// cut off and nothing is remembered: the upload is somebody else's.
+// endWithoutLease returns the number of bytes that were written before the lease
+// was lost. It cuts nothing off and remembers nothing: another holder may be
+// writing.
 func (c *chunk) endWithoutLease(info tusd.FileInfo, err error) (int64, error) {
 	c.u.v.syncStates.forget(c.u.id)
 	if c.u.v.level.mustSync(info) {
@@ -222,8 +223,8 @@ func (c *chunk) endWithoutLease(info tusd.FileInfo, err error) (int64, error) {
 	return c.end - c.start, err
 }
 
-// cutOff removes what may be lost: after a failed sync nobody knows which
-// bytes reached the disk, and a second sync would not tell.
+// cutOff cuts off the bytes that may be lost. After a failed sync it is unknown
+// which bytes are on disk, and a second sync would succeed without writing them.
 func (c *chunk) cutOff(err error) (int64, error) {
 	m := c.state
 	if m.synced == unknownOffset || m.synced > c.start {
