@@ -76,3 +76,13 @@ func headerValue(s string) string {
 	}
 	return url.PathEscape(s)
 }
+
+// dataAttributes are what the data object of an upload carries, its proof
+// included.
+func (b *bucket) dataAttributes(st *state) (Attributes, error) {
+	attributes, err := b.rules.attributes(st.info)
+	if err == nil {
+		attributes.Metadata[proofName] = st.content.Proof
+	}
+	return attributes, err
+}

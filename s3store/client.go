@@ -2,10 +2,7 @@ package s3store
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"time"
 )
 
@@ -148,50 +145,4 @@ type Part struct {
 type PartPage struct {
 	Parts []Part
 	More  bool
-}
-
-// Error is what the service has answered. Code is its name for it
-// (NoSuchKey), or "" if the answer had none, as the one to HEAD.
-type Error struct {
-	Operation string // as in S3: PutObject
-	Code      string
-	Status    int // of HTTP
-	Err       error
-}
-
-// Error returns operation, code and status, for the log.
-func (e *Error) Error() string {
-	return fmt.Sprintf("s3: %s: %s (status %d)", e.Operation, e.Code, e.Status)
-}
-
-// Unwrap returns what the client's library has told.
-func (e *Error) Unwrap() error { return e.Err }
-
-// isMissing tells whether there is no such object, upload or bucket. Services
-// disagree about the names.
-func isMissing(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Status == http.StatusNotFound
-}
-
-// isRefusedCondition tells whether a condition of the call did not hold.
-func isRefusedCondition(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Status == http.StatusPreconditionFailed || e.Code == "ConditionalRequestConflict")
-}
-
-// isTransient tells whether the same call may succeed a moment later.
-func isTransient(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		return true // the network
-	}
-	switch e.Code {
-	case "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException",
-		"TooManyRequests", "OperationAborted", "ConditionalRequestConflict",
-		"ExpiredToken", "ExpiredTokenException": // a client may have new credentials by then
-		return true
-	}
-	return e.Status >= 500 && e.Status != http.StatusNotImplemented || e.Status == http.StatusTooManyRequests ||
-		e.Status == http.StatusRequestTimeout
 }

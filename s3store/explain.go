@@ -11,15 +11,6 @@ import (
 	"time"
 )
 
-var (
-	// ErrNoCredentials is what a Client's error matches that has nothing to
-	// sign calls with.
-	ErrNoCredentials = errors.New("no credentials are found")
-	// ErrNotS3 is what a Client's error matches if an answer of success is not
-	// what S3 answers.
-	ErrNotS3 = errors.New("the answer is not one of S3")
-)
-
 // Explain says in a sentence for operators what usually is behind an error of
 // a Client or of Open; "" if nothing is known. It tells no secrets.
 func Explain(err error) string {

@@ -5,86 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/tus/tusd"
 )
 
 // loadTries is how often an upload is looked at that changes meanwhile.
 const loadTries = 20
-
-// find returns the state of an upload, from memory if that still holds.
-// guessed tells that only the client says so.
-func (b *bucket) find(ctx context.Context, lease tusd.Lease, id string) (st state, guessed bool, err error) {
-	known, ok := b.kept.get(id)
-	switch {
-	case ok && b.trusts(lease, &known):
-		return known.state, false, nil
-	case ok && b.guesses(ctx, lease, &known.state):
-		return known.state, true, nil
-	case ok:
-		same, err := b.confirm(ctx, id, &known.state)
-		if err != nil || same {
-			return known.state, false, err
-		}
-	}
-	st, err = b.load(ctx, id)
-	if errors.Is(err, tusd.ErrNotFound) {
-		b.kept.forget(id)
-	}
-	return st, false, err
-}
-
-// trusts tells whether nobody can have changed what is kept.
-func (b *bucket) trusts(lease tusd.Lease, known *keptState) bool {
-	if lease == nil || b.scope != tusd.ScopeLease {
-		return false
-	}
-	_, before := lease.Fence()
-	return before != 0 && before == known.n
-}
-
-// guesses tells whether a client that knows the offset says that nobody has
-// changed what is kept, and the service is going to refuse what would be
-// wrong if somebody has.
-func (b *bucket) guesses(ctx context.Context, lease tusd.Lease, st *state) bool {
-	if lease == nil || b.scope == tusd.ScopeLease || st.content.TakenOver != nil {
-		return false
-	}
-	if b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
-		return false
-	}
-	offset, ok := tusd.ClaimedOffset(ctx)
-	return ok && offset == st.offset()
-}
-
-// confirm asks whether a state that was kept still holds. If so, it brings the
-// pieces that do not count up to date.
-func (b *bucket) confirm(ctx context.Context, id string, st *state) (bool, error) {
-	if st.recordKey != b.recordKey(id) {
-		return false, nil
-	}
-	found, err := b.listUpload(ctx, id)
-	if err != nil || !sameETag(found.record, st.etag) {
-		return false, err
-	}
-	if st.whole {
-		return true, nil
-	}
-	now := *st
-	now.pieces = found.pieces
-	if !samePieces(now.tail(now.content.end()), st.tail(st.content.end())) {
-		return false, nil
-	}
-	st.pieces = found.pieces // what does not count may be more, or less
-	if st.content.Multipart != "" {
-		return true, nil
-	}
-	if b.lists(st) && found.data == "" {
-		return true, nil
-	}
-	whole, err := b.isWhole(ctx, st)
-	return !whole, err
-}
 
 // load reads the state of an upload. One that is being removed is not there.
 func (b *bucket) load(ctx context.Context, id string) (state, error) {

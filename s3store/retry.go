@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -76,10 +75,4 @@ func pause(ctx context.Context, wait time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// hasStatus tells whether the service has answered with one of these.
-func hasStatus(err error, status ...int) bool {
-	var e *Error
-	return errors.As(err, &e) && slices.Contains(status, e.Status)
 }

@@ -18,15 +18,6 @@ type state struct {
 	taken     int     // parts that nobody waits for may still arrive, with numbers up to this
 }
 
-// piece is an object with bytes of the upload that are not in a part.
-type piece struct {
-	start, size int64
-	key         string
-	etag        string // "": not known
-}
-
-func (p piece) end() int64 { return p.start + p.size }
-
 // offset counts the bytes that are stored without a gap.
 func (s *state) offset() int64 {
 	if s.whole {
@@ -47,13 +38,6 @@ func (s *state) tail(from int64) []piece {
 	return tail
 }
 
-func sizeOf(pieces []piece) int64 {
-	if len(pieces) == 0 {
-		return 0
-	}
-	return pieces[len(pieces)-1].end() - pieces[0].start
-}
-
 // strays returns the pieces that do not count: their bytes are in a part by
 // now, or they were put for a chunk that never became one.
 func (s *state) strays() []piece {
@@ -62,19 +46,6 @@ func (s *state) strays() []piece {
 	}
 	tail := s.tail(s.content.end())
 	return slices.DeleteFunc(slices.Clone(s.pieces), func(p piece) bool { return slices.Contains(tail, p) })
-}
-
-// without returns the pieces that are not in removed.
-func without(pieces, removed []piece) []piece {
-	return slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return slices.Contains(removed, p) })
-}
-
-func keysOf(pieces []piece) []string {
-	keys := make([]string, len(pieces))
-	for i, p := range pieces {
-		keys[i] = p.key
-	}
-	return keys
 }
 
 // dataKey is where the bytes lie in the end.

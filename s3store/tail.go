@@ -49,3 +49,43 @@ func (b *bucket) readPieces(ctx context.Context, pieces []piece, body *buffer) e
 	body.prepend(head)
 	return errors.Join(errs...)
 }
+
+// piece is an object with bytes of the upload that are not in a part.
+type piece struct {
+	start, size int64
+	key         string
+	etag        string // "": not known
+}
+
+func (p piece) end() int64 { return p.start + p.size }
+
+func sizeOf(pieces []piece) int64 {
+	if len(pieces) == 0 {
+		return 0
+	}
+	return pieces[len(pieces)-1].end() - pieces[0].start
+}
+
+// without returns the pieces that are not in removed.
+func without(pieces, removed []piece) []piece {
+	return slices.DeleteFunc(slices.Clone(pieces), func(p piece) bool { return slices.Contains(removed, p) })
+}
+
+func keysOf(pieces []piece) []string {
+	keys := make([]string, len(pieces))
+	for i, p := range pieces {
+		keys[i] = p.key
+	}
+	return keys
+}
+
+// samePieces tells whether a listing has the same objects.
+func samePieces(a, b []piece) bool {
+	return slices.EqualFunc(a, b, func(p, q piece) bool {
+		return p.start == q.start && p.size == q.size && p.key == q.key && sameETag(p.etag, q.etag)
+	})
+}
+
+func (p piece) all() objectRange {
+	return objectRange{key: p.key, size: p.size, total: p.size, etag: p.etag}
+}

@@ -197,3 +197,20 @@ func (u *upload) store(ctx context.Context, st state) error {
 	}
 	return err
 }
+
+// UpdateInfo implements tusd.Upload.
+func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) error) error {
+	st, err := u.begin(ctx)
+	if err != nil {
+		return failed("update upload", u.id, err)
+	}
+	now := st.info
+	next := now.Clone()
+	if err := change(&next); err != nil {
+		return err
+	}
+	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
+	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
+	st.info = next
+	return failed("update upload", u.id, u.store(ctx, st))
+}

@@ -2,7 +2,6 @@ package s3store
 
 import (
 	"context"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -104,16 +103,6 @@ func (l *line) send(body buffer) error {
 	return nil
 }
 
-func (b *bucket) uploadPart(ctx context.Context, in UploadPart, body io.ReadSeeker) (etag string, err error) {
-	return retry(ctx, b, "UploadPart", in.Size, func(ctx context.Context) (string, error) {
-		if _, err := body.Seek(0, io.SeekStart); err != nil {
-			return "", err
-		}
-		in.Body = body
-		return b.client.UploadPart(ctx, in)
-	})
-}
-
 // copy makes the next part of a range of an object, and does not wait for the
 // end.
 func (l *line) copy(source string, offset, size int64) error {
@@ -163,26 +152,6 @@ func (l *line) beginMultipart() error {
 	defer l.mu.Unlock()
 	l.st.content.Multipart, l.begun = multipart, true
 	return nil
-}
-
-func (b *bucket) createMultipart(ctx context.Context, st *state) (string, error) {
-	attributes, err := b.dataAttributes(st)
-	if err != nil {
-		return "", err
-	}
-	return retry(ctx, b, "CreateMultipartUpload", 0, func(ctx context.Context) (string, error) {
-		return b.client.CreateMultipart(ctx, st.dataKey(), attributes)
-	})
-}
-
-// dataAttributes are what the data object of an upload carries, its proof
-// included.
-func (b *bucket) dataAttributes(st *state) (Attributes, error) {
-	attributes, err := b.rules.attributes(st.info)
-	if err == nil {
-		attributes.Metadata[proofName] = st.content.Proof
-	}
-	return attributes, err
 }
 
 // do makes the call for a part when it is its turn, and lists what can be
@@ -304,13 +273,10 @@ func (l *line) forget(ctx context.Context) {
 	l.st.content.Multipart, l.begun = "", false
 }
 
-// abort ends a multipart upload. One that is not there is no error.
-func (b *bucket) abort(ctx context.Context, key, multipart string) error {
-	_, err := retry(ctx, b, "AbortMultipartUpload", 0, func(ctx context.Context) (nothing, error) {
-		return nothing{}, b.client.AbortMultipart(ctx, key, multipart)
-	})
-	if isMissing(err) {
-		return nil
-	}
-	return err
+// replace makes st what is stored.
+func (l *line) replace(st state) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.st = st
+	l.u.become(st)
 }

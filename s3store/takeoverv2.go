@@ -119,23 +119,6 @@ func (b *bucket) takeOverEnded(ctx context.Context, st *state) error {
 	return fmt.Errorf("look for the data: %w", err)
 }
 
-// parts lists all parts of a multipart upload.
-func (b *bucket) parts(ctx context.Context, key, multipart string) (all []Part, err error) {
-	for after := 0; ; {
-		page, err := retry(ctx, b, "ListParts", 0, func(ctx context.Context) (*PartPage, error) {
-			return b.client.ListParts(ctx, key, multipart, after)
-		})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.Parts...)
-		if !page.More || len(page.Parts) == 0 {
-			return all, nil
-		}
-		after = page.Parts[len(page.Parts)-1].Number
-	}
-}
-
 // addForeignTail puts v2's tail, if there is one, among the pieces.
 func (b *bucket) addForeignTail(ctx context.Context, st *state, key string, ours []piece) error {
 	st.pieces = slices.Clone(ours)

@@ -1,114 +1,15 @@
 package s3store_test
 
 import (
-	"encoding/base64"
 	"errors"
-	"maps"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/s3server"
-	"github.com/tus/tusd/s3store"
 )
-
-// withMetadata is a value of Upload-Metadata.
-func withMetadata(pairs ...string) string {
-	var fields []string
-	for i := 0; i < len(pairs); i += 2 {
-		fields = append(fields, pairs[i]+" "+base64.StdEncoding.EncodeToString([]byte(pairs[i+1])))
-	}
-	return strings.Join(fields, ",")
-}
-
-// Policies of buckets demand encryption of all that is stored, and a piece is
-// content as much as the data is.
-func TestAllObjectsAreEncrypted(t *testing.T) {
-	server := smallServer(t, s3server.Quirks{})
-	store := testStore(server.Bucket(), clientOf(t, server))
-	store.Object = s3store.ObjectRules{Encryption: "aws:kms", EncryptionKey: "key"}
-	n := startNode(t, store, &tusd.LocalLocker{})
-	n.patch(n.create(testPart), 0, testPart)
-	n.patch(n.create(3*testPart), 0, 3*testPart)     // a multipart upload
-	n.patch(n.create(10*testPart), 0, testMinPart/2) // a piece
-	kinds := map[string]bool{}
-	for _, o := range server.Objects() {
-		kinds[path.Ext(o.Key)] = true
-		if method, key := o.Header.Get("X-Amz-Server-Side-Encryption"), o.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"); method != "aws:kms" || key != "key" {
-			t.Errorf("%s is encrypted by %q with %q", o.Key, method, key)
-		}
-	}
-	if !kinds[".info"] || !kinds[".part"] || !kinds[""] {
-		t.Errorf("there are objects of the kinds %v: this shows too little", kinds)
-	}
-}
-
-// The data object carries what the rules say, in one call or in parts, and
-// nothing else of the client's metadata.
-func TestObjectAttributes(t *testing.T) {
-	for name, size := range map[string]int64{"one call": 1000, "parts": 3 * testPart} {
-		t.Run(name, func(t *testing.T) {
-			server := smallServer(t, s3server.Quirks{})
-			store := testStore(server.Bucket(), clientOf(t, server))
-			store.Object = s3store.ObjectRules{
-				CacheControl: "max-age=60", StorageClass: "STANDARD_IA", Encryption: "AES256",
-				Tags: map[string]string{"team": "a b"}, MetadataKeys: []string{"project", "Title"},
-			}
-			n := startNode(t, store, &tusd.LocalLocker{})
-			path := n.create(size, "Upload-Metadata", withMetadata(
-				"filename", "für dich.txt", "filetype", "text/plain;charset=utf-8", "project", "x", "Title", "é", "secret", "s"))
-			n.patch(path, 0, size)
-			o, ok := server.Object(path[len("/files/"):])
-			if !ok {
-				t.Fatal("there is no object")
-			}
-			for header, want := range map[string]string{
-				"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "max-age=60",
-				"Content-Disposition":          `attachment; filename="f_r dich.txt"; filename*=UTF-8''f%C3%BCr%20dich.txt`,
-				"X-Amz-Storage-Class":          "STANDARD_IA",
-				"X-Amz-Server-Side-Encryption": "AES256",
-			} {
-				if got := o.Header.Get(header); got != want {
-					t.Errorf("%s is %q, want %q", header, got, want)
-				}
-			}
-			delete(o.Metadata, "tusd-proof")
-			delete(o.Metadata, "tusd-crc32c")
-			if !maps.Equal(o.Metadata, map[string]string{"project": "x", "title": "%C3%A9"}) || o.Tags["team"] != "a b" {
-				t.Errorf("metadata %v, tags %v", o.Metadata, o.Tags)
-			}
-		})
-	}
-}
-
-// A type that would put a tab into the object's header is none.
-func TestObjectTypeIsPrintable(t *testing.T) {
-	server := smallServer(t, s3server.Quirks{})
-	n := startNode(t, testStore(server.Bucket(), clientOf(t, server)), &tusd.LocalLocker{})
-	path := n.create(5, "Upload-Metadata", withMetadata("filetype", "text/plain; a=\"b\tc\""))
-	n.patch(path, 0, 5)
-	o, ok := server.Object(path[len("/files/"):])
-	if got := o.Header.Get("Content-Type"); !ok || strings.Contains(got, "\t") {
-		t.Errorf("there is an object: %v, of type %q", ok, got)
-	}
-}
-
-// What an object cannot carry is refused before anything is stored.
-func TestObjectAttributesTooLarge(t *testing.T) {
-	server := smallServer(t, s3server.Quirks{})
-	store := testStore(server.Bucket(), clientOf(t, server))
-	store.Object.MetadataKeys = []string{"title"}
-	n := startNode(t, store, &tusd.LocalLocker{})
-	answer := n.request(http.MethodPost, "/files/", nil, "Upload-Length", "1",
-		"Upload-Metadata", withMetadata("title", strings.Repeat("x", 3000)))
-	n.want(http.StatusRequestHeaderFieldsTooLarge, answer)
-	if len(server.Objects()) > 0 {
-		t.Error("something is stored")
-	}
-}
 
 func TestKeyTemplate(t *testing.T) {
 	for name, size := range map[string]int64{"one call": 1000, "parts": 3 * testPart} {
@@ -163,27 +64,6 @@ func TestKeyTooLongForFiles(t *testing.T) {
 		n.patch(path, 0, 100)
 		n.patch(path, 100, 200)
 		n.wantContent(path, 200)
-	}
-}
-
-// Names keep the marks of their letters, in the key and in what browsers save.
-func TestNamesKeepTheirMarks(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"हिन्दी.txt":         {"हिन्दी.txt", `"______.txt"; filename*=UTF-8''%E0%A4%B9%E0%A4%BF%E0%A4%A8%E0%A5%8D%E0%A4%A6%E0%A5%80.txt`},
-		"e\u0301.txt":        {"e\u0301.txt", `"e_.txt"; filename*=UTF-8''e%CC%81.txt`},
-		"photo\u202egpj.exe": {"photo_gpj.exe", `"photo_gpj.exe"`},
-		"\u2066a\u2069":      {"_a_", `"_a_"`},
-	} {
-		server := smallServer(t, s3server.Quirks{})
-		store := testStore(server.Bucket(), clientOf(t, server))
-		store.Key = "{id}/{filename}"
-		n := startNode(t, store, &tusd.LocalLocker{})
-		path := n.create(100, "Upload-Metadata", withMetadata("filename", name))
-		n.patch(path, 0, 100)
-		o, ok := server.Object(path[len("/files/"):] + "/" + want[0])
-		if got := o.Header.Get("Content-Disposition"); !ok || got != "attachment; filename="+want[1] {
-			t.Errorf("%+q: there is an object: %t, its disposition is %s", name, ok, got)
-		}
 	}
 }
 
@@ -264,6 +144,27 @@ func TestKeyOfHook(t *testing.T) {
 	} {
 		if err := create("b", key); !errors.Is(err, want) {
 			t.Errorf("key %s: error %v, want %v", key, err, want)
+		}
+	}
+}
+
+// Names keep the marks of their letters, in the key and in what browsers save.
+func TestNamesKeepTheirMarks(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"हिन्दी.txt":         {"हिन्दी.txt", `"______.txt"; filename*=UTF-8''%E0%A4%B9%E0%A4%BF%E0%A4%A8%E0%A5%8D%E0%A4%A6%E0%A5%80.txt`},
+		"e\u0301.txt":        {"e\u0301.txt", `"e_.txt"; filename*=UTF-8''e%CC%81.txt`},
+		"photo\u202egpj.exe": {"photo_gpj.exe", `"photo_gpj.exe"`},
+		"\u2066a\u2069":      {"_a_", `"_a_"`},
+	} {
+		server := smallServer(t, s3server.Quirks{})
+		store := testStore(server.Bucket(), clientOf(t, server))
+		store.Key = "{id}/{filename}"
+		n := startNode(t, store, &tusd.LocalLocker{})
+		path := n.create(100, "Upload-Metadata", withMetadata("filename", name))
+		n.patch(path, 0, 100)
+		o, ok := server.Object(path[len("/files/"):] + "/" + want[0])
+		if got := o.Header.Get("Content-Disposition"); !ok || got != "attachment; filename="+want[1] {
+			t.Errorf("%+q: there is an object: %t, its disposition is %s", name, ok, got)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package s3store
 
 import (
 	"context"
-	"slices"
 	"strings"
 )
 
@@ -49,13 +48,6 @@ func (b *bucket) note(found *listing, id string, o ListedObject) {
 			found.pieces = append(found.pieces, piece{start: start, size: o.Size, key: o.Key, etag: o.ETag})
 		}
 	}
-}
-
-// samePieces tells whether a listing has the same objects.
-func samePieces(a, b []piece) bool {
-	return slices.EqualFunc(a, b, func(p, q piece) bool {
-		return p.start == q.start && p.size == q.size && p.key == q.key && sameETag(p.etag, q.etag)
-	})
 }
 
 // sameETag compares ETags, which some services do not quote everywhere.

@@ -1,6 +1,11 @@
 package s3store
 
-import "github.com/tus/tusd"
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/tus/tusd"
+)
 
 // A call to store a part may be given up, by this process or with another that
 // was killed, and reach the service later. If its number belongs to a listed
@@ -52,4 +57,31 @@ func (c *content) mayBeTaken() int {
 		return 0
 	}
 	return c.nextNumber() - 1 + mostUnlisted
+}
+
+// The numbers among which one is chosen that no other part is likely to have.
+// Only a share of those that an upload can do without are used up.
+const (
+	leastSpread = 8
+	mostSpread  = 256
+	spreadShare = 32
+)
+
+// roomBehind is how many numbers behind one an upload can jump over at most,
+// and often, without needing larger parts.
+func (l *plan) roomBehind(number int, stored, length int64) int {
+	for room := mostSpread; room >= leastSpread; room /= 2 {
+		size, err := l.needed(number+spreadShare*room, stored, length)
+		if err == nil && size == l.minPart {
+			return room
+		}
+	}
+	return 0
+}
+
+// spread is a number below room for a range of bytes.
+func spread(start, size int64, room int) int {
+	h := fnv.New32a()
+	fmt.Fprint(h, start, " ", size) // a hash never fails
+	return int(h.Sum32() % uint32(room))
 }

@@ -65,10 +65,6 @@ type objectRange struct {
 	proof        string // "": it has none, or it is not known
 }
 
-func (p piece) all() objectRange {
-	return objectRange{key: p.key, size: p.size, total: p.size, etag: p.etag}
-}
-
 // behind is what follows the first n bytes.
 func (r objectRange) behind(n int64) objectRange {
 	r.offset, r.size = r.offset+n, r.size-n

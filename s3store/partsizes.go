@@ -2,7 +2,6 @@ package s3store
 
 import (
 	"fmt"
-	"hash/fnv"
 	"math"
 
 	"github.com/tus/tusd"
@@ -115,33 +114,6 @@ func (l *plan) needed(number int, stored, length int64) (int64, error) {
 		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("part %d would need %d bytes, the largest has %d", number, size, l.maxPart))
 	}
 	return size, nil
-}
-
-// The numbers among which one is chosen that no other part is likely to have.
-// Only a share of those that an upload can do without are used up.
-const (
-	leastSpread = 8
-	mostSpread  = 256
-	spreadShare = 32
-)
-
-// roomBehind is how many numbers behind one an upload can jump over at most,
-// and often, without needing larger parts.
-func (l *plan) roomBehind(number int, stored, length int64) int {
-	for room := mostSpread; room >= leastSpread; room /= 2 {
-		size, err := l.needed(number+spreadShare*room, stored, length)
-		if err == nil && size == l.minPart {
-			return room
-		}
-	}
-	return 0
-}
-
-// spread is a number below room for a range of bytes.
-func spread(start, size int64, room int) int {
-	h := fnv.New32a()
-	fmt.Fprint(h, start, " ", size) // a hash never fails
-	return int(h.Sum32() % uint32(room))
 }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
