@@ -18,14 +18,13 @@ callback of the embedding program replaced it. Codes are stable; messages may
 change. This file is generated from the table in
 errors.go: ` + "`go test -run ErrorsDoc -update .`" + `
 
-A request that is none of HTTP, or that asks for what HTTP/1.1 does not have here,
-is answered before it comes to an upload, without a code, and its connection ends:
-400, 417 (an Expect other than 100-continue), 431, 501 (a Transfer-Encoding other
-than chunked) and 505.
+Malformed HTTP, and features of HTTP/1.1 that the server does not support, are
+answered without a code, and the connection ends: 400, 417 (an Expect other than
+100-continue), 431, 501 (a Transfer-Encoding other than chunked) and 505.
 
-Trouble that **passes** has nothing to do with the request: it carries
-Retry-After, and the same request can be sent again. Its status is the one
-below, with these exceptions, since clients throw uploads away on the wrong
+**Transient** errors are not caused by the request: the answer has Retry-After,
+and the client should send the same request again. The status is the one in the
+table, with these exceptions, because clients abandon an upload on the wrong
 status:
 
 - HEAD of a tus client: always 423
@@ -33,7 +32,7 @@ status:
   5 and 6, which tus-js-client speaks
 - GET: always 503
 
-| Code | tus | IETF draft | Passes | Meaning |
+| Code | tus | IETF draft | Transient | Meaning |
 |---|---|---|---|---|
 `
 
@@ -59,11 +58,11 @@ func errorsDocument() []byte {
 	var document bytes.Buffer
 	document.WriteString(errorsIntroduction)
 	for _, e := range errorTable {
-		passes := ""
+		transient := ""
 		if e.Transient {
-			passes = "yes"
+			transient = "yes"
 		}
-		fmt.Fprintf(&document, "| `%s` | %d | %d | %s | %s |\n", e.Code, e.Status.Tus, e.Status.IETF, passes, e.Message)
+		fmt.Fprintf(&document, "| `%s` | %d | %d | %s | %s |\n", e.Code, e.Status.Tus, e.Status.IETF, transient, e.Message)
 	}
 	return document.Bytes()
 }
