@@ -2,11 +2,8 @@ package cli
 
 import (
 	"net/netip"
-	"os"
 	"regexp"
 	"time"
-
-	"github.com/tus/tusd/filestore"
 )
 
 // config is what the command line, the environment and the config file ask
@@ -20,8 +17,9 @@ type config struct {
 	tls        tlsSettings
 	protocol   protocol
 	cors       cors
-	storage    storage
-	s3         s3Settings
+	storages   []storageSettings // of storageKinds
+	locker     string            // one of lockerKinds; "": the one of the storage
+	lockers    []lockerSettings  // of lockerKinds
 	monitoring monitoring
 	limits     limits
 	timeouts   timeouts
@@ -72,19 +70,6 @@ type cors struct {
 	allowHeaders     string
 	exposeHeaders    string
 	maxAge           string // seconds
-}
-
-type storage struct {
-	uploadDir    string
-	durability   filestore.Durability
-	minFree      int64 // bytes
-	fileKey      string
-	storageRoots string // a list as in PATH
-	dirPerms     os.FileMode
-	filePerms    os.FileMode
-
-	lockHolderPoll   time.Duration
-	lockAcquirerPoll time.Duration
 }
 
 type monitoring struct {

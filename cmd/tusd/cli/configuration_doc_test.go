@@ -24,7 +24,7 @@ func TestConfigurationDocFile(t *testing.T) {
 		t.Fatal("there is no file")
 	}
 	cfg, err := readConfig([]string{"-config", configFile(t, file[1])}, nil)
-	if err != nil || cfg.listening.host != "127.0.0.1" || cfg.storage.uploadDir != "/srv/large # files" || cfg.protocol.maxSize != 10<<30 ||
+	if err != nil || cfg.listening.host != "127.0.0.1" || cfg.files().uploadDir != "/srv/large # files" || cfg.protocol.maxSize != 10<<30 ||
 		cfg.timeouts.network != 2*time.Minute || !cfg.protocol.disableDownload || cfg.monitoring.showGreeting {
 		t.Errorf("%+v, %v", cfg, err)
 	}

@@ -31,7 +31,7 @@ type daemon struct {
 	sockets      []socket
 	admin        *socket       // nil: what operators look at is beside the uploads
 	certificates *certificates // nil: no TLS
-	backend      backend
+	parts        *composition
 	uploads      *tusd.Handler
 	server       *http.Server
 	overseer     *http.Server // at admin
@@ -85,7 +85,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.admin, err = d.cfg.monitoring.listen(); err != nil {
 		return err
 	}
-	if d.backend, err = newBackend(d.cfg, d.logger); err != nil {
+	if d.parts, err = compose(d.cfg, d.logger); err != nil {
 		return err
 	}
 	if err = d.openUploads(ctx); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"github.com/tus/tusd/cmd/tusd/cli/access"
@@ -63,9 +62,10 @@ func (cfg config) examineUser(report *doctor.Report) {
 		return
 	}
 	const only = "this runs as root, and what root may do tells nothing about another user"
+	storage, _ := cfg.chosenStorage()
 	owner, path, known := cfg.ownerOfUploads()
 	switch {
-	case cfg.s3.bucket != "":
+	case storage.flag != fileStorageKind.flag:
 		report.OK(subject, only+": if the server runs as one, add -as USER")
 	case known && !owner.IsRoot():
 		report.Warn(subject, fmt.Sprintf("%s: %s belongs to %s. Add -as %s if the server runs as that user", only, path, owner, owner.Name()))
@@ -77,7 +77,7 @@ func (cfg config) examineUser(report *doctor.Report) {
 // ownerOfUploads returns whose the upload directory is, or the nearest directory
 // above it that is there.
 func (cfg config) ownerOfUploads() (owner access.User, path string, known bool) {
-	path, err := filepath.Abs(cfg.storage.uploadDir)
+	path, err := cfg.files().directory()
 	if err != nil {
 		return owner, path, false
 	}

@@ -2,9 +2,8 @@ package cli
 
 import (
 	"flag"
+	"slices"
 	"time"
-
-	"github.com/tus/tusd/filestore"
 )
 
 // section is a part of the help text: flags that belong together.
@@ -13,29 +12,30 @@ type section struct {
 	flags *flag.FlagSet
 }
 
-// The sections about where uploads are kept.
-const (
-	fileSection = "File storage"
-	s3Section   = "Storage in S3"
-)
-
 // sections declares all flags, with their values going to cfg. It is the one
 // list that parsing and help are made from.
 func sections(cfg *config) []section {
-	return []section{
-		newSection("General", cfg.declare),
-		newSection("Listening", cfg.listening.declare),
-		newSection("TLS", cfg.tls.declare),
-		newSection("Upload protocol", cfg.protocol.declare),
-		newSection("CORS", cfg.cors.declare),
-		newSection(fileSection, cfg.storage.declare),
-		newSection(s3Section, cfg.s3.declare),
-		newSection("Monitoring", cfg.monitoring.declare),
-		newSection("Limits", cfg.limits.declare),
-		newSection("Timeouts", cfg.timeouts.declare),
-		newSection("Output", cfg.output.declare),
-	}
+	return slices.Concat(
+		[]section{
+			newSection("General", cfg.declare),
+			newSection("Listening", cfg.listening.declare),
+			newSection("TLS", cfg.tls.declare),
+			newSection("Upload protocol", cfg.protocol.declare),
+			newSection("CORS", cfg.cors.declare),
+		},
+		cfg.declareStorages(),
+		[]section{
+			newSection(locksSection, cfg.declareLockers),
+			newSection("Monitoring", cfg.monitoring.declare),
+			newSection("Limits", cfg.limits.declare),
+			newSection("Timeouts", cfg.timeouts.declare),
+			newSection("Output", cfg.output.declare),
+		},
+	)
 }
+
+// locksSection is the title of the flags of lockers.
+const locksSection = "Locks"
 
 func newSection(title string, declare func(*flag.FlagSet)) section {
 	flags := flag.NewFlagSet(title, flag.ContinueOnError)
@@ -78,7 +78,7 @@ func (p *protocol) declare(f *flag.FlagSet) {
 	f.BoolVar(&p.disableTermination, "disable-termination", false, "clients cannot remove uploads (DELETE)")
 	f.BoolVar(&p.disableConcatenation, "disable-concatenation", false, "uploads cannot be joined (Upload-Concat)")
 	choiceVar(f, &p.digest, "digest", []string{"", "sha256", "sha512", "sha1", "md5", "crc32c"}, "keep a digest of every upload: the `algorithm` is sha256,\nsha512, sha1, md5 or crc32c")
-	f.StringVar(&p.checksumSpool, "checksum-spool", "", "`directory` where chunks with checksums are verified for\nstorages that cannot take a chunk back; files can")
+	f.StringVar(&p.checksumSpool, "checksum-spool", "", "temporary `directory` for verifying checksummed chunks;\nnot needed for storage in files or in S3")
 }
 
 func (c *cors) declare(f *flag.FlagSet) {
@@ -90,18 +90,6 @@ func (c *cors) declare(f *flag.FlagSet) {
 	f.StringVar(&c.allowHeaders, "cors-allow-headers", "", "further `headers` that scripts may send")
 	f.StringVar(&c.exposeHeaders, "cors-expose-headers", "", "further `headers` that scripts may read")
 	secondsVar(f, &c.maxAge, "cors-max-age", "86400", "how long browsers may remember these rules (`seconds`)")
-}
-
-func (s *storage) declare(f *flag.FlagSet) {
-	dirVar(f, &s.uploadDir, "upload-dir", "./data", "`directory` for the uploads; made if missing")
-	durabilityVar(f, &s.durability, "durability", "ack", "what survives a power cut: ack (everything a client\nwas told), complete (complete uploads) or none;\na killed process loses nothing at any `level`")
-	sizeVar(f, &s.minFree, "min-free", "refuse an upload that would leave less than this many\n`bytes` of the disk free")
-	keyVar(f, &s.fileKey, "file-key", filestore.CheckKey, "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
-	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
-	permsVar(f, &s.dirPerms, "dir-perms", "775", 0o700, "`permissions` of new directories, octal, before the umask")
-	permsVar(f, &s.filePerms, "file-perms", "664", 0o600, "`permissions` of new files, octal, before the umask")
-	durationVar(f, &s.lockHolderPoll, "filelock-holder-poll-interval", 40*time.Millisecond, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
-	durationVar(f, &s.lockAcquirerPoll, "filelock-acquirer-poll-interval", 40*time.Millisecond, "how often a process that waits for a lock tries again\n(`duration`)")
 }
 
 func (m *monitoring) declare(f *flag.FlagSet) {

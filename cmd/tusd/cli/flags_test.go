@@ -30,13 +30,16 @@ func TestDefaults(t *testing.T) {
 		listening: listening{host: "0.0.0.0", port: 8080, basePath: "/files/"},
 		tls:       tlsSettings{mode: "tls12"},
 		cors:      cors{allowOrigin: regexp.MustCompile(".*"), maxAge: "86400"},
-		storage: storage{
-			uploadDir: "./data", durability: filestore.Ack, dirPerms: 0o775, filePerms: 0o664,
-			lockHolderPoll: 40 * time.Millisecond, lockAcquirerPoll: 40 * time.Millisecond,
+		storages: []storageSettings{
+			&fileSettings{uploadDir: "./data", durability: filestore.Ack, dirPerms: 0o775, filePerms: 0o664},
+			&s3Settings{
+				profile: s3store.Profile{Name: "aws"}, partSize: 50 << 20, minPartSize: 5 << 20, bufferMemory: 256 << 20,
+				bufferedParts: 20, concurrentParts: 10, startTimeout: 30 * time.Second, redirectLifetime: time.Hour,
+			},
 		},
-		s3: s3Settings{
-			profile: s3store.Profile{Name: "aws"}, partSize: 50 << 20, minPartSize: 5 << 20, bufferMemory: 256 << 20,
-			bufferedParts: 20, concurrentParts: 10, startTimeout: 30 * time.Second, redirectLifetime: time.Hour,
+		lockers: []lockerSettings{
+			&fileLockerSettings{holderPoll: 40 * time.Millisecond, acquirerPoll: 40 * time.Millisecond},
+			memoryLockerSettings{},
 		},
 		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limits{
@@ -52,6 +55,20 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
+}
+
+// describe has the text of all settings, also of those behind pointers.
+func describe(cfg config) string {
+	var text strings.Builder
+	for _, s := range cfg.storages {
+		fmt.Fprintf(&text, "%+v", s)
+	}
+	for _, l := range cfg.lockers {
+		fmt.Fprintf(&text, "%+v", l)
+	}
+	cfg.storages, cfg.lockers = nil, nil
+	fmt.Fprintf(&text, "%+v", cfg)
+	return text.String()
 }
 
 // TestEveryFlagChangesTheConfig catches a flag that is declared and stored
@@ -71,7 +88,7 @@ func TestEveryFlagChangesTheConfig(t *testing.T) {
 		if reflect.DeepEqual(got, preset) {
 			t.Errorf("-%s=%s changes nothing", name, value)
 		}
-		what := fmt.Sprintf("%+v", got)
+		what := describe(got)
 		if changed[what] != "" {
 			t.Errorf("-%s and -%s change the same", name, changed[what])
 		}
@@ -101,7 +118,7 @@ var otherValues = map[string]string{
 	"cors-allow-methods": "M", "cors-allow-headers": "H", "cors-expose-headers": "E", "cors-max-age": "1",
 	"upload-dir": "/d", "durability": "none", "min-free": "4", "file-key": "{id}", "storage-root": "/r",
 	"dir-perms": "700", "file-perms": "0600",
-	"filelock-holder-poll-interval": "1s", "filelock-acquirer-poll-interval": "2s",
+	"locker": "memory", "filelock-holder-poll-interval": "1s", "filelock-acquirer-poll-interval": "2s",
 	"s3-bucket": "b", "s3-object-prefix": "p", "s3-endpoint": "http://e", "s3-profile": "r2", "s3-start-timeout": "8s",
 	"s3-disable-ssl": "true", "s3-transfer-acceleration": "true",
 	"s3-part-size": "12", "s3-min-part-size": "13", "s3-buffer-memory": "14", "s3-concurrent-part-uploads": "15", "s3-max-buffered-parts": "16",

@@ -80,10 +80,13 @@ func choiceVar(flags *flag.FlagSet, p *string, name string, choices []string, us
 	})
 }
 
-// enumeration is "a, b or c"; what is empty is left out.
+// enumeration returns "a, b or c" for words, without empty ones.
 func enumeration(words []string) string {
 	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" })
 	last := len(words) - 1
+	if last <= 0 {
+		return strings.Join(words, "")
+	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 

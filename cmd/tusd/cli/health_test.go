@@ -179,18 +179,16 @@ func TestReadyIsLoggedOnChange(t *testing.T) {
 func TestProbesForFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uploads")
 	store := filestore.New(dir)
-	composer := tusd.NewStoreComposer()
-	store.UseIn(composer)
-	composer.Locker = &tusd.LocalLocker{}
-	if err := store.Open(t.Context(), tusd.Env{Locker: composer.Locker}); err != nil {
+	locks := &tusd.LocalLocker{}
+	if err := store.Open(t.Context(), tusd.Env{Locker: locks}); err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	mustAnswer(t, newHealth(nil, quiet, probesFor(composer)...), "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
+	mustAnswer(t, newHealth(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	mustAnswer(t, newHealth(nil, quiet, probesFor(composer)...), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
+	mustAnswer(t, newHealth(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
 }
 
 // refusing is a locker that cannot be asked, or is asked by somebody else.

@@ -112,19 +112,13 @@ type prober interface {
 	Probe(context.Context) error
 }
 
-// probesFor are the probes for what is in composer and can be asked. The lock
-// of a composer without a locker is in this process and needs none.
-func probesFor(composer *tusd.StoreComposer) (probes []*probe) {
-	if store, ok := composer.Core.(prober); ok {
-		probes = append(probes, &probe{name: "store", ask: store.Probe})
+func storeProbe(store prober) *probe { return &probe{name: "store", ask: store.Probe} }
+
+func lockerProbe(locker tusd.Locker) *probe {
+	return &probe{
+		name: "lock", trouble: "no lock can be had",
+		ask: func(ctx context.Context) error { return probeLocker(ctx, locker) },
 	}
-	if locker := composer.Locker; locker != nil {
-		probes = append(probes, &probe{
-			name: "lock", trouble: "no lock can be had",
-			ask: func(ctx context.Context) error { return probeLocker(ctx, locker) },
-		})
-	}
-	return probes
 }
 
 // probeLocker takes a lock and gives it back. That another process is just

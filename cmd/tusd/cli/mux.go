@@ -130,11 +130,11 @@ const (
 // knows their paths from monitoring.occupied.
 func (d *daemon) mounts(pages *guard.Guard) []mount {
 	m := d.cfg.monitoring
-	health := newHealth(d.stopping, d.logger, d.backend.probes()...)
+	health := newHealth(d.stopping, d.logger, d.parts.probes()...)
 	alive, ready := health.withoutContent()
 	mounts := []mount{{healthPath, pages.Page(healthPlaces, health, alive)}, {readyPath, pages.Page(healthPlaces, health, ready)}}
 	if m.exposeMetrics {
-		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.backend.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
+		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.parts.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
 		mounts = append(mounts, mount{m.metricsPath, pages.Page(metricsPlaces, metrics, nil)})
 	}
 	if m.exposePprof {

@@ -95,7 +95,7 @@ verbose false
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.listening.host != "127.0.0.1" || cfg.listening.basePath != "/up/" || cfg.storage.uploadDir != "a#b" || !cfg.listening.behindProxy || cfg.output.verbose ||
+	if cfg.listening.host != "127.0.0.1" || cfg.listening.basePath != "/up/" || cfg.files().uploadDir != "a#b" || !cfg.listening.behindProxy || cfg.output.verbose ||
 		cfg.cors.allowOrigin.String() != `^https://[^ ]+\.example\.org$` {
 		t.Errorf("%+v", cfg)
 	}
@@ -125,8 +125,8 @@ func TestValuesInAFile(t *testing.T) {
 	} {
 		cfg, err := readConfig([]string{"-config", configFile(t, line+"\nbase-path /set\n")}, nil)
 		got := map[string]string{
-			"admin-listen": cfg.monitoring.adminListen, "upload-dir": cfg.storage.uploadDir,
-			"s3-cache-control": cfg.s3.object.CacheControl, "host": cfg.listening.host,
+			"admin-listen": cfg.monitoring.adminListen, "upload-dir": cfg.files().uploadDir,
+			"s3-cache-control": cfg.s3().object.CacheControl, "host": cfg.listening.host,
 		}[regexp.MustCompile(`^[a-z0-9-]+`).FindString(line)]
 		if got != want || cfg.listening.basePath != "/set/" || err != nil && !strings.Contains(err.Error(), "needs -s3-bucket") {
 			t.Errorf("%s: %q, %v; want %q", line, got, err, want)
@@ -223,7 +223,7 @@ func TestVariablesOfOthers(t *testing.T) {
 		"TUSD_VERSION=2.10.0", "TUSD_PPROF_AUTH=a:b", "TUSD_TEST_REQUIRE=node", "PATH=/bin", "TUSD_UPLOAD_DIR=/d",
 	})
 	cfg, err := readConfig(nil, env)
-	if err != nil || cfg.listening.port != 8080 || cfg.showVersion || cfg.storage.uploadDir != "/d" {
+	if err != nil || cfg.listening.port != 8080 || cfg.showVersion || cfg.files().uploadDir != "/d" {
 		t.Errorf("%+v, %v", cfg, err)
 	}
 	if unknown := env.unknown(); unknown != nil {

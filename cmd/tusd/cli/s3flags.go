@@ -138,18 +138,8 @@ func parseMetadataKey(text string) (string, error) {
 	return text, nil
 }
 
-// s3Contradiction finds settings of a bucket without one, and those of a
-// directory or against each other with one.
-func (cfg config) s3Contradiction() error {
-	if cfg.s3.bucket == "" {
-		return cfg.bucketMissing()
-	}
-	s := cfg.s3
-	for _, other := range ofDirectories {
-		if cfg.isSet(other) {
-			return cfg.exclude("s3-bucket", other)
-		}
-	}
+// validate finds settings of S3 that exclude each other or others.
+func (s *s3Settings) validate(cfg config) error {
 	switch {
 	case s.connection.acceleration && s.connection.endpoint != "":
 		return cfg.exclude("s3-transfer-acceleration", "s3-endpoint")
@@ -165,23 +155,4 @@ func (cfg config) s3Contradiction() error {
 		return cfg.need("s3-log-api-calls", "verbose")
 	}
 	return nil
-}
-
-// ofDirectories are the settings that mean nothing for a bucket.
-var ofDirectories = []string{
-	"upload-dir", "durability", "min-free", "file-key", "storage-root", "dir-perms", "file-perms",
-	"filelock-holder-poll-interval", "filelock-acquirer-poll-interval",
-}
-
-// bucketMissing names a setting of S3 that has no bucket to be about.
-func (cfg config) bucketMissing() error {
-	flags := flag.NewFlagSet("", flag.ContinueOnError)
-	new(s3Settings).declare(flags)
-	var missing error
-	flags.VisitAll(func(f *flag.Flag) {
-		if cfg.isSet(f.Name) && f.Name != "s3-bucket" && missing == nil {
-			missing = cfg.need(f.Name, "s3-bucket")
-		}
-	})
-	return missing
 }

@@ -81,8 +81,8 @@ func (d *daemon) close() error {
 		d.admin.Close()
 	}
 	var errs []error
-	if d.backend != nil {
-		errs = append(errs, d.backend.close())
+	if d.parts != nil {
+		errs = append(errs, d.parts.close())
 	}
 	if d.pidFile != nil {
 		errs = append(errs, d.pidFile.remove())

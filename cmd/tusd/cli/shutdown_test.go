@@ -167,7 +167,7 @@ func TestListenerFails(t *testing.T) {
 	location := create(t, http.DefaultClient, "http://"+d.sockets[0].host+"/files/", strconv.Itoa(1<<30))
 	answer := make(chan int, 1)
 	go func() { answer <- patch(http.DefaultClient, location, 1<<30, steady{}) }()
-	awaitSize(t, filepath.Join(cfg.storage.uploadDir, path.Base(location)), 1)
+	awaitSize(t, filepath.Join(cfg.files().uploadDir, path.Base(location)), 1)
 	d.admin.Close()
 	if status := <-answer; status != http.StatusServiceUnavailable {
 		t.Errorf("PATCH: %d, want 503", status)

@@ -10,7 +10,7 @@ func (d *daemon) writeStartup() {
 	if !d.cfg.output.showStartupLogs {
 		return
 	}
-	d.say("Uploads are stored in %s", d.backend.where())
+	d.say("Uploads are stored in %s", d.parts.storage.where())
 	if d.admin != nil {
 		d.say("What operators look at is below http://%s/", d.admin.host)
 	}

@@ -25,16 +25,16 @@ const (
 func (d *daemon) openUploads(ctx context.Context) error {
 	began := time.Now()
 	for pause := firstOpenPause; ; pause = min(2*pause, maxOpenPause) {
-		composer := d.backend.composer()
+		composer := d.parts.composer()
 		composer.Core = &endableCore{DataStore: composer.Core, until: ctx}
 		uploads, err := tusd.NewHandler(handlerConfig(d.cfg, composer, d.logger))
 		if err == nil {
 			d.uploads = uploads
 			return nil
 		}
-		rest := d.backend.patience(err) - time.Since(began)
+		rest := d.parts.storage.retryFor(err) - time.Since(began)
 		if rest <= 0 || errors.Is(err, errEndedAtStart) {
-			return d.backend.advised(err)
+			return d.parts.storage.advised(err)
 		}
 		d.logger.Warn("the start waits: the store is out of reach", "err", err, "left", rest.Round(time.Second/10))
 		timer := time.NewTimer(min(pause/2+rand.N(pause/2), rest))

@@ -56,8 +56,8 @@ func TestUnitDoc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if unit["RequiresMountsFor"] != cfg.storage.uploadDir {
-		t.Errorf("the unit waits for the mount of %q, and uploads are in %s", unit["RequiresMountsFor"], cfg.storage.uploadDir)
+	if unit["RequiresMountsFor"] != cfg.files().uploadDir {
+		t.Errorf("the unit waits for the mount of %q, and uploads are in %s", unit["RequiresMountsFor"], cfg.files().uploadDir)
 	}
 	for _, name := range []string{"Wants", "After"} {
 		if !strings.Contains(unit[name], "network-online.target") {
@@ -66,7 +66,7 @@ func TestUnitDoc(t *testing.T) {
 	}
 	for name, least := range map[string]float64{
 		"RestartSec":      2.5, // five starts in ten seconds are too many for systemd
-		"TimeoutStartSec": cfg.s3.startTimeout.Seconds() + 30,
+		"TimeoutStartSec": cfg.s3().startTimeout.Seconds() + 30,
 		"TimeoutStopSec":  cfg.timeouts.shutdown.Seconds() + 1,
 	} {
 		d, err := parseDuration(unit[name])

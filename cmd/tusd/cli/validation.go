@@ -10,7 +10,7 @@ import (
 func (cfg config) contradiction() error {
 	for _, find := range []func() error{
 		cfg.listeningContradiction, cfg.tlsContradiction, cfg.protocolContradiction,
-		cfg.corsContradiction, cfg.monitoringContradiction, cfg.s3Contradiction,
+		cfg.corsContradiction, cfg.monitoringContradiction, cfg.validateStorage,
 	} {
 		if err := find(); err != nil {
 			return err

@@ -27,7 +27,7 @@ func (cfg config) warnings(env environment) []string {
 		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
 	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files and S3 can take a chunk back without it")
 	warn(cfg.isSet("s3-max-buffered-parts"), "-s3-max-buffered-parts has no effect: -s3-buffer-memory limits what is buffered")
-	warn(cfg.s3.connection.disableSSL && strings.HasPrefix(cfg.s3.connection.endpoint, "https://"),
+	warn(cfg.s3().connection.disableSSL && strings.HasPrefix(cfg.s3().connection.endpoint, "https://"),
 		"-s3-disable-ssl has no effect: -s3-endpoint begins with https://")
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
@@ -45,7 +45,7 @@ func (cfg config) withoutPartner() (sentences []string) {
 		there            bool
 	}{
 		{"min-rate-time", "-min-rate", cfg.limits.minRate > 0},
-		{"s3-redirect-lifetime", "-s3-redirect-downloads", cfg.s3.redirect},
+		{"s3-redirect-lifetime", "-s3-redirect-downloads", cfg.s3().redirect},
 		{"metrics-path", "-expose-metrics", m.exposeMetrics},
 		{"pprof-path", "-expose-pprof", m.exposePprof},
 		{"pprof-block-profile-rate", "-expose-pprof", m.exposePprof},

@@ -27,6 +27,7 @@ type Directory struct {
 	// DirPerm and FilePerm are the permissions of what the server makes; 0: the
 	// store's own.
 	DirPerm, FilePerm os.FileMode
+	OneProcess        bool // the locker locks within one process, so no locks of files are needed
 }
 
 // stepLimit is how long a file system may take for a step.
@@ -233,6 +234,10 @@ func (i *inspection) tryNames() error {
 // other, as in two processes: the system's locks belong to open files.
 func (i *inspection) tryLocks() error {
 	const subject = "locks between processes"
+	if i.OneProcess {
+		i.report.OK("locks", "within one process (-locker memory): no other server can use the directory")
+		return nil
+	}
 	one, other := filelocker.New(i.workshop), filelocker.New(i.workshop)
 	defer one.Close()
 	defer other.Close()

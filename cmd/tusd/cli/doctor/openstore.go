@@ -22,11 +22,12 @@ const (
 
 // tryStart opens the directory as the server does at its start, and takes a lock.
 // Where the server has not been yet, it is tried in the workshop: a file of locks
-// that this user makes may be one that the server's user cannot open.
+// that this user makes may be one that the server's user cannot open. So it is
+// for a server that is alone: it has the directory to itself while it runs.
 func (i *inspection) tryStart() error {
 	const subject = "open the directory as the server does"
 	dir := i.Path
-	if _, err := os.Lstat(filepath.Join(dir, lockFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(dir, lockFile)); errors.Is(err, fs.ErrNotExist) || i.OneProcess {
 		dir = i.file("uploads")
 	}
 	if err := i.startIn(dir); err != nil {

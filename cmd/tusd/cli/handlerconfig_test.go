@@ -14,7 +14,7 @@ const elsewhere = `config version pid-file host port unix-sock unix-sock-mode un
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
 	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
-	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime`
+	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime locker`
 
 // TestEveryFlagGetsWhereItBelongs catches a setting that is read and forgotten.
 func TestEveryFlagGetsWhereItBelongs(t *testing.T) {
@@ -39,17 +39,21 @@ func contains(names, name string) bool {
 func passedOn(t *testing.T, args ...string) string {
 	t.Helper()
 	cfg, _ := parse(args...) // contradictions do not matter here
-	backend, err := newDirectory(cfg.storage)
+	files, err := cfg.files().open(quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locks, err := settingsOf[*fileLockerSettings](cfg.lockers).open(cfg, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	handler := handlerConfig(cfg, nil, nil)
-	rules, store, locker := *handler.CORS, backend.store, backend.locker
+	rules, store, locker := *handler.CORS, files.(*fileStorage).store, locks.(fileLocker)
 	handler.CORS = nil
 	server := newServer(cfg, nil, quiet)
-	bucket := newS3Store(cfg.s3, nil)
+	bucket := newS3Store(*cfg.s3(), nil)
 	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
-		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3.connection)
+		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3().connection)
 	return inBucket + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
 		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,

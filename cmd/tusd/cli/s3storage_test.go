@@ -306,7 +306,7 @@ func TestReadinessOfABucket(t *testing.T) {
 // There is a connection for each part that is uploaded at the same time.
 func TestConnectionsToABucket(t *testing.T) {
 	cleanAWS(t)
-	b, err := newS3Backend(s3Settings{bucket: "b", connection: s3Connection{endpoint: "http://localhost"}, concurrentParts: 200}, quiet)
+	b, err := newS3Storage(s3Settings{bucket: "b", connection: s3Connection{endpoint: "http://localhost"}, concurrentParts: 200}, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

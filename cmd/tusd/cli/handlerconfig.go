@@ -2,41 +2,11 @@ package cli
 
 import (
 	"log/slog"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tus/tusd"
 )
 
-// backend is where uploads are kept, and what keeps requests apart that use
-// the same one.
-type backend interface {
-	composer() *tusd.StoreComposer
-	where() string // for people
-	probes() []*probe
-	// patience is how long a start that has failed with err tries again.
-	patience(err error) time.Duration
-	// advised is an error of the start with what an operator can do about it.
-	advised(err error) error
-	collectors() []prometheus.Collector
-	close() error // gives back what it has taken
-}
-
-// newBackend makes a bucket the backend if there is one in the settings.
-func newBackend(cfg config, logger *slog.Logger) (b backend, err error) {
-	if cfg.s3.bucket != "" {
-		b, err = newS3Backend(cfg.s3, logger)
-	} else {
-		b, err = newDirectory(cfg.storage)
-	}
-	if err != nil {
-		return nil, err // rather than b, which has a type
-	}
-	return b, nil
-}
-
-// handlerConfig is what cfg means for the handler.
+// handlerConfig returns the settings of the handler.
 func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger) tusd.Config {
 	return tusd.Config{
 		StoreComposer:        composer,

@@ -17,9 +17,31 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// s3Backend keeps uploads in a bucket. Its requests are kept apart within this
-// process; the store copes with other processes on the same bucket.
-type s3Backend struct {
+// s3StorageKind keeps uploads in a bucket of S3. With a locker of one process
+// other processes may use the same bucket: the store then checks what it writes.
+var s3StorageKind = storageKind{
+	title:    "Storage in S3",
+	flag:     "s3-bucket",
+	settings: func() storageSettings { return new(s3Settings) },
+	scopes:   []tusd.Scope{tusd.ScopeProcess, tusd.ScopeLease},
+	locker:   memoryLockerKind.name,
+}
+
+// s3 returns the settings of S3.
+func (cfg config) s3() *s3Settings { return settingsOf[*s3Settings](cfg.storages) }
+
+func (s *s3Settings) chosen() bool { return s.bucket != "" }
+
+func (s *s3Settings) open(logger *slog.Logger) (storage, error) {
+	b, err := newS3Storage(*s, logger)
+	if err != nil {
+		return nil, err // a nil *s3Storage would not be a nil storage
+	}
+	return b, nil
+}
+
+// s3Storage keeps uploads in a bucket.
+type s3Storage struct {
 	store   *s3store.Store
 	metrics *s3Metrics
 	http    *http.Client
@@ -27,14 +49,13 @@ type s3Backend struct {
 	startTimeout time.Duration
 }
 
-// newS3Backend makes no call.
-func newS3Backend(s s3Settings, logger *slog.Logger) (*s3Backend, error) {
+func newS3Storage(s s3Settings, logger *slog.Logger) (*s3Storage, error) {
 	s.connection.connections = 64 + s.concurrentParts // for records, and for parts
 	api, err := newS3Client(s.connection)
 	if err != nil {
 		return nil, err
 	}
-	b := &s3Backend{store: newS3Store(s, logger), http: api.Config.HTTPClient, startTimeout: s.startTimeout}
+	b := &s3Storage{store: newS3Store(s, logger), http: api.Config.HTTPClient, startTimeout: s.startTimeout}
 	b.metrics = newS3Metrics(s.concurrentParts, b.store.Memory)
 	client := newBucketClient(s, api, func(c awsv1.Call) {
 		b.metrics.observe(c)
@@ -82,24 +103,20 @@ func logS3Call(logger *slog.Logger, c awsv1.Call) {
 	logger.Debug("S3 call", "operation", c.Operation, "key", c.Key, "sent", c.Sent, "received", c.Received, "dur", c.Took)
 }
 
-func (b *s3Backend) composer() *tusd.StoreComposer {
-	composer := tusd.NewStoreComposer()
-	b.store.UseIn(composer)
-	return composer
-}
+func (b *s3Storage) useIn(composer *tusd.StoreComposer) { b.store.UseIn(composer) }
 
-func (b *s3Backend) where() string { return "s3://" + b.store.Bucket + "/" + b.store.ObjectPrefix }
+func (b *s3Storage) where() string { return "s3://" + b.store.Bucket + "/" + b.store.ObjectPrefix }
 
 // probes ask for a listing, which needs the network, the credentials and the
 // bucket, and changes nothing.
-func (b *s3Backend) probes() []*probe {
+func (b *s3Storage) probes() []*probe {
 	return []*probe{{name: "store", trouble: "the bucket is out of reach", ask: func(ctx context.Context) error {
 		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
 		return err
 	}}}
 }
 
-func (b *s3Backend) patience(err error) time.Duration {
+func (b *s3Storage) retryFor(err error) time.Duration {
 	if !s3store.Unreachable(err) {
 		return 0
 	}
@@ -107,11 +124,11 @@ func (b *s3Backend) patience(err error) time.Duration {
 }
 
 // advised changes nothing: the store explains its errors itself.
-func (b *s3Backend) advised(err error) error { return err }
+func (b *s3Storage) advised(err error) error { return err }
 
-func (b *s3Backend) collectors() []prometheus.Collector { return b.metrics.all }
+func (b *s3Storage) collectors() []prometheus.Collector { return b.metrics.all }
 
-func (b *s3Backend) close() error {
+func (b *s3Storage) close() error {
 	b.http.CloseIdleConnections()
 	return nil
 }
