@@ -44,7 +44,7 @@ func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 			continue
 		}
 		name := strings.ToLower(key)
-		if !headerName(name) || name == proofName || name == sumName {
+		if !headerName(name) || name == proofName || name == checksumName {
 			return Attributes{}, tusd.ErrInvalidMetaData.With(fmt.Errorf("%q cannot name metadata of an object", key))
 		}
 		a.Metadata[name] = headerValue(value)
@@ -82,7 +82,7 @@ func headerValue(s string) string {
 func (b *bucket) dataAttributes(st *state) (Attributes, error) {
 	attributes, err := b.rules.attributes(st.info)
 	if err == nil {
-		attributes.Metadata[proofName] = st.content.Proof
+		attributes.Metadata[proofName] = st.layout.Proof
 	}
 	return attributes, err
 }

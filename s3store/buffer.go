@@ -9,7 +9,7 @@ import (
 // buffer holds bytes on their way to the service: in a small block, then in
 // blocks of a pool.
 type buffer struct {
-	pool     *pool
+	pool     *memoryPool
 	reserved int64     // bytes of the pool, of which its blocks are a part
 	since    time.Time // when it got memory of the pool
 	blocks   [][]byte
@@ -19,7 +19,7 @@ type buffer struct {
 // reserve makes sure of room for wanted bytes, or, if that takes long, for the
 // least that helps. It waits, so the buffer must have nothing of the pool.
 func (b *buffer) reserve(ctx context.Context, wanted, least int64) error {
-	n, err := b.pool.reserve(ctx, inBlocks(wanted), inBlocks(least))
+	n, err := b.pool.reserve(ctx, roundToBlocks(wanted), roundToBlocks(least))
 	if err == nil {
 		b.reserved, b.since = n, time.Now()
 	}
@@ -28,7 +28,7 @@ func (b *buffer) reserve(ctx context.Context, wanted, least int64) error {
 
 // tryReserve makes sure of room for n bytes more, if there is some at once.
 func (b *buffer) tryReserve(n int64) bool {
-	n = inBlocks(n)
+	n = roundToBlocks(n)
 	if n > 0 && !b.pool.tryReserve(n) {
 		return false
 	}
@@ -107,7 +107,7 @@ func (b *buffer) filled(n int) {
 // split moves the memory for size bytes, which b has reserved and not used, to
 // a buffer of so many bytes.
 func (b *buffer) split(size int64) buffer {
-	head := buffer{pool: b.pool, reserved: inBlocks(size), size: size}
+	head := buffer{pool: b.pool, reserved: roundToBlocks(size), size: size}
 	b.reserved -= head.reserved
 	for left := size; left > 0; left -= blockSize {
 		head.blocks = append(head.blocks, b.pool.block()[:min(left, blockSize)])

@@ -9,7 +9,7 @@ import (
 // filledBuffer holds content, in a small block and several of the pool.
 func filledBuffer(t *testing.T, content []byte) *buffer {
 	t.Helper()
-	b := &buffer{pool: newPool(16 * blockSize)}
+	b := &buffer{pool: newMemoryPool(16 * blockSize)}
 	for left := content; len(left) > 0; {
 		space := b.space()
 		if space == nil {

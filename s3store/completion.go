@@ -11,11 +11,11 @@ import (
 // not there for a moment. looks tells that the caller looks first whether it
 // was made; whoever has waited does so anyway.
 func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag string, err error) {
-	waited, err := b.completing.Lock(ctx, st.content.Multipart)
+	waited, err := b.completing.Lock(ctx, st.layout.Multipart)
 	if err != nil {
 		return "", err
 	}
-	defer b.completing.Unlock(st.content.Multipart)
+	defer b.completing.Unlock(st.layout.Multipart)
 	if waited || looks {
 		if etag, err := b.completed(ctx, st); etag != "" || err != nil {
 			return etag, err
@@ -37,18 +37,18 @@ const (
 // multipart upload any more.
 func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string, err error) {
 	etag, err = retry(ctx, b, "CompleteMultipartUpload", 0, func(ctx context.Context) (string, error) {
-		longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionFactor*b.timeout+time.Duration(len(st.content.Parts))*completionTime)
+		longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionFactor*b.timeout+time.Duration(len(st.layout.Parts))*completionTime)
 		defer cancel()
-		return b.client.CompleteMultipart(longer, st.dataKey(), st.content.Multipart, st.content.Parts)
+		return b.client.CompleteMultipart(longer, st.dataKey(), st.layout.Multipart, st.layout.Parts)
 	})
-	if !isGone(err) {
+	if !isMultipartGone(err) {
 		return etag, err
 	}
 	for range missingTries { // the bytes are not given up because of a moment
 		if etag, headErr := b.completed(ctx, st); etag != "" || headErr != nil {
 			return etag, headErr
 		}
-		if ended := pause(ctx, firstWait); ended != nil {
+		if ended := sleep(ctx, firstBackoff); ended != nil {
 			return "", ended
 		}
 	}

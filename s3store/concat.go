@@ -11,21 +11,21 @@ import (
 // Concat implements tusd.Concater. The service copies; only what is smaller
 // than a part goes through memory.
 func (s *Store) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
-	u, err := ours(final)
+	u, err := asUpload(final)
 	if err != nil {
 		return err
 	}
 	parts := make([]*upload, len(partials))
 	for i, p := range partials {
-		if parts[i], err = ours(p); err != nil {
+		if parts[i], err = asUpload(p); err != nil {
 			return err
 		}
 	}
-	return failed("concatenate upload", u.id, u.concat(ctx, parts))
+	return wrapError("concatenate upload", u.id, u.concat(ctx, parts))
 }
 
 func (u *upload) concat(ctx context.Context, partials []*upload) error {
-	st, err := u.begin(ctx)
+	st, err := u.freshState(ctx)
 	if err != nil || st.info.Full() && st.info.Size > 0 {
 		return err // an earlier call has done it
 	}
@@ -38,16 +38,16 @@ func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	}
 	held, stop := u.underLease(ctx)
 	defer stop()
-	j := &joiner{u: u, b: u.b, ctx: held, line: u.newLine(held, st, false)}
-	defer j.line.forget(u.lease.Context())
-	if err := j.join(ranges); err != nil {
-		j.line.fail(err)
+	j := &builder{u: u, b: u.b, ctx: held, parts: u.newPartWriter(held, st, false)}
+	defer j.parts.close(u.lease.Context())
+	if err := j.build(ranges); err != nil {
+		j.parts.fail(err)
 		return err
 	}
-	if err := j.line.wait(); err != nil {
+	if err := j.parts.wait(); err != nil {
 		return err
 	}
-	return j.line.list(held)
+	return j.parts.record(held)
 }
 
 // rangesOf returns the objects of complete partials.
@@ -61,8 +61,8 @@ func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, to
 			continue
 		}
 		r := objectRange{key: st.dataKey(), size: st.info.Size, total: st.info.Size}
-		if st.content.TakenOver == nil {
-			r.proof = st.content.Proof
+		if st.layout.TakenOver == nil {
+			r.proof = st.layout.Proof
 		}
 		ranges = append(ranges, r)
 		total += st.info.Size
@@ -70,56 +70,56 @@ func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, to
 	return ranges, total, nil
 }
 
-// joiner makes the parts of a final upload.
-type joiner struct {
-	u    *upload
-	b    *bucket
-	ctx  context.Context
-	line *line
+// builder makes the parts of a final upload.
+type builder struct {
+	u     *upload
+	b     *bucket
+	ctx   context.Context
+	parts *partWriter
 
 	pending []objectRange // too small to be copied as a part
 	size    int64         // of pending
 }
 
-// join makes parts of all ranges.
-func (j *joiner) join(ranges []objectRange) error {
-	st := j.line.state()
-	unit, err := j.b.plan.needed(1, 0, st.info.Size)
+// build makes parts of all ranges.
+func (j *builder) build(ranges []objectRange) error {
+	st := j.parts.state()
+	unit, err := j.b.partSizes.minSize(1, 0, st.info.Size)
 	if err != nil {
 		return err
 	}
 	if st.info.Size < unit {
 		j.pending, j.size = ranges, st.info.Size
-		return j.putWhole()
+		return j.putDataObject()
 	}
 	largest := j.b.profile.MaxPart
-	if st.content.PartSize > 0 {
-		unit, largest = st.content.PartSize, st.content.PartSize
+	if st.layout.PartSize > 0 {
+		unit, largest = st.layout.PartSize, st.layout.PartSize
 	}
 	for _, r := range ranges {
-		if err := j.add(r, unit, largest); err != nil {
+		if err := j.addRange(r, unit, largest); err != nil {
 			return err
 		}
 	}
 	return j.sendPending()
 }
 
-// add makes parts of a range: what is pending is filled up from its start, the
+// addRange makes parts of a range: what is pending is filled up from its start, the
 // rest is copied, and an end that is too small becomes pending.
-func (j *joiner) add(r objectRange, unit, largest int64) error {
+func (j *builder) addRange(r objectRange, unit, largest int64) error {
 	for r.size > 0 {
 		var err error
 		switch {
 		case j.size > 0 || r.size < unit:
 			n := min(r.size, unit-j.size)
 			j.pending, j.size = append(j.pending, r.first(n)), j.size+n
-			if r = r.behind(n); j.size == unit {
+			if r = r.after(n); j.size == unit {
 				err = j.sendPending()
 			}
 		default:
 			n := min(r.size, largest)
-			err = j.line.copy(r.key, r.offset, n)
-			r = r.behind(n)
+			err = j.parts.copy(r.key, r.offset, n)
+			r = r.after(n)
 		}
 		if err != nil {
 			return err
@@ -129,36 +129,36 @@ func (j *joiner) add(r objectRange, unit, largest int64) error {
 }
 
 // sendPending makes a part of what is pending.
-func (j *joiner) sendPending() error {
+func (j *builder) sendPending() error {
 	if j.size == 0 {
 		return nil
 	}
-	body, err := j.read()
+	body, err := j.readPending()
 	if err != nil {
 		return err
 	}
-	return j.line.send(body)
+	return j.parts.send(body)
 }
 
-// putWhole makes the object of what is pending.
-func (j *joiner) putWhole() error {
-	body, err := j.read()
+// putDataObject makes the object of what is pending.
+func (j *builder) putDataObject() error {
+	body, err := j.readPending()
 	if err != nil {
 		return err
 	}
 	defer body.discard()
-	st := j.line.state()
-	if err := j.b.putData(j.ctx, &st, &body); err != nil {
-		j.u.doubt()
+	st := j.parts.state()
+	if err := j.b.putDataObject(j.ctx, &st, &body); err != nil {
+		j.u.invalidate()
 		return err
 	}
-	st.whole = true
-	j.line.replace(st)
+	st.hasObject = true
+	j.parts.setState(st)
 	return nil
 }
 
-// read reads what is pending into memory, the same bytes once.
-func (j *joiner) read() (buffer, error) {
+// readPending reads what is pending into memory, the same bytes once.
+func (j *builder) readPending() (buffer, error) {
 	reserved := buffer{pool: j.b.memory}
 	if err := reserved.reserve(j.ctx, j.size, j.size); err != nil {
 		return buffer{}, err

@@ -18,19 +18,19 @@ func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileI
 		return nil, err
 	}
 	u := &upload{b: b, id: info.ID, lease: lease}
-	if err := u.usable(ctx); err != nil {
-		return nil, failed("create upload", info.ID, err)
+	if err := u.checkLease(ctx); err != nil {
+		return nil, wrapError("create upload", info.ID, err)
 	}
 	if err := u.create(ctx, info); err != nil {
-		return nil, failed("create upload", info.ID, err)
+		return nil, wrapError("create upload", info.ID, err)
 	}
 	return u, nil
 }
 
 // create stores the record of a new upload.
 func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
-	st := state{info: info, content: newContent(), recordKey: u.b.recordKey(u.id)}
-	if err := u.b.plan.check(st.length()); err != nil {
+	st := state{info: info, layout: newLayout(), recordKey: u.b.recordKey(u.id)}
+	if err := u.b.partSizes.checkLength(st.length()); err != nil {
 		return err
 	}
 	key, err := u.b.newDataKey(info)
@@ -40,50 +40,50 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if _, err := u.b.rules.attributes(info); err != nil {
 		return err
 	}
-	chosen := u.isChosen(info, key)
+	chosen := u.mayShareKey(info, key)
 	if chosen {
 		if err := u.b.checkKeyFree(ctx, key); err != nil {
 			return err
 		}
 	}
 	st.info.Storage, st.info.Created = u.b.storage(key), info.Created.Round(0)
-	if u.b.plan.equal {
-		st.content.PartSize = u.b.plan.equalSize(st.length())
+	if u.b.partSizes.equal {
+		st.layout.PartSize = u.b.partSizes.equalSize(st.length())
 	}
-	if err := u.checkFree(ctx); err != nil {
+	if err := u.checkIDFree(ctx); err != nil {
 		return err
 	}
 	return u.storeNew(ctx, st, chosen)
 }
 
-// isChosen reports whether others may have the key of the data, too: a hook has
+// mayShareKey reports whether others may have the key of the data, too: a hook has
 // chosen it, or an id with which the template leads to the key of another id.
-func (u *upload) isChosen(info tusd.FileInfo, key string) bool {
+func (u *upload) mayShareKey(info tusd.FileInfo, key string) bool {
 	if key == u.b.prefix+u.id {
 		return false
 	}
-	return info.Storage["Key"] != "" || !isUnguessable(u.id)
+	return info.Storage["Key"] != "" || !isRandomID(u.id)
 }
 
 // storeNew stores the record of a new upload, whose place nobody else must
 // have.
 func (u *upload) storeNew(ctx context.Context, st state, chosen bool) error {
 	err := u.b.putRecord(ctx, &st)
-	if isRefusedCondition(err) || hasNoPlace(err) {
+	if isRefusedCondition(err) || isNestingRefused(err) {
 		return tusd.ErrUploadExists.With(err)
 	}
 	if err == nil {
-		err = u.b.checkPlace(ctx, &st, chosen)
+		err = u.b.checkNesting(ctx, &st, chosen)
 	}
 	if err != nil {
-		return u.undoCreation(ctx, st, err)
+		return u.rollBackCreation(ctx, st, err)
 	}
-	u.become(st)
+	u.setState(st)
 	return nil
 }
 
-// checkFree refuses an id that is in use, where the service cannot.
-func (u *upload) checkFree(ctx context.Context) error {
+// checkIDFree refuses an id that is in use, where the service cannot.
+func (u *upload) checkIDFree(ctx context.Context) error {
 	if u.b.conditions.create {
 		return nil
 	}
@@ -102,16 +102,16 @@ func (b *bucket) checkAbsent(ctx context.Context, key string) error {
 	return err
 }
 
-// undoCreation removes a record that was stored although the answer was an
+// rollBackCreation removes a record that was stored although the answer was an
 // error. It must be this one's: whoever made another may be using it.
-func (u *upload) undoCreation(ctx context.Context, st state, cause error) error {
+func (u *upload) rollBackCreation(ctx context.Context, st state, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	stored, _, err := u.b.readSmall(ctx, st.recordKey, maxRecord)
 	if err != nil {
 		return cause
 	}
 	r, err := parseRecord(st.recordKey, u.id, stored)
-	if err == nil && r.S3 != nil && r.S3.Proof == st.content.Proof {
+	if err == nil && r.S3 != nil && r.S3.Proof == st.layout.Proof {
 		err = u.b.remove(ctx, st.recordKey)
 		if err != nil {
 			u.b.log.Warn("cannot remove the record of an upload that was not created", "id", u.id, "err", err)

@@ -26,15 +26,15 @@ func (b *bucket) newDataKey(info tusd.FileInfo) (string, error) {
 			key = expandKey(b.key, info)
 		}
 	}
-	if longest := max(len(b.prefix)+len(key), len(b.pieceKey(info.ID, 0))); longest > maxKey {
+	if longest := max(len(b.prefix)+len(key), len(b.tailKey(info.ID, 0))); longest > maxKey {
 		return "", tusd.ErrInvalidName.With(fmt.Errorf("a key of %d bytes is too long", longest))
 	}
 	if key == info.ID {
 		return b.prefix + key, nil
 	}
 	err := checkDataKey(key)
-	if err == nil && !b.nests {
-		err = checkNames(key)
+	if err == nil && !b.allowsNesting {
+		err = checkSegmentLengths(key)
 	}
 	if err != nil {
 		return "", tusd.ErrInvalidName.With(fmt.Errorf("the key %q: %w", key, err))
@@ -42,10 +42,10 @@ func (b *bucket) newDataKey(info tusd.FileInfo) (string, error) {
 	return b.prefix + key, nil
 }
 
-// checkNames refuses a key with a segment that cannot be the name of a file.
+// checkSegmentLengths refuses a key with a segment that cannot be the name of a file.
 // A service that keeps objects as files would refuse the object when all of its
 // bytes are acknowledged.
-func checkNames(key string) error {
+func checkSegmentLengths(key string) error {
 	for segment := range strings.SplitSeq(key, "/") {
 		if len(segment) > datakey.MaxSegment {
 			return fmt.Errorf("a segment of %d bytes is too long where objects are files", len(segment))
@@ -66,7 +66,7 @@ func checkDataKey(key string) error {
 		}
 	}
 	switch {
-	case strings.HasSuffix(key, recordSuffix) || strings.HasSuffix(key, pieceSuffix):
+	case strings.HasSuffix(key, recordSuffix) || strings.HasSuffix(key, tailSuffix):
 		return errors.New("it ends as the store's own keys do")
 	case isUnlistable(key):
 		return errors.New("it has control characters or is not UTF-8")

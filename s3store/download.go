@@ -16,43 +16,43 @@ import (
 func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	st := u.current()
 	if !st.info.Full() {
-		return nil, failed("read upload", u.id, tusd.ErrIncompleteUpload)
+		return nil, wrapError("read upload", u.id, tusd.ErrIncompleteUpload)
 	}
-	if err := u.b.makeReadable(ctx, &st); err != nil {
-		return nil, failed("read upload", u.id, err)
+	if err := u.b.ensureCompleted(ctx, &st); err != nil {
+		return nil, wrapError("read upload", u.id, err)
 	}
-	r, err := u.b.openWhole(ctx, GetObject{Key: st.dataKey()})
-	return r, failed("read upload", u.id, removed(err))
+	r, err := u.b.openData(ctx, GetObject{Key: st.dataKey()})
+	return r, wrapError("read upload", u.id, asNotFound(err))
 }
 
-// removed is the error for data that is not there, however often it is asked
+// asNotFound is the error for data that is not there, however often it is asked
 // for: somebody has removed the object of a complete upload.
-func removed(err error) error {
+func asNotFound(err error) error {
 	if isMissing(err) {
 		return tusd.ErrNotFound.With(err)
 	}
 	return err
 }
 
-// makeReadable completes the object of an upload whose parts are all listed:
+// ensureCompleted completes the object of an upload whose parts are all listed:
 // whoever was to finish it has not got there. That needs no lease, since
 // nothing else can become of it.
-func (b *bucket) makeReadable(ctx context.Context, st *state) error {
-	if st.whole {
+func (b *bucket) ensureCompleted(ctx context.Context, st *state) error {
+	if st.hasObject {
 		return nil
 	}
-	if len(st.content.Parts) == 0 || st.content.end() < st.info.Size {
+	if len(st.layout.Parts) == 0 || st.layout.end() < st.info.Size {
 		return tusd.ErrUploadFinishing
 	}
 	_, err := b.completeAlone(ctx, st, true)
-	if isGone(err) {
+	if isMultipartGone(err) {
 		return tusd.ErrUploadFailed.With(err) // as who finishes it will write down
 	}
 	return err
 }
 
-// openWhole opens the data object of a complete upload.
-func (b *bucket) openWhole(ctx context.Context, in GetObject) (io.ReadCloser, error) {
+// openData opens the data object of a complete upload.
+func (b *bucket) openData(ctx context.Context, in GetObject) (io.ReadCloser, error) {
 	for try := 1; ; try++ { // without the timeout of other calls: the body flows as long as it is read
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -65,14 +65,14 @@ func (b *bucket) openWhole(ctx context.Context, in GetObject) (io.ReadCloser, er
 			return nil, err
 		}
 		b.retried("GetObject")
-		if err := pause(ctx, firstWait); err != nil {
+		if err := sleep(ctx, firstBackoff); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// headWhole describes the data object of a complete upload.
-func (b *bucket) headWhole(ctx context.Context, st *state) (*Object, error) {
+// headData describes the data object of a complete upload.
+func (b *bucket) headData(ctx context.Context, st *state) (*Object, error) {
 	for try := 1; ; try++ {
 		o, err := b.head(ctx, st.dataKey())
 		if err == nil && o.Size != st.info.Size {
@@ -82,7 +82,7 @@ func (b *bucket) headWhole(ctx context.Context, st *state) (*Object, error) {
 			return o, err
 		}
 		b.retried("HeadObject")
-		if err := pause(ctx, firstWait); err != nil {
+		if err := sleep(ctx, firstBackoff); err != nil {
 			return nil, err
 		}
 	}
@@ -101,7 +101,7 @@ func mayAppear(err error, try int) bool { return isMissing(err) && try < missing
 // says; the bytes come from that very object. With RedirectDownloads a
 // client is told where the service has them.
 func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.ResponseWriter, r *http.Request) error {
-	u, err := ours(up)
+	u, err := asUpload(up)
 	if err != nil {
 		return err
 	}
@@ -109,25 +109,25 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 	if !st.info.Complete() {
 		return tusd.ErrIncompleteUpload
 	}
-	if err := u.b.makeReadable(ctx, &st); err != nil {
-		return failed("serve upload", u.id, err)
+	if err := u.b.ensureCompleted(ctx, &st); err != nil {
+		return wrapError("serve upload", u.id, err)
 	}
 	if s.RedirectDownloads > 0 {
-		onlySaved(w.Header())
+		forceAttachment(w.Header())
 		if done, err := s.redirect(w, r, st.dataKey()); done || err != nil {
-			return failed("redirect download", u.id, err)
+			return wrapError("redirect download", u.id, err)
 		}
 	}
-	o, err := u.b.headWhole(ctx, &st)
+	o, err := u.b.headData(ctx, &st)
 	if err != nil {
-		return failed("serve upload", u.id, removed(err))
+		return wrapError("serve upload", u.id, asNotFound(err))
 	}
 	w.Header().Set("ETag", s.etag(u.id, &st, o))
 	bytes := &objectReader{ctx: ctx, b: u.b, key: st.dataKey(), etag: o.ETag, size: o.Size}
 	defer bytes.Close()
 	answer := &openingWriter{ResponseWriter: w, content: bytes, head: r.Method == http.MethodHead}
 	http.ServeContent(answer, r, "", o.Modified, bytes)
-	return failed("serve upload", u.id, removed(answer.err))
+	return wrapError("serve upload", u.id, asNotFound(answer.err))
 }
 
 // openingWriter opens the content before an answer with content begins: if the
@@ -175,7 +175,7 @@ func (s *Store) etag(id string, st *state, o *Object) string {
 	if s.RedirectDownloads > 0 {
 		return o.ETag
 	}
-	return hashedETag(id, st.content.Proof, o.ETag)
+	return hashedETag(id, st.layout.Proof, o.ETag)
 }
 
 func hashedETag(parts ...string) string {

@@ -57,7 +57,7 @@ func (e *Error) explain() string {
 	case "RequestTimeTooSkewed", "RequestExpired":
 		return fmt.Sprintf("the clock of this machine (%s) is too far from the service's", time.Now().UTC().Format(time.RFC3339))
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "BucketRegionError", "IllegalLocationConstraintException":
-		return "the region is not that of the bucket" + e.told()
+		return "the region is not that of the bucket" + e.regionHint()
 	case "NotImplemented":
 		return "the service does not know this operation, or a part of it"
 	}
@@ -70,8 +70,8 @@ func (e *Error) explain() string {
 	return ""
 }
 
-// told is what the service says about a region, which names the right one.
-func (e *Error) told() string {
+// regionHint is what the service says about a region, which names the right one.
+func (e *Error) regionHint() string {
 	var answer interface{ Message() string }
 	if !errors.As(e.Err, &answer) || answer.Message() == "" {
 		return ""
@@ -94,8 +94,8 @@ func permissionFor(operation string) string {
 	return " (" + action + ")"
 }
 
-// explained puts what is behind an error in front of it.
-func explained(err error) error {
+// withExplanation puts what is behind an error in front of it.
+func withExplanation(err error) error {
 	if sentence := Explain(err); sentence != "" {
 		return fmt.Errorf("%s: %w", sentence, err)
 	}

@@ -8,26 +8,26 @@ import (
 
 // FinishUpload implements tusd.Upload.
 func (u *upload) FinishUpload(ctx context.Context) error {
-	return failed("finish upload", u.id, u.finish(ctx))
+	return wrapError("finish upload", u.id, u.finish(ctx))
 }
 
 func (u *upload) finish(ctx context.Context) error {
-	st, err := u.begin(ctx)
-	if err != nil || st.whole {
+	st, err := u.freshState(ctx)
+	if err != nil || st.hasObject {
 		return err
 	}
 	if !st.info.Full() {
 		return errors.New("bytes are missing")
 	}
-	if st.content.TakenOver != nil && st.info.Size == 0 {
-		return u.finishEmptyForeign(ctx, st)
+	if st.layout.TakenOver != nil && st.info.Size == 0 {
+		return u.finishEmptyV2(ctx, st)
 	}
-	if st.content.Multipart == "" || st.content.end() < st.info.Size {
+	if st.layout.Multipart == "" || st.layout.end() < st.info.Size {
 		// Pieces are left, or it has no bytes: a chunk of nothing puts them in place.
 		if err := u.write(ctx, st.info.Size, http.NoBody, false); err != nil {
 			return err
 		}
-		if st = u.current(); st.whole {
+		if st = u.current(); st.hasObject {
 			return nil
 		}
 	}
@@ -39,8 +39,8 @@ func (u *upload) complete(ctx context.Context, st state) error {
 	held, stop := u.underLease(ctx)
 	defer stop()
 	etag, err := u.b.completeAlone(held, &st, false)
-	if isGone(err) {
-		return u.failForGood(ctx, st, err)
+	if isMultipartGone(err) {
+		return u.failUpload(ctx, st, err)
 	}
 	if err != nil {
 		return err
@@ -50,11 +50,11 @@ func (u *upload) complete(ctx context.Context, st state) error {
 
 // completeWith writes down that the data object is there.
 func (u *upload) completeWith(ctx context.Context, st state, etag string) error {
-	st.content = content{Proof: st.content.Proof, ETag: etag, TakenOver: st.content.TakenOver}
-	st.whole = true
-	if err := u.store(ctx, st); err != nil {
+	st.layout = layout{Proof: st.layout.Proof, ETag: etag, TakenOver: st.layout.TakenOver}
+	st.hasObject = true
+	if err := u.storeRecord(ctx, st); err != nil {
 		return err
 	}
-	_, err := u.removeStrays(ctx, st)
+	_, err := u.removeOrphans(ctx, st)
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // none has a segment that begins with .tusd.
 const (
 	recordSuffix = ".info"
-	pieceSuffix  = ".part"
+	tailSuffix   = ".part"
 	ownPrefix    = ".tusd.d/"
 	sidePrefix   = ownPrefix + "side/"
 	probePrefix  = ownPrefix + "probe" // of what is stored to see whether that works
@@ -22,18 +22,18 @@ const (
 
 func (b *bucket) recordKey(id string) string { return b.prefix + id + recordSuffix }
 
-// pieceKey is where the bytes of a tail that begin at start lie.
-func (b *bucket) pieceKey(id string, start int64) string {
-	return fmt.Sprintf("%s%s.%0*d%s", b.prefix, id, offsetDigits, start, pieceSuffix)
+// tailKey is where the bytes of a tail that begin at start lie.
+func (b *bucket) tailKey(id string, start int64) string {
+	return fmt.Sprintf("%s%s.%0*d%s", b.prefix, id, offsetDigits, start, tailSuffix)
 }
 
-// pieceStart is the inverse of pieceKey.
-func (b *bucket) pieceStart(id, key string) (start int64, ok bool) {
+// tailStart is the inverse of tailKey.
+func (b *bucket) tailStart(id, key string) (start int64, ok bool) {
 	digits, ok := strings.CutPrefix(key, b.prefix+id+".")
 	if !ok {
 		return 0, false
 	}
-	digits, ok = strings.CutSuffix(digits, pieceSuffix)
+	digits, ok = strings.CutSuffix(digits, tailSuffix)
 	if !ok || len(digits) != offsetDigits {
 		return 0, false
 	}

@@ -9,40 +9,40 @@ import (
 
 // DeclareLength implements tusd.LengthDeferrer.
 func (s *Store) DeclareLength(ctx context.Context, up tusd.Upload, length int64) error {
-	u, err := ours(up)
+	u, err := asUpload(up)
 	if err != nil {
 		return err
 	}
-	st, err := u.begin(ctx)
+	st, err := u.freshState(ctx)
 	if err != nil {
-		return failed("declare the length of upload", u.id, err)
+		return wrapError("declare the length of upload", u.id, err)
 	}
 	if length == -1 {
 		st.info.Size, st.info.SizeIsDeferred = 0, true
-		return failed("take back the length of upload", u.id, u.store(ctx, st))
+		return wrapError("take back the length of upload", u.id, u.storeRecord(ctx, st))
 	}
 	if !st.info.SizeIsDeferred || length < st.offset() {
-		return failed("declare the length of upload", u.id,
+		return wrapError("declare the length of upload", u.id,
 			tusd.ErrInvalidUploadLength.With(fmt.Errorf("%d, with %d bytes stored", length, st.offset())))
 	}
 	if err := u.b.checkLength(&st, length); err != nil {
-		return failed("declare the length of upload", u.id, err)
+		return wrapError("declare the length of upload", u.id, err)
 	}
 	st.info.Size, st.info.SizeIsDeferred = length, false
-	return failed("declare the length of upload", u.id, u.store(ctx, st))
+	return wrapError("declare the length of upload", u.id, u.storeRecord(ctx, st))
 }
 
 // checkLength refuses a length that an upload cannot reach any more.
 func (b *bucket) checkLength(st *state, length int64) error {
-	if err := b.plan.check(length); err != nil {
+	if err := b.partSizes.checkLength(length); err != nil {
 		return err
 	}
 	if length == st.offset() {
 		return nil
 	}
-	if size := st.content.PartSize; size > 0 && length > size*int64(b.plan.maxParts) {
-		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes", length, b.plan.maxParts, size))
+	if size := st.layout.PartSize; size > 0 && length > size*int64(b.partSizes.maxParts) {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes", length, b.partSizes.maxParts, size))
 	}
-	_, err := b.plan.needed(st.content.nextNumber(), st.content.end(), length)
+	_, err := b.partSizes.minSize(st.layout.nextNumber(), st.layout.end(), length)
 	return err
 }

@@ -22,15 +22,15 @@ func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit
 	if cursor != "" {
 		in.After = b.recordKey(cursor)
 	}
-	var changed changes
+	var changed pendingIDs
 	for {
 		page, err := b.list(ctx, in)
 		if err != nil {
-			return nil, "", failed("list uploads behind", cursor, err)
+			return nil, "", wrapError("list uploads behind", cursor, err)
 		}
 		for _, o := range page.Objects {
 			in.After = o.Key
-			changed.passTo(strings.TrimPrefix(o.Key, b.prefix))
+			changed.advance(strings.TrimPrefix(o.Key, b.prefix))
 			late := !before.IsZero() && o.Modified.After(before)
 			id, isRecord := b.idOf(o.Key)
 			if !isRecord {
@@ -56,7 +56,7 @@ func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit
 // name belongs to. They are sorted before the record.
 func (b *bucket) ownerOf(key string) string {
 	id := strings.TrimPrefix(key, b.prefix)
-	if base, ok := strings.CutSuffix(id, pieceSuffix); ok {
+	if base, ok := strings.CutSuffix(id, tailSuffix); ok {
 		if dot := strings.LastIndexByte(base, '.'); dot > 0 && tusd.ValidateID(base[:dot]) == nil {
 			return base[:dot]
 		}
@@ -64,24 +64,24 @@ func (b *bucket) ownerOf(key string) string {
 	return id
 }
 
-// changes are the ids whose data changed late and whose records, if there are
+// pendingIDs are the ids whose data changed late and whose records, if there are
 // any, are still to come in the listing. All keys between that of an id's data
 // and that of its record begin with the id. So these ids are beginnings of the
 // name that the listing is at, and there are at most as many as it has bytes,
 // however many data objects have no record behind them.
-type changes []string
+type pendingIDs []string
 
-// passTo drops the ids whose records can no longer come once the listing is at
+// advance drops the ids whose records can no longer come once the listing is at
 // name, a key without the prefix.
-func (c *changes) passTo(name string) {
+func (c *pendingIDs) advance(name string) {
 	*c = slices.DeleteFunc(*c, func(id string) bool { return !strings.HasPrefix(name, id) })
 }
 
 // add notes an id with which the name that the listing is at begins.
-func (c *changes) add(id string) {
+func (c *pendingIDs) add(id string) {
 	if !c.has(id) {
 		*c = append(*c, id)
 	}
 }
 
-func (c changes) has(id string) bool { return slices.Contains(c, id) }
+func (c pendingIDs) has(id string) bool { return slices.Contains(c, id) }

@@ -13,8 +13,8 @@ const loadTries = 20
 // load reads the state of an upload. One that is being removed is not there.
 func (b *bucket) load(ctx context.Context, id string) (state, error) {
 	st, err := b.loadAny(ctx, id)
-	if err == nil && st.content.Removed {
-		return state{}, broken(st.recordKey, "%w", errRemoving)
+	if err == nil && st.layout.Removed {
+		return state{}, brokenRecord(st.recordKey, "%w", errRemoving)
 	}
 	return st, err
 }
@@ -27,7 +27,7 @@ func (b *bucket) loadAny(ctx context.Context, id string) (state, error) {
 		if err != nil || ok {
 			return st, err
 		}
-		if err := pause(ctx, time.Duration(try)*time.Millisecond); err != nil {
+		if err := sleep(ctx, time.Duration(try)*time.Millisecond); err != nil {
 			return state{}, err
 		}
 	}
@@ -38,7 +38,7 @@ func (b *bucket) loadAny(ctx context.Context, id string) (state, error) {
 // fit together.
 func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, err error) {
 	key := b.recordKey(id)
-	var found listing
+	var found uploadObjects
 	var listErr error
 	listed := make(chan struct{})
 	go func() {
@@ -49,7 +49,7 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 	<-listed
 	switch {
 	case isMissing(err) && listErr == nil && found.record == "":
-		st, err := b.loadForeign(ctx, id, found.pieces, err)
+		st, err := b.loadV2(ctx, id, found.tailObjects, err)
 		return st, err == nil, err
 	case isMissing(err) && listErr == nil:
 		return state{}, false, nil
@@ -60,47 +60,47 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 	}
 	r, err := parseRecord(key, id, stored)
 	if err == nil && r.S3 == nil {
-		err = broken(key, "it does not say where the bytes are")
+		err = brokenRecord(key, "it does not say where the bytes are")
 	}
 	if err != nil {
 		return state{}, false, err
 	}
-	st = state{info: r.FileInfo, content: *r.S3, recordKey: key, etag: etag, pieces: found.pieces}
-	err = b.settle(ctx, &st, !b.lists(&st) || found.data != "")
+	st = state{info: r.FileInfo, layout: *r.S3, recordKey: key, etag: etag, tailObjects: found.tailObjects}
+	err = b.setOffset(ctx, &st, !b.listsData(&st) || found.data != "")
 	return st, err == nil, err
 }
 
-// settle finds the offset of a state. there tells that there may be an object
+// setOffset finds the offset of a state. there tells that there may be an object
 // under the data key.
-func (b *bucket) settle(ctx context.Context, st *state, there bool) (err error) {
+func (b *bucket) setOffset(ctx context.Context, st *state, there bool) (err error) {
 	switch {
-	case st.content.ETag != "":
-		st.whole = true
-	case st.content.Multipart == "" && there:
-		if st.whole, err = b.isWhole(ctx, st); err != nil {
+	case st.layout.ETag != "":
+		st.hasObject = true
+	case st.layout.Multipart == "" && there:
+		if st.hasObject, err = b.hasWholeObject(ctx, st); err != nil {
 			return err
 		}
 	}
-	st.taken = st.content.mayBeTaken()
+	st.maxLateNumber = st.layout.maxLateNumber()
 	st.info.Offset = st.offset()
 	if length := st.length(); length >= 0 && st.info.Offset > length {
-		return broken(st.recordKey, "there are %d bytes of an upload of %d", st.info.Offset, length)
+		return brokenRecord(st.recordKey, "there are %d bytes of an upload of %d", st.info.Offset, length)
 	}
 	return nil
 }
 
-// lists tells whether a listing of the upload has its data object, too.
-func (b *bucket) lists(st *state) bool { return st.dataKey() == b.prefix+st.info.ID }
+// listsData tells whether a listing of the upload has its data object, too.
+func (b *bucket) listsData(st *state) bool { return st.dataKey() == b.prefix+st.info.ID }
 
-// isWhole tells whether the data object is there, this upload's, and has all
+// hasWholeObject tells whether the data object is there, this upload's, and has all
 // its bytes. If listings have it, this one had: what is not there then is away
 // for a moment, and the offset must not fall to 0.
-func (b *bucket) isWhole(ctx context.Context, st *state) (bool, error) {
+func (b *bucket) hasWholeObject(ctx context.Context, st *state) (bool, error) {
 	if st.info.SizeIsDeferred {
 		return false, nil
 	}
 	o, err := b.head(ctx, st.dataKey())
-	if isMissing(err) && !b.lists(st) {
+	if isMissing(err) && !b.listsData(st) {
 		return false, nil
 	}
 	if err != nil {

@@ -13,9 +13,9 @@ func newBlock() []byte {
 	return block[:0]
 }
 
-// vacate gives the memory of a block that is not in use to the system, until
+// returnMemory gives the memory of a block that is not in use to the system, until
 // it is written to again. The block itself stays: a connection that is about
 // to fail may still read it.
-func vacate(block []byte) {
+func returnMemory(block []byte) {
 	_ = syscall.Madvise(block[:blockSize], syscall.MADV_DONTNEED) // or it stays in memory
 }

@@ -10,18 +10,18 @@ import (
 // time.
 const idleAfter = 10 * time.Second
 
-// blocks are the blocks of a pool that are not in use. The zero value is ready
+// freeBlocks are the blocks of a pool that are not in use. The zero value is ready
 // to use: blocks are made when they are needed.
-type blocks struct {
+type freeBlocks struct {
 	mu     sync.Mutex
 	free   [][]byte    // that last used at the end
-	idle   int         // how many of free were not used since vacateIdle ran
+	idle   int         // how many of free were not used since returnIdle ran
 	vacant [][]byte    // without memory
-	timer  *time.Timer // calls vacateIdle; nil: there is nothing for it
+	timer  *time.Timer // calls returnIdle; nil: there is nothing for it
 }
 
 // get returns an empty block.
-func (b *blocks) get() []byte {
+func (b *freeBlocks) get() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	block, ok := pop(&b.free)
@@ -46,20 +46,20 @@ func pop(blocks *[][]byte) ([]byte, bool) {
 }
 
 // put takes back a block that is not used any more.
-func (b *blocks) put(block []byte) {
+func (b *freeBlocks) put(block []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.free = append(b.free, block[:0])
 	b.watchIdle()
 }
 
-// vacateIdle gives the memory of blocks that nobody has used for a while back
+// returnIdle gives the memory of blocks that nobody has used for a while back
 // to the system.
-func (b *blocks) vacateIdle() {
+func (b *freeBlocks) returnIdle() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, block := range b.free[:b.idle] {
-		vacate(block)
+		returnMemory(block)
 	}
 	b.vacant = append(b.vacant, b.free[:b.idle]...)
 	b.free = slices.Delete(b.free, 0, b.idle)
@@ -67,10 +67,10 @@ func (b *blocks) vacateIdle() {
 	b.watchIdle()
 }
 
-// watchIdle lets vacateIdle run in a while if there may be something for it.
+// watchIdle lets returnIdle run in a while if there may be something for it.
 // The caller holds b.mu.
-func (b *blocks) watchIdle() {
+func (b *freeBlocks) watchIdle() {
 	if b.timer == nil && len(b.free) > 0 {
-		b.timer = time.AfterFunc(idleAfter, b.vacateIdle)
+		b.timer = time.AfterFunc(idleAfter, b.returnIdle)
 	}
 }

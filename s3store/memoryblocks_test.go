@@ -10,7 +10,7 @@ import (
 // Memory that nobody uses goes back to the system, and what is used does not.
 func TestIdleBlocksLoseTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b blocks
+		var b freeBlocks
 		var used [][]byte
 		for range 8 {
 			used = append(used, append(b.get(), "content"...))

@@ -15,32 +15,32 @@ const blockSize = 256 << 10
 // the pool, so that a body that hardly comes keeps nothing from others.
 const smallBlock = 16 << 10
 
-// patience is how long a request waits for as much memory as it wants, before
+// lowerAfter is how long a request waits for as much memory as it wants, before
 // it takes less.
-const patience = 2 * time.Second
+const lowerAfter = 2 * time.Second
 
-// pool is the memory for bytes on their way to the service. It is reserved
+// memoryPool is the memory for bytes on their way to the service. It is reserved
 // before it is used. Who waits for memory gets it in order of arrival; nobody
 // waits while holding some, so that all get on.
-type pool struct {
+type memoryPool struct {
 	size int64
 
-	mu    sync.Mutex
-	free  int64 // bytes that are not reserved
-	lent  int64 // bytes of blocks that are being read into
-	queue []*poolWaiter
-	waits int64
+	mu     sync.Mutex
+	free   int64 // bytes that are not reserved
+	pinned int64 // bytes of blocks that are being read into
+	queue  []*memoryWaiter
+	waits  int64
 
-	blocks blocks
+	blocks freeBlocks
 	smalls sync.Pool // of *[smallBlock]byte
 }
 
-type poolWaiter struct {
+type memoryWaiter struct {
 	n     int64
 	ready chan struct{}
 }
 
-func newPool(size int64) *pool { return &pool{size: size, free: size} }
+func newMemoryPool(size int64) *memoryPool { return &memoryPool{size: size, free: size} }
 
 // MemoryUse is how the memory for bodies is used.
 type MemoryUse struct {
@@ -59,7 +59,7 @@ func (s *Store) Memory() MemoryUse {
 	return b.memory.use()
 }
 
-func (p *pool) use() MemoryUse {
+func (p *memoryPool) use() MemoryUse {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return MemoryUse{Size: p.size, Reserved: p.size - p.free, Waiting: len(p.queue), Waits: p.waits}
@@ -67,7 +67,7 @@ func (p *pool) use() MemoryUse {
 
 // reserve waits for memory, at most until ctx ends: as much as is wanted, or,
 // if that takes long, the least that helps. The caller holds none.
-func (p *pool) reserve(ctx context.Context, wanted, least int64) (int64, error) {
+func (p *memoryPool) reserve(ctx context.Context, wanted, least int64) (int64, error) {
 	if least > p.size {
 		return 0, fmt.Errorf("%d bytes of memory are needed, there are %d for all requests", least, p.size)
 	}
@@ -76,7 +76,7 @@ func (p *pool) reserve(ctx context.Context, wanted, least int64) (int64, error) 
 		return wanted, nil
 	}
 	w := p.enqueue(wanted)
-	long := time.NewTimer(patience)
+	long := time.NewTimer(lowerAfter)
 	defer long.Stop()
 	for {
 		select {
@@ -91,28 +91,28 @@ func (p *pool) reserve(ctx context.Context, wanted, least int64) (int64, error) 
 	}
 }
 
-func (p *pool) enqueue(n int64) *poolWaiter {
+func (p *memoryPool) enqueue(n int64) *memoryWaiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w := &poolWaiter{n, make(chan struct{})}
+	w := &memoryWaiter{n, make(chan struct{})}
 	p.queue = append(p.queue, w)
 	p.waits++
-	p.serve() // it may have become free
+	p.grant() // it may have become free
 	return w
 }
 
 // lower lets somebody who still waits be content with n bytes.
-func (p *pool) lower(w *poolWaiter, n int64) {
+func (p *memoryPool) lower(w *memoryWaiter, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if slices.Contains(p.queue, w) {
 		w.n = n
-		p.serve()
+		p.grant()
 	}
 }
 
 // abandon ends a wait, or gives back what came together with its end.
-func (p *pool) abandon(w *poolWaiter) {
+func (p *memoryPool) abandon(w *memoryWaiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := slices.Index(p.queue, w); i >= 0 {
@@ -120,11 +120,11 @@ func (p *pool) abandon(w *poolWaiter) {
 	} else {
 		p.free += w.n
 	}
-	p.serve()
+	p.grant()
 }
 
 // tryReserve reserves n bytes if they are free and nobody waits.
-func (p *pool) tryReserve(n int64) bool {
+func (p *memoryPool) tryReserve(n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) > 0 || n > p.free {
@@ -135,34 +135,34 @@ func (p *pool) tryReserve(n int64) bool {
 }
 
 // contended tells whether somebody waits.
-func (p *pool) contended() bool {
+func (p *memoryPool) contended() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.queue) > 0
 }
 
-// lend tells whether a block may be read into. Nobody can take it back before
+// pin tells whether a block may be read into. Nobody can take it back before
 // the client has sent something, so no more than a quarter of the memory is
 // lent. The caller calls unlend afterwards.
-func (p *pool) lend() bool {
+func (p *memoryPool) pin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.lent+blockSize > p.size/4 {
+	if p.pinned+blockSize > p.size/4 {
 		return false
 	}
-	p.lent += blockSize
+	p.pinned += blockSize
 	return true
 }
 
-func (p *pool) unlend() {
+func (p *memoryPool) unpin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lent -= blockSize
+	p.pinned -= blockSize
 }
 
 // release gives back n bytes and the blocks that were made of them, or beside
 // them.
-func (p *pool) release(n int64, blocks [][]byte) {
+func (p *memoryPool) release(n int64, blocks [][]byte) {
 	for _, block := range blocks {
 		if cap(block) == smallBlock {
 			p.smalls.Put((*[smallBlock]byte)(block[:smallBlock]))
@@ -173,11 +173,11 @@ func (p *pool) release(n int64, blocks [][]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.free += n
-	p.serve()
+	p.grant()
 }
 
-// serve lets those go on that have waited longest. The caller holds p.mu.
-func (p *pool) serve() {
+// grant lets those go on that have waited longest. The caller holds p.mu.
+func (p *memoryPool) grant() {
 	for len(p.queue) > 0 && p.queue[0].n <= p.free {
 		p.free -= p.queue[0].n
 		close(p.queue[0].ready)
@@ -186,15 +186,15 @@ func (p *pool) serve() {
 }
 
 // block returns an empty block of memory that the caller has reserved.
-func (p *pool) block() []byte { return p.blocks.get() }
+func (p *memoryPool) block() []byte { return p.blocks.get() }
 
 // small returns an empty block that is not of the pool.
-func (p *pool) small() []byte {
+func (p *memoryPool) small() []byte {
 	if block, ok := p.smalls.Get().(*[smallBlock]byte); ok {
 		return block[:0]
 	}
 	return make([]byte, 0, smallBlock)
 }
 
-// inBlocks rounds n up to whole blocks.
-func inBlocks(n int64) int64 { return ceilDiv(n, blockSize) * blockSize }
+// roundToBlocks rounds n up to whole blocks.
+func roundToBlocks(n int64) int64 { return ceilDiv(n, blockSize) * blockSize }

@@ -36,8 +36,8 @@ func (b *bucket) abort(ctx context.Context, key, multipart string) error {
 	return err
 }
 
-// parts lists all parts of a multipart upload.
-func (b *bucket) parts(ctx context.Context, key, multipart string) (all []Part, err error) {
+// listParts lists all parts of a multipart upload.
+func (b *bucket) listParts(ctx context.Context, key, multipart string) (all []Part, err error) {
 	for after := 0; ; {
 		page, err := retry(ctx, b, "ListParts", 0, func(ctx context.Context) (*PartPage, error) {
 			return b.client.ListParts(ctx, key, multipart, after)

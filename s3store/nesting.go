@@ -21,7 +21,7 @@ const belowProbe = "/below"
 
 // tryNesting finds out whether objects can lie below the key of another.
 func (p *probe) tryNesting() error {
-	_, err := attempt(p.ctx, func(ctx context.Context) (string, error) {
+	_, err := probeCall(p.ctx, func(ctx context.Context) (string, error) {
 		return p.client.PutObject(ctx, PutObject{Key: p.key + belowProbe, Body: strings.NewReader("")})
 	})
 	var refused *Error
@@ -32,29 +32,29 @@ func (p *probe) tryNesting() error {
 		return err
 	}
 	p.below = true
-	page, err := attempt(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
+	page, err := probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
 		return p.client.ListObjects(ctx, ListObjects{Prefix: p.key, Max: 2})
 	})
-	p.nests = err == nil && len(page.Objects) == 2
+	p.allowsNesting = err == nil && len(page.Objects) == 2
 	return err
 }
 
-// checkPlace refuses the keys of an upload if they cannot be used beside those
+// checkNesting refuses the keys of an upload if they cannot be used beside those
 // of others. Its record is stored already: of two uploads that are created at
 // the same time, one at least sees the other. chosen tells that others may have
 // the key of the data, too.
-func (b *bucket) checkPlace(ctx context.Context, st *state, chosen bool) error {
-	if b.nests {
+func (b *bucket) checkNesting(ctx context.Context, st *state, chosen bool) error {
+	if b.allowsNesting {
 		return nil
 	}
 	if chosen || strings.Contains(st.info.ID, "/") {
-		for _, key := range b.above(st.recordKey, st.dataKey()) {
+		for _, key := range b.parentKeys(st.recordKey, st.dataKey()) {
 			if err := b.checkKeyFree(ctx, key); err != nil {
 				return err
 			}
 		}
 	}
-	if !chosen && isUnguessable(st.info.ID) {
+	if !chosen && isRandomID(st.info.ID) {
 		return nil
 	}
 	page, err := b.list(ctx, ListObjects{Prefix: st.dataKey() + "/", Max: 1})
@@ -64,9 +64,9 @@ func (b *bucket) checkPlace(ctx context.Context, st *state, chosen bool) error {
 	return err
 }
 
-// above returns the keys of which one or more of keys are below, those of the
+// parentKeys returns the keys of which one or more of keys are below, those of the
 // prefix not among them.
-func (b *bucket) above(keys ...string) (above []string) {
+func (b *bucket) parentKeys(keys ...string) (above []string) {
 	for _, key := range keys {
 		for i := len(b.prefix); i < len(key); i++ {
 			if key[i] == '/' && !slices.Contains(above, key[:i]) {
@@ -77,15 +77,15 @@ func (b *bucket) above(keys ...string) (above []string) {
 	return above
 }
 
-// isUnguessable tells whether an id is as the root package makes them: nobody
+// isRandomID tells whether an id is as the root package makes them: nobody
 // can have put anything below it before it was made.
-func isUnguessable(id string) bool {
+func isRandomID(id string) bool {
 	return len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
-// hasNoPlace tells whether a service has refused to store an object because of
+// isNestingRefused tells whether a service has refused to store an object because of
 // one above or below its key.
-func hasNoPlace(err error) bool {
+func isNestingRefused(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && slices.Contains([]string{
 		"ObjectParentIsFile", "ExistingObjectIsDirectory", // versitygw

@@ -42,22 +42,22 @@ func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (conten
 		etag = o.ETag
 		content, err = io.ReadAll(io.LimitReader(o.Body, limit))
 		if err == nil && int64(len(content)) < limit {
-			_, err = checkSum(key, o, crc32.Checksum(content, castagnoli))
+			_, err = verifyChecksum(key, o, crc32.Checksum(content, castagnoli))
 		}
 		return nothing{}, err
 	})
 	return content, etag, err
 }
 
-// putPlain stores an object once or more, with its checksum.
-func (b *bucket) putPlain(ctx context.Context, in PutObject) (etag string, err error) {
-	if in, err = summed(in); err != nil {
+// putUnconditional stores an object once or more, with its checksum.
+func (b *bucket) putUnconditional(ctx context.Context, in PutObject) (etag string, err error) {
+	if in, err = withChecksum(in); err != nil {
 		return "", err
 	}
-	return b.putSummed(ctx, in)
+	return b.putChecksummed(ctx, in)
 }
 
-func (b *bucket) putSummed(ctx context.Context, in PutObject) (etag string, err error) {
+func (b *bucket) putChecksummed(ctx context.Context, in PutObject) (etag string, err error) {
 	return retry(ctx, b, "PutObject", in.Size, func(ctx context.Context) (string, error) {
 		if _, err := in.Body.Seek(0, io.SeekStart); err != nil {
 			return "", err
@@ -77,7 +77,7 @@ func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error)
 	if !b.conditions.replace {
 		in.IfMatch = ""
 	}
-	if in, err = summed(in); err != nil {
+	if in, err = withChecksum(in); err != nil {
 		return "", err
 	}
 	proof := in.Attributes.Metadata[proofName]
@@ -85,7 +85,7 @@ func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error)
 		proof = rand.Text()
 		in.Attributes.Metadata[proofName] = proof
 	}
-	etag, err = b.putSummed(ctx, in)
+	etag, err = b.putChecksummed(ctx, in)
 	if !isRefusedCondition(err) {
 		return etag, err
 	}
@@ -99,15 +99,15 @@ func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error)
 func (b *bucket) remove(ctx context.Context, keys ...string) error {
 	const most = 1000
 	for len(keys) > most && !b.profile.NoMultiDelete {
-		if err := b.removeSome(ctx, keys[:most]); err != nil {
+		if err := b.removeBatch(ctx, keys[:most]); err != nil {
 			return err
 		}
 		keys = keys[most:]
 	}
-	return b.removeSome(ctx, keys)
+	return b.removeBatch(ctx, keys)
 }
 
-func (b *bucket) removeSome(ctx context.Context, keys []string) error {
+func (b *bucket) removeBatch(ctx context.Context, keys []string) error {
 	if len(keys) == 0 {
 		return nil
 	}

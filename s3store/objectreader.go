@@ -38,7 +38,7 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 		return 0, errors.New("s3store: a place before the start")
 	}
 	if offset != r.at {
-		r.drop()
+		r.closeBody()
 	}
 	r.at = offset
 	return offset, nil
@@ -56,7 +56,7 @@ func (r *objectReader) open() (io.ReadCloser, error) {
 	case body != nil || at >= r.size:
 		return body, nil
 	}
-	body, err := r.b.openWhole(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", at), IfMatch: r.etag})
+	body, err := r.b.openData(r.ctx, GetObject{Key: r.key, Range: fmt.Sprintf("bytes=%d-", at), IfMatch: r.etag})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (r *objectReader) open() (io.ReadCloser, error) {
 func (r *objectReader) Read(p []byte) (int, error) {
 	body, err := r.open()
 	if err != nil {
-		return 0, removed(err)
+		return 0, asNotFound(err)
 	}
 	if body == nil {
 		return 0, io.EOF
@@ -91,11 +91,11 @@ func (r *objectReader) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	r.drop()
+	r.closeBody()
 }
 
-// drop closes the body. The caller holds r.mu.
-func (r *objectReader) drop() {
+// closeBody closes the body. The caller holds r.mu.
+func (r *objectReader) closeBody() {
 	if r.body != nil {
 		r.body.Close()
 		r.body = nil

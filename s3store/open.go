@@ -15,25 +15,25 @@ import (
 
 // bucket is an opened Store.
 type bucket struct {
-	name    string
-	client  Client
-	prefix  string
-	plan    plan
-	profile Profile
-	key     string
-	rules   ObjectRules
-	scope   tusd.Scope
-	timeout time.Duration
-	log     *slog.Logger
-	retried func(operation string)
+	name      string
+	client    Client
+	prefix    string
+	partSizes partSizes
+	profile   Profile
+	key       string
+	rules     ObjectRules
+	scope     tusd.Scope
+	timeout   time.Duration
+	log       *slog.Logger
+	retried   func(operation string)
 
-	conditions conditions
-	nests      bool       // objects can lie below the key of another
-	sides      sync.Mutex // held while one is created, if the service knows no conditions
-	kept       keptStates
-	completing keyed.Mutex // by multipart upload
-	memory     *pool
-	uploading  chan struct{} // has room for the parts that are uploaded at the same time
+	conditions    conditions
+	allowsNesting bool       // objects can lie below the key of another
+	sideCreation  sync.Mutex // held while one is created, if the service knows no conditions
+	cache         stateCache
+	completing    keyed.Mutex // by multipart upload
+	memory        *memoryPool
+	uploadSlots   chan struct{} // has room for the parts that are uploaded at the same time
 }
 
 const (
@@ -57,7 +57,7 @@ func (s *Store) Open(ctx context.Context, env tusd.Env) error {
 		return fmt.Errorf("s3store: open bucket %s: it is open already", s.Bucket)
 	}
 	if env.LimitSize != nil {
-		env.LimitSize(b.plan.largest())
+		env.LimitSize(b.partSizes.maxUpload())
 	}
 	return nil
 }
@@ -74,15 +74,15 @@ func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 	}
 	memory := orDefault(s.BufferMemory, defaultMemory)
 	profile := s.Profile.withDefaults()
-	plan, err := newPlan(profile, s.MinPartSize, orDefault(s.PreferredPartSize, defaultPartSize), memory)
+	plan, err := newPartSizes(profile, s.MinPartSize, orDefault(s.PreferredPartSize, defaultPartSize), memory)
 	if err != nil {
 		return nil, err
 	}
 	b := &bucket{
-		name: s.Bucket, client: Encrypted(s.Client, s.Object.Encryption, s.Object.EncryptionKey), prefix: s.ObjectPrefix, plan: plan, profile: profile,
+		name: s.Bucket, client: Encrypted(s.Client, s.Object.Encryption, s.Object.EncryptionKey), prefix: s.ObjectPrefix, partSizes: plan, profile: profile,
 		key: s.Key, rules: s.Object, scope: env.Locker.Scope(), timeout: s.CallTimeout,
-		log: s.Log, retried: s.Retried, memory: newPool(memory), kept: newKeptStates(keptBytes),
-		uploading: make(chan struct{}, orDefault(s.ConcurrentParts, defaultConcurrency)),
+		log: s.Log, retried: s.Retried, memory: newMemoryPool(memory), cache: newStateCache(cacheBudget),
+		uploadSlots: make(chan struct{}, orDefault(s.ConcurrentParts, defaultConcurrency)),
 	}
 	b.withDefaults()
 	return b, nil

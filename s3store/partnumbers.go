@@ -13,10 +13,10 @@ import (
 // lost, and the upload cannot be completed. So numbers that such a call may
 // have are not taken again, as long as there are enough.
 
-// mostUnlisted is how many numbers behind those of the listed parts another
+// maxUnrecorded is how many numbers behind those of the listed parts another
 // process may have taken: parts that wait to be listed, and those that are
 // sent at the same time.
-const mostUnlisted = 2*listEvery + defaultConcurrency
+const maxUnrecorded = 2*recordEvery + defaultConcurrency
 
 // chooseNumber chooses that of the next part.
 //
@@ -25,38 +25,38 @@ const mostUnlisted = 2*listEvery + defaultConcurrency
 // of a request is one that another part hardly has: it depends on the range of
 // bytes, and a part of the same range is the same part. That is good for one
 // part, and where numbers are not scarce; else the guess is confirmed.
-func (l *line) chooseNumber(size int64) (int, error) {
+func (l *partWriter) chooseNumber(size int64) (int, error) {
 	number, start := l.next()
 	st := l.state()
-	guessed := l.u.isGuessed()
-	if !guessed && !l.mayMeetOthers() && number > st.taken {
+	guessed := l.u.isUnvalidated()
+	if !guessed && !l.mayCollide() && number > st.maxLateNumber {
 		return number, nil
 	}
 	if l.numbers == 0 && !l.u.b.profile.NoGaps {
-		free := max(number, st.taken+1)
-		if room := l.u.b.plan.roomBehind(free, start, st.length()); room >= leastSpread {
+		free := max(number, st.maxLateNumber+1)
+		if room := l.u.b.partSizes.numbersToSpare(free, start, st.length()); room >= leastSpread {
 			return free + 1 + spread(start, size, room-1), nil
 		}
 	}
 	if guessed {
-		return number, l.u.makeSure(l.ctx)
+		return number, l.u.validate(l.ctx)
 	}
 	return number, nil
 }
 
-// mayMeetOthers tells whether another process may be storing bytes of the upload
+// mayCollide tells whether another process may be storing bytes of the upload
 // at the same time. Its part of another range of bytes must not replace ours,
 // whichever of the two is listed. After the first number of a request it is as
 // unlikely as it can be made without a lock.
-func (l *line) mayMeetOthers() bool { return l.numbers == 0 && l.u.b.scope == tusd.ScopeProcess }
+func (l *partWriter) mayCollide() bool { return l.numbers == 0 && l.u.b.scope == tusd.ScopeProcess }
 
-// mayBeTaken is the greatest number that a part of another process may have,
+// maxLateNumber is the greatest number that a part of another process may have,
 // for a state that was read.
-func (c *content) mayBeTaken() int {
+func (c *layout) maxLateNumber() int {
 	if c.Multipart == "" {
 		return 0
 	}
-	return c.nextNumber() - 1 + mostUnlisted
+	return c.nextNumber() - 1 + maxUnrecorded
 }
 
 // The numbers among which one is chosen that no other part is likely to have.
@@ -67,11 +67,11 @@ const (
 	spreadShare = 32
 )
 
-// roomBehind is how many numbers behind one an upload can jump over at most,
+// numbersToSpare is how many numbers behind one an upload can jump over at most,
 // and often, without needing larger parts.
-func (l *plan) roomBehind(number int, stored, length int64) int {
+func (l *partSizes) numbersToSpare(number int, stored, length int64) int {
 	for room := mostSpread; room >= leastSpread; room /= 2 {
-		size, err := l.needed(number+spreadShare*room, stored, length)
+		size, err := l.minSize(number+spreadShare*room, stored, length)
 		if err == nil && size == l.minPart {
 			return room
 		}

@@ -7,10 +7,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// plan decides about the sizes of parts. A service limits their number, so a
+// partSizes decides about the sizes of parts. A service limits their number, so a
 // part must not be smaller than what lets the rest of the upload fit into the
 // numbers that are left, however often requests end early.
-type plan struct {
+type partSizes struct {
 	minPart   int64
 	maxPart   int64 // what the service takes and the memory can hold
 	maxParts  int
@@ -23,13 +23,13 @@ type plan struct {
 // memoryShare is how many of the largest parts fit into the memory for them.
 const memoryShare = 4
 
-func newPlan(p Profile, minPart, preferred, memory int64) (plan, error) {
-	l := plan{
+func newPartSizes(p Profile, minPart, preferred, memory int64) (partSizes, error) {
+	l := partSizes{
 		minPart: max(p.MinPart, minPart), maxPart: min(p.MaxPart, memory/memoryShare), maxParts: p.MaxParts,
 		maxObject: p.MaxObject, equal: p.EqualParts,
 	}
 	if l.maxPart < l.minPart {
-		return plan{}, fmt.Errorf("%d bytes of memory are too little for parts of %d bytes: %d are needed", memory, l.minPart, memoryShare*l.minPart)
+		return partSizes{}, fmt.Errorf("%d bytes of memory are too little for parts of %d bytes: %d are needed", memory, l.minPart, memoryShare*l.minPart)
 	}
 	l.preferred = min(max(preferred, l.minPart), l.maxPart)
 	l.growth = l.findGrowth()
@@ -44,13 +44,13 @@ const growShare = 8
 // findGrowth finds how much each part must be larger than the one before so
 // that all of them together make the largest object, or that the largest part
 // comes early.
-func (l *plan) findGrowth() float64 {
+func (l *partSizes) findGrowth() float64 {
 	low, high := 1.0, math.Pow(float64(l.maxPart)/float64(l.minPart), growShare/float64(l.maxParts))
-	if l.reach(high) <= float64(l.maxObject) {
+	if l.totalSize(high) <= float64(l.maxObject) {
 		return high
 	}
 	for range 60 {
-		if middle := (low + high) / 2; l.reach(middle) < float64(l.maxObject) {
+		if middle := (low + high) / 2; l.totalSize(middle) < float64(l.maxObject) {
 			low = middle
 		} else {
 			high = middle
@@ -59,46 +59,46 @@ func (l *plan) findGrowth() float64 {
 	return high
 }
 
-// reach is how many bytes all parts have that grow up to the largest part.
-func (l *plan) reach(growth float64) float64 {
+// totalSize is how many bytes all parts have that grow up to the largest part.
+func (l *partSizes) totalSize(growth float64) float64 {
 	growing := float64(l.maxParts)
 	if growth > 1 {
 		growing = min(growing, math.Log(float64(l.maxPart)/float64(l.minPart))/math.Log(growth))
 	}
 	n := int(growing)
-	return l.grown(growth, n) + float64(l.maxParts-n)*float64(l.maxPart)
+	return l.sumOfGrowing(growth, n) + float64(l.maxParts-n)*float64(l.maxPart)
 }
 
-// grown is the sum of n parts that grow.
-func (l *plan) grown(growth float64, n int) float64 {
+// sumOfGrowing is the sum of n parts that grow.
+func (l *partSizes) sumOfGrowing(growth float64, n int) float64 {
 	if growth-1 < 1e-12 {
 		return float64(l.minPart) * float64(n)
 	}
 	return float64(l.minPart) * (math.Pow(growth, float64(n)) - 1) / (growth - 1)
 }
 
-// largest is the length of the largest upload that is taken.
-func (l *plan) largest() int64 {
+// maxUpload is the length of the largest upload that is taken.
+func (l *partSizes) maxUpload() int64 {
 	return min(l.maxObject, l.maxPart*int64(l.maxParts))
 }
 
-// check refuses a length, -1 if it is not known, that cannot be stored.
-func (l *plan) check(length int64) error {
-	if length > l.largest() {
+// checkLength refuses a length, -1 if it is not known, that cannot be stored.
+func (l *partSizes) checkLength(length int64) error {
+	if length > l.maxUpload() {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes, or are more than an object may have", length, l.maxParts, l.maxPart))
 	}
 	return nil
 }
 
 // equalSize is the size of all parts, where they must have one.
-func (l *plan) equalSize(length int64) int64 {
+func (l *partSizes) equalSize(length int64) int64 {
 	return max(l.preferred, ceilDiv(length, int64(l.maxParts)))
 }
 
-// needed is the least size of the part with that number, from 1, of an upload
+// minSize is the least size of the part with that number, from 1, of an upload
 // of that length, -1 if it is not known, if the parts before have stored
 // bytes together. The last part of an upload may be smaller.
-func (l *plan) needed(number int, stored, length int64) (int64, error) {
+func (l *partSizes) minSize(number int, stored, length int64) (int64, error) {
 	left := int64(l.maxParts - number + 1)
 	if left <= 0 {
 		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("the service takes no more than %d parts", l.maxParts))
@@ -107,7 +107,7 @@ func (l *plan) needed(number int, stored, length int64) (int64, error) {
 	if length >= 0 {
 		size = max(size, ceilDiv(length-stored, left))
 	} else {
-		grown := math.Ceil(l.grown(l.growth, number)) - float64(stored)
+		grown := math.Ceil(l.sumOfGrowing(l.growth, number)) - float64(stored)
 		size = max(size, int64(min(grown, float64(l.maxPart))))
 	}
 	if size > l.maxPart {

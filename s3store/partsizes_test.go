@@ -6,9 +6,9 @@ import (
 )
 
 // planned is a plan with memory for the largest part of the service.
-func planned(t *testing.T, p Profile, largestPart int64) plan {
+func planned(t *testing.T, p Profile, largestPart int64) partSizes {
 	t.Helper()
-	l, err := newPlan(p.withDefaults(), 0, defaultPartSize, memoryShare*largestPart)
+	l, err := newPartSizes(p.withDefaults(), 0, defaultPartSize, memoryShare*largestPart)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,10 +17,10 @@ func planned(t *testing.T, p Profile, largestPart int64) plan {
 
 // fill cuts an upload into parts in the worst way: each is as small as the
 // plan lets it be, as if every request ended early.
-func fill(t *testing.T, l plan, size, length int64) (parts int) {
+func fill(t *testing.T, l partSizes, size, length int64) (parts int) {
 	t.Helper()
 	for stored := int64(0); stored < size; {
-		needed, err := l.needed(parts+1, stored, length)
+		needed, err := l.minSize(parts+1, stored, length)
 		if err != nil {
 			t.Fatalf("at %d of %d bytes, %d parts: %v", stored, size, parts, err)
 		}
@@ -36,13 +36,13 @@ func fill(t *testing.T, l plan, size, length int64) (parts int) {
 func TestPlanOfLargestUploads(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
 		l := planned(t, Profile{MaxParts: maxParts}, 6*gib)
-		largest := l.largest() // 5 TiB, or 1000 parts of 5 GiB
+		largest := l.maxUpload() // 5 TiB, or 1000 parts of 5 GiB
 		for _, size := range []int64{largest - 1, largest, 4 * gib, 1} {
 			if parts := fill(t, l, size, size); parts > maxParts {
 				t.Errorf("%d bytes take %d parts, %d are allowed", size, parts, maxParts)
 			}
 		}
-		if err := l.check(largest + 1); err == nil {
+		if err := l.checkLength(largest + 1); err == nil {
 			t.Error("more than the largest object is taken")
 		}
 	}
@@ -66,7 +66,7 @@ func TestPlanOfUnknownLength(t *testing.T) {
 func TestPlanOfUnknownLengthWithLittleMemory(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
 		l := planned(t, Profile{MaxParts: maxParts}, 64*mib)
-		if parts := fill(t, l, l.largest()/8*7, -1); parts > maxParts {
+		if parts := fill(t, l, l.maxUpload()/8*7, -1); parts > maxParts {
 			t.Errorf("%d parts, %d are allowed", parts, maxParts)
 		}
 		if parts := fill(t, l, gib, -1); maxParts == 10_000 && parts < 150 {
@@ -81,13 +81,13 @@ func TestPlanWithAnyParts(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		l := planned(t, Profile{MaxParts: 1000}, 6*gib)
-		size := 1 + random.Int64N(l.largest())
+		size := 1 + random.Int64N(l.maxUpload())
 		number := 1
 		for stored := int64(0); stored < size; number++ {
-			if room := l.roomBehind(number, stored, size); room >= leastSpread {
+			if room := l.numbersToSpare(number, stored, size); room >= leastSpread {
 				number += 1 + spread(stored, size, room-1)
 			}
-			needed, err := l.needed(number, stored, size)
+			needed, err := l.minSize(number, stored, size)
 			if err != nil {
 				t.Fatalf("seed %d: at %d of %d bytes: %v", seed, stored, size, err)
 			}
@@ -101,17 +101,17 @@ func TestPlanWithAnyParts(t *testing.T) {
 
 func TestPlanRefuses(t *testing.T) {
 	l := planned(t, Profile{}, 64*mib)
-	if err := l.check(10_000 * 64 * mib); err != nil {
+	if err := l.checkLength(10_000 * 64 * mib); err != nil {
 		t.Errorf("the largest upload that fits: %v", err)
 	}
-	if err := l.check(10_000*64*mib + 1); err == nil {
+	if err := l.checkLength(10_000*64*mib + 1); err == nil {
 		t.Error("an upload is taken whose parts do not fit into a quarter of the memory")
 	}
-	more, err := newPlan(Profile{}.withDefaults(), 0, 0, 1700*mib)
-	if err != nil || more.check(4*tib) != nil || more.largest() >= 5*tib {
-		t.Errorf("with 1.7 GiB the largest upload has %d bytes, error %v, want 4 TiB and more", more.largest(), err)
+	more, err := newPartSizes(Profile{}.withDefaults(), 0, 0, 1700*mib)
+	if err != nil || more.checkLength(4*tib) != nil || more.maxUpload() >= 5*tib {
+		t.Errorf("with 1.7 GiB the largest upload has %d bytes, error %v, want 4 TiB and more", more.maxUpload(), err)
 	}
-	if _, err := newPlan(Profile{}.withDefaults(), 0, 0, 19*mib); err == nil {
+	if _, err := newPartSizes(Profile{}.withDefaults(), 0, 0, 19*mib); err == nil {
 		t.Error("a memory is taken that has no room for four parts")
 	}
 }

@@ -10,30 +10,30 @@ import (
 // While parts are being sent, the record is stored after so many of them are
 // there, or after so long.
 const (
-	listEvery = 10
-	listAfter = 5 * time.Second
+	recordEvery = 10
+	recordAfter = 5 * time.Second
 )
 
-// line is the parts of one request, in order: first those that the record
+// partWriter is the parts of one request, in order: first those that the record
 // lists, then those that are sent. A part is listed once it and all before it
 // are stored.
-type line struct {
-	u     *upload
-	ctx   context.Context // of all calls; ends with the first failure
-	stop  context.CancelCauseFunc
-	early bool // parts are listed as soon as they are stored
-	work  sync.WaitGroup
+type partWriter struct {
+	u           *upload
+	ctx         context.Context // of all calls; ends with the first failure
+	stop        context.CancelCauseFunc
+	recordEarly bool // parts are listed as soon as they are stored
+	work        sync.WaitGroup
 
-	mu      sync.Mutex
-	st      state
-	sent    []sentPart
-	number  int   // of the next part
-	start   int64 // of the next part, in bytes
-	numbers int   // that were taken
-	begun   bool  // this request has begun the multipart upload, and no record tells of it
-	listing bool
-	last    time.Time // when parts were last listed
-	err     error     // the first
+	mu           sync.Mutex
+	st           state
+	sent         []sentPart
+	number       int   // of the next part
+	start        int64 // of the next part, in bytes
+	numbers      int   // that were taken
+	unrecorded   bool  // this request has begun the multipart upload, and no record tells of it
+	recording    bool
+	lastRecorded time.Time // when parts were last listed
+	err          error     // the first
 }
 
 type sentPart struct {
@@ -41,38 +41,38 @@ type sentPart struct {
 	stored bool
 }
 
-func (u *upload) newLine(ctx context.Context, st state, early bool) *line {
-	l := &line{
-		u: u, st: st, early: early, last: time.Now(),
-		number: st.content.nextNumber(), start: st.content.end(),
+func (u *upload) newPartWriter(ctx context.Context, st state, early bool) *partWriter {
+	l := &partWriter{
+		u: u, st: st, recordEarly: early, lastRecorded: time.Now(),
+		number: st.layout.nextNumber(), start: st.layout.end(),
 	}
 	l.ctx, l.stop = context.WithCancelCause(ctx)
 	return l
 }
 
 // next is the number of the next part and where it begins.
-func (l *line) next() (number int, start int64) {
+func (l *partWriter) next() (number int, start int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.number, l.start
 }
 
 // state is what is stored, as far as it counts.
-func (l *line) state() state {
+func (l *partWriter) state() state {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.st
 }
 
 // failure is the first error.
-func (l *line) failure() error {
+func (l *partWriter) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
 // fail ends the sending.
-func (l *line) fail(err error) {
+func (l *partWriter) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
@@ -81,38 +81,38 @@ func (l *line) fail(err error) {
 	}
 }
 
-// isEmpty tells whether there is no multipart upload yet.
-func (l *line) isEmpty() bool {
+// lacksMultipart tells whether there is no multipart upload yet.
+func (l *partWriter) lacksMultipart() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.st.content.Multipart == ""
+	return l.st.layout.Multipart == ""
 }
 
 // send uploads body as the next part, which takes the buffer's memory with
 // it, and does not wait for the end.
-func (l *line) send(body buffer) error {
-	in, err := l.enter(body.size)
+func (l *partWriter) send(body buffer) error {
+	in, err := l.nextPart(body.size)
 	if err != nil {
 		body.discard()
 		return err
 	}
 	l.work.Go(func() {
 		defer body.discard()
-		l.do(in.Number, func() (string, error) { return l.u.b.uploadPart(l.ctx, in, body.reader()) })
+		l.run(in.Number, func() (string, error) { return l.u.b.uploadPart(l.ctx, in, body.reader()) })
 	})
 	return nil
 }
 
 // copy makes the next part of a range of an object, and does not wait for the
 // end.
-func (l *line) copy(source string, offset, size int64) error {
-	in, err := l.enter(size)
+func (l *partWriter) copy(source string, offset, size int64) error {
+	in, err := l.nextPart(size)
 	if err != nil {
 		return err
 	}
 	call := CopyPart{Key: in.Key, Multipart: in.Multipart, Number: in.Number, Source: source, Offset: offset, Size: size}
 	l.work.Go(func() {
-		l.do(in.Number, func() (string, error) {
+		l.run(in.Number, func() (string, error) {
 			return retry(l.ctx, l.u.b, "UploadPartCopy", size, func(ctx context.Context) (string, error) {
 				return l.u.b.client.CopyPart(ctx, call)
 			})
@@ -121,9 +121,9 @@ func (l *line) copy(source string, offset, size int64) error {
 	return nil
 }
 
-// enter takes the next number for a part, beginning the multipart upload if
+// nextPart takes the next number for a part, beginning the multipart upload if
 // that was not done.
-func (l *line) enter(size int64) (UploadPart, error) {
+func (l *partWriter) nextPart(size int64) (UploadPart, error) {
 	if err := l.beginMultipart(); err != nil {
 		return UploadPart{}, err
 	}
@@ -136,12 +136,12 @@ func (l *line) enter(size int64) (UploadPart, error) {
 	l.numbers++
 	l.number, l.start = number+1, l.start+size
 	l.sent = append(l.sent, sentPart{Part: Part{Number: number, Size: size}})
-	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.content.Multipart, Number: number, Size: size}, nil
+	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.layout.Multipart, Number: number, Size: size}, nil
 }
 
 // beginMultipart begins the multipart upload, if that was not done.
-func (l *line) beginMultipart() error {
-	if !l.isEmpty() {
+func (l *partWriter) beginMultipart() error {
+	if !l.lacksMultipart() {
 		return nil
 	}
 	multipart, err := l.u.b.createMultipart(l.ctx, &l.st)
@@ -150,14 +150,14 @@ func (l *line) beginMultipart() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.st.content.Multipart, l.begun = multipart, true
+	l.st.layout.Multipart, l.unrecorded = multipart, true
 	return nil
 }
 
-// do makes the call for a part when it is its turn, and lists what can be
+// run makes the call for a part when it is its turn, and lists what can be
 // listed if it is time.
-func (l *line) do(number int, call func() (etag string, err error)) {
-	turns := l.u.b.uploading
+func (l *partWriter) run(number int, call func() (etag string, err error)) {
+	turns := l.u.b.uploadSlots
 	select {
 	case turns <- struct{}{}:
 	case <-l.ctx.Done():
@@ -166,30 +166,30 @@ func (l *line) do(number int, call func() (etag string, err error)) {
 	}
 	etag, err := call()
 	<-turns
-	if err == nil && l.arrived(number, etag) {
-		err = l.list(l.ctx)
+	if err == nil && l.markStored(number, etag) {
+		err = l.record(l.ctx)
 	}
 	if err != nil {
 		l.fail(err)
 	}
 }
 
-// arrived notes that a part is stored, and tells whether the caller is to
+// markStored notes that a part is stored, and tells whether the caller is to
 // list what is there.
-func (l *line) arrived(number int, etag string) bool {
+func (l *partWriter) markStored(number int, etag string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.IndexFunc(l.sent, func(p sentPart) bool { return p.Number == number })
 	l.sent[i].ETag, l.sent[i].stored = etag, true
-	if !l.early || l.listing || l.storedFirst() == 0 {
+	if !l.recordEarly || l.recording || l.recordable() == 0 {
 		return false
 	}
-	l.listing = l.storedFirst() >= listEvery || time.Since(l.last) > listAfter
-	return l.listing
+	l.recording = l.recordable() >= recordEvery || time.Since(l.lastRecorded) > recordAfter
+	return l.recording
 }
 
-// storedFirst counts the parts that could be listed now. The caller holds l.mu.
-func (l *line) storedFirst() int {
+// recordable counts the parts that could be listed now. The caller holds l.mu.
+func (l *partWriter) recordable() int {
 	n := slices.IndexFunc(l.sent, func(p sentPart) bool { return !p.stored })
 	if n < 0 {
 		return len(l.sent)
@@ -197,86 +197,86 @@ func (l *line) storedFirst() int {
 	return n
 }
 
-// list stores a record with the parts that are there, up to the first that is
+// record stores a record with the parts that are there, up to the first that is
 // not. One call at a time.
-func (l *line) list(ctx context.Context) error {
+func (l *partWriter) record(ctx context.Context) error {
 	l.mu.Lock()
-	n := l.storedFirst()
+	n := l.recordable()
 	next := l.st
-	next.content.Parts = slices.Clone(next.content.Parts)
+	next.layout.Parts = slices.Clone(next.layout.Parts)
 	for _, p := range l.sent[:n] {
-		next.content.Parts = append(next.content.Parts, p.Part)
+		next.layout.Parts = append(next.layout.Parts, p.Part)
 	}
 	l.mu.Unlock()
 	var err error
 	vain := n == 0
 	if n > 0 {
-		err = l.u.store(ctx, next)
-		vain = l.isUnrecorded(ctx, next.content.Multipart, err)
+		err = l.u.storeRecord(ctx, next)
+		vain = l.isUnrecorded(ctx, next.layout.Multipart, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.listing, l.last = false, time.Now()
-	l.begun = l.begun && vain
+	l.recording, l.lastRecorded = false, time.Now()
+	l.unrecorded = l.unrecorded && vain
 	if err == nil && n > 0 {
 		l.st, l.sent = l.u.current(), l.sent[n:]
 	}
 	return err
 }
 
-// add notes that a piece is stored.
-func (l *line) add(p piece) {
+// addTailObject notes that a piece is stored.
+func (l *partWriter) addTailObject(p tailObject) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.st.pieces = withPiece(l.st.pieces, p)
+	l.st.tailObjects = withTailObject(l.st.tailObjects, p)
 	if len(l.sent) == 0 {
-		l.u.become(l.st)
+		l.u.setState(l.st)
 	}
 }
 
 // isUnrecorded tells whether no record has the multipart upload, although one
 // was to be stored, with that error: another process was faster. After other
 // errors it may be stored.
-func (l *line) isUnrecorded(ctx context.Context, multipart string, err error) bool {
+func (l *partWriter) isUnrecorded(ctx context.Context, multipart string, err error) bool {
 	if !isRefusedCondition(err) {
 		return false
 	}
 	st, err := l.u.b.load(ctx, l.u.id)
-	return err == nil && st.content.Multipart != multipart
+	return err == nil && st.layout.Multipart != multipart
 }
 
 // wait waits for the parts that are sent, and returns the first error.
-func (l *line) wait() error {
+func (l *partWriter) wait() error {
 	l.work.Wait()
 	return l.failure()
 }
 
-// forget ends the line: what was not listed never was. ctx is for the call
+// close ends the line: what was not listed never was. ctx is for the call
 // that cleans up, which needs the lease but nobody who waits for it.
-func (l *line) forget(ctx context.Context) {
+func (l *partWriter) close(ctx context.Context) {
 	l.work.Wait()
 	l.stop(nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.sent) > 0 && !l.u.isUncertain() {
+	if len(l.sent) > 0 && !l.u.isStale() {
 		st := l.u.current()
-		st.taken = l.number - 1
-		l.u.become(st)
+		st.maxLateNumber = l.number - 1
+		l.u.setState(st)
 	}
 	l.sent = nil
-	if !l.begun {
+	if !l.unrecorded {
 		return
 	}
-	if err := l.u.b.abort(ctx, l.st.dataKey(), l.st.content.Multipart); err != nil {
+	if err := l.u.b.abort(ctx, l.st.dataKey(), l.st.layout.Multipart); err != nil {
 		l.u.b.log.Warn("cannot abort a multipart upload that was begun in vain", "id", l.u.id, "err", err)
 	}
-	l.st.content.Multipart, l.begun = "", false
+	l.st.layout.Multipart, l.unrecorded = "", false
 }
 
-// replace makes st what is stored.
-func (l *line) replace(st state) {
+// setState makes st what is stored.
+func (l *partWriter) setState(st state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.st = st
-	l.u.become(st)
+	l.u.setState(st)
 }

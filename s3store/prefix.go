@@ -36,14 +36,14 @@ func isUnlistable(key string) bool {
 	})
 }
 
-// ListOwn is the listing of what the server has stored behind a prefix for
+// ListOwnObjects is the listing of what the server has stored behind a prefix for
 // itself. It begins at the directory that the records are in, if objects are
 // files: services hide some directories from that.
-func ListOwn(prefix string) ListObjects {
+func ListOwnObjects(prefix string) ListObjects {
 	return ListObjects{Prefix: prefix + strings.TrimSuffix(ownPrefix, "/"), Max: listPage}
 }
 
-// CheckListed returns what is wrong with a page of ListOwn, if the object of key
+// CheckListed returns what is wrong with a page of ListOwnObjects, if the object of key
 // was stored a moment ago and is not on it. Services that keep objects as files,
 // for example, store /a/b and a//b as a/b and list them as that. The store would
 // not find its own records and pieces again.
@@ -54,7 +54,7 @@ func CheckListed(prefix, key string, page *ObjectPage) error {
 	if prefix == "" {
 		return errors.New("the service does not list what it has stored a moment ago: uploads need listings that are up to date")
 	}
-	return fmt.Errorf("the service does not list what it stores under the prefix %q: %s", prefix, advice(prefix))
+	return fmt.Errorf("the service does not list what it stores under the prefix %q: %s", prefix, suggestPrefix(prefix))
 }
 
 // ExplainPrefix says in a sentence for operators that a service may not take
@@ -68,11 +68,11 @@ func ExplainPrefix(prefix string, err error) string {
 	if e.Code != "" && e.explain() != "" {
 		return "" // the reason is known
 	}
-	return fmt.Sprintf("the service may not take the prefix %q: %s", prefix, advice(prefix))
+	return fmt.Sprintf("the service may not take the prefix %q: %s", prefix, suggestPrefix(prefix))
 }
 
-// advice names a prefix that every service takes.
-func advice(prefix string) string {
+// suggestPrefix names a prefix that every service takes.
+func suggestPrefix(prefix string) string {
 	better := strings.TrimPrefix(path.Clean("/"+prefix), "/")
 	if better == "" || better+"/" == prefix {
 		better = "uploads"

@@ -56,31 +56,31 @@ func (b *bucket) probe(ctx context.Context) error {
 		{p.tryRemove, "nothing can be removed from it"},
 	} {
 		if err := step.try(); err != nil {
-			return fmt.Errorf("%s: %w", step.trouble, p.explained(err))
+			return fmt.Errorf("%s: %w", step.trouble, p.withExplanation(err))
 		}
 	}
 	return nil
 }
 
-// explained puts what is behind an error in front of it.
-func (p *probe) explained(err error) error {
+// withExplanation puts what is behind an error in front of it.
+func (p *probe) withExplanation(err error) error {
 	if sentence := ExplainPrefix(p.prefix, err); sentence != "" {
 		return fmt.Errorf("%s: %w", sentence, err)
 	}
-	return explained(err)
+	return withExplanation(err)
 }
 
-// attempt makes a call, and makes it again if that may help.
-func attempt[T any](ctx context.Context, call func(context.Context) (T, error)) (answer T, err error) {
+// probeCall makes a call, and makes it again if that may help.
+func probeCall[T any](ctx context.Context, call func(context.Context) (T, error)) (answer T, err error) {
 	for try := 1; ; try++ {
-		answer, err = attemptOnce(ctx, call)
-		if err == nil || !isTransient(err) || errors.Is(err, ErrNoCredentials) || try == probeTries || pause(ctx, firstWait<<try) != nil {
+		answer, err = probeOnce(ctx, call)
+		if err == nil || !isTransient(err) || errors.Is(err, ErrNoCredentials) || try == probeTries || sleep(ctx, firstBackoff<<try) != nil {
 			return answer, err
 		}
 	}
 }
 
-func attemptOnce[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
+func probeOnce[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	return call(ctx)
@@ -88,7 +88,7 @@ func attemptOnce[T any](ctx context.Context, call func(context.Context) (T, erro
 
 // tryList also finds what probes have left that were killed.
 func (p *probe) tryList() error {
-	page, err := attempt(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
+	page, err := probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
 		return p.client.ListObjects(ctx, ListObjects{Prefix: p.prefix + probePrefix, Max: 100})
 	})
 	if err != nil {
@@ -105,7 +105,7 @@ func (p *probe) tryList() error {
 }
 
 func (p *probe) put(in PutObject) (etag string, err error) {
-	return attempt(p.ctx, func(ctx context.Context) (string, error) {
+	return probeCall(p.ctx, func(ctx context.Context) (string, error) {
 		in.Key, in.Body = p.key, strings.NewReader("")
 		return p.client.PutObject(ctx, in)
 	})
@@ -120,14 +120,14 @@ func (p *probe) tryPut() (err error) {
 // not: listings of some services are late.
 func (p *probe) tryListed() error {
 	for try := 1; ; try++ {
-		page, err := attempt(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
-			return p.client.ListObjects(ctx, ListOwn(p.prefix))
+		page, err := probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
+			return p.client.ListObjects(ctx, ListOwnObjects(p.prefix))
 		})
 		if err != nil {
 			return err
 		}
 		err = CheckListed(p.prefix, p.key, page)
-		if err == nil || try == probeTries || pause(p.ctx, firstWait<<try) != nil {
+		if err == nil || try == probeTries || sleep(p.ctx, firstBackoff<<try) != nil {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (p *probe) tryListed() error {
 
 // tryGet also compares the clocks.
 func (p *probe) tryGet() error {
-	o, err := attempt(p.ctx, func(ctx context.Context) (*Object, error) {
+	o, err := probeCall(p.ctx, func(ctx context.Context) (*Object, error) {
 		o, err := p.client.GetObject(ctx, GetObject{Key: p.key})
 		if err != nil {
 			return nil, err
@@ -192,7 +192,7 @@ func (p *probe) tryMultipart() error {
 	if err != nil {
 		return err
 	}
-	p.multipart, err = attempt(p.ctx, func(ctx context.Context) (string, error) {
+	p.multipart, err = probeCall(p.ctx, func(ctx context.Context) (string, error) {
 		return p.client.CreateMultipart(ctx, p.key, attributes)
 	})
 	if err != nil {
@@ -202,7 +202,7 @@ func (p *probe) tryMultipart() error {
 }
 
 func (p *probe) abort(ctx context.Context) error {
-	_, err := attempt(ctx, func(ctx context.Context) (nothing, error) {
+	_, err := probeCall(ctx, func(ctx context.Context) (nothing, error) {
 		return nothing{}, p.client.AbortMultipart(ctx, p.key, p.multipart)
 	})
 	if err == nil || isMissing(err) { // an answer was lost
@@ -211,23 +211,23 @@ func (p *probe) abort(ctx context.Context) error {
 	return err
 }
 
-func (p *probe) tryRemove() error { return p.drop(p.ctx) }
+func (p *probe) tryRemove() error { return p.remove(p.ctx) }
 
-func (p *probe) drop(ctx context.Context) (err error) {
+func (p *probe) remove(ctx context.Context) (err error) {
 	if p.below {
-		if err = p.dropKey(ctx, p.key+belowProbe); err != nil {
+		if err = p.removeKey(ctx, p.key+belowProbe); err != nil {
 			return err
 		}
 		p.below = false
 	}
-	if err = p.dropKey(ctx, p.key); err == nil {
+	if err = p.removeKey(ctx, p.key); err == nil {
 		p.etag = ""
 	}
 	return err
 }
 
-func (p *probe) dropKey(ctx context.Context, key string) error {
-	_, err := attempt(ctx, func(ctx context.Context) (nothing, error) {
+func (p *probe) removeKey(ctx context.Context, key string) error {
+	_, err := probeCall(ctx, func(ctx context.Context) (nothing, error) {
 		return nothing{}, p.client.DeleteObject(ctx, key)
 	})
 	return err
@@ -241,6 +241,6 @@ func (p *probe) cleanUp() {
 		_ = p.abort(ctx) // the start fails for a better reason
 	}
 	if p.etag != "" {
-		_ = p.drop(ctx)
+		_ = p.remove(ctx)
 	}
 }

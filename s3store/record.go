@@ -22,11 +22,11 @@ const (
 // one more member.
 type record struct {
 	tusd.FileInfo
-	S3 *content `json:",omitempty"`
+	S3 *layout `json:",omitempty"`
 }
 
-// content says which objects and parts make an upload's bytes.
-type content struct {
+// layout says which objects and parts make an upload's bytes.
+type layout struct {
 	// Proof is in the metadata of the data object, which may lie under a key
 	// that others use, too.
 	Proof string
@@ -36,17 +36,17 @@ type content struct {
 	Multipart string `json:",omitempty"`
 	Parts     []Part `json:",omitempty"` // by number, without a gap in the bytes
 	// TakenOver is set if tusd v2 has begun the upload.
-	TakenOver *takenOver `json:",omitempty"`
+	TakenOver *v2Takeover `json:",omitempty"`
 	// ETag is that of the object that was completed of parts; "": it was not.
 	ETag string `json:",omitempty"`
 	// Removed tells that the bytes are being removed, and the record after them.
 	Removed bool `json:",omitempty"`
 }
 
-func newContent() content { return content{Proof: rand.Text()} }
+func newLayout() layout { return layout{Proof: rand.Text()} }
 
 // end is where the listed parts end.
-func (c *content) end() int64 {
+func (c *layout) end() int64 {
 	var n int64
 	for _, p := range c.Parts {
 		n += p.Size
@@ -55,7 +55,7 @@ func (c *content) end() int64 {
 }
 
 // nextNumber is that of the part behind the listed ones.
-func (c *content) nextNumber() int {
+func (c *layout) nextNumber() int {
 	if len(c.Parts) == 0 {
 		return 1
 	}
@@ -66,16 +66,16 @@ func (c *content) nextNumber() int {
 func parseRecord(key, id string, stored []byte) (record, error) {
 	var r record
 	if err := json.Unmarshal(stored, &r); err != nil {
-		return record{}, broken(key, "%w", err)
+		return record{}, brokenRecord(key, "%w", err)
 	}
 	if r.Version > tusd.RecordVersion {
 		return record{}, fmt.Errorf("%s has version %d, this program reads up to %d", key, r.Version, tusd.RecordVersion)
 	}
-	if isAnothers(r.ID, id) {
+	if isRecordOfOther(r.ID, id) {
 		return record{}, tusd.ErrNotFound.With(fmt.Errorf("%s is the record of %s", key, r.ID))
 	}
 	if err := r.check(id); err != nil {
-		return record{}, broken(key, "%w", err)
+		return record{}, brokenRecord(key, "%w", err)
 	}
 	r.Offset = 0
 	return r, nil
@@ -98,7 +98,7 @@ func (r *record) check(id string) error {
 	return r.S3.check()
 }
 
-func (c *content) check() error {
+func (c *layout) check() error {
 	last, total := 0, int64(0)
 	for _, p := range c.Parts {
 		if p.Number <= last || p.Size <= 0 || p.Size > maxSize-total {
@@ -126,7 +126,7 @@ func (r record) format() ([]byte, error) {
 // putRecord stores the record of st if it is still the one that st knows, and
 // keeps its ETag in st.
 func (b *bucket) putRecord(ctx context.Context, st *state) error {
-	stored, err := record{st.info, &st.content}.format()
+	stored, err := record{st.info, &st.layout}.format()
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// longestRedirect bounds the URL that a client is sent to, in bytes. The name
+// maxRedirectURL bounds the URL that a client is sent to, in bytes. The name
 // of a file is part of it, and proxies refuse an answer whose header is long.
-const longestRedirect = 4 << 10
+const maxRedirectURL = 4 << 10
 
 // redirect answers a GET with a URL of the object that is valid for a time,
 // and tells whether it has. The service answers with the type and the name
@@ -19,7 +19,7 @@ func (s *Store) redirect(w http.ResponseWriter, r *http.Request, key string) (bo
 	target, err := s.Client.PresignGet(key, Attributes{
 		ContentType: w.Header().Get("Content-Type"), ContentDisposition: w.Header().Get("Content-Disposition"),
 	}, s.RedirectDownloads)
-	if err != nil || len(target) > longestRedirect {
+	if err != nil || len(target) > maxRedirectURL {
 		return false, err
 	}
 	h := w.Header()
@@ -33,9 +33,9 @@ func (s *Store) redirect(w http.ResponseWriter, r *http.Request, key string) (bo
 	return true, nil
 }
 
-// onlySaved has browsers save content rather than show it. A service does not
+// forceAttachment has browsers save content rather than show it. A service does not
 // send what keeps them from running what they show (nosniff, a policy).
-func onlySaved(header http.Header) {
+func forceAttachment(header http.Header) {
 	if name, shown := strings.CutPrefix(header.Get("Content-Disposition"), "inline"); shown {
 		header.Set("Content-Disposition", "attachment"+name)
 	}

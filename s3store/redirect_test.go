@@ -68,7 +68,7 @@ func (n *node) redirected(path string, header ...string) string {
 	return answer.Header.Get("Location")
 }
 
-func content(size int64) string {
+func layout(size int64) string {
 	bytes := make([]byte, size)
 	storetest.Content("content", 0, bytes)
 	return string(bytes)
@@ -85,7 +85,7 @@ func TestRedirectedDownload(t *testing.T) {
 			}
 			answer, body := n.download(http.MethodGet, n.redirected(path))
 			n.want(http.StatusOK, answer)
-			if body != content(size) {
+			if body != layout(size) {
 				t.Errorf("%d bytes come from the service, or others than the upload's %d", len(body), size)
 			}
 		})
@@ -132,7 +132,7 @@ func TestHeadIsNotRedirected(t *testing.T) {
 	target := n.redirected(path)
 	ranged, body := n.download(http.MethodGet, target, "Range", "bytes=10-19", "If-Range", head.Header.Get("ETag"))
 	n.want(http.StatusPartialContent, ranged)
-	if body != content(1000)[10:20] {
+	if body != layout(1000)[10:20] {
 		t.Errorf("the range is %q", body)
 	}
 	unchanged, _ := n.download(http.MethodGet, target, "If-None-Match", head.Header.Get("ETag"))
@@ -213,7 +213,7 @@ func TestRedirectOfAnOverriddenMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if body, err := io.ReadAll(answer.Body); string(body) != content(5) {
+	if body, err := io.ReadAll(answer.Body); string(body) != layout(5) {
 		t.Errorf("status %d, %q, %v", answer.StatusCode, body, err)
 	}
 }
@@ -225,7 +225,7 @@ func TestRedirectTooLong(t *testing.T) {
 	n.patch(path, 0, 5)
 	answer, body := n.download(http.MethodGet, n.server.URL+path)
 	n.want(http.StatusOK, answer)
-	if body != content(5) || answer.Header.Get("Content-Length") != strconv.Itoa(5) {
+	if body != layout(5) || answer.Header.Get("Content-Length") != strconv.Itoa(5) {
 		t.Errorf("content %q, %v", body, answer.Header)
 	}
 }

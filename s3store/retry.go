@@ -9,46 +9,46 @@ import (
 
 // The waits before a failed call is made again, doubling, and where it ends.
 const (
-	firstWait  = 50 * time.Millisecond
-	lastWait   = 5 * time.Second
-	maxTries   = 8
-	otherTries = 3 // if the answer is about another object
-	retryLimit = 30 * time.Second
+	firstBackoff     = 50 * time.Millisecond
+	maxBackoff       = 5 * time.Second
+	maxTries         = 8
+	wrongObjectTries = 3 // if the answer is about another object
+	retryLimit       = 30 * time.Second
 )
 
 // retry makes a call until it has an answer that stays, within limits. It
 // begins no attempt after ctx has ended. size is what the call sends.
 func retry[T any](ctx context.Context, b *bucket, operation string, size int64, call func(context.Context) (T, error)) (T, error) {
 	started := time.Now()
-	for try, wait := 1, firstWait; ; try, wait = try+1, min(2*wait, lastWait) {
-		answer, err := once(ctx, b, size, b.isFinal(operation, size), call)
-		if err == nil || !isTransient(err) || errors.Is(err, errOtherObject) && try == otherTries {
+	for try, wait := 1, firstBackoff; ; try, wait = try+1, min(2*wait, maxBackoff) {
+		answer, err := tryOnce(ctx, b, size, b.isUninterruptible(operation, size), call)
+		if err == nil || !isTransient(err) || errors.Is(err, errWrongObject) && try == wrongObjectTries {
 			return answer, err
 		}
 		if ctx.Err() != nil || try == maxTries || time.Since(started)+wait > retryLimit {
 			return answer, err
 		}
 		b.retried(operation)
-		if err := pause(ctx, wait/2+rand.N(wait/2)); err != nil {
+		if err := sleep(ctx, wait/2+rand.N(wait/2)); err != nil {
 			return answer, err
 		}
 	}
 }
 
-// smallBody is the size, in bytes, up to which a call that has begun is not
+// uninterruptibleSize is the size, in bytes, up to which a call that has begun is not
 // given up when the request ends: it is as good as sent, and without its
 // answer nobody knows what holds.
-const smallBody = 1 << 20
+const uninterruptibleSize = 1 << 20
 
-// isFinal tells whether a call that has begun is not given up. Where the
+// isUninterruptible tells whether a call that has begun is not given up. Where the
 // service knows no conditions, nothing else keeps an object that was given up
 // from arriving in the place of a later one.
-func (b *bucket) isFinal(operation string, size int64) bool {
-	return size <= smallBody || operation == "PutObject" && !b.conditions.create
+func (b *bucket) isUninterruptible(operation string, size int64) bool {
+	return size <= uninterruptibleSize || operation == "PutObject" && !b.conditions.create
 }
 
-// once makes one attempt.
-func once[T any](ctx context.Context, b *bucket, size int64, final bool, call func(context.Context) (T, error)) (T, error) {
+// tryOnce makes one attempt.
+func tryOnce[T any](ctx context.Context, b *bucket, size int64, final bool, call func(context.Context) (T, error)) (T, error) {
 	if ctx.Err() != nil {
 		var none T
 		return none, context.Cause(ctx)
@@ -65,8 +65,8 @@ func once[T any](ctx context.Context, b *bucket, size int64, final bool, call fu
 	return answer, err
 }
 
-// pause waits, at most until ctx ends, and then returns why.
-func pause(ctx context.Context, wait time.Duration) error {
+// sleep waits, at most until ctx ends, and then returns why.
+func sleep(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

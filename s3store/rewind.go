@@ -13,15 +13,15 @@ func (s *Store) ReadsIncomplete() bool { return false }
 // Rewind implements tusd.Rewinder. A chunk that was not verified has removed no
 // piece, so those before offset are still there.
 func (s *Store) Rewind(ctx context.Context, up tusd.Upload, offset int64) error {
-	u, err := ours(up)
+	u, err := asUpload(up)
 	if err != nil {
 		return err
 	}
-	return failed("rewind upload", u.id, u.rewind(ctx, offset))
+	return wrapError("rewind upload", u.id, u.rewind(ctx, offset))
 }
 
 func (u *upload) rewind(ctx context.Context, offset int64) error {
-	st, err := u.begin(ctx)
+	st, err := u.freshState(ctx)
 	if err != nil {
 		return err
 	}
@@ -29,49 +29,49 @@ func (u *upload) rewind(ctx context.Context, offset int64) error {
 	if err != nil {
 		return err
 	}
-	pieces := st.pieces
-	if len(cut.content.Parts) < len(st.content.Parts) {
+	pieces := st.tailObjects
+	if len(cut.layout.Parts) < len(st.layout.Parts) {
 		next := cut
-		next.pieces = pieces // until they are removed
-		if err := u.store(ctx, next); err != nil {
+		next.tailObjects = pieces // until they are removed
+		if err := u.storeRecord(ctx, next); err != nil {
 			return err
 		}
 		cut = u.current()
 	}
-	_, later := piecesBefore(pieces, offset)
+	_, later := tailObjectsBefore(pieces, offset)
 	if err := u.b.remove(ctx, keysOf(later)...); err != nil {
-		u.doubt()
+		u.invalidate()
 		return err
 	}
-	cut.pieces = without(pieces, later)
-	u.become(cut)
+	cut.tailObjects = withoutTailObjects(pieces, later)
+	u.setState(cut)
 	return nil
 }
 
 // cutTo is the state without what lies behind offset.
 func (s *state) cutTo(offset int64) (state, error) {
 	cut := *s
-	if cut.whole {
+	if cut.hasObject {
 		return cut, fmt.Errorf("it is complete")
 	}
 	n, end := 0, int64(0)
-	for n < len(s.content.Parts) && end+s.content.Parts[n].Size <= offset {
-		end += s.content.Parts[n].Size
+	for n < len(s.layout.Parts) && end+s.layout.Parts[n].Size <= offset {
+		end += s.layout.Parts[n].Size
 		n++
 	}
-	cut.content.Parts = s.content.Parts[:n:n]
-	if n < len(s.content.Parts) { // what is not listed any more may arrive once more
-		cut.taken = max(cut.taken, s.content.nextNumber()-1)
+	cut.layout.Parts = s.layout.Parts[:n:n]
+	if n < len(s.layout.Parts) { // what is not listed any more may arrive once more
+		cut.maxLateNumber = max(cut.maxLateNumber, s.layout.nextNumber()-1)
 	}
-	cut.pieces, _ = piecesBefore(s.pieces, offset)
+	cut.tailObjects, _ = tailObjectsBefore(s.tailObjects, offset)
 	if has := cut.offset(); has != offset {
 		return cut, fmt.Errorf("it can be cut to %d bytes, not to %d", has, offset)
 	}
 	return cut, nil
 }
 
-// piecesBefore separates the pieces that begin before offset from the others.
-func piecesBefore(pieces []piece, offset int64) (before, others []piece) {
+// tailObjectsBefore separates the pieces that begin before offset from the others.
+func tailObjectsBefore(pieces []tailObject, offset int64) (before, others []tailObject) {
 	for _, p := range pieces {
 		if p.start < offset {
 			before = append(before, p)

@@ -93,19 +93,19 @@ func hasStatus(err error, status ...int) bool {
 	return errors.As(err, &e) && slices.Contains(status, e.Status)
 }
 
-// isGone tells whether the service has no such multipart upload, or not those
+// isMultipartGone tells whether the service has no such multipart upload, or not those
 // parts of it. It has to say so itself: a proxy that has lost its service
 // answers 404, too, and bytes would be given up that are all there.
-func isGone(err error) bool {
+func isMultipartGone(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && slices.Contains([]string{"NoSuchUpload", "NoSuchKey", "InvalidPart"}, e.Code)
 }
 
-// isLostUpload tells whether a part could not be stored because there is no
+// isUploadPartGone tells whether a part could not be stored because there is no
 // such multipart upload.
-func isLostUpload(err error) bool {
+func isUploadPartGone(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Operation == "UploadPart" && isGone(err)
+	return errors.As(err, &e) && e.Operation == "UploadPart" && isMultipartGone(err)
 }
 
 var (

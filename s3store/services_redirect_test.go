@@ -25,7 +25,7 @@ func TestRedirectOnServices(t *testing.T) {
 		target := n.redirected(path)
 		answer, body := n.download(http.MethodGet, target)
 		n.want(http.StatusOK, answer)
-		if body != content(1000) {
+		if body != layout(1000) {
 			t.Errorf("%d bytes come back, or others", len(body))
 		}
 		for name, want := range map[string]string{
@@ -39,7 +39,7 @@ func TestRedirectOnServices(t *testing.T) {
 		head, _ := n.download(http.MethodHead, n.server.URL+path)
 		ranged, body := n.download(http.MethodGet, target, "Range", "bytes=990-", "If-Match", head.Header.Get("ETag"))
 		n.want(http.StatusPartialContent, ranged)
-		if body != content(1000)[990:] {
+		if body != layout(1000)[990:] {
 			t.Errorf("the range is %q", body)
 		}
 	})

@@ -30,11 +30,11 @@ func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) 
 		return nil, false, err
 	}
 	if !b.conditions.create {
-		b.sides.Lock()
-		defer b.sides.Unlock()
+		b.sideCreation.Lock()
+		defer b.sideCreation.Unlock()
 		current, err = b.readSide(ctx, name)
 		if !isMissing(err) {
-			return current, false, failed("create side record", name, err)
+			return current, false, wrapError("create side record", name, err)
 		}
 	}
 	for {
@@ -43,11 +43,11 @@ func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) 
 			return slices.Clone(value), true, nil
 		}
 		if !isRefusedCondition(err) {
-			return nil, false, failed("create side record", name, err)
+			return nil, false, wrapError("create side record", name, err)
 		}
 		current, err = b.readSide(ctx, name)
 		if !isMissing(err) {
-			return current, false, failed("create side record", name, err)
+			return current, false, wrapError("create side record", name, err)
 		}
 	}
 }
@@ -63,8 +63,8 @@ func (s *Store) PutSide(ctx context.Context, key tusd.SideKey, value []byte) err
 	if err != nil {
 		return err
 	}
-	_, err = b.putPlain(ctx, PutObject{Key: name, Body: bytes.NewReader(value), Size: int64(len(value))})
-	return failed("store side record", name, err)
+	_, err = b.putUnconditional(ctx, PutObject{Key: name, Body: bytes.NewReader(value), Size: int64(len(value))})
+	return wrapError("store side record", name, err)
 }
 
 // GetSide implements tusd.SideRecords.
@@ -77,7 +77,7 @@ func (s *Store) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
 	if isMissing(err) {
 		return nil, tusd.ErrNotFound.With(err)
 	}
-	return value, failed("read side record", name, err)
+	return value, wrapError("read side record", name, err)
 }
 
 // ListSides implements tusd.SideRecords.
@@ -93,7 +93,7 @@ func (s *Store) ListSides(ctx context.Context, kind, cursor string, limit int) (
 	}
 	page, err := b.list(ctx, in)
 	if err != nil {
-		return nil, "", failed("list side records", kind, err)
+		return nil, "", wrapError("list side records", kind, err)
 	}
 	for _, o := range page.Objects {
 		names = append(names, strings.TrimPrefix(o.Key, prefix))
@@ -110,5 +110,5 @@ func (s *Store) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	if err != nil {
 		return err
 	}
-	return failed("delete side record", name, b.remove(ctx, name))
+	return wrapError("delete side record", name, b.remove(ctx, name))
 }

@@ -26,27 +26,27 @@ func TestKeptStatesAreBounded(t *testing.T) {
 		"parts": {200, 10, func(string) state {
 			var st state
 			for i := range 10_000 {
-				st.content.Parts = append(st.content.Parts, Part{Number: i, Size: 1, ETag: text(34)})
+				st.layout.Parts = append(st.layout.Parts, Part{Number: i, Size: 1, ETag: text(34)})
 			}
 			return st
 		}},
 		"pieces": {500, 80, func(id string) state {
 			var st state
 			for i := range 1000 {
-				st.pieces = append(st.pieces, piece{key: fmt.Sprint(id, text(100), i)})
+				st.tailObjects = append(st.tailObjects, tailObject{key: fmt.Sprint(id, text(100), i)})
 			}
 			return st
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kept, lease := newKeptStates(keptBytes), locked(t)
+			kept, lease := newStateCache(cacheBudget), locked(t)
 			before := heapInUse()
 			for i := range c.n {
 				id := fmt.Sprint("upload", i)
 				kept.set(id, lease, c.make(id))
 			}
 			took, newest := heapInUse()-before, fmt.Sprint("upload", c.n-1)
-			if _, ok := kept.get(newest); !ok || kept.ids.Len() < c.least || took > keptBytes*5/4 {
+			if _, ok := kept.get(newest); !ok || kept.ids.Len() < c.least || took > cacheBudget*5/4 {
 				t.Errorf("%d states take %d KiB, the newest is there: %t", kept.ids.Len(), took>>10, ok)
 			}
 		})

@@ -18,14 +18,14 @@ func (s *Store) Terminate(ctx context.Context, lease tusd.Lease, id string) erro
 		return err
 	}
 	u := &upload{b: b, id: id, lease: lease}
-	if err := u.usable(ctx); err != nil {
-		return failed("terminate upload", id, err)
+	if err := u.checkLease(ctx); err != nil {
+		return wrapError("terminate upload", id, err)
 	}
-	b.kept.forget(id)
-	defer b.kept.forget(id)
+	b.cache.invalidate(id)
+	defer b.cache.invalidate(id)
 	held, stop := u.underLease(ctx)
 	defer stop()
-	return failed("terminate upload", id, b.terminate(held, id))
+	return wrapError("terminate upload", id, b.terminate(held, id))
 }
 
 // terminate removes the record last: cut short, it can be done again. Before
@@ -41,12 +41,12 @@ func (b *bucket) terminate(ctx context.Context, id string) error {
 	if err := b.announceRemoval(ctx, st); err != nil {
 		return err
 	}
-	if st.content.Multipart != "" {
-		if err := b.abort(ctx, st.dataKey(), st.content.Multipart); err != nil {
+	if st.layout.Multipart != "" {
+		if err := b.abort(ctx, st.dataKey(), st.layout.Multipart); err != nil {
 			return err
 		}
 	}
-	keys := keysOf(st.pieces)
+	keys := keysOf(st.tailObjects)
 	isThere, err := b.hasData(ctx, &st)
 	if err != nil {
 		return err
@@ -62,13 +62,13 @@ func (b *bucket) terminate(ctx context.Context, id string) error {
 
 // announceRemoval writes down that an upload is being removed, if it has bytes.
 func (b *bucket) announceRemoval(ctx context.Context, st state) error {
-	if st.content.Removed || !st.whole && st.content.Multipart == "" && len(st.pieces) == 0 {
+	if st.layout.Removed || !st.hasObject && st.layout.Multipart == "" && len(st.tailObjects) == 0 {
 		return nil
 	}
-	st.content.Removed = true
+	st.layout.Removed = true
 	err := b.putRecord(ctx, &st)
 	if isRefusedCondition(err) {
-		return overtaken(err)
+		return concurrentChange(err)
 	}
 	return err
 }
@@ -76,7 +76,7 @@ func (b *bucket) announceRemoval(ctx context.Context, st state) error {
 // hasData tells whether there is a data object of this upload: the key may be
 // somebody else's, too.
 func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
-	if st.whole {
+	if st.hasObject {
 		return true, nil
 	}
 	o, err := b.head(ctx, st.dataKey())
@@ -96,7 +96,7 @@ func (b *bucket) terminateBroken(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	keys := keysOf(found.pieces)
+	keys := keysOf(found.tailObjects)
 	if found.data != "" {
 		keys = append(keys, b.prefix+id)
 	}

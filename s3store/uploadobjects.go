@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// listing is what the keys of one upload tell.
-type listing struct {
-	record string  // ETag of the record; "": there is none
-	data   string  // ETag of the object whose key is the id; "": there is none
-	pieces []piece // by start
+// uploadObjects is what the keys of one upload tell.
+type uploadObjects struct {
+	record      string       // ETag of the record; "": there is none
+	data        string       // ETag of the object whose key is the id; "": there is none
+	tailObjects []tailObject // by start
 }
 
 const listPage = 1000
@@ -17,14 +17,14 @@ const listPage = 1000
 // listUpload lists what belongs to an upload, in one call unless many ids
 // begin with this one. What does not is sorted behind the data object, and
 // before or behind the rest.
-func (b *bucket) listUpload(ctx context.Context, id string) (listing, error) {
-	var found listing
+func (b *bucket) listUpload(ctx context.Context, id string) (uploadObjects, error) {
+	var found uploadObjects
 	key := b.prefix + id
 	in := ListObjects{Prefix: key, Max: listPage}
 	for {
 		page, err := b.list(ctx, in)
 		if err != nil {
-			return listing{}, err
+			return uploadObjects{}, err
 		}
 		for _, o := range page.Objects {
 			b.note(&found, id, o)
@@ -37,15 +37,15 @@ func (b *bucket) listUpload(ctx context.Context, id string) (listing, error) {
 	}
 }
 
-func (b *bucket) note(found *listing, id string, o ListedObject) {
+func (b *bucket) note(found *uploadObjects, id string, o ListedObject) {
 	switch o.Key {
 	case b.prefix + id:
 		found.data = o.ETag
 	case b.recordKey(id):
 		found.record = o.ETag
 	default:
-		if start, ok := b.pieceStart(id, o.Key); ok {
-			found.pieces = append(found.pieces, piece{start: start, size: o.Size, key: o.Key, etag: o.ETag})
+		if start, ok := b.tailStart(id, o.Key); ok {
+			found.tailObjects = append(found.tailObjects, tailObject{start: start, size: o.Size, key: o.Key, etag: o.ETag})
 		}
 	}
 }

@@ -13,16 +13,16 @@ import (
 // What is read back is verified: bytes that changed on their way, or that are
 // not those of the object, must not be stored again as the upload's.
 
-// sumName is the metadata that has the CRC-32C of all bytes of an object, as
+// checksumName is the metadata that has the CRC-32C of all bytes of an object, as
 // eight hexadecimal digits. Objects of tusd v2, of earlier versions and those
 // made of parts have none.
-const sumName = "tusd-crc32c"
+const checksumName = "tusd-crc32c"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// summed returns the call with a checksum in the object's metadata, which it
+// withChecksum returns the call with a checksum in the object's metadata, which it
 // does not share with in.
-func summed(in PutObject) (PutObject, error) {
+func withChecksum(in PutObject) (PutObject, error) {
 	sum := crc32.New(castagnoli)
 	if _, err := in.Body.Seek(0, io.SeekStart); err != nil {
 		return in, err
@@ -32,17 +32,17 @@ func summed(in PutObject) (PutObject, error) {
 	}
 	metadata := make(map[string]string, len(in.Attributes.Metadata)+2)
 	maps.Copy(metadata, in.Attributes.Metadata)
-	metadata[sumName] = fmt.Sprintf("%08x", sum.Sum32())
+	metadata[checksumName] = fmt.Sprintf("%08x", sum.Sum32())
 	in.Attributes.Metadata = metadata
 	return in, nil
 }
 
-// checkSum compares the checksum of the bytes that were read with the one that
+// verifyChecksum compares the checksum of the bytes that were read with the one that
 // o carries, and reports whether it carries one.
-func checkSum(key string, o *Object, sum uint32) (verified bool, err error) {
-	want, ok := o.Attributes.Metadata[sumName]
+func verifyChecksum(key string, o *Object, sum uint32) (verified bool, err error) {
+	want, ok := o.Attributes.Metadata[checksumName]
 	if got := fmt.Sprintf("%08x", sum); ok && got != want {
-		return false, fmt.Errorf("%w: %s has the CRC-32C %s, not %s", errOtherObject, key, got, want)
+		return false, fmt.Errorf("%w: %s has the CRC-32C %s, not %s", errWrongObject, key, got, want)
 	}
 	return ok, nil
 }
@@ -51,7 +51,7 @@ func checkSum(key string, o *Object, sum uint32) (verified bool, err error) {
 // ETags.
 func checkAnswer(key string, o *Object) error {
 	if o.ETag == "" {
-		return fmt.Errorf("%w: the answer for %s has no ETag", errOtherObject, key)
+		return fmt.Errorf("%w: the answer for %s has no ETag", errWrongObject, key)
 	}
 	return nil
 }
@@ -65,8 +65,8 @@ type objectRange struct {
 	proof        string // "": it has none, or it is not known
 }
 
-// behind is what follows the first n bytes.
-func (r objectRange) behind(n int64) objectRange {
+// after is what follows the first n bytes.
+func (r objectRange) after(n int64) objectRange {
 	r.offset, r.size = r.offset+n, r.size-n
 	return r
 }
@@ -81,9 +81,9 @@ func (r objectRange) first(n int64) objectRange {
 // a range of it is needed: its checksum is that of all its bytes.
 const smallObject = 8 * mib
 
-// ranged tells whether only the range is asked for. Where nothing else tells
+// usesRange tells whether only the range is asked for. Where nothing else tells
 // the object from another, Content-Range does.
-func (r objectRange) ranged() bool {
+func (r objectRange) usesRange() bool {
 	if r.etag == "" && r.proof == "" {
 		return true
 	}
@@ -92,7 +92,7 @@ func (r objectRange) ranged() bool {
 
 // rangeHeader is the value of Range; "": all.
 func (r objectRange) rangeHeader() string {
-	if !r.ranged() {
+	if !r.usesRange() {
 		return ""
 	}
 	return fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+r.size-1)
@@ -102,7 +102,7 @@ func (r objectRange) rangeHeader() string {
 // read.
 func (r objectRange) check(o *Object) error {
 	want := r.total
-	if r.ranged() {
+	if r.usesRange() {
 		want = r.size
 	}
 	if err := checkAnswer(r.key, o); err != nil {
@@ -110,16 +110,16 @@ func (r objectRange) check(o *Object) error {
 	}
 	switch {
 	case o.Size != want:
-		return fmt.Errorf("%w: %s has %d bytes, not %d", errOtherObject, r.key, o.Size, want)
+		return fmt.Errorf("%w: %s has %d bytes, not %d", errWrongObject, r.key, o.Size, want)
 	case r.etag != "" && !sameETag(o.ETag, r.etag):
-		return fmt.Errorf("%w: %s has the ETag %q, not %q", errOtherObject, r.key, o.ETag, r.etag)
+		return fmt.Errorf("%w: %s has the ETag %q, not %q", errWrongObject, r.key, o.ETag, r.etag)
 	case r.proof != "" && o.Attributes.Metadata[proofName] != r.proof:
-		return fmt.Errorf("%w: %s is not the object of its upload", errOtherObject, r.key)
-	case r.size < want || !r.ranged():
+		return fmt.Errorf("%w: %s is not the object of its upload", errWrongObject, r.key)
+	case r.size < want || !r.usesRange():
 		return nil
 	}
 	if prefix := fmt.Sprintf("bytes %d-%d/", r.offset, r.offset+r.size-1); !strings.HasPrefix(o.ContentRange, prefix) {
-		return fmt.Errorf("%w: %s has the Content-Range %q, not one that begins with %q", errOtherObject, r.key, o.ContentRange, prefix)
+		return fmt.Errorf("%w: %s has the Content-Range %q, not one that begins with %q", errWrongObject, r.key, o.ContentRange, prefix)
 	}
 	return nil
 }
@@ -134,25 +134,25 @@ func (b *bucket) readRange(ctx context.Context, r objectRange, into *io.OffsetWr
 	if err != nil || got.verified || r.proof == "" {
 		return err
 	}
-	for range otherTries {
+	for range wrongObjectTries {
 		before := got.sum
 		if got, err = b.readOnce(ctx, r, into); err != nil || got.sum == before {
 			return err
 		}
 		b.log.Warn("what is read back has other bytes each time", "key", r.key)
 	}
-	return fmt.Errorf("%w: %s has other bytes each time", errOtherObject, r.key)
+	return fmt.Errorf("%w: %s has other bytes each time", errWrongObject, r.key)
 }
 
-// reading is what was found out about bytes that were read.
-type reading struct {
+// readResult is what was found out about bytes that were read.
+type readResult struct {
 	sum      uint32 // CRC-32C
 	verified bool   // by the checksum of the object
 }
 
-func (b *bucket) readOnce(ctx context.Context, r objectRange, into *io.OffsetWriter) (reading, error) {
+func (b *bucket) readOnce(ctx context.Context, r objectRange, into *io.OffsetWriter) (readResult, error) {
 	in := GetObject{Key: r.key, Range: r.rangeHeader()}
-	return retry(ctx, b, "GetObject", r.size, func(ctx context.Context) (got reading, err error) {
+	return retry(ctx, b, "GetObject", r.size, func(ctx context.Context) (got readResult, err error) {
 		if _, err := into.Seek(0, io.SeekStart); err != nil {
 			return got, err
 		}
@@ -164,7 +164,7 @@ func (b *bucket) readOnce(ctx context.Context, r objectRange, into *io.OffsetWri
 		if err = r.check(o); err == nil {
 			got, err = r.copy(into, o)
 		}
-		if errors.Is(err, errOtherObject) {
+		if errors.Is(err, errWrongObject) {
 			b.log.Warn("what is read back is not what was stored", "key", r.key, "err", err)
 		}
 		return got, err
@@ -173,11 +173,11 @@ func (b *bucket) readOnce(ctx context.Context, r objectRange, into *io.OffsetWri
 
 // copy copies the bytes of r, and verifies them if o has a checksum and all
 // its bytes are there to be read.
-func (r objectRange) copy(into io.Writer, o *Object) (got reading, err error) {
+func (r objectRange) copy(into io.Writer, o *Object) (got readResult, err error) {
 	sum := crc32.New(castagnoli)
 	body := io.TeeReader(o.Body, sum)
 	before, behind := r.offset, r.total-r.offset-r.size
-	if r.ranged() {
+	if r.usesRange() {
 		before, behind = 0, 0
 	}
 	if _, err := io.CopyN(io.Discard, body, before); err != nil {
@@ -190,8 +190,8 @@ func (r objectRange) copy(into io.Writer, o *Object) (got reading, err error) {
 		return got, err
 	}
 	got.sum = sum.Sum32()
-	if r.size == r.total || !r.ranged() {
-		got.verified, err = checkSum(r.key, o, got.sum)
+	if r.size == r.total || !r.usesRange() {
+		got.verified, err = verifyChecksum(r.key, o, got.sum)
 	}
 	return got, err
 }

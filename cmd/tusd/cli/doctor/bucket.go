@@ -207,7 +207,7 @@ func (c *checkup) findObject() {
 	for try := 1; ; try++ {
 		var page *s3store.ObjectPage
 		err := c.try(0, func(ctx context.Context) (err error) {
-			page, err = c.Client.ListObjects(ctx, s3store.ListOwn(c.Prefix))
+			page, err = c.Client.ListObjects(ctx, s3store.ListOwnObjects(c.Prefix))
 			return err
 		})
 		if err != nil {
