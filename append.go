@@ -27,7 +27,7 @@ type appendRequest struct {
 // append stores the body at the end of an upload. Beside an error, the
 // result's info.Offset is the upload's offset if info.ID is set.
 func (e *engine) append(c *operation, req *appendRequest) (operationResult, error) {
-	if e.building.busy(req.id) { // the builder would not let go of the lock
+	if e.building.Locked(req.id) { // the builder would not let go of the lock
 		if info, err := e.authorizedInfo(c, req.id); err != nil || info.IsFinal {
 			return operationResult{}, cmp.Or(err, error(ErrModifyFinal))
 		}

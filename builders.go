@@ -70,7 +70,7 @@ type buildOrder struct {
 // buildLater builds a final in the background. It reports false if there are
 // too many builders.
 func (e *engine) buildLater(id string, partials ...string) bool {
-	if e.building.busy(id) {
+	if e.building.Locked(id) {
 		return true
 	}
 	if !e.builders.tryEnter() {
@@ -93,7 +93,7 @@ func (e *engine) orderFor(id string, partials ...string) buildOrder {
 // until it is built, has failed, or all its partials know that it waits for
 // them. The caller has entered builders; startBuilding leaves it.
 func (e *engine) startBuilding(o buildOrder) bool {
-	if !e.building.enter(o.id) {
+	if !e.building.TryLock(o.id) {
 		e.builders.leave()
 		return false
 	}
@@ -105,7 +105,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 		defer func() {
 			drop()
 			e.registrations.forget(o.id)
-			e.building.leave(o.id)
+			e.building.Unlock(o.id)
 			afterwards()
 		}()
 		res, again, err := e.firstBuild(o)
@@ -120,7 +120,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 	if !started {
 		drop()
 		e.registrations.forget(o.id)
-		e.building.leave(o.id)
+		e.building.Unlock(o.id)
 		e.builders.leave()
 	}
 	return started
@@ -204,7 +204,7 @@ func (e *engine) rescanFinals(wait time.Duration) {
 func (e *engine) buildUnbuilt() {
 	err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 		id := string(value)
-		if !e.building.busy(id) && e.builders.enter(e.background) {
+		if !e.building.Locked(id) && e.builders.enter(e.background) {
 			_, info, _ := e.peek(e.background, id) // its builder sees what is wrong
 			e.startBuilding(e.orderFor(id, uniqueIDs(info.PartialUploads)...))
 		}

@@ -107,7 +107,7 @@ func (e *engine) discard(ctx context.Context, id string, key SideKey, request HT
 
 // isBuilt tells whether nobody has to do anything about a final any more.
 func (e *engine) isBuilt(info FileInfo) bool {
-	return info.Complete() && !e.building.busy(info.ID)
+	return info.Complete() && !e.building.Locked(info.ID)
 }
 
 // key names what makes two requests ask for the same final.
@@ -301,10 +301,10 @@ type finalWait struct {
 
 // findOrMake returns the final of an equal request, or makes one.
 func (w *finalWait) findOrMake(c *operation, req finalRequest) (operationResult, error) {
-	if !w.e.joining.enter(w.key.Name) {
+	if !w.e.joining.TryLock(w.key.Name) {
 		return operationResult{}, ErrUploadLocked
 	}
-	defer w.e.joining.leave(w.key.Name)
+	defer w.e.joining.Unlock(w.key.Name)
 	res, err := w.e.recentFinal(c, w.key)
 	if err == nil && !res.exists() {
 		w.fresh = true
@@ -328,7 +328,7 @@ func (w *finalWait) await(c *operation) (operationResult, error) {
 	defer patience.Stop()
 	var done <-chan struct{}
 	if !started {
-		done = e.building.done(w.id) // another builder's; nil if that has just ended
+		done = e.building.Unlocked(w.id) // another builder's; nil if that has just ended
 		if done == nil {
 			return e.builtFinal(c, w.id)
 		}

@@ -251,11 +251,11 @@ func (e *engine) catchUpIfBehind(info *FileInfo) {
 // catchUp reads, in the background and without a lock, what the digests of an
 // upload lack, and then writes down how far they have come.
 func (e *engine) catchUp(id string) {
-	if e.digesting.len() >= maxBehind || !e.digesting.enter(id) {
+	if e.digesting.Len() >= maxBehind || !e.digesting.TryLock(id) {
 		return
 	}
 	started := e.work.Start(func() {
-		defer e.digesting.leave(id)
+		defer e.digesting.Unlock(id)
 		e.hashing <- struct{}{}
 		defer func() { <-e.hashing }()
 		var err error
@@ -265,7 +265,7 @@ func (e *engine) catchUp(id string) {
 		e.logCatchUp(id, err)
 	})
 	if !started {
-		e.digesting.leave(id)
+		e.digesting.Unlock(id)
 	}
 }
 

@@ -19,7 +19,7 @@ func (e *engine) download(c *operation, id string) (storedContent, FileInfo, err
 		return storedContent{}, info, err
 	case info.State == StateFailed:
 		return storedContent{}, info, failedError(&info)
-	case info.State != StateComplete && e.finishing.busy(id):
+	case info.State != StateComplete && e.finishing.Locked(id):
 		return storedContent{}, info, ErrUploadFinishing
 	case e.unfinished(&info):
 		e.finishLater(id)

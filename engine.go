@@ -10,6 +10,7 @@ import (
 
 	"github.com/tus/tusd/internal/background"
 	"github.com/tus/tusd/internal/contexts"
+	"github.com/tus/tusd/internal/keyed"
 )
 
 // engine carries out the operations. It knows no HTTP: dialects translate.
@@ -32,9 +33,9 @@ type engine struct {
 	background     context.Context // ends when the server closes
 	end            context.CancelFunc
 	work           background.Group
-	finishing      inFlight             // uploads being finished, by id
-	building       inFlight             // finals being built, by id
-	joining        inFlight             // finals being asked for, by the name of their request
+	finishing      keyed.Mutex          // uploads being finished, by id
+	building       keyed.Mutex          // finals being built, by id
+	joining        keyed.Mutex          // finals being asked for, by the name of their request
 	registrations  pendingRegistrations // finals that the records of their partials may not name yet
 	awaited        awaitedPartials      // what unbuilt finals wait for
 	builders       semaphore            // finals that wait for their first attempt
@@ -43,8 +44,8 @@ type engine struct {
 	pending        atomic.Bool          // finals were left out that no builder works on
 	listed         atomic.Bool          // those of the last stop have their builders
 	sweeping       atomic.Bool          // they are being looked for
-	removing       inFlight             // uploads being removed, by id
-	digesting      inFlight             // uploads whose digests are brought up to date, by id
+	removing       keyed.Mutex          // uploads being removed, by id
+	digesting      keyed.Mutex          // uploads whose digests are brought up to date, by id
 	digestFailures digestFailures       // of these
 	readsWhole     atomic.Bool          // the store reads only uploads that have all their bytes
 	hashing        chan struct{}        // has room for those who read whole uploads at the same time
@@ -125,7 +126,7 @@ func (e *engine) acquire(c *operation, id string) (*lockedUpload, error) {
 	if err := e.authorize(c, id); err != nil {
 		return nil, err
 	}
-	if e.finishing.busy(id) {
+	if e.finishing.Locked(id) {
 		return nil, ErrUploadFinishing
 	}
 	return e.lockAndLoad(c.ctx, id, LockPreempt)
@@ -217,8 +218,8 @@ func (h *lockedUpload) finish(ctx context.Context) error {
 // remove removes the upload from the store, which can.
 func (e *engine) remove(h *lockedUpload) error {
 	defer h.times.terminate.since(time.Now())
-	if e.removing.enter(h.id) {
-		defer e.removing.leave(h.id)
+	if e.removing.TryLock(h.id) {
+		defer e.removing.Unlock(h.id)
 	}
 	return e.store.Terminater.Terminate(h.ctx, h.lease, h.id)
 }
@@ -237,7 +238,7 @@ func (h *lockedUpload) release() {
 func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
 	upload, info, err := e.load(ctx, id)
 	for pause := time.Millisecond; errors.Is(err, ErrBroken) && pause <= longestRecheck; pause *= 4 {
-		if e.removing.busy(id) {
+		if e.removing.Locked(id) {
 			return nil, info, ErrNotFound.With(errors.New("it is being removed"))
 		}
 		select { // another server may be removing it

@@ -34,7 +34,7 @@ const maxRetries = 1000
 // finish finishes the upload in h and releases h. It belongs to request, but
 // does not end with it.
 func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
-	if !e.finishing.enter(h.id) {
+	if !e.finishing.TryLock(h.id) {
 		h.release()
 		return operationResult{}, ErrUploadFinishing
 	}
@@ -42,7 +42,7 @@ func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, 
 	defer func() {
 		h.release()
 		if !handedOn {
-			e.finishing.leave(h.id)
+			e.finishing.Unlock(h.id)
 		}
 	}()
 	res, err := e.tryFinish(h, request)
@@ -67,15 +67,15 @@ func (e *engine) eventRequest(c *operation) HTTPRequest {
 // finishLater finishes an upload in the background, unless that is going on. It
 // reports false if too many wait for that.
 func (e *engine) finishLater(id string) bool {
-	return !e.finishing.enter(id) || e.retryFinish(id, HTTPRequest{}, 0, false)
+	return !e.finishing.TryLock(id) || e.retryFinish(id, HTTPRequest{}, 0, false)
 }
 
-// retryFinish goes on in the background. The caller has entered id. failed
+// retryFinish goes on in the background. The caller has locked id. failed
 // tells that an attempt has failed, which the record of an upload without a
 // state does not show. It reports false if too many uploads wait already.
 func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration, failed bool) bool {
 	if e.finishRetries.Add(1) > e.mostRetries {
-		e.finishing.leave(id)
+		e.finishing.Unlock(id)
 		e.finishRetries.Add(-1)
 		e.finishLeft.Store(true)
 		e.resumeLeftFinishes() // the others may have ended just before
@@ -84,7 +84,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 	request, drop := e.keepRequest(request)
 	end := func() {
 		drop()
-		e.finishing.leave(id)
+		e.finishing.Unlock(id)
 		e.finishRetries.Add(-1)
 		e.resumeLeftFinishes()
 	}

@@ -24,10 +24,10 @@ func TestMemorySidesAreBounded(t *testing.T) {
 func TestCatchUpsAreBounded(t *testing.T) {
 	e := newEngine(Config{})
 	for i := range maxBehind {
-		e.digesting.enter(fmt.Sprint(i))
+		e.digesting.TryLock(fmt.Sprint(i))
 	}
 	e.catchUp("one-more")
-	if e.digesting.busy("one-more") {
+	if e.digesting.Locked("one-more") {
 		t.Error("one more waits")
 	}
 }

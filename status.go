@@ -17,7 +17,7 @@ const preemptedPatience = time.Second
 // A final upload is not locked: a builder would not let go, and the answer is
 // only whether it is done.
 func (e *engine) status(c *operation, id string) (FileInfo, error) {
-	if e.building.busy(id) {
+	if e.building.Locked(id) {
 		if info, err := e.finalStatus(c, id); err != nil || info.IsFinal {
 			return info, err
 		}
