@@ -2,12 +2,8 @@ package tusd
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"io"
 	"math"
-	"sync"
-	"time"
 )
 
 // appendRequest is a request to add data to an upload, as a dialect has read it.
@@ -84,17 +80,6 @@ func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) 
 		}
 	}
 	return e.prepareRecord(h, req, length)
-}
-
-// withLength is the upload as it will be with that length, -1 if that is not
-// known.
-func (h *lockedUpload) withLength(length int64) *FileInfo {
-	if length < 0 {
-		return &h.info
-	}
-	info := h.info
-	info.KnownLength = &length
-	return &info
 }
 
 // lengthAfter is the length that the request gives to the upload, -1 if none,
@@ -204,31 +189,6 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 	return err
 }
 
-// announceLength writes down the length that the client says the upload will have.
-func (h *lockedUpload) announceLength(length int64) error {
-	return h.update(h.ctx, func(info *FileInfo) error {
-		info.KnownLength = &length
-		return nil
-	})
-}
-
-// declareLength fixes the length of an upload; -1 takes that back.
-func (e *engine) declareLength(h *lockedUpload, length int64) error {
-	if e.store.LengthDeferrer == nil {
-		return ErrNotImplemented
-	}
-	defer h.times.declare.since(time.Now())
-	return e.store.LengthDeferrer.DeclareLength(h.ctx, h.upload, length)
-}
-
-// setState writes a state to the record.
-func (h *lockedUpload) setState(ctx context.Context, state State, failure *Failure) error {
-	return h.update(ctx, func(info *FileInfo) error {
-		info.State, info.Failure = state, failure
-		return nil
-	})
-}
-
 // failOversized makes an upload unusable whose client has sent more than its length
 // or the largest one, where the dialect has it so. It returns err, or why it
 // could not.
@@ -246,175 +206,6 @@ func (e *engine) failOversized(c *operation, h *lockedUpload, spoils bool, err e
 		e.wakeFinals(&h.info)
 	}
 	return errors.Join(err, h.refresh())
-}
-
-// receive stores the body, which is bounded, at the upload's offset, and, if
-// complete says so, declares that to be all. h.info tells afterwards what is
-// stored, also beside an error.
-func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
-	if err := h.resetLostDigests(); err != nil {
-		return err
-	}
-	start := h.info.Offset
-	if e.events.active() {
-		c.body.progress = e.progress(c, h.info)
-	}
-	c.body.run = newRunner(&h.info, c.body.verifier)
-	c.body.hashes = hashes(c.body.verifier, c.body.trailing, c.body.run)
-	watch := e.watchLease(c.body, h.lease)
-	began, waited := time.Now(), c.body.waited
-	err := e.writeBody(c, h)
-	e.metrics.store.write.Observe(time.Since(began) - (c.body.waited - waited))
-	watch.stop()
-	e.metrics.BytesReceived.Add(uint64(h.info.Offset - start))
-	if err == nil && complete {
-		err = e.completeAtOffset(h)
-	}
-	e.saveDigests(c, h, start)
-	if h.info.Offset > start {
-		e.publish(c, EventPostReceive, h.info)
-	}
-	return err
-}
-
-// writeBody hands the body to the store: as a whole or not at all if it has a
-// proof, piece by piece if somebody is to be told what is stored.
-func (e *engine) writeBody(c *operation, h *lockedUpload) error {
-	if c.body.verifier != nil {
-		n, err := e.writeProven(c, h)
-		h.info.Offset += n
-		return err
-	}
-	if c.body.trailing != nil { // not in pieces: what a store has of an earlier one cannot be taken back
-		return e.writeTrailing(c, h)
-	}
-	if c.stored == nil && c.body.run == nil {
-		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
-		h.info.Offset += n
-		return err
-	}
-	return e.writeSegments(c, h)
-}
-
-// writeSegments stores the body so that its progress is known now and then.
-func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
-	start := h.info.Offset
-	for {
-		p := &segment{body: c.body, started: time.Now()}
-		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, p)
-		h.info.Offset += n
-		if err != nil || p.ended {
-			return err
-		}
-		if c.stored != nil {
-			c.stored(h.info.Offset)
-		}
-		e.saveDigests(c, h, start)
-	}
-}
-
-// The pieces in which a body is stored that somebody follows: of that size and
-// time at least, or, if it comes slowly, of what comes in a longer time.
-const (
-	segmentBytes = 1 << 20
-	segmentTime  = time.Second
-	slowSegment  = 5 * time.Second
-)
-
-// segment is the next part of a body: io.EOF is its end, and that of the body
-// only if ended says so.
-type segment struct {
-	body    *body
-	started time.Time
-	n       int64
-	ended   bool
-}
-
-func (p *segment) Read(b []byte) (int, error) {
-	if took := time.Since(p.started); p.n >= segmentBytes && took >= segmentTime || p.n > 0 && took >= slowSegment {
-		return 0, io.EOF
-	}
-	n, err := p.body.Read(b)
-	p.n += int64(n)
-	p.ended = err != nil
-	return n, err
-}
-
-// completeAtOffset declares that the upload ends where it is now (IETF draft,
-// Upload-Complete: ?1).
-func (e *engine) completeAtOffset(h *lockedUpload) error {
-	if length := h.info.length(); length >= 0 && length != h.info.Offset {
-		return ErrInconsistentLength
-	}
-	if !h.info.SizeIsDeferred {
-		return nil
-	}
-	offset := h.info.Offset
-	if err := e.declareLength(h, offset); err != nil {
-		return err
-	}
-	return h.refresh()
-}
-
-// watchLease ends the body when the lock is wanted or lost or the server closes. It
-// begins when the body has had its slice of time, which most bodies do not
-// need. Nothing of it runs any more when stop has returned.
-func (e *engine) watchLease(b *body, lease Lease) *leaseWatch {
-	w := &leaseWatch{body: b, lease: lease, closing: e.background.Done()}
-	w.begin = time.AfterFunc(minReadTime, w.run)
-	return w
-}
-
-type leaseWatch struct {
-	body    *body
-	lease   Lease
-	closing <-chan struct{}
-	begin   *time.Timer
-
-	mu      sync.Mutex
-	stopped bool
-	done    chan struct{} // closed by stop; nil: run has not begun
-	ended   chan struct{} // closed at the end of run; made with done
-}
-
-func (w *leaseWatch) run() {
-	if !w.begun() {
-		return
-	}
-	defer close(w.ended)
-	select {
-	case <-w.lease.Preempted():
-		w.body.abort(ErrUploadInterrupted)
-	case <-w.lease.Context().Done():
-		w.body.abort(ErrLockLost)
-	case <-w.closing:
-		w.body.abort(ErrServerShutdown)
-	case <-w.done:
-	}
-}
-
-// begun prepares for stop, unless that was first.
-func (w *leaseWatch) begun() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.stopped {
-		w.done, w.ended = make(chan struct{}), make(chan struct{})
-	}
-	return !w.stopped
-}
-
-func (w *leaseWatch) stop() {
-	if w.begin.Stop() {
-		return
-	}
-	w.mu.Lock()
-	w.stopped = true
-	running := w.done != nil
-	w.mu.Unlock()
-	if running {
-		close(w.done)
-		<-w.ended
-	}
 }
 
 // finishOrRelease ends a request that has changed an upload and releases it. One that

@@ -14,12 +14,6 @@ import (
 	"github.com/tus/tusd/internal/deadline"
 )
 
-// minReadTime is how long a request may read its body before a newer one ends
-// it: enough to take what has already arrived, so that many clients fighting
-// for one upload make progress, and short against the 100 ms in which the
-// newer one is to be served.
-const minReadTime = 20 * time.Millisecond
-
 // body is the content of a request as an operation hands it to a store: at
 // most as long as allowed, ended from outside by abort, its errors translated.
 // Read is for one goroutine; abort for any.

@@ -1,7 +1,6 @@
 package tusd
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -26,16 +25,6 @@ type creationRequest struct {
 	failsIfTooLong bool     // too much content makes the upload useless
 	digests        []Digest // that the client wants kept
 }
-
-// operationResult is what an operation did. It is valid beside an error, too, as far
-// as it went.
-type operationResult struct {
-	info     *FileInfo    // nil: there is no upload, or nothing is known of it
-	response HTTPResponse // what callbacks want changed in the answer
-}
-
-// exists tells whether the upload exists, as far as is known.
-func (r operationResult) exists() bool { return r.info != nil && r.info.ID != "" }
 
 // create makes an upload and stores the body, if there is one.
 func (e *engine) create(c *operation, req creationRequest) (operationResult, error) {
@@ -208,28 +197,4 @@ func (e *engine) storeNew(c *operation, info FileInfo) (*lockedUpload, error) {
 	}
 	stored = err == nil
 	return h, err
-}
-
-// merge adds what a later callback wants changed.
-func (r *operationResult) merge(later operationResult) {
-	if later.exists() {
-		r.info = later.info
-	}
-	r.response = mergeResponses(r.response, later.response)
-}
-
-// mergeResponses lets the fields that are set in b win.
-func mergeResponses(a, b HTTPResponse) HTTPResponse {
-	a.StatusCode = cmp.Or(b.StatusCode, a.StatusCode)
-	a.Body = cmp.Or(b.Body, a.Body)
-	if len(b.Header) > 0 {
-		header := make(map[string]string, len(a.Header)+len(b.Header))
-		for _, from := range []map[string]string{a.Header, b.Header} {
-			for name, value := range from {
-				header[name] = value
-			}
-		}
-		a.Header = header
-	}
-	return a
 }

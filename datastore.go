@@ -4,23 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 )
-
-// RecordVersion is the value of FileInfo.Version in records written by this
-// package. Records of tusd v2 carry none.
-const RecordVersion = 1
-
-// MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
-type MetaData map[string]string
-
-// State is where an upload stands in its life. It is written only where the
-// data cannot tell: a record without a state means that an upload whose offset
-// equals its length is complete.
-type State string
 
 // The states that a record can carry.
 const (
@@ -30,108 +16,11 @@ const (
 	StateFailed    State = "failed" // refused or impossible; Failure has the answer
 )
 
-// Dialect names the protocol that a request or an upload's creator speaks.
-type Dialect string
-
 // The dialects. Records of tusd v2 carry none, which means DialectTus.
 const (
 	DialectTus  Dialect = "tus"
 	DialectIETF Dialect = "ietf"
 )
-
-// FileInfo is the record of one upload. Its JSON form is that of tusd v2 with
-// further fields that tusd v2 ignores, so that either program can take over
-// the other's unfinished uploads.
-//
-// A FileInfo is a value: nobody changes what its maps, slices and pointers lead
-// to once a store has been given it or has returned it, since others may have
-// the same ones. Who wants another one makes a Clone, or puts something new in
-// place. What callbacks and subscriptions get is a Clone.
-type FileInfo struct {
-	ID             string
-	Size           int64 // bytes; 0 while SizeIsDeferred
-	SizeIsDeferred bool
-	// Offset counts the bytes, from the start and without a gap, that are
-	// stored as durably as the store's level promises to show. It comes from
-	// the data; the number in a stored record is never read.
-	Offset         int64
-	MetaData       MetaData // what is not UTF-8 in it does not survive being stored; RawMetaData does
-	IsPartial      bool
-	IsFinal        bool
-	PartialUploads []string          // ids, in the order of the final's bytes; only if IsFinal
-	Storage        map[string]string // where the store keeps it; only the store interprets it
-
-	Version     int       `json:",omitempty"` // RecordVersion; 0 in records of tusd v2
-	Created     time.Time `json:",omitzero"`
-	Dialect     Dialect   `json:",omitempty"` // of the creation
-	State       State     `json:",omitempty"`
-	RawMetaData string    `json:",omitempty"` // Upload-Metadata byte for byte; empty after a hook changed MetaData
-	RawConcat   string    `json:",omitempty"` // Upload-Concat of a final, byte for byte
-	Finals      []string  `json:",omitempty"` // unfinished finals that wait for this partial
-	Failure     *Failure  `json:",omitempty"` // only if State is StateFailed
-	Digests     []Digest  `json:",omitempty"`
-	// KnownLength is what an upload of deferred length is going to have, if
-	// its client has said so in the IETF draft's way. There, only a request
-	// that says so completes an upload; until then the length counts as
-	// deferred, which is how tus clients and tusd v2 understand that.
-	KnownLength *int64 `json:",omitempty"`
-}
-
-// Failure is the answer that every request on a failed upload gets.
-type Failure struct {
-	Code       string
-	StatusCode int
-	Body       string            `json:",omitempty"`
-	Header     map[string]string `json:",omitempty"`
-}
-
-// Clone returns a copy that shares nothing with i.
-func (i FileInfo) Clone() FileInfo {
-	i.MetaData = maps.Clone(i.MetaData)
-	i.Storage = maps.Clone(i.Storage)
-	i.PartialUploads = slices.Clone(i.PartialUploads)
-	i.Finals = slices.Clone(i.Finals)
-	i.Digests = slices.Clone(i.Digests)
-	for n := range i.Digests {
-		d := &i.Digests[n]
-		d.State, d.Sum, d.Want = slices.Clone(d.State), slices.Clone(d.Sum), slices.Clone(d.Want)
-	}
-	if i.KnownLength != nil {
-		known := *i.KnownLength
-		i.KnownLength = &known
-	}
-	if i.Failure != nil {
-		failure := *i.Failure
-		failure.Header = maps.Clone(failure.Header)
-		i.Failure = &failure
-	}
-	return i
-}
-
-// Complete tells whether the upload is finished: its bytes are all there and
-// whatever had to confirm them has.
-func (i FileInfo) Complete() bool {
-	if i.State != "" {
-		return i.State == StateComplete
-	}
-	return i.Full()
-}
-
-// length is the length as far as it is known, deferred or not; -1 if not.
-func (i FileInfo) length() int64 {
-	switch {
-	case !i.SizeIsDeferred:
-		return i.Size
-	case i.KnownLength != nil:
-		return *i.KnownLength
-	}
-	return -1
-}
-
-// Full tells whether all bytes of a known length are stored.
-func (i FileInfo) Full() bool {
-	return !i.SizeIsDeferred && i.Offset == i.Size
-}
 
 // Env is what a store learns about its surroundings when it is opened.
 type Env struct {
@@ -326,12 +215,6 @@ type Lister interface {
 	List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error)
 }
 
-// SideKey names a side record. Kind and Name consist of 1 to 100 characters
-// out of a-z, 0-9 and '-'.
-type SideKey struct {
-	Kind, Name string
-}
-
 // MaxSideRecord is the longest value of a side record, in bytes.
 const MaxSideRecord = 64 << 10
 
@@ -354,26 +237,6 @@ func validSideName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 100
-}
-
-// SideRecords keeps small named records beside the uploads: what is
-// finishing, which final a repeated POST means, and later an outbox or
-// tombstones. A value is at most 64 KiB and as durable as an upload's record.
-// Every call is atomic and needs no lease; the last of two replacing calls
-// wins. Slices passed in and out belong to the caller.
-type SideRecords interface {
-	// CreateSide stores value if key is free. If not, it answers the value
-	// that is there, created false and no error.
-	CreateSide(ctx context.Context, key SideKey, value []byte) (current []byte, created bool, err error)
-	// PutSide stores value under key, replacing what was there.
-	PutSide(ctx context.Context, key SideKey, value []byte) error
-	// GetSide returns the value of key, or ErrNotFound.
-	GetSide(ctx context.Context, key SideKey) ([]byte, error)
-	// ListSides returns up to limit names of a kind, sorted, that are greater
-	// than cursor; next is "" after the last page.
-	ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
-	// DeleteSide removes key. An absent key is no error.
-	DeleteSide(ctx context.Context, key SideKey) error
 }
 
 // AtomicWriter stores chunks that count as a whole or not at all, which is

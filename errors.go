@@ -206,3 +206,25 @@ func statusFor(e *Error, dialect Dialect, method string) int {
 	}
 	return e.Status.Tus
 }
+
+// isRefusal tells a decision from trouble that may pass.
+func isRefusal(err error) bool {
+	var own *Error
+	return errors.As(err, &own) && !own.Transient
+}
+
+// failedError is the answer of a failed upload.
+func failedError(info *FileInfo) error {
+	if info.Failure == nil {
+		return ErrUploadFailed
+	}
+	f := *ErrUploadFailed
+	if info.Failure.Code != "" {
+		f.Code = info.Failure.Code
+	}
+	if status := info.Failure.StatusCode; status < 400 || status > 599 {
+		return &f // nothing that this program has written
+	}
+	f.Response = HTTPResponse{StatusCode: info.Failure.StatusCode, Body: info.Failure.Body, Header: info.Failure.Header}
+	return &f
+}

@@ -1,11 +1,11 @@
 package tusd
 
 import (
-	"context"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // EventType names a moment in the life of an upload.
@@ -57,30 +57,6 @@ type FileInfoChanges struct {
 	ID       string            // "" keeps the server's choice; must satisfy ValidateID
 	MetaData MetaData          // nil keeps the client's, {} clears it
 	Storage  map[string]string // nil keeps the store's choice; the store interprets it
-}
-
-// Callbacks are asked before something happens, and may refuse it by
-// returning an *Error: ErrUploadRejected, ErrTerminationRejected or
-// ErrAccessDenied, with Refuse for another status, body or header. Any other
-// error is trouble that passes: nothing has happened, the client comes back.
-// A panic counts as such an error. ctx ends some time after the client has gone
-// (Config.GracePeriod), for PreAccess at once, and for PreFinish, which belongs
-// to no client, not at all. They may be called concurrently, for one upload
-// never two at once but PreAccess.
-type Callbacks struct {
-	// PreAccess is asked before every request on an existing upload, before
-	// its lock is taken: HEAD, PATCH, GET, DELETE, and each partial upload
-	// that a final names.
-	PreAccess func(ctx context.Context, event Event) error
-	// PreCreate is asked before an upload is stored.
-	PreCreate func(ctx context.Context, event Event) (HTTPResponse, FileInfoChanges, error)
-	// PreFinish is asked when all bytes of an upload that is not partial are
-	// stored. A refusal makes the upload fail for good, with that answer. It
-	// may be asked again after a crash: an upload finishes once, but who
-	// answered just before the crash is asked a second time.
-	PreFinish func(ctx context.Context, event Event) (HTTPResponse, error)
-	// PreTerminate is asked before an upload is removed by a client.
-	PreTerminate func(ctx context.Context, event Event) (HTTPResponse, error)
 }
 
 // broadcaster passes events to subscriptions. The zero value has none.
@@ -196,3 +172,41 @@ type Subscription struct {
 
 // Dropped counts the events that found the queue full.
 func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
+
+// keptRequestBytes bounds the memory for requests that events of later attempts
+// tell of. Of further ones they do not tell.
+const keptRequestBytes = 4 << 20
+
+// keepRequest returns what work in the background may keep of a request: all, or
+// nothing if the budget is used up. The caller calls drop when the work is over.
+func (e *engine) keepRequest(request HTTPRequest) (kept HTTPRequest, drop func()) {
+	size := int64(request.memorySize())
+	if e.requestBytes.Add(size) > keptRequestBytes {
+		e.requestBytes.Add(-size)
+		return HTTPRequest{}, func() {}
+	}
+	return request, func() { e.requestBytes.Add(-size) }
+}
+
+// memorySize estimates how many bytes of memory r leads to.
+func (r HTTPRequest) memorySize() int {
+	return len(r.Method) + len(r.URI) + len(r.RemoteAddr) + headerMemory(r.Header)
+}
+
+func headerMemory(header http.Header) int {
+	const entry = int(unsafe.Sizeof("") + unsafe.Sizeof([]string{}))
+	n := 2 * len(header) * entry
+	for name, values := range header {
+		n += len(name) + listSize(values)
+	}
+	return n
+}
+
+// eventRequest is the request behind a call for an event that may outlive it, if
+// anybody is going to see that.
+func (e *engine) eventRequest(c *operation) HTTPRequest {
+	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
+		return HTTPRequest{}
+	}
+	return c.from.request()
+}

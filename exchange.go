@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/tus/tusd/internal/deadline"
 	"github.com/tus/tusd/internal/forwarded"
-	"github.com/tus/tusd/internal/loglimit"
 )
 
 // exchange is one request and its answer. It is the http.ResponseWriter that
@@ -157,77 +155,6 @@ func (x *exchange) request() HTTPRequest {
 // upload is the id of the upload that the request is about, "" if none.
 func (x *exchange) upload() string { return cmp.Or(x.id, x.made) }
 
-// locate tells the client where the upload is that the request has made.
-func (x *exchange) locate(id string) {
-	x.made = id
-	x.set("Location", x.location(id))
-}
-
-// location is the absolute URL of an upload.
-func (x *exchange) location(id string) string {
-	origin, path := x.base()
-	return origin + path + escapeID(id)
-}
-
-// base is the creation URL as the client knows it, in two parts: scheme and host,
-// "" if the client does not say, and path.
-func (x *exchange) base() (origin, path string) {
-	switch {
-	case x.h.publicPath != "":
-		return x.h.publicOrigin, x.h.publicPath
-	case x.h.origin != "" || !x.h.proxies.Believes(x.peer) || !forwarded.PassedOn(x.r.Header):
-		return x.origin(), x.h.basePath
-	}
-	prefix := forwarded.Prefix(x.r.Header)
-	if strings.HasPrefix(x.h.basePath, prefix+"/") {
-		prefix = "" // it was not cut off
-	}
-	return x.origin(), prefix + x.h.basePath
-}
-
-// origin is the scheme and host under which the client reaches the server, ""
-// if it does not say.
-func (x *exchange) origin() string {
-	if x.h.origin != "" {
-		return x.h.origin
-	}
-	scheme, host := x.scheme(), x.r.Host
-	if x.h.proxies.Believes(x.peer) && forwarded.PassedOn(x.r.Header) {
-		_, named := forwarded.Origin(x.r.Header)
-		host = cmp.Or(named, host)
-		host = forwarded.WithoutDefaultPort(scheme, forwarded.WithPort(x.r.Header, host))
-	}
-	if host == "" {
-		return ""
-	}
-	return scheme + "://" + host
-}
-
-// scheme is that which the client has used.
-func (x *exchange) scheme() string {
-	if x.h.proxies.Believes(x.peer) && forwarded.PassedOn(x.r.Header) {
-		if scheme, _ := forwarded.Origin(x.r.Header); scheme != "" {
-			return scheme
-		}
-	}
-	if x.r.TLS != nil {
-		return "https"
-	}
-	return "http"
-}
-
-// client is the address of the client; not valid if it is not known.
-func (x *exchange) client() netip.Addr { return x.h.proxies.Client(x.r, x.peer) }
-
-// remote is the client's address as events tell it: with the port, if it has
-// connected itself.
-func (x *exchange) remote() string {
-	if client := x.client(); client.IsValid() && client != x.peer {
-		return netip.AddrPortFrom(client, 0).String()
-	}
-	return x.r.RemoteAddr
-}
-
 // respond writes an answer without an error: the status and the headers that
 // are set, or what a callback wants in place of them.
 func (x *exchange) respond(status int, change HTTPResponse) {
@@ -314,50 +241,6 @@ func (x *exchange) end() {
 	}
 	x.warnOfProxies()
 	x.log()
-}
-
-// errPanicked stands for what net/http is going to log.
-var errPanicked = errors.New("serving the request panicked")
-
-// log writes the line of the request.
-func (x *exchange) log() {
-	if !x.returned && x.cause == nil {
-		x.code, x.cause = ErrInternal.Code, errPanicked
-	}
-	now := time.Now()
-	level := x.level(now)
-	ctx := context.WithoutCancel(x.r.Context())
-	if !x.h.log.Enabled(ctx, level) {
-		return
-	}
-	// Not Logger.LogAttrs: that looks up which line of code this is.
-	line := slog.NewRecord(now, level, "request", 0)
-	attributes := append(make([]slog.Attr, 0, 11), // one call to add them, and so one slice
-		slog.String("method", loglimit.Cut(x.method, loglimit.Text)),
-		slog.String("path", loglimit.Cut(x.r.RequestURI, loglimit.Text)),
-		slog.Int("status", x.status),
-		slog.Int64("received", x.body.n),
-		slog.Int64("sent", x.written),
-		slog.Duration("dur", now.Sub(x.started)),
-		slog.String("request_id", x.requestID),
-		slog.String("client", addressName(x.client())),
-	)
-	if id := x.upload(); id != "" {
-		attributes = append(attributes, slog.String("id", id))
-	}
-	if x.cause != nil {
-		attributes = append(attributes, slog.String("code", x.code), slog.String("err", x.cause.Error()))
-	}
-	line.AddAttrs(attributes...)
-	x.h.log.Handler().Handle(ctx, line) // as a Logger, which has nobody to tell either
-}
-
-// addressName is an address for the log.
-func addressName(addr netip.Addr) string {
-	if addr.IsValid() {
-		return addr.String()
-	}
-	return "unix"
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.

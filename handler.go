@@ -2,7 +2,6 @@ package tusd
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -158,18 +157,6 @@ func (h *Handler) Subscribe(size int) *Subscription { return h.engine.events.sub
 // Metrics returns the handler's counters.
 func (h *Handler) Metrics() *Metrics { return h.engine.metrics }
 
-// Shutdown ends the handler: bodies that are being received are interrupted
-// with ErrServerShutdown, keeping what has arrived, and work in the
-// background ends. It waits for the latter until ctx ends and returns its
-// cause then. Requests themselves are waited for by http.Server.Shutdown,
-// which is to be called beside or after it; an answer that the client does not
-// take is cut soon. Idempotent.
-func (h *Handler) Shutdown(ctx context.Context) error {
-	h.engine.end()
-	h.running.hasten(ErrServerShutdown)
-	return h.engine.close(ctx)
-}
-
 // deadlineWarner is a Handler as a deadline.Warner.
 type deadlineWarner Handler
 
@@ -180,16 +167,4 @@ func (h *deadlineWarner) WarnDeadlines(err error) {
 		h.log.Warn("the http.ResponseWriter cannot set deadlines: a client that stops sending will block its upload. "+
 			"If a middleware wraps it, give the wrapper a method Unwrap() http.ResponseWriter", "err", err)
 	})
-}
-
-// logFor picks how an error is logged: faults of ours as errors, broken
-// records as warnings, what clients and networks do as information.
-func logFor(e *Error) slog.Level {
-	switch {
-	case errors.Is(e.Err, ErrBroken):
-		return slog.LevelWarn
-	case e.Is(ErrInternal), e.Is(ErrNoSpace), e.Is(ErrFinishFailed), e.Is(ErrLockLost):
-		return slog.LevelError
-	}
-	return slog.LevelInfo
 }

@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // ParseMetaData reads an Upload-Metadata value (tus 1.0, Creation): pairs
@@ -124,4 +125,59 @@ func parseMediaType(s string) (media string, params map[string]string, err error
 		return "", nil, errors.New("no media type, or one with very many parameters")
 	}
 	return mime.ParseMediaType(s)
+}
+
+// MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
+type MetaData map[string]string
+
+// answerable refuses an upload with more than MaxMetaData bytes in what HEAD
+// repeats, or in what a download says of its content.
+func (c *Config) answerable(info *FileInfo) error {
+	stored := *info
+	stored.MetaData = asStored(info.MetaData)
+	concat := len(info.RawConcat)
+	if info.IsPartial {
+		concat = len(partialConcat)
+	}
+	if n := len(rawMetaData(stored)) + concat; n > c.MaxMetaData {
+		return ErrMetaDataTooLarge.With(fmt.Errorf("HEAD would repeat %d bytes", n))
+	}
+	if n := contentHeaderSize(stored.MetaData, c.MaxMetaData); n > c.MaxMetaData {
+		return ErrMetaDataTooLarge.With(fmt.Errorf("a download would have %d bytes for the name and the type of its content", n))
+	}
+	return nil
+}
+
+// asStored is the metadata as it comes back from a record, in JSON: each byte that
+// is no UTF-8 takes three then.
+func asStored(metadata MetaData) MetaData {
+	var stored MetaData
+	for key, value := range metadata {
+		if utf8.ValidString(value) {
+			continue
+		}
+		if stored == nil {
+			stored = maps.Clone(metadata)
+		}
+		stored[key] = strings.Map(func(r rune) rune { return r }, value)
+	}
+	if stored == nil {
+		return metadata
+	}
+	return stored
+}
+
+// contentHeaderSize is how many bytes of a download's header come from the
+// metadata, or a larger number that is not more than enough.
+func contentHeaderSize(metadata MetaData, enough int) int {
+	const (
+		growth = 4   // a byte becomes "_%00" at most
+		fixed  = 100 // the words around
+	)
+	coding := len(metadata["contentencoding"])
+	if most := fixed + growth*(len(metadata["filename"])+len(metadata["filetype"])) + coding; most <= enough {
+		return most
+	}
+	contentType, disposition := contentHeaders(metadata)
+	return len(contentType) + len(disposition) + coding
 }

@@ -2,12 +2,7 @@ package tusd
 
 import (
 	"errors"
-	"time"
 )
-
-// maxFinalWait is how long an unfinished final upload keeps its partial
-// uploads from being removed.
-const maxFinalWait = 24 * time.Hour
 
 // terminate removes an upload. A running request on it is ended first. A
 // broken record is removed like an upload.
@@ -75,39 +70,4 @@ func (e *engine) preTerminate(c *operation, h *lockedUpload) (HTTPResponse, erro
 	return consult(func() (HTTPResponse, error) {
 		return ask(h.ctx, Event{Type: EventPreTerminate, Upload: h.info.Clone(), HTTPRequest: c.from.request()})
 	})
-}
-
-// failOverdueFinals makes sure that no final upload still hopes for the partial
-// upload in h: a young one keeps it, one that has waited too long fails.
-func (e *engine) failOverdueFinals(h *lockedUpload) error {
-	waiting, err := e.finalsWaitingFor(h)
-	if err != nil {
-		return err
-	}
-	for _, final := range waiting {
-		if err := e.failOverdueFinal(h, final); err != nil {
-			return err
-		}
-		e.wakeFinal(final, h.id) // the other partials forget it
-	}
-	return nil
-}
-
-// failOverdueFinal fails one final, if it is old enough. Its lock is only tried: who
-// holds a final's lock may be waiting for this partial's.
-func (e *engine) failOverdueFinal(h *lockedUpload, final string) error {
-	f, err := e.lockAndLoad(h.ctx, final, LockTry)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case errors.Is(err, ErrUploadLocked):
-		return ErrPartialInUse
-	case err != nil:
-		return err
-	}
-	defer f.release()
-	if e.now().Sub(f.info.Created) < maxFinalWait {
-		return ErrPartialInUse
-	}
-	return e.recordFailure(f, "a partial upload was removed before the final upload was built")
 }

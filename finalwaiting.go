@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Finals that wait for partials. The record of a partial names them, and is
@@ -245,3 +246,42 @@ func (e *engine) isWaiting(ctx context.Context, final string) bool {
 	_, info, err := e.peek(ctx, partial)
 	return err == nil && !info.Full() && info.State != StateFailed
 }
+
+// failOverdueFinals makes sure that no final upload still hopes for the partial
+// upload in h: a young one keeps it, one that has waited too long fails.
+func (e *engine) failOverdueFinals(h *lockedUpload) error {
+	waiting, err := e.finalsWaitingFor(h)
+	if err != nil {
+		return err
+	}
+	for _, final := range waiting {
+		if err := e.failOverdueFinal(h, final); err != nil {
+			return err
+		}
+		e.wakeFinal(final, h.id) // the other partials forget it
+	}
+	return nil
+}
+
+// failOverdueFinal fails one final, if it is old enough. Its lock is only tried: who
+// holds a final's lock may be waiting for this partial's.
+func (e *engine) failOverdueFinal(h *lockedUpload, final string) error {
+	f, err := e.lockAndLoad(h.ctx, final, LockTry)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case errors.Is(err, ErrUploadLocked):
+		return ErrPartialInUse
+	case err != nil:
+		return err
+	}
+	defer f.release()
+	if e.now().Sub(f.info.Created) < maxFinalWait {
+		return ErrPartialInUse
+	}
+	return e.recordFailure(f, "a partial upload was removed before the final upload was built")
+}
+
+// maxFinalWait is how long an unfinished final upload keeps its partial
+// uploads from being removed.
+const maxFinalWait = 24 * time.Hour

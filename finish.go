@@ -1,0 +1,142 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// The finisher turns an upload that has all its bytes into a complete one:
+// the store finishes it, the pre-finish callback agrees, the record says so,
+// the event is told. That happens once for each upload, whoever asks for it
+// and however often, and goes on when the client has gone. What fails is
+// tried again by the server, until then requests get ErrUploadFinishing.
+
+// kindFinishing is the kind of the side records that name uploads which are
+// being finished, so that a restart goes on with them.
+const kindFinishing = "finishing"
+
+// finish finishes the upload in h and releases h. It belongs to request, but
+// does not end with it.
+func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
+	if !e.finishing.TryLock(h.id) {
+		h.release()
+		return operationResult{}, ErrUploadFinishing
+	}
+	handedOn := false
+	defer func() {
+		h.release()
+		if !handedOn {
+			e.finishing.Unlock(h.id)
+		}
+	}()
+	res, err := e.tryFinish(h, request)
+	if err == nil || isRefusal(err) {
+		return res, err
+	}
+	handedOn = true
+	h.release()
+	e.retryFinish(h.id, request, e.firstRetryDelay, true)
+	return res, ErrFinishFailed.With(err)
+}
+
+// tryFinish finishes the upload in h as far as it gets. A refusal by the
+// callback is final; any other error means that it can be repeated.
+func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
+	ctx := h.lease.Context() // not h.ctx: the client may go
+	confirm := e.asksPreFinish(h.info)
+	remember := confirm || h.info.State != ""
+	if remember {
+		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
+			return operationResult{info: &h.info}, err
+		}
+	}
+	if err := h.finish(ctx); err != nil {
+		return operationResult{info: &h.info}, err
+	}
+	if err := h.refresh(); err != nil {
+		return operationResult{info: &h.info}, err
+	}
+	response, err := e.decideFinish(ctx, h, request, confirm)
+	if err == nil {
+		err = h.refresh()
+	}
+	if err != nil && !isRefusal(err) {
+		return operationResult{info: &h.info}, err
+	}
+	if err == nil {
+		e.announceFinished(h.info, request)
+	}
+	if remember { // left behind it costs a look at the next start, no more
+		if forgetErr := e.deleteSideRecord(ctx, finishingKey(h.id)); forgetErr != nil {
+			e.log.Warn("cannot remove a side record", "id", h.id, "err", forgetErr)
+		}
+	}
+	return operationResult{info: &h.info, response: response}, err
+}
+
+// decideFinish compares what the client has said of the whole upload, asks the
+// callback, and writes what came of it to the record.
+func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTPRequest, ask bool) (HTTPResponse, error) {
+	var response HTTPResponse
+	var err error
+	if err = e.checkDigests(ctx, h); err != nil {
+		return response, e.recordRefusal(ctx, h, err)
+	}
+	if ask {
+		event := Event{Type: EventPreFinish, Upload: h.info.Clone(), HTTPRequest: request}
+		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
+		if err != nil {
+			return response, e.recordRefusal(ctx, h, err)
+		}
+	}
+	if h.info.State == "" {
+		return response, nil
+	}
+	return response, h.setState(ctx, StateComplete, nil)
+}
+
+// recordRefusal keeps the answer of a refusal with the upload. It returns err, or
+// what kept the refusal from being written.
+func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) error {
+	if !isRefusal(err) {
+		return err
+	}
+	r := asError(err)
+	failure := &Failure{
+		Code: strings.Clone(r.Code), StatusCode: statusFor(r, h.info.Dialect, ""),
+		Body: strings.Clone(r.Response.Body), Header: ownTexts(r.Response.Header),
+	}
+	if failure.StatusCode < 400 {
+		failure.StatusCode = 400
+	}
+	if writeErr := h.setState(ctx, StateFailed, failure); writeErr != nil {
+		return writeErr
+	}
+	if h.info.IsPartial {
+		e.wakeFinals(&h.info)
+	}
+	return errors.Join(err, h.refresh())
+}
+
+// announceFinished tells the world about a complete upload. A partial one means
+// something only to the finals that wait for it.
+func (e *engine) announceFinished(info FileInfo, request HTTPRequest) {
+	e.metrics.UploadsFinished.Add(1)
+	if info.IsPartial {
+		e.wakeFinals(&info)
+		return
+	}
+	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
+}
+
+// asksPreFinish tells whether a callback decides about the completion of an upload.
+func (e *engine) asksPreFinish(info FileInfo) bool {
+	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
+}
+
+// finishingKey names the side record of an upload; ids themselves may be too
+// long and too colourful for a key.
+func finishingKey(id string) SideKey {
+	return SideKey{Kind: kindFinishing, Name: hashName(id)}
+}

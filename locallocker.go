@@ -1,0 +1,263 @@
+package tusd
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tus/tusd/internal/contexts"
+)
+
+// LocalLocker locks within one process. It is what a composer without a
+// locker gets; package memorylocker exports it for those who compose by hand.
+// The zero value is ready to use.
+type LocalLocker struct {
+	// NoFences is for lockers that put a LocalLocker in front of theirs and
+	// number grants themselves: the fences of its leases are 0 and cost no
+	// memory. Set before first use.
+	NoFences bool
+
+	hash func(id string) idHash // nil: hashID; for tests
+
+	mu    sync.Mutex
+	locks map[string]*localLock
+	// recent has n of the last grant of ids that are free, at most recentFences.
+	//
+	// Two ids with the same hash share an entry, which is safe. grants counts for
+	// all ids, so each number belongs to one grant of one id. An entry that another
+	// id has left or removed makes before a number of that id, or 0. Neither is
+	// the n of any grant of this id, so no state that was kept under one passes
+	// for the newest.
+	recent map[idHash]uint64
+	grants uint64
+}
+
+// recentFences bounds the memory for remembered grants, to 2.5 MiB. After an
+// eviction before is 0, which is always safe.
+const recentFences = 1 << 16
+
+// localLock is one id's lock while somebody holds it.
+type localLock struct {
+	holder *localLease
+	taker  *localWaiter   // the newest LockPreempt that waits; it has overtaken all earlier ones
+	queue  []*localWaiter // LockWait, in order of arrival
+}
+
+type localWaiter struct {
+	ctx  context.Context
+	turn chan *localLease // capacity 1; nil says: overtaken
+}
+
+// Scope is ScopeProcess.
+func (l *LocalLocker) Scope() Scope { return ScopeProcess }
+
+// Lock implements Locker. Without contention it takes well below a microsecond.
+func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease, error) {
+	if ctx.Err() != nil {
+		return nil, lockWaitError(ctx)
+	}
+	l.mu.Lock()
+	held := l.locks[id]
+	if held == nil {
+		defer l.mu.Unlock()
+		if l.locks == nil {
+			l.locks = make(map[string]*localLock)
+			l.recent = make(map[idHash]uint64)
+		}
+		lease := l.grant(ctx, id, l.recall(id))
+		lease.lock.holder = lease
+		l.locks[id] = &lease.lock
+		return lease, nil
+	}
+	if mode == LockTry {
+		l.mu.Unlock()
+		return nil, ErrUploadLocked
+	}
+	w := &localWaiter{ctx: ctx, turn: make(chan *localLease, 1)}
+	held.add(w, mode)
+	l.mu.Unlock()
+	return l.wait(ctx, id, w)
+}
+
+// add queues w and, for LockPreempt, overtakes an earlier asker and asks the
+// holder.
+func (k *localLock) add(w *localWaiter, mode LockMode) {
+	if mode == LockWait {
+		k.queue = append(k.queue, w)
+		return
+	}
+	if k.taker != nil {
+		k.taker.turn <- nil
+	}
+	k.taker = w
+	k.holder.want()
+}
+
+// Preempt closes Preempted of the lease on id, as a newer LockPreempt would, without
+// waiting for it; a free id has nobody to ask. It is for lockers that put a
+// LocalLocker in front of theirs and learn that another process wants id.
+func (l *LocalLocker) Preempt(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held := l.locks[id]; held != nil {
+		held.holder.want()
+	}
+}
+
+// wait blocks until it is w's turn, w is overtaken or ctx ends.
+func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Lease, error) {
+	select {
+	case lease := <-w.turn:
+		if lease == nil {
+			return nil, ErrUploadLocked
+		}
+		return lease, nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	held := l.locks[id]
+	if held == nil || !held.remove(w) {
+		l.mu.Unlock()
+		if lease := <-w.turn; lease != nil { // the turn came together with the end
+			return lease, nil
+		}
+		return nil, ErrUploadLocked
+	}
+	l.mu.Unlock()
+	return nil, lockWaitError(ctx)
+}
+
+// remove takes w out of the queues and tells whether it was in one.
+func (k *localLock) remove(w *localWaiter) bool {
+	if k.taker == w {
+		k.taker = nil
+		return true
+	}
+	for i, q := range k.queue {
+		if q == w {
+			k.queue = append(k.queue[:i], k.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// grant makes a lease. The caller holds l.mu.
+func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
+	lease := &localLease{locker: l, id: id}
+	if !l.NoFences {
+		l.grants++
+		lease.n, lease.before = l.grants, before
+	}
+	lease.ctx.Parent = context.WithoutCancel(ctx)
+	return lease
+}
+
+// release passes the lock on to the next in line, or frees it.
+func (l *LocalLocker) release(lease *localLease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := l.locks[lease.id]
+	next := held.taker
+	held.taker = nil
+	if next == nil && len(held.queue) > 0 {
+		next = held.queue[0]
+		held.queue = held.queue[1:]
+	}
+	if next == nil {
+		delete(l.locks, lease.id)
+		l.remember(lease.id, lease.n)
+		return
+	}
+	held.holder = l.grant(next.ctx, lease.id, lease.n)
+	next.turn <- held.holder
+}
+
+// recall returns the last grant's number of an id that is free, 0 if it is not
+// known, and forgets it: the next is on its way. The caller holds l.mu.
+func (l *LocalLocker) recall(id string) uint64 {
+	if l.NoFences {
+		return 0
+	}
+	hash := l.hashOf(id)
+	n := l.recent[hash]
+	delete(l.recent, hash)
+	return n
+}
+
+// remember keeps the last grant's number of a free id. The caller holds l.mu.
+func (l *LocalLocker) remember(id string, n uint64) {
+	if l.NoFences {
+		return
+	}
+	if len(l.recent) >= recentFences {
+		for other := range l.recent { // any one: the map's order is as good as another
+			delete(l.recent, other)
+			break
+		}
+	}
+	l.recent[l.hashOf(id)] = n
+}
+
+func (l *LocalLocker) hashOf(id string) idHash {
+	if l.hash != nil {
+		return l.hash(id)
+	}
+	return hashID(id)
+}
+
+// localLease is a grant of a LocalLocker.
+type localLease struct {
+	locker    *LocalLocker
+	id        string
+	n, before uint64
+	ctx       contexts.Lazy
+	wanted    chan struct{} // made when it is first needed; guarded by locker.mu
+	asked     bool          // guarded by locker.mu
+	lock      localLock     // of the id, if this grant met it free: one allocation less
+	released  atomic.Bool
+}
+
+// want closes wanted once. The caller holds locker.mu.
+func (s *localLease) want() {
+	if !s.asked {
+		s.asked = true
+		close(s.signal())
+	}
+}
+
+// signal returns the channel behind Preempted. The caller holds locker.mu.
+func (s *localLease) signal() chan struct{} {
+	if s.wanted == nil {
+		s.wanted = make(chan struct{})
+	}
+	return s.wanted
+}
+
+// Preempted implements Lease.
+func (s *localLease) Preempted() <-chan struct{} {
+	s.locker.mu.Lock()
+	defer s.locker.mu.Unlock()
+	return s.signal()
+}
+
+func (s *localLease) Context() context.Context { return &s.ctx }
+
+func (s *localLease) Fence() (n, before uint64) { return s.n, s.before }
+
+// Unlock never fails and never waits.
+func (s *localLease) Unlock(context.Context) error {
+	if s.released.CompareAndSwap(false, true) {
+		s.ctx.Cancel()
+		s.locker.release(s)
+	}
+	return nil
+}
+
+// lockWaitError translates the end of a wait's context.
+func lockWaitError(ctx context.Context) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return ErrLockTimeout.With(context.Cause(ctx))
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,319 @@
+package tusd
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/tus/tusd/internal/byteranges"
+)
+
+// The answer with the content of a complete upload, which is of no dialect.
+
+// sendComplete answers with the content of a complete upload.
+func (x *exchange) sendComplete() error {
+	content, info, err := x.h.engine.download(x.call(), x.id)
+	if err != nil {
+		return err
+	}
+	err = x.send(content, info)
+	if err == nil || x.status != 0 {
+		return err
+	}
+	return cmp.Or(x.h.engine.removed(x.r.Context(), x.id), err)
+}
+
+// send answers with content, as harmless as content from strangers can be
+// made for a browser.
+func (x *exchange) send(content storedContent, info FileInfo) error {
+	header := x.Header()
+	contentType, disposition := contentHeaders(info.MetaData)
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Disposition", disposition)
+	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	if x.h.engine.config.Callbacks.PreAccess != nil {
+		header.Set("Cache-Control", "private") // others have to be asked for
+	}
+	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && codingList(coding) {
+		header.Set("Content-Encoding", coding)
+	}
+	x.dialect.setContentFields(x, info)
+	if !content.hasRanges() {
+		return x.stream(content, info)
+	}
+	answer := contentAnswer{exchange: x}
+	err := content.serve(x.r.Context(), &answer, x.contentRequest(info.Size))
+	if err = cmp.Or(err, answer.refusal); err != nil && x.status == 0 {
+		sized := header["Content-Range"]
+		dropContentHeaders(header)
+		if errors.Is(err, ErrRangeNotSatisfiable) && sized != nil {
+			header["Content-Range"] = sized // tells how many bytes there are
+		}
+		return err
+	}
+	x.unreadable(err)
+	x.sentAll()
+	return nil
+}
+
+// contentAnswer is an exchange whose content server refuses what the request asks
+// for: that becomes an error, which is answered like all others.
+type contentAnswer struct {
+	*exchange
+	refusal error
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *contentAnswer) WriteHeader(status int) {
+	switch {
+	case status < 400 || a.status != 0:
+		a.exchange.WriteHeader(status)
+	case status == http.StatusPreconditionFailed:
+		a.refusal = ErrPreconditionFailed
+	case status == http.StatusRequestedRangeNotSatisfiable:
+		a.refusal = ErrRangeNotSatisfiable
+	default:
+		a.refusal = fmt.Errorf("the content server answers with status %d", status)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (a *contentAnswer) Write(p []byte) (int, error) {
+	if a.refusal != nil {
+		return len(p), nil
+	}
+	return a.exchange.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (a *contentAnswer) ReadFrom(src io.Reader) (int64, error) {
+	if a.refusal != nil {
+		return io.Copy(io.Discard, src)
+	}
+	return a.exchange.ReadFrom(src)
+}
+
+// stream serves from a store that knows no ranges.
+func (x *exchange) stream(stored storedContent, info FileInfo) error {
+	content, err := stored.open(x.r.Context())
+	if err != nil {
+		dropContentHeaders(x.Header())
+		return err
+	}
+	defer content.Close()
+	x.Header().Set("Content-Length", formatInt(info.Size))
+	x.WriteHeader(http.StatusOK)
+	if x.method != http.MethodHead {
+		x.ReadFrom(content)
+		x.sentAll()
+	}
+	return nil
+}
+
+// dropContentHeaders takes back what described content that cannot be sent.
+func dropContentHeaders(header http.Header) {
+	for _, name := range []string{"Cache-Control", "Content-Type", "Content-Disposition", "Content-Security-Policy", "Content-Encoding",
+		"Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Upload-Offset", "Upload-Length", "Upload-Complete", "Upload-Incomplete", "Upload-Limit", "Repr-Digest"} {
+		header.Del(name)
+	}
+}
+
+// contentRequest is the request as the store gets it: with few ranges, which only
+// a GET has, and without dates that are none, which net/http tries to parse at
+// length.
+func (x *exchange) contentRequest(size int64) *http.Request {
+	var edited http.Header
+	set := func(name, value string) {
+		if edited == nil {
+			edited = maps.Clone(x.r.Header)
+		}
+		if edited[name] = []string{value}; value == "" {
+			delete(edited, name)
+		}
+	}
+	for _, name := range []string{"If-Modified-Since", "If-Unmodified-Since"} {
+		if len(x.r.Header.Get(name)) > longestDate {
+			set(name, "")
+		}
+	}
+	field := x.r.Header.Get("Range")
+	switch ranges := byteranges.Simplify(field, size); {
+	case field == "":
+	case x.method != http.MethodGet || len(x.r.Header.Get("If-Range")) > longestIfRange: // it has no meaning, or the validator matches nothing
+		set("If-Range", "")
+		set("Range", "")
+	case ranges != field:
+		set("Range", ranges)
+	}
+	if edited == nil {
+		return x.r
+	}
+	r := x.r.WithContext(x.r.Context()) // a copy
+	r.Header = edited
+	return r
+}
+
+// Longer fields are no dates, or match no validator.
+const (
+	longestDate    = 64
+	longestIfRange = 1 << 10
+)
+
+// wrote counts what was sent. That a client did not take an answer is for the
+// log only.
+func (x *exchange) wrote(n int64, err error) {
+	x.written += n
+	if err != nil && x.cause == nil {
+		x.code, x.cause = ErrConnectionReset.Code, ErrConnectionReset.With(err)
+	}
+}
+
+// unreadable notes that the store could not read the content of an answer that
+// has begun. The status has gone; what is left is the log and the metrics.
+func (x *exchange) unreadable(err error) {
+	if x.cause != nil || err == nil {
+		return
+	}
+	if x.r.Context().Err() != nil {
+		x.wrote(0, err) // the client has gone, so that the store was to stop
+		return
+	}
+	x.code, x.cause = asError(err).Code, err
+	x.h.engine.metrics.failed(x.code, x.status)
+}
+
+// source is where content comes from. It remembers why it could not be read.
+type source struct {
+	io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// diskFault reports whether an error of sending a file is one of reading it.
+// The system does both in one call, so that only the error tells.
+func diskFault(err error) bool {
+	var reading *fs.PathError
+	return errors.As(err, &reading) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE)
+}
+
+// nextSegment is the size of the piece after one of this size that took so long.
+func nextSegment(size int64, took time.Duration) int64 {
+	switch {
+	case took > 200*time.Millisecond:
+		return max(size/2, smallestSegment)
+	case took < 20*time.Millisecond:
+		return min(2*size, largestSegment)
+	}
+	return size
+}
+
+// ReadFrom keeps the server's way of sending files without copying them, in
+// pieces so that deadlines follow progress.
+func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
+	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one only
+	if !ok {
+		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
+	}
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	file, isFile := limited.R.(*os.File)
+	to, ok := x.ResponseWriter.(io.ReaderFrom)
+	if ok && isFile {
+		return x.sendFile(to, file, limited)
+	}
+	content := &source{Reader: limited.R}
+	limited.R = content
+	defer func() { limited.R = content.Reader }()
+	if ok {
+		return x.sendSegments(to, limited, func(error) bool { return content.err != nil })
+	}
+	n, err := io.Copy(struct{ io.Writer }{x}, limited)
+	x.unreadable(content.err)
+	return n, err
+}
+
+// sendFile is sendSegments for a file. A piece that did not fit in its time, and of
+// which a part was sent, goes on with smaller ones.
+func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.LimitedReader) (total int64, err error) {
+	begin, err := file.Seek(0, io.SeekCurrent)
+	for err == nil && content.N > 0 {
+		var n int64
+		n, err = x.sendSegment(to, content, diskFault)
+		total += n
+		slow := n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil
+		if slow && !x.deadlines.Hastened() {
+			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
+			x.segment = smallestSegment
+			continue
+		}
+		if x.wrote(0, err); n == 0 {
+			break
+		}
+	}
+	return total, err
+}
+
+// sendSegments sends content. ours reports whether an error is one of reading it.
+func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (total int64, err error) {
+	for content.N > 0 {
+		n, err := x.sendSegment(to, content, ours)
+		total += n
+		x.wrote(0, err)
+		if err != nil || n == 0 {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// sendSegment sends one piece of content under one deadline.
+func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (int64, error) {
+	x.deadlines.BeforeWrite()
+	begun := time.Now()
+	piece := io.LimitedReader{R: content.R, N: min(content.N, x.segment)}
+	n, err := to.ReadFrom(&piece)
+	content.N -= n
+	x.wrote(n, nil)
+	if err != nil && ours(err) {
+		x.unreadable(err)
+	}
+	x.segment = nextSegment(x.segment, time.Since(begun))
+	return n, err
+}
+
+// sentAll notes if content was shorter than its announced length.
+func (x *exchange) sentAll() {
+	if x.method == http.MethodHead || x.status != http.StatusOK && x.status != http.StatusPartialContent {
+		return
+	}
+	length, err := strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64)
+	if err == nil && x.written < length {
+		x.unreadable(fmt.Errorf("the content ended after %d of %d bytes", x.written, length))
+	}
+}
+
+// How much of a file is sent under one write deadline: a client that reads the
+// largest piece in twice the network timeout is not cut. Pieces follow the
+// client's pace, so that a slow one is seen to move. The first pieces say nothing
+// about it, since they go into buffers on the way: a client that took a part of one
+// in the time gets the rest in small ones.
+const (
+	smallestSegment = 16 << 10
+	largestSegment  = 256 << 10
+)
