@@ -8,20 +8,6 @@ import (
 	"time"
 )
 
-// The states that a record can carry.
-const (
-	StateUploading State = "uploading" // offset = length is not completion: something must confirm it
-	StateFinishing State = "finishing" // all bytes are there, the server is finishing
-	StateComplete  State = "complete"
-	StateFailed    State = "failed" // refused or impossible; Failure has the answer
-)
-
-// The dialects. Records of tusd v2 carry none, which means DialectTus.
-const (
-	DialectTus  Dialect = "tus"
-	DialectIETF Dialect = "ietf"
-)
-
 // Env is what a store learns about its surroundings when it is opened.
 type Env struct {
 	// Locker is the locker that every Lease given to the store comes from.

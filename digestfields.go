@@ -9,6 +9,9 @@ import (
 
 // The fields of RFC 9530, which belong to HTTP and not to a dialect.
 
+// contentDigestField may be a trailer, too (RFC 9530, section 4).
+const contentDigestField = "Content-Digest"
+
 // contentProof reads Content-Digest, or prepares for it as an announced trailer.
 // It is nil if there is neither, or no algorithm that is known here, which RFC 9530
 // allows to be passed over.

@@ -173,6 +173,9 @@ type Subscription struct {
 // Dropped counts the events that found the queue full.
 func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
 
+// A request that outlives its handler owns its bytes, and their sum is bounded, since
+// clients choose most of them.
+
 // keptRequestBytes bounds the memory for requests that events of later attempts
 // tell of. Of further ones they do not tell.
 const keptRequestBytes = 4 << 20

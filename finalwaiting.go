@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Finals that wait for partials. The record of a partial names them, and is
-// rewritten for each: their number is limited.
+// Finals that wait for partials. The record of a partial names them and is rewritten
+// for each of them, so their number is limited.
 
 const (
 	// maxWaitingFinals is how many unfinished finals may wait for one partial.

@@ -6,15 +6,21 @@ import (
 	"strings"
 )
 
-// The finisher turns an upload that has all its bytes into a complete one:
-// the store finishes it, the pre-finish callback agrees, the record says so,
-// the event is told. That happens once for each upload, whoever asks for it
-// and however often, and goes on when the client has gone. What fails is
-// tried again by the server, until then requests get ErrUploadFinishing.
+// The finisher turns an upload that has all its bytes into a complete one: the store
+// finishes it, the pre-finish callback agrees, the record says so, and the event is
+// published. It does that once for each upload, however many requests ask for it, and
+// goes on when the client has disconnected. The server tries again what failed
+// (finishretry.go); until then requests get ErrUploadFinishing.
 
 // kindFinishing is the kind of the side records that name uploads which are
 // being finished, so that a restart goes on with them.
 const kindFinishing = "finishing"
+
+// finishingKey names the side record of an upload; ids themselves may be too
+// long and too colourful for a key.
+func finishingKey(id string) SideKey {
+	return SideKey{Kind: kindFinishing, Name: hashName(id)}
+}
 
 // finish finishes the upload in h and releases h. It belongs to request, but
 // does not end with it.
@@ -119,6 +125,11 @@ func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) 
 	return errors.Join(err, h.refresh())
 }
 
+// asksPreFinish tells whether a callback decides about the completion of an upload.
+func (e *engine) asksPreFinish(info FileInfo) bool {
+	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
+}
+
 // announceFinished tells the world about a complete upload. A partial one means
 // something only to the finals that wait for it.
 func (e *engine) announceFinished(info FileInfo, request HTTPRequest) {
@@ -128,15 +139,4 @@ func (e *engine) announceFinished(info FileInfo, request HTTPRequest) {
 		return
 	}
 	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
-}
-
-// asksPreFinish tells whether a callback decides about the completion of an upload.
-func (e *engine) asksPreFinish(info FileInfo) bool {
-	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
-}
-
-// finishingKey names the side record of an upload; ids themselves may be too
-// long and too colourful for a key.
-func finishingKey(id string) SideKey {
-	return SideKey{Kind: kindFinishing, Name: hashName(id)}
 }

@@ -5,6 +5,18 @@ import (
 	"time"
 )
 
+// The waits between two attempts to finish, doubling.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// maxRetries is how many uploads wait for their next attempt in memory. The others
+// wait in their side records until half of these are finished. An upload that has
+// none (no callback decides about it, and its record needs no state) is finished
+// with the next request on it.
+const maxRetries = 1000
+
 // finishLater finishes an upload in the background, unless that is going on. It
 // reports false if too many wait for that.
 func (e *engine) finishLater(id string) bool {
@@ -41,6 +53,40 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 	return true
 }
 
+// finishAgain makes one more attempt and reports whether there is no need for
+// another.
+func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
+	h, err := e.lockAndLoad(e.background, id, LockWait)
+	if errors.Is(err, ErrNotFound) {
+		return e.deleteSideRecord(e.background, finishingKey(id)) == nil
+	}
+	if err == nil {
+		defer h.release()
+		failed = failed && h.info.State == "" && h.info.Full()
+		if !e.unfinished(&h.info) && !failed {
+			return e.deleteSideRecord(h.ctx, finishingKey(id)) == nil
+		}
+		_, err = e.tryFinish(h, request)
+	}
+	if err != nil && !isRefusal(err) {
+		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
+		return false
+	}
+	return true
+}
+
+// sleep waits, and reports false if the server closes.
+func (e *engine) sleep(wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return e.background.Err() == nil
+	case <-e.background.Done():
+		return false
+	}
+}
+
 // errTooManyRetries ends a listing of side records.
 var errTooManyRetries = errors.New("too many uploads wait to be finished")
 
@@ -64,40 +110,6 @@ func (e *engine) resumeLeftFinishes() {
 	})
 }
 
-// sleep waits, and reports false if the server closes.
-func (e *engine) sleep(wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return e.background.Err() == nil
-	case <-e.background.Done():
-		return false
-	}
-}
-
-// finishAgain makes one more attempt and reports whether there is no need for
-// another.
-func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
-	h, err := e.lockAndLoad(e.background, id, LockWait)
-	if errors.Is(err, ErrNotFound) {
-		return e.deleteSideRecord(e.background, finishingKey(id)) == nil
-	}
-	if err == nil {
-		defer h.release()
-		failed = failed && h.info.State == "" && h.info.Full()
-		if !e.unfinished(&h.info) && !failed {
-			return e.deleteSideRecord(h.ctx, finishingKey(id)) == nil
-		}
-		_, err = e.tryFinish(h, request)
-	}
-	if err != nil && !isRefusal(err) {
-		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
-		return false
-	}
-	return true
-}
-
 // resume goes on with the uploads that were being finished, and the finals
 // that were not built, when the server stopped.
 func (e *engine) resume() {
@@ -112,15 +124,3 @@ func (e *engine) resume() {
 	})
 	e.rescanFinals(0)
 }
-
-// maxRetries is how many uploads wait for their next attempt in memory. The others
-// wait in their side records until half of these are finished. An upload that has
-// none (no callback decides about it, and its record needs no state) is finished
-// with the next request on it.
-const maxRetries = 1000
-
-// The waits between two attempts to finish, doubling.
-const (
-	firstRetry = time.Second
-	lastRetry  = time.Minute
-)

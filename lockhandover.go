@@ -5,6 +5,12 @@ import (
 	"time"
 )
 
+// minReadTime is how long a request may read its body before a newer one ends
+// it: enough to take what has already arrived, so that many clients fighting
+// for one upload make progress, and short against the 100 ms in which the
+// newer one is to be served.
+const minReadTime = 20 * time.Millisecond
+
 // watchLease ends the body when the lock is wanted or lost or the server closes. It
 // begins when the body has had its slice of time, which most bodies do not
 // need. Nothing of it runs any more when stop has returned.
@@ -65,9 +71,3 @@ func (w *leaseWatch) stop() {
 		<-w.ended
 	}
 }
-
-// minReadTime is how long a request may read its body before a newer one ends
-// it: enough to take what has already arrived, so that many clients fighting
-// for one upload make progress, and short against the 100 ms in which the
-// newer one is to be served.
-const minReadTime = 20 * time.Millisecond

@@ -12,6 +12,23 @@ import (
 	"unicode/utf8"
 )
 
+// MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
+type MetaData map[string]string
+
+// ContentType is the media type that filetype gives, in a form that can stand in
+// a header: printable ASCII. "": it gives none.
+func (m MetaData) ContentType() string {
+	media, params, err := parseMediaType(m["filetype"])
+	if err != nil || !strings.Contains(media, "/") {
+		return ""
+	}
+	formatted := mime.FormatMediaType(media, params)
+	if strings.Contains(formatted, "\t") { // all else that does not print, package mime encodes
+		return ""
+	}
+	return formatted
+}
+
 // ParseMetaData reads an Upload-Metadata value (tus 1.0, Creation): pairs
 // separated by commas, each a key and, after one space, a value in padded
 // base64, which may be missing. Keys are unique, not empty, and visible ASCII
@@ -103,20 +120,6 @@ func SerializeMetaData(pairs MetaData) string {
 	return b.String()
 }
 
-// ContentType is the media type that filetype gives, in a form that can stand in
-// a header: printable ASCII. "": it gives none.
-func (m MetaData) ContentType() string {
-	media, params, err := parseMediaType(m["filetype"])
-	if err != nil || !strings.Contains(media, "/") {
-		return ""
-	}
-	formatted := mime.FormatMediaType(media, params)
-	if strings.Contains(formatted, "\t") { // all else that does not print, package mime encodes
-		return ""
-	}
-	return formatted
-}
-
 // parseMediaType is mime.ParseMediaType for what may come from strangers: each
 // parameter becomes an entry of a map, so there are not any number of them.
 func parseMediaType(s string) (media string, params map[string]string, err error) {
@@ -127,8 +130,9 @@ func parseMediaType(s string) (media string, params map[string]string, err error
 	return mime.ParseMediaType(s)
 }
 
-// MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
-type MetaData map[string]string
+// An answer repeats the metadata of the creation. Clients and proxies accept only so
+// many bytes of header, Node.js 16 KiB. A creation whose answers would be too large is
+// refused.
 
 // answerable refuses an upload with more than MaxMetaData bytes in what HEAD
 // repeats, or in what a download says of its content.

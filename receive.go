@@ -70,6 +70,14 @@ func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
 	}
 }
 
+// The pieces in which a body is stored that somebody follows: of that size and
+// time at least, or, if it comes slowly, of what comes in a longer time.
+const (
+	segmentBytes = 1 << 20
+	segmentTime  = time.Second
+	slowSegment  = 5 * time.Second
+)
+
 // segment is the next part of a body: io.EOF is its end, and that of the body
 // only if ended says so.
 type segment struct {
@@ -104,11 +112,3 @@ func (e *engine) completeAtOffset(h *lockedUpload) error {
 	}
 	return h.refresh()
 }
-
-// The pieces in which a body is stored that somebody follows: of that size and
-// time at least, or, if it comes slowly, of what comes in a longer time.
-const (
-	segmentBytes = 1 << 20
-	segmentTime  = time.Second
-	slowSegment  = 5 * time.Second
-)

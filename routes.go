@@ -9,8 +9,122 @@ import (
 	"github.com/bmizerany/pat"
 )
 
-// Each kind of request: the dialect reads it, the engine carries it out, and the
-// dialect writes the answer.
+// The routes. For each kind of request the dialect reads it, the engine carries it out,
+// and the dialect writes the answer.
+
+// The router chooses by the method and one of these paths. The id of the upload is
+// parsed before.
+const (
+	creationPath = "/"
+	uploadPath   = "/upload"
+)
+
+// routes fills the router with what the configuration and the store allow.
+func (h *Handler) routes(config Config) {
+	h.router = pat.New()
+	h.router.NotFound = exchangeFunc(func(*exchange) error { return ErrMethodNotAllowed })
+	add := func(allow *string, method, pattern string, serve func(*exchange) error) {
+		h.router.Add(method, pattern, exchangeFunc(serve))
+		*allow += method + ", "
+	}
+	if !config.DisableCreation {
+		add(&h.creationVerb, http.MethodPost, creationPath, serveCreation)
+		if !config.DisableIETF {
+			h.router.Add(http.MethodPut, creationPath, exchangeFunc(serveCreation))   // not in Allow: these two
+			h.router.Add(http.MethodPatch, creationPath, exchangeFunc(serveCreation)) // need a mark of the draft
+		}
+	}
+	add(&h.uploadVerbs, http.MethodHead, uploadPath, serveStatus)
+	add(&h.uploadVerbs, http.MethodPatch, uploadPath, serveAppend)
+	if config.offersDownload() {
+		add(&h.uploadVerbs, http.MethodGet, uploadPath, serveDownload)
+	}
+	if config.offersTermination() {
+		add(&h.uploadVerbs, http.MethodDelete, uploadPath, serveTermination)
+	}
+	h.corsMethods = corsMethods(h.creationVerb, h.uploadVerbs, !config.DisableCreation && !config.DisableIETF)
+	h.creationVerb += http.MethodOptions
+	h.uploadVerbs += http.MethodOptions
+	h.extensions = extensions(config)
+	h.usual = make(map[routed]exchangeFunc)
+	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {
+		for _, path := range []string{creationPath, uploadPath} {
+			to := routed{method, path}
+			h.usual[to] = h.choose(to)
+		}
+	}
+}
+
+// routed is what the router sees of a request.
+type routed struct{ method, path string }
+
+// choose asks the router.
+func (h *Handler) choose(to routed) exchangeFunc {
+	var c choice
+	h.router.ServeHTTP(&c, &http.Request{Method: to.method, URL: &url.URL{Path: to.path}})
+	return c.serve
+}
+
+// choice is given to the router in place of a ResponseWriter: whoever is chosen
+// enters it. Nothing else is done with it, since something always is chosen.
+type choice struct {
+	http.ResponseWriter // nil
+	serve               exchangeFunc
+}
+
+// exchangeFunc serves a kind of request. The error has still to be answered. As
+// an http.Handler, behind the router, it is what was chosen.
+type exchangeFunc func(*exchange) error
+
+func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*choice).serve = f }
+
+// serve runs one request. idErr tells that the path names no possible upload;
+// it is answered when it is its turn.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
+	x := newExchange(h, w, r, id)
+	defer x.end()
+	if err := h.route(x, idErr); err != nil {
+		x.fail(err)
+	}
+	x.returned = true
+}
+
+// route does what is common to all requests, then what the router says. The
+// error has still to be answered.
+func (h *Handler) route(x *exchange, idErr error) error {
+	if err := x.begin(); err != nil {
+		return err
+	}
+	if len(x.r.Header[overrideField]) > 1 {
+		return ErrUnexpectedHeader.With(errors.New("more than one method to override with"))
+	}
+	if x.method == http.MethodOptions {
+		serveOptions(x)
+		return nil
+	}
+	if err := x.chooseDialect(); err != nil {
+		return err
+	}
+	if err := h.limits.admit(x); err != nil {
+		return err
+	}
+	if idErr != nil {
+		return idErr
+	}
+	if x.method != x.r.Method {
+		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
+		x.r.Method = x.method
+	}
+	to := routed{x.method, uploadPath}
+	if x.id == "" {
+		to.path = creationPath
+	}
+	serve := h.usual[to]
+	if serve == nil {
+		serve = h.choose(to)
+	}
+	return serve(x)
+}
 
 // serveOptions tells what the server can, in both dialects.
 func serveOptions(x *exchange) {
@@ -121,117 +235,3 @@ func (x *exchange) sendStatus() error {
 	}
 	return x.dialect.writeStatus(x, info)
 }
-
-// serve runs one request. idErr tells that the path names no possible upload;
-// it is answered when it is its turn.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
-	x := newExchange(h, w, r, id)
-	defer x.end()
-	if err := h.route(x, idErr); err != nil {
-		x.fail(err)
-	}
-	x.returned = true
-}
-
-// route does what is common to all requests, then what the router says. The
-// error has still to be answered.
-func (h *Handler) route(x *exchange, idErr error) error {
-	if err := x.begin(); err != nil {
-		return err
-	}
-	if len(x.r.Header[overrideField]) > 1 {
-		return ErrUnexpectedHeader.With(errors.New("more than one method to override with"))
-	}
-	if x.method == http.MethodOptions {
-		serveOptions(x)
-		return nil
-	}
-	if err := x.chooseDialect(); err != nil {
-		return err
-	}
-	if err := h.limits.admit(x); err != nil {
-		return err
-	}
-	if idErr != nil {
-		return idErr
-	}
-	if x.method != x.r.Method {
-		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
-		x.r.Method = x.method
-	}
-	to := routed{x.method, uploadPath}
-	if x.id == "" {
-		to.path = creationPath
-	}
-	serve := h.usual[to]
-	if serve == nil {
-		serve = h.choose(to)
-	}
-	return serve(x)
-}
-
-// routes fills the router with what the configuration and the store allow.
-func (h *Handler) routes(config Config) {
-	h.router = pat.New()
-	h.router.NotFound = exchangeFunc(func(*exchange) error { return ErrMethodNotAllowed })
-	add := func(allow *string, method, pattern string, serve func(*exchange) error) {
-		h.router.Add(method, pattern, exchangeFunc(serve))
-		*allow += method + ", "
-	}
-	if !config.DisableCreation {
-		add(&h.creationVerb, http.MethodPost, creationPath, serveCreation)
-		if !config.DisableIETF {
-			h.router.Add(http.MethodPut, creationPath, exchangeFunc(serveCreation))   // not in Allow: these two
-			h.router.Add(http.MethodPatch, creationPath, exchangeFunc(serveCreation)) // need a mark of the draft
-		}
-	}
-	add(&h.uploadVerbs, http.MethodHead, uploadPath, serveStatus)
-	add(&h.uploadVerbs, http.MethodPatch, uploadPath, serveAppend)
-	if config.offersDownload() {
-		add(&h.uploadVerbs, http.MethodGet, uploadPath, serveDownload)
-	}
-	if config.offersTermination() {
-		add(&h.uploadVerbs, http.MethodDelete, uploadPath, serveTermination)
-	}
-	h.corsMethods = corsMethods(h.creationVerb, h.uploadVerbs, !config.DisableCreation && !config.DisableIETF)
-	h.creationVerb += http.MethodOptions
-	h.uploadVerbs += http.MethodOptions
-	h.extensions = extensions(config)
-	h.usual = make(map[routed]exchangeFunc)
-	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {
-		for _, path := range []string{creationPath, uploadPath} {
-			to := routed{method, path}
-			h.usual[to] = h.choose(to)
-		}
-	}
-}
-
-// routed is what the router sees of a request.
-type routed struct{ method, path string }
-
-// choose asks the router.
-func (h *Handler) choose(to routed) exchangeFunc {
-	var c choice
-	h.router.ServeHTTP(&c, &http.Request{Method: to.method, URL: &url.URL{Path: to.path}})
-	return c.serve
-}
-
-// choice is given to the router in place of a ResponseWriter: whoever is chosen
-// enters it. Nothing else is done with it, since something always is chosen.
-type choice struct {
-	http.ResponseWriter // nil
-	serve               exchangeFunc
-}
-
-// exchangeFunc serves a kind of request. The error has still to be answered. As
-// an http.Handler, behind the router, it is what was chosen.
-type exchangeFunc func(*exchange) error
-
-func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*choice).serve = f }
-
-// The router chooses by these and the method. It need not see the id, which is
-// parsed already, nor anything else.
-const (
-	creationPath = "/"
-	uploadPath   = "/upload"
-)

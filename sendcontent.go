@@ -16,7 +16,8 @@ import (
 	"github.com/tus/tusd/internal/byteranges"
 )
 
-// The answer with the content of a complete upload, which is of no dialect.
+// The answer with the content of a complete upload, in both dialects. If content ends
+// early, the log tells which side failed: the client that does not read, or the store.
 
 // sendComplete answers with the content of a complete upload.
 func (x *exchange) sendComplete() error {

@@ -5,6 +5,18 @@ import (
 	"sync"
 )
 
+// Shutdown ends the handler: bodies that are being received are interrupted
+// with ErrServerShutdown, keeping what has arrived, and work in the
+// background ends. It waits for the latter until ctx ends and returns its
+// cause then. Requests themselves are waited for by http.Server.Shutdown,
+// which is to be called beside or after it; an answer that the client does not
+// take is cut soon. Idempotent.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.engine.end()
+	h.running.hasten(ErrServerShutdown)
+	return h.engine.close(ctx)
+}
+
 // requestList is the list of the exchanges that are being served, so that a
 // shutdown reaches those that wait for their clients.
 type requestList struct {
@@ -54,16 +66,4 @@ func (l *requestList) all(hasty error) (list []*exchange) {
 		list = append(list, x)
 	}
 	return list
-}
-
-// Shutdown ends the handler: bodies that are being received are interrupted
-// with ErrServerShutdown, keeping what has arrived, and work in the
-// background ends. It waits for the latter until ctx ends and returns its
-// cause then. Requests themselves are waited for by http.Server.Shutdown,
-// which is to be called beside or after it; an answer that the client does not
-// take is cut soon. Idempotent.
-func (h *Handler) Shutdown(ctx context.Context) error {
-	h.engine.end()
-	h.running.hasten(ErrServerShutdown)
-	return h.engine.close(ctx)
 }

@@ -11,6 +11,69 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
+// SideKey names a side record. Kind and Name consist of 1 to 100 characters
+// out of a-z, 0-9 and '-'.
+type SideKey struct {
+	Kind, Name string
+}
+
+// SideRecords keeps small named records beside the uploads: what is
+// finishing, which final a repeated POST means, and later an outbox or
+// tombstones. A value is at most 64 KiB and as durable as an upload's record.
+// Every call is atomic and needs no lease; the last of two replacing calls
+// wins. Slices passed in and out belong to the caller.
+type SideRecords interface {
+	// CreateSide stores value if key is free. If not, it answers the value
+	// that is there, created false and no error.
+	CreateSide(ctx context.Context, key SideKey, value []byte) (current []byte, created bool, err error)
+	// PutSide stores value under key, replacing what was there.
+	PutSide(ctx context.Context, key SideKey, value []byte) error
+	// GetSide returns the value of key, or ErrNotFound.
+	GetSide(ctx context.Context, key SideKey) ([]byte, error)
+	// ListSides returns up to limit names of a kind, sorted, that are greater
+	// than cursor; next is "" after the last page.
+	ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
+	// DeleteSide removes key. An absent key is no error.
+	DeleteSide(ctx context.Context, key SideKey) error
+}
+
+// eachSideRecord calls f for the side records of a kind.
+func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) error {
+	const page = 1000 // stores may read all names for each page
+	for cursor := ""; ; {
+		names, next, err := e.store.SideRecords.ListSides(e.background, kind, cursor, page)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			key := SideKey{Kind: kind, Name: name}
+			value, err := e.store.SideRecords.GetSide(e.background, key)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err == nil {
+				err = f(key, value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if cursor = next; next == "" {
+			return nil
+		}
+	}
+}
+
+// deleteSideRecord removes a side record that has served.
+func (e *engine) deleteSideRecord(ctx context.Context, key SideKey) error {
+	return e.store.SideRecords.DeleteSide(ctx, key)
+}
+
+func hashName(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
 // memorySideRecords stands in for a store without SideRecords. A restart forgets
 // them: what was being finished then waits for the next request on the
 // upload, and a repeated POST makes a second final. So does an eviction.
@@ -77,67 +140,4 @@ func (m *memorySideRecords) DeleteSide(_ context.Context, key SideKey) error {
 	defer m.mu.Unlock()
 	m.values.Delete(key)
 	return nil
-}
-
-// SideKey names a side record. Kind and Name consist of 1 to 100 characters
-// out of a-z, 0-9 and '-'.
-type SideKey struct {
-	Kind, Name string
-}
-
-// SideRecords keeps small named records beside the uploads: what is
-// finishing, which final a repeated POST means, and later an outbox or
-// tombstones. A value is at most 64 KiB and as durable as an upload's record.
-// Every call is atomic and needs no lease; the last of two replacing calls
-// wins. Slices passed in and out belong to the caller.
-type SideRecords interface {
-	// CreateSide stores value if key is free. If not, it answers the value
-	// that is there, created false and no error.
-	CreateSide(ctx context.Context, key SideKey, value []byte) (current []byte, created bool, err error)
-	// PutSide stores value under key, replacing what was there.
-	PutSide(ctx context.Context, key SideKey, value []byte) error
-	// GetSide returns the value of key, or ErrNotFound.
-	GetSide(ctx context.Context, key SideKey) ([]byte, error)
-	// ListSides returns up to limit names of a kind, sorted, that are greater
-	// than cursor; next is "" after the last page.
-	ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
-	// DeleteSide removes key. An absent key is no error.
-	DeleteSide(ctx context.Context, key SideKey) error
-}
-
-// eachSideRecord calls f for the side records of a kind.
-func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) error {
-	const page = 1000 // stores may read all names for each page
-	for cursor := ""; ; {
-		names, next, err := e.store.SideRecords.ListSides(e.background, kind, cursor, page)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			key := SideKey{Kind: kind, Name: name}
-			value, err := e.store.SideRecords.GetSide(e.background, key)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err == nil {
-				err = f(key, value)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if cursor = next; next == "" {
-			return nil
-		}
-	}
-}
-
-// deleteSideRecord removes a side record that has served.
-func (e *engine) deleteSideRecord(ctx context.Context, key SideKey) error {
-	return e.store.SideRecords.DeleteSide(ctx, key)
-}
-
-func hashName(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
 }

@@ -2,18 +2,14 @@ package tusd
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/http"
 	"slices"
 )
 
-// Checksums in trailers that the header of the request has not announced (RFC
-// 9110, section 6.6.2, has it as a SHOULD, tus as a MUST). When one comes, the
-// body is stored already. It is verified then, and taken back if it is wrong.
-
-// contentDigestField may be a trailer, too (RFC 9530, section 4).
-const contentDigestField = "Content-Digest"
+// Checksums in trailers that the header of the request has not announced (RFC 9110,
+// section 6.6.2, has it as a SHOULD, tus as a MUST). When such a checksum arrives, the
+// body is already stored: it is verified then, and cut off again if it is wrong.
 
 // trailingChecksum is a checksum that may come unannounced at the end of a body.
 type trailingChecksum struct {
@@ -129,64 +125,4 @@ func (l *trailingChecksum) read() (wants []runningDigest, err error) {
 		wants = append(wants, runningDigest{algorithm: a, want: want})
 	}
 	return append(wants, digestSums(trailer[contentDigestField])...), nil
-}
-
-// writeTrailing stores a body whose checksum may come unannounced, and verifies it if
-// it has.
-func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
-	start, late := h.info.Offset, c.body.trailing
-	n, err := h.upload.WriteChunk(h.ctx, start, c.body)
-	h.info.Offset += n
-	if !errors.Is(err, ErrUnverified) {
-		return err
-	}
-	if late.tail != nil {
-		ctx := h.lease.Context() // the client may go: what is stored is verified nevertheless
-		if err = late.reread(ctx, h, start, c.body.n); err == nil {
-			n, err = h.upload.WriteChunk(ctx, h.info.Offset, bytes.NewReader(late.tail))
-			h.info.Offset += n
-			return err
-		}
-	}
-	return e.rewind(h, start, err)
-}
-
-// reread verifies a body of n bytes that is stored from start on, but for its tail.
-func (l *trailingChecksum) reread(ctx context.Context, h *lockedUpload, start, n int64) error {
-	if h.info.Offset != start+n-int64(len(l.tail)) {
-		return errors.New("the store has less than was read")
-	}
-	sums := l.fresh()
-	for _, s := range sums {
-		if err := hashStored(ctx, s.hash, h.upload, start, h.info.Offset); err != nil {
-			return err
-		}
-		s.hash.Write(l.tail)
-	}
-	return l.compare(sums)
-}
-
-// rewind takes back what a refused body has stored since start. It returns err. An
-// upload that cannot be cut back has failed: it would keep bytes that are wrong.
-func (e *engine) rewind(h *lockedUpload, start int64, err error) error {
-	ctx := h.lease.Context()
-	cannot := errors.New("the store cannot take content back")
-	if e.store.Rewinder != nil {
-		cannot = e.store.Rewinder.Rewind(ctx, h.upload, start)
-	} else if h.info.Offset == start {
-		return err
-	}
-	if cannot == nil {
-		h.info.Offset = start
-		return err
-	}
-	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: statusFor(ErrUploadFailed, h.info.Dialect, "")}
-	if stateErr := h.setState(ctx, StateFailed, failure); stateErr != nil {
-		return errors.Join(ErrInternal.With(cannot), stateErr)
-	}
-	e.log.Warn("an upload has failed: content that does not match its checksum cannot be taken back", "id", h.id, "err", cannot)
-	if h.info.IsPartial {
-		e.wakeFinals(&h.info)
-	}
-	return errors.Join(err, h.refresh())
 }

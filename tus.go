@@ -238,6 +238,8 @@ func (tusDialect) writeError(x *exchange, e *Error) (status int, contentType, co
 	return statusFor(e, DialectTus, x.method), plainText, e.Code + ": " + e.Message + "\n"
 }
 
+// The plain fields of tus 1.0. A field that does not parse is an error.
+
 // isMediaType compares Content-Type, parameters aside.
 func isMediaType(header http.Header, want string) bool {
 	value, _, err := singleField(header, "Content-Type", ErrInvalidContentType)
