@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,15 +11,18 @@ import (
 	"time"
 )
 
-// connectionLimit bounds how many connections one client may have open, so
-// that none takes the descriptors that all need. Proxies have connections of
+// connectionLimit bounds how many connections one client may have open, so that
+// no client uses up the descriptors that all need. Proxies have connections of
 // many clients and are exempt, as are addresses of private networks, which may
 // be proxies or gateways.
+//
+// A connection beyond the limit is accepted all the same, for one request, which
+// the server answers with the refusal.
 type connectionLimit struct {
 	max      int                           // 0: no limit
-	client   func(netip.Addr) netip.Prefix // whom an address counts for; not valid: nobody
+	client   func(netip.Addr) netip.Prefix // returns the client that an address counts for; not valid: it is exempt
 	refused  *atomic.Uint64                // connections so far
-	farewell chan struct{}                 // a place for each that is being told so
+	refusals chan struct{}                 // has an element for each refused connection that is open
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -26,50 +30,59 @@ type connectionLimit struct {
 	logged map[netip.Prefix]bool // clients of open whose refusal is in the log
 }
 
-// farewells is how many refused connections are told why at the same time;
-// others are just closed.
-const farewells = 64
+const (
+	// maxRefusals is how many refused connections are open at the same time.
+	// Others are closed without an answer.
+	maxRefusals = 64
+	// refusalTimeout is how long a refused connection may take for its request.
+	refusalTimeout = 2 * time.Second
+)
 
-// newConnectionLimit counts in refused what it refuses.
+// newConnectionLimit returns a limit that counts its refusals in refused.
 func newConnectionLimit(max int, client func(netip.Addr) netip.Prefix, refused *atomic.Uint64, log *slog.Logger) *connectionLimit {
 	return &connectionLimit{
 		max: max, client: client, refused: refused,
-		farewell: make(chan struct{}, farewells), log: log,
+		refusals: make(chan struct{}, maxRefusals), log: log,
 		open: make(map[netip.Prefix]int), logged: make(map[netip.Prefix]bool),
 	}
 }
 
-// guard returns a listener that accepts what inner does, but for connections
-// beyond the limit, which it refuses.
-func (l *connectionLimit) guard(inner net.Listener, refuse func(*net.TCPConn)) net.Listener {
+// listener returns a listener that counts the connections of inner. answered
+// says that connections beyond the limit get an answer. Those with TLS do not:
+// a handshake costs more than a refusal is worth, and clients try again.
+func (l *connectionLimit) listener(inner net.Listener, answered bool) net.Listener {
 	if l.max == 0 {
 		return inner
 	}
-	return &guarded{Listener: inner, limit: l, refuse: refuse}
+	return &limitedListener{Listener: inner, limit: l, answered: answered}
 }
 
-type guarded struct {
+type limitedListener struct {
 	net.Listener
-	limit  *connectionLimit
-	refuse func(*net.TCPConn)
+	limit    *connectionLimit
+	answered bool
 }
 
-func (g *guarded) Accept() (net.Conn, error) {
+// Accept implements net.Listener.
+func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
-		conn, err := g.Listener.Accept()
+		conn, err := l.Listener.Accept()
 		tcp, ok := conn.(*net.TCPConn)
 		if err != nil || !ok {
 			return conn, err
 		}
-		client := g.limit.client(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
+		client := l.limit.client(tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
 		switch {
 		case !client.IsValid():
 			return tcp, nil
-		case g.limit.enter(client):
-			return &countedConn{TCPConn: tcp, leave: sync.OnceFunc(func() { g.limit.leave(client) })}, nil
+		case l.limit.enter(client):
+			return &countedConn{TCPConn: tcp, leave: sync.OnceFunc(func() { l.limit.leave(client) })}, nil
 		}
-		g.limit.tell(client)
-		g.limit.dismiss(tcp, g.refuse)
+		l.limit.countRefusal(client)
+		if l.answered && l.limit.reserveRefusal() {
+			return &countedConn{TCPConn: tcp, refused: true, leave: sync.OnceFunc(l.limit.releaseRefusal)}, nil
+		}
+		tcp.Close()
 	}
 }
 
@@ -92,10 +105,22 @@ func (l *connectionLimit) leave(client netip.Prefix) {
 	}
 }
 
-// tell counts a refusal. The log has one line for each client that meets the
-// limit, until it has closed all its connections: a line for each refusal
-// would be one more thing that it can fill.
-func (l *connectionLimit) tell(client netip.Prefix) {
+// reserveRefusal reports whether one more refused connection may be open.
+func (l *connectionLimit) reserveRefusal() bool {
+	select {
+	case l.refusals <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *connectionLimit) releaseRefusal() { <-l.refusals }
+
+// countRefusal counts a refusal. The log gets one line for each client that
+// meets the limit, until the client has closed all its connections: a line for
+// each refusal would let clients fill the log.
+func (l *connectionLimit) countRefusal(client netip.Prefix) {
 	l.refused.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,94 +130,43 @@ func (l *connectionLimit) tell(client netip.Prefix) {
 	}
 }
 
-// dismiss ends a connection by way of refuse, if there is a place for that.
-func (l *connectionLimit) dismiss(conn *net.TCPConn, refuse func(*net.TCPConn)) {
-	select {
-	case l.farewell <- struct{}{}:
-		go func() {
-			defer func() { <-l.farewell }()
-			refuse(conn)
-		}()
-	default:
-		conn.Close()
-	}
-}
-
-// countedConn is a connection that counts. It has the methods of a
-// TCPConn, by which net/http sends files without copying them.
+// countedConn is a connection that is counted. It has the methods of a TCPConn,
+// by which net/http sends files without copying them.
 type countedConn struct {
 	*net.TCPConn
-	leave func()
+	refused bool // it is beyond the limit
+	leave   func()
 }
 
+// Close implements net.Conn.
 func (c *countedConn) Close() error {
 	c.leave()
 	return c.TCPConn.Close()
 }
 
-// farewell is a server for connections that are refused: it answers the first
-// request of each and closes it.
-type farewell struct {
-	server *http.Server
-	conns  chan *lastConn
-	closed chan struct{}
-}
+// refusalKey has, in the context of a refused connection, the timer that closes
+// it if no request comes.
+type refusalKey struct{}
 
-// dismissal is the time for a request that is refused.
-const dismissal = 2 * time.Second
-
-// newFarewell starts one, which runs until close. refuse answers.
-func newFarewell(refuse http.HandlerFunc, cfg config, log *slog.Logger) *farewell {
-	f := &farewell{server: newServer(cfg, refuse, log), conns: make(chan *lastConn), closed: make(chan struct{})}
-	f.server.ReadHeaderTimeout = dismissal
-	f.server.Protocols = nil // HTTP/1.1
-	f.server.SetKeepAlivesEnabled(false)
-	go f.server.Serve(f)
-	return f
-}
-
-func (f *farewell) close() { f.server.Close() }
-
-// Accept, Close and Addr make it the listener of its server.
-func (f *farewell) Accept() (net.Conn, error) {
-	select {
-	case conn := <-f.conns:
-		return conn, nil
-	case <-f.closed:
-		return nil, net.ErrClosed
+// withRefusal is for the ConnContext of a server.
+func withRefusal(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := connOf[*countedConn](conn); ok && c.refused {
+		return context.WithValue(ctx, refusalKey{}, time.AfterFunc(refusalTimeout, func() { conn.Close() }))
 	}
+	return ctx
 }
 
-func (f *farewell) Close() error {
-	close(f.closed)
-	return nil
+// handler returns a handler that answers requests over refused connections by
+// refuse, and others by next. The server has withRefusal in its ConnContext.
+func (l *connectionLimit) handler(refuse http.HandlerFunc, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		timer, refused := r.Context().Value(refusalKey{}).(*time.Timer)
+		if !refused {
+			next.ServeHTTP(w, r)
+			return
+		}
+		timer.Stop()
+		w.Header().Set("Connection", "close")
+		refuse(w, r)
+	})
 }
-
-func (f *farewell) Addr() net.Addr { return &net.TCPAddr{} }
-
-// refuse has conn answered, without TLS, and returns when it is closed.
-func (f *farewell) refuse(conn *net.TCPConn) {
-	last := &lastConn{TCPConn: conn, closed: make(chan struct{})}
-	select {
-	case f.conns <- last:
-		<-last.closed
-	case <-f.closed:
-		conn.Close()
-	}
-}
-
-// lastConn tells when it is closed.
-type lastConn struct {
-	*net.TCPConn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (c *lastConn) Close() error {
-	defer c.once.Do(func() { close(c.closed) })
-	return c.TCPConn.Close()
-}
-
-// refuseTLS only closes: a handshake for a refusal would cost more than it is
-// worth, and clients try again.
-func refuseTLS(conn *net.TCPConn) { conn.Close() }

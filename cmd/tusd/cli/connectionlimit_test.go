@@ -21,9 +21,9 @@ import (
 // net/http sends files without copying them only through this.
 var _ io.ReaderFrom = (*countedConn)(nil)
 
-// guardedServer is a server on the loopback, which is not exempt here, with a
-// limit of two connections per client.
-func guardedServer(t *testing.T, refuse func(*net.TCPConn), log *slog.Logger) (*connectionLimit, string) {
+// limitedServer is a server on the loopback, which is not exempt here, with a
+// limit of two connections per client. With refuse it answers others.
+func limitedServer(t *testing.T, refuse http.HandlerFunc, log *slog.Logger) (*connectionLimit, string) {
 	t.Helper()
 	everybody := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr.Unmap(), 32) }
 	limit := newConnectionLimit(2, everybody, new(atomic.Uint64), log)
@@ -31,14 +31,19 @@ func guardedServer(t *testing.T, refuse func(*net.TCPConn), log *slog.Logger) (*
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
-	go server.Serve(limit.guard(listener, refuse))
+	cfg, err := parse("-enable-h2c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newServer(cfg, limit.handler(refuse, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), log)
+	server.ConnContext = connContext
+	go server.Serve(new(daemon).bound(limit.listener(listener, refuse != nil)))
 	t.Cleanup(func() { server.Close() })
 	return limit, listener.Addr().String()
 }
 
-// farewellOf refuses as the daemon does.
-func farewellOf(t *testing.T, log *slog.Logger) func(*net.TCPConn) {
+// refusalOf refuses as the daemon does.
+func refusalOf(t *testing.T, log *slog.Logger) http.HandlerFunc {
 	t.Helper()
 	composer := tusd.NewStoreComposer()
 	store := &filestore.FileStore{Path: t.TempDir()}
@@ -49,11 +54,7 @@ func farewellOf(t *testing.T, log *slog.Logger) func(*net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { handler.Shutdown(t.Context()) })
-	f := newFarewell(func(w http.ResponseWriter, r *http.Request) {
-		handler.Refuse(w, r, tusd.ErrTooManyConnections)
-	}, config{}, log)
-	t.Cleanup(f.close)
-	return f.refuse
+	return func(w http.ResponseWriter, r *http.Request) { handler.Refuse(w, r, tusd.ErrTooManyConnections) }
 }
 
 // ask sends a request over a new connection, which stays open until the test
@@ -83,7 +84,7 @@ func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
 	var log buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	limit, address := guardedServer(t, farewellOf(t, logger), logger)
+	limit, address := limitedServer(t, refusalOf(t, logger), logger)
 	_, _, first := ask(t, address, http.MethodGet)
 	if status, _, _ := ask(t, address, http.MethodGet); status != http.StatusOK {
 		t.Fatalf("the second connection: %d", status)
@@ -126,24 +127,46 @@ func TestConnectionLimit(t *testing.T) {
 
 // A refused client may not occupy the server instead.
 func TestManyRefusals(t *testing.T) {
-	limit, address := guardedServer(t, farewellOf(t, quiet), quiet)
+	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
 	ask(t, address, http.MethodGet)
 	ask(t, address, http.MethodGet)
-	for range 3 * farewells { // silent ones, most of which are dropped at once
+	for range 3 * maxRefusals { // silent ones, most of which are dropped at once
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	await(t, "all to be refused", func() bool { return limit.refused.Load() == 3*farewells })
+	await(t, "all to be refused", func() bool { return limit.refused.Load() == 3*maxRefusals })
 	if status, _, _ := ask(t, address, http.MethodGet); status != 0 {
-		t.Errorf("without a place for a refusal: %d, want the connection closed", status)
+		t.Errorf("with %d refused connections open: %d, want the connection closed", maxRefusals, status)
+	}
+	await(t, "silent ones to be closed", func() bool {
+		status, _, _ := ask(t, address, http.MethodGet)
+		return status == http.StatusServiceUnavailable
+	})
+}
+
+func TestRefusalOverHTTP2(t *testing.T) {
+	_, address := limitedServer(t, refusalOf(t, quiet), quiet)
+	ask(t, address, http.MethodGet)
+	ask(t, address, http.MethodGet)
+	var h2c http.Protocols
+	h2c.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &h2c}
+	t.Cleanup(transport.CloseIdleConnections)
+	resp, err := (&http.Client{Transport: transport}).Get("http://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%s %d, want HTTP/2 and 503", resp.Proto, resp.StatusCode)
 	}
 }
 
 func TestRefusalUnderTLS(t *testing.T) {
-	_, address := guardedServer(t, refuseTLS, quiet)
+	_, address := limitedServer(t, nil, quiet)
 	ask(t, address, http.MethodGet)
 	ask(t, address, http.MethodGet)
 	if status, _, _ := ask(t, address, http.MethodGet); status != 0 {

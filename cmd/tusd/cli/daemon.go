@@ -35,10 +35,10 @@ type daemon struct {
 	uploads      *tusd.Handler
 	server       *http.Server
 	overseer     *http.Server // at admin
-	farewell     *farewell    // for connections beyond the limit
 	pages        *guard.Guard // around what server serves beside the uploads
 
 	connections openConnections
+	limit       *connectionLimit
 	heads       heads
 	writes      stuckWrites
 	unread      unreadBudget
@@ -106,16 +106,21 @@ func (d *daemon) makeServers() {
 		limitHTTP2Idle(d.overseer)
 	}
 	main := newSite(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
-	d.server = newServer(d.cfg, d.heads.bound(main), d.logger)
+	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
+	d.limit = newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.ClientPrefix, refused, d.logger)
+	handler := d.limit.handler(func(w http.ResponseWriter, r *http.Request) {
+		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
+	}, main)
+	d.server = newServer(d.cfg, d.heads.bound(handler), d.logger)
 	d.server.ConnState = d.follow
 	d.unread.attach(d.server)
-	d.server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-		return withUnreadConn(withHeadConn(ctx, conn), conn)
-	}
+	d.server.ConnContext = connContext
 	limitHTTP2Idle(d.server)
-	d.farewell = newFarewell(func(w http.ResponseWriter, r *http.Request) {
-		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
-	}, d.cfg, d.logger)
+}
+
+// connContext gives requests what the listeners know of their connection.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	return withUnreadConn(withHeadConn(withRefusal(ctx, conn), conn), conn)
 }
 
 // follow is told what becomes of the connections of server.
@@ -151,16 +156,14 @@ func (d *daemon) run(ctx context.Context) error {
 // guarded are the listeners with the limit on connections, and TLS if that is
 // asked for.
 func (d *daemon) guarded() []net.Listener {
-	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
-	limit := newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.ClientPrefix, refused, d.logger)
 	var listeners []net.Listener
 	for _, s := range d.sockets {
 		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}
-		if d.certificates == nil {
-			listeners = append(listeners, d.bound(limit.guard(bounded, d.farewell.refuse)))
-		} else {
-			listeners = append(listeners, tls.NewListener(d.bound(limit.guard(bounded, refuseTLS)), newTLSConfig(d.cfg.tls.mode, d.certificates)))
+		listener := d.bound(d.limit.listener(bounded, d.certificates == nil))
+		if d.certificates != nil {
+			listener = tls.NewListener(listener, newTLSConfig(d.cfg.tls.mode, d.certificates))
 		}
+		listeners = append(listeners, listener)
 	}
 	return listeners
 }

@@ -106,6 +106,9 @@ const (
 // http2Preface is how a connection of HTTP/2 begins if it has no TLS.
 const http2Preface = "PRI "
 
+// NetConn is for connOf.
+func (c *headConn) NetConn() net.Conn { return c.tcpConn }
+
 // Read implements net.Conn.
 func (c *headConn) Read(p []byte) (int, error) {
 	n, err := c.tcpConn.Read(p)
@@ -170,13 +173,10 @@ func (h *heads) follow(conn net.Conn, state http.ConnState) {
 	if state == http.StateActive {
 		next = readsBody
 	}
-	if secure, ok := conn.(*tls.Conn); ok {
-		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			next = readsHTTP2
-		}
-		conn = secure.NetConn()
+	if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
+		next = readsHTTP2
 	}
-	if c, ok := conn.(*headConn); ok {
+	if c, ok := connOf[*headConn](conn); ok {
 		c.note(func() {
 			if c.reads == readsHTTP2 || c.reads == readsNothing {
 				return
@@ -210,10 +210,7 @@ type headConnKey struct{}
 
 // withHeadConn puts the connection of a request into its context.
 func withHeadConn(ctx context.Context, conn net.Conn) context.Context {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	if head, ok := conn.(*headConn); ok {
+	if head, ok := connOf[*headConn](conn); ok {
 		return context.WithValue(ctx, headConnKey{}, head)
 	}
 	return ctx

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -60,13 +59,7 @@ type unreadConnKey struct{}
 
 // withUnreadConn puts the connection of a request into its context.
 func withUnreadConn(ctx context.Context, conn net.Conn) context.Context {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	if head, ok := conn.(*headConn); ok {
-		conn = head.tcpConn
-	}
-	if counted, ok := conn.(*unreadConn); ok {
+	if counted, ok := connOf[*unreadConn](conn); ok {
 		return context.WithValue(ctx, unreadConnKey{}, counted)
 	}
 	return ctx

@@ -52,6 +52,9 @@ type unreadBody struct {
 	since time.Time // when the running Read began; zero: none is running
 }
 
+// NetConn is for connOf.
+func (c *unreadConn) NetConn() net.Conn { return c.Conn }
+
 // Read implements net.Conn.
 func (c *unreadConn) Read(p []byte) (int, error) {
 	if c.http1.Load() {

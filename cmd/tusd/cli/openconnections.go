@@ -77,7 +77,7 @@ func (c *openConnections) closeSilent(conn net.Conn) {
 		return
 	}
 	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn() // without a farewell, which could block
+		conn = secure.NetConn() // without the alert that ends TLS, which could block
 	}
 	conn.Close()
 }

@@ -71,9 +71,6 @@ func (d *daemon) close() error {
 	if d.overseer != nil {
 		d.overseer.Close() // to the last it told how things are
 	}
-	if d.farewell != nil {
-		d.farewell.close()
-	}
 	for _, s := range d.sockets {
 		s.Close() // a second time, usually
 	}

@@ -112,6 +112,9 @@ type watchedConn struct {
 	written atomic.Int64 // bytes
 }
 
+// NetConn is for connOf.
+func (c *watchedConn) NetConn() net.Conn { return c.Conn }
+
 func (c *watchedConn) Write(p []byte) (int, error) {
 	c.writing.Add(1)
 	n, err := c.Conn.Write(p)
