@@ -125,7 +125,7 @@ func TestObjectsOfFlags(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"Content-Type": "text/plain", "Cache-Control": "no-store", "X-Amz-Storage-Class": "STANDARD_IA",
-		"X-Amz-Server-Side-Encryption": "AES256", "Content-Disposition": "attachment; filename*=UTF-8''a.txt",
+		"X-Amz-Server-Side-Encryption": "AES256", "Content-Disposition": "attachment; filename=\"a.txt\"",
 	} {
 		if got := o.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
