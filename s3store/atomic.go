@@ -7,13 +7,25 @@ import (
 	"github.com/tus/tusd"
 )
 
-// hiddenOffset is added to where a piece begins that must not count. No upload
-// is so long: it never follows anything, and if the server dies it is removed
-// like all others that do not count.
+// WriteAtomic implements tusd.AtomicWriter.
+func (s *Store) WriteAtomic(ctx context.Context, up tusd.Upload, offset int64, src io.Reader) (int64, error) {
+	u, err := asUpload(up)
+	if err != nil {
+		return 0, err
+	}
+	if err := u.write(ctx, offset, src, true); err != nil {
+		return 0, wrapError("write to upload", u.id, err)
+	}
+	return u.current().info.Offset - offset, nil
+}
+
+// hiddenOffset is added to the start of a tail object that must not count yet.
+// No upload is that long, so the tail object never follows anything. If the
+// server dies, it is removed as an orphan.
 const hiddenOffset = maxSize + 1
 
-// hideBody stores the body of an atomic chunk as a piece that does not count. Its
-// bytes are read again for a part, or when the chunk has ended well.
+// hideBody stores the body of an atomic chunk as a hidden tail object. Its
+// bytes are read again for a part, or when all of the chunk has arrived.
 func (c *chunk) hideBody() ([]tailObject, error) {
 	start := c.from
 	p, err := c.storeTailObject(start + hiddenOffset)
@@ -26,7 +38,7 @@ func (c *chunk) hideBody() ([]tailObject, error) {
 	return []tailObject{p}, nil
 }
 
-// removeHidden removes the pieces of an atomic chunk that were not to count.
+// removeHidden removes the hidden tail objects of an atomic chunk.
 func (c *chunk) removeHidden() {
 	if len(c.hiddenKeys) == 0 {
 		return
@@ -35,16 +47,4 @@ func (c *chunk) removeHidden() {
 		c.u.invalidate() // whoever loads the upload sees them
 		c.b.log.Warn("pieces of a chunk that does not count stay", "id", c.u.id, "err", err)
 	}
-}
-
-// WriteAtomic implements tusd.AtomicWriter.
-func (s *Store) WriteAtomic(ctx context.Context, up tusd.Upload, offset int64, src io.Reader) (int64, error) {
-	u, err := asUpload(up)
-	if err != nil {
-		return 0, err
-	}
-	if err := u.write(ctx, offset, src, true); err != nil {
-		return 0, wrapError("write to upload", u.id, err)
-	}
-	return u.current().info.Offset - offset, nil
 }

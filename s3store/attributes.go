@@ -10,9 +10,9 @@ import (
 	"github.com/tus/tusd/internal/disposition"
 )
 
-// ObjectRules say what data objects carry beside their bytes. The client's
-// metadata stays in the record unless it is asked for here. Encryption is for
-// all objects.
+// ObjectRules say which attributes data objects get. The client's metadata is
+// only in the record unless MetadataKeys names it. Encryption applies to all
+// objects.
 type ObjectRules struct {
 	CacheControl  string
 	StorageClass  string
@@ -24,11 +24,11 @@ type ObjectRules struct {
 	MetadataKeys []string
 }
 
-// maxObjectMetadata bounds what services take as x-amz-meta-*, in bytes.
+// maxObjectMetadata is how many bytes of x-amz-meta-* services accept.
 const maxObjectMetadata = 2 << 10
 
-// attributes are what the data object of an upload carries. What does not fit
-// is refused.
+// attributes returns the attributes of an upload's data object. Metadata that
+// does not fit is refused.
 func (r *ObjectRules) attributes(info tusd.FileInfo) (Attributes, error) {
 	a := Attributes{
 		ContentType: info.MetaData.ContentType(), CacheControl: r.CacheControl, StorageClass: r.StorageClass,
@@ -65,7 +65,7 @@ func headerName(s string) bool {
 	return s != ""
 }
 
-// headerValue percent-encodes a value that cannot stand in a header.
+// headerValue percent-encodes a value that a header cannot contain.
 func headerValue(s string) string {
 	plain := strings.TrimSpace(s) == s
 	for i := range len(s) {
@@ -77,8 +77,8 @@ func headerValue(s string) string {
 	return url.PathEscape(s)
 }
 
-// dataAttributes are what the data object of an upload carries, its proof
-// included.
+// dataAttributes returns the attributes of an upload's data object, with its
+// proof.
 func (b *bucket) dataAttributes(st *state) (Attributes, error) {
 	attributes, err := b.rules.attributes(st.info)
 	if err == nil {

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// buffer holds bytes on their way to the service: in a small block, then in
+// buffer has bytes on their way to the service: first in a small block, then in
 // blocks of a pool.
 type buffer struct {
 	pool     *memoryPool
-	reserved int64     // bytes of the pool, of which its blocks are a part
-	since    time.Time // when it got memory of the pool
+	reserved int64     // bytes of the pool, those of blocks included
+	since    time.Time // when it reserved memory
 	blocks   [][]byte
 	size     int64
 }
 
-// reserve makes sure of room for wanted bytes, or, if that takes long, for the
-// least that helps. It waits, so the buffer must have nothing of the pool.
+// reserve reserves memory for the wanted bytes, or, if that takes long, for the
+// least. It waits, so the buffer must have no memory of the pool.
 func (b *buffer) reserve(ctx context.Context, wanted, least int64) error {
 	n, err := b.pool.reserve(ctx, roundToBlocks(wanted), roundToBlocks(least))
 	if err == nil {
@@ -26,7 +26,7 @@ func (b *buffer) reserve(ctx context.Context, wanted, least int64) error {
 	return err
 }
 
-// tryReserve makes sure of room for n bytes more, if there is some at once.
+// tryReserve reserves memory for n more bytes if that is possible at once.
 func (b *buffer) tryReserve(n int64) bool {
 	n = roundToBlocks(n)
 	if n > 0 && !b.pool.tryReserve(n) {
@@ -64,7 +64,7 @@ func (b *buffer) nextBlock() []byte {
 	return nil
 }
 
-// used counts the bytes of the pool that are in blocks.
+// used returns how many bytes of the pool are in blocks.
 func (b *buffer) used() int64 {
 	var n int64
 	for _, block := range b.blocks {
@@ -73,7 +73,7 @@ func (b *buffer) used() int64 {
 	return n
 }
 
-// pooled is how much of the pool a block takes.
+// pooled returns how much memory of the pool a block takes.
 func pooled(block []byte) int64 {
 	if cap(block) == smallBlock {
 		return 0
@@ -81,7 +81,7 @@ func pooled(block []byte) int64 {
 	return blockSize
 }
 
-// lastPooled is how much of the pool the block takes that is being filled.
+// lastPooled returns how much memory of the pool the last block takes.
 func (b *buffer) lastPooled() int64 {
 	if len(b.blocks) == 0 {
 		return 0
@@ -89,12 +89,12 @@ func (b *buffer) lastPooled() int64 {
 	return pooled(b.blocks[len(b.blocks)-1])
 }
 
-// write adds p, for which there is space, or which a small block holds.
+// write appends p, which fits into space() or into a small block.
 func (b *buffer) write(p []byte) {
 	b.filled(copy(b.space(), p))
 }
 
-// filled tells that n bytes of the space have been written to.
+// filled says that n bytes were written to space().
 func (b *buffer) filled(n int) {
 	if n == 0 {
 		return
@@ -104,8 +104,8 @@ func (b *buffer) filled(n int) {
 	b.size += int64(n)
 }
 
-// split moves the memory for size bytes, which b has reserved and not used, to
-// a buffer of so many bytes.
+// split moves memory for size bytes, which b has reserved and not used, to a
+// buffer of that size.
 func (b *buffer) split(size int64) buffer {
 	head := buffer{pool: b.pool, reserved: roundToBlocks(size), size: size}
 	b.reserved -= head.reserved
@@ -115,7 +115,7 @@ func (b *buffer) split(size int64) buffer {
 	return head
 }
 
-// WriteAt implements io.WriterAt within the bytes that b has.
+// WriteAt implements io.WriterAt within the size of b.
 func (b *buffer) WriteAt(p []byte, at int64) (n int, err error) {
 	for _, block := range b.blocks {
 		if at >= int64(len(block)) {
@@ -130,14 +130,14 @@ func (b *buffer) WriteAt(p []byte, at int64) (n int, err error) {
 	return n, io.ErrShortBuffer
 }
 
-// take moves all that b has, its memory included, to a buffer of its own.
+// take moves the bytes and the memory of b to a buffer of their own.
 func (b *buffer) take() buffer {
 	taken := *b
 	*b = buffer{pool: b.pool}
 	return taken
 }
 
-// takeLast moves the block that is being filled to a buffer of its own.
+// takeLast moves the last block, which a Read fills, to a buffer of its own.
 func (b *buffer) takeLast() buffer {
 	last := len(b.blocks) - 1
 	block := b.blocks[last]
@@ -149,14 +149,14 @@ func (b *buffer) takeLast() buffer {
 	return taken
 }
 
-// prepend puts the bytes of head before those of b, and its memory to b's.
+// prepend puts the bytes of head before those of b, with their memory.
 func (b *buffer) prepend(head buffer) {
 	b.blocks = append(head.blocks, b.blocks...)
 	b.size += head.size
 	b.reserved += head.reserved
 }
 
-// discard gives the memory back.
+// discard frees the memory.
 func (b *buffer) discard() {
 	b.pool.release(b.reserved, b.blocks)
 	*b = buffer{pool: b.pool}
@@ -177,7 +177,7 @@ func (b *buffer) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, io.EOF
 }
 
-// reader reads all bytes, as often as it is wanted.
+// reader returns a reader of all bytes. It can seek back to the start.
 func (b *buffer) reader() *bufferReader {
 	return &bufferReader{SectionReader: io.NewSectionReader(b, 0, b.size), b: b}
 }
@@ -188,7 +188,7 @@ type bufferReader struct {
 	b *buffer
 }
 
-// WriteTo implements io.WriterTo: w gets what is left, block by block and
+// WriteTo implements io.WriterTo: it writes the remaining bytes block by block,
 // without a copy.
 func (r *bufferReader) WriteTo(w io.Writer) (n int64, err error) {
 	at, err := r.Seek(0, io.SeekCurrent)

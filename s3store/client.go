@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Client makes the calls of S3 that a Store needs, on one bucket. Package
-// awsv1 adapts the client of aws-sdk-go; others can be adapted alike.
+// Client makes the calls of S3 that a Store needs, on one bucket. Package awsv1
+// adapts the client of aws-sdk-go; others can be adapted alike.
 //
 // All methods may be called concurrently. Each makes one call over the network
-// and does not repeat it: the Store decides what is tried again. They end soon
-// after ctx has, and read nothing of a body any more when they have returned:
-// its memory gets other bytes then. Errors of the service are *Error; what is
-// none counts as trouble of the network, after which nobody knows whether the
-// call was done.
+// and does not repeat it: the Store decides about retries. A method returns
+// soon after ctx ends, and does not read a body after it has returned: the
+// memory of the body is reused. Errors of the service are *Error; all others
+// count as errors of the network, after which it is not known whether the call
+// was done.
 //
 // Keys are full keys within the bucket. ETags are as the service writes them,
 // with their quotes.
@@ -26,8 +26,8 @@ type Client interface {
 	GetObject(ctx context.Context, in GetObject) (*Object, error)
 	// HeadObject describes an object.
 	HeadObject(ctx context.Context, key string) (*Object, error)
-	// DeleteObjects removes up to 1000 objects in one call. A key that does
-	// not exist is no error. If some cannot be removed, others may be.
+	// DeleteObjects removes up to 1000 objects in one call. A key that does not
+	// exist is no error. If some cannot be removed, others may still be removed.
 	DeleteObjects(ctx context.Context, keys []string) error
 	// DeleteObject removes one object. A key that does not exist is no error.
 	DeleteObject(ctx context.Context, key string) error
@@ -35,26 +35,26 @@ type Client interface {
 	// sorted by key.
 	ListObjects(ctx context.Context, in ListObjects) (*ObjectPage, error)
 
-	// CreateMultipart begins a multipart upload of an object.
+	// CreateMultipart starts a multipart upload of an object.
 	CreateMultipart(ctx context.Context, key string, attributes Attributes) (multipart string, err error)
 	// UploadPart stores a part and returns its ETag.
 	UploadPart(ctx context.Context, in UploadPart) (etag string, err error)
-	// CopyPart makes a part of a range of another object.
+	// CopyPart makes a part from a range of another object.
 	CopyPart(ctx context.Context, in CopyPart) (etag string, err error)
-	// ListParts returns a page of the parts that are stored, by number.
+	// ListParts returns a page of the stored parts, by number.
 	ListParts(ctx context.Context, key, multipart string, after int) (*PartPage, error)
-	// CompleteMultipart makes the object of exactly these parts, and returns
+	// CompleteMultipart makes the object from exactly these parts, and returns
 	// its ETag.
 	CompleteMultipart(ctx context.Context, key, multipart string, parts []Part) (etag string, err error)
 	// AbortMultipart ends a multipart upload and removes its parts.
 	AbortMultipart(ctx context.Context, key, multipart string) error
 
-	// PresignGet makes a URL by which anybody can get the object for the time
-	// expires, with the headers that attributes set. It makes no call.
+	// PresignGet returns a URL with which everyone can get the object for the
+	// time expires, with the headers that attributes set. It makes no call.
 	PresignGet(key string, attributes Attributes, expires time.Duration) (string, error)
 }
 
-// Attributes are what an object carries beside its bytes. What is empty is not
+// Attributes are stored with an object beside its bytes. Empty ones are not
 // sent.
 type Attributes struct {
 	ContentType        string
@@ -63,17 +63,17 @@ type Attributes struct {
 	StorageClass       string
 	Encryption         string            // server-side: AES256, aws:kms
 	EncryptionKey      string            // id of a KMS key
-	Tags               map[string]string // not at every service
-	Metadata           map[string]string // x-amz-meta-*, by the name behind that in lower case; ASCII
+	Tags               map[string]string // not supported by every service
+	Metadata           map[string]string // x-amz-meta-*, by the name behind that prefix in lower case; ASCII
 }
 
 // PutObject is a call to store an object of Size bytes.
 type PutObject struct {
 	Key         string
-	Body        io.ReadSeeker // at its beginning; an io.WriterTo, too, saves copying
+	Body        io.ReadSeeker // at its beginning; an io.WriterTo saves copying
 	Size        int64
 	Attributes  Attributes
-	IfMatch     string // ETag of what is to be replaced; "": no condition
+	IfMatch     string // ETag of the object to replace; "": no condition
 	IfNoneMatch bool   // only if there is no object
 }
 
@@ -84,7 +84,7 @@ type GetObject struct {
 	IfMatch string // ETag that the object must have; "": any
 }
 
-// Object is an object as GetObject and HeadObject tell it.
+// Object is an object as GetObject and HeadObject return it.
 type Object struct {
 	Body         io.ReadCloser // nil from HeadObject
 	Size         int64         // bytes of Body, or of the object from HeadObject
@@ -101,13 +101,13 @@ type ListObjects struct {
 	Max    int    // 1 to 1000
 }
 
-// ObjectPage is a part of a listing.
+// ObjectPage is a page of a listing of objects.
 type ObjectPage struct {
 	Objects []ListedObject
 	More    bool // there are greater keys
 }
 
-// ListedObject is an object as a listing tells it.
+// ListedObject is an object in a listing.
 type ListedObject struct {
 	Key      string
 	Size     int64
@@ -124,7 +124,7 @@ type UploadPart struct {
 	Size      int64
 }
 
-// CopyPart is a call to make a part of a range of an object.
+// CopyPart is a call to make a part from a range of an object.
 type CopyPart struct {
 	Key       string
 	Multipart string
@@ -141,7 +141,7 @@ type Part struct {
 	ETag   string
 }
 
-// PartPage is a part of a listing of parts.
+// PartPage is a page of a listing of parts.
 type PartPage struct {
 	Parts []Part
 	More  bool

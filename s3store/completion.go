@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// completeAlone is completeMultipart for one caller at a time: readers complete,
-// too, and at some services an object that is made twice at the same time is
-// not there for a moment. looks tells that the caller looks first whether it
-// was made; whoever has waited does so anyway.
+// completeAlone is completeMultipart for one caller at a time. Readers complete
+// uploads, too, and at some services an object that is completed twice at the
+// same time is missing for a moment. checkFirst says whether to look for the
+// object before completing it; a caller that has waited always does.
 func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag string, err error) {
 	waited, err := b.completing.Lock(ctx, st.layout.Multipart)
 	if err != nil {
@@ -24,17 +24,17 @@ func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag
 	return b.completeMultipart(ctx, st)
 }
 
-// A completion may take as many times as long as other calls, and longer for
-// each part: services take minutes, some begin anew when the call is given up,
-// and some lose the parts if they are called again meanwhile.
+// A completion has a longer timeout than other calls, and still longer for each
+// part. Services take minutes; some start again if the call is aborted, and
+// some lose the parts if they are called again meanwhile.
 const (
 	completionFactor = 10
 	completionTime   = 50 * time.Millisecond
 )
 
-// completeMultipart makes the object of the listed parts, or finds that it
-// was made: the answer may have been lost, and the service does not know the
-// multipart upload any more.
+// completeMultipart makes the object from the recorded parts. If the service
+// does not know the multipart upload, an earlier completion may have succeeded
+// without an answer: then it looks for the object.
 func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string, err error) {
 	etag, err = retry(ctx, b, "CompleteMultipartUpload", 0, func(ctx context.Context) (string, error) {
 		longer, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionFactor*b.timeout+time.Duration(len(st.layout.Parts))*completionTime)

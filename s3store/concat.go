@@ -36,9 +36,9 @@ func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	if total != st.info.Size {
 		return fmt.Errorf("the partial uploads have %d bytes together, not %d", total, st.info.Size)
 	}
-	held, stop := u.underLease(ctx)
+	leased, stop := u.underLease(ctx)
 	defer stop()
-	j := &builder{u: u, b: u.b, ctx: held, parts: u.newPartWriter(held, st, false)}
+	j := &builder{u: u, b: u.b, ctx: leased, parts: u.newPartWriter(leased, st, false)}
 	defer j.parts.close(u.lease.Context())
 	if err := j.build(ranges); err != nil {
 		j.parts.fail(err)
@@ -47,7 +47,7 @@ func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	if err := j.parts.wait(); err != nil {
 		return err
 	}
-	return j.parts.record(held)
+	return j.parts.record(leased)
 }
 
 // rangesOf returns the objects of complete partials.

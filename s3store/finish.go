@@ -11,6 +11,7 @@ func (u *upload) FinishUpload(ctx context.Context) error {
 	return wrapError("finish upload", u.id, u.finish(ctx))
 }
 
+// finish makes the data object of a full upload.
 func (u *upload) finish(ctx context.Context) error {
 	st, err := u.freshState(ctx)
 	if err != nil || st.hasObject {
@@ -34,21 +35,21 @@ func (u *upload) finish(ctx context.Context) error {
 	return u.complete(ctx, st)
 }
 
-// complete makes the object of the listed parts.
+// complete makes the data object from the recorded parts.
 func (u *upload) complete(ctx context.Context, st state) error {
-	held, stop := u.underLease(ctx)
+	leased, stop := u.underLease(ctx)
 	defer stop()
-	etag, err := u.b.completeAlone(held, &st, false)
+	etag, err := u.b.completeAlone(leased, &st, false)
 	if isMultipartGone(err) {
 		return u.failUpload(ctx, st, err)
 	}
 	if err != nil {
 		return err
 	}
-	return u.completeWith(held, st, etag)
+	return u.completeWith(leased, st, etag)
 }
 
-// completeWith writes down that the data object is there.
+// completeWith records that the data object is stored.
 func (u *upload) completeWith(ctx context.Context, st state, etag string) error {
 	st.layout = layout{Proof: st.layout.Proof, ETag: etag, TakenOver: st.layout.TakenOver}
 	st.hasObject = true

@@ -6,68 +6,29 @@ import (
 	"time"
 )
 
-// flushAsTail stores the body as a piece, which it returns, and gives back the
-// memory. It returns none if the body has no bytes.
-func (c *chunk) flushAsTail() ([]tailObject, error) {
-	if c.body.size == 0 {
-		c.body.discard()
-		return nil, nil
-	}
-	if c.atomic {
-		return c.hideBody()
-	}
-	if err := c.parts.wait(); err != nil {
-		return nil, err
-	}
-	if err := c.parts.record(c.ctx); err != nil {
-		return nil, err
-	}
-	return c.putTailObject()
-}
-
-// putTailObject stores the body as a piece. All parts before it are listed, or it
-// does not count until they are.
-func (c *chunk) putTailObject() ([]tailObject, error) {
-	p, err := c.storeTailObject(c.from)
+// flush stores what is buffered: as a part if it is large enough, else as a
+// tail object.
+func (c *chunk) flush() error {
+	number, start := c.parts.next()
+	needed, _, err := c.sizes(number, start)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c.parts.addTailObject(p)
-	return []tailObject{p}, nil
-}
-
-func (c *chunk) storeTailObject(start int64) (tailObject, error) {
-	p, err := c.b.putTailObject(c.ctx, c.u.id, start, &c.body)
-	if err != nil {
-		c.u.invalidate()
-		if isRefusedCondition(err) {
-			err = concurrentChange(err)
-		}
-		return p, err
+	if c.canBePart(needed - sizeOfTail(c.pendingTail()) - c.body.size) {
+		return c.sendPart()
 	}
-	body := c.takeBody()
-	body.discard()
-	return p, nil
-}
-
-// flushRest stores what is left as one piece, if anything is.
-func (c *chunk) flushRest() error {
-	if hidden := slices.Clone(c.hidden); len(hidden) > 0 {
-		body, err := c.takePartBody(hidden)
-		if err != nil {
-			return err
-		}
-		c.hidden, c.body, c.from = nil, body, hidden[0].start
-	}
-	if c.body.size == 0 {
-		c.body.discard() // whoever tidies up may wait for memory
-		return nil
-	}
-	_, err := c.putTailObject()
+	_, err = c.flushAsTail()
 	return err
 }
 
-// sendPart makes a part of the body and the pieces before it.
+// canBePart tells whether what has come, with the pieces before it, may become a
+// part of less than the wanted size, if so much is missing for the least one.
+func (c *chunk) canBePart(missing int64) bool {
+	st := c.parts.state()
+	return missing <= 0 && st.layout.PartSize == 0
+}
+
+// sendPart uploads the tail and the body as a part.
 func (c *chunk) sendPart() error {
 	body, err := c.takePartBody(c.pendingTail())
 	if err != nil {
@@ -77,16 +38,16 @@ func (c *chunk) sendPart() error {
 	return c.parts.send(body)
 }
 
-// pendingTail returns the pieces between the parts and the body.
+// pendingTail returns the tail objects between the parts and the body.
 func (c *chunk) pendingTail() []tailObject {
 	_, start := c.parts.next()
 	st := c.parts.state()
 	return append(st.tail(start), c.hidden...)
 }
 
-// takePartBody takes the body, with the bytes of the pieces before it at its
-// beginning. Nobody waits for memory while holding some: if there is none for
-// the pieces, the body becomes one, too.
+// takePartBody takes the body out of the chunk, and puts the bytes of a tail
+// before it. No request waits for memory while it has some: if there is no
+// memory for the tail, the body becomes a tail object, too.
 func (c *chunk) takePartBody(pieces []tailObject) (buffer, error) {
 	size := sizeOfTail(pieces)
 	if !c.body.tryReserve(size) {
@@ -110,7 +71,7 @@ func (c *chunk) takePartBody(pieces []tailObject) (buffer, error) {
 	return body, nil
 }
 
-// takeBody takes the body, and notes how fast it has come.
+// takeBody takes the body out of the chunk, and measures how fast it came.
 func (c *chunk) takeBody() buffer {
 	const most = 1 << 40 // bytes
 	if c.body.size > 0 {
@@ -120,4 +81,65 @@ func (c *chunk) takeBody() buffer {
 	}
 	c.from += c.body.size
 	return c.body.take()
+}
+
+// flushAsTail stores the body as a tail object and frees the memory. It returns
+// the new tail object, or none if the body is empty.
+func (c *chunk) flushAsTail() ([]tailObject, error) {
+	if c.body.size == 0 {
+		c.body.discard()
+		return nil, nil
+	}
+	if c.atomic {
+		return c.hideBody()
+	}
+	if err := c.parts.wait(); err != nil {
+		return nil, err
+	}
+	if err := c.parts.record(c.ctx); err != nil {
+		return nil, err
+	}
+	return c.putTailObject()
+}
+
+// putTailObject stores the body as a tail object. If parts before it are not
+// recorded yet, it is an orphan until they are.
+func (c *chunk) putTailObject() ([]tailObject, error) {
+	p, err := c.storeTailObject(c.from)
+	if err != nil {
+		return nil, err
+	}
+	c.parts.addTailObject(p)
+	return []tailObject{p}, nil
+}
+
+func (c *chunk) storeTailObject(start int64) (tailObject, error) {
+	p, err := c.b.putTailObject(c.ctx, c.u.id, start, &c.body)
+	if err != nil {
+		c.u.invalidate()
+		if isRefusedCondition(err) {
+			err = concurrentChange(err)
+		}
+		return p, err
+	}
+	body := c.takeBody()
+	body.discard()
+	return p, nil
+}
+
+// flushRest stores the rest of the body as one tail object.
+func (c *chunk) flushRest() error {
+	if hidden := slices.Clone(c.hidden); len(hidden) > 0 {
+		body, err := c.takePartBody(hidden)
+		if err != nil {
+			return err
+		}
+		c.hidden, c.body, c.from = nil, body, hidden[0].start
+	}
+	if c.body.size == 0 {
+		c.body.discard() // whoever tidies up may wait for memory
+		return nil
+	}
+	_, err := c.putTailObject()
+	return err
 }

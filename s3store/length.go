@@ -32,7 +32,7 @@ func (s *Store) DeclareLength(ctx context.Context, up tusd.Upload, length int64)
 	return wrapError("declare the length of upload", u.id, u.storeRecord(ctx, st))
 }
 
-// checkLength refuses a length that an upload cannot reach any more.
+// checkLength refuses a length that the upload cannot reach.
 func (b *bucket) checkLength(st *state, length int64) error {
 	if err := b.partSizes.checkLength(length); err != nil {
 		return err

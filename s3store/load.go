@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// loadTries is how often an upload is looked at that changes meanwhile.
+// loadTries is how often an upload is read that changes meanwhile.
 const loadTries = 20
 
-// load reads the state of an upload. One that is being removed is not there.
+// load reads the state of an upload. An upload that is being removed is broken.
 func (b *bucket) load(ctx context.Context, id string) (state, error) {
 	st, err := b.loadAny(ctx, id)
 	if err == nil && st.layout.Removed {
@@ -19,8 +19,8 @@ func (b *bucket) load(ctx context.Context, id string) (state, error) {
 	return st, err
 }
 
-// loadAny is load for uploads that are being removed, too. Record and listing
-// are two calls: it is repeated until both are of the same time.
+// loadAny is load that accepts uploads that are being removed. Record and
+// listing are two calls: it repeats them until they agree.
 func (b *bucket) loadAny(ctx context.Context, id string) (state, error) {
 	for try := range loadTries {
 		st, ok, err := b.loadOnce(ctx, id)
@@ -34,8 +34,8 @@ func (b *bucket) loadAny(ctx context.Context, id string) (state, error) {
 	return state{}, errors.New("its record and the listing do not agree: it changes faster than it can be read, or an object lies above its key")
 }
 
-// loadOnce reads record and listing side by side. ok is false if they do not
-// fit together.
+// loadOnce reads record and listing in parallel. ok is false if they do not
+// agree.
 func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, err error) {
 	key := b.recordKey(id)
 	var found uploadObjects
@@ -70,8 +70,8 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 	return st, err == nil, err
 }
 
-// setOffset finds the offset of a state. there tells that there may be an object
-// under the data key.
+// setOffset computes the offset of a state. mayHaveObject says whether there
+// may be an object under the data key.
 func (b *bucket) setOffset(ctx context.Context, st *state, there bool) (err error) {
 	switch {
 	case st.layout.ETag != "":
@@ -89,12 +89,13 @@ func (b *bucket) setOffset(ctx context.Context, st *state, there bool) (err erro
 	return nil
 }
 
-// listsData tells whether a listing of the upload has its data object, too.
+// listsData reports whether a listing of the upload includes its data object.
 func (b *bucket) listsData(st *state) bool { return st.dataKey() == b.prefix+st.info.ID }
 
-// hasWholeObject tells whether the data object is there, this upload's, and has all
-// its bytes. If listings have it, this one had: what is not there then is away
-// for a moment, and the offset must not fall to 0.
+// hasWholeObject reports whether the data object is stored, belongs to the
+// upload, and has all its bytes. If listings include it, this one did: an
+// object that is missing then is missing for a moment, and the offset must not
+// fall to 0.
 func (b *bucket) hasWholeObject(ctx context.Context, st *state) (bool, error) {
 	if st.info.SizeIsDeferred {
 		return false, nil

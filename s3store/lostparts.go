@@ -7,7 +7,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// failIfPartsLost looks whether an error means that the parts that were stored are gone.
+// failIfPartsLost makes the upload failed if err means that its stored parts
+// are gone.
 func (c *chunk) failIfPartsLost(err error) error {
 	if st := c.parts.state(); isUploadPartGone(err) && len(st.layout.Parts) > 0 {
 		return c.u.failUpload(c.ctx, st, err)
@@ -15,9 +16,9 @@ func (c *chunk) failIfPartsLost(err error) error {
 	return err
 }
 
-// failUpload writes down that the bytes of an upload are gone, if its record
-// is still the one that says where they were: somebody else has aborted the
-// multipart upload, a rule of the bucket perhaps.
+// failUpload makes an upload failed because its bytes are gone: another client,
+// or a lifecycle rule of the bucket, has aborted the multipart upload. It does
+// nothing if the record has changed meanwhile.
 func (u *upload) failUpload(ctx context.Context, st state, cause error) error {
 	u.invalidate()
 	now, err := u.freshState(ctx)
@@ -34,7 +35,7 @@ func (u *upload) failUpload(ctx context.Context, st state, cause error) error {
 	return tusd.ErrUploadFailed.With(cause)
 }
 
-// bytesLost is the answer of an upload whose bytes are gone.
+// bytesLost is the stored answer of an upload whose bytes are gone.
 func bytesLost() *tusd.Failure {
 	return &tusd.Failure{
 		Code: tusd.ErrUploadFailed.Code, StatusCode: tusd.ErrUploadFailed.Status.Tus,

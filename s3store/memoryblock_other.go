@@ -4,5 +4,5 @@ package s3store
 
 func newBlock() []byte { return make([]byte, 0, blockSize) }
 
-// returnMemory can do nothing with memory of Go's heap.
+// returnMemory does nothing: the garbage collector owns the memory.
 func returnMemory([]byte) {}

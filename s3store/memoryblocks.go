@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// idleAfter is how long memory is kept that nobody uses: once to twice that
+// idleAfter is how long unused blocks keep their memory: once to twice that
 // time.
 const idleAfter = 10 * time.Second
 
-// freeBlocks are the blocks of a pool that are not in use. The zero value is ready
-// to use: blocks are made when they are needed.
+// freeBlocks are the blocks of a pool that are not in use. The zero value is
+// ready to use: blocks are allocated when they are needed.
 type freeBlocks struct {
 	mu     sync.Mutex
-	free   [][]byte    // that last used at the end
+	free   [][]byte    // the last used at the end
 	idle   int         // how many of free were not used since returnIdle ran
 	vacant [][]byte    // without memory
-	timer  *time.Timer // calls returnIdle; nil: there is nothing for it
+	timer  *time.Timer // calls returnIdle; nil: no block is free
 }
 
 // get returns an empty block.
@@ -45,7 +45,7 @@ func pop(blocks *[][]byte) ([]byte, bool) {
 	return block, true
 }
 
-// put takes back a block that is not used any more.
+// put makes a block available again.
 func (b *freeBlocks) put(block []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -53,8 +53,7 @@ func (b *freeBlocks) put(block []byte) {
 	b.watchIdle()
 }
 
-// returnIdle gives the memory of blocks that nobody has used for a while back
-// to the system.
+// returnIdle returns the memory of blocks that are idle to the system.
 func (b *freeBlocks) returnIdle() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,8 +66,7 @@ func (b *freeBlocks) returnIdle() {
 	b.watchIdle()
 }
 
-// watchIdle lets returnIdle run in a while if there may be something for it.
-// The caller holds b.mu.
+// watchIdle schedules returnIdle if blocks are free. The caller holds b.mu.
 func (b *freeBlocks) watchIdle() {
 	if b.timer == nil && len(b.free) > 0 {
 		b.timer = time.AfterFunc(idleAfter, b.returnIdle)

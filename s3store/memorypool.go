@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// blockSize is the unit in which memory for bodies is handed out, in bytes.
+// blockSize is the unit of the pool's memory, in bytes.
 const blockSize = 256 << 10
 
-// smallBlock is the size of the first block of a body, in bytes. It is not of
-// the pool, so that a body that hardly comes keeps nothing from others.
+// smallBlock is the size of the first block of a body, in bytes. It is not
+// memory of the pool, so that a slow body does not keep memory from others.
 const smallBlock = 16 << 10
 
-// lowerAfter is how long a request waits for as much memory as it wants, before
-// it takes less.
+// lowerAfter is how long a request waits for all the memory that it wants,
+// before it accepts less.
 const lowerAfter = 2 * time.Second
 
-// memoryPool is the memory for bytes on their way to the service. It is reserved
-// before it is used. Who waits for memory gets it in order of arrival; nobody
-// waits while holding some, so that all get on.
+// memoryPool is the memory for bytes on their way to the service. Memory is
+// reserved before it is used. Requests get memory in order of arrival. No
+// request waits for memory while it has some, so there is no deadlock.
 type memoryPool struct {
 	size int64
 
 	mu     sync.Mutex
 	free   int64 // bytes that are not reserved
-	pinned int64 // bytes of blocks that are being read into
+	pinned int64 // bytes of blocks that a Read fills
 	queue  []*memoryWaiter
 	waits  int64
 
@@ -42,15 +42,15 @@ type memoryWaiter struct {
 
 func newMemoryPool(size int64) *memoryPool { return &memoryPool{size: size, free: size} }
 
-// MemoryUse is how the memory for bodies is used.
+// MemoryUse says how the memory pool is used.
 type MemoryUse struct {
 	Size     int64 // bytes
 	Reserved int64 // bytes
 	Waiting  int   // requests that wait for memory now
-	Waits    int64 // requests that have had to, since the start
+	Waits    int64 // requests that had to wait, since the start
 }
 
-// Memory tells how the memory for bodies is used.
+// Memory returns the use of the memory pool.
 func (s *Store) Memory() MemoryUse {
 	b := s.opened.Load()
 	if b == nil {
@@ -65,8 +65,8 @@ func (p *memoryPool) use() MemoryUse {
 	return MemoryUse{Size: p.size, Reserved: p.size - p.free, Waiting: len(p.queue), Waits: p.waits}
 }
 
-// reserve waits for memory, at most until ctx ends: as much as is wanted, or,
-// if that takes long, the least that helps. The caller holds none.
+// reserve waits for memory until ctx ends: for the wanted bytes, or, after
+// lowerAfter, for the least. The caller has no memory of the pool.
 func (p *memoryPool) reserve(ctx context.Context, wanted, least int64) (int64, error) {
 	if least > p.size {
 		return 0, fmt.Errorf("%d bytes of memory are needed, there are %d for all requests", least, p.size)
@@ -101,7 +101,7 @@ func (p *memoryPool) enqueue(n int64) *memoryWaiter {
 	return w
 }
 
-// lower lets somebody who still waits be content with n bytes.
+// lower lowers a waiting request to n bytes.
 func (p *memoryPool) lower(w *memoryWaiter, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +111,8 @@ func (p *memoryPool) lower(w *memoryWaiter, n int64) {
 	}
 }
 
-// abandon ends a wait, or gives back what came together with its end.
+// abandon removes a request from the queue, or frees the memory that it was
+// granted meanwhile.
 func (p *memoryPool) abandon(w *memoryWaiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +124,8 @@ func (p *memoryPool) abandon(w *memoryWaiter) {
 	p.grant()
 }
 
-// tryReserve reserves n bytes if they are free and nobody waits.
+// tryReserve reserves n bytes if they are free and no request waits. It reports
+// whether it has.
 func (p *memoryPool) tryReserve(n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,16 +136,16 @@ func (p *memoryPool) tryReserve(n int64) bool {
 	return true
 }
 
-// contended tells whether somebody waits.
+// contended reports whether a request waits for memory.
 func (p *memoryPool) contended() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.queue) > 0
 }
 
-// pin tells whether a block may be read into. Nobody can take it back before
-// the client has sent something, so no more than a quarter of the memory is
-// lent. The caller calls unlend afterwards.
+// pin reports whether a Read may fill a block of the pool. The block cannot be
+// freed before the Read returns, so at most a quarter of the memory is pinned.
+// The caller calls unpin afterwards.
 func (p *memoryPool) pin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,8 +162,7 @@ func (p *memoryPool) unpin() {
 	p.pinned -= blockSize
 }
 
-// release gives back n bytes and the blocks that were made of them, or beside
-// them.
+// release frees n reserved bytes, and blocks for reuse.
 func (p *memoryPool) release(n int64, blocks [][]byte) {
 	for _, block := range blocks {
 		if cap(block) == smallBlock {
@@ -176,7 +177,8 @@ func (p *memoryPool) release(n int64, blocks [][]byte) {
 	p.grant()
 }
 
-// grant lets those go on that have waited longest. The caller holds p.mu.
+// grant gives free memory to the requests that have waited longest. The caller
+// holds p.mu.
 func (p *memoryPool) grant() {
 	for len(p.queue) > 0 && p.queue[0].n <= p.free {
 		p.free -= p.queue[0].n
@@ -188,7 +190,7 @@ func (p *memoryPool) grant() {
 // block returns an empty block of memory that the caller has reserved.
 func (p *memoryPool) block() []byte { return p.blocks.get() }
 
-// small returns an empty block that is not of the pool.
+// small returns an empty block that is not memory of the pool.
 func (p *memoryPool) small() []byte {
 	if block, ok := p.smalls.Get().(*[smallBlock]byte); ok {
 		return block[:0]

@@ -25,7 +25,7 @@ func (b *bucket) createMultipart(ctx context.Context, st *state) (string, error)
 	})
 }
 
-// abort ends a multipart upload. One that is not there is no error.
+// abort ends a multipart upload. It is no error if there is none.
 func (b *bucket) abort(ctx context.Context, key, multipart string) error {
 	_, err := retry(ctx, b, "AbortMultipartUpload", 0, func(ctx context.Context) (nothing, error) {
 		return nothing{}, b.client.AbortMultipart(ctx, key, multipart)

@@ -10,10 +10,11 @@ import (
 
 // The calls of the service, repeated where that helps.
 
-// proofName is the metadata by which an object proves whose it is.
+// proofName is the metadata with which an object proves that it belongs to an
+// upload.
 const proofName = "tusd-proof"
 
-// nothing is the answer of a call that has none.
+// nothing is the result of a call that returns only an error.
 type nothing = struct{}
 
 func (b *bucket) list(ctx context.Context, in ListObjects) (*ObjectPage, error) {
@@ -49,7 +50,7 @@ func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (conten
 	return content, etag, err
 }
 
-// putUnconditional stores an object once or more, with its checksum.
+// putUnconditional stores an object, with its checksum.
 func (b *bucket) putUnconditional(ctx context.Context, in PutObject) (etag string, err error) {
 	if in, err = withChecksum(in); err != nil {
 		return "", err
@@ -66,10 +67,10 @@ func (b *bucket) putChecksummed(ctx context.Context, in PutObject) (etag string,
 	})
 }
 
-// put stores an object under a condition, as far as the service knows it. If
-// it is refused although the object is what was put (the answer to an earlier
-// attempt was lost), that counts as success: the object proves it by its
-// metadata.
+// put stores an object with the conditions of in, if the service supports them.
+// A refused condition counts as success if the stored object is this one,
+// because the answer to an earlier attempt was lost: its metadata has the same
+// proof.
 func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error) {
 	if !b.conditions.create {
 		in.IfNoneMatch = false
@@ -95,7 +96,8 @@ func (b *bucket) put(ctx context.Context, in PutObject) (etag string, err error)
 	return "", err
 }
 
-// remove removes objects, all that can be.
+// remove removes objects. If some cannot be removed, others may still be
+// removed.
 func (b *bucket) remove(ctx context.Context, keys ...string) error {
 	const most = 1000
 	for len(keys) > most && !b.profile.NoMultiDelete {

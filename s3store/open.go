@@ -28,12 +28,12 @@ type bucket struct {
 	retried   func(operation string)
 
 	conditions    conditions
-	allowsNesting bool       // objects can lie below the key of another
-	sideCreation  sync.Mutex // held while one is created, if the service knows no conditions
+	allowsNesting bool       // objects can be stored below the key of another
+	sideCreation  sync.Mutex // held while one is created, if the service supports no conditions
 	cache         stateCache
 	completing    keyed.Mutex // by multipart upload
 	memory        *memoryPool
-	uploadSlots   chan struct{} // has room for the parts that are uploaded at the same time
+	uploadSlots   chan struct{} // its capacity is how many parts are uploaded at the same time
 }
 
 const (
@@ -43,8 +43,8 @@ const (
 	defaultTimeout     = 30 * time.Second
 )
 
-// Open looks whether the bucket can be used, and finds out which conditions of
-// writes the service knows.
+// Open checks that the bucket can be used, and probes which conditional writes
+// the service supports.
 func (s *Store) Open(ctx context.Context, env tusd.Env) error {
 	b, err := s.newBucket(env)
 	if err == nil {

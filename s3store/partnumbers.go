@@ -13,18 +13,18 @@ import (
 // lost, and the upload cannot be completed. So numbers that such a call may
 // have are not taken again, as long as there are enough.
 
-// maxUnrecorded is how many numbers behind those of the listed parts another
-// process may have taken: parts that wait to be listed, and those that are
-// sent at the same time.
+// maxUnrecorded is how many numbers behind those of the recorded parts another
+// process may have used: for parts that wait to be recorded, and for those that
+// are being uploaded.
 const maxUnrecorded = 2*recordEvery + defaultConcurrency
 
-// chooseNumber chooses that of the next part.
+// chooseNumber chooses the number of the next part.
 //
-// While the state is only a guess, somebody else may have stored another part
-// with the next number, which must not be replaced either. So the first number
-// of a request is one that another part hardly has: it depends on the range of
-// bytes, and a part of the same range is the same part. That is good for one
-// part, and where numbers are not scarce; else the guess is confirmed.
+// While the state is not validated, another process may have stored another
+// part with the next number, which must not be replaced. So the first number of
+// a request depends on the range of bytes: another part is unlikely to have it,
+// and a part of the same range is the same part. That works for one part, and
+// where numbers are not scarce; otherwise the state is validated.
 func (l *partWriter) chooseNumber(size int64) (int, error) {
 	number, start := l.next()
 	st := l.state()
@@ -44,14 +44,14 @@ func (l *partWriter) chooseNumber(size int64) (int, error) {
 	return number, nil
 }
 
-// mayCollide tells whether another process may be storing bytes of the upload
-// at the same time. Its part of another range of bytes must not replace ours,
-// whichever of the two is listed. After the first number of a request it is as
-// unlikely as it can be made without a lock.
+// mayCollide reports whether another process may store bytes of the upload at
+// the same time. Its part of another range of bytes must not replace ours,
+// whichever of the two is recorded. After the first number of a request that is
+// as unlikely as possible without a lock.
 func (l *partWriter) mayCollide() bool { return l.numbers == 0 && l.u.b.scope == tusd.ScopeProcess }
 
-// maxLateNumber is the greatest number that a part of another process may have,
-// for a state that was read.
+// maxLateNumber returns the greatest number that an unrecorded part of another
+// process may have, for a state that was loaded.
 func (c *layout) maxLateNumber() int {
 	if c.Multipart == "" {
 		return 0
@@ -59,16 +59,16 @@ func (c *layout) maxLateNumber() int {
 	return c.nextNumber() - 1 + maxUnrecorded
 }
 
-// The numbers among which one is chosen that no other part is likely to have.
-// Only a share of those that an upload can do without are used up.
+// The first number of a request is chosen from a spread of unused ones. The
+// spread uses only a share of the numbers that an upload does not need.
 const (
 	leastSpread = 8
 	mostSpread  = 256
 	spreadShare = 32
 )
 
-// numbersToSpare is how many numbers behind one an upload can jump over at most,
-// and often, without needing larger parts.
+// numbersToSpare returns how many numbers behind number an upload can skip,
+// repeatedly, without needing larger parts.
 func (l *partSizes) numbersToSpare(number int, stored, length int64) int {
 	for room := mostSpread; room >= leastSpread; room /= 2 {
 		size, err := l.minSize(number+spreadShare*room, stored, length)
@@ -79,7 +79,7 @@ func (l *partSizes) numbersToSpare(number int, stored, length int64) int {
 	return 0
 }
 
-// spread is a number below room for a range of bytes.
+// spread returns a number below limit that depends on a range of bytes.
 func spread(start, size int64, room int) int {
 	h := fnv.New32a()
 	fmt.Fprint(h, start, " ", size) // a hash never fails

@@ -7,20 +7,20 @@ import (
 	"github.com/tus/tusd"
 )
 
-// partSizes decides about the sizes of parts. A service limits their number, so a
-// part must not be smaller than what lets the rest of the upload fit into the
-// numbers that are left, however often requests end early.
+// partSizes chooses the sizes of parts. A service limits the number of parts,
+// so a part must be large enough that the rest of the upload fits into the
+// remaining numbers, however often requests end early.
 type partSizes struct {
 	minPart   int64
-	maxPart   int64 // what the service takes and the memory can hold
+	maxPart   int64 // limit of the service and of the memory
 	maxParts  int
 	maxObject int64
 	preferred int64
-	equal     bool
-	growth    float64 // of the parts of an upload whose length is not known
+	equal     bool    // all parts but the last have the same size
+	growth    float64 // from part to part, if the length of the upload is not known
 }
 
-// memoryShare is how many of the largest parts fit into the memory for them.
+// memoryShare is how many of the largest parts fit into the memory pool.
 const memoryShare = 4
 
 func newPartSizes(p Profile, minPart, preferred, memory int64) (partSizes, error) {
@@ -36,14 +36,14 @@ func newPartSizes(p Profile, minPart, preferred, memory int64) (partSizes, error
 	return l, nil
 }
 
-// growShare is the share of the parts of an upload whose length is not known
-// that may be smaller than the largest part. The others are enough for nearly
-// as much as an upload can have whose length is known.
+// growShare is the share of the parts of an upload of unknown length that may
+// be smaller than the largest part. The others hold nearly as much as an upload
+// of known length can have.
 const growShare = 8
 
-// findGrowth finds how much each part must be larger than the one before so
-// that all of them together make the largest object, or that the largest part
-// comes early.
+// findGrowth computes by which factor each part must be larger than the
+// previous one, so that all parts together make the largest object, or the
+// largest part is reached early.
 func (l *partSizes) findGrowth() float64 {
 	low, high := 1.0, math.Pow(float64(l.maxPart)/float64(l.minPart), growShare/float64(l.maxParts))
 	if l.totalSize(high) <= float64(l.maxObject) {
@@ -59,7 +59,8 @@ func (l *partSizes) findGrowth() float64 {
 	return high
 }
 
-// totalSize is how many bytes all parts have that grow up to the largest part.
+// totalSize returns how many bytes all parts have if they grow to the largest
+// part.
 func (l *partSizes) totalSize(growth float64) float64 {
 	growing := float64(l.maxParts)
 	if growth > 1 {
@@ -69,7 +70,7 @@ func (l *partSizes) totalSize(growth float64) float64 {
 	return l.sumOfGrowing(growth, n) + float64(l.maxParts-n)*float64(l.maxPart)
 }
 
-// sumOfGrowing is the sum of n parts that grow.
+// sumOfGrowing returns the sum of the first n sizes.
 func (l *partSizes) sumOfGrowing(growth float64, n int) float64 {
 	if growth-1 < 1e-12 {
 		return float64(l.minPart) * float64(n)
@@ -77,12 +78,13 @@ func (l *partSizes) sumOfGrowing(growth float64, n int) float64 {
 	return float64(l.minPart) * (math.Pow(growth, float64(n)) - 1) / (growth - 1)
 }
 
-// maxUpload is the length of the largest upload that is taken.
+// maxUpload returns the length of the largest upload that can be stored.
 func (l *partSizes) maxUpload() int64 {
 	return min(l.maxObject, l.maxPart*int64(l.maxParts))
 }
 
-// checkLength refuses a length, -1 if it is not known, that cannot be stored.
+// checkLength refuses a length that cannot be stored. -1 means that it is not
+// known.
 func (l *partSizes) checkLength(length int64) error {
 	if length > l.maxUpload() {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes, or are more than an object may have", length, l.maxParts, l.maxPart))
@@ -90,14 +92,14 @@ func (l *partSizes) checkLength(length int64) error {
 	return nil
 }
 
-// equalSize is the size of all parts, where they must have one.
+// equalSize returns the size of all parts, where they must be equal.
 func (l *partSizes) equalSize(length int64) int64 {
 	return max(l.preferred, ceilDiv(length, int64(l.maxParts)))
 }
 
-// minSize is the least size of the part with that number, from 1, of an upload
-// of that length, -1 if it is not known, if the parts before have stored
-// bytes together. The last part of an upload may be smaller.
+// minSize returns the least size of a part. number is its number, from 1;
+// stored is the size of the parts before it; length is that of the upload, or
+// -1 if it is not known. The last part of an upload may be smaller.
 func (l *partSizes) minSize(number int, stored, length int64) (int64, error) {
 	left := int64(l.maxParts - number + 1)
 	if left <= 0 {

@@ -7,33 +7,32 @@ import (
 	"time"
 )
 
-// While parts are being sent, the record is stored after so many of them are
-// there, or after so long.
+// While parts are being uploaded, the record is stored after this many new
+// ones, or after this time.
 const (
 	recordEvery = 10
 	recordAfter = 5 * time.Second
 )
 
-// partWriter is the parts of one request, in order: first those that the record
-// lists, then those that are sent. A part is listed once it and all before it
-// are stored.
+// partWriter uploads the parts of one request, in order, behind those that the
+// record has. A part is recorded once it and all before it are stored.
 type partWriter struct {
 	u           *upload
 	ctx         context.Context // of all calls; ends with the first failure
 	stop        context.CancelCauseFunc
-	recordEarly bool // parts are listed as soon as they are stored
+	recordEarly bool // record parts as soon as they are stored
 	work        sync.WaitGroup
 
 	mu           sync.Mutex
-	st           state
-	sent         []sentPart
-	number       int   // of the next part
-	start        int64 // of the next part, in bytes
-	numbers      int   // that were taken
-	unrecorded   bool  // this request has begun the multipart upload, and no record tells of it
-	recording    bool
-	lastRecorded time.Time // when parts were last listed
-	err          error     // the first
+	st           state      // as recorded
+	sent         []sentPart // parts that are not recorded
+	number       int        // of the next part
+	start        int64      // of the next part, in bytes
+	numbers      int        // how many numbers were used
+	unrecorded   bool       // this request has started the multipart upload, and no record contains it
+	recording    bool       // a call of record is due or runs
+	lastRecorded time.Time  // when parts were last listed
+	err          error      // the first
 }
 
 type sentPart struct {
@@ -50,28 +49,28 @@ func (u *upload) newPartWriter(ctx context.Context, st state, early bool) *partW
 	return l
 }
 
-// next is the number of the next part and where it begins.
+// next returns the number of the next part and its offset.
 func (l *partWriter) next() (number int, start int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.number, l.start
 }
 
-// state is what is stored, as far as it counts.
+// state returns the recorded state.
 func (l *partWriter) state() state {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.st
 }
 
-// failure is the first error.
+// failure returns the first error.
 func (l *partWriter) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// fail ends the sending.
+// fail stops the writer with an error.
 func (l *partWriter) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,15 +80,15 @@ func (l *partWriter) fail(err error) {
 	}
 }
 
-// lacksMultipart tells whether there is no multipart upload yet.
+// lacksMultipart reports whether there is no multipart upload yet.
 func (l *partWriter) lacksMultipart() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.st.layout.Multipart == ""
 }
 
-// send uploads body as the next part, which takes the buffer's memory with
-// it, and does not wait for the end.
+// send uploads body as the next part in the background. It takes over the
+// memory of body.
 func (l *partWriter) send(body buffer) error {
 	in, err := l.nextPart(body.size)
 	if err != nil {
@@ -103,8 +102,7 @@ func (l *partWriter) send(body buffer) error {
 	return nil
 }
 
-// copy makes the next part of a range of an object, and does not wait for the
-// end.
+// copy makes the next part from a range of an object, in the background.
 func (l *partWriter) copy(source string, offset, size int64) error {
 	in, err := l.nextPart(size)
 	if err != nil {
@@ -121,8 +119,8 @@ func (l *partWriter) copy(source string, offset, size int64) error {
 	return nil
 }
 
-// nextPart takes the next number for a part, beginning the multipart upload if
-// that was not done.
+// nextPart returns a call for the next part, with a new number. It starts the
+// multipart upload if there is none.
 func (l *partWriter) nextPart(size int64) (UploadPart, error) {
 	if err := l.beginMultipart(); err != nil {
 		return UploadPart{}, err
@@ -139,7 +137,7 @@ func (l *partWriter) nextPart(size int64) (UploadPart, error) {
 	return UploadPart{Key: l.st.dataKey(), Multipart: l.st.layout.Multipart, Number: number, Size: size}, nil
 }
 
-// beginMultipart begins the multipart upload, if that was not done.
+// beginMultipart starts the multipart upload if there is none.
 func (l *partWriter) beginMultipart() error {
 	if !l.lacksMultipart() {
 		return nil
@@ -154,8 +152,8 @@ func (l *partWriter) beginMultipart() error {
 	return nil
 }
 
-// run makes the call for a part when it is its turn, and lists what can be
-// listed if it is time.
+// run makes the call for a part when an upload slot is free, and records parts
+// if that is due.
 func (l *partWriter) run(number int, call func() (etag string, err error)) {
 	turns := l.u.b.uploadSlots
 	select {
@@ -174,8 +172,8 @@ func (l *partWriter) run(number int, call func() (etag string, err error)) {
 	}
 }
 
-// markStored notes that a part is stored, and tells whether the caller is to
-// list what is there.
+// markStored marks a part as stored, and reports whether the caller must call
+// record.
 func (l *partWriter) markStored(number int, etag string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,7 +186,8 @@ func (l *partWriter) markStored(number int, etag string) bool {
 	return l.recording
 }
 
-// recordable counts the parts that could be listed now. The caller holds l.mu.
+// recordable returns how many parts could be recorded now. The caller holds
+// l.mu.
 func (l *partWriter) recordable() int {
 	n := slices.IndexFunc(l.sent, func(p sentPart) bool { return !p.stored })
 	if n < 0 {
@@ -197,8 +196,8 @@ func (l *partWriter) recordable() int {
 	return n
 }
 
-// record stores a record with the parts that are there, up to the first that is
-// not. One call at a time.
+// record stores a record with the stored parts, up to the first that is
+// missing. Calls do not overlap.
 func (l *partWriter) record(ctx context.Context) error {
 	l.mu.Lock()
 	n := l.recordable()
@@ -224,7 +223,7 @@ func (l *partWriter) record(ctx context.Context) error {
 	return err
 }
 
-// addTailObject notes that a piece is stored.
+// addTailObject adds a stored tail object to the state.
 func (l *partWriter) addTailObject(p tailObject) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -234,9 +233,9 @@ func (l *partWriter) addTailObject(p tailObject) {
 	}
 }
 
-// isUnrecorded tells whether no record has the multipart upload, although one
-// was to be stored, with that error: another process was faster. After other
-// errors it may be stored.
+// isUnrecorded reports whether no record contains the multipart upload although
+// storing the record returned err: another process was faster. After other
+// errors the record may be stored.
 func (l *partWriter) isUnrecorded(ctx context.Context, multipart string, err error) bool {
 	if !isRefusedCondition(err) {
 		return false
@@ -245,14 +244,15 @@ func (l *partWriter) isUnrecorded(ctx context.Context, multipart string, err err
 	return err == nil && st.layout.Multipart != multipart
 }
 
-// wait waits for the parts that are sent, and returns the first error.
+// wait waits for the parts in the background, and returns the first error.
 func (l *partWriter) wait() error {
 	l.work.Wait()
 	return l.failure()
 }
 
-// close ends the line: what was not listed never was. ctx is for the call
-// that cleans up, which needs the lease but nobody who waits for it.
+// close waits for the parts in the background, and drops those that are not
+// recorded. ctx is for the call that aborts an unused multipart upload; it ends
+// with the lease, not with the request.
 func (l *partWriter) close(ctx context.Context) {
 	l.work.Wait()
 	l.stop(nil)
@@ -273,7 +273,7 @@ func (l *partWriter) close(ctx context.Context) {
 	l.st.layout.Multipart, l.unrecorded = "", false
 }
 
-// setState makes st what is stored.
+// setState replaces the recorded state.
 func (l *partWriter) setState(st state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

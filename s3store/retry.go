@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The waits before a failed call is made again, doubling, and where it ends.
+// A failed call is repeated after a backoff that doubles, within these limits.
 const (
 	firstBackoff     = 50 * time.Millisecond
 	maxBackoff       = 5 * time.Second
@@ -16,8 +16,9 @@ const (
 	retryLimit       = 30 * time.Second
 )
 
-// retry makes a call until it has an answer that stays, within limits. It
-// begins no attempt after ctx has ended. size is what the call sends.
+// retry repeats a call until it succeeds or fails permanently, within limits.
+// It starts no attempt after ctx has ended. size is how many bytes the call
+// sends.
 func retry[T any](ctx context.Context, b *bucket, operation string, size int64, call func(context.Context) (T, error)) (T, error) {
 	started := time.Now()
 	for try, wait := 1, firstBackoff; ; try, wait = try+1, min(2*wait, maxBackoff) {
@@ -35,14 +36,14 @@ func retry[T any](ctx context.Context, b *bucket, operation string, size int64, 
 	}
 }
 
-// uninterruptibleSize is the size, in bytes, up to which a call that has begun is not
-// given up when the request ends: it is as good as sent, and without its
-// answer nobody knows what holds.
+// uninterruptibleSize is the size, in bytes, up to which a call that has
+// started is not aborted when the request ends: most of it is sent already, and
+// without its answer the state of the upload is not known.
 const uninterruptibleSize = 1 << 20
 
-// isUninterruptible tells whether a call that has begun is not given up. Where the
-// service knows no conditions, nothing else keeps an object that was given up
-// from arriving in the place of a later one.
+// isUninterruptible reports whether a call that has started is not aborted.
+// Where the service supports no conditions, an aborted object could arrive
+// later and replace a newer one.
 func (b *bucket) isUninterruptible(operation string, size int64) bool {
 	return size <= uninterruptibleSize || operation == "PutObject" && !b.conditions.create
 }
@@ -65,7 +66,7 @@ func tryOnce[T any](ctx context.Context, b *bucket, size int64, final bool, call
 	return answer, err
 }
 
-// sleep waits, at most until ctx ends, and then returns why.
+// sleep waits until the time is over or ctx ends, and then returns its cause.
 func sleep(ctx context.Context, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -7,18 +7,18 @@ import (
 )
 
 // state is all that is known of an upload: its record and the objects beside
-// it. It is a value: what it refers to is not changed but replaced.
+// it. It is a value: slices and maps in it are replaced, not changed.
 type state struct {
-	info          tusd.FileInfo // Offset: as offset() says
+	info          tusd.FileInfo // Offset is that of offset()
 	layout        layout
 	recordKey     string
 	etag          string       // of the record; "": it is not stored yet
-	tailObjects   []tailObject // that are stored, by start, those that do not count included
-	hasObject     bool         // the data object is there with all bytes
-	maxLateNumber int          // parts that nobody waits for may still arrive, with numbers up to this
+	tailObjects   []tailObject // all that are stored, by start, orphans included
+	hasObject     bool         // the data object is stored with all bytes
+	maxLateNumber int          // unrecorded parts with numbers up to this may still arrive
 }
 
-// offset counts the bytes that are stored without a gap.
+// offset returns how many bytes are stored without a gap.
 func (s *state) offset() int64 {
 	if s.hasObject {
 		return s.info.Size
@@ -27,7 +27,7 @@ func (s *state) offset() int64 {
 	return end + sizeOfTail(s.tail(end))
 }
 
-// tail returns the pieces that follow from an offset on without a gap.
+// tail returns the tail objects that follow an offset without a gap.
 func (s *state) tail(from int64) []tailObject {
 	var tail []tailObject
 	for _, p := range s.tailObjects {
@@ -38,8 +38,8 @@ func (s *state) tail(from int64) []tailObject {
 	return tail
 }
 
-// orphans returns the pieces that do not count: their bytes are in a part by
-// now, or they were put for a chunk that never became one.
+// orphans returns the tail objects that are no part of the upload: their bytes
+// are in a recorded part by now, or belong to a chunk that failed.
 func (s *state) orphans() []tailObject {
 	if s.hasObject {
 		return s.tailObjects
@@ -48,10 +48,10 @@ func (s *state) orphans() []tailObject {
 	return slices.DeleteFunc(slices.Clone(s.tailObjects), func(p tailObject) bool { return slices.Contains(tail, p) })
 }
 
-// dataKey is where the bytes lie in the end.
+// dataKey returns the key of the data object.
 func (s *state) dataKey() string { return s.info.Storage["Key"] }
 
-// length is that of the whole upload as far as it is known, else -1.
+// length returns the length of the whole upload, or -1 if it is not known.
 func (s *state) length() int64 {
 	switch {
 	case !s.info.SizeIsDeferred:

@@ -10,18 +10,18 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
-// cacheBudget bounds the memory for states that are kept between requests: some
-// 5 000 usual ones, or twenty of uploads with 10 000 parts. An eviction costs a
-// call or two with the next request.
+// cacheBudget bounds the memory for states between requests, in bytes: about
+// 5,000 common ones, or twenty of uploads with 10,000 parts. An eviction costs
+// one or two calls at the next request.
 const cacheBudget = 16 << 20
 
-// cachedState is what was known of an upload under the grant n.
+// cachedState is the state of an upload as of a grant of its lock.
 type cachedState struct {
 	state state
 	fence uint64
 }
 
-// stateCache are what is known of uploads between requests.
+// stateCache has the states of uploads between requests.
 type stateCache struct {
 	mu  sync.Mutex
 	ids *bytecache.Cache[string, cachedState]
@@ -39,7 +39,7 @@ func (k *stateCache) get(id string) (cachedState, bool) {
 	return k.ids.Get(id)
 }
 
-// set keeps what the holder of lease knows.
+// set stores the state as the holder of lease knows it.
 func (k *stateCache) set(id string, lease tusd.Lease, st state) {
 	n, _ := lease.Fence()
 	k.mu.Lock()
@@ -53,7 +53,7 @@ func (k *stateCache) invalidate(id string) {
 	k.ids.Delete(id)
 }
 
-// memorySize estimates how many bytes of memory s leads to.
+// memorySize estimates how many bytes of memory s refers to.
 func (s *state) memorySize() int {
 	n := s.info.MemorySize() + len(s.recordKey) + len(s.etag)
 	n += len(s.layout.Proof) + len(s.layout.Multipart) + len(s.layout.ETag)
@@ -71,11 +71,11 @@ func (s *state) memorySize() int {
 	return n
 }
 
-// allocated is what a text takes in memory: allocations are rounded up.
+// allocated estimates the memory of a string: allocations are rounded up.
 func allocated(s string) int { return len(s) + len(s)/8 + 8 }
 
-// findState returns the state of an upload, from memory if that still holds.
-// guessed tells that only the client says so.
+// findState returns the state of an upload, from the cache if it is not stale.
+// unvalidated says that only the client's offset speaks for that.
 func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, guessed bool, err error) {
 	known, ok := b.cache.get(id)
 	switch {
@@ -96,7 +96,8 @@ func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st
 	return st, false, err
 }
 
-// isFresh tells whether nobody can have changed what is kept.
+// isFresh reports whether no other process can have changed the upload since
+// the state was cached: the lock was not granted in between.
 func (b *bucket) isFresh(lease tusd.Lease, known *cachedState) bool {
 	if lease == nil || b.scope != tusd.ScopeLease {
 		return false
@@ -105,9 +106,9 @@ func (b *bucket) isFresh(lease tusd.Lease, known *cachedState) bool {
 	return before != 0 && before == known.fence
 }
 
-// mayUseUnvalidated tells whether a client that knows the offset says that nobody has
-// changed what is kept, and the service is going to refuse what would be
-// wrong if somebody has.
+// mayUseUnvalidated reports whether a cached state can be used without asking
+// the service: the client claims the same offset, and if the state is stale
+// nevertheless, the service refuses the writes that depend on it.
 func (b *bucket) mayUseUnvalidated(ctx context.Context, lease tusd.Lease, st *state) bool {
 	if lease == nil || b.scope == tusd.ScopeLease || st.layout.TakenOver != nil {
 		return false
@@ -119,8 +120,8 @@ func (b *bucket) mayUseUnvalidated(ctx context.Context, lease tusd.Lease, st *st
 	return ok && offset == st.offset()
 }
 
-// revalidate asks whether a state that was kept still holds. If so, it brings the
-// pieces that do not count up to date.
+// revalidate asks the service whether a cached state is still current. If so,
+// it updates the orphans in it.
 func (b *bucket) revalidate(ctx context.Context, id string, st *state) (bool, error) {
 	if st.recordKey != b.recordKey(id) {
 		return false, nil

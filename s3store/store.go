@@ -26,53 +26,54 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Store keeps uploads in a bucket. Fill the fields before Open (by way of
-// tusd.NewHandler) and leave them alone afterwards. Its methods may be called
-// concurrently.
+// Store keeps uploads in a bucket. Set the fields before Open, which
+// tusd.NewHandler calls, and do not change them afterwards. Its methods may be
+// called concurrently.
 type Store struct {
-	// Bucket is the bucket's name, as records tell it.
+	// Bucket is the bucket's name. Records contain it.
 	Bucket string
 	// Client makes the calls.
 	Client Client
 	// ObjectPrefix begins all keys.
 	ObjectPrefix string
-	// Profile says what the service can take; the zero value is that of AWS.
+	// Profile describes the service; the zero value describes AWS.
 	Profile Profile
 
-	// PreferredPartSize is the size of parts, in bytes, where nothing demands
-	// another; 0: 50 MiB.
+	// PreferredPartSize is the size of parts, in bytes, unless the service or the
+	// length of an upload requires another; 0: 50 MiB.
 	PreferredPartSize int64
-	// MinPartSize is the least size of a part that is not the last, if that
-	// is more than the profile says.
+	// MinPartSize is the least size of a part that is not the last, in bytes, if
+	// it is larger than the profile's.
 	MinPartSize int64
-	// BufferMemory bounds the bytes that are held on their way to the
+	// BufferMemory bounds the bytes that are buffered on their way to the
 	// service, for all requests together; 0: 256 MiB. A part has at most a
 	// quarter of it, which limits the length of uploads.
 	BufferMemory int64
 	// ConcurrentParts is how many parts are uploaded at the same time; 0: 10.
 	ConcurrentParts int
 
-	// Key places the data of new uploads: a key behind ObjectPrefix in which
-	// {id} must stand, and {date} (of the creation, UTC) and {filename} (of
-	// the metadata, made harmless) may; "": {id}. Records follow the id. A
-	// hook's Storage["Key"] comes before it.
+	// Key is the template for the data keys of new uploads, behind ObjectPrefix:
+	// it must contain {id}, and may contain {date} (of the creation, UTC) and
+	// {filename} (of the metadata, sanitized); "": {id}. Records are stored under
+	// the id. Storage["Key"] of a hook takes precedence.
 	Key string
-	// Object says what the data objects carry beside their bytes.
+	// Object says which attributes the data objects get.
 	Object ObjectRules
-	// RedirectDownloads answers a GET of a complete upload with a presigned
-	// URL of its object, which anybody can use for so long, at most 7 days,
-	// and no longer than the client's credentials hold; 0: the bytes go
-	// through the server. A browser saves such content and never shows it.
+	// RedirectDownloads answers a GET of a complete upload with a presigned URL
+	// of its object. The URL is valid for this time, at most 7 days, and not
+	// longer than the client's credentials. Everyone who has it can use it. 0:
+	// the server sends the bytes. Browsers save such content and never display
+	// it.
 	RedirectDownloads time.Duration
 
-	// CallTimeout bounds a call, beside a second for each MiB that it sends;
-	// 0: 30 s. A completion may take ten times as long, and 50 ms for each part.
+	// CallTimeout bounds a call, in addition to one second for each MiB that it
+	// sends; 0: 30 s. A completion may take ten times as long, and 50 ms more for
+	// each part.
 	CallTimeout time.Duration
-	// Log is told about what goes wrong without being an error of a request;
-	// nil: nobody is.
+	// Log gets problems that are not errors of a request; nil: none.
 	Log *slog.Logger
-	// Retried, if it is set, is told of each call that is made once more.
-	// It is called concurrently.
+	// Retried, if set, is called for each call that is repeated. It is called
+	// concurrently.
 	Retried func(operation string)
 
 	opened atomic.Pointer[bucket]
@@ -90,8 +91,8 @@ var (
 	_ tusd.Rewinder       = (*Store)(nil)
 )
 
-// New returns a store for the bucket that client makes its calls on, with the
-// defaults of every field.
+// New returns a store for the bucket of client, with the defaults of all
+// fields.
 func New(bucket string, client Client) *Store {
 	return &Store{Bucket: bucket, Client: client}
 }

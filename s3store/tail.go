@@ -8,16 +8,36 @@ import (
 	"sync"
 )
 
-// putTailObject stores the bytes of body as the piece that begins at start. It
-// reports the piece also if it cannot be told whether it is stored.
-func (b *bucket) putTailObject(ctx context.Context, id string, start int64, body *buffer) (tailObject, error) {
-	p := tailObject{start: start, size: body.size, key: b.tailKey(id, start)}
-	var err error
-	p.etag, err = b.put(ctx, PutObject{Key: p.key, Body: body.reader(), Size: p.size, IfNoneMatch: true})
-	return p, err
+// tailObject is an object with bytes of the upload that are not in a part,
+// because they are too few.
+type tailObject struct {
+	start, size int64
+	key         string
+	etag        string // "": not known
 }
 
-// withTailObject is pieces with one more.
+func (p tailObject) end() int64 { return p.start + p.size }
+
+func (p tailObject) wholeRange() objectRange {
+	return objectRange{key: p.key, size: p.size, total: p.size, etag: p.etag}
+}
+
+func sizeOfTail(pieces []tailObject) int64 {
+	if len(pieces) == 0 {
+		return 0
+	}
+	return pieces[len(pieces)-1].end() - pieces[0].start
+}
+
+func keysOf(pieces []tailObject) []string {
+	keys := make([]string, len(pieces))
+	for i, p := range pieces {
+		keys[i] = p.key
+	}
+	return keys
+}
+
+// withTailObject returns tail with one more object.
 func withTailObject(pieces []tailObject, p tailObject) []tailObject {
 	i, _ := slices.BinarySearchFunc(pieces, p.start, func(q tailObject, start int64) int {
 		return int(min(max(q.start-start, -1), 1))
@@ -25,11 +45,33 @@ func withTailObject(pieces []tailObject, p tailObject) []tailObject {
 	return slices.Insert(slices.Clone(pieces), i, p)
 }
 
-// parallelTailReads is how many pieces of one tail are read at the same time.
+// withoutTailObjects returns tail without the objects in removed.
+func withoutTailObjects(pieces, removed []tailObject) []tailObject {
+	return slices.DeleteFunc(slices.Clone(pieces), func(p tailObject) bool { return slices.Contains(removed, p) })
+}
+
+// sameTailObjects reports whether two listings have the same tail objects.
+func sameTailObjects(a, b []tailObject) bool {
+	return slices.EqualFunc(a, b, func(p, q tailObject) bool {
+		return p.start == q.start && p.size == q.size && p.key == q.key && sameETag(p.etag, q.etag)
+	})
+}
+
+// putTailObject stores the bytes of body as the tail object that begins at
+// start. It returns the tail object also if it is not known whether it is
+// stored.
+func (b *bucket) putTailObject(ctx context.Context, id string, start int64, body *buffer) (tailObject, error) {
+	p := tailObject{start: start, size: body.size, key: b.tailKey(id, start)}
+	var err error
+	p.etag, err = b.put(ctx, PutObject{Key: p.key, Body: body.reader(), Size: p.size, IfNoneMatch: true})
+	return p, err
+}
+
+// parallelTailReads is how many objects of one tail are read at the same time.
 const parallelTailReads = 8
 
-// readTail reads the bytes of pieces into memory that body has reserved,
-// and puts them before the bytes that body has.
+// readTail reads the bytes of a tail into memory that body has reserved, and
+// puts them before the bytes of body.
 func (b *bucket) readTail(ctx context.Context, pieces []tailObject, body *buffer) error {
 	if len(pieces) == 0 {
 		return nil
@@ -48,44 +90,4 @@ func (b *bucket) readTail(ctx context.Context, pieces []tailObject, body *buffer
 	work.Wait()
 	body.prepend(head)
 	return errors.Join(errs...)
-}
-
-// tailObject is an object with bytes of the upload that are not in a part.
-type tailObject struct {
-	start, size int64
-	key         string
-	etag        string // "": not known
-}
-
-func (p tailObject) end() int64 { return p.start + p.size }
-
-func sizeOfTail(pieces []tailObject) int64 {
-	if len(pieces) == 0 {
-		return 0
-	}
-	return pieces[len(pieces)-1].end() - pieces[0].start
-}
-
-// withoutTailObjects returns the pieces that are not in removed.
-func withoutTailObjects(pieces, removed []tailObject) []tailObject {
-	return slices.DeleteFunc(slices.Clone(pieces), func(p tailObject) bool { return slices.Contains(removed, p) })
-}
-
-func keysOf(pieces []tailObject) []string {
-	keys := make([]string, len(pieces))
-	for i, p := range pieces {
-		keys[i] = p.key
-	}
-	return keys
-}
-
-// sameTailObjects tells whether a listing has the same objects.
-func sameTailObjects(a, b []tailObject) bool {
-	return slices.EqualFunc(a, b, func(p, q tailObject) bool {
-		return p.start == q.start && p.size == q.size && p.key == q.key && sameETag(p.etag, q.etag)
-	})
-}
-
-func (p tailObject) wholeRange() objectRange {
-	return objectRange{key: p.key, size: p.size, total: p.size, etag: p.etag}
 }

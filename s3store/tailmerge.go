@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// manyTailObjects is from how many pieces on some of them are joined: more would
-// make it slow to list an upload and to make a part of it.
+// manyTailObjects is the length of a tail from which on objects are merged: a
+// longer tail would make listing the upload and making a part slow.
 const manyTailObjects = 64
 
-// mergeable returns those at the end of a tail that are worth joining: the
-// first of them has no more bytes than all behind it, so that a byte is not
-// joined again before the piece that it is in has twice the size.
+// mergeable returns the tail objects at the end of a tail that are worth
+// merging. The first of them has no more bytes than all behind it: so each time
+// a byte is copied, its object at least doubles in size.
 func mergeable(tail []tailObject) []tailObject {
 	if len(tail) < manyTailObjects {
 		return nil
@@ -25,7 +25,7 @@ func mergeable(tail []tailObject) []tailObject {
 	return tail[first:]
 }
 
-// mergeTail makes one piece of several, if the upload has many.
+// mergeTail merges tail objects if the upload has many.
 func (u *upload) mergeTail(ctx context.Context) error {
 	st := u.current()
 	tail := st.tail(st.layout.end())
@@ -46,9 +46,9 @@ func (u *upload) mergeTail(ctx context.Context) error {
 	return nil
 }
 
-// mergeTailObjects puts the bytes of pieces that follow one another in the place of the
-// first. The others do not count any more then. All bytes are stored before
-// and after, also if another process has stored more behind them.
+// mergeTailObjects stores the bytes of consecutive tail objects in place of the
+// first. The others are orphans then. All bytes are stored at every moment,
+// also if another process appends meanwhile.
 func (b *bucket) mergeTailObjects(ctx context.Context, pieces []tailObject) (tailObject, error) {
 	first := pieces[0]
 	o, err := b.head(ctx, first.key)

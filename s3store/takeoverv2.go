@@ -147,18 +147,18 @@ func (s *state) owns(o *Object) bool {
 // again: the object alone is taken for complete when the multipart upload is
 // gone.
 func (u *upload) finishEmptyV2(ctx context.Context, st state) error {
-	held, stop := u.underLease(ctx)
+	leased, stop := u.underLease(ctx)
 	defer stop()
 	attributes, err := u.b.dataAttributes(&st)
 	if err != nil {
 		return err
 	}
-	etag, err := u.b.putUnconditional(held, PutObject{Key: st.dataKey(), Body: strings.NewReader(""), Attributes: attributes})
+	etag, err := u.b.putUnconditional(leased, PutObject{Key: st.dataKey(), Body: strings.NewReader(""), Attributes: attributes})
 	if err != nil {
 		return err
 	}
-	if err := u.b.abort(held, st.dataKey(), st.layout.Multipart); err != nil {
+	if err := u.b.abort(leased, st.dataKey(), st.layout.Multipart); err != nil {
 		return err
 	}
-	return u.completeWith(held, st, etag)
+	return u.completeWith(leased, st, etag)
 }

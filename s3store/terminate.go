@@ -23,9 +23,9 @@ func (s *Store) Terminate(ctx context.Context, lease tusd.Lease, id string) erro
 	}
 	b.cache.invalidate(id)
 	defer b.cache.invalidate(id)
-	held, stop := u.underLease(ctx)
+	leased, stop := u.underLease(ctx)
 	defer stop()
-	return wrapError("terminate upload", id, b.terminate(held, id))
+	return wrapError("terminate upload", id, b.terminate(leased, id))
 }
 
 // terminate removes the record last: cut short, it can be done again. Before

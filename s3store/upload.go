@@ -10,18 +10,18 @@ import (
 	"github.com/tus/tusd/internal/keyed"
 )
 
-// upload is one upload as loaded.
+// upload is an upload as it was loaded.
 type upload struct {
 	b     *bucket
 	id    string
 	lease tusd.Lease // nil: for reading
 
-	recordLock keyed.Mutex // locked while the record is stored or compared
+	recordLock keyed.Mutex // by id; locked while the record is stored or validated
 
-	mu          sync.Mutex // GetInfo may be called beside the others
+	mu          sync.Mutex // GetInfo may be called concurrently with the others
 	st          state
-	stale       bool // a call has failed and may have been done: st has to be read again
-	unvalidated bool // st was kept, and may be old
+	stale       bool // a call has failed and may have been done: st must be loaded again
+	unvalidated bool // st is from the cache, and may be stale
 }
 
 // GetUpload implements tusd.DataStore.
@@ -50,8 +50,8 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	return u, nil
 }
 
-// resumeFinish finishes an upload that has all its bytes, and whose server
-// died before it was finished. Nobody may take it for complete before.
+// resumeFinish finishes an upload that has all its bytes, if its server died
+// before it was finished.
 func (u *upload) resumeFinish(ctx context.Context) error {
 	if st := u.current(); st.hasObject || !st.info.Full() || st.info.State == tusd.StateFailed {
 		return nil
@@ -59,7 +59,7 @@ func (u *upload) resumeFinish(ctx context.Context) error {
 	return u.finish(ctx)
 }
 
-// asUpload is an upload of this package.
+// asUpload returns an upload of this package.
 func asUpload(up tusd.Upload) (*upload, error) {
 	u, ok := up.(*upload)
 	if !ok {
@@ -77,14 +77,14 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	return st.info, nil
 }
 
-// current is the state as it is now.
+// current returns the state as it is now.
 func (u *upload) current() state {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.st
 }
 
-// setState replaces the state by what is stored now, and keeps it.
+// setState replaces the state, also in the cache.
 func (u *upload) setState(st state) {
 	st.info.Offset = st.offset()
 	u.mu.Lock()
@@ -93,7 +93,7 @@ func (u *upload) setState(st state) {
 	u.b.cache.set(u.id, u.lease, st)
 }
 
-// invalidate forgets what cannot be relied on any more, after a call that failed.
+// invalidate declares the state stale, after a call that failed.
 func (u *upload) invalidate() {
 	u.mu.Lock()
 	u.stale = true
@@ -101,7 +101,7 @@ func (u *upload) invalidate() {
 	u.b.cache.invalidate(u.id)
 }
 
-// freshState returns the state that a change starts from.
+// freshState returns the state for a change. It loads it again if it is stale.
 func (u *upload) freshState(ctx context.Context) (state, error) {
 	if err := u.checkLease(ctx); err != nil {
 		return state{}, err
@@ -126,7 +126,7 @@ func (u *upload) isUnvalidated() bool {
 	return u.unvalidated
 }
 
-// validate confirms a state that was only guessed.
+// validate checks a state that is unvalidated.
 func (u *upload) validate(ctx context.Context) error {
 	if _, err := u.recordLock.Lock(ctx, u.id); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (u *upload) validate(ctx context.Context) error {
 	return nil
 }
 
-// setValidated notes that the state is no guess any more.
+// setValidated marks the state as validated.
 func (u *upload) setValidated() {
 	u.mu.Lock()
 	u.unvalidated = false
@@ -162,30 +162,31 @@ func (u *upload) isStale() bool {
 	return u.stale
 }
 
-// checkLease tells whether the lease allows a change.
+// checkLease returns an error if the lease does not allow a change.
 func (u *upload) checkLease(ctx context.Context) error { return tusd.CheckLease(ctx, u.lease) }
 
 // underLease returns a context that ends with ctx and with the lease. The
 // caller calls stop.
-func (u *upload) underLease(ctx context.Context) (held context.Context, stop func()) {
-	held, cancel := context.WithCancelCause(ctx)
+func (u *upload) underLease(ctx context.Context) (leased context.Context, stop func()) {
+	leased, cancel := context.WithCancelCause(ctx)
 	lease := u.lease.Context()
 	detach := context.AfterFunc(lease, func() { cancel(context.Cause(lease)) })
-	return held, func() {
+	return leased, func() {
 		detach()
 		cancel(nil)
 	}
 }
 
-// storeRecord stores the record of a state and makes it the upload's.
+// storeRecord stores the record of a state, and makes it the state of the
+// upload.
 func (u *upload) storeRecord(ctx context.Context, st state) error {
 	if _, err := u.recordLock.Lock(ctx, u.id); err != nil {
 		return err
 	}
 	defer u.recordLock.Unlock(u.id)
-	held, stop := u.underLease(ctx)
+	leased, stop := u.underLease(ctx)
 	defer stop()
-	err := u.b.putRecord(held, &st)
+	err := u.b.putRecord(leased, &st)
 	if err == nil {
 		u.setState(st)
 		u.setValidated() // the record was as it was known to be

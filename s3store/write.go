@@ -16,33 +16,33 @@ func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (i
 	return max(0, u.current().info.Offset-offset), wrapError("write to upload", u.id, err)
 }
 
-// chunk is one body on its way into an upload. While it is being read, it is
-// also for flushIfSlow.
+// chunk is the body of one request on its way into an upload. While a Read
+// waits, flushIfSlow uses it, too.
 type chunk struct {
 	u      *upload
 	b      *bucket
-	ctx    context.Context // ends with the request's and with the lease
+	ctx    context.Context // ends with the request and with the lease
 	parts  *partWriter
-	atomic bool  // nothing may count before the body has ended well
-	limit  int64 // where the upload ends at the latest
+	atomic bool  // nothing counts before the whole body has arrived
+	limit  int64 // greatest length of the upload
 
-	mu         sync.Mutex    // held by who works on the chunk, and not while a Read waits
+	mu         sync.Mutex    // held by the goroutine that works on the chunk, and not while a Read waits
 	reading    bool          // a Read waits
-	watch      *time.Timer   // calls flushIfSlow if it waits for long
-	body       buffer        // what has come and is not sent
-	from       int64         // where that begins in the upload
-	filling    bool          // a Read puts bytes behind those of body
-	hidden     []tailObject  // before body, of an atomic chunk
-	hiddenKeys []string      // keys of all that were hidden
-	spare      []byte        // for a Read that puts its bytes elsewhere
-	readTime   time.Duration // for the bytes of body
-	rate       int64         // bytes that came in slowAfter, lately; 0: not known
+	watch      *time.Timer   // calls flushIfSlow while a Read waits
+	body       buffer        // bytes that arrived and are not sent
+	from       int64         // offset of the body in the upload
+	filling    bool          // a Read fills the space behind body
+	hidden     []tailObject  // hidden tail objects before body, of an atomic chunk
+	hiddenKeys []string      // of all hidden tail objects
+	spare      []byte        // for a Read that does not fill the body's space
+	readTime   time.Duration // that the bytes of body took to arrive
+	rate       int64         // bytes that arrived in slowAfter, measured at the last flush; 0: not known
 }
 
-// at is where the bytes that have come end.
+// at returns the offset behind the bytes that arrived.
 func (c *chunk) at() int64 { return c.from + c.body.size }
 
-// write stores src behind what is there.
+// write appends src to the upload.
 func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic bool) error {
 	st, err := u.freshState(ctx)
 	if err != nil {
@@ -51,14 +51,14 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic 
 	if has := st.offset(); has != offset {
 		return tusd.ErrMismatchedOffset.With(fmt.Errorf("the upload has %d bytes, not %d", has, offset))
 	}
-	held, stop := u.underLease(ctx)
+	leased, stop := u.underLease(ctx)
 	defer stop()
-	if st, err = u.removeOrphans(held, st); err != nil {
+	if st, err = u.removeOrphans(leased, st); err != nil {
 		return err
 	}
 	c := &chunk{
-		u: u, b: u.b, ctx: held, atomic: atomic, from: offset, limit: u.b.partSizes.maxUpload(),
-		parts: u.newPartWriter(held, st, !atomic), body: buffer{pool: u.b.memory},
+		u: u, b: u.b, ctx: leased, atomic: atomic, from: offset, limit: u.b.partSizes.maxUpload(),
+		parts: u.newPartWriter(leased, st, !atomic), body: buffer{pool: u.b.memory},
 	}
 	if length := st.length(); length >= 0 {
 		c.limit = length
@@ -69,27 +69,8 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic 
 	return c.storeRest(c.receive(src))
 }
 
-// removeOrphans removes pieces that do not count: bytes that are stored behind
-// what is listed now could make them count.
-func (u *upload) removeOrphans(ctx context.Context, st state) (state, error) {
-	strays := st.orphans()
-	if len(strays) == 0 {
-		return st, nil
-	}
-	if err := u.validate(ctx); err != nil { // they may count by now
-		return st, err
-	}
-	if err := u.b.remove(ctx, keysOf(strays)...); err != nil {
-		u.invalidate()
-		return st, fmt.Errorf("remove pieces that do not count: %w", err)
-	}
-	st.tailObjects = withoutTailObjects(st.tailObjects, strays)
-	u.setState(st)
-	return st, nil
-}
-
-// receive reads src and sends what makes a part, until the end of src, an
-// error, or the end of the context.
+// receive reads src and uploads parts, until the end of src, an error, or the
+// end of the context.
 func (c *chunk) receive(src io.Reader) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,8 +97,8 @@ func (c *chunk) receive(src io.Reader) error {
 	}
 }
 
-// space returns where the next bytes go, after sending a part or a piece if
-// that is what makes room. It is empty if no more may come.
+// space returns where the next bytes go, and flushes if that is necessary to
+// make space. It returns nil when the chunk has reached its limit.
 func (c *chunk) space() ([]byte, error) {
 	for c.at() < c.limit {
 		number, start := c.parts.next()
@@ -144,8 +125,8 @@ func (c *chunk) space() ([]byte, error) {
 	return nil, nil
 }
 
-// read lets src put bytes into space, which is behind those of the body. What
-// the body has may be put aside meanwhile.
+// read reads from src into space, which follows the bytes of the body.
+// flushIfSlow may store the body meanwhile.
 func (c *chunk) read(src io.Reader, space []byte) error {
 	into, lent := space, c.body.lastPooled() > 0
 	c.filling = len(space) > 0 && (!lent || c.b.memory.pin())
@@ -168,7 +149,7 @@ func (c *chunk) read(src io.Reader, space []byte) error {
 	return err
 }
 
-// readUnlocked reads, and lets go of the chunk while it waits.
+// readUnlocked reads with the chunk unlocked.
 func (c *chunk) readUnlocked(src io.Reader, into []byte) (int, error) {
 	started := time.Now()
 	c.reading = true
@@ -183,7 +164,8 @@ func (c *chunk) readUnlocked(src io.Reader, into []byte) (int, error) {
 	return src.Read(into)
 }
 
-// spareSpace is room for up to n bytes, at least one, that nobody else needs.
+// spareSpace returns space for up to n bytes, at least one, that is not in the
+// body.
 func (c *chunk) spareSpace(n int) []byte {
 	n = min(max(n, 1), smallBlock)
 	if len(c.spare) < n {
@@ -192,7 +174,7 @@ func (c *chunk) spareSpace(n int) []byte {
 	return c.spare[:n]
 }
 
-// sizes returns the least and the wanted size of a part.
+// sizes returns the least and the preferred size of a part.
 func (c *chunk) sizes(number int, start int64) (needed, target int64, err error) {
 	st := c.parts.state()
 	if size := st.layout.PartSize; size > 0 {

@@ -8,8 +8,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// storeRest stores what is left of the body, and lists it. err is what ended the
-// body.
+// storeRest stores the rest of the body, and records all parts. err is the
+// error that ended the body, or nil.
 func (c *chunk) storeRest(err error) error {
 	if ended := c.u.checkLease(c.ctx); ended != nil {
 		c.parts.work.Wait()
@@ -30,7 +30,8 @@ func (c *chunk) storeRest(err error) error {
 	return err
 }
 
-// sendLastPart sends what is left as the object or a part, if it can be one.
+// sendLastPart stores the rest as the data object or as a part, if it can be
+// one.
 func (c *chunk) sendLastPart() error {
 	number, start := c.parts.next()
 	st := c.parts.state()
@@ -52,47 +53,7 @@ func (c *chunk) sendLastPart() error {
 	return nil
 }
 
-// recordAll waits for the parts, lists them and puts the rest beside them.
-func (c *chunk) recordAll() error {
-	err := c.parts.wait()
-	if c.ctx.Err() != nil {
-		return errors.Join(err, context.Cause(c.ctx))
-	}
-	switch {
-	case c.atomic && err == nil:
-		if err = c.flushRest(); err == nil {
-			err = c.parts.record(c.ctx)
-		}
-	case !c.atomic:
-		listErr := c.parts.record(c.ctx)
-		if err == nil && listErr == nil {
-			err = c.flushRest()
-		}
-		if listErr != nil {
-			err = errors.Join(err, listErr)
-		}
-	}
-	if err != nil {
-		return c.failIfPartsLost(err)
-	}
-	c.compactTail()
-	return nil
-}
-
-// compactTail removes the pieces whose bytes are in parts now, and joins those that
-// wait if they are many. What stays is for the next chunk.
-func (c *chunk) compactTail() {
-	if err := c.u.mergeTail(c.ctx); errors.Is(err, errWrongObject) {
-		c.b.log.Error("the pieces of an upload cannot be verified", "id", c.u.id, "err", err)
-	} else if err != nil {
-		c.b.log.Warn("the pieces of an upload stay many", "id", c.u.id, "err", err)
-	}
-	if _, err := c.u.removeOrphans(c.ctx, c.u.current()); err != nil {
-		c.b.log.Warn("pieces of an upload stay", "id", c.u.id, "err", err)
-	}
-}
-
-// putDataObject stores the tail and the body as the object.
+// putDataObject stores the tail and the body as the data object.
 func (c *chunk) putDataObject() error {
 	body, err := c.takePartBody(c.pendingTail())
 	if err != nil {
@@ -122,4 +83,64 @@ func (b *bucket) putDataObject(ctx context.Context, st *state, body *buffer) err
 		Key: st.dataKey(), Body: body.reader(), Size: body.size, Attributes: attributes, IfNoneMatch: true,
 	})
 	return err
+}
+
+// recordAll waits for the parts, records them and stores the rest as a tail
+// object.
+func (c *chunk) recordAll() error {
+	err := c.parts.wait()
+	if c.ctx.Err() != nil {
+		return errors.Join(err, context.Cause(c.ctx))
+	}
+	switch {
+	case c.atomic && err == nil:
+		if err = c.flushRest(); err == nil {
+			err = c.parts.record(c.ctx)
+		}
+	case !c.atomic:
+		listErr := c.parts.record(c.ctx)
+		if err == nil && listErr == nil {
+			err = c.flushRest()
+		}
+		if listErr != nil {
+			err = errors.Join(err, listErr)
+		}
+	}
+	if err != nil {
+		return c.failIfPartsLost(err)
+	}
+	c.compactTail()
+	return nil
+}
+
+// compactTail merges the tail if it has many objects, and removes orphans. On
+// failure the next chunk tries again.
+func (c *chunk) compactTail() {
+	if err := c.u.mergeTail(c.ctx); errors.Is(err, errWrongObject) {
+		c.b.log.Error("the pieces of an upload cannot be verified", "id", c.u.id, "err", err)
+	} else if err != nil {
+		c.b.log.Warn("the pieces of an upload stay many", "id", c.u.id, "err", err)
+	}
+	if _, err := c.u.removeOrphans(c.ctx, c.u.current()); err != nil {
+		c.b.log.Warn("pieces of an upload stay", "id", c.u.id, "err", err)
+	}
+}
+
+// removeOrphans removes tail objects that do not count: new bytes behind the
+// recorded ones could make them count.
+func (u *upload) removeOrphans(ctx context.Context, st state) (state, error) {
+	strays := st.orphans()
+	if len(strays) == 0 {
+		return st, nil
+	}
+	if err := u.validate(ctx); err != nil { // they may count by now
+		return st, err
+	}
+	if err := u.b.remove(ctx, keysOf(strays)...); err != nil {
+		u.invalidate()
+		return st, fmt.Errorf("remove pieces that do not count: %w", err)
+	}
+	st.tailObjects = withoutTailObjects(st.tailObjects, strays)
+	u.setState(st)
+	return st, nil
 }
