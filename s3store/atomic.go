@@ -44,7 +44,7 @@ func (c *chunk) removeHidden() {
 		return
 	}
 	if err := c.b.remove(c.u.lease.Context(), c.hiddenKeys...); err != nil {
-		c.u.invalidate() // whoever loads the upload sees them
-		c.b.log.Warn("pieces of a chunk that does not count stay", "id", c.u.id, "err", err)
+		c.u.invalidate() // a later load finds them
+		c.b.log.Warn("hidden tail objects of a failed chunk cannot be removed", "id", c.u.id, "err", err)
 	}
 }

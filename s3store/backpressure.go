@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// How the memory for bodies goes round: what has come is sent early if others
-// wait for the memory that it takes.
+// Backpressure: a body that comes slowly is stored early, as a tail object or a
+// small part, if other requests wait for its memory.
 
 // slowAfter is how long a body may keep memory for a part that it does not
 // fill, while other requests wait for memory.
@@ -14,18 +14,18 @@ const slowAfter = time.Second
 // isSlow reports whether the body has kept memory for slowAfter and other
 // requests wait for it.
 func (c *chunk) isSlow() bool {
-	held := c.body.reserved
+	kept := c.body.reserved
 	if c.filling {
-		held -= c.body.lastPooled()
+		kept -= c.body.lastPooled()
 	}
-	return held > 0 && time.Since(c.body.since) > slowAfter && c.b.memory.contended()
+	return kept > 0 && time.Since(c.body.since) > slowAfter && c.b.memory.contended()
 }
 
 // flushIfSlow runs regularly while a Read waits. It does what the reading
 // goroutine would do if the Read returned.
 func (c *chunk) flushIfSlow() {
 	if !c.mu.TryLock() {
-		return // it has come back
+		return // the Read has returned
 	}
 	defer c.mu.Unlock()
 	if !c.reading {
@@ -35,14 +35,14 @@ func (c *chunk) flushIfSlow() {
 	if !c.isSlow() || c.u.checkLease(c.ctx) != nil || c.parts.failure() != nil {
 		return
 	}
-	var last buffer // stays where the Read fills it
+	var filling buffer // stays where the Read fills it
 	if c.filling {
-		last = c.body.takeLast()
+		filling = c.body.takeLast()
 	}
 	err := c.flush()
 	if c.filling {
-		last.prepend(c.body)
-		c.body = last
+		filling.prepend(c.body)
+		c.body = filling
 	}
 	if err != nil {
 		c.parts.fail(err)

@@ -10,13 +10,13 @@ import (
 // uploads, too, and at some services an object that is completed twice at the
 // same time is missing for a moment. checkFirst says whether to look for the
 // object before completing it; a caller that has waited always does.
-func (b *bucket) completeAlone(ctx context.Context, st *state, looks bool) (etag string, err error) {
+func (b *bucket) completeAlone(ctx context.Context, st *state, checkFirst bool) (etag string, err error) {
 	waited, err := b.completing.Lock(ctx, st.layout.Multipart)
 	if err != nil {
 		return "", err
 	}
 	defer b.completing.Unlock(st.layout.Multipart)
-	if waited || looks {
+	if waited || checkFirst {
 		if etag, err := b.completed(ctx, st); etag != "" || err != nil {
 			return etag, err
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Concat implements tusd.Concater. The service copies; only what is smaller
-// than a part goes through memory.
+// Concat implements tusd.Concater. The service copies the bytes; only ranges
+// that are smaller than a part go through memory.
 func (s *Store) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
 	u, err := asUpload(final)
 	if err != nil {
@@ -38,19 +38,19 @@ func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	}
 	leased, stop := u.underLease(ctx)
 	defer stop()
-	j := &builder{u: u, b: u.b, ctx: leased, parts: u.newPartWriter(leased, st, false)}
-	defer j.parts.close(u.lease.Context())
-	if err := j.build(ranges); err != nil {
-		j.parts.fail(err)
+	b := &builder{u: u, bucket: u.b, ctx: leased, parts: u.newPartWriter(leased, st, false)}
+	defer b.parts.close(u.lease.Context())
+	if err := b.build(ranges); err != nil {
+		b.parts.fail(err)
 		return err
 	}
-	if err := j.parts.wait(); err != nil {
+	if err := b.parts.wait(); err != nil {
 		return err
 	}
-	return j.parts.record(leased)
+	return b.parts.record(leased)
 }
 
-// rangesOf returns the objects of complete partials.
+// rangesOf returns the data objects of complete partials.
 func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, total int64, err error) {
 	for _, p := range partials {
 		if err := p.finish(ctx); err != nil {
@@ -72,53 +72,53 @@ func rangesOf(ctx context.Context, partials []*upload) (ranges []objectRange, to
 
 // builder makes the parts of a final upload.
 type builder struct {
-	u     *upload
-	b     *bucket
-	ctx   context.Context
-	parts *partWriter
+	u      *upload
+	bucket *bucket
+	ctx    context.Context
+	parts  *partWriter
 
-	pending []objectRange // too small to be copied as a part
+	pending []objectRange // ranges that are too small to be copied as a part
 	size    int64         // of pending
 }
 
 // build makes parts of all ranges.
-func (j *builder) build(ranges []objectRange) error {
-	st := j.parts.state()
-	unit, err := j.b.partSizes.minSize(1, 0, st.info.Size)
+func (b *builder) build(ranges []objectRange) error {
+	st := b.parts.state()
+	unit, err := b.bucket.partSizes.minSize(1, 0, st.info.Size)
 	if err != nil {
 		return err
 	}
 	if st.info.Size < unit {
-		j.pending, j.size = ranges, st.info.Size
-		return j.putDataObject()
+		b.pending, b.size = ranges, st.info.Size
+		return b.putDataObject()
 	}
-	largest := j.b.profile.MaxPart
+	largest := b.bucket.profile.MaxPart
 	if st.layout.PartSize > 0 {
 		unit, largest = st.layout.PartSize, st.layout.PartSize
 	}
 	for _, r := range ranges {
-		if err := j.addRange(r, unit, largest); err != nil {
+		if err := b.addRange(r, unit, largest); err != nil {
 			return err
 		}
 	}
-	return j.sendPending()
+	return b.sendPending()
 }
 
-// addRange makes parts of a range: what is pending is filled up from its start, the
+// addRange makes parts of a range. Its start fills up the pending ranges, the
 // rest is copied, and an end that is too small becomes pending.
-func (j *builder) addRange(r objectRange, unit, largest int64) error {
+func (b *builder) addRange(r objectRange, unit, largest int64) error {
 	for r.size > 0 {
 		var err error
 		switch {
-		case j.size > 0 || r.size < unit:
-			n := min(r.size, unit-j.size)
-			j.pending, j.size = append(j.pending, r.first(n)), j.size+n
-			if r = r.after(n); j.size == unit {
-				err = j.sendPending()
+		case b.size > 0 || r.size < unit:
+			n := min(r.size, unit-b.size)
+			b.pending, b.size = append(b.pending, r.first(n)), b.size+n
+			if r = r.after(n); b.size == unit {
+				err = b.sendPending()
 			}
 		default:
 			n := min(r.size, largest)
-			err = j.parts.copy(r.key, r.offset, n)
+			err = b.parts.copy(r.key, r.offset, n)
 			r = r.after(n)
 		}
 		if err != nil {
@@ -128,51 +128,52 @@ func (j *builder) addRange(r objectRange, unit, largest int64) error {
 	return nil
 }
 
-// sendPending makes a part of what is pending.
-func (j *builder) sendPending() error {
-	if j.size == 0 {
+// sendPending uploads the pending ranges as a part.
+func (b *builder) sendPending() error {
+	if b.size == 0 {
 		return nil
 	}
-	body, err := j.readPending()
+	body, err := b.readPending()
 	if err != nil {
 		return err
 	}
-	return j.parts.send(body)
+	return b.parts.send(body)
 }
 
-// putDataObject makes the object of what is pending.
-func (j *builder) putDataObject() error {
-	body, err := j.readPending()
+// putDataObject stores the pending ranges as the data object.
+func (b *builder) putDataObject() error {
+	body, err := b.readPending()
 	if err != nil {
 		return err
 	}
 	defer body.discard()
-	st := j.parts.state()
-	if err := j.b.putDataObject(j.ctx, &st, &body); err != nil {
-		j.u.invalidate()
+	st := b.parts.state()
+	if err := b.bucket.putDataObject(b.ctx, &st, &body); err != nil {
+		b.u.invalidate()
 		return err
 	}
 	st.hasObject = true
-	j.parts.setState(st)
+	b.parts.setState(st)
 	return nil
 }
 
-// readPending reads what is pending into memory, the same bytes once.
-func (j *builder) readPending() (buffer, error) {
-	reserved := buffer{pool: j.b.memory}
-	if err := reserved.reserve(j.ctx, j.size, j.size); err != nil {
+// readPending reads the pending ranges into memory. It reads a range that
+// occurs twice only once.
+func (b *builder) readPending() (buffer, error) {
+	reserved := buffer{pool: b.bucket.memory}
+	if err := reserved.reserve(b.ctx, b.size, b.size); err != nil {
 		return buffer{}, err
 	}
-	body := reserved.split(j.size)
+	body := reserved.split(b.size)
 	at := int64(0)
-	there := make(map[objectRange]int64) // where in body
-	for _, r := range j.pending {
+	readAt := make(map[objectRange]int64) // offset in body
+	for _, r := range b.pending {
 		var err error
-		if from, ok := there[r]; ok {
+		if from, ok := readAt[r]; ok {
 			_, err = io.Copy(io.NewOffsetWriter(&body, at), io.NewSectionReader(&body, from, r.size))
 		} else {
-			err = j.b.readRange(j.ctx, r, io.NewOffsetWriter(&body, at))
-			there[r] = at
+			err = b.bucket.readRange(b.ctx, r, io.NewOffsetWriter(&body, at))
+			readAt[r] = at
 		}
 		if err != nil {
 			body.discard()
@@ -180,6 +181,6 @@ func (j *builder) readPending() (buffer, error) {
 		}
 		at += r.size
 	}
-	j.pending, j.size = nil, 0
+	b.pending, b.size = nil, 0
 	return body, nil
 }

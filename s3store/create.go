@@ -7,8 +7,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// NewUpload implements tusd.DataStore. Storage["Key"] of info, from a hook,
-// is the key of the data behind ObjectPrefix.
+// NewUpload implements tusd.DataStore. Storage["Key"] of info, which a hook can
+// set, is the key of the data behind ObjectPrefix.
 func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 	b, err := s.bucket()
 	if err != nil {
@@ -40,8 +40,8 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if _, err := u.b.rules.attributes(info); err != nil {
 		return err
 	}
-	chosen := u.mayShareKey(info, key)
-	if chosen {
+	sharedKey := u.mayShareKey(info, key)
+	if sharedKey {
 		if err := u.b.checkKeyFree(ctx, key); err != nil {
 			return err
 		}
@@ -53,11 +53,12 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	if err := u.checkIDFree(ctx); err != nil {
 		return err
 	}
-	return u.storeNew(ctx, st, chosen)
+	return u.storeNew(ctx, st, sharedKey)
 }
 
-// mayShareKey reports whether others may have the key of the data, too: a hook has
-// chosen it, or an id with which the template leads to the key of another id.
+// mayShareKey reports whether another upload may use the same data key: a hook
+// has chosen it, or the id, with which the template can produce the key of
+// another id.
 func (u *upload) mayShareKey(info tusd.FileInfo, key string) bool {
 	if key == u.b.prefix+u.id {
 		return false
@@ -65,15 +66,15 @@ func (u *upload) mayShareKey(info tusd.FileInfo, key string) bool {
 	return info.Storage["Key"] != "" || !isRandomID(u.id)
 }
 
-// storeNew stores the record of a new upload, whose place nobody else must
-// have.
-func (u *upload) storeNew(ctx context.Context, st state, chosen bool) error {
+// storeNew stores the record of a new upload, and refuses it if its keys cannot
+// be used.
+func (u *upload) storeNew(ctx context.Context, st state, sharedKey bool) error {
 	err := u.b.putRecord(ctx, &st)
 	if isRefusedCondition(err) || isNestingRefused(err) {
 		return tusd.ErrUploadExists.With(err)
 	}
 	if err == nil {
-		err = u.b.checkNesting(ctx, &st, chosen)
+		err = u.b.checkNesting(ctx, &st, sharedKey)
 	}
 	if err != nil {
 		return u.rollBackCreation(ctx, st, err)
@@ -82,7 +83,8 @@ func (u *upload) storeNew(ctx context.Context, st state, chosen bool) error {
 	return nil
 }
 
-// checkIDFree refuses an id that is in use, where the service cannot.
+// checkIDFree refuses an id that is in use, if the service supports no
+// conditions.
 func (u *upload) checkIDFree(ctx context.Context) error {
 	if u.b.conditions.create {
 		return nil
@@ -102,8 +104,9 @@ func (b *bucket) checkAbsent(ctx context.Context, key string) error {
 	return err
 }
 
-// rollBackCreation removes a record that was stored although the answer was an
-// error. It must be this one's: whoever made another may be using it.
+// rollBackCreation removes a record that may be stored although the call
+// failed. It must be this upload's: another process may have created the same
+// id and use it.
 func (u *upload) rollBackCreation(ctx context.Context, st state, cause error) error {
 	ctx = context.WithoutCancel(ctx)
 	stored, _, err := u.b.readSmall(ctx, st.recordKey, maxRecord)

@@ -17,7 +17,7 @@ const maxKey = 1024
 // CheckKey returns what is wrong with a value for Key of a Store.
 func CheckKey(template string) error { return datakey.Check(template) }
 
-// newDataKey is where the bytes of a new upload are going to lie.
+// newDataKey returns the data key of a new upload.
 func (b *bucket) newDataKey(info tusd.FileInfo) (string, error) {
 	key := info.Storage["Key"]
 	if key == "" {
@@ -42,9 +42,9 @@ func (b *bucket) newDataKey(info tusd.FileInfo) (string, error) {
 	return b.prefix + key, nil
 }
 
-// checkSegmentLengths refuses a key with a segment that cannot be the name of a file.
-// A service that keeps objects as files would refuse the object when all of its
-// bytes are acknowledged.
+// checkSegmentLengths refuses a key with a segment that cannot be the name of a
+// file. A service that keeps objects as files would refuse the object after all
+// of its bytes were acknowledged.
 func checkSegmentLengths(key string) error {
 	for segment := range strings.SplitSeq(key, "/") {
 		if len(segment) > datakey.MaxSegment {
@@ -54,8 +54,8 @@ func checkSegmentLengths(key string) error {
 	return nil
 }
 
-// checkDataKey refuses keys that the store uses for something else, or that
-// services do not treat alike.
+// checkDataKey refuses keys that the store uses itself, or that services do not
+// treat alike.
 func checkDataKey(key string) error {
 	if err := datakey.CheckPath(key); err != nil {
 		return err
@@ -74,8 +74,8 @@ func checkDataKey(key string) error {
 	return nil
 }
 
-// checkKeyFree refuses a key that others may have, too, if there is an object, or
-// an upload that is going to have its object there.
+// checkKeyFree refuses a data key that another upload may share, if there is an
+// object, or the record of an upload that will have its object there.
 func (b *bucket) checkKeyFree(ctx context.Context, key string) error {
 	if err := b.checkAbsent(ctx, key); err != nil {
 		return err

@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// GetReader implements tusd.Upload. Parts cannot be read: an upload that lacks
-// bytes gives tusd.ErrIncompleteUpload.
+// GetReader implements tusd.Upload. Parts cannot be read: an incomplete upload
+// returns tusd.ErrIncompleteUpload.
 func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	st := u.current()
 	if !st.info.Full() {
@@ -25,8 +25,8 @@ func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	return r, wrapError("read upload", u.id, asNotFound(err))
 }
 
-// asNotFound is the error for data that is not there, however often it is asked
-// for: somebody has removed the object of a complete upload.
+// asNotFound makes tusd.ErrNotFound of an error about missing data: another
+// client has removed the object of a complete upload.
 func asNotFound(err error) error {
 	if isMissing(err) {
 		return tusd.ErrNotFound.With(err)
@@ -34,9 +34,9 @@ func asNotFound(err error) error {
 	return err
 }
 
-// ensureCompleted completes the object of an upload whose parts are all listed:
-// whoever was to finish it has not got there. That needs no lease, since
-// nothing else can become of it.
+// ensureCompleted completes the object of an upload whose parts are all
+// recorded, if that was not done yet. That needs no lease, because it is the
+// only possible next change.
 func (b *bucket) ensureCompleted(ctx context.Context, st *state) error {
 	if st.hasObject {
 		return nil
@@ -46,14 +46,14 @@ func (b *bucket) ensureCompleted(ctx context.Context, st *state) error {
 	}
 	_, err := b.completeAlone(ctx, st, true)
 	if isMultipartGone(err) {
-		return tusd.ErrUploadFailed.With(err) // as who finishes it will write down
+		return tusd.ErrUploadFailed.With(err) // finishing it will store the same answer
 	}
 	return err
 }
 
 // openData opens the data object of a complete upload.
 func (b *bucket) openData(ctx context.Context, in GetObject) (io.ReadCloser, error) {
-	for try := 1; ; try++ { // without the timeout of other calls: the body flows as long as it is read
+	for try := 1; ; try++ { // without the timeout of other calls, because a client may read the body for long
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -71,7 +71,7 @@ func (b *bucket) openData(ctx context.Context, in GetObject) (io.ReadCloser, err
 	}
 }
 
-// headData describes the data object of a complete upload.
+// headData returns the description of the data object of a complete upload.
 func (b *bucket) headData(ctx context.Context, st *state) (*Object, error) {
 	for try := 1; ; try++ {
 		o, err := b.head(ctx, st.dataKey())
@@ -88,18 +88,18 @@ func (b *bucket) headData(ctx context.Context, st *state) (*Object, error) {
 	}
 }
 
-// missingTries is how often an object is asked for that must be there.
+// missingTries is how often a missing object is asked for that must exist.
 const missingTries = 5
 
-// mayAppear tells whether an object that must be there, and is not, is worth
-// another look: at some services it is away for a moment while another process
-// completes it once more.
+// mayAppear reports whether a missing object that must exist is worth another
+// try: at some services it is missing for a moment while another process
+// completes it again.
 func mayAppear(err error, try int) bool { return isMissing(err) && try < missingTries }
 
 // ServeContent implements tusd.ContentServer. net/http evaluates ranges and
-// conditions, of which services know less, against what a HEAD of the object
-// says; the bytes come from that very object. With RedirectDownloads a
-// client is told where the service has them.
+// conditions, which services support only partly, against a HEAD of the object;
+// If-Match ensures that the bytes come from the same object. With
+// RedirectDownloads it redirects to the service.
 func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.ResponseWriter, r *http.Request) error {
 	u, err := asUpload(up)
 	if err != nil {
@@ -130,13 +130,13 @@ func (s *Store) ServeContent(ctx context.Context, up tusd.Upload, w http.Respons
 	return wrapError("serve upload", u.id, asNotFound(answer.err))
 }
 
-// openingWriter opens the content before an answer with content begins: if the
-// service has none to give, there is an error to answer in place of it.
+// openingWriter opens the content before it writes the header of an answer with
+// content: if the service cannot provide it, an error can still be answered.
 type openingWriter struct {
 	http.ResponseWriter
 	content *objectReader
 	head    bool
-	err     error // why there was nothing to open; then nothing is written
+	err     error // why the content could not be opened; then nothing is written
 }
 
 func (w *openingWriter) WriteHeader(status int) {
@@ -157,8 +157,8 @@ func (w *openingWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// ReadFrom is io.Copy for the writer behind, which knows how far the content
-// has come.
+// ReadFrom is io.Copy for the inner writer, which counts the bytes of the
+// content.
 func (w *openingWriter) ReadFrom(src io.Reader) (int64, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -168,9 +168,9 @@ func (w *openingWriter) ReadFrom(src io.Reader) (int64, error) {
 
 func (w *openingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// etag is strong: complete data does not change, and another upload has
-// another proof, of which nobody learns more than this. Where the service
-// answers downloads, it is the service's: that one knows no other.
+// etag returns a strong ETag: complete data does not change, and another upload
+// has another proof. The proof is hashed, so the ETag does not reveal it. With
+// redirects it is the ETag of the service, which knows no other.
 func (s *Store) etag(id string, st *state, o *Object) string {
 	if s.RedirectDownloads > 0 {
 		return o.ETag

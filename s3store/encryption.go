@@ -2,9 +2,10 @@ package s3store
 
 import "context"
 
-// Encrypted returns a client that has the service encrypt all that it stores:
-// records and pieces of uploads as well as their data, as policies of buckets
-// demand. algorithm is AES256, aws:kms ..., key the id of a key of KMS or "".
+// Encrypted returns a client that makes the service encrypt all objects that it
+// stores, records and tail objects included, because policies of buckets demand
+// that. algorithm is AES256, aws:kms or the like; key is the id of a KMS key or
+// "".
 func Encrypted(c Client, algorithm, key string) Client {
 	if algorithm == "" && key == "" {
 		return c

@@ -9,14 +9,14 @@ import (
 
 var errNotOpen = errors.New("s3store: the store is not open")
 
-// errWrongObject is about an object that is not what was stored: somebody has
-// replaced it, or the answer was not the service's.
+// errWrongObject means that an object is not the one that was stored: it was
+// replaced, or the answer did not come from the service.
 var errWrongObject = errors.New("it is not what was stored there")
 
-// errRemoving is about an upload whose removal has begun.
+// errRemoving means that the removal of the upload has started.
 var errRemoving = errors.New("its bytes are being removed")
 
-// wrapError wraps an error with what was done to which upload.
+// wrapError adds the operation and the id to an error.
 func wrapError(doing, id string, err error) error {
 	if err == nil {
 		return nil
@@ -24,14 +24,13 @@ func wrapError(doing, id string, err error) error {
 	return fmt.Errorf("s3store: %s %s: %w", doing, id, err)
 }
 
-// brokenRecord is the answer for a record that cannot be one.
+// brokenRecord returns the error for a record that cannot be read.
 func brokenRecord(key, format string, args ...any) error {
 	return tusd.ErrNotFound.With(fmt.Errorf("s3store: %w: %s: %w", tusd.ErrBroken, key, fmt.Errorf(format, args...)))
 }
 
-// concurrentChange is the answer when somebody else has changed an upload: what this
-// process believed of it does not hold, and a client that asks again gets the
-// truth.
+// concurrentChange returns the error for an upload that another process has
+// changed. The client gets the new state when it asks again.
 func concurrentChange(err error) error {
 	return tusd.ErrUploadInterrupted.With(fmt.Errorf("another process has changed the upload: %w", err))
 }

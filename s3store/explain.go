@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// Explain says in a sentence for operators what usually is behind an error of
-// a Client or of Open; "" if nothing is known. It tells no secrets.
+// Explain describes the usual cause of an error of a Client or of Open in a
+// sentence for operators; "" if it is not known. The sentence contains no
+// secrets.
 func Explain(err error) string {
 	var e *Error
 	if errors.As(err, &e) {
@@ -70,7 +71,8 @@ func (e *Error) explain() string {
 	return ""
 }
 
-// regionHint is what the service says about a region, which names the right one.
+// regionHint returns the service's message about a region, which names the
+// right one.
 func (e *Error) regionHint() string {
 	var answer interface{ Message() string }
 	if !errors.As(e.Err, &answer) || answer.Message() == "" {
@@ -79,7 +81,7 @@ func (e *Error) regionHint() string {
 	return " (" + answer.Message() + ")"
 }
 
-// permissionFor names the permission of an operation as policies do.
+// permissionFor names the permission for an operation as policies do.
 func permissionFor(operation string) string {
 	action := map[string]string{
 		"PutObject": "s3:PutObject", "CreateMultipartUpload": "s3:PutObject", "UploadPart": "s3:PutObject",
@@ -94,7 +96,7 @@ func permissionFor(operation string) string {
 	return " (" + action + ")"
 }
 
-// withExplanation puts what is behind an error in front of it.
+// withExplanation puts the usual cause in front of an error.
 func withExplanation(err error) error {
 	if sentence := Explain(err); sentence != "" {
 		return fmt.Errorf("%s: %w", sentence, err)

@@ -24,7 +24,7 @@ func (u *upload) finish(ctx context.Context) error {
 		return u.finishEmptyV2(ctx, st)
 	}
 	if st.layout.Multipart == "" || st.layout.end() < st.info.Size {
-		// Pieces are left, or it has no bytes: a chunk of nothing puts them in place.
+		// A tail is left, or the upload is empty: an empty chunk makes the last part or the object.
 		if err := u.write(ctx, st.info.Size, http.NoBody, false); err != nil {
 			return err
 		}

@@ -21,8 +21,9 @@ func (c *chunk) flush() error {
 	return err
 }
 
-// canBePart tells whether what has come, with the pieces before it, may become a
-// part of less than the wanted size, if so much is missing for the least one.
+// canBePart reports whether the body, with the tail before it, may become a
+// part that is smaller than the preferred size. missing is how many bytes it
+// lacks for the least size.
 func (c *chunk) canBePart(missing int64) bool {
 	st := c.parts.state()
 	return missing <= 0 && st.layout.PartSize == 0
@@ -48,24 +49,24 @@ func (c *chunk) pendingTail() []tailObject {
 // takePartBody takes the body out of the chunk, and puts the bytes of a tail
 // before it. No request waits for memory while it has some: if there is no
 // memory for the tail, the body becomes a tail object, too.
-func (c *chunk) takePartBody(pieces []tailObject) (buffer, error) {
-	size := sizeOfTail(pieces)
+func (c *chunk) takePartBody(tail []tailObject) (buffer, error) {
+	size := sizeOfTail(tail)
 	if !c.body.tryReserve(size) {
-		aside, err := c.flushAsTail()
+		flushed, err := c.flushAsTail()
 		if err != nil {
 			return buffer{}, err
 		}
-		pieces = append(pieces, aside...)
-		if err := c.body.reserve(c.ctx, sizeOfTail(pieces), sizeOfTail(pieces)); err != nil {
+		tail = append(tail, flushed...)
+		if err := c.body.reserve(c.ctx, sizeOfTail(tail), sizeOfTail(tail)); err != nil {
 			return buffer{}, err
 		}
 	}
 	body := c.takeBody()
-	if err := c.b.readTail(c.parts.ctx, pieces, &body); err != nil {
+	if err := c.b.readTail(c.parts.ctx, tail, &body); err != nil {
 		body.discard()
-		c.u.invalidate() // somebody else may have put them into a part
-		err = fmt.Errorf("read the pieces before a part: %w", err)
-		c.parts.fail(err) // nothing may follow the bytes of the body, which are lost
+		c.u.invalidate() // another process may have put them into a part
+		err = fmt.Errorf("read the tail before a part: %w", err)
+		c.parts.fail(err) // the bytes of the body are lost, so nothing may follow them
 		return buffer{}, err
 	}
 	return body, nil
@@ -137,7 +138,7 @@ func (c *chunk) flushRest() error {
 		c.hidden, c.body, c.from = nil, body, hidden[0].start
 	}
 	if c.body.size == 0 {
-		c.body.discard() // whoever tidies up may wait for memory
+		c.body.discard() // compactTail may wait for memory
 		return nil
 	}
 	_, err := c.putTailObject()

@@ -8,21 +8,21 @@ import (
 	"github.com/tus/tusd"
 )
 
-// What follows an id in the keys that belong to an upload. No id ends so, and
-// none has a segment that begins with .tusd.
+// Suffixes of the keys of an upload, and prefixes of the store's own keys. No id
+// ends with these suffixes, and no segment of an id begins with .tusd.
 const (
 	recordSuffix = ".info"
 	tailSuffix   = ".part"
 	ownPrefix    = ".tusd.d/"
 	sidePrefix   = ownPrefix + "side/"
-	probePrefix  = ownPrefix + "probe" // of what is stored to see whether that works
+	probePrefix  = ownPrefix + "probe" // of the objects that Open stores to probe the service
 
-	offsetDigits = 20 // of a piece's key, so that keys sort as offsets do
+	offsetDigits = 20 // in the key of a tail object, so that keys sort as offsets do
 )
 
 func (b *bucket) recordKey(id string) string { return b.prefix + id + recordSuffix }
 
-// tailKey is where the bytes of a tail that begin at start lie.
+// tailKey returns the key of the tail object that begins at start.
 func (b *bucket) tailKey(id string, start int64) string {
 	return fmt.Sprintf("%s%s.%0*d%s", b.prefix, id, offsetDigits, start, tailSuffix)
 }
@@ -55,7 +55,8 @@ func (b *bucket) sideKey(key tusd.SideKey) string {
 	return b.prefix + sidePrefix + key.Kind + "/" + key.Name
 }
 
-// storage is what a record says about where its upload is, as tusd v2 does.
+// storage returns a record's description of where its upload is stored, as tusd
+// v2 writes it.
 func (b *bucket) storage(key string) map[string]string {
 	return map[string]string{"Type": "s3store", "Bucket": b.name, "Key": key}
 }

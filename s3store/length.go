@@ -19,7 +19,7 @@ func (s *Store) DeclareLength(ctx context.Context, up tusd.Upload, length int64)
 	}
 	if length == -1 {
 		st.info.Size, st.info.SizeIsDeferred = 0, true
-		return wrapError("take back the length of upload", u.id, u.storeRecord(ctx, st))
+		return wrapError("reset the length of upload", u.id, u.storeRecord(ctx, st))
 	}
 	if !st.info.SizeIsDeferred || length < st.offset() {
 		return wrapError("declare the length of upload", u.id,

@@ -9,10 +9,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// List implements tusd.Lister. The order is that of the records' keys. What
-// tusd v2 has begun is listed by the object's name alone, under which GetUpload
-// finds nothing: the rest of the id is only in the record, and to read every
-// record would cost a call for each.
+// List implements tusd.Lister. The order is that of the records' keys. Uploads
+// of tusd v2 are listed by the object's name alone, with which GetUpload finds
+// nothing: the rest of the id is only in the record, and reading every record
+// would cost a call for each.
 func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error) {
 	b, err := s.bucket()
 	if err != nil {
@@ -52,8 +52,8 @@ func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit
 	}
 }
 
-// ownerOf is the id of the upload that a piece or a data object under its own
-// name belongs to. They are sorted before the record.
+// ownerOf returns the id of the upload that a tail object belongs to, or a data
+// object whose key is the id. Both are sorted before the record.
 func (b *bucket) ownerOf(key string) string {
 	id := strings.TrimPrefix(key, b.prefix)
 	if base, ok := strings.CutSuffix(id, tailSuffix); ok {
@@ -64,20 +64,20 @@ func (b *bucket) ownerOf(key string) string {
 	return id
 }
 
-// pendingIDs are the ids whose data changed late and whose records, if there are
-// any, are still to come in the listing. All keys between that of an id's data
-// and that of its record begin with the id. So these ids are beginnings of the
-// name that the listing is at, and there are at most as many as it has bytes,
-// however many data objects have no record behind them.
+// pendingIDs are the ids whose data changed too late and whose records, if they
+// exist, are still to come in the listing. All keys between that of an id's
+// data and that of its record begin with the id. So these ids are prefixes of
+// the current name of the listing, and there are at most as many as it has
+// bytes, however many data objects have no record.
 type pendingIDs []string
 
-// advance drops the ids whose records can no longer come once the listing is at
-// name, a key without the prefix.
+// advance drops the ids whose records can no longer come, when the listing is
+// at name, a key without the prefix.
 func (c *pendingIDs) advance(name string) {
 	*c = slices.DeleteFunc(*c, func(id string) bool { return !strings.HasPrefix(name, id) })
 }
 
-// add notes an id with which the name that the listing is at begins.
+// add adds an id that is a prefix of the current name of the listing.
 func (c *pendingIDs) add(id string) {
 	if !c.has(id) {
 		*c = append(*c, id)

@@ -72,11 +72,11 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 
 // setOffset computes the offset of a state. mayHaveObject says whether there
 // may be an object under the data key.
-func (b *bucket) setOffset(ctx context.Context, st *state, there bool) (err error) {
+func (b *bucket) setOffset(ctx context.Context, st *state, mayHaveObject bool) (err error) {
 	switch {
 	case st.layout.ETag != "":
 		st.hasObject = true
-	case st.layout.Multipart == "" && there:
+	case st.layout.Multipart == "" && mayHaveObject:
 		if st.hasObject, err = b.hasWholeObject(ctx, st); err != nil {
 			return err
 		}

@@ -10,16 +10,15 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Some services keep objects as files. There no object has a place below the
-// key of another: it is refused, or it is stored and not listed any more, or
-// what lies there already keeps the other from being completed. So of the ids
-// photos and photos/1 only one can be used, and the second is refused when it
-// is created, before any bytes of it are acknowledged or those of the first
-// are out of reach.
+// Some services keep objects as files. They do not support an object below the
+// key of another: they refuse it, or store it and do not list it, or cannot
+// complete an object above existing ones. So of the ids photos and photos/1
+// only one can be used. The second is refused when it is created, before any of
+// its bytes are acknowledged and before those of the first become unreachable.
 
 const belowProbe = "/below"
 
-// tryNesting finds out whether objects can lie below the key of another.
+// tryNesting probes whether objects can be stored below the key of another.
 func (p *probe) tryNesting() error {
 	_, err := probeCall(p.ctx, func(ctx context.Context) (string, error) {
 		return p.client.PutObject(ctx, PutObject{Key: p.key + belowProbe, Body: strings.NewReader("")})
@@ -39,22 +38,22 @@ func (p *probe) tryNesting() error {
 	return err
 }
 
-// checkNesting refuses the keys of an upload if they cannot be used beside those
-// of others. Its record is stored already: of two uploads that are created at
-// the same time, one at least sees the other. chosen tells that others may have
-// the key of the data, too.
-func (b *bucket) checkNesting(ctx context.Context, st *state, chosen bool) error {
+// checkNesting refuses an upload whose keys cannot be used beside those of
+// others. Its record is stored already: of two uploads that are created at the
+// same time, at least one sees the other. sharedKey says that another upload
+// may use the data key, too.
+func (b *bucket) checkNesting(ctx context.Context, st *state, sharedKey bool) error {
 	if b.allowsNesting {
 		return nil
 	}
-	if chosen || strings.Contains(st.info.ID, "/") {
+	if sharedKey || strings.Contains(st.info.ID, "/") {
 		for _, key := range b.parentKeys(st.recordKey, st.dataKey()) {
 			if err := b.checkKeyFree(ctx, key); err != nil {
 				return err
 			}
 		}
 	}
-	if !chosen && isRandomID(st.info.ID) {
+	if !sharedKey && isRandomID(st.info.ID) {
 		return nil
 	}
 	page, err := b.list(ctx, ListObjects{Prefix: st.dataKey() + "/", Max: 1})
@@ -64,8 +63,8 @@ func (b *bucket) checkNesting(ctx context.Context, st *state, chosen bool) error
 	return err
 }
 
-// parentKeys returns the keys of which one or more of keys are below, those of the
-// prefix not among them.
+// parentKeys returns the keys that one or more of keys are below, except those
+// of the prefix.
 func (b *bucket) parentKeys(keys ...string) (above []string) {
 	for _, key := range keys {
 		for i := len(b.prefix); i < len(key); i++ {
@@ -77,14 +76,14 @@ func (b *bucket) parentKeys(keys ...string) (above []string) {
 	return above
 }
 
-// isRandomID tells whether an id is as the root package makes them: nobody
-// can have put anything below it before it was made.
+// isRandomID reports whether an id looks like those that the root package
+// makes: no client could have created anything below it before.
 func isRandomID(id string) bool {
 	return len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
-// isNestingRefused tells whether a service has refused to store an object because of
-// one above or below its key.
+// isNestingRefused reports whether a service has refused to store an object
+// because of another one above or below its key.
 func isNestingRefused(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && slices.Contains([]string{

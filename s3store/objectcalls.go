@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// The calls of the service, repeated where that helps.
+// Calls on objects, with retries.
 
 // proofName is the metadata with which an object proves that it belongs to an
 // upload.

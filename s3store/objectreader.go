@@ -9,8 +9,9 @@ import (
 	"sync"
 )
 
-// objectReader reads an object from where it was last sought to. net/http may
-// still read beside Close, which is when its client has left several ranges.
+// objectReader reads an object from a position that Seek sets. Close may be
+// called during a Read: net/http does so if its client disconnects during
+// several ranges.
 type objectReader struct {
 	ctx  context.Context
 	b    *bucket
@@ -44,8 +45,8 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// open asks for the object from where the reader is on, if that has not been
-// done. The body is nil at the end of the object.
+// open opens the object at the position, if it is not open. The body is nil at
+// the end of the object.
 func (r *objectReader) open() (io.ReadCloser, error) {
 	r.mu.Lock()
 	at, body, closed := r.at, r.body, r.closed
@@ -86,7 +87,7 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the reading.
+// Close closes the reader.
 func (r *objectReader) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,11 +7,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// A call to store a part may be given up, by this process or with another that
-// was killed, and reach the service later. If its number belongs to a listed
-// part by then, that one is replaced: its bytes, which were acknowledged, are
-// lost, and the upload cannot be completed. So numbers that such a call may
-// have are not taken again, as long as there are enough.
+// A call to store a part may be aborted, or its process killed, and still reach
+// the service later. If a recorded part has its number by then, that part is
+// replaced: its acknowledged bytes are lost, and the upload cannot be completed.
+// So the numbers of such calls are not used again, if there are enough others.
 
 // maxUnrecorded is how many numbers behind those of the recorded parts another
 // process may have used: for parts that wait to be recorded, and for those that
@@ -25,21 +24,21 @@ const maxUnrecorded = 2*recordEvery + defaultConcurrency
 // a request depends on the range of bytes: another part is unlikely to have it,
 // and a part of the same range is the same part. That works for one part, and
 // where numbers are not scarce; otherwise the state is validated.
-func (l *partWriter) chooseNumber(size int64) (int, error) {
-	number, start := l.next()
-	st := l.state()
-	guessed := l.u.isUnvalidated()
-	if !guessed && !l.mayCollide() && number > st.maxLateNumber {
+func (w *partWriter) chooseNumber(size int64) (int, error) {
+	number, start := w.next()
+	st := w.state()
+	unvalidated := w.u.isUnvalidated()
+	if !unvalidated && !w.mayCollide() && number > st.maxLateNumber {
 		return number, nil
 	}
-	if l.numbers == 0 && !l.u.b.profile.NoGaps {
+	if w.numbers == 0 && !w.u.b.profile.NoGaps {
 		free := max(number, st.maxLateNumber+1)
-		if room := l.u.b.partSizes.numbersToSpare(free, start, st.length()); room >= leastSpread {
-			return free + 1 + spread(start, size, room-1), nil
+		if spare := w.u.b.partSizes.numbersToSpare(free, start, st.length()); spare >= leastSpread {
+			return free + 1 + spread(start, size, spare-1), nil
 		}
 	}
-	if guessed {
-		return number, l.u.validate(l.ctx)
+	if unvalidated {
+		return number, w.u.validate(w.ctx)
 	}
 	return number, nil
 }
@@ -48,7 +47,7 @@ func (l *partWriter) chooseNumber(size int64) (int, error) {
 // the same time. Its part of another range of bytes must not replace ours,
 // whichever of the two is recorded. After the first number of a request that is
 // as unlikely as possible without a lock.
-func (l *partWriter) mayCollide() bool { return l.numbers == 0 && l.u.b.scope == tusd.ScopeProcess }
+func (w *partWriter) mayCollide() bool { return w.numbers == 0 && w.u.b.scope == tusd.ScopeProcess }
 
 // maxLateNumber returns the greatest number that an unrecorded part of another
 // process may have, for a state that was loaded.
@@ -69,19 +68,19 @@ const (
 
 // numbersToSpare returns how many numbers behind number an upload can skip,
 // repeatedly, without needing larger parts.
-func (l *partSizes) numbersToSpare(number int, stored, length int64) int {
-	for room := mostSpread; room >= leastSpread; room /= 2 {
-		size, err := l.minSize(number+spreadShare*room, stored, length)
-		if err == nil && size == l.minPart {
-			return room
+func (s *partSizes) numbersToSpare(number int, stored, length int64) int {
+	for spare := mostSpread; spare >= leastSpread; spare /= 2 {
+		size, err := s.minSize(number+spreadShare*spare, stored, length)
+		if err == nil && size == s.minPart {
+			return spare
 		}
 	}
 	return 0
 }
 
 // spread returns a number below limit that depends on a range of bytes.
-func spread(start, size int64, room int) int {
+func spread(start, size int64, limit int) int {
 	h := fnv.New32a()
 	fmt.Fprint(h, start, " ", size) // a hash never fails
-	return int(h.Sum32() % uint32(room))
+	return int(h.Sum32() % uint32(limit))
 }

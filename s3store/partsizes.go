@@ -24,16 +24,16 @@ type partSizes struct {
 const memoryShare = 4
 
 func newPartSizes(p Profile, minPart, preferred, memory int64) (partSizes, error) {
-	l := partSizes{
+	s := partSizes{
 		minPart: max(p.MinPart, minPart), maxPart: min(p.MaxPart, memory/memoryShare), maxParts: p.MaxParts,
 		maxObject: p.MaxObject, equal: p.EqualParts,
 	}
-	if l.maxPart < l.minPart {
-		return partSizes{}, fmt.Errorf("%d bytes of memory are too little for parts of %d bytes: %d are needed", memory, l.minPart, memoryShare*l.minPart)
+	if s.maxPart < s.minPart {
+		return partSizes{}, fmt.Errorf("%d bytes of memory are too little for parts of %d bytes: %d are needed", memory, s.minPart, memoryShare*s.minPart)
 	}
-	l.preferred = min(max(preferred, l.minPart), l.maxPart)
-	l.growth = l.findGrowth()
-	return l, nil
+	s.preferred = min(max(preferred, s.minPart), s.maxPart)
+	s.growth = s.findGrowth()
+	return s, nil
 }
 
 // growShare is the share of the parts of an upload of unknown length that may
@@ -44,13 +44,13 @@ const growShare = 8
 // findGrowth computes by which factor each part must be larger than the
 // previous one, so that all parts together make the largest object, or the
 // largest part is reached early.
-func (l *partSizes) findGrowth() float64 {
-	low, high := 1.0, math.Pow(float64(l.maxPart)/float64(l.minPart), growShare/float64(l.maxParts))
-	if l.totalSize(high) <= float64(l.maxObject) {
+func (s *partSizes) findGrowth() float64 {
+	low, high := 1.0, math.Pow(float64(s.maxPart)/float64(s.minPart), growShare/float64(s.maxParts))
+	if s.totalSize(high) <= float64(s.maxObject) {
 		return high
 	}
 	for range 60 {
-		if middle := (low + high) / 2; l.totalSize(middle) < float64(l.maxObject) {
+		if middle := (low + high) / 2; s.totalSize(middle) < float64(s.maxObject) {
 			low = middle
 		} else {
 			high = middle
@@ -61,59 +61,59 @@ func (l *partSizes) findGrowth() float64 {
 
 // totalSize returns how many bytes all parts have if they grow to the largest
 // part.
-func (l *partSizes) totalSize(growth float64) float64 {
-	growing := float64(l.maxParts)
+func (s *partSizes) totalSize(growth float64) float64 {
+	growing := float64(s.maxParts)
 	if growth > 1 {
-		growing = min(growing, math.Log(float64(l.maxPart)/float64(l.minPart))/math.Log(growth))
+		growing = min(growing, math.Log(float64(s.maxPart)/float64(s.minPart))/math.Log(growth))
 	}
 	n := int(growing)
-	return l.sumOfGrowing(growth, n) + float64(l.maxParts-n)*float64(l.maxPart)
+	return s.sumOfGrowing(growth, n) + float64(s.maxParts-n)*float64(s.maxPart)
 }
 
 // sumOfGrowing returns the sum of the first n sizes.
-func (l *partSizes) sumOfGrowing(growth float64, n int) float64 {
+func (s *partSizes) sumOfGrowing(growth float64, n int) float64 {
 	if growth-1 < 1e-12 {
-		return float64(l.minPart) * float64(n)
+		return float64(s.minPart) * float64(n)
 	}
-	return float64(l.minPart) * (math.Pow(growth, float64(n)) - 1) / (growth - 1)
+	return float64(s.minPart) * (math.Pow(growth, float64(n)) - 1) / (growth - 1)
 }
 
 // maxUpload returns the length of the largest upload that can be stored.
-func (l *partSizes) maxUpload() int64 {
-	return min(l.maxObject, l.maxPart*int64(l.maxParts))
+func (s *partSizes) maxUpload() int64 {
+	return min(s.maxObject, s.maxPart*int64(s.maxParts))
 }
 
 // checkLength refuses a length that cannot be stored. -1 means that it is not
 // known.
-func (l *partSizes) checkLength(length int64) error {
-	if length > l.maxUpload() {
-		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes, or are more than an object may have", length, l.maxParts, l.maxPart))
+func (s *partSizes) checkLength(length int64) error {
+	if length > s.maxUpload() {
+		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("%d bytes need more than %d parts of %d bytes, or are more than an object may have", length, s.maxParts, s.maxPart))
 	}
 	return nil
 }
 
 // equalSize returns the size of all parts, where they must be equal.
-func (l *partSizes) equalSize(length int64) int64 {
-	return max(l.preferred, ceilDiv(length, int64(l.maxParts)))
+func (s *partSizes) equalSize(length int64) int64 {
+	return max(s.preferred, ceilDiv(length, int64(s.maxParts)))
 }
 
 // minSize returns the least size of a part. number is its number, from 1;
 // stored is the size of the parts before it; length is that of the upload, or
 // -1 if it is not known. The last part of an upload may be smaller.
-func (l *partSizes) minSize(number int, stored, length int64) (int64, error) {
-	left := int64(l.maxParts - number + 1)
+func (s *partSizes) minSize(number int, stored, length int64) (int64, error) {
+	left := int64(s.maxParts - number + 1)
 	if left <= 0 {
-		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("the service takes no more than %d parts", l.maxParts))
+		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("the service takes no more than %d parts", s.maxParts))
 	}
-	size := l.minPart
+	size := s.minPart
 	if length >= 0 {
 		size = max(size, ceilDiv(length-stored, left))
 	} else {
-		grown := math.Ceil(l.sumOfGrowing(l.growth, number)) - float64(stored)
-		size = max(size, int64(min(grown, float64(l.maxPart))))
+		grown := math.Ceil(s.sumOfGrowing(s.growth, number)) - float64(stored)
+		size = max(size, int64(min(grown, float64(s.maxPart))))
 	}
-	if size > l.maxPart {
-		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("part %d would need %d bytes, the largest has %d", number, size, l.maxPart))
+	if size > s.maxPart {
+		return 0, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("part %d would need %d bytes, the largest has %d", number, size, s.maxPart))
 	}
 	return size, nil
 }

@@ -11,13 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxPrefix is the length of the longest prefix, in bytes. It leaves room for
-// the keys of the store's own side records.
+// maxPrefix is the length of the longest prefix, in bytes. Keys of the store's
+// own side records still fit behind it.
 const maxPrefix = 800
 
-// CheckPrefix returns what is wrong with a value for ObjectPrefix of a Store at
-// any service. Whether a service lists what it stores under a prefix, Open
-// finds out.
+// CheckPrefix returns why a value for Store.ObjectPrefix is not valid at any
+// service. Open finds out whether the service lists what is stored under it.
 func CheckPrefix(prefix string) error {
 	switch {
 	case isUnlistable(prefix):
@@ -28,25 +27,25 @@ func CheckPrefix(prefix string) error {
 	return nil
 }
 
-// isUnlistable reports whether a key cannot stand in the XML of listings and
-// deletions as it is.
+// isUnlistable reports whether the XML of listings and deletions cannot contain
+// a key.
 func isUnlistable(key string) bool {
 	return !utf8.ValidString(key) || strings.ContainsFunc(key, func(r rune) bool {
 		return unicode.IsControl(r) || r == 0xfffe || r == 0xffff
 	})
 }
 
-// ListOwnObjects is the listing of what the server has stored behind a prefix for
-// itself. It begins at the directory that the records are in, if objects are
-// files: services hide some directories from that.
+// ListOwnObjects is the listing of the objects that the server has stored
+// behind a prefix for itself. If objects are files, it starts at the directory
+// of the records: services exclude some directories from listings that do.
 func ListOwnObjects(prefix string) ListObjects {
 	return ListObjects{Prefix: prefix + strings.TrimSuffix(ownPrefix, "/"), Max: listPage}
 }
 
-// CheckListed returns what is wrong with a page of ListOwnObjects, if the object of key
-// was stored a moment ago and is not on it. Services that keep objects as files,
-// for example, store /a/b and a//b as a/b and list them as that. The store would
-// not find its own records and pieces again.
+// CheckListed returns an error if a page of ListOwnObjects lacks key, whose
+// object was just stored. Services that keep objects as files, for example,
+// store /a/b and a//b as a/b and list them under that key. The store would not
+// find its records and tail objects again.
 func CheckListed(prefix, key string, page *ObjectPage) error {
 	if slices.ContainsFunc(page.Objects, func(o ListedObject) bool { return o.Key == key }) {
 		return nil
@@ -57,9 +56,8 @@ func CheckListed(prefix, key string, page *ObjectPage) error {
 	return fmt.Errorf("the service does not list what it stores under the prefix %q: %s", prefix, suggestPrefix(prefix))
 }
 
-// ExplainPrefix says in a sentence for operators that a service may not take
-// the prefix of keys, if err is its answer to a call on a key; "" if it tells
-// nothing of that.
+// ExplainPrefix returns a sentence for operators if err, the answer to a call
+// on a key, may mean that the service does not accept the prefix; else "".
 func ExplainPrefix(prefix string, err error) string {
 	var e *Error
 	if prefix == "" || !errors.As(err, &e) || e.Status != http.StatusBadRequest {
@@ -71,7 +69,7 @@ func ExplainPrefix(prefix string, err error) string {
 	return fmt.Sprintf("the service may not take the prefix %q: %s", prefix, suggestPrefix(prefix))
 }
 
-// suggestPrefix names a prefix that every service takes.
+// suggestPrefix names a prefix that every service accepts.
 func suggestPrefix(prefix string) string {
 	better := strings.TrimPrefix(path.Clean("/"+prefix), "/")
 	if better == "" || better+"/" == prefix {

@@ -13,29 +13,29 @@ import (
 	"github.com/tus/tusd"
 )
 
-// conditions are those that the service knows for writes.
+// conditions says which conditional writes the service supports.
 type conditions struct {
 	create  bool // If-None-Match: *
 	replace bool // If-Match
 }
 
-// The limits of a probe: whoever starts a server wants to know soon.
+// The limits of a probe: an operator who starts a server waits for it.
 const (
 	probeTimeout = 8 * time.Second // of a call
 	probeTries   = 3
-	staleProbe   = time.Hour       // after which the object of a probe is nobody's
-	allowedSkew  = 5 * time.Minute // of the clocks; services refuse calls from 15 on
+	staleProbe   = time.Hour       // age from which on the object of a probe is removed
+	allowedSkew  = 5 * time.Minute // of the clocks; services refuse calls from 15 minutes on
 )
 
-// probe makes each kind of call that no server can do without, on an object of
-// its own, which is gone afterwards. It finds out which conditions the service
-// knows.
+// probe makes each kind of call that a server needs, on an object of its own,
+// which it removes afterwards. It finds out which conditions the service
+// supports.
 type probe struct {
 	*bucket
 	ctx       context.Context
 	key       string
 	etag      string // "": nothing is stored under key
-	below     bool   // something is stored below it
+	below     bool   // an object is stored below it
 	multipart string
 }
 
@@ -62,7 +62,7 @@ func (b *bucket) probe(ctx context.Context) error {
 	return nil
 }
 
-// withExplanation puts what is behind an error in front of it.
+// withExplanation puts the usual cause in front of an error.
 func (p *probe) withExplanation(err error) error {
 	if sentence := ExplainPrefix(p.prefix, err); sentence != "" {
 		return fmt.Errorf("%s: %w", sentence, err)
@@ -70,7 +70,7 @@ func (p *probe) withExplanation(err error) error {
 	return withExplanation(err)
 }
 
-// probeCall makes a call, and makes it again if that may help.
+// probeCall makes a call, and repeats it if it failed transiently.
 func probeCall[T any](ctx context.Context, call func(context.Context) (T, error)) (answer T, err error) {
 	for try := 1; ; try++ {
 		answer, err = probeOnce(ctx, call)
@@ -86,7 +86,7 @@ func probeOnce[T any](ctx context.Context, call func(context.Context) (T, error)
 	return call(ctx)
 }
 
-// tryList also finds what probes have left that were killed.
+// tryList also removes the objects of probes that were killed.
 func (p *probe) tryList() error {
 	page, err := probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
 		return p.client.ListObjects(ctx, ListObjects{Prefix: p.prefix + probePrefix, Max: 100})
@@ -116,8 +116,8 @@ func (p *probe) tryPut() (err error) {
 	return err
 }
 
-// tryListed looks whether the object is listed under its key. It looks again if
-// not: listings of some services are late.
+// tryListed checks that the object is listed under its key. It repeats the
+// listing because some services list objects late.
 func (p *probe) tryListed() error {
 	for try := 1; ; try++ {
 		page, err := probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
@@ -153,8 +153,8 @@ func (p *probe) tryGet() error {
 	return nil
 }
 
-// tryConditions asks for writes over an object that must be refused: a service
-// may not know a condition, or take it for granted.
+// tryConditions makes conditional writes that must be refused: a service may
+// not know a condition, or ignore it.
 func (p *probe) tryConditions() (err error) {
 	if p.profile.NoConditions {
 		return nil
@@ -167,13 +167,13 @@ func (p *probe) tryConditions() (err error) {
 	if err != nil || !known.replace {
 		return err
 	}
-	if _, err := p.put(PutObject{IfMatch: p.etag}); err != nil { // the service has another idea of the condition
+	if _, err := p.put(PutObject{IfMatch: p.etag}); err != nil { // the service understands the condition differently
 		known.replace = false
 	}
 	return nil
 }
 
-// refuses tells whether a write fails for its condition.
+// refuses reports whether a write is refused because of its condition.
 func (p *probe) refuses(in PutObject) (bool, error) {
 	_, err := p.put(in)
 	switch {
@@ -185,8 +185,8 @@ func (p *probe) refuses(in PutObject) (bool, error) {
 	return false, err
 }
 
-// tryMultipart begins an upload with what data objects carry, some of which
-// needs permissions of its own: tags, and keys of encryption.
+// tryMultipart starts an upload with the attributes of data objects, because
+// some need permissions of their own: tags and encryption keys.
 func (p *probe) tryMultipart() error {
 	attributes, err := p.rules.attributes(tusd.FileInfo{})
 	if err != nil {
@@ -205,7 +205,7 @@ func (p *probe) abort(ctx context.Context) error {
 	_, err := probeCall(ctx, func(ctx context.Context) (nothing, error) {
 		return nothing{}, p.client.AbortMultipart(ctx, p.key, p.multipart)
 	})
-	if err == nil || isMissing(err) { // an answer was lost
+	if err == nil || isMissing(err) { // the answer to an earlier call was lost
 		p.multipart, err = "", nil
 	}
 	return err
@@ -233,12 +233,12 @@ func (p *probe) removeKey(ctx context.Context, key string) error {
 	return err
 }
 
-// cleanUp removes what is left after a failure, as far as it can be.
+// cleanUp removes the objects that are left after a failure.
 func (p *probe) cleanUp() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), probeTimeout)
 	defer cancel()
 	if p.multipart != "" {
-		_ = p.abort(ctx) // the start fails for a better reason
+		_ = p.abort(ctx) // the start fails with another error
 	}
 	if p.etag != "" {
 		_ = p.remove(ctx)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Profile says what an S3 service can take. A field that is 0 has the value
-// that AWS has.
+// Profile describes the limits of an S3 service. A field that is 0 has the
+// value of AWS.
 type Profile struct {
 	Name       string
 	MinPart    int64 // bytes of a part that is not the last
@@ -16,12 +16,12 @@ type Profile struct {
 	MaxObject  int64 // bytes
 	EqualParts bool  // all parts but the last must have one size
 
-	// NoConditions tells that writes with If-Match and If-None-Match are not
-	// to be tried. Otherwise Open finds out whether they work.
+	// NoConditions means that conditional writes (If-Match, If-None-Match) are
+	// not used. Otherwise Open probes whether they work.
 	NoConditions bool
-	// NoGaps tells that the numbers of parts must follow one another.
+	// NoGaps means that the numbers of parts must be consecutive.
 	NoGaps bool
-	// NoMultiDelete tells that several objects cannot be removed in one call.
+	// NoMultiDelete means that one call can remove only one object.
 	NoMultiDelete bool
 }
 
@@ -31,7 +31,7 @@ const (
 	tib = int64(1) << 40
 )
 
-// profiles are what is known of services by name.
+// profiles are the known services.
 var profiles = []Profile{
 	{Name: "aws"},
 	{Name: "minio"},
@@ -44,7 +44,7 @@ var profiles = []Profile{
 }
 
 // ProfileOf returns the profile of a service: aws, minio, r2, b2, ceph, gcs,
-// scaleway, or generic for what every service can.
+// scaleway, or generic, which fits every service.
 func ProfileOf(name string) (Profile, error) {
 	i := slices.IndexFunc(profiles, func(p Profile) bool { return p.Name == name })
 	if i < 0 {
@@ -57,7 +57,7 @@ func ProfileOf(name string) (Profile, error) {
 	return profiles[i], nil
 }
 
-// withDefaults fills in what AWS has.
+// withDefaults sets the values of AWS.
 func (p Profile) withDefaults() Profile {
 	p.MinPart = orDefault(p.MinPart, 5*mib)
 	p.MaxPart = orDefault(p.MaxPart, 5*gib)

@@ -18,34 +18,35 @@ const (
 	maxSize = math.MaxInt64 / 2
 )
 
-// record is what is stored of an upload beside its bytes: tusd v2's JSON with
-// one more member.
+// record is the stored record of an upload: the JSON of tusd v2 with one more
+// member.
 type record struct {
 	tusd.FileInfo
 	S3 *layout `json:",omitempty"`
 }
 
-// layout says which objects and parts make an upload's bytes.
+// layout says which objects and parts contain an upload's bytes.
 type layout struct {
-	// Proof is in the metadata of the data object, which may lie under a key
-	// that others use, too.
+	// Proof is in the metadata of the data object, whose key other uploads may
+	// use, too.
 	Proof string
-	// PartSize is what all parts have, where the service wants them equal.
+	// PartSize is the size of all parts, if the service requires equal ones.
 	PartSize int64 `json:",omitempty"`
-	// Multipart is the multipart upload that is under way; "": none.
+	// Multipart is the id of the pending multipart upload; "": none.
 	Multipart string `json:",omitempty"`
 	Parts     []Part `json:",omitempty"` // by number, without a gap in the bytes
-	// TakenOver is set if tusd v2 has begun the upload.
+	// TakenOver is set if tusd v2 has created the upload.
 	TakenOver *v2Takeover `json:",omitempty"`
-	// ETag is that of the object that was completed of parts; "": it was not.
+	// ETag is that of the data object that was made of parts; "": it was not made
+	// of parts, or is not complete.
 	ETag string `json:",omitempty"`
-	// Removed tells that the bytes are being removed, and the record after them.
+	// Removed means that the bytes are being removed, and then the record.
 	Removed bool `json:",omitempty"`
 }
 
 func newLayout() layout { return layout{Proof: rand.Text()} }
 
-// end is where the listed parts end.
+// end returns the offset behind the recorded parts.
 func (c *layout) end() int64 {
 	var n int64
 	for _, p := range c.Parts {
@@ -54,7 +55,7 @@ func (c *layout) end() int64 {
 	return n
 }
 
-// nextNumber is that of the part behind the listed ones.
+// nextNumber returns the number of the part behind the recorded ones.
 func (c *layout) nextNumber() int {
 	if len(c.Parts) == 0 {
 		return 1
@@ -81,7 +82,7 @@ func parseRecord(key, id string, stored []byte) (record, error) {
 	return r, nil
 }
 
-// check says why a record cannot be that of id.
+// check returns why a record cannot be that of id.
 func (r *record) check(id string) error {
 	switch {
 	case r.ID != id:
@@ -112,8 +113,8 @@ func (c *layout) check() error {
 	return nil
 }
 
-// format is the inverse of parseRecord. The offset stays 0: only the bytes
-// that are stored tell it.
+// format is the inverse of parseRecord. The offset in it is always 0: it is
+// computed from the stored bytes.
 func (r record) format() ([]byte, error) {
 	r.Offset = 0
 	stored, err := json.Marshal(r)
@@ -123,8 +124,8 @@ func (r record) format() ([]byte, error) {
 	return stored, err
 }
 
-// putRecord stores the record of st if it is still the one that st knows, and
-// keeps its ETag in st.
+// putRecord stores the record of st, on the condition that the stored record is
+// still the one that st knows. It sets the new ETag in st.
 func (b *bucket) putRecord(ctx context.Context, st *state) error {
 	stored, err := record{st.info, &st.layout}.format()
 	if err != nil {

@@ -21,16 +21,16 @@ const (
 // sends.
 func retry[T any](ctx context.Context, b *bucket, operation string, size int64, call func(context.Context) (T, error)) (T, error) {
 	started := time.Now()
-	for try, wait := 1, firstBackoff; ; try, wait = try+1, min(2*wait, maxBackoff) {
+	for try, backoff := 1, firstBackoff; ; try, backoff = try+1, min(2*backoff, maxBackoff) {
 		answer, err := tryOnce(ctx, b, size, b.isUninterruptible(operation, size), call)
 		if err == nil || !isTransient(err) || errors.Is(err, errWrongObject) && try == wrongObjectTries {
 			return answer, err
 		}
-		if ctx.Err() != nil || try == maxTries || time.Since(started)+wait > retryLimit {
+		if ctx.Err() != nil || try == maxTries || time.Since(started)+backoff > retryLimit {
 			return answer, err
 		}
 		b.retried(operation)
-		if err := sleep(ctx, wait/2+rand.N(wait/2)); err != nil {
+		if err := sleep(ctx, backoff/2+rand.N(backoff/2)); err != nil {
 			return answer, err
 		}
 	}
@@ -49,12 +49,12 @@ func (b *bucket) isUninterruptible(operation string, size int64) bool {
 }
 
 // tryOnce makes one attempt.
-func tryOnce[T any](ctx context.Context, b *bucket, size int64, final bool, call func(context.Context) (T, error)) (T, error) {
+func tryOnce[T any](ctx context.Context, b *bucket, size int64, uninterruptible bool, call func(context.Context) (T, error)) (T, error) {
 	if ctx.Err() != nil {
 		var none T
 		return none, context.Cause(ctx)
 	}
-	if final {
+	if uninterruptible {
 		ctx = context.WithoutCancel(ctx)
 	}
 	timed, cancel := context.WithTimeout(ctx, b.timeout+time.Duration(size/mib)*time.Second)

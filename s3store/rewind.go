@@ -11,7 +11,7 @@ import (
 func (s *Store) ReadsIncomplete() bool { return false }
 
 // Rewind implements tusd.Rewinder. A chunk that was not verified has removed no
-// piece, so those before offset are still there.
+// tail objects, so those before offset still exist.
 func (s *Store) Rewind(ctx context.Context, up tusd.Upload, offset int64) error {
 	u, err := asUpload(up)
 	if err != nil {
@@ -29,26 +29,26 @@ func (u *upload) rewind(ctx context.Context, offset int64) error {
 	if err != nil {
 		return err
 	}
-	pieces := st.tailObjects
+	all := st.tailObjects
 	if len(cut.layout.Parts) < len(st.layout.Parts) {
 		next := cut
-		next.tailObjects = pieces // until they are removed
+		next.tailObjects = all // until they are removed
 		if err := u.storeRecord(ctx, next); err != nil {
 			return err
 		}
 		cut = u.current()
 	}
-	_, later := tailObjectsBefore(pieces, offset)
+	_, later := tailObjectsBefore(all, offset)
 	if err := u.b.remove(ctx, keysOf(later)...); err != nil {
 		u.invalidate()
 		return err
 	}
-	cut.tailObjects = withoutTailObjects(pieces, later)
+	cut.tailObjects = withoutTailObjects(all, later)
 	u.setState(cut)
 	return nil
 }
 
-// cutTo is the state without what lies behind offset.
+// cutTo returns the state without the bytes behind offset.
 func (s *state) cutTo(offset int64) (state, error) {
 	cut := *s
 	if cut.hasObject {
@@ -60,7 +60,7 @@ func (s *state) cutTo(offset int64) (state, error) {
 		n++
 	}
 	cut.layout.Parts = s.layout.Parts[:n:n]
-	if n < len(s.layout.Parts) { // what is not listed any more may arrive once more
+	if n < len(s.layout.Parts) { // removed parts may arrive again
 		cut.maxLateNumber = max(cut.maxLateNumber, s.layout.nextNumber()-1)
 	}
 	cut.tailObjects, _ = tailObjectsBefore(s.tailObjects, offset)
@@ -70,9 +70,10 @@ func (s *state) cutTo(offset int64) (state, error) {
 	return cut, nil
 }
 
-// tailObjectsBefore separates the pieces that begin before offset from the others.
-func tailObjectsBefore(pieces []tailObject, offset int64) (before, others []tailObject) {
-	for _, p := range pieces {
+// tailObjectsBefore separates the tail objects that begin before offset from
+// the others.
+func tailObjectsBefore(tail []tailObject, offset int64) (before, others []tailObject) {
+	for _, p := range tail {
 		if p.start < offset {
 			before = append(before, p)
 		} else {

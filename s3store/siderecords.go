@@ -22,7 +22,7 @@ func (s *Store) side(key tusd.SideKey, value []byte) (*bucket, string, error) {
 	return b, b.sideKey(key), nil
 }
 
-// CreateSide implements tusd.SideRecords. Where the service knows no
+// CreateSide implements tusd.SideRecords. If the service supports no
 // conditions, only the callers of one process exclude each other.
 func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
 	b, name, err := s.side(key, value)

@@ -76,17 +76,17 @@ func allocated(s string) int { return len(s) + len(s)/8 + 8 }
 
 // findState returns the state of an upload, from the cache if it is not stale.
 // unvalidated says that only the client's offset speaks for that.
-func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, guessed bool, err error) {
-	known, ok := b.cache.get(id)
+func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, unvalidated bool, err error) {
+	cached, ok := b.cache.get(id)
 	switch {
-	case ok && b.isFresh(lease, &known):
-		return known.state, false, nil
-	case ok && b.mayUseUnvalidated(ctx, lease, &known.state):
-		return known.state, true, nil
+	case ok && b.isFresh(lease, &cached):
+		return cached.state, false, nil
+	case ok && b.mayUseUnvalidated(ctx, lease, &cached.state):
+		return cached.state, true, nil
 	case ok:
-		same, err := b.revalidate(ctx, id, &known.state)
+		same, err := b.revalidate(ctx, id, &cached.state)
 		if err != nil || same {
-			return known.state, false, err
+			return cached.state, false, err
 		}
 	}
 	st, err = b.load(ctx, id)
@@ -98,12 +98,12 @@ func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st
 
 // isFresh reports whether no other process can have changed the upload since
 // the state was cached: the lock was not granted in between.
-func (b *bucket) isFresh(lease tusd.Lease, known *cachedState) bool {
+func (b *bucket) isFresh(lease tusd.Lease, cached *cachedState) bool {
 	if lease == nil || b.scope != tusd.ScopeLease {
 		return false
 	}
 	_, before := lease.Fence()
-	return before != 0 && before == known.fence
+	return before != 0 && before == cached.fence
 }
 
 // mayUseUnvalidated reports whether a cached state can be used without asking
@@ -138,7 +138,7 @@ func (b *bucket) revalidate(ctx context.Context, id string, st *state) (bool, er
 	if !sameTailObjects(now.tail(now.layout.end()), st.tail(st.layout.end())) {
 		return false, nil
 	}
-	st.tailObjects = found.tailObjects // what does not count may be more, or less
+	st.tailObjects = found.tailObjects // the orphans may differ
 	if st.layout.Multipart != "" {
 		return true, nil
 	}

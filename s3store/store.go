@@ -3,19 +3,19 @@
 // # Layout
 //
 // The record of an upload is the object <prefix><id>.info, JSON as in tusd v2.
-// The bytes become the object <prefix><id>, or the one that Key names: in one
-// call if they come in one request and are few, else as a multipart upload.
-// What is too small for a part waits in pieces <prefix><id>.<start>.part and
-// is joined to the next part. What else the store needs lies below
-// <prefix>.tusd.d/.
+// The bytes become the data object <prefix><id>, or the one that Key names: in
+// one call if they are few and come in one request, else as a multipart upload.
+// Bytes that are too few for a part are kept as the tail, in one or more tail
+// objects <prefix><id>.<start>.part, until the next part includes them. Side
+// records are stored below <prefix>.tusd.d/.
 //
 // # Offset and durability
 //
-// The record lists the parts, and only what it lists counts; it is stored
-// before an offset is shown. The offset is the sum of the listed parts and of
-// the pieces that follow without a gap. An upload without parts and pieces
-// has all its bytes if its object is there and carries the record's proof.
-// Object stores are durable by themselves.
+// The record contains the part list, and only parts in it count; it is stored
+// before an offset is acknowledged. The offset is the size of the recorded parts
+// and of the tail objects that follow without a gap. An upload without parts and
+// tail has all its bytes if its data object exists and has the record's proof.
+// Object stores are durable without further action.
 package s3store
 
 import (

@@ -22,32 +22,32 @@ func (p tailObject) wholeRange() objectRange {
 	return objectRange{key: p.key, size: p.size, total: p.size, etag: p.etag}
 }
 
-func sizeOfTail(pieces []tailObject) int64 {
-	if len(pieces) == 0 {
+func sizeOfTail(tail []tailObject) int64 {
+	if len(tail) == 0 {
 		return 0
 	}
-	return pieces[len(pieces)-1].end() - pieces[0].start
+	return tail[len(tail)-1].end() - tail[0].start
 }
 
-func keysOf(pieces []tailObject) []string {
-	keys := make([]string, len(pieces))
-	for i, p := range pieces {
+func keysOf(objects []tailObject) []string {
+	keys := make([]string, len(objects))
+	for i, p := range objects {
 		keys[i] = p.key
 	}
 	return keys
 }
 
 // withTailObject returns tail with one more object.
-func withTailObject(pieces []tailObject, p tailObject) []tailObject {
-	i, _ := slices.BinarySearchFunc(pieces, p.start, func(q tailObject, start int64) int {
+func withTailObject(tail []tailObject, p tailObject) []tailObject {
+	i, _ := slices.BinarySearchFunc(tail, p.start, func(q tailObject, start int64) int {
 		return int(min(max(q.start-start, -1), 1))
 	})
-	return slices.Insert(slices.Clone(pieces), i, p)
+	return slices.Insert(slices.Clone(tail), i, p)
 }
 
 // withoutTailObjects returns tail without the objects in removed.
-func withoutTailObjects(pieces, removed []tailObject) []tailObject {
-	return slices.DeleteFunc(slices.Clone(pieces), func(p tailObject) bool { return slices.Contains(removed, p) })
+func withoutTailObjects(tail, removed []tailObject) []tailObject {
+	return slices.DeleteFunc(slices.Clone(tail), func(p tailObject) bool { return slices.Contains(removed, p) })
 }
 
 // sameTailObjects reports whether two listings have the same tail objects.
@@ -72,19 +72,19 @@ const parallelTailReads = 8
 
 // readTail reads the bytes of a tail into memory that body has reserved, and
 // puts them before the bytes of body.
-func (b *bucket) readTail(ctx context.Context, pieces []tailObject, body *buffer) error {
-	if len(pieces) == 0 {
+func (b *bucket) readTail(ctx context.Context, tail []tailObject, body *buffer) error {
+	if len(tail) == 0 {
 		return nil
 	}
-	head := body.split(sizeOfTail(pieces))
-	errs := make([]error, len(pieces))
-	turns := make(chan struct{}, parallelTailReads)
+	head := body.split(sizeOfTail(tail))
+	errs := make([]error, len(tail))
+	slots := make(chan struct{}, parallelTailReads)
 	var work sync.WaitGroup
-	for i, p := range pieces {
-		turns <- struct{}{}
+	for i, p := range tail {
+		slots <- struct{}{}
 		work.Go(func() {
-			errs[i] = b.readRange(ctx, p.wholeRange(), io.NewOffsetWriter(&head, p.start-pieces[0].start))
-			<-turns
+			errs[i] = b.readRange(ctx, p.wholeRange(), io.NewOffsetWriter(&head, p.start-tail[0].start))
+			<-slots
 		})
 	}
 	work.Wait()

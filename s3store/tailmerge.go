@@ -30,18 +30,18 @@ func (u *upload) mergeTail(ctx context.Context) error {
 	st := u.current()
 	tail := st.tail(st.layout.end())
 	if len(tail) > 0 && tail[0].key != u.b.tailKey(u.id, tail[0].start) {
-		tail = tail[1:] // it is tusd v2's
+		tail = tail[1:] // it is that of tusd v2, with another key
 	}
-	joined := mergeable(tail)
-	if st.hasObject || len(joined) == 0 {
+	merging := mergeable(tail)
+	if st.hasObject || len(merging) == 0 {
 		return nil
 	}
-	p, err := u.b.mergeTailObjects(ctx, joined)
+	p, err := u.b.mergeTailObjects(ctx, merging)
 	if err != nil {
 		u.invalidate()
-		return fmt.Errorf("join %d pieces: %w", len(joined), err)
+		return fmt.Errorf("merge %d tail objects: %w", len(merging), err)
 	}
-	st.tailObjects = withTailObject(withoutTailObjects(st.tailObjects, joined[:1]), p)
+	st.tailObjects = withTailObject(withoutTailObjects(st.tailObjects, merging[:1]), p)
 	u.setState(st)
 	return nil
 }
@@ -49,21 +49,21 @@ func (u *upload) mergeTail(ctx context.Context) error {
 // mergeTailObjects stores the bytes of consecutive tail objects in place of the
 // first. The others are orphans then. All bytes are stored at every moment,
 // also if another process appends meanwhile.
-func (b *bucket) mergeTailObjects(ctx context.Context, pieces []tailObject) (tailObject, error) {
-	first := pieces[0]
+func (b *bucket) mergeTailObjects(ctx context.Context, objects []tailObject) (tailObject, error) {
+	first := objects[0]
 	o, err := b.head(ctx, first.key)
 	if err != nil {
 		return tailObject{}, err
 	}
 	body := buffer{pool: b.memory}
 	defer body.discard()
-	joined := tailObject{start: first.start, size: sizeOfTail(pieces), key: first.key}
-	if err := body.reserve(ctx, joined.size, joined.size); err != nil {
+	merged := tailObject{start: first.start, size: sizeOfTail(objects), key: first.key}
+	if err := body.reserve(ctx, merged.size, merged.size); err != nil {
 		return tailObject{}, err
 	}
-	if err := b.readTail(ctx, pieces, &body); err != nil {
+	if err := b.readTail(ctx, objects, &body); err != nil {
 		return tailObject{}, err
 	}
-	joined.etag, err = b.put(ctx, PutObject{Key: joined.key, Body: body.reader(), Size: joined.size, IfMatch: o.ETag})
-	return joined, err
+	merged.etag, err = b.put(ctx, PutObject{Key: merged.key, Body: body.reader(), Size: merged.size, IfMatch: o.ETag})
+	return merged, err
 }

@@ -10,18 +10,19 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Uploads of tusd v2 are taken over as they are. Their id is the object's name
-// and the multipart upload's, with a plus between; the record belongs to the
-// object's name and does not list parts, and the tail is one object. The first
-// change of the record makes it one of ours, which lists the parts.
+// Uploads of tusd v2 are taken over as they are stored. Their id consists of the
+// object's name, a plus and the id of the multipart upload. The record is stored
+// under the object's name and has no part list, and the tail is one object. The
+// first change of the record adds the part list.
 
-// v2Takeover is what the record says of an upload that tusd v2 has begun.
+// v2Takeover is the part of the record about an upload that tusd v2 has
+// created.
 type v2Takeover struct {
-	// Tail is where the bytes of v2's tail begin.
+	// Tail is the offset of v2's tail object.
 	Tail int64
 }
 
-// splitV2ID takes an id of tusd v2 apart.
+// splitV2ID splits an id of tusd v2.
 func splitV2ID(id string) (object, multipart string, ok bool) {
 	i := strings.LastIndexByte(id, '+')
 	if i <= 0 || i == len(id)-1 {
@@ -30,8 +31,8 @@ func splitV2ID(id string) (object, multipart string, ok bool) {
 	return id[:i], id[i+1:], true
 }
 
-// isRecordOfOther tells whether a record with the id found is not broken, but that
-// of another upload: of one of tusd v2 with the same object's name as id.
+// isRecordOfOther reports whether a record with the id found is not broken, but
+// belongs to another upload: one of tusd v2 with the same object name as id.
 func isRecordOfOther(found, id string) bool {
 	object, _, ok := splitV2ID(found)
 	if !ok || found == id {
@@ -41,8 +42,8 @@ func isRecordOfOther(found, id string) bool {
 	return object == id || object == other
 }
 
-// loadV2 is load for an upload that tusd v2 has begun. ours are the
-// pieces that this program has put for it.
+// loadV2 is load for an upload of tusd v2. tail has the tail objects that this
+// program has stored for it.
 func (b *bucket) loadV2(ctx context.Context, id string, ours []tailObject, missing error) (state, error) {
 	object, multipart, ok := splitV2ID(id)
 	if !ok {
@@ -72,8 +73,8 @@ func (b *bucket) loadV2(ctx context.Context, id string, ours []tailObject, missi
 	return st, b.setOffset(ctx, &st, true)
 }
 
-// takeOver lists the parts that tusd v2 has uploaded: those up to the first
-// that is missing.
+// takeOver makes the part list from the parts that tusd v2 has uploaded, up to
+// the first that is missing.
 func (b *bucket) takeOver(ctx context.Context, st *state, multipart string) error {
 	st.layout = newLayout()
 	st.layout.TakenOver = &v2Takeover{}
@@ -99,12 +100,12 @@ func (b *bucket) takeOver(ctx context.Context, st *state, multipart string) erro
 	}
 	st.layout.TakenOver.Tail = st.layout.end()
 	if len(st.layout.Parts) < len(parts) {
-		st.layout.TakenOver.Tail = -1 // it follows parts that do not count
+		st.layout.TakenOver.Tail = -1 // it follows parts behind a missing one
 	}
 	return nil
 }
 
-// takeOverEnded takes over an upload whose multipart upload is no more: it was
+// takeOverEnded takes over an upload without its multipart upload: that was
 // completed, or its bytes are gone.
 func (b *bucket) takeOverEnded(ctx context.Context, st *state) error {
 	o, err := b.head(ctx, st.dataKey())
@@ -119,14 +120,14 @@ func (b *bucket) takeOverEnded(ctx context.Context, st *state) error {
 	return fmt.Errorf("look for the data: %w", err)
 }
 
-// addV2Tail puts v2's tail, if there is one, among the pieces.
-func (b *bucket) addV2Tail(ctx context.Context, st *state, key string, ours []tailObject) error {
-	st.tailObjects = slices.Clone(ours)
+// addV2Tail adds v2's tail object, if there is one.
+func (b *bucket) addV2Tail(ctx context.Context, st *state, key string, tail []tailObject) error {
+	st.tailObjects = slices.Clone(tail)
 	if st.layout.TakenOver == nil {
 		return brokenRecord(st.recordKey, "it is not an upload of tusd v2")
 	}
 	o, err := b.head(ctx, key)
-	if isMissing(err) || hasStatus(err, http.StatusForbidden) { // as tusd v2 reads it
+	if isMissing(err) || hasStatus(err, http.StatusForbidden) { // tusd v2 treats both alike
 		return nil
 	}
 	if err != nil {
@@ -136,16 +137,15 @@ func (b *bucket) addV2Tail(ctx context.Context, st *state, key string, ours []ta
 	return nil
 }
 
-// owns tells whether an object is the data of the upload. The objects of
-// multipart uploads that tusd v2 has begun carry no proof.
+// owns reports whether an object is the data object of the upload. Objects of
+// multipart uploads that tusd v2 has started carry no proof.
 func (s *state) owns(o *Object) bool {
 	return o.Attributes.Metadata[proofName] == s.layout.Proof || s.layout.TakenOver != nil && o.Size == s.info.Size
 }
 
-// finishEmptyV2 finishes an upload of nothing that tusd v2 has begun: a
-// multipart upload without parts cannot be completed. Cut short, it can be done
-// again: the object alone is taken for complete when the multipart upload is
-// gone.
+// finishEmptyV2 finishes an empty upload of tusd v2: a multipart upload without
+// parts cannot be completed. If it is interrupted, it can be repeated: the
+// object alone counts as complete only after the multipart upload is gone.
 func (u *upload) finishEmptyV2(ctx context.Context, st state) error {
 	leased, stop := u.underLease(ctx)
 	defer stop()

@@ -28,8 +28,9 @@ func (s *Store) Terminate(ctx context.Context, lease tusd.Lease, id string) erro
 	return wrapError("terminate upload", id, b.terminate(leased, id))
 }
 
-// terminate removes the record last: cut short, it can be done again. Before
-// any byte goes the record says so, or the upload would seem to be empty then.
+// terminate removes the record last: if it is interrupted, it can be repeated.
+// It marks the record before it removes any byte, because the upload would look
+// empty then.
 func (b *bucket) terminate(ctx context.Context, id string) error {
 	st, err := b.loadAny(ctx, id)
 	if errors.Is(err, tusd.ErrBroken) {
@@ -60,7 +61,8 @@ func (b *bucket) terminate(ctx context.Context, id string) error {
 	return b.remove(ctx, st.recordKey)
 }
 
-// announceRemoval writes down that an upload is being removed, if it has bytes.
+// announceRemoval marks the record of an upload that is being removed, if it
+// has bytes.
 func (b *bucket) announceRemoval(ctx context.Context, st state) error {
 	if st.layout.Removed || !st.hasObject && st.layout.Multipart == "" && len(st.tailObjects) == 0 {
 		return nil
@@ -73,8 +75,8 @@ func (b *bucket) announceRemoval(ctx context.Context, st state) error {
 	return err
 }
 
-// hasData tells whether there is a data object of this upload: the key may be
-// somebody else's, too.
+// hasData reports whether there is a data object of this upload: another upload
+// may use the key, too.
 func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
 	if st.hasObject {
 		return true, nil
@@ -89,8 +91,8 @@ func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
 	return st.owns(o), nil
 }
 
-// terminateBroken removes what is known to belong to an upload whose record
-// cannot be read: all that has its name.
+// terminateBroken removes the objects that certainly belong to an upload whose
+// record cannot be read: those with its name.
 func (b *bucket) terminateBroken(ctx context.Context, id string) error {
 	found, err := b.listUpload(ctx, id)
 	if err != nil {

@@ -33,14 +33,14 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	if err := tusd.ValidateID(id); err != nil {
 		return nil, err
 	}
-	st, guessed, err := b.findState(ctx, lease, id)
+	st, unvalidated, err := b.findState(ctx, lease, id)
 	if lease == nil && errors.Is(err, errRemoving) {
-		err = tusd.ErrNotFound.With(errRemoving) // to a reader it is gone, and that is no fault
+		err = tusd.ErrNotFound.With(errRemoving) // for a reader that is normal
 	}
 	if err != nil {
 		return nil, wrapError("load upload", id, err)
 	}
-	u := &upload{b: b, id: id, lease: lease, st: st, unvalidated: guessed}
+	u := &upload{b: b, id: id, lease: lease, st: st, unvalidated: unvalidated}
 	if lease != nil {
 		b.cache.set(id, lease, st)
 		if err := u.resumeFinish(ctx); err != nil {
@@ -142,7 +142,7 @@ func (u *upload) validate(ctx context.Context) error {
 	}
 	if !same {
 		u.invalidate()
-		return concurrentChange(errors.New("what was kept of it is old"))
+		return concurrentChange(errors.New("the cached state is stale"))
 	}
 	u.setState(st)
 	u.setValidated()
@@ -189,7 +189,7 @@ func (u *upload) storeRecord(ctx context.Context, st state) error {
 	err := u.b.putRecord(leased, &st)
 	if err == nil {
 		u.setState(st)
-		u.setValidated() // the record was as it was known to be
+		u.setValidated() // the condition on its ETag held
 		return nil
 	}
 	u.invalidate()

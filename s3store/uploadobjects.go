@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// uploadObjects is what the keys of one upload tell.
+// uploadObjects are the objects of one upload, as a listing shows them.
 type uploadObjects struct {
-	record      string       // ETag of the record; "": there is none
+	record      string       // its ETag; "": there is none
 	data        string       // ETag of the object whose key is the id; "": there is none
 	tailObjects []tailObject // by start
 }
 
 const listPage = 1000
 
-// listUpload lists what belongs to an upload, in one call unless many ids
-// begin with this one. What does not is sorted behind the data object, and
+// listUpload lists the objects of an upload, in one call unless many ids begin
+// with this one. Objects of other ids are sorted behind the data object, and
 // before or behind the rest.
 func (b *bucket) listUpload(ctx context.Context, id string) (uploadObjects, error) {
 	var found uploadObjects
@@ -50,5 +50,5 @@ func (b *bucket) note(found *uploadObjects, id string, o ListedObject) {
 	}
 }
 
-// sameETag compares ETags, which some services do not quote everywhere.
+// sameETag compares ETags. Some services do not quote them everywhere.
 func sameETag(a, b string) bool { return strings.Trim(a, `"`) == strings.Trim(b, `"`) }

@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// What is read back is verified: bytes that changed on their way, or that are
-// not those of the object, must not be stored again as the upload's.
+// Bytes that are read back are verified before they are stored again: they may
+// have changed on the way, or belong to another object.
 
-// checksumName is the metadata that has the CRC-32C of all bytes of an object, as
+// checksumName is the metadata with the CRC-32C of all bytes of an object, as
 // eight hexadecimal digits. Objects of tusd v2, of earlier versions and those
 // made of parts have none.
 const checksumName = "tusd-crc32c"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// withChecksum returns the call with a checksum in the object's metadata, which it
-// does not share with in.
+// withChecksum returns the call with a checksum in its metadata, which it does
+// not share with in.
 func withChecksum(in PutObject) (PutObject, error) {
 	sum := crc32.New(castagnoli)
 	if _, err := in.Body.Seek(0, io.SeekStart); err != nil {
@@ -37,8 +37,8 @@ func withChecksum(in PutObject) (PutObject, error) {
 	return in, nil
 }
 
-// verifyChecksum compares the checksum of the bytes that were read with the one that
-// o carries, and reports whether it carries one.
+// verifyChecksum compares the checksum of the bytes that were read with that of
+// o, and reports whether o has one.
 func verifyChecksum(key string, o *Object, sum uint32) (verified bool, err error) {
 	want, ok := o.Attributes.Metadata[checksumName]
 	if got := fmt.Sprintf("%08x", sum); ok && got != want {
@@ -47,8 +47,8 @@ func verifyChecksum(key string, o *Object, sum uint32) (verified bool, err error
 	return ok, nil
 }
 
-// checkAnswer refuses an answer that is not the service's: all its objects have
-// ETags.
+// checkAnswer refuses an answer that does not come from the service: all its
+// objects have ETags.
 func checkAnswer(key string, o *Object) error {
 	if o.ETag == "" {
 		return fmt.Errorf("%w: the answer for %s has no ETag", errWrongObject, key)
@@ -56,7 +56,7 @@ func checkAnswer(key string, o *Object) error {
 	return nil
 }
 
-// objectRange is a stretch of an object that is read back.
+// objectRange is a range of an object that is read back.
 type objectRange struct {
 	key          string
 	offset, size int64
@@ -65,24 +65,24 @@ type objectRange struct {
 	proof        string // "": it has none, or it is not known
 }
 
-// after is what follows the first n bytes.
+// after returns the range without its first n bytes.
 func (r objectRange) after(n int64) objectRange {
 	r.offset, r.size = r.offset+n, r.size-n
 	return r
 }
 
-// first is the first n bytes.
+// first returns the first n bytes of the range.
 func (r objectRange) first(n int64) objectRange {
 	r.size = n
 	return r
 }
 
-// smallObject is up to which size an object is read to its end although only
-// a range of it is needed: its checksum is that of all its bytes.
+// smallObject is the size, in bytes, up to which the whole object is read
+// although only a range is needed: its checksum is that of all its bytes.
 const smallObject = 8 * mib
 
-// usesRange tells whether only the range is asked for. Where nothing else tells
-// the object from another, Content-Range does.
+// usesRange reports whether the call asks only for the range. If neither ETag
+// nor proof identifies the object, Content-Range confirms its range.
 func (r objectRange) usesRange() bool {
 	if r.etag == "" && r.proof == "" {
 		return true
@@ -90,7 +90,7 @@ func (r objectRange) usesRange() bool {
 	return r.size < r.total && r.total > smallObject
 }
 
-// rangeHeader is the value of Range; "": all.
+// rangeHeader returns the value of Range; "": the whole object.
 func (r objectRange) rangeHeader() string {
 	if !r.usesRange() {
 		return ""
@@ -98,8 +98,8 @@ func (r objectRange) rangeHeader() string {
 	return fmt.Sprintf("bytes=%d-%d", r.offset, r.offset+r.size-1)
 }
 
-// check tells whether an answer is about the object, before its bytes are
-// read.
+// check returns an error if an answer is not about the object. It is called
+// before its bytes are read.
 func (r objectRange) check(o *Object) error {
 	want := r.total
 	if r.usesRange() {
@@ -124,11 +124,11 @@ func (r objectRange) check(o *Object) error {
 	return nil
 }
 
-// readRange copies the bytes of r to a place in memory. If they cannot be
-// verified, what is there is worth nothing.
+// readRange copies the bytes of r into memory. After an error the memory has no
+// valid bytes.
 //
-// An object that the service has made of parts has no checksum. What is read of
-// it is read until the same bytes have come twice.
+// An object that the service has made of parts has no checksum. It is read
+// until the same bytes have arrived twice.
 func (b *bucket) readRange(ctx context.Context, r objectRange, into *io.OffsetWriter) error {
 	got, err := b.readOnce(ctx, r, into)
 	if err != nil || got.verified || r.proof == "" {
@@ -144,7 +144,7 @@ func (b *bucket) readRange(ctx context.Context, r objectRange, into *io.OffsetWr
 	return fmt.Errorf("%w: %s has other bytes each time", errWrongObject, r.key)
 }
 
-// readResult is what was found out about bytes that were read.
+// readResult is what is known of bytes that were read.
 type readResult struct {
 	sum      uint32 // CRC-32C
 	verified bool   // by the checksum of the object
@@ -171,8 +171,8 @@ func (b *bucket) readOnce(ctx context.Context, r objectRange, into *io.OffsetWri
 	})
 }
 
-// copy copies the bytes of r, and verifies them if o has a checksum and all
-// its bytes are there to be read.
+// copy copies the bytes of r, and verifies them if o has a checksum and all its
+// bytes are read.
 func (r objectRange) copy(into io.Writer, o *Object) (got readResult, err error) {
 	sum := crc32.New(castagnoli)
 	body := io.TeeReader(o.Body, sum)

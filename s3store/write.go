@@ -128,8 +128,8 @@ func (c *chunk) space() ([]byte, error) {
 // read reads from src into space, which follows the bytes of the body.
 // flushIfSlow may store the body meanwhile.
 func (c *chunk) read(src io.Reader, space []byte) error {
-	into, lent := space, c.body.lastPooled() > 0
-	c.filling = len(space) > 0 && (!lent || c.b.memory.pin())
+	into, inPool := space, c.body.lastPooled() > 0
+	c.filling = len(space) > 0 && (!inPool || c.b.memory.pin())
 	if !c.filling {
 		into = c.spareSpace(len(space))
 	}
@@ -142,7 +142,7 @@ func (c *chunk) read(src io.Reader, space []byte) error {
 	case n > 0:
 		c.body.write(into[:n])
 	}
-	if c.filling && lent {
+	if c.filling && inPool {
 		c.b.memory.unpin()
 	}
 	c.filling = false

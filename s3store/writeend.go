@@ -16,7 +16,7 @@ func (c *chunk) storeRest(err error) error {
 		return errors.Join(err, ended)
 	}
 	if err != nil && (c.atomic || errors.Is(err, tusd.ErrUnverified)) {
-		return err // no more of it is stored, and nothing is tidied up that Rewind needs
+		return err // nothing more is stored, and the tail that Rewind needs is not removed
 	}
 	if failure := c.parts.failure(); failure == nil {
 		if endErr := c.sendLastPart(); endErr != nil {
@@ -117,30 +117,30 @@ func (c *chunk) recordAll() error {
 // failure the next chunk tries again.
 func (c *chunk) compactTail() {
 	if err := c.u.mergeTail(c.ctx); errors.Is(err, errWrongObject) {
-		c.b.log.Error("the pieces of an upload cannot be verified", "id", c.u.id, "err", err)
+		c.b.log.Error("the tail of an upload cannot be verified", "id", c.u.id, "err", err)
 	} else if err != nil {
-		c.b.log.Warn("the pieces of an upload stay many", "id", c.u.id, "err", err)
+		c.b.log.Warn("the tail objects of an upload cannot be merged", "id", c.u.id, "err", err)
 	}
 	if _, err := c.u.removeOrphans(c.ctx, c.u.current()); err != nil {
-		c.b.log.Warn("pieces of an upload stay", "id", c.u.id, "err", err)
+		c.b.log.Warn("orphaned tail objects of an upload cannot be removed", "id", c.u.id, "err", err)
 	}
 }
 
 // removeOrphans removes tail objects that do not count: new bytes behind the
 // recorded ones could make them count.
 func (u *upload) removeOrphans(ctx context.Context, st state) (state, error) {
-	strays := st.orphans()
-	if len(strays) == 0 {
+	orphans := st.orphans()
+	if len(orphans) == 0 {
 		return st, nil
 	}
-	if err := u.validate(ctx); err != nil { // they may count by now
+	if err := u.validate(ctx); err != nil { // they may be no orphans any more
 		return st, err
 	}
-	if err := u.b.remove(ctx, keysOf(strays)...); err != nil {
+	if err := u.b.remove(ctx, keysOf(orphans)...); err != nil {
 		u.invalidate()
-		return st, fmt.Errorf("remove pieces that do not count: %w", err)
+		return st, fmt.Errorf("remove orphaned tail objects: %w", err)
 	}
-	st.tailObjects = withoutTailObjects(st.tailObjects, strays)
+	st.tailObjects = withoutTailObjects(st.tailObjects, orphans)
 	u.setState(st)
 	return st, nil
 }
