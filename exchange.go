@@ -32,7 +32,7 @@ type exchange struct {
 	control   http.ResponseController
 	deadlines deadline.Request
 	body      body
-	unread    deadline.Unread // of the body, when the answer begins
+	unread    deadline.UnreadBody // of the body, when the answer begins
 	calling   operation
 	started   time.Time
 	admission admission
@@ -102,7 +102,7 @@ func (x *exchange) begin() error {
 	header := x.Header()
 	x.set("X-Request-Id", x.requestID)
 	header["X-Content-Type-Options"] = nosniff
-	if deadline.EndInDoubt(x.r) {
+	if deadline.AmbiguousEnd(x.r) {
 		header.Set("Connection", "close")
 	}
 	x.dialect.begin(x)

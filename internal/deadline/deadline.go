@@ -21,26 +21,26 @@ type Request struct {
 	idle    time.Duration
 	warner  Warner
 
-	mu       sync.Mutex
-	closed   bool
-	broken   bool      // the warner was told
-	ended    bool      // nothing more is read
-	late     bool      // it ended after an abort
-	readSet  time.Time // when the read deadline was last set
-	writeSet time.Time
-	writeAt  time.Time // the write deadline; zero: none
-	moved    time.Time // when a write last began, and so the one before was done
-	cause    error     // of the abort; sticky
-	abortAt  time.Time
-	hasty    error // cause of aborts since Hasten; nil before
+	mu              sync.Mutex
+	closed          bool
+	broken          bool      // the warner was told
+	ended           bool      // nothing more is read
+	endedAfterAbort bool      // it ended after an abort
+	readSet         time.Time // when the read deadline was last set
+	writeSet        time.Time
+	writeAt         time.Time // the write deadline; zero: none
+	lastWrite       time.Time // when a write last began, and so the one before was done
+	cause           error     // of the abort; sticky
+	abortAt         time.Time
+	hasty           error // cause of aborts since Hasten; nil before
 }
 
 // Times for a client that the server cannot wait for, see Hasten.
 const (
-	hastyWrite = time.Second            // from now on
-	hastyMove  = 2 * time.Second        // from one write to the next
-	hastyRead  = 20 * time.Millisecond  // takes what has arrived
-	hastyDrain = 250 * time.Millisecond // for the rest of a body
+	hastyWrite    = time.Second            // from now on
+	hastyProgress = 2 * time.Second        // from one write to the next
+	hastyRead     = 20 * time.Millisecond  // takes what has arrived
+	hastyDrain    = 250 * time.Millisecond // for the rest of a body
 )
 
 // Warner is told, once per request, that deadlines cannot be set.
@@ -86,7 +86,7 @@ func (d *Request) AfterRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.setRead(time.Now(), time.Time{})
-	d.ended, d.late = true, d.cause != nil
+	d.ended, d.endedAfterAbort = true, d.cause != nil
 }
 
 // Poisoned tells whether no other request may follow on an HTTP/1.1 connection:
@@ -96,7 +96,7 @@ func (d *Request) AfterRead() {
 func (d *Request) Poisoned() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.late
+	return d.endedAfterAbort
 }
 
 // BeforeWrite arms or prolongs the write deadline. While there is nothing to
@@ -105,9 +105,9 @@ func (d *Request) BeforeWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	d.moved = now
+	d.lastWrite = now
 	if d.hasty != nil {
-		d.setWrite(now, now.Add(min(2*d.idle, hastyMove)))
+		d.setWrite(now, now.Add(min(2*d.idle, hastyProgress)))
 	} else if now.Sub(d.writeSet) > d.idle/8 {
 		d.setWrite(now, now.Add(2*d.idle))
 	}
@@ -162,7 +162,7 @@ func (d *Request) Hasten(cause error) {
 		return
 	}
 	at := now.Add(hastyWrite)
-	if moving := d.moved.Add(hastyMove); moving.After(at) {
+	if moving := d.lastWrite.Add(hastyProgress); moving.After(at) {
 		at = moving
 	}
 	if at.Before(d.writeAt) {

@@ -19,7 +19,7 @@ type exchange struct {
 	control   *http.ResponseController
 	deadlines deadline.Request
 	body      body
-	unread    deadline.Unread
+	unread    deadline.UnreadBody
 	status    int
 	written   int64
 }
@@ -29,7 +29,7 @@ func newExchange(w http.ResponseWriter, r *http.Request, idle time.Duration) *ex
 	x.deadlines.Init(x.control, idle, x)
 	has := r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 	x.deadlines.Start(has)
-	if deadline.EndInDoubt(r) {
+	if deadline.AmbiguousEnd(r) {
 		w.Header().Set("Connection", "close")
 	}
 	if has {

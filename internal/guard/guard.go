@@ -25,8 +25,8 @@ type Guard struct {
 // pageTime bounds the time in which a client takes a page.
 const pageTime = 10 * time.Second
 
-// errClosed ends what is running when the guard closes.
-var errClosed = errors.New("the server is shutting down")
+// errShutdown ends what is running when the guard closes.
+var errShutdown = errors.New("the server is shutting down")
 
 // New returns a Guard. A client whose body or reading does not move for idle is
 // cut off.
@@ -40,27 +40,27 @@ func New(idle time.Duration) *Guard {
 // the others excess answers, which must not send content; nil: 503.
 func (g *Guard) Page(limit int, next, excess http.Handler) http.Handler {
 	idle := min(g.idle, pageTime/2)
-	return g.limited(limit, excess, func(w http.ResponseWriter, r *http.Request) {
+	return g.limit(limit, excess, func(w http.ResponseWriter, r *http.Request) {
 		x := g.begin(w, r, idle)
 		defer x.end()
 		page := page{header: x.Header()}
 		next.ServeHTTP(&page, x.r)
-		page.send(x)
+		page.writeTo(x)
 	})
 }
 
 // Stream is Page for answers that take long or are large: they are sent as they
 // are made.
 func (g *Guard) Stream(limit int, next http.Handler) http.Handler {
-	return g.limited(limit, nil, func(w http.ResponseWriter, r *http.Request) {
+	return g.limit(limit, nil, func(w http.ResponseWriter, r *http.Request) {
 		x := g.begin(w, r, g.idle)
 		defer x.end()
 		next.ServeHTTP(x, x.r)
 	})
 }
 
-// limited has at most limit requests served at the same time.
-func (g *Guard) limited(limit int, excess http.Handler, serve http.HandlerFunc) http.Handler {
+// limit has at most limit requests served at the same time.
+func (g *Guard) limit(limit int, excess http.Handler, serve http.HandlerFunc) http.Handler {
 	if excess == nil {
 		excess = http.HandlerFunc(refuse)
 	}
@@ -97,7 +97,7 @@ func (g *Guard) Close() {
 	g.closed = true
 	for x := range g.running {
 		x.cancel()
-		x.deadlines.Hasten(errClosed)
+		x.deadlines.Hasten(errShutdown)
 	}
 }
 
@@ -109,7 +109,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, idle time.Duration
 	defer g.mu.Unlock()
 	g.running[x] = struct{}{}
 	if g.closed {
-		x.deadlines.Hasten(errClosed)
+		x.deadlines.Hasten(errShutdown)
 	}
 	return x
 }
@@ -140,8 +140,8 @@ func (p *page) Write(b []byte) (int, error) {
 	return p.content.Write(b)
 }
 
-// send sends it to w. A page that has said nothing is left to net/http.
-func (p *page) send(w http.ResponseWriter) {
+// writeTo sends it to w. A page that has said nothing is left to net/http.
+func (p *page) writeTo(w http.ResponseWriter) {
 	if p.status == 0 {
 		return
 	}

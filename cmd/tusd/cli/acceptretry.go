@@ -8,41 +8,41 @@ import (
 	"time"
 )
 
-// patientListener is a listener that outlasts a lack of descriptors or memory:
+// retryListener is a listener that outlasts a lack of descriptors or memory:
 // connections wait in the system until others are closed. net/http would log
 // every attempt, as often as strangers like, and end the server where the system lacks
 // memory.
-type patientListener struct {
+type retryListener struct {
 	net.Listener
 	log *slog.Logger
 
 	failed uint64    // attempts since told
-	told   time.Time // when the log had its last line
+	logged time.Time // when the log had its last line
 }
 
 const (
-	acceptPause  = 50 * time.Millisecond // between attempts
-	acceptSilent = time.Minute           // between lines in the log
+	acceptRetryInterval = 50 * time.Millisecond // between attempts
+	acceptLogInterval   = time.Minute           // between lines in the log
 )
 
 // Accept implements net.Listener. It is not for concurrent use.
-func (l *patientListener) Accept() (net.Conn, error) {
+func (l *retryListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil || !isShortage(err) {
 			return conn, err
 		}
-		l.tell(err)
-		time.Sleep(acceptPause)
+		l.logFailure(err)
+		time.Sleep(acceptRetryInterval)
 	}
 }
 
-func (l *patientListener) tell(err error) {
+func (l *retryListener) logFailure(err error) {
 	l.failed++
-	if now := time.Now(); now.Sub(l.told) >= acceptSilent {
+	if now := time.Now(); now.Sub(l.logged) >= acceptLogInterval {
 		l.log.Warn("new connections wait: the system gives no descriptor or memory for them (see ulimit -n, LimitNOFILE)",
 			"err", err, "attempts", l.failed)
-		l.failed, l.told = 0, now
+		l.failed, l.logged = 0, now
 	}
 }
 

@@ -36,7 +36,7 @@ func TestPatientListener(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
 			const failures = 3000 // two and a half minutes
-			l := &patientListener{Listener: &shortListener{errno: errno, failures: failures}, log: slog.New(slog.NewTextHandler(&log, nil))}
+			l := &retryListener{Listener: &shortListener{errno: errno, failures: failures}, log: slog.New(slog.NewTextHandler(&log, nil))}
 			if conn, err := l.Accept(); conn == nil || err != nil {
 				t.Errorf("after %v: %v, %v", errno, conn, err)
 			}

@@ -32,7 +32,7 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	env := newEnvironment(environ)
 	if len(args) > 0 {
 		if c, ok := findCommand(args[0]); ok {
-			return c.run(call{ctx, args[1:], env, stdout, stderr})
+			return c.run(invocation{ctx, args[1:], env, stdout, stderr})
 		}
 	}
 	cfg, err := readConfig(args, env)
@@ -47,9 +47,9 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		writeVersion(stdout)
 		return exitOK
 	}
-	defer keepHeap()()
+	defer setHeapFloor()()
 	logger, queue := startLog(stdout, cfg.output.logFormat, cfg.output.verbose)
-	defer queue.close(lastLines)
+	defer queue.close(logCloseTimeout)
 	for _, sentence := range cfg.warnings(env) {
 		logger.Warn(sentence)
 	}
@@ -65,5 +65,5 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return exitOK
 }
 
-// lastLines is how long the end of the process waits for the log.
-const lastLines = time.Second
+// logCloseTimeout is how long the end of the process waits for the log.
+const logCloseTimeout = time.Second

@@ -10,27 +10,27 @@ import (
 type command struct {
 	name    string
 	summary string
-	run     func(c call) int
+	run     func(c invocation) int
 	help    func(io.Writer)
 }
 
-// call is what a command gets: args are the arguments behind its name.
-type call struct {
+// invocation is what a command gets: args are the arguments behind its name.
+type invocation struct {
 	ctx            context.Context
 	args           []string
 	env            environment
 	stdout, stderr io.Writer
 }
 
-// wrong ends a call that makes no sense.
-func (c call) wrong(problem, listed string) int {
+// usageError ends a call that makes no sense.
+func (c invocation) usageError(problem, listed string) int {
 	fmt.Fprintf(c.stderr, "tusd: %s\nRun %s.\n", problem, listed)
 	return exitUsage
 }
 
 func commands() []command {
 	return []command{
-		{doctorCommand, "try out where uploads would be kept", runDoctor, writeDoctorHelp},
+		{doctorName, "try out where uploads would be kept", runDoctor, writeDoctorHelp},
 		{"help", "explain the flags, or a command: tusd help doctor", runHelp, usageOf("tusd help [command]", "It explains the flags of the server, or a command.")},
 		{"version", "print what this program was built from", runVersion, usageOf("tusd version", "It prints what this program was built from.")},
 	}
@@ -60,26 +60,26 @@ func usageOf(usage, text string) func(io.Writer) {
 const listOfCommands = "tusd help for the list of commands and flags"
 
 // runHelp is Run for tusd help.
-func runHelp(c call) int {
+func runHelp(c invocation) int {
 	switch {
 	case len(c.args) == 0:
 		writeHelp(c.stdout)
 		return exitOK
 	case len(c.args) > 1:
-		return c.wrong("help explains one command at a time", listOfCommands)
+		return c.usageError("help explains one command at a time", listOfCommands)
 	case asksForHelp(c.args[0]):
 		c.args[0] = "help"
 	}
 	about, ok := findCommand(c.args[0])
 	if !ok {
-		return c.wrong(noCommand(1, c.args[0]), listOfCommands)
+		return c.usageError(noCommand(1, c.args[0]), listOfCommands)
 	}
 	about.help(c.stdout)
 	return exitOK
 }
 
 // runVersion is Run for tusd version.
-func runVersion(c call) int {
+func runVersion(c invocation) int {
 	switch {
 	case len(c.args) == 0:
 		writeVersion(c.stdout)
@@ -87,7 +87,7 @@ func runVersion(c call) int {
 		about, _ := findCommand("version")
 		about.help(c.stdout)
 	default:
-		return c.wrong("version takes no arguments", listOfCommands)
+		return c.usageError("version takes no arguments", listOfCommands)
 	}
 	return exitOK
 }

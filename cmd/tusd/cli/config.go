@@ -13,22 +13,22 @@ type config struct {
 	pidFile     string // "": none
 	showVersion bool
 
-	listening  listening
+	listening  listenSettings
 	tls        tlsSettings
-	protocol   protocol
-	cors       cors
+	protocol   protocolSettings
+	cors       corsSettings
 	storages   []storageSettings // of storageKinds
 	locker     string            // one of lockerKinds; "": the one of the storage
 	lockers    []lockerSettings  // of lockerKinds
-	monitoring monitoring
-	limits     limits
-	timeouts   timeouts
-	output     output
+	monitoring monitoringSettings
+	limits     limitSettings
+	timeouts   timeoutSettings
+	output     outputSettings
 
-	given given
+	sources settingSources
 }
 
-type listening struct {
+type listenSettings struct {
 	host        string
 	port        uint16 // 0: any free one
 	unixSock    string // path; "": TCP
@@ -48,7 +48,7 @@ type tlsSettings struct {
 
 func (s tlsSettings) enabled() bool { return s.certificate != "" }
 
-type protocol struct {
+type protocolSettings struct {
 	maxSize              int64 // bytes; 0: no limit, as for the next two
 	maxAppendSize        int64
 	minAppendSize        int64
@@ -61,7 +61,7 @@ type protocol struct {
 	checksumSpool        string // directory; "": none
 }
 
-type cors struct {
+type corsSettings struct {
 	disable          bool
 	allowOrigin      *regexp.Regexp
 	origins          []string // nil: allowOrigin decides
@@ -72,7 +72,7 @@ type cors struct {
 	maxAge           string // seconds
 }
 
-type monitoring struct {
+type monitoringSettings struct {
 	exposeMetrics    bool
 	metricsPath      string
 	exposePprof      bool
@@ -84,7 +84,7 @@ type monitoring struct {
 	showGreeting     bool
 }
 
-type limits struct {
+type limitSettings struct {
 	maxHeaderSize           int // bytes, as the next one
 	maxMetadataSize         int
 	maxPartials             int
@@ -95,7 +95,7 @@ type limits struct {
 	minRateTime             time.Duration
 }
 
-type timeouts struct {
+type timeoutSettings struct {
 	network           time.Duration
 	idle              time.Duration // 0: network
 	acquireLock       time.Duration
@@ -104,7 +104,7 @@ type timeouts struct {
 }
 
 // idleTimeout is how long a connection may wait for its next request.
-func (t timeouts) idleTimeout() time.Duration {
+func (t timeoutSettings) idleTimeout() time.Duration {
 	if t.idle == 0 {
 		return t.network
 	}
@@ -114,7 +114,7 @@ func (t timeouts) idleTimeout() time.Duration {
 // jsonFormat is the -log-format in which every line is JSON.
 const jsonFormat = "json"
 
-type output struct {
+type outputSettings struct {
 	verbose         bool
 	logFormat       string // text or json
 	showStartupLogs bool

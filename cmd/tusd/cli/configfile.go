@@ -19,24 +19,24 @@ func readFile(flags *flag.FlagSet, cfg *config) error {
 	if cfg.configFile == "" {
 		return nil
 	}
-	parser := lines{file: cfg.configFile, flags: flags, given: cfg.given, seen: make(map[string]int)}
+	parser := configParser{file: cfg.configFile, flags: flags, sources: cfg.sources, seen: make(map[string]int)}
 	err := ff.Parse(flags, nil, ff.WithConfigFileVia(&cfg.configFile), ff.WithConfigFileParser(parser.parse))
 	if err != nil {
-		return fmt.Errorf("%s: %w", cfg.given.name("config"), err)
+		return fmt.Errorf("%s: %w", cfg.sources.name("config"), err)
 	}
 	return nil
 }
 
-// lines gives a config file to the parser of ff line by line, so that errors
+// configParser gives a config file to the parser of ff line by line, so that errors
 // can say which one is wrong.
-type lines struct {
-	file  string
-	flags *flag.FlagSet
-	given given
-	seen  map[string]int // the line of each setting
+type configParser struct {
+	file    string
+	flags   *flag.FlagSet
+	sources settingSources
+	seen    map[string]int // the line of each setting
 }
 
-func (l lines) parse(r io.Reader, set func(name, value string) error) error {
+func (l configParser) parse(r io.Reader, set func(name, value string) error) error {
 	scanner := bufio.NewScanner(r)
 	for n := 1; scanner.Scan(); n++ {
 		text := scanner.Text()
@@ -44,7 +44,7 @@ func (l lines) parse(r io.Reader, set func(name, value string) error) error {
 			text = strings.TrimPrefix(text, "\ufeff") // editors of Windows write it
 		}
 		line := splitLine(text)
-		if line == (setLine{}) {
+		if line == (configLine{}) {
 			continue
 		}
 		if err := l.set(n, line, set); err != nil {
@@ -54,8 +54,8 @@ func (l lines) parse(r io.Reader, set func(name, value string) error) error {
 	return scanner.Err()
 }
 
-// setLine is a setting in a file, and its value; "" is what is not there.
-type setLine struct {
+// configLine is a setting in a file, and its value; "" is what is not there.
+type configLine struct {
 	name, value string
 	separator   string // = or : between the two; "": only space
 }
@@ -63,14 +63,14 @@ type setLine struct {
 // splitLine takes a line apart: name value, name=value or name: value. Space
 // around = does not count, nor behind the colon. A colon behind a space begins
 // the value, as in admin-listen :9090, unless it stands alone.
-func splitLine(text string) (l setLine) {
+func splitLine(text string) (l configLine) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "#") {
-		return setLine{}
+		return configLine{}
 	}
 	end := strings.IndexFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '=' || r == ':' })
 	if end < 0 {
-		return setLine{name: text}
+		return configLine{name: text}
 	}
 	l.name, l.value = text[:end], text[end:]
 	behind := strings.TrimSpace(l.value)
@@ -84,26 +84,26 @@ func splitLine(text string) (l setLine) {
 	return l
 }
 
-// comment is what a # begins that is no part of a word.
-var comment = regexp.MustCompile(`\s#.*`)
+// trailingComment is what a # begins that is no part of a word.
+var trailingComment = regexp.MustCompile(`\s#.*`)
 
 // withoutComment leaves quoted text in front of a comment as it is.
 func withoutComment(value string) string {
 	begin := strings.TrimLeftFunc(value, unicode.IsSpace)
 	if begin != "" && strings.Contains(`"'`, begin[:1]) {
 		if _, behind, closed := strings.Cut(begin[1:], begin[:1]); closed {
-			return strings.TrimSuffix(begin, behind) + comment.ReplaceAllString(behind, "")
+			return strings.TrimSuffix(begin, behind) + trailingComment.ReplaceAllString(behind, "")
 		}
 	}
-	return comment.ReplaceAllString(value, "")
+	return trailingComment.ReplaceAllString(value, "")
 }
 
 // set passes one setting on, unless it is none or was there before. Only what
 // is on or off may stand without a value: it is on.
-func (l lines) set(n int, line setLine, set func(name, value string) error) error {
+func (l configParser) set(n int, line configLine, set func(name, value string) error) error {
 	name, value := line.name, line.value
 	f := l.flags.Lookup(name)
-	advice := removed()[name]
+	advice := removedFlags()[name]
 	switch {
 	case advice != "":
 		return fmt.Errorf("%s is a setting of older versions: %s", name, advice)
@@ -119,8 +119,8 @@ func (l lines) set(n int, line setLine, set func(name, value string) error) erro
 		value = "true"
 	}
 	l.seen[name] = n
-	if l.given[name] == "" {
-		l.given[name] = fmt.Sprintf("%s, line %d", l.file, n)
+	if l.sources[name] == "" {
+		l.sources[name] = fmt.Sprintf("%s, line %d", l.file, n)
 	}
 	return set(name, value)
 }

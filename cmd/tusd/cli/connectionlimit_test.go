@@ -37,7 +37,7 @@ func limitedServer(t *testing.T, refuse http.HandlerFunc, log *slog.Logger) (*co
 	}
 	server := newServer(cfg, limit.handler(refuse, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), log)
 	server.ConnContext = connContext
-	go server.Serve(new(daemon).bound(limit.listener(listener, refuse != nil)))
+	go server.Serve(new(daemon).guardedListener(limit.listener(listener, refuse != nil)))
 	t.Cleanup(func() { server.Close() })
 	return limit, listener.Addr().String()
 }

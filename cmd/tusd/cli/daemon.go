@@ -31,16 +31,16 @@ type daemon struct {
 	sockets      []socket
 	admin        *socket       // nil: what operators look at is beside the uploads
 	certificates *certificates // nil: no TLS
-	parts        *composition
+	composition  *composition
 	uploads      *tusd.Handler
 	server       *http.Server
-	overseer     *http.Server // at admin
+	adminServer  *http.Server // at admin
 	pages        *guard.Guard // around what server serves beside the uploads
 
 	connections openConnections
 	limit       *connectionLimit
-	heads       heads
-	writes      stuckWrites
+	headers     headerBudget
+	stalled     stalledWrites
 	unread      unreadBudget
 	stopping    chan struct{} // closed when the end begins
 }
@@ -55,9 +55,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	switch {
 	case err == nil:
 		d.writeStartup()
-		go d.heedHangups(ctx, hangups)
+		go d.reloadOnHangup(ctx, hangups)
 		err = d.run(ctx)
-	case errors.Is(err, errEndedAtStart):
+	case errors.Is(err, errStartCancelled):
 		d.logger.Info("shutting down before the start was done", "cause", context.Cause(ctx))
 		err = nil
 	}
@@ -71,12 +71,12 @@ func (d *daemon) serve(ctx context.Context) error {
 func (d *daemon) open(ctx context.Context) (err error) {
 	if pair := d.cfg.tls; pair.enabled() {
 		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
-			return advised(err, ".")
+			return withAdvice(err, ".")
 		}
 	}
 	if path := d.cfg.pidFile; path != "" {
 		if d.pidFile, err = writePIDFile(path); err != nil {
-			return advised(err, ".")
+			return withAdvice(err, ".")
 		}
 	}
 	if d.sockets, err = d.cfg.listen(); err != nil {
@@ -85,10 +85,10 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if d.admin, err = d.cfg.monitoring.listen(); err != nil {
 		return err
 	}
-	if d.parts, err = compose(d.cfg, d.logger); err != nil {
+	if d.composition, err = compose(d.cfg, d.logger); err != nil {
 		return err
 	}
-	if err = d.openUploads(ctx); err != nil {
+	if err = d.openStore(ctx); err != nil {
 		return err
 	}
 	d.makeServers()
@@ -97,21 +97,21 @@ func (d *daemon) open(ctx context.Context) (err error) {
 
 func (d *daemon) makeServers() {
 	d.pages = guard.New(d.cfg.timeouts.network)
-	var mounts []mount
+	var mounts []route
 	if d.admin == nil {
-		mounts = d.mounts(d.pages)
+		mounts = d.adminRoutes(d.pages)
 	} else {
 		pages := guard.New(d.cfg.timeouts.network) // which no shutdown cuts before the end
-		d.overseer = newServer(d.cfg, newAdminSite(pages, d.mounts(pages)), d.logger)
-		limitHTTP2Idle(d.overseer)
+		d.adminServer = newServer(d.cfg, newAdminMux(pages, d.adminRoutes(pages)), d.logger)
+		limitHTTP2Idle(d.adminServer)
 	}
-	main := newSite(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
+	main := newMux(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
 	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
 	d.limit = newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.ClientPrefix, refused, d.logger)
 	handler := d.limit.handler(func(w http.ResponseWriter, r *http.Request) {
 		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
 	}, main)
-	d.server = newServer(d.cfg, d.heads.bound(handler), d.logger)
+	d.server = newServer(d.cfg, d.headers.handler(handler), d.logger)
 	d.server.ConnState = d.follow
 	d.unread.attach(d.server)
 	d.server.ConnContext = connContext
@@ -120,46 +120,46 @@ func (d *daemon) makeServers() {
 
 // connContext gives requests what the listeners know of their connection.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
-	return withUnreadConn(withHeadConn(withRefusal(ctx, conn), conn), conn)
+	return withUnreadConn(withHeaderConn(withRefusal(ctx, conn), conn), conn)
 }
 
 // follow is told what becomes of the connections of server.
 func (d *daemon) follow(conn net.Conn, state http.ConnState) {
 	d.connections.follow(conn, state)
-	d.heads.follow(conn, state)
+	d.headers.follow(conn, state)
 }
 
 // run answers requests until ctx ends or one of the listeners fails, then
 // shuts down.
 func (d *daemon) run(ctx context.Context) error {
 	failed := make(chan error, len(d.sockets)+1)
-	for _, listener := range d.guarded() {
+	for _, listener := range d.limitedListeners() {
 		go func() { failed <- d.server.Serve(listener) }()
 	}
 	if d.admin != nil {
-		go func() { failed <- d.overseer.Serve(&patientListener{Listener: d.admin, log: d.logger}) }()
+		go func() { failed <- d.adminServer.Serve(&retryListener{Listener: d.admin, log: d.logger}) }()
 	}
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
-	go returnMemory(ctx, d.connections.ended)
+	go releaseMemory(ctx, d.connections.ended)
 	var failure error
 	select {
 	case err := <-failed:
 		failure = fmt.Errorf("cannot accept connections any more: %w", err)
-		d.end(failure)
+		d.shutDownFor(failure)
 	case <-ctx.Done():
-		d.end(context.Cause(ctx))
+		d.shutDownFor(context.Cause(ctx))
 	}
 	return failure
 }
 
-// guarded are the listeners with the limit on connections, and TLS if that is
+// limitedListeners are the listeners with the limit on connections, and TLS if that is
 // asked for.
-func (d *daemon) guarded() []net.Listener {
+func (d *daemon) limitedListeners() []net.Listener {
 	var listeners []net.Listener
 	for _, s := range d.sockets {
-		bounded := &patientListener{Listener: boundUnsent(s), log: d.logger}
-		listener := d.bound(d.limit.listener(bounded, d.certificates == nil))
+		bounded := &retryListener{Listener: boundUnsent(s), log: d.logger}
+		listener := d.guardedListener(d.limit.listener(bounded, d.certificates == nil))
 		if d.certificates != nil {
 			listener = tls.NewListener(listener, newTLSConfig(d.cfg.tls.mode, d.certificates))
 		}
@@ -168,8 +168,8 @@ func (d *daemon) guarded() []net.Listener {
 	return listeners
 }
 
-// bound returns a listener whose connections share the budgets of memory, and
+// guardedListener returns a listener whose connections share the budgets of memory, and
 // are closed at a shutdown if they are stuck.
-func (d *daemon) bound(inner net.Listener) net.Listener {
-	return d.heads.guard(d.unread.listener(d.writes.guard(inner)))
+func (d *daemon) guardedListener(inner net.Listener) net.Listener {
+	return d.headers.listener(d.unread.listener(d.stalled.listener(inner)))
 }

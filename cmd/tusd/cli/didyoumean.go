@@ -69,7 +69,7 @@ func distance(a, b string) int {
 // right one.
 func settingNames(without ...string) (names []string) {
 	allFlags(new(config), new(error)).VisitAll(func(f *flag.Flag) {
-		if _, old := removed()[f.Name]; !old && !slices.Contains(without, f.Name) {
+		if _, old := removedFlags()[f.Name]; !old && !slices.Contains(without, f.Name) {
 			names = append(names, f.Name)
 		}
 	})

@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// doctorCommand is the first argument of tusd doctor.
-const doctorCommand = "doctor"
+// doctorName is the first argument of tusd doctor.
+const doctorName = "doctor"
 
 const doctorIntro = `tusd doctor tries out where uploads would be kept, a bucket or a directory, and
 says line by line what is ok, what is missing, and what to do about it. It
@@ -37,9 +37,9 @@ func writeDoctorHelp(w io.Writer) {
 }
 
 // runDoctor is Run for tusd doctor.
-func runDoctor(c call) int {
+func runDoctor(c invocation) int {
 	ctx, stdout, stderr := c.ctx, c.stdout, c.stderr
-	as, args, err := cutAs(c.args)
+	as, args, err := cutAsFlag(c.args)
 	if err == nil && as != "" {
 		return runDoctorAs(ctx, as, args, c.env, stdout, stderr)
 	}
@@ -52,7 +52,7 @@ func runDoctor(c call) int {
 		writeDoctorHelp(stdout)
 		return exitOK
 	case err != nil:
-		return c.wrong(err.Error(), "tusd doctor -help for the list of flags")
+		return c.usageError(err.Error(), "tusd doctor -help for the list of flags")
 	case cfg.showVersion:
 		writeVersion(stdout)
 		return exitOK
@@ -62,7 +62,7 @@ func runDoctor(c call) int {
 		report.Warn("settings", sentence)
 	}
 	cfg.examineUser(report)
-	cfg.examineStart(report)
+	cfg.examineStartup(report)
 	_, settings := cfg.chosenStorage()
 	settings.examine(ctx, cfg, report)
 	if ctx.Err() != nil {

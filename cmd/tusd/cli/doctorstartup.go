@@ -14,12 +14,12 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// examineStart tries what the server does at its start before it opens the store,
+// examineStartup tries what the server does at its start before it opens the store,
 // in the same order, and takes nothing from a server that runs.
-func (cfg config) examineStart(report *doctor.Report) {
+func (cfg config) examineStartup(report *doctor.Report) {
 	if pair := cfg.tls; pair.enabled() {
 		_, err := tls.LoadX509KeyPair(pair.certificate, pair.key)
-		tell(report, "TLS certificate "+pair.certificate, advised(err, "."))
+		reportResult(report, "TLS certificate "+pair.certificate, withAdvice(err, "."))
 	}
 	if cfg.pidFile != "" {
 		examinePIDFile(report, cfg.pidFile)
@@ -34,8 +34,8 @@ func (cfg config) examineStart(report *doctor.Report) {
 	}
 }
 
-// tell is one line about what either is as it should be or is missing.
-func tell(report *doctor.Report, subject string, err error) {
+// reportResult is one line about what either is as it should be or is missing.
+func reportResult(report *doctor.Report, subject string, err error) {
 	if err != nil {
 		report.Missing(subject, err.Error())
 		return
@@ -52,14 +52,14 @@ func examinePIDFile(report *doctor.Report, path string) {
 		report.OK(subject, fmt.Sprintf("process %d runs: no other server starts with this file meanwhile", pid))
 		return
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		report.Missing(subject, advised(err, ".").Error())
+		report.Missing(subject, withAdvice(err, ".").Error())
 		return
 	}
-	tell(report, subject, tryFileBeside(path, socketAccess{}))
+	reportResult(report, subject, tryFileBeside(path, socketAccess{}))
 }
 
 // examineSocket makes no socket: its path may be a server's that is just starting.
-func (l listening) examineSocket(report *doctor.Report) {
+func (l listenSettings) examineSocket(report *doctor.Report) {
 	subject := "socket " + l.unixSock
 	if err := checkSocketPath(l.unixSock); err != nil {
 		report.Missing(subject, err.Error())
@@ -70,9 +70,9 @@ func (l listening) examineSocket(report *doctor.Report) {
 	case used:
 		report.OK(subject, "a server listens there: no other starts meanwhile")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		report.Missing(subject, advised(err, ".").Error())
+		report.Missing(subject, withAdvice(err, ".").Error())
 	default:
-		tell(report, subject, tryFileBeside(l.unixSock, l.unixAccess))
+		reportResult(report, subject, tryFileBeside(l.unixSock, l.unixAccess))
 	}
 }
 
@@ -85,7 +85,7 @@ func tryFileBeside(path string, access socketAccess) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".tusd-doctor-*")
 	if err != nil {
-		return advised(err, ".")
+		return withAdvice(err, ".")
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
@@ -102,6 +102,6 @@ func examinePort(report *doctor.Report, address string) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		report.Warn(subject, "it is in use: if that is not by the server itself, or by systemd for it, it cannot start")
 	default:
-		tell(report, subject, advisedPort(err))
+		reportResult(report, subject, withPortAdvice(err))
 	}
 }

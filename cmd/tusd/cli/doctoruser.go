@@ -14,9 +14,9 @@ import (
 // asFlag is a flag of tusd doctor alone: it says who the server will run as.
 const asFlag = "as"
 
-// cutAs takes -as out of the arguments of tusd doctor; name is "" if it is not
+// cutAsFlag takes -as out of the arguments of tusd doctor; name is "" if it is not
 // there. The rest is for the flags of the server.
-func cutAs(args []string) (name string, rest []string, err error) {
+func cutAsFlag(args []string) (name string, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		flag, value, given := strings.Cut(strings.TrimPrefix(args[i], "-"), "=")
 		if !strings.HasPrefix(args[i], "-") || flag != asFlag && flag != "-"+asFlag {
@@ -37,7 +37,7 @@ func cutAs(args []string) (name string, rest []string, err error) {
 
 // runDoctorAs runs tusd doctor in a process of the user name.
 func runDoctorAs(ctx context.Context, name string, args []string, env environment, stdout, stderr io.Writer) int {
-	cmd, err := commandAs(ctx, name, append([]string{doctorCommand}, args...), env)
+	cmd, err := commandAs(ctx, name, append([]string{doctorName}, args...), env)
 	if err == nil {
 		cmd.Stdout, cmd.Stderr = stdout, stderr
 		err = cmd.Run()

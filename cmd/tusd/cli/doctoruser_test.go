@@ -275,7 +275,7 @@ func TestCutAs(t *testing.T) {
 		"-as tusd -upload-dir d": "tusd: -upload-dir d", "-upload-dir d --as=0": "0: -upload-dir d", "-upload-dir as": ": -upload-dir as",
 		"-as": "error", "-as=": "error", "-as a -as b": "error",
 	} {
-		name, rest, err := cutAs(strings.Fields(args))
+		name, rest, err := cutAsFlag(strings.Fields(args))
 		got := name + ": " + strings.Join(rest, " ")
 		if err != nil {
 			got = "error"

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// shortest is the least duration that a flag takes: what is shorter was meant
+// minDuration is the least duration that a flag takes: what is shorter was meant
 // to have another unit.
-const shortest = time.Millisecond
+const minDuration = time.Millisecond
 
 // durationVar adds a flag for a duration of at least shortest.
 func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
-	declare(flags, name, preset.String(), usage, func(text string) error {
+	addFlag(flags, name, preset.String(), usage, func(text string) error {
 		d, err := parseDuration(text)
-		if err == nil && d < shortest {
-			err = fmt.Errorf("is too short: it must be at least %v", shortest)
+		if err == nil && d < minDuration {
+			err = fmt.Errorf("is too short: it must be at least %v", minDuration)
 		}
 		*p = d
 		return err
@@ -29,10 +29,10 @@ func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset time
 
 // durationOrZeroVar is durationVar for what 0 has a meaning for.
 func durationOrZeroVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
-	declare(flags, name, preset.String(), usage, func(text string) error {
+	addFlag(flags, name, preset.String(), usage, func(text string) error {
 		d, err := parseDuration(text)
-		if err == nil && d < shortest && d != 0 {
-			err = fmt.Errorf("is too short: it must be 0 or at least %v", shortest)
+		if err == nil && d < minDuration && d != 0 {
+			err = fmt.Errorf("is too short: it must be 0 or at least %v", minDuration)
 		}
 		*p = d
 		return err
@@ -42,7 +42,7 @@ func durationOrZeroVar(flags *flag.FlagSet, p *time.Duration, name string, prese
 // secondsVar adds a flag for a number of seconds that is passed on as it is. It
 // may also be a duration.
 func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		text = strings.TrimSpace(text)
 		if _, err := strconv.ParseInt(text, 10, 32); err == nil {
 			*p = text
@@ -60,7 +60,7 @@ func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 // nanosecondsVar adds a flag for a number of nanoseconds, which may also be a
 // duration.
 func nanosecondsVar(flags *flag.FlagSet, p *int, name, usage string) {
-	declare(flags, name, "0", usage, func(text string) error {
+	addFlag(flags, name, "0", usage, func(text string) error {
 		n, err := parseCount(text)
 		if err != nil {
 			var d time.Duration
@@ -103,7 +103,7 @@ func parseDuration(text string) (time.Duration, error) {
 			return 0, err
 		}
 		if sum += d; sum < d { // d is not negative
-			return 0, errTooLong
+			return 0, errDurationTooLong
 		}
 	}
 	if form[1] == "-" {
@@ -113,8 +113,8 @@ func parseDuration(text string) (time.Duration, error) {
 }
 
 var (
-	errNoDuration = errors.New("must be a duration like 500ms, 30s, 2m, 12h or 1d")
-	errTooLong    = errors.New("is too long: at most 106751 days")
+	errNoDuration      = errors.New("must be a duration like 500ms, 30s, 2m, 12h or 1d")
+	errDurationTooLong = errors.New("is too long: at most 106751 days")
 )
 
 // durationOf returns number units.
@@ -133,7 +133,7 @@ func durationOf(number, unit string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(number + unit)
 	if err != nil || d > math.MaxInt64/hours {
-		return 0, errTooLong
+		return 0, errDurationTooLong
 	}
 	return d * hours, nil
 }

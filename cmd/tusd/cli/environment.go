@@ -88,7 +88,7 @@ func (env environment) pprofAuth() (string, error) {
 
 // readEnvironment sets what the command line has not set. An empty variable
 // is as good as none.
-func readEnvironment(flags *flag.FlagSet, env environment, given given) error {
+func readEnvironment(flags *flag.FlagSet, env environment, given settingSources) error {
 	var failed error
 	flags.VisitAll(func(f *flag.Flag) {
 		variable := variableOf(f.Name)

@@ -9,9 +9,9 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/access"
 )
 
-// advised is err with what an operator can do about it. Paths that are not absolute
+// withAdvice is err with what an operator can do about it. Paths that are not absolute
 // are below base.
-func advised(err error, base string) error {
+func withAdvice(err error, base string) error {
 	if err == nil {
 		return nil
 	}
@@ -22,8 +22,8 @@ func advised(err error, base string) error {
 	return fmt.Errorf("%w%s", err, advice)
 }
 
-// advisedSocket is the error of a Unix socket that cannot be made at path.
-func advisedSocket(err error, path string) error {
+// withSocketAdvice is the error of a Unix socket that cannot be made at path.
+func withSocketAdvice(err error, path string) error {
 	if err == nil {
 		return nil
 	}
@@ -33,8 +33,8 @@ func advisedSocket(err error, path string) error {
 	return err
 }
 
-// advisedPort is the error of a TCP address that cannot be listened at.
-func advisedPort(err error) error {
+// withPortAdvice is the error of a TCP address that cannot be listened at.
+func withPortAdvice(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w; a port below 1024 needs root, AmbientCapabilities=CAP_NET_BIND_SERVICE or a socket of systemd, or use another one", err)

@@ -105,7 +105,7 @@ func (f *fileStorage) probes() []*probe { return []*probe{storeProbe(f.store)} }
 // start.
 func (f *fileStorage) retryFor(error) time.Duration { return 0 }
 
-func (f *fileStorage) advised(err error) error { return advised(err, f.store.Path) }
+func (f *fileStorage) advised(err error) error { return withAdvice(err, f.store.Path) }
 
 func (f *fileStorage) collectors() []prometheus.Collector { return nil }
 

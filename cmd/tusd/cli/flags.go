@@ -49,7 +49,7 @@ func (cfg *config) declare(f *flag.FlagSet) {
 	f.BoolVar(&cfg.showVersion, versionFlag, false, "print what this program was built from, and exit")
 }
 
-func (l *listening) declare(f *flag.FlagSet) {
+func (l *listenSettings) declare(f *flag.FlagSet) {
 	hostVar(f, &l.host, "host", "0.0.0.0", "`address` to listen on")
 	portVar(f, &l.port, "port", 8080, "TCP `port` to listen on; 0: any free one")
 	f.StringVar(&l.unixSock, "unix-sock", "", "`path` of a Unix socket to listen on instead")
@@ -68,7 +68,7 @@ func (s *tlsSettings) declare(f *flag.FlagSet) {
 	choiceVar(f, &s.mode, "tls-mode", tlsModes(), "the `mode` is tls12 (TLS 1.2 and 1.3), tls12-strong\n(only 1.2 with AES-256-GCM) or tls13 (only 1.3)")
 }
 
-func (p *protocol) declare(f *flag.FlagSet) {
+func (p *protocolSettings) declare(f *flag.FlagSet) {
 	sizeVar(f, &p.maxSize, "max-size", "largest upload in `bytes`; 0: no limit")
 	sizeVar(f, &p.maxAppendSize, "max-append-size", "largest content of one request in `bytes`, told to and\nheld against clients of the IETF draft; 0: no limit")
 	sizeVar(f, &p.minAppendSize, "min-append-size", "the same for the smallest content of a request that\ndoes not complete its upload (`bytes`)")
@@ -81,7 +81,7 @@ func (p *protocol) declare(f *flag.FlagSet) {
 	f.StringVar(&p.checksumSpool, "checksum-spool", "", "temporary `directory` for verifying checksummed chunks;\nnot needed for storage in files or in S3")
 }
 
-func (c *cors) declare(f *flag.FlagSet) {
+func (c *corsSettings) declare(f *flag.FlagSet) {
 	f.BoolVar(&c.disable, "disable-cors", false, "send no CORS headers and ignore Origin")
 	patternVar(f, &c.allowOrigin, "cors-allow-origin", anyOrigin, "`regexp` that must match somewhere in the origin of a\nscript; put it between ^ and $ to have it match all of it")
 	originsVar(f, &c.origins, "cors-origins", "`origins` whose scripts may upload, exact and separated\nby commas: https://example.org,https://example.com")
@@ -92,7 +92,7 @@ func (c *cors) declare(f *flag.FlagSet) {
 	secondsVar(f, &c.maxAge, "cors-max-age", "86400", "how long browsers may remember these rules (`seconds`)")
 }
 
-func (m *monitoring) declare(f *flag.FlagSet) {
+func (m *monitoringSettings) declare(f *flag.FlagSet) {
 	f.BoolVar(&m.exposeMetrics, "expose-metrics", true, "serve metrics for Prometheus")
 	pathVar(f, &m.metricsPath, "metrics-path", "/metrics", "URL `path` of the metrics")
 	f.BoolVar(&m.exposePprof, "expose-pprof", false, "serve profiles of the running process; TUSD_PPROF_AUTH\nin the environment may ask for a user:password")
@@ -103,7 +103,7 @@ func (m *monitoring) declare(f *flag.FlagSet) {
 	f.BoolVar(&m.showGreeting, "show-greeting", true, "greet browsers that open the server's address")
 }
 
-func (l *limits) declare(f *flag.FlagSet) {
+func (l *limitSettings) declare(f *flag.FlagSet) {
 	memoryVar(f, &l.maxHeaderSize, "max-header-size", 256<<10, 1024, "largest header of a request in `bytes`")
 	memoryVar(f, &l.maxMetadataSize, "max-metadata-size", 14<<10, 1, "most `bytes` that an answer repeats of a creation: those\nof Upload-Metadata and Upload-Concat, or of a file's\nname and type")
 	countVar(f, &l.maxPartials, "max-partials", 150, 1, "how many partial uploads a final upload may name (a\n`number`); their URLs count for -max-metadata-size")
@@ -114,7 +114,7 @@ func (l *limits) declare(f *flag.FlagSet) {
 	durationVar(f, &l.minRateTime, "min-rate-time", 30*time.Second, "the `duration` over which -min-rate is measured")
 }
 
-func (t *timeouts) declare(f *flag.FlagSet) {
+func (t *timeoutSettings) declare(f *flag.FlagSet) {
 	durationVar(f, &t.network, "network-timeout", 60*time.Second, "how long a connection may make no progress (`duration`)")
 	durationOrZeroVar(f, &t.idle, "idle-timeout", 0, "how long a connection may wait for its next request\n(`duration`); 0: as -network-timeout")
 	durationVar(f, &t.acquireLock, "acquire-lock-timeout", 20*time.Second, "how long a request waits for an upload that another\none uses (`duration`)")
@@ -122,7 +122,7 @@ func (t *timeouts) declare(f *flag.FlagSet) {
 	durationOrZeroVar(f, &t.shutdown, "shutdown-timeout", 10*time.Second, "how long running requests may take to end after\nSIGINT or SIGTERM (`duration`); 0: no time at all")
 }
 
-func (o *output) declare(f *flag.FlagSet) {
+func (o *outputSettings) declare(f *flag.FlagSet) {
 	f.BoolVar(&o.verbose, "verbose", true, "also log what is only of use when looking for a fault")
 	choiceVar(f, &o.logFormat, "log-format", []string{"text", jsonFormat}, "the `format` of the log is text or json")
 	f.BoolVar(&o.showStartupLogs, "show-startup-logs", true, "tell at start where uploads go to")

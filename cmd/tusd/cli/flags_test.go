@@ -17,7 +17,7 @@ import (
 // parse is readConfig with nothing but flags, without what was given.
 func parse(args ...string) (config, error) {
 	cfg, err := readConfig(args, nil)
-	cfg.given = nil
+	cfg.sources = nil
 	return cfg, err
 }
 
@@ -27,9 +27,9 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{
-		listening: listening{host: "0.0.0.0", port: 8080, basePath: "/files/"},
+		listening: listenSettings{host: "0.0.0.0", port: 8080, basePath: "/files/"},
 		tls:       tlsSettings{mode: "tls12"},
-		cors:      cors{allowOrigin: regexp.MustCompile(".*"), maxAge: "86400"},
+		cors:      corsSettings{allowOrigin: regexp.MustCompile(".*"), maxAge: "86400"},
 		storages: []storageSettings{
 			&fileSettings{uploadDir: "./data", durability: filestore.Ack, dirPerms: 0o775, filePerms: 0o664},
 			&s3Settings{
@@ -41,16 +41,16 @@ func TestDefaults(t *testing.T) {
 			&fileLockerSettings{holderPoll: 40 * time.Millisecond, acquirerPoll: 40 * time.Millisecond},
 			memoryLockerSettings{},
 		},
-		monitoring: monitoring{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
-		limits: limits{
+		monitoring: monitoringSettings{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
+		limits: limitSettings{
 			maxHeaderSize: 256 << 10, maxMetadataSize: 14 << 10, maxPartials: 150,
 			maxRequests: 10000, maxUploadsPerClient: 1000, maxConnectionsPerClient: 1000, minRateTime: 30 * time.Second,
 		},
-		timeouts: timeouts{
+		timeouts: timeoutSettings{
 			network: 60 * time.Second, acquireLock: 20 * time.Second,
 			requestCompletion: 10 * time.Second, shutdown: 10 * time.Second,
 		},
-		output: output{verbose: true, logFormat: "text", showStartupLogs: true},
+		output: outputSettings{verbose: true, logFormat: "text", showStartupLogs: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
@@ -84,7 +84,7 @@ func TestEveryFlagChangesTheConfig(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), " needs ") {
 			t.Errorf("-%s=%s: %v", name, value, err)
 		}
-		got.given = nil
+		got.sources = nil
 		if reflect.DeepEqual(got, preset) {
 			t.Errorf("-%s=%s changes nothing", name, value)
 		}

@@ -19,16 +19,16 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// setting is a flag.Value: set checks and stores a text, text is the current
+// parsedValue is a flag.Value: set checks and stores a text, text is the current
 // one.
-type setting struct {
+type parsedValue struct {
 	text string
 	set  func(string) error
 }
 
-func (s *setting) String() string { return s.text }
+func (s *parsedValue) String() string { return s.text }
 
-func (s *setting) Set(text string) error {
+func (s *parsedValue) Set(text string) error {
 	if err := s.set(text); err != nil {
 		return err
 	}
@@ -36,16 +36,16 @@ func (s *setting) Set(text string) error {
 	return nil
 }
 
-// declare adds a flag whose default goes through the same check as any value.
-func declare(flags *flag.FlagSet, name, preset, usage string, set func(string) error) {
+// addFlag adds a flag whose default goes through the same check as any value.
+func addFlag(flags *flag.FlagSet, name, preset, usage string, set func(string) error) {
 	if err := set(preset); err != nil {
 		panic(fmt.Sprintf("default of -%s: %v", name, err)) // a mistake in the list of flags
 	}
-	flags.Var(&setting{text: preset, set: set}, name, usage)
+	flags.Var(&parsedValue{text: preset, set: set}, name, usage)
 }
 
 func portVar(flags *flag.FlagSet, p *uint16, name string, preset uint16, usage string) {
-	declare(flags, name, strconv.Itoa(int(preset)), usage, func(text string) error {
+	addFlag(flags, name, strconv.Itoa(int(preset)), usage, func(text string) error {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 16)
 		if err != nil {
 			return errors.New("must be a number from 0 to 65535")
@@ -57,7 +57,7 @@ func portVar(flags *flag.FlagSet, p *uint16, name string, preset uint16, usage s
 
 // addressVar adds a flag for an address like localhost:9090, or none.
 func addressVar(flags *flag.FlagSet, p *string, name, usage string) {
-	declare(flags, name, "", usage, func(text string) error {
+	addFlag(flags, name, "", usage, func(text string) error {
 		if text != "" {
 			_, port, err := net.SplitHostPort(text)
 			if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
@@ -71,7 +71,7 @@ func addressVar(flags *flag.FlagSet, p *string, name, usage string) {
 
 // choiceVar adds a flag for one of a few words; the first is the default.
 func choiceVar(flags *flag.FlagSet, p *string, name string, choices []string, usage string) {
-	declare(flags, name, choices[0], usage, func(text string) error {
+	addFlag(flags, name, choices[0], usage, func(text string) error {
 		if !slices.Contains(choices, text) {
 			return fmt.Errorf("must be %s", enumeration(choices))
 		}
@@ -92,7 +92,7 @@ func enumeration(words []string) string {
 
 // countVar adds a flag for a whole number of at least least.
 func countVar(flags *flag.FlagSet, p *int, name string, preset, least int, usage string) {
-	declare(flags, name, strconv.Itoa(preset), usage, func(text string) error {
+	addFlag(flags, name, strconv.Itoa(preset), usage, func(text string) error {
 		n, err := parseCount(text)
 		if err != nil || n < least {
 			return fmt.Errorf("must be a whole number, at least %d", least)
@@ -109,7 +109,7 @@ func parseCount(text string) (int, error) {
 }
 
 func dirVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		if text == "" {
 			return errors.New("must not be empty")
 		}
@@ -121,7 +121,7 @@ func dirVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 // permsVar adds a flag for octal permissions, which must have the bits of
 // needed: what the server made it must also be able to use.
 func permsVar(flags *flag.FlagSet, p *os.FileMode, name, preset string, needed os.FileMode, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		n, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 32)
 		switch mode := os.FileMode(n); {
 		case err != nil || mode&^os.ModePerm != 0:
@@ -139,7 +139,7 @@ func permsVar(flags *flag.FlagSet, p *os.FileMode, name, preset string, needed o
 // must be able to connect: the next server tries whether this one still listens.
 func socketModeVar(flags *flag.FlagSet, p *os.FileMode, name, usage string) {
 	const needed = 0o600
-	declare(flags, name, "", usage, func(text string) error {
+	addFlag(flags, name, "", usage, func(text string) error {
 		if text == "" {
 			*p = 0
 			return nil
@@ -160,7 +160,7 @@ func socketModeVar(flags *flag.FlagSet, p *os.FileMode, name, usage string) {
 // groupVar adds a flag for a group of the system, which is looked up when it is
 // needed.
 func groupVar(flags *flag.FlagSet, p *string, name, usage string) {
-	declare(flags, name, "", usage, func(text string) error {
+	addFlag(flags, name, "", usage, func(text string) error {
 		if strings.ContainsAny(text, ": \t\n") {
 			return errors.New("must be the name or the number of one group")
 		}
@@ -170,7 +170,7 @@ func groupVar(flags *flag.FlagSet, p *string, name, usage string) {
 }
 
 func durabilityVar(flags *flag.FlagSet, p *filestore.Durability, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		d, err := filestore.ParseDurability(text)
 		if err != nil {
 			return errors.New("must be ack, complete or none")
@@ -183,7 +183,7 @@ func durabilityVar(flags *flag.FlagSet, p *filestore.Durability, name, preset, u
 // hostVar adds a flag for a host or an address; one of IPv6 may be in
 // brackets, as it is in URLs.
 func hostVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		*p = text
 		if inner, ok := strings.CutPrefix(text, "["); ok {
 			*p, ok = strings.CutSuffix(inner, "]")
@@ -200,7 +200,7 @@ func hostVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 }
 
 func patternVar(flags *flag.FlagSet, p **regexp.Regexp, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		pattern, err := regexp.Compile(text)
 		var wrong *syntax.Error
 		switch {
@@ -216,7 +216,7 @@ func patternVar(flags *flag.FlagSet, p **regexp.Regexp, name, preset, usage stri
 
 // pathVar adds a flag for the path of a URL, kept as it is given.
 func pathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		if !strings.HasPrefix(text, "/") || text == "/" || strings.ContainsAny(text, "?# ") {
 			return errors.New("must be a path like /metrics")
 		}
@@ -226,7 +226,7 @@ func pathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 }
 
 func basePathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) error {
+	addFlag(flags, name, preset, usage, func(text string) error {
 		base, err := cleanBasePath(text)
 		if err == nil {
 			*p = base
@@ -236,7 +236,7 @@ func basePathVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 }
 
 func publicURLVar(flags *flag.FlagSet, p *string, name, usage string) {
-	declare(flags, name, "", usage, func(text string) error {
+	addFlag(flags, name, "", usage, func(text string) error {
 		if text != "" && !isCreationURL(text) {
 			return errors.New("must be a URL like https://up.example.org/files/")
 		}

@@ -38,7 +38,7 @@ func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger
 	}
 }
 
-func corsConfig(c cors) *tusd.CORSConfig {
+func corsConfig(c corsSettings) *tusd.CORSConfig {
 	rules := &tusd.CORSConfig{
 		Disable:          c.disable,
 		AllowOrigin:      c.allowOrigin,

@@ -18,22 +18,22 @@ import (
 // a budget together. Beyond it the request ends whose head has been large for
 // the longest time: honest ones are gone in an instant.
 const (
-	headBudget = 8 << 20  // bytes, for all large heads together
-	freeHead   = 16 << 10 // bytes that each may take without being large
-	lineCost   = 64       // bytes that a line takes beside its own
+	maxLargeHeaders = 8 << 20  // bytes, for all large heads together
+	smallHeader     = 16 << 10 // bytes that each may take without being large
+	lineCost        = 64       // bytes that a line takes beside its own
 )
 
-// heads watches the heads of requests: of HTTP/1.1 as they come in, of HTTP/2,
+// headerBudget watches the heads of requests: of HTTP/1.1 as they come in, of HTTP/2,
 // whose requests share a connection, when they have come in. unreadBudget bounds
 // those that come in there. The zero value is ready to use.
-type heads struct {
+type headerBudget struct {
 	mu    sync.Mutex
-	held  int64        // bytes, by large
-	large []*largeHead // that which is large for the longest time first
+	used  int64          // bytes, by large
+	large []*largeHeader // that which is large for the longest time first
 }
 
-// largeHead is a head that may be large.
-type largeHead struct {
+// largeHeader is a head that may be large.
+type largeHeader struct {
 	end func() // ends its request
 
 	// Guarded by heads.mu.
@@ -42,14 +42,14 @@ type largeHead struct {
 }
 
 // charge holds cost bytes for l against the budget. 0 gives all back.
-func (h *heads) charge(l *largeHead, cost int64) {
+func (h *headerBudget) charge(l *largeHeader, cost int64) {
 	for _, oldest := range h.update(l, cost) {
 		oldest.end()
 	}
 }
 
 // update is charge, but for ending those that it returns.
-func (h *heads) update(l *largeHead, cost int64) (ended []*largeHead) {
+func (h *headerBudget) update(l *largeHeader, cost int64) (ended []*largeHeader) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -58,14 +58,14 @@ func (h *heads) update(l *largeHead, cost int64) (ended []*largeHead) {
 	case l.cost == 0 && cost > 0:
 		h.large = append(h.large, l)
 	case l.cost > 0 && cost == 0:
-		h.large = slices.DeleteFunc(h.large, func(other *largeHead) bool { return other == l })
+		h.large = slices.DeleteFunc(h.large, func(other *largeHeader) bool { return other == l })
 	}
-	h.held += cost - l.cost
+	h.used += cost - l.cost
 	l.cost = cost
-	for h.held > headBudget && len(h.large) > 1 { // a single one is served, however large it may be
+	for h.used > maxLargeHeaders && len(h.large) > 1 { // a single one is served, however large it may be
 		oldest := h.large[0]
 		h.large = h.large[1:]
-		h.held -= oldest.cost
+		h.used -= oldest.cost
 		oldest.cost, oldest.ended = 0, true
 		ended = append(ended, oldest)
 	}
@@ -79,26 +79,26 @@ type tcpConn interface {
 	CloseWrite() error
 }
 
-// headConn counts what it reads of heads of HTTP/1.1. TLS comes above it, so it
+// headerConn counts what it reads of heads of HTTP/1.1. TLS comes above it, so it
 // cannot see where a head ends: it counts what comes with the head, too, until
 // the handler begins.
-type headConn struct {
+type headerConn struct {
 	tcpConn
-	heads *heads
+	budget *headerBudget
 
-	mu    sync.Mutex
-	reads reading
-	cost  int64 // bytes, of the head so far
-	large bool  // head may be in heads.large
-	head  largeHead
+	mu     sync.Mutex
+	reads  reading
+	cost   int64 // bytes, of the head so far
+	large  bool  // head may be in heads.large
+	header largeHeader
 }
 
-// reading is what comes over a headConn.
+// reading is what comes over a headerConn.
 type reading int
 
 const (
-	readsHead reading = iota
-	readsBody         // or nothing
+	readsHeader reading = iota
+	readsBody           // or nothing
 	readsHTTP2
 	readsNothing // it is closed
 )
@@ -107,10 +107,10 @@ const (
 const http2Preface = "PRI "
 
 // NetConn is for connOf.
-func (c *headConn) NetConn() net.Conn { return c.tcpConn }
+func (c *headerConn) NetConn() net.Conn { return c.tcpConn }
 
 // Read implements net.Conn.
-func (c *headConn) Read(p []byte) (int, error) {
+func (c *headerConn) Read(p []byte) (int, error) {
 	n, err := c.tcpConn.Read(p)
 	if n > 0 {
 		c.count(p[:n])
@@ -118,10 +118,10 @@ func (c *headConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *headConn) count(read []byte) {
+func (c *headerConn) count(read []byte) {
 	c.note(func() {
 		switch {
-		case c.reads != readsHead:
+		case c.reads != readsHeader:
 		case c.cost == 0 && bytes.HasPrefix(read, []byte(http2Preface)):
 			c.reads = readsHTTP2
 		default:
@@ -131,13 +131,13 @@ func (c *headConn) count(read []byte) {
 }
 
 // Close implements net.Conn.
-func (c *headConn) Close() error {
+func (c *headerConn) Close() error {
 	c.note(func() { c.reads, c.cost = readsNothing, 0 })
 	return c.tcpConn.Close()
 }
 
 // received notes that a head is complete, and what it takes.
-func (c *headConn) received(cost int64) {
+func (c *headerConn) received(cost int64) {
 	c.note(func() {
 		if c.reads == readsBody {
 			c.cost = cost
@@ -146,17 +146,17 @@ func (c *headConn) received(cost int64) {
 }
 
 // note changes reads and cost, and charges what the head takes then.
-func (c *headConn) note(change func()) {
+func (c *headerConn) note(change func()) {
 	c.mu.Lock()
 	change()
 	cost := c.cost
-	if cost <= freeHead {
+	if cost <= smallHeader {
 		cost = 0
 	}
-	var ended []*largeHead
+	var ended []*largeHeader
 	if cost > 0 || c.large {
 		c.large = cost > 0
-		ended = c.heads.update(&c.head, cost)
+		ended = c.budget.update(&c.header, cost)
 	}
 	c.mu.Unlock()
 	for _, oldest := range ended {
@@ -165,18 +165,18 @@ func (c *headConn) note(change func()) {
 }
 
 // follow is for the ConnState of a server.
-func (h *heads) follow(conn net.Conn, state http.ConnState) {
+func (h *headerBudget) follow(conn net.Conn, state http.ConnState) {
 	if state != http.StateActive && state != http.StateIdle {
 		return
 	}
-	next := readsHead
+	next := readsHeader
 	if state == http.StateActive {
 		next = readsBody
 	}
 	if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
 		next = readsHTTP2
 	}
-	if c, ok := connOf[*headConn](conn); ok {
+	if c, ok := connOf[*headerConn](conn); ok {
 		c.note(func() {
 			if c.reads == readsHTTP2 || c.reads == readsNothing {
 				return
@@ -188,49 +188,49 @@ func (h *heads) follow(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// guard returns a listener whose connections are watched.
-func (h *heads) guard(inner net.Listener) net.Listener { return headListener{inner, h} }
+// listener returns a listener whose connections are watched.
+func (h *headerBudget) listener(inner net.Listener) net.Listener { return headerListener{inner, h} }
 
-type headListener struct {
+type headerListener struct {
 	net.Listener
-	heads *heads
+	budget *headerBudget
 }
 
-func (l headListener) Accept() (net.Conn, error) {
+func (l headerListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if tcp, ok := conn.(tcpConn); ok && err == nil {
-		c := &headConn{tcpConn: tcp, heads: l.heads}
-		c.head.end = func() { tcp.Close() } // which ends its request, if there is one already
+		c := &headerConn{tcpConn: tcp, budget: l.budget}
+		c.header.end = func() { tcp.Close() } // which ends its request, if there is one already
 		return c, nil
 	}
 	return conn, err
 }
 
-type headConnKey struct{}
+type headerConnKey struct{}
 
-// withHeadConn puts the connection of a request into its context.
-func withHeadConn(ctx context.Context, conn net.Conn) context.Context {
-	if head, ok := connOf[*headConn](conn); ok {
-		return context.WithValue(ctx, headConnKey{}, head)
+// withHeaderConn puts the connection of a request into its context.
+func withHeaderConn(ctx context.Context, conn net.Conn) context.Context {
+	if head, ok := connOf[*headerConn](conn); ok {
+		return context.WithValue(ctx, headerConnKey{}, head)
 	}
 	return ctx
 }
 
-// bound returns a handler whose requests are counted with what their heads take.
+// handler returns a handler whose requests are counted with what their heads take.
 // A connection of HTTP/2 that had a large head ends with the streams that it has:
 // while it lives, package hpack keeps a buffer for it that is three times as
 // large.
-func (h *heads) bound(next http.Handler) http.Handler {
+func (h *headerBudget) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		cost := headCost(r)
-		conn, ok := r.Context().Value(headConnKey{}).(*headConn)
+		cost := headerCost(r)
+		conn, ok := r.Context().Value(headerConnKey{}).(*headerConn)
 		switch {
 		case r.ProtoMajor == 1 && ok:
 			conn.received(cost)
-		case r.ProtoMajor == 2 && cost > freeHead:
+		case r.ProtoMajor == 2 && cost > smallHeader:
 			w.Header().Set("Connection", "close")
 			stream := &largeStream{w: w}
-			head := &largeHead{end: stream.reset}
+			head := &largeHeader{end: stream.reset}
 			h.charge(head, 4*cost)
 			defer h.charge(head, 0)
 			defer stream.ended()
@@ -260,8 +260,8 @@ func (s *largeStream) ended() {
 	s.w = nil
 }
 
-// headCost is what the head of a request takes.
-func headCost(r *http.Request) int64 {
+// headerCost is what the head of a request takes.
+func headerCost(r *http.Request) int64 {
 	n := len(r.RequestURI) + len(r.Host)
 	for name, values := range r.Header {
 		for _, value := range values {

@@ -16,18 +16,18 @@ import (
 
 // net/http sends files without copying them, and says goodbye, only through
 // these.
-var _ tcpConn = (*headConn)(nil)
+var _ tcpConn = (*headerConn)(nil)
 
 // headServer is a server whose heads are watched. Its handler waits for
 // release if the request has a body.
-func headServer(t *testing.T, release <-chan struct{}) (*heads, string) {
+func headServer(t *testing.T, release <-chan struct{}) (*headerBudget, string) {
 	t.Helper()
-	watched := new(heads)
+	watched := new(headerBudget)
 	return watched, serveHeads(t, watched, release, func(l net.Listener) net.Listener { return l })
 }
 
 // serveHeads is headServer with a listener around that which is watched.
-func serveHeads(t *testing.T, watched *heads, release <-chan struct{}, above func(net.Listener) net.Listener) string {
+func serveHeads(t *testing.T, watched *headerBudget, release <-chan struct{}, above func(net.Listener) net.Listener) string {
 	t.Helper()
 	cfg, err := parse("-enable-h2c")
 	if err != nil {
@@ -37,7 +37,7 @@ func serveHeads(t *testing.T, watched *heads, release <-chan struct{}, above fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newServer(cfg, watched.bound(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := newServer(cfg, watched.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			w.WriteHeader(http.StatusEarlyHints) // it has begun
 		}
@@ -45,16 +45,16 @@ func serveHeads(t *testing.T, watched *heads, release <-chan struct{}, above fun
 			<-release
 		}
 	})), quiet)
-	server.ConnState, server.ConnContext = watched.follow, withHeadConn
-	go server.Serve(above(watched.guard(listener)))
+	server.ConnState, server.ConnContext = watched.follow, withHeaderConn
+	go server.Serve(above(watched.listener(listener)))
 	t.Cleanup(func() { server.Close() })
 	return listener.Addr().String()
 }
 
-func (h *heads) holds() int64 {
+func (h *headerBudget) holds() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.held
+	return h.used
 }
 
 const largeSize = 200 << 10
@@ -62,7 +62,7 @@ const largeSize = 200 << 10
 // crowdOf opens many connections that say text, which has a large head.
 func crowdOf(t *testing.T, address, text string) []net.Conn {
 	t.Helper()
-	conns := make([]net.Conn, 2*headBudget/largeSize)
+	conns := make([]net.Conn, 2*maxLargeHeaders/largeSize)
 	for i := range conns {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
@@ -95,8 +95,8 @@ func TestLargeHeadsShareABudget(t *testing.T) {
 			} else if late, ok := err.(net.Error); ok && late.Timeout() {
 				t.Error("the oldest connection stays open")
 			}
-			if held := watched.holds(); held > headBudget {
-				t.Errorf("%d bytes are held, want at most %d", held, headBudget)
+			if held := watched.holds(); held > maxLargeHeaders {
+				t.Errorf("%d bytes are held, want at most %d", held, maxLargeHeaders)
 			}
 			if status := headStatus(t, address, "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+large+"\r\n\r\n"); status != http.StatusOK {
 				t.Errorf("a large head of an honest client: %d", status)
@@ -133,7 +133,7 @@ func TestHeadsOfOneConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for range 3 * headBudget / largeSize {
+	for range 3 * maxLargeHeaders / largeSize {
 		answer, err := wire.Do(conn, wire.Request{Method: http.MethodHead, Target: "/", Header: []string{"X: " + strings.Repeat("x", largeSize)}}, nil)
 		if err != nil || answer.Status != http.StatusOK {
 			t.Fatalf("%v, %v", answer, err)
@@ -166,7 +166,7 @@ func TestHeadOfNextRequest(t *testing.T) {
 // Streams of HTTP/2 with large heads are reset beyond the budget, the oldest
 // first. A new one is served.
 func TestLargeHeadsOverHTTP2(t *testing.T) {
-	var watched heads
+	var watched headerBudget
 	wait := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			<-r.Context().Done()
@@ -175,9 +175,9 @@ func TestLargeHeadsOverHTTP2(t *testing.T) {
 	large := []string{"X: " + strings.Repeat("x", largeSize)}
 	var conns []wire.Conn
 	var streams []wire.Stream
-	const n = headBudget/(4*largeSize) + 1
+	const n = maxLargeHeaders/(4*largeSize) + 1
 	for range n { // each on a connection of its own: it ends with the stream
-		conn := connectedTo(t, watched.bound(wait).ServeHTTP)
+		conn := connectedTo(t, watched.handler(wait).ServeHTTP)
 		before := watched.holds()
 		s, err := conn.Open(wire.Request{Method: http.MethodPost, Target: "/", Header: large, Length: wire.Unknown})
 		if err != nil {
@@ -191,10 +191,10 @@ func TestLargeHeadsOverHTTP2(t *testing.T) {
 	if first, err := streams[0].Response(); err == nil {
 		t.Errorf("the oldest one: %v", first)
 	}
-	if held := watched.holds(); held > headBudget {
-		t.Errorf("%d bytes are held, want at most %d", held, headBudget)
+	if held := watched.holds(); held > maxLargeHeaders {
+		t.Errorf("%d bytes are held, want at most %d", held, maxLargeHeaders)
 	}
-	last := connectedTo(t, watched.bound(wait).ServeHTTP)
+	last := connectedTo(t, watched.handler(wait).ServeHTTP)
 	if answer, err := wire.Do(last, wire.Request{Method: http.MethodGet, Target: "/", Header: large}, nil); err != nil || answer.Status != http.StatusOK {
 		t.Errorf("a new one: %v, %v", answer, err)
 	}
@@ -229,7 +229,7 @@ func TestContentIsNoHead(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watched, release := new(heads), make(chan struct{})
+			watched, release := new(headerBudget), make(chan struct{})
 			address := serveHeads(t, watched, release, c.above)
 			conn, err := c.dial(address)
 			if err != nil {
@@ -249,7 +249,7 @@ func TestContentIsNoHead(t *testing.T) {
 			}
 			crowd := strings.Repeat("x", largeSize)
 			crowdOf(t, serveHeads(t, watched, release, plain), "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+crowd)
-			await(t, "the budget to be used up", func() bool { return watched.holds() > headBudget*9/10 })
+			await(t, "the budget to be used up", func() bool { return watched.holds() > maxLargeHeaders*9/10 })
 			close(release)
 			if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusOK {
 				t.Errorf("%v, %v", answer, err)
@@ -261,9 +261,9 @@ func TestContentIsNoHead(t *testing.T) {
 // A single head is served, also where the operator allows larger ones than the
 // budget has.
 func TestOneHeadBeyondTheBudget(t *testing.T) {
-	var watched heads
-	alone := &largeHead{end: func() { t.Error("it was ended") }}
-	watched.charge(alone, 2*headBudget)
+	var watched headerBudget
+	alone := &largeHeader{end: func() { t.Error("it was ended") }}
+	watched.charge(alone, 2*maxLargeHeaders)
 	watched.charge(alone, 0)
 	if held := watched.holds(); held != 0 {
 		t.Errorf("%d bytes are held", held)
@@ -282,7 +282,7 @@ func TestHTTP2ConnectionIsNoHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer frames.Close()
-	for range 4 * freeHead / 17 {
+	for range 4 * smallHeader / 17 {
 		if err := frames.WritePing(false, [8]byte{}); err != nil {
 			t.Fatal(err)
 		}

@@ -10,31 +10,31 @@ import (
 	"sync"
 )
 
-// health is the handler of /healthz and /readyz.
-type health struct {
+// healthHandler is the handler of /healthz and /readyz.
+type healthHandler struct {
 	*http.ServeMux
 	readiness *readiness
 }
 
-// newHealth answers /healthz and /readyz, and 404 for everything else.
+// newHealthHandler answers /healthz and /readyz, and 404 for everything else.
 //
 // /healthz is 200 for as long as there is an answer at all: who starts servers
 // again should do so only when there is none. /readyz is 200 while uploads can
 // be served: stopping is not closed and all probes are well; else 503. It says
 // how each probe went.
-func newHealth(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) health {
+func newHealthHandler(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) healthHandler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
 		answerHealth(w, http.StatusOK, "alive\n")
 	})
 	r := &readiness{stopping: stopping, log: log, probes: probes}
 	mux.Handle("GET "+readyPath, r)
-	return health{mux, r}
+	return healthHandler{mux, r}
 }
 
 // withoutContent returns handlers for times in which very many ask: a status
 // and no content, which a client would have to take. Nothing is probed for it.
-func (h health) withoutContent() (alive, ready http.Handler) {
+func (h healthHandler) withoutContent() (alive, ready http.Handler) {
 	answer := func(w http.ResponseWriter, status int) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Content-Length", "0")
@@ -42,7 +42,7 @@ func (h health) withoutContent() (alive, ready http.Handler) {
 	}
 	alive = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK) })
 	ready = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if h.readiness.last() {
+		if h.readiness.lastResult() {
 			answer(w, http.StatusOK)
 		} else {
 			answer(w, http.StatusServiceUnavailable)
@@ -65,8 +65,8 @@ type readiness struct {
 	log      *slog.Logger
 	probes   []*probe
 
-	mu   sync.Mutex
-	told string // the answer of the last change that was logged; "": ready
+	mu     sync.Mutex
+	logged string // the answer of the last change that was logged; "": ready
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -76,11 +76,11 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	default:
 	}
-	text, err := r.ask(req.Context())
+	text, err := r.check(req.Context())
 	if req.Context().Err() != nil {
 		return // nobody waits for the answer, which may be wrong for that reason
 	}
-	r.tell(text, err)
+	r.logChange(text, err)
 	if err != nil {
 		answerHealth(w, http.StatusServiceUnavailable, text)
 		return
@@ -88,9 +88,9 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answerHealth(w, http.StatusOK, text)
 }
 
-// ask asks all probes at once. text has a line for each; err is what keeps the
+// check asks all probes at once. text has a line for each; err is what keeps the
 // server from being ready.
-func (r *readiness) ask(ctx context.Context) (text string, err error) {
+func (r *readiness) check(ctx context.Context) (text string, err error) {
 	runs := make([]*probeRun, len(r.probes))
 	for i, p := range r.probes {
 		runs[i] = p.start()
@@ -98,16 +98,16 @@ func (r *readiness) ask(ctx context.Context) (text string, err error) {
 	var errs []error
 	for i, p := range r.probes {
 		err := runs[i].wait(ctx)
-		text += p.name + ": " + p.verdict(err) + "\n"
-		if err != nil && !tolerable(err) {
+		text += p.name + ": " + p.text(err) + "\n"
+		if err != nil && !isOnlyWarning(err) {
 			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
 		}
 	}
 	return text, errors.Join(errs...)
 }
 
-// last reports whether the server was ready when a request last asked.
-func (r *readiness) last() bool {
+// lastResult reports whether the server was ready when a request last asked.
+func (r *readiness) lastResult() bool {
 	select {
 	case <-r.stopping:
 		return false
@@ -115,21 +115,21 @@ func (r *readiness) last() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.told == ""
+	return r.logged == ""
 }
 
-// tell logs what is not well, and that all is well again: once, not for every
+// logChange logs what is not well, and that all is well again: once, not for every
 // answer.
-func (r *readiness) tell(text string, err error) {
+func (r *readiness) logChange(text string, err error) {
 	if err == nil {
 		text = ""
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if text == r.told {
+	if text == r.logged {
 		return
 	}
-	r.told = text
+	r.logged = text
 	if err != nil {
 		r.log.Warn("not ready", "err", err)
 		return

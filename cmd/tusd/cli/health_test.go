@@ -45,7 +45,7 @@ type part struct {
 }
 
 func (p *part) probe(name string) *probe {
-	return &probe{name: name, ask: func(context.Context) error {
+	return &probe{name: name, check: func(context.Context) error {
 		p.asked.Add(1)
 		if err := p.err.Load(); err != nil {
 			return *err
@@ -57,19 +57,19 @@ func (p *part) probe(name string) *probe {
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var store, lock part
-		health := newHealth(nil, quiet, store.probe("store"), lock.probe("lock"))
+		health := newHealthHandler(nil, quiet, store.probe("store"), lock.probe("lock"))
 		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
 
 		broken := errors.New("it is gone")
 		lock.err.Store(&broken)
-		time.Sleep(2 * probeFresh)
+		time.Sleep(2 * probeCacheTime)
 		mustAnswer(t, health, "/readyz", http.StatusServiceUnavailable, "store: ok\nlock: it is gone\n")
 		mustAnswer(t, health, "/healthz", http.StatusOK, "alive")
 
 		lock.err.Store(nil)
 		full := error(tusd.ErrNoSpace)
 		store.err.Store(&full)
-		time.Sleep(2 * probeFresh)
+		time.Sleep(2 * probeCacheTime)
 		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok, but "+full.Error())
 		mustAnswer(t, health, "/files/x", http.StatusNotFound, "")
 	})
@@ -78,7 +78,7 @@ func TestHealth(t *testing.T) {
 func TestHealthWhileShuttingDown(t *testing.T) {
 	stopping := make(chan struct{})
 	close(stopping)
-	health := newHealth(stopping, quiet)
+	health := newHealthHandler(stopping, quiet)
 	mustAnswer(t, health, "/readyz", http.StatusServiceUnavailable, "shutting down")
 	mustAnswer(t, health, "/healthz", http.StatusOK, "alive")
 }
@@ -87,12 +87,12 @@ func TestHealthWhileShuttingDown(t *testing.T) {
 func TestReadyStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var store part
-		health := newHealth(nil, quiet, store.probe("store"))
+		health := newHealthHandler(nil, quiet, store.probe("store"))
 		for storm := range int64(3) {
 			var askers sync.WaitGroup
 			for i := range 100 {
 				askers.Go(func() {
-					time.Sleep(time.Duration(i) * probeFresh / 100)
+					time.Sleep(time.Duration(i) * probeCacheTime / 100)
 					mustAnswer(t, health, "/readyz", http.StatusOK, "ok")
 				})
 			}
@@ -100,7 +100,7 @@ func TestReadyStorm(t *testing.T) {
 			if n := store.asked.Load(); n != storm+1 {
 				t.Errorf("the store was asked %d times in %d storms", n, storm+1)
 			}
-			time.Sleep(probeFresh)
+			time.Sleep(probeCacheTime)
 		}
 	})
 }
@@ -111,7 +111,7 @@ func TestReadyWithAHangingPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
 		awake := make(chan struct{})
-		health := newHealth(nil, quiet, &probe{name: "store", ask: func(context.Context) error {
+		health := newHealthHandler(nil, quiet, &probe{name: "store", check: func(context.Context) error {
 			asked.Add(1)
 			<-awake
 			return nil
@@ -138,7 +138,7 @@ func TestReadyAskerGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		awake := make(chan struct{})
 		var lines bytes.Buffer
-		health := newHealth(nil, slog.New(slog.NewTextHandler(&lines, nil)), &probe{name: "store", ask: func(context.Context) error {
+		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), &probe{name: "store", check: func(context.Context) error {
 			<-awake
 			return nil
 		}})
@@ -158,15 +158,15 @@ func TestReadyIsLoggedOnChange(t *testing.T) {
 		var lines bytes.Buffer
 		var lock part
 		p := lock.probe("lock")
-		p.trouble = "no lock can be had"
-		health := newHealth(nil, slog.New(slog.NewTextHandler(&lines, nil)), p)
+		p.publicError = "no lock can be had"
+		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), p)
 		secret := errors.New("dial 10.1.2.3")
 		lock.err.Store(&secret)
 		for range 3 {
 			if w := get(health, "/readyz"); w.Body.String() != "lock: no lock can be had\n" {
 				t.Errorf("answer: %s", w.Body)
 			}
-			time.Sleep(2 * probeFresh)
+			time.Sleep(2 * probeCacheTime)
 		}
 		lock.err.Store(nil)
 		get(health, "/readyz")
@@ -184,11 +184,11 @@ func TestProbesForFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	mustAnswer(t, newHealth(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
+	mustAnswer(t, newHealthHandler(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	mustAnswer(t, newHealth(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
+	mustAnswer(t, newHealthHandler(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
 }
 
 // refusing is a locker that cannot be asked, or is asked by somebody else.

@@ -13,9 +13,9 @@ import (
 const (
 	// probeTimeout is how long a part may take to say that all is well.
 	probeTimeout = 2 * time.Second
-	// probeFresh is how long an answer counts: however often somebody asks,
+	// probeCacheTime is how long an answer counts: however often somebody asks,
 	// the store and the lock service are asked once in that time.
-	probeFresh = time.Second
+	probeCacheTime = time.Second
 	// probeID is locked to see whether locks can be had. It is like any other
 	// upload's id: should there be such an upload, its requests do not notice.
 	probeID = "tusd-readyz"
@@ -24,32 +24,32 @@ const (
 // probe asks a part of the server whether it can work. However many want to
 // know, and however long the part hangs, it is asked by one goroutine.
 type probe struct {
-	name    string
-	trouble string                      // what the answer says of an error; "": its text, which is fit for strangers
-	ask     func(context.Context) error // nil: well
+	name        string
+	publicError string                      // what the answer says of an error; "": its text, which is fit for strangers
+	check       func(context.Context) error // nil: well
 
 	mu     sync.Mutex
 	latest *probeRun
 }
 
-var errLate = fmt.Errorf("no answer in %v", probeTimeout)
+var errProbeTimeout = fmt.Errorf("no answer in %v", probeTimeout)
 
-// verdict is what the answer says of this part.
-func (p *probe) verdict(err error) string {
+// text is what the answer says of this part.
+func (p *probe) text(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
-	case tolerable(err):
+	case isOnlyWarning(err):
 		return "ok, but " + err.Error()
-	case p.trouble != "" && err != errLate:
-		return p.trouble
+	case p.publicError != "" && err != errProbeTimeout:
+		return p.publicError
 	}
 	return err.Error()
 }
 
-// tolerable tells that err leaves the server of use: on a disk without room
+// isOnlyWarning tells that err leaves the server of use: on a disk without room
 // uploads can be looked at, read and removed, and small ones may still fit.
-func tolerable(err error) bool { return errors.Is(err, tusd.ErrNoSpace) }
+func isOnlyWarning(err error) bool { return errors.Is(err, tusd.ErrNoSpace) }
 
 // probeRun is one asking.
 type probeRun struct {
@@ -65,12 +65,12 @@ func (p *probe) start() *probeRun {
 	defer p.mu.Unlock()
 	if p.latest == nil || p.latest.stale() {
 		p.latest = &probeRun{started: time.Now(), done: make(chan struct{})}
-		go p.latest.ask(p.ask)
+		go p.latest.run(p.check)
 	}
 	return p.latest
 }
 
-func (r *probeRun) stale() bool { return r.over() && time.Since(r.ended) > probeFresh }
+func (r *probeRun) stale() bool { return r.over() && time.Since(r.ended) > probeCacheTime }
 
 func (r *probeRun) over() bool {
 	select {
@@ -81,7 +81,7 @@ func (r *probeRun) over() bool {
 	}
 }
 
-func (r *probeRun) ask(ask func(context.Context) error) {
+func (r *probeRun) run(ask func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	r.err = ask(ctx)
@@ -100,7 +100,7 @@ func (r *probeRun) wait(ctx context.Context) error {
 	case <-r.done:
 		return r.err
 	case <-late.C:
-		return errLate
+		return errProbeTimeout
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -112,12 +112,12 @@ type prober interface {
 	Probe(context.Context) error
 }
 
-func storeProbe(store prober) *probe { return &probe{name: "store", ask: store.Probe} }
+func storeProbe(store prober) *probe { return &probe{name: "store", check: store.Probe} }
 
 func lockerProbe(locker tusd.Locker) *probe {
 	return &probe{
-		name: "lock", trouble: "no lock can be had",
-		ask: func(ctx context.Context) error { return probeLocker(ctx, locker) },
+		name: "lock", publicError: "no lock can be had",
+		check: func(ctx context.Context) error { return probeLocker(ctx, locker) },
 	}
 }
 

@@ -21,9 +21,9 @@ const (
 	gcPercent = 20
 )
 
-// keepHeap holds the floor until release is called. The variable GOGC counts as
+// setHeapFloor holds the floor until release is called. The variable GOGC counts as
 // in every program.
-func keepHeap() (release func()) {
+func setHeapFloor() (release func()) {
 	floor := make([]byte, heapFloor)
 	if os.Getenv("GOGC") != "" {
 		return func() { runtime.KeepAlive(floor) }
@@ -39,61 +39,61 @@ func keepHeap() (release func()) {
 // runtime would keep what is garbage until the next collection, which comes with
 // more work or after two minutes.
 const (
-	returnEvery = 4 * time.Second
-	littleWork  = 4 << 20 // bytes that are allocated in that time: the server has nothing else to do
-	muchMore    = 16 << 20
-	muchHeap    = heapFloor + 32<<20
+	releaseInterval = 4 * time.Second
+	quietAllocation = 4 << 20 // bytes that are allocated in that time: the server has nothing else to do
+	releaseGrowth   = 16 << 20
+	largeHeap       = heapFloor + 32<<20
 )
 
-// heapLook is what the heap is at a time.
-type heapLook struct {
+// heapSample is what the heap is at a time.
+type heapSample struct {
 	resident  int64 // bytes that the heap has of the system
 	allocated int64 // bytes since the start
 	closed    int64 // connections since the start
 }
 
-// memoryReturn decides when memory goes back.
-type memoryReturn struct {
-	last heapLook
-	left heapLook // when memory went back
+// memoryRelease decides when memory goes back.
+type memoryRelease struct {
+	last heapSample
+	left heapSample // when memory went back
 }
 
 // due reports whether there is little work, and something to give back: the heap
 // has grown, or connections that may have used it have ended.
-func (m *memoryReturn) due(now heapLook) bool {
-	quiet := now.allocated-m.last.allocated < littleWork
+func (m *memoryRelease) due(now heapSample) bool {
+	quiet := now.allocated-m.last.allocated < quietAllocation
 	m.last = now
-	grown := now.resident >= m.left.resident+muchMore
-	ended := now.resident >= muchHeap && now.closed > m.left.closed
+	grown := now.resident >= m.left.resident+releaseGrowth
+	ended := now.resident >= largeHeap && now.closed > m.left.closed
 	return quiet && (grown || ended)
 }
 
-// returnMemory gives memory back until ctx ends. closed counts connections.
-func returnMemory(ctx context.Context, closed func() int64) {
-	tick := time.NewTicker(returnEvery)
+// releaseMemory gives memory back until ctx ends. closed counts connections.
+func releaseMemory(ctx context.Context, closed func() int64) {
+	tick := time.NewTicker(releaseInterval)
 	defer tick.Stop()
-	m := memoryReturn{}
-	m.left = lookAtHeap(closed())
+	m := memoryRelease{}
+	m.left = sampleHeap(closed())
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if m.due(lookAtHeap(closed())) {
+			if m.due(sampleHeap(closed())) {
 				debug.FreeOSMemory()
-				m.left = lookAtHeap(closed())
+				m.left = sampleHeap(closed())
 				m.last = m.left
 			}
 		}
 	}
 }
 
-func lookAtHeap(closed int64) heapLook {
+func sampleHeap(closed int64) heapSample {
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/allocs:bytes"},
 	}
 	metrics.Read(samples)
 	value := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
-	return heapLook{resident: value(0) + value(1) + value(2), allocated: value(3), closed: closed}
+	return heapSample{resident: value(0) + value(1) + value(2), allocated: value(3), closed: closed}
 }

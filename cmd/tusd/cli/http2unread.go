@@ -20,8 +20,8 @@ const (
 	// connection whose handlers read on never holds more for long, so it is not
 	// slowed down by others.
 	unreadShare = 32 << 10
-	// headShare is the same for a head that has not ended.
-	headShare = 16 << 10
+	// headerShare is the same for a head that has not ended.
+	headerShare = 16 << 10
 	// unreadTotal is what all connections may hold together beyond their shares.
 	unreadTotal = 16 << 20
 )
@@ -29,14 +29,14 @@ const (
 // unreadBudget bounds the unread content of all HTTP/2 connections. The zero
 // value is ready to use.
 type unreadBudget struct {
-	held     atomic.Int64  // bytes, beyond the shares
-	headTime time.Duration // 0: that of the package
+	used       atomic.Int64  // bytes, beyond the shares
+	headerTime time.Duration // 0: that of the package
 }
 
 // attach has the handler of server counted. The server gets its connections
 // from a listener of b.
 func (b *unreadBudget) attach(server *http.Server) {
-	server.Handler, server.ConnContext = b.count(server.Handler), withUnreadConn
+	server.Handler, server.ConnContext = b.handler(server.Handler), withUnreadConn
 }
 
 // listener returns a listener whose connections are counted. TLS comes above it.
@@ -65,8 +65,8 @@ func withUnreadConn(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// count returns a handler that counts what next reads.
-func (b *unreadBudget) count(next http.Handler) http.Handler {
+// handler returns a handler that counts what next reads.
+func (b *unreadBudget) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, ok := r.Context().Value(unreadConnKey{}).(*unreadConn)
 		switch {

@@ -41,7 +41,7 @@ func unreadServer(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string
 	if err != nil {
 		t.Fatal(err)
 	}
-	budget := &unreadBudget{headTime: 300 * time.Millisecond}
+	budget := &unreadBudget{headerTime: 300 * time.Millisecond}
 	server := newServer(cfg, handler, quiet)
 	budget.attach(server)
 	go server.Serve(tls.NewListener(budget.listener(listener), newTLSConfig("tls12", certificates)))
@@ -111,7 +111,7 @@ func TestUnreadContentHasABudget(t *testing.T) {
 			for i := range conns {
 				conn, stream := flood(t, address, "/stall")
 				enough := min(unreadTotal, int64(i+1)*unreadTotal/conns)
-				await(t, "the connection to hold its part", func() bool { return budget.held.Load() >= enough })
+				await(t, "the connection to hold its part", func() bool { return budget.used.Load() >= enough })
 				leave(conn, stream)
 			}
 			const overhead = 12 << 20 // of what is on its way, and of measuring
@@ -123,7 +123,7 @@ func TestUnreadContentHasABudget(t *testing.T) {
 				t.Errorf("another upload: status %d, %d bytes, want 200 and %d", status, read.Load(), len(content))
 			}
 			end()
-			await(t, "all to be given back", func() bool { return budget.held.Load() == 0 })
+			await(t, "all to be given back", func() bool { return budget.used.Load() == 0 })
 		})
 	}
 }
@@ -138,11 +138,11 @@ func TestStoppedConnectionGoesOn(t *testing.T) {
 		content, _ := io.ReadAll(r.Body)
 		sums <- content
 	})
-	budget.held.Store(unreadTotal) // by others
+	budget.used.Store(unreadTotal) // by others
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
 	answered := make(chan int, 1)
 	go func() { answered <- sendContent(t, address, "/", content) }()
-	await(t, "the connection to be stopped", func() bool { return budget.held.Load() > unreadTotal })
+	await(t, "the connection to be stopped", func() bool { return budget.used.Load() > unreadTotal })
 	close(release)
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("status %d", status)
@@ -150,7 +150,7 @@ func TestStoppedConnectionGoesOn(t *testing.T) {
 	if got := <-sums; !bytes.Equal(got, content) {
 		t.Errorf("%d bytes came, or others, want %d", len(got), len(content))
 	}
-	await(t, "its share of the budget to be given back", func() bool { return budget.held.Load() == unreadTotal })
+	await(t, "its share of the budget to be given back", func() bool { return budget.used.Load() == unreadTotal })
 }
 
 // A Read that returns after Close counts nothing: the bytes would never be given
@@ -163,7 +163,7 @@ func TestClosedWhileReading(t *testing.T) {
 	if n, err := conn.Read(make([]byte, len(inner.content))); n != len(inner.content) || err != nil {
 		t.Fatalf("Read: %d, %v", n, err)
 	}
-	if held := budget.held.Load(); held != 0 {
+	if held := budget.used.Load(); held != 0 {
 		t.Errorf("%d bytes are counted for ever", held)
 	}
 }
@@ -196,7 +196,7 @@ func TestUnreadOfHTTP1(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	if held := budget.held.Load(); held != 0 {
+	if held := budget.used.Load(); held != 0 {
 		t.Errorf("%d bytes are counted", held)
 	}
 }
@@ -211,7 +211,7 @@ func TestUploadsGoOnWithoutBudget(t *testing.T) {
 					_, err = r.Body.Read(piece)
 				}
 			})
-			budget.held.Store(unreadTotal)
+			budget.used.Store(unreadTotal)
 			conn, err := wire.DialHTTP2(address)
 			if err != nil {
 				t.Fatal(err)
@@ -230,7 +230,7 @@ func TestUploadsGoOnWithoutBudget(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			await(t, "nothing of it to be counted", func() bool { return budget.held.Load() == unreadTotal })
+			await(t, "nothing of it to be counted", func() bool { return budget.used.Load() == unreadTotal })
 		})
 	}
 }
@@ -266,7 +266,7 @@ func TestResetAgainAndAgain(t *testing.T) {
 			}
 		}
 	}()
-	await(t, "the budget to be used up", func() bool { return budget.held.Load() >= unreadTotal })
+	await(t, "the budget to be used up", func() bool { return budget.used.Load() >= unreadTotal })
 	for range 8 { // while it goes on to send
 		if status := sendContent(t, address, "/read", make([]byte, 8<<20)); status != http.StatusOK {
 			t.Errorf("status %d", status)
@@ -362,7 +362,7 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 					over.Add(1)
 				}()
 			}
-			await(t, "the budget to be used up", func() bool { return budget.held.Load() > unreadTotal*9/10 })
+			await(t, "the budget to be used up", func() bool { return budget.used.Load() > unreadTotal*9/10 })
 			content := make([]byte, 2<<20)
 			frames, err := wire.DialFrames(address)
 			if err != nil {
@@ -377,7 +377,7 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 				t.Errorf("another upload: %v, %v, %v, %d bytes", statuses, err, statusErr, read.Load())
 			}
 			await(t, "all of them to be closed", func() bool { return over.Load() == conns })
-			await(t, "all to be given back", func() bool { return budget.held.Load() == 0 })
+			await(t, "all to be given back", func() bool { return budget.used.Load() == 0 })
 		})
 	}
 }
@@ -410,7 +410,7 @@ func TestLateHandlersEndNoHead(t *testing.T) {
 			head := func() int64 {
 				conn.mu.Lock()
 				defer conn.mu.Unlock()
-				return conn.head
+				return conn.header
 			}
 			if left := head(); left < size-4<<10 && time.Since(began) < lateHandler {
 				t.Errorf("%d bytes are left of a head of %d", left, size)

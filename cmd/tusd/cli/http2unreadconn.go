@@ -23,19 +23,19 @@ type unreadConn struct {
 	closed chan struct{}
 	http1  atomic.Bool // nothing is counted: net/http reads only as the handler does
 
-	mu        sync.Mutex
-	requests  []context.Context // of those that are being served
-	bodies    []*unreadBody
-	received  int64 // bytes from the network
-	last      time.Time
-	unread    int64     // bytes, at most
-	head      int64     // bytes of that which may be a head that has not ended
-	headSince time.Time // when head has begun to grow; zero: it is 0
-	recent    recentBytes
-	shared    int64 // bytes of unread that count in budget.held
-	gone      bool
-	recount   *time.Timer // runs recounting; nil: was never needed
-	armed     bool        // recount is going to run
+	mu               sync.Mutex
+	requests         []context.Context // of those that are being served
+	bodies           []*unreadBody
+	received         int64 // bytes from the network
+	last             time.Time
+	unread           int64     // bytes, at most
+	header           int64     // bytes of that which may be a head that has not ended
+	headerSince      time.Time // when head has begun to grow; zero: it is 0
+	recent           recentBytes
+	shared           int64 // bytes of unread that count in budget.held
+	isClosed         bool
+	recount          *time.Timer // runs recounting; nil: was never needed
+	recountScheduled bool        // recount is going to run
 }
 
 func newUnreadConn(conn net.Conn, budget *unreadBudget) *unreadConn {
@@ -48,8 +48,8 @@ type unreadBody struct {
 	conn *unreadConn
 
 	// Guarded by conn.mu.
-	mark  int64     // everything that came before this many bytes was read
-	since time.Time // when the running Read began; zero: none is running
+	readUpTo int64     // everything that came before this many bytes was read
+	since    time.Time // when the running Read began; zero: none is running
 }
 
 // NetConn is for connOf.
@@ -60,63 +60,63 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	if c.http1.Load() {
 		return c.Conn.Read(p)
 	}
-	c.await()
+	c.awaitBudget()
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone { // since Close nothing is given back, and no handler gets these bytes
+	if c.isClosed { // since Close nothing is given back, and no handler gets these bytes
 		return n, err
 	}
 	c.received += int64(n)
 	c.unread += int64(n)
 	c.last = time.Now()
 	c.recent.add(int64(n), c.last)
-	c.head = min(c.head+int64(n), largestHead)
-	if c.headSince.IsZero() {
-		c.headSince = c.last
+	c.header = min(c.header+int64(n), largestHeader)
+	if c.headerSince.IsZero() {
+		c.headerSince = c.last
 	}
-	c.settle()
-	c.arm()
+	c.updateUsed()
+	c.scheduleRecount()
 	return n, err
 }
 
-// arm has what is counted looked at again soon: nothing more may come, and what
+// scheduleRecount has what is counted looked at again soon: nothing more may come, and what
 // has come may be for no handler. The caller holds c.mu.
-func (c *unreadConn) arm() {
+func (c *unreadConn) scheduleRecount() {
 	switch {
-	case c.armed || c.shared == 0 || c.gone:
+	case c.recountScheduled || c.shared == 0 || c.isClosed:
 		return
 	case c.recount == nil:
 		c.recount = time.AfterFunc(2*emptyAfter, c.recounting)
 	default:
 		c.recount.Reset(2 * emptyAfter)
 	}
-	c.armed = true
+	c.recountScheduled = true
 }
 
 func (c *unreadConn) recounting() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.armed = false
+	c.recountScheduled = false
 	c.noteEmpty()
-	c.settle()
-	c.arm()
+	c.updateUsed()
+	c.scheduleRecount()
 }
 
-// await returns when the connection may be read from, or is closed.
-func (c *unreadConn) await() {
+// awaitBudget returns when the connection may be read from, or is closed.
+func (c *unreadConn) awaitBudget() {
 	if c.mayRead() {
 		return
 	}
-	look := time.NewTimer(firstLook)
+	look := time.NewTimer(minPollInterval)
 	defer look.Stop()
-	for next := firstLook; !c.mayRead(); {
+	for next := minPollInterval; !c.mayRead(); {
 		select {
 		case <-c.wake:
 		case <-c.closed:
 			return
 		case <-look.C:
-			next = min(2*next, lastLook)
+			next = min(2*next, maxPollInterval)
 			look.Reset(next)
 		}
 	}
@@ -128,9 +128,9 @@ func (c *unreadConn) mayRead() bool {
 	defer c.mu.Unlock()
 	if c.shared > 0 {
 		c.noteEmpty()
-		c.settle()
+		c.updateUsed()
 	}
-	return c.gone || c.shared == 0 || c.budget.held.Load() < unreadTotal
+	return c.isClosed || c.shared == 0 || c.budget.used.Load() < unreadTotal
 }
 
 // noteEmpty looks for bodies that wait although nothing is on its way to them.
@@ -140,41 +140,41 @@ func (c *unreadConn) noteEmpty() {
 	if now.Sub(c.last) < emptyAfter {
 		return
 	}
-	if now.Sub(c.headSince) >= cmp.Or(c.budget.headTime, headTime) {
-		c.headEnded()
+	if now.Sub(c.headerSince) >= cmp.Or(c.budget.headerTime, headerTime) {
+		c.headerEnded()
 	}
 	if len(c.bodies) == 0 {
 		c.clear()
 	}
 	for _, b := range c.bodies {
 		if !b.since.IsZero() && now.Sub(b.since) >= emptyAfter {
-			b.mark = c.received
+			b.readUpTo = c.received
 		}
 	}
 }
 
-// settle brings the counts up to date. The caller holds c.mu.
-func (c *unreadConn) settle() {
-	c.unread = min(c.unread, c.most())
-	shared := max(0, c.unread-unreadShare, c.head-headShare)
-	c.budget.held.Add(shared - c.shared)
+// updateUsed brings the counts up to date. The caller holds c.mu.
+func (c *unreadConn) updateUsed() {
+	c.unread = min(c.unread, c.maxUnread())
+	shared := max(0, c.unread-unreadShare, c.header-headerShare)
+	c.budget.used.Add(shared - c.shared)
 	c.shared = shared
 }
 
-// most is how many bytes can be unread at most. A closed connection holds what
+// maxUnread is how many bytes can be unread at most. A closed connection holds what
 // its running handlers have not read. The caller holds c.mu.
-func (c *unreadConn) most() int64 {
+func (c *unreadConn) maxUnread() int64 {
 	switch {
-	case c.gone && len(c.bodies) == 0:
+	case c.isClosed && len(c.bodies) == 0:
 		return 0
-	case !c.gone && (c.handlersWait() || len(c.bodies) == 0):
+	case !c.isClosed && (c.handlersWait() || len(c.bodies) == 0):
 		return c.unread // the handler that will read it may not have begun
 	}
 	oldest := c.received
 	for _, b := range c.bodies {
-		oldest = min(oldest, b.mark)
+		oldest = min(oldest, b.readUpTo)
 	}
-	return max(c.received-oldest, c.head)
+	return max(c.received-oldest, c.header)
 }
 
 // handlersWait reports whether there may be requests whose handlers begin when
@@ -189,20 +189,20 @@ func (c *unreadConn) handlersWait() bool {
 // c.mu.
 func (c *unreadConn) clear() {
 	if !c.handlersWait() {
-		c.unread = min(c.unread, c.head)
+		c.unread = min(c.unread, c.header)
 	}
 }
 
-// headEnded notes that no head is coming. The caller holds c.mu.
-func (c *unreadConn) headEnded() { c.head, c.headSince = 0, time.Time{} }
+// headerEnded notes that no head is coming. The caller holds c.mu.
+func (c *unreadConn) headerEnded() { c.header, c.headerSince = 0, time.Time{} }
 
 // explained notes that n bytes were the head of a request, or content, neither of
 // which can come within another head. So that is no head either which came before
 // them. What came after them may be one: a handler that begins, or reads, may be
 // late. The caller holds c.mu.
 func (c *unreadConn) explained(n int64) {
-	if c.head = min(c.head-n, c.recent.bytes(time.Now())); c.head <= 0 {
-		c.headEnded()
+	if c.header = min(c.header-n, c.recent.bytes(time.Now())); c.header <= 0 {
+		c.headerEnded()
 	}
 }
 
@@ -244,8 +244,8 @@ func (c *unreadConn) ignore() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unread = 0
-	c.headEnded()
-	c.settle()
+	c.headerEnded()
+	c.updateUsed()
 }
 
 // begin counts a request and returns its content, nil if it has none. end, with
@@ -254,11 +254,11 @@ func (c *unreadConn) begin(r *http.Request) *unreadBody {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests = append(c.requests, r.Context())
-	c.explained(withFrames(headCost(r)))
+	c.explained(withFrames(headerCost(r)))
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	body := &unreadBody{ReadCloser: r.Body, conn: c, mark: c.received - c.unread}
+	body := &unreadBody{ReadCloser: r.Body, conn: c, readUpTo: c.received - c.unread}
 	r.Body = body
 	c.bodies = append(c.bodies, body)
 	return body
@@ -276,13 +276,13 @@ func (c *unreadConn) end(ctx context.Context, body *unreadBody) {
 	if len(c.bodies) == 0 {
 		c.clear()
 	}
-	c.settleAndWake()
+	c.updateUsedAndWake()
 }
 
-// settleAndWake is settle when less may be unread than before. The caller holds
+// updateUsedAndWake is settle when less may be unread than before. The caller holds
 // c.mu.
-func (c *unreadConn) settleAndWake() {
-	c.settle()
+func (c *unreadConn) updateUsedAndWake() {
+	c.updateUsed()
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -302,9 +302,9 @@ func (b *unreadBody) Read(p []byte) (int, error) {
 		c.explained(withFrames(int64(n)))
 	}
 	if n < len(p) || err != nil { // it took all that was there
-		b.mark = max(b.mark, before)
+		b.readUpTo = max(b.readUpTo, before)
 	}
-	c.settleAndWake()
+	c.updateUsedAndWake()
 	return n, err
 }
 
@@ -325,8 +325,8 @@ func (c *unreadConn) Write(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.head -= confirmed(int64(n)); c.head <= 0 {
-		c.headEnded()
+	if c.header -= confirmed(int64(n)); c.header <= 0 {
+		c.headerEnded()
 	}
 	return n, err
 }
@@ -347,11 +347,11 @@ func confirmed(n int64) int64 {
 // Close implements net.Conn.
 func (c *unreadConn) Close() error {
 	c.mu.Lock()
-	if !c.gone {
-		c.gone = true
-		c.headEnded()
+	if !c.isClosed {
+		c.isClosed = true
+		c.headerEnded()
 		close(c.closed)
-		c.settle()
+		c.updateUsed()
 	}
 	c.mu.Unlock()
 	return c.Conn.Close()
@@ -375,8 +375,8 @@ func (c *unreadConn) CloseWrite() error {
 
 // A connection that must not be read from looks this often whether it may.
 const (
-	firstLook = 10 * time.Millisecond
-	lastLook  = 160 * time.Millisecond
+	minPollInterval = 10 * time.Millisecond
+	maxPollInterval = 160 * time.Millisecond
 )
 
 // emptyAfter is how long the Read of a body has to wait, while nothing comes
@@ -387,10 +387,10 @@ const emptyAfter = 50 * time.Millisecond
 // read content that has come with it.
 const lateHandler = 100 * time.Millisecond
 
-// headTime is longer than a client of HTTP/2 can be in the middle of a head: it
+// headerTime is longer than a client of HTTP/2 can be in the middle of a head: it
 // has answered a PING since.
-const headTime = quietTime + pingTime + 5*time.Second
+const headerTime = pingAfter + pingTimeout + 5*time.Second
 
-// largestHead is more bytes than a head may have. What comes beyond that without a
+// largestHeader is more bytes than a head may have. What comes beyond that without a
 // request is content of streams that have ended.
-const largestHead = 512 << 10
+const largestHeader = 512 << 10

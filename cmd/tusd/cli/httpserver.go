@@ -29,17 +29,17 @@ const maxStreams = 100
 // whether it comes or not; net/http would take 1 MiB.
 const frameSize = 16 << 10
 
-// A client of HTTP/2 that sends nothing for quietTime is asked whether it is there,
-// and has pingTime to answer. One that is in the middle of a head cannot, so no
+// A client of HTTP/2 that sends nothing for pingAfter is asked whether it is there,
+// and has pingTimeout to answer. One that is in the middle of a head cannot, so no
 // head takes longer.
 const (
-	quietTime = time.Minute
-	pingTime  = 30 * time.Second
+	pingAfter   = time.Minute
+	pingTimeout = 30 * time.Second
 )
 
-// headerSlack is by how much net/http lets a header be larger than the
+// headerMargin is by how much net/http lets a header be larger than the
 // handler's limit: up to there the answer is the handler's.
-const headerSlack = 64 << 10
+const headerMargin = 64 << 10
 
 // unlimited is no limit, but not what net/http takes for none either. It makes
 // the timers of an HTTP/2 stream with the stream, and stops them when it ends.
@@ -62,7 +62,7 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 		ReadTimeout:       unlimited,
 		WriteTimeout:      unlimited,
 		IdleTimeout:       cfg.timeouts.idleTimeout(),
-		MaxHeaderBytes:    cfg.limits.maxHeaderSize + headerSlack,
+		MaxHeaderBytes:    cfg.limits.maxHeaderSize + headerMargin,
 		Protocols:         &protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     streamWindow,
@@ -71,11 +71,11 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 			// Deadlines of a stream reset it, which needs the connection.
 			WriteByteTimeout: 2 * cfg.timeouts.network,
 			MaxReadFrameSize: frameSize,
-			SendPingTimeout:  quietTime,
-			PingTimeout:      pingTime,
+			SendPingTimeout:  pingAfter,
+			PingTimeout:      pingTimeout,
 		},
 		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     newServerLog(logger),
+		ErrorLog:                     newHTTPServerLog(logger),
 	}
 }

@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// newServerLog returns the logger that net/http tells what it does not tell its
+// newHTTPServerLog returns the logger that net/http tells what it does not tell its
 // handler. Most of it is what clients do, and information; the rest is wrong
 // with the server.
-func newServerLog(logger *slog.Logger) *log.Logger {
-	return log.New(serverLog{logger}, "", 0)
+func newHTTPServerLog(logger *slog.Logger) *log.Logger {
+	return log.New(httpServerLog{logger}, "", 0)
 }
 
-type serverLog struct{ logger *slog.Logger }
+type httpServerLog struct{ logger *slog.Logger }
 
 // peerOf finds the peer that a line of net/http is about.
 var peerOf = regexp.MustCompile(`(?: from|panic serving|from client) (\S+?:\d+):? `)
 
-func (l serverLog) Write(line []byte) (int, error) {
+func (l httpServerLog) Write(line []byte) (int, error) {
 	text := strings.TrimRight(string(line), "\n")
 	var attrs []any
 	if found := peerOf.FindStringSubmatch(text + " "); found != nil {

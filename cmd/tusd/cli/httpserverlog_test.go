@@ -28,7 +28,7 @@ func TestServerLog(t *testing.T) {
 	} {
 		var sink bytes.Buffer
 		log, queue := startLog(&sink, jsonFormat, false)
-		newServerLog(log).Println(text)
+		newHTTPServerLog(log).Println(text)
 		mustClose(t, queue)
 		var line struct{ Level, Client string }
 		if err := json.Unmarshal(sink.Bytes(), &line); err != nil || line.Level+" "+line.Client != want || sink.Len() > 4*kilobyte {

@@ -41,7 +41,7 @@ func (cfg config) listen() ([]socket, error) {
 func (cfg config) takeOver(handed []net.Listener) ([]socket, error) {
 	for _, setting := range []string{"host", "port", "unix-sock"} {
 		if cfg.isSet(setting) {
-			return nil, fmt.Errorf("systemd has opened the socket to listen on, and %s names another one", cfg.given.name(setting))
+			return nil, fmt.Errorf("systemd has opened the socket to listen on, and %s names another one", cfg.sources.name(setting))
 		}
 	}
 	var sockets []socket
@@ -59,14 +59,14 @@ func (cfg config) takeOver(handed []net.Listener) ([]socket, error) {
 }
 
 // open listens where the configuration says.
-func (l listening) open() (socket, error) {
+func (l listenSettings) open() (socket, error) {
 	if l.unixSock != "" {
 		listener, err := listenUnix(l.unixSock, l.unixAccess)
 		return socket{Listener: listener}, err
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(l.host, strconv.Itoa(int(l.port))))
 	if err != nil {
-		return socket{}, advisedPort(err)
+		return socket{}, withPortAdvice(err)
 	}
 	s := socket{Listener: listener}
 	s.host, s.everywhere = hostInURL(l.host, listener.Addr().(*net.TCPAddr))
@@ -90,13 +90,13 @@ func hostInURL(host string, addr *net.TCPAddr) (inURL string, everywhere bool) {
 }
 
 // listen opens the address of -admin-listen; nil if there is none.
-func (m monitoring) listen() (*socket, error) {
+func (m monitoringSettings) listen() (*socket, error) {
 	if m.adminListen == "" {
 		return nil, nil
 	}
 	listener, err := net.Listen("tcp", m.adminListen)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen for operators: %w", advisedPort(err))
+		return nil, fmt.Errorf("cannot listen for operators: %w", withPortAdvice(err))
 	}
 	addr := listener.Addr().(*net.TCPAddr)
 	s := socket{Listener: listener}

@@ -60,11 +60,11 @@ func TestUnixSocketOfOthers(t *testing.T) {
 	}
 	first := start(t, "-unix-sock", used)
 	for path, want := range map[string]string{
-		file:                                     "no socket",
-		used:                                     "another server listens",
-		dir:                                      "no socket",
-		filepath.Join(dir, "no-directory", "s"):  "no such file",
-		strings.Repeat("x", longestSocketPath+1): "the path of a Unix socket has ",
+		file:                                    "no socket",
+		used:                                    "another server listens",
+		dir:                                     "no socket",
+		filepath.Join(dir, "no-directory", "s"): "no such file",
+		strings.Repeat("x", maxSocketPath+1):    "the path of a Unix socket has ",
 	} {
 		code, _, stderr := run("-upload-dir", t.TempDir(), "-unix-sock", path)
 		if code != exitFailed || !strings.Contains(stderr, want) || !strings.Contains(stderr, path) {

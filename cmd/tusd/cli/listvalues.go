@@ -14,7 +14,7 @@ import (
 // that is given must have something in it, as none often means "everything",
 // and a shell makes an empty one of a variable that is not set.
 func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(string) (T, error)) {
-	flags.Var(&setting{set: func(text string) error {
+	flags.Var(&parsedValue{set: func(text string) error {
 		if strings.TrimSpace(text) == "" {
 			return errors.New("must not be empty: leave the flag out if there is no list")
 		}
@@ -35,7 +35,7 @@ func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(
 // makes the list empty, but not nil.
 func networksVar(flags *flag.FlagSet, p *[]netip.Prefix, name, usage string) {
 	listVar(flags, p, name, usage, parseNetwork)
-	f := flags.Lookup(name).Value.(*setting)
+	f := flags.Lookup(name).Value.(*parsedValue)
 	set := f.set
 	f.set = func(text string) error {
 		if strings.TrimSpace(text) == "none" {

@@ -28,8 +28,8 @@ func startLog(sink io.Writer, format string, verbose bool) (*slog.Logger, *logQu
 		level = slog.LevelDebug
 	}
 	direct := newLogHandler(sink, format, level)
-	queue := newLogQueue(sink, func(lost logLosses) error { return direct.Handle(context.Background(), lostLines(lost)) })
-	return slog.New(loglimit.NewHandler(newQueued(queue, format, level))), queue
+	queue := newLogQueue(sink, func(lost logLosses) error { return direct.Handle(context.Background(), lossRecord(lost)) })
+	return slog.New(loglimit.NewHandler(newQueuedHandler(queue, format, level))), queue
 }
 
 func newLogHandler(w io.Writer, format string, level slog.Level) slog.Handler {
@@ -40,9 +40,9 @@ func newLogHandler(w io.Writer, format string, level slog.Level) slog.Handler {
 	return slog.NewTextHandler(w, options)
 }
 
-// lostLines is the line that tells of lost ones. Losses that only clients with
+// lossRecord is the line that tells of lost ones. Losses that only clients with
 // more than their share have are no alarm.
-func lostLines(lost logLosses) slog.Record {
+func lossRecord(lost logLosses) slog.Record {
 	level, message := slog.LevelWarn, "log lines are missing here: the log was not read fast enough, or could not be written"
 	if lost.lines == lost.overShare {
 		level, message = slog.LevelInfo, "log lines are missing here: a client has caused more than its share"
@@ -52,8 +52,8 @@ func lostLines(lost logLosses) slog.Record {
 	return record
 }
 
-// queued formats lines and puts them into the queue, each for its source.
-type queued struct {
+// queuedHandler formats lines and puts them into the queue, each for its source.
+type queuedHandler struct {
 	enabled slog.Handler
 	spare   *sync.Pool // of *formatter
 }
@@ -132,23 +132,23 @@ func asciiPrefix(line []byte) int {
 	return n
 }
 
-func newQueued(queue *logQueue, format string, level slog.Level) *queued {
-	return makeQueued(func() *formatter {
+func newQueuedHandler(queue *logQueue, format string, level slog.Level) *queuedHandler {
+	return makeQueuedHandler(func() *formatter {
 		f := &formatter{queue: queue}
 		f.Handler = newLogHandler(f, format, level)
 		return f
 	})
 }
 
-func makeQueued(newFormatter func() *formatter) *queued {
-	return &queued{enabled: newFormatter(), spare: &sync.Pool{New: func() any { return newFormatter() }}}
+func makeQueuedHandler(newFormatter func() *formatter) *queuedHandler {
+	return &queuedHandler{enabled: newFormatter(), spare: &sync.Pool{New: func() any { return newFormatter() }}}
 }
 
-func (h *queued) Enabled(ctx context.Context, level slog.Level) bool {
+func (h *queuedHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.enabled.Enabled(ctx, level)
 }
 
-func (h *queued) Handle(ctx context.Context, r slog.Record) error {
+func (h *queuedHandler) Handle(ctx context.Context, r slog.Record) error {
 	f := h.spare.Get().(*formatter)
 	f.from = sourceOf(r)
 	err := f.Handler.Handle(ctx, r)
@@ -156,16 +156,16 @@ func (h *queued) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-func (h *queued) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (h *queuedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h.with(func(inner slog.Handler) slog.Handler { return inner.WithAttrs(attrs) })
 }
 
-func (h *queued) WithGroup(name string) slog.Handler {
+func (h *queuedHandler) WithGroup(name string) slog.Handler {
 	return h.with(func(inner slog.Handler) slog.Handler { return inner.WithGroup(name) })
 }
 
-func (h *queued) with(change func(slog.Handler) slog.Handler) slog.Handler {
-	return makeQueued(func() *formatter {
+func (h *queuedHandler) with(change func(slog.Handler) slog.Handler) slog.Handler {
+	return makeQueuedHandler(func() *formatter {
 		f := h.spare.New().(*formatter)
 		f.Handler = change(f.Handler)
 		return f
@@ -177,8 +177,8 @@ const clientKey = "client"
 
 // sourceOf returns who a line counts for.
 func sourceOf(r slog.Record) (from logSource) {
-	if from.room = ownRoom; r.Level < slog.LevelWarn {
-		from.room = clientRoom
+	if from.class = ownLines; r.Level < slog.LevelWarn {
+		from.class = clientLines
 	}
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == clientKey {
@@ -187,7 +187,7 @@ func sourceOf(r slog.Record) (from logSource) {
 		return !from.shared
 	})
 	if !from.shared {
-		from.room = ownRoom
+		from.class = ownLines
 	}
 	return from
 }

@@ -141,7 +141,7 @@ func TestLogLinesAreWrittenPromptly(t *testing.T) {
 			log.Info("soon after")
 			synctest.Wait()
 		}
-		time.Sleep(logPause)
+		time.Sleep(logWriteInterval)
 		synctest.Wait()
 		if sink.writes != 2 {
 			t.Errorf("%d writes, want the lines behind the first one to share the second", sink.writes)
@@ -267,7 +267,7 @@ func TestLogLineTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink bytes.Buffer
 		_, queue := startLog(&sink, "text", false)
-		queue.put([]byte(strings.Repeat("x", logQueueSize)+"\n"), logSource{room: ownRoom})
+		queue.put([]byte(strings.Repeat("x", logQueueSize)+"\n"), logSource{class: ownLines})
 		synctest.Wait()
 		if written := sink.String(); strings.Count(written, "\n") != 1 || !strings.Contains(written, "lost=1") {
 			t.Errorf("written: %.200s", written)

@@ -18,26 +18,26 @@ const (
 	clientLogQueueSize = 4 << 20
 )
 
-// logPause is the least time between two writes to the sink. A line that comes
+// logWriteInterval is the least time between two writes to the sink. A line that comes
 // after a while is written at once; a busy server writes many with one system
 // call.
-const logPause = 5 * time.Millisecond
+const logWriteInterval = 5 * time.Millisecond
 
 // lossInterval is the least time between two lines about lost ones.
 const lossInterval = time.Second
 
-// logRoom is a part of the queue that others cannot fill.
-type logRoom uint8
+// logClass is a part of the queue that others cannot fill.
+type logClass uint8
 
 const (
-	clientRoom logRoom = iota // lines about what a client did
-	ownRoom                   // warnings, errors, and lines that are about no client
-	logRooms
+	clientLines logClass = iota // lines about what a client did
+	ownLines                    // warnings, errors, and lines that are about no client
+	logClasses
 )
 
 // size returns how many bytes fit into the room.
-func (r logRoom) size() int {
-	if r == clientRoom {
+func (r logClass) size() int {
+	if r == clientLines {
 		return clientLogQueueSize
 	}
 	return logQueueSize
@@ -48,7 +48,7 @@ const freePerShare = 4
 
 // logSource is what a line is charged to.
 type logSource struct {
-	room   logRoom
+	class  logClass
 	shared bool         // it has a client, and so a share only
 	client netip.Prefix // zero: a Unix socket
 }
@@ -79,14 +79,14 @@ func (l *logLosses) add(other logLosses) {
 // of the room. So there is room for a line of another client, however many lines
 // the first ones cause.
 type logQueue struct {
-	sink io.Writer
-	tell func(logLosses) error // writes to sink that lines were lost
+	sink        io.Writer
+	writeLosses func(logLosses) error // writes to sink that lines were lost
 
 	mu      sync.Mutex
 	changed sync.Cond // there is something to do for the writer
 	pending []byte
-	used    [logRooms]int         // bytes of pending
-	full    [logRooms]bool        // a line found no room at all
+	used    [logClasses]int       // bytes of pending
+	full    [logClasses]bool      // a line found no room at all
 	uses    map[logSource]*logUse // those of each source
 	missing logLosses             // lines lost beside pending
 	overdue bool                  // the writer has to tell of losses
@@ -99,7 +99,7 @@ type logQueue struct {
 
 // newLogQueue starts a queue, which runs until close.
 func newLogQueue(sink io.Writer, tell func(logLosses) error) *logQueue {
-	q := &logQueue{sink: sink, tell: tell, uses: make(map[logSource]*logUse), done: make(chan struct{})}
+	q := &logQueue{sink: sink, writeLosses: tell, uses: make(map[logSource]*logUse), done: make(chan struct{})}
 	q.changed.L = &q.mu
 	go q.run()
 	return q
@@ -128,18 +128,18 @@ func (q *logQueue) put(line []byte, from logSource) {
 	}
 	q.uses[from] = use
 	q.pending = append(q.pending, line...)
-	q.used[from.room] += len(line)
+	q.used[from.class] += len(line)
 	use.bytes += len(line)
 }
 
 // fits reports whether n bytes of a source have room. The caller holds mu.
 func (q *logQueue) fits(n int, from logSource, use *logUse) bool {
-	free := from.room.size() - q.used[from.room]
+	free := from.class.size() - q.used[from.class]
 	if n > free {
-		q.full[from.room] = true
+		q.full[from.class] = true
 	}
 	over := from.shared && use.bytes+n > free/freePerShare
-	return !q.full[from.room] && !use.lost && !over
+	return !q.full[from.class] && !use.lost && !over
 }
 
 // lose counts a line. The caller holds mu.
@@ -169,14 +169,14 @@ func (q *logQueue) run() {
 		batch, missing, last = q.take(batch)
 		untold.add(missing)
 		untold.lines += q.write(batch)
-		if untold.lines > 0 && (last || time.Since(told) >= lossInterval) && q.tell(untold) == nil {
+		if untold.lines > 0 && (last || time.Since(told) >= lossInterval) && q.writeLosses(untold) == nil {
 			untold, told = logLosses{}, time.Now()
 		}
 		if untold.lines > 0 {
 			reminder.Reset(lossInterval)
 		}
 		if !last {
-			time.Sleep(logPause)
+			time.Sleep(logWriteInterval)
 		}
 	}
 }
@@ -208,7 +208,7 @@ func (q *logQueue) take(spare []byte) (batch []byte, missing logLosses, last boo
 	}
 	batch, missing = q.pending, q.missing
 	q.pending, q.missing, q.overdue = spare[:0], logLosses{}, false
-	q.used, q.full = [logRooms]int{}, [logRooms]bool{}
+	q.used, q.full = [logClasses]int{}, [logClasses]bool{}
 	if len(q.uses) > keptUses {
 		q.uses = make(map[logSource]*logUse)
 	}

@@ -117,9 +117,9 @@ func TestLogTellsOfLossesNowAndThen(t *testing.T) {
 		_, queue := startLog(&sink, "text", false)
 		tooLong := bytes.Repeat([]byte("x"), logQueueSize+1)
 		for range 10 {
-			queue.put(tooLong, logSource{room: ownRoom})
+			queue.put(tooLong, logSource{class: ownLines})
 			synctest.Wait()
-			time.Sleep(2 * logPause)
+			time.Sleep(2 * logWriteInterval)
 		}
 		synctest.Wait()
 		if n := strings.Count(sink.String(), "lost="); n != 1 {

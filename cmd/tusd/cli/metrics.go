@@ -26,7 +26,7 @@ func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.C
 		prometheuscollector.New(uploads),
 	)
 	registry.MustRegister(further...)
-	gather := prometheus.GathererFunc(shared(registry.Gather))
+	gather := prometheus.GathererFunc(singleFlight(registry.Gather))
 	return refuseLong(promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(gather, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, // most metrics are better than none
@@ -52,12 +52,12 @@ func refuseLong(next http.Handler) http.Handler {
 	})
 }
 
-// errShared is what the others get if the call that they share panics.
-var errShared = errors.New("the metrics could not be gathered")
+// errGatherPanicked is what the others get if the call that they share panics.
+var errGatherPanicked = errors.New("the metrics could not be gathered")
 
-// shared returns a function that calls the other once for all who ask at the
+// singleFlight returns a function that calls the other once for all who ask at the
 // same time. The result is for reading only.
-func shared[T any](call func() (T, error)) func() (T, error) {
+func singleFlight[T any](call func() (T, error)) func() (T, error) {
 	type result struct {
 		done  chan struct{}
 		value T
@@ -72,7 +72,7 @@ func shared[T any](call func() (T, error)) func() (T, error) {
 			<-r.done
 			return r.value, r.err
 		}
-		own := &result{done: make(chan struct{}), err: errShared}
+		own := &result{done: make(chan struct{}), err: errGatherPanicked}
 		running = own
 		mu.Unlock()
 		defer func() {

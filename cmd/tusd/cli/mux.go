@@ -20,31 +20,31 @@ point yours at the address that the server printed when it started.
 More about the protocol: https://tus.io
 `
 
-// site is everything that is served: what operators look at, the uploads below
+// mux is everything that is served: what operators look at, the uploads below
 // basePath, and a greeting. It chooses by the path as it is on the wire,
 // because an encoded slash is part of an id, and it never redirects, because
 // clients that upload do not follow.
-type site struct {
-	basePath       string
-	uploads        http.Handler
-	mounts         []mount // come before the uploads
-	greet, nothing http.Handler
+type mux struct {
+	basePath        string
+	uploads         http.Handler
+	routes          []route // come before the uploads
+	greet, notFound http.Handler
 }
 
-// newSite returns a site whose pages are bounded by pages.
-func newSite(pages *guard.Guard, basePath string, uploads http.Handler, mounts []mount, greets bool) site {
+// newMux returns a site whose pages are bounded by pages.
+func newMux(pages *guard.Guard, basePath string, uploads http.Handler, mounts []route, greets bool) mux {
 	nothing := textPage(http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", basePath))
-	s := site{basePath: basePath, uploads: uploads, mounts: mounts, nothing: pages.Page(textPlaces, nothing, nil)}
+	s := mux{basePath: basePath, uploads: uploads, routes: mounts, notFound: pages.Page(maxTextRequests, nothing, nil)}
 	if greets {
-		s.greet = pages.Page(textPlaces, textPage(http.StatusOK, greeting), nil)
+		s.greet = pages.Page(maxTextRequests, textPage(http.StatusOK, greeting), nil)
 	}
 	return s
 }
 
-func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	for _, m := range s.mounts {
-		if m.covers(path) {
+	for _, m := range s.routes {
+		if m.matches(path) {
 			m.handler.ServeHTTP(w, r)
 			return
 		}
@@ -57,33 +57,33 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/" && s.greet != nil:
 		s.greet.ServeHTTP(w, r)
 	default:
-		s.nothing.ServeHTTP(w, r)
+		s.notFound.ServeHTTP(w, r)
 	}
 }
 
-// adminSite serves only what operators look at.
-type adminSite struct {
-	mounts  []mount
-	nothing http.Handler
+// adminMux serves only what operators look at.
+type adminMux struct {
+	routes   []route
+	notFound http.Handler
 }
 
-func newAdminSite(pages *guard.Guard, mounts []mount) adminSite {
+func newAdminMux(pages *guard.Guard, mounts []route) adminMux {
 	var paths strings.Builder
 	for _, m := range mounts {
 		fmt.Fprintf(&paths, "  %s\n", m.path)
 	}
 	nothing := textPage(http.StatusNotFound, "There is nothing here. What there is:\n"+paths.String())
-	return adminSite{mounts, pages.Page(textPlaces, nothing, nil)}
+	return adminMux{mounts, pages.Page(maxTextRequests, nothing, nil)}
 }
 
-func (s adminSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	for _, m := range s.mounts {
-		if m.covers(r.URL.EscapedPath()) {
+func (s adminMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for _, m := range s.routes {
+		if m.matches(r.URL.EscapedPath()) {
 			m.handler.ServeHTTP(w, r)
 			return
 		}
 	}
-	s.nothing.ServeHTTP(w, r)
+	s.notFound.ServeHTTP(w, r)
 }
 
 // textPage answers with a text.
@@ -96,15 +96,15 @@ func textPage(status int, text string) http.Handler {
 	})
 }
 
-// mount is something that is served beside the uploads: at a path, or, if that
+// route is something that is served beside the uploads: at a path, or, if that
 // ends with a slash, below it.
-type mount struct {
+type route struct {
 	path    string
 	handler http.Handler
 }
 
-// covers tells whether a path, as it is on the wire, is that of the mount.
-func (m mount) covers(path string) bool {
+// matches tells whether a path, as it is on the wire, is that of the mount.
+func (m route) matches(path string) bool {
 	if strings.HasSuffix(m.path, "/") {
 		return strings.HasPrefix(path, m.path)
 	}
@@ -120,30 +120,30 @@ const (
 // How many requests for a page are answered at the same time. Each page has
 // places of its own, so that an attack on one leaves the others.
 const (
-	textPlaces    = 64
-	healthPlaces  = 64
-	metricsPlaces = 32
-	profilePlaces = 8
+	maxTextRequests    = 64
+	maxHealthRequests  = 64
+	maxMetricsRequests = 32
+	maxProfileRequests = 8
 )
 
-// mounts are what operators look at, bounded by pages; config.contradiction
+// adminRoutes are what operators look at, bounded by pages; config.contradiction
 // knows their paths from monitoring.occupied.
-func (d *daemon) mounts(pages *guard.Guard) []mount {
+func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	m := d.cfg.monitoring
-	health := newHealth(d.stopping, d.logger, d.parts.probes()...)
+	health := newHealthHandler(d.stopping, d.logger, d.composition.probes()...)
 	alive, ready := health.withoutContent()
-	mounts := []mount{{healthPath, pages.Page(healthPlaces, health, alive)}, {readyPath, pages.Page(healthPlaces, health, ready)}}
+	mounts := []route{{healthPath, pages.Page(maxHealthRequests, health, alive)}, {readyPath, pages.Page(maxHealthRequests, health, ready)}}
 	if m.exposeMetrics {
-		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.parts.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
-		mounts = append(mounts, mount{m.metricsPath, pages.Page(metricsPlaces, metrics, nil)})
+		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.composition.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
+		mounts = append(mounts, route{m.metricsPath, pages.Page(maxMetricsRequests, metrics, nil)})
 	}
 	if m.exposePprof {
 		path := m.profilesPath()
 		profiles := newPprof(path, m.pprofAuth, m.blockProfileRate, m.mutexProfileRate)
-		mounts = append(mounts, mount{path, pages.Stream(profilePlaces, profiles)})
+		mounts = append(mounts, route{path, pages.Stream(maxProfileRequests, profiles)})
 	}
 	return mounts
 }
 
 // profilesPath is what all profiles are below.
-func (m monitoring) profilesPath() string { return strings.TrimSuffix(m.pprofPath, "/") + "/" }
+func (m monitoringSettings) profilesPath() string { return strings.TrimSuffix(m.pprofPath, "/") + "/" }

@@ -18,7 +18,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 	r := httptest.NewRequest(http.MethodOptions, "/", nil)
 	r.RequestURI, r.URL.Path = "*", "*"
 	w := httptest.NewRecorder()
-	newSite(guard.New(time.Minute), "/files/", uploads, nil, true).ServeHTTP(w, r)
+	newMux(guard.New(time.Minute), "/files/", uploads, nil, true).ServeHTTP(w, r)
 	if w.Code != http.StatusTeapot {
 		t.Errorf("OPTIONS *: %d, want the uploads' answer", w.Code)
 	}
@@ -47,7 +47,7 @@ func TestSite(t *testing.T) {
 		{"/", "/abc", uploaded},
 	} {
 		w := httptest.NewRecorder()
-		newSite(guard.New(time.Minute), c.basePath, uploads, nil, true).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h"+c.path, nil))
+		newMux(guard.New(time.Minute), c.basePath, uploads, nil, true).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h"+c.path, nil))
 		if w.Code != c.want {
 			t.Errorf("base path %s, GET %s: %d, want %d", c.basePath, c.path, w.Code, c.want)
 		}
@@ -73,14 +73,14 @@ func fetch(t *testing.T, url string) (status int, body string) {
 }
 
 // What operators look at, by its path, with a part of what it shows.
-var overseen = map[string]string{
+var adminPages = map[string]string{
 	"/healthz": "alive", "/readyz": "store: ok", "/metrics": "tusd_uploads_created", "/debug/pprof/": "goroutine",
 }
 
 func TestOperatorsLookBesideTheUploads(t *testing.T) {
 	for _, basePath := range []string{"/files/", "/"} {
 		d := start(t, "-expose-pprof", "-base-path", basePath)
-		for path, want := range overseen {
+		for path, want := range adminPages {
 			if status, body := fetch(t, "http://"+d.address(t)+path); status != http.StatusOK || !strings.Contains(body, want) {
 				t.Errorf("base path %s, GET %s: %d %s", basePath, path, status, body)
 			}

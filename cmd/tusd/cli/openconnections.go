@@ -18,11 +18,11 @@ type openConnections struct {
 	ending bool
 }
 
-// firstRequest is how long a connection may take to bring its first request
+// firstRequestTimeout is how long a connection may take to bring its first request
 // when the server is about to end. Shutdown of net/http gives it five seconds,
 // which every connection that a browser opens ahead or a health check leaves
 // open would add to a restart.
-const firstRequest = 250 * time.Millisecond
+const firstRequestTimeout = 250 * time.Millisecond
 
 func (c *openConnections) follow(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
@@ -53,7 +53,7 @@ func (c *openConnections) add(conn net.Conn) {
 	}
 	c.silent[conn] = time.Now()
 	if c.ending { // it was accepted just before the listener was closed
-		time.AfterFunc(firstRequest, func() { c.closeSilent(conn) })
+		time.AfterFunc(firstRequestTimeout, func() { c.closeSilent(conn) })
 	}
 }
 
@@ -64,7 +64,7 @@ func (c *openConnections) closeAllSilent() {
 	defer c.mu.Unlock()
 	c.ending = true
 	for conn, since := range c.silent {
-		time.AfterFunc(time.Until(since.Add(firstRequest)), func() { c.closeSilent(conn) })
+		time.AfterFunc(time.Until(since.Add(firstRequestTimeout)), func() { c.closeSilent(conn) })
 	}
 }
 

@@ -23,28 +23,28 @@ func newPprof(path, auth string, blockRate, mutexRate int) http.Handler {
 	if mutexRate > 0 {
 		runtime.SetMutexProfileFraction(mutexRate)
 	}
-	handler := http.StripPrefix(strings.TrimSuffix(path, "/"), profiles())
+	handler := http.StripPrefix(strings.TrimSuffix(path, "/"), profileMux())
 	if auth == "" {
 		return handler
 	}
 	return authenticated(auth, handler)
 }
 
-// profiles serves the profiles at the root.
-func profiles() http.Handler {
+// profileMux serves the profiles at the root.
+func profileMux() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/profile", pprof.Profile)
 	mux.HandleFunc("/symbol", pprof.Symbol)
 	mux.HandleFunc("/trace", pprof.Trace)
 	mux.Handle("/fgprof", fgprof.Handler())
-	mux.HandleFunc("/", index)
+	mux.HandleFunc("/", profileIndex)
 	return mux
 }
 
-// index lists the profiles, and serves those of them that have no function of
+// profileIndex lists the profiles, and serves those of them that have no function of
 // their own. Package pprof takes their names from the path it knows.
-func index(w http.ResponseWriter, r *http.Request) {
+func profileIndex(w http.ResponseWriter, r *http.Request) {
 	there := *r
 	there.URL = &url.URL{Path: "/debug/pprof" + r.URL.Path, RawQuery: r.URL.RawQuery}
 	pprof.Index(w, &there)

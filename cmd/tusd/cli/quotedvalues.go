@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// written is a flag as operators write its value, on the command line, in a
+// quotedValue is a flag as operators write its value, on the command line, in a
 // variable or in a file: maybe in quotes, and on and off by more words than
 // package flag knows.
-type written struct{ flag.Value }
+type quotedValue struct{ flag.Value }
 
-func (w written) Set(text string) error {
+func (w quotedValue) Set(text string) error {
 	text, err := unquote(text)
 	if err == nil && w.IsBoolFlag() && !isRefusal(w.Value) {
-		text, err = truth(text)
+		text, err = parseBool(text)
 	}
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func (w written) Set(text string) error {
 }
 
 // IsBoolFlag reports whether the flag may stand without a value.
-func (w written) IsBoolFlag() bool {
+func (w quotedValue) IsBoolFlag() bool {
 	b, ok := w.Value.(interface{ IsBoolFlag() bool })
 	return ok && b.IsBoolFlag()
 }
@@ -51,8 +51,8 @@ func unquote(text string) (string, error) {
 	return text, nil
 }
 
-// truth returns true or false for the words that operators use for them.
-func truth(text string) (string, error) {
+// parseBool returns true or false for the words that operators use for them.
+func parseBool(text string) (string, error) {
 	word := strings.ToLower(strings.TrimSpace(text))
 	switch word {
 	case "yes", "on":

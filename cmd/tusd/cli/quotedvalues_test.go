@@ -58,7 +58,7 @@ func wantWords(t *testing.T, name string, words [2][]string) {
 				continue
 			}
 			got, err = readConfig(nil, environment{variableOf(name): word})
-			if got.given = nil; !reflect.DeepEqual(got, want) || (err == nil) != (wantErr == nil) {
+			if got.sources = nil; !reflect.DeepEqual(got, want) || (err == nil) != (wantErr == nil) {
 				t.Errorf("%s=%s: %v", variableOf(name), word, err)
 			}
 		}

@@ -13,11 +13,11 @@ import (
 // TUSD_VERSION that mean something else.
 const versionFlag = "version"
 
-// given tells where each setting that was set comes from.
-type given map[string]string // name of the flag: what a person would look for
+// settingSources tells where each setting that was set comes from.
+type settingSources map[string]string // name of the flag: what a person would look for
 
 // name is how a sentence names a setting.
-func (g given) name(setting string) string {
+func (g settingSources) name(setting string) string {
 	flag := "-" + setting
 	if from := g[setting]; from != "" && from != flag {
 		return flag + " (set by " + from + ")"
@@ -30,7 +30,7 @@ func (g given) name(setting string) string {
 // the variable or the line of the file that is wrong; flag.ErrHelp means that
 // help was asked for.
 func readConfig(args []string, env environment) (config, error) {
-	cfg := config{given: make(given)}
+	cfg := config{sources: make(settingSources)}
 	var refused error
 	flags := allFlags(&cfg, &refused)
 	err := flags.Parse(args)
@@ -44,8 +44,8 @@ func readConfig(args []string, env environment) (config, error) {
 	case cfg.showVersion:
 		return cfg, nil
 	}
-	flags.Visit(func(f *flag.Flag) { cfg.given[f.Name] = "-" + f.Name })
-	if err := readEnvironment(flags, env, cfg.given); err != nil {
+	flags.Visit(func(f *flag.Flag) { cfg.sources[f.Name] = "-" + f.Name })
+	if err := readEnvironment(flags, env, cfg.sources); err != nil {
 		return cfg, err
 	}
 	if err := readFile(flags, &cfg); err != nil {
@@ -54,7 +54,7 @@ func readConfig(args []string, env environment) (config, error) {
 	if cfg.monitoring.pprofAuth, err = env.pprofAuth(); err != nil {
 		return cfg, err
 	}
-	return cfg, cfg.contradiction()
+	return cfg, cfg.validate()
 }
 
 // leftOver is the error for args[i], at which the flags end. It may be a secret,
@@ -79,7 +79,7 @@ func allFlags(cfg *config, refused *error) *flag.FlagSet {
 		s.flags.VisitAll(func(f *flag.Flag) { all.Var(f.Value, f.Name, f.Usage) })
 	}
 	refuseUnsupported(all, refused)
-	all.VisitAll(func(f *flag.Flag) { f.Value = written{f.Value} })
+	all.VisitAll(func(f *flag.Flag) { f.Value = quotedValue{f.Value} })
 	return all
 }
 
@@ -110,10 +110,10 @@ func withoutValue(err error) error {
 
 // isSetting tells whether a flag may also come from the environment or a file.
 func isSetting(f *flag.Flag) bool {
-	_, old := removed()[f.Name]
+	_, old := removedFlags()[f.Name]
 	return f.Name != versionFlag && !old
 }
 
 func isBool(f *flag.Flag) bool {
-	return written{f.Value}.IsBoolFlag()
+	return quotedValue{f.Value}.IsBoolFlag()
 }

@@ -43,8 +43,8 @@ func TestPrecedence(t *testing.T) {
 		{"nothing", nil, nil, 0, ""},
 	} {
 		cfg, err := readConfig(c.args, c.env)
-		if err != nil || cfg.protocol.maxSize != c.want || cfg.given["max-size"] != c.from {
-			t.Errorf("%s: -max-size is %d by %q, %v; want %d by %q", c.name, cfg.protocol.maxSize, cfg.given["max-size"], err, c.want, c.from)
+		if err != nil || cfg.protocol.maxSize != c.want || cfg.sources["max-size"] != c.from {
+			t.Errorf("%s: -max-size is %d by %q, %v; want %d by %q", c.name, cfg.protocol.maxSize, cfg.sources["max-size"], err, c.want, c.from)
 		}
 	}
 }
@@ -58,14 +58,14 @@ func TestEverySetting(t *testing.T) {
 		}
 		want, wantErr := parse("-" + name + "=" + value)
 		byVariable, varErr := readConfig(nil, environment{variableOf(name): value})
-		byVariable.given = nil
+		byVariable.sources = nil
 		if !reflect.DeepEqual(byVariable, want) || (varErr == nil) != (wantErr == nil) {
 			t.Errorf("%s=%s: %+v, %v", variableOf(name), value, byVariable, varErr)
 		}
 		for _, form := range []string{"%s %s", "%s=%s", "%s = %s", "%s: %s", "%s : %s", "\t%s\t%s # comment", "%s \"%s\"", "%s='%s' # comment", "%s: \"%s\"\r", "\ufeff%s %s"} {
 			line := fmt.Sprintf(form, name, value)
 			byFile, err := readConfig([]string{"-config", configFile(t, line+"\n")}, nil)
-			byFile.given, byFile.configFile = nil, ""
+			byFile.sources, byFile.configFile = nil, ""
 			if !reflect.DeepEqual(byFile, want) || (err == nil) != (wantErr == nil) {
 				t.Errorf("file with %q: %+v, %v", line, byFile, err)
 			}
@@ -73,7 +73,7 @@ func TestEverySetting(t *testing.T) {
 		for _, quoted := range []string{`"` + value + `"`, "'" + value + "'"} {
 			byFlag, flagErr := parse("-" + name + "=" + quoted)
 			byVariable, varErr := readConfig(nil, environment{variableOf(name): quoted})
-			byVariable.given = nil
+			byVariable.sources = nil
 			if !reflect.DeepEqual(byFlag, want) || !reflect.DeepEqual(byVariable, want) || (flagErr == nil) != (wantErr == nil) || (varErr == nil) != (wantErr == nil) {
 				t.Errorf("%s in quotes: %v, %v", name, flagErr, varErr)
 			}
@@ -313,7 +313,7 @@ func FuzzConfigFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content string) {
 		flags := allFlags(new(config), new(error))
-		parser := lines{file: "f", flags: flags, given: make(given), seen: make(map[string]int)}
+		parser := configParser{file: "f", flags: flags, sources: make(settingSources), seen: make(map[string]int)}
 		err := parser.parse(strings.NewReader(content), flags.Set)
 		if err == nil && strings.Count(content, "\n") == 0 && len(parser.seen) > 1 {
 			t.Errorf("one line sets %v", parser.seen)

@@ -65,15 +65,15 @@ func (s *s3Settings) declareObject(f *flag.FlagSet) {
 	listVar(f, &s.object.MetadataKeys, "s3-metadata-keys", "`keys` of the client's metadata that objects carry, too,\nseparated by commas", parseMetadataKey)
 }
 
-// longestLifetime is what a signature of S3 can say of a URL.
-const longestLifetime = 7 * 24 * time.Hour
+// maxURLLifetime is what a signature of S3 can say of a URL.
+const maxURLLifetime = 7 * 24 * time.Hour
 
 // lifetimeVar adds a flag for the time that a presigned URL can be used.
 func lifetimeVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
-	declare(flags, name, preset.String(), usage, func(text string) error {
+	addFlag(flags, name, preset.String(), usage, func(text string) error {
 		d, err := parseDuration(text)
-		if err == nil && (d < time.Second || d > longestLifetime) {
-			err = fmt.Errorf("must be from 1s to %v", longestLifetime)
+		if err == nil && (d < time.Second || d > maxURLLifetime) {
+			err = fmt.Errorf("must be from 1s to %v", maxURLLifetime)
 		}
 		*p = d
 		return err
@@ -82,21 +82,21 @@ func lifetimeVar(flags *flag.FlagSet, p *time.Duration, name string, preset time
 
 // keyVar adds a flag for a template of places.
 func keyVar(flags *flag.FlagSet, p *string, name string, check func(string) error, usage string) {
-	declare(flags, name, "", usage, func(text string) error {
+	addFlag(flags, name, "", usage, func(text string) error {
 		*p = text
 		return check(text)
 	})
 }
 
 func prefixVar(flags *flag.FlagSet, p *string, name, usage string) {
-	declare(flags, name, "", usage, func(text string) error {
+	addFlag(flags, name, "", usage, func(text string) error {
 		*p = text
 		return s3store.CheckPrefix(text)
 	})
 }
 
 func profileVar(flags *flag.FlagSet, p *s3store.Profile, name, preset, usage string) {
-	declare(flags, name, preset, usage, func(text string) (err error) {
+	addFlag(flags, name, preset, usage, func(text string) (err error) {
 		*p, err = s3store.ProfileOf(text)
 		return err
 	})
@@ -106,7 +106,7 @@ func profileVar(flags *flag.FlagSet, p *s3store.Profile, name, preset, usage str
 func tagsVar(flags *flag.FlagSet, p *map[string]string, name, usage string) {
 	var pairs [][2]string
 	listVar(flags, &pairs, name, usage, parseTag)
-	value := flags.Lookup(name).Value.(*setting)
+	value := flags.Lookup(name).Value.(*parsedValue)
 	set := value.set
 	value.set = func(text string) error {
 		if err := set(text); err != nil {
@@ -146,11 +146,11 @@ func (s *s3Settings) validate(cfg config) error {
 	case s.minPartSize > s.partSize:
 		return cfg.larger("s3-min-part-size", "s3-part-size")
 	case cfg.isSet("s3-part-size") && s.partSize > s.bufferMemory/4:
-		return errors.New(cfg.given.name("s3-part-size") + " is larger than a quarter of " + cfg.given.name("s3-buffer-memory"))
+		return errors.New(cfg.sources.name("s3-part-size") + " is larger than a quarter of " + cfg.sources.name("s3-buffer-memory"))
 	case s.redirect && cfg.protocol.disableDownload:
 		return cfg.exclude("s3-redirect-downloads", "disable-download")
 	case s.object.EncryptionKey != "" && s.object.Encryption != "aws:kms":
-		return errors.New(cfg.given.name("s3-sse-kms-key") + " needs -s3-sse aws:kms")
+		return errors.New(cfg.sources.name("s3-sse-kms-key") + " needs -s3-sse aws:kms")
 	case s.logCalls && !cfg.output.verbose:
 		return cfg.need("s3-log-api-calls", "verbose")
 	}

@@ -110,7 +110,7 @@ func (b *s3Storage) where() string { return "s3://" + b.store.Bucket + "/" + b.s
 // probes ask for a listing, which needs the network, the credentials and the
 // bucket, and changes nothing.
 func (b *s3Storage) probes() []*probe {
-	return []*probe{{name: "store", trouble: "the bucket is out of reach", ask: func(ctx context.Context) error {
+	return []*probe{{name: "store", publicError: "the bucket is out of reach", check: func(ctx context.Context) error {
 		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
 		return err
 	}}}

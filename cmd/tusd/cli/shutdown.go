@@ -8,8 +8,8 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// end shuts down for a reason, within the time there is for that.
-func (d *daemon) end(cause error) {
+// shutDownFor shuts down for a reason, within the time there is for that.
+func (d *daemon) shutDownFor(cause error) {
 	close(d.stopping)
 	notify(systemd.SdNotifyStopping, d.logger)
 	d.logger.Info("shutting down", "cause", cause, "timeout", d.cfg.timeouts.shutdown)
@@ -32,7 +32,7 @@ func (d *daemon) shutDown(ctx context.Context) {
 	})
 	stuck, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go d.writes.closeStuck(stuck)
+	go d.stalled.closeStalled(stuck)
 	go d.closeWithoutUploads(stuck)
 	err := errors.Join(d.server.Shutdown(ctx), <-handler)
 	if err != nil {
@@ -42,14 +42,14 @@ func (d *daemon) shutDown(ctx context.Context) {
 	d.logger.Info("stopped")
 }
 
-// lastSteps is how long connections may take to end when no request on an
+// drainTime is how long connections may take to end when no request on an
 // upload is being served any more: HTTP/2 needs a second.
-const lastSteps = 2 * time.Second
+const drainTime = 2 * time.Second
 
 // closeWithoutUploads closes the server, whatever else it does, when no request
-// on an upload has been served for lastSteps.
+// on an upload has been served for drainTime.
 func (d *daemon) closeWithoutUploads(ctx context.Context) {
-	tick := time.NewTicker(lastSteps / 20)
+	tick := time.NewTicker(drainTime / 20)
 	defer tick.Stop()
 	for since := time.Now(); ; {
 		select {
@@ -58,7 +58,7 @@ func (d *daemon) closeWithoutUploads(ctx context.Context) {
 		case now := <-tick.C:
 			if d.uploads.Metrics().RequestsInFlight.Load() > 0 {
 				since = now
-			} else if now.Sub(since) > lastSteps {
+			} else if now.Sub(since) > drainTime {
 				d.server.Close()
 				return
 			}
@@ -68,8 +68,8 @@ func (d *daemon) closeWithoutUploads(ctx context.Context) {
 
 // close gives back what open has taken, as far as it got.
 func (d *daemon) close() error {
-	if d.overseer != nil {
-		d.overseer.Close() // to the last it told how things are
+	if d.adminServer != nil {
+		d.adminServer.Close() // to the last it told how things are
 	}
 	for _, s := range d.sockets {
 		s.Close() // a second time, usually
@@ -78,8 +78,8 @@ func (d *daemon) close() error {
 		d.admin.Close()
 	}
 	var errs []error
-	if d.parts != nil {
-		errs = append(errs, d.parts.close())
+	if d.composition != nil {
+		errs = append(errs, d.composition.close())
 	}
 	if d.pidFile != nil {
 		errs = append(errs, d.pidFile.remove())

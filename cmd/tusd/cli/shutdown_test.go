@@ -156,7 +156,7 @@ func TestListenerFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, queue := startLog(io.Discard, "text", false)
-	defer queue.close(lastLines)
+	defer queue.close(logCloseTimeout)
 	d := &daemon{cfg: cfg, logger: quiet, queue: queue, stopping: make(chan struct{})}
 	if err := d.open(t.Context()); err != nil {
 		t.Fatal(err)

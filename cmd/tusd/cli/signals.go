@@ -27,16 +27,16 @@ func UntilSignal(parent context.Context, exit func(code int)) context.Context {
 	return ctx
 }
 
-// heedHangups reads the certificate again at every hangup until ctx ends. A
+// reloadOnHangup reads the certificate again at every hangup until ctx ends. A
 // signal that says "read your settings again" to many servers, and that comes
 // when a terminal is closed, must not end uploads.
-func (d *daemon) heedHangups(ctx context.Context, hangups <-chan os.Signal) {
+func (d *daemon) reloadOnHangup(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		select {
 		case <-hangups:
 			d.logger.Info("SIGHUP ends nothing: the certificate is read again, settings only at start")
 			if d.certificates != nil {
-				d.certificates.readAgain()
+				d.certificates.reload()
 			}
 		case <-ctx.Done():
 			return

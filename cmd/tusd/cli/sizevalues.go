@@ -13,7 +13,7 @@ import (
 
 // sizeVar adds a flag for a number of bytes.
 func sizeVar(flags *flag.FlagSet, p *int64, name, usage string) {
-	declare(flags, name, "0", usage, func(text string) (err error) {
+	addFlag(flags, name, "0", usage, func(text string) (err error) {
 		*p, err = parseSize(text)
 		return err
 	})
@@ -21,7 +21,7 @@ func sizeVar(flags *flag.FlagSet, p *int64, name, usage string) {
 
 // bytesVar adds a flag for a number of bytes that cannot be 0.
 func bytesVar(flags *flag.FlagSet, p *int64, name string, preset int64, usage string) {
-	declare(flags, name, strconv.FormatInt(preset, 10), usage, func(text string) error {
+	addFlag(flags, name, strconv.FormatInt(preset, 10), usage, func(text string) error {
 		n, err := parseSize(text)
 		if err == nil && n == 0 {
 			err = errors.New("must be a number of bytes, more than 0")
@@ -34,7 +34,7 @@ func bytesVar(flags *flag.FlagSet, p *int64, name string, preset int64, usage st
 // memoryVar adds a flag for a number of bytes that is kept in memory, and is at
 // least least.
 func memoryVar(flags *flag.FlagSet, p *int, name string, preset, least int, usage string) {
-	declare(flags, name, strconv.Itoa(preset), usage, func(text string) error {
+	addFlag(flags, name, strconv.Itoa(preset), usage, func(text string) error {
 		n, err := parseSize(text)
 		switch {
 		case err != nil:

@@ -122,7 +122,7 @@ func TestMetricsThatNobodyTakes(t *testing.T) {
 			taken[status]++
 		}
 	}
-	if taken["503"] < conns*streams-2*metricsPlaces || taken["200"] < metricsPlaces {
+	if taken["503"] < conns*streams-2*maxMetricsRequests || taken["200"] < maxMetricsRequests {
 		t.Errorf("answers %v", taken)
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/", "/files/"} {

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// stuckWrites knows the connections of a server, and whether their writes move.
+// stalledWrites knows the connections of a server, and whether their writes move.
 // At a shutdown it closes those that are stuck. A deadline ends an answer of
 // HTTP/1.1; in HTTP/2 it resets the stream, for which the connection has to
 // take a frame.
-type stuckWrites struct {
+type stalledWrites struct {
 	mu  sync.Mutex
 	all map[*watchedConn]struct{}
 }
 
-// guard returns a listener whose connections are watched.
-func (s *stuckWrites) guard(l net.Listener) net.Listener { return watchedListener{l, s} }
+// listener returns a listener whose connections are watched.
+func (s *stalledWrites) listener(l net.Listener) net.Listener { return watchedListener{l, s} }
 
 type watchedListener struct {
 	net.Listener
-	stuck *stuckWrites
+	stalled *stalledWrites
 }
 
 func (l watchedListener) Accept() (net.Conn, error) {
@@ -32,15 +32,15 @@ func (l watchedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watchedConn{Conn: conn, stuck: l.stuck}
-	l.stuck.add(w)
+	w := &watchedConn{Conn: conn, stalled: l.stalled}
+	l.stalled.add(w)
 	if from, ok := conn.(io.ReaderFrom); ok {
 		return &watchedFileConn{w, from}, nil
 	}
 	return w, nil
 }
 
-func (s *stuckWrites) add(c *watchedConn) {
+func (s *stalledWrites) add(c *watchedConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {
@@ -49,29 +49,29 @@ func (s *stuckWrites) add(c *watchedConn) {
 	s.all[c] = struct{}{}
 }
 
-func (s *stuckWrites) remove(c *watchedConn) {
+func (s *stalledWrites) remove(c *watchedConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, c)
 }
 
-// stuckTime is longer than an answer has to move at a shutdown.
-const stuckTime = 2500 * time.Millisecond
+// stallTimeout is longer than an answer has to move at a shutdown.
+const stallTimeout = 2500 * time.Millisecond
 
-// closeStuck closes, until ctx ends, each connection that is in a write that
-// does not move for stuckTime.
-func (s *stuckWrites) closeStuck(ctx context.Context) {
-	tick := time.NewTicker(stuckTime / 10)
+// closeStalled closes, until ctx ends, each connection that is in a write that
+// does not move for stallTimeout.
+func (s *stalledWrites) closeStalled(ctx context.Context) {
+	tick := time.NewTicker(stallTimeout / 10)
 	defer tick.Stop()
-	var looks map[*watchedConn]look
+	var looks map[*watchedConn]writeProgress
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			looks = s.look(looks, now)
+			looks = s.progress(looks, now)
 			for conn, l := range looks {
-				if now.Sub(l.since) >= stuckTime {
+				if now.Sub(l.since) >= stallTimeout {
 					conn.Close()
 				}
 			}
@@ -79,23 +79,23 @@ func (s *stuckWrites) closeStuck(ctx context.Context) {
 	}
 }
 
-// look is what a connection has written, and since when.
-type look struct {
+// writeProgress is what a connection has written, and since when.
+type writeProgress struct {
 	bytes int64
 	since time.Time
 }
 
-// look returns what the connections have written that are in a write. before is
+// progress returns what the connections have written that are in a write. before is
 // what it returned last.
-func (s *stuckWrites) look(before map[*watchedConn]look, now time.Time) map[*watchedConn]look {
+func (s *stalledWrites) progress(before map[*watchedConn]writeProgress, now time.Time) map[*watchedConn]writeProgress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	after := make(map[*watchedConn]look)
+	after := make(map[*watchedConn]writeProgress)
 	for conn := range s.all {
 		if conn.writing.Load() == 0 {
 			continue
 		}
-		l := look{conn.written.Load(), now}
+		l := writeProgress{conn.written.Load(), now}
 		if last, seen := before[conn]; seen && last.bytes == l.bytes {
 			l.since = last.since
 		}
@@ -107,7 +107,7 @@ func (s *stuckWrites) look(before map[*watchedConn]look, now time.Time) map[*wat
 // watchedConn is a connection that counts what is written to it.
 type watchedConn struct {
 	net.Conn
-	stuck   *stuckWrites
+	stalled *stalledWrites
 	writing atomic.Int32 // writes that are under way
 	written atomic.Int64 // bytes
 }
@@ -128,7 +128,7 @@ func (c *watchedConn) wrote(n int64) {
 }
 
 func (c *watchedConn) Close() error {
-	c.stuck.remove(c)
+	c.stalled.remove(c)
 	return c.Conn.Close()
 }
 

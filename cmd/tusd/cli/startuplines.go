@@ -10,18 +10,18 @@ func (d *daemon) writeStartup() {
 	if !d.cfg.output.showStartupLogs {
 		return
 	}
-	d.say("Uploads are stored in %s", d.parts.storage.where())
+	d.printLine("Uploads are stored in %s", d.composition.storage.where())
 	if d.admin != nil {
-		d.say("What operators look at is below http://%s/", d.admin.host)
+		d.printLine("What operators look at is below http://%s/", d.admin.host)
 	}
 	for _, s := range d.sockets {
 		if s.host == "" {
-			d.say("Uploads are received on the Unix socket %v", s.Addr())
+			d.printLine("Uploads are received on the Unix socket %v", s.Addr())
 		}
 	}
 	for _, s := range d.sockets {
 		if s.everywhere {
-			d.say("Every address of this machine takes connections, at port %d", s.Addr().(*net.TCPAddr).Port)
+			d.printLine("Every address of this machine takes connections, at port %d", s.Addr().(*net.TCPAddr).Port)
 		}
 	}
 	scheme := "http"
@@ -30,14 +30,14 @@ func (d *daemon) writeStartup() {
 	}
 	for _, s := range d.sockets {
 		if s.host != "" {
-			d.say("You can now upload files to: %s://%s%s", scheme, s.host, d.cfg.listening.basePath)
+			d.printLine("You can now upload files to: %s://%s%s", scheme, s.host, d.cfg.listening.basePath)
 		}
 	}
 }
 
-// say writes a line for people and scripts, as the only words of a line of the
+// printLine writes a line for people and scripts, as the only words of a line of the
 // log where that is JSON and nothing else may come between.
-func (d *daemon) say(format string, args ...any) {
+func (d *daemon) printLine(format string, args ...any) {
 	if d.cfg.output.logFormat == jsonFormat {
 		d.logger.Info(fmt.Sprintf(format, args...))
 		return

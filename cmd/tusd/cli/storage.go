@@ -129,7 +129,7 @@ func (cfg config) validateLocker(storage storageKind) error {
 	chosen, _ := cfg.chosenLocker()
 	if !slices.Contains(storage.scopes, chosen.scope) {
 		return fmt.Errorf("%s must be %s with -%s: the locks of %s, of scope %v, do not protect uploads there",
-			cfg.given.name("locker"), enumeration(storage.lockers()), storage.flag, chosen.name, chosen.scope)
+			cfg.sources.name("locker"), enumeration(storage.lockers()), storage.flag, chosen.name, chosen.scope)
 	}
 	for _, other := range lockerKinds {
 		set := cfg.setFlag(other.settings().declare, "")

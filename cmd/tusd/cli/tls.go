@@ -40,15 +40,15 @@ type certificates struct {
 	certFile, keyFile string
 	logger            *slog.Logger
 
-	mu      sync.Mutex
-	current *tls.Certificate
-	seen    [2]fs.FileInfo // of the files that current is from
-	looked  time.Time
-	trouble string // with other files, as it was told; "": none
+	mu        sync.Mutex
+	current   *tls.Certificate
+	seen      [2]fs.FileInfo // of the files that current is from
+	checked   time.Time
+	lastError string // with other files, as it was told; "": none
 }
 
-// lookEvery is how old the knowledge about the files may be.
-const lookEvery = time.Second
+// certificateCheckInterval is how old the knowledge about the files may be.
+const certificateCheckInterval = time.Second
 
 func newCertificates(certFile, keyFile string, logger *slog.Logger) (*certificates, error) {
 	c := &certificates{certFile: certFile, keyFile: keyFile, logger: logger}
@@ -62,8 +62,8 @@ func newCertificates(certFile, keyFile string, logger *slog.Logger) (*certificat
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.looked) >= lookEvery {
-		c.looked = now
+	if now := time.Now(); now.Sub(c.checked) >= certificateCheckInterval {
+		c.checked = now
 		c.refresh()
 	}
 	return c.current, nil
@@ -72,36 +72,36 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // refresh reads the files if they have changed. The caller holds c.mu.
 func (c *certificates) refresh() {
 	if c.changed() {
-		c.reread()
+		c.reloadLocked()
 		return
 	}
-	c.trouble = "" // what there was has been taken back
+	c.lastError = "" // what there was has been taken back
 }
 
-// readAgain reads the files whether or not they seem to have changed.
-func (c *certificates) readAgain() {
+// reload reads the files whether or not they seem to have changed.
+func (c *certificates) reload() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reread()
+	c.reloadLocked()
 }
 
-// reread reads the files. What is wrong with them is told once: while it is,
+// reloadLocked reads the files. What is wrong with them is told once: while it is,
 // they are read again and again, as it may be gone without a trace in the
 // files. The caller holds c.mu.
-func (c *certificates) reread() {
+func (c *certificates) reloadLocked() {
 	if err := c.read(); err != nil {
-		if c.trouble != err.Error() {
+		if c.lastError != err.Error() {
 			c.logger.Error("the new TLS certificate cannot be used, the old one stays", "err", err)
 		}
-		c.trouble = err.Error()
+		c.lastError = err.Error()
 		return
 	}
-	c.trouble = ""
+	c.lastError = ""
 	c.logger.Info("the TLS certificate was read again", "file", c.certFile)
 }
 
 func (c *certificates) changed() bool {
-	now := c.look()
+	now := c.stat()
 	for i, info := range now {
 		before := c.seen[i]
 		if (info == nil) != (before == nil) {
@@ -117,7 +117,7 @@ func (c *certificates) changed() bool {
 // read loads the pair. The files are looked at first: if they change while
 // they are read, they are read again.
 func (c *certificates) read() error {
-	seen := c.look()
+	seen := c.stat()
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("%s and %s: %w", c.certFile, c.keyFile, err)
@@ -126,8 +126,8 @@ func (c *certificates) read() error {
 	return nil
 }
 
-// look describes the files; nil is one that cannot be seen.
-func (c *certificates) look() (seen [2]fs.FileInfo) {
+// stat describes the files; nil is one that cannot be seen.
+func (c *certificates) stat() (seen [2]fs.FileInfo) {
 	seen[0], _ = os.Stat(c.certFile)
 	seen[1], _ = os.Stat(c.keyFile)
 	return seen

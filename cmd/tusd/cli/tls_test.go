@@ -201,7 +201,7 @@ func TestBadCertificate(t *testing.T) {
 
 // lookNow has the certificate look at its files now.
 func (c *certificates) lookNow() {
-	c.looked = time.Time{}
+	c.checked = time.Time{}
 	c.get(nil)
 }
 

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// longestSocketPath is what the system takes, in bytes.
-const longestSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+// maxSocketPath is what the system takes, in bytes.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 // listenUnix listens on a Unix socket at path, for the users that access names. The
 // file that a server left behind which was killed is removed first; what is in
@@ -22,8 +22,8 @@ func listenUnix(path string, access socketAccess) (net.Listener, error) {
 	if err := checkSocketPath(path); err != nil {
 		return nil, err
 	}
-	if err := removeLeftSocket(path); err != nil {
-		return nil, advised(err, ".")
+	if err := removeStaleSocket(path); err != nil {
+		return nil, withAdvice(err, ".")
 	}
 	listener, err := listenFor(path, access)
 	if err != nil {
@@ -43,7 +43,7 @@ func listenUnix(path string, access socketAccess) (net.Listener, error) {
 func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
 	if !access.restricted() {
 		listener, err := listenControlled(path, nil)
-		return listener, advisedSocket(err, path)
+		return listener, withSocketAdvice(err, path)
 	}
 	group, err := access.groupID()
 	if err != nil {
@@ -51,7 +51,7 @@ func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
 	}
 	listener, err := listenForRoot(path)
 	if err != nil {
-		return nil, advisedSocket(err, path)
+		return nil, withSocketAdvice(err, path)
 	}
 	if err := access.open(path, group); err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -91,13 +91,13 @@ func removeSame(path string, made fs.FileInfo) {
 }
 
 func checkSocketPath(path string) error {
-	if len(path) > longestSocketPath {
-		return fmt.Errorf("%s has %d bytes; the path of a Unix socket has %d at most", path, len(path), longestSocketPath)
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("%s has %d bytes; the path of a Unix socket has %d at most", path, len(path), maxSocketPath)
 	}
 	return nil
 }
 
-func removeLeftSocket(path string) error {
+func removeStaleSocket(path string) error {
 	switch used, err := findSocket(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

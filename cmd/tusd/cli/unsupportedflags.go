@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// unbuilt lists the flags of tusd v2 that this program does not have yet, by
+// unsupportedFlags lists the flags of tusd v2 that this program does not have yet, by
 // what they are for. They are refused by name: an operator who switches over
 // must not find out later that a setting was silently without effect.
-func unbuilt() map[string]string {
+func unsupportedFlags() map[string]string {
 	return map[string]string{
 		"storage in Google Cloud Storage": "gcs-bucket gcs-object-prefix gcs-endpoint",
 		"storage in Azure Blob Storage":   "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
@@ -22,8 +22,8 @@ func unbuilt() map[string]string {
 	}
 }
 
-// removed lists flags that tusd had in earlier versions, and what to do now.
-func removed() map[string]string {
+// removedFlags lists flags that tusd had in earlier versions, and what to do now.
+func removedFlags() map[string]string {
 	return map[string]string{
 		"dir":             "use -upload-dir",
 		"timeout":         "use -network-timeout, which takes a duration like 60s rather than milliseconds",
@@ -37,27 +37,27 @@ func removed() map[string]string {
 // sentence of its own, stored in refused: the error of package flag would
 // wrap it in one about a bad value.
 func refuseUnsupported(flags *flag.FlagSet, refused *error) {
-	for feature, names := range unbuilt() {
+	for feature, names := range unsupportedFlags() {
 		for name := range strings.FieldsSeq(names) {
-			flags.Var(refusal{fmt.Errorf("-%s is not supported yet: %s, still to be built", name, feature), refused}, name, "")
+			flags.Var(refusedFlag{fmt.Errorf("-%s is not supported yet: %s, still to be built", name, feature), refused}, name, "")
 		}
 	}
-	for name, advice := range removed() {
-		flags.Var(refusal{fmt.Errorf("-%s is a flag of older versions: %s", name, advice), refused}, name, "")
+	for name, advice := range removedFlags() {
+		flags.Var(refusedFlag{fmt.Errorf("-%s is a flag of older versions: %s", name, advice), refused}, name, "")
 	}
 }
 
-// refusal is a flag.Value that takes none.
-type refusal struct {
+// refusedFlag is a flag.Value that takes none.
+type refusedFlag struct {
 	err     error
 	refused *error
 }
 
-func (r refusal) String() string { return "" }
+func (r refusedFlag) String() string { return "" }
 
 // Set refuses, unless the value is empty: scripts write -hooks-dir="$HOOKS" for
 // tusd v2, where that is as good as nothing.
-func (r refusal) Set(value string) error {
+func (r refusedFlag) Set(value string) error {
 	if value == "" {
 		return nil
 	}
@@ -66,9 +66,9 @@ func (r refusal) Set(value string) error {
 }
 
 // IsBoolFlag makes package flag call Set whether or not a value follows.
-func (r refusal) IsBoolFlag() bool { return true }
+func (r refusedFlag) IsBoolFlag() bool { return true }
 
 func isRefusal(v flag.Value) bool {
-	_, ok := v.(refusal)
+	_, ok := v.(refusedFlag)
 	return ok
 }

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// contradiction names settings that cannot both be meant, or nil.
-func (cfg config) contradiction() error {
+// validate names settings that cannot both be meant, or nil.
+func (cfg config) validate() error {
 	for _, find := range []func() error{
-		cfg.listeningContradiction, cfg.tlsContradiction, cfg.protocolContradiction,
-		cfg.corsContradiction, cfg.monitoringContradiction, cfg.validateStorage,
+		cfg.validateListening, cfg.validateTLS, cfg.validateProtocol,
+		cfg.validateCORS, cfg.validateMonitoring, cfg.validateStorage,
 	} {
 		if err := find(); err != nil {
 			return err
@@ -21,22 +21,22 @@ func (cfg config) contradiction() error {
 
 // exclude is the error for two settings of which only one may be set.
 func (cfg config) exclude(a, b string) error {
-	return fmt.Errorf("%s and %s exclude each other", cfg.given.name(a), cfg.given.name(b))
+	return fmt.Errorf("%s and %s exclude each other", cfg.sources.name(a), cfg.sources.name(b))
 }
 
 // need is the error for a setting that has no effect without another one.
 func (cfg config) need(a, b string) error {
-	return fmt.Errorf("%s needs %s", cfg.given.name(a), cfg.given.name(b))
+	return fmt.Errorf("%s needs %s", cfg.sources.name(a), cfg.sources.name(b))
 }
 
 // larger is the error for a limit that leaves no room for another one.
 func (cfg config) larger(a, b string) error {
-	return fmt.Errorf("%s is larger than %s", cfg.given.name(a), cfg.given.name(b))
+	return fmt.Errorf("%s is larger than %s", cfg.sources.name(a), cfg.sources.name(b))
 }
 
-func (cfg config) isSet(setting string) bool { return cfg.given[setting] != "" }
+func (cfg config) isSet(setting string) bool { return cfg.sources[setting] != "" }
 
-func (cfg config) listeningContradiction() error {
+func (cfg config) validateListening() error {
 	switch {
 	case cfg.listening.unixSock != "" && cfg.isSet("host"):
 		return cfg.exclude("unix-sock", "host")
@@ -52,7 +52,7 @@ func (cfg config) listeningContradiction() error {
 	return nil
 }
 
-func (cfg config) tlsContradiction() error {
+func (cfg config) validateTLS() error {
 	switch certificate, key := cfg.tls.certificate != "", cfg.tls.key != ""; {
 	case certificate && !key:
 		return cfg.need("tls-certificate", "tls-key")
@@ -66,7 +66,7 @@ func (cfg config) tlsContradiction() error {
 	return nil
 }
 
-func (cfg config) protocolContradiction() error {
+func (cfg config) validateProtocol() error {
 	p := cfg.protocol
 	switch {
 	case p.disableIETF && p.enableIETF:
@@ -81,7 +81,7 @@ func (cfg config) protocolContradiction() error {
 	return nil
 }
 
-func (cfg config) corsContradiction() error {
+func (cfg config) validateCORS() error {
 	if cfg.cors.disable {
 		for _, other := range []string{
 			"cors-allow-origin", "cors-origins", "cors-allow-credentials",
@@ -98,57 +98,57 @@ func (cfg config) corsContradiction() error {
 	return nil
 }
 
-// monitoringContradiction finds what would hide something else from requests.
-func (cfg config) monitoringContradiction() error {
+// validateMonitoring finds what would hide something else from requests.
+func (cfg config) validateMonitoring() error {
 	m := cfg.monitoring
 	if user, password, ok := strings.Cut(m.pprofAuth, ":"); m.exposePprof && m.pprofAuth != "" && (!ok || user == "" || password == "") {
 		return errors.New("TUSD_PPROF_AUTH is not of the form user:password")
 	}
-	occupied := m.occupied()
+	occupied := m.servedPaths()
 	for i, first := range occupied {
 		for _, second := range occupied[i+1:] {
 			if first.hides(second.path) {
 				return cfg.collision(first, second)
 			}
 		}
-		if base := (occupant{"base-path", cfg.listening.basePath}); m.adminListen == "" && first.hides(base.path) {
+		if base := (servedPath{"base-path", cfg.listening.basePath}); m.adminListen == "" && first.hides(base.path) {
 			return cfg.collision(base, first)
 		}
 	}
 	return nil
 }
 
-// occupant is a path that something is served at beside the uploads.
-type occupant struct {
+// servedPath is a path that something is served at beside the uploads.
+type servedPath struct {
 	setting string // "": nothing sets it
 	path    string
 }
 
-// occupied are the paths of what is served beside the uploads, in the order in
+// servedPaths are the paths of what is served beside the uploads, in the order in
 // which it is asked.
-func (m monitoring) occupied() []occupant {
-	occupied := []occupant{{"", healthPath}, {"", readyPath}}
+func (m monitoringSettings) servedPaths() []servedPath {
+	occupied := []servedPath{{"", healthPath}, {"", readyPath}}
 	if m.exposeMetrics {
-		occupied = append(occupied, occupant{"metrics-path", m.metricsPath})
+		occupied = append(occupied, servedPath{"metrics-path", m.metricsPath})
 	}
 	if m.exposePprof {
-		occupied = append(occupied, occupant{"pprof-path", m.profilesPath()})
+		occupied = append(occupied, servedPath{"pprof-path", m.profilesPath()})
 	}
 	return occupied
 }
 
 // hides tells whether requests for path would get there instead, or people
 // could not tell the two apart.
-func (o occupant) hides(path string) bool {
-	return mount{path: o.path}.covers(path) || strings.Trim(o.path, "/") == strings.Trim(path, "/")
+func (o servedPath) hides(path string) bool {
+	return route{path: o.path}.matches(path) || strings.Trim(o.path, "/") == strings.Trim(path, "/")
 }
 
-func (cfg config) collision(a, b occupant) error {
-	name := func(o occupant) string {
+func (cfg config) collision(a, b servedPath) error {
+	name := func(o servedPath) string {
 		if o.setting == "" {
 			return o.path + ", which tells how the server is,"
 		}
-		return cfg.given.name(o.setting)
+		return cfg.sources.name(o.setting)
 	}
 	if strings.Trim(a.path, "/") == strings.Trim(b.path, "/") {
 		return fmt.Errorf("%s and %s are the same path", name(a), name(b))

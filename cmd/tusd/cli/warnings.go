@@ -32,13 +32,13 @@ func (cfg config) warnings(env environment) []string {
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}
-	return append(warnings, cfg.withoutPartner()...)
+	return append(warnings, cfg.withoutEffect()...)
 }
 
-// withoutPartner are sentences about settings that only have an effect
+// withoutEffect are sentences about settings that only have an effect
 // together with others. Those that leave uploads unprotected without them are
 // refused instead (validation.go).
-func (cfg config) withoutPartner() (sentences []string) {
+func (cfg config) withoutEffect() (sentences []string) {
 	m := cfg.monitoring
 	for _, c := range []struct {
 		setting, partner string
@@ -52,7 +52,7 @@ func (cfg config) withoutPartner() (sentences []string) {
 		{"pprof-mutex-profile-rate", "-expose-pprof", m.exposePprof},
 	} {
 		if cfg.isSet(c.setting) && !c.there {
-			sentences = append(sentences, cfg.given.name(c.setting)+" has no effect without "+c.partner)
+			sentences = append(sentences, cfg.sources.name(c.setting)+" has no effect without "+c.partner)
 		}
 	}
 	return sentences
@@ -60,7 +60,7 @@ func (cfg config) withoutPartner() (sentences []string) {
 
 // insteadOf says what to do about a variable that is none.
 func insteadOf(variable string) string {
-	for name, advice := range removed() {
+	for name, advice := range removedFlags() {
 		if variableOf(name) == variable {
 			return advice
 		}
@@ -76,19 +76,19 @@ func anchored(pattern string) bool {
 	}
 	first := func(parts []*syntax.Regexp) *syntax.Regexp { return parts[0] }
 	last := func(parts []*syntax.Regexp) *syntax.Regexp { return parts[len(parts)-1] }
-	return bound(re, syntax.OpBeginText, first) && bound(re, syntax.OpEndText, last)
+	return anchoredAt(re, syntax.OpBeginText, first) && anchoredAt(re, syntax.OpEndText, last)
 }
 
-// bound tells whether every way through re has op at the end that pick picks.
-func bound(re *syntax.Regexp, op syntax.Op, pick func([]*syntax.Regexp) *syntax.Regexp) bool {
+// anchoredAt tells whether every way through re has op at the end that pick picks.
+func anchoredAt(re *syntax.Regexp, op syntax.Op, pick func([]*syntax.Regexp) *syntax.Regexp) bool {
 	switch re.Op {
 	case op:
 		return true
 	case syntax.OpCapture, syntax.OpConcat:
-		return bound(pick(re.Sub), op, pick)
+		return anchoredAt(pick(re.Sub), op, pick)
 	case syntax.OpAlternate:
 		for _, branch := range re.Sub {
-			if !bound(branch, op, pick) {
+			if !anchoredAt(branch, op, pick) {
 				return false
 			}
 		}

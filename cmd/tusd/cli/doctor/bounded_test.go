@@ -13,8 +13,8 @@ func TestAStepThatHangs(t *testing.T) {
 		release := make(chan struct{})
 		i := &inspection{ctx: t.Context()}
 		err := i.bounded(func() error { <-release; return nil })
-		if !errors.Is(err, errSlow) {
-			t.Errorf("error %v, want %v", err, errSlow)
+		if !errors.Is(err, errStepTimeout) {
+			t.Errorf("error %v, want %v", err, errStepTimeout)
 		}
 		close(release)
 	})

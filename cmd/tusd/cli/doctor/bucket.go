@@ -71,17 +71,17 @@ func (b Bucket) Examine(ctx context.Context, report *Report) {
 func (c *checkup) try(size int64, call func(context.Context) error) error {
 	for try := 1; ; try++ {
 		err := c.once(size, call)
-		if err == nil || !mayPass(err) || try == 3 {
+		if err == nil || !isTransient(err) || try == 3 {
 			return err
 		}
-		if !c.pause(try) {
+		if !c.backOff(try) {
 			return err
 		}
 	}
 }
 
-// pause waits before the next try and reports whether there is to be one.
-func (c *checkup) pause(try int) bool {
+// backOff waits before the next try and reports whether there is to be one.
+func (c *checkup) backOff(try int) bool {
 	select {
 	case <-time.After(time.Duration(try) * 200 * time.Millisecond):
 		return true
@@ -90,9 +90,9 @@ func (c *checkup) pause(try int) bool {
 	}
 }
 
-// endGrace is how long a call may go on when the examination is to end. A call
+// callGrace is how long a call may go on when the examination is to end. A call
 // that is cut may still do its work later, when all has been cleaned up.
-const endGrace = 2 * time.Second
+const callGrace = 2 * time.Second
 
 func (c *checkup) once(size int64, call func(context.Context) error) error {
 	if err := c.ctx.Err(); err != nil {
@@ -101,14 +101,14 @@ func (c *checkup) once(size int64, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), c.Timeout+time.Duration(size>>20)*time.Second)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, func() {
-		cut := time.AfterFunc(endGrace, cancel)
+		cut := time.AfterFunc(callGrace, cancel)
 		context.AfterFunc(ctx, func() { cut.Stop() })
 	})()
 	return call(ctx)
 }
 
-// mayPass tells whether the same call may be answered otherwise at once.
-func mayPass(err error) bool {
+// isTransient tells whether the same call may be answered otherwise at once.
+func isTransient(err error) bool {
 	var answer *s3store.Error
 	if errors.As(err, &answer) {
 		return answer.Status >= 500 && answer.Status != http.StatusNotImplemented || answer.Status == http.StatusTooManyRequests
@@ -116,30 +116,30 @@ func mayPass(err error) bool {
 	return !errors.Is(err, s3store.ErrNoCredentials) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// because is what an error is about, for people.
-func because(err error) string {
+// explain is what an error is about, for people.
+func explain(err error) string {
 	if sentence := s3store.Explain(err); sentence != "" {
 		return sentence + " (" + err.Error() + ")"
 	}
 	return err.Error()
 }
 
-// because is what an error of a call on a key is about, for people.
-func (c *checkup) because(err error) string {
+// explain is what an error of a call on a key is about, for people.
+func (c *checkup) explain(err error) string {
 	if sentence := s3store.ExplainPrefix(c.Prefix, err); sentence != "" {
 		return sentence + " (" + err.Error() + ")"
 	}
-	return because(err)
+	return explain(err)
 }
 
-// judge tells what came of a call that the server needs, and whether it worked.
+// reportResult tells what came of a call that the server needs, and whether it worked.
 // Once the examination is to end it tells nothing.
-func (c *checkup) judge(subject string, err error) bool {
+func (c *checkup) reportResult(subject string, err error) bool {
 	switch {
 	case err == nil:
 		c.report.OK(subject, "")
 	case c.ctx.Err() == nil:
-		c.report.Missing(subject, c.because(err))
+		c.report.Missing(subject, c.explain(err))
 	}
 	return err == nil
 }
@@ -153,7 +153,7 @@ func (c *checkup) reach() bool {
 		page, err = c.Client.ListObjects(ctx, s3store.ListObjects{Prefix: c.Prefix + doctorPrefix, Max: 1000})
 		return err
 	})
-	if c.judge("list objects", err) {
+	if c.reportResult("list objects", err) {
 		c.removeStale(page)
 		return true
 	}
@@ -193,7 +193,7 @@ var sample = []byte("tusd doctor was here")
 
 func (c *checkup) storeObject() {
 	_, err := c.put(s3store.PutObject{Key: c.key("object")}, sample)
-	c.judge("store objects", err)
+	c.reportResult("store objects", err)
 }
 
 // findObject looks whether the object is listed under its key. It looks again if
@@ -214,11 +214,11 @@ func (c *checkup) findObject() {
 			return // told already
 		}
 		unlisted = s3store.CheckListed(c.Prefix, key, page)
-		if unlisted == nil || try == 3 || !c.pause(try) {
+		if unlisted == nil || try == 3 || !c.backOff(try) {
 			break
 		}
 	}
-	c.judge("list objects under their keys", unlisted)
+	c.reportResult("list objects under their keys", unlisted)
 }
 
 func (c *checkup) readObject() {
@@ -238,7 +238,7 @@ func (c *checkup) readObject() {
 	if err == nil && !bytes.Equal(got, sample[5:]) {
 		err = fmt.Errorf("a range of %q is read as %q", sample, got)
 	}
-	c.judge("read objects, and ranges of them", err)
+	c.reportResult("read objects, and ranges of them", err)
 }
 
 // compareClocks goes by when the service says that an object was stored.
@@ -251,7 +251,7 @@ func (c *checkup) compareClocks() {
 		o, err = c.Client.HeadObject(ctx, c.key("object"))
 		return err
 	})
-	if !c.judge("ask for objects", err) || o.Modified.IsZero() {
+	if !c.reportResult("ask for objects", err) || o.Modified.IsZero() {
 		return
 	}
 	const allowed = 2 * time.Minute
@@ -270,7 +270,7 @@ const setClock = ", which refuses all calls from 15 minutes on: set the clock by
 func (c *checkup) removeObjects() {
 	key := c.key("object")
 	if c.objects[key] {
-		c.judge("remove an object", c.remove(key))
+		c.reportResult("remove an object", c.remove(key))
 	}
 	several := []string{c.key("several-1"), c.key("several-2")}
 	for _, key := range several {
@@ -288,7 +288,7 @@ func (c *checkup) removeObjects() {
 		c.report.Warn("remove several objects in one call", "the service cannot; the server then removes them one by one (-s3-profile gcs spares it the attempt)")
 		return
 	}
-	c.judge("remove several objects in one call", err)
+	c.reportResult("remove several objects in one call", err)
 }
 
 func (c *checkup) remove(key string) error {
@@ -306,12 +306,12 @@ func (c *checkup) cleanUp() {
 	c.ctx = ctx
 	for id, key := range c.multiparts {
 		if err := c.abort(key, id); err != nil {
-			c.report.Warn("left behind", fmt.Sprintf("a multipart upload of %s, which could not be aborted: %s", key, because(err)))
+			c.report.Warn("left behind", fmt.Sprintf("a multipart upload of %s, which could not be aborted: %s", key, explain(err)))
 		}
 	}
 	for key := range c.objects {
 		if err := c.remove(key); err != nil {
-			c.report.Warn("left behind", fmt.Sprintf("the object %s, which could not be removed: %s", key, because(err)))
+			c.report.Warn("left behind", fmt.Sprintf("the object %s, which could not be removed: %s", key, explain(err)))
 		}
 	}
 }

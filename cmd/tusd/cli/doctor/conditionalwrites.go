@@ -35,7 +35,7 @@ func (c *checkup) condition(subject string, refused s3store.PutObject, good stri
 	}
 	switch {
 	case err != nil && c.ctx.Err() == nil:
-		c.report.Missing(subject, because(err))
+		c.report.Missing(subject, explain(err))
 	case err == nil && heeded:
 		c.report.OK(subject, c.unused())
 	case err == nil:
@@ -75,10 +75,10 @@ func (c *checkup) tryAttributes() {
 	_, err := c.put(s3store.PutObject{Key: c.key("attributes"), Attributes: a}, sample)
 	subject := "store objects with the class, the tags, the encryption and the headers that are set"
 	if err != nil && len(a.Tags) > 0 && c.ctx.Err() == nil {
-		c.report.Missing(subject, because(err)+"; tags need s3:PutObjectTagging, and not every service has them")
+		c.report.Missing(subject, explain(err)+"; tags need s3:PutObjectTagging, and not every service has them")
 		return
 	}
-	c.judge(subject, err)
+	c.reportResult(subject, err)
 }
 
 func (c *checkup) attributes() s3store.Attributes {

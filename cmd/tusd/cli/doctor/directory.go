@@ -30,21 +30,21 @@ type Directory struct {
 	OneProcess        bool // the locker locks within one process, so no locks of files are needed
 }
 
-// stepLimit is how long a file system may take for a step.
-const stepLimit = 15 * time.Second
+// stepTimeout is how long a file system may take for a step.
+const stepTimeout = 15 * time.Second
 
-// workshopPrefix begins the name of the folder in which everything is tried.
+// tempPrefix begins the name of the folder in which everything is tried.
 // No upload has such a name.
-const workshopPrefix = ".tusd-doctor-"
+const tempPrefix = ".tusd-doctor-"
 
-var errSlow = fmt.Errorf("the file system does not answer in %v", stepLimit)
+var errStepTimeout = fmt.Errorf("the file system does not answer in %v", stepTimeout)
 
 // inspection is one examination of a directory.
 type inspection struct {
 	Directory
-	ctx      context.Context
-	report   *Report
-	workshop string // a folder of this inspection
+	ctx     context.Context
+	report  *Report
+	tempDir string // a folder of this inspection
 }
 
 // Examine tries what the server does with files, until ctx ends, in a folder
@@ -59,7 +59,7 @@ func (d Directory) Examine(ctx context.Context, report *Report) {
 		i.nameFileSystem, i.measureSpace, i.writeFiles, i.timeSync, i.tryLinks, i.tryNames, i.tryLocks, i.tryStart, i.tryOwnFiles, i.readRecords, i.lookAtRoots,
 	} {
 		err := i.bounded(step)
-		if errors.Is(err, errSlow) {
+		if errors.Is(err, errStepTimeout) {
 			report.Missing("file system", err.Error()+", as one on a network may when its server is gone")
 		}
 		if err != nil {
@@ -77,13 +77,13 @@ func (i *inspection) bounded(step func() error) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- step() }()
-	timer := time.NewTimer(stepLimit)
+	timer := time.NewTimer(stepTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return errSlow
+		return errStepTimeout
 	}
 }
 
@@ -104,8 +104,8 @@ func (i *inspection) open() bool {
 		if err != nil {
 			return i.missing("directory "+i.Path, fmt.Errorf("%w%s", err, access.Advice(err, i.Path)))
 		}
-		removeStaleWorkshops(parent)
-		i.workshop, err = os.MkdirTemp(parent, workshopPrefix)
+		removeStaleTempDirs(parent)
+		i.tempDir, err = os.MkdirTemp(parent, tempPrefix)
 		switch {
 		case err != nil:
 			return i.missing("directory "+i.Path, fmt.Errorf("nothing can be made in %s: %w%s", parent, access.Cause(err), access.Advice(err, parent)))
@@ -127,9 +127,9 @@ func existing(path string) (string, error) {
 	return place, err
 }
 
-// removeStaleWorkshops removes what a doctor has left that was killed.
-func removeStaleWorkshops(parent string) {
-	found, _ := filepath.Glob(filepath.Join(parent, workshopPrefix+"*"))
+// removeStaleTempDirs removes what a doctor has left that was killed.
+func removeStaleTempDirs(parent string) {
+	found, _ := filepath.Glob(filepath.Join(parent, tempPrefix+"*"))
 	for _, path := range found {
 		if info, err := os.Lstat(path); err == nil && info.IsDir() && time.Since(info.ModTime()) > staleAfter {
 			os.RemoveAll(path)
@@ -137,7 +137,7 @@ func removeStaleWorkshops(parent string) {
 	}
 }
 
-func (i *inspection) file(name string) string { return filepath.Join(i.workshop, name) }
+func (i *inspection) file(name string) string { return filepath.Join(i.tempDir, name) }
 
 // writeFiles writes, reads back and cuts a file, as chunks and their rollback
 // do.
@@ -187,7 +187,7 @@ func (i *inspection) timeSync() error {
 		}
 		took = append(took, time.Since(started))
 	}
-	if err := durable.SyncDirectory(i.workshop); err != nil {
+	if err := durable.SyncDirectory(i.tempDir); err != nil {
 		return i.missing(subject, fmt.Errorf("names cannot be synced: %w", access.Cause(err)))
 	}
 	slices.Sort(took)
@@ -238,7 +238,7 @@ func (i *inspection) tryLocks() error {
 		i.report.OK("locks", "within one process (-locker memory): no other server can use the directory")
 		return nil
 	}
-	one, other := filelocker.New(i.workshop), filelocker.New(i.workshop)
+	one, other := filelocker.New(i.tempDir), filelocker.New(i.tempDir)
 	defer one.Close()
 	defer other.Close()
 	held, err := one.Lock(i.ctx, "doctor", tusd.LockTry)
@@ -266,7 +266,7 @@ func (i *inspection) tryLocks() error {
 func (i *inspection) lookAtRoots() error {
 	for _, root := range i.StorageRoots {
 		subject := "directory " + root + " (-storage-root)"
-		temp, err := os.MkdirTemp(root, workshopPrefix)
+		temp, err := os.MkdirTemp(root, tempPrefix)
 		if err != nil {
 			i.report.Missing(subject, access.Cause(err).Error()+access.Advice(err, root))
 			continue
@@ -283,15 +283,15 @@ func (i *inspection) lookAtRoots() error {
 // cleanUp removes the workshop, if the file system lets it.
 func (i *inspection) cleanUp() {
 	done := make(chan error, 1)
-	go func() { done <- os.RemoveAll(i.workshop) }()
-	timer := time.NewTimer(stepLimit)
+	go func() { done <- os.RemoveAll(i.tempDir) }()
+	timer := time.NewTimer(stepTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		if err != nil {
-			i.report.Warn("left behind", i.workshop+": "+access.Cause(err).Error())
+			i.report.Warn("left behind", i.tempDir+": "+access.Cause(err).Error())
 		}
 	case <-timer.C:
-		i.report.Warn("left behind", i.workshop+", as far as can be told")
+		i.report.Warn("left behind", i.tempDir+", as far as can be told")
 	}
 }

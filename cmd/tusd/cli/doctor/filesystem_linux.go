@@ -40,7 +40,7 @@ var fileSystems = map[int64]fileSystem{
 
 func (i *inspection) nameFileSystem() error {
 	var stat unix.Statfs_t
-	if err := unix.Statfs(i.workshop, &stat); err != nil {
+	if err := unix.Statfs(i.tempDir, &stat); err != nil {
 		return i.missing("file system", err)
 	}
 	kind, ok := fileSystems[int64(uint32(stat.Type))] // it is an int32 with a sign on some systems
@@ -57,13 +57,13 @@ func (i *inspection) nameFileSystem() error {
 
 // The room below which a warning is due.
 const (
-	littleRoom = 1 << 30 // bytes
-	fewFiles   = 10_000
+	littleSpace = 1 << 30 // bytes
+	fewFiles    = 10_000
 )
 
 func (i *inspection) measureSpace() error {
 	var stat unix.Statfs_t
-	if err := unix.Statfs(i.workshop, &stat); err != nil {
+	if err := unix.Statfs(i.tempDir, &stat); err != nil {
 		return i.missing("free space", err)
 	}
 	free := int64(stat.Bavail) * int64(stat.Bsize)
@@ -73,7 +73,7 @@ func (i *inspection) measureSpace() error {
 		return i.missing("free space", errors.New("none: nothing can be stored"))
 	case free < i.MinFree:
 		i.report.Missing("free space", told+", less than -min-free is to keep: every upload would be refused")
-	case free < littleRoom:
+	case free < littleSpace:
 		i.report.Warn("free space", told)
 	default:
 		i.report.OK("free space", told)

@@ -10,14 +10,14 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// shape is what is particular about the parts of an upload.
-type shape struct {
+// partShape is what is particular about the parts of an upload.
+type partShape struct {
 	unequal bool // sizes, apart from the last
 	gaps    bool // in the numbers
 }
 
 // parts are three of that shape, the last one of a byte.
-func (s shape) parts(least int64) []s3store.Part {
+func (s partShape) parts(least int64) []s3store.Part {
 	parts := []s3store.Part{{Number: 1, Size: least}, {Number: 2, Size: least}, {Number: 3, Size: 1}}
 	if s.unequal {
 		parts[0].Size += 64 << 10
@@ -28,13 +28,13 @@ func (s shape) parts(least int64) []s3store.Part {
 	return parts
 }
 
-func (s shape) String() string {
+func (s partShape) String() string {
 	switch s {
-	case shape{unequal: true, gaps: true}:
+	case partShape{unequal: true, gaps: true}:
 		return "parts of several sizes, gaps in their numbers"
-	case shape{unequal: true}:
+	case partShape{unequal: true}:
 		return "parts of several sizes"
-	case shape{gaps: true}:
+	case partShape{gaps: true}:
 		return "gaps in the numbers of parts"
 	}
 	return "parts of one size"
@@ -44,7 +44,7 @@ func (s shape) String() string {
 // the profile. If the service refuses that, it finds out what it does take.
 func (c *checkup) tryMultipart() {
 	subject := fmt.Sprintf("multipart uploads with parts of %d bytes", c.MinPart)
-	wanted := shape{unequal: !c.Profile.EqualParts, gaps: !c.Profile.NoGaps}
+	wanted := partShape{unequal: !c.Profile.EqualParts, gaps: !c.Profile.NoGaps}
 	err := c.assemble(c.key("multipart"), wanted)
 	switch {
 	case err == nil:
@@ -52,7 +52,7 @@ func (c *checkup) tryMultipart() {
 	case c.ctx.Err() != nil:
 		return
 	case !refusesParts(err):
-		c.report.Missing(subject, because(err))
+		c.report.Missing(subject, explain(err))
 		return
 	default:
 		c.diagnose(subject, wanted)
@@ -69,21 +69,21 @@ func refusesParts(err error) bool {
 }
 
 // diagnose tells which profile suits a service that refused parts.
-func (c *checkup) diagnose(subject string, refused shape) {
-	plain := c.assemble(c.key("multipart"), shape{})
+func (c *checkup) diagnose(subject string, refused partShape) {
+	plain := c.assemble(c.key("multipart"), partShape{})
 	if c.ctx.Err() != nil {
 		return
 	}
 	if plain != nil {
-		c.report.Missing(subject, because(plain)+"; if the service asks for larger parts, set -s3-min-part-size")
+		c.report.Missing(subject, explain(plain)+"; if the service asks for larger parts, set -s3-min-part-size")
 		return
 	}
 	var needs s3store.Profile
 	if refused.unequal {
-		needs.EqualParts = c.assemble(c.key("multipart-unequal"), shape{unequal: true}) != nil
+		needs.EqualParts = c.assemble(c.key("multipart-unequal"), partShape{unequal: true}) != nil
 	}
 	if refused.gaps {
-		needs.NoGaps = c.assemble(c.key("multipart-gaps"), shape{gaps: true}) != nil
+		needs.NoGaps = c.assemble(c.key("multipart-gaps"), partShape{gaps: true}) != nil
 	}
 	if c.ctx.Err() == nil {
 		c.report.Missing(subject, "the service refuses "+refused.String()+": set "+profileFor(needs))
@@ -91,7 +91,7 @@ func (c *checkup) diagnose(subject string, refused shape) {
 }
 
 // assemble makes an object of parts.
-func (c *checkup) assemble(key string, s shape) error {
+func (c *checkup) assemble(key string, s partShape) error {
 	multipart, err := c.begin(key)
 	if err != nil {
 		return err
@@ -154,12 +154,12 @@ func (c *checkup) tryNumbers() {
 	}
 	err = c.uploadPart(key, multipart, &s3store.Part{Number: most, Size: 1})
 	if err == nil || c.ctx.Err() != nil || !refusesParts(err) {
-		c.judge(subject, err)
+		c.reportResult(subject, err)
 		return
 	}
 	fewer := c.uploadPart(key, multipart, &s3store.Part{Number: fewParts, Size: 1})
 	if fewer != nil || most <= fewParts {
-		c.judge(subject, err)
+		c.reportResult(subject, err)
 		return
 	}
 	c.report.Missing(subject, "the service refuses them: set "+profileFor(s3store.Profile{MaxParts: fewParts}))
@@ -200,10 +200,10 @@ func (c *checkup) tryCopy() {
 	})
 	subject := "copy ranges of objects, to join uploads"
 	if err == nil || c.ctx.Err() != nil {
-		c.judge(subject, err)
+		c.reportResult(subject, err)
 		return
 	}
-	c.report.Warn(subject, because(err)+"; large uploads cannot be joined (set -disable-concatenation)")
+	c.report.Warn(subject, explain(err)+"; large uploads cannot be joined (set -disable-concatenation)")
 }
 
 // tryAbort gives up what was begun. The listing of parts before serves those
@@ -222,9 +222,9 @@ func (c *checkup) tryAbort() {
 	case err == nil:
 		c.report.OK("list parts", "")
 	case c.ctx.Err() == nil:
-		c.report.Warn("list parts", because(err)+"; only uploads that tusd v2 has begun need it")
+		c.report.Warn("list parts", explain(err)+"; only uploads that tusd v2 has begun need it")
 	}
-	c.judge("abort multipart uploads", c.abort(key, multipart))
+	c.reportResult("abort multipart uploads", c.abort(key, multipart))
 }
 
 func (c *checkup) abort(key, multipart string) error {

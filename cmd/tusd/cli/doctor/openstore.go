@@ -73,7 +73,7 @@ func (i *inspection) tryOwnFiles() error {
 	}
 	seen := 0
 	err := filepath.WalkDir(own, func(path string, entry fs.DirEntry, err error) error {
-		if seen++; seen > mostFiles {
+		if seen++; seen > maxCensusFiles {
 			return filepath.SkipAll
 		}
 		if err == nil {

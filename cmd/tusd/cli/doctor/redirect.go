@@ -17,7 +17,7 @@ func (c *checkup) tryRedirect() {
 	if c.RedirectDownloads == 0 || !c.objects[key] {
 		return
 	}
-	c.judge("downloads from the service (-s3-redirect-downloads)", c.try(0, func(ctx context.Context) error {
+	c.reportResult("downloads from the service (-s3-redirect-downloads)", c.try(0, func(ctx context.Context) error {
 		return c.follow(ctx, key)
 	}))
 }

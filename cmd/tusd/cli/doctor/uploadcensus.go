@@ -17,16 +17,16 @@ import (
 
 // The limits of a look at the uploads that are there.
 const (
-	mostFiles   = 2000
-	mostLooking = 5 * time.Second
+	maxCensusFiles = 2000
+	maxCensusTime  = 5 * time.Second
 )
 
-// census is what is found of uploads.
-type census struct {
-	files   int
-	records int
-	older   int // written by tusd v2 or before
-	marks   int // of locks
+// uploadCensus is what is found of uploads.
+type uploadCensus struct {
+	files     int
+	records   int
+	older     int // written by tusd v2 or before
+	lockFiles int // of locks
 
 	unreadable string // the first record that is so; "": none
 	unwritable string // the same of files with data
@@ -37,8 +37,8 @@ type census struct {
 // readRecords looks at uploads that are there already, and whether this user
 // may change them.
 func (i *inspection) readRecords() error {
-	found := census{whole: true}
-	err := found.count(i.Path, time.Now().Add(mostLooking))
+	found := uploadCensus{whole: true}
+	err := found.count(i.Path, time.Now().Add(maxCensusTime))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return i.missing("uploads that are there", fmt.Errorf("%w%s", err, access.Advice(err, i.Path)))
 	}
@@ -57,13 +57,13 @@ func (i *inspection) readRecords() error {
 	if found.older > 0 {
 		i.report.OK("uploads of tusd v2", "they go on here. Stop tusd v2 first: what this program has continued it cannot take back")
 	}
-	if found.marks > 0 {
-		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock: tusd v2 uses these uploads right now, which must end first, or was killed here, and they mean nothing", found.marks))
+	if found.lockFiles > 0 {
+		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock: tusd v2 uses these uploads right now, which must end first, or was killed here, and they mean nothing", found.lockFiles))
 	}
 	return nil
 }
 
-func (c *census) String() string {
+func (c *uploadCensus) String() string {
 	from := ""
 	if !c.whole {
 		from = " among the first that were looked at"
@@ -71,12 +71,12 @@ func (c *census) String() string {
 	return fmt.Sprintf("%d records%s, %d of them of tusd v2 or before", c.records, from, c.older)
 }
 
-var errEnough = errors.New("enough was seen")
+var errCensusLimit = errors.New("enough was seen")
 
 // count looks at a directory and below, until it has seen enough.
-func (c *census) count(root string, until time.Time) error {
+func (c *uploadCensus) count(root string, until time.Time) error {
 	err := c.countIn(root, until)
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, errCensusLimit) {
 		return nil
 	}
 	return err
@@ -86,7 +86,7 @@ func (c *census) count(root string, until time.Time) error {
 // millions.
 const dirPage = 256
 
-func (c *census) countIn(dir string, until time.Time) error {
+func (c *uploadCensus) countIn(dir string, until time.Time) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -108,12 +108,12 @@ func (c *census) countIn(dir string, until time.Time) error {
 	}
 }
 
-func (c *census) visit(path string, entry fs.DirEntry, until time.Time) error {
+func (c *uploadCensus) visit(path string, entry fs.DirEntry, until time.Time) error {
 	switch {
 	case strings.HasPrefix(entry.Name(), ".tusd"):
-	case c.files >= mostFiles || time.Now().After(until):
+	case c.files >= maxCensusFiles || time.Now().After(until):
 		c.whole = false
-		return errEnough
+		return errCensusLimit
 	case entry.Type().IsRegular():
 		c.see(path)
 	case entry.IsDir():
@@ -127,14 +127,14 @@ func (c *census) visit(path string, entry fs.DirEntry, until time.Time) error {
 	return nil
 }
 
-func (c *census) see(path string) {
+func (c *uploadCensus) see(path string) {
 	c.files++
 	switch filepath.Ext(path) {
 	case ".info":
 		c.records++
 		c.read(path)
 	case ".lock":
-		c.marks++
+		c.lockFiles++
 	default:
 		if c.unwritable == "" && !writable(path) {
 			c.unwritable = path
@@ -144,7 +144,7 @@ func (c *census) see(path string) {
 
 // read finds out whether a record was written by tusd v2 or before: ours say
 // their version.
-func (c *census) read(path string) {
+func (c *uploadCensus) read(path string) {
 	content, err := os.ReadFile(path)
 	if err != nil && c.unreadable == "" && !errors.Is(err, fs.ErrNotExist) {
 		c.unreadable = path

@@ -21,10 +21,10 @@ func TestCensusOfManyFiles(t *testing.T) {
 	}
 	var from, to runtime.MemStats
 	runtime.ReadMemStats(&from)
-	found := census{whole: true}
+	found := uploadCensus{whole: true}
 	err := found.count(dir, time.Now().Add(time.Hour))
 	runtime.ReadMemStats(&to)
-	if err != nil || found.files != mostFiles || found.whole {
+	if err != nil || found.files != maxCensusFiles || found.whole {
 		t.Errorf("%d files were seen, all of them: %t, %v", found.files, found.whole, err)
 	}
 	if took := to.TotalAlloc - from.TotalAlloc; took > 2<<20 {
@@ -43,14 +43,14 @@ func TestCensusSeesEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	found := census{whole: true}
+	found := uploadCensus{whole: true}
 	if err := found.count(dir, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if found.files != 5 || found.records != 2 || found.marks != 1 || !found.whole {
+	if found.files != 5 || found.records != 2 || found.lockFiles != 1 || !found.whole {
 		t.Errorf("found %+v", found)
 	}
-	if err := new(census).count(filepath.Join(dir, "missing"), time.Now()); !os.IsNotExist(err) {
+	if err := new(uploadCensus).count(filepath.Join(dir, "missing"), time.Now()); !os.IsNotExist(err) {
 		t.Errorf("a directory that is missing: %v", err)
 	}
 }

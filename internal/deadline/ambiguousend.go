@@ -2,11 +2,11 @@ package deadline
 
 import "net/http"
 
-// EndInDoubt reports whether a proxy in front may see another end of the
+// AmbiguousEnd reports whether a proxy in front may see another end of the
 // request than net/http does: what comes behind it on its connection could be a
 // request that the proxy knows nothing of. The answer then closes the connection.
 // All that a server serves has to ask, also pages that need no body.
-func EndInDoubt(r *http.Request) bool {
+func AmbiguousEnd(r *http.Request) bool {
 	switch {
 	case r.Method == "PRI": // the beginning of HTTP/2 where that is not spoken
 		return true

@@ -18,31 +18,31 @@ const (
 // errNotDrained ends the reading of a body that nothing needs.
 var errNotDrained = errors.New("the rest of the body did not come in time")
 
-// Unread is what a request of HTTP/1 has left of its body when it is answered.
+// UnreadBody is what a request of HTTP/1 has left of its body when it is answered.
 // The answer goes out at once, and behind it the connection is at the start of
 // the next request, or closed. HTTP/2 needs none of this: it resets the stream.
 //
 // The zero value is a body that has been read to its end.
-type Unread struct {
-	w    http.ResponseWriter
-	body io.ReadCloser // nil: nothing is left
-	mute bool          // reading would fail, or ask the client for the body
+type UnreadBody struct {
+	w          http.ResponseWriter
+	body       io.ReadCloser // nil: nothing is left
+	unreadable bool          // reading would fail, or ask the client for the body
 }
 
 // Leave is called before the answer's header is written to w, if the body of r
 // has not been read to its end. left is how many bytes of it are still to come,
 // -1: not known; begun reports whether reading has begun, and failed whether it
 // has failed.
-func Leave(w http.ResponseWriter, control *http.ResponseController, r *http.Request, left int64, begun, failed bool) Unread {
+func Leave(w http.ResponseWriter, control *http.ResponseController, r *http.Request, left int64, begun, failed bool) UnreadBody {
 	if r.ProtoMajor != 1 {
-		return Unread{}
+		return UnreadBody{}
 	}
-	u := Unread{w: w, body: r.Body, mute: failed || r.Header.Get("Expect") != "" && !begun}
+	u := UnreadBody{w: w, body: r.Body, unreadable: failed || r.Header.Get("Expect") != "" && !begun}
 	// Without full duplex net/http reads from the body before it sends the
 	// answer, and knows a waiting client only if no middleware has wrapped the
 	// body.
 	full := control.EnableFullDuplex() == nil
-	if !full || u.mute || left > DrainBytes {
+	if !full || u.unreadable || left > DrainBytes {
 		// What comes next may be the body all the same, or there is more of it
 		// than will be read: a client that is not told does not expect the end.
 		w.Header().Set("Connection", "close")
@@ -55,12 +55,12 @@ func Leave(w http.ResponseWriter, control *http.ResponseController, r *http.Requ
 
 // Drain is called when the answer is on its way. It reads the rest of the body
 // within limits. If the end is not found the connection is closed.
-func (u *Unread) Drain(d *Request) {
+func (u *UnreadBody) Drain(d *Request) {
 	if u.body == nil {
 		return
 	}
 	end := false
-	if d.Bound(errNotDrained, time.Now().Add(DrainTime)) && !u.mute {
+	if d.Bound(errNotDrained, time.Now().Add(DrainTime)) && !u.unreadable {
 		_, err := io.CopyN(io.Discard, u.body, DrainBytes+1)
 		end = err == io.EOF
 	}
@@ -68,7 +68,7 @@ func (u *Unread) Drain(d *Request) {
 		d.AfterRead()
 	}
 	if !end {
-		closeBehind(u.w)
+		closeAfterAnswer(u.w)
 	}
 	// Closing reads a bit further. If net/http itself does so behind a full
 	// duplex handler and finds the body's end, it panics.
@@ -76,11 +76,11 @@ func (u *Unread) Drain(d *Request) {
 	u.body = nil
 }
 
-// closeBehind has net/http close the connection behind an answer whose header
+// closeAfterAnswer has net/http close the connection behind an answer whose header
 // is written already: it does so if a body meets the limit of a MaxBytesReader,
 // which therefore gets one that does. net/http itself takes the bytes that come
 // after a body whose reading has failed for the next request.
-func closeBehind(w http.ResponseWriter) {
+func closeAfterAnswer(w http.ResponseWriter) {
 	for {
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
