@@ -36,18 +36,18 @@ func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 	if err := c.copy(ctx, src); err != nil {
 		return err
 	}
-	info, m := u.current(), c.state
+	info, state := u.current(), c.state
 	info.Offset = c.end
 	if u.v.level.mustSync(info) {
 		if err := c.f.Sync(); err != nil {
 			return err
 		}
-		if !m.namesSynced {
+		if !state.namesSynced {
 			if err := u.syncNames(); err != nil {
 				return err
 			}
 		}
-		m.synced, m.namesSynced = c.end, true
+		state.synced, state.namesSynced = c.end, true
 	}
 	if err := u.checkLease(ctx); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 	if err := u.removeUndoRecord(); err != nil {
 		return err
 	}
-	u.v.syncStates.set(u.id, u.lease, m)
+	u.v.uploads.setState(u.id, u.lease, state)
 	u.change(func(now *tusd.FileInfo) { now.Offset = c.end })
 	return nil
 }
@@ -65,7 +65,7 @@ func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 func (c *chunk) rollBack() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {
-		u.v.syncStates.forget(u.id)
+		u.v.uploads.forgetState(u.id)
 		return nil
 	}
 	err := c.f.Truncate(c.start)
@@ -76,10 +76,10 @@ func (c *chunk) rollBack() error {
 		err = u.removeUndoRecord()
 	}
 	if err != nil {
-		u.v.syncStates.forget(u.id)
+		u.v.uploads.forgetState(u.id)
 		return err
 	}
-	u.v.syncStates.set(u.id, u.lease, c.state)
+	u.v.uploads.setState(u.id, u.lease, c.state)
 	return nil
 }
 
@@ -104,7 +104,7 @@ func (s *FileStore) Rewind(ctx context.Context, up tusd.Upload, offset int64) er
 	defer c.f.Close()
 	c.start, c.state.synced = offset, min(c.state.synced, offset)
 	if err := u.writeUndoRecord(offset); err != nil {
-		u.v.syncStates.forget(u.id)
+		u.v.uploads.forgetState(u.id)
 		return failed("rewind upload", u.id, err)
 	}
 	if err := c.rollBack(); err != nil {

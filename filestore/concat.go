@@ -32,7 +32,7 @@ func (u *upload) concat(ctx context.Context, parts []*upload) error {
 	if err := u.checkLease(ctx); err != nil {
 		return err
 	}
-	m, err := u.knownState()
+	state, err := u.knownState()
 	if err != nil {
 		return err
 	}
@@ -41,10 +41,10 @@ func (u *upload) concat(ctx context.Context, parts []*upload) error {
 		return err
 	}
 	defer f.Close()
-	m.synced = 0
-	c := &chunk{u: u, f: f, state: m}
-	m.writing = true
-	u.v.syncStates.set(u.id, u.lease, m)
+	state.synced = 0
+	c := &chunk{u: u, f: f, state: state}
+	state.writing = true
+	u.v.uploads.setState(u.id, u.lease, state)
 	if err := c.copyAll(ctx, parts); err != nil {
 		return errors.Join(err, c.truncateAll())
 	}
@@ -113,13 +113,13 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, space *reservation
 func (c *chunk) truncateAll() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {
-		u.v.syncStates.forget(u.id)
+		u.v.uploads.forgetState(u.id)
 		return nil
 	}
-	m := c.state
+	state := c.state
 	err := c.f.Truncate(0)
-	m.cut = err != nil
-	u.v.syncStates.set(u.id, u.lease, m)
+	state.cut = err != nil
+	u.v.uploads.setState(u.id, u.lease, state)
 	u.change(func(info *tusd.FileInfo) { info.Offset = 0 })
 	return err
 }

@@ -63,7 +63,7 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	}
 	u.info = info
 	v.cacheNew(info, record, stamp)
-	v.syncStates.set(u.id, u.lease, syncState{synced: 0, namesSynced: v.level == Ack})
+	v.uploads.setState(u.id, u.lease, syncState{synced: 0, namesSynced: v.level == Ack})
 	return nil
 }
 
@@ -105,8 +105,7 @@ func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp
 	}
 	known := info
 	known.Created = known.Created.Round(0) // a decoded record has no monotonic clock reading
-	v.decoded.add(record, &known)
-	v.decoded.confirm(&known, stamp)
+	v.uploads.addRecord(&known, record, stamp)
 }
 
 // checkNotOthersData refuses a data file, chosen by a hook, that is the default data

@@ -11,17 +11,17 @@ func (u *upload) findOffset() (int64, syncState, error) {
 		size, err := u.findOffsetWithoutLease()
 		return size, syncState{}, err
 	}
-	m, trusted := u.v.syncStates.trusted(u.id, u.v.scope, u.lease)
+	state, trusted := u.v.uploads.trustedState(u.id, u.v.scope, u.lease)
 	size, err := u.dataSize()
 	if err != nil {
 		return 0, syncState{}, err
 	}
 	switch {
-	case trusted && m.cut:
-		m, err = u.truncateToSynced(m)
-		return m.synced, m, err
+	case trusted && state.cut:
+		state, err = u.truncateToSynced(state)
+		return state.synced, state, err
 	case trusted:
-		return size, m, u.checkSize(size)
+		return size, state, u.checkSize(size)
 	}
 	if size, err = u.applyUndoRecord(size); err != nil {
 		return 0, syncState{}, err
@@ -33,17 +33,17 @@ func (u *upload) findOffset() (int64, syncState, error) {
 // be rolled back at the same time, so it repeats until the state stays the same.
 func (u *upload) findOffsetWithoutLease() (int64, error) {
 	for {
-		m, trusted := u.v.syncStates.trusted(u.id, u.v.scope, nil)
+		state, trusted := u.v.uploads.trustedState(u.id, u.v.scope, nil)
 		size, err := u.dataSize()
 		if err != nil {
 			return 0, err
 		}
 		if trusted {
-			size = min(size, m.visibleBytes(u.v.level))
+			size = min(size, state.visibleBytes(u.v.level))
 		} else if size, err = u.visibleSize(size); err != nil {
 			return 0, err
 		}
-		if again, _ := u.v.syncStates.trusted(u.id, u.v.scope, nil); again == m {
+		if again, _ := u.v.uploads.trustedState(u.id, u.v.scope, nil); again == state {
 			return size, u.checkSize(size)
 		}
 	}
@@ -83,16 +83,16 @@ func (u *upload) dataMissing(err error) error {
 
 // truncateToSynced cuts off bytes that could not be synced earlier, and returns the
 // new state.
-func (u *upload) truncateToSynced(m syncState) (syncState, error) {
+func (u *upload) truncateToSynced(state syncState) (syncState, error) {
 	f, err := u.openData()
 	if err != nil {
-		return m, err
+		return state, err
 	}
 	defer f.Close()
-	if err := errors.Join(f.Truncate(m.synced), f.Sync()); err != nil {
-		return m, err
+	if err := errors.Join(f.Truncate(state.synced), f.Sync()); err != nil {
+		return state, err
 	}
-	m = syncState{synced: m.synced, namesSynced: m.namesSynced}
-	u.v.syncStates.set(u.id, u.lease, m)
-	return m, nil
+	state = syncState{synced: state.synced, namesSynced: state.namesSynced}
+	u.v.uploads.setState(u.id, u.lease, state)
+	return state, nil
 }

@@ -22,28 +22,26 @@ var errNotOpen = errors.New("filestore: the store is not open")
 
 // volume is the state of an open FileStore.
 type volume struct {
-	root              *os.Root // of tree, which closes it
-	tree              *durable.Tree
-	path              string // absolute
-	level             Durability
-	minFree           int64
-	fileKey           string
-	dirPerm           os.FileMode
-	filePerm          os.FileMode
-	scope             tusd.Scope
-	dirFile           *os.File // the directory, for spaceOf
-	spaceOf           func(dir *os.File) (space, error)
-	reservations      reservations
-	lockFile          *os.File // has locks on byte 0 and on the owner's byte
-	tempPrefix        string   // of temporary files
-	aliases           []string // absolute paths of this directory
-	roots             []storageRoot
-	syncStates        syncStates
-	syncedDirs        syncedDirs
-	lookAhead         lookAhead
-	decoded           recordCache
-	recentlyCompleted recentlyCompleted
-	readBuffers       bufferPools
+	root         *os.Root // of tree, which closes it
+	tree         *durable.Tree
+	path         string // absolute
+	level        Durability
+	minFree      int64
+	fileKey      string
+	dirPerm      os.FileMode
+	filePerm     os.FileMode
+	scope        tusd.Scope
+	dirFile      *os.File // the directory, for spaceOf
+	spaceOf      func(dir *os.File) (space, error)
+	reservations reservations
+	lockFile     *os.File // has locks on byte 0 and on the owner's byte
+	tempPrefix   string   // of temporary files
+	aliases      []string // absolute paths of this directory
+	roots        []storageRoot
+	uploads      *uploadCache
+	syncedDirs   syncedDirs
+	lookAhead    lookAhead
+	readBuffers  bufferPools
 }
 
 // Open makes the directory if it is missing, and opens it. It fails while another
@@ -94,7 +92,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 		return nil, fmt.Errorf("the field FileKey: %w", err)
 	}
 	v := &volume{
-		syncStates: newSyncStates(), syncedDirs: newSyncedDirs(), decoded: newRecordCache(),
+		uploads: newUploadCache(), syncedDirs: newSyncedDirs(),
 		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), spaceOf: spaceOf,
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
 	}

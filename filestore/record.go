@@ -35,8 +35,7 @@ func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInf
 	if lease == nil {
 		return v.readRecord(id)
 	}
-	_, trusted := v.syncStates.trusted(id, v.scope, lease)
-	if known, stamp := v.decoded.stamped(id); trusted && known != nil {
+	if known, stamp := v.uploads.stampedRecord(id, v.scope, lease); known != nil {
 		where := v.record(id)
 		if now, err := where.tree.Lstat(where.name); err == nil && now.Stamp == stamp {
 			return known, nil
@@ -44,7 +43,7 @@ func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInf
 	}
 	info, stamp, err := v.readStamped(id)
 	if err == nil {
-		v.decoded.confirm(info, stamp)
+		v.uploads.confirmRecord(info, stamp)
 	}
 	return info, err
 }
@@ -56,12 +55,12 @@ func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Stamp, error) {
 	if err != nil {
 		return nil, durable.Stamp{}, err
 	}
-	if info := v.decoded.get(id, content); info != nil {
+	if info := v.uploads.decodedRecord(id, content); info != nil {
 		return info, stat.Stamp, nil
 	}
 	info, err := decodeRecord(where, id, content)
 	if err == nil {
-		v.decoded.add(content, info)
+		v.uploads.addRecord(info, content, durable.Stamp{})
 	}
 	return info, stat.Stamp, err
 }

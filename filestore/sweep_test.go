@@ -176,7 +176,7 @@ func prepareStored(t *testing.T, s *FileStore) {
 // prepareRestarted leaves nothing in memory about the upload.
 func prepareRestarted(t *testing.T, s *FileStore) {
 	prepareStored(t, s)
-	s.opened.Load().syncStates.forget("a")
+	s.opened.Load().uploads.forgetState("a")
 }
 
 func actWrite(t *testing.T, s *FileStore, f *faults) error {
@@ -286,7 +286,7 @@ func afterUpdate(t *testing.T, s *FileStore, err error) {
 func prepareFull(t *testing.T, s *FileStore) {
 	written(t, s, "a", int64(len(stored)), stored)
 	written(t, s, "b", 3, "abc")
-	s.opened.Load().syncStates.forget("a")
+	s.opened.Load().uploads.forgetState("a")
 }
 
 func actFinish(t *testing.T, s *FileStore, f *faults) error {

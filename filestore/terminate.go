@@ -31,9 +31,9 @@ func (u *upload) terminate() error {
 	if err != nil {
 		return err
 	}
-	u.v.syncStates.forget(u.id)
-	defer u.v.syncStates.forget(u.id)
-	u.v.decoded.invalidate(u.id)
+	u.v.uploads.forgetState(u.id)
+	defer u.v.uploads.forgetState(u.id)
+	u.v.uploads.invalidateRecord(u.id)
 	for _, p := range data {
 		if err := u.v.removeFile(p); err != nil {
 			return err

@@ -49,9 +49,9 @@ func (u *upload) applyUndoRecord(size int64) (int64, error) {
 		}
 		size = min(size, offset)
 	}
-	u.v.syncStates.set(u.id, u.lease, syncState{synced: unknownOffset})
+	u.v.uploads.setState(u.id, u.lease, syncState{synced: unknownOffset})
 	if !u.info.SizeIsDeferred && size == u.info.Size { // a client asks for a full upload
-		u.v.rememberCompleted(u.id)
+		u.v.uploads.rememberCompleted(u.id, u.v.level != None)
 	}
 	return size, nil
 }

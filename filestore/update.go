@@ -74,7 +74,7 @@ func (u *upload) store(ctx context.Context, next tusd.FileInfo) error {
 	if err := u.checkLease(ctx); err != nil {
 		return err
 	}
-	u.v.decoded.invalidate(u.id)
+	u.v.uploads.invalidateRecord(u.id)
 	if err := u.v.replace(u.v.record(u.id), content, u.v.level.mustSync(next)); err != nil {
 		return err
 	}
@@ -97,6 +97,6 @@ func (u *upload) FinishUpload(ctx context.Context) error {
 	if err := u.ensureDurable(info); err != nil {
 		return failed("finish upload", u.id, err)
 	}
-	u.v.rememberCompleted(u.id)
+	u.v.uploads.rememberCompleted(u.id, u.v.level != None)
 	return nil
 }

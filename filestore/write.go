@@ -60,7 +60,7 @@ func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
 	if err := u.checkLease(ctx); err != nil {
 		return nil, err
 	}
-	m, err := u.knownState()
+	state, err := u.knownState()
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +71,25 @@ func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chunk{u: u, f: f, state: m, start: offset, end: offset, started: offset, waited: offset}
-	m.writing, m.start = true, offset
-	u.v.syncStates.set(u.id, u.lease, m)
+	c := &chunk{u: u, f: f, state: state, start: offset, end: offset, started: offset, waited: offset}
+	state.writing, state.start = true, offset
+	u.v.uploads.setState(u.id, u.lease, state)
 	return c, nil
 }
 
 // knownState returns the sync state of u. If there is none (any more), or unsynced
 // bytes must be cut off first, it reads the state from the files.
 func (u *upload) knownState() (syncState, error) {
-	m, ok := u.v.syncStates.trusted(u.id, u.v.scope, u.lease)
-	if ok && !m.cut {
-		return m, nil
+	state, ok := u.v.uploads.trustedState(u.id, u.v.scope, u.lease)
+	if ok && !state.cut {
+		return state, nil
 	}
-	offset, m, err := u.findOffset()
+	offset, state, err := u.findOffset()
 	if err != nil {
 		return syncState{}, err
 	}
 	u.change(func(info *tusd.FileInfo) { info.Offset = offset })
-	return m, nil
+	return state, nil
 }
 
 // copy writes the bytes of src until its end, an error, or the end of ctx or of the
@@ -206,7 +206,7 @@ func (c *chunk) makeDurable(info tusd.FileInfo) error {
 	if c.u.v.level.mustSync(info) && !known {
 		return c.u.syncData(c.f, c.end, c.state)
 	}
-	c.u.v.syncStates.set(c.u.id, c.u.lease, c.state)
+	c.u.v.uploads.setState(c.u.id, c.u.lease, c.state)
 	return nil
 }
 
@@ -214,7 +214,7 @@ func (c *chunk) makeDurable(info tusd.FileInfo) error {
 // was lost. It cuts nothing off and remembers nothing: another holder may be
 // writing.
 func (c *chunk) endWithoutLease(info tusd.FileInfo, err error) (int64, error) {
-	c.u.v.syncStates.forget(c.u.id)
+	c.u.v.uploads.forgetState(c.u.id)
 	if c.u.v.level.mustSync(info) {
 		if syncErr := c.f.Sync(); syncErr != nil || c.lost {
 			return 0, errors.Join(err, syncErr)
@@ -226,13 +226,13 @@ func (c *chunk) endWithoutLease(info tusd.FileInfo, err error) (int64, error) {
 // cutOff cuts off the bytes that may be lost. After a failed sync it is unknown
 // which bytes are on disk, and a second sync would succeed without writing them.
 func (c *chunk) cutOff(err error) (int64, error) {
-	m := c.state
-	if m.synced == unknownOffset || m.synced > c.start {
-		m.synced = c.start
+	state := c.state
+	if state.synced == unknownOffset || state.synced > c.start {
+		state.synced = c.start
 	}
-	cutErr := errors.Join(c.f.Truncate(m.synced), c.f.Sync())
-	m.cut = cutErr != nil
-	c.u.v.syncStates.set(c.u.id, c.u.lease, m)
-	c.u.change(func(info *tusd.FileInfo) { info.Offset = m.synced })
+	cutErr := errors.Join(c.f.Truncate(state.synced), c.f.Sync())
+	state.cut = cutErr != nil
+	c.u.v.uploads.setState(c.u.id, c.u.lease, state)
+	c.u.change(func(info *tusd.FileInfo) { info.Offset = state.synced })
 	return 0, errors.Join(err, cutErr)
 }

@@ -1,0 +1,90 @@
+package filestore
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// After a restart the first offset that is shown is synced, with the record and the
+// names; later ones are not.
+func TestFirstOffsetAfterRestart(t *testing.T) {
+	s, c := counted(t, Ack)
+	written(t, s, "a", 11, stored)
+	s = reopened(t, s)
+	c.reset()
+	offsetOf(t, loaded(t, s, "a"))
+	wantCounts(t, "the first time", c.reset(), ops{durable.OpSync: 2, durable.OpSyncDir: 1})
+	offsetOf(t, loaded(t, s, "a"))
+	wantCounts(t, "the second time", c.reset(), nil)
+}
+
+// After a restart a complete upload is synced before it is shown as complete, also
+// at the level complete. Further downloads cost no sync.
+func TestDownloadsOfCompleteUploads(t *testing.T) {
+	for _, level := range []Durability{Ack, Complete} {
+		s, c := counted(t, level)
+		written(t, s, "a", int64(len(stored)), stored)
+		s = reopened(t, s)
+		for _, scope := range []tusd.Scope{tusd.ScopeProcess, tusd.ScopeMachine} {
+			s.opened.Load().scope = scope
+			s.opened.Load().uploads.forgetState("a")
+			for i, want := range []ops{{durable.OpSync: 2, durable.OpSyncDir: 1}, nil} {
+				c.reset()
+				up, err := s.GetUpload(t.Context(), nil, "a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				offsetOf(t, up)
+				wantCounts(t, fmt.Sprintf("%s, scope %s, download %d", level, scope, i+1), c.reset(), want)
+			}
+		}
+	}
+}
+
+// fenced is a lease with given fencing numbers.
+type fenced struct {
+	tusd.Lease
+	n, before uint64
+}
+
+func (l fenced) Fence() (n, before uint64) { return l.n, l.before }
+
+// With a locker of scope machine a sync state is trusted only if no other grant
+// lies between.
+func TestStatesBetweenProcesses(t *testing.T) {
+	s, c := counted(t, Ack)
+	s.opened.Load().scope = tusd.ScopeMachine
+	first := fenced{locked(t, "a"), 5, 0}
+	if _, err := s.NewUpload(t.Context(), first, tusd.FileInfo{ID: "a", Size: 3}); err != nil {
+		t.Fatal(err)
+	}
+	steps := []struct {
+		what   string
+		lease  tusd.Lease
+		synced bool // before the offset is shown
+	}{
+		{"the same grant", first, false},
+		{"the next grant", fenced{first, 6, 5}, false},
+		{"and the one after it", fenced{first, 7, 6}, false},
+		{"one between was another's", fenced{first, 9, 8}, true},
+		{"the next grant again", fenced{first, 10, 9}, false},
+		{"the grant before is not known", fenced{first, 11, 0}, true},
+		{"a locker without numbers", fenced{first, 0, 0}, true},
+		{"a locker without numbers again", fenced{first, 0, 0}, true},
+		{"no lease", nil, true},
+	}
+	for _, step := range steps {
+		c.reset()
+		up, err := s.GetUpload(t.Context(), step.lease, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		offsetOf(t, up)
+		if got := c.reset()[durable.OpSync] > 0; got != step.synced {
+			t.Errorf("%s: synced %t, want %t", step.what, got, step.synced)
+		}
+	}
+}
