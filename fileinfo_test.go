@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/heaptest"
 )
 
 // The estimate of a record is near what a decoded one takes.
@@ -40,11 +41,11 @@ func TestMemorySizeOfRecords(t *testing.T) {
 func measure(info tusd.FileInfo) (estimate, took float64) {
 	const copies = 200
 	infos := make([]tusd.FileInfo, copies)
-	before := heap()
+	before := heaptest.InUse()
 	for i := range infos {
 		infos[i] = ownCopy(info)
 	}
-	took = float64(heap()-before) / copies
+	took = float64(heaptest.InUse()-before) / copies
 	estimate = float64(infos[0].MemorySize())
 	runtime.KeepAlive(infos)
 	return estimate, took
@@ -56,14 +57,6 @@ func numbered(n int) map[string]string {
 		m[fmt.Sprint("key", i)] = "v"
 	}
 	return m
-}
-
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 // ownCopy shares nothing with info, not even texts.

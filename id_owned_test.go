@@ -7,9 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/heaptest"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -22,12 +22,6 @@ type idStore struct {
 func (s *idStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	s.id = id
 	return s.Memory.GetUpload(ctx, lease, id)
-}
-
-// pins tells whether part is a slice of whole, which lives as long as part does.
-func pins(part, whole string) bool {
-	start, at := uintptr(unsafe.Pointer(unsafe.StringData(whole))), uintptr(unsafe.Pointer(unsafe.StringData(part)))
-	return at >= start && at < start+uintptr(len(whole))
 }
 
 // An id that a request has brought owns its bytes, whichever way it came in: a
@@ -48,13 +42,13 @@ func TestIDsOwnTheirBytes(t *testing.T) {
 	} {
 		store.id = ""
 		serve(httptest.NewRecorder(), r)
-		if store.id != id || pins(store.id, r.RequestURI) {
-			t.Errorf("%s: the id is %q, and a slice of the request line: %t", name, store.id, pins(store.id, r.RequestURI))
+		if store.id != id || heaptest.Pins(store.id, r.RequestURI) {
+			t.Errorf("%s: the id is %q, and a slice of the request line: %t", name, store.id, heaptest.Pins(store.id, r.RequestURI))
 		}
 	}
 	list := "/files/" + id + " /files/" + id
 	ids, err := tusd.ParsePartials(list, "http://example.com", "/files/", 2)
-	if err != nil || len(ids) != 2 || pins(ids[0], list) || pins(ids[1], list) {
+	if err != nil || len(ids) != 2 || heaptest.Pins(ids[0], list) || heaptest.Pins(ids[1], list) {
 		t.Errorf("partials %q, %v", ids, err)
 	}
 }

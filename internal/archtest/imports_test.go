@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package that no line covers is an
 // error: whoever adds one decides here what it may know.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/structured"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -51,6 +51,7 @@ var importTable = []importRule{
 	{packages: "internal/lease", may: []string{module}},
 	{packages: "internal/loglimit"},
 	{packages: "internal/structured", may: []string{module + "/internal/ascii"}},
+	{packages: "internal/tuning"},
 	{packages: "internal/*", anything: true}, // for tests; the lines above let no product import them
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/tus/tusd/internal/require"
 )
@@ -171,4 +172,19 @@ func (target Target) do(t *testing.T, want int, method, path string, body io.Rea
 		t.Fatalf("%s %.60s: status %d (%s), want %d", method, path, w.Code, w.Body, want)
 	}
 	return w.Header()
+}
+
+// InUse returns the bytes of the heap that are reachable.
+func InUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Pins reports whether part is a slice of whole, which lives as long as part does.
+func Pins(part, whole string) bool {
+	start, at := uintptr(unsafe.Pointer(unsafe.StringData(whole))), uintptr(unsafe.Pointer(unsafe.StringData(part)))
+	return at >= start && at < start+uintptr(len(whole))
 }

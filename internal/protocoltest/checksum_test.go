@@ -1,0 +1,581 @@
+package protocoltest
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"hash/adler32"
+	"hash/crc32"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/wire"
+)
+
+// hashes are the functions of checksums and digests, by their names in tus and
+// in RFC 9530.
+var hashes = []struct {
+	tus, field string
+	new        func() hash.Hash
+}{
+	{"sha1", "sha", sha1.New},
+	{"md5", "md5", md5.New},
+	{"sha256", "sha-256", sha256.New},
+	{"sha512", "sha-512", sha512.New},
+	{"crc32", "", func() hash.Hash { return crc32.NewIEEE() }},
+	{"crc32c", "crc32c", func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
+	{"", "adler", func() hash.Hash { return adler32.New() }},
+}
+
+// sum64 is the hash of data under any of its names, in base64.
+func sum64(name string, data []byte) string {
+	for _, h := range hashes {
+		if name == h.tus || name == h.field {
+			sum := h.new()
+			sum.Write(data)
+			return base64.StdEncoding.EncodeToString(sum.Sum(nil))
+		}
+	}
+	panic("no hash " + name)
+}
+
+func checksum(name string, data []byte) string {
+	return "Upload-Checksum: " + name + " " + sum64(name, data)
+}
+
+// field9530 is a field of RFC 9530 with one algorithm.
+func field9530(field, name string, data []byte) string {
+	return field + ": " + name + "=:" + sum64(name, data) + ":"
+}
+
+const announcement = "Trailer: Upload-Checksum"
+
+// The ways in which a store comes to chunks that are stored whole or not.
+var proofWays = []struct {
+	name  string
+	setUp func(*env)
+}{
+	{"in_place", func(*env) {}},
+	{"spooled", func(e *env) {
+		e.config.StoreComposer.AtomicWriter = nil
+		e.config.ChecksumSpool = e.TempDir()
+	}},
+}
+
+// runProven runs scenarios with both ways, and looks for what a spool leaves.
+func runProven(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	runProvenWays(t, len(proofWays), scenarios)
+}
+
+// runProvenWays runs them with the first n ways.
+func runProvenWays(t *testing.T, n int, scenarios []scenario) {
+	t.Helper()
+	for _, way := range proofWays[:n] {
+		var all []scenario
+		for _, s := range scenarios {
+			s.name, s.test = way.name+"/"+s.name, provenTest(way.setUp, s.test)
+			all = append(all, s)
+		}
+		run(t, all)
+	}
+}
+
+func provenTest(setUp, test func(*env)) func(*env) {
+	return func(e *env) {
+		e.config.DisableIETF = false
+		setUp(e)
+		test(e)
+		e.waitIdle()
+		if spool := e.config.ChecksumSpool; spool != "" {
+			if left, err := os.ReadDir(spool); err != nil || len(left) > 0 {
+				e.Errorf("the spool holds %v, %v; want nothing", left, err)
+			}
+		}
+	}
+}
+
+func TestChecksum(t *testing.T) {
+	runProven(t, []scenario{
+		{"case006_options", "OPTIONS lists the algorithms, sha1 among them, in lower case", checksumOptions},
+		{"case094_creation", "a creation whose content does not match keeps none of it", checksumCreation},
+		{"case101_right", "a chunk that matches is stored", checksumRight},
+		{"case102_wrong", "a chunk that does not match is 460 and not stored, then the right one is", checksumWrong},
+		{"case103_unknown", "an unknown algorithm is 400", checksumUnknown},
+		{"case104_malformed", "a malformed checksum is 400", checksumMalformed},
+		{"case105_empty", "the checksum of nothing", checksumEmpty},
+		{"case106_cut", "of a chunk that is cut nothing is kept", checksumCut},
+		{"case106_taken_over", "of a chunk that a newer request ends nothing is kept", checksumTakenOver},
+		{"case107_restart", "of a chunk during which the server stops nothing is kept", checksumRestart},
+		{"case108_trailer", "a checksum may come as trailer", checksumTrailer},
+		{"case109_trailer_trouble", "a trailer that is missing, malformed or beside a header is 400", checksumTrailerTrouble},
+		{"completing", "a chunk that completes is verified first", checksumCompleting},
+		{"changes_nothing", "a request whose content does not match changes nothing else either", checksumChangesNothing},
+		{"too_long", "a chunk that is too long is refused although it matches", checksumTooLong},
+	})
+}
+
+func checksumChangesNothing(e *env) {
+	u := e.createDeferred()
+	e.patch(u, 0, content(10)).status(204)
+	wrong := checksum("sha1", []byte("other"))
+	e.patch(u, 10, content(100)[10:], "Upload-Length: 100", wrong).status(460)
+	e.head(u).header("Upload-Defer-Length", "1").header("Upload-Offset", "10").without("Upload-Length")
+	e.patch(u, 10, content(100)[10:], "Upload-Length: 100", wrong, chunked).status(460)
+	e.head(u).header("Upload-Defer-Length", "1").header("Upload-Offset", "10").without("Upload-Length")
+	e.patch(u, 10, content(60)[10:], "Upload-Length: 100", checksum("sha1", content(60)[10:])).status(204)
+	e.head(u).header("Upload-Length", "100").header("Upload-Offset", "60").without("Upload-Defer-Length")
+	e.patch(u, 60, content(100)[60:]).status(204)
+	e.wantStored(u, content(100))
+
+	end := e.createDeferred() // content and its end at once
+	e.patch(end, 0, content(50), "Upload-Length: 50", checksum("sha1", content(50))).status(204)
+	e.head(end).header("Upload-Length", "50").header("Upload-Offset", "50")
+	e.wantStored(end, content(50))
+	for _, length := range []string{"1152921504606846976", "9223372036854775807"} { // some stores can take that
+		vast := e.createDeferred()
+		a := e.patch(vast, 0, content(50), "Upload-Length: "+length, checksum("sha1", content(50))).status(204, 413)
+		if a.Status == 413 {
+			e.head(vast).header("Upload-Defer-Length", "1").header("Upload-Offset", "0")
+		}
+	}
+	none := e.createDeferred() // nothing to prove
+	e.patch(none, 0, nil, "Upload-Length: 50", checksum("sha1", nil)).status(204)
+	e.head(none).header("Upload-Length", "50").header("Upload-Offset", "0")
+}
+
+func TestChecksumAbilities(t *testing.T) {
+	run(t, []scenario{
+		{"unsupported", "a store that can neither take chunks back nor has a spool refuses checksums and offers none", checksumUnsupported},
+		{"disabled", "checksums can be switched off", checksumDisabled},
+		{"spool_size", "a spooled chunk is limited, declared or not", checksumSpoolSize},
+		{"spool_gone", "a spool that cannot be written is trouble that passes", checksumSpoolGone},
+		{"spool_full_store", "of a verified chunk what the store has room for may stay", checksumFullStore},
+	})
+}
+
+func checksumOptions(e *env) {
+	a := e.options("/files/").status(200).headerMatches("Tus-Extension", "(^|,)checksum,checksum-trailer(,|$)")
+	got := strings.Split(a.Header.Get("Tus-Checksum-Algorithm"), ",")
+	slices.Sort(got)
+	if want := []string{"crc32", "crc32c", "md5", "sha1", "sha256", "sha512"}; !slices.Equal(got, want) {
+		e.Errorf("Tus-Checksum-Algorithm %v, want %v", got, want)
+	}
+}
+
+func checksumCreation(e *env) {
+	data := content(100)
+	for _, framing := range []string{"X: y", chunked} {
+		a := e.postWith(data[:50], "Upload-Length: 100", checksum("sha1", data), framing).status(460).code("ERR_CHECKSUM_MISMATCH")
+		if a.Header.Get("Location") != "" {
+			u := a.location()
+			e.wantOffset(u, 0)
+			e.wantStored(u, nil)
+			e.patch(u, 0, data, checksum("sha1", data)).status(204)
+		}
+		u := e.postWith(data[:50], "Upload-Length: 100", checksum("sha1", data[:50]), framing).status(201).header("Upload-Offset", "50").location()
+		e.wantOffset(u, 50)
+	}
+	e.postWith(data[:50], "Upload-Length: 100", "Upload-Checksum: sha1").status(400).without("Location")
+}
+
+func checksumRight(e *env) {
+	data := content(200)
+	for _, h := range hashes {
+		if h.tus == "" {
+			continue
+		}
+		u := e.create(200)
+		e.patch(u, 0, data[:100], checksum(h.tus, data[:100])).status(204).header("Upload-Offset", "100")
+		e.patch(u, 100, data[100:], checksum(h.tus, data[100:]), chunked).status(204).header("Upload-Offset", "200")
+		e.wantStored(u, data)
+	}
+}
+
+func checksumWrong(e *env) {
+	data := content(200)
+	long := func(name string) string { // one byte more than the algorithm has
+		sum, _ := base64.StdEncoding.DecodeString(sum64(name, data[100:]))
+		return "Upload-Checksum: " + name + " " + base64.StdEncoding.EncodeToString(append(sum, 0))
+	}
+	for _, h := range hashes {
+		if h.tus == "" {
+			continue
+		}
+		u := e.create(200)
+		e.patch(u, 0, data[:100]).status(204)
+		for _, line := range []string{checksum(h.tus, data), long(h.tus), "Upload-Checksum: " + h.tus + " YQ=="} {
+			for _, framing := range []string{"X: y", chunked} {
+				e.patch(u, 100, data[100:], line, framing).status(460).code("ERR_CHECKSUM_MISMATCH")
+				e.wantOffset(u, 100)
+			}
+		}
+		e.wantStored(u, data[:100])
+		e.patch(u, 100, data[100:], checksum(h.tus, data[100:])).status(204)
+		e.wantStored(u, data)
+	}
+}
+
+func checksumUnknown(e *env) {
+	u := e.create(100)
+	for _, name := range []string{"sha3", "adler", "sha-256", "whirlpool", "sha384"} {
+		e.patch(u, 0, content(100), "Upload-Checksum: "+name+" "+sum64("sha1", content(100))).status(400).code("ERR_INVALID_CHECKSUM")
+	}
+	e.wantOffset(u, 0)
+	e.wantStored(u, nil)
+}
+
+// malformed are values of Upload-Checksum that are none.
+var malformed = func() []string {
+	right := sum64("sha1", content(100))
+	return []string{
+		"sha1", "", "sha1 ", "sha1  " + right, "SHA1 " + right, "Sha1 " + right, right, "sha1 !!!!", "sha1 " + strings.TrimRight(right, "="),
+		"sha1 " + right + " x", "sha1 " + right + ",md5 " + right, "sha1\t" + right, "sha1 " + right + "=",
+	}
+}()
+
+func checksumMalformed(e *env) {
+	u := e.create(100)
+	for _, value := range malformed {
+		e.patch(u, 0, content(100), "Upload-Checksum: "+value).status(400).code("ERR_INVALID_CHECKSUM")
+	}
+	right := checksum("sha1", content(100))
+	e.patch(u, 0, content(100), right, right).status(400).code("ERR_INVALID_CHECKSUM")
+	e.wantOffset(u, 0)
+	e.wantStored(u, nil)
+	e.patch(u, 0, content(100), right).status(204)
+}
+
+func checksumEmpty(e *env) {
+	u := e.create(100)
+	e.patch(u, 0, content(10)).status(204)
+	for _, framing := range []string{"X: y", chunked} {
+		e.patch(u, 10, nil, checksum("sha1", nil), framing).status(204).header("Upload-Offset", "10")
+		e.patch(u, 10, nil, checksum("sha1", []byte("x")), framing).status(460)
+	}
+	full := e.createFull(content(10))
+	e.patch(full, 10, nil, checksum("sha1", nil)).status(204)
+	e.patch(full, 10, nil, checksum("sha1", []byte("x"))).status(460)
+	e.wantOffset(u, 10)
+	d := e.createDeferred()
+	e.patch(d, 0, content(10)).status(204)
+	e.patch(d, 10, nil, "Upload-Length: 10", checksum("sha1", content(1))).status(460)
+	e.head(d).status(200).header("Upload-Defer-Length", "1") // the length did not count either
+	e.patch(d, 10, nil, "Upload-Length: 10", checksum("sha1", nil)).status(204)
+	e.head(d).status(200).header("Upload-Length", "10")
+}
+
+// unproven sends some of a chunk with a checksum, ends it somehow, and checks
+// that nothing of it is kept.
+func unproven(e *env, end func(u string, s *running)) {
+	data := content(3 << 20)
+	for _, how := range [][]string{{checksum("sha256", data[10:])}, {announcement}} {
+		u := e.create(int64(len(data)))
+		e.patch(u, 0, data[:10]).status(204)
+		length := int64(len(data)) - 10
+		if how[0] == announcement {
+			length = wire.Unknown
+		}
+		s := e.another().open(u, 10, length, how...)
+		s.sendAndSee(data[10 : 2<<20])
+		end(u, s)
+		e.wantOffset(u, 10)
+		e.wantStored(u, data[:10])
+		e.patch(u, 10, data[10:], checksum("sha256", data[10:])).status(204)
+		e.wantStored(u, data)
+	}
+}
+
+func checksumCut(e *env) {
+	unproven(e, func(_ string, s *running) {
+		_ = s.Abort()
+		e.waitIdle()
+	})
+}
+
+func checksumTakenOver(e *env) {
+	unproven(e, func(u string, s *running) {
+		e.wantOffset(u, 10)
+		s.answer().status(423)
+	})
+}
+
+func checksumRestart(e *env) {
+	unproven(e, func(string, *running) { e.restartWithSpool() })
+}
+
+// restartWithSpool is restart that leaves the store's atomic writer out again.
+func (e *env) restartWithSpool() {
+	e.restart()
+	if e.config.ChecksumSpool != "" {
+		e.config.StoreComposer.AtomicWriter = nil
+	}
+}
+
+// patchWithTrailer sends a chunk of unknown length with trailers.
+func (e *env) patchWithTrailer(target string, offset int64, data []byte, header []string, trailer ...string) *answer {
+	e.Helper()
+	s := e.openNow(target, offset, wire.Unknown, header...)
+	_, err := s.Write(data)
+	if err == nil {
+		err = s.CloseWrite(trailer...)
+	}
+	if err != nil && !errors.Is(err, wire.ErrEnded) { // what is refused by its header may be answered by now
+		e.Errorf("send a body with trailers: %v", err)
+	}
+	defer e.drop() // net/http ends an HTTP/2 connection on which trailers come for a stream that was refused
+	return s.answer()
+}
+
+func checksumTrailer(e *env) {
+	data := content(200)
+	for _, h := range hashes {
+		if h.tus == "" {
+			continue
+		}
+		u := e.create(200)
+		for _, wrong := range []string{checksum(h.tus, data), "Upload-Checksum: " + h.tus + " YQ=="} {
+			e.patchWithTrailer(u, 0, data[:100], []string{announcement}, wrong).status(460).code("ERR_CHECKSUM_MISMATCH")
+			e.wantOffset(u, 0)
+			e.wantStored(u, nil)
+		}
+		e.patchWithTrailer(u, 0, data[:100], []string{announcement}, checksum(h.tus, data[:100])).status(204)
+		e.patchWithTrailer(u, 100, data[100:], []string{"Trailer: X-Other, upload-checksum"}, "x-other: 1", checksum(h.tus, data[100:])).status(204)
+		e.wantStored(u, data)
+	}
+}
+
+func checksumTrailerTrouble(e *env) {
+	data := content(100)
+	right := checksum("sha1", data)
+	u := e.create(100)
+	announced := []string{announcement}
+	e.patchWithTrailer(u, 0, data, announced).status(400).code("ERR_INVALID_CHECKSUM")
+	e.patchWithTrailer(u, 0, data, announced, "X-Other: 1").status(400)
+	e.patchWithTrailer(u, 0, data, announced, right, right).status(400)
+	e.patchWithTrailer(u, 0, data, []string{announcement, right}, right).status(400)
+	e.patchWithTrailer(u, 0, data, []string{announcement, right}).status(400)
+	for _, value := range malformed {
+		e.patchWithTrailer(u, 0, data, announced, "Upload-Checksum: "+value).status(400)
+	}
+	e.patch(u, 0, data, announcement).status(400) // the framing of HTTP/1.1 has no trailers then
+	e.wantOffset(u, 0)
+	e.wantStored(u, nil)
+	e.patchWithTrailer(u, 0, data, announced, right).status(204)
+}
+
+func checksumCompleting(e *env) {
+	e.countFinishes()
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("md5", nil)).status(460)
+	if n := e.finished.Load(); n != 0 {
+		e.Errorf("an upload without its bytes was finished")
+	}
+	e.wantOffset(u, 0)
+	e.patch(u, 0, content(100), checksum("md5", content(100))).status(204)
+	if n := e.finished.Load(); n != 1 {
+		e.Errorf("the upload was finished %d times", n)
+	}
+}
+
+func checksumTooLong(e *env) {
+	for _, framing := range []string{"X: y", chunked} {
+		u := e.create(100)
+		e.patch(u, 0, content(101), checksum("sha1", content(101)), framing).status(413)
+		e.wantOffset(u, 0)
+		e.wantStored(u, nil)
+	}
+}
+
+func checksumUnsupported(e *env) {
+	e.config.DisableIETF = false
+	e.config.StoreComposer.AtomicWriter = nil
+	a := e.options("/files/").without("Tus-Checksum-Algorithm")
+	if strings.Contains(a.Header.Get("Tus-Extension"), "checksum") {
+		e.Errorf("Tus-Extension %q", a.Header.Get("Tus-Extension"))
+	}
+	u := e.create(100)
+	for _, right := range []string{checksum("sha1", content(100)), checksum("sha1", nil)} {
+		if a := e.patch(u, 0, content(100), right).status(400).code("ERR_INVALID_CHECKSUM"); !strings.Contains(string(a.Body), "offered") {
+			e.Errorf("the refusal says %q, not that checksums are not offered", a.Body)
+		}
+	}
+	e.patchWithTrailer(u, 0, content(100), []string{announcement}, checksum("sha1", content(100))).status(400)
+	e.wantOffset(u, 0)
+	d := e.draft(9) // RFC 9530 lets a recipient pass over what it cannot verify
+	d.append(d.begin(), 0, true, content(10), field9530("Content-Digest", "sha-256", content(10))).status(204)
+}
+
+func checksumDisabled(e *env) {
+	e.config.DisableChecksum = true
+	e.options("/files/").without("Tus-Checksum-Algorithm")
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(400)
+	e.wantOffset(u, 0)
+}
+
+func checksumSpoolSize(e *env) {
+	e.config.StoreComposer.AtomicWriter = nil
+	e.config.ChecksumSpool, e.config.ChecksumSpoolSize = e.TempDir(), 100
+	for _, framing := range []string{"X: y", chunked} {
+		u := e.create(1000)
+		e.patch(u, 0, content(101), checksum("sha1", content(101)), framing).status(413).code("ERR_CHECKSUM_TOO_LARGE")
+		e.wantOffset(u, 0)
+		e.patch(u, 0, content(100), checksum("sha1", content(100)), framing).status(204)
+		e.patch(u, 100, content(500)).status(204)
+	}
+}
+
+func checksumSpoolGone(e *env) {
+	e.config.StoreComposer.AtomicWriter = nil
+	e.config.ChecksumSpool = e.TempDir() + "/not/there"
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(500).header("Retry-After", "1")
+	e.wantOffset(u, 0)
+	e.patch(u, 0, content(100)).status(204)
+}
+
+func checksumFullStore(e *env) {
+	room := &roomStore{DataStore: e.config.StoreComposer.Core, room: 40}
+	e.config.StoreComposer.Core, e.config.StoreComposer.AtomicWriter = room, nil
+	e.config.ChecksumSpool = e.TempDir()
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(507)
+	e.wantOffset(u, 40)
+	e.wantStored(u, content(40))
+	room.room = 1000
+	e.patch(u, 40, content(100)[40:], checksum("sha1", content(100)[40:])).status(204)
+	e.wantStored(u, content(100))
+}
+
+func TestContentDigest(t *testing.T) {
+	runProven(t, []scenario{
+		{"R40_append", "a part that does not match its Content-Digest is refused and not stored", contentDigestAppend},
+		{"R40_changes_nothing", "nor does the length or the digest of the whole that came with it count", contentDigestChangesNothing},
+		{"R40_creation", "neither is the content of a creation", contentDigestCreation},
+		{"R40_several", "every digest that is known must match", contentDigestSeveral},
+		{"R40_unknown", "what is not known or does not parse is passed over", contentDigestUnknown},
+		{"R40_tus", "digests of RFC 9530 count in the tus dialect, too", contentDigestTus},
+		{"R40_quiet", "there is no progress report before the content is verified", contentDigestCut},
+	})
+}
+
+func contentDigestAppend(e *env) {
+	for _, interop := range interopVersions {
+		d := e.draft(interop)
+		for _, h := range hashes {
+			if h.field == "" {
+				continue
+			}
+			u := d.create(false, content(10)).status(201).location()
+			for _, framing := range []string{"X: y", chunked} {
+				a := d.append(u, 10, true, content(90), field9530("Content-Digest", h.field, content(91)), framing)
+				d.wantComplete(a.refusedWith(400, "ERR_CHECKSUM_MISMATCH", ""), false).header("Upload-Offset", "10")
+				d.want(u, 10, false)
+			}
+			e.wantStored(u, content(10))
+			d.append(u, 10, true, content(90), field9530("Content-Digest", h.field, content(90))).status(d.appended())
+			d.want(u, 100, true)
+		}
+	}
+}
+
+func contentDigestChangesNothing(e *env) {
+	for _, interop := range interopVersions {
+		d := e.draft(interop)
+		wrong := field9530("Content-Digest", "sha-256", content(91))
+		u := d.begin()
+		d.append(u, 0, false, content(10), "Upload-Length: 50", field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
+		d.append(u, 0, true, content(10), field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
+		d.want(u, 0, false)
+		d.append(u, 0, false, content(10), "Upload-Length: 100", field9530("Content-Digest", "sha-256", content(10))).status(d.appended())
+		d.append(u, 10, true, content(100)[10:], field9530("Repr-Digest", "md5", content(100))).status(d.appended())
+		d.want(u, 100, true)
+		e.wantStored(u, content(100))
+	}
+}
+
+func contentDigestCreation(e *env) {
+	d := e.draft(9)
+	a := d.create(true, content(90), field9530("Content-Digest", "sha-256", content(91))).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
+	d.wantComplete(a, false)
+	u := a.location()
+	d.want(u, 0, false)
+	d.append(u, 0, true, content(90)).status(204)
+	d.create(true, content(90), field9530("Content-Digest", "sha-256", content(90))).status(201)
+	d.create(true, nil, field9530("Content-Digest", "sha-256", content(1))).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "").without("Location")
+	d.create(true, nil, field9530("Content-Digest", "sha-256", nil)).status(201)
+}
+
+func contentDigestTus(e *env) {
+	u := e.create(100)
+	e.patch(u, 0, content(40), field9530("Content-Digest", "sha-256", content(41))).status(460).code("ERR_CHECKSUM_MISMATCH")
+	e.wantOffset(u, 0)
+	e.patch(u, 0, content(40), field9530("Content-Digest", "sha-256", content(40))).status(204)
+
+	good, bad := field9530("Repr-Digest", "sha-256", content(10)), field9530("Repr-Digest", "sha-256", content(11))
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 10", good).status(201).location()
+	e.patch(u, 0, content(10)).status(204)
+	e.head(u).header("Repr-Digest", field9530("", "sha-256", content(10))[2:])
+	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 10", bad).status(201).location()
+	e.patch(u, 0, content(10)).status(422).code("ERR_DIGEST_MISMATCH")
+	e.head(u).status(422)
+}
+
+func contentDigestSeveral(e *env) {
+	d := e.draft(9)
+	u := d.begin()
+	good, bad := field9530("", "sha-256", content(10))[2:], field9530("", "md5", content(11))[2:]
+	for _, lines := range [][]string{{"Content-Digest: " + good + ", " + bad}, {"Content-Digest: " + bad, "Content-Digest: " + good}} {
+		d.append(u, 0, false, content(10), lines...).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
+	}
+	d.want(u, 0, false)
+	d.append(u, 0, false, content(10), "Content-Digest: "+good+", md5=:"+sum64("md5", content(10))+":, other=:YQ==:").status(204)
+}
+
+func contentDigestUnknown(e *env) {
+	d := e.draft(9)
+	u := d.begin()
+	for i, line := range []string{
+		"Content-Digest: sha-3=:YQ==:", "Content-Digest: sha-256=abc", "Content-Digest: sha-256=:YQ==", "Content-Digest: SHA-256=:YQ==:",
+		"Content-Digest: sha-256=5", "Content-Digest:", "Digest: sha-256=YQ==",
+	} {
+		d.append(u, int64(10*i), false, content(10), line).status(204)
+	}
+}
+
+func contentDigestCut(e *env) {
+	d := e.draft(9)
+	u := d.begin()
+	data := content(2 << 20)
+	s := d.open(http.MethodPatch, u, int64(len(data)), d.appendHeader(0, true, field9530("Content-Digest", "sha-512", data))...)
+	s.sendAndSee(data[:1<<20])
+	s.cut()
+	s.wantNoInterim()
+	d.want(u, 0, false)
+	e.wantStored(u, nil)
+	d.append(u, 0, true, data, field9530("Content-Digest", "sha-512", data)).status(204)
+}
+
+// digestsOf returns what the record of an upload keeps.
+func (e *env) digestsOf(target string) []tusd.Digest {
+	e.Helper()
+	upload, err := e.config.StoreComposer.Core.GetUpload(context.Background(), nil, idOf(target))
+	if err != nil {
+		e.Fatalf("load %s from the store: %v", target, err)
+	}
+	info, err := upload.GetInfo(context.Background())
+	if err != nil {
+		e.Fatalf("load %s from the store: %v", target, err)
+	}
+	return info.Digests
+}

@@ -1,0 +1,340 @@
+package protocoltest
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tus/tusd/internal/wire"
+)
+
+// Header lines that most requests carry.
+const (
+	version = "Tus-Resumable: 1.0.0"
+	octets  = "Content-Type: application/offset+octet-stream"
+)
+
+// chunked as a header line makes the body one of unknown length.
+const chunked = "(chunked)"
+
+// client sends requests one after another over a connection that it keeps as
+// long as the server does.
+type client struct {
+	env  *env
+	conn wire.Conn
+}
+
+// another returns a client with a connection of its own.
+func (c *client) another() *client {
+	other := &client{env: c.env}
+	c.env.Cleanup(other.drop)
+	return other
+}
+
+// drop closes the connection without a word.
+func (c *client) drop() {
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
+}
+
+func (c *client) connect() wire.Conn {
+	c.env.Helper()
+	c.env.start()
+	if c.conn == nil {
+		conn, err := c.env.protocol.dial(c.env.server.Listener.Addr().String())
+		if err != nil {
+			c.env.Fatalf("connect: %v", err)
+		}
+		c.conn = conn
+	}
+	return c.conn
+}
+
+// do sends a request and checks of the answer what holds for every answer.
+func (c *client) do(method, target string, body []byte, header ...string) *answer {
+	c.env.Helper()
+	a := c.raw(method, target, body, header...)
+	a.checkAlways(effectiveMethod(method, header))
+	return a
+}
+
+// raw sends a request and checks nothing but that there is an answer.
+func (c *client) raw(method, target string, body []byte, header ...string) *answer {
+	c.env.Helper()
+	r := wire.Request{Method: method, Target: target, Header: header, Length: int64(len(body))}
+	if i := slices.Index(header, chunked); i >= 0 {
+		r.Header, r.Length = slices.Delete(slices.Clone(header), i, i+1), wire.Unknown
+	}
+	response, err := wire.Do(c.connect(), r, body)
+	a := &answer{env: c.env, request: method + " " + target, Response: response}
+	if err != nil {
+		c.env.Errorf("%s: %v", a.request, err)
+		a.Response = &wire.Response{Header: make(http.Header)}
+	}
+	if err != nil || response.Close {
+		c.drop()
+	}
+	return a
+}
+
+func effectiveMethod(method string, header []string) string {
+	for _, line := range header {
+		if override, found := strings.CutPrefix(line, "X-HTTP-Method-Override: "); found {
+			return override
+		}
+	}
+	return method
+}
+
+// post sends a creation without content.
+func (c *client) post(header ...string) *answer {
+	c.env.Helper()
+	return c.do(http.MethodPost, "/files/", nil, append([]string{version}, header...)...)
+}
+
+// postWith sends a creation with content.
+func (c *client) postWith(body []byte, header ...string) *answer {
+	c.env.Helper()
+	return c.do(http.MethodPost, "/files/", body, append([]string{version, octets}, header...)...)
+}
+
+// create makes an upload and returns its target.
+func (c *client) create(length int64, header ...string) string {
+	c.env.Helper()
+	return c.post(append(header, "Upload-Length: "+strconv.FormatInt(length, 10))...).status(201).location()
+}
+
+func (c *client) createDeferred(header ...string) string {
+	c.env.Helper()
+	return c.post(append(header, "Upload-Defer-Length: 1")...).status(201).location()
+}
+
+// createFull makes an upload that has all its bytes.
+func (c *client) createFull(data []byte, header ...string) string {
+	c.env.Helper()
+	length := "Upload-Length: " + strconv.Itoa(len(data))
+	return c.postWith(data, append(header, length)...).status(201).location()
+}
+
+func (c *client) patch(target string, offset int64, data []byte, header ...string) *answer {
+	c.env.Helper()
+	at := "Upload-Offset: " + strconv.FormatInt(offset, 10)
+	return c.do(http.MethodPatch, target, data, append([]string{version, octets, at}, header...)...)
+}
+
+func (c *client) head(target string) *answer {
+	c.env.Helper()
+	return c.do(http.MethodHead, target, nil, version)
+}
+
+func (c *client) get(target string, header ...string) *answer {
+	c.env.Helper()
+	return c.do(http.MethodGet, target, nil, header...)
+}
+
+func (c *client) terminate(target string) *answer {
+	c.env.Helper()
+	return c.do(http.MethodDelete, target, nil, version)
+}
+
+// wantOffset checks with a HEAD where the upload stands.
+func (c *client) wantOffset(target string, want int64) {
+	c.env.Helper()
+	c.head(target).status(200).header("Upload-Offset", strconv.FormatInt(want, 10))
+}
+
+// offset asks with a HEAD where the upload stands.
+func (c *client) offset(target string) int64 {
+	c.env.Helper()
+	n, err := strconv.ParseInt(c.head(target).status(200).Header.Get("Upload-Offset"), 10, 64)
+	if err != nil {
+		c.env.Errorf("Upload-Offset of %s: %v", target, err)
+	}
+	return n
+}
+
+// running is a request whose body is being sent.
+type running struct {
+	wire.Stream
+	env *env
+}
+
+// open sends the head of a PATCH and waits until the server asks for its body,
+// that is, until it has taken the upload's lock.
+func (c *client) open(target string, offset, length int64, header ...string) *running {
+	c.env.Helper()
+	s := c.openNow(target, offset, length, append(header, "Expect: 100-continue")...)
+	select {
+	case <-s.Continued():
+	case <-s.Done():
+		response, err := s.Response()
+		c.env.Fatalf("PATCH %s was answered before its body: %+v, %v", target, response, err)
+	case <-time.After(10 * time.Second):
+		c.env.Fatalf("PATCH %s: the server does not ask for the body", target)
+	}
+	return s
+}
+
+// openNow sends the head of a PATCH.
+func (c *client) openNow(target string, offset, length int64, header ...string) *running {
+	c.env.Helper()
+	at := "Upload-Offset: " + strconv.FormatInt(offset, 10)
+	s, err := c.connect().Open(wire.Request{
+		Method: http.MethodPatch, Target: target, Length: length,
+		Header: append([]string{version, octets, at}, header...),
+	})
+	if err != nil {
+		c.env.Fatalf("PATCH %s: %v", target, err)
+	}
+	return &running{s, c.env}
+}
+
+// send sends a piece of the body.
+func (r *running) send(data []byte) {
+	r.env.Helper()
+	if _, err := r.Write(data); err != nil {
+		r.env.Errorf("send a piece of a body: %v", err)
+	}
+}
+
+// sendAndSee sends a piece of the body and waits until the handler has read it.
+func (r *running) sendAndSee(data []byte) {
+	r.env.Helper()
+	want := r.env.received.Load() + int64(len(data))
+	r.send(data)
+	r.env.eventually("the bytes have arrived", func() bool { return r.env.received.Load() >= want })
+}
+
+// end ends the body.
+func (r *running) end() {
+	r.env.Helper()
+	if err := r.CloseWrite(); err != nil {
+		r.env.Errorf("end a body: %v", err)
+	}
+}
+
+// answer waits for the answer.
+func (r *running) answer() *answer {
+	r.env.Helper()
+	response, err := r.Response()
+	a := &answer{env: r.env, request: "the PATCH that was running", Response: response}
+	if err != nil {
+		r.env.Errorf("%s: %v", a.request, err)
+		a.Response = &wire.Response{Header: make(http.Header)}
+	} else {
+		a.checkAlways(http.MethodPatch)
+	}
+	return a
+}
+
+// answer is a response whose properties can be checked in a row.
+type answer struct {
+	*wire.Response
+	env     *env
+	request string
+}
+
+func (a *answer) status(want ...int) *answer {
+	a.env.Helper()
+	if !slices.Contains(want, a.Status) {
+		a.env.Errorf("%s: status %d, want %d; %s", a.request, a.Status, want, a.Body)
+	}
+	return a
+}
+
+func (a *answer) header(name, want string) *answer {
+	a.env.Helper()
+	if got := a.Header.Values(name); len(got) != 1 || got[0] != want {
+		a.env.Errorf("%s: answer %d has %s %q, want %q once", a.request, a.Status, name, got, want)
+	}
+	return a
+}
+
+func (a *answer) headerMatches(name, pattern string) *answer {
+	a.env.Helper()
+	if got := a.Header.Values(name); len(got) != 1 || !regexp.MustCompile(pattern).MatchString(got[0]) {
+		a.env.Errorf("%s: answer %d has %s %q, want one that matches %s", a.request, a.Status, name, got, pattern)
+	}
+	return a
+}
+
+func (a *answer) without(names ...string) *answer {
+	a.env.Helper()
+	for _, name := range names {
+		if got, there := a.Header[http.CanonicalHeaderKey(name)]; there {
+			a.env.Errorf("%s: answer %d has %s %q, want none", a.request, a.Status, name, got)
+		}
+	}
+	return a
+}
+
+// code checks the stable code at the beginning of an error's body.
+func (a *answer) code(want string) *answer {
+	a.env.Helper()
+	if got, _, _ := strings.Cut(string(a.Body), ":"); got != want {
+		a.env.Errorf("%s: answer %d has the code %q, want %q", a.request, a.Status, got, want)
+	}
+	return a
+}
+
+// location returns the target of a creation's Location, which is absolute and
+// on this server.
+func (a *answer) location() string {
+	a.env.Helper()
+	target, found := strings.CutPrefix(a.Header.Get("Location"), a.env.server.URL)
+	if !found || !strings.HasPrefix(target, "/files/") || target == "/files/" {
+		a.env.Fatalf("%s: Location %q, want an upload below %s/files/", a.request, a.Header.Get("Location"), a.env.server.URL)
+	}
+	return target
+}
+
+var errorBody = regexp.MustCompile(`^ERR_[A-Z_]+: [^\n]+\n$`)
+
+// checkAlways checks what holds for every answer of the tus dialect.
+func (a *answer) checkAlways(method string) {
+	a.env.Helper()
+	if a.Header.Get("Location") != "" && a.Status/100 == 3 {
+		return // the mux's, not ours
+	}
+	a.header("Tus-Resumable", "1.0.0").header("X-Content-Type-Options", "nosniff")
+	if method == http.MethodHead && len(a.Body) > 0 {
+		a.env.Errorf("%s: the answer to HEAD has a body: %q", a.request, a.Body)
+	}
+	if a.Status >= 400 {
+		a.checkError(method)
+		return
+	}
+	if a.Status == http.StatusCreated {
+		a.headerMatches("Location", "^https?://")
+	}
+	if (a.Status == http.StatusCreated || a.Status == http.StatusNoContent) && len(a.Body) > 0 {
+		a.env.Errorf("%s: answer %d has a body: %q", a.request, a.Status, a.Body)
+	}
+	if method == http.MethodHead {
+		a.header("Cache-Control", "no-store")
+	}
+}
+
+func (a *answer) checkError(method string) {
+	a.env.Helper()
+	a.headerMatches("X-Request-Id", ".")
+	if method != http.MethodHead {
+		a.header("Content-Type", "text/plain; charset=utf-8")
+		if !errorBody.Match(a.Body) {
+			a.env.Errorf("%s: answer %d has the body %q, want CODE: message", a.request, a.Status, a.Body)
+		}
+	}
+	switch {
+	case a.Status == http.StatusMethodNotAllowed:
+		a.headerMatches("Allow", "OPTIONS")
+	case a.Status == http.StatusPreconditionFailed && strings.HasPrefix(string(a.Body), "ERR_UNSUPPORTED_VERSION:"):
+		a.header("Tus-Version", "1.0.0")
+	case a.Status == http.StatusLocked || a.Status >= 500 && a.Status != http.StatusNotImplemented:
+		a.headerMatches("Retry-After", "^[0-9]+$")
+	}
+}

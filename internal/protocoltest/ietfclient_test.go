@@ -1,0 +1,365 @@
+package protocoltest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/wire"
+)
+
+// The tests of the IETF draft "Resumable Uploads for HTTP" are scenarios like
+// those of tus 1.0. Rnn is the number of the scenario in the list of test cases
+// for the draft that this server is held to.
+
+const appendType = "Content-Type: application/partial-upload"
+
+// interopVersions are the versions of the draft that are spoken. 0 is a client
+// that names none.
+var interopVersions = []int{0, 3, 4, 5, 6, 7, 8, 9}
+
+// runDraft runs scenarios over every protocol on every store, with the draft
+// switched on.
+func runDraft(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	for i, s := range scenarios {
+		scenarios[i].test = func(e *env) {
+			e.config.DisableIETF = false
+			s.test(e)
+		}
+	}
+	run(t, scenarios)
+}
+
+// draft is a client of the IETF draft in one interop version.
+type draft struct {
+	*client
+	interop int
+}
+
+func (e *env) draft(interop int) *draft { return &draft{e.client, interop} }
+
+// newest is what most scenarios speak.
+func newest(test func(*draft)) func(*env) {
+	return func(e *env) { test(e.draft(9)) }
+}
+
+// everyVersion runs a test in all versions, one after another.
+func everyVersion(test func(*draft)) func(*env) {
+	return func(e *env) {
+		for _, interop := range interopVersions {
+			test(e.draft(interop))
+		}
+	}
+}
+
+// everyNamed is everyVersion without the client that names none, which tells
+// of its dialect only with what it creates or appends.
+func everyNamed(test func(*draft)) func(*env) {
+	return everyVersion(func(d *draft) {
+		if d.interop != 0 {
+			test(d)
+		}
+	})
+}
+
+// header is what the requests of this version carry.
+func (d *draft) header(more ...string) []string {
+	if d.interop == 0 {
+		return more
+	}
+	return append([]string{"Upload-Draft-Interop-Version: " + strconv.Itoa(d.interop)}, more...)
+}
+
+// completeness is the header that says whether the content is all, as a line.
+func (d *draft) completeness(complete bool) string {
+	name, value := d.completeField(complete)
+	return name + ": " + value
+}
+
+func (d *draft) completeField(complete bool) (name, value string) {
+	name = "Upload-Complete"
+	if d.interop == 3 {
+		name, complete = "Upload-Incomplete", !complete
+	}
+	if complete {
+		return name, "?1"
+	}
+	return name, "?0"
+}
+
+// do sends a request and checks of the answer what holds for every answer.
+func (d *draft) do(method, target string, body []byte, header ...string) *answer {
+	d.env.Helper()
+	return d.always(d.raw(method, target, body, d.header(header...)...), method)
+}
+
+// create sends a creation.
+func (d *draft) create(complete bool, body []byte, header ...string) *answer {
+	d.env.Helper()
+	return d.do(http.MethodPost, "/files/", body, append(header, d.completeness(complete))...)
+}
+
+// begin makes an upload without content and returns its target.
+func (d *draft) begin(header ...string) string {
+	d.env.Helper()
+	return d.create(false, nil, header...).status(201).location()
+}
+
+// appendHeader is the header of a PATCH. Versions that take any media type
+// are not given one.
+func (d *draft) appendHeader(offset int64, complete bool, header ...string) []string {
+	header = append(header, "Upload-Offset: "+strconv.FormatInt(offset, 10), d.completeness(complete))
+	if d.interop == 0 || d.interop >= 6 {
+		header = append(header, appendType)
+	}
+	return header
+}
+
+func (d *draft) append(target string, offset int64, complete bool, body []byte, header ...string) *answer {
+	d.env.Helper()
+	return d.do(http.MethodPatch, target, body, d.appendHeader(offset, complete, header...)...)
+}
+
+// appended is the status of a PATCH that went well.
+func (d *draft) appended() int {
+	if d.interop >= 3 && d.interop <= 6 {
+		return 201
+	}
+	return 204
+}
+
+// head asks where the upload stands. A complete upload answers a HEAD that
+// has no mark of a dialect as a download, with what the draft needs.
+func (d *draft) head(target string) *answer {
+	d.env.Helper()
+	if d.interop == 0 {
+		a := d.raw(http.MethodHead, target, nil)
+		if a.Status == 200 {
+			return a.header("Upload-Complete", "?1")
+		}
+		return d.always(a, http.MethodHead)
+	}
+	return d.do(http.MethodHead, target, nil)
+}
+
+func (d *draft) cancel(target string) *answer {
+	d.env.Helper()
+	return d.do(http.MethodDelete, target, nil)
+}
+
+// want checks with a HEAD where the upload stands.
+func (d *draft) want(target string, offset int64, complete bool) {
+	d.env.Helper()
+	a := d.head(target).status(204, 200).header("Upload-Offset", strconv.FormatInt(offset, 10))
+	if a.Status == 204 {
+		a.header("Cache-Control", "no-store")
+	}
+	if d.interop != 0 {
+		a.status(204)
+	}
+	d.wantComplete(a, complete)
+}
+
+// wantComplete checks what an answer says about completeness.
+func (d *draft) wantComplete(a *answer, complete bool) *answer {
+	d.env.Helper()
+	return a.header(d.completeField(complete))
+}
+
+// offsetOf asks with a HEAD where the upload stands.
+func (d *draft) offsetOf(target string) int64 {
+	d.env.Helper()
+	n, err := strconv.ParseInt(d.head(target).status(204).Header.Get("Upload-Offset"), 10, 64)
+	if err != nil {
+		d.env.Errorf("Upload-Offset of %s: %v", target, err)
+	}
+	return n
+}
+
+// always checks what holds for every answer in the draft's dialect.
+func (d *draft) always(a *answer, method string) *answer {
+	d.env.Helper()
+	a.request = fmt.Sprintf("interop %d: %s", d.interop, a.request)
+	a.header("X-Content-Type-Options", "nosniff")
+	if d.interop == 0 && a.Status >= 400 && a.Header.Get("Tus-Resumable") != "" {
+		return a // nothing says that the request is one of the draft
+	}
+	a.headerMatches("Upload-Limit", "^min-size=0(, |$)").without("Tus-Resumable", "Tus-Version")
+	if d.interop >= 3 && d.interop <= 9 {
+		a.header("Upload-Draft-Interop-Version", strconv.Itoa(d.interop))
+	} else {
+		a.without("Upload-Draft-Interop-Version")
+	}
+	said, _ := d.completeField(false)
+	for _, name := range []string{"Upload-Complete", "Upload-Incomplete"} {
+		if name != said {
+			a.without(name)
+		}
+	}
+	if changes := method != http.MethodHead && method != http.MethodGet && method != http.MethodDelete; changes {
+		a.headerMatches(said, `^\?[01]$`)
+	}
+	if a.Status >= 400 {
+		a.checkProblem(method)
+	}
+	return a
+}
+
+// problem is the content of an error answer.
+type problem struct {
+	Type, Title, Code string
+	Status            int
+	Expected          *int64 `json:"expected-offset"`
+	Provided          *int64 `json:"provided-offset"`
+}
+
+func (a *answer) problem() (p problem) {
+	a.env.Helper()
+	a.header("Content-Type", "application/problem+json")
+	if err := json.Unmarshal(a.Body, &p); err != nil {
+		a.env.Errorf("%s: answer %d has the body %q: %v", a.request, a.Status, a.Body, err)
+	}
+	return p
+}
+
+func (a *answer) checkProblem(method string) {
+	a.env.Helper()
+	a.headerMatches("X-Request-Id", ".")
+	if a.Status >= 500 && a.Status != http.StatusNotImplemented {
+		a.headerMatches("Retry-After", "^[0-9]+$")
+	}
+	if a.Status == http.StatusLocked || a.Status == http.StatusTooManyRequests {
+		a.env.Errorf("%s: answer %d, which makes clients of the draft give up", a.request, a.Status)
+	}
+	if method == http.MethodHead {
+		a.without("Content-Type")
+		return
+	}
+	if p := a.problem(); p.Status != a.Status || p.Code == "" || p.Type == "" || p.Title == "" {
+		a.env.Errorf("%s: answer %d has the problem %s", a.request, a.Status, a.Body)
+	}
+}
+
+// refusedWith checks the code of an error and the name of its problem type,
+// "" if it has none.
+func (a *answer) refusedWith(status int, code, problemType string) *answer {
+	a.env.Helper()
+	want := "about:blank"
+	if problemType != "" {
+		want = "https://iana.org/assignments/http-problem-types#" + problemType
+	}
+	if p := a.status(status).problem(); p.Code != code || p.Type != want {
+		a.env.Errorf("%s: answer %d has code %q and type %q, want %q and %q", a.request, a.Status, p.Code, p.Type, code, want)
+	}
+	return a
+}
+
+// sending is a request of the draft whose body is being sent.
+type sending struct {
+	*running
+	draft  *draft
+	method string
+}
+
+// open sends the head of a request.
+func (d *draft) open(method, target string, length int64, header ...string) *sending {
+	d.env.Helper()
+	s, err := d.connect().Open(wire.Request{Method: method, Target: target, Length: length, Header: d.header(header...)})
+	if err != nil {
+		d.env.Fatalf("%s %s: %v", method, target, err)
+	}
+	return &sending{&running{s, d.env}, d, method}
+}
+
+// openAppend sends the head of a PATCH and waits until its body is asked for,
+// that is, until it has the upload's lock.
+func (d *draft) openAppend(target string, offset, length int64, complete bool, header ...string) *sending {
+	d.env.Helper()
+	s := d.open(http.MethodPatch, target, length, d.appendHeader(offset, complete, append(header, "Expect: 100-continue")...)...)
+	s.wantContinue()
+	return s
+}
+
+func (s *sending) wantContinue() {
+	s.env.Helper()
+	select {
+	case <-s.Continued():
+	case <-s.Done():
+		response, err := s.Response()
+		s.env.Fatalf("%s was answered before its body: %+v, %v", s.method, response, err)
+	case <-time.After(10 * time.Second):
+		s.env.Fatalf("%s: the server does not ask for the body", s.method)
+	}
+}
+
+// informed waits for the next 104 and checks what holds for each.
+func (s *sending) informed() *wire.Interim {
+	s.env.Helper()
+	select {
+	case i := <-s.Interim():
+		s.checkInterim(i)
+		return &i
+	case <-time.After(10 * time.Second):
+		s.env.Fatalf("interop %d: no 104 arrived", s.draft.interop)
+	}
+	return nil
+}
+
+func (s *sending) checkInterim(i wire.Interim) {
+	s.env.Helper()
+	if i.Status != 104 {
+		s.env.Errorf("interim status %d, want 104", i.Status)
+	}
+	if got := i.Header.Values("Upload-Draft-Interop-Version"); !slices.Equal(got, []string{strconv.Itoa(s.draft.interop)}) {
+		s.env.Errorf("a 104 carries the version %q, want %d", got, s.draft.interop)
+	}
+}
+
+// announced waits for the 104 of a creation and returns the upload's target.
+func (s *sending) announced() string {
+	s.env.Helper()
+	i := s.informed()
+	if limit := i.Header.Values("Upload-Limit"); len(limit) != 1 || limit[0] == "" {
+		s.env.Errorf("the 104 of a creation carries Upload-Limit %q, want it once", limit)
+	}
+	a := &answer{env: s.env, request: "104", Response: &wire.Response{Header: i.Header}}
+	return a.location()
+}
+
+// answer waits for the answer.
+func (s *sending) answer() *answer {
+	s.env.Helper()
+	response, err := s.Response()
+	a := &answer{env: s.env, request: "the running " + s.method, Response: response}
+	if err != nil {
+		s.env.Fatalf("%s: %v", a.request, err)
+	}
+	if response.Close {
+		s.draft.drop()
+	}
+	return s.draft.always(a, s.method)
+}
+
+// wantNoInterim checks that nothing (more) was sent before the answer, which
+// must have arrived.
+func (s *sending) wantNoInterim() {
+	s.env.Helper()
+	select {
+	case i := <-s.Interim():
+		s.env.Errorf("interop %d: interim answer %+v, want none", s.draft.interop, i)
+	default:
+	}
+}
+
+// cut breaks the connection off, and waits until the server has noticed.
+func (s *sending) cut() {
+	s.env.Helper()
+	_ = s.Abort()
+	s.draft.drop()
+	s.env.waitIdle()
+}

@@ -1,0 +1,146 @@
+package protocoltest
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMount(t *testing.T) {
+	runOn(t, memoryStore, protocols, []scenario{
+		{"strip_with_slash", "behind StripPrefix(/files/) it works", func(e *env) { mounted(e, mountAsInReadme) }},
+		{"strip_without_slash", "behind StripPrefix(/files) it works", func(e *env) { mounted(e, mountStripped) }},
+		{"unstripped", "mounted as it is, with BasePath, it works", func(e *env) { mounted(e, func(h http.Handler) http.Handler { return h }) }},
+		{"prefix_middleware", "behind a middleware that changes only URL.Path it works", func(e *env) { mounted(e, mountPathOnly) }},
+		{"wrapper_with_unwrap", "a ResponseWriter wrapped with Unwrap keeps deadlines, without a warning", mountedUnwrap},
+		{"wrapper_without_unwrap", "a ResponseWriter that hides deadlines is warned of once, and requests work", mountedHidden},
+		{"max_bytes", "a limit on bodies outside gives 413, what came before is kept, the upload goes on", mountedMaxBytes},
+		{"replaced_body", "a middleware that replaces the request's body does not keep an answer from a waiting client", mountedReplacedBody},
+		{"own_mux", "the handler serves one upload under a path of the embedder's own", mountedOwnMux},
+	})
+}
+
+// mounted runs an upload's life behind a mount.
+func mounted(e *env, mount func(http.Handler) http.Handler) {
+	e.mount = mount
+	data := content(100)
+	u := e.create(100, "Upload-Metadata: k dg==")
+	e.patch(u, 0, data[:40]).status(204)
+	e.wantOffset(u, 40)
+	e.patch(u, 40, data[40:]).status(204)
+	if a := e.get(u).status(200); string(a.Body) != string(data) {
+		e.Errorf("GET has %s, want %s", digest(a.Body), digest(data))
+	}
+	e.head("/files/unknown").status(404)
+	for _, id := range []string{"%2e%2e", "a%2f..%2fb", "x.info", "%00"} {
+		e.head("/files/"+id).status(404, 400, 301, 307, 308)
+	}
+	part := e.createPartial(data)
+	e.wantFinal(e.postFinal(part).status(201).location(), part, data)
+	e.terminate(u).status(204)
+	e.head(u).status(404)
+	e.options("/files/").status(200)
+}
+
+func mountStripped(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/files/", http.StripPrefix("/files", h))
+	return mux
+}
+
+// mountPathOnly is a prefix middleware of the simple kind: it knows of no
+// RawPath.
+func mountPathOnly(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner := r.Clone(r.Context())
+		inner.URL.Path = strings.TrimPrefix(r.URL.Path, "/files")
+		h.ServeHTTP(w, inner)
+	})
+}
+
+// unwrapping is what logging middleware puts around a ResponseWriter.
+type unwrapping struct{ http.ResponseWriter }
+
+func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// hiding is the same, forgetful.
+type hiding struct{ http.ResponseWriter }
+
+func wrapped(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {
+	return func(h http.Handler) http.Handler {
+		return mountAsInReadme(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrap(w), r) }))
+	}
+}
+
+func mountedUnwrap(e *env) {
+	e.config.NetworkTimeout = 150 * time.Millisecond
+	wrap := wrapped(func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{w} })
+	mounted(e, wrap)
+	u := e.create(100)
+	s := e.another().open(u, 0, 100)
+	s.send(content(30))
+	s.answer().status(500).code("ERR_READ_TIMEOUT")
+	e.wantOffset(u, 30)
+	if e.warnings.count("deadline") > 0 {
+		e.Errorf("warned of a wrapper that has Unwrap: %q", e.warnings.all())
+	}
+}
+
+func mountedHidden(e *env) {
+	mounted(e, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return hiding{w} }))
+	if told := e.warnings.count("deadline"); told != 1 {
+		e.Errorf("warned %d times of a wrapper that hides deadlines, want once: %q", told, e.warnings.all())
+	}
+}
+
+func mountedMaxBytes(e *env) {
+	e.mount = func(h http.Handler) http.Handler { return mountAsInReadme(http.MaxBytesHandler(h, 50)) }
+	data := content(100)
+	for _, header := range [][]string{nil, {chunked}} {
+		u := e.create(100)
+		e.patch(u, 0, data[:60], header...).status(413).code("ERR_BODY_TOO_LARGE")
+		n := e.offset(u)
+		if n > 50 {
+			e.Errorf("offset %d behind a limit of 50 bytes", n)
+		}
+		e.patch(u, n, data[n:50]).status(204)
+		e.patch(u, 50, data[50:]).status(204)
+		e.wantStored(u, data)
+	}
+}
+
+// mountedReplacedBody uses the idiom that the documentation of MaxBytesReader
+// suggests, which replaces the body in the server's own request.
+func mountedReplacedBody(e *env) {
+	u := e.create(100)
+	e.stop()
+	e.config.StoreComposer = e.compose()
+	e.outermost = func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+			h.ServeHTTP(w, r)
+		})
+	}
+	s := e.expecting(u, "Upload-Offset: 50")
+	select {
+	case <-s.Done():
+		s.answer().status(409)
+	case <-time.After(3 * time.Second):
+		e.Error("no answer after 3 s")
+	}
+	e.patch(u, 0, content(100)).status(204)
+}
+
+func mountedOwnMux(e *env) {
+	e.mount = func(http.Handler) http.Handler {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/files/{id...}", func(w http.ResponseWriter, r *http.Request) { e.handler.ServeUpload(w, r, r.PathValue("id")) })
+		return mux
+	}
+	u := e.create(100)
+	e.patch(u, 0, content(100)).status(204)
+	e.wantOffset(u, 100)
+	e.get(u).status(200)
+	e.head("/files/x.info").status(404)
+}

@@ -1,0 +1,385 @@
+package protocoltest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/leaktest"
+	"github.com/tus/tusd/internal/wire"
+	"github.com/tus/tusd/storetest"
+)
+
+// The protocol tests talk to a handler over real sockets, as scenarios: each
+// is one small function, runs over HTTP/1.1 and HTTP/2 on every store, and has
+// a sentence that is printed when it fails. caseNNN is the number of the
+// scenario in the list of strict test cases for tus 1.0 that this server is
+// held to.
+
+// scenario is one thing that must hold.
+type scenario struct {
+	name     string
+	sentence string
+	test     func(*env)
+}
+
+// protocol is a way to reach a server.
+type protocol struct {
+	name   string
+	listen func(*httptest.Server)
+	dial   func(address string) (wire.Conn, error)
+}
+
+var protocols = []protocol{
+	{"http1", (*httptest.Server).Start, wire.DialHTTP1},
+	{"http2", wire.StartHTTP2, wire.DialHTTP2},
+}
+
+// storeKind is a store to run on. open makes a fresh one and returns a
+// function that composes it, also again after the handler was shut down.
+type storeKind struct {
+	name string
+	open func(*testing.T) func() *tusd.StoreComposer
+}
+
+var memoryStore = storeKind{"memory", func(*testing.T) func() *tusd.StoreComposer {
+	memory := storetest.NewMemory()
+	return func() *tusd.StoreComposer {
+		composer := tusd.NewStoreComposer()
+		memory.UseIn(composer)
+		return composer
+	}
+}}
+
+var fileStore = storeKind{"filestore", func(t *testing.T) func() *tusd.StoreComposer {
+	store := &filestore.FileStore{}
+	dir := t.TempDir()
+	closeStore := func() {
+		if err := store.Close(); err != nil {
+			t.Errorf("close the file store: %v", err)
+		}
+	}
+	t.Cleanup(func() { closeStore() })
+	return func() *tusd.StoreComposer {
+		closeStore()
+		store = &filestore.FileStore{Path: dir}
+		composer := tusd.NewStoreComposer()
+		store.UseIn(composer)
+		return composer
+	}
+}}
+
+var storeKinds = []storeKind{memoryStore, fileStore}
+
+// run runs scenarios over every protocol on every store.
+func run(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	for _, kind := range storeKinds {
+		runOn(t, kind, protocols, scenarios)
+	}
+}
+
+// runOn runs scenarios on one store. What does not depend on how bytes are
+// stored needs no other.
+func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
+	t.Helper()
+	overlap(t)
+	for _, p := range over {
+		for _, s := range scenarios {
+			t.Run(p.name+"/"+kind.name+"/"+s.name, func(t *testing.T) {
+				t.Parallel()
+				s.run(t, p, kind)
+			})
+		}
+	}
+}
+
+// overlapping are the tests that run beside others.
+var overlapping sync.Map
+
+// overlap lets a test run beside others, as its scenarios run beside each other:
+// they wait more than they compute.
+func overlap(t *testing.T) {
+	if _, does := overlapping.LoadOrStore(t, true); !does {
+		t.Parallel()
+	}
+}
+
+// runAlone is run for scenarios in which times matter: nothing runs beside one but
+// itself, over another protocol or on another store.
+func runAlone(t *testing.T, kinds []storeKind, scenarios []scenario) {
+	t.Helper()
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			for _, kind := range kinds {
+				for _, p := range protocols {
+					t.Run(p.name+"/"+kind.name, func(t *testing.T) {
+						t.Parallel()
+						s.run(t, p, kind)
+					})
+				}
+			}
+		})
+	}
+}
+
+func (s scenario) run(t *testing.T, p protocol, kind storeKind) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what must hold: %s", s.sentence)
+		}
+	})
+	s.test(newEnv(t, p, kind))
+}
+
+// env is the surroundings of one scenario: a server, started by the first
+// request, and a client. Fields are set before that.
+type env struct {
+	*testing.T
+	*client
+	config tusd.Config
+	mount  func(http.Handler) http.Handler // how the handler is put into a server
+
+	outermost func(http.Handler) http.Handler // around all, may be nil
+
+	protocol protocol
+	compose  func() *tusd.StoreComposer
+	handler  *tusd.Handler
+	server   *httptest.Server
+	warnings *warnings
+	running  atomic.Int64 // requests inside the handler
+	received atomic.Int64 // bytes of bodies that the handler has read
+	finished atomic.Int64 // answers of pre-finish, if countFinishes was called
+}
+
+func newEnv(t *testing.T, p protocol, kind storeKind) *env {
+	compose := kind.open(t)
+	e := &env{T: t, protocol: p, compose: compose, mount: mountAsInReadme, warnings: &warnings{}}
+	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings), DisableIETF: true}
+	e.client = &client{env: e}
+	return e
+}
+
+func mountAsInReadme(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/files/", h)
+	return mux
+}
+
+// start starts the server unless it runs.
+func (e *env) start() {
+	if e.server != nil {
+		return
+	}
+	handler, err := tusd.NewHandler(e.config)
+	if err != nil {
+		e.Fatalf("NewHandler: %v", err)
+	}
+	e.handler = handler
+	root := e.counted(e.mount(handler))
+	if e.outermost != nil {
+		root = e.outermost(root)
+	}
+	e.server = httptest.NewUnstartedServer(root)
+	e.server.Config.ErrorLog = slog.NewLogLogger(serverLog{e.T}, slog.LevelError)
+	e.protocol.listen(e.server)
+	e.Cleanup(e.stop)
+}
+
+// stop ends the server as a process does that is told to.
+func (e *env) stop() {
+	if e.server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := e.handler.Shutdown(ctx); err != nil {
+		e.Errorf("Shutdown: %v", err)
+	}
+	e.client.drop()
+	e.server.CloseClientConnections()
+	e.server.Close()
+	e.server = nil
+}
+
+// restart ends the server; the next request meets a new handler on the same
+// stored bytes.
+func (e *env) restart() {
+	e.stop()
+	e.config.StoreComposer = e.compose()
+}
+
+// counted counts the requests inside h and what it reads, without touching the
+// ResponseWriter.
+func (e *env) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.running.Add(1)
+		defer e.running.Add(-1)
+		if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
+			r.Trailer = make(http.Header) // or the copies do not have what comes there
+		}
+		inner := *r // net/http looks at the body in its own request
+		if r.Body != http.NoBody {
+			inner.Body = countedBody{r.Body, &e.received}
+		}
+		h.ServeHTTP(w, &inner)
+	})
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
+}
+
+// waitIdle waits until no request is inside the handler.
+func (e *env) waitIdle() {
+	e.Helper()
+	e.eventually("the server is done with all requests", func() bool { return e.running.Load() == 0 })
+}
+
+// eventually polls what until it holds.
+func (e *env) eventually(what string, holds func() bool) {
+	e.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			e.Fatalf("after 15 s it is not so that %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// countFinishes makes e.finished count how often pre-finish was asked.
+func (e *env) countFinishes() {
+	e.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		e.finished.Add(1)
+		return tusd.HTTPResponse{}, nil
+	}
+}
+
+// stored reads an upload's bytes out of the store, behind the handler's back.
+func (e *env) stored(target string) []byte {
+	e.Helper()
+	upload, err := e.config.StoreComposer.Core.GetUpload(e.Context(), nil, idOf(target))
+	if err != nil {
+		e.Fatalf("load %s from the store: %v", target, err)
+	}
+	reader, err := upload.GetReader(e.Context())
+	if err != nil {
+		e.Fatalf("read %s from the store: %v", target, err)
+	}
+	data, err := io.ReadAll(reader)
+	if err := reader.Close(); err != nil {
+		e.Errorf("close the reader of %s: %v", target, err)
+	}
+	if err != nil {
+		e.Fatalf("read %s from the store: %v", target, err)
+	}
+	return data
+}
+
+// wantStored checks the stored bytes of an upload.
+func (e *env) wantStored(target string, want []byte) {
+	e.Helper()
+	if got := e.stored(target); !bytes.Equal(got, want) {
+		e.Errorf("%s has %s stored, want %s", target, digest(got), digest(want))
+	}
+}
+
+func digest(data []byte) string {
+	return fmt.Sprintf("%d bytes (SHA-256 %.4x...)", len(data), sha256.Sum256(data))
+}
+
+func idOf(target string) string {
+	id := strings.TrimPrefix(target, "/files/")
+	if decoded, err := url.PathUnescape(id); err == nil {
+		return decoded
+	}
+	return id
+}
+
+// content is test data whose every range is different.
+func content(n int64) []byte {
+	data := make([]byte, n)
+	storetest.Content("content", 0, data)
+	return data
+}
+
+// serverLog fails a test when the HTTP server complains: a panic, a status
+// written twice.
+type serverLog struct{ t *testing.T }
+
+func (serverLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l serverLog) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l serverLog) WithGroup(string) slog.Handler          { return l }
+func (l serverLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "panic") || strings.Contains(r.Message, "superfluous") {
+		l.t.Errorf("the HTTP server says: %s", r.Message)
+	}
+	return nil
+}
+
+// warnings keeps what a handler logs as a warning or worse.
+type warnings struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (*warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler             { return w }
+func (w *warnings) WithGroup(string) slog.Handler                  { return w }
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, r.Message)
+	return nil
+}
+
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.lines...)
+}
+
+// count is how many warnings have text.
+func (w *warnings) count(text string) (n int) {
+	for _, line := range w.all() {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// atOnce is how many scenarios run at the same time if the command line does
+// not say: they mostly wait.
+const atOnce = "16"
+
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", atOnce)
+	os.Exit(leaktest.Main(m))
+}

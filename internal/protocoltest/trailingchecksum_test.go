@@ -1,0 +1,422 @@
+package protocoltest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/wire"
+)
+
+// Checksums in trailers that the header of the request has not announced.
+
+func TestLateChecksum(t *testing.T) {
+	ways := len(proofWays)
+	if !require.Thorough() { // outside CI a way that is much the same is left out
+		ways = 1
+	}
+	runProvenWays(t, ways, []scenario{
+		{"right", "a right one counts, of every algorithm, and whatever came before", lateRight},
+		{"wrong", "a wrong one is 460, and nothing of the content is kept", lateWrong},
+		{"malformed", "one that is malformed, unknown, twice, or beside one in the header is 400, and nothing is kept", lateMalformed},
+		{"creation", "the same with the content of a creation", lateCreation},
+		{"completing", "an upload is complete only with verified content", lateCompleting},
+		{"partial", "a final is built of verified partials", latePartial},
+		{"empty", "the checksum of nothing counts, too", lateEmpty},
+		{"override", "also if the method is in a header", lateOverride},
+		{"cut", "of content that is cut before its end all is kept, as always", lateCut},
+		{"too_long", "content that is too long is refused although it matches", lateTooLong},
+		{"digest", "a digest that runs along is right after content was taken back", lateDigest},
+		{"content_digest", "Content-Digest may be a trailer, announced or not", lateContentDigest},
+		{"draft", "also in the IETF draft, but for content of which progress was reported", lateDraft},
+	})
+}
+
+func TestLateChecksumAbilities(t *testing.T) {
+	run(t, []scenario{
+		{"running_along", "a store that cannot be read again has the hashes run along", lateAlong},
+		{"no_rewinder", "where nothing can be taken back, a wrong checksum ends the upload", lateNoRewinder},
+		{"rewind_fails", "so does one that could not be taken back", lateRewindFails},
+		{"reread_fails", "what cannot be read again is taken back, and the client may repeat it", lateRereadFails},
+		{"not_offered", "a server that offers no checksums passes over the trailer", lateNotOffered},
+		{"http2", "net/http shows no trailer of HTTP/2 if none was announced", lateHidden},
+	})
+}
+
+// hint is a header with which an unannounced trailer is seen: HTTP/2 needs one that
+// is announced.
+func (e *env) hint(more ...string) []string {
+	if e.protocol.name == "http2" {
+		more = append(more, "Trailer: X-Other")
+	}
+	return more
+}
+
+// patchLate sends a chunk with unannounced trailers.
+func (e *env) patchLate(target string, offset int64, data []byte, trailer ...string) *answer {
+	e.Helper()
+	return e.patchWithTrailer(target, offset, data, e.hint(), trailer...)
+}
+
+// lateSizes are chunks that come in one piece and in many.
+var lateSizes = []int{100, 300 << 10}
+
+func lateRight(e *env) {
+	for _, size := range lateSizes {
+		data := content(int64(2 * size))
+		for _, h := range hashes {
+			if h.tus == "" {
+				continue
+			}
+			u := e.create(int64(2*size) + 1)
+			e.patchLate(u, 0, data[:size], checksum(h.tus, data[:size])).status(204)
+			e.patchLate(u, int64(size), data[size:], "X-Other: 1", checksum(h.tus, data[size:])).status(204)
+			e.wantOffset(u, int64(2*size))
+			e.wantStored(u, data)
+			e.patchLate(u, int64(2*size), []byte("x"), checksum(h.tus, []byte("x"))).status(204)
+			e.wantStored(u, append(data[:2*size:2*size], 'x'))
+		}
+	}
+}
+
+func lateWrong(e *env) {
+	for _, size := range lateSizes {
+		data := content(int64(2 * size))
+		for _, h := range hashes {
+			if h.tus == "" {
+				continue
+			}
+			u := e.create(int64(2 * size))
+			for _, wrong := range []string{checksum(h.tus, data), "Upload-Checksum: " + h.tus + " YQ=="} {
+				e.patchLate(u, 0, data[:size], wrong).status(460).code("ERR_CHECKSUM_MISMATCH")
+				e.wantOffset(u, 0)
+				e.wantStored(u, nil)
+			}
+			e.patch(u, 0, data[:size]).status(204)
+			e.patchLate(u, int64(size), data[size:], checksum(h.tus, data)).status(460)
+			e.wantOffset(u, int64(size))
+			e.wantStored(u, data[:size])
+			e.patchLate(u, int64(size), data[size:], checksum(h.tus, data[size:])).status(204)
+			e.wantStored(u, data)
+		}
+	}
+}
+
+func lateMalformed(e *env) {
+	for _, size := range lateSizes {
+		data := content(int64(size))
+		right := checksum("sha1", data)
+		u := e.create(int64(size))
+		refused := func(header []string, trailer ...string) {
+			e.Helper()
+			e.patchWithTrailer(u, 0, data, e.hint(header...), trailer...).status(400).code("ERR_INVALID_CHECKSUM")
+			e.wantOffset(u, 0)
+			e.wantStored(u, nil)
+		}
+		refused(nil, right, right)
+		refused(nil, right, checksum("md5", data))
+		refused([]string{right}, right)
+		refused([]string{right}, checksum("sha1", nil))
+		refused([]string{field9530("Content-Digest", "sha-256", data)}, right)
+		refused([]string{field9530("Content-Digest", "sha-256", data)}, checksum("sha1", nil))
+		refused(nil, "Upload-Checksum: sha3 "+sum64("sha1", data))
+		for _, value := range malformed[:4] {
+			refused(nil, "Upload-Checksum: "+value)
+		}
+		e.patchLate(u, 0, data, "X-Other: 1").status(204) // no checksum at all is none that is missing
+	}
+}
+
+// postLate sends a creation whose content has unannounced trailers.
+func (e *env) postLate(data []byte, header []string, trailer ...string) *answer {
+	e.Helper()
+	s, err := e.connect().Open(wire.Request{
+		Method: http.MethodPost, Target: "/files/", Length: wire.Unknown, Header: append([]string{version, octets}, e.hint(header...)...),
+	})
+	if err == nil {
+		_, err = s.Write(data)
+	}
+	if err == nil {
+		err = s.CloseWrite(trailer...)
+	}
+	if err != nil && !errors.Is(err, wire.ErrEnded) {
+		e.Fatalf("POST: %v", err)
+	}
+	defer e.drop()
+	return (&running{s, e}).answer()
+}
+
+func lateCreation(e *env) {
+	for _, size := range lateSizes {
+		data := content(int64(size))
+		for _, length := range []string{"Upload-Length: 400000", "Upload-Defer-Length: 1"} {
+			u := e.postLate(data, []string{length}, checksum("sha1", nil)).status(460).location()
+			e.wantOffset(u, 0)
+			e.wantStored(u, nil)
+			e.patch(u, 0, data).status(204)
+			e.wantStored(u, data)
+			u = e.postLate(data, []string{length}, checksum("sha1", data)).status(201).location()
+			e.wantOffset(u, int64(size))
+		}
+	}
+}
+
+func lateCompleting(e *env) {
+	e.countFinishes()
+	for i, size := range lateSizes {
+		data := content(int64(size))
+		u := e.create(int64(size))
+		e.patchLate(u, 0, data, checksum("md5", nil)).status(460)
+		if n := e.finished.Load(); n != int64(i) {
+			e.Errorf("an upload without its bytes was finished")
+		}
+		e.get(u).status(409)
+		e.wantOffset(u, 0)
+		e.patchLate(u, 0, data, checksum("md5", data)).status(204)
+		if n := e.finished.Load(); n != int64(i+1) {
+			e.Errorf("%d uploads were finished", n)
+		}
+		e.get(u).status(200)
+		d := e.createDeferred()
+		e.patchWithTrailer(d, 0, data, e.hint("Upload-Length: "+e.head(u).Header.Get("Upload-Length")), checksum("md5", nil)).status(460)
+		e.wantOffset(d, 0)
+		e.patch(d, 0, data).status(204)
+		e.finished.Store(int64(i + 1))
+	}
+}
+
+func latePartial(e *env) {
+	data := content(300 << 10)
+	p := e.create(int64(len(data)), "Upload-Concat: partial")
+	f := e.postFinal(p).status(201).location()
+	e.patchLate(p, 0, data, checksum("md5", nil)).status(460)
+	e.head(f).status(200, 423).without("Upload-Offset")
+	e.patchLate(p, 0, data, checksum("md5", data)).status(204)
+	e.eventually("the final is built", func() bool { return e.get(f).Status == 200 })
+	e.wantStored(f, data)
+}
+
+func lateEmpty(e *env) {
+	u := e.create(100)
+	e.patch(u, 0, content(10)).status(204)
+	e.patchLate(u, 10, nil, checksum("sha1", []byte("x"))).status(460)
+	e.patchLate(u, 10, nil, checksum("sha1", nil)).status(204)
+	e.wantOffset(u, 10)
+	full := e.createFull(content(10))
+	e.patchLate(full, 10, nil, checksum("sha1", []byte("x"))).status(460)
+	e.patchLate(full, 10, nil, checksum("sha1", nil)).status(204)
+	e.wantStored(full, content(10))
+}
+
+func lateOverride(e *env) {
+	data := content(300 << 10)
+	u := e.create(int64(len(data)))
+	for _, want := range []struct {
+		trailer string
+		status  int
+	}{{checksum("sha1", nil), 460}, {checksum("sha1", data), 204}} {
+		s, err := e.connect().Open(wire.Request{Method: http.MethodPost, Target: u, Length: wire.Unknown,
+			Header: append([]string{version, octets, "Upload-Offset: 0", "X-HTTP-Method-Override: PATCH"}, e.hint()...)})
+		if err != nil {
+			e.Fatal(err)
+		}
+		s.Write(data) // what it could not send, the answer tells
+		s.CloseWrite(want.trailer)
+		(&running{s, e}).answer().status(want.status)
+		e.drop()
+	}
+	e.wantStored(u, data)
+}
+
+func lateCut(e *env) {
+	data := content(1 << 20)
+	u := e.create(int64(len(data)))
+	s := e.another().open(u, 0, wire.Unknown, e.hint()...)
+	s.sendAndSee(data[:500<<10])
+	_ = s.Abort()
+	e.waitIdle()
+	at := e.offset(u)
+	if at != 500<<10 {
+		e.Errorf("%d bytes are kept, want all that were sent", at)
+	}
+	e.patchLate(u, at, data[at:], checksum("sha1", nil)).status(460)
+	e.wantOffset(u, at)
+	e.patchLate(u, at, data[at:], checksum("sha1", data[at:])).status(204)
+	e.wantStored(u, data)
+}
+
+func lateTooLong(e *env) {
+	for _, size := range lateSizes {
+		data := content(int64(size))
+		u := e.create(int64(size) - 1)
+		e.patchLate(u, 0, data, checksum("sha1", data)).status(413)
+		if at := e.offset(u); at == int64(size)-1 {
+			e.Errorf("content that is too long completes the upload")
+		}
+	}
+}
+
+func lateDigest(e *env) {
+	e.config.Digest = "sha256"
+	data := content(600 << 10)
+	half := int64(len(data) / 2)
+	u := e.create(int64(len(data)))
+	e.patchLate(u, 0, data[:half], checksum("sha1", data[:half])).status(204)
+	e.patchLate(u, half, data[:half], checksum("sha1", nil)).status(460)
+	e.wantOffset(u, half)
+	e.patchLate(u, half, data[half:], checksum("sha1", data[half:])).status(204)
+	want := field9530("", "sha-256", data)[2:]
+	e.eventually("the digest is known", func() bool { return e.head(u).Header.Get("Repr-Digest") != "" })
+	e.head(u).header("Repr-Digest", want)
+}
+
+func lateContentDigest(e *env) {
+	for _, size := range lateSizes {
+		data := content(int64(size))
+		for _, h := range hashes {
+			if h.field == "" {
+				continue
+			}
+			wrong, right := field9530("Content-Digest", h.field, nil), field9530("Content-Digest", h.field, data)
+			u := e.create(int64(2 * size))
+			for i, header := range [][]string{e.hint(), {"Trailer: Content-Digest"}} {
+				at := int64(i * size)
+				e.patchWithTrailer(u, at, data, header, wrong).status(460)
+				e.patchWithTrailer(u, at, data, header, right, checksum("sha1", nil)).status(460, 400)
+				e.wantOffset(u, at)
+				e.patchWithTrailer(u, at, data, header, right).status(204)
+			}
+			e.wantStored(u, append(append([]byte(nil), data...), data...))
+		}
+		u := e.create(int64(size))
+		e.patchLate(u, 0, data, "Content-Digest: sha-3=:YQ==:").status(204) // RFC 9530 has it passed over
+	}
+}
+
+func lateDraft(e *env) {
+	for _, interop := range interopVersions {
+		d := e.draft(interop)
+		for _, size := range lateSizes {
+			data := content(int64(size))
+			wrong, right := field9530("Content-Digest", "sha-256", nil), field9530("Content-Digest", "sha-256", data)
+			u := d.begin()
+			send := func(header []string, trailer ...string) *answer {
+				s := d.openAppend(u, 0, wire.Unknown, true, header...)
+				s.Write(data) // what it could not send, the answer tells
+				s.CloseWrite(trailer...)
+				return s.answer()
+			}
+			ways := [][]string{{"Trailer: Content-Digest"}}
+			if interop == 0 { // no version: no reports
+				ways = append(ways, e.hint())
+			}
+			for _, way := range ways {
+				d.wantComplete(send(way, wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", ""), false)
+				d.want(u, 0, false)
+			}
+			send(ways[len(ways)-1], right).status(d.appended())
+			e.wantStored(u, data)
+		}
+	}
+}
+
+// rewinder changes what a store can take back.
+type rewinder struct {
+	tusd.Rewinder
+	reads bool
+	err   error
+	calls int
+}
+
+func (r *rewinder) ReadsIncomplete() bool { return r.reads }
+
+func (r *rewinder) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {
+	if r.calls++; r.err != nil {
+		return r.err
+	}
+	return r.Rewinder.Rewind(ctx, upload, offset)
+}
+
+func lateAlong(e *env) {
+	e.config.StoreComposer.Rewinder = &rewinder{Rewinder: e.config.StoreComposer.Rewinder}
+	lateWrong(e)
+	lateRight(e)
+}
+
+// wantFailed checks that an upload has ended after a wrong checksum.
+func (e *env) wantFailed(u string) {
+	e.Helper()
+	e.head(u).status(410)
+	e.patch(u, 0, content(1)).status(410)
+	e.get(u).status(410)
+}
+
+func lateNoRewinder(e *env) {
+	e.config.StoreComposer.Rewinder = nil
+	data := content(300 << 10)
+	u := e.create(int64(len(data)))
+	e.patchLate(u, 0, data[:200<<10], checksum("sha1", data[:200<<10])).status(204)
+	e.patchLate(u, 200<<10, data[200<<10:], checksum("sha1", nil)).status(460)
+	e.wantFailed(u)
+}
+
+func lateRewindFails(e *env) {
+	r := &rewinder{Rewinder: e.config.StoreComposer.Rewinder, reads: true, err: errors.New("no")}
+	e.config.StoreComposer.Rewinder = r
+	data := content(300 << 10)
+	u := e.create(int64(len(data)))
+	e.patchLate(u, 0, data, checksum("sha1", nil)).status(460)
+	e.wantFailed(u)
+	if n := e.warnings.count("cannot be taken back"); n != 1 || r.calls == 0 {
+		e.Errorf("%d warnings after %d attempts, want one", n, r.calls)
+	}
+}
+
+// unreadableStore has uploads that cannot be read.
+type unreadableStore struct{ tusd.DataStore }
+
+func (s unreadableStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.DataStore.GetUpload(ctx, lease, id)
+	return unreadableUpload{upload}, err
+}
+
+type unreadableUpload struct{ tusd.Upload }
+
+func (unreadableUpload) GetReader(context.Context) (io.ReadCloser, error) {
+	return nil, errors.New("it cannot be read")
+}
+
+// readableRewinder takes back what unreadableStore has.
+type readableRewinder struct{ tusd.Rewinder }
+
+func (r readableRewinder) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {
+	return r.Rewinder.Rewind(ctx, upload.(unreadableUpload).Upload, offset)
+}
+
+func lateRereadFails(e *env) {
+	composer := e.config.StoreComposer
+	composer.Core, composer.Rewinder = unreadableStore{composer.Core}, readableRewinder{composer.Rewinder}
+	data := content(300 << 10)
+	u := e.create(int64(len(data)))
+	e.patchLate(u, 0, data, checksum("sha1", data)).status(500).header("Retry-After", "1")
+	e.wantOffset(u, 0)
+	e.patch(u, 0, data).status(204)
+}
+
+func lateNotOffered(e *env) {
+	e.config.DisableChecksum = true
+	u := e.create(100)
+	e.patchLate(u, 0, content(100), checksum("sha1", nil)).status(204)
+	e.wantOffset(u, 100)
+}
+
+// lateHidden fails when net/http shows such trailers, too: then they count.
+func lateHidden(e *env) {
+	want := map[string]int{"http1": 460, "http2": 204}[e.protocol.name]
+	u := e.create(100)
+	e.patchWithTrailer(u, 0, content(100), nil, checksum("sha1", nil)).status(want)
+}

@@ -1,0 +1,197 @@
+package protocoltest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// Clients throw uploads away on the wrong status, so trouble that may pass has
+// its own table of statuses.
+func TestTransientErrors(t *testing.T) {
+	runOn(t, memoryStore, protocols, []scenario{
+		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and nothing of the cause is told", storeOutOfReach},
+		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 5xx, with Retry-After", lockerOutOfReach},
+		{"lock_timeout", "a holder that does not let go: 423 ERR_LOCK_TIMEOUT with Retry-After", lockTimesOut},
+		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationOutOfReach},
+		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", finishFailsForAWhile},
+		{"shutdown", "a shutdown ends a running PATCH with 503 ERR_SERVER_SHUTDOWN, its bytes kept", serverShutsDown},
+		{"never_these", "no trouble that passes is ever 400, 408 or 429", permanentErrors},
+		{"events_in_order", "what happens to an upload is told in order, each thing once", eventsInOrder},
+	})
+}
+
+var errSecret = errors.New("secret: disk /dev/sdz is on fire")
+
+// failingStore fails while failing is set.
+type failingStore struct {
+	tusd.DataStore
+	failing atomic.Bool
+}
+
+func (s *failingStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	if s.failing.Load() {
+		return nil, errSecret
+	}
+	return s.DataStore.NewUpload(ctx, lease, info)
+}
+
+func (s *failingStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	if s.failing.Load() {
+		return nil, errSecret
+	}
+	return s.DataStore.GetUpload(ctx, lease, id)
+}
+
+func (e *env) failing() *failingStore {
+	store := &failingStore{DataStore: e.config.StoreComposer.Core}
+	e.config.StoreComposer.Core = store
+	return store
+}
+
+func storeOutOfReach(e *env) {
+	store := e.failing()
+	u := e.create(100)
+	store.failing.Store(true)
+	e.head(u).status(423)
+	e.get(u, version).status(503)
+	e.do(http.MethodHead, u, nil).status(423)
+	e.get(u).status(503)
+	a := e.patch(u, 0, content(10)).status(500, 503).code("ERR_INTERNAL_SERVER_ERROR")
+	if strings.Contains(string(a.Body), "secret") {
+		e.Errorf("the answer tells the cause: %s", a.Body)
+	}
+	store.failing.Store(false)
+	e.wantOffset(u, 0)
+	e.patch(u, 0, content(100)).status(204)
+}
+
+// failingLocker is a lock service that can be out of reach.
+type failingLocker struct {
+	tusd.LocalLocker
+	failing atomic.Bool
+}
+
+func (l *failingLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	if l.failing.Load() {
+		return nil, errSecret
+	}
+	return l.LocalLocker.Lock(ctx, id, mode)
+}
+
+func lockerOutOfReach(e *env) {
+	locker := &failingLocker{}
+	e.config.StoreComposer.UseLocker(locker)
+	u := e.create(100)
+	locker.failing.Store(true)
+	e.head(u).status(423)
+	e.patch(u, 0, content(10)).status(500, 503)
+	e.terminate(u).status(500, 503)
+	e.post("Upload-Length: 100").status(500, 503).without("Location")
+	locker.failing.Store(false)
+	e.wantOffset(u, 0)
+}
+
+func lockTimesOut(e *env) {
+	locker := &tusd.LocalLocker{}
+	e.config.StoreComposer.UseLocker(locker)
+	e.config.AcquireLockTimeout = 30 * time.Millisecond
+	u := e.create(100)
+	lease, err := locker.Lock(e.Context(), idOf(u), tusd.LockPreempt)
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.head(u).status(423)
+	e.patch(u, 0, content(10)).status(423).code("ERR_LOCK_TIMEOUT")
+	e.terminate(u).status(423).code("ERR_LOCK_TIMEOUT")
+	e.get(u, version).status(409) // reading takes no lock
+	if err := lease.Unlock(e.Context()); err != nil {
+		e.Fatal(err)
+	}
+	e.wantOffset(u, 0)
+}
+
+func creationOutOfReach(e *env) {
+	store := e.failing()
+	store.failing.Store(true)
+	e.post("Upload-Length: 100").status(500, 503).without("Location")
+	e.postWith(content(10), "Upload-Length: 10").status(500, 503).without("Location")
+	store.failing.Store(false)
+	e.wantNoUploads()
+}
+
+func finishFailsForAWhile(e *env) {
+	var fail atomic.Bool
+	fail.Store(true)
+	e.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		if fail.Load() {
+			return tusd.HTTPResponse{}, errSecret
+		}
+		return tusd.HTTPResponse{}, nil
+	}
+	u := e.create(100)
+	if a := e.patch(u, 0, content(100)); a.Status != 423 && a.Status/100 != 5 {
+		e.Errorf("the PATCH whose finishing fails got %d, want trouble that passes", a.Status)
+	}
+	e.head(u).status(423)
+	e.get(u, version).status(503)
+	fail.Store(false)
+	e.eventually("the upload is complete", func() bool { return e.head(u).status(200, 423).Status == 200 })
+	e.get(u).status(200)
+}
+
+func serverShutsDown(e *env) {
+	u := e.create(100)
+	s := e.another().open(u, 0, 100)
+	s.sendAndSee(content(100)[:30])
+	if err := e.handler.Shutdown(e.Context()); err != nil {
+		e.Errorf("Shutdown: %v", err)
+	}
+	s.answer().status(503).code("ERR_SERVER_SHUTDOWN").header("Retry-After", "1")
+	e.waitIdle()
+	e.restart()
+	e.wantOffset(u, 30)
+}
+
+func permanentErrors(e *env) {
+	store := e.failing()
+	u := e.create(100)
+	store.failing.Store(true)
+	for _, a := range []*answer{e.head(u), e.patch(u, 0, content(10)), e.terminate(u), e.post("Upload-Length: 1"), e.get(u)} {
+		if slices.Contains([]int{400, 408, 429}, a.Status) {
+			e.Errorf("%s: status %d makes clients give up", a.request, a.Status)
+		}
+	}
+}
+
+func eventsInOrder(e *env) {
+	e.start()
+	subscription := e.handler.Subscribe(100)
+	u := e.create(100)
+	e.patch(u, 0, content(40)).status(204)
+	e.patch(u, 40, content(60)).status(204)
+	e.head(u).status(200)
+	e.terminate(u).status(204)
+	e.waitIdle()
+	e.stop() // closes the subscription
+	var got []tusd.EventType
+	for event := range subscription.C {
+		if event.Upload.ID != idOf(u) {
+			e.Errorf("%s is of upload %q, want %q", event.Type, event.Upload.ID, idOf(u))
+		}
+		if event.Type != tusd.EventPostReceive { // told by the clock
+			got = append(got, event.Type)
+		}
+	}
+	want := []tusd.EventType{tusd.EventPostCreate, tusd.EventPostFinish, tusd.EventPostTerminate}
+	if !slices.Equal(got, want) {
+		e.Errorf("events %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,26 @@
+// Package tuning changes times and bounds of a handler that are constants for
+// programs, so that tests reach them in milliseconds. Package tusd sets both functions.
+package tuning
+
+import "time"
+
+// Values are what can be changed.
+type Values struct {
+	Now              func() time.Time // the clock for ages of uploads and side records
+	FirstRetryDelay  time.Duration    // before the second attempt to finish or build
+	LastRebuildDelay time.Duration    // the longest one between two attempts to build
+	BuildTimeout     time.Duration    // how long a POST waits for its final upload
+	MaxRetries       int64            // uploads that wait in memory for another attempt to finish
+	MaxBuilders      int              // finals that wait for their first attempt
+	MaxRetrying      int              // finals that wait for another attempt
+}
+
+var (
+	// Change calls change with the values of a *tusd.Handler and uses what it leaves
+	// there. Call it before the handler serves requests.
+	Change func(handler any, change func(*Values))
+
+	// NewHandler is tusd.NewHandler for a tusd.Config with changed values, which count
+	// also for the work that it resumes. It returns a *tusd.Handler.
+	NewHandler func(config any, change func(*Values)) (handler any, err error)
+)

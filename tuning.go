@@ -1,0 +1,35 @@
+package tusd
+
+import "github.com/tus/tusd/internal/tuning"
+
+func init() {
+	tuning.Change = func(handler any, change func(*tuning.Values)) {
+		handler.(*Handler).engine.tune(change)
+	}
+	tuning.NewHandler = func(config any, change func(*tuning.Values)) (any, error) {
+		h, err := newHandler(config.(Config))
+		if err != nil {
+			return nil, err
+		}
+		h.engine.tune(change)
+		h.engine.resume()
+		return h, nil
+	}
+}
+
+// tune changes values for a test.
+func (e *engine) tune(change func(*tuning.Values)) {
+	v := tuning.Values{
+		Now: e.now, FirstRetryDelay: e.firstRetryDelay, LastRebuildDelay: e.lastRebuildDelay, BuildTimeout: e.buildTimeout,
+		MaxRetries: e.mostRetries, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying),
+	}
+	change(&v)
+	e.now, e.firstRetryDelay, e.lastRebuildDelay, e.buildTimeout = v.Now, v.FirstRetryDelay, v.LastRebuildDelay, v.BuildTimeout
+	e.mostRetries = v.MaxRetries
+	if v.MaxBuilders != cap(e.builders) {
+		e.builders = make(semaphore, v.MaxBuilders)
+	}
+	if v.MaxRetrying != cap(e.retrying) {
+		e.retrying = make(semaphore, v.MaxRetrying)
+	}
+}
