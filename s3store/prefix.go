@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,21 +36,35 @@ func isUnlistable(key string) bool {
 	})
 }
 
-// ListOwnObjects is the listing of the objects that the server has stored
-// behind a prefix for itself. If objects are files, it starts at the directory
-// of the records: services exclude some directories from listings that do.
-func ListOwnObjects(prefix string) ListObjects {
+// CheckListed checks that the object of key, which was just stored behind a
+// prefix, is listed under its key. Services that keep objects as files, for
+// example, store /a/b and a//b as a/b and list them under that key: the store
+// would not find its records and tail objects again. list makes a call; its
+// error ends the check. An object that is missing is looked for again, because
+// some services list objects late.
+func CheckListed(ctx context.Context, prefix, key string, list func(ListObjects) (*ObjectPage, error)) error {
+	for try := 1; ; try++ {
+		page, err := list(ownObjects(prefix))
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(page.Objects, func(o ListedObject) bool { return o.Key == key }) {
+			return nil
+		}
+		if try == probeTries || sleep(ctx, firstBackoff<<try) != nil {
+			return notListed(prefix)
+		}
+	}
+}
+
+// ownObjects is the listing of the objects that the server has stored behind a
+// prefix for itself. If objects are files, the listing starts in the directory
+// of the records: some services do not list all directories from there.
+func ownObjects(prefix string) ListObjects {
 	return ListObjects{Prefix: prefix + strings.TrimSuffix(ownPrefix, "/"), Max: listPage}
 }
 
-// CheckListed returns an error if a page of ListOwnObjects lacks key, whose
-// object was just stored. Services that keep objects as files, for example,
-// store /a/b and a//b as a/b and list them under that key. The store would not
-// find its records and tail objects again.
-func CheckListed(prefix, key string, page *ObjectPage) error {
-	if slices.ContainsFunc(page.Objects, func(o ListedObject) bool { return o.Key == key }) {
-		return nil
-	}
+func notListed(prefix string) error {
 	if prefix == "" {
 		return errors.New("the service does not list what it has stored a moment ago: uploads need listings that are up to date")
 	}

@@ -116,21 +116,13 @@ func (p *probe) tryPut() (err error) {
 	return err
 }
 
-// tryListed checks that the object is listed under its key. It repeats the
-// listing because some services list objects late.
+// tryListed checks that the object is listed under its key.
 func (p *probe) tryListed() error {
-	for try := 1; ; try++ {
-		page, err := probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
-			return p.client.ListObjects(ctx, ListOwnObjects(p.prefix))
+	return CheckListed(p.ctx, p.prefix, p.key, func(in ListObjects) (*ObjectPage, error) {
+		return probeCall(p.ctx, func(ctx context.Context) (*ObjectPage, error) {
+			return p.client.ListObjects(ctx, in)
 		})
-		if err != nil {
-			return err
-		}
-		err = CheckListed(p.prefix, p.key, page)
-		if err == nil || try == probeTries || sleep(p.ctx, firstBackoff<<try) != nil {
-			return err
-		}
-	}
+	})
 }
 
 // tryGet also compares the clocks.

@@ -196,29 +196,24 @@ func (c *checkup) storeObject() {
 	c.reportResult("store objects", err)
 }
 
-// findObject looks whether the object is listed under its key. It looks again if
-// not: listings of some services are late.
+// findObject checks that the object is listed under its key.
 func (c *checkup) findObject() {
 	key := c.key("object")
 	if !c.objects[key] {
 		return
 	}
-	var unlisted error
-	for try := 1; ; try++ {
-		var page *s3store.ObjectPage
-		err := c.try(0, func(ctx context.Context) (err error) {
-			page, err = c.Client.ListObjects(ctx, s3store.ListOwnObjects(c.Prefix))
+	var failure error
+	err := s3store.CheckListed(c.ctx, c.Prefix, key, func(in s3store.ListObjects) (page *s3store.ObjectPage, err error) {
+		failure = c.try(0, func(ctx context.Context) error {
+			page, err = c.Client.ListObjects(ctx, in)
 			return err
 		})
-		if err != nil {
-			return // told already
-		}
-		unlisted = s3store.CheckListed(c.Prefix, key, page)
-		if unlisted == nil || try == 3 || !c.backOff(try) {
-			break
-		}
+		return page, failure
+	})
+	if failure != nil {
+		return // another step reports it
 	}
-	c.reportResult("list objects under their keys", unlisted)
+	c.reportResult("list objects under their keys", err)
 }
 
 func (c *checkup) readObject() {
