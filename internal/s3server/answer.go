@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// answer is what a call is answered with.
+// answer is the answer to a call.
 type answer struct {
 	status int
 	header http.Header
@@ -15,12 +15,12 @@ type answer struct {
 	length int64 // of the object, for the answer to HEAD, which has no body
 }
 
-// emptyAnswer has only a status.
+// emptyAnswer returns an answer with a status and no body.
 func emptyAnswer(status int) *answer {
 	return &answer{status: status, header: make(http.Header)}
 }
 
-// xmlAnswer has a document as its body.
+// xmlAnswer returns an answer with an XML document as its body.
 func xmlAnswer(status int, document any) *answer {
 	data, err := xml.Marshal(document)
 	if err != nil {
@@ -32,7 +32,7 @@ func xmlAnswer(status int, document any) *answer {
 	return a
 }
 
-// writeHead writes all that comes before the body.
+// writeHead writes the status and the header.
 func (a *answer) writeHead(w http.ResponseWriter) {
 	for name, values := range a.header {
 		w.Header()[name] = values
@@ -43,8 +43,8 @@ func (a *answer) writeHead(w http.ResponseWriter) {
 	w.WriteHeader(a.status)
 }
 
-// write writes the first n bytes of the body. That the client has gone is
-// none of our business.
+// write writes the first n bytes of the body. It ignores that the client may
+// have disconnected.
 func (a *answer) write(w http.ResponseWriter, n int64) {
 	_, _ = io.Copy(w, a.body.slice(0, min(n, a.body.size)).reader())
 }

@@ -13,37 +13,37 @@ const (
 	maxTags        = 10
 )
 
-// attributes are what an object carries beside its bytes.
+// attributes are stored with an object beside its bytes.
 type attributes struct {
 	header   http.Header
 	metadata map[string]string
 	tags     map[string]string
 }
 
-// kept are the headers that are stored with an object as they are.
-var kept = []string{
+// storedHeaders are the headers that are stored with an object unchanged.
+var storedHeaders = []string{
 	"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "Cache-Control", "Expires",
 	"X-Amz-Storage-Class", "X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id",
 }
 
 // overridable are the headers that a GET can set for its answer.
-var overridable = kept[:6]
+var overridable = storedHeaders[:6]
 
-// attributes reads the attributes of an object that is about to be written.
-func (s *Server) attributes(q *query) (attributes, error) {
+// attributes reads the attributes of an object from the call that writes it.
+func (s *Server) attributes(req *request) (attributes, error) {
 	a := attributes{header: make(http.Header), metadata: make(map[string]string)}
-	for _, name := range kept {
-		if value := q.header.Get(name); value != "" {
+	for _, name := range storedHeaders {
+		if value := req.header.Get(name); value != "" {
 			a.header.Set(name, value)
 		}
 	}
 	if err := a.check(); err != nil {
 		return a, err
 	}
-	if err := a.readMetadata(q.header); err != nil {
+	if err := a.readMetadata(req.header); err != nil {
 		return a, err
 	}
-	return a, a.readTags(q.header.Get("X-Amz-Tagging"), s.options.Quirks.NoTagging)
+	return a, a.readTags(req.header.Get("X-Amz-Tagging"), s.options.Quirks.NoTagging)
 }
 
 func (a attributes) check() error {
@@ -115,16 +115,16 @@ func (a attributes) write(header http.Header) {
 	}
 }
 
-// writeEncryption tells how something was encrypted, as answers to writes do.
+// writeEncryption sets the encryption headers of an answer to a write.
 func (a attributes) writeEncryption(header http.Header) {
-	for _, name := range kept[len(overridable)+1:] {
+	for _, name := range storedHeaders[len(overridable)+1:] {
 		if value := a.header.Get(name); value != "" {
 			header.Set(name, value)
 		}
 	}
 }
 
-// override sets the headers that a GET asks for.
+// override sets the headers that a GET overrides.
 func override(header http.Header, params url.Values) {
 	for _, name := range overridable {
 		if value := params.Get("response-" + strings.ToLower(name)); value != "" {

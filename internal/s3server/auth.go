@@ -14,19 +14,19 @@ const (
 	maxExpires = 7 * 24 * time.Hour
 )
 
-// authorize checks who calls, and when the call was signed.
-func (s *Server) authorize(q *query) error {
-	if q.params.Has("X-Amz-Algorithm") {
-		return s.authorizePresigned(q)
+// authorize checks the access key and the time of the signature.
+func (s *Server) authorize(req *request) error {
+	if req.params.Has("X-Amz-Algorithm") {
+		return s.authorizePresigned(req)
 	}
-	signature, ok := strings.CutPrefix(q.header.Get("Authorization"), algorithm+" ")
+	signature, ok := strings.CutPrefix(req.header.Get("Authorization"), algorithm+" ")
 	if !ok {
 		return fail(http.StatusForbidden, "AccessDenied", "the request is not signed")
 	}
 	if err := s.checkCredential(field(signature, "Credential")); err != nil {
 		return err
 	}
-	signed, err := time.Parse(timeFormat, q.header.Get("X-Amz-Date"))
+	signed, err := time.Parse(timeFormat, req.header.Get("X-Amz-Date"))
 	if err != nil {
 		return fail(http.StatusForbidden, "AccessDenied", "the request has no valid X-Amz-Date")
 	}
@@ -36,17 +36,17 @@ func (s *Server) authorize(q *query) error {
 	return nil
 }
 
-// authorizePresigned checks a request that is signed in its address, which is
-// valid for a time.
-func (s *Server) authorizePresigned(q *query) error {
-	if q.params.Get("X-Amz-Algorithm") != algorithm || q.params.Get("X-Amz-Signature") == "" {
+// authorizePresigned checks a request that is signed in its URL, which is valid
+// for a time.
+func (s *Server) authorizePresigned(req *request) error {
+	if req.params.Get("X-Amz-Algorithm") != algorithm || req.params.Get("X-Amz-Signature") == "" {
 		return invalid("AuthorizationQueryParametersError", "the signature is incomplete")
 	}
-	if err := s.checkCredential(q.params.Get("X-Amz-Credential")); err != nil {
+	if err := s.checkCredential(req.params.Get("X-Amz-Credential")); err != nil {
 		return err
 	}
-	signed, err := time.Parse(timeFormat, q.params.Get("X-Amz-Date"))
-	seconds, bad := strconv.Atoi(q.params.Get("X-Amz-Expires"))
+	signed, err := time.Parse(timeFormat, req.params.Get("X-Amz-Date"))
+	seconds, bad := strconv.Atoi(req.params.Get("X-Amz-Expires"))
 	expires := time.Duration(seconds) * time.Second
 	if err != nil || bad != nil || expires < time.Second || expires > maxExpires {
 		return invalid("AuthorizationQueryParametersError", "the time of the signature is not valid")

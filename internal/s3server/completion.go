@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-type completion struct {
+type completeCall struct {
 	XMLName xml.Name        `xml:"CompleteMultipartUpload"`
 	Parts   []completedPart `xml:"Part"`
 }
@@ -25,16 +25,16 @@ type completionResult struct {
 	ETag     string
 }
 
-func (s *Server) complete(q *query, received content) (*answer, error) {
-	var asked completion
+func (s *Server) complete(req *request, received content) (*answer, error) {
+	var asked completeCall
 	if err := xml.NewDecoder(received.reader()).Decode(&asked); err != nil || len(asked.Parts) == 0 {
 		return nil, malformedXML()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := s.state.upload(q.Upload, q.Key)
+	u, err := s.state.upload(req.Upload, req.Key)
 	if err != nil {
-		return s.completeAgain(q, asked, err)
+		return s.completeAgain(req, asked, err)
 	}
 	parts, err := asked.choose(u)
 	if err != nil {
@@ -43,42 +43,42 @@ func (s *Server) complete(q *query, received content) (*answer, error) {
 	if err := s.options.Quirks.checkSizes(parts); err != nil {
 		return nil, err
 	}
-	if err := s.checkWrite(q.header, s.state.objects[q.Key]); err != nil {
+	if err := s.checkWrite(req.header, s.state.objects[req.Key]); err != nil {
 		return nil, err
 	}
-	if err := s.checkPlace(q.Key); err != nil {
+	if err := s.checkFilePlace(req.Key); err != nil {
 		return nil, err
 	}
-	made := joined(parts)
+	made := concatParts(parts)
 	made.modified, made.attributes = s.options.Now(), u.attributes
 	s.state.objects[u.key] = made
 	s.state.end(u, made.etag)
-	return completed(q, made.etag), nil
+	return completed(req, made.etag), nil
 }
 
-// completeAgain answers for an upload that is not pending, for which err is
-// the answer unless the service remembers that it was completed just so. The
-// caller has the lock of the state.
-func (s *Server) completeAgain(q *query, asked completion, err error) (*answer, error) {
-	ended, ok := s.state.ended[q.Upload]
-	if !ok || s.options.Quirks.CompleteOnce || ended.completed == "" || ended.key != q.Key {
+// completeAgain answers a completion of an upload that is not pending: with
+// err, unless the service remembers that it was completed with the same parts.
+// The caller holds s.mu.
+func (s *Server) completeAgain(req *request, asked completeCall, err error) (*answer, error) {
+	ended, ok := s.state.ended[req.Upload]
+	if !ok || s.options.Quirks.CompleteOnce || ended.completed == "" || ended.key != req.Key {
 		return nil, err
 	}
-	if o := s.state.objects[q.Key]; o == nil || o.etag != ended.completed {
+	if o := s.state.objects[req.Key]; o == nil || o.etag != ended.completed {
 		return nil, err
 	}
 	if _, err := asked.choose(ended); err != nil {
 		return nil, err
 	}
-	return completed(q, ended.completed), nil
+	return completed(req, ended.completed), nil
 }
 
-func completed(q *query, etag string) *answer {
-	return xmlAnswer(http.StatusOK, completionResult{Location: q.path, Bucket: q.bucket, Key: q.Key, ETag: etag})
+func completed(req *request, etag string) *answer {
+	return xmlAnswer(http.StatusOK, completionResult{Location: req.path, Bucket: req.bucket, Key: req.Key, ETag: etag})
 }
 
-// choose returns the parts that are named, if they are all there and in order.
-func (c completion) choose(u *upload) ([]*part, error) {
+// choose returns the named parts, if all are stored and in order.
+func (c completeCall) choose(u *upload) ([]*part, error) {
 	parts := make([]*part, 0, len(c.Parts))
 	last := 0
 	for _, named := range c.Parts {
@@ -95,7 +95,8 @@ func (c completion) choose(u *upload) ([]*part, error) {
 	return parts, nil
 }
 
-// checkSizes holds the limits of the service against the parts of an object.
+// checkSizes checks the sizes of the parts of an object against the limits of
+// the service.
 func (q Quirks) checkSizes(parts []*part) error {
 	var total int64
 	for i, p := range parts {
@@ -114,15 +115,15 @@ func (q Quirks) checkSizes(parts []*part) error {
 	return nil
 }
 
-// joined returns the object that parts make, without copying them. Its ETag is
-// the digest of their digests, and their number.
-func joined(parts []*part) *object {
+// concatParts returns the object that parts make, without copying them. Its
+// ETag is the digest of their digests, and their number.
+func concatParts(parts []*part) *object {
 	o := new(object)
 	sum := md5.New()
 	for _, p := range parts {
 		sum.Write(p.digest)
 		o.size += p.size
-		o.pieces = append(o.pieces, p.pieces...)
+		o.extents = append(o.extents, p.extents...)
 	}
 	o.digest = sum.Sum(nil)
 	o.etag = fmt.Sprintf(`"%x-%d"`, o.digest, len(parts))

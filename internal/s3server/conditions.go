@@ -6,38 +6,31 @@ import (
 	"time"
 )
 
-// checkRead holds the conditions of a request against the object that it
-// reads, in the order of RFC 9110. prefix is that of the headers' names.
-func checkRead(header http.Header, prefix string, o *object) error {
+// checkRead checks the conditions of a GET or HEAD against the object that it
+// reads, in the order of RFC 9110.
+func checkRead(header http.Header, o *object) error {
 	modified := o.modified.Truncate(time.Second)
-	if match := header.Get(prefix + "If-Match"); match != "" {
+	if match := header.Get("If-Match"); match != "" {
 		if !hasETag(match, o.etag) {
 			return preconditionFailed()
 		}
-	} else if since, err := http.ParseTime(header.Get(prefix + "If-Unmodified-Since")); err == nil && modified.After(since) {
+	} else if since, err := http.ParseTime(header.Get("If-Unmodified-Since")); err == nil && modified.After(since) {
 		return preconditionFailed()
 	}
-	if match := header.Get(prefix + "If-None-Match"); match != "" {
+	if match := header.Get("If-None-Match"); match != "" {
 		if hasETag(match, o.etag) {
-			return notModified(prefix)
+			return notModified()
 		}
-	} else if since, err := http.ParseTime(header.Get(prefix + "If-Modified-Since")); err == nil && !modified.After(since) {
-		return notModified(prefix)
+	} else if since, err := http.ParseTime(header.Get("If-Modified-Since")); err == nil && !modified.After(since) {
+		return notModified()
 	}
 	return nil
 }
 
-// notModified is the answer where nothing new is to be read. A copy cannot
-// answer 304.
-func notModified(prefix string) error {
-	if prefix != "" {
-		return preconditionFailed()
-	}
-	return fail(http.StatusNotModified, "NotModified", "")
-}
+func notModified() error { return fail(http.StatusNotModified, "NotModified", "") }
 
-// hasETag tells whether a list of ETags has one, or has all of them (*).
-// Quotes may be missing.
+// hasETag reports whether a list of ETags contains one, or is "*". Quotes may
+// be missing.
 func hasETag(list, etag string) bool {
 	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
@@ -50,8 +43,8 @@ func hasETag(list, etag string) bool {
 
 func unquoted(etag string) string { return strings.Trim(etag, `"`) }
 
-// checkWrite holds the conditions of a request against what it would replace;
-// nil: nothing. The caller has the lock of the state.
+// checkWrite checks the conditions of a request against the object that it
+// would replace; nil: there is none. The caller holds s.mu.
 func (s *Server) checkWrite(header http.Header, replaced *object) error {
 	quirks := s.options.Quirks
 	match, noneMatch := header.Get("If-Match"), header.Get("If-None-Match")

@@ -9,30 +9,30 @@ import (
 	"io"
 )
 
-// content is the bytes of an object or of a part. It never changes, so that
-// objects, parts and snapshots share the bytes.
+// content is the bytes of an object or of a part. It never changes, so objects,
+// parts and snapshots share the bytes.
 type content struct {
-	size   int64
-	digest []byte // MD5, or for what is discarded something as long
-	pieces []piece
+	size    int64
+	digest  []byte // MD5, or for discarded bytes some other hash of that size
+	extents []extent
 }
 
-// piece is a stretch of a content.
-type piece struct {
+// extent is a range of a content.
+type extent struct {
 	size int64
-	data []byte // nil if it was discarded: reads as zeros
+	data []byte // nil if it was discarded: it reads as zeros
 }
 
 // newContent returns data as content. It keeps data.
 func newContent(data []byte) content {
 	digest := md5.Sum(data)
-	return content{size: int64(len(data)), digest: digest[:], pieces: []piece{{int64(len(data)), data}}}
+	return content{size: int64(len(data)), digest: digest[:], extents: []extent{{int64(len(data)), data}}}
 }
 
-// castagnoli has instructions of its own on most machines.
+// castagnoli is computed by instructions of its own on most machines.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// discard reads size bytes and keeps their length and a cheap checksum.
+// discard reads size bytes and keeps only their length and a cheap checksum.
 func discard(r io.Reader, size int64) (content, error) {
 	sum := crc32.New(castagnoli)
 	if _, err := io.CopyN(sum, r, size); err != nil {
@@ -41,10 +41,11 @@ func discard(r io.Reader, size int64) (content, error) {
 	return discarded(size, fmt.Sprintf("%d %x", size, sum.Sum32())), nil
 }
 
-// discarded is size bytes of which only what seed says is known.
+// discarded returns size bytes that read as zeros, with a digest that depends
+// on seed.
 func discarded(size int64, seed string) content {
 	digest := md5.Sum([]byte(seed))
-	return content{size: size, digest: digest[:], pieces: []piece{{size: size}}}
+	return content{size: size, digest: digest[:], extents: []extent{{size: size}}}
 }
 
 // etag returns the content's ETag, with its quotes.
@@ -52,11 +53,11 @@ func (c content) etag() string {
 	return `"` + hex.EncodeToString(c.digest) + `"`
 }
 
-// slice returns size bytes from offset on, without copying them. Its digest
-// is not known.
+// slice returns size bytes from offset on, without copying them and without a
+// digest.
 func (c content) slice(offset, size int64) content {
 	sliced := content{size: size}
-	for _, p := range c.pieces {
+	for _, p := range c.extents {
 		if size == 0 {
 			break
 		}
@@ -66,9 +67,9 @@ func (c content) slice(offset, size int64) content {
 		}
 		taken := min(size, p.size-offset)
 		if p.data == nil {
-			sliced.pieces = append(sliced.pieces, piece{size: taken})
+			sliced.extents = append(sliced.extents, extent{size: taken})
 		} else {
-			sliced.pieces = append(sliced.pieces, piece{taken, p.data[offset : offset+taken]})
+			sliced.extents = append(sliced.extents, extent{taken, p.data[offset : offset+taken]})
 		}
 		offset, size = 0, size-taken
 	}
@@ -79,7 +80,7 @@ func (c content) slice(offset, size int64) content {
 func (c content) copied(offset, size int64) content {
 	part := c.slice(offset, size)
 	sum := md5.New()
-	for _, p := range part.pieces {
+	for _, p := range part.extents {
 		if p.data == nil {
 			forgotten := discarded(size, fmt.Sprintf("%x %d %d", c.digest, offset, size))
 			part.digest = forgotten.digest
@@ -91,10 +92,10 @@ func (c content) copied(offset, size int64) content {
 	return part
 }
 
-// reader reads the content from its beginning.
+// reader returns a reader of all bytes.
 func (c content) reader() io.Reader {
-	readers := make([]io.Reader, len(c.pieces))
-	for i, p := range c.pieces {
+	readers := make([]io.Reader, len(c.extents))
+	for i, p := range c.extents {
 		if p.data == nil {
 			readers[i] = io.LimitReader(zeros{}, p.size)
 		} else {
@@ -107,7 +108,7 @@ func (c content) reader() io.Reader {
 // bytes returns a copy of the content.
 func (c content) bytes() []byte {
 	data := make([]byte, 0, c.size)
-	for _, p := range c.pieces {
+	for _, p := range c.extents {
 		if p.data == nil {
 			data = append(data, make([]byte, p.size)...)
 		} else {

@@ -8,12 +8,12 @@ import (
 // maxDeletions is how many objects one DeleteObjects may remove.
 const maxDeletions = 1000
 
-func (s *Server) deleteObject(q *query, _ content) (*answer, error) {
-	s.Remove(q.Key)
+func (s *Server) deleteObject(req *request, _ content) (*answer, error) {
+	s.Remove(req.Key)
 	return emptyAnswer(http.StatusNoContent), nil
 }
 
-type deletion struct {
+type deleteCall struct {
 	XMLName xml.Name     `xml:"Delete"`
 	Quiet   bool         `xml:"Quiet"`
 	Objects []deletedKey `xml:"Object"`
@@ -29,26 +29,26 @@ type deletionResult struct {
 
 type deletionError struct{ Key, Code, Message string }
 
-func (s *Server) deleteObjects(q *query, received content) (*answer, error) {
+func (s *Server) deleteObjects(req *request, received content) (*answer, error) {
 	if s.options.Quirks.NoDeleteObjects {
-		return s.notImplemented(q, received)
+		return s.notImplemented(req, received)
 	}
-	if q.header.Get("Content-Md5") == "" {
+	if req.header.Get("Content-Md5") == "" {
 		return nil, invalid("InvalidRequest", "Content-MD5 is missing")
 	}
-	var asked deletion
+	var asked deleteCall
 	if err := xml.NewDecoder(received.reader()).Decode(&asked); err != nil {
 		return nil, malformedXML()
 	}
 	if len(asked.Objects) == 0 || len(asked.Objects) > maxDeletions {
 		return nil, malformedXML()
 	}
-	return xmlAnswer(http.StatusOK, s.removeAll(asked, q.refuseLast)), nil
+	return xmlAnswer(http.StatusOK, s.removeAll(asked, req.refuseLast)), nil
 }
 
-// removeAll removes what is asked; but the last with an error, if refuseLast
-// is the code of one.
-func (s *Server) removeAll(asked deletion, refuseLast string) deletionResult {
+// removeAll removes the named objects. If refuseLast is the code of an error,
+// it refuses the last one with it.
+func (s *Server) removeAll(asked deleteCall, refuseLast string) deletionResult {
 	var result deletionResult
 	keys := asked.Objects
 	if refuseLast != "" {
@@ -57,7 +57,7 @@ func (s *Server) removeAll(asked deletion, refuseLast string) deletionResult {
 		keys = keys[:last]
 	}
 	for _, o := range keys {
-		s.Remove(s.stored(o.Key))
+		s.Remove(s.storedKey(o.Key))
 	}
 	if !asked.Quiet {
 		result.Deleted = keys

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Object is an object as a test looks at it.
+// Object is a stored object, for tests.
 type Object struct {
 	Key      string
 	Size     int64
@@ -22,10 +22,10 @@ type Object struct {
 // Bytes returns a copy of the content.
 func (o Object) Bytes() []byte { return o.content.bytes() }
 
-// Open reads the content, without a copy of all of it.
+// Open returns a reader of the content, without a copy of it.
 func (o Object) Open() io.Reader { return o.content.reader() }
 
-// Upload is a pending multipart upload as a test looks at it.
+// Upload is a pending multipart upload, for tests.
 type Upload struct {
 	ID, Key   string
 	Initiated time.Time
@@ -49,7 +49,7 @@ func (s *Server) Objects() []Object {
 	defer s.mu.Unlock()
 	objects := make([]Object, 0, len(s.state.objects))
 	for _, key := range s.state.keys() {
-		objects = append(objects, shown(key, s.state.objects[key]))
+		objects = append(objects, describe(key, s.state.objects[key]))
 	}
 	return objects
 }
@@ -62,10 +62,10 @@ func (s *Server) Object(key string) (Object, bool) {
 	if !ok {
 		return Object{}, false
 	}
-	return shown(key, o), true
+	return describe(key, o), true
 }
 
-func shown(key string, o *object) Object {
+func describe(key string, o *object) Object {
 	return Object{
 		Key: key, Size: o.size, ETag: o.etag, Modified: o.modified, content: o.content,
 		Header: o.attributes.header.Clone(), Metadata: maps.Clone(o.attributes.metadata), Tags: maps.Clone(o.attributes.tags),
@@ -88,7 +88,7 @@ func (s *Server) Uploads() []Upload {
 	return uploads
 }
 
-// Left names all that is there: objects and pending multipart uploads.
+// Left names everything that is stored: objects and pending multipart uploads.
 func (s *Server) Left() (names []string) {
 	for _, o := range s.Objects() {
 		names = append(names, o.Key)
@@ -99,7 +99,7 @@ func (s *Server) Left() (names []string) {
 	return names
 }
 
-// Put stores an object, as somebody else would. It keeps data.
+// Put stores an object without a call. It keeps data.
 func (s *Server) Put(key string, data []byte) {
 	stored := newContent(data)
 	s.mu.Lock()
@@ -107,7 +107,7 @@ func (s *Server) Put(key string, data []byte) {
 	s.state.objects[key] = &object{content: stored, etag: stored.etag(), modified: s.options.Now()}
 }
 
-// Remove removes an object, if it is there.
+// Remove removes an object, if there is one.
 func (s *Server) Remove(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,18 +123,18 @@ func (s *Server) AbortAll() {
 	}
 }
 
-// Snapshot is all that a bucket held at a time.
-type Snapshot struct{ state state }
+// Snapshot is the state of a bucket at one time.
+type Snapshot struct{ state bucketState }
 
-// Snapshot remembers what the bucket holds. It costs no copy of contents.
+// Snapshot returns the state of the bucket. It does not copy contents.
 func (s *Server) Snapshot() *Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Snapshot{s.state.clone()}
 }
 
-// Restore lets the bucket hold what it held at the time of a snapshot, also of
-// another Server. Calls that are under way come before it or after it.
+// Restore sets the state of the bucket to a snapshot, which may come from
+// another Server. Calls in progress happen before it or after it.
 func (s *Server) Restore(snapshot *Snapshot) {
 	restored := snapshot.state.clone()
 	s.mu.Lock()

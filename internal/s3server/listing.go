@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// listTime is the form of times in documents.
+// listTime is the format of times in documents.
 const listTime = "2006-01-02T15:04:05.000Z"
 
 type objectListing struct {
@@ -39,17 +39,17 @@ type listedObject struct {
 
 type commonPrefix struct{ Prefix string }
 
-func (s *Server) listObjects(q *query, _ content) (*answer, error) {
+func (s *Server) listObjects(req *request, _ content) (*answer, error) {
 	listing := objectListing{
-		Name: q.bucket, Prefix: q.params.Get("prefix"), Delimiter: q.params.Get("delimiter"),
-		StartAfter: q.params.Get("start-after"), ContinuationToken: q.params.Get("continuation-token"),
-		EncodingType: q.params.Get("encoding-type"),
+		Name: req.bucket, Prefix: req.params.Get("prefix"), Delimiter: req.params.Get("delimiter"),
+		StartAfter: req.params.Get("start-after"), ContinuationToken: req.params.Get("continuation-token"),
+		EncodingType: req.params.Get("encoding-type"),
 	}
-	if q.params.Get("list-type") != "2" {
-		return s.notImplemented(q, content{})
+	if req.params.Get("list-type") != "2" {
+		return s.notImplemented(req, content{})
 	}
 	var err error
-	if listing.MaxKeys, err = s.pageSize(q, "max-keys"); err != nil {
+	if listing.MaxKeys, err = s.pageSize(req, "max-keys"); err != nil {
 		return nil, err
 	}
 	last, err := base64.URLEncoding.DecodeString(listing.ContinuationToken)
@@ -57,27 +57,27 @@ func (s *Server) listObjects(q *query, _ content) (*answer, error) {
 		return nil, invalid("InvalidArgument", "the continuation token is not valid")
 	}
 	s.mu.Lock()
-	listing.fill(s.shown(), string(last))
+	listing.fill(s.listedState(), string(last))
 	s.mu.Unlock()
 	listing.encode()
 	return xmlAnswer(http.StatusOK, listing), nil
 }
 
-// pageSize reads the most entries that a page may have.
-func (s *Server) pageSize(q *query, param string) (int, error) {
+// pageSize returns how many entries a page may have at most.
+func (s *Server) pageSize(req *request, param string) (int, error) {
 	size := s.options.Quirks.pageSize()
-	if !q.params.Has(param) {
+	if !req.params.Has(param) {
 		return size, nil
 	}
-	asked, err := strconv.Atoi(q.params.Get(param))
+	asked, err := strconv.Atoi(req.params.Get(param))
 	if err != nil || asked < 0 {
 		return 0, invalid("InvalidArgument", param+" is not valid")
 	}
 	return min(asked, size), nil
 }
 
-// fill lists what comes after last, which is the last entry of the page before.
-func (l *objectListing) fill(bucket state, last string) {
+// fill lists the entries behind last, the last entry of the previous page.
+func (l *objectListing) fill(bucket bucketState, last string) {
 	for _, key := range bucket.keys() {
 		entry, isPrefix := l.entry(key)
 		if entry <= last || key <= l.StartAfter {
@@ -92,7 +92,7 @@ func (l *objectListing) fill(bucket state, last string) {
 		if isPrefix {
 			l.CommonPrefixes = append(l.CommonPrefixes, commonPrefix{entry})
 		} else {
-			l.Contents = append(l.Contents, listed(key, bucket.objects[key]))
+			l.Contents = append(l.Contents, listEntry(key, bucket.objects[key]))
 		}
 	}
 	if l.IsTruncated {
@@ -100,7 +100,7 @@ func (l *objectListing) fill(bucket state, last string) {
 	}
 }
 
-// entry returns what stands for a key in the listing: the key, or the common
+// entry returns the entry of a key in the listing: the key, or the common
 // prefix that it has with others; "" if it is not listed.
 func (l *objectListing) entry(key string) (entry string, isPrefix bool) {
 	rest, ok := strings.CutPrefix(key, l.Prefix)
@@ -116,15 +116,15 @@ func (l *objectListing) entry(key string) (entry string, isPrefix bool) {
 	return key, false
 }
 
-func listed(key string, o *object) listedObject {
+func listEntry(key string, o *object) listedObject {
 	class := o.attributes.header.Get("X-Amz-Storage-Class")
 	if class == "" {
 		class = "STANDARD"
 	}
-	return listedObject{key, formatted(o.modified), o.etag, o.size, class}
+	return listedObject{key, formatTime(o.modified), o.etag, o.size, class}
 }
 
-// encode escapes all keys, if the client has asked for that.
+// encode escapes all keys if the client has asked for that.
 func (l *objectListing) encode() {
 	if l.EncodingType != "url" {
 		return
@@ -140,4 +140,4 @@ func (l *objectListing) encode() {
 	}
 }
 
-func formatted(t time.Time) string { return t.UTC().Format(listTime) }
+func formatTime(t time.Time) string { return t.UTC().Format(listTime) }

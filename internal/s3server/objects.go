@@ -4,25 +4,25 @@ import (
 	"net/http"
 )
 
-func (s *Server) headBucket(*query, content) (*answer, error) {
+func (s *Server) headBucket(*request, content) (*answer, error) {
 	return emptyAnswer(http.StatusOK), nil
 }
 
-func (s *Server) putObject(q *query, received content) (*answer, error) {
-	attributes, err := s.attributes(q)
+func (s *Server) putObject(req *request, received content) (*answer, error) {
+	attributes, err := s.attributes(req)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.checkWrite(q.header, s.state.objects[q.Key]); err != nil {
+	if err := s.checkWrite(req.header, s.state.objects[req.Key]); err != nil {
 		return nil, err
 	}
-	if err := s.checkPlace(q.Key); err != nil {
+	if err := s.checkFilePlace(req.Key); err != nil {
 		return nil, err
 	}
 	stored := &object{content: received, etag: received.etag(), modified: s.options.Now(), attributes: attributes}
-	s.state.objects[q.Key] = stored
+	s.state.objects[req.Key] = stored
 	a := emptyAnswer(http.StatusOK)
 	a.header.Set("ETag", stored.etag)
 	attributes.writeEncryption(a.header)
@@ -30,21 +30,21 @@ func (s *Server) putObject(q *query, received content) (*answer, error) {
 }
 
 // getObject serves GetObject and HeadObject.
-func (s *Server) getObject(q *query, _ content) (*answer, error) {
-	found := s.object(q.Key)
+func (s *Server) getObject(req *request, _ content) (*answer, error) {
+	found := s.object(req.Key)
 	if found == nil {
 		return nil, noSuchKey()
 	}
-	if err := checkRead(q.header, "", found); err != nil {
+	if err := checkRead(req.header, found); err != nil {
 		return nil, err
 	}
-	selected, ranged, err := readRange(q.Range, found.size)
+	selected, ranged, err := readRange(req.Range, found.size)
 	if err != nil {
 		return nil, err
 	}
 	a := found.answer(selected, ranged)
-	override(a.header, q.params)
-	if q.Operation == HeadObject {
+	override(a.header, req.params)
+	if req.Operation == HeadObject {
 		a.body, a.length = content{}, selected.size
 	}
 	return a, nil
@@ -57,7 +57,7 @@ func (s *Server) object(key string) *object {
 	return s.state.objects[key]
 }
 
-func (o *object) answer(selected stretch, ranged bool) *answer {
+func (o *object) answer(selected byteRange, ranged bool) *answer {
 	a := emptyAnswer(http.StatusOK)
 	o.attributes.write(a.header)
 	if a.header.Get("Content-Type") == "" {

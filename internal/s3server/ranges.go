@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// stretch is a part of an object.
-type stretch struct{ offset, size int64 }
+// byteRange is a range of an object.
+type byteRange struct{ offset, size int64 }
 
-// readRange finds what a Range header selects of size bytes. ok is false if
-// there is no header, or one that is to be ignored because it is malformed or
-// selects several ranges.
-func readRange(header string, size int64) (selected stretch, ok bool, err error) {
+// readRange returns the range that a Range header selects from size bytes. ok
+// is false if there is no header, or one that is ignored because it is
+// malformed or selects several ranges.
+func readRange(header string, size int64) (selected byteRange, ok bool, err error) {
 	first, last, ok := parseRange(header)
 	if !ok {
-		return stretch{0, size}, false, nil
+		return byteRange{0, size}, false, nil
 	}
 	if first < 0 { // the last bytes
 		first, last = max(0, size-last), size-1
 	}
 	if first >= size {
-		return stretch{}, false, fail(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "the range cannot be satisfied")
+		return byteRange{}, false, fail(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "the range cannot be satisfied")
 	}
 	last = min(last, size-1)
-	return stretch{first, last - first + 1}, true, nil
+	return byteRange{first, last - first + 1}, true, nil
 }
 
-// parseRange reads bytes=first-last. Without a last it is as large as can be;
-// for the last n bytes, first is -1 and last is n.
+// parseRange reads bytes=first-last. If there is no last, it is as large as
+// possible; for the last n bytes, first is -1 and last is n.
 func parseRange(header string) (first, last int64, ok bool) {
 	spec, ok := strings.CutPrefix(header, "bytes=")
 	from, to, dash := strings.Cut(spec, "-")
@@ -47,28 +47,28 @@ func parseRange(header string) (first, last int64, ok bool) {
 	return first, last, err == nil && (first < 0 || first <= last)
 }
 
-// parseOffset reads digits only, as strconv alone does not.
+// parseOffset accepts only digits.
 func parseOffset(digits string) (int64, error) {
 	n, err := strconv.ParseUint(digits, 10, 62)
 	return int64(n), err
 }
 
-// copyRange finds what X-Amz-Copy-Source-Range selects. It has to be within
-// the object.
-func copyRange(header string, size int64) (stretch, error) {
+// copyRange returns the range that X-Amz-Copy-Source-Range selects. It must be
+// within the object.
+func copyRange(header string, size int64) (byteRange, error) {
 	if header == "" {
-		return stretch{0, size}, nil
+		return byteRange{0, size}, nil
 	}
 	first, last, ok := parseRange(header)
 	if !ok || first < 0 || last == 1<<62 {
-		return stretch{}, invalid("InvalidArgument", "x-amz-copy-source-range must be bytes=first-last")
+		return byteRange{}, invalid("InvalidArgument", "x-amz-copy-source-range must be bytes=first-last")
 	}
 	if last >= size {
-		return stretch{}, invalid("InvalidRange", "the range is not within the object")
+		return byteRange{}, invalid("InvalidRange", "the range is not within the object")
 	}
-	return stretch{first, last - first + 1}, nil
+	return byteRange{first, last - first + 1}, nil
 }
 
-func (r stretch) contentRange(size int64) string {
+func (r byteRange) contentRange(size int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", r.offset, r.offset+r.size-1, size)
 }

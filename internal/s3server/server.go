@@ -11,20 +11,18 @@ import (
 	"time"
 )
 
-// Options say what a Server is like. The zero value is ready to use.
+// Options configure a Server. The zero value is ready to use.
 type Options struct {
 	Bucket    string // "": "bucket"
 	AccessKey string // "": "access"; the secret may be anything
 	Quirks    Quirks
 
-	// Discard lets contents of more than so many bytes be forgotten, so that
-	// huge parts cost no memory and little time: only their length and an
-	// ETag that depends on their bytes stay, and they read as zeros. 0: all
-	// contents are kept.
+	// Discard is the size above which contents are not kept, so that huge parts
+	// cost no memory and little time: only their length and an ETag that depends
+	// on their bytes are kept, and they read as zeros. 0: all contents are kept.
 	Discard int64
 
-	// Now tells the time; nil: time.Now. What it tells is also in the Date
-	// of answers.
+	// Now returns the time, also for the Date of answers; nil: time.Now.
 	Now func() time.Time
 }
 
@@ -36,13 +34,13 @@ type Server struct {
 	options Options
 	fault   atomic.Pointer[func(Call) Outcome]
 	closed  chan struct{} // ends calls that are delayed or held
-	ledger  ledger
+	counts  callCounts
 
 	mu    sync.Mutex
-	state state
+	state bucketState
 }
 
-// New returns a Server with an empty bucket, to be used as http.Handler.
+// New returns a Server with an empty bucket, for use as http.Handler.
 func New(options Options) *Server {
 	if options.Bucket == "" {
 		options.Bucket = "bucket"
@@ -75,8 +73,8 @@ func (s *Server) Bucket() string { return s.options.Bucket }
 // AccessKey returns the access key that calls must be signed with.
 func (s *Server) AccessKey() string { return s.options.AccessKey }
 
-// Fault lets f decide what becomes of each call from now on; nil: all are
-// served. Calls ask f concurrently.
+// Fault makes f decide the outcome of each call from now on; nil: all are
+// served. It calls f concurrently.
 func (s *Server) Fault(f func(Call) Outcome) {
 	if f == nil {
 		s.fault.Store(nil)
@@ -89,7 +87,7 @@ func (s *Server) Fault(f func(Call) Outcome) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := s.parse(r)
 	outcome := s.decide(q.Call).within(q)
-	q.body, w = s.ledger.meter(q.Operation, r, w)
+	q.body, w = s.counts.meter(q.Operation, r, w)
 	w.Header().Set("Date", s.options.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("X-Amz-Request-Id", rand.Text())
 	if outcome.cutsRequest(q) {
@@ -103,76 +101,76 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	outcome.deliver(w, q, answer)
 }
 
-// decide enters a call in the books, and asks the test what becomes of it.
+// decide counts a call, and returns its outcome.
 func (s *Server) decide(call Call) Outcome {
-	call = s.ledger.enter(call)
+	call = s.counts.enter(call)
 	if f := s.fault.Load(); f != nil {
 		return (*f)(call)
 	}
 	return Outcome{}
 }
 
-// answer does what is asked, or what the outcome makes of it. It returns nil
-// if the client goes away in between.
-func (s *Server) answer(q *query, o Outcome) *answer {
-	received, err := s.receive(q)
-	if errors.Is(err, errGone) || !s.wait(q, o) {
+// answer serves a call with an outcome. It returns nil if the client
+// disconnects before the answer.
+func (s *Server) answer(req *request, o Outcome) *answer {
+	received, err := s.receive(req)
+	if errors.Is(err, errClientGone) || !s.wait(req, o) {
 		return nil
 	}
 	var a *answer
-	if err == nil && o.works() {
-		a, err = s.perform(q, received)
+	if err == nil && o.doesWork() {
+		a, err = s.perform(req, received)
 	}
-	if !s.hold(q, o.Hold) {
+	if !s.waitFor(req, o.Hold) {
 		return nil
 	}
 	switch {
 	case o.Status != 0:
-		return failureAnswer(q, &failure{Status: o.Status, Code: o.Code, Message: "as the test wants"})
+		return errorAnswer(req, &serviceError{Status: o.Status, Code: o.Code, Message: "as the test wants"})
 	case err != nil:
-		return failureAnswer(q, err)
+		return errorAnswer(req, err)
 	}
 	return a
 }
 
-// perform does what is asked.
-func (s *Server) perform(q *query, received content) (*answer, error) {
-	if err := s.authorize(q); err != nil {
+// perform does the work of a call.
+func (s *Server) perform(req *request, received content) (*answer, error) {
+	if err := s.authorize(req); err != nil {
 		return nil, err
 	}
-	if q.bucket != s.options.Bucket {
+	if req.bucket != s.options.Bucket {
 		return nil, fail(http.StatusNotFound, "NoSuchBucket", "the bucket does not exist")
 	}
-	return q.serve(s, q, received)
+	return req.serve(s, req, received)
 }
 
-// wait lasts as long as the outcome says, at most until the client or the
-// Server ends. Then it returns false.
-func (s *Server) wait(q *query, o Outcome) bool {
+// wait waits as the outcome says. It returns false if the client or the Server
+// ends before.
+func (s *Server) wait(req *request, o Outcome) bool {
 	if o.Delay > 0 {
 		timer := time.NewTimer(o.Delay)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-q.ctx.Done():
+		case <-req.ctx.Done():
 			return false
 		case <-s.closed:
 			return false
 		}
 	}
-	return s.hold(q, o.Until)
+	return s.waitFor(req, o.Until)
 }
 
-// hold waits until release is closed, if there is one. It returns false if the
-// client or the Server ends before.
-func (s *Server) hold(q *query, release <-chan struct{}) bool {
+// waitFor waits until release is closed, unless it is nil. It returns false if
+// the client or the Server ends before.
+func (s *Server) waitFor(req *request, release <-chan struct{}) bool {
 	if release == nil {
 		return true
 	}
 	select {
 	case <-release:
 		return true
-	case <-q.ctx.Done():
+	case <-req.ctx.Done():
 		return false
 	case <-s.closed:
 		return false

@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// Count is how often something was called, and the bytes of the bodies that
-// were received and answered.
+// Count is a number of calls, and the bytes of the bodies that were received
+// and sent.
 type Count struct {
 	Calls    int
 	Up, Down int64
 }
 
-// Counts tell what was called.
+// Counts has the calls of each operation.
 type Counts map[Operation]Count
 
-// Total sums up all operations.
+// Total returns the sum of all operations.
 func (c Counts) Total() Count {
 	var total Count
 	for _, count := range c {
@@ -29,40 +29,40 @@ func (c Counts) Total() Count {
 	return total
 }
 
-// ledger keeps the books of a Server. The zero value is ready to use.
-type ledger struct {
+// callCounts counts the calls of a Server. The zero value is ready to use.
+type callCounts struct {
 	mu     sync.Mutex
 	number int // of the last call; never reset
 	calls  []Call
 	counts Counts
 }
 
-// Counts returns how often each operation was called since the last Recount,
-// calls that failed included. The bytes of calls that are under way count as
-// far as they have come.
+// Counts returns the number of calls of each operation since the last Recount,
+// failed calls included. The bytes of calls in progress are included as far as
+// they were transferred.
 func (s *Server) Counts() Counts {
-	s.ledger.mu.Lock()
-	defer s.ledger.mu.Unlock()
-	return maps.Clone(s.ledger.counts)
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	return maps.Clone(s.counts.counts)
 }
 
 // Calls returns the calls since the last Recount, in the order in which they
 // arrived.
 func (s *Server) Calls() []Call {
-	s.ledger.mu.Lock()
-	defer s.ledger.mu.Unlock()
-	return slices.Clone(s.ledger.calls)
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	return slices.Clone(s.counts.calls)
 }
 
-// Recount begins to count from nothing.
+// Recount resets the counts and the list of calls.
 func (s *Server) Recount() {
-	s.ledger.mu.Lock()
-	defer s.ledger.mu.Unlock()
-	s.ledger.calls, s.ledger.counts = nil, nil
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	s.counts.calls, s.counts.counts = nil, nil
 }
 
-// enter enters a call, and returns it with its number.
-func (l *ledger) enter(call Call) Call {
+// enter adds a call, and returns it with its number.
+func (l *callCounts) enter(call Call) Call {
 	l.mu.Lock()
 	l.number++
 	call.Number = l.number
@@ -72,7 +72,7 @@ func (l *ledger) enter(call Call) Call {
 	return call
 }
 
-func (l *ledger) add(operation Operation, more Count) {
+func (l *callCounts) add(operation Operation, more Count) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.counts == nil {
@@ -85,14 +85,14 @@ func (l *ledger) add(operation Operation, more Count) {
 	l.counts[operation] = count
 }
 
-// meter counts the bytes that go through a request's body and its answer's.
-func (l *ledger) meter(operation Operation, r *http.Request, w http.ResponseWriter) (io.Reader, http.ResponseWriter) {
+// meter counts the bytes of a request's body and of its answer.
+func (l *callCounts) meter(operation Operation, r *http.Request, w http.ResponseWriter) (io.Reader, http.ResponseWriter) {
 	return &meteredBody{r.Body, l, operation}, &meteredWriter{w, l, operation}
 }
 
 type meteredBody struct {
 	io.Reader
-	ledger    *ledger
+	ledger    *callCounts
 	operation Operation
 }
 
@@ -104,7 +104,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 
 type meteredWriter struct {
 	http.ResponseWriter
-	ledger    *ledger
+	ledger    *callCounts
 	operation Operation
 }
 

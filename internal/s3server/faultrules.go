@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Rule is a plan of faults for the calls that it matches. Its Decide is what
-// Server.Fault takes; Together joins several.
+// Rule gives an outcome to the calls that it matches. Pass its Decide to
+// Server.Fault; Together combines several.
 type Rule struct {
 	match       func(Call) bool
-	first, last int // of the calls that it matches, from 1; last 0: no last
+	first, last int // of the matching calls, from 1; last 0: no last
 	outcome     Outcome
 
 	mu      sync.Mutex
@@ -27,28 +27,28 @@ func On(operations ...Operation) Match {
 	return func(c Call) bool { return len(operations) == 0 || slices.Contains(operations, c.Operation) }
 }
 
-// And selects those that other selects, too.
+// And selects the calls that other selects, too.
 func (m Match) And(other func(Call) bool) Match {
 	return func(c Call) bool { return m(c) && other(c) }
 }
 
-// Always gives every call the outcome o.
+// Always gives the outcome o to every call.
 func (m Match) Always(o Outcome) *Rule { return m.rule(1, 0, o) }
 
-// Nth gives only the n-th call from now on, counted from 1, the outcome o.
+// Nth gives the outcome o only to the n-th call from now on, counted from 1.
 func (m Match) Nth(n int, o Outcome) *Rule { return m.rule(n, n, o) }
 
-// First gives the first n calls from now on the outcome o.
+// First gives the outcome o to the first n calls from now on.
 func (m Match) First(n int, o Outcome) *Rule { return m.rule(1, n, o) }
 
-// From gives the n-th call from now on, and all after it, the outcome o.
+// From gives the outcome o to the n-th call from now on and all after it.
 func (m Match) From(n int, o Outcome) *Rule { return m.rule(n, 0, o) }
 
 func (m Match) rule(first, last int, o Outcome) *Rule {
 	return &Rule{match: m, first: first, last: last, outcome: o, reached: make(chan struct{})}
 }
 
-// Decide says what becomes of a call.
+// Decide returns the outcome of a call.
 func (r *Rule) Decide(c Call) Outcome {
 	if !r.match(c) {
 		return Outcome{}
@@ -79,8 +79,8 @@ func (r *Rule) Reached() <-chan struct{} { return r.reached }
 // Latency delays every call by d.
 func Latency(d time.Duration) func(Call) Outcome { return On().Always(Delay(d)).Decide }
 
-// Together asks all deciders about each call. Delays add up; of the rest, the
-// first that does not just serve the call counts.
+// Together asks all deciders about each call. Delays are added; of the other
+// outcomes the first that is not plain success counts.
 func Together(deciders ...func(Call) Outcome) func(Call) Outcome {
 	return func(c Call) Outcome {
 		var joined Outcome
@@ -93,7 +93,7 @@ func Together(deciders ...func(Call) Outcome) func(Call) Outcome {
 
 func (o Outcome) join(other Outcome) Outcome {
 	delay := o.Delay + other.Delay
-	if o.passes() && o.Until == nil && o.Hold == nil {
+	if o.succeeds() && o.Until == nil && o.Hold == nil {
 		o = other
 	}
 	o.Delay = delay

@@ -82,7 +82,7 @@ func TestRefuseInside(t *testing.T) {
 	c.server.Fault(s3server.On().Always(s3server.RefuseInside("InternalError")).Decide)
 	_, err := c.complete("a", "any", &s3.CompletedPart{PartNumber: aws.Int64(1), ETag: aws.String("x")})
 	wantCode(t, err, http.StatusOK, "InternalError")
-	_, err = c.copyPart("a", "any", "b", "", "")
+	_, err = c.copyPart("a", "any", "b", "")
 	wantCode(t, err, http.StatusOK, "InternalError")
 
 	c.server.Put("a", nil)

@@ -8,26 +8,27 @@ import (
 	"strings"
 )
 
-// maxDocument bounds the XML that is accepted: 10 000 parts and some.
+// maxDocument bounds the XML that is accepted, in bytes: enough for 10,000
+// parts.
 const maxDocument = 8 << 20
 
-// receive reads the body of a call, whatever becomes of the call then: so the
-// client has sent all of it in every case, and an answer cannot race with it.
-func (s *Server) receive(q *query) (content, error) {
-	if q.Size < 0 {
+// receive reads the body of a call, whatever its outcome: so the client has
+// always sent all of it, and does not race with the answer.
+func (s *Server) receive(req *request) (content, error) {
+	if req.Size < 0 {
 		return content{}, fail(http.StatusLengthRequired, "MissingContentLength", "Content-Length is missing")
 	}
-	if strings.HasPrefix(q.header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
+	if strings.HasPrefix(req.header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
 		return content{}, fail(http.StatusNotImplemented, "NotImplemented", "bodies signed in chunks are not served here")
 	}
-	if q.Size > s.maxBody(q.Operation) {
+	if req.Size > s.maxBody(req.Operation) {
 		return content{}, invalid("EntityTooLarge", "the body is larger than the largest that is allowed")
 	}
-	received, err := s.read(q)
+	received, err := s.read(req)
 	if err != nil {
-		return content{}, errGone
+		return content{}, errClientGone
 	}
-	return received, checkDigest(q, received)
+	return received, checkDigest(req, received)
 }
 
 func (s *Server) maxBody(operation Operation) int64 {
@@ -41,21 +42,21 @@ func (s *Server) maxBody(operation Operation) int64 {
 	}
 }
 
-func (s *Server) read(q *query) (content, error) {
-	isContent := q.Operation == PutObject || q.Operation == UploadPart
-	if forget := s.options.Discard; isContent && forget > 0 && q.Size > forget {
-		return discard(q.body, q.Size)
+func (s *Server) read(req *request) (content, error) {
+	isContent := req.Operation == PutObject || req.Operation == UploadPart
+	if forget := s.options.Discard; isContent && forget > 0 && req.Size > forget {
+		return discard(req.body, req.Size)
 	}
-	data := make([]byte, q.Size)
-	if _, err := io.ReadFull(q.body, data); err != nil {
+	data := make([]byte, req.Size)
+	if _, err := io.ReadFull(req.body, data); err != nil {
 		return content{}, err
 	}
 	return newContent(data), nil
 }
 
 // checkDigest checks Content-MD5, unless the bytes were discarded.
-func checkDigest(q *query, received content) error {
-	sent := q.header.Get("Content-Md5")
+func checkDigest(req *request, received content) error {
+	sent := req.header.Get("Content-Md5")
 	if sent == "" || received.isDiscarded() {
 		return nil
 	}
@@ -70,5 +71,5 @@ func checkDigest(q *query, received content) error {
 }
 
 func (c content) isDiscarded() bool {
-	return len(c.pieces) > 0 && c.pieces[0].data == nil && c.size > 0
+	return len(c.extents) > 0 && c.extents[0].data == nil && c.size > 0
 }

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Outcome is what becomes of a call. The zero value serves it.
+// Outcome says how a call ends. The zero value serves it.
 //
-// The body of the call is received in every case, except where the connection
-// is cut within it. Delay and Until come between that and the work. Waiting of
-// any kind ends with the client's connection and with the Server.
+// The body of the call is received in every case, except if the connection is
+// cut within it. Delay and Until come after that and before the work. All
+// waiting ends with the client's connection and with the Server.
 type Outcome struct {
 	Delay time.Duration   // before the work
-	Until <-chan struct{} // closed: the work begins
-	Hold  <-chan struct{} // closed: the answer goes out, the work is done before
+	Until <-chan struct{} // the work starts when it is closed
+	Hold  <-chan struct{} // the work is done, and the answer is sent when it is closed
 
 	Status int    // of an error that is answered instead; 0: none
 	Code   string // of the error
-	Done   bool   // the work is done although an error is answered, or the request is cut
+	Done   bool   // the work is done although an error is answered or the connection is cut
 	Inside bool   // in DeleteObjects: the error is that of the last key, the others are removed
 
 	Cut   bool  // the connection is reset
-	After int64 // bytes of the body, or of the answer if the call has no body, that pass before
+	After int64 // bytes of the body, or of the answer if the call has no body, that are transferred before
 
-	Alter func(http.Header, []byte) // changes an answer of success, whose length stays
+	Alter func(http.Header, []byte) // changes an answer of success, but not its length
 }
 
 // Refuse answers an error and does nothing.
@@ -50,21 +50,21 @@ func RefuseInside(code string) Outcome {
 // that was used before: then the caller sees nothing but a second call.
 func LoseAnswer() Outcome { return Outcome{Cut: true, Done: true} }
 
-// Reset resets the connection within the body of the call, after so many bytes
-// of it; nothing is done. A call without a body is done, and its answer is cut
+// Reset resets the connection after so many bytes of the call's body, and does
+// no work. If the call has no body, the work is done and the answer is cut
 // after so many bytes.
 func Reset(after int64) Outcome { return Outcome{Cut: true, After: after} }
 
-// Delay serves a call, later.
+// Delay serves a call later.
 func Delay(d time.Duration) Outcome { return Outcome{Delay: d} }
 
-// Stall lets a call wait until release is closed, and then serves it.
+// Stall makes a call wait until release is closed, and then serves it.
 func Stall(release <-chan struct{}) Outcome { return Outcome{Until: release} }
 
 // HoldAnswer does the work, and answers when release is closed.
 func HoldAnswer(release <-chan struct{}) Outcome { return Outcome{Hold: release} }
 
-// FlipBit answers a call with one bit of the middle byte wrong, as memory and
+// FlipBit flips one bit in the middle of an answer's body, as memory and
 // networks do.
 func FlipBit() Outcome {
 	return Outcome{Alter: func(_ http.Header, body []byte) {
@@ -74,8 +74,8 @@ func FlipBit() Outcome {
 	}}
 }
 
-// Page answers as a proxy does that serves a page of its own with the status
-// of the service, and as many bytes.
+// Page answers as a proxy does that serves a page of its own, with the status
+// of the service and the same length.
 func Page() Outcome {
 	return Outcome{Alter: func(header http.Header, body []byte) {
 		const page = "<html>please log in</html>"
@@ -87,7 +87,7 @@ func Page() Outcome {
 	}}
 }
 
-// alter changes the answer as the outcome wants it.
+// alter changes the answer.
 func (o Outcome) alter(a *answer) {
 	if o.Alter == nil || a.status >= http.StatusMultipleChoices {
 		return
@@ -97,32 +97,31 @@ func (o Outcome) alter(a *answer) {
 	a.body = newContent(body)
 }
 
-// passes tells whether a call is served without an error.
-func (o Outcome) passes() bool { return o.Status == 0 && !o.Cut && o.Alter == nil }
+// succeeds reports whether a call is served without an error.
+func (o Outcome) succeeds() bool { return o.Status == 0 && !o.Cut && o.Alter == nil }
 
-// works tells whether the work is done, whatever is answered.
-func (o Outcome) works() bool { return o.Status == 0 || o.Done }
+// doesWork reports whether the work is done, whatever the answer.
+func (o Outcome) doesWork() bool { return o.Status == 0 || o.Done }
 
-// within hands an error inside an answer to the operation that knows where it
-// belongs.
-func (o Outcome) within(q *query) Outcome {
-	if o.Inside && q.Operation == DeleteObjects {
-		q.refuseLast, o.Status = o.Code, 0
+// within passes an error for a part of the call to the operation.
+func (o Outcome) within(req *request) Outcome {
+	if o.Inside && req.Operation == DeleteObjects {
+		req.refuseLast, o.Status = o.Code, 0
 	}
 	return o
 }
 
-// cutsRequest tells whether the connection ends before the work.
-func (o Outcome) cutsRequest(q *query) bool { return o.Cut && !o.Done && q.Size > 0 }
+// cutsRequest reports whether the connection is cut before the work.
+func (o Outcome) cutsRequest(req *request) bool { return o.Cut && !o.Done && req.Size > 0 }
 
 // cut receives n bytes of the body and resets the connection.
-func (q *query) cut(w http.ResponseWriter, n int64) {
-	_, _ = io.CopyN(io.Discard, q.body, min(n, q.Size))
+func (req *request) cut(w http.ResponseWriter, n int64) {
+	_, _ = io.CopyN(io.Discard, req.body, min(n, req.Size))
 	reset(w)
 }
 
-// deliver answers, as far as the outcome lets it.
-func (o Outcome) deliver(w http.ResponseWriter, q *query, a *answer) {
+// deliver sends the answer, or as much of it as the outcome allows.
+func (o Outcome) deliver(w http.ResponseWriter, req *request, a *answer) {
 	o.alter(a)
 	switch {
 	case !o.Cut:
@@ -138,8 +137,8 @@ func (o Outcome) deliver(w http.ResponseWriter, q *query, a *answer) {
 	}
 }
 
-// reset ends a connection at once, so that the other end sees a reset. Where
-// there is no connection of our own (HTTP/2), the stream ends.
+// reset closes a connection so that the client sees a reset. With HTTP/2 it
+// ends the stream.
 func reset(w http.ResponseWriter) {
 	connection, _, err := http.NewResponseController(w).Hijack()
 	if errors.Is(err, http.ErrNotSupported) {

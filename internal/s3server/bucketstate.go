@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// state is what a bucket holds.
-type state struct {
+// bucketState is the content of a bucket.
+type bucketState struct {
 	objects map[string]*object // by key; an object never changes
-	uploads map[string]*upload // that are pending, by id
-	ended   map[string]*upload // that were completed or aborted, without contents
+	uploads map[string]*upload // pending multipart uploads, by id
+	ended   map[string]*upload // completed or aborted uploads, without contents
 }
 
 // object is a stored object.
@@ -36,13 +36,13 @@ type part struct {
 	modified time.Time
 }
 
-func newState() state {
-	return state{objects: make(map[string]*object), uploads: make(map[string]*upload), ended: make(map[string]*upload)}
+func newState() bucketState {
+	return bucketState{objects: make(map[string]*object), uploads: make(map[string]*upload), ended: make(map[string]*upload)}
 }
 
-// clone returns a copy that changes on its own. Contents are shared.
-func (s state) clone() state {
-	cloned := state{objects: maps.Clone(s.objects), uploads: make(map[string]*upload), ended: maps.Clone(s.ended)}
+// clone returns an independent copy. Contents are shared.
+func (s bucketState) clone() bucketState {
+	cloned := bucketState{objects: maps.Clone(s.objects), uploads: make(map[string]*upload), ended: maps.Clone(s.ended)}
 	for id, u := range s.uploads {
 		copied := *u
 		copied.parts = maps.Clone(u.parts)
@@ -52,15 +52,15 @@ func (s state) clone() state {
 }
 
 // keys returns the keys of all objects, sorted.
-func (s state) keys() []string { return slices.Sorted(maps.Keys(s.objects)) }
+func (s bucketState) keys() []string { return slices.Sorted(maps.Keys(s.objects)) }
 
-// pending returns the uploads that are pending, by key and age.
-func (s state) pending() []*upload {
+// pending returns the pending uploads, by key and age.
+func (s bucketState) pending() []*upload {
 	return slices.SortedFunc(maps.Values(s.uploads), compareUploads)
 }
 
 // upload returns a pending upload of key.
-func (s state) upload(id, key string) (*upload, error) {
+func (s bucketState) upload(id, key string) (*upload, error) {
 	u, ok := s.uploads[id]
 	if !ok || u.key != key {
 		return nil, noSuchUpload()
@@ -68,9 +68,9 @@ func (s state) upload(id, key string) (*upload, error) {
 	return u, nil
 }
 
-// end lets a pending upload be over. What became of it is remembered, but not
-// its contents.
-func (s state) end(u *upload, etag string) {
+// end ends a pending upload. etag is that of its object, or "" if it was
+// aborted. The upload is remembered without its contents.
+func (s bucketState) end(u *upload, etag string) {
 	remembered := *u
 	remembered.completed = etag
 	remembered.parts = make(map[int]*part, len(u.parts))

@@ -9,9 +9,9 @@ import (
 // maxFileName is the length of the longest name of a file, in bytes.
 const maxFileName = 255
 
-// checkPlace refuses to store an object where a file cannot be. The caller has
-// the lock of the state.
-func (s *Server) checkPlace(key string) error {
+// checkFilePlace refuses to store an object where no file can be. The caller
+// holds s.mu.
+func (s *Server) checkFilePlace(key string) error {
 	if !s.options.Quirks.Files {
 		return nil
 	}
@@ -31,8 +31,8 @@ func (s *Server) checkPlace(key string) error {
 	return nil
 }
 
-// isBelow tells whether there is an object above a key.
-func (s state) isBelow(key string) bool {
+// isBelow reports whether there is an object above a key.
+func (s bucketState) isBelow(key string) bool {
 	for i := range len(key) {
 		if key[i] == '/' && s.objects[key[:i]] != nil {
 			return true
@@ -41,21 +41,20 @@ func (s state) isBelow(key string) bool {
 	return false
 }
 
-// stored returns the key under which the object of a key is stored.
-func (s *Server) stored(key string) string {
+// storedKey returns the key under which the object of a key is stored.
+func (s *Server) storedKey(key string) string {
 	if key == "" || !s.options.Quirks.CleansKeys {
 		return key
 	}
 	return strings.TrimPrefix(path.Clean("/"+key), "/")
 }
 
-// shown is the bucket as listings show it. The caller has the lock of the
-// state.
-func (s *Server) shown() state {
+// listedState returns the bucket as listings show it. The caller holds s.mu.
+func (s *Server) listedState() bucketState {
 	if !s.options.Quirks.HidesBelow {
 		return s.state
 	}
-	seen := state{objects: make(map[string]*object)}
+	seen := bucketState{objects: make(map[string]*object)}
 	for key, o := range s.state.objects {
 		if !s.state.isBelow(key) {
 			seen.objects[key] = o

@@ -7,11 +7,12 @@ import (
 	"net/http"
 )
 
-// errGone tells that a client has ended its request before its body.
-var errGone = errors.New("s3server: the client has gone")
+// errClientGone means that a client has disconnected before the end of its
+// body.
+var errClientGone = errors.New("s3server: the client has gone")
 
-// failure is an answer that is an error.
-type failure struct {
+// serviceError is an error that is answered.
+type serviceError struct {
 	XMLName  xml.Name `xml:"Error"`
 	Status   int      `xml:"-"`
 	Code     string
@@ -19,15 +20,15 @@ type failure struct {
 	Resource string
 }
 
-func (f *failure) Error() string {
+func (f *serviceError) Error() string {
 	return fmt.Sprintf("s3server: %s (status %d): %s", f.Code, f.Status, f.Message)
 }
 
 func fail(status int, code, message string) error {
-	return &failure{Status: status, Code: code, Message: message}
+	return &serviceError{Status: status, Code: code, Message: message}
 }
 
-// invalid is for what a client must not ask for.
+// invalid returns an error for an invalid request.
 func invalid(code, message string) error {
 	return fail(http.StatusBadRequest, code, message)
 }
@@ -44,17 +45,17 @@ func preconditionFailed() error {
 	return fail(http.StatusPreconditionFailed, "PreconditionFailed", "a condition of the request did not hold")
 }
 
-// failureAnswer makes an answer of an error. What is no failure is a mistake of
-// this package.
-func failureAnswer(q *query, err error) *answer {
-	var f *failure
+// errorAnswer returns the answer for an error. An error that is no serviceError
+// is a mistake of this package.
+func errorAnswer(req *request, err error) *answer {
+	var f *serviceError
 	if !errors.As(err, &f) {
-		f = &failure{Status: http.StatusInternalServerError, Code: "InternalError", Message: err.Error()}
+		f = &serviceError{Status: http.StatusInternalServerError, Code: "InternalError", Message: err.Error()}
 	}
-	if q.method == http.MethodHead || f.Status == http.StatusNotModified {
+	if req.method == http.MethodHead || f.Status == http.StatusNotModified {
 		return &answer{status: f.Status, header: make(http.Header)}
 	}
 	told := *f
-	told.Resource = q.path
+	told.Resource = req.path
 	return xmlAnswer(f.Status, told)
 }

@@ -15,29 +15,29 @@ type uploadCreated struct {
 	UploadID string `xml:"UploadId"`
 }
 
-func (s *Server) createUpload(q *query, _ content) (*answer, error) {
-	attributes, err := s.attributes(q)
+func (s *Server) createUpload(req *request, _ content) (*answer, error) {
+	attributes, err := s.attributes(req)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := &upload{id: rand.Text(), key: q.Key, initiated: s.options.Now(), attributes: attributes, parts: make(map[int]*part)}
+	u := &upload{id: rand.Text(), key: req.Key, initiated: s.options.Now(), attributes: attributes, parts: make(map[int]*part)}
 	s.state.uploads[u.id] = u
-	a := xmlAnswer(http.StatusOK, uploadCreated{Bucket: q.bucket, Key: q.Key, UploadID: u.id})
+	a := xmlAnswer(http.StatusOK, uploadCreated{Bucket: req.bucket, Key: req.Key, UploadID: u.id})
 	attributes.writeEncryption(a.header)
 	return a, nil
 }
 
-func (s *Server) abort(q *query, _ content) (*answer, error) {
+func (s *Server) abort(req *request, _ content) (*answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u, err := s.state.upload(q.Upload, q.Key)
+	u, err := s.state.upload(req.Upload, req.Key)
 	if err == nil {
 		s.state.end(u, "")
 		return emptyAnswer(http.StatusNoContent), nil
 	}
-	if _, known := s.state.ended[q.Upload]; known && s.options.Quirks.AbortTwice {
+	if _, known := s.state.ended[req.Upload]; known && s.options.Quirks.AbortTwice {
 		return emptyAnswer(http.StatusNoContent), nil
 	}
 	return nil, err
@@ -62,13 +62,13 @@ type listedUpload struct {
 	Initiated string
 }
 
-func (s *Server) listUploads(q *query, _ content) (*answer, error) {
+func (s *Server) listUploads(req *request, _ content) (*answer, error) {
 	listing := uploadListing{
-		Bucket: q.bucket, Prefix: q.params.Get("prefix"),
-		KeyMarker: q.params.Get("key-marker"), UploadIDMarker: q.params.Get("upload-id-marker"),
+		Bucket: req.bucket, Prefix: req.params.Get("prefix"),
+		KeyMarker: req.params.Get("key-marker"), UploadIDMarker: req.params.Get("upload-id-marker"),
 	}
 	var err error
-	if listing.MaxUploads, err = s.pageSize(q, "max-uploads"); err != nil {
+	if listing.MaxUploads, err = s.pageSize(req, "max-uploads"); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -77,7 +77,7 @@ func (s *Server) listUploads(q *query, _ content) (*answer, error) {
 	return xmlAnswer(http.StatusOK, listing), nil
 }
 
-func (l *uploadListing) fill(bucket state) {
+func (l *uploadListing) fill(bucket bucketState) {
 	for _, u := range bucket.pending() {
 		if !strings.HasPrefix(u.key, l.Prefix) || !l.isAfter(u, bucket) {
 			continue
@@ -86,7 +86,7 @@ func (l *uploadListing) fill(bucket state) {
 			l.IsTruncated = l.MaxUploads > 0
 			break
 		}
-		l.Upload = append(l.Upload, listedUpload{u.key, u.id, formatted(u.initiated)})
+		l.Upload = append(l.Upload, listedUpload{u.key, u.id, formatTime(u.initiated)})
 	}
 	if l.IsTruncated {
 		last := l.Upload[len(l.Upload)-1]
@@ -94,9 +94,9 @@ func (l *uploadListing) fill(bucket state) {
 	}
 }
 
-// isAfter tells whether an upload comes after the markers. A marker for uploads
-// counts only with one for keys.
-func (l *uploadListing) isAfter(u *upload, bucket state) bool {
+// isAfter reports whether an upload comes after the markers. A marker for
+// uploads counts only with one for keys.
+func (l *uploadListing) isAfter(u *upload, bucket bucketState) bool {
 	if l.KeyMarker == "" || u.key != l.KeyMarker {
 		return u.key > l.KeyMarker
 	}

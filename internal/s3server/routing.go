@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Operation is a call's name in S3.
+// Operation is the name of a call in S3.
 type Operation string
 
-// The operations that are served. Unknown is what is none of them.
+// The operations that are served. Unknown is any other.
 const (
 	PutObject               Operation = "PutObject"
 	GetObject               Operation = "GetObject"
@@ -31,21 +31,21 @@ const (
 	Unknown                 Operation = "Unknown"
 )
 
-// Call is one call of a client, as it is known before its body is read.
+// Call describes one call of a client before its body is read.
 type Call struct {
 	Number    int // among all calls of the Server, from 1
 	Operation Operation
 	Key       string // "" for calls on the bucket
 	Upload    string // id of a multipart upload
 	Part      int    // number of a part
-	Size      int64  // of the body; -1: not announced
-	Range     string // that is read or copied, as the header says it
+	Size      int64  // of the body; -1: not known
+	Range     string // the header with the range to read or copy
 }
 
-// query is a call with all that serving it needs.
-type query struct {
+// request is a call with all that serving it needs.
+type request struct {
 	Call
-	serve  func(*Server, *query, content) (*answer, error)
+	serve  func(*Server, *request, content) (*answer, error)
 	bucket string
 	path   string
 	ctx    context.Context
@@ -57,14 +57,14 @@ type query struct {
 	refuseLast string // code of the error with which DeleteObjects refuses its last key
 }
 
-// route says by what a request is known as an operation.
+// route says which requests are an operation.
 type route struct {
 	operation Operation
 	method    string
-	onKey     bool   // or on the bucket
-	param     string // that the address has; "": any
+	onKey     bool   // else on the bucket
+	param     string // that the URL has; "": any
 	header    string // that the request has; "": any
-	serve     func(*Server, *query, content) (*answer, error)
+	serve     func(*Server, *request, content) (*answer, error)
 }
 
 // routes are searched from the top.
@@ -88,54 +88,54 @@ var routes = []route{
 	{Unknown, "", false, "", "", (*Server).notImplemented},
 }
 
-// elsewhere are the parts of objects and buckets that are addressed by a
-// parameter and not served. Without this list they would be taken for the
+// unsupportedParams select parts of objects and buckets that are not served.
+// Without this list a request with one would be served as a request for the
 // object itself.
-var elsewhere = []string{
+var unsupportedParams = []string{
 	"acl", "attributes", "cors", "legal-hold", "lifecycle", "location", "policy", "restore", "retention", "select",
 	"tagging", "torrent", "versionId", "versioning", "versions", "website",
 }
 
-// parse tells what a request asks for. It judges nothing.
-func (s *Server) parse(r *http.Request) *query {
+// parse finds out what a request asks for. It does not check it.
+func (s *Server) parse(r *http.Request) *request {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	params := r.URL.Query()
 	part, _ := strconv.Atoi(params.Get("partNumber")) // 0 is refused as a part number
-	q := &query{
+	req := &request{
 		Call: Call{
-			Key: s.stored(key), Upload: params.Get("uploadId"), Part: part,
+			Key: s.storedKey(key), Upload: params.Get("uploadId"), Part: part,
 			Size: r.ContentLength, Range: r.Header.Get("Range"),
 		},
 		bucket: bucket, path: r.URL.Path, ctx: r.Context(), method: r.Method, header: r.Header, params: params,
 	}
-	found := q.route()
-	q.Operation, q.serve = found.operation, found.serve
-	if q.Operation == UploadPartCopy {
-		q.Range = r.Header.Get("X-Amz-Copy-Source-Range")
+	found := req.route()
+	req.Operation, req.serve = found.operation, found.serve
+	if req.Operation == UploadPartCopy {
+		req.Range = r.Header.Get("X-Amz-Copy-Source-Range")
 	}
-	return q
+	return req
 }
 
-func (q *query) route() route {
+func (req *request) route() route {
 	last := routes[len(routes)-1]
-	for _, name := range elsewhere {
-		if q.params.Has(name) {
+	for _, name := range unsupportedParams {
+		if req.params.Has(name) {
 			return last
 		}
 	}
 	for _, candidate := range routes {
-		if candidate.matches(q) {
+		if candidate.matches(req) {
 			return candidate
 		}
 	}
 	return last
 }
 
-func (r route) matches(q *query) bool {
-	return (r.method == "" || r.method == q.method) && r.onKey == (q.Key != "") &&
-		(r.param == "" || q.params.Has(r.param)) && (r.header == "" || q.header.Get(r.header) != "")
+func (r route) matches(req *request) bool {
+	return (r.method == "" || r.method == req.method) && r.onKey == (req.Key != "") &&
+		(r.param == "" || req.params.Has(r.param)) && (r.header == "" || req.header.Get(r.header) != "")
 }
 
-func (s *Server) notImplemented(*query, content) (*answer, error) {
+func (s *Server) notImplemented(*request, content) (*answer, error) {
 	return nil, fail(http.StatusNotImplemented, "NotImplemented", "this is not served here")
 }
