@@ -41,7 +41,7 @@ func BenchmarkPassOnAsks(b *testing.B) {
 				defer mustLock(b, l, fmt.Sprint("upload-", i), tusd.LockTry).Unlock(b.Context())
 			}
 			for b.Loop() {
-				l.passOnAsks(l.dir)
+				l.preemptHolders(l.dir)
 			}
 		})
 	}

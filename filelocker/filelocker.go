@@ -1,17 +1,17 @@
-// Package filelocker locks uploads among the processes of one machine that
-// serve one directory, for use with filestore.
+// Package filelocker locks uploads among the processes of one machine that serve
+// one directory. It is made for filestore.
 //
-// On Linux it decides by an open-file-description lock on one byte of the file
-// .tusd.locks in that directory, at an offset that is a hash of the id. Nothing
-// is written for a request, so it works on a full disk; process ids decide
-// nothing, so it works between containers; and the operating system frees what
-// a killed process held, at once. Elsewhere it locks a file per id.
+// On Linux a lock is an open-file-description lock on one byte of the file
+// .tusd.locks in that directory. The position of the byte is a hash of the id.
+// Nothing is written for a lock, so it works on a full disk. Process ids are not
+// used, so it works between containers. The operating system releases the locks of
+// a killed process at once. On other systems a lock is a locked file per id.
 //
-// While another process wants a lock, that shows on further bytes. The holder
-// looks for it at intervals, and so does who waits for the lock: a hand-over
-// between processes takes up to the sum of both beside what the holder has to
-// finish. Within a process requests are put in order by a tusd.LocalLocker and
-// wait for no interval.
+// A request that wants the lock of another process locks a second byte. The holder
+// looks for such bytes at intervals, and the waiter looks at intervals whether the
+// lock is free: a hand-over between processes takes up to both intervals, and the
+// time that the holder needs to finish. Requests within one process are ordered by
+// a tusd.LocalLocker and do not wait for an interval.
 package filelocker
 
 import (
@@ -27,33 +27,33 @@ import (
 // defaultPollInterval is the default of both intervals of a FileLocker.
 const defaultPollInterval = 40 * time.Millisecond
 
-// FileLocker locks uploads among the processes of one machine. Fill the fields
-// before the first Lock and leave them alone afterwards. Its methods may be
-// called concurrently.
+// FileLocker locks uploads among the processes of one machine. Fill in the fields
+// before the first Lock and do not change them afterwards. Its methods may be called
+// concurrently.
 type FileLocker struct {
-	// Path is the upload directory. It has to exist when the first lock is
-	// taken; filestore makes it.
+	// Path is the upload directory. It must exist at the first Lock; filestore makes
+	// it.
 	Path string
-	// HolderPollInterval is how often a process that holds locks looks whether
-	// another one wants them; 0 means 40 ms.
+	// HolderPollInterval is how often a process with locks looks whether another
+	// process wants one of them; 0 means 40 ms.
 	HolderPollInterval time.Duration
-	// AcquirerPollInterval is how often a request looks again for a lock that
-	// another process holds; 0 means 40 ms.
+	// AcquirerPollInterval is how often a request looks whether the lock of another
+	// process is free; 0 means 40 ms.
 	AcquirerPollInterval time.Duration
 
-	hash func(id string) uint64             // nil: hashID; for tests
-	open func(root *os.Root) (board, error) // nil: openBoard; for tests
+	hash func(id string) uint64                 // nil: hashID; for tests
+	open func(root *os.Root) (slotTable, error) // nil: openSlots; for tests
 
-	once  sync.Once        // prepares the two lines
-	local tusd.LocalLocker // orders the requests of this process, in front of mu
-	line  tusd.LocalLocker // of LockWait requests for one id, in front of local
+	once      sync.Once        // sets up the two local lockers
+	local     tusd.LocalLocker // orders the requests of this process
+	waitQueue tusd.LocalLocker // orders the LockWait requests, before local
 
-	mu       sync.Mutex
-	dir      *directory          // nil before the first Lock
-	held     map[uint64]*lease   // by hash; leases on the same byte are linked
-	asked    map[int64]time.Time // since when a slot of another locker was seen, by slot
-	watching bool                // a goroutine looks after held
-	closed   bool
+	mu           sync.Mutex
+	dir          *directory          // nil before the first Lock
+	held         map[uint64]*lease   // by hash; leases with the same hash are linked
+	requestsSeen map[int64]time.Time // when a request of another locker was first seen, by slot
+	watching     bool                // watchLeases runs
+	closed       bool
 }
 
 var _ tusd.Locker = (*FileLocker)(nil)
@@ -67,8 +67,8 @@ func (l *FileLocker) UseIn(composer *tusd.StoreComposer) { composer.UseLocker(l)
 // Scope is ScopeMachine.
 func (l *FileLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
 
-// Close makes every further Lock fail. The directory is given back with the
-// last lease, so that nothing is lost that is still held.
+// Close makes every further Lock fail. The directory is closed when the last lease
+// ends, so that no lock is lost while it is held.
 func (l *FileLocker) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *FileLocker) Close() error {
 	return l.closeUnused()
 }
 
-// closeUnused gives the directory back if it is not needed any more. The
+// closeUnused closes the directory if the locker is closed and has no leases. The
 // caller holds l.mu.
 func (l *FileLocker) closeUnused() error {
 	if !l.closed || l.dir == nil || len(l.held) > 0 {
@@ -91,13 +91,13 @@ var errClosed = errors.New("filelocker: the locker is closed")
 
 // directory is the opened upload directory.
 type directory struct {
-	root  *os.Root
-	board board
-	ended chan struct{} // closed with it
+	root   *os.Root
+	slots  slotTable
+	closed chan struct{} // when the directory is closed
 }
 
-// directory opens the upload directory when it is first needed. The caller
-// holds l.mu.
+// directory opens the upload directory when it is first needed. The caller holds
+// l.mu.
 func (l *FileLocker) directory() (*directory, error) {
 	if l.closed {
 		return nil, errClosed
@@ -123,18 +123,18 @@ func (l *FileLocker) openDirectory() (*directory, error) {
 	}
 	open := l.open
 	if open == nil {
-		open = openBoard
+		open = openSlots
 	}
-	board, err := open(root)
+	slots, err := open(root)
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &directory{root, board, make(chan struct{})}, nil
+	return &directory{root, slots, make(chan struct{})}, nil
 }
 
 func (d *directory) close() error {
-	close(d.ended)
-	return errors.Join(d.board.close(), d.root.Close())
+	close(d.closed)
+	return errors.Join(d.slots.close(), d.root.Close())
 }
 
 func (l *FileLocker) hashOf(id string) uint64 {
@@ -144,7 +144,7 @@ func (l *FileLocker) hashOf(id string) uint64 {
 	return hashID(id)
 }
 
-// interval is a setting or its default.
+// interval returns a setting or its default.
 func interval(setting time.Duration) time.Duration {
 	if setting <= 0 {
 		return defaultPollInterval

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile locks f until it is closed, and tells whether it was free.
-func lockFile(f *os.File) (bool, error) {
+// lockWholeFile locks f until it is closed, and reports whether it was free.
+func lockWholeFile(f *os.File) (bool, error) {
 	const flags = windows.LOCKFILE_FAIL_IMMEDIATELY | windows.LOCKFILE_EXCLUSIVE_LOCK
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{})
 	runtime.KeepAlive(f)

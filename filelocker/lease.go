@@ -8,8 +8,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// lease is a grant. Its Context and Preempted are those of the lock within the
-// process, which the watcher asks for other processes.
+// lease is a lease of this locker. Its Context and Preempted are those of the lock
+// within the process.
 type lease struct {
 	tusd.Lease
 	locker    *FileLocker
@@ -19,17 +19,17 @@ type lease struct {
 	since     time.Time
 
 	// guarded by locker.mu
-	beside *lease // with the same hash
-	asking bool   // it has the ask slot
-	left   bool
+	next       *lease // lease with the same hash
+	requesting bool   // it has requestSlot
+	released   bool
 }
 
-// without removes s from the leases that are linked to first.
-func without(first, s *lease) *lease {
+// unlink removes s from the list of leases that begins with first.
+func unlink(first, s *lease) *lease {
 	if first == nil || first == s {
-		return s.beside
+		return s.next
 	}
-	first.beside = without(first.beside, s)
+	first.next = unlink(first.next, s)
 	return first
 }
 
@@ -38,5 +38,5 @@ func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
 
 // Unlock implements tusd.Lease.
 func (s *lease) Unlock(ctx context.Context) error {
-	return errors.Join(s.locker.leave(s), s.Lease.Unlock(ctx))
+	return errors.Join(s.locker.release(s), s.Lease.Unlock(ctx))
 }

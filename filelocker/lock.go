@@ -10,18 +10,18 @@ import (
 
 // Lock implements tusd.Locker. Without contention it takes a few microseconds.
 func (l *FileLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
-	l.once.Do(func() { l.local.NoFences, l.line.NoFences = true, true }) // the board numbers grants
+	l.once.Do(func() { l.local.NoFences, l.waitQueue.NoFences = true, true }) // fences numbers the grants
 	if mode == tusd.LockWait {
-		return l.lockInLine(ctx, id)
+		return l.lockWaiting(ctx, id)
 	}
 	return l.lock(ctx, id, mode)
 }
 
-// lockInLine is Lock for LockWait. While it waits for another process it makes
-// room for every LockPreempt of this one and starts again. It keeps its place:
-// those who came later are still in line.
-func (l *FileLocker) lockInLine(ctx context.Context, id string) (tusd.Lease, error) {
-	turn, err := l.line.Lock(ctx, id, tusd.LockWait)
+// lockWaiting is Lock for LockWait. While it waits for another process, it gives way
+// to every LockPreempt of this process, and starts again. It keeps its place among
+// the waiters: later ones are still in waitQueue.
+func (l *FileLocker) lockWaiting(ctx context.Context, id string) (tusd.Lease, error) {
+	turn, err := l.waitQueue.Lock(ctx, id, tusd.LockWait)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (l *FileLocker) lockInLine(ctx context.Context, id string) (tusd.Lease, err
 	}
 }
 
-// lock takes the lock of this process, and then the one among processes.
+// lock takes the lock within this process, and then the one among processes.
 func (l *FileLocker) lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 	local, err := l.local.Lock(ctx, id, mode)
 	if err != nil {
@@ -48,25 +48,24 @@ func (l *FileLocker) lock(ctx context.Context, id string, mode tusd.LockMode) (t
 	return s, nil
 }
 
-// acquire waits until s holds its slot. It returns ErrUploadLocked if it must
-// not wait, or not any longer.
+// acquire waits until s has its slot. It returns ErrUploadLocked if the mode does not
+// allow waiting, or a newer request preempts s.
 func (l *FileLocker) acquire(ctx context.Context, s *lease, mode tusd.LockMode) error {
-	entered, err := l.enter(s, mode)
+	entered, err := l.tryAcquire(s, mode)
 	switch {
 	case entered || err != nil:
 		return err
 	case mode == tusd.LockTry:
 		return tusd.ErrUploadLocked
 	case mode == tusd.LockWait:
-		return l.await(ctx, s, mode, func() error { return nil })
+		return l.poll(ctx, s, mode, func() error { return nil })
 	}
-	defer l.withdraw(s)
-	return l.await(ctx, s, mode, func() error { return l.ask(s) })
+	defer l.withdrawRequest(s)
+	return l.poll(ctx, s, mode, func() error { return l.requestPreemption(s) })
 }
 
-// await looks again and again whether s can enter, and calls ask before each
-// pause.
-func (l *FileLocker) await(ctx context.Context, s *lease, mode tusd.LockMode, ask func() error) error {
+// poll tries at intervals to acquire the slot, and calls ask before each wait.
+func (l *FileLocker) poll(ctx context.Context, s *lease, mode tusd.LockMode, ask func() error) error {
 	tick := time.NewTicker(interval(l.AcquirerPollInterval))
 	defer tick.Stop()
 	for {
@@ -80,63 +79,61 @@ func (l *FileLocker) await(ctx context.Context, s *lease, mode tusd.LockMode, as
 		case <-ctx.Done():
 			return waitError(ctx)
 		}
-		if entered, err := l.enter(s, mode); entered || err != nil {
+		if entered, err := l.tryAcquire(s, mode); entered || err != nil {
 			return err
 		}
 	}
 }
 
-// enter makes s a holder of its slot if no other process is. Ids with the same
-// hash hold it together.
-func (l *FileLocker) enter(s *lease, mode tusd.LockMode) (bool, error) {
+// tryAcquire makes s a holder of its slot if no other process holds it. Ids with the
+// same hash share a slot, so several leases of this process can hold it.
+func (l *FileLocker) tryAcquire(s *lease, mode tusd.LockMode) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	entered, err := l.enterOnce(s, mode)
-	if errors.Is(err, errHidden) && l.dir == nil { // the directory can be opened anew
-		return l.enterOnce(s, mode)
+	entered, err := l.tryAcquireOnce(s, mode)
+	if errors.Is(err, errLockFileRemoved) && l.dir == nil { // closed by abandonDirectory: it can be opened again
+		return l.tryAcquireOnce(s, mode)
 	}
 	return entered, err
 }
 
-// enterOnce is enter. The caller holds l.mu.
-func (l *FileLocker) enterOnce(s *lease, mode tusd.LockMode) (bool, error) {
+// tryAcquireOnce is tryAcquire without a second try. The caller holds l.mu.
+func (l *FileLocker) tryAcquireOnce(s *lease, mode tusd.LockMode) (bool, error) {
 	dir, err := l.directory()
 	if err != nil {
 		return false, err
 	}
-	if err := dir.board.join(); err != nil {
+	if err := dir.slots.join(); err != nil {
 		return false, err
 	}
 	beside := l.held[s.hash]
 	if beside == nil {
-		if ok, err := takeHold(dir.board, s.hash, mode); err != nil || !ok {
+		if ok, err := takeHeldSlot(dir.slots, s.hash, mode); err != nil || !ok {
 			return false, err
 		}
 	}
-	s.n, s.before = dir.board.fence(s.id)
-	if dir.board.hidden() {
+	s.n, s.before = dir.slots.fence(s.id)
+	if dir.slots.removed() {
 		if beside == nil {
-			err = dir.board.free(hold.slot(s.hash))
+			err = dir.slots.free(heldSlot.slot(s.hash))
 		}
-		return false, errors.Join(errHidden, err, l.leaveHidden())
+		return false, errors.Join(errLockFileRemoved, err, l.abandonDirectory())
 	}
-	s.since, s.beside = time.Now(), beside
+	s.since, s.next = time.Now(), beside
 	l.held[s.hash] = s
 	l.watch()
 	return true, nil
 }
 
-// errHidden is trouble that passes: when nobody holds a lock any more, the lock
-// file is made again.
-var errHidden = errors.New("filelocker: the lock file was removed while uploads are being served")
+// errLockFileRemoved is transient: the lock file is made again when no lock is held.
+var errLockFileRemoved = errors.New("filelocker: the lock file was removed while uploads are being served")
 
-// leaveHidden gives up a lock file that has been removed: a process that is
-// started from now on makes another one, and would see none of the locks in
-// this one. Those who hold locks are asked to let go, and with the last of them
-// the directory is given back. The caller holds l.mu.
-func (l *FileLocker) leaveHidden() error {
+// abandonDirectory stops using a lock file that was removed: processes that start
+// later make another file, and do not see the locks in this one. It preempts all
+// holders; when none is left, it closes the directory. The caller holds l.mu.
+func (l *FileLocker) abandonDirectory() error {
 	for hash := range l.held {
-		l.askHolder(hash, time.Now())
+		l.preemptHash(hash, time.Now())
 	}
 	if len(l.held) > 0 {
 		return nil
@@ -146,43 +143,44 @@ func (l *FileLocker) leaveHidden() error {
 	return dir.close()
 }
 
-// takeHold takes the slot that holds hash. LockWait leaves it to those who ask.
-func takeHold(b board, hash uint64, mode tusd.LockMode) (bool, error) {
+// takeHeldSlot takes the slot for holding hash. LockWait does not take it while
+// another process requests preemption.
+func takeHeldSlot(b slotTable, hash uint64, mode tusd.LockMode) (bool, error) {
 	if mode == tusd.LockWait {
-		asked, err := taken(b, ask.slot(hash))
+		asked, err := isTakenByOther(b, requestSlot.slot(hash))
 		if err == nil && !asked {
-			asked, err = taken(b, push.slot(hash))
+			asked, err = isTakenByOther(b, newerRequestSlot.slot(hash))
 		}
 		if asked || err != nil {
 			return false, err
 		}
 	}
-	return b.take(hold.slot(hash))
+	return b.take(heldSlot.slot(hash))
 }
 
-// taken tells whether another process has a slot.
-func taken(b board, slot int64) (yes bool, err error) {
-	err = b.others(slot, slot, func(_, _ int64) { yes = true })
+// isTakenByOther reports whether another process has taken a slot.
+func isTakenByOther(b slotTable, slot int64) (yes bool, err error) {
+	err = b.takenByOthers(slot, slot, func(_, _ int64) { yes = true })
 	return yes, err
 }
 
-// leave ends the hold of s. A second call does nothing.
-func (l *FileLocker) leave(s *lease) error {
+// release ends the lease s among processes. A second call does nothing.
+func (l *FileLocker) release(s *lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.left {
+	if s.released {
 		return nil
 	}
-	s.left = true
-	if rest := without(l.held[s.hash], s); rest != nil {
+	s.released = true
+	if rest := unlink(l.held[s.hash], s); rest != nil {
 		l.held[s.hash] = rest
 		return nil
 	}
 	delete(l.held, s.hash)
-	return errors.Join(l.dir.board.free(hold.slot(s.hash)), l.closeUnused())
+	return errors.Join(l.dir.slots.free(heldSlot.slot(s.hash)), l.closeUnused())
 }
 
-// waitError translates the end of a wait's context.
+// waitError translates the end of the context of a wait.
 func waitError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return tusd.ErrLockTimeout.With(context.Cause(ctx))

@@ -138,11 +138,11 @@ func TestAskOnOneByteIsRenewed(t *testing.T) {
 		synctest.Wait() // both have asked
 		cancel()
 		synctest.Wait()
-		if isTaken(t, ls[0], ask.slot(7)) {
+		if isTaken(t, ls[0], requestSlot.slot(7)) {
 			t.Fatal("the one that left still asks: this shows nothing")
 		}
 		time.Sleep(2 * testInterval)
-		if !isTaken(t, ls[0], ask.slot(7)) {
+		if !isTaken(t, ls[0], requestSlot.slot(7)) {
 			t.Error("the one that stays does not ask again")
 		}
 		wantUnlocked(t, holder)
@@ -154,7 +154,7 @@ func TestAskOnOneByteIsRenewed(t *testing.T) {
 func isTaken(t *testing.T, l *FileLocker, slot int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	yes, err := taken(l.dir.board, slot)
+	yes, err := isTakenByOther(l.dir.slots, slot)
 	if err != nil {
 		t.Error(err)
 	}
@@ -200,7 +200,7 @@ func TestAsksEndWithTheRequest(t *testing.T) {
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled taker gets %v", err)
 	}
-	if isTaken(t, ls[0], ask.slot(hash)) || isTaken(t, ls[0], push.slot(hash)) {
+	if isTaken(t, ls[0], requestSlot.slot(hash)) || isTaken(t, ls[0], newerRequestSlot.slot(hash)) {
 		t.Error("a request that has gone still asks")
 	}
 	wantUnlocked(t, holder)

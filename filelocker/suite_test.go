@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 var kinds = map[string]func(*FileLocker){
 	"default": func(*FileLocker) {},
 	"files": func(l *FileLocker) {
-		l.open = func(root *os.Root) (board, error) { return openFileBoard(root) }
+		l.open = func(root *os.Root) (slotTable, error) { return openSlotFiles(root) }
 	},
 	"one byte": func(l *FileLocker) { l.hash = func(string) uint64 { return 7 } },
 }

@@ -193,12 +193,12 @@ func fill(t *testing.T, dir string) {
 func TestWholeFileLocked(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	lease := mustLock(t, ls[0], "a", tusd.LockTry)
-	file, err := os.OpenFile(filepath.Join(ls[0].Path, slotFile), os.O_RDWR, 0)
+	file, err := os.OpenFile(filepath.Join(ls[0].Path, slotFileName), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: ask.first()}
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: requestSlot.first()}
 	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
 		t.Fatal(err)
 	}

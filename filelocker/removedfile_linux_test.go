@@ -18,7 +18,7 @@ func TestRemovedLockFile(t *testing.T) {
 	l := onDir("default", dir)
 	defer l.Close()
 	held := mustLock(t, l, "a", tusd.LockTry)
-	if err := os.Remove(filepath.Join(dir, slotFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, slotFileName)); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -26,7 +26,7 @@ func TestRemovedLockFile(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the holder is not asked to let go")
 	}
-	if _, err := l.Lock(t.Context(), "b", tusd.LockTry); !errors.Is(err, errHidden) {
+	if _, err := l.Lock(t.Context(), "b", tusd.LockTry); !errors.Is(err, errLockFileRemoved) {
 		t.Fatalf("beside a lock that others do not see there is another one: %v", err)
 	}
 	wantUnlocked(t, held)
@@ -41,7 +41,7 @@ func TestRemovedLockFile(t *testing.T) {
 // The lock file does not look as if nobody had used it for long.
 func TestLockFileLooksUsed(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, slotFile)
+	file := filepath.Join(dir, slotFileName)
 	if err := os.WriteFile(file, nil, 0o664); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestLockFileLooksUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.mu.Lock()
-	l.dir.board.(*ofdBoard).used -= touchAfter
+	l.dir.slots.(*ofdSlots).touched -= touchAfter
 	l.mu.Unlock()
 	defer mustLock(t, l, "a", tusd.LockTry).Unlock(t.Context())
 	eventually(t, "the lock file looks used", func() bool {

@@ -18,11 +18,11 @@ import (
 )
 
 // openedOFD opens a board as a second locker does.
-func openedOFD(t *testing.T, dir string) *ofdBoard {
-	return openedBoard(t, dir, func(root *os.Root) (board, error) { return openOFDBoard(root) }).(*ofdBoard)
+func openedOFD(t *testing.T, dir string) *ofdSlots {
+	return openedBoard(t, dir, func(root *os.Root) (slotTable, error) { return openOFDSlots(root) }).(*ofdSlots)
 }
 
-func mustJoin(t *testing.T, b board) {
+func mustJoin(t *testing.T, b slotTable) {
 	t.Helper()
 	if err := b.join(); err != nil {
 		t.Fatal(err)
@@ -34,31 +34,31 @@ func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openedOFD(t, dir), openedOFD(t, dir)
 	mustJoin(t, a)
-	mustTake(t, a, hold.slot(1), hold.slot(2))
+	mustTake(t, a, heldSlot.slot(1), heldSlot.slot(2))
 	mustJoin(t, b)
-	if got := seenBy(t, b, hold.first(), push.last()); len(got) != 2 {
+	if got := seenBy(t, b, heldSlot.first(), newerRequestSlot.last()); len(got) != 2 {
 		t.Errorf("the other one sees %#x, want two slots", got)
 	}
-	if ok, err := b.take(hold.slot(1)); ok || err != nil {
+	if ok, err := b.take(heldSlot.slot(1)); ok || err != nil {
 		t.Errorf("what the first one has can be taken: %t, %v", ok, err)
 	}
-	if err := a.free(hold.slot(2)); err != nil {
+	if err := a.free(heldSlot.slot(2)); err != nil {
 		t.Fatal(err)
 	}
-	mustTake(t, b, hold.slot(2))
+	mustTake(t, b, heldSlot.slot(2))
 }
 
 // A program that locks the whole lock file alone keeps newcomers out for that
 // long, with an error, and no locker that has joined.
 func TestLockFileLockedAlone(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
-	program, err := os.OpenFile(filepath.Join(l.Path, slotFile), os.O_RDWR|os.O_CREATE, 0o664)
+	program, err := os.OpenFile(filepath.Join(l.Path, slotFileName), os.O_RDWR|os.O_CREATE, 0o664)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer program.Close()
 	for _, lockType := range []int16{unix.F_WRLCK, unix.F_UNLCK} {
-		lock := unix.Flock_t{Type: lockType, Start: presence, Len: 1}
+		lock := unix.Flock_t{Type: lockType, Start: membershipSlot, Len: 1}
 		if err := unix.FcntlFlock(program.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestLockFileLockedAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantUnlocked(t, lease)
-		} else if !errors.Is(err, errPresence) {
+		} else if !errors.Is(err, errMembership) {
 			t.Errorf("while a program has locked the file: %v", err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestFenceBesideHalfJoined(t *testing.T) {
 	a, b := openedOFD(t, dir), openedOFD(t, dir)
 	mustJoin(t, a)
 	n, _ := a.fence("a")
-	if ok, err := b.set(presence, unix.F_RDLCK); !ok || err != nil {
+	if ok, err := b.set(membershipSlot, unix.F_RDLCK); !ok || err != nil {
 		t.Fatalf("presence cannot be shared: %t, %v", ok, err)
 	}
 	if m, before := a.fence("a"); before != n {
@@ -184,23 +184,23 @@ func TestAskOfAStoppedProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lockers(t, "default", 1)[0]
 		stopped, newer := openedOFD(t, l.Path), openedOFD(t, l.Path)
-		mustTake(t, stopped, ask.slot(hashID("a")))
+		mustTake(t, stopped, requestSlot.slot(hashID("a")))
 		first := mustLock(t, l, "a", tusd.LockPreempt)
 		time.Sleep(2 * testInterval)
 		wantPreempted(t, "the first lease beside a request", first, true)
-		time.Sleep(staleAsk)
+		time.Sleep(staleRequest)
 		wantUnlocked(t, first)
 		time.Sleep(10 * testInterval) // a process that runs would take it
 		for range 3 {
 			lease := mustLock(t, l, "a", tusd.LockPreempt)
-			time.Sleep(ownRights - testInterval)
+			time.Sleep(protection - testInterval)
 			wantPreempted(t, "a lease beside a request that takes nothing", lease, false)
 			time.Sleep(3 * testInterval)
 			wantPreempted(t, "the same, later", lease, true)
 			wantUnlocked(t, lease)
 		}
 		lease := mustLock(t, l, "a", tusd.LockPreempt)
-		mustTake(t, newer, push.slot(hashID("a")))
+		mustTake(t, newer, newerRequestSlot.slot(hashID("a")))
 		time.Sleep(2 * testInterval)
 		wantPreempted(t, "a lease beside a newer request", lease, true)
 		wantUnlocked(t, lease)

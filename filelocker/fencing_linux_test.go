@@ -84,7 +84,7 @@ func TestFenceOnOneByte(t *testing.T) {
 func TestFencesAreForgotten(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	fenceOf(t, l, "a")
-	known := func() map[idHash]uint64 { return l.dir.board.(*ofdBoard).known }
+	known := func() map[idHash]uint64 { return l.dir.slots.(*ofdSlots).known }
 	for i := range maxFences {
 		known()[hashForFence(fmt.Sprint("other-", i))] = 1
 	}

@@ -16,10 +16,10 @@ func TestSlotsStayWhereTheyAre(t *testing.T) {
 		t.Errorf("the hash of a is %#x, want %#x", got, uint64(sum>>3))
 	}
 	for slot, want := range map[int64]int64{
-		hold.slot(0): 1 << 61,
-		ask.slot(5):  2<<61 + 5,
-		push.slot(5): 3<<61 + 5,
-		push.last():  math.MaxInt64,
+		heldSlot.slot(0):         1 << 61,
+		requestSlot.slot(5):      2<<61 + 5,
+		newerRequestSlot.slot(5): 3<<61 + 5,
+		newerRequestSlot.last():  math.MaxInt64,
 	} {
 		if slot != want {
 			t.Errorf("a slot is %#x, want %#x", slot, want)
@@ -30,20 +30,20 @@ func TestSlotsStayWhereTheyAre(t *testing.T) {
 // No id reaches the slots that are reserved, and none those of another kind.
 func TestSlotsOfKindsAreApart(t *testing.T) {
 	for _, hash := range []uint64{0, 1, hashMask} {
-		for _, k := range []kind{hold, ask, push} {
+		for _, k := range []slotKind{heldSlot, requestSlot, newerRequestSlot} {
 			slot := k.slot(hash)
-			if slot <= presence || slot < k.first() || slot > k.last() || hashOfSlot(slot) != hash {
+			if slot <= membershipSlot || slot < k.first() || slot > k.last() || hashOfSlot(slot) != hash {
 				t.Errorf("kind %d of hash %#x is slot %#x, between %#x and %#x", k, hash, slot, k.first(), k.last())
 			}
 		}
 	}
-	if hold.last() >= ask.first() || ask.last() >= push.first() {
+	if heldSlot.last() >= requestSlot.first() || requestSlot.last() >= newerRequestSlot.first() {
 		t.Error("kinds overlap")
 	}
 }
 
 // eachBoard tests the boards of three lockers of one directory, of every sort.
-func eachBoard(t *testing.T, test func(t *testing.T, a, b, c board)) {
+func eachBoard(t *testing.T, test func(t *testing.T, a, b, c slotTable)) {
 	for name, open := range boards {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -53,12 +53,12 @@ func eachBoard(t *testing.T, test func(t *testing.T, a, b, c board)) {
 }
 
 // boards by their name.
-var boards = map[string]func(*os.Root) (board, error){
-	"system": openBoard,
-	"files":  func(root *os.Root) (board, error) { return openFileBoard(root) },
+var boards = map[string]func(*os.Root) (slotTable, error){
+	"system": openSlots,
+	"files":  func(root *os.Root) (slotTable, error) { return openSlotFiles(root) },
 }
 
-func openedBoard(t *testing.T, dir string, open func(*os.Root) (board, error)) board {
+func openedBoard(t *testing.T, dir string, open func(*os.Root) (slotTable, error)) slotTable {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func openedBoard(t *testing.T, dir string, open func(*os.Root) (board, error)) b
 	return b
 }
 
-func mustTake(t *testing.T, b board, slots ...int64) {
+func mustTake(t *testing.T, b slotTable, slots ...int64) {
 	t.Helper()
 	for _, slot := range slots {
 		if ok, err := b.take(slot); err != nil || !ok {
@@ -82,9 +82,9 @@ func mustTake(t *testing.T, b board, slots ...int64) {
 }
 
 // seenBy lists the slots from first to last that others have taken.
-func seenBy(t *testing.T, b board, first, last int64) (slots []int64) {
+func seenBy(t *testing.T, b slotTable, first, last int64) (slots []int64) {
 	t.Helper()
-	err := b.others(first, last, func(from, to int64) {
+	err := b.takenByOthers(first, last, func(from, to int64) {
 		for i := range min(to-from, 100) + 1 {
 			slots = append(slots, from+i)
 		}
@@ -99,30 +99,30 @@ func seenBy(t *testing.T, b board, first, last int64) (slots []int64) {
 // Others see every slot that is taken in a range, also neighbours, and nobody
 // sees their own.
 func TestBoardShowsOthers(t *testing.T) {
-	eachBoard(t, func(t *testing.T, a, b, c board) {
-		slots := []int64{ask.first(), ask.slot(7), ask.slot(8), ask.slot(9), ask.slot(1 << 40), push.last()}
+	eachBoard(t, func(t *testing.T, a, b, c slotTable) {
+		slots := []int64{requestSlot.first(), requestSlot.slot(7), requestSlot.slot(8), requestSlot.slot(9), requestSlot.slot(1 << 40), newerRequestSlot.last()}
 		mustTake(t, a, slots...)
-		mustTake(t, b, ask.slot(3), hold.slot(7))
-		if got := seenBy(t, b, ask.first(), push.last()); !slices.Equal(got, slots) {
+		mustTake(t, b, requestSlot.slot(3), heldSlot.slot(7))
+		if got := seenBy(t, b, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, slots) {
 			t.Errorf("the other sees %#x, want %#x", got, slots)
 		}
-		if got := seenBy(t, b, ask.slot(8), ask.slot(8)); !slices.Equal(got, []int64{ask.slot(8)}) {
+		if got := seenBy(t, b, requestSlot.slot(8), requestSlot.slot(8)); !slices.Equal(got, []int64{requestSlot.slot(8)}) {
 			t.Errorf("in a range of one the other sees %#x", got)
 		}
-		if got := seenBy(t, a, ask.first(), push.last()); !slices.Equal(got, []int64{ask.slot(3)}) {
+		if got := seenBy(t, a, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, []int64{requestSlot.slot(3)}) {
 			t.Errorf("the owner sees %#x", got)
 		}
-		all := slices.Sorted(slices.Values(append(slots, ask.slot(3))))
-		if got := seenBy(t, c, ask.first(), push.last()); !slices.Equal(got, all) {
+		all := slices.Sorted(slices.Values(append(slots, requestSlot.slot(3))))
+		if got := seenBy(t, c, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, all) {
 			t.Errorf("a third one sees %#x, want %#x", got, all)
 		}
 	})
 }
 
 func TestBoardExcludes(t *testing.T) {
-	eachBoard(t, func(t *testing.T, a, b, _ board) {
-		slot := hold.slot(7)
-		mustTake(t, a, slot, slot, hold.slot(8))
+	eachBoard(t, func(t *testing.T, a, b, _ slotTable) {
+		slot := heldSlot.slot(7)
+		mustTake(t, a, slot, slot, heldSlot.slot(8))
 		if ok, err := b.take(slot); ok || err != nil {
 			t.Errorf("the other takes a slot that is taken: %t, %v", ok, err)
 		}
@@ -130,13 +130,13 @@ func TestBoardExcludes(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustTake(t, b, slot)
-		if ok, err := b.take(hold.slot(8)); ok || err != nil {
+		if ok, err := b.take(heldSlot.slot(8)); ok || err != nil {
 			t.Errorf("with the slot its neighbour was freed: %t, %v", ok, err)
 		}
 		if err := a.close(); err != nil {
 			t.Fatal(err)
 		}
-		mustTake(t, b, hold.slot(8))
+		mustTake(t, b, heldSlot.slot(8))
 	})
 }
 
@@ -145,13 +145,13 @@ func TestFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("files", dir)
 	mustLock(t, l, "a", 0).Unlock(t.Context())
-	if err := os.WriteFile(fmt.Sprintf("%s/%s/%016x", dir, slotDir, ask.slot(3)), nil, 0o600); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("%s/%s/%016x", dir, slotDirName, requestSlot.slot(3)), nil, 0o600); err != nil {
 		t.Fatal(err) // of a process that was killed
 	}
-	if got := seenBy(t, l.dir.board, ask.first(), push.last()); len(got) > 0 {
+	if got := seenBy(t, l.dir.slots, requestSlot.first(), newerRequestSlot.last()); len(got) > 0 {
 		t.Errorf("a file that nobody has locked counts: %#x", got)
 	}
-	if left, err := os.ReadDir(dir + "/" + slotDir); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(dir + "/" + slotDirName); err != nil || len(left) > 0 {
 		t.Errorf("%v are left (%v)", left, err)
 	}
 }

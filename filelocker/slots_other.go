@@ -1,0 +1,7 @@
+//go:build !linux
+
+package filelocker
+
+import "os"
+
+func openSlots(root *os.Root) (slotTable, error) { return openSlotFiles(root) }
