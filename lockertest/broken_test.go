@@ -22,8 +22,8 @@ func localHarness(create func() tusd.Locker) Harness {
 			}
 			return lockers
 		},
-		Scope:    tusd.ScopeProcess,
-		Patience: 300 * time.Millisecond,
+		Scope:   tusd.ScopeProcess,
+		Timeout: 300 * time.Millisecond,
 	}
 }
 
@@ -66,7 +66,7 @@ func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 	if err != nil || l.lease == nil {
 		return lease, err
 	}
-	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, asked: ctx, ctx: lease.Context(), wanted: lease.Preempted(), unlock: lease.Unlock}
+	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, asked: ctx, ctx: lease.Context(), preempted: lease.Preempted(), unlock: lease.Unlock}
 	b.n, b.before = lease.Fence()
 	l.lease(b)
 	return b, nil
@@ -79,13 +79,13 @@ type brokenLease struct {
 	id        string
 	asked     context.Context // of the call of Lock
 	ctx       context.Context
-	wanted    <-chan struct{}
+	preempted <-chan struct{}
 	n, before uint64
 	unlock    func(context.Context) error
 }
 
 func (s *brokenLease) Context() context.Context         { return s.ctx }
-func (s *brokenLease) Preempted() <-chan struct{}       { return s.wanted }
+func (s *brokenLease) Preempted() <-chan struct{}       { return s.preempted }
 func (s *brokenLease) Fence() (n, before uint64)        { return s.n, s.before }
 func (s *brokenLease) Unlock(ctx context.Context) error { return s.unlock(ctx) }
 
@@ -95,7 +95,7 @@ var brokenLockers = []struct {
 	caught []string
 	locker func() tusd.Locker
 }{
-	{"takes all ids for one", []string{"exclusion/ids"}, func() tusd.Locker {
+	{"confuses all ids", []string{"exclusion/ids"}, func() tusd.Locker {
 		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, _ string, mode tusd.LockMode) (tusd.Lease, error) {
 			return l.Lock(ctx, "one", mode)
 		}}
@@ -105,17 +105,17 @@ var brokenLockers = []struct {
 			return l.Lock(ctx, strings.ToLower(id), mode)
 		}}
 	}},
-	{"never asks the holder", []string{"take/asks", "take/asks-other-locker", "take/asks-each-holder"}, func() tusd.Locker {
-		return &brokenLocker{lease: func(s *brokenLease) { s.wanted = make(chan struct{}) }}
+	{"never preempts the holder", []string{"preempt/signals", "preempt/other-locker", "preempt/each-holder"}, func() tusd.Locker {
+		return &brokenLocker{lease: func(s *brokenLease) { s.preempted = make(chan struct{}) }}
 	}},
-	{"asks although nobody does", []string{"take/asks", "wait/does-not-ask", "try/never-waits"}, func() tusd.Locker {
+	{"preempts without a request", []string{"preempt/signals", "wait/no-preempt", "try/never-waits"}, func() tusd.Locker {
 		return &brokenLocker{lease: func(s *brokenLease) {
 			closed := make(chan struct{})
 			close(closed)
-			s.wanted = closed
+			s.preempted = closed
 		}}
 	}},
-	{"makes takers wait in order", []string{"take/overtakes", "take/newest-first"}, func() tusd.Locker {
+	{"makes preempters wait in order", []string{"preempt/overtakes", "preempt/newest-first"}, func() tusd.Locker {
 		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 			if mode == tusd.LockPreempt {
 				mode = tusd.LockWait
@@ -123,7 +123,7 @@ var brokenLockers = []struct {
 			return l.Lock(ctx, id, mode)
 		}}
 	}},
-	{"lets waiters ask", []string{"wait/does-not-ask", "wait/in-order"}, func() tusd.Locker {
+	{"lets waiters preempt", []string{"wait/no-preempt", "wait/in-order"}, func() tusd.Locker {
 		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 			if mode == tusd.LockWait {
 				mode = tusd.LockPreempt
@@ -152,7 +152,7 @@ var brokenLockers = []struct {
 			return lease, err
 		}}
 	}},
-	{"keeps a lock after an error", []string{"wait/cancelled-at-the-turn"}, func() tusd.Locker {
+	{"keeps a lock after an error", []string{"wait/cancelled-at-grant"}, func() tusd.Locker {
 		return &brokenLocker{lock: func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 			lease, err := l.Lock(ctx, id, mode)
 			if err != nil {
@@ -189,7 +189,7 @@ var brokenLockers = []struct {
 			}
 		}}
 	}},
-	{"gives back another's lock", []string{"unlock/not-anothers"}, func() tusd.Locker {
+	{"unlocks another's lock", []string{"unlock/of-another"}, func() tusd.Locker {
 		var mu sync.Mutex
 		holders := make(map[string]tusd.Lease)
 		return &brokenLocker{lease: func(s *brokenLease) {
@@ -232,7 +232,7 @@ func TestTwoHoldersAreCaught(t *testing.T) {
 		}}
 	})
 	h.Scope = tusd.ScopeMachine
-	for _, name := range []string{"exclusion/goroutines", "exclusion/lockers", "exclusion/storm", "try/never-waits"} {
+	for _, name := range []string{"exclusion/goroutines", "exclusion/lockers", "exclusion/many-requests", "try/never-waits"} {
 		wantCaught(t, h, name)
 	}
 }
@@ -257,7 +257,7 @@ func TestBrokenLockersAreCaught(t *testing.T) {
 // wrapped in breaks nothing by itself.
 func TestUnbrokenLockerPasses(t *testing.T) {
 	h := localHarness(func() tusd.Locker { return &brokenLocker{lease: func(*brokenLease) {}} })
-	h.Patience = 0
+	h.Timeout = 0
 	Run(t, h)
 }
 
@@ -301,18 +301,18 @@ func losableHarness(cause error) Harness {
 
 func TestLosableLockerPasses(t *testing.T) {
 	h := losableHarness(tusd.ErrLockLost)
-	h.Patience = 0
+	h.Timeout = 0
 	Run(t, h)
 }
 
 func TestLossWithoutItsCauseIsCaught(t *testing.T) {
-	wantCaught(t, losableHarness(context.Canceled), "loss/is-told")
+	wantCaught(t, losableHarness(context.Canceled), "loss/reported")
 }
 
 func TestUntoldLossIsCaught(t *testing.T) {
 	h := losableHarness(nil)
 	h.Lose = func(tb testing.TB, lease tusd.Lease) {}
-	for _, name := range []string{"loss/is-told", "loss/next-holder", "loss/fence"} {
+	for _, name := range []string{"loss/reported", "loss/next-holder", "loss/fence"} {
 		wantCaught(t, h, name)
 	}
 }

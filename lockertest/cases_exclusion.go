@@ -19,8 +19,8 @@ var exclusionCases = []testCase{
 	{"exclusion/goroutines", exclusiveRule, 1, excludesGoroutines},
 	{"exclusion/lockers", exclusiveRule, 3, excludesLockers},
 	{"exclusion/ids", "Locker: ValidateID", 2, idsAreIndependent},
-	{"exclusion/storm", exclusiveRule, 1, stormOfTakers},
-	{"exclusion/storm-of-lockers", exclusiveRule, 3, stormOfTakers},
+	{"exclusion/many-requests", exclusiveRule, 1, manyPreempters},
+	{"exclusion/many-lockers", exclusiveRule, 3, manyPreempters},
 	{"exclusion/quick", exclusiveRule, 1, quickLocks},
 }
 
@@ -32,18 +32,18 @@ func scopeConstant(e *env) {
 	}
 }
 
-// room counts who is inside.
-type room struct {
-	inside  atomic.Int64
-	crowded atomic.Bool
-	visits  int // unguarded on purpose: the lock has to guard it
-	guarded bool
+// exclusionCheck counts the holders of a lock.
+type exclusionCheck struct {
+	inside     atomic.Int64
+	overlapped atomic.Bool
+	visits     int // unguarded on purpose: the lock has to guard it
+	guarded    bool
 }
 
-// visit is what a holder does: it finds itself alone.
-func (r *room) visit() {
+// visit is called by a holder. It fails the check if there is another one.
+func (r *exclusionCheck) visit() {
 	if r.inside.Add(1) != 1 {
-		r.crowded.Store(true)
+		r.overlapped.Store(true)
 	}
 	runtime.Gosched()
 	if r.guarded {
@@ -52,10 +52,10 @@ func (r *room) visit() {
 	r.inside.Add(-1)
 }
 
-// visitOften has many goroutines visit the room, each over one of the lockers.
-func visitOften(e *env, goroutines, visits int) *room {
+// visitOften has many goroutines lock and visit, each over one of the lockers.
+func visitOften(e *env, goroutines, visits int) *exclusionCheck {
 	// Within a process the race detector sees what a lock orders.
-	r := &room{guarded: e.harness.Scope == tusd.ScopeProcess}
+	r := &exclusionCheck{guarded: e.harness.Scope == tusd.ScopeProcess}
 	var wg sync.WaitGroup
 	for i := range goroutines {
 		wg.Go(func() {
@@ -73,7 +73,7 @@ func visitOften(e *env, goroutines, visits int) *room {
 		})
 	}
 	wg.Wait()
-	if r.crowded.Load() {
+	if r.overlapped.Load() {
 		e.Error("two held the lock at once")
 	}
 	return r
@@ -96,8 +96,8 @@ func excludesLockers(e *env) {
 	e.wantFree("a")
 }
 
-// oddIDs are ids that lockers easily take for the same, or for paths.
-func oddIDs() []string {
+// unusualIDs are ids that lockers may confuse with each other, or with paths.
+func unusualIDs() []string {
 	return []string{
 		"a", "A", "aa", "a/b", "a/b/c", "a%2Fb", "a+b", "a_b", "..a", "*", "$'", "a=b;c", "a,b", "@", "--a",
 		strings.Repeat("l", 240), strings.Repeat("l", 239) + "m", strings.Repeat(strings.Repeat("d", 99)+"/", 8) + "end",
@@ -106,44 +106,44 @@ func oddIDs() []string {
 
 func idsAreIndependent(e *env) {
 	var leases []tusd.Lease
-	for i, id := range oddIDs() {
+	for i, id := range unusualIDs() {
 		if err := tusd.ValidateID(id); err != nil {
 			e.Fatalf("the suite uses an id that is none: %v", err)
 		}
 		leases = append(leases, e.lockWith(e.lockers[i%2], id, tusd.LockTry))
 	}
-	for _, id := range oddIDs() {
+	for _, id := range unusualIDs() {
 		e.wantHeld(id)
 	}
 	for _, lease := range leases {
 		e.unlock(lease)
 	}
-	for _, id := range oddIDs() {
+	for _, id := range unusualIDs() {
 		e.wantFree(id)
 	}
 }
 
-// stormOfTakers has 50 requests that all want the lock at once, come back
-// when they were overtaken, and let go when they are asked.
-func stormOfTakers(e *env) {
-	r := new(room)
+// manyPreempters has 50 requests that preempt each other, and retry when they are
+// overtaken.
+func manyPreempters(e *env) {
+	r := new(exclusionCheck)
 	var wg sync.WaitGroup
 	ctx := e.ctx()
 	for i := range 50 {
 		wg.Go(func() {
-			if err := takeUntilGranted(ctx, e.lockers[i%len(e.lockers)], r); err != nil {
+			if err := preemptUntilGranted(ctx, e.lockers[i%len(e.lockers)], r); err != nil {
 				e.Errorf("request %d of 50: %v", i, err)
 			}
 		})
 	}
 	wg.Wait()
-	if r.crowded.Load() {
+	if r.overlapped.Load() {
 		e.Error("two held the lock at once")
 	}
 	e.wantFree("a")
 }
 
-func takeUntilGranted(ctx context.Context, locker tusd.Locker, r *room) error {
+func preemptUntilGranted(ctx context.Context, locker tusd.Locker, r *exclusionCheck) error {
 	for {
 		lease, err := locker.Lock(ctx, "a", tusd.LockPreempt)
 		if err == nil {

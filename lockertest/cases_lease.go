@@ -19,7 +19,7 @@ var leaseCases = []testCase{
 	{"context/ends-with-unlock", contextRule, 1, contextEndsWithUnlock},
 	{"unlock/idempotent", unlockRule, 1, unlockIdempotent},
 	{"unlock/concurrent", "Lease: held until / concurrent use", 1, unlockConcurrent},
-	{"unlock/not-anothers", unlockRule, 2, unlockNotAnothers},
+	{"unlock/of-another", unlockRule, 2, unlockOfAnother},
 	{"unlock/ended-ctx", unlockRule, 1, unlockEndedCtx},
 	{"fence/increases", fenceRule, 1, fenceIncreases},
 	{"fence/handed-over", fenceRule, 1, fenceHandedOver},
@@ -78,7 +78,7 @@ func contextEndsWithUnlock(e *env) {
 		e.Fatal("the lease's context goes on after Unlock")
 	}
 	if errors.Is(context.Cause(lease.Context()), tusd.ErrLockLost) {
-		e.Error("a lease that was given back says that it was lost")
+		e.Error("an unlocked lease says that it was lost")
 	}
 }
 
@@ -106,9 +106,8 @@ func unlockConcurrent(e *env) {
 	e.wantFree("a")
 }
 
-// unlockNotAnothers gives a lease back again while somebody else holds the
-// lock.
-func unlockNotAnothers(e *env) {
+// unlockOfAnother unlocks a lease again while another request holds the lock.
+func unlockOfAnother(e *env) {
 	old := e.lock("a", tusd.LockPreempt)
 	e.unlock(old)
 	for _, locker := range e.lockers {
@@ -123,8 +122,8 @@ func unlockNotAnothers(e *env) {
 	e.wantFree("a")
 }
 
-// unlockEndedCtx gives back under a context that has ended. It may fail, but
-// not hang, and a second try with time gives the lock back.
+// unlockEndedCtx unlocks under a context that has ended. Unlock may fail, but
+// not hang; a second call with time unlocks.
 func unlockEndedCtx(e *env) {
 	ended, cancel := context.WithCancel(e.Context())
 	cancel()

@@ -9,12 +9,12 @@ import (
 const lossRule = "Lease.Context: nothing more may be written"
 
 var lossCases = []testCase{
-	{"loss/is-told", contextRule, 1, lossIsTold},
+	{"loss/reported", contextRule, 1, lossReported},
 	{"loss/next-holder", lossRule, 2, lossNextHolder},
 	{"loss/fence", fenceRule, 2, lossFence},
 }
 
-// lose makes the lease be lost and waits until it says so.
+// lose makes the harness lose the lease, and waits for the end of its context.
 func (e *env) lose(lease tusd.Lease) {
 	e.Helper()
 	e.harness.Lose(e.TB, lease)
@@ -24,7 +24,7 @@ func (e *env) lose(lease tusd.Lease) {
 	e.wantError("the cause of a lost lease's end", context.Cause(lease.Context()), tusd.ErrLockLost)
 }
 
-func lossIsTold(e *env) {
+func lossReported(e *env) {
 	lease := e.lock("a", tusd.LockPreempt)
 	e.lose(lease)
 	e.unlock(lease)
@@ -39,7 +39,7 @@ func lossNextHolder(e *env) {
 	e.pending("a waiter for a held lock", waiter)
 	e.lose(lost)
 	holder := e.granted("the waiter, after the loss", waiter)
-	e.unlock(lost) // must not give back what is another's
+	e.unlock(lost) // must not unlock what another holds
 	e.wantHeld("a")
 	e.unlock(holder)
 	e.wantFree("a")

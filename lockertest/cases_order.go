@@ -4,20 +4,20 @@ import (
 	"github.com/tus/tusd"
 )
 
-const takeRule = "LockPreempt: newest"
+const preemptRule = "LockPreempt: newest"
 const waitRule = "LockWait: in order of arrival"
 
 var orderCases = []testCase{
 	{"try/never-waits", "LockTry: not wait", 1, tryNeverWaits},
-	{"take/asks", "Lease.Preempted: is closed when", 1, takeAsks},
-	{"take/asks-other-locker", "Lease.Preempted: is closed when", 2, takeAsksOtherLocker},
-	{"take/overtakes", "Locker.Lock: ErrUploadLocked", 1, takeOvertakes},
-	{"take/newest-first", takeRule, 1, newestTakeFirst},
-	{"take/asks-each-holder", "Lease.Preempted: is closed when", 1, takeAsksEachHolder},
-	{"take/holder-need-not", "Lease.Preempted: not forced", 1, holderNeedNot},
-	{"wait/does-not-ask", waitRule, 1, waitDoesNotAsk},
+	{"preempt/signals", "Lease.Preempted: is closed when", 1, preemptSignals},
+	{"preempt/other-locker", "Lease.Preempted: is closed when", 2, preemptOtherLocker},
+	{"preempt/overtakes", "Locker.Lock: ErrUploadLocked", 1, preemptOvertakes},
+	{"preempt/newest-first", preemptRule, 1, newestPreemptFirst},
+	{"preempt/each-holder", "Lease.Preempted: is closed when", 1, preemptEachHolder},
+	{"preempt/not-forced", "Lease.Preempted: not forced", 1, holderMayContinue},
+	{"wait/no-preempt", waitRule, 1, waitWithoutPreempt},
 	{"wait/in-order", waitRule, 1, waitInOrder},
-	{"wait/behind-takers", waitRule, 1, waitBehindTakers},
+	{"wait/behind-preempt", waitRule, 1, waitBehindPreempters},
 	{"wait/other-locker", waitRule, 2, waitOnOtherLocker},
 }
 
@@ -26,91 +26,91 @@ func tryNeverWaits(e *env) {
 	_, err := e.lockers[0].Lock(e.ctx(), "a", tusd.LockTry)
 	e.wantError("LockTry of a held lock", err, tusd.ErrUploadLocked)
 	e.settle()
-	e.notPreempted("although LockTry asks nobody", lease)
+	e.notPreempted("although LockTry preempts no holder", lease)
 	e.unlock(lease)
 	e.wantFree("a")
 }
 
-func takeAsks(e *env) {
+func preemptSignals(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
-	e.notPreempted("although nobody asked", holder)
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	e.wanted(holder)
-	e.pending("a taker of a held lock", taker)
+	e.notPreempted("although no request has come", holder)
+	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
+	e.wantPreempted(holder)
+	e.pending("a preempter of a held lock", preempter)
 	e.unlock(holder)
-	second := e.granted("the taker", taker)
-	e.notPreempted("on the new holder, whom nobody asked", second)
+	second := e.granted("the preempter", preempter)
+	e.notPreempted("of the new holder, although no further request has come", second)
 	e.unlock(second)
 	e.wantFree("a")
 }
 
-func takeAsksOtherLocker(e *env) {
+func preemptOtherLocker(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	e.settle()
-	e.notPreempted("although nobody asked", holder)
-	taker := e.request(e.ctx(), e.lockers[1], "a", tusd.LockPreempt)
-	e.wanted(holder)
+	e.notPreempted("although no request has come", holder)
+	preempter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockPreempt)
+	e.wantPreempted(holder)
 	e.unlock(holder)
-	e.unlock(e.granted("the taker over another locker", taker))
+	e.unlock(e.granted("the preempter over another locker", preempter))
 	e.wantFree("a")
 }
 
-func takeOvertakes(e *env) {
+func preemptOvertakes(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	first := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	e.wanted(holder)
+	e.wantPreempted(holder)
 	second := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	e.refused("the overtaken taker, while the lock is held", first, tusd.ErrUploadLocked)
+	e.refused("the overtaken preempter, while the lock is held", first, tusd.ErrUploadLocked)
 	e.wantHeld("a")
 	e.unlock(holder)
-	e.unlock(e.granted("the newest taker", second))
+	e.unlock(e.granted("the newest preempter", second))
 	e.wantFree("a")
 }
 
-func newestTakeFirst(e *env) {
+func newestPreemptFirst(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	last := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	e.wanted(holder)
+	e.wantPreempted(holder)
 	for range 5 {
 		newer := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-		e.refused("an overtaken taker", last, tusd.ErrUploadLocked)
+		e.refused("an overtaken preempter", last, tusd.ErrUploadLocked)
 		last = newer
 	}
 	e.unlock(holder)
-	e.unlock(e.granted("the newest taker", last))
+	e.unlock(e.granted("the newest preempter", last))
 	e.wantFree("a")
 }
 
-func takeAsksEachHolder(e *env) {
+func preemptEachHolder(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	for range 5 {
 		next := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-		e.wanted(holder)
+		e.wantPreempted(holder)
 		e.unlock(holder)
-		holder = e.granted("the next taker", next)
+		holder = e.granted("the next preempter", next)
 	}
 	e.unlock(holder)
 	e.wantFree("a")
 }
 
-func holderNeedNot(e *env) {
+func holderMayContinue(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	e.wanted(holder)
+	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
+	e.wantPreempted(holder)
 	e.settle()
-	e.pending("a taker whom the holder lets wait", taker)
+	e.pending("a preempter, while the holder continues", preempter)
 	if err := holder.Context().Err(); err != nil {
 		e.Errorf("the holder's context has ended: %v", err)
 	}
 	e.unlock(holder)
-	e.unlock(e.granted("the taker", taker))
+	e.unlock(e.granted("the preempter", preempter))
 }
 
-func waitDoesNotAsk(e *env) {
+func waitWithoutPreempt(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
-	e.notPreempted("although LockWait does not ask", holder)
+	e.notPreempted("although LockWait does not preempt", holder)
 	e.pending("a waiter for a held lock", waiter)
 	e.unlock(holder)
 	e.unlock(e.granted("the waiter", waiter))
@@ -126,7 +126,7 @@ func waitInOrder(e *env) {
 	}
 	for i, waiter := range waiters {
 		e.unlock(holder)
-		holder = e.granted("the waiter whose turn it is", waiter)
+		holder = e.granted("the first waiter", waiter)
 		for _, later := range waiters[i+1:] {
 			e.pending("a later waiter", later)
 		}
@@ -135,14 +135,14 @@ func waitInOrder(e *env) {
 	e.wantFree("a")
 }
 
-func waitBehindTakers(e *env) {
+func waitBehindPreempters(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	e.wanted(holder)
+	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
+	e.wantPreempted(holder)
 	e.unlock(holder)
-	holder = e.granted("the taker, who came later", taker)
+	holder = e.granted("the preempter, which came later", preempter)
 	e.pending("the waiter", waiter)
 	e.unlock(holder)
 	e.unlock(e.granted("the waiter", waiter))
@@ -153,7 +153,7 @@ func waitOnOtherLocker(e *env) {
 	holder := e.lock("a", tusd.LockWait)
 	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
 	e.settle()
-	e.notPreempted("although LockWait does not ask", holder)
+	e.notPreempted("although LockWait does not preempt", holder)
 	e.pending("a waiter for a held lock", waiter)
 	e.unlock(holder)
 	e.unlock(e.granted("the waiter over another locker", waiter))

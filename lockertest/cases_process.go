@@ -9,7 +9,7 @@ var processCases = []testCase{
 	{"process/hand-over", "Lease.Preempted: is closed when", 1, handOverBetweenProcesses},
 	{"process/wait", waitRule, 1, waitBetweenProcesses},
 	{"process/holder-killed", deadHolderRule, 1, holderKilled},
-	{"process/holder-killed-while-waited-for", deadHolderRule, 1, holderKilledWhileWaitedFor},
+	{"process/holder-killed-with-waiter", deadHolderRule, 1, holderKilledWithWaiter},
 	{"process/waiter-killed", deadHolderRule, 1, waiterKilled},
 	{"process/fence", fenceRule, 1, fenceAcrossProcesses},
 }
@@ -39,14 +39,14 @@ func handOverBetweenProcesses(e *env) {
 	c := e.start()
 	c.lock("a", tusd.LockPreempt)
 	c.expect("granted")
-	taker := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
+	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	c.expect("wanted")
-	e.pending("a taker of a held lock", taker)
+	e.pending("a preempter of a held lock", preempter)
 	c.send("unlock", "a")
 	c.expect("unlocked")
-	holder := e.granted("the taker", taker)
+	holder := e.granted("the preempter", preempter)
 	c.lock("a", tusd.LockPreempt)
-	e.wanted(holder)
+	e.wantPreempted(holder)
 	e.unlock(holder)
 	c.expect("granted")
 	c.kill()
@@ -60,7 +60,7 @@ func waitBetweenProcesses(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	c.lock("a", tusd.LockWait)
 	e.settle()
-	e.notPreempted("although LockWait does not ask", holder)
+	e.notPreempted("although LockWait does not preempt", holder)
 	c.silent()
 	e.unlock(holder)
 	c.expect("granted")
@@ -79,7 +79,7 @@ func holderKilled(e *env) {
 	}
 }
 
-func holderKilledWhileWaitedFor(e *env) {
+func holderKilledWithWaiter(e *env) {
 	c := e.start()
 	c.lock("a", tusd.LockPreempt)
 	c.expect("granted")
@@ -95,14 +95,13 @@ func waiterKilled(e *env) {
 	c := e.start()
 	holder := e.lock("a", tusd.LockPreempt)
 	c.lock("a", tusd.LockPreempt)
-	e.wanted(holder)
+	e.wantPreempted(holder)
 	c.kill()
 	e.unlock(holder)
 	e.wantFree("a")
 }
 
-// fenceAcrossProcesses knows nothing of the numbers in the other process but
-// that grants happened there.
+// fenceAcrossProcesses has a grant in another process between two grants here.
 func fenceAcrossProcesses(e *env) {
 	first := e.lock("a", tusd.LockPreempt)
 	n, _ := first.Fence()

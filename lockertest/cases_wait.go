@@ -15,8 +15,8 @@ var waitCases = []testCase{
 	{"wait/deadline", "Locker.Lock: ErrLockTimeout", 1, deadlinePasses},
 	{"wait/cancelled", "Locker.Lock: ctx's cause", 1, waitCancelled},
 	{"wait/ended-before", "Locker.Lock: waits until ctx ends", 1, endedBefore},
-	{"wait/gives-up-its-place", noLockRule, 1, givesUpItsPlace},
-	{"wait/cancelled-at-the-turn", noLockRule, 1, cancelledAtTheTurn},
+	{"wait/leaves-queue", noLockRule, 1, leavesQueue},
+	{"wait/cancelled-at-grant", noLockRule, 1, cancelledAtGrant},
 }
 
 var waitingModes = []tusd.LockMode{tusd.LockPreempt, tusd.LockWait}
@@ -47,8 +47,8 @@ func waitCancelled(e *env) {
 	e.wantFree("a")
 }
 
-// endedBefore locks under a context that has ended. Whether a free lock is
-// still given is up to the locker; a held one is not waited for.
+// endedBefore locks under a context that has ended. A locker may still
+// grant a free lock; it does not wait for a held one.
 func endedBefore(e *env) {
 	ctx, cancel := context.WithCancel(e.Context())
 	cancel()
@@ -66,8 +66,8 @@ func endedBefore(e *env) {
 	e.wantFree("a")
 }
 
-// givesUpItsPlace has waiters that leave before and behind one that stays.
-func givesUpItsPlace(e *env) {
+// leavesQueue has waiters leave the queue before and behind one that stays.
+func leavesQueue(e *env) {
 	holder := e.lock("a", tusd.LockTry)
 	leaving, leave := context.WithCancel(e.Context())
 	defer leave()
@@ -76,11 +76,11 @@ func givesUpItsPlace(e *env) {
 	stays := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
 	e.settle()
 	last := e.request(leaving, e.lockers[0], "a", tusd.LockWait)
-	taker := e.request(leaving, e.lockers[0], "a", tusd.LockPreempt)
-	e.wanted(holder)
+	preempter := e.request(leaving, e.lockers[0], "a", tusd.LockPreempt)
+	e.wantPreempted(holder)
 	e.settle()
 	leave()
-	for _, left := range []<-chan grant{first, last, taker} {
+	for _, left := range []<-chan grant{first, last, preempter} {
 		e.refused("a waiter that left", left, context.Canceled)
 	}
 	e.unlock(holder)
@@ -88,15 +88,15 @@ func givesUpItsPlace(e *env) {
 	e.wantFree("a")
 }
 
-// cancelledAtTheTurn cancels waiters at the moment at which they get the lock.
-func cancelledAtTheTurn(e *env) {
+// cancelledAtGrant cancels waiters in the moment of the grant.
+func cancelledAtGrant(e *env) {
 	end := time.Now().Add(time.Second)
 	for i := 0; i < 500 && time.Now().Before(end); i++ {
 		holder := e.lock("a", tusd.LockWait)
 		ctx, cancel := context.WithCancel(e.Context())
 		waiter := e.request(ctx, e.lockers[0], "a", waitingModes[i%2])
 		if waitingModes[i%2] == tusd.LockPreempt {
-			e.wanted(holder) // so it is in the queue
+			e.wantPreempted(holder) // so it is in the queue
 		}
 		var wg sync.WaitGroup
 		wg.Go(cancel)

@@ -100,20 +100,20 @@ func ended(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// flock tells whether the lock was given.
+// flock reports whether the lock was granted.
 func flock(f *os.File, how int) bool { return syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) == nil }
 
 // flockLease is the local lease with a file.
 type flockLease struct {
 	tusd.Lease
 	file, wish *os.File
-	wanted     chan struct{}
+	preempted  chan struct{}
 	released   func() error
 	done       sync.WaitGroup
 }
 
 func newFlockLease(local tusd.Lease, file, wish *os.File) *flockLease {
-	s := &flockLease{Lease: local, file: file, wish: wish, wanted: make(chan struct{})}
+	s := &flockLease{Lease: local, file: file, wish: wish, preempted: make(chan struct{})}
 	stop := make(chan struct{})
 	s.done.Go(func() { s.watch(stop) })
 	s.released = sync.OnceValue(func() error {
@@ -125,7 +125,7 @@ func newFlockLease(local tusd.Lease, file, wish *os.File) *flockLease {
 	return s
 }
 
-// watch closes wanted when somebody here or elsewhere asks.
+// watch closes wanted when a request of any process preempts.
 func (s *flockLease) watch(stop <-chan struct{}) {
 	tick := time.NewTicker(flockPoll)
 	defer tick.Stop()
@@ -134,19 +134,19 @@ func (s *flockLease) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-s.Lease.Preempted():
-			close(s.wanted)
+			close(s.preempted)
 			return
 		case <-tick.C:
 		}
 		if !flock(s.wish, syscall.LOCK_EX) {
-			close(s.wanted)
+			close(s.preempted)
 			return
 		}
 		flock(s.wish, syscall.LOCK_UN)
 	}
 }
 
-func (s *flockLease) Preempted() <-chan struct{}   { return s.wanted }
+func (s *flockLease) Preempted() <-chan struct{}   { return s.preempted }
 func (s *flockLease) Unlock(context.Context) error { return s.released() }
 
 // Fence has no numbers: those of the local lock say nothing about others.

@@ -21,7 +21,7 @@ import (
 // New is required.
 type Harness struct {
 	// New makes n lockers that exclude each other, as n servers would: over
-	// one directory or service that nobody else uses. For a locker of
+	// one directory or service that is used by nothing else. For a locker of
 	// ScopeProcess it returns the same one n times. Clean-up is registered
 	// with tb.Cleanup.
 	New func(tb testing.TB, n int) []tusd.Locker
@@ -35,10 +35,10 @@ type Harness struct {
 	// its process.
 	Process func(tb testing.TB, lockers []tusd.Locker) *exec.Cmd
 
-	// Patience bounds the wait for what has to happen: a hand-over, or the
+	// Timeout bounds the wait for what has to happen: a hand-over, or the
 	// end of a killed holder's lock; 0: 10 s. Leases need more than their
 	// time to live.
-	Patience time.Duration
+	Timeout time.Duration
 	// SettleTime is how long a request may take to reach the holder and the
 	// queue; the suite waits as long where nothing is to happen; 0: 30 ms.
 	SettleTime time.Duration
@@ -49,13 +49,13 @@ type Harness struct {
 
 // Defaults of Harness.
 const (
-	defaultPatience   = 10 * time.Second
+	defaultTimeout    = 10 * time.Second
 	defaultSettleTime = 30 * time.Millisecond
 )
 
 func (h Harness) withDefaults() Harness {
-	if h.Patience == 0 {
-		h.Patience = defaultPatience
+	if h.Timeout == 0 {
+		h.Timeout = defaultTimeout
 	}
 	if h.SettleTime == 0 {
 		h.SettleTime = defaultSettleTime
@@ -98,7 +98,7 @@ func suite(h Harness) []testCase {
 	return cases
 }
 
-// runCase runs one case on fresh lockers and looks for what it left behind.
+// runCase runs one case on fresh lockers and looks for leaks.
 func runCase(tb testing.TB, h Harness, c testCase) {
 	tb.Helper()
 	defer func() {
@@ -111,7 +111,7 @@ func runCase(tb testing.TB, h Harness, c testCase) {
 	goroutines := runtime.NumGoroutine() + h.Goroutines
 	c.run(e)
 	if tb.Failed() {
-		return // what a failed case holds is no leak
+		return // the locks of a failed case are no leak
 	}
 	if !e.eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
 		stacks := make([]byte, 1<<20)
@@ -126,9 +126,9 @@ type env struct {
 	lockers []tusd.Locker
 }
 
-// eventually polls until condition holds, with patience.
+// eventually polls until condition is true, or the timeout ends.
 func (e *env) eventually(condition func() bool) bool {
-	deadline := time.After(e.harness.Patience)
+	deadline := time.After(e.harness.Timeout)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
@@ -141,7 +141,7 @@ func (e *env) eventually(condition func() bool) bool {
 	return true
 }
 
-// settle gives a request the time to reach where it goes.
+// settle waits until a request has reached the holder and the queue.
 func (e *env) settle() { <-time.After(e.harness.SettleTime) }
 
 func (e *env) wantError(what string, err, target error) {
@@ -151,24 +151,24 @@ func (e *env) wantError(what string, err, target error) {
 	}
 }
 
-// wait reports whether c is closed or delivers before patience ends.
+// wait reports whether c is closed or delivers before the timeout ends.
 func wait[T any](e *env, c <-chan T) (value T, ok bool) {
 	select {
 	case value = <-c:
 		return value, true
-	case <-time.After(e.harness.Patience):
+	case <-time.After(e.harness.Timeout):
 		return value, false
 	}
 }
 
-// ctx is a context that ends with the case's patience.
+// ctx is a context that ends with the timeout of the case.
 func (e *env) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(e.Context(), e.harness.Patience)
+	ctx, cancel := context.WithTimeout(e.Context(), e.harness.Timeout)
 	e.Cleanup(cancel)
 	return ctx
 }
 
-// lock takes the lock of the first locker, which must succeed.
+// lock locks id over the first locker, which must succeed.
 func (e *env) lock(id string, mode tusd.LockMode) tusd.Lease {
 	e.Helper()
 	return e.lockWith(e.lockers[0], id, mode)
@@ -190,7 +190,7 @@ func (e *env) unlock(lease tusd.Lease) {
 	}
 }
 
-// wantFree checks that nobody holds id, now or in a moment.
+// wantFree checks that id is free, now or soon.
 func (e *env) wantFree(id string) {
 	e.Helper()
 	var lease tusd.Lease
@@ -210,7 +210,7 @@ func (e *env) wantHeld(id string) {
 	for i, locker := range e.lockers {
 		lease, err := locker.Lock(e.ctx(), id, tusd.LockTry)
 		if err == nil {
-			e.Fatalf("locker %d let a second holder in on %q", i, id)
+			e.Fatalf("locker %d granted a second lease on %q", i, id)
 			e.unlock(lease)
 		}
 		e.wantError("a held lock", err, tusd.ErrUploadLocked)
@@ -269,15 +269,15 @@ func (e *env) pending(who string, c <-chan grant) {
 	}
 }
 
-// wanted waits until the holder is asked.
-func (e *env) wanted(lease tusd.Lease) {
+// wantPreempted waits until the holder is preempted.
+func (e *env) wantPreempted(lease tusd.Lease) {
 	e.Helper()
 	if _, ok := wait(e, lease.Preempted()); !ok {
-		e.Fatal("the holder was not asked for the lock")
+		e.Fatal("the holder was not preempted")
 	}
 }
 
-// notPreempted checks that the holder is not asked.
+// notPreempted checks that the holder is not preempted.
 func (e *env) notPreempted(why string, lease tusd.Lease) {
 	e.Helper()
 	select {

@@ -108,9 +108,9 @@ func (s staleLease) Unlock(ctx context.Context) error {
 
 func TestProcessCasesCatchStaleLocks(t *testing.T) {
 	h := processHarness("stale")
-	h.Patience = time.Second
+	h.Timeout = time.Second
 	wantCaught(t, h, "process/holder-killed")
-	wantCaught(t, h, "process/holder-killed-while-waited-for")
+	wantCaught(t, h, "process/holder-killed-with-waiter")
 	wantCaught(t, h, "process/hand-over")
 }
 
@@ -118,7 +118,7 @@ func TestProcessCasesCatchStaleLocks(t *testing.T) {
 // directory, and processes with one of their own.
 func TestProcessCasesCatchLocalLocks(t *testing.T) {
 	h := processHarness("flock")
-	h.Patience = time.Second
+	h.Timeout = time.Second
 	process := h.Process
 	h.Process = func(tb testing.TB, lockers []tusd.Locker) *exec.Cmd {
 		cmd := process(tb, lockers)

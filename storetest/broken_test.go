@@ -34,7 +34,7 @@ func brokenHarness(breakIt func(m *Memory, c *tusd.StoreComposer)) Harness {
 	return h
 }
 
-// brokenStore is a store of which some method is replaced.
+// brokenStore is a store with a replaced method.
 type brokenStore struct {
 	*Memory
 	newUpload func(context.Context, tusd.Lease, tusd.FileInfo) (tusd.Upload, error)
@@ -60,7 +60,7 @@ func (s brokenStore) wrapped(u tusd.Upload, err error) (tusd.Upload, error) {
 	return s.wrap(u), nil
 }
 
-// brokenUpload is an upload of which some method is replaced.
+// brokenUpload is an upload with a replaced method.
 type brokenUpload struct {
 	*memoryUpload
 	writeChunk func(ctx context.Context, offset int64, src io.Reader) (int64, error)
@@ -157,7 +157,7 @@ func caseNamed(t *testing.T, name string) testCase {
 	return testCase{}
 }
 
-// broken is a store that does one thing wrong, and the case that sees it.
+// broken is a store with one fault, and the case that finds it.
 type broken struct {
 	name, caught string
 	breakIt      func(*Memory, *tusd.StoreComposer)
@@ -315,7 +315,7 @@ var brokenStores = []broken{
 	{"takes changes without a lease", "load/no-lease", func(m *Memory, c *tusd.StoreComposer) {
 		c.Core = leaselessStore{m}
 	}},
-	{"takes an absent upload for trouble", "load/not-found", func(m *Memory, c *tusd.StoreComposer) {
+	{"answers an absent upload with another error", "load/not-found", func(m *Memory, c *tusd.StoreComposer) {
 		c.Core = vagueStore{m}
 	}},
 }
@@ -326,7 +326,7 @@ func ignoreLease(u *brokenUpload) {
 	}
 }
 
-// leaselessStore takes a lease of its own where it gets none.
+// leaselessStore makes a lease if it gets none.
 type leaselessStore struct{ *Memory }
 
 func (s leaselessStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
@@ -336,7 +336,7 @@ func (s leaselessStore) GetUpload(ctx context.Context, lease tusd.Lease, id stri
 	return s.Memory.GetUpload(ctx, lease, id)
 }
 
-// vagueStore does not say that something is not there.
+// vagueStore does not answer ErrNotFound.
 type vagueStore struct{ *Memory }
 
 func (s vagueStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {

@@ -23,7 +23,7 @@ var brokenAbilities = []broken{
 			return nil
 		})
 	}},
-	{"brings back what was terminated", "terminate/comes-not-back", func(m *Memory, c *tusd.StoreComposer) {
+	{"brings back what was terminated", "terminate/stays-gone", func(m *Memory, c *tusd.StoreComposer) {
 		c.Terminater = terminateFunc(func(_ context.Context, _ tusd.Lease, id string) error {
 			m.sides[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
 			delete(m.uploads, id)

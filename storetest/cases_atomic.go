@@ -79,7 +79,7 @@ func atomicSourceFailsAtEnd(e *env) {
 func atomicCut(e *env) {
 	const size = 200 << 10
 	e.write(e.create("a", size), "a", 0, 1000)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		upload := e.load("a")
 		n, err := e.composer.AtomicWriter.WriteAtomic(ctx, upload, 1000, ContentReader("a", 1000, size))
 		offset := e.info(e.view("a")).Offset

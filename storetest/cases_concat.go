@@ -109,7 +109,7 @@ func concatCut(e *env) {
 	ids := []string{"a", "b", "a"}
 	parts, content, total := e.partials(ids, sized(300<<10))
 	e.createFinal("final", total, ids)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		return e.composer.Concater.Concat(ctx, e.load("final"), parts)
 	})
 	e.must(e.composer.Concater.Concat(e.Context(), e.load("final"), parts))

@@ -161,7 +161,7 @@ func contentETag(e *env) {
 func contentCancelled(e *env) {
 	e.createComplete("a", contentSize)
 	all := bytesOf("a", contentSize)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
 		err := e.composer.ContentServer.ServeContent(ctx, e.view("a"), w, r)

@@ -104,7 +104,7 @@ func uploadWhole(ctx context.Context, store tusd.DataStore, lease tusd.Lease, id
 }
 
 func createCancelled(e *env) {
-	e.sweepLooks(func(ctx context.Context, look int) error {
+	e.sweepCancel(func(ctx context.Context, look int) error {
 		id := fmt.Sprintf("cut-%d", look)
 		_, err := e.store.NewUpload(ctx, e.lease(id), newInfo(id, 10))
 		if err == nil {

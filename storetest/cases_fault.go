@@ -50,8 +50,8 @@ func sweepFaults(e *env, form FaultForm, cutAfter int64) {
 	e.Errorf("the upload takes more than %d operations", maxOperations)
 }
 
-// storeClient uploads the Content of id to a store, and comes back after each
-// failure as a client of the protocol does: from the offset that is stored.
+// storeClient uploads the Content of id to a store. After each failure it continues
+// from the stored offset, as a client of the protocol does.
 type storeClient struct {
 	store tusd.DataStore
 	lease tusd.Lease
@@ -102,8 +102,8 @@ func (c *storeClient) open(ctx context.Context) (tusd.Upload, error) {
 	return upload, err
 }
 
-// faultBlocked has an upload that waits in the middle of an operation and one
-// beside it that must not care.
+// faultBlocked has an upload whose operation blocks, and another one that must not
+// be affected.
 func faultBlocked(e *env) {
 	for n := int64(1); n <= maxOperations; n++ {
 		faults := &Faults{FailAt: n, Form: Blocked}

@@ -82,7 +82,7 @@ func finishIdempotent(e *env) {
 
 func finishCancelled(e *env) {
 	e.createFull("a", 100)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		err := e.load("a").FinishUpload(ctx)
 		e.wantStored("a", 100)
 		return err

@@ -21,7 +21,7 @@ var handlerCases = []testCase{
 	{"handler/blocked", resumeRule, 0, func(e *env) { sweepHandler(e, Blocked, 0) }},
 }
 
-// advertisedBy names the extensions that stand for a claim.
+// advertisedBy returns the extensions of a claim.
 var advertisedBy = map[Claims][]string{
 	Terminate:   {"termination"},
 	Concat:      {"concatenation", "concatenation-unfinished"},
@@ -42,7 +42,7 @@ func handlerAdvertises(e *env) {
 	}
 }
 
-// handlerRefusesUnclaimed asks for everything that the store does not claim.
+// handlerRefusesUnclaimed requests every ability that the store does not claim.
 func handlerRefusesUnclaimed(e *env) {
 	s := e.serve(nil)
 	defer s.stop()
@@ -100,7 +100,7 @@ func sweepHandler(e *env, form FaultForm, cutAfter int64) {
 	e.Errorf("the upload takes more than %d operations", maxOperations)
 }
 
-// releaseWhenBlocked lets the operation go on as soon as it has blocked.
+// releaseWhenBlocked releases the operation as soon as it has blocked.
 func (f *Faults) releaseWhenBlocked() (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -113,8 +113,8 @@ func (f *Faults) releaseWhenBlocked() (stop func()) {
 	return func() { close(done) }
 }
 
-// allowOrphans expects at most n uploads that nobody knows: their creation
-// was answered with an error. They are the case's from then on.
+// allowOrphans allows n uploads whose creation was answered with an error, so that no
+// client knows them. The case owns them from then on.
 func (e *env) allowOrphans(n int) {
 	e.Helper()
 	if e.composer.Lister == nil {
@@ -131,6 +131,6 @@ func (e *env) allowOrphans(n int) {
 		}
 	}
 	if orphans > n {
-		e.Errorf("%d uploads are there that nobody knows, %d creations failed", orphans, n)
+		e.Errorf("%d uploads are unknown to the client, %d creations failed", orphans, n)
 	}
 }

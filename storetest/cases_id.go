@@ -10,12 +10,12 @@ import (
 
 var idCases = []testCase{
 	{"id/alphabet", "Locker: ValidateID", 0, idAlphabet},
-	{"id/apart", "DataStore: keeps uploads", 0, idsApart},
+	{"id/distinct", "DataStore: keeps uploads", 0, idsDistinct},
 	{"id/parent-path", "Locker: ValidateID", 0, idParentPath},
 }
 
-// oddIDs are ids that stores and the paths of HTTP easily get wrong.
-func oddIDs() []string {
+// unusualIDs are ids that stores, or paths in HTTP, may handle wrongly.
+func unusualIDs() []string {
 	return []string{
 		"a/b/c", "a+b", "a%2Fb", "%41", "100%", "~", "-", "_", "a.b", "...", "a..b", ".hidden",
 		"!$'()*+,;=:@", "id=1;b", "info", "lock", "a.infos", "A", "x-part", "con", "nul.txt", "--help", "*",
@@ -24,7 +24,7 @@ func oddIDs() []string {
 }
 
 func idAlphabet(e *env) {
-	for i, id := range oddIDs() {
+	for i, id := range unusualIDs() {
 		if err := tusd.ValidateID(id); err != nil {
 			e.Fatalf("the suite uses an id that is none: %v", err)
 		}
@@ -35,13 +35,13 @@ func idAlphabet(e *env) {
 		}
 	}
 	e.reopen()
-	for i, id := range oddIDs() {
+	for i, id := range unusualIDs() {
 		e.wantStored(id, int64(10+i))
 	}
 }
 
-// idsApart has ids of which one begins as another does.
-func idsApart(e *env) {
+// idsDistinct has ids that begin like others.
+func idsDistinct(e *env) {
 	ids := []string{"a", "aa", "a-", "a.b", "a_", "A"}
 	if !e.distinguishesCase() {
 		ids = ids[:len(ids)-1]
@@ -65,8 +65,8 @@ func idsApart(e *env) {
 	}
 }
 
-// distinguishesCase tells whether the backend can hold two ids that differ
-// only in their case; some file systems cannot.
+// distinguishesCase reports whether the backend can keep two ids that differ in
+// case only; some file systems cannot.
 func (e *env) distinguishesCase() bool {
 	e.create("Case", 1)
 	_, err := e.store.GetUpload(e.Context(), nil, "cASE")
@@ -92,8 +92,8 @@ func idParentPath(e *env) {
 	}
 }
 
-// checkSiblings makes sure that an unrelated id in the same directory is, or
-// stays, usable or is refused without a trace.
+// checkSiblings checks that an unrelated id in the same directory is usable, or is
+// refused and leaves nothing.
 func (e *env) checkSiblings(id string) {
 	if _, err := e.store.NewUpload(e.Context(), e.lease(id), newInfo(id, 1)); err != nil {
 		e.wantGone(id)

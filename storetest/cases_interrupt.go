@@ -135,7 +135,7 @@ func writeLeaseLost(e *env) {
 func writeCutAnywhere(e *env) {
 	const size = 200 << 10
 	e.create("a", size)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		upload := e.load("a")
 		offset := e.info(upload).Offset
 		n, err := upload.WriteChunk(ctx, offset, ContentReader("a", offset, size))

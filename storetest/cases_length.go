@@ -10,7 +10,7 @@ import (
 var lengthCases = []testCase{
 	{"length/declare", "LengthDeferrer.DeclareLength: fixes the length", DeferLength, lengthDeclare},
 	{"length/at-offset", "LengthDeferrer.DeclareLength: below the offset", DeferLength, lengthAtOffset},
-	{"length/taken-back", "LengthDeferrer.DeclareLength: length of -1", DeferLength, lengthTakenBack},
+	{"length/rolled-back", "LengthDeferrer.DeclareLength: length of -1", DeferLength, lengthTakenBack},
 	{"length/cancelled", "LengthDeferrer.DeclareLength: As atomic", DeferLength, lengthCancelled},
 }
 
@@ -60,7 +60,7 @@ func lengthTakenBack(e *env) {
 			e.must(e.composer.LengthDeferrer.DeclareLength(e.Context(), upload, -1))
 			for _, info := range []tusd.FileInfo{e.info(upload), e.info(e.view(id))} {
 				if info.Size != 0 || !info.SizeIsDeferred || info.Offset != offset {
-					e.Errorf("taken back: size %d, deferred %t, offset %d", info.Size, info.SizeIsDeferred, info.Offset)
+					e.Errorf("rolled back: size %d, deferred %t, offset %d", info.Size, info.SizeIsDeferred, info.Offset)
 				}
 				e.wantComplete(info, false)
 			}
@@ -75,7 +75,7 @@ func lengthTakenBack(e *env) {
 
 func lengthCancelled(e *env) {
 	e.write(e.createDeferred("a"), "a", 0, 40)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		upload := e.load("a")
 		if !e.info(upload).SizeIsDeferred {
 			return nil // done, but the answer was an error

@@ -13,7 +13,7 @@ var listCases = []testCase{
 	{"list/empty", "Lister.List: next", List, listEmpty},
 	{"list/while-changing", "Lister.List: exactly once", List, listWhileChanging},
 	{"list/before", "Lister.List: zero time", List, listBefore},
-	{"list/odd-ids", "Lister.List: up to limit", List, listOddIDs},
+	{"list/unusual-ids", "Lister.List: up to limit", List, listUnusualIDs},
 }
 
 // list returns the ids of all pages of at most limit ids; between runs after
@@ -127,8 +127,8 @@ func listBefore(e *env) {
 	e.wantListed(e.list(before, 1, nothing), "old")
 }
 
-func listOddIDs(e *env) {
-	for _, id := range oddIDs() {
+func listUnusualIDs(e *env) {
+	for _, id := range unusualIDs() {
 		e.createFull(id, 1)
 	}
 	want := slices.Sorted(maps.Keys(e.exist))

@@ -22,7 +22,7 @@ var recordCases = []testCase{
 	{"update/store-owned", "Upload.UpdateInfo: are ignored", 0, updateStoreOwned},
 	{"update/beside-data", "Upload.UpdateInfo: Atomic", 0, updateBesideData},
 	{"update/cancelled", "Upload.UpdateInfo: Atomic", 0, updateCancelled},
-	{"update/through-this-value", "Upload.GetInfo: through this value", 0, updateSeenThroughValue},
+	{"update/seen", "Upload.GetInfo: through this value", 0, updateSeenThroughValue},
 	{"update/large", "Upload.UpdateInfo: changes the record", 0, updateLarge},
 }
 
@@ -50,8 +50,8 @@ func fullInfo(id string) tusd.FileInfo {
 	}
 }
 
-// wantInfo compares what the caller owns in two records. Empty and absent
-// maps and slices mean the same.
+// wantInfo compares the caller's fields of two records. Empty and absent maps and
+// slices are equal.
 func (e *env) wantInfo(got, want tusd.FileInfo) {
 	e.Helper()
 	got.Storage, want.Storage, got.Offset, want.Offset = nil, nil, 0, 0
@@ -60,7 +60,7 @@ func (e *env) wantInfo(got, want tusd.FileInfo) {
 	}
 }
 
-// canonical is a form in which records that mean the same are equal.
+// canonical returns a form in which equivalent records are equal.
 func canonical(info tusd.FileInfo) string {
 	info.Created = info.Created.UTC()
 	if len(info.MetaData) == 0 {
@@ -127,7 +127,7 @@ func recordValues(e *env) {
 	e.wantInfo(e.info(e.view("a")), changed)
 }
 
-// scribble changes what the maps, slices and pointers of info lead to.
+// scribble changes the contents of the maps, slices and pointers of info.
 func scribble(info *tusd.FileInfo) {
 	clear(info.MetaData)
 	*info.KnownLength = 40
@@ -138,7 +138,7 @@ func scribble(info *tusd.FileInfo) {
 	*info.Failure = tusd.Failure{StatusCode: 400}
 }
 
-// ownedBy is a change that sets what the caller owns to its value in from.
+// ownedBy is a change that sets the caller's fields to their values in from.
 func ownedBy(from tusd.FileInfo) func(*tusd.FileInfo) error {
 	return func(to *tusd.FileInfo) error {
 		setOwned(to, from)
@@ -226,7 +226,7 @@ func updateBesideData(e *env) {
 func updateCancelled(e *env) {
 	old := fullInfo("a")
 	e.createInfo(old)
-	e.sweepLooks(func(ctx context.Context, look int) error {
+	e.sweepCancel(func(ctx context.Context, look int) error {
 		next := fullInfo("a")
 		next.RawMetaData = fmt.Sprintf("look %d", look)
 		err := e.load("a").UpdateInfo(ctx, ownedBy(next))

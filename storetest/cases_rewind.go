@@ -13,11 +13,11 @@ import (
 const rewindRule = "Rewinder.Rewind: never come back"
 
 var rewindCases = []testCase{
-	{"rewind/small", "Rewinder.Rewind: ErrUnverified", Rewind, func(e *env) { rewound(e, 1000, 3000) }},
-	{"rewind/large", rewindRule, Rewind, func(e *env) { rewound(e, 1000, e.harness.LargestUpload-1000) }},
-	{"rewind/first", rewindRule, Rewind, func(e *env) { rewound(e, 0, e.harness.LargestUpload-1) }},
-	{"rewind/behind-much", rewindRule, Rewind, func(e *env) { rewound(e, e.harness.LargestUpload-1000, 900) }},
-	{"rewind/empty", rewindRule, Rewind, func(e *env) { rewound(e, 1000, 0) }},
+	{"rewind/small", "Rewinder.Rewind: ErrUnverified", Rewind, func(e *env) { testRewind(e, 1000, 3000) }},
+	{"rewind/large", rewindRule, Rewind, func(e *env) { testRewind(e, 1000, e.harness.LargestUpload-1000) }},
+	{"rewind/first", rewindRule, Rewind, func(e *env) { testRewind(e, 0, e.harness.LargestUpload-1) }},
+	{"rewind/large-upload", rewindRule, Rewind, func(e *env) { testRewind(e, e.harness.LargestUpload-1000, 900) }},
+	{"rewind/empty", rewindRule, Rewind, func(e *env) { testRewind(e, 1000, 0) }},
 	{"rewind/deferred", rewindRule, Rewind, rewindDeferred},
 	{"rewind/reads", "Rewinder.ReadsIncomplete: reports whether", Rewind, rewindReads},
 	{"rewind/again", "Rewinder.Rewind: called again", Rewind, rewindAgain},
@@ -29,8 +29,8 @@ func unverified(n int64) io.Reader {
 	return io.MultiReader(ContentReader("other", 0, n), iotest.ErrReader(tusd.ErrUnverified))
 }
 
-// rewound stores some bytes, and n others that are taken back, and goes on.
-func rewound(e *env, stored, n int64) {
+// testRewind stores some bytes, and n others that are rolled back, and continues.
+func testRewind(e *env, stored, n int64) {
 	e.Helper()
 	size := e.harness.LargestUpload
 	upload := e.create("a", size)
@@ -51,7 +51,7 @@ func rewound(e *env, stored, n int64) {
 	e.wantStored("a", size)
 }
 
-// rewindUnverified writes a chunk that is not verified and takes it back.
+// rewindUnverified writes a chunk that is not verified and rolls it back.
 func (e *env) rewindUnverified(upload tusd.Upload, offset, n int64) {
 	e.Helper()
 	if _, err := upload.WriteChunk(e.Context(), offset, unverified(n)); !errors.Is(err, tusd.ErrUnverified) {
@@ -104,7 +104,7 @@ func rewindLeaseLost(e *env) {
 func rewindAgain(e *env) {
 	size := e.harness.LargestUpload
 	e.write(e.create("a", size), "a", 0, 1000)
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		upload := e.load("a")
 		if _, err := upload.WriteChunk(e.Context(), 1000, unverified(size-2000)); !errors.Is(err, tusd.ErrUnverified) {
 			e.Errorf("WriteChunk: error %v, want one that matches that of its source", err)

@@ -9,7 +9,7 @@ import (
 var terminateCases = []testCase{
 	{"terminate/every-state", "Terminater.Terminate: broken records", Terminate, terminateEveryState},
 	{"terminate/twice", "Terminater.Terminate: ErrNotFound", Terminate, terminateTwice},
-	{"terminate/comes-not-back", "Terminater.Terminate: comes back", Terminate, terminateComesNotBack},
+	{"terminate/stays-gone", "Terminater.Terminate: comes back", Terminate, terminateComesNotBack},
 	{"terminate/cancelled", "Terminater.Terminate: called again", Terminate, terminateCancelled},
 }
 
@@ -65,7 +65,7 @@ func terminateComesNotBack(e *env) {
 }
 
 func terminateCancelled(e *env) {
-	e.sweepLooks(func(ctx context.Context, _ int) error {
+	e.sweepCancel(func(ctx context.Context, _ int) error {
 		e.createFull("a", 100)
 		err := e.composer.Terminater.Terminate(ctx, e.lease("a"), "a")
 		if err != nil {

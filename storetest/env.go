@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// env is what a case works with: an opened store, the leases that the case
-// holds, and short forms of the calls that a case takes for granted.
+// env is the environment of a case: an opened store, the leases that the case
+// holds, and helpers for calls that must succeed.
 type env struct {
 	testing.TB
 	harness  Harness
@@ -49,14 +49,14 @@ func (e *env) open(composer *tusd.StoreComposer) {
 	e.must(e.store.Open(e.Context(), tusd.Env{Locker: e.locker}))
 }
 
-// reopen gives back all leases and restarts the store.
+// reopen releases all leases and restarts the store.
 func (e *env) reopen() {
 	e.Helper()
 	e.release()
 	e.open(e.harness.Reopen(e.TB, e.composer))
 }
 
-// release gives back all leases.
+// release releases all leases.
 func (e *env) release() {
 	e.Helper()
 	for id, lease := range e.leases {
@@ -67,7 +67,7 @@ func (e *env) release() {
 	clear(e.leases)
 }
 
-// settle lets the backend's clock move on.
+// settle waits until the backend's clock has advanced.
 func (e *env) settle() { <-time.After(e.harness.SettleTime) }
 
 func (e *env) must(err error) {
@@ -85,7 +85,7 @@ func (e *env) wantError(what string, err, target error) {
 	}
 }
 
-// lease returns the lease that the case holds on id, or takes it.
+// lease returns the case's lease on id, and locks id if there is none.
 func (e *env) lease(id string) *losableLease {
 	e.Helper()
 	if held := e.leases[id]; held != nil {
@@ -98,7 +98,7 @@ func (e *env) lease(id string) *losableLease {
 	return lease
 }
 
-// unlock gives back the lease on id.
+// unlock releases the lease on id.
 func (e *env) unlock(id string) {
 	e.Helper()
 	if held := e.leases[id]; held != nil {
@@ -172,7 +172,7 @@ func (e *env) createComplete(id string, size int64) tusd.Upload {
 	return upload
 }
 
-// load loads an upload for everything, under the case's lease.
+// load loads an upload for reading and writing, under the case's lease.
 func (e *env) load(id string) tusd.Upload {
 	e.Helper()
 	upload, err := e.store.GetUpload(e.Context(), e.lease(id), id)
@@ -224,7 +224,7 @@ func (e *env) wantStored(id string, n int64) {
 	e.wantBytes(id, ContentReader(id, 0, n), n)
 }
 
-// wantBytes checks offset and bytes of an upload, as a new load sees them.
+// wantBytes checks offset and bytes of an upload, as loaded again.
 func (e *env) wantBytes(id string, want io.Reader, n int64) {
 	e.Helper()
 	upload := e.view(id)

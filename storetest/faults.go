@@ -9,26 +9,26 @@ import (
 	"github.com/tus/tusd"
 )
 
-// ErrInjected is the error of every fault. It is trouble of the kind that
-// passes, as an error of a disk or a network is.
+// ErrInjected is the error of every fault. It is transient, like an error of a
+// disk or a network.
 var ErrInjected = errors.New("storetest: injected fault")
 
-// FaultForm is what goes wrong at the chosen operation.
+// FaultForm is the way in which the chosen operation fails.
 type FaultForm int
 
-// The forms. Each is something that real storage does.
+// The forms. Each occurs in real storage.
 const (
 	// Refused fails before the work: nothing has happened.
 	Refused FaultForm = iota
-	// Lost does the work and loses the answer: the caller sees an error and
-	// what it asked for has happened. ServeContent, which must not fail
-	// after it wrote, is refused.
+	// Lost does the work and loses the answer: the caller gets an error although
+	// the operation has succeeded. ServeContent is refused, because it must not
+	// fail after it wrote.
 	Lost
 	// CutSource cuts the source of a write short. Only operations that have
 	// a source count.
 	CutSource
-	// Blocked waits before the work until Release is called, and then does
-	// it, or until the operation's context ends, and then has refused it.
+	// Blocked waits before the work. It does the work when Release is called,
+	// and refuses it when the operation's context ends.
 	Blocked
 )
 
@@ -62,7 +62,7 @@ type Faults struct {
 	release chan struct{} // closed by Release
 }
 
-// Fired tells whether the fault has happened.
+// Fired reports whether the fault has happened.
 func (f *Faults) Fired() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,7 +82,7 @@ func (f *Faults) Blocked() <-chan struct{} {
 	return f.blocked
 }
 
-// Release lets the blocked operation go on, now or when it comes. It may be
+// Release lets the blocked operation continue, also if it blocks later. It may be
 // called once.
 func (f *Faults) Release() {
 	f.init()
@@ -95,7 +95,7 @@ func (f *Faults) init() {
 	})
 }
 
-// operation runs work, the next operation, with the fault if it is its turn.
+// operation runs work as the next operation, and injects the fault if it is due.
 func (f *Faults) operation(ctx context.Context, work func() error) error {
 	if f.Form == CutSource || !f.turn() {
 		return work()
@@ -145,7 +145,7 @@ func (f *Faults) write(ctx context.Context, src io.Reader, work func(io.Reader) 
 	return n, err
 }
 
-// turn counts an operation and tells whether it is the one.
+// turn counts an operation and reports whether the fault is due.
 func (f *Faults) turn() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,7 +168,7 @@ func (f *Faults) block(ctx context.Context) error {
 	}
 }
 
-// failAfter is a source that breaks with err after n bytes of src.
+// failAfter is a source that fails with err after n bytes of src.
 func failAfter(src io.Reader, n int64, err error) io.Reader {
 	return io.MultiReader(io.LimitReader(src, n), brokenReader{err})
 }

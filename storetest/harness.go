@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Claims is the set of abilities that a store claims. What is claimed is
-// tested, and what is not must be absent: neither served nor advertised.
+// Claims is the set of abilities that a store claims. Claimed
+// abilities are tested. Others must be absent: neither served nor advertised.
 type Claims uint
 
 // One claim for each ability of a tusd.StoreComposer.
@@ -27,7 +27,7 @@ const (
 	Everything = Terminate | Concat | DeferLength | ServeContent | List | SideRecords | WriteAtomic | Rewind
 )
 
-// claimsOf tells which abilities a composer has.
+// claimsOf returns the abilities of a composer.
 func claimsOf(c *tusd.StoreComposer) Claims {
 	var claims Claims
 	for claim, there := range map[Claims]bool{
@@ -47,41 +47,39 @@ func claimsOf(c *tusd.StoreComposer) Claims {
 	return claims
 }
 
-// Harness tells the suite how to make a store and what differs between
-// stores. New, Reopen and Claims are required.
+// Harness makes a store for the suite and describes how it differs from others. New, Reopen and Claims are required.
 type Harness struct {
 	// New makes a fresh, empty store that has not been opened, in a composer.
-	// Its Locker may be nil: the suite then brings a tusd.LocalLocker. What
-	// has to be cleaned up is registered with tb.Cleanup.
+	// If its Locker is nil, the suite uses a tusd.LocalLocker. New registers its
+	// clean-up with tb.Cleanup.
 	New func(tb testing.TB) *tusd.StoreComposer
-	// Reopen shuts down what New or Reopen returned, as far as a store needs
-	// that, and makes a store over the same data, not opened, as after a
-	// restart of the process. The suite holds no lease meanwhile.
+	// Reopen shuts down the store that New or Reopen returned, if it needs that,
+	// and makes a store over the same data, not opened, as after a restart of
+	// the process. The suite holds no lease meanwhile.
 	Reopen func(tb testing.TB, composer *tusd.StoreComposer) *tusd.StoreComposer
 	// Claims are the abilities that the store is to have.
 	Claims Claims
 
-	// Leftovers names what the backend holds that belongs to none of the
-	// uploads with these ids: files, parts, sessions. It is asked after each
-	// case, when no call runs and no lease is held.
-	// nil: the backend cannot tell.
+	// Leftovers returns the names of leftovers: files, parts, multipart uploads
+	// that belong to none of the uploads with these ids. It is called after
+	// each case, when no call runs and no lease is held. nil: not possible.
 	Leftovers func(tb testing.TB, composer *tusd.StoreComposer, ids []string) []string
-	// Break damages the stored record of an upload so that it cannot be one.
-	// nil: not possible; the cases about broken records are left out.
+	// Break damages the stored record of an upload. nil: not possible; the cases
+	// about broken records are skipped.
 	Break func(tb testing.TB, composer *tusd.StoreComposer, id string)
 
-	// Unreadable tells that the store can read only uploads that have all
-	// their bytes. Of others the suite then compares the offset at once, and
-	// the bytes at the end of the case, after writing the rest.
+	// Unreadable says that the store can read full uploads only. The suite then
+	// compares the offset of others at once, and the bytes at the end of the
+	// case, after writing the rest.
 	Unreadable bool
 	// LargestUpload bounds the bytes of one upload of the suite, for backends
 	// that are slow to fill; 0: 4 MiB.
 	LargestUpload int64
-	// SettleTime is how far apart two changes must be for their times to
-	// differ in the backend; 0: 50 ms.
+	// SettleTime is the smallest time between two changes whose times differ in
+	// the backend; 0: 50 ms.
 	SettleTime time.Duration
-	// Goroutines is how many goroutines the store may keep between calls,
-	// beyond those that it has right after Open, e.g. for idle connections.
+	// Goroutines is the number of goroutines that the store may keep between
+	// calls, in addition to those right after Open, e.g. for idle connections.
 	Goroutines int
 	// Descriptors is the same for open descriptors.
 	Descriptors int
@@ -111,13 +109,13 @@ type testCase struct {
 	run   func(e *env)
 }
 
-// alone is held by the one Run that is under way in this process.
+// alone is locked by the one Run that is active in this process.
 var alone sync.Mutex
 
 // Run tests a store against the contract of package tusd, each case as a
-// subtest on a fresh store. What a case leaves open is counted for the whole
-// process, so nothing else should run beside it; calls of Run in parallel
-// tests wait for each other.
+// subtest on a fresh store. Leaks are counted for the whole process,
+// so nothing else should run at the same time; calls of Run in parallel tests
+// wait for each other.
 func Run(t *testing.T, h Harness) {
 	alone.Lock()
 	defer alone.Unlock()
@@ -135,7 +133,7 @@ func suite() []testCase {
 		listCases, sideCases, atomicCases, rewindCases, faultCases, handlerCases)
 }
 
-// runCase runs one case on a fresh store and looks for what it left behind.
+// runCase runs one case on a fresh store and looks for leftovers.
 func runCase(tb testing.TB, h Harness, c testCase) {
 	tb.Helper()
 	defer func() {

@@ -10,7 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// usage is what a process holds, to be compared before and after a case.
+// usage is the number of goroutines and descriptors of a process, compared before
+// and after a case.
 type usage struct {
 	goroutines  int
 	descriptors int // 0: the system does not tell
@@ -24,8 +25,8 @@ func currentUsage() usage {
 	return usage{runtime.NumGoroutine(), len(open)}
 }
 
-// settledUsage waits until goroutines that are about to end have ended: as
-// many as are dying when a case begins it could leave behind unnoticed.
+// settledUsage waits until ending goroutines have ended. Otherwise a case could leak
+// as many as were ending at its begin.
 func settledUsage() usage {
 	const steady = 50 // yields without a change
 	least := runtime.NumGoroutine()
@@ -38,7 +39,7 @@ func settledUsage() usage {
 	return currentUsage()
 }
 
-// openFiles tells what the open descriptors lead to, where the system does.
+// openFiles returns the targets of open descriptors, if the system shows them.
 func openFiles() []string {
 	var files []string
 	open, _ := os.ReadDir("/dev/fd") // what cannot be read is not told
@@ -50,9 +51,8 @@ func openFiles() []string {
 	return files
 }
 
-// checkLeftovers is the last act of a case: locks are free, goroutines have
-// ended, descriptors are closed, and the backend holds nothing that belongs to
-// no upload.
+// checkLeftovers checks at the end of a case that locks are free, goroutines have
+// ended, descriptors are closed, and the backend has no leftovers.
 func (e *env) checkLeftovers() {
 	e.Helper()
 	e.release()
@@ -87,7 +87,7 @@ func (e *env) checkUsage() {
 	}
 }
 
-// eventually polls until condition holds, for two seconds at the most.
+// eventually polls for up to two seconds until condition is true.
 func (e *env) eventually(condition func() bool) bool {
 	deadline := time.After(2 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)

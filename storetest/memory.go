@@ -14,13 +14,12 @@ import (
 )
 
 // Memory is the reference store: every ability, everything in memory, as
-// simple as the contract allows. It is stricter than the contract asks where
-// that finds faults of callers: a new upload with an offset, an invalid id or a
+// simple as the contract allows. It is stricter than the contract where that finds
+// faults of callers: a new upload with an offset, an invalid id or a
 // negative length, a wrong offset, a chunk beyond the length, a change after the
 // lease's end and a malformed side record are errors.
 //
-// Records are kept as JSON, so that what a caller passed in or got back is
-// never shared with the store. Safe for concurrent use.
+// Records are kept as JSON, so that callers and the store share no memory. Safe for concurrent use.
 type Memory struct {
 	// Synthetic keeps no bytes but only counts them: whatever is written to
 	// an upload must be its Content, and anything else is an error. So
@@ -51,8 +50,8 @@ func NewMemory() *Memory {
 // UseIn makes m the store of composer, with all abilities.
 func (m *Memory) UseIn(composer *tusd.StoreComposer) { composer.UseCore(m) }
 
-// Reopen returns a store with a copy of everything that m holds: what a
-// restarted process would find.
+// Reopen returns a store with a copy of everything in m, as after a restart of the
+// process.
 func (m *Memory) Reopen() *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,8 +67,8 @@ func (m *Memory) Reopen() *Memory {
 }
 
 // Fill makes the data of an upload in a Synthetic store its Content up to
-// offset, as if it had been sent. The caller makes sure that nobody else
-// changes the upload.
+// offset, as if it had been sent. Nothing else may change the upload at the
+// same time.
 func (m *Memory) Fill(id string, offset int64) error {
 	if !m.Synthetic {
 		return errors.New("storetest: Fill needs a synthetic store")
@@ -102,7 +101,7 @@ func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.File
 	return m.open(lease, info.ID) // no longer under ctx: the upload exists
 }
 
-// mayCreate checks what the caller of NewUpload guarantees.
+// mayCreate checks the guarantees of NewUpload's caller.
 func mayCreate(info tusd.FileInfo) error {
 	switch err := tusd.ValidateID(info.ID); {
 	case err != nil:

@@ -56,8 +56,8 @@ func TestMemoryCore(t *testing.T) {
 	Run(t, h)
 }
 
-// What the caller of NewUpload guarantees, the suite included, is held against
-// it: the suite passes on a Memory, so it passes nothing of this.
+// Memory refuses calls of NewUpload that break the caller's guarantees. The suite
+// passes on a Memory, so it keeps them.
 func TestMemoryHoldsCallersToTheContract(t *testing.T) {
 	for what, info := range map[string]tusd.FileInfo{
 		"an offset":         {ID: "a", Size: 10, Offset: 5},

@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// chunkBuffer is how much of a chunk is read before it is stored: the step in
-// which a write that is cut short keeps its bytes is one Read, not this.
+// chunkBuffer is the size of one Read of a chunk. A write that is cut short keeps
+// the bytes of each Read.
 const chunkBuffer = 32 << 10
 
 // memoryUpload is an upload as loaded from a Memory.
@@ -117,7 +117,7 @@ func (u *memoryUpload) WriteChunk(ctx context.Context, offset int64, src io.Read
 	return n, err
 }
 
-// mayWrite checks what the caller of a write has promised.
+// mayWrite checks the guarantees of a write's caller.
 func (u *memoryUpload) mayWrite(ctx context.Context, offset int64) error {
 	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err

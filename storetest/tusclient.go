@@ -32,8 +32,8 @@ func (e *env) serve(faults *Faults) *served {
 	return s
 }
 
-// newHandler restarts the store and makes a handler over it. Trouble while
-// opening is what an operator sees, who starts the server again.
+// newHandler restarts the store and makes a handler over it. If Open fails, it
+// tries again, as an operator would.
 func (e *env) newHandler(faults *Faults) *tusd.Handler {
 	e.Helper()
 	for range 2 {
@@ -57,8 +57,8 @@ func (e *env) newHandler(faults *Faults) *tusd.Handler {
 	return nil
 }
 
-// restart replaces the handler, as an operator does who sees trouble that
-// does not pass. No request may be running.
+// restart replaces the handler, as an operator does when errors persist. No
+// request may be running.
 func (s *served) restart() {
 	s.e.Helper()
 	s.shutdown()
@@ -67,13 +67,12 @@ func (s *served) restart() {
 
 func (s *served) shutdown() {
 	s.e.Helper()
-	ctx, cancel := context.WithTimeout(s.e.Context(), clientPatience)
+	ctx, cancel := context.WithTimeout(s.e.Context(), clientTimeout)
 	defer cancel()
 	s.e.must(s.handler.Shutdown(ctx))
 }
 
-// stop ends the handler and gives the store back to the case, as after a
-// restart.
+// stop ends the handler. The case can use the store again, as after a restart.
 func (s *served) stop() {
 	s.e.Helper()
 	s.shutdown()
@@ -96,7 +95,7 @@ func (s *served) do(ctx context.Context, method, url string, body io.Reader, hea
 	return s.server.Client().Do(r)
 }
 
-// request is do for those who want status, header and body and no trouble.
+// request sends a request that must succeed, and returns status, header and body.
 func (s *served) request(method, url string, header ...string) (status int, h http.Header, body string) {
 	s.e.Helper()
 	r, err := s.do(s.e.Context(), method, url, nil, header...)
@@ -107,27 +106,27 @@ func (s *served) request(method, url string, header ...string) (status int, h ht
 	return r.StatusCode, r.Header, string(all)
 }
 
-// tusClient uploads the Content of whatever id it is given, and comes back
-// after trouble as clients of the protocol do.
+// tusClient uploads the Content of the id that the server chooses, and retries
+// after errors as clients of the protocol do.
 type tusClient struct {
 	*served
 	size int64
 
 	url      string // of the upload, once it is known
 	creators int    // creations without an answer
-	failures int    // troubles; one lasts until something succeeds
-	trouble  bool
+	failures int    // series of errors; a request that succeeds ends one
+	failing  bool
 	last     error
 }
 
 const (
-	clientChunk    = faultChunk
-	clientPatience = 20 * time.Second
+	clientChunk   = faultChunk
+	clientTimeout = 20 * time.Second
 )
 
 // upload runs until everything is stored and the server says so.
 func (c *tusClient) upload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	for {
 		done, err := c.step(ctx)
@@ -135,7 +134,7 @@ func (c *tusClient) upload(ctx context.Context) error {
 		case err == nil && done:
 			return nil
 		case err == nil:
-			c.trouble = false
+			c.failing = false
 			continue
 		case ctx.Err() != nil:
 			return fmt.Errorf("gave up: %w", c.last)
@@ -144,17 +143,16 @@ func (c *tusClient) upload(ctx context.Context) error {
 	}
 }
 
-// fail counts trouble. When a second try meets it, too, what passes by itself
-// needs time (the server tries again to finish, later and later), and a
-// restart is quicker.
+// fail counts a series of errors. If the retry fails, too, it restarts the server:
+// that is faster than the server's own retries, whose backoff grows.
 func (c *tusClient) fail(err error) {
 	c.last = err
-	if c.trouble {
+	if c.failing {
 		c.restart()
 		return
 	}
 	c.failures++
-	c.trouble = true
+	c.failing = true
 }
 
 // step does the next thing: create, or ask for the offset and send a chunk.

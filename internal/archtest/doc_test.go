@@ -1,4 +1,4 @@
-// Package archtest holds the rules of the house as tests: who may import whom,
-// what a dialect and an operation may name, and what the repository must not
-// contain. Each rule is also shown to fail, on a small tree made for that.
+// Package archtest checks the rules of this repository: which package may import
+// which, what a file may use, what documents name, and what the repository must not
+// contain. A small tree shows that each rule can fail.
 package archtest

@@ -17,8 +17,8 @@ var (
 	keptInputs = regexp.MustCompile(`go test .*-run '\^Fuzz'`)
 )
 
-// checkKeptInputs keeps CI deterministic: it runs the fuzz targets on kept
-// inputs, while new ones are looked for by .ci/fuzz.
+// checkKeptInputs keeps CI deterministic: .ci/run runs the fuzz targets on kept
+// inputs; .ci/fuzz searches for new ones.
 func checkKeptInputs(tree fs.FS) (complaints []string, err error) {
 	script, err := fs.ReadFile(tree, ".ci/run")
 	switch {

@@ -70,7 +70,7 @@ func TestNoMachinePaths(t *testing.T) {
 	}
 }
 
-// machinePath is a path that exists on somebody's machine only. Examples use
+// machinePath is a path that exists on one machine only. Examples use
 // /srv and /var.
 var machinePath = regexp.MustCompile("(?m)(^|[\\s\"'`(=:])/(root|home|work|farm)/[^\\s\"'`)]*")
 

@@ -94,8 +94,8 @@ func TestFuzzListsEveryTarget(t *testing.T) {
 	}
 }
 
-// What is found is named, becomes a seed that go test runs, and keeps no other
-// target from being run.
+// .ci/fuzz names each finding, which becomes a seed that go test runs, and still runs
+// the other targets.
 func TestFuzzKeepsWhatItFinds(t *testing.T) {
 	t.Parallel()
 	dir := makeModule(t, module)

@@ -7,7 +7,7 @@
 // which does what Apple's URLSession does.
 //
 // What it proves beyond the protocol's own tests: contents arrive whole, and
-// no trouble of the server's makes a client throw its upload away. A client
+// no fault of the server makes a client abandon its upload. A client
 // that did would start again with a second POST; a relay between both counts
 // them.
 //

@@ -75,14 +75,14 @@ func (c *draftClient) step() (complete bool) {
 	return complete || c.send(http.MethodPatch, url, offset)
 }
 
-// finish goes on with an upload that somebody else has begun.
+// finish continues an upload that another client has begun.
 func (c *draftClient) finish(url string) {
 	c.t.Helper()
 	c.learn(url)
 	c.upload()
 }
 
-// address is where the upload is, "" if nobody has said that yet.
+// address is the URL of the upload, "" if it is not known yet.
 func (c *draftClient) address() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +116,7 @@ func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	return c.judge(method, response, last)
 }
 
-// sayComplete tells whether a request completes the upload.
+// sayComplete reports whether a request completes the upload.
 func (c *draftClient) sayComplete(header http.Header, complete bool) {
 	name := "Upload-Complete"
 	if c.interop == 3 {

@@ -39,7 +39,7 @@ func TestOptimisticUpload(t *testing.T) {
 		}
 		c.upload()
 		if len(c.resumed) != 0 {
-			t.Error("an upload without trouble was resumed")
+			t.Error("an upload without faults was resumed")
 		}
 	})
 }

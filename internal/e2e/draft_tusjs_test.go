@@ -7,7 +7,7 @@ import (
 )
 
 // TestDraftsUpload is every way in which tus-js-client uploads with a draft of
-// the IETF, without trouble.
+// the IETF, without faults.
 func TestDraftsUpload(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

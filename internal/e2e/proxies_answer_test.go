@@ -11,7 +11,7 @@ import (
 )
 
 // TestProxiesAnswerInPlaceOfDaemon asks proxies that get no answer from behind.
-// What they say then must not make a client throw its upload away: of a HEAD,
+// Their answer must not make a client abandon its upload: of a HEAD,
 // tus-js-client understands nothing else than 423.
 func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
 	for _, kind := range allProxies {
@@ -31,7 +31,7 @@ func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
 	}
 }
 
-// question is a request that nobody is there to answer.
+// question is a request while the server is down.
 type question struct {
 	method, field, value string
 	locked               bool // 423 is right; else 5xx

@@ -58,7 +58,7 @@ func (k proxyKind) flags() []string {
 	return nil
 }
 
-// speaksH2C tells whether the proxy speaks HTTP/2 to the daemon.
+// speaksH2C reports whether the proxy speaks HTTP/2 to the daemon.
 func (k proxyKind) speaksH2C() bool { return strings.HasSuffix(k.variant, "-h2c") }
 
 // need ends the test if the program is missing.
@@ -184,7 +184,7 @@ func (p *proxy) command(t *testing.T, kind proxyKind, settings string) *exec.Cmd
 	return nil
 }
 
-// What a distribution's own nginx.conf has around a site.
+// The frame of a distribution's nginx.conf around a site.
 const nginxSurroundings = `
 daemon off;
 master_process off;
@@ -202,7 +202,7 @@ http {
 }
 `
 
-// What keeps Caddy from everything that is not this test's.
+// Settings that keep Caddy's files and ports in this test.
 const caddySurroundings = `
 {
 	admin off
@@ -269,7 +269,7 @@ func ownHost() string {
 	return net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid)).String()
 }
 
-// freeAddress returns an address (host:port) that nobody else listens on.
+// freeAddress returns an address (host:port) that is free.
 func freeAddress() string {
 	return net.JoinHostPort(ownHost(), strconv.FormatInt(firstPort+portsGiven.Add(1), 10))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tus/tusd/internal/faulttest"
 )
 
-// proxiedSize is the content of an upload without trouble.
+// proxiedSize is the size of an upload without faults.
 const proxiedSize = 20*mib + 1
 
 func TestProxiesUpload(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// The users of a machine on which tusd and nginx are strangers. Numbers need no
+// tusd and nginx run as different users. Numbers need no
 // account.
 const (
 	tusdUser   = 63101
@@ -154,7 +154,7 @@ func as(uid int, groups string) []string {
 // startTusd runs the daemon as tusdUser, a member of nginxGroup.
 func (m sharedMachine) startTusd(t *testing.T, flags []string) {
 	t.Helper()
-	binary := filepath.Join(m.folder, "tusd") // the builder's folder lets nobody in
+	binary := filepath.Join(m.folder, "tusd") // other users cannot enter the builder's folder
 	content, err := os.ReadFile(builder.Binary(t, ""))
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What the daemon warns of are proxies that are not set up as the
+// The daemon warns of proxies that are not set up as the
 // documentation says.
 const (
 	bufferingWarning = "buffers requests"
@@ -37,7 +37,7 @@ func TestDaemonNoticesBuffering(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("%d chunks came at once and late, and nobody is warned:\n%s", chunks, c.daemon.Output())
+	t.Errorf("%d chunks came at once and late, and there is no warning:\n%s", chunks, c.daemon.Output())
 }
 
 // append sends n bytes.
@@ -51,13 +51,13 @@ func (c *chain) append(t *testing.T, url string, offset int64, n int) {
 	}
 }
 
-// TestDaemonNoticesUnbelievedProxy has the daemon believe nobody, so that
+// TestDaemonNoticesUnbelievedProxy has the daemon trust no proxy, so that
 // clients are sent to http where they came from https.
 func TestDaemonNoticesUnbelievedProxy(t *testing.T) {
 	t.Parallel()
 	c := startChain(t, nginx, "https", "-trusted-proxies", "none")
 	if url := c.create(t, 1); !strings.HasPrefix(url, "http://") {
-		t.Errorf("Location: %s, though nobody is to be believed about https", url)
+		t.Errorf("Location: %s, though no proxy is trusted about https", url)
 	}
 	c.wantWarning(t, schemeWarning)
 }

@@ -102,7 +102,7 @@ func (f *foreignUpload) ask(s *service, method string, body []byte, from, status
 	}
 }
 
-// What tusd v2 has under way in a bucket goes on under its URL, and can be
+// Unfinished uploads of tusd v2 in a bucket continue under their URLs, and can be
 // downloaded and removed.
 func TestUploadOfV2GoesOnInABucket(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,7 @@ package e2e
 
 import "testing"
 
-// TestClientsUpload is every way to upload without trouble.
+// TestClientsUpload has every way to upload without faults.
 func TestClientsUpload(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

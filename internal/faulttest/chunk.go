@@ -87,7 +87,7 @@ func createProven(c Client, seed uint64, first int64) (*Proven, error) {
 // offset is the acknowledged one.
 func (p *Proven) offset() int64 { return p.ends[0] }
 
-// certain tells whether no other offset is possible.
+// certain reports whether no other offset is possible.
 func (p *Proven) certain() bool { return len(p.ends) == 1 }
 
 // shown takes over the offset of an answer, which must be the end of a chunk.
@@ -335,7 +335,7 @@ func (p *Proven) Remove(l lab) error {
 	return errors.Join(gone(p.file(l.dir, "")), gone(p.file(l.dir, ".info")), gone(p.file(l.dir, ".undo")))
 }
 
-// torn tells whether the server has died while it had a part of a chunk.
+// torn reports whether the server has died while it had a part of a chunk.
 func (p *Proven) torn(dir string) bool {
 	data, err := os.Stat(p.file(dir, ""))
 	return err == nil && data.Size() > p.offset() && p.noMark(dir) != nil
@@ -359,12 +359,12 @@ func awaitSize(name string, want int64) error {
 
 // await waits until a condition holds. otherwise says that it does not.
 func await(otherwise string, condition func() (bool, error)) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		if done, err := condition(); done || err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("after %v %s", patience, otherwise)
+			return fmt.Errorf("after %v %s", waitTimeout, otherwise)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (s *chunkSiege) killInLoad(daemon *Daemon) error {
 	go func() { ended <- load.Run() }()
 	select {
 	case <-load.Arriving:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 	}
 	time.Sleep(after) // not for synchronisation: any moment is right
 	daemon.Kill()
@@ -98,7 +98,7 @@ func (s *chunkSiege) killInRollback(t *testing.T) {
 	for _, p := range s.uploads {
 		go func() {
 			if p != nil {
-				Client{daemon.Address}.Head(p.Path) // nobody waits for the answer
+				Client{daemon.Address}.Head(p.Path) // the answer does not matter
 			}
 			asked <- struct{}{}
 		}()
@@ -152,7 +152,7 @@ func TestCheckOfChunks(t *testing.T) {
 	const unharmed = "nothing"
 	harm := map[string]func(p *Proven, dir string) error{
 		unharmed: func(*Proven, string) error { return nil },
-		"unverified bytes are not taken back": func(p *Proven, dir string) error {
+		"unverified bytes are not rolled back": func(p *Proven, dir string) error {
 			return os.Remove(p.file(dir, ".undo"))
 		},
 		"a verified byte is another one": func(p *Proven, dir string) error {

@@ -45,7 +45,7 @@ func (a Answer) Path() string {
 	return location.EscapedPath()
 }
 
-// Transient tells whether the answer is one after which clients come back.
+// Transient reports whether clients retry after the answer.
 func (a Answer) Transient() bool {
 	return (a.Status == http.StatusLocked || a.Status >= 500) && a.Header.Get("Retry-After") != ""
 }
@@ -124,17 +124,17 @@ func (c Client) Get(path string) (Answer, error) {
 	return c.Do(http.MethodGet, path, nil)
 }
 
-// HeadUntilAnswered repeats Head while the answer is trouble that passes or a
-// final upload is still being built, as clients do. It gives up after patience.
+// HeadUntilAnswered repeats Head while the answer is a transient error, or a final
+// upload is still being built, as clients do. It gives up after waitTimeout.
 func (c Client) HeadUntilAnswered(path string) (Answer, error) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(20 * time.Millisecond) {
 		answer, err := c.Head(path)
 		building := answer.Status == http.StatusOK && answer.Offset() < 0 && answer.Header.Get("Upload-Concat") != ""
 		if err != nil || !answer.Transient() && !building {
 			return answer, err
 		}
 		if time.Now().After(deadline) {
-			return answer, fmt.Errorf("HEAD %s: for %v nothing but %v", path, patience, answer)
+			return answer, fmt.Errorf("HEAD %s: for %v nothing but %v", path, waitTimeout, answer)
 		}
 	}
 }

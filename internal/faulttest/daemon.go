@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// patience bounds every wait for the daemon, far beyond what it needs.
-const patience = 30 * time.Second
+// waitTimeout bounds every wait for the daemon. It is far longer than the daemon needs.
+const waitTimeout = 30 * time.Second
 
 var startupLine = regexp.MustCompile(`You can now upload files to: https?://([^/]+)/files/|Uploads are received on the Unix socket (.+)`)
 
@@ -68,7 +68,7 @@ func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
 	if launch.OwnPIDs {
 		d.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
 	}
-	d.cmd.WaitDelay = patience
+	d.cmd.WaitDelay = waitTimeout
 	d.cmd.Env = append(d.cmd.Environ(), launch.Env...)
 	read, write := io.Pipe()
 	d.cmd.Stdout, d.cmd.Stderr = write, write
@@ -128,7 +128,7 @@ func (d *Daemon) awaitReader() {
 }
 
 func (d *Daemon) awaitAddress(address <-chan string) error {
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(waitTimeout)
 	defer timeout.Stop()
 	select {
 	case a, ok := <-address:
@@ -167,7 +167,7 @@ func (d *Daemon) Stop() error {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(waitTimeout)
 	defer timeout.Stop()
 	select {
 	case <-d.exited:

@@ -44,9 +44,9 @@ func TestTrafficBesideSlowUploads(t *testing.T) {
 	}
 }
 
-// TestNoDescriptorsLeft: when strangers take every descriptor, requests wait or
+// TestNoDescriptorsLeft: when idle connections take every descriptor, requests wait or
 // get answers after which clients come back; nothing that was acknowledged is lost or
-// called missing; the log stays short; and when the strangers go, all is as before.
+// called missing; the log stays short; and when they close, all is as before.
 func TestNoDescriptorsLeft(t *testing.T) {
 	t.Parallel()
 	const descriptors = 64
@@ -64,7 +64,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	strangers, err := dialAll(client.Address, 2*descriptors)
+	idle, err := dialAll(client.Address, 2*descriptors)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	if met == 0 {
 		t.Error("no request met the lack of descriptors: this shows nothing")
 	}
-	for _, conn := range append(waiting, strangers...) {
+	for _, conn := range append(waiting, idle...) {
 		conn.Close()
 	}
 	awaitWholeLife(t, client)
@@ -107,24 +107,24 @@ func dialAll(address string, n int) (conns []wire.Conn, err error) {
 	return conns, nil
 }
 
-// awaitWholeLife waits until uploads succeed: the server closes what strangers
+// awaitWholeLife waits until uploads succeed: the server closes what idle clients
 // have left one connection after the other.
 func awaitWholeLife(t *testing.T, client Client) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err := wholeLife(client)
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("when the strangers have gone: %v", err)
+			t.Fatalf("when the idle connections have closed: %v", err)
 		}
 	}
 }
 
 func awaitOutput(t *testing.T, daemon *Daemon, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !strings.Contains(daemon.Output(), text); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !strings.Contains(daemon.Output(), text); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the daemon does not say %q", text)
 		}
@@ -134,7 +134,7 @@ func awaitOutput(t *testing.T, daemon *Daemon, text string) {
 // awaitDescriptors waits until the daemon has n.
 func (d *Daemon) awaitDescriptors(t *testing.T, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.PID()))
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ func digestOf(content Content) string {
 // awaitDigest asks for a complete upload until the answer has a digest, which
 // must be that of content.
 func awaitDigest(c Client, path string, content Content) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(5 * time.Millisecond) {
 		head, err := c.HeadUntilAnswered(path)
 		if err != nil {
 			return err
@@ -37,7 +37,7 @@ func awaitDigest(c Client, path string, content Content) error {
 			return sameDigest(got, content)
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("HEAD %s: no digest after %v: %v", path, patience, head)
+			return fmt.Errorf("HEAD %s: no digest after %v: %v", path, waitTimeout, head)
 		}
 	}
 }

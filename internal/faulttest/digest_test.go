@@ -154,7 +154,7 @@ type keptDigest struct {
 	State     []byte
 }
 
-// changeDigest edits the record of an upload that nobody uses.
+// changeDigest edits the record of an upload that is not in use.
 func (l lab) changeDigest(p *Promise, change func(*keptDigest)) error {
 	name := filepath.Join(l.dir, path.Base(p.Path)) + ".info"
 	content, err := os.ReadFile(name)

@@ -98,10 +98,10 @@ func (d *Disk) Mount() error {
 	return nil
 }
 
-// Unmount ends the use of the disk. Nobody may have files open on it for long:
+// Unmount ends the use of the disk. No process may have files open on it for long:
 // a process that is just being started may have for a moment.
 func (d *Disk) Unmount() error {
-	for deadline := time.Now().Add(patience); d.mounted; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); d.mounted; time.Sleep(5 * time.Millisecond) {
 		err := unix.Unmount(d.Dir, 0)
 		if err == nil {
 			d.mounted = false
@@ -117,7 +117,7 @@ func (d *Disk) Unmount() error {
 // awaitFree waits until the loop device, which the kernel frees in the
 // background, has let go of the image.
 func (d *Disk) awaitFree() error {
-	for deadline := time.Now().Add(patience); d.image != ""; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); d.image != ""; time.Sleep(5 * time.Millisecond) {
 		users, err := exec.Command("losetup", "-j", d.image).Output()
 		if err == nil && len(strings.TrimSpace(string(users))) == 0 {
 			return nil

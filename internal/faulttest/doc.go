@@ -5,7 +5,7 @@
 //
 //	TestKill, TestKillWithOnePID      kill -9 under load, again and again
 //	TestKillOnS3                      the same with uploads in a bucket of versitygw
-//	TestKillInChunks...               kill -9 while chunks with checksums arrive or are taken back
+//	TestKillInChunks...               kill -9 while chunks with checksums arrive or are rolled back
 //	TestPowerCut...                   power cuts on ext4 after each kind of acknowledgement
 //	TestPowerCutInChunk...            and in the middle of a chunk with a checksum
 //	TestDigestSurvives...             digests of whole uploads after both

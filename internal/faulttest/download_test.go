@@ -30,7 +30,7 @@ func TestUnreadableDisk(t *testing.T) {
 	if _, err := client.Do(http.MethodGet, made.Path(), nil); err == nil {
 		t.Error("the download is complete, so that this proves nothing")
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		_, line, found := strings.Cut(daemon.Output(), "method=GET")
 		if found && strings.Contains(line, "\n") {
 			line, _, _ = strings.Cut(line, "\n")

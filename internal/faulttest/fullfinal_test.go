@@ -121,7 +121,7 @@ func fillUpTo(disk *Disk, name string, left int64) error {
 // to build it.
 func staysEmpty(daemon *Daemon, disk *Disk, final string) error {
 	const failed = "building a final upload failed"
-	for deadline := time.Now().Add(patience); strings.Count(daemon.Output(), failed) < 2; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); strings.Count(daemon.Output(), failed) < 2; time.Sleep(time.Millisecond) {
 		stat, err := os.Stat(final)
 		if err != nil {
 			return err
@@ -130,7 +130,7 @@ func staysEmpty(daemon *Daemon, disk *Disk, final string) error {
 			return fmt.Errorf("%d bytes of a final were written that does not fit", stat.Size())
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("for %v the final is not tried twice: %s", patience, daemon.Output())
+			return fmt.Errorf("for %v the final is not tried twice: %s", waitTimeout, daemon.Output())
 		}
 	}
 	return leavesFree(disk)

@@ -118,9 +118,9 @@ func fight(c Client, content Content) (took time.Duration, err error) {
 	return took, errors.Join(err, download(c, p))
 }
 
-// fightFor is one client. Whoever is overtaken comes back.
+// fightFor is one client. It retries when it is overtaken.
 func fightFor(c Client, path string, body []byte) error {
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(waitTimeout); ; {
 		head, err := c.Head(path)
 		switch {
 		case err != nil:
@@ -128,7 +128,7 @@ func fightFor(c Client, path string, body []byte) error {
 		case head.Status == http.StatusOK && head.Offset() == int64(len(body)):
 			return nil
 		case time.Now().After(deadline):
-			return fmt.Errorf("after %v the upload is not complete: %v", patience, head)
+			return fmt.Errorf("after %v the upload is not complete: %v", waitTimeout, head)
 		case head.Transient():
 			continue
 		case head.Status != http.StatusOK:

@@ -126,7 +126,7 @@ func (d *Daemon) metric(t *testing.T, name string) int {
 // it has.
 func (d *Daemon) quiet(t *testing.T, limit map[string]int) map[string]int {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(50 * time.Millisecond) {
 		now := d.handles(t)
 		exceeds := ""
 		for kind, n := range now {
@@ -138,7 +138,7 @@ func (d *Daemon) quiet(t *testing.T, limit map[string]int) map[string]int {
 			return now
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v there are %s: %v, before: %v", patience, exceeds, now, limit)
+			t.Fatalf("after %v there are %s: %v, before: %v", waitTimeout, exceeds, now, limit)
 		}
 	}
 }
@@ -160,7 +160,7 @@ func (d *Daemon) settled(t *testing.T) map[string]int {
 		return all
 	}
 	last := most()
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(waitTimeout); ; {
 		now := most()
 		if maps.Equal(now, last) {
 			return now
@@ -244,7 +244,7 @@ func slowOnes(t *testing.T, daemon *Daemon, n int) map[string]int {
 // awaitReceiving waits until the daemon receives n uploads.
 func (d *Daemon) awaitReceiving(t *testing.T, n int) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitTimeout)
 	for d.metric(t, "tusd_uploads_receiving") != n {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d uploads are received, not %d", d.metric(t, "tusd_uploads_receiving"), n)

@@ -159,7 +159,7 @@ func (w *worker) patchChunked(path string, offset int64, body []byte) (Answer, e
 	return running.Answer()
 }
 
-// look asks for the offset, which nobody else changes.
+// look asks for the offset, which no other client changes.
 func (w *worker) look(p *Promise) error {
 	answer, err := w.Head(p.Path)
 	if err := answered(answer, err, "HEAD", http.StatusOK); err != nil {

@@ -66,7 +66,7 @@ func field(pattern *regexp.Regexp, text string) string {
 	return ""
 }
 
-// checkAnswer checks one answer and tells how many promises it has made.
+// checkAnswer checks one answer and returns the number of its promises.
 func checkAnswer(calls []*Call, answer *Call, method, id string) (promises int, err error) {
 	status := field(statusLine, answer.Args)
 	if location := field(locationName, answer.Args); location != "" {
@@ -109,7 +109,7 @@ func checkData(calls []*Call, answer *Call, id string, offset int64) error {
 	return nil
 }
 
-// written tells which bytes of which file a call has written.
+// written returns the bytes and the file that a call has written.
 func written(call *Call) (name string, from, to int64, ok bool) {
 	n, _, _ := strings.Cut(call.Result, " ")
 	count, err := strconv.ParseInt(n, 10, 64)
@@ -129,7 +129,7 @@ func written(call *Call) (name string, from, to int64, ok bool) {
 	return name, from, to, name != "" && err == nil
 }
 
-// syncedBetween tells whether a file or directory was synced after one call had
+// syncedBetween reports whether a file or directory was synced after one call had
 // ended and before another began.
 func syncedBetween(calls []*Call, name string, after, before *Call) bool {
 	for _, call := range calls {
@@ -163,7 +163,7 @@ func checkNames(calls []*Call, answer *Call, id string, present bool) error {
 	return nil
 }
 
-// renamed tells which name a call has made or removed.
+// renamed returns the name that a call has made or removed.
 func renamed(call *Call) (name string, made bool) {
 	if !call.OK() {
 		return "", false

@@ -23,7 +23,7 @@ func (p *Promise) Shown(a Answer) {
 	p.Offset = max(p.Offset, a.Offset())
 }
 
-// Complete tells whether the server has acknowledged all bytes.
+// Complete reports whether the server has acknowledged all bytes.
 func (p *Promise) Complete() bool { return p.Offset == p.Content.Length() }
 
 // Survival says which promises a server has to have kept.

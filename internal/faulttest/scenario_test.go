@@ -172,7 +172,7 @@ func (l lab) interrupted(seed uint64, cut bool, ask func(*Promise) (Answer, erro
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(patience); p.Offset == 0; {
+	for deadline := time.Now().Add(waitTimeout); p.Offset == 0; {
 		if time.Now().After(deadline) {
 			return nil, errors.New("an interrupted PATCH leaves no bytes")
 		}

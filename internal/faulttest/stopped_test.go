@@ -28,7 +28,7 @@ func (d *Daemon) signal(t *testing.T, s syscall.Signal) {
 func (d *Daemon) stop(t *testing.T) {
 	t.Helper()
 	d.signal(t, syscall.SIGSTOP)
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.PID()))
 		if err != nil {
 			t.Fatal(err)

@@ -74,7 +74,7 @@ func sweep(t *testing.T, f fault, ever string) {
 }
 
 // runWithFault runs clients on a daemon with a fault, and checks in its next
-// life what they were promised. It tells whether the fault was met.
+// life what they were promised. It reports whether the fault occurred.
 func runWithFault(t *testing.T, f fault, inject string) (met bool, err error) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}
@@ -108,7 +108,7 @@ func runClients(t *testing.T, launch Launch, length int64) ([]*Promise, error) {
 	return s.promises, err
 }
 
-// stubborn is a client that comes back after trouble, but not for ever.
+// stubborn is a client that retries after errors, for a limited time.
 type stubborn struct {
 	Client
 	promises []*Promise
@@ -176,7 +176,7 @@ func (s *stubborn) create(post func() (Answer, error)) (*Answer, error) {
 	return nil, nil
 }
 
-// judge tells whether an answer was the wanted one. Trouble that passes, and
+// judge reports whether an answer was the wanted one. Transient errors, and
 // no answer at all, are no errors.
 func (s *stubborn) judge(what string, answer Answer, err error, status int) (done bool, _ error) {
 	switch {

@@ -39,7 +39,7 @@ type Call struct {
 	Began, Ended int
 }
 
-// OK tells whether the call has succeeded.
+// OK reports whether the call has succeeded.
 func (c *Call) OK() bool { return c.Result != "" && c.Result[0] != '-' && c.Result[0] != '?' }
 
 var (
@@ -74,7 +74,7 @@ func ParseTrace(lines []string) []*Call {
 // ReadTrace reads the trace of a daemon that has ended, once strace has written
 // the last of it.
 func ReadTrace(file string) ([]string, error) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		lines, err := readLines(file)
 		if err != nil {
 			return nil, err

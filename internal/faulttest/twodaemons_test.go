@@ -56,7 +56,7 @@ func (d duo) stalled(seed uint64, sent int64) (*Promise, *Running, error) {
 func hasSize(name string, size int64) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(patience); ; {
+	for deadline := time.After(waitTimeout); ; {
 		stat, err := os.Stat(name)
 		if err != nil || stat.Size() == size {
 			return err
@@ -64,7 +64,7 @@ func hasSize(name string, size int64) error {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			return fmt.Errorf("after %v %s has %d bytes, not %d", patience, name, stat.Size(), size)
+			return fmt.Errorf("after %v %s has %d bytes, not %d", waitTimeout, name, stat.Size(), size)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func (d duo) handOver(seed uint64, sent int64) (time.Duration, error) {
 	}
 	interrupted, err := running.Answer()
 	if err != nil || !interrupted.Transient() {
-		return 0, fmt.Errorf("the PATCH that was interrupted gets %v (%v), want trouble that passes", interrupted, err)
+		return 0, fmt.Errorf("the PATCH that was interrupted gets %v (%v), want a transient error", interrupted, err)
 	}
 	p.Offset = sent
 	for _, daemon := range []*Daemon{d.b, d.a} {
@@ -164,7 +164,7 @@ func TestHandOverAfterMuchData(t *testing.T) {
 }
 
 // TestKilledDaemonHoldsNothing: a lock goes with its holder, at once. The
-// other daemon has nobody to wait for.
+// other daemon has no holder to wait for.
 func TestKilledDaemonHoldsNothing(t *testing.T) {
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) {
 		d := startDuo(t, false)
@@ -183,7 +183,7 @@ func TestKilledDaemonHoldsNothing(t *testing.T) {
 	})
 }
 
-// TestClientsFightOverTwoDaemons: whoever is behind a balancer without
+// TestClientsFightOverTwoDaemons: a client behind a balancer without
 // stickiness gets there, and no byte is doubled or lost.
 func TestClientsFightOverTwoDaemons(t *testing.T) {
 	d := startDuo(t, false)

@@ -91,7 +91,7 @@ func (a *arena) dial() (net.Conn, error) { return a.dialSmall(0) }
 
 // dialSmall is dial with a receive buffer of that many bytes.
 func (a *arena) dialSmall(receive int) (net.Conn, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: attackerAddress}, Timeout: patience}
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: attackerAddress}, Timeout: waitTimeout}
 	if receive > 0 {
 		dialer.Control = func(_, _ string, c syscall.RawConn) error {
 			var failed error
@@ -108,7 +108,7 @@ func (a *arena) dialSmall(receive int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.SetDeadline(time.Now().Add(2 * patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * waitTimeout)); err != nil {
 		return nil, err
 	}
 	a.conns.mu.Lock()

@@ -1,23 +1,22 @@
-// Package hostiletest attacks the built daemon as strangers can: over raw
+// Package hostiletest attacks the built daemon as hostile clients can: over raw
 // sockets of HTTP/1.0 and 1.1, and with frames of HTTP/2, with uploads in files
 // and in S3.
 //
-//	TestStrangersOnFiles        most attacks
-//	TestStrangersOnS3           those that reach the store
-//	TestResidentMemoryGoesBack  large heads, and the pages that they took
+//	TestAttacksOnFiles        most attacks
+//	TestAttacksOnS3           those that reach the store
+//	TestResidentMemoryGoesBack  large headers, and the memory that they took
 //	TestStalledUploadsToS3      a service that takes no part
 //	TestHandshakes              TLS that stops half-way
 //	TestUnreadLog               a log that is not read
 //	TestFinalsDoNotMultiply     a small request for much on the disk
-//	TestHiddenRequests          requests whose end can be read in two ways
-//	TestNothingIsHeldForEver    connections that bring nothing more
-//	TestEndsInTime              a shutdown beside them
-//	TestCachesAreBounded        what is remembered of uploads
+//	TestHiddenRequests          request smuggling: requests whose end can be read in two ways
+//	TestIdleConnectionsEnd    connections that bring nothing more
+//	TestShutdownUnderAttack              a shutdown beside them
+//	TestCachesAreBounded        the memory of caches
 //
-// Each attack meets a daemon of its own. Where kinds cost about the same, one
-// attack has them all, in turn or side by side. While it is in full effect, a
-// healthy client makes 50 uploads from another address. Each attack is held to
-// the same bounds:
+// Each attack runs against its own daemon. Kinds of about the same cost share one
+// attack. While it is in full effect, a healthy client makes 50 uploads from
+// another address. The bounds are the same for all attacks:
 //
 //   - Resident memory is at most 100 MiB above that of the idle daemon, by
 //     samples and by the system's own high-water mark.
@@ -28,8 +27,8 @@
 //
 // The attacker comes from an address that limits per client exempt, as do all
 // clients behind a proxy: the bounds hold without these limits. It has few
-// goroutines, and floods have a rate, so that on two cores it is not the
-// attacker itself that the healthy client waits for.
+// goroutines, and floods have a rate, so that on two cores the healthy client does
+// not wait for the attacker itself.
 //
 // # Running
 //
@@ -39,5 +38,5 @@
 // processors. .ci/run does so in a step of its own. Without the variable none
 // runs, and the package says so.
 //
-// A daemon that an attack takes more than 1 GiB of is killed.
+// A daemon that takes more than 1 GiB is killed.
 package hostiletest

@@ -53,7 +53,7 @@ func (c *frames) request(method, path string, end bool, lines ...string) (uint32
 	return id, c.send(id, c.encode(method, path, lines), end)
 }
 
-// reset is rapid reset: requests are taken back as soon as they are made, each
+// reset is rapid reset: requests are cancelled as soon as they are made, each
 // of them in turn.
 func reset(requests ...wanted) func(*arena) error {
 	return flood(5000, framing{refill: true}, nil, func(c *frames, i int) error {

@@ -109,7 +109,7 @@ func burst(a *arena, paced *pace, some []bomb) error {
 		_, _ = io.WriteString(c.conn, c.end)
 	}
 	for _, c := range charges {
-		c.conn.SetReadDeadline(time.Now().Add(patience))
+		c.conn.SetReadDeadline(time.Now().Add(waitTimeout))
 		io.Copy(io.Discard, io.LimitReader(c.conn, 12)) // the status line
 	}
 	return nil

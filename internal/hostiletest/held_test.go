@@ -101,9 +101,9 @@ func (to *target) await(all kept, limit time.Duration) (left []string, err error
 	}
 }
 
-// TestNothingIsHeldForEver has a connection of each kind wait, and not go away
+// TestIdleConnectionsEnd has a connection of each kind wait, and not go away
 // by itself: the server ends each.
-func TestNothingIsHeldForEver(t *testing.T) {
+func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(testing.TB, ...string) *target{"files": onFiles, "S3": onS3} {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestNothingIsHeldForEver(t *testing.T) {
 				t.Fatal(err)
 			}
 			all := a.keep(t, stalls(path))
-			left, err := to.await(all, patience)
+			left, err := to.await(all, waitTimeout)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,9 +128,9 @@ func TestNothingIsHeldForEver(t *testing.T) {
 	}
 }
 
-// TestEndsInTime has a connection of each kind open when the server is told to
+// TestShutdownUnderAttack has a connection of each kind open when the server is told to
 // end. It has 20 s, and needs about 3.
-func TestEndsInTime(t *testing.T) {
+func TestShutdownUnderAttack(t *testing.T) {
 	const limit = 10 * time.Second
 	to := onFiles(t, "-shutdown-timeout", "20s", "-network-timeout", "60s")
 	a := newArena(t.Context(), t, to)

@@ -91,7 +91,7 @@ func underAttack(t *testing.T, to *target, k attack) (median time.Duration, err 
 	case err := <-ended:
 		a.leave()
 		return 0, errors.Join(errors.New("the attack has ended by itself"), err)
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Error("the attack does not get under way")
 	}
 	median, err = to.serveHealthy(healthyNo, max(5*time.Millisecond, k.round/healthyNo))
@@ -188,14 +188,14 @@ func (to *target) shrinks(t *testing.T) {
 	}
 }
 
-// TestStrangersOnFiles has all attacks but those.
-func TestStrangersOnFiles(t *testing.T) {
+// TestAttacksOnFiles has all attacks but those.
+func TestAttacksOnFiles(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target { return onFiles(tb) },
 		slices.Concat(headerAttacks(), storing(), otherFloods(), frameFloods(), otherCrowds()))
 }
 
-// TestStrangersOnS3 has those that reach the store.
-func TestStrangersOnS3(t *testing.T) {
+// TestAttacksOnS3 has those that reach the store.
+func TestAttacksOnS3(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target { return onS3(tb) }, storing())
 }
 

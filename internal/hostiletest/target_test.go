@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	patience     = 30 * time.Second
+	waitTimeout  = 30 * time.Second
 	tooMuch      = 1 << 30 // bytes: nothing more is learned by waiting
 	uploads      = "/files/"
 	offsetStream = "Content-Type: application/offset+octet-stream"
@@ -92,7 +92,7 @@ func start(tb testing.TB, launch faulttest.Launch, to *target) *target {
 		launch.Flags = append(launch.Flags, "-enable-h2c")
 	}
 	to.Daemon, to.dir = faulttest.Start(tb, launch), launch.Dir
-	to.peer = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: anyCertificate}}
+	to.peer = &http.Client{Timeout: waitTimeout, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: anyCertificate}}
 	to.warm(tb)
 	return to
 }
@@ -277,10 +277,10 @@ func (to *target) peak() int64 {
 // another with a rest between them, and returns how long create and PATCH took
 // together in the median.
 func (to *target) serveHealthy(n int, rest time.Duration) (median time.Duration, err error) {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: healthyAddress}, Timeout: patience}
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: healthyAddress}, Timeout: waitTimeout}
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: anyCertificate}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: patience}
+	client := &http.Client{Transport: transport, Timeout: waitTimeout}
 	took := make([]time.Duration, n)
 	for i := range took {
 		begun := time.Now()

@@ -83,7 +83,7 @@ func build(t *testing.T, source, address string) string {
 	return filepath.Join(folder, "embedding")
 }
 
-// embedderModule is the go.mod of somebody who uses this checkout, with the
+// embedderModule is the go.mod of a module that uses this checkout, with the
 // dependencies in the versions of this module.
 func embedderModule(t *testing.T) string {
 	t.Helper()

@@ -46,7 +46,7 @@ func blocks(t *testing.T, language string, want int) []string {
 	return found
 }
 
-// freeAddress returns an address that nobody listens on at the moment.
+// freeAddress returns an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -104,7 +104,7 @@ func (s *server) listening(t *testing.T, address string) {
 		case <-s.ended:
 			t.Fatalf("%s ended without listening: %v", s.command, s.err)
 		case <-deadline:
-			t.Fatalf("nobody listens on %s: %v", address, err)
+			t.Fatalf("no server listens on %s: %v", address, err)
 		case <-poll.C:
 		}
 	}

@@ -1,5 +1,5 @@
-// Package require decides what happens to a test whose surroundings lack
-// something: a mount permission, a tool, a server, a client.
+// Package require skips a test, or fails it, if its environment lacks something: a
+// mount permission, a tool, a server, a client.
 //
 // On a developer's machine such a test is skipped and says why. Where it is
 // meant to run, TUSD_TEST_REQUIRE names it and what is missing is a failure:
@@ -22,9 +22,9 @@ const Env = "TUSD_TEST_REQUIRE"
 // machine that has only Go.
 const Bare = "TUSD_TEST_BARE"
 
-// Need returns if component is available. Otherwise the test ends here: as a
-// failure if TUSD_TEST_REQUIRE names the component, else as skipped. why says
-// what is missing, in words that help to provide it.
+// Need returns if component is available. Otherwise it fails the test if
+// TUSD_TEST_REQUIRE names the component, and skips it if not. why says what is
+// missing and how to provide it.
 func Need(t testing.TB, component string, available bool, why string) {
 	t.Helper()
 	if os.Getenv(Bare) != "" {
@@ -39,8 +39,8 @@ func Need(t testing.TB, component string, available bool, why string) {
 	}
 }
 
-// Long ends a test that takes long, as skipped, unless TUSD_TEST_REQUIRE names
-// something, as in CI.
+// Long skips a test that takes long, unless TUSD_TEST_REQUIRE names something, as in
+// CI.
 func Long(t testing.TB) {
 	t.Helper()
 	if !Thorough() {
@@ -51,7 +51,7 @@ func Long(t testing.TB) {
 // Thorough reports whether tests may take long.
 func Thorough() bool { return os.Getenv(Env) != "" }
 
-// Required tells whether TUSD_TEST_REQUIRE names component.
+// Required reports whether TUSD_TEST_REQUIRE names component.
 func Required(component string) bool {
 	return slices.ContainsFunc(strings.Split(os.Getenv(Env), ","), func(name string) bool {
 		return strings.TrimSpace(name) == component

@@ -1,4 +1,4 @@
-// Package tbrecord runs a piece of a test and tells whether it failed,
+// Package tbrecord runs a part of a test and reports whether it failed,
 // without failing the test around it. It proves that conformance suites catch
 // what they are to catch.
 package tbrecord

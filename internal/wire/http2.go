@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// What a server may assume before its SETTINGS have arrived (RFC 9113, 6.5.2).
+// The initial values of settings (RFC 9113, 6.5.2).
 const (
 	initialWindow = 65535
 	maxFrameSize  = 16384
@@ -38,7 +38,7 @@ type http2Conn struct {
 	err           error // why the connection ended
 }
 
-// DialHTTP2 connects to a server that speaks HTTP/2 over TLS, whoever it is.
+// DialHTTP2 connects to a server that speaks HTTP/2 over TLS, with any certificate.
 func DialHTTP2(address string) (Conn, error) {
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
 	raw, err := tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", address, config)

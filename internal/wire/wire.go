@@ -169,7 +169,7 @@ func field(line string) (name, value string) {
 	return name, strings.TrimPrefix(value, " ")
 }
 
-// wantsLength tells whether a request announces the length of an empty body.
+// wantsLength reports whether a request announces the length of an empty body.
 func wantsLength(method string) bool {
 	return method == http.MethodPost || method == http.MethodPatch || method == http.MethodPut
 }

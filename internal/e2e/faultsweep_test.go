@@ -19,115 +19,115 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// In these tests the server has trouble at every single step of an upload, one
-// step after another, as long as there is a step left. Whatever the answer:
-// the client must go on with the upload that it has.
+// In these tests a step of the server fails: the first, the second, and so on, until
+// an upload has no such step. Whatever the answer is, the client must continue its
+// upload, and must not create a second one.
 
-// troubleSize makes several chunks of troubleChunk and a rest.
+// faultUploadSize makes several chunks of faultChunkSize and a rest.
 const (
-	troubleChunk = 64 << 10
-	troubleSize  = 2*troubleChunk + 1000
+	faultChunkSize  = 64 << 10
+	faultUploadSize = 2*faultChunkSize + 1000
 )
 
-// maxSteps is more steps than an upload can have: a sweep that gets there
-// does not end by itself.
+// maxSteps is more than the steps of an upload: a sweep that reaches it would not
+// end.
 const maxSteps = 200
 
-// trouble puts the n-th step of a server wrong.
-type trouble func(n int64, composer *tusd.StoreComposer) (with *tusd.StoreComposer, fired func() bool)
+// stepFault makes the n-th step of a server fail.
+type stepFault func(n int64, composer *tusd.StoreComposer) (with *tusd.StoreComposer, fired func() bool)
 
-// troubles are all kinds of it.
-var troubles = map[string]trouble{
-	"store refuses":             storeFaults(storetest.Refused, 1),
-	"store refuses three times": storeFaults(storetest.Refused, 3),
-	"store loses its answer":    storeFaults(storetest.Lost, 1),
-	"request cut short":         storeFaults(storetest.CutSource, 1),
-	"lock taken by another":     lockFaults(tusd.ErrUploadLocked),
-	"lock not given back":       lockFaults(tusd.ErrLockTimeout),
-	"lock service away":         lockFaults(errors.New("the lock service is out of reach")),
+// stepFaults are all kinds of faults.
+var stepFaults = map[string]stepFault{
+	"store refuses":                storeFaults(storetest.Refused, 1),
+	"store refuses three times":    storeFaults(storetest.Refused, 3),
+	"store loses its answer":       storeFaults(storetest.Lost, 1),
+	"request cut short":            storeFaults(storetest.CutSource, 1),
+	"lock held by another request": lockFaults(tusd.ErrUploadLocked),
+	"lock not released":            lockFaults(tusd.ErrLockTimeout),
+	"lock service unreachable":     lockFaults(errors.New("the lock service is out of reach")),
 }
 
-func TestTroubleMakesNoSecondUpload(t *testing.T) {
+func TestFaultsMakeNoSecondUpload(t *testing.T) {
 	t.Parallel()
-	for name, trouble := range troubles {
+	for name, fault := range stepFaults {
 		for _, client := range jsClients {
 			t.Run(name+"/"+client, func(t *testing.T) {
 				t.Parallel()
-				sweep(t, job{Client: client, Options: map[string]any{"chunkSize": troubleChunk}}, trouble, wantOneUpload)
+				sweep(t, job{Client: client, Options: map[string]any{"chunkSize": faultChunkSize}}, fault, wantOneUpload)
 			})
 		}
 	}
 }
 
-// TestTroubleMakesNoSecondDraftUpload sweeps uploads of the IETF draft.
-func TestTroubleMakesNoSecondDraftUpload(t *testing.T) {
+// TestFaultsMakeNoSecondDraftUpload sweeps uploads of the IETF draft.
+func TestFaultsMakeNoSecondDraftUpload(t *testing.T) {
 	t.Parallel()
-	for name, trouble := range troubles {
+	for name, fault := range stepFaults {
 		for _, draft := range drafts {
 			t.Run(name+"/"+draft, func(t *testing.T) {
 				t.Parallel()
-				sweep(t, draftJob(draft, map[string]any{"chunkSize": troubleChunk}), trouble, wantOneUpload)
+				sweep(t, draftJob(draft, map[string]any{"chunkSize": faultChunkSize}), fault, wantOneUpload)
 			})
 		}
 	}
 }
 
-// TestTroubleMakesNoSecondOptimisticUpload sweeps uploads that are created by
+// TestFaultsMakeNoSecondOptimisticUpload sweeps uploads that are created by
 // the request that has all the content, in the versions that differ most.
-func TestTroubleMakesNoSecondOptimisticUpload(t *testing.T) {
+func TestFaultsMakeNoSecondOptimisticUpload(t *testing.T) {
 	t.Parallel()
-	for name, trouble := range troubles {
+	for name, fault := range stepFaults {
 		for _, interop := range []int{6, 9} {
 			t.Run(fmt.Sprintf("%s/interop %d", name, interop), func(t *testing.T) {
 				t.Parallel()
 				if strings.HasSuffix(name, "three times") { // a client waits longer after each
 					require.Long(t)
 				}
-				content, sum := makeContent(t, troubleSize)
+				content, sum := makeContent(t, faultUploadSize)
 				upload := func(r *relay) string { return newDraftClient(t, r, interop, content).upload() }
-				sweepSteps(t, upload, sum, trouble, wantOneLocation)
+				sweepSteps(t, upload, sum, fault, wantOneLocation)
 			})
 		}
 	}
 }
 
-// TestTroubleMakesNoSecondFinal sweeps the concatenation, too.
-func TestTroubleMakesNoSecondFinal(t *testing.T) {
+// TestFaultsMakeNoSecondFinal sweeps the concatenation, too.
+func TestFaultsMakeNoSecondFinal(t *testing.T) {
 	t.Parallel()
-	for name, trouble := range troubles {
+	for name, fault := range stepFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sweep(t, job{Client: newClient, Options: map[string]any{"parallelUploads": 2}}, trouble, wantOneFinal)
+			sweep(t, job{Client: newClient, Options: map[string]any{"parallelUploads": 2}}, fault, wantOneFinal)
 		})
 	}
 }
 
 // sweep is sweepSteps for a job.
-func sweep(t *testing.T, j job, wrong trouble, check func(*testing.T, *relay)) {
+func sweep(t *testing.T, j job, fault stepFault, check func(*testing.T, *relay)) {
 	var sum string
-	j.File, sum = writeContent(t, troubleSize)
-	sweepSteps(t, func(r *relay) string { return upload(t, r, j) }, sum, wrong, check)
+	j.File, sum = writeContent(t, faultUploadSize)
+	sweepSteps(t, func(r *relay) string { return upload(t, r, j) }, sum, fault, check)
 }
 
-// sweepSteps uploads with trouble at step 1, 2, 3 ... until an upload ends
-// before its trouble begins.
-func sweepSteps(t *testing.T, upload func(*relay) string, sum string, wrong trouble, check func(*testing.T, *relay)) {
+// sweepSteps uploads with a fault at step 1, 2, 3 ... until an upload ends without
+// one.
+func sweepSteps(t *testing.T, upload func(*relay) string, sum string, fault stepFault, check func(*testing.T, *relay)) {
 	for n := int64(1); n <= maxSteps; n++ {
 		memory := storetest.NewMemory()
-		composer, fired := wrong(n, compose(memory))
+		composer, fired := fault(n, compose(memory))
 		r := startRelay(t, startHandler(t, composer))
 		url := upload(r)
 		check(t, r)
-		r.retarget(startHandler(t, compose(memory))) // trouble in a download is another matter
+		r.retarget(startHandler(t, compose(memory))) // faults in a download are tested elsewhere
 		r.cut()
 		wantContent(t, url, sum)
 		if t.Failed() {
 			logExchanges(t, r)
-			t.Fatalf("with trouble at step %d", n)
+			t.Fatalf("with a fault at step %d", n)
 		}
 		if !fired() {
 			if n == 1 {
-				t.Error("no upload had any trouble")
+				t.Error("no upload met a fault")
 			}
 			return
 		}
@@ -161,8 +161,8 @@ func startHandler(t *testing.T, composer *tusd.StoreComposer) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// wantOneUpload checks that one creation succeeded. One that failed leaves a
-// client nothing to go on with, so that it has to be repeated.
+// wantOneUpload checks that one creation succeeded. A client must repeat a creation
+// that failed.
 func wantOneUpload(t *testing.T, r *relay) {
 	t.Helper()
 	if made := awaitCreations(r, "", 1); len(made) != 1 {
@@ -170,7 +170,7 @@ func wantOneUpload(t *testing.T, r *relay) {
 	}
 }
 
-// wantOneLocation checks that no answer told of another upload than the first.
+// wantOneLocation checks that all answers name the same upload.
 // The client has done so for its 104s (draftClient.learn).
 func wantOneLocation(t *testing.T, r *relay) {
 	t.Helper()
@@ -196,8 +196,8 @@ func wantOneFinal(t *testing.T, r *relay) {
 	}
 }
 
-// awaitCreations lists them when there are n at least, or after some time: the
-// client may have ended before the relay has understood its last answer.
+// awaitCreations returns the creations when there are at least n, or after some time:
+// the client may end before the relay has read its last answer.
 func awaitCreations(r *relay, kind string, n int) []string {
 	deadline := time.Now().Add(5 * time.Second)
 	for tick := time.NewTicker(time.Millisecond); len(creations(r, kind)) < n && time.Now().Before(deadline); {
@@ -220,7 +220,7 @@ func creations(r *relay, kind string) (addresses []string) {
 }
 
 // storeFaults has times operations of the store fail, from the n-th on.
-func storeFaults(form storetest.FaultForm, times int) trouble {
+func storeFaults(form storetest.FaultForm, times int) stepFault {
 	return func(n int64, composer *tusd.StoreComposer) (*tusd.StoreComposer, func() bool) {
 		var outermost *storetest.Faults
 		if form != storetest.CutSource { // which counts only writes
@@ -234,11 +234,11 @@ func storeFaults(form storetest.FaultForm, times int) trouble {
 	}
 }
 
-// opening is how many operations NewHandler makes. They are to succeed.
+// opening is the number of operations of NewHandler, which must succeed.
 const opening = 1
 
 // lockFaults has three calls of the locker fail, from the n-th on.
-func lockFaults(err error) trouble {
+func lockFaults(err error) stepFault {
 	return func(n int64, composer *tusd.StoreComposer) (*tusd.StoreComposer, func() bool) {
 		locker := &faultyLocker{Locker: &tusd.LocalLocker{}, failAt: n, err: err}
 		composer.UseLocker(locker)

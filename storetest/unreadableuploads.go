@@ -7,8 +7,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// readable tells whether the bytes of an upload can be read as it is. Where
-// they cannot, it checks that the store says so.
+// readable reports whether the bytes of an upload can be read. If not, it checks
+// that the store answers ErrIncompleteUpload.
 func (e *env) readable(upload tusd.Upload) bool {
 	e.Helper()
 	if !e.harness.Unreadable || e.info(upload).Full() {
@@ -22,8 +22,8 @@ func (e *env) readable(upload tusd.Upload) bool {
 	return false
 }
 
-// readUnread brings the uploads whose bytes a case could not compare to their
-// end, and compares them.
+// readUnread completes the uploads whose bytes a case could not compare, and
+// compares them.
 func (e *env) readUnread() {
 	e.Helper()
 	if len(e.unread) == 0 || e.Failed() {

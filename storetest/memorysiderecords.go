@@ -75,7 +75,7 @@ func (m *Memory) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	return nil
 }
 
-// checkSide holds callers to the limits.
+// checkSide checks the limits of side records.
 func checkSide(ctx context.Context, key tusd.SideKey, value []byte) error {
 	if err := tusd.ValidateSideRecord(key, value); err != nil {
 		return fmt.Errorf("storetest: %w", err)

@@ -247,7 +247,7 @@ func sideBesideUploads(e *env) {
 func sideCancelled(e *env) {
 	e.putSide("a", "old")
 	old := "old"
-	e.sweepLooks(func(ctx context.Context, look int) error {
+	e.sweepCancel(func(ctx context.Context, look int) error {
 		value := fmt.Sprintf("look %d", look)
 		err := e.composer.SideRecords.PutSide(ctx, sideKey("a"), []byte(value))
 		got, readErr := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))

@@ -1,0 +1,57 @@
+//go:build linux
+
+package hostiletest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tus/tusd/internal/s3server"
+)
+
+// TestStalledUploadsToS3 has 40 uploads over HTTP/2 wait for a service that
+// takes no part. What the clients send ahead counts as memory, too.
+func TestStalledUploadsToS3(t *testing.T) {
+	attacked(t, func(tb testing.TB) *target { return onS3(tb, "-s3-buffer-memory", "33554432") }, []attack{
+		{name: "stalled uploads over HTTP/2", run: stalledUploads},
+	})
+}
+
+func stalledUploads(a *arena) error {
+	release := make(chan struct{})
+	defer close(release)
+	a.bucket.Fault(func(c s3server.Call) s3server.Outcome {
+		if c.Operation == "UploadPart" {
+			return s3server.Outcome{Until: release}
+		}
+		return s3server.Outcome{}
+	})
+	defer a.bucket.Fault(nil)
+	err := a.many(40, func(int) error {
+		path, err := a.create(1 << 30)
+		if err != nil {
+			return err
+		}
+		c, err := a.frames(framing{})
+		if err != nil {
+			return err
+		}
+		id, err := c.opened("PATCH", path, false, "Upload-Offset: 0", offsetStream)
+		if err != nil {
+			return err
+		}
+		go func() { // until the connection is closed; the window is not asked for
+			for content := make([]byte, 16<<10); c.credit(int64(len(content))); {
+				if c.write(func() error { return c.WriteData(id, false, content) }) != nil {
+					return
+				}
+			}
+		}()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	a.rest(2 * time.Second)
+	return a.hold()
+}
