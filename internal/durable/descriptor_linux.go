@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptor is an open file: its number alone. An *os.File would cost five
-// more system calls, which ask whether the file can be waited for. Files on
-// disks cannot.
+// descriptor is the number of an open file. An *os.File would cost five more system
+// calls, which check whether the file can be polled. Files on disks cannot.
 type descriptor int
 
 // close must be called once: the number belongs to another file afterwards.
@@ -52,8 +51,8 @@ func (d descriptor) copyFrom(name string, src *os.File, n int64) (int64, error) 
 	return f.ReadFrom(&io.LimitedReader{R: src, N: n})
 }
 
-// whole calls move for what is left of p, until nothing is or it fails. Moving
-// nothing is io.EOF.
+// whole calls move for the rest of p, until nothing is left or move fails. If it moves
+// nothing, whole returns io.EOF.
 func whole(p []byte, move func(rest []byte, done int) (int, error)) (n int, err error) {
 	for n < len(p) {
 		m, err := move(p[n:], n)
@@ -70,7 +69,7 @@ func whole(p []byte, move func(rest []byte, done int) (int, error)) (n int, err 
 	return n, nil
 }
 
-// again makes a system call until no signal cuts it short.
+// again repeats a system call that a signal has interrupted.
 func again(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {

@@ -16,7 +16,7 @@ type File struct {
 // Close closes the file, for all copies. It must be called exactly once.
 func (f File) Close() error { return f.named("close", f.d.close()) }
 
-// named gives an error of the system the file's name.
+// named adds the file's name to an error of the system.
 func (f File) named(op string, err error) error {
 	if _, named := errors.AsType[*os.PathError](err); named || err == nil || errors.Is(err, io.EOF) {
 		return err
@@ -24,13 +24,14 @@ func (f File) named(op string, err error) error {
 	return &os.PathError{Op: op, Path: f.name, Err: err}
 }
 
-// ReadAt reads len(p) bytes from offset off, or what is there and io.EOF.
+// ReadAt reads len(p) bytes at offset off. If there are fewer, it returns them and
+// io.EOF.
 func (f File) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.d.readAt(p, off)
 	return n, f.named("read", err)
 }
 
-// Write appends at the file's position: for small files in one piece.
+// Write appends at the file's position. It is for small files in one piece.
 func (f File) Write(p []byte) (int, error) {
 	if err := f.tree.before(OpWrite, f.name); err != nil {
 		return 0, err
@@ -47,7 +48,7 @@ func (f File) WriteAt(p []byte, off int64) (n int, err error) {
 	}
 	n, err = f.writeAt(p, off)
 	if err = f.tree.after(OpWrite, f.name, f.named("write", err)); err != nil && n == len(p) {
-		n = 0 // done, but nobody learns of it
+		n = 0 // written, but the caller gets an error
 	}
 	return n, err
 }
@@ -71,7 +72,7 @@ func (f File) Info() (Info, error) {
 	return info, f.named("stat", err)
 }
 
-// Truncate cuts the file, or grows it with zeros.
+// Truncate cuts the file, or makes it longer with zeros.
 func (f File) Truncate(size int64) error {
 	if err := f.tree.before(OpTruncate, f.name); err != nil {
 		return err
@@ -90,8 +91,8 @@ func (f File) Sync() error {
 	return f.tree.after(OpSync, f.name, f.named("sync", f.d.datasync()))
 }
 
-// SyncShared is Sync for callers that are not the file's only user: those
-// that arrive while a sync of the same name runs share the next one.
+// SyncShared is Sync for files with several users: callers that come while a sync of
+// the same name runs share the next one.
 func (f File) SyncShared() error { return f.tree.data.do(f.name, f.Sync) }
 
 // StartWriteBack asks the kernel to begin writing a range to the disk and
@@ -106,9 +107,9 @@ func (f File) StartWriteBack(off, n int64) error {
 	return f.named("sync range", ignoreUnsupported(f.d.startWriteBack(off, n)))
 }
 
-// WaitWriteBack waits until nothing of a range is on its way to the disk any
-// more. Where the system cannot do that it syncs the file, and all is true.
-// An error means what one of Sync means: bytes may be lost.
+// WaitWriteBack waits until no bytes of a range are being written back. Where the
+// system cannot do that, it syncs the file, and all is true. An error means the same
+// as one of Sync: bytes may be lost.
 func (f File) WaitWriteBack(off, n int64) (all bool, err error) {
 	if err := f.tree.before(OpWriteBack, f.name); err != nil {
 		return false, err

@@ -2,9 +2,9 @@ package durable
 
 import "sync"
 
-// group lets concurrent callers of one slow action share it. An action that
-// runs already may have missed what a caller did just before it called, so who
-// arrives meanwhile shares the next run, never the current one.
+// group lets concurrent callers share one slow action. A running action may have
+// missed what a caller did just before its call, so later callers share the next run,
+// never the current one.
 type group struct {
 	mu     sync.Mutex
 	queues map[string]*queue
@@ -12,7 +12,7 @@ type group struct {
 
 type queue struct {
 	running *flight
-	next    *flight // nil: nobody waits yet
+	next    *flight // nil: no caller waits
 }
 
 type flight struct {
@@ -46,7 +46,7 @@ func (g *group) do(key string, run func() error) error {
 	return g.fly(key, own, run)
 }
 
-// fly runs the current flight of key and hands over to the next one.
+// fly runs own, the current flight of key, and then starts the next one.
 func (g *group) fly(key string, own *flight, run func() error) error {
 	own.err = run()
 	g.mu.Lock()

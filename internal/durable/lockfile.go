@@ -7,10 +7,10 @@ import (
 	"runtime"
 )
 
-// OpenLockFile opens a file of root that only locks are taken on, and makes it if
-// it is missing, with the permissions perm before the umask. Who may read a file
-// but not write to it gets no use of it, and could take locks on it that hold up
-// those who may: so the file is readable for them no more.
+// OpenLockFile opens a file of root that serves only for locks, and makes it if it is
+// missing, with the permissions perm before the umask. It takes the right to read from
+// users who cannot write to the file: they have no use for it, and their locks could
+// block the others.
 func OpenLockFile(root *os.Root, name string, perm os.FileMode) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, withoutReaders(perm))
 	if err != nil {
@@ -24,8 +24,8 @@ func OpenLockFile(root *os.Root, name string, perm os.FileMode) (*os.File, error
 
 var errIrregular = errors.New("it is no regular file: move it away")
 
-// keepFromReaders also refuses what is no file and opens all the same, such as a
-// FIFO: locks on it succeed, and later calls fail.
+// keepFromReaders also refuses a file that is not regular, such as a FIFO: locks on it
+// succeed, and later calls fail.
 func keepFromReaders(f *os.File, name string) error {
 	info, err := f.Stat()
 	switch {
@@ -33,7 +33,7 @@ func keepFromReaders(f *os.File, name string) error {
 		return err
 	case !info.Mode().IsRegular():
 		return &fs.PathError{Op: "open", Path: name, Err: errIrregular}
-	case runtime.GOOS == "windows": // permissions are others there
+	case runtime.GOOS == "windows": // it has other permissions
 		return nil
 	case withoutReaders(info.Mode()) == info.Mode():
 		return nil
@@ -45,8 +45,7 @@ func keepFromReaders(f *os.File, name string) error {
 	return err
 }
 
-// withoutReaders takes the right to read from group and others where they have
-// none to write.
+// withoutReaders removes the right to read of group and others if they cannot write.
 func withoutReaders(mode os.FileMode) os.FileMode {
 	if mode&0o020 == 0 {
 		mode &^= 0o040

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directory is the top of a tree as the system calls that are relative to it
-// need it.
+// directory is the top of a tree, for system calls that are relative to it.
 type directory struct {
 	mu     sync.RWMutex // held for reading during calls: afterwards the number may be another file's
 	f      *os.File
@@ -32,7 +31,7 @@ func (d *directory) close() error {
 	return d.f.Close()
 }
 
-// call makes a system call relative to d until no signal cuts it short.
+// call makes a system call relative to d, and repeats it after signals.
 func (d *directory) call(op, name string, call func(dir int) error) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -46,8 +45,8 @@ func (d *directory) call(op, name string, call func(dir int) error) error {
 	return nil
 }
 
-// isEntry tells whether name can only be an entry of the directory it is
-// looked up in, or that directory.
+// isEntry reports whether name is an entry of the directory in which it is looked up,
+// or that directory.
 func isEntry(name string) bool {
 	return name != "" && name != ".." && !strings.Contains(name, "/")
 }
@@ -76,8 +75,8 @@ func (t *Tree) open(name string, flag int, perm os.FileMode) (d descriptor, err 
 	return t.openInRoot(name, flag, perm)
 }
 
-// kernelCannot tells whether openat2 is missing, forbidden (seccomp), or met a
-// rename on its way.
+// kernelCannot reports whether openat2 is missing, forbidden (seccomp), or has met a
+// rename in the path.
 func kernelCannot(err error) bool {
 	for _, e := range []error{unix.ENOSYS, unix.EPERM, unix.EINVAL, unix.E2BIG, unix.EAGAIN} {
 		if errors.Is(err, e) {
@@ -121,7 +120,7 @@ func (t *Tree) openRegular(name string) (descriptor, Info, error) {
 	return d, info, nil
 }
 
-// openFile opens name for what package os reads: contents and directories.
+// openFile opens a file or directory for reading with package os.
 func (t *Tree) openFile(name string) (*os.File, error) {
 	d, err := t.open(name, os.O_RDONLY, 0)
 	if err != nil {

@@ -15,8 +15,7 @@ func (t *Tree) open(name string, flag int, perm os.FileMode) (descriptor, error)
 	return descriptor{f}, err
 }
 
-// openRegular opens name for reading and describes it. It never opens what it
-// might block on.
+// openRegular opens name for reading and describes it. It never blocks.
 func (t *Tree) openRegular(name string) (descriptor, Info, error) {
 	info, err := t.lstat(name)
 	if err == nil && !info.Mode.IsRegular() {
@@ -29,7 +28,7 @@ func (t *Tree) openRegular(name string) (descriptor, Info, error) {
 	return d, info, err
 }
 
-// openFile opens name for what package os reads: contents and directories.
+// openFile opens a file or directory for reading with package os.
 func (t *Tree) openFile(name string) (*os.File, error) { return t.root.Open(name) }
 
 func (t *Tree) lstat(name string) (Info, error) {

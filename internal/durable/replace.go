@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Replacer replaces and creates whole files by way of a temporary one.
+// Replacer replaces and creates whole files by way of a temporary file.
 type Replacer struct {
 	Tree   *Tree
 	Dir    string // for temporary files; it must exist, on the same file system
@@ -71,8 +71,8 @@ func (r Replacer) write(content []byte) (temp string, err error) {
 	return temp, nil
 }
 
-// drop removes a temporary file, which may be gone already: a rename whose
-// answer was lost has taken it.
+// drop removes a temporary file. It may be gone already: a rename whose answer was
+// lost has taken it.
 func (r Replacer) drop(temp string) error {
 	err := r.Tree.Remove(temp)
 	if errors.Is(err, os.ErrNotExist) {
@@ -81,13 +81,13 @@ func (r Replacer) drop(temp string) error {
 	return err
 }
 
-// noLinks tells whether err says that the file system has no hard links.
+// noLinks reports whether err means that the file system has no hard links.
 func noLinks(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM)
 }
 
-// renameNew gives the file from the name to, which must not exist. It excludes
-// this process's callers only: what file systems without links can do.
+// renameNew renames from to to, which must not exist. It excludes only callers of this
+// process, as file systems without links allow no more.
 func (t *Tree) renameNew(from, to string) error {
 	t.renames.Lock()
 	defer t.renames.Unlock()

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directoriesSync tells whether a directory can be synced.
+// directoriesSync reports whether a directory can be synced.
 const directoriesSync = true
 
 // datasync makes data and size durable.
@@ -19,7 +19,7 @@ func (d descriptor) startWriteBack(off, n int64) error {
 	return d.syncRange(off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// waitWriteBack waits until nothing of a range is dirty or on its way.
+// waitWriteBack waits until no bytes of a range are dirty or being written back.
 func (d descriptor) waitWriteBack(off, n int64) error {
 	return d.syncRange(off, n,
 		unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)

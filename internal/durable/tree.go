@@ -1,9 +1,9 @@
-// Package durable changes files so that it is known what survives a crash:
-// creation, positional writes, replacement and removal inside one confined
-// directory tree, and syncs that concurrent callers share.
+// Package durable changes files so that it is known what survives a crash: creation,
+// positional writes, replacement and removal inside one confined directory tree, and
+// syncs that concurrent callers share.
 //
-// Every operation that changes the tree or makes it durable passes through one
-// seam (Hook), so that a test can let the first, second, third ... of them fail.
+// Every operation that changes the tree or makes it durable calls a Hook, so that a
+// test can let the first, second, third ... of them fail.
 package durable
 
 import (
@@ -34,13 +34,12 @@ const (
 	OpRemove    Op = "remove"
 )
 
-// Hook is called before an operation on a name (done false) and again after
-// it succeeded (done true). An error makes the operation fail: the first time
-// nothing has happened, the second time it has, but nobody learns of it.
+// Hook is called before an operation on a name (done false) and again after it has
+// succeeded (done true). An error makes the operation fail: the first time nothing has
+// happened, the second time it has happened, but the caller gets an error.
 type Hook func(op Op, name string, done bool) error
 
-// ErrIrregular is the error for a file that is something else than bytes: a
-// directory, a link, a pipe ...
+// ErrIrregular means that a file is not regular: it is a directory, a link, a pipe ...
 var ErrIrregular = errors.New("it is no regular file")
 
 // Info describes a file.
@@ -51,16 +50,16 @@ type Info struct {
 	Stamp    Stamp
 }
 
-// Stamp is what a file system changes whenever a file is changed or replaced.
-// Two changes within some milliseconds may leave it the same. The zero value
-// says nothing: not every system tells.
+// Stamp is a value that a file system changes when a file is changed or replaced. Two
+// changes within some milliseconds may leave it the same. The zero value means that
+// the system has none.
 type Stamp struct {
 	inode                uint64
 	seconds, nanoseconds int64 // of the last change of contents or attributes
 }
 
-// Tree is a directory tree; no name reaches out of it. Safe for concurrent
-// use. Names use slashes. What is opened is never a link itself.
+// Tree is a directory tree; no name leads out of it. It is safe for concurrent use.
+// Names use slashes. Open never follows a link in the last part of a name.
 type Tree struct {
 	root *os.Root
 	top  *directory
@@ -72,8 +71,8 @@ type Tree struct {
 	renames sync.Mutex // in place of links, where there are none
 }
 
-// NewTree returns the tree below root, which it owns from now on, also after
-// an error. hook is for tests; nil outside of them.
+// NewTree returns the tree below root, which it owns from now on, also after an error.
+// hook is for tests; otherwise it is nil.
 func NewTree(root *os.Root, hook Hook) (*Tree, error) {
 	top, err := openDirectory(root)
 	if err != nil {
@@ -82,7 +81,7 @@ func NewTree(root *os.Root, hook Hook) (*Tree, error) {
 	return &Tree{root: root, top: top, hook: hook}, nil
 }
 
-// Close gives the root back. Files that are open stay usable.
+// Close closes the root. Open files stay usable.
 func (t *Tree) Close() error { return errors.Join(t.top.close(), t.root.Close()) }
 
 // before asks the hook whether an operation may happen.
@@ -93,7 +92,7 @@ func (t *Tree) before(op Op, name string) error {
 	return t.hook(op, name, false)
 }
 
-// after asks the hook whether an operation that ended with err looks so.
+// after asks the hook whether an operation that ended with err is to succeed.
 func (t *Tree) after(op Op, name string, err error) error {
 	if t.hook == nil || err != nil {
 		return err
@@ -117,8 +116,8 @@ func (t *Tree) Create(name string, perm os.FileMode) (File, error) {
 	return File{tree: t, name: name, d: d}, nil
 }
 
-// create keeps the creations in the top directory from meeting in the kernel,
-// which lets one at a time change a directory and spins for its turn.
+// create serialises creations in the top directory. The kernel would do so with a lock
+// that spins.
 func (t *Tree) create(name string, perm os.FileMode) (descriptor, error) {
 	if path.Dir(name) == "." {
 		t.creates.Lock()
@@ -139,8 +138,8 @@ func (t *Tree) Open(name string) (File, error) {
 	return File{tree: t, name: name, d: d}, nil
 }
 
-// OpenRegular opens a file for reading and describes it. What is no regular
-// file gives ErrIrregular; it is not waited for.
+// OpenRegular opens a file for reading and describes it. It returns ErrIrregular for
+// other files, and never blocks on one.
 func (t *Tree) OpenRegular(name string) (File, Info, error) {
 	if err := t.before(OpOpen, name); err != nil {
 		return File{}, Info{}, err
@@ -163,8 +162,8 @@ func (t *Tree) OpenOS(name string) (*os.File, error) {
 // Lstat describes name without following a link.
 func (t *Tree) Lstat(name string) (Info, error) { return t.lstat(name) }
 
-// Mkdir makes one directory. One that exists, or did a moment ago, is no error;
-// made tells.
+// Mkdir makes one directory. An existing one, or one that has just been removed, is no
+// error; made is false then.
 func (t *Tree) Mkdir(name string, perm os.FileMode) (made bool, err error) {
 	if err := t.before(OpMkdir, name); err != nil {
 		return false, err
@@ -190,7 +189,7 @@ func (t *Tree) Remove(name string) error {
 	return t.after(OpRemove, name, t.root.Remove(name))
 }
 
-// Rename puts from in the place of to.
+// Rename renames from to to, and replaces to.
 func (t *Tree) Rename(from, to string) error {
 	if err := t.before(OpRename, to); err != nil {
 		return err
@@ -198,7 +197,7 @@ func (t *Tree) Rename(from, to string) error {
 	return t.after(OpRename, to, t.root.Rename(from, to))
 }
 
-// Link gives the file from the second name to, which must not exist.
+// Link gives the file from a second name to, which must not exist.
 func (t *Tree) Link(from, to string) error {
 	if err := t.before(OpLink, to); err != nil {
 		return err
