@@ -23,7 +23,7 @@ func BenchmarkLockUnlock(b *testing.B) {
 	}
 }
 
-// The price of the lock within the process, which every locker has.
+// BenchmarkLocalLocker is the share of the lock within the process.
 func BenchmarkLocalLocker(b *testing.B) {
 	var l tusd.LocalLocker
 	b.ReportAllocs()
@@ -32,8 +32,8 @@ func BenchmarkLocalLocker(b *testing.B) {
 	}
 }
 
-// BenchmarkPassOnAsks is what the watcher does every 40 ms.
-func BenchmarkPassOnAsks(b *testing.B) {
+// BenchmarkPreemptHolders is what the watcher does every 40 ms.
+func BenchmarkPreemptHolders(b *testing.B) {
 	for _, held := range []int{1, 2000} {
 		b.Run(fmt.Sprintf("held=%d", held), func(b *testing.B) {
 			l := New(b.TempDir())

@@ -15,8 +15,8 @@ func fenceOf(t *testing.T, l *FileLocker, id string) (n, before uint64) {
 	return lease.Fence()
 }
 
-// Who is alone knows each grant before; who is not never claims to.
-func TestFenceBeside(t *testing.T) {
+// A locker that is alone knows each grant before; one that is not never claims to.
+func TestFenceBesideOthers(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
 	defer l.Close()
@@ -43,9 +43,8 @@ func TestFenceBeside(t *testing.T) {
 	}
 }
 
-// A locker that comes, locks and goes between two grants does not pass
-// unnoticed, however often.
-func TestFenceNoticesVisitors(t *testing.T) {
+// Another locker that opens, locks and closes between two grants is noticed each time.
+func TestFenceNoticesOthers(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
 	defer l.Close()
@@ -64,8 +63,8 @@ func TestFenceNoticesVisitors(t *testing.T) {
 	}
 }
 
-// Ids on one byte have numbers of their own.
-func TestFenceOnOneByte(t *testing.T) {
+// Ids that share a slot have fencing numbers of their own.
+func TestFenceOnOneSlot(t *testing.T) {
 	l := lockers(t, "one byte", 1)[0]
 	a, _ := fenceOf(t, l, "a")
 	b, before := fenceOf(t, l, "b")
@@ -80,7 +79,7 @@ func TestFenceOnOneByte(t *testing.T) {
 	}
 }
 
-// Memory for grants is bounded; who is forgotten says so.
+// The memory for grants is bounded; a forgotten grant before is 0.
 func TestFencesAreForgotten(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	fenceOf(t, l, "a")

@@ -11,9 +11,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// tusd v2 leaves files with process ids, <id>.lock, in the directory. Whatever
-// they say, they decide nothing, and a lock neither makes nor touches one, however
-// long it is held.
+// tusd v2 leaves files with process ids, <id>.lock, in the directory. They have no
+// effect, and a lock neither makes nor changes one.
 func TestLeftoverLockFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 2)

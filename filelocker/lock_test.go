@@ -75,7 +75,7 @@ func wantRefused(t *testing.T, l tusd.Locker, id string) {
 	}
 }
 
-func wantAsked(t *testing.T, lease tusd.Lease) {
+func wantPreemptedSoon(t *testing.T, lease tusd.Lease) {
 	t.Helper()
 	select {
 	case <-lease.Preempted():
@@ -96,8 +96,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// Ids that share a byte hold it together, and it is given back with the last.
-func TestTwoIDsOnOneByte(t *testing.T) {
+// Ids that share a slot hold it together; the last lease frees it.
+func TestTwoIDsOnOneSlot(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {1, 0, 2}} {
 		ls := lockers(t, "one byte", 2)
 		leases := []tusd.Lease{
@@ -114,21 +114,20 @@ func TestTwoIDsOnOneByte(t *testing.T) {
 	}
 }
 
-// Who wants one of the ids that share a byte has to ask for all.
-func TestAllOnAByteAreAsked(t *testing.T) {
+// A request for one of the ids that share a slot preempts the holders of all.
+func TestAllOnASlotArePreempted(t *testing.T) {
 	ls := lockers(t, "one byte", 2)
 	a, b := mustLock(t, ls[0], "a", tusd.LockTry), mustLock(t, ls[0], "b", tusd.LockTry)
 	taker := request(t, ls[1], "b", tusd.LockPreempt)
-	wantAsked(t, a)
-	wantAsked(t, b)
+	wantPreemptedSoon(t, a)
+	wantPreemptedSoon(t, b)
 	wantUnlocked(t, b)
 	wantUnlocked(t, a)
 	wantUnlocked(t, granted(t, "the taker", taker))
 }
 
-// A request that leaves does not take back for long what another one for the
-// same byte still asks.
-func TestAskOnOneByteIsRenewed(t *testing.T) {
+// When a request ends, another one for the same slot soon shows again.
+func TestRequestOnOneSlotIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "one byte", 2)
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
@@ -150,7 +149,7 @@ func TestAskOnOneByteIsRenewed(t *testing.T) {
 	})
 }
 
-// isTaken tells whether a locker sees that another has a slot.
+// isTaken reports whether a locker sees that another one has a slot.
 func isTaken(t *testing.T, l *FileLocker, slot int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,15 +160,15 @@ func isTaken(t *testing.T, l *FileLocker, slot int64) bool {
 	return yes
 }
 
-// The newest request goes first, also if those before it wait in other
-// processes; they are told at once and not when the lock is free.
-func TestNewestTakerFirst(t *testing.T) {
+// The newest request is first, also if older ones wait in other processes; those are
+// refused at once and not when the lock is free.
+func TestNewestRequestFirst(t *testing.T) {
 	for _, kind := range []string{"default", "files"} {
 		t.Run(kind, func(t *testing.T) {
 			ls := lockers(t, kind, 4)
 			holder := mustLock(t, ls[0], "a", tusd.LockPreempt)
 			last := request(t, ls[1], "a", tusd.LockPreempt)
-			wantAsked(t, holder)
+			wantPreemptedSoon(t, holder)
 			for i := range 9 {
 				newer := request(t, ls[1+(i+1)%3], "a", tusd.LockPreempt)
 				if g := <-last; !errors.Is(g.err, tusd.ErrUploadLocked) {
@@ -183,9 +182,8 @@ func TestNewestTakerFirst(t *testing.T) {
 	}
 }
 
-// What asked is withdrawn with the request, so that a later holder is not
-// asked for nothing.
-func TestAsksEndWithTheRequest(t *testing.T) {
+// A request is withdrawn when it ends, so that a later holder is not preempted.
+func TestWithdrawnRequest(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	hash := hashID("a")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -195,7 +193,7 @@ func TestAsksEndWithTheRequest(t *testing.T) {
 		_, err := ls[1].Lock(ctx, "a", tusd.LockPreempt)
 		gone <- err
 	}()
-	wantAsked(t, holder)
+	wantPreemptedSoon(t, holder)
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled taker gets %v", err)
@@ -206,8 +204,8 @@ func TestAsksEndWithTheRequest(t *testing.T) {
 	wantUnlocked(t, holder)
 }
 
-// LockWait leaves a lock that comes free to a LockPreempt of another process.
-func TestWaitersStandBehindOtherProcessesTakers(t *testing.T) {
+// LockWait leaves a free lock to a LockPreempt of another process.
+func TestWaitersStandBehindPreemptionOfOtherProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 3)
 		ls[2].AcquirerPollInterval = time.Hour // so that the waiter looks first
@@ -233,8 +231,8 @@ func wantPending(t *testing.T, who string, c <-chan grant) {
 	}
 }
 
-// A LockWait that waits for another process makes room for a LockPreempt of this
-// one, and then stands where it stood: in front of those who came later.
+// A LockWait that waits for another process gives way to a LockPreempt of this one,
+// and then is before later waiters again.
 func TestWaitersKeepTheirPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 2)
@@ -244,7 +242,7 @@ func TestWaitersKeepTheirPlace(t *testing.T) {
 		second := request(t, ls[1], "a", tusd.LockWait)
 		synctest.Wait()
 		taker := request(t, ls[1], "a", tusd.LockPreempt)
-		wantAsked(t, holder)
+		wantPreemptedSoon(t, holder)
 		wantUnlocked(t, holder)
 		wantUnlocked(t, granted(t, "the taker", taker))
 		lease := granted(t, "the first", first)
@@ -255,7 +253,7 @@ func TestWaitersKeepTheirPlace(t *testing.T) {
 	})
 }
 
-// A missing directory is trouble that passes, and not a held lock.
+// A missing directory is a transient error, and not a held lock.
 func TestDirectoryComesLater(t *testing.T) {
 	l := New(filepath.Join(t.TempDir(), "later"))
 	defer l.Close()
@@ -276,7 +274,7 @@ func TestClose(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	lease := mustLock(t, ls[0], "a", tusd.LockTry)
 	waiter := request(t, ls[0], "a", tusd.LockPreempt)
-	wantAsked(t, lease)
+	wantPreemptedSoon(t, lease)
 	for range 2 {
 		if err := ls[0].Close(); err != nil {
 			t.Fatal(err)
@@ -296,7 +294,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// The watcher is one goroutine for all locks, and only while there are some.
+// The watcher is one goroutine for all leases, and runs only while there are some.
 func TestOneWatcher(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	watching := func() bool {

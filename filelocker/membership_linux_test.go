@@ -17,9 +17,9 @@ import (
 	"github.com/tus/tusd"
 )
 
-// openedOFD opens a board as a second locker does.
+// openedOFD opens slots as a second locker does.
 func openedOFD(t *testing.T, dir string) *ofdSlots {
-	return openedBoard(t, dir, func(root *os.Root) (slotTable, error) { return openOFDSlots(root) }).(*ofdSlots)
+	return openedSlots(t, dir, func(root *os.Root) (slotTable, error) { return openOFDSlots(root) }).(*ofdSlots)
 }
 
 func mustJoin(t *testing.T, b slotTable) {
@@ -29,7 +29,7 @@ func mustJoin(t *testing.T, b slotTable) {
 	}
 }
 
-// What a locker has taken shows at once to others, also if it was the only one.
+// Others see at once the slots of a locker, also if it was the only one.
 func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openedOFD(t, dir), openedOFD(t, dir)
@@ -48,8 +48,8 @@ func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 	mustTake(t, b, heldSlot.slot(2))
 }
 
-// A program that locks the whole lock file alone keeps newcomers out for that
-// long, with an error, and no locker that has joined.
+// A program that locks the whole lock file exclusively makes new lockers fail for that
+// time, and none that has joined.
 func TestLockFileLockedAlone(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	program, err := os.OpenFile(filepath.Join(l.Path, slotFileName), os.O_RDWR|os.O_CREATE, 0o664)
@@ -74,8 +74,8 @@ func TestLockFileLockedAlone(t *testing.T) {
 	}
 }
 
-// A locker that comes while another one is busy finds what that holds, and
-// they hand over to each other.
+// A locker that joins while another one has locks sees them, and they hand over to
+// each other.
 func TestJoinABusyLocker(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	leases := map[string]tusd.Lease{}
@@ -91,7 +91,7 @@ func TestJoinABusyLocker(t *testing.T) {
 	}
 	holder := mustLock(t, l, "d", tusd.LockTry)
 	taker := request(t, other, "d", tusd.LockPreempt)
-	wantAsked(t, holder)
+	wantPreemptedSoon(t, holder)
 	wantUnlocked(t, holder)
 	wantUnlocked(t, granted(t, "the other", taker))
 }
@@ -110,8 +110,8 @@ func TestFenceAfterIdleTime(t *testing.T) {
 	}
 }
 
-// A locker that another one finds between its presence and the byte that it adds
-// to the file has had no grant, and the one that was there claims nothing.
+// A locker that has taken membershipSlot and has not yet made the file longer has had
+// no grant; the other locker claims to know no grant before.
 func TestFenceBesideHalfJoined(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openedOFD(t, dir), openedOFD(t, dir)
@@ -136,8 +136,8 @@ func TestFenceBesideHalfJoined(t *testing.T) {
 	}
 }
 
-// Lockers come, are alone or not, and go: an id has one holder at a time, and
-// its grants are numbered upwards.
+// While lockers join and close, an id has one holder at a time, and its fencing
+// numbers grow.
 func TestLockersComeAndGo(t *testing.T) {
 	dir := t.TempDir()
 	ids := []string{"a", "b", "c"}
@@ -177,10 +177,9 @@ func TestLockersComeAndGo(t *testing.T) {
 	t.Logf("%d grants knew the one before", known.Load())
 }
 
-// A process that is stopped while it waits for a lock asks for it all the time.
-// The leases of others last all the same, each for a while, unless a newer request
-// comes.
-func TestAskOfAStoppedProcess(t *testing.T) {
+// A process that is stopped while it waits for a lock requests it all the time. The
+// leases of others are protected for a while, unless a newer request comes.
+func TestRequestOfAStoppedProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lockers(t, "default", 1)[0]
 		stopped, newer := openedOFD(t, l.Path), openedOFD(t, l.Path)
@@ -221,8 +220,8 @@ func wantPreempted(t *testing.T, what string, lease tusd.Lease, want bool) {
 	}
 }
 
-// A process that is stopped blocks the ids that it holds, and no others: not
-// for a newcomer, not for one that was there, and not for ids that it wants.
+// A stopped process blocks the ids that it holds, and no others: neither for new
+// lockers nor for old ones, nor ids that it waits for.
 func TestStoppedProcess(t *testing.T) {
 	for _, when := range []string{"newcomer", "there before"} {
 		t.Run(when, func(t *testing.T) {
@@ -237,7 +236,7 @@ func TestStoppedProcess(t *testing.T) {
 			if when == "there before" {
 				wanted = mustLock(t, l, "wanted", tusd.LockTry)
 				p.tells("lock 0 wanted")
-				wantAsked(t, wanted)
+				wantPreemptedSoon(t, wanted)
 			}
 			p.stop()
 			ctx, cancel := context.WithTimeout(t.Context(), 20*testInterval)

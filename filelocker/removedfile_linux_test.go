@@ -10,9 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// A job that cleans the directory may remove the lock file. Who holds a lock
-// is asked to let go, nobody gets one that others would not see, and with the
-// last one all meet on a new file.
+// A clean-up job may remove the lock file. Holders are preempted, no lock is given
+// that others do not see, and after the last lease all lockers use a new file.
 func TestRemovedLockFile(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
@@ -38,7 +37,7 @@ func TestRemovedLockFile(t *testing.T) {
 	wantUnlocked(t, mustLock(t, other, "a", tusd.LockTry))
 }
 
-// The lock file does not look as if nobody had used it for long.
+// The time of change of the lock file is renewed, so that clean-up jobs spare it.
 func TestLockFileLooksUsed(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, slotFileName)

@@ -27,7 +27,7 @@ func TestSlotsStayWhereTheyAre(t *testing.T) {
 	}
 }
 
-// No id reaches the slots that are reserved, and none those of another kind.
+// No id is hashed to a reserved slot, or to a slot of another kind.
 func TestSlotsOfKindsAreApart(t *testing.T) {
 	for _, hash := range []uint64{0, 1, hashMask} {
 		for _, k := range []slotKind{heldSlot, requestSlot, newerRequestSlot} {
@@ -42,23 +42,23 @@ func TestSlotsOfKindsAreApart(t *testing.T) {
 	}
 }
 
-// eachBoard tests the boards of three lockers of one directory, of every sort.
-func eachBoard(t *testing.T, test func(t *testing.T, a, b, c slotTable)) {
-	for name, open := range boards {
+// eachSlotTable tests three slot tables of one directory, of every implementation.
+func eachSlotTable(t *testing.T, test func(t *testing.T, a, b, c slotTable)) {
+	for name, open := range slotTables {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			test(t, openedBoard(t, dir, open), openedBoard(t, dir, open), openedBoard(t, dir, open))
+			test(t, openedSlots(t, dir, open), openedSlots(t, dir, open), openedSlots(t, dir, open))
 		})
 	}
 }
 
-// boards by their name.
-var boards = map[string]func(*os.Root) (slotTable, error){
+// slotTables by their name.
+var slotTables = map[string]func(*os.Root) (slotTable, error){
 	"system": openSlots,
 	"files":  func(root *os.Root) (slotTable, error) { return openSlotFiles(root) },
 }
 
-func openedBoard(t *testing.T, dir string, open func(*os.Root) (slotTable, error)) slotTable {
+func openedSlots(t *testing.T, dir string, open func(*os.Root) (slotTable, error)) slotTable {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -96,10 +96,10 @@ func seenBy(t *testing.T, b slotTable, first, last int64) (slots []int64) {
 	return slots
 }
 
-// Others see every slot that is taken in a range, also neighbours, and nobody
-// sees their own.
-func TestBoardShowsOthers(t *testing.T) {
-	eachBoard(t, func(t *testing.T, a, b, c slotTable) {
+// A locker sees all slots in a range that others have taken, also neighbours, and
+// not its own.
+func TestSlotsOfOthersShow(t *testing.T) {
+	eachSlotTable(t, func(t *testing.T, a, b, c slotTable) {
 		slots := []int64{requestSlot.first(), requestSlot.slot(7), requestSlot.slot(8), requestSlot.slot(9), requestSlot.slot(1 << 40), newerRequestSlot.last()}
 		mustTake(t, a, slots...)
 		mustTake(t, b, requestSlot.slot(3), heldSlot.slot(7))
@@ -119,8 +119,8 @@ func TestBoardShowsOthers(t *testing.T) {
 	})
 }
 
-func TestBoardExcludes(t *testing.T) {
-	eachBoard(t, func(t *testing.T, a, b, _ slotTable) {
+func TestSlotsExclude(t *testing.T) {
+	eachSlotTable(t, func(t *testing.T, a, b, _ slotTable) {
 		slot := heldSlot.slot(7)
 		mustTake(t, a, slot, slot, heldSlot.slot(8))
 		if ok, err := b.take(slot); ok || err != nil {
@@ -140,7 +140,7 @@ func TestBoardExcludes(t *testing.T) {
 	})
 }
 
-// Nothing stays behind where each slot is a file.
+// A free slot leaves no file.
 func TestFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("files", dir)

@@ -12,7 +12,7 @@ import (
 )
 
 // The environment variables that make the test binary a process of the suite:
-// the directory to serve locks on, and the kind of board.
+// the directory to serve locks on, and the kind of slot table.
 const (
 	childDir  = "TUSD_FILELOCKER_TEST_DIR"
 	childKind = "TUSD_FILELOCKER_TEST_KIND"
@@ -80,5 +80,5 @@ func childOn(kind, dir string) *exec.Cmd {
 
 func TestContract(t *testing.T) { lockertest.Run(t, harness("default")) }
 
-// The locker of systems without locks on bytes keeps the contract, too.
+// The locker for systems without locks on bytes keeps the contract, too.
 func TestContractWithFiles(t *testing.T) { lockertest.Run(t, harness("files")) }

@@ -97,8 +97,7 @@ func (p *process) kill() {
 	p.cmd.Wait()         // so does this
 }
 
-// What a killed process held is free when the process is gone: no second look,
-// no wait.
+// The locks of a killed process are free as soon as it has ended.
 func TestKilledHolderIsFreeAtOnce(t *testing.T) {
 	for range 5 {
 		dir := t.TempDir()
@@ -152,7 +151,7 @@ func TestFullDisk(t *testing.T) {
 	defer after.Close()
 	holder := mustLock(t, before, "a", tusd.LockTry)
 	taker := request(t, after, "a", tusd.LockPreempt)
-	wantAsked(t, holder)
+	wantPreemptedSoon(t, holder)
 	wantUnlocked(t, holder)
 	wantUnlocked(t, granted(t, "the taker", taker))
 	for range 100 {
@@ -202,7 +201,7 @@ func TestWholeFileLocked(t *testing.T) {
 	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
 		t.Fatal(err)
 	}
-	wantAsked(t, lease) // it looks as if somebody wanted every lock
+	wantPreemptedSoon(t, lease) // it looks as if somebody wanted every lock
 	wantUnlocked(t, lease)
 }
 
