@@ -22,7 +22,7 @@ func withMetadata(pairs ...string) string {
 	return strings.Join(fields, ",")
 }
 
-// Policies of buckets demand encryption of all that is stored, and a piece is
+// Policies of buckets demand encryption of all that is stored, and a tail object is
 // content as much as the data is.
 func TestAllObjectsAreEncrypted(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
@@ -31,7 +31,7 @@ func TestAllObjectsAreEncrypted(t *testing.T) {
 	n := startNode(t, store, &tusd.LocalLocker{})
 	n.patch(n.create(testPart), 0, testPart)
 	n.patch(n.create(3*testPart), 0, 3*testPart)     // a multipart upload
-	n.patch(n.create(10*testPart), 0, testMinPart/2) // a piece
+	n.patch(n.create(10*testPart), 0, testMinPart/2) // a tail object
 	kinds := map[string]bool{}
 	for _, o := range server.Objects() {
 		kinds[path.Ext(o.Key)] = true
@@ -94,7 +94,7 @@ func TestObjectTypeIsPrintable(t *testing.T) {
 	}
 }
 
-// What an object cannot carry is refused before anything is stored.
+// Metadata that an object cannot carry is refused before anything is stored.
 func TestObjectAttributesTooLarge(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), clientOf(t, server))

@@ -76,7 +76,7 @@ func TestOffsetOfAnObjectThatIsAway(t *testing.T) {
 	n.wantContent(path, size)
 }
 
-// Nor are its bytes given up then, if a second completion finds neither the
+// Nor does the upload fail then, if a second completion finds neither the
 // multipart upload nor, for a moment, the object.
 func TestObjectIsAwayWhenCompleting(t *testing.T) {
 	const size = 3 * testPart
@@ -93,8 +93,8 @@ func TestObjectIsAwayWhenCompleting(t *testing.T) {
 	n.wantContent(path, size)
 }
 
-// slowCompletion is a service that takes long to complete, and gives up if the
-// call is given up.
+// slowCompletion is a service that takes long to complete, and stops if the
+// call is aborted.
 type slowCompletion struct {
 	*fakeService
 	takes time.Duration
@@ -167,7 +167,7 @@ func await(tb testing.TB, holds func() bool) {
 }
 
 // A rule of the bucket, or an operator, has removed the data: that does not
-// pass, and who downloads it is told so.
+// pass, and the answer to a download says so.
 func TestRemovedObjectIsNotFound(t *testing.T) {
 	const size = 1000
 	server := smallServer(t, s3server.Quirks{})

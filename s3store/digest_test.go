@@ -40,8 +40,8 @@ func (l *lockedBuffer) String() string {
 // calls for it, and in the end the digest is there.
 func TestDigestLeftByACrash(t *testing.T) {
 	for name, sizes := range map[string][3]int64{ // what is stored before the crash, without its digest, and in all
-		"in parts": {2 * testPart, 3 * testPart, 4 * testPart}, "in pieces": {100, 200, 300},
-		"a piece behind parts": {2 * testPart, 2*testPart + 100, 2*testPart + 200},
+		"in parts": {2 * testPart, 3 * testPart, 4 * testPart}, "in tail objects": {100, 200, 300},
+		"a tail behind parts": {2 * testPart, 2*testPart + 100, 2*testPart + 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := new(lockedBuffer)

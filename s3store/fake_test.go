@@ -90,7 +90,7 @@ func (f *fakeService) PutObject(ctx context.Context, in s3store.PutObject) (stri
 	}
 	o, err := f.receive(in.Key, in.Body, in.Size)
 	o.attributes = in.Attributes
-	if o.data == nil { // nobody can verify bytes that are forgotten
+	if o.data == nil { // forgotten bytes cannot be verified
 		o.attributes.Metadata = maps.Clone(in.Attributes.Metadata)
 		delete(o.attributes.Metadata, "tusd-crc32c")
 	}

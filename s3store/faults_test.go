@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// faultSteps end the requests of an upload that needs all there is: a piece, a
-// part that begins with it, parts in a row, a piece again and the last part.
+// faultSteps end the requests of an upload that needs all there is: a tail object, a
+// part that begins with it, parts in a row, a tail object again and the last part.
 var faultSteps = []int64{10 << 10, 50 << 10, 400 << 10, 405 << 10, 410 << 10}
 
 const maxCalls = 60 // more than the upload needs
@@ -122,8 +122,8 @@ func operations(server *s3server.Server) (names []s3server.Operation) {
 	return names
 }
 
-// What passes by itself, a client does not even notice.
-func TestTroubleThatPasses(t *testing.T) {
+// A client does not notice transient faults.
+func TestTransientFaults(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"slow down":          s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
@@ -140,8 +140,8 @@ func TestTroubleThatPasses(t *testing.T) {
 	}
 }
 
-// What does not, fails a request, and the upload goes on afterwards.
-func TestTroubleThatStays(t *testing.T) {
+// A permanent fault fails a request, and the upload goes on afterwards.
+func TestPermanentFaults(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"access denied":             s3server.Refuse(http.StatusForbidden, "AccessDenied"),
@@ -273,7 +273,7 @@ func TestAbortedByRule(t *testing.T) {
 }
 
 // A proxy that has lost its service for a moment answers 404, of which the
-// service knows nothing: no bytes are given up for that.
+// service knows nothing: no upload fails for that.
 func TestNotFoundByAProxy(t *testing.T) {
 	const size = 4 * testPart
 	for _, operation := range []s3server.Operation{s3server.UploadPart, s3server.CompleteMultipartUpload} {
@@ -302,7 +302,7 @@ func TestNotFoundByAProxy(t *testing.T) {
 // to be an empty one, and offsets never fall. It can be removed once more.
 func TestRemovalCutShort(t *testing.T) {
 	const size = 3*testPart + 77
-	for name, sent := range map[string]int64{"complete in one call": 1000, "in parts": 2 * testPart, "in a piece": 10} {
+	for name, sent := range map[string]int64{"complete in one call": 1000, "in parts": 2 * testPart, "in a tail object": 10} {
 		t.Run(name, func(t *testing.T) {
 			server := smallServer(t, s3server.Quirks{})
 			n := small(t, server)

@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// What clients choose does not stay in memory between requests, but for the
-// budget of what is kept.
+// Data that clients choose does not stay in memory between requests, except in
+// the bounded cache of states.
 func TestHeapComesBack(t *testing.T) {
 	heaptest.Run(t, func(t *testing.T) heaptest.Target {
 		server := s3server.Start(t, s3server.Options{})

@@ -47,13 +47,13 @@ func (c *crowded) look() {
 }
 
 // A listing takes no more memory for a bucket with many objects, whatever they
-// are: data where a template puts it, pieces, data without a record.
+// are: data where a template puts it, tail objects, data without a record.
 func TestListingIsSmall(t *testing.T) {
 	now := time.Now()
 	for name, key := range map[string]func(int) string{
 		"data of a template":        func(i int) string { return fmt.Sprintf("raw/2026-11-29/%032x/a.txt", i) },
 		"data without a record":     func(i int) string { return fmt.Sprintf("%032x", i) },
-		"pieces":                    func(i int) string { return fmt.Sprintf("%032x.%020d.part", i/2, i%2) },
+		"tail objects":              func(i int) string { return fmt.Sprintf("%032x.%020d.part", i/2, i%2) },
 		"names that no id can have": func(i int) string { return fmt.Sprintf("%08x a b", i) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,16 +90,16 @@ func TestListingOfNestedIDs(t *testing.T) {
 		objects []object
 		want    []string
 	}{
-		"data is late":      {[]object{{"a", true}, {"a.info", false}}, nil},
-		"piece is late":     {[]object{{"a.00000000000000000000.part", true}, {"a.info", false}}, nil},
-		"record is late":    {[]object{{"a", false}, {"a.info", true}}, nil},
-		"another between":   {[]object{{"a", true}, {"a!b", false}, {"a!b.info", false}, {"a.info", false}}, []string{"a!b"}},
-		"the inner is late": {[]object{{"a", false}, {"a-b", true}, {"a-b.info", false}, {"a.info", false}}, []string{"a"}},
-		"both are late":     {[]object{{"a", true}, {"a-b", true}, {"a-b.info", false}, {"a.info", false}, {"b.info", false}}, []string{"b"}},
-		"three":             {[]object{{"a", true}, {"a-b", false}, {"a-b-c", true}, {"a-b-c.info", false}, {"a-b.info", false}, {"a.info", false}}, []string{"a-b"}},
-		"siblings":          {[]object{{"a", true}, {"a!", true}, {"a!.info", false}, {"a$", false}, {"a$.info", false}, {"a.info", false}}, []string{"a$"}},
-		"no record":         {[]object{{"a", true}, {"ab", true}, {"ab.info", false}, {"b", false}, {"b.info", false}}, []string{"b"}},
-		"below":             {[]object{{"a", true}, {"a.info", false}, {"a/b", false}, {"a/b.info", false}}, []string{"a/b"}},
+		"data is late":        {[]object{{"a", true}, {"a.info", false}}, nil},
+		"tail object is late": {[]object{{"a.00000000000000000000.part", true}, {"a.info", false}}, nil},
+		"record is late":      {[]object{{"a", false}, {"a.info", true}}, nil},
+		"another between":     {[]object{{"a", true}, {"a!b", false}, {"a!b.info", false}, {"a.info", false}}, []string{"a!b"}},
+		"the inner is late":   {[]object{{"a", false}, {"a-b", true}, {"a-b.info", false}, {"a.info", false}}, []string{"a"}},
+		"both are late":       {[]object{{"a", true}, {"a-b", true}, {"a-b.info", false}, {"a.info", false}, {"b.info", false}}, []string{"b"}},
+		"three":               {[]object{{"a", true}, {"a-b", false}, {"a-b-c", true}, {"a-b-c.info", false}, {"a-b.info", false}, {"a.info", false}}, []string{"a-b"}},
+		"siblings":            {[]object{{"a", true}, {"a!", true}, {"a!.info", false}, {"a$", false}, {"a$.info", false}, {"a.info", false}}, []string{"a$"}},
+		"no record":           {[]object{{"a", true}, {"ab", true}, {"ab.info", false}, {"b", false}, {"b.info", false}}, []string{"b"}},
+		"below":               {[]object{{"a", true}, {"a.info", false}, {"a/b", false}, {"a/b.info", false}}, []string{"a/b"}},
 	} {
 		slices.SortFunc(c.objects, func(x, y object) int { return cmp.Compare(x.key, y.key) })
 		service := newFakeService(1, 10, func(string) bool { return false })

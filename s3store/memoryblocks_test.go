@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Memory that nobody uses goes back to the system, and what is used does not.
+// Memory of idle blocks returns to the system, and memory in use does not.
 func TestIdleBlocksLoseTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b freeBlocks

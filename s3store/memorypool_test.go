@@ -48,7 +48,7 @@ func TestManyUploadsShareMemory(t *testing.T) {
 }
 
 // A body that trickles does not keep the memory that others wait for.
-func TestTricklingBodyLetsGo(t *testing.T) {
+func TestTricklingBodyIsFlushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 2 * mib
 		c := newCrowd(t, mib, testMinPart) // four blocks
@@ -107,7 +107,7 @@ func TestRewindOfTricklingBodies(t *testing.T) {
 				if _, err := c.writer(up, false)(at, wrong); !errors.Is(err, tusd.ErrUnverified) {
 					t.Errorf("upload %s: %v", id, err)
 				}
-				if c.pieces() > uploads { // the first 1000 bytes of each are a piece, too
+				if c.tailObjects() > uploads { // the first 1000 bytes of each are a tail object, too
 					aside.Store(true)
 				}
 				if err := c.store.Rewind(t.Context(), up, at); err != nil {

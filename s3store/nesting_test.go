@@ -41,7 +41,7 @@ func newUpload(tb testing.TB, store *s3store.Store, id, key string, size int64) 
 // Of two uploads one of which lies below the other, the second is refused and
 // leaves nothing, also while neither has any bytes: the parts of the first
 // could not be completed any more, or its record would not be found.
-func TestNoPlaceForSecond(t *testing.T) {
+func TestNestedKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	const unguessable = "0123456789abcdef0123456789abcdef"
 	for name, quirks := range nestless {
@@ -67,8 +67,8 @@ func TestNoPlaceForSecond(t *testing.T) {
 	}
 }
 
-// What has only the beginning of its key in common has its place.
-func TestPlaceBesideOthers(t *testing.T) {
+// Keys that only begin alike are not nested.
+func TestKeysThatAreNotNested(t *testing.T) {
 	t.Parallel()
 	for name, quirks := range nestless {
 		t.Run(name, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestPlaceBesideOthers(t *testing.T) {
 }
 
 // Of two that are created at the same time at most one is there afterwards.
-func TestNoPlaceForBothAtOnce(t *testing.T) {
+func TestOneOfTwoNestedKeysIsRefused(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{HidesBelow: true})
 	store := openOn(t, server)
 	for range 20 {

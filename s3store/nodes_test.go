@@ -55,7 +55,7 @@ func inTurns(t *testing.T, nodes []*node, random *rand.Rand) {
 
 // A node whose memory of an upload is old is refused by the service, and goes
 // on from what is true.
-func TestNodeWithOldMemory(t *testing.T) {
+func TestNodeWithStaleState(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	first, second := small(t, server), small(t, server)
 	const size = 4 * testPart
@@ -72,8 +72,8 @@ func TestNodeWithOldMemory(t *testing.T) {
 	second.wantContent(path, size)
 }
 
-// Pieces of a node with an old memory do not replace those that are stored.
-func TestPiecesOfOldMemory(t *testing.T) {
+// Tail objects of a node with an old memory do not replace those that are stored.
+func TestTailObjectsOfNodeWithStaleState(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	first, second := small(t, server), small(t, server)
 	const size = testPart

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// lateClient gives up calls for parts, which reach the service later.
+// lateClient aborts calls for parts, which reach the service later.
 type lateClient struct {
 	s3store.Client
 
@@ -43,13 +43,13 @@ func (c *lateClient) losing(lose bool) {
 	c.lose = lose
 }
 
-// arrive lets the calls that were given up reach the service.
+// arrive lets the aborted calls reach the service.
 func (c *lateClient) arrive(t *testing.T) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.late) == 0 {
-		t.Fatal("no call was given up")
+		t.Fatal("no call was aborted")
 	}
 	for _, in := range c.late {
 		if _, err := c.Client.UploadPart(t.Context(), in); err != nil {
@@ -58,8 +58,8 @@ func (c *lateClient) arrive(t *testing.T) {
 	}
 }
 
-// A part whose call was given up may reach the service when other bytes have
-// been acknowledged: it replaces none of them, whoever has gone on.
+// A part whose call was aborted may reach the service when other bytes have
+// been acknowledged: it replaces none of them, whichever process has gone on.
 func TestLatePartReplacesNothing(t *testing.T) {
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true},

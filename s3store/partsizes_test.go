@@ -33,7 +33,7 @@ func fill(t *testing.T, l partSizes, size, length int64) (parts int) {
 	return parts
 }
 
-func TestPlanOfLargestUploads(t *testing.T) {
+func TestPartSizesOfLargestUploads(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
 		l := planned(t, Profile{MaxParts: maxParts}, 6*gib)
 		largest := l.maxUpload() // 5 TiB, or 1000 parts of 5 GiB
@@ -50,7 +50,7 @@ func TestPlanOfLargestUploads(t *testing.T) {
 
 // An upload whose length is not known has parts that grow, so that the largest
 // object can be made of the smallest of them.
-func TestPlanOfUnknownLength(t *testing.T) {
+func TestPartSizesOfUnknownLength(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
 		l := planned(t, Profile{MaxParts: maxParts}, 100*gib)
 		l.maxPart = 100 * gib // whatever the service says
@@ -63,7 +63,7 @@ func TestPlanOfUnknownLength(t *testing.T) {
 
 // With the usual memory such an upload gets nearly as far as one whose length
 // is known.
-func TestPlanOfUnknownLengthWithLittleMemory(t *testing.T) {
+func TestPartSizesOfUnknownLengthWithLittleMemory(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
 		l := planned(t, Profile{MaxParts: maxParts}, 64*mib)
 		if parts := fill(t, l, l.maxUpload()/8*7, -1); parts > maxParts {
@@ -77,7 +77,7 @@ func TestPlanOfUnknownLengthWithLittleMemory(t *testing.T) {
 
 // However large the parts of requests happen to be, and whatever numbers are
 // jumped over where that is allowed, the numbers suffice.
-func TestPlanWithAnyParts(t *testing.T) {
+func TestPartSizesWithAnyParts(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		l := planned(t, Profile{MaxParts: 1000}, 6*gib)
@@ -99,7 +99,7 @@ func TestPlanWithAnyParts(t *testing.T) {
 	}
 }
 
-func TestPlanRefuses(t *testing.T) {
+func TestPartSizesRefuse(t *testing.T) {
 	l := planned(t, Profile{}, 64*mib)
 	if err := l.checkLength(10_000 * 64 * mib); err != nil {
 		t.Errorf("the largest upload that fits: %v", err)

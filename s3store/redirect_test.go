@@ -218,7 +218,7 @@ func TestRedirectOfAnOverriddenMethod(t *testing.T) {
 	}
 }
 
-// What would make a URL that proxies refuse goes through the server.
+// A download whose URL would be too long for proxies goes through the server.
 func TestRedirectTooLong(t *testing.T) {
 	n := redirecting(t, smallServer(t, s3server.Quirks{}))
 	path := n.create(5, "Upload-Metadata", withMetadata("filename", strings.Repeat("ü", 1000)))

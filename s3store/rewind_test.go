@@ -32,14 +32,14 @@ func TestUnannouncedChecksums(t *testing.T) {
 			store.Profile.EqualParts = quirks.EqualParts
 			n := startNode(t, store, &tusd.LocalLocker{})
 			const size = 24*testPart + 1000
-			for _, at := range []int64{0, 17, testMinPart + 5, testPart + 17, 3 * testPart} { // nothing, pieces, parts, and both
+			for _, at := range []int64{0, 17, testMinPart + 5, testPart + 17, 3 * testPart} { // nothing, tail objects, parts, and both
 				for _, to := range []int64{at + 100, at + testPart, size} {
 					n.lateChecksums(at, to, size)
 				}
 			}
 			for _, o := range server.Objects() {
 				if strings.Contains(o.Key, ".part") {
-					t.Errorf("a piece is left: %s", o.Key)
+					t.Errorf("a tail object is left: %s", o.Key)
 				}
 			}
 		})

@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// A service that may be there a moment later is told from what somebody must mend.
+// Errors that may end by themselves differ from those that an operator must correct.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	server := s3server.Start(t, s3server.Options{})

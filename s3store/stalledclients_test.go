@@ -97,10 +97,10 @@ func (c *crowd) write(up tusd.Upload, id string, size int64, body io.Reader, ato
 }
 
 // stop sends some bytes and no more, and returns how many are stored when the
-// client is given up.
+// client is disconnected.
 func (c *crowd) stop(up tusd.Upload, id string, sent int64, atomic bool, quit <-chan struct{}) int64 {
 	stored, err := c.writer(up, atomic)(0, &stalled{bodyOf(id, 0, sent), quit})
-	if !errors.Is(err, errGivenUp) {
+	if !errors.Is(err, errDisconnected) {
 		c.Errorf("upload %s: %d bytes, error %v", id, stored, err)
 	}
 	if want := map[bool]int64{true: 0, false: sent}[atomic]; stored != want {
@@ -146,7 +146,7 @@ func (c *crowd) wantNothingLeft() {
 	}
 	for key := range c.service.objects {
 		if strings.HasSuffix(key, ".part") {
-			c.Errorf("the piece %s is left", key)
+			c.Errorf("the tail object %s is left", key)
 		}
 	}
 }
@@ -184,20 +184,20 @@ func (p *paced) note(longest *atomic.Int64) {
 	}
 }
 
-// stalled is a body that stops after its first bytes until it is given up.
+// stalled is a body that stops after its first bytes until it is disconnected.
 type stalled struct {
 	first io.Reader
 	quit  <-chan struct{}
 }
 
-var errGivenUp = errors.New("the client has been given up")
+var errDisconnected = errors.New("the client was disconnected")
 
 func (s *stalled) Read(b []byte) (int, error) {
 	if n, err := s.first.Read(b); err == nil {
 		return n, nil
 	}
 	<-s.quit
-	return 0, errGivenUp
+	return 0, errDisconnected
 }
 
 // 200 uploads share a memory that has room for 12 parts. Some clients are
@@ -256,7 +256,7 @@ func (c *crowd) manyUploads() {
 }
 
 // More clients than there are blocks of memory stop in the middle of their
-// bodies. What they keep is bounded: others go on as if nobody was there.
+// bodies. What they keep is bounded: others are not slowed down.
 func TestStoppedClientsLeaveMemoryToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const clients, size = 2000, 10 * mib
@@ -284,10 +284,10 @@ func TestStoppedClientsLeaveMemoryToOthers(t *testing.T) {
 	})
 }
 
-// A piece whose client has gone is waited for where the service knows no
+// A tail object whose client has gone is waited for where the service knows no
 // conditions: it could arrive in the place of the next one, which may be larger
 // and acknowledged.
-func TestPieceIsNotGivenUpWithoutConditions(t *testing.T) {
+func TestTailObjectIsNotAbortedWithoutConditions(t *testing.T) {
 	for name, without := range map[string]bool{"conditions": false, "no conditions": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestPieceIsNotGivenUpWithoutConditions(t *testing.T) {
 				c.open()
 				up, lease := c.create(kept, 10*mib)
 				ctx, cancel := context.WithCancel(t.Context())
-				time.AfterFunc(c.service.latency/2, cancel) // while the piece is on its way
+				time.AfterFunc(c.service.latency/2, cancel) // while the tail object is on its way
 				n, err := up.WriteChunk(ctx, 0, bodyOf(kept, 0, size))
 				if want := map[bool]int64{false: 0, true: size}[without]; n != want || n < size && !errors.Is(err, context.Canceled) {
 					t.Errorf("%d bytes, error %v, want %d", n, err, want)

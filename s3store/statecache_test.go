@@ -9,9 +9,9 @@ import (
 	"github.com/tus/tusd"
 )
 
-// What is kept between requests is bounded in bytes, whichever part of a state is
+// The cache of states is bounded in bytes, whichever part of a state is
 // large.
-func TestKeptStatesAreBounded(t *testing.T) {
+func TestStateCacheIsBounded(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
 	for name, c := range map[string]struct {
 		n, least int
@@ -30,7 +30,7 @@ func TestKeptStatesAreBounded(t *testing.T) {
 			}
 			return st
 		}},
-		"pieces": {500, 80, func(id string) state {
+		"tail objects": {500, 80, func(id string) state {
 			var st state
 			for i := range 1000 {
 				st.tailObjects = append(st.tailObjects, tailObject{key: fmt.Sprint(id, text(100), i)})

@@ -78,7 +78,7 @@ func (f *foreign) wantGone(n *node, path string) {
 func TestTakeOverUnfinished(t *testing.T) {
 	const size = 500_000
 	for name, steps := range map[string][]int64{
-		"at once": {size}, "with pieces": {101_000, 101_100, 300_000, size}, "with parts": {200_000, 300_000, size},
+		"at once": {size}, "with a tail": {101_000, 101_100, 300_000, size}, "with parts": {200_000, 300_000, size},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := beginForeign(t, size)

@@ -42,8 +42,8 @@ var wrongAnswers = map[string]func() s3server.Outcome{
 	"cut off":            func() s3server.Outcome { return s3server.Reset(100) },
 }
 
-// rereadSteps end the requests of an upload: pieces in a row, a part that
-// begins with them, a part, and pieces before the last part.
+// rereadSteps end the requests of an upload: tail objects in a row, a part that
+// begins with them, a part, and tail objects before the last part.
 var rereadSteps = []int64{1000, 2000, 3000, 50 << 10, 51 << 10, 200 << 10, 201 << 10, 202 << 10, 210 << 10}
 
 // The first answer to a read is wrong, then the second, and so on: the client
@@ -79,9 +79,9 @@ func TestReadBackIsVerified(t *testing.T) {
 	}
 }
 
-// A piece that reads wrong for long fails requests and loses nothing: the
+// A tail object that reads wrong for long fails requests and loses nothing: the
 // client goes on when it reads right.
-func TestPieceThatReadsWrong(t *testing.T) {
+func TestTailObjectThatReadsWrong(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestPieceThatReadsWrong(t *testing.T) {
 				pieces := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return strings.HasSuffix(c.Key, ".part") })
 				server.Fault(pieces.Always(wrong()).Decide)
 				if answer := n.tryPatch(path, stored, size); answer.StatusCode < 500 {
-					t.Errorf("status %d for a piece that cannot be read", answer.StatusCode)
+					t.Errorf("status %d for a tail object that cannot be read", answer.StatusCode)
 				}
 				if offset := n.offsetInTime(path); offset < stored {
 					t.Fatalf("the offset is %d, %d were acknowledged", offset, stored)
@@ -199,7 +199,7 @@ func (n *node) partial(from, to int64) string {
 	return path
 }
 
-// What is wrong in the place of a record is no missing upload, which clients
+// A wrong object in place of a record is no missing upload, which clients
 // would begin anew.
 func TestRecordThatReadsWrong(t *testing.T) {
 	t.Parallel()
@@ -219,7 +219,7 @@ func TestRecordThatReadsWrong(t *testing.T) {
 }
 
 // The record of an upload of tusd v2 has no checksum, but an ETag.
-func TestForeignRecordThatIsAPage(t *testing.T) {
+func TestV2RecordThatIsAPage(t *testing.T) {
 	f := beginForeign(t, 1000)
 	n := small(t, f.server)
 	f.server.Fault(s3server.On(s3server.GetObject).Always(s3server.Page()).Decide)
@@ -256,9 +256,9 @@ func TestSideRecordThatReadsWrong(t *testing.T) {
 	}
 }
 
-// Pieces without a checksum, of tusd v2 or an earlier version, are taken as
+// Tail objects without a checksum, of tusd v2 or an earlier version, are taken as
 // they are.
-func TestPiecesWithoutChecksum(t *testing.T) {
+func TestTailObjectsWithoutChecksum(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	n := small(t, server)
 	const size = 2000

@@ -8,7 +8,7 @@ import (
 )
 
 // GivenEnv is the environment variable with the endpoint, http://host:port, of
-// a service that somebody else has started. _REGION, _ACCESS_KEY and
+// a service that is already running. _REGION, _ACCESS_KEY and
 // _SECRET_KEY behind its name are those of the rest.
 const GivenEnv = "TUSD_TEST_S3"
 

@@ -71,7 +71,7 @@ const firstPort = 20000
 
 var portsGiven atomic.Int64
 
-// freeAddress returns an address (host:port) that nobody else listens on. These
+// freeAddress returns an address (host:port) that no other process listens on. These
 // servers cannot be told to listen on any free port and to say on which, so each
 // process of tests has an address of the loopback network for itself, made from
 // its number.

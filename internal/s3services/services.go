@@ -2,8 +2,8 @@
 
 //lint:file-ignore SA1019 The SDK is deprecated as a whole, in favour of its successor.
 
-// Package s3services runs the S3 servers of others, for tests that must hold
-// with real ones. They differ where a store has to cope.
+// Package s3services runs S3 servers of other projects, for tests against real
+// services. They differ from each other in ways that a store must support.
 package s3services
 
 import (
@@ -38,7 +38,7 @@ type Service struct {
 	buckets atomic.Int64
 }
 
-// Each runs test with every service there is, each as a subtest. A service that
+// Each runs test with every service, each as a subtest. A service that
 // the machine does not have is skipped, or fails if it is required.
 func Each(t *testing.T, test func(t *testing.T, s *Service)) {
 	t.Helper()

@@ -230,13 +230,13 @@ func TestAnUnreadableAnswerOfSuccessIsNoRefusal(t *testing.T) {
 					}
 				}
 				a := answer(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) })
-				wantTrouble(t, call(limited(t), a.client()))
+				wantUnknownResult(t, call(limited(t), a.client()))
 			})
 		})
 	}
 }
 
-func TestTroubleOfTheNetworkIsNoRefusal(t *testing.T) {
+func TestNetworkErrorIsNoRefusal(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"cut before the answer": func(w http.ResponseWriter, r *http.Request) { hijack(w).close() },
 		"cut in the header":     func(w http.ResponseWriter, r *http.Request) { hijack(w).write("HTTP/1.1 200 OK\r\nConte").close() },
@@ -253,7 +253,7 @@ func TestTroubleOfTheNetworkIsNoRefusal(t *testing.T) {
 					}
 				}
 				a := answer(t, handler)
-				wantTrouble(t, call(limited(t), a.client()))
+				wantUnknownResult(t, call(limited(t), a.client()))
 				wantOne(t, name, a.seen())
 			})
 		})
@@ -265,7 +265,7 @@ func TestNobodyListens(t *testing.T) {
 	a.Close()
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
 		err := call(limited(t), a.client())
-		wantTrouble(t, err)
+		wantUnknownResult(t, err)
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("error: %v, want it to be ECONNREFUSED", err)
 		}
@@ -376,8 +376,8 @@ func wantNoSecret(t *testing.T, text string) {
 	}
 }
 
-// wantTrouble wants an error that is no answer of the service.
-func wantTrouble(t *testing.T, err error) {
+// wantUnknownResult wants an error that is no answer of the service.
+func wantUnknownResult(t *testing.T, err error) {
 	t.Helper()
 	var e *s3store.Error
 	if err == nil || errors.As(err, &e) {

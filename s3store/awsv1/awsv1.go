@@ -50,19 +50,19 @@ func New(bucket string, api s3iface.S3API, options ...Option) *Client {
 }
 
 // WithoutContentHashes sends objects and parts with an unsigned payload. That
-// saves the computing of a SHA-256; what the network does to the bytes is then
-// noticed by TLS or not at all.
+// saves computing a SHA-256; then only TLS detects bytes that the network has
+// changed.
 func WithoutContentHashes() Option {
 	return func(c *Client) { c.contentHashes = false }
 }
 
-// WithObserver lets observe know of each call once it has its answer. It is
-// called concurrently and must not block.
+// WithObserver calls observe for each call once it has its answer, concurrently.
+// observe must not block.
 func WithObserver(observe func(Call)) Option {
 	return func(c *Client) { c.observe = observe }
 }
 
-// Call is one call of the service, as an observer is told of it. It has neither
+// Call describes one call of the service to an observer. It has neither
 // content nor credentials.
 type Call struct {
 	Operation string // as in S3: PutObject
@@ -73,10 +73,10 @@ type Call struct {
 	Err       error // as the method returns it
 }
 
-// send is how the SDK's client makes a call: one of its methods.
+// send is a method of the SDK's client that makes a call.
 type send[In, Out any] func(aws.Context, *In, ...request.Option) (*Out, error)
 
-// do makes a call, tells the observer of it, and translates its error.
+// do makes a call, reports it to the observer, and translates its error.
 func do[In, Out any](ctx context.Context, c *Client, call Call, send send[In, Out], in *In, options ...request.Option) (*Out, error) {
 	started := time.Now()
 	options = append(options, single, noteReceived(&call))
@@ -89,7 +89,7 @@ func do[In, Out any](ctx context.Context, c *Client, call Call, send send[In, Ou
 	return out, err
 }
 
-// single makes a request of the SDK the one that a method of Client promises.
+// single turns off everything that would make the SDK send more than one request.
 func single(r *request.Request) {
 	r.Retryer = client.NoOpRetryer{}
 	r.DisableFollowRedirects = true
@@ -128,7 +128,7 @@ func noteReceived(call *Call) request.Option {
 	}
 }
 
-// payload settles how the body of an object or part is hashed: once for the
+// payload chooses how the body of an object or part is hashed: once for the
 // signature, or not at all. The SDK would compute an MD5 as well, and copy what
 // it hashes.
 func (c *Client) payload(body io.ReadSeeker) request.Option {

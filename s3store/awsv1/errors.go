@@ -16,7 +16,7 @@ import (
 
 // translate turns an error of the SDK into what s3store.Client promises: an
 // *s3store.Error for an answer of the service, else an error in which errors.Is
-// finds the end of ctx or the trouble of the network.
+// finds the end of ctx or the error of the network.
 func translate(ctx context.Context, operation string, err error) error {
 	var answer awserr.RequestFailure
 	switch {
@@ -29,7 +29,7 @@ func translate(ctx context.Context, operation string, err error) error {
 	}
 }
 
-// cause is why there is no answer, or none that can be read.
+// cause returns why there is no answer that can be read.
 func cause(err error) error {
 	inner := innermost(err)
 	var told awserr.Error
@@ -43,8 +43,8 @@ func cause(err error) error {
 	return inner
 }
 
-// isRefusal tells whether the service has said no. An answer of success that
-// cannot be read says nothing: the call may have been done.
+// isRefusal reports whether the service has refused the call. If an answer of
+// success cannot be read, the call may have been done.
 func isRefusal(answer awserr.RequestFailure) bool {
 	return answer.StatusCode() >= 300 || answer.Code() != request.ErrCodeSerialization
 }
@@ -81,15 +81,15 @@ func innermost(err error) error {
 	}
 }
 
-// isNoSuchKey tells whether the answer was that the object does not exist, and
-// not that the bucket does not.
+// isNoSuchKey reports whether the answer says that the object does not exist, as
+// opposed to the bucket.
 func isNoSuchKey(err error) bool {
 	var e *s3store.Error
 	return errors.As(err, &e) && e.Code == s3.ErrCodeNoSuchKey
 }
 
-// unremoved joins what a DeleteObjects answer says about single keys. The answer
-// as a whole is one of success.
+// unremoved joins the errors of single keys in an answer to DeleteObjects, whose
+// status is success.
 func unremoved(failed []*s3.Error) error {
 	var errs []error
 	for _, f := range failed {
@@ -107,12 +107,12 @@ func unremoved(failed []*s3.Error) error {
 	return errors.Join(errs...)
 }
 
-// errIncomplete is about an answer of success that lacks what was asked for.
-// Whether the call was done is not known.
+// errIncomplete is about an answer of success that lacks a required value. It is
+// not known whether the call was done.
 var errIncomplete = fmt.Errorf("%w: it is not complete", s3store.ErrNotS3)
 
-// given returns what an answer must have.
-func given(operation string, value *string) (string, error) {
+// required returns a value that an answer must have.
+func required(operation string, value *string) (string, error) {
 	if text(value) == "" {
 		return "", fmt.Errorf("s3: %s: %w", operation, errIncomplete)
 	}

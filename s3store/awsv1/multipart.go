@@ -40,7 +40,7 @@ func (c *Client) CreateMultipart(ctx context.Context, key string, a s3store.Attr
 	if err != nil {
 		return "", err
 	}
-	return given(createMultipart, out.UploadId)
+	return required(createMultipart, out.UploadId)
 }
 
 // UploadPart implements s3store.Client.
@@ -58,7 +58,7 @@ func (c *Client) UploadPart(ctx context.Context, in s3store.UploadPart) (etag st
 	if err != nil {
 		return "", err
 	}
-	return given(uploadPart, out.ETag)
+	return required(uploadPart, out.ETag)
 }
 
 // CopyPart implements s3store.Client.
@@ -78,9 +78,9 @@ func (c *Client) CopyPart(ctx context.Context, in s3store.CopyPart) (etag string
 		return "", err
 	}
 	if out.CopyPartResult == nil {
-		return given(copyPart, nil)
+		return required(copyPart, nil)
 	}
-	return given(copyPart, out.CopyPartResult.ETag)
+	return required(copyPart, out.CopyPartResult.ETag)
 }
 
 // copySource returns the value of the header x-amz-copy-source: bucket and key,
@@ -131,7 +131,7 @@ func (c *Client) CompleteMultipart(ctx context.Context, key, multipart string, p
 	if err != nil {
 		return "", err
 	}
-	return given(completeMultipart, out.ETag)
+	return required(completeMultipart, out.ETag)
 }
 
 // AbortMultipart implements s3store.Client.

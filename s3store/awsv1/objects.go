@@ -49,7 +49,7 @@ func (c *Client) PutObject(ctx context.Context, in s3store.PutObject) (etag stri
 	if err != nil {
 		return "", err
 	}
-	return given(putObject, out.ETag)
+	return required(putObject, out.ETag)
 }
 
 // tagging returns the value of the header x-amz-tagging.

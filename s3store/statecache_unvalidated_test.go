@@ -36,10 +36,10 @@ func (p *pausing) Read(b []byte) (int, error) {
 
 func (*pausing) Close() error { return nil }
 
-// What is kept of an upload, and only guessed to be true, is compared with what
-// is stored for the second part of a request. The first one is listed at the
-// same time: that is no change by somebody else.
-func TestGuessIsConfirmedWhileAPartIsListed(t *testing.T) {
+// A cached state that is not validated is validated for the second part of a
+// request. The first part is recorded at the same time: that is no change by
+// another process.
+func TestStateIsValidatedWhileAPartIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const part = 64 << 10
 		const size = 3 * part
