@@ -14,10 +14,10 @@ type appendRequest struct {
 
 	// The IETF draft's ways: the length is announced and does not complete
 	// the upload, complete does; a body that is too long spoils the upload.
-	announces      bool
-	complete       bool
-	failsIfTooLong bool
-	digests        []Digest // that the client wants compared when it is complete
+	announcesLength bool
+	complete        bool
+	failsIfTooLong  bool
+	digests         []Digest // that the client wants compared when it is complete
 }
 
 // append stores the body at the end of an upload. Beside an error, the
@@ -42,9 +42,9 @@ func (e *engine) append(c *operation, req *appendRequest) (operationResult, erro
 	switch {
 	case complete:
 		h.release() // what is read now is nobody's
-		return operationResult{info: &h.info}, c.body.empty()
+		return operationResult{info: &h.info}, c.body.requireEmpty()
 	case h.info.Full(): // by the length that this request has brought
-		err = c.body.empty()
+		err = c.body.requireEmpty()
 	default:
 		err = e.receive(c, h, req.complete)
 	}
@@ -61,39 +61,39 @@ func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) 
 	if h.info.IsFinal {
 		return ErrModifyFinal
 	}
-	if err := e.usable(&h.info); err != nil {
+	if err := e.checkUsable(&h.info); err != nil {
 		return err
 	}
 	if req.offset != h.info.Offset {
 		return ErrMismatchedOffset
 	}
-	length, err := e.lengthAfter(c, &h.info, req)
+	length, err := e.checkLength(c, &h.info, req)
 	if err != nil {
 		return err
 	}
-	if err := e.boundBody(c, h.withLength(length)); err != nil {
+	if err := e.limitBody(c, h.withLength(length)); err != nil {
 		return err
 	}
 	if c.body.length == 0 { // a checksum of nothing may be wrong, too: before anything is written down
-		if err := c.body.empty(); err != nil {
+		if err := c.body.requireEmpty(); err != nil {
 			return err
 		}
 	}
 	return e.prepareRecord(h, req, length)
 }
 
-// lengthAfter is the length that the request gives to the upload, -1 if none,
+// checkLength is the length that the request gives to the upload, -1 if none,
 // compared with what was known before.
-func (e *engine) lengthAfter(c *operation, info *FileInfo, req *appendRequest) (int64, error) {
-	length, known, bad := req.length, info.length(), ErrInvalidUploadLength
-	if req.announces {
-		bad = ErrInconsistentLength
+func (e *engine) checkLength(c *operation, info *FileInfo, req *appendRequest) (int64, error) {
+	length, known, mismatch := req.length, info.length(), ErrInvalidUploadLength
+	if req.announcesLength {
+		mismatch = ErrInconsistentLength
 	}
 	if req.complete && c.body.length >= 0 {
 		end := info.Offset + c.body.length
 		switch {
 		case length >= 0 && length != end:
-			return -1, bad
+			return -1, mismatch
 		case known >= 0 && end > known:
 			return -1, ErrUploadSizeExceeded
 		}
@@ -103,20 +103,20 @@ func (e *engine) lengthAfter(c *operation, info *FileInfo, req *appendRequest) (
 	case length < 0:
 		return -1, nil
 	case known >= 0 && length != known, length < info.Offset:
-		return -1, bad
+		return -1, mismatch
 	case known < 0 && e.tooLarge(length):
 		return -1, ErrMaxSizeExceeded
 	}
 	return length, nil
 }
 
-// boundBody bounds the body by what the upload can still take.
-func (e *engine) boundBody(c *operation, info *FileInfo) error {
-	room, over := e.remaining(info)
-	if c.maxContent > 0 && c.maxContent < room {
-		room, over = c.maxContent, ErrAppendTooLarge
+// limitBody bounds the body by what the upload can still take.
+func (e *engine) limitBody(c *operation, info *FileInfo) error {
+	limit, tooLong := e.remaining(info)
+	if c.maxContent > 0 && c.maxContent < limit {
+		limit, tooLong = c.maxContent, ErrAppendTooLarge
 	}
-	return c.body.allow(room, over)
+	return c.body.allow(limit, tooLong)
 }
 
 // remaining is how many bytes the upload can still take, and what is said about more.
@@ -134,7 +134,7 @@ func (e *engine) remaining(info *FileInfo) (int64, *Error) {
 // length, and, if a callback decides about completion, that it has not yet.
 func (e *engine) prepareRecord(h *lockedUpload, req *appendRequest, length int64) error {
 	err := e.recordLength(h, req, length)
-	if err == nil && e.asksPreFinish(h.info) && h.info.State == "" && !h.info.Complete() {
+	if err == nil && e.callsPreFinish(h.info) && h.info.State == "" && !h.info.Complete() {
 		err = h.setState(h.ctx, StateUploading, nil)
 	}
 	if err == nil && !h.info.Complete() {
@@ -150,7 +150,7 @@ func (e *engine) prepareRecord(h *lockedUpload, req *appendRequest, length int64
 func (e *engine) recordLength(h *lockedUpload, req *appendRequest, length int64) error {
 	switch {
 	case length < 0 || !h.info.SizeIsDeferred:
-	case !req.announces:
+	case !req.announcesLength:
 		return e.declareLength(h, length)
 	case h.info.KnownLength == nil:
 		return h.announceLength(length)
@@ -169,22 +169,22 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 	if asError(err).Transient || stored && h.info.Full() || !declared && !announced && !digests {
 		return err
 	}
-	known, kept := before.KnownLength, before.Digests // or before escapes to the heap, in every PATCH
-	var failed error
+	oldLength, oldDigests := before.KnownLength, before.Digests // or before escapes to the heap, in every PATCH
+	var revertErr error
 	if declared {
-		failed = e.declareLength(h, -1)
+		revertErr = e.declareLength(h, -1)
 	}
-	if failed == nil && (announced || digests) {
-		failed = h.update(h.ctx, func(info *FileInfo) error {
-			info.KnownLength = known
+	if revertErr == nil && (announced || digests) {
+		revertErr = h.update(h.ctx, func(info *FileInfo) error {
+			info.KnownLength = oldLength
 			if digests {
-				info.Digests = kept
+				info.Digests = oldDigests
 			}
 			return nil
 		})
 	}
-	if failed = cmp.Or(failed, h.refresh()); failed != nil {
-		return errors.Join(err, failed)
+	if revertErr = cmp.Or(revertErr, h.refresh()); revertErr != nil {
+		return errors.Join(err, revertErr)
 	}
 	return err
 }
@@ -192,10 +192,10 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 // failOversized makes an upload unusable whose client has sent more than its length
 // or the largest one, where the dialect has it so. It returns err, or why it
 // could not.
-func (e *engine) failOversized(c *operation, h *lockedUpload, spoils bool, err error) error {
+func (e *engine) failOversized(c *operation, h *lockedUpload, failsIfTooLong bool, err error) error {
 	sent := c.body != nil && c.body.ended() // rather than only announced
 	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && sent
-	if !spoils || !tooLong || !h.info.SizeIsDeferred {
+	if !failsIfTooLong || !tooLong || !h.info.SizeIsDeferred {
 		return err
 	}
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: ErrUploadFailed.Status.IETF}

@@ -19,36 +19,36 @@ import (
 // Read is for one goroutine; abort for any.
 type body struct {
 	src       io.Reader
-	from      *http.Request // as the server has given it
+	request   *http.Request // as the server has given it
 	length    int64         // Content-Length in bytes; -1: not known before the end
 	deadlines *deadline.Request
 	progress  func(n int64)     // told after each read how many bytes were read in all; may be nil
 	verifier  *verifier         // what the content has to match; may be nil
 	trailing  *trailingChecksum // a checksum that may come unannounced; may be nil
-	run       *digestRunner     // digests that run along; may be nil
+	digests   *digestRunner     // digests that run along; may be nil
 	hashes    []hash.Hash       // of all of them
 	pace      pace
 
-	started atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
-	room    int64         // bytes that may still be handed out
-	over    *Error        // answer to what goes beyond
-	n       int64         // bytes handed out
-	waited  time.Duration // for the client
-	err     error         // sticky
+	started   atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
+	remaining int64         // bytes that may still be handed out
+	tooLong   *Error        // answer to what goes beyond
+	n         int64         // bytes handed out
+	waited    time.Duration // for the client
+	err       error         // sticky
 }
 
 // allow sets how many bytes may be read and the error for a longer body. A
 // length that is known to be too long is refused without reading anything.
-func (b *body) allow(room int64, over *Error) error {
-	if b.length > room {
-		return over
+func (b *body) allow(limit int64, tooLong *Error) error {
+	if b.length > limit {
+		return tooLong
 	}
-	b.room, b.over = room, over
+	b.remaining, b.tooLong = limit, tooLong
 	return nil
 }
 
-// empty reads a body that is to hold nothing.
-func (b *body) empty() error {
+// requireEmpty reads a body that is to hold nothing.
+func (b *body) requireEmpty() error {
 	var one [1]byte
 	_, err := io.ReadFull(b, one[:])
 	if err == io.EOF {
@@ -119,13 +119,13 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if n > 0 {
 		b.n += int64(n)
-		b.room -= int64(n)
-		b.watched(p[:n])
+		b.remaining -= int64(n)
+		b.observe(p[:n])
 	}
 	if err == io.EOF && b.trailing != nil {
-		if held := b.trailing.end(p[:n], b.n); held != nil {
+		if unverified := b.trailing.end(p[:n], b.n); unverified != nil {
 			b.end(err)
-			return 0, held
+			return 0, unverified
 		}
 	}
 	if err == io.EOF && b.verifier != nil {
@@ -143,8 +143,8 @@ type pace struct {
 	rate   int64         // bytes per second; 0: any
 	window time.Duration // over which the rate is averaged
 
-	n    int64 // bytes in this window
-	took time.Duration
+	bytes  int64 // bytes in this window
+	waited time.Duration
 }
 
 // tooSlow counts n bytes that took so long to come, and tells at the end of
@@ -153,18 +153,18 @@ func (p *pace) tooSlow(n int, took time.Duration) bool {
 	if p.rate == 0 {
 		return false
 	}
-	p.n += int64(n)
-	p.took += took
-	if p.took < p.window {
+	p.bytes += int64(n)
+	p.waited += took
+	if p.waited < p.window {
 		return false
 	}
-	slow := float64(p.n) < float64(p.rate)*p.took.Seconds()
-	p.n, p.took = 0, 0
+	slow := float64(p.bytes) < float64(p.rate)*p.waited.Seconds()
+	p.bytes, p.waited = 0, 0
 	return slow
 }
 
-// watched shows what was read to those who follow.
-func (b *body) watched(p []byte) {
+// observe shows what was read to those who follow.
+func (b *body) observe(p []byte) {
 	if len(b.hashes) > 0 {
 		writeHashes(b.hashes, p)
 	}
@@ -177,18 +177,18 @@ func (b *body) watched(p []byte) {
 // of unknown length is handed out only when it is known that nothing follows,
 // so that a body that is too long never completes an upload.
 func (b *body) read(p []byte) (int, error) {
-	if b.room <= 0 {
+	if b.remaining <= 0 {
 		return 0, b.probe()
 	}
-	if int64(len(p)) > b.room {
-		p = p[:b.room]
+	if int64(len(p)) > b.remaining {
+		p = p[:b.remaining]
 	}
 	n, err := b.src.Read(p)
-	if err != nil || int64(n) < b.room || b.length >= 0 {
+	if err != nil || int64(n) < b.remaining || b.length >= 0 {
 		return n, err
 	}
 	err = b.probe()
-	if err == error(b.over) {
+	if err == error(b.tooLong) {
 		return 0, err
 	}
 	return n, err
@@ -200,7 +200,7 @@ func (b *body) probe() error {
 	for {
 		n, err := b.src.Read(one[:])
 		if n > 0 {
-			return b.over
+			return b.tooLong
 		}
 		if err != nil {
 			return err

@@ -77,8 +77,8 @@ func fieldAlgorithmIndex(name string) int {
 	return -1
 }
 
-// runningDigest is a running hash and the value that it has to come to.
-type runningDigest struct {
+// runningChecksum is a running hash and the value that it has to come to.
+type runningChecksum struct {
 	algorithm *algorithm
 	hash      hash.Hash
 	want      []byte // nil: not asked for
@@ -86,19 +86,19 @@ type runningDigest struct {
 
 // verifier is what content is verified against when it has ended.
 type verifier struct {
-	sums []runningDigest
-	// late, if not nil, reads what only the end of the request tells and
+	checksums []runningChecksum
+	// readTrailer, if not nil, reads what only the end of the request tells and
 	// sets want; its error refuses the content.
-	late func(sums []runningDigest) error
+	readTrailer func(sums []runningChecksum) error
 }
 
 // hash finds the hash function of an algorithm among the sums, or nil. p may
 // be nil.
-func (p *verifier) hash(field string) hash.Hash {
-	if p == nil {
+func (v *verifier) hash(field string) hash.Hash {
+	if v == nil {
 		return nil
 	}
-	for _, s := range p.sums {
+	for _, s := range v.checksums {
 		if s.algorithm.field == field {
 			return s.hash
 		}
@@ -108,15 +108,15 @@ func (p *verifier) hash(field string) hash.Hash {
 
 // hashes are all that a body has to be written to: those of its proof or of its
 // late checksum, and those of the digests that run along, each once. All may be nil.
-func hashes(p *verifier, l *trailingChecksum, r *digestRunner) []hash.Hash {
+func hashes(v *verifier, t *trailingChecksum, r *digestRunner) []hash.Hash {
 	var all []hash.Hash
-	if p != nil {
-		for _, s := range p.sums {
+	if v != nil {
+		for _, s := range v.checksums {
 			all = append(all, s.hash)
 		}
 	}
-	if l != nil {
-		for _, s := range l.sums {
+	if t != nil {
+		for _, s := range t.checksums {
 			all = append(all, s.hash)
 		}
 	}
@@ -143,13 +143,13 @@ func writeHashes(all []hash.Hash, b []byte) {
 }
 
 // verify is called once the content has ended.
-func (p *verifier) verify() error {
-	if p.late != nil {
-		if err := p.late(p.sums); err != nil {
+func (v *verifier) verify() error {
+	if v.readTrailer != nil {
+		if err := v.readTrailer(v.checksums); err != nil {
 			return err
 		}
 	}
-	for _, s := range p.sums {
+	for _, s := range v.checksums {
 		if s.want != nil && !bytes.Equal(s.hash.Sum(nil), s.want) {
 			return ErrChecksumMismatch
 		}
@@ -157,8 +157,8 @@ func (p *verifier) verify() error {
 	return nil
 }
 
-// writeProven stores a body that has a proof: all of it or nothing.
-func (e *engine) writeProven(c *operation, h *lockedUpload) (int64, error) {
+// writeVerified stores a body that has a proof: all of it or nothing.
+func (e *engine) writeVerified(c *operation, h *lockedUpload) (int64, error) {
 	if writer := e.store.AtomicWriter; writer != nil {
 		return writer.WriteAtomic(h.ctx, h.upload, h.info.Offset, c.body)
 	}

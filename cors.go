@@ -21,11 +21,11 @@ type CORSConfig struct {
 }
 
 const (
-	corsAllow = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
+	corsAllowHeaders = "Authorization, Origin, X-Requested-With, X-Request-ID, X-HTTP-Method-Override, Content-Type, " +
 		"Upload-Length, Upload-Offset, Tus-Resumable, Upload-Metadata, Upload-Defer-Length, Upload-Concat, " +
 		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version, Upload-Checksum, Content-Disposition, Content-Encoding, " +
 		"Content-Digest, Repr-Digest, Want-Repr-Digest"
-	corsExpose = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
+	corsExposeHeaders = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
 		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, " +
 		"Upload-Draft-Interop-Version, Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, " +
 		"Accept-Ranges, Content-Disposition, Content-Range, ETag"
@@ -35,15 +35,15 @@ const (
 // corsMethods lists the methods that are switched on, of Allow on both kinds of
 // URL, in the order of tusd v2.
 func corsMethods(creation, upload string, put bool) string {
-	var on []string
+	var enabled []string
 	for _, method := range []string{"POST", "HEAD", "PATCH", "OPTIONS", "GET", "DELETE", "PUT"} {
 		switch {
 		case method == http.MethodOptions, method == http.MethodPut && put,
 			strings.Contains(creation, method), strings.Contains(upload, method):
-			on = append(on, method)
+			enabled = append(enabled, method)
 		}
 	}
-	return strings.Join(on, ", ")
+	return strings.Join(enabled, ", ")
 }
 
 // apply sets the CORS headers of the answer to a request with that origin and
@@ -53,10 +53,10 @@ func (c *CORSConfig) apply(h http.Header, origin, method, methods string) error 
 	if c.Disable {
 		return nil
 	}
-	switch others := h["Vary"]; {
-	case len(others) == 0:
+	switch vary := h["Vary"]; {
+	case len(vary) == 0:
 		h["Vary"] = varyOrigin
-	case &others[0] == &varyOverride[0]:
+	case &vary[0] == &varyOverride[0]:
 		h["Vary"] = varyBoth
 	default:
 		h.Add("Vary", "Origin")
@@ -71,12 +71,12 @@ func (c *CORSConfig) apply(h http.Header, origin, method, methods string) error 
 	if c.AllowCredentials {
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
-	h.Set("Access-Control-Expose-Headers", joinList(corsExpose, c.ExposeHeaders))
+	h.Set("Access-Control-Expose-Headers", joinList(corsExposeHeaders, c.ExposeHeaders))
 	if method != http.MethodOptions {
 		return nil
 	}
 	h.Set("Access-Control-Allow-Methods", joinList(methods, c.AllowMethods))
-	h.Set("Access-Control-Allow-Headers", joinList(corsAllow, c.AllowHeaders))
+	h.Set("Access-Control-Allow-Headers", joinList(corsAllowHeaders, c.AllowHeaders))
 	maxAge := c.MaxAge
 	setDefault(&maxAge, corsMaxAge)
 	h.Set("Access-Control-Max-Age", maxAge)

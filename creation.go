@@ -10,53 +10,53 @@ import (
 
 // creationRequest is a request for a new upload, as a dialect has read it.
 type creationRequest struct {
-	length   int64 // bytes; if not deferred
-	deferred bool
-	metadata MetaData
-	raw      string // Upload-Metadata byte for byte
-	partial  bool
-	final    *finalRequest // nil: it is not a final upload
+	length      int64 // bytes; if not deferred
+	deferred    bool
+	metadata    MetaData
+	rawMetaData string // Upload-Metadata byte for byte
+	partial     bool
+	final       *finalRequest // nil: it is not a final upload
 
 	// The IETF draft's ways: the upload stays open until a request completes
 	// it, this one if complete is set. length, -1 if not known, is only what
 	// the client says it will be.
-	staysOpen      bool
-	complete       bool
-	failsIfTooLong bool     // too much content makes the upload useless
-	digests        []Digest // that the client wants kept
+	explicitCompletion bool
+	complete           bool
+	failsIfTooLong     bool     // too much content makes the upload useless
+	digests            []Digest // that the client wants kept
 }
 
 // create makes an upload and stores the body, if there is one.
 func (e *engine) create(c *operation, req creationRequest) (operationResult, error) {
 	if req.final != nil {
-		req.final.metadata, req.final.rawMeta = req.metadata, req.raw
+		req.final.metadata, req.final.rawMeta = req.metadata, req.rawMetaData
 		return e.concatenate(c, *req.final)
 	}
 	if err := e.checkCreation(c, req); err != nil {
 		return operationResult{}, err
 	}
-	info := e.newInfo(c, req.metadata, req.raw)
-	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.staysOpen
+	info := e.newInfo(c, req.metadata, req.rawMetaData)
+	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.explicitCompletion
 	info.Digests = e.newDigests(req.digests)
 	switch {
 	case !info.SizeIsDeferred:
 		info.Size = req.length
-	case req.staysOpen && req.length >= 0:
+	case req.explicitCompletion && req.length >= 0:
 		info.KnownLength = &req.length
 	}
-	h, res, err := e.establish(c, info)
+	h, res, err := e.createLocked(c, info)
 	if err != nil {
 		return res, err
 	}
 	defer h.release()
-	err = e.fill(c, h, req)
-	settled, err := e.finishOrRelease(c, h, err)
-	res.merge(settled)
+	err = e.storeInitialContent(c, h, req)
+	finished, err := e.finishOrRelease(c, h, err)
+	res.merge(finished)
 	return res, err
 }
 
-// fill stores the content that came with a creation.
-func (e *engine) fill(c *operation, h *lockedUpload, req creationRequest) error {
+// storeInitialContent stores the content that came with a creation.
+func (e *engine) storeInitialContent(c *operation, h *lockedUpload, req creationRequest) error {
 	switch {
 	case c.body == nil && req.complete:
 		return e.completeAtOffset(h)
@@ -65,7 +65,7 @@ func (e *engine) fill(c *operation, h *lockedUpload, req creationRequest) error 
 	case c.created != nil:
 		c.created(h.info)
 	}
-	err := e.boundBody(c, &h.info)
+	err := e.limitBody(c, &h.info)
 	if err == nil {
 		err = e.receive(c, h, req.complete)
 	}
@@ -77,11 +77,11 @@ func (e *engine) fill(c *operation, h *lockedUpload, req creationRequest) error 
 
 // checkCreation refuses what can be refused before anything is stored.
 func (e *engine) checkCreation(c *operation, req creationRequest) error {
-	if req.staysOpen && e.store.LengthDeferrer == nil {
+	if req.explicitCompletion && e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
-	if req.deferred || req.staysOpen && req.length < 0 {
-		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.staysOpen {
+	if req.deferred || req.explicitCompletion && req.length < 0 {
+		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.explicitCompletion {
 			return ErrNotImplemented
 		}
 		if c.body != nil && e.tooLarge(c.body.length) {
@@ -114,9 +114,9 @@ func (e *engine) newInfo(c *operation, metadata MetaData, raw string) FileInfo {
 	}
 }
 
-// establish asks the pre-create callback, takes the lease on the new id and
+// createLocked asks the pre-create callback, takes the lease on the new id and
 // stores the record. The caller releases the hold.
-func (e *engine) establish(c *operation, info FileInfo) (*lockedUpload, operationResult, error) {
+func (e *engine) createLocked(c *operation, info FileInfo) (*lockedUpload, operationResult, error) {
 	response, err := e.preCreate(c, &info)
 	if err != nil {
 		return nil, operationResult{}, err
@@ -136,14 +136,14 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 	if err := e.config.answerable(info); err != nil {
 		return response, err
 	}
-	if ask := e.config.Callbacks.PreCreate; ask != nil {
+	if callback := e.config.Callbacks.PreCreate; callback != nil {
 		var changes FileInfoChanges
 		var err error
 		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: c.from.request()}
 		ctx, stop := contexts.Outlive(c.ctx, e.config.GracePeriod)
 		defer stop()
 		response, err = consult(func() (response HTTPResponse, err error) {
-			response, changes, err = ask(ctx, event)
+			response, changes, err = callback(ctx, event)
 			return response, err
 		})
 		if err != nil {
@@ -161,7 +161,7 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 	} else if err := ValidateID(info.ID); err != nil {
 		return response, ErrInvalidName.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
-	if info.IsFinal || e.asksPreFinish(*info) || verifies(info.Digests) {
+	if info.IsFinal || e.callsPreFinish(*info) || verifies(info.Digests) {
 		info.State = StateUploading // the data alone cannot tell that it was built, verified, or that the callback agreed
 	}
 	return response, nil

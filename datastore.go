@@ -117,11 +117,11 @@ type Upload interface {
 // keeps without asking if the offset is this one: it was told to the client.
 // ok is false if the request does not say.
 func ClaimedOffset(ctx context.Context) (offset int64, ok bool) {
-	e, ok := ctx.Value(claimedOffsetKey{}).(*claimedOffset)
+	c, ok := ctx.Value(claimedOffsetKey{}).(*claimedOffset)
 	if !ok {
 		return 0, false
 	}
-	return e.offset, true
+	return c.offset, true
 }
 
 type claimedOffsetKey struct{}
@@ -134,11 +134,11 @@ type claimedOffset struct {
 }
 
 // Value implements context.Context.
-func (e *claimedOffset) Value(key any) any {
+func (c *claimedOffset) Value(key any) any {
 	if key == (claimedOffsetKey{}) {
-		return e
+		return c
 	}
-	return e.Context.Value(key)
+	return c.Context.Value(key)
 }
 
 // Terminater removes uploads (tus 1.0, Termination).

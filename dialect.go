@@ -32,9 +32,9 @@ type dialect interface {
 	checkTermination(x *exchange) error
 	// writeStatus answers with the state of an upload.
 	writeStatus(x *exchange, info FileInfo) error
-	// getsStatus reports whether GET of an incomplete upload is a request for its
+	// getReturnsStatus reports whether GET of an incomplete upload is a request for its
 	// status.
-	getsStatus() bool
+	getReturnsStatus() bool
 	// setContentFields sets the fields of the header that the dialect adds to the
 	// content of a complete upload.
 	setContentFields(x *exchange, info FileInfo)
@@ -49,12 +49,12 @@ type dialect interface {
 func (x *exchange) chooseDialect() error {
 	switch versions := x.r.Header["Tus-Resumable"]; {
 	case len(versions) == 1 && versions[0] == tusVersion:
-		x.speak(tusDialect{})
+		x.setDialect(tusDialect{})
 		return nil
 	case len(versions) > 0:
 		return ErrUnsupportedVersion
 	case !x.h.engine.config.DisableIETF && hasIETFMark(x.r):
-		x.speak(ietfDialectOf(x.r))
+		x.setDialect(ietfDialectOf(x.r))
 		return nil
 	}
 	if x.method == http.MethodHead || x.method == http.MethodGet || x.method == http.MethodDelete {
@@ -63,8 +63,8 @@ func (x *exchange) chooseDialect() error {
 	return ErrUnsupportedVersion
 }
 
-// speak makes d the dialect of the exchange.
-func (x *exchange) speak(d dialect) {
+// setDialect makes d the dialect of the exchange.
+func (x *exchange) setDialect(d dialect) {
 	x.dialect = d
 	d.begin(x)
 }

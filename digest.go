@@ -100,20 +100,20 @@ func (h *lockedUpload) wantDigests(wanted []Digest) error {
 
 // digestRunner keeps the digests of an upload that run along with a body.
 type digestRunner struct {
-	digests []Digest
-	hashes  []hash.Hash // nil where the digest is behind and cannot run along
-	kept    time.Time   // when the record was last written
-	keptAt  int64       // and with which offset
+	digests     []Digest
+	hashes      []hash.Hash // nil where the digest is behind and cannot run along
+	saved       time.Time   // when the record was last written
+	savedOffset int64       // and with which offset
 }
 
 // newRunner returns nil if no digest can run along from the upload's offset.
 // One that is to see the same bytes as a checksum of the body shares its hash.
-func newRunner(info *FileInfo, p *verifier) *digestRunner {
+func newRunner(info *FileInfo, v *verifier) *digestRunner {
 	if len(info.Digests) == 0 {
 		return nil
 	}
-	r := &digestRunner{digests: info.Digests, hashes: make([]hash.Hash, len(info.Digests)), kept: time.Now(), keptAt: info.Offset}
-	any := false
+	r := &digestRunner{digests: info.Digests, hashes: make([]hash.Hash, len(info.Digests)), saved: time.Now(), savedOffset: info.Offset}
+	running := false
 	for i, d := range info.Digests {
 		if d.Offset != info.Offset || d.Sum != nil || !d.known() {
 			continue
@@ -122,12 +122,12 @@ func newRunner(info *FileInfo, p *verifier) *digestRunner {
 		if d.Offset != info.Offset {
 			continue // its state could not be read
 		}
-		if shared := p.hash(d.Algorithm); d.Offset == 0 && shared != nil {
+		if shared := v.hash(d.Algorithm); d.Offset == 0 && shared != nil {
 			h = shared
 		}
-		r.hashes[i], any = h, true
+		r.hashes[i], running = h, true
 	}
-	if !any {
+	if !running {
 		return nil
 	}
 	return r
@@ -150,22 +150,22 @@ func (r *digestRunner) states(offset int64, full bool) ([]Digest, error) {
 
 // How often the state of a digest is kept while a body is read.
 const (
-	digestTime  = 5 * time.Second
-	digestBytes = 64 << 20
+	digestSaveInterval = 5 * time.Second
+	digestSaveBytes    = 64 << 20
 )
 
 // saveDigests writes down how far the digests have come that run along with
 // a body whose bytes are stored from start on: when it has ended, and now and
 // then before. If it cannot, they are behind and caught up with later.
 func (e *engine) saveDigests(c *operation, h *lockedUpload, start int64) {
-	run := c.body.run
-	if run == nil || start+c.body.n != h.info.Offset || h.info.Offset == run.keptAt && !h.info.Full() {
+	runner := c.body.digests
+	if runner == nil || start+c.body.n != h.info.Offset || h.info.Offset == runner.savedOffset && !h.info.Full() {
 		return // the last but one: the store has kept less than what was hashed
 	}
-	if !c.body.ended() && time.Since(run.kept) < digestTime && h.info.Offset-run.keptAt < digestBytes {
+	if !c.body.ended() && time.Since(runner.saved) < digestSaveInterval && h.info.Offset-runner.savedOffset < digestSaveBytes {
 		return
 	}
-	states, err := run.states(h.info.Offset, h.info.Full())
+	states, err := runner.states(h.info.Offset, h.info.Full())
 	if err == nil {
 		err = h.storeDigests(h.ctx, states)
 	}
@@ -173,7 +173,7 @@ func (e *engine) saveDigests(c *operation, h *lockedUpload, start int64) {
 		e.log.Warn("the state of a digest could not be kept", "id", h.id, "err", err)
 		return
 	}
-	run.kept, run.keptAt = time.Now(), h.info.Offset
+	runner.saved, runner.savedOffset = time.Now(), h.info.Offset
 }
 
 // resetLostDigests takes from the record what the digests cover beyond the stored
@@ -202,9 +202,9 @@ func (h *lockedUpload) storeDigests(ctx context.Context, states []Digest) error 
 	return err
 }
 
-// maxBehind is how many uploads wait for that. With others it begins when they are
+// maxWaitingCatchUps is how many uploads wait for that. With others it begins when they are
 // asked for again.
-const maxBehind = 1000
+const maxWaitingCatchUps = 1000
 
 // checkDigests brings the digests that a client wants verified, and those of
 // a final, up to date and compares them. It is called when all bytes are there.

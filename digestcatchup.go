@@ -17,7 +17,7 @@ const maxCatchUps = 2
 // catchUpIfBehind brings the digests of an upload up to date if they lack bytes:
 // a crash has lost them, or another node has written.
 func (e *engine) catchUpIfBehind(info *FileInfo) {
-	if !digestsBehind(*info) || info.State == StateFailed || !info.Full() && e.readsWhole.Load() {
+	if !digestsBehind(*info) || info.State == StateFailed || !info.Full() && e.readsOnlyFull.Load() {
 		return
 	}
 	if e.digestFailures.due(info.ID, e.now()) {
@@ -28,13 +28,13 @@ func (e *engine) catchUpIfBehind(info *FileInfo) {
 // catchUp reads, in the background and without a lock, what the digests of an
 // upload lack, and then writes down how far they have come.
 func (e *engine) catchUp(id string) {
-	if e.digesting.Len() >= maxBehind || !e.digesting.TryLock(id) {
+	if e.digesting.Len() >= maxWaitingCatchUps || !e.digesting.TryLock(id) {
 		return
 	}
 	started := e.work.Start(func() {
 		defer e.digesting.Unlock(id)
-		e.hashing <- struct{}{}
-		defer func() { <-e.hashing }()
+		e.hashSlots <- struct{}{}
+		defer func() { <-e.hashSlots }()
 		var err error
 		for more := true; more && err == nil; { // the upload may have grown in the meantime
 			more, err = e.catchUpOnce(id)
@@ -54,7 +54,7 @@ func (e *engine) catchUpOnce(id string) (more bool, err error) {
 	}
 	states, err := hashMissing(e.background, upload, info)
 	if !info.Full() && errors.Is(err, ErrIncompleteUpload) {
-		e.readsWhole.Store(true) // the digests catch up when all bytes are there
+		e.readsOnlyFull.Store(true) // the digests catch up when all bytes are there
 		return false, nil
 	}
 	if err != nil {
@@ -148,7 +148,7 @@ func hashStored(ctx context.Context, h hash.Hash, upload Upload, from, to int64)
 func (e *engine) logCatchUp(id string, err error) {
 	switch {
 	case err == nil || errors.Is(err, ErrNotFound):
-		e.digestFailures.forget(id)
+		e.digestFailures.remove(id)
 	case e.background.Err() != nil: // the next server does it
 	case e.digestFailures.add(id, e.now()):
 		e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
@@ -158,8 +158,8 @@ func (e *engine) logCatchUp(id string, err error) {
 // How long requests on an upload whose digest could not be brought up to date
 // make no further attempt, each of which may read all of it.
 const (
-	firstDigestWait = 250 * time.Millisecond
-	lastDigestWait  = 10 * time.Minute
+	minDigestWait = 250 * time.Millisecond
+	maxDigestWait = 10 * time.Minute
 )
 
 // maxDigestFailures bounds the uploads that are remembered. Failures of others
@@ -187,18 +187,18 @@ func (f *digestFailures) due(id string, now time.Time) bool {
 
 // add notes a failed attempt and reports whether it is to be told: it is the
 // first one of this upload.
-func (f *digestFailures) add(id string, now time.Time) (first bool) {
+func (f *digestFailures) add(id string, now time.Time) (isFirst bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	hash := hashID(id)
 	failure, known := f.ids[hash]
 	if !known && len(f.ids) >= maxDigestFailures {
-		f.dropOld(now)
+		f.evictOld(now)
 	}
 	if !known && len(f.ids) >= maxDigestFailures {
 		return false
 	}
-	failure.wait = min(max(2*failure.wait, firstDigestWait), lastDigestWait)
+	failure.wait = min(max(2*failure.wait, minDigestWait), maxDigestWait)
 	failure.next = now.Add(failure.wait)
 	if f.ids == nil {
 		f.ids = make(map[idHash]digestFailure)
@@ -207,18 +207,18 @@ func (f *digestFailures) add(id string, now time.Time) (first bool) {
 	return !known
 }
 
-// dropOld drops the uploads that requests have not asked for in a long time.
+// evictOld drops the uploads that requests have not asked for in a long time.
 // The caller holds mu.
-func (f *digestFailures) dropOld(now time.Time) {
+func (f *digestFailures) evictOld(now time.Time) {
 	for hash, failure := range f.ids {
-		if now.Sub(failure.next) >= lastDigestWait {
+		if now.Sub(failure.next) >= maxDigestWait {
 			delete(f.ids, hash)
 		}
 	}
 }
 
-// forget drops an upload whose digests are up to date, or that is gone.
-func (f *digestFailures) forget(id string) {
+// remove drops an upload whose digests are up to date, or that is gone.
+func (f *digestFailures) remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.ids, hashID(id))

@@ -12,41 +12,41 @@ import (
 // contentDigestField may be a trailer, too (RFC 9530, section 4).
 const contentDigestField = "Content-Digest"
 
-// contentProof reads Content-Digest, or prepares for it as an announced trailer.
+// readContentDigest reads Content-Digest, or prepares for it as an announced trailer.
 // It is nil if there is neither, or no algorithm that is known here, which RFC 9530
 // allows to be passed over.
-func contentProof(r *http.Request) *verifier {
-	if sums := digestSums(r.Header[contentDigestField]); len(sums) > 0 {
-		return &verifier{sums: sums}
+func readContentDigest(r *http.Request) *verifier {
+	if sums := knownContentDigests(r.Header[contentDigestField]); len(sums) > 0 {
+		return &verifier{checksums: sums}
 	}
 	if _, announced := r.Trailer[contentDigestField]; !announced {
 		return nil
 	}
-	return &verifier{sums: allSums(), late: func(sums []runningDigest) error {
-		for _, s := range digestSums(r.Trailer[contentDigestField]) {
-			sums[slices.IndexFunc(sums, func(t runningDigest) bool { return t.algorithm == s.algorithm })].want = s.want
+	return &verifier{checksums: newChecksums(), readTrailer: func(sums []runningChecksum) error {
+		for _, s := range knownContentDigests(r.Trailer[contentDigestField]) {
+			sums[slices.IndexFunc(sums, func(t runningChecksum) bool { return t.algorithm == s.algorithm })].want = s.want
 		}
 		return nil
 	}}
 }
 
-// digestSums reads the digests of a Content-Digest that are known here.
-func digestSums(values []string) (sums []runningDigest) {
+// knownContentDigests reads the digests of a Content-Digest that are known here.
+func knownContentDigests(values []string) (sums []runningChecksum) {
 	if len(values) == 0 {
 		return nil
 	}
 	for i, item := range fieldAlgorithms(values) {
 		if item.Kind == structured.IsBytes {
-			sums = append(sums, runningDigest{&algorithms[i], algorithms[i].hash(), item.Bytes(longestDigest)})
+			sums = append(sums, runningChecksum{&algorithms[i], algorithms[i].hash(), item.Bytes(longestDigest)})
 		}
 	}
 	return sums
 }
 
-// namedDigests reads Repr-Digest: every algorithm that is known here is kept
+// readReprDigest reads Repr-Digest: every algorithm that is known here is kept
 // and compared. If there is none, it is the one of Want-Repr-Digest that the
 // client prefers.
-func namedDigests(values, wishes []string) []Digest {
+func readReprDigest(values, wishes []string) []Digest {
 	if len(values) == 0 && len(wishes) == 0 {
 		return nil
 	}
@@ -59,17 +59,17 @@ func namedDigests(values, wishes []string) []Digest {
 	if len(digests) > 0 {
 		return digests
 	}
-	var favourite string
-	var most int64
+	var preferred string
+	var weight int64
 	for i, item := range fieldAlgorithms(wishes) {
-		if item.Kind == structured.IsInteger && item.Integer > most {
-			favourite, most = algorithms[i].field, item.Integer
+		if item.Kind == structured.IsInteger && item.Integer > weight {
+			preferred, weight = algorithms[i].field, item.Integer
 		}
 	}
-	if favourite == "" {
+	if preferred == "" {
 		return nil
 	}
-	return []Digest{{Algorithm: favourite}}
+	return []Digest{{Algorithm: preferred}}
 }
 
 // fieldAlgorithms reads a dictionary by the names of the algorithms that are

@@ -21,7 +21,7 @@ func (e *engine) download(c *operation, id string) (storedContent, FileInfo, err
 		return storedContent{}, info, failedError(&info)
 	case info.State != StateComplete && e.finishing.Locked(id):
 		return storedContent{}, info, ErrUploadFinishing
-	case e.unfinished(&info):
+	case e.needsFinish(&info):
 		e.finishLater(id)
 		return storedContent{}, info, ErrUploadFinishing
 	case !info.Complete():
@@ -48,8 +48,8 @@ func (s storedContent) open(ctx context.Context) (io.ReadCloser, error) {
 	return s.upload.GetReader(ctx)
 }
 
-// removed returns an error if the upload is not there any more.
-func (e *engine) removed(ctx context.Context, id string) error {
+// checkExists returns an error if the upload is not there any more.
+func (e *engine) checkExists(ctx context.Context, id string) error {
 	_, _, err := e.peek(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return err

@@ -73,7 +73,7 @@ func (b *broadcaster) active() bool { return b.count.Load() > 0 }
 func (b *broadcaster) subscribe(size int) *Subscription {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := &Subscription{c: make(chan Event, size), room: max(size*eventBytes, leastEventBytes)}
+	s := &Subscription{c: make(chan Event, size), maxBytes: max(size*queueBytesPerEvent, minQueueBytes)}
 	s.C = s.c
 	if b.closed {
 		close(s.c)
@@ -87,8 +87,8 @@ func (b *broadcaster) subscribe(size int) *Subscription {
 // A queue has so many bytes for each event, on average, and in all at least so
 // many. Clients choose how large events are: a header may have 256 KiB.
 const (
-	eventBytes      = 4 << 10
-	leastEventBytes = 1 << 20
+	queueBytesPerEvent = 4 << 10
+	minQueueBytes      = 1 << 20
 )
 
 // publish never blocks: a full queue loses the event and counts it.
@@ -111,7 +111,7 @@ func (s *Subscription) offer(event Event) {
 		s.sizes = s.sizes[1:]
 	}
 	size := event.Upload.MemorySize() + event.HTTPRequest.memorySize()
-	if s.bytes+size > s.room {
+	if s.bytes+size > s.maxBytes {
 		s.dropped.Add(1)
 		return
 	}
@@ -165,9 +165,9 @@ type Subscription struct {
 	dropped atomic.Uint64
 
 	// guarded by the broadcaster's lock
-	sizes []int // of the events in c, and of those that were taken since the last one was queued
-	bytes int   // the sum
-	room  int
+	sizes    []int // of the events in c, and of those that were taken since the last one was queued
+	bytes    int   // the sum
+	maxBytes int
 }
 
 // Dropped counts the events that found the queue full.
@@ -176,19 +176,19 @@ func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
 // A request that outlives its handler owns its bytes, and their sum is bounded, since
 // clients choose most of them.
 
-// keptRequestBytes bounds the memory for requests that events of later attempts
+// maxRetainedRequestBytes bounds the memory for requests that events of later attempts
 // tell of. Of further ones they do not tell.
-const keptRequestBytes = 4 << 20
+const maxRetainedRequestBytes = 4 << 20
 
-// keepRequest returns what work in the background may keep of a request: all, or
+// retainRequest returns what work in the background may keep of a request: all, or
 // nothing if the budget is used up. The caller calls drop when the work is over.
-func (e *engine) keepRequest(request HTTPRequest) (kept HTTPRequest, drop func()) {
+func (e *engine) retainRequest(request HTTPRequest) (retained HTTPRequest, release func()) {
 	size := int64(request.memorySize())
-	if e.requestBytes.Add(size) > keptRequestBytes {
-		e.requestBytes.Add(-size)
+	if e.retainedRequestBytes.Add(size) > maxRetainedRequestBytes {
+		e.retainedRequestBytes.Add(-size)
 		return HTTPRequest{}, func() {}
 	}
-	return request, func() { e.requestBytes.Add(-size) }
+	return request, func() { e.retainedRequestBytes.Add(-size) }
 }
 
 // memorySize estimates how many bytes of memory r leads to.
@@ -200,7 +200,7 @@ func headerMemory(header http.Header) int {
 	const entry = int(unsafe.Sizeof("") + unsafe.Sizeof([]string{}))
 	n := 2 * len(header) * entry
 	for name, values := range header {
-		n += len(name) + listSize(values)
+		n += len(name) + listMemory(values)
 	}
 	return n
 }

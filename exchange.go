@@ -21,33 +21,33 @@ import (
 // everything behind it writes to.
 type exchange struct {
 	http.ResponseWriter
-	h         *Handler
-	r         *http.Request
-	method    string // the effective one
-	sent      string // the one that was sent
-	id        string // of the upload; "" is the creation URL
-	requestID string
-	dialect   dialect
-	offsets   *offsets // for the error's answer in the IETF draft
-	control   http.ResponseController
-	deadlines deadline.Request
-	body      body
-	unread    deadline.UnreadBody // of the body, when the answer begins
-	calling   operation
-	started   time.Time
-	admission admission
-	segment   int64 // of a file, see ReadFrom
+	h           *Handler
+	r           *http.Request
+	method      string // the effective one
+	sentMethod  string // the one that was sent
+	id          string // of the upload; "" is the creation URL
+	requestID   string
+	dialect     dialect
+	offsets     *offsets // for the error's answer in the IETF draft
+	control     http.ResponseController
+	deadlines   deadline.Request
+	body        body
+	unread      deadline.UnreadBody // of the body, when the answer begins
+	op          operation
+	started     time.Time
+	admission   admission
+	segmentSize int64 // of a file, see ReadFrom
 
-	before, after *exchange // in the list of those that are running
+	prev, next *exchange // in the list of those that are running
 
-	peer netip.Addr // not valid: a Unix socket
-	made string     // id of the upload that the request has made
+	peer      netip.Addr // not valid: a Unix socket
+	createdID string     // id of the upload that the request has made
 
-	unlogged  bool      // it has no line in the log
-	returned  bool      // rather than panicked
-	firstByte time.Time // of the answer
-	values    [5]string // of its header, see set
-	fields    int
+	unlogged         bool      // it has no line in the log
+	returned         bool      // rather than panicked
+	firstByte        time.Time // of the answer
+	headerValues     [5]string // of its header, see set
+	headerValuesUsed int
 
 	status  int
 	written int64  // bytes of the answer's content
@@ -61,17 +61,17 @@ const overrideField = "X-Http-Method-Override"
 const longestMethod = len(http.MethodOptions)
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
-	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sent: r.Method, dialect: undeclared{}, started: time.Now()}
+	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sentMethod: r.Method, dialect: undeclared{}, started: time.Now()}
 	if override := r.Header.Get(overrideField); override != "" {
 		x.method = override
 		if len(override) <= longestMethod { // what is longer is none
 			x.method = strings.ToUpper(override)
 		}
 	}
-	x.segment = largestSegment
+	x.segmentSize = largestSegment
 	x.control = *http.NewResponseController(w)
 	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
-	x.body = body{src: http.NoBody, from: r, length: r.ContentLength, deadlines: &x.deadlines}
+	x.body = body{src: http.NoBody, request: r, length: r.ContentLength, deadlines: &x.deadlines}
 	x.body.pace = pace{rate: h.engine.config.MinRate, window: h.engine.config.MinRateTime}
 	x.peer = forwarded.ParseAddr(r.RemoteAddr)
 	if r.Body != nil {
@@ -106,7 +106,7 @@ func (x *exchange) begin() error {
 		header.Set("Connection", "close")
 	}
 	x.dialect.begin(x)
-	if x.sent == http.MethodGet || x.sent == http.MethodHead {
+	if x.sentMethod == http.MethodGet || x.sentMethod == http.MethodHead {
 		header["Vary"] = varyOverride
 	}
 	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method, x.h.corsMethods)
@@ -116,13 +116,13 @@ func (x *exchange) begin() error {
 // form. It is header.Set for the fields of many answers, without memory of its
 // own for each.
 func (x *exchange) set(name, value string) {
-	if x.fields == len(x.values) {
+	if x.headerValuesUsed == len(x.headerValues) {
 		x.Header().Set(name, value)
 		return
 	}
-	x.values[x.fields] = value
-	x.fields++
-	x.Header()[name] = x.values[x.fields-1 : x.fields : x.fields]
+	x.headerValues[x.headerValuesUsed] = value
+	x.headerValuesUsed++
+	x.Header()[name] = x.headerValues[x.headerValuesUsed-1 : x.headerValuesUsed : x.headerValuesUsed]
 }
 
 // contentLength announces an answer's content.
@@ -139,10 +139,10 @@ func (x *exchange) hasContent() bool {
 	return x.r.ContentLength != 0 && x.r.Body != nil && x.r.Body != http.NoBody
 }
 
-// call is what operations get to know of the request.
-func (x *exchange) call() *operation {
-	x.calling = operation{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.calling.admitted}
-	return &x.calling
+// operation is what operations get to know of the request.
+func (x *exchange) operation() *operation {
+	x.op = operation{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.op.admitted}
+	return &x.op
 }
 
 // request is what events tell of the request.
@@ -152,8 +152,8 @@ func (x *exchange) request() HTTPRequest {
 	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.remote(), Header: header}
 }
 
-// upload is the id of the upload that the request is about, "" if none.
-func (x *exchange) upload() string { return cmp.Or(x.id, x.made) }
+// uploadID is the id of the upload that the request is about, "" if none.
+func (x *exchange) uploadID() string { return cmp.Or(x.id, x.createdID) }
 
 // respond writes an answer without an error: the status and the headers that
 // are set, or what a callback wants in place of them.
@@ -257,21 +257,21 @@ func (x *exchange) WriteHeader(status int) {
 	if status >= 200 {
 		x.h.limits.answering(x)
 		if x.r.ProtoMajor == 1 && x.hasContent() {
-			x.leaveBody()
+			x.handleUnreadBody()
 		}
 	}
-	if x.method != x.sent || status >= 400 { // a cache may know the request by the method that was sent
+	if x.method != x.sentMethod || status >= 400 { // a cache may know the request by the method that was sent
 		x.Header()["Cache-Control"] = noStore
 	}
-	if x.method == http.MethodHead && x.sent != http.MethodHead && status >= 200 {
+	if x.method == http.MethodHead && x.sentMethod != http.MethodHead && status >= 200 {
 		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow
 	}
 	x.deadlines.BeforeWrite()
 	x.ResponseWriter.WriteHeader(status)
 }
 
-// leaveBody sees to what the answer leaves unread of the body.
-func (x *exchange) leaveBody() {
+// handleUnreadBody sees to what the answer leaves unread of the body.
+func (x *exchange) handleUnreadBody() {
 	switch {
 	case x.body.err != io.EOF:
 		begun, failed := x.body.started.Load() != 0, x.body.err != nil || x.deadlines.Aborted() != nil

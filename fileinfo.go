@@ -150,8 +150,8 @@ func (i FileInfo) Clone() FileInfo {
 // a list of partial uploads may have many times the size of a usual record.
 func (i FileInfo) MemorySize() int {
 	n := len(i.ID) + len(i.Dialect) + len(i.State) + len(i.RawMetaData) + len(i.RawConcat)
-	n += mapSize(i.MetaData) + mapSize(i.Storage)
-	n += listSize(i.PartialUploads) + listSize(i.Finals)
+	n += mapMemory(i.MetaData) + mapMemory(i.Storage)
+	n += listMemory(i.PartialUploads) + listMemory(i.Finals)
 	for _, d := range i.Digests {
 		n += int(unsafe.Sizeof(d)) + len(d.Algorithm) + cap(d.State) + cap(d.Sum) + cap(d.Want)
 	}
@@ -159,15 +159,15 @@ func (i FileInfo) MemorySize() int {
 		n += int(unsafe.Sizeof(*i.KnownLength))
 	}
 	if f := i.Failure; f != nil {
-		n += int(unsafe.Sizeof(*f)) + len(f.Code) + len(f.Body) + mapSize(f.Header)
+		n += int(unsafe.Sizeof(*f)) + len(f.Code) + len(f.Body) + mapMemory(f.Header)
 	}
 	return n
 }
 
-func listSize(list []string) int {
+func listMemory(list []string) int {
 	n := cap(list) * int(unsafe.Sizeof(""))
 	for _, s := range list {
-		n += len(s) + spareBytes
+		n += len(s) + allocationOverhead
 	}
 	return n
 }
@@ -175,22 +175,22 @@ func listSize(list []string) int {
 // A map has room for so many entries, which it begins with and then doubles, and
 // so many bytes for itself. An allocation has some bytes more than was asked for.
 const (
-	leastEntries = 8
-	mapBytes     = 64
-	spareBytes   = 8
+	minMapEntries      = 8
+	mapOverhead        = 64
+	allocationOverhead = 8
 )
 
-func mapSize(m map[string]string) int {
+func mapMemory(m map[string]string) int {
 	if m == nil {
 		return 0
 	}
-	room := leastEntries
-	for room < len(m)+len(m)/7 { // seven eighths of it can be full
-		room *= 2
+	capacity := minMapEntries
+	for capacity < len(m)+len(m)/7 { // seven eighths of it can be full
+		capacity *= 2
 	}
-	n := mapBytes + room*(2*int(unsafe.Sizeof(""))+1)
+	n := mapOverhead + capacity*(2*int(unsafe.Sizeof(""))+1)
 	for name, value := range m {
-		n += len(name) + len(value) + 2*spareBytes
+		n += len(name) + len(value) + 2*allocationOverhead
 	}
 	return n
 }

@@ -99,7 +99,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 	}
 	e.registrations.add(o.id, o.partials...)
 	var drop func()
-	o.request, drop = e.keepRequest(o.request)
+	o.request, drop = e.retainRequest(o.request)
 	started := e.work.Start(func() {
 		afterwards := func() {}
 		defer func() {
@@ -177,27 +177,27 @@ func (e *engine) buildWithSlot(o buildOrder) (res operationResult, again bool, e
 // rescanFinals builds, after a wait, all finals that are not built, as far as
 // no builder does. While finals are left out, it is repeated.
 func (e *engine) rescanFinals(wait time.Duration) {
-	e.pending.Store(true)
-	if !e.sweeping.CompareAndSwap(false, true) {
+	e.finalsLeftOut.Store(true)
+	if !e.listingFinals.CompareAndSwap(false, true) {
 		return
 	}
 	started := e.work.Start(func() {
 		for {
-			for e.pending.Load() && e.sleep(wait) {
-				e.pending.Store(false)
+			for e.finalsLeftOut.Load() && e.sleep(wait) {
+				e.finalsLeftOut.Store(false)
 				e.buildUnbuilt()
-				if e.pending.Load() {
+				if e.finalsLeftOut.Load() {
 					wait = e.lastRebuildDelay
 				}
 			}
-			e.sweeping.Store(false)
-			if e.background.Err() != nil || !e.pending.Load() || !e.sweeping.CompareAndSwap(false, true) {
+			e.listingFinals.Store(false)
+			if e.background.Err() != nil || !e.finalsLeftOut.Load() || !e.listingFinals.CompareAndSwap(false, true) {
 				return
 			}
 		}
 	})
 	if !started {
-		e.sweeping.Store(false)
+		e.listingFinals.Store(false)
 	}
 }
 
@@ -212,9 +212,9 @@ func (e *engine) buildUnbuilt() {
 	})
 	switch {
 	case err == nil:
-		e.listed.Store(true)
+		e.finalsListed.Store(true)
 	case e.background.Err() == nil:
 		e.log.Error("cannot list the final uploads that are not built", "err", err)
-		e.pending.Store(true)
+		e.finalsLeftOut.Store(true)
 	}
 }

@@ -147,8 +147,8 @@ func (e *engine) parseConcatRecord(value []byte) (j concatRecord, fresh bool) {
 // removeOldConcatRecords removes, now and then and in the background, the side records
 // that do not count any more.
 func (e *engine) removeOldConcatRecords() {
-	last, now := e.swept.Load(), e.now().Unix()
-	if now-last < int64(sameFinalFor/time.Second) || !e.swept.CompareAndSwap(last, now) {
+	last, now := e.sideRecordsSwept.Load(), e.now().Unix()
+	if now-last < int64(sameFinalFor/time.Second) || !e.sideRecordsSwept.CompareAndSwap(last, now) {
 		return
 	}
 	e.work.Start(func() {
@@ -175,7 +175,7 @@ func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res o
 	if full, err = e.measurePartials(c.ctx, ids, &info); err != nil {
 		return operationResult{}, false, err
 	}
-	h, res, err := e.establish(c, info)
+	h, res, err := e.createLocked(c, info)
 	if err != nil {
 		return res, false, err
 	}
@@ -301,10 +301,10 @@ type finalWait struct {
 
 // findOrMake returns the final of an equal request, or makes one.
 func (w *finalWait) findOrMake(c *operation, req finalRequest) (operationResult, error) {
-	if !w.e.joining.TryLock(w.key.Name) {
+	if !w.e.creatingFinals.TryLock(w.key.Name) {
 		return operationResult{}, ErrUploadLocked
 	}
-	defer w.e.joining.Unlock(w.key.Name)
+	defer w.e.creatingFinals.Unlock(w.key.Name)
 	res, err := w.e.recentFinal(c, w.key)
 	if err == nil && !res.exists() {
 		w.fresh = true

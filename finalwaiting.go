@@ -133,7 +133,7 @@ func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) e
 // finalsWaitingFor are the finals that still need the partial in h.
 func (e *engine) finalsWaitingFor(h *lockedUpload) ([]string, error) {
 	finals, _ := e.registrations.of(h.id)
-	if h.info.IsPartial && !e.listed.Load() { // finals of full partials that were being built at the last stop are not named yet
+	if h.info.IsPartial && !e.finalsListed.Load() { // finals of full partials that were being built at the last stop are not named yet
 		err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 			finals = append(finals, string(value))
 			return nil

@@ -50,7 +50,7 @@ func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, 
 // callback is final; any other error means that it can be repeated.
 func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
 	ctx := h.lease.Context() // not h.ctx: the client may go
-	confirm := e.asksPreFinish(h.info)
+	confirm := e.callsPreFinish(h.info)
 	remember := confirm || h.info.State != ""
 	if remember {
 		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
@@ -125,8 +125,8 @@ func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) 
 	return errors.Join(err, h.refresh())
 }
 
-// asksPreFinish tells whether a callback decides about the completion of an upload.
-func (e *engine) asksPreFinish(info FileInfo) bool {
+// callsPreFinish tells whether a callback decides about the completion of an upload.
+func (e *engine) callsPreFinish(info FileInfo) bool {
 	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
 }
 

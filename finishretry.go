@@ -27,14 +27,14 @@ func (e *engine) finishLater(id string) bool {
 // tells that an attempt has failed, which the record of an upload without a
 // state does not show. It reports false if too many uploads wait already.
 func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration, failed bool) bool {
-	if e.finishRetries.Add(1) > e.mostRetries {
+	if e.finishRetries.Add(1) > e.maxFinishRetries {
 		e.finishing.Unlock(id)
 		e.finishRetries.Add(-1)
-		e.finishLeft.Store(true)
+		e.finishesLeftOut.Store(true)
 		e.resumeLeftFinishes() // the others may have ended just before
 		return false
 	}
-	request, drop := e.keepRequest(request)
+	request, drop := e.retainRequest(request)
 	end := func() {
 		drop()
 		e.finishing.Unlock(id)
@@ -63,7 +63,7 @@ func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 	if err == nil {
 		defer h.release()
 		failed = failed && h.info.State == "" && h.info.Full()
-		if !e.unfinished(&h.info) && !failed {
+		if !e.needsFinish(&h.info) && !failed {
 			return e.deleteSideRecord(h.ctx, finishingKey(id)) == nil
 		}
 		_, err = e.tryFinish(h, request)
@@ -93,7 +93,7 @@ var errTooManyRetries = errors.New("too many uploads wait to be finished")
 // resumeLeftFinishes goes on with uploads that were left to their side records, if there
 // is room for many.
 func (e *engine) resumeLeftFinishes() {
-	if e.background.Err() != nil || e.finishRetries.Load() > e.mostRetries/2 || !e.finishLeft.CompareAndSwap(true, false) {
+	if e.background.Err() != nil || e.finishRetries.Load() > e.maxFinishRetries/2 || !e.finishesLeftOut.CompareAndSwap(true, false) {
 		return
 	}
 	e.work.Start(func() {
@@ -105,7 +105,7 @@ func (e *engine) resumeLeftFinishes() {
 		})
 		if err != nil && !errors.Is(err, errTooManyRetries) && e.background.Err() == nil {
 			e.log.Error("cannot list the uploads that are not finished", "err", err)
-			e.finishLeft.Store(true)
+			e.finishesLeftOut.Store(true)
 		}
 	})
 }

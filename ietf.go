@@ -135,7 +135,7 @@ func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, 
 	if !ok {
 		return creationRequest{}, ErrInvalidComplete
 	}
-	req := creationRequest{staysOpen: true, complete: complete, failsIfTooLong: d.spoils, length: -1}
+	req := creationRequest{explicitCompletion: true, complete: complete, failsIfTooLong: d.spoils, length: -1}
 	if representationSize(x.r.Header) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -143,7 +143,7 @@ func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, 
 	if len(SerializeMetaData(req.metadata)) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
-	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	req.digests = readReprDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
 	if length, ok := structured.Integer(x.r.Header, "Upload-Length"); ok {
 		req.length = length
 	}
@@ -183,7 +183,7 @@ func (d *ietfDialect) readContent(x *exchange, c *operation, complete bool) erro
 	case !complete && size >= 0 && size < config.MinAppendSize:
 		return ErrAppendTooSmall
 	}
-	x.body.verifier = contentProof(x.body.from)
+	x.body.verifier = readContentDigest(x.body.request)
 	if x.body.verifier != nil && !config.offersChecksums() {
 		x.body.verifier = nil // RFC 9530 lets a recipient pass over it
 	}
@@ -197,7 +197,7 @@ func (d *ietfDialect) readContent(x *exchange, c *operation, complete bool) erro
 
 // proveNothing verifies the Content-Digest of a request without content.
 func (x *exchange) proveNothing() error {
-	if p := contentProof(x.body.from); p != nil {
+	if p := readContentDigest(x.body.request); p != nil {
 		return p.verify()
 	}
 	return nil
@@ -259,7 +259,7 @@ func (x *exchange) tellDigest(info FileInfo) {
 	}
 }
 
-func (*ietfDialect) getsStatus() bool { return true }
+func (*ietfDialect) getReturnsStatus() bool { return true }
 
 func (d *ietfDialect) writeStatus(x *exchange, info FileInfo) error {
 	if info.IsFinal && !info.Complete() {
@@ -291,7 +291,7 @@ func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 }
 
 func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
-	req := appendRequest{id: x.id, length: -1, announces: true, failsIfTooLong: d.spoils}
+	req := appendRequest{id: x.id, length: -1, announcesLength: true, failsIfTooLong: d.spoils}
 	if !d.anyMedia && !isMediaType(x.r.Header, partialUpload) {
 		return req, ErrInvalidContentType
 	}
@@ -308,7 +308,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, erro
 		req.length = length
 	}
 	if req.complete { // only then it is about what the upload will be
-		req.digests = namedDigests(x.r.Header["Repr-Digest"], nil)
+		req.digests = readReprDigest(x.r.Header["Repr-Digest"], nil)
 	}
 	return req, d.readContent(x, c, req.complete)
 }

@@ -10,7 +10,7 @@ import (
 
 // locate tells the client where the upload is that the request has made.
 func (x *exchange) locate(id string) {
-	x.made = id
+	x.createdID = id
 	x.set("Location", x.location(id))
 }
 

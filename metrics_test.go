@@ -32,7 +32,7 @@ func TestHistogram(t *testing.T) {
 // The store's part of writing is counted without the waiting for the client.
 func TestBodyCountsWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := body{src: &slowSource{pause: time.Second, n: 5}, length: 5, deadlines: &deadline.Request{}, room: 5}
+		b := body{src: &slowSource{pause: time.Second, n: 5}, length: 5, deadlines: &deadline.Request{}, remaining: 5}
 		p := make([]byte, 1)
 		for {
 			if _, err := b.Read(p); err != nil {

@@ -16,8 +16,8 @@ func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
 	if e.events.active() {
 		c.body.progress = e.progress(c, h.info)
 	}
-	c.body.run = newRunner(&h.info, c.body.verifier)
-	c.body.hashes = hashes(c.body.verifier, c.body.trailing, c.body.run)
+	c.body.digests = newRunner(&h.info, c.body.verifier)
+	c.body.hashes = hashes(c.body.verifier, c.body.trailing, c.body.digests)
 	watch := e.watchLease(c.body, h.lease)
 	began, waited := time.Now(), c.body.waited
 	err := e.writeBody(c, h)
@@ -38,14 +38,14 @@ func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
 // proof, piece by piece if somebody is to be told what is stored.
 func (e *engine) writeBody(c *operation, h *lockedUpload) error {
 	if c.body.verifier != nil {
-		n, err := e.writeProven(c, h)
+		n, err := e.writeVerified(c, h)
 		h.info.Offset += n
 		return err
 	}
 	if c.body.trailing != nil { // not in pieces: what a store has of an earlier one cannot be taken back
 		return e.writeTrailing(c, h)
 	}
-	if c.stored == nil && c.body.run == nil {
+	if c.stored == nil && c.body.digests == nil {
 		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
 		h.info.Offset += n
 		return err

@@ -37,7 +37,7 @@ func (x *exchange) log() {
 		slog.String("request_id", x.requestID),
 		slog.String("client", addressName(x.client())),
 	)
-	if id := x.upload(); id != "" {
+	if id := x.uploadID(); id != "" {
 		attributes = append(attributes, slog.String("id", id))
 	}
 	if x.cause != nil {
@@ -59,7 +59,7 @@ func (x *exchange) level(now time.Time) slog.Level {
 	case level == slog.LevelInfo:
 		return level
 	case errors.Is(e.Err, ErrBroken):
-		fault = e.Code + " " + x.upload()
+		fault = e.Code + " " + x.uploadID()
 	case e.Is(ErrNoSpace):
 		if errors.Is(x.cause, ErrAnnouncedOnly) {
 			return slog.LevelInfo // which any client can do

@@ -137,7 +137,7 @@ func serveOptions(x *exchange) {
 
 // serveCreation serves requests on the creation URL.
 func serveCreation(x *exchange) error {
-	c := x.call()
+	c := x.operation()
 	req, err := x.dialect.readCreation(x, c)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func serveCreation(x *exchange) error {
 
 // serveAppend serves PATCH on an upload.
 func serveAppend(x *exchange) error {
-	c := x.call()
+	c := x.operation()
 	req, err := x.dialect.readAppend(x, c)
 	if err != nil {
 		return cmp.Or(x.h.engine.checkKnown(c, x.id), err) // an upload that does not exist is the first thing to be told
@@ -185,7 +185,7 @@ func serveDownload(x *exchange) error {
 			return err
 		}
 	}
-	if !x.dialect.getsStatus() {
+	if !x.dialect.getReturnsStatus() {
 		return err
 	}
 	return x.sendStatus()
@@ -202,7 +202,7 @@ func serveTermination(x *exchange) error {
 	if err := x.dialect.checkTermination(x); err != nil {
 		return err
 	}
-	res, err := x.h.engine.terminate(x.call(), x.id)
+	res, err := x.h.engine.terminate(x.operation(), x.id)
 	if err == nil {
 		x.respond(http.StatusNoContent, res.response)
 	}
@@ -213,14 +213,14 @@ func serveTermination(x *exchange) error {
 // that has made the upload, if that is the IETF draft's. For all other uploads it
 // returns otherwise.
 func (x *exchange) speakAsCreator(otherwise error) error {
-	info, err := x.h.engine.authorizedInfo(x.call(), x.id)
+	info, err := x.h.engine.authorizedInfo(x.operation(), x.id)
 	if err != nil {
 		return err
 	}
 	if info.Dialect != DialectIETF || x.h.engine.config.DisableIETF {
 		return otherwise
 	}
-	x.speak(ietfDialectOf(x.r))
+	x.setDialect(ietfDialectOf(x.r))
 	return nil
 }
 
@@ -229,7 +229,7 @@ func (x *exchange) sendStatus() error {
 	if err := x.dialect.checkStatus(x); err != nil {
 		return err
 	}
-	info, err := x.h.engine.status(x.call(), x.id)
+	info, err := x.h.engine.status(x.operation(), x.id)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 
 // sendComplete answers with the content of a complete upload.
 func (x *exchange) sendComplete() error {
-	content, info, err := x.h.engine.download(x.call(), x.id)
+	content, info, err := x.h.engine.download(x.operation(), x.id)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (x *exchange) sendComplete() error {
 	if err == nil || x.status != 0 {
 		return err
 	}
-	return cmp.Or(x.h.engine.removed(x.r.Context(), x.id), err)
+	return cmp.Or(x.h.engine.checkExists(x.r.Context(), x.id), err)
 }
 
 // send answers with content, as harmless as content from strangers can be
@@ -260,7 +260,7 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 		slow := n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil
 		if slow && !x.deadlines.Hastened() {
 			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
-			x.segment = smallestSegment
+			x.segmentSize = smallestSegment
 			continue
 		}
 		if x.wrote(0, err); n == 0 {
@@ -287,14 +287,14 @@ func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, our
 func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (int64, error) {
 	x.deadlines.BeforeWrite()
 	begun := time.Now()
-	piece := io.LimitedReader{R: content.R, N: min(content.N, x.segment)}
+	piece := io.LimitedReader{R: content.R, N: min(content.N, x.segmentSize)}
 	n, err := to.ReadFrom(&piece)
 	content.N -= n
 	x.wrote(n, nil)
 	if err != nil && ours(err) {
 		x.unreadable(err)
 	}
-	x.segment = nextSegment(x.segment, time.Since(begun))
+	x.segmentSize = nextSegment(x.segmentSize, time.Since(begun))
 	return n, err
 }
 

@@ -28,7 +28,7 @@ func (trickle) Read(p []byte) (int, error) {
 func TestPieces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pieceOf := func(src io.Reader) *segment {
-			return &segment{started: time.Now(), body: &body{src: src, length: -1, room: 1 << 40, over: ErrMaxSizeExceeded, deadlines: &deadline.Request{}}}
+			return &segment{started: time.Now(), body: &body{src: src, length: -1, remaining: 1 << 40, tooLong: ErrMaxSizeExceeded, deadlines: &deadline.Request{}}}
 		}
 		slow := pieceOf(trickle{})
 		if n, err := io.Copy(io.Discard, slow); err != nil || n < 1 || n > 6 || slow.ended {
@@ -99,7 +99,7 @@ func TestSlowDownloadOfAFile(t *testing.T) {
 		}
 		defer file.Close()
 		file.Seek(100, io.SeekStart)
-		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), segment: largestSegment}
+		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), segmentSize: largestSegment}
 		return x.sendFile(client, file, &io.LimitedReader{R: file, N: 500_000})
 	}
 	slow := &slowClient{times: 5, took: 1000}

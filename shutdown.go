@@ -12,7 +12,7 @@ import (
 // which is to be called beside or after it; an answer that the client does not
 // take is cut soon. Idempotent.
 func (h *Handler) Shutdown(ctx context.Context) error {
-	h.engine.end()
+	h.engine.cancelBackground()
 	h.running.hasten(ErrServerShutdown)
 	return h.engine.close(ctx)
 }
@@ -28,8 +28,8 @@ type requestList struct {
 func (l *requestList) add(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x.after = l.first; x.after != nil {
-		x.after.before = x
+	if x.next = l.first; x.next != nil {
+		x.next.prev = x
 	}
 	l.first = x
 	if l.hasty != nil {
@@ -40,15 +40,15 @@ func (l *requestList) add(x *exchange) {
 func (l *requestList) remove(x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x.after != nil {
-		x.after.before = x.before
+	if x.next != nil {
+		x.next.prev = x.prev
 	}
-	if x.before != nil {
-		x.before.after = x.after
+	if x.prev != nil {
+		x.prev.next = x.next
 	} else {
-		l.first = x.after
+		l.first = x.next
 	}
-	x.before, x.after = nil, nil
+	x.prev, x.next = nil, nil
 }
 
 // hasten has all end soon that wait for their clients, for this cause.
@@ -62,7 +62,7 @@ func (l *requestList) all(hasty error) (list []*exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hasty = hasty
-	for x := l.first; x != nil; x = x.after {
+	for x := l.first; x != nil; x = x.next {
 		list = append(list, x)
 	}
 	return list

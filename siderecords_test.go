@@ -23,7 +23,7 @@ func TestMemorySidesAreBounded(t *testing.T) {
 // What waits to be read again for its digests is bounded.
 func TestCatchUpsAreBounded(t *testing.T) {
 	e := newEngine(Config{})
-	for i := range maxBehind {
+	for i := range maxWaitingCatchUps {
 		e.digesting.TryLock(fmt.Sprint(i))
 	}
 	e.catchUp("one-more")

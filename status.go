@@ -39,7 +39,7 @@ func (e *engine) status(c *operation, id string) (FileInfo, error) {
 		return h.info, nil
 	}
 	e.catchUpIfBehind(&h.info)
-	return h.info, e.usable(&h.info)
+	return h.info, e.checkUsable(&h.info)
 }
 
 // finalStatus reads the record of a final beside its builder.

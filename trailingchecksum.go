@@ -13,23 +13,23 @@ import (
 
 // trailingChecksum is a checksum that may come unannounced at the end of a body.
 type trailingChecksum struct {
-	request *http.Request // the server's own: in copies of it the trailers do not appear
-	dialect Dialect
-	sums    []runningDigest // running along with the body; nil: it is read again from the store
+	request   *http.Request // the server's own: in copies of it the trailers do not appear
+	dialect   Dialect
+	checksums []runningChecksum // running along with the body; nil: it is read again from the store
 
-	wants []runningDigest // what has come
-	tail  []byte          // the end of the body, which is not handed out
+	wants []runningChecksum // what has come
+	tail  []byte            // the end of the body, which is not handed out
 }
 
 // expectTrailingChecksum prepares for an unannounced checksum, if the body has no other one.
 func (x *exchange) expectTrailingChecksum() {
 	b, config := &x.body, &x.h.engine.config
-	if !showTrailers(b.from) || b.verifier != nil || !config.offersChecksums() {
+	if !showTrailers(b.request) || b.verifier != nil || !config.offersChecksums() {
 		return
 	}
-	b.trailing = &trailingChecksum{request: b.from, dialect: x.dialect.name()}
+	b.trailing = &trailingChecksum{request: b.request, dialect: x.dialect.name()}
 	if !config.readsIncomplete() {
-		b.trailing.sums = allSums()
+		b.trailing.checksums = newChecksums()
 	}
 }
 
@@ -51,11 +51,11 @@ func showTrailers(r *http.Request) bool {
 	return true
 }
 
-// allSums are running hashes of all algorithms.
-func allSums() []runningDigest {
-	sums := make([]runningDigest, len(algorithms))
+// newChecksums are running hashes of all algorithms.
+func newChecksums() []runningChecksum {
+	sums := make([]runningChecksum, len(algorithms))
 	for i := range algorithms {
-		sums[i] = runningDigest{algorithm: &algorithms[i], hash: algorithms[i].hash()}
+		sums[i] = runningChecksum{algorithm: &algorithms[i], hash: algorithms[i].hash()}
 	}
 	return sums
 }
@@ -71,8 +71,8 @@ func (l *trailingChecksum) end(last []byte, n int64) error {
 	switch {
 	case len(l.wants) == 0:
 		return nil
-	case l.sums != nil:
-		return l.compare(l.sums)
+	case l.checksums != nil:
+		return l.compare(l.checksums)
 	case n > int64(len(last)):
 		l.tail = slices.Clone(last)
 		return ErrUnverified
@@ -91,7 +91,7 @@ func unverified(err error) error {
 }
 
 // fresh are new hashes for what has come.
-func (l *trailingChecksum) fresh() []runningDigest {
+func (l *trailingChecksum) fresh() []runningChecksum {
 	sums := slices.Clone(l.wants)
 	for i := range sums {
 		sums[i].hash = sums[i].algorithm.hash()
@@ -100,7 +100,7 @@ func (l *trailingChecksum) fresh() []runningDigest {
 }
 
 // compare holds hashes of the whole body against what has come.
-func (l *trailingChecksum) compare(sums []runningDigest) error {
+func (l *trailingChecksum) compare(sums []runningChecksum) error {
 	for _, want := range l.wants {
 		for _, s := range sums {
 			if s.algorithm == want.algorithm && !bytes.Equal(s.hash.Sum(nil), want.want) {
@@ -112,7 +112,7 @@ func (l *trailingChecksum) compare(sums []runningDigest) error {
 }
 
 // read takes the checksums out of the trailers.
-func (l *trailingChecksum) read() (wants []runningDigest, err error) {
+func (l *trailingChecksum) read() (wants []runningChecksum, err error) {
 	trailer := l.request.Trailer
 	if value, present, err := singleField(trailer, checksumField, ErrInvalidChecksum); l.dialect == DialectTus && (present || err != nil) {
 		if err != nil {
@@ -122,7 +122,7 @@ func (l *trailingChecksum) read() (wants []runningDigest, err error) {
 		if err != nil {
 			return nil, err
 		}
-		wants = append(wants, runningDigest{algorithm: a, want: want})
+		wants = append(wants, runningChecksum{algorithm: a, want: want})
 	}
-	return append(wants, digestSums(trailer[contentDigestField])...), nil
+	return append(wants, knownContentDigests(trailer[contentDigestField])...), nil
 }

@@ -21,11 +21,11 @@ func init() {
 func (e *engine) tune(change func(*tuning.Values)) {
 	v := tuning.Values{
 		Now: e.now, FirstRetryDelay: e.firstRetryDelay, LastRebuildDelay: e.lastRebuildDelay, BuildTimeout: e.buildTimeout,
-		MaxRetries: e.mostRetries, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying),
+		MaxRetries: e.maxFinishRetries, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying),
 	}
 	change(&v)
 	e.now, e.firstRetryDelay, e.lastRebuildDelay, e.buildTimeout = v.Now, v.FirstRetryDelay, v.LastRebuildDelay, v.BuildTimeout
-	e.mostRetries = v.MaxRetries
+	e.maxFinishRetries = v.MaxRetries
 	if v.MaxBuilders != cap(e.builders) {
 		e.builders = make(semaphore, v.MaxBuilders)
 	}

@@ -19,9 +19,9 @@ const (
 // tusDialect is tus 1.0.
 type tusDialect struct{}
 
-func (tusDialect) name() Dialect    { return DialectTus }
-func (tusDialect) declared() bool   { return true }
-func (tusDialect) getsStatus() bool { return false }
+func (tusDialect) name() Dialect          { return DialectTus }
+func (tusDialect) declared() bool         { return true }
+func (tusDialect) getReturnsStatus() bool { return false }
 
 // begin sets the version, which is in every answer (Core, Tus-Resumable).
 func (tusDialect) begin(x *exchange) { x.Header()["Tus-Resumable"] = tusResumable }
@@ -82,14 +82,14 @@ func (tusDialect) readCreation(x *exchange, c *operation) (creationRequest, erro
 	if err != nil {
 		return creationRequest{}, err
 	}
-	req := creationRequest{metadata: metadata, raw: raw}
+	req := creationRequest{metadata: metadata, rawMetaData: raw}
 	if req.final, req.partial, err = x.concat(); err != nil {
 		return req, err
 	}
 	if req.final != nil {
 		return req, x.finalWithoutContent(c)
 	}
-	req.digests = namedDigests(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
+	req.digests = readReprDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
 	req.length, req.deferred, err = creationLength(x.r.Header)
 	return req, err
 }

@@ -13,7 +13,7 @@ const checksumField = "Upload-Checksum"
 
 // tusContent prepares the body of a creation or an append.
 func (x *exchange) tusContent(c *operation) error {
-	proof, err := tusProof(x.body.from)
+	proof, err := tusProof(x.body.request)
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (x *exchange) tusContent(c *operation) error {
 		return ErrInvalidChecksum.With(errors.New("the store cannot take checksums"))
 	}
 	if proof == nil && can {
-		proof = digestProof(x.body.from)
+		proof = digestProof(x.body.request)
 	}
 	c.body, x.body.verifier = &x.body, proof
 	x.expectTrailingChecksum()
@@ -46,8 +46,8 @@ func tusProof(r *http.Request) (*verifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		late := func([]runningDigest) error { return noTrailer(r) }
-		return &verifier{sums: []runningDigest{{a, a.hash(), want}}, late: late}, nil
+		late := func([]runningChecksum) error { return noTrailer(r) }
+		return &verifier{checksums: []runningChecksum{{a, a.hash(), want}}, readTrailer: late}, nil
 	case announced:
 		return trailerProof(r), nil
 	}
@@ -77,10 +77,10 @@ func trailerProof(r *http.Request) *verifier {
 	p := &verifier{}
 	for i := range algorithms {
 		if algorithms[i].tus != "" {
-			p.sums = append(p.sums, runningDigest{algorithm: &algorithms[i], hash: algorithms[i].hash()})
+			p.checksums = append(p.checksums, runningChecksum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
 		}
 	}
-	p.late = func(sums []runningDigest) error {
+	p.readTrailer = func(sums []runningChecksum) error {
 		value, present, err := singleField(r.Trailer, checksumField, ErrInvalidChecksum)
 		if err == nil && !present {
 			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
@@ -139,12 +139,12 @@ func decodeDigest(encoded string) (decoded []byte, err error) {
 // digestProof reads Content-Digest, which belongs to HTTP and not to a dialect. A
 // checksum of tus beside it may not come unseen.
 func digestProof(r *http.Request) *verifier {
-	p := contentProof(r)
+	p := readContentDigest(r)
 	if p == nil {
 		return nil
 	}
-	late := p.late
-	p.late = func(sums []runningDigest) error {
+	late := p.readTrailer
+	p.readTrailer = func(sums []runningChecksum) error {
 		err := noTrailer(r)
 		if err == nil && late != nil {
 			err = late(sums)
