@@ -62,8 +62,8 @@ func (e *engine) storeInitialContent(c *operation, h *lockedUpload, req creation
 		return e.completeAtOffset(h)
 	case c.body == nil:
 		return nil
-	case c.created != nil:
-		c.created(h.info)
+	case c.onCreated != nil:
+		c.onCreated(h.info)
 	}
 	err := e.limitBody(c, &h.info)
 	if err == nil {
@@ -133,7 +133,7 @@ func (e *engine) createLocked(c *operation, info FileInfo) (*lockedUpload, opera
 // preCreate lets the callback refuse or change the upload, and gives it an id.
 func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 	var response HTTPResponse
-	if err := e.config.answerable(info); err != nil {
+	if err := e.config.checkAnswerSize(info); err != nil {
 		return response, err
 	}
 	if callback := e.config.Callbacks.PreCreate; callback != nil {
@@ -152,7 +152,7 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 		changes.apply(info)
 		*info = info.Clone() // the callback may have kept what it has returned
 		info.ID, info.MetaData, info.Storage = strings.Clone(info.ID), ownTexts(info.MetaData), ownTexts(info.Storage)
-		if err := e.config.answerable(info); err != nil {
+		if err := e.config.checkAnswerSize(info); err != nil {
 			return response, err
 		}
 	}

@@ -58,9 +58,9 @@ func newEngine(config Config) *engine {
 		log:              config.Logger,
 		metrics:          newMetrics(),
 		now:              time.Now,
-		firstRetryDelay:  firstRetry,
-		buildTimeout:     buildPatience,
-		lastRebuildDelay: lastRebuild,
+		firstRetryDelay:  minFinishDelay,
+		buildTimeout:     defaultBuildTimeout,
+		lastRebuildDelay: maxRebuildDelay,
 		hashSlots:        make(chan struct{}, maxCatchUps),
 
 		maxFinishRetries: maxRetries,

@@ -28,7 +28,7 @@ type exchange struct {
 	id          string // of the upload; "" is the creation URL
 	requestID   string
 	dialect     dialect
-	offsets     *offsets // for the error's answer in the IETF draft
+	offsets     *offsetMembers // for the error's answer in the IETF draft
 	control     http.ResponseController
 	deadlines   deadline.Request
 	body        body
@@ -68,7 +68,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 			x.method = strings.ToUpper(override)
 		}
 	}
-	x.segmentSize = largestSegment
+	x.segmentSize = maxSegmentSize
 	x.control = *http.NewResponseController(w)
 	x.deadlines.Init(&x.control, h.engine.config.NetworkTimeout, (*deadlineWarner)(h))
 	x.body = body{src: http.NoBody, request: r, length: r.ContentLength, deadlines: &x.deadlines}
@@ -149,7 +149,7 @@ func (x *exchange) operation() *operation {
 func (x *exchange) request() HTTPRequest {
 	header := x.r.Header.Clone()
 	header.Set("Host", x.r.Host)
-	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.remote(), Header: header}
+	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.remoteAddr(), Header: header}
 }
 
 // uploadID is the id of the upload that the request is about, "" if none.
@@ -239,7 +239,7 @@ func (x *exchange) end() {
 	if x.unlogged {
 		return
 	}
-	x.warnOfProxies()
+	x.warnAboutProxies()
 	x.log()
 }
 
@@ -255,7 +255,7 @@ func (x *exchange) WriteHeader(status int) {
 		x.status = status
 	}
 	if status >= 200 {
-		x.h.limits.answering(x)
+		x.h.limits.answerBegins(x)
 		if x.r.ProtoMajor == 1 && x.hasContent() {
 			x.handleUnreadBody()
 		}
@@ -295,7 +295,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	}
 	x.deadlines.BeforeWrite()
 	n, err := x.ResponseWriter.Write(p)
-	x.wrote(int64(n), err)
+	x.recordSent(int64(n), err)
 	return n, err
 }
 

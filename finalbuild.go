@@ -32,7 +32,7 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 		return operationResult{info: &f.info}, again, err
 	}
 	e.registrations.add(f.id, uniqueIDs(f.info.PartialUploads)...)
-	joined := f.info.Full() // by an attempt that was cut short
+	copied := f.info.Full() // by an attempt that was cut short
 	full, busy, err := e.collectPartials(f, o)
 	if why := e.permanentFailure(f, err); why != "" {
 		again, failErr := e.failFinal(f, why)
@@ -41,19 +41,19 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 	if err != nil || !full {
 		return operationResult{}, busy || err != nil, err
 	}
-	return e.finishFinal(f, o, joined)
+	return e.finishFinal(f, o, copied)
 }
 
 // finishFinal finishes a final that has all its bytes and ends the work on it.
 // joined tells that an earlier attempt has copied them, which may not have got
 // as far as the records of the partials.
-func (e *engine) finishFinal(f *lockedUpload, o buildOrder, joined bool) (res operationResult, again bool, err error) {
+func (e *engine) finishFinal(f *lockedUpload, o buildOrder, copied bool) (res operationResult, again bool, err error) {
 	partials := uniqueIDs(f.info.PartialUploads)
 	res, err = e.finish(f, o.request) // which repeats itself if it has to
 	switch {
 	case err != nil && !isRefusal(err):
 		return res, false, err
-	case joined:
+	case copied:
 		busy, dropErr := e.removeFromPartials(e.background, o.id, partials)
 		if busy || dropErr != nil {
 			return res, true, errors.Join(err, dropErr)
@@ -111,7 +111,7 @@ func (e *engine) registerWithPartials(f *lockedUpload) (full, busy bool, err err
 		}
 	}
 	if err == nil && !busy && open != "" {
-		e.awaited.remember(f.id, open)
+		e.awaited.set(f.id, open)
 	}
 	return err == nil && open == "", busy, err
 }
@@ -145,12 +145,12 @@ func (e *engine) registerWithEach(f *lockedUpload) (busy bool, err error) {
 		if err != nil {
 			return busy, err
 		}
-		named, err := e.addToRecord(p, f.id)
+		registered, err := e.addToRecord(p, f.id)
 		p.release()
 		if err != nil {
 			return busy, err
 		}
-		if !named {
+		if !registered {
 			e.registrations.add(f.id, id)
 			busy = true
 		}
@@ -163,9 +163,9 @@ func (e *engine) registerWithEach(f *lockedUpload) (busy bool, err error) {
 // copy is done, whatever other requests ask for. If the copy fails and the final
 // stays, the partials name it: memory does not outlast a restart.
 func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
-	held := make(map[string]*lockedUpload, len(f.info.PartialUploads))
+	locked := make(map[string]*lockedUpload, len(f.info.PartialUploads))
 	defer func() {
-		for _, p := range held {
+		for _, p := range locked {
 			p.release()
 		}
 	}()
@@ -174,22 +174,22 @@ func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
 		if err != nil {
 			return err
 		}
-		held[id] = p
+		locked[id] = p
 	}
 	uploads := make([]Upload, len(f.info.PartialUploads))
 	for i, id := range f.info.PartialUploads {
-		uploads[i] = held[id].upload
+		uploads[i] = locked[id].upload
 	}
-	if err := e.declareFinalLength(f, held); err != nil {
+	if err := e.declareFinalLength(f, locked); err != nil {
 		return err
 	}
 	if err := e.concat(f, uploads); err != nil {
 		if stays && !f.info.Full() {
-			err = errors.Join(err, e.registerWithLocked(f, held))
+			err = errors.Join(err, e.registerWithLocked(f, locked))
 		}
 		return err
 	}
-	for _, p := range held {
+	for _, p := range locked {
 		if err := p.removeFinal(f.id); err != nil {
 			return err
 		}
@@ -199,8 +199,8 @@ func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
 
 // registerWithLocked names the final in the records of the partials, as far as they have a
 // place.
-func (e *engine) registerWithLocked(f *lockedUpload, held map[string]*lockedUpload) error {
-	for _, p := range held {
+func (e *engine) registerWithLocked(f *lockedUpload, locked map[string]*lockedUpload) error {
+	for _, p := range locked {
 		if _, err := e.addToRecord(p, f.id); err != nil {
 			return err
 		}
@@ -219,12 +219,12 @@ func (e *engine) concat(f *lockedUpload, partials []Upload) error {
 
 // declareFinalLength fixes the length of a final that was made when the length of a
 // partial was not known.
-func (e *engine) declareFinalLength(f *lockedUpload, held map[string]*lockedUpload) error {
+func (e *engine) declareFinalLength(f *lockedUpload, locked map[string]*lockedUpload) error {
 	if !f.info.SizeIsDeferred {
 		return nil
 	}
-	lengths := make(map[string]int64, len(held))
-	for id, p := range held {
+	lengths := make(map[string]int64, len(locked))
+	for id, p := range locked {
 		lengths[id] = p.info.Size
 	}
 	length, err := e.sumLengths(f.info.PartialUploads, lengths)

@@ -20,19 +20,19 @@ const (
 
 	// The waits between two attempts to tell busy partials who waits for them,
 	// doubling.
-	firstNaming = 50 * time.Millisecond
-	lastNaming  = 5 * time.Second
-	// lastRebuild is the longest wait after an attempt that failed, and the one
+	minRegisterDelay = 50 * time.Millisecond
+	maxRegisterDelay = 5 * time.Second
+	// maxRebuildDelay is the longest wait after an attempt that failed, and the one
 	// between two sweeps. The first one is engine.retry.
-	lastRebuild = 5 * time.Minute
+	maxRebuildDelay = 5 * time.Minute
 )
 
 // semaphore bounds how many do something at the same time.
 type semaphore chan struct{}
 
-func (s semaphore) leave() { <-s }
+func (s semaphore) release() { <-s }
 
-func (s semaphore) tryEnter() bool {
+func (s semaphore) tryAcquire() bool {
 	select {
 	case s <- struct{}{}:
 		return true
@@ -41,8 +41,8 @@ func (s semaphore) tryEnter() bool {
 	}
 }
 
-// enter waits for a slot, and reports false if ctx ends first.
-func (s semaphore) enter(ctx context.Context) bool {
+// acquire waits for a slot, and reports false if ctx ends first.
+func (s semaphore) acquire(ctx context.Context) bool {
 	select {
 	case s <- struct{}{}:
 		return true
@@ -73,7 +73,7 @@ func (e *engine) buildLater(id string, partials ...string) bool {
 	if e.building.Locked(id) {
 		return true
 	}
-	if !e.builders.tryEnter() {
+	if !e.builders.tryAcquire() {
 		return false
 	}
 	e.startBuilding(e.orderFor(id, partials...))
@@ -94,7 +94,7 @@ func (e *engine) orderFor(id string, partials ...string) buildOrder {
 // them. The caller has entered builders; startBuilding leaves it.
 func (e *engine) startBuilding(o buildOrder) bool {
 	if !e.building.TryLock(o.id) {
-		e.builders.leave()
+		e.builders.release()
 		return false
 	}
 	e.registrations.add(o.id, o.partials...)
@@ -104,7 +104,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 		afterwards := func() {}
 		defer func() {
 			drop()
-			e.registrations.forget(o.id)
+			e.registrations.remove(o.id)
 			e.building.Unlock(o.id)
 			afterwards()
 		}()
@@ -119,15 +119,15 @@ func (e *engine) startBuilding(o buildOrder) bool {
 	})
 	if !started {
 		drop()
-		e.registrations.forget(o.id)
+		e.registrations.remove(o.id)
 		e.building.Unlock(o.id)
-		e.builders.leave()
+		e.builders.release()
 	}
 	return started
 }
 
 func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err error) {
-	defer e.builders.leave()
+	defer e.builders.release()
 	res, again, err = e.buildWithSlot(o)
 	if again && err != nil && o.abandon != nil && o.abandon(err, o.request) {
 		_, again, _ = e.buildWithSlot(o) // its partials forget it
@@ -138,14 +138,14 @@ func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err 
 // buildAgain repeats attempts, the last of which ended with err: soon if a
 // partial was busy, after longer and longer if something failed.
 func (e *engine) buildAgain(o buildOrder, err error) {
-	if !e.retrying.tryEnter() {
+	if !e.retrying.tryAcquire() {
 		e.rescanFinals(e.lastRebuildDelay)
 		return
 	}
-	defer e.retrying.leave()
-	busy, failing := firstNaming, e.firstRetryDelay
+	defer e.retrying.release()
+	busy, failing := minRegisterDelay, e.firstRetryDelay
 	for again := true; again; {
-		wait, most := &busy, lastNaming
+		wait, most := &busy, maxRegisterDelay
 		if err != nil {
 			wait, most = &failing, e.lastRebuildDelay
 		}
@@ -167,10 +167,10 @@ func jittered(wait time.Duration) time.Duration {
 
 // buildWithSlot is build when its turn has come.
 func (e *engine) buildWithSlot(o buildOrder) (res operationResult, again bool, err error) {
-	if !e.builds.enter(e.background) {
+	if !e.builds.acquire(e.background) {
 		return operationResult{}, true, ErrServerShutdown
 	}
-	defer e.builds.leave()
+	defer e.builds.release()
 	return e.build(o)
 }
 
@@ -204,7 +204,7 @@ func (e *engine) rescanFinals(wait time.Duration) {
 func (e *engine) buildUnbuilt() {
 	err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 		id := string(value)
-		if !e.building.Locked(id) && e.builders.enter(e.background) {
+		if !e.building.Locked(id) && e.builders.acquire(e.background) {
 			_, info, _ := e.peek(e.background, id) // its builder sees what is wrong
 			e.startBuilding(e.orderFor(id, uniqueIDs(info.PartialUploads)...))
 		}

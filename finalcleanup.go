@@ -18,12 +18,12 @@ const (
 	// kindRemoved is the kind of the side records that keep the partials of a
 	// removed final, whose own record cannot tell them any more.
 	kindRemoved = "removed"
-	// mostSideBytes is how large such a record may be. The partials that do not
+	// maxRemovedBytes is how large such a record may be. The partials that do not
 	// fit are forgotten by a restart.
-	mostSideBytes = 64 << 10
-	// unregisterPatience is how long the request that removes a final waits for its
+	maxRemovedBytes = 64 << 10
+	// unregisterTimeout is how long the request that removes a final waits for its
 	// partials.
-	unregisterPatience = 2 * time.Second
+	unregisterTimeout = 2 * time.Second
 )
 
 func removedKey(id string) SideKey { return SideKey{Kind: kindRemoved, Name: hashName(id)} }
@@ -58,7 +58,7 @@ func (e *engine) unregisterRemoved(f *lockedUpload, partials []string) (again bo
 // removeFromPartials takes a final that is over out of the records of partials. busy tells
 // that one of them is in use. The caller holds the final's lock or has finished it.
 func (e *engine) removeFromPartials(ctx context.Context, final string, partials []string) (busy bool, err error) {
-	e.awaited.forget(final)
+	e.awaited.remove(final)
 	for _, id := range partials {
 		inUse, err := e.removeFromPartial(ctx, id, final)
 		if err != nil {
@@ -108,7 +108,7 @@ func (h *lockedUpload) removeFinal(final string) error {
 // savePartials writes down, before the final in h is removed, which partials may
 // name it. It reports whether there is anything to do after the removal. Of a
 // broken record an earlier removal, which was cut short, has written them.
-func (e *engine) savePartials(h *lockedUpload) (named bool, err error) {
+func (e *engine) savePartials(h *lockedUpload) (registered bool, err error) {
 	broken := h.upload == nil
 	if !h.info.IsFinal && !broken {
 		return false, nil
@@ -130,7 +130,7 @@ func (e *engine) savePartials(h *lockedUpload) (named bool, err error) {
 func partialsThatFit(ids []string) ([]byte, error) {
 	for {
 		value, err := json.Marshal(ids)
-		if err != nil || len(value) <= mostSideBytes {
+		if err != nil || len(value) <= maxRemovedBytes {
 			return value, err
 		}
 		ids = ids[:len(ids)/2]
@@ -155,7 +155,7 @@ func (e *engine) savedPartials(f *lockedUpload) (ids []string, err error) {
 // unregisterSoon has the partials of a removed final forget it, and waits for that a
 // short time. The final's lock is free.
 func (e *engine) unregisterSoon(ctx context.Context, id string) {
-	if !e.builders.tryEnter() {
+	if !e.builders.tryAcquire() {
 		e.rescanFinals(e.lastRebuildDelay)
 		return
 	}
@@ -166,11 +166,11 @@ func (e *engine) unregisterSoon(ctx context.Context, id string) {
 	if !e.startBuilding(o) {
 		return // another builder finds that it is gone
 	}
-	patience := time.NewTimer(unregisterPatience)
-	defer patience.Stop()
+	timer := time.NewTimer(unregisterTimeout)
+	defer timer.Stop()
 	select {
 	case <-tried:
-	case <-patience.C:
+	case <-timer.C:
 	case <-ctx.Done():
 	}
 }

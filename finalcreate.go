@@ -19,13 +19,13 @@ import (
 // that finishes the last partial, or a HEAD of the final.
 
 const (
-	// buildPatience is how long the POST waits for the final to be built
+	// defaultBuildTimeout is how long the POST waits for the final to be built
 	// before it answers and leaves the rest to the background.
-	buildPatience = 10 * time.Second
-	// sameFinalFor is how long a POST with the same partials and metadata
+	defaultBuildTimeout = 10 * time.Second
+	// repeatWindow is how long a POST with the same partials and metadata
 	// means the same final, so that a repetition after a lost answer does
 	// not join everything a second time.
-	sameFinalFor = 10 * time.Minute
+	repeatWindow = 10 * time.Minute
 	// kindConcat is the kind of the side records behind that.
 	kindConcat = "concat"
 	// kindBuilding is the kind of the side records that name finals which are
@@ -56,21 +56,21 @@ func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, e
 			return operationResult{}, err
 		}
 	}
-	if !e.builders.tryEnter() { // before anything is stored
+	if !e.builders.tryAcquire() { // before anything is stored
 		return operationResult{}, ErrTooManyFinals
 	}
-	handedOn := false
+	handedOver := false
 	defer func() {
-		if !handedOn {
-			e.builders.leave()
+		if !handedOver {
+			e.builders.release()
 		}
 	}()
 	w := &finalWait{e: e, key: req.key()}
-	res, err := w.findOrMake(c, req)
+	res, err := w.findOrCreate(c, req)
 	if err != nil || e.isBuilt(*res.info) {
 		return res, err
 	}
-	handedOn = true
+	handedOver = true
 	built, err := w.await(c)
 	switch {
 	case w.abandoned.Load():
@@ -125,11 +125,11 @@ func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error)
 	if err != nil {
 		return operationResult{}, err
 	}
-	j, fresh := e.parseConcatRecord(value)
+	r, fresh := e.parseConcatRecord(value)
 	if !fresh {
 		return operationResult{}, nil
 	}
-	_, info, err := e.peek(c.ctx, j.ID)
+	_, info, err := e.peek(c.ctx, r.ID)
 	if errors.Is(err, ErrNotFound) || err == nil && info.State == StateFailed {
 		return operationResult{}, nil
 	}
@@ -137,18 +137,18 @@ func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error)
 }
 
 // parseConcatRecord decodes a side record and tells whether it still counts.
-func (e *engine) parseConcatRecord(value []byte) (j concatRecord, fresh bool) {
-	if json.Unmarshal(value, &j) != nil {
-		return j, false
+func (e *engine) parseConcatRecord(value []byte) (r concatRecord, fresh bool) {
+	if json.Unmarshal(value, &r) != nil {
+		return r, false
 	}
-	return j, e.now().Sub(j.Created) < sameFinalFor
+	return r, e.now().Sub(r.Created) < repeatWindow
 }
 
 // removeOldConcatRecords removes, now and then and in the background, the side records
 // that do not count any more.
 func (e *engine) removeOldConcatRecords() {
 	last, now := e.sideRecordsSwept.Load(), e.now().Unix()
-	if now-last < int64(sameFinalFor/time.Second) || !e.sideRecordsSwept.CompareAndSwap(last, now) {
+	if now-last < int64(repeatWindow/time.Second) || !e.sideRecordsSwept.CompareAndSwap(last, now) {
 		return
 	}
 	e.work.Start(func() {
@@ -182,7 +182,7 @@ func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res o
 	defer h.release()
 	e.registrations.add(h.id, ids...) // its builder forgets that
 	if err := e.putFinalRecords(h, key); err != nil {
-		e.registrations.forget(h.id)
+		e.registrations.remove(h.id)
 		if e.store.Terminater == nil {
 			return res, false, err
 		}
@@ -252,18 +252,18 @@ const peeksAtOnce = 8
 // peekPartials looks up partials. The first one that cannot be joined ends the
 // lookups.
 func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialState, error) {
-	ctx, refuse := context.WithCancelCause(ctx)
-	defer refuse(nil)
-	seen := make([]partialState, len(ids))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	partials := make([]partialState, len(ids))
 	var next atomic.Int64
-	peekOn := func() error {
+	peekNext := func() error {
 		for ctx.Err() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= len(ids) {
 				break
 			}
 			var err error
-			if seen[i], err = e.peekPartial(ctx, ids[i]); err != nil {
+			if partials[i], err = e.peekPartial(ctx, ids[i]); err != nil {
 				return err
 			}
 		}
@@ -272,13 +272,13 @@ func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialState
 	var workers sync.WaitGroup
 	for range min(len(ids), peeksAtOnce) {
 		workers.Go(func() {
-			if err := guard(peekOn); err != nil {
-				refuse(err)
+			if err := guard(peekNext); err != nil {
+				cancel(err)
 			}
 		})
 	}
 	workers.Wait()
-	return seen, context.Cause(ctx)
+	return partials, context.Cause(ctx)
 }
 
 // buildOutcome is what building a final has come to.
@@ -299,8 +299,8 @@ type finalWait struct {
 	abandoned atomic.Bool // it does not
 }
 
-// findOrMake returns the final of an equal request, or makes one.
-func (w *finalWait) findOrMake(c *operation, req finalRequest) (operationResult, error) {
+// findOrCreate returns the final of an equal request, or makes one.
+func (w *finalWait) findOrCreate(c *operation, req finalRequest) (operationResult, error) {
 	if !w.e.creatingFinals.TryLock(w.key.Name) {
 		return operationResult{}, ErrUploadLocked
 	}
@@ -324,8 +324,8 @@ func (w *finalWait) await(c *operation) (operationResult, error) {
 	started := e.startBuilding(buildOrder{
 		id: w.id, request: e.eventRequest(c), full: w.full, report: func(o buildOutcome) { first <- o }, abandon: w.abandon,
 	})
-	patience := time.NewTimer(e.buildTimeout)
-	defer patience.Stop()
+	timer := time.NewTimer(e.buildTimeout)
+	defer timer.Stop()
 	var done <-chan struct{}
 	if !started {
 		done = e.building.Unlocked(w.id) // another builder's; nil if that has just ended
@@ -338,7 +338,7 @@ func (w *finalWait) await(c *operation) (operationResult, error) {
 		return w.outcome(c, o)
 	case <-done:
 		return e.builtFinal(c, w.id)
-	case <-patience.C:
+	case <-timer.C:
 	case <-c.ctx.Done():
 	}
 	if started && !w.decided.CompareAndSwap(false, true) {

@@ -14,89 +14,89 @@ import (
 const (
 	// maxWaitingFinals is how many unfinished finals may wait for one partial.
 	maxWaitingFinals = 16
-	// maxNamedFinals is how many its record names at most: several servers that
+	// maxRecordedFinals is how many its record names at most: several servers that
 	// are asked at the same time, and finals of full partials that could not be
 	// joined, may be more.
-	maxNamedFinals = 4 * maxWaitingFinals
+	maxRecordedFinals = 4 * maxWaitingFinals
 )
 
 // pendingRegistrations are the finals that partials could not be told about yet. The zero
 // value is ready to use.
 type pendingRegistrations struct {
 	mu       sync.Mutex
-	asking   map[string]int      // requests for finals that are not made yet, by the id of the partial
+	requests map[string]int      // requests for finals that are not made yet, by the id of the partial
 	finals   map[string][]string // by the id of the partial
 	partials map[string][]string // the same by the id of the final
 }
 
 // beginRequest counts a request for a final of these partials until answered.
-func (n *pendingRegistrations) beginRequest(partials []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.asking == nil {
-		n.asking = make(map[string]int)
+func (p *pendingRegistrations) beginRequest(partials []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.requests == nil {
+		p.requests = make(map[string]int)
 	}
 	for _, id := range partials {
-		n.asking[id]++
+		p.requests[id]++
 	}
 }
 
-func (n *pendingRegistrations) endRequest(partials []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (p *pendingRegistrations) endRequest(partials []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, id := range partials {
-		if n.asking[id]--; n.asking[id] == 0 {
-			delete(n.asking, id)
+		if p.requests[id]--; p.requests[id] == 0 {
+			delete(p.requests, id)
 		}
 	}
 }
 
-func (n *pendingRegistrations) add(final string, partials ...string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.finals == nil {
-		n.finals, n.partials = make(map[string][]string), make(map[string][]string)
+func (p *pendingRegistrations) add(final string, partials ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.finals == nil {
+		p.finals, p.partials = make(map[string][]string), make(map[string][]string)
 	}
 	for _, partial := range partials {
-		if !slices.Contains(n.finals[partial], final) {
-			n.finals[partial] = append(n.finals[partial], final)
-			n.partials[final] = append(n.partials[final], partial)
+		if !slices.Contains(p.finals[partial], final) {
+			p.finals[partial] = append(p.finals[partial], final)
+			p.partials[final] = append(p.partials[final], partial)
 		}
 	}
 }
 
 // of returns the finals that wait for a partial, and how many requests are
 // asking for another.
-func (n *pendingRegistrations) of(partial string) (finals []string, asking int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.finals[partial]), n.asking[partial]
+func (p *pendingRegistrations) of(partial string) (finals []string, requests int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.finals[partial]), p.requests[partial]
 }
 
-// forget removes a final: all its partials have been told, or it is over.
-func (n *pendingRegistrations) forget(final string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, partial := range n.partials[final] {
-		left := slices.DeleteFunc(n.finals[partial], func(id string) bool { return id == final })
-		if n.finals[partial] = left; len(left) == 0 {
-			delete(n.finals, partial)
+// remove removes a final: all its partials have been told, or it is over.
+func (p *pendingRegistrations) remove(final string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, partial := range p.partials[final] {
+		left := slices.DeleteFunc(p.finals[partial], func(id string) bool { return id == final })
+		if p.finals[partial] = left; len(left) == 0 {
+			delete(p.finals, partial)
 		}
 	}
-	delete(n.partials, final)
+	delete(p.partials, final)
 }
 
 // partialState is a partial as a request for a final has found it.
 type partialState struct {
-	info   FileInfo
-	finals []string // that may wait for it
-	asking int      // other requests for finals of it
+	info          FileInfo
+	finals        []string // that may wait for it
+	otherRequests int      // other requests for finals of it
 }
 
 // peekPartial looks a partial up. Its finals are complete: what moves from
 // memory to the record meanwhile is in both.
 func (e *engine) peekPartial(ctx context.Context, id string) (partialState, error) {
-	finals, asking := e.registrations.of(id)
+	finals, requests := e.registrations.of(id)
 	_, info, err := e.peek(ctx, id)
 	switch {
 	case err != nil:
@@ -109,21 +109,21 @@ func (e *engine) peekPartial(ctx context.Context, id string) (partialState, erro
 			finals = append(finals, final)
 		}
 	}
-	return partialState{info, finals, asking - 1}, nil
+	return partialState{info, finals, requests - 1}, nil
 }
 
 // checkFinalLimit refuses a final that has to wait if as many wait for one of its
 // partials as may.
 func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) error {
 	for _, p := range partials {
-		if len(p.finals)+p.asking < maxWaitingFinals {
+		if len(p.finals)+p.otherRequests < maxWaitingFinals {
 			continue
 		}
 		waiting, err := e.filterWaiting(ctx, p.info.ID, p.finals)
 		if err != nil {
 			return err
 		}
-		if len(waiting)+p.asking >= maxWaitingFinals {
+		if len(waiting)+p.otherRequests >= maxWaitingFinals {
 			return ErrTooManyFinals
 		}
 	}
@@ -163,7 +163,7 @@ func (e *engine) filterWaiting(ctx context.Context, partial string, finals []str
 
 // addToRecord writes into the record of the partial in p that a final waits for
 // it, in place of those that do not any more. named is false if there is no place.
-func (e *engine) addToRecord(p *lockedUpload, final string) (named bool, err error) {
+func (e *engine) addToRecord(p *lockedUpload, final string) (registered bool, err error) {
 	if slices.Contains(p.info.Finals, final) {
 		return true, nil
 	}
@@ -173,7 +173,7 @@ func (e *engine) addToRecord(p *lockedUpload, final string) (named bool, err err
 			return false, err
 		}
 	}
-	if len(finals) >= maxNamedFinals {
+	if len(finals) >= maxRecordedFinals {
 		return false, nil
 	}
 	return true, p.update(p.ctx, func(info *FileInfo) error {
@@ -191,7 +191,7 @@ func (e *engine) wakeFinals(partial *FileInfo) {
 
 // wakeFinal is the same for one final.
 func (e *engine) wakeFinal(final, partial string) {
-	e.awaited.forget(final)
+	e.awaited.remove(final)
 	if !e.buildLater(final, partial) {
 		e.rescanFinals(e.lastRebuildDelay)
 	}
@@ -208,7 +208,7 @@ type awaitedPartials struct {
 	partials map[string]string // by the id of the final
 }
 
-func (a *awaitedPartials) remember(final, partial string) {
+func (a *awaitedPartials) set(final, partial string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.partials == nil {
@@ -223,14 +223,14 @@ func (a *awaitedPartials) remember(final, partial string) {
 	a.partials[final] = partial
 }
 
-func (a *awaitedPartials) of(final string) (partial string, ok bool) {
+func (a *awaitedPartials) get(final string) (partial string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	partial, ok = a.partials[final]
 	return partial, ok
 }
 
-func (a *awaitedPartials) forget(final string) {
+func (a *awaitedPartials) remove(final string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.partials, final)
@@ -239,7 +239,7 @@ func (a *awaitedPartials) forget(final string) {
 // isWaiting reports whether there is nothing to do for a final, at the cost
 // of one lookup at most.
 func (e *engine) isWaiting(ctx context.Context, final string) bool {
-	partial, ok := e.awaited.of(final)
+	partial, ok := e.awaited.get(final)
 	if !ok {
 		return false
 	}

@@ -29,10 +29,10 @@ func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, 
 		h.release()
 		return operationResult{}, ErrUploadFinishing
 	}
-	handedOn := false
+	handedOver := false
 	defer func() {
 		h.release()
-		if !handedOn {
+		if !handedOver {
 			e.finishing.Unlock(h.id)
 		}
 	}()
@@ -40,7 +40,7 @@ func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, 
 	if err == nil || isRefusal(err) {
 		return res, err
 	}
-	handedOn = true
+	handedOver = true
 	h.release()
 	e.retryFinish(h.id, request, e.firstRetryDelay, true)
 	return res, ErrFinishFailed.With(err)
@@ -50,9 +50,9 @@ func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, 
 // callback is final; any other error means that it can be repeated.
 func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
 	ctx := h.lease.Context() // not h.ctx: the client may go
-	confirm := e.callsPreFinish(h.info)
-	remember := confirm || h.info.State != ""
-	if remember {
+	callback := e.callsPreFinish(h.info)
+	recorded := callback || h.info.State != ""
+	if recorded {
 		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
 			return operationResult{info: &h.info}, err
 		}
@@ -63,7 +63,7 @@ func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResul
 	if err := h.refresh(); err != nil {
 		return operationResult{info: &h.info}, err
 	}
-	response, err := e.decideFinish(ctx, h, request, confirm)
+	response, err := e.decideFinish(ctx, h, request, callback)
 	if err == nil {
 		err = h.refresh()
 	}
@@ -73,9 +73,9 @@ func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResul
 	if err == nil {
 		e.announceFinished(h.info, request)
 	}
-	if remember { // left behind it costs a look at the next start, no more
-		if forgetErr := e.deleteSideRecord(ctx, finishingKey(h.id)); forgetErr != nil {
-			e.log.Warn("cannot remove a side record", "id", h.id, "err", forgetErr)
+	if recorded { // left behind it costs a look at the next start, no more
+		if deleteErr := e.deleteSideRecord(ctx, finishingKey(h.id)); deleteErr != nil {
+			e.log.Warn("cannot remove a side record", "id", h.id, "err", deleteErr)
 		}
 	}
 	return operationResult{info: &h.info, response: response}, err
@@ -83,13 +83,13 @@ func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResul
 
 // decideFinish compares what the client has said of the whole upload, asks the
 // callback, and writes what came of it to the record.
-func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTPRequest, ask bool) (HTTPResponse, error) {
+func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTPRequest, callback bool) (HTTPResponse, error) {
 	var response HTTPResponse
 	var err error
 	if err = e.checkDigests(ctx, h); err != nil {
 		return response, e.recordRefusal(ctx, h, err)
 	}
-	if ask {
+	if callback {
 		event := Event{Type: EventPreFinish, Upload: h.info.Clone(), HTTPRequest: request}
 		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
 		if err != nil {

@@ -7,8 +7,8 @@ import (
 
 // The waits between two attempts to finish, doubling.
 const (
-	firstRetry = time.Second
-	lastRetry  = time.Minute
+	minFinishDelay = time.Second
+	maxFinishDelay = time.Minute
 )
 
 // maxRetries is how many uploads wait for their next attempt in memory. The others
@@ -44,7 +44,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 	started := e.work.Start(func() {
 		defer end()
 		for e.sleep(wait) && !e.finishAgain(id, request, failed) {
-			wait = min(max(2*wait, e.firstRetryDelay), lastRetry)
+			wait = min(max(2*wait, e.firstRetryDelay), maxFinishDelay)
 		}
 	})
 	if !started {

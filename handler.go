@@ -25,11 +25,11 @@ import (
 // which it does not appear. A middleware around them that makes r.Trailer, if it is
 // nil, lets it appear in copies, too.
 type Handler struct {
-	engine *engine
-	router *pat.PatternServeMux
-	usual  map[routed]exchangeFunc // what the router chooses for nearly all requests
-	log    *slog.Logger
-	cors   *CORSConfig
+	engine     *engine
+	router     *pat.PatternServeMux
+	routeCache map[routeKey]exchangeFunc // what the router chooses for nearly all requests
+	log        *slog.Logger
+	cors       *CORSConfig
 
 	proxies   forwarded.Trust
 	limits    requestLimits

@@ -50,14 +50,14 @@ func validateSegment(s string) error {
 		}
 	}
 	for i := range len(s) {
-		if !idByte(s[i]) {
+		if !isIDByte(s[i]) {
 			return errors.New("a byte is not allowed")
 		}
 	}
 	return nil
 }
 
-func idByte(c byte) bool {
+func isIDByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
 		strings.IndexByte("-._~%!$'()*+,;=:@", c) >= 0
 }

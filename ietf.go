@@ -23,33 +23,33 @@ const (
 // ietfDialect is one version of the draft. Sending more than a version asks
 // for is legal in all of them, so only what contradicts is here.
 type ietfDialect struct {
-	interop        int64
-	unnamed        bool // the request does not name the version: it gets no informational responses
-	inverted       bool // Upload-Incomplete in place of Upload-Complete
-	presumed       bool // a PATCH that says nothing of completeness completes
-	anyMedia       bool // PATCH takes any Content-Type
-	appended       int  // status of a PATCH that went well
-	pureHead       bool // HEAD and DELETE with fields of an append are refused
-	quiet          bool // no 104 but the one that tells of the upload
-	completedTwice bool // a PATCH on a complete upload has a problem type of its own
-	spoils         bool // an upload that was sent too much for is done for
-	tooLong        int  // status of content beyond the length of the upload; 0: that of the error
-	tusJS          bool // tus-js-client 4 speaks it, so HEAD minds how that reads it
+	interop         int64
+	noVersion       bool // the request does not name the version: it gets no informational responses
+	inverted        bool // Upload-Incomplete in place of Upload-Complete
+	defaultComplete bool // a PATCH that says nothing of completeness completes
+	anyMediaType    bool // PATCH takes any Content-Type
+	appendedStatus  int  // status of a PATCH that went well
+	strictHead      bool // HEAD and DELETE with fields of an append are refused
+	noProgress      bool // no 104 but the one that tells of the upload
+	completedTwice  bool // a PATCH on a complete upload has a problem type of its own
+	failsIfTooLong  bool // an upload that was sent too much for is done for
+	tooLongStatus   int  // status of content beyond the length of the upload; 0: that of the error
+	tusJS           bool // tus-js-client 4 speaks it, so HEAD minds how that reads it
 }
 
 // ietfVersions are the versions that are spoken, the newest last.
 var ietfVersions = [...]ietfDialect{
-	{interop: 3, inverted: true, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
-	{interop: 4, presumed: true, anyMedia: true, appended: 201, pureHead: true, quiet: true},
-	{interop: 5, presumed: true, anyMedia: true, appended: 201, pureHead: true, tusJS: true},
-	{interop: 6, presumed: true, appended: 201, pureHead: true, completedTwice: true, tooLong: 400, tusJS: true},
-	{interop: 7, appended: 204, completedTwice: true},
-	{interop: 8, appended: 204, completedTwice: true, spoils: true},
-	{interop: newestInterop, appended: 204, spoils: true},
+	{interop: 3, inverted: true, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, noProgress: true},
+	{interop: 4, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, noProgress: true},
+	{interop: 5, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, tusJS: true},
+	{interop: 6, defaultComplete: true, appendedStatus: 201, strictHead: true, completedTwice: true, tooLongStatus: 400, tusJS: true},
+	{interop: 7, appendedStatus: 204, completedTwice: true},
+	{interop: 8, appendedStatus: 204, completedTwice: true, failsIfTooLong: true},
+	{interop: newestInterop, appendedStatus: 204, failsIfTooLong: true},
 }
 
 // unnamedVersion is spoken with requests that name no version, or an unknown one.
-var unnamedVersion = ietfDialect{interop: newestInterop, unnamed: true, appended: 204, spoils: true}
+var unnamedVersion = ietfDialect{interop: newestInterop, noVersion: true, appendedStatus: 204, failsIfTooLong: true}
 
 // hasIETFMark reports whether a request speaks the draft, as far as its fields
 // parse.
@@ -82,7 +82,7 @@ func (*ietfDialect) declared() bool { return true }
 
 func (d *ietfDialect) begin(x *exchange) {
 	x.Header().Del("Tus-Resumable")
-	if !d.unnamed {
+	if !d.noVersion {
 		x.Header().Set(interopField, formatInt(d.interop))
 	}
 	x.Header().Set("Upload-Limit", x.h.uploadLimit())
@@ -135,7 +135,7 @@ func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, 
 	if !ok {
 		return creationRequest{}, ErrInvalidComplete
 	}
-	req := creationRequest{explicitCompletion: true, complete: complete, failsIfTooLong: d.spoils, length: -1}
+	req := creationRequest{explicitCompletion: true, complete: complete, failsIfTooLong: d.failsIfTooLong, length: -1}
 	if representationSize(x.r.Header) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -154,17 +154,17 @@ func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, 
 		req.length = size
 	}
 	if !x.hasContent() {
-		return req, x.proveNothing()
+		return req, x.verifyEmpty()
 	}
-	if d.informs(x) {
-		c.created = func(info FileInfo) { d.announce(x, info) }
+	if d.sendsInterim(x) {
+		c.onCreated = func(info FileInfo) { d.announceUpload(x, info) }
 	}
-	return req, d.readContent(x, c, complete)
+	return req, d.prepareBody(x, c, complete)
 }
 
 func (d *ietfDialect) writeCreation(x *exchange, _ creationRequest, res operationResult, err error) error {
 	if res.exists() {
-		x.locate(res.info.ID)
+		x.setLocation(res.info.ID)
 		d.setStatus(x, *res.info)
 	}
 	if err == nil {
@@ -173,8 +173,8 @@ func (d *ietfDialect) writeCreation(x *exchange, _ creationRequest, res operatio
 	return err
 }
 
-// readContent prepares the body of a creation or an append.
-func (d *ietfDialect) readContent(x *exchange, c *operation, complete bool) error {
+// prepareBody prepares the body of a creation or an append.
+func (d *ietfDialect) prepareBody(x *exchange, c *operation, complete bool) error {
 	config, size := x.h.engine.config, x.r.ContentLength
 	c.body, c.maxContent = &x.body, config.MaxAppendSize
 	switch {
@@ -187,28 +187,28 @@ func (d *ietfDialect) readContent(x *exchange, c *operation, complete bool) erro
 	if x.body.verifier != nil && !config.offersChecksums() {
 		x.body.verifier = nil // RFC 9530 lets a recipient pass over it
 	}
-	if d.informs(x) && !d.quiet && x.body.verifier == nil {
-		c.stored = func(offset int64) { d.reportProgress(x, offset) }
+	if d.sendsInterim(x) && !d.noProgress && x.body.verifier == nil {
+		c.onStored = func(offset int64) { d.reportProgress(x, offset) }
 	} else {
 		x.expectTrailingChecksum()
 	}
 	return nil
 }
 
-// proveNothing verifies the Content-Digest of a request without content.
-func (x *exchange) proveNothing() error {
-	if p := readContentDigest(x.body.request); p != nil {
-		return p.verify()
+// verifyEmpty verifies the Content-Digest of a request without content.
+func (x *exchange) verifyEmpty() error {
+	if v := readContentDigest(x.body.request); v != nil {
+		return v.verify()
 	}
 	return nil
 }
 
-// informs reports whether the client takes 104 responses.
-func (d *ietfDialect) informs(x *exchange) bool { return !d.unnamed && x.r.ProtoAtLeast(1, 1) }
+// sendsInterim reports whether the client takes 104 responses.
+func (d *ietfDialect) sendsInterim(x *exchange) bool { return !d.noVersion && x.r.ProtoAtLeast(1, 1) }
 
-// announce sends the 104 that tells a client where its upload is, before it
+// announceUpload sends the 104 that tells a client where its upload is, before it
 // has sent it.
-func (d *ietfDialect) announce(x *exchange, info FileInfo) {
+func (d *ietfDialect) announceUpload(x *exchange, info FileInfo) {
 	x.inform(statusProgress, interopField, formatInt(d.interop), "Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
 	if x.r.ProtoMajor == 2 {
 		// After any other interim answer net/http's HTTP/2 forgets the 100
@@ -249,11 +249,11 @@ func (d *ietfDialect) setStatus(x *exchange, info FileInfo) {
 		header.Set("Upload-Length", formatInt(length))
 	}
 	d.setComplete(x, info.Complete() || info.State == StateFailed) // either way there is nothing to resume
-	x.tellDigest(info)
+	x.setReprDigest(info)
 }
 
-// tellDigest sets Repr-Digest if a digest of the complete upload is known.
-func (x *exchange) tellDigest(info FileInfo) {
+// setReprDigest sets Repr-Digest if a digest of the complete upload is known.
+func (x *exchange) setReprDigest(info FileInfo) {
 	if digest := reprDigest(info); digest != "" {
 		x.Header().Set("Repr-Digest", digest)
 	}
@@ -283,7 +283,7 @@ func (d *ietfDialect) checkTermination(x *exchange) error { return d.refuseAppen
 // fields of an append.
 func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 	for _, name := range []string{"Upload-Offset", "Upload-Complete", "Upload-Incomplete"} {
-		if d.pureHead && hasValue(x.r.Header, name) {
+		if d.strictHead && hasValue(x.r.Header, name) {
 			return ErrUnexpectedHeader
 		}
 	}
@@ -291,8 +291,8 @@ func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 }
 
 func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
-	req := appendRequest{id: x.id, length: -1, announcesLength: true, failsIfTooLong: d.spoils}
-	if !d.anyMedia && !isMediaType(x.r.Header, partialUpload) {
+	req := appendRequest{id: x.id, length: -1, announcesLength: true, failsIfTooLong: d.failsIfTooLong}
+	if !d.anyMediaType && !isMediaType(x.r.Header, partialUpload) {
 		return req, ErrInvalidContentType
 	}
 	offset, ok := structured.Integer(x.r.Header, "Upload-Offset")
@@ -300,7 +300,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, erro
 		return req, ErrInvalidOffset
 	}
 	complete, ok := d.completeness(x)
-	if !ok && !d.presumed {
+	if !ok && !d.defaultComplete {
 		return req, ErrInvalidComplete
 	}
 	req.offset, req.complete = offset, complete || !ok
@@ -310,7 +310,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, erro
 	if req.complete { // only then it is about what the upload will be
 		req.digests = readReprDigest(x.r.Header["Repr-Digest"], nil)
 	}
-	return req, d.readContent(x, c, req.complete)
+	return req, d.prepareBody(x, c, req.complete)
 }
 
 func (d *ietfDialect) writeAppend(x *exchange, req appendRequest, res operationResult, err error) error {
@@ -320,9 +320,9 @@ func (d *ietfDialect) writeAppend(x *exchange, req appendRequest, res operationR
 	d.setStatus(x, *res.info)
 	switch {
 	case err == nil:
-		x.respond(d.appended, res.response)
+		x.respond(d.appendedStatus, res.response)
 	case errors.Is(err, ErrMismatchedOffset):
-		x.offsets = &offsets{Expected: res.info.Offset, Provided: req.offset}
+		x.offsets = &offsetMembers{Expected: res.info.Offset, Provided: req.offset}
 		d.setComplete(x, false) // demanded, and true: this request completes nothing
 	case errors.Is(err, ErrUploadSizeExceeded) && res.info.Complete():
 		return ErrUploadCompleted
@@ -335,8 +335,8 @@ func (d *ietfDialect) writeError(x *exchange, e *Error) (status int, contentType
 	switch {
 	case e.Transient:
 		status = d.transientStatus(x, status)
-	case d.tooLong != 0 && e.Is(ErrUploadSizeExceeded):
-		status = d.tooLong
+	case d.tooLongStatus != 0 && e.Is(ErrUploadSizeExceeded):
+		status = d.tooLongStatus
 	}
 	return status, "application/problem+json", d.problem(x, e, status)
 }
@@ -369,7 +369,7 @@ func ietfMetaData(header http.Header) MetaData {
 	if _, params, err := parseMediaType(header.Get("Content-Disposition")); err == nil && params["filename"] != "" {
 		metadata["filename"] = params["filename"]
 	}
-	if coding := strings.TrimSpace(header.Get("Content-Encoding")); codingList(coding) {
+	if coding := strings.TrimSpace(header.Get("Content-Encoding")); isCodingList(coding) {
 		metadata["contentencoding"] = coding
 	}
 	if len(metadata) == 0 {
@@ -383,7 +383,7 @@ func representationSize(header http.Header) int {
 	return len(header.Get("Content-Type")) + len(header.Get("Content-Disposition")) + len(header.Get("Content-Encoding"))
 }
 
-// codingList tells whether s is a list of content codings.
-func codingList(s string) bool {
+// isCodingList tells whether s is a list of content codings.
+func isCodingList(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_., ") == ""
 }

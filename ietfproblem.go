@@ -5,24 +5,24 @@ import (
 	"fmt"
 )
 
-// offsets are the members of the problem "mismatching upload offset".
-type offsets struct {
+// offsetMembers are the members of the problem "mismatching upload offset".
+type offsetMembers struct {
 	Expected int64 `json:"expected-offset"`
 	Provided int64 `json:"provided-offset"`
 }
 
-// problem is the content of an error answer (RFC 9457).
-type problem struct {
+// problemDetails is the content of an error answer (RFC 9457).
+type problemDetails struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Code   string `json:"code"`
-	*offsets
+	*offsetMembers
 }
 
 // problem describes an error in the draft's way.
 func (d *ietfDialect) problem(x *exchange, e *Error, status int) string {
-	p := problem{Type: "about:blank", Title: e.Message, Status: status, Code: e.Code, offsets: x.offsets}
+	p := problemDetails{Type: "about:blank", Title: e.Message, Status: status, Code: e.Code, offsetMembers: x.offsets}
 	switch {
 	case e.Is(ErrMismatchedOffset):
 		p.Type = problemTypes + "mismatching-upload-offset"

@@ -38,14 +38,14 @@ const recentFences = 1 << 16
 
 // localLock is one id's lock while somebody holds it.
 type localLock struct {
-	holder *localLease
-	taker  *localWaiter   // the newest LockPreempt that waits; it has overtaken all earlier ones
-	queue  []*localWaiter // LockWait, in order of arrival
+	holder    *localLease
+	preempter *localWaiter   // the newest LockPreempt that waits; it has overtaken all earlier ones
+	queue     []*localWaiter // LockWait, in order of arrival
 }
 
 type localWaiter struct {
-	ctx  context.Context
-	turn chan *localLease // capacity 1; nil says: overtaken
+	ctx     context.Context
+	granted chan *localLease // capacity 1; nil says: overtaken
 }
 
 // Scope is ScopeProcess.
@@ -64,7 +64,7 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 			l.locks = make(map[string]*localLock)
 			l.recent = make(map[idHash]uint64)
 		}
-		lease := l.grant(ctx, id, l.recall(id))
+		lease := l.grant(ctx, id, l.takeRecent(id))
 		lease.lock.holder = lease
 		l.locks[id] = &lease.lock
 		return lease, nil
@@ -73,7 +73,7 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 		l.mu.Unlock()
 		return nil, ErrUploadLocked
 	}
-	w := &localWaiter{ctx: ctx, turn: make(chan *localLease, 1)}
+	w := &localWaiter{ctx: ctx, granted: make(chan *localLease, 1)}
 	held.add(w, mode)
 	l.mu.Unlock()
 	return l.wait(ctx, id, w)
@@ -86,11 +86,11 @@ func (k *localLock) add(w *localWaiter, mode LockMode) {
 		k.queue = append(k.queue, w)
 		return
 	}
-	if k.taker != nil {
-		k.taker.turn <- nil
+	if k.preempter != nil {
+		k.preempter.granted <- nil
 	}
-	k.taker = w
-	k.holder.want()
+	k.preempter = w
+	k.holder.preempt()
 }
 
 // Preempt closes Preempted of the lease on id, as a newer LockPreempt would, without
@@ -100,14 +100,14 @@ func (l *LocalLocker) Preempt(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if held := l.locks[id]; held != nil {
-		held.holder.want()
+		held.holder.preempt()
 	}
 }
 
 // wait blocks until it is w's turn, w is overtaken or ctx ends.
 func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Lease, error) {
 	select {
-	case lease := <-w.turn:
+	case lease := <-w.granted:
 		if lease == nil {
 			return nil, ErrUploadLocked
 		}
@@ -118,7 +118,7 @@ func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Leas
 	held := l.locks[id]
 	if held == nil || !held.remove(w) {
 		l.mu.Unlock()
-		if lease := <-w.turn; lease != nil { // the turn came together with the end
+		if lease := <-w.granted; lease != nil { // the turn came together with the end
 			return lease, nil
 		}
 		return nil, ErrUploadLocked
@@ -129,8 +129,8 @@ func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Leas
 
 // remove takes w out of the queues and tells whether it was in one.
 func (k *localLock) remove(w *localWaiter) bool {
-	if k.taker == w {
-		k.taker = nil
+	if k.preempter == w {
+		k.preempter = nil
 		return true
 	}
 	for i, q := range k.queue {
@@ -158,24 +158,24 @@ func (l *LocalLocker) release(lease *localLease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	held := l.locks[lease.id]
-	next := held.taker
-	held.taker = nil
+	next := held.preempter
+	held.preempter = nil
 	if next == nil && len(held.queue) > 0 {
 		next = held.queue[0]
 		held.queue = held.queue[1:]
 	}
 	if next == nil {
 		delete(l.locks, lease.id)
-		l.remember(lease.id, lease.n)
+		l.addRecent(lease.id, lease.n)
 		return
 	}
 	held.holder = l.grant(next.ctx, lease.id, lease.n)
-	next.turn <- held.holder
+	next.granted <- held.holder
 }
 
-// recall returns the last grant's number of an id that is free, 0 if it is not
+// takeRecent returns the last grant's number of an id that is free, 0 if it is not
 // known, and forgets it: the next is on its way. The caller holds l.mu.
-func (l *LocalLocker) recall(id string) uint64 {
+func (l *LocalLocker) takeRecent(id string) uint64 {
 	if l.NoFences {
 		return 0
 	}
@@ -185,8 +185,8 @@ func (l *LocalLocker) recall(id string) uint64 {
 	return n
 }
 
-// remember keeps the last grant's number of a free id. The caller holds l.mu.
-func (l *LocalLocker) remember(id string, n uint64) {
+// addRecent keeps the last grant's number of a free id. The caller holds l.mu.
+func (l *LocalLocker) addRecent(id string, n uint64) {
 	if l.NoFences {
 		return
 	}
@@ -208,37 +208,37 @@ func (l *LocalLocker) hashOf(id string) idHash {
 
 // localLease is a grant of a LocalLocker.
 type localLease struct {
-	locker    *LocalLocker
-	id        string
-	n, before uint64
-	ctx       contexts.Lazy
-	wanted    chan struct{} // made when it is first needed; guarded by locker.mu
-	asked     bool          // guarded by locker.mu
-	lock      localLock     // of the id, if this grant met it free: one allocation less
-	released  atomic.Bool
+	locker      *LocalLocker
+	id          string
+	n, before   uint64
+	ctx         contexts.Lazy
+	preempted   chan struct{} // made when it is first needed; guarded by locker.mu
+	isPreempted bool          // guarded by locker.mu
+	lock        localLock     // of the id, if this grant met it free: one allocation less
+	released    atomic.Bool
 }
 
-// want closes wanted once. The caller holds locker.mu.
-func (s *localLease) want() {
-	if !s.asked {
-		s.asked = true
-		close(s.signal())
+// preempt closes wanted once. The caller holds locker.mu.
+func (s *localLease) preempt() {
+	if !s.isPreempted {
+		s.isPreempted = true
+		close(s.preemptedChannel())
 	}
 }
 
-// signal returns the channel behind Preempted. The caller holds locker.mu.
-func (s *localLease) signal() chan struct{} {
-	if s.wanted == nil {
-		s.wanted = make(chan struct{})
+// preemptedChannel returns the channel behind Preempted. The caller holds locker.mu.
+func (s *localLease) preemptedChannel() chan struct{} {
+	if s.preempted == nil {
+		s.preempted = make(chan struct{})
 	}
-	return s.wanted
+	return s.preempted
 }
 
 // Preempted implements Lease.
 func (s *localLease) Preempted() <-chan struct{} {
 	s.locker.mu.Lock()
 	defer s.locker.mu.Unlock()
-	return s.signal()
+	return s.preemptedChannel()
 }
 
 func (s *localLease) Context() context.Context { return &s.ctx }

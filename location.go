@@ -8,8 +8,8 @@ import (
 	"github.com/tus/tusd/internal/forwarded"
 )
 
-// locate tells the client where the upload is that the request has made.
-func (x *exchange) locate(id string) {
+// setLocation tells the client where the upload is that the request has made.
+func (x *exchange) setLocation(id string) {
 	x.createdID = id
 	x.set("Location", x.location(id))
 }
@@ -70,9 +70,9 @@ func (x *exchange) scheme() string {
 // client is the address of the client; not valid if it is not known.
 func (x *exchange) client() netip.Addr { return x.h.proxies.Client(x.r, x.peer) }
 
-// remote is the client's address as events tell it: with the port, if it has
+// remoteAddr is the client's address as events tell it: with the port, if it has
 // connected itself.
-func (x *exchange) remote() string {
+func (x *exchange) remoteAddr() string {
 	if client := x.client(); client.IsValid() && client != x.peer {
 		return netip.AddrPortFrom(client, 0).String()
 	}

@@ -16,7 +16,7 @@ const minReadTime = 20 * time.Millisecond
 // need. Nothing of it runs any more when stop has returned.
 func (e *engine) watchLease(b *body, lease Lease) *leaseWatch {
 	w := &leaseWatch{body: b, lease: lease, closing: e.background.Done()}
-	w.begin = time.AfterFunc(minReadTime, w.run)
+	w.timer = time.AfterFunc(minReadTime, w.run)
 	return w
 }
 
@@ -24,7 +24,7 @@ type leaseWatch struct {
 	body    *body
 	lease   Lease
 	closing <-chan struct{}
-	begin   *time.Timer
+	timer   *time.Timer
 
 	mu      sync.Mutex
 	stopped bool
@@ -33,7 +33,7 @@ type leaseWatch struct {
 }
 
 func (w *leaseWatch) run() {
-	if !w.begun() {
+	if !w.prepare() {
 		return
 	}
 	defer close(w.ended)
@@ -48,8 +48,8 @@ func (w *leaseWatch) run() {
 	}
 }
 
-// begun prepares for stop, unless that was first.
-func (w *leaseWatch) begun() bool {
+// prepare prepares for stop, unless that was first.
+func (w *leaseWatch) prepare() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.stopped {
@@ -59,7 +59,7 @@ func (w *leaseWatch) begun() bool {
 }
 
 func (w *leaseWatch) stop() {
-	if w.begin.Stop() {
+	if w.timer.Stop() {
 		return
 	}
 	w.mu.Lock()

@@ -46,7 +46,7 @@ func ParseMetaData(raw string) (MetaData, error) {
 			continue
 		}
 		key, encoded, _ := strings.Cut(pair, " ")
-		if !metaDataKey(key) {
+		if !isMetaDataKey(key) {
 			return nil, ErrInvalidMetaData.With(fmt.Errorf("key %.64q", key))
 		}
 		if _, twice := pairs[key]; twice {
@@ -88,7 +88,7 @@ func metaDataList(lines []string) string {
 	return strings.Join(elements, ",")
 }
 
-func metaDataKey(key string) bool {
+func isMetaDataKey(key string) bool {
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] >= 0x7f || key[i] == ',' {
 			return false
@@ -105,7 +105,7 @@ func SerializeMetaData(pairs MetaData) string {
 	}
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		if !metaDataKey(key) {
+		if !isMetaDataKey(key) {
 			continue
 		}
 		if b.Len() > 0 {
@@ -134,9 +134,9 @@ func parseMediaType(s string) (media string, params map[string]string, err error
 // many bytes of header, Node.js 16 KiB. A creation whose answers would be too large is
 // refused.
 
-// answerable refuses an upload with more than MaxMetaData bytes in what HEAD
+// checkAnswerSize refuses an upload with more than MaxMetaData bytes in what HEAD
 // repeats, or in what a download says of its content.
-func (c *Config) answerable(info *FileInfo) error {
+func (c *Config) checkAnswerSize(info *FileInfo) error {
 	stored := *info
 	stored.MetaData = asStored(info.MetaData)
 	concat := len(info.RawConcat)

@@ -151,9 +151,9 @@ func (m *Metrics) ErrorsTotal() map[ErrorCount]uint64 {
 	return maps.Clone(m.errors)
 }
 
-// bounds are the upper ends of a Histogram's buckets but the last, which has
+// bucketBounds are the upper ends of a Histogram's buckets but the last, which has
 // none. Uploads take from milliseconds to hours.
-var bounds = [...]time.Duration{
+var bucketBounds = [...]time.Duration{
 	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
 	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
 	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
@@ -164,7 +164,7 @@ var bounds = [...]time.Duration{
 // Histogram counts durations in buckets. The zero value is ready to use. Safe
 // for concurrent use, and cheap: an observation takes no lock.
 type Histogram struct {
-	counts [len(bounds) + 1]atomic.Uint64
+	counts [len(bucketBounds) + 1]atomic.Uint64
 	sum    atomic.Int64 // nanoseconds
 }
 
@@ -179,7 +179,7 @@ type HistogramSnapshot struct {
 // Observe counts d.
 func (h *Histogram) Observe(d time.Duration) {
 	i := 0
-	for i < len(bounds) && d > bounds[i] {
+	for i < len(bucketBounds) && d > bucketBounds[i] {
 		i++
 	}
 	h.counts[i].Add(1)
@@ -193,7 +193,7 @@ func (h *Histogram) since(start time.Time) { h.Observe(time.Since(start)) }
 // Counts and not yet in Sum.
 func (h *Histogram) Snapshot() HistogramSnapshot {
 	s := HistogramSnapshot{Counts: make([]uint64, len(h.counts)), Sum: time.Duration(h.sum.Load()).Seconds()}
-	for _, b := range bounds {
+	for _, b := range bucketBounds {
 		s.Bounds = append(s.Bounds, b.Seconds())
 	}
 	for i := range h.counts {

@@ -119,10 +119,10 @@ func TestProxyWatch(t *testing.T) {
 
 func TestProxyWatchIsBounded(t *testing.T) {
 	var w bufferingDetector
-	for i := range 2 * watchedUploads {
+	for i := range 2 * maxWatchedUploads {
 		w.observe(string(rune(i)), time.Now(), 0, 0)
 	}
-	if len(w.answered) > watchedUploads {
+	if len(w.answered) > maxWatchedUploads {
 		t.Errorf("%d uploads are remembered", len(w.answered))
 	}
 }

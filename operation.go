@@ -14,8 +14,8 @@ type operation struct {
 
 	admitted   string              // the upload that the request was last allowed to use
 	maxContent int64               // of this request, in bytes; 0: no limit
-	created    func(info FileInfo) // told when the upload exists and before its content is read; may be nil
-	stored     func(offset int64)  // told now and then what is stored while content is read; may be nil
+	onCreated  func(info FileInfo) // told when the upload exists and before its content is read; may be nil
+	onStored   func(offset int64)  // told now and then what is stored while content is read; may be nil
 }
 
 // requestDescriber describes the request for an event, if somebody wants one.

@@ -18,7 +18,7 @@ const (
 	bufferedRatio = 10                     // how much longer that took than reading the body
 	bufferedTimes = 3                      // in a row
 
-	watchedUploads = 1024
+	maxWatchedUploads = 1024
 )
 
 // bufferingDetector looks for such a proxy. The zero value is ready to use.
@@ -32,45 +32,45 @@ type bufferingDetector struct {
 // observe is told of each request on an upload that came by a proxy: when it
 // came, how many bytes of content it had, how long the server waited for
 // them. It returns true once, when it is rather sure.
-func (w *bufferingDetector) observe(id string, came time.Time, n int64, waited time.Duration) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.found || id == "" {
+func (d *bufferingDetector) observe(id string, came time.Time, n int64, waited time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.found || id == "" {
 		return false
 	}
 	hash := hashID(id)
-	before, known := w.answered[hash]
-	w.remember(hash)
+	before, known := d.answered[hash]
+	d.recordAnswer(hash)
 	if n < bufferedBytes || !known {
 		return false
 	}
 	switch delay := came.Sub(before); {
 	case delay >= bufferedDelay && delay >= bufferedRatio*waited:
-		w.times++
+		d.times++
 	case waited > delay:
-		w.times = 0 // this one came as it was sent
+		d.times = 0 // this one came as it was sent
 	}
-	w.found = w.times == bufferedTimes
-	return w.found
+	d.found = d.times == bufferedTimes
+	return d.found
 }
 
-// remember notes that a request on the upload has been answered. The caller
+// recordAnswer notes that a request on the upload has been answered. The caller
 // holds w.mu.
-func (w *bufferingDetector) remember(hash idHash) {
-	if w.answered == nil {
-		w.answered = make(map[idHash]time.Time)
+func (d *bufferingDetector) recordAnswer(hash idHash) {
+	if d.answered == nil {
+		d.answered = make(map[idHash]time.Time)
 	}
-	if len(w.answered) >= watchedUploads {
-		for other := range w.answered { // any one: this is a sample anyway
-			delete(w.answered, other)
+	if len(d.answered) >= maxWatchedUploads {
+		for other := range d.answered { // any one: this is a sample anyway
+			delete(d.answered, other)
 			break
 		}
 	}
-	w.answered[hash] = time.Now()
+	d.answered[hash] = time.Now()
 }
 
-// warnOfProxies warns of proxies that will spoil uploads, each way once.
-func (x *exchange) warnOfProxies() {
+// warnAboutProxies warns of proxies that will spoil uploads, each way once.
+func (x *exchange) warnAboutProxies() {
 	if !forwarded.PassedOn(x.r.Header) {
 		return
 	}

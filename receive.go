@@ -45,7 +45,7 @@ func (e *engine) writeBody(c *operation, h *lockedUpload) error {
 	if c.body.trailing != nil { // not in pieces: what a store has of an earlier one cannot be taken back
 		return e.writeTrailing(c, h)
 	}
-	if c.stored == nil && c.body.digests == nil {
+	if c.onStored == nil && c.body.digests == nil {
 		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
 		h.info.Offset += n
 		return err
@@ -57,14 +57,14 @@ func (e *engine) writeBody(c *operation, h *lockedUpload) error {
 func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
 	start := h.info.Offset
 	for {
-		p := &segment{body: c.body, started: time.Now()}
-		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, p)
+		s := &segment{body: c.body, started: time.Now()}
+		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, s)
 		h.info.Offset += n
-		if err != nil || p.ended {
+		if err != nil || s.ended {
 			return err
 		}
-		if c.stored != nil {
-			c.stored(h.info.Offset)
+		if c.onStored != nil {
+			c.onStored(h.info.Offset)
 		}
 		e.saveDigests(c, h, start)
 	}
@@ -87,13 +87,13 @@ type segment struct {
 	ended   bool
 }
 
-func (p *segment) Read(b []byte) (int, error) {
-	if took := time.Since(p.started); p.n >= segmentBytes && took >= segmentTime || p.n > 0 && took >= slowSegment {
+func (s *segment) Read(b []byte) (int, error) {
+	if took := time.Since(s.started); s.n >= segmentBytes && took >= segmentTime || s.n > 0 && took >= slowSegment {
 		return 0, io.EOF
 	}
-	n, err := p.body.Read(b)
-	p.n += int64(n)
-	p.ended = err != nil
+	n, err := s.body.Read(b)
+	s.n += int64(n)
+	s.ended = err != nil
 	return n, err
 }
 

@@ -14,8 +14,8 @@ import (
 type requestLimits struct {
 	config *Config
 
-	requests atomic.Int64 // that were let in
-	others   atomic.Int64 // that are being answered without: refusals, OPTIONS
+	requests   atomic.Int64 // that were let in
+	unadmitted atomic.Int64 // that are being answered without: refusals, OPTIONS
 
 	mu      sync.Mutex
 	uploads map[netip.Prefix]int // requests with content, by the client
@@ -23,23 +23,23 @@ type requestLimits struct {
 
 // admission is what a request counts as.
 type admission struct {
-	admitted bool         // among requests
-	other    bool         // among others
-	client   netip.Prefix // among its uploads, if valid
+	admitted   bool         // among requests
+	unadmitted bool         // among others
+	client     netip.Prefix // among its uploads, if valid
 }
 
 // admit lets a request in, unless it is beyond a limit.
-func (g *requestLimits) admit(x *exchange) error {
-	if headerSize(x.r) > int64(g.config.MaxHeaderSize) {
+func (l *requestLimits) admit(x *exchange) error {
+	if headerSize(x.r) > int64(l.config.MaxHeaderSize) {
 		return ErrHeaderTooLarge
 	}
-	if n := g.requests.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
-		g.requests.Add(-1)
+	if n := l.requests.Add(1); l.config.MaxRequests > 0 && n > int64(l.config.MaxRequests) {
+		l.requests.Add(-1)
 		return ErrTooManyRequests
 	}
-	if g.config.MaxUploadsPerClient > 0 && x.hasContent() {
-		if err := g.admitUpload(x); err != nil {
-			g.requests.Add(-1)
+	if l.config.MaxUploadsPerClient > 0 && x.hasContent() {
+		if err := l.admitUpload(x); err != nil {
+			l.requests.Add(-1)
 			return err
 		}
 	}
@@ -48,48 +48,48 @@ func (g *requestLimits) admit(x *exchange) error {
 }
 
 // admitUpload counts one more upload of a client, if it may have it.
-func (g *requestLimits) admitUpload(x *exchange) error {
+func (l *requestLimits) admitUpload(x *exchange) error {
 	client := x.h.ClientPrefix(x.client())
 	if !client.IsValid() {
 		return nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.uploads[client] >= g.config.MaxUploadsPerClient {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.uploads[client] >= l.config.MaxUploadsPerClient {
 		return ErrTooManyUploads
 	}
-	g.uploads[client]++
+	l.uploads[client]++
 	x.admission.client = client
 	return nil
 }
 
-// answering is called when the answer begins. Those that were not let in are
+// answerBegins is called when the answer begins. Those that were not let in are
 // limited, too: beyond the limit a client has to take its answer at once.
-func (g *requestLimits) answering(x *exchange) {
-	if x.admission.admitted || x.admission.other {
+func (l *requestLimits) answerBegins(x *exchange) {
+	if x.admission.admitted || x.admission.unadmitted {
 		return
 	}
-	x.admission.other = true
-	if n := g.others.Add(1); g.config.MaxRequests > 0 && n > int64(g.config.MaxRequests) {
+	x.admission.unadmitted = true
+	if n := l.unadmitted.Add(1); l.config.MaxRequests > 0 && n > int64(l.config.MaxRequests) {
 		x.deadlines.Hasten(ErrTooManyRequests)
 	}
 }
 
 // release lets a request out.
-func (g *requestLimits) release(p *admission) {
-	if p.admitted {
-		g.requests.Add(-1)
+func (l *requestLimits) release(a *admission) {
+	if a.admitted {
+		l.requests.Add(-1)
 	}
-	if p.other {
-		g.others.Add(-1)
+	if a.unadmitted {
+		l.unadmitted.Add(-1)
 	}
-	if !p.client.IsValid() {
+	if !a.client.IsValid() {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.uploads[p.client]--; g.uploads[p.client] == 0 {
-		delete(g.uploads, p.client)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.uploads[a.client]--; l.uploads[a.client] == 0 {
+		delete(l.uploads, a.client)
 	}
 }
 

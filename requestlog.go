@@ -54,7 +54,7 @@ func (x *exchange) level(now time.Time) slog.Level {
 		return slog.LevelInfo // a client that went away is no error of ours
 	}
 	e := asError(x.cause)
-	level, fault := logFor(e), ""
+	level, fault := logLevel(e), ""
 	switch {
 	case level == slog.LevelInfo:
 		return level
@@ -68,15 +68,15 @@ func (x *exchange) level(now time.Time) slog.Level {
 	default:
 		return level
 	}
-	if !x.h.faults.due(fault, now) {
+	if !x.h.faults.mayLog(fault, now) {
 		return slog.LevelInfo
 	}
 	return level
 }
 
-// logFor picks how an error is logged: faults of ours as errors, broken
+// logLevel picks how an error is logged: faults of ours as errors, broken
 // records as warnings, what clients and networks do as information.
-func logFor(e *Error) slog.Level {
+func logLevel(e *Error) slog.Level {
 	switch {
 	case errors.Is(e.Err, ErrBroken):
 		return slog.LevelWarn
@@ -107,31 +107,31 @@ type repeatedFaults struct {
 	logged map[string]time.Time
 }
 
-// due reports whether the fault is to be told now, and remembers that it is.
-func (a *repeatedFaults) due(fault string, now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if at, known := a.logged[fault]; known && now.Sub(at) < faultInterval {
+// mayLog reports whether the fault is to be told now, and remembers that it is.
+func (f *repeatedFaults) mayLog(fault string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if at, known := f.logged[fault]; known && now.Sub(at) < faultInterval {
 		return false
 	}
-	if len(a.logged) >= maxFaults {
-		a.forget(now)
+	if len(f.logged) >= maxFaults {
+		f.evictOld(now)
 	}
-	if len(a.logged) >= maxFaults {
+	if len(f.logged) >= maxFaults {
 		return false
 	}
-	if a.logged == nil {
-		a.logged = make(map[string]time.Time)
+	if f.logged == nil {
+		f.logged = make(map[string]time.Time)
 	}
-	a.logged[fault] = now
+	f.logged[fault] = now
 	return true
 }
 
-// forget drops what may be told again. The caller holds mu.
-func (a *repeatedFaults) forget(now time.Time) {
-	for fault, at := range a.logged {
+// evictOld drops what may be told again. The caller holds mu.
+func (f *repeatedFaults) evictOld(now time.Time) {
+	for fault, at := range f.logged {
 		if now.Sub(at) >= faultInterval {
-			delete(a.logged, fault)
+			delete(f.logged, fault)
 		}
 	}
 }

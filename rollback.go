@@ -9,16 +9,16 @@ import (
 // writeTrailing stores a body whose checksum may come unannounced, and verifies it if
 // it has.
 func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
-	start, late := h.info.Offset, c.body.trailing
+	start, trailing := h.info.Offset, c.body.trailing
 	n, err := h.upload.WriteChunk(h.ctx, start, c.body)
 	h.info.Offset += n
 	if !errors.Is(err, ErrUnverified) {
 		return err
 	}
-	if late.tail != nil {
+	if trailing.tail != nil {
 		ctx := h.lease.Context() // the client may go: what is stored is verified nevertheless
-		if err = late.reread(ctx, h, start, c.body.n); err == nil {
-			n, err = h.upload.WriteChunk(ctx, h.info.Offset, bytes.NewReader(late.tail))
+		if err = trailing.verifyStored(ctx, h, start, c.body.n); err == nil {
+			n, err = h.upload.WriteChunk(ctx, h.info.Offset, bytes.NewReader(trailing.tail))
 			h.info.Offset += n
 			return err
 		}
@@ -26,40 +26,40 @@ func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
 	return e.rewind(h, start, err)
 }
 
-// reread verifies a body of n bytes that is stored from start on, but for its tail.
-func (l *trailingChecksum) reread(ctx context.Context, h *lockedUpload, start, n int64) error {
-	if h.info.Offset != start+n-int64(len(l.tail)) {
+// verifyStored verifies a body of n bytes that is stored from start on, but for its tail.
+func (t *trailingChecksum) verifyStored(ctx context.Context, h *lockedUpload, start, n int64) error {
+	if h.info.Offset != start+n-int64(len(t.tail)) {
 		return errors.New("the store has less than was read")
 	}
-	sums := l.fresh()
+	sums := t.newHashes()
 	for _, s := range sums {
 		if err := hashStored(ctx, s.hash, h.upload, start, h.info.Offset); err != nil {
 			return err
 		}
-		s.hash.Write(l.tail)
+		s.hash.Write(t.tail)
 	}
-	return l.compare(sums)
+	return t.compare(sums)
 }
 
 // rewind takes back what a refused body has stored since start. It returns err. An
 // upload that cannot be cut back has failed: it would keep bytes that are wrong.
 func (e *engine) rewind(h *lockedUpload, start int64, err error) error {
 	ctx := h.lease.Context()
-	cannot := errors.New("the store cannot take content back")
+	rewindErr := errors.New("the store cannot take content back")
 	if e.store.Rewinder != nil {
-		cannot = e.store.Rewinder.Rewind(ctx, h.upload, start)
+		rewindErr = e.store.Rewinder.Rewind(ctx, h.upload, start)
 	} else if h.info.Offset == start {
 		return err
 	}
-	if cannot == nil {
+	if rewindErr == nil {
 		h.info.Offset = start
 		return err
 	}
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: statusFor(ErrUploadFailed, h.info.Dialect, "")}
 	if stateErr := h.setState(ctx, StateFailed, failure); stateErr != nil {
-		return errors.Join(ErrInternal.With(cannot), stateErr)
+		return errors.Join(ErrInternal.With(rewindErr), stateErr)
 	}
-	e.log.Warn("an upload has failed: content that does not match its checksum cannot be taken back", "id", h.id, "err", cannot)
+	e.log.Warn("an upload has failed: content that does not match its checksum cannot be taken back", "id", h.id, "err", rewindErr)
 	if h.info.IsPartial {
 		e.wakeFinals(&h.info)
 	}

@@ -46,28 +46,28 @@ func (h *Handler) routes(config Config) {
 	h.creationVerb += http.MethodOptions
 	h.uploadVerbs += http.MethodOptions
 	h.extensions = extensions(config)
-	h.usual = make(map[routed]exchangeFunc)
+	h.routeCache = make(map[routeKey]exchangeFunc)
 	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {
 		for _, path := range []string{creationPath, uploadPath} {
-			to := routed{method, path}
-			h.usual[to] = h.choose(to)
+			to := routeKey{method, path}
+			h.routeCache[to] = h.findRoute(to)
 		}
 	}
 }
 
-// routed is what the router sees of a request.
-type routed struct{ method, path string }
+// routeKey is what the router sees of a request.
+type routeKey struct{ method, path string }
 
-// choose asks the router.
-func (h *Handler) choose(to routed) exchangeFunc {
-	var c choice
+// findRoute asks the router.
+func (h *Handler) findRoute(to routeKey) exchangeFunc {
+	var c foundRoute
 	h.router.ServeHTTP(&c, &http.Request{Method: to.method, URL: &url.URL{Path: to.path}})
 	return c.serve
 }
 
-// choice is given to the router in place of a ResponseWriter: whoever is chosen
+// foundRoute is given to the router in place of a ResponseWriter: whoever is chosen
 // enters it. Nothing else is done with it, since something always is chosen.
-type choice struct {
+type foundRoute struct {
 	http.ResponseWriter // nil
 	serve               exchangeFunc
 }
@@ -76,7 +76,7 @@ type choice struct {
 // an http.Handler, behind the router, it is what was chosen.
 type exchangeFunc func(*exchange) error
 
-func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*choice).serve = f }
+func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*foundRoute).serve = f }
 
 // serve runs one request. idErr tells that the path names no possible upload;
 // it is answered when it is its turn.
@@ -115,13 +115,13 @@ func (h *Handler) route(x *exchange, idErr error) error {
 		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
 		x.r.Method = x.method
 	}
-	to := routed{x.method, uploadPath}
+	to := routeKey{x.method, uploadPath}
 	if x.id == "" {
 		to.path = creationPath
 	}
-	serve := h.usual[to]
+	serve := h.routeCache[to]
 	if serve == nil {
-		serve = h.choose(to)
+		serve = h.findRoute(to)
 	}
 	return serve(x)
 }

@@ -43,7 +43,7 @@ func (x *exchange) send(content storedContent, info FileInfo) error {
 	if x.h.engine.config.Callbacks.PreAccess != nil {
 		header.Set("Cache-Control", "private") // others have to be asked for
 	}
-	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && codingList(coding) {
+	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && isCodingList(coding) {
 		header.Set("Content-Encoding", coding)
 	}
 	x.dialect.setContentFields(x, info)
@@ -60,8 +60,8 @@ func (x *exchange) send(content storedContent, info FileInfo) error {
 		}
 		return err
 	}
-	x.unreadable(err)
-	x.sentAll()
+	x.recordReadFailure(err)
+	x.checkSentLength()
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (x *exchange) stream(stored storedContent, info FileInfo) error {
 	x.WriteHeader(http.StatusOK)
 	if x.method != http.MethodHead {
 		x.ReadFrom(content)
-		x.sentAll()
+		x.checkSentLength()
 	}
 	return nil
 }
@@ -168,36 +168,36 @@ const (
 	longestIfRange = 1 << 10
 )
 
-// wrote counts what was sent. That a client did not take an answer is for the
+// recordSent counts what was sent. That a client did not take an answer is for the
 // log only.
-func (x *exchange) wrote(n int64, err error) {
+func (x *exchange) recordSent(n int64, err error) {
 	x.written += n
 	if err != nil && x.cause == nil {
 		x.code, x.cause = ErrConnectionReset.Code, ErrConnectionReset.With(err)
 	}
 }
 
-// unreadable notes that the store could not read the content of an answer that
+// recordReadFailure notes that the store could not read the content of an answer that
 // has begun. The status has gone; what is left is the log and the metrics.
-func (x *exchange) unreadable(err error) {
+func (x *exchange) recordReadFailure(err error) {
 	if x.cause != nil || err == nil {
 		return
 	}
 	if x.r.Context().Err() != nil {
-		x.wrote(0, err) // the client has gone, so that the store was to stop
+		x.recordSent(0, err) // the client has gone, so that the store was to stop
 		return
 	}
 	x.code, x.cause = asError(err).Code, err
 	x.h.engine.metrics.failed(x.code, x.status)
 }
 
-// source is where content comes from. It remembers why it could not be read.
-type source struct {
+// contentSource is where content comes from. It remembers why it could not be read.
+type contentSource struct {
 	io.Reader
 	err error
 }
 
-func (s *source) Read(p []byte) (int, error) {
+func (s *contentSource) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	if err != nil && err != io.EOF {
 		s.err = err
@@ -205,20 +205,20 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// diskFault reports whether an error of sending a file is one of reading it.
+// isFileReadError reports whether an error of sending a file is one of reading it.
 // The system does both in one call, so that only the error tells.
-func diskFault(err error) bool {
+func isFileReadError(err error) bool {
 	var reading *fs.PathError
 	return errors.As(err, &reading) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE)
 }
 
-// nextSegment is the size of the piece after one of this size that took so long.
-func nextSegment(size int64, took time.Duration) int64 {
+// nextSegmentSize is the size of the piece after one of this size that took so long.
+func nextSegmentSize(size int64, took time.Duration) int64 {
 	switch {
 	case took > 200*time.Millisecond:
-		return max(size/2, smallestSegment)
+		return max(size/2, minSegmentSize)
 	case took < 20*time.Millisecond:
-		return min(2*size, largestSegment)
+		return min(2*size, maxSegmentSize)
 	}
 	return size
 }
@@ -238,14 +238,14 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	if ok && isFile {
 		return x.sendFile(to, file, limited)
 	}
-	content := &source{Reader: limited.R}
+	content := &contentSource{Reader: limited.R}
 	limited.R = content
 	defer func() { limited.R = content.Reader }()
 	if ok {
 		return x.sendSegments(to, limited, func(error) bool { return content.err != nil })
 	}
 	n, err := io.Copy(struct{ io.Writer }{x}, limited)
-	x.unreadable(content.err)
+	x.recordReadFailure(content.err)
 	return n, err
 }
 
@@ -255,15 +255,15 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 	begin, err := file.Seek(0, io.SeekCurrent)
 	for err == nil && content.N > 0 {
 		var n int64
-		n, err = x.sendSegment(to, content, diskFault)
+		n, err = x.sendSegment(to, content, isFileReadError)
 		total += n
 		slow := n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil
 		if slow && !x.deadlines.Hastened() {
 			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
-			x.segmentSize = smallestSegment
+			x.segmentSize = minSegmentSize
 			continue
 		}
-		if x.wrote(0, err); n == 0 {
+		if x.recordSent(0, err); n == 0 {
 			break
 		}
 	}
@@ -271,11 +271,11 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 }
 
 // sendSegments sends content. ours reports whether an error is one of reading it.
-func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (total int64, err error) {
+func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, isReadError func(error) bool) (total int64, err error) {
 	for content.N > 0 {
-		n, err := x.sendSegment(to, content, ours)
+		n, err := x.sendSegment(to, content, isReadError)
 		total += n
-		x.wrote(0, err)
+		x.recordSent(0, err)
 		if err != nil || n == 0 {
 			return total, err
 		}
@@ -284,28 +284,28 @@ func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, our
 }
 
 // sendSegment sends one piece of content under one deadline.
-func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, ours func(error) bool) (int64, error) {
+func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, isReadError func(error) bool) (int64, error) {
 	x.deadlines.BeforeWrite()
 	begun := time.Now()
-	piece := io.LimitedReader{R: content.R, N: min(content.N, x.segmentSize)}
-	n, err := to.ReadFrom(&piece)
+	segment := io.LimitedReader{R: content.R, N: min(content.N, x.segmentSize)}
+	n, err := to.ReadFrom(&segment)
 	content.N -= n
-	x.wrote(n, nil)
-	if err != nil && ours(err) {
-		x.unreadable(err)
+	x.recordSent(n, nil)
+	if err != nil && isReadError(err) {
+		x.recordReadFailure(err)
 	}
-	x.segmentSize = nextSegment(x.segmentSize, time.Since(begun))
+	x.segmentSize = nextSegmentSize(x.segmentSize, time.Since(begun))
 	return n, err
 }
 
-// sentAll notes if content was shorter than its announced length.
-func (x *exchange) sentAll() {
+// checkSentLength notes if content was shorter than its announced length.
+func (x *exchange) checkSentLength() {
 	if x.method == http.MethodHead || x.status != http.StatusOK && x.status != http.StatusPartialContent {
 		return
 	}
 	length, err := strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64)
 	if err == nil && x.written < length {
-		x.unreadable(fmt.Errorf("the content ended after %d of %d bytes", x.written, length))
+		x.recordReadFailure(fmt.Errorf("the content ended after %d of %d bytes", x.written, length))
 	}
 }
 
@@ -315,6 +315,6 @@ func (x *exchange) sentAll() {
 // about it, since they go into buffers on the way: a client that took a part of one
 // in the time gets the rest in small ones.
 const (
-	smallestSegment = 16 << 10
-	largestSegment  = 256 << 10
+	minSegmentSize = 16 << 10
+	maxSegmentSize = 256 << 10
 )

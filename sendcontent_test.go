@@ -44,22 +44,22 @@ func TestPieces(t *testing.T) {
 // What is sent of a file under one deadline follows the client's pace, within
 // bounds.
 func TestPiecesOfAFile(t *testing.T) {
-	size := int64(largestSegment)
+	size := int64(maxSegmentSize)
 	for _, c := range []struct {
 		took time.Duration
 		want int64
 	}{
-		{time.Millisecond, largestSegment}, {time.Second, largestSegment / 2}, {50 * time.Millisecond, largestSegment / 2},
-		{time.Minute, largestSegment / 4}, {time.Millisecond, largestSegment / 2},
+		{time.Millisecond, maxSegmentSize}, {time.Second, maxSegmentSize / 2}, {50 * time.Millisecond, maxSegmentSize / 2},
+		{time.Minute, maxSegmentSize / 4}, {time.Millisecond, maxSegmentSize / 2},
 	} {
-		if size = nextSegment(size, c.took); size != c.want {
+		if size = nextSegmentSize(size, c.took); size != c.want {
 			t.Errorf("after %v: %d, want %d", c.took, size, c.want)
 		}
 	}
 	for range 100 {
-		size = nextSegment(size, time.Second)
+		size = nextSegmentSize(size, time.Second)
 	}
-	if size != smallestSegment {
+	if size != minSegmentSize {
 		t.Errorf("the smallest piece is %d", size)
 	}
 }
@@ -99,7 +99,7 @@ func TestSlowDownloadOfAFile(t *testing.T) {
 		}
 		defer file.Close()
 		file.Seek(100, io.SeekStart)
-		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), segmentSize: largestSegment}
+		x := &exchange{r: httptest.NewRequest(http.MethodGet, "/", nil), segmentSize: maxSegmentSize}
 		return x.sendFile(client, file, &io.LimitedReader{R: file, N: 500_000})
 	}
 	slow := &slowClient{times: 5, took: 1000}

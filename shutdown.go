@@ -22,7 +22,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 type requestList struct {
 	mu    sync.Mutex
 	first *exchange
-	hasty error // cause for all that come; nil: none
+	cause error // cause for all that come; nil: none
 }
 
 func (l *requestList) add(x *exchange) {
@@ -32,8 +32,8 @@ func (l *requestList) add(x *exchange) {
 		x.next.prev = x
 	}
 	l.first = x
-	if l.hasty != nil {
-		x.deadlines.Hasten(l.hasty)
+	if l.cause != nil {
+		x.deadlines.Hasten(l.cause)
 	}
 }
 
@@ -58,10 +58,10 @@ func (l *requestList) hasten(cause error) {
 	}
 }
 
-func (l *requestList) all(hasty error) (list []*exchange) {
+func (l *requestList) all(cause error) (list []*exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hasty = hasty
+	l.cause = cause
 	for x := l.first; x != nil; x = x.next {
 		list = append(list, x)
 	}

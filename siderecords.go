@@ -84,11 +84,11 @@ type memorySideRecords struct {
 
 var _ SideRecords = (*memorySideRecords)(nil)
 
-// sideBytes bounds the memory for side records: some 10 000.
-const sideBytes = 4 << 20
+// maxSideBytes bounds the memory for side records: some 10 000.
+const maxSideBytes = 4 << 20
 
 func newMemorySideRecords() *memorySideRecords {
-	return &memorySideRecords{values: bytecache.New(sideBytes, func(key SideKey, value []byte) int {
+	return &memorySideRecords{values: bytecache.New(maxSideBytes, func(key SideKey, value []byte) int {
 		return len(key.Kind) + len(key.Name) + cap(value)
 	}, nil)}
 }

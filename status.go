@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// preemptedPatience is how long a HEAD that a newer request has overtaken waits
+// preemptedTimeout is how long a HEAD that a newer request has overtaken waits
 // for the lock without asking: most of those who overtake are as short as it is.
-const preemptedPatience = time.Second
+const preemptedTimeout = time.Second
 
 // status tells the state of an upload for a client that wants to go on with
 // it. A running request on the upload is ended: its offset is what the next
@@ -24,7 +24,7 @@ func (e *engine) status(c *operation, id string) (FileInfo, error) {
 	}
 	h, err := e.acquire(c, id)
 	if errors.Is(err, ErrUploadLocked) {
-		ctx, cancel := context.WithTimeout(c.ctx, preemptedPatience)
+		ctx, cancel := context.WithTimeout(c.ctx, preemptedTimeout)
 		defer cancel()
 		h, err = e.lockAndLoad(ctx, id, LockWait)
 	}

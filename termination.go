@@ -26,14 +26,14 @@ func (e *engine) terminate(c *operation, id string) (operationResult, error) {
 	if err != nil {
 		return operationResult{}, err
 	}
-	named, err := e.savePartials(h)
+	registered, err := e.savePartials(h)
 	if err != nil {
 		return operationResult{}, err
 	}
 	if err := e.removeAndPublish(h, e.eventRequest(c)); err != nil {
 		return operationResult{}, err
 	}
-	if named {
+	if registered {
 		h.release()
 		e.unregisterSoon(c.ctx, id)
 	}

@@ -17,14 +17,14 @@ type trailingChecksum struct {
 	dialect   Dialect
 	checksums []runningChecksum // running along with the body; nil: it is read again from the store
 
-	wants []runningChecksum // what has come
-	tail  []byte            // the end of the body, which is not handed out
+	received []runningChecksum // what has come
+	tail     []byte            // the end of the body, which is not handed out
 }
 
 // expectTrailingChecksum prepares for an unannounced checksum, if the body has no other one.
 func (x *exchange) expectTrailingChecksum() {
 	b, config := &x.body, &x.h.engine.config
-	if !showTrailers(b.request) || b.verifier != nil || !config.offersChecksums() {
+	if !exposeTrailers(b.request) || b.verifier != nil || !config.offersChecksums() {
 		return
 	}
 	b.trailing = &trailingChecksum{request: b.request, dialect: x.dialect.name()}
@@ -33,10 +33,10 @@ func (x *exchange) expectTrailingChecksum() {
 	}
 }
 
-// showTrailers reports whether an unannounced checksum could be seen. Over HTTP/1.1
+// exposeTrailers reports whether an unannounced checksum could be seen. Over HTTP/1.1
 // only chunked content has trailers. Over HTTP/2 net/http keeps those whose names are
 // in the request's map, and there is a map if any other trailer is announced.
-func showTrailers(r *http.Request) bool {
+func exposeTrailers(r *http.Request) bool {
 	if r.ProtoMajor == 1 {
 		return r.ContentLength < 0
 	}
@@ -63,25 +63,25 @@ func newChecksums() []runningChecksum {
 // end is called when a body of n bytes has ended, with what was read last. It
 // returns nil if there is no checksum, or a right one. If it cannot tell, it keeps
 // last and returns ErrUnverified.
-func (l *trailingChecksum) end(last []byte, n int64) error {
+func (t *trailingChecksum) end(last []byte, n int64) error {
 	var err error
-	if l.wants, err = l.read(); err != nil {
+	if t.received, err = t.read(); err != nil {
 		return unverified(err)
 	}
 	switch {
-	case len(l.wants) == 0:
+	case len(t.received) == 0:
 		return nil
-	case l.checksums != nil:
-		return l.compare(l.checksums)
+	case t.checksums != nil:
+		return t.compare(t.checksums)
 	case n > int64(len(last)):
-		l.tail = slices.Clone(last)
+		t.tail = slices.Clone(last)
 		return ErrUnverified
 	}
-	sums := l.fresh()
+	sums := t.newHashes()
 	for _, s := range sums {
 		s.hash.Write(last)
 	}
-	return l.compare(sums)
+	return t.compare(sums)
 }
 
 // unverified marks an error as one of content that may be stored already.
@@ -90,9 +90,9 @@ func unverified(err error) error {
 	return e.With(errors.Join(ErrUnverified, e.Err))
 }
 
-// fresh are new hashes for what has come.
-func (l *trailingChecksum) fresh() []runningChecksum {
-	sums := slices.Clone(l.wants)
+// newHashes are new hashes for what has come.
+func (t *trailingChecksum) newHashes() []runningChecksum {
+	sums := slices.Clone(t.received)
 	for i := range sums {
 		sums[i].hash = sums[i].algorithm.hash()
 	}
@@ -100,8 +100,8 @@ func (l *trailingChecksum) fresh() []runningChecksum {
 }
 
 // compare holds hashes of the whole body against what has come.
-func (l *trailingChecksum) compare(sums []runningChecksum) error {
-	for _, want := range l.wants {
+func (t *trailingChecksum) compare(sums []runningChecksum) error {
+	for _, want := range t.received {
 		for _, s := range sums {
 			if s.algorithm == want.algorithm && !bytes.Equal(s.hash.Sum(nil), want.want) {
 				return unverified(ErrChecksumMismatch)
@@ -112,9 +112,9 @@ func (l *trailingChecksum) compare(sums []runningChecksum) error {
 }
 
 // read takes the checksums out of the trailers.
-func (l *trailingChecksum) read() (wants []runningChecksum, err error) {
-	trailer := l.request.Trailer
-	if value, present, err := singleField(trailer, checksumField, ErrInvalidChecksum); l.dialect == DialectTus && (present || err != nil) {
+func (t *trailingChecksum) read() (received []runningChecksum, err error) {
+	trailer := t.request.Trailer
+	if value, present, err := singleField(trailer, checksumField, ErrInvalidChecksum); t.dialect == DialectTus && (present || err != nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func (l *trailingChecksum) read() (wants []runningChecksum, err error) {
 		if err != nil {
 			return nil, err
 		}
-		wants = append(wants, runningChecksum{algorithm: a, want: want})
+		received = append(received, runningChecksum{algorithm: a, want: want})
 	}
-	return append(wants, knownContentDigests(trailer[contentDigestField])...), nil
+	return append(received, knownContentDigests(trailer[contentDigestField])...), nil
 }

@@ -70,20 +70,20 @@ func (tusDialect) readCreation(x *exchange, c *operation) (creationRequest, erro
 	switch {
 	case !x.hasContent():
 	case isMediaType(x.r.Header, offsetStream):
-		if err := x.tusContent(c); err != nil {
+		if err := x.prepareTusBody(c); err != nil {
 			return creationRequest{}, err
 		}
 	default:
-		if err := x.nothing(ErrInvalidContentType); err != nil {
+		if err := x.refuseContent(ErrInvalidContentType); err != nil {
 			return creationRequest{}, err
 		}
 	}
-	metadata, raw, err := x.metadata()
+	metadata, raw, err := x.readMetaData()
 	if err != nil {
 		return creationRequest{}, err
 	}
 	req := creationRequest{metadata: metadata, rawMetaData: raw}
-	if req.final, req.partial, err = x.concat(); err != nil {
+	if req.final, req.partial, err = x.readConcat(); err != nil {
 		return req, err
 	}
 	if req.final != nil {
@@ -96,7 +96,7 @@ func (tusDialect) readCreation(x *exchange, c *operation) (creationRequest, erro
 
 func (tusDialect) writeCreation(x *exchange, req creationRequest, res operationResult, err error) error {
 	if res.exists() {
-		x.locate(res.info.ID)
+		x.setLocation(res.info.ID)
 		if req.final == nil && isMediaType(x.r.Header, offsetStream) {
 			x.set("Upload-Offset", formatInt(res.info.Offset))
 		}
@@ -107,9 +107,9 @@ func (tusDialect) writeCreation(x *exchange, req creationRequest, res operationR
 	return err
 }
 
-// nothing refuses content. Many frameworks and proxies send a request without any
+// refuseContent refuses content. Many frameworks and proxies send a request without any
 // as one whose length is not known, so that only a byte makes it content.
-func (x *exchange) nothing(refusal *Error) error {
+func (x *exchange) refuseContent(refusal *Error) error {
 	content, err := x.body.hasBytes()
 	if err == nil && content {
 		return refusal
@@ -117,9 +117,9 @@ func (x *exchange) nothing(refusal *Error) error {
 	return err
 }
 
-// metadata reads Upload-Metadata. Several lines are one list (RFC 9110,
+// readMetaData reads Upload-Metadata. Several lines are one list (RFC 9110,
 // section 5.3).
-func (x *exchange) metadata() (pairs MetaData, raw string, err error) {
+func (x *exchange) readMetaData() (pairs MetaData, raw string, err error) {
 	values := x.r.Header["Upload-Metadata"]
 	size := max(0, len(values)-1)
 	for _, value := range values {
@@ -174,7 +174,7 @@ func (tusDialect) writeStatus(x *exchange, info FileInfo) error {
 	if concat := x.rawConcat(info); concat != "" {
 		header.Set("Upload-Concat", concat)
 	}
-	x.tellDigest(info)
+	x.setReprDigest(info)
 	x.respond(http.StatusOK, HTTPResponse{})
 	return nil
 }
@@ -209,7 +209,7 @@ func (tusDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
 	if present {
 		req.length = length
 	}
-	return req, x.tusContent(c)
+	return req, x.prepareTusBody(c)
 }
 
 func (tusDialect) writeAppend(x *exchange, _ appendRequest, res operationResult, err error) error {
@@ -228,7 +228,7 @@ func (tusDialect) setContentFields(x *exchange, info FileInfo) {
 	header.Set("Upload-Offset", formatInt(info.Offset))
 	header.Set("Upload-Length", formatInt(info.Size))
 	header.Set("Upload-Complete", "?1")
-	x.tellDigest(info)
+	x.setReprDigest(info)
 	if info.Dialect == DialectIETF && !x.h.engine.config.DisableIETF {
 		header.Set("Upload-Limit", x.h.uploadLimit())
 	}

@@ -11,27 +11,27 @@ import (
 // checksumField is the name of the header and of the trailer.
 const checksumField = "Upload-Checksum"
 
-// tusContent prepares the body of a creation or an append.
-func (x *exchange) tusContent(c *operation) error {
-	proof, err := tusProof(x.body.request)
+// prepareTusBody prepares the body of a creation or an append.
+func (x *exchange) prepareTusBody(c *operation) error {
+	v, err := readTusChecksum(x.body.request)
 	if err != nil {
 		return err
 	}
-	can := x.h.engine.config.offersChecksums()
-	if proof != nil && !can {
+	offered := x.h.engine.config.offersChecksums()
+	if v != nil && !offered {
 		return ErrInvalidChecksum.With(errors.New("the store cannot take checksums"))
 	}
-	if proof == nil && can {
-		proof = digestProof(x.body.request)
+	if v == nil && offered {
+		v = contentDigestForTus(x.body.request)
 	}
-	c.body, x.body.verifier = &x.body, proof
+	c.body, x.body.verifier = &x.body, v
 	x.expectTrailingChecksum()
 	return nil
 }
 
-// tusProof reads Upload-Checksum, or prepares for it as a trailer; nil if
+// readTusChecksum reads Upload-Checksum, or prepares for it as a trailer; nil if
 // there is neither.
-func tusProof(r *http.Request) (*verifier, error) {
+func readTusChecksum(r *http.Request) (*verifier, error) {
 	value, inHeader, err := singleField(r.Header, checksumField, ErrInvalidChecksum)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func tusProof(r *http.Request) (*verifier, error) {
 		late := func([]runningChecksum) error { return noTrailer(r) }
 		return &verifier{checksums: []runningChecksum{{a, a.hash(), want}}, readTrailer: late}, nil
 	case announced:
-		return trailerProof(r), nil
+		return announcedTusChecksum(r), nil
 	}
 	return nil, nil
 }
@@ -72,15 +72,15 @@ func noTrailer(r *http.Request) error {
 	return nil
 }
 
-// trailerProof hashes with everything that is offered: which it is comes last.
-func trailerProof(r *http.Request) *verifier {
-	p := &verifier{}
+// announcedTusChecksum hashes with everything that is offered: which it is comes last.
+func announcedTusChecksum(r *http.Request) *verifier {
+	v := &verifier{}
 	for i := range algorithms {
 		if algorithms[i].tus != "" {
-			p.checksums = append(p.checksums, runningChecksum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
+			v.checksums = append(v.checksums, runningChecksum{algorithm: &algorithms[i], hash: algorithms[i].hash()})
 		}
 	}
-	p.readTrailer = func(sums []runningChecksum) error {
+	v.readTrailer = func(sums []runningChecksum) error {
 		value, present, err := singleField(r.Trailer, checksumField, ErrInvalidChecksum)
 		if err == nil && !present {
 			err = ErrInvalidChecksum.With(errors.New("the announced trailer is missing"))
@@ -96,7 +96,7 @@ func trailerProof(r *http.Request) *verifier {
 		}
 		return err
 	}
-	return p
+	return v
 }
 
 // parseChecksum reads the name of an algorithm, one space, and base64. A
@@ -136,20 +136,20 @@ func decodeDigest(encoded string) (decoded []byte, err error) {
 	return decoded, err
 }
 
-// digestProof reads Content-Digest, which belongs to HTTP and not to a dialect. A
+// contentDigestForTus reads Content-Digest, which belongs to HTTP and not to a dialect. A
 // checksum of tus beside it may not come unseen.
-func digestProof(r *http.Request) *verifier {
-	p := readContentDigest(r)
-	if p == nil {
+func contentDigestForTus(r *http.Request) *verifier {
+	v := readContentDigest(r)
+	if v == nil {
 		return nil
 	}
-	late := p.readTrailer
-	p.readTrailer = func(sums []runningChecksum) error {
+	late := v.readTrailer
+	v.readTrailer = func(sums []runningChecksum) error {
 		err := noTrailer(r)
 		if err == nil && late != nil {
 			err = late(sums)
 		}
 		return err
 	}
-	return p
+	return v
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// concat reads Upload-Concat: nil and false is an ordinary upload.
-func (x *exchange) concat() (final *finalRequest, partial bool, err error) {
+// readConcat reads Upload-Concat: nil and false is an ordinary upload.
+func (x *exchange) readConcat() (final *finalRequest, partial bool, err error) {
 	raw, present, err := singleField(x.r.Header, "Upload-Concat", ErrInvalidConcat)
 	if err != nil || !present {
 		return nil, false, err
@@ -70,7 +70,7 @@ func parsePartial(ref string, base *url.URL, origin string) (string, error) {
 	if len(ref) > longestReference {
 		return "", ErrInvalidConcat.With(errors.New("a reference is longer than any URL of an upload"))
 	}
-	if id, ok := plainPartial(ref, origin, base.Path); ok && origin != "" {
+	if id, ok := parsePlainPartial(ref, origin, base.Path); ok && origin != "" {
 		return id, nil
 	}
 	u, err := base.Parse(ref)
@@ -95,12 +95,12 @@ func parsePartial(ref string, base *url.URL, origin string) (string, error) {
 // sameHost reports whether two URLs name one host, in whatever spelling (RFC 3986,
 // section 6.2). They may differ in http and https: proxies end TLS.
 func sameHost(a, b *url.URL) bool {
-	return plainHost(a) == plainHost(b)
+	return normalizedHost(a) == normalizedHost(b)
 }
 
-// plainHost is the host of a URL in lower case, with its port if that is not one of
+// normalizedHost is the host of a URL in lower case, with its port if that is not one of
 // those that http and https mean.
-func plainHost(u *url.URL) string {
+func normalizedHost(u *url.URL) string {
 	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
 	if addr, err := netip.ParseAddr(host); err == nil {
 		host = addr.String()
@@ -125,16 +125,16 @@ func belowPath(escaped, base string) (rest string, ok bool) {
 	return escaped[end:], err == nil && path == base
 }
 
-// plainPartial takes the id from a reference as nearly all clients write it:
+// parsePlainPartial takes the id from a reference as nearly all clients write it:
 // this server's origin or none, the base path, and an id of letters, digits,
 // "-" and "_", which means itself.
-func plainPartial(ref, origin, basePath string) (id string, ok bool) {
+func parsePlainPartial(ref, origin, basePath string) (id string, ok bool) {
 	path := strings.TrimPrefix(ref, origin)
 	if id, ok = strings.CutPrefix(path, basePath); !ok || id == "" || len(id) > maxIDSegment {
 		return "", false
 	}
 	for i := range len(id) {
-		if c := id[i]; !plainIDByte(c) {
+		if c := id[i]; !isPlainIDByte(c) {
 			return "", false
 		}
 	}
@@ -164,9 +164,9 @@ func (x *exchange) finalWithoutContent(c *operation) error {
 		return nil
 	}
 	c.body = nil
-	return x.nothing(ErrModifyFinal)
+	return x.refuseContent(ErrModifyFinal)
 }
 
-func plainIDByte(c byte) bool {
+func isPlainIDByte(c byte) bool {
 	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }

@@ -36,13 +36,13 @@ var privateNetworks = []netip.Prefix{
 
 // IsPrivate reports whether addr is in a private network. An invalid addr stands for
 // a Unix socket, which is.
-func IsPrivate(addr netip.Addr) bool { return within(privateNetworks, addr) }
+func IsPrivate(addr netip.Addr) bool { return contains(privateNetworks, addr) }
 
 // Names reports whether addr is in one of the operator's networks. An invalid addr
 // stands for a Unix socket, which is if there are any.
-func (t Trust) Names(addr netip.Addr) bool { return within(t.Networks, addr) }
+func (t Trust) Names(addr netip.Addr) bool { return contains(t.Networks, addr) }
 
-func within(networks []netip.Prefix, addr netip.Addr) bool {
+func contains(networks []netip.Prefix, addr netip.Addr) bool {
 	if !addr.IsValid() {
 		return len(networks) > 0
 	}
@@ -60,9 +60,9 @@ func (t Trust) Believes(peer netip.Addr) bool {
 	case t.All:
 		return true
 	case t.Networks == nil:
-		return within(privateNetworks, peer)
+		return contains(privateNetworks, peer)
 	}
-	return within(t.Networks, peer)
+	return contains(t.Networks, peer)
 }
 
 // Client returns the address of the client that made the request: that of the peer,
@@ -71,7 +71,7 @@ func (t Trust) Believes(peer netip.Addr) bool {
 // Forwarded because nearly all proxies write it; a proxy that writes only Forwarded
 // has to remove X-Forwarded-For.
 func (t Trust) Client(r *http.Request, peer netip.Addr) netip.Addr {
-	if t.Networks == nil || !within(t.Networks, peer) {
+	if t.Networks == nil || !contains(t.Networks, peer) {
 		return peer
 	}
 	return t.nearest(r, peer)
@@ -89,7 +89,7 @@ func (t Trust) nearest(r *http.Request, peer netip.Addr) netip.Addr {
 		if !addr.IsValid() {
 			break
 		}
-		if peer = addr; !within(t.Networks, peer) {
+		if peer = addr; !contains(t.Networks, peer) {
 			break
 		}
 	}
@@ -190,7 +190,7 @@ func Prefix(header http.Header) string {
 		}
 		for part := range strings.SplitSeq(list, ",") {
 			part = strings.TrimRight(strings.TrimSpace(part), "/")
-			if part != "" && !plainPath(part) {
+			if part != "" && !isPlainPath(part) {
 				return ""
 			}
 			prefix.WriteString(part)
@@ -199,8 +199,8 @@ func Prefix(header http.Header) string {
 	return prefix.String()
 }
 
-// plainPath reports whether s is a path that can be put before another one.
-func plainPath(s string) bool {
+// isPlainPath reports whether s is a path that can be put before another one.
+func isPlainPath(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.EscapedPath() == s && path.Clean(s) == s && path.Clean(u.Path) == u.Path && s[0] == '/'
 }
@@ -228,7 +228,7 @@ func parseHost(host string) string {
 		return ""
 	}
 	u, err := url.Parse("http://" + host)
-	if err != nil || u.Host != host || strings.ContainsFunc(host, notHostRune) || strings.HasSuffix(host, ":") {
+	if err != nil || u.Host != host || strings.ContainsFunc(host, isNotHostRune) || strings.HasSuffix(host, ":") {
 		return ""
 	}
 	if port := u.Port(); port != "" {
@@ -242,7 +242,7 @@ func parseHost(host string) string {
 	return host
 }
 
-func notHostRune(r rune) bool {
+func isNotHostRune(r rune) bool {
 	switch {
 	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
 		return false

@@ -15,18 +15,18 @@ import (
 
 // Integer reads an Item that is an integer of zero or more.
 func Integer(header http.Header, name string) (int64, bool) {
-	item, ok := single(header[name])
+	item, ok := readItem(header[name])
 	return item.Integer, ok && item.Kind == IsInteger
 }
 
 // Bool reads an Item that is a boolean.
 func Bool(header http.Header, name string) (value, ok bool) {
-	item, ok := single(header[name])
+	item, ok := readItem(header[name])
 	return item.Boolean, ok && item.Kind == IsBoolean
 }
 
-// single reads a field that stands in one line.
-func single(values []string) (Item, bool) {
+// readItem reads a field that stands in one line.
+func readItem(values []string) (Item, bool) {
 	if len(values) != 1 {
 		return Item{}, false
 	}
@@ -51,7 +51,7 @@ func Dictionary(values []string, visit func(key string, item Item)) (ok bool) {
 		}
 		s := scanner{value}
 		for more := true; more; {
-			key, item, ok := s.entry()
+			key, item, ok := s.dictionaryEntry()
 			if !ok {
 				return false
 			}
@@ -115,15 +115,15 @@ func (s *scanner) take(in func(byte) bool) string {
 	return taken
 }
 
-func keyByte(c byte) bool {
+func isKeyByte(c byte) bool {
 	return ascii.IsLower(c) || ascii.IsDigit(c) || strings.IndexByte("_-.*", c) >= 0
 }
 
-// tokenByte is for the tokens of RFC 9651, section 3.3.4.
-func tokenByte(c byte) bool { return ascii.IsTokenByte(c) || c == ':' || c == '/' }
+// isTokenByte is for the tokens of RFC 9651, section 3.3.4.
+func isTokenByte(c byte) bool { return ascii.IsTokenByte(c) || c == ':' || c == '/' }
 
-// entry takes one entry of a dictionary.
-func (s *scanner) entry() (key string, item Item, ok bool) {
+// dictionaryEntry takes one entry of a dictionary.
+func (s *scanner) dictionaryEntry() (key string, item Item, ok bool) {
 	if key, ok = s.key(); !ok {
 		return "", item, false
 	}
@@ -143,12 +143,12 @@ func (s *scanner) key() (string, bool) {
 	if s.rest == "" || !ascii.IsLower(s.rest[0]) && s.rest[0] != '*' {
 		return "", false
 	}
-	return s.take(keyByte), true
+	return s.take(isKeyByte), true
 }
 
 // item takes a value and its parameters.
 func (s *scanner) item() (Item, bool) {
-	item, ok := s.bare()
+	item, ok := s.bareItem()
 	return item, ok && s.parameters()
 }
 
@@ -160,7 +160,7 @@ func (s *scanner) parameters() bool {
 			return false
 		}
 		if s.skip('=') {
-			if _, ok := s.bare(); !ok {
+			if _, ok := s.bareItem(); !ok {
 				return false
 			}
 		}
@@ -181,8 +181,8 @@ func (s *scanner) innerList() bool {
 	}
 }
 
-// bare takes a value without parameters.
-func (s *scanner) bare() (Item, bool) {
+// bareItem takes a value without parameters.
+func (s *scanner) bareItem() (Item, bool) {
 	switch {
 	case s.skip(':'):
 		return s.byteSequence()
@@ -204,7 +204,7 @@ func (s *scanner) bare() (Item, bool) {
 	case s.rest != "" && ascii.IsDigit(s.rest[0]):
 		return s.number()
 	case s.rest != "" && (ascii.IsLower(s.rest[0]|0x20) || s.rest[0] == '*'):
-		s.take(tokenByte)
+		s.take(isTokenByte)
 		return Item{}, true
 	}
 	return Item{}, false
