@@ -71,7 +71,7 @@ func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResul
 		return operationResult{info: &h.info}, err
 	}
 	if err == nil {
-		e.announceFinished(h.info, request)
+		e.publishFinished(h.info, request)
 	}
 	if recorded { // left behind it costs a look at the next start, no more
 		if deleteErr := e.deleteSideRecord(ctx, finishingKey(h.id)); deleteErr != nil {
@@ -130,9 +130,9 @@ func (e *engine) callsPreFinish(info FileInfo) bool {
 	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
 }
 
-// announceFinished tells the world about a complete upload. A partial one means
+// publishFinished tells the world about a complete upload. A partial one means
 // something only to the finals that wait for it.
-func (e *engine) announceFinished(info FileInfo, request HTTPRequest) {
+func (e *engine) publishFinished(info FileInfo, request HTTPRequest) {
 	e.metrics.UploadsFinished.Add(1)
 	if info.IsPartial {
 		e.wakeFinals(&info)

@@ -26,7 +26,7 @@ func (x *exchange) base() (origin, path string) {
 	switch {
 	case x.h.publicPath != "":
 		return x.h.publicOrigin, x.h.publicPath
-	case x.h.origin != "" || !x.h.proxies.Believes(x.peer) || !forwarded.PassedOn(x.r.Header):
+	case x.h.origin != "" || !x.h.proxies.Trusts(x.peer) || !forwarded.IsForwarded(x.r.Header):
 		return x.origin(), x.h.basePath
 	}
 	prefix := forwarded.Prefix(x.r.Header)
@@ -43,7 +43,7 @@ func (x *exchange) origin() string {
 		return x.h.origin
 	}
 	scheme, host := x.scheme(), x.r.Host
-	if x.h.proxies.Believes(x.peer) && forwarded.PassedOn(x.r.Header) {
+	if x.h.proxies.Trusts(x.peer) && forwarded.IsForwarded(x.r.Header) {
 		_, named := forwarded.Origin(x.r.Header)
 		host = cmp.Or(named, host)
 		host = forwarded.WithoutDefaultPort(scheme, forwarded.WithPort(x.r.Header, host))
@@ -56,7 +56,7 @@ func (x *exchange) origin() string {
 
 // scheme is that which the client has used.
 func (x *exchange) scheme() string {
-	if x.h.proxies.Believes(x.peer) && forwarded.PassedOn(x.r.Header) {
+	if x.h.proxies.Trusts(x.peer) && forwarded.IsForwarded(x.r.Header) {
 		if scheme, _ := forwarded.Origin(x.r.Header); scheme != "" {
 			return scheme
 		}

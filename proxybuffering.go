@@ -71,10 +71,10 @@ func (d *bufferingDetector) recordAnswer(hash idHash) {
 
 // warnAboutProxies warns of proxies that will spoil uploads, each way once.
 func (x *exchange) warnAboutProxies() {
-	if !forwarded.PassedOn(x.r.Header) {
+	if !forwarded.IsForwarded(x.r.Header) {
 		return
 	}
-	if !x.h.schemeWarned.Load() && x.h.origin == "" && !x.h.proxies.Believes(x.peer) && claimsHTTPS(x.r.Header) &&
+	if !x.h.schemeWarned.Load() && x.h.origin == "" && !x.h.proxies.Trusts(x.peer) && claimsHTTPS(x.r.Header) &&
 		x.r.TLS == nil && x.h.schemeWarned.CompareAndSwap(false, true) {
 		x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
 	}

@@ -168,7 +168,7 @@ func serveStatus(x *exchange) error {
 	if !errors.Is(err, ErrIncompleteUpload) {
 		return err
 	}
-	if err := x.speakAsCreator(ErrUnsupportedVersion); err != nil {
+	if err := x.useCreatorDialect(ErrUnsupportedVersion); err != nil {
 		return err
 	}
 	return x.sendStatus()
@@ -181,7 +181,7 @@ func serveDownload(x *exchange) error {
 		return err
 	}
 	if !x.dialect.declared() {
-		if err := x.speakAsCreator(err); err != nil {
+		if err := x.useCreatorDialect(err); err != nil {
 			return err
 		}
 	}
@@ -195,7 +195,7 @@ func serveDownload(x *exchange) error {
 // Cancellation).
 func serveTermination(x *exchange) error {
 	if !x.dialect.declared() {
-		if err := x.speakAsCreator(ErrUnsupportedVersion); err != nil {
+		if err := x.useCreatorDialect(ErrUnsupportedVersion); err != nil {
 			return err
 		}
 	}
@@ -209,10 +209,10 @@ func serveTermination(x *exchange) error {
 	return err
 }
 
-// speakAsCreator makes the exchange, whose dialect is undeclared, speak the one
+// useCreatorDialect makes the exchange, whose dialect is undeclared, speak the one
 // that has made the upload, if that is the IETF draft's. For all other uploads it
 // returns otherwise.
-func (x *exchange) speakAsCreator(otherwise error) error {
+func (x *exchange) useCreatorDialect(otherwise error) error {
 	info, err := x.h.engine.authorizedInfo(x.operation(), x.id)
 	if err != nil {
 		return err

@@ -54,8 +54,8 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// Believes reports whether a peer is believed about host and scheme.
-func (t Trust) Believes(peer netip.Addr) bool {
+// Trusts reports whether a peer is believed about host and scheme.
+func (t Trust) Trusts(peer netip.Addr) bool {
 	switch {
 	case t.All:
 		return true
@@ -156,8 +156,8 @@ func Origin(header http.Header) (scheme, host string) {
 	return scheme, host
 }
 
-// PassedOn reports whether a proxy says that it has passed the request on.
-func PassedOn(header http.Header) bool {
+// IsForwarded reports whether a proxy says that it has passed the request on.
+func IsForwarded(header http.Header) bool {
 	return header["X-Forwarded-For"] != nil || header["X-Forwarded-Proto"] != nil ||
 		header["X-Forwarded-Host"] != nil || header["Forwarded"] != nil ||
 		header["X-Forwarded-Port"] != nil || header["X-Forwarded-Prefix"] != nil

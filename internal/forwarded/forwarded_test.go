@@ -94,7 +94,7 @@ func TestBelievedPeers(t *testing.T) {
 		{"named ones", Trust{Networks: named}, []string{"192.0.2.1:1", "@", ""}},
 	} {
 		for _, peer := range slices.Concat(near, far) {
-			if got, want := c.trust.Believes(ParseAddr(peer)), slices.Contains(c.believed, peer); got != want {
+			if got, want := c.trust.Trusts(ParseAddr(peer)), slices.Contains(c.believed, peer); got != want {
 				t.Errorf("%s: %q is believed: %v", c.what, peer, got)
 			}
 		}

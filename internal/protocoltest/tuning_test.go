@@ -27,7 +27,7 @@ func buildTimeout(wait time.Duration) func(*tuning.Values) {
 	return func(v *tuning.Values) { v.BuildTimeout = wait }
 }
 
-// minFinishDelay sets the time before the second attempt to finish an upload.
+// firstRetry sets the time before the second attempt to finish an upload.
 func firstRetry(wait time.Duration) func(*tuning.Values) {
 	return func(v *tuning.Values) { v.FirstRetryDelay = wait }
 }
