@@ -13,8 +13,7 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// A process that dies in the middle of an all-or-nothing chunk leaves its
-// bytes; nobody ever sees them.
+// A process that dies in the middle of WriteAtomic leaves bytes that no reader sees.
 func TestAtomicCutByCrash(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level.String(), func(t *testing.T) {
@@ -65,9 +64,9 @@ func newUncuttable(t *testing.T) (s *FileStore, sick *atomic.Bool) {
 	return reopened(t, s), sick
 }
 
-// A chunk that cannot be taken back at once is taken back by who loads the
-// upload next, also through the same value.
-func TestAtomicTakenBackLater(t *testing.T) {
+// A chunk that cannot be rolled back at once is rolled back by the next load, or by the
+// next write through the same value.
+func TestAtomicRolledBackLater(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		s, sick := newUncuttable(t)
 		up := written(t, s, "a", 100, stored)
@@ -102,8 +101,8 @@ func TestRewoundLater(t *testing.T) {
 	wantFiles(t, s, "a", "a.info")
 }
 
-// The order of an all-or-nothing chunk at ack: mark, mark's name, data, and
-// only then the mark's removal, each on the disk before the next.
+// The order of WriteAtomic at level ack: undo record, its name, data, and only then
+// the undo record's removal, each on disk before the next.
 func TestAtomicOrder(t *testing.T) {
 	var order []string
 	s := New(t.TempDir())
@@ -132,9 +131,8 @@ func TestAtomicOrder(t *testing.T) {
 	}
 }
 
-// However chunks that are taken back and a reader race, the reader never sees
-// a byte of them.
-func TestReaderNeverSeesWhatIsTakenBack(t *testing.T) {
+// A reader never sees a byte of a chunk that is rolled back, whenever it looks.
+func TestReaderNeverSeesRolledBackBytes(t *testing.T) {
 	s := opened(t, None)
 	up := written(t, s, "a", 100, stored)
 	stop := make(chan struct{})

@@ -1,5 +1,5 @@
-// Package bytecache keeps values up to a number of bytes, whatever their number
-// is: clients choose how large they are.
+// Package bytecache keeps values up to a number of bytes, not of values: clients choose
+// how large the values are.
 package bytecache
 
 import (
@@ -8,12 +8,12 @@ import (
 	"unsafe"
 )
 
-// Cache keeps values by key. When they have more bytes than the budget, the
-// oldest are evicted, those that were got since they were put one round later.
-// Pinned values are never evicted, and count.
+// Cache keeps values by key. When they exceed the budget, the oldest are evicted; a
+// value that was got since it was put is evicted one round later. Pinned values are
+// never evicted, but count.
 //
-// A Cache has no lock: its users compare and put in one step, under a lock of
-// their own. Get, Len, Bytes and All may run side by side.
+// A Cache has no lock: its users read and put in one step, under a lock of their own.
+// Get, Len, Bytes and All may run concurrently.
 type Cache[K comparable, V any] struct {
 	budget int64
 	size   func(K, V) int
@@ -25,8 +25,8 @@ type Cache[K comparable, V any] struct {
 	free  int32        // the first free slot; they are linked by next. 0: none
 }
 
-// slot is a place in a ring from the oldest to the newest value. The ring begins
-// and ends in slot 0, which has no value.
+// slot is an element of a ring from the oldest to the newest value. The ring begins and
+// ends in slot 0, which has no value.
 type slot[K comparable, V any] struct {
 	key        K
 	value      V
@@ -35,13 +35,13 @@ type slot[K comparable, V any] struct {
 	prev, next int32
 }
 
-// New returns an empty cache. size returns the bytes that a key and a value keep
-// in memory beside the two themselves. pinned may be nil.
+// New returns an empty cache. size returns how many bytes a key and a value use in
+// memory beside the two themselves. pinned may be nil.
 func New[K comparable, V any](budget int64, size func(K, V) int, pinned func(V) bool) *Cache[K, V] {
 	return &Cache[K, V]{budget: budget, size: size, pinned: pinned, index: make(map[K]int32), slots: make([]slot[K, V], 1)}
 }
 
-// Get returns the value of key and notes that it is in use.
+// Get returns the value of key and marks it as used.
 func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	i := c.index[key]
 	if i == 0 {
@@ -54,9 +54,8 @@ func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	return s.value, true
 }
 
-// Put makes value the newest one, in place of what key had. A value that would
-// take more than an eighth of the budget is not kept, unless it is pinned; then
-// key has none.
+// Put sets the value of key and makes it the newest one. A value that is not pinned and
+// larger than an eighth of the budget is not kept; then key has no value.
 func (c *Cache[K, V]) Put(key K, value V) {
 	size := c.sizeOf(key, value)
 	if int64(size) > c.budget/8 && !c.isPinned(value) {
@@ -103,8 +102,8 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// sizeOf is what a value takes of the budget: its own bytes, a slot and an entry
-// of the index. Both tables grow ahead of what they hold.
+// sizeOf returns what a value uses of the budget: its own bytes, a slot and an entry of
+// the index. Both tables grow ahead of their content.
 func (c *Cache[K, V]) sizeOf(key K, value V) int {
 	table := unsafe.Sizeof(slot[K, V]{}) + unsafe.Sizeof(key) + unsafe.Sizeof(int32(0))
 	return int(table+table/2) + c.size(key, value)
@@ -112,8 +111,8 @@ func (c *Cache[K, V]) sizeOf(key K, value V) int {
 
 func (c *Cache[K, V]) isPinned(value V) bool { return c.pinned != nil && c.pinned(value) }
 
-// pinnedTries is how many pinned values evict passes over. If it meets no others
-// the cache stays beyond its budget, until it does.
+// pinnedTries is how many pinned values evict skips. If it meets no others, the cache
+// stays beyond its budget until the next Put.
 const pinnedTries = 16
 
 // evict drops the oldest values until the budget holds.
@@ -121,7 +120,7 @@ func (c *Cache[K, V]) evict() {
 	for tries := 0; c.bytes > c.budget && tries < pinnedTries; {
 		oldest := c.slots[0].next
 		if oldest == 0 {
-			return // what is being put is pinned, and larger
+			return // the new value is pinned, and larger than the budget
 		}
 		s := &c.slots[oldest]
 		switch {
@@ -137,7 +136,7 @@ func (c *Cache[K, V]) evict() {
 	}
 }
 
-// take returns a slot that is in no ring.
+// take returns an unused slot.
 func (c *Cache[K, V]) take() int32 {
 	if i := c.free; i != 0 {
 		c.free = c.slots[i].next
@@ -147,7 +146,7 @@ func (c *Cache[K, V]) take() int32 {
 	return int32(len(c.slots) - 1)
 }
 
-// drop ends the use of a slot, and of what its value leads to.
+// drop removes a slot from the ring and clears it.
 func (c *Cache[K, V]) drop(i int32) {
 	c.unlink(i)
 	s := &c.slots[i]
