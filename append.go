@@ -6,24 +6,24 @@ import (
 	"math"
 )
 
-// appendRequest is a request to add data to an upload, as a dialect has read it.
+// appendRequest is a request to add data to an upload, as a dialect reads it.
 type appendRequest struct {
 	id     string
 	offset int64
 	length int64 // of the whole upload, in bytes; -1: the request does not say
 
-	// The IETF draft's ways: the length is announced and does not complete
-	// the upload, complete does; a body that is too long spoils the upload.
+	// In the IETF draft the length is announced and does not complete the
+	// upload, only complete does. A body that is too long may fail the upload.
 	announcesLength bool
 	complete        bool
 	failsIfTooLong  bool
 	digests         []Digest // that the client wants compared when it is complete
 }
 
-// append stores the body at the end of an upload. Beside an error, the
-// result's info.Offset is the upload's offset if info.ID is set.
+// append stores the body at the end of an upload. The result is valid with an
+// error, too: info.Offset is the upload's offset if info.ID is set.
 func (e *engine) append(c *operation, req *appendRequest) (operationResult, error) {
-	if e.building.Locked(req.id) { // the builder would not let go of the lock
+	if e.building.Locked(req.id) { // the builder keeps the lock until the final is built
 		if info, err := e.authorizedInfo(c, req.id); err != nil || info.IsFinal {
 			return operationResult{}, cmp.Or(err, error(ErrModifyFinal))
 		}
@@ -41,9 +41,9 @@ func (e *engine) append(c *operation, req *appendRequest) (operationResult, erro
 	}
 	switch {
 	case complete:
-		h.release() // what is read now is nobody's
+		h.release() // drain the body without holding the lock
 		return operationResult{info: &h.info}, c.body.requireEmpty()
-	case h.info.Full(): // by the length that this request has brought
+	case h.info.Full(): // because this request gives the length
 		err = c.body.requireEmpty()
 	default:
 		err = e.receive(c, h, req.complete)
@@ -55,8 +55,8 @@ func (e *engine) append(c *operation, req *appendRequest) (operationResult, erro
 	return e.finishOrRelease(c, h, err)
 }
 
-// checkAppend checks the request against the upload's state and writes down the
-// length if the request brings it.
+// checkAppend checks the request against the upload's state and prepares the
+// record for it.
 func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) error {
 	if h.info.IsFinal {
 		return ErrModifyFinal
@@ -74,7 +74,7 @@ func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) 
 	if err := e.limitBody(c, h.withLength(length)); err != nil {
 		return err
 	}
-	if c.body.length == 0 { // a checksum of nothing may be wrong, too: before anything is written down
+	if c.body.length == 0 { // verify the checksum of an empty body before the record changes
 		if err := c.body.requireEmpty(); err != nil {
 			return err
 		}
@@ -82,8 +82,8 @@ func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) 
 	return e.prepareRecord(h, req, length)
 }
 
-// checkLength is the length that the request gives to the upload, -1 if none,
-// compared with what was known before.
+// checkLength returns the length that the request gives to the upload, -1 if
+// none. A length that contradicts the upload is an error.
 func (e *engine) checkLength(c *operation, info *FileInfo, req *appendRequest) (int64, error) {
 	length, known, mismatch := req.length, info.length(), ErrInvalidUploadLength
 	if req.announcesLength {
@@ -110,7 +110,7 @@ func (e *engine) checkLength(c *operation, info *FileInfo, req *appendRequest) (
 	return length, nil
 }
 
-// limitBody bounds the body by what the upload can still take.
+// limitBody limits the body to the bytes that the upload may still take.
 func (e *engine) limitBody(c *operation, info *FileInfo) error {
 	limit, tooLong := e.remaining(info)
 	if c.maxContent > 0 && c.maxContent < limit {
@@ -119,7 +119,8 @@ func (e *engine) limitBody(c *operation, info *FileInfo) error {
 	return c.body.allow(limit, tooLong)
 }
 
-// remaining is how many bytes the upload can still take, and what is said about more.
+// remaining returns how many bytes the upload may still take, and the error for
+// more.
 func (e *engine) remaining(info *FileInfo) (int64, *Error) {
 	if length := info.length(); length >= 0 {
 		return length - info.Offset, ErrUploadSizeExceeded
@@ -130,8 +131,8 @@ func (e *engine) remaining(info *FileInfo) (int64, *Error) {
 	return math.MaxInt64 - info.Offset, ErrMaxSizeExceeded
 }
 
-// prepareRecord writes to the record what has to stand there before the data: the
-// length, and, if a callback decides about completion, that it has not yet.
+// prepareRecord writes to the record what it needs before the data: the length,
+// the digests to compare, and StateUploading if a callback decides about completion.
 func (e *engine) prepareRecord(h *lockedUpload, req *appendRequest, length int64) error {
 	err := e.recordLength(h, req, length)
 	if err == nil && e.callsPreFinish(h.info) && h.info.State == "" && !h.info.Complete() {
@@ -146,7 +147,7 @@ func (e *engine) prepareRecord(h *lockedUpload, req *appendRequest, length int64
 	return h.refresh()
 }
 
-// recordLength writes down the length that the request gives to the upload.
+// recordLength writes the length that the request gives to the record.
 func (e *engine) recordLength(h *lockedUpload, req *appendRequest, length int64) error {
 	switch {
 	case length < 0 || !h.info.SizeIsDeferred:
@@ -158,9 +159,9 @@ func (e *engine) recordLength(h *lockedUpload, req *appendRequest, length int64)
 	return nil
 }
 
-// revertRecord takes back what prepare has written down, if the content is refused: a
-// refused request changes nothing. What only failed is sent again, with the same
-// length. It returns err, beside it why it could not.
+// revertRecord undoes what prepareRecord wrote if the content is refused: a refused
+// request changes nothing. After a transient error the record stays, because the
+// client sends the same request again. It returns err, joined with its own error.
 func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileInfo, err error) error {
 	declared := before.SizeIsDeferred && !h.info.SizeIsDeferred
 	announced := before.KnownLength == nil && h.info.KnownLength != nil
@@ -169,7 +170,7 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 	if asError(err).Transient || stored && h.info.Full() || !declared && !announced && !digests {
 		return err
 	}
-	oldLength, oldDigests := before.KnownLength, before.Digests // or before escapes to the heap, in every PATCH
+	oldLength, oldDigests := before.KnownLength, before.Digests // without the copies, before escapes to the heap in every PATCH
 	var revertErr error
 	if declared {
 		revertErr = e.declareLength(h, -1)
@@ -189,11 +190,11 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 	return err
 }
 
-// failOversized makes an upload unusable whose client has sent more than its length
-// or the largest one, where the dialect has it so. It returns err, or why it
-// could not.
+// failOversized fails an upload whose client sent more bytes than its length or
+// than the limit, if failsIfTooLong is set. It returns err, or the error of writing
+// the state.
 func (e *engine) failOversized(c *operation, h *lockedUpload, failsIfTooLong bool, err error) error {
-	sent := c.body != nil && c.body.ended() // rather than only announced
+	sent := c.body != nil && c.body.ended() // not only announced
 	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && sent
 	if !failsIfTooLong || !tooLong || !h.info.SizeIsDeferred {
 		return err
@@ -208,9 +209,9 @@ func (e *engine) failOversized(c *operation, h *lockedUpload, failsIfTooLong boo
 	return errors.Join(err, h.refresh())
 }
 
-// finishOrRelease ends a request that has changed an upload and releases it. One that
-// has got all its bytes is finished first, which outlives the client; err is
-// how the request itself went.
+// finishOrRelease ends a request that has changed an upload and releases the lock. A
+// full upload is finished first, also if the client disconnects. err is the result of
+// the request so far.
 func (e *engine) finishOrRelease(c *operation, h *lockedUpload, err error) (operationResult, error) {
 	res := operationResult{info: &h.info}
 	if h.info.State == StateFailed || !h.info.Full() {

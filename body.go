@@ -14,27 +14,27 @@ import (
 	"github.com/tus/tusd/internal/deadline"
 )
 
-// body is the content of a request as an operation hands it to a store: at
-// most as long as allowed, ended from outside by abort, its errors translated.
-// Read is for one goroutine; abort for any.
+// body is the content of a request as an operation gives it to a store. It
+// limits the length, translates errors, and can be ended by abort. Only one
+// goroutine may call Read; any may call abort.
 type body struct {
 	src       io.Reader
-	request   *http.Request // as the server has given it
+	request   *http.Request // the original one of net/http
 	length    int64         // Content-Length in bytes; -1: not known before the end
 	deadlines *deadline.Request
-	progress  func(n int64)     // told after each read how many bytes were read in all; may be nil
-	verifier  *verifier         // what the content has to match; may be nil
+	progress  func(n int64)     // called after each read with the number of all bytes read; may be nil
+	verifier  *verifier         // checksums that the content has to match; may be nil
 	trailing  *trailingChecksum // a checksum that may come unannounced; may be nil
-	digests   *digestRunner     // digests that run along; may be nil
-	hashes    []hash.Hash       // of all of them
+	digests   *digestRunner     // digests of the upload that are updated while the body is read; may be nil
+	hashes    []hash.Hash       // of verifier, trailing and digests
 	pace      pace
 
 	started   atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
-	remaining int64         // bytes that may still be handed out
-	tooLong   *Error        // answer to what goes beyond
-	n         int64         // bytes handed out
+	remaining int64         // bytes that Read may still return
+	tooLong   *Error        // error for a longer body
+	n         int64         // bytes that Read returned
 	waited    time.Duration // for the client
-	err       error         // sticky
+	err       error         // the error that ended the body; every later Read returns it
 }
 
 // allow sets how many bytes may be read and the error for a longer body. A
@@ -47,7 +47,7 @@ func (b *body) allow(limit int64, tooLong *Error) error {
 	return nil
 }
 
-// requireEmpty reads a body that is to hold nothing.
+// requireEmpty reads the body and returns an error if it contains a byte.
 func (b *body) requireEmpty() error {
 	var one [1]byte
 	_, err := io.ReadFull(b, one[:])
@@ -57,8 +57,8 @@ func (b *body) requireEmpty() error {
 	return err
 }
 
-// hasBytes reports whether the body holds anything. If its length is not known, it
-// waits for the first byte or the end. It comes before all that reads the body.
+// hasBytes reports whether the body contains a byte. If the length is not known, it
+// waits for the first byte or the end. Call it before the first Read.
 func (b *body) hasBytes() (bool, error) {
 	if b.length >= 0 {
 		return b.length > 0, nil
@@ -81,7 +81,7 @@ func (b *body) hasBytes() (bool, error) {
 	return true, nil
 }
 
-// ended tells whether the body has ended, in whatever way.
+// ended reports whether the body has ended, with or without an error.
 func (b *body) ended() bool { return b.err != nil }
 
 // abort makes the running or next Read fail with cause.
@@ -115,7 +115,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.waited += took
 	if err == nil && b.pace.tooSlow(n, took) {
 		err = ErrTooSlow
-		b.deadlines.Abort(err, now) // nobody waits for the rest either
+		b.deadlines.Abort(err, now) // the rest of the body is not awaited either
 	}
 	if n > 0 {
 		b.n += int64(n)
@@ -137,18 +137,18 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.end(err)
 }
 
-// pace holds a body against a minimum rate. Only the time counts in which the
-// server waits for the client.
+// pace compares a body with a minimum rate. Only the time in which the server
+// waits for the client counts.
 type pace struct {
-	rate   int64         // bytes per second; 0: any
-	window time.Duration // over which the rate is averaged
+	rate   int64         // bytes per second; 0: no minimum
+	window time.Duration // the rate is averaged over it
 
-	bytes  int64 // bytes in this window
+	bytes  int64 // in this window
 	waited time.Duration
 }
 
-// tooSlow counts n bytes that took so long to come, and tells at the end of
-// each window whether they were too few.
+// tooSlow adds n bytes that took so long to arrive. At the end of a window it
+// reports whether the window had too few bytes.
 func (p *pace) tooSlow(n int, took time.Duration) bool {
 	if p.rate == 0 {
 		return false
@@ -163,7 +163,7 @@ func (p *pace) tooSlow(n int, took time.Duration) bool {
 	return slow
 }
 
-// observe shows what was read to those who follow.
+// observe updates the hashes and the progress with the bytes that were read.
 func (b *body) observe(p []byte) {
 	if len(b.hashes) > 0 {
 		writeHashes(b.hashes, p)
@@ -173,9 +173,9 @@ func (b *body) observe(p []byte) {
 	}
 }
 
-// read reads into p, never beyond the allowed room. The last piece of a body
-// of unknown length is handed out only when it is known that nothing follows,
-// so that a body that is too long never completes an upload.
+// read reads into p, never beyond the limit. If the length is not known, the last
+// bytes up to the limit are returned only when the body has ended there, so that a
+// body that is too long never completes an upload.
 func (b *body) read(p []byte) (int, error) {
 	if b.remaining <= 0 {
 		return 0, b.probe()
@@ -208,7 +208,7 @@ func (b *body) probe() error {
 	}
 }
 
-// end keeps and translates the error that ends the body.
+// end translates the error that ends the body and stores it in b.err.
 func (b *body) end(err error) error {
 	if err == nil {
 		return nil
@@ -222,9 +222,9 @@ func (b *body) end(err error) error {
 	return b.err
 }
 
-// isWhole reports whether a body that was aborted has all its bytes, so that it is
-// stored like others: over HTTP/2 its end may come after its last byte. A checksum
-// may be in what is still to come.
+// isWhole reports whether all bytes of an aborted body were read. Such a body counts
+// as ended: over HTTP/2 the end may arrive after the last byte. With a checksum it
+// does not count, because the checksum may be in the trailer.
 func (b *body) isWhole() bool {
 	if b.length < 0 || b.n != b.length || b.verifier != nil || b.trailing != nil {
 		return false
@@ -233,7 +233,7 @@ func (b *body) isWhole() bool {
 	return cause == error(ErrUploadInterrupted) || cause == error(ErrServerShutdown)
 }
 
-// translate gives a reading error its meaning.
+// translate returns the *Error for an error of reading the body.
 func (b *body) translate(err error) error {
 	var own *Error
 	var tooLarge *http.MaxBytesError
@@ -241,7 +241,7 @@ func (b *body) translate(err error) error {
 	switch {
 	case errors.As(err, &own):
 		return err
-	case cause != nil: // however the abort has come through
+	case cause != nil: // whatever error the abort made Read return
 		return cause
 	case errors.As(err, &tooLarge):
 		return ErrBodyTooLarge.With(err)

@@ -8,32 +8,38 @@ import (
 	"strings"
 )
 
-// Callbacks are asked before something happens, and may refuse it by
-// returning an *Error: ErrUploadRejected, ErrTerminationRejected or
-// ErrAccessDenied, with Refuse for another status, body or header. Any other
-// error is trouble that passes: nothing has happened, the client comes back.
-// A panic counts as such an error. ctx ends some time after the client has gone
-// (Config.GracePeriod), for PreAccess at once, and for PreFinish, which belongs
-// to no client, not at all. They may be called concurrently, for one upload
-// never two at once but PreAccess.
+// Callbacks are functions of the embedding program that are called before
+// something happens.
+//
+// A callback refuses by returning an *Error: ErrUploadRejected,
+// ErrTerminationRejected or ErrAccessDenied. Error.Refuse sets another status,
+// body or header. Any other error is transient: nothing has happened, and the
+// client should retry. A panic counts as such an error.
+//
+// ctx ends Config.GracePeriod after the client has disconnected, for PreAccess
+// at once. For PreFinish, which belongs to no client, it does not end with the
+// client.
+//
+// Callbacks may be called concurrently. For one upload, two never run at the
+// same time, except PreAccess.
 type Callbacks struct {
-	// PreAccess is asked before every request on an existing upload, before
-	// its lock is taken: HEAD, PATCH, GET, DELETE, and each partial upload
+	// PreAccess is called for every request on an existing upload, before the
+	// upload is locked: HEAD, PATCH, GET, DELETE, and for each partial upload
 	// that a final names.
 	PreAccess func(ctx context.Context, event Event) error
-	// PreCreate is asked before an upload is stored.
+	// PreCreate is called before a new upload is stored.
 	PreCreate func(ctx context.Context, event Event) (HTTPResponse, FileInfoChanges, error)
-	// PreFinish is asked when all bytes of an upload that is not partial are
-	// stored. A refusal makes the upload fail for good, with that answer. It
-	// may be asked again after a crash: an upload finishes once, but who
-	// answered just before the crash is asked a second time.
+	// PreFinish is called when all bytes of an upload that is not partial are
+	// stored. A refusal fails the upload permanently, with that answer. An
+	// upload finishes once, but after a crash PreFinish may be called again,
+	// even if it returned just before the crash.
 	PreFinish func(ctx context.Context, event Event) (HTTPResponse, error)
-	// PreTerminate is asked before an upload is removed by a client.
+	// PreTerminate is called before a client's DELETE removes an upload.
 	PreTerminate func(ctx context.Context, event Event) (HTTPResponse, error)
 }
 
-// guard calls what may run a callback. A panic, whatever its value, becomes a
-// transient error: no lock stays behind, and nothing else ends.
+// guard calls code that may run a callback. A panic becomes a transient error: the
+// caller can release its locks, and no other request ends.
 func guard(call func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -43,8 +49,8 @@ func guard(call func() error) (err error) {
 	return call()
 }
 
-// consult calls a callback that may answer. An answer with a status that HTTP does not
-// have, or that would not end the request, is a failure of the callback.
+// consult calls a callback that may change the answer. A status that HTTP does not
+// have, or that does not end a request (1xx), is a transient error.
 func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err error) {
 	err = guard(func() (err error) {
 		response, err = callback()
@@ -61,8 +67,8 @@ func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err 
 	return response, err
 }
 
-// ownTexts returns a copy of m that owns its texts. Callbacks may slice theirs out
-// of something large.
+// ownTexts returns a copy of m that owns its strings. Strings of a callback may be
+// slices of something large, which they would keep in memory.
 func ownTexts(m map[string]string) map[string]string {
 	if m == nil {
 		return nil

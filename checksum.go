@@ -20,9 +20,9 @@ import (
 	"syscall"
 )
 
-// Checksums of a request's content: tus 1.0 Checksum (Upload-Checksum, as
-// header or trailer) and RFC 9530 (Content-Digest). Content is hashed while
-// it streams. What is not verified is never part of the upload.
+// Checksums of a request's content: Upload-Checksum (tus 1.0, Checksum, as header
+// or trailer) and Content-Digest (RFC 9530). Content is hashed while it streams.
+// Content that is not verified never becomes part of the upload.
 
 // algorithm is a hash function under its names.
 type algorithm struct {
@@ -33,11 +33,11 @@ type algorithm struct {
 
 const algorithmCount = 7
 
-// longestDigest is more bytes than a digest has, and a multiple of 3.
+// longestDigest is longer than every digest, in bytes, and a multiple of 3.
 const longestDigest = 69
 
-// algorithms are those that are offered, the preferred first. tus demands
-// sha1; RFC 9530 keeps the names of the last five only for what exists.
+// algorithms are the supported ones, the preferred first. tus demands sha1.
+// RFC 9530 deprecates the field names of all but the first two.
 var algorithms = [algorithmCount]algorithm{
 	{"sha256", "sha-256", sha256.New},
 	{"sha512", "sha-512", sha512.New},
@@ -67,7 +67,7 @@ func fieldAlgorithm(name string) *algorithm {
 	return nil
 }
 
-// fieldAlgorithmIndex is the place among the algorithms, or -1.
+// fieldAlgorithmIndex returns the index in algorithms, or -1.
 func fieldAlgorithmIndex(name string) int {
 	for i := range algorithms {
 		if name != "" && algorithms[i].field == name {
@@ -77,23 +77,22 @@ func fieldAlgorithmIndex(name string) int {
 	return -1
 }
 
-// runningChecksum is a running hash and the value that it has to come to.
+// runningChecksum is a running hash and the value that it must have at the end.
 type runningChecksum struct {
 	algorithm *algorithm
 	hash      hash.Hash
-	want      []byte // nil: not asked for
+	want      []byte // nil: not compared
 }
 
-// verifier is what content is verified against when it has ended.
+// verifier compares content with its checksums when the content has ended.
 type verifier struct {
 	checksums []runningChecksum
-	// readTrailer, if not nil, reads what only the end of the request tells and
-	// sets want; its error refuses the content.
+	// readTrailer, if not nil, reads the checksums from the trailer and sets
+	// want. Its error refuses the content.
 	readTrailer func(sums []runningChecksum) error
 }
 
-// hash finds the hash function of an algorithm among the sums, or nil. p may
-// be nil.
+// hash returns the running hash of an algorithm, or nil. v may be nil.
 func (v *verifier) hash(field string) hash.Hash {
 	if v == nil {
 		return nil
@@ -106,8 +105,9 @@ func (v *verifier) hash(field string) hash.Hash {
 	return nil
 }
 
-// hashes are all that a body has to be written to: those of its proof or of its
-// late checksum, and those of the digests that run along, each once. All may be nil.
+// hashes returns the running hashes of a body, each once: those of its announced
+// checksum, of its trailing checksum, and of the upload's digests. Each argument
+// may be nil.
 func hashes(v *verifier, t *trailingChecksum, r *digestRunner) []hash.Hash {
 	var all []hash.Hash
 	if v != nil {
@@ -130,7 +130,7 @@ func hashes(v *verifier, t *trailingChecksum, r *digestRunner) []hash.Hash {
 	return all
 }
 
-// writeHashes writes b to all of them, side by side.
+// writeHashes writes b to all hashes, in parallel.
 func writeHashes(all []hash.Hash, b []byte) {
 	var others sync.WaitGroup
 	for i, h := range all {
@@ -142,7 +142,8 @@ func writeHashes(all []hash.Hash, b []byte) {
 	others.Wait()
 }
 
-// verify is called once the content has ended.
+// verify returns ErrChecksumMismatch if a checksum does not match. Call it when the
+// content has ended.
 func (v *verifier) verify() error {
 	if v.readTrailer != nil {
 		if err := v.readTrailer(v.checksums); err != nil {
@@ -157,7 +158,7 @@ func (v *verifier) verify() error {
 	return nil
 }
 
-// writeVerified stores a body that has a proof: all of it or nothing.
+// writeVerified stores a body that has a verifier: all of it or nothing.
 func (e *engine) writeVerified(c *operation, h *lockedUpload) (int64, error) {
 	if writer := e.store.AtomicWriter; writer != nil {
 		return writer.WriteAtomic(h.ctx, h.upload, h.info.Offset, c.body)
@@ -165,8 +166,9 @@ func (e *engine) writeVerified(c *operation, h *lockedUpload) (int64, error) {
 	return e.writeSpooled(c, h)
 }
 
-// writeSpooled verifies the body on a local disk before the store gets it. A
-// store that then fails half-way has stored verified bytes, which may stay.
+// writeSpooled writes the body to a local file and verifies it before the store gets
+// it. If the store then fails half-way, the bytes that it has stored are verified
+// and may stay.
 func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
 	limit := e.config.ChecksumSpoolSize
 	if c.body.length > limit {
@@ -177,7 +179,7 @@ func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
 		return 0, err
 	}
 	defer spool.Close()
-	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // nothing is left behind, whatever happens
+	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the open file needs no name; a crash leaves no file
 		return 0, err
 	}
 	if n, err := io.Copy(spool, io.LimitReader(c.body, limit+1)); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -193,23 +195,24 @@ func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
 	return h.upload.WriteChunk(h.ctx, h.info.Offset, spool)
 }
 
-// spoolPrefix begins the names of spooled bodies, which have them for a moment.
+// spoolPrefix begins the names of spool files. A file has its name only between
+// creation and removal in writeSpooled.
 const spoolPrefix = "tusd-checksum-"
 
-// sweepSpool removes what a process has left that was killed in that moment. A
-// process that lives needs the name of its file no more than to remove it.
+// sweepSpool removes spool files of processes that were killed before they removed
+// them. A running process does not need the name of its file.
 func (c *Config) sweepSpool() {
 	if c.ChecksumSpool == "" {
 		return
 	}
 	entries, err := os.ReadDir(c.ChecksumSpool)
 	if err != nil {
-		return // the first chunk with a checksum says so
+		return // the first chunk with a checksum returns the error
 	}
 	for _, entry := range entries {
 		digits, ours := strings.CutPrefix(entry.Name(), spoolPrefix)
 		if ours && digits != "" && strings.Trim(digits, "0123456789") == "" && entry.Type().IsRegular() {
-			os.Remove(filepath.Join(c.ChecksumSpool, entry.Name())) // it is tried again at the next start
+			os.Remove(filepath.Join(c.ChecksumSpool, entry.Name())) // if it fails, the next start retries
 		}
 	}
 }

@@ -1,7 +1,8 @@
 package tusd
 
-// StoreComposer says which part does what. A nil ability is neither served
-// nor advertised. Fill it before NewHandler; it is not to be changed after.
+// StoreComposer names the implementation of each ability. A nil ability is
+// neither served nor advertised. Fill it before NewHandler and do not change it
+// afterwards.
 type StoreComposer struct {
 	Core           DataStore
 	Terminater     Terminater     // nil: no termination
@@ -9,18 +10,18 @@ type StoreComposer struct {
 	LengthDeferrer LengthDeferrer // nil: no creation-defer-length
 	ContentServer  ContentServer  // nil: downloads are plain streams without ranges
 	Lister         Lister         // nil: nothing can be swept or listed
-	SideRecords    SideRecords    // nil: kept in memory, forgotten by a restart
-	AtomicWriter   AtomicWriter   // nil: chunks with checksums need a spool
-	Rewinder       Rewinder       // nil: an upload fails if content is stored when its checksum proves wrong
+	SideRecords    SideRecords    // nil: kept in memory, lost at a restart
+	AtomicWriter   AtomicWriter   // nil: chunks with checksums need Config.ChecksumSpool
+	Rewinder       Rewinder       // nil: a wrong checksum in an unannounced trailer fails the upload if its content is stored
 	Locker         Locker         // nil: a LocalLocker
 }
 
 // NewStoreComposer returns an empty composer.
 func NewStoreComposer() *StoreComposer { return &StoreComposer{} }
 
-// UseCore makes core the store and takes over every ability it has, replacing
-// what was set. A store that wraps another has exactly the abilities that it
-// implements itself: nothing looks through a wrapper.
+// UseCore sets the store and every ability that it implements. An ability that it
+// does not implement becomes nil. A store that wraps another has exactly the
+// abilities that it implements itself: the composer does not unwrap it.
 func (c *StoreComposer) UseCore(core DataStore) {
 	c.Core = core
 	c.Terminater, _ = core.(Terminater)
@@ -33,5 +34,5 @@ func (c *StoreComposer) UseCore(core DataStore) {
 	c.Rewinder, _ = core.(Rewinder)
 }
 
-// UseLocker makes locker the lock.
+// UseLocker sets the locker.
 func (c *StoreComposer) UseLocker(locker Locker) { c.Locker = locker }

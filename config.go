@@ -13,112 +13,112 @@ import (
 	"github.com/tus/tusd/internal/loglimit"
 )
 
-// Config says how a Handler works. The zero value of every field but
-// StoreComposer has a useful meaning.
+// Config configures a Handler. Every field but StoreComposer has a useful zero
+// value.
 type Config struct {
 	// StoreComposer is required, with at least Core.
 	StoreComposer *StoreComposer
-	// BasePath is where the handler is reached from outside: a path, or an
-	// absolute URL if Location is to name another host. "" means "/".
-	// A slash at either end is added if missing.
+	// BasePath is the URL of the handler as clients reach it: a path, or an
+	// absolute URL if Location has to name another host. "" means "/".
+	// A missing slash at either end is added.
 	BasePath string
-	// PublicURL is the URL of the creation of uploads as clients know it, an
-	// absolute one, if it is not what BasePath, the request and the proxies that are
-	// believed make of it. It goes into Location.
+	// PublicURL is the absolute URL to which clients send a POST. It is the
+	// base of Location. Set it if BasePath, the request and the headers of
+	// trusted proxies do not give the right one.
 	PublicURL string
 	// MaxSize is the largest upload in bytes; 0: no limit but the store's. It
-	// holds for every way to make or grow an upload and is sent as
-	// Tus-Max-Size.
+	// applies to every request that creates or extends an upload, and is sent
+	// as Tus-Max-Size.
 	MaxSize int64
 	// MaxHeaderSize is the largest header of a request in bytes; 0: 256 KiB.
 	// The http.Server has a limit of its own, which should be larger.
 	MaxHeaderSize int
-	// MaxMetaData bounds, in bytes, what answers repeat of a creation: HEAD
-	// Upload-Metadata and Upload-Concat, together, and a download the name and
-	// the type of its content, together; 0: 14 KiB. An answer has up to 2 KiB
-	// beside that, and clients read only so much of a header, Node.js 16 KiB.
+	// MaxMetaData limits, in bytes, the metadata that answers repeat: the sum of
+	// Upload-Metadata and Upload-Concat in HEAD, and the sum of the file name
+	// and the content type in a download; 0: 14 KiB. The other fields of an
+	// answer have up to 2 KiB. Clients limit the header that they read, Node.js
+	// to 16 KiB.
 	MaxMetaData int
 	// MaxPartials is how many references to partial uploads a final upload
-	// may have; 0: 150. The same partial counts each time it is named. Their
-	// URLs also count for MaxMetaData.
+	// may have; 0: 150. A partial counts each time it is named. The URLs also
+	// count for MaxMetaData.
 	MaxPartials int
 
-	// The extensions that can be switched off even where the store has them.
-	DisableCreation      bool // uploads are made by other means; also ends creation-with-upload
+	// These switch off extensions that the store has.
+	DisableCreation      bool // uploads are created by other means; switches off creation-with-upload, too
 	DisableTermination   bool
 	DisableConcatenation bool
 	DisableDeferLength   bool
 	DisableDownload      bool
 	DisableChecksum      bool
-	// DisableIETF ends the dialect of the IETF draft.
+	// DisableIETF switches off the dialect of the IETF draft.
 	DisableIETF bool
 
-	// MaxAppendSize and MinAppendSize are limits for the content of one
-	// request in bytes, for clients that can be told, which are those of the
-	// IETF draft; 0: none.
+	// MaxAppendSize and MinAppendSize limit the content of one request, in
+	// bytes; 0: no limit. They apply to the IETF draft only, because tus 1.0
+	// has no way to announce them.
 	MaxAppendSize, MinAppendSize int64
 
-	// Digest is the algorithm of a digest that is kept for every upload, by
-	// its name in tus (sha256, sha512, sha1, md5, crc32c); "": none.
+	// Digest is the algorithm of the digest that the server computes for every
+	// upload, by its name in tus (sha256, sha512, sha1, md5, crc32c); "": none.
 	Digest string
 
-	// ChecksumSpool is a directory for chunks with checksums that are to be
-	// verified before the store gets them, for stores that cannot take a
-	// chunk back; "": such stores take no checksums. ChecksumSpoolSize is the
-	// largest such chunk in bytes; 0: 1 GiB.
+	// ChecksumSpool is a directory in which chunks with checksums are verified
+	// before the store gets them. Only stores without AtomicWriter need it;
+	// "": checksums are not offered with such a store. ChecksumSpoolSize is
+	// the largest such chunk in bytes; 0: 1 GiB.
 	ChecksumSpool     string
 	ChecksumSpoolSize int64
 
-	// TrustForwarded believes whoever connects about the host and the scheme
-	// of the original request (Forwarded, X-Forwarded-Host,
-	// X-Forwarded-Proto), which Location and the URLs of a final are made of.
-	// Without it those on the loopback, in link-local and in private networks
-	// and behind Unix sockets are believed, or those in TrustedProxies.
+	// TrustForwarded trusts every peer to name the host and the scheme of the
+	// original request (Forwarded, X-Forwarded-Host, X-Forwarded-Proto). They
+	// are used for Location and for the URLs in Upload-Concat. If it is false,
+	// the peers in TrustedProxies are trusted. If that is nil, too, peers on
+	// the loopback, in link-local and private networks and behind Unix sockets
+	// are.
 	TrustForwarded bool
 	// TrustedProxies are the networks of the operator's proxies; nil: see
-	// TrustForwarded. Only they, if named, are believed about the client's
-	// address (Forwarded, X-Forwarded-For), too, which goes into the log,
-	// events and the limits per client. A proxy behind a Unix socket counts
-	// as named if any network is.
+	// TrustForwarded. Only these proxies are also trusted to name the address
+	// of the client (Forwarded, X-Forwarded-For), which goes into the log,
+	// events and the limits per client. If it is set, a proxy behind a Unix
+	// socket is trusted like the proxies in these networks.
 	TrustedProxies []netip.Prefix
 
 	// MaxRequests is how many requests may be served at the same time; 0: no
-	// limit. One more is answered as trouble that passes.
+	// limit. Further requests get a transient error.
 	MaxRequests int
 	// MaxUploadsPerClient is how many requests with content from one client
 	// address may be served at the same time; 0: no limit.
 	MaxUploadsPerClient int
 	// MinRate is the number of bytes per second that the content of a request
-	// must bring on average over MinRateTime; 0: any progress is enough. A
-	// body below it is ended as by NetworkTimeout, its bytes kept.
+	// must have on average over MinRateTime; 0: no minimum. A slower body is
+	// ended as by NetworkTimeout. The bytes that have arrived are kept.
 	MinRate     int64
 	MinRateTime time.Duration // 0: 30 s
 
-	// CORS is for browsers on other origins; nil: every origin, without
-	// credentials.
+	// CORS decides which origins browsers may upload from; nil: every origin,
+	// without credentials.
 	CORS *CORSConfig
 
 	// NetworkTimeout is how long a request's body, or the client's reading of
-	// an answer, may make no progress at all; 0: 60 s.
+	// an answer, may make no progress; 0: 60 s.
 	NetworkTimeout time.Duration
-	// AcquireLockTimeout is how long a request waits for an upload that
-	// another one uses; 0: 20 s.
+	// AcquireLockTimeout is how long a request waits for the lock on an
+	// upload; 0: 20 s.
 	AcquireLockTimeout time.Duration
-	// GracePeriod is how long the server goes on saving what has arrived
-	// after a client has gone; 0: 10 s.
+	// GracePeriod is how long the server may go on storing received bytes after
+	// the client has disconnected; 0: 10 s.
 	GracePeriod time.Duration
 	// ProgressInterval is the time between two post-receive events of one
 	// request; 0: 1 s.
 	ProgressInterval time.Duration
 
-	// Callbacks are asked before something happens.
 	Callbacks Callbacks
-	// Logger gets one line per request and what an operator must know;
-	// nil: slog.Default(). Texts that are too long for a line are cut.
+	// Logger gets one line per request, and the faults that an operator has to
+	// know; nil: slog.Default(). Texts that are too long for a line are cut.
 	Logger *slog.Logger
 }
 
-// Defaults of Config.
 const (
 	defaultMaxHeaderSize      = 256 << 10
 	defaultMaxMetaData        = 14 << 10
@@ -131,14 +131,14 @@ const (
 	defaultChecksumSpoolSize  = 1 << 30
 )
 
-// limitSize lowers the largest upload to what the store can keep.
+// limitSize lowers MaxSize to the largest upload that the store can keep.
 func (c *Config) limitSize(bytes int64) {
 	if c.MaxSize == 0 || bytes < c.MaxSize {
 		c.MaxSize = bytes
 	}
 }
 
-// withDefaults returns c with zero values replaced, or what is wrong with it.
+// withDefaults validates c and returns it with zero values replaced by defaults.
 func (c Config) withDefaults() (Config, error) {
 	if c.StoreComposer == nil || c.StoreComposer.Core == nil {
 		return c, errors.New("tusd: Config.StoreComposer needs a Core")
@@ -174,7 +174,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.CORS == nil {
 		c.CORS = &CORSConfig{}
 	}
-	composer := *c.StoreComposer // the caller's stays as it is
+	composer := *c.StoreComposer // a copy: the caller's does not change
 	if composer.Locker == nil {
 		composer.Locker = &LocalLocker{}
 	}
@@ -204,8 +204,8 @@ func parsePublicURL(public string) (origin, path string, err error) {
 }
 
 // parseBasePath splits a configured base into the part before the path
-// ("https://host", or "" if the request's host is to be used) and the path as
-// it appears on the wire, with a slash at both ends.
+// ("https://host", or "" for the host of the request) and the escaped path,
+// with a slash at both ends.
 func parseBasePath(field, base string) (origin, path string, err error) {
 	u, err := url.Parse(base)
 	if err != nil {
@@ -231,8 +231,6 @@ func (c *Config) openStore(ctx context.Context) error {
 	return c.StoreComposer.Core.Open(ctx, Env{c.StoreComposer.Locker, c.limitSize})
 }
 
-// What the server offers depends on the store and on the settings.
-
 func (c *Config) offersDownload() bool { return !c.DisableDownload }
 
 func (c *Config) offersTermination() bool {
@@ -251,8 +249,8 @@ func (c *Config) offersChecksums() bool {
 	return !c.DisableChecksum && (c.StoreComposer.AtomicWriter != nil || c.ChecksumSpool != "")
 }
 
-// readsIncomplete reports whether the store can take back what it has stored of a
-// chunk, and read it before that.
+// readsIncomplete reports whether the store can read an incomplete upload and cut
+// off a stored chunk.
 func (c *Config) readsIncomplete() bool {
 	r := c.StoreComposer.Rewinder
 	return r != nil && r.ReadsIncomplete()

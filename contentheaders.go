@@ -6,8 +6,8 @@ import (
 	"github.com/tus/tusd/internal/disposition"
 )
 
-// inlineTypes are the media types that a browser may show in place. Nothing
-// among them can run a script.
+// inlineTypes are the media types that a browser may show in place. None of
+// them can run a script.
 var inlineTypes = map[string]bool{
 	"text/plain": true,
 
@@ -19,8 +19,8 @@ var inlineTypes = map[string]bool{
 }
 
 // contentHeaders derives Content-Type and Content-Disposition of a download
-// from the metadata filetype and filename, which are the client's and not to
-// be trusted.
+// from the metadata filetype and filename. They come from the client and are
+// not trusted.
 func contentHeaders(metadata MetaData) (contentType, contentDisposition string) {
 	contentType = "application/octet-stream"
 	dispositionType := "attachment"

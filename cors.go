@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// CORSConfig is what browsers on other origins are told. The zero value
-// allows every origin, without credentials.
+// CORSConfig decides which origins browsers may use the server from, and how.
+// The zero value allows every origin, without credentials.
 type CORSConfig struct {
 	Disable          bool           // no CORS headers at all; Origin is ignored
 	AllowOrigin      *regexp.Regexp // must match somewhere in Origin; nil: every origin
-	Origins          []string       // exact origins, like https://example.org; if set, AllowOrigin is not asked
+	Origins          []string       // exact origins, like https://example.org; if set, AllowOrigin is ignored
 	AllowCredentials bool
 	AllowMethods     string // added to the built-in list, separated by commas
 	AllowHeaders     string // the same
@@ -32,8 +32,8 @@ const (
 	corsMaxAge = "86400"
 )
 
-// corsMethods lists the methods that are switched on, of Allow on both kinds of
-// URL, in the order of tusd v2.
+// corsMethods lists the methods that the creation URL and the URLs of uploads
+// allow, in the order of tusd v2.
 func corsMethods(creation, upload string, put bool) string {
 	var enabled []string
 	for _, method := range []string{"POST", "HEAD", "PATCH", "OPTIONS", "GET", "DELETE", "PUT"} {
@@ -46,9 +46,10 @@ func corsMethods(creation, upload string, put bool) string {
 	return strings.Join(enabled, ", ")
 }
 
-// apply sets the CORS headers of the answer to a request with that origin and
-// method, of which these can be used. They go on errors, too: a script cannot read
-// an answer without them. OPTIONS may be a preflight, or a script's own request.
+// apply sets the CORS headers of the answer to a request with this origin and
+// method; methods are the allowed ones. Errors need the headers, too: without them
+// a script cannot read the answer. OPTIONS gets the headers of a preflight and of a
+// script's own request, since it may be either.
 func (c *CORSConfig) apply(h http.Header, origin, method, methods string) error {
 	if c.Disable {
 		return nil
@@ -83,7 +84,7 @@ func (c *CORSConfig) apply(h http.Header, origin, method, methods string) error 
 	return nil
 }
 
-// allows tells whether scripts of origin may use the server.
+// allows reports whether scripts of origin may use the server.
 func (c *CORSConfig) allows(origin string) bool {
 	switch {
 	case c.Origins != nil:

@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd/internal/contexts"
 )
 
-// creationRequest is a request for a new upload, as a dialect has read it.
+// creationRequest is a request for a new upload, as a dialect reads it.
 type creationRequest struct {
 	length      int64 // bytes; if not deferred
 	deferred    bool
@@ -17,16 +17,16 @@ type creationRequest struct {
 	partial     bool
 	final       *finalRequest // nil: it is not a final upload
 
-	// The IETF draft's ways: the upload stays open until a request completes
-	// it, this one if complete is set. length, -1 if not known, is only what
-	// the client says it will be.
+	// In the IETF draft only a request with complete set completes the upload.
+	// length is announced, and the upload's length counts as deferred; -1: not
+	// known.
 	explicitCompletion bool
 	complete           bool
-	failsIfTooLong     bool     // too much content makes the upload useless
-	digests            []Digest // that the client wants kept
+	failsIfTooLong     bool     // a body that is too long fails the upload
+	digests            []Digest // that the client asks for
 }
 
-// create makes an upload and stores the body, if there is one.
+// create creates an upload and stores the body, if there is one.
 func (e *engine) create(c *operation, req creationRequest) (operationResult, error) {
 	if req.final != nil {
 		req.final.metadata, req.final.rawMeta = req.metadata, req.rawMetaData
@@ -55,7 +55,7 @@ func (e *engine) create(c *operation, req creationRequest) (operationResult, err
 	return res, err
 }
 
-// storeInitialContent stores the content that came with a creation.
+// storeInitialContent stores the body of a creation.
 func (e *engine) storeInitialContent(c *operation, h *lockedUpload, req creationRequest) error {
 	switch {
 	case c.body == nil && req.complete:
@@ -75,7 +75,8 @@ func (e *engine) storeInitialContent(c *operation, h *lockedUpload, req creation
 	return nil
 }
 
-// checkCreation refuses what can be refused before anything is stored.
+// checkCreation refuses a creation whose length cannot be stored, before the
+// callback is called.
 func (e *engine) checkCreation(c *operation, req creationRequest) error {
 	if req.explicitCompletion && e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
@@ -102,7 +103,7 @@ func (e *engine) tooLarge(length int64) bool {
 	return e.config.MaxSize > 0 && length > e.config.MaxSize
 }
 
-// newInfo is the record that every kind of new upload starts from.
+// newInfo returns the fields that the record of every new upload has.
 func (e *engine) newInfo(c *operation, metadata MetaData, raw string) FileInfo {
 	return FileInfo{
 		MetaData:    metadata,
@@ -114,8 +115,8 @@ func (e *engine) newInfo(c *operation, metadata MetaData, raw string) FileInfo {
 	}
 }
 
-// createLocked asks the pre-create callback, takes the lease on the new id and
-// stores the record. The caller releases the hold.
+// createLocked calls the pre-create callback, locks the new id and stores the
+// record. The caller releases the lock.
 func (e *engine) createLocked(c *operation, info FileInfo) (*lockedUpload, operationResult, error) {
 	response, err := e.preCreate(c, &info)
 	if err != nil {
@@ -130,7 +131,8 @@ func (e *engine) createLocked(c *operation, info FileInfo) (*lockedUpload, opera
 	return h, operationResult{info: &h.info, response: response}, nil
 }
 
-// preCreate lets the callback refuse or change the upload, and gives it an id.
+// preCreate calls the pre-create callback, which may refuse or change the upload,
+// and sets the id and the state of the record.
 func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 	var response HTTPResponse
 	if err := e.config.checkAnswerSize(info); err != nil {
@@ -150,7 +152,7 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 			return response, err
 		}
 		changes.apply(info)
-		*info = info.Clone() // the callback may have kept what it has returned
+		*info = info.Clone() // the callback may modify its maps later
 		info.ID, info.MetaData, info.Storage = strings.Clone(info.ID), ownTexts(info.MetaData), ownTexts(info.Storage)
 		if err := e.config.checkAnswerSize(info); err != nil {
 			return response, err
@@ -162,12 +164,12 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 		return response, ErrInvalidName.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
 	if info.IsFinal || e.callsPreFinish(*info) || verifies(info.Digests) {
-		info.State = StateUploading // the data alone cannot tell that it was built, verified, or that the callback agreed
+		info.State = StateUploading // the data alone does not show that it was built, verified or accepted by the callback
 	}
 	return response, nil
 }
 
-// apply changes info as the callback wants.
+// apply applies the changes to info.
 func (c FileInfoChanges) apply(info *FileInfo) {
 	info.ID = c.ID
 	if c.MetaData != nil {
@@ -178,8 +180,8 @@ func (c FileInfoChanges) apply(info *FileInfo) {
 	}
 }
 
-// storeNew stores the record under a lease. Nobody can know a new id, so the
-// lock is only contended if a callback chose an id that exists.
+// storeNew locks the id and stores the record. No client knows a generated id, so
+// the lock is free unless a callback chose an id that exists.
 func (e *engine) storeNew(c *operation, info FileInfo) (*lockedUpload, error) {
 	h, err := e.lock(c.ctx, info.ID, LockTry)
 	if err != nil {

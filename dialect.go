@@ -4,48 +4,48 @@ import (
 	"net/http"
 )
 
-// dialect is a protocol of uploads, as one request speaks it: it reads requests
-// and writes answers. It touches no store: what a request asks for is done by the
-// engine.
+// dialect is the protocol that one request speaks. It reads requests and writes
+// answers. It does not use a store: the engine executes the operations.
 //
-// Adding one: implement this interface in a file of its own, and have
+// To add a dialect, implement this interface in a file of its own and let
 // chooseDialect recognise its mark.
 type dialect interface {
-	// name is the dialect in records and in the table of errors.
+	// name returns the value for records and for statusFor.
 	name() Dialect
-	// declared reports whether the request says that it speaks the dialect.
+	// declared reports whether the request has the mark of the dialect.
 	declared() bool
-	// begin sets the fields of the header that every answer has, errors included.
+	// begin sets the header fields that every answer has, errors included.
 	begin(x *exchange)
 
-	// readCreation reads a request for a new upload. Its content goes to c.
+	// readCreation reads the header of a POST and sets the body of c.
 	readCreation(x *exchange, c *operation) (creationRequest, error)
-	// writeCreation answers it. It returns err, or another error to answer.
+	// writeCreation answers a creation. It returns the error that remains to be
+	// answered.
 	writeCreation(x *exchange, req creationRequest, res operationResult, err error) error
-	// readAppend reads a request for more content. The content goes to c.
+	// readAppend reads the header of a PATCH and sets the body of c.
 	readAppend(x *exchange, c *operation) (appendRequest, error)
-	// writeAppend answers it. It returns err, or another error to answer.
+	// writeAppend answers an append. It returns the error that remains to be
+	// answered.
 	writeAppend(x *exchange, req appendRequest, res operationResult, err error) error
-	// checkStatus and checkTermination refuse such requests for what their header
-	// says.
+	// checkStatus and checkTermination return an error if the header of such a
+	// request is invalid.
 	checkStatus(x *exchange) error
 	checkTermination(x *exchange) error
-	// writeStatus answers with the state of an upload.
+	// writeStatus answers a request for the status of an upload.
 	writeStatus(x *exchange, info FileInfo) error
-	// getReturnsStatus reports whether GET of an incomplete upload is a request for its
+	// getReturnsStatus reports whether GET of an incomplete upload returns its
 	// status.
 	getReturnsStatus() bool
-	// setContentFields sets the fields of the header that the dialect adds to the
-	// content of a complete upload.
+	// setContentFields sets the header fields that the dialect adds to a download.
 	setContentFields(x *exchange, info FileInfo)
 	// writeError returns the status and the content of the answer to an error, and
-	// sets what else the dialect has to say about it.
+	// sets the header fields that the dialect adds to it.
 	writeError(x *exchange, e *Error) (status int, contentType, content string)
 }
 
-// chooseDialect finds out which protocol the request speaks. HEAD, GET and
-// DELETE need not say: then the dialect is undeclared, and what they mean depends
-// on the upload.
+// chooseDialect sets the dialect by the mark of the request. HEAD, GET and DELETE
+// need no mark: their dialect is then undeclared, and the answer depends on the
+// dialect of the upload.
 func (x *exchange) chooseDialect() error {
 	switch versions := x.r.Header["Tus-Resumable"]; {
 	case len(versions) == 1 && versions[0] == tusVersion:
@@ -69,8 +69,8 @@ func (x *exchange) setDialect(d dialect) {
 	d.begin(x)
 }
 
-// undeclared is the dialect of a request that carries no mark of any. Its answer
-// is in that of tus 1.0, unless the upload was made in another one.
+// undeclared is the dialect of a request without a mark. It is answered in tus 1.0,
+// unless the upload was created in another dialect.
 type undeclared struct{ tusDialect }
 
 func (undeclared) declared() bool { return false }

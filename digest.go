@@ -9,19 +9,17 @@ import (
 	"time"
 )
 
-// Digests of whole uploads (RFC 9530, Repr-Digest) that survive resumes. The
-// running state of the hash is kept in the record with the offset up to which
-// it counts. Bytes behind that are read again from the store, by the server,
-// off the path of requests. A digest that cannot be had is absent, never
-// wrong.
+// Digests of whole uploads (RFC 9530, Repr-Digest) survive resumed requests and
+// restarts. The record has the state of the running hash and the offset up to
+// which it counts. The server reads the bytes after that again from the store, in
+// the background. A digest that cannot be computed is absent, never wrong.
 
-// known tells whether this program has the algorithm; a record may be from
-// another one.
+// known reports whether this program has the algorithm: another version may have
+// written the record.
 func (d Digest) known() bool { return fieldAlgorithm(d.Algorithm) != nil }
 
-// running returns d with its hash function as it was at d.Offset. A state that
-// cannot be read counts for nothing: the digest then begins again. The
-// algorithm is known.
+// running returns d with its hash function in the state at d.Offset. If the state
+// cannot be read, the digest begins again at 0. The algorithm has to be known.
 func (d Digest) running() (Digest, hash.Hash) {
 	h := fieldAlgorithm(d.Algorithm).hash()
 	if d.Offset == 0 {
@@ -34,11 +32,11 @@ func (d Digest) running() (Digest, hash.Hash) {
 	return d, h
 }
 
-// fresh is d before its first byte.
+// fresh returns d before its first byte.
 func (d Digest) fresh() Digest { return Digest{Algorithm: d.Algorithm, Want: d.Want} }
 
-// within is d, or its beginning if d covers more than offset bytes. Then
-// bytes were lost, and nobody knows that what comes in their place is the same.
+// within returns d, or d before its first byte if it covers more than offset
+// bytes. Then bytes were lost, and the client may send other ones in their place.
 func (d Digest) within(offset int64) Digest {
 	if d.Offset <= offset {
 		return d
@@ -46,7 +44,7 @@ func (d Digest) within(offset int64) Digest {
 	return d.fresh()
 }
 
-// at is d after its hash has come to offset.
+// at returns d with the state of h, which has hashed the bytes up to offset.
 func (d Digest) at(offset int64, h hash.Hash, full bool) (Digest, error) {
 	if full {
 		d.Offset, d.State, d.Sum = offset, nil, h.Sum(nil)
@@ -57,8 +55,8 @@ func (d Digest) at(offset int64, h hash.Hash, full bool) (Digest, error) {
 	return d, err
 }
 
-// newDigests are the digests that a new upload is to have: the server's and
-// those that the client has named.
+// newDigests returns the digests of a new upload: the one of Config.Digest and
+// those that the client asks for.
 func (e *engine) newDigests(wanted []Digest) []Digest {
 	var own []Digest
 	if a := tusAlgorithm(e.config.Digest); a != nil {
@@ -67,7 +65,7 @@ func (e *engine) newDigests(wanted []Digest) []Digest {
 	return joinDigests(own, wanted)
 }
 
-// joinDigests adds to the digests of an upload those that a client wants.
+// joinDigests adds the digests that a client asks for to those of an upload.
 func joinDigests(digests, wanted []Digest) []Digest {
 	all := slices.Clone(digests)
 	for _, w := range wanted {
@@ -82,9 +80,8 @@ func joinDigests(digests, wanted []Digest) []Digest {
 	return all
 }
 
-// wantDigests has the digests of an upload compared with what a client says
-// of it after it was created. The record is then not enough to tell that the
-// upload is complete.
+// wantDigests writes the digests that a client wants compared to the record. The
+// upload gets a state, because offset and length no longer show that it is complete.
 func (h *lockedUpload) wantDigests(wanted []Digest) error {
 	if !verifies(wanted) {
 		return nil
@@ -98,16 +95,16 @@ func (h *lockedUpload) wantDigests(wanted []Digest) error {
 	})
 }
 
-// digestRunner keeps the digests of an upload that run along with a body.
+// digestRunner updates the digests of an upload while a body is read.
 type digestRunner struct {
 	digests     []Digest
-	hashes      []hash.Hash // nil where the digest is behind and cannot run along
-	saved       time.Time   // when the record was last written
-	savedOffset int64       // and with which offset
+	hashes      []hash.Hash // by the index of the digest; nil: the digest lacks earlier bytes
+	saved       time.Time   // time of the last write to the record
+	savedOffset int64       // offset of that write
 }
 
-// newRunner returns nil if no digest can run along from the upload's offset.
-// One that is to see the same bytes as a checksum of the body shares its hash.
+// newRunner returns nil if no digest has the state at the upload's offset. At
+// offset 0, a digest shares the hash of a checksum of the body by the same algorithm.
 func newRunner(info *FileInfo, v *verifier) *digestRunner {
 	if len(info.Digests) == 0 {
 		return nil
@@ -120,7 +117,7 @@ func newRunner(info *FileInfo, v *verifier) *digestRunner {
 		}
 		d, h := d.running()
 		if d.Offset != info.Offset {
-			continue // its state could not be read
+			continue // the state could not be read
 		}
 		if shared := v.hash(d.Algorithm); d.Offset == 0 && shared != nil {
 			h = shared
@@ -133,7 +130,8 @@ func newRunner(info *FileInfo, v *verifier) *digestRunner {
 	return r
 }
 
-// states are the digests at offset, which must be what the hashes have seen.
+// states returns the digests at offset. The hashes must have seen the bytes up to
+// offset.
 func (r *digestRunner) states(offset int64, full bool) ([]Digest, error) {
 	states := slices.Clone(r.digests)
 	for i, h := range r.hashes {
@@ -148,19 +146,19 @@ func (r *digestRunner) states(offset int64, full bool) ([]Digest, error) {
 	return states, nil
 }
 
-// How often the state of a digest is kept while a body is read.
+// While a body is read, its digests are saved after this time or this many bytes.
 const (
 	digestSaveInterval = 5 * time.Second
 	digestSaveBytes    = 64 << 20
 )
 
-// saveDigests writes down how far the digests have come that run along with
-// a body whose bytes are stored from start on: when it has ended, and now and
-// then before. If it cannot, they are behind and caught up with later.
+// saveDigests writes the digests to the record: at the end of a body, and from time
+// to time before. start is the offset at which the body begins. If the write fails,
+// the digests catch up later.
 func (e *engine) saveDigests(c *operation, h *lockedUpload, start int64) {
 	runner := c.body.digests
 	if runner == nil || start+c.body.n != h.info.Offset || h.info.Offset == runner.savedOffset && !h.info.Full() {
-		return // the last but one: the store has kept less than what was hashed
+		return // the store has kept less than was hashed, or there is nothing new
 	}
 	if !c.body.ended() && time.Since(runner.saved) < digestSaveInterval && h.info.Offset-runner.savedOffset < digestSaveBytes {
 		return
@@ -176,8 +174,8 @@ func (e *engine) saveDigests(c *operation, h *lockedUpload, start int64) {
 	runner.saved, runner.savedOffset = time.Now(), h.info.Offset
 }
 
-// resetLostDigests takes from the record what the digests cover beyond the stored
-// bytes, before others take their place.
+// resetLostDigests resets, in the record, the digests that cover more than the stored
+// bytes, before other bytes take the place of the lost ones.
 func (h *lockedUpload) resetLostDigests() error {
 	ahead := func(d Digest) bool { return d.Offset > h.info.Offset }
 	if !slices.ContainsFunc(h.info.Digests, ahead) {
@@ -202,12 +200,12 @@ func (h *lockedUpload) storeDigests(ctx context.Context, states []Digest) error 
 	return err
 }
 
-// maxWaitingCatchUps is how many uploads wait for that. With others it begins when they are
-// asked for again.
+// maxWaitingCatchUps limits how many uploads wait until their digests catch up in the
+// background. Further uploads begin at their next request.
 const maxWaitingCatchUps = 1000
 
-// checkDigests brings the digests that a client wants verified, and those of
-// a final, up to date and compares them. It is called when all bytes are there.
+// checkDigests compares the digests of a full upload with those that the client
+// wants. It first computes what the comparison needs, and all digests of a final.
 func (e *engine) checkDigests(ctx context.Context, h *lockedUpload) error {
 	needed := h.info.IsFinal
 	for _, d := range h.info.Digests {
@@ -226,7 +224,7 @@ func (e *engine) checkDigests(ctx context.Context, h *lockedUpload) error {
 	return compareDigests(states)
 }
 
-// verifies tells whether a client wants one of the digests compared.
+// verifies reports whether the client wants one of the digests compared.
 func verifies(digests []Digest) bool {
 	return slices.ContainsFunc(digests, func(d Digest) bool { return d.Want != nil })
 }
@@ -240,7 +238,7 @@ func compareDigests(digests []Digest) error {
 	return nil
 }
 
-// reprDigest is the value of Repr-Digest for a complete upload, "" if no
+// reprDigest returns the value of Repr-Digest for a complete upload, "" if no
 // digest is known.
 func reprDigest(info FileInfo) string {
 	value := ""

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// maxCatchUps bounds how many uploads are read again side by side: after a
-// crash many may have to be, and new uploads come first.
+// maxCatchUps limits how many uploads are read again at the same time. After a
+// crash there may be many, and requests have priority.
 const maxCatchUps = 2
 
-// catchUpIfBehind brings the digests of an upload up to date if they lack bytes:
-// a crash has lost them, or another node has written.
+// catchUpIfBehind starts to bring the digests of an upload up to date if they lack
+// stored bytes: a crash lost the state of the hash, or another server stored them.
 func (e *engine) catchUpIfBehind(info *FileInfo) {
 	if !digestsBehind(*info) || info.State == StateFailed || !info.Full() && e.readsOnlyFull.Load() {
 		return
@@ -25,8 +25,8 @@ func (e *engine) catchUpIfBehind(info *FileInfo) {
 	}
 }
 
-// catchUp reads, in the background and without a lock, what the digests of an
-// upload lack, and then writes down how far they have come.
+// catchUp brings the digests of an upload up to date, in the background. It reads
+// without a lock and locks the upload only to write the digests to the record.
 func (e *engine) catchUp(id string) {
 	if e.digesting.Len() >= maxWaitingCatchUps || !e.digesting.TryLock(id) {
 		return
@@ -36,7 +36,7 @@ func (e *engine) catchUp(id string) {
 		e.hashSlots <- struct{}{}
 		defer func() { <-e.hashSlots }()
 		var err error
-		for more := true; more && err == nil; { // the upload may have grown in the meantime
+		for more := true; more && err == nil; { // the upload may have grown while it was read
 			more, err = e.catchUpOnce(id)
 		}
 		e.logCatchUp(id, err)
@@ -46,7 +46,8 @@ func (e *engine) catchUp(id string) {
 	}
 }
 
-// catchUpOnce does that once and tells whether they still lack something.
+// catchUpOnce hashes the bytes that are stored now and reports whether the digests
+// lack further ones afterwards.
 func (e *engine) catchUpOnce(id string) (more bool, err error) {
 	upload, info, err := e.peek(e.background, id)
 	if err != nil {
@@ -54,7 +55,7 @@ func (e *engine) catchUpOnce(id string) (more bool, err error) {
 	}
 	states, err := hashMissing(e.background, upload, info)
 	if !info.Full() && errors.Is(err, ErrIncompleteUpload) {
-		e.readsOnlyFull.Store(true) // the digests catch up when all bytes are there
+		e.readsOnlyFull.Store(true) // the digests catch up when the upload is full
 		return false, nil
 	}
 	if err != nil {
@@ -66,15 +67,14 @@ func (e *engine) catchUpOnce(id string) (more bool, err error) {
 	}
 	defer h.release()
 	if !h.info.Created.Equal(info.Created) {
-		return false, nil // it is another upload by now
+		return false, nil // the upload was removed, and a new one has its id
 	}
 	err = h.storeDigests(h.ctx, furthest(h.info, states))
 	return digestsBehind(h.info), err
 }
 
-// furthest picks for each digest of an upload what covers more of the bytes
-// that are there now: what was read, which is a prefix of them, or what
-// somebody who ran along has kept in the meantime.
+// furthest returns, for each digest of an upload, the state that covers more of the
+// stored bytes: the one in read, or the one that a request has saved since.
 func furthest(info FileInfo, read []Digest) []Digest {
 	states := slices.Clone(info.Digests)
 	for i, d := range states {
@@ -90,7 +90,7 @@ func furthest(info FileInfo, read []Digest) []Digest {
 	return states
 }
 
-// digestsBehind tells whether a digest lacks bytes that are stored.
+// digestsBehind reports whether a digest lacks stored bytes.
 func digestsBehind(info FileInfo) bool {
 	return slices.ContainsFunc(info.Digests, func(d Digest) bool {
 		return d.Sum == nil && d.known() && (d.Offset < info.Offset || info.Full())
@@ -143,27 +143,27 @@ func hashStored(ctx context.Context, h hash.Hash, upload Upload, from, to int64)
 	return err
 }
 
-// logCatchUp logs a failure, once for each upload: the next request on it meets
-// the same fault.
+// logCatchUp logs a failure, once for each upload: later requests on it cause further
+// attempts.
 func (e *engine) logCatchUp(id string, err error) {
 	switch {
 	case err == nil || errors.Is(err, ErrNotFound):
 		e.digestFailures.remove(id)
-	case e.background.Err() != nil: // the next server does it
+	case e.background.Err() != nil: // the server shuts down; a later one catches up
 	case e.digestFailures.add(id, e.now()):
 		e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
 	}
 }
 
-// How long requests on an upload whose digest could not be brought up to date
-// make no further attempt, each of which may read all of it.
+// The wait between two attempts on one upload doubles from the first to the last of
+// these. Each attempt may read all of the upload.
 const (
 	minDigestWait = 250 * time.Millisecond
 	maxDigestWait = 10 * time.Minute
 )
 
-// maxDigestFailures bounds the uploads that are remembered. Failures of others
-// are not told.
+// maxDigestFailures limits the entries of digestFailures. Failures of further
+// uploads are not logged.
 const maxDigestFailures = 1000
 
 // digestFailures are the uploads whose digests could not be brought up to date.
@@ -175,7 +175,7 @@ type digestFailures struct {
 
 type digestFailure struct {
 	wait time.Duration // after the last attempt
-	next time.Time     // attempt
+	next time.Time     // earliest time of the next attempt
 }
 
 // due reports whether another attempt may be made.
@@ -185,8 +185,8 @@ func (f *digestFailures) due(id string, now time.Time) bool {
 	return !now.Before(f.ids[hashID(id)].next)
 }
 
-// add notes a failed attempt and reports whether it is to be told: it is the
-// first one of this upload.
+// add records a failed attempt and reports whether it is the first one of the
+// upload, which is logged.
 func (f *digestFailures) add(id string, now time.Time) (isFirst bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -207,8 +207,8 @@ func (f *digestFailures) add(id string, now time.Time) (isFirst bool) {
 	return !known
 }
 
-// evictOld drops the uploads that requests have not asked for in a long time.
-// The caller holds mu.
+// evictOld drops uploads that no request has used for a long time. The caller holds
+// mu.
 func (f *digestFailures) evictOld(now time.Time) {
 	for hash, failure := range f.ids {
 		if now.Sub(failure.next) >= maxDigestWait {
@@ -217,7 +217,7 @@ func (f *digestFailures) evictOld(now time.Time) {
 	}
 }
 
-// remove drops an upload whose digests are up to date, or that is gone.
+// remove drops an upload whose digests are up to date, or that was removed.
 func (f *digestFailures) remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,14 +7,12 @@ import (
 	"github.com/tus/tusd/internal/structured"
 )
 
-// The fields of RFC 9530, which belong to HTTP and not to a dialect.
-
-// contentDigestField may be a trailer, too (RFC 9530, section 4).
+// contentDigestField may also be a trailer (RFC 9530, section 4).
 const contentDigestField = "Content-Digest"
 
-// readContentDigest reads Content-Digest, or prepares for it as an announced trailer.
-// It is nil if there is neither, or no algorithm that is known here, which RFC 9530
-// allows to be passed over.
+// readContentDigest returns a verifier for Content-Digest, as a header or as an
+// announced trailer, or nil if there is none. Unknown algorithms are ignored, as
+// RFC 9530 allows.
 func readContentDigest(r *http.Request) *verifier {
 	if sums := knownContentDigests(r.Header[contentDigestField]); len(sums) > 0 {
 		return &verifier{checksums: sums}
@@ -30,7 +28,7 @@ func readContentDigest(r *http.Request) *verifier {
 	}}
 }
 
-// knownContentDigests reads the digests of a Content-Digest that are known here.
+// knownContentDigests returns the digests of Content-Digest with a known algorithm.
 func knownContentDigests(values []string) (sums []runningChecksum) {
 	if len(values) == 0 {
 		return nil
@@ -43,9 +41,9 @@ func knownContentDigests(values []string) (sums []runningChecksum) {
 	return sums
 }
 
-// readReprDigest reads Repr-Digest: every algorithm that is known here is kept
-// and compared. If there is none, it is the one of Want-Repr-Digest that the
-// client prefers.
+// readReprDigest returns the digests of Repr-Digest with a known algorithm, which
+// the server computes and compares. If there are none, it returns the algorithm that
+// the client prefers in Want-Repr-Digest.
 func readReprDigest(values, wishes []string) []Digest {
 	if len(values) == 0 && len(wishes) == 0 {
 		return nil
@@ -72,9 +70,8 @@ func readReprDigest(values, wishes []string) []Digest {
 	return []Digest{{Algorithm: preferred}}
 }
 
-// fieldAlgorithms reads a dictionary by the names of the algorithms that are
-// known here, and returns what it says of each, in their order: zero for
-// nothing.
+// fieldAlgorithms parses a dictionary whose keys are names of algorithms. The item
+// of algorithms[i] is items[i], zero if the dictionary has none.
 func fieldAlgorithms(values []string) (items [algorithmCount]structured.Item) {
 	ok := structured.Dictionary(values, func(key string, item structured.Item) {
 		if i := fieldAlgorithmIndex(key); i >= 0 {

@@ -3,9 +3,9 @@
 // the IETF draft "Resumable Uploads for HTTP" (interop versions 3 to 9), over
 // net/http.
 //
-// A client creates an upload with POST, sends its bytes with PATCH requests,
-// and asks with HEAD where to go on after anything has broken. Bytes whose
-// offset was shown in an answer are never asked for again.
+// A client creates an upload with POST and sends its bytes with PATCH requests.
+// After a failure it asks for the offset with HEAD and continues there. A client
+// never has to send bytes again that an answer has acknowledged by its offset.
 //
 // A complete server:
 //
@@ -21,27 +21,28 @@
 //
 // # Parts
 //
-// A [StoreComposer] says which part does what: a [DataStore] keeps uploads,
-// small interfaces beside it ([Terminater], [Concater] and others) add
-// abilities, a [Locker] makes sure that one request at a time changes an
-// upload. What a store cannot do is neither served nor advertised. Packages
-// storetest and lockertest hold the suites that every implementation passes.
+// A [StoreComposer] names the parts: a [DataStore] keeps uploads, small
+// interfaces ([Terminater], [Concater] and others) add abilities, and a
+// [Locker] makes sure that one request at a time changes an upload. The
+// handler neither serves nor advertises an extension that the store lacks. The
+// packages storetest and lockertest test any implementation against the
+// contracts.
 //
 // # Routing
 //
 // [Handler] is one http.Handler for the creation URL and all uploads below
-// it. Mount it under a prefix, with or without http.StripPrefix, as often as
-// you like; with a mux that knows methods and middleware of your own:
+// it. Mount it under a prefix, with or without http.StripPrefix, once or more
+// often. With http.ServeMux, each method can have its own middleware:
 //
 //	mux.Handle("POST /files/", mayCreate(handler))
 //	mux.Handle("/files/", handler)
 //
-// [Handler.ServeUpload] serves one upload for a router that takes the path
-// apart itself. A middleware that wraps http.ResponseWriter gives its wrapper
-// a method Unwrap() http.ResponseWriter, so that deadlines can be set.
+// [Handler.ServeUpload] serves one upload for a router that parses the path
+// itself. A middleware that wraps http.ResponseWriter has to give its wrapper
+// a method Unwrap() http.ResponseWriter, so that the handler can set deadlines.
 //
 // # Durability
 //
-// What an answer says is as safe as the store promises; see package
-// filestore for the levels on a disk.
+// An acknowledged byte is as durable as the store promises; see package
+// filestore for the durability levels on a disk.
 package tusd

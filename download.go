@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// download finds a complete upload for reading. It takes no lock: readers do
-// not disturb one another, nor a request that changes the upload.
+// download loads a complete upload for reading. It takes no lock, so downloads do
+// not wait for each other or for a request that changes the upload.
 func (e *engine) download(c *operation, id string) (storedContent, FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
 		return storedContent{}, FileInfo{}, err
@@ -30,25 +30,25 @@ func (e *engine) download(c *operation, id string) (storedContent, FileInfo, err
 	return storedContent{upload, e.store.ContentServer}, info, nil
 }
 
-// storedContent is the content of a complete upload, as a store has it.
+// storedContent is the content of a complete upload in the store.
 type storedContent struct {
 	upload Upload
-	server ContentServer // nil: the store knows no ranges
+	server ContentServer // nil: the store has no ranges
 }
 
 func (s storedContent) hasRanges() bool { return s.server != nil }
 
-// serve answers r with what it asks for.
+// serve answers r, with ranges and conditions.
 func (s storedContent) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	return s.server.ServeContent(ctx, s.upload, w, r)
 }
 
-// open returns all of the content.
+// open returns a reader of all of the content.
 func (s storedContent) open(ctx context.Context) (io.ReadCloser, error) {
 	return s.upload.GetReader(ctx)
 }
 
-// checkExists returns an error if the upload is not there any more.
+// checkExists returns ErrNotFound if the upload does not exist any more.
 func (e *engine) checkExists(ctx context.Context, id string) error {
 	_, _, err := e.peek(ctx, id)
 	if errors.Is(err, ErrNotFound) {

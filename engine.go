@@ -12,43 +12,44 @@ import (
 	"github.com/tus/tusd/internal/keyed"
 )
 
-// engine carries out the operations. It knows no HTTP: dialects translate.
+// engine executes the operations. It does not read or write HTTP: dialects
+// translate requests into operations and results into answers.
 type engine struct {
 	config           Config // with defaults
 	store            *StoreComposer
 	log              *slog.Logger
 	metrics          *Metrics
 	events           broadcaster
-	now              func() time.Time // tests replace these four
+	now              func() time.Time // tests replace this and the next three
 	firstRetryDelay  time.Duration    // the first wait between two attempts to finish
 	buildTimeout     time.Duration    // how long a POST waits for its final
 	lastRebuildDelay time.Duration    // the longest wait between two attempts to build
 
-	retainedRequestBytes atomic.Int64 // of requests that work in the background keeps
-	finishRetries        atomic.Int64 // uploads that wait for another attempt to be finished
-	maxFinishRetries     int64        // of these; tests replace it
-	finishesLeftOut      atomic.Bool  // others were left to their side records
+	retainedRequestBytes atomic.Int64 // of requests that work in the background retains
+	finishRetries        atomic.Int64 // uploads that wait until finishing is retried
+	maxFinishRetries     int64        // limit of finishRetries; tests replace it
+	finishesLeftOut      atomic.Bool  // uploads over the limit are only in side records, see resumeLeftFinishes
 
 	background       context.Context // ends when the server closes
 	cancelBackground context.CancelFunc
 	work             background.Group
 	finishing        keyed.Mutex          // uploads being finished, by id
 	building         keyed.Mutex          // finals being built, by id
-	creatingFinals   keyed.Mutex          // finals being asked for, by the name of their request
+	creatingFinals   keyed.Mutex          // finals being created, by the name of the side record
 	registrations    pendingRegistrations // finals that the records of their partials may not name yet
-	awaited          awaitedPartials      // what unbuilt finals wait for
-	builders         semaphore            // finals that wait for their first attempt
-	builds           semaphore            // attempts to build a final
+	awaited          awaitedPartials      // partials that unbuilt finals wait for
+	builders         semaphore            // finals that wait for their first attempt to be built
+	builds           semaphore            // running attempts to build a final
 	retrying         semaphore            // finals that wait for another attempt
-	finalsLeftOut    atomic.Bool          // finals were left out that no builder works on
-	finalsListed     atomic.Bool          // those of the last stop have their builders
-	listingFinals    atomic.Bool          // they are being looked for
+	finalsLeftOut    atomic.Bool          // unbuilt finals exist that have no builder, see rescanFinals
+	finalsListed     atomic.Bool          // the unbuilt finals of an earlier process have builders
+	listingFinals    atomic.Bool          // rescanFinals is running
 	removing         keyed.Mutex          // uploads being removed, by id
-	digesting        keyed.Mutex          // uploads whose digests are brought up to date, by id
-	digestFailures   digestFailures       // of these
-	readsOnlyFull    atomic.Bool          // the store reads only uploads that have all their bytes
-	hashSlots        chan struct{}        // has room for those who read whole uploads at the same time
-	sideRecordsSwept atomic.Int64         // when old side records were last removed, in Unix seconds
+	digesting        keyed.Mutex          // uploads whose digests are being brought up to date, by id
+	digestFailures   digestFailures       // uploads whose digests could not be brought up to date
+	readsOnlyFull    atomic.Bool          // the store reads only full uploads
+	hashSlots        chan struct{}        // limits how many uploads are read again at the same time
+	sideRecordsSwept atomic.Int64         // time of the last removal of old side records, in Unix seconds
 }
 
 func newEngine(config Config) *engine {
@@ -75,7 +76,7 @@ func newEngine(config Config) *engine {
 	return e
 }
 
-// authorize asks the pre-access callback, before anything is locked or read.
+// authorize calls the pre-access callback, before the upload is locked or read.
 func (e *engine) authorize(c *operation, id string) error {
 	callback := e.config.Callbacks.PreAccess
 	if callback == nil || c.admitted == id {
@@ -90,9 +91,9 @@ func (e *engine) authorize(c *operation, id string) error {
 	return err
 }
 
-// peek loads an upload for reading only, beside whoever is writing to it. One
-// that is being removed is not there, rather than broken: a store removes the
-// data and the record one after the other.
+// peek loads an upload for reading, without a lock. A store removes the data and the
+// record one after the other, so an upload may look broken while it is removed: peek
+// then returns ErrNotFound without ErrBroken.
 func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
 	upload, info, err := e.load(ctx, id)
 	for wait := time.Millisecond; errors.Is(err, ErrBroken) && wait <= longestRecheck; wait *= 4 {
@@ -109,7 +110,7 @@ func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) 
 	return upload, info, err
 }
 
-// longestRecheck is the longest pause before a broken upload is looked at again.
+// longestRecheck is the longest wait before peek loads a broken upload again.
 const longestRecheck = 64 * time.Millisecond
 
 func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) {
@@ -122,9 +123,9 @@ func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) 
 	return upload, info, err
 }
 
-// checkUsable returns the error that every request on the upload gets in its
-// state, if there is one, and wakes the finisher for an upload that has all
-// its bytes but was never finished (a crash, another node).
+// checkUsable returns an error if the upload has failed or is not finished yet. It
+// starts to finish a full upload that was not finished, because of a crash or because
+// another server stored it.
 func (e *engine) checkUsable(info *FileInfo) error {
 	switch {
 	case info.State == StateFailed:
@@ -136,8 +137,8 @@ func (e *engine) checkUsable(info *FileInfo) error {
 	return nil
 }
 
-// needsFinish tells whether only the server's part is missing. What the IETF
-// draft calls incomplete is never full: its length counts as deferred.
+// needsFinish reports whether the upload is full and the server has to finish it. An
+// upload that the IETF draft calls incomplete is never full: its length is deferred.
 func (e *engine) needsFinish(info *FileInfo) bool {
 	if info.Complete() || info.State == StateFailed {
 		return false
@@ -145,8 +146,8 @@ func (e *engine) needsFinish(info *FileInfo) bool {
 	return info.State == StateFinishing || info.Full()
 }
 
-// close interrupts what is running and waits for the work in the background
-// until ctx ends.
+// close interrupts the work in the background and waits for its end, or for the end
+// of ctx.
 func (e *engine) close(ctx context.Context) error {
 	e.cancelBackground()
 	err := e.work.Wait(ctx)

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Error is an answer that a client can get: a stable code, the status for
-// each dialect, a sentence for people, and a cause for the log.
+// Error is the answer to a request that failed: a stable code, the status for
+// each dialect, a message for people, and a cause for the log.
 //
-// Errors are values of the table below; With and Refuse return copies, so the
-// table never changes. errors.Is matches by code, errors.As and Unwrap reach
+// Errors are values of the table below. With and Refuse return copies, so the
+// table never changes. errors.Is matches by code; errors.As and Unwrap reach
 // the cause.
 type Error struct {
 	Code    string // stable across releases, e.g. "ERR_MISMATCHED_OFFSET"
 	Status  Statuses
 	Message string // for people, may change; sent to the client
-	// Transient marks trouble that may pass. Clients throw an upload away on
-	// the wrong status, so such an error gets Retry-After and, on HEAD and
-	// GET, the status of that table in place of its own (see statusFor).
+	// Transient means that the same request may succeed later. The answer has
+	// Retry-After. On HEAD and GET it may have another status than Status,
+	// because clients abandon an upload on the wrong one (see statusFor).
 	Transient bool
-	// RetryAfter is when it is worth to come back, where Transient; 0: a second.
+	// RetryAfter is how long the client should wait, if Transient; 0: a second.
 	RetryAfter time.Duration
 	// Response replaces status, body and headers where a callback has set them.
 	Response HTTPResponse
@@ -34,8 +34,8 @@ type Statuses struct {
 
 func both(status int) Statuses { return Statuses{status, status} }
 
-// transientStatus is for trouble that passes: tus clients see status, clients
-// of the IETF draft always 503 (or 507).
+// transientStatus is for transient errors: tus clients get status, clients of the
+// IETF draft always 503. Only ErrNoSpace has 507 for both.
 func transientStatus(status int) Statuses { return Statuses{status, http.StatusServiceUnavailable} }
 
 // Error returns code, message and cause, for the log.
@@ -63,16 +63,16 @@ func (e *Error) With(err error) *Error {
 	return &c
 }
 
-// Refuse returns a copy of e that answers with what is set in r: a status, a
-// body, headers. Callbacks use it on ErrUploadRejected and
-// ErrTerminationRejected.
+// Refuse returns a copy of e with the status, the body and the headers that are
+// set in r. Callbacks use it on ErrUploadRejected, ErrTerminationRejected and
+// ErrAccessDenied.
 func (e *Error) Refuse(r HTTPResponse) *Error {
 	c := *e
 	c.Response = r
 	return &c
 }
 
-// The one table of errors. The codes of tusd v2 keep their names.
+// The table of errors. The codes of tusd v2 keep their names.
 var (
 	ErrUnsupportedVersion       = &Error{Code: "ERR_UNSUPPORTED_VERSION", Status: both(412), Message: "the request needs Tus-Resumable: 1.0.0"}
 	ErrInvalidUploadLength      = &Error{Code: "ERR_INVALID_UPLOAD_LENGTH", Status: both(400), Message: "Upload-Length is missing, malformed or not possible for this upload"}
@@ -116,7 +116,7 @@ var (
 	ErrHeaderTooLarge           = &Error{Code: "ERR_HEADER_TOO_LARGE", Status: both(431), Message: "the header of the request is too large"}
 	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
 
-	// Trouble that passes.
+	// Transient errors.
 	ErrUploadLocked       = &Error{Code: "ERR_UPLOAD_LOCKED", Status: transientStatus(423), Transient: true, Message: "another request is using the upload"}
 	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not let go of the upload in time"}
 	ErrLockLost           = &Error{Code: "ERR_LOCK_LOST", Status: transientStatus(423), Transient: true, Message: "the lock on the upload was lost"}
@@ -137,7 +137,7 @@ var (
 	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: transientStatus(500), Transient: true, Message: "something went wrong on the server"}
 )
 
-// errorTable lists the above in the order of the documentation.
+// errorTable lists the errors above in the order of docs/errors.md.
 var errorTable = []*Error{
 	ErrUnsupportedVersion, ErrInvalidUploadLength, ErrAmbiguousUploadLength, ErrInvalidUploadLengthDefer,
 	ErrInvalidMetaData, ErrMetaDataTooLarge, ErrMaxSizeExceeded, ErrUploadSizeExceeded, ErrInvalidContentType,
@@ -153,30 +153,31 @@ var errorTable = []*Error{
 	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, ErrTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }
 
-// Errors between the handler and stores; a client never sees them as such.
+// Errors between the handler and stores. No client gets them.
 var (
-	// ErrBroken marks an ErrNotFound whose record is there but cannot be
-	// taken for an upload. Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
+	// ErrBroken marks an ErrNotFound whose record exists but is not valid.
+	// Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
 	ErrBroken = errors.New("broken record")
 	// ErrAnnouncedOnly marks an ErrNoSpace for bytes that a client has only
-	// announced: it tells nothing of the state of the server.
+	// announced: it does not mean that the server's disk is full.
 	ErrAnnouncedOnly = errors.New("announced")
-	// ErrUnverified ends a src whose bytes may have to be taken back: see Rewinder. A store
-	// that can read them again keeps all that came before; another one may keep less.
+	// ErrUnverified ends a src whose bytes may have to be cut off: see Rewinder. A store
+	// that can read them again keeps all bytes before the error; another one may keep
+	// fewer.
 	ErrUnverified = errors.New("the content is not verified")
-	// ErrNoLease: a change was asked of an upload that was loaded for reading.
+	// ErrNoLease is returned by changes of an upload that was loaded without a lease.
 	ErrNoLease = errors.New("the upload was loaded without a lease")
 )
 
-// retryAfter is the Retry-After of a transient error. Clients of this protocol have
-// their own, longer back-off; most transient errors last moments.
+// retryAfter returns the Retry-After of a transient error. The default is short,
+// because most transient errors end soon and clients have a backoff of their own.
 func retryAfter(e *Error) string {
 	seconds := (e.RetryAfter + time.Second - 1) / time.Second
 	return formatInt(int64(max(seconds, 1)))
 }
 
-// asError finds the *Error in err. What is none is an internal error: trouble
-// that passes, because nobody can know that it does not.
+// asError returns the *Error in err. Any other error becomes ErrInternal, which is
+// transient, because a retry may succeed.
 func asError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -185,12 +186,12 @@ func asError(err error) *Error {
 	return ErrInternal.With(err)
 }
 
-// statusFor is the status of an error answer.
+// statusFor returns the status of the answer to an error.
 //
-// Clients throw uploads away on the wrong status: tus-js-client starts again
-// at byte 0 after a HEAD that is neither 2xx nor 423, and gives up after a
-// PATCH with 400, 408 or 429. So trouble that passes is 423 on every HEAD of
-// the tus dialect, and 503 on every GET.
+// Clients abandon uploads on the wrong status: tus-js-client starts again at
+// byte 0 after a HEAD that is neither 2xx nor 423, and gives up after a PATCH
+// with 400, 408 or 429. So a transient error is 423 on every HEAD of the tus
+// dialect, and 503 on every GET.
 func statusFor(e *Error, dialect Dialect, method string) int {
 	switch {
 	case e.Response.StatusCode != 0 && !e.Transient:
@@ -207,13 +208,13 @@ func statusFor(e *Error, dialect Dialect, method string) int {
 	return e.Status.Tus
 }
 
-// isRefusal tells a decision from trouble that may pass.
+// isRefusal reports whether err is a decision against the request and not transient.
 func isRefusal(err error) bool {
 	var own *Error
 	return errors.As(err, &own) && !own.Transient
 }
 
-// failedError is the answer of a failed upload.
+// failedError returns the answer that is stored with a failed upload.
 func failedError(info *FileInfo) error {
 	if info.Failure == nil {
 		return ErrUploadFailed
@@ -223,7 +224,7 @@ func failedError(info *FileInfo) error {
 		f.Code = info.Failure.Code
 	}
 	if status := info.Failure.StatusCode; status < 400 || status > 599 {
-		return &f // nothing that this program has written
+		return &f // this program does not write such a status
 	}
 	f.Response = HTTPResponse{StatusCode: info.Failure.StatusCode, Body: info.Failure.Body, Header: info.Failure.Header}
 	return &f

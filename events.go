@@ -8,11 +8,11 @@ import (
 	"unsafe"
 )
 
-// EventType names a moment in the life of an upload.
+// EventType is the type of an event, as hooks get it.
 type EventType string
 
-// The events. pre-* are callbacks in Config, which wait for their answer; the
-// others are told through Handler.Subscribe.
+// The types of events. pre-* events go to the Callbacks in Config and wait for
+// their result. post-* events go to the subscriptions of Handler.Subscribe.
 const (
 	EventPreAccess     EventType = "pre-access"
 	EventPreCreate     EventType = "pre-create"
@@ -24,19 +24,19 @@ const (
 	EventPostTerminate EventType = "post-terminate"
 )
 
-// Event is one moment in the life of an upload.
+// Event is something that happens, or is going to happen, to an upload.
 type Event struct {
 	Type EventType
-	// Upload as of the event, a copy. In pre-create it has no ID and no Storage yet,
-	// in pre-access only the ID.
+	// Upload is a copy of the record as of the event. In pre-create it has no ID
+	// and no Storage, in pre-access only the ID.
 	Upload FileInfo
-	// HTTPRequest is the request that led to it; the zero value if the server
-	// itself did, as when finishing is tried again by a later process, or if too
-	// many requests wait for that.
+	// HTTPRequest is the request that caused the event. It is the zero value if
+	// no request did, as when a later process retries to finish an upload, or if
+	// too many uploads wait for a retry.
 	HTTPRequest HTTPRequest
 }
 
-// HTTPRequest is what events tell of a request. Header is a copy.
+// HTTPRequest describes the request of an event. Header is a copy.
 type HTTPRequest struct {
 	Method     string // the effective one, after X-HTTP-Method-Override
 	URI        string // as the client sent it
@@ -44,30 +44,29 @@ type HTTPRequest struct {
 	Header     http.Header
 }
 
-// HTTPResponse is what a callback wants changed in an answer: what is zero
-// stays as it is.
+// HTTPResponse is what a callback changes in an answer. Zero fields change nothing.
 type HTTPResponse struct {
 	StatusCode int
 	Body       string
 	Header     map[string]string
 }
 
-// FileInfoChanges is what a pre-create callback wants changed in an upload.
+// FileInfoChanges is what a pre-create callback changes in the record of an upload.
 type FileInfoChanges struct {
 	ID       string            // "" keeps the server's choice; must satisfy ValidateID
 	MetaData MetaData          // nil keeps the client's, {} clears it
 	Storage  map[string]string // nil keeps the store's choice; the store interprets it
 }
 
-// broadcaster passes events to subscriptions. The zero value has none.
+// broadcaster publishes events to subscriptions. The zero value has none.
 type broadcaster struct {
-	count  atomic.Int32 // of subscriptions, to be asked without the lock
+	count  atomic.Int32 // of subscriptions; read without mu
 	mu     sync.Mutex
 	closed bool
 	subs   []*Subscription
 }
 
-// active tells whether anybody listens.
+// active reports whether there are subscriptions.
 func (b *broadcaster) active() bool { return b.count.Load() > 0 }
 
 func (b *broadcaster) subscribe(size int) *Subscription {
@@ -84,14 +83,16 @@ func (b *broadcaster) subscribe(size int) *Subscription {
 	return s
 }
 
-// A queue has so many bytes for each event, on average, and in all at least so
-// many. Clients choose how large events are: a header may have 256 KiB.
+// The queue of a subscription is limited in bytes, too: so many for each event, on
+// average, and in all at least so many. Clients choose how large events are: a header
+// may have 256 KiB.
 const (
 	queueBytesPerEvent = 4 << 10
 	minQueueBytes      = 1 << 20
 )
 
-// publish never blocks: a full queue loses the event and counts it.
+// publish gives the event to all subscriptions. It never blocks: if a queue is full,
+// the event is dropped there and counted.
 func (b *broadcaster) publish(event Event) {
 	if !b.active() {
 		return
@@ -104,9 +105,9 @@ func (b *broadcaster) publish(event Event) {
 	}
 }
 
-// offer queues an event, or drops it. The caller holds the broadcaster's lock.
+// offer queues an event, or drops it. The caller holds the broadcaster's mu.
 func (s *Subscription) offer(event Event) {
-	for len(s.sizes) > len(s.c) { // the consumer has taken the oldest
+	for len(s.sizes) > len(s.c) { // the consumer has received the oldest events
 		s.bytes -= s.sizes[0]
 		s.sizes = s.sizes[1:]
 	}
@@ -123,7 +124,7 @@ func (s *Subscription) offer(event Event) {
 	}
 }
 
-// close ends all subscriptions; what comes later is told to nobody.
+// close ends all subscriptions. Later events are dropped.
 func (b *broadcaster) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -134,17 +135,16 @@ func (b *broadcaster) close() {
 	b.count.Store(0)
 }
 
-// publish tells what has happened to an upload. Its lease is held, which
-// keeps the events of one upload in order.
+// publish publishes an event of an upload. The caller holds the lock on the upload,
+// which keeps its events in order.
 func (e *engine) publish(c *operation, event EventType, info FileInfo) {
 	if e.events.active() {
 		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: c.from.request()})
 	}
 }
 
-// progress returns what a body calls as it is read. The offsets it tells
-// count what was received, which may be more than what is stored if the
-// request fails.
+// progress returns a function for body.progress, which publishes post-receive events.
+// Their Offset counts received bytes. If the request fails, fewer may be stored.
 func (e *engine) progress(c *operation, info FileInfo) func(n int64) {
 	start, last := info.Offset, time.Now()
 	return func(n int64) {
@@ -155,8 +155,8 @@ func (e *engine) progress(c *operation, info FileInfo) func(n int64) {
 	}
 }
 
-// Subscription receives what has happened, in order per upload. A consumer
-// that does not keep up loses events rather than block an upload: Dropped
+// Subscription receives the post-* events, those of one upload in order. If the
+// consumer is too slow, events are dropped, so that uploads are not blocked. Dropped
 // counts them.
 type Subscription struct {
 	// C is closed by Handler.Shutdown.
@@ -164,24 +164,22 @@ type Subscription struct {
 	c       chan Event
 	dropped atomic.Uint64
 
-	// guarded by the broadcaster's lock
-	sizes    []int // of the events in c, and of those that were taken since the last one was queued
-	bytes    int   // the sum
+	// guarded by the broadcaster's mu
+	sizes    []int // of the events in c, and of those received since the last event was queued
+	bytes    int   // the sum of sizes
 	maxBytes int
 }
 
 // Dropped counts the events that found the queue full.
 func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
 
-// A request that outlives its handler owns its bytes, and their sum is bounded, since
-// clients choose most of them.
-
-// maxRetainedRequestBytes bounds the memory for requests that events of later attempts
-// tell of. Of further ones they do not tell.
+// maxRetainedRequestBytes limits the memory for requests that work in the background
+// retains for its events. Clients choose how large requests are. Events of further
+// work have no request.
 const maxRetainedRequestBytes = 4 << 20
 
-// retainRequest returns what work in the background may keep of a request: all, or
-// nothing if the budget is used up. The caller calls drop when the work is over.
+// retainRequest returns the request for work in the background, or the zero value if
+// the limit is reached. The caller calls release when the work has ended.
 func (e *engine) retainRequest(request HTTPRequest) (retained HTTPRequest, release func()) {
 	size := int64(request.memorySize())
 	if e.retainedRequestBytes.Add(size) > maxRetainedRequestBytes {
@@ -191,7 +189,7 @@ func (e *engine) retainRequest(request HTTPRequest) (retained HTTPRequest, relea
 	return request, func() { e.retainedRequestBytes.Add(-size) }
 }
 
-// memorySize estimates how many bytes of memory r leads to.
+// memorySize estimates how many bytes of memory the strings and the header of r use.
 func (r HTTPRequest) memorySize() int {
 	return len(r.Method) + len(r.URI) + len(r.RemoteAddr) + headerMemory(r.Header)
 }
@@ -205,8 +203,8 @@ func headerMemory(header http.Header) int {
 	return n
 }
 
-// eventRequest is the request behind a call for an event that may outlive it, if
-// anybody is going to see that.
+// eventRequest returns the request of an operation for an event that may come after
+// its end. It is the zero value if no callback or subscription would get the event.
 func (e *engine) eventRequest(c *operation) HTTPRequest {
 	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
 		return HTTPRequest{}

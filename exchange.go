@@ -17,18 +17,18 @@ import (
 	"github.com/tus/tusd/internal/forwarded"
 )
 
-// exchange is one request and its answer. It is the http.ResponseWriter that
-// everything behind it writes to.
+// exchange is one request and its answer. It is the http.ResponseWriter to which the
+// answer is written.
 type exchange struct {
 	http.ResponseWriter
 	h           *Handler
 	r           *http.Request
-	method      string // the effective one
-	sentMethod  string // the one that was sent
+	method      string // the effective one, after X-HTTP-Method-Override
+	sentMethod  string // in the request line
 	id          string // of the upload; "" is the creation URL
 	requestID   string
 	dialect     dialect
-	offsets     *offsetMembers // for the error's answer in the IETF draft
+	offsets     *offsetMembers // for the answer to ErrMismatchedOffset in the IETF draft
 	control     http.ResponseController
 	deadlines   deadline.Request
 	body        body
@@ -38,15 +38,15 @@ type exchange struct {
 	admission   admission
 	segmentSize int64 // of a file, see ReadFrom
 
-	prev, next *exchange // in the list of those that are running
+	prev, next *exchange // in the list of running exchanges
 
 	peer      netip.Addr // not valid: a Unix socket
-	createdID string     // id of the upload that the request has made
+	createdID string     // id of the upload that the request has created
 
 	unlogged         bool      // it has no line in the log
-	returned         bool      // rather than panicked
+	returned         bool      // the handler has returned and not panicked
 	firstByte        time.Time // of the answer
-	headerValues     [5]string // of its header, see set
+	headerValues     [5]string // of the answer, see set
 	headerValuesUsed int
 
 	status  int
@@ -64,7 +64,7 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sentMethod: r.Method, dialect: undeclared{}, started: time.Now()}
 	if override := r.Header.Get(overrideField); override != "" {
 		x.method = override
-		if len(override) <= longestMethod { // what is longer is none
+		if len(override) <= longestMethod { // a longer one is not served
 			x.method = strings.ToUpper(override)
 		}
 	}
@@ -82,8 +82,8 @@ func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) 
 	return x
 }
 
-// Values of headers that are in every answer, made once. Whoever changes such
-// a header replaces the slice.
+// Values of header fields that many answers have, allocated once. To change such a
+// field, replace the slice: never modify or append to it.
 var (
 	nosniff      = []string{"nosniff"}
 	varyOrigin   = []string{"Origin"}
@@ -94,8 +94,8 @@ var (
 	tusResumable = []string{tusVersion}
 )
 
-// begin does what comes before the protocol: deadlines, the headers that
-// every answer has, CORS.
+// begin starts the deadlines and sets the header fields that every answer has,
+// including those of CORS.
 func (x *exchange) begin() error {
 	x.deadlines.Start(x.hasContent())
 	x.requestID = requestID(x.r.Header.Get("X-Request-Id"))
@@ -112,9 +112,8 @@ func (x *exchange) begin() error {
 	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method, x.h.corsMethods)
 }
 
-// set sets a field of the answer's header, whose name is in the canonical
-// form. It is header.Set for the fields of many answers, without memory of its
-// own for each.
+// set is Header().Set without an allocation, for the first fields of an answer. name
+// has to be in the canonical form.
 func (x *exchange) set(name, value string) {
 	if x.headerValuesUsed == len(x.headerValues) {
 		x.Header().Set(name, value)
@@ -125,7 +124,7 @@ func (x *exchange) set(name, value string) {
 	x.Header()[name] = x.headerValues[x.headerValuesUsed-1 : x.headerValuesUsed : x.headerValuesUsed]
 }
 
-// contentLength announces an answer's content.
+// contentLength sets the Content-Length of the answer.
 func (x *exchange) contentLength(n int) {
 	if n == 0 {
 		x.Header()["Content-Length"] = noContent
@@ -134,29 +133,30 @@ func (x *exchange) contentLength(n int) {
 	x.set("Content-Length", strconv.Itoa(n))
 }
 
-// hasContent tells whether the request has, or may have, a body.
+// hasContent reports whether the request has, or may have, a body.
 func (x *exchange) hasContent() bool {
 	return x.r.ContentLength != 0 && x.r.Body != nil && x.r.Body != http.NoBody
 }
 
-// operation is what operations get to know of the request.
+// operation returns what the engine needs to know of the request.
 func (x *exchange) operation() *operation {
 	x.op = operation{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.op.admitted}
 	return &x.op
 }
 
-// request is what events tell of the request.
+// request returns the description of the request for events.
 func (x *exchange) request() HTTPRequest {
 	header := x.r.Header.Clone()
 	header.Set("Host", x.r.Host)
 	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.remoteAddr(), Header: header}
 }
 
-// uploadID is the id of the upload that the request is about, "" if none.
+// uploadID returns the id of the upload that the request uses or has created, "" if
+// none.
 func (x *exchange) uploadID() string { return cmp.Or(x.id, x.createdID) }
 
-// respond writes an answer without an error: the status and the headers that
-// are set, or what a callback wants in place of them.
+// respond writes an answer: the status and the header fields that are set, and the
+// changes of a callback.
 func (x *exchange) respond(status int, change HTTPResponse) {
 	status = cmp.Or(change.StatusCode, status)
 	for name, value := range change.Header {
@@ -167,18 +167,18 @@ func (x *exchange) respond(status int, change HTTPResponse) {
 	}
 	x.WriteHeader(status)
 	if change.Body != "" && x.method != http.MethodHead {
-		io.WriteString(x, change.Body) // a client that does not read it has gone
+		io.WriteString(x, change.Body) // it fails only if the client has disconnected
 	}
 }
 
 const plainText = "text/plain; charset=utf-8"
 
-// fail answers an error. It is the only place that does, and the one that
-// logs and counts it.
+// fail answers an error, counts it, and keeps it for the log line. No other function
+// answers errors.
 func (x *exchange) fail(err error) {
 	e := asError(err)
 	if e.Is(ErrInternal) && errors.Is(err, context.Canceled) && x.r.Context().Err() != nil {
-		e = ErrUnexpectedEOF.With(err) // the client has gone
+		e = ErrUnexpectedEOF.With(err) // the client has disconnected
 	}
 	x.code, x.cause = e.Code, err
 	if x.status != 0 {
@@ -212,7 +212,7 @@ func (x *exchange) fail(err error) {
 	x.respond(response.StatusCode, response)
 }
 
-// allowed lists the methods of the requested URL.
+// allowed returns the value of Allow for the requested URL.
 func (x *exchange) allowed() string {
 	if x.id == "" {
 		return x.h.creationVerb
@@ -220,13 +220,13 @@ func (x *exchange) allowed() string {
 	return x.h.uploadVerbs
 }
 
-// end closes the exchange: the answer is on its way, nobody may set a
-// deadline any more, and the log has its line.
+// end ends the exchange: it flushes the answer, drains the body, stops the deadlines,
+// releases the admission and writes the log line.
 func (x *exchange) end() {
 	http1 := x.r.ProtoMajor == 1
 	if x.status != 0 && (http1 || x.written > 0) {
-		// Under the write deadline, which goes away now. In HTTP/2 a header needs
-		// no window of the client's, so what is small leaves with the stream's end.
+		// Flush while the write deadline still applies. In HTTP/2 a header needs no
+		// flow-control window, so it can be sent with the end of the stream.
 		x.control.Flush()
 	}
 	if x.status != 0 {
@@ -246,7 +246,8 @@ func (x *exchange) end() {
 // Unwrap lets http.ResponseController reach the server's own writer.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// WriteHeader remembers the status.
+// WriteHeader implements http.ResponseWriter. It stores the status and sets the header
+// fields that depend on it.
 func (x *exchange) WriteHeader(status int) {
 	if x.firstByte.IsZero() {
 		x.answering()
@@ -260,17 +261,18 @@ func (x *exchange) WriteHeader(status int) {
 			x.handleUnreadBody()
 		}
 	}
-	if x.method != x.sentMethod || status >= 400 { // a cache may know the request by the method that was sent
+	if x.method != x.sentMethod || status >= 400 { // a cache sees only the method that was sent
 		x.Header()["Cache-Control"] = noStore
 	}
 	if x.method == http.MethodHead && x.sentMethod != http.MethodHead && status >= 200 {
-		x.Header().Set("Content-Length", "0") // HEAD by override: what was sent expects content to follow
+		x.Header().Set("Content-Length", "0") // HEAD by override: for the method that was sent, content would follow
 	}
 	x.deadlines.BeforeWrite()
 	x.ResponseWriter.WriteHeader(status)
 }
 
-// handleUnreadBody sees to what the answer leaves unread of the body.
+// handleUnreadBody decides, before the answer, whether the unread part of the body is
+// drained or the connection is closed.
 func (x *exchange) handleUnreadBody() {
 	switch {
 	case x.body.err != io.EOF:
@@ -281,14 +283,14 @@ func (x *exchange) handleUnreadBody() {
 	}
 }
 
-// answering is called when the first byte of the answer goes out.
+// answering stores the time of the first byte of the answer.
 func (x *exchange) answering() {
 	x.firstByte = time.Now()
 	x.h.engine.metrics.answered(x.method, x.firstByte.Sub(x.started))
 }
 
-// Write prolongs the write deadline: a slow reader is served as long as it
-// reads.
+// Write implements http.ResponseWriter. It extends the write deadline: a slow client is
+// served as long as it reads.
 func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -299,8 +301,8 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// requestID returns the client's id of the request if it is harmless, or a
-// new one.
+// requestID returns the id that the client gave to the request if it is short and
+// safe to log, or a new one.
 func requestID(given string) string {
 	const longest = 36
 	if given != "" && len(given) <= longest && !slices.ContainsFunc([]byte(given), func(c byte) bool { return !requestIDByte(c) }) {

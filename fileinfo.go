@@ -8,31 +8,31 @@ import (
 	"unsafe"
 )
 
-// RecordVersion is the value of FileInfo.Version in records written by this
-// package. Records of tusd v2 carry none.
+// RecordVersion is the value of FileInfo.Version in records that this package
+// writes. Records of tusd v2 have no version.
 const RecordVersion = 1
 
 // FileInfo is the record of one upload. Its JSON form is that of tusd v2 with
-// further fields that tusd v2 ignores, so that either program can take over
-// the other's unfinished uploads.
+// further fields that tusd v2 ignores, so that either program can continue the
+// incomplete uploads of the other.
 //
-// A FileInfo is a value: nobody changes what its maps, slices and pointers lead
-// to once a store has been given it or has returned it, since others may have
-// the same ones. Who wants another one makes a Clone, or puts something new in
-// place. What callbacks and subscriptions get is a Clone.
+// A FileInfo is a value. When a store has got or returned one, its maps, slices
+// and pointers may be shared: never modify them in place. To modify one, Clone it
+// first, or assign a new map, slice or pointer. Callbacks and subscriptions get a
+// Clone.
 type FileInfo struct {
 	ID             string
 	Size           int64 // bytes; 0 while SizeIsDeferred
 	SizeIsDeferred bool
-	// Offset counts the bytes, from the start and without a gap, that are
-	// stored as durably as the store's level promises to show. It comes from
-	// the data; the number in a stored record is never read.
+	// Offset counts the stored bytes, from the start and without a gap. They
+	// are as durable as the store's level promises for an offset that a client
+	// knows. It comes from the data; the number in a stored record is never read.
 	Offset         int64
-	MetaData       MetaData // what is not UTF-8 in it does not survive being stored; RawMetaData does
+	MetaData       MetaData // as JSON it loses bytes that are not UTF-8; RawMetaData keeps them
 	IsPartial      bool
 	IsFinal        bool
-	PartialUploads []string          // ids, in the order of the final's bytes; only if IsFinal
-	Storage        map[string]string // where the store keeps it; only the store interprets it
+	PartialUploads []string          // ids, in the order of their bytes in the final; only if IsFinal
+	Storage        map[string]string // the place of the upload; only the store interprets it
 
 	Version     int       `json:",omitempty"` // RecordVersion; 0 in records of tusd v2
 	Created     time.Time `json:",omitzero"`
@@ -43,30 +43,31 @@ type FileInfo struct {
 	Finals      []string  `json:",omitempty"` // unfinished finals that wait for this partial
 	Failure     *Failure  `json:",omitempty"` // only if State is StateFailed
 	Digests     []Digest  `json:",omitempty"`
-	// KnownLength is what an upload of deferred length is going to have, if
-	// its client has said so in the IETF draft's way. There, only a request
-	// that says so completes an upload; until then the length counts as
-	// deferred, which is how tus clients and tusd v2 understand that.
+	// KnownLength is the length that a client of the IETF draft has announced
+	// for an upload of deferred length. In the draft, only a request with
+	// Upload-Complete completes an upload. Until then the length counts as
+	// deferred, so that tus clients and tusd v2 do not take the upload for
+	// complete.
 	KnownLength *int64 `json:",omitempty"`
 }
 
-// State is where an upload stands in its life. It is written only where the
-// data cannot tell: a record without a state means that an upload whose offset
-// equals its length is complete.
+// State is the stage of an upload. A record has a state only if offset and length
+// do not show the stage: without a state, an upload whose offset equals its length
+// is complete.
 type State string
 
-// The states that a record can carry.
+// The states that a record can have.
 const (
-	StateUploading State = "uploading" // offset = length is not completion: something must confirm it
-	StateFinishing State = "finishing" // all bytes are there, the server is finishing
+	StateUploading State = "uploading" // not complete even if full: a callback or a digest has to agree first, or a final is not built
+	StateFinishing State = "finishing" // full, and the server is finishing it
 	StateComplete  State = "complete"
-	StateFailed    State = "failed" // refused or impossible; Failure has the answer
+	StateFailed    State = "failed" // can never become complete; Failure has the answer
 )
 
-// Dialect names the protocol that a request or an upload's creator speaks.
+// Dialect names the protocol of a request, or of the request that created an upload.
 type Dialect string
 
-// The dialects. Records of tusd v2 carry none, which means DialectTus.
+// The dialects. Records of tusd v2 have none, which means DialectTus.
 const (
 	DialectTus  Dialect = "tus"
 	DialectIETF Dialect = "ietf"
@@ -80,16 +81,16 @@ type Failure struct {
 	Header     map[string]string `json:",omitempty"`
 }
 
-// Digest is the state of one digest of an upload, as it is in its record.
+// Digest is the state of one digest of an upload, in its record.
 type Digest struct {
-	Algorithm string // by its name in RFC 9530, as "sha-256"
+	Algorithm string // by its name in RFC 9530, like "sha-256"
 	Offset    int64  // how many bytes State covers
 	State     []byte `json:",omitempty"` // of the hash function
-	Sum       []byte `json:",omitempty"` // of the complete upload
-	Want      []byte `json:",omitempty"` // what the client says it must be
+	Sum       []byte `json:",omitempty"` // the digest of the full upload
+	Want      []byte `json:",omitempty"` // the digest that the client expects
 }
 
-// Value is the digest as a member of Repr-Digest, "" if it is not known.
+// Value returns the digest as a member of Repr-Digest, "" if it is not known.
 func (d Digest) Value() string {
 	if d.Sum == nil {
 		return ""
@@ -97,8 +98,8 @@ func (d Digest) Value() string {
 	return d.Algorithm + "=:" + base64.StdEncoding.EncodeToString(d.Sum) + ":"
 }
 
-// Complete tells whether the upload is finished: its bytes are all there and
-// whatever had to confirm them has.
+// Complete reports whether the upload is complete: it is full, and everything that
+// has to agree (a callback, a digest) has agreed.
 func (i FileInfo) Complete() bool {
 	if i.State != "" {
 		return i.State == StateComplete
@@ -106,12 +107,12 @@ func (i FileInfo) Complete() bool {
 	return i.Full()
 }
 
-// Full tells whether all bytes of a known length are stored.
+// Full reports whether all bytes of a known length are stored.
 func (i FileInfo) Full() bool {
 	return !i.SizeIsDeferred && i.Offset == i.Size
 }
 
-// length is the length as far as it is known, deferred or not; -1 if not.
+// length returns the declared or announced length, -1 if there is none.
 func (i FileInfo) length() int64 {
 	switch {
 	case !i.SizeIsDeferred:
@@ -145,9 +146,10 @@ func (i FileInfo) Clone() FileInfo {
 	return i
 }
 
-// MemorySize estimates how many bytes of memory i leads to, beside the struct
-// itself: what a cache of records counts. Clients choose most of it: metadata and
-// a list of partial uploads may have many times the size of a usual record.
+// MemorySize estimates how many bytes of memory the strings, maps and slices of i
+// use, without the struct itself. Caches of records count it, because clients choose
+// most of it: metadata and a list of partial uploads may have many times the size of
+// a usual record.
 func (i FileInfo) MemorySize() int {
 	n := len(i.ID) + len(i.Dialect) + len(i.State) + len(i.RawMetaData) + len(i.RawConcat)
 	n += mapMemory(i.MetaData) + mapMemory(i.Storage)
@@ -172,8 +174,9 @@ func listMemory(list []string) int {
 	return n
 }
 
-// A map has room for so many entries, which it begins with and then doubles, and
-// so many bytes for itself. An allocation has some bytes more than was asked for.
+// Estimates of the memory that Go uses. A map begins with space for minMapEntries,
+// which doubles as it grows, and has an overhead of its own. An allocation is
+// larger than the requested size.
 const (
 	minMapEntries      = 8
 	mapOverhead        = 64

@@ -20,7 +20,7 @@ var writeCases = []testCase{
 	{"write/1-MiB-and-restart", "Upload.WriteChunk: src at offset", 0, writeLargeSteps},
 	{"write/uneven-source", "Upload.WriteChunk: src at offset", 0, writeUnevenSource},
 	{"write/deferred-length", "LengthDeferrer: not known at creation", DeferLength, writeDeferred},
-	{"write/readers-beside", "DataStore: beside a change", 0, writeBesideReaders},
+	{"write/readers-beside", "DataStore: during a change", 0, writeBesideReaders},
 	{"write/info-beside", "Upload: not safe for concurrent use", 0, writeBesideInfo},
 	{"write/source-after-return", "Upload.WriteChunk: not after it returned", 0, writeSourceAfterReturn},
 }

@@ -148,7 +148,7 @@ func (c *Contract) Sentences(file string) (all []Sentence) {
 }
 
 // Find returns the sentences that a key means. A key is a symbol, a colon, and
-// some words of one of its sentences: "Upload.WriteChunk: for good". Words of
+// some words of one of its sentences: "Upload.WriteChunk: loses nothing". Words of
 // further sentences follow behind a slash: "Lease.Fence: greater / no fences".
 func (c *Contract) Find(key string) ([]Sentence, error) {
 	symbol, words, _ := strings.Cut(key, ": ")
