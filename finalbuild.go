@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// The builder of final uploads. It may be started as often as one likes and
-// by anybody: at most one works on a final at a time, in the background, and
-// what it has begun it, or a later one, brings to an end.
+// The builder of final uploads. It may be started any number of times: at most one
+// builder works on a final, in the background. A later builder continues a build that
+// was interrupted.
 
-// build does for a final what can be done now: join its partials and finish
-// it if all are full, else make sure that they know who waits for them. again
-// tells that it has to be called once more: a partial could not be told
-// because a request was using it, or something failed that may not fail again.
+// build makes one attempt to complete a final. If all partials are full, it copies them
+// and finishes the final; otherwise it registers the final with its partials. again
+// reports that build has to be called again: a partial was in use, so that the final
+// could not be registered with it, or an error occurred that may be transient.
 func (e *engine) build(o buildOrder) (res operationResult, again bool, err error) {
 	f, err := e.lock(e.background, o.id, LockWait)
 	if err != nil {
@@ -22,7 +22,7 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 	}
 	defer f.release()
 	switch err := f.load(e.store.Core); {
-	case errors.Is(err, ErrNotFound), err == nil && !f.info.IsFinal: // it was removed; a callback may have chosen its id again
+	case errors.Is(err, ErrNotFound), err == nil && !f.info.IsFinal: // it was removed; another upload may have its id now
 		again, err = e.unregisterRemoved(f, o.partials)
 		return operationResult{}, again, err
 	case err != nil:
@@ -32,7 +32,7 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 		return operationResult{info: &f.info}, again, err
 	}
 	e.registrations.add(f.id, uniqueIDs(f.info.PartialUploads)...)
-	copied := f.info.Full() // by an attempt that was cut short
+	copied := f.info.Full() // by an earlier attempt that was interrupted
 	full, busy, err := e.collectPartials(f, o)
 	if why := e.permanentFailure(f, err); why != "" {
 		again, failErr := e.failFinal(f, why)
@@ -44,12 +44,12 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 	return e.finishFinal(f, o, copied)
 }
 
-// finishFinal finishes a final that has all its bytes and ends the work on it.
-// joined tells that an earlier attempt has copied them, which may not have got
-// as far as the records of the partials.
+// finishFinal finishes a final that is full and ends the work on it. copied reports
+// that an earlier attempt has copied the partials; their records may still name the
+// final.
 func (e *engine) finishFinal(f *lockedUpload, o buildOrder, copied bool) (res operationResult, again bool, err error) {
 	partials := uniqueIDs(f.info.PartialUploads)
-	res, err = e.finish(f, o.request) // which repeats itself if it has to
+	res, err = e.finish(f, o.request) // finish retries by itself
 	switch {
 	case err != nil && !isRefusal(err):
 		return res, false, err
@@ -62,8 +62,8 @@ func (e *engine) finishFinal(f *lockedUpload, o buildOrder, copied bool) (res op
 	return res, false, errors.Join(err, e.deleteSideRecord(e.background, buildingKey(o.id)))
 }
 
-// permanentFailure returns why a final can never be built, or "" if that can be tried
-// again.
+// permanentFailure returns the reason why a final can never be built, or "" if the
+// build can be retried.
 func (e *engine) permanentFailure(f *lockedUpload, err error) (why string) {
 	switch {
 	case err == nil:
@@ -78,16 +78,16 @@ func (e *engine) permanentFailure(f *lockedUpload, err error) (why string) {
 	return ""
 }
 
-// overdue reports whether a final that fails again and again has been tried
-// for long enough. The creation counts, so that a restart does not begin anew.
-// Records of tusd v2 do not tell it.
+// overdue reports whether a final is too old for further attempts. Its age counts from
+// its creation, so that a restart does not reset it. Records of tusd v2 have no time of
+// creation; their finals are never overdue.
 func (e *engine) overdue(f *lockedUpload) bool {
 	return !f.info.Created.IsZero() && e.now().Sub(f.info.Created) >= maxFinalWait
 }
 
-// collectPartials makes the final full, if its partials are. busy tells that one of them
-// could not be told who waits for it. A final that is full does not need its
-// partials any more.
+// collectPartials makes the final full if its partials are. busy reports that the final
+// could not be registered with a partial. A full final does not need its partials any
+// more.
 func (e *engine) collectPartials(f *lockedUpload, o buildOrder) (full, busy bool, err error) {
 	if f.info.Full() {
 		return true, false, nil
@@ -101,13 +101,12 @@ func (e *engine) collectPartials(f *lockedUpload, o buildOrder) (full, busy bool
 	return full, busy, err
 }
 
-// registerWithPartials makes sure that the partials know that the final waits for them,
-// unless all are full.
+// registerWithPartials registers the final with its partials, unless all are full.
 func (e *engine) registerWithPartials(f *lockedUpload) (full, busy bool, err error) {
 	open, err := e.firstUnfinished(f)
 	if err == nil && open != "" {
 		if busy, err = e.registerWithEach(f); err == nil && !busy {
-			open, err = e.firstUnfinished(f) // the last one may have become full before it was told
+			open, err = e.firstUnfinished(f) // the last partial may have become full before the registration
 		}
 	}
 	if err == nil && !busy && open != "" {
@@ -116,8 +115,8 @@ func (e *engine) registerWithPartials(f *lockedUpload) (full, busy bool, err err
 	return err == nil && open == "", busy, err
 }
 
-// firstUnfinished returns the id of a partial that does not have all its bytes, or ""
-// if all have. It takes no locks: a partial that is full stays so.
+// firstUnfinished returns the id of a partial that is not full, or "" if all are full.
+// It needs no locks: a full partial stays full.
 func (e *engine) firstUnfinished(f *lockedUpload) (string, error) {
 	for _, id := range uniqueIDs(f.info.PartialUploads) {
 		_, info, err := e.peek(f.ctx, id)
@@ -131,9 +130,9 @@ func (e *engine) firstUnfinished(f *lockedUpload) (string, error) {
 	return "", nil
 }
 
-// registerWithEach writes into the record of each partial that the final waits for
-// it. Uploads go on meanwhile: a partial that is being used, or whose record names
-// as many as it can, is only noted in memory, and busy says that there is one.
+// registerWithEach writes into the record of each partial that the final waits for it.
+// It does not interrupt uploads: if a partial is locked, or its record names as many
+// finals as it can, the final is registered in memory only, and busy is true.
 func (e *engine) registerWithEach(f *lockedUpload) (busy bool, err error) {
 	for _, id := range uniqueIDs(f.info.PartialUploads) {
 		p, err := e.lockAndLoad(f.ctx, id, LockTry)
@@ -158,10 +157,11 @@ func (e *engine) registerWithEach(f *lockedUpload) (busy bool, err error) {
 	return busy, nil
 }
 
-// copyPartials copies the partials into the final. It takes their leases in the order of
-// the ids, so that two builders never wait for each other, and keeps them until the
-// copy is done, whatever other requests ask for. If the copy fails and the final
-// stays, the partials name it: memory does not outlast a restart.
+// copyPartials copies the partials into the final. It takes their leases in the order
+// of the ids, so that two builders never wait for each other, and does not release them
+// before the copy is done, even if they are preempted. If the copy fails and the final
+// stays, the final is added to the records of the partials, because the registration in
+// memory is lost at a restart.
 func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
 	locked := make(map[string]*lockedUpload, len(f.info.PartialUploads))
 	defer func() {
@@ -197,8 +197,8 @@ func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
 	return nil
 }
 
-// registerWithLocked names the final in the records of the partials, as far as they have a
-// place.
+// registerWithLocked adds the final to the records of its locked partials, as far as
+// these have space.
 func (e *engine) registerWithLocked(f *lockedUpload, locked map[string]*lockedUpload) error {
 	for _, p := range locked {
 		if _, err := e.addToRecord(p, f.id); err != nil {
@@ -208,7 +208,7 @@ func (e *engine) registerWithLocked(f *lockedUpload, locked map[string]*lockedUp
 	return nil
 }
 
-// concat has the store copy the partials.
+// concat lets the store copy the partials.
 func (e *engine) concat(f *lockedUpload, partials []Upload) error {
 	defer f.times.concat.since(time.Now())
 	if err := e.store.Concater.Concat(f.ctx, f.upload, partials); err != nil {
@@ -217,8 +217,8 @@ func (e *engine) concat(f *lockedUpload, partials []Upload) error {
 	return f.refresh()
 }
 
-// declareFinalLength fixes the length of a final that was made when the length of a
-// partial was not known.
+// declareFinalLength declares the length of a final that was created before the lengths
+// of all its partials were known.
 func (e *engine) declareFinalLength(f *lockedUpload, locked map[string]*lockedUpload) error {
 	if !f.info.SizeIsDeferred {
 		return nil
@@ -237,8 +237,8 @@ func (e *engine) declareFinalLength(f *lockedUpload, locked map[string]*lockedUp
 	return f.refresh()
 }
 
-// failFinal ends a final that can never be built. again tells that its builder
-// has to be called once more, for itself or for its partials.
+// failFinal marks a final as failed that can never be built. again reports that its
+// builder has to run again, for the final itself or for its partials.
 func (e *engine) failFinal(f *lockedUpload, why string) (again bool, err error) {
 	if err := e.recordFailure(f, why); err != nil {
 		return true, err
@@ -246,8 +246,8 @@ func (e *engine) failFinal(f *lockedUpload, why string) (again bool, err error) 
 	return e.unregister(f)
 }
 
-// recordFailure writes down that a final has failed. Its side record stays until the
-// records of its partials do not name it any more.
+// recordFailure writes the failed state to the record of a final. The side record stays
+// until the records of the partials do not name the final any more.
 func (e *engine) recordFailure(f *lockedUpload, why string) error {
 	e.log.Info("a final upload has failed", "id", f.id, "why", why)
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"}
@@ -258,7 +258,7 @@ func (e *engine) recordFailure(f *lockedUpload, why string) error {
 	return nil
 }
 
-// uniqueIDs returns the ids once each, in order.
+// uniqueIDs returns the ids sorted and without duplicates.
 func uniqueIDs(ids []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(ids)))
 }

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Who works on final uploads, how many at a time, and when again.
+// The queue of builders: how many work at the same time, and when a build is retried.
 
-// What bounds the builders, and how they try again.
+// Limits and delays of builders.
 const (
-	// buildsAtOnce is how many finals are worked on at the same time.
+	// buildsAtOnce is how many finals are built at the same time.
 	buildsAtOnce = 16
-	// maxBuilders is how many finals may wait for their first attempt; more are
-	// refused. maxRetrying is how many may wait for a later one; the others are
-	// left to a sweep.
+	// maxBuilders is how many finals may wait for their first attempt; further requests
+	// are refused. maxRetrying is how many may wait for a retry; rescanFinals finds the
+	// others.
 	maxBuilders = 1000
 	maxRetrying = 1000
 
-	// The waits between two attempts to tell busy partials who waits for them,
-	// doubling.
+	// The delay between two attempts to register a final with busy partials. It
+	// doubles.
 	minRegisterDelay = 50 * time.Millisecond
 	maxRegisterDelay = 5 * time.Second
-	// maxRebuildDelay is the longest wait after an attempt that failed, and the one
-	// between two sweeps. The first one is engine.retry.
+	// maxRebuildDelay is the longest delay after a failed attempt, and the delay
+	// between two scans. The first delay is engine.firstRetryDelay.
 	maxRebuildDelay = 5 * time.Minute
 )
 
-// semaphore bounds how many do something at the same time.
+// semaphore limits how many goroutines do something at the same time.
 type semaphore chan struct{}
 
 func (s semaphore) release() { <-s }
@@ -41,7 +41,7 @@ func (s semaphore) tryAcquire() bool {
 	}
 }
 
-// acquire waits for a slot, and reports false if ctx ends first.
+// acquire waits for a slot. It reports false if ctx ends first.
 func (s semaphore) acquire(ctx context.Context) bool {
 	select {
 	case s <- struct{}{}:
@@ -51,19 +51,19 @@ func (s semaphore) acquire(ctx context.Context) bool {
 	}
 }
 
-// buildOrder is a final that is to be built.
+// buildOrder describes a final that is to be built.
 type buildOrder struct {
 	id      string
 	request HTTPRequest
-	full    bool // whether all its partials are known to be full, which they stay
-	// partials are its partials as far as they are known without its record. It
-	// needs them until it is over.
+	full    bool // all its partials are known to be full; they stay full
+	// partials are the ids of its partials, as far as they are known without its
+	// record. They are registered until the work on the final ends.
 	partials []string
-	// report is told once what came of the first attempt; if that was the last
-	// one, when the final is no longer busy.
+	// report is called once, with the outcome of the first attempt. If no retry
+	// follows, the final is no longer in engine.building then.
 	report func(buildOutcome)
-	// abandon, if not nil, is asked after a first attempt that failed and could
-	// be repeated. If it reports true, the final is gone.
+	// abandon, if not nil, is called after a first attempt that failed and could be
+	// retried. If it returns true, it has removed the final.
 	abandon func(error, HTTPRequest) bool
 }
 
@@ -80,7 +80,7 @@ func (e *engine) buildLater(id string, partials ...string) bool {
 	return true
 }
 
-// orderFor is the order to build a final that no request waits for.
+// orderFor returns the order to build a final that no request waits for.
 func (e *engine) orderFor(id string, partials ...string) buildOrder {
 	return buildOrder{id: id, partials: partials, report: func(o buildOutcome) {
 		if o.err != nil && e.background.Err() == nil {
@@ -89,9 +89,10 @@ func (e *engine) orderFor(id string, partials ...string) buildOrder {
 	}}
 }
 
-// startBuilding works on a final in the background, unless a builder does:
-// until it is built, has failed, or all its partials know that it waits for
-// them. The caller has entered builders; startBuilding leaves it.
+// startBuilding starts a builder in the background, unless the final has one. The
+// builder works until the final is built, has failed, or is registered with all its
+// partials. The caller has acquired builders; startBuilding releases it. It reports
+// whether it started a builder.
 func (e *engine) startBuilding(o buildOrder) bool {
 	if !e.building.TryLock(o.id) {
 		e.builders.release()
@@ -114,7 +115,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 			return
 		}
 		o.report(buildOutcome{res, err})
-		o.report, o.abandon = nil, nil // they lead to the outcome and its record
+		o.report, o.abandon = nil, nil // they keep the outcome and its record in memory
 		e.buildAgain(o, err)
 	})
 	if !started {
@@ -130,13 +131,14 @@ func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err 
 	defer e.builders.release()
 	res, again, err = e.buildWithSlot(o)
 	if again && err != nil && o.abandon != nil && o.abandon(err, o.request) {
-		_, again, _ = e.buildWithSlot(o) // its partials forget it
+		_, again, _ = e.buildWithSlot(o) // removes the final from the records of its partials
 	}
 	return res, again, err
 }
 
-// buildAgain repeats attempts, the last of which ended with err: soon if a
-// partial was busy, after longer and longer if something failed.
+// buildAgain retries a build until no attempt is needed any more. err is the error of
+// the previous attempt. The delay is short if a partial was busy, and grows longer if
+// attempts fail.
 func (e *engine) buildAgain(o buildOrder, err error) {
 	if !e.retrying.tryAcquire() {
 		e.rescanFinals(e.lastRebuildDelay)
@@ -159,13 +161,13 @@ func (e *engine) buildAgain(o buildOrder, err error) {
 	}
 }
 
-// jittered is a random time of at least half of wait: finals that failed
-// together are not tried again together.
+// jittered returns a random time between half of wait and wait, so that finals that
+// failed together are not retried together.
 func jittered(wait time.Duration) time.Duration {
 	return wait/2 + rand.N(wait/2+1)
 }
 
-// buildWithSlot is build when its turn has come.
+// buildWithSlot calls build as soon as a slot is free.
 func (e *engine) buildWithSlot(o buildOrder) (res operationResult, again bool, err error) {
 	if !e.builds.acquire(e.background) {
 		return operationResult{}, true, ErrServerShutdown
@@ -174,8 +176,8 @@ func (e *engine) buildWithSlot(o buildOrder) (res operationResult, again bool, e
 	return e.build(o)
 }
 
-// rescanFinals builds, after a wait, all finals that are not built, as far as
-// no builder does. While finals are left out, it is repeated.
+// rescanFinals starts, after a delay, builders for all unbuilt finals that have none.
+// It repeats this while finals are left out.
 func (e *engine) rescanFinals(wait time.Duration) {
 	e.finalsLeftOut.Store(true)
 	if !e.listingFinals.CompareAndSwap(false, true) {
@@ -205,7 +207,7 @@ func (e *engine) buildUnbuilt() {
 	err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 		id := string(value)
 		if !e.building.Locked(id) && e.builders.acquire(e.background) {
-			_, info, _ := e.peek(e.background, id) // its builder sees what is wrong
+			_, info, _ := e.peek(e.background, id) // the builder handles the error
 			e.startBuilding(e.orderFor(id, uniqueIDs(info.PartialUploads)...))
 		}
 		return e.background.Err()

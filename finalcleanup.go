@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// A final that is over, built, failed or removed, leaves the records of its
-// partials. The record of a partial that is in use is left to the builder, which
-// tries again. The final's side record stays until no partial names it, so that
-// a restart goes on with that, too.
+// The cleanup of finals that are built, failed or removed: they are removed from the
+// records of their partials. If a partial is in use, the builder retries. The final's
+// side record stays until no partial names the final, so that a restart continues the
+// cleanup.
 
 const (
-	// kindRemoved is the kind of the side records that keep the partials of a
-	// removed final, whose own record cannot tell them any more.
+	// kindRemoved is the kind of the side records that store the partials of a removed
+	// final, whose own record is gone.
 	kindRemoved = "removed"
-	// maxRemovedBytes is how large such a record may be. The partials that do not
-	// fit are forgotten by a restart.
+	// maxRemovedBytes is the largest size of such a record. Partials that do not fit
+	// are not cleaned up after a restart.
 	maxRemovedBytes = 64 << 10
-	// unregisterTimeout is how long the request that removes a final waits for its
-	// partials.
+	// unregisterTimeout is how long the request that removes a final waits for the
+	// cleanup of its partials.
 	unregisterTimeout = 2 * time.Second
 )
 
 func removedKey(id string) SideKey { return SideKey{Kind: kindRemoved, Name: hashName(id)} }
 
-// unregister ends the work on a final that is built or has failed. again tells
-// that one of its partials is in use.
+// unregister ends the work on a final that is built or has failed. again reports that
+// one of its partials is in use.
 func (e *engine) unregister(f *lockedUpload) (again bool, err error) {
 	again, err = e.removeFromPartials(f.ctx, f.id, uniqueIDs(f.info.PartialUploads))
 	if again || err != nil {
@@ -38,8 +38,8 @@ func (e *engine) unregister(f *lockedUpload) (again bool, err error) {
 	return false, e.deleteSideRecord(f.ctx, buildingKey(f.id))
 }
 
-// unregisterRemoved is the same for a final that does not exist. partials may name it
-// beside those that its removal has kept.
+// unregisterRemoved does the same for a final that does not exist. partials may name
+// the final, beside those that its removal has saved.
 func (e *engine) unregisterRemoved(f *lockedUpload, partials []string) (again bool, err error) {
 	kept, err := e.savedPartials(f)
 	if err != nil {
@@ -55,8 +55,9 @@ func (e *engine) unregisterRemoved(f *lockedUpload, partials []string) (again bo
 	return false, errors.Join(err, e.deleteSideRecord(f.ctx, buildingKey(f.id)))
 }
 
-// removeFromPartials takes a final that is over out of the records of partials. busy tells
-// that one of them is in use. The caller holds the final's lock or has finished it.
+// removeFromPartials removes a final that needs no more work from the records of
+// partials. busy reports that one of them is in use. The caller has the final's lock or
+// has finished the final.
 func (e *engine) removeFromPartials(ctx context.Context, final string, partials []string) (busy bool, err error) {
 	e.awaited.remove(final)
 	for _, id := range partials {
@@ -90,7 +91,7 @@ func (e *engine) removeFromPartial(ctx context.Context, partial, final string) (
 	return false, p.removeFinal(final)
 }
 
-// removeFinal takes a final out of the record of the partial in h.
+// removeFinal removes a final from the record of the partial in h.
 func (h *lockedUpload) removeFinal(final string) error {
 	if !slices.Contains(h.info.Finals, final) {
 		return nil
@@ -105,9 +106,9 @@ func (h *lockedUpload) removeFinal(final string) error {
 	return nil
 }
 
-// savePartials writes down, before the final in h is removed, which partials may
-// name it. It reports whether there is anything to do after the removal. Of a
-// broken record an earlier removal, which was cut short, has written them.
+// savePartials stores, before the final in h is removed, the ids of the partials that
+// may name it. It reports whether these have to be cleaned up after the removal. For a
+// broken record, an earlier removal that was interrupted has stored the ids.
 func (e *engine) savePartials(h *lockedUpload) (registered bool, err error) {
 	broken := h.upload == nil
 	if !h.info.IsFinal && !broken {
@@ -137,7 +138,8 @@ func partialsThatFit(ids []string) ([]byte, error) {
 	}
 }
 
-// savedPartials reads what savePartials has written; nil if it has not.
+// savedPartials reads the ids that savePartials has stored. It returns nil if there are
+// none.
 func (e *engine) savedPartials(f *lockedUpload) (ids []string, err error) {
 	value, err := e.store.SideRecords.GetSide(f.ctx, removedKey(f.id))
 	if errors.Is(err, ErrNotFound) {
@@ -147,13 +149,13 @@ func (e *engine) savedPartials(f *lockedUpload) (ids []string, err error) {
 		return nil, err
 	}
 	if json.Unmarshal(value, &ids) != nil || ids == nil {
-		ids = []string{} // it is removed all the same
+		ids = []string{} // not nil: the malformed side record is deleted, too
 	}
 	return ids, nil
 }
 
-// unregisterSoon has the partials of a removed final forget it, and waits for that a
-// short time. The final's lock is free.
+// unregisterSoon removes a removed final from the records of its partials in the
+// background, and waits for that a short time. The final's lock is free.
 func (e *engine) unregisterSoon(ctx context.Context, id string) {
 	if !e.builders.tryAcquire() {
 		e.rescanFinals(e.lastRebuildDelay)
@@ -164,7 +166,7 @@ func (e *engine) unregisterSoon(ctx context.Context, id string) {
 	report := o.report
 	o.report = func(out buildOutcome) { close(tried); report(out) }
 	if !e.startBuilding(o) {
-		return // another builder finds that it is gone
+		return // the other builder finds that the final is gone
 	}
 	timer := time.NewTimer(unregisterTimeout)
 	defer timer.Stop()

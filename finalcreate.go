@@ -13,23 +13,23 @@ import (
 
 // Final uploads (tus 1.0, Concatenation, with unfinished partial uploads).
 //
-// A final is a record that names its partials and, once it is built, data of
-// its own. Building is one function that may be repeated until it has
-// succeeded, whoever starts it: the POST that makes the final, the request
-// that finishes the last partial, or a HEAD of the final.
+// A final is a record that names its partials and, once it is built, has data of its
+// own. A build may be repeated until it succeeds. It is started by the POST that
+// creates the final, by the request that finishes the last partial, or by a HEAD of the
+// final.
 
 const (
-	// defaultBuildTimeout is how long the POST waits for the final to be built
-	// before it answers and leaves the rest to the background.
+	// defaultBuildTimeout is how long the POST waits for the final to be built before
+	// it answers and leaves the rest to the background.
 	defaultBuildTimeout = 10 * time.Second
-	// repeatWindow is how long a POST with the same partials and metadata
-	// means the same final, so that a repetition after a lost answer does
-	// not join everything a second time.
+	// repeatWindow is how long a POST with the same partials and metadata means the
+	// same final, so that a retry after a lost answer does not copy everything a second
+	// time.
 	repeatWindow = 10 * time.Minute
-	// kindConcat is the kind of the side records behind that.
+	// kindConcat is the kind of the side records that store the final of such a POST.
 	kindConcat = "concat"
-	// kindBuilding is the kind of the side records that name finals which are
-	// not built yet, so that a restart goes on with them.
+	// kindBuilding is the kind of the side records that name unbuilt finals, so that a
+	// restart continues to build them.
 	kindBuilding = "building"
 )
 
@@ -37,19 +37,19 @@ func buildingKey(id string) SideKey { return SideKey{Kind: kindBuilding, Name: h
 
 // finalRequest is a request for a final upload, as a dialect has read it.
 type finalRequest struct {
-	partials []string // ids in the order of the bytes; one may appear more than once
+	partials []string // ids in the order of concatenation; an id may appear more than once
 	raw      string   // Upload-Concat byte for byte
 	metadata MetaData
 	rawMeta  string // Upload-Metadata byte for byte
 }
 
-// concatRecord is the side record of a final that was asked for.
+// concatRecord is the value of a side record of kindConcat.
 type concatRecord struct {
 	ID      string
 	Created time.Time
 }
 
-// concatenate makes a final upload and builds it.
+// concatenate creates a final upload and builds it.
 func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, error) {
 	for _, id := range uniqueIDs(req.partials) {
 		if err := e.authorize(c, id); err != nil {
@@ -82,12 +82,12 @@ func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, e
 	return res, err
 }
 
-// discard removes a final that failed before its client has heard of it. Its
-// partials may still name it.
+// discard removes a final that failed before the client knew of it. Its partials may
+// still name it.
 func (e *engine) discard(ctx context.Context, id string, key SideKey, request HTTPRequest) error {
 	h, err := e.lockAndLoad(ctx, id, LockPreempt)
 	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
-		return e.deleteSideRecord(ctx, key) // a DELETE was first
+		return e.deleteSideRecord(ctx, key) // a DELETE has removed it
 	}
 	if err != nil {
 		return err
@@ -105,17 +105,19 @@ func (e *engine) discard(ctx context.Context, id string, key SideKey, request HT
 	return e.deleteSideRecord(h.ctx, key)
 }
 
-// isBuilt tells whether nobody has to do anything about a final any more.
+// isBuilt reports whether a final is complete and no builder works on it any more.
 func (e *engine) isBuilt(info FileInfo) bool {
 	return info.Complete() && !e.building.Locked(info.ID)
 }
 
-// key names what makes two requests ask for the same final.
+// key returns the side key of the request. Two requests for the same final have the
+// same key.
 func (req finalRequest) key() SideKey {
 	return SideKey{Kind: kindConcat, Name: hashName(strings.Join(req.partials, " ") + "\n" + req.rawMeta)}
 }
 
-// recentFinal finds the final that an equal request made a short time ago.
+// recentFinal returns the final of an equal request within repeatWindow, if there is
+// one.
 func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error) {
 	e.removeOldConcatRecords()
 	value, err := e.store.SideRecords.GetSide(c.ctx, key)
@@ -136,7 +138,8 @@ func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error)
 	return operationResult{info: &info}, err
 }
 
-// parseConcatRecord decodes a side record and tells whether it still counts.
+// parseConcatRecord decodes a side record. fresh reports whether it is younger than
+// repeatWindow.
 func (e *engine) parseConcatRecord(value []byte) (r concatRecord, fresh bool) {
 	if json.Unmarshal(value, &r) != nil {
 		return r, false
@@ -144,8 +147,8 @@ func (e *engine) parseConcatRecord(value []byte) (r concatRecord, fresh bool) {
 	return r, e.now().Sub(r.Created) < repeatWindow
 }
 
-// removeOldConcatRecords removes, now and then and in the background, the side records
-// that do not count any more.
+// removeOldConcatRecords removes expired side records in the background, at most once
+// per repeatWindow.
 func (e *engine) removeOldConcatRecords() {
 	last, now := e.sideRecordsSwept.Load(), e.now().Unix()
 	if now-last < int64(repeatWindow/time.Second) || !e.sideRecordsSwept.CompareAndSwap(last, now) {
@@ -164,8 +167,8 @@ func (e *engine) removeOldConcatRecords() {
 	})
 }
 
-// createFinal stores the record of a final, not its data. full tells that all its
-// partials are.
+// createFinal stores the record of a final, not its data. full reports whether all its
+// partials are full.
 func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res operationResult, full bool, err error) {
 	ids := uniqueIDs(req.partials)
 	e.registrations.beginRequest(ids)
@@ -180,7 +183,7 @@ func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res o
 		return res, false, err
 	}
 	defer h.release()
-	e.registrations.add(h.id, ids...) // its builder forgets that
+	e.registrations.add(h.id, ids...) // the builder removes this registration
 	if err := e.putFinalRecords(h, key); err != nil {
 		e.registrations.remove(h.id)
 		if e.store.Terminater == nil {
@@ -191,8 +194,8 @@ func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res o
 	return res, full, nil
 }
 
-// putFinalRecords stores what makes a restart go on with a final and a repeated
-// request find it.
+// putFinalRecords stores the side records of a final: a restart continues to build it,
+// and a repeated request finds it.
 func (e *engine) putFinalRecords(h *lockedUpload, key SideKey) error {
 	value, err := json.Marshal(concatRecord{ID: h.id, Created: e.now()})
 	if err == nil {
@@ -204,8 +207,8 @@ func (e *engine) putFinalRecords(h *lockedUpload, key SideKey) error {
 	return err
 }
 
-// measurePartials looks up the partials of a new final, once each, and adds up their
-// lengths. full tells that they have all their bytes.
+// measurePartials loads the partials of a new final, once each, and adds up their
+// lengths. full reports whether all of them are full.
 func (e *engine) measurePartials(ctx context.Context, ids []string, info *FileInfo) (full bool, err error) {
 	partials, err := e.peekPartials(ctx, ids)
 	if err != nil {
@@ -231,8 +234,8 @@ func (e *engine) measurePartials(ctx context.Context, ids []string, info *FileIn
 	return full, err
 }
 
-// sumLengths adds up the lengths of partials, each as often as it is named, unless
-// the sum is too large for a final.
+// sumLengths adds up the lengths of partials, each as often as it is named. It returns
+// ErrMaxSizeExceeded if the sum is too large for a final.
 func (e *engine) sumLengths(named []string, lengths map[string]int64) (sum int64, err error) {
 	for _, id := range named {
 		if lengths[id] > math.MaxInt64-sum {
@@ -246,11 +249,11 @@ func (e *engine) sumLengths(named []string, lengths map[string]int64) (sum int64
 	return sum, nil
 }
 
-// peeksAtOnce bounds how many partials one request looks up side by side.
+// peeksAtOnce limits how many partials one request loads concurrently.
 const peeksAtOnce = 8
 
-// peekPartials looks up partials. The first one that cannot be joined ends the
-// lookups.
+// peekPartials loads partials. The first one that cannot be concatenated stops the
+// others.
 func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialState, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -281,7 +284,7 @@ func (e *engine) peekPartials(ctx context.Context, ids []string) ([]partialState
 	return partials, context.Cause(ctx)
 }
 
-// buildOutcome is what building a final has come to.
+// buildOutcome is the result of an attempt to build a final.
 type buildOutcome struct {
 	res operationResult
 	err error
@@ -292,14 +295,14 @@ type finalWait struct {
 	e     *engine
 	id    string
 	key   SideKey
-	fresh bool // the request has made the final
-	full  bool // and has found all its partials full
+	fresh bool // the request has created the final
+	full  bool // all partials were full at that time
 
-	decided   atomic.Bool // whether the final stays
-	abandoned atomic.Bool // it does not
+	decided   atomic.Bool // whether the final stays is decided
+	abandoned atomic.Bool // the final was removed
 }
 
-// findOrCreate returns the final of an equal request, or makes one.
+// findOrCreate returns the final of an equal request, or creates one.
 func (w *finalWait) findOrCreate(c *operation, req finalRequest) (operationResult, error) {
 	if !w.e.creatingFinals.TryLock(w.key.Name) {
 		return operationResult{}, ErrUploadLocked
@@ -316,8 +319,8 @@ func (w *finalWait) findOrCreate(c *operation, req finalRequest) (operationResul
 	return res, err
 }
 
-// await starts the builder and waits for it for a while, but not for partials
-// that are not full yet. The caller has entered builders; await leaves it.
+// await starts the builder and waits for it up to engine.buildTimeout, but not for
+// partials that are not full yet. The caller has acquired builders; await releases it.
 func (w *finalWait) await(c *operation) (operationResult, error) {
 	e := w.e
 	first := make(chan buildOutcome, 1)
@@ -328,7 +331,7 @@ func (w *finalWait) await(c *operation) (operationResult, error) {
 	defer timer.Stop()
 	var done <-chan struct{}
 	if !started {
-		done = e.building.Unlocked(w.id) // another builder's; nil if that has just ended
+		done = e.building.Unlocked(w.id) // of another builder; nil if it has just ended
 		if done == nil {
 			return e.builtFinal(c, w.id)
 		}
@@ -354,8 +357,8 @@ func (w *finalWait) outcome(c *operation, o buildOutcome) (operationResult, erro
 	return w.e.builtFinal(c, w.id)
 }
 
-// abandon removes a final for which there was no room, unless its client may
-// have heard of it.
+// abandon removes a final that does not fit on the storage, unless its client may
+// already know of it.
 func (w *finalWait) abandon(err error, request HTTPRequest) bool {
 	if !w.fresh || !errors.Is(err, ErrNoSpace) || w.e.store.Terminater == nil || !w.decided.CompareAndSwap(false, true) {
 		return false
@@ -377,7 +380,7 @@ func (w *finalWait) discardFailed(c *operation) error {
 	return nil
 }
 
-// builtFinal is the final after the work of another request's builder, which
+// builtFinal returns the final after the builder of another request has ended, which
 // may have removed it.
 func (e *engine) builtFinal(c *operation, id string) (operationResult, error) {
 	_, info, err := e.peek(c.ctx, id)

@@ -8,28 +8,29 @@ import (
 	"time"
 )
 
-// Finals that wait for partials. The record of a partial names them and is rewritten
-// for each of them, so their number is limited.
+// Finals that wait for partials. The record of a partial names its waiting finals and
+// is rewritten for each of them, so their number is limited.
 
 const (
 	// maxWaitingFinals is how many unfinished finals may wait for one partial.
 	maxWaitingFinals = 16
-	// maxRecordedFinals is how many its record names at most: several servers that
-	// are asked at the same time, and finals of full partials that could not be
-	// joined, may be more.
+	// maxRecordedFinals is how many finals the record of a partial names at most. There
+	// may be more than maxWaitingFinals: several servers may accept finals
+	// concurrently, and a final is also added if the copy of its full partials failed.
 	maxRecordedFinals = 4 * maxWaitingFinals
 )
 
-// pendingRegistrations are the finals that partials could not be told about yet. The zero
-// value is ready to use.
+// pendingRegistrations are the finals that the records of their partials may not name
+// yet. The zero value is ready to use.
 type pendingRegistrations struct {
 	mu       sync.Mutex
-	requests map[string]int      // requests for finals that are not made yet, by the id of the partial
+	requests map[string]int      // requests for finals that do not exist yet, by the id of the partial
 	finals   map[string][]string // by the id of the partial
-	partials map[string][]string // the same by the id of the final
+	partials map[string][]string // the inverse, by the id of the final
 }
 
-// beginRequest counts a request for a final of these partials until answered.
+// beginRequest counts a request for a final of these partials. The caller calls
+// endRequest when it is answered.
 func (p *pendingRegistrations) beginRequest(partials []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,15 +66,16 @@ func (p *pendingRegistrations) add(final string, partials ...string) {
 	}
 }
 
-// of returns the finals that wait for a partial, and how many requests are
-// asking for another.
+// of returns the finals that wait for a partial, and the number of requests that are
+// creating another one.
 func (p *pendingRegistrations) of(partial string) (finals []string, requests int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.finals[partial]), p.requests[partial]
 }
 
-// remove removes a final: all its partials have been told, or it is over.
+// remove unregisters a final: the records of all its partials name it, or it needs no
+// more work.
 func (p *pendingRegistrations) remove(final string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,15 +88,15 @@ func (p *pendingRegistrations) remove(final string) {
 	delete(p.partials, final)
 }
 
-// partialState is a partial as a request for a final has found it.
+// partialState is the state of a partial at the time of a request for a final.
 type partialState struct {
 	info          FileInfo
-	finals        []string // that may wait for it
+	finals        []string // finals that may wait for it
 	otherRequests int      // other requests for finals of it
 }
 
-// peekPartial looks a partial up. Its finals are complete: what moves from
-// memory to the record meanwhile is in both.
+// peekPartial loads a partial. It reads the finals in memory before those in the
+// record, so that a final that moves to the record meanwhile is not missed.
 func (e *engine) peekPartial(ctx context.Context, id string) (partialState, error) {
 	finals, requests := e.registrations.of(id)
 	_, info, err := e.peek(ctx, id)
@@ -112,8 +114,8 @@ func (e *engine) peekPartial(ctx context.Context, id string) (partialState, erro
 	return partialState{info, finals, requests - 1}, nil
 }
 
-// checkFinalLimit refuses a final that has to wait if as many wait for one of its
-// partials as may.
+// checkFinalLimit returns ErrTooManyFinals if one of the partials has the largest
+// number of waiting finals already.
 func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) error {
 	for _, p := range partials {
 		if len(p.finals)+p.otherRequests < maxWaitingFinals {
@@ -130,10 +132,10 @@ func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) e
 	return nil
 }
 
-// finalsWaitingFor are the finals that still need the partial in h.
+// finalsWaitingFor returns the finals that still need the partial in h.
 func (e *engine) finalsWaitingFor(h *lockedUpload) ([]string, error) {
 	finals, _ := e.registrations.of(h.id)
-	if h.info.IsPartial && !e.finalsListed.Load() { // finals of full partials that were being built at the last stop are not named yet
+	if h.info.IsPartial && !e.finalsListed.Load() { // the last stop may have interrupted builds of full partials, whose records do not name the final
 		err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 			finals = append(finals, string(value))
 			return nil
@@ -145,7 +147,7 @@ func (e *engine) finalsWaitingFor(h *lockedUpload) ([]string, error) {
 	return e.filterWaiting(h.ctx, h.id, slices.Concat(h.info.Finals, finals))
 }
 
-// filterWaiting returns those of the finals that need the partial.
+// filterWaiting returns those of the finals that still need the partial.
 func (e *engine) filterWaiting(ctx context.Context, partial string, finals []string) ([]string, error) {
 	var waiting []string
 	for _, final := range finals {
@@ -161,14 +163,14 @@ func (e *engine) filterWaiting(ctx context.Context, partial string, finals []str
 	return waiting, nil
 }
 
-// addToRecord writes into the record of the partial in p that a final waits for
-// it, in place of those that do not any more. named is false if there is no place.
+// addToRecord adds a final to the record of the partial in p. It drops finals that do
+// not wait any more. registered is false if the record has no space.
 func (e *engine) addToRecord(p *lockedUpload, final string) (registered bool, err error) {
 	if slices.Contains(p.info.Finals, final) {
 		return true, nil
 	}
 	finals := p.info.Finals
-	if n := len(finals); n > 0 && n%maxWaitingFinals == 0 { // not for each of many
+	if n := len(finals); n > 0 && n%maxWaitingFinals == 0 { // not each time: it loads every final
 		if finals, err = e.filterWaiting(p.ctx, p.id, finals); err != nil {
 			return false, err
 		}
@@ -189,7 +191,7 @@ func (e *engine) wakeFinals(partial *FileInfo) {
 	}
 }
 
-// wakeFinal is the same for one final.
+// wakeFinal does the same for one final.
 func (e *engine) wakeFinal(final, partial string) {
 	e.awaited.remove(final)
 	if !e.buildLater(final, partial) {
@@ -197,12 +199,12 @@ func (e *engine) wakeFinal(final, partial string) {
 	}
 }
 
-// maxAwaited bounds what is remembered of unbuilt finals.
+// maxAwaited limits the size of awaitedPartials.
 const maxAwaited = 1000
 
-// awaitedPartials remembers one unfinished partial of each unbuilt final whose
-// partials all know that it waits for them: until that one is full there is
-// nothing to do. The zero value is ready to use.
+// awaitedPartials maps an unbuilt final, which is registered with all its partials, to
+// one partial that is not full. Until that partial is full, the final needs no work.
+// The zero value is ready to use.
 type awaitedPartials struct {
 	mu       sync.Mutex
 	partials map[string]string // by the id of the final
@@ -236,8 +238,7 @@ func (a *awaitedPartials) remove(final string) {
 	delete(a.partials, final)
 }
 
-// isWaiting reports whether there is nothing to do for a final, at the cost
-// of one lookup at most.
+// isWaiting reports whether a final needs no work yet. It loads at most one record.
 func (e *engine) isWaiting(ctx context.Context, final string) bool {
 	partial, ok := e.awaited.get(final)
 	if !ok {
@@ -247,8 +248,8 @@ func (e *engine) isWaiting(ctx context.Context, final string) bool {
 	return err == nil && !info.Full() && info.State != StateFailed
 }
 
-// failOverdueFinals makes sure that no final upload still hopes for the partial
-// upload in h: a young one keeps it, one that has waited too long fails.
+// failOverdueFinals fails the finals that have waited too long for the partial in h. It
+// returns ErrPartialInUse if a younger final still needs the partial.
 func (e *engine) failOverdueFinals(h *lockedUpload) error {
 	waiting, err := e.finalsWaitingFor(h)
 	if err != nil {
@@ -258,13 +259,13 @@ func (e *engine) failOverdueFinals(h *lockedUpload) error {
 		if err := e.failOverdueFinal(h, final); err != nil {
 			return err
 		}
-		e.wakeFinal(final, h.id) // the other partials forget it
+		e.wakeFinal(final, h.id) // removes the final from the other partials
 	}
 	return nil
 }
 
-// failOverdueFinal fails one final, if it is old enough. Its lock is only tried: who
-// holds a final's lock may be waiting for this partial's.
+// failOverdueFinal fails one final if it is old enough. It only tries to lock the
+// final: the holder of that lock may be waiting for the lock of this partial.
 func (e *engine) failOverdueFinal(h *lockedUpload, final string) error {
 	f, err := e.lockAndLoad(h.ctx, final, LockTry)
 	switch {
@@ -282,6 +283,5 @@ func (e *engine) failOverdueFinal(h *lockedUpload, final string) error {
 	return e.recordFailure(f, "a partial upload was removed before the final upload was built")
 }
 
-// maxFinalWait is how long an unfinished final upload keeps its partial
-// uploads from being removed.
+// maxFinalWait is how long an unfinished final protects its partials from removal.
 const maxFinalWait = 24 * time.Hour

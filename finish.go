@@ -8,22 +8,22 @@ import (
 
 // The finisher turns an upload that has all its bytes into a complete one: the store
 // finishes it, the pre-finish callback agrees, the record says so, and the event is
-// published. It does that once for each upload, however many requests ask for it, and
-// goes on when the client has disconnected. The server tries again what failed
+// published. It runs once for each upload, however many requests ask for it, and
+// continues when the client has disconnected. The server retries failed attempts
 // (finishretry.go); until then requests get ErrUploadFinishing.
 
-// kindFinishing is the kind of the side records that name uploads which are
-// being finished, so that a restart goes on with them.
+// kindFinishing is the kind of the side records that name uploads which are being
+// finished, so that a restart continues with them.
 const kindFinishing = "finishing"
 
-// finishingKey names the side record of an upload; ids themselves may be too
-// long and too colourful for a key.
+// finishingKey returns the key of an upload's side record. It has a hash of the id: an
+// id may be too long for a key, or contain characters that a key cannot.
 func finishingKey(id string) SideKey {
 	return SideKey{Kind: kindFinishing, Name: hashName(id)}
 }
 
-// finish finishes the upload in h and releases h. It belongs to request, but
-// does not end with it.
+// finish finishes the upload in h and releases h. request is the request that the event
+// names; its end does not interrupt finish.
 func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
 	if !e.finishing.TryLock(h.id) {
 		h.release()
@@ -46,10 +46,10 @@ func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, 
 	return res, ErrFinishFailed.With(err)
 }
 
-// tryFinish finishes the upload in h as far as it gets. A refusal by the
-// callback is final; any other error means that it can be repeated.
+// tryFinish makes one attempt to finish the upload in h. A refusal by the callback is
+// final; after any other error the attempt can be repeated.
 func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
-	ctx := h.lease.Context() // not h.ctx: the client may go
+	ctx := h.lease.Context() // not h.ctx: the client may disconnect
 	callback := e.callsPreFinish(h.info)
 	recorded := callback || h.info.State != ""
 	if recorded {
@@ -73,7 +73,7 @@ func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResul
 	if err == nil {
 		e.publishFinished(h.info, request)
 	}
-	if recorded { // left behind it costs a look at the next start, no more
+	if recorded { // harmless if it stays: the next start loads the upload once
 		if deleteErr := e.deleteSideRecord(ctx, finishingKey(h.id)); deleteErr != nil {
 			e.log.Warn("cannot remove a side record", "id", h.id, "err", deleteErr)
 		}
@@ -81,8 +81,8 @@ func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResul
 	return operationResult{info: &h.info, response: response}, err
 }
 
-// decideFinish compares what the client has said of the whole upload, asks the
-// callback, and writes what came of it to the record.
+// decideFinish verifies the digests that the client has sent, calls the callback, and
+// writes the decision to the record.
 func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTPRequest, callback bool) (HTTPResponse, error) {
 	var response HTTPResponse
 	var err error
@@ -102,8 +102,8 @@ func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTP
 	return response, h.setState(ctx, StateComplete, nil)
 }
 
-// recordRefusal keeps the answer of a refusal with the upload. It returns err, or
-// what kept the refusal from being written.
+// recordRefusal stores the answer of a refusal in the record of the upload. It returns
+// err, or the error of writing the record.
 func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) error {
 	if !isRefusal(err) {
 		return err
@@ -125,13 +125,13 @@ func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) 
 	return errors.Join(err, h.refresh())
 }
 
-// callsPreFinish tells whether a callback decides about the completion of an upload.
+// callsPreFinish reports whether the pre-finish callback is called for an upload.
 func (e *engine) callsPreFinish(info FileInfo) bool {
 	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
 }
 
-// publishFinished tells the world about a complete upload. A partial one means
-// something only to the finals that wait for it.
+// publishFinished publishes the event of a complete upload. A partial upload has no
+// event: it wakes the finals that wait for it.
 func (e *engine) publishFinished(info FileInfo, request HTTPRequest) {
 	e.metrics.UploadsFinished.Add(1)
 	if info.IsPartial {

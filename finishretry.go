@@ -5,27 +5,28 @@ import (
 	"time"
 )
 
-// The waits between two attempts to finish, doubling.
+// The delay between two attempts to finish. It doubles.
 const (
 	minFinishDelay = time.Second
 	maxFinishDelay = time.Minute
 )
 
-// maxRetries is how many uploads wait for their next attempt in memory. The others
-// wait in their side records until half of these are finished. An upload that has
-// none (no callback decides about it, and its record needs no state) is finished
-// with the next request on it.
+// maxRetries is how many uploads may wait in memory for a retry. Further ones are found
+// by their side records once half of these are finished. An upload without a side
+// record (no callback is called for it, and its record needs no state) is finished by
+// the next request on it.
 const maxRetries = 1000
 
-// finishLater finishes an upload in the background, unless that is going on. It
-// reports false if too many wait for that.
+// finishLater finishes an upload in the background, unless that is running already. It
+// reports false if too many uploads wait for a retry.
 func (e *engine) finishLater(id string) bool {
 	return !e.finishing.TryLock(id) || e.retryFinish(id, HTTPRequest{}, 0, false)
 }
 
-// retryFinish goes on in the background. The caller has locked id. failed
-// tells that an attempt has failed, which the record of an upload without a
-// state does not show. It reports false if too many uploads wait already.
+// retryFinish finishes an upload in the background. The caller has locked id in
+// engine.finishing. failed reports that an attempt has failed, which the record of an
+// upload without a state does not show. retryFinish reports false if too many uploads
+// wait for a retry.
 func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration, failed bool) bool {
 	if e.finishRetries.Add(1) > e.maxFinishRetries {
 		e.finishing.Unlock(id)
@@ -53,8 +54,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 	return true
 }
 
-// finishAgain makes one more attempt and reports whether there is no need for
-// another.
+// finishAgain makes one more attempt and reports whether no other one is needed.
 func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 	h, err := e.lockAndLoad(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
@@ -75,7 +75,7 @@ func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 	return true
 }
 
-// sleep waits, and reports false if the server closes.
+// sleep waits. It reports false if the server shuts down.
 func (e *engine) sleep(wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -87,11 +87,11 @@ func (e *engine) sleep(wait time.Duration) bool {
 	}
 }
 
-// errTooManyRetries ends a listing of side records.
+// errTooManyRetries stops a listing of side records.
 var errTooManyRetries = errors.New("too many uploads wait to be finished")
 
-// resumeLeftFinishes goes on with uploads that were left to their side records, if there
-// is room for many.
+// resumeLeftFinishes continues with uploads that are known only by their side records,
+// if at most half of the retries are in use.
 func (e *engine) resumeLeftFinishes() {
 	if e.background.Err() != nil || e.finishRetries.Load() > e.maxFinishRetries/2 || !e.finishesLeftOut.CompareAndSwap(true, false) {
 		return
@@ -110,8 +110,8 @@ func (e *engine) resumeLeftFinishes() {
 	})
 }
 
-// resume goes on with the uploads that were being finished, and the finals
-// that were not built, when the server stopped.
+// resume continues with the uploads that were being finished, and the finals that were
+// not built, when the server stopped.
 func (e *engine) resume() {
 	e.work.Start(func() {
 		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {

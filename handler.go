@@ -15,19 +15,18 @@ import (
 	"github.com/tus/tusd/internal/forwarded"
 )
 
-// Handler serves uploads. Make one with NewHandler. It is an http.Handler
-// that may be mounted anywhere and more than once, with or without
-// http.StripPrefix: a path that begins with the base path is taken without
-// it, another one as it is.
+// Handler serves uploads. Make one with NewHandler. It is an http.Handler that may be
+// mounted anywhere and more than once, with or without http.StripPrefix: the base path
+// is removed from a path that begins with it, and any other path is used as it is.
 //
-// A checksum in a trailer that was not announced is seen only if the handler gets
-// the server's own *http.Request. http.StripPrefix and r.WithContext make copies, in
-// which it does not appear. A middleware around them that makes r.Trailer, if it is
-// nil, lets it appear in copies, too.
+// The handler sees an unannounced checksum trailer only if it gets the server's own
+// *http.Request. In copies, like those of http.StripPrefix and r.WithContext, such a
+// trailer does not appear. It does if a middleware around them makes r.Trailer, if it
+// is nil.
 type Handler struct {
 	engine     *engine
 	router     *pat.PatternServeMux
-	routeCache map[routeKey]exchangeFunc // what the router chooses for nearly all requests
+	routeCache map[routeKey]exchangeFunc // the router's choice for nearly all requests
 	log        *slog.Logger
 	cors       *CORSConfig
 
@@ -37,26 +36,26 @@ type Handler struct {
 	buffering bufferingDetector
 	faults    repeatedFaults
 
-	origin   string // of Location, "" for that of the request
-	basePath string // as on the wire, with a slash at both ends
+	origin   string // of Location; "": the origin of the request
+	basePath string // escaped, with a slash at both ends
 
 	publicOrigin, publicPath string // of Config.PublicURL; "": none
 
 	extensions   string // value of Tus-Extension
 	creationVerb string // value of Allow on the creation URL
 	uploadVerbs  string // value of Allow on an upload's URL
-	corsMethods  string // what scripts may use of both
+	corsMethods  string // those of both that scripts may use
 
 	deadlineWarning sync.Once
 	schemeWarned    atomic.Bool
 }
 
-// openTimeout bounds the probing of a store.
+// openTimeout limits the probing of a store.
 const openTimeout = 30 * time.Second
 
-// NewHandler opens the store and returns the handler that serves it. What is
-// wrong with the configuration or the store comes out here, not with the
-// first upload. Shutdown ends it.
+// NewHandler opens the store and returns the handler that serves it. It returns an
+// error if the configuration or the store is faulty, so that this does not first appear
+// with an upload. Shutdown ends the handler.
 func NewHandler(config Config) (*Handler, error) {
 	h, err := newHandler(config)
 	if err == nil {
@@ -65,7 +64,7 @@ func NewHandler(config Config) (*Handler, error) {
 	return h, err
 }
 
-// newHandler is NewHandler before anything runs in the background.
+// newHandler is NewHandler without background work.
 func newHandler(config Config) (*Handler, error) {
 	config, err := config.withDefaults()
 	if err != nil {
@@ -102,8 +101,8 @@ func newHandler(config Config) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP serves the creation URL and the uploads below it. The path is
-// that of the request, less BasePath if it begins with it.
+// ServeHTTP serves the creation URL and the uploads below it. If the path of the
+// request begins with BasePath, that prefix is removed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rest, under := strings.CutPrefix(r.URL.EscapedPath(), h.basePath)
 	switch {
@@ -120,9 +119,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.serve(w, r, id, err)
 }
 
-// ServeUpload serves a request for the upload with this id, "" for the
-// creation URL, whatever the request's path: for routers that take paths
-// apart themselves. Location is BasePath and the id all the same.
+// ServeUpload serves a request for the upload with this id, or for the creation URL if
+// id is "". It does not look at the request's path: it is for routers that parse paths
+// themselves. Location consists of BasePath and the id nevertheless.
 func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string) {
 	var err error
 	if id != "" {
@@ -133,25 +132,25 @@ func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string)
 	h.serve(w, r, id, err)
 }
 
-// Refuse answers a request with an error in place of serving it: in the dialect
-// of the request, with the headers that every answer has, counted, and logged
-// by nobody. It is for servers with limits of their own in front of the handler.
+// Refuse answers a request with an error instead of serving it. The answer is in the
+// dialect of the request, has the headers of every answer, and is counted, but not
+// logged. It is for servers with limits of their own in front of the handler.
 func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, refusal *Error) {
 	x := newExchange(h, w, r, "")
 	x.unlogged = true
 	defer x.end()
 	err := x.begin()
 	if err == nil {
-		x.chooseDialect() // an error leaves that of tus 1.0, which is as good as another
+		x.chooseDialect() // after an error it is tus 1.0
 		err = refusal
 	}
 	x.fail(err)
 	x.returned = true
 }
 
-// Subscribe returns a subscription to the post-* events whose queue holds
-// size events, and at most 4 KiB for each of them or 1 MiB in all, whichever is
-// more. Without one, events cost nothing.
+// Subscribe returns a subscription to the post-* events. Its queue has space for size
+// events, with at most 4 KiB for each of them or 1 MiB in all, whichever is more.
+// Without subscriptions, events cost nothing.
 func (h *Handler) Subscribe(size int) *Subscription { return h.engine.events.subscribe(max(size, 1)) }
 
 // Metrics returns the handler's counters.

@@ -11,20 +11,21 @@ import (
 	"github.com/tus/tusd/internal/datakey"
 )
 
-// Limits of an id. A segment leaves room for a suffix in the 255 bytes that
-// file systems allow.
+// Limits of an id. A segment leaves space for a suffix in the 255 bytes that file
+// systems allow for a name.
 const (
 	maxIDLength  = 900
 	maxIDSegment = 240
 )
 
-// ValidateID tells whether id can name an upload: one to 900 bytes of
-// A-Z a-z 0-9 - . _ ~ % ! $ ' ( ) * + , ; = : @, in segments of at most 240
-// bytes that are separated by slashes. No segment is empty, "." or "..",
-// begins with ".tusd", or ends with a suffix that stores use themselves
-// (.info .lock .stop .part .undo). The error is an ErrInvalidID.
+// ValidateID returns nil if id can name an upload: one to 900 bytes of A-Z a-z 0-9 - .
+// _ ~ % ! $ ' ( ) * + , ; = : @, in segments of at most 240 bytes that are separated by
+// slashes. No segment is empty, "." or "..", begins with ".tusd", or ends with a suffix
+// that stores use themselves (.info .lock .stop .part .undo). Otherwise the error is an
+// ErrInvalidID.
 //
-// Every place an id can enter is held to it: paths, Upload-Concat, callbacks.
+// The server validates every id, wherever it comes from: paths, Upload-Concat,
+// callbacks.
 func ValidateID(id string) error {
 	if id == "" || len(id) > maxIDLength {
 		return ErrInvalidID.With(errors.New("empty or too long"))
@@ -62,8 +63,8 @@ func isIDByte(c byte) bool {
 		strings.IndexByte("-._~%!$'()*+,;=:@", c) >= 0
 }
 
-// parseID reads an id as it stands in a URL's escaped path: decoded exactly
-// once, a plus is a plus. A valid id owns its bytes.
+// parseID reads an id from a URL's escaped path. It decodes exactly once; a plus stays
+// a plus. A valid id is a copy that does not keep escaped in memory.
 func parseID(escaped string) (string, error) {
 	if len(escaped) > 3*maxIDLength {
 		return "", ErrInvalidID.With(errors.New("too long"))
@@ -76,27 +77,27 @@ func parseID(escaped string) (string, error) {
 		return id, err
 	}
 	if strings.IndexByte(escaped, '%') < 0 {
-		id = strings.Clone(id) // it is a slice of the request line, which would live as long as the id
+		id = strings.Clone(id) // the slice would keep the whole request line in memory
 	}
 	return id, nil
 }
 
-// escapeID is the inverse of parseID. Everything else that ValidateID allows
-// may stand in a path as it is.
+// escapeID is the inverse of parseID. All other bytes that ValidateID allows may stand
+// in a path unescaped.
 func escapeID(id string) string {
 	return strings.ReplaceAll(id, "%", "%25")
 }
 
-// idHash stands for an id, within this process, in tables that may take one id
-// for another. It spares them the bytes of ids, which clients choose. The seed
-// keeps clients from choosing ids with the same hash.
+// idHash represents an id within this process, in tables where a collision does no
+// harm. Its size does not depend on the client, which may choose ids. The seed keeps
+// clients from choosing ids with the same hash.
 type idHash uint64
 
 var idSeed = maphash.MakeSeed()
 
 func hashID(id string) idHash { return idHash(maphash.String(idSeed, id)) }
 
-// newID makes an unguessable id: who knows an upload's URL may write to it.
+// newID returns an unguessable id: a client that knows an upload's URL may write to it.
 func newID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails

@@ -8,9 +8,9 @@ import (
 	"github.com/tus/tusd/internal/structured"
 )
 
-// The dialect of the IETF draft "Resumable Uploads for HTTP", interop versions
-// 3 to 9: headers to operations, results to status and headers. What depends
-// on the version stands in one table.
+// The dialect of the IETF draft "Resumable Uploads for HTTP", interop versions 3 to 9:
+// it translates headers to operations, and results to status and headers. One table has
+// the differences between versions.
 
 const (
 	partialUpload  = "application/partial-upload"
@@ -20,24 +20,24 @@ const (
 	statusProgress = 104 // Upload Resumption Supported
 )
 
-// ietfDialect is one version of the draft. Sending more than a version asks
-// for is legal in all of them, so only what contradicts is here.
+// ietfDialect is one version of the draft. An answer may have more fields than its
+// version requires, so the table has only the rules that contradict each other.
 type ietfDialect struct {
 	interop         int64
 	noVersion       bool // the request does not name the version: it gets no informational responses
 	inverted        bool // Upload-Incomplete in place of Upload-Complete
-	defaultComplete bool // a PATCH that says nothing of completeness completes
-	anyMediaType    bool // PATCH takes any Content-Type
-	appendedStatus  int  // status of a PATCH that went well
+	defaultComplete bool // a PATCH without Upload-Complete completes the upload
+	anyMediaType    bool // PATCH accepts any Content-Type
+	appendedStatus  int  // status of a successful PATCH
 	strictHead      bool // HEAD and DELETE with fields of an append are refused
-	noProgress      bool // no 104 but the one that tells of the upload
-	completedTwice  bool // a PATCH on a complete upload has a problem type of its own
-	failsIfTooLong  bool // an upload that was sent too much for is done for
+	noProgress      bool // no 104 but the one with the upload's Location
+	completedTwice  bool // a PATCH on a complete upload has its own problem type
+	failsIfTooLong  bool // an upload fails if it gets too much content
 	tooLongStatus   int  // status of content beyond the length of the upload; 0: that of the error
-	tusJS           bool // tus-js-client 4 speaks it, so HEAD minds how that reads it
+	tusJS           bool // tus-js-client 4 speaks this version; HEAD works around its reading
 }
 
-// ietfVersions are the versions that are spoken, the newest last.
+// ietfVersions are the supported versions, the newest last.
 var ietfVersions = [...]ietfDialect{
 	{interop: 3, inverted: true, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, noProgress: true},
 	{interop: 4, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, noProgress: true},
@@ -48,11 +48,11 @@ var ietfVersions = [...]ietfDialect{
 	{interop: newestInterop, appendedStatus: 204, failsIfTooLong: true},
 }
 
-// unnamedVersion is spoken with requests that name no version, or an unknown one.
+// unnamedVersion is for requests that name no version, or an unknown one.
 var unnamedVersion = ietfDialect{interop: newestInterop, noVersion: true, appendedStatus: 204, failsIfTooLong: true}
 
-// hasIETFMark reports whether a request speaks the draft, as far as its fields
-// parse.
+// hasIETFMark reports whether a request has a mark of the draft. A field that does not
+// parse is no mark.
 func hasIETFMark(r *http.Request) bool {
 	if _, ok := structured.Integer(r.Header, interopField); ok {
 		return true
@@ -87,11 +87,12 @@ func (d *ietfDialect) begin(x *exchange) {
 	}
 	x.Header().Set("Upload-Limit", x.h.uploadLimit())
 	if x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch {
-		d.setComplete(x, false) // until it is known better, on errors, too
+		d.setComplete(x, false) // the default, also with errors
 	}
 }
 
-// completeness reads whether the request's content ends the upload.
+// completeness reads whether the request's content completes the upload. ok is false if
+// the request does not say.
 func (d *ietfDialect) completeness(x *exchange) (complete, ok bool) {
 	if d.inverted {
 		more, ok := structured.Bool(x.r.Header, "Upload-Incomplete")
@@ -100,7 +101,7 @@ func (d *ietfDialect) completeness(x *exchange) (complete, ok bool) {
 	return structured.Bool(x.r.Header, "Upload-Complete")
 }
 
-// setComplete answers whether the upload is complete.
+// setComplete sets the field that reports whether the upload is complete.
 func (d *ietfDialect) setComplete(x *exchange, complete bool) {
 	name := "Upload-Complete"
 	if d.inverted {
@@ -109,7 +110,7 @@ func (d *ietfDialect) setComplete(x *exchange, complete bool) {
 	x.Header().Set(name, map[bool]string{true: "?1", false: "?0"}[complete])
 }
 
-// uploadLimit is the value of Upload-Limit.
+// uploadLimit returns the value of Upload-Limit.
 func (h *Handler) uploadLimit() string {
 	config := h.engine.config
 	limit := "min-size=0"
@@ -124,7 +125,7 @@ func (h *Handler) uploadLimit() string {
 	return limit
 }
 
-// ietfOptions adds to the answer of OPTIONS what the draft asks for.
+// ietfOptions adds the fields of the draft to the answer to OPTIONS.
 func ietfOptions(x *exchange) {
 	x.Header().Set("Upload-Limit", x.h.uploadLimit())
 	x.Header().Set("Accept-Patch", offsetStream+", "+partialUpload)
@@ -185,7 +186,7 @@ func (d *ietfDialect) prepareBody(x *exchange, c *operation, complete bool) erro
 	}
 	x.body.verifier = readContentDigest(x.body.request)
 	if x.body.verifier != nil && !config.offersChecksums() {
-		x.body.verifier = nil // RFC 9530 lets a recipient pass over it
+		x.body.verifier = nil // RFC 9530 lets a recipient ignore it
 	}
 	if d.sendsInterim(x) && !d.noProgress && x.body.verifier == nil {
 		c.onStored = func(offset int64) { d.reportProgress(x, offset) }
@@ -203,28 +204,27 @@ func (x *exchange) verifyEmpty() error {
 	return nil
 }
 
-// sendsInterim reports whether the client takes 104 responses.
+// sendsInterim reports whether the client accepts 104 responses.
 func (d *ietfDialect) sendsInterim(x *exchange) bool { return !d.noVersion && x.r.ProtoAtLeast(1, 1) }
 
-// announceUpload sends the 104 that tells a client where its upload is, before it
-// has sent it.
+// announceUpload sends the 104 that has the upload's Location, before its content has
+// arrived.
 func (d *ietfDialect) announceUpload(x *exchange, info FileInfo) {
 	x.inform(statusProgress, interopField, formatInt(d.interop), "Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
 	if x.r.ProtoMajor == 2 {
-		// After any other interim answer net/http's HTTP/2 forgets the 100
-		// that a client may wait for, and does not tell whether one does.
+		// After any other interim answer, net/http's HTTP/2 does not send the 100 that
+		// a client may wait for, and it does not report whether one waits.
 		x.inform(http.StatusContinue)
 	}
 }
 
-// reportProgress sends a 104 with what is stored. It is called about once a
-// second.
+// reportProgress sends a 104 with the stored offset, about once a second.
 func (d *ietfDialect) reportProgress(x *exchange, offset int64) {
 	x.inform(statusProgress, interopField, formatInt(d.interop), "Upload-Offset", formatInt(offset))
 }
 
-// inform sends an interim answer with these fields and no others: net/http
-// would send everything that is set for the final answer, too.
+// inform sends an interim answer with these fields and no others. net/http would also
+// send the fields that are set for the final answer, so they are removed meanwhile.
 func (x *exchange) inform(status int, fields ...string) {
 	header := x.Header()
 	final := header.Clone()
@@ -241,7 +241,7 @@ func (x *exchange) inform(status int, fields ...string) {
 	}
 }
 
-// setStatus sets the fields of the header that tell the state of an upload.
+// setStatus sets the fields that describe the state of an upload.
 func (d *ietfDialect) setStatus(x *exchange, info FileInfo) {
 	header := x.Header()
 	header.Set("Upload-Offset", formatInt(info.Offset))
@@ -268,7 +268,7 @@ func (d *ietfDialect) writeStatus(x *exchange, info FileInfo) error {
 	x.Header()["Cache-Control"] = noStore
 	d.setStatus(x, info)
 	if d.tusJS && !info.Complete() && info.Offset == info.length() {
-		x.Header().Del("Upload-Length") // or tus-js-client takes the upload for complete and does not complete it
+		x.Header().Del("Upload-Length") // otherwise tus-js-client assumes that the upload is complete, and does not complete it
 	}
 	x.respond(http.StatusNoContent, HTTPResponse{})
 	return nil
@@ -279,7 +279,7 @@ func (d *ietfDialect) setContentFields(x *exchange, info FileInfo) { d.setStatus
 func (d *ietfDialect) checkStatus(x *exchange) error      { return d.refuseAppendFields(x) }
 func (d *ietfDialect) checkTermination(x *exchange) error { return d.refuseAppendFields(x) }
 
-// refuseAppendFields holds older versions' rule that HEAD and DELETE carry no
+// refuseAppendFields applies the rule of older versions that HEAD and DELETE have no
 // fields of an append.
 func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 	for _, name := range []string{"Upload-Offset", "Upload-Complete", "Upload-Incomplete"} {
@@ -307,7 +307,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, erro
 	if length, ok := structured.Integer(x.r.Header, "Upload-Length"); ok {
 		req.length = length
 	}
-	if req.complete { // only then it is about what the upload will be
+	if req.complete { // only then it is the digest of the whole upload
 		req.digests = readReprDigest(x.r.Header["Repr-Digest"], nil)
 	}
 	return req, d.prepareBody(x, c, req.complete)
@@ -323,7 +323,7 @@ func (d *ietfDialect) writeAppend(x *exchange, req appendRequest, res operationR
 		x.respond(d.appendedStatus, res.response)
 	case errors.Is(err, ErrMismatchedOffset):
 		x.offsets = &offsetMembers{Expected: res.info.Offset, Provided: req.offset}
-		d.setComplete(x, false) // demanded, and true: this request completes nothing
+		d.setComplete(x, false) // required, and true: this request completes nothing
 	case errors.Is(err, ErrUploadSizeExceeded) && res.info.Complete():
 		return ErrUploadCompleted
 	}
@@ -341,26 +341,26 @@ func (d *ietfDialect) writeError(x *exchange, e *Error) (status int, contentType
 	return status, "application/problem+json", d.problem(x, e, status)
 }
 
-// transientStatus prepares the answer to a transient error, and returns its
-// status: whatever the upload is, the client has to come back.
+// transientStatus prepares the answer to a transient error and returns its status. The
+// client has to come back, whatever the state of the upload.
 func (d *ietfDialect) transientStatus(x *exchange, status int) int {
 	switch {
 	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:
 		d.setComplete(x, false)
 	case x.method == http.MethodHead && d.tusJS && !appleClient(x.r):
-		return http.StatusLocked // after any other tus-js-client begins a second upload
+		return http.StatusLocked // after any other status tus-js-client creates a second upload
 	}
 	return status
 }
 
-// appleClient tells URLSession, which speaks the same versions as tus-js-client
-// and would take a 4xx for the end, by the name that all its requests carry.
+// appleClient reports whether the client is URLSession, by the name in all its
+// requests. It speaks the same versions as tus-js-client, but gives up after a 4xx.
 func appleClient(r *http.Request) bool {
 	return strings.Contains(r.UserAgent(), "CFNetwork/")
 }
 
-// ietfMetaData keeps what the creation says of the representation, under the
-// names that tus clients use.
+// ietfMetaData returns the creation's headers about the representation as metadata,
+// under the names that tus clients use.
 func ietfMetaData(header http.Header) MetaData {
 	metadata := make(MetaData)
 	if _, _, err := parseMediaType(header.Get("Content-Type")); err == nil && !isMediaType(header, partialUpload) {
@@ -378,12 +378,12 @@ func ietfMetaData(header http.Header) MetaData {
 	return metadata
 }
 
-// representationSize is how many bytes of the header ietfMetaData reads.
+// representationSize returns how many bytes of the header ietfMetaData reads.
 func representationSize(header http.Header) int {
 	return len(header.Get("Content-Type")) + len(header.Get("Content-Disposition")) + len(header.Get("Content-Encoding"))
 }
 
-// isCodingList tells whether s is a list of content codings.
+// isCodingList reports whether s is a list of content codings.
 func isCodingList(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_., ") == ""
 }

@@ -20,7 +20,8 @@ type problemDetails struct {
 	*offsetMembers
 }
 
-// problem describes an error in the draft's way.
+// problem returns the content of the answer to an error, with the problem types of the
+// draft.
 func (d *ietfDialect) problem(x *exchange, e *Error, status int) string {
 	p := problemDetails{Type: "about:blank", Title: e.Message, Status: status, Code: e.Code, offsetMembers: x.offsets}
 	switch {

@@ -8,47 +8,48 @@ import (
 	"github.com/tus/tusd/internal/contexts"
 )
 
-// LocalLocker locks within one process. It is what a composer without a
-// locker gets; package memorylocker exports it for those who compose by hand.
-// The zero value is ready to use.
+// LocalLocker locks within one process. A composer without a locker uses one. Package
+// memorylocker exports it for programs that compose by hand. The zero value is ready to
+// use.
 type LocalLocker struct {
-	// NoFences is for lockers that put a LocalLocker in front of theirs and
-	// number grants themselves: the fences of its leases are 0 and cost no
-	// memory. Set before first use.
+	// NoFences is for lockers that put a LocalLocker in front of theirs and number
+	// grants themselves: the fences of its leases are 0 and cost no memory. Set before
+	// first use.
 	NoFences bool
 
 	hash func(id string) idHash // nil: hashID; for tests
 
 	mu    sync.Mutex
 	locks map[string]*localLock
-	// recent has n of the last grant of ids that are free, at most recentFences.
+	// recent maps ids that are free to the number n of their last grant. It has at most
+	// recentFences entries.
 	//
-	// Two ids with the same hash share an entry, which is safe. grants counts for
-	// all ids, so each number belongs to one grant of one id. An entry that another
-	// id has left or removed makes before a number of that id, or 0. Neither is
-	// the n of any grant of this id, so no state that was kept under one passes
-	// for the newest.
+	// Two ids with the same hash share an entry, which is safe. grants counts for all
+	// ids, so each number belongs to one grant of one id. If another id has changed or
+	// removed the entry, before is a number of that id, or 0. Neither is the n of a
+	// grant of this id, so no state that was cached under such a grant is mistaken for
+	// the newest.
 	recent map[idHash]uint64
 	grants uint64
 }
 
-// recentFences bounds the memory for remembered grants, to 2.5 MiB. After an
-// eviction before is 0, which is always safe.
+// recentFences limits the memory for recent to 2.5 MiB. After an eviction before is 0,
+// which is always safe.
 const recentFences = 1 << 16
 
-// localLock is one id's lock while somebody holds it.
+// localLock is the lock of one id while it has a holder.
 type localLock struct {
 	holder    *localLease
-	preempter *localWaiter   // the newest LockPreempt that waits; it has overtaken all earlier ones
+	preempter *localWaiter   // the newest waiting LockPreempt; it has overtaken all earlier ones
 	queue     []*localWaiter // LockWait, in order of arrival
 }
 
 type localWaiter struct {
 	ctx     context.Context
-	granted chan *localLease // capacity 1; nil says: overtaken
+	granted chan *localLease // capacity 1; nil: overtaken
 }
 
-// Scope is ScopeProcess.
+// Scope returns ScopeProcess.
 func (l *LocalLocker) Scope() Scope { return ScopeProcess }
 
 // Lock implements Locker. Without contention it takes well below a microsecond.
@@ -79,8 +80,7 @@ func (l *LocalLocker) Lock(ctx context.Context, id string, mode LockMode) (Lease
 	return l.wait(ctx, id, w)
 }
 
-// add queues w and, for LockPreempt, overtakes an earlier asker and asks the
-// holder.
+// add queues w. A LockPreempt overtakes an earlier one and preempts the holder.
 func (k *localLock) add(w *localWaiter, mode LockMode) {
 	if mode == LockWait {
 		k.queue = append(k.queue, w)
@@ -94,8 +94,8 @@ func (k *localLock) add(w *localWaiter, mode LockMode) {
 }
 
 // Preempt closes Preempted of the lease on id, as a newer LockPreempt would, without
-// waiting for it; a free id has nobody to ask. It is for lockers that put a
-// LocalLocker in front of theirs and learn that another process wants id.
+// waiting for the lock. It does nothing if id is free. It is for lockers that put a
+// LocalLocker in front of theirs and learn that another process needs the lock.
 func (l *LocalLocker) Preempt(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *LocalLocker) Preempt(id string) {
 	}
 }
 
-// wait blocks until it is w's turn, w is overtaken or ctx ends.
+// wait blocks until w gets the lock, w is overtaken, or ctx ends.
 func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Lease, error) {
 	select {
 	case lease := <-w.granted:
@@ -118,7 +118,7 @@ func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Leas
 	held := l.locks[id]
 	if held == nil || !held.remove(w) {
 		l.mu.Unlock()
-		if lease := <-w.granted; lease != nil { // the turn came together with the end
+		if lease := <-w.granted; lease != nil { // the grant came together with the end of ctx
 			return lease, nil
 		}
 		return nil, ErrUploadLocked
@@ -127,7 +127,7 @@ func (l *LocalLocker) wait(ctx context.Context, id string, w *localWaiter) (Leas
 	return nil, lockWaitError(ctx)
 }
 
-// remove takes w out of the queues and tells whether it was in one.
+// remove removes w from the queues and reports whether it was in one.
 func (k *localLock) remove(w *localWaiter) bool {
 	if k.preempter == w {
 		k.preempter = nil
@@ -142,7 +142,7 @@ func (k *localLock) remove(w *localWaiter) bool {
 	return false
 }
 
-// grant makes a lease. The caller holds l.mu.
+// grant returns a new lease. The caller holds l.mu.
 func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *localLease {
 	lease := &localLease{locker: l, id: id}
 	if !l.NoFences {
@@ -153,7 +153,7 @@ func (l *LocalLocker) grant(ctx context.Context, id string, before uint64) *loca
 	return lease
 }
 
-// release passes the lock on to the next in line, or frees it.
+// release grants the lock to the next waiter, or frees it.
 func (l *LocalLocker) release(lease *localLease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,8 +173,8 @@ func (l *LocalLocker) release(lease *localLease) {
 	next.granted <- held.holder
 }
 
-// takeRecent returns the last grant's number of an id that is free, 0 if it is not
-// known, and forgets it: the next is on its way. The caller holds l.mu.
+// takeRecent returns the number of the last grant of a free id, 0 if it is unknown, and
+// deletes it: the next grant follows. The caller holds l.mu.
 func (l *LocalLocker) takeRecent(id string) uint64 {
 	if l.NoFences {
 		return 0
@@ -185,13 +185,13 @@ func (l *LocalLocker) takeRecent(id string) uint64 {
 	return n
 }
 
-// addRecent keeps the last grant's number of a free id. The caller holds l.mu.
+// addRecent stores the number of the last grant of a free id. The caller holds l.mu.
 func (l *LocalLocker) addRecent(id string, n uint64) {
 	if l.NoFences {
 		return
 	}
 	if len(l.recent) >= recentFences {
-		for other := range l.recent { // any one: the map's order is as good as another
+		for other := range l.recent { // any entry will do
 			delete(l.recent, other)
 			break
 		}
@@ -214,11 +214,11 @@ type localLease struct {
 	ctx         contexts.Lazy
 	preempted   chan struct{} // made when it is first needed; guarded by locker.mu
 	isPreempted bool          // guarded by locker.mu
-	lock        localLock     // of the id, if this grant met it free: one allocation less
+	lock        localLock     // of the id, if it was free before this grant: saves an allocation
 	released    atomic.Bool
 }
 
-// preempt closes wanted once. The caller holds locker.mu.
+// preempt closes preempted, once. The caller holds locker.mu.
 func (s *localLease) preempt() {
 	if !s.isPreempted {
 		s.isPreempted = true
@@ -254,7 +254,7 @@ func (s *localLease) Unlock(context.Context) error {
 	return nil
 }
 
-// lockWaitError translates the end of a wait's context.
+// lockWaitError returns the error of a wait whose context has ended.
 func lockWaitError(ctx context.Context) error {
 	if ctx.Err() == context.DeadlineExceeded {
 		return ErrLockTimeout.With(context.Cause(ctx))

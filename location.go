@@ -8,20 +8,20 @@ import (
 	"github.com/tus/tusd/internal/forwarded"
 )
 
-// setLocation tells the client where the upload is that the request has made.
+// setLocation sets Location to the URL of the upload that the request has created.
 func (x *exchange) setLocation(id string) {
 	x.createdID = id
 	x.set("Location", x.location(id))
 }
 
-// location is the absolute URL of an upload.
+// location returns the absolute URL of an upload.
 func (x *exchange) location(id string) string {
 	origin, path := x.base()
 	return origin + path + escapeID(id)
 }
 
-// base is the creation URL as the client knows it, in two parts: scheme and host,
-// "" if the client does not say, and path.
+// base returns the creation URL as the client knows it, in two parts: the origin
+// (scheme and host, "" if the request has no host) and the path.
 func (x *exchange) base() (origin, path string) {
 	switch {
 	case x.h.publicPath != "":
@@ -31,13 +31,13 @@ func (x *exchange) base() (origin, path string) {
 	}
 	prefix := forwarded.Prefix(x.r.Header)
 	if strings.HasPrefix(x.h.basePath, prefix+"/") {
-		prefix = "" // it was not cut off
+		prefix = "" // the proxy has not removed it
 	}
 	return x.origin(), prefix + x.h.basePath
 }
 
-// origin is the scheme and host under which the client reaches the server, ""
-// if it does not say.
+// origin returns the scheme and host under which the client reaches the server, "" if
+// the request has no host.
 func (x *exchange) origin() string {
 	if x.h.origin != "" {
 		return x.h.origin
@@ -54,7 +54,7 @@ func (x *exchange) origin() string {
 	return scheme + "://" + host
 }
 
-// scheme is that which the client has used.
+// scheme returns the scheme that the client has used.
 func (x *exchange) scheme() string {
 	if x.h.proxies.Trusts(x.peer) && forwarded.IsForwarded(x.r.Header) {
 		if scheme, _ := forwarded.Origin(x.r.Header); scheme != "" {
@@ -67,11 +67,11 @@ func (x *exchange) scheme() string {
 	return "http"
 }
 
-// client is the address of the client; not valid if it is not known.
+// client returns the address of the client. It is invalid if it is unknown.
 func (x *exchange) client() netip.Addr { return x.h.proxies.Client(x.r, x.peer) }
 
-// remoteAddr is the client's address as events tell it: with the port, if it has
-// connected itself.
+// remoteAddr returns the client's address for events. It has a port if the client is
+// the peer.
 func (x *exchange) remoteAddr() string {
 	if client := x.client(); client.IsValid() && client != x.peer {
 		return netip.AddrPortFrom(client, 0).String()

@@ -19,8 +19,8 @@ type lockedUpload struct {
 	times  *storeTimes
 }
 
-// acquire locks an upload and loads it: authorize, lock, load. The caller
-// releases the result, or hands it to who does.
+// acquire authorizes the request, locks the upload and loads it. The caller releases
+// the result, or passes it to a function that does.
 func (e *engine) acquire(c *operation, id string) (*lockedUpload, error) {
 	if err := e.authorize(c, id); err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (e *engine) acquire(c *operation, id string) (*lockedUpload, error) {
 	return e.lockAndLoad(c.ctx, id, LockPreempt)
 }
 
-// lockAndLoad locks and loads without asking anybody.
+// lockAndLoad locks an upload and loads it, without authorization.
 func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
 	h, err := e.lock(ctx, id, mode)
 	if err != nil {
@@ -50,11 +50,11 @@ func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lo
 	return h, nil
 }
 
-// lock takes the lease on an id without loading anything.
+// lock takes the lease on an id and loads nothing.
 func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
 	lease, err := e.acquireLease(ctx, id, mode)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return nil, ErrUnexpectedEOF.With(err) // the client did not wait
+		return nil, ErrUnexpectedEOF.With(err) // the client has disconnected
 	}
 	if err != nil {
 		return nil, err
@@ -65,8 +65,8 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpl
 	return h, nil
 }
 
-// acquireLease waits for a lock as long as a request may. A lock that is free and
-// near is had without the cost of a timer.
+// acquireLease waits for a lock at most Config.AcquireLockTimeout. A local lock is
+// tried first: if it is free, that saves a timer.
 func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode) (Lease, error) {
 	defer e.metrics.LockWait.since(time.Now())
 	if e.store.Locker.Scope() != ScopeLease {
@@ -90,8 +90,8 @@ func (h *lockedUpload) load(store DataStore) error {
 	return h.refresh()
 }
 
-// refresh brings info up to date with the upload. It is not inlined so that
-// what it copies does not lie on the stack below a whole request.
+// refresh reads info from the upload again. It is not inlined, so that its copy of the
+// record is not on the stack below a whole request.
 //
 //go:noinline
 func (h *lockedUpload) refresh() error {
@@ -108,21 +108,20 @@ func (h *lockedUpload) update(ctx context.Context, change func(*FileInfo) error)
 	return h.upload.UpdateInfo(ctx, change)
 }
 
-// finish tells the store that the upload has all its bytes.
+// finish tells the store that the upload is full.
 func (h *lockedUpload) finish(ctx context.Context) error {
 	defer h.times.finish.since(time.Now())
 	return h.upload.FinishUpload(ctx)
 }
 
-// release gives the lease back, which every locker does in bounded time; a
-// second call does nothing. What
-// stays locked for lack of a lock service comes free by the lease's own end.
+// release releases the lease, in bounded time. A second call does nothing. If the lock
+// service is unreachable, the lease expires.
 func (h *lockedUpload) release() {
-	h.lease.Unlock(h.lease.Context()) // an error tells only that others will have to wait
+	h.lease.Unlock(h.lease.Context()) // an error means only that other requests have to wait
 	h.work.Cancel()
 }
 
-// remove removes the upload from the store, which can.
+// remove removes the upload from the store, which has a Terminater.
 func (e *engine) remove(h *lockedUpload) error {
 	defer h.times.terminate.since(time.Now())
 	if e.removing.TryLock(h.id) {
@@ -139,7 +138,7 @@ func (h *lockedUpload) setState(ctx context.Context, state State, failure *Failu
 	})
 }
 
-// announceLength writes down the length that the client says the upload will have.
+// announceLength records the length that the client announces.
 func (h *lockedUpload) announceLength(length int64) error {
 	return h.update(h.ctx, func(info *FileInfo) error {
 		info.KnownLength = &length
@@ -147,7 +146,7 @@ func (h *lockedUpload) announceLength(length int64) error {
 	})
 }
 
-// withLength is the upload as it will be with that length, -1 if that is not
+// withLength returns the record as it will be with that length; -1: the length is not
 // known.
 func (h *lockedUpload) withLength(length int64) *FileInfo {
 	if length < 0 {
@@ -158,7 +157,7 @@ func (h *lockedUpload) withLength(length int64) *FileInfo {
 	return &info
 }
 
-// declareLength fixes the length of an upload; -1 takes that back.
+// declareLength declares the length of an upload to the store; -1 reverts that.
 func (e *engine) declareLength(h *lockedUpload, length int64) error {
 	if e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
