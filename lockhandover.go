@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// minReadTime is how long a request may read its body before a newer one ends
-// it: enough to take what has already arrived, so that many clients fighting
-// for one upload make progress, and short against the 100 ms in which the
-// newer one is to be served.
+// minReadTime is how long a request may read its body before a newer one interrupts it.
+// It is enough to read what has already arrived, so that many clients which compete for
+// one upload make progress, and short against the 100 ms in which the newer request is
+// to be served.
 const minReadTime = 20 * time.Millisecond
 
-// watchLease ends the body when the lock is wanted or lost or the server closes. It
-// begins when the body has had its slice of time, which most bodies do not
-// need. Nothing of it runs any more when stop has returned.
+// watchLease interrupts the body when the lock is preempted or lost, or the server
+// shuts down. The watch begins after minReadTime; most bodies have ended before. It has
+// ended when stop returns.
 func (e *engine) watchLease(b *body, lease Lease) *leaseWatch {
 	w := &leaseWatch{body: b, lease: lease, closing: e.background.Done()}
 	w.timer = time.AfterFunc(minReadTime, w.run)
@@ -48,7 +48,8 @@ func (w *leaseWatch) run() {
 	}
 }
 
-// prepare prepares for stop, unless that was first.
+// prepare makes the channels that stop needs. It reports false if stop was called
+// before.
 func (w *leaseWatch) prepare() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -15,31 +15,31 @@ import (
 // MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
 type MetaData map[string]string
 
-// ContentType is the media type that filetype gives, in a form that can stand in
-// a header: printable ASCII. "": it gives none.
+// ContentType returns the media type in filetype as the value of a header field:
+// printable ASCII. It returns "" if there is none.
 func (m MetaData) ContentType() string {
 	media, params, err := parseMediaType(m["filetype"])
 	if err != nil || !strings.Contains(media, "/") {
 		return ""
 	}
 	formatted := mime.FormatMediaType(media, params)
-	if strings.Contains(formatted, "\t") { // all else that does not print, package mime encodes
+	if strings.Contains(formatted, "\t") { // package mime encodes all other characters that are not printable
 		return ""
 	}
 	return formatted
 }
 
-// ParseMetaData reads an Upload-Metadata value (tus 1.0, Creation): pairs
-// separated by commas, each a key and, after one space, a value in padded
-// base64, which may be missing. Keys are unique, not empty, and visible ASCII
-// without comma. As in every list of HTTP there may be spaces and tabs around a
-// pair, and elements without one (RFC 9110, section 5.6.1). The empty string has no
-// pairs. The error is an ErrInvalidMetaData.
+// ParseMetaData reads an Upload-Metadata value (tus 1.0, Creation): pairs separated by
+// commas. Each pair is a key and, after one space, a value in padded base64, which may
+// be missing. Keys are unique, not empty, and visible ASCII without commas. As in every
+// list of HTTP, spaces and tabs may stand around a pair, and elements may be empty (RFC
+// 9110, section 5.6.1). The empty string has no pairs. The error is an
+// ErrInvalidMetaData.
 func ParseMetaData(raw string) (MetaData, error) {
 	if raw == "" {
 		return nil, nil
 	}
-	const usual = 8 // pairs: what is more makes room for itself
+	const usual = 8 // pairs; the map grows if there are more
 	pairs := make(MetaData, min(strings.Count(raw, ",")+1, usual))
 	for pair := range strings.SplitSeq(raw, ",") {
 		if pair = textproto.TrimString(pair); pair == "" {
@@ -64,9 +64,9 @@ func ParseMetaData(raw string) (MetaData, error) {
 	return pairs, nil
 }
 
-// metaDataList returns the lines of Upload-Metadata as one. A client gets back what
-// it has sent, but a list with empty elements or tabs in a plain form, which every
-// client reads.
+// metaDataList returns the lines of Upload-Metadata as one list. A client gets back the
+// bytes that it has sent, except that empty elements and tabs are removed, which some
+// clients cannot read.
 func metaDataList(lines []string) string {
 	raw := strings.Join(lines, ",")
 	plain := !strings.Contains(raw, "\t")
@@ -97,8 +97,8 @@ func isMetaDataKey(key string) bool {
 	return key != ""
 }
 
-// SerializeMetaData is the inverse of ParseMetaData, with sorted keys. Pairs
-// whose key could not stand in the header are left out.
+// SerializeMetaData is the inverse of ParseMetaData, with sorted keys. It leaves out
+// pairs whose key cannot stand in the header.
 func SerializeMetaData(pairs MetaData) string {
 	if len(pairs) == 0 {
 		return ""
@@ -120,8 +120,8 @@ func SerializeMetaData(pairs MetaData) string {
 	return b.String()
 }
 
-// parseMediaType is mime.ParseMediaType for what may come from strangers: each
-// parameter becomes an entry of a map, so there are not any number of them.
+// parseMediaType is mime.ParseMediaType for untrusted input. It limits the number of
+// parameters, because each becomes an entry of a map.
 func parseMediaType(s string) (media string, params map[string]string, err error) {
 	const mostParameters = 256
 	if s == "" || strings.Count(s, ";") > mostParameters {
@@ -130,12 +130,13 @@ func parseMediaType(s string) (media string, params map[string]string, err error
 	return mime.ParseMediaType(s)
 }
 
-// An answer repeats the metadata of the creation. Clients and proxies accept only so
-// many bytes of header, Node.js 16 KiB. A creation whose answers would be too large is
+// An answer repeats the metadata of the creation. Clients and proxies accept only a
+// limited header, Node.js 16 KiB. A creation whose answers would be too large is
 // refused.
 
-// checkAnswerSize refuses an upload with more than MaxMetaData bytes in what HEAD
-// repeats, or in what a download says of its content.
+// checkAnswerSize returns ErrMetaDataTooLarge if HEAD would repeat more than
+// MaxMetaData bytes, or if a download would have more in the fields that describe its
+// content.
 func (c *Config) checkAnswerSize(info *FileInfo) error {
 	stored := *info
 	stored.MetaData = asStored(info.MetaData)
@@ -152,8 +153,8 @@ func (c *Config) checkAnswerSize(info *FileInfo) error {
 	return nil
 }
 
-// asStored is the metadata as it comes back from a record, in JSON: each byte that
-// is no UTF-8 takes three then.
+// asStored returns the metadata as it comes back from a record in JSON: each byte that
+// is not UTF-8 has become three.
 func asStored(metadata MetaData) MetaData {
 	var stored MetaData
 	for key, value := range metadata {
@@ -171,8 +172,9 @@ func asStored(metadata MetaData) MetaData {
 	return stored
 }
 
-// contentHeaderSize is how many bytes of a download's header come from the
-// metadata, or a larger number that is not more than enough.
+// contentHeaderSize returns how many bytes of a download's header come from the
+// metadata. If an upper bound is at most enough, it returns that bound, which costs
+// less.
 func contentHeaderSize(metadata MetaData, enough int) int {
 	const (
 		growth = 4   // a byte becomes "_%00" at most

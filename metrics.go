@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// Metrics counts what a Handler does. Read it at any time; the maps
-// themselves never change. Counters only grow.
+// Metrics counts what a Handler does. It may be read at any time; the maps themselves
+// never change. Counters only grow.
 type Metrics struct {
 	RequestsTotal     map[string]*atomic.Uint64 // by method
-	BytesReceived     atomic.Uint64             // of uploads, as far as they were stored
+	BytesReceived     atomic.Uint64             // content that was stored
 	UploadsCreated    atomic.Uint64
 	UploadsFinished   atomic.Uint64
 	UploadsTerminated atomic.Uint64
@@ -22,15 +22,15 @@ type Metrics struct {
 	RequestsInFlight atomic.Int64 // requests being served now
 	UploadsReceiving atomic.Int64 // of these, requests with content
 
-	// LimitsExceeded counts requests that met a limit, by its name. The server
-	// around the handler counts "connections_per_client" itself.
+	// LimitsExceeded counts requests that exceeded a limit, by the name of the limit.
+	// The server around the handler counts "connections_per_client" itself.
 	LimitsExceeded map[string]*atomic.Uint64
 
 	RequestDuration map[string]*Histogram // of whole requests, by method
 	TimeToFirstByte map[string]*Histogram // until the answer begins, by method
 	LockWait        *Histogram            // of requests for an upload's lock
-	// StoreDuration is how long the store took, by operation. Writing counts
-	// without the time in which the store waited for the client.
+	// StoreDuration is how long calls of the store took, by operation. Writing excludes
+	// the time in which the store waited for the client.
 	StoreDuration map[string]*Histogram
 
 	store storeTimes
@@ -39,7 +39,7 @@ type Metrics struct {
 	errors map[ErrorCount]uint64
 }
 
-// ErrorCount is what errors are counted by.
+// ErrorCount is the key by which errors are counted.
 type ErrorCount struct {
 	Code   string
 	Status int
@@ -50,7 +50,7 @@ type storeTimes struct {
 	create, load, write, update, declare, finish, terminate, concat *Histogram
 }
 
-// limitNames names the limits that an error tells of, by its code.
+// limitNames maps the code of an error to the name of the limit that was exceeded.
 var limitNames = map[string]string{
 	ErrHeaderTooLarge.Code:   "header_size",
 	ErrMetaDataTooLarge.Code: "metadata_size",
@@ -92,7 +92,7 @@ func newMetrics() *Metrics {
 	return m
 }
 
-// begun counts a request that begins. The caller calls ended when it is over.
+// begun counts the start of a request. The caller calls ended when the request is over.
 func (m *Metrics) begun(method string, content bool) {
 	if c := m.RequestsTotal[method]; c != nil {
 		c.Add(1)
@@ -103,7 +103,7 @@ func (m *Metrics) begun(method string, content bool) {
 	}
 }
 
-// ended counts the end of a request that took so long.
+// ended counts the end of a request and its duration.
 func (m *Metrics) ended(method string, content bool, took time.Duration) {
 	m.RequestsInFlight.Add(-1)
 	if content {
@@ -114,7 +114,7 @@ func (m *Metrics) ended(method string, content bool, took time.Duration) {
 	}
 }
 
-// answered counts that the answer to a request begins.
+// answered counts the start of an answer.
 func (m *Metrics) answered(method string, after time.Duration) {
 	if h := m.TimeToFirstByte[method]; h != nil {
 		h.Observe(after)
@@ -132,13 +132,13 @@ func (m *Metrics) failed(code string, status int) {
 		if len(m.errors) >= maxErrorCounts || len(code) > maxErrorCode || !utf8.ValidString(code) {
 			code = "ERR_OTHER"
 		}
-		count.Code = strings.Clone(code) // a callback may have sliced it out of something large
+		count.Code = strings.Clone(code) // the code of a callback may be a slice of a large string
 	}
 	m.errors[count]++
 }
 
-// maxErrorCounts and maxErrorCode (bytes) bound what callbacks can make of codes.
-// The table of errors has fewer, and shorter ones.
+// maxErrorCounts and maxErrorCode (bytes) limit the codes that callbacks can add. The
+// codes of this package are fewer and shorter.
 const (
 	maxErrorCounts = 500
 	maxErrorCode   = 100
@@ -151,8 +151,8 @@ func (m *Metrics) ErrorsTotal() map[ErrorCount]uint64 {
 	return maps.Clone(m.errors)
 }
 
-// bucketBounds are the upper ends of a Histogram's buckets but the last, which has
-// none. Uploads take from milliseconds to hours.
+// bucketBounds are the upper ends of a Histogram's buckets. The last bucket has none.
+// Uploads take from milliseconds to hours.
 var bucketBounds = [...]time.Duration{
 	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
 	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
@@ -186,11 +186,11 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.sum.Add(int64(d))
 }
 
-// since counts the time that has passed.
+// since observes the time that has passed since start.
 func (h *Histogram) since(start time.Time) { h.Observe(time.Since(start)) }
 
-// Snapshot returns the counts of now. What is observed meanwhile may be in
-// Counts and not yet in Sum.
+// Snapshot returns the current counts. A concurrent observation may be in Counts and
+// not yet in Sum.
 func (h *Histogram) Snapshot() HistogramSnapshot {
 	s := HistogramSnapshot{Counts: make([]uint64, len(h.counts)), Sum: time.Duration(h.sum.Load()).Seconds()}
 	for _, b := range bucketBounds {

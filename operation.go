@@ -5,35 +5,36 @@ import (
 	"context"
 )
 
-// operation is what an operation knows of the request it serves.
+// operation describes the request that an operation of the engine serves.
 type operation struct {
-	ctx     context.Context // ends when the client has gone or the handler returns
+	ctx     context.Context // ends when the client disconnects or the handler returns
 	from    requestDescriber
 	dialect Dialect
 	body    *body // nil: no content
 
-	admitted   string              // the upload that the request was last allowed to use
+	admitted   string              // id of the upload that the request was last allowed to use
 	maxContent int64               // of this request, in bytes; 0: no limit
-	onCreated  func(info FileInfo) // told when the upload exists and before its content is read; may be nil
-	onStored   func(offset int64)  // told now and then what is stored while content is read; may be nil
+	onCreated  func(info FileInfo) // called when the upload exists, before its content is read; may be nil
+	onStored   func(offset int64)  // called repeatedly with the stored offset while content is read; may be nil
 }
 
-// requestDescriber describes the request for an event, if somebody wants one.
+// requestDescriber describes the request for an event. It is called only if there is a
+// receiver of the event.
 type requestDescriber interface {
 	request() HTTPRequest
 }
 
-// operationResult is what an operation did. It is valid beside an error, too, as far
-// as it went.
+// operationResult is the result of an operation. With an error, it describes what was
+// done before the error.
 type operationResult struct {
 	info     *FileInfo    // nil: there is no upload, or nothing is known of it
-	response HTTPResponse // what callbacks want changed in the answer
+	response HTTPResponse // changes of the answer by callbacks
 }
 
-// exists tells whether the upload exists, as far as is known.
+// exists reports whether the upload is known to exist.
 func (r operationResult) exists() bool { return r.info != nil && r.info.ID != "" }
 
-// merge adds what a later callback wants changed.
+// merge adds a later result, whose values take precedence.
 func (r *operationResult) merge(later operationResult) {
 	if later.exists() {
 		r.info = later.info
@@ -41,7 +42,7 @@ func (r *operationResult) merge(later operationResult) {
 	r.response = mergeResponses(r.response, later.response)
 }
 
-// mergeResponses lets the fields that are set in b win.
+// mergeResponses merges two responses. The fields that are set in b take precedence.
 func mergeResponses(a, b HTTPResponse) HTTPResponse {
 	a.StatusCode = cmp.Or(b.StatusCode, a.StatusCode)
 	a.Body = cmp.Or(b.Body, a.Body)

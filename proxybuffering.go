@@ -8,30 +8,30 @@ import (
 	"github.com/tus/tusd/internal/forwarded"
 )
 
-// A proxy that buffers requests passes a body on when it has all of it: no
-// byte of an upload is safe before the last one has reached the proxy, and
-// what a client sent before its connection broke is lost. The server can only
-// see that bodies arrive late and then all at once.
+// A proxy that buffers requests forwards a body only when it has all of it. No byte of
+// an upload is safe before the last one has reached the proxy, and everything that a
+// client has sent before its connection breaks is lost. The server can only observe
+// that bodies arrive late and all at once.
 const (
-	bufferedBytes = 1 << 20                // smaller bodies tell nothing
+	bufferedBytes = 1 << 20                // smaller bodies prove nothing
 	bufferedDelay = 500 * time.Millisecond // between the last answer and the next request
-	bufferedRatio = 10                     // how much longer that took than reading the body
-	bufferedTimes = 3                      // in a row
+	bufferedRatio = 10                     // minimum ratio of that delay to the time for reading the body
+	bufferedTimes = 3                      // so many requests in a row
 
 	maxWatchedUploads = 1024
 )
 
-// bufferingDetector looks for such a proxy. The zero value is ready to use.
+// bufferingDetector detects such a proxy. The zero value is ready to use.
 type bufferingDetector struct {
 	mu       sync.Mutex
-	answered map[idHash]time.Time // when the last request on an upload was
+	answered map[idHash]time.Time // end of the last request on an upload
 	times    int
 	found    bool
 }
 
-// observe is told of each request on an upload that came by a proxy: when it
-// came, how many bytes of content it had, how long the server waited for
-// them. It returns true once, when it is rather sure.
+// observe evaluates a request on an upload that came through a proxy: when it came, how
+// many bytes of content it had, and how long the server waited for them. It returns
+// true once, when a buffering proxy is very likely.
 func (d *bufferingDetector) observe(id string, came time.Time, n int64, waited time.Duration) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -48,20 +48,20 @@ func (d *bufferingDetector) observe(id string, came time.Time, n int64, waited t
 	case delay >= bufferedDelay && delay >= bufferedRatio*waited:
 		d.times++
 	case waited > delay:
-		d.times = 0 // this one came as it was sent
+		d.times = 0 // this body was not buffered
 	}
 	d.found = d.times == bufferedTimes
 	return d.found
 }
 
-// recordAnswer notes that a request on the upload has been answered. The caller
-// holds w.mu.
+// recordAnswer records that a request on the upload has been answered. The caller holds
+// d.mu.
 func (d *bufferingDetector) recordAnswer(hash idHash) {
 	if d.answered == nil {
 		d.answered = make(map[idHash]time.Time)
 	}
 	if len(d.answered) >= maxWatchedUploads {
-		for other := range d.answered { // any one: this is a sample anyway
+		for other := range d.answered { // any entry: this is a sample
 			delete(d.answered, other)
 			break
 		}
@@ -69,7 +69,8 @@ func (d *bufferingDetector) recordAnswer(hash idHash) {
 	d.answered[hash] = time.Now()
 }
 
-// warnAboutProxies warns of proxies that will spoil uploads, each way once.
+// warnAboutProxies warns of proxies that do harm to uploads: once of one that is not
+// trusted but says https, and once of one that buffers requests.
 func (x *exchange) warnAboutProxies() {
 	if !forwarded.IsForwarded(x.r.Header) {
 		return
@@ -83,8 +84,9 @@ func (x *exchange) warnAboutProxies() {
 	}
 }
 
-// claimsHTTPS reports whether a peer that is not believed says that its client
-// uses https. Only the warning above asks, so what no proxy would write is not read.
+// claimsHTTPS reports whether a peer that is not trusted says that its client uses
+// https. Only the warning above needs this, so values that no proxy would write are
+// ignored.
 func claimsHTTPS(header http.Header) bool {
 	const longest = 1 << 10
 	for _, name := range []string{"X-Forwarded-Proto", "Forwarded"} {

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// receive stores the body, which is bounded, at the upload's offset, and, if
-// complete says so, declares that to be all. h.info tells afterwards what is
-// stored, also beside an error.
+// receive stores the body, whose size is limited, at the upload's offset. If complete
+// is set, it also declares that the upload ends there. Afterwards h.info has the stored
+// offset, also with an error.
 func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
 	if err := h.resetLostDigests(); err != nil {
 		return err
@@ -34,15 +34,15 @@ func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
 	return err
 }
 
-// writeBody hands the body to the store: as a whole or not at all if it has a
-// proof, piece by piece if somebody is to be told what is stored.
+// writeBody passes the body to the store: all or nothing if it has a checksum, in
+// segments if its progress or its digests are recorded, and otherwise in one call.
 func (e *engine) writeBody(c *operation, h *lockedUpload) error {
 	if c.body.verifier != nil {
 		n, err := e.writeVerified(c, h)
 		h.info.Offset += n
 		return err
 	}
-	if c.body.trailing != nil { // not in pieces: what a store has of an earlier one cannot be taken back
+	if c.body.trailing != nil { // not in segments: earlier segments could not be undone
 		return e.writeTrailing(c, h)
 	}
 	if c.onStored == nil && c.body.digests == nil {
@@ -53,7 +53,7 @@ func (e *engine) writeBody(c *operation, h *lockedUpload) error {
 	return e.writeSegments(c, h)
 }
 
-// writeSegments stores the body so that its progress is known now and then.
+// writeSegments stores the body in segments, so that its progress is known meanwhile.
 func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
 	start := h.info.Offset
 	for {
@@ -70,16 +70,16 @@ func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
 	}
 }
 
-// The pieces in which a body is stored that somebody follows: of that size and
-// time at least, or, if it comes slowly, of what comes in a longer time.
+// The size of segments: at least segmentBytes and segmentTime, or, if the body arrives
+// slowly, what arrives in slowSegment.
 const (
 	segmentBytes = 1 << 20
 	segmentTime  = time.Second
 	slowSegment  = 5 * time.Second
 )
 
-// segment is the next part of a body: io.EOF is its end, and that of the body
-// only if ended says so.
+// segment reads the next segment of a body. It ends with io.EOF; ended reports whether
+// the body has ended, too.
 type segment struct {
 	body    *body
 	started time.Time
@@ -97,7 +97,7 @@ func (s *segment) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// completeAtOffset declares that the upload ends where it is now (IETF draft,
+// completeAtOffset declares that the upload ends at its current offset (IETF draft,
 // Upload-Complete: ?1).
 func (e *engine) completeAtOffset(h *lockedUpload) error {
 	if length := h.info.length(); length >= 0 && length != h.info.Offset {

@@ -9,26 +9,26 @@ import (
 	"github.com/tus/tusd/internal/forwarded"
 )
 
-// requestLimits holds requests against the limits on their number and size. A request
-// counts until its answer is taken and its connection is ready for the next one.
+// requestLimits enforces the limits on number and size of requests. A request counts
+// until its answer is sent and its connection is ready for the next one.
 type requestLimits struct {
 	config *Config
 
-	requests   atomic.Int64 // that were let in
-	unadmitted atomic.Int64 // that are being answered without: refusals, OPTIONS
+	requests   atomic.Int64 // admitted requests
+	unadmitted atomic.Int64 // requests that are being answered without admission: refusals, OPTIONS
 
 	mu      sync.Mutex
-	uploads map[netip.Prefix]int // requests with content, by the client
+	uploads map[netip.Prefix]int // requests with content, by client
 }
 
 // admission is what a request counts as.
 type admission struct {
-	admitted   bool         // among requests
-	unadmitted bool         // among others
-	client     netip.Prefix // among its uploads, if valid
+	admitted   bool         // counted in requests
+	unadmitted bool         // counted in unadmitted
+	client     netip.Prefix // counted in uploads, if valid
 }
 
-// admit lets a request in, unless it is beyond a limit.
+// admit admits a request, unless it exceeds a limit.
 func (l *requestLimits) admit(x *exchange) error {
 	if headerSize(x.r) > int64(l.config.MaxHeaderSize) {
 		return ErrHeaderTooLarge
@@ -47,7 +47,8 @@ func (l *requestLimits) admit(x *exchange) error {
 	return nil
 }
 
-// admitUpload counts one more upload of a client, if it may have it.
+// admitUpload counts one more upload of a client, unless it has the most that are
+// allowed.
 func (l *requestLimits) admitUpload(x *exchange) error {
 	client := x.h.ClientPrefix(x.client())
 	if !client.IsValid() {
@@ -63,8 +64,8 @@ func (l *requestLimits) admitUpload(x *exchange) error {
 	return nil
 }
 
-// answerBegins is called when the answer begins. Those that were not let in are
-// limited, too: beyond the limit a client has to take its answer at once.
+// answerBegins is called when the answer begins. Requests that were not admitted are
+// limited, too: beyond the limit the client has to read its answer at once.
 func (l *requestLimits) answerBegins(x *exchange) {
 	if x.admission.admitted || x.admission.unadmitted {
 		return
@@ -75,7 +76,7 @@ func (l *requestLimits) answerBegins(x *exchange) {
 	}
 }
 
-// release lets a request out.
+// release ends an admission.
 func (l *requestLimits) release(a *admission) {
 	if a.admitted {
 		l.requests.Add(-1)
@@ -93,8 +94,8 @@ func (l *requestLimits) release(a *admission) {
 	}
 }
 
-// headerSize is how many bytes the request line and the header take,
-// about as they were sent.
+// headerSize returns how many bytes the request line and the header take, about as they
+// were sent.
 func headerSize(r *http.Request) int64 {
 	n := int64(len(r.RequestURI) + len(r.Host))
 	for name, values := range r.Header {
@@ -105,13 +106,13 @@ func headerSize(r *http.Request) int64 {
 	return n
 }
 
-// ClientPrefix is whom limits per client count what comes from addr for: the
-// address, or, of IPv6, the network that one client usually has to itself. It
-// is not valid, and there is no limit, for addresses from which proxies and
-// gateways may pass on what many clients do: those of Config.TrustedProxies and
-// of private networks, all with Config.TrustForwarded.
+// ClientPrefix returns the client that per-client limits charge addr to: the address,
+// or the /64 network of an IPv6 address, which one client usually has alone. The result
+// is invalid, and there is no limit, for addresses of proxies and gateways, which may
+// forward requests of many clients: those of Config.TrustedProxies and of private
+// networks, and all addresses with Config.TrustForwarded.
 func (h *Handler) ClientPrefix(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap().WithZone("") // listeners for both versions of IP name clients of version 4 in version 6
+	addr = addr.Unmap().WithZone("") // dual-stack listeners write IPv4 addresses as IPv6
 	if !addr.IsValid() || h.proxies.All || forwarded.IsPrivate(addr) || h.proxies.Names(addr) {
 		return netip.Prefix{}
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/tus/tusd/internal/loglimit"
 )
 
-// errPanicked stands for what net/http is going to log.
+// errPanicked is the logged cause if the handler panics. net/http logs the panic
+// itself.
 var errPanicked = errors.New("serving the request panicked")
 
-// log writes the line of the request.
+// log writes the log line of the request.
 func (x *exchange) log() {
 	if !x.returned && x.cause == nil {
 		x.code, x.cause = ErrInternal.Code, errPanicked
@@ -25,9 +26,9 @@ func (x *exchange) log() {
 	if !x.h.log.Enabled(ctx, level) {
 		return
 	}
-	// Not Logger.LogAttrs: that looks up which line of code this is.
+	// Not Logger.LogAttrs, which looks up the line of code that calls it.
 	line := slog.NewRecord(now, level, "request", 0)
-	attributes := append(make([]slog.Attr, 0, 11), // one call to add them, and so one slice
+	attributes := append(make([]slog.Attr, 0, 11), // added by one call, so that one slice is allocated
 		slog.String("method", loglimit.Cut(x.method, loglimit.Text)),
 		slog.String("path", loglimit.Cut(x.r.RequestURI, loglimit.Text)),
 		slog.Int("status", x.status),
@@ -44,14 +45,14 @@ func (x *exchange) log() {
 		attributes = append(attributes, slog.String("code", x.code), slog.String("err", x.cause.Error()))
 	}
 	line.AddAttrs(attributes...)
-	x.h.log.Handler().Handle(ctx, line) // as a Logger, which has nobody to tell either
+	x.h.log.Handler().Handle(ctx, line) // the error is ignored, as a Logger does
 }
 
-// level returns the level of the line of the request: what clients do is
-// information, what is wrong with the server is more.
+// level returns the level of the request's log line: INFO if a client is the cause,
+// more for faults of the server.
 func (x *exchange) level(now time.Time) slog.Level {
 	if x.cause == nil || x.r.Context().Err() != nil && errors.Is(x.cause, context.Canceled) {
-		return slog.LevelInfo // a client that went away is no error of ours
+		return slog.LevelInfo // a client that disconnects is no fault of the server
 	}
 	e := asError(x.cause)
 	level, fault := logLevel(e), ""
@@ -62,7 +63,7 @@ func (x *exchange) level(now time.Time) slog.Level {
 		fault = e.Code + " " + x.uploadID()
 	case e.Is(ErrNoSpace):
 		if errors.Is(x.cause, ErrAnnouncedOnly) {
-			return slog.LevelInfo // which any client can do
+			return slog.LevelInfo // any client can cause this
 		}
 		fault = e.Code
 	default:
@@ -74,8 +75,8 @@ func (x *exchange) level(now time.Time) slog.Level {
 	return level
 }
 
-// logLevel picks how an error is logged: faults of ours as errors, broken
-// records as warnings, what clients and networks do as information.
+// logLevel returns the level at which an error is logged: faults of the server as
+// errors, broken records as warnings, what clients and networks cause as information.
 func logLevel(e *Error) slog.Level {
 	switch {
 	case errors.Is(e.Err, ErrBroken):
@@ -86,7 +87,7 @@ func logLevel(e *Error) slog.Level {
 	return slog.LevelInfo
 }
 
-// addressName is an address for the log.
+// addressName returns an address for the log.
 func addressName(addr netip.Addr) string {
 	if addr.IsValid() {
 		return addr.String()
@@ -94,20 +95,22 @@ func addressName(addr netip.Addr) string {
 	return "unix"
 }
 
-// A fault of ours that every request meets again is told once in faultInterval
-// at its own level, so that clients do not choose how many such lines there are.
+// A fault of the server that every request meets again is logged at its own level once
+// per faultInterval, so that clients do not determine the number of such lines.
 const (
 	faultInterval = time.Minute
-	maxFaults     = 256 // different ones in that time; further ones are told as information
+	maxFaults     = 256 // different faults in that time; further ones are logged as information
 )
 
-// repeatedFaults are the faults that were told. The zero value is ready to use.
+// repeatedFaults are the faults that were logged at their own level. The zero value is
+// ready to use.
 type repeatedFaults struct {
 	mu     sync.Mutex
 	logged map[string]time.Time
 }
 
-// mayLog reports whether the fault is to be told now, and remembers that it is.
+// mayLog reports whether the fault is to be logged at its own level now, and records
+// that it is.
 func (f *repeatedFaults) mayLog(fault string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,7 +130,7 @@ func (f *repeatedFaults) mayLog(fault string, now time.Time) bool {
 	return true
 }
 
-// evictOld drops what may be told again. The caller holds mu.
+// evictOld removes the faults that may be logged again. The caller holds mu.
 func (f *repeatedFaults) evictOld(now time.Time) {
 	for fault, at := range f.logged {
 		if now.Sub(at) >= faultInterval {

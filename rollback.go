@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// writeTrailing stores a body whose checksum may come unannounced, and verifies it if
-// it has.
+// writeTrailing stores a body that may have an unannounced checksum in its trailers,
+// and verifies that checksum.
 func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
 	start, trailing := h.info.Offset, c.body.trailing
 	n, err := h.upload.WriteChunk(h.ctx, start, c.body)
@@ -16,7 +16,7 @@ func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
 		return err
 	}
 	if trailing.tail != nil {
-		ctx := h.lease.Context() // the client may go: what is stored is verified nevertheless
+		ctx := h.lease.Context() // the client may disconnect: stored content is verified nevertheless
 		if err = trailing.verifyStored(ctx, h, start, c.body.n); err == nil {
 			n, err = h.upload.WriteChunk(ctx, h.info.Offset, bytes.NewReader(trailing.tail))
 			h.info.Offset += n
@@ -26,7 +26,8 @@ func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
 	return e.rewind(h, start, err)
 }
 
-// verifyStored verifies a body of n bytes that is stored from start on, but for its tail.
+// verifyStored verifies a body of n bytes that is stored from start on, except for its
+// tail.
 func (t *trailingChecksum) verifyStored(ctx context.Context, h *lockedUpload, start, n int64) error {
 	if h.info.Offset != start+n-int64(len(t.tail)) {
 		return errors.New("the store has less than was read")
@@ -41,8 +42,9 @@ func (t *trailingChecksum) verifyStored(ctx context.Context, h *lockedUpload, st
 	return t.compare(sums)
 }
 
-// rewind takes back what a refused body has stored since start. It returns err. An
-// upload that cannot be cut back has failed: it would keep bytes that are wrong.
+// rewind cuts off the content of a refused body that is stored since start. It returns
+// err. If the content cannot be cut off, the upload fails: it would keep bytes that are
+// wrong.
 func (e *engine) rewind(h *lockedUpload, start int64, err error) error {
 	ctx := h.lease.Context()
 	rewindErr := errors.New("the store cannot take content back")

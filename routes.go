@@ -9,17 +9,17 @@ import (
 	"github.com/bmizerany/pat"
 )
 
-// The routes. For each kind of request the dialect reads it, the engine carries it out,
-// and the dialect writes the answer.
+// The routes. For each kind of request, the dialect reads the request, the engine
+// carries it out, and the dialect writes the answer.
 
 // The router chooses by the method and one of these paths. The id of the upload is
-// parsed before.
+// parsed before that.
 const (
 	creationPath = "/"
 	uploadPath   = "/upload"
 )
 
-// routes fills the router with what the configuration and the store allow.
+// routes adds the routes that the configuration and the store allow.
 func (h *Handler) routes(config Config) {
 	h.router = pat.New()
 	h.router.NotFound = exchangeFunc(func(*exchange) error { return ErrMethodNotAllowed })
@@ -55,31 +55,32 @@ func (h *Handler) routes(config Config) {
 	}
 }
 
-// routeKey is what the router sees of a request.
+// routeKey is the part of a request that the router uses.
 type routeKey struct{ method, path string }
 
-// findRoute asks the router.
+// findRoute returns the router's choice.
 func (h *Handler) findRoute(to routeKey) exchangeFunc {
 	var c foundRoute
 	h.router.ServeHTTP(&c, &http.Request{Method: to.method, URL: &url.URL{Path: to.path}})
 	return c.serve
 }
 
-// foundRoute is given to the router in place of a ResponseWriter: whoever is chosen
-// enters it. Nothing else is done with it, since something always is chosen.
+// foundRoute is passed to the router in place of a ResponseWriter. The chosen
+// exchangeFunc stores itself in it. The router always finds one, so no method is
+// called.
 type foundRoute struct {
 	http.ResponseWriter // nil
 	serve               exchangeFunc
 }
 
-// exchangeFunc serves a kind of request. The error has still to be answered. As
-// an http.Handler, behind the router, it is what was chosen.
+// exchangeFunc serves a kind of request. Its caller answers the error. As an
+// http.Handler behind the router, it stores itself in the foundRoute.
 type exchangeFunc func(*exchange) error
 
 func (f exchangeFunc) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*foundRoute).serve = f }
 
-// serve runs one request. idErr tells that the path names no possible upload;
-// it is answered when it is its turn.
+// serve serves one request. idErr is the error of the id in the path. It is answered
+// after the checks that come first.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr error) {
 	x := newExchange(h, w, r, id)
 	defer x.end()
@@ -89,8 +90,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, id string, idErr
 	x.returned = true
 }
 
-// route does what is common to all requests, then what the router says. The
-// error has still to be answered.
+// route does what is common to all requests, then calls the function that the router
+// chooses. Its caller answers the error.
 func (h *Handler) route(x *exchange, idErr error) error {
 	if err := x.begin(); err != nil {
 		return err
@@ -112,7 +113,7 @@ func (h *Handler) route(x *exchange, idErr error) error {
 		return idErr
 	}
 	if x.method != x.r.Method {
-		x.r = x.r.WithContext(x.r.Context()) // a copy, for all who ask the request
+		x.r = x.r.WithContext(x.r.Context()) // a copy with the method that counts
 		x.r.Method = x.method
 	}
 	to := routeKey{x.method, uploadPath}
@@ -126,7 +127,8 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	return serve(x)
 }
 
-// serveOptions tells what the server can, in both dialects.
+// serveOptions answers with the capabilities of the server, in both dialects. The
+// status is 200 rather than 204 for the preflights of old browsers.
 func serveOptions(x *exchange) {
 	tusOptions(x)
 	if !x.h.engine.config.DisableIETF {
@@ -151,15 +153,15 @@ func serveAppend(x *exchange) error {
 	c := x.operation()
 	req, err := x.dialect.readAppend(x, c)
 	if err != nil {
-		return cmp.Or(x.h.engine.checkKnown(c, x.id), err) // an upload that does not exist is the first thing to be told
+		return cmp.Or(x.h.engine.checkKnown(c, x.id), err) // a missing upload comes before a malformed request
 	}
 	res, err := x.h.engine.append(c, &req)
 	return x.dialect.writeAppend(x, req, res, err)
 }
 
-// serveStatus serves HEAD on an upload. In an undeclared dialect it tells of a
-// complete upload what a download would, and of another one what the dialect that
-// made it has to say.
+// serveStatus serves HEAD on an upload. If the dialect is undeclared, the answer about
+// a complete upload is that of a download, and the answer about any other upload is in
+// the dialect that created it.
 func serveStatus(x *exchange) error {
 	if x.dialect.declared() {
 		return x.sendStatus()
@@ -209,9 +211,8 @@ func serveTermination(x *exchange) error {
 	return err
 }
 
-// useCreatorDialect makes the exchange, whose dialect is undeclared, speak the one
-// that has made the upload, if that is the IETF draft's. For all other uploads it
-// returns otherwise.
+// useCreatorDialect switches an exchange with an undeclared dialect to the IETF draft,
+// if the draft created the upload. For all other uploads it returns otherwise.
 func (x *exchange) useCreatorDialect(otherwise error) error {
 	info, err := x.h.engine.authorizedInfo(x.operation(), x.id)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 )
 
 // The answer with the content of a complete upload, in both dialects. If content ends
-// early, the log tells which side failed: the client that does not read, or the store.
+// early, the log names the side that failed: the client that does not read, or the
+// store.
 
 // sendComplete answers with the content of a complete upload.
 func (x *exchange) sendComplete() error {
@@ -32,8 +33,8 @@ func (x *exchange) sendComplete() error {
 	return cmp.Or(x.h.engine.checkExists(x.r.Context(), x.id), err)
 }
 
-// send answers with content, as harmless as content from strangers can be
-// made for a browser.
+// send answers with content. Its header makes untrusted content as harmless for a
+// browser as possible.
 func (x *exchange) send(content storedContent, info FileInfo) error {
 	header := x.Header()
 	contentType, disposition := contentHeaders(info.MetaData)
@@ -41,7 +42,7 @@ func (x *exchange) send(content storedContent, info FileInfo) error {
 	header.Set("Content-Disposition", disposition)
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	if x.h.engine.config.Callbacks.PreAccess != nil {
-		header.Set("Cache-Control", "private") // others have to be asked for
+		header.Set("Cache-Control", "private") // other clients need permission, too
 	}
 	if coding := info.MetaData["contentencoding"]; info.Dialect == DialectIETF && isCodingList(coding) {
 		header.Set("Content-Encoding", coding)
@@ -56,7 +57,7 @@ func (x *exchange) send(content storedContent, info FileInfo) error {
 		sized := header["Content-Range"]
 		dropContentHeaders(header)
 		if errors.Is(err, ErrRangeNotSatisfiable) && sized != nil {
-			header["Content-Range"] = sized // tells how many bytes there are
+			header["Content-Range"] = sized // it has the length of the content
 		}
 		return err
 	}
@@ -65,8 +66,8 @@ func (x *exchange) send(content storedContent, info FileInfo) error {
 	return nil
 }
 
-// contentAnswer is an exchange whose content server refuses what the request asks
-// for: that becomes an error, which is answered like all others.
+// contentAnswer is an exchange for a content server. If that refuses the request, the
+// refusal becomes an error, which is answered like all others.
 type contentAnswer struct {
 	*exchange
 	refusal error
@@ -102,7 +103,7 @@ func (a *contentAnswer) ReadFrom(src io.Reader) (int64, error) {
 	return a.exchange.ReadFrom(src)
 }
 
-// stream serves from a store that knows no ranges.
+// stream sends content from a store without ranges.
 func (x *exchange) stream(stored storedContent, info FileInfo) error {
 	content, err := stored.open(x.r.Context())
 	if err != nil {
@@ -119,7 +120,7 @@ func (x *exchange) stream(stored storedContent, info FileInfo) error {
 	return nil
 }
 
-// dropContentHeaders takes back what described content that cannot be sent.
+// dropContentHeaders removes the fields that describe content which cannot be sent.
 func dropContentHeaders(header http.Header) {
 	for _, name := range []string{"Cache-Control", "Content-Type", "Content-Disposition", "Content-Security-Policy", "Content-Encoding",
 		"Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Upload-Offset", "Upload-Length", "Upload-Complete", "Upload-Incomplete", "Upload-Limit", "Repr-Digest"} {
@@ -127,9 +128,9 @@ func dropContentHeaders(header http.Header) {
 	}
 }
 
-// contentRequest is the request as the store gets it: with few ranges, which only
-// a GET has, and without dates that are none, which net/http tries to parse at
-// length.
+// contentRequest returns the request for the store. It limits the ranges, which only a
+// GET has, and removes dates that are too long to be valid, because net/http is slow to
+// parse them.
 func (x *exchange) contentRequest(size int64) *http.Request {
 	var edited http.Header
 	set := func(name, value string) {
@@ -148,7 +149,7 @@ func (x *exchange) contentRequest(size int64) *http.Request {
 	field := x.r.Header.Get("Range")
 	switch ranges := byteranges.Simplify(field, size); {
 	case field == "":
-	case x.method != http.MethodGet || len(x.r.Header.Get("If-Range")) > longestIfRange: // it has no meaning, or the validator matches nothing
+	case x.method != http.MethodGet || len(x.r.Header.Get("If-Range")) > longestIfRange: // the range has no meaning, or the validator matches nothing
 		set("If-Range", "")
 		set("Range", "")
 	case ranges != field:
@@ -168,8 +169,8 @@ const (
 	longestIfRange = 1 << 10
 )
 
-// recordSent counts what was sent. That a client did not take an answer is for the
-// log only.
+// recordSent counts sent bytes. An error means that the client did not take the answer.
+// It is only logged.
 func (x *exchange) recordSent(n int64, err error) {
 	x.written += n
 	if err != nil && x.cause == nil {
@@ -177,21 +178,22 @@ func (x *exchange) recordSent(n int64, err error) {
 	}
 }
 
-// recordReadFailure notes that the store could not read the content of an answer that
-// has begun. The status has gone; what is left is the log and the metrics.
+// recordReadFailure records that the store could not read the content of an answer that
+// has begun. The status is already sent, so the failure appears only in the log and the
+// metrics.
 func (x *exchange) recordReadFailure(err error) {
 	if x.cause != nil || err == nil {
 		return
 	}
 	if x.r.Context().Err() != nil {
-		x.recordSent(0, err) // the client has gone, so that the store was to stop
+		x.recordSent(0, err) // the client has disconnected, which stops the store
 		return
 	}
 	x.code, x.cause = asError(err).Code, err
 	x.h.engine.metrics.failed(x.code, x.status)
 }
 
-// contentSource is where content comes from. It remembers why it could not be read.
+// contentSource reads content and keeps the error of reading it.
 type contentSource struct {
 	io.Reader
 	err error
@@ -205,14 +207,15 @@ func (s *contentSource) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isFileReadError reports whether an error of sending a file is one of reading it.
-// The system does both in one call, so that only the error tells.
+// isFileReadError reports whether an error of sending a file is one of reading it. The
+// system reads and sends in one call, so only the error shows the difference.
 func isFileReadError(err error) bool {
 	var reading *fs.PathError
 	return errors.As(err, &reading) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ESTALE)
 }
 
-// nextSegmentSize is the size of the piece after one of this size that took so long.
+// nextSegmentSize returns the size of the next segment, after one of this size took so
+// long.
 func nextSegmentSize(size int64, took time.Duration) int64 {
 	switch {
 	case took > 200*time.Millisecond:
@@ -223,10 +226,10 @@ func nextSegmentSize(size int64, took time.Duration) int64 {
 	return size
 }
 
-// ReadFrom keeps the server's way of sending files without copying them, in
-// pieces so that deadlines follow progress.
+// ReadFrom keeps the way in which net/http sends files without copying them. It sends
+// segments, so that deadlines follow progress.
 func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
-	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one only
+	limited, ok := src.(*io.LimitedReader) // unwrapped: net looks through one LimitedReader only
 	if !ok {
 		limited = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
@@ -249,8 +252,8 @@ func (x *exchange) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// sendFile is sendSegments for a file. A piece that did not fit in its time, and of
-// which a part was sent, goes on with smaller ones.
+// sendFile is sendSegments for a file. If only a part of a segment was sent in its
+// time, the rest is sent in smaller segments.
 func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.LimitedReader) (total int64, err error) {
 	begin, err := file.Seek(0, io.SeekCurrent)
 	for err == nil && content.N > 0 {
@@ -259,7 +262,7 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 		total += n
 		slow := n > 0 && errors.Is(err, os.ErrDeadlineExceeded) && x.r.Context().Err() == nil
 		if slow && !x.deadlines.Hastened() {
-			_, err = file.Seek(begin+total, io.SeekStart) // back to what was read and not sent
+			_, err = file.Seek(begin+total, io.SeekStart) // back to the bytes that were read but not sent
 			x.segmentSize = minSegmentSize
 			continue
 		}
@@ -270,7 +273,8 @@ func (x *exchange) sendFile(to io.ReaderFrom, file *os.File, content *io.Limited
 	return total, err
 }
 
-// sendSegments sends content. ours reports whether an error is one of reading it.
+// sendSegments sends content. isReadError reports whether an error is one of reading
+// it.
 func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, isReadError func(error) bool) (total int64, err error) {
 	for content.N > 0 {
 		n, err := x.sendSegment(to, content, isReadError)
@@ -283,7 +287,7 @@ func (x *exchange) sendSegments(to io.ReaderFrom, content *io.LimitedReader, isR
 	return total, nil
 }
 
-// sendSegment sends one piece of content under one deadline.
+// sendSegment sends one segment of content under one deadline.
 func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, isReadError func(error) bool) (int64, error) {
 	x.deadlines.BeforeWrite()
 	begun := time.Now()
@@ -298,7 +302,8 @@ func (x *exchange) sendSegment(to io.ReaderFrom, content *io.LimitedReader, isRe
 	return n, err
 }
 
-// checkSentLength notes if content was shorter than its announced length.
+// checkSentLength records a read failure if content was shorter than its
+// Content-Length.
 func (x *exchange) checkSentLength() {
 	if x.method == http.MethodHead || x.status != http.StatusOK && x.status != http.StatusPartialContent {
 		return
@@ -309,11 +314,11 @@ func (x *exchange) checkSentLength() {
 	}
 }
 
-// How much of a file is sent under one write deadline: a client that reads the
-// largest piece in twice the network timeout is not cut. Pieces follow the
-// client's pace, so that a slow one is seen to move. The first pieces say nothing
-// about it, since they go into buffers on the way: a client that took a part of one
-// in the time gets the rest in small ones.
+// The size of segments, each of which has one write deadline. A client that reads the
+// largest segment in twice the network timeout is not cut off. Sizes follow the
+// client's pace, so that the progress of a slow client is visible. The first segments
+// do not show that pace, since they go into buffers on the way: if a client takes only
+// a part of one in time, the rest is sent in small segments.
 const (
 	minSegmentSize = 16 << 10
 	maxSegmentSize = 256 << 10

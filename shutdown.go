@@ -5,24 +5,23 @@ import (
 	"sync"
 )
 
-// Shutdown ends the handler: bodies that are being received are interrupted
-// with ErrServerShutdown, keeping what has arrived, and work in the
-// background ends. It waits for the latter until ctx ends and returns its
-// cause then. Requests themselves are waited for by http.Server.Shutdown,
-// which is to be called beside or after it; an answer that the client does not
-// take is cut soon. Idempotent.
+// Shutdown ends the handler. Bodies that are being received are interrupted with
+// ErrServerShutdown, and what has arrived is kept. Background work ends; Shutdown waits
+// for it until ctx ends, and then returns ctx's cause. It does not wait for requests:
+// call http.Server.Shutdown beside or after it. An answer that the client does not read
+// is cut off soon. Idempotent.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.engine.cancelBackground()
 	h.running.hasten(ErrServerShutdown)
 	return h.engine.close(ctx)
 }
 
-// requestList is the list of the exchanges that are being served, so that a
-// shutdown reaches those that wait for their clients.
+// requestList is the list of the exchanges that are being served. A shutdown uses it to
+// hasten those that wait for their clients.
 type requestList struct {
 	mu    sync.Mutex
 	first *exchange
-	cause error // cause for all that come; nil: none
+	cause error // hastens new exchanges, too; nil: no shutdown
 }
 
 func (l *requestList) add(x *exchange) {
@@ -51,7 +50,7 @@ func (l *requestList) remove(x *exchange) {
 	x.prev, x.next = nil, nil
 }
 
-// hasten has all end soon that wait for their clients, for this cause.
+// hasten ends all exchanges soon that wait for their clients, with this cause.
 func (l *requestList) hasten(cause error) {
 	for _, x := range l.all(cause) {
 		x.deadlines.Hasten(cause) // does nothing if it has ended meanwhile

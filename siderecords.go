@@ -17,14 +17,13 @@ type SideKey struct {
 	Kind, Name string
 }
 
-// SideRecords keeps small named records beside the uploads: what is
-// finishing, which final a repeated POST means, and later an outbox or
-// tombstones. A value is at most 64 KiB and as durable as an upload's record.
-// Every call is atomic and needs no lease; the last of two replacing calls
-// wins. Slices passed in and out belong to the caller.
+// SideRecords keeps small named records beside the uploads, such as the uploads that
+// are being finished, or the final of a repeated POST. A value is at most 64 KiB and as
+// durable as an upload's record. Every call is atomic and needs no lease; the last of
+// two replacing calls wins. Slices passed in and out belong to the caller.
 type SideRecords interface {
-	// CreateSide stores value if key is free. If not, it answers the value
-	// that is there, created false and no error.
+	// CreateSide stores value if key is free. If not, it returns the existing value,
+	// created false and no error.
 	CreateSide(ctx context.Context, key SideKey, value []byte) (current []byte, created bool, err error)
 	// PutSide stores value under key, replacing what was there.
 	PutSide(ctx context.Context, key SideKey, value []byte) error
@@ -37,7 +36,7 @@ type SideRecords interface {
 	DeleteSide(ctx context.Context, key SideKey) error
 }
 
-// eachSideRecord calls f for the side records of a kind.
+// eachSideRecord calls f for each side record of a kind.
 func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) error {
 	const page = 1000 // stores may read all names for each page
 	for cursor := ""; ; {
@@ -64,7 +63,7 @@ func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) erro
 	}
 }
 
-// deleteSideRecord removes a side record that has served.
+// deleteSideRecord removes a side record that is not needed any more.
 func (e *engine) deleteSideRecord(ctx context.Context, key SideKey) error {
 	return e.store.SideRecords.DeleteSide(ctx, key)
 }
@@ -74,9 +73,9 @@ func hashName(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// memorySideRecords stands in for a store without SideRecords. A restart forgets
-// them: what was being finished then waits for the next request on the
-// upload, and a repeated POST makes a second final. So does an eviction.
+// memorySideRecords is for stores without SideRecords. A restart loses its records:
+// uploads that were being finished wait for their next request, and a repeated POST
+// creates a second final. An eviction has the same effect.
 type memorySideRecords struct {
 	mu     sync.Mutex
 	values *bytecache.Cache[SideKey, []byte]
@@ -84,7 +83,7 @@ type memorySideRecords struct {
 
 var _ SideRecords = (*memorySideRecords)(nil)
 
-// maxSideBytes bounds the memory for side records: some 10 000.
+// maxSideBytes limits the memory for side records, to about 10 000.
 const maxSideBytes = 4 << 20
 
 func newMemorySideRecords() *memorySideRecords {

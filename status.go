@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// preemptedTimeout is how long a HEAD that a newer request has overtaken waits
-// for the lock without asking: most of those who overtake are as short as it is.
+// preemptedTimeout is how long a HEAD that a newer request has overtaken waits for the
+// lock without preempting. Most of the newer requests are as short as this one.
 const preemptedTimeout = time.Second
 
-// status tells the state of an upload for a client that wants to go on with
-// it. A running request on the upload is ended: its offset is what the next
-// request may use.
+// status returns the state of an upload to a client that wants to resume it. It
+// interrupts a running request on the upload, so that the returned offset is the one
+// for the next request.
 //
-// A final upload is not locked: a builder would not let go, and the answer is
-// only whether it is done.
+// A final upload is not locked: its builder would not let go, and the answer says only
+// whether it is complete.
 func (e *engine) status(c *operation, id string) (FileInfo, error) {
 	if e.building.Locked(id) {
 		if info, err := e.finalStatus(c, id); err != nil || info.IsFinal {
@@ -42,7 +42,7 @@ func (e *engine) status(c *operation, id string) (FileInfo, error) {
 	return h.info, e.checkUsable(&h.info)
 }
 
-// finalStatus reads the record of a final beside its builder.
+// finalStatus reads the record of a final while its builder works.
 func (e *engine) finalStatus(c *operation, id string) (FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
 		return FileInfo{}, err
@@ -54,8 +54,8 @@ func (e *engine) finalStatus(c *operation, id string) (FileInfo, error) {
 	return info, err
 }
 
-// authorizedInfo tells which dialect made an upload, for requests that carry no mark
-// of one.
+// authorizedInfo returns the record of an upload without locking it, for requests
+// without a mark of a dialect: it has the dialect that created the upload.
 func (e *engine) authorizedInfo(c *operation, id string) (FileInfo, error) {
 	if err := e.authorize(c, id); err != nil {
 		return FileInfo{}, err
@@ -64,8 +64,8 @@ func (e *engine) authorizedInfo(c *operation, id string) (FileInfo, error) {
 	return info, err
 }
 
-// checkKnown returns an error if the client may not know of the upload or it does
-// not exist.
+// checkKnown returns an error if the client may not use the upload, or if it does not
+// exist.
 func (e *engine) checkKnown(c *operation, id string) error {
 	if err := e.authorize(c, id); err != nil {
 		return err

@@ -4,8 +4,8 @@ import (
 	"errors"
 )
 
-// terminate removes an upload. A running request on it is ended first. A
-// broken record is removed like an upload.
+// terminate removes an upload. It interrupts a running request on it. An upload whose
+// record is broken can be removed, too.
 func (e *engine) terminate(c *operation, id string) (operationResult, error) {
 	if err := e.authorize(c, id); err != nil {
 		return operationResult{}, err
@@ -40,8 +40,8 @@ func (e *engine) terminate(c *operation, id string) (operationResult, error) {
 	return operationResult{info: &h.info, response: response}, nil
 }
 
-// removeAndPublish removes an upload and tells that, once for each upload whose creation was
-// told.
+// removeAndPublish removes an upload and publishes that, once for each upload whose
+// creation was published.
 func (e *engine) removeAndPublish(h *lockedUpload, request HTTPRequest) error {
 	err := e.remove(h)
 	if err != nil && !e.isGone(h, err) {
@@ -52,10 +52,10 @@ func (e *engine) removeAndPublish(h *lockedUpload, request HTTPRequest) error {
 	return err
 }
 
-// isGone reports whether a removal that failed has left nothing: no later one
-// would find anything to tell of.
+// isGone reports whether the upload does not exist any more after a removal that
+// returned an error. If so, this was the last chance to publish the removal.
 func (e *engine) isGone(h *lockedUpload, err error) bool {
-	if errors.Is(err, ErrNotFound) { // this removal has not done it
+	if errors.Is(err, ErrNotFound) { // an earlier removal has removed it
 		return false
 	}
 	_, _, err = e.load(h.lease.Context(), h.id)

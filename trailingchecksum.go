@@ -9,16 +9,16 @@ import (
 
 // Checksums in trailers that the header of the request has not announced (RFC 9110,
 // section 6.6.2, has it as a SHOULD, tus as a MUST). When such a checksum arrives, the
-// body is already stored: it is verified then, and cut off again if it is wrong.
+// body is already stored. It is verified then, and cut off if it is wrong.
 
-// trailingChecksum is a checksum that may come unannounced at the end of a body.
+// trailingChecksum is a checksum that may arrive unannounced at the end of a body.
 type trailingChecksum struct {
-	request   *http.Request // the server's own: in copies of it the trailers do not appear
+	request   *http.Request // the server's own request: copies do not get the trailers
 	dialect   Dialect
-	checksums []runningChecksum // running along with the body; nil: it is read again from the store
+	checksums []runningChecksum // computed while the body is read; nil: the body is read again from the store
 
-	received []runningChecksum // what has come
-	tail     []byte            // the end of the body, which is not handed out
+	received []runningChecksum // the checksums in the trailers
+	tail     []byte            // the end of the body, which is not passed to the store before it is verified
 }
 
 // expectTrailingChecksum prepares for an unannounced checksum, if the body has no other one.
@@ -33,9 +33,10 @@ func (x *exchange) expectTrailingChecksum() {
 	}
 }
 
-// exposeTrailers reports whether an unannounced checksum could be seen. Over HTTP/1.1
-// only chunked content has trailers. Over HTTP/2 net/http keeps those whose names are
-// in the request's map, and there is a map if any other trailer is announced.
+// exposeTrailers makes net/http keep unannounced checksums, and reports whether they
+// could be seen. Over HTTP/1.1 only chunked content has trailers. Over HTTP/2 net/http
+// keeps the trailers whose names are in the request's map, and the map exists only if
+// another trailer is announced.
 func exposeTrailers(r *http.Request) bool {
 	if r.ProtoMajor == 1 {
 		return r.ContentLength < 0
@@ -51,7 +52,7 @@ func exposeTrailers(r *http.Request) bool {
 	return true
 }
 
-// newChecksums are running hashes of all algorithms.
+// newChecksums returns running hashes of all algorithms.
 func newChecksums() []runningChecksum {
 	sums := make([]runningChecksum, len(algorithms))
 	for i := range algorithms {
@@ -60,9 +61,9 @@ func newChecksums() []runningChecksum {
 	return sums
 }
 
-// end is called when a body of n bytes has ended, with what was read last. It
-// returns nil if there is no checksum, or a right one. If it cannot tell, it keeps
-// last and returns ErrUnverified.
+// end is called when a body of n bytes has ended, with the bytes that were read last.
+// It returns nil if there is no checksum, or if it is right. If the body has to be read
+// again to know this, it keeps last and returns ErrUnverified.
 func (t *trailingChecksum) end(last []byte, n int64) error {
 	var err error
 	if t.received, err = t.read(); err != nil {
@@ -90,7 +91,7 @@ func unverified(err error) error {
 	return e.With(errors.Join(ErrUnverified, e.Err))
 }
 
-// newHashes are new hashes for what has come.
+// newHashes returns the received checksums with new hashes.
 func (t *trailingChecksum) newHashes() []runningChecksum {
 	sums := slices.Clone(t.received)
 	for i := range sums {
@@ -99,7 +100,7 @@ func (t *trailingChecksum) newHashes() []runningChecksum {
 	return sums
 }
 
-// compare holds hashes of the whole body against what has come.
+// compare compares hashes of the whole body with the received checksums.
 func (t *trailingChecksum) compare(sums []runningChecksum) error {
 	for _, want := range t.received {
 		for _, s := range sums {
@@ -111,7 +112,7 @@ func (t *trailingChecksum) compare(sums []runningChecksum) error {
 	return nil
 }
 
-// read takes the checksums out of the trailers.
+// read reads the checksums in the trailers.
 func (t *trailingChecksum) read() (received []runningChecksum, err error) {
 	trailer := t.request.Trailer
 	if value, present, err := singleField(trailer, checksumField, ErrInvalidChecksum); t.dialect == DialectTus && (present || err != nil) {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// The dialect tus 1.0: headers to operations, results to status and headers.
+// The dialect tus 1.0: it translates headers to operations, and results to status and
+// headers.
 
 const (
 	tusVersion   = "1.0.0"
@@ -23,13 +24,13 @@ func (tusDialect) name() Dialect          { return DialectTus }
 func (tusDialect) declared() bool         { return true }
 func (tusDialect) getReturnsStatus() bool { return false }
 
-// begin sets the version, which is in every answer (Core, Tus-Resumable).
+// begin sets the version, which every answer has (Core, Tus-Resumable).
 func (tusDialect) begin(x *exchange) { x.Header()["Tus-Resumable"] = tusResumable }
 
 func (tusDialect) checkStatus(*exchange) error      { return nil }
 func (tusDialect) checkTermination(*exchange) error { return nil }
 
-// extensions is the value of Tus-Extension, or "" if there is none.
+// extensions returns the value of Tus-Extension, or "" if there is none.
 func extensions(config Config) string {
 	var list []string
 	add := func(offered bool, names ...string) {
@@ -46,8 +47,7 @@ func extensions(config Config) string {
 	return strings.Join(list, ",")
 }
 
-// tusOptions answers what the server can (Core, OPTIONS). 200 rather than 204
-// for the preflights of old browsers.
+// tusOptions sets the fields that describe the server (Core, OPTIONS).
 func tusOptions(x *exchange) {
 	header := x.Header()
 	header.Set("Tus-Version", tusVersion)
@@ -107,8 +107,9 @@ func (tusDialect) writeCreation(x *exchange, req creationRequest, res operationR
 	return err
 }
 
-// refuseContent refuses content. Many frameworks and proxies send a request without any
-// as one whose length is not known, so that only a byte makes it content.
+// refuseContent returns refusal if the request has content. Many frameworks and proxies
+// send a request without content as one of unknown length, so only a byte counts as
+// content.
 func (x *exchange) refuseContent(refusal *Error) error {
 	content, err := x.body.hasBytes()
 	if err == nil && content {
@@ -179,8 +180,8 @@ func (tusDialect) writeStatus(x *exchange, info FileInfo) error {
 	return nil
 }
 
-// rawMetaData is what the client sent, byte for byte, or an equivalent for
-// records that do not have that.
+// rawMetaData returns the bytes that the client has sent, or an equivalent for records
+// without them.
 func rawMetaData(info FileInfo) string {
 	if info.RawMetaData != "" {
 		return info.RawMetaData
@@ -222,7 +223,8 @@ func (tusDialect) writeAppend(x *exchange, _ appendRequest, res operationResult,
 	return err
 }
 
-// setContentFields says in both dialects that the upload is complete.
+// setContentFields sets fields that report, in both dialects, that the upload is
+// complete.
 func (tusDialect) setContentFields(x *exchange, info FileInfo) {
 	header := x.Header()
 	header.Set("Upload-Offset", formatInt(info.Offset))
@@ -238,16 +240,16 @@ func (tusDialect) writeError(x *exchange, e *Error) (status int, contentType, co
 	return statusFor(e, DialectTus, x.method), plainText, e.Code + ": " + e.Message + "\n"
 }
 
-// The plain fields of tus 1.0. A field that does not parse is an error.
+// The fields of tus 1.0 have simple values. A field that does not parse is an error.
 
-// isMediaType compares Content-Type, parameters aside.
+// isMediaType reports whether Content-Type is want, parameters aside.
 func isMediaType(header http.Header, want string) bool {
 	value, _, err := singleField(header, "Content-Type", ErrInvalidContentType)
 	media, _, _ := strings.Cut(value, ";")
 	return err == nil && strings.EqualFold(strings.TrimSpace(media), want)
 }
 
-// singleField reads a field that may stand in a request once.
+// singleField reads a field that may appear in a request only once.
 func singleField(header http.Header, name string, bad *Error) (value string, present bool, err error) {
 	values := header[name]
 	if len(values) > 1 {

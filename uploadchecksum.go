@@ -11,7 +11,7 @@ import (
 // checksumField is the name of the header and of the trailer.
 const checksumField = "Upload-Checksum"
 
-// prepareTusBody prepares the body of a creation or an append.
+// prepareTusBody prepares the body of a creation or an append, with its checksum.
 func (x *exchange) prepareTusBody(c *operation) error {
 	v, err := readTusChecksum(x.body.request)
 	if err != nil {
@@ -29,15 +29,15 @@ func (x *exchange) prepareTusBody(c *operation) error {
 	return nil
 }
 
-// readTusChecksum reads Upload-Checksum, or prepares for it as a trailer; nil if
-// there is neither.
+// readTusChecksum reads Upload-Checksum, or prepares for it as an announced trailer. It
+// returns nil if there is neither.
 func readTusChecksum(r *http.Request) (*verifier, error) {
 	value, inHeader, err := singleField(r.Header, checksumField, ErrInvalidChecksum)
 	if err != nil {
 		return nil, err
 	}
 	_, announced := r.Trailer[checksumField]
-	announced = announced || slices.ContainsFunc(r.Header["Trailer"], namesChecksum) // net/http leaves it there if the request's framing has no trailers
+	announced = announced || slices.ContainsFunc(r.Header["Trailer"], namesChecksum) // net/http keeps the field if the request's framing has no trailers
 	switch {
 	case inHeader && announced:
 		return nil, ErrInvalidChecksum.With(errors.New("both as header and as trailer"))
@@ -54,7 +54,7 @@ func readTusChecksum(r *http.Request) (*verifier, error) {
 	return nil, nil
 }
 
-// namesChecksum reports whether a list of field names has that of the checksum.
+// namesChecksum reports whether a list of field names contains Upload-Checksum.
 func namesChecksum(list string) bool {
 	for name := range strings.SplitSeq(list, ",") {
 		if strings.EqualFold(strings.TrimSpace(name), checksumField) {
@@ -64,7 +64,7 @@ func namesChecksum(list string) bool {
 	return false
 }
 
-// noTrailer refuses a checksum trailer behind a checksum in the header.
+// noTrailer refuses a checksum in a trailer if the header has one.
 func noTrailer(r *http.Request) error {
 	if hasValue(r.Trailer, checksumField) {
 		return ErrInvalidChecksum.With(errors.New("a trailer, and a checksum in the header"))
@@ -72,7 +72,8 @@ func noTrailer(r *http.Request) error {
 	return nil
 }
 
-// announcedTusChecksum hashes with everything that is offered: which it is comes last.
+// announcedTusChecksum computes the checksums of all offered algorithms, because the
+// trailer names its algorithm only at the end.
 func announcedTusChecksum(r *http.Request) *verifier {
 	v := &verifier{}
 	for i := range algorithms {
@@ -99,8 +100,8 @@ func announcedTusChecksum(r *http.Request) *verifier {
 	return v
 }
 
-// parseChecksum reads the name of an algorithm, one space, and base64. A
-// value of the wrong length is no syntax error but a mismatch.
+// parseChecksum reads the name of an algorithm, one space, and base64. A value of the
+// wrong length is not a syntax error but a mismatch.
 func parseChecksum(s string) (*algorithm, []byte, error) {
 	name, encoded, ok := strings.Cut(s, " ")
 	a := tusAlgorithm(name)
@@ -116,8 +117,9 @@ func parseChecksum(s string) (*algorithm, []byte, error) {
 
 var strictBase64 = base64.StdEncoding.Strict()
 
-// decodeDigest decodes base64 that is to be compared with a digest. What is too
-// long for any is cut, once it is known to decode: it is as different.
+// decodeDigest decodes base64 that is to be compared with a digest. It validates all of
+// it, but cuts the result to longestDigest bytes, which are more than a digest has and
+// cannot match.
 func decodeDigest(encoded string) (decoded []byte, err error) {
 	const step = longestDigest / 3 * 4
 	var in [step]byte
@@ -136,8 +138,8 @@ func decodeDigest(encoded string) (decoded []byte, err error) {
 	return decoded, err
 }
 
-// contentDigestForTus reads Content-Digest, which belongs to HTTP and not to a dialect. A
-// checksum of tus beside it may not come unseen.
+// contentDigestForTus reads Content-Digest, which belongs to HTTP and not to a dialect.
+// It refuses a checksum of tus in a trailer beside it.
 func contentDigestForTus(r *http.Request) *verifier {
 	v := readContentDigest(r)
 	if v == nil {

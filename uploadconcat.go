@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// readConcat reads Upload-Concat: nil and false is an ordinary upload.
+// readConcat reads Upload-Concat. It returns nil and false for an ordinary upload.
 func (x *exchange) readConcat() (final *finalRequest, partial bool, err error) {
 	raw, present, err := singleField(x.r.Header, "Upload-Concat", ErrInvalidConcat)
 	if err != nil || !present {
@@ -29,7 +29,7 @@ func (x *exchange) readConcat() (final *finalRequest, partial bool, err error) {
 	}
 	origin, path := x.base()
 	ids, err := parsePartials(list, origin, path, config.MaxPartials)
-	if errors.Is(err, ErrInvalidConcat) { // they may also be named as they are reached past the proxy
+	if errors.Is(err, ErrInvalidConcat) { // URLs that bypass the proxy are allowed, too
 		if own, ownErr := parsePartials(list, x.origin(), x.h.basePath, config.MaxPartials); ownErr == nil {
 			ids, err = own, nil
 		}
@@ -37,9 +37,9 @@ func (x *exchange) readConcat() (final *finalRequest, partial bool, err error) {
 	return &finalRequest{partials: ids, raw: raw}, false, err
 }
 
-// parsePartials reads the list of a final upload: URLs of uploads on this
-// server, absolute or relative to the creation URL, separated by spaces. There
-// are at most so many.
+// parsePartials reads the list of a final upload: URLs of uploads on this server,
+// absolute or relative to the creation URL, separated by spaces. most limits their
+// number.
 func parsePartials(list, origin, basePath string, most int) ([]string, error) {
 	base, err := url.Parse(origin + basePath)
 	if err != nil {
@@ -62,8 +62,8 @@ func parsePartials(list, origin, basePath string, most int) ([]string, error) {
 	return ids, nil
 }
 
-// longestReference is how long a reference can be that names an upload: an id
-// with every byte escaped behind a host and a base path.
+// longestReference is the length of the longest reference to an upload: an id with
+// every byte escaped, behind a host and a base path.
 const longestReference = 8 << 10
 
 func parsePartial(ref string, base *url.URL, origin string) (string, error) {
@@ -92,14 +92,14 @@ func parsePartial(ref string, base *url.URL, origin string) (string, error) {
 	return id, nil
 }
 
-// sameHost reports whether two URLs name one host, in whatever spelling (RFC 3986,
-// section 6.2). They may differ in http and https: proxies end TLS.
+// sameHost reports whether two URLs name the same host, after normalization (RFC 3986,
+// section 6.2). One may have http and the other https: proxies end TLS.
 func sameHost(a, b *url.URL) bool {
 	return normalizedHost(a) == normalizedHost(b)
 }
 
-// normalizedHost is the host of a URL in lower case, with its port if that is not one of
-// those that http and https mean.
+// normalizedHost returns the host of a URL in lower case, with its port unless that is
+// a default port of http or https.
 func normalizedHost(u *url.URL) string {
 	host, port := strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -111,7 +111,8 @@ func normalizedHost(u *url.URL) string {
 	return host + ":" + port
 }
 
-// belowPath cuts base off an escaped path, in which letters of base may be escaped.
+// belowPath removes base from the front of an escaped path, in which letters of base
+// may be escaped.
 func belowPath(escaped, base string) (rest string, ok bool) {
 	end := 0
 	for range strings.Count(base, "/") {
@@ -125,9 +126,9 @@ func belowPath(escaped, base string) (rest string, ok bool) {
 	return escaped[end:], err == nil && path == base
 }
 
-// parsePlainPartial takes the id from a reference as nearly all clients write it:
-// this server's origin or none, the base path, and an id of letters, digits,
-// "-" and "_", which means itself.
+// parsePlainPartial reads a reference as nearly all clients write it: this server's
+// origin or none, the base path, and an id of letters, digits, "-" and "_", which needs
+// no decoding.
 func parsePlainPartial(ref, origin, basePath string) (id string, ok bool) {
 	path := strings.TrimPrefix(ref, origin)
 	if id, ok = strings.CutPrefix(path, basePath); !ok || id == "" || len(id) > maxIDSegment {
@@ -138,10 +139,11 @@ func parsePlainPartial(ref, origin, basePath string) (id string, ok bool) {
 			return "", false
 		}
 	}
-	return strings.Clone(id), true // an id does not keep its request
+	return strings.Clone(id), true // a copy, which does not keep the request in memory
 }
 
-// rawConcat is the same for Upload-Concat.
+// rawConcat returns Upload-Concat as the client has sent it, or an equivalent for
+// records without it.
 func (x *exchange) rawConcat(info FileInfo) string {
 	switch {
 	case info.IsPartial:

@@ -6,16 +6,17 @@ import (
 	"sync"
 )
 
-// Group counts work in the background. Unlike a sync.WaitGroup it refuses new work
-// once somebody waits, and the wait has a limit. Set Panicked before use. Safe for
-// concurrent use.
+// Group counts work in the background. Unlike a sync.WaitGroup, it refuses new work
+// once Wait was called, and Wait ends with its context. Set Panicked before use. Safe
+// for concurrent use.
 type Group struct {
 	mu     sync.Mutex
 	n      int
 	closed bool
 	idle   chan struct{} // closed when closed and n == 0; made by Wait
 
-	// Panicked is told of a panic, which ends that work only.
+	// Panicked is called with the value of a panic, which ends only the work that
+	// panicked.
 	Panicked func(any)
 }
 

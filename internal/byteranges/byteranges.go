@@ -1,5 +1,5 @@
-// Package byteranges reads the Range field of HTTP (RFC 9110, section 14.2), and makes
-// few ranges of many.
+// Package byteranges reads the Range field of HTTP (RFC 9110, section 14.2), and
+// reduces the number of its ranges.
 package byteranges
 
 import (
@@ -11,22 +11,23 @@ import (
 	"github.com/tus/tusd/internal/ascii"
 )
 
-// A store serves each range on its own: a seek, or in an object store a request, and
-// a part of the answer. Very many ranges, tiny or overlapping, are an attack (RFC
-// 9110, section 14.2).
+// A store serves each range separately: it seeks, or sends a request to an object
+// store, and the answer has a part for each range. Very many ranges, tiny or
+// overlapping, are an attack (RFC 9110, section 14.2).
 const (
-	// maxRanges bounds how many ranges a store is asked for at once.
+	// maxRanges limits how many ranges a store is asked for at once.
 	maxRanges = 32
-	// partOverhead is about the bytes that a part of an answer costs beside its
-	// content: ranges that are nearer to each other become one (section 15.3.7.2).
+	// partOverhead is about how many bytes a part of an answer takes besides its
+	// content. Ranges that are nearer to each other than this are merged (section
+	// 15.3.7.2).
 	partOverhead = 128
 )
 
 // Simplify returns a Range field that means the same as field for content of size
 // bytes, that net/http reads correctly, and that has at most 32 ranges: ranges that
-// overlap or nearly touch become one. It returns "" if the unit is unknown, since such
-// a field is to be ignored (RFC 9110, section 14.2). A field that names no byte, or too
-// many ranges, becomes one that cannot be satisfied, so that the answer is 416.
+// overlap or nearly touch are merged. It returns "" if the unit is unknown, since such
+// a field is to be ignored (RFC 9110, section 14.2). If a field names no byte, or too
+// many ranges, the result cannot be satisfied, so that the answer is 416.
 func Simplify(field string, size int64) string {
 	unit, list, ok := strings.Cut(field, "=")
 	if !ok || !strings.EqualFold(unit, "bytes") {
@@ -49,7 +50,7 @@ func Simplify(field string, size int64) string {
 	return spans.String()
 }
 
-// span is what a range means: bytes from start up to end, end not included.
+// span is the meaning of a range: the bytes from start up to end, end not included.
 type span struct{ start, end int64 }
 
 // parseSpan reads one range. A range that names no byte is an empty span. Positions may
@@ -91,10 +92,10 @@ func parsePosition(s string) (n int64, ok bool) {
 	return math.MaxInt64, s != ""
 }
 
-// spans are the ranges of a field. Unless apart is set they are disjoint and not near
-// each other.
+// spans are the ranges of a field. Unless apart is set, they do not overlap or nearly
+// touch.
 type spans struct {
-	apart bool // every span stays as it was named
+	apart bool // spans are not merged
 	list  [maxRanges]span
 	n     int
 }

@@ -1,6 +1,6 @@
-// Package contexts has contexts that cost next to nothing until somebody waits for
-// their end. Most uploads are small: their stores only ask whether they may still
-// write, and are done before a channel and a goroutine would pay.
+// Package contexts has contexts that cost next to nothing until Done is called. Most
+// uploads are small: their stores only check whether they may still write, and end
+// before a channel and a goroutine would pay off.
 package contexts
 
 import (
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Lazy is a child of Parent, like one of context.WithCancel. It becomes one with the
+// Lazy is a child of Parent, like one of context.WithCancel, which it creates at the
 // first call of Done. Set Parent before use. Safe for concurrent use.
 type Lazy struct {
 	Parent context.Context
@@ -30,12 +30,12 @@ func (c *Lazy) Cancel() {
 	}
 }
 
-// current returns the context that c has become, or its parent.
+// current returns the child if there is one, otherwise the parent.
 func (c *Lazy) current() (ctx context.Context, ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.child != nil {
-		return c.child, false // it tells itself whether it has ended
+		return c.child, false // the child itself knows whether it has ended
 	}
 	return c.Parent, c.ended
 }
@@ -65,23 +65,23 @@ func (c *Lazy) Err() error {
 	return context.Canceled
 }
 
-// Value implements context.Context. The child answers the questions of package
-// context, so that children of c learn of its end without a goroutine, and the cause
-// is the parent's if the parent ended first.
+// Value implements context.Context. The child answers the queries of package context,
+// so that children of c learn of its end without a goroutine, and the cause is the
+// parent's if the parent ended first.
 func (c *Lazy) Value(key any) any {
 	ctx, _ := c.current()
 	return ctx.Value(key)
 }
 
-// Graceful is a child of Parent that also ends a grace period after Client has. Set
-// the exported fields before use. Safe for concurrent use.
+// Graceful is a child of Parent that also ends when a grace period after the end of
+// Client is over. Set the exported fields before use. Safe for concurrent use.
 type Graceful struct {
 	Lazy
 	Client context.Context
 	Grace  time.Duration
 
 	// guarded by Lazy.mu
-	unwatch func() bool // ends the watch over Client; nil: there is none
+	unwatch func() bool // stops watching Client; nil: it is not watched
 	timer   *time.Timer // of the grace period; nil: it has not begun
 }
 
@@ -125,8 +125,8 @@ func (c *Graceful) Cancel() {
 	}
 }
 
-// Outlive returns a context that ends grace after ctx has. The caller calls stop when
-// the work in it is done.
+// Outlive returns a context that ends grace after the end of ctx. The caller calls stop
+// when the work in it is done.
 func Outlive(ctx context.Context, grace time.Duration) (longer context.Context, stop func()) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, func() {

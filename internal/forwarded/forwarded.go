@@ -1,7 +1,7 @@
-// Package forwarded reads what proxies in front of a server say about the requests
-// that they pass on: Forwarded (RFC 7239), X-Forwarded-Host, X-Forwarded-Proto,
-// X-Forwarded-Port, X-Forwarded-Prefix and X-Forwarded-For. The operator decides which
-// proxies are believed. A field that does not parse counts as absent.
+// Package forwarded reads the fields in which proxies describe the requests that they
+// forward: Forwarded (RFC 7239), X-Forwarded-Host, X-Forwarded-Proto, X-Forwarded-Port,
+// X-Forwarded-Prefix and X-Forwarded-For. The operator decides which proxies are
+// trusted. A field that does not parse counts as absent.
 package forwarded
 
 import (
@@ -18,10 +18,10 @@ import (
 	"github.com/tus/tusd/internal/ascii"
 )
 
-// Trust says which peers are believed. The zero value believes peers in private
-// networks about host and scheme, and none about the client's address.
+// Trust is the set of peers that are trusted. The zero value trusts peers in private
+// networks about host and scheme, and no peer about the client's address.
 type Trust struct {
-	All      bool           // every peer is believed about host and scheme
+	All      bool           // every peer is trusted about host and scheme
 	Networks []netip.Prefix // of the operator's proxies; nil: the private networks, for host and scheme only
 }
 
@@ -34,12 +34,12 @@ var privateNetworks = []netip.Prefix{
 	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fc00::/7"),
 }
 
-// IsPrivate reports whether addr is in a private network. An invalid addr stands for
-// a Unix socket, which is.
+// IsPrivate reports whether addr is in a private network. An invalid addr stands for a
+// Unix socket, which counts as private.
 func IsPrivate(addr netip.Addr) bool { return contains(privateNetworks, addr) }
 
 // Names reports whether addr is in one of the operator's networks. An invalid addr
-// stands for a Unix socket, which is if there are any.
+// stands for a Unix socket, which counts if the operator has named any network.
 func (t Trust) Names(addr netip.Addr) bool { return contains(t.Networks, addr) }
 
 func contains(networks []netip.Prefix, addr netip.Addr) bool {
@@ -54,7 +54,7 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// Trusts reports whether a peer is believed about host and scheme.
+// Trusts reports whether a peer is trusted about host and scheme.
 func (t Trust) Trusts(peer netip.Addr) bool {
 	switch {
 	case t.All:
@@ -65,11 +65,11 @@ func (t Trust) Trusts(peer netip.Addr) bool {
 	return contains(t.Networks, peer)
 }
 
-// Client returns the address of the client that made the request: that of the peer,
-// or, if the peer is one of the operator's proxies, the nearest address before it
-// that is none. It is not valid if it is unknown. X-Forwarded-For comes before
-// Forwarded because nearly all proxies write it; a proxy that writes only Forwarded
-// has to remove X-Forwarded-For.
+// Client returns the address of the client that made the request. That is the peer, or,
+// if the peer is one of the operator's proxies, the nearest address before it that is
+// not. The address is invalid if it is unknown. X-Forwarded-For comes before Forwarded
+// because nearly all proxies write it; a proxy that writes only Forwarded has to remove
+// X-Forwarded-For.
 func (t Trust) Client(r *http.Request, peer netip.Addr) netip.Addr {
 	if t.Networks == nil || !contains(t.Networks, peer) {
 		return peer
@@ -114,12 +114,12 @@ func listedHops(lists []string) iter.Seq[string] {
 	}
 }
 
-// maxHops bounds how many proxies of Forwarded are followed back. The field can only
-// be read from its beginning.
+// maxHops limits how many proxies of Forwarded are followed back. The field can only be
+// read from its beginning.
 const maxHops = 64
 
 // forwardedHops yields the clients in the elements of Forwarded, the nearest proxy's
-// first, and none if the field does not parse.
+// first. It yields none if the field does not parse.
 func forwardedHops(header http.Header) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		var ring [maxHops]string
@@ -136,9 +136,9 @@ func forwardedHops(header http.Header) iter.Seq[string] {
 	}
 }
 
-// Origin returns the scheme and the host that the client has used, "" for what the
-// proxies do not say. The first element counts, which is the outermost proxy's: a
-// client that lies changes only the URLs that it gets itself.
+// Origin returns the scheme and the host that the client has used, "" if the proxies do
+// not say. The first element counts, which is the outermost proxy's: a client that
+// forges it changes only the URLs that it gets itself.
 func Origin(header http.Header) (scheme, host string) {
 	scheme = parseScheme(firstOf(header.Get("X-Forwarded-Proto")))
 	host = parseHost(firstOf(header.Get("X-Forwarded-Host")))
@@ -156,7 +156,7 @@ func Origin(header http.Header) (scheme, host string) {
 	return scheme, host
 }
 
-// IsForwarded reports whether a proxy says that it has passed the request on.
+// IsForwarded reports whether a proxy says that it has forwarded the request.
 func IsForwarded(header http.Header) bool {
 	return header["X-Forwarded-For"] != nil || header["X-Forwarded-Proto"] != nil ||
 		header["X-Forwarded-Host"] != nil || header["Forwarded"] != nil ||
@@ -164,8 +164,8 @@ func IsForwarded(header http.Header) bool {
 }
 
 // WithPort adds the port of X-Forwarded-Port to a host without one. Ports 80 and 443
-// are passed over: a proxy that mixes them up is more likely than one that serves
-// http on 443.
+// are ignored: a proxy that mixes them up is more likely than one that serves http on
+// 443.
 func WithPort(header http.Header, host string) string {
 	port, err := strconv.ParseUint(firstOf(header.Get("X-Forwarded-Port")), 10, 16)
 	if err != nil || port == 0 || port == 80 || port == 443 || host == "" {
@@ -177,11 +177,11 @@ func WithPort(header http.Header, host string) string {
 	return host + ":" + strconv.FormatUint(port, 10)
 }
 
-// longestPrefix bounds X-Forwarded-Prefix, in bytes: real ones are far shorter.
+// longestPrefix limits X-Forwarded-Prefix, in bytes: real ones are far shorter.
 const longestPrefix = 1 << 10
 
-// Prefix returns the path, without a slash at its end, that proxies have cut off the
-// URL. It is "" if they do not say, or if it is no path.
+// Prefix returns the path that proxies have removed from the URL, without a slash at
+// its end. It is "" if they do not say, or if it is not a path.
 func Prefix(header http.Header) string {
 	var prefix strings.Builder
 	for _, list := range header["X-Forwarded-Prefix"] {
@@ -219,10 +219,10 @@ func parseScheme(s string) string {
 	return ""
 }
 
-// longestHost bounds the name of a host with its port, in bytes: DNS allows 253.
+// longestHost limits the name of a host with its port, in bytes: DNS allows 253.
 const longestHost = 300
 
-// parseHost returns host, or "" if it is none.
+// parseHost returns host, or "" if it is not a valid host.
 func parseHost(host string) string {
 	if host == "" || len(host) > longestHost {
 		return ""
@@ -258,13 +258,13 @@ func WithoutDefaultPort(scheme, host string) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// element is one element of Forwarded, with the parameters that are used here.
-// Values are as they stand there: quoted or not.
+// element is one element of Forwarded, with the parameters that are used here. Values
+// are as they stand in the field, quoted or not.
 type element struct{ client, proto, host string }
 
-// eachElement reads the Forwarded header and visits its elements, the
-// outermost proxy's first. It reports whether all of it parses: if not, what
-// was visited does not count. Nothing is copied.
+// eachElement reads the Forwarded header and visits its elements, the outermost proxy's
+// first. It reports whether the whole field parses; if not, the visited elements do not
+// count. Nothing is copied.
 func eachElement(header http.Header, visit func(element)) bool {
 	for _, rest := range header["Forwarded"] {
 		for rest != "" {
@@ -279,7 +279,7 @@ func eachElement(header http.Header, visit func(element)) bool {
 	return true
 }
 
-// read takes the pairs up to a comma from the front of s.
+// read reads the pairs up to a comma from the front of s.
 func (e *element) read(s string) (rest string, ok bool) {
 	for {
 		s = strings.TrimLeft(s, " \t")
@@ -307,7 +307,7 @@ func (e *element) read(s string) (rest string, ok bool) {
 	}
 }
 
-// set keeps a value if it counts.
+// set stores the value of a parameter that is used.
 func (e *element) set(name, value string) {
 	switch {
 	case strings.EqualFold(name, "for"):
@@ -329,7 +329,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// readValue takes a token or a quoted string from the front of s.
+// readValue reads a token or a quoted string from the front of s.
 func readValue(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		end := strings.IndexAny(s, ",; \t")
@@ -349,7 +349,8 @@ func readValue(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-// unquoted is the content of a quoted string; another value is as it is.
+// unquoted returns the content of a quoted string. It returns any other value
+// unchanged.
 func unquoted(value string) string {
 	if !strings.HasPrefix(value, `"`) {
 		return value
@@ -369,13 +370,13 @@ func unquoted(value string) string {
 }
 
 // ParseAddr reads an address with or without a port, IPv6 also in brackets. The result
-// is not valid if s is no address.
+// is invalid if s is not an address.
 func ParseAddr(s string) netip.Addr {
 	const longest = 100 // with zone, brackets and port
 	if len(s) > longest {
 		return netip.Addr{}
 	}
-	if with, err := netip.ParseAddrPort(s); err == nil { // first, as peers are written
+	if with, err := netip.ParseAddrPort(s); err == nil { // first, because the address of a peer has a port
 		return with.Addr().Unmap().WithZone("")
 	}
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))

@@ -1,7 +1,7 @@
 // Package structured reads structured fields of HTTP (RFC 9651), as far as the IETF
 // draft of resumable uploads and RFC 9530 use them: items that are integers or
-// booleans, and dictionaries of byte sequences or integers. Values of other types
-// are parsed and mean nothing. A field that does not parse counts as absent.
+// booleans, and dictionaries of byte sequences or integers. Values of other types are
+// parsed and ignored. A field that does not parse counts as absent.
 package structured
 
 import (
@@ -25,7 +25,7 @@ func Bool(header http.Header, name string) (value, ok bool) {
 	return item.Boolean, ok && item.Kind == IsBoolean
 }
 
-// readItem reads a field that stands in one line.
+// readItem reads a field of one line.
 func readItem(values []string) (Item, bool) {
 	if len(values) != 1 {
 		return Item{}, false
@@ -38,10 +38,10 @@ func readItem(values []string) (Item, bool) {
 	return item, true
 }
 
-// Dictionary reads a dictionary and visits its entries, also those whose
-// value means nothing here: the last of several entries with one key counts.
-// ok is false, and what was visited does not count, if the field is absent or
-// does not parse as a whole. Nothing is copied.
+// Dictionary reads a dictionary and visits its entries, also those whose value is
+// ignored. Of several entries with one key, the last counts. ok is false if the field
+// is absent or does not parse as a whole; then the visited entries do not count.
+// Nothing is copied.
 func Dictionary(values []string, visit func(key string, item Item)) (ok bool) {
 	for i, value := range values {
 		if i == 0 {
@@ -70,7 +70,7 @@ func Dictionary(values []string, visit func(key string, item Item)) (ok bool) {
 type Kind int
 
 const (
-	Other Kind = iota // a type that means nothing here
+	Other Kind = iota // a type that is ignored
 	IsInteger
 	IsBoolean
 	IsBytes
@@ -81,7 +81,7 @@ type Item struct {
 	Kind    Kind
 	Integer int64
 	Boolean bool
-	Encoded string // base64 without padding, which decodes
+	Encoded string // valid base64 without padding
 }
 
 // Bytes decodes a byte sequence. If it has more bytes than longest, which is a
@@ -92,10 +92,10 @@ func (item Item) Bytes(longest int) []byte {
 	return decoded
 }
 
-// scanner takes values from the front of rest.
+// scanner reads values from the front of rest.
 type scanner struct{ rest string }
 
-// skip takes c if it comes next.
+// skip removes c from the front, and reports whether it was there.
 func (s *scanner) skip(c byte) bool {
 	if s.rest == "" || s.rest[0] != c {
 		return false
@@ -104,7 +104,7 @@ func (s *scanner) skip(c byte) bool {
 	return true
 }
 
-// take takes bytes as long as they are in the set.
+// take removes the bytes at the front that are in the set, and returns them.
 func (s *scanner) take(in func(byte) bool) string {
 	n := 0
 	for n < len(s.rest) && in(s.rest[n]) {
@@ -119,10 +119,10 @@ func isKeyByte(c byte) bool {
 	return ascii.IsLower(c) || ascii.IsDigit(c) || strings.IndexByte("_-.*", c) >= 0
 }
 
-// isTokenByte is for the tokens of RFC 9651, section 3.3.4.
+// isTokenByte reports whether c may stand in a token (RFC 9651, section 3.3.4).
 func isTokenByte(c byte) bool { return ascii.IsTokenByte(c) || c == ':' || c == '/' }
 
-// dictionaryEntry takes one entry of a dictionary.
+// dictionaryEntry reads one entry of a dictionary.
 func (s *scanner) dictionaryEntry() (key string, item Item, ok bool) {
 	if key, ok = s.key(); !ok {
 		return "", item, false
@@ -146,13 +146,13 @@ func (s *scanner) key() (string, bool) {
 	return s.take(isKeyByte), true
 }
 
-// item takes a value and its parameters.
+// item reads a value and its parameters.
 func (s *scanner) item() (Item, bool) {
 	item, ok := s.bareItem()
 	return item, ok && s.parameters()
 }
 
-// parameters takes parameters, which are legal and mean nothing here.
+// parameters reads parameters, which are legal and ignored.
 func (s *scanner) parameters() bool {
 	for s.skip(';') {
 		s.rest = strings.TrimLeft(s.rest, " ")
@@ -168,7 +168,7 @@ func (s *scanner) parameters() bool {
 	return true
 }
 
-// innerList takes what follows the opening parenthesis.
+// innerList reads the rest of a list after its opening parenthesis.
 func (s *scanner) innerList() bool {
 	for {
 		s.rest = strings.TrimLeft(s.rest, " ")
@@ -181,7 +181,7 @@ func (s *scanner) innerList() bool {
 	}
 }
 
-// bareItem takes a value without parameters.
+// bareItem reads a value without parameters.
 func (s *scanner) bareItem() (Item, bool) {
 	switch {
 	case s.skip(':'):
@@ -210,8 +210,8 @@ func (s *scanner) bareItem() (Item, bool) {
 	return Item{}, false
 }
 
-// number takes an integer of at most 15 digits, leading zeros included, or a
-// decimal of 12 and 3.
+// number reads an integer of at most 15 digits, leading zeros included, or a decimal
+// with at most 12 digits before the point and 3 after it.
 func (s *scanner) number() (Item, bool) {
 	const digits, before, after = 15, 12, 3
 	whole := s.take(ascii.IsDigit)
@@ -226,7 +226,7 @@ func (s *scanner) number() (Item, bool) {
 	return Item{Kind: IsInteger, Integer: n}, err == nil
 }
 
-// byteSequence takes base64 up to the closing colon. It may lack its padding.
+// byteSequence reads base64 up to the closing colon. Its padding may be missing.
 func (s *scanner) byteSequence() (Item, bool) {
 	encoded, rest, closed := strings.Cut(s.rest, ":")
 	s.rest = rest
@@ -234,7 +234,7 @@ func (s *scanner) byteSequence() (Item, bool) {
 	return Item{Kind: IsBytes, Encoded: encoded}, closed && isBase64(encoded)
 }
 
-// isBase64 reports whether s, which has no padding, decodes.
+// isBase64 reports whether s is valid base64 without padding.
 func isBase64(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; !ascii.IsLower(c|0x20) && !ascii.IsDigit(c) && c != '+' && c != '/' {
@@ -244,8 +244,8 @@ func isBase64(s string) bool {
 	return len(s)%4 != 1
 }
 
-// quoted takes a string up to its closing quote. After escape, if there is
-// one, only itself and a quote can follow.
+// quoted reads a string up to its closing quote. If escape is not empty, only escape or
+// a quote may follow it.
 func (s *scanner) quoted(escape string) bool {
 	for s.rest != "" {
 		c := s.rest[0]
