@@ -8,16 +8,15 @@ import (
 	"time"
 )
 
-// retryListener is a listener that outlasts a lack of descriptors or memory:
-// connections wait in the system until others are closed. net/http would log
-// every attempt, as often as strangers like, and end the server where the system lacks
-// memory.
+// retryListener is a listener that retries when the system lacks descriptors or
+// memory: connections wait in the system until others are closed. net/http
+// would log every attempt, and end the server if memory is lacking.
 type retryListener struct {
 	net.Listener
 	log *slog.Logger
 
-	failed uint64    // attempts since told
-	logged time.Time // when the log had its last line
+	failed uint64    // attempts since logged
+	logged time.Time // time of the last line in the log
 }
 
 const (
@@ -46,7 +45,8 @@ func (l *retryListener) logFailure(err error) {
 	}
 }
 
-// isShortage reports whether the system lacks something that it may have later.
+// isShortage reports whether the system lacks a resource that may be free
+// later.
 func isShortage(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)

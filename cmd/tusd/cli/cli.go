@@ -18,16 +18,15 @@ const (
 	exitUsage  = 2 // the command line makes no sense
 )
 
-// Run is the tusd command without its process: args are the arguments behind
-// the program's name, environ is as from os.Environ, and the result is the
-// exit code. It runs until ctx ends, whose cause it logs, and then shuts down
-// gracefully.
+// Run is the tusd command: args are the arguments without the program's name,
+// environ is as from os.Environ, and the result is the exit code. It runs until
+// ctx ends, logs the cause, and shuts down gracefully.
 //
-// Logs and the start-up lines go to stdout, which has to be safe for
-// concurrent writes; what kept the command from doing its work goes to stderr,
-// or, once the log is known to be JSON, there.
+// Logs and the start-up lines go to stdout, which must be safe for concurrent
+// writes. An error that ends the command goes to stderr, or to the log if that
+// is JSON.
 //
-// A first argument that is no flag is one of commands, which do something else.
+// If the first argument is no flag, it is one of commands.
 func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	env := newEnvironment(environ)
 	if len(args) > 0 {

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// command is a first argument that has tusd do something else than serve.
+// command is a first argument with which tusd does not serve.
 type command struct {
 	name    string
 	summary string
@@ -14,7 +14,8 @@ type command struct {
 	help    func(io.Writer)
 }
 
-// invocation is what a command gets: args are the arguments behind its name.
+// invocation is how a command was called: args are the arguments behind its
+// name.
 type invocation struct {
 	ctx            context.Context
 	args           []string
@@ -22,7 +23,7 @@ type invocation struct {
 	stdout, stderr io.Writer
 }
 
-// usageError ends a call that makes no sense.
+// usageError prints a problem with the arguments and returns the exit code.
 func (c invocation) usageError(problem, listed string) int {
 	fmt.Fprintf(c.stderr, "tusd: %s\nRun %s.\n", problem, listed)
 	return exitUsage
@@ -59,7 +60,7 @@ func usageOf(usage, text string) func(io.Writer) {
 
 const listOfCommands = "tusd help for the list of commands and flags"
 
-// runHelp is Run for tusd help.
+// runHelp is tusd help.
 func runHelp(c invocation) int {
 	switch {
 	case len(c.args) == 0:
@@ -78,7 +79,7 @@ func runHelp(c invocation) int {
 	return exitOK
 }
 
-// runVersion is Run for tusd version.
+// runVersion is tusd version.
 func runVersion(c invocation) int {
 	switch {
 	case len(c.args) == 0:
@@ -101,8 +102,9 @@ func asksForHelp(argument string) bool {
 	return false
 }
 
-// noCommand is the error for the nth argument, which should be a command. It
-// may be a secret, and is only repeated if it is like the name of one.
+// noCommand returns the error for the nth argument, which should be a command.
+// It may be a secret, so it is repeated only if it is nearly the name of a
+// command.
 func noCommand(n int, word string) string {
 	if name := closest(word, commandNames()); name != "" {
 		return fmt.Sprintf("there is no command %q: did you mean %s?", word, name)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// config is what the command line, the environment and the config file ask
-// for, by the sections of the help text.
+// config has the settings of the command line, the environment and the config
+// file, by the sections of the help text.
 type config struct {
 	configFile  string // "": none
 	pidFile     string // "": none
@@ -103,7 +103,7 @@ type timeoutSettings struct {
 	shutdown          time.Duration
 }
 
-// idleTimeout is how long a connection may wait for its next request.
+// idleTimeout returns how long a connection may wait for its next request.
 func (t timeoutSettings) idleTimeout() time.Duration {
 	if t.idle == 0 {
 		return t.network

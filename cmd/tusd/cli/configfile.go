@@ -13,8 +13,8 @@ import (
 	"github.com/peterbourgon/ff/v3"
 )
 
-// readFile sets what is not set yet from the file of -config. ff knows by the
-// flag set what that is.
+// readFile sets what is not set yet from the file of -config. ff finds the set
+// flags in the flag set.
 func readFile(flags *flag.FlagSet, cfg *config) error {
 	if cfg.configFile == "" {
 		return nil
@@ -27,8 +27,8 @@ func readFile(flags *flag.FlagSet, cfg *config) error {
 	return nil
 }
 
-// configParser gives a config file to the parser of ff line by line, so that errors
-// can say which one is wrong.
+// configParser passes a config file to ff line by line, so that errors name the
+// line.
 type configParser struct {
 	file    string
 	flags   *flag.FlagSet
@@ -54,15 +54,15 @@ func (l configParser) parse(r io.Reader, set func(name, value string) error) err
 	return scanner.Err()
 }
 
-// configLine is a setting in a file, and its value; "" is what is not there.
+// configLine is a setting of a file and its value; "" means that there is none.
 type configLine struct {
 	name, value string
 	separator   string // = or : between the two; "": only space
 }
 
-// splitLine takes a line apart: name value, name=value or name: value. Space
-// around = does not count, nor behind the colon. A colon behind a space begins
-// the value, as in admin-listen :9090, unless it stands alone.
+// splitLine splits a line: name value, name=value or name: value. Space around
+// = and behind the colon does not count. A colon behind a space begins the
+// value, as in admin-listen :9090, unless it stands alone.
 func splitLine(text string) (l configLine) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "#") {
@@ -84,10 +84,10 @@ func splitLine(text string) (l configLine) {
 	return l
 }
 
-// trailingComment is what a # begins that is no part of a word.
+// trailingComment matches a comment behind a value: # behind a space.
 var trailingComment = regexp.MustCompile(`\s#.*`)
 
-// withoutComment leaves quoted text in front of a comment as it is.
+// withoutComment removes a trailing comment, but not from quoted text.
 func withoutComment(value string) string {
 	begin := strings.TrimLeftFunc(value, unicode.IsSpace)
 	if begin != "" && strings.Contains(`"'`, begin[:1]) {
@@ -98,8 +98,8 @@ func withoutComment(value string) string {
 	return trailingComment.ReplaceAllString(value, "")
 }
 
-// set passes one setting on, unless it is none or was there before. Only what
-// is on or off may stand without a value: it is on.
+// set passes a setting to ff, unless it is unknown or was set before. Only a
+// flag that is on or off may stand without a value, which means on.
 func (l configParser) set(n int, line configLine, set func(name, value string) error) error {
 	name, value := line.name, line.value
 	f := l.flags.Lookup(name)
@@ -125,8 +125,8 @@ func (l configParser) set(n int, line configLine, set func(name, value string) e
 	return set(name, value)
 }
 
-// noSetting is the error for a line of a file whose first word is no setting. A
-// line without a value may be one alone, and is not repeated.
+// noSetting returns the error for a line of a file that does not begin with a
+// setting. A line without a value may be a secret, and is not repeated.
 func noSetting(word, value string) error {
 	if !settingName.MatchString(word) || strings.Trim(value, "=") == "" {
 		return errors.New("it does not begin with the name of a setting")

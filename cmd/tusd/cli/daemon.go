@@ -19,8 +19,8 @@ import (
 	"github.com/tus/tusd/internal/guard"
 )
 
-// daemon is the server with all that belongs to it. Its fields from pidFile on
-// are filled by open.
+// daemon is the server with everything that belongs to it. open fills the
+// fields from pidFile on.
 type daemon struct {
 	cfg    config
 	stdout io.Writer
@@ -29,20 +29,20 @@ type daemon struct {
 
 	pidFile      *pidFile // nil: none
 	sockets      []socket
-	admin        *socket       // nil: what operators look at is beside the uploads
+	admin        *socket       // nil: server also serves the admin pages
 	certificates *certificates // nil: no TLS
 	composition  *composition
 	uploads      *tusd.Handler
 	server       *http.Server
 	adminServer  *http.Server // at admin
-	pages        *guard.Guard // around what server serves beside the uploads
+	pages        *guard.Guard // around the pages that server serves beside the uploads
 
 	connections openConnections
 	limit       *connectionLimit
 	headers     headerBudget
 	stalled     stalledWrites
 	unread      unreadBudget
-	stopping    chan struct{} // closed when the end begins
+	stopping    chan struct{} // closed when the shutdown begins
 }
 
 // serve runs the server until ctx ends or it fails.
@@ -65,9 +65,8 @@ func (d *daemon) serve(ctx context.Context) error {
 }
 
 // open does everything before the first request is answered. It listens before
-// it does anything that may take long, so that clients of a restarted server
-// wait for an answer rather than being refused. ctx ends it only where it may
-// take long.
+// anything that may take long, so that clients of a restarted server wait
+// instead of being refused. ctx cancels only the steps that may take long.
 func (d *daemon) open(ctx context.Context) (err error) {
 	if pair := d.cfg.tls; pair.enabled() {
 		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
@@ -101,7 +100,7 @@ func (d *daemon) makeServers() {
 	if d.admin == nil {
 		mounts = d.adminRoutes(d.pages)
 	} else {
-		pages := guard.New(d.cfg.timeouts.network) // which no shutdown cuts before the end
+		pages := guard.New(d.cfg.timeouts.network) // a shutdown does not close it
 		d.adminServer = newServer(d.cfg, newAdminMux(pages, d.adminRoutes(pages)), d.logger)
 		limitHTTP2Idle(d.adminServer)
 	}
@@ -118,19 +117,19 @@ func (d *daemon) makeServers() {
 	limitHTTP2Idle(d.server)
 }
 
-// connContext gives requests what the listeners know of their connection.
+// connContext adds to the context of requests what the listeners know of their
+// connection.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return withUnreadConn(withHeaderConn(withRefusal(ctx, conn), conn), conn)
 }
 
-// follow is told what becomes of the connections of server.
+// follow is the ConnState of server.
 func (d *daemon) follow(conn net.Conn, state http.ConnState) {
 	d.connections.follow(conn, state)
 	d.headers.follow(conn, state)
 }
 
-// run answers requests until ctx ends or one of the listeners fails, then
-// shuts down.
+// run answers requests until ctx ends or a listener fails, then shuts down.
 func (d *daemon) run(ctx context.Context) error {
 	failed := make(chan error, len(d.sockets)+1)
 	for _, listener := range d.limitedListeners() {
@@ -153,8 +152,8 @@ func (d *daemon) run(ctx context.Context) error {
 	return failure
 }
 
-// limitedListeners are the listeners with the limit on connections, and TLS if that is
-// asked for.
+// limitedListeners returns the listeners with the limit on connections, and
+// with TLS if it is configured.
 func (d *daemon) limitedListeners() []net.Listener {
 	var listeners []net.Listener
 	for _, s := range d.sockets {
@@ -168,8 +167,8 @@ func (d *daemon) limitedListeners() []net.Listener {
 	return listeners
 }
 
-// guardedListener returns a listener whose connections share the budgets of memory, and
-// are closed at a shutdown if they are stuck.
+// guardedListener returns a listener whose connections share the memory
+// budgets, and are closed at a shutdown if their writes stall.
 func (d *daemon) guardedListener(inner net.Listener) net.Listener {
 	return d.headers.listener(d.unread.listener(d.stalled.listener(inner)))
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// didYouMean ends an error about a name that there is not. form writes one of
-// names as the operator would.
+// didYouMean returns the end of an error about an unknown name. form returns
+// how the operator writes one of names.
 func didYouMean(word string, names []string, form func(string) string) string {
 	if name := closest(word, names); name != "" {
 		return ": did you mean " + form(name) + "?"
@@ -15,9 +15,9 @@ func didYouMean(word string, names []string, form func(string) string) string {
 	return ""
 }
 
-// closest returns the name that word was probably meant to be; "": none is like
-// it. Case, leading dashes, underscores and the prefix of variables do not count:
-// MAX_SIZE, --max_size and TUSD_MAX_SIZE are all max-size.
+// closest returns the one of names that word was probably meant to be; "": none
+// is similar. Case, leading dashes, underscores and the prefix of variables do
+// not count: MAX_SIZE, --max_size and TUSD_MAX_SIZE are all max-size.
 func closest(word string, names []string) (found string) {
 	word = plainName(word)
 	least := 0
@@ -35,8 +35,8 @@ func plainName(word string) string {
 	return strings.TrimPrefix(word, "tusd-")
 }
 
-// distance counts the letters that must be put in, left out, replaced or
-// swapped with the next one to make b of a.
+// distance returns how many letters must be inserted, deleted, replaced or
+// swapped with the next one to turn a into b.
 func distance(a, b string) int {
 	const long = 100 // no name is so long
 	if len(a) > long {
@@ -64,9 +64,9 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// settingNames are the flags that can be set, but for without: also those that
-// are still to be built, so that operators who come from tusd v2 hear of the
-// right one.
+// settingNames returns the flags that can be set, without those of without.
+// Flags that are not supported yet are among them, so that operators who come
+// from tusd v2 get the right name.
 func settingNames(without ...string) (names []string) {
 	allFlags(new(config), new(error)).VisitAll(func(f *flag.Flag) {
 		if _, old := removedFlags()[f.Name]; !old && !slices.Contains(without, f.Name) {

@@ -36,7 +36,7 @@ func writeDoctorHelp(w io.Writer) {
 	newSection(locksSection, cfg.declareLockers).writeHelp(w)
 }
 
-// runDoctor is Run for tusd doctor.
+// runDoctor is tusd doctor.
 func runDoctor(c invocation) int {
 	ctx, stdout, stderr := c.ctx, c.stdout, c.stderr
 	as, args, err := cutAsFlag(c.args)

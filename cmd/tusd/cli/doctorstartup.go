@@ -14,8 +14,8 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// examineStartup tries what the server does at its start before it opens the store,
-// in the same order, and takes nothing from a server that runs.
+// examineStartup tries what the server does at its start before it opens the
+// store, in the same order. It does not disturb a server that runs.
 func (cfg config) examineStartup(report *doctor.Report) {
 	if pair := cfg.tls; pair.enabled() {
 		_, err := tls.LoadX509KeyPair(pair.certificate, pair.key)
@@ -34,7 +34,7 @@ func (cfg config) examineStartup(report *doctor.Report) {
 	}
 }
 
-// reportResult is one line about what either is as it should be or is missing.
+// reportResult reports subject as ok, or as missing if err is not nil.
 func reportResult(report *doctor.Report, subject string, err error) {
 	if err != nil {
 		report.Missing(subject, err.Error())
@@ -43,7 +43,7 @@ func reportResult(report *doctor.Report, subject string, err error) {
 	report.OK(subject, "")
 }
 
-// examinePIDFile does not hold it against the file that a server runs.
+// examinePIDFile reports a PID file of a running server as ok.
 func examinePIDFile(report *doctor.Report, path string) {
 	subject := "PID file " + path
 	pid, err := readPIDFile(path)
@@ -58,7 +58,7 @@ func examinePIDFile(report *doctor.Report, path string) {
 	reportResult(report, subject, tryFileBeside(path, socketAccess{}))
 }
 
-// examineSocket makes no socket: its path may be a server's that is just starting.
+// examineSocket makes no socket: a server that starts may be making its own.
 func (l listenSettings) examineSocket(report *doctor.Report) {
 	subject := "socket " + l.unixSock
 	if err := checkSocketPath(l.unixSock); err != nil {
@@ -76,8 +76,8 @@ func (l listenSettings) examineSocket(report *doctor.Report) {
 	}
 }
 
-// tryFileBeside makes a file next to path, gives it the group and the mode that
-// access has, if any, and removes it.
+// tryFileBeside makes a file next to path, sets the group and the mode of
+// access, if any, and removes it.
 func tryFileBeside(path string, access socketAccess) error {
 	group, err := access.groupID()
 	if err != nil {
@@ -95,7 +95,7 @@ func tryFileBeside(path string, access socketAccess) error {
 	return nil
 }
 
-// examinePort finds out whether a TCP address can be listened at.
+// examinePort reports whether the server can listen on a TCP address.
 func examinePort(report *doctor.Report, address string) {
 	subject := "address " + address
 	switch err := doctor.TryPort(address); {

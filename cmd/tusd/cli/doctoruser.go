@@ -11,11 +11,11 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// asFlag is a flag of tusd doctor alone: it says who the server will run as.
+// asFlag is a flag of tusd doctor alone: the user that the server runs as.
 const asFlag = "as"
 
-// cutAsFlag takes -as out of the arguments of tusd doctor; name is "" if it is not
-// there. The rest is for the flags of the server.
+// cutAsFlag removes -as from the arguments of tusd doctor; name is "" if it is
+// not there. The rest are flags of the server.
 func cutAsFlag(args []string) (name string, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		flag, value, given := strings.Cut(strings.TrimPrefix(args[i], "-"), "=")
@@ -47,13 +47,13 @@ func runDoctorAs(ctx context.Context, name string, args []string, env environmen
 	case err == nil:
 		return exitOK
 	case errors.As(err, &ended) && ended.ExitCode() >= 0:
-		return ended.ExitCode() // it has told why
+		return ended.ExitCode() // it has printed why
 	}
 	fmt.Fprintf(stderr, "tusd: -as %s: %v\n", name, err)
 	return exitFailed
 }
 
-// examineUser tells which user the report holds for.
+// examineUser reports the user that the report holds for.
 func (cfg config) examineUser(report *doctor.Report) {
 	const subject = "user"
 	me := access.Me()
@@ -74,8 +74,8 @@ func (cfg config) examineUser(report *doctor.Report) {
 	}
 }
 
-// ownerOfUploads returns whose the upload directory is, or the nearest directory
-// above it that is there.
+// ownerOfUploads returns the owner of the upload directory, or of the nearest
+// directory above it that exists.
 func (cfg config) ownerOfUploads() (owner access.User, path string, known bool) {
 	path, err := cfg.files().directory()
 	if err != nil {

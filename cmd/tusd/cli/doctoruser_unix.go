@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// commandAs is this program with args, as the user name with all groups that the
-// system knows it in.
+// commandAs returns a command that runs this program with args as the user
+// name, with all groups of that user.
 func commandAs(ctx context.Context, name string, args []string, env environment) (*exec.Cmd, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("only root can run as another user")
@@ -24,7 +24,7 @@ func commandAs(ctx context.Context, name string, args []string, env environment)
 	if err != nil {
 		return nil, err
 	}
-	program := "/proc/self/exe" // which the user need not be able to find
+	program := "/proc/self/exe" // the user may have no access to the file
 	if runtime.GOOS != "linux" {
 		if program, err = os.Executable(); err != nil {
 			return nil, err
@@ -38,8 +38,8 @@ func commandAs(ctx context.Context, name string, args []string, env environment)
 	return cmd, nil
 }
 
-// lookUp finds a user by name or number. A number need not have a name: it then is
-// its own group.
+// lookUp finds a user by name or number. A number without a name is its own
+// group.
 func lookUp(name string) (*syscall.Credential, string, error) {
 	found, err := user.Lookup(name)
 	number, failed := strconv.ParseUint(name, 10, 31)
@@ -62,7 +62,7 @@ func lookUp(name string) (*syscall.Credential, string, error) {
 	return credential, found.HomeDir, nil
 }
 
-// idOf is a number that the system has told.
+// idOf parses a number that the system has returned.
 func idOf(text string) uint32 {
 	n, _ := strconv.ParseUint(text, 10, 32)
 	return uint32(n)

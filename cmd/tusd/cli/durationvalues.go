@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// minDuration is the least duration that a flag takes: what is shorter was meant
-// to have another unit.
+// minDuration is the shortest duration that a flag takes: a shorter one has a
+// wrong unit.
 const minDuration = time.Millisecond
 
 // durationVar adds a flag for a duration of at least shortest.
@@ -27,7 +27,7 @@ func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset time
 	})
 }
 
-// durationOrZeroVar is durationVar for what 0 has a meaning for.
+// durationOrZeroVar is durationVar for settings in which 0 has a meaning.
 func durationOrZeroVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
 	addFlag(flags, name, preset.String(), usage, func(text string) error {
 		d, err := parseDuration(text)
@@ -39,8 +39,8 @@ func durationOrZeroVar(flags *flag.FlagSet, p *time.Duration, name string, prese
 	})
 }
 
-// secondsVar adds a flag for a number of seconds that is passed on as it is. It
-// may also be a duration.
+// secondsVar adds a flag for a number of seconds, which is passed on as it is,
+// or a duration.
 func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 	addFlag(flags, name, preset, usage, func(text string) error {
 		text = strings.TrimSpace(text)
@@ -57,8 +57,7 @@ func secondsVar(flags *flag.FlagSet, p *string, name, preset, usage string) {
 	})
 }
 
-// nanosecondsVar adds a flag for a number of nanoseconds, which may also be a
-// duration.
+// nanosecondsVar adds a flag for a number of nanoseconds, or a duration.
 func nanosecondsVar(flags *flag.FlagSet, p *int, name, usage string) {
 	addFlag(flags, name, "0", usage, func(text string) error {
 		n, err := parseCount(text)
@@ -81,9 +80,9 @@ var (
 	durationPart = regexp.MustCompile(`([0-9.]+)\s*([a-zµμ]+)`)
 )
 
-// parseDuration reads durations as package flag and so tusd v2 does, also in
-// days and weeks, and with spaces: 1d 12h. A number alone has no meaning but 0:
-// it was milliseconds in old versions of tusd, and looks like seconds.
+// parseDuration parses durations as package flag and so tusd v2 does, and also
+// days, weeks and spaces: 1d 12h. A number without a unit is refused, but for
+// 0: it was milliseconds in old versions of tusd, and looks like seconds.
 func parseDuration(text string) (time.Duration, error) {
 	text = strings.TrimSpace(text)
 	if d, err := time.ParseDuration(text); err == nil {

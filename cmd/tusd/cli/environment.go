@@ -22,8 +22,8 @@ func newEnvironment(environ []string) environment {
 	return env
 }
 
-// with returns the variables as os.Environ does, and these in place of those of the
-// same names.
+// with returns the variables as os.Environ does, with variables in place of
+// those of the same names.
 func (env environment) with(variables ...string) []string {
 	changed := maps.Clone(env)
 	if changed == nil {
@@ -38,11 +38,11 @@ func (env environment) with(variables ...string) []string {
 	return environ
 }
 
-// serviceLink is what Kubernetes puts into TUSD_PORT of every pod beside a
-// service with the name tusd.
+// serviceLink matches what Kubernetes sets TUSD_PORT to if there is a service
+// with the name tusd.
 var serviceLink = regexp.MustCompile(`^(tcp|udp|sctp)://`)
 
-// setting is the value of a variable that sets a flag; "": it does not.
+// setting returns the value of a variable that sets a flag; "": it sets none.
 func (env environment) setting(variable string) string {
 	value := env[variable]
 	if variable == "TUSD_PORT" && serviceLink.MatchString(value) {
@@ -51,11 +51,11 @@ func (env environment) setting(variable string) string {
 	return value
 }
 
-// otherVariables are those that begin with TUSD_ and are no settings: of
-// profiling, of tests, of images and of Kubernetes.
+// otherVariables begin with TUSD_ and are no settings: variables of profiling,
+// of tests, of images and of Kubernetes.
 var otherVariables = regexp.MustCompile(`^TUSD_(PPROF_AUTH|TEST_.*|FAULT_.*|VERSION|SERVICE_HOST|SERVICE_PORT.*|PORT_[0-9]+_.*)$`)
 
-// unknown returns the variables that look like settings and are none, sorted.
+// unknown returns the variables that look like settings but are none, sorted.
 func (env environment) unknown() []string {
 	known := make(map[string]bool)
 	allFlags(new(config), new(error)).VisitAll(func(f *flag.Flag) {
@@ -73,7 +73,8 @@ func (env environment) unknown() []string {
 	return unknown
 }
 
-// pprofAuth is what profiles ask for. It is no flag: everyone can see those.
+// pprofAuth returns user:password for profiles. It is no flag, because every
+// user of the machine can see flags.
 func (env environment) pprofAuth() (string, error) {
 	value := env["TUSD_PPROF_AUTH"]
 	if value == "" || !strings.Contains(`"'`, value[:1]) { // a password may end with a quote
@@ -87,7 +88,7 @@ func (env environment) pprofAuth() (string, error) {
 }
 
 // readEnvironment sets what the command line has not set. An empty variable
-// is as good as none.
+// counts as unset.
 func readEnvironment(flags *flag.FlagSet, env environment, given settingSources) error {
 	var failed error
 	flags.VisitAll(func(f *flag.Flag) {
@@ -104,7 +105,7 @@ func readEnvironment(flags *flag.FlagSet, env environment, given settingSources)
 	return failed
 }
 
-// variableOf is the environment variable of a flag.
+// variableOf returns the environment variable of a flag.
 func variableOf(name string) string {
 	return "TUSD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/access"
 )
 
-// withAdvice is err with what an operator can do about it. Paths that are not absolute
-// are below base.
+// withAdvice returns err with what an operator can do about it. Relative paths
+// in err are below base.
 func withAdvice(err error, base string) error {
 	if err == nil {
 		return nil
@@ -22,7 +22,7 @@ func withAdvice(err error, base string) error {
 	return fmt.Errorf("%w%s", err, advice)
 }
 
-// withSocketAdvice is the error of a Unix socket that cannot be made at path.
+// withSocketAdvice is withAdvice for a Unix socket that cannot be made at path.
 func withSocketAdvice(err error, path string) error {
 	if err == nil {
 		return nil
@@ -33,7 +33,8 @@ func withSocketAdvice(err error, path string) error {
 	return err
 }
 
-// withPortAdvice is the error of a TCP address that cannot be listened at.
+// withPortAdvice is withAdvice for a TCP address that the server cannot listen
+// on.
 func withPortAdvice(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):

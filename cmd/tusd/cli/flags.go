@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// section is a part of the help text: flags that belong together.
+// section is a part of the help text.
 type section struct {
 	title string
 	flags *flag.FlagSet
 }
 
-// sections declares all flags, with their values going to cfg. It is the one
-// list that parsing and help are made from.
+// sections declares all flags, which store their values in cfg. Parsing and
+// help use this list.
 func sections(cfg *config) []section {
 	return slices.Concat(
 		[]section{

@@ -19,8 +19,8 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// parsedValue is a flag.Value: set checks and stores a text, text is the current
-// one.
+// parsedValue is a flag.Value: set parses and stores a text, text is the
+// current one.
 type parsedValue struct {
 	text string
 	set  func(string) error
@@ -36,7 +36,7 @@ func (s *parsedValue) Set(text string) error {
 	return nil
 }
 
-// addFlag adds a flag whose default goes through the same check as any value.
+// addFlag adds a flag. Its default is parsed as any value is.
 func addFlag(flags *flag.FlagSet, name, preset, usage string, set func(string) error) {
 	if err := set(preset); err != nil {
 		panic(fmt.Sprintf("default of -%s: %v", name, err)) // a mistake in the list of flags

@@ -12,43 +12,45 @@ import (
 	"time"
 )
 
-// The head of a request is in memory from its first byte until the request has
-// ended, and a client may take its time for both: a thousand connections, each
-// with a head as large as is allowed, are hundreds of MiB. So large heads have
-// a budget together. Beyond it the request ends whose head has been large for
-// the longest time: honest ones are gone in an instant.
+// The header of a request is in memory from its first byte until the request
+// ends, and a client may be slow with both: a thousand connections with the
+// largest headers are hundreds of MiB. So all large headers share a budget. If
+// it is exceeded, the request ends whose header has been large for the longest
+// time: those of well-behaved clients are short-lived.
 const (
-	maxLargeHeaders = 8 << 20  // bytes, for all large heads together
-	smallHeader     = 16 << 10 // bytes that each may take without being large
-	lineCost        = 64       // bytes that a line takes beside its own
+	maxLargeHeaders = 8 << 20  // bytes, for all large headers together
+	smallHeader     = 16 << 10 // bytes; a larger header is charged
+	lineCost        = 64       // bytes of memory for a line, besides its text
 )
 
-// headerBudget watches the heads of requests: of HTTP/1.1 as they come in, of HTTP/2,
-// whose requests share a connection, when they have come in. unreadBudget bounds
-// those that come in there. The zero value is ready to use.
+// headerBudget bounds the memory of request headers: of HTTP/1.1 while they
+// arrive, of HTTP/2, whose requests share a connection, when they are complete.
+// unreadBudget bounds incomplete ones of HTTP/2. The zero value is ready to
+// use.
 type headerBudget struct {
 	mu    sync.Mutex
-	used  int64          // bytes, by large
-	large []*largeHeader // that which is large for the longest time first
+	used  int64          // bytes, of large
+	large []*largeHeader // in the order in which they became large
 }
 
-// largeHeader is a head that may be large.
+// largeHeader is a header that may be large.
 type largeHeader struct {
-	end func() // ends its request
+	end func() // ends the request
 
-	// Guarded by heads.mu.
+	// Guarded by headerBudget.mu.
 	cost  int64 // bytes; 0: it is not large
-	ended bool  // the budget was used up
+	ended bool  // by end
 }
 
-// charge holds cost bytes for l against the budget. 0 gives all back.
+// charge sets the cost of l in bytes, and ends requests until the budget
+// suffices. A cost of 0 releases everything.
 func (h *headerBudget) charge(l *largeHeader, cost int64) {
 	for _, oldest := range h.update(l, cost) {
 		oldest.end()
 	}
 }
 
-// update is charge, but for ending those that it returns.
+// update is charge, but returns the headers whose requests are to be ended.
 func (h *headerBudget) update(l *largeHeader, cost int64) (ended []*largeHeader) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,7 +64,7 @@ func (h *headerBudget) update(l *largeHeader, cost int64) (ended []*largeHeader)
 	}
 	h.used += cost - l.cost
 	l.cost = cost
-	for h.used > maxLargeHeaders && len(h.large) > 1 { // a single one is served, however large it may be
+	for h.used > maxLargeHeaders && len(h.large) > 1 { // a single one is served, however large
 		oldest := h.large[0]
 		h.large = h.large[1:]
 		h.used -= oldest.cost
@@ -72,38 +74,38 @@ func (h *headerBudget) update(l *largeHeader, cost int64) (ended []*largeHeader)
 	return ended
 }
 
-// tcpConn is what net/http uses of a connection.
+// tcpConn is the part of a connection that net/http uses.
 type tcpConn interface {
 	net.Conn
 	io.ReaderFrom // sends files without copying them
 	CloseWrite() error
 }
 
-// headerConn counts what it reads of heads of HTTP/1.1. TLS comes above it, so it
-// cannot see where a head ends: it counts what comes with the head, too, until
-// the handler begins.
+// headerConn counts the bytes of headers of HTTP/1.1 that it reads. TLS is
+// above it, so it cannot see where a header ends: until the handler begins it
+// also counts content that comes with the header.
 type headerConn struct {
 	tcpConn
 	budget *headerBudget
 
 	mu     sync.Mutex
 	reads  reading
-	cost   int64 // bytes, of the head so far
-	large  bool  // head may be in heads.large
+	cost   int64 // bytes, of the header so far
+	large  bool  // header may be in budget.large
 	header largeHeader
 }
 
-// reading is what comes over a headerConn.
+// reading is what a headerConn reads at present.
 type reading int
 
 const (
 	readsHeader reading = iota
-	readsBody           // or nothing
+	readsBody           // or waits for the handler
 	readsHTTP2
-	readsNothing // it is closed
+	readsNothing // the connection is closed
 )
 
-// http2Preface is how a connection of HTTP/2 begins if it has no TLS.
+// http2Preface begins a connection of HTTP/2 without TLS.
 const http2Preface = "PRI "
 
 // NetConn is for connOf.
@@ -136,7 +138,7 @@ func (c *headerConn) Close() error {
 	return c.tcpConn.Close()
 }
 
-// received notes that a head is complete, and what it takes.
+// received sets the cost of a header that is complete.
 func (c *headerConn) received(cost int64) {
 	c.note(func() {
 		if c.reads == readsBody {
@@ -145,7 +147,7 @@ func (c *headerConn) received(cost int64) {
 	})
 }
 
-// note changes reads and cost, and charges what the head takes then.
+// note calls change, which sets reads and cost, and charges the budget.
 func (c *headerConn) note(change func()) {
 	c.mu.Lock()
 	change()
@@ -188,7 +190,7 @@ func (h *headerBudget) follow(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// listener returns a listener whose connections are watched.
+// listener returns a listener whose connections are counted.
 func (h *headerBudget) listener(inner net.Listener) net.Listener { return headerListener{inner, h} }
 
 type headerListener struct {
@@ -200,7 +202,7 @@ func (l headerListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if tcp, ok := conn.(tcpConn); ok && err == nil {
 		c := &headerConn{tcpConn: tcp, budget: l.budget}
-		c.header.end = func() { tcp.Close() } // which ends its request, if there is one already
+		c.header.end = func() { tcp.Close() } // which ends a running request, too
 		return c, nil
 	}
 	return conn, err
@@ -208,18 +210,18 @@ func (l headerListener) Accept() (net.Conn, error) {
 
 type headerConnKey struct{}
 
-// withHeaderConn puts the connection of a request into its context.
+// withHeaderConn adds the connection of a request to its context.
 func withHeaderConn(ctx context.Context, conn net.Conn) context.Context {
-	if head, ok := connOf[*headerConn](conn); ok {
-		return context.WithValue(ctx, headerConnKey{}, head)
+	if header, ok := connOf[*headerConn](conn); ok {
+		return context.WithValue(ctx, headerConnKey{}, header)
 	}
 	return ctx
 }
 
-// handler returns a handler whose requests are counted with what their heads take.
-// A connection of HTTP/2 that had a large head ends with the streams that it has:
-// while it lives, package hpack keeps a buffer for it that is three times as
-// large.
+// handler returns a handler that charges the budget for the header of each
+// request. A connection of HTTP/2 that had a large header ends with its current
+// streams: while it lives, package hpack keeps a buffer for it that is three
+// times as large.
 func (h *headerBudget) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		cost := headerCost(r)
@@ -230,22 +232,23 @@ func (h *headerBudget) handler(next http.Handler) http.Handler {
 		case r.ProtoMajor == 2 && cost > smallHeader:
 			w.Header().Set("Connection", "close")
 			stream := &largeStream{w: w}
-			head := &largeHeader{end: stream.reset}
-			h.charge(head, 4*cost)
-			defer h.charge(head, 0)
+			header := &largeHeader{end: stream.reset}
+			h.charge(header, 4*cost)
+			defer h.charge(header, 0)
 			defer stream.ended()
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// largeStream is a request of HTTP/2 with a large head.
+// largeStream is a request of HTTP/2 with a large header.
 type largeStream struct {
 	mu sync.Mutex
 	w  http.ResponseWriter // nil: the request has ended
 }
 
-// reset ends the request: net/http resets a stream whose time to write is over.
+// reset ends the request: net/http resets a stream whose write deadline has
+// passed.
 func (s *largeStream) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,7 +263,7 @@ func (s *largeStream) ended() {
 	s.w = nil
 }
 
-// headerCost is what the head of a request takes.
+// headerCost returns the memory that the header of a request takes, in bytes.
 func headerCost(r *http.Request) int64 {
 	n := len(r.RequestURI) + len(r.Host)
 	for name, values := range r.Header {

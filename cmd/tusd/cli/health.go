@@ -18,10 +18,10 @@ type healthHandler struct {
 
 // newHealthHandler answers /healthz and /readyz, and 404 for everything else.
 //
-// /healthz is 200 for as long as there is an answer at all: who starts servers
-// again should do so only when there is none. /readyz is 200 while uploads can
-// be served: stopping is not closed and all probes are well; else 503. It says
-// how each probe went.
+// /healthz is 200 whenever it is answered: a supervisor should restart the
+// server only if there is no answer. /readyz is 200 while uploads can be
+// served: stopping is not closed and all probes succeed. Otherwise it is 503.
+// It has a line for each probe.
 func newHealthHandler(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) healthHandler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -32,8 +32,8 @@ func newHealthHandler(stopping <-chan struct{}, log *slog.Logger, probes ...*pro
 	return healthHandler{mux, r}
 }
 
-// withoutContent returns handlers for times in which very many ask: a status
-// and no content, which a client would have to take. Nothing is probed for it.
+// withoutContent returns handlers for times of overload. They answer with a
+// status and no content, and run no probe.
 func (h healthHandler) withoutContent() (alive, ready http.Handler) {
 	answer := func(w http.ResponseWriter, status int) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -56,7 +56,7 @@ func answerHealth(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	io.WriteString(w, text) // whoever has gone needs no answer
+	io.WriteString(w, text) // an error means that the client has disconnected
 }
 
 // readiness is the handler of /readyz.
@@ -66,7 +66,7 @@ type readiness struct {
 	probes   []*probe
 
 	mu     sync.Mutex
-	logged string // the answer of the last change that was logged; "": ready
+	logged string // the last answer that was logged; "": ready
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -78,7 +78,7 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	text, err := r.check(req.Context())
 	if req.Context().Err() != nil {
-		return // nobody waits for the answer, which may be wrong for that reason
+		return // the client has disconnected, which may have failed a probe
 	}
 	r.logChange(text, err)
 	if err != nil {
@@ -88,8 +88,8 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answerHealth(w, http.StatusOK, text)
 }
 
-// check asks all probes at once. text has a line for each; err is what keeps the
-// server from being ready.
+// check runs all probes at once. text has a line for each; err is why the
+// server is not ready.
 func (r *readiness) check(ctx context.Context) (text string, err error) {
 	runs := make([]*probeRun, len(r.probes))
 	for i, p := range r.probes {
@@ -106,7 +106,7 @@ func (r *readiness) check(ctx context.Context) (text string, err error) {
 	return text, errors.Join(errs...)
 }
 
-// lastResult reports whether the server was ready when a request last asked.
+// lastResult reports whether the server was ready at the last request.
 func (r *readiness) lastResult() bool {
 	select {
 	case <-r.stopping:
@@ -118,8 +118,8 @@ func (r *readiness) lastResult() bool {
 	return r.logged == ""
 }
 
-// logChange logs what is not well, and that all is well again: once, not for every
-// answer.
+// logChange logs that the server is not ready, or ready again, once for each
+// change.
 func (r *readiness) logChange(text string, err error) {
 	if err == nil {
 		text = ""

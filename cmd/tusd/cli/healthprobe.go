@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	// probeTimeout is how long a part may take to say that all is well.
+	// probeTimeout is how long a probe may take.
 	probeTimeout = 2 * time.Second
-	// probeCacheTime is how long an answer counts: however often somebody asks,
-	// the store and the lock service are asked once in that time.
+	// probeCacheTime is how long a result is used: however many requests come,
+	// the store and the lock service are probed once in that time.
 	probeCacheTime = time.Second
-	// probeID is locked to see whether locks can be had. It is like any other
-	// upload's id: should there be such an upload, its requests do not notice.
+	// probeID is the id that the probe of the locker locks. If there is an upload
+	// with this id, its requests only wait for a moment.
 	probeID = "tusd-readyz"
 )
 
-// probe asks a part of the server whether it can work. However many want to
-// know, and however long the part hangs, it is asked by one goroutine.
+// probe checks whether a part of the server works. One goroutine checks at a
+// time, however many requests wait and however long the part hangs.
 type probe struct {
 	name        string
-	publicError string                      // what the answer says of an error; "": its text, which is fit for strangers
-	check       func(context.Context) error // nil: well
+	publicError string                      // answered in place of any error; "": errors may be shown to everyone
+	check       func(context.Context) error // nil: it works
 
 	mu     sync.Mutex
 	latest *probeRun
@@ -34,7 +34,7 @@ type probe struct {
 
 var errProbeTimeout = fmt.Errorf("no answer in %v", probeTimeout)
 
-// text is what the answer says of this part.
+// text returns what the answer to a health check says of a result.
 func (p *probe) text(err error) string {
 	switch {
 	case err == nil:
@@ -47,19 +47,19 @@ func (p *probe) text(err error) string {
 	return err.Error()
 }
 
-// isOnlyWarning tells that err leaves the server of use: on a disk without room
-// uploads can be looked at, read and removed, and small ones may still fit.
+// isOnlyWarning reports whether the server is of use in spite of err: on a full
+// disk uploads can be read and removed, and small ones may still fit.
 func isOnlyWarning(err error) bool { return errors.Is(err, tusd.ErrNoSpace) }
 
-// probeRun is one asking.
+// probeRun is one run of a probe.
 type probeRun struct {
 	started time.Time
-	done    chan struct{} // closed when it is over; then the rest is set
+	done    chan struct{} // closed when the run is over; the fields below are set then
 	ended   time.Time
 	err     error
 }
 
-// start returns the run that is under way or has just ended, or a new one.
+// start returns the run that is under way or has just ended, or starts one.
 func (p *probe) start() *probeRun {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +89,7 @@ func (r *probeRun) run(ask func(context.Context) error) {
 	close(r.done)
 }
 
-// wait returns what was found out, or that it takes too long.
+// wait returns the result of the run, or errProbeTimeout.
 func (r *probeRun) wait(ctx context.Context) error {
 	if r.over() {
 		return r.err
@@ -106,8 +106,8 @@ func (r *probeRun) wait(ctx context.Context) error {
 	}
 }
 
-// prober is a store that can be asked whether it can work. Its errors name
-// nothing that strangers should not know.
+// prober is a store that can be probed. Its errors contain nothing that is not
+// for everyone.
 type prober interface {
 	Probe(context.Context) error
 }
@@ -121,8 +121,8 @@ func lockerProbe(locker tusd.Locker) *probe {
 	}
 }
 
-// probeLocker takes a lock and gives it back. That another process is just
-// doing the same is as good an answer.
+// probeLocker takes a lock and releases it. If another process holds it for its
+// own probe, the locker works.
 func probeLocker(ctx context.Context, locker tusd.Locker) error {
 	lease, err := locker.Lock(ctx, probeID, tusd.LockTry)
 	if errors.Is(err, tusd.ErrUploadLocked) {

@@ -10,19 +10,18 @@ import (
 )
 
 const (
-	// heapFloor is how much memory the collector takes for live before anything
-	// is. With a heap of a few MiB, which is all that this server needs, it would
-	// run several hundred times a second under load; like this it waits until
-	// some MiB of garbage have come together. Pages that are not touched take no
-	// memory, so that what this costs is garbage.
+	// heapFloor is a block that the garbage collector counts as live. The server
+	// needs a heap of a few MiB, for which the collector would run several
+	// hundred times a second under load; with the block it runs after some MiB
+	// of garbage. The pages of the block are never touched and take no memory.
 	heapFloor = 64 << 20
-	// gcPercent is how much garbage there may be for what is live, with the
-	// floor. A large heap is the work of many clients: it is not to be doubled.
+	// gcPercent is the GOGC that goes with the floor. It is low because a large
+	// heap, the work of many clients, must not be doubled by garbage.
 	gcPercent = 20
 )
 
-// setHeapFloor holds the floor until release is called. The variable GOGC counts as
-// in every program.
+// setHeapFloor keeps the floor until release is called. If the variable GOGC is
+// set, it holds, as in every program.
 func setHeapFloor() (release func()) {
 	floor := make([]byte, heapFloor)
 	if os.Getenv("GOGC") != "" {
@@ -35,30 +34,30 @@ func setHeapFloor() (release func()) {
 	}
 }
 
-// Memory goes back to the system when the work that needed it is over. The
-// runtime would keep what is garbage until the next collection, which comes with
-// more work or after two minutes.
+// Memory is returned to the system when the work that needed it is over. The
+// runtime would keep the garbage until the next collection, which comes with more
+// work or after two minutes.
 const (
 	releaseInterval = 4 * time.Second
-	quietAllocation = 4 << 20 // bytes that are allocated in that time: the server has nothing else to do
+	quietAllocation = 4 << 20 // bytes; a server that allocates less in releaseInterval is idle
 	releaseGrowth   = 16 << 20
 	largeHeap       = heapFloor + 32<<20
 )
 
-// heapSample is what the heap is at a time.
+// heapSample describes the heap at one time.
 type heapSample struct {
-	resident  int64 // bytes that the heap has of the system
+	resident  int64 // bytes that the heap has got from the system
 	allocated int64 // bytes since the start
 	closed    int64 // connections since the start
 }
 
-// memoryRelease decides when memory goes back.
+// memoryRelease decides when memory is returned.
 type memoryRelease struct {
 	last heapSample
-	left heapSample // when memory went back
+	left heapSample // after the last release
 }
 
-// due reports whether there is little work, and something to give back: the heap
+// due reports whether the server is idle, and has memory to return: the heap
 // has grown, or connections that may have used it have ended.
 func (m *memoryRelease) due(now heapSample) bool {
 	quiet := now.allocated-m.last.allocated < quietAllocation
@@ -68,7 +67,8 @@ func (m *memoryRelease) due(now heapSample) bool {
 	return quiet && (grown || ended)
 }
 
-// releaseMemory gives memory back until ctx ends. closed counts connections.
+// releaseMemory returns memory to the system until ctx ends. closed returns how
+// many connections have ended.
 func releaseMemory(ctx context.Context, closed func() int64) {
 	tick := time.NewTicker(releaseInterval)
 	defer tick.Stop()

@@ -9,28 +9,28 @@ import (
 )
 
 // http2Idle closes connections of HTTP/2 that wait too long for their next
-// request. net/http has a timer for that, too, but starts it once more when a
-// connection ends with streams open: so it keeps the whole connection in memory
-// until the timer fires, 13 KiB for a minute each, and clients can come and go
-// by the thousand each second.
+// request. net/http has a timer for this, but starts it again when a connection
+// ends with streams open. Then it keeps 13 KiB of the connection in memory
+// until the timer fires a minute later, and clients can open thousands of
+// connections in a second.
 type http2Idle struct {
 	limit time.Duration
 	conns sync.Map // *idleConn by net.Conn, while it may be one of HTTP/2
 }
 
-// idleConn is what is known of a connection that may be one of HTTP/2.
+// idleConn is a connection that may be one of HTTP/2.
 type idleConn struct {
 	net.Conn
 	mu    sync.Mutex
-	timer *time.Timer // nil: it was never idle
+	timer *time.Timer // nil: it has not been idle yet
 	waits bool
 }
 
 type idleConnKey struct{}
 
-// limitHTTP2Idle has server close the connections of HTTP/2 that are idle for
-// its IdleTimeout. Those of HTTP/1 remain the business of net/http. It is
-// called when server has its other functions, and before it serves.
+// limitHTTP2Idle makes server close connections of HTTP/2 that are idle for its
+// IdleTimeout. net/http does it for HTTP/1. Call it when the other functions of
+// server are set, and before it serves.
 func limitHTTP2Idle(server *http.Server) {
 	h := &http2Idle{limit: server.IdleTimeout}
 	h.hideLimit(server)
@@ -55,9 +55,9 @@ func limitHTTP2Idle(server *http.Server) {
 	}
 }
 
-// hideLimit keeps HTTP/2 from seeing the IdleTimeout, which it takes over when
-// the server begins to serve, just before BaseContext. HTTP/1 reads it for each
-// connection. A negative one is none.
+// hideLimit hides the IdleTimeout from HTTP/2, which reads it once when the
+// server begins to serve, just before BaseContext. HTTP/1 reads it for each
+// connection. A negative IdleTimeout means none.
 func (h *http2Idle) hideLimit(server *http.Server) {
 	server.IdleTimeout = -1
 	reveal := sync.OnceFunc(func() { server.IdleTimeout = h.limit })

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// net/http keeps in memory what an HTTP/2 client has sent and the handler has
-// not read yet: up to the window of a stream, and of streams that were reset
-// until their handlers end. A window cannot be made smaller later. So the
-// content is bounded below HTTP/2: while all connections together hold too much
-// of it, a connection that holds much is not read from. Its bytes wait in the
-// kernel then, and after that at the client, as they do over HTTP/1.1. The same
-// holds for a head that has begun and does not end.
+// net/http buffers what an HTTP/2 client has sent and the handler has not read
+// yet: up to the window of a stream, also of streams that were reset, until
+// their handlers end. A window cannot be made smaller later. So unread content
+// is bounded below HTTP/2: while all connections together buffer too much, a
+// connection that buffers much is not read from. Its bytes wait in the kernel
+// and then at the client, as they do over HTTP/1.1. The same holds for headers
+// that have begun and do not end.
 const (
-	// unreadShare is what each connection may hold in any case, in bytes. A
-	// connection whose handlers read on never holds more for long, so it is not
-	// slowed down by others.
+	// unreadShare is how many bytes each connection may buffer in any case. A
+	// connection whose handlers keep reading never buffers more for long, so
+	// others do not slow it down.
 	unreadShare = 32 << 10
-	// headerShare is the same for a head that has not ended.
+	// headerShare is the same for a header that has not ended.
 	headerShare = 16 << 10
-	// unreadTotal is what all connections may hold together beyond their shares.
+	// unreadTotal is how many bytes all connections may buffer beyond their shares.
 	unreadTotal = 16 << 20
 )
 
@@ -30,16 +30,15 @@ const (
 // value is ready to use.
 type unreadBudget struct {
 	used       atomic.Int64  // bytes, beyond the shares
-	headerTime time.Duration // 0: that of the package
+	headerTime time.Duration // 0: the constant
 }
 
-// attach has the handler of server counted. The server gets its connections
-// from a listener of b.
+// attach makes server use the budget. The server accepts from a listener of b.
 func (b *unreadBudget) attach(server *http.Server) {
 	server.Handler, server.ConnContext = b.handler(server.Handler), withUnreadConn
 }
 
-// listener returns a listener whose connections are counted. TLS comes above it.
+// listener returns a listener whose connections are counted. TLS is above it.
 func (b *unreadBudget) listener(inner net.Listener) net.Listener { return unreadListener{inner, b} }
 
 type unreadListener struct {
@@ -57,7 +56,7 @@ func (l unreadListener) Accept() (net.Conn, error) {
 
 type unreadConnKey struct{}
 
-// withUnreadConn puts the connection of a request into its context.
+// withUnreadConn adds the connection of a request to its context.
 func withUnreadConn(ctx context.Context, conn net.Conn) context.Context {
 	if counted, ok := connOf[*unreadConn](conn); ok {
 		return context.WithValue(ctx, unreadConnKey{}, counted)

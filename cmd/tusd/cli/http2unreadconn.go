@@ -12,30 +12,30 @@ import (
 	"time"
 )
 
-// unreadConn is a connection that counts the bytes that have come and that no
-// handler has read. It cannot tell content from what else comes, like the
+// unreadConn is a connection that counts the bytes that have arrived and that
+// no handler has read. It cannot tell content from other bytes, such as the
 // headers of frames. So it counts too many rather than too few, and corrects
-// that when a Read of a body shows that nothing is left for it.
+// the count when a Read of a body shows that no content is left for it.
 type unreadConn struct {
 	net.Conn
 	budget *unreadBudget
 	wake   chan struct{} // capacity 1: a handler has read something
 	closed chan struct{}
-	http1  atomic.Bool // nothing is counted: net/http reads only as the handler does
+	http1  atomic.Bool // nothing is counted: net/http reads only when the handler does
 
 	mu               sync.Mutex
-	requests         []context.Context // of those that are being served
+	requests         []context.Context // of requests that are being served
 	bodies           []*unreadBody
 	received         int64 // bytes from the network
 	last             time.Time
 	unread           int64     // bytes, at most
-	header           int64     // bytes of that which may be a head that has not ended
-	headerSince      time.Time // when head has begun to grow; zero: it is 0
+	header           int64     // bytes of unread that may be a header that has not ended
+	headerSince      time.Time // when header began to grow; zero: header is 0
 	recent           recentBytes
 	shared           int64 // bytes of unread that count in budget.held
 	isClosed         bool
-	recount          *time.Timer // runs recounting; nil: was never needed
-	recountScheduled bool        // recount is going to run
+	recount          *time.Timer // runs recounting; nil: not needed so far
+	recountScheduled bool        // recount will run
 }
 
 func newUnreadConn(conn net.Conn, budget *unreadBudget) *unreadConn {
@@ -48,8 +48,8 @@ type unreadBody struct {
 	conn *unreadConn
 
 	// Guarded by conn.mu.
-	readUpTo int64     // everything that came before this many bytes was read
-	since    time.Time // when the running Read began; zero: none is running
+	readUpTo int64     // handlers have read everything before this number of bytes
+	since    time.Time // when the current Read began; zero: there is none
 }
 
 // NetConn is for connOf.
@@ -64,7 +64,7 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isClosed { // since Close nothing is given back, and no handler gets these bytes
+	if c.isClosed { // no handler reads these bytes
 		return n, err
 	}
 	c.received += int64(n)
@@ -80,8 +80,8 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// scheduleRecount has what is counted looked at again soon: nothing more may come, and what
-// has come may be for no handler. The caller holds c.mu.
+// scheduleRecount makes recounting run soon: nothing more may arrive, and the
+// bytes that have arrived may be for no handler. The caller holds c.mu.
 func (c *unreadConn) scheduleRecount() {
 	switch {
 	case c.recountScheduled || c.shared == 0 || c.isClosed:
@@ -122,7 +122,7 @@ func (c *unreadConn) awaitBudget() {
 	}
 }
 
-// mayRead reports whether there is room for what the connection may bring.
+// mayRead reports whether the budget allows to read from the connection.
 func (c *unreadConn) mayRead() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *unreadConn) mayRead() bool {
 	return c.isClosed || c.shared == 0 || c.budget.used.Load() < unreadTotal
 }
 
-// noteEmpty looks for bodies that wait although nothing is on its way to them.
+// noteEmpty finds bodies that wait although no content is on its way to them.
 // The caller holds c.mu.
 func (c *unreadConn) noteEmpty() {
 	now := time.Now()
@@ -153,7 +153,8 @@ func (c *unreadConn) noteEmpty() {
 	}
 }
 
-// updateUsed brings the counts up to date. The caller holds c.mu.
+// updateUsed updates unread, and the part of it that the budget counts. The
+// caller holds c.mu.
 func (c *unreadConn) updateUsed() {
 	c.unread = min(c.unread, c.maxUnread())
 	shared := max(0, c.unread-unreadShare, c.header-headerShare)
@@ -161,14 +162,14 @@ func (c *unreadConn) updateUsed() {
 	c.shared = shared
 }
 
-// maxUnread is how many bytes can be unread at most. A closed connection holds what
-// its running handlers have not read. The caller holds c.mu.
+// maxUnread returns how many bytes can be unread at most. A closed connection
+// buffers only what its running handlers have not read. The caller holds c.mu.
 func (c *unreadConn) maxUnread() int64 {
 	switch {
 	case c.isClosed && len(c.bodies) == 0:
 		return 0
 	case !c.isClosed && (c.handlersWait() || len(c.bodies) == 0):
-		return c.unread // the handler that will read it may not have begun
+		return c.unread // a handler that reads it may still begin
 	}
 	oldest := c.received
 	for _, b := range c.bodies {
@@ -177,43 +178,42 @@ func (c *unreadConn) maxUnread() int64 {
 	return max(c.received-oldest, c.header)
 }
 
-// handlersWait reports whether there may be requests whose handlers begin when
-// others have ended: net/http refuses a stream too many, unless one is reset
-// whose handler is running. The caller holds c.mu.
+// handlersWait reports whether there may be requests whose handlers begin only
+// when others end: net/http refuses streams beyond maxStreams, unless a stream
+// is reset whose handler still runs. The caller holds c.mu.
 func (c *unreadConn) handlersWait() bool {
 	return len(c.requests) >= maxStreams &&
 		slices.ContainsFunc(c.requests, func(ctx context.Context) bool { return ctx.Err() != nil })
 }
 
-// clear notes that no content is unread, if that is certain. The caller holds
-// c.mu.
+// clear sets unread to 0, but for a header, if no handler waits to begin. The
+// caller holds c.mu.
 func (c *unreadConn) clear() {
 	if !c.handlersWait() {
 		c.unread = min(c.unread, c.header)
 	}
 }
 
-// headerEnded notes that no head is coming. The caller holds c.mu.
+// headerEnded notes that no header is arriving. The caller holds c.mu.
 func (c *unreadConn) headerEnded() { c.header, c.headerSince = 0, time.Time{} }
 
-// explained notes that n bytes were the head of a request, or content, neither of
-// which can come within another head. So that is no head either which came before
-// them. What came after them may be one: a handler that begins, or reads, may be
-// late. The caller holds c.mu.
+// explained notes that n bytes were the header of a request, or content.
+// Neither can come inside another header, so the bytes before them were no
+// header that has not ended. Bytes after them may be one: a handler may begin,
+// or read, late. The caller holds c.mu.
 func (c *unreadConn) explained(n int64) {
 	if c.header = min(c.header-n, c.recent.bytes(time.Now())); c.header <= 0 {
 		c.headerEnded()
 	}
 }
 
-// withFrames is how many bytes bring n bytes of content, at most.
+// withFrames returns the most bytes that carry n bytes of content.
 func withFrames(n int64) int64 {
-	const overhead, least = 8, 512 // one in so many bytes is of frames and of TLS, but for the first bytes
+	const overhead, least = 8, 512 // one in overhead bytes is of frames and TLS, and least at the beginning
 	return n + n/overhead + least
 }
 
-// recentBytes counts what has come within the time lateHandler, and for up to as
-// long before.
+// recentBytes counts the bytes of the last lateHandler to 2*lateHandler.
 type recentBytes struct {
 	since       time.Time // when now began
 	now, before int64
@@ -248,8 +248,8 @@ func (c *unreadConn) ignore() {
 	c.updateUsed()
 }
 
-// begin counts a request and returns its content, nil if it has none. end, with
-// the same request's context, takes both out again.
+// begin adds a request and returns its content, nil if it has none. end removes
+// both.
 func (c *unreadConn) begin(r *http.Request) *unreadBody {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,8 +279,8 @@ func (c *unreadConn) end(ctx context.Context, body *unreadBody) {
 	c.updateUsedAndWake()
 }
 
-// updateUsedAndWake is settle when less may be unread than before. The caller holds
-// c.mu.
+// updateUsedAndWake is updateUsed after a change that may allow to read. The
+// caller holds c.mu.
 func (c *unreadConn) updateUsedAndWake() {
 	c.updateUsed()
 	select {
@@ -301,14 +301,14 @@ func (b *unreadBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.explained(withFrames(int64(n)))
 	}
-	if n < len(p) || err != nil { // it took all that was there
+	if n < len(p) || err != nil { // it has read everything that was buffered
 		b.readUpTo = max(b.readUpTo, before)
 	}
 	c.updateUsedAndWake()
 	return n, err
 }
 
-// begin notes that a Read begins, and returns how many bytes have come.
+// begin notes that a Read begins, and returns how many bytes have arrived.
 func (b *unreadBody) begin() int64 {
 	b.conn.mu.Lock()
 	defer b.conn.mu.Unlock()
@@ -316,8 +316,8 @@ func (b *unreadBody) begin() int64 {
 	return b.conn.received
 }
 
-// Write implements net.Conn. Clients confirm what they get, and are answered when
-// they ask whether the server is there: neither is a head.
+// Write implements net.Conn. Clients acknowledge what they get, and answer
+// pings of the server: these bytes are no header.
 func (c *unreadConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if c.http1.Load() {
@@ -331,7 +331,7 @@ func (c *unreadConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// confirmed is how many bytes the client may have sent that need no more than a
+// confirmed returns how many bytes a client may have sent to acknowledge a
 // write of n bytes.
 func confirmed(n int64) int64 {
 	const (
@@ -357,7 +357,7 @@ func (c *unreadConn) Close() error {
 	return c.Conn.Close()
 }
 
-// ReadFrom lets net/http send files without copying them, where Conn can.
+// ReadFrom lets net/http send files without copying them, if Conn can.
 func (c *unreadConn) ReadFrom(src io.Reader) (int64, error) {
 	if to, ok := c.Conn.(io.ReaderFrom); ok {
 		return to.ReadFrom(src)
@@ -365,7 +365,7 @@ func (c *unreadConn) ReadFrom(src io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{c.Conn}, src)
 }
 
-// CloseWrite lets net/http end its side of a connection first, where Conn can.
+// CloseWrite lets net/http end its side of a connection first, if Conn can.
 func (c *unreadConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -373,24 +373,24 @@ func (c *unreadConn) CloseWrite() error {
 	return nil
 }
 
-// A connection that must not be read from looks this often whether it may.
+// How often a connection that must not be read from polls the budget.
 const (
 	minPollInterval = 10 * time.Millisecond
 	maxPollInterval = 160 * time.Millisecond
 )
 
-// emptyAfter is how long the Read of a body has to wait, while nothing comes
-// from the network, until nothing can be left for it.
+// emptyAfter is how long the Read of a body waits, while nothing arrives from
+// the network, until it is certain that nothing is left for it.
 const emptyAfter = 50 * time.Millisecond
 
-// lateHandler is how much later than a request has come its handler may begin, or
-// read content that has come with it.
+// lateHandler is how late after its request a handler may begin, or may read
+// content that came with the request.
 const lateHandler = 100 * time.Millisecond
 
-// headerTime is longer than a client of HTTP/2 can be in the middle of a head: it
-// has answered a PING since.
+// headerTime is longer than a client of HTTP/2 can be in the middle of a
+// header: it must answer a PING in that time.
 const headerTime = pingAfter + pingTimeout + 5*time.Second
 
-// largestHeader is more bytes than a head may have. What comes beyond that without a
-// request is content of streams that have ended.
+// largestHeader is more bytes than a header may have. Bytes beyond it without a
+// request are content of streams that have ended.
 const largestHeader = 512 << 10

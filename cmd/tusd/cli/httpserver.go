@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// What HTTP/2 clients may send ahead of what the handler has read. An upload
-// moves as much per round trip as its stream may be ahead; net/http's 1 MiB
-// would make it slower than HTTP/1.1 on any path that is longer than a room.
-// The window of the connection is larger than that of a stream so that one
-// stalled upload leaves room for others beside it. What windows let through is
-// in memory until it is read; unreadBudget bounds that.
+// How many bytes HTTP/2 clients may send before the handler reads them. An
+// upload moves one window per round trip; with the 1 MiB of net/http it would be
+// slower than HTTP/1.1 on all but local networks. The window of the connection
+// is larger than that of a stream, so that one stalled upload does not stop the
+// others. unreadBudget bounds the memory of bytes that are not read yet.
 //
 // The documentation of net/http asks for less than 4 MiB, its code for less
 // than 2 GiB; a test measures what holds.
@@ -20,37 +19,35 @@ const (
 	connectionWindow = 20 << 20
 )
 
-// maxStreams is how many requests one HTTP/2 connection may have open. That many
-// handlers run for it, also for streams that their client has reset, and up to
-// four times as many requests wait for one of these.
+// maxStreams is how many requests one HTTP/2 connection may have open. As many
+// handlers run for it, also for streams that the client has reset, and up to
+// four times as many requests wait for them.
 const maxStreams = 100
 
-// frameSize is that of the largest frame. Each connection keeps memory for one,
-// whether it comes or not; net/http would take 1 MiB.
+// frameSize is the size of the largest frame. Each connection keeps memory for
+// one; the default of net/http is 1 MiB.
 const frameSize = 16 << 10
 
-// A client of HTTP/2 that sends nothing for pingAfter is asked whether it is there,
-// and has pingTimeout to answer. One that is in the middle of a head cannot, so no
-// head takes longer.
+// A client of HTTP/2 that sends nothing for pingAfter gets a PING, and has
+// pingTimeout to answer. It cannot answer in the middle of a header, so no header
+// takes longer.
 const (
 	pingAfter   = time.Minute
 	pingTimeout = 30 * time.Second
 )
 
-// headerMargin is by how much net/http lets a header be larger than the
-// handler's limit: up to there the answer is the handler's.
+// headerMargin is how many more bytes net/http accepts than the limit of the
+// handler, so that the handler answers.
 const headerMargin = 64 << 10
 
-// unlimited is no limit, but not what net/http takes for none either. It makes
-// the timers of an HTTP/2 stream with the stream, and stops them when it ends.
-// Without a limit of the server, the first deadline makes the timer: one that
-// is set just when the client resets the stream keeps it in memory until it
-// passes.
+// unlimited stands for no limit. With 0 net/http would make the timers of an
+// HTTP/2 stream only at its first deadline: a deadline that is set just when
+// the client resets the stream keeps the stream in memory until it passes.
 const unlimited = 10 * 365 * 24 * time.Hour
 
-// newServer makes the server for the uploads and for what operators look at.
-// It has no time limit for a whole request: an upload takes as long as it
-// takes, and the handler ends those that make no progress.
+// newServer returns a server for the uploads, or for the admin pages. It has no
+// timeout for a whole request: an upload may take days, and the handler ends
+// those without progress.
 func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -68,13 +65,13 @@ func newServer(cfg config, handler http.Handler, logger *slog.Logger) *http.Serv
 			MaxReceiveBufferPerStream:     streamWindow,
 			MaxReceiveBufferPerConnection: connectionWindow,
 			MaxConcurrentStreams:          maxStreams,
-			// Deadlines of a stream reset it, which needs the connection.
+			// A deadline resets the stream, and the reset needs the connection.
 			WriteByteTimeout: 2 * cfg.timeouts.network,
 			MaxReadFrameSize: frameSize,
 			SendPingTimeout:  pingAfter,
 			PingTimeout:      pingTimeout,
 		},
-		// OPTIONS * is for us, too (IETF draft, Upload-Limit).
+		// The handler answers OPTIONS * (IETF draft, Upload-Limit).
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     newHTTPServerLog(logger),
 	}

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// newHTTPServerLog returns the logger that net/http tells what it does not tell its
-// handler. Most of it is what clients do, and information; the rest is wrong
-// with the server.
+// newHTTPServerLog returns the logger for what net/http does not tell its
+// handler. Most lines are about what clients do, and have level INFO; the
+// others are faults of the server.
 func newHTTPServerLog(logger *slog.Logger) *log.Logger {
 	return log.New(httpServerLog{logger}, "", 0)
 }
 
 type httpServerLog struct{ logger *slog.Logger }
 
-// peerOf finds the peer that a line of net/http is about.
+// peerOf matches the peer that a line of net/http is about.
 var peerOf = regexp.MustCompile(`(?: from|panic serving|from client) (\S+?:\d+):? `)
 
 func (l httpServerLog) Write(line []byte) (int, error) {
@@ -34,7 +34,7 @@ func (l httpServerLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// serverLevel returns the level of a line of net/http.
+// serverLevel returns the level for a line of net/http.
 func serverLevel(text string) slog.Level {
 	switch {
 	case strings.Contains(text, "panic serving"):

@@ -10,18 +10,17 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// socket is something that connections come from.
+// socket is a listener of the server.
 type socket struct {
 	net.Listener
-	// host is how people name it in a URL; "": they cannot, it is a Unix
-	// socket.
+	// host is the host and port for URLs; "": a Unix socket, which has none.
 	host string
-	// everywhere reports whether it is at every address of the machine.
+	// everywhere means that it listens at every address of the machine.
 	everywhere bool
 }
 
-// listen opens what the configuration names, or takes over what systemd has
-// opened.
+// listen opens the sockets of the configuration, or takes over those that
+// systemd has opened.
 func (cfg config) listen() ([]socket, error) {
 	handed, err := activation.Listeners()
 	switch {
@@ -58,7 +57,7 @@ func (cfg config) takeOver(handed []net.Listener) ([]socket, error) {
 	return sockets, nil
 }
 
-// open listens where the configuration says.
+// open listens as the settings say.
 func (l listenSettings) open() (socket, error) {
 	if l.unixSock != "" {
 		listener, err := listenUnix(l.unixSock, l.unixAccess)
@@ -73,13 +72,13 @@ func (l listenSettings) open() (socket, error) {
 	return s, nil
 }
 
-// nameOf is the address of addr with its zone, and without its port.
+// nameOf returns the address of addr with its zone, and without its port.
 func nameOf(addr *net.TCPAddr) string { return (&net.IPAddr{IP: addr.IP, Zone: addr.Zone}).String() }
 
-// hostInURL is how people and scripts of this machine name addr, which was asked
-// for as host, in a URL. Every address of the machine is no address that one can
-// connect to: everywhere is true then, and the host is the loopback's, of IPv4,
-// since Go listens for both at "" and ::. The zone of an address is escaped.
+// hostInURL returns the host and port of addr for URLs that people and scripts
+// of this machine use; host is as configured. If addr is every address of the
+// machine (everywhere), it is the loopback address of IPv4, since Go listens
+// for both versions at "" and ::. The zone of an address is escaped.
 func hostInURL(host string, addr *net.TCPAddr) (inURL string, everywhere bool) {
 	everywhere = addr.IP.IsUnspecified()
 	if everywhere {
@@ -89,7 +88,7 @@ func hostInURL(host string, addr *net.TCPAddr) (inURL string, everywhere bool) {
 	return net.JoinHostPort(host, strconv.Itoa(addr.Port)), everywhere
 }
 
-// listen opens the address of -admin-listen; nil if there is none.
+// listen opens the address of -admin-listen; nil if it is not set.
 func (m monitoringSettings) listen() (*socket, error) {
 	if m.adminListen == "" {
 		return nil, nil

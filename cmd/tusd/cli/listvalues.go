@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// listVar adds a flag for a list whose elements are separated by commas.
-// Spaces around them do not count. Without the flag the list is nil; a list
-// that is given must have something in it, as none often means "everything",
-// and a shell makes an empty one of a variable that is not set.
+// listVar adds a flag for a list, separated by commas. Space around them does
+// not count. The list is nil if the flag is not set. An empty list is refused:
+// it often means "everything", and a shell makes one of a variable that is not
+// set.
 func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(string) (T, error)) {
 	flags.Var(&parsedValue{set: func(text string) error {
 		if strings.TrimSpace(text) == "" {
@@ -31,8 +31,8 @@ func listVar[T any](flags *flag.FlagSet, p *[]T, name, usage string, parse func(
 	}}, name, usage)
 }
 
-// networksVar adds a flag for networks and single addresses. The word none
-// makes the list empty, but not nil.
+// networksVar adds a flag for networks and addresses. The word none sets an
+// empty list that is not nil.
 func networksVar(flags *flag.FlagSet, p *[]netip.Prefix, name, usage string) {
 	listVar(flags, p, name, usage, parseNetwork)
 	f := flags.Lookup(name).Value.(*parsedValue)
@@ -68,8 +68,8 @@ func originsVar(flags *flag.FlagSet, p *[]string, name, usage string) {
 	listVar(flags, p, name, usage, parseOrigin)
 }
 
-// parseOrigin accepts only what a browser could send: anything else would
-// never match, and nobody would find out why.
+// parseOrigin accepts only origins that a browser sends: others would never
+// match, and the operator would not find out why.
 func parseOrigin(text string) (string, error) {
 	if text == "null" { // of files and sandboxed frames
 		return text, nil

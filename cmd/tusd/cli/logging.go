@@ -18,10 +18,10 @@ import (
 )
 
 // startLog returns a logger that writes to sink through a queue: no request
-// waits for the log, and no client fills it. format is "json", or anything else
-// for text, as in tusd v2; verbose logs what is for finding faults, too. The
-// caller closes the queue when nothing more is logged. docs/logs.md says what
-// the lines contain.
+// waits for the log, and no client can fill it. format is "json", or anything
+// else for text, as in tusd v2. With verbose the level is DEBUG, otherwise
+// INFO. The caller closes the queue after the last line. docs/logs.md lists the
+// lines.
 func startLog(sink io.Writer, format string, verbose bool) (*slog.Logger, *logQueue) {
 	level := slog.LevelInfo
 	if verbose {
@@ -40,8 +40,8 @@ func newLogHandler(w io.Writer, format string, level slog.Level) slog.Handler {
 	return slog.NewTextHandler(w, options)
 }
 
-// lossRecord is the line that tells of lost ones. Losses that only clients with
-// more than their share have are no alarm.
+// lossRecord returns the line that says that lines were lost. If only clients
+// over their share have lost lines, it is no warning.
 func lossRecord(lost logLosses) slog.Record {
 	level, message := slog.LevelWarn, "log lines are missing here: the log was not read fast enough, or could not be written"
 	if lost.lines == lost.overShare {
@@ -52,14 +52,15 @@ func lossRecord(lost logLosses) slog.Record {
 	return record
 }
 
-// queuedHandler formats lines and puts them into the queue, each for its source.
+// queuedHandler formats lines and puts them into the queue, each with its
+// source.
 type queuedHandler struct {
 	enabled slog.Handler
 	spare   *sync.Pool // of *formatter
 }
 
-// formatter is a handler of slog and the writer behind it, which is used for
-// one line at a time, so that it knows whose line it is.
+// formatter is a handler of slog and the writer behind it. It is used for one
+// line at a time, so that it knows the source of the line.
 type formatter struct {
 	slog.Handler
 	queue *logQueue
@@ -71,10 +72,10 @@ func (f *formatter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// plainText escapes what a terminal may act on and JSON allows in its strings:
-// the control characters beyond ASCII, and what turns the direction of writing.
-// A line of text has none of them left. It returns line itself if there is
-// nothing to escape.
+// plainText escapes characters that a terminal may act on and that JSON allows
+// in strings: control characters beyond ASCII, and those that change the
+// direction of text. The text format has none of them. It returns line itself
+// if there is nothing to escape.
 func plainText(line []byte) []byte {
 	done := plainPrefix(line)
 	if done == len(line) {
@@ -97,9 +98,8 @@ func plainText(line []byte) []byte {
 
 func isPlain(r rune) bool { return r < 0x7f || strconv.IsPrint(r) }
 
-// plainPrefix returns how many bytes of line come before the first that is no
-// part of a plain character. Each line of the log comes by here, most are ASCII
-// but for the µ of a duration.
+// plainPrefix returns the length of the prefix of line that needs no escapes.
+// Every line is checked, and most are ASCII but for the µ of a duration.
 func plainPrefix(line []byte) int {
 	n := 0
 	for {
@@ -116,7 +116,7 @@ func plainPrefix(line []byte) int {
 }
 
 // asciiPrefix returns how many bytes at the start of line are below 0x7f. It
-// looks at eight at a time.
+// checks eight at a time.
 func asciiPrefix(line []byte) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	n := 0
@@ -175,7 +175,7 @@ func (h *queuedHandler) with(change func(slog.Handler) slog.Handler) slog.Handle
 // clientKey is the key of the client in a line.
 const clientKey = "client"
 
-// sourceOf returns who a line counts for.
+// sourceOf returns the source that a line is charged to.
 func sourceOf(r slog.Record) (from logSource) {
 	if from.class = ownLines; r.Level < slog.LevelWarn {
 		from.class = clientLines
@@ -192,8 +192,8 @@ func sourceOf(r slog.Record) (from logSource) {
 	return from
 }
 
-// clientOf returns what counts as one client: an address, or a network of IPv6
-// that one subscriber has.
+// clientOf returns what counts as one client: an address of IPv4, or the
+// network of IPv6 that one subscriber has.
 func clientOf(v slog.Value) netip.Prefix {
 	if v.Kind() == slog.KindAny { // Any of another kind is allocated
 		if prefix, ok := v.Any().(netip.Prefix); ok {

@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// logQueueSize bounds the lines that wait for their sink, in bytes: some
-// thousand. As many again may be on their way to it. Lines about clients have
-// more, of which each client gets a share.
+// How many bytes of lines may wait for the sink; as many again may be on their
+// way to it. Lines about clients have a larger queue, of which each client gets
+// a share.
 const (
 	logQueueSize       = 1 << 20
 	clientLogQueueSize = 4 << 20
 )
 
-// logWriteInterval is the least time between two writes to the sink. A line that comes
-// after a while is written at once; a busy server writes many with one system
-// call.
+// logWriteInterval is the shortest time between two writes to the sink. A busy
+// server writes many lines with one system call; a line after a pause is
+// written at once.
 const logWriteInterval = 5 * time.Millisecond
 
-// lossInterval is the least time between two lines about lost ones.
+// lossInterval is the shortest time between two lines about losses.
 const lossInterval = time.Second
 
-// logClass is a part of the queue that others cannot fill.
+// logClass is a class of lines, with a queue size of its own.
 type logClass uint8
 
 const (
@@ -35,7 +35,7 @@ const (
 	logClasses
 )
 
-// size returns how many bytes fit into the room.
+// size returns how many bytes of lines of the class may wait.
 func (r logClass) size() int {
 	if r == clientLines {
 		return clientLogQueueSize
@@ -43,23 +43,23 @@ func (r logClass) size() int {
 	return logQueueSize
 }
 
-// freePerShare makes a share a quarter of what is free.
+// freePerShare makes a client's share a quarter of the free bytes.
 const freePerShare = 4
 
 // logSource is what a line is charged to.
 type logSource struct {
 	class  logClass
-	shared bool         // it has a client, and so a share only
+	shared bool         // the line has a client, which has a share
 	client netip.Prefix // zero: a Unix socket
 }
 
-// logUse is what a source has in the queue.
+// logUse is what a source uses of the queue.
 type logUse struct {
 	bytes int
-	lost  bool // so are those that follow, until the writer comes
+	lost  bool // a line was lost, and so are the next ones until the writer takes the queue
 }
 
-// logLosses are lines that were lost and not told yet.
+// logLosses counts lines that were lost and not reported yet.
 type logLosses struct {
 	lines     uint64
 	overShare uint64 // of these: a client had more in the queue than its share
@@ -70,26 +70,26 @@ func (l *logLosses) add(other logLosses) {
 	l.overShare += other.overShare
 }
 
-// logQueue takes log lines and writes them to a sink in the background, as
-// many at a time as there are, so that a sink which is slow or stands still
-// never holds who logs. Lines that find no room are lost; that is counted, and
-// told in the log behind them. Each put is one line. Safe for concurrent use.
+// logQueue takes log lines and writes them to a sink in the background, as many
+// at a time as there are, so that a slow or blocked sink never blocks a
+// request. Lines that do not fit are lost; they are counted, and a later line
+// reports them. Each put is one line. Safe for concurrent use.
 //
-// A client may have a quarter in its room of what it leaves free: alone a fifth
-// of the room. So there is room for a line of another client, however many lines
+// A client may use a quarter of the bytes that it leaves free: alone a fifth of
+// the queue. So there is space for a line of another client, however many lines
 // the first ones cause.
 type logQueue struct {
 	sink        io.Writer
 	writeLosses func(logLosses) error // writes to sink that lines were lost
 
 	mu      sync.Mutex
-	changed sync.Cond // there is something to do for the writer
+	changed sync.Cond // the writer has work
 	pending []byte
 	used    [logClasses]int       // bytes of pending
-	full    [logClasses]bool      // a line found no room at all
-	uses    map[logSource]*logUse // those of each source
+	full    [logClasses]bool      // a line did not fit
+	uses    map[logSource]*logUse // by source
 	missing logLosses             // lines lost beside pending
-	overdue bool                  // the writer has to tell of losses
+	overdue bool                  // the writer must report losses
 	closed  bool
 
 	dropped   atomic.Uint64 // all lines that were ever lost
@@ -105,9 +105,9 @@ func newLogQueue(sink io.Writer, tell func(logLosses) error) *logQueue {
 	return q
 }
 
-// put queues a line. It never waits for the sink. After one line of a source was
-// lost all of its are, until the writer comes: what is written of a source has
-// no hole in it.
+// put queues a line. It never waits for the sink. After a line of a source was
+// lost, all its lines are lost until the writer takes the queue: the written
+// lines of a source have no gaps.
 func (q *logQueue) put(line []byte, from logSource) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -120,7 +120,7 @@ func (q *logQueue) put(line []byte, from logSource) {
 	}
 	use := q.uses[from]
 	if use == nil {
-		use = new(logUse) // remembered only if it gets room: there may be very many
+		use = new(logUse) // kept only if the line fits: there may be very many sources
 	}
 	if !q.fits(len(line), from, use) {
 		q.lose(from, use)
@@ -132,7 +132,7 @@ func (q *logQueue) put(line []byte, from logSource) {
 	use.bytes += len(line)
 }
 
-// fits reports whether n bytes of a source have room. The caller holds mu.
+// fits reports whether n bytes of a source fit. The caller holds mu.
 func (q *logQueue) fits(n int, from logSource, use *logUse) bool {
 	free := from.class.size() - q.used[from.class]
 	if n > free {
@@ -142,7 +142,7 @@ func (q *logQueue) fits(n int, from logSource, use *logUse) bool {
 	return !q.full[from.class] && !use.lost && !over
 }
 
-// lose counts a line. The caller holds mu.
+// lose counts a lost line. The caller holds mu.
 func (q *logQueue) lose(from logSource, use *logUse) {
 	use.lost = true
 	q.missing.lines++
@@ -153,7 +153,7 @@ func (q *logQueue) lose(from logSource, use *logUse) {
 	}
 }
 
-// idle reports whether the writer has nothing to do. The caller holds mu.
+// idle reports whether the writer has no work. The caller holds mu.
 func (q *logQueue) idle() bool { return len(q.pending) == 0 && q.missing.lines == 0 && !q.overdue }
 
 // run is the writer.
@@ -181,7 +181,7 @@ func (q *logQueue) run() {
 	}
 }
 
-// remind has the writer tell of losses although no line comes.
+// remind makes the writer report losses although no line comes.
 func (q *logQueue) remind() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -189,14 +189,14 @@ func (q *logQueue) remind() {
 	q.changed.Signal()
 }
 
-// What may be used again: after a storm of lines the memory is given back.
+// What is used again: larger buffers, after a flood of lines, are freed.
 const (
 	keptBatch = 64 << 10 // bytes
 	keptUses  = 256
 )
 
-// take waits for lines and takes them all, leaving spare in their place. last
-// reports that no more will come.
+// take waits for lines and takes them all, and leaves spare in their place.
+// last means that no more will come.
 func (q *logQueue) take(spare []byte) (batch []byte, missing logLosses, last bool) {
 	if cap(spare) > keptBatch {
 		spare = nil
@@ -218,7 +218,7 @@ func (q *logQueue) take(spare []byte) (batch []byte, missing logLosses, last boo
 	return batch, missing, q.closed
 }
 
-// write passes batch on and returns how many of its lines the sink refused.
+// write writes batch and returns how many of its lines the sink refused.
 func (q *logQueue) write(batch []byte) (refused uint64) {
 	if len(batch) == 0 {
 		return 0
@@ -232,8 +232,8 @@ func (q *logQueue) write(batch []byte) (refused uint64) {
 	return refused
 }
 
-// close writes what is queued, for limit at most. Lines that come later are
-// lost. A sink that stands still keeps the writer, which is not waited for.
+// close writes the queued lines, within limit. Later lines are lost. It does
+// not wait for a sink that is blocked.
 func (q *logQueue) close(limit time.Duration) error {
 	q.mu.Lock()
 	q.closed = true

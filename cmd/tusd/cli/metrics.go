@@ -15,9 +15,9 @@ import (
 	"github.com/tus/tusd/prometheuscollector"
 )
 
-// newMetrics serves to Prometheus what the handler counts, further metrics of
-// the daemon, and those of the Go runtime, the process and this handler
-// itself. docs/metrics.md lists what is ours.
+// newMetrics serves to Prometheus the metrics of the handler, further ones of
+// the daemon, and those of the Go runtime, the process and this page itself.
+// docs/metrics.md lists ours.
 func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -33,7 +33,7 @@ func newMetrics(uploads *tusd.Metrics, log *slog.Logger, further ...prometheus.C
 	})))
 }
 
-// refuseLong refuses requests with more to parse than any scraper sends:
+// refuseLong refuses requests that are longer than those of any scraper:
 // package promhttp makes an object of each element.
 func refuseLong(next http.Handler) http.Handler {
 	const longest = 8 << 10
@@ -52,11 +52,11 @@ func refuseLong(next http.Handler) http.Handler {
 	})
 }
 
-// errGatherPanicked is what the others get if the call that they share panics.
+// errGatherPanicked is the result for waiters if the shared call panics.
 var errGatherPanicked = errors.New("the metrics could not be gathered")
 
-// singleFlight returns a function that calls the other once for all who ask at the
-// same time. The result is for reading only.
+// singleFlight returns a function that calls call once for all callers that
+// come while it runs. The result is read-only.
 func singleFlight[T any](call func() (T, error)) func() (T, error) {
 	type result struct {
 		done  chan struct{}
@@ -86,7 +86,7 @@ func singleFlight[T any](call func() (T, error)) func() (T, error) {
 	}
 }
 
-// collectors count lines that were lost.
+// collectors returns the metrics of lost log lines.
 func (q *logQueue) collectors() []prometheus.Collector {
 	counter := func(n *atomic.Uint64, name, help string) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
@@ -97,6 +97,7 @@ func (q *logQueue) collectors() []prometheus.Collector {
 	}
 }
 
+// collector returns the metric of open connections.
 func (c *openConnections) collector() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tusd_connections_open", Help: "Connections of clients that are open now.",

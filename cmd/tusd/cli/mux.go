@@ -20,10 +20,10 @@ point yours at the address that the server printed when it started.
 More about the protocol: https://tus.io
 `
 
-// mux is everything that is served: what operators look at, the uploads below
-// basePath, and a greeting. It chooses by the path as it is on the wire,
-// because an encoded slash is part of an id, and it never redirects, because
-// clients that upload do not follow.
+// mux routes requests: to the admin pages, to the uploads below basePath, to a
+// greeting. It compares the path as it is on the wire, because an encoded slash
+// is part of an id. It never redirects, because clients that upload do not
+// follow redirects.
 type mux struct {
 	basePath        string
 	uploads         http.Handler
@@ -31,7 +31,7 @@ type mux struct {
 	greet, notFound http.Handler
 }
 
-// newMux returns a site whose pages are bounded by pages.
+// newMux returns a mux whose pages are bounded by pages.
 func newMux(pages *guard.Guard, basePath string, uploads http.Handler, mounts []route, greets bool) mux {
 	nothing := textPage(http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", basePath))
 	s := mux{basePath: basePath, uploads: uploads, routes: mounts, notFound: pages.Page(maxTextRequests, nothing, nil)}
@@ -52,7 +52,7 @@ func (s mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(path, s.basePath), path+"/" == s.basePath:
 		s.uploads.ServeHTTP(w, r)
-	case r.RequestURI == "*": // OPTIONS *: what the server can
+	case r.RequestURI == "*": // OPTIONS *
 		s.uploads.ServeHTTP(w, r)
 	case path == "/" && s.greet != nil:
 		s.greet.ServeHTTP(w, r)
@@ -61,7 +61,7 @@ func (s mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// adminMux serves only what operators look at.
+// adminMux routes requests to the admin pages only.
 type adminMux struct {
 	routes   []route
 	notFound http.Handler
@@ -86,24 +86,24 @@ func (s adminMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.notFound.ServeHTTP(w, r)
 }
 
-// textPage answers with a text.
+// textPage returns a handler that answers with a text.
 func textPage(status int, text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.WriteHeader(status)
-		io.WriteString(w, text) // a client that has gone needs no answer
+		io.WriteString(w, text) // an error means that the client has disconnected
 	})
 }
 
-// route is something that is served beside the uploads: at a path, or, if that
-// ends with a slash, below it.
+// route is a page that is served beside the uploads: at a path, or below it if
+// the path ends with a slash.
 type route struct {
 	path    string
 	handler http.Handler
 }
 
-// matches tells whether a path, as it is on the wire, is that of the mount.
+// matches reports whether path, as it is on the wire, belongs to the route.
 func (m route) matches(path string) bool {
 	if strings.HasSuffix(m.path, "/") {
 		return strings.HasPrefix(path, m.path)
@@ -111,14 +111,14 @@ func (m route) matches(path string) bool {
 	return path == m.path
 }
 
-// Where health is told. Nothing sets them.
+// The paths of health checks are fixed.
 const (
 	healthPath = "/healthz"
 	readyPath  = "/readyz"
 )
 
-// How many requests for a page are answered at the same time. Each page has
-// places of its own, so that an attack on one leaves the others.
+// How many requests for a page are answered at the same time. Each page has a
+// limit of its own, so that an attack on one page leaves the others.
 const (
 	maxTextRequests    = 64
 	maxHealthRequests  = 64
@@ -126,8 +126,8 @@ const (
 	maxProfileRequests = 8
 )
 
-// adminRoutes are what operators look at, bounded by pages; config.contradiction
-// knows their paths from monitoring.occupied.
+// adminRoutes returns the admin pages: health, metrics and profiles, bounded by
+// pages. monitoringSettings.servedPaths has the same paths.
 func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	m := d.cfg.monitoring
 	health := newHealthHandler(d.stopping, d.logger, d.composition.probes()...)
@@ -145,5 +145,5 @@ func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	return mounts
 }
 
-// profilesPath is what all profiles are below.
+// profilesPath returns the path that all profiles are below.
 func (m monitoringSettings) profilesPath() string { return strings.TrimSuffix(m.pprofPath, "/") + "/" }

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// openConnections knows the connections of a server, and which of them have
-// not brought a whole request yet: follow is for its ConnState.
+// openConnections are the connections of a server, and those of them that have
+// not sent a whole request yet. follow is for the server's ConnState.
 type openConnections struct {
 	mu     sync.Mutex
 	n      int
-	closed int64                  // since the start
-	silent map[net.Conn]time.Time // when they were accepted
+	closed int64                  // how many, since the start
+	silent map[net.Conn]time.Time // without a request yet; the time of Accept
 	ending bool
 }
 
-// firstRequestTimeout is how long a connection may take to bring its first request
-// when the server is about to end. Shutdown of net/http gives it five seconds,
-// which every connection that a browser opens ahead or a health check leaves
-// open would add to a restart.
+// firstRequestTimeout is how long a connection may take for its first request
+// when the server shuts down. Shutdown of net/http waits five seconds for it,
+// and so would every restart: browsers open connections ahead, and health
+// checks leave some open.
 const firstRequestTimeout = 250 * time.Millisecond
 
 func (c *openConnections) follow(conn net.Conn, state http.ConnState) {
@@ -31,21 +31,21 @@ func (c *openConnections) follow(conn net.Conn, state http.ConnState) {
 		c.add(conn)
 		return
 	}
-	delete(c.silent, conn) // the header of a request is there, or all is over
+	delete(c.silent, conn) // a header has come, or the connection is closed
 	if state == http.StateClosed || state == http.StateHijacked {
 		c.n--
 		c.closed++
 	}
 }
 
-// ended is how many connections have ended since the start.
+// ended returns how many connections have ended since the start.
 func (c *openConnections) ended() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closed
 }
 
-// add takes a new connection in. The caller holds mu.
+// add adds a new connection. The caller holds mu.
 func (c *openConnections) add(conn net.Conn) {
 	c.n++
 	if c.silent == nil {
@@ -57,8 +57,8 @@ func (c *openConnections) add(conn net.Conn) {
 	}
 }
 
-// closeAllSilent closes the connections that have had the time for a first
-// request and did not bring one; the others when they have had it.
+// closeAllSilent closes the connections that have sent no request, each when
+// firstRequestTimeout has passed for it.
 func (c *openConnections) closeAllSilent() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,7 +69,7 @@ func (c *openConnections) closeAllSilent() {
 }
 
 // closeSilent closes conn, unless a request has come meanwhile. It holds mu
-// until that is done, so that none begins between.
+// while it closes, so that none begins in between.
 func (c *openConnections) closeSilent(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,20 +13,20 @@ import (
 	"github.com/nightlyone/lockfile"
 )
 
-// pidFile is the file of -pid-file, with the id of this process. It names the
-// server for operators and scripts, and protects no upload: locks do that.
+// pidFile is the file of -pid-file, with the ID of this process. It names the
+// server for operators and scripts. It protects no upload; locks do.
 //
-// The library opens handles of processes that it never releases. So it is only
-// called where no file lies, and at the end, when it opens two for the rest of
+// The library opens handles of processes that it never closes. So it is called
+// only where no file exists, and at the end, when it opens two for the rest of
 // the process's life.
 type pidFile struct {
 	file lockfile.Lockfile
-	made os.FileInfo // what writePIDFile made
+	made os.FileInfo // the file that writePIDFile made
 }
 
-// writePIDFile makes the file at path. It replaces a stale one: one that names
-// a process that is gone, or this one, as after a restart in a container, where
-// every server has the same id.
+// writePIDFile makes the file at path. It replaces a stale one, which names a
+// process that has ended, or this one: in a container every server has the same
+// ID after a restart.
 func writePIDFile(path string) (*pidFile, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func writePIDFile(path string) (*pidFile, error) {
 	return p, nil
 }
 
-// remove removes the file, unless another one has taken its place.
+// remove removes the file, unless another file has replaced it.
 func (p *pidFile) remove() error {
 	path := string(p.file)
 	there, err := os.Lstat(path)
@@ -70,8 +70,8 @@ func (p *pidFile) remove() error {
 	return nil
 }
 
-// removeStalePIDFile makes room for a PID file. It removes only what is one: a
-// path that was mistyped may name something precious.
+// removeStalePIDFile removes a stale PID file at path, and nothing else: a
+// mistyped path may name a valuable file.
 func removeStalePIDFile(path string) error {
 	pid, err := readPIDFile(path)
 	switch {
@@ -88,11 +88,11 @@ func removeStalePIDFile(path string) error {
 	return nil
 }
 
-// maxPIDFile is the size that no PID file exceeds, in bytes.
+// maxPIDFile is the size limit of a PID file, in bytes.
 const maxPIDFile = 32
 
-// readPIDFile returns the process that the file at path names; 0 if it is empty,
-// or has zeros in place of contents, as after a power cut.
+// readPIDFile returns the process that the file at path names; 0 if it is empty
+// or all zeros, as after a power cut.
 func readPIDFile(path string) (pid int, err error) {
 	stat, err := os.Lstat(path)
 	if err != nil {
@@ -125,7 +125,7 @@ func readPIDFile(path string) (pid int, err error) {
 	return pid, nil
 }
 
-// isRunning reports whether there is a process pid, of whatever user.
+// isRunning reports whether process pid exists, of any user.
 func isRunning(pid int) bool {
 	if pid == 0 {
 		return false

@@ -12,10 +12,9 @@ import (
 	"github.com/felixge/fgprof"
 )
 
-// newPprof serves profiles of this process below path, which ends with a
-// slash, and begins to sample those that are off by default: a blockRate or
-// mutexRate above 0 is passed to the runtime. auth is "user:password" for Basic
-// authentication, or "" for none.
+// newPprof serves profiles of this process below path, which ends with a slash.
+// A blockRate or mutexRate above 0 starts the sampling that is off by default.
+// auth is "user:password" for Basic authentication; "": none.
 func newPprof(path, auth string, blockRate, mutexRate int) http.Handler {
 	if blockRate > 0 {
 		runtime.SetBlockProfileRate(blockRate)
@@ -42,16 +41,16 @@ func profileMux() http.Handler {
 	return mux
 }
 
-// profileIndex lists the profiles, and serves those of them that have no function of
-// their own. Package pprof takes their names from the path it knows.
+// profileIndex lists the profiles, and serves those without a function of their
+// own. Package pprof takes their names from the path that it expects.
 func profileIndex(w http.ResponseWriter, r *http.Request) {
 	there := *r
 	there.URL = &url.URL{Path: "/debug/pprof" + r.URL.Path, RawQuery: r.URL.RawQuery}
 	pprof.Index(w, &there)
 }
 
-// authenticated lets only those through to next who know auth, a user and a
-// password.
+// authenticated passes requests to next if they have the user and the password
+// of auth.
 func authenticated(auth string, next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(auth))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// quotedValue is a flag as operators write its value, on the command line, in a
-// variable or in a file: maybe in quotes, and on and off by more words than
-// package flag knows.
+// quotedValue is a flag whose value may be in quotes, and on and off by more
+// words than package flag knows: on the command line, in a variable or in a
+// file.
 type quotedValue struct{ flag.Value }
 
 func (w quotedValue) Set(text string) error {
@@ -29,8 +29,8 @@ func (w quotedValue) IsBoolFlag() bool {
 	return ok && b.IsBoolFlag()
 }
 
-// unquote returns what stands between quotes, as it is: there are no escapes.
-// A text that does not begin with a quote is a value of its own, like it's.
+// unquote returns the text between quotes; there are no escapes. A text that
+// does not begin with a quote is returned as it is, like it's.
 func unquote(text string) (string, error) {
 	if text == "" {
 		return "", nil

@@ -10,13 +10,14 @@ import (
 )
 
 // versionFlag is a command rather than a setting: images have variables like
-// TUSD_VERSION that mean something else.
+// TUSD_VERSION with another meaning.
 const versionFlag = "version"
 
-// settingSources tells where each setting that was set comes from.
-type settingSources map[string]string // name of the flag: what a person would look for
+// settingSources tells where each setting was set, by the name of its flag: the
+// flag, a variable, or a line of a file.
+type settingSources map[string]string
 
-// name is how a sentence names a setting.
+// name returns how a message names a setting.
 func (g settingSources) name(setting string) string {
 	flag := "-" + setting
 	if from := g[setting]; from != "" && from != flag {
@@ -25,10 +26,9 @@ func (g settingSources) name(setting string) string {
 	return flag
 }
 
-// readConfig puts together what args, the environment and the config file
-// say, which come before each other in that order. An error names the flag,
-// the variable or the line of the file that is wrong; flag.ErrHelp means that
-// help was asked for.
+// readConfig merges args, env and the config file; the first of these that has
+// a setting wins. An error names the flag, the variable or the line of the
+// file. flag.ErrHelp means that help was asked for.
 func readConfig(args []string, env environment) (config, error) {
 	cfg := config{sources: make(settingSources)}
 	var refused error
@@ -57,8 +57,8 @@ func readConfig(args []string, env environment) (config, error) {
 	return cfg, cfg.validate()
 }
 
-// leftOver is the error for args[i], at which the flags end. It may be a secret,
-// and is not repeated.
+// leftOver returns the error for args[i], at which the flags end. It may be a
+// secret, and is not repeated.
 func leftOver(flags *flag.FlagSet, args []string, i int) error {
 	if _, ok := findCommand(args[i]); ok {
 		return fmt.Errorf("argument %d is the command %s, which comes first: tusd %[2]s", i+1, args[i])
@@ -83,15 +83,16 @@ func allFlags(cfg *config, refused *error) *flag.FlagSet {
 	return all
 }
 
-// What was set may be a secret in the wrong place, and errors are kept in logs:
-// no error repeats it.
+// A value may be a secret in the wrong place, and errors are kept in logs, so no
+// error repeats a value.
 var (
 	flagError   = regexp.MustCompile(`(?s)^invalid (?:boolean )?value "(?:[^"\\]|\\.)*" for (?:flag )?-([^ :]+): (.*)$`)
 	unknownFlag = regexp.MustCompile(`(?s)^flag provided but not defined: -(.*)$`)
-	settingName = regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_-]*$`) // also of one that there is not
+	settingName = regexp.MustCompile(`^-{0,2}[A-Za-z][A-Za-z0-9_-]*$`) // known or not
 )
 
-// withoutValue is an error of package flag without the value that it is about.
+// withoutValue returns an error of package flag without the value that it
+// repeats.
 func withoutValue(err error) error {
 	if err == flag.ErrHelp {
 		return err
@@ -108,7 +109,8 @@ func withoutValue(err error) error {
 	return err
 }
 
-// isSetting tells whether a flag may also come from the environment or a file.
+// isSetting reports whether a flag may also be set by the environment or a
+// file.
 func isSetting(f *flag.Flag) bool {
 	_, old := removedFlags()[f.Name]
 	return f.Name != versionFlag && !old

@@ -15,9 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go/service/s3"
 )
 
-// s3Connection says how a service is reached. Credentials and region come from
-// where the SDK's default chain finds them: variables, files, the machine's
-// role.
+// s3Connection says how to reach a service. Credentials and region come from
+// the default chain of the SDK: variables, files, the role of the machine.
 type s3Connection struct {
 	endpoint     string // URL, or host:port; "": AWS
 	disableSSL   bool   // unless endpoint has a scheme
@@ -25,8 +24,8 @@ type s3Connection struct {
 	connections  int    // that are kept for the next call; 0: 64
 }
 
-// newS3Client makes no call: what is wrong with credentials comes out later.
-// Buckets of an endpoint of one's own are addressed by the path.
+// newS3Client makes no call, so it does not notice wrong credentials. Buckets
+// of another endpoint than AWS are addressed by the path.
 func newS3Client(s s3Connection) (*s3.S3, error) {
 	if err := s.check(); err != nil {
 		return nil, err

@@ -36,7 +36,8 @@ func (s *s3Settings) examine(ctx context.Context, _ config, report *doctor.Repor
 	}.Examine(ctx, report)
 }
 
-// findCredentials tells where the SDK finds some, and not what they are.
+// findCredentials reports where the SDK finds credentials, and not what they
+// are.
 func findCredentials(ctx context.Context, api *s3.S3, report *doctor.Report) bool {
 	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()

@@ -10,9 +10,9 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// s3Settings say which bucket keeps the uploads, and how.
+// s3Settings are the flags of storage in S3.
 type s3Settings struct {
-	bucket       string // "": the directory keeps them
+	bucket       string // "": uploads are not stored in S3
 	objectPrefix string
 	connection   s3Connection
 	profile      s3store.Profile
@@ -55,7 +55,7 @@ func (s *s3Settings) declare(f *flag.FlagSet) {
 	s.declareObject(f)
 }
 
-// declareObject adds what objects carry beside their bytes.
+// declareObject adds flags for the attributes of objects.
 func (s *s3Settings) declareObject(f *flag.FlagSet) {
 	f.StringVar(&s.object.StorageClass, "s3-storage-class", "", "storage `class` of objects")
 	f.StringVar(&s.object.CacheControl, "s3-cache-control", "", "Cache-Control of objects (a `value`)")
@@ -65,7 +65,7 @@ func (s *s3Settings) declareObject(f *flag.FlagSet) {
 	listVar(f, &s.object.MetadataKeys, "s3-metadata-keys", "`keys` of the client's metadata that objects carry, too,\nseparated by commas", parseMetadataKey)
 }
 
-// maxURLLifetime is what a signature of S3 can say of a URL.
+// maxURLLifetime is the limit of S3 for presigned URLs.
 const maxURLLifetime = 7 * 24 * time.Hour
 
 // lifetimeVar adds a flag for the time that a presigned URL can be used.
@@ -80,7 +80,7 @@ func lifetimeVar(flags *flag.FlagSet, p *time.Duration, name string, preset time
 	})
 }
 
-// keyVar adds a flag for a template of places.
+// keyVar adds a flag for a template of names.
 func keyVar(flags *flag.FlagSet, p *string, name string, check func(string) error, usage string) {
 	addFlag(flags, name, "", usage, func(text string) error {
 		*p = text
@@ -138,7 +138,7 @@ func parseMetadataKey(text string) (string, error) {
 	return text, nil
 }
 
-// validate finds settings of S3 that exclude each other or others.
+// validate finds settings that contradict each other.
 func (s *s3Settings) validate(cfg config) error {
 	switch {
 	case s.connection.acceleration && s.connection.endpoint != "":

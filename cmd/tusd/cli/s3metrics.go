@@ -33,7 +33,7 @@ type s3Metrics struct {
 	all      []prometheus.Collector
 }
 
-// newS3Metrics asks memory when somebody wants to know.
+// newS3Metrics returns metrics that call memory at each scrape.
 func newS3Metrics(concurrentParts int, memory func() s3store.MemoryUse) *s3Metrics {
 	m := &s3Metrics{
 		ofV2: prometheus.NewSummaryVec(prometheus.SummaryOpts{
@@ -83,7 +83,8 @@ func (m *s3Metrics) observe(c awsv1.Call) {
 
 func (m *s3Metrics) retried(operation string) { m.retries.WithLabelValues(operation).Inc() }
 
-// nameInV2 is what tusd v2 calls a call; "": it does not measure it.
+// nameInV2 returns the name that tusd v2 has for a call; "": it does not
+// measure it.
 func nameInV2(c awsv1.Call) string {
 	switch c.Operation {
 	case "CreateMultipartUpload":
@@ -105,7 +106,7 @@ func nameInV2(c awsv1.Call) string {
 	return ""
 }
 
-// counting is client with its uploads of parts counted.
+// counting returns client with its uploads of parts counted.
 func (m *s3Metrics) counting(client s3store.Client) s3store.Client {
 	return &partCounter{Client: client, parts: &m.parts}
 }

@@ -68,7 +68,7 @@ func newS3Storage(s s3Settings, logger *slog.Logger) (*s3Storage, error) {
 	return b, nil
 }
 
-// newBucketClient makes the calls of a store.
+// newBucketClient returns the client that makes the calls of a store.
 func newBucketClient(s s3Settings, api *s3.S3, observe func(awsv1.Call)) *awsv1.Client {
 	options := []awsv1.Option{awsv1.WithObserver(observe)}
 	if s.noContentHash {
@@ -77,7 +77,7 @@ func newBucketClient(s s3Settings, api *s3.S3, observe func(awsv1.Call)) *awsv1.
 	return awsv1.New(s.bucket, api, options...)
 }
 
-// newS3Store is the store without its client.
+// newS3Store returns the store without its client.
 func newS3Store(s s3Settings, logger *slog.Logger) *s3store.Store {
 	prefix := s.objectPrefix
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
@@ -95,7 +95,7 @@ func newS3Store(s s3Settings, logger *slog.Logger) *s3store.Store {
 	return store
 }
 
-// logS3Call has neither content nor credentials to tell.
+// logS3Call logs a call, without content and credentials.
 func logS3Call(logger *slog.Logger, c awsv1.Call) {
 	if c.Err != nil {
 		logger = logger.With("err", c.Err)
@@ -107,8 +107,8 @@ func (b *s3Storage) useIn(composer *tusd.StoreComposer) { b.store.UseIn(composer
 
 func (b *s3Storage) where() string { return "s3://" + b.store.Bucket + "/" + b.store.ObjectPrefix }
 
-// probes ask for a listing, which needs the network, the credentials and the
-// bucket, and changes nothing.
+// probes list objects, which needs the network, the credentials and the bucket,
+// and changes nothing.
 func (b *s3Storage) probes() []*probe {
 	return []*probe{{name: "store", publicError: "the bucket is out of reach", check: func(ctx context.Context) error {
 		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
@@ -123,7 +123,7 @@ func (b *s3Storage) retryFor(err error) time.Duration {
 	return b.startTimeout
 }
 
-// advised changes nothing: the store explains its errors itself.
+// advised returns err: the store explains its errors itself.
 func (b *s3Storage) advised(err error) error { return err }
 
 func (b *s3Storage) collectors() []prometheus.Collector { return b.metrics.all }

@@ -9,12 +9,11 @@ import (
 )
 
 // bodyConn sends a body that can write itself without copying it: net/http
-// would move it through a buffer, 32 KiB at a time. Below TLS it changes
-// nothing.
+// would move it through a buffer of 32 KiB. It has no effect below TLS.
 type bodyConn struct{ net.Conn }
 
-// ReadFrom implements io.ReaderFrom. What net/http passes is a body that is
-// bounded by its Content-Length, and no longer than that here.
+// ReadFrom implements io.ReaderFrom. net/http passes a body that is bounded by
+// its Content-Length.
 func (c bodyConn) ReadFrom(r io.Reader) (int64, error) {
 	if limited, ok := r.(*io.LimitedReader); ok {
 		if body, ok := limited.R.(io.WriterTo); ok {
@@ -26,7 +25,7 @@ func (c bodyConn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(c.Conn, r)
 }
 
-// dialBodyConn dials as d does.
+// dialBodyConn returns a dial function like that of d.
 func dialBodyConn(d *net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)
@@ -37,13 +36,15 @@ func dialBodyConn(d *net.Dialer) func(ctx context.Context, network, address stri
 	}
 }
 
-// s3HeaderTimeout limits the wait for an answer once all of a call is sent. A
-// service may need minutes to put a large object together; calls have their own limits.
+// s3HeaderTimeout limits the wait for an answer once a call is sent. A service
+// may need minutes to complete a large object; calls have timeouts of their
+// own.
 const s3HeaderTimeout = 15 * time.Minute
 
-// newS3Transport returns a transport that keeps as many connections. Parts go
-// over connections of their own: with HTTP/2 all would share one window. It is
-// no clone of the default one, which offers HTTP/2 whatever its clone speaks.
+// newS3Transport returns a transport that keeps as many idle connections. Parts
+// are sent over connections of their own: with HTTP/2 all would share one
+// window. It is no clone of the default transport, which offers HTTP/2 whatever
+// protocols the clone has.
 func newS3Transport(connections int) *http.Transport {
 	if connections == 0 {
 		connections = 64

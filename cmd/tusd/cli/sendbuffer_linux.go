@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxUnsent is how many bytes of a download may wait in the system to be sent
-// for the first time. Without a bound that is what the largest window takes,
-// 4 MiB, and a writer is only woken when a third of it is gone: a client that
-// reads slowly, but reads, looks like one that has stopped.
+// maxUnsent is how many bytes of a download may wait in the kernel to be sent
+// for the first time. The default is the largest window, 4 MiB, and the kernel
+// wakes a writer only when a third of that is sent: a client that reads slowly
+// would look like one that has stopped.
 const maxUnsent = 256 << 10
 
-// boundUnsent returns a listener whose connections are held to maxUnsent. They
-// do not inherit that from sockets of multipath TCP, which package net opens.
+// boundUnsent returns a listener that sets maxUnsent for its connections. They
+// do not inherit it from sockets of multipath TCP, which package net opens.
 func boundUnsent(l net.Listener) net.Listener { return unsentListener{l} }
 
 type unsentListener struct{ net.Listener }
@@ -25,7 +25,7 @@ func (l unsentListener) Accept() (net.Conn, error) {
 		return conn, err
 	}
 	if raw, err := tcp.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { // without it all works but for slow readers
+		raw.Control(func(fd uintptr) { // an error only harms slow readers
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// shutDownFor shuts down for a reason, within the time there is for that.
+// shutDownFor shuts down because of cause, within -shutdown-timeout.
 func (d *daemon) shutDownFor(cause error) {
 	close(d.stopping)
 	notify(systemd.SdNotifyStopping, d.logger)
@@ -18,10 +18,10 @@ func (d *daemon) shutDownFor(cause error) {
 	d.shutDown(limited)
 }
 
-// shutDown stops accepting, then has the handler end running uploads, keeping
-// what has arrived, then waits for their answers. Pages are cut, as are answers
-// that their clients do not take. What is not done when ctx ends is cut, too;
-// that is in the log, but no failure: the operator set the limit, and a cut
+// shutDown does this, in order: it stops accepting connections; the handler
+// ends running uploads and keeps what has arrived; it waits for their answers.
+// Pages, and answers whose clients do not read, are cut. Whatever is not done
+// when ctx ends is cut, too: that is logged, and no failure, because a cut
 // upload can be resumed.
 func (d *daemon) shutDown(ctx context.Context) {
 	handler := make(chan error, 1)
@@ -42,12 +42,12 @@ func (d *daemon) shutDown(ctx context.Context) {
 	d.logger.Info("stopped")
 }
 
-// drainTime is how long connections may take to end when no request on an
-// upload is being served any more: HTTP/2 needs a second.
+// drainTime is how long connections may take to end after the last request for
+// an upload: HTTP/2 needs a second.
 const drainTime = 2 * time.Second
 
-// closeWithoutUploads closes the server, whatever else it does, when no request
-// on an upload has been served for drainTime.
+// closeWithoutUploads closes the server, even with other requests running, when
+// no request for an upload has been served for drainTime.
 func (d *daemon) closeWithoutUploads(ctx context.Context) {
 	tick := time.NewTicker(drainTime / 20)
 	defer tick.Stop()
@@ -66,13 +66,15 @@ func (d *daemon) closeWithoutUploads(ctx context.Context) {
 	}
 }
 
-// close gives back what open has taken, as far as it got.
+// close releases what open has opened, as far as it came. The admin server is
+// closed before the storage, and after the shutdown, so that health checks are
+// answered until then.
 func (d *daemon) close() error {
 	if d.adminServer != nil {
-		d.adminServer.Close() // to the last it told how things are
+		d.adminServer.Close()
 	}
 	for _, s := range d.sockets {
-		s.Close() // a second time, usually
+		s.Close() // usually closed already
 	}
 	if d.admin != nil {
 		d.admin.Close()

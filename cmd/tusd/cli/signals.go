@@ -9,13 +9,12 @@ import (
 )
 
 // UntilSignal returns a context that ends at the first SIGINT or SIGTERM. The
-// second one calls exit(1) at once. Both are handled here rather than left to
-// the system's default, which does nothing for a process with id 1, as the
-// only one of a container is. SIGPIPE is ignored: that nobody reads the log any
-// more is no reason to end uploads. To be called once per process.
+// second one calls exit(1) at once. The system's default does nothing for a
+// process with ID 1, as the only one of a container is. SIGPIPE is ignored:
+// uploads go on if the reader of the log is gone. Call it once per process.
 func UntilSignal(parent context.Context, exit func(code int)) context.Context {
 	signal.Ignore(syscall.SIGPIPE)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // as long as somebody listens it ends nothing
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // a handled SIGHUP does not end the process
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -27,9 +26,9 @@ func UntilSignal(parent context.Context, exit func(code int)) context.Context {
 	return ctx
 }
 
-// reloadOnHangup reads the certificate again at every hangup until ctx ends. A
-// signal that says "read your settings again" to many servers, and that comes
-// when a terminal is closed, must not end uploads.
+// reloadOnHangup reads the certificate again at every SIGHUP until ctx ends.
+// SIGHUP means "read your settings again" to many servers, and also comes when
+// a terminal is closed, so it must not end uploads.
 func (d *daemon) reloadOnHangup(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		select {

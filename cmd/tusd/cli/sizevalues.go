@@ -31,8 +31,7 @@ func bytesVar(flags *flag.FlagSet, p *int64, name string, preset int64, usage st
 	})
 }
 
-// memoryVar adds a flag for a number of bytes that is kept in memory, and is at
-// least least.
+// memoryVar adds a flag for a number of bytes in memory, at least least.
 func memoryVar(flags *flag.FlagSet, p *int, name string, preset, least int, usage string) {
 	addFlag(flags, name, strconv.Itoa(preset), usage, func(text string) error {
 		n, err := parseSize(text)
@@ -49,13 +48,13 @@ func memoryVar(flags *flag.FlagSet, p *int, name string, preset, least int, usag
 	})
 }
 
-// sizeForm is a number with a unit. The number has so many digits at most that
-// its value is found quickly.
+// sizeForm matches a number with a unit. The number of digits is limited so
+// that it is parsed quickly.
 var sizeForm = regexp.MustCompile(`^([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]{1,3})$`)
 
-// parseSize reads a number of bytes: without a unit a whole one, as package flag
-// and so tusd v2 reads it (1_000_000, 0x100), with one also a fraction, of which
-// whole bytes count.
+// parseSize parses a number of bytes. Without a unit it is a whole number as in
+// package flag and so in tusd v2 (1_000_000, 0x100). With a unit it may be a
+// fraction, which is rounded down to whole bytes.
 func parseSize(text string) (int64, error) {
 	text = strings.TrimSpace(text)
 	n, err := strconv.ParseInt(text, 0, 64)
@@ -85,8 +84,7 @@ var (
 	errNoSize   = errors.New("must be a whole number of bytes, or a number with a unit like 512K, 10GiB or 1.5GB")
 )
 
-// unitOf returns the bytes of a unit, in upper or lower case; 0: there is no
-// such unit.
+// unitOf returns the bytes of a unit, in upper or lower case; 0: it is unknown.
 func unitOf(name string) int64 {
 	name = strings.ToUpper(name)
 	if name == "B" {
@@ -104,7 +102,7 @@ func unitOf(name string) int64 {
 	return unit
 }
 
-// multiply returns the whole bytes in number units.
+// multiply returns number times unit, in whole bytes.
 func multiply(number string, unit int64) (int64, error) {
 	exact, _ := new(big.Rat).SetString(number)
 	exact.Mul(exact, new(big.Rat).SetInt64(unit))

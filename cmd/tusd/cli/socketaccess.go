@@ -17,11 +17,11 @@ type socketAccess struct {
 	group string      // name or number; "": that of the process
 }
 
-// groupMode is the mode of a socket with -unix-sock-group and no -unix-sock-mode:
-// a group that may not write may not connect, and the group is there for that.
+// groupMode is the mode of a socket with -unix-sock-group and without
+// -unix-sock-mode: a group needs write permission to connect.
 const groupMode fs.FileMode = 0o660
 
-// restricted reports whether the umask does not decide.
+// restricted reports whether the settings decide, and not the umask.
 func (a socketAccess) restricted() bool { return a.mode != 0 || a.group != "" }
 
 func (a socketAccess) permissions() fs.FileMode {
@@ -31,7 +31,7 @@ func (a socketAccess) permissions() fs.FileMode {
 	return a.mode
 }
 
-// groupID returns the number of the group; -1: that of the process.
+// groupID returns the number of the group; -1: the group of the process.
 func (a socketAccess) groupID() (int, error) {
 	if a.group == "" {
 		return -1, nil
@@ -46,9 +46,9 @@ func (a socketAccess) groupID() (int, error) {
 	return strconv.Atoi(group.Gid)
 }
 
-// open gives the socket at path its group and its mode. Until then only root can
-// connect. The group comes first, so that no other group can connect for a moment.
-// A name that leads out of the directory by now is not followed.
+// open sets the group and the mode of the socket at path. Until then only root
+// can connect. The group comes first, so that no other group can connect for a
+// moment. A symbolic link that leads out of the directory is not followed.
 func (a socketAccess) open(path string, group int) error {
 	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// stalledWrites knows the connections of a server, and whether their writes move.
-// At a shutdown it closes those that are stuck. A deadline ends an answer of
-// HTTP/1.1; in HTTP/2 it resets the stream, for which the connection has to
-// take a frame.
+// stalledWrites are the connections of a server, with the progress of their
+// writes. At a shutdown it closes those that stall. A deadline is enough for
+// HTTP/1.1; in HTTP/2 it resets the stream, and the reset is a frame that a
+// stalled connection does not take.
 type stalledWrites struct {
 	mu  sync.Mutex
 	all map[*watchedConn]struct{}
@@ -55,22 +55,22 @@ func (s *stalledWrites) remove(c *watchedConn) {
 	delete(s.all, c)
 }
 
-// stallTimeout is longer than an answer has to move at a shutdown.
+// stallTimeout is longer than the deadlines that answers have at a shutdown.
 const stallTimeout = 2500 * time.Millisecond
 
-// closeStalled closes, until ctx ends, each connection that is in a write that
-// does not move for stallTimeout.
+// closeStalled closes, until ctx ends, connections with a write that makes no
+// progress for stallTimeout.
 func (s *stalledWrites) closeStalled(ctx context.Context) {
 	tick := time.NewTicker(stallTimeout / 10)
 	defer tick.Stop()
-	var looks map[*watchedConn]writeProgress
+	var after map[*watchedConn]writeProgress
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			looks = s.progress(looks, now)
-			for conn, l := range looks {
+			after = s.progress(after, now)
+			for conn, l := range after {
 				if now.Sub(l.since) >= stallTimeout {
 					conn.Close()
 				}
@@ -79,14 +79,14 @@ func (s *stalledWrites) closeStalled(ctx context.Context) {
 	}
 }
 
-// writeProgress is what a connection has written, and since when.
+// writeProgress is how many bytes a connection has written, and since when.
 type writeProgress struct {
 	bytes int64
 	since time.Time
 }
 
-// progress returns what the connections have written that are in a write. before is
-// what it returned last.
+// progress returns the progress of connections that are in a write. before is
+// the previous result.
 func (s *stalledWrites) progress(before map[*watchedConn]writeProgress, now time.Time) map[*watchedConn]writeProgress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *stalledWrites) progress(before map[*watchedConn]writeProgress, now time
 	return after
 }
 
-// watchedConn is a connection that counts what is written to it.
+// watchedConn is a connection that counts its writes.
 type watchedConn struct {
 	net.Conn
 	stalled *stalledWrites

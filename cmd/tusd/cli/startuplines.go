@@ -5,7 +5,7 @@ import (
 	"net"
 )
 
-// writeStartup tells where the server is. Scripts read the last line.
+// writeStartup prints where the server is. Scripts read the last line.
 func (d *daemon) writeStartup() {
 	if !d.cfg.output.showStartupLogs {
 		return
@@ -35,8 +35,8 @@ func (d *daemon) writeStartup() {
 	}
 }
 
-// printLine writes a line for people and scripts, as the only words of a line of the
-// log where that is JSON and nothing else may come between.
+// printLine prints a line for people and scripts. If the log is JSON, the line
+// is a record of the log, since all of the output must be JSON then.
 func (d *daemon) printLine(format string, args ...any) {
 	if d.cfg.output.logFormat == jsonFormat {
 		d.logger.Info(fmt.Sprintf(format, args...))

@@ -9,22 +9,23 @@ import (
 	"github.com/tus/tusd"
 )
 
-// errStartCancelled is the error of a start that waits when it is told to end.
+// errStartCancelled ends a start that waits for the store and is told to shut
+// down.
 var errStartCancelled = errors.New("told to end before the start was done")
 
-// The pauses between attempts to open the backend: the first, and the longest.
+// The backoff between attempts to open the store doubles from min to max.
 const (
 	minOpenBackoff = 250 * time.Millisecond
 	maxOpenBackoff = 4 * time.Second
 )
 
-// openStore makes the handler, which opens the backend. After a restart of all
-// machines the server may be there before the service is that keeps its uploads: it
-// tries again as long as the backend's patience lasts. Clients wait meanwhile, as
-// the sockets are open.
+// openStore makes the handler, which opens the store. After a restart of all
+// machines the store's service may start later than this server, so openStore
+// retries as long as the storage says. Clients wait meanwhile, because the
+// sockets are open.
 func (d *daemon) openStore(ctx context.Context) error {
 	began := time.Now()
-	for pause := minOpenBackoff; ; pause = min(2*pause, maxOpenBackoff) {
+	for backoff := minOpenBackoff; ; backoff = min(2*backoff, maxOpenBackoff) {
 		composer := d.composition.composer()
 		composer.Core = &cancellableStore{DataStore: composer.Core, until: ctx}
 		uploads, err := tusd.NewHandler(handlerConfig(d.cfg, composer, d.logger))
@@ -32,12 +33,12 @@ func (d *daemon) openStore(ctx context.Context) error {
 			d.uploads = uploads
 			return nil
 		}
-		rest := d.composition.storage.retryFor(err) - time.Since(began)
-		if rest <= 0 || errors.Is(err, errStartCancelled) {
+		left := d.composition.storage.retryFor(err) - time.Since(began)
+		if left <= 0 || errors.Is(err, errStartCancelled) {
 			return d.composition.storage.advised(err)
 		}
-		d.logger.Warn("the start waits: the store is out of reach", "err", err, "left", rest.Round(time.Second/10))
-		timer := time.NewTimer(min(pause/2+rand.N(pause/2), rest))
+		d.logger.Warn("the start waits: the store is out of reach", "err", err, "left", left.Round(time.Second/10))
+		timer := time.NewTimer(min(backoff/2+rand.N(backoff/2), left))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -47,8 +48,8 @@ func (d *daemon) openStore(ctx context.Context) error {
 	}
 }
 
-// cancellableStore is a store whose Open ends with until. A start that was told to end
-// before it came here still says what is wrong.
+// cancellableStore is a store whose Open is cancelled when until ends. If until
+// has ended before Open, Open runs all the same and reports what is wrong.
 type cancellableStore struct {
 	tusd.DataStore
 	until context.Context

@@ -8,15 +8,16 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// notify tells systemd about a change, if it has started this process.
+// notify tells systemd about a change of state, if systemd has started this
+// process.
 func notify(state string, logger *slog.Logger) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		logger.Warn("systemd cannot be told", "state", state, "err", err)
 	}
 }
 
-// feedWatchdog tells systemd that the process is alive, as often as it wants
-// to hear that (WatchdogSec of the unit), until ctx ends.
+// feedWatchdog tells systemd that the process is alive, twice in each
+// WatchdogSec of the unit, until ctx ends.
 func feedWatchdog(ctx context.Context, logger *slog.Logger) {
 	interval, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // tlsModes are the values of -tls-mode, as in tusd v2.
 func tlsModes() []string { return []string{"tls12", "tls12-strong", "tls13"} }
 
-// newTLSConfig is the configuration for a mode with the certificates.
+// newTLSConfig returns the configuration for a mode of -tls-mode.
 func newTLSConfig(mode string, certificates *certificates) *tls.Config {
 	c := &tls.Config{GetCertificate: certificates.get, NextProtos: []string{"h2", "http/1.1"}}
 	switch mode {
@@ -33,21 +33,21 @@ func newTLSConfig(mode string, certificates *certificates) *tls.Config {
 	return c
 }
 
-// certificates is a certificate with its key that follows their files. While
-// these do not fit together, as between the writing of one and the other, the
-// last pair that did is used.
+// certificates is a certificate and its key, which are read again when their
+// files change. While the two files do not fit together, as between the writing
+// of one and the other, the last pair that did is used.
 type certificates struct {
 	certFile, keyFile string
 	logger            *slog.Logger
 
 	mu        sync.Mutex
 	current   *tls.Certificate
-	seen      [2]fs.FileInfo // of the files that current is from
+	seen      [2]fs.FileInfo // the files of current
 	checked   time.Time
-	lastError string // with other files, as it was told; "": none
+	lastError string // of the newest files, as it was logged; "": none
 }
 
-// certificateCheckInterval is how old the knowledge about the files may be.
+// certificateCheckInterval is how often the files are checked for changes.
 const certificateCheckInterval = time.Second
 
 func newCertificates(certFile, keyFile string, logger *slog.Logger) (*certificates, error) {
@@ -75,19 +75,19 @@ func (c *certificates) refresh() {
 		c.reloadLocked()
 		return
 	}
-	c.lastError = "" // what there was has been taken back
+	c.lastError = "" // the files are those of current again
 }
 
-// reload reads the files whether or not they seem to have changed.
+// reload reads the files even if they seem unchanged.
 func (c *certificates) reload() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reloadLocked()
 }
 
-// reloadLocked reads the files. What is wrong with them is told once: while it is,
-// they are read again and again, as it may be gone without a trace in the
-// files. The caller holds c.mu.
+// reloadLocked reads the files. An error is logged once: the files are read
+// again until they can be used, as a file may become readable without a change
+// of its own. The caller holds c.mu.
 func (c *certificates) reloadLocked() {
 	if err := c.read(); err != nil {
 		if c.lastError != err.Error() {
@@ -114,8 +114,8 @@ func (c *certificates) changed() bool {
 	return false
 }
 
-// read loads the pair. The files are looked at first: if they change while
-// they are read, they are read again.
+// read loads the pair. It calls stat first: if the files change while they are
+// read, they are read again.
 func (c *certificates) read() error {
 	seen := c.stat()
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
@@ -126,7 +126,7 @@ func (c *certificates) read() error {
 	return nil
 }
 
-// stat describes the files; nil is one that cannot be seen.
+// stat describes the files; nil is a file that cannot be described.
 func (c *certificates) stat() (seen [2]fs.FileInfo) {
 	seen[0], _ = os.Stat(c.certFile)
 	seen[1], _ = os.Stat(c.keyFile)

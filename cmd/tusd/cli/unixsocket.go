@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// maxSocketPath is what the system takes, in bytes.
+// maxSocketPath is the longest path that the system accepts, in bytes.
 const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// listenUnix listens on a Unix socket at path, for the users that access names. The
-// file that a server left behind which was killed is removed first; what is in
-// use, or no socket, is not touched. The file is gone when the listener is closed.
+// listenUnix listens on a Unix socket at path, for the users that access names.
+// If a server was killed and left its socket, that is removed first; a socket
+// in use, or another file, is not. Close of the listener removes the socket.
 func listenUnix(path string, access socketAccess) (net.Listener, error) {
 	if err := checkSocketPath(path); err != nil {
 		return nil, err
@@ -33,13 +33,14 @@ func listenUnix(path string, access socketAccess) (net.Listener, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	listener.SetUnlinkOnClose(false) // would also remove what another server has made there since
+	listener.SetUnlinkOnClose(false) // it would also remove a newer socket of another server
 	s := &unixSocket{UnixListener: listener}
 	s.remove = sync.OnceFunc(func() { removeSame(path, made) })
 	return s, nil
 }
 
-// listenFor makes the socket, which at no time lets in more than access does.
+// listenFor makes the socket, which never accepts users that access does not
+// name.
 func listenFor(path string, access socketAccess) (*net.UnixListener, error) {
 	if !access.restricted() {
 		listener, err := listenControlled(path, nil)
@@ -70,23 +71,23 @@ func listenControlled(path string, control func(network, address string, conn sy
 	return listener.(*net.UnixListener), nil
 }
 
-// unixSocket is a listener that removes the file it has made, and no other.
+// unixSocket is a listener that removes only the file that it made.
 type unixSocket struct {
 	*net.UnixListener
 	remove func()
 }
 
 // Close removes the file while the socket is open: until then the system gives
-// its identity to no other file.
+// its inode to no other file.
 func (s *unixSocket) Close() error {
 	s.remove()
 	return s.UnixListener.Close()
 }
 
-// removeSame removes the file at path if it still is the one of made.
+// removeSame removes the file at path if it is still the file made.
 func removeSame(path string, made fs.FileInfo) {
 	if now, err := os.Lstat(path); err == nil && os.SameFile(now, made) {
-		os.Remove(path) // who starts next removes what is left
+		os.Remove(path) // the next start removes it otherwise
 	}
 }
 
@@ -109,8 +110,8 @@ func removeStaleSocket(path string) error {
 	return os.Remove(path)
 }
 
-// findSocket reports whether a server listens on the socket at path; if not, one has
-// left it. It is an error if there is nothing, or something else.
+// findSocket reports whether a server listens on the socket at path; if not,
+// the socket is stale. It returns an error if there is no socket at path.
 func findSocket(path string) (used bool, err error) {
 	info, err := os.Stat(path)
 	switch {
@@ -123,7 +124,7 @@ func findSocket(path string) (used bool, err error) {
 	switch {
 	case err == nil:
 		return true, conn.Close()
-	case errors.Is(err, syscall.ECONNREFUSED): // nobody listens
+	case errors.Is(err, syscall.ECONNREFUSED): // no server listens
 		return false, nil
 	}
 	return false, fmt.Errorf("cannot tell whether another server listens on %s: %w", path, err)

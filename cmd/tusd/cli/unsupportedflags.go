@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// unsupportedFlags lists the flags of tusd v2 that this program does not have yet, by
-// what they are for. They are refused by name: an operator who switches over
-// must not find out later that a setting was silently without effect.
+// unsupportedFlags returns the flags of tusd v2 that this program does not have
+// yet, by their feature. They are refused by name: an operator who switches
+// over must not find out later that a setting had no effect.
 func unsupportedFlags() map[string]string {
 	return map[string]string{
 		"storage in Google Cloud Storage": "gcs-bucket gcs-object-prefix gcs-endpoint",
@@ -22,7 +22,8 @@ func unsupportedFlags() map[string]string {
 	}
 }
 
-// removedFlags lists flags that tusd had in earlier versions, and what to do now.
+// removedFlags returns flags of earlier versions of tusd, and what to use
+// instead.
 func removedFlags() map[string]string {
 	return map[string]string{
 		"dir":             "use -upload-dir",
@@ -33,9 +34,9 @@ func removedFlags() map[string]string {
 	}
 }
 
-// refuseUnsupported makes every flag of unbuilt and removed fail with a
-// sentence of its own, stored in refused: the error of package flag would
-// wrap it in one about a bad value.
+// refuseUnsupported adds unsupportedFlags and removedFlags, which fail with a
+// sentence of their own. It is stored in refused, because package flag would
+// wrap the error in one about an invalid value.
 func refuseUnsupported(flags *flag.FlagSet, refused *error) {
 	for feature, names := range unsupportedFlags() {
 		for name := range strings.FieldsSeq(names) {
@@ -47,7 +48,7 @@ func refuseUnsupported(flags *flag.FlagSet, refused *error) {
 	}
 }
 
-// refusedFlag is a flag.Value that takes none.
+// refusedFlag is a flag.Value that accepts no value.
 type refusedFlag struct {
 	err     error
 	refused *error
@@ -56,7 +57,7 @@ type refusedFlag struct {
 func (r refusedFlag) String() string { return "" }
 
 // Set refuses, unless the value is empty: scripts write -hooks-dir="$HOOKS" for
-// tusd v2, where that is as good as nothing.
+// tusd v2, where an empty value has no effect.
 func (r refusedFlag) Set(value string) error {
 	if value == "" {
 		return nil
@@ -65,7 +66,7 @@ func (r refusedFlag) Set(value string) error {
 	return r.err
 }
 
-// IsBoolFlag makes package flag call Set whether or not a value follows.
+// IsBoolFlag makes package flag call Set with and without a value.
 func (r refusedFlag) IsBoolFlag() bool { return true }
 
 func isRefusal(v flag.Value) bool {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// validate names settings that cannot both be meant, or nil.
+// validate returns the first error in settings that contradict each other.
 func (cfg config) validate() error {
 	for _, find := range []func() error{
 		cfg.validateListening, cfg.validateTLS, cfg.validateProtocol,
@@ -19,17 +19,17 @@ func (cfg config) validate() error {
 	return nil
 }
 
-// exclude is the error for two settings of which only one may be set.
+// exclude returns the error for two settings of which only one may be set.
 func (cfg config) exclude(a, b string) error {
 	return fmt.Errorf("%s and %s exclude each other", cfg.sources.name(a), cfg.sources.name(b))
 }
 
-// need is the error for a setting that has no effect without another one.
+// need returns the error for a setting that has no effect without another one.
 func (cfg config) need(a, b string) error {
 	return fmt.Errorf("%s needs %s", cfg.sources.name(a), cfg.sources.name(b))
 }
 
-// larger is the error for a limit that leaves no room for another one.
+// larger returns the error for a limit that is larger than another one.
 func (cfg config) larger(a, b string) error {
 	return fmt.Errorf("%s is larger than %s", cfg.sources.name(a), cfg.sources.name(b))
 }
@@ -98,7 +98,7 @@ func (cfg config) validateCORS() error {
 	return nil
 }
 
-// validateMonitoring finds what would hide something else from requests.
+// validateMonitoring finds paths of pages that hide each other or the uploads.
 func (cfg config) validateMonitoring() error {
 	m := cfg.monitoring
 	if user, password, ok := strings.Cut(m.pprofAuth, ":"); m.exposePprof && m.pprofAuth != "" && (!ok || user == "" || password == "") {
@@ -118,14 +118,14 @@ func (cfg config) validateMonitoring() error {
 	return nil
 }
 
-// servedPath is a path that something is served at beside the uploads.
+// servedPath is the path of a page that is served beside the uploads.
 type servedPath struct {
-	setting string // "": nothing sets it
+	setting string // "": the path is fixed
 	path    string
 }
 
-// servedPaths are the paths of what is served beside the uploads, in the order in
-// which it is asked.
+// servedPaths returns the paths of pages that are served beside the uploads, in
+// the order in which requests are compared with them.
 func (m monitoringSettings) servedPaths() []servedPath {
 	occupied := []servedPath{{"", healthPath}, {"", readyPath}}
 	if m.exposeMetrics {
@@ -137,8 +137,8 @@ func (m monitoringSettings) servedPaths() []servedPath {
 	return occupied
 }
 
-// hides tells whether requests for path would get there instead, or people
-// could not tell the two apart.
+// hides reports whether requests for path would be routed to o, or people could
+// not tell the two apart.
 func (o servedPath) hides(path string) bool {
 	return route{path: o.path}.matches(path) || strings.Trim(o.path, "/") == strings.Trim(path, "/")
 }

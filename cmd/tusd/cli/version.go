@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// What this binary was built from. Releases set them when linking:
+// The version, commit and date of this binary. Releases set them when linking:
 //
 //	go build -ldflags "-X github.com/tus/tusd/cmd/tusd/cli.version=v1.2.3 -X ....commit=abc -X ....date=2026-11-22" ./cmd/tusd
 //
-// What is empty is taken from the information that the go command leaves.
+// If one is empty, it comes from the build information of the go command.
 var version, commit, date string
 
 // build describes a binary.
@@ -26,7 +26,7 @@ func writeVersion(w io.Writer) {
 	fmt.Fprintf(w, "Version: %s\nCommit: %s\nDate: %s\n", b.version, b.commit, b.date)
 }
 
-// describeBuild fills what linked leaves open from info, which may be nil.
+// describeBuild fills empty fields of linked from info, which may be nil.
 func describeBuild(linked build, info *debug.BuildInfo) build {
 	b := linked
 	if info == nil {
@@ -53,8 +53,8 @@ func describeBuild(linked build, info *debug.BuildInfo) build {
 	return b
 }
 
-// pseudoVersion is the end of the version of a commit without a tag: its time
-// and how its name begins.
+// pseudoVersion matches the end of the version of a commit without a tag: its
+// time and the beginning of its hash.
 var pseudoVersion = regexp.MustCompile(`-(?:0\.)?([0-9]{14})-([0-9a-f]{12})(?:\+|$)`)
 
 func fill(field *string, value string) {

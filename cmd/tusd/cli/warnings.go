@@ -8,7 +8,7 @@ import (
 // anyOrigin is the default of -cors-allow-origin.
 const anyOrigin = ".*"
 
-// warnings are sentences about settings that are allowed, but that the
+// warnings returns sentences about settings that are allowed, but that the
 // operator may not mean. They are logged at start.
 func (cfg config) warnings(env environment) []string {
 	var warnings []string
@@ -35,9 +35,9 @@ func (cfg config) warnings(env environment) []string {
 	return append(warnings, cfg.withoutEffect()...)
 }
 
-// withoutEffect are sentences about settings that only have an effect
-// together with others. Those that leave uploads unprotected without them are
-// refused instead (validation.go).
+// withoutEffect returns sentences about settings that have an effect only
+// together with others. If uploads would be unprotected without the others,
+// they are refused instead (validation.go).
 func (cfg config) withoutEffect() (sentences []string) {
 	m := cfg.monitoring
 	for _, c := range []struct {
@@ -58,7 +58,7 @@ func (cfg config) withoutEffect() (sentences []string) {
 	return sentences
 }
 
-// insteadOf says what to do about a variable that is none.
+// insteadOf returns what to use instead of an unknown variable.
 func insteadOf(variable string) string {
 	for name, advice := range removedFlags() {
 		if variableOf(name) == variable {
@@ -68,7 +68,7 @@ func insteadOf(variable string) string {
 	return "there is no such flag" + didYouMean(variable, settingNames(versionFlag), variableOf)
 }
 
-// anchored tells whether a pattern matches whole texts only.
+// anchored reports whether a pattern matches only whole texts.
 func anchored(pattern string) bool {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
@@ -79,7 +79,8 @@ func anchored(pattern string) bool {
 	return anchoredAt(re, syntax.OpBeginText, first) && anchoredAt(re, syntax.OpEndText, last)
 }
 
-// anchoredAt tells whether every way through re has op at the end that pick picks.
+// anchoredAt reports whether every alternative of re has op at the end that
+// pick picks.
 func anchoredAt(re *syntax.Regexp, op syntax.Op, pick func([]*syntax.Regexp) *syntax.Regexp) bool {
 	switch re.Op {
 	case op:
