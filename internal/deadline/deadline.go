@@ -11,52 +11,52 @@ import (
 )
 
 // Request owns the read and write deadlines of one request. Nothing else may
-// set them: called too late, SetReadDeadline cuts the next request of an
+// set them: SetReadDeadline, called too late, cuts the next request of an
 // HTTP/1.1 connection, or meets a finished stream of HTTP/2.
 //
-// Deadlines follow progress: a body may take days if it keeps moving.
-// The zero value sets no deadlines. Safe for concurrent use.
+// Deadlines follow progress: a body may take days if bytes keep arriving. The
+// zero value sets no deadlines. Safe for concurrent use.
 type Request struct {
-	control *http.ResponseController // nil: there are none to be set
+	control *http.ResponseController // nil: no deadlines are set
 	idle    time.Duration
 	warner  Warner
 
 	mu              sync.Mutex
 	closed          bool
-	broken          bool      // the warner was told
+	broken          bool      // deadlines cannot be set; warner has been called
 	ended           bool      // nothing more is read
-	endedAfterAbort bool      // it ended after an abort
+	endedAfterAbort bool      // the body ended after an abort
 	readSet         time.Time // when the read deadline was last set
 	writeSet        time.Time
 	writeAt         time.Time // the write deadline; zero: none
-	lastWrite       time.Time // when a write last began, and so the one before was done
+	lastWrite       time.Time // when the last write began
 	cause           error     // of the abort; sticky
 	abortAt         time.Time
-	hasty           error // cause of aborts since Hasten; nil before
+	hasty           error // cause of aborts after Hasten; nil before
 }
 
-// Times for a client that the server cannot wait for, see Hasten.
+// Times for clients after Hasten.
 const (
 	hastyWrite    = time.Second            // from now on
 	hastyProgress = 2 * time.Second        // from one write to the next
-	hastyRead     = 20 * time.Millisecond  // takes what has arrived
+	hastyRead     = 20 * time.Millisecond  // enough for what has arrived
 	hastyDrain    = 250 * time.Millisecond // for the rest of a body
 )
 
-// Warner is told, once per request, that deadlines cannot be set.
+// Warner is called once per request if deadlines cannot be set.
 type Warner interface {
 	WarnDeadlines(error)
 }
 
-// Init is called once, before all else: a body or an answer that does not move
-// for idle is ended.
+// Init is called first: a body or an answer that makes no progress for idle is
+// ended.
 func (d *Request) Init(control *http.ResponseController, idle time.Duration, warner Warner) {
 	d.control, d.idle, d.warner = control, idle, warner
 }
 
-// Start is told whether there is a body. Nothing is armed before it is needed:
-// the read deadline with the first read, because the server may have to wait
-// for something else than the client first, and a deadline that passes ends an
+// Start is called with whether there is a body. No deadline is set before it is
+// needed: the first read sets the read deadline, because the server may first
+// wait for something else than the client, and a deadline that passes ends an
 // HTTP/2 stream for good.
 func (d *Request) Start(body bool) {
 	d.mu.Lock()
@@ -64,7 +64,7 @@ func (d *Request) Start(body bool) {
 	d.ended = !body
 }
 
-// BeforeRead prolongs the read deadline, or returns the cause of an abort.
+// BeforeRead extends the read deadline, or returns the cause of an abort.
 func (d *Request) BeforeRead(now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,8 +80,8 @@ func (d *Request) BeforeRead(now time.Time) error {
 	return nil
 }
 
-// AfterRead is told that a read has ended the body: nothing more is expected
-// from the client, and the server may now take its time.
+// AfterRead is called when a read has ended the body: the client sends nothing
+// more, and the server may take its time.
 func (d *Request) AfterRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,17 +89,17 @@ func (d *Request) AfterRead() {
 	d.ended, d.endedAfterAbort = true, d.cause != nil
 }
 
-// Poisoned tells whether no other request may follow on an HTTP/1.1 connection:
-// the body ended well while an abort had set its deadline. From its end on
-// net/http looks whether the client goes away, and it takes a deadline that
-// passes for that: it would end the context of all requests to come.
+// Poisoned reports whether no other request may follow on an HTTP/1.1
+// connection: the body ended while an abort had set its deadline. From its end
+// on net/http watches whether the client disconnects, and mistakes a deadline
+// that passes for that: it would end the context of all later requests.
 func (d *Request) Poisoned() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.endedAfterAbort
 }
 
-// BeforeWrite arms or prolongs the write deadline. While there is nothing to
+// BeforeWrite sets or extends the write deadline. While there is nothing to
 // write there is none: the server may work as long as it has to.
 func (d *Request) BeforeWrite() {
 	d.mu.Lock()
@@ -113,15 +113,15 @@ func (d *Request) BeforeWrite() {
 	}
 }
 
-// AfterWrite takes the write deadline off: the answer is not to follow at once.
+// AfterWrite removes the write deadline: the next write may come later.
 func (d *Request) AfterWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.setWrite(time.Time{}, time.Time{})
 }
 
-// Abort ends the reading of the body with cause, at once or, if that is
-// later, at the time notBefore. The first abort counts; nothing undoes it.
+// Abort ends the reading of the body with cause, at once or at notBefore,
+// whichever is later. The first abort counts; nothing undoes it.
 func (d *Request) Abort(cause error, notBefore time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,9 +140,9 @@ func (d *Request) abort(now time.Time, cause error, notBefore time.Time) {
 }
 
 // Hasten is called when the server cannot wait for the client any longer, as at
-// a shutdown. The reading of the body ends with cause as soon as what has
-// arrived is read. An answer goes on as long as it moves. The time that the
-// server itself needs is not limited.
+// a shutdown. The reading of the body ends with cause after what has arrived is
+// read. An answer goes on while it makes progress. The server's own work is not
+// limited.
 func (d *Request) Hasten(cause error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -184,9 +184,9 @@ func (d *Request) Aborted() error {
 	return d.cause
 }
 
-// Bound gives the body that is read from now on until t in all, and ends it
-// then with cause. It reports whether there is anything to be had: not after an
-// abort.
+// Bound limits the reading of the rest of the body to t, with cause as the
+// error. It reports whether there is anything to read; after an abort there is
+// not.
 func (d *Request) Bound(cause error, t time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -201,10 +201,10 @@ func (d *Request) Bound(cause error, t time.Time) bool {
 	return true
 }
 
-// Close ends the ownership, before the handler returns. The write deadline
-// of an HTTP/1.1 connection would outlive the request and is taken off. The
-// read deadline net/http sets anew itself before the next request; until then
-// it looks for the end of a body that was not read to it, which is bounded.
+// Close ends the ownership, before the handler returns. It removes the write
+// deadline of an HTTP/1.1 connection, which would outlive the request. net/http
+// sets the read deadline itself before the next request; until then it looks
+// for the end of an unread body, which is bounded.
 func (d *Request) Close(http1 bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -240,7 +240,7 @@ func (d *Request) check(err error) {
 		return
 	}
 	d.broken = true
-	if !errors.Is(err, net.ErrClosed) { // a connection that is gone needs no deadlines
+	if !errors.Is(err, net.ErrClosed) { // a closed connection needs no deadlines
 		d.warner.WarnDeadlines(err)
 	}
 }

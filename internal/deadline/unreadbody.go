@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// The rest of a body that nothing needs is read so far, so that the client
-// comes to read the answer instead of a reset connection.
+// How much of the rest of a body is read, so that the client reads the answer
+// instead of a connection reset.
 const (
 	DrainBytes = 1 << 20
 	DrainTime  = 2 * time.Second
 )
 
-// errNotDrained ends the reading of a body that nothing needs.
+// errNotDrained ends the reading of the rest of a body.
 var errNotDrained = errors.New("the rest of the body did not come in time")
 
-// UnreadBody is what a request of HTTP/1 has left of its body when it is answered.
-// The answer goes out at once, and behind it the connection is at the start of
-// the next request, or closed. HTTP/2 needs none of this: it resets the stream.
+// UnreadBody is the part of a body of HTTP/1 that is unread when the request is
+// answered. The answer is sent at once, and then the connection is at the start
+// of the next request, or closed. HTTP/2 resets the stream instead.
 //
 // The zero value is a body that has been read to its end.
 type UnreadBody struct {
@@ -30,9 +30,8 @@ type UnreadBody struct {
 }
 
 // Leave is called before the answer's header is written to w, if the body of r
-// has not been read to its end. left is how many bytes of it are still to come,
-// -1: not known; begun reports whether reading has begun, and failed whether it
-// has failed.
+// has not been read to its end. left is how many bytes are still to come, -1:
+// unknown; begun says that reading has begun, failed that it has failed.
 func Leave(w http.ResponseWriter, control *http.ResponseController, r *http.Request, left int64, begun, failed bool) UnreadBody {
 	if r.ProtoMajor != 1 {
 		return UnreadBody{}
@@ -43,18 +42,18 @@ func Leave(w http.ResponseWriter, control *http.ResponseController, r *http.Requ
 	// body.
 	full := control.EnableFullDuplex() == nil
 	if !full || u.unreadable || left > DrainBytes {
-		// What comes next may be the body all the same, or there is more of it
-		// than will be read: a client that is not told does not expect the end.
+		// The client may still send the body, or more of it than will be read: it
+		// must know that the connection ends.
 		w.Header().Set("Connection", "close")
 	}
 	if !full {
-		u.body = nil // it is net/http that closes it
+		u.body = nil // net/http closes it
 	}
 	return u
 }
 
 // Drain is called when the answer is on its way. It reads the rest of the body
-// within limits. If the end is not found the connection is closed.
+// within limits. If it does not find the end, it closes the connection.
 func (u *UnreadBody) Drain(d *Request) {
 	if u.body == nil {
 		return
@@ -70,16 +69,16 @@ func (u *UnreadBody) Drain(d *Request) {
 	if !end {
 		closeAfterAnswer(u.w)
 	}
-	// Closing reads a bit further. If net/http itself does so behind a full
-	// duplex handler and finds the body's end, it panics.
+	// Close reads a bit further. If net/http does so itself after a full duplex
+	// handler and finds the body's end, it panics.
 	u.body.Close()
 	u.body = nil
 }
 
-// closeAfterAnswer has net/http close the connection behind an answer whose header
-// is written already: it does so if a body meets the limit of a MaxBytesReader,
-// which therefore gets one that does. net/http itself takes the bytes that come
-// after a body whose reading has failed for the next request.
+// closeAfterAnswer makes net/http close the connection after an answer whose
+// header is already written. net/http does so if a body exceeds the limit of a
+// MaxBytesReader, so this makes one. Otherwise net/http takes the bytes after a
+// body whose reading has failed for the next request.
 func closeAfterAnswer(w http.ResponseWriter) {
 	for {
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })

@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd/internal/deadline"
 )
 
-// exchange is one request and its answer. It does not hand out the server's own
-// writer: deadlines are set here and nowhere else.
+// exchange is one request and its answer. It does not expose the server's own
+// writer, so that deadlines are set only here.
 type exchange struct {
 	writer    http.ResponseWriter
 	r         *http.Request
@@ -56,15 +56,15 @@ func (x *exchange) WriteHeader(status int) {
 	x.writer.WriteHeader(status)
 }
 
-// leaveBody sees to what the answer leaves unread of the body.
+// leaveBody decides what happens to the unread rest of the body.
 func (x *exchange) leaveBody() {
 	b := &x.body
 	if b.src == nil || b.err == io.EOF || x.r.ProtoMajor != 1 {
 		return
 	}
 	if x.Header().Get("Content-Length") == "" {
-		// The end of the answer goes out when the handler has returned: net/http
-		// closes behind it, under the deadline that is left to it.
+		// The end of the answer is sent after the handler has returned: net/http
+		// then closes the connection, under the last deadline.
 		x.Header().Set("Connection", "close")
 		return
 	}
@@ -73,7 +73,7 @@ func (x *exchange) leaveBody() {
 	x.unread = deadline.Leave(x.writer, x.control, &r, r.ContentLength-b.n, b.begun, b.err != nil || x.deadlines.Aborted() != nil)
 }
 
-// Write takes the write deadline off behind it: a stream may rest.
+// Write removes the write deadline afterwards: a stream may pause.
 func (x *exchange) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -93,11 +93,11 @@ func (x *exchange) FlushError() error {
 	return err
 }
 
-// Flush is FlushError for those who know only http.Flusher.
+// Flush is FlushError for callers that know only http.Flusher.
 func (x *exchange) Flush() { x.FlushError() }
 
-// end sends what is left, and reads what the connection needs for its next
-// request.
+// end sends the rest of the answer, and reads what the connection needs for its
+// next request.
 func (x *exchange) end() {
 	http1 := x.r.ProtoMajor == 1
 	x.deadlines.BeforeWrite() // for what net/http sends itself, too
@@ -112,7 +112,7 @@ func (x *exchange) end() {
 	x.cancel()
 }
 
-// maxBody is how much of a body the pages get to see.
+// maxBody is how many bytes of a body the pages can read.
 const maxBody = 1 << 20
 
 // body is the content of a request, under the read deadline.
@@ -142,5 +142,5 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
-// Close leaves the body to end.
+// Close does nothing: end closes the body.
 func (b *body) Close() error { return nil }

@@ -1,4 +1,4 @@
-// Package guard bounds what requests cost that are for a server's own pages:
+// Package guard bounds the cost of requests for a server's own pages:
 // how many of them are answered at the same time, how long a client may take
 // for its part, how long a shutdown waits for them. It knows nothing of uploads.
 package guard
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Guard makes handlers whose requests it bounds. Make one with New.
+// Guard makes handlers with bounds. Make one with New.
 type Guard struct {
 	idle time.Duration
 
@@ -22,22 +22,22 @@ type Guard struct {
 	closed  bool
 }
 
-// pageTime bounds the time in which a client takes a page.
+// pageTime bounds the time for a client to read a page.
 const pageTime = 10 * time.Second
 
-// errShutdown ends what is running when the guard closes.
+// errShutdown ends running requests when the guard closes.
 var errShutdown = errors.New("the server is shutting down")
 
-// New returns a Guard. A client whose body or reading does not move for idle is
-// cut off.
+// New returns a Guard. A client whose body, or whose reading of the answer,
+// makes no progress for idle is cut off.
 func New(idle time.Duration) *Guard {
 	return &Guard{idle: idle, running: make(map[*exchange]struct{})}
 }
 
 // Page returns a handler for answers that are small and made quickly: next
-// makes one in memory, and the client has a few seconds to take it. At most
-// limit are under way at the same time, also those whose client has gone. To
-// the others excess answers, which must not send content; nil: 503.
+// makes an answer in memory, and the client has a few seconds to read it. At
+// most limit requests are served at the same time, also those whose client has
+// disconnected. excess answers further ones, without content; nil: 503.
 func (g *Guard) Page(limit int, next, excess http.Handler) http.Handler {
 	idle := min(g.idle, pageTime/2)
 	return g.limit(limit, excess, func(w http.ResponseWriter, r *http.Request) {
@@ -49,8 +49,8 @@ func (g *Guard) Page(limit int, next, excess http.Handler) http.Handler {
 	})
 }
 
-// Stream is Page for answers that take long or are large: they are sent as they
-// are made.
+// Stream is Page for answers that take long or are large: they are sent while
+// they are made.
 func (g *Guard) Stream(limit int, next http.Handler) http.Handler {
 	return g.limit(limit, nil, func(w http.ResponseWriter, r *http.Request) {
 		x := g.begin(w, r, g.idle)
@@ -59,7 +59,7 @@ func (g *Guard) Stream(limit int, next http.Handler) http.Handler {
 	})
 }
 
-// limit has at most limit requests served at the same time.
+// limit returns a handler that serves at most limit requests at the same time.
 func (g *Guard) limit(limit int, excess http.Handler, serve http.HandlerFunc) http.Handler {
 	if excess == nil {
 		excess = http.HandlerFunc(refuse)
@@ -81,16 +81,16 @@ func (g *Guard) limit(limit int, excess http.Handler, serve http.HandlerFunc) ht
 
 var errBusy = errors.New("too many requests are being served")
 
-// refuse sends no content: in HTTP/2 a header needs no window of the client's.
+// refuse sends no content: a header needs no flow-control window in HTTP/2.
 func refuse(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
-// Close ends the contexts of all requests that are running, and cuts the
-// connections of clients that do not move. Requests that come later are served,
-// if their clients do their part at once.
+// Close ends the contexts of all running requests, and cuts the connections of
+// clients that make no progress. Later requests are served if their clients are
+// fast.
 func (g *Guard) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -123,7 +123,7 @@ func (g *Guard) remove(x *exchange) {
 // page is an answer in memory.
 type page struct {
 	header  http.Header
-	status  int // 0: none yet
+	status  int // 0: not set yet
 	content bytes.Buffer
 }
 
@@ -140,7 +140,7 @@ func (p *page) Write(b []byte) (int, error) {
 	return p.content.Write(b)
 }
 
-// writeTo sends it to w. A page that has said nothing is left to net/http.
+// writeTo sends the page to w. It leaves a page without a status to net/http.
 func (p *page) writeTo(w http.ResponseWriter) {
 	if p.status == 0 {
 		return
@@ -150,6 +150,6 @@ func (p *page) writeTo(w http.ResponseWriter) {
 	}
 	w.WriteHeader(p.status)
 	if p.content.Len() > 0 {
-		w.Write(p.content.Bytes()) // a client that has gone needs no page
+		w.Write(p.content.Bytes()) // an error means that the client has disconnected
 	}
 }

@@ -15,8 +15,7 @@ const (
 	ErrorText = 16 << 10
 )
 
-// Cut returns s, or its first limit bytes and a mark that tells how many are
-// missing.
+// Cut returns s, or its first limit bytes and how many are missing.
 func Cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -28,9 +27,9 @@ func Cut(s string, limit int) string {
 	return s[:end] + "…(+" + strconv.Itoa(len(s)-end) + " bytes)"
 }
 
-// NewHandler returns a handler that passes records on to inner, with every text
-// that is too long cut: message, strings, errors, and whatever else is formatted
-// by a method of its own.
+// NewHandler returns a handler that passes records to inner and cuts every text
+// that is too long: the message, strings, errors, and values with a formatting
+// method.
 func NewHandler(inner slog.Handler) slog.Handler { return handler{inner} }
 
 type handler struct{ slog.Handler }
@@ -69,7 +68,8 @@ func fitting(v slog.Value, limit int) bool {
 	return true
 }
 
-// textOf returns what is written for v; ok is false if that is not a text.
+// textOf returns the text that is written for v; ok is false if v is not a
+// text.
 func textOf(v slog.Value) (text string, ok bool) {
 	switch x := v.Any().(type) {
 	case error:
@@ -80,8 +80,8 @@ func textOf(v slog.Value) (text string, ok bool) {
 	return "", false
 }
 
-// cut returns a copy of r in which nothing is too long. What is neither a text
-// nor small by its kind is formatted here, as nothing else tells how long it is.
+// cut returns a copy of r with every text cut. Values of other kinds are
+// formatted here, because nothing else tells how long they are.
 func cut(r slog.Record, limit int) slog.Record {
 	short := slog.NewRecord(r.Time, r.Level, Cut(r.Message, limit), r.PC)
 	r.Attrs(func(a slog.Attr) bool {

@@ -1,5 +1,5 @@
-// Package access tells operators what stands behind an error of the file system:
-// which file keeps which user out, and what to do about it.
+// Package access explains errors of the file system to operators: which file or
+// directory denies access to which user, and what to do about it.
 package access
 
 import (
@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// Advice returns what helps against err, to be put behind its text, or "" if
-// nothing is known. The paths in err that are not absolute are below base.
+// Advice returns what helps against err, to be appended to its text, or "" if
+// nothing is known. Relative paths in err are below base.
 func Advice(err error, base string) string {
 	switch {
 	case errors.Is(err, syscall.EROFS):
@@ -30,7 +30,7 @@ func Advice(err error, base string) string {
 	return ""
 }
 
-// permission names the file or directory that keeps this user out.
+// permission names the file or directory that denies access to this user.
 func permission(err error, base string) string {
 	path, opens := pathOf(err, base)
 	if path == "" {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Owner returns whose a file is.
+// Owner returns the owner of a file.
 func Owner(info fs.FileInfo) (User, bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -18,10 +18,10 @@ func Owner(info fs.FileInfo) (User, bool) {
 	return User{int(stat.Uid), int(stat.Gid)}, true
 }
 
-// CanRead reports whether this user may read the file at path.
+// CanRead returns nil if this user may read the file at path.
 func CanRead(path string) error { return can(path, unix.R_OK) }
 
-// CanUse reports whether this user may list the directory at path, and make and
+// CanUse returns nil if this user may list the directory at path, and make and
 // remove files in it.
 func CanUse(path string) error { return can(path, unix.R_OK|unix.W_OK|unix.X_OK) }
 

@@ -8,16 +8,17 @@ import (
 	"strconv"
 )
 
-// User is a user of the system with a group.
+// User is a user of the system and a group.
 type User struct{ ID, Group int }
 
-// Me is who this process runs as. On systems without such numbers they are -1.
+// Me returns the user of this process. Its numbers are -1 on systems without
+// such numbers.
 func Me() User { return User{os.Geteuid(), os.Getegid()} }
 
-// IsRoot reports whether permissions do not hold for u.
+// IsRoot reports whether u is root, for whom permissions do not hold.
 func (u User) IsRoot() bool { return u.ID == 0 }
 
-// String names the user and its group, with their numbers.
+// String returns the names and numbers of the user and its group.
 func (u User) String() string {
 	if u.ID < 0 {
 		return "the current user"
@@ -25,7 +26,7 @@ func (u User) String() string {
 	return fmt.Sprintf("user %s, group %s", numbered(u.ID, userName(u.ID)), numbered(u.Group, groupName(u.Group)))
 }
 
-// Name is the name of the user, or its number.
+// Name returns the name of the user, or its number.
 func (u User) Name() string {
 	if name := userName(u.ID); name != "" {
 		return name
@@ -54,7 +55,7 @@ func groupName(id int) string {
 	return ""
 }
 
-// mayByMode reports whether the mode lets u read and write what owner has.
+// mayByMode reports whether mode allows u to read and write a file of owner.
 func (u User) mayByMode(owner User, mode fs.FileMode) bool {
 	const readWrite = 0o6
 	switch {

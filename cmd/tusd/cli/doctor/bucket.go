@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// Bucket is a bucket that uploads are to be kept in.
+// Bucket is a bucket for uploads.
 type Bucket struct {
 	Client  s3store.Client
 	Prefix  string // of all keys, with the / at its end
@@ -21,27 +21,28 @@ type Bucket struct {
 	MinPart int64 // bytes of a part that is not the last
 	Object  s3store.ObjectRules
 
-	RedirectDownloads time.Duration // 0: they go through the server
+	RedirectDownloads time.Duration // 0: downloads go through the server
 	HTTP              *http.Client  // follows such a redirect
 	Timeout           time.Duration // of a call, beside a second for each MiB; 0: 15 s
 }
 
-// doctorPrefix begins the keys of a doctor's objects, behind that of the bucket.
+// doctorPrefix begins the keys of a doctor's objects, behind the prefix of the
+// bucket.
 const doctorPrefix = ".tusd.d/doctor/"
 
-// checkup is one examination of a bucket. It remembers what it has made.
+// checkup is one examination of a bucket. It records what it has made.
 type checkup struct {
 	Bucket
 	ctx        context.Context
 	report     *Report
 	base       string            // of its keys
-	objects    map[string]bool   // by key; false: it may be there, as an answer may be lost
+	objects    map[string]bool   // by key; false: it may exist, because an answer may be lost
 	multiparts map[string]string // key by id
 }
 
-// Examine tries each kind of call that the store makes, until ctx ends. What
-// it has made is gone afterwards, also if ctx has ended; what cannot be removed
-// is in the report.
+// Examine tries each kind of call that the store makes, until ctx ends.
+// Afterwards, also if ctx has ended, it removes everything that it has made; it
+// reports what it cannot remove.
 func (b Bucket) Examine(ctx context.Context, report *Report) {
 	if b.Timeout == 0 {
 		b.Timeout = 15 * time.Second
@@ -66,8 +67,8 @@ func (b Bucket) Examine(ctx context.Context, report *Report) {
 	}
 }
 
-// try makes a call that sends size bytes, up to three times if there is trouble
-// that may pass.
+// try makes a call that sends size bytes, up to three times if errors are
+// transient.
 func (c *checkup) try(size int64, call func(context.Context) error) error {
 	for try := 1; ; try++ {
 		err := c.once(size, call)
@@ -80,7 +81,7 @@ func (c *checkup) try(size int64, call func(context.Context) error) error {
 	}
 }
 
-// backOff waits before the next try and reports whether there is to be one.
+// backOff waits before the next try and reports whether there is one.
 func (c *checkup) backOff(try int) bool {
 	select {
 	case <-time.After(time.Duration(try) * 200 * time.Millisecond):
@@ -90,8 +91,8 @@ func (c *checkup) backOff(try int) bool {
 	}
 }
 
-// callGrace is how long a call may go on when the examination is to end. A call
-// that is cut may still do its work later, when all has been cleaned up.
+// callGrace is how long a call may go on after ctx has ended. A call that is
+// cut may still take effect after everything was removed.
 const callGrace = 2 * time.Second
 
 func (c *checkup) once(size int64, call func(context.Context) error) error {
@@ -107,7 +108,8 @@ func (c *checkup) once(size int64, call func(context.Context) error) error {
 	return call(ctx)
 }
 
-// isTransient tells whether the same call may be answered otherwise at once.
+// isTransient reports whether the same call may succeed if it is made again at
+// once.
 func isTransient(err error) bool {
 	var answer *s3store.Error
 	if errors.As(err, &answer) {
@@ -116,7 +118,7 @@ func isTransient(err error) bool {
 	return !errors.Is(err, s3store.ErrNoCredentials) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// explain is what an error is about, for people.
+// explain returns an error with an explanation for people.
 func explain(err error) string {
 	if sentence := s3store.Explain(err); sentence != "" {
 		return sentence + " (" + err.Error() + ")"
@@ -124,7 +126,7 @@ func explain(err error) string {
 	return err.Error()
 }
 
-// explain is what an error of a call on a key is about, for people.
+// explain returns an error of a call on a key with an explanation for people.
 func (c *checkup) explain(err error) string {
 	if sentence := s3store.ExplainPrefix(c.Prefix, err); sentence != "" {
 		return sentence + " (" + err.Error() + ")"
@@ -132,8 +134,8 @@ func (c *checkup) explain(err error) string {
 	return explain(err)
 }
 
-// reportResult tells what came of a call that the server needs, and whether it worked.
-// Once the examination is to end it tells nothing.
+// reportResult reports the result of a call that the server needs, and returns
+// whether it succeeded. After the end of ctx it reports nothing.
 func (c *checkup) reportResult(subject string, err error) bool {
 	switch {
 	case err == nil:
@@ -145,8 +147,8 @@ func (c *checkup) reportResult(subject string, err error) bool {
 }
 
 // reach lists the bucket, for which the network, the credentials, the region
-// and the name must be right. It tells whether it is any use to go on: it is,
-// if only the permission to list is missing.
+// and the name must be right. It reports whether it makes sense to go on, which
+// is also so if only the permission to list is missing.
 func (c *checkup) reach() bool {
 	var page *s3store.ObjectPage
 	err := c.try(0, func(ctx context.Context) (err error) {
@@ -161,10 +163,11 @@ func (c *checkup) reach() bool {
 	return errors.As(err, &answer) && answer.Code == "AccessDenied"
 }
 
-// staleAfter is when what a doctor has made belongs to none that still runs.
+// staleAfter is the age at which the files and objects of a doctor belong to
+// one that no longer runs.
 const staleAfter = time.Hour
 
-// removeStale removes what a doctor has left that was killed.
+// removeStale removes the objects of a doctor that was killed.
 func (c *checkup) removeStale(page *s3store.ObjectPage) {
 	for _, o := range page.Objects {
 		if time.Since(o.Modified) > staleAfter {
@@ -173,10 +176,10 @@ func (c *checkup) removeStale(page *s3store.ObjectPage) {
 	}
 }
 
-// key is that of an object of this checkup.
+// key returns the key of an object of this checkup.
 func (c *checkup) key(name string) string { return c.base + "-" + name }
 
-// put stores an object and remembers it.
+// put stores an object and records it.
 func (c *checkup) put(in s3store.PutObject, content []byte) (etag string, err error) {
 	in.Size = int64(len(content))
 	err = c.try(in.Size, func(ctx context.Context) (err error) {
@@ -236,7 +239,8 @@ func (c *checkup) readObject() {
 	c.reportResult("read objects, and ranges of them", err)
 }
 
-// compareClocks goes by when the service says that an object was stored.
+// compareClocks compares the clock with the time at which the service says that
+// an object was stored.
 func (c *checkup) compareClocks() {
 	if !c.objects[c.key("object")] {
 		return
@@ -294,7 +298,7 @@ func (c *checkup) remove(key string) error {
 	return err
 }
 
-// cleanUp removes all that is left, whether or not the examination was ended.
+// cleanUp removes everything that is left, also if ctx has ended.
 func (c *checkup) cleanUp() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), 2*c.Timeout)
 	defer cancel()

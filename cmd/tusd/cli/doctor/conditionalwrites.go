@@ -7,8 +7,8 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// tryConditions asks for writes over an object that must be refused, and for
-// one that must not.
+// tryConditions makes conditional writes that must be refused, and one that
+// must succeed.
 func (c *checkup) tryConditions() {
 	key := c.key("condition")
 	etag, err := c.put(s3store.PutObject{Key: key}, sample)
@@ -20,9 +20,9 @@ func (c *checkup) tryConditions() {
 		s3store.PutObject{Key: key, IfMatch: `"00000000000000000000000000000000"`}, etag)
 }
 
-// condition tells whether the service heeds the condition of a write that it
-// must refuse. If good is set, it must allow the write with that ETag. Without
-// conditions the server can do, as it finds out itself when it starts.
+// condition reports whether the service heeds the condition of a write that it
+// must refuse. If good is set, a write with that ETag must succeed. The server
+// works without conditions; it finds out at its start.
 func (c *checkup) condition(subject string, refused s3store.PutObject, good string) {
 	heeded, err := c.refuses(refused)
 	what := "does not heed the condition"
@@ -43,7 +43,7 @@ func (c *checkup) condition(subject string, refused s3store.PutObject, good stri
 	}
 }
 
-// unused tells that the profile makes no use of conditions.
+// unused says that the profile makes no use of conditions.
 func (c *checkup) unused() string {
 	if !c.Profile.NoConditions {
 		return ""
@@ -66,7 +66,7 @@ func (c *checkup) refuses(in s3store.PutObject) (bool, error) {
 	return false, err
 }
 
-// tryAttributes stores an object with what the settings want data to carry.
+// tryAttributes stores an object with the attributes that the settings want.
 func (c *checkup) tryAttributes() {
 	a := c.attributes()
 	if a.CacheControl == "" && a.StorageClass == "" && a.Encryption == "" && len(a.Tags) == 0 {

@@ -17,15 +17,15 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// Directory is a directory that uploads are to be kept in.
+// Directory is a directory for uploads.
 type Directory struct {
 	Path         string // absolute
 	Durability   filestore.Durability
 	MinFree      int64 // bytes
 	FileKey      string
 	StorageRoots []string
-	// DirPerm and FilePerm are the permissions of what the server makes; 0: the
-	// store's own.
+	// DirPerm and FilePerm are the permissions of new directories and files; 0:
+	// the defaults of the store.
 	DirPerm, FilePerm os.FileMode
 	OneProcess        bool // the locker locks within one process, so no locks of files are needed
 }
@@ -33,8 +33,8 @@ type Directory struct {
 // stepTimeout is how long a file system may take for a step.
 const stepTimeout = 15 * time.Second
 
-// tempPrefix begins the name of the folder in which everything is tried.
-// No upload has such a name.
+// tempPrefix begins the name of the directory in which everything is tried. No
+// upload has such a name.
 const tempPrefix = ".tusd-doctor-"
 
 var errStepTimeout = fmt.Errorf("the file system does not answer in %v", stepTimeout)
@@ -44,11 +44,11 @@ type inspection struct {
 	Directory
 	ctx     context.Context
 	report  *Report
-	tempDir string // a folder of this inspection
+	tempDir string // a directory of this inspection
 }
 
-// Examine tries what the server does with files, until ctx ends, in a folder
-// of its own, which is gone afterwards.
+// Examine tries what the server does with files, until ctx ends, in a directory
+// of its own, which it removes afterwards.
 func (d Directory) Examine(ctx context.Context, report *Report) {
 	i := &inspection{Directory: d, ctx: ctx, report: report}
 	if !i.open() {
@@ -68,9 +68,9 @@ func (d Directory) Examine(ctx context.Context, report *Report) {
 	}
 }
 
-// bounded runs a step, and stops waiting for it when it takes too long or ctx
-// ends: a call of a file system that hangs cannot be ended. A step that fails
-// has told so.
+// bounded runs a step, and stops waiting for it after stepTimeout or when ctx
+// ends: a call of a file system that hangs cannot be cancelled. A step that
+// fails has reported it.
 func (i *inspection) bounded(step func() error) error {
 	if i.ctx.Err() != nil {
 		return context.Cause(i.ctx)
@@ -87,8 +87,8 @@ func (i *inspection) bounded(step func() error) error {
 	}
 }
 
-// missing tells what keeps the server from working, unless it is that the
-// inspection is ended. The error of a step ends it.
+// missing reports err, unless ctx has ended. The error of a step ends the
+// inspection.
 func (i *inspection) missing(subject string, err error) error {
 	if i.ctx.Err() == nil {
 		i.report.Missing(subject, err.Error())
@@ -96,8 +96,8 @@ func (i *inspection) missing(subject string, err error) error {
 	return err
 }
 
-// open finds the directory and makes the workshop, next to it if the
-// directory is still to be made.
+// open finds the directory and makes tempDir in it, or next to it if the
+// directory does not exist yet.
 func (i *inspection) open() bool {
 	return i.bounded(func() (err error) {
 		parent, err := existing(i.Path)
@@ -118,7 +118,7 @@ func (i *inspection) open() bool {
 	}) == nil
 }
 
-// existing is path or the nearest directory above it that exists.
+// existing returns path or the nearest directory above it that exists.
 func existing(path string) (string, error) {
 	place, info, err := access.Nearest(path)
 	if err == nil && !info.IsDir() {
@@ -127,7 +127,7 @@ func existing(path string) (string, error) {
 	return place, err
 }
 
-// removeStaleTempDirs removes what a doctor has left that was killed.
+// removeStaleTempDirs removes the directories of doctors that were killed.
 func removeStaleTempDirs(parent string) {
 	found, _ := filepath.Glob(filepath.Join(parent, tempPrefix+"*"))
 	for _, path := range found {
@@ -139,8 +139,7 @@ func removeStaleTempDirs(parent string) {
 
 func (i *inspection) file(name string) string { return filepath.Join(i.tempDir, name) }
 
-// writeFiles writes, reads back and cuts a file, as chunks and their rollback
-// do.
+// writeFiles writes, reads and cuts a file, as chunks and their rollback do.
 func (i *inspection) writeFiles() error {
 	const subject = "write, read and cut files"
 	content := []byte(strings.Repeat("tusd doctor\n", 10_000))
@@ -162,7 +161,7 @@ func (i *inspection) writeFiles() error {
 	return nil
 }
 
-// The times that a sync may take before uploads suffer, and how many are
+// The time that a sync may take before uploads suffer, and how many syncs are
 // measured.
 const (
 	slowSync     = 30 * time.Millisecond
@@ -170,7 +169,7 @@ const (
 	enoughOfSync = 3 * time.Second
 )
 
-// timeSync measures what a client waits for at -durability ack.
+// timeSync measures the wait of a client at -durability ack.
 func (i *inspection) timeSync() error {
 	const subject = "have data on the disk (fsync)"
 	f, err := os.Create(i.file("sync"))
@@ -230,8 +229,8 @@ func (i *inspection) tryNames() error {
 	return nil
 }
 
-// tryLocks has two lockers exclude each other. They know nothing of each
-// other, as in two processes: the system's locks belong to open files.
+// tryLocks lets two lockers exclude each other. They share no state, as in two
+// processes: the system's locks belong to open files.
 func (i *inspection) tryLocks() error {
 	const subject = "locks between processes"
 	if i.OneProcess {
@@ -262,7 +261,7 @@ func (i *inspection) tryLocks() error {
 	return lease.Unlock(i.ctx)
 }
 
-// lookAtRoots looks at the directories of -storage-root.
+// lookAtRoots makes a directory in each -storage-root.
 func (i *inspection) lookAtRoots() error {
 	for _, root := range i.StorageRoots {
 		subject := "directory " + root + " (-storage-root)"
@@ -280,7 +279,7 @@ func (i *inspection) lookAtRoots() error {
 	return nil
 }
 
-// cleanUp removes the workshop, if the file system lets it.
+// cleanUp removes tempDir, if the file system allows it.
 func (i *inspection) cleanUp() {
 	done := make(chan error, 1)
 	go func() { done <- os.RemoveAll(i.tempDir) }()

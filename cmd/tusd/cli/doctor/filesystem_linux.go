@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileSystem is what is known of a type of file systems.
+// fileSystem describes a type of file systems.
 type fileSystem struct {
 	name    string
 	warning string
@@ -18,7 +18,7 @@ const (
 	inMemory  = "it is in memory: uploads are gone after a restart of the machine"
 )
 
-// fileSystems are types by the number that statfs tells.
+// fileSystems are the types by their numbers in statfs.
 var fileSystems = map[int64]fileSystem{
 	unix.EXT4_SUPER_MAGIC:      {name: "ext4"},
 	unix.XFS_SUPER_MAGIC:       {name: "xfs"},
@@ -55,7 +55,7 @@ func (i *inspection) nameFileSystem() error {
 	return nil
 }
 
-// The room below which a warning is due.
+// Less free space than this is a warning.
 const (
 	littleSpace = 1 << 30 // bytes
 	fewFiles    = 10_000

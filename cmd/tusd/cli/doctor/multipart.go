@@ -10,13 +10,14 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// partShape is what is particular about the parts of an upload.
+// partShape says how the parts of an upload differ from equal parts with
+// consecutive numbers.
 type partShape struct {
-	unequal bool // sizes, apart from the last
-	gaps    bool // in the numbers
+	unequal bool // their sizes differ, apart from the last
+	gaps    bool // their numbers have gaps
 }
 
-// parts are three of that shape, the last one of a byte.
+// parts returns three parts of the shape, the last of one byte.
 func (s partShape) parts(least int64) []s3store.Part {
 	parts := []s3store.Part{{Number: 1, Size: least}, {Number: 2, Size: least}, {Number: 3, Size: 1}}
 	if s.unequal {
@@ -40,8 +41,8 @@ func (s partShape) String() string {
 	return "parts of one size"
 }
 
-// tryMultipart puts an object together of parts as the store makes them with
-// the profile. If the service refuses that, it finds out what it does take.
+// tryMultipart makes an object from parts as the store does with the profile.
+// If the service refuses, it finds out which parts the service accepts.
 func (c *checkup) tryMultipart() {
 	subject := fmt.Sprintf("multipart uploads with parts of %d bytes", c.MinPart)
 	wanted := partShape{unequal: !c.Profile.EqualParts, gaps: !c.Profile.NoGaps}
@@ -60,15 +61,15 @@ func (c *checkup) tryMultipart() {
 	c.tryNumbers()
 }
 
-// refusesParts tells whether a service has taken parts, but not what was to be
-// made of them.
+// refusesParts reports whether the service refuses the parts, or to complete an
+// object from them.
 func refusesParts(err error) bool {
 	var answer *s3store.Error
 	return errors.As(err, &answer) && (answer.Operation == "CompleteMultipartUpload" || answer.Operation == "UploadPart") &&
 		answer.Status >= 400 && answer.Status < 500 && answer.Status != http.StatusForbidden
 }
 
-// diagnose tells which profile suits a service that refused parts.
+// diagnose reports which profile suits a service that refused parts.
 func (c *checkup) diagnose(subject string, refused partShape) {
 	plain := c.assemble(c.key("multipart"), partShape{})
 	if c.ctx.Err() != nil {
@@ -90,7 +91,7 @@ func (c *checkup) diagnose(subject string, refused partShape) {
 	}
 }
 
-// assemble makes an object of parts.
+// assemble makes an object from parts.
 func (c *checkup) assemble(key string, s partShape) error {
 	multipart, err := c.begin(key)
 	if err != nil {
@@ -114,8 +115,8 @@ func (c *checkup) assemble(key string, s partShape) error {
 	return err
 }
 
-// begin begins a multipart upload. The call is not given up when the
-// examination is ended: without its answer the upload could not be aborted.
+// begin begins a multipart upload. It does not end with ctx: without the answer
+// the upload could not be aborted.
 func (c *checkup) begin(key string) (multipart string, err error) {
 	err = c.try(0, func(ctx context.Context) (err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeout)
@@ -129,7 +130,7 @@ func (c *checkup) begin(key string) (multipart string, err error) {
 	return multipart, err
 }
 
-// uploadPart uploads zeros as a part, whose ETag it sets.
+// uploadPart uploads a part of zeros and sets its ETag.
 func (c *checkup) uploadPart(key, multipart string, part *s3store.Part) error {
 	content := make([]byte, part.Size)
 	return c.try(part.Size, func(ctx context.Context) (err error) {
@@ -165,13 +166,13 @@ func (c *checkup) tryNumbers() {
 	c.report.Missing(subject, "the service refuses them: set "+profileFor(s3store.Profile{MaxParts: fewParts}))
 }
 
-// The numbers of parts that profiles have.
+// The limits of part numbers of the profiles.
 const (
 	maxParts = 10_000
 	fewParts = 1000
 )
 
-// profileFor is the flag for a service with these needs.
+// profileFor returns the flag for a service with these needs.
 func profileFor(needs s3store.Profile) string {
 	for _, name := range []string{"aws", "r2", "scaleway", "b2", "generic"} {
 		p, err := s3store.ProfileOf(name)
@@ -182,7 +183,7 @@ func profileFor(needs s3store.Profile) string {
 	return "-s3-profile generic, which may not do, as no profile has all that this service needs"
 }
 
-// tryCopy makes a part of an object in the service.
+// tryCopy copies a range of an object to a part, within the service.
 func (c *checkup) tryCopy() {
 	source, key := c.key("multipart"), c.key("copy")
 	if !c.objects[source] {
@@ -206,8 +207,8 @@ func (c *checkup) tryCopy() {
 	c.report.Warn(subject, explain(err)+"; large uploads cannot be joined (set -disable-concatenation)")
 }
 
-// tryAbort gives up what was begun. The listing of parts before serves those
-// who take over uploads of tusd v2.
+// tryAbort aborts an upload. Before, it lists the parts, which is needed for
+// uploads of tusd v2.
 func (c *checkup) tryAbort() {
 	key := c.key("abort")
 	multipart, err := c.begin(key)

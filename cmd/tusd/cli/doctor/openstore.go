@@ -14,16 +14,17 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// The server's own files in a directory (filestore, filelocker).
+// Names of files that the server makes in a directory (filestore, filelocker).
 const (
 	lockFile = ".tusd.locks"
 	ownDir   = ".tusd.d"
 )
 
-// tryStart opens the directory as the server does at its start, and takes a lock.
-// Where the server has not been yet, it is tried in the workshop: a file of locks
-// that this user makes may be one that the server's user cannot open. So it is
-// for a server that is alone: it has the directory to itself while it runs.
+// tryStart opens the directory as the server does at its start, and takes a
+// lock. If no server has used the directory yet, it opens one in tempDir
+// instead: the lock file would belong to this user, and the server's user might
+// not be able to open it. The same holds for a server with the directory to
+// itself (OneProcess): while it runs nothing else can open the directory.
 func (i *inspection) tryStart() error {
 	const subject = "open the directory as the server does"
 	dir := i.Path
@@ -50,7 +51,8 @@ func (i *inspection) startIn(dir string) (err error) {
 	return lockOnce(i.ctx, locker)
 }
 
-// lockOnce takes a lock and gives it back. That another doctor has it is as good.
+// lockOnce takes a lock and releases it. If another doctor holds it, locks
+// work.
 func lockOnce(ctx context.Context, locker tusd.Locker) error {
 	lease, err := locker.Lock(ctx, "tusd-doctor", tusd.LockTry)
 	switch {
@@ -62,9 +64,9 @@ func lockOnce(ctx context.Context, locker tusd.Locker) error {
 	return lease.Unlock(ctx)
 }
 
-// tryOwnFiles finds out whether this user may make files wherever the server does,
-// for temporary files and side records. None is made: the server lists these
-// directories.
+// tryOwnFiles checks whether this user may make files in the directories for
+// temporary files and side records. It makes none, because the server lists
+// these directories.
 func (i *inspection) tryOwnFiles() error {
 	const subject = "temporary files and side records"
 	own := filepath.Join(i.Path, ownDir)
@@ -79,7 +81,7 @@ func (i *inspection) tryOwnFiles() error {
 		if err == nil {
 			err = usable(path, entry, path == own || filepath.Dir(path) == own)
 		}
-		if errors.Is(err, fs.ErrNotExist) { // gone by now
+		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
 			return nil
 		}
 		return err
@@ -92,8 +94,8 @@ func (i *inspection) tryOwnFiles() error {
 
 var errNoDirectory = errors.New("it is no directory: move it away")
 
-// usable reports whether the server can use what is at path; folder: it needs a
-// directory there.
+// usable returns nil if the server can use the file or directory at path. If
+// folder is true it must be a directory.
 func usable(path string, entry fs.DirEntry, folder bool) error {
 	switch {
 	case entry.IsDir():

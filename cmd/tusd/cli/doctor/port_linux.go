@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errTried ends an attempt to listen that was only to see whether it would succeed.
+// errTried ends an attempt to listen after the port was bound.
 var errTried = errors.New("tried")
 
-// TryPort takes an address without listening at it. A server that starts in this
-// moment still can.
+// TryPort binds an address without listening on it. A server that starts at the
+// same time can still do so.
 func TryPort(address string) error {
 	config := net.ListenConfig{Control: func(_, address string, conn syscall.RawConn) error {
 		var err error
@@ -37,7 +37,7 @@ func TryPort(address string) error {
 	return err
 }
 
-// bind binds a socket to an address as package net resolves it.
+// bind binds a socket to an address that package net has resolved.
 func bind(fd int, address string) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {

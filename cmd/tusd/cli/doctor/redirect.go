@@ -49,7 +49,8 @@ func (c *checkup) follow(ctx context.Context, key string) error {
 	return nil
 }
 
-// withoutURL is what went wrong with a request, without the signature.
+// withoutURL returns the cause of a failed request without its URL, which has a
+// signature.
 func withoutURL(err error) error {
 	var told *url.Error
 	if errors.As(err, &told) {

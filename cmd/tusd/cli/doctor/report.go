@@ -1,5 +1,5 @@
-// Package doctor tries out where uploads are to be kept, a bucket or a
-// directory, and says line by line what is missing. It leaves nothing behind.
+// Package doctor tries out a storage, a bucket or a directory, and reports line
+// by line what is missing. It leaves nothing behind.
 package doctor
 
 import (
@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Report tells what is found, as it is found: a line each, which begins with
-// ok, warning or missing. Its methods may be called concurrently.
+// Report writes a line for each result, which begins with ok, warning or
+// missing. Its methods may be called concurrently.
 type Report struct {
 	mu       sync.Mutex
 	w        io.Writer
@@ -21,13 +21,13 @@ type Report struct {
 // NewReport returns a report that goes to w.
 func NewReport(w io.Writer) *Report { return &Report{w: w} }
 
-// OK tells that something is as it should be. detail may be empty.
+// OK reports that subject is as it should be. detail may be empty.
 func (r *Report) OK(subject, detail string) { r.line("ok", subject, detail) }
 
-// Warn tells what the server can do without, and what to do about it.
+// Warn reports what the server does not need, and what to do about it.
 func (r *Report) Warn(subject, detail string) { r.line("warning", subject, detail) }
 
-// Missing tells what the server needs and does not have, and what to do.
+// Missing reports what the server needs and does not have, and what to do.
 func (r *Report) Missing(subject, detail string) { r.line("missing", subject, detail) }
 
 func (r *Report) line(verdict, subject, detail string) {
@@ -45,7 +45,7 @@ func (r *Report) line(verdict, subject, detail string) {
 	fmt.Fprintf(r.w, "%-8s %s\n", verdict, subject)
 }
 
-// Good tells whether nothing is missing.
+// Good reports whether nothing is missing.
 func (r *Report) Good() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,27 +15,27 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/access"
 )
 
-// The limits of a look at the uploads that are there.
+// The limits of the census.
 const (
 	maxCensusFiles = 2000
 	maxCensusTime  = 5 * time.Second
 )
 
-// uploadCensus is what is found of uploads.
+// uploadCensus counts the uploads in a directory.
 type uploadCensus struct {
 	files     int
 	records   int
 	older     int // written by tusd v2 or before
 	lockFiles int // of locks
 
-	unreadable string // the first record that is so; "": none
-	unwritable string // the same of files with data
-	unusable   error  // the same of directories
-	whole      bool   // all of the directory was seen
+	unreadable string // the first record that cannot be read; "": none
+	unwritable string // the same for data that cannot be written to
+	unusable   error  // the same for directories
+	whole      bool   // the whole directory was visited
 }
 
-// readRecords looks at uploads that are there already, and whether this user
-// may change them.
+// readRecords counts existing uploads, and checks whether this user may change
+// them.
 func (i *inspection) readRecords() error {
 	found := uploadCensus{whole: true}
 	err := found.count(i.Path, time.Now().Add(maxCensusTime))
@@ -73,7 +73,7 @@ func (c *uploadCensus) String() string {
 
 var errCensusLimit = errors.New("enough was seen")
 
-// count looks at a directory and below, until it has seen enough.
+// count visits a directory and those below it, until a limit is reached.
 func (c *uploadCensus) count(root string, until time.Time) error {
 	err := c.countIn(root, until)
 	if errors.Is(err, errCensusLimit) {
@@ -82,7 +82,7 @@ func (c *uploadCensus) count(root string, until time.Time) error {
 	return err
 }
 
-// dirPage is how many entries of a directory are read at a time: it may have
+// dirPage is how many entries of a directory are read at a time; it may have
 // millions.
 const dirPage = 256
 
@@ -120,7 +120,7 @@ func (c *uploadCensus) visit(path string, entry fs.DirEntry, until time.Time) er
 		if err := access.CanUse(path); c.unusable == nil && !errors.Is(err, fs.ErrNotExist) {
 			c.unusable = err
 		}
-		if err := c.countIn(path, until); !errors.Is(err, fs.ErrNotExist) { // it may be gone by now
+		if err := c.countIn(path, until); !errors.Is(err, fs.ErrNotExist) { // it may have been removed meanwhile
 			return err
 		}
 	}
@@ -142,8 +142,8 @@ func (c *uploadCensus) see(path string) {
 	}
 }
 
-// read finds out whether a record was written by tusd v2 or before: ours say
-// their version.
+// read checks whether a record was written by tusd v2 or before: ours have a
+// version.
 func (c *uploadCensus) read(path string) {
 	content, err := os.ReadFile(path)
 	if err != nil && c.unreadable == "" && !errors.Is(err, fs.ErrNotExist) {
