@@ -78,7 +78,7 @@ func TestDoctorOfABadBucket(t *testing.T) {
 	}
 }
 
-// What is found before any call is told as the rest is.
+// Faults that are found before any call are reported like the others.
 func TestDoctorWithoutAWay(t *testing.T) {
 	for name, c := range map[string]struct {
 		variables []string

@@ -163,7 +163,7 @@ func wantRefusal(t *testing.T, who string, code int, text string, want ...string
 	}
 }
 
-// What the server opens beside the directory is tried as well.
+// The doctor also tries what the server opens beside the directory.
 func TestDoctorTriesWhereTheServerListens(t *testing.T) {
 	const chown = "this runs as user 63101, group 63101: change one of the three"
 	for name, c := range map[string]struct {
@@ -294,7 +294,7 @@ func TestDoctorAsNobody(t *testing.T) {
 	}
 }
 
-// A port in use is told, and one that only root may use is found out.
+// The doctor reports a port in use, and one that only root may use.
 func TestDoctorTriesThePort(t *testing.T) {
 	d := start(t)
 	port := d.address(t)[strings.LastIndex(d.address(t), ":")+1:]

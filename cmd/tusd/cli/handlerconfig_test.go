@@ -9,7 +9,7 @@ import (
 )
 
 // elsewhere are the flags that neither the handler nor the store nor the
-// server of net/http is told about; tests of their own show what they do.
+// server of net/http gets; tests of their own show what they do.
 const elsewhere = `config version pid-file host port unix-sock unix-sock-mode unix-sock-group tls-certificate tls-key tls-mode
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
@@ -35,7 +35,7 @@ func contains(names, name string) bool {
 	return false
 }
 
-// passedOn describes what the handler, the store and net/http are told.
+// passedOn describes the settings of the handler, the store and net/http.
 func passedOn(t *testing.T, args ...string) string {
 	t.Helper()
 	cfg, _ := parse(args...) // contradictions do not matter here

@@ -133,7 +133,7 @@ func TestReadyWithAHangingPart(t *testing.T) {
 	})
 }
 
-// Who does not wait for the answer makes no false alarm.
+// A client that does not wait for the answer causes no false alarm.
 func TestReadyAskerGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		awake := make(chan struct{})
@@ -152,7 +152,7 @@ func TestReadyAskerGoes(t *testing.T) {
 	})
 }
 
-// The log tells the whole error, once; strangers get what they may know.
+// The log has the whole error, once; the answer has nothing confidential.
 func TestReadyIsLoggedOnChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines bytes.Buffer
@@ -191,7 +191,7 @@ func TestProbesForFiles(t *testing.T) {
 	mustAnswer(t, newHealthHandler(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
 }
 
-// refusing is a locker that cannot be asked, or is asked by somebody else.
+// refusing is a locker that fails, or whose lock another process holds.
 type refusing struct {
 	tusd.Locker
 	err error

@@ -187,7 +187,7 @@ func TestLogSinkStandsStill(t *testing.T) {
 	}
 }
 
-// A shutdown ends although nobody reads the log.
+// A shutdown ends although the log is not read.
 func TestLogCloseIsBounded(t *testing.T) {
 	sink := newGate()
 	log, queue := startLog(sink, "text", false)
@@ -204,7 +204,7 @@ func TestLogCloseIsBounded(t *testing.T) {
 	mustClose(t, queue)
 }
 
-// Requests are answered while nobody reads the log, for as long as it takes.
+// Requests are answered while the log is not read, however long.
 func TestRequestsDoNotWaitForTheLog(t *testing.T) {
 	sink := newGate()
 	log, queue := startLog(sink, "text", true)
@@ -262,7 +262,7 @@ func TestLogSinkRefuses(t *testing.T) {
 	}
 }
 
-// A line that can never fit is lost, and holds nobody else up.
+// A line that can never fit is lost, and delays no other line.
 func TestLogLineTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink bytes.Buffer
@@ -414,7 +414,7 @@ func TestPlainPrefix(t *testing.T) {
 	}
 }
 
-// What a terminal acts on does not reach the log.
+// Characters that a terminal acts on are escaped in the log.
 func TestLogIsPlainText(t *testing.T) {
 	const given = "a\x1b[2J\u009b31m\x7f\u202e\u2028\U000e0001\xff日本é\\u0041\"\n"
 	for _, format := range []string{"text", "json"} {

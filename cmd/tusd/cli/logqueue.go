@@ -189,7 +189,7 @@ func (q *logQueue) remind() {
 	q.changed.Signal()
 }
 
-// What is used again: larger buffers, after a flood of lines, are freed.
+// Larger buffers, after a flood of lines, are not used again.
 const (
 	keptBatch = 64 << 10 // bytes
 	keptUses  = 256

@@ -148,7 +148,7 @@ func list(expression *regexp.Regexp, text string) string {
 	return strings.Join(found, ",")
 }
 
-// Who asks for metrics and goes away leaves nothing in the log.
+// A client that asks for metrics and disconnects leaves nothing in the log.
 func TestMetricsForAClientThatGoes(t *testing.T) {
 	var log buffer
 	metrics := newMetrics(inMemory(t).Metrics(), slog.New(slog.NewTextHandler(&log, nil)))
@@ -158,7 +158,7 @@ func TestMetricsForAClientThatGoes(t *testing.T) {
 	}
 }
 
-// goneWriter is for a client that has gone.
+// goneWriter is for a client that has disconnected.
 type goneWriter struct{ http.ResponseWriter }
 
 func (goneWriter) Write([]byte) (int, error) { return 0, syscall.EPIPE }

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// What differs from tusd v2.10 at the level of the daemon and no other test
-// shows, for docs/migrating.md.
+// The tests here show differences from tusd v2.10 in the daemon that no other
+// test shows, for docs/migrating.md.
 
 // TestFilesOfUploads are those of tusd v2 and one of the locks: no other for a
 // request that is soon over, and none of an upload that was removed.
@@ -106,7 +106,7 @@ func TestFatalErrors(t *testing.T) {
 	}
 }
 
-// What is counted otherwise than by tusd v2.
+// Some metrics count otherwise than in tusd v2.
 func TestCountsOfUploads(t *testing.T) {
 	d := start(t)
 	part := tus(t, "POST", d.url, "hello", "Upload-Length: 5", "Upload-Concat: partial").want(t, 201).header.Get("Location")

@@ -72,7 +72,7 @@ func fetch(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(content)
 }
 
-// What operators look at, by its path, with a part of what it shows.
+// adminPages are the pages for operators by path, with a part of their content.
 var adminPages = map[string]string{
 	"/healthz": "alive", "/readyz": "store: ok", "/metrics": "tusd_uploads_created", "/debug/pprof/": "goroutine",
 }

@@ -109,7 +109,7 @@ func TestUploadInABucket(t *testing.T) {
 	}
 }
 
-// What flags say about objects is what the bucket has.
+// Objects have the attributes that flags set.
 func TestObjectsOfFlags(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	d := startInBucket(t, service, "-s3-key", "raw/{id}/{filename}", "-s3-cache-control", "no-store", "-s3-storage-class", "STANDARD_IA",
@@ -139,7 +139,7 @@ func TestObjectsOfFlags(t *testing.T) {
 	}
 }
 
-// Calls are logged if that is asked for, and nothing tells a secret.
+// Calls are logged if the flag is set, without secrets.
 func TestLogOfCalls(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	service.Fault(func(c s3server.Call) s3server.Outcome {

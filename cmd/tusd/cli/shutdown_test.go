@@ -148,7 +148,7 @@ func awaitSize(t *testing.T, file string, least int64) {
 	})
 }
 
-// A listener that fails ends the server as a signal does: uploads are told.
+// A listener that fails ends the server as a signal does: uploads get answers.
 func TestListenerFails(t *testing.T) {
 	t.Parallel()
 	cfg, err := readConfig([]string{"-host", "127.0.0.1", "-port", "0", "-admin-listen", "127.0.0.1:0", "-upload-dir", t.TempDir()}, nil)

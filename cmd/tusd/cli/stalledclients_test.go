@@ -164,7 +164,7 @@ func complete(t *testing.T, base string, n int64) (path string) {
 	return u.Path
 }
 
-// A shutdown waits for nobody who does not move.
+// A shutdown does not wait for clients that make no progress.
 func TestTermWithoutMovement(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 20

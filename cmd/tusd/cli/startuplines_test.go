@@ -12,7 +12,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// What is printed at start is a URL that works, wherever the server listens.
+// The URL that is printed at start works, wherever the server listens.
 func TestStartupURLWorks(t *testing.T) {
 	const wide = "Every address of this machine takes connections"
 	for host, everywhere := range map[string]bool{

@@ -102,7 +102,7 @@ func unusedAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// What an operator has to mend ends the start at once.
+// Faults that an operator has to mend end the start at once.
 func TestStartDoesNotWaitForMistakes(t *testing.T) {
 	for code, status := range map[string]int{
 		"AccessDenied": 403, "NoSuchBucket": 404, "InvalidAccessKeyId": 403, "SignatureDoesNotMatch": 403, "ExpiredToken": 400,

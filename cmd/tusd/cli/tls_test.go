@@ -205,7 +205,7 @@ func (c *certificates) lookNow() {
 	c.get(nil)
 }
 
-// Nothing is told of files that stay as they are, and of bad ones once.
+// Unchanged files are not logged, and bad ones once.
 func TestCertificateIsToldOnce(t *testing.T) {
 	p := newPair(t, t.TempDir(), "a")
 	var log buffer

@@ -274,7 +274,7 @@ func (c *checkup) removeObjects() {
 	several := []string{c.key("several-1"), c.key("several-2")}
 	for _, key := range several {
 		if _, err := c.put(s3store.PutObject{Key: key}, sample); err != nil {
-			return // told already
+			return // already reported
 		}
 	}
 	err := c.try(0, func(ctx context.Context) error { return c.Client.DeleteObjects(ctx, several) })

@@ -13,7 +13,7 @@ func (c *checkup) tryConditions() {
 	key := c.key("condition")
 	etag, err := c.put(s3store.PutObject{Key: key}, sample)
 	if err != nil {
-		return // told already
+		return // already reported
 	}
 	c.condition("writes only if there is no object (If-None-Match)", s3store.PutObject{Key: key, IfNoneMatch: true}, "")
 	c.condition("writes only over a known object (If-Match)",

@@ -2,7 +2,7 @@
 
 package doctor
 
-// What is asked of the system here only on Linux.
+// The system is asked only on Linux.
 
 func (i *inspection) nameFileSystem() error { return nil }
 

@@ -151,7 +151,7 @@ func (c *checkup) tryNumbers() {
 	key := c.key("numbers")
 	multipart, err := c.begin(key)
 	if err != nil {
-		return // told already, or worked a moment ago
+		return // already reported, or it worked a moment ago
 	}
 	err = c.uploadPart(key, multipart, &s3store.Part{Number: most, Size: 1})
 	if err == nil || c.ctx.Err() != nil || !refusesParts(err) {
@@ -191,7 +191,7 @@ func (c *checkup) tryCopy() {
 	}
 	multipart, err := c.begin(key)
 	if err != nil {
-		return // told already
+		return // already reported
 	}
 	err = c.try(0, func(ctx context.Context) error {
 		_, err := c.Client.CopyPart(ctx, s3store.CopyPart{
@@ -213,7 +213,7 @@ func (c *checkup) tryAbort() {
 	key := c.key("abort")
 	multipart, err := c.begin(key)
 	if err != nil {
-		return // told already
+		return // already reported
 	}
 	err = c.try(0, func(ctx context.Context) error {
 		_, err := c.Client.ListParts(ctx, key, multipart, 0)
