@@ -13,8 +13,8 @@ import (
 // composition is the storage and the locker that the flags choose.
 // validateStorage has checked that they fit together.
 type composition struct {
-	storage storage
-	locker  locker
+	storage uploadStorage
+	locker  uploadLocker
 }
 
 // compose opens the storage and the locker of cfg.

@@ -96,15 +96,15 @@ func (d *daemon) open(ctx context.Context) (err error) {
 
 func (d *daemon) makeServers() {
 	d.pages = guard.New(d.cfg.timeouts.network)
-	var mounts []route
+	var routes []route
 	if d.admin == nil {
-		mounts = d.adminRoutes(d.pages)
+		routes = d.adminRoutes(d.pages)
 	} else {
 		pages := guard.New(d.cfg.timeouts.network) // a shutdown does not close it
 		d.adminServer = newServer(d.cfg, newAdminMux(pages, d.adminRoutes(pages)), d.logger)
 		limitHTTP2Idle(d.adminServer)
 	}
-	main := newMux(d.pages, d.cfg.listening.basePath, d.uploads, mounts, d.cfg.monitoring.showGreeting)
+	main := newPublicMux(d.pages, d.cfg.listening.basePath, d.uploads, routes, d.cfg.monitoring.showGreeting)
 	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
 	d.limit = newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.ClientPrefix, refused, d.logger)
 	handler := d.limit.handler(func(w http.ResponseWriter, r *http.Request) {

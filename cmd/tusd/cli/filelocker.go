@@ -29,7 +29,7 @@ func (s *fileLockerSettings) declare(f *flag.FlagSet) {
 	durationVar(f, &s.acquirerPoll, "filelock-acquirer-poll-interval", 40*time.Millisecond, "how often a process that waits for a lock tries again\n(`duration`)")
 }
 
-func (s *fileLockerSettings) open(cfg config, _ *slog.Logger) (locker, error) {
+func (s *fileLockerSettings) open(cfg config, _ *slog.Logger) (uploadLocker, error) {
 	dir, err := cfg.files().directory()
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (s *fileSettings) directory() (string, error) {
 	return dir, nil
 }
 
-func (s *fileSettings) open(*slog.Logger) (storage, error) {
+func (s *fileSettings) open(*slog.Logger) (uploadStorage, error) {
 	dir, err := s.directory()
 	if err != nil {
 		return nil, err

@@ -89,17 +89,17 @@ type headerConn struct {
 	budget *headerBudget
 
 	mu     sync.Mutex
-	reads  reading
+	reads  readState
 	cost   int64 // bytes, of the header so far
 	large  bool  // header may be in budget.large
 	header largeHeader
 }
 
-// reading is what a headerConn reads at present.
-type reading int
+// readState is what a headerConn reads at present.
+type readState int
 
 const (
-	readsHeader reading = iota
+	readsHeader readState = iota
 	readsBody           // or waits for the handler
 	readsHTTP2
 	readsNothing // the connection is closed

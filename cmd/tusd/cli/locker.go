@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// locker gives out the locks of uploads.
-type locker interface {
+// uploadLocker gives out the locks of uploads.
+type uploadLocker interface {
 	tusd.Locker
 	probes() []*probe
 	collectors() []prometheus.Collector
@@ -22,7 +22,7 @@ type locker interface {
 type lockerSettings interface {
 	declare(*flag.FlagSet)
 	// open makes the locker, without any call to a service or a file system.
-	open(config, *slog.Logger) (locker, error)
+	open(config, *slog.Logger) (uploadLocker, error)
 }
 
 // lockerKind is a kind of locker that -locker can choose.

@@ -59,7 +59,7 @@ func (s *leaseSettings) declare(f *flag.FlagSet) {
 	addressVar(f, &s.address, "lease-service", "`host:port` of the service")
 }
 
-func (s *leaseSettings) open(config, *slog.Logger) (locker, error) {
+func (s *leaseSettings) open(config, *slog.Logger) (uploadLocker, error) {
 	s.opened.address = s.address
 	return s.opened, nil
 }

@@ -22,7 +22,7 @@ type memoryLockerSettings struct{}
 
 func (memoryLockerSettings) declare(*flag.FlagSet) {}
 
-func (memoryLockerSettings) open(config, *slog.Logger) (locker, error) {
+func (memoryLockerSettings) open(config, *slog.Logger) (uploadLocker, error) {
 	return memoryLocker{memorylocker.New()}, nil
 }
 

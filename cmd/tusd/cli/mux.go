@@ -20,28 +20,28 @@ point yours at the address that the server printed when it started.
 More about the protocol: https://tus.io
 `
 
-// mux routes requests: to the admin pages, to the uploads below basePath, to a
+// publicMux routes requests: to the admin pages, to the uploads below basePath, to a
 // greeting. It compares the path as it is on the wire, because an encoded slash
 // is part of an id. It never redirects, because clients that upload do not
 // follow redirects.
-type mux struct {
+type publicMux struct {
 	basePath        string
 	uploads         http.Handler
 	routes          []route // come before the uploads
 	greet, notFound http.Handler
 }
 
-// newMux returns a mux whose pages are bounded by pages.
-func newMux(pages *guard.Guard, basePath string, uploads http.Handler, mounts []route, greets bool) mux {
-	nothing := textPage(http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", basePath))
-	s := mux{basePath: basePath, uploads: uploads, routes: mounts, notFound: pages.Page(maxTextRequests, nothing, nil)}
+// newPublicMux returns a mux whose pages are bounded by pages.
+func newPublicMux(pages *guard.Guard, basePath string, uploads http.Handler, routes []route, greets bool) publicMux {
+	notFoundPage := textPage(http.StatusNotFound, fmt.Sprintf("There is nothing here. Uploads live below %s\n", basePath))
+	s := publicMux{basePath: basePath, uploads: uploads, routes: routes, notFound: pages.Page(maxTextRequests, notFoundPage, nil)}
 	if greets {
 		s.greet = pages.Page(maxTextRequests, textPage(http.StatusOK, greeting), nil)
 	}
 	return s
 }
 
-func (s mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s publicMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	for _, m := range s.routes {
 		if m.matches(path) {
@@ -67,13 +67,13 @@ type adminMux struct {
 	notFound http.Handler
 }
 
-func newAdminMux(pages *guard.Guard, mounts []route) adminMux {
+func newAdminMux(pages *guard.Guard, routes []route) adminMux {
 	var paths strings.Builder
-	for _, m := range mounts {
+	for _, m := range routes {
 		fmt.Fprintf(&paths, "  %s\n", m.path)
 	}
-	nothing := textPage(http.StatusNotFound, "There is nothing here. What there is:\n"+paths.String())
-	return adminMux{mounts, pages.Page(maxTextRequests, nothing, nil)}
+	notFoundPage := textPage(http.StatusNotFound, "There is nothing here. What there is:\n"+paths.String())
+	return adminMux{routes, pages.Page(maxTextRequests, notFoundPage, nil)}
 }
 
 func (s adminMux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -132,17 +132,17 @@ func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	m := d.cfg.monitoring
 	health := newHealthHandler(d.stopping, d.logger, d.composition.probes()...)
 	alive, ready := health.withoutContent()
-	mounts := []route{{healthPath, pages.Page(maxHealthRequests, health, alive)}, {readyPath, pages.Page(maxHealthRequests, health, ready)}}
+	routes := []route{{healthPath, pages.Page(maxHealthRequests, health, alive)}, {readyPath, pages.Page(maxHealthRequests, health, ready)}}
 	if m.exposeMetrics {
 		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.composition.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
-		mounts = append(mounts, route{m.metricsPath, pages.Page(maxMetricsRequests, metrics, nil)})
+		routes = append(routes, route{m.metricsPath, pages.Page(maxMetricsRequests, metrics, nil)})
 	}
 	if m.exposePprof {
 		path := m.profilesPath()
 		profiles := newPprof(path, m.pprofAuth, m.blockProfileRate, m.mutexProfileRate)
-		mounts = append(mounts, route{path, pages.Stream(maxProfileRequests, profiles)})
+		routes = append(routes, route{path, pages.Stream(maxProfileRequests, profiles)})
 	}
-	return mounts
+	return routes
 }
 
 // profilesPath returns the path that all profiles are below.

@@ -18,7 +18,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 	r := httptest.NewRequest(http.MethodOptions, "/", nil)
 	r.RequestURI, r.URL.Path = "*", "*"
 	w := httptest.NewRecorder()
-	newMux(guard.New(time.Minute), "/files/", uploads, nil, true).ServeHTTP(w, r)
+	newPublicMux(guard.New(time.Minute), "/files/", uploads, nil, true).ServeHTTP(w, r)
 	if w.Code != http.StatusTeapot {
 		t.Errorf("OPTIONS *: %d, want the uploads' answer", w.Code)
 	}
@@ -47,7 +47,7 @@ func TestSite(t *testing.T) {
 		{"/", "/abc", uploaded},
 	} {
 		w := httptest.NewRecorder()
-		newMux(guard.New(time.Minute), c.basePath, uploads, nil, true).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h"+c.path, nil))
+		newPublicMux(guard.New(time.Minute), c.basePath, uploads, nil, true).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://h"+c.path, nil))
 		if w.Code != c.want {
 			t.Errorf("base path %s, GET %s: %d, want %d", c.basePath, c.path, w.Code, c.want)
 		}

@@ -32,7 +32,7 @@ func (cfg config) s3() *s3Settings { return settingsOf[*s3Settings](cfg.storages
 
 func (s *s3Settings) chosen() bool { return s.bucket != "" }
 
-func (s *s3Settings) open(logger *slog.Logger) (storage, error) {
+func (s *s3Settings) open(logger *slog.Logger) (uploadStorage, error) {
 	b, err := newS3Storage(*s, logger)
 	if err != nil {
 		return nil, err // a nil *s3Storage would not be a nil storage

@@ -14,8 +14,8 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// storage keeps uploads.
-type storage interface {
+// uploadStorage keeps uploads.
+type uploadStorage interface {
 	useIn(*tusd.StoreComposer)
 	where() string // for people
 	probes() []*probe
@@ -35,7 +35,7 @@ type storageSettings interface {
 	// validate is called for the storage that is used.
 	validate(config) error
 	// open makes the storage, without any call to a service or a file system.
-	open(*slog.Logger) (storage, error)
+	open(*slog.Logger) (uploadStorage, error)
 	// examine is the part of tusd doctor.
 	examine(context.Context, config, *doctor.Report)
 }
