@@ -100,7 +100,7 @@ type readState int
 
 const (
 	readsHeader readState = iota
-	readsBody           // or waits for the handler
+	readsBody             // or waits for the handler
 	readsHTTP2
 	readsNothing // the connection is closed
 )
