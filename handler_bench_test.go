@@ -12,6 +12,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/require"
 )
 
 // The benchmarks run operations in process, without sockets: what is measured
@@ -177,9 +178,7 @@ func BenchmarkPatch64MiB(b *testing.B) {
 // The bounds of allocations for each operation, in the handler and the store.
 // None grows with the body.
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
+	require.NoRace(t)
 	for _, store := range benchStores {
 		t.Run(store.name, func(t *testing.T) {
 			n := newBench(t, store.level)

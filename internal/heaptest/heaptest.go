@@ -30,9 +30,7 @@ type Target struct {
 
 // Run attacks a new target in each way.
 func Run(t *testing.T, open func(t *testing.T) Target, attacks []Attack) {
-	if raceEnabled {
-		t.Skip("the race detector has memory of its own for each object")
-	}
+	require.NoRace(t)
 	require.Long(t)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
@@ -49,19 +47,13 @@ func Run(t *testing.T, open func(t *testing.T) Target, attacks []Attack) {
 	}
 }
 
-// live returns the bytes of the heap that are in use. Pools give up what they
-// have in the second collection.
+// live returns the bytes of the heap that are in use without what the target forgets.
 func live(target Target) int64 {
 	if target.Forget != nil {
 		target.Forget()
 	}
-	var m runtime.MemStats
-	for range 3 {
-		runtime.GC()
-	}
-	runtime.ReadMemStats(&m)
-	runtime.KeepAlive(target)
-	return int64(m.HeapAlloc)
+	defer runtime.KeepAlive(target)
+	return InUse()
 }
 
 // Attack makes requests that bring times size bytes together, which must be far
@@ -174,10 +166,12 @@ func (target Target) do(t *testing.T, want int, method, path string, body io.Rea
 	return w.Header()
 }
 
-// InUse returns the bytes of the heap that are reachable.
+// InUse returns the bytes of the heap that are reachable. Pools give up what they
+// have in the second collection.
 func InUse() int64 {
-	runtime.GC()
-	runtime.GC()
+	for range 3 {
+		runtime.GC()
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

@@ -9,10 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -85,19 +83,7 @@ func newDownloads(t *testing.T, composer *tusd.StoreComposer, h2 bool, size int6
 // upload makes a complete upload and returns its path.
 func (d *downloads) upload(size int64) string {
 	d.Helper()
-	w := httptest.NewRecorder()
-	r := unsentRequest(http.MethodPost, "/files/", bytes.NewReader(content(size)))
-	r.Header.Set("Upload-Length", strconv.FormatInt(size, 10))
-	r.Header.Set("Content-Type", "application/offset+octet-stream")
-	d.handler.ServeHTTP(w, r)
-	if w.Code != http.StatusCreated {
-		d.Fatalf("creation: status %d", w.Code)
-	}
-	location, err := url.Parse(w.Header().Get("Location"))
-	if err != nil {
-		d.Fatal(err)
-	}
-	return location.Path
+	return inProcess{d, d.handler}.createFull(content(size))
 }
 
 // awaitLine waits for the line of the first GET.
@@ -401,7 +387,7 @@ func TestGETBesideDELETEInADirectory(t *testing.T) {
 		}
 		close(start)
 		w := httptest.NewRecorder()
-		d.handler.ServeHTTP(recorder{w}, unsentRequest(http.MethodDelete, path, nil))
+		d.handler.ServeHTTP(recorder{w}, request(http.MethodDelete, path, nil))
 		if w.Code != http.StatusNoContent {
 			t.Errorf("DELETE: status %d", w.Code)
 		}
@@ -416,11 +402,4 @@ func TestGETBesideDELETEInADirectory(t *testing.T) {
 			t.Errorf("%d alarms, the first: %s", len(lines), lines[0])
 		}
 	}
-}
-
-// unsentRequest is a request of tus 1.0 without a connection.
-func unsentRequest(method, path string, body io.Reader) *http.Request {
-	r := httptest.NewRequest(method, path, body)
-	r.Header.Set("Tus-Resumable", "1.0.0")
-	return r
 }

@@ -48,6 +48,15 @@ func Long(t testing.TB) {
 	}
 }
 
+// NoRace ends a test of allocations or of memory, as skipped, in a build with the race
+// detector, which allocates for itself.
+func NoRace(t testing.TB) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+}
+
 // Thorough reports whether tests may take long.
 func Thorough() bool { return os.Getenv(Env) != "" }
 

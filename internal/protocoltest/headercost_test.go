@@ -1,4 +1,4 @@
-package tusd_test
+package protocoltest
 
 import (
 	"encoding/base64"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/require"
 )
 
 // Over HTTP/2 a header of 256 KiB costs its client 100 bytes. What the server
@@ -163,10 +164,8 @@ func costServer(t *testing.T) (h http.Handler, targets map[string]string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { handler.Shutdown(t.Context()) })
-	n := &bench{b: t, handler: handler}
-	open, whole := n.create(1<<30), newPatcher(n.create(1<<20), 1<<20)
-	n.do(http.StatusNoContent, whole.next())
-	return handler, map[string]string{"": "/files/", "open": open, "complete": whole.r.URL.Path}
+	p := inProcess{t, handler}
+	return handler, map[string]string{"": "/files/", "open": p.create(1 << 30), "complete": p.createFull(make([]byte, 1<<20))}
 }
 
 // request makes the request, without the field that makes it hostile.
@@ -201,9 +200,7 @@ func costOf(h http.Handler, make func() *http.Request) (bytes uint64, last *quie
 }
 
 func TestHeadersCostNoMoreThanTheirSize(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
+	require.NoRace(t)
 	handler, targets := costServer(t)
 	for _, peer := range []struct{ name, address string }{{"stranger", "192.0.2.1:1"}, {"proxy", "10.0.0.1:1"}} {
 		for i, h := range hostileHeaders {
@@ -229,9 +226,7 @@ func TestHeadersCostNoMoreThanTheirSize(t *testing.T) {
 
 // Headers that are within their limits are used, and cost what they are.
 func TestPairsOfMetadataCostWhatTheyAre(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
+	require.NoRace(t)
 	handler, targets := costServer(t)
 	var pairs []string
 	for i := range 3000 {

@@ -1,5 +1,5 @@
 //go:build !race
 
-package tusd_test
+package require
 
 const raceEnabled = false

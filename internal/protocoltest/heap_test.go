@@ -1,4 +1,4 @@
-package tusd_test
+package protocoltest
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package tusd_test
+package protocoltest
 
 import (
 	"context"
@@ -32,10 +32,9 @@ func TestCallbacksGetCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer handler.Shutdown(t.Context())
-	n := &bench{b: t, handler: handler}
-	path := n.create(4096)
-	n.do(http.StatusNoContent, newPatcher(path, 4096).next())
-	header := n.do(http.StatusOK, request(http.MethodGet, path, nil))
+	p := inProcess{t, handler}
+	path := p.createFull(make([]byte, 4096))
+	header := p.do(http.StatusOK, request(http.MethodGet, path, nil))
 	if got := header.Get("Content-Disposition"); !strings.Contains(got, "kept.txt") {
 		t.Errorf("the file is called %q", got)
 	}

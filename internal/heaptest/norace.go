@@ -1,5 +1,0 @@
-//go:build !race
-
-package heaptest
-
-const raceEnabled = false
