@@ -3,9 +3,6 @@ package tusd
 import "github.com/tus/tusd/internal/tuning"
 
 func init() {
-	tuning.Change = func(handler any, change func(*tuning.Values)) {
-		handler.(*Handler).engine.tune(change)
-	}
 	tuning.NewHandler = func(config any, change func(*tuning.Values)) (any, error) {
 		h, err := newHandler(config.(Config))
 		if err != nil {

@@ -3,8 +3,6 @@ package protocoltest
 import (
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,49 +51,24 @@ func (w *deadlineWatch) SetReadDeadline(t time.Time) error {
 // A deadline that passes behind the end of a body ends the context of all that
 // follows on the connection: nothing may follow.
 func TestAbortBehindTheEndOfABody(t *testing.T) {
-	composer := tusd.NewStoreComposer()
-	composer.UseCore(storetest.NewMemory())
-	handler, err := tusd.NewHandler(tusd.Config{BasePath: "/", StoreComposer: composer})
-	if err != nil {
-		t.Fatal(err)
+	e := newEnvOn(t, storetest.NewMemory(), tusd.Config{})
+	newer := e.another()
+	var done sync.WaitGroup
+	e.outermost = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch {
+				watch := &deadlineWatch{ResponseWriter: w, aborted: make(chan struct{})}
+				w = watch
+				r.Body = &lateAbort{ReadCloser: r.Body, aborted: watch.aborted, ask: func() {
+					done.Go(func() { newer.raw(http.MethodHead, r.URL.Path, nil, version) })
+				}}
+			}
+			next.ServeHTTP(w, r)
+		})
 	}
-	var server *httptest.Server
-	var newer sync.WaitGroup
-	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPatch {
-			watch := &deadlineWatch{ResponseWriter: w, aborted: make(chan struct{})}
-			w = watch
-			r.Body = &lateAbort{ReadCloser: r.Body, aborted: watch.aborted, ask: func() {
-				newer.Go(func() { tusRequest(t, server.URL, http.MethodHead, r.URL.Path, "") })
-			}}
-		}
-		handler.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	created := tusRequest(t, server.URL, http.MethodPost, "/", "", "Upload-Length", "10")
-	path := strings.TrimPrefix(created.Header.Get("Location"), server.URL)
-	answer := tusRequest(t, server.URL, http.MethodPatch, path, "a", "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
-	newer.Wait()
+	answer := e.patch(e.create(10), 0, []byte("a"))
+	done.Wait()
 	if !answer.Close {
-		t.Errorf("status %d, and the connection is kept", answer.StatusCode)
+		t.Errorf("status %d, and the connection is kept", answer.Status)
 	}
-}
-
-func tusRequest(t *testing.T, server, method, path, body string, header ...string) *http.Response {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, server+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Tus-Resumable", "1.0.0")
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Error(err)
-		return &http.Response{}
-	}
-	answer.Body.Close()
-	return answer
 }

@@ -49,26 +49,26 @@ func TestFailingCallbacks(t *testing.T) {
 				}
 				return tusd.HTTPResponse{}, nil
 			}
-			l := live(t, storetest.NewMemory(), tusd.Callbacks{
+			e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
 				PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
 					response, err := once()
 					return response, tusd.FileInfoChanges{}, err
 				},
 				PreFinish:    func(context.Context, tusd.Event) (tusd.HTTPResponse, error) { return once() },
 				PreTerminate: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) { return once() },
-			})
+			}})
 			broken.Store(true)
-			l.want(l.send("POST", "/files/", "", "Upload-Length", "3"), 500)
-			u := l.create(3)
+			e.post("Upload-Length: 3").status(500)
+			u := e.create(3)
 			broken.Store(true)
-			l.want(l.patch(u, 0, "abc"), 503)
-			l.eventually("the upload is finished", func() bool { return l.patch(u, 3, "").StatusCode == 204 })
-			if a := l.want(l.send("HEAD", u, ""), 200); a.Header.Get("Upload-Offset") != "3" {
+			e.patch(u, 0, []byte("abc")).status(503)
+			e.eventually("the upload is finished", func() bool { return e.patch(u, 3, nil).Status == 204 })
+			if a := e.head(u).status(200); a.Header.Get("Upload-Offset") != "3" {
 				t.Errorf("the upload is at %s", a.Header.Get("Upload-Offset"))
 			}
 			broken.Store(true)
-			l.want(l.send("DELETE", u, ""), 500)
-			l.want(l.send("DELETE", u, ""), 204)
+			e.terminate(u).status(500)
+			e.terminate(u).status(204)
 		})
 	}
 }
@@ -80,31 +80,33 @@ func TestFailingCallbacksOfFinals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var broken atomic.Bool
-			l := live(t, storetest.NewMemory(), tusd.Callbacks{
+			e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
 				PreFinish: func(_ context.Context, event tusd.Event) (tusd.HTTPResponse, error) {
 					if broken.Load() && event.Upload.IsFinal {
 						return fail()
 					}
 					return tusd.HTTPResponse{}, nil
 				},
-			})
-			partial := l.create(3, "Upload-Concat", "partial")
-			l.want(l.patch(partial, 0, "abc"), 204)
+			}})
+			partial := e.create(3, "Upload-Concat: partial")
+			e.patch(partial, 0, []byte("abc")).status(204)
 			broken.Store(true)
-			a := l.send("POST", "/files/", "", "Upload-Concat", "final;"+partial)
-			if a.StatusCode < 500 {
-				t.Errorf("a final whose callback fails: status %d (%s)", a.StatusCode, a.body)
+			a := e.postFinal(partial)
+			if a.Status < 500 {
+				t.Errorf("a final whose callback fails: status %d (%s)", a.Status, a.Body)
 			}
 			broken.Store(false)
 			var u string
-			l.eventually("the final is built", func() bool {
-				a := l.send("POST", "/files/", "", "Upload-Concat", "final;"+partial)
-				u = a.Header.Get("Location")
-				return a.StatusCode == 201
+			e.eventually("the final is built", func() bool {
+				a := e.postFinal(partial)
+				if a.Status == 201 {
+					u = a.location()
+				}
+				return u != ""
 			})
-			l.eventually("the final has its bytes", func() bool { return l.send("HEAD", u, "").Header.Get("Upload-Offset") == "3" })
-			l.want(l.send("DELETE", u, ""), 204)
-			l.want(l.send("DELETE", partial, ""), 204)
+			e.eventually("the final has its bytes", func() bool { return e.head(u).Header.Get("Upload-Offset") == "3" })
+			e.terminate(u).status(204)
+			e.terminate(partial).status(204)
 		})
 	}
 }
@@ -112,24 +114,24 @@ func TestFailingCallbacksOfFinals(t *testing.T) {
 // A callback of access that panics locks nobody out.
 func TestFailingAccess(t *testing.T) {
 	var fail failingCallback
-	l := live(t, storetest.NewMemory(), tusd.Callbacks{PreAccess: func(context.Context, tusd.Event) error {
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{PreAccess: func(context.Context, tusd.Event) error {
 		if fail == nil {
 			return nil
 		}
 		_, err := fail()
 		return err
-	}})
-	u := l.create(3)
+	}}})
+	u := e.create(3)
 	for name, broken := range map[string]failingCallback{
 		"a panic": panicking("on purpose"), "a panic that ends the request": panicking(http.ErrAbortHandler), "refusal with status 99": refusesWith(99),
 	} {
 		fail = broken
 		for method, status := range map[string]int{"HEAD": 423, "GET": 503, "DELETE": 500} {
-			if a := l.send(method, u, ""); a.StatusCode != status {
-				t.Errorf("%s: %s: status %d, want %d (%s)", name, method, a.StatusCode, status, a.body)
+			if a := e.do(method, u, nil, version); a.Status != status {
+				t.Errorf("%s: %s: status %d, want %d (%s)", name, method, a.Status, status, a.Body)
 			}
 		}
 		fail = nil
-		l.want(l.send("HEAD", u, ""), 200)
+		e.head(u).status(200)
 	}
 }

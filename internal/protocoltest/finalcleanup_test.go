@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +23,6 @@ import (
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/internal/tuning"
-	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/s3store/awsv1"
 	"github.com/tus/tusd/storetest"
@@ -169,7 +166,7 @@ func await(t *testing.T, done <-chan struct{}) {
 func names(t *testing.T, store tusd.DataStore, partials ...string) (n int) {
 	t.Helper()
 	for _, path := range partials {
-		n += len(stored(t, store, path).Finals)
+		n += len(storedInfo(t, store, path).Finals)
 	}
 	return n
 }
@@ -188,10 +185,10 @@ func left(t *testing.T, store *hooked) (n int) {
 }
 
 // wantLeft waits until no partial names a final and nothing is to be done.
-func (l *life) wantLeft(store *hooked, partials ...string) {
-	l.Helper()
-	l.eventually("the final leaves its partials", func() bool { return names(l.T, store.joiner, partials...) == 0 })
-	l.eventually("nothing is left to be done", func() bool { return left(l.T, store) == 0 })
+func (e *env) wantLeft(store *hooked, partials ...string) {
+	e.Helper()
+	e.eventually("the final leaves its partials", func() bool { return names(e.T, store.joiner, partials...) == 0 })
+	e.eventually("nothing is left to be done", func() bool { return left(e.T, store) == 0 })
 }
 
 // loseUpload removes an upload behind the server's back.
@@ -208,112 +205,85 @@ func loseUpload(t *testing.T, store *hooked, path string) {
 }
 
 // spoil makes a partial of deferred length fail, in the IETF draft's way.
-func (l *life) spoil(path string) {
-	l.Helper()
-	l.want(l.ietf("PATCH", path, "abc", "Upload-Offset", "0", "Upload-Complete", "?0", "Upload-Length", "2"), 413)
-}
-
-func (l *life) ietf(method, path, body string, header ...string) reply {
-	l.Helper()
-	r, err := http.NewRequestWithContext(l.Context(), method, l.server.URL+path, strings.NewReader(body))
-	if err != nil {
-		l.Fatal(err)
-	}
-	r.Header.Set("Upload-Draft-Interop-Version", "9")
-	if body != "" {
-		r.Header.Set("Content-Type", "application/partial-upload")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	res, err := l.server.Client().Do(r)
-	if err != nil {
-		l.Fatal(err)
-	}
-	defer res.Body.Close()
-	return reply{Response: res}
-}
-
-// deferred makes a partial of unknown length.
-func (l *life) deferred() string {
-	l.Helper()
-	return pathOf(l.want(l.send("POST", "/files/", "", "Upload-Concat", "partial", "Upload-Defer-Length", "1"), 201))
+func (e *env) spoil(path string) {
+	e.Helper()
+	e.draft(9).append(path, 0, false, []byte("abc"), "Upload-Length: 2").status(413)
 }
 
 // waiting is a final that both partials name.
-func (l *life) waiting(store *hooked, partials ...string) (final string) {
-	l.Helper()
-	final = pathOf(l.want(l.post(strings.Join(partials, " ")), 201))
-	l.eventually("the partials name the final", func() bool { return names(l.T, store.joiner, partials...) == len(partials) })
+func (e *env) waiting(store *hooked, partials ...string) (final string) {
+	e.Helper()
+	final = e.postFinal(strings.Join(partials, " ")).status(201).location()
+	e.eventually("the partials name the final", func() bool { return names(e.T, store.joiner, partials...) == len(partials) })
 	return final
 }
 
 // Each way in which a final ends takes it out of all its partials' records.
 func TestEndedFinalLeavesItsPartials(t *testing.T) {
-	for name, end := range map[string]func(l *life, store *hooked, full, open, final string){
-		"built": func(l *life, store *hooked, _, open, final string) {
-			l.want(l.send("PATCH", open, "", "Content-Type", "application/offset+octet-stream", "Upload-Offset", "0", "Upload-Length", "2"), 204)
-			l.want(l.patch(open, 0, "cd"), 204)
-			l.eventually("it is built", func() bool { return l.head(final).Header.Get("Upload-Offset") == "4" })
+	for name, end := range map[string]func(e *env, store *hooked, full, open, final string){
+		"built": func(e *env, store *hooked, _, open, final string) {
+			e.patch(open, 0, nil, "Upload-Length: 2").status(204)
+			e.patch(open, 0, []byte("cd")).status(204)
+			e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "4" })
 		},
-		"a partial has failed": func(l *life, store *hooked, _, open, final string) {
-			l.spoil(open)
-			l.eventually("it has failed", func() bool { return l.head(final).StatusCode == 410 })
+		"a partial has failed": func(e *env, store *hooked, _, open, final string) {
+			e.spoil(open)
+			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"a partial was removed after a day": func(l *life, store *hooked, _, open, final string) {
-			l.later.Store(int64(25 * time.Hour))
-			l.want(l.send("DELETE", open, ""), 204)
-			l.want(l.head(final), 410)
+		"a partial was removed after a day": func(e *env, store *hooked, _, open, final string) {
+			e.ahead.Store(int64(25 * time.Hour))
+			e.terminate(open).status(204)
+			e.head(final).status(410)
 		},
-		"a partial is lost": func(l *life, store *hooked, _, open, final string) {
-			loseUpload(l.T, store, open)
-			l.eventually("it has failed", func() bool { return l.head(final).StatusCode == 410 })
+		"a partial is lost": func(e *env, store *hooked, _, open, final string) {
+			loseUpload(e.T, store, open)
+			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"too large": func(l *life, store *hooked, _, open, final string) {
-			l.want(l.send("PATCH", open, "", "Content-Type", "application/offset+octet-stream", "Upload-Offset", "0", "Upload-Length", "9"), 204)
-			l.want(l.patch(open, 0, "123456789"), 204)
-			l.eventually("it has failed", func() bool { return l.head(final).StatusCode == 410 })
+		"too large": func(e *env, store *hooked, _, open, final string) {
+			e.patch(open, 0, nil, "Upload-Length: 9").status(204)
+			e.patch(open, 0, []byte("123456789")).status(204)
+			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"not built in a day": func(l *life, store *hooked, _, open, final string) {
-			l.later.Store(int64(25 * time.Hour))
+		"not built in a day": func(e *env, store *hooked, _, open, final string) {
+			e.ahead.Store(int64(25 * time.Hour))
 			store.joins = func(func() error) error { return errors.New("no") }
-			l.want(l.send("PATCH", open, "", "Content-Type", "application/offset+octet-stream", "Upload-Offset", "0", "Upload-Length", "0"), 204)
-			l.eventually("it has failed", func() bool { return l.head(final).StatusCode == 410 })
+			e.patch(open, 0, nil, "Upload-Length: 0").status(204)
+			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"terminated": func(l *life, store *hooked, _, _, final string) {
-			l.want(l.send("DELETE", final, ""), 204)
+		"terminated": func(e *env, store *hooked, _, _, final string) {
+			e.terminate(final).status(204)
 		},
-		"terminated, in the IETF draft's way": func(l *life, store *hooked, _, _, final string) {
-			l.want(l.ietf("DELETE", final, ""), 204)
+		"terminated, in the IETF draft's way": func(e *env, store *hooked, _, _, final string) {
+			e.draft(9).cancel(final).status(204)
 		},
-		"failed, then terminated": func(l *life, store *hooked, _, open, final string) {
-			l.spoil(open)
-			l.eventually("it has failed", func() bool { return l.head(final).StatusCode == 410 })
-			l.want(l.send("DELETE", final, ""), 204)
+		"failed, then terminated": func(e *env, store *hooked, _, open, final string) {
+			e.spoil(open)
+			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
+			e.terminate(final).status(204)
 		},
-		"lost": func(l *life, store *hooked, _, open, final string) {
-			loseUpload(l.T, store, final)
-			l.want(l.send("PATCH", open, "", "Content-Type", "application/offset+octet-stream", "Upload-Offset", "0", "Upload-Length", "0"), 204)
-			l.want(l.head(final), 404)
+		"lost": func(e *env, store *hooked, _, open, final string) {
+			loseUpload(e.T, store, final)
+			e.patch(open, 0, nil, "Upload-Length: 0").status(204)
+			e.head(final).status(404)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onStores(t, func(t *testing.T, store *hooked) {
-				l := liveOn(t, store, tusd.Config{MaxSize: 10})
-				full, open := l.full("ab"), l.deferred()
-				final := l.waiting(store, full, open)
-				end(l, store, full, open, final)
+				e := serve(t, store, tusd.Config{MaxSize: 10})
+				full, open := e.createPartial([]byte("ab")), e.createDeferred("Upload-Concat: partial")
+				final := e.waiting(store, full, open)
+				end(e, store, full, open, final)
 				partials := []string{full}
-				if l.head(open).StatusCode != 404 {
+				if e.head(open).Status != 404 {
 					partials = append(partials, open)
 				}
 				if name == "lost" {
 					partials = []string{open} // of the other it cannot be known any more
 				}
-				l.wantLeft(store, partials...)
+				e.wantLeft(store, partials...)
 				for _, path := range []string{full, open} {
-					if a := l.send("DELETE", path, ""); a.StatusCode != 204 && a.StatusCode != 404 {
-						t.Errorf("DELETE of a partial: %d", a.StatusCode)
+					if a := e.terminate(path); a.Status != 204 && a.Status != 404 {
+						t.Errorf("DELETE of a partial: %d", a.Status)
 					}
 				}
 			})
@@ -326,9 +296,9 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart=%v", restarts), func(t *testing.T) {
 			onStores(t, func(t *testing.T, store *hooked) {
-				l := liveOn(t, store, tusd.Config{})
-				full, open := l.full("ab"), l.create(4, "Upload-Concat", "partial")
-				final := l.waiting(store, full, open)
+				e := serve(t, store, tusd.Config{})
+				full, open := e.createPartial([]byte("ab")), e.create(4, "Upload-Concat: partial")
+				final := e.waiting(store, full, open)
 				entered := make(chan struct{})
 				store.loads = func(id string) {
 					if strings.HasSuffix(open, id) {
@@ -339,25 +309,25 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 						}
 					}
 				}
-				feed, answered := l.stream(open, -1)
+				patch := e.another().openNow(open, 0, -1)
 				await(t, entered)
-				if _, err := feed.Write([]byte("cd")); err != nil {
-					t.Fatal(err)
-				}
-				l.want(l.send("DELETE", final, ""), 204)
-				l.want(l.head(final), 404)
-				l.eventually("the partial that is free forgets it", func() bool { return names(t, store.joiner, full) == 0 })
+				patch.send([]byte("cd"))
+				e.terminate(final).status(204)
+				e.head(final).status(404)
+				e.eventually("the partial that is free forgets it", func() bool { return names(t, store.joiner, full) == 0 })
 				if n := names(t, store.joiner, open); n != 1 || left(t, store) == 0 {
 					t.Fatalf("the busy partial names %d finals, %d side records", n, left(t, store))
 				}
 				if restarts {
-					l.stop()
+					e.stop()
 					store.reopen()
-					l = liveOn(t, store, tusd.Config{})
+					e = serve(t, store, tusd.Config{})
 				}
-				feed.Close()
-				<-answered
-				l.wantLeft(store, full, open)
+				if !restarts {
+					patch.end()
+					patch.answer()
+				}
+				e.wantLeft(store, full, open)
 			})
 		})
 	}
@@ -389,23 +359,23 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 					default:
 					}
 				}
-				l := liveOn(t, store, tusd.Config{})
-				full, open := l.full("ab"), l.create(3, "Upload-Concat", "partial")
-				final.Store(l.waiting(store, full, open))
-				l.want(l.patch(open, 0, "cde"), 204)
+				e := serve(t, store, tusd.Config{})
+				full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
+				final.Store(e.waiting(store, full, open))
+				e.patch(open, 0, []byte("cde")).status(204)
 				await(t, joined)
 				partials := []string{full, open}
 				if removes {
-					l.eventually("the partial can be removed", func() bool { return l.send("DELETE", open, "").StatusCode == 204 })
+					e.eventually("the partial can be removed", func() bool { return e.terminate(open).Status == 204 })
 					partials = partials[:1]
 				}
 				close(goOn)
 				path := final.Load().(string)
-				l.eventually("it is built", func() bool { return l.head(path).Header.Get("Upload-Offset") == "5" })
-				if a := l.want(l.send("GET", path, ""), 200); a.body != "abcde" {
-					t.Errorf("content %q", a.body)
+				e.eventually("it is built", func() bool { return e.head(path).Header.Get("Upload-Offset") == "5" })
+				if a := e.get(path, version).status(200); string(a.Body) != "abcde" {
+					t.Errorf("content %q", a.Body)
 				}
-				l.wantLeft(store, partials...)
+				e.wantLeft(store, partials...)
 			})
 		})
 	}
@@ -413,16 +383,16 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 
 func TestRefusedFinalLeavesNothing(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hooked) {
-		l := liveOn(t, store, tusd.Config{Callbacks: tusd.Callbacks{
+		e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{
 			PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
 				return tusd.HTTPResponse{}, tusd.ErrUploadRejected
 			},
 		}})
-		full, open := l.full("ab"), l.create(3, "Upload-Concat", "partial")
-		final := l.waiting(store, full, open)
-		l.want(l.patch(open, 0, "cde"), 204)
-		l.eventually("it is refused", func() bool { return l.head(final).StatusCode == 400 })
-		l.wantLeft(store, full, open)
+		full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
+		final := e.waiting(store, full, open)
+		e.patch(open, 0, []byte("cde")).status(204)
+		e.eventually("it is refused", func() bool { return e.head(final).Status == 400 })
+		e.wantLeft(store, full, open)
 	})
 }
 
@@ -430,19 +400,19 @@ func TestRefusedFinalLeavesNothing(t *testing.T) {
 // what was told of its creation is told of its end.
 func TestDiscardedFinalLeavesItsPartials(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hooked) {
-		l := liveOn(t, store, tusd.Config{})
-		full, open := l.full("ab"), l.create(3, "Upload-Concat", "partial")
-		sub := l.handler.Subscribe(100)
+		e := serve(t, store, tusd.Config{})
+		full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
+		sub := e.handler.Subscribe(100)
 		store.joins = func(func() error) error { return tusd.ErrNoSpace }
 		var once sync.Once
 		store.loads = func(id string) {
 			if strings.HasSuffix(full, id) { // its builder has seen that open is not full
-				once.Do(func() { l.want(l.patch(open, 0, "cde"), 204) })
+				once.Do(func() { e.another().patch(open, 0, []byte("cde")).status(204) })
 			}
 		}
-		l.want(l.post(full+" "+open), 507)
-		l.wantLeft(store, full, open)
-		l.stop()
+		e.postFinal(full + " " + open).status(507)
+		e.wantLeft(store, full, open)
+		e.stop()
 		wantEvents(t, sub, tusd.EventPostReceive, tusd.EventPostCreate, tusd.EventPostTerminate)
 	})
 }
@@ -473,23 +443,16 @@ func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 	}
 }
 
-// overHTTP2 has the requests that follow come over HTTP/2.
-func (l *life) overHTTP2() {
-	l.server.Close()
-	l.server = httptest.NewUnstartedServer(l.handler)
-	wire.StartHTTP2(l.server)
-}
-
 // Each way in which an upload vanishes whose creation was told.
 func TestVanishedUploadsAreTold(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hooked) {
-		for name, vanish := range map[string]func(t *testing.T, l *life, partial, open string){
-			"no room": func(t *testing.T, l *life, partial, _ string) {
+		for name, vanish := range map[string]func(t *testing.T, e *env, partial, open string){
+			"no room": func(t *testing.T, e *env, partial, _ string) {
 				store.joins = func(func() error) error { return tusd.ErrNoSpace }
-				l.want(l.post(partial), 507)
+				e.postFinal(partial).status(507)
 			},
-			"no room, asked for twice": func(t *testing.T, l *life, partial, _ string) {
-				looked, again := make(chan struct{}), make(chan reply, 1)
+			"no room, asked for twice": func(t *testing.T, e *env, partial, _ string) {
+				looked, again := make(chan struct{}), make(chan *answer, 1)
 				var join, look sync.Once
 				var joining atomic.Bool
 				store.looks = func(id string) {
@@ -500,71 +463,59 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 				store.joins = func(func() error) error {
 					join.Do(func() {
 						joining.Store(true)
-						go func() { again <- l.post(partial) }()
+						go func() { again <- e.another().postFinal(partial) }()
 						await(t, looked)
 					})
 					return tusd.ErrNoSpace
 				}
-				l.want(l.post(partial), 507)
-				l.want(<-again, 423)
+				e.postFinal(partial).status(507)
+				(<-again).status(423)
 			},
-			"partial lost": func(t *testing.T, l *life, partial, open string) {
+			"partial lost": func(t *testing.T, e *env, partial, open string) {
 				store.creates = func(tusd.FileInfo) { loseUpload(t, store, open) }
-				l.want(l.post(partial+" "+open), 404)
+				e.postFinal(partial + " " + open).status(404)
 			},
-			"no side record": func(t *testing.T, l *life, partial, _ string) {
+			"no side record": func(t *testing.T, e *env, partial, _ string) {
 				store.puts = func(key tusd.SideKey) error { return errors.New("no") }
-				l.want(l.post(partial), 500)
+				e.postFinal(partial).status(500)
 			},
-			"removed, the answer of the storage lost": func(t *testing.T, l *life, _, _ string) {
-				path := l.create(3)
+			"removed, the answer of the storage lost": func(t *testing.T, e *env, _, _ string) {
+				path := e.create(3)
 				store.terminates = func(terminate func() error) error { return errors.Join(terminate(), errors.New("no answer")) }
-				l.want(l.send("DELETE", path, ""), 500)
-				l.want(l.send("DELETE", path, ""), 404)
+				e.terminate(path).status(500)
+				e.terminate(path).status(404)
 			},
-			"removal that fails": func(t *testing.T, l *life, _, _ string) {
-				path := l.create(3)
+			"removal that fails": func(t *testing.T, e *env, _, _ string) {
+				path := e.create(3)
 				store.terminates = func(terminate func() error) error { return errors.New("no") }
-				l.want(l.send("DELETE", path, ""), 500)
+				e.terminate(path).status(500)
 				store.terminates = nil
-				l.want(l.send("DELETE", path, ""), 204)
+				e.terminate(path).status(204)
 			},
-			"content refused": func(t *testing.T, l *life, _, _ string) {
-				r, err := http.NewRequestWithContext(t.Context(), "POST", l.server.URL+"/files/", struct{ io.Reader }{strings.NewReader("abcd")})
-				if err != nil {
-					t.Fatal(err)
-				}
-				for name, value := range map[string]string{"Tus-Resumable": "1.0.0", "Upload-Length": "3", "Content-Type": "application/offset+octet-stream"} {
-					r.Header.Set(name, value)
-				}
-				res, err := l.server.Client().Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
-				res.Body.Close()
-				a := l.want(reply{Response: res}, 413)
-				l.want(l.head(pathOf(a)), 200) // it stays
-				l.want(l.send("DELETE", pathOf(a), ""), 204)
+			"content refused": func(t *testing.T, e *env, _, _ string) {
+				a := e.postWith([]byte("abcd"), "Upload-Length: 3", chunked).status(413)
+				e.head(a.location()).status(200) // it stays
+				e.terminate(a.location()).status(204)
 			},
-			"spoiled, in the IETF draft's way": func(t *testing.T, l *life, _, _ string) {
-				a := l.want(l.ietf("POST", "/files/", "abc", "Upload-Complete", "?0", "Upload-Length", "3"), 201)
-				path := pathOf(a)
-				l.want(l.ietf("PATCH", path, "d", "Upload-Offset", "3", "Upload-Complete", "?0"), 413)
-				l.want(l.head(path), 410) // it stays
-				l.want(l.ietf("DELETE", path, ""), 204)
+			"spoiled, in the IETF draft's way": func(t *testing.T, e *env, _, _ string) {
+				path := e.draft(9).create(false, []byte("abc"), "Upload-Length: 3").status(201).location()
+				e.draft(9).append(path, 3, false, []byte("d")).status(413)
+				e.head(path).status(410) // it stays
+				e.draft(9).cancel(path).status(204)
 			},
 		} {
 			for _, http2 := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, http2=%v", name, http2), func(t *testing.T) {
 					store.reopen()
-					l := liveOn(t, store, tusd.Config{})
+					e := newEnvOn(t, store, tusd.Config{})
 					if http2 {
-						l.overHTTP2()
+						e.protocol = protocols[1]
 					}
-					partial, open := l.full("ab"), l.create(1, "Upload-Concat", "partial")
-					sub := l.handler.Subscribe(100)
-					vanish(t, l, partial, open)
-					l.stop()
+					e.start()
+					partial, open := e.createPartial([]byte("ab")), e.create(1, "Upload-Concat: partial")
+					sub := e.handler.Subscribe(100)
+					vanish(t, e, partial, open)
+					e.stop()
 					created, ended := map[string]int{}, map[string]int{}
 					for event := range sub.C {
 						switch event.Type {
@@ -589,7 +540,7 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 					if len(ended) != 1 {
 						t.Errorf("%d uploads have ended, want 1", len(ended))
 					}
-					if n := l.handler.Metrics().UploadsTerminated.Load(); n != uint64(len(ended)) {
+					if n := e.handler.Metrics().UploadsTerminated.Load(); n != uint64(len(ended)) {
 						t.Errorf("%d removals are counted, %d were told", n, len(ended))
 					}
 				})
@@ -621,12 +572,12 @@ func often(v *tuning.Values) { v.LastRebuildDelay = 20 * time.Millisecond }
 func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hooked) {
 		answered, attempts, _ := unjoined(t, store)
-		l := liveOn(t, store, tusd.Config{}, buildTimeout(time.Millisecond), often)
-		one, two := l.full("ab"), l.full("cd")
-		final := pathOf(l.want(l.post(one+" "+two), 201))
+		e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), often)
+		one, two := e.createPartial([]byte("ab")), e.createPartial([]byte("cd"))
+		final := e.postFinal(one + " " + two).status(201).location()
 		close(answered)
-		l.eventually("it was tried", func() bool { return attempts.Load() > 0 })
-		l.stop()
+		e.eventually("it was tried", func() bool { return attempts.Load() > 0 })
+		e.stop()
 
 		store.reopen()
 		listing, listed := make(chan struct{}), make(chan struct{})
@@ -639,16 +590,16 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 		}
 		answered, attempts, room := unjoined(t, store)
 		close(answered)
-		l = liveOn(t, store, tusd.Config{}, often)
+		e = serve(t, store, tusd.Config{}, often)
 		await(t, listing)
-		l.want(l.send("DELETE", one, ""), 423)
+		e.terminate(one).status(423)
 		close(listed)
-		l.eventually("it was tried again", func() bool { return attempts.Load() > 1 })
-		l.want(l.send("DELETE", one, ""), 423)
-		l.eventually("the records name it", func() bool { return names(t, store.joiner, one, two) == 2 })
+		e.eventually("it was tried again", func() bool { return attempts.Load() > 1 })
+		e.terminate(one).status(423)
+		e.eventually("the records name it", func() bool { return names(t, store.joiner, one, two) == 2 })
 		room.Store(true)
-		l.eventually("it is built", func() bool { return l.head(final).Header.Get("Upload-Offset") == "4" })
-		l.wantLeft(store, one, two)
+		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "4" })
+		e.wantLeft(store, one, two)
 	})
 }
 
@@ -658,24 +609,24 @@ func TestRecordNamesABoundedNumberOfFinals(t *testing.T) {
 	const named, made = 64, 70
 	store := &hooked{joiner: storetest.NewMemory()}
 	answered, attempts, room := unjoined(t, store)
-	l := liveOn(t, store, tusd.Config{}, buildTimeout(time.Millisecond), often)
-	partial := l.full("ab")
+	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), often)
+	partial := e.createPartial([]byte("ab"))
 	var finals []string
 	for i := range made {
-		finals = append(finals, pathOf(l.want(l.post(partial, "Upload-Metadata", fmt.Sprintf("n%d", i)), 201)))
+		finals = append(finals, e.postFinal(partial, fmt.Sprintf("Upload-Metadata: n%d", i)).status(201).location())
 	}
 	close(answered)
-	l.eventually("as many are named as may", func() bool { return names(t, store.joiner, partial) >= named })
+	e.eventually("as many are named as may", func() bool { return names(t, store.joiner, partial) >= named })
 	before := attempts.Load()
-	l.eventually("all are tried again", func() bool { return attempts.Load() >= before+made })
+	e.eventually("all are tried again", func() bool { return attempts.Load() >= before+made })
 	if n := names(t, store.joiner, partial); n != named {
 		t.Errorf("the record names %d finals, want %d", n, named)
 	}
 	room.Store(true)
 	for _, final := range finals {
-		l.eventually("it is built", func() bool { return l.head(final).Header.Get("Upload-Offset") == "2" })
+		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "2" })
 	}
-	l.wantLeft(store, partial)
+	e.wantLeft(store, partial)
 }
 
 // An id that a callback chooses again, while a partial of the final that had it is
@@ -684,14 +635,14 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hooked) {
 		var id atomic.Value
 		id.Store("")
-		l := liveOn(t, store, tusd.Config{Callbacks: tusd.Callbacks{
+		e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{
 			PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
 				return tusd.HTTPResponse{}, tusd.FileInfoChanges{ID: id.Load().(string)}, nil
 			},
 		}})
-		open := l.create(4, "Upload-Concat", "partial")
+		open := e.create(4, "Upload-Concat: partial")
 		id.Store("mine")
-		l.waiting(store, open)
+		e.waiting(store, open)
 		entered := make(chan struct{})
 		var once sync.Once
 		store.loads = func(id string) {
@@ -699,23 +650,21 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 				once.Do(func() { close(entered) })
 			}
 		}
-		feed, answered := l.stream(open, 4)
+		patch := e.another().openNow(open, 0, 4)
 		await(t, entered)
-		l.want(l.send("DELETE", "/files/mine", ""), 204)
-		l.create(5)
-		l.want(l.patch("/files/mine", 0, "he"), 204)
-		if a := l.want(l.head("/files/mine"), 200); a.Header.Get("Upload-Offset") != "2" {
+		e.terminate("/files/mine").status(204)
+		e.create(5)
+		e.patch("/files/mine", 0, []byte("he")).status(204)
+		if a := e.head("/files/mine").status(200); a.Header.Get("Upload-Offset") != "2" {
 			t.Errorf("offset %q", a.Header.Get("Upload-Offset"))
 		}
-		feed.Write([]byte("abcd"))
-		feed.Close()
-		if a := <-answered; a.StatusCode != 204 {
-			t.Errorf("PATCH of the partial: %d", a.StatusCode)
-		}
-		l.wantLeft(store, open)
-		l.want(l.patch("/files/mine", 2, "llo"), 204)
-		if a := l.want(l.send("GET", "/files/mine", ""), 200); a.body != "hello" {
-			t.Errorf("content %q", a.body)
+		patch.send([]byte("abcd"))
+		patch.end()
+		patch.answer().status(204)
+		e.wantLeft(store, open)
+		e.patch("/files/mine", 2, []byte("llo")).status(204)
+		if a := e.get("/files/mine", version).status(200); string(a.Body) != "hello" {
+			t.Errorf("content %q", a.Body)
 		}
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/tuning"
 )
 
 func TestIETFStatus(t *testing.T) {
@@ -277,8 +276,7 @@ func (u stuckUpload) FinishUpload(ctx context.Context) error {
 func ietfUnfinished(d *draft) {
 	e, stuck := d.env, new(atomic.Bool)
 	e.config.StoreComposer.Core = stuckStore{e.config.StoreComposer.Core, stuck}
-	e.start()
-	tuning.Change(e.handler, firstRetry(time.Millisecond))
+	e.changes = append(e.changes, firstRetry(time.Millisecond))
 	events := told(e)
 	u := d.client.create(10)
 	stuck.Store(true)

@@ -20,11 +20,11 @@ import (
 )
 
 // callbackHandler serves a store in memory.
-func callbackHandler(t *testing.T, core tusd.DataStore, callbacks tusd.Callbacks) *tusd.Handler {
+func callbackHandler(t *testing.T, core tusd.DataStore, callbacks tusd.Callbacks, changes ...func(*tuning.Values)) *tusd.Handler {
 	t.Helper()
-	h, err := tusd.NewHandler(tusd.Config{
+	h, err := newTunedHandler(tusd.Config{
 		BasePath: "/files/", StoreComposer: &tusd.StoreComposer{Core: core}, Callbacks: callbacks, Logger: slog.New(slog.DiscardHandler),
-	})
+	}, changes...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +89,7 @@ func TestRetriesAreBounded(t *testing.T) {
 					}
 					return tusd.HTTPResponse{}, nil
 				},
-			})
-			tuning.Change(h, func(v *tuning.Values) { v.FirstRetryDelay, v.MaxRetries = 10*time.Millisecond, limit })
+			}, func(v *tuning.Values) { v.FirstRetryDelay, v.MaxRetries = 10*time.Millisecond, limit })
 			before, goroutines := heaptest.InUse(), runtime.NumGoroutine()
 			for range uploads {
 				if status := createWith(h, large, 0); status < 500 {

@@ -21,6 +21,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/leaktest"
+	"github.com/tus/tusd/internal/tuning"
 	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
 )
@@ -152,8 +153,9 @@ func (s scenario) run(t *testing.T, p protocol, kind storeKind) {
 type env struct {
 	*testing.T
 	*client
-	config tusd.Config
-	mount  func(http.Handler) http.Handler // how the handler is put into a server
+	config  tusd.Config
+	changes []func(*tuning.Values)          // of what Config does not have
+	mount   func(http.Handler) http.Handler // how the handler is put into a server
 
 	outermost func(http.Handler) http.Handler // around all, may be nil
 
@@ -165,6 +167,7 @@ type env struct {
 	running  atomic.Int64 // requests inside the handler
 	received atomic.Int64 // bytes of bodies that the handler has read
 	finished atomic.Int64 // answers of pre-finish, if countFinishes was called
+	ahead    atomic.Int64 // how far the handler's clock is ahead, a time.Duration
 }
 
 func newEnv(t *testing.T, p protocol, kind storeKind) *env {
@@ -172,6 +175,33 @@ func newEnv(t *testing.T, p protocol, kind storeKind) *env {
 	e := &env{T: t, protocol: p, compose: compose, mount: mountAsInReadme, warnings: &warnings{}}
 	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings), DisableIETF: true}
 	e.client = &client{env: e}
+	return e
+}
+
+// newEnvOn is the environment of a test that is no scenario: it brings a store, and its
+// clients may speak either dialect. Finishing is tried again soon.
+func newEnvOn(t *testing.T, store tusd.DataStore, config tusd.Config, changes ...func(*tuning.Values)) *env {
+	t.Helper()
+	e := &env{T: t, protocol: protocols[0], mount: mountAsInReadme, warnings: &warnings{}}
+	e.compose = func() *tusd.StoreComposer {
+		composer := tusd.NewStoreComposer()
+		composer.UseCore(store)
+		return composer
+	}
+	config.BasePath, config.StoreComposer, config.Logger = "/files/", e.compose(), slog.New(e.warnings)
+	if config.AcquireLockTimeout == 0 {
+		config.AcquireLockTimeout = 2 * time.Second
+	}
+	e.config, e.changes = config, append(changes, firstRetry(10*time.Millisecond))
+	e.client = &client{env: e}
+	return e
+}
+
+// serve starts a server over HTTP/1.1 in an environment of newEnvOn.
+func serve(t *testing.T, store tusd.DataStore, config tusd.Config, changes ...func(*tuning.Values)) *env {
+	t.Helper()
+	e := newEnvOn(t, store, config, changes...)
+	e.start()
 	return e
 }
 
@@ -186,7 +216,9 @@ func (e *env) start() {
 	if e.server != nil {
 		return
 	}
-	handler, err := tusd.NewHandler(e.config)
+	handler, err := newTunedHandler(e.config, append(e.changes, func(v *tuning.Values) {
+		v.Now = func() time.Time { return time.Now().Add(time.Duration(e.ahead.Load())) }
+	})...)
 	if err != nil {
 		e.Fatalf("NewHandler: %v", err)
 	}

@@ -8,8 +8,12 @@ import (
 )
 
 // newTunedHandler is tusd.NewHandler with changed values.
-func newTunedHandler(config tusd.Config, change func(*tuning.Values)) (*tusd.Handler, error) {
-	h, err := tuning.NewHandler(config, change)
+func newTunedHandler(config tusd.Config, changes ...func(*tuning.Values)) (*tusd.Handler, error) {
+	h, err := tuning.NewHandler(config, func(v *tuning.Values) {
+		for _, change := range changes {
+			change(v)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,5 @@
 // Package tuning changes times and bounds of a handler that are constants for
-// programs, so that tests reach them in milliseconds. Package tusd sets both functions.
+// programs, so that tests reach them in milliseconds. Package tusd sets NewHandler.
 package tuning
 
 import "time"
@@ -15,12 +15,6 @@ type Values struct {
 	MaxRetrying      int              // finals that wait for another attempt
 }
 
-var (
-	// Change calls change with the values of a *tusd.Handler and uses what it leaves
-	// there. Call it before the handler serves requests.
-	Change func(handler any, change func(*Values))
-
-	// NewHandler is tusd.NewHandler for a tusd.Config with changed values, which count
-	// also for the work that it resumes. It returns a *tusd.Handler.
-	NewHandler func(config any, change func(*Values)) (handler any, err error)
-)
+// NewHandler is tusd.NewHandler for a tusd.Config, with the values that change leaves,
+// which count also for the work that it resumes. It returns a *tusd.Handler.
+var NewHandler func(config any, change func(*Values)) (handler any, err error)
