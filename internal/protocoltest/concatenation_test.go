@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tus/tusd/storetest"
 
 	"github.com/tus/tusd"
 )
@@ -391,4 +394,33 @@ func pendingTerminated(e *env) {
 	e.terminate(full).status(204)
 	e.terminate(half).status(204)
 	e.wantGone(final)
+}
+
+func TestRepeatedConcatenationIsTheSameFinal(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	partial := e.create(2, "Upload-Concat: partial")
+	e.patch(partial, 0, []byte("ab")).status(204)
+	join := func(e *env, metadata string) string {
+		t.Helper()
+		a := e.postFinal(partial, "Upload-Metadata: "+metadata).status(201)
+		return a.location()
+	}
+	first := join(e, "a YQ==")
+	if again := join(e, "a YQ=="); again != first {
+		t.Errorf("the same request made %s and %s", first, again)
+	}
+	if other := join(e, "b Yg=="); other == first {
+		t.Error("other metadata gave the same final")
+	}
+	e.stop()
+	e = serve(t, store, tusd.Config{})
+	if again := join(e, "a YQ=="); again != first {
+		t.Errorf("after a restart the same request made %s, before %s", again, first)
+	}
+	e.ahead.Store(int64(11 * time.Minute))
+	if late := join(e, "a YQ=="); late == first {
+		t.Error("after 11 minutes the same request still means the first final")
+	}
+	e.terminate(first).status(204)
 }

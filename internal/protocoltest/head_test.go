@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tus/tusd/storetest"
+
 	"github.com/tus/tusd"
 )
 
@@ -107,4 +109,22 @@ func headNoBody(e *env) {
 		e.Error("the connection was closed after a HEAD that failed")
 	}
 	e.wantOffset(u, 100)
+}
+
+func TestManyHeadsAtOnce(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{})
+	path := e.create(5)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			client := e.another()
+			for range 50 {
+				if a := client.head(path); a.Status != 200 {
+					t.Errorf("HEAD beside others: %d", a.Status)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }

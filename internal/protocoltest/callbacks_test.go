@@ -1,0 +1,125 @@
+package protocoltest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
+)
+
+func TestPreCreateChangesTheUpload(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreCreate: func(_ context.Context, event tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+			if event.Upload.Size != 5 || event.Upload.ID != "" || event.HTTPRequest.Method != "POST" || event.HTTPRequest.URI != "/files/" {
+				t.Errorf("the callback saw %+v", event)
+			}
+			return tusd.HTTPResponse{Header: map[string]string{"X-Mine": "1"}},
+				tusd.FileInfoChanges{ID: "team/a+b%2F", MetaData: tusd.MetaData{"by": "hook"}}, nil
+		},
+	}})
+	a := e.post("Upload-Length: 5", "Upload-Metadata: by Y2xpZW50").status(201)
+	if a.location() != "/files/team/a+b%252F" || a.Header.Get("X-Mine") != "1" {
+		t.Fatalf("Location %q, X-Mine %q", a.location(), a.Header.Get("X-Mine"))
+	}
+	if got := e.head(a.location()).status(200).Header.Get("Upload-Metadata"); got != "by aG9vaw==" {
+		t.Errorf("Upload-Metadata %q, want the hook's", got)
+	}
+}
+
+func TestPreCreateRefuses(t *testing.T) {
+	var failWith error
+	var id string
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+			return tusd.HTTPResponse{}, tusd.FileInfoChanges{ID: id}, failWith
+		},
+	}})
+	post := func() *answer { return e.post("Upload-Length: 5") }
+
+	failWith = tusd.ErrUploadRejected.Refuse(tusd.HTTPResponse{StatusCode: 402, Body: "pay first", Header: map[string]string{"X-Price": "1"}})
+	if a := e.raw("POST", "/files/", nil, version, "Upload-Length: 5").status(402); string(a.Body) != "pay first" || a.Header.Get("X-Price") != "1" || a.Header.Get("Location") != "" {
+		t.Errorf("refusal with own answer: %q, %v", a.Body, a.Header)
+	}
+	failWith = tusd.ErrUploadRejected
+	if a := post().status(400); !strings.HasPrefix(string(a.Body), "ERR_UPLOAD_REJECTED: ") {
+		t.Errorf("plain refusal: %q", a.Body)
+	}
+	failWith = errors.New("hook server secret-host out of reach")
+	if a := post().status(500); a.Header.Get("Retry-After") == "" || strings.Contains(string(a.Body), "secret-host") {
+		t.Errorf("hook failure: %q, Retry-After %q", a.Body, a.Header.Get("Retry-After"))
+	}
+	for _, id = range []string{"../etc/passwd", "a.info", ".tusd.locks", "a//b", "ä", strings.Repeat("x", 241)} {
+		failWith = nil
+		if a := post().status(400); !strings.HasPrefix(string(a.Body), "ERR_INVALID_UPLOAD_NAME: ") || strings.Contains(string(a.Body), id) || a.Header.Get("Retry-After") != "" {
+			t.Errorf("an id that cannot be: %q, Retry-After %q", a.Body, a.Header.Get("Retry-After"))
+		}
+	}
+	failWith, id = nil, "taken"
+	post().status(201)
+	if a := post().status(409); !strings.HasPrefix(string(a.Body), "ERR_UPLOAD_EXISTS: ") {
+		t.Errorf("an id that exists: %q", a.Body)
+	}
+}
+
+func TestPreAccessGuardsEveryRequest(t *testing.T) {
+	var deny atomic.Bool
+	var asked []string
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreAccess: func(_ context.Context, event tusd.Event) error {
+			asked = append(asked, event.HTTPRequest.Method)
+			if deny.Load() {
+				return tusd.ErrAccessDenied
+			}
+			return nil
+		},
+	}})
+	path := e.create(5, "Upload-Concat: partial")
+	e.patch(path, 0, []byte("hello")).status(204)
+	deny.Store(true)
+	e.head(path).status(403)
+	e.patch(path, 5, nil).status(403)
+	e.get(path, version).status(403)
+	e.terminate(path).status(403)
+	e.postFinal(path).status(403)
+	e.head("/files/unknown").status(403)
+	if want := []string{"PATCH", "HEAD", "PATCH", "GET", "DELETE", "POST", "HEAD"}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v, want %v", asked, want)
+	}
+}
+
+func TestPreTerminateRefuses(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreTerminate: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+			return tusd.HTTPResponse{}, tusd.ErrTerminationRejected
+		},
+	}})
+	path := e.create(5)
+	e.terminate(path).status(400)
+	e.head(path).status(200)
+}
+
+func TestPanickingCallbackLocksNothing(t *testing.T) {
+	store := storetest.NewMemory()
+	var asked atomic.Int32
+	e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{
+		PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+			if asked.Add(1) <= 2 { // in the request, and once in the background
+				panic("boom")
+			}
+			return tusd.HTTPResponse{}, nil
+		},
+		PreTerminate: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) { panic("boom") },
+	}})
+	path := e.create(5)
+	if a := e.patch(path, 0, []byte("hello")).status(503); strings.Contains(string(a.Body), "boom") {
+		t.Errorf("the panic is in the answer: %q", a.Body)
+	}
+	e.eventually("it is finished all the same", func() bool { return e.head(path).Status == 200 })
+	e.terminate(path).status(500)
+	e.head(path).status(200)
+}

@@ -1,0 +1,287 @@
+package protocoltest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/tuning"
+	"github.com/tus/tusd/storetest"
+)
+
+// env is the surroundings of one scenario: a server, started by the first
+// request, and a client. Fields are set before that.
+type env struct {
+	*testing.T
+	*client
+	config  tusd.Config
+	changes []func(*tuning.Values)          // of what Config does not have
+	mount   func(http.Handler) http.Handler // how the handler is put into a server
+
+	outermost func(http.Handler) http.Handler // around all, may be nil
+
+	protocol protocol
+	compose  func() *tusd.StoreComposer
+	handler  *tusd.Handler
+	server   *httptest.Server
+	warnings *warnings
+	running  atomic.Int64 // requests inside the handler
+	received atomic.Int64 // bytes of bodies that the handler has read
+	finished atomic.Int64 // answers of pre-finish, if countFinishes was called
+	ahead    atomic.Int64 // how far the handler's clock is ahead, a time.Duration
+}
+
+func newEnv(t *testing.T, p protocol, kind storeKind) *env {
+	compose := kind.open(t)
+	e := &env{T: t, protocol: p, compose: compose, mount: mountAsInReadme, warnings: &warnings{}}
+	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings), DisableIETF: true}
+	e.client = &client{env: e}
+	return e
+}
+
+// newEnvOn is the environment of a test that is no scenario: it brings a store, and its
+// clients may speak either dialect. Finishing is tried again soon.
+func newEnvOn(t *testing.T, store tusd.DataStore, config tusd.Config, changes ...func(*tuning.Values)) *env {
+	t.Helper()
+	e := &env{T: t, protocol: protocols[0], mount: mountAsInReadme, warnings: &warnings{}}
+	e.compose = func() *tusd.StoreComposer {
+		composer := tusd.NewStoreComposer()
+		composer.UseCore(store)
+		return composer
+	}
+	config.BasePath, config.StoreComposer, config.Logger = "/files/", e.compose(), slog.New(e.warnings)
+	if config.AcquireLockTimeout == 0 {
+		config.AcquireLockTimeout = 2 * time.Second
+	}
+	e.config, e.changes = config, append(changes, firstRetry(10*time.Millisecond))
+	e.client = &client{env: e}
+	return e
+}
+
+// serve starts a server over HTTP/1.1 in an environment of newEnvOn.
+func serve(t *testing.T, store tusd.DataStore, config tusd.Config, changes ...func(*tuning.Values)) *env {
+	t.Helper()
+	e := newEnvOn(t, store, config, changes...)
+	e.start()
+	return e
+}
+
+func mountAsInReadme(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/files/", h)
+	return mux
+}
+
+// start starts the server unless it runs.
+func (e *env) start() {
+	if e.server != nil {
+		return
+	}
+	handler, err := newTunedHandler(e.config, append(e.changes, func(v *tuning.Values) {
+		v.Now = func() time.Time { return time.Now().Add(time.Duration(e.ahead.Load())) }
+	})...)
+	if err != nil {
+		e.Fatalf("NewHandler: %v", err)
+	}
+	e.handler = handler
+	root := e.counted(e.mount(handler))
+	if e.outermost != nil {
+		root = e.outermost(root)
+	}
+	e.server = httptest.NewUnstartedServer(root)
+	e.server.Config.ErrorLog = slog.NewLogLogger(serverLog{e.T}, slog.LevelError)
+	e.protocol.listen(e.server)
+	e.Cleanup(e.stop)
+}
+
+// stop ends the server as a process does that is told to.
+func (e *env) stop() {
+	if e.server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := e.handler.Shutdown(ctx); err != nil {
+		e.Errorf("Shutdown: %v", err)
+	}
+	e.client.drop()
+	e.server.CloseClientConnections()
+	e.server.Close()
+	e.server = nil
+}
+
+// restart ends the server; the next request meets a new handler on the same
+// stored bytes.
+func (e *env) restart() {
+	e.stop()
+	e.config.StoreComposer = e.compose()
+}
+
+// counted counts the requests inside h and what it reads, without touching the
+// ResponseWriter.
+func (e *env) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.running.Add(1)
+		defer e.running.Add(-1)
+		if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
+			r.Trailer = make(http.Header) // or the copies do not have what comes there
+		}
+		inner := *r // net/http looks at the body in its own request
+		if r.Body != http.NoBody {
+			inner.Body = countedBody{r.Body, &e.received}
+		}
+		h.ServeHTTP(w, &inner)
+	})
+}
+
+type countedBody struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	return n, err
+}
+
+// waitIdle waits until no request is inside the handler.
+func (e *env) waitIdle() {
+	e.Helper()
+	e.eventually("the server is done with all requests", func() bool { return e.running.Load() == 0 })
+}
+
+// eventually polls what until it holds.
+func (e *env) eventually(what string, holds func() bool) {
+	e.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			e.Fatalf("after 15 s it is not so that %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// countFinishes makes e.finished count how often pre-finish was asked.
+func (e *env) countFinishes() {
+	e.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		e.finished.Add(1)
+		return tusd.HTTPResponse{}, nil
+	}
+}
+
+// stored reads an upload's bytes out of the store, behind the handler's back.
+func (e *env) stored(target string) []byte {
+	e.Helper()
+	upload, err := e.config.StoreComposer.Core.GetUpload(e.Context(), nil, idOf(target))
+	if err != nil {
+		e.Fatalf("load %s from the store: %v", target, err)
+	}
+	reader, err := upload.GetReader(e.Context())
+	if err != nil {
+		e.Fatalf("read %s from the store: %v", target, err)
+	}
+	data, err := io.ReadAll(reader)
+	if err := reader.Close(); err != nil {
+		e.Errorf("close the reader of %s: %v", target, err)
+	}
+	if err != nil {
+		e.Fatalf("read %s from the store: %v", target, err)
+	}
+	return data
+}
+
+// wantStored checks the stored bytes of an upload.
+func (e *env) wantStored(target string, want []byte) {
+	e.Helper()
+	if got := e.stored(target); !bytes.Equal(got, want) {
+		e.Errorf("%s has %s stored, want %s", target, digest(got), digest(want))
+	}
+}
+
+func digest(data []byte) string {
+	return fmt.Sprintf("%d bytes (SHA-256 %.4x...)", len(data), sha256.Sum256(data))
+}
+
+func idOf(target string) string {
+	id := strings.TrimPrefix(target, "/files/")
+	if decoded, err := url.PathUnescape(id); err == nil {
+		return decoded
+	}
+	return id
+}
+
+// content is test data whose every range is different.
+func content(n int64) []byte {
+	data := make([]byte, n)
+	storetest.Content("content", 0, data)
+	return data
+}
+
+// serverLog fails a test when the HTTP server complains: a panic, a status
+// written twice.
+type serverLog struct{ t *testing.T }
+
+func (serverLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l serverLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l serverLog) WithGroup(string) slog.Handler { return l }
+
+func (l serverLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "panic") || strings.Contains(r.Message, "superfluous") {
+		l.t.Errorf("the HTTP server says: %s", r.Message)
+	}
+	return nil
+}
+
+// warnings keeps what a handler logs as a warning or worse.
+type warnings struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (*warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+func (w *warnings) WithGroup(string) slog.Handler { return w }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, r.Message)
+	return nil
+}
+
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.lines...)
+}
+
+// count is how many warnings have text.
+func (w *warnings) count(text string) (n int) {
+	for _, line := range w.all() {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,223 @@
+package protocoltest
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
+)
+
+// pending makes a final of one full and one unfinished partial.
+func pending(e *env) (full, open, final string) {
+	full, open = e.create(2, "Upload-Concat: partial"), e.create(3, "Upload-Concat: partial")
+	e.patch(full, 0, []byte("ab")).status(204)
+	a := e.postFinal(full + " " + open).status(201)
+	return full, open, a.location()
+}
+
+func TestFinalWaitsForItsPartials(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{})
+	full, open, final := pending(e)
+	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" || a.Header.Get("Upload-Length") != "5" {
+		t.Errorf("HEAD of the pending final: %v", a.Header)
+	}
+	e.patch(final, 0, []byte("x")).status(403)
+	e.get(final, version).status(409)
+	for _, partial := range []string{full, open} {
+		if a := e.terminate(partial).status(423); a.Header.Get("Retry-After") == "" {
+			t.Error("423 without Retry-After")
+		}
+	}
+	e.patch(open, 0, []byte("cde")).status(204)
+	e.eventually("the final is built by the end of its last partial", func() bool {
+		return e.head(final).Header.Get("Upload-Offset") == "5"
+	})
+	if a := e.get(final, version).status(200); string(a.Body) != "abcde" {
+		t.Errorf("content %q", a.Body)
+	}
+	e.terminate(open).status(204)
+	e.terminate(full).status(204)
+	e.get(final, version).status(200)
+}
+
+func TestFinalOfDeferredPartials(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{})
+	partial := e.createDeferred("Upload-Concat: partial")
+	final := e.postFinal(partial + " " + partial).status(201).location()
+	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" || a.Header.Get("Upload-Length") != "" {
+		t.Errorf("HEAD of a final of unknown length: %v", a.Header)
+	}
+	e.patch(partial, 0, []byte("abc"), "Upload-Length: 3").status(204)
+	e.eventually("the final is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "6" })
+	if a := e.get(final, version).status(200); string(a.Body) != "abcabc" {
+		t.Errorf("content %q", a.Body)
+	}
+}
+
+func TestOldPendingFinalLetsItsPartialsGo(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{})
+	_, open, final := pending(e)
+	e.eventually("the partials know the final", func() bool { return e.terminate(open).Status == 423 })
+	e.ahead.Store(int64(25 * time.Hour))
+	e.terminate(open).status(204)
+	if a := e.head(final).status(410); a.Header.Get("Upload-Offset") != "" {
+		t.Errorf("a failed final has Upload-Offset %q", a.Header.Get("Upload-Offset"))
+	}
+	e.raw("GET", final, nil, version).status(410)
+	e.terminate(final).status(204)
+}
+
+func TestPartialThatIsGoneFailsTheFinal(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	_, open, final := pending(e)
+	e.stop()
+	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "any", tusd.LockTry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Terminate(t.Context(), lease, strings.TrimPrefix(open, "/files/")); err != nil { // behind the handler's back
+		t.Fatal(err)
+	}
+	next := serve(t, store, tusd.Config{})
+	next.eventually("HEAD of the final is 410", func() bool { return next.head(final).Status == 410 })
+}
+
+func TestSlowFinalIsAnsweredBeforeItIsBuilt(t *testing.T) {
+	slow := &slowConcat{Memory: storetest.NewMemory(), release: make(chan struct{})}
+	e := serve(t, slow, tusd.Config{AcquireLockTimeout: 50 * time.Millisecond}, buildTimeout(20*time.Millisecond))
+	partial := e.create(2, "Upload-Concat: partial")
+	e.patch(partial, 0, []byte("ab")).status(204)
+	final := e.postFinal(partial).status(201).location()
+	again := e.postFinal(partial).status(201).location()
+	if again != final {
+		t.Errorf("repeated while it is built: %s, want %s", again, final)
+	}
+	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" {
+		t.Errorf("HEAD while it is built has Upload-Offset %q", a.Header.Get("Upload-Offset"))
+	}
+	e.terminate(partial).status(423)
+	e.patch(final, 0, nil).status(403)
+	close(slow.release)
+	e.eventually("the final is built in the background", func() bool { return e.head(final).Header.Get("Upload-Offset") == "2" })
+	if n := slow.calls.Load(); n != 1 {
+		t.Errorf("built %d times", n)
+	}
+}
+
+// slowConcat joins only when released.
+type slowConcat struct {
+	*storetest.Memory
+	release chan struct{}
+	calls   atomic.Int32
+}
+
+func (s *slowConcat) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	s.calls.Add(1)
+	<-s.release
+	return s.Memory.Concat(ctx, final, partials)
+}
+
+func TestFinalBesideARunningPatch(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	partial := e.create(4, "Upload-Concat: partial")
+	patch := e.another().openNow(partial, 0, -1)
+	patch.send([]byte("ab"))
+	e.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
+
+	begun := time.Now()
+	final := e.postFinal(partial).status(201).location()
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("POST took %v, though there is nothing to wait for", took)
+	}
+	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" {
+		t.Errorf("HEAD of the pending final: Upload-Offset %q", a.Header.Get("Upload-Offset"))
+	}
+	patch.send([]byte("cd")) // the PATCH was not disturbed
+	patch.end()
+	patch.answer().status(204)
+	e.eventually("the final is built without a request for it", func() bool { return storedOffset(t, store, final) == 4 })
+	e.eventually("its content is there", func() bool { return string(e.get(final, version).Body) == "abcd" })
+}
+
+func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	partial := e.create(4, "Upload-Concat: partial")
+	patch := e.another().openNow(partial, 0, -1)
+	patch.send([]byte("ab"))
+	e.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
+	e.postFinal(partial).status(201)
+	if a := e.terminate(partial); a.Status != 423 {
+		t.Errorf("DELETE of a partial that a pending final names: %d, want 423", a.Status)
+	}
+}
+
+func TestPendingFinalSurvivesACrash(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	full, open, final := pending(e)
+	e.stop()
+	// As after a crash before the partials were told.
+	for _, path := range []string{full, open} {
+		locker := new(tusd.LocalLocker)
+		id := strings.TrimPrefix(path, "/files/")
+		lease, err := locker.Lock(t.Context(), id, tusd.LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		upload, err := store.GetUpload(t.Context(), lease, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := upload.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error { info.Finals = nil; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := serve(t, store, tusd.Config{})
+	next.eventually("the partials are told again", func() bool {
+		return len(storedInfo(t, store, full).Finals) == 1 && len(storedInfo(t, store, open).Finals) == 1
+	})
+	next.terminate(full).status(423)
+	next.patch(open, 0, []byte("cde")).status(204)
+	next.eventually("the final is built without a request for it", func() bool { return storedOffset(t, store, final) == 5 })
+	next.eventually("nothing is left to be done", func() bool {
+		names, _, err := store.ListSides(t.Context(), "building", "", 10)
+		return err == nil && len(names) == 0
+	})
+}
+
+func TestSpoiledPartialFailsItsFinal(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{})
+	partial := e.createDeferred("Upload-Concat: partial")
+	final := e.postFinal(partial).status(201).location()
+	e.spoil(partial)
+	e.head(partial).status(410)
+	e.eventually("the final has failed, too", func() bool { return e.head(final).Status == 410 })
+	e.terminate(partial).status(204)
+}
+
+// storedOffset is the offset in the store, asked for without disturbing anybody.
+func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
+	t.Helper()
+	return storedInfo(t, store, path).Offset
+}
+
+// storedInfo is what the store says of an upload.
+func storedInfo(t *testing.T, store tusd.DataStore, path string) tusd.FileInfo {
+	t.Helper()
+	upload, err := store.GetUpload(t.Context(), nil, path[strings.LastIndex(path, "/")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := upload.GetInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
