@@ -342,7 +342,7 @@ func (d *ietfDialect) writeError(x *exchange, e *Error) (status int, contentType
 }
 
 // transientStatus prepares the answer to a transient error and returns its status. The
-// client has to come back, whatever the state of the upload.
+// client has to retry, whatever the state of the upload.
 func (d *ietfDialect) transientStatus(x *exchange, status int) int {
 	switch {
 	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:

@@ -30,7 +30,7 @@ func TestLateChecksum(t *testing.T) {
 		{"override", "also if the method is in a header", lateOverride},
 		{"cut", "of content that is cut before its end all is kept, as always", lateCut},
 		{"too_long", "content that is too long is refused although it matches", lateTooLong},
-		{"digest", "a digest that runs along is right after content was taken back", lateDigest},
+		{"digest", "a digest that runs along is right after content was rolled back", lateDigest},
 		{"content_digest", "Content-Digest may be a trailer, announced or not", lateContentDigest},
 		{"draft", "also in the IETF draft, but for content of which progress was reported", lateDraft},
 	})
@@ -39,9 +39,9 @@ func TestLateChecksum(t *testing.T) {
 func TestLateChecksumAbilities(t *testing.T) {
 	run(t, []scenario{
 		{"running_along", "a store that cannot be read again has the hashes run along", lateAlong},
-		{"no_rewinder", "where nothing can be taken back, a wrong checksum ends the upload", lateNoRewinder},
-		{"rewind_fails", "so does one that could not be taken back", lateRewindFails},
-		{"reread_fails", "what cannot be read again is taken back, and the client may repeat it", lateRereadFails},
+		{"no_rewinder", "where nothing can be rolled back, a wrong checksum ends the upload", lateNoRewinder},
+		{"rewind_fails", "so does one that could not be rolled back", lateRewindFails},
+		{"reread_fails", "what cannot be read again is rolled back, and the client may repeat it", lateRereadFails},
 		{"not_offered", "a server that offers no checksums passes over the trailer", lateNotOffered},
 		{"http2", "net/http shows no trailer of HTTP/2 if none was announced", lateHidden},
 	})
@@ -371,7 +371,7 @@ func lateRewindFails(e *env) {
 	u := e.create(int64(len(data)))
 	e.patchLate(u, 0, data, checksum("sha1", nil)).status(460)
 	e.wantFailed(u)
-	if n := e.warnings.count("cannot be taken back"); n != 1 || r.calls == 0 {
+	if n := e.warnings.count("cannot be rolled back"); n != 1 || r.calls == 0 {
 		e.Errorf("%d warnings after %d attempts, want one", n, r.calls)
 	}
 }

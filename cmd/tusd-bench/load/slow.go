@@ -165,7 +165,7 @@ func (c *client) resume(u *Upload) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if passes(a.Status) {
+	if isTransient(a.Status) {
 		return false, nil
 	}
 	if a.Status != http.StatusOK || a.Offset < 0 || a.Offset > u.Length {
@@ -176,7 +176,7 @@ func (c *client) resume(u *Upload) (done bool, err error) {
 		return true, nil
 	}
 	a, err = c.exchange(patchOf(u, u.Length-u.Offset))
-	if err != nil || passes(a.Status) || a.Status == http.StatusConflict {
+	if err != nil || isTransient(a.Status) || a.Status == http.StatusConflict {
 		return false, err
 	}
 	if a.Status != http.StatusNoContent || a.Offset != u.Length {
@@ -186,5 +186,5 @@ func (c *client) resume(u *Upload) (done bool, err error) {
 	return true, nil
 }
 
-// passes tells whether a status means trouble that passes.
-func passes(status int) bool { return status == http.StatusLocked || status >= 500 }
+// isTransient reports whether a status means that the client should retry.
+func isTransient(status int) bool { return status == http.StatusLocked || status >= 500 }
