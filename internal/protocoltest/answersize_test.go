@@ -57,7 +57,7 @@ func (e *env) wantReadable(u string) {
 	e.get(u, largest...).status(200, 409).wantReadable()
 	e.get(u, append(largest, "Range: bytes=0-0")...).wantReadable()
 	if !e.config.DisableIETF {
-		d := e.draft(6)
+		d := e.ietf(6)
 		d.do(http.MethodHead, u, nil, largest...).status(204).wantReadable()
 		d.do(http.MethodGet, u, nil, largest...).status(200, 204).wantReadable()
 	}
@@ -195,7 +195,7 @@ func sizeOfCallback(e *env) {
 func sizeOfDraft(e *env) {
 	e.config.DisableIETF = false
 	for _, interop := range interopVersions {
-		d := e.draft(interop)
+		d := e.ietf(interop)
 		name := func(n int) string { return "Content-Disposition: attachment; filename=" + strings.Repeat("a", n) }
 		escaped := func(n int) string {
 			return "Content-Disposition: attachment; filename*=UTF-8''" + strings.Repeat("%C3%A4", n)

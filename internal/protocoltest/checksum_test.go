@@ -276,7 +276,7 @@ func checksumEmpty(e *env) {
 
 // unproven sends some of a chunk with a checksum, ends it somehow, and checks
 // that nothing of it is kept.
-func unproven(e *env, end func(u string, s *running)) {
+func unproven(e *env, end func(u string, s *openRequest)) {
 	data := content(3 << 20)
 	for _, how := range [][]string{{checksum("sha256", data[10:])}, {announcement}} {
 		u := e.create(int64(len(data)))
@@ -296,21 +296,21 @@ func unproven(e *env, end func(u string, s *running)) {
 }
 
 func checksumCut(e *env) {
-	unproven(e, func(_ string, s *running) {
+	unproven(e, func(_ string, s *openRequest) {
 		_ = s.Abort()
 		e.waitIdle()
 	})
 }
 
 func checksumTakenOver(e *env) {
-	unproven(e, func(u string, s *running) {
+	unproven(e, func(u string, s *openRequest) {
 		e.wantOffset(u, 10)
 		s.answer().status(423)
 	})
 }
 
 func checksumRestart(e *env) {
-	unproven(e, func(string, *running) { e.restartWithSpool() })
+	unproven(e, func(string, *openRequest) { e.restartWithSpool() })
 }
 
 // restartWithSpool is restart that leaves the store's atomic writer out again.
@@ -411,7 +411,7 @@ func checksumUnsupported(e *env) {
 	}
 	e.patchWithTrailer(u, 0, content(100), []string{announcement}, checksum("sha1", content(100))).status(400)
 	e.wantOffset(u, 0)
-	d := e.draft(9) // RFC 9530 lets a recipient pass over what it cannot verify
+	d := e.ietf(9) // RFC 9530 lets a recipient pass over what it cannot verify
 	d.append(d.begin(), 0, true, content(10), field9530("Content-Digest", "sha-256", content(10))).status(204)
 }
 
@@ -471,7 +471,7 @@ func TestContentDigest(t *testing.T) {
 
 func contentDigestAppend(e *env) {
 	for _, interop := range interopVersions {
-		d := e.draft(interop)
+		d := e.ietf(interop)
 		for _, h := range hashes {
 			if h.field == "" {
 				continue
@@ -491,7 +491,7 @@ func contentDigestAppend(e *env) {
 
 func contentDigestChangesNothing(e *env) {
 	for _, interop := range interopVersions {
-		d := e.draft(interop)
+		d := e.ietf(interop)
 		wrong := field9530("Content-Digest", "sha-256", content(91))
 		u := d.begin()
 		d.append(u, 0, false, content(10), "Upload-Length: 50", field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
@@ -505,7 +505,7 @@ func contentDigestChangesNothing(e *env) {
 }
 
 func contentDigestCreation(e *env) {
-	d := e.draft(9)
+	d := e.ietf(9)
 	a := d.create(true, content(90), field9530("Content-Digest", "sha-256", content(91))).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
 	d.wantComplete(a, false)
 	u := a.location()
@@ -532,7 +532,7 @@ func contentDigestTus(e *env) {
 }
 
 func contentDigestSeveral(e *env) {
-	d := e.draft(9)
+	d := e.ietf(9)
 	u := d.begin()
 	good, bad := field9530("", "sha-256", content(10))[2:], field9530("", "md5", content(11))[2:]
 	for _, lines := range [][]string{{"Content-Digest: " + good + ", " + bad}, {"Content-Digest: " + bad, "Content-Digest: " + good}} {
@@ -543,7 +543,7 @@ func contentDigestSeveral(e *env) {
 }
 
 func contentDigestUnknown(e *env) {
-	d := e.draft(9)
+	d := e.ietf(9)
 	u := d.begin()
 	for i, line := range []string{
 		"Content-Digest: sha-3=:YQ==:", "Content-Digest: sha-256=abc", "Content-Digest: sha-256=:YQ==", "Content-Digest: SHA-256=:YQ==:",
@@ -554,7 +554,7 @@ func contentDigestUnknown(e *env) {
 }
 
 func contentDigestCut(e *env) {
-	d := e.draft(9)
+	d := e.ietf(9)
 	u := d.begin()
 	data := content(2 << 20)
 	s := d.open(http.MethodPatch, u, int64(len(data)), d.appendHeader(0, true, field9530("Content-Digest", "sha-512", data))...)

@@ -158,15 +158,15 @@ func (c *client) offset(target string) int64 {
 	return n
 }
 
-// running is a request whose body is being sent.
-type running struct {
+// openRequest is a request whose body is being sent.
+type openRequest struct {
 	wire.Stream
 	env *env
 }
 
 // open sends the head of a PATCH and waits until the server asks for its body,
 // that is, until it has taken the upload's lock.
-func (c *client) open(target string, offset, length int64, header ...string) *running {
+func (c *client) open(target string, offset, length int64, header ...string) *openRequest {
 	c.env.Helper()
 	s := c.openNow(target, offset, length, append(header, "Expect: 100-continue")...)
 	select {
@@ -181,7 +181,7 @@ func (c *client) open(target string, offset, length int64, header ...string) *ru
 }
 
 // openNow sends the head of a PATCH.
-func (c *client) openNow(target string, offset, length int64, header ...string) *running {
+func (c *client) openNow(target string, offset, length int64, header ...string) *openRequest {
 	c.env.Helper()
 	at := "Upload-Offset: " + strconv.FormatInt(offset, 10)
 	s, err := c.connect().Open(wire.Request{
@@ -191,11 +191,11 @@ func (c *client) openNow(target string, offset, length int64, header ...string) 
 	if err != nil {
 		c.env.Fatalf("PATCH %s: %v", target, err)
 	}
-	return &running{s, c.env}
+	return &openRequest{s, c.env}
 }
 
 // send sends a piece of the body.
-func (r *running) send(data []byte) {
+func (r *openRequest) send(data []byte) {
 	r.env.Helper()
 	if _, err := r.Write(data); err != nil {
 		r.env.Errorf("send a piece of a body: %v", err)
@@ -203,7 +203,7 @@ func (r *running) send(data []byte) {
 }
 
 // sendAndSee sends a piece of the body and waits until the handler has read it.
-func (r *running) sendAndSee(data []byte) {
+func (r *openRequest) sendAndSee(data []byte) {
 	r.env.Helper()
 	want := r.env.received.Load() + int64(len(data))
 	r.send(data)
@@ -211,7 +211,7 @@ func (r *running) sendAndSee(data []byte) {
 }
 
 // end ends the body.
-func (r *running) end() {
+func (r *openRequest) end() {
 	r.env.Helper()
 	if err := r.CloseWrite(); err != nil {
 		r.env.Errorf("end a body: %v", err)
@@ -219,7 +219,7 @@ func (r *running) end() {
 }
 
 // answer waits for the answer.
-func (r *running) answer() *answer {
+func (r *openRequest) answer() *answer {
 	r.env.Helper()
 	response, err := r.Response()
 	a := &answer{env: r.env, request: "the PATCH that was running", Response: response}

@@ -184,7 +184,7 @@ func expectWrongOffset(e *env) {
 }
 
 // expecting opens a PATCH of 40 bytes that waits for a 100.
-func (e *env) expecting(u, offset string) *running {
+func (e *env) expecting(u, offset string) *openRequest {
 	e.Helper()
 	s, err := e.another().connect().Open(wire.Request{
 		Method: http.MethodPatch, Target: u, Length: 40,
@@ -193,7 +193,7 @@ func (e *env) expecting(u, offset string) *running {
 	if err != nil {
 		e.Fatal(err)
 	}
-	return &running{s, e}
+	return &openRequest{s, e}
 }
 
 func expectRightOffset(e *env) {

@@ -95,7 +95,7 @@ func cwuFailedTellsLocation(e *env) {
 }
 
 // createBody opens a creation with content and waits for its body to be asked for.
-func (c *client) createBody(length int64) *running {
+func (c *client) createBody(length int64) *openRequest {
 	c.env.Helper()
 	s, err := c.connect().Open(wire.Request{
 		Method: http.MethodPost, Target: "/files/", Length: length,
@@ -105,7 +105,7 @@ func (c *client) createBody(length int64) *running {
 		c.env.Fatal(err)
 	}
 	<-s.Continued()
-	return &running{s, c.env}
+	return &openRequest{s, c.env}
 }
 
 func cwuCut(e *env) {

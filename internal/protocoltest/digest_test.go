@@ -96,7 +96,7 @@ func (e *env) wantDigest(target, algorithm string, data []byte) {
 	want := reprDigest(algorithm, data)
 	e.head(target).status(200).header("Repr-Digest", want)
 	e.get(target).status(200).header("Repr-Digest", want)
-	e.draft(9).head(target).status(204).header("Repr-Digest", want)
+	e.ietf(9).head(target).status(204).header("Repr-Digest", want)
 	e.raw(http.MethodHead, target, nil).status(200).header("Repr-Digest", want)
 	e.wantStored(target, data)
 }
@@ -115,7 +115,7 @@ func digestOneRequest(e *env, algorithm string) {
 	e.patch(u, 0, data, chunked).status(204)
 	e.wantDigest(u, algorithm, data)
 	for _, framing := range []string{"X: y", chunked} {
-		a := e.draft(9).create(true, data, framing).status(201).header("Repr-Digest", reprDigest(algorithm, data))
+		a := e.ietf(9).create(true, data, framing).status(201).header("Repr-Digest", reprDigest(algorithm, data))
 		e.wantDigest(a.location(), algorithm, data)
 	}
 }
@@ -173,7 +173,7 @@ func digestDeferred(e *env, algorithm string) {
 
 func digestMixed(e *env, algorithm string) {
 	data := content(1000)
-	d := e.draft(9)
+	d := e.ietf(9)
 	u := d.create(false, data[:300]).status(201).without("Repr-Digest").location()
 	e.patch(u, 300, data[300:600]).status(204)
 	d.append(u, 600, false, data[600:900]).status(204).without("Repr-Digest")
@@ -186,7 +186,7 @@ func digestMixed(e *env, algorithm string) {
 
 func digestEmpty(e *env, algorithm string) {
 	e.wantDigest(e.create(0), algorithm, nil)
-	e.wantDigest(e.draft(9).create(true, nil).status(201).location(), algorithm, nil)
+	e.wantDigest(e.ietf(9).create(true, nil).status(201).location(), algorithm, nil)
 }
 
 func digestFinal(e *env, algorithm string) {
@@ -237,7 +237,7 @@ func digestEvents(e *env, algorithm string) {
 }
 
 func digestIncomplete(e *env, _ string) {
-	d := e.draft(9)
+	d := e.ietf(9)
 	for _, u := range []string{e.create(1000), e.createDeferred(), d.begin()} {
 		e.head(u).without("Repr-Digest")
 		e.patch(u, 0, content(500)).status(204).without("Repr-Digest")
@@ -294,9 +294,9 @@ func digestLostState(e *env, algorithm string) {
 	e.patch(u, 800, data[800:]).status(204)
 	e.eventuallyDigest(u, algorithm, data)
 
-	v := e.draft(9).create(false, data[:400]).status(201).location()
+	v := e.ietf(9).create(false, data[:400]).status(201).location()
 	e.tamper(v, lose)
-	e.draft(9).append(v, 400, true, data[400:]).status(204)
+	e.ietf(9).append(v, 400, true, data[400:]).status(204)
 	e.eventuallyDigest(v, algorithm, data)
 }
 
@@ -411,7 +411,7 @@ func digestToldOnce(e *env) {
 	e.patch(u, 400, data[400:500]).status(204)
 	e.eventually("another attempt is made", func() bool {
 		e.head(u).status(200)
-		e.draft(9).head(u).status(204)
+		e.ietf(9).head(u).status(204)
 		return reads.Load() >= 3
 	})
 	e.patch(u, 500, data[500:]).status(204)
@@ -438,7 +438,7 @@ func digestOfWholeUploads(e *env) {
 		e.patch(u, 400, data[400:500]).status(204)
 		for range 5 {
 			e.head(u).status(200)
-			e.draft(9).head(u).status(204)
+			e.ietf(9).head(u).status(204)
 		}
 		e.eventually("it is tried once", func() bool { return reads.Load() == 1 })
 		e.patch(u, 500, data[500:]).status(204)
@@ -496,7 +496,7 @@ func digestUnreadable(e *env) {
 }
 
 func TestReprDigest(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R41_good", "an upload that matches its Repr-Digest is complete, and says so", everyVersion(reprDigestGood)},
 		{"R41_bad", "one that does not has failed, for good", everyVersion(reprDigestBad)},
 		{"R41_resumed", "it is compared at the end, over PATCHes, cuts and restarts", newest(reprDigestResumed)},
@@ -509,7 +509,7 @@ func TestReprDigest(t *testing.T) {
 	})
 }
 
-func reprDigestGood(d *draft) {
+func reprDigestGood(d *ietfClient) {
 	data := content(1000)
 	for _, h := range hashes {
 		if h.field == "" {
@@ -523,7 +523,7 @@ func reprDigestGood(d *draft) {
 	}
 }
 
-func reprDigestBad(d *draft) {
+func reprDigestBad(d *ietfClient) {
 	d.env.countFinishes()
 	data := content(1000)
 	bad := field9530("Repr-Digest", "sha-256", data[1:])
@@ -548,7 +548,7 @@ func reprDigestBad(d *draft) {
 	d.cancel(u).status(204)
 }
 
-func reprDigestResumed(d *draft) {
+func reprDigestResumed(d *ietfClient) {
 	data := content(1000)
 	for line, status := range map[string]int{field9530("Repr-Digest", "sha-512", data): 204, field9530("Repr-Digest", "sha-512", data[:999]): 422} {
 		u := d.create(false, data[:200], line).status(201).location()
@@ -562,7 +562,7 @@ func reprDigestResumed(d *draft) {
 	}
 }
 
-func reprDigestLostState(d *draft) {
+func reprDigestLostState(d *ietfClient) {
 	data := content(1000)
 	for line, status := range map[string]int{field9530("Repr-Digest", "md5", data): 204, field9530("Repr-Digest", "md5", nil): 422} {
 		u := d.create(false, data[:400], line).status(201).location()
@@ -571,7 +571,7 @@ func reprDigestLostState(d *draft) {
 	}
 }
 
-func reprDigestUnreadable(d *draft) {
+func reprDigestUnreadable(d *ietfClient) {
 	unreadable(d, true)
 	d.env.restart()
 	unreadable(d, false)
@@ -579,7 +579,7 @@ func reprDigestUnreadable(d *draft) {
 
 // unreadable gets an upload to its end whose bytes cannot be read back, and
 // whose digest is right or not.
-func unreadable(d *draft, right bool) {
+func unreadable(d *ietfClient, right bool) {
 	e, blind, data := d.env, new(atomic.Bool), content(1000)
 	said := data
 	if !right {
@@ -616,14 +616,14 @@ func (s seeingDeferrer) DeclareLength(ctx context.Context, upload tusd.Upload, l
 	return s.LengthDeferrer.DeclareLength(ctx, upload, length)
 }
 
-func reprDigestSeveral(d *draft) {
+func reprDigestSeveral(d *ietfClient) {
 	data := content(1000)
 	good := "Repr-Digest: " + reprDigest("sha-256", data) + ", "
 	d.create(true, data, good+reprDigest("sha-512", data)).status(201)
 	d.create(true, data, good+reprDigest("sha-512", nil)).status(422)
 }
 
-func reprDigestAppend(d *draft) {
+func reprDigestAppend(d *ietfClient) {
 	data := content(1000)
 	for said, status := range map[*[]byte]int{&data: 204, new([]byte): 422} {
 		u := d.create(false, data[:400]).status(201).location()
@@ -635,7 +635,7 @@ func reprDigestAppend(d *draft) {
 	}
 }
 
-func reprDigestWanted(d *draft) {
+func reprDigestWanted(d *ietfClient) {
 	data := content(1000)
 	for line, name := range map[string]string{
 		"sha-256=10": "sha-256", "sha-256=1, sha-512=10": "sha-512", "sha-256=10, sha-512=1": "sha-256", "md5=3": "md5", "sha=1;x=y": "sha",
@@ -653,7 +653,7 @@ func reprDigestWanted(d *draft) {
 	d.create(true, data, "Want-Repr-Digest: sha-256=10").status(201).header("Repr-Digest", reprDigest("sha-256", data))
 }
 
-func reprDigestBeside(d *draft) {
+func reprDigestBeside(d *ietfClient) {
 	d.env.config.Digest = "md5"
 	data := content(1000)
 	both := reprDigest("md5", data) + ", " + reprDigest("sha-256", data)

@@ -31,8 +31,8 @@ func (s *fullStore) Concat(ctx context.Context, final tusd.Upload, partials []tu
 	return s.Memory.Concat(ctx, final, partials)
 }
 
-// sides counts the side records of the kinds that finals have.
-func sides(t *testing.T, store tusd.SideRecords) (n int) {
+// finalSideRecords counts the side records of the kinds that finals have.
+func finalSideRecords(t *testing.T, store tusd.SideRecords) (n int) {
 	t.Helper()
 	for _, kind := range []string{"building", "concat"} {
 		names, _, err := store.ListSides(t.Context(), kind, "", 100)
@@ -54,8 +54,8 @@ func TestFinalWithoutRoomIsRefused(t *testing.T) {
 		t.Errorf("%v %q", a.Header, a.Body)
 	}
 	ids, _, err := store.List(t.Context(), "", time.Time{}, 10)
-	if err != nil || len(ids) != 1 || sides(t, store) != 0 {
-		t.Errorf("the refused final has left something: uploads %v, %d side records, %v", ids, sides(t, store), err)
+	if err != nil || len(ids) != 1 || finalSideRecords(t, store) != 0 {
+		t.Errorf("the refused final has left something: uploads %v, %d side records, %v", ids, finalSideRecords(t, store), err)
 	}
 	store.full.Store(false)
 	final := e.postFinal(partial).status(201).location()
@@ -69,7 +69,7 @@ func TestFinalWithoutRoomIsRefused(t *testing.T) {
 func TestFinalWaitsForRoom(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
-	_, open, final := pending(e)
+	_, open, final := pendingFinal(e)
 	store.full.Store(true)
 	e.patch(open, 0, []byte("cde")).status(204)
 	e.eventually("it is tried again", func() bool { return store.attempts.Load() >= 3 })
@@ -90,7 +90,7 @@ func TestFinalWaitsForRoom(t *testing.T) {
 func TestFinalFailsAfterADay(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
-	full, open, final := pending(e)
+	full, open, final := pendingFinal(e)
 	store.full.Store(true)
 	e.patch(open, 0, []byte("cde")).status(204)
 	e.eventually("it was tried", func() bool { return store.attempts.Load() > 0 })
@@ -317,7 +317,7 @@ func TestFinalsWithoutABuilderAreBuilt(t *testing.T) {
 	e := serve(t, store, tusd.Config{}, setBuilders(2, 0, 10*time.Millisecond))
 	var opens, finals []string
 	for range 5 {
-		_, open, final := pending(e)
+		_, open, final := pendingFinal(e)
 		opens, finals = append(opens, open), append(finals, final)
 	}
 	store.full.Store(true)

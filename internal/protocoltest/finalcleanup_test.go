@@ -31,8 +31,8 @@ import (
 // Finals that are over leave the records of their partials, however they ended
 // and whatever came in between; until then the partials are kept for them.
 
-// joiner is a store with all that finals need.
-type joiner interface {
+// concatStore is a store with all that finals need.
+type concatStore interface {
 	tusd.DataStore
 	tusd.Terminater
 	tusd.Concater
@@ -40,10 +40,10 @@ type joiner interface {
 	tusd.SideRecords
 }
 
-// hooked calls a test before or in place of what it does.
-type hooked struct {
-	joiner
-	open       func() joiner
+// hookedStore calls a test before or in place of what it does.
+type hookedStore struct {
+	concatStore
+	open       func() concatStore
 	creates    func(tusd.FileInfo)
 	loads      func(id string) // for a change
 	looks      func(id string) // for reading only, after it has
@@ -53,62 +53,62 @@ type hooked struct {
 	lists      func(kind string)
 }
 
-func (s *hooked) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+func (s *hookedStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 	if s.creates != nil {
 		s.creates(info)
 	}
-	return s.joiner.NewUpload(ctx, lease, info)
+	return s.concatStore.NewUpload(ctx, lease, info)
 }
 
-func (s *hooked) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+func (s *hookedStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	if s.loads != nil && lease != nil {
 		s.loads(id)
 	}
-	upload, err := s.joiner.GetUpload(ctx, lease, id)
+	upload, err := s.concatStore.GetUpload(ctx, lease, id)
 	if s.looks != nil && lease == nil {
 		s.looks(id)
 	}
 	return upload, err
 }
 
-func (s *hooked) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
-	join := func() error { return s.joiner.Concat(ctx, final, partials) }
+func (s *hookedStore) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	join := func() error { return s.concatStore.Concat(ctx, final, partials) }
 	if s.joins != nil {
 		return s.joins(join)
 	}
 	return join()
 }
 
-func (s *hooked) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
-	terminate := func() error { return s.joiner.Terminate(ctx, lease, id) }
+func (s *hookedStore) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	terminate := func() error { return s.concatStore.Terminate(ctx, lease, id) }
 	if s.terminates != nil {
 		return s.terminates(terminate)
 	}
 	return terminate()
 }
 
-func (s *hooked) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+func (s *hookedStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
 	if s.puts != nil {
 		if err := s.puts(key); err != nil {
 			return err
 		}
 	}
-	return s.joiner.PutSide(ctx, key, value)
+	return s.concatStore.PutSide(ctx, key, value)
 }
 
-func (s *hooked) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+func (s *hookedStore) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
 	if s.lists != nil {
 		s.lists(kind)
 	}
-	return s.joiner.ListSides(ctx, kind, cursor, limit)
+	return s.concatStore.ListSides(ctx, kind, cursor, limit)
 }
 
 // onStores runs a test on each kind of store.
-func onStores(t *testing.T, test func(t *testing.T, store *hooked)) {
-	for name, opener := range map[string]func(*testing.T) func() joiner{"memory": inMemory, "files": inFiles, "s3": inBucket} {
+func onStores(t *testing.T, test func(t *testing.T, store *hookedStore)) {
+	for name, opener := range map[string]func(*testing.T) func() concatStore{"memory": inMemory, "files": inFiles, "s3": inBucket} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := &hooked{open: opener(t)}
+			store := &hookedStore{open: opener(t)}
 			store.reopen()
 			test(t, store)
 		})
@@ -116,28 +116,28 @@ func onStores(t *testing.T, test func(t *testing.T, store *hooked)) {
 }
 
 // reopen is what a new process does.
-func (s *hooked) reopen() {
+func (s *hookedStore) reopen() {
 	open := s.open
-	*s = hooked{open: open, joiner: open()}
+	*s = hookedStore{open: open, concatStore: open()}
 }
 
-func inMemory(*testing.T) func() joiner {
+func inMemory(*testing.T) func() concatStore {
 	store := storetest.NewMemory()
-	return func() joiner { return store }
+	return func() concatStore { return store }
 }
 
-func inFiles(t *testing.T) func() joiner {
+func inFiles(t *testing.T) func() concatStore {
 	dir := t.TempDir()
 	store := &filestore.FileStore{Path: dir}
 	t.Cleanup(func() { store.Close() })
-	return func() joiner {
+	return func() concatStore {
 		store.Close()
 		store = &filestore.FileStore{Path: dir, Durability: filestore.None}
 		return store
 	}
 }
 
-func inBucket(t *testing.T) func() joiner {
+func inBucket(t *testing.T) func() concatStore {
 	server := s3server.Start(t, s3server.Options{})
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -149,7 +149,7 @@ func inBucket(t *testing.T) func() joiner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func() joiner { return s3store.New(server.Bucket(), awsv1.New(server.Bucket(), s3.New(s))) }
+	return func() concatStore { return s3store.New(server.Bucket(), awsv1.New(server.Bucket(), s3.New(s))) }
 }
 
 // await waits for a channel to be closed, but not longer than the test runs.
@@ -162,8 +162,8 @@ func await(t *testing.T, done <-chan struct{}) {
 	}
 }
 
-// names is how many finals the records of partials name.
-func names(t *testing.T, store tusd.DataStore, partials ...string) (n int) {
+// finalsNamed is how many finals the records of partials name.
+func finalsNamed(t *testing.T, store tusd.DataStore, partials ...string) (n int) {
 	t.Helper()
 	for _, path := range partials {
 		n += len(storedInfo(t, store, path).Finals)
@@ -171,11 +171,11 @@ func names(t *testing.T, store tusd.DataStore, partials ...string) (n int) {
 	return n
 }
 
-// left counts the side records of finals, but those of repeated requests.
-func left(t *testing.T, store *hooked) (n int) {
+// sideRecordsLeft counts the side records of finals, but those of repeated requests.
+func sideRecordsLeft(t *testing.T, store *hookedStore) (n int) {
 	t.Helper()
 	for _, kind := range []string{"building", "removed"} {
-		names, _, err := store.joiner.ListSides(t.Context(), kind, "", 100)
+		names, _, err := store.concatStore.ListSides(t.Context(), kind, "", 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,93 +185,93 @@ func left(t *testing.T, store *hooked) (n int) {
 }
 
 // wantLeft waits until no partial names a final and nothing is to be done.
-func (e *env) wantLeft(store *hooked, partials ...string) {
+func (e *env) wantLeft(store *hookedStore, partials ...string) {
 	e.Helper()
-	e.eventually("the final leaves its partials", func() bool { return names(e.T, store.joiner, partials...) == 0 })
-	e.eventually("nothing is left to be done", func() bool { return left(e.T, store) == 0 })
+	e.eventually("the final leaves its partials", func() bool { return finalsNamed(e.T, store.concatStore, partials...) == 0 })
+	e.eventually("nothing is left to be done", func() bool { return sideRecordsLeft(e.T, store) == 0 })
 }
 
 // loseUpload removes an upload behind the server's back.
-func loseUpload(t *testing.T, store *hooked, path string) {
+func loseUpload(t *testing.T, store *hookedStore, path string) {
 	t.Helper()
 	id := path[strings.LastIndex(path, "/")+1:]
 	lease, err := new(tusd.LocalLocker).Lock(t.Context(), id, tusd.LockTry)
 	if err == nil {
-		err = store.joiner.Terminate(t.Context(), lease, id)
+		err = store.concatStore.Terminate(t.Context(), lease, id)
 	}
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-// spoil makes a partial of deferred length fail, in the IETF draft's way.
-func (e *env) spoil(path string) {
+// failPartial makes a partial of deferred length fail, in the IETF draft's way.
+func (e *env) failPartial(path string) {
 	e.Helper()
-	e.draft(9).append(path, 0, false, []byte("abc"), "Upload-Length: 2").status(413)
+	e.ietf(9).append(path, 0, false, []byte("abc"), "Upload-Length: 2").status(413)
 }
 
-// waiting is a final that both partials name.
-func (e *env) waiting(store *hooked, partials ...string) (final string) {
+// awaitNamed is a final that both partials name.
+func (e *env) awaitNamed(store *hookedStore, partials ...string) (final string) {
 	e.Helper()
 	final = e.postFinal(strings.Join(partials, " ")).status(201).location()
-	e.eventually("the partials name the final", func() bool { return names(e.T, store.joiner, partials...) == len(partials) })
+	e.eventually("the partials name the final", func() bool { return finalsNamed(e.T, store.concatStore, partials...) == len(partials) })
 	return final
 }
 
 // Each way in which a final ends takes it out of all its partials' records.
 func TestEndedFinalLeavesItsPartials(t *testing.T) {
-	for name, end := range map[string]func(e *env, store *hooked, full, open, final string){
-		"built": func(e *env, store *hooked, _, open, final string) {
+	for name, end := range map[string]func(e *env, store *hookedStore, full, open, final string){
+		"built": func(e *env, store *hookedStore, _, open, final string) {
 			e.patch(open, 0, nil, "Upload-Length: 2").status(204)
 			e.patch(open, 0, []byte("cd")).status(204)
 			e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "4" })
 		},
-		"a partial has failed": func(e *env, store *hooked, _, open, final string) {
-			e.spoil(open)
+		"a partial has failed": func(e *env, store *hookedStore, _, open, final string) {
+			e.failPartial(open)
 			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"a partial was removed after a day": func(e *env, store *hooked, _, open, final string) {
+		"a partial was removed after a day": func(e *env, store *hookedStore, _, open, final string) {
 			e.ahead.Store(int64(25 * time.Hour))
 			e.terminate(open).status(204)
 			e.head(final).status(410)
 		},
-		"a partial is lost": func(e *env, store *hooked, _, open, final string) {
+		"a partial is lost": func(e *env, store *hookedStore, _, open, final string) {
 			loseUpload(e.T, store, open)
 			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"too large": func(e *env, store *hooked, _, open, final string) {
+		"too large": func(e *env, store *hookedStore, _, open, final string) {
 			e.patch(open, 0, nil, "Upload-Length: 9").status(204)
 			e.patch(open, 0, []byte("123456789")).status(204)
 			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"not built in a day": func(e *env, store *hooked, _, open, final string) {
+		"not built in a day": func(e *env, store *hookedStore, _, open, final string) {
 			e.ahead.Store(int64(25 * time.Hour))
 			store.joins = func(func() error) error { return errors.New("no") }
 			e.patch(open, 0, nil, "Upload-Length: 0").status(204)
 			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
-		"terminated": func(e *env, store *hooked, _, _, final string) {
+		"terminated": func(e *env, store *hookedStore, _, _, final string) {
 			e.terminate(final).status(204)
 		},
-		"terminated, in the IETF draft's way": func(e *env, store *hooked, _, _, final string) {
-			e.draft(9).cancel(final).status(204)
+		"terminated, in the IETF draft's way": func(e *env, store *hookedStore, _, _, final string) {
+			e.ietf(9).cancel(final).status(204)
 		},
-		"failed, then terminated": func(e *env, store *hooked, _, open, final string) {
-			e.spoil(open)
+		"failed, then terminated": func(e *env, store *hookedStore, _, open, final string) {
+			e.failPartial(open)
 			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 			e.terminate(final).status(204)
 		},
-		"lost": func(e *env, store *hooked, _, open, final string) {
+		"lost": func(e *env, store *hookedStore, _, open, final string) {
 			loseUpload(e.T, store, final)
 			e.patch(open, 0, nil, "Upload-Length: 0").status(204)
 			e.head(final).status(404)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onStores(t, func(t *testing.T, store *hooked) {
+			onStores(t, func(t *testing.T, store *hookedStore) {
 				e := serve(t, store, tusd.Config{MaxSize: 10})
 				full, open := e.createPartial([]byte("ab")), e.createDeferred("Upload-Concat: partial")
-				final := e.waiting(store, full, open)
+				final := e.awaitNamed(store, full, open)
 				end(e, store, full, open, final)
 				partials := []string{full}
 				if e.head(open).Status != 404 {
@@ -295,10 +295,10 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart=%v", restarts), func(t *testing.T) {
-			onStores(t, func(t *testing.T, store *hooked) {
+			onStores(t, func(t *testing.T, store *hookedStore) {
 				e := serve(t, store, tusd.Config{})
 				full, open := e.createPartial([]byte("ab")), e.create(4, "Upload-Concat: partial")
-				final := e.waiting(store, full, open)
+				final := e.awaitNamed(store, full, open)
 				entered := make(chan struct{})
 				store.loads = func(id string) {
 					if strings.HasSuffix(open, id) {
@@ -314,9 +314,9 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 				patch.send([]byte("cd"))
 				e.terminate(final).status(204)
 				e.head(final).status(404)
-				e.eventually("the partial that is free forgets it", func() bool { return names(t, store.joiner, full) == 0 })
-				if n := names(t, store.joiner, open); n != 1 || left(t, store) == 0 {
-					t.Fatalf("the busy partial names %d finals, %d side records", n, left(t, store))
+				e.eventually("the partial that is free forgets it", func() bool { return finalsNamed(t, store.concatStore, full) == 0 })
+				if n := finalsNamed(t, store.concatStore, open); n != 1 || sideRecordsLeft(t, store) == 0 {
+					t.Fatalf("the busy partial names %d finals, %d side records", n, sideRecordsLeft(t, store))
 				}
 				if restarts {
 					e.stop()
@@ -337,7 +337,7 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 	for _, removes := range []bool{false, true} {
 		t.Run(fmt.Sprintf("partial removed=%v", removes), func(t *testing.T) {
-			onStores(t, func(t *testing.T, store *hooked) {
+			onStores(t, func(t *testing.T, store *hookedStore) {
 				joined, goOn := make(chan struct{}), make(chan struct{})
 				store.joins = func(join func() error) error {
 					err := join()
@@ -361,7 +361,7 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 				}
 				e := serve(t, store, tusd.Config{})
 				full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
-				final.Store(e.waiting(store, full, open))
+				final.Store(e.awaitNamed(store, full, open))
 				e.patch(open, 0, []byte("cde")).status(204)
 				await(t, joined)
 				partials := []string{full, open}
@@ -382,14 +382,14 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 }
 
 func TestRefusedFinalLeavesNothing(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hooked) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
 		e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{
 			PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
 				return tusd.HTTPResponse{}, tusd.ErrUploadRejected
 			},
 		}})
 		full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
-		final := e.waiting(store, full, open)
+		final := e.awaitNamed(store, full, open)
 		e.patch(open, 0, []byte("cde")).status(204)
 		e.eventually("it is refused", func() bool { return e.head(final).Status == 400 })
 		e.wantLeft(store, full, open)
@@ -399,7 +399,7 @@ func TestRefusedFinalLeavesNothing(t *testing.T) {
 // A final that is discarded after its partials were told leaves them, too, and
 // what was told of its creation is told of its end.
 func TestDiscardedFinalLeavesItsPartials(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hooked) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
 		e := serve(t, store, tusd.Config{})
 		full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
 		sub := e.handler.Subscribe(100)
@@ -445,7 +445,7 @@ func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 
 // Each way in which an upload vanishes whose creation was told.
 func TestVanishedUploadsAreTold(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hooked) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
 		for name, vanish := range map[string]func(t *testing.T, e *env, partial, open string){
 			"no room": func(t *testing.T, e *env, partial, _ string) {
 				store.joins = func(func() error) error { return tusd.ErrNoSpace }
@@ -498,10 +498,10 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 				e.terminate(a.location()).status(204)
 			},
 			"spoiled, in the IETF draft's way": func(t *testing.T, e *env, _, _ string) {
-				path := e.draft(9).create(false, []byte("abc"), "Upload-Length: 3").status(201).location()
-				e.draft(9).append(path, 3, false, []byte("d")).status(413)
+				path := e.ietf(9).create(false, []byte("abc"), "Upload-Length: 3").status(201).location()
+				e.ietf(9).append(path, 3, false, []byte("d")).status(413)
 				e.head(path).status(410) // it stays
-				e.draft(9).cancel(path).status(204)
+				e.ietf(9).cancel(path).status(204)
 			},
 		} {
 			for _, http2 := range []bool{false, true} {
@@ -530,7 +530,7 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 					}
 					for id, n := range created {
 						gone := false
-						if _, err := store.joiner.GetUpload(t.Context(), nil, id); errors.Is(err, tusd.ErrNotFound) {
+						if _, err := store.concatStore.GetUpload(t.Context(), nil, id); errors.Is(err, tusd.ErrNotFound) {
 							gone = true
 						}
 						if n != 1 || gone && ended[id] != 1 || !gone && ended[id] != 0 {
@@ -549,9 +549,9 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 	})
 }
 
-// unjoined is a store in which finals of full partials stay because their clients
+// keepFinalsUnbuilt is a store in which finals of full partials stay because their clients
 // were answered before it had no room. It counts the attempts.
-func unjoined(t *testing.T, store *hooked) (answered chan struct{}, attempts *atomic.Int32, room *atomic.Bool) {
+func keepFinalsUnbuilt(t *testing.T, store *hookedStore) (answered chan struct{}, attempts *atomic.Int32, room *atomic.Bool) {
 	answered, attempts, room = make(chan struct{}), new(atomic.Int32), new(atomic.Bool)
 	store.joins = func(join func() error) error {
 		await(t, answered)
@@ -564,15 +564,15 @@ func unjoined(t *testing.T, store *hooked) (answered chan struct{}, attempts *at
 	return answered, attempts, room
 }
 
-// often has finals tried again after short waits only.
-func often(v *tuning.Values) { v.LastRebuildDelay = 20 * time.Millisecond }
+// retryOften has finals tried again after short waits only.
+func retryOften(v *tuning.Values) { v.LastRebuildDelay = 20 * time.Millisecond }
 
 // A partial is not let go by a restart while a final still needs it, though its
 // record did not name the final while both were in one process.
 func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hooked) {
-		answered, attempts, _ := unjoined(t, store)
-		e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), often)
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		answered, attempts, _ := keepFinalsUnbuilt(t, store)
+		e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), retryOften)
 		one, two := e.createPartial([]byte("ab")), e.createPartial([]byte("cd"))
 		final := e.postFinal(one + " " + two).status(201).location()
 		close(answered)
@@ -588,15 +588,15 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 				await(t, listed)
 			}
 		}
-		answered, attempts, room := unjoined(t, store)
+		answered, attempts, room := keepFinalsUnbuilt(t, store)
 		close(answered)
-		e = serve(t, store, tusd.Config{}, often)
+		e = serve(t, store, tusd.Config{}, retryOften)
 		await(t, listing)
 		e.terminate(one).status(423)
 		close(listed)
 		e.eventually("it was tried again", func() bool { return attempts.Load() > 1 })
 		e.terminate(one).status(423)
-		e.eventually("the records name it", func() bool { return names(t, store.joiner, one, two) == 2 })
+		e.eventually("the records name it", func() bool { return finalsNamed(t, store.concatStore, one, two) == 2 })
 		room.Store(true)
 		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "4" })
 		e.wantLeft(store, one, two)
@@ -607,19 +607,19 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 // that it does not name are built, too.
 func TestRecordNamesABoundedNumberOfFinals(t *testing.T) {
 	const named, made = 64, 70
-	store := &hooked{joiner: storetest.NewMemory()}
-	answered, attempts, room := unjoined(t, store)
-	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), often)
+	store := &hookedStore{concatStore: storetest.NewMemory()}
+	answered, attempts, room := keepFinalsUnbuilt(t, store)
+	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), retryOften)
 	partial := e.createPartial([]byte("ab"))
 	var finals []string
 	for i := range made {
 		finals = append(finals, e.postFinal(partial, fmt.Sprintf("Upload-Metadata: n%d", i)).status(201).location())
 	}
 	close(answered)
-	e.eventually("as many are named as may", func() bool { return names(t, store.joiner, partial) >= named })
+	e.eventually("as many are named as may", func() bool { return finalsNamed(t, store.concatStore, partial) >= named })
 	before := attempts.Load()
 	e.eventually("all are tried again", func() bool { return attempts.Load() >= before+made })
-	if n := names(t, store.joiner, partial); n != named {
+	if n := finalsNamed(t, store.concatStore, partial); n != named {
 		t.Errorf("the record names %d finals, want %d", n, named)
 	}
 	room.Store(true)
@@ -632,7 +632,7 @@ func TestRecordNamesABoundedNumberOfFinals(t *testing.T) {
 // An id that a callback chooses again, while a partial of the final that had it is
 // in use, is an upload like any other.
 func TestIDOfARemovedFinalIsFree(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hooked) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
 		var id atomic.Value
 		id.Store("")
 		e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{
@@ -642,7 +642,7 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 		}})
 		open := e.create(4, "Upload-Concat: partial")
 		id.Store("mine")
-		e.waiting(store, open)
+		e.awaitNamed(store, open)
 		entered := make(chan struct{})
 		var once sync.Once
 		store.loads = func(id string) {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestIETFAppend(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R17_append", "a part at the right offset is stored", everyVersion(ietfAppends)},
 		{"R18_wrong_offset", "a part at a wrong offset is refused with the real one", everyVersion(ietfWrongOffset)},
 		{"R19_bad_offset", "without a valid Upload-Offset nothing is stored", everyVersion(ietfBadOffset)},
@@ -42,13 +42,13 @@ func TestIETFProgress(t *testing.T) {
 				t.Parallel()
 				e := newEnv(t, p, memoryStore)
 				e.config.DisableIETF = false
-				ietfProgress(e.draft(interop))
+				ietfProgress(e.ietf(interop))
 			})
 		}
 	}
 }
 
-func ietfAppends(d *draft) {
+func ietfAppends(d *ietfClient) {
 	data := content(30)
 	u := d.begin()
 	for i, length := range []int64{10, -1} {
@@ -65,7 +65,7 @@ func ietfAppends(d *draft) {
 	d.env.wantStored(u, data)
 }
 
-func ietfWrongOffset(d *draft) {
+func ietfWrongOffset(d *ietfClient) {
 	u := d.create(false, content(10)).status(201).location()
 	for _, wrong := range []int64{0, 9, 11, 1 << 40} {
 		for _, complete := range []bool{true, false} {
@@ -81,7 +81,7 @@ func ietfWrongOffset(d *draft) {
 	d.append(u, 10, false, []byte("data")).status(d.appended())
 }
 
-func ietfBadOffset(d *draft) {
+func ietfBadOffset(d *ietfClient) {
 	u := d.begin()
 	for _, lines := range [][]string{
 		nil, {"Upload-Offset: x"}, {"Upload-Offset: -1"}, {"Upload-Offset: 0.0"}, {`Upload-Offset: "0"`}, {"Upload-Offset: +0"}, {"Upload-Offset: 0x0"},
@@ -96,7 +96,7 @@ func ietfBadOffset(d *draft) {
 	}
 }
 
-func ietfNoCompleteness(d *draft) {
+func ietfNoCompleteness(d *ietfClient) {
 	u := d.begin()
 	for _, lines := range [][]string{nil, {"Upload-Complete: yes"}, {"Upload-Complete: ?1", "Upload-Complete: ?1"}} {
 		if d.interop >= 3 && d.interop <= 6 {
@@ -115,7 +115,7 @@ func ietfNoCompleteness(d *draft) {
 
 func ietfMediaType(e *env) {
 	for _, interop := range []int{0, 6, 7, 8, 9} {
-		d := e.draft(interop)
+		d := e.ietf(interop)
 		u := d.begin()
 		for _, lines := range [][]string{
 			nil, {"Content-Type: text/plain"}, {"Content-Type: application/offset+octet-stream"},
@@ -133,7 +133,7 @@ func ietfMediaType(e *env) {
 
 func ietfAnyMedia(e *env) {
 	for _, interop := range []int{3, 4, 5} {
-		d := e.draft(interop)
+		d := e.ietf(interop)
 		u := d.begin()
 		for i, lines := range [][]string{nil, {"Content-Type: text/plain"}, {"Content-Type: application/octet-stream"}, {appendType}} {
 			d.do(http.MethodPatch, u, []byte("data"), append(lines, "Upload-Offset: "+strconv.Itoa(4*i), d.completeness(false))...).status(201)
@@ -142,7 +142,7 @@ func ietfAnyMedia(e *env) {
 	}
 }
 
-func ietfEmptyCompletes(d *draft) {
+func ietfEmptyCompletes(d *ietfClient) {
 	for _, header := range []string{"Upload-Length: 10", "X: y"} {
 		u := d.create(false, content(10), header).status(201).location()
 		d.wantComplete(d.append(u, 10, true, nil).status(d.appended()), true)
@@ -152,7 +152,7 @@ func ietfEmptyCompletes(d *draft) {
 	}
 }
 
-func ietfFullIsNotComplete(d *draft) {
+func ietfFullIsNotComplete(d *ietfClient) {
 	u := d.begin("Upload-Length: 10")
 	d.wantComplete(d.append(u, 0, false, content(10)).status(d.appended()).header("Upload-Offset", "10"), false)
 	d.want(u, 10, false)
@@ -161,7 +161,7 @@ func ietfFullIsNotComplete(d *draft) {
 	d.want(u, 10, true)
 }
 
-func ietfLastIsShort(d *draft) {
+func ietfLastIsShort(d *ietfClient) {
 	for _, framing := range []string{"X: y", chunked} {
 		u := d.create(false, content(2), "Upload-Length: 10").status(201).location()
 		a := d.append(u, 2, true, content(5)[2:], framing)
@@ -176,7 +176,7 @@ func ietfLastIsShort(d *draft) {
 	}
 }
 
-func ietfBeyond(d *draft) {
+func ietfBeyond(d *ietfClient) {
 	refusal := 413
 	if d.interop == 6 { // as its draft wants it
 		refusal = 400
@@ -201,7 +201,7 @@ func ietfBeyond(d *draft) {
 	}
 }
 
-func ietfOtherLength(d *draft) {
+func ietfOtherLength(d *ietfClient) {
 	u := d.begin("Upload-Length: 10")
 	for _, header := range []string{"Upload-Length: 11", "Upload-Length: 9"} {
 		a := d.append(u, 0, false, []byte("data"), header)
@@ -213,7 +213,7 @@ func ietfOtherLength(d *draft) {
 	d.append(u, 4, true, content(6), "Upload-Length: 10").status(204)
 }
 
-func ietfLateLength(d *draft) {
+func ietfLateLength(d *ietfClient) {
 	u := d.create(false, content(4)).status(201).without("Upload-Length").location()
 	d.head(u).without("Upload-Length") // R16
 	d.append(u, 4, false, nil, "Upload-Length: 3").refusedWith(400, "ERR_INCONSISTENT_UPLOAD_LENGTH", "inconsistent-upload-length")
@@ -223,7 +223,7 @@ func ietfLateLength(d *draft) {
 	d.append(u, 8, true, content(3)).status(413)
 }
 
-func ietfEmptyPart(d *draft) {
+func ietfEmptyPart(d *ietfClient) {
 	u := d.create(false, content(4)).status(201).location()
 	for _, framing := range []string{"X: y", chunked} {
 		d.wantComplete(d.append(u, 4, false, nil, framing).status(d.appended()).header("Upload-Offset", "4"), false)
@@ -231,7 +231,7 @@ func ietfEmptyPart(d *draft) {
 	d.want(u, 4, false)
 }
 
-func ietfCompleted(d *draft) {
+func ietfCompleted(d *ietfClient) {
 	d.env.countFinishes()
 	u := d.create(true, content(4)).status(201).location()
 	finished := d.env.finished.Load()
@@ -253,7 +253,7 @@ func ietfCompleted(d *draft) {
 	}
 }
 
-func ietfCutAppend(d *draft) {
+func ietfCutAppend(d *ietfClient) {
 	data := content(100)
 	for _, length := range []int64{100, -1} {
 		u := d.begin()
@@ -267,7 +267,7 @@ func ietfCutAppend(d *draft) {
 	}
 }
 
-func ietfRefused(d *draft) {
+func ietfRefused(d *ietfClient) {
 	d.env.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
 		d.env.finished.Add(1)
 		return tusd.HTTPResponse{}, tusd.ErrUploadRejected.Refuse(tusd.HTTPResponse{StatusCode: 422})
@@ -290,7 +290,7 @@ func ietfRefused(d *draft) {
 
 // ietfCycle is an upload from its beginning to its end, with everything that a
 // version says in its own words.
-func ietfCycle(d *draft) {
+func ietfCycle(d *ietfClient) {
 	data := content(300)
 	s := d.open(http.MethodPost, "/files/", 100, d.completeness(false))
 	if d.interop != 0 {
@@ -314,7 +314,7 @@ func ietfCycle(d *draft) {
 }
 
 // ietfProgress sends slowly until a progress report must have come.
-func ietfProgress(d *draft) {
+func ietfProgress(d *ietfClient) {
 	u := d.begin()
 	s := d.open(http.MethodPatch, u, -1, d.appendHeader(0, true)...)
 	reports := 0
@@ -345,7 +345,7 @@ func ietfProgress(d *draft) {
 }
 
 // reported checks a progress report and returns its offset.
-func reported(d *draft, a *answer, last, sent int64) int64 {
+func reported(d *ietfClient, a *answer, last, sent int64) int64 {
 	d.env.Helper()
 	offset, err := strconv.ParseInt(a.without("Location").Header.Get("Upload-Offset"), 10, 64)
 	if err != nil || offset <= last || offset > sent {

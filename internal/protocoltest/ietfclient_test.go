@@ -22,9 +22,9 @@ const appendType = "Content-Type: application/partial-upload"
 // that names none.
 var interopVersions = []int{0, 3, 4, 5, 6, 7, 8, 9}
 
-// runDraft runs scenarios over every protocol on every store, with the draft
+// runIETF runs scenarios over every protocol on every store, with the draft
 // switched on.
-func runDraft(t *testing.T, scenarios []scenario) {
+func runIETF(t *testing.T, scenarios []scenario) {
 	t.Helper()
 	for i, s := range scenarios {
 		scenarios[i].test = func(e *env) {
@@ -35,32 +35,32 @@ func runDraft(t *testing.T, scenarios []scenario) {
 	run(t, scenarios)
 }
 
-// draft is a client of the IETF draft in one interop version.
-type draft struct {
+// ietfClient is a client of the IETF draft in one interop version.
+type ietfClient struct {
 	*client
 	interop int
 }
 
-func (e *env) draft(interop int) *draft { return &draft{e.client, interop} }
+func (e *env) ietf(interop int) *ietfClient { return &ietfClient{e.client, interop} }
 
 // newest is what most scenarios speak.
-func newest(test func(*draft)) func(*env) {
-	return func(e *env) { test(e.draft(9)) }
+func newest(test func(*ietfClient)) func(*env) {
+	return func(e *env) { test(e.ietf(9)) }
 }
 
 // everyVersion runs a test in all versions, one after another.
-func everyVersion(test func(*draft)) func(*env) {
+func everyVersion(test func(*ietfClient)) func(*env) {
 	return func(e *env) {
 		for _, interop := range interopVersions {
-			test(e.draft(interop))
+			test(e.ietf(interop))
 		}
 	}
 }
 
 // everyNamed is everyVersion without the client that names none, which tells
 // of its dialect only with what it creates or appends.
-func everyNamed(test func(*draft)) func(*env) {
-	return everyVersion(func(d *draft) {
+func everyNamed(test func(*ietfClient)) func(*env) {
+	return everyVersion(func(d *ietfClient) {
 		if d.interop != 0 {
 			test(d)
 		}
@@ -68,7 +68,7 @@ func everyNamed(test func(*draft)) func(*env) {
 }
 
 // header is what the requests of this version carry.
-func (d *draft) header(more ...string) []string {
+func (d *ietfClient) header(more ...string) []string {
 	if d.interop == 0 {
 		return more
 	}
@@ -76,12 +76,12 @@ func (d *draft) header(more ...string) []string {
 }
 
 // completeness is the header that says whether the content is all, as a line.
-func (d *draft) completeness(complete bool) string {
+func (d *ietfClient) completeness(complete bool) string {
 	name, value := d.completeField(complete)
 	return name + ": " + value
 }
 
-func (d *draft) completeField(complete bool) (name, value string) {
+func (d *ietfClient) completeField(complete bool) (name, value string) {
 	name = "Upload-Complete"
 	if d.interop == 3 {
 		name, complete = "Upload-Incomplete", !complete
@@ -93,26 +93,26 @@ func (d *draft) completeField(complete bool) (name, value string) {
 }
 
 // do sends a request and checks of the answer what holds for every answer.
-func (d *draft) do(method, target string, body []byte, header ...string) *answer {
+func (d *ietfClient) do(method, target string, body []byte, header ...string) *answer {
 	d.env.Helper()
 	return d.always(d.raw(method, target, body, d.header(header...)...), method)
 }
 
 // create sends a creation.
-func (d *draft) create(complete bool, body []byte, header ...string) *answer {
+func (d *ietfClient) create(complete bool, body []byte, header ...string) *answer {
 	d.env.Helper()
 	return d.do(http.MethodPost, "/files/", body, append(header, d.completeness(complete))...)
 }
 
 // begin makes an upload without content and returns its target.
-func (d *draft) begin(header ...string) string {
+func (d *ietfClient) begin(header ...string) string {
 	d.env.Helper()
 	return d.create(false, nil, header...).status(201).location()
 }
 
 // appendHeader is the header of a PATCH. Versions that take any media type
 // are not given one.
-func (d *draft) appendHeader(offset int64, complete bool, header ...string) []string {
+func (d *ietfClient) appendHeader(offset int64, complete bool, header ...string) []string {
 	header = append(header, "Upload-Offset: "+strconv.FormatInt(offset, 10), d.completeness(complete))
 	if d.interop == 0 || d.interop >= 6 {
 		header = append(header, appendType)
@@ -120,13 +120,13 @@ func (d *draft) appendHeader(offset int64, complete bool, header ...string) []st
 	return header
 }
 
-func (d *draft) append(target string, offset int64, complete bool, body []byte, header ...string) *answer {
+func (d *ietfClient) append(target string, offset int64, complete bool, body []byte, header ...string) *answer {
 	d.env.Helper()
 	return d.do(http.MethodPatch, target, body, d.appendHeader(offset, complete, header...)...)
 }
 
 // appended is the status of a PATCH that went well.
-func (d *draft) appended() int {
+func (d *ietfClient) appended() int {
 	if d.interop >= 3 && d.interop <= 6 {
 		return 201
 	}
@@ -135,7 +135,7 @@ func (d *draft) appended() int {
 
 // head asks where the upload stands. A complete upload answers a HEAD that
 // has no mark of a dialect as a download, with what the draft needs.
-func (d *draft) head(target string) *answer {
+func (d *ietfClient) head(target string) *answer {
 	d.env.Helper()
 	if d.interop == 0 {
 		a := d.raw(http.MethodHead, target, nil)
@@ -147,13 +147,13 @@ func (d *draft) head(target string) *answer {
 	return d.do(http.MethodHead, target, nil)
 }
 
-func (d *draft) cancel(target string) *answer {
+func (d *ietfClient) cancel(target string) *answer {
 	d.env.Helper()
 	return d.do(http.MethodDelete, target, nil)
 }
 
 // want checks with a HEAD where the upload stands.
-func (d *draft) want(target string, offset int64, complete bool) {
+func (d *ietfClient) want(target string, offset int64, complete bool) {
 	d.env.Helper()
 	a := d.head(target).status(204, 200).header("Upload-Offset", strconv.FormatInt(offset, 10))
 	if a.Status == 204 {
@@ -166,13 +166,13 @@ func (d *draft) want(target string, offset int64, complete bool) {
 }
 
 // wantComplete checks what an answer says about completeness.
-func (d *draft) wantComplete(a *answer, complete bool) *answer {
+func (d *ietfClient) wantComplete(a *answer, complete bool) *answer {
 	d.env.Helper()
 	return a.header(d.completeField(complete))
 }
 
 // offsetOf asks with a HEAD where the upload stands.
-func (d *draft) offsetOf(target string) int64 {
+func (d *ietfClient) offsetOf(target string) int64 {
 	d.env.Helper()
 	n, err := strconv.ParseInt(d.head(target).status(204).Header.Get("Upload-Offset"), 10, 64)
 	if err != nil {
@@ -182,7 +182,7 @@ func (d *draft) offsetOf(target string) int64 {
 }
 
 // always checks what holds for every answer in the draft's dialect.
-func (d *draft) always(a *answer, method string) *answer {
+func (d *ietfClient) always(a *answer, method string) *answer {
 	d.env.Helper()
 	a.request = fmt.Sprintf("interop %d: %s", d.interop, a.request)
 	a.header("X-Content-Type-Options", "nosniff")
@@ -259,33 +259,33 @@ func (a *answer) refusedWith(status int, code, problemType string) *answer {
 	return a
 }
 
-// sending is a request of the draft whose body is being sent.
-type sending struct {
-	*running
-	draft  *draft
+// openIETFRequest is a request of the draft whose body is being sent.
+type openIETFRequest struct {
+	*openRequest
+	client *ietfClient
 	method string
 }
 
 // open sends the head of a request.
-func (d *draft) open(method, target string, length int64, header ...string) *sending {
+func (d *ietfClient) open(method, target string, length int64, header ...string) *openIETFRequest {
 	d.env.Helper()
 	s, err := d.connect().Open(wire.Request{Method: method, Target: target, Length: length, Header: d.header(header...)})
 	if err != nil {
 		d.env.Fatalf("%s %s: %v", method, target, err)
 	}
-	return &sending{&running{s, d.env}, d, method}
+	return &openIETFRequest{&openRequest{s, d.env}, d, method}
 }
 
 // openAppend sends the head of a PATCH and waits until its body is asked for,
 // that is, until it has the upload's lock.
-func (d *draft) openAppend(target string, offset, length int64, complete bool, header ...string) *sending {
+func (d *ietfClient) openAppend(target string, offset, length int64, complete bool, header ...string) *openIETFRequest {
 	d.env.Helper()
 	s := d.open(http.MethodPatch, target, length, d.appendHeader(offset, complete, append(header, "Expect: 100-continue")...)...)
 	s.wantContinue()
 	return s
 }
 
-func (s *sending) wantContinue() {
+func (s *openIETFRequest) wantContinue() {
 	s.env.Helper()
 	select {
 	case <-s.Continued():
@@ -298,30 +298,30 @@ func (s *sending) wantContinue() {
 }
 
 // informed waits for the next 104 and checks what holds for each.
-func (s *sending) informed() *wire.Interim {
+func (s *openIETFRequest) informed() *wire.Interim {
 	s.env.Helper()
 	select {
 	case i := <-s.Interim():
 		s.checkInterim(i)
 		return &i
 	case <-time.After(10 * time.Second):
-		s.env.Fatalf("interop %d: no 104 arrived", s.draft.interop)
+		s.env.Fatalf("interop %d: no 104 arrived", s.client.interop)
 	}
 	return nil
 }
 
-func (s *sending) checkInterim(i wire.Interim) {
+func (s *openIETFRequest) checkInterim(i wire.Interim) {
 	s.env.Helper()
 	if i.Status != 104 {
 		s.env.Errorf("interim status %d, want 104", i.Status)
 	}
-	if got := i.Header.Values("Upload-Draft-Interop-Version"); !slices.Equal(got, []string{strconv.Itoa(s.draft.interop)}) {
-		s.env.Errorf("a 104 carries the version %q, want %d", got, s.draft.interop)
+	if got := i.Header.Values("Upload-Draft-Interop-Version"); !slices.Equal(got, []string{strconv.Itoa(s.client.interop)}) {
+		s.env.Errorf("a 104 carries the version %q, want %d", got, s.client.interop)
 	}
 }
 
 // announced waits for the 104 of a creation and returns the upload's target.
-func (s *sending) announced() string {
+func (s *openIETFRequest) announced() string {
 	s.env.Helper()
 	i := s.informed()
 	if limit := i.Header.Values("Upload-Limit"); len(limit) != 1 || limit[0] == "" {
@@ -332,7 +332,7 @@ func (s *sending) announced() string {
 }
 
 // answer waits for the answer.
-func (s *sending) answer() *answer {
+func (s *openIETFRequest) answer() *answer {
 	s.env.Helper()
 	response, err := s.Response()
 	a := &answer{env: s.env, request: "the running " + s.method, Response: response}
@@ -340,26 +340,26 @@ func (s *sending) answer() *answer {
 		s.env.Fatalf("%s: %v", a.request, err)
 	}
 	if response.Close {
-		s.draft.drop()
+		s.client.drop()
 	}
-	return s.draft.always(a, s.method)
+	return s.client.always(a, s.method)
 }
 
 // wantNoInterim checks that nothing (more) was sent before the answer, which
 // must have arrived.
-func (s *sending) wantNoInterim() {
+func (s *openIETFRequest) wantNoInterim() {
 	s.env.Helper()
 	select {
 	case i := <-s.Interim():
-		s.env.Errorf("interop %d: interim answer %+v, want none", s.draft.interop, i)
+		s.env.Errorf("interop %d: interim answer %+v, want none", s.client.interop, i)
 	default:
 	}
 }
 
 // cut breaks the connection off, and waits until the server has noticed.
-func (s *sending) cut() {
+func (s *openIETFRequest) cut() {
 	s.env.Helper()
 	_ = s.Abort()
-	s.draft.drop()
+	s.client.drop()
 	s.env.waitIdle()
 }

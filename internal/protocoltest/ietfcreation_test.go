@@ -15,7 +15,7 @@ import (
 )
 
 func TestIETFCreation(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R1_optimistic", "a client that sends all at once learns the upload's URL before its body ends", everyVersion(ietfOptimistic)},
 		{"R2_no_104", "an unknown, missing or malformed version is answered without 104", ietfNotInformed},
 		{"R4_expect", "104 and 100 both arrive before the body is sent", everyVersion(ietfExpect)},
@@ -39,7 +39,7 @@ func TestIETFHTTP10(t *testing.T) {
 	})
 }
 
-func ietfOptimistic(d *draft) {
+func ietfOptimistic(d *ietfClient) {
 	data := content(1000)
 	for _, length := range []int64{1000, -1} {
 		s := d.open(http.MethodPost, "/files/", length, d.completeness(true))
@@ -62,7 +62,7 @@ func ietfOptimistic(d *draft) {
 }
 
 func ietfNotInformed(e *env) {
-	d := e.draft(0)
+	d := e.ietf(0)
 	for _, line := range []string{
 		"", "Upload-Draft-Interop-Version: 99", `Upload-Draft-Interop-Version: "9"`, "Upload-Draft-Interop-Version: 9.0",
 		"Upload-Draft-Interop-Version: -9", "Upload-Draft-Interop-Version: 2", "Upload-Draft-Interop-Version: 10",
@@ -98,7 +98,7 @@ func ietfHTTP10(e *env) {
 	}
 }
 
-func ietfExpect(d *draft) {
+func ietfExpect(d *ietfClient) {
 	s := d.open(http.MethodPost, "/files/", 5, d.completeness(true), "Expect: 100-continue")
 	if d.interop != 0 {
 		s.announced()
@@ -110,7 +110,7 @@ func ietfExpect(d *draft) {
 	s.wantNoInterim()
 }
 
-func ietfCareful(d *draft) {
+func ietfCareful(d *ietfClient) {
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodPatch} {
 		s := d.open(method, "/files/", 0, d.completeness(false), "Upload-Length: 100")
 		a := s.answer().status(201).header("Upload-Offset", "0").header("Upload-Length", "100")
@@ -120,7 +120,7 @@ func ietfCareful(d *draft) {
 	}
 }
 
-func ietfFirstPart(d *draft) {
+func ietfFirstPart(d *ietfClient) {
 	data := content(23)
 	for _, length := range []int64{23, -1} {
 		s := d.open(http.MethodPost, "/files/", length, d.completeness(false))
@@ -133,7 +133,7 @@ func ietfFirstPart(d *draft) {
 	}
 }
 
-func ietfEmpty(d *draft) {
+func ietfEmpty(d *ietfClient) {
 	for _, length := range []int64{0, -1} {
 		s := d.open(http.MethodPost, "/files/", length, d.completeness(true))
 		if length != 0 {
@@ -146,7 +146,7 @@ func ietfEmpty(d *draft) {
 	}
 }
 
-func ietfInconsistent(d *draft) {
+func ietfInconsistent(d *ietfClient) {
 	a := d.create(true, []byte("hello"), "Upload-Length: 100")
 	a.refusedWith(400, "ERR_INCONSISTENT_UPLOAD_LENGTH", "inconsistent-upload-length").without("Location")
 	d.wantComplete(a, false)
@@ -157,7 +157,7 @@ func ietfInconsistent(d *draft) {
 	d.create(false, []byte("hello"), "Upload-Length: 4").status(413).without("Location")
 }
 
-func ietfShort(d *draft) {
+func ietfShort(d *ietfClient) {
 	a := d.create(true, []byte("hello"), "Upload-Length: 10", chunked)
 	a.refusedWith(400, "ERR_INCONSISTENT_UPLOAD_LENGTH", "inconsistent-upload-length")
 	d.wantComplete(a, false)
@@ -167,7 +167,7 @@ func ietfShort(d *draft) {
 	d.want(u, 10, true)
 }
 
-func ietfOrdinary(d *draft) {
+func ietfOrdinary(d *ietfClient) {
 	for _, header := range [][]string{
 		nil, {"Upload-Complete: true"}, {"Upload-Complete: 1"}, {"Upload-Complete: ?2"}, {"Upload-Complete: ?1", "Upload-Complete: ?1"},
 		{"Upload-Complete: ?1;A"}, {"Upload-Complete: "}, {"Upload-Incomplete: maybe"},
@@ -181,7 +181,7 @@ func ietfOrdinary(d *draft) {
 	d.raw(http.MethodPatch, "/files/", []byte("hello"), version).status(405)
 }
 
-func ietfCutCreation(d *draft) {
+func ietfCutCreation(d *ietfClient) {
 	if d.interop == 0 {
 		return // it would not know the URL
 	}
@@ -200,7 +200,7 @@ func ietfCutCreation(d *draft) {
 	d.env.wantStored(u, data)
 }
 
-func ietfCoding(d *draft) {
+func ietfCoding(d *ietfClient) {
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
 	if _, err := w.Write(bytes.Repeat([]byte("hello "), 1000)); err != nil {
@@ -219,7 +219,7 @@ func ietfCoding(d *draft) {
 	}
 }
 
-func ietfMetaData(d *draft) {
+func ietfMetaData(d *ietfClient) {
 	u := d.create(false, []byte("0123"), "Content-Type: image/png", `Content-Disposition: inline; filename*=UTF-8''%C3%A4.png`).location()
 	d.append(u, 4, true, []byte("4567"), `Content-Disposition: attachment; filename="other"`, "Content-Encoding: gzip").status(204)
 	d.raw(http.MethodGet, u, nil).status(200).header("Content-Type", "image/png").without("Content-Encoding").
@@ -229,13 +229,13 @@ func ietfMetaData(d *draft) {
 	d.raw(http.MethodGet, u, nil).status(200).header("Content-Type", "application/octet-stream").header("Content-Disposition", "attachment")
 }
 
-func ietfLongMetaData(d *draft) {
+func ietfLongMetaData(d *ietfClient) {
 	d.env.config.MaxMetaData = 100
 	d.create(false, nil, "Content-Disposition: attachment; filename="+strings.Repeat("a", 101)).refusedWith(431, "ERR_METADATA_TOO_LARGE", "").without("Location")
 	d.create(false, nil, "Content-Disposition: attachment; filename="+strings.Repeat("a", 50)).status(201)
 }
 
-func ietfNoDeferrer(d *draft) {
+func ietfNoDeferrer(d *ietfClient) {
 	d.env.config.StoreComposer.LengthDeferrer = nil
 	d.create(false, nil, "Upload-Length: 5").refusedWith(501, "ERR_NOT_IMPLEMENTED", "").without("Location")
 	d.create(true, []byte("hello")).status(501).without("Location")
@@ -248,13 +248,13 @@ func wantLimit(a *answer, members ...string) *answer {
 }
 
 func TestIETFLimits(t *testing.T) {
-	limited := func(change func(*tusd.Config), test func(*draft)) func(*env) {
+	limited := func(change func(*tusd.Config), test func(*ietfClient)) func(*env) {
 		return func(e *env) {
 			change(&e.config)
-			test(e.draft(9))
+			test(e.ietf(9))
 		}
 	}
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R11_too_large", "a length above max-size is refused, and nothing is made", limited(func(c *tusd.Config) { c.MaxSize = 100 }, ietfTooLarge)},
 		{"R12_grows", "a body that grows past max-size is refused and the upload is done for", limited(func(c *tusd.Config) { c.MaxSize = 100 }, ietfGrows)},
 		{"R29_min_append", "content below min-append-size is refused unless it is the last", limited(func(c *tusd.Config) { c.MinAppendSize = 10 }, ietfMinAppend)},
@@ -264,7 +264,7 @@ func TestIETFLimits(t *testing.T) {
 	})
 }
 
-func ietfTooLarge(d *draft) {
+func ietfTooLarge(d *ietfClient) {
 	for _, complete := range []bool{true, false} {
 		a := d.create(complete, nil, "Upload-Length: 101")
 		if complete && a.Status == 400 {
@@ -277,7 +277,7 @@ func ietfTooLarge(d *draft) {
 	d.create(true, content(100)).status(201)
 }
 
-func ietfGrows(d *draft) {
+func ietfGrows(d *ietfClient) {
 	for _, complete := range []bool{true, false} {
 		for _, before := range []int{0, 60, 100} { // bytes that are stored before too many come
 			s := d.open(http.MethodPost, "/files/", -1, d.completeness(complete))
@@ -294,7 +294,7 @@ func ietfGrows(d *draft) {
 	}
 }
 
-func ietfMinAppend(d *draft) {
+func ietfMinAppend(d *ietfClient) {
 	wantLimit(d.create(false, []byte("short")), "min-append-size=10").refusedWith(400, "ERR_APPEND_TOO_SMALL", "").without("Location")
 	d.create(true, []byte("short")).status(201)
 	u := d.begin()
@@ -307,7 +307,7 @@ func ietfMinAppend(d *draft) {
 	d.append(d.begin(), 0, true, nil).status(204)
 }
 
-func ietfMaxAppend(d *draft) {
+func ietfMaxAppend(d *ietfClient) {
 	wantLimit(d.create(true, content(11)), "max-append-size=10").refusedWith(413, "ERR_APPEND_TOO_LARGE", "").without("Location")
 	wantLimit(d.create(false, content(11)), "max-append-size=10").refusedWith(413, "ERR_APPEND_TOO_LARGE", "").without("Location")
 	u := d.create(false, content(10)).status(201).location()
@@ -323,7 +323,7 @@ func ietfMaxAppend(d *draft) {
 	d.client.createFull(content(30)) // clients of tus cannot be told
 }
 
-func ietfAllLimits(d *draft) {
+func ietfAllLimits(d *ietfClient) {
 	all := []string{"max-size=100", "max-append-size=50", "min-append-size=10"}
 	wantLimit(d.raw(http.MethodOptions, "/files/", nil), all...).status(200)
 	s := d.open(http.MethodPost, "/files/", 12, d.completeness(false))
@@ -338,7 +338,7 @@ func ietfAllLimits(d *draft) {
 }
 
 // maxSizeEverywhere tries to get more than 100 bytes into an upload.
-func maxSizeEverywhere(d *draft) {
+func maxSizeEverywhere(d *ietfClient) {
 	c := d.client
 	c.post("Upload-Length: 101").status(413)
 	c.postWith(content(101), "Upload-Defer-Length: 1").status(413)
@@ -373,7 +373,7 @@ func maxSizeEverywhere(d *draft) {
 	c.env.eventually("the final that would be too large has failed", func() bool { return c.head(final).Status == 410 })
 }
 
-func wantAtMost(d *draft, target string, most int) {
+func wantAtMost(d *ietfClient, target string, most int) {
 	d.env.Helper()
 	if n := len(d.env.stored(target)); n > most {
 		d.env.Errorf("%s has %d bytes, at most %d are allowed", target, n, most)

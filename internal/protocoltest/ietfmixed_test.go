@@ -11,7 +11,7 @@ import (
 // An upload of one dialect can be inspected and continued in the other, is
 // finished once, and everybody is told once.
 func TestIETFMixed(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"tus_on_ietf", "tus continues and completes an upload of the draft", everyVersion(mixedTusOnIETF)},
 		{"ietf_on_tus", "the draft continues and completes an upload of tus", everyNamed(mixedIETFOnTus)},
 		{"ietf_on_deferred", "the draft completes a tus upload of deferred length", everyNamed(mixedIETFOnDeferred)},
@@ -24,8 +24,9 @@ func TestIETFMixed(t *testing.T) {
 	})
 }
 
-// told starts the server and returns what its events are, one by one.
-func told(e *env) func(want ...tusd.EventType) {
+// watchEvents starts the server and returns a function that checks the types of the
+// events since its last call.
+func watchEvents(e *env) func(want ...tusd.EventType) {
 	e.start()
 	events := e.handler.Subscribe(100)
 	return func(want ...tusd.EventType) {
@@ -41,9 +42,9 @@ func told(e *env) func(want ...tusd.EventType) {
 	}
 }
 
-func mixedTusOnIETF(d *draft) {
+func mixedTusOnIETF(d *ietfClient) {
 	data := content(30)
-	events := told(d.env)
+	events := watchEvents(d.env)
 	u := d.create(false, data[:10], "Upload-Length: 30", "Content-Type: text/plain").status(201).location()
 	d.client.head(u).status(200).header("Upload-Offset", "10").header("Upload-Defer-Length", "1").without("Upload-Length", "Upload-Complete")
 	d.patch(u, 10, data[10:20]).status(204).header("Upload-Offset", "20")
@@ -55,9 +56,9 @@ func mixedTusOnIETF(d *draft) {
 	events(tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostFinish)
 }
 
-func mixedIETFOnTus(d *draft) {
+func mixedIETFOnTus(d *ietfClient) {
 	data := content(30)
-	events := told(d.env)
+	events := watchEvents(d.env)
 	u := d.client.create(30, "Upload-Metadata: filename YQ==")
 	d.want(u, 0, false)
 	d.head(u).header("Upload-Length", "30")
@@ -72,9 +73,9 @@ func mixedIETFOnTus(d *draft) {
 	events(tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostFinish)
 }
 
-func mixedIETFOnDeferred(d *draft) {
+func mixedIETFOnDeferred(d *ietfClient) {
 	data := content(30)
-	events := told(d.env)
+	events := watchEvents(d.env)
 	u := d.createDeferred()
 	d.patch(u, 0, data[:10]).status(204)
 	d.want(u, 10, false)
@@ -85,9 +86,9 @@ func mixedIETFOnDeferred(d *draft) {
 	events(tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostReceive, tusd.EventPostFinish)
 }
 
-func mixedDeclared(d *draft) {
+func mixedDeclared(d *ietfClient) {
 	for _, framing := range []string{"X: y", chunked} {
-		events := told(d.env)
+		events := watchEvents(d.env)
 		for _, u := range []string{d.createDeferred(), d.begin()} {
 			d.patch(u, 0, content(10)).status(204)
 			d.patch(u, 10, nil, "Upload-Length: 10", framing).status(204).header("Upload-Offset", "10")
@@ -103,7 +104,7 @@ func mixedDeclared(d *draft) {
 	}
 }
 
-func mixedLengths(d *draft) {
+func mixedLengths(d *ietfClient) {
 	u := d.begin("Upload-Length: 10")
 	d.patch(u, 0, content(4), "Upload-Length: 11").status(400)
 	d.patch(u, 0, content(11)).status(413)
@@ -112,7 +113,7 @@ func mixedLengths(d *draft) {
 	d.want(u, 10, true)
 }
 
-func mixedFull(d *draft) {
+func mixedFull(d *ietfClient) {
 	d.env.countFinishes()
 	for i, complete := range []func(u string){
 		func(u string) { d.append(u, 10, true, nil).status(204) },
@@ -134,10 +135,10 @@ func mixedFull(d *draft) {
 	}
 }
 
-func mixedTakeOver(d *draft) {
+func mixedTakeOver(d *ietfClient) {
 	u := d.begin()
 	other := d.another()
-	s := (&draft{other, 9}).openAppend(u, 0, 100, true)
+	s := (&ietfClient{other, 9}).openAppend(u, 0, 100, true)
 	s.sendAndSee(content(40))
 	d.wantOffset(u, 40)
 	s.answer().status(503)
@@ -147,7 +148,7 @@ func mixedTakeOver(d *draft) {
 	r.answer().status(423)
 }
 
-func mixedUnmarked(d *draft) {
+func mixedUnmarked(d *ietfClient) {
 	ietf, tus := d.begin(), d.client.create(10)
 	for _, method := range []string{http.MethodHead, http.MethodGet} {
 		d.raw(method, ietf, nil).status(204).header("Upload-Complete", "?0").header("Upload-Limit", "min-size=0").without("Tus-Resumable")
@@ -159,7 +160,7 @@ func mixedUnmarked(d *draft) {
 	d.head(ietf).status(404)
 }
 
-func mixedFinal(d *draft) {
+func mixedFinal(d *ietfClient) {
 	part, plain := d.createPartial(content(10)), d.create(true, content(10)).status(201).location()
 	d.post("Upload-Concat: final;"+part+" "+plain).status(400, 403)
 	d.want(part, 10, true)

@@ -15,7 +15,7 @@ import (
 )
 
 func TestIETFStatus(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R14_unknown", "an unknown upload is 404, for every method", everyVersion(ietfUnknown)},
 		{"R15_get", "GET of an upload that is not complete is like HEAD", everyVersion(ietfGet)},
 		{"R38_cancel", "a cancelled upload is gone", everyVersion(ietfCancel)},
@@ -33,7 +33,7 @@ func TestIETFOptions(t *testing.T) {
 }
 
 func TestIETFConcurrency(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R35_head", "HEAD ends a running PATCH and tells an offset that can be used", everyVersion(ietfHeadTakesOver)},
 		{"R36_cancel", "DELETE ends a running PATCH", everyVersion(ietfCancelTakesOver)},
 		{"R35_creation", "HEAD ends a running creation", newest(ietfHeadEndsCreation)},
@@ -45,7 +45,7 @@ func TestIETFConcurrency(t *testing.T) {
 	})
 }
 
-func ietfUnknown(d *draft) {
+func ietfUnknown(d *ietfClient) {
 	for _, target := range []string{"/files/unknown", "/files/a/b", "/files/x.info"} {
 		d.head(target).status(404).without("Upload-Offset", "Upload-Complete", "Upload-Incomplete")
 		d.do(http.MethodGet, target, nil).status(404).without("Upload-Offset")
@@ -54,7 +54,7 @@ func ietfUnknown(d *draft) {
 	}
 }
 
-func ietfGet(d *draft) {
+func ietfGet(d *ietfClient) {
 	u := d.create(false, content(4), "Upload-Length: 10").status(201).location()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		a := d.do(method, u, nil).status(204).header("Upload-Offset", "4").header("Upload-Length", "10").header("Cache-Control", "no-store")
@@ -64,7 +64,7 @@ func ietfGet(d *draft) {
 	}
 }
 
-func ietfCancel(d *draft) {
+func ietfCancel(d *ietfClient) {
 	for _, complete := range []bool{true, false} {
 		u := d.create(complete, content(4)).status(201).location()
 		d.cancel(u).status(204)
@@ -74,7 +74,7 @@ func ietfCancel(d *draft) {
 	}
 }
 
-func ietfForeign(d *draft) {
+func ietfForeign(d *ietfClient) {
 	d.env.config.Callbacks.PreAccess = func(_ context.Context, event tusd.Event) error {
 		if len(event.HTTPRequest.Header["X-Owner"]) == 0 {
 			return tusd.ErrAccessDenied
@@ -93,7 +93,7 @@ func ietfForeign(d *draft) {
 	d.raw(http.MethodHead, u, nil, d.header(owner)...).status(204, 200).header("Upload-Offset", "4")
 }
 
-func ietfAppendFields(d *draft) {
+func ietfAppendFields(d *ietfClient) {
 	u := d.create(false, content(4)).status(201).location()
 	old := d.interop >= 3 && d.interop <= 6
 	for _, line := range []string{"Upload-Offset: 4", "Upload-Complete: ?0", "Upload-Incomplete: ?1"} {
@@ -109,7 +109,7 @@ func ietfAppendFields(d *draft) {
 }
 
 func ietfDisabled(e *env) {
-	d := e.draft(9)
+	d := e.ietf(9)
 	u := d.begin()
 	e.restart()
 	e.config.DisableIETF = true
@@ -146,10 +146,10 @@ func ietfOptionsServer(e *env) {
 	wantLimit(e.raw(http.MethodOptions, "*", nil), "max-size=100").status(200).headerMatches("Accept-Patch", "partial-upload")
 }
 
-func ietfHeadTakesOver(d *draft) {
+func ietfHeadTakesOver(d *ietfClient) {
 	data := content(100)
 	u := d.begin()
-	other := &draft{d.another(), d.interop}
+	other := &ietfClient{d.another(), d.interop}
 	s := other.openAppend(u, 0, 100, true)
 	s.sendAndSee(data[:40])
 	asked := time.Now()
@@ -163,9 +163,9 @@ func ietfHeadTakesOver(d *draft) {
 	d.env.wantStored(u, data)
 }
 
-func ietfCancelTakesOver(d *draft) {
+func ietfCancelTakesOver(d *ietfClient) {
 	u := d.begin()
-	other := &draft{d.another(), d.interop}
+	other := &ietfClient{d.another(), d.interop}
 	s := other.openAppend(u, 0, 100, false)
 	s.sendAndSee(content(40))
 	d.cancel(u).status(204)
@@ -173,9 +173,9 @@ func ietfCancelTakesOver(d *draft) {
 	d.head(u).status(404, 410)
 }
 
-func ietfHeadEndsCreation(d *draft) {
+func ietfHeadEndsCreation(d *ietfClient) {
 	data := content(100)
-	other := &draft{d.another(), d.interop}
+	other := &ietfClient{d.another(), d.interop}
 	s := other.open(http.MethodPost, "/files/", 100, d.completeness(true))
 	u := s.announced()
 	s.sendAndSee(data[:40])
@@ -188,13 +188,13 @@ func ietfHeadEndsCreation(d *draft) {
 	d.env.wantStored(u, data)
 }
 
-func ietfRace(d *draft) {
+func ietfRace(d *ietfClient) {
 	const rivals, size = 4, 64 << 10
 	u := d.begin()
 	var wins atomic.Int32
 	var group sync.WaitGroup
 	for i := range rivals {
-		rival := &draft{d.another(), d.interop}
+		rival := &ietfClient{d.another(), d.interop}
 		rival.connect()
 		group.Go(func() {
 			body := []byte(strings.Repeat(string(rune('a'+i)), size))
@@ -211,7 +211,7 @@ func ietfRace(d *draft) {
 	}
 }
 
-func ietfFullDisk(d *draft) {
+func ietfFullDisk(d *ietfClient) {
 	room := &roomStore{DataStore: d.env.config.StoreComposer.Core, room: 40}
 	d.env.config.StoreComposer.Core = room
 	u := d.begin()
@@ -236,7 +236,7 @@ func (b brokenDeferrer) DeclareLength(ctx context.Context, upload tusd.Upload, l
 	return b.LengthDeferrer.DeclareLength(ctx, upload, length)
 }
 
-func ietfUndeclared(d *draft) {
+func ietfUndeclared(d *ietfClient) {
 	composer := d.env.config.StoreComposer
 	broken := new(atomic.Bool)
 	composer.LengthDeferrer = brokenDeferrer{composer.LengthDeferrer, broken}
@@ -273,11 +273,11 @@ func (u stuckUpload) FinishUpload(ctx context.Context) error {
 	return u.Upload.FinishUpload(ctx)
 }
 
-func ietfUnfinished(d *draft) {
+func ietfUnfinished(d *ietfClient) {
 	e, stuck := d.env, new(atomic.Bool)
 	e.config.StoreComposer.Core = stuckStore{e.config.StoreComposer.Core, stuck}
 	e.changes = append(e.changes, firstRetry(time.Millisecond))
-	events := told(e)
+	events := watchEvents(e)
 	u := d.client.create(10)
 	stuck.Store(true)
 	d.append(u, 0, true, content(10)).refusedWith(503, "ERR_FINISH_FAILED", "")
@@ -289,7 +289,7 @@ func ietfUnfinished(d *draft) {
 	events(tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostFinish)
 }
 
-func ietfRestart(d *draft) {
+func ietfRestart(d *ietfClient) {
 	data := content(100)
 	u := d.create(false, data[:10]).status(201).location()
 	s := d.openAppend(u, 10, 90, true)

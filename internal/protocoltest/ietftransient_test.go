@@ -8,7 +8,7 @@ import (
 // Trouble that passes has statuses of its own here, too. In two versions there
 // is a client that only comes back after others.
 func TestIETFTransientErrors(t *testing.T) {
-	runDraft(t, []scenario{
+	runIETF(t, []scenario{
 		{"R45_out_of_reach", "a store out of reach: HEAD 503, but 423 in the versions of tus-js-client", ietfOutOfReach},
 		{"R24_full_but_open", "HEAD of an upload that has all its bytes and was not completed tells tus-js-client no length", everyVersion(ietfFullButOpen)},
 	})
@@ -16,7 +16,7 @@ func TestIETFTransientErrors(t *testing.T) {
 
 func ietfOutOfReach(e *env) {
 	store := e.failing()
-	everyNamed(func(d *draft) {
+	everyNamed(func(d *ietfClient) {
 		store.failing.Store(false)
 		u := d.begin()
 		store.failing.Store(true)
@@ -32,7 +32,7 @@ func ietfOutOfReach(e *env) {
 	})(e)
 }
 
-func ietfFullButOpen(d *draft) {
+func ietfFullButOpen(d *ietfClient) {
 	u := d.create(false, content(4), "Upload-Length: 10").status(201).location()
 	d.head(u).header("Upload-Length", "10")
 	d.append(u, 4, false, content(6)).status(d.appended())

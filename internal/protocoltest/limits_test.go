@@ -39,7 +39,7 @@ func (e *env) wantExceeded(limit string, want uint64) {
 }
 
 // trickle sends data byte by byte until the answer comes.
-func (r *running) trickle(data []byte) {
+func (r *openRequest) trickle(data []byte) {
 	pace := time.NewTicker(20 * time.Millisecond)
 	defer pace.Stop()
 	for i := range data {

@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// pending makes a final of one full and one unfinished partial.
-func pending(e *env) (full, open, final string) {
+// pendingFinal makes a final of one full and one unfinished partial.
+func pendingFinal(e *env) (full, open, final string) {
 	full, open = e.create(2, "Upload-Concat: partial"), e.create(3, "Upload-Concat: partial")
 	e.patch(full, 0, []byte("ab")).status(204)
 	a := e.postFinal(full + " " + open).status(201)
@@ -21,7 +21,7 @@ func pending(e *env) (full, open, final string) {
 
 func TestFinalWaitsForItsPartials(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{})
-	full, open, final := pending(e)
+	full, open, final := pendingFinal(e)
 	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" || a.Header.Get("Upload-Length") != "5" {
 		t.Errorf("HEAD of the pending final: %v", a.Header)
 	}
@@ -60,7 +60,7 @@ func TestFinalOfDeferredPartials(t *testing.T) {
 
 func TestOldPendingFinalLetsItsPartialsGo(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{})
-	_, open, final := pending(e)
+	_, open, final := pendingFinal(e)
 	e.eventually("the partials know the final", func() bool { return e.terminate(open).Status == 423 })
 	e.ahead.Store(int64(25 * time.Hour))
 	e.terminate(open).status(204)
@@ -74,7 +74,7 @@ func TestOldPendingFinalLetsItsPartialsGo(t *testing.T) {
 func TestPartialThatIsGoneFailsTheFinal(t *testing.T) {
 	store := storetest.NewMemory()
 	e := serve(t, store, tusd.Config{})
-	_, open, final := pending(e)
+	_, open, final := pendingFinal(e)
 	e.stop()
 	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "any", tusd.LockTry)
 	if err != nil {
@@ -161,7 +161,7 @@ func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
 func TestPendingFinalSurvivesACrash(t *testing.T) {
 	store := storetest.NewMemory()
 	e := serve(t, store, tusd.Config{})
-	full, open, final := pending(e)
+	full, open, final := pendingFinal(e)
 	e.stop()
 	// As after a crash before the partials were told.
 	for _, path := range []string{full, open} {
@@ -196,7 +196,7 @@ func TestSpoiledPartialFailsItsFinal(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{})
 	partial := e.createDeferred("Upload-Concat: partial")
 	final := e.postFinal(partial).status(201).location()
-	e.spoil(partial)
+	e.failPartial(partial)
 	e.head(partial).status(410)
 	e.eventually("the final has failed, too", func() bool { return e.head(final).Status == 410 })
 	e.terminate(partial).status(204)

@@ -147,7 +147,7 @@ func (e *env) postLate(data []byte, header []string, trailer ...string) *answer 
 		e.Fatalf("POST: %v", err)
 	}
 	defer e.drop()
-	return (&running{s, e}).answer()
+	return (&openRequest{s, e}).answer()
 }
 
 func lateCreation(e *env) {
@@ -226,7 +226,7 @@ func lateOverride(e *env) {
 		}
 		s.Write(data) // what it could not send, the answer tells
 		s.CloseWrite(want.trailer)
-		(&running{s, e}).answer().status(want.status)
+		(&openRequest{s, e}).answer().status(want.status)
 		e.drop()
 	}
 	e.wantStored(u, data)
@@ -299,7 +299,7 @@ func lateContentDigest(e *env) {
 
 func lateDraft(e *env) {
 	for _, interop := range interopVersions {
-		d := e.draft(interop)
+		d := e.ietf(interop)
 		for _, size := range lateSizes {
 			data := content(int64(size))
 			wrong, right := field9530("Content-Digest", "sha-256", nil), field9530("Content-Digest", "sha-256", data)
