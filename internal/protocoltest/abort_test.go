@@ -12,7 +12,7 @@ import (
 )
 
 // lateAbort is a body that has ended when a newer request asks for the upload,
-// but whose end the handler has not seen yet.
+// but the handler has not read its end yet.
 type lateAbort struct {
 	io.ReadCloser
 	ask     func() // lets the newer request ask
@@ -31,7 +31,7 @@ func (b *lateAbort) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deadlineWatch tells when a read deadline is set that has passed or is near.
+// deadlineWatch closes aborted when a read deadline is set that has passed or is near.
 type deadlineWatch struct {
 	http.ResponseWriter
 	aborted chan struct{}
@@ -48,8 +48,8 @@ func (w *deadlineWatch) SetReadDeadline(t time.Time) error {
 	return err
 }
 
-// A deadline that passes behind the end of a body ends the context of all that
-// follows on the connection: nothing may follow.
+// A read deadline that passes behind the end of a body would end the context of the
+// next request on the connection: the handler closes the connection.
 func TestAbortBehindTheEndOfABody(t *testing.T) {
 	e := newEnvOn(t, storetest.NewMemory(), tusd.Config{})
 	newer := e.another()

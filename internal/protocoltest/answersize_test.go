@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Everything that a creation accepts can be told of afterwards, to clients that
-// read 16 KiB of an answer's header and through proxies with such buffers.
+// The answers about an upload fit into 16 KiB of header, whatever its creation has
+// brought: clients and proxies read no more.
 func TestAnswerSize(t *testing.T) {
 	run(t, []scenario{
 		{"metadata", "metadata of the largest size can be asked for, more is 431", sizeOfMetaData},
@@ -28,7 +28,7 @@ func TestAnswerSize(t *testing.T) {
 	})
 }
 
-// mostHeader is what Node.js reads of an answer's header, with room for what
+// mostHeader is what Node.js reads of an answer's header, less what
 // proxies add.
 const mostHeader = 16<<10 - 512
 
@@ -63,10 +63,10 @@ func (e *env) wantReadable(u string) {
 	}
 }
 
-// digests makes the record keep all digests that there are.
+// wantDigests asks for all digests: the record keeps them.
 func wantDigests() string { return wantDigestsOf(content(100)) }
 
-// wantDigestsOf does so for this content.
+// wantDigestsOf does so for uploads with this content: it is a line with Repr-Digest.
 func wantDigestsOf(data []byte) string {
 	var all []string
 	for _, h := range hashes {

@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// What callbacks do with what they have got, or with what they have answered,
-// is their own affair: filestore remembers what it was given.
+// A callback may change what it was given and what it has answered: the store keeps
+// a copy.
 func TestCallbacksGetCopies(t *testing.T) {
 	kept := tusd.MetaData{"filename": "kept.txt"}
 	composer := tusd.NewStoreComposer()

@@ -28,7 +28,7 @@ func panicking(value any) failingCallback {
 	return func() (tusd.HTTPResponse, error) { panic(value) }
 }
 
-// failingCallbacks: none of these is an answer.
+// failingCallbacks are callbacks that fail, by the way they do it.
 var failingCallbacks = map[string]failingCallback{
 	"status 1": answering(1), "status 99": answering(99), "status 101": answering(101), "status 199": answering(199),
 	"status 600": answering(600), "status 9999": answering(9999), "status -200": answering(-200),
@@ -37,7 +37,7 @@ var failingCallbacks = map[string]failingCallback{
 }
 
 // A callback that panics or answers with a status that HTTP does not have has
-// failed: that passes, nothing stays locked, and no record says otherwise.
+// failed: the error is transient, no lock is kept, and no record says otherwise.
 func TestFailingCallbacks(t *testing.T) {
 	for name, fail := range failingCallbacks {
 		t.Run(name, func(t *testing.T) {
@@ -73,8 +73,8 @@ func TestFailingCallbacks(t *testing.T) {
 	}
 }
 
-// The same while a final is built: its partials are free again, and the final can
-// be asked for once more.
+// While a final is built, too: afterwards its partials are not locked, and the final
+// can be requested again.
 func TestFailingCallbacksOfFinals(t *testing.T) {
 	for name, fail := range failingCallbacks {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestFailingCallbacksOfFinals(t *testing.T) {
 	}
 }
 
-// A callback of access that panics locks nobody out.
+// A pre-access callback that panics refuses only the request that it is asked about.
 func TestFailingAccess(t *testing.T) {
 	var fail failingCallback
 	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{PreAccess: func(context.Context, tusd.Event) error {

@@ -59,7 +59,7 @@ func field9530(field, name string, data []byte) string {
 
 const announcement = "Trailer: Upload-Checksum"
 
-// The ways in which a store comes to chunks that are stored whole or not.
+// The ways in which a chunk is stored whole or not at all.
 var proofWays = []struct {
 	name  string
 	setUp func(*env)
@@ -71,7 +71,7 @@ var proofWays = []struct {
 	}},
 }
 
-// runProven runs scenarios with both ways, and looks for what a spool leaves.
+// runProven runs scenarios with both ways, and checks that the spool is empty afterwards.
 func runProven(t *testing.T, scenarios []scenario) {
 	t.Helper()
 	runProvenWays(t, len(proofWays), scenarios)
@@ -117,7 +117,7 @@ func TestChecksum(t *testing.T) {
 		{"case106_taken_over", "of a chunk that a newer request ends nothing is kept", checksumTakenOver},
 		{"case107_restart", "of a chunk during which the server stops nothing is kept", checksumRestart},
 		{"case108_trailer", "a checksum may come as trailer", checksumTrailer},
-		{"case109_trailer_trouble", "a trailer that is missing, malformed or beside a header is 400", checksumTrailerTrouble},
+		{"case109_bad_trailer", "a trailer that is missing, malformed or beside a header is 400", checksumBadTrailer},
 		{"completing", "a chunk that completes is verified first", checksumCompleting},
 		{"changes_nothing", "a request whose content does not match changes nothing else either", checksumChangesNothing},
 		{"too_long", "a chunk that is too long is refused although it matches", checksumTooLong},
@@ -155,10 +155,10 @@ func checksumChangesNothing(e *env) {
 
 func TestChecksumAbilities(t *testing.T) {
 	run(t, []scenario{
-		{"unsupported", "a store that can neither take chunks back nor has a spool refuses checksums and offers none", checksumUnsupported},
+		{"unsupported", "a store that cannot roll chunks back refuses checksums and offers none, unless there is a spool", checksumUnsupported},
 		{"disabled", "checksums can be switched off", checksumDisabled},
 		{"spool_size", "a spooled chunk is limited, declared or not", checksumSpoolSize},
-		{"spool_gone", "a spool that cannot be written is trouble that passes", checksumSpoolGone},
+		{"spool_gone", "a spool that cannot be written is a transient error", checksumSpoolGone},
 		{"spool_full_store", "of a verified chunk what the store has room for may stay", checksumFullStore},
 	})
 }
@@ -354,7 +354,7 @@ func checksumTrailer(e *env) {
 	}
 }
 
-func checksumTrailerTrouble(e *env) {
+func checksumBadTrailer(e *env) {
 	data := content(100)
 	right := checksum("sha1", data)
 	u := e.create(100)
@@ -411,7 +411,7 @@ func checksumUnsupported(e *env) {
 	}
 	e.patchWithTrailer(u, 0, content(100), []string{announcement}, checksum("sha1", content(100))).status(400)
 	e.wantOffset(u, 0)
-	d := e.ietf(9) // RFC 9530 lets a recipient pass over what it cannot verify
+	d := e.ietf(9) // RFC 9530 lets a recipient ignore what it cannot verify
 	d.append(d.begin(), 0, true, content(10), field9530("Content-Digest", "sha-256", content(10))).status(204)
 }
 
@@ -463,7 +463,7 @@ func TestContentDigest(t *testing.T) {
 		{"R40_changes_nothing", "nor does the length or the digest of the whole that came with it count", contentDigestChangesNothing},
 		{"R40_creation", "neither is the content of a creation", contentDigestCreation},
 		{"R40_several", "every digest that is known must match", contentDigestSeveral},
-		{"R40_unknown", "what is not known or does not parse is passed over", contentDigestUnknown},
+		{"R40_unknown", "a digest that is unknown or does not parse is ignored", contentDigestUnknown},
 		{"R40_tus", "digests of RFC 9530 count in the tus dialect, too", contentDigestTus},
 		{"R40_quiet", "there is no progress report before the content is verified", contentDigestCut},
 	})

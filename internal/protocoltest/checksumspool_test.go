@@ -10,7 +10,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// What a killed server has left of spooled bodies goes, and nothing else.
+// A start removes the spooled bodies that a killed server has left, and no other file.
 func TestSpoolIsSwept(t *testing.T) {
 	dir := t.TempDir()
 	stays := []string{"tusd-checksum-", "tusd-checksum-1a", "tusd-checksum-12.txt", "tusd-checksum", "mine-tusd-checksum-1", "tusd-checksum-9/file"}

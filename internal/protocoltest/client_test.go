@@ -34,7 +34,7 @@ func (c *client) another() *client {
 	return other
 }
 
-// drop closes the connection without a word.
+// drop closes the connection, whatever runs on it.
 func (c *client) drop() {
 	if c.conn != nil {
 		_ = c.conn.Close()
@@ -165,7 +165,7 @@ type openRequest struct {
 }
 
 // open sends the head of a PATCH and waits until the server asks for its body,
-// that is, until it has taken the upload's lock.
+// that is, until it has the upload's lock.
 func (c *client) open(target string, offset, length int64, header ...string) *openRequest {
 	c.env.Helper()
 	s := c.openNow(target, offset, length, append(header, "Expect: 100-continue")...)
@@ -194,15 +194,15 @@ func (c *client) openNow(target string, offset, length int64, header ...string) 
 	return &openRequest{s, c.env}
 }
 
-// send sends a piece of the body.
+// send sends a part of the body.
 func (r *openRequest) send(data []byte) {
 	r.env.Helper()
 	if _, err := r.Write(data); err != nil {
-		r.env.Errorf("send a piece of a body: %v", err)
+		r.env.Errorf("send a part of a body: %v", err)
 	}
 }
 
-// sendAndSee sends a piece of the body and waits until the handler has read it.
+// sendAndSee sends a part of the body and waits until the handler has read it.
 func (r *openRequest) sendAndSee(data []byte) {
 	r.env.Helper()
 	want := r.env.received.Load() + int64(len(data))
@@ -299,7 +299,7 @@ var errorBody = regexp.MustCompile(`^ERR_[A-Z_]+: [^\n]+\n$`)
 func (a *answer) checkAlways(method string) {
 	a.env.Helper()
 	if a.Header.Get("Location") != "" && a.Status/100 == 3 {
-		return // the mux's, not ours
+		return // an answer of the mux
 	}
 	a.header("Tus-Resumable", "1.0.0").header("X-Content-Type-Options", "nosniff")
 	if method == http.MethodHead && len(a.Body) > 0 {

@@ -77,11 +77,11 @@ func (e *env) patchAtOnce(u string, bodies [][]byte) []*answer {
 	return answers
 }
 
-// soon is within 100 ms: what a newer request waits at most for an older one.
+// soon is 100 ms: a newer request waits at most so long for an older one.
 const soon = 100 * time.Millisecond
 
-// takenOver lets take run against a PATCH that has sent 30 of 100 bytes and is
-// silent. On a machine that is busy the best of some attempts counts.
+// takenOver runs take against a PATCH that has sent 30 of 100 bytes and pauses. The
+// best of some attempts counts: the machine may be busy.
 func takenOver(e *env, take func(u string)) {
 	var took time.Duration
 	for range 5 {
@@ -230,7 +230,7 @@ func fight(e *env) {
 	e.wantStored(u, data)
 }
 
-// finish goes on with an upload, like a stubborn client, until it is complete.
+// finish continues an upload until it is complete, like a client that never gives up.
 func (c *client) finish(u string, data []byte) {
 	for start := time.Now(); time.Since(start) < 20*time.Second; {
 		a := c.head(u).status(200, 423)

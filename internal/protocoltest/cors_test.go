@@ -74,7 +74,7 @@ func corsExposes(e *env) {
 	e.do(http.MethodDelete, u, nil, version, fromPage).status(204).wantExposed()
 }
 
-// corsFeatures: a script finds out what the server can do by an OPTIONS of its own.
+// corsFeatures: a script asks with OPTIONS what the server can do.
 func corsFeatures(e *env) {
 	e.config.MaxSize = 1000
 	e.config.DisableIETF = false

@@ -50,15 +50,15 @@ func TestDigestKept(t *testing.T) {
 func TestDigestBehind(t *testing.T) {
 	run(t, []scenario{
 		{"lost_state", "a state that a crash has lost is read again in the background", kept(digestLostState)},
-		{"lost_sum", "so is that of a complete upload, when somebody asks for it", kept(digestLostSum)},
+		{"lost_sum", "so is that of a complete upload, when a request asks for it", kept(digestLostSum)},
 		{"old_upload", "an upload that was begun without has none", digestOldUpload},
 		{"lost_bytes", "a state that covers bytes which a crash has lost is forgotten", kept(digestLostBytes)},
-		{"lost_and_declared", "a state beyond the bytes that are all there will be is not believed", kept(digestLostAndDeclared)},
+		{"lost_and_declared", "a state that covers more bytes than the upload will have is ignored", kept(digestLostAndDeclared)},
 		{"broken_state", "a state that cannot be read is no obstacle: the digest begins again", kept(digestBrokenState)},
 		{"unreadable", "what cannot be read back has no digest, and is complete all the same", digestUnreadable},
 		{"told_once", "that a digest cannot be brought up to date is told once, however many requests meet it", digestToldOnce},
 		{"whole_only", "on a store that reads only complete uploads the digest waits for the last byte, in silence", digestOfWholeUploads},
-		{"failed", "the digest of an upload that has failed is nobody's concern", digestOfFailedUpload},
+		{"failed", "an upload that has failed has no digest", digestOfFailedUpload},
 	})
 }
 
@@ -278,7 +278,7 @@ func (e *env) changeRecord(target string, change func(*tusd.FileInfo)) {
 	}
 }
 
-// lose is a change that leaves the record as it was when the upload was made.
+// lose changes the record to what it was when the upload was made.
 func lose(d *tusd.Digest) { *d = tusd.Digest{Algorithm: d.Algorithm, Want: d.Want} }
 
 func digestLostState(e *env, algorithm string) {
@@ -501,7 +501,7 @@ func TestReprDigest(t *testing.T) {
 		{"R41_bad", "one that does not has failed, for good", everyVersion(reprDigestBad)},
 		{"R41_resumed", "it is compared at the end, over PATCHes, cuts and restarts", newest(reprDigestResumed)},
 		{"R41_lost_state", "a state that a crash has lost is read again before it is compared", newest(reprDigestLostState)},
-		{"R41_unreadable", "what cannot be compared is not complete: trouble that passes", newest(reprDigestUnreadable)},
+		{"R41_unreadable", "what cannot be compared is not complete: a transient error", newest(reprDigestUnreadable)},
 		{"R41_several", "every algorithm that is known is compared", newest(reprDigestSeveral)},
 		{"R41_append", "Repr-Digest of the completing part counts, too", newest(reprDigestAppend)},
 		{"R42_wanted", "Want-Repr-Digest is answered with the completing answer", newest(reprDigestWanted)},
@@ -555,7 +555,7 @@ func reprDigestResumed(d *ietfClient) {
 		s := d.openAppend(u, 200, 800, true)
 		s.sendAndSee(data[200:400])
 		s.cut()
-		d.append(u, 400, false, data[400:600], field9530("Repr-Digest", "sha-512", nil)).status(204) // PATCH has no say in it
+		d.append(u, 400, false, data[400:600], field9530("Repr-Digest", "sha-512", nil)).status(204) // a PATCH does not change it
 		d.env.restart()
 		d.env.patch(u, 600, data[600:800]).status(204)
 		d.append(u, 800, true, data[800:]).status(status)

@@ -145,7 +145,7 @@ func (u breakingUpload) GetReader(context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(u.content()), nil
 }
 
-// What a store cannot read is a fault of ours, whichever way its bytes go.
+// An error of the store is a fault of the server, whichever way the bytes are sent.
 func TestUnreadableContentIsAFaultOfOurs(t *testing.T) {
 	const size = 1 << 20
 	whole := content(size)
@@ -198,7 +198,7 @@ func TestUnreadableContentIsAFaultOfOurs(t *testing.T) {
 	}
 }
 
-// wantFault downloads and wants an error of ours in the log and the metrics.
+// wantFault downloads and checks that the log and the metrics have an error of the server.
 func (d *downloads) wantFault(ranges, cause string) {
 	d.Helper()
 	r, err := http.NewRequestWithContext(d.Context(), http.MethodGet, d.server.URL+d.path, nil)
@@ -227,7 +227,8 @@ func (d *downloads) wantFault(ranges, cause string) {
 	}
 }
 
-// The system reads a file and sends it in one call: its error tells who failed.
+// The system reads a file and sends it in one call: its error tells whether reading or
+// sending failed.
 func TestUnreadableFileIsAFaultOfOurs(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a file that cannot be read, as Linux has one")
@@ -249,7 +250,7 @@ func TestUnreadableFileIsAFaultOfOurs(t *testing.T) {
 	}
 }
 
-// A client that goes away is none.
+// A client that goes away is no fault.
 func TestClientThatLeavesADownloadIsNoFault(t *testing.T) {
 	for _, files := range []bool{false, true} {
 		for _, h2 := range []bool{false, true} {
@@ -283,7 +284,7 @@ func TestClientThatLeavesADownloadIsNoFault(t *testing.T) {
 	}
 }
 
-// goneStore removes an upload between what a request sees of it.
+// goneStore removes an upload between two loads of one request.
 type goneStore struct {
 	*storetest.Memory
 	loads    atomic.Int32

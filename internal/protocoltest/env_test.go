@@ -21,8 +21,8 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// env is the surroundings of one scenario: a server, started by the first
-// request, and a client. Fields are set before that.
+// env is the environment of one test: a server, started by the first request, and a
+// client. Fields are set before that.
 type env struct {
 	*testing.T
 	*client
@@ -39,7 +39,7 @@ type env struct {
 	warnings *warnings
 	running  atomic.Int64 // requests inside the handler
 	received atomic.Int64 // bytes of bodies that the handler has read
-	finished atomic.Int64 // answers of pre-finish, if countFinishes was called
+	finished atomic.Int64 // calls of pre-finish, if countFinishes was called
 	ahead    atomic.Int64 // how far the handler's clock is ahead, a time.Duration
 }
 
@@ -163,7 +163,7 @@ func (e *env) waitIdle() {
 	e.eventually("the server is done with all requests", func() bool { return e.running.Load() == 0 })
 }
 
-// eventually polls what until it holds.
+// eventually polls until holds is true. what says in words what is waited for.
 func (e *env) eventually(what string, holds func() bool) {
 	e.Helper()
 	deadline := time.After(15 * time.Second)
@@ -172,13 +172,13 @@ func (e *env) eventually(what string, holds func() bool) {
 	for !holds() {
 		select {
 		case <-deadline:
-			e.Fatalf("after 15 s it is not so that %s", what)
+			e.Fatalf("not within 15 s: %s", what)
 		case <-tick.C:
 		}
 	}
 }
 
-// countFinishes makes e.finished count how often pre-finish was asked.
+// countFinishes makes e.finished count the calls of pre-finish.
 func (e *env) countFinishes() {
 	e.config.Callbacks.PreFinish = func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
 		e.finished.Add(1)
@@ -186,7 +186,7 @@ func (e *env) countFinishes() {
 	}
 }
 
-// stored reads an upload's bytes out of the store, behind the handler's back.
+// stored reads an upload's bytes out of the store, without the handler.
 func (e *env) stored(target string) []byte {
 	e.Helper()
 	upload, err := e.config.StoreComposer.Core.GetUpload(e.Context(), nil, idOf(target))
@@ -227,7 +227,7 @@ func idOf(target string) string {
 	return id
 }
 
-// content is test data whose every range is different.
+// content is test data in which no two ranges are alike.
 func content(n int64) []byte {
 	data := make([]byte, n)
 	storetest.Content("content", 0, data)
@@ -251,7 +251,7 @@ func (l serverLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// warnings keeps what a handler logs as a warning or worse.
+// warnings keeps the messages that a handler logs as warnings or errors.
 type warnings struct {
 	mu    sync.Mutex
 	lines []string

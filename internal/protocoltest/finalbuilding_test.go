@@ -14,9 +14,9 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// Finals that cannot be built, and what they may cost.
+// Finals that cannot be built at once, and the limits of building.
 
-// fullStore joins nothing while it has no room.
+// fullStore concatenates nothing while full is set.
 type fullStore struct {
 	*storetest.Memory
 	full     atomic.Bool
@@ -64,8 +64,8 @@ func TestFinalWithoutRoomIsRefused(t *testing.T) {
 	}
 }
 
-// A final whose client was told that it exists is not removed: it is tried
-// again, less and less often, and built when there is room.
+// A final that was acknowledged is not removed: the server tries again, with backoff,
+// until the store has space.
 func TestFinalWaitsForRoom(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
@@ -86,7 +86,7 @@ func TestFinalWaitsForRoom(t *testing.T) {
 }
 
 // A final that cannot be built fails a day after its creation, also if the
-// server was restarted meanwhile, and lets its partials go.
+// server was restarted meanwhile, and its partials can be removed then.
 func TestFinalFailsAfterADay(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
@@ -116,7 +116,7 @@ func TestFinalFailsAfterADay(t *testing.T) {
 
 const waitingFinals = 16
 
-// slowCreation holds the creation of finals up until released.
+// slowCreation delays the creation of finals until it is released.
 type slowCreation struct {
 	*storetest.Memory
 	release chan struct{}
@@ -131,7 +131,8 @@ func (s *slowCreation) NewUpload(ctx context.Context, lease tusd.Lease, info tus
 	return s.Memory.NewUpload(ctx, lease, info)
 }
 
-// As many finals wait for one partial as may, however many ask at once.
+// The number of finals that wait for one partial is limited, however many requests
+// there are at once.
 func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	store := &slowCreation{Memory: storetest.NewMemory(), release: make(chan struct{})}
 	e := serve(t, store, tusd.Config{})
@@ -169,7 +170,7 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	if n := e.handler.Metrics().LimitsExceeded["finals"].Load(); n < 1 {
 		t.Error("the limit is not counted")
 	}
-	// Those that are gone make room for others.
+	// A final that is removed does not count any more.
 	for i := range 20 {
 		e.postFinal(open, fmt.Sprintf("Upload-Metadata: beyond%d", i)).status(503)
 		e.terminate(<-finals).status(204)
@@ -186,7 +187,7 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	e.postFinal(open, "Upload-Metadata: full").status(201) // a final of full partials does not wait
 }
 
-// meter is a store that holds builders up and counts them.
+// meter delays builders until it is released, and counts them.
 type meter struct {
 	*storetest.Memory
 	release       chan struct{}
@@ -256,7 +257,7 @@ func (s *countingStore) GetUpload(ctx context.Context, lease tusd.Lease, id stri
 	return s.Memory.GetUpload(ctx, lease, id)
 }
 
-// The sum of a final is held against MaxSize without overflow, again when the
+// The sum of a final is compared with MaxSize without overflow, again when the
 // lengths of its partials become known, and before anything is copied.
 func TestSumOfAFinal(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
@@ -290,8 +291,8 @@ func TestSumOfAFinalDoesNotOverflow(t *testing.T) {
 	e.postFinal(strings.TrimSpace(strings.Repeat(path+" ", 8))).status(413)
 }
 
-// A final is refused, before anything is stored, while as many as may wait for
-// their first attempt.
+// A final is refused, before anything is stored, while the greatest number of finals
+// waits for the first attempt.
 func TestTooManyBuilders(t *testing.T) {
 	store := &meter{Memory: storetest.NewMemory(), release: make(chan struct{})}
 	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), setBuilders(3, 3, time.Hour))
@@ -311,7 +312,7 @@ func TestTooManyBuilders(t *testing.T) {
 	e.eventually("there is room for a builder", func() bool { return e.postFinal(partial).Status == 201 })
 }
 
-// Finals that find no place to wait for another attempt are not forgotten.
+// Finals beyond the number that may wait for another attempt are built, too.
 func TestFinalsWithoutABuilderAreBuilt(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{}, setBuilders(2, 0, 10*time.Millisecond))

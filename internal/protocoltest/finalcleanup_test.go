@@ -28,10 +28,10 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// Finals that are over leave the records of their partials, however they ended
-// and whatever came in between; until then the partials are kept for them.
+// The records of partials name the finals that need them. A final that ends, in
+// whatever way, is removed from these records; until then its partials are kept.
 
-// concatStore is a store with all that finals need.
+// concatStore has all abilities of a store that finals need.
 type concatStore interface {
 	tusd.DataStore
 	tusd.Terminater
@@ -40,56 +40,56 @@ type concatStore interface {
 	tusd.SideRecords
 }
 
-// hookedStore calls a test before or in place of what it does.
+// hookedStore calls functions of a test before or in place of its operations.
 type hookedStore struct {
 	concatStore
-	open       func() concatStore
-	creates    func(tusd.FileInfo)
-	loads      func(id string) // for a change
-	looks      func(id string) // for reading only, after it has
-	joins      func(join func() error) error
-	terminates func(terminate func() error) error
-	puts       func(tusd.SideKey) error
-	lists      func(kind string)
+	open        func() concatStore
+	onCreate    func(tusd.FileInfo)
+	onLoad      func(id string) // with a lease
+	onRead      func(id string) // without a lease, afterwards
+	onConcat    func(join func() error) error
+	onTerminate func(terminate func() error) error
+	onPutSide   func(tusd.SideKey) error
+	onListSides func(kind string)
 }
 
 func (s *hookedStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
-	if s.creates != nil {
-		s.creates(info)
+	if s.onCreate != nil {
+		s.onCreate(info)
 	}
 	return s.concatStore.NewUpload(ctx, lease, info)
 }
 
 func (s *hookedStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
-	if s.loads != nil && lease != nil {
-		s.loads(id)
+	if s.onLoad != nil && lease != nil {
+		s.onLoad(id)
 	}
 	upload, err := s.concatStore.GetUpload(ctx, lease, id)
-	if s.looks != nil && lease == nil {
-		s.looks(id)
+	if s.onRead != nil && lease == nil {
+		s.onRead(id)
 	}
 	return upload, err
 }
 
 func (s *hookedStore) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
 	join := func() error { return s.concatStore.Concat(ctx, final, partials) }
-	if s.joins != nil {
-		return s.joins(join)
+	if s.onConcat != nil {
+		return s.onConcat(join)
 	}
 	return join()
 }
 
 func (s *hookedStore) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
 	terminate := func() error { return s.concatStore.Terminate(ctx, lease, id) }
-	if s.terminates != nil {
-		return s.terminates(terminate)
+	if s.onTerminate != nil {
+		return s.onTerminate(terminate)
 	}
 	return terminate()
 }
 
 func (s *hookedStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
-	if s.puts != nil {
-		if err := s.puts(key); err != nil {
+	if s.onPutSide != nil {
+		if err := s.onPutSide(key); err != nil {
 			return err
 		}
 	}
@@ -97,8 +97,8 @@ func (s *hookedStore) PutSide(ctx context.Context, key tusd.SideKey, value []byt
 }
 
 func (s *hookedStore) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
-	if s.lists != nil {
-		s.lists(kind)
+	if s.onListSides != nil {
+		s.onListSides(kind)
 	}
 	return s.concatStore.ListSides(ctx, kind, cursor, limit)
 }
@@ -184,7 +184,7 @@ func sideRecordsLeft(t *testing.T, store *hookedStore) (n int) {
 	return n
 }
 
-// wantLeft waits until no partial names a final and nothing is to be done.
+// wantLeft waits until no partial names a final and no side record is left.
 func (e *env) wantLeft(store *hookedStore, partials ...string) {
 	e.Helper()
 	e.eventually("the final leaves its partials", func() bool { return finalsNamed(e.T, store.concatStore, partials...) == 0 })
@@ -204,7 +204,7 @@ func loseUpload(t *testing.T, store *hookedStore, path string) {
 	}
 }
 
-// failPartial makes a partial of deferred length fail, in the IETF draft's way.
+// failPartial makes a partial of deferred length fail: the IETF draft lets it exceed its length.
 func (e *env) failPartial(path string) {
 	e.Helper()
 	e.ietf(9).append(path, 0, false, []byte("abc"), "Upload-Length: 2").status(413)
@@ -218,7 +218,7 @@ func (e *env) awaitNamed(store *hookedStore, partials ...string) (final string) 
 	return final
 }
 
-// Each way in which a final ends takes it out of all its partials' records.
+// A final is removed from the records of all its partials, in whichever way it ends.
 func TestEndedFinalLeavesItsPartials(t *testing.T) {
 	for name, end := range map[string]func(e *env, store *hookedStore, full, open, final string){
 		"built": func(e *env, store *hookedStore, _, open, final string) {
@@ -246,7 +246,7 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 		},
 		"not built in a day": func(e *env, store *hookedStore, _, open, final string) {
 			e.ahead.Store(int64(25 * time.Hour))
-			store.joins = func(func() error) error { return errors.New("no") }
+			store.onConcat = func(func() error) error { return errors.New("no") }
 			e.patch(open, 0, nil, "Upload-Length: 0").status(204)
 			e.eventually("it has failed", func() bool { return e.head(final).Status == 410 })
 		},
@@ -278,7 +278,7 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 					partials = append(partials, open)
 				}
 				if name == "lost" {
-					partials = []string{open} // of the other it cannot be known any more
+					partials = []string{open} // the final's record, which named the other, is gone
 				}
 				e.wantLeft(store, partials...)
 				for _, path := range []string{full, open} {
@@ -291,7 +291,8 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 	}
 }
 
-// A partial that is in use is told when it is free, also by the next process.
+// The record of a partial that is locked is changed when the lock is free, also by the
+// next process.
 func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart=%v", restarts), func(t *testing.T) {
@@ -300,7 +301,7 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 				full, open := e.createPartial([]byte("ab")), e.create(4, "Upload-Concat: partial")
 				final := e.awaitNamed(store, full, open)
 				entered := make(chan struct{})
-				store.loads = func(id string) {
+				store.onLoad = func(id string) {
 					if strings.HasSuffix(open, id) {
 						select {
 						case <-entered:
@@ -339,7 +340,7 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 		t.Run(fmt.Sprintf("partial removed=%v", removes), func(t *testing.T) {
 			onStores(t, func(t *testing.T, store *hookedStore) {
 				joined, goOn := make(chan struct{}), make(chan struct{})
-				store.joins = func(join func() error) error {
+				store.onConcat = func(join func() error) error {
 					err := join()
 					select {
 					case <-joined:
@@ -350,7 +351,7 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 					}
 				}
 				var final atomic.Value
-				store.loads = func(id string) {
+				store.onLoad = func(id string) {
 					select {
 					case <-joined:
 						if path, ok := final.Load().(string); ok && strings.HasSuffix(path, id) {
@@ -396,16 +397,16 @@ func TestRefusedFinalLeavesNothing(t *testing.T) {
 	})
 }
 
-// A final that is discarded after its partials were told leaves them, too, and
-// what was told of its creation is told of its end.
+// A final that is discarded after its partials' records name it is removed from them,
+// too. A post-create event is followed by a post-terminate event.
 func TestDiscardedFinalLeavesItsPartials(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		e := serve(t, store, tusd.Config{})
 		full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
 		sub := e.handler.Subscribe(100)
-		store.joins = func(func() error) error { return tusd.ErrNoSpace }
+		store.onConcat = func(func() error) error { return tusd.ErrNoSpace }
 		var once sync.Once
-		store.loads = func(id string) {
+		store.onLoad = func(id string) {
 			if strings.HasSuffix(full, id) { // its builder has seen that open is not full
 				once.Do(func() { e.another().patch(open, 0, []byte("cde")).status(204) })
 			}
@@ -417,8 +418,8 @@ func TestDiscardedFinalLeavesItsPartials(t *testing.T) {
 	})
 }
 
-// wantEvents compares what was told until the handler was stopped. Events of one
-// type are of one upload.
+// wantEvents checks the events until the handler was stopped: their types, and that
+// they are of one upload.
 func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 	t.Helper()
 	var got []tusd.EventType
@@ -443,24 +444,25 @@ func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 	}
 }
 
-// Each way in which an upload vanishes whose creation was told.
+// An upload that vanishes after its post-create event has one post-terminate event, in
+// whichever way it vanishes.
 func TestVanishedUploadsAreTold(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		for name, vanish := range map[string]func(t *testing.T, e *env, partial, open string){
 			"no room": func(t *testing.T, e *env, partial, _ string) {
-				store.joins = func(func() error) error { return tusd.ErrNoSpace }
+				store.onConcat = func(func() error) error { return tusd.ErrNoSpace }
 				e.postFinal(partial).status(507)
 			},
 			"no room, asked for twice": func(t *testing.T, e *env, partial, _ string) {
 				looked, again := make(chan struct{}), make(chan *answer, 1)
 				var join, look sync.Once
 				var joining atomic.Bool
-				store.looks = func(id string) {
+				store.onRead = func(id string) {
 					if joining.Load() && !strings.HasSuffix(partial, id) {
 						look.Do(func() { close(looked) })
 					}
 				}
-				store.joins = func(func() error) error {
+				store.onConcat = func(func() error) error {
 					join.Do(func() {
 						joining.Store(true)
 						go func() { again <- e.another().postFinal(partial) }()
@@ -472,24 +474,24 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 				(<-again).status(423)
 			},
 			"partial lost": func(t *testing.T, e *env, partial, open string) {
-				store.creates = func(tusd.FileInfo) { loseUpload(t, store, open) }
+				store.onCreate = func(tusd.FileInfo) { loseUpload(t, store, open) }
 				e.postFinal(partial + " " + open).status(404)
 			},
 			"no side record": func(t *testing.T, e *env, partial, _ string) {
-				store.puts = func(key tusd.SideKey) error { return errors.New("no") }
+				store.onPutSide = func(key tusd.SideKey) error { return errors.New("no") }
 				e.postFinal(partial).status(500)
 			},
 			"removed, the answer of the storage lost": func(t *testing.T, e *env, _, _ string) {
 				path := e.create(3)
-				store.terminates = func(terminate func() error) error { return errors.Join(terminate(), errors.New("no answer")) }
+				store.onTerminate = func(terminate func() error) error { return errors.Join(terminate(), errors.New("no answer")) }
 				e.terminate(path).status(500)
 				e.terminate(path).status(404)
 			},
 			"removal that fails": func(t *testing.T, e *env, _, _ string) {
 				path := e.create(3)
-				store.terminates = func(terminate func() error) error { return errors.New("no") }
+				store.onTerminate = func(terminate func() error) error { return errors.New("no") }
 				e.terminate(path).status(500)
-				store.terminates = nil
+				store.onTerminate = nil
 				e.terminate(path).status(204)
 			},
 			"content refused": func(t *testing.T, e *env, _, _ string) {
@@ -549,11 +551,11 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 	})
 }
 
-// keepFinalsUnbuilt is a store in which finals of full partials stay because their clients
-// were answered before it had no room. It counts the attempts.
+// keepFinalsUnbuilt makes building fail after answered is closed, until room is set: by then
+// the finals are acknowledged. It counts the attempts.
 func keepFinalsUnbuilt(t *testing.T, store *hookedStore) (answered chan struct{}, attempts *atomic.Int32, room *atomic.Bool) {
 	answered, attempts, room = make(chan struct{}), new(atomic.Int32), new(atomic.Bool)
-	store.joins = func(join func() error) error {
+	store.onConcat = func(join func() error) error {
 		await(t, answered)
 		attempts.Add(1)
 		if room.Load() {
@@ -564,11 +566,11 @@ func keepFinalsUnbuilt(t *testing.T, store *hookedStore) (answered chan struct{}
 	return answered, attempts, room
 }
 
-// retryOften has finals tried again after short waits only.
+// retryOften keeps the delays between attempts to build short.
 func retryOften(v *tuning.Values) { v.LastRebuildDelay = 20 * time.Millisecond }
 
-// A partial is not let go by a restart while a final still needs it, though its
-// record did not name the final while both were in one process.
+// After a restart, too, a partial cannot be removed while a final needs it, even if its
+// record did not name the final while one process knew both.
 func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		answered, attempts, _ := keepFinalsUnbuilt(t, store)
@@ -582,7 +584,7 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 		store.reopen()
 		listing, listed := make(chan struct{}), make(chan struct{})
 		var first atomic.Bool
-		store.lists = func(kind string) { // the sweep of the start takes its time
+		store.onListSides = func(kind string) { // the sweep of the start takes its time
 			if kind == "building" && first.CompareAndSwap(false, true) {
 				close(listing)
 				await(t, listed)
@@ -645,7 +647,7 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 		e.awaitNamed(store, open)
 		entered := make(chan struct{})
 		var once sync.Once
-		store.loads = func(id string) {
+		store.onLoad = func(id string) {
 			if strings.HasSuffix(open, id) {
 				once.Do(func() { close(entered) })
 			}

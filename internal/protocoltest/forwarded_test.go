@@ -12,16 +12,16 @@ import (
 
 func TestProxy(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
-		{"case058_believed", "host and scheme of a proxy nearby go into Location", proxyBelieved},
+		{"case058_believed", "host and scheme of a trusted proxy go into Location", proxyBelieved},
 		{"case058_far", "those of a stranger do not", proxyFar},
-		{"case058_behind_proxy", "if everybody is believed, the stranger is, too", proxyAll},
-		{"case058_junk", "what is no host and no scheme is passed over", proxyJunk},
-		{"port_and_prefix", "port and path prefix of a proxy nearby go into Location, and finals know them", proxyPortPrefix},
+		{"case058_behind_proxy", "if all peers are trusted, a stranger is, too", proxyAll},
+		{"case058_junk", "a value that is no host or no scheme is ignored", proxyJunk},
+		{"port_and_prefix", "port and path prefix of a trusted proxy go into Location, and finals know them", proxyPortPrefix},
 		{"port_and_prefix_far", "those of a stranger do not", proxyPortPrefixFar},
 		{"public_url", "a public URL beats all that requests say", proxyPublicURL},
 		{"configured", "a configured host beats a proxy's", proxyConfigured},
 		{"concatenation", "a final names its partials by the URLs that the proxy made", proxyConcatenation},
-		{"https_warning", "a proxy that says https and is not believed is told of once", proxyHTTPSWarning},
+		{"https_warning", "a proxy that says https and is not trusted is logged once", proxyHTTPSWarning},
 		{"client_address", "events and the log have the client's address from a named proxy", proxyClientAddress},
 	})
 }

@@ -20,16 +20,16 @@ func TestHandOvers(t *testing.T) {
 	}
 }
 
-// handOvers is how often a PATCH ends about when a newer request asks for its
-// upload, half of them over each protocol, by so many pairs of clients at once:
-// most of the time is spent waiting.
+// handOvers is how often a PATCH ends at about the time when a newer request preempts
+// it, half of them over each protocol. Many pairs of clients run at once: they mostly
+// wait.
 const (
 	handOvers = 10_000
 	pairs     = 50
 )
 
-// handOverWindow is longer than a PATCH is left to go on when a newer request
-// asks, so that both ways to end it happen.
+// handOverWindow is longer than a preempted PATCH may go on, so that some PATCHes end
+// by themselves and some are ended.
 const handOverWindow = 30 * time.Millisecond
 
 // handOver is a pair of clients at one upload: the holder sends PATCHes of two

@@ -12,9 +12,9 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// The tests of the IETF draft "Resumable Uploads for HTTP" are scenarios like
+// The tests of the IETF draft "Resumable Uploads for HTTP" are scenarios, like
 // those of tus 1.0. Rnn is the number of the scenario in the list of test cases
-// for the draft that this server is held to.
+// for the draft that this server must pass.
 
 const appendType = "Content-Type: application/partial-upload"
 
@@ -43,7 +43,7 @@ type ietfClient struct {
 
 func (e *env) ietf(interop int) *ietfClient { return &ietfClient{e.client, interop} }
 
-// newest is what most scenarios speak.
+// newest runs a test in the newest version.
 func newest(test func(*ietfClient)) func(*env) {
 	return func(e *env) { test(e.ietf(9)) }
 }
@@ -57,8 +57,8 @@ func everyVersion(test func(*ietfClient)) func(*env) {
 	}
 }
 
-// everyNamed is everyVersion without the client that names none, which tells
-// of its dialect only with what it creates or appends.
+// everyNamed is everyVersion without the client that names none: only its creations
+// and appends have a mark of the dialect.
 func everyNamed(test func(*ietfClient)) func(*env) {
 	return everyVersion(func(d *ietfClient) {
 		if d.interop != 0 {
@@ -187,7 +187,7 @@ func (d *ietfClient) always(a *answer, method string) *answer {
 	a.request = fmt.Sprintf("interop %d: %s", d.interop, a.request)
 	a.header("X-Content-Type-Options", "nosniff")
 	if d.interop == 0 && a.Status >= 400 && a.Header.Get("Tus-Resumable") != "" {
-		return a // nothing says that the request is one of the draft
+		return a // the request has no mark of the draft
 	}
 	a.headerMatches("Upload-Limit", "^min-size=0(, |$)").without("Tus-Resumable", "Tus-Version")
 	if d.interop >= 3 && d.interop <= 9 {

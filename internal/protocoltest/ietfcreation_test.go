@@ -241,7 +241,7 @@ func ietfNoDeferrer(d *ietfClient) {
 	d.create(true, []byte("hello")).status(501).without("Location")
 }
 
-// limits returns the value of Upload-Limit that these limits have.
+// wantLimit checks the value of Upload-Limit.
 func wantLimit(a *answer, members ...string) *answer {
 	a.env.Helper()
 	return a.header("Upload-Limit", strings.Join(slices.Concat([]string{"min-size=0"}, members), ", "))
@@ -256,7 +256,7 @@ func TestIETFLimits(t *testing.T) {
 	}
 	runIETF(t, []scenario{
 		{"R11_too_large", "a length above max-size is refused, and nothing is made", limited(func(c *tusd.Config) { c.MaxSize = 100 }, ietfTooLarge)},
-		{"R12_grows", "a body that grows past max-size is refused and the upload is done for", limited(func(c *tusd.Config) { c.MaxSize = 100 }, ietfGrows)},
+		{"R12_grows", "a body that grows past max-size is refused and the upload has failed", limited(func(c *tusd.Config) { c.MaxSize = 100 }, ietfGrows)},
 		{"R29_min_append", "content below min-append-size is refused unless it is the last", limited(func(c *tusd.Config) { c.MinAppendSize = 10 }, ietfMinAppend)},
 		{"R30_max_append", "content above max-append-size is refused and the upload survives", limited(func(c *tusd.Config) { c.MaxAppendSize = 10 }, ietfMaxAppend)},
 		{"R39_options", "OPTIONS tells the limits, with all of them set", limited(func(c *tusd.Config) { c.MaxSize, c.MaxAppendSize, c.MinAppendSize = 100, 50, 10 }, ietfAllLimits)},
@@ -320,7 +320,7 @@ func ietfMaxAppend(d *ietfClient) {
 	}
 	d.append(u, offset, true, content(30)[offset:20]).status(204)
 	d.env.wantStored(u, content(20))
-	d.client.createFull(content(30)) // clients of tus cannot be told
+	d.client.createFull(content(30)) // tus has no limit of this kind
 }
 
 func ietfAllLimits(d *ietfClient) {

@@ -9,7 +9,7 @@ import (
 )
 
 // An upload of one dialect can be inspected and continued in the other, is
-// finished once, and everybody is told once.
+// finished once, and has each event once.
 func TestIETFMixed(t *testing.T) {
 	runIETF(t, []scenario{
 		{"tus_on_ietf", "tus continues and completes an upload of the draft", everyVersion(mixedTusOnIETF)},
@@ -33,7 +33,7 @@ func watchEvents(e *env) func(want ...tusd.EventType) {
 		e.Helper()
 		e.waitIdle()
 		var got []tusd.EventType
-		for len(events.C) > 0 { // they are told before the request is answered
+		for len(events.C) > 0 { // events are sent before the answer
 			got = append(got, (<-events.C).Type)
 		}
 		if !slices.Equal(got, want) {
@@ -108,7 +108,7 @@ func mixedLengths(d *ietfClient) {
 	u := d.begin("Upload-Length: 10")
 	d.patch(u, 0, content(4), "Upload-Length: 11").status(400)
 	d.patch(u, 0, content(11)).status(413)
-	d.want(u, 0, false) // tus does not punish that
+	d.want(u, 0, false) // in tus the upload does not fail
 	d.patch(u, 0, content(10), "Upload-Length: 10").status(204)
 	d.want(u, 10, true)
 }

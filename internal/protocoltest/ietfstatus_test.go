@@ -19,7 +19,7 @@ func TestIETFStatus(t *testing.T) {
 		{"R14_unknown", "an unknown upload is 404, for every method", everyVersion(ietfUnknown)},
 		{"R15_get", "GET of an upload that is not complete is like HEAD", everyVersion(ietfGet)},
 		{"R38_cancel", "a cancelled upload is gone", everyVersion(ietfCancel)},
-		{"R48_foreign", "whoever may not access an upload learns nothing of it", everyVersion(ietfForeign)},
+		{"R48_foreign", "a client that may not access an upload learns nothing of it", everyVersion(ietfForeign)},
 		{"R49_append_fields", "old versions refuse fields of an append on HEAD and DELETE", everyVersion(ietfAppendFields)},
 		{"disabled", "switched off, nothing of the draft is served", ietfDisabled},
 	})
@@ -39,7 +39,7 @@ func TestIETFConcurrency(t *testing.T) {
 		{"R35_creation", "HEAD ends a running creation", newest(ietfHeadEndsCreation)},
 		{"R37_race", "of PATCHes at one offset at most one succeeds, and bytes are never mixed", newest(ietfRace)},
 		{"R45_full_disk", "a full disk is 507 and what was stored counts", newest(ietfFullDisk)},
-		{"R45_record", "a completion that cannot be written is trouble that passes", newest(ietfUndeclared)},
+		{"R45_record", "a completion that cannot be written is a transient error", newest(ietfUndeclared)},
 		{"R45_unfinished", "what the store fails to finish is finished later, and told once", newest(ietfUnfinished)},
 		{"R46_restart", "a server that stops keeps what arrived", everyVersion(ietfRestart)},
 	})

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Trouble that passes has statuses of its own here, too. In two versions there
-// is a client that only comes back after others.
+// Transient errors have statuses of their own in the draft, too, and others in the two
+// versions that tus-js-client speaks.
 func TestIETFTransientErrors(t *testing.T) {
 	runIETF(t, []scenario{
 		{"R45_out_of_reach", "a store out of reach: HEAD 503, but 423 in the versions of tus-js-client", ietfOutOfReach},

@@ -15,19 +15,19 @@ import (
 func TestLimits(t *testing.T) {
 	runAlone(t, []storeKind{memoryStore}, []scenario{
 		{"case043_minimum_rate", "PATCH below the minimum rate: 503, bytes kept, lock free", limitRate},
-		{"rate_is_an_average", "who pauses within the time that is averaged over goes on", limitRateAverage},
-		{"requests", "one request too many: trouble that passes, in the dialect's way; OPTIONS is answered", limitRequests},
-		{"refused_requests", "who is being refused takes nobody's place", limitRefused},
-		{"answered_requests", "who has his answer keeps his place until the request ends", limitAnswered},
+		{"rate_is_an_average", "a client that pauses for less than the time of the average goes on", limitRateAverage},
+		{"requests", "one request too many: a transient error, in the dialect's way; OPTIONS is answered", limitRequests},
+		{"refused_requests", "a request that is refused is not counted", limitRefused},
+		{"answered_requests", "a request is counted until it ends, not until it is answered", limitAnswered},
 		{"uploads_per_client", "one upload too many from a client: 503; others and requests without content go on", limitUploads},
-		{"uploads_behind_proxies", "if everybody is believed, everybody may be a proxy", limitBehindProxies},
-		{"uploads_of_neighbours", "those who may pass on many clients' requests are not counted as one", limitNeighbours},
+		{"uploads_behind_proxies", "if all peers are trusted, each may be a proxy: none is limited", limitBehindProxies},
+		{"uploads_of_neighbours", "addresses that may be proxies are not limited as one client", limitNeighbours},
 		{"partials", "a final of more references than allowed: 400 before anything is looked up, nothing created", limitPartials},
 		{"header", "a header beyond the limit: 431, in both dialects", limitHeader},
 	})
 }
 
-// exceeded is how often a limit was met.
+// exceeded is how often a limit has refused a request.
 func (e *env) exceeded(limit string) uint64 { return e.handler.Metrics().LimitsExceeded[limit].Load() }
 
 func (e *env) wantExceeded(limit string, want uint64) {
@@ -47,7 +47,7 @@ func (r *openRequest) trickle(data []byte) {
 		case <-r.Done():
 			return
 		case <-pace.C:
-			r.Write(data[i : i+1]) // fails when the server has had enough
+			r.Write(data[i : i+1]) // fails when the server has closed the connection
 		}
 	}
 	r.env.Errorf("%d bytes were taken, one by one", len(data))
@@ -117,8 +117,7 @@ func limitRefused(e *env) {
 	refused.end()
 }
 
-// limitAnswered: a request takes its place until what follows its answer has
-// been read.
+// limitAnswered: a request counts until the rest of its body has been read.
 func limitAnswered(e *env) {
 	if e.protocol.name == "http2" {
 		return // nothing is read behind an answer: the stream ends

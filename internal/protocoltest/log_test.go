@@ -43,8 +43,8 @@ func (recorder) SetWriteDeadline(time.Time) error { return nil }
 func asText(out *bytes.Buffer) slog.Handler { return slog.NewTextHandler(out, nil) }
 func asJSON(out *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(out, nil) }
 
-// Whatever a client puts where, its line is bounded, one line, and without
-// control characters.
+// The log line of a request is one line, bounded and without control characters,
+// whatever the client sends.
 func TestLogLinesOfRequestsAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 200<<10)
 	nasty := "\x1b[2J\r\n\x00\u202e\u2028\xff" + long
@@ -106,7 +106,7 @@ func TestLogLinesOfRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// refusing is a store that creates nothing, and finds nothing.
+// refusing is a store that refuses to create and finds nothing.
 type refusing struct {
 	tusd.DataStore
 	create, find error
@@ -120,7 +120,7 @@ func (s *refusing) GetUpload(context.Context, tusd.Lease, string) (tusd.Upload, 
 	return nil, s.find
 }
 
-// logged is what is of interest in a line.
+// logged is the part of a line that is checked.
 type logged struct{ Level, Code string }
 
 func levels(t *testing.T, out *bytes.Buffer) (lines []logged) {
@@ -136,7 +136,7 @@ func levels(t *testing.T, out *bytes.Buffer) (lines []logged) {
 	return lines
 }
 
-// alarmed counts the lines that are more than information.
+// alarmed counts the lines above the level of information.
 func alarmed(lines []logged) (n int) {
 	for _, l := range lines {
 		if l.Level != "INFO" {
@@ -146,7 +146,7 @@ func alarmed(lines []logged) (n int) {
 	return n
 }
 
-// Clients do not choose how many warnings and errors there are.
+// Clients cannot cause any number of warnings and errors.
 func TestClientsCauseNoAlarms(t *testing.T) {
 	overlap(t)
 	announced := tusd.ErrNoSpace.With(fmt.Errorf("%w: 8 bytes do not fit", tusd.ErrAnnouncedOnly))

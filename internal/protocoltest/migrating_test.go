@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// What differs from tusd v2.10 and no other test shows, for docs/migrating.md.
+// Differences from tusd v2.10 in docs/migrating.md that no other test shows.
 
 // statusesOfV2 are the codes of tusd v2.10 with its statuses. It knows one
 // protocol's only, so they are compared with those of tus.
@@ -65,12 +65,12 @@ func TestMigrating(t *testing.T) {
 	runOn(t, fileStore, protocols, []scenario{
 		{"request_id", "every answer has an X-Request-ID: the client's, or a new one if that is too long or strange", migratingRequestID},
 		{"content_length_of_head", "HEAD of tus describes no content: its Content-Length is 0", migratingHead},
-		{"slash_at_the_end", "a slash behind an upload's URL makes it another one, which cannot be", migratingSlash},
+		{"slash_at_the_end", "a slash behind an upload's URL is part of the id, which is invalid then", migratingSlash},
 		{"extensions", "the extensions are those of tusd v2 in its order, with others between", migratingExtensions},
 		{"options_tells_both", "OPTIONS tells of tus and of the IETF draft, whatever its headers", migratingOptions},
 		{"cors_lists", "the lists of CORS are those of tusd v2 with others behind", migratingCORS},
 		{"vary", "every answer says that it varies with Origin, also without one", migratingVary},
-		{"finished_takes_no_more", "content for a finished upload is refused with 413, not swallowed", migratingFinished},
+		{"finished_takes_no_more", "content for a finished upload is refused with 413, not discarded", migratingFinished},
 		{"disposition", "a file name is given in a form that every browser reads", migratingDisposition},
 		{"metadata_is_sorted", "Upload-Metadata of a record without its raw form is sorted", migratingMetadata},
 		{"impossible_length", "a length that leaves no room for sums is refused with 413", migratingImpossible},

@@ -49,8 +49,7 @@ func mountStripped(h http.Handler) http.Handler {
 	return mux
 }
 
-// mountPathOnly is a prefix middleware of the simple kind: it knows of no
-// RawPath.
+// mountPathOnly is a middleware that strips a prefix of Path and ignores RawPath.
 func mountPathOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner := r.Clone(r.Context())
@@ -64,7 +63,7 @@ type unwrapping struct{ http.ResponseWriter }
 
 func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// hiding is the same, forgetful.
+// hiding is the same without Unwrap.
 type hiding struct{ http.ResponseWriter }
 
 func wrapped(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {

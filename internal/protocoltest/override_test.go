@@ -122,7 +122,7 @@ func creationSwitchedOff(e *env) {
 	e.wantNoUploads()
 }
 
-// A cache in front knows a request by the method that was sent.
+// A cache knows a request by the method that was sent.
 func overrideNotStored(e *env) {
 	full := e.createFull(content(100))
 	for _, sent := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
@@ -162,7 +162,7 @@ func errorsNotStored(e *env) {
 	e.raw(http.MethodGet, full, nil, "Range: bytes=100-").status(416).header("Cache-Control", "no-store")
 }
 
-// Only the callback knows who else may have it.
+// Only the callback knows which clients may have it.
 func guardedNotShared(e *env) {
 	e.config.Callbacks.PreAccess = func(context.Context, tusd.Event) error { return nil }
 	full := e.createFull(content(100))

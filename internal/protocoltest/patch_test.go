@@ -255,7 +255,7 @@ func patchRefusedHuge(e *env) {
 	e.wantOffset(u, 0)
 }
 
-func TestTrouble(t *testing.T) {
+func TestBrokenPatch(t *testing.T) {
 	runAlone(t, storeKinds, []scenario{
 		{"case041_cut", "PATCH cut after 30 of 100 bytes: they are kept, the prefix is right", patchCut},
 		{"case041_cut_chunked", "a chunked PATCH that is cut keeps what arrived", patchCutChunked},

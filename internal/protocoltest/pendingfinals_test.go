@@ -80,7 +80,7 @@ func TestPartialThatIsGoneFailsTheFinal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Terminate(t.Context(), lease, strings.TrimPrefix(open, "/files/")); err != nil { // behind the handler's back
+	if err := store.Terminate(t.Context(), lease, strings.TrimPrefix(open, "/files/")); err != nil { // without the handler
 		t.Fatal(err)
 	}
 	next := serve(t, store, tusd.Config{})
@@ -109,7 +109,7 @@ func TestSlowFinalIsAnsweredBeforeItIsBuilt(t *testing.T) {
 	}
 }
 
-// slowConcat joins only when released.
+// slowConcat concatenates when it is released.
 type slowConcat struct {
 	*storetest.Memory
 	release chan struct{}
@@ -163,7 +163,7 @@ func TestPendingFinalSurvivesACrash(t *testing.T) {
 	e := serve(t, store, tusd.Config{})
 	full, open, final := pendingFinal(e)
 	e.stop()
-	// As after a crash before the partials were told.
+	// As after a crash before the records of the partials were changed.
 	for _, path := range []string{full, open} {
 		locker := new(tusd.LocalLocker)
 		id := strings.TrimPrefix(path, "/files/")
@@ -202,13 +202,13 @@ func TestSpoiledPartialFailsItsFinal(t *testing.T) {
 	e.terminate(partial).status(204)
 }
 
-// storedOffset is the offset in the store, asked for without disturbing anybody.
+// storedOffset returns the offset in the store, without a lock.
 func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
 	t.Helper()
 	return storedInfo(t, store, path).Offset
 }
 
-// storedInfo is what the store says of an upload.
+// storedInfo returns the record of an upload from the store.
 func storedInfo(t *testing.T, store tusd.DataStore, path string) tusd.FileInfo {
 	t.Helper()
 	upload, err := store.GetUpload(t.Context(), nil, path[strings.LastIndex(path, "/")+1:])

@@ -15,7 +15,7 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// What only HTTP/1.1 has: several requests in one write, two framings at
+// Cases that only HTTP/1.1 has: several requests in one write, two framings at
 // once, half-closed connections.
 func TestHTTP1(t *testing.T) {
 	runOn(t, memoryStore, protocols[:1], []scenario{
@@ -32,7 +32,7 @@ func TestHTTP1(t *testing.T) {
 	})
 }
 
-// rawConn is a socket to the server, for what no client would send.
+// rawConn is a connection on which a test sends bytes that no client would send.
 type rawConn struct {
 	net.Conn
 	env    *env

@@ -70,14 +70,14 @@ func TestEventQueueIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// What waits to be finished keeps few requests and few goroutines, however many
-// uploads wait, and all are finished when that is possible again.
+// Uploads that wait to be finished keep few requests and few goroutines, however many
+// they are, and all are finished when that is possible again.
 func TestRetriesAreBounded(t *testing.T) {
 	const uploads, most, large = 300, 20, 100 << 10
 	for name, limit := range map[string]int64{"requests": 1000, "uploads": most} {
 		t.Run(name, func(t *testing.T) {
 			var works atomic.Bool
-			var told atomic.Int64 // requests that the callback was told of later
+			var told atomic.Int64 // requests that later calls of the callback still had
 			store := storetest.NewMemory()
 			h := callbackHandler(t, store, tusd.Callbacks{
 				PreFinish: func(_ context.Context, event tusd.Event) (tusd.HTTPResponse, error) {
@@ -151,7 +151,7 @@ func (s *newStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.Fi
 	return s.Memory.NewUpload(ctx, lease, info)
 }
 
-// What a callback has sliced out of something large is kept without that.
+// A text that a callback has sliced out of a large one is kept without the large one.
 func TestChangesOfCallbacksOwnTheirBytes(t *testing.T) {
 	answer := "id key value path" + strings.Repeat("x", 1<<20)
 	store := &newStore{Memory: storetest.NewMemory()}

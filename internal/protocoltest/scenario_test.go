@@ -14,13 +14,12 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// The protocol tests talk to a handler over real sockets, as scenarios: each
-// is one small function, runs over HTTP/1.1 and HTTP/2 on every store, and has
-// a sentence that is printed when it fails. caseNNN is the number of the
-// scenario in the list of strict test cases for tus 1.0 that this server is
-// held to.
+// Scenarios talk to a handler over sockets: each is one small function, runs over
+// HTTP/1.1 and HTTP/2 on every store, and has a sentence that is printed when it fails.
+// caseNNN is the number of the scenario in the list of strict test cases for tus 1.0
+// that this server must pass.
 
-// scenario is one thing that must hold.
+// scenario is one sentence about the protocol and the test of it.
 type scenario struct {
 	name     string
 	sentence string
@@ -83,8 +82,8 @@ func run(t *testing.T, scenarios []scenario) {
 	}
 }
 
-// runOn runs scenarios on one store. What does not depend on how bytes are
-// stored needs no other.
+// runOn runs scenarios on one store: enough for what does not depend on how bytes are
+// stored.
 func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
 	t.Helper()
 	overlap(t)

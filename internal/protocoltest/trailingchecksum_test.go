@@ -16,7 +16,7 @@ import (
 
 func TestLateChecksum(t *testing.T) {
 	ways := len(proofWays)
-	if !require.Thorough() { // outside CI a way that is much the same is left out
+	if !require.Thorough() { // outside CI one way of two that are alike is left out
 		ways = 1
 	}
 	runProvenWays(t, ways, []scenario{
@@ -41,8 +41,8 @@ func TestLateChecksumAbilities(t *testing.T) {
 		{"running_along", "a store that cannot be read again has the hashes run along", lateAlong},
 		{"no_rewinder", "where nothing can be rolled back, a wrong checksum ends the upload", lateNoRewinder},
 		{"rewind_fails", "so does one that could not be rolled back", lateRewindFails},
-		{"reread_fails", "what cannot be read again is rolled back, and the client may repeat it", lateRereadFails},
-		{"not_offered", "a server that offers no checksums passes over the trailer", lateNotOffered},
+		{"reread_fails", "content that cannot be read again is rolled back, and the client may repeat it", lateRereadFails},
+		{"not_offered", "a server that offers no checksums ignores the trailer", lateNotOffered},
 		{"http2", "net/http shows no trailer of HTTP/2 if none was announced", lateHidden},
 	})
 }
@@ -62,7 +62,7 @@ func (e *env) patchLate(target string, offset int64, data []byte, trailer ...str
 	return e.patchWithTrailer(target, offset, data, e.hint(), trailer...)
 }
 
-// lateSizes are chunks that come in one piece and in many.
+// lateSizes are chunks of one segment and of many.
 var lateSizes = []int{100, 300 << 10}
 
 func lateRight(e *env) {
@@ -224,7 +224,7 @@ func lateOverride(e *env) {
 		if err != nil {
 			e.Fatal(err)
 		}
-		s.Write(data) // what it could not send, the answer tells
+		s.Write(data) // if it cannot send, the answer says why
 		s.CloseWrite(want.trailer)
 		(&openRequest{s, e}).answer().status(want.status)
 		e.drop()
@@ -293,7 +293,7 @@ func lateContentDigest(e *env) {
 			e.wantStored(u, append(append([]byte(nil), data...), data...))
 		}
 		u := e.create(int64(size))
-		e.patchLate(u, 0, data, "Content-Digest: sha-3=:YQ==:").status(204) // RFC 9530 has it passed over
+		e.patchLate(u, 0, data, "Content-Digest: sha-3=:YQ==:").status(204) // RFC 9530: it is ignored
 	}
 }
 
@@ -306,7 +306,7 @@ func lateDraft(e *env) {
 			u := d.begin()
 			send := func(header []string, trailer ...string) *answer {
 				s := d.openAppend(u, 0, wire.Unknown, true, header...)
-				s.Write(data) // what it could not send, the answer tells
+				s.Write(data) // if it cannot send, the answer says why
 				s.CloseWrite(trailer...)
 				return s.answer()
 			}
@@ -324,7 +324,7 @@ func lateDraft(e *env) {
 	}
 }
 
-// rewinder changes what a store can take back.
+// rewinder changes how a store rolls back.
 type rewinder struct {
 	tusd.Rewinder
 	reads bool
@@ -390,7 +390,7 @@ func (unreadableUpload) GetReader(context.Context) (io.ReadCloser, error) {
 	return nil, errors.New("it cannot be read")
 }
 
-// readableRewinder takes back what unreadableStore has.
+// readableRewinder rolls back what unreadableStore has.
 type readableRewinder struct{ tusd.Rewinder }
 
 func (r readableRewinder) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {

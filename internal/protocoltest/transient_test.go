@@ -13,18 +13,18 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Clients throw uploads away on the wrong status, so trouble that may pass has
-// its own table of statuses.
+// A client throws an upload away on the wrong status. Transient errors have a table of
+// statuses of their own.
 func TestTransientErrors(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
-		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and nothing of the cause is told", storeOutOfReach},
+		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and the answer does not tell the cause", storeOutOfReach},
 		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 5xx, with Retry-After", lockerOutOfReach},
-		{"lock_timeout", "a holder that does not let go: 423 ERR_LOCK_TIMEOUT with Retry-After", lockTimesOut},
+		{"lock_timeout", "a holder that does not release its lock: 423 ERR_LOCK_TIMEOUT with Retry-After", lockTimesOut},
 		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationOutOfReach},
 		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", finishFailsForAWhile},
 		{"shutdown", "a shutdown ends a running PATCH with 503 ERR_SERVER_SHUTDOWN, its bytes kept", serverShutsDown},
-		{"never_these", "no trouble that passes is ever 400, 408 or 429", permanentErrors},
-		{"events_in_order", "what happens to an upload is told in order, each thing once", eventsInOrder},
+		{"never_these", "no a transient error is ever 400, 408 or 429", permanentErrors},
+		{"events_in_order", "the events of an upload are in order, each once", eventsInOrder},
 	})
 }
 
@@ -138,7 +138,7 @@ func finishFailsForAWhile(e *env) {
 	}
 	u := e.create(100)
 	if a := e.patch(u, 0, content(100)); a.Status != 423 && a.Status/100 != 5 {
-		e.Errorf("the PATCH whose finishing fails got %d, want trouble that passes", a.Status)
+		e.Errorf("the PATCH whose finishing fails got %d, want a transient error", a.Status)
 	}
 	e.head(u).status(423)
 	e.get(u, version).status(503)

@@ -20,9 +20,9 @@ func TestUnread(t *testing.T) {
 	runOn(t, memoryStore, protocols[:1], []scenario{
 		{"never_sent", "an answer that needs no body comes without it, and the connection is closed", unreadNeverSent},
 		{"late_body_is_no_request", "what comes after the time for the rest of a body does not run as a request", unreadLate},
-		{"sent_after_the_answer", "a body that comes after the answer is passed over, and the next request is served", unreadSentAfter},
-		{"endless", "a body without an end does not hold the connection", unreadEndless},
-		{"download", "a download is not held up by a body", unreadDownload},
+		{"sent_after_the_answer", "a body that comes after the answer is discarded, and the next request is served", unreadSentAfter},
+		{"endless", "a body without an end does not keep the connection open", unreadEndless},
+		{"download", "a download does not wait for a body", unreadDownload},
 		{"hidden_writer", "an answer behind a wrapper that hides full duplex does not wait for the body", unreadHidden},
 	})
 	runOn(t, memoryStore, protocols, []scenario{
@@ -62,8 +62,8 @@ var framings = map[string][]string{
 }
 
 // eachUnneeded sends the head of each request with each framing on a connection
-// of its own and tests what comes at once. What that returns is called behind
-// it, when all are under way: the times that have to go by do so together.
+// of its own and runs test on it. The functions that test returns run afterwards, when
+// all requests have been sent: they wait at the same time.
 func eachUnneeded(e *env, test func(c *rawConn, method string, status int) (later func())) {
 	e.config.DisableIETF = false
 	e.start()

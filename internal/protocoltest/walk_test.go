@@ -28,7 +28,7 @@ type modelUpload struct {
 
 func (m *modelUpload) complete() bool { return len(m.data) == m.length }
 
-// room is how many bytes the upload may still take, at most what a step sends.
+// room is how many bytes the upload may still get, at most as many as a step sends.
 func (m *modelUpload) room() int {
 	const most = 5000
 	if m.length < 0 {
@@ -37,7 +37,7 @@ func (m *modelUpload) room() int {
 	return min(most, m.length-len(m.data))
 }
 
-// walk is the model: the uploads and the dice.
+// walk is the model: the uploads, and the source of random numbers.
 type walk struct {
 	*env
 	dice    *rand.Rand
