@@ -3,7 +3,6 @@ package tusd
 import (
 	"cmp"
 	"errors"
-	"math"
 )
 
 // appendRequest is a request to add data to an upload, as a dialect reads it.
@@ -108,27 +107,6 @@ func (e *engine) checkLength(c *operation, info *FileInfo, req *appendRequest) (
 		return -1, ErrMaxSizeExceeded
 	}
 	return length, nil
-}
-
-// limitBody limits the body to the bytes that the upload may still take.
-func (e *engine) limitBody(c *operation, info *FileInfo) error {
-	limit, tooLong := e.remaining(info)
-	if c.maxContent > 0 && c.maxContent < limit {
-		limit, tooLong = c.maxContent, ErrAppendTooLarge
-	}
-	return c.body.allow(limit, tooLong)
-}
-
-// remaining returns how many bytes the upload may still take, and the error for
-// more.
-func (e *engine) remaining(info *FileInfo) (int64, *Error) {
-	if length := info.length(); length >= 0 {
-		return length - info.Offset, ErrUploadSizeExceeded
-	}
-	if e.config.MaxSize > 0 {
-		return e.config.MaxSize - info.Offset, ErrMaxSizeExceeded
-	}
-	return math.MaxInt64 - info.Offset, ErrMaxSizeExceeded
 }
 
 // prepareRecord writes to the record what it needs before the data: the length,
