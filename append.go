@@ -21,75 +21,75 @@ type appendRequest struct {
 
 // append stores the body at the end of an upload. The result is valid with an
 // error, too: info.Offset is the upload's offset if info.ID is set.
-func (e *engine) append(c *operation, req *appendRequest) (operationResult, error) {
+func (e *engine) append(op *operation, req *appendRequest) (operationResult, error) {
 	if e.building.Locked(req.id) { // the builder keeps the lock until the final is built
-		if info, err := e.authorizedInfo(c, req.id); err != nil || info.IsFinal {
+		if info, err := e.authorizedInfo(op, req.id); err != nil || info.IsFinal {
 			return operationResult{}, cmp.Or(err, error(ErrModifyFinal))
 		}
 	}
-	c.ctx = &claimedOffset{c.ctx, req.offset}
-	h, err := e.acquire(c, req.id)
+	op.ctx = &claimedOffset{op.ctx, req.offset}
+	u, err := e.acquire(op, req.id)
 	if err != nil {
 		return operationResult{}, err
 	}
-	defer h.release()
-	complete, before := h.info.Complete(), h.info
-	if err := e.checkAppend(c, h, req); err != nil {
-		err = e.failOversized(c, h, req.failsIfTooLong, err)
-		return operationResult{info: &h.info}, err
+	defer u.release()
+	complete, before := u.info.Complete(), u.info
+	if err := e.checkAppend(op, u, req); err != nil {
+		err = e.failOversized(op, u, req.failsIfTooLong, err)
+		return operationResult{info: &u.info}, err
 	}
 	switch {
 	case complete:
-		h.release() // drain the body without holding the lock
-		return operationResult{info: &h.info}, c.body.requireEmpty()
-	case h.info.Full(): // because this request gives the length
-		err = c.body.requireEmpty()
+		u.release() // drain the body without holding the lock
+		return operationResult{info: &u.info}, op.body.requireEmpty()
+	case u.info.Full(): // because this request gives the length
+		err = op.body.requireEmpty()
 	default:
-		err = e.receive(c, h, req.complete)
+		err = e.receive(op, u, req.complete)
 	}
 	if err != nil {
-		err = e.revertRecord(h, req, &before, err)
-		err = e.failOversized(c, h, req.failsIfTooLong, err)
+		err = e.revertRecord(u, req, &before, err)
+		err = e.failOversized(op, u, req.failsIfTooLong, err)
 	}
-	return e.finishOrRelease(c, h, err)
+	return e.finishOrRelease(op, u, err)
 }
 
 // checkAppend checks the request against the upload's state and prepares the
 // record for it.
-func (e *engine) checkAppend(c *operation, h *lockedUpload, req *appendRequest) error {
-	if h.info.IsFinal {
+func (e *engine) checkAppend(op *operation, u *lockedUpload, req *appendRequest) error {
+	if u.info.IsFinal {
 		return ErrModifyFinal
 	}
-	if err := e.checkUsable(&h.info); err != nil {
+	if err := e.checkUsable(&u.info); err != nil {
 		return err
 	}
-	if req.offset != h.info.Offset {
+	if req.offset != u.info.Offset {
 		return ErrMismatchedOffset
 	}
-	length, err := e.checkLength(c, &h.info, req)
+	length, err := e.checkLength(op, &u.info, req)
 	if err != nil {
 		return err
 	}
-	if err := e.limitBody(c, h.withLength(length)); err != nil {
+	if err := e.limitBody(op, u.withLength(length)); err != nil {
 		return err
 	}
-	if c.body.length == 0 { // verify the checksum of an empty body before the record changes
-		if err := c.body.requireEmpty(); err != nil {
+	if op.body.length == 0 { // verify the checksum of an empty body before the record changes
+		if err := op.body.requireEmpty(); err != nil {
 			return err
 		}
 	}
-	return e.prepareRecord(h, req, length)
+	return e.prepareRecord(u, req, length)
 }
 
 // checkLength returns the length that the request gives to the upload, -1 if
 // none. A length that contradicts the upload is an error.
-func (e *engine) checkLength(c *operation, info *FileInfo, req *appendRequest) (int64, error) {
+func (e *engine) checkLength(op *operation, info *FileInfo, req *appendRequest) (int64, error) {
 	length, known, mismatch := req.length, info.length(), ErrInvalidUploadLength
 	if req.announcesLength {
 		mismatch = ErrInconsistentLength
 	}
-	if req.complete && c.body.length >= 0 {
-		end := info.Offset + c.body.length
+	if req.complete && op.body.length >= 0 {
+		end := info.Offset + op.body.length
 		switch {
 		case length >= 0 && length != end:
 			return -1, mismatch
@@ -111,28 +111,28 @@ func (e *engine) checkLength(c *operation, info *FileInfo, req *appendRequest) (
 
 // prepareRecord writes to the record what it needs before the data: the length,
 // the digests to compare, and StateUploading if a callback decides about completion.
-func (e *engine) prepareRecord(h *lockedUpload, req *appendRequest, length int64) error {
-	err := e.recordLength(h, req, length)
-	if err == nil && e.callsPreFinish(h.info) && h.info.State == "" && !h.info.Complete() {
-		err = h.setState(h.ctx, StateUploading, nil)
+func (e *engine) prepareRecord(u *lockedUpload, req *appendRequest, length int64) error {
+	err := e.recordLength(u, req, length)
+	if err == nil && e.callsPreFinish(u.info) && u.info.State == "" && !u.info.Complete() {
+		err = u.setState(u.ctx, StateUploading, nil)
 	}
-	if err == nil && !h.info.Complete() {
-		err = h.wantDigests(req.digests)
+	if err == nil && !u.info.Complete() {
+		err = u.wantDigests(req.digests)
 	}
 	if err != nil {
 		return err
 	}
-	return h.refresh()
+	return u.refresh()
 }
 
 // recordLength writes the length that the request gives to the record.
-func (e *engine) recordLength(h *lockedUpload, req *appendRequest, length int64) error {
+func (e *engine) recordLength(u *lockedUpload, req *appendRequest, length int64) error {
 	switch {
-	case length < 0 || !h.info.SizeIsDeferred:
+	case length < 0 || !u.info.SizeIsDeferred:
 	case !req.announcesLength:
-		return e.declareLength(h, length)
-	case h.info.KnownLength == nil:
-		return h.announceLength(length)
+		return e.declareLength(u, length)
+	case u.info.KnownLength == nil:
+		return u.announceLength(length)
 	}
 	return nil
 }
@@ -140,21 +140,21 @@ func (e *engine) recordLength(h *lockedUpload, req *appendRequest, length int64)
 // revertRecord undoes what prepareRecord wrote if the content is refused: a refused
 // request changes nothing. After a transient error the record stays, because the
 // client sends the same request again. It returns err, joined with its own error.
-func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileInfo, err error) error {
-	declared := before.SizeIsDeferred && !h.info.SizeIsDeferred
-	announced := before.KnownLength == nil && h.info.KnownLength != nil
-	stored := h.info.Offset > before.Offset
+func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *FileInfo, err error) error {
+	declared := before.SizeIsDeferred && !u.info.SizeIsDeferred
+	announced := before.KnownLength == nil && u.info.KnownLength != nil
+	stored := u.info.Offset > before.Offset
 	digests := !stored && verifies(req.digests)
-	if asError(err).Transient || stored && h.info.Full() || !declared && !announced && !digests {
+	if asError(err).Transient || stored && u.info.Full() || !declared && !announced && !digests {
 		return err
 	}
 	oldLength, oldDigests := before.KnownLength, before.Digests // without the copies, before escapes to the heap in every PATCH
 	var revertErr error
 	if declared {
-		revertErr = e.declareLength(h, -1)
+		revertErr = e.declareLength(u, -1)
 	}
 	if revertErr == nil && (announced || digests) {
-		revertErr = h.update(h.ctx, func(info *FileInfo) error {
+		revertErr = u.update(u.ctx, func(info *FileInfo) error {
 			info.KnownLength = oldLength
 			if digests {
 				info.Digests = oldDigests
@@ -162,7 +162,7 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 			return nil
 		})
 	}
-	if revertErr = cmp.Or(revertErr, h.refresh()); revertErr != nil {
+	if revertErr = cmp.Or(revertErr, u.refresh()); revertErr != nil {
 		return errors.Join(err, revertErr)
 	}
 	return err
@@ -171,31 +171,31 @@ func (e *engine) revertRecord(h *lockedUpload, req *appendRequest, before *FileI
 // failOversized fails an upload whose client sent more bytes than its length or
 // than the limit, if failsIfTooLong is set. It returns err, or the error of writing
 // the state.
-func (e *engine) failOversized(c *operation, h *lockedUpload, failsIfTooLong bool, err error) error {
-	sent := c.body != nil && c.body.ended() // not only announced
+func (e *engine) failOversized(op *operation, u *lockedUpload, failsIfTooLong bool, err error) error {
+	sent := op.body != nil && op.body.ended() // not only announced
 	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && sent
-	if !failsIfTooLong || !tooLong || !h.info.SizeIsDeferred {
+	if !failsIfTooLong || !tooLong || !u.info.SizeIsDeferred {
 		return err
 	}
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: ErrUploadFailed.Status.IETF}
-	if stateErr := h.setState(h.ctx, StateFailed, failure); stateErr != nil {
+	if stateErr := u.setState(u.ctx, StateFailed, failure); stateErr != nil {
 		return stateErr
 	}
-	if h.info.IsPartial {
-		e.wakeFinals(&h.info)
+	if u.info.IsPartial {
+		e.wakeFinals(&u.info)
 	}
-	return errors.Join(err, h.refresh())
+	return errors.Join(err, u.refresh())
 }
 
 // finishOrRelease ends a request that has changed an upload and releases the lock. A
 // full upload is finished first, also if the client disconnects. err is the result of
 // the request so far.
-func (e *engine) finishOrRelease(c *operation, h *lockedUpload, err error) (operationResult, error) {
-	res := operationResult{info: &h.info}
-	if h.info.State == StateFailed || !h.info.Full() {
-		h.release()
+func (e *engine) finishOrRelease(op *operation, u *lockedUpload, err error) (operationResult, error) {
+	res := operationResult{info: &u.info}
+	if u.info.State == StateFailed || !u.info.Full() {
+		u.release()
 	} else {
-		finished, finishErr := e.finish(h, e.eventRequest(c))
+		finished, finishErr := e.finish(u, e.eventRequest(op))
 		res.merge(finished)
 		if err == nil {
 			err = finishErr

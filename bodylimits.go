@@ -6,12 +6,12 @@ import (
 )
 
 // limitBody limits the body to the bytes that the upload may still take.
-func (e *engine) limitBody(c *operation, info *FileInfo) error {
+func (e *engine) limitBody(op *operation, info *FileInfo) error {
 	limit, tooLong := e.remaining(info)
-	if c.maxContent > 0 && c.maxContent < limit {
-		limit, tooLong = c.maxContent, ErrAppendTooLarge
+	if op.maxContent > 0 && op.maxContent < limit {
+		limit, tooLong = op.maxContent, ErrAppendTooLarge
 	}
-	return c.body.allow(limit, tooLong)
+	return op.body.allow(limit, tooLong)
 }
 
 // remaining returns how many bytes the upload may still take, and the error for

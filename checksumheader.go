@@ -12,7 +12,7 @@ import (
 const checksumField = "Upload-Checksum"
 
 // prepareTusBody prepares the body of a creation or an append, with its checksum.
-func (x *exchange) prepareTusBody(c *operation) error {
+func (x *exchange) prepareTusBody(op *operation) error {
 	v, err := readTusChecksum(x.body.request)
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func (x *exchange) prepareTusBody(c *operation) error {
 	if v == nil && offered {
 		v = contentDigestForTus(x.body.request)
 	}
-	c.body, x.body.verifier = &x.body, v
+	op.body, x.body.verifier = &x.body, v
 	x.expectTrailingChecksum()
 	return nil
 }

@@ -159,19 +159,19 @@ func (v *verifier) verify() error {
 }
 
 // writeVerified stores a body that has a verifier: all of it or nothing.
-func (e *engine) writeVerified(c *operation, h *lockedUpload) (int64, error) {
+func (e *engine) writeVerified(op *operation, u *lockedUpload) (int64, error) {
 	if writer := e.store.AtomicWriter; writer != nil {
-		return writer.WriteAtomic(h.ctx, h.upload, h.info.Offset, c.body)
+		return writer.WriteAtomic(u.ctx, u.upload, u.info.Offset, op.body)
 	}
-	return e.writeSpooled(c, h)
+	return e.writeSpooled(op, u)
 }
 
 // writeSpooled writes the body to a local file and verifies it before the store gets
 // it. If the store then fails half-way, the bytes that it has stored are verified
 // and may stay.
-func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
+func (e *engine) writeSpooled(op *operation, u *lockedUpload) (int64, error) {
 	limit := e.config.ChecksumSpoolSize
-	if c.body.length > limit {
+	if op.body.length > limit {
 		return 0, ErrChecksumTooLarge
 	}
 	spool, err := os.CreateTemp(e.config.ChecksumSpool, spoolPrefix+"*")
@@ -182,7 +182,7 @@ func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
 	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the open file needs no name; a crash leaves no file
 		return 0, err
 	}
-	if n, err := io.Copy(spool, io.LimitReader(c.body, limit+1)); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if n, err := io.Copy(spool, io.LimitReader(op.body, limit+1)); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return 0, ErrNoSpace.With(err)
 	} else if err != nil {
 		return 0, err
@@ -192,7 +192,7 @@ func (e *engine) writeSpooled(c *operation, h *lockedUpload) (int64, error) {
 	if _, err := spool.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
-	return h.upload.WriteChunk(h.ctx, h.info.Offset, spool)
+	return u.upload.WriteChunk(u.ctx, u.info.Offset, spool)
 }
 
 // spoolPrefix begins the names of spool files. A file has its name only between

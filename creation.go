@@ -27,15 +27,15 @@ type creationRequest struct {
 }
 
 // create creates an upload and stores the body, if there is one.
-func (e *engine) create(c *operation, req creationRequest) (operationResult, error) {
+func (e *engine) create(op *operation, req creationRequest) (operationResult, error) {
 	if req.final != nil {
 		req.final.metadata, req.final.rawMeta = req.metadata, req.rawMetaData
-		return e.concatenate(c, *req.final)
+		return e.concatenate(op, *req.final)
 	}
-	if err := e.checkCreation(c, req); err != nil {
+	if err := e.checkCreation(op, req); err != nil {
 		return operationResult{}, err
 	}
-	info := e.newInfo(c, req.metadata, req.rawMetaData)
+	info := e.newInfo(op, req.metadata, req.rawMetaData)
 	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.explicitCompletion
 	info.Digests = e.newDigests(req.digests)
 	switch {
@@ -44,40 +44,40 @@ func (e *engine) create(c *operation, req creationRequest) (operationResult, err
 	case req.explicitCompletion && req.length >= 0:
 		info.KnownLength = &req.length
 	}
-	h, res, err := e.createLocked(c, info)
+	u, res, err := e.createLocked(op, info)
 	if err != nil {
 		return res, err
 	}
-	defer h.release()
-	err = e.storeInitialContent(c, h, req)
-	finished, err := e.finishOrRelease(c, h, err)
+	defer u.release()
+	err = e.storeInitialContent(op, u, req)
+	finished, err := e.finishOrRelease(op, u, err)
 	res.merge(finished)
 	return res, err
 }
 
 // storeInitialContent stores the body of a creation.
-func (e *engine) storeInitialContent(c *operation, h *lockedUpload, req creationRequest) error {
+func (e *engine) storeInitialContent(op *operation, u *lockedUpload, req creationRequest) error {
 	switch {
-	case c.body == nil && req.complete:
-		return e.completeAtOffset(h)
-	case c.body == nil:
+	case op.body == nil && req.complete:
+		return e.completeAtOffset(u)
+	case op.body == nil:
 		return nil
-	case c.onCreated != nil:
-		c.onCreated(h.info)
+	case op.onCreated != nil:
+		op.onCreated(u.info)
 	}
-	err := e.limitBody(c, &h.info)
+	err := e.limitBody(op, &u.info)
 	if err == nil {
-		err = e.receive(c, h, req.complete)
+		err = e.receive(op, u, req.complete)
 	}
 	if err != nil {
-		return e.failOversized(c, h, req.failsIfTooLong, err)
+		return e.failOversized(op, u, req.failsIfTooLong, err)
 	}
 	return nil
 }
 
 // checkCreation refuses a creation whose length cannot be stored, before the
 // callback is called.
-func (e *engine) checkCreation(c *operation, req creationRequest) error {
+func (e *engine) checkCreation(op *operation, req creationRequest) error {
 	if req.explicitCompletion && e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
@@ -85,7 +85,7 @@ func (e *engine) checkCreation(c *operation, req creationRequest) error {
 		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.explicitCompletion {
 			return ErrNotImplemented
 		}
-		if c.body != nil && e.tooLarge(c.body.length) {
+		if op.body != nil && e.tooLarge(op.body.length) {
 			return ErrMaxSizeExceeded
 		}
 		return nil
@@ -93,7 +93,7 @@ func (e *engine) checkCreation(c *operation, req creationRequest) error {
 	if e.tooLarge(req.length) {
 		return ErrMaxSizeExceeded
 	}
-	if c.body != nil && c.body.length > req.length {
+	if op.body != nil && op.body.length > req.length {
 		return ErrUploadSizeExceeded
 	}
 	return nil
@@ -104,36 +104,36 @@ func (e *engine) tooLarge(length int64) bool {
 }
 
 // newInfo returns the fields that the record of every new upload has.
-func (e *engine) newInfo(c *operation, metadata MetaData, raw string) FileInfo {
+func (e *engine) newInfo(op *operation, metadata MetaData, raw string) FileInfo {
 	return FileInfo{
 		MetaData:    metadata,
 		RawMetaData: raw,
 		Version:     RecordVersion,
 		Created:     e.now().UTC(),
 		Digests:     e.newDigests(nil),
-		Dialect:     c.dialect,
+		Dialect:     op.dialect,
 	}
 }
 
 // createLocked calls the pre-create callback, locks the new id and stores the
 // record. The caller releases the lock.
-func (e *engine) createLocked(c *operation, info FileInfo) (*lockedUpload, operationResult, error) {
-	response, err := e.preCreate(c, &info)
+func (e *engine) createLocked(op *operation, info FileInfo) (*lockedUpload, operationResult, error) {
+	response, err := e.preCreate(op, &info)
 	if err != nil {
 		return nil, operationResult{}, err
 	}
-	h, err := e.storeNew(c, info)
+	u, err := e.storeNew(op, info)
 	if err != nil {
 		return nil, operationResult{}, err
 	}
 	e.metrics.UploadsCreated.Add(1)
-	e.publish(c, EventPostCreate, h.info)
-	return h, operationResult{info: &h.info, response: response}, nil
+	e.publish(op, EventPostCreate, u.info)
+	return u, operationResult{info: &u.info, response: response}, nil
 }
 
 // preCreate calls the pre-create callback, which may refuse or change the upload,
 // and sets the id and the state of the record.
-func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
+func (e *engine) preCreate(op *operation, info *FileInfo) (HTTPResponse, error) {
 	var response HTTPResponse
 	if err := e.config.checkAnswerSize(info); err != nil {
 		return response, err
@@ -141,8 +141,8 @@ func (e *engine) preCreate(c *operation, info *FileInfo) (HTTPResponse, error) {
 	if callback := e.config.Callbacks.PreCreate; callback != nil {
 		var changes FileInfoChanges
 		var err error
-		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: c.from.request()}
-		ctx, stop := contexts.Outlive(c.ctx, e.config.GracePeriod)
+		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: op.from.request()}
+		ctx, stop := contexts.Outlive(op.ctx, e.config.GracePeriod)
 		defer stop()
 		response, err = consult(func() (response HTTPResponse, err error) {
 			response, changes, err = callback(ctx, event)
@@ -182,21 +182,21 @@ func (c FileInfoChanges) apply(info *FileInfo) {
 
 // storeNew locks the id and stores the record. No client knows a generated id, so
 // the lock is free unless a callback chose an id that exists.
-func (e *engine) storeNew(c *operation, info FileInfo) (*lockedUpload, error) {
-	h, err := e.lock(c.ctx, info.ID, LockTry)
+func (e *engine) storeNew(op *operation, info FileInfo) (*lockedUpload, error) {
+	u, err := e.lock(op.ctx, info.ID, LockTry)
 	if err != nil {
 		return nil, err
 	}
 	stored := false
 	defer func() {
 		if !stored {
-			h.release()
+			u.release()
 		}
 	}()
 	defer e.metrics.store.create.since(time.Now())
-	if h.upload, err = e.store.Core.NewUpload(h.ctx, h.lease, info); err == nil {
-		err = h.refresh()
+	if u.upload, err = e.store.Core.NewUpload(u.ctx, u.lease, info); err == nil {
+		err = u.refresh()
 	}
 	stored = err == nil
-	return h, err
+	return u, err
 }

@@ -17,13 +17,13 @@ type dialect interface {
 	// begin sets the header fields that every answer has, errors included.
 	begin(x *exchange)
 
-	// readCreation reads the header of a POST and sets the body of c.
-	readCreation(x *exchange, c *operation) (creationRequest, error)
+	// readCreation reads the header of a POST and sets the body of op.
+	readCreation(x *exchange, op *operation) (creationRequest, error)
 	// writeCreation answers a creation. It returns the error that remains to be
 	// answered.
 	writeCreation(x *exchange, req creationRequest, res operationResult, err error) error
-	// readAppend reads the header of a PATCH and sets the body of c.
-	readAppend(x *exchange, c *operation) (appendRequest, error)
+	// readAppend reads the header of a PATCH and sets the body of op.
+	readAppend(x *exchange, op *operation) (appendRequest, error)
 	// writeAppend answers an append. It returns the error that remains to be
 	// answered.
 	writeAppend(x *exchange, req appendRequest, res operationResult, err error) error

@@ -82,11 +82,11 @@ func joinDigests(digests, wanted []Digest) []Digest {
 
 // wantDigests writes the digests that a client wants compared to the record. The
 // upload gets a state, because offset and length no longer show that it is complete.
-func (h *lockedUpload) wantDigests(wanted []Digest) error {
+func (u *lockedUpload) wantDigests(wanted []Digest) error {
 	if !verifies(wanted) {
 		return nil
 	}
-	return h.update(h.ctx, func(info *FileInfo) error {
+	return u.update(u.ctx, func(info *FileInfo) error {
 		info.Digests = joinDigests(info.Digests, wanted)
 		if info.State == "" {
 			info.State = StateUploading
@@ -155,47 +155,47 @@ const (
 // saveDigests writes the digests to the record: at the end of a body, and from time
 // to time before. start is the offset at which the body begins. If the write fails,
 // the digests catch up later.
-func (e *engine) saveDigests(c *operation, h *lockedUpload, start int64) {
-	runner := c.body.digests
-	if runner == nil || start+c.body.n != h.info.Offset || h.info.Offset == runner.savedOffset && !h.info.Full() {
+func (e *engine) saveDigests(op *operation, u *lockedUpload, start int64) {
+	runner := op.body.digests
+	if runner == nil || start+op.body.n != u.info.Offset || u.info.Offset == runner.savedOffset && !u.info.Full() {
 		return // the store has kept less than was hashed, or there is nothing new
 	}
-	if !c.body.ended() && time.Since(runner.saved) < digestSaveInterval && h.info.Offset-runner.savedOffset < digestSaveBytes {
+	if !op.body.ended() && time.Since(runner.saved) < digestSaveInterval && u.info.Offset-runner.savedOffset < digestSaveBytes {
 		return
 	}
-	states, err := runner.states(h.info.Offset, h.info.Full())
+	states, err := runner.states(u.info.Offset, u.info.Full())
 	if err == nil {
-		err = h.storeDigests(h.ctx, states)
+		err = u.storeDigests(u.ctx, states)
 	}
 	if err != nil {
-		e.log.Warn("the state of a digest could not be kept", "id", h.id, "err", err)
+		e.log.Warn("the state of a digest could not be kept", "id", u.id, "err", err)
 		return
 	}
-	runner.saved, runner.savedOffset = time.Now(), h.info.Offset
+	runner.saved, runner.savedOffset = time.Now(), u.info.Offset
 }
 
 // resetLostDigests resets, in the record, the digests that cover more than the stored
 // bytes, before other bytes take the place of the lost ones.
-func (h *lockedUpload) resetLostDigests() error {
-	ahead := func(d Digest) bool { return d.Offset > h.info.Offset }
-	if !slices.ContainsFunc(h.info.Digests, ahead) {
+func (u *lockedUpload) resetLostDigests() error {
+	ahead := func(d Digest) bool { return d.Offset > u.info.Offset }
+	if !slices.ContainsFunc(u.info.Digests, ahead) {
 		return nil
 	}
-	states := slices.Clone(h.info.Digests)
+	states := slices.Clone(u.info.Digests)
 	for i, d := range states {
-		states[i] = d.within(h.info.Offset)
+		states[i] = d.within(u.info.Offset)
 	}
-	return h.storeDigests(h.ctx, states)
+	return u.storeDigests(u.ctx, states)
 }
 
 // storeDigests writes the digests to the record.
-func (h *lockedUpload) storeDigests(ctx context.Context, states []Digest) error {
-	err := h.update(ctx, func(info *FileInfo) error {
+func (u *lockedUpload) storeDigests(ctx context.Context, states []Digest) error {
+	err := u.update(ctx, func(info *FileInfo) error {
 		info.Digests = states
 		return nil
 	})
 	if err == nil {
-		h.info.Digests = states
+		u.info.Digests = states
 	}
 	return err
 }
@@ -206,19 +206,19 @@ const maxWaitingCatchUps = 1000
 
 // checkDigests compares the digests of a full upload with those that the client
 // wants. It first computes what the comparison needs, and all digests of a final.
-func (e *engine) checkDigests(ctx context.Context, h *lockedUpload) error {
-	needed := h.info.IsFinal
-	for _, d := range h.info.Digests {
-		needed = needed || d.Sum == nil && (d.Want != nil || d.Offset >= h.info.Offset)
+func (e *engine) checkDigests(ctx context.Context, u *lockedUpload) error {
+	needed := u.info.IsFinal
+	for _, d := range u.info.Digests {
+		needed = needed || d.Sum == nil && (d.Want != nil || d.Offset >= u.info.Offset)
 	}
-	if !needed || !digestsBehind(h.info) {
-		return compareDigests(h.info.Digests)
+	if !needed || !digestsBehind(u.info) {
+		return compareDigests(u.info.Digests)
 	}
-	states, err := hashMissing(ctx, h.upload, h.info)
+	states, err := hashMissing(ctx, u.upload, u.info)
 	if err != nil {
 		return err
 	}
-	if err := h.storeDigests(ctx, states); err != nil {
+	if err := u.storeDigests(ctx, states); err != nil {
 		return err
 	}
 	return compareDigests(states)

@@ -61,16 +61,16 @@ func (e *engine) catchUpOnce(id string) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	h, err := e.lockAndLoad(e.background, id, LockWait)
+	u, err := e.lockAndLoad(e.background, id, LockWait)
 	if err != nil {
 		return false, err
 	}
-	defer h.release()
-	if !h.info.Created.Equal(info.Created) {
+	defer u.release()
+	if !u.info.Created.Equal(info.Created) {
 		return false, nil // the upload was removed, and a new one has its id
 	}
-	err = h.storeDigests(h.ctx, furthest(h.info, states))
-	return digestsBehind(h.info), err
+	err = u.storeDigests(u.ctx, furthest(u.info, states))
+	return digestsBehind(u.info), err
 }
 
 // furthest returns, for each digest of an upload, the state that covers more of the

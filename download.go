@@ -9,11 +9,11 @@ import (
 
 // download loads a complete upload for reading. It takes no lock, so downloads do
 // not wait for each other or for a request that changes the upload.
-func (e *engine) download(c *operation, id string) (storedContent, FileInfo, error) {
-	if err := e.authorize(c, id); err != nil {
+func (e *engine) download(op *operation, id string) (storedContent, FileInfo, error) {
+	if err := e.authorize(op, id); err != nil {
 		return storedContent{}, FileInfo{}, err
 	}
-	upload, info, err := e.peek(c.ctx, id)
+	upload, info, err := e.peek(op.ctx, id)
 	switch {
 	case err != nil:
 		return storedContent{}, info, err

@@ -131,16 +131,16 @@ func mergeResponses(a, b HTTPResponse) HTTPResponse {
 }
 
 // authorize calls the pre-access callback, before the upload is locked or read.
-func (e *engine) authorize(c *operation, id string) error {
+func (e *engine) authorize(op *operation, id string) error {
 	callback := e.config.Callbacks.PreAccess
-	if callback == nil || c.admitted == id {
+	if callback == nil || op.admitted == id {
 		return nil
 	}
 	_, err := consult(func() (HTTPResponse, error) {
-		return HTTPResponse{}, callback(c.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: c.from.request()})
+		return HTTPResponse{}, callback(op.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: op.from.request()})
 	})
 	if err == nil {
-		c.admitted = id
+		op.admitted = id
 	}
 	return err
 }

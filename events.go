@@ -137,20 +137,20 @@ func (b *broadcaster) close() {
 
 // publish publishes an event of an upload. The caller holds the lock on the upload,
 // which keeps its events in order.
-func (e *engine) publish(c *operation, event EventType, info FileInfo) {
+func (e *engine) publish(op *operation, event EventType, info FileInfo) {
 	if e.events.active() {
-		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: c.from.request()})
+		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: op.from.request()})
 	}
 }
 
 // progress returns a function for body.progress, which publishes post-receive events.
 // Their Offset counts received bytes. If the request fails, fewer may be stored.
-func (e *engine) progress(c *operation, info FileInfo) func(n int64) {
+func (e *engine) progress(op *operation, info FileInfo) func(n int64) {
 	start, last := info.Offset, time.Now()
 	return func(n int64) {
 		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {
 			last, info.Offset = now, start+n
-			e.publish(c, EventPostReceive, info)
+			e.publish(op, EventPostReceive, info)
 		}
 	}
 }
@@ -205,9 +205,9 @@ func headerMemory(header http.Header) int {
 
 // eventRequest returns the request of an operation for an event that may come after
 // its end. It is the zero value if no callback or subscription would get the event.
-func (e *engine) eventRequest(c *operation) HTTPRequest {
+func (e *engine) eventRequest(op *operation) HTTPRequest {
 	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
 		return HTTPRequest{}
 	}
-	return c.from.request()
+	return op.from.request()
 }

@@ -35,8 +35,8 @@ func (u *sharedRecord) UpdateInfo(_ context.Context, change func(*FileInfo) erro
 func TestRefusalsAreCopies(t *testing.T) {
 	header := map[string]string{"X-Why": "scan"}
 	upload := new(sharedRecord)
-	h := &lockedUpload{upload: upload, times: &newMetrics().store}
-	new(engine).recordRefusal(t.Context(), h, ErrUploadRejected.Refuse(HTTPResponse{Header: header}))
+	u := &lockedUpload{upload: upload, times: &newMetrics().store}
+	new(engine).recordRefusal(t.Context(), u, ErrUploadRejected.Refuse(HTTPResponse{Header: header}))
 	clear(header)
 	if got := upload.info.Failure.Header["X-Why"]; got != "scan" {
 		t.Errorf("the record has the header %q", got)

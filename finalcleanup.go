@@ -92,16 +92,16 @@ func (e *engine) removeFromPartial(ctx context.Context, partial, final string) (
 }
 
 // removeFinal removes a final from the record of the partial in h.
-func (h *lockedUpload) removeFinal(final string) error {
-	if !slices.Contains(h.info.Finals, final) {
+func (u *lockedUpload) removeFinal(final string) error {
+	if !slices.Contains(u.info.Finals, final) {
 		return nil
 	}
-	err := h.update(h.ctx, func(info *FileInfo) error {
+	err := u.update(u.ctx, func(info *FileInfo) error {
 		info.Finals = slices.DeleteFunc(slices.Clone(info.Finals), func(id string) bool { return id == final })
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("partial upload %s: %w", h.id, err)
+		return fmt.Errorf("partial upload %s: %w", u.id, err)
 	}
 	return nil
 }
@@ -109,23 +109,23 @@ func (h *lockedUpload) removeFinal(final string) error {
 // savePartials stores, before the final in h is removed, the ids of the partials that
 // may name it. It reports whether these have to be cleaned up after the removal. For a
 // broken record, an earlier removal that was interrupted has stored the ids.
-func (e *engine) savePartials(h *lockedUpload) (registered bool, err error) {
-	broken := h.upload == nil
-	if !h.info.IsFinal && !broken {
+func (e *engine) savePartials(u *lockedUpload) (registered bool, err error) {
+	broken := u.upload == nil
+	if !u.info.IsFinal && !broken {
 		return false, nil
 	}
-	_, err = e.store.SideRecords.GetSide(h.ctx, buildingKey(h.id))
+	_, err = e.store.SideRecords.GetSide(u.ctx, buildingKey(u.id))
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	if err != nil || broken {
 		return broken, err
 	}
-	value, err := partialsThatFit(uniqueIDs(h.info.PartialUploads))
+	value, err := partialsThatFit(uniqueIDs(u.info.PartialUploads))
 	if err != nil {
 		return false, err
 	}
-	return true, e.store.SideRecords.PutSide(h.ctx, removedKey(h.id), value)
+	return true, e.store.SideRecords.PutSide(u.ctx, removedKey(u.id), value)
 }
 
 func partialsThatFit(ids []string) ([]byte, error) {

@@ -50,9 +50,9 @@ type concatRecord struct {
 }
 
 // concatenate creates a final upload and builds it.
-func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, error) {
+func (e *engine) concatenate(op *operation, req finalRequest) (operationResult, error) {
 	for _, id := range uniqueIDs(req.partials) {
-		if err := e.authorize(c, id); err != nil {
+		if err := e.authorize(op, id); err != nil {
 			return operationResult{}, err
 		}
 	}
@@ -66,17 +66,17 @@ func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, e
 		}
 	}()
 	w := &finalWait{e: e, key: req.key()}
-	res, err := w.findOrCreate(c, req)
+	res, err := w.findOrCreate(op, req)
 	if err != nil || e.isBuilt(*res.info) {
 		return res, err
 	}
 	handedOver = true
-	built, err := w.await(c)
+	built, err := w.await(op)
 	switch {
 	case w.abandoned.Load():
 		return operationResult{}, err
 	case w.fresh && errors.Is(err, ErrNotFound) && e.store.Terminater != nil:
-		return operationResult{}, errors.Join(err, w.discardFailed(c))
+		return operationResult{}, errors.Join(err, w.discardFailed(op))
 	}
 	res.merge(built)
 	return res, err
@@ -85,24 +85,24 @@ func (e *engine) concatenate(c *operation, req finalRequest) (operationResult, e
 // discard removes a final that failed before the client knew of it. Its partials may
 // still name it.
 func (e *engine) discard(ctx context.Context, id string, key SideKey, request HTTPRequest) error {
-	h, err := e.lockAndLoad(ctx, id, LockPreempt)
+	u, err := e.lockAndLoad(ctx, id, LockPreempt)
 	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
 		return e.deleteSideRecord(ctx, key) // a DELETE has removed it
 	}
 	if err != nil {
 		return err
 	}
-	defer h.release()
-	if h.info.Complete() {
+	defer u.release()
+	if u.info.Complete() {
 		return errors.New("the final upload was built meanwhile")
 	}
-	if _, err := e.savePartials(h); err != nil {
+	if _, err := e.savePartials(u); err != nil {
 		return err
 	}
-	if err := e.removeAndPublish(h, request); err != nil {
+	if err := e.removeAndPublish(u, request); err != nil {
 		return err
 	}
-	return e.deleteSideRecord(h.ctx, key)
+	return e.deleteSideRecord(u.ctx, key)
 }
 
 // isBuilt reports whether a final is complete and no builder works on it any more.
@@ -118,9 +118,9 @@ func (req finalRequest) key() SideKey {
 
 // recentFinal returns the final of an equal request within repeatWindow, if there is
 // one.
-func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error) {
+func (e *engine) recentFinal(op *operation, key SideKey) (operationResult, error) {
 	e.removeOldConcatRecords()
-	value, err := e.store.SideRecords.GetSide(c.ctx, key)
+	value, err := e.store.SideRecords.GetSide(op.ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return operationResult{}, nil
 	}
@@ -131,7 +131,7 @@ func (e *engine) recentFinal(c *operation, key SideKey) (operationResult, error)
 	if !fresh {
 		return operationResult{}, nil
 	}
-	_, info, err := e.peek(c.ctx, r.ID)
+	_, info, err := e.peek(op.ctx, r.ID)
 	if errors.Is(err, ErrNotFound) || err == nil && info.State == StateFailed {
 		return operationResult{}, nil
 	}
@@ -169,40 +169,40 @@ func (e *engine) removeOldConcatRecords() {
 
 // createFinal stores the record of a final, not its data. full reports whether all its
 // partials are full.
-func (e *engine) createFinal(c *operation, req finalRequest, key SideKey) (res operationResult, full bool, err error) {
+func (e *engine) createFinal(op *operation, req finalRequest, key SideKey) (res operationResult, full bool, err error) {
 	ids := uniqueIDs(req.partials)
 	e.registrations.beginRequest(ids)
 	defer e.registrations.endRequest(ids)
-	info := e.newInfo(c, req.metadata, req.rawMeta)
+	info := e.newInfo(op, req.metadata, req.rawMeta)
 	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
-	if full, err = e.measurePartials(c.ctx, ids, &info); err != nil {
+	if full, err = e.measurePartials(op.ctx, ids, &info); err != nil {
 		return operationResult{}, false, err
 	}
-	h, res, err := e.createLocked(c, info)
+	u, res, err := e.createLocked(op, info)
 	if err != nil {
 		return res, false, err
 	}
-	defer h.release()
-	e.registrations.add(h.id, ids...) // the builder removes this registration
-	if err := e.putFinalRecords(h, key); err != nil {
-		e.registrations.remove(h.id)
+	defer u.release()
+	e.registrations.add(u.id, ids...) // the builder removes this registration
+	if err := e.putFinalRecords(u, key); err != nil {
+		e.registrations.remove(u.id)
 		if e.store.Terminater == nil {
 			return res, false, err
 		}
-		return operationResult{}, false, errors.Join(err, e.removeAndPublish(h, e.eventRequest(c)), e.deleteSideRecord(h.ctx, key), e.deleteSideRecord(h.ctx, buildingKey(h.id)))
+		return operationResult{}, false, errors.Join(err, e.removeAndPublish(u, e.eventRequest(op)), e.deleteSideRecord(u.ctx, key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
 	}
 	return res, full, nil
 }
 
 // putFinalRecords stores the side records of a final: a restart continues to build it,
 // and a repeated request finds it.
-func (e *engine) putFinalRecords(h *lockedUpload, key SideKey) error {
-	value, err := json.Marshal(concatRecord{ID: h.id, Created: e.now()})
+func (e *engine) putFinalRecords(u *lockedUpload, key SideKey) error {
+	value, err := json.Marshal(concatRecord{ID: u.id, Created: e.now()})
 	if err == nil {
-		err = e.store.SideRecords.PutSide(h.ctx, buildingKey(h.id), []byte(h.id))
+		err = e.store.SideRecords.PutSide(u.ctx, buildingKey(u.id), []byte(u.id))
 	}
 	if err == nil {
-		err = e.store.SideRecords.PutSide(h.ctx, key, value)
+		err = e.store.SideRecords.PutSide(u.ctx, key, value)
 	}
 	return err
 }
@@ -303,15 +303,15 @@ type finalWait struct {
 }
 
 // findOrCreate returns the final of an equal request, or creates one.
-func (w *finalWait) findOrCreate(c *operation, req finalRequest) (operationResult, error) {
+func (w *finalWait) findOrCreate(op *operation, req finalRequest) (operationResult, error) {
 	if !w.e.creatingFinals.TryLock(w.key.Name) {
 		return operationResult{}, ErrUploadLocked
 	}
 	defer w.e.creatingFinals.Unlock(w.key.Name)
-	res, err := w.e.recentFinal(c, w.key)
+	res, err := w.e.recentFinal(op, w.key)
 	if err == nil && !res.exists() {
 		w.fresh = true
-		res, w.full, err = w.e.createFinal(c, req, w.key)
+		res, w.full, err = w.e.createFinal(op, req, w.key)
 	}
 	if err == nil {
 		w.id = res.info.ID
@@ -321,11 +321,11 @@ func (w *finalWait) findOrCreate(c *operation, req finalRequest) (operationResul
 
 // await starts the builder and waits for it up to engine.buildTimeout, but not for
 // partials that are not full yet. The caller has acquired builders; await releases it.
-func (w *finalWait) await(c *operation) (operationResult, error) {
+func (w *finalWait) await(op *operation) (operationResult, error) {
 	e := w.e
 	first := make(chan buildOutcome, 1)
 	started := e.startBuilding(buildOrder{
-		id: w.id, request: e.eventRequest(c), full: w.full, report: func(o buildOutcome) { first <- o }, abandon: w.abandon,
+		id: w.id, request: e.eventRequest(op), full: w.full, report: func(o buildOutcome) { first <- o }, abandon: w.abandon,
 	})
 	timer := time.NewTimer(e.buildTimeout)
 	defer timer.Stop()
@@ -333,28 +333,28 @@ func (w *finalWait) await(c *operation) (operationResult, error) {
 	if !started {
 		done = e.building.Unlocked(w.id) // of another builder; nil if it has just ended
 		if done == nil {
-			return e.builtFinal(c, w.id)
+			return e.builtFinal(op, w.id)
 		}
 	}
 	select {
 	case o := <-first:
-		return w.outcome(c, o)
+		return w.outcome(op, o)
 	case <-done:
-		return e.builtFinal(c, w.id)
+		return e.builtFinal(op, w.id)
 	case <-timer.C:
-	case <-c.ctx.Done():
+	case <-op.ctx.Done():
 	}
 	if started && !w.decided.CompareAndSwap(false, true) {
-		return w.outcome(c, <-first)
+		return w.outcome(op, <-first)
 	}
 	return operationResult{}, nil
 }
 
-func (w *finalWait) outcome(c *operation, o buildOutcome) (operationResult, error) {
+func (w *finalWait) outcome(op *operation, o buildOutcome) (operationResult, error) {
 	if o.err != nil || o.res.exists() {
 		return o.res, o.err
 	}
-	return w.e.builtFinal(c, w.id)
+	return w.e.builtFinal(op, w.id)
 }
 
 // abandon removes a final that does not fit on the storage, unless its client may
@@ -372,18 +372,18 @@ func (w *finalWait) abandon(err error, request HTTPRequest) bool {
 }
 
 // discardFailed removes a final that could not be built.
-func (w *finalWait) discardFailed(c *operation) error {
-	if err := w.e.discard(c.ctx, w.id, w.key, w.e.eventRequest(c)); err != nil {
+func (w *finalWait) discardFailed(op *operation) error {
+	if err := w.e.discard(op.ctx, w.id, w.key, w.e.eventRequest(op)); err != nil {
 		return err
 	}
-	w.e.unregisterSoon(c.ctx, w.id)
+	w.e.unregisterSoon(op.ctx, w.id)
 	return nil
 }
 
 // builtFinal returns the final after the builder of another request has ended, which
 // may have removed it.
-func (e *engine) builtFinal(c *operation, id string) (operationResult, error) {
-	_, info, err := e.peek(c.ctx, id)
+func (e *engine) builtFinal(op *operation, id string) (operationResult, error) {
+	_, info, err := e.peek(op.ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return operationResult{}, ErrUploadLocked.With(err)
 	}

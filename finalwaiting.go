@@ -133,9 +133,9 @@ func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) e
 }
 
 // finalsWaitingFor returns the finals that still need the partial in h.
-func (e *engine) finalsWaitingFor(h *lockedUpload) ([]string, error) {
-	finals, _ := e.registrations.of(h.id)
-	if h.info.IsPartial && !e.finalsListed.Load() { // the last stop may have interrupted builds of full partials, whose records do not name the final
+func (e *engine) finalsWaitingFor(u *lockedUpload) ([]string, error) {
+	finals, _ := e.registrations.of(u.id)
+	if u.info.IsPartial && !e.finalsListed.Load() { // the last stop may have interrupted builds of full partials, whose records do not name the final
 		err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
 			finals = append(finals, string(value))
 			return nil
@@ -144,7 +144,7 @@ func (e *engine) finalsWaitingFor(h *lockedUpload) ([]string, error) {
 			return nil, err
 		}
 	}
-	return e.filterWaiting(h.ctx, h.id, slices.Concat(h.info.Finals, finals))
+	return e.filterWaiting(u.ctx, u.id, slices.Concat(u.info.Finals, finals))
 }
 
 // filterWaiting returns those of the finals that still need the partial.
@@ -250,24 +250,24 @@ func (e *engine) isWaiting(ctx context.Context, final string) bool {
 
 // failOverdueFinals fails the finals that have waited too long for the partial in h. It
 // returns ErrPartialInUse if a younger final still needs the partial.
-func (e *engine) failOverdueFinals(h *lockedUpload) error {
-	waiting, err := e.finalsWaitingFor(h)
+func (e *engine) failOverdueFinals(u *lockedUpload) error {
+	waiting, err := e.finalsWaitingFor(u)
 	if err != nil {
 		return err
 	}
 	for _, final := range waiting {
-		if err := e.failOverdueFinal(h, final); err != nil {
+		if err := e.failOverdueFinal(u, final); err != nil {
 			return err
 		}
-		e.wakeFinal(final, h.id) // removes the final from the other partials
+		e.wakeFinal(final, u.id) // removes the final from the other partials
 	}
 	return nil
 }
 
 // failOverdueFinal fails one final if it is old enough. It only tries to lock the
 // final: the holder of that lock may be waiting for the lock of this partial.
-func (e *engine) failOverdueFinal(h *lockedUpload, final string) error {
-	f, err := e.lockAndLoad(h.ctx, final, LockTry)
+func (e *engine) failOverdueFinal(u *lockedUpload, final string) error {
+	f, err := e.lockAndLoad(u.ctx, final, LockTry)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil

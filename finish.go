@@ -24,105 +24,105 @@ func finishingKey(id string) SideKey {
 
 // finish finishes the upload in h and releases h. request is the request that the event
 // names; its end does not interrupt finish.
-func (e *engine) finish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
-	if !e.finishing.TryLock(h.id) {
-		h.release()
+func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, error) {
+	if !e.finishing.TryLock(u.id) {
+		u.release()
 		return operationResult{}, ErrUploadFinishing
 	}
 	handedOver := false
 	defer func() {
-		h.release()
+		u.release()
 		if !handedOver {
-			e.finishing.Unlock(h.id)
+			e.finishing.Unlock(u.id)
 		}
 	}()
-	res, err := e.tryFinish(h, request)
+	res, err := e.tryFinish(u, request)
 	if err == nil || isRefusal(err) {
 		return res, err
 	}
 	handedOver = true
-	h.release()
-	e.retryFinish(h.id, request, e.firstRetryDelay, true)
+	u.release()
+	e.retryFinish(u.id, request, e.firstRetryDelay, true)
 	return res, ErrFinishFailed.With(err)
 }
 
 // tryFinish makes one attempt to finish the upload in h. A refusal by the callback is
 // final; after any other error the attempt can be repeated.
-func (e *engine) tryFinish(h *lockedUpload, request HTTPRequest) (operationResult, error) {
-	ctx := h.lease.Context() // not h.ctx: the client may disconnect
-	callback := e.callsPreFinish(h.info)
-	recorded := callback || h.info.State != ""
+func (e *engine) tryFinish(u *lockedUpload, request HTTPRequest) (operationResult, error) {
+	ctx := u.lease.Context() // not u.ctx: the client may disconnect
+	callback := e.callsPreFinish(u.info)
+	recorded := callback || u.info.State != ""
 	if recorded {
-		if err := e.store.SideRecords.PutSide(ctx, finishingKey(h.id), []byte(h.id)); err != nil {
-			return operationResult{info: &h.info}, err
+		if err := e.store.SideRecords.PutSide(ctx, finishingKey(u.id), []byte(u.id)); err != nil {
+			return operationResult{info: &u.info}, err
 		}
 	}
-	if err := h.finish(ctx); err != nil {
-		return operationResult{info: &h.info}, err
+	if err := u.finish(ctx); err != nil {
+		return operationResult{info: &u.info}, err
 	}
-	if err := h.refresh(); err != nil {
-		return operationResult{info: &h.info}, err
+	if err := u.refresh(); err != nil {
+		return operationResult{info: &u.info}, err
 	}
-	response, err := e.decideFinish(ctx, h, request, callback)
+	response, err := e.decideFinish(ctx, u, request, callback)
 	if err == nil {
-		err = h.refresh()
+		err = u.refresh()
 	}
 	if err != nil && !isRefusal(err) {
-		return operationResult{info: &h.info}, err
+		return operationResult{info: &u.info}, err
 	}
 	if err == nil {
-		e.publishFinished(h.info, request)
+		e.publishFinished(u.info, request)
 	}
 	if recorded { // harmless if it stays: the next start loads the upload once
-		if deleteErr := e.deleteSideRecord(ctx, finishingKey(h.id)); deleteErr != nil {
-			e.log.Warn("cannot remove a side record", "id", h.id, "err", deleteErr)
+		if deleteErr := e.deleteSideRecord(ctx, finishingKey(u.id)); deleteErr != nil {
+			e.log.Warn("cannot remove a side record", "id", u.id, "err", deleteErr)
 		}
 	}
-	return operationResult{info: &h.info, response: response}, err
+	return operationResult{info: &u.info, response: response}, err
 }
 
 // decideFinish verifies the digests that the client has sent, calls the callback, and
 // writes the decision to the record.
-func (e *engine) decideFinish(ctx context.Context, h *lockedUpload, request HTTPRequest, callback bool) (HTTPResponse, error) {
+func (e *engine) decideFinish(ctx context.Context, u *lockedUpload, request HTTPRequest, callback bool) (HTTPResponse, error) {
 	var response HTTPResponse
 	var err error
-	if err = e.checkDigests(ctx, h); err != nil {
-		return response, e.recordRefusal(ctx, h, err)
+	if err = e.checkDigests(ctx, u); err != nil {
+		return response, e.recordRefusal(ctx, u, err)
 	}
 	if callback {
-		event := Event{Type: EventPreFinish, Upload: h.info.Clone(), HTTPRequest: request}
+		event := Event{Type: EventPreFinish, Upload: u.info.Clone(), HTTPRequest: request}
 		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
 		if err != nil {
-			return response, e.recordRefusal(ctx, h, err)
+			return response, e.recordRefusal(ctx, u, err)
 		}
 	}
-	if h.info.State == "" {
+	if u.info.State == "" {
 		return response, nil
 	}
-	return response, h.setState(ctx, StateComplete, nil)
+	return response, u.setState(ctx, StateComplete, nil)
 }
 
 // recordRefusal stores the answer of a refusal in the record of the upload. It returns
 // err, or the error of writing the record.
-func (e *engine) recordRefusal(ctx context.Context, h *lockedUpload, err error) error {
+func (e *engine) recordRefusal(ctx context.Context, u *lockedUpload, err error) error {
 	if !isRefusal(err) {
 		return err
 	}
 	r := asError(err)
 	failure := &Failure{
-		Code: strings.Clone(r.Code), StatusCode: statusFor(r, h.info.Dialect, ""),
+		Code: strings.Clone(r.Code), StatusCode: statusFor(r, u.info.Dialect, ""),
 		Body: strings.Clone(r.Response.Body), Header: ownTexts(r.Response.Header),
 	}
 	if failure.StatusCode < 400 {
 		failure.StatusCode = 400
 	}
-	if writeErr := h.setState(ctx, StateFailed, failure); writeErr != nil {
+	if writeErr := u.setState(ctx, StateFailed, failure); writeErr != nil {
 		return writeErr
 	}
-	if h.info.IsPartial {
-		e.wakeFinals(&h.info)
+	if u.info.IsPartial {
+		e.wakeFinals(&u.info)
 	}
-	return errors.Join(err, h.refresh())
+	return errors.Join(err, u.refresh())
 }
 
 // callsPreFinish reports whether the pre-finish callback is called for an upload.

@@ -56,17 +56,17 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 
 // finishAgain makes one more attempt and reports whether no other one is needed.
 func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
-	h, err := e.lockAndLoad(e.background, id, LockWait)
+	u, err := e.lockAndLoad(e.background, id, LockWait)
 	if errors.Is(err, ErrNotFound) {
 		return e.deleteSideRecord(e.background, finishingKey(id)) == nil
 	}
 	if err == nil {
-		defer h.release()
-		failed = failed && h.info.State == "" && h.info.Full()
-		if !e.needsFinish(&h.info) && !failed {
-			return e.deleteSideRecord(h.ctx, finishingKey(id)) == nil
+		defer u.release()
+		failed = failed && u.info.State == "" && u.info.Full()
+		if !e.needsFinish(&u.info) && !failed {
+			return e.deleteSideRecord(u.ctx, finishingKey(id)) == nil
 		}
-		_, err = e.tryFinish(h, request)
+		_, err = e.tryFinish(u, request)
 	}
 	if err != nil && !isRefusal(err) {
 		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)

@@ -131,7 +131,7 @@ func ietfOptions(x *exchange) {
 	x.Header().Set("Accept-Patch", offsetStream+", "+partialUpload)
 }
 
-func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, error) {
+func (d *ietfDialect) readCreation(x *exchange, op *operation) (creationRequest, error) {
 	complete, ok := d.completeness(x)
 	if !ok {
 		return creationRequest{}, ErrInvalidComplete
@@ -158,9 +158,9 @@ func (d *ietfDialect) readCreation(x *exchange, c *operation) (creationRequest, 
 		return req, x.verifyEmpty()
 	}
 	if d.sendsInterim(x) {
-		c.onCreated = func(info FileInfo) { d.announceUpload(x, info) }
+		op.onCreated = func(info FileInfo) { d.announceUpload(x, info) }
 	}
-	return req, d.prepareBody(x, c, complete)
+	return req, d.prepareBody(x, op, complete)
 }
 
 func (d *ietfDialect) writeCreation(x *exchange, _ creationRequest, res operationResult, err error) error {
@@ -175,9 +175,9 @@ func (d *ietfDialect) writeCreation(x *exchange, _ creationRequest, res operatio
 }
 
 // prepareBody prepares the body of a creation or an append.
-func (d *ietfDialect) prepareBody(x *exchange, c *operation, complete bool) error {
+func (d *ietfDialect) prepareBody(x *exchange, op *operation, complete bool) error {
 	config, size := x.h.engine.config, x.r.ContentLength
-	c.body, c.maxContent = &x.body, config.MaxAppendSize
+	op.body, op.maxContent = &x.body, config.MaxAppendSize
 	switch {
 	case config.MaxAppendSize > 0 && size > config.MaxAppendSize:
 		return ErrAppendTooLarge
@@ -189,7 +189,7 @@ func (d *ietfDialect) prepareBody(x *exchange, c *operation, complete bool) erro
 		x.body.verifier = nil // RFC 9530 lets a recipient ignore it
 	}
 	if d.sendsInterim(x) && !d.noProgress && x.body.verifier == nil {
-		c.onStored = func(offset int64) { d.reportProgress(x, offset) }
+		op.onStored = func(offset int64) { d.reportProgress(x, offset) }
 	} else {
 		x.expectTrailingChecksum()
 	}
@@ -253,7 +253,7 @@ func (d *ietfDialect) refuseAppendFields(x *exchange) error {
 	return nil
 }
 
-func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
+func (d *ietfDialect) readAppend(x *exchange, op *operation) (appendRequest, error) {
 	req := appendRequest{id: x.id, length: -1, announcesLength: true, failsIfTooLong: d.failsIfTooLong}
 	if !d.anyMediaType && !isMediaType(x.r.Header, partialUpload) {
 		return req, ErrInvalidContentType
@@ -273,7 +273,7 @@ func (d *ietfDialect) readAppend(x *exchange, c *operation) (appendRequest, erro
 	if req.complete { // only then it is the digest of the whole upload
 		req.digests = readReprDigest(x.r.Header["Repr-Digest"], nil)
 	}
-	return req, d.prepareBody(x, c, req.complete)
+	return req, d.prepareBody(x, op, req.complete)
 }
 
 func (d *ietfDialect) writeAppend(x *exchange, req appendRequest, res operationResult, err error) error {

@@ -21,33 +21,33 @@ type lockedUpload struct {
 
 // acquire authorizes the request, locks the upload and loads it. The caller releases
 // the result, or passes it to a function that does.
-func (e *engine) acquire(c *operation, id string) (*lockedUpload, error) {
-	if err := e.authorize(c, id); err != nil {
+func (e *engine) acquire(op *operation, id string) (*lockedUpload, error) {
+	if err := e.authorize(op, id); err != nil {
 		return nil, err
 	}
 	if e.finishing.Locked(id) {
 		return nil, ErrUploadFinishing
 	}
-	return e.lockAndLoad(c.ctx, id, LockPreempt)
+	return e.lockAndLoad(op.ctx, id, LockPreempt)
 }
 
 // lockAndLoad locks an upload and loads it, without authorization.
 func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
-	h, err := e.lock(ctx, id, mode)
+	u, err := e.lock(ctx, id, mode)
 	if err != nil {
 		return nil, err
 	}
 	loaded := false
 	defer func() {
 		if !loaded {
-			h.release()
+			u.release()
 		}
 	}()
-	if err := h.load(e.store.Core); err != nil {
+	if err := u.load(e.store.Core); err != nil {
 		return nil, err
 	}
 	loaded = true
-	return h, nil
+	return u, nil
 }
 
 // lock takes the lease on an id and loads nothing.
@@ -59,10 +59,10 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpl
 	if err != nil {
 		return nil, err
 	}
-	h := &lockedUpload{id: id, lease: lease, times: &e.metrics.store}
-	h.work = contexts.Graceful{Lazy: contexts.Lazy{Parent: lease.Context()}, Client: ctx, Grace: e.config.GracePeriod}
-	h.ctx = &h.work
-	return h, nil
+	u := &lockedUpload{id: id, lease: lease, times: &e.metrics.store}
+	u.work = contexts.Graceful{Lazy: contexts.Lazy{Parent: lease.Context()}, Client: ctx, Grace: e.config.GracePeriod}
+	u.ctx = &u.work
+	return u, nil
 }
 
 // acquireLease waits for a lock at most Config.AcquireLockTimeout. A local lock is
@@ -81,66 +81,66 @@ func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode) (Le
 }
 
 // load reads the upload under the lease.
-func (h *lockedUpload) load(store DataStore) error {
-	defer h.times.load.since(time.Now())
+func (u *lockedUpload) load(store DataStore) error {
+	defer u.times.load.since(time.Now())
 	var err error
-	if h.upload, err = store.GetUpload(h.ctx, h.lease, h.id); err != nil {
+	if u.upload, err = store.GetUpload(u.ctx, u.lease, u.id); err != nil {
 		return err
 	}
-	return h.refresh()
+	return u.refresh()
 }
 
 // refresh reads info from the upload again. It is not inlined, so that its copy of the
 // record is not on the stack below a whole request.
 //
 //go:noinline
-func (h *lockedUpload) refresh() error {
-	info, err := h.upload.GetInfo(h.ctx)
+func (u *lockedUpload) refresh() error {
+	info, err := u.upload.GetInfo(u.ctx)
 	if err == nil {
-		h.info = info
+		u.info = info
 	}
 	return err
 }
 
 // update changes the record.
-func (h *lockedUpload) update(ctx context.Context, change func(*FileInfo) error) error {
-	defer h.times.update.since(time.Now())
-	return h.upload.UpdateInfo(ctx, change)
+func (u *lockedUpload) update(ctx context.Context, change func(*FileInfo) error) error {
+	defer u.times.update.since(time.Now())
+	return u.upload.UpdateInfo(ctx, change)
 }
 
 // finish tells the store that the upload is full.
-func (h *lockedUpload) finish(ctx context.Context) error {
-	defer h.times.finish.since(time.Now())
-	return h.upload.FinishUpload(ctx)
+func (u *lockedUpload) finish(ctx context.Context) error {
+	defer u.times.finish.since(time.Now())
+	return u.upload.FinishUpload(ctx)
 }
 
 // release releases the lease, in bounded time. A second call does nothing. If the lock
 // service is unreachable, the lease expires.
-func (h *lockedUpload) release() {
-	h.lease.Unlock(h.lease.Context()) // an error means only that other requests have to wait
-	h.work.Cancel()
+func (u *lockedUpload) release() {
+	u.lease.Unlock(u.lease.Context()) // an error means only that other requests have to wait
+	u.work.Cancel()
 }
 
 // remove removes the upload from the store, which has a Terminater.
-func (e *engine) remove(h *lockedUpload) error {
-	defer h.times.terminate.since(time.Now())
-	if e.removing.TryLock(h.id) {
-		defer e.removing.Unlock(h.id)
+func (e *engine) remove(u *lockedUpload) error {
+	defer u.times.terminate.since(time.Now())
+	if e.removing.TryLock(u.id) {
+		defer e.removing.Unlock(u.id)
 	}
-	return e.store.Terminater.Terminate(h.ctx, h.lease, h.id)
+	return e.store.Terminater.Terminate(u.ctx, u.lease, u.id)
 }
 
 // setState writes a state to the record.
-func (h *lockedUpload) setState(ctx context.Context, state State, failure *Failure) error {
-	return h.update(ctx, func(info *FileInfo) error {
+func (u *lockedUpload) setState(ctx context.Context, state State, failure *Failure) error {
+	return u.update(ctx, func(info *FileInfo) error {
 		info.State, info.Failure = state, failure
 		return nil
 	})
 }
 
 // announceLength records the length that the client announces.
-func (h *lockedUpload) announceLength(length int64) error {
-	return h.update(h.ctx, func(info *FileInfo) error {
+func (u *lockedUpload) announceLength(length int64) error {
+	return u.update(u.ctx, func(info *FileInfo) error {
 		info.KnownLength = &length
 		return nil
 	})
@@ -148,20 +148,20 @@ func (h *lockedUpload) announceLength(length int64) error {
 
 // withLength returns the record as it will be with that length; -1: the length is not
 // known.
-func (h *lockedUpload) withLength(length int64) *FileInfo {
+func (u *lockedUpload) withLength(length int64) *FileInfo {
 	if length < 0 {
-		return &h.info
+		return &u.info
 	}
-	info := h.info
+	info := u.info
 	info.KnownLength = &length
 	return &info
 }
 
 // declareLength declares the length of an upload to the store; -1 reverts that.
-func (e *engine) declareLength(h *lockedUpload, length int64) error {
+func (e *engine) declareLength(u *lockedUpload, length int64) error {
 	if e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
-	defer h.times.declare.since(time.Now())
-	return e.store.LengthDeferrer.DeclareLength(h.ctx, h.upload, length)
+	defer u.times.declare.since(time.Now())
+	return e.store.LengthDeferrer.DeclareLength(u.ctx, u.upload, length)
 }

@@ -9,67 +9,67 @@ import (
 )
 
 // receive stores the body, whose size is limited, at the upload's offset. If complete
-// is set, it also declares that the upload ends there. Afterwards h.info has the stored
+// is set, it also declares that the upload ends there. Afterwards u.info has the stored
 // offset, also with an error.
-func (e *engine) receive(c *operation, h *lockedUpload, complete bool) error {
-	if err := h.resetLostDigests(); err != nil {
+func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
+	if err := u.resetLostDigests(); err != nil {
 		return err
 	}
-	start := h.info.Offset
+	start := u.info.Offset
 	if e.events.active() {
-		c.body.progress = e.progress(c, h.info)
+		op.body.progress = e.progress(op, u.info)
 	}
-	c.body.digests = newRunner(&h.info, c.body.verifier)
-	c.body.hashes = hashes(c.body.verifier, c.body.trailing, c.body.digests)
-	watch := e.watchLease(c.body, h.lease)
-	began, waited := time.Now(), c.body.waited
-	err := e.writeBody(c, h)
-	e.metrics.store.write.Observe(time.Since(began) - (c.body.waited - waited))
+	op.body.digests = newRunner(&u.info, op.body.verifier)
+	op.body.hashes = hashes(op.body.verifier, op.body.trailing, op.body.digests)
+	watch := e.watchLease(op.body, u.lease)
+	began, waited := time.Now(), op.body.waited
+	err := e.writeBody(op, u)
+	e.metrics.store.write.Observe(time.Since(began) - (op.body.waited - waited))
 	watch.stop()
-	e.metrics.BytesReceived.Add(uint64(h.info.Offset - start))
+	e.metrics.BytesReceived.Add(uint64(u.info.Offset - start))
 	if err == nil && complete {
-		err = e.completeAtOffset(h)
+		err = e.completeAtOffset(u)
 	}
-	e.saveDigests(c, h, start)
-	if h.info.Offset > start {
-		e.publish(c, EventPostReceive, h.info)
+	e.saveDigests(op, u, start)
+	if u.info.Offset > start {
+		e.publish(op, EventPostReceive, u.info)
 	}
 	return err
 }
 
 // writeBody passes the body to the store: all or nothing if it has a checksum, in
 // segments if its progress or its digests are recorded, and otherwise in one call.
-func (e *engine) writeBody(c *operation, h *lockedUpload) error {
-	if c.body.verifier != nil {
-		n, err := e.writeVerified(c, h)
-		h.info.Offset += n
+func (e *engine) writeBody(op *operation, u *lockedUpload) error {
+	if op.body.verifier != nil {
+		n, err := e.writeVerified(op, u)
+		u.info.Offset += n
 		return err
 	}
-	if c.body.trailing != nil { // not in segments: earlier segments could not be undone
-		return e.writeTrailing(c, h)
+	if op.body.trailing != nil { // not in segments: earlier segments could not be undone
+		return e.writeTrailing(op, u)
 	}
-	if c.onStored == nil && c.body.digests == nil {
-		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, c.body)
-		h.info.Offset += n
+	if op.onStored == nil && op.body.digests == nil {
+		n, err := u.upload.WriteChunk(u.ctx, u.info.Offset, op.body)
+		u.info.Offset += n
 		return err
 	}
-	return e.writeSegments(c, h)
+	return e.writeSegments(op, u)
 }
 
 // writeSegments stores the body in segments, so that its progress is known meanwhile.
-func (e *engine) writeSegments(c *operation, h *lockedUpload) error {
-	start := h.info.Offset
+func (e *engine) writeSegments(op *operation, u *lockedUpload) error {
+	start := u.info.Offset
 	for {
-		s := &segment{body: c.body, started: time.Now()}
-		n, err := h.upload.WriteChunk(h.ctx, h.info.Offset, s)
-		h.info.Offset += n
+		s := &segment{body: op.body, started: time.Now()}
+		n, err := u.upload.WriteChunk(u.ctx, u.info.Offset, s)
+		u.info.Offset += n
 		if err != nil || s.ended {
 			return err
 		}
-		if c.onStored != nil {
-			c.onStored(h.info.Offset)
+		if op.onStored != nil {
+			op.onStored(u.info.Offset)
 		}
-		e.saveDigests(c, h, start)
+		e.saveDigests(op, u, start)
 	}
 }
 
@@ -102,49 +102,49 @@ func (s *segment) Read(b []byte) (int, error) {
 
 // completeAtOffset declares that the upload ends at its current offset (IETF draft,
 // Upload-Complete: ?1).
-func (e *engine) completeAtOffset(h *lockedUpload) error {
-	if length := h.info.length(); length >= 0 && length != h.info.Offset {
+func (e *engine) completeAtOffset(u *lockedUpload) error {
+	if length := u.info.length(); length >= 0 && length != u.info.Offset {
 		return ErrInconsistentLength
 	}
-	if !h.info.SizeIsDeferred {
+	if !u.info.SizeIsDeferred {
 		return nil
 	}
-	offset := h.info.Offset
-	if err := e.declareLength(h, offset); err != nil {
+	offset := u.info.Offset
+	if err := e.declareLength(u, offset); err != nil {
 		return err
 	}
-	return h.refresh()
+	return u.refresh()
 }
 
 // writeTrailing stores a body that may have an unannounced checksum in its trailers,
 // and verifies that checksum.
-func (e *engine) writeTrailing(c *operation, h *lockedUpload) error {
-	start, trailing := h.info.Offset, c.body.trailing
-	n, err := h.upload.WriteChunk(h.ctx, start, c.body)
-	h.info.Offset += n
+func (e *engine) writeTrailing(op *operation, u *lockedUpload) error {
+	start, trailing := u.info.Offset, op.body.trailing
+	n, err := u.upload.WriteChunk(u.ctx, start, op.body)
+	u.info.Offset += n
 	if !errors.Is(err, ErrUnverified) {
 		return err
 	}
 	if trailing.tail != nil {
-		ctx := h.lease.Context() // the client may disconnect: stored content is verified nevertheless
-		if err = trailing.verifyStored(ctx, h, start, c.body.n); err == nil {
-			n, err = h.upload.WriteChunk(ctx, h.info.Offset, bytes.NewReader(trailing.tail))
-			h.info.Offset += n
+		ctx := u.lease.Context() // the client may disconnect: stored content is verified nevertheless
+		if err = trailing.verifyStored(ctx, u, start, op.body.n); err == nil {
+			n, err = u.upload.WriteChunk(ctx, u.info.Offset, bytes.NewReader(trailing.tail))
+			u.info.Offset += n
 			return err
 		}
 	}
-	return e.rewind(h, start, err)
+	return e.rewind(u, start, err)
 }
 
 // verifyStored verifies a body of n bytes that is stored from start on, except for its
 // tail.
-func (t *trailingChecksum) verifyStored(ctx context.Context, h *lockedUpload, start, n int64) error {
-	if h.info.Offset != start+n-int64(len(t.tail)) {
+func (t *trailingChecksum) verifyStored(ctx context.Context, u *lockedUpload, start, n int64) error {
+	if u.info.Offset != start+n-int64(len(t.tail)) {
 		return errors.New("the store has less than was read")
 	}
 	sums := t.newHashes()
 	for _, s := range sums {
-		if err := hashStored(ctx, s.hash, h.upload, start, h.info.Offset); err != nil {
+		if err := hashStored(ctx, s.hash, u.upload, start, u.info.Offset); err != nil {
 			return err
 		}
 		s.hash.Write(t.tail)
@@ -155,25 +155,25 @@ func (t *trailingChecksum) verifyStored(ctx context.Context, h *lockedUpload, st
 // rewind cuts off the content of a refused body that is stored since start. It returns
 // err. If the content cannot be cut off, the upload fails: it would keep bytes that are
 // wrong.
-func (e *engine) rewind(h *lockedUpload, start int64, err error) error {
-	ctx := h.lease.Context()
+func (e *engine) rewind(u *lockedUpload, start int64, err error) error {
+	ctx := u.lease.Context()
 	rewindErr := errors.New("the store cannot take content back")
 	if e.store.Rewinder != nil {
-		rewindErr = e.store.Rewinder.Rewind(ctx, h.upload, start)
-	} else if h.info.Offset == start {
+		rewindErr = e.store.Rewinder.Rewind(ctx, u.upload, start)
+	} else if u.info.Offset == start {
 		return err
 	}
 	if rewindErr == nil {
-		h.info.Offset = start
+		u.info.Offset = start
 		return err
 	}
-	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: statusFor(ErrUploadFailed, h.info.Dialect, "")}
-	if stateErr := h.setState(ctx, StateFailed, failure); stateErr != nil {
+	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: statusFor(ErrUploadFailed, u.info.Dialect, "")}
+	if stateErr := u.setState(ctx, StateFailed, failure); stateErr != nil {
 		return errors.Join(ErrInternal.With(rewindErr), stateErr)
 	}
-	e.log.Warn("an upload has failed: content that does not match its checksum cannot be rolled back", "id", h.id, "err", rewindErr)
-	if h.info.IsPartial {
-		e.wakeFinals(&h.info)
+	e.log.Warn("an upload has failed: content that does not match its checksum cannot be rolled back", "id", u.id, "err", rewindErr)
+	if u.info.IsPartial {
+		e.wakeFinals(&u.info)
 	}
-	return errors.Join(err, h.refresh())
+	return errors.Join(err, u.refresh())
 }

@@ -139,23 +139,23 @@ func serveOptions(x *exchange) {
 
 // serveCreation serves requests on the creation URL.
 func serveCreation(x *exchange) error {
-	c := x.operation()
-	req, err := x.dialect.readCreation(x, c)
+	op := x.operation()
+	req, err := x.dialect.readCreation(x, op)
 	if err != nil {
 		return err
 	}
-	res, err := x.h.engine.create(c, req)
+	res, err := x.h.engine.create(op, req)
 	return x.dialect.writeCreation(x, req, res, err)
 }
 
 // serveAppend serves PATCH on an upload.
 func serveAppend(x *exchange) error {
-	c := x.operation()
-	req, err := x.dialect.readAppend(x, c)
+	op := x.operation()
+	req, err := x.dialect.readAppend(x, op)
 	if err != nil {
-		return cmp.Or(x.h.engine.checkKnown(c, x.id), err) // a missing upload comes before a malformed request
+		return cmp.Or(x.h.engine.checkKnown(op, x.id), err) // a missing upload comes before a malformed request
 	}
-	res, err := x.h.engine.append(c, &req)
+	res, err := x.h.engine.append(op, &req)
 	return x.dialect.writeAppend(x, req, res, err)
 }
 

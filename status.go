@@ -16,38 +16,38 @@ const preemptedTimeout = time.Second
 //
 // A final upload is not locked: its builder would not let go, and the answer says only
 // whether it is complete.
-func (e *engine) status(c *operation, id string) (FileInfo, error) {
+func (e *engine) status(op *operation, id string) (FileInfo, error) {
 	if e.building.Locked(id) {
-		if info, err := e.finalStatus(c, id); err != nil || info.IsFinal {
+		if info, err := e.finalStatus(op, id); err != nil || info.IsFinal {
 			return info, err
 		}
 	}
-	h, err := e.acquire(c, id)
+	u, err := e.acquire(op, id)
 	if errors.Is(err, ErrUploadLocked) {
-		ctx, cancel := context.WithTimeout(c.ctx, preemptedTimeout)
+		ctx, cancel := context.WithTimeout(op.ctx, preemptedTimeout)
 		defer cancel()
-		h, err = e.lockAndLoad(ctx, id, LockWait)
+		u, err = e.lockAndLoad(ctx, id, LockWait)
 	}
 	if err != nil {
 		return FileInfo{}, err
 	}
-	defer h.release()
-	if h.info.IsFinal && !h.info.Full() && h.info.State != StateFailed {
-		if !e.isWaiting(c.ctx, id) {
+	defer u.release()
+	if u.info.IsFinal && !u.info.Full() && u.info.State != StateFailed {
+		if !e.isWaiting(op.ctx, id) {
 			e.buildLater(id)
 		}
-		return h.info, nil
+		return u.info, nil
 	}
-	e.catchUpIfBehind(&h.info)
-	return h.info, e.checkUsable(&h.info)
+	e.catchUpIfBehind(&u.info)
+	return u.info, e.checkUsable(&u.info)
 }
 
 // finalStatus reads the record of a final while its builder works.
-func (e *engine) finalStatus(c *operation, id string) (FileInfo, error) {
-	if err := e.authorize(c, id); err != nil {
+func (e *engine) finalStatus(op *operation, id string) (FileInfo, error) {
+	if err := e.authorize(op, id); err != nil {
 		return FileInfo{}, err
 	}
-	_, info, err := e.peek(c.ctx, id)
+	_, info, err := e.peek(op.ctx, id)
 	if err == nil && info.State == StateFailed {
 		err = failedError(&info)
 	}
@@ -56,20 +56,20 @@ func (e *engine) finalStatus(c *operation, id string) (FileInfo, error) {
 
 // authorizedInfo returns the record of an upload without locking it, for requests
 // without a mark of a dialect: it has the dialect that created the upload.
-func (e *engine) authorizedInfo(c *operation, id string) (FileInfo, error) {
-	if err := e.authorize(c, id); err != nil {
+func (e *engine) authorizedInfo(op *operation, id string) (FileInfo, error) {
+	if err := e.authorize(op, id); err != nil {
 		return FileInfo{}, err
 	}
-	_, info, err := e.peek(c.ctx, id)
+	_, info, err := e.peek(op.ctx, id)
 	return info, err
 }
 
 // checkKnown returns an error if the client may not use the upload, or if it does not
 // exist.
-func (e *engine) checkKnown(c *operation, id string) error {
-	if err := e.authorize(c, id); err != nil {
+func (e *engine) checkKnown(op *operation, id string) error {
+	if err := e.authorize(op, id); err != nil {
 		return err
 	}
-	_, _, err := e.peek(c.ctx, id)
+	_, _, err := e.peek(op.ctx, id)
 	return err
 }

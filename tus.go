@@ -63,14 +63,14 @@ func tusOptions(x *exchange) {
 	}
 }
 
-func (tusDialect) readCreation(x *exchange, c *operation) (creationRequest, error) {
+func (tusDialect) readCreation(x *exchange, op *operation) (creationRequest, error) {
 	if x.method != http.MethodPost {
 		return creationRequest{}, ErrMethodNotAllowed
 	}
 	switch {
 	case !x.hasContent():
 	case isMediaType(x.r.Header, offsetStream):
-		if err := x.prepareTusBody(c); err != nil {
+		if err := x.prepareTusBody(op); err != nil {
 			return creationRequest{}, err
 		}
 	default:
@@ -87,7 +87,7 @@ func (tusDialect) readCreation(x *exchange, c *operation) (creationRequest, erro
 		return req, err
 	}
 	if req.final != nil {
-		return req, x.finalWithoutContent(c)
+		return req, x.finalWithoutContent(op)
 	}
 	req.digests = readReprDigest(x.r.Header["Repr-Digest"], x.r.Header["Want-Repr-Digest"])
 	req.length, req.deferred, err = creationLength(x.r.Header)
@@ -190,7 +190,7 @@ func rawMetaData(info FileInfo) string {
 }
 
 // readAppend reads PATCH (Core, PATCH).
-func (tusDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
+func (tusDialect) readAppend(x *exchange, op *operation) (appendRequest, error) {
 	req := appendRequest{id: x.id, length: -1}
 	if !isMediaType(x.r.Header, offsetStream) {
 		return req, ErrInvalidContentType
@@ -210,7 +210,7 @@ func (tusDialect) readAppend(x *exchange, c *operation) (appendRequest, error) {
 	if present {
 		req.length = length
 	}
-	return req, x.prepareTusBody(c)
+	return req, x.prepareTusBody(op)
 }
 
 func (tusDialect) writeAppend(x *exchange, _ appendRequest, res operationResult, err error) error {

@@ -161,11 +161,11 @@ func (x *exchange) rawConcat(info FileInfo) string {
 }
 
 // finalWithoutContent refuses a final upload with content.
-func (x *exchange) finalWithoutContent(c *operation) error {
-	if c.body == nil {
+func (x *exchange) finalWithoutContent(op *operation) error {
+	if op.body == nil {
 		return nil
 	}
-	c.body = nil
+	op.body = nil
 	return x.refuseContent(ErrModifyFinal)
 }
 
