@@ -34,7 +34,8 @@ const (
 	// maxRefusals is how many refused connections are open at the same time.
 	// Others are closed without an answer.
 	maxRefusals = 64
-	// refusalTimeout is how long a refused connection may take for its request.
+	// refusalTimeout is how long a refused connection may take for its request; of
+	// HTTP/2, for the answer, too.
 	refusalTimeout = 2 * time.Second
 )
 
@@ -145,7 +146,7 @@ func (c *countedConn) Close() error {
 }
 
 // refusalKey has, in the context of a refused connection, the timer that closes
-// it if no request comes.
+// it after refusalTimeout.
 type refusalKey struct{}
 
 // withRefusal is for the ConnContext of a server.
@@ -165,7 +166,9 @@ func (l *connectionLimit) handler(refuse http.HandlerFunc, next http.Handler) ht
 			next.ServeHTTP(w, r)
 			return
 		}
-		timer.Stop()
+		if r.ProtoMajor == 1 {
+			timer.Stop() // the deadlines of the request bound the rest
+		} // a client of HTTP/2 could take no answer, and keep the connection
 		w.Header().Set("Connection", "close")
 		refuse(w, r)
 	})

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
 )
@@ -163,6 +165,42 @@ func TestRefusalOverHTTP2(t *testing.T) {
 	if resp.ProtoMajor != 2 || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%s %d, want HTTP/2 and 503", resp.Proto, resp.StatusCode)
 	}
+}
+
+// A client of HTTP/2 that takes no content may not keep a refused connection.
+func TestRefusalOverHTTP2IsNotTaken(t *testing.T) {
+	t.Parallel()
+	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
+	ask(t, address, http.MethodGet)
+	ask(t, address, http.MethodGet)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	framer := http2.NewFramer(conn, conn)
+	io.WriteString(conn, http2.ClientPreface)
+	framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	framer.WriteHeaders(http2.HeadersFrameParam{
+		StreamID: 1, EndHeaders: true, EndStream: true,
+		BlockFragment: []byte("\x82\x86\x84\x01\x01h"), // GET http / of the host h
+	})
+	conn.SetReadDeadline(time.Now().Add(longEnough))
+	answered := false
+	for err == nil {
+		var frame http2.Frame
+		if frame, err = framer.ReadFrame(); err == nil {
+			answered = answered || frame.Header().Type == http2.FrameHeaders
+		}
+	}
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		t.Error("the connection stays open")
+	}
+	if !answered {
+		t.Error("there was no answer")
+	}
+	await(t, "the refused connection to be released", func() bool { return len(limit.refusals) == 0 })
 }
 
 func TestRefusalUnderTLS(t *testing.T) {
