@@ -84,7 +84,7 @@ type operation struct {
 	dialect Dialect
 	body    *body // nil: no content
 
-	admitted   string              // id of the upload that the request was last allowed to use
+	admitted   string              // id of the upload that the request was last authorized for
 	maxContent int64               // of this request, in bytes; 0: no limit
 	onCreated  func(info FileInfo) // called when the upload exists, before its content is read; may be nil
 	onStored   func(offset int64)  // called repeatedly with the stored offset while content is read; may be nil

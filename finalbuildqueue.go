@@ -115,7 +115,7 @@ func (e *engine) startBuilding(o buildOrder) bool {
 			return
 		}
 		o.report(buildOutcome{res, err})
-		o.report, o.abandon = nil, nil // they keep the outcome and its record in memory
+		o.report, o.abandon = nil, nil // so that the outcome and its record can be freed
 		e.buildAgain(o, err)
 	})
 	if !started {

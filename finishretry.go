@@ -32,7 +32,7 @@ func (e *engine) retryFinish(id string, request HTTPRequest, wait time.Duration,
 		e.finishing.Unlock(id)
 		e.finishRetries.Add(-1)
 		e.finishesLeftOut.Store(true)
-		e.resumeLeftFinishes() // the others may have ended just before
+		e.resumeLeftFinishes() // the last running retry may have ended just before
 		return false
 	}
 	request, drop := e.retainRequest(request)

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// MetaData holds the decoded pairs of Upload-Metadata (tus 1.0, Creation).
+// MetaData has the decoded pairs of Upload-Metadata (tus 1.0, Creation).
 type MetaData map[string]string
 
 // ContentType returns the media type in filetype as the value of a header field:

@@ -13,7 +13,7 @@ import (
 // client has sent before its connection breaks is lost. The server can only observe
 // that bodies arrive late and all at once.
 const (
-	bufferedBytes = 1 << 20                // smaller bodies prove nothing
+	bufferedBytes = 1 << 20                // smaller bodies are ignored
 	bufferedDelay = 500 * time.Millisecond // between the last answer and the next request
 	bufferedRatio = 10                     // minimum ratio of that delay to the time for reading the body
 	bufferedTimes = 3                      // so many requests in a row

@@ -163,7 +163,7 @@ func (x *exchange) contentRequest(size int64) *http.Request {
 	return r
 }
 
-// Longer fields are no dates, or match no validator.
+// A longer value is not a date, or does not match any validator.
 const (
 	longestDate    = 64
 	longestIfRange = 1 << 10

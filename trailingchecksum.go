@@ -21,7 +21,8 @@ type trailingChecksum struct {
 	tail     []byte            // the end of the body, which is not passed to the store before it is verified
 }
 
-// expectTrailingChecksum prepares for an unannounced checksum, if the body has no other one.
+// expectTrailingChecksum prepares for an unannounced checksum, unless the body has
+// another one.
 func (x *exchange) expectTrailingChecksum() {
 	b, config := &x.body, &x.h.engine.config
 	if !exposeTrailers(b.request) || b.verifier != nil || !config.offersChecksums() {
