@@ -300,19 +300,8 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 				e := serve(t, store, tusd.Config{})
 				full, open := e.createPartial([]byte("ab")), e.create(4, "Upload-Concat: partial")
 				final := e.awaitNamed(store, full, open)
-				entered := make(chan struct{})
-				store.onLoad = func(id string) {
-					if strings.HasSuffix(open, id) {
-						select {
-						case <-entered:
-						default:
-							close(entered)
-						}
-					}
-				}
 				patch := e.another().openNow(open, 0, -1)
-				await(t, entered)
-				patch.send([]byte("cd"))
+				patch.sendAndSee([]byte("cd")) // the PATCH has the lock: the handler reads its body
 				e.terminate(final).status(204)
 				e.head(final).status(404)
 				e.eventually("the partial that is free forgets it", func() bool { return finalsNamed(t, store.concatStore, full) == 0 })
@@ -645,22 +634,15 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 		open := e.create(4, "Upload-Concat: partial")
 		id.Store("mine")
 		e.awaitNamed(store, open)
-		entered := make(chan struct{})
-		var once sync.Once
-		store.onLoad = func(id string) {
-			if strings.HasSuffix(open, id) {
-				once.Do(func() { close(entered) })
-			}
-		}
 		patch := e.another().openNow(open, 0, 4)
-		await(t, entered)
+		patch.sendAndSee([]byte("ab")) // the PATCH has the lock: the handler reads its body
 		e.terminate("/files/mine").status(204)
 		e.create(5)
 		e.patch("/files/mine", 0, []byte("he")).status(204)
 		if a := e.head("/files/mine").status(200); a.Header.Get("Upload-Offset") != "2" {
 			t.Errorf("offset %q", a.Header.Get("Upload-Offset"))
 		}
-		patch.send([]byte("abcd"))
+		patch.send([]byte("cd"))
 		patch.end()
 		patch.answer().status(204)
 		e.wantLeft(store, open)
