@@ -3,6 +3,8 @@ package filestore
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,6 +101,40 @@ func TestRewoundLater(t *testing.T) {
 	sick.Store(false)
 	wantContent(t, s, "a", stored)
 	wantFiles(t, s, "a", "a.info")
+}
+
+// A roll back that an earlier process has begun is on disk before its undo record is
+// removed, also if the data is already cut.
+func TestRollBackOfAnEarlierProcess(t *testing.T) {
+	s := New(t.TempDir())
+	var sick atomic.Bool
+	var order []string
+	s.hook = func(op durable.Op, name string, done bool) error {
+		if sick.Load() && name == "a" && op == durable.OpSync {
+			return syscall.EIO
+		}
+		if done {
+			order = append(order, string(op)+" "+name)
+		}
+		return nil
+	}
+	s = reopened(t, s)
+	up := written(t, s, "a", 100, stored)
+	sick.Store(true)
+	if _, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), failAfter(added, errSource)); err == nil {
+		t.Fatal("the chunk is stored")
+	}
+	wantFiles(t, s, "a", "a.info", "a.undo")
+	if stat, err := os.Stat(filepath.Join(s.Path, "a")); err != nil || stat.Size() != int64(len(stored)) {
+		t.Fatalf("the data is not cut: %v, %v", stat, err)
+	}
+	sick.Store(false)
+	s = reopened(t, s)
+	order = nil
+	wantContent(t, s, "a", stored)
+	if got, want := strings.Join(order, ", "), "sync a, remove a.undo, sync directory ."; !strings.HasPrefix(got, want) {
+		t.Errorf("order:\n got %s\nwant %s", got, want)
+	}
 }
 
 // The order of WriteAtomic at level ack: undo record, its name, data, and only then

@@ -1,7 +1,11 @@
 package filestore
 
 import (
+	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/tus/tusd"
@@ -87,4 +91,28 @@ func TestStatesBetweenProcesses(t *testing.T) {
 			t.Errorf("%s: synced %t, want %t", step.what, got, step.synced)
 		}
 	}
+}
+
+// A removal that fails does not forget that bytes have to be cut off.
+func TestFailedRemovalKeepsLostBytesKnown(t *testing.T) {
+	s := New(t.TempDir())
+	var sick atomic.Bool
+	s.hook = func(op durable.Op, name string, _ bool) error {
+		failing := op == durable.OpSync || op == durable.OpTruncate || op == durable.OpRemove
+		if sick.Load() && name == "a" && failing {
+			return syscall.EIO
+		}
+		return nil
+	}
+	s = reopened(t, s)
+	up := written(t, s, "a", 100, "stored")
+	sick.Store(true)
+	if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader("lost")); n != 0 || err == nil {
+		t.Fatalf("WriteChunk gives %d, %v", n, err)
+	}
+	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Terminate gives %v", err)
+	}
+	sick.Store(false)
+	wantContent(t, s, "a", "stored")
 }

@@ -31,14 +31,13 @@ func (u *upload) terminate() error {
 	if err != nil {
 		return err
 	}
-	u.v.uploads.forgetState(u.id)
-	defer u.v.uploads.forgetState(u.id)
 	u.v.uploads.invalidateRecord(u.id)
-	for _, p := range data {
+	for _, p := range data { // if that fails, bytes that must be cut are still known
 		if err := u.v.removeFile(p); err != nil {
 			return err
 		}
 	}
+	defer u.v.uploads.forgetState(u.id)
 	if err := u.removeLeftUndoRecord(); err != nil {
 		return err
 	}

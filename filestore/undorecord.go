@@ -78,22 +78,31 @@ func (u *upload) truncateToUndoRecord(size, offset int64) error {
 	if err := u.lease.Context().Err(); err != nil {
 		return context.Cause(u.lease.Context())
 	}
-	if size > offset {
-		f, err := u.openData()
-		if err != nil {
+	if offset != maxSize {
+		if err := u.truncateAndSync(size, offset); err != nil {
 			return err
-		}
-		defer f.Close()
-		if err := f.Truncate(offset); err != nil {
-			return err
-		}
-		if u.v.level == Ack {
-			if err := f.Sync(); err != nil {
-				return err
-			}
 		}
 	}
 	return u.removeUndoRecord()
+}
+
+// truncateAndSync cuts the data to offset. It syncs also if an earlier process has cut
+// it: the removal of the undo record must not be on disk before the cut is.
+func (u *upload) truncateAndSync(size, offset int64) error {
+	f, err := u.openData()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if size > offset {
+		if err := f.Truncate(offset); err != nil {
+			return err
+		}
+	}
+	if u.v.level != Ack {
+		return nil
+	}
+	return f.Sync()
 }
 
 // readUndoRecord reads the undo record of this upload, if there is one.
