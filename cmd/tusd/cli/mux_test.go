@@ -34,7 +34,7 @@ func TestSite(t *testing.T) {
 		{"/files/", "/files/", uploaded},
 		{"/files/", "/files", uploaded},
 		{"/files/", "/files/abc", uploaded},
-		{"/files/", "/files/a/../b", uploaded}, // the handler refuses it; nobody redirects
+		{"/files/", "/files/a/../b", uploaded}, // the handler refuses it, and the mux does not redirect
 		{"/files/", "/files/a%2Fb", uploaded},
 		{"/files/", "/", greeted},
 		{"/files/", "/filesystem", missing},

@@ -15,7 +15,7 @@ type User struct{ ID, Group int }
 // such numbers.
 func Me() User { return User{os.Geteuid(), os.Getegid()} }
 
-// IsRoot reports whether u is root, for whom permissions do not hold.
+// IsRoot reports whether u is root, who needs no permissions.
 func (u User) IsRoot() bool { return u.ID == 0 }
 
 // String returns the names and numbers of the user and its group.
