@@ -38,6 +38,7 @@ type engine struct {
 	building         keyed.Mutex          // finals being built, by id
 	creatingFinals   keyed.Mutex          // finals being created, by the name of the side record
 	registrations    pendingRegistrations // finals that the records of their partials may not name yet
+	woken            wokenFinals          // finals that need a builder that starts later than now
 	awaited          awaitedPartials      // partials that unbuilt finals wait for
 	builders         semaphore            // finals that wait for their first attempt to be built
 	builds           semaphore            // running attempts to build a final

@@ -1,8 +1,10 @@
 package tusd
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -98,33 +100,43 @@ func (e *engine) startBuilding(o buildOrder) bool {
 		e.builders.release()
 		return false
 	}
+	e.woken.remove(o.id) // this builder sees what has happened until now
 	e.registrations.add(o.id, o.partials...)
 	var drop func()
 	o.request, drop = e.retainRequest(o.request)
-	started := e.work.Start(func() {
-		afterwards := func() {}
-		defer func() {
-			drop()
-			e.registrations.remove(o.id)
-			e.building.Unlock(o.id)
-			afterwards()
-		}()
-		res, again, err := e.firstBuild(o)
-		if !again {
-			afterwards = func() { o.report(buildOutcome{res, err}) }
-			return
-		}
-		o.report(buildOutcome{res, err})
-		o.report, o.abandon = nil, nil // so that the outcome and its record can be freed
-		e.buildAgain(o, err)
-	})
-	if !started {
+	end := sync.OnceFunc(func() {
 		drop()
 		e.registrations.remove(o.id)
 		e.building.Unlock(o.id)
+	})
+	started := e.work.Start(func() {
+		defer end()
+		e.runBuilder(o, end)
+	})
+	if !started {
+		end()
 		e.builders.release()
 	}
 	return started
+}
+
+// runBuilder is the work of one builder. It calls end when it needs the final's place
+// in engine.building no more.
+func (e *engine) runBuilder(o buildOrder, end func()) {
+	res, again, err := e.firstBuild(o)
+	if again {
+		o.report(buildOutcome{res, err})
+		o.report, o.abandon = nil, nil // so that the outcome and its record can be freed
+		res, err = e.buildAgain(o, err)
+		end()
+	} else {
+		end()
+		o.report(buildOutcome{res, err})
+	}
+	woken, waits := e.woken.remove(o.id), err == nil && res.info == nil
+	if woken && waits { // a partial has changed since the last look at it
+		e.wakeFinal(o.id)
+	}
 }
 
 func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err error) {
@@ -136,29 +148,31 @@ func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err 
 	return res, again, err
 }
 
-// buildAgain retries a build until no attempt is needed any more. err is the error of
-// the previous attempt. The delay is short if a partial was busy, and grows longer if
+// buildAgain retries a build until no attempt is needed any more, and returns the
+// outcome of the last one. err is the error of the previous attempt. The delay is short if a partial was busy, and grows longer if
 // attempts fail.
-func (e *engine) buildAgain(o buildOrder, err error) {
+func (e *engine) buildAgain(o buildOrder, err error) (operationResult, error) {
 	if !e.retrying.tryAcquire() {
 		e.rescanFinals(e.lastRebuildDelay)
-		return
+		return operationResult{}, cmp.Or(err, error(ErrTooManyFinals))
 	}
 	defer e.retrying.release()
 	busy, failing := minRegisterDelay, e.firstRetryDelay
+	var res operationResult
 	for again := true; again; {
 		wait, most := &busy, maxRegisterDelay
 		if err != nil {
 			wait, most = &failing, e.lastRebuildDelay
 		}
 		if !e.sleep(jittered(*wait)) {
-			return
+			return res, ErrServerShutdown
 		}
 		*wait = min(2**wait, most)
-		if _, again, err = e.buildWithSlot(o); err != nil && e.background.Err() == nil {
+		if res, again, err = e.buildWithSlot(o); err != nil && e.background.Err() == nil {
 			e.log.Error("building a final upload failed", "id", o.id, "again", again, "err", err)
 		}
 	}
+	return res, err
 }
 
 // jittered returns a random time between half of wait and wait, so that finals that

@@ -161,12 +161,13 @@ func (e *engine) unregisterSoon(ctx context.Context, id string) {
 		e.rescanFinals(e.lastRebuildDelay)
 		return
 	}
+	e.woken.add(id)
 	tried := make(chan struct{})
 	o := e.orderFor(id)
 	report := o.report
 	o.report = func(out buildOutcome) { close(tried); report(out) }
 	if !e.startBuilding(o) {
-		return // the other builder finds that the final is gone
+		return // the other builder, or the next, finds that the final is gone
 	}
 	timer := time.NewTimer(unregisterTimeout)
 	defer timer.Stop()

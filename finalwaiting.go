@@ -184,19 +184,46 @@ func (e *engine) addToRecord(p *lockedUpload, final string) (registered bool, er
 	})
 }
 
-// wakeFinals builds, or fails, the finals that wait for a partial.
+// wakeFinals builds, or fails, the finals that wait for a partial, which has changed.
 func (e *engine) wakeFinals(partial *FileInfo) {
 	for _, final := range partial.Finals {
 		e.wakeFinal(final, partial.ID)
 	}
 }
 
-// wakeFinal does the same for one final.
-func (e *engine) wakeFinal(final, partial string) {
+// wakeFinal does the same for one final. A builder that works on it now may have
+// looked at the partial before; then another one follows it.
+func (e *engine) wakeFinal(final string, partials ...string) {
 	e.awaited.remove(final)
-	if !e.buildLater(final, partial) {
+	e.woken.add(final)
+	if !e.buildLater(final, partials...) {
 		e.rescanFinals(e.lastRebuildDelay)
 	}
+}
+
+// wokenFinals are the finals that need a builder that starts later than now. The zero
+// value is ready to use.
+type wokenFinals struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (w *wokenFinals) add(final string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ids == nil {
+		w.ids = make(map[string]bool)
+	}
+	w.ids[final] = true
+}
+
+// remove reports whether the final was woken.
+func (w *wokenFinals) remove(final string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	woken := w.ids[final]
+	delete(w.ids, final)
+	return woken
 }
 
 // maxAwaited limits the size of awaitedPartials.

@@ -63,7 +63,7 @@ func TestOldPendingFinalLetsItsPartialsGo(t *testing.T) {
 	_, open, final := pendingFinal(e)
 	e.eventually("the partials know the final", func() bool { return e.terminate(open).Status == 423 })
 	e.ahead.Store(int64(25 * time.Hour))
-	e.terminate(open).status(204)
+	e.eventually("the partial can be removed", func() bool { return e.terminate(open).Status == 204 }) // 423 while the final is locked
 	if a := e.head(final).status(410); a.Header.Get("Upload-Offset") != "" {
 		t.Errorf("a failed final has Upload-Offset %q", a.Header.Get("Upload-Offset"))
 	}
@@ -201,6 +201,55 @@ func TestSpoiledPartialFailsItsFinal(t *testing.T) {
 	e.eventually("the final has failed, too", func() bool { return e.head(final).Status == 410 })
 	e.terminate(partial).status(204)
 }
+
+// A partial that becomes full just after the builder has looked at it for the last time
+// wakes the builder's successor.
+func TestPartialFullAfterTheLastLook(t *testing.T) {
+	store := &lastLookStore{Memory: storetest.NewMemory()}
+	e := serve(t, store, tusd.Config{})
+	open := e.create(3, "Upload-Concat: partial")
+	answered := make(chan int, 1)
+	other := e.another()
+	store.afterLastLook = func() { answered <- other.patch(open, 0, []byte("cde")).Status }
+	store.partial.Store(strings.TrimPrefix(open, "/files/"))
+	final := e.postFinal(open).status(201).location()
+	if status := <-answered; status != 204 {
+		t.Fatalf("PATCH of the partial: status %d", status)
+	}
+	e.eventually("the final is built without a request for it", func() bool { return storedOffset(t, store.Memory, final) == 3 })
+	e.eventually("nothing is left to be done", func() bool {
+		names, _, err := store.ListSides(t.Context(), "building", "", 10)
+		return err == nil && len(names) == 0
+	})
+}
+
+// lastLookStore calls afterLastLook once: after a builder has read a partial whose
+// record names its final, and before the builder sees what it has read.
+type lastLookStore struct {
+	*storetest.Memory
+	partial       atomic.Value // its id
+	afterLastLook func()
+}
+
+func (s *lastLookStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.Memory.GetUpload(ctx, lease, id)
+	if err != nil || lease != nil || id != s.partial.Load() {
+		return upload, err
+	}
+	info, err := upload.GetInfo(ctx)
+	if err == nil && len(info.Finals) > 0 && s.partial.CompareAndSwap(id, "") {
+		s.afterLastLook()
+	}
+	return readUpload{upload, info}, err
+}
+
+// readUpload is an upload whose record was read before.
+type readUpload struct {
+	tusd.Upload
+	info tusd.FileInfo
+}
+
+func (u readUpload) GetInfo(context.Context) (tusd.FileInfo, error) { return u.info, nil }
 
 // storedOffset returns the offset in the store, without a lock.
 func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
