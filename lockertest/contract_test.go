@@ -33,11 +33,11 @@ func TestEverySentenceHasACase(t *testing.T) {
 	for key := range uncheckable {
 		keys = append(keys, key)
 	}
-	uncovered, complaints := rules.Uncovered("locker.go", keys)
+	uncovered, invalid := rules.Uncovered("locker.go", keys)
 	for _, s := range uncovered {
 		t.Errorf("no case checks this sentence of %s: %s", s.Symbol, s.Text)
 	}
-	for _, err := range complaints {
+	for _, err := range invalid {
 		t.Error(err)
 	}
 }

@@ -25,7 +25,7 @@ func TestHeapComesBack(t *testing.T) {
 		}
 		t.Cleanup(func() { handler.Shutdown(t.Context()) })
 		s3store.KeepBytes(store, 4<<20)
-		return heaptest.Target{Handler: handler, Kept: 8 << 20, Forget: func() {
+		return heaptest.Target{Handler: handler, MaxRetained: 8 << 20, DropStorage: func() {
 			server.Restore(empty)
 			server.Recount()
 		}}

@@ -66,11 +66,11 @@ func TestEverySentenceHasACase(t *testing.T) {
 	for key := range uncheckable {
 		keys = append(keys, key)
 	}
-	uncovered, complaints := readContract(t).Uncovered("datastore.go", keys)
+	uncovered, invalid := readContract(t).Uncovered("datastore.go", keys)
 	for _, s := range uncovered {
 		t.Errorf("no case checks this sentence of %s: %s", s.Symbol, s.Text)
 	}
-	for _, err := range complaints {
+	for _, err := range invalid {
 		t.Error(err)
 	}
 }

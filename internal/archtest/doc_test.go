@@ -1,4 +1,5 @@
-// Package archtest checks the rules of this repository: which package may import
-// which, what a file may use, what documents name, and what the repository must not
-// contain. A small tree shows that each rule can fail.
+// Package archtest checks the rules of this repository: which package imports which,
+// that a file of the root belongs to one layer, that documents name files and tests that
+// exist, and that no file names a path of one machine. A small tree proves that each rule
+// can fail.
 package archtest

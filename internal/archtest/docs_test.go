@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// The map of CONTRIBUTING names every directory with Go files. What it and
-// docs/architecture.md name exists.
-func TestDocumentsNameWhatExists(t *testing.T) {
-	mustHold(t, checkDocuments)
+// TestDocumentedPaths checks that the files and directories in CONTRIBUTING and
+// docs/architecture.md exist, and that CONTRIBUTING names every directory with Go files.
+func TestDocumentedPaths(t *testing.T) {
+	mustPass(t, checkDocuments)
 	const readme = "`store` and `store/memory`"
 	for name, tree := range map[string]map[string]string{
 		"a file that is gone":          {architecture: "see `store/write.go`", guide: readme},
@@ -24,16 +24,16 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree["store/store.go"], tree["store/memory/memory.go"] = "package store\n", "package memory\n"
-			mustComplain(t, checkDocuments, tree)
+			mustFail(t, checkDocuments, tree)
 		})
 	}
-	complaints, err := checkDocuments(treeOf(map[string]string{
+	violations, err := checkDocuments(treeOf(map[string]string{
 		architecture:     "`store/store.go`, `tusd.DataStore`, `-flag`, `go test ./store`, `GET /files/`",
 		guide:            readme,
 		"store/store.go": "package store\n", "store/memory/memory.go": "package memory\n",
 	}))
-	if err != nil || len(complaints) != 0 {
-		t.Errorf("without any of these: complaints %q, %v", complaints, err)
+	if err != nil || len(violations) != 0 {
+		t.Errorf("without any of these: violations %q, %v", violations, err)
 	}
 }
 
@@ -47,8 +47,8 @@ var (
 	namesPath = regexp.MustCompile(`^[a-z0-9_-]+(/[a-zA-Z0-9_.-]+)+$|^[a-z0-9_]+\.go$`)
 )
 
-// checkDocuments compares the paths in the code of both documents with the tree.
-func checkDocuments(tree fs.FS) (complaints []string, err error) {
+// checkDocuments compares the paths in code spans of both documents with the tree.
+func checkDocuments(tree fs.FS) (violations []string, err error) {
 	var mapped []string
 	for _, document := range []string{architecture, guide} {
 		found, err := allMatches(tree, document, codeSpan)
@@ -61,17 +61,17 @@ func checkDocuments(tree fs.FS) (complaints []string, err error) {
 				mapped = append(mapped, name)
 			}
 			if _, err := fs.Stat(tree, name); err != nil && namesPath.MatchString(name) {
-				complaints = append(complaints, fmt.Sprintf("%s names %s, which does not exist", document, name))
+				violations = append(violations, fmt.Sprintf("%s names %s, which does not exist", document, name))
 			}
 		}
 	}
 	directories, err := goDirectories(tree)
 	for _, dir := range directories {
 		if dir != "." && !slices.Contains(mapped, dir) {
-			complaints = append(complaints, fmt.Sprintf("%s does not name %s in its map", guide, dir))
+			violations = append(violations, fmt.Sprintf("%s does not name %s in its map", guide, dir))
 		}
 	}
-	return complaints, err
+	return violations, err
 }
 
 // goDirectories returns the directories with Go files, sorted.

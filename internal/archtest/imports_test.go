@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// importRule says what packages may import beside the standard library.
+// importRule lists the imports of packages that are allowed besides the standard library.
 type importRule struct {
 	packages string // a pattern of path.Match, relative to the module
 	may      []string
@@ -52,21 +52,21 @@ var importTable = []importRule{
 	{packages: "internal/loglimit"},
 	{packages: "internal/structured", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/tuning"},
-	{packages: "internal/*", anything: true}, // for tests; the lines above let no product import them
+	{packages: "internal/*", anything: true}, // packages for tests: the lines above allow no import of them
 }
 
-// partMay is for stores, lockers and what else is composed: not each other.
+// partMay lists the imports of stores, lockers, hooks and metrics. They do not import
+// each other.
 var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/disposition", module + "/internal/durable", module + "/internal/keyed", module + "/internal/lease", "golang.org/x/sys/*"}
 
-// ownDependencies are the outside modules of a package, by the beginnings of
-// their import paths.
+// ownDependencies has the third-party modules of a package, as prefixes of import paths.
 var ownDependencies = map[string][]string{
 	"prometheuscollector": {"github.com/prometheus/client_golang"},
 	"s3store/awsv1":       {"github.com/aws/aws-sdk-go"},
 }
 
 func TestImportTable(t *testing.T) {
-	mustHold(t, checkImports)
+	mustPass(t, checkImports)
 }
 
 func TestImportTableCanFail(t *testing.T) {
@@ -76,21 +76,21 @@ func TestImportTableCanFail(t *testing.T) {
 		"suite imports a locker":       {"storetest/suite.go", module + "/memorylocker"},
 		"store imports another":        {"limitedstore/store.go", module + "/filestore"},
 		"store imports a suite":        {"filestore/store.go", module + "/storetest"},
-		"store imports test machinery": {"filestore/store.go", module + "/internal/faulttest"},
+		"store imports a test package": {"filestore/store.go", module + "/internal/faulttest"},
 		"locker imports the PID files": {"filelocker/lock.go", "github.com/nightlyone/lockfile"},
 		"main imports a backend":       {"cmd/tusd/main.go", module + "/filestore"},
 		"a file for another system":    {"filestore/sync_plan9.go", "example.com/plan9"},
 		"a package without a rule":     {"util/util.go", "strings"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			mustComplain(t, checkImports, map[string]string{file.path: fmt.Sprintf("package p\nimport %q\n", file.imports)})
+			mustFail(t, checkImports, map[string]string{file.path: fmt.Sprintf("package p\nimport %q\n", file.imports)})
 		})
 	}
 }
 
-// checkImports compares the imports of all files but tests, also of files for
-// other systems and with build tags, with importTable.
-func checkImports(tree fs.FS) (complaints []string, err error) {
+// checkImports compares the imports of all files with importTable, except tests. Files
+// for other systems and with build tags are included.
+func checkImports(tree fs.FS) (violations []string, err error) {
 	err = walk(tree, func(name string) error {
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.Contains(name, "testdata/") {
 			return nil
@@ -99,10 +99,10 @@ func checkImports(tree fs.FS) (complaints []string, err error) {
 		if err != nil {
 			return err
 		}
-		complaints = append(complaints, judge(name, imports)...)
+		violations = append(violations, judge(name, imports)...)
 		return nil
 	})
-	return complaints, err
+	return violations, err
 }
 
 func importsOf(tree fs.FS, name string) (paths []string, err error) {
@@ -124,8 +124,8 @@ func importsOf(tree fs.FS, name string) (paths []string, err error) {
 	return paths, nil
 }
 
-// judge says which of a file's imports its package's rule does not allow.
-func judge(name string, imports []string) (complaints []string) {
+// judge returns the imports of a file that the rule of its package does not allow.
+func judge(name string, imports []string) (violations []string) {
 	folder := path.Dir(name)
 	i := slices.IndexFunc(importTable, func(r importRule) bool { return matches(r.packages, folder) })
 	if i < 0 {
@@ -133,10 +133,10 @@ func judge(name string, imports []string) (complaints []string) {
 	}
 	for _, imported := range imports {
 		if !importTable[i].allows(folder, imported) {
-			complaints = append(complaints, fmt.Sprintf("%s must not import %s", name, imported))
+			violations = append(violations, fmt.Sprintf("%s must not import %s", name, imported))
 		}
 	}
-	return complaints
+	return violations
 }
 
 func (r importRule) allows(folder, imported string) bool {
@@ -151,8 +151,8 @@ func (r importRule) allows(folder, imported string) bool {
 	return slices.ContainsFunc(r.may, func(pattern string) bool { return matches(pattern, imported) })
 }
 
-// isStandard tells the standard library by what the go command reserves for
-// it: a first element without a dot.
+// isStandard reports whether a path is of the standard library: the go command reserves
+// paths for it whose first element has no dot.
 func isStandard(imported string) bool {
 	first, _, _ := strings.Cut(imported, "/")
 	return !strings.Contains(first, ".")
@@ -163,8 +163,8 @@ func matches(pattern, name string) bool {
 	return err == nil && ok
 }
 
-// TestEmbeddingCompilesNoSDK looks at what really is compiled, dependencies
-// of dependencies included.
+// TestEmbeddingCompilesNoSDK checks all packages that are compiled, with indirect
+// dependencies.
 func TestEmbeddingCompilesNoSDK(t *testing.T) {
 	router := "github.com/bmizerany/pat"
 	wantCompiled(t, module, router)

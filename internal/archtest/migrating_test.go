@@ -14,7 +14,7 @@ import (
 )
 
 func TestMigratingDoc(t *testing.T) {
-	mustHold(t, checkMigrating)
+	mustPass(t, checkMigrating)
 	const source = "package a_test\n\nfunc TestA(t *testing.T) { t.Run(\"one case\", nil) }\n"
 	for name, c := range map[string]struct {
 		row    string
@@ -34,7 +34,7 @@ func TestMigratingDoc(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := "| tusd v2.10 | here | why | test |\n|---|---|---|---|\n" + c.row + "\n"
-			mustComplain(t, checkMigrating, map[string]string{"docs/migrating.md": table, "a_test.go": c.source})
+			mustFail(t, checkMigrating, map[string]string{"docs/migrating.md": table, "a_test.go": c.source})
 		})
 	}
 }
@@ -49,10 +49,10 @@ var (
 // migratingColumns are tusd v2.10, here, why, test.
 const migratingColumns = 4
 
-// checkMigrating has every line of docs/migrating.md name the tests that show
-// it: package.Test, or package.Test/case, where the names of the levels between
-// (the protocol, the store) are left out.
-func checkMigrating(tree fs.FS) (complaints []string, err error) {
+// checkMigrating checks that every line of docs/migrating.md names tests that exist:
+// package.Test, or package.Test/case. A case omits the levels between (the dialect, the
+// store).
+func checkMigrating(tree fs.FS) (violations []string, err error) {
 	text, err := fs.ReadFile(tree, "docs/migrating.md")
 	if err != nil {
 		return nil, err
@@ -68,22 +68,22 @@ func checkMigrating(tree fs.FS) (complaints []string, err error) {
 		}
 		rows++
 		if columns := strings.Split(found[1], "|"); len(columns) != migratingColumns || !testList.MatchString(strings.TrimSpace(columns[3])) {
-			complaints = append(complaints, fmt.Sprintf("docs/migrating.md: the line %q does not have four columns with tests in the last", found[1]))
+			violations = append(violations, fmt.Sprintf("docs/migrating.md: the line %q does not have four columns with tests in the last", found[1]))
 		}
 	}
 	if rows == 0 {
-		complaints = append(complaints, "docs/migrating.md has no line")
+		violations = append(violations, "docs/migrating.md has no line")
 	}
 	for _, found := range testName.FindAllStringSubmatch(string(text), -1) {
 		if !tests.has(found[1]) {
-			complaints = append(complaints, fmt.Sprintf("docs/migrating.md: there is no test %s", found[1]))
+			violations = append(violations, fmt.Sprintf("docs/migrating.md: there is no test %s", found[1]))
 		}
 	}
-	return complaints, nil
+	return violations, nil
 }
 
-// testCases has the names of the cases that a test function mentions, by
-// package.Test. "" is the test itself.
+// testCases has the names of the cases of each test function, by package.Test. "" is
+// the test itself.
 type testCases map[string]map[string]bool
 
 func (tests testCases) has(name string) bool {
@@ -132,7 +132,7 @@ func (tests testCases) addFile(tree fs.FS, name string) error {
 	return nil
 }
 
-// addCases takes every string in a test for the name of a case.
+// addCases adds every string in a test as the name of a case.
 func (tests testCases) addCases(test string, f *ast.FuncDecl) {
 	tests.add(test, "")
 	ast.Inspect(f, func(node ast.Node) bool {

@@ -1,4 +1,4 @@
-// Package ascii tells the kinds of bytes that the grammars of HTTP know.
+// Package ascii has the classes of bytes in the grammars of HTTP.
 package ascii
 
 import "strings"

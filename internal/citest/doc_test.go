@@ -1,2 +1,2 @@
-// Package citest runs scripts of .ci on small modules made for that.
+// Package citest runs the scripts of .ci on small modules.
 package citest

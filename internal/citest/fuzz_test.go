@@ -13,8 +13,8 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// module is a module with a fuzz target that has a fault, one without, and one
-// in a package that has no other tests.
+// module has three fuzz targets: one finds a fault, one finds none, and one is in a
+// package without other tests.
 var module = map[string]string{
 	"go.mod": "module example.org/fuzzed\n\ngo 1.26.0\n",
 	"a_test.go": `package fuzzed
@@ -25,7 +25,7 @@ func FuzzBroken(f *testing.F) {
 	f.Add("seed")
 	f.Fuzz(func(t *testing.T, s string) {
 		if s != "seed" {
-			t.Fatal("it takes nothing but its seed")
+			t.Fatal("the input is not the seed")
 		}
 	})
 }
@@ -94,9 +94,9 @@ func TestFuzzListsEveryTarget(t *testing.T) {
 	}
 }
 
-// .ci/fuzz names each finding, which becomes a seed that go test runs, and still runs
-// the other targets.
-func TestFuzzKeepsWhatItFinds(t *testing.T) {
+// .ci/fuzz names each finding and runs the other targets, too. go test runs the finding
+// as a seed.
+func TestFuzzSavesFindings(t *testing.T) {
 	t.Parallel()
 	dir := makeModule(t, module)
 	output, code := fuzz(t, dir, "100x")
@@ -122,7 +122,7 @@ func TestFuzzKeepsWhatItFinds(t *testing.T) {
 	}
 }
 
-func TestFuzzThatFindsNothing(t *testing.T) {
+func TestFuzzWithoutFindings(t *testing.T) {
 	t.Parallel()
 	sound := map[string]string{"go.mod": module["go.mod"], "below/a.go": module["below/a.go"], "below/a_test.go": module["below/a_test.go"]}
 	if output, code := fuzz(t, makeModule(t, sound), "100x"); code != 0 || !strings.Contains(output, "nothing was found in 1 targets") {
@@ -130,7 +130,7 @@ func TestFuzzThatFindsNothing(t *testing.T) {
 	}
 }
 
-func TestFuzzRefuses(t *testing.T) {
+func TestFuzzRefusesWrongArguments(t *testing.T) {
 	t.Parallel()
 	dir := makeModule(t, module)
 	for _, argument := range []string{"", "0", "x", "5x5", "1m", "-1", "all"} {

@@ -16,14 +16,13 @@ import (
 // runSteps are the steps of .ci/run, in the order of a whole run.
 var runSteps = []string{"lint", "cross", "fuzz", "offline", "services", "hostile", "tests"}
 
-// machine is a module with the scripts, on a machine whose tools only tell how
-// they were called.
+// machine is a module with the scripts and with fake tools, which log their calls.
 type machine struct {
 	dir, bin, calls string
 }
 
-// newMachine makes a machine where the user has the number uid, and where the Go
-// tools of CI are installed.
+// newMachine makes a machine whose user has the number uid, and where the Go tools of CI
+// are installed.
 func newMachine(t *testing.T, uid string) *machine {
 	t.Helper()
 	dir := makeModule(t, module)
@@ -97,7 +96,7 @@ func TestRunListsItsSteps(t *testing.T) {
 	}
 }
 
-func TestRunRunsTheStepsItIsGiven(t *testing.T) {
+func TestRunRunsTheGivenSteps(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "1000")
 	output, code := m.run(t, "lint", "cross")
@@ -113,7 +112,6 @@ func TestRunRunsTheStepsItIsGiven(t *testing.T) {
 	}
 }
 
-// A step that fails ends the run.
 func TestRunEndsWithTheFirstFailure(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, "1000")

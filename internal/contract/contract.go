@@ -1,6 +1,6 @@
-// Package contract reads the contract of a package out of its doc comments. The
-// conformance suites name sentences of it by short keys, so that each sentence
-// stands in one place only: above the interface that it is about.
+// Package contract reads the contract of a package from its doc comments. The
+// conformance suites name its sentences by short keys, so that each sentence is written
+// only once: above its interface.
 package contract
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// Contract is what the doc comments of one package say.
+// Contract has the doc comments of one package.
 type Contract struct {
 	files  map[string]*ast.File // by their names
 	symbol map[string][]string  // the sentences of a symbol's comment, like "Locker.Lock"
@@ -81,7 +81,7 @@ func (c *Contract) addMembers(s *ast.TypeSpec) {
 	}
 }
 
-// receiver is the type of a method and a dot; "" for a function.
+// receiver returns the type of a method and a dot; "" for a function.
 func receiver(d *ast.FuncDecl) string {
 	if d.Recv == nil {
 		return ""
@@ -147,7 +147,7 @@ func (c *Contract) Sentences(file string) (all []Sentence) {
 	return all
 }
 
-// Find returns the sentences that a key means. A key is a symbol, a colon, and
+// Find returns the sentences that a key names. A key is a symbol, a colon, and
 // some words of one of its sentences: "Upload.WriteChunk: loses nothing". Words of
 // further sentences follow behind a slash: "Lease.Fence: greater / no fences".
 func (c *Contract) Find(key string) ([]Sentence, error) {
@@ -159,25 +159,25 @@ func (c *Contract) Find(key string) ([]Sentence, error) {
 	for _, some := range strings.Split(words, " / ") {
 		matches := slices.DeleteFunc(slices.Clone(c.symbol[symbol]), func(s string) bool { return !strings.Contains(s, some) })
 		if some == "" || len(matches) != 1 {
-			return nil, fmt.Errorf("%s: %q stands in %d sentences of %s, want one", key, some, len(matches), symbol)
+			return nil, fmt.Errorf("%s: %q is in %d sentences of %s, want one", key, some, len(matches), symbol)
 		}
 		found = append(found, Sentence{symbol, matches[0]})
 	}
 	return found, nil
 }
 
-// Uncovered returns the sentences of a file's interfaces that no key means, and
-// complaints about keys that mean none.
-func (c *Contract) Uncovered(file string, keys []string) (left []Sentence, complaints []error) {
+// Uncovered returns the sentences of a file's interfaces that no key names, and errors
+// about keys that name no sentence.
+func (c *Contract) Uncovered(file string, keys []string) (left []Sentence, invalid []error) {
 	left = c.Sentences(file)
 	for _, key := range keys {
 		found, err := c.Find(key)
 		if err != nil {
-			complaints = append(complaints, err)
+			invalid = append(invalid, err)
 		}
 		left = slices.DeleteFunc(left, func(s Sentence) bool { return slices.Contains(found, s) })
 	}
-	return left, complaints
+	return left, invalid
 }
 
 // sentences splits comments behind every full stop.

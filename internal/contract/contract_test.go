@@ -67,9 +67,9 @@ func TestFind(t *testing.T) {
 
 func TestUncovered(t *testing.T) {
 	c := read(t)
-	left, complaints := c.Uncovered("p.go", []string{"Store: All", "Store.Put: stores a", "Store.Put: elsewhere"})
+	left, invalid := c.Uncovered("p.go", []string{"Store: All", "Store.Put: stores a", "Store.Put: elsewhere"})
 	want := []Sentence{{"Store", "Store keeps things."}, {"Store.Put", "An error stores nothing."}}
-	if !reflect.DeepEqual(left, want) || len(complaints) != 1 {
-		t.Errorf("left %q, complaints %v; want %q and one", left, complaints, want)
+	if !reflect.DeepEqual(left, want) || len(invalid) != 1 {
+		t.Errorf("left %q, errors %v; want %q and one error", left, invalid, want)
 	}
 }

@@ -20,8 +20,8 @@ func Format(dispositionType, filename string) string {
 	return dispositionType + parameters(sanitize(filename))
 }
 
-// parameters writes a name as filename and, if that cannot hold it, filename*
-// (RFC 6266, RFC 8187).
+// parameters writes a name as filename and, if it has other characters than that allows,
+// filename* (RFC 6266, RFC 8187).
 func parameters(name string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r >= 0x7f || strings.ContainsRune(`"%`, r) {

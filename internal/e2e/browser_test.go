@@ -18,8 +18,8 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// browser is Chromium with the page of testdata/js, which has another origin
-// than the server that it uploads to.
+// browser is Chromium with the page of testdata/js. The page has another origin than the
+// server.
 type browser struct {
 	t       *testing.T
 	site    string // the URL of the page's folder
@@ -27,8 +27,8 @@ type browser struct {
 	answers *json.Decoder
 }
 
-// openPage starts a browser that lives until the test ends, and shows the page
-// that uploads through r.
+// openPage starts a browser until the test ends, and opens the page, which uploads
+// through r.
 func openPage(t *testing.T, r *relay) *browser {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -64,10 +64,10 @@ func (b *browser) start(driver *exec.Cmd) {
 	b.orders, b.answers = json.NewEncoder(stdin), json.NewDecoder(stdout)
 }
 
-// browserPatience bounds how long a browser may take to end.
+// browserTimeout bounds the time until a browser ends.
 const browserPatience = 30 * time.Second
 
-// stop ends the browser, with force if it has to be.
+// stop ends the browser, and kills it after browserTimeout.
 func (b *browser) stop(driver *exec.Cmd, stdin io.Closer, stderr *bytes.Buffer) {
 	force := time.AfterFunc(browserPatience, func() { driver.Process.Kill() })
 	defer force.Stop()
@@ -77,8 +77,7 @@ func (b *browser) stop(driver *exec.Cmd, stdin io.Closer, stderr *bytes.Buffer) 
 	}
 }
 
-// do has the browser carry out one command of browser.cjs, and returns what
-// that found.
+// do runs one command of browser.cjs and returns its result.
 func (b *browser) do(command string, parameters ...any) (value any) {
 	b.t.Helper()
 	if err := b.orders.Encode(append([]any{command}, parameters...)); err != nil {
@@ -97,15 +96,15 @@ func (b *browser) do(command string, parameters ...any) (value any) {
 	return answer.Value
 }
 
-// upload adds file as a person does, and starts the upload.
+// upload adds file on the page and starts the upload.
 func (b *browser) upload(file string) {
 	b.t.Helper()
 	b.do("add", file)
 	b.do("upload")
 }
 
-// wantUploaded waits until the Dashboard says that the upload is complete, and
-// checks what it shows then, and the content.
+// wantUploaded waits until Uppy's Dashboard shows the upload as complete, and checks the
+// Dashboard and the content.
 func (b *browser) wantUploaded(sum string) {
 	b.t.Helper()
 	b.do("awaitComplete")
@@ -119,7 +118,7 @@ func (b *browser) wantUploaded(sum string) {
 	wantContent(b.t, b.do("uploadURL").(string), sum)
 }
 
-// keepScreenshot makes one that outlives the test if -artifacts is set.
+// keepScreenshot makes a screenshot, which is kept after the test if -artifacts is set.
 func (b *browser) keepScreenshot(name string) {
 	b.t.Helper()
 	file := filepath.Join(b.t.ArtifactDir(), b.t.Name()+"-"+name+".png")
@@ -127,11 +126,11 @@ func (b *browser) keepScreenshot(name string) {
 	b.t.Logf("screenshot: %s", file)
 }
 
-// complaints returns the errors on the browser's console that contain word.
+// consoleErrors returns the errors on the browser's console that contain word.
 func (b *browser) complaints(word string) (found []string) {
 	b.t.Helper()
-	for _, complaint := range b.do("complaints").([]any) {
-		if text := complaint.(string); strings.Contains(text, word) {
+	for _, line := range b.do("complaints").([]any) {
+		if text := line.(string); strings.Contains(text, word) {
 			found = append(found, text)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // mib is one mebibyte.
 const mib = 1 << 20
 
-// writeContent makes a file of size random bytes and returns its name and sum.
+// writeContent writes a file of size random bytes and returns its name and SHA-256.
 func writeContent(t *testing.T, size int64) (name, sum string) {
 	t.Helper()
 	content, sum := makeContent(t, size)
@@ -27,7 +27,7 @@ func writeContent(t *testing.T, size int64) (name, sum string) {
 	return name, sum
 }
 
-// makeContent makes size random bytes, and their sum.
+// makeContent returns size random bytes and their SHA-256.
 func makeContent(t *testing.T, size int64) (content []byte, sum string) {
 	t.Helper()
 	seed := [32]byte{}
@@ -46,7 +46,7 @@ func sumOf(t *testing.T, content io.Reader) string {
 	return hex.EncodeToString(hash.Sum(nil))
 }
 
-// wantContent downloads url and compares the SHA-256 of what comes.
+// wantContent downloads url and compares the SHA-256 of the content.
 func wantContent(t *testing.T, url, sum string) {
 	t.Helper()
 	response, err := http.Get(url)
@@ -62,7 +62,7 @@ func wantContent(t *testing.T, url, sum string) {
 	}
 }
 
-// wantPosts checks how often something was created.
+// wantPosts checks the number of POSTs.
 func wantPosts(t *testing.T, r *relay, want int) {
 	t.Helper()
 	if got := len(r.seen("POST")); got != want {
@@ -78,8 +78,7 @@ func logExchanges(t *testing.T, r *relay) {
 	}
 }
 
-// upload runs j through r and returns the URL of the upload, as the client
-// knows it.
+// upload runs j through r and returns the URL of the upload, as the client sees it.
 func upload(t *testing.T, r *relay, j job) (url string) {
 	t.Helper()
 	options := map[string]any{

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// curl runs curl and returns the answer's header block and content.
+// curl runs curl and returns the header block and the content of the answer.
 func curl(t *testing.T, arguments ...string) (header, content string) {
 	t.Helper()
 	_, err := exec.LookPath("curl")
@@ -68,7 +68,7 @@ func TestCurl(t *testing.T) {
 	wantLines(t, header, "HTTP/1.1 201 Created", "Tus-Resumable: 1.0.0")
 	url := field(header, "Location")
 
-	// curl asks before it sends a large body, and is told to.
+	// curl sends a large body after 100 Continue.
 	header, _ = curl(t, "--request", "PATCH", url, "--data-binary", "@"+first,
 		"--header", "Upload-Offset: 0", "--header", offsetStream, "--header", "Expect: 100-continue")
 	wantLines(t, header, "HTTP/1.1 100 Continue", "HTTP/1.1 204 No Content", "Upload-Offset: 2097152")
@@ -91,8 +91,8 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// TestCurlIsRefusedBeforeItSends sends a body that cannot be taken: the answer
-// comes before curl was asked for it.
+// TestCurlIsRefusedBeforeItSends sends a PATCH with a wrong offset: the answer comes
+// without 100 Continue.
 func TestCurlIsRefusedBeforeItSends(t *testing.T) {
 	s := startService(t, t.TempDir())
 	file, _ := writeContent(t, 3*mib)
@@ -101,7 +101,7 @@ func TestCurlIsRefusedBeforeItSends(t *testing.T) {
 		"--header", "Upload-Offset: 1", "--header", offsetStream, "--header", "Expect: 100-continue")
 	wantLines(t, header, "HTTP/1.1 409 Conflict", "Upload-Offset: 0")
 	if strings.Contains(header, "100 Continue") {
-		t.Errorf("the body was asked for:\n%s", header)
+		t.Errorf("the server sent 100 Continue:\n%s", header)
 	}
 }
 

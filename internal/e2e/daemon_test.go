@@ -16,8 +16,9 @@ import (
 // builder builds the daemon when the first test needs it.
 var builder faulttest.Builder
 
-// atOnce is how many tests run at the same time if the command line does not
-// say: most of their time they wait, for a client's or the server's patience.
+// parallelTests is the number of tests that run at the same time, unless the command
+// line sets it. The tests spend most of their time waiting for timeouts of clients or of
+// the server.
 const atOnce = "10"
 
 func TestMain(m *testing.M) {
@@ -27,8 +28,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// service is a daemon with a relay in front of it. Clients know the relay's
-// address, which outlives the daemon.
+// service is a daemon with a relay in front of it. Clients use the relay's address,
+// which stays the same when the daemon restarts.
 type service struct {
 	*relay
 	daemon *faulttest.Daemon
@@ -48,8 +49,7 @@ func startService(t *testing.T, folder string, flags ...string) *service {
 	return &service{relay: startRelay(t, daemon.Address), daemon: daemon, launch: launch}
 }
 
-// restart gives the daemon's folder to a new one. It may be called by any
-// goroutine.
+// restart starts a new daemon on the same folder. It may be called by any goroutine.
 func (s *service) restart(t *testing.T) {
 	daemon, err := faulttest.TryStart(t, s.launch)
 	if err != nil {
@@ -77,11 +77,11 @@ func (s *service) awaitStored(t *testing.T, n int64) {
 	}
 }
 
-// storedBytes is how large all files below folder are.
+// storedBytes returns the size of all files below folder.
 func storedBytes(folder string) (sum int64) {
 	filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
-			return nil // gone while it was listed
+			return nil // removed meanwhile
 		}
 		if info, err := entry.Info(); err == nil {
 			sum += info.Size()

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDraftFinishesTus begins an upload with tus-js-client in tus 1.0, and has
-// a client of the IETF draft go on with it.
+// TestDraftFinishesTus begins an upload with tus-js-client in tus 1.0 and continues it
+// with a client of the IETF draft.
 func TestDraftFinishesTus(t *testing.T) {
 	s := startService(t, t.TempDir())
 	file, sum := writeContent(t, lossSize)
@@ -19,7 +19,7 @@ func TestDraftFinishesTus(t *testing.T) {
 	_, err := job{Client: newClient, File: file, Options: map[string]any{
 		"endpoint": s.relay.url() + "/files/", "retryDelays": nil}}.try(t)
 	if err == nil {
-		t.Fatal("the client does not notice that it was cut off")
+		t.Fatal("the client reports no error after its connection was cut")
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -32,8 +32,8 @@ func TestDraftFinishesTus(t *testing.T) {
 	wantPosts(t, s.relay, 1)
 }
 
-// TestTusFinishesDraft is the other way round. What the IETF draft has begun
-// and not completed is of deferred length to a tus client.
+// TestTusFinishesDraft begins with the IETF draft and continues with tus-js-client. For a
+// tus client, an incomplete upload of the draft has deferred length.
 func TestTusFinishesDraft(t *testing.T) {
 	s := startService(t, t.TempDir())
 	file, sum := writeContent(t, lossSize)
@@ -48,7 +48,7 @@ func TestTusFinishesDraft(t *testing.T) {
 		s.cut()
 	})
 	if c.step() {
-		t.Fatal("the client does not notice that it was cut off")
+		t.Fatal("the client reports no error after its connection was cut")
 	}
 	url := upload(t, s.relay, job{Client: newClient, File: file, Buffer: true, Options: map[string]any{
 		"uploadUrl": c.address(), "uploadLengthDeferred": true}})
@@ -58,6 +58,6 @@ func TestTusFinishesDraft(t *testing.T) {
 	wantContent(t, url, sum)
 	wantPosts(t, s.relay, 1)
 	if len(s.seen("HEAD")) == 0 {
-		t.Error("tus-js-client does not ask for an offset")
+		t.Error("tus-js-client sends no HEAD")
 	}
 }

@@ -16,26 +16,25 @@ import (
 	"time"
 )
 
-// draftClient uploads as a client of the IETF draft that knows 104 does, in one
-// of the interop versions 3 to 9: everything in one request that may be
-// resumed. It learns from a 104 where the upload is, asks there for the offset
-// when something broke, and sends the rest. That is all that Apple's
-// URLSession does. On the way it holds the server to what it says.
+// draftClient uploads as a client of the IETF draft that reads 104 responses, in one of
+// the interop versions 3 to 9, as Apple's URLSession does: it sends all content in one
+// request, reads the upload's URL from a 104, requests the offset after an error, and
+// sends the rest. It also checks that the server's answers do not contradict each other.
 type draftClient struct {
 	t        *testing.T
 	via      http.RoundTripper
 	creation string // the URL where uploads are created
 	interop  int
 	content  []byte
-	largest  int64                     // content of one request in bytes
-	body     func(io.Reader) io.Reader // between the content and a request; nil: nothing is
+	largest  int64                     // the most content of one request in bytes
+	body     func(io.Reader) io.Reader // wraps the content of a request; nil: it is not wrapped
 
-	located chan struct{} // closed when a 104 or an answer told the URL
-	resumed []int64       // the offsets that HEAD told
+	located chan struct{} // closed when a 104 or an answer has had the URL
+	resumed []int64       // the offsets in answers to HEAD
 
 	mu       sync.Mutex
 	url      string
-	promised int64 // what answers and 104s have acknowledged
+	promised int64 // the last offset in an answer or a 104
 	progress int   // 104s with an offset
 }
 
@@ -50,8 +49,7 @@ func newDraftClient(t *testing.T, r *relay, interop int, content []byte) *draftC
 	}
 }
 
-// upload sends the content and returns the upload's URL when the server has
-// said that it is complete.
+// upload sends the content and returns the upload's URL when the upload is complete.
 func (c *draftClient) upload() (url string) {
 	c.t.Helper()
 	for range clientAttempts {
@@ -63,7 +61,7 @@ func (c *draftClient) upload() (url string) {
 	return ""
 }
 
-// step creates the upload, or goes on with it, and reports whether it is
+// step creates or continues the upload with one request, and reports whether it is
 // complete.
 func (c *draftClient) step() (complete bool) {
 	c.t.Helper()
@@ -75,22 +73,22 @@ func (c *draftClient) step() (complete bool) {
 	return complete || c.send(http.MethodPatch, url, offset)
 }
 
-// finish continues an upload that another client has begun.
+// continueUpload completes an upload that another client has begun.
 func (c *draftClient) finish(url string) {
 	c.t.Helper()
 	c.learn(url)
 	c.upload()
 }
 
-// address is the URL of the upload, "" if it is not known yet.
+// uploadURL returns the URL of the upload, "" if it is not known yet.
 func (c *draftClient) address() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.url
 }
 
-// send sends the content from offset on, as far as one request may, and
-// reports whether that completed the upload. A request that broke has not.
+// send sends as much content from offset on as one request may have, and reports whether
+// that completed the upload.
 func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	c.t.Helper()
 	content := c.content[offset:]
@@ -110,13 +108,13 @@ func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	}
 	response, err := c.via.RoundTrip(request)
 	if err != nil {
-		return false // no answer: ask for the offset
+		return false // no answer: the next step requests the offset
 	}
 	defer response.Body.Close()
 	return c.judge(method, response, last)
 }
 
-// sayComplete reports whether a request completes the upload.
+// setComplete sets the field that tells whether the request completes the upload.
 func (c *draftClient) sayComplete(header http.Header, complete bool) {
 	name := "Upload-Complete"
 	if c.interop == 3 {
@@ -125,7 +123,7 @@ func (c *draftClient) sayComplete(header http.Header, complete bool) {
 	header.Set(name, map[bool]string{true: "?1", false: "?0"}[complete])
 }
 
-// request is one that is traced for 104s.
+// request returns a request whose 104 responses are handled.
 func (c *draftClient) request(method, url string, body io.Reader) *http.Request {
 	c.t.Helper()
 	if c.body != nil && body != nil {
@@ -142,7 +140,8 @@ func (c *draftClient) request(method, url string, body io.Reader) *http.Request 
 	return request
 }
 
-// judge reads the answer to a request that was the last one or not.
+// checkAnswer checks the answer to a request. last tells whether the request completes
+// the upload.
 func (c *draftClient) judge(method string, response *http.Response, last bool) (complete bool) {
 	c.t.Helper()
 	if location := response.Header.Get("Location"); location != "" && method == http.MethodPost {
@@ -152,11 +151,11 @@ func (c *draftClient) judge(method string, response *http.Response, last bool) (
 	switch {
 	case response.StatusCode < 300:
 		if complete != last {
-			c.t.Errorf("%s: %s, which says that the upload is complete: %v, want %v", method, response.Status, complete, last)
+			c.t.Errorf("%s: %s, complete: %v, want %v", method, response.Status, complete, last)
 		}
 		return last
 	case complete:
-		c.t.Fatalf("%s: %s, which says that there is nothing to resume", method, response.Status)
+		c.t.Fatalf("%s: %s with a complete upload", method, response.Status)
 	case response.StatusCode < 500 && response.StatusCode != http.StatusConflict:
 		content, _ := io.ReadAll(response.Body)
 		c.t.Fatalf("%s: %s, after which clients give up\n%s", method, response.Status, content)
@@ -164,12 +163,12 @@ func (c *draftClient) judge(method string, response *http.Response, last bool) (
 	return false
 }
 
-// isComplete reads Upload-Complete, or what came before it.
+// isComplete reads Upload-Complete, or Upload-Incomplete of version 3.
 func isComplete(header http.Header) bool {
 	return header.Get("Upload-Complete") == "?1" || header.Get("Upload-Incomplete") == "?0"
 }
 
-// ask returns the upload's offset, as soon as the server tells it.
+// awaitOffset sends HEAD until an answer has the upload's offset.
 func (c *draftClient) ask(url string) (offset int64, complete bool) {
 	c.t.Helper()
 	var last string
@@ -177,7 +176,7 @@ func (c *draftClient) ask(url string) (offset int64, complete bool) {
 		response, err := c.via.RoundTrip(c.request(http.MethodHead, url, nil))
 		if err != nil {
 			last = err.Error()
-			continue // a connection that was cut, or a server that is just starting
+			continue // the connection was cut, or the server is starting
 		}
 		response.Body.Close()
 		last = response.Status
@@ -185,14 +184,14 @@ func (c *draftClient) ask(url string) (offset int64, complete bool) {
 		case response.StatusCode < 300:
 			return c.offset(response.Header)
 		case response.StatusCode < 500 && !(response.StatusCode == http.StatusLocked && (c.interop == 5 || c.interop == 6)):
-			c.t.Fatalf("HEAD: %s, after which clients throw the upload away", response.Status)
+			c.t.Fatalf("HEAD: %s, after which clients abandon the upload", response.Status)
 		}
 	}
 	c.t.Fatalf("HEAD is not answered: %s", last)
 	return 0, false
 }
 
-// rest is the pause between two attempts to get an answer.
+// sleep waits between two attempts.
 func (c *draftClient) rest() {
 	select {
 	case <-time.After(10 * time.Millisecond):
@@ -200,8 +199,8 @@ func (c *draftClient) rest() {
 	}
 }
 
-// offset reads the answer to HEAD, which may not fall behind what was
-// acknowledged.
+// readOffset reads the answer to HEAD. Its offset must not be smaller than an
+// acknowledged one.
 func (c *draftClient) offset(header http.Header) (offset int64, complete bool) {
 	c.t.Helper()
 	offset, err := strconv.ParseInt(header.Get("Upload-Offset"), 10, 64)
@@ -216,8 +215,8 @@ func (c *draftClient) offset(header http.Header) (offset int64, complete bool) {
 	return offset, isComplete(header)
 }
 
-// acknowledged notes an offset that the server has told, by at least more
-// beyond the last one.
+// recordOffset records an offset from the server. It must be larger than the last one by
+// at least more.
 func (c *draftClient) acknowledged(offset, more int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,14 +226,14 @@ func (c *draftClient) acknowledged(offset, more int64) {
 	c.promised = offset
 }
 
-// acked is the offset that the server told last.
+// acknowledged returns the last offset from the server.
 func (c *draftClient) acked() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.promised
 }
 
-// informed takes a 1xx response.
+// handleInterim handles a 1xx response.
 func (c *draftClient) informed(method string, status int, header http.Header) error {
 	version, location := header.Get("Upload-Draft-Interop-Version"), header.Get("Location")
 	if status != 104 || version != strconv.Itoa(c.interop) {
@@ -257,7 +256,7 @@ func (c *draftClient) informed(method string, status int, header http.Header) er
 	return nil
 }
 
-// learn notes where the upload is, which may never change.
+// setURL records the URL of the upload, which must not change.
 func (c *draftClient) learn(url string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -271,30 +270,30 @@ func (c *draftClient) learn(url string) {
 	}
 }
 
-// reported counts a 104 with an offset.
+// countInterim counts a 104 with an offset.
 func (c *draftClient) reported() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.progress++
 }
 
-// reports is how many 104s told an offset.
+// interimCount returns the number of 104s with an offset.
 func (c *draftClient) reports() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.progress
 }
 
-// awaitURL waits until a client that does nothing else could resume.
+// awaitURL waits until the URL is known, so that the upload can be resumed.
 func (c *draftClient) awaitURL() {
 	select {
 	case <-c.located:
 	case <-time.After(clientLimit):
-		c.t.Error("no 104 tells where the upload is")
+		c.t.Error("no 104 has the URL of the upload")
 	}
 }
 
-// limit is one member of Upload-Limit, as OPTIONS answers it; 0: none.
+// limit returns one member of Upload-Limit in the answer to OPTIONS; 0: it is missing.
 func (c *draftClient) limit(name string) int64 {
 	c.t.Helper()
 	response, err := c.via.RoundTrip(c.request(http.MethodOptions, c.creation, nil))

@@ -12,11 +12,11 @@ import (
 // newestInterop is the version of a client that follows the newest draft.
 const newestInterop = 9
 
-// interops are the versions in which clients upload optimistically: those that
-// Apple's URLSession has spoken since iOS 17, and the newest.
+// interops are the versions of clients that upload optimistically: those of Apple's
+// URLSession since iOS 17, and the newest.
 var interops = []int{3, 5, 6, 8, newestInterop}
 
-// forEachInterop runs test with a service of its own for each version.
+// forEachInterop runs test for each version, with its own service.
 func forEachInterop(t *testing.T, test func(t *testing.T, s *service, c *draftClient)) {
 	t.Parallel()
 	content, sum := makeContent(t, lossSize)
@@ -34,7 +34,7 @@ func forEachInterop(t *testing.T, test func(t *testing.T, s *service, c *draftCl
 
 func TestOptimisticUpload(t *testing.T) {
 	forEachInterop(t, func(t *testing.T, s *service, c *draftClient) {
-		if limit := c.limit("max-size"); limit != 0 { // PhotoKit looks at this first
+		if limit := c.limit("max-size"); limit != 0 { // PhotoKit reads this first
 			t.Errorf("the largest upload is %d bytes, want no limit", limit)
 		}
 		c.upload()
@@ -44,8 +44,8 @@ func TestOptimisticUpload(t *testing.T) {
 	})
 }
 
-// TestOptimisticUploadIsCut cuts the creation and then each request that goes
-// on with it, as long as there is enough left.
+// TestOptimisticUploadIsCut cuts the connection of the creation and of the next three
+// requests.
 func TestOptimisticUploadIsCut(t *testing.T) {
 	forEachInterop(t, func(t *testing.T, s *service, c *draftClient) {
 		var cut func()
@@ -53,7 +53,7 @@ func TestOptimisticUploadIsCut(t *testing.T) {
 		cut = func() {
 			cuts++
 			c.awaitURL()
-			s.awaitStored(t, c.acked()+mib) // the server is at this very request
+			s.awaitStored(t, c.acked()+mib) // the server reads the body of this request
 			s.cut()
 			if cuts < 4 {
 				s.after(3*mib/2, cut)
@@ -77,8 +77,8 @@ func TestOptimisticUploadOutlivesKill(t *testing.T) {
 	})
 }
 
-// wantGoneOn checks that an upload was resumed so often, and each time with
-// something gained.
+// wantResumptions checks how often an upload was resumed, and that each time the offset
+// was larger.
 func wantGoneOn(t *testing.T, s *service, c *draftClient, times int) {
 	t.Helper()
 	last := int64(0)
@@ -96,8 +96,9 @@ func wantGoneOn(t *testing.T, s *service, c *draftClient, times int) {
 	}
 }
 
-// TestProgressIsKept has a slow client be told twice what has arrived, then
-// cuts it off or kills the server. What was told is there (draftClient.ask).
+// TestReportedProgressIsStored cuts the connection of a slow client, or kills the server,
+// after two 104 responses with an offset. The client checks that the bytes up to those
+// offsets are stored (draftClient.readOffset).
 func TestProgressIsKept(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*testing.T, *service){
@@ -116,21 +117,20 @@ func TestProgressIsKept(t *testing.T) {
 			}
 			defer slow.tick.Stop()
 			c.body = func(body io.Reader) io.Reader {
-				c.body = nil // what comes after the end is as fast as it can be
+				c.body = nil // later requests are fast
 				slow.from = body
 				return slow
 			}
 			wantContent(t, c.upload(), sum)
 			wantPosts(t, s.relay, 1)
 			if len(c.resumed) == 0 || c.resumed[0] < 2*mib {
-				t.Errorf("resumed at %d, want what two 104s have told", c.resumed)
+				t.Errorf("resumed at %d, want at least the offsets of two 104s", c.resumed)
 			}
 		})
 	}
 }
 
-// trickle is a slow reader until something has happened, and does something
-// then.
+// slowReader reads slowly until a condition is met, then calls a function and reads fast.
 type trickle struct {
 	from  io.Reader
 	tick  *time.Ticker
@@ -151,8 +151,8 @@ func (r *trickle) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
-// TestLimitsAreKept is a client that asks for the server's limits and keeps to
-// them.
+// TestClientReadsLimits uploads with a client that requests the server's limits and
+// sends no larger requests.
 func TestLimitsAreKept(t *testing.T) {
 	s := startService(t, t.TempDir(), "-max-append-size", "1048576")
 	content, sum := makeContent(t, 3*mib+1)

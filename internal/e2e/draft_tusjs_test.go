@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDraftsUpload is every way in which tus-js-client uploads with a draft of
-// the IETF, without faults.
+// TestDraftsUpload uploads without faults, with all options of tus-js-client for the IETF
+// drafts.
 func TestDraftsUpload(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -19,18 +19,17 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// In these tests a step of the server fails: the first, the second, and so on, until
-// an upload has no such step. Whatever the answer is, the client must continue its
-// upload, and must not create a second one.
+// In these tests a step of the server fails: the first, the second, and so on, until an
+// upload has fewer steps. After every answer the client must continue its upload, and
+// must not create a second one.
 
-// faultUploadSize makes several chunks of faultChunkSize and a rest.
+// faultUploadSize is two chunks of faultChunkSize and a smaller one.
 const (
 	faultChunkSize  = 64 << 10
 	faultUploadSize = 2*faultChunkSize + 1000
 )
 
-// maxSteps is more than the steps of an upload: a sweep that reaches it would not
-// end.
+// maxSteps is more than the steps of an upload. A sweep that reaches it fails.
 const maxSteps = 200
 
 // stepFault makes the n-th step of a server fail.
@@ -72,8 +71,8 @@ func TestFaultsMakeNoSecondDraftUpload(t *testing.T) {
 	}
 }
 
-// TestFaultsMakeNoSecondOptimisticUpload sweeps uploads that are created by
-// the request that has all the content, in the versions that differ most.
+// TestFaultsMakeNoSecondOptimisticUpload sweeps uploads whose creation has all the
+// content, in the versions that differ most.
 func TestFaultsMakeNoSecondOptimisticUpload(t *testing.T) {
 	t.Parallel()
 	for name, fault := range stepFaults {
@@ -91,7 +90,7 @@ func TestFaultsMakeNoSecondOptimisticUpload(t *testing.T) {
 	}
 }
 
-// TestFaultsMakeNoSecondFinal sweeps the concatenation, too.
+// TestFaultsMakeNoSecondFinal sweeps uploads in two partials and their concatenation.
 func TestFaultsMakeNoSecondFinal(t *testing.T) {
 	t.Parallel()
 	for name, fault := range stepFaults {
@@ -109,8 +108,7 @@ func sweep(t *testing.T, j job, fault stepFault, check func(*testing.T, *relay))
 	sweepSteps(t, func(r *relay) string { return upload(t, r, j) }, sum, fault, check)
 }
 
-// sweepSteps uploads with a fault at step 1, 2, 3 ... until an upload ends without
-// one.
+// sweepSteps uploads with a fault at step 1, 2, 3 ... until an upload has fewer steps.
 func sweepSteps(t *testing.T, upload func(*relay) string, sum string, fault stepFault, check func(*testing.T, *relay)) {
 	for n := int64(1); n <= maxSteps; n++ {
 		memory := storetest.NewMemory()
@@ -170,8 +168,8 @@ func wantOneUpload(t *testing.T, r *relay) {
 	}
 }
 
-// wantOneLocation checks that all answers name the same upload.
-// The client has done so for its 104s (draftClient.learn).
+// wantOneLocation checks that all answers name the same upload. The client checks its
+// 104s (draftClient.setURL).
 func wantOneLocation(t *testing.T, r *relay) {
 	t.Helper()
 	told := make(map[string]bool)
@@ -180,12 +178,12 @@ func wantOneLocation(t *testing.T, r *relay) {
 	}
 	delete(told, "")
 	if len(told) > 1 {
-		t.Errorf("clients were told of the uploads %q, want one", slices.Collect(maps.Keys(told)))
+		t.Errorf("answers name the uploads %q, want one", slices.Collect(maps.Keys(told)))
 	}
 }
 
-// wantOneFinal checks the same for each part of an upload in two, and that a
-// repeated concatenation made nothing new.
+// wantOneFinal checks that each partial was created once, and that a repeated
+// concatenation created no second final.
 func wantOneFinal(t *testing.T, r *relay) {
 	t.Helper()
 	if partials := awaitCreations(r, "partial", 2); len(partials) != 2 {
@@ -196,8 +194,8 @@ func wantOneFinal(t *testing.T, r *relay) {
 	}
 }
 
-// awaitCreations returns the creations when there are at least n, or after some time:
-// the client may end before the relay has read its last answer.
+// awaitCreations waits until there are n creations, at most 5 s: the client may end
+// before the relay has read its last answer.
 func awaitCreations(r *relay, kind string, n int) []string {
 	deadline := time.Now().Add(5 * time.Second)
 	for tick := time.NewTicker(time.Millisecond); len(creations(r, kind)) < n && time.Now().Before(deadline); {
@@ -223,10 +221,10 @@ func creations(r *relay, kind string) (addresses []string) {
 func storeFaults(form storetest.FaultForm, times int) stepFault {
 	return func(n int64, composer *tusd.StoreComposer) (*tusd.StoreComposer, func() bool) {
 		var outermost *storetest.Faults
-		if form != storetest.CutSource { // which counts only writes
+		if form != storetest.CutSource { // CutSource counts only writes
 			n += opening
 		}
-		for range times { // what one refuses, the next inside does not count
+		for range times { // an operation that one refuses does not reach the next inside
 			outermost = &storetest.Faults{FailAt: n, Form: form, CutAfter: 100}
 			composer = outermost.Wrap(composer)
 		}
@@ -264,10 +262,9 @@ func (l *faultyLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 	return l.Locker.Lock(ctx, id, mode)
 }
 
-// draftJob is an upload with a draft of the IETF. It is of a buffer: tus-js-client
-// says of no part of a file stream in node that it is the last one, and so
-// completes no upload that takes several requests. Of a file in a browser it
-// does.
+// draftJob is an upload of a buffer with an IETF draft. For a file stream in Node.js,
+// tus-js-client marks no request as the last one, so that an upload of several requests
+// never becomes complete.
 func draftJob(draft string, options map[string]any) job {
 	with := map[string]any{"protocol": draft}
 	maps.Copy(with, options)

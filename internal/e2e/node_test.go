@@ -22,21 +22,20 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// The versions of tus-js-client that upload in these tests, by their names in
-// package.json.
+// Versions of tus-js-client, by their names in package.json.
 const (
 	oldClient = "tus-js-client-1" // 1.8.0, of 2019
 	newClient = "tus-js-client-4" // 4.3.1
 )
 
-// jsClients are all of them: the last of each major version.
+// jsClients has the last version of each major version.
 var jsClients = []string{oldClient, "tus-js-client-2", "tus-js-client-3", newClient}
 
-// parallelClients are those that can upload the parts of a file at once.
+// parallelClients are the clients that can upload parts of a file in parallel.
 var parallelClients = jsClients[1:]
 
-// drafts are the versions of the IETF draft that the new client speaks: interop
-// 5 and 6. It reads no informational responses, so it always creates first.
+// drafts are the versions of the IETF draft in the new client: interop 5 and 6. It reads
+// no interim responses, so it sends no content in a creation by default.
 var drafts = []string{"ietf-draft-03", "ietf-draft-05"}
 
 //go:embed testdata/js
@@ -48,7 +47,7 @@ const (
 	clientLimit  = 60 * time.Second
 )
 
-// job is what testdata/js/upload.cjs is told.
+// job is the argument of testdata/js/upload.cjs.
 type job struct {
 	Client  string         `json:"client"`
 	File    string         `json:"file"`
@@ -57,10 +56,10 @@ type job struct {
 	Options map[string]any `json:"options"`
 
 	env   []string     // added to the client's environment
-	pause *pauseButton // nil: nobody presses it
+	pause *pauseButton // nil: the client is not paused
 }
 
-// pauseButton pauses a client from outside.
+// clientPause pauses a client.
 type pauseButton struct {
 	stdin, press *os.File
 	paused       chan struct{} // closed when the client has paused, or ended
@@ -80,7 +79,7 @@ func newPauseButton(t *testing.T) *pauseButton {
 	return &pauseButton{stdin: stdin, press: press, paused: make(chan struct{})}
 }
 
-// pressed pauses the client and returns when it has. It then goes on.
+// pause pauses the client and waits until it has paused. The client resumes by itself.
 func (b *pauseButton) pressed() {
 	b.press.WriteString("pause\n")
 	<-b.paused
@@ -88,8 +87,7 @@ func (b *pauseButton) pressed() {
 
 func (b *pauseButton) release() { b.once.Do(func() { close(b.paused) }) }
 
-// run uploads as told and returns the upload's URL. The test fails if the
-// client gives up.
+// run uploads and returns the upload's URL. The test fails if the client gives up.
 func (j job) run(t *testing.T) (url string) {
 	t.Helper()
 	url, err := j.try(t)
@@ -99,7 +97,7 @@ func (j job) run(t *testing.T) (url string) {
 	return url
 }
 
-// try is run for a client that may give up.
+// try uploads and returns the upload's URL, or an error if the client gives up.
 func (j job) try(t *testing.T) (url string, err error) {
 	t.Helper()
 	argument, err := json.Marshal(j)
@@ -142,8 +140,8 @@ func (j job) follow(client *exec.Cmd) (last string, err error) {
 	return last, client.Wait()
 }
 
-// clientFolder returns the folder with the installed clients and upload.cjs.
-// The test ends here if there are none.
+// clientFolder returns the folder with the installed clients and upload.cjs. Without one
+// the test ends.
 func clientFolder(t *testing.T) string {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
@@ -165,8 +163,8 @@ func clientFolder(t *testing.T) string {
 	return folder
 }
 
-// installedFolder names the folder for this very set of files, so that a
-// change of any of them means a new installation.
+// installedFolder returns the folder for this content of the files, so that a change of
+// one of them means a new installation.
 func installedFolder() (string, error) {
 	sum := sha256.New()
 	err := fs.WalkDir(clientFiles, ".", func(path string, entry fs.DirEntry, err error) error {
@@ -192,8 +190,7 @@ func cacheFolder() (string, error) {
 	return filepath.Join(cache, "tusd-test"), err
 }
 
-// installClients makes folder in one step: it is there completely or not at
-// all, also with two test runs at once.
+// installClients creates folder atomically, also if two test runs do so at the same time.
 func installClients(ctx context.Context, folder string) error {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o777); err != nil {
 		return err

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestProxiesAnswerInPlaceOfDaemon asks proxies that get no answer from behind.
-// Their answer must not make a client abandon its upload: of a HEAD,
-// tus-js-client understands nothing else than 423.
+// TestProxiesAnswerInPlaceOfDaemon sends requests to proxies while the daemon is down.
+// Their answers must not make a client abandon its upload: after HEAD, tus-js-client
+// retries for 423 only.
 func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
 	for _, kind := range allProxies {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
 			c := startChain(t, kind, "https")
-			// Over HTTP/2, and to a second request of a connection, HAProxy
-			// says nothing at all, so that the client tries again.
+			// Over HTTP/2, and to a second request of a connection, HAProxy closes the
+			// connection without an answer, so that the client tries again.
 			c.speak(1)
 			c.client.Transport.(*http.Transport).DisableKeepAlives = true
 			url := c.create(t, 1)
@@ -31,10 +31,10 @@ func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
 	}
 }
 
-// question is a request while the server is down.
+// outageRequest is a request while the daemon is down.
 type question struct {
 	method, field, value string
-	locked               bool // 423 is right; else 5xx
+	locked               bool // the answer must be 423; otherwise 5xx
 }
 
 const interopField = "Upload-Draft-Interop-Version"
@@ -62,8 +62,8 @@ func (c *chain) wantAnswer(t *testing.T, url string, q question) {
 	}
 }
 
-// TestProxiesGrantWideWindows looks at how much of a body may be on its way
-// over HTTP/2. An upload gets no more than that through per round trip.
+// TestProxiesGrantWideWindows checks the flow-control window of HTTP/2. It limits the
+// content of an upload per round trip.
 func TestProxiesGrantWideWindows(t *testing.T) {
 	for _, kind := range allProxies {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestProxiesGrantWideWindows(t *testing.T) {
 	}
 }
 
-// initialWindow is what the proxy's first settings say.
+// initialWindow returns the window in the proxy's first SETTINGS.
 func (c *chain) initialWindow(t *testing.T) (bytes uint32) {
 	t.Helper()
 	config := c.client.Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -100,7 +100,7 @@ func (c *chain) initialWindow(t *testing.T) (bytes uint32) {
 	}
 	bytes, ok = settings.Value(http2.SettingInitialWindowSize)
 	if !ok {
-		return 65_535 // as RFC 9113 has it
+		return 65_535 // the default of RFC 9113
 	}
 	return bytes
 }

@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// A zone that keeps whatever it may, without further settings, and with those of
-// docs/proxies.md for downloads.
+// Settings of a cache in nginx: minimal ones, and those of docs/proxies.md for downloads.
 const (
 	cachingSettings = `
         proxy_cache downloads;
@@ -26,8 +25,8 @@ const (
 `
 )
 
-// A cache in front of the server knows a request by its URL and the method that
-// was sent. It gives one person's answer to the next only if that is right.
+// The key of a cache in front of the server is the URL and the method. The cache must not
+// use an answer for another request that it does not fit.
 func TestProxyCachesDownloads(t *testing.T) {
 	for name, caching := range map[string]string{"plain": cachingSettings, "documented": documentedCaching} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +73,7 @@ func cacheDownloads(t *testing.T, caching string) {
 			t.Errorf("GET %s: %s, %d bytes, cache %q, want the whole file, cache %q", url, response.Status, len(content), response.Header.Get("X-Cache"), cache)
 		}
 	}
-	for _, poison := range []struct {
+	for _, earlier := range []struct {
 		method string
 		header []string
 	}{
@@ -95,14 +94,14 @@ func cacheDownloads(t *testing.T, caching string) {
 		if response := c.do(t, request); response.StatusCode != http.StatusNoContent {
 			t.Fatalf("PATCH: %s, want 204", response.Status)
 		}
-		ask(poison.method, url, poison.header...)
-		if caching == cachingSettings && poison.method == http.MethodHead && poison.header == nil {
-			want(url, "HIT") // nginx has asked for it with GET
+		ask(earlier.method, url, earlier.header...)
+		if caching == cachingSettings && earlier.method == http.MethodHead && earlier.header == nil {
+			want(url, "HIT") // nginx sends a HEAD on as GET
 		} else {
 			want(url, "MISS")
 		}
 		want(url, "HIT")
-		ask(poison.method, url, poison.header...)
+		ask(earlier.method, url, earlier.header...)
 		want(url, "HIT")
 	}
 }

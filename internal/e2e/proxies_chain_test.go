@@ -21,21 +21,19 @@ import (
 	"time"
 )
 
-// chain is a daemon with a proxy in front, and with a relay before and behind
-// the proxy:
+// chain is a daemon behind a proxy, with a relay before and behind the proxy:
 //
 //	client - front - proxy - service.relay - daemon
 type chain struct {
 	*service
 	front  *relay
-	reads  *relay // the one of both that sees plain HTTP/1.1; nil: none
+	reads  *relay // the relay that sees plain HTTP/1.1; nil: none does
 	proxy  *proxy
 	scheme string
-	client *http.Client // knows the certificate, speaks HTTP/2 where it can
+	client *http.Client // trusts the certificate, uses HTTP/2 if the proxy does
 }
 
-// startChain runs all of it until the test ends. scheme is what the client
-// speaks.
+// startChain starts a chain until the test ends. scheme is the client's.
 func startChain(t *testing.T, kind proxyKind, scheme string, flags ...string) *chain {
 	t.Helper()
 	kind.need(t) // before anything is built
@@ -47,25 +45,24 @@ func startChain(t *testing.T, kind proxyKind, scheme string, flags ...string) *c
 	return c
 }
 
-// joinChain puts a proxy that leads to s and a relay in front of s.
+// newChain makes a chain of s and a proxy in front of it.
 func joinChain(t *testing.T, s *service, p *proxy, scheme string) *chain {
 	t.Helper()
-	entrance := p.plain
+	address := p.plain
 	if scheme == "https" {
-		entrance = p.secure
+		address = p.secure
 	}
 	return &chain{
-		service: s, front: startRelay(t, entrance), proxy: p, scheme: scheme,
+		service: s, front: startRelay(t, address), proxy: p, scheme: scheme,
 		client: newHTTPClient(t, p.certificate),
 	}
 }
 
-// url is the outermost address, which clients know.
+// url returns the URL of the front relay, which clients use.
 func (c *chain) url() string { return c.scheme + "://" + c.front.listener.Addr().String() }
 
-// upload runs tus-js-client through the chain, and checks all that must hold
-// whatever happens on the way: where the upload is, its content, and that it
-// is the only one.
+// upload runs tus-js-client through the chain. It checks the upload's URL, its content,
+// and that it is the only upload.
 func (c *chain) upload(t *testing.T, size int64) {
 	t.Helper()
 	c.uploadWith(t, size, nil)
@@ -88,7 +85,7 @@ func (c *chain) uploadWith(t *testing.T, size int64, options map[string]any) {
 	c.wantCreated(t, 1)
 }
 
-// wantContent downloads url and compares the SHA-256 of what comes.
+// wantContent downloads url and compares the SHA-256 of the content.
 func (c *chain) wantContent(t *testing.T, url, sum string) {
 	t.Helper()
 	response, err := c.client.Get(url)
@@ -101,8 +98,8 @@ func (c *chain) wantContent(t *testing.T, url, sum string) {
 	}
 }
 
-// wantCreated checks how many uploads there are: a client that began again
-// would have made a second one. A relay counts POSTs, too, if it can read them.
+// wantCreated checks the number of uploads: a client that starts again creates another
+// one. It also checks the number of POSTs if a relay can read them.
 func (c *chain) wantCreated(t *testing.T, want int) {
 	t.Helper()
 	records, err := filepath.Glob(filepath.Join(c.launch.Dir, "*.info"))
@@ -114,8 +111,7 @@ func (c *chain) wantCreated(t *testing.T, want int) {
 	}
 }
 
-// newHTTPClient returns one that trusts the certificate in file. Whoever needs
-// connections of their own makes another one.
+// newHTTPClient returns a client that trusts the certificate in file.
 func newHTTPClient(t *testing.T, file string) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -131,8 +127,8 @@ func newHTTPClient(t *testing.T, file string) *http.Client {
 	return &http.Client{Transport: transport, Timeout: clientLimit}
 }
 
-// writeCertificate makes a certificate for hosts that is its own root, and
-// returns the name of the file with it and its key.
+// writeCertificate writes a self-signed certificate for hosts and its key to one file,
+// and returns its name.
 func writeCertificate(t *testing.T, folder string, hosts ...string) (name string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

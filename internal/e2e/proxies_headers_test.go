@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestProxiesReplaceWhatClientsClaim has a client lie about where it comes from
-// and what it asked for. The proxy knows better, and tells.
+// TestProxiesReplaceForwardedHeaders sends forged Forwarded and X-Forwarded-* fields. The
+// proxy replaces them by the true address, host and scheme.
 func TestProxiesReplaceWhatClientsClaim(t *testing.T) {
 	for _, kind := range allProxies {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -39,8 +39,8 @@ func TestProxiesReplaceWhatClientsClaim(t *testing.T) {
 	}
 }
 
-// connectFrom has the client connect to the proxy itself, which the relay would
-// hide it from, and from an address that is not the proxy's.
+// connectFrom makes the client connect from host directly to the proxy, without the
+// relay, so that the proxy sees the client's address.
 func (c *chain) connectFrom(host string) {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
 	c.client.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -48,7 +48,7 @@ func (c *chain) connectFrom(host string) {
 	}
 }
 
-// awaitLogged returns the first line of the daemon's log that has text in it.
+// awaitLogged returns the first line of the daemon's log that contains text.
 func (c *chain) awaitLogged(t *testing.T, text string) (line string) {
 	t.Helper()
 	for deadline := time.Now().Add(clientLimit / 2); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

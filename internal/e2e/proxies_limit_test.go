@@ -18,12 +18,12 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// answerLimit is the default of -max-metadata-size: what an answer may repeat.
+// answerLimit is the default of -max-metadata-size.
 const answerLimit = 14 << 10
 
-// TestProxiesAnswerWhatIsAccepted creates, through each proxy as documented, the
-// uploads with the largest answers, and asks for them with clients that read no
-// more than a standard client does.
+// TestProxiesAnswerWhatIsAccepted creates the uploads with the largest answers through
+// each documented proxy. The answers must pass the proxy and fit into the limits of
+// standard clients.
 func TestProxiesAnswerWhatIsAccepted(t *testing.T) {
 	needStandardClients(t)
 	for _, scheme := range []string{"http", "https"} {
@@ -61,7 +61,7 @@ response = connection.getresponse()
 print(response.status, response.getheader(field))`
 )
 
-// wantField asks with all clients and compares the status and a field.
+// wantField sends a request with each client and compares the status and a field.
 func (c *chain) wantField(t *testing.T, method, url string, status int, field, want string, headers ...string) {
 	t.Helper()
 	response := c.send(t, method, url, "", headers...)
@@ -76,7 +76,7 @@ func (c *chain) wantField(t *testing.T, method, url string, status int, field, w
 	}
 }
 
-// ask runs a client.
+// ask runs a client and returns its output.
 func (c *chain) ask(t *testing.T, command []string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), clientLimit)
@@ -119,7 +119,7 @@ const (
 	tusChunk  = "Content-Type: application/offset+octet-stream"
 )
 
-// made sends a creation and returns the URL of the upload.
+// createUpload sends a creation and returns the URL of the upload.
 func (c *chain) made(t *testing.T, content string, headers ...string) string {
 	t.Helper()
 	response := c.send(t, http.MethodPost, c.url()+"/files/", content, headers...)
@@ -129,7 +129,7 @@ func (c *chain) made(t *testing.T, content string, headers ...string) string {
 	return response.Header.Get("Location")
 }
 
-// metadataOf is an Upload-Metadata of n bytes.
+// metadataOf returns an Upload-Metadata of n bytes.
 func metadataOf(n int) string {
 	return "key" + strings.Repeat("k", n%4) + " " + strings.Repeat("YWJj", n/4-1)
 }
@@ -147,8 +147,8 @@ func (c *chain) metadataAtLimit(t *testing.T) {
 	}
 }
 
-// finalAtLimit names as many partials as a final may have, by absolute URLs, and
-// fills the rest with metadata.
+// finalAtLimit creates a final with as many partials as allowed, named by absolute URLs,
+// and with metadata up to the limit.
 func (c *chain) finalAtLimit(t *testing.T) {
 	t.Helper()
 	const partials = 150 // the default of -max-partials
@@ -173,7 +173,7 @@ func (c *chain) nameAtLimit(t *testing.T) {
 	}
 }
 
-// draftAtLimit creates with the IETF draft, and asks with both dialects.
+// draftAtLimit creates with the IETF draft and sends HEAD in both dialects.
 func (c *chain) draftAtLimit(t *testing.T) {
 	t.Helper()
 	const draft = "Upload-Draft-Interop-Version: 6"
@@ -187,11 +187,11 @@ func (c *chain) draftAtLimit(t *testing.T) {
 	}
 }
 
-// needStandardClients ends the test if there is no interpreter of one.
+// needStandardClients ends the test if Node.js or Python is missing.
 func needStandardClients(t *testing.T) {
 	t.Helper()
 	for name, program := range map[string]string{"node": "node", "tuspy": python} {
 		_, err := exec.LookPath(program)
-		require.Need(t, name, err == nil, program+" is not there")
+		require.Need(t, name, err == nil, program+" is missing")
 	}
 }

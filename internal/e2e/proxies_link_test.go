@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// TestProxiesSlowLink uploads over a link as phones have it. Nothing of it may
-// take a client's patience, so that nothing is sent twice; and the proxy does
-// not look like one that buffers.
+// TestProxiesSlowLink uploads over a link like that of a phone. No timeout interrupts
+// the upload, and the daemon does not warn of a buffering proxy.
 func TestProxiesSlowLink(t *testing.T) {
 	slow := link{rate: 2 * mib, delay: 25 * time.Millisecond}
 	for _, kind := range allProxies {
@@ -24,22 +23,22 @@ func TestProxiesSlowLink(t *testing.T) {
 			c.front.retarget(slow.to(t, c.proxy.secure))
 			c.uploadWith(t, 4*mib, map[string]any{"chunkSize": mib})
 			if heads := len(c.seen("HEAD")); heads != 0 {
-				t.Errorf("the client had to ask %d times where to go on", heads)
+				t.Errorf("the client resumed %d times", heads)
 			}
 			if log := c.daemon.Output(); strings.Contains(log, bufferingWarning) {
-				t.Errorf("a proxy that does not buffer is warned of:\n%s", log)
+				t.Errorf("the log warns of a proxy that does not buffer:\n%s", log)
 			}
 		})
 	}
 }
 
-// link is a way between two hosts that takes time.
+// link is a network link with a rate and a delay.
 type link struct {
 	rate  int           // bytes per second, in each direction of each connection
 	delay time.Duration // of every byte
 }
 
-// to listens, and passes everything to target (host:port) over such a link.
+// listen listens on a new address and connects it to target (host:port) over the link.
 func (l link) to(t *testing.T, target string) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +62,7 @@ func (l link) to(t *testing.T, target string) (address string) {
 	return listener.Addr().String()
 }
 
-// serve passes one connection until either side or ctx ends it.
+// serve forwards one connection until a peer or ctx ends it.
 func (l link) serve(ctx context.Context, client net.Conn, target string) {
 	defer client.Close()
 	server, err := net.Dial("tcp", target)
@@ -84,27 +83,27 @@ func (l link) serve(ctx context.Context, client net.Conn, target string) {
 	back.Wait()
 }
 
-// flight is some bytes on their way.
+// segment has bytes that the link has not delivered yet.
 type flight struct {
 	content []byte
 	lands   time.Time
 }
 
-// pass copies from src to dst as fast as the link is. What is on its way when
-// src ends still arrives.
+// copy copies from src to dst with the rate and the delay of the link. Bytes that were
+// read before src ends still arrive.
 func (l link) pass(dst io.Writer, src io.Reader) {
-	const piece = 8 << 10
-	inFlight := make(chan flight, 1+int(l.delay.Seconds()*float64(l.rate))/piece)
+	const size = 8 << 10
+	inFlight := make(chan flight, 1+int(l.delay.Seconds()*float64(l.rate))/size)
 	var landing sync.WaitGroup
 	landing.Go(func() {
 		for f := range inFlight {
 			time.Sleep(time.Until(f.lands))
-			dst.Write(f.content) // once it fails src is closed, too
+			dst.Write(f.content) // if it fails, src is closed, too
 		}
 	})
-	free := time.Now() // when the link takes the next piece
+	free := time.Now() // when the link accepts the next segment
 	for {
-		content := make([]byte, piece)
+		content := make([]byte, size)
 		n, err := src.Read(content)
 		if now := time.Now(); free.Before(now) {
 			free = now

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// TestProxiesPassOnAtOnce sends half of a body and waits until the daemon has
-// stored that: a proxy that buffers requests would keep it to itself.
+// TestProxiesStreamRequests sends half of a body and waits until the daemon has stored
+// it. A proxy that buffers requests does not forward it.
 func TestProxiesPassOnAtOnce(t *testing.T) {
 	for _, kind := range slices.Concat(allProxies, h2cProxies) {
 		for name, way := range map[string]struct {
 			version int
-			length  int64 // -1: the request does not tell
+			length  int64 // -1: unknown
 		}{
 			"HTTP/1": {1, 2 * halfBody}, "HTTP/1 chunked": {1, -1}, "HTTP/2": {2, 2 * halfBody},
 		} {
@@ -50,10 +50,10 @@ func TestProxiesPassOnAtOnce(t *testing.T) {
 	}
 }
 
-// halfBody is less than what proxies read ahead, and no multiple of anything.
+// halfBody is smaller than the buffers of proxies.
 const halfBody = 50_001
 
-// speak has the client use one version of HTTP.
+// useHTTP sets the client's version of HTTP.
 func (c *chain) speak(version int) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(version == 1)
@@ -61,7 +61,7 @@ func (c *chain) speak(version int) {
 	c.client.Transport.(*http.Transport).Protocols = protocols
 }
 
-// create makes an upload and returns its URL.
+// create creates an upload and returns its URL.
 func (c *chain) create(t *testing.T, size int) (url string) {
 	t.Helper()
 	request := c.request(t, http.MethodPost, c.url()+"/files/", nil)
@@ -93,8 +93,8 @@ func (c *chain) do(t *testing.T, request *http.Request) *http.Response {
 	return response
 }
 
-// patch sends body in the background and tells the status of the answer; 0:
-// none came, or it came with another version of HTTP.
+// patch sends body in the background. status gets the status of the answer; 0: there was
+// no answer, or it came with another version of HTTP.
 func (c *chain) patch(t *testing.T, url string, body io.Reader, size int64, version int) (status <-chan int) {
 	t.Helper()
 	request := c.request(t, http.MethodPatch, url, body)
@@ -131,9 +131,8 @@ func (c *chain) awaitData(t *testing.T, url string, n int64) {
 	}
 }
 
-// TestProxiesPassInterimResponses keeps the table in docs/proxies.md true:
-// which proxies pass 104 on, that clients of the IETF draft learn from where
-// their upload is.
+// TestProxiesPassInterimResponses checks the table in docs/proxies.md: it lists the
+// proxies that forward the 104 responses of the IETF draft.
 func TestProxiesPassInterimResponses(t *testing.T) {
 	for _, c := range []struct {
 		kind   proxyKind
@@ -155,7 +154,7 @@ func TestProxiesPassInterimResponses(t *testing.T) {
 	}
 }
 
-// createAsDraft uploads something as a client of the IETF draft does.
+// createAsDraft creates an upload with content in the IETF draft.
 func (c *chain) createAsDraft(t *testing.T) (interim []int, status int) {
 	t.Helper()
 	request := c.request(t, http.MethodPost, c.url()+"/files/", bytes.NewReader(make([]byte, mib)))

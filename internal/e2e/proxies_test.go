@@ -20,11 +20,11 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// Proxies run with the snippets of docs/proxies.md. Only what a test has to
-// choose is replaced in them: addresses, and the names of files.
+// Proxies run with the snippets of docs/proxies.md. Only addresses and names of files are
+// replaced in them.
 
-// proxyKind is one way to run a proxy: the snippet of its name, and maybe one
-// that stands in for a line of it.
+// proxyKind is one way to run a proxy: the snippet of its name, and perhaps a second
+// snippet that replaces a line of the first.
 type proxyKind struct {
 	name    string
 	variant string // "" or the name of the second snippet
@@ -50,7 +50,7 @@ func (k proxyKind) String() string {
 	return k.name
 }
 
-// flags are what the daemon needs for this kind of proxy.
+// flags returns the daemon's flags for this kind of proxy.
 func (k proxyKind) flags() []string {
 	if k.speaksH2C() {
 		return []string{"-enable-h2c"}
@@ -75,7 +75,7 @@ func (k proxyKind) need(t *testing.T) {
 	}
 }
 
-// proxy is a running one.
+// proxy is a running proxy.
 type proxy struct {
 	plain, secure string // where it listens: host:port
 	certificate   string // the file with its certificate, which is its own root
@@ -86,9 +86,8 @@ type proxy struct {
 	output bytes.Buffer  // complete once exited is closed
 }
 
-// startProxy runs a proxy in front of backend (host:port, or the path of a Unix
-// socket) until the test ends, and returns when it serves. edit, if not nil,
-// changes the snippet: for what it is good for is seen without it.
+// startProxy runs a proxy in front of backend (host:port, or the path of a Unix socket)
+// until the test ends, and returns when it serves. edit, if not nil, changes the snippet.
 func startProxy(t *testing.T, kind proxyKind, backend string, edit func(string) string) *proxy {
 	t.Helper()
 	kind.need(t)
@@ -104,7 +103,7 @@ func startProxy(t *testing.T, kind proxyKind, backend string, edit func(string) 
 	return p
 }
 
-// snippet reads the kind's settings from the documentation.
+// snippet returns the kind's settings from the documentation.
 func (k proxyKind) snippet(t *testing.T) string {
 	t.Helper()
 	settings, _ := documented(t, k.name)
@@ -120,8 +119,8 @@ func (k proxyKind) snippet(t *testing.T) string {
 
 var snippetPattern = regexp.MustCompile("(?ms)^<!-- snippet: ([a-z0-9-]+)(?:, in place of \"([^\n]*)\")? -->\n```\\w+\n(.*?)^```$")
 
-// documented returns a snippet of docs/proxies.md, and the text of another one
-// that it stands in for, if it does.
+// documented returns a snippet of docs/proxies.md, and the text of another snippet that
+// it replaces, "" if there is none.
 func documented(t *testing.T, name string) (settings, replaced string) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/proxies.md")
@@ -137,10 +136,9 @@ func documented(t *testing.T, name string) (settings, replaced string) {
 	return "", ""
 }
 
-// fillIn puts addresses and files of this test where the documentation has
-// examples. An example that a snippet has not is no error: each proxy has its
-// own. That none is left is seen when the proxy cannot start, or is reached by
-// nobody.
+// fillIn replaces the addresses and files in a snippet by those of this test. Each
+// snippet has only some of them. If one is not replaced, the proxy does not start, or no
+// request reaches it.
 func (p *proxy) fillIn(t *testing.T, settings, backend string) string {
 	t.Helper()
 	return strings.NewReplacer(
@@ -158,7 +156,7 @@ func (p *proxy) fillIn(t *testing.T, settings, backend string) string {
 	).Replace(settings)
 }
 
-// command is how to run the proxy in the foreground, as one process.
+// command returns the command that runs the proxy in the foreground, as one process.
 func (p *proxy) command(t *testing.T, kind proxyKind, settings string) *exec.Cmd {
 	t.Helper()
 	name := filepath.Join(p.folder, "settings")
@@ -184,7 +182,7 @@ func (p *proxy) command(t *testing.T, kind proxyKind, settings string) *exec.Cmd
 	return nil
 }
 
-// The frame of a distribution's nginx.conf around a site.
+// The settings around a site, as in nginx.conf of a distribution.
 const nginxSurroundings = `
 daemon off;
 master_process off;
@@ -256,13 +254,12 @@ func (p *proxy) awaitListening(t *testing.T) {
 	}
 }
 
-// A proxy cannot be told to listen on any free port and to say on which. So
-// this process has an address of the loopback network for itself, made from its
-// process id, and numbers the ports that it gives away there. They are below
-// those that the system gives to others.
+// A proxy cannot listen on any free port and report it. So each test process has its own
+// loopback address, made from its process id, and numbers the ports there. They are below
+// the range from which the system assigns ports.
 const firstPort = 10000
 
-var portsGiven atomic.Int64
+var portsUsed atomic.Int64
 
 func ownHost() string {
 	pid := os.Getpid() // at most 22 bits
@@ -271,7 +268,7 @@ func ownHost() string {
 
 // freeAddress returns an address (host:port) that is free.
 func freeAddress() string {
-	return net.JoinHostPort(ownHost(), strconv.FormatInt(firstPort+portsGiven.Add(1), 10))
+	return net.JoinHostPort(ownHost(), strconv.FormatInt(firstPort+portsUsed.Add(1), 10))
 }
 
 func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }

@@ -29,7 +29,7 @@ func TestProxiesUpload(t *testing.T) {
 	}
 }
 
-// TestProxiesReachUnixSocket has nothing but a socket between proxy and daemon.
+// TestProxiesReachUnixSocket connects the proxy to the daemon by a Unix socket.
 func TestProxiesReachUnixSocket(t *testing.T) {
 	t.Parallel()
 	nginxUnix.need(t)
@@ -40,8 +40,7 @@ func TestProxiesReachUnixSocket(t *testing.T) {
 	c.upload(t, proxiedSize)
 }
 
-// TestProxiesUploadAsDraft uploads with the IETF drafts that tus-js-client
-// speaks.
+// TestProxiesUploadAsDraft uploads with the IETF drafts of tus-js-client.
 func TestProxiesUploadAsDraft(t *testing.T) {
 	for _, draft := range drafts {
 		for _, kind := range allProxies {
@@ -53,10 +52,10 @@ func TestProxiesUploadAsDraft(t *testing.T) {
 	}
 }
 
-// TestProxiesResume loses a connection in the middle of an upload, before or
-// behind the proxy.
+// TestProxiesResume cuts a connection in the middle of an upload, before or behind the
+// proxy.
 func TestProxiesResume(t *testing.T) {
-	for place, side := range map[string]func(*chain) *relay{
+	for place, relayOf := range map[string]func(*chain) *relay{
 		"before": func(c *chain) *relay { return c.front },
 		"behind": func(c *chain) *relay { return c.relay },
 	} {
@@ -64,7 +63,7 @@ func TestProxiesResume(t *testing.T) {
 			t.Run("cut "+place+" "+kind.String(), func(t *testing.T) {
 				t.Parallel()
 				c := startChain(t, kind, "https")
-				cut := side(c)
+				cut := relayOf(c)
 				cut.after(lossAt, cut.cut)
 				c.upload(t, lossSize)
 				wantResumed(t, c.service)
@@ -73,9 +72,9 @@ func TestProxiesResume(t *testing.T) {
 	}
 }
 
-// TestProxiesWaitForRestart kills the server in the middle of an upload and
-// leaves it away until the client has asked where to go on. An answer that the
-// proxy gives in its place must not make the client begin again.
+// TestProxiesWaitForRestart kills the server in the middle of an upload and restarts it
+// after the client's HEAD. The proxy's answers in between must not make the client start
+// again.
 func TestProxiesWaitForRestart(t *testing.T) {
 	for _, kind := range allProxies {
 		t.Run(kind.String(), func(t *testing.T) {
@@ -92,8 +91,8 @@ func TestProxiesWaitForRestart(t *testing.T) {
 	}
 }
 
-// restartAfterHead kills the daemon when n bytes have come from the client, and
-// starts a new one when the client has sent a HEAD.
+// restartAfterHead kills the daemon after n bytes from the client, and starts a new one
+// when the client has sent a HEAD.
 func (c *chain) restartAfterHead(t *testing.T, n int64) {
 	var once sync.Once
 	asked := make(chan struct{})

@@ -18,16 +18,15 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// tusd and nginx run as different users. Numbers need no
-// account.
+// tusd and nginx run as different users, by their numbers, without accounts.
 const (
 	tusdUser   = 63101
 	nginxUser  = 63102
 	nginxGroup = 63103
 )
 
-// TestProxyOfAnotherUser runs the recipe for nginx over a Unix socket as
-// docs/proxies.md has it, tusd and nginx each as its own user.
+// TestProxyOfAnotherUser runs the recipe of docs/proxies.md for nginx over a Unix socket,
+// with different users for tusd and nginx.
 func TestProxyOfAnotherUser(t *testing.T) {
 	nginxUnix.need(t)
 	require.Need(t, "root", os.Getuid() == 0, "only root can run two programs as two other users")
@@ -42,19 +41,19 @@ func TestProxyOfAnotherUser(t *testing.T) {
 		uploadThrough(t, http.DefaultClient, "http://"+nginx.plain+"/files/")
 		uploadThrough(t, overHTTP2(t), "https://"+nginx.secure+"/files/")
 	})
-	// Without the flags the users must be apart, or the test above shows nothing.
+	// Without the flags nginx must have no access, or the test above proves nothing.
 	t.Run("without the flags", func(t *testing.T) {
 		t.Parallel()
 		m := newSharedMachine(t)
 		m.startTusd(t, nil)
 		resp := ask(t, http.DefaultClient, http.MethodGet, "http://"+m.startNginx(t).plain+"/files/x", "")
 		if resp.StatusCode != http.StatusServiceUnavailable {
-			t.Errorf("nginx of another user is let in: %s", resp.Status)
+			t.Errorf("nginx of another user has access: %s", resp.Status)
 		}
 	})
 }
 
-// uploadThrough makes an upload in two requests.
+// uploadThrough creates an upload and sends its content.
 func uploadThrough(t *testing.T, client *http.Client, url string) {
 	t.Helper()
 	resp := ask(t, client, http.MethodPost, url, "", "Upload-Length", "5")
@@ -67,7 +66,7 @@ func uploadThrough(t *testing.T, client *http.Client, url string) {
 	}
 }
 
-// ask sends a request with further fields, and reads all of the answer.
+// ask sends a request with further fields and reads the whole answer.
 func ask(t *testing.T, client *http.Client, method, url, body string, fields ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -87,7 +86,7 @@ func ask(t *testing.T, client *http.Client, method, url, body string, fields ...
 	return resp
 }
 
-// overHTTP2 is a client that trusts whatever certificate it is shown.
+// overHTTP2 returns a client that trusts every certificate.
 func overHTTP2(t *testing.T) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP2(true)
@@ -96,8 +95,7 @@ func overHTTP2(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// documentedTusd returns the flags of the recipe but for -unix-sock, which the
-// launch sets.
+// documentedTusd returns the flags of the recipe without -unix-sock, which Launch sets.
 func documentedTusd(t *testing.T) []string {
 	t.Helper()
 	line, _ := documented(t, "tusd-unix")
@@ -108,8 +106,7 @@ func documentedTusd(t *testing.T) []string {
 	return flags[3:]
 }
 
-// sharedMachine is a folder that all users can enter, with what is one user's
-// each in it.
+// sharedFolder is a folder that all users can enter, with folders of single users in it.
 type sharedMachine struct {
 	folder, socket string
 }
@@ -131,8 +128,8 @@ func newSharedMachine(t *testing.T) sharedMachine {
 	return m
 }
 
-// give makes a folder that belongs to a user, with the permissions that
-// RuntimeDirectory of systemd has.
+// makeFolder makes a folder that belongs to a user, with the permissions of systemd's
+// RuntimeDirectory.
 func (m sharedMachine) give(t *testing.T, name string, uid int) {
 	t.Helper()
 	path := filepath.Join(m.folder, name)
@@ -144,8 +141,8 @@ func (m sharedMachine) give(t *testing.T, name string, uid int) {
 	}
 }
 
-// as is a command line that runs what is behind it as a user with the numbers
-// of groups, as the same process.
+// runAs returns the beginning of a command line that runs the rest of it as a user with
+// groups, in the same process.
 func as(uid int, groups string) []string {
 	id := strconv.Itoa(uid)
 	return []string{"setpriv", "--reuid", id, "--regid", id, "--groups", groups}

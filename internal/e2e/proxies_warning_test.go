@@ -10,15 +10,13 @@ import (
 	"testing"
 )
 
-// The daemon warns of proxies that are not set up as the
-// documentation says.
+// The daemon's warnings of proxies that are not set up as documented.
 const (
 	bufferingWarning = "buffers requests"
 	schemeWarning    = "says https"
 )
 
-// TestDaemonNoticesBuffering has nginx keep requests until it has all of them,
-// as it does unless it is told otherwise.
+// TestDaemonWarnsOfBufferingProxy lets nginx buffer requests, as it does by default.
 func TestDaemonNoticesBuffering(t *testing.T) {
 	t.Parallel()
 	nginx.need(t)
@@ -37,10 +35,10 @@ func TestDaemonNoticesBuffering(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("%d chunks came at once and late, and there is no warning:\n%s", chunks, c.daemon.Output())
+	t.Errorf("%d chunks were buffered, and there is no warning:\n%s", chunks, c.daemon.Output())
 }
 
-// append sends n bytes.
+// append sends a PATCH of n bytes.
 func (c *chain) append(t *testing.T, url string, offset int64, n int) {
 	t.Helper()
 	request := c.request(t, http.MethodPatch, url, bytes.NewReader(make([]byte, n)))
@@ -51,8 +49,8 @@ func (c *chain) append(t *testing.T, url string, offset int64, n int) {
 	}
 }
 
-// TestDaemonNoticesUnbelievedProxy has the daemon trust no proxy, so that
-// clients are sent to http where they came from https.
+// TestDaemonWarnsOfUntrustedProxy lets the daemon trust no proxy, so that Location has
+// http for a request over https.
 func TestDaemonNoticesUnbelievedProxy(t *testing.T) {
 	t.Parallel()
 	c := startChain(t, nginx, "https", "-trusted-proxies", "none")
@@ -62,7 +60,7 @@ func TestDaemonNoticesUnbelievedProxy(t *testing.T) {
 	c.wantWarning(t, schemeWarning)
 }
 
-// wantWarning waits for a warning with text in it.
+// wantWarning waits for a warning that contains text.
 func (c *chain) wantWarning(t *testing.T, text string) {
 	t.Helper()
 	if line := c.awaitLogged(t, text); !strings.Contains(line, "level=WARN") {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The tests of this package believe what the relay saw, so the relay itself
-// is tested.
+// The tests of this package rely on the records of the relay, so the relay is tested
+// itself.
 
 func TestRelayReadsAlong(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +34,7 @@ func TestRelayReadsAlong(t *testing.T) {
 	}
 	posts := r.seen("POST")
 	if len(posts) != 2 || len(r.seen("HEAD")) != 1 {
-		t.Fatalf("relay saw %+v, want two POSTs and a HEAD", r.seen("POST", "HEAD"))
+		t.Fatalf("the relay recorded %+v, want two POSTs and a HEAD", r.seen("POST", "HEAD"))
 	}
 	if want := (exchange{Method: "POST", Path: "/files/", Status: 201, Location: "/a"}); posts[0] != want {
 		t.Errorf("first POST: %+v, want %+v", posts[0], want)
@@ -51,7 +51,7 @@ func TestRelayCuts(t *testing.T) {
 	body := bytes.NewReader(make([]byte, 4<<20))
 	if response, err := http.Post(r.url(), "", body); err == nil {
 		response.Body.Close()
-		t.Fatalf("the request came through with %s, want its connection cut", response.Status)
+		t.Fatalf("the request was answered with %s, want its connection cut", response.Status)
 	}
 	response, err := http.Post(r.url(), "", strings.NewReader("again"))
 	if err != nil {

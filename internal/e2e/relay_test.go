@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// relay is a TCP proxy between a client and a server that can be cut, and
-// that reads along: it knows every request that passed and its answer. Its
-// address stays while the server behind it is killed and started again.
+// relay is a TCP proxy between a client and a server. It can cut connections, and it
+// records every request and its answer. Its address stays the same while the server
+// behind it is restarted.
 type relay struct {
 	listener net.Listener
 	open     sync.WaitGroup
@@ -22,27 +22,27 @@ type relay struct {
 	target    string
 	conns     map[net.Conn]struct{}
 	forwarded int64 // bytes from clients to the server
-	rate      int64 // of each connection to the server, in bytes per second; 0: what it can
+	rate      int64 // of each connection to the server, in bytes per second; 0: not limited
 	trips     []trip
 	exchanges []*exchange
 	asked     func(exchange)
 	answered  func(exchange)
 }
 
-// exchange is a request that passed, and its answer.
+// exchange is a request and its answer.
 type exchange struct {
 	Method, Path, Concat string
-	Status               int // 0: the answer never came
+	Status               int // 0: there was no answer
 	Location             string
 }
 
-// trip is something to do once so many bytes came from clients.
+// trigger is a function that is called after a number of bytes from clients.
 type trip struct {
 	at int64
 	do func()
 }
 
-// startRelay listens, and passes everything to target (host:port).
+// startRelay listens and forwards connections to target (host:port).
 func startRelay(t *testing.T, target string) *relay {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -61,7 +61,7 @@ func startRelay(t *testing.T, target string) *relay {
 
 func (r *relay) url() string { return "http://" + r.listener.Addr().String() }
 
-// retarget passes new connections to another server.
+// retarget forwards new connections to another server.
 func (r *relay) retarget(target string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,38 +76,37 @@ func (r *relay) dial() (net.Conn, error) {
 	return net.Dial("tcp", target)
 }
 
-// after has do called when the next n bytes have been passed to the server.
-// Nothing more is passed on that connection while do runs.
+// after calls do when the next n bytes have been forwarded to the server. While do runs,
+// nothing more is forwarded on that connection.
 func (r *relay) after(n int64, do func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trips = append(r.trips, trip{at: r.forwarded + n, do: do})
 }
 
-// onRequest has do called with every exchange when its request's header has
-// passed. It has no answer yet.
+// onRequest calls do with every exchange when the header of its request has been
+// forwarded. The exchange has no answer yet.
 func (r *relay) onRequest(do func(exchange)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked = do
 }
 
-// onAnswer has do called with every exchange when it has been answered.
+// onAnswer calls do with every exchange when it has been answered.
 func (r *relay) onAnswer(do func(exchange)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answered = do
 }
 
-// pace makes the way to the server as slow as so many bytes per second, for
-// each connection that is made from now on.
+// pace limits the rate of each later connection to the server.
 func (r *relay) pace(bytesPerSecond int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.rate = bytesPerSecond
 }
 
-// toServer is the way to the server.
+// toServer returns the writer to the server.
 func (r *relay) toServer(server net.Conn) io.Writer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,7 +116,7 @@ func (r *relay) toServer(server net.Conn) io.Writer {
 	return paced{counted{r, server}, r.rate}
 }
 
-// cut resets all connections, on both sides.
+// cut resets all connections of clients and to the server.
 func (r *relay) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,12 +151,12 @@ func (r *relay) accept() {
 	}
 }
 
-// serve passes one connection until either side ends it.
+// serve forwards one connection until the client or the server ends it.
 func (r *relay) serve(client net.Conn) {
 	defer r.adopt(client)()
 	server, err := r.dial()
 	if err != nil {
-		return // the client sees the connection closed, as with a proxy whose server is away
+		return // the client's connection is closed
 	}
 	defer r.adopt(server)()
 	requests, toRequests := io.Pipe()
@@ -167,7 +166,7 @@ func (r *relay) serve(client net.Conn) {
 	both.Go(func() { r.readRequests(requests, waiting) })
 	both.Go(func() { r.readAnswers(answers, waiting) })
 	both.Go(func() {
-		io.Copy(io.MultiWriter(toAnswers, client), server) // what the client knows has been read before
+		io.Copy(io.MultiWriter(toAnswers, client), server) // an answer is recorded before the client gets it
 		toAnswers.Close()
 		client.Close()
 	})
@@ -177,7 +176,7 @@ func (r *relay) serve(client net.Conn) {
 	both.Wait()
 }
 
-// adopt makes conn one that cut resets, and returns what ends that.
+// track adds conn to those that cut resets. release closes and removes it.
 func (r *relay) adopt(conn net.Conn) (release func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +189,7 @@ func (r *relay) adopt(conn net.Conn) (release func()) {
 	}
 }
 
-// counted is the way to the server, with the trips on it.
+// counted is a writer to the server that runs triggers.
 type counted struct {
 	relay  *relay
 	server net.Conn
@@ -204,8 +203,8 @@ func (c counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// paced is a way to the server with a rate. What is written to it comes in
-// pieces of 32 KiB at most (io.Copy), and each takes its time.
+// paced is a writer to the server with a limited rate. io.Copy writes at most 32 KiB at
+// once.
 type paced struct {
 	counted
 	rate int64
@@ -216,7 +215,7 @@ func (p paced) Write(b []byte) (int, error) {
 	return p.counted.Write(b)
 }
 
-// count adds n bytes and takes out the trips that they reach.
+// count adds n bytes. It removes and returns the triggers that are reached.
 func (r *relay) count(n int) (due []trip) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -231,7 +230,7 @@ func (r *relay) count(n int) (due []trip) {
 	return due
 }
 
-// readRequests records what one connection's client asks.
+// readRequests records the requests of one connection.
 func (r *relay) readRequests(stream *io.PipeReader, waiting chan<- *exchange) {
 	defer io.Copy(io.Discard, stream)
 	defer close(waiting)
@@ -254,7 +253,7 @@ func (r *relay) readRequests(stream *io.PipeReader, waiting chan<- *exchange) {
 	}
 }
 
-// readAnswers records what the server answers, in the order of the requests.
+// readAnswers records the answers of the server, in the order of the requests.
 func (r *relay) readAnswers(stream *io.PipeReader, waiting <-chan *exchange) {
 	defer io.Copy(io.Discard, stream)
 	buffered := bufio.NewReader(stream)

@@ -4,12 +4,11 @@ package e2e
 
 import "testing"
 
-// The clients of these tests lose their server in the middle of an upload,
-// and must go on with that same upload.
+// In these tests a client loses its connection in the middle of an upload, and must
+// continue the same upload.
 
-// lossSize and lossAt: the file, and how much of it is on its way when the
-// loss comes: in the middle of a chunk. Between two a client has nothing to ask
-// for.
+// lossSize is the size of the file. The connection is lost at lossAt, in the middle of a
+// chunk: between two chunks a client does not need to resume.
 const (
 	lossSize = 8*mib + 1
 	lossAt   = 7 * mib / 2
@@ -61,13 +60,13 @@ func TestClientsResumeAfterShutdown(t *testing.T) {
 	})
 }
 
-// lossCase is an upload that is going to be disturbed.
+// lossCase is an upload that loses its connection.
 type lossCase struct {
 	job
-	posts int // creations that one undisturbed upload takes
+	posts int // creations of an upload without faults
 }
 
-// forEachLoss runs test with every way of uploading that can lose something.
+// forEachLoss runs test with each client and its options.
 func forEachLoss(t *testing.T, test func(*testing.T, lossCase)) {
 	t.Parallel()
 	for name, c := range lossCases() {
@@ -95,7 +94,7 @@ func lossCases() map[string]lossCase {
 	return cases
 }
 
-// upload uploads through s, and checks content and creations.
+// upload uploads through s, and checks the content and the number of creations.
 func (c lossCase) upload(t *testing.T, s *service) {
 	t.Helper()
 	file, sum := writeContent(t, lossSize)
@@ -104,11 +103,10 @@ func (c lossCase) upload(t *testing.T, s *service) {
 	wantPosts(t, s.relay, c.posts)
 }
 
-// wantResumed checks that there was something to resume: a HEAD for an offset
-// that is not 0 would not come otherwise.
+// wantResumed checks that a client has resumed: a client sends HEAD only then.
 func wantResumed(t *testing.T, s *service) {
 	t.Helper()
 	if len(s.seen("HEAD")) == 0 {
-		t.Error("no client asked for an offset, so none was disturbed")
+		t.Error("no client sent HEAD, so none has resumed")
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/tus/tusd/internal/s3services"
 )
 
-// Uploads into a bucket of versitygw: several parts, of chunks that are smaller
-// than a part and of ones that are larger.
+// Uploads into a bucket of versitygw have several parts, from chunks that are smaller
+// than a part and from chunks that are larger.
 
 const (
 	bucketSize = 14*mib + 1
-	bucketLoss = 8 * mib // how much is on its way when something happens
+	bucketLoss = 8 * mib // bytes before the upload is disturbed
 )
 
-// startInBucket runs the daemon on a bucket of its own until the test ends.
+// startInBucket runs the daemon on a new bucket until the test ends.
 func startInBucket(t *testing.T, gateway *s3services.Service) *service {
 	t.Helper()
 	return startOnBucket(t, gateway, gateway.NewBucket(t))
@@ -80,15 +80,15 @@ func TestClientUploadsInParallelIntoABucket(t *testing.T) {
 	wantResumed(t, s)
 }
 
-// toAnother sends the client to a second process on the same bucket, while the
-// first goes on running.
+// switchProcess redirects the client to a second process on the same bucket. The first
+// one continues to run.
 func toAnother(t *testing.T, s *service) {
 	s.restart(t)
 	s.cut()
 }
 
-// uploadIntoBucket uploads through s, which is disturbed once. What the daemon
-// prints must not have secret in it.
+// uploadIntoBucket uploads through s, which is disturbed once. The daemon's output must
+// not contain secret.
 func uploadIntoBucket(t *testing.T, s *service, secret string, options map[string]any, disturb func(*testing.T, *service)) {
 	t.Helper()
 	file, sum := writeContent(t, bucketSize)
@@ -102,6 +102,6 @@ func uploadIntoBucket(t *testing.T, s *service, secret string, options map[strin
 		wantResumed(t, s)
 	}
 	if output := s.daemon.Output(); strings.Contains(output, secret) || !strings.Contains(output, "S3 call") {
-		t.Errorf("the daemon tells the secret, or nothing:\n%s", output)
+		t.Errorf("the daemon logs the secret, or no S3 call:\n%s", output)
 	}
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/tus/tusd/internal/s3services"
 )
 
-// foreignUpload is an upload as tusd v2 leaves it in a bucket when it is
-// stopped: parts of a multipart upload, of different sizes, a tail that is too
-// small for one, and a record that lists none of them.
+// v2Upload is an unfinished upload of tusd v2 in a bucket: parts of a multipart upload,
+// of different sizes, a tail that is too small for a part, and a record that does not
+// list them.
 type foreignUpload struct {
 	*testing.T
 	api    *s3.S3
@@ -44,7 +44,7 @@ func beginForeign(t *testing.T, gateway *s3services.Service, size int64) *foreig
 	return f
 }
 
-// put stores an object beside the upload's own.
+// putObject stores another object of the upload.
 func (f *foreignUpload) put(suffix string, content []byte) {
 	f.Helper()
 	in := &s3.PutObjectInput{Bucket: &f.bucket, Key: aws.String(f.key + suffix), Body: bytes.NewReader(content)}
@@ -64,7 +64,7 @@ func (f *foreignUpload) part(number int64, content []byte) {
 	}
 }
 
-// wantNothingLeft looks for objects of the upload.
+// wantNothingLeft checks that the upload has no objects.
 func (f *foreignUpload) wantNothingLeft() {
 	f.Helper()
 	page, err := f.api.ListObjectsV2WithContext(f.Context(), &s3.ListObjectsV2Input{Bucket: &f.bucket, Prefix: &f.key})
@@ -72,12 +72,12 @@ func (f *foreignUpload) wantNothingLeft() {
 		f.Fatal(err)
 	}
 	if len(page.Contents) > 0 {
-		f.Errorf("left are %v", page.Contents)
+		f.Errorf("objects are left: %v", page.Contents)
 	}
 }
 
-// ask makes a request on the upload, and wants an answer with this status and,
-// unless it is negative, this offset.
+// request sends a request for the upload and checks the status and, unless it is
+// negative, the offset of the answer.
 func (f *foreignUpload) ask(s *service, method string, body []byte, from, status int, offset int64) {
 	f.Helper()
 	r, err := http.NewRequestWithContext(f.Context(), method, s.relay.url()+f.path, bytes.NewReader(body))
@@ -129,8 +129,7 @@ func TestUploadOfV2GoesOnInABucket(t *testing.T) {
 	f.wantNothingLeft()
 }
 
-// Nobody goes on with one that is removed half-way, and its parts cost nothing
-// any more.
+// An unfinished upload of tusd v2 is removed with its multipart upload.
 func TestUploadOfV2IsRemovedFromABucket(t *testing.T) {
 	t.Parallel()
 	gateway := s3services.Versitygw(t)

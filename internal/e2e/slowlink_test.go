@@ -4,9 +4,8 @@ package e2e
 
 import "testing"
 
-// A slow link: an upload takes longer than the daemon waits for a connection
-// that makes no progress. These make progress all the time, so none of them is
-// interrupted.
+// On a slow link an upload takes longer than -network-timeout. It always makes progress,
+// so it is not interrupted.
 const (
 	slowRate = 256 << 10 // bytes per second
 	slowSize = 2*mib + 1 // over 8 s
@@ -41,7 +40,7 @@ func TestTuspyUploadsOverSlowLink(t *testing.T) {
 	})
 }
 
-// overSlowLink uploads size bytes, which takes so many creations.
+// overSlowLink uploads size bytes over a slow link, with posts creations.
 func overSlowLink(t *testing.T, size int64, posts int, upload func(r *relay, file string) (url string)) {
 	t.Helper()
 	s := startService(t, t.TempDir(), "-network-timeout", slowIdle)
@@ -50,7 +49,7 @@ func overSlowLink(t *testing.T, size int64, posts int, upload func(r *relay, fil
 	wantContent(t, upload(s.relay, file), sum)
 	wantPosts(t, s.relay, posts)
 	if len(s.seen("HEAD")) != 0 {
-		t.Error("an upload that made progress all the time was interrupted")
+		t.Error("an upload with progress was interrupted")
 		logExchanges(t, s.relay)
 	}
 }

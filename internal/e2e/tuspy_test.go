@@ -18,21 +18,21 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// python is the interpreter that Debian's packages belong to. Another one on
-// the PATH does not see them.
+// python is the interpreter for Debian's packages. Another one on the PATH does not find
+// them.
 const python = "/usr/bin/python3"
 
 //go:embed testdata/py/upload.py
 var tuspyScript string
 
-// needTuspy ends the test if there is no tuspy.
+// needTuspy ends the test if tuspy is not installed.
 func needTuspy(t *testing.T) {
 	t.Helper()
 	output, err := exec.CommandContext(t.Context(), python, "-c", "import tusclient").CombinedOutput()
 	require.Need(t, "tuspy", err == nil, fmt.Sprintf("python3-tuspy is not installed: %v\n%s", err, output))
 }
 
-// tuspyJob is what testdata/py/upload.py is told.
+// tuspyJob is the argument of testdata/py/upload.py.
 type tuspyJob struct {
 	Endpoint string         `json:"endpoint"`
 	Async    bool           `json:"async,omitempty"`
@@ -40,15 +40,14 @@ type tuspyJob struct {
 	Options  map[string]any `json:"options"`
 }
 
-// newTuspyJob uploads file through r.
+// newTuspyJob returns a job that uploads file through r.
 func newTuspyJob(r *relay, file string, options map[string]any) tuspyJob {
 	with := map[string]any{"file_path": file}
 	maps.Copy(with, options)
 	return tuspyJob{Endpoint: r.url() + "/files/", Options: with}
 }
 
-// run uploads as told and returns the upload's URL. The test fails if tuspy
-// gives up.
+// run uploads and returns the upload's URL. The test fails if tuspy gives up.
 func (j tuspyJob) run(t *testing.T) (url string) {
 	t.Helper()
 	url, err := j.try(t)
@@ -58,7 +57,8 @@ func (j tuspyJob) run(t *testing.T) (url string) {
 	return url
 }
 
-// try is run for a job that may give up. The URL may be known even then.
+// try uploads and returns the upload's URL, or an error if tuspy gives up. The URL may be
+// known even then.
 func (j tuspyJob) try(t *testing.T) (url string, err error) {
 	t.Helper()
 	argument, err := json.Marshal(j)
@@ -77,16 +77,15 @@ func (j tuspyJob) try(t *testing.T) (url string, err error) {
 	return strings.TrimSpace(string(output)), err
 }
 
-// patient has tuspy try again, soon and often enough for everything that
-// happens here.
+// withRetries returns options with which tuspy retries soon and often.
 func patient(options map[string]any) map[string]any {
 	with := map[string]any{"retries": 100, "retry_delay": 0.1}
 	maps.Copy(with, options)
 	return with
 }
 
-// tuspyWays are the ways to upload that can lose something. A checksum is
-// checked before anything of its chunk counts, so a chunk is small there.
+// tuspyModes are the options of uploads. A chunk with a checksum is stored as a whole or
+// not at all, so such chunks are small.
 var tuspyWays = map[string]struct {
 	async   bool
 	options map[string]any
@@ -113,8 +112,7 @@ func TestTuspyUploads(t *testing.T) {
 	}
 }
 
-// TestTuspySendsMetadata looks for it where a browser finds it: in the headers
-// of the download.
+// TestTuspySendsMetadata checks the metadata in the headers of the download.
 func TestTuspySendsMetadata(t *testing.T) {
 	t.Parallel()
 	needTuspy(t)
@@ -136,12 +134,11 @@ func TestTuspySendsMetadata(t *testing.T) {
 	}
 }
 
-// TestTuspyResumes has tuspy lose its server in the middle of an upload, and
-// come back by itself.
+// TestTuspyResumes disturbs an upload in the middle. tuspy retries by itself.
 func TestTuspyResumes(t *testing.T) {
 	t.Parallel()
 	needTuspy(t)
-	for loss, happen := range map[string]func(*testing.T, *service){
+	for loss, disturb := range map[string]func(*testing.T, *service){
 		"cut":  func(_ *testing.T, s *service) { s.cut() },
 		"kill": func(t *testing.T, s *service) { s.kill(t) },
 	} {
@@ -151,7 +148,7 @@ func TestTuspyResumes(t *testing.T) {
 				s := startService(t, t.TempDir())
 				s.after(lossAt, func() {
 					s.awaitStored(t, mib)
-					happen(t, s)
+					disturb(t, s)
 				})
 				file, sum := writeContent(t, lossSize)
 				j := newTuspyJob(s.relay, file, patient(way.options))
@@ -164,8 +161,8 @@ func TestTuspyResumes(t *testing.T) {
 	}
 }
 
-// TestTuspyIsStartedAgain cuts tuspy off so that it ends. A new process goes on
-// with the URL, or with what the first one has remembered of it.
+// TestTuspyIsStartedAgain cuts the connection so that tuspy ends. A new process continues
+// the upload by its URL, or by the URL in tuspy's storage.
 func TestTuspyIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	needTuspy(t)
@@ -184,13 +181,13 @@ func TestTuspyIsStartedAgain(t *testing.T) {
 			}
 			url, err := j.try(t)
 			if err == nil {
-				t.Fatal("tuspy does not notice that it was cut off")
+				t.Fatal("tuspy reports no error after its connection was cut")
 			}
 			if !remembers {
 				j.Options["url"] = url
 			}
 			if again := j.run(t); again != url {
-				t.Errorf("went on with %s, want %s", again, url)
+				t.Errorf("continued %s, want %s", again, url)
 			}
 			wantContent(t, url, sum)
 			wantPosts(t, s.relay, 1)

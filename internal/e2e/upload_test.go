@@ -4,7 +4,7 @@ package e2e
 
 import "testing"
 
-// TestClientsUpload has every way to upload without faults.
+// TestClientsUpload uploads without faults, with each client and its options.
 func TestClientsUpload(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// People upload with Uppy in a browser, from a page on another origin, so that
-// the browser first asks whether it may (CORS).
+// Uppy uploads in a browser from a page on another origin, so that the browser sends
+// preflights (CORS).
 
 func TestUppyUploads(t *testing.T) {
 	t.Parallel()
@@ -19,8 +19,8 @@ func TestUppyUploads(t *testing.T) {
 	b.wantUploaded(sum)
 	wantPosts(t, s.relay, 1)
 	wantPreflights(t, s.relay)
-	if complaints := b.complaints(""); len(complaints) != 0 {
-		t.Errorf("the browser complains: %q", complaints)
+	if errors := b.complaints(""); len(errors) != 0 {
+		t.Errorf("the browser's console has errors: %q", errors)
 	}
 }
 
@@ -43,14 +43,13 @@ func TestUppyResumes(t *testing.T) {
 	wantNoRefusal(t, b)
 }
 
-// TestUppyRemembers reloads the page in the middle of an upload. Uppy knows
-// nothing of it afterwards, until it is given the same file again: it then
-// finds the upload's URL in the browser's storage.
+// TestUppyResumesAfterReload reloads the page in the middle of an upload. When the same
+// file is added again, Uppy finds the upload's URL in the browser's storage.
 func TestUppyRemembers(t *testing.T) {
 	t.Parallel()
 	s := startService(t, t.TempDir())
 	b := openPage(t, s.relay)
-	halfway, goOn := holdAfter(t, s, lossAt)
+	halfway, resume := holdAfter(t, s, lossAt)
 	file, sum := writeContent(t, lossSize)
 	b.upload(file)
 	select {
@@ -60,7 +59,7 @@ func TestUppyRemembers(t *testing.T) {
 	}
 	b.keepScreenshot("halfway")
 	b.do("reload")
-	goOn()
+	resume()
 	b.upload(file)
 	b.wantUploaded(sum)
 	wantPosts(t, s.relay, 1)
@@ -68,10 +67,9 @@ func TestUppyRemembers(t *testing.T) {
 	wantNoRefusal(t, b)
 }
 
-// holdAfter stops an upload when n bytes of it have passed and something of
-// them is stored: held is closed then. It goes on with goOn, or at the end of
-// the test.
-func holdAfter(t *testing.T, s *service, n int64) (held <-chan struct{}, goOn func()) {
+// pauseAfter pauses an upload after n bytes, when some of them are stored, and closes
+// paused. The upload continues when resume is called, or at the end of the test.
+func holdAfter(t *testing.T, s *service, n int64) (paused <-chan struct{}, resume func()) {
 	reached, released := make(chan struct{}), make(chan struct{})
 	s.after(n, func() {
 		s.awaitStored(t, mib)
@@ -84,19 +82,19 @@ func holdAfter(t *testing.T, s *service, n int64) (held <-chan struct{}, goOn fu
 	return reached, func() { close(released) }
 }
 
-// wantPreflights checks that the browser asked before it uploaded.
+// wantPreflights checks that the browser has sent preflights.
 func wantPreflights(t *testing.T, r *relay) {
 	t.Helper()
 	if len(r.seen("OPTIONS")) == 0 {
-		t.Error("the browser asked for no permission: the page and the server have the same origin")
+		t.Error("the browser sent no preflight: the page and the server have the same origin")
 	}
 }
 
-// wantNoRefusal checks that no answer was kept from the page because it did not
-// permit its origin. That connections are lost is told on the console, too.
+// wantNoRefusal checks that CORS has blocked no answer. The console may have errors about
+// lost connections.
 func wantNoRefusal(t *testing.T, b *browser) {
 	t.Helper()
 	if refusals := b.complaints("CORS"); len(refusals) != 0 {
-		t.Errorf("the browser kept answers from the page: %q", refusals)
+		t.Errorf("the browser blocked answers: %q", refusals)
 	}
 }

@@ -57,7 +57,7 @@ func TestClientAddress(t *testing.T) {
 		header   http.Header
 		want     string
 	}{
-		{"nobody is named", nil, "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "10.0.0.1"},
+		{"no proxy is named", nil, "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "10.0.0.1"},
 		{"another peer", named, "198.51.100.1:5", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "198.51.100.1"},
 		{"one proxy", named, "10.0.0.1:5", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "192.0.2.9"},
 		{"a forged beginning", named, "10.0.0.1:5", http.Header{"X-Forwarded-For": {"1.1.1.1, 192.0.2.9"}}, "192.0.2.9"},
@@ -69,7 +69,7 @@ func TestClientAddress(t *testing.T) {
 		{"the client's Forwarded behind a proxy that writes the other", named, "10.0.0.1:5",
 			http.Header{"Forwarded": {"for=1.1.1.1"}, "X-Forwarded-For": {"192.0.2.9"}}, "192.0.2.9"},
 		{"a Unix socket", named, "@", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "192.0.2.9"},
-		{"a Unix socket, nobody is named", nil, "@", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "invalid IP"},
+		{"a Unix socket, no proxy is named", nil, "@", http.Header{"X-Forwarded-For": {"192.0.2.9"}}, "invalid IP"},
 	} {
 		trust := Trust{Networks: c.networks}
 		got := trust.Client(&http.Request{Header: c.header}, ParseAddr(c.peer))
@@ -79,23 +79,23 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-func TestBelievedPeers(t *testing.T) {
+func TestTrustedPeers(t *testing.T) {
 	near := []string{"127.0.0.1:1", "[::1]:1", "10.1.1.1:1", "172.31.0.1:1", "192.168.7.7:1", "169.254.1.1:1", "[fe80::1%eth0]:1", "[fd00::1]:1", "@", ""}
 	far := []string{"192.0.2.1:1", "[2001:db8::1]:1", "172.32.0.1:1"}
 	named := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	for _, c := range []struct {
-		what     string
-		trust    Trust
-		believed []string
+		what    string
+		trust   Trust
+		trusted []string
 	}{
 		{"by default", Trust{}, near},
 		{"all", Trust{All: true}, slices.Concat(near, far)},
-		{"nobody", Trust{Networks: []netip.Prefix{}}, nil},
+		{"no peer", Trust{Networks: []netip.Prefix{}}, nil},
 		{"named ones", Trust{Networks: named}, []string{"192.0.2.1:1", "@", ""}},
 	} {
 		for _, peer := range slices.Concat(near, far) {
-			if got, want := c.trust.Trusts(ParseAddr(peer)), slices.Contains(c.believed, peer); got != want {
-				t.Errorf("%s: %q is believed: %v", c.what, peer, got)
+			if got, want := c.trust.Trusts(ParseAddr(peer)), slices.Contains(c.trusted, peer); got != want {
+				t.Errorf("%s: %q is trusted: %v", c.what, peer, got)
 			}
 		}
 	}

@@ -1,6 +1,6 @@
-// Package heaptest attacks a handler with requests that are large in all that a
-// client chooses, and asserts that the heap comes back: what is remembered between
-// requests owns its bytes and is bounded in bytes.
+// Package heaptest attacks a handler with requests whose query, metadata and lists are
+// large, and asserts that the heap shrinks again: state between requests is bounded in
+// bytes and does not keep the memory of requests alive.
 package heaptest
 
 import (
@@ -17,47 +17,48 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// Target is what is attacked.
+// Target is the handler that is attacked.
 type Target struct {
 	http.Handler // with the base path /files/
 
-	// Forget makes what stands for a disk or a service, and is in memory, give up
-	// what it has; nil: it has nothing in memory.
-	Forget func()
-	// Kept is how many bytes may be left in memory: budgets, and some slack.
-	Kept int64
+	// DropStorage empties a simulated disk or service that is in memory; nil: there is
+	// none.
+	DropStorage func()
+	// MaxRetained is the number of bytes that may remain in memory: the budgets of
+	// caches, and some tolerance.
+	MaxRetained int64
 }
 
-// Run attacks a new target in each way.
+// Run runs each attack on a new target.
 func Run(t *testing.T, open func(t *testing.T) Target, attacks []Attack) {
 	require.NoRace(t)
 	require.Long(t)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			target := open(t)
-			a.run(t, target, 3) // what is made once
-			before := live(target)
+			a.run(t, target, 3) // one-time allocations
+			before := liveHeap(target)
 			a.run(t, target, a.times)
-			after := live(target)
+			after := liveHeap(target)
 			t.Logf("%d KiB are left of %d", (after-before)>>10, int64(a.times*a.size)>>10)
-			if after-before > target.Kept {
-				t.Errorf("%d KiB are left, want at most %d", (after-before)>>10, target.Kept>>10)
+			if after-before > target.MaxRetained {
+				t.Errorf("%d KiB are left, want at most %d", (after-before)>>10, target.MaxRetained>>10)
 			}
 		})
 	}
 }
 
-// live returns the bytes of the heap that are in use without what the target forgets.
-func live(target Target) int64 {
-	if target.Forget != nil {
-		target.Forget()
+// liveHeap returns the bytes of the heap that are in use, without the simulated storage.
+func liveHeap(target Target) int64 {
+	if target.DropStorage != nil {
+		target.DropStorage()
 	}
 	defer runtime.KeepAlive(target)
 	return InUse()
 }
 
-// Attack makes requests that bring times size bytes together, which must be far
-// more than a target may keep.
+// Attack makes requests of times*size bytes together, which must be far more than a
+// target may retain.
 type Attack struct {
 	name  string
 	times int
@@ -69,7 +70,7 @@ const (
 	query    = 64 << 10 // bytes
 	metadata = 10 << 10 // bytes of the value; in base64 below the default of MaxMetaData
 
-	references = 130 // of a final: their URLs are below the default of MaxMetaData
+	references = 130 // partials of a final: their URLs are below the default of MaxMetaData
 )
 
 // Requests are large requests.
@@ -98,7 +99,7 @@ var Requests = []Attack{
 	}},
 }
 
-// IDs are many long ids, for lockers.
+// IDs are requests for many long ids, for lockers.
 var IDs = []Attack{
 	{"ids", 12_000, 800, func(t *testing.T, target Target, times int) { // of the largest size
 		for range times {
@@ -129,7 +130,7 @@ var Records = []Attack{
 	}},
 }
 
-// unknown asks for uploads that are not there, by way of a proxy.
+// unknown requests uploads that do not exist, as a proxy does.
 func unknown(method string) func(t *testing.T, target Target, times int) {
 	return func(t *testing.T, target Target, times int) {
 		for range times {
@@ -141,7 +142,7 @@ func unknown(method string) func(t *testing.T, target Target, times int) {
 
 func long(id string) string { return "/files/" + id + "?" + strings.Repeat("q", query) }
 
-// fresh returns what was not there before, in letters of base64.
+// fresh returns a new string in letters of base64.
 func fresh() string { return fmt.Sprintf("%016d", time.Now().UnixNano()%1e16) }
 
 func (target Target) create(t *testing.T, header ...string) (path string) {
@@ -166,8 +167,8 @@ func (target Target) do(t *testing.T, want int, method, path string, body io.Rea
 	return w.Header()
 }
 
-// InUse returns the bytes of the heap that are reachable. Pools give up what they
-// have in the second collection.
+// InUse returns the bytes of the heap that are reachable. A sync.Pool frees its content
+// in the second collection.
 func InUse() int64 {
 	for range 3 {
 		runtime.GC()
@@ -177,7 +178,7 @@ func InUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Pins reports whether part is a slice of whole, which lives as long as part does.
+// Pins reports whether part is a slice of whole and so keeps it in memory.
 func Pins(part, whole string) bool {
 	start, at := uintptr(unsafe.Pointer(unsafe.StringData(whole))), uintptr(unsafe.Pointer(unsafe.StringData(part)))
 	return at >= start && at < start+uintptr(len(whole))

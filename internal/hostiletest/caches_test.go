@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestCachesAreBounded makes records of 12 KiB each, more than caches may hold.
+// TestCachesAreBounded creates uploads whose records of 12 KiB each are together larger
+// than the caches.
 func TestCachesAreBounded(t *testing.T) {
 	t.Parallel()
 	const noise = 2 << 20

@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-// referring is a request for a final upload.
+// finalRequest returns a request that creates a final upload.
 func referring(a *arena, i int, partials []string) string {
 	return a.head("POST", uploads, "Upload-Concat: final;"+strings.Join(partials, " "),
 		fmt.Sprintf("Upload-Metadata: n %08d", i), "Content-Length: 0")
 }
 
-// finalAttacks name partials as often as a header takes: one, many, and many
-// that do not exist.
+// finalAttacks name as many partials as fit into a header: the same one, different ones,
+// and ones that do not exist.
 func finalAttacks() []attack {
 	return []attack{
 		{name: "finals of thousands", run: func(a *arena) error {
@@ -58,8 +58,8 @@ func finalAttacks() []attack {
 	}
 }
 
-// TestFinalsDoNotMultiply has a small request ask for a final of 2 GiB, where
-// no upload may have more than 64 MiB.
+// TestFinalsDoNotMultiply requests a final of 2 GiB with a small request. The largest
+// upload is 64 MiB.
 func TestFinalsDoNotMultiply(t *testing.T) {
 	const most, size = 64 << 20, 1 << 20
 	t.Parallel()
@@ -82,11 +82,11 @@ func TestFinalsDoNotMultiply(t *testing.T) {
 		t.Errorf("a final of %d bytes: %s, want 4xx", 2000*size, answer.Status)
 	}
 	if grown := onDisk(t, to.dir) - before; grown > size {
-		t.Errorf("the disk has taken %d bytes", grown)
+		t.Errorf("%d bytes were written to disk", grown)
 	}
 }
 
-// onDisk is how many bytes the files below dir have.
+// onDisk returns the size of all files below dir.
 func onDisk(t *testing.T, dir string) (n int64) {
 	t.Helper()
 	err := filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {

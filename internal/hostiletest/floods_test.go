@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// flood sends frames over one connection of HTTP/2 after another, each as long
-// as the server bears it.
+// flood sends frames over an HTTP/2 connection until the server closes it, and then over
+// the next one.
 func flood(perSecond int, f framing, begin func(*arena, *frames) error, step func(c *frames, i int) error) func(*arena) error {
 	return func(a *arena) error {
 		paced := a.pace(perSecond)
@@ -46,15 +46,14 @@ func flood(perSecond int, f framing, begin func(*arena, *frames) error, step fun
 	}
 }
 
-// request opens a stream. The caller holds c.mu.
+// openStreamLocked opens a stream. The caller holds c.mu.
 func (c *frames) request(method, path string, end bool, lines ...string) (uint32, error) {
 	id := c.next
 	c.next += 2
 	return id, c.send(id, c.encode(method, path, lines), end)
 }
 
-// reset is rapid reset: requests are cancelled as soon as they are made, each
-// of them in turn.
+// rapidReset sends the requests in turn and resets each stream immediately.
 func reset(requests ...wanted) func(*arena) error {
 	return flood(5000, framing{refill: true}, nil, func(c *frames, i int) error {
 		r := requests[i%len(requests)]
@@ -66,14 +65,14 @@ func reset(requests ...wanted) func(*arena) error {
 	})
 }
 
-// wanted is a request of HTTP/2. If end is set, it has no body.
+// http2Request is a request. If end is set, it has no body.
 type wanted struct {
 	method, path string
 	end          bool
 	lines        []string
 }
 
-// resetUpload resets PATCHes of one upload that have sent a little.
+// resetUpload resets PATCHes of one upload after their first byte.
 func resetUpload(a *arena) error {
 	path, err := a.create(1 << 30)
 	if err != nil {
@@ -108,7 +107,7 @@ func openHead(_ *arena, c *frames) error {
 	})
 }
 
-// controls are floods of SETTINGS and PING.
+// controlFrames are floods of SETTINGS and PING.
 func controls(f framing) func(*arena) error {
 	return together(
 		flood(25000, f, nil, func(c *frames, _ int) error {
@@ -118,7 +117,7 @@ func controls(f framing) func(*arena) error {
 	)
 }
 
-// content are floods of frames with little content, or none.
+// smallDataFrames are floods of DATA frames with one byte or none.
 func content() func(*arena) error {
 	const fast = 16000
 	return together(
@@ -130,7 +129,7 @@ func content() func(*arena) error {
 	)
 }
 
-// continuations are floods of frames of a header that does not end.
+// endlessHeaders are floods of CONTINUATION frames, and of trailers.
 func continuations() func(*arena) error {
 	const fast = 16000
 	return together(
@@ -152,7 +151,7 @@ func continuations() func(*arena) error {
 	)
 }
 
-// ignored are floods of frames that change nothing.
+// ignoredFrames are floods of frames that change nothing.
 func ignored() func(*arena) error {
 	const fast = 16000
 	return together(
@@ -164,7 +163,7 @@ func ignored() func(*arena) error {
 	)
 }
 
-// visits are connections that come and go, each in turn.
+// shortConnections opens connections, each kind in turn, and closes them at once.
 func visits(perSecond int, open ...func(*arena) (net.Conn, error)) func(*arena) error {
 	return func(a *arena) error {
 		time.AfterFunc(300*time.Millisecond, a.set)
@@ -191,18 +190,18 @@ func frameFloods() []attack {
 		)},
 		{name: "a header block that expands", run: hpackBomb},
 		{name: "SETTINGS and PING", run: controls(framing{})},
-		{name: "SETTINGS and PING, deaf", run: controls(framing{deaf: true, receive: 4096})},
-		{name: "little content", run: content()},
+		{name: "SETTINGS and PING, unread answers", run: controls(framing{deaf: true, receive: 4096})},
+		{name: "small DATA frames", run: content()},
 		{name: "headers that do not end", run: continuations()},
 		{name: "frames that change nothing", run: ignored()},
-		{name: "connections that come and go", run: visits(1000,
+		{name: "short connections", run: visits(1000,
 			func(a *arena) (net.Conn, error) { return a.dial() },
 			framed(func(*arena, *frames) error { return nil }))},
 	}
 }
 
-// stream sends requests over one connection of HTTP/1 after another, without
-// waiting for answers, which are read and thrown away. Each kind has its turn.
+// requestFlood sends requests over one HTTP/1 connection after another, each kind in
+// turn. It does not wait for answers, which are read and discarded.
 func stream(perSecond int, kinds ...func(a *arena, i int) string) func(*arena) error {
 	return func(a *arena) error {
 		paced := a.pace(perSecond)
@@ -226,8 +225,8 @@ func stream(perSecond int, kinds ...func(a *arena, i int) string) func(*arena) e
 	}
 }
 
-// unknownIDs asks for ids that do not exist, with a query of that size, in all
-// methods.
+// unknownIDs requests ids that do not exist with all methods and with a query of size
+// bytes.
 func unknownIDs(size int) func(*arena) error {
 	const workers, n = 4, 1000
 	methods := []string{"HEAD", "GET", "DELETE", "PATCH"}
@@ -258,7 +257,8 @@ func unknownIDs(size int) func(*arena) error {
 	}
 }
 
-// unread104 has IETF uploads running whose client reads no interim answers.
+// unreadInterim runs uploads of the IETF draft whose clients do not read interim
+// responses.
 func unread104(a *arena) error {
 	conns := make([]net.Conn, 100)
 	for i := range conns {
@@ -280,7 +280,7 @@ func unread104(a *arena) error {
 	return nil
 }
 
-// slowBodies are uploads of a byte a second, each on a connection of its own.
+// slowBodies sends 1000 uploads at one byte per second, each on its own connection.
 func slowBodies(a *arena) error {
 	conns := make([]net.Conn, 1000)
 	err := a.many(len(conns), func(i int) (err error) {
@@ -297,7 +297,7 @@ func slowBodies(a *arena) error {
 	return nil
 }
 
-// locked are requests that wait for an upload which another one uses.
+// lockWaiters sends requests that wait for the lock of one upload.
 func locked(a *arena) error {
 	path, err := a.create(10000)
 	if err != nil {
@@ -314,7 +314,7 @@ func locked(a *arena) error {
 	})
 }
 
-// checksummed are chunks with a wrong checksum, by the thousand.
+// wrongChecksums sends 1000 chunks with a wrong checksum per second.
 func checksummed(a *arena) error {
 	path, err := a.create(1 << 30)
 	if err != nil {
@@ -325,7 +325,7 @@ func checksummed(a *arena) error {
 	})(a)
 }
 
-// storingFloods are those that the store sees.
+// storingFloods are the floods that reach the store.
 func storingFloods() []attack {
 	return []attack{
 		{name: "unknown ids with long queries", run: unknownIDs(240000)}, // near the limit of a head
@@ -347,7 +347,7 @@ func storingFloods() []attack {
 	}
 }
 
-// otherFloods are those that it does not see.
+// otherFloods are the floods that do not reach the store.
 func otherFloods() []attack {
 	long := strings.Repeat("p", 200<<10)
 	return []attack{
@@ -363,8 +363,8 @@ func otherFloods() []attack {
 	}
 }
 
-// hpackBomb is a header block that is a few bytes on the wire for each KiB it
-// stands for.
+// hpackBomb sends header blocks whose fields are references to one long field in the
+// HPACK table: a few bytes on the wire for each KiB.
 func hpackBomb(a *arena) error {
 	line := "X-A: " + strings.Repeat("x", 4000)
 	lines := make([]string, 1000)

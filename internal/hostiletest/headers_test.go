@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// bomb is a header that becomes more than its bytes when it is parsed.
+// bomb is a header that can take far more memory than its bytes when it is parsed.
 type bomb struct {
 	name   string
 	method string
-	lines  []string // all but the last
+	lines  []string // all but the large one
 	header string
 	piece  string // repeated in the value of header
 	begin  string // before the first piece
 }
 
-// bombs are one for each header that is parsed.
+// bombs has one bomb for each header that is parsed.
 var bombs = []bomb{
 	{name: "Forwarded", method: "HEAD", header: "Forwarded", piece: "=,"},
 	{name: "Forwarded with names", method: "HEAD", header: "Forwarded", piece: "for=1,"},
@@ -47,10 +47,10 @@ var bombs = []bomb{
 	{name: "many names", method: "HEAD", header: "A", piece: "\r\nA:"},
 }
 
-// bombSize is near the largest header that is taken.
+// bombSize is near the largest header that is accepted.
 const bombSize = 248 << 10
 
-// path is where the bomb goes.
+// path is the path of the request with the bomb.
 func (b bomb) path() string {
 	switch b.method {
 	case "POST", "OPTIONS":
@@ -59,15 +59,14 @@ func (b bomb) path() string {
 	return uploads + "0123456789abcdef0123456789abcdef"
 }
 
-// atOnce is how many of each bomb are held at the same time, in bursts of four
-// kinds: 120 heads, each near the limit.
+// A burst is 30 bombs of four kinds at the same time: 120 heads near the limit.
 const (
 	atOnce = 30
 	kinds  = 4
 )
 
-// over1 sends bursts of all kinds over HTTP/1.1, each head on a connection of
-// its own.
+// bombsOverHTTP1 sends bursts of all kinds over HTTP/1.1, each head on its own
+// connection.
 func over1(a *arena) error {
 	return a.again(func() error {
 		paced := a.pace(200) // 400 Mbit/s
@@ -81,15 +80,15 @@ func over1(a *arena) error {
 	})
 }
 
-// burst sends atOnce heads of each kind, all but their ends, and then the ends.
+// burst sends all heads without their last bytes, and then the last bytes.
 func burst(a *arena, paced *pace, some []bomb) error {
-	type charge struct {
+	type pendingHead struct {
 		conn net.Conn
 		end  string
 	}
-	var charges []charge
+	var pending []pendingHead
 	defer func() {
-		for _, c := range charges {
+		for _, c := range pending {
 			a.drop(c.conn)
 		}
 	}()
@@ -102,21 +101,21 @@ func burst(a *arena, paced *pace, some []bomb) error {
 			if err != nil {
 				return err
 			}
-			charges = append(charges, charge{conn, text[cut:]})
+			pending = append(pending, pendingHead{conn, text[cut:]})
 		}
 	}
-	for _, c := range charges {
+	for _, c := range pending {
 		_, _ = io.WriteString(c.conn, c.end)
 	}
-	for _, c := range charges {
+	for _, c := range pending {
 		c.conn.SetReadDeadline(time.Now().Add(waitTimeout))
 		io.Copy(io.Discard, io.LimitReader(c.conn, 12)) // the status line
 	}
 	return nil
 }
 
-// over2 sends as many over connections of HTTP/2, a burst on each, by fields
-// that the two sides remember: a KiB on the wire is a value of 4 KiB many times.
+// bombsOverHTTP2 sends bursts over HTTP/2 connections, one burst on each. A field of
+// 4 KiB is sent once and then repeated by references to the HPACK table.
 func over2(a *arena) error {
 	allowed := slices.DeleteFunc(slices.Clone(bombs), func(b bomb) bool { return b.name == "many names" || b.name == "Connection" })
 	return a.again(func() error {
@@ -146,7 +145,7 @@ func burst2(a *arena, some []bomb) error {
 		lines = append(lines, slices.Repeat([]string{piece}, bombSize/4000)...)
 		for range atOnce {
 			if _, err := c.open(b.method, b.path(), true, lines...); err != nil {
-				return nil // the server has had enough of the connection
+				return nil // the server has closed the connection
 			}
 			n++
 		}

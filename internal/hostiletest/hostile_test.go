@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// What a daemon may take under any attack, and how soon a healthy client is
-// served meanwhile.
+// Bounds of every attack: resident memory above idle, the median of a healthy client's
+// upload, and the time until memory, goroutines and descriptors are released.
 const (
 	mayTake   = 100 << 20
 	maySlow   = 200 * time.Millisecond
@@ -20,15 +20,15 @@ const (
 	healthyNo = 50
 )
 
-// attack is something that a stranger does.
+// attack is one way to attack the daemon.
 type attack struct {
 	name  string
 	run   func(*arena) error
-	round time.Duration // about how long it takes until it begins anew; 0: an instant
+	round time.Duration // about how long one repetition takes; 0: very short
 }
 
-// attacked has each attack meet a daemon of its own, as many at the same time
-// as there are processors.
+// runAttacks runs each attack on its own daemon, as many at the same time as there are
+// processors.
 func attacked(t *testing.T, begin func(testing.TB) *target, attacks []attack) {
 	t.Parallel()
 	for _, k := range attacks {
@@ -39,12 +39,11 @@ func attacked(t *testing.T, begin func(testing.TB) *target, attacks []attack) {
 	}
 }
 
-// withstand runs one attack, and holds the daemon to the bounds.
+// runAttack runs one attack and checks the bounds.
 //
-// An attack that leaves live heap runs a second time, which has to leave
-// nothing: some is kept once and never again. The runtime keeps a few hundred
-// bytes for each goroutine that there ever was at the same time, and maps keep
-// their size.
+// An attack that leaves live heap runs a second time, which must leave nothing more:
+// some memory is allocated once. The runtime keeps a few hundred bytes for each
+// goroutine of the largest number at the same time, and maps keep their size.
 func withstand(t *testing.T, to *target, k attack) {
 	if inflict(t, to, k, to.idle, false) || t.Failed() {
 		return
@@ -56,8 +55,8 @@ func withstand(t *testing.T, to *target, k attack) {
 	inflict(t, to, k, before, true)
 }
 
-// inflict runs one attack, and reports whether all was given back. Unless it
-// is the last, live heap may be left.
+// runOnce runs one attack and reports whether all resources were released. Live heap may
+// remain unless last is set.
 func inflict(t *testing.T, to *target, k attack, before figures, last bool) bool {
 	to.resetPeak()
 	stop := make(chan struct{})
@@ -78,8 +77,8 @@ func inflict(t *testing.T, to *target, k attack, before figures, last bool) bool
 	return to.givesBack(t, before, last)
 }
 
-// underAttack returns when a healthy client has been served while the attack
-// was in full effect, and the attacker is gone.
+// serveUnderAttack serves a healthy client while the attack is in full effect, and ends
+// the attack. It returns the median of the client's uploads.
 func underAttack(t *testing.T, to *target, k attack) (median time.Duration, err error) {
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
@@ -90,9 +89,9 @@ func underAttack(t *testing.T, to *target, k attack) (median time.Duration, err 
 	case <-a.ready:
 	case err := <-ended:
 		a.leave()
-		return 0, errors.Join(errors.New("the attack has ended by itself"), err)
+		return 0, errors.Join(errors.New("the attack ended too early"), err)
 	case <-time.After(waitTimeout):
-		t.Error("the attack does not get under way")
+		t.Error("the attack does not get into full effect")
 	}
 	median, err = to.serveHealthy(healthyNo, max(5*time.Millisecond, k.round/healthyNo))
 	end()
@@ -100,24 +99,24 @@ func underAttack(t *testing.T, to *target, k attack) (median time.Duration, err 
 	return median, errors.Join(err, <-ended)
 }
 
-// givesBack waits until to holds what it held before, and reports whether it
-// does. Resident memory is no part of it, for it takes some seconds to go back;
-// what it does hold is live heap. Unless mustHeap, live heap may be left.
+// awaitBaseline waits until the daemon uses no more than before, and reports whether it
+// does. Live heap may remain unless mustHeap is set. Resident memory is not compared: it
+// takes seconds to shrink.
 func (to *target) givesBack(t *testing.T, before figures, mustHeap bool) bool {
 	t.Helper()
 	for deadline := time.Now().Add(giveBack); ; time.Sleep(100 * time.Millisecond) {
 		now, err := to.measure()
 		excess := before.excess(now)
-		if err != nil { // the places of profiles are among what is to be given back
+		if err != nil { // the slots for profiles may be in use by the attack, too
 			excess = []string{err.Error()}
 		}
 		onlyHeap := len(excess) == 1 && excess[0] == liveHeap
 		if len(excess) == 0 {
-			t.Logf("given back:\nbefore: %v\nafter:  %v", before, now)
+			t.Logf("released:\nbefore: %v\nafter:  %v", before, now)
 			return true
 		}
 		if onlyHeap && !mustHeap && time.Until(deadline) < giveBack*9/10 {
-			t.Logf("once more, for live heap is left:\nbefore: %v\nafter:  %v", before, now)
+			t.Logf("live heap remains, the attack runs again:\nbefore: %v\nafter:  %v", before, now)
 			return false
 		}
 		if time.Now().After(deadline) {
@@ -127,7 +126,7 @@ func (to *target) givesBack(t *testing.T, before figures, mustHeap bool) bool {
 	}
 }
 
-// What uploads that are not in use may leave in caches: each, and all.
+// Bytes in caches for uploads that are not in use: for each one, and for all.
 const (
 	perUpload = 2 << 10
 	caches    = 18 << 20
@@ -135,10 +134,9 @@ const (
 
 const liveHeap = "live heap"
 
-// excess says what of now is more than it was, by more than 5 % and what
-// differs between any two moments of an idle daemon. Most of the heap of an idle
-// one is a floor, of which 5 % would be too much. Uploads that were made meanwhile
-// may be in caches, which have budgets in bytes.
+// excess returns the resources of which now uses more than f. A tolerance of 5 % and a
+// constant allows for the noise of an idle daemon; for the heap it is a constant only.
+// Uploads that were created meanwhile may be in caches, which have budgets in bytes.
 func (f figures) excess(now figures) (excess []string) {
 	const heapNoise, goroutineNoise, descriptorNoise = 1 << 20, 3, 2
 	cached := min((now.created-f.created)*perUpload, caches)
@@ -156,7 +154,7 @@ func (f figures) excess(now figures) (excess []string) {
 	return excess
 }
 
-// TestResidentMemoryGoesBack looks at pages, after attacks that take many.
+// TestResidentMemoryGoesBack checks resident memory after attacks with large heads.
 func TestResidentMemoryGoesBack(t *testing.T) {
 	t.Parallel()
 	for _, k := range largeHeads() {
@@ -169,16 +167,16 @@ func TestResidentMemoryGoesBack(t *testing.T) {
 	}
 }
 
-// shrinks waits until to has given most pages back to the system.
+// awaitResident waits until most resident memory has been returned to the system.
 func (to *target) shrinks(t *testing.T) {
 	t.Helper()
-	const someMore = 40 << 20 // bytes
+	const tolerance = 40 << 20 // bytes
 	for deadline := time.Now().Add(giveBack); ; time.Sleep(100 * time.Millisecond) {
 		now, err := to.resident()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if now < to.idle.resident+someMore {
+		if now < to.idle.resident+tolerance {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -188,13 +186,13 @@ func (to *target) shrinks(t *testing.T) {
 	}
 }
 
-// TestAttacksOnFiles has all attacks but those.
+// TestAttacksOnFiles runs all attacks but those of the other tests.
 func TestAttacksOnFiles(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target { return onFiles(tb) },
 		slices.Concat(headerAttacks(), storing(), otherFloods(), frameFloods(), otherCrowds()))
 }
 
-// TestAttacksOnS3 has those that reach the store.
+// TestAttacksOnS3 runs the attacks that reach the store.
 func TestAttacksOnS3(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target { return onS3(tb) }, storing())
 }

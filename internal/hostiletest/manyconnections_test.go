@@ -9,8 +9,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// crowd gathers n connections that may use an upload which has content. On S3
-// it is onS3 of them.
+// connectionsOfUpload opens n connections, in S3 onS3 ones, which may use a complete
+// upload.
 func crowd(n, onS3 int, kinds func(upload string) []stall) func(*arena) error {
 	return func(a *arena) error {
 		path, err := a.filled(download)
@@ -25,7 +25,7 @@ func crowd(n, onS3 int, kinds func(upload string) []stall) func(*arena) error {
 	}
 }
 
-// gather opens n connections, each kind in turn, and keeps them.
+// openConnections opens n connections, each kind in turn, and keeps them open.
 func gather(n int, kinds ...stall) func(*arena) error {
 	return func(a *arena) error {
 		err := a.many(n, func(i int) error {
@@ -39,8 +39,8 @@ func gather(n int, kinds ...stall) func(*arena) error {
 	}
 }
 
-// storingCrowds are those that the store sees. An upload takes 50 KiB, in S3
-// 100 KiB, as does a download over HTTP/2.
+// storingConnections are attacks with many connections that reach the store. An upload
+// takes 50 KiB, in S3 100 KiB, as does a download over HTTP/2.
 func storingCrowds() []attack {
 	return []attack{
 		{name: "bodies that do not end", run: crowd(1000, 500, func(string) []stall { return bodies() })},
@@ -51,10 +51,10 @@ func storingCrowds() []attack {
 	}
 }
 
-// otherCrowds are those that it does not see.
+// otherConnections are attacks with many connections that do not reach the store.
 func otherCrowds() []attack {
 	return []attack{
-		{name: "silences", run: gather(1000, silences()...)},
+		{name: "silent connections", run: gather(1000, silences()...)},
 		{name: "unread pages", run: crowd(200, 200, func(upload string) []stall { return unreads(upload)[2:] })},
 		{name: "zero windows of pages", run: crowd(1000, 1000, func(upload string) []stall { return windows(upload)[1:] })},
 		{name: "unfinished frames", run: gather(500, unfinished()...)},
@@ -62,9 +62,8 @@ func otherCrowds() []attack {
 	}
 }
 
-// slowly opens connections at a rate. Heads of 240 KiB leave five times as much
-// behind for the collector when they are read, so what counts is how many come
-// in a second: 100 take 200 Mbit/s.
+// openAtRate opens n connections at a rate. Reading a head of 240 KiB makes five times
+// as much garbage, so the number per second matters: 100 take 200 Mbit/s.
 func slowly(n, perSecond int, s stall) func(*arena) error {
 	return func(a *arena) error {
 		for paced := a.pace(perSecond); paced.steps < n && paced.step(); {
@@ -76,7 +75,7 @@ func slowly(n, perSecond int, s stall) func(*arena) error {
 	}
 }
 
-// largeHeads hold heads of requests that are as large as may be.
+// largeHeads are attacks with heads of the largest size.
 func largeHeads() []attack {
 	large := strings.Repeat("x", 240<<10)
 	return []attack{
@@ -92,7 +91,7 @@ func largeHeads() []attack {
 	}
 }
 
-// unfinished begins a head and goes on with n fields. The caller holds mu.
+// writeUnfinishedHead writes a head of n fields without its end. The caller holds mu.
 func (c *frames) unfinished(n int, value string) error {
 	err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode("HEAD", uploads, nil)})
 	for i := 0; i < n && err == nil; i++ {
@@ -103,7 +102,7 @@ func (c *frames) unfinished(n int, value string) error {
 	return err
 }
 
-// manyStreams has 25 downloads on a connection that receives nothing.
+// manyStreams opens 25 downloads on a connection that receives nothing.
 func manyStreams(upload string) stall {
 	return stall{"streams", func(a *arena) (net.Conn, error) {
 		c, err := a.frames(framing{none: true, deaf: true})

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestHiddenRequests sends requests whose end can be read in two ways, with
-// another one behind it that only one of them sees.
+// TestHiddenRequests sends requests whose end is ambiguous, followed by a request that a
+// server with the other reading would serve.
 func TestHiddenRequests(t *testing.T) {
 	const hidden = "HEAD /metrics HTTP/1.1\r\nHost: hidden\r\n\r\n"
 	t.Parallel()
@@ -48,7 +48,7 @@ func TestHiddenRequests(t *testing.T) {
 			answers := bufio.NewReader(conn)
 			first, err := http.ReadResponse(answers, &http.Request{Method: "PATCH"})
 			if err != nil {
-				return // not even the first was served
+				return // the first one was not served either
 			}
 			io.Copy(io.Discard, first.Body)
 			conn.SetReadDeadline(time.Now().Add(waitTimeout))

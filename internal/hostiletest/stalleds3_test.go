@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// TestStalledUploadsToS3 has 40 uploads over HTTP/2 wait for a service that
-// takes no part. What the clients send ahead counts as memory, too.
+// TestStalledUploadsToS3 sends 40 uploads over HTTP/2 while the service accepts no part.
+// The windows of the streams take memory, too.
 func TestStalledUploadsToS3(t *testing.T) {
 	attacked(t, func(tb testing.TB) *target { return onS3(tb, "-s3-buffer-memory", "33554432") }, []attack{
 		{name: "stalled uploads over HTTP/2", run: stalledUploads},
@@ -40,7 +40,7 @@ func stalledUploads(a *arena) error {
 		if err != nil {
 			return err
 		}
-		go func() { // until the connection is closed; the window is not asked for
+		go func() { // until the connection is closed
 			for content := make([]byte, 16<<10); c.credit(int64(len(content))); {
 				if c.write(func() error { return c.WriteData(id, false, content) }) != nil {
 					return

@@ -14,16 +14,16 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// stall is a connection that keeps the server waiting.
+// stall is a connection on which the server waits for the client.
 type stall struct {
 	name string
 	open func(*arena) (net.Conn, error)
 }
 
-// download is how large the upload is that is not read.
+// download is the size in bytes of the upload whose download is not read.
 const download = 4 << 20
 
-// everyPath are all kinds of things that are served.
+// servedPaths has a path for each kind of resource.
 func everyPath(upload string) []string {
 	return []string{
 		"/", "/healthz", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=1", "/nowhere", "/favicon.ico",
@@ -33,12 +33,12 @@ func everyPath(upload string) []string {
 
 var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"}
 
-// stalls are all kinds. upload names one that has download bytes.
+// stalls returns all kinds. upload is the path of an upload of download bytes.
 func stalls(upload string) []stall {
 	return slices.Concat(silences(), bodies(), []stall{halfBody2()}, unreads(upload), windows(upload), unfinished(), announced(upload))
 }
 
-// silences do not get as far as a request, or wait after one.
+// silentConnections send no complete request, or stay idle after one.
 func silences() []stall {
 	return []stall{
 		{"silence", func(a *arena) (net.Conn, error) { return a.dial() }},
@@ -52,12 +52,12 @@ func silences() []stall {
 	}
 }
 
-// bodies are uploads over HTTP/1.1 that do not end.
+// unfinishedBodies are uploads over HTTP/1.1 whose body does not end.
 func bodies() []stall {
 	half := strings.Repeat("x", 5000)
 	return []stall{
 		{"half a body", patching("Content-Length: 10000\r\n\r\n" + half)},
-		{"half a piece of a body", patching("Transfer-Encoding: chunked\r\n\r\n2000\r\n" + half)},
+		{"half a chunk of a body", patching("Transfer-Encoding: chunked\r\n\r\n2000\r\n" + half)},
 		{"no trailer", patching("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n")},
 		{"an endless extension of a chunk", patching("Transfer-Encoding: chunked\r\n\r\n1;" + half[:3000])},
 		{"a checksummed chunk", patching("Upload-Checksum: sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=\r\nContent-Length: 10000\r\n\r\n" + half)},
@@ -71,7 +71,7 @@ func bodies() []stall {
 	}
 }
 
-// halfBody2 is half a body over HTTP/2.
+// halfBodyHTTP2 is half a body over HTTP/2.
 func halfBody2() stall {
 	return stall{"HTTP2 half a body", framed(func(a *arena, c *frames) error {
 		path, err := a.create(10000)
@@ -86,7 +86,7 @@ func halfBody2() stall {
 	})}
 }
 
-// unreads are answers that are not read.
+// unreadAnswers are answers that are not read.
 func unreads(upload string) []stall {
 	return []stall{
 		unread("download", upload, "GET", 1),
@@ -97,7 +97,7 @@ func unreads(upload string) []stall {
 	}
 }
 
-// windows are answers that HTTP/2 does not let through.
+// zeroWindows are answers over HTTP/2 for which the client has no window.
 func windows(upload string) []stall {
 	return []stall{
 		zeroWindow("download", upload),
@@ -109,10 +109,10 @@ func windows(upload string) []stall {
 	}
 }
 
-// unfinished are frames of HTTP/2 that are not complete, or not read.
+// unfinishedFrames are HTTP/2 connections with unfinished or unread frames.
 func unfinished() []stall {
 	return []stall{
-		{"HTTP2 deaf", func(a *arena) (net.Conn, error) {
+		{"HTTP2 unread frames", func(a *arena) (net.Conn, error) {
 			c, err := a.frames(framing{deaf: true, receive: 4096, window: 1 << 30})
 			for range 20 {
 				if err == nil {
@@ -133,7 +133,7 @@ func unfinished() []stall {
 	}
 }
 
-// announced are requests that announce a body and never send it.
+// missingBodies are requests that announce a body and never send it.
 func announced(upload string) (all []stall) {
 	for _, path := range everyPath(upload) {
 		for _, method := range everyMethod {
@@ -158,12 +158,12 @@ func announced(upload string) (all []stall) {
 	)
 }
 
+// sendingText opens a connection and sends text.
 func saying(text string) func(*arena) (net.Conn, error) {
 	return func(a *arena) (net.Conn, error) { return a.say(text) }
 }
 
-// framed opens a connection of HTTP/2 whose answers are not read, and does
-// something with it.
+// onHTTP2 opens an HTTP/2 connection whose answers are not read, and calls do.
 func framed(do func(*arena, *frames) error) func(*arena) (net.Conn, error) {
 	return func(a *arena) (net.Conn, error) {
 		c, err := a.frames(framing{deaf: true})
@@ -174,6 +174,7 @@ func framed(do func(*arena, *frames) error) func(*arena) (net.Conn, error) {
 	}
 }
 
+// connected returns the connection of c, or err.
 func connected(c *frames, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
@@ -181,7 +182,7 @@ func connected(c *frames, err error) (net.Conn, error) {
 	return c.conn, nil
 }
 
-// patching sends the beginning of a PATCH of an upload of its own.
+// sendingPatch creates an upload and sends the beginning of a PATCH.
 func patching(rest string) func(*arena) (net.Conn, error) {
 	return func(a *arena) (net.Conn, error) {
 		path, err := a.create(10000)
@@ -193,27 +194,27 @@ func patching(rest string) func(*arena) (net.Conn, error) {
 	}
 }
 
-// draft is the head of a request of the IETF draft.
+// draftHead returns the head of a request of the IETF draft.
 func draft(method, host, path string, lines ...string) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nUpload-Draft-Interop-Version: 9\r\n%s\r\n\r\n",
 		method, path, host, strings.Join(lines, "\r\n"))
 }
 
-// unread sends n requests and reads no answer.
+// unreadAnswer sends n requests and reads no answer.
 func unread(what, path, method string, n int) stall {
 	return stall{"unread " + what, func(a *arena) (net.Conn, error) {
 		conn, err := a.dialSmall(4096)
 		if err != nil {
 			return nil, err
 		}
-		// A server that waits for its answers to be read takes no more requests.
+		// The server reads no more requests while its answers are not read.
 		conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 		io.WriteString(conn, strings.Repeat(a.head(method, path), n))
 		return conn, nil
 	}}
 }
 
-// zeroWindow asks for path and is not able to receive the answer.
+// zeroWindow requests path with a window of 0 for the answer.
 func zeroWindow(what, path string) stall {
 	return stall{"HTTP2 zero window, " + what, func(a *arena) (net.Conn, error) {
 		c, err := a.frames(framing{none: true, deaf: true})
@@ -231,7 +232,7 @@ func halfHandshake(a *arena) (net.Conn, error) {
 		return nil, err
 	}
 	half := &halfConn{Conn: conn}
-	tls.Client(half, &tls.Config{InsecureSkipVerify: true}).Handshake() // it fails: that is what it is for
+	tls.Client(half, &tls.Config{InsecureSkipVerify: true}).Handshake() // it fails after the first message
 	return conn, nil
 }
 

@@ -18,26 +18,25 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/tus/tusd/cmd/tusd/cli" // so that results are not taken from a cache when the daemon has changed
+	_ "github.com/tus/tusd/cmd/tusd/cli" // a change of the daemon invalidates cached test results
 	"github.com/tus/tusd/internal/faulttest"
 	"github.com/tus/tusd/internal/s3server"
 )
 
 const (
 	waitTimeout  = 30 * time.Second
-	tooMuch      = 1 << 30 // bytes: nothing more is learned by waiting
+	tooMuch      = 1 << 30 // bytes; a daemon with more is killed
 	uploads      = "/files/"
 	offsetStream = "Content-Type: application/offset+octet-stream"
 )
 
-// builder has the daemon that is attacked. It is built without the race
-// detector, which makes everything larger.
+// builder builds the daemon without the race detector, which needs more memory.
 var builder faulttest.Builder
 
-// hostileEnv asks for the attacks.
+// hostileEnv enables the attacks.
 const hostileEnv = "TUSD_HOSTILE"
 
-// TestMain runs the attacks only when they are asked for: they take minutes.
+// TestMain runs the attacks only if they are enabled: they take minutes.
 func TestMain(m *testing.M) {
 	if os.Getenv(hostileEnv) == "" {
 		os.Stdout.WriteString("skipped: attacks run with " + hostileEnv + "=1\n")
@@ -53,12 +52,12 @@ func TestMain(m *testing.M) {
 // target is a daemon under attack.
 type target struct {
 	*faulttest.Daemon
-	dir    string           // of its uploads; "": they are in S3
-	s3     *httptest.Server // nil: they are in dir
-	bucket *s3server.Server // behind s3
+	dir    string           // the directory of uploads; "": uploads are in S3
+	s3     *httptest.Server // nil: uploads are in dir
+	bucket *s3server.Server // the handler of s3
 	secure bool             // it speaks TLS
-	idle   figures          // after it has served well-behaved clients
-	peer   *http.Client     // of whoever measures
+	idle   figures          // after it has served healthy clients
+	peer   *http.Client     // for metrics and profiles
 }
 
 // onFiles starts a daemon with a directory.
@@ -67,8 +66,8 @@ func onFiles(tb testing.TB, flags ...string) *target {
 	return start(tb, faulttest.Launch{Dir: tb.TempDir(), Flags: flags}, &target{})
 }
 
-// onS3 starts a daemon with a bucket. The service is in this process, so that
-// its memory is not the daemon's.
+// onS3 starts a daemon with a bucket. The service runs in the test's process, so that
+// its memory does not count.
 func onS3(tb testing.TB, flags ...string) *target {
 	tb.Helper()
 	service := s3server.New(s3server.Options{Discard: 1 << 20})
@@ -83,7 +82,7 @@ func onS3(tb testing.TB, flags ...string) *target {
 	}, &target{s3: listener, bucket: service})
 }
 
-// start fills to with a daemon.
+// start starts a daemon for to.
 func start(tb testing.TB, launch faulttest.Launch, to *target) *target {
 	tb.Helper()
 	launch.Binary = builder.Binary(tb, "")
@@ -97,7 +96,8 @@ func start(tb testing.TB, launch faulttest.Launch, to *target) *target {
 	return to
 }
 
-// warm serves some well-behaved clients, so that what is made once is made.
+// warmUp serves some healthy clients, so that one-time allocations are made, and
+// measures the idle daemon.
 func (to *target) warm(tb testing.TB) {
 	tb.Helper()
 	_, err := to.serveHealthy(20, 0)
@@ -109,10 +109,10 @@ func (to *target) warm(tb testing.TB) {
 	}
 }
 
-// anyCertificate accepts that of the test, which no authority has signed.
+// anyCertificate accepts the self-signed certificate of the test.
 var anyCertificate = &tls.Config{InsecureSkipVerify: true}
 
-// url is where the daemon serves path.
+// url returns the URL of path.
 func (to *target) url(path string) string {
 	if to.secure {
 		return "https://" + to.Address + path
@@ -120,7 +120,7 @@ func (to *target) url(path string) string {
 	return "http://" + to.Address + path
 }
 
-// figures are what a daemon holds.
+// usage has the resources that a daemon uses.
 type figures struct {
 	resident    int64 // bytes
 	heap        int64 // bytes that are reachable
@@ -142,11 +142,11 @@ var (
 	goroutines = regexp.MustCompile(`^goroutine profile: total (\d+)`)
 )
 
-// measure looks at the daemon from outside, and asks it for its profiles. A
-// collection runs before.
+// measure reads the daemon's resources from /proc, its profiles and its metrics, after
+// garbage collections.
 func (to *target) measure() (f figures, err error) {
 	if to.s3 != nil {
-		to.s3.CloseClientConnections() // those that the daemon keeps for later
+		to.s3.CloseClientConnections() // the daemon's idle connections
 	}
 	for range 3 { // pools live for two collections
 		if f.heap, err = to.profile("heap?gc=1&debug=1", heapAlloc); err != nil {
@@ -172,7 +172,7 @@ func (to *target) profile(name string, number *regexp.Regexp) (int64, error) {
 	return to.number("/debug/pprof/"+name, number)
 }
 
-// number finds one in what is served at path.
+// number returns the first number in the content of path that the pattern matches.
 func (to *target) number(path string, number *regexp.Regexp) (int64, error) {
 	answer, err := to.peer.Get(to.url(path))
 	if err != nil {
@@ -190,7 +190,7 @@ func (to *target) number(path string, number *regexp.Regexp) (int64, error) {
 	return strconv.ParseInt(string(found[1]), 10, 64)
 }
 
-// resident reads how much memory the process has.
+// resident returns the resident memory of the process.
 func (to *target) resident() (int64, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", to.PID()))
 	if err != nil {
@@ -203,8 +203,8 @@ func (to *target) resident() (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// descriptors counts what the process has open, by kind: sockets, pipes, files
-// and what the system calls anonymous inodes (pidfd, epoll).
+// descriptors counts the open descriptors by kind: sockets, pipes, files and anonymous
+// inodes (pidfd, epoll).
 func (to *target) descriptors() (map[string]int, error) {
 	folder := fmt.Sprintf("/proc/%d/fd", to.PID())
 	entries, err := os.ReadDir(folder)
@@ -229,8 +229,7 @@ func (to *target) descriptors() (map[string]int, error) {
 	return kinds, nil
 }
 
-// watch samples the resident memory until stop is closed, and returns the
-// largest.
+// watch samples the resident memory until stop is closed, and returns the maximum.
 func (to *target) watch(stop <-chan struct{}) <-chan int64 {
 	largest := make(chan int64, 1)
 	ticks := time.NewTicker(20 * time.Millisecond)
@@ -242,7 +241,7 @@ func (to *target) watch(stop <-chan struct{}) <-chan int64 {
 				most = max(most, now)
 			}
 			if most > tooMuch {
-				to.Kill() // rather than have the system choose what to kill
+				to.Kill() // before the system kills another process
 			}
 			select {
 			case <-ticks.C:
@@ -255,14 +254,14 @@ func (to *target) watch(stop <-chan struct{}) <-chan int64 {
 	return largest
 }
 
-// resetPeak makes the system forget the largest resident memory so far.
+// resetPeak resets the system's maximum of the resident memory.
 func (to *target) resetPeak() bool {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", to.PID()), []byte("5"), 0) == nil
 }
 
 var highWater = regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`)
 
-// peak is what the system noted since resetPeak.
+// peak returns the system's maximum since resetPeak.
 func (to *target) peak() int64 {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", to.PID()))
 	found := highWater.FindSubmatch(content)
@@ -273,9 +272,8 @@ func (to *target) peak() int64 {
 	return n << 10
 }
 
-// serveHealthy has an honest client make n uploads of 4 KiB, one after
-// another with a rest between them, and returns how long create and PATCH took
-// together in the median.
+// serveHealthy makes n uploads of 4 KiB, one after another with a pause of rest between
+// them, as a healthy client. It returns the median of the time for create and PATCH.
 func (to *target) serveHealthy(n int, rest time.Duration) (median time.Duration, err error) {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: healthyAddress}, Timeout: waitTimeout}
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: anyCertificate}
@@ -288,7 +286,7 @@ func (to *target) serveHealthy(n int, rest time.Duration) (median time.Duration,
 			return 0, fmt.Errorf("upload %d of a healthy client: %w", i, err)
 		}
 		took[i] = time.Since(begun)
-		time.Sleep(rest) // the client's own rhythm
+		time.Sleep(rest) // the client's own pause
 	}
 	slices.Sort(took)
 	return took[n/2], nil

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// TestHandshakes has handshakes of TLS stop half-way.
+// TestHandshakes begins TLS handshakes and does not complete them.
 func TestHandshakes(t *testing.T) {
 	certificate, key := selfSigned(t)
 	attacked(t, func(tb testing.TB) *target {
@@ -31,7 +31,7 @@ func TestHandshakes(t *testing.T) {
 	})
 }
 
-// selfSigned makes a certificate.
+// selfSigned writes a self-signed certificate and its key to files.
 func selfSigned(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestUnreadLog has a daemon whose log is not read, and clients that fill it.
+// TestUnreadLog attacks a daemon whose log is not read with requests that write much to
+// it.
 func TestUnreadLog(t *testing.T) {
 	long := strings.Repeat("p", 200<<10)
 	attacked(t, func(tb testing.TB) *target {

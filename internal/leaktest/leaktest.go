@@ -39,8 +39,8 @@ func leaked(timeout time.Duration) bool {
 	}
 }
 
-// goroutines returns the stacks that are neither this goroutine nor the watcher of
-// signals that the testing package starts.
+// goroutines returns the stacks without this goroutine and without the one that the
+// testing package starts for signals.
 func goroutines(stacks string) (ours []string) {
 	for _, stack := range strings.Split(strings.TrimSpace(stacks), "\n\n") {
 		if !strings.Contains(stack, "leaktest.Main") && !strings.Contains(stack, "os/signal.") {

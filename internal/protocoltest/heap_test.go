@@ -56,5 +56,5 @@ func target(t *testing.T, composer *tusd.StoreComposer, forget func()) heaptest.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { handler.Shutdown(t.Context()) })
-	return heaptest.Target{Handler: handler, Forget: forget, Kept: 8 << 20}
+	return heaptest.Target{Handler: handler, DropStorage: forget, MaxRetained: 8 << 20}
 }

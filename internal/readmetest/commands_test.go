@@ -12,17 +12,17 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// TestCommands types README's commands, with another port and folder.
+// TestCommands runs the first commands of README, with another port and folder.
 func TestCommands(t *testing.T) {
 	for _, tool := range []string{"bash", "curl"} {
 		_, err := exec.LookPath(tool)
 		require.Need(t, "curl", err == nil, tool+" is not on the PATH")
 	}
-	typed := blocks(t, "sh", 6) // start, upload, resume, serve, measure, and how to run the tests
+	commands := blocks(t, "sh", 6) // start, upload, resume, serve, measure, and how to run the tests
 	address := freeAddress(t)
 	host, port, _ := strings.Cut(address, ":")
 
-	daemon := exec.Command("bash", "-c", "exec "+strings.TrimSpace(typed[0])+` -host "$1" -port "$2" -upload-dir "$3"`,
+	daemon := exec.Command("bash", "-c", "exec "+strings.TrimSpace(commands[0])+` -host "$1" -port "$2" -upload-dir "$3"`,
 		"bash", host, port, t.TempDir())
 	daemon.Dir = checkout(t)
 	start(t, daemon).listening(t, address)
@@ -31,15 +31,15 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer := shell(t, typed[1], address); !strings.Contains(answer, "201 Created") || !strings.Contains(answer, "Location: http://"+address+"/files/") {
+	if answer := shell(t, commands[1], address); !strings.Contains(answer, "201 Created") || !strings.Contains(answer, "Location: http://"+address+"/files/") {
 		t.Errorf("the upload was answered with %q, want 201 and a Location", answer)
 	}
-	if content := shell(t, typed[2], address); content != string(readme) {
+	if content := shell(t, commands[2], address); content != string(readme) {
 		t.Errorf("the upload that was resumed has %d bytes, want the %d of README.md", len(content), len(readme))
 	}
 }
 
-// TestServiceCommands types those of a service, in a folder of its own.
+// TestServiceCommands runs README's commands for a service, in an empty folder.
 func TestServiceCommands(t *testing.T) {
 	needBash(t)
 	command := blocks(t, "sh", 6)[3]
@@ -57,7 +57,7 @@ func TestServiceCommands(t *testing.T) {
 	}
 }
 
-// TestBenchCommands types those that measure.
+// TestBenchCommands runs README's commands of tusd-bench.
 func TestBenchCommands(t *testing.T) {
 	needBash(t)
 	command := blocks(t, "sh", 6)[4]
@@ -87,17 +87,17 @@ func compile(t *testing.T, binary, pkg string) {
 	}
 }
 
-// replace puts what a test needs in the place of what people type.
-func replace(t *testing.T, command, typed, instead string) string {
+// replace replaces a part of a command, which must be there.
+func replace(t *testing.T, command, old, replacement string) string {
 	t.Helper()
-	if !strings.Contains(command, typed) {
-		t.Fatalf("%q lacks %q", command, typed)
+	if !strings.Contains(command, old) {
+		t.Fatalf("%q lacks %q", command, old)
 	}
-	return strings.ReplaceAll(command, typed, instead)
+	return strings.ReplaceAll(command, old, replacement)
 }
 
-// shell runs commands in the checkout, with address for README's, and returns
-// what they print.
+// shell runs commands in the checkout and returns their output. address replaces the
+// address in README.
 func shell(t *testing.T, commands, address string) string {
 	t.Helper()
 	if !strings.Contains(commands, "localhost:8080") {

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// defaults are the statements of README about what the defaults mean. change is
-// the first flag that README names against it, with which it must not hold.
+// defaults are README's statements about the defaults. change is the first flag that
+// README names to change one; with that flag the statement must be false.
 var defaults = []struct {
 	statement, change string
-	holds             func(t *testing.T, address, printed string) bool
+	isTrue            func(t *testing.T, address, printed string) bool
 }{
 	{"there is no login", "", func(t *testing.T, address, _ string) bool {
 		return create(t, "http://"+address+"/files/", 1) != ""
@@ -67,8 +67,8 @@ var defaults = []struct {
 	}},
 }
 
-// TestDefaults checks each statement without a flag, and with the flag that is
-// said to change it. Each row of the table is checked.
+// TestDefaults checks each row of README's table, without flags and with the flag that
+// changes the default.
 func TestDefaults(t *testing.T) {
 	rows := rowsOf(t, "By default")
 	if len(rows) != len(defaults) {
@@ -86,10 +86,10 @@ func TestDefaults(t *testing.T) {
 				}
 			}
 			if change == "" {
-				t.Fatal("README does not say that")
+				t.Fatal("README has no such statement")
 			}
-			if !d.holds(t, preset, printed) {
-				t.Error("that is not so")
+			if !d.isTrue(t, preset, printed) {
+				t.Error("the statement is false")
 			}
 			if d.change == "" {
 				return
@@ -98,14 +98,14 @@ func TestDefaults(t *testing.T) {
 				t.Fatalf("README says %s, want %s first", change, d.change)
 			}
 			flags := strings.Fields(strings.Replace(d.change, ":9090", ":0", 1))
-			if address, printed := serve(t, binary, flags...); d.holds(t, address, printed) {
-				t.Errorf("with %s it is still so", d.change)
+			if address, printed := serve(t, binary, flags...); d.isTrue(t, address, printed) {
+				t.Errorf("with %s the statement is still true", d.change)
 			}
 		})
 	}
 }
 
-// TestFlagsOfDefaults are those of the server.
+// TestFlagsOfDefaults checks that the flags in README's table exist.
 func TestFlagsOfDefaults(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "tusd")
 	compile(t, binary, "./cmd/tusd")
@@ -122,8 +122,8 @@ func TestFlagsOfDefaults(t *testing.T) {
 	}
 }
 
-// rowsOf returns the rows of README's table with that heading: the second cell
-// by the first.
+// rowsOf returns README's table with that heading: the second cell of each row by the
+// first.
 func rowsOf(t *testing.T, heading string) map[string]string {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join(checkout(t), "README.md"))
@@ -142,8 +142,8 @@ func rowsOf(t *testing.T, heading string) map[string]string {
 	return rows
 }
 
-// serve starts the daemon with nothing but flags, a free port and a folder, and
-// returns an address of it and what it has printed.
+// serve starts the daemon with flags, a free port and a folder. It returns the address
+// and the output of the daemon.
 func serve(t *testing.T, binary string, flags ...string) (address, printed string) {
 	t.Helper()
 	address = freeAddress(t)

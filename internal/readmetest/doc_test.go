@@ -1,3 +1,3 @@
-// Package readmetest does what README.md tells its readers to do: it compiles
-// and runs the program in it as a module of its own, and types its commands.
+// Package readmetest follows README.md: it compiles and runs its program as a module of
+// its own, runs its commands, and checks its statements about defaults.
 package readmetest

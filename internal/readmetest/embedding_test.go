@@ -14,12 +14,12 @@ import (
 	"testing"
 )
 
-// mounting is the line of README's program that the mux of one's own replaces.
+// mounting is the line of README's program that its snippet with a mux replaces.
 const mounting = `http.Handle("/files/", handler)`
 
 func TestEmbedding(t *testing.T) {
 	address := freeAddress(t)
-	snippets := blocks(t, "go", 2) // the program, and the mux of one's own
+	snippets := blocks(t, "go", 2) // the program, and the mounting on a mux
 	program := build(t, snippets[0], address)
 
 	t.Run("works", func(t *testing.T) {
@@ -36,14 +36,14 @@ func TestEmbedding(t *testing.T) {
 			t.Errorf("a second process on the directory said %q, want a refusal by NewHandler that names it", said)
 		}
 	})
-	t.Run("reports what is wrong", func(t *testing.T) {
+	t.Run("reports errors", func(t *testing.T) {
 		folder := t.TempDir()
 		write(t, filepath.Join(folder, "uploads"), "")
 		if said := start(t, in(folder, program)).mustFail(t); !strings.Contains(said, "unable to create handler: ") {
 			t.Errorf("with a file at ./uploads the program said %q, want an error of NewHandler", said)
 		}
 	})
-	t.Run("with a mux of one's own", func(t *testing.T) {
+	t.Run("with its own mux", func(t *testing.T) {
 		if strings.Count(snippets[0], mounting) != 1 {
 			t.Fatalf("README's program does not mount the handler with %s", mounting)
 		}
@@ -76,15 +76,15 @@ func build(t *testing.T, source, address string) string {
 	write(t, filepath.Join(folder, "go.sum"), string(sums))
 	compile := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "embedding", ".")
 	compile.Dir = folder
-	compile.Env = append(os.Environ(), "GOPROXY=off") // everything is here: this module was just compiled
+	compile.Env = append(os.Environ(), "GOPROXY=off") // all dependencies were downloaded for this module
 	if output, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("README's program does not compile: %v\n%s", err, output)
 	}
 	return filepath.Join(folder, "embedding")
 }
 
-// embedderModule is the go.mod of a module that uses this checkout, with the
-// dependencies in the versions of this module.
+// embedderModule returns the go.mod of a module that uses this checkout and the same
+// versions of its dependencies.
 func embedderModule(t *testing.T) string {
 	t.Helper()
 	ours, err := os.ReadFile(filepath.Join(checkout(t), "go.mod"))
@@ -103,8 +103,8 @@ func write(t *testing.T, name, content string) {
 	}
 }
 
-// twoPatchesAtOnce sends two different contents for the same bytes of one
-// upload: exactly one is taken, and it is stored whole.
+// twoPatchesAtOnce sends two different contents for the same bytes of one upload: the
+// server must accept exactly one and store it whole.
 func twoPatchesAtOnce(t *testing.T, endpoint string) {
 	t.Helper()
 	const size = 4096
@@ -124,11 +124,11 @@ func twoPatchesAtOnce(t *testing.T, endpoint string) {
 		want = contents[1]
 	}
 	if got := download(t, upload); got != want {
-		t.Fatalf("the upload has %d bytes that begin with %.8q, want what the 204 was for (%.8q)", len(got), got, want)
+		t.Fatalf("the upload has %d bytes that begin with %.8q, want those of the PATCH with 204 (%.8q)", len(got), got, want)
 	}
 }
 
-// create makes an upload and returns its address.
+// create creates an upload and returns its URL.
 func create(t *testing.T, endpoint string, length int) string {
 	t.Helper()
 	response := send(t, http.MethodPost, endpoint, nil, map[string]string{"Upload-Length": fmt.Sprint(length)})
@@ -138,8 +138,7 @@ func create(t *testing.T, endpoint string, length int) string {
 	return response.Header.Get("Location")
 }
 
-// patch sends content for the start of upload and returns the status, 0 if
-// there was no answer.
+// patch sends content at offset 0 and returns the status, 0 if there was no answer.
 func patch(t *testing.T, upload, content string) int {
 	response := send(t, http.MethodPatch, upload, []byte(content), map[string]string{
 		"Upload-Offset": "0",

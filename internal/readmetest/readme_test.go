@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// startLimit bounds how long something may take to compile and listen.
+// startLimit bounds the time until a program is compiled and listens.
 const startLimit = 2 * time.Minute
 
-// checkout is the root of the repository.
+// checkout returns the root of the repository.
 func checkout(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -28,8 +28,8 @@ func checkout(t *testing.T) string {
 	return root
 }
 
-// blocks returns the code blocks of README.md in one language, of which there
-// must be want.
+// blocks returns the code blocks of README.md in one language. There must be want of
+// them.
 func blocks(t *testing.T, language string, want int) []string {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join(checkout(t), "README.md"))
@@ -110,14 +110,13 @@ func (s *server) listening(t *testing.T, address string) {
 	}
 }
 
-// mustFail waits until the server has ended by itself, and returns what it
-// said.
+// mustFail waits until the server has ended by itself, and returns its output.
 func (s *server) mustFail(t *testing.T) string {
 	t.Helper()
 	select {
 	case <-s.ended:
 	case <-time.After(startLimit):
-		t.Fatalf("%s runs, want it to refuse to", s.command)
+		t.Fatalf("%s runs, want it to fail", s.command)
 	}
 	if s.err == nil {
 		t.Fatalf("%s ended well, want it to fail", s.command)

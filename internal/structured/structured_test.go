@@ -10,7 +10,7 @@ import (
 	"github.com/tus/tusd/internal/structured"
 )
 
-// fieldCase is a field in the lines in which it stands.
+// fieldCase is a field with its lines.
 type fieldCase struct {
 	lines []string
 	want  int64 // -1: as if absent
@@ -93,7 +93,7 @@ func TestDictionaries(t *testing.T) {
 		{[]string{"md5=:YQ==:\t,\tmd5=:Yg==:"}, "md5:b"},
 		{[]string{"md5=:YQ==:;x=1;y"}, "md5:a"},
 		{[]string{"md5=:Y Q==:"}, "-"},
-		{[]string{"md5=:YQ:"}, "md5:a"}, // padding is not insisted on
+		{[]string{"md5=:YQ:"}, "md5:a"}, // padding may be missing
 		{[]string{"md5=:!!:"}, "-"},
 		{[]string{"md5=:YQ==:,"}, "-"},
 		{[]string{",md5=:YQ==:"}, "-"},
@@ -108,11 +108,11 @@ func TestDictionaries(t *testing.T) {
 		{[]string{"sha-256=0;x"}, "sha-256=0"},
 		{[]string{"sha-256"}, ""},             // true
 		{[]string{"sha-256;x"}, ""},           // true
-		{[]string{"sha-256, md5=1"}, "md5=1"}, // values of other types count for nothing,
+		{[]string{"sha-256, md5=1"}, "md5=1"}, // values of other types are ignored,
 		{[]string{`x="a,b=", md5=1`}, "md5=1"},
 		{[]string{"x=1.5, y=tok/en, z=?0, w=@1, md5=1"}, "md5=1"},
 		{[]string{`x=(1 "b");c, md5=1`}, "md5=1"},
-		{[]string{"md5=1, md5=tok"}, ""}, // but hide what stood there before
+		{[]string{"md5=1, md5=tok"}, ""}, // but replace an earlier value of the key
 		{[]string{"x=1.5.5, md5=1"}, "-"},
 		{[]string{"x=(1, md5=1"}, "-"},
 	} {
@@ -134,7 +134,8 @@ type entry struct {
 	IsBytes bool
 }
 
-// dictionary reads a dictionary. Entries are those that mean something.
+// dictionary reads a dictionary. It returns the entries with integers and byte
+// sequences.
 func dictionary(values []string) (map[string]entry, bool) {
 	entries := make(map[string]entry)
 	ok := structured.Dictionary(values, func(key string, item structured.Item) {

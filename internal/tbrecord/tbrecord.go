@@ -1,6 +1,6 @@
-// Package tbrecord runs a part of a test and reports whether it failed,
-// without failing the test around it. It proves that conformance suites catch
-// what they are to catch.
+// Package tbrecord runs a part of a test and reports whether it failed, without failing
+// the test around it. With it, tests prove that the conformance suites find broken
+// stores and lockers.
 package tbrecord
 
 import (
@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// Run calls f with a testing.TB that only notes failures, in a goroutine of
-// its own so that FailNow ends f alone, and returns what it noted. What f
-// registers with Cleanup runs at the end of tb.
+// Run calls f with a testing.TB that only records failures, and returns its records. f
+// runs in its own goroutine, so that FailNow ends f alone. Functions that f registers
+// with Cleanup run at the end of tb.
 func Run(tb testing.TB, f func(testing.TB)) (failed bool, log string) {
 	r := &recorder{TB: tb}
 	done := make(chan struct{})

@@ -1,20 +1,20 @@
-// Package tuning changes times and bounds of a handler that are constants for
-// programs, so that tests reach them in milliseconds. Package tusd sets NewHandler.
+// Package tuning lets tests change times and limits of a handler that are constants for
+// embedders. Package tusd sets NewHandler.
 package tuning
 
 import "time"
 
-// Values are what can be changed.
+// Values are the times and limits that tests can change.
 type Values struct {
 	Now              func() time.Time // the clock for ages of uploads and side records
 	FirstRetryDelay  time.Duration    // before the second attempt to finish or build
-	LastRebuildDelay time.Duration    // the longest one between two attempts to build
+	LastRebuildDelay time.Duration    // the longest delay between two attempts to build
 	BuildTimeout     time.Duration    // how long a POST waits for its final upload
 	MaxRetries       int64            // uploads that wait in memory for another attempt to finish
 	MaxBuilders      int              // finals that wait for their first attempt
 	MaxRetrying      int              // finals that wait for another attempt
 }
 
-// NewHandler is tusd.NewHandler for a tusd.Config, with the values that change leaves,
-// which count also for the work that it resumes. It returns a *tusd.Handler.
+// NewHandler is tusd.NewHandler for a tusd.Config, with the values that change sets. They
+// apply also to work that the handler resumes. It returns a *tusd.Handler.
 var NewHandler func(config any, change func(*Values)) (handler any, err error)

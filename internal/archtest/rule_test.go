@@ -11,7 +11,7 @@ import (
 // module is the path of this module.
 const module = "github.com/tus/tusd"
 
-// repository is the checkout that this test is part of.
+// repository returns the checkout that this test is part of.
 func repository(t *testing.T) fs.FS {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -24,8 +24,8 @@ func repository(t *testing.T) fs.FS {
 	return os.DirFS(root)
 }
 
-// notOurs are folders that may be in a checkout and are not part of it.
-var notOurs = map[string]bool{".git": true, "data": true, "uploads": true, "node_modules": true}
+// untracked are folders that may be in a checkout and are not in the repository.
+var untracked = map[string]bool{".git": true, "data": true, "uploads": true, "node_modules": true}
 
 // walk calls visit with every file of the repository.
 func walk(tree fs.FS, visit func(name string) error) error {
@@ -33,7 +33,7 @@ func walk(tree fs.FS, visit func(name string) error) error {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && notOurs[name]:
+		case entry.IsDir() && untracked[name]:
 			return fs.SkipDir
 		case name == ".git": // a file in a worktree
 			return nil
@@ -44,30 +44,30 @@ func walk(tree fs.FS, visit func(name string) error) error {
 	})
 }
 
-// rule looks at a tree and says what is wrong with it.
-type rule func(fs.FS) (complaints []string, err error)
+// rule checks a tree and returns its violations.
+type rule func(fs.FS) (violations []string, err error)
 
-// mustHold checks rule on the repository.
-func mustHold(t *testing.T, check rule) {
+// mustPass checks that the repository has no violation.
+func mustPass(t *testing.T, check rule) {
 	t.Helper()
-	complaints, err := check(repository(t))
+	violations, err := check(repository(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, complaint := range complaints {
-		t.Error(complaint)
+	for _, violation := range violations {
+		t.Error(violation)
 	}
 }
 
-// mustComplain proves that rule notices what is wrong with files, once.
-func mustComplain(t *testing.T, check rule, files map[string]string) {
+// mustFail checks that the rule finds exactly one violation in files.
+func mustFail(t *testing.T, check rule, files map[string]string) {
 	t.Helper()
-	complaints, err := check(treeOf(files))
+	violations, err := check(treeOf(files))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(complaints) != 1 {
-		t.Errorf("complaints %q, want exactly one", complaints)
+	if len(violations) != 1 {
+		t.Errorf("violations %q, want exactly one", violations)
 	}
 }
 

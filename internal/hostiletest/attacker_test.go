@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// Where the two sides connect from.
+// The source addresses of the attacker and of the healthy client.
 var (
 	attackerAddress = net.IPv4(127, 0, 0, 3)
 	healthyAddress  = net.IPv4(127, 0, 0, 2)
 )
 
-// arena is what an attack has: a target, and a context that ends with it.
+// attacker runs one attack on a target. ctx ends with the attack.
 type arena struct {
 	*target
 	ctx   context.Context
@@ -32,7 +32,7 @@ type arena struct {
 	once  sync.Once     // closes ready
 }
 
-// conns are what an attack has open.
+// conns are the open connections of an attack.
 type conns struct {
 	mu  sync.Mutex
 	all map[net.Conn]bool
@@ -44,11 +44,12 @@ func newArena(ctx context.Context, tb testing.TB, to *target) *arena {
 	return a
 }
 
-// set tells that the attack is in full effect. It goes on until ctx ends.
+// markReady reports that the attack is in full effect. The attack goes on until ctx
+// ends.
 func (a *arena) set() { a.once.Do(func() { close(a.ready) }) }
 
-// together runs attacks at the same time. One that ends before it is in full
-// effect fails them all.
+// combine runs attacks at the same time. If one ends before it is in full effect, all
+// fail.
 func together(attacks ...func(*arena) error) func(*arena) error {
 	return func(a *arena) error {
 		ended := make(chan error, len(attacks))
@@ -75,21 +76,21 @@ func together(attacks ...func(*arena) error) func(*arena) error {
 	}
 }
 
-// hold is for an attack that only has to stay.
+// waitForEnd is the rest of an attack that only keeps its connections open.
 func (a *arena) hold() error {
 	a.set()
 	<-a.ctx.Done()
 	return nil
 }
 
-// over reports whether the attack has to end.
+// stopped reports whether the attack has to end.
 func (a *arena) over() bool { return a.ctx.Err() != nil }
 
-// dial connects from the attacker's address. The connection is closed when
-// the attack ends, if not before.
+// dial connects from the attacker's address. The connection is closed when the attack
+// ends, or by close.
 func (a *arena) dial() (net.Conn, error) { return a.dialSmall(0) }
 
-// dialSmall is dial with a receive buffer of that many bytes.
+// dialSmall is dial with a receive buffer of receive bytes.
 func (a *arena) dialSmall(receive int) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: attackerAddress}, Timeout: waitTimeout}
 	if receive > 0 {
@@ -117,7 +118,7 @@ func (a *arena) dialSmall(receive int) (net.Conn, error) {
 	return conn, nil
 }
 
-// drop closes a connection before the end.
+// close closes a connection.
 func (a *arena) drop(conn net.Conn) {
 	a.conns.mu.Lock()
 	delete(a.conns.all, conn)
@@ -125,7 +126,7 @@ func (a *arena) drop(conn net.Conn) {
 	conn.Close()
 }
 
-// leave closes all connections, as a process that is gone does.
+// closeAll closes all connections, as the exit of a process does.
 func (a *arena) leave() {
 	a.conns.mu.Lock()
 	defer a.conns.mu.Unlock()
@@ -135,18 +136,18 @@ func (a *arena) leave() {
 	clear(a.conns.all)
 }
 
-// say sends text over a new connection, which stays open.
+// sendText sends text over a new connection, which stays open.
 func (a *arena) say(text string) (net.Conn, error) {
 	conn, err := a.dial()
 	if err != nil {
 		return nil, err
 	}
-	// A server may refuse what it hears, and close.
+	// An error is ignored: the server may refuse the text and close the connection.
 	_, _ = io.WriteString(conn, text)
 	return conn, nil
 }
 
-// many runs do n times with a few goroutines, until the attack ends.
+// parallel calls do n times in a few goroutines, until the attack ends.
 func (a *arena) many(n int, do func(i int) error) error {
 	const workers = 8
 	var group sync.WaitGroup
@@ -176,8 +177,8 @@ func (a *arena) many(n int, do func(i int) error) error {
 	return failed
 }
 
-// again repeats do until the attack ends. A server that closes a connection
-// ends only that, so do may return any error.
+// loop repeats do until the attack ends. It ignores errors of do, since the server may
+// close a connection.
 func (a *arena) again(do func() error) error {
 	for !a.over() {
 		if err := do(); err != nil {
@@ -187,7 +188,7 @@ func (a *arena) again(do func() error) error {
 	return nil
 }
 
-// rest waits, at most until the attack ends.
+// sleep waits for d, or until the attack ends.
 func (a *arena) rest(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -197,7 +198,7 @@ func (a *arena) rest(d time.Duration) {
 	}
 }
 
-// pace holds a flood to a number of steps per second.
+// pace limits a flood to a number of steps per second.
 type pace struct {
 	a     *arena
 	begun time.Time
@@ -209,7 +210,7 @@ func (a *arena) pace(perSecond int) *pace {
 	return &pace{a: a, begun: time.Now(), every: time.Second / time.Duration(perSecond)}
 }
 
-// step waits for the next step and reports whether there is one.
+// step waits for the next step. It reports false when the attack ends.
 func (p *pace) step() bool {
 	p.steps++
 	if ahead := time.Duration(p.steps)*p.every - time.Since(p.begun); ahead > 5*time.Millisecond {
@@ -218,7 +219,7 @@ func (p *pace) step() bool {
 	return !p.a.over()
 }
 
-// head is the head of a request of tus 1.0 over HTTP/1.1.
+// head returns the head of a tus 1.0 request over HTTP/1.1.
 func (a *arena) head(method, path string, lines ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nTus-Resumable: 1.0.0\r\n", method, path, a.Address)
@@ -228,7 +229,7 @@ func (a *arena) head(method, path string, lines ...string) string {
 	return b.String() + "\r\n"
 }
 
-// ask sends a request over conn and reads the answer.
+// roundTrip sends a request over conn and reads the answer.
 func ask(conn net.Conn, method, text string) (*http.Response, error) {
 	if _, err := io.WriteString(conn, text); err != nil {
 		return nil, err
@@ -242,7 +243,7 @@ func ask(conn net.Conn, method, text string) (*http.Response, error) {
 	return answer, err
 }
 
-// create makes an upload of a length, and returns its path.
+// create creates an upload and returns its path.
 func (a *arena) create(length int64, lines ...string) (string, error) {
 	conn, err := a.dial()
 	if err != nil {
@@ -261,7 +262,7 @@ func (a *arena) create(length int64, lines ...string) (string, error) {
 	return path, nil
 }
 
-// filled makes an upload that is complete.
+// createComplete creates an upload, sends its content, and returns its path.
 func (a *arena) filled(length int64, lines ...string) (string, error) {
 	path, err := a.create(length, lines...)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// frames is a connection of HTTP/2 without TLS, for those who do not keep to
-// its rules.
+// http2Conn is an HTTP/2 connection without TLS that may violate the protocol.
 type frames struct {
 	conn net.Conn
 	host string
@@ -28,23 +27,23 @@ type frames struct {
 	hpack *hpack.Encoder
 	next  uint32
 
-	answers atomic.Int64 // HEADERS that came back
+	answers atomic.Int64 // HEADERS frames from the server
 
 	moved  *sync.Cond // of mu: window has changed
-	window int64      // bytes that may be sent, by the narrower of both windows
-	over   bool       // the connection has ended
+	window int64      // bytes that may be sent: the smaller one of both windows
+	over   bool       // the server sends nothing more
 }
 
-// framing says how a connection behaves.
+// framing are the options of a connection.
 type framing struct {
-	window  uint32 // what a stream may receive; 0: as usual
-	none    bool   // streams may receive nothing
-	deaf    bool   // nothing is read
-	receive int    // size of the buffer of the socket
-	refill  bool   // what is received is acknowledged
+	window  uint32 // initial window of streams; 0: the default
+	none    bool   // the initial window is 0
+	deaf    bool   // nothing is read from the connection
+	receive int    // bytes of the socket's receive buffer; 0: the default
+	refill  bool   // received content is acknowledged by WINDOW_UPDATE
 }
 
-// frames connects. It sends the preface and its settings.
+// dialHTTP2 connects and sends the preface and the settings.
 func (a *arena) frames(f framing) (*frames, error) {
 	conn, err := a.dialSmall(f.receive)
 	if err != nil {
@@ -71,7 +70,7 @@ func (a *arena) frames(f framing) (*frames, error) {
 	return c, nil
 }
 
-// read answers as clients do, until the connection ends.
+// read handles the server's frames until the connection ends.
 func (c *frames) read(refill bool) {
 	for {
 		frame, err := c.ReadFrame()
@@ -110,8 +109,9 @@ func (c *frames) read(refill bool) {
 	}
 }
 
-// credit waits until n bytes may be sent on the connection, and takes them. It
-// reports whether that is so. The window of the only stream is as large.
+// reserveWindow waits until the window of the connection has n bytes, and takes them.
+// It reports false if the connection has ended. The window of the only stream is as
+// large.
 func (c *frames) credit(n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,14 +122,14 @@ func (c *frames) credit(n int64) bool {
 	return !c.over
 }
 
-// ended reports whether nothing more comes from the server.
+// ended reports whether the server sends nothing more.
 func (c *frames) ended() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.over
 }
 
-// open starts a stream. It is sent with the next flush.
+// openStream opens a stream. Its frames are sent with the next flush.
 func (c *frames) open(method, path string, end bool, lines ...string) (uint32, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +139,7 @@ func (c *frames) open(method, path string, end bool, lines ...string) (uint32, e
 	return id, c.send(id, block, end)
 }
 
-// send writes a header block in frames. The caller holds mu.
+// writeHeaderBlock writes a header block in frames. The caller holds mu.
 func (c *frames) send(id uint32, block []byte, end bool) error {
 	const most = 16384
 	piece := block[:min(len(block), most)]
@@ -153,7 +153,7 @@ func (c *frames) send(id uint32, block []byte, end bool) error {
 	return err
 }
 
-// encode makes a header block. The caller holds mu.
+// encodeHead encodes a header block. The caller holds mu.
 func (c *frames) encode(method, path string, lines []string) []byte {
 	c.block.Reset()
 	field := c.encodeField
@@ -171,12 +171,12 @@ func (c *frames) encode(method, path string, lines []string) []byte {
 	return c.block.Bytes()
 }
 
-// encodeField adds a field to the block. A bytes.Buffer takes all.
+// encodeField adds a field to the block. A bytes.Buffer returns no error.
 func (c *frames) encodeField(name, value string) {
 	c.hpack.WriteField(hpack.HeaderField{Name: name, Value: value})
 }
 
-// write does something with the framer, and flushes.
+// writeAndFlush calls do, which writes frames, and flushes.
 func (c *frames) write(do func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,7 +188,7 @@ func (c *frames) write(do func() error) error {
 
 func (c *frames) flush() error { return c.write(func() error { return nil }) }
 
-// opened is open and flush.
+// openStreamAndFlush is openStream with a flush.
 func (c *frames) opened(method, path string, end bool, lines ...string) (uint32, error) {
 	id, err := c.open(method, path, end, lines...)
 	if err != nil {

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// kept are connections by what they do, until the server has ended them.
-type kept map[int]string // by the attacker's port
+// kept are the names of open connections, by the attacker's port.
+type kept map[int]string
 
-// keep opens one connection of each kind, and n of it.
+// openEach opens one connection of each kind.
 func (a *arena) keep(t *testing.T, kinds []stall) kept {
 	t.Helper()
 	all := make(kept)
@@ -31,8 +31,8 @@ func (a *arena) keep(t *testing.T, kinds []stall) kept {
 	return all
 }
 
-// held returns those that the daemon still has a descriptor for. What the
-// system itself still has to send for one that is closed counts no more.
+// stillOpen returns the connections for which the daemon still has a descriptor. A closed
+// connection does not count, even if the system still sends its data.
 func (to *target) held(all kept) (names []string, err error) {
 	table, err := os.Open(fmt.Sprintf("/proc/%d/net/tcp", to.PID()))
 	if err != nil {
@@ -55,7 +55,7 @@ func (to *target) held(all kept) (names []string, err error) {
 	return names, nil
 }
 
-// sockets are the inodes of the daemon's sockets: the table has those of all
+// sockets returns the inodes of the daemon's sockets. The table has those of all
 // processes.
 func (to *target) sockets() (map[string]bool, error) {
 	folder := fmt.Sprintf("/proc/%d/fd", to.PID())
@@ -66,14 +66,14 @@ func (to *target) sockets() (map[string]bool, error) {
 	inodes := make(map[string]bool)
 	for _, d := range descriptors {
 		link, err := os.Readlink(folder + "/" + d.Name())
-		if inode, ok := strings.CutPrefix(link, "socket:["); err == nil && ok { // else it is closed by now
+		if inode, ok := strings.CutPrefix(link, "socket:["); err == nil && ok { // otherwise it was closed meanwhile
 			inodes[strings.TrimSuffix(inode, "]")] = true
 		}
 	}
 	return inodes, nil
 }
 
-// portOf reads ADDRESS:PORT in hexadecimal digits.
+// hexPort returns the port of ADDRESS:PORT in hexadecimal digits.
 func portOf(address string) int {
 	_, digits, _ := strings.Cut(address, ":")
 	port, err := strconv.ParseInt(digits, 16, 32)
@@ -83,6 +83,7 @@ func portOf(address string) int {
 	return int(port)
 }
 
+// decimalPort returns the port of ADDRESS:PORT in decimal digits.
 func portOf2(address string) int {
 	_, digits, _ := strings.Cut(address, ":")
 	port, err := strconv.Atoi(digits)
@@ -92,7 +93,7 @@ func portOf2(address string) int {
 	return port
 }
 
-// await waits until the daemon holds none of all.
+// awaitClosed waits until the daemon has closed all connections, and returns the open ones.
 func (to *target) await(all kept, limit time.Duration) (left []string, err error) {
 	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
 		if left, err = to.held(all); err != nil || len(left) == 0 || time.Now().After(deadline) {
@@ -101,8 +102,8 @@ func (to *target) await(all kept, limit time.Duration) (left []string, err error
 	}
 }
 
-// TestIdleConnectionsEnd has a connection of each kind wait, and not go away
-// by itself: the server ends each.
+// TestIdleConnectionsEnd opens a connection of each kind that makes no progress. The
+// server closes each.
 func TestIdleConnectionsEnd(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(testing.TB, ...string) *target{"files": onFiles, "S3": onS3} {
@@ -121,15 +122,15 @@ func TestIdleConnectionsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range left {
-				t.Errorf("held for ever: %s", name)
+				t.Errorf("not closed: %s", name)
 			}
 			to.givesBack(t, before, false)
 		})
 	}
 }
 
-// TestShutdownUnderAttack has a connection of each kind open when the server is told to
-// end. It has 20 s, and needs about 3.
+// TestShutdownUnderAttack stops the server while a connection of each kind is open. The
+// shutdown may take 10 s, and takes about 3.
 func TestShutdownUnderAttack(t *testing.T) {
 	const limit = 10 * time.Second
 	to := onFiles(t, "-shutdown-timeout", "20s", "-network-timeout", "60s")
@@ -143,17 +144,17 @@ func TestShutdownUnderAttack(t *testing.T) {
 	go func() { stopped <- to.Stop() }()
 	left, err := to.await(all, limit)
 	for _, name := range left {
-		t.Errorf("holds the end: %s", name)
+		t.Errorf("delays the shutdown: %s", name)
 	}
 	if err != nil {
-		t.Logf("the process is gone: %v", err)
+		t.Logf("the process has ended: %v", err)
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
 	took := time.Since(begun)
-	t.Logf("the end took %v", took)
+	t.Logf("the shutdown took %v", took)
 	if took > limit {
-		t.Errorf("the end took %v, want at most %v", took, limit)
+		t.Errorf("the shutdown took %v, want at most %v", took, limit)
 	}
 }

@@ -18,13 +18,13 @@ import (
 	"testing"
 )
 
-// The two sides of the handler: dialects and what else is about HTTP know no store;
-// operations know no header. A file is on one side, by what it uses.
-func TestSidesOfTheHandler(t *testing.T) {
-	mustHold(t, checkSides)
+// TestHandlerLayers checks that a file of the root belongs to one layer: the files of
+// HTTP, dialects included, use no store, and the files of operations use no header.
+func TestHandlerLayers(t *testing.T) {
+	mustPass(t, checkLayers)
 }
 
-func TestSidesOfTheHandlerCanFail(t *testing.T) {
+func TestHandlerLayersCanFail(t *testing.T) {
 	const http = `package tusd
 import "net/http"
 type exchange struct { http.ResponseWriter; e *engine }
@@ -53,33 +53,33 @@ func (e *engine) offset() int64 { return e.store.Core.GetUpload().Offset() }
 			if strings.Contains(source, "http.") {
 				source = "import \"net/http\"\n" + source
 			}
-			mustComplain(t, checkSides, map[string]string{"http.go": http, "operations.go": operations, "broken.go": "package tusd\n" + source})
+			mustFail(t, checkLayers, map[string]string{"http.go": http, "operations.go": operations, "broken.go": "package tusd\n" + source})
 		})
 	}
-	complaints, err := checkSides(treeOf(map[string]string{"http.go": http, "operations.go": operations}))
-	if err != nil || len(complaints) != 0 {
-		t.Errorf("without any of these: complaints %q, %v", complaints, err)
+	violations, err := checkLayers(treeOf(map[string]string{"http.go": http, "operations.go": operations}))
+	if err != nil || len(violations) != 0 {
+		t.Errorf("without any of these: violations %q, %v", violations, err)
 	}
 }
 
-// checkSides looks into all files of the root, by type.
-func checkSides(tree fs.FS) ([]string, error) {
+// checkLayers looks up the type of each expression in the files of the root.
+func checkLayers(tree fs.FS) ([]string, error) {
 	pkg, err := loadRoot(tree)
 	if err != nil {
 		return nil, err
 	}
-	var complaints []string
+	var violations []string
 	for i, file := range pkg.files {
 		store, header, ofDialect := pkg.firstUse(file, pkg.isStore), pkg.firstUse(file, pkg.isHeader), pkg.firstUse(file, pkg.isDialect)
 		switch {
 		case store == "":
 		case ofDialect != "":
-			complaints = append(complaints, fmt.Sprintf("%s: %s is about a dialect, %s about a store", pkg.names[i], ofDialect, store))
+			violations = append(violations, fmt.Sprintf("%s: %s is of a dialect, %s of a store", pkg.names[i], ofDialect, store))
 		case header != "":
-			complaints = append(complaints, fmt.Sprintf("%s: %s is about HTTP, %s about a store", pkg.names[i], header, store))
+			violations = append(violations, fmt.Sprintf("%s: %s is of HTTP, %s of a store", pkg.names[i], header, store))
 		}
 	}
-	return complaints, nil
+	return violations, nil
 }
 
 // rootPackage is the root of the repository, without its tests.
@@ -90,7 +90,7 @@ type rootPackage struct {
 	info  types.Info
 	scope *types.Scope
 
-	stores   []types.Type // and uploads, lockers and leases
+	stores   []types.Type // with uploads, lockers and leases
 	dialect  *types.Interface
 	exchange types.Type
 }
@@ -126,7 +126,7 @@ func loadRoot(tree fs.FS) (*rootPackage, error) {
 	return pkg, pkg.find()
 }
 
-// compiled opens what the compiler has written of a package.
+// compiled opens the export data of a package.
 func compiled(path string) (io.ReadCloser, error) {
 	files, err := compiledFiles()
 	if err != nil {
@@ -135,7 +135,8 @@ func compiled(path string) (io.ReadCloser, error) {
 	return os.Open(files[path])
 }
 
-// compiledFiles are these files of all packages that the root needs.
+// compiledFiles returns the files with the export data of all packages that the root
+// needs, by import path.
 var compiledFiles = sync.OnceValues(func() (map[string]string, error) {
 	list := exec.Command("go", "list", "-deps", "-export", "-f", "{{.ImportPath}} {{.Export}}", module)
 	output, err := list.Output()
@@ -150,8 +151,8 @@ var compiledFiles = sync.OnceValues(func() (map[string]string, error) {
 	return files, nil
 })
 
-// find finds the types that the rule is about. A store is whatever a composer has,
-// and what its methods give out.
+// find finds the types that the rule is about. Stores are the types of a composer's
+// fields, and the types that their methods return.
 func (p *rootPackage) find() error {
 	composer, dialect, exchange := p.scope.Lookup("StoreComposer"), p.scope.Lookup("dialect"), p.scope.Lookup("exchange")
 	if composer == nil || dialect == nil || exchange == nil {
@@ -188,14 +189,14 @@ func (p *rootPackage) isHeader(t types.Type) bool {
 	return t == p.exchange || t.String() == "net/http.Header"
 }
 
-// isDialect reports whether t is one of the dialects, rather than the interface.
+// isDialect reports whether t is an implementation of dialect, and not the interface.
 func (p *rootPackage) isDialect(t types.Type) bool {
 	t = base(t)
 	_, named := t.(*types.Named)
 	return named && !types.IsInterface(t) && (types.Implements(t, p.dialect) || types.Implements(types.NewPointer(t), p.dialect))
 }
 
-// base is the type that t is, or points to.
+// base returns t, or the type that the pointer t points to.
 func base(t types.Type) types.Type {
 	if p, ok := types.Unalias(t).(*types.Pointer); ok {
 		t = p.Elem()
@@ -204,15 +205,15 @@ func base(t types.Type) types.Type {
 }
 
 // firstUse returns the place of the first expression or declaration in file whose
-// type is such, "" if there is none.
-func (p *rootPackage) firstUse(file *ast.File, such func(types.Type) bool) (place string) {
+// type satisfies is, "" if there is none.
+func (p *rootPackage) firstUse(file *ast.File, is func(types.Type) bool) (place string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		expression, ok := n.(ast.Expr)
 		if !ok || place != "" {
 			return place == ""
 		}
 		t := p.info.TypeOf(expression)
-		if t != nil && such(t) {
+		if t != nil && is(t) {
 			place = fmt.Sprintf("%s (line %d)", types.ExprString(expression), p.set.Position(n.Pos()).Line)
 		}
 		return true
