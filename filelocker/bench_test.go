@@ -23,7 +23,7 @@ func BenchmarkLockUnlock(b *testing.B) {
 	}
 }
 
-// BenchmarkLocalLocker is the share of the lock within the process.
+// BenchmarkLocalLocker measures the lock within the process alone.
 func BenchmarkLocalLocker(b *testing.B) {
 	var l tusd.LocalLocker
 	b.ReportAllocs()
@@ -32,7 +32,7 @@ func BenchmarkLocalLocker(b *testing.B) {
 	}
 }
 
-// BenchmarkPreemptHolders is what the watcher does every 40 ms.
+// BenchmarkPreemptHolders measures the work of the watcher every 40 ms.
 func BenchmarkPreemptHolders(b *testing.B) {
 	for _, held := range []int{1, 2000} {
 		b.Run(fmt.Sprintf("held=%d", held), func(b *testing.B) {

@@ -7,7 +7,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// fenceOf locks id once.
+// fenceOf locks and unlocks id, and returns the numbers of its grant.
 func fenceOf(t *testing.T, l *FileLocker, id string) (n, before uint64) {
 	t.Helper()
 	lease := mustLock(t, l, id, tusd.LockTry)
@@ -15,7 +15,8 @@ func fenceOf(t *testing.T, l *FileLocker, id string) (n, before uint64) {
 	return lease.Fence()
 }
 
-// A locker that is alone knows each grant before; one that is not never claims to.
+// The only locker on a directory knows the previous grant of each id. A locker beside
+// others reports no previous grant.
 func TestFenceBesideOthers(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
@@ -23,41 +24,42 @@ func TestFenceBesideOthers(t *testing.T) {
 	first, _ := fenceOf(t, l, "a")
 	second, before := fenceOf(t, l, "a")
 	if first == 0 || second <= first || before != first {
-		t.Fatalf("alone: grant %d, then %d, which says that before it was %d", first, second, before)
+		t.Fatalf("alone: grants %d, %d with before %d", first, second, before)
 	}
 	other := onDir("default", dir)
 	theirs, _ := fenceOf(t, other, "a")
 	third, before := fenceOf(t, l, "a")
 	if theirs <= second || third <= theirs || before != 0 {
-		t.Errorf("beside another: grants %d, %d (its), %d, which says that before it was %d", second, theirs, third, before)
+		t.Errorf("with another locker: grants %d, %d (of the other), %d with before %d", second, theirs, third, before)
 	}
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	fourth, before := fenceOf(t, l, "a")
 	if fourth <= third || before != 0 {
-		t.Errorf("alone again: grant %d after %d says that before it was %d", fourth, third, before)
+		t.Errorf("alone again: grants %d, %d with before %d", third, fourth, before)
 	}
 	if _, before := fenceOf(t, l, "a"); before != fourth {
 		t.Errorf("the second time alone again: before is %d, want %d", before, fourth)
 	}
 }
 
-// Another locker that opens, locks and closes between two grants is noticed each time.
+// If another locker opens, locks and closes between two grants, the second grant reports
+// no previous one.
 func TestFenceNoticesOthers(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
 	defer l.Close()
 	last, _ := fenceOf(t, l, "a")
 	for range 5 {
-		visitor := onDir("default", dir)
-		theirs, _ := fenceOf(t, visitor, "a")
-		if err := visitor.Close(); err != nil {
+		other := onDir("default", dir)
+		theirs, _ := fenceOf(t, other, "a")
+		if err := other.Close(); err != nil {
 			t.Fatal(err)
 		}
 		n, before := fenceOf(t, l, "a")
 		if theirs <= last || n <= theirs || before != 0 {
-			t.Fatalf("grants %d, %d (of a visitor), %d, which says that before it was %d", last, theirs, n, before)
+			t.Fatalf("grants %d, %d (of the other), %d with before %d", last, theirs, n, before)
 		}
 		last = n
 	}
@@ -69,17 +71,17 @@ func TestFenceOnOneSlot(t *testing.T) {
 	a, _ := fenceOf(t, l, "a")
 	b, before := fenceOf(t, l, "b")
 	if before != 0 {
-		t.Errorf("the first grant of b says that before it was %d", before)
+		t.Errorf("the first grant of b has before %d", before)
 	}
 	if _, before := fenceOf(t, l, "a"); before != a {
-		t.Errorf("the second grant of a says that before it was %d, want %d", before, a)
+		t.Errorf("the second grant of a has before %d, want %d", before, a)
 	}
 	if _, before := fenceOf(t, l, "b"); before != b {
-		t.Errorf("the second grant of b says that before it was %d, want %d", before, b)
+		t.Errorf("the second grant of b has before %d, want %d", before, b)
 	}
 }
 
-// The memory for grants is bounded; a forgotten grant before is 0.
+// The memory for grants is bounded. For an id that is not in it, before is 0.
 func TestFencesAreForgotten(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	fenceOf(t, l, "a")
@@ -89,13 +91,13 @@ func TestFencesAreForgotten(t *testing.T) {
 	}
 	n, before := fenceOf(t, l, "a")
 	if before == 0 {
-		t.Error("an id that is known was forgotten")
+		t.Error("the grant of a known id has before 0")
 	}
 	delete(known(), hashForFence("a"))
 	if again, before := fenceOf(t, l, "a"); again <= n || before != 0 {
-		t.Errorf("grant %d after %d says that before it was %d", again, n, before)
+		t.Errorf("grants %d, %d with before %d", n, again, before)
 	}
 	if len(known()) > maxFences {
-		t.Errorf("%d grants are remembered, at most %d should be", len(known()), maxFences)
+		t.Errorf("%d grants are in memory, want at most %d", len(known()), maxFences)
 	}
 }

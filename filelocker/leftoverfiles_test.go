@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// tusd v2 leaves files with process ids, <id>.lock, in the directory. They have no
-// effect, and a lock neither makes nor changes one.
+// tusd v2 leaves files with process ids, <id>.lock, in the directory. They have no effect,
+// and a locker neither creates nor changes one.
 func TestLeftoverLockFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 2)
@@ -44,7 +44,7 @@ func TestLeftoverLockFiles(t *testing.T) {
 	})
 }
 
-// namesIn lists what lies in dir, sorted.
+// namesIn returns the names in dir, sorted.
 func namesIn(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -12,10 +12,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// patience bounds every wait, far beyond what it takes.
+// testTimeout bounds every wait.
 const patience = 20 * time.Second
 
-// lockers on one directory, of a kind. If there are several, they have met.
+// lockers makes lockers of a kind on one directory. If there are several, each has joined.
 func lockers(t *testing.T, kind string, n int) []*FileLocker {
 	dir := t.TempDir()
 	all := make([]*FileLocker, n)
@@ -23,7 +23,7 @@ func lockers(t *testing.T, kind string, n int) []*FileLocker {
 		all[i] = onDir(kind, dir)
 		t.Cleanup(func() { all[i].Close() })
 		if n > 1 {
-			wantUnlocked(t, mustLock(t, all[i], "to meet the others", tusd.LockTry))
+			wantUnlocked(t, mustLock(t, all[i], "to join", tusd.LockTry))
 		}
 	}
 	return all
@@ -80,7 +80,7 @@ func wantPreemptedSoon(t *testing.T, lease tusd.Lease) {
 	select {
 	case <-lease.Preempted():
 	case <-time.After(patience):
-		t.Fatal("the holder was not asked")
+		t.Fatal("the holder was not preempted")
 	}
 }
 
@@ -108,7 +108,7 @@ func TestTwoIDsOnOneSlot(t *testing.T) {
 			wantRefused(t, ls[1], "a")
 			wantRefused(t, ls[1], "d")
 			wantUnlocked(t, leases[i])
-			wantUnlocked(t, leases[i]) // again: it must not count twice
+			wantUnlocked(t, leases[i]) // a second Unlock must not count
 		}
 		wantUnlocked(t, mustLock(t, ls[1], "a", tusd.LockTry))
 	}
@@ -118,38 +118,38 @@ func TestTwoIDsOnOneSlot(t *testing.T) {
 func TestAllOnASlotArePreempted(t *testing.T) {
 	ls := lockers(t, "one byte", 2)
 	a, b := mustLock(t, ls[0], "a", tusd.LockTry), mustLock(t, ls[0], "b", tusd.LockTry)
-	taker := request(t, ls[1], "b", tusd.LockPreempt)
+	preempter := request(t, ls[1], "b", tusd.LockPreempt)
 	wantPreemptedSoon(t, a)
 	wantPreemptedSoon(t, b)
 	wantUnlocked(t, b)
 	wantUnlocked(t, a)
-	wantUnlocked(t, granted(t, "the taker", taker))
+	wantUnlocked(t, granted(t, "the preempter", preempter))
 }
 
-// When a request ends, another one for the same slot soon shows again.
+// When one of two requests for a slot ends, the other one soon takes the request slot again.
 func TestRequestOnOneSlotIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "one byte", 2)
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
-		stays := request(t, ls[1], "b", tusd.LockPreempt)
+		remaining := request(t, ls[1], "b", tusd.LockPreempt)
 		ctx, cancel := context.WithCancel(t.Context())
 		go ls[1].Lock(ctx, "c", tusd.LockPreempt)
-		synctest.Wait() // both have asked
+		synctest.Wait() // both wait
 		cancel()
 		synctest.Wait()
 		if isTaken(t, ls[0], requestSlot.slot(7)) {
-			t.Fatal("the one that left still asks: this shows nothing")
+			t.Fatal("the request slot is still taken: this test proves nothing")
 		}
 		time.Sleep(2 * testInterval)
 		if !isTaken(t, ls[0], requestSlot.slot(7)) {
-			t.Error("the one that stays does not ask again")
+			t.Error("the remaining request does not take the request slot again")
 		}
 		wantUnlocked(t, holder)
-		wantUnlocked(t, granted(t, "the one that stays", stays))
+		wantUnlocked(t, granted(t, "the remaining request", remaining))
 	})
 }
 
-// isTaken reports whether a locker sees that another one has a slot.
+// isTaken reports whether a locker sees that another one has taken a slot.
 func isTaken(t *testing.T, l *FileLocker, slot int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,8 +160,8 @@ func isTaken(t *testing.T, l *FileLocker, slot int64) bool {
 	return yes
 }
 
-// The newest request is first, also if older ones wait in other processes; those are
-// refused at once and not when the lock is free.
+// The newest request is first, also if older ones wait in other processes. Older ones
+// are refused at once.
 func TestNewestRequestFirst(t *testing.T) {
 	for _, kind := range []string{"default", "files"} {
 		t.Run(kind, func(t *testing.T) {
@@ -172,12 +172,12 @@ func TestNewestRequestFirst(t *testing.T) {
 			for i := range 9 {
 				newer := request(t, ls[1+(i+1)%3], "a", tusd.LockPreempt)
 				if g := <-last; !errors.Is(g.err, tusd.ErrUploadLocked) {
-					t.Fatalf("taker %d was overtaken and gets %v, want %v", i, g.err, tusd.ErrUploadLocked)
+					t.Fatalf("preempter %d was overtaken and gets %v, want %v", i, g.err, tusd.ErrUploadLocked)
 				}
 				last = newer
 			}
 			wantUnlocked(t, holder)
-			wantUnlocked(t, granted(t, "the newest taker", last))
+			wantUnlocked(t, granted(t, "the newest preempter", last))
 		})
 	}
 }
@@ -196,28 +196,28 @@ func TestWithdrawnRequest(t *testing.T) {
 	wantPreemptedSoon(t, holder)
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled taker gets %v", err)
+		t.Errorf("a cancelled preempter gets %v", err)
 	}
 	if isTaken(t, ls[0], requestSlot.slot(hash)) || isTaken(t, ls[0], newerRequestSlot.slot(hash)) {
-		t.Error("a request that has gone still asks")
+		t.Error("the request slot of a cancelled request is still taken")
 	}
 	wantUnlocked(t, holder)
 }
 
-// LockWait leaves a free lock to a LockPreempt of another process.
+// LockWait does not take a free lock while another process waits in LockPreempt.
 func TestWaitersStandBehindPreemptionOfOtherProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 3)
-		ls[2].AcquirerPollInterval = time.Hour // so that the waiter looks first
+		ls[2].AcquirerPollInterval = time.Hour // so that the waiter tries first
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
-		taker := request(t, ls[2], "a", tusd.LockPreempt)
+		preempter := request(t, ls[2], "a", tusd.LockPreempt)
 		waiter := request(t, ls[1], "a", tusd.LockWait)
 		synctest.Wait()
 		wantUnlocked(t, holder)
 		time.Sleep(10 * testInterval)
-		wantPending(t, "the waiter, while somebody asks,", waiter)
-		ls[2].Close() // the taker goes
-		<-taker
+		wantPending(t, "the waiter, while a preempter waits,", waiter)
+		ls[2].Close() // ends the preempter
+		<-preempter
 		wantUnlocked(t, granted(t, "the waiter", waiter))
 	})
 }
@@ -231,8 +231,8 @@ func wantPending(t *testing.T, who string, c <-chan grant) {
 	}
 }
 
-// A LockWait that waits for another process gives way to a LockPreempt of this one,
-// and then is before later waiters again.
+// A LockWait that waits for another process lets a LockPreempt of this process go first.
+// It is still before later waiters.
 func TestWaitersKeepTheirPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 2)
@@ -241,13 +241,13 @@ func TestWaitersKeepTheirPlace(t *testing.T) {
 		synctest.Wait()
 		second := request(t, ls[1], "a", tusd.LockWait)
 		synctest.Wait()
-		taker := request(t, ls[1], "a", tusd.LockPreempt)
+		preempter := request(t, ls[1], "a", tusd.LockPreempt)
 		wantPreemptedSoon(t, holder)
 		wantUnlocked(t, holder)
-		wantUnlocked(t, granted(t, "the taker", taker))
+		wantUnlocked(t, granted(t, "the preempter", preempter))
 		lease := granted(t, "the first", first)
 		synctest.Wait()
-		wantPending(t, "the second, before the first has let go,", second)
+		wantPending(t, "the second, before the first has unlocked,", second)
 		wantUnlocked(t, lease)
 		wantUnlocked(t, granted(t, "the second", second))
 	})
@@ -286,7 +286,7 @@ func TestClose(t *testing.T) {
 	wantRefused(t, ls[1], "a")
 	wantUnlocked(t, lease)
 	if g := <-waiter; !errors.Is(g.err, errClosed) {
-		t.Errorf("who waited while the locker was closed gets %v", g.err)
+		t.Errorf("a waiter of a closed locker gets %v", g.err)
 	}
 	wantUnlocked(t, mustLock(t, ls[1], "a", tusd.LockTry))
 	if ls[0].dir != nil {
@@ -305,7 +305,7 @@ func TestOneWatcher(t *testing.T) {
 	for range 3 {
 		lease := mustLock(t, l, "a", tusd.LockTry)
 		if !watching() {
-			t.Error("nobody looks after a lock")
+			t.Error("no watcher runs while a lock is held")
 		}
 		wantUnlocked(t, lease)
 	}

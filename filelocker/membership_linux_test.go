@@ -17,7 +17,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// openedOFD opens slots as a second locker does.
+// newOFDSlots opens the slots of a directory, as one more locker.
 func openedOFD(t *testing.T, dir string) *ofdSlots {
 	return openedSlots(t, dir, func(root *os.Root) (slotTable, error) { return openOFDSlots(root) }).(*ofdSlots)
 }
@@ -29,7 +29,7 @@ func mustJoin(t *testing.T, b slotTable) {
 	}
 }
 
-// Others see at once the slots of a locker, also if it was the only one.
+// The slots of the only locker are visible to a new one at once.
 func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openedOFD(t, dir), openedOFD(t, dir)
@@ -40,7 +40,7 @@ func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 		t.Errorf("the other one sees %#x, want two slots", got)
 	}
 	if ok, err := b.take(heldSlot.slot(1)); ok || err != nil {
-		t.Errorf("what the first one has can be taken: %t, %v", ok, err)
+		t.Errorf("a slot of the first one can be taken: %t, %v", ok, err)
 	}
 	if err := a.free(heldSlot.slot(2)); err != nil {
 		t.Fatal(err)
@@ -48,8 +48,8 @@ func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 	mustTake(t, b, heldSlot.slot(2))
 }
 
-// A program that locks the whole lock file exclusively makes new lockers fail for that
-// time, and none that has joined.
+// While a program has locked the whole lock file exclusively, new lockers cannot join.
+// Lockers that have joined still work.
 func TestLockFileLockedAlone(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	program, err := os.OpenFile(filepath.Join(l.Path, slotFileName), os.O_RDWR|os.O_CREATE, 0o664)
@@ -74,8 +74,8 @@ func TestLockFileLockedAlone(t *testing.T) {
 	}
 }
 
-// A locker that joins while another one has locks sees them, and they hand over to
-// each other.
+// A locker that joins while another one holds locks sees them, and locks are handed over
+// between the two.
 func TestJoinABusyLocker(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	leases := map[string]tusd.Lease{}
@@ -90,13 +90,13 @@ func TestJoinABusyLocker(t *testing.T) {
 		wantUnlocked(t, mustLock(t, other, id, tusd.LockTry))
 	}
 	holder := mustLock(t, l, "d", tusd.LockTry)
-	taker := request(t, other, "d", tusd.LockPreempt)
+	preempter := request(t, other, "d", tusd.LockPreempt)
 	wantPreemptedSoon(t, holder)
 	wantUnlocked(t, holder)
-	wantUnlocked(t, granted(t, "the other", taker))
+	wantUnlocked(t, granted(t, "the other", preempter))
 }
 
-// A locker that was idle knows the grant before.
+// A locker that was idle knows the previous grant.
 func TestFenceAfterIdleTime(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	first, _ := fenceOf(t, l, "a")
@@ -106,19 +106,19 @@ func TestFenceAfterIdleTime(t *testing.T) {
 		return !l.watching
 	})
 	if _, before := fenceOf(t, l, "a"); before != first {
-		t.Errorf("after a while the grant before is %d, want %d", before, first)
+		t.Errorf("after idle time before is %d, want %d", before, first)
 	}
 }
 
-// A locker that has taken membershipSlot and has not yet made the file longer has had
-// no grant; the other locker claims to know no grant before.
+// A locker that has taken membershipSlot and has not yet extended the file has had no
+// grant. Beside it, the previous grant is known; after it has joined, it is not.
 func TestFenceBesideHalfJoined(t *testing.T) {
 	dir := t.TempDir()
 	a, b := openedOFD(t, dir), openedOFD(t, dir)
 	mustJoin(t, a)
 	n, _ := a.fence("a")
 	if ok, err := b.set(membershipSlot, unix.F_RDLCK); !ok || err != nil {
-		t.Fatalf("presence cannot be shared: %t, %v", ok, err)
+		t.Fatalf("membershipSlot cannot be shared: %t, %v", ok, err)
 	}
 	if m, before := a.fence("a"); before != n {
 		t.Errorf("grant %d, with none of another since grant %d: before is %d", m, n, before)
@@ -126,7 +126,7 @@ func TestFenceBesideHalfJoined(t *testing.T) {
 	mustJoin(t, b)
 	theirs, before := b.fence("a")
 	if before != 0 {
-		t.Errorf("the newcomer says that before it was %d", before)
+		t.Errorf("the first grant of the new locker has before %d", before)
 	}
 	if err := b.close(); err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestLockersComeAndGo(t *testing.T) {
 						t.Errorf("%s has two holders", ids[i])
 					}
 					if was := last[i].Swap(n); n <= was || before != 0 && before != was {
-						t.Errorf("grant %d, after %d, says that before it was %d", n, was, before)
+						t.Errorf("grant %d, after %d, has before %d", n, was, before)
 					}
 					if before != 0 {
 						known.Add(1)
@@ -174,11 +174,11 @@ func TestLockersComeAndGo(t *testing.T) {
 		})
 	}
 	work.Wait()
-	t.Logf("%d grants knew the one before", known.Load())
+	t.Logf("%d grants knew the previous one", known.Load())
 }
 
-// A process that is stopped while it waits for a lock requests it all the time. The
-// leases of others are protected for a while, unless a newer request comes.
+// The request slot of a process that is stopped while it waits stays taken. Leases of
+// others are then protected from preemption for a time, unless a newer request comes.
 func TestRequestOfAStoppedProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lockers(t, "default", 1)[0]
@@ -189,11 +189,11 @@ func TestRequestOfAStoppedProcess(t *testing.T) {
 		wantPreempted(t, "the first lease beside a request", first, true)
 		time.Sleep(staleRequest)
 		wantUnlocked(t, first)
-		time.Sleep(10 * testInterval) // a process that runs would take it
+		time.Sleep(10 * testInterval) // a running process would get the lock
 		for range 3 {
 			lease := mustLock(t, l, "a", tusd.LockPreempt)
 			time.Sleep(protection - testInterval)
-			wantPreempted(t, "a lease beside a request that takes nothing", lease, false)
+			wantPreempted(t, "a lease beside a stale request", lease, false)
 			time.Sleep(3 * testInterval)
 			wantPreempted(t, "the same, later", lease, true)
 			wantUnlocked(t, lease)
@@ -216,14 +216,14 @@ func wantPreempted(t *testing.T, what string, lease tusd.Lease, want bool) {
 	default:
 	}
 	if got != want {
-		t.Errorf("%s is wanted: %t, want %t", what, got, want)
+		t.Errorf("%s is preempted: %t, want %t", what, got, want)
 	}
 }
 
-// A stopped process blocks the ids that it holds, and no others: neither for new
-// lockers nor for old ones, nor ids that it waits for.
+// A stopped process blocks only the ids that it holds, not those that it waits for, for
+// new and for old lockers.
 func TestStoppedProcess(t *testing.T) {
-	for _, when := range []string{"newcomer", "there before"} {
+	for _, when := range []string{"new locker", "old locker"} {
 		t.Run(when, func(t *testing.T) {
 			dir := t.TempDir()
 			l := onDir("default", dir)
@@ -232,8 +232,8 @@ func TestStoppedProcess(t *testing.T) {
 			p := startProcess(t, childOn("default", dir))
 			p.says("lock 0 held", "granted")
 			p.says("lock 0 also", "granted")
-			p.says("unlock also", "unlocked") // it is busy
-			if when == "there before" {
+			p.says("unlock also", "unlocked") // the locker is in use
+			if when == "old locker" {
 				wanted = mustLock(t, l, "wanted", tusd.LockTry)
 				p.tells("lock 0 wanted")
 				wantPreemptedSoon(t, wanted)
@@ -246,7 +246,7 @@ func TestStoppedProcess(t *testing.T) {
 			}
 			wantRefused(t, l, "held")
 			if _, err := l.Lock(ctx, "held", tusd.LockPreempt); !errors.Is(err, tusd.ErrLockTimeout) {
-				t.Errorf("the lock of the stopped process, within its time: %v", err)
+				t.Errorf("the lock of the stopped process: %v", err)
 			}
 			if wanted != nil {
 				wantUnlocked(t, wanted)

@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// A clean-up job may remove the lock file. Holders are preempted, no lock is given
-// that others do not see, and after the last lease all lockers use a new file.
+// A clean-up job may remove the lock file. Then holders are preempted, and no further
+// lock is granted on the removed file. After the last lease all lockers use a new file.
 func TestRemovedLockFile(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
@@ -23,10 +23,10 @@ func TestRemovedLockFile(t *testing.T) {
 	select {
 	case <-held.Preempted():
 	case <-time.After(10 * time.Second):
-		t.Fatal("the holder is not asked to let go")
+		t.Fatal("the holder is not preempted")
 	}
 	if _, err := l.Lock(t.Context(), "b", tusd.LockTry); !errors.Is(err, errLockFileRemoved) {
-		t.Fatalf("beside a lock that others do not see there is another one: %v", err)
+		t.Fatalf("a lock was granted on the removed file: %v", err)
 	}
 	wantUnlocked(t, held)
 	again := mustLock(t, l, "a", tusd.LockTry)
@@ -37,7 +37,7 @@ func TestRemovedLockFile(t *testing.T) {
 	wantUnlocked(t, mustLock(t, other, "a", tusd.LockTry))
 }
 
-// The time of change of the lock file is renewed, so that clean-up jobs spare it.
+// The modification time of the lock file is renewed, so that clean-up jobs keep the file.
 func TestLockFileLooksUsed(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, slotFileName)
@@ -58,7 +58,7 @@ func TestLockFileLooksUsed(t *testing.T) {
 	l.dir.slots.(*ofdSlots).touched -= touchAfter
 	l.mu.Unlock()
 	defer mustLock(t, l, "a", tusd.LockTry).Unlock(t.Context())
-	eventually(t, "the lock file looks used", func() bool {
+	eventually(t, "the modification time is renewed", func() bool {
 		stat, err := os.Stat(file)
 		return err == nil && time.Since(stat.ModTime()) < time.Hour
 	})

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The numbers below are what running processes of other versions use: a change
-// would let an old and a new process hold the same upload during an update.
+// Processes of other versions use the same numbers. With other numbers, an old and a new
+// process could lock the same upload during an update.
 func TestSlotsStayWhereTheyAre(t *testing.T) {
 	const sum = 0xca978112ca1bbdca // the first 8 bytes of the SHA-256 of "a"
 	if got := hashID("a"); got != sum>>3 {
@@ -42,7 +42,7 @@ func TestSlotsOfKindsAreApart(t *testing.T) {
 	}
 }
 
-// eachSlotTable tests three slot tables of one directory, of every implementation.
+// eachSlotTable runs test with three slot tables of one directory, for each implementation.
 func eachSlotTable(t *testing.T, test func(t *testing.T, a, b, c slotTable)) {
 	for name, open := range slotTables {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +52,7 @@ func eachSlotTable(t *testing.T, test func(t *testing.T, a, b, c slotTable)) {
 	}
 }
 
-// slotTables by their name.
+// slotTables are the implementations, by name.
 var slotTables = map[string]func(*os.Root) (slotTable, error){
 	"system": openSlots,
 	"files":  func(root *os.Root) (slotTable, error) { return openSlotFiles(root) },
@@ -81,7 +81,7 @@ func mustTake(t *testing.T, b slotTable, slots ...int64) {
 	}
 }
 
-// seenBy lists the slots from first to last that others have taken.
+// takenByOthers returns the slots from first to last that others than b have taken.
 func seenBy(t *testing.T, b slotTable, first, last int64) (slots []int64) {
 	t.Helper()
 	err := b.takenByOthers(first, last, func(from, to int64) {
@@ -96,8 +96,8 @@ func seenBy(t *testing.T, b slotTable, first, last int64) (slots []int64) {
 	return slots
 }
 
-// A locker sees all slots in a range that others have taken, also neighbours, and
-// not its own.
+// A locker sees all slots in a range that others have taken, also adjacent ones, and not
+// its own.
 func TestSlotsOfOthersShow(t *testing.T) {
 	eachSlotTable(t, func(t *testing.T, a, b, c slotTable) {
 		slots := []int64{requestSlot.first(), requestSlot.slot(7), requestSlot.slot(8), requestSlot.slot(9), requestSlot.slot(1 << 40), newerRequestSlot.last()}
@@ -146,10 +146,10 @@ func TestFilesAreRemoved(t *testing.T) {
 	l := onDir("files", dir)
 	mustLock(t, l, "a", 0).Unlock(t.Context())
 	if err := os.WriteFile(fmt.Sprintf("%s/%s/%016x", dir, slotDirName, requestSlot.slot(3)), nil, 0o600); err != nil {
-		t.Fatal(err) // of a process that was killed
+		t.Fatal(err) // the file of a killed process
 	}
 	if got := seenBy(t, l.dir.slots, requestSlot.first(), newerRequestSlot.last()); len(got) > 0 {
-		t.Errorf("a file that nobody has locked counts: %#x", got)
+		t.Errorf("a file that is not locked counts: %#x", got)
 	}
 	if left, err := os.ReadDir(dir + "/" + slotDirName); err != nil || len(left) > 0 {
 		t.Errorf("%v are left (%v)", left, err)

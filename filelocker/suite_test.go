@@ -38,7 +38,7 @@ var kinds = map[string]func(*FileLocker){
 	"one byte": func(l *FileLocker) { l.hash = func(string) uint64 { return 7 } },
 }
 
-// onDir makes a locker of a kind that looks often.
+// onDir makes a locker of a kind with a short poll interval.
 func onDir(kind, dir string) *FileLocker {
 	l := New(dir)
 	l.HolderPollInterval, l.AcquirerPollInterval = testInterval, testInterval
@@ -80,5 +80,5 @@ func childOn(kind, dir string) *exec.Cmd {
 
 func TestContract(t *testing.T) { lockertest.Run(t, harness("default")) }
 
-// The locker for systems without locks on bytes keeps the contract, too.
+// The implementation for systems without byte-range locks keeps the contract, too.
 func TestContractWithFiles(t *testing.T) { lockertest.Run(t, harness("files")) }

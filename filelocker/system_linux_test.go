@@ -19,7 +19,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// process is another one that serves locks on a directory.
+// process is another process that serves locks on a directory.
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -45,28 +45,29 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// says gives a command and compares the answer.
+// commandAndExpect sends a command and compares the answer.
 func (p *process) says(command, want string) {
 	p.t.Helper()
 	p.tells(command)
 	p.hears(want)
 }
 
-// tells gives a command. A dead process gives no answer.
+// send sends a command. A dead process gives no answer.
 func (p *process) tells(command string) { io.WriteString(p.in, command+"\n") }
 
+// expect reads the next answer and compares it.
 func (p *process) hears(want string) {
 	p.t.Helper()
 	for p.lines.Scan() {
-		if strings.HasPrefix(p.lines.Text(), "wanted") && want != "wanted" {
-			continue // says itself that another one asks
+		if strings.HasPrefix(p.lines.Text(), "preempted") && want != "preempted" {
+			continue // a lock of the process is preempted
 		}
 		if strings.HasPrefix(p.lines.Text(), want) {
 			return
 		}
 		break
 	}
-	p.t.Fatalf("the process says %q, want %q", p.lines.Text(), want)
+	p.t.Fatalf("the process answers %q, want %q", p.lines.Text(), want)
 }
 
 func (p *process) signal(s syscall.Signal) {
@@ -94,7 +95,7 @@ func (p *process) stop() {
 // kill ends the process as kill -9 does, and returns when it has.
 func (p *process) kill() {
 	p.cmd.Process.Kill() // fails only if it has ended already
-	p.cmd.Wait()         // so does this
+	p.cmd.Wait()         // fails for the same reason
 }
 
 // The locks of a killed process are free as soon as it has ended.
@@ -111,11 +112,11 @@ func TestKilledHolderIsFreeAtOnce(t *testing.T) {
 	}
 }
 
-// Two containers on one directory are both process 1, of their own namespaces.
+// Two containers on one directory both have process id 1, each in its own namespace.
 func TestProcessesThatAreBothOne(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a.lock"), []byte("1\n"), 0o600); err != nil {
-		t.Fatal(err) // tusd v2 would take it for its own
+		t.Fatal(err) // tusd v2 takes it for its own
 	}
 	first, second := startProcess(t, asOne(t, dir)), startProcess(t, asOne(t, dir))
 	first.says("lock 0 a", "granted")
@@ -123,10 +124,10 @@ func TestProcessesThatAreBothOne(t *testing.T) {
 	second.says("lock 2 b", "granted")
 	first.says("lock 2 b", "error "+tusd.ErrUploadLocked.Error())
 	first.kill()
-	second.says("lock 2 a", "granted") // although the file names a living process: itself
+	second.says("lock 2 a", "granted") // although a.lock has the id of the process itself
 }
 
-// asOne is a child in a process id namespace of its own.
+// inPIDNamespace returns the command of a child with its own process id namespace.
 func asOne(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
 	own := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
@@ -139,8 +140,8 @@ func asOne(t *testing.T, dir string) *exec.Cmd {
 	return cmd
 }
 
-// On a disk without a free block locks are taken, handed over and given back,
-// by lockers that are started then, too.
+// On a disk without a free block locks are granted, handed over and released, also by
+// lockers that start then.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t)
 	before := onDir("default", dir)
@@ -150,10 +151,10 @@ func TestFullDisk(t *testing.T) {
 	after := onDir("default", dir)
 	defer after.Close()
 	holder := mustLock(t, before, "a", tusd.LockTry)
-	taker := request(t, after, "a", tusd.LockPreempt)
+	preempter := request(t, after, "a", tusd.LockPreempt)
 	wantPreemptedSoon(t, holder)
 	wantUnlocked(t, holder)
-	wantUnlocked(t, granted(t, "the taker", taker))
+	wantUnlocked(t, granted(t, "the preempter", preempter))
 	for range 100 {
 		wantUnlocked(t, mustLock(t, after, "b", tusd.LockTry))
 	}
@@ -187,8 +188,7 @@ func fill(t *testing.T, dir string) {
 	}
 }
 
-// A program that locks the whole file, as backups do, is in the way for that
-// long and does no harm.
+// A program that locks the whole file, as backups do, only preempts the holders.
 func TestWholeFileLocked(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	lease := mustLock(t, ls[0], "a", tusd.LockTry)
@@ -201,12 +201,12 @@ func TestWholeFileLocked(t *testing.T) {
 	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &lock); err != nil {
 		t.Fatal(err)
 	}
-	wantPreemptedSoon(t, lease) // it looks as if somebody wanted every lock
+	wantPreemptedSoon(t, lease) // every request slot seems to be taken
 	wantUnlocked(t, lease)
 }
 
-// Stores that share a directory by way of this locker let none in that locks
-// within its process only, and leave byte 0 to each other.
+// Stores with this locker share a directory. A store whose locker reaches one process
+// only is refused there.
 func TestBesideFilestore(t *testing.T) {
 	dir := t.TempDir()
 	for _, l := range []*FileLocker{New(dir), New(dir)} {
@@ -219,11 +219,11 @@ func TestBesideFilestore(t *testing.T) {
 		wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry))
 	}
 	if err := filestore.New(dir).Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err == nil {
-		t.Error("a store with a locker of its process joins")
+		t.Error("a store with a locker of one process is opened")
 	}
 }
 
-// No request makes a file, be the lock free, waited for or handed over.
+// No request creates a file, whether the lock is free, waited for or handed over.
 func TestLocksMakeNoFiles(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	for _, l := range ls {
@@ -241,18 +241,17 @@ func TestLocksMakeNoFiles(t *testing.T) {
 		wantUnlocked(t, granted(t, "the next", next))
 	}
 	if made() {
-		t.Error("a name was made in the directory")
+		t.Error("a file was created in the directory")
 	}
 	if err := os.WriteFile(filepath.Join(ls[0].Path, "a"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if !made() {
-		t.Error("a file was made and nothing is seen: this test is blind")
+		t.Error("the creation of a file is not seen: this test proves nothing")
 	}
 }
 
-// watchNames returns what tells whether a name was made in dir since the last
-// time.
+// watchNames watches dir. made reports whether a file was created since the last call.
 func watchNames(t *testing.T, dir string) (made func() bool) {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)

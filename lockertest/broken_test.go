@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/internal/tbrecord"
 )
 
-// localHarness is for a locker of this process that new makes.
+// localHarness returns the harness of a locker within this process.
 func localHarness(create func() tusd.Locker) Harness {
 	return Harness{
 		New: func(_ testing.TB, n int) []tusd.Locker {
@@ -37,7 +37,7 @@ func caseNamed(t *testing.T, h Harness, name string) testCase {
 	return testCase{}
 }
 
-// wantCaught checks that a named case fails.
+// wantFound checks that a named case fails and names its rule.
 func wantCaught(t *testing.T, h Harness, name string) {
 	t.Helper()
 	c := caseNamed(t, h, name)
@@ -50,7 +50,7 @@ func wantCaught(t *testing.T, h Harness, name string) {
 	}
 }
 
-// brokenLocker is a right locker of which something is replaced.
+// brokenLocker is a correct locker with a replaced Lock or changed leases.
 type brokenLocker struct {
 	tusd.LocalLocker
 	lock  func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error)
@@ -72,12 +72,12 @@ func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 	return b, nil
 }
 
-// brokenLease is a right lease of which something is replaced.
+// brokenLease is a correct lease with some results replaced.
 type brokenLease struct {
 	tusd.Lease
 	locker    *tusd.LocalLocker
 	id        string
-	asked     context.Context // of the call of Lock
+	asked     context.Context // the context of the call of Lock
 	ctx       context.Context
 	preempted <-chan struct{}
 	n, before uint64
@@ -89,10 +89,10 @@ func (s *brokenLease) Preempted() <-chan struct{}       { return s.preempted }
 func (s *brokenLease) Fence() (n, before uint64)        { return s.n, s.before }
 func (s *brokenLease) Unlock(ctx context.Context) error { return s.unlock(ctx) }
 
-// brokenLockers lists what each locker does wrong and the cases that see it.
+// brokenLockers has lockers with one fault each, and the cases that find it.
 var brokenLockers = []struct {
 	name   string
-	caught []string
+	found  []string
 	locker func() tusd.Locker
 }{
 	{"confuses all ids", []string{"exclusion/ids"}, func() tusd.Locker {
@@ -158,7 +158,7 @@ var brokenLockers = []struct {
 			if err != nil {
 				return nil, err
 			}
-			select { // it looks again a moment later, so that the case meets it each time
+			select { // the delay makes the case find it each time
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
 			case <-time.After(10 * time.Millisecond):
@@ -222,9 +222,9 @@ var brokenLockers = []struct {
 	{"claims another scope", []string{"scope"}, func() tusd.Locker { return widerLocker{new(tusd.LocalLocker)} }},
 }
 
-// TestTwoHoldersAreCaught has a locker that lets everybody in. It does not
-// claim ScopeProcess: what the suite then leaves to the lock to guard would
-// make the race detector fail this test.
+// TestTwoHoldersAreFound tests a locker that grants every request. Its scope is not
+// ScopeProcess: the suite would then use data without a mutex, and the race detector
+// would fail this test.
 func TestTwoHoldersAreCaught(t *testing.T) {
 	h := localHarness(func() tusd.Locker {
 		return &brokenLocker{lock: func(_ *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
@@ -241,27 +241,26 @@ type widerLocker struct{ *tusd.LocalLocker }
 
 func (widerLocker) Scope() tusd.Scope { return tusd.ScopeLease }
 
-// TestBrokenLockersAreCaught runs named cases on lockers that break one
-// sentence of the contract each.
+// TestBrokenLockersAreFound runs named cases on lockers that each violate one sentence of
+// the contract.
 func TestBrokenLockersAreCaught(t *testing.T) {
 	for _, b := range brokenLockers {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
-			for _, name := range b.caught {
+			for _, name := range b.found {
 				wantCaught(t, localHarness(b.locker), name)
 			}
 		})
 	}
 }
 
-// TestUnbrokenLockerPasses is the control: what the broken lockers are
-// wrapped in breaks nothing by itself.
+// TestUnbrokenLockerPasses is the control: the wrapper of the broken lockers passes.
 func TestUnbrokenLockerPasses(t *testing.T) {
 	h := localHarness(func() tusd.Locker { return &brokenLocker{lease: func(*brokenLease) {}} })
 	h.Timeout = 0
 	Run(t, h)
 }
 
-// losableLocker can lose what it has granted.
+// losableLocker can lose its leases.
 type losableLocker struct{ tusd.LocalLocker }
 
 func (l *losableLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
@@ -292,7 +291,7 @@ func losableHarness(cause error) Harness {
 	h.Lose = func(tb testing.TB, lease tusd.Lease) {
 		s := lease.(*losableLease)
 		s.end(cause)
-		if err := s.Lease.Unlock(tb.Context()); err != nil { // the service gives it to others
+		if err := s.Lease.Unlock(tb.Context()); err != nil { // the service can grant the lock again
 			tb.Fatal(err)
 		}
 	}

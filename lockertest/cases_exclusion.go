@@ -36,11 +36,11 @@ func scopeConstant(e *env) {
 type exclusionCheck struct {
 	inside     atomic.Int64
 	overlapped atomic.Bool
-	visits     int // unguarded on purpose: the lock has to guard it
+	visits     int // without a mutex: the lock under test must guard it
 	guarded    bool
 }
 
-// visit is called by a holder. It fails the check if there is another one.
+// hold is called by a holder. The check fails if there is another holder.
 func (r *exclusionCheck) visit() {
 	if r.inside.Add(1) != 1 {
 		r.overlapped.Store(true)
@@ -52,9 +52,9 @@ func (r *exclusionCheck) visit() {
 	r.inside.Add(-1)
 }
 
-// visitOften has many goroutines lock and visit, each over one of the lockers.
+// lockOften locks and unlocks an id in many goroutines, each over one of the lockers.
 func visitOften(e *env, goroutines, visits int) *exclusionCheck {
-	// Within a process the race detector sees what a lock orders.
+	// Within a process the race detector knows the order that a lock makes.
 	r := &exclusionCheck{guarded: e.harness.Scope == tusd.ScopeProcess}
 	var wg sync.WaitGroup
 	for i := range goroutines {
@@ -74,7 +74,7 @@ func visitOften(e *env, goroutines, visits int) *exclusionCheck {
 	}
 	wg.Wait()
 	if r.overlapped.Load() {
-		e.Error("two held the lock at once")
+		e.Error("two requests held the lock at the same time")
 	}
 	return r
 }
@@ -82,7 +82,7 @@ func visitOften(e *env, goroutines, visits int) *exclusionCheck {
 func excludesGoroutines(e *env) {
 	r := visitOften(e, 16, 25)
 	if r.guarded && r.visits != 16*25 {
-		e.Errorf("%d visits were counted, want %d", r.visits, 16*25)
+		e.Errorf("%d grants were counted, want %d", r.visits, 16*25)
 	}
 	e.wantFree("a")
 }
@@ -108,7 +108,7 @@ func idsAreIndependent(e *env) {
 	var leases []tusd.Lease
 	for i, id := range unusualIDs() {
 		if err := tusd.ValidateID(id); err != nil {
-			e.Fatalf("the suite uses an id that is none: %v", err)
+			e.Fatalf("the suite uses an invalid id: %v", err)
 		}
 		leases = append(leases, e.lockWith(e.lockers[i%2], id, tusd.LockTry))
 	}
@@ -123,7 +123,7 @@ func idsAreIndependent(e *env) {
 	}
 }
 
-// manyPreempters has 50 requests that preempt each other, and retry when they are
+// manyPreempters sends 50 requests that preempt each other, and retry when they are
 // overtaken.
 func manyPreempters(e *env) {
 	r := new(exclusionCheck)
@@ -138,7 +138,7 @@ func manyPreempters(e *env) {
 	}
 	wg.Wait()
 	if r.overlapped.Load() {
-		e.Error("two held the lock at once")
+		e.Error("two requests held the lock at the same time")
 	}
 	e.wantFree("a")
 }

@@ -75,10 +75,10 @@ func contextEndsWithUnlock(e *env) {
 	lease := e.lock("a", tusd.LockPreempt)
 	e.unlock(lease)
 	if _, ok := wait(e, lease.Context().Done()); !ok {
-		e.Fatal("the lease's context goes on after Unlock")
+		e.Fatal("the lease's context does not end with Unlock")
 	}
 	if errors.Is(context.Cause(lease.Context()), tusd.ErrLockLost) {
-		e.Error("an unlocked lease says that it was lost")
+		e.Error("the cause of an unlocked lease's end is ErrLockLost")
 	}
 }
 
@@ -122,8 +122,8 @@ func unlockOfAnother(e *env) {
 	e.wantFree("a")
 }
 
-// unlockEndedCtx unlocks under a context that has ended. Unlock may fail, but
-// not hang; a second call with time unlocks.
+// unlockEndedCtx unlocks under a context that has ended. Unlock may fail, but must not
+// hang; a second call under another context unlocks.
 func unlockEndedCtx(e *env) {
 	ended, cancel := context.WithCancel(e.Context())
 	cancel()
@@ -137,7 +137,7 @@ func unlockEndedCtx(e *env) {
 	e.wantFree("a")
 }
 
-// fences checks the numbers of the grants of one id, in order.
+// fenceCheck checks the numbers of the grants of one id, in their order.
 type fences struct {
 	last uint64
 }
@@ -151,7 +151,7 @@ func (f *fences) next(e *env, lease tusd.Lease) {
 	}
 	if n == 0 {
 		if before != 0 || f.last != 0 {
-			e.Errorf("a locker without fences says before = %d, an earlier grant had n = %d", before, f.last)
+			e.Errorf("a locker without fences has before = %d, an earlier grant had n = %d", before, f.last)
 		}
 		return
 	}
@@ -159,7 +159,7 @@ func (f *fences) next(e *env, lease tusd.Lease) {
 		e.Errorf("grant %d follows grant %d", n, f.last)
 	}
 	if before != 0 && before != f.last {
-		e.Errorf("before is %d, the grant just before was %d", before, f.last)
+		e.Errorf("before is %d, the previous grant was %d", before, f.last)
 	}
 	f.last = n
 }

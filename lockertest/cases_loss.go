@@ -14,12 +14,12 @@ var lossCases = []testCase{
 	{"loss/fence", fenceRule, 2, lossFence},
 }
 
-// lose makes the harness lose the lease, and waits for the end of its context.
+// lose loses the lease by the harness, and waits for the end of its context.
 func (e *env) lose(lease tusd.Lease) {
 	e.Helper()
 	e.harness.Lose(e.TB, lease)
 	if _, ok := wait(e, lease.Context().Done()); !ok {
-		e.Fatal("a lost lease's context goes on")
+		e.Fatal("a lost lease's context does not end")
 	}
 	e.wantError("the cause of a lost lease's end", context.Cause(lease.Context()), tusd.ErrLockLost)
 }
@@ -39,7 +39,7 @@ func lossNextHolder(e *env) {
 	e.pending("a waiter for a held lock", waiter)
 	e.lose(lost)
 	holder := e.granted("the waiter, after the loss", waiter)
-	e.unlock(lost) // must not unlock what another holds
+	e.unlock(lost) // must not unlock the lock of the next holder
 	e.wantHeld("a")
 	e.unlock(holder)
 	e.wantFree("a")

@@ -40,7 +40,7 @@ func handOverBetweenProcesses(e *env) {
 	c.lock("a", tusd.LockPreempt)
 	c.expect("granted")
 	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
-	c.expect("wanted")
+	c.expect("preempted")
 	e.pending("a preempter of a held lock", preempter)
 	c.send("unlock", "a")
 	c.expect("unlocked")
@@ -56,7 +56,7 @@ func handOverBetweenProcesses(e *env) {
 func waitBetweenProcesses(e *env) {
 	c := e.start()
 	c.lock("b", tusd.LockTry)
-	c.expect("granted") // the process runs
+	c.expect("granted") // the process is running
 	holder := e.lock("a", tusd.LockPreempt)
 	c.lock("a", tusd.LockWait)
 	e.settle()
@@ -101,7 +101,8 @@ func waiterKilled(e *env) {
 	e.wantFree("a")
 }
 
-// fenceAcrossProcesses has a grant in another process between two grants here.
+// fenceAcrossProcesses checks two grants of this process with a grant of another process
+// between them.
 func fenceAcrossProcesses(e *env) {
 	first := e.lock("a", tusd.LockPreempt)
 	n, _ := first.Fence()

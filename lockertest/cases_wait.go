@@ -47,8 +47,8 @@ func waitCancelled(e *env) {
 	e.wantFree("a")
 }
 
-// endedBefore locks under a context that has ended. A locker may still
-// grant a free lock; it does not wait for a held one.
+// endedBefore locks under a context that has ended. A locker may still grant a free lock;
+// it must not wait for a held one.
 func endedBefore(e *env) {
 	ctx, cancel := context.WithCancel(e.Context())
 	cancel()
@@ -66,7 +66,7 @@ func endedBefore(e *env) {
 	e.wantFree("a")
 }
 
-// leavesQueue has waiters leave the queue before and behind one that stays.
+// leavesQueue cancels waiters before and behind one that stays in the queue.
 func leavesQueue(e *env) {
 	holder := e.lock("a", tusd.LockTry)
 	leaving, leave := context.WithCancel(e.Context())
@@ -88,7 +88,7 @@ func leavesQueue(e *env) {
 	e.wantFree("a")
 }
 
-// cancelledAtGrant cancels waiters in the moment of the grant.
+// cancelledAtGrant cancels waiters at the moment of the grant.
 func cancelledAtGrant(e *env) {
 	end := time.Now().Add(time.Second)
 	for i := 0; i < 500 && time.Now().Before(end); i++ {

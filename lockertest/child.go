@@ -14,10 +14,9 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Serve lets another process use locker: it reads commands from in, one a
-// line, and answers each with a line to out. It returns at the end of in. A
-// test binary calls it in TestMain with os.Stdin and os.Stdout when it finds
-// that Harness.Process has started it.
+// Serve lets another process use locker: it reads commands from in, one per line, and
+// answers each with a line to out. It returns at the end of in. A test binary that was
+// started by Harness.Process calls it in TestMain with os.Stdin and os.Stdout.
 func Serve(locker tusd.Locker, in io.Reader, out io.Writer) error {
 	s := &server{locker: locker, out: out, leases: make(map[string]tusd.Lease)}
 	lines := bufio.NewScanner(in)
@@ -29,7 +28,7 @@ func Serve(locker tusd.Locker, in io.Reader, out io.Writer) error {
 	return lines.Err()
 }
 
-// server is the child's side.
+// server runs the commands in the child.
 type server struct {
 	locker tusd.Locker
 	leases map[string]tusd.Lease // held, by id
@@ -38,9 +37,8 @@ type server struct {
 	out io.Writer
 }
 
-// command runs "lock MODE ID" or "unlock ID". The answer is "granted" or
-// "unlocked", or "error" and its text; "wanted ID" may come at any time
-// while a lock is held.
+// command runs "lock MODE ID" or "unlock ID". The answer is "granted" or "unlocked", or
+// "error" and its text. The line "preempted" may come at any time while a lock is held.
 func (s *server) command(words []string) error {
 	switch {
 	case len(words) == 3 && words[0] == "lock":
@@ -71,7 +69,7 @@ func (s *server) lock(id string, mode tusd.LockMode) error {
 	go func() {
 		select {
 		case <-lease.Preempted():
-			s.answer("wanted", nil) // a parent that has gone needs no answer
+			s.answer("preempted", nil) // an error means that the parent has ended
 		case <-lease.Context().Done():
 		}
 	}()
@@ -88,7 +86,7 @@ func (s *server) answer(word string, err error) error {
 	return err
 }
 
-// child is the parent's side of a process that runs Serve.
+// child is a process that runs Serve, for the parent.
 type child struct {
 	e      *env
 	cmd    *exec.Cmd
@@ -97,8 +95,8 @@ type child struct {
 	exited bool
 }
 
-// start starts a process that shares the lockers' service. It is gone at the
-// end of the test.
+// start starts a process that shares the lockers' service. It is killed at the end of the
+// test.
 func (e *env) start() *child {
 	e.Helper()
 	c := &child{e: e, cmd: e.harness.Process(e.TB, e.lockers), lines: make(chan string, 16)}
@@ -124,11 +122,11 @@ func (e *env) start() *child {
 	return c
 }
 
-// send gives the process a command.
+// send sends a command to the process.
 func (c *child) send(words ...string) {
 	c.e.Helper()
 	if _, err := fmt.Fprintln(c.in, strings.Join(words, " ")); err != nil {
-		c.e.Fatalf("tell the process %q: %v", words, err)
+		c.e.Fatalf("send %q to the process: %v", words, err)
 	}
 }
 
@@ -137,16 +135,16 @@ func (c *child) expect(want string) {
 	c.e.Helper()
 	got, ok := wait(c.e, c.lines)
 	if !ok || got != want {
-		c.e.Fatalf("the process says %q, want %q", got, want)
+		c.e.Fatalf("the process answers %q, want %q", got, want)
 	}
 }
 
-// silent checks that the process has said nothing.
+// wantNoOutput checks that the process has written nothing.
 func (c *child) silent() {
 	c.e.Helper()
 	select {
 	case line := <-c.lines:
-		c.e.Fatalf("the process says %q", line)
+		c.e.Fatalf("the process has written %q", line)
 	default:
 	}
 }

@@ -7,15 +7,14 @@ import (
 	"github.com/tus/tusd/internal/contract"
 )
 
-// uncheckable are sentences of the contract that no suite can check from
-// outside, with the reason.
+// uncheckable are sentences of the contract that the suite cannot check, with the reason.
 var uncheckable = map[string]string{
-	"Locker.Lock: nothing is locked":         "needs a lock service out of reach: tests of the locker",
-	"Lease.Unlock: wait for the lease's end": "needs a lock service out of reach: tests of the locker",
+	"Locker.Lock: nothing is locked":         "needs an unreachable lock service: tested with the locker",
+	"Lease.Unlock: wait for the lease's end": "needs an unreachable lock service: tested with the locker",
 }
 
-// Each sentence of the contract has a case, or a reason why it can have none. The
-// sentences stand in the doc comments only: cases name them by keys.
+// Each sentence of the contract has a case, or a reason why it has none. The sentences are
+// in the doc comments only; cases name them by keys.
 func TestEverySentenceHasACase(t *testing.T) {
 	rules, err := contract.Read("..")
 	if err != nil {

@@ -16,13 +16,12 @@ import (
 	"github.com/tus/tusd"
 )
 
-// flockPoll is how often a waiter and a holder look.
+// flockPoll is the poll interval of waiters and holders.
 const flockPoll = 2 * time.Millisecond
 
-// flockLocker is the plainest locker between processes that keeps the whole
-// contract: behind a lock within the process, a file per id that is locked by
-// flock, and a second one that those who want the first hold shared. It is
-// here to prove the suite.
+// flockLocker is a simple locker between processes that keeps the whole contract and so
+// proves the suite. After a lock within the process it locks a file per id by flock.
+// Preempters have a shared lock on a second file per id.
 type flockLocker struct {
 	dir   string
 	local tusd.LocalLocker
@@ -47,21 +46,21 @@ func (l *flockLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (
 	}
 }
 
-// lockFile waits for the file. It gives up with ErrUploadLocked when a newer
-// request of this process asks.
+// lockFile waits for the file's lock. It returns ErrUploadLocked when a newer request of
+// this process preempts it.
 func (l *flockLocker) lockFile(ctx context.Context, local tusd.Lease, id string, mode tusd.LockMode) (tusd.Lease, error) {
 	file, err := l.open(id, "lock")
 	if err != nil {
 		return nil, err
 	}
-	wish, err := l.open(id, "wanted")
+	preemptFile, err := l.open(id, "preempt")
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	if err := waitForFile(ctx, local, file, wish, mode); err != nil {
-		return nil, errors.Join(err, file.Close(), wish.Close())
+	if err := waitForFile(ctx, local, file, preemptFile, mode); err != nil {
+		return nil, errors.Join(err, file.Close(), preemptFile.Close())
 	}
-	return newFlockLease(local, file, wish), nil
+	return newFlockLease(local, file, preemptFile), nil
 }
 
 func (l *flockLocker) open(id, kind string) (*os.File, error) {
@@ -71,16 +70,16 @@ func (l *flockLocker) open(id, kind string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(l.dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 }
 
-func waitForFile(ctx context.Context, local tusd.Lease, file, wish *os.File, mode tusd.LockMode) error {
+func waitForFile(ctx context.Context, local tusd.Lease, file, preemptFile *os.File, mode tusd.LockMode) error {
 	tick := time.NewTicker(flockPoll)
 	defer tick.Stop()
-	defer flock(wish, syscall.LOCK_UN)
+	defer flock(preemptFile, syscall.LOCK_UN)
 	for !flock(file, syscall.LOCK_EX) {
 		switch mode {
 		case tusd.LockTry:
 			return tusd.ErrUploadLocked
 		case tusd.LockPreempt:
-			flock(wish, syscall.LOCK_SH)
+			flock(preemptFile, syscall.LOCK_SH)
 		}
 		select {
 		case <-tick.C:
@@ -103,29 +102,29 @@ func ended(ctx context.Context) error {
 // flock reports whether the lock was granted.
 func flock(f *os.File, how int) bool { return syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB) == nil }
 
-// flockLease is the local lease with a file.
+// flockLease is a local lease with the locked files.
 type flockLease struct {
 	tusd.Lease
-	file, wish *os.File
-	preempted  chan struct{}
-	released   func() error
-	done       sync.WaitGroup
+	file, preemptFile *os.File
+	preempted         chan struct{}
+	released          func() error
+	done              sync.WaitGroup
 }
 
-func newFlockLease(local tusd.Lease, file, wish *os.File) *flockLease {
-	s := &flockLease{Lease: local, file: file, wish: wish, preempted: make(chan struct{})}
+func newFlockLease(local tusd.Lease, file, preemptFile *os.File) *flockLease {
+	s := &flockLease{Lease: local, file: file, preemptFile: preemptFile, preempted: make(chan struct{})}
 	stop := make(chan struct{})
 	s.done.Go(func() { s.watch(stop) })
 	s.released = sync.OnceValue(func() error {
 		close(stop)
 		s.done.Wait()
-		err := errors.Join(s.file.Close(), s.wish.Close())
+		err := errors.Join(s.file.Close(), s.preemptFile.Close())
 		return errors.Join(err, local.Unlock(context.Background()))
 	})
 	return s
 }
 
-// watch closes wanted when a request of any process preempts.
+// watch closes preempted when a request of any process preempts the lease.
 func (s *flockLease) watch(stop <-chan struct{}) {
 	tick := time.NewTicker(flockPoll)
 	defer tick.Stop()
@@ -138,16 +137,16 @@ func (s *flockLease) watch(stop <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		if !flock(s.wish, syscall.LOCK_EX) {
+		if !flock(s.preemptFile, syscall.LOCK_EX) {
 			close(s.preempted)
 			return
 		}
-		flock(s.wish, syscall.LOCK_UN)
+		flock(s.preemptFile, syscall.LOCK_UN)
 	}
 }
 
 func (s *flockLease) Preempted() <-chan struct{}   { return s.preempted }
 func (s *flockLease) Unlock(context.Context) error { return s.released() }
 
-// Fence has no numbers: those of the local lock say nothing about others.
+// Fence returns no numbers: the local lock does not know the grants of other processes.
 func (s *flockLease) Fence() (n, before uint64) { return 0, 0 }

@@ -1,7 +1,6 @@
-// Package lockertest proves that a locker keeps the contract of package tusd:
-// Run drives it through one small case for every sentence of tusd.Locker and
-// tusd.Lease, among goroutines, among lockers that share one service, and
-// among processes of which one is killed.
+// Package lockertest proves that a locker keeps the contract of package tusd: Run runs a
+// small case for every sentence of tusd.Locker and tusd.Lease, with several goroutines,
+// with several lockers that share one service, and with several processes.
 package lockertest
 
 import (
@@ -20,30 +19,28 @@ import (
 // Harness tells the suite how to make lockers and what differs between them.
 // New is required.
 type Harness struct {
-	// New makes n lockers that exclude each other, as n servers would: over
-	// one directory or service that is used by nothing else. For a locker of
-	// ScopeProcess it returns the same one n times. Clean-up is registered
-	// with tb.Cleanup.
+	// New makes n lockers that exclude each other, as n servers do: on one directory or
+	// service that nothing else uses. For a locker of ScopeProcess it returns the same
+	// one n times. It registers clean-up with tb.Cleanup.
 	New func(tb testing.TB, n int) []tusd.Locker
-	// Scope is what Scope() has to say.
+	// Scope is the expected result of Locker.Scope.
 	Scope tusd.Scope
-	// Lose makes the grant behind a lease be lost, as a partition or a pause
-	// would. nil: this locker's grants cannot be lost.
+	// Lose makes a lease lost, as a network partition or a paused process does. nil: the
+	// leases of this locker cannot be lost.
 	Lose func(tb testing.TB, lease tusd.Lease)
-	// Process returns a command whose process calls Serve with a locker that
-	// shares the service with lockers. nil: the locker does not reach beyond
-	// its process.
+	// Process returns a command whose process calls Serve with a locker that shares the
+	// service with lockers. nil: the scope of the locker is one process.
 	Process func(tb testing.TB, lockers []tusd.Locker) *exec.Cmd
 
-	// Timeout bounds the wait for what has to happen: a hand-over, or the
-	// end of a killed holder's lock; 0: 10 s. Leases need more than their
+	// Timeout bounds the wait for an expected event, like a hand-over or the end of a
+	// killed holder's lock; 0: 10 s. For leases that expire it must be longer than their
 	// time to live.
 	Timeout time.Duration
-	// SettleTime is how long a request may take to reach the holder and the
-	// queue; the suite waits as long where nothing is to happen; 0: 30 ms.
+	// SettleTime is the longest time until a request reaches the holder and the queue. The
+	// suite waits as long to check that an event does not happen; 0: 30 ms.
 	SettleTime time.Duration
-	// Goroutines is how many goroutines the lockers may keep while nothing
-	// is locked, beyond those that they have right after New.
+	// Goroutines is the number of goroutines that the lockers may have while nothing is
+	// locked, in addition to those right after New.
 	Goroutines int
 }
 
@@ -67,17 +64,16 @@ func (h Harness) withDefaults() Harness {
 type testCase struct {
 	name    string // of the subtest
 	rule    string // of the contract: a key of contract.Find; printed on failure
-	lockers int    // that share the service; 0: one
+	lockers int    // number of lockers that share the service; 0: one
 	run     func(e *env)
 }
 
-// alone is held by the one Run that is under way in this process.
+// runMutex is held by the Run that is running in this process.
 var alone sync.Mutex
 
-// Run tests a locker against the contract of package tusd, each case as a
-// subtest on fresh lockers. What a case leaves running is counted for the
-// whole process, so nothing else should run beside it; calls of Run in
-// parallel tests wait for each other.
+// Run tests a locker against the contract of package tusd, each case as a subtest on new
+// lockers. It counts the goroutines of the whole process, so no other test should run at
+// the same time; calls of Run in parallel tests wait for each other.
 func Run(t *testing.T, h Harness) {
 	alone.Lock()
 	defer alone.Unlock()
@@ -86,7 +82,7 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-// suite lists the cases that make sense for a harness.
+// suite returns the cases that a harness supports.
 func suite(h Harness) []testCase {
 	cases := slices.Concat(exclusionCases, orderCases, waitCases, leaseCases)
 	if h.Lose != nil {
@@ -98,7 +94,7 @@ func suite(h Harness) []testCase {
 	return cases
 }
 
-// runCase runs one case on fresh lockers and looks for leaks.
+// runCase runs one case on new lockers and checks for leaked goroutines.
 func runCase(tb testing.TB, h Harness, c testCase) {
 	tb.Helper()
 	defer func() {
@@ -111,7 +107,7 @@ func runCase(tb testing.TB, h Harness, c testCase) {
 	goroutines := runtime.NumGoroutine() + h.Goroutines
 	c.run(e)
 	if tb.Failed() {
-		return // the locks of a failed case are no leak
+		return // a failed case may leave locks
 	}
 	if !e.eventually(func() bool { return runtime.NumGoroutine() <= goroutines }) {
 		stacks := make([]byte, 1<<20)
@@ -119,7 +115,7 @@ func runCase(tb testing.TB, h Harness, c testCase) {
 	}
 }
 
-// env is what a case works with.
+// env has the lockers and helpers of a case.
 type env struct {
 	testing.TB
 	harness Harness
@@ -141,7 +137,7 @@ func (e *env) eventually(condition func() bool) bool {
 	return true
 }
 
-// settle waits until a request has reached the holder and the queue.
+// waitSettleTime waits until a request has reached the holder and the queue.
 func (e *env) settle() { <-time.After(e.harness.SettleTime) }
 
 func (e *env) wantError(what string, err, target error) {
@@ -161,7 +157,7 @@ func wait[T any](e *env, c <-chan T) (value T, ok bool) {
 	}
 }
 
-// ctx is a context that ends with the timeout of the case.
+// ctx returns a context that ends with the timeout of the case.
 func (e *env) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(e.Context(), e.harness.Timeout)
 	e.Cleanup(cancel)
@@ -217,7 +213,7 @@ func (e *env) wantHeld(id string) {
 	}
 }
 
-// grant is what a call of Lock returned.
+// grant is the result of a call of Lock.
 type grant struct {
 	lease tusd.Lease
 	err   error

@@ -14,8 +14,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// The environment variables that make the test binary a child: a directory,
-// and which locker to serve on it.
+// The environment variables that make the test binary a child: a directory, and the kind
+// of the locker to serve on it.
 const (
 	childDir    = "LOCKERTEST_CHILD_DIR"
 	childLocker = "LOCKERTEST_CHILD_LOCKER"
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// onDir makes the locker of a kind.
+// onDir returns a locker of a kind.
 func onDir(kind, dir string) tusd.Locker {
 	if kind == "stale" {
 		return &staleLocker{dir: dir}
@@ -40,7 +40,7 @@ func onDir(kind, dir string) tusd.Locker {
 	return &flockLocker{dir: dir}
 }
 
-// processHarness is for the lockers that work between processes.
+// processHarness returns the harness of a locker between processes.
 func processHarness(kind string) Harness {
 	var dir string // of the lockers in use
 	return Harness{
@@ -64,7 +64,7 @@ func processHarness(kind string) Harness {
 
 func TestFlockLocker(t *testing.T) { Run(t, processHarness("flock")) }
 
-// staleLocker locks by files that merely exist, which outlive a killed holder.
+// staleLocker locks by the existence of files, which remain after a killed holder.
 type staleLocker struct {
 	dir   string
 	local tusd.LocalLocker
@@ -114,8 +114,8 @@ func TestProcessCasesCatchStaleLocks(t *testing.T) {
 	wantCaught(t, h, "process/hand-over")
 }
 
-// TestProcessCasesCatchLocalLocks has lockers that do not reach beyond their
-// directory, and processes with one of their own.
+// TestProcessCasesFindLocalLocks tests lockers on one directory with processes on another
+// one.
 func TestProcessCasesCatchLocalLocks(t *testing.T) {
 	h := processHarness("flock")
 	h.Timeout = time.Second

@@ -3,9 +3,9 @@ package memorylocker
 
 import "github.com/tus/tusd"
 
-// MemoryLocker keeps the locks of one process in memory: nothing outlives the
-// process, and other processes do not see them. It is what a composer without
-// a locker gets, and safe for concurrent use.
+// MemoryLocker keeps the locks of one process in memory. Other processes do not see them,
+// and they end with the process. A composer without a locker gets the same locks. It is
+// safe for concurrent use.
 type MemoryLocker struct {
 	tusd.LocalLocker
 }

@@ -1,12 +1,10 @@
-// Package prometheuscollector shows the metrics of a tusd.Handler to
-// Prometheus:
+// Package prometheuscollector exports the metrics of a tusd.Handler to Prometheus:
 //
 //	registry.MustRegister(prometheuscollector.New(handler.Metrics()))
 //
-// The names are those of tusd v2 as far as it has such a metric, so that
-// dashboards stay as they are; docs/metrics.md lists them all. What is counted
-// by method, limit or operation is there from the start with the value 0;
-// tusd_errors_total gets a series with the first error of its kind.
+// Metrics that tusd v2 has keep their names, so that dashboards still work;
+// docs/metrics.md lists all. Series by method, limit or operation exist from the start
+// with the value 0; tusd_errors_total gets a series with the first error of its kind.
 package prometheuscollector
 
 import (
@@ -18,8 +16,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Collector is a prometheus.Collector. It keeps nothing: each collection reads
-// the handler's counters. Safe for concurrent use.
+// Collector is a prometheus.Collector. Each collection reads the handler's counters. It is
+// safe for concurrent use.
 type Collector struct {
 	metrics *tusd.Metrics
 }
@@ -103,7 +101,7 @@ func gauge(desc *prometheus.Desc, n int64) prometheus.Metric {
 	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n))
 }
 
-// histogram adds up the buckets: those of Prometheus contain the smaller ones.
+// histogram adds up the buckets: a bucket of Prometheus includes the smaller ones.
 func histogram(desc *prometheus.Desc, h *tusd.Histogram, labels ...string) prometheus.Metric {
 	s := h.Snapshot()
 	upTo := make(map[float64]uint64, len(s.Bounds))

@@ -24,8 +24,8 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// server is a handler behind HTTP, and its collector in a registry that checks
-// what is collected against what was described.
+// server is an HTTP server with a handler, and its collector in a registry that compares
+// the collected metrics with their descriptions.
 type server struct {
 	*httptest.Server
 	metrics   *tusd.Metrics
@@ -50,7 +50,7 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// ask sends one request of tus and returns its answer.
+// request sends a request of tus 1.0 and returns its answer.
 func (s *server) ask(t *testing.T, method, url, content string, header ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
@@ -70,7 +70,7 @@ func (s *server) ask(t *testing.T, method, url, content string, header ...string
 	return answer
 }
 
-// expose is what Prometheus gets to read.
+// expose returns the metrics as Prometheus reads them.
 func (s *server) expose(t *testing.T) string {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -104,7 +104,7 @@ func TestNothingHappened(t *testing.T) {
 	}
 }
 
-// mustHaveLine wants a line in text, and shows those of the same metric else.
+// mustHaveLine checks that text has a line. The error has the lines of the same metric.
 func mustHaveLine(t *testing.T, text, want string) {
 	t.Helper()
 	name, _, _ := strings.Cut(want, " ")
@@ -142,7 +142,7 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 		`tusd_time_to_first_byte_seconds_count{method="DELETE"} 1`,
 		`tusd_store_operation_duration_seconds_count{operation="write"} 1`,
 	}
-	// A request is over, for the server, a little after its client has the answer.
+	// For the server, a request ends shortly after its client has the answer.
 	for deadline := time.Now().Add(20 * time.Second); s.metrics.RequestsInFlight.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the requests do not end")
@@ -154,7 +154,7 @@ func TestWhatHappenedIsCounted(t *testing.T) {
 	}
 }
 
-// Buckets of Prometheus contain the smaller ones, and the last one everything.
+// A bucket includes the smaller ones; the last one includes all.
 func TestBucketsAddUp(t *testing.T) {
 	s := newServer(t)
 	for _, took := range []time.Duration{time.Microsecond, 2 * time.Millisecond, 4 * time.Second, 1000 * time.Hour} {
@@ -173,8 +173,7 @@ func TestBucketsAddUp(t *testing.T) {
 	}
 }
 
-// A collection while requests run agrees with itself, and with what is
-// described (the registry is pedantic).
+// A collection while requests run is consistent (the registry is pedantic).
 func TestCollectingMeanwhile(t *testing.T) {
 	s := newServer(t)
 	var working sync.WaitGroup
@@ -195,7 +194,7 @@ func TestCollectingMeanwhile(t *testing.T) {
 	mustHaveLine(t, s.expose(t), "tusd_bytes_received 800")
 }
 
-// ofV2 are the counters that keep their names of tusd v2, which have no _total.
+// v2Names are the counters with the names of tusd v2, which have no _total.
 var ofV2 = []string{"tusd_bytes_received", "tusd_uploads_created", "tusd_uploads_finished", "tusd_uploads_terminated"}
 
 func TestNamesAreClean(t *testing.T) {
@@ -222,27 +221,27 @@ func TestPromtool(t *testing.T) {
 	var output bytes.Buffer
 	check.Stdout, check.Stderr = &output, &output
 	err = check.Run()
-	const complaints = 3 // the exit code of promtool for metrics that can be read and should be better
-	if check.ProcessState == nil || check.ProcessState.ExitCode() != complaints {
+	const lintErrors = 3 // the exit code of promtool for valid metrics with lint errors
+	if check.ProcessState == nil || check.ProcessState.ExitCode() != lintErrors {
 		t.Fatalf("promtool: %v: %s", err, &output)
 	}
 	mustBeOnlyV2(t, strings.Split(strings.TrimSpace(output.String()), "\n"))
 }
 
-// mustBeOnlyV2 wants exactly one complaint for each name of ofV2, and that it
-// is about _total.
-func mustBeOnlyV2(t *testing.T, complaints []string) {
+// wantOnlyV2Names checks that there is exactly one problem for each name of v2Names, and
+// that it is the missing _total.
+func mustBeOnlyV2(t *testing.T, problems []string) {
 	t.Helper()
 	var names []string
-	for _, complaint := range complaints {
-		name, text, _ := strings.Cut(complaint, " ")
+	for _, problem := range problems {
+		name, text, _ := strings.Cut(problem, " ")
 		names = append(names, name)
 		if !strings.Contains(text, "_total") {
-			t.Errorf("%s", complaint)
+			t.Errorf("%s", problem)
 		}
 	}
 	slices.Sort(names)
 	if !slices.Equal(names, ofV2) {
-		t.Errorf("complaints about %q, want about the names of tusd v2 alone: %q", names, ofV2)
+		t.Errorf("problems with %q, want only the names of tusd v2: %q", names, ofV2)
 	}
 }
