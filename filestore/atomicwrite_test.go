@@ -15,7 +15,7 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// A process that dies in the middle of WriteAtomic leaves bytes that no reader sees.
+// Bytes of a process that crashes in the middle of WriteAtomic are never visible to readers.
 func TestAtomicCutByCrash(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level.String(), func(t *testing.T) {
@@ -53,30 +53,30 @@ func TestAtomicCutByCrash(t *testing.T) {
 	}
 }
 
-// newUncuttable opens a store that cannot cut the data of upload a while sick.
-func newUncuttable(t *testing.T) (s *FileStore, sick *atomic.Bool) {
-	sick = new(atomic.Bool)
+// newStoreWithFailingTruncate opens a store that cannot truncate the data of upload a while failing is set.
+func newUncuttable(t *testing.T) (s *FileStore, failing *atomic.Bool) {
+	failing = new(atomic.Bool)
 	s = New(t.TempDir())
 	s.hook = func(op durable.Op, name string, _ bool) error {
-		if sick.Load() && name == "a" && op == durable.OpTruncate {
+		if failing.Load() && name == "a" && op == durable.OpTruncate {
 			return syscall.EIO
 		}
 		return nil
 	}
-	return reopened(t, s), sick
+	return reopened(t, s), failing
 }
 
-// A chunk that cannot be rolled back at once is rolled back by the next load, or by the
-// next write through the same value.
+// If a chunk cannot be rolled back at once, the next load or the next write through the
+// same value rolls it back.
 func TestAtomicRolledBackLater(t *testing.T) {
 	for _, again := range []bool{false, true} {
-		s, sick := newUncuttable(t)
+		s, failing := newUncuttable(t)
 		up := written(t, s, "a", 100, stored)
-		sick.Store(true)
+		failing.Store(true)
 		if n, err := s.WriteAtomic(t.Context(), up, 6, failAfter(added, errSource)); n != 0 || !errors.Is(err, errSource) {
 			t.Fatalf("WriteAtomic gives %d, %v", n, err)
 		}
-		sick.Store(false)
+		failing.Store(false)
 		if again {
 			write(t, up, 6, "W")
 			wantContent(t, s, "a", stored+"W")
@@ -87,30 +87,30 @@ func TestAtomicRolledBackLater(t *testing.T) {
 	}
 }
 
-// A chunk that cannot be rewound at once is cut back by the next load.
+// If a chunk cannot be rewound at once, the next load truncates the data.
 func TestRewoundLater(t *testing.T) {
-	s, sick := newUncuttable(t)
+	s, failing := newUncuttable(t)
 	up := written(t, s, "a", 100, stored)
 	if n, err := up.WriteChunk(t.Context(), 6, failAfter(added, tusd.ErrUnverified)); n != 5 || !errors.Is(err, tusd.ErrUnverified) {
 		t.Fatalf("WriteChunk gives %d, %v", n, err)
 	}
-	sick.Store(true)
+	failing.Store(true)
 	if err := s.Rewind(t.Context(), up, 6); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Rewind gives %v", err)
 	}
-	sick.Store(false)
+	failing.Store(false)
 	wantContent(t, s, "a", stored)
 	wantFiles(t, s, "a", "a.info")
 }
 
-// A roll back that an earlier process has begun is on disk before its undo record is
-// removed, also if the data is already cut.
+// A rollback that an earlier process has begun is synced before its undo record is
+// removed, also if the data is already truncated.
 func TestRollBackOfAnEarlierProcess(t *testing.T) {
 	s := New(t.TempDir())
-	var sick atomic.Bool
+	var failing atomic.Bool
 	var order []string
 	s.hook = func(op durable.Op, name string, done bool) error {
-		if sick.Load() && name == "a" && op == durable.OpSync {
+		if failing.Load() && name == "a" && op == durable.OpSync {
 			return syscall.EIO
 		}
 		if done {
@@ -120,7 +120,7 @@ func TestRollBackOfAnEarlierProcess(t *testing.T) {
 	}
 	s = reopened(t, s)
 	up := written(t, s, "a", 100, stored)
-	sick.Store(true)
+	failing.Store(true)
 	if _, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), failAfter(added, errSource)); err == nil {
 		t.Fatal("the chunk is stored")
 	}
@@ -128,7 +128,7 @@ func TestRollBackOfAnEarlierProcess(t *testing.T) {
 	if stat, err := os.Stat(filepath.Join(s.Path, "a")); err != nil || stat.Size() != int64(len(stored)) {
 		t.Fatalf("the data is not cut: %v, %v", stat, err)
 	}
-	sick.Store(false)
+	failing.Store(false)
 	s = reopened(t, s)
 	order = nil
 	wantContent(t, s, "a", stored)
@@ -137,8 +137,8 @@ func TestRollBackOfAnEarlierProcess(t *testing.T) {
 	}
 }
 
-// The order of WriteAtomic at level ack: undo record, its name, data, and only then
-// the undo record's removal, each on disk before the next.
+// At level ack, WriteAtomic syncs the undo record, its name and the data, in this order,
+// before it removes the undo record.
 func TestAtomicOrder(t *testing.T) {
 	var order []string
 	s := New(t.TempDir())
@@ -153,7 +153,7 @@ func TestAtomicOrder(t *testing.T) {
 	}
 	s = reopened(t, s)
 	up := written(t, s, "a", 11, stored)
-	if err := up.UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil { // makes the directory for temporary files
+	if err := up.UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil { // creates the directory for temporary files
 		t.Fatal(err)
 	}
 	order = nil
@@ -167,7 +167,7 @@ func TestAtomicOrder(t *testing.T) {
 	}
 }
 
-// A reader never sees a byte of a chunk that is rolled back, whenever it looks.
+// A reader never sees a byte of a chunk that is rolled back.
 func TestReaderNeverSeesRolledBackBytes(t *testing.T) {
 	s := opened(t, None)
 	up := written(t, s, "a", 100, stored)

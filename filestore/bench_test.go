@@ -27,7 +27,7 @@ func BenchmarkCreate(b *testing.B) {
 	}
 }
 
-// What a HEAD asks of the store.
+// BenchmarkLoad measures the work of the store for a HEAD.
 func BenchmarkLook(b *testing.B) {
 	s := opened(b, Ack)
 	offsetOf(b, written(b, s, "a", 1<<20, stored))
@@ -44,8 +44,8 @@ func BenchmarkLook(b *testing.B) {
 	}
 }
 
-// What a PATCH asks of the store, for bodies of several sizes: allocations
-// must not grow with the body.
+// BenchmarkWriteChunk measures the work of the store for a PATCH. Allocations must not
+// grow with the body.
 func BenchmarkWriteChunk(b *testing.B) {
 	for _, size := range []int{4 << 10, 1 << 20, 64 << 20} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
@@ -73,11 +73,11 @@ func BenchmarkWriteChunk(b *testing.B) {
 	}
 }
 
-// onlyReader hides every other method of a source.
+// onlyReader hides all methods of a source but Read.
 type onlyReader struct{ io.Reader }
 
-// How long a request that takes over waits for the disk after 1 GiB has
-// just been written: the last sync of WriteChunk.
+// BenchmarkHandOver measures the last sync of WriteChunk after 1 GiB: a request that
+// preempts the writer waits for it.
 func BenchmarkHandOver(b *testing.B) {
 	if testing.Short() {
 		b.Skip("writes 1 GiB")

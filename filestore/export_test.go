@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// WriteUntilRename writes a side record into a shared directory and stops,
-// forever, before the temporary file gets its name.
+// WriteUntilRename writes a side record into a shared directory and blocks before the
+// temporary file is renamed.
 func WriteUntilRename(dir string) {
 	s := New(dir)
 	s.hook = func(op durable.Op, _ string, _ bool) error {

@@ -57,8 +57,8 @@ func TestFileKey(t *testing.T) {
 	wantFiles(t, s)
 }
 
-// Names of clients with which the template leads to where no data may lie, and
-// names that only look so.
+// Some filenames of clients lead to names that are reserved or too long; similar ones do
+// not.
 func TestNamesOfClients(t *testing.T) {
 	long := strings.Repeat("n", 200)
 	for _, c := range []struct {
@@ -70,13 +70,13 @@ func TestNamesOfClients(t *testing.T) {
 		{"{id}.{filename}", "a", "stop", false},
 		{"{id}.{filename}", "a", "part", false},
 		{"{id}.{filename}", "a", "undo", false},
-		{"{id}.{filename}", "a", "INFO", false}, // the record, where upper case is no difference
+		{"{id}.{filename}", "a", "INFO", false}, // the record, if the file system ignores case
 		{"{id}.{filename}", "a", ".info", false},
 		{"{id}.{filename}", "a", "info.", false},
 		{"{id}.{filename}", "a", "info. ", true}, // a.info._
 		{"{id}.{filename}", "a", "\x00info", true},
 		{"{id}.{filename}", "a", "information", true},
-		{"{id}.{filename}", "a", "bin", true},    // where tusd 0.x has the data
+		{"{id}.{filename}", "a", "bin", true},    // the name of the data in tusd 0.x
 		{"{id}.{filename}", "a", "a.info", true}, // x.info_
 		{"{id}.{filename}", "a", "", true},
 		{"{id}.{filename}", "a", "a.", true},

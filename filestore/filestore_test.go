@@ -15,10 +15,10 @@ import (
 // levels are all durability levels.
 var levels = []Durability{Ack, Complete, None}
 
-// env is what NewHandler passes to Open.
+// env returns an Env with a local locker, as NewHandler passes it to Open.
 func env() tusd.Env { return tusd.Env{Locker: &tusd.LocalLocker{}} }
 
-// opened is a store on a new directory, closed when the test ends.
+// openStore opens a store on a new directory until the test ends.
 func opened(t testing.TB, level Durability) *FileStore {
 	t.Helper()
 	s := New(t.TempDir())
@@ -26,7 +26,7 @@ func opened(t testing.TB, level Durability) *FileStore {
 	return reopened(t, s)
 }
 
-// reopened closes s, as a restart does, and opens it again.
+// reopen closes s and opens it again, as a restart does.
 func reopened(t testing.TB, s *FileStore) *FileStore {
 	t.Helper()
 	if err := s.Close(); err != nil {
@@ -43,7 +43,7 @@ func reopened(t testing.TB, s *FileStore) *FileStore {
 	return fresh
 }
 
-// locked is a lease on id.
+// lockID returns a lease on id.
 func locked(t testing.TB, id string) tusd.Lease {
 	t.Helper()
 	lease, err := (&tusd.LocalLocker{}).Lock(context.Background(), id, tusd.LockTry)
@@ -53,7 +53,7 @@ func locked(t testing.TB, id string) tusd.Lease {
 	return lease
 }
 
-// created makes an upload.
+// createUpload creates an upload.
 func created(t testing.TB, s *FileStore, id string, size int64) tusd.Upload {
 	t.Helper()
 	up, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: size})
@@ -63,7 +63,7 @@ func created(t testing.TB, s *FileStore, id string, size int64) tusd.Upload {
 	return up
 }
 
-// written makes an upload of length size that has content.
+// createWithContent creates an upload of length size and writes content.
 func written(t testing.TB, s *FileStore, id string, size int64, content string) tusd.Upload {
 	t.Helper()
 	up := created(t, s, id, size)
@@ -79,7 +79,7 @@ func write(t testing.TB, up tusd.Upload, offset int64, content string) {
 	}
 }
 
-// loaded loads an upload under a new lease.
+// loadUpload loads an upload under a new lease.
 func loaded(t testing.TB, s *FileStore, id string) tusd.Upload {
 	t.Helper()
 	up, err := s.GetUpload(t.Context(), locked(t, id), id)
@@ -118,7 +118,7 @@ func wantAbsent(t testing.TB, s *FileStore, id string) {
 	}
 }
 
-// wantFiles compares the names in the upload directory, but for the store's own.
+// wantFiles compares the names in the upload directory, without the store's own.
 func wantFiles(t testing.TB, s *FileStore, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(s.Path)

@@ -12,12 +12,12 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// roomy is a store on a file system that has as much free as it is told, of
-// which 1000 bytes are to stay so.
+// limitedDisk is a store on a simulated file system with free bytes, of which 1000 must
+// stay free.
 type roomy struct {
 	*FileStore
 	free   int64
-	copies int    // into finals
+	copies int    // number of copies into finals
 	during func() // called before each copy; may be nil
 }
 
@@ -39,8 +39,8 @@ func newRoomy(t *testing.T) *roomy {
 	return r
 }
 
-// pendingFinal makes a complete partial of 100 bytes and the record of a final
-// that names it n times.
+// pendingFinal creates a complete partial of 100 bytes and the record of a final that
+// names it n times.
 func (r *roomy) pendingFinal(t *testing.T, id string, n int) (final tusd.Upload, partials []tusd.Upload) {
 	t.Helper()
 	part := written(t, r.FileStore, "part-of-"+id, 100, strings.Repeat("p", 100))
@@ -57,8 +57,9 @@ func wantNoSpace(t *testing.T, what string, err error) {
 	}
 }
 
-// What the file system could never hold is too large; what does not fit now does
-// later, and the more it is, the later. Both say that the bytes are only announced.
+// A length above the size of the file system is refused as too large. A length that does
+// not fit now is refused with a Retry-After that grows with the length. Both errors are
+// ErrAnnouncedOnly.
 func TestHopelessLengths(t *testing.T) {
 	r := newRoomy(t)
 	r.free = 1 << 30
@@ -77,12 +78,12 @@ func TestHopelessLengths(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, e)
 		}
 		if e.RetryAfter < before || e.RetryAfter < time.Second || e.RetryAfter > 2*time.Hour {
-			t.Errorf("%d bytes: to be tried again after %v, fewer after %v", size, e.RetryAfter, before)
+			t.Errorf("%d bytes: RetryAfter %v, for fewer bytes %v", size, e.RetryAfter, before)
 		}
 		before = e.RetryAfter
 	}
 	if before < 30*time.Minute {
-		t.Errorf("the whole file system is to be tried again after %v", before)
+		t.Errorf("for the whole file system RetryAfter is %v", before)
 	}
 	for _, size := range []int64{1<<40 - 999, 1 << 50, 1<<63 - 1} {
 		if e, _ := refused(size); !e.Is(tusd.ErrMaxSizeExceeded) {
@@ -94,16 +95,16 @@ func TestHopelessLengths(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.DeclareLength(t.Context(), open, 1<<50); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
-		t.Errorf("a length that is declared late: %v", err)
+		t.Errorf("a length that is declared later: %v", err)
 	}
-	r.free = 1000 // nothing is left, which is no fault of the client
+	r.free = 1000 // no space is left, so the client is not the cause
 	if e, announced := refused(1); !e.Is(tusd.ErrNoSpace) || announced {
-		t.Errorf("a byte where nothing is left: %v", e)
+		t.Errorf("a byte without free space: %v", e)
 	}
 }
 
-// A final that does not fit is refused before its first byte is copied, and
-// built when there is room.
+// A final that does not fit is refused before its first byte is copied, and built when
+// there is space.
 func TestConcatChecksTheRoom(t *testing.T) {
 	r := newRoomy(t)
 	final, partials := r.pendingFinal(t, "final", 5)
@@ -122,8 +123,8 @@ func TestConcatChecksTheRoom(t *testing.T) {
 	wantContent(t, r.FileStore, "final", strings.Repeat("p", 500))
 }
 
-// Room that is taken by others while a final is built ends that, and nothing
-// is left of it.
+// If other files take the space while a final is built, the build ends and its bytes are
+// removed.
 func TestConcatStopsWhenTheRoomIsGone(t *testing.T) {
 	r := newRoomy(t)
 	final, partials := r.pendingFinal(t, "final", 5)
@@ -132,15 +133,15 @@ func TestConcatStopsWhenTheRoomIsGone(t *testing.T) {
 			r.free = 1050
 		}
 	}
-	wantNoSpace(t, "a final whose room is taken", r.Concat(t.Context(), final, partials))
+	wantNoSpace(t, "a final whose space is taken", r.Concat(t.Context(), final, partials))
 	stat, err := os.Stat(filepath.Join(r.Path, "final"))
 	if err != nil || stat.Size() != 0 || r.copies != 3 {
 		t.Errorf("%v, %v after %d copies; want an empty file after 3", stat.Size(), err, r.copies)
 	}
 }
 
-// Room that is claimed for a final is refused to another final, a new upload and
-// a chunk. It is given back at the end.
+// Space that is reserved for a final is not available to another final, a new upload or a
+// chunk, until the final is built.
 func TestRoomOfAFinalIsClaimed(t *testing.T) {
 	r := newRoomy(t)
 	one, ofOne := r.pendingFinal(t, "one", 5)
@@ -172,8 +173,8 @@ func TestRoomOfAFinalIsClaimed(t *testing.T) {
 	}
 }
 
-// A length that becomes known later has to fit as one that is known at the
-// creation, but an upload that has all its bytes needs no more room.
+// A length that is declared later has to fit, like the length at a creation. An upload
+// that has all its bytes needs no more space.
 func TestLateLengthsHaveToFit(t *testing.T) {
 	r := newRoomy(t)
 	newOpen := func(id string) tusd.Upload {
@@ -186,9 +187,9 @@ func TestLateLengthsHaveToFit(t *testing.T) {
 	}
 	declared, announced, ended := newOpen("declared"), newOpen("announced"), newOpen("ended")
 	r.free = 1100
-	wantNoSpace(t, "declare 104 with 3 stored and room for 100", r.DeclareLength(t.Context(), declared, 104))
+	wantNoSpace(t, "declare 104 with 3 stored and space for 100", r.DeclareLength(t.Context(), declared, 104))
 	if info := infoOf(t, r.FileStore, "declared"); !info.SizeIsDeferred {
-		t.Error("the length that does not fit was written down")
+		t.Error("the length that does not fit was stored")
 	}
 	announce := func(length int64) error {
 		return announced.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {

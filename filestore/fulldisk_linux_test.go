@@ -26,8 +26,7 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
-// fill leaves no free block on the file system of dir, and returns what makes
-// room again.
+// fill leaves no free block on the file system of dir. free makes space again.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "ballast")
@@ -43,8 +42,8 @@ func fill(t *testing.T, dir string) (free func()) {
 	return func() { os.Remove(path) }
 }
 
-// A full disk harms nothing: what fits is kept, uploads can be looked at,
-// read, terminated and, once there is room, continued; also after a restart.
+// On a full disk the bytes that fit are stored. Uploads can be loaded, read and
+// terminated, and continued when there is space again, also after a restart.
 func TestFullDisk(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level.String(), func(t *testing.T) {
@@ -101,7 +100,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A creation respects the bytes that are to stay free.
+// A creation is refused if fewer than MinFree bytes would stay free.
 func TestMinFree(t *testing.T) {
 	s := New(smallDisk(t))
 	s.MinFree = 1 << 20
@@ -109,11 +108,11 @@ func TestMinFree(t *testing.T) {
 	written(t, s, "small", 1<<19, strings.Repeat("x", 1<<19))
 	_, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 << 18})
 	if !errors.Is(err, tusd.ErrNoSpace) {
-		t.Errorf("an upload into what is to stay free: %v, want ErrNoSpace", err)
+		t.Errorf("an upload that leaves less than MinFree: %v, want ErrNoSpace", err)
 	}
 	_, err = s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 << 19})
 	if !errors.Is(err, tusd.ErrMaxSizeExceeded) {
-		t.Errorf("an upload that would take what is always to stay free: %v, want ErrMaxSizeExceeded", err)
+		t.Errorf("an upload that never leaves MinFree: %v, want ErrMaxSizeExceeded", err)
 	}
 }
 
@@ -137,12 +136,12 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// What is to stay free stays free, also from uploads whose length nobody knew.
+// MinFree bytes stay free, also while an upload of deferred length is written.
 func TestMinFreeHoldsForEveryByte(t *testing.T) {
-	const toStay = 1 << 20
+	const minFree = 1 << 20
 	dir := smallDisk(t)
 	s := New(filepath.Join(dir, "uploads"))
-	s.MinFree = toStay
+	s.MinFree = minFree
 	s = reopened(t, s)
 	up, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
 	if err != nil {
@@ -150,7 +149,7 @@ func TestMinFreeHoldsForEveryByte(t *testing.T) {
 	}
 	n, err := up.WriteChunk(t.Context(), 0, io.LimitReader(zeroSource{}, 4<<20))
 	if !errors.Is(err, tusd.ErrNoSpace) || n < 512<<10 || n > 1<<20 {
-		t.Fatalf("of 4 MiB %d bytes are stored beside 1 MiB of 2: %v", n, err)
+		t.Fatalf("%d of 4 MiB are stored on 2 MiB of which 1 MiB must stay free: %v", n, err)
 	}
 	if info := infoOf(t, s, "a"); info.Offset != n {
 		t.Errorf("the offset is %d, want the %d bytes that were stored", info.Offset, n)

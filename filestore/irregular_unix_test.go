@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What is no regular file is neither followed nor waited for.
+// A link, FIFO or directory in place of a file is not followed, and does not block.
 func TestIrregularFiles(t *testing.T) {
 	fifo := func(path string) error { return syscall.Mkfifo(path, 0o644) }
 	link := func(path string) error { return os.Symlink("other.info", path) }

@@ -30,7 +30,7 @@ func listAll(t *testing.T, s *FileStore, before time.Time, limit int) []string {
 	}
 }
 
-// Every upload appears once, in directories too, and nothing else does.
+// A listing has every upload once, also those in directories, and no other files.
 func TestListWalksDirectories(t *testing.T) {
 	s := opened(t, None)
 	var want []string
@@ -50,7 +50,7 @@ func TestListWalksDirectories(t *testing.T) {
 	}
 }
 
-// A listing sees what appears behind its cursor, and goes on over a restart.
+// A listing has uploads that are created behind its cursor, and continues after a restart.
 func TestListCursor(t *testing.T) {
 	s := opened(t, None)
 	for _, id := range []string{"a", "b", "c"} {
@@ -68,8 +68,8 @@ func TestListCursor(t *testing.T) {
 	}
 }
 
-// Two listings at once do not disturb each other, nor does a new one see what
-// an older one found.
+// Two listings at the same time are independent, and a new listing does not use the
+// result of an older one.
 func TestListingsAtOnce(t *testing.T) {
 	s := opened(t, None)
 	for _, id := range []string{"a", "b", "c", "d"} {
@@ -92,8 +92,7 @@ func TestListingsAtOnce(t *testing.T) {
 	page("", "0", "0")
 }
 
-// What changed after before is left out: a change of the record, or of data
-// that lies elsewhere.
+// A listing omits uploads whose record or data has changed after before.
 func TestListBefore(t *testing.T) {
 	s := opened(t, None)
 	old, cut := time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
@@ -114,7 +113,7 @@ func TestListBefore(t *testing.T) {
 	}
 }
 
-// The collector of a listing keeps its bound and the order.
+// firstNames collects the first names in their order, up to its limit.
 func TestSmallest(t *testing.T) {
 	s := &firstNames{after: "3", limit: 3}
 	for _, name := range []string{"9", "1", "5", "3", "7", "4", "8"} {
@@ -126,7 +125,8 @@ func TestSmallest(t *testing.T) {
 	}
 }
 
-// In bytes, too, and without a gap: what was left out once does not come in later.
+// firstNames is bounded in bytes, too, and has no gap: a name that was dropped once is
+// not added again.
 func TestSmallestBytes(t *testing.T) {
 	for range 1000 {
 		s := &firstNames{limit: 1000, maxBytes: 400}

@@ -16,7 +16,7 @@ func TestReaderBesideWriter(t *testing.T) {
 				}
 				up := loaded(t, s, "a")
 				offsetOf(t, up)
-				look := func() int64 {
+				read := func() int64 {
 					reader, err := s.GetUpload(t.Context(), nil, "a")
 					if err != nil {
 						t.Fatal(err)
@@ -26,7 +26,7 @@ func TestReaderBesideWriter(t *testing.T) {
 				var seen []int64
 				half := 0
 				src := readFunc(func(p []byte) (int, error) {
-					seen = append(seen, look(), offsetOf(t, up))
+					seen = append(seen, read(), offsetOf(t, up))
 					if half++; half > 1 {
 						return 0, errSource
 					}
@@ -41,10 +41,10 @@ func TestReaderBesideWriter(t *testing.T) {
 				}
 				for _, got := range seen {
 					if got != int64(len(stored)) {
-						t.Errorf("beside a writer the offset is %d, want %d", got, len(stored))
+						t.Errorf("while a chunk is written the offset is %d, want %d", got, len(stored))
 					}
 				}
-				if got := look(); got != int64(len(stored))+3 {
+				if got := read(); got != int64(len(stored))+3 {
 					t.Errorf("after it the offset is %d, want %d", got, len(stored)+3)
 				}
 			})

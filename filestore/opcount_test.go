@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// opCounter counts operations; after an operation has happened.
+// opCounter counts operations that are done.
 type opCounter struct {
 	mu   sync.Mutex
 	seen map[durable.Op]int
@@ -35,6 +35,7 @@ func (c *opCounter) reset() map[durable.Op]int {
 	return seen
 }
 
+// openCountingStore opens a store whose operations are counted.
 func counted(t testing.TB, level Durability) (*FileStore, *opCounter) {
 	c := &opCounter{}
 	s := New(t.TempDir())
@@ -51,7 +52,7 @@ func wantCounts(t *testing.T, what string, got, want map[durable.Op]int) {
 
 type ops = map[durable.Op]int
 
-// What each step of an upload costs in changes and syncs.
+// TestOperationsPerStep checks the number of changes and syncs of each step of an upload.
 func TestOperationsPerStep(t *testing.T) {
 	cases := map[Durability]struct{ create, write, show, last, finish, terminate ops }{
 		Ack: {

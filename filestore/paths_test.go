@@ -11,12 +11,13 @@ import (
 	"github.com/tus/tusd"
 )
 
+// createAt creates an upload with data at path.
 func newAt(t *testing.T, s *FileStore, id, path string) (tusd.Upload, error) {
 	t.Helper()
 	return s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 11, Storage: map[string]string{"Path": path}})
 }
 
-// Where a hook wants the data, and where it gets it.
+// A hook may set the path of the data below the directory or below StorageRoots.
 func TestStoragePath(t *testing.T) {
 	base := t.TempDir()
 	extra := filepath.Join(base, "extra")
@@ -47,7 +48,7 @@ func TestStoragePath(t *testing.T) {
 			t.Errorf("Storage.Path %s: %s has %q, %v", path, want, content, err)
 		}
 		if info, _ := up.GetInfo(t.Context()); info.Storage["Path"] != want || info.Storage["InfoPath"] != filepath.Join(s.Path, "id.info") {
-			t.Errorf("Storage.Path %s: the record says %v", path, info.Storage)
+			t.Errorf("Storage.Path %s: the record has %v", path, info.Storage)
 		}
 		s = reopened(t, s)
 		wantContent(t, s, "id", stored+added)
@@ -77,7 +78,7 @@ func TestStoragePath(t *testing.T) {
 	wantFiles(t, s, "taken", "taken.info")
 }
 
-// A record whose data is missing gets none from another upload's hook.
+// A hook cannot set the path of another record, also if the data of that is missing.
 func TestStoragePathBesideForeignRecord(t *testing.T) {
 	s := opened(t, Ack)
 	put(t, s, map[string]string{"b.info": v2Record("b", 11, "b")})
@@ -87,8 +88,9 @@ func TestStoragePathBesideForeignRecord(t *testing.T) {
 	wantFiles(t, s, "b.info")
 }
 
-// A taken-over record whose data lies where this store may not read is trouble
-// of the configuration: the client must not throw its upload away.
+// If the data of a record of tusd v2 is outside the directories of this store, the
+// configuration is wrong: the error is not ErrNotFound, so that the client keeps its
+// upload.
 func TestRecordPointsOutside(t *testing.T) {
 	s := opened(t, Ack)
 	outside := filepath.Join(t.TempDir(), "data")
@@ -110,7 +112,7 @@ func TestRecordPointsOutside(t *testing.T) {
 	}
 }
 
-// No link in the directory leads out of it.
+// The store follows no link to a file outside its directory.
 func TestLinksOutside(t *testing.T) {
 	s := opened(t, Ack)
 	outside := t.TempDir()
@@ -205,20 +207,19 @@ func FuzzParseRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		info, err := parseRecord("id", content)
 		if err == nil && (info.ID != "id" || info.Size < 0 || info.Size > maxSize) {
-			t.Errorf("%q is taken for %+v", content, info)
+			t.Errorf("%q is parsed as %+v", content, info)
 		}
 	})
 }
 
-// The short way to where an upload lies takes no record that the long one would
-// not, however its paths are written.
+// isDefaultStorage accepts only the storage of an upload at its default path.
 func TestLiesHere(t *testing.T) {
 	for _, dir := range []string{"/data", "/data/a", "/"} {
 		v := &volume{path: dir, aliases: []string{dir}}
 		for _, id := range []string{"a", "a/a", "data", "a.txt", "a%2Fb"} {
 			usual := v.storage(id, v.file(id))
 			if dir != "/" && !v.isDefaultStorage(id, usual) {
-				t.Errorf("%s in %s takes the long way", id, dir)
+				t.Errorf("%s in %s is not the default storage", id, dir)
 			}
 			for _, other := range otherStorages(usual, dir, id) {
 				if v.isDefaultStorage(id, other) {
@@ -229,7 +230,7 @@ func TestLiesHere(t *testing.T) {
 	}
 }
 
-// otherStorages returns what is like usual, but not the same.
+// otherStorages returns storages that differ from usual in one value.
 func otherStorages(usual map[string]string, dir, id string) []map[string]string {
 	others := []map[string]string{nil}
 	for _, key := range []string{"Type", "Path", "InfoPath", "Key"} {

@@ -18,8 +18,8 @@ func TestProbeFindsAReadOnlyFileSystem(t *testing.T) {
 	}
 }
 
-// mountReadOnly lays dir over itself, read-only: a file system that is written
-// to, as the store does, cannot be made so as a whole.
+// mountReadOnly mounts dir over itself, read-only. The file system itself cannot be
+// remounted read-only because the store has files open for writing.
 func mountReadOnly(t *testing.T, dir string) {
 	t.Helper()
 	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
@@ -40,6 +40,6 @@ func TestProbeFindsAFullDisk(t *testing.T) {
 	}
 	free()
 	if err := s.Probe(t.Context()); err != nil {
-		t.Errorf("there is room again: %v", err)
+		t.Errorf("with free space again: %v", err)
 	}
 }

@@ -15,26 +15,26 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// holdDir names, in the environment of a child of this test, a directory that
-// it opens and holds until its standard input ends.
-const holdDir = "TUSD_FILESTORE_TEST_HOLD"
-
-// stopDir is holdDir for a child that stops while it writes.
-const stopDir = "TUSD_FILESTORE_TEST_STOP"
+// Environment variables with a directory, for a child process of a test: one that opens
+// the directory until its standard input ends, and one that blocks while it writes.
+const (
+	openDir  = "TUSD_FILESTORE_TEST_OPEN"
+	writeDir = "TUSD_FILESTORE_TEST_WRITE"
+)
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(holdDir); dir != "" {
-		hold(dir)
+	if dir := os.Getenv(openDir); dir != "" {
+		serveDir(dir)
 		return
 	}
-	if dir := os.Getenv(stopDir); dir != "" {
+	if dir := os.Getenv(writeDir); dir != "" {
 		filestore.WriteUntilRename(dir)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-func hold(dir string) {
+func serveDir(dir string) {
 	store := filestore.New(dir)
 	if err := store.Open(context.Background(), tusd.Env{Locker: &tusd.LocalLocker{}}); err != nil {
 		os.Stdout.WriteString("refused: " + err.Error() + "\n")
@@ -44,19 +44,19 @@ func hold(dir string) {
 	io.Copy(io.Discard, os.Stdin)
 }
 
-// A second process is refused by name, and let in as soon as the first was
-// killed.
+// A second process on a directory is refused with an error that names it, until the first
+// one has ended.
 func TestSecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	child, said := startHolder(t, holdDir, dir)
-	if said != "open" {
-		t.Fatalf("the child says %q", said)
+	child, line := startChild(t, openDir, dir)
+	if line != "open" {
+		t.Fatalf("the child prints %q", line)
 	}
 	env := tusd.Env{Locker: &tusd.LocalLocker{}}
 	store := filestore.New(dir)
 	err := store.Open(t.Context(), env)
 	if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "in use") {
-		t.Fatalf("beside another process: %v", err)
+		t.Fatalf("other another process: %v", err)
 	}
 	child.Process.Kill()
 	child.Wait()
@@ -64,26 +64,26 @@ func TestSecondProcessIsRefused(t *testing.T) {
 		t.Fatalf("after the other process was killed: %v", err)
 	}
 	defer store.Close()
-	if _, said := startHolder(t, holdDir, dir); !strings.HasPrefix(said, "refused: ") || !strings.Contains(said, dir) {
-		t.Errorf("a child says %q, want to see it refused", said)
+	if _, line := startChild(t, openDir, dir); !strings.HasPrefix(line, "refused: ") || !strings.Contains(line, dir) {
+		t.Errorf("the child prints %q, want it refused", line)
 	}
 }
 
-// What a killed process was writing is gone after the next start, and not before
-// it is dead, whoever else uses the directory.
+// Temporary files of a killed process are removed at the next start. Those of a running
+// process are not removed.
 func TestTemporaryFilesOfAKilledProcess(t *testing.T) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "windows" {
 		t.Skip("no locks on single bytes here")
 	}
 	dir := t.TempDir()
-	child, said := startHolder(t, stopDir, dir)
-	if said != "stopped" {
-		t.Fatalf("the child says %q", said)
+	child, line := startChild(t, writeDir, dir)
+	if line != "stopped" {
+		t.Fatalf("the child prints %q", line)
 	}
-	beside := filestore.OpenShared(t, dir)
-	defer beside.Close()
+	other := filestore.OpenShared(t, dir)
+	defer other.Close()
 	if left := temporary(t, dir); len(left) != 1 {
-		t.Fatalf("while the child lives: %q, want its temporary file", left)
+		t.Fatalf("while the child runs: %q, want its temporary file", left)
 	}
 	child.Process.Kill()
 	child.Wait()
@@ -93,6 +93,7 @@ func TestTemporaryFilesOfAKilledProcess(t *testing.T) {
 	}
 }
 
+// temporary returns the temporary files of a store.
 func temporary(t *testing.T, dir string) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, ".tusd.d", "tmp", "*"))
@@ -102,9 +103,9 @@ func temporary(t *testing.T, dir string) []string {
 	return names
 }
 
-// startHolder starts a child on dir, which a variable tells what to do, and
-// returns the first line that it says.
-func startHolder(t *testing.T, variable, dir string) (*exec.Cmd, string) {
+// startChild starts a child on dir with one of the variables, and returns the first line
+// of its output.
+func startChild(t *testing.T, variable, dir string) (*exec.Cmd, string) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), variable+"="+dir)
@@ -119,9 +120,9 @@ func startHolder(t *testing.T, variable, dir string) (*exec.Cmd, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { child.Process.Kill(); child.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
+	text, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the child said nothing: %v", err)
+		t.Fatalf("the child has no output: %v", err)
 	}
-	return child, strings.TrimSpace(line)
+	return child, strings.TrimSpace(text)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// put writes files into the directory of s, as another program left them.
+// writeFiles writes files into the directory of s, as another program does.
 func put(t testing.TB, s *FileStore, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
@@ -27,14 +27,14 @@ func put(t testing.TB, s *FileStore, files map[string]string) {
 	}
 }
 
-// v2Record is a record as tusd v2 writes it.
+// v2Record returns a record of tusd v2.
 func v2Record(id string, size int64, path string) string {
 	return fmt.Sprintf(`{"ID":%q,"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"hello.txt"},`+
 		`"IsPartial":false,"IsFinal":false,"PartialUploads":null,"Storage":{"InfoPath":%q,"Path":%q,"Type":"filestore"}}`,
 		id, size, path+".info", path)
 }
 
-// Half-finished uploads of other programs are continued where they stand.
+// Unfinished uploads of tusd v2 and tusd 0.x continue.
 func TestTakeOver(t *testing.T) {
 	v0 := `{"ID":"old","Size":11,"Offset":0,"MetaData":null,"IsPartial":false,"IsFinal":false,"PartialUploads":null}`
 	cases := map[string]struct {
@@ -87,8 +87,8 @@ func TestForeignBinIsNoData(t *testing.T) {
 	wantContent(t, s, "old.bin", "abc")
 }
 
-// A record that cannot be one is never taken for an upload, can be terminated,
-// and harms no other.
+// An upload with an invalid record cannot be loaded. It can be terminated, without an
+// effect on other uploads.
 func TestBrokenRecords(t *testing.T) {
 	good := v2Record("a", 11, "a")
 	cases := map[string]map[string]string{
@@ -145,7 +145,7 @@ func wantBroken(t *testing.T, s *FileStore) {
 	wantContent(t, s, "other", "abc")
 }
 
-// An error of reading is trouble that passes, and no proof of absence.
+// An error while a record is read is not ErrNotFound.
 func TestReadingFails(t *testing.T) {
 	s := opened(t, Ack)
 	put(t, s, map[string]string{"a": stored, "a.info": strings.Replace(v2Record("a", 11, "a"), `{"ID"`, `{"Version":99,"ID"`, 1)})
@@ -169,7 +169,7 @@ func TestReadingFails(t *testing.T) {
 	wantFiles(t, s, "a", "a.info")
 }
 
-// A record that names another upload's data is broken, and harms nobody.
+// A record that names another upload's data is broken, and that upload is not changed.
 func TestForeignData(t *testing.T) {
 	s := opened(t, Ack)
 	written(t, s, "b", 3, "abc")
@@ -184,7 +184,7 @@ func TestForeignData(t *testing.T) {
 	wantFiles(t, s, "b", "b.info")
 }
 
-// A directory in the way is removed if it is empty, and what is in it stays.
+// A directory in place of a file is removed if it is empty, and kept if it has files.
 func TestDirectoryInTheWay(t *testing.T) {
 	s := opened(t, Ack)
 	written(t, s, "a/b", 3, "abc")
@@ -208,7 +208,7 @@ func TestDirectoryInTheWay(t *testing.T) {
 	}
 }
 
-// A rollback mark of a terminated upload does not cut a later one of its name.
+// An undo record of a terminated upload does not truncate a later upload with its id.
 func TestStaleRollbackMark(t *testing.T) {
 	s := opened(t, None)
 	written(t, s, "a", 11, stored)

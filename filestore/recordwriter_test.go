@@ -9,22 +9,22 @@ import (
 	"github.com/tus/tusd"
 )
 
-// sameAsPackageJSON fails if the record of info is not what package json makes
-// of it, or is an error where that one has none.
+// wantRecordOfJSON checks that the record of info, or its error, is the same as that of
+// encoding/json.
 func sameAsPackageJSON(t *testing.T, info tusd.FileInfo) {
 	t.Helper()
 	want, wantErr := json.Marshal(info)
 	w := recordWriter{}
 	w.record(&info)
 	if (w.err != nil) != (wantErr != nil) {
-		t.Fatalf("%+v: error %v, package json has %v", info, w.err, wantErr)
+		t.Fatalf("%+v: error %v, encoding/json has %v", info, w.err, wantErr)
 	}
 	if wantErr == nil && string(w.b) != string(want) {
-		t.Errorf("the record is\n%s\nand package json writes\n%s", w.b, want)
+		t.Errorf("the record is\n%s\nand encoding/json writes\n%s", w.b, want)
 	}
 }
 
-// fillValue sets v and all in it to something that is not its zero value.
+// fillValue sets v and all its parts to values that are not zero.
 func fillValue(t *testing.T, v reflect.Value) {
 	if v.CanInterface() {
 		if _, ok := v.Interface().(time.Time); ok {
@@ -62,8 +62,8 @@ func fillValue(t *testing.T, v reflect.Value) {
 	}
 }
 
-// TestRecordIsThatOfPackageJSON goes through every field that a FileInfo has:
-// all set, each alone, each alone missing.
+// TestRecordFieldsAgainstPackageJSON tests FileInfos with all fields, without any, with
+// each field alone, and without each field.
 func TestRecordIsThatOfPackageJSON(t *testing.T) {
 	var full tusd.FileInfo
 	fillValue(t, reflect.ValueOf(&full).Elem())
@@ -82,8 +82,7 @@ func TestRecordIsThatOfPackageJSON(t *testing.T) {
 	}
 }
 
-// TestRecordTimesAreThoseOfPackageJSON has times that RFC 3339 cannot tell, and
-// those beside them.
+// TestRecordTimesAgainstPackageJSON tests times at and beyond the limits of RFC 3339.
 func TestRecordTimesAreThoseOfPackageJSON(t *testing.T) {
 	for _, zone := range []*time.Location{time.UTC, time.Local, time.FixedZone("", 90*60), time.FixedZone("", 24*3600), time.FixedZone("", 30)} {
 		for _, year := range []int{-1, 0, 1, 999, 9999, 10000} {
@@ -94,11 +93,11 @@ func TestRecordTimesAreThoseOfPackageJSON(t *testing.T) {
 	}
 	sameAsPackageJSON(t, tusd.FileInfo{Created: time.Now()})
 	if _, err := formatRecord(tusd.FileInfo{Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}); err == nil {
-		t.Error("a record that cannot be written is no error")
+		t.Error("formatRecord gives no error for an invalid time")
 	}
 }
 
-// TestRecordListsAreThoseOfPackageJSON tells nothing from something empty.
+// TestRecordListsAgainstPackageJSON tests lists and maps that are empty but not nil.
 func TestRecordListsAreThoseOfPackageJSON(t *testing.T) {
 	sameAsPackageJSON(t, tusd.FileInfo{PartialUploads: []string{}, Finals: []string{}, MetaData: tusd.MetaData{}, Storage: map[string]string{}})
 }

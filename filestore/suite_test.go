@@ -18,8 +18,8 @@ func TestContract(t *testing.T) {
 	for _, level := range []filestore.Durability{filestore.Ack, filestore.Complete, filestore.None} {
 		t.Run(level.String(), func(t *testing.T) {
 			storetest.Run(t, storetest.Harness{
-				New:       func(tb testing.TB) *tusd.StoreComposer { return composed(tb, tb.TempDir(), level) },
-				Reopen:    func(tb testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer { return restarted(tb, c, level) },
+				New:       func(tb testing.TB) *tusd.StoreComposer { return newComposer(tb, tb.TempDir(), level) },
+				Reopen:    func(tb testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer { return reopenComposer(tb, c, level) },
 				Claims:    storetest.Everything,
 				Leftovers: leftovers,
 				Break:     truncateRecord,
@@ -28,8 +28,8 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// composed is a store for dir in a composer.
-func composed(tb testing.TB, dir string, level filestore.Durability) *tusd.StoreComposer {
+// newComposer returns a composer with a store for dir.
+func newComposer(tb testing.TB, dir string, level filestore.Durability) *tusd.StoreComposer {
 	store := &filestore.FileStore{Path: dir, Durability: level}
 	tb.Cleanup(func() { store.Close() })
 	composer := tusd.NewStoreComposer()
@@ -37,16 +37,17 @@ func composed(tb testing.TB, dir string, level filestore.Durability) *tusd.Store
 	return composer
 }
 
-func restarted(tb testing.TB, c *tusd.StoreComposer, level filestore.Durability) *tusd.StoreComposer {
-	store := inside(tb, c)
+// reopenComposer closes the store of a composer and returns a composer with a new one.
+func reopenComposer(tb testing.TB, c *tusd.StoreComposer, level filestore.Durability) *tusd.StoreComposer {
+	store := fileStoreOf(tb, c)
 	if err := store.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	return composed(tb, store.Path, level)
+	return newComposer(tb, store.Path, level)
 }
 
-// inside is the file store of a composer.
-func inside(tb testing.TB, c *tusd.StoreComposer) *filestore.FileStore {
+// fileStoreOf returns the file store of a composer.
+func fileStoreOf(tb testing.TB, c *tusd.StoreComposer) *filestore.FileStore {
 	store, ok := c.Core.(*filestore.FileStore)
 	if !ok {
 		tb.Fatalf("the composer has a %T", c.Core)
@@ -54,10 +55,10 @@ func inside(tb testing.TB, c *tusd.StoreComposer) *filestore.FileStore {
 	return store
 }
 
-// leftovers names the files that belong to none of the uploads ids. A rollback
-// mark belongs to its upload: it stays where a lease was lost.
+// leftovers returns the files that belong to none of the uploads ids. An undo record
+// belongs to its upload: it stays if the lease was lost.
 func leftovers(tb testing.TB, c *tusd.StoreComposer, ids []string) []string {
-	dir := inside(tb, c).Path
+	dir := fileStoreOf(tb, c).Path
 	expected := map[string]bool{".tusd.locks": true}
 	for _, id := range ids {
 		expected[id], expected[id+".info"], expected[id+".undo"] = true, true, true
@@ -77,9 +78,9 @@ func leftovers(tb testing.TB, c *tusd.StoreComposer, ids []string) []string {
 	return extra
 }
 
-// truncateRecord leaves half of a record, as a crash of another program may.
+// truncateRecord cuts a record in half, as a crash of another program may.
 func truncateRecord(tb testing.TB, c *tusd.StoreComposer, id string) {
-	path := filepath.Join(inside(tb, c).Path, id+".info")
+	path := filepath.Join(fileStoreOf(tb, c).Path, id+".info")
 	stat, err := os.Stat(path)
 	if err == nil {
 		err = os.Truncate(path, stat.Size()/2)
@@ -89,8 +90,8 @@ func truncateRecord(tb testing.TB, c *tusd.StoreComposer, id string) {
 	}
 }
 
-// A second store of this process on a directory is refused, and told how it
-// could be shared, until the first is closed.
+// A second store of this process on a directory is refused until the first is closed. The
+// error says how the directory can be shared.
 func TestSecondStoreIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filestore.New(dir), filestore.New(dir)
@@ -114,19 +115,19 @@ func TestSecondStoreIsRefused(t *testing.T) {
 	}
 }
 
-// scoped is a locker that claims another scope.
-type scoped struct {
+// scopedLocker is a locker with another scope.
+type scopedLocker struct {
 	tusd.Locker
 	scope tusd.Scope
 }
 
-func (l scoped) Scope() tusd.Scope { return l.scope }
+func (l scopedLocker) Scope() tusd.Scope { return l.scope }
 
-// With a locker of the machine's processes the directory is shared among those
-// that have one, and only among those.
+// Stores whose lockers have the scope machine share a directory. A store with another
+// scope is refused there.
 func TestSharedDirectory(t *testing.T) {
 	dir := t.TempDir()
-	machine := tusd.Env{Locker: scoped{&tusd.LocalLocker{}, tusd.ScopeMachine}}
+	machine := tusd.Env{Locker: scopedLocker{&tusd.LocalLocker{}, tusd.ScopeMachine}}
 	process := tusd.Env{Locker: &tusd.LocalLocker{}}
 	for range 2 {
 		store := filestore.New(dir)
@@ -136,11 +137,11 @@ func TestSharedDirectory(t *testing.T) {
 		defer store.Close()
 	}
 	if err := filestore.New(dir).Open(t.Context(), process); err == nil {
-		t.Error("a store with a locker of the process joins those with one of the machine")
+		t.Error("a store with scope process is opened beside those with scope machine")
 	}
-	lease := tusd.Env{Locker: scoped{&tusd.LocalLocker{}, tusd.ScopeLease}}
+	lease := tusd.Env{Locker: scopedLocker{&tusd.LocalLocker{}, tusd.ScopeLease}}
 	if err := filestore.New(t.TempDir()).Open(t.Context(), lease); err == nil || !strings.Contains(err.Error(), "lease") {
-		t.Errorf("a locker of leases gives %v, want a refusal by name", err)
+		t.Errorf("a locker of scope lease gives %v, want an error that names the scope", err)
 	}
 }
 

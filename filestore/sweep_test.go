@@ -13,8 +13,8 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// faults lets the at'th operation between on and off fail. An operation counts
-// twice: refused before it happened, and done but nobody learns of it.
+// faults makes one operation between on and off fail: number at. Each operation counts
+// twice: it fails before it is done, or it is done and fails all the same.
 type faults struct {
 	at  int
 	err error
@@ -22,8 +22,8 @@ type faults struct {
 	mu     sync.Mutex
 	active bool
 	seen   int
-	fired  string // what failed; empty: nothing
-	done   bool   // it had happened nevertheless
+	fired  string // the operation that failed; empty: none
+	done   bool   // it was done
 }
 
 func (f *faults) on()  { f.set(true) }
@@ -52,10 +52,10 @@ func (f *faults) hook(op durable.Op, name string, done bool) error {
 type scenario struct {
 	name    string
 	prepare func(t *testing.T, s *FileStore)
-	// act does the operation once, with the faults on, and checks, together
-	// with its error, what the same process sees afterwards.
+	// act does the operation once, with the faults on, and checks the state in the same
+	// process.
 	act func(t *testing.T, s *FileStore, f *faults) error
-	// restarted checks what a later process sees; err is act's.
+	// restarted checks the state in a later process; err is the error of act.
 	restarted func(t *testing.T, s *FileStore, err error)
 }
 
@@ -75,8 +75,8 @@ var scenarios = []scenario{
 	{"side records", nil, actSides, afterSides},
 }
 
-// Whatever fails, and wherever: nothing acknowledged is lost, every offset is
-// true, nothing half-made is taken for an upload, and a second try succeeds.
+// If any operation fails, no acknowledged byte is lost, every offset is correct, no
+// unfinished creation is visible as an upload, and a retry succeeds.
 func TestFaultSweep(t *testing.T) {
 	for _, level := range levels {
 		for _, sc := range scenarios {
@@ -111,22 +111,22 @@ func sweep(t *testing.T, level Durability, sc scenario, cause error) {
 		}
 		sc.restarted(t, reopened(t, s), err)
 		if open := openFiles(s.Path); len(open) > 0 {
-			t.Errorf("nothing goes on, and these files are open: %q", open)
+			t.Errorf("these files are still open: %q", open)
 		}
 		if t.Failed() {
 			t.Fatalf("with fault %d: %q (done: %t)", at, f.fired, f.done)
 		}
 		if f.fired == "" {
 			if at == 1 && (level != None || sc.name != "finish") {
-				t.Fatal("no operation went through the seam")
+				t.Fatal("no operation called the hook")
 			}
 			return
 		}
 	}
 }
 
-// openFiles returns what lies in dir and this process has open, but for the lock
-// file, which is open as long as a store is; nothing where the system does not tell.
+// openFiles returns the files below dir that this process has open, except the lock file,
+// which is open as long as the store. Without /proc it returns none.
 func openFiles(dir string) (names []string) {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, entry := range entries {
@@ -170,10 +170,10 @@ func afterCreateOf(t *testing.T, s *FileStore, err error, id string) {
 
 func prepareStored(t *testing.T, s *FileStore) {
 	up := written(t, s, "a", int64(len(stored+added)), stored)
-	offsetOf(t, up) // shown, and so acknowledged
+	offsetOf(t, up) // acknowledges the offset
 }
 
-// prepareRestarted leaves nothing in memory about the upload.
+// prepareRestarted removes the upload's state from memory, as a restart does.
 func prepareRestarted(t *testing.T, s *FileStore) {
 	prepareStored(t, s)
 	s.opened.Load().uploads.forgetState("a")
@@ -191,9 +191,8 @@ func actWrite(t *testing.T, s *FileStore, f *faults) error {
 	return err
 }
 
-// wantAfterWrite checks the offset after a chunk of which n bytes were said to
-// be stored. At the level complete a failed sync may take back what was
-// written since the last one.
+// wantAfterWrite checks the offset after WriteChunk has returned n. At level complete a
+// failed sync may roll back the bytes since the last sync.
 func wantAfterWrite(t *testing.T, s *FileStore, n int64, err error) {
 	t.Helper()
 	got, want := offsetOf(t, loaded(t, s, "a")), int64(len(stored))+n
@@ -230,8 +229,8 @@ func actAtomic(t *testing.T, s *FileStore, f *faults) error {
 
 var errSource = errors.New("the source failed")
 
-// actAtomicCut lets the source fail in any case; the fault may then hit what
-// takes the chunk back.
+// actAtomicCut uses a source that always fails, so that the fault may hit the rollback of
+// the chunk.
 func actAtomicCut(t *testing.T, s *FileStore, f *faults) error {
 	up := loaded(t, s, "a")
 	f.on()

@@ -12,8 +12,8 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// After a restart the first offset that is shown is synced, with the record and the
-// names; later ones are not.
+// After a restart the data, the record and the names are synced before the first offset is
+// returned. Later calls sync nothing.
 func TestFirstOffsetAfterRestart(t *testing.T) {
 	s, c := counted(t, Ack)
 	written(t, s, "a", 11, stored)
@@ -25,8 +25,8 @@ func TestFirstOffsetAfterRestart(t *testing.T) {
 	wantCounts(t, "the second time", c.reset(), nil)
 }
 
-// After a restart a complete upload is synced before it is shown as complete, also
-// at the level complete. Further downloads cost no sync.
+// After a restart a complete upload is synced before its first download, also at level
+// complete. Further downloads sync nothing.
 func TestDownloadsOfCompleteUploads(t *testing.T) {
 	for _, level := range []Durability{Ack, Complete} {
 		s, c := counted(t, level)
@@ -48,7 +48,7 @@ func TestDownloadsOfCompleteUploads(t *testing.T) {
 	}
 }
 
-// fenced is a lease with given fencing numbers.
+// fencedLease is a lease with given fencing numbers.
 type fenced struct {
 	tusd.Lease
 	n, before uint64
@@ -56,8 +56,8 @@ type fenced struct {
 
 func (l fenced) Fence() (n, before uint64) { return l.n, l.before }
 
-// With a locker of scope machine a sync state is trusted only if no other grant
-// lies between.
+// With a locker of scope machine a sync state is trusted only if no other process had a
+// grant in between.
 func TestStatesBetweenProcesses(t *testing.T) {
 	s, c := counted(t, Ack)
 	s.opened.Load().scope = tusd.ScopeMachine
@@ -73,7 +73,7 @@ func TestStatesBetweenProcesses(t *testing.T) {
 		{"the same grant", first, false},
 		{"the next grant", fenced{first, 6, 5}, false},
 		{"and the one after it", fenced{first, 7, 6}, false},
-		{"one between was another's", fenced{first, 9, 8}, true},
+		{"after a grant of another process", fenced{first, 9, 8}, true},
 		{"the next grant again", fenced{first, 10, 9}, false},
 		{"the grant before is not known", fenced{first, 11, 0}, true},
 		{"a locker without numbers", fenced{first, 0, 0}, true},
@@ -93,26 +93,26 @@ func TestStatesBetweenProcesses(t *testing.T) {
 	}
 }
 
-// A removal that fails does not forget that bytes have to be cut off.
+// After a failed removal the store still truncates the bytes that a failed sync has lost.
 func TestFailedRemovalKeepsLostBytesKnown(t *testing.T) {
 	s := New(t.TempDir())
-	var sick atomic.Bool
+	var failing atomic.Bool
 	s.hook = func(op durable.Op, name string, _ bool) error {
-		failing := op == durable.OpSync || op == durable.OpTruncate || op == durable.OpRemove
-		if sick.Load() && name == "a" && failing {
+		canFail := op == durable.OpSync || op == durable.OpTruncate || op == durable.OpRemove
+		if failing.Load() && name == "a" && canFail {
 			return syscall.EIO
 		}
 		return nil
 	}
 	s = reopened(t, s)
 	up := written(t, s, "a", 100, "stored")
-	sick.Store(true)
+	failing.Store(true)
 	if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader("lost")); n != 0 || err == nil {
 		t.Fatalf("WriteChunk gives %d, %v", n, err)
 	}
 	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Terminate gives %v", err)
 	}
-	sick.Store(false)
+	failing.Store(false)
 	wantContent(t, s, "a", "stored")
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// A record that a reader without a lease has read before a change does not replace
-// the one that the holder of the lease has read after it.
+// A record that a reader without a lease has read before a change does not replace the
+// record that the holder of the lease has read after the change.
 func TestStampsAreOfWhatWasRead(t *testing.T) {
 	c := newUploadCache()
 	lease := locked(t, "a")
 	c.setState("a", lease, syncState{})
 	older, newer := &tusd.FileInfo{ID: "a", Size: 1}, &tusd.FileInfo{ID: "a", Size: 2}
 	c.addRecord(newer, []byte("newer"), durable.Stamp{})
-	c.addRecord(older, []byte("older"), durable.Stamp{}) // by the reader, which is late
+	c.addRecord(older, []byte("older"), durable.Stamp{}) // added later by the reader
 	c.confirmRecord(newer, stampOf(t))
 	if info, _ := c.stampedRecord("a", tusd.ScopeProcess, lease); info != nil {
-		t.Errorf("without looking the length is %d", info.Size)
+		t.Errorf("the cached length is %d", info.Size)
 	}
 }
 
@@ -48,14 +48,14 @@ func TestStampedRecord(t *testing.T) {
 	c.setState("a", lease, syncState{})
 	want("with a state", record)
 	if got, _ := c.stampedRecord("a", tusd.ScopeMachine, nil); got != nil {
-		t.Error("between processes, without a lease: it is used")
+		t.Error("with scope machine and without a lease the cached record is used")
 	}
 	c.invalidateRecord("a")
 	want("invalidated", nil)
 	c.confirmRecord(record, stamp)
 	want("confirmed", record)
 	c.forgetState("a")
-	want("with a forgotten state", nil)
+	want("with a removed state", nil)
 	if c.decodedRecord("a", []byte("x")) != record || c.decodedRecord("a", []byte("y")) != nil {
 		t.Error("the content does not decide whether the record is decoded again")
 	}
@@ -74,12 +74,12 @@ func TestFullSynced(t *testing.T) {
 	}
 	c.forgetState("a")
 	if c.isFullSynced("a", modified) || len(c.index) != 0 {
-		t.Error("it is not forgotten")
+		t.Error("the state is not removed")
 	}
 }
 
-// The memory for uploads is bounded, and the ones that are being written, or must be
-// cut, are never evicted.
+// The memory for uploads is bounded. Uploads that are being written or must be truncated
+// are never evicted.
 func TestUploadCacheIsBounded(t *testing.T) {
 	c := newUploadCache()
 	lease := locked(t, "x")
@@ -91,7 +91,7 @@ func TestUploadCacheIsBounded(t *testing.T) {
 		c.setFullSynced(fmt.Sprint(strings.Repeat("i", 800), i), time.Now())
 	}
 	if took := heapInUse() - before; took > uploadsBudget*5/4 || took < uploadsBudget/2 {
-		t.Errorf("uploads take %d bytes, %d are meant", took, uploadsBudget)
+		t.Errorf("uploads take %d bytes, the budget is %d", took, uploadsBudget)
 	}
 	for i := range pinned {
 		if s, ok := c.trustedState(fmt.Sprint(strings.Repeat("i", 800), i), tusd.ScopeProcess, nil); !ok || !s.isPinned() {
@@ -100,13 +100,13 @@ func TestUploadCacheIsBounded(t *testing.T) {
 	}
 }
 
-// The memory for records is bounded on its own: a record is dropped long before the
-// sync state of its upload.
+// The memory for records has its own bound: a record is evicted long before the sync
+// state of its upload.
 func TestRecordsAreBounded(t *testing.T) {
 	c := newUploadCache()
 	lease := locked(t, "x")
 	before := heapInUse()
-	for i := range 300 { // as finals with 3 000 partials, of which 300 have 75 MB
+	for i := range 300 { // like finals with 3 000 partials; 300 of them take 75 MB
 		info := &tusd.FileInfo{ID: fmt.Sprint("final", i), RawConcat: string(make([]byte, 150_000))}
 		c.setState(info.ID, lease, syncState{})
 		c.addRecord(info, make([]byte, 100_000), durable.Stamp{})
@@ -125,7 +125,7 @@ func TestRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// An upload in use stays, however many others come.
+// An upload in use is not evicted by any number of other uploads.
 func TestUploadInUseStays(t *testing.T) {
 	c := newUploadCache()
 	lease := locked(t, "used")
@@ -145,7 +145,7 @@ func TestUploadInUseStays(t *testing.T) {
 	}
 }
 
-// Against maps: the cache has what was set last, or nothing, and its sums are right.
+// The cache returns the last value or none, compared with maps, and its sums are correct.
 func TestUploadCacheAgainstMaps(t *testing.T) {
 	c := newUploadCache()
 	lease := locked(t, "x")
@@ -194,11 +194,12 @@ func TestUploadCacheAgainstMaps(t *testing.T) {
 	}
 }
 
-// cachedRecords and cachedStates count what a cache has.
+// cachedRecords returns the number of records in a cache.
 func cachedRecords(c *uploadCache) int {
 	return countUploads(c, func(u cachedUpload) bool { return u.record != nil })
 }
 
+// cachedStates returns the number of sync states in a cache.
 func cachedStates(c *uploadCache) int {
 	return countUploads(c, func(u cachedUpload) bool { return u.state.change != 0 })
 }
@@ -212,8 +213,8 @@ func countUploads(c *uploadCache, is func(cachedUpload) bool) (n int) {
 	return n
 }
 
-// Of complete uploads only the most recent ones keep their records, and, where it
-// saves no sync, their sync states.
+// The cache has records only of the most recently completed uploads. At level none the
+// same holds for sync states, which save no sync there.
 func TestCompleteIsEvicted(t *testing.T) {
 	for level := Ack; level <= None; level++ {
 		t.Run(level.String(), func(t *testing.T) {
@@ -246,7 +247,7 @@ func TestCompleteIsEvicted(t *testing.T) {
 	}
 }
 
-// A pinned state outlives a complete upload that had the same id.
+// A pinned state is not evicted with an earlier complete upload of the same id.
 func TestPinnedStateOutlivesTheComplete(t *testing.T) {
 	c := newUploadCache()
 	pinned := syncState{synced: 2, cut: true}
@@ -260,8 +261,8 @@ func TestPinnedStateOutlivesTheComplete(t *testing.T) {
 	}
 }
 
-// A state that is evicted while an upload is looked at again does not say that
-// nothing of it is on disk.
+// If the state of an upload is evicted while it is computed, its synced offset is unknown
+// and not 0.
 func TestStateEvictedAgain(t *testing.T) {
 	s := opened(t, None)
 	u := written(t, s, "a", 3, "abc").(*upload)
@@ -270,7 +271,7 @@ func TestStateEvictedAgain(t *testing.T) {
 		u.v.uploads.rememberCompleted(fmt.Sprint("other", i), false)
 	}
 	u.v.uploads.forgetState("a")
-	state, err := u.knownState() // finds it complete, and "a" is the oldest of those that are
+	state, err := u.knownState() // it is complete, and the oldest of the complete ones
 	if _, known := u.v.uploads.trustedState("a", tusd.ScopeProcess, nil); known {
 		t.Fatal("the state was not evicted")
 	}
@@ -279,8 +280,8 @@ func TestStateEvictedAgain(t *testing.T) {
 	}
 }
 
-// A record that another program changes is used at once, even if neither its length
-// nor its time of change differs.
+// A change of a record by another program is visible at once, even if the length and the
+// modification time of the file are the same.
 func TestRecordChangedByOthers(t *testing.T) {
 	s := opened(t, None)
 	written(t, s, "a", 111, "abc")
@@ -334,7 +335,7 @@ func TestChangesAreMadeToCopies(t *testing.T) {
 		t.Fatalf("UpdateInfo: %v", err)
 	}
 	if now := described(t, infoOf(t, s, "a")); now != want {
-		t.Errorf("the next one gets\n%s\nwant\n%s", now, want)
+		t.Errorf("the next reader gets\n%s\nwant\n%s", now, want)
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// A connection that delivers is read with the large buffer, one that trickles
-// with the small one, also after it has delivered.
+// A fast connection is read with the large buffer and a slow one with the small buffer,
+// also if it was fast before.
 func TestBufferFollowsTheConnection(t *testing.T) {
 	s := opened(t, None)
 	up := created(t, s, "a", 1<<30)
@@ -44,8 +44,8 @@ func TestBufferFollowsTheConnection(t *testing.T) {
 	}
 }
 
-// Large buffers are bounded in number, however many connections deliver, and
-// are for others as soon as one trickles or has ended.
+// The number of large buffers is bounded. A connection that becomes slow or ends frees
+// its buffer for others.
 func TestLargeBuffersAreBounded(t *testing.T) {
 	var all bufferPools
 	taken := make([]readBuffer, 2*maxLarge)
@@ -67,7 +67,7 @@ func TestLargeBuffersAreBounded(t *testing.T) {
 	}
 }
 
-// However long the body is, less than 8 MiB of it are not on the disk.
+// Less than 8 MiB of a body are not synced, however long the body is.
 func TestUnsyncedBytesAreBounded(t *testing.T) {
 	const length, bound = 64 << 20, 8 << 20
 	var u *upload
@@ -106,8 +106,8 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 	}
 }
 
-// After the lease or the context has ended nothing is written, and what came
-// before is kept.
+// After the lease or the context has ended nothing is written. Bytes that were written
+// before are kept.
 func TestNothingAfterTheEnd(t *testing.T) {
 	for _, what := range []string{"context", "lease"} {
 		t.Run(what, func(t *testing.T) {
@@ -180,7 +180,7 @@ func wantRefusals(t *testing.T, s *FileStore, up tusd.Upload, want error) {
 	}
 }
 
-// The caller's mistakes are refused before a byte is written.
+// A wrong offset or content beyond the length is refused before a byte is written.
 func TestWrongOffsetAndTooMuch(t *testing.T) {
 	s := opened(t, Ack)
 	up := written(t, s, "a", 11, stored)
@@ -195,7 +195,7 @@ func TestWrongOffsetAndTooMuch(t *testing.T) {
 	wantContent(t, s, "a", stored)
 }
 
-// The snippet of the README: a value, not a pointer.
+// FileStore works as a value, not only as a pointer, as in README.
 func TestZeroValueOfFileStore(t *testing.T) {
 	store := FileStore{Path: filepath.Join(t.TempDir(), "new", "uploads")}
 	composer := tusd.NewStoreComposer()
@@ -223,8 +223,8 @@ func TestParseDurability(t *testing.T) {
 	}
 }
 
-// Temporary files of a dead process are gone after Open; in a shared directory
-// only old ones, because another process may be writing the others.
+// Open removes temporary files of ended processes. In a shared directory it removes only
+// old files without an owner: another process may be writing a new one.
 func TestSweepOfTemporaryFiles(t *testing.T) {
 	s := opened(t, Ack)
 	put(t, s, map[string]string{tempDir + "/left": "x"})
@@ -242,12 +242,12 @@ func TestSweepOfTemporaryFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(left)); len(entries) != 1 || entries[0].Name() != "left" {
-		t.Errorf("after Open of a shared directory: %v, want what is young", entries)
+		t.Errorf("after Open of a shared directory: %v, want the new file", entries)
 	}
 }
 
-// Temporary files of an owner that is gone are left, however young they are;
-// those of one that lives stay, and so does all that is not named by the store.
+// Open removes temporary files of an owner that has ended, however new they are. It keeps
+// files of a running owner and files with other names.
 func TestSweepOfOwners(t *testing.T) {
 	if !locksBytes {
 		t.Skip("no locks on single bytes here")
@@ -297,44 +297,44 @@ func TestSweepOfOwners(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, dead+"C")); err != nil {
 		t.Errorf("a file elsewhere: %v", err)
 	}
-	// The one that lives goes on.
+	// The running owner still works.
 	written(t, first, "a", 3, "abc")
 	if err := loaded(t, first, "a").UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
 
-// machineLocker claims to reach all processes of the machine.
+// machineLocker has the scope machine.
 type machineLocker struct{ tusd.Locker }
 
 func (machineLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
 
-// If the data can neither be synced nor cut back, it is cut before anybody
-// sees it, and until that succeeds the trouble goes on.
+// If data can neither be synced nor truncated, it is truncated before an offset is
+// returned. Until that succeeds, loads with a lease fail.
 func TestFailedSyncAndFailedCut(t *testing.T) {
 	for _, writeAgain := range []bool{false, true} {
-		var sick atomic.Bool
+		var failing atomic.Bool
 		s := New(t.TempDir())
 		s.hook = func(op durable.Op, name string, _ bool) error {
-			if sick.Load() && name == "a" && (op == durable.OpSync || op == durable.OpTruncate) {
+			if failing.Load() && name == "a" && (op == durable.OpSync || op == durable.OpTruncate) {
 				return syscall.EIO
 			}
 			return nil
 		}
 		s = reopened(t, s)
 		up := written(t, s, "a", 100, stored)
-		sick.Store(true)
+		failing.Store(true)
 		if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader(added)); n != 0 || !errors.Is(err, syscall.EIO) {
 			t.Fatalf("WriteChunk gives %d, %v", n, err)
 		}
 		if _, err := s.GetUpload(t.Context(), locked(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
-			t.Errorf("GetUpload gives %v, want the trouble", err)
+			t.Errorf("GetUpload gives %v, want EIO", err)
 		}
 		reader, err := s.GetUpload(t.Context(), nil, "a")
 		if err != nil || offsetOf(t, reader) != 6 {
 			t.Errorf("without a lease: %v", err)
 		}
-		sick.Store(false)
+		failing.Store(false)
 		if writeAgain {
 			write(t, up, 6, "W")
 			wantContent(t, s, "a", stored+"W")
@@ -347,7 +347,7 @@ func TestFailedSyncAndFailedCut(t *testing.T) {
 	}
 }
 
-// An upload's directories appear and disappear under those who create.
+// Creations succeed while other uploads' directories are created and removed.
 func TestDirectoriesUnderConcurrency(t *testing.T) {
 	s := opened(t, None)
 	var wg sync.WaitGroup
