@@ -17,7 +17,7 @@ func fenceOf(t *testing.T, l *FileLocker, id string) (n, before uint64) {
 
 // The only locker on a directory knows the previous grant of each id. A locker beside
 // others reports no previous grant.
-func TestFenceBesideOthers(t *testing.T) {
+func TestFenceWithOtherLockers(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
 	defer l.Close()
@@ -46,7 +46,7 @@ func TestFenceBesideOthers(t *testing.T) {
 
 // If another locker opens, locks and closes between two grants, the second grant reports
 // no previous one.
-func TestFenceNoticesOthers(t *testing.T) {
+func TestFenceAfterGrantsOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("default", dir)
 	defer l.Close()
@@ -82,7 +82,7 @@ func TestFenceOnOneSlot(t *testing.T) {
 }
 
 // The memory for grants is bounded. For an id that is not in it, before is 0.
-func TestFencesAreForgotten(t *testing.T) {
+func TestFencesAreBounded(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	fenceOf(t, l, "a")
 	known := func() map[idHash]uint64 { return l.dir.slots.(*ofdSlots).known }

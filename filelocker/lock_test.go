@@ -13,7 +13,7 @@ import (
 )
 
 // testTimeout bounds every wait.
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
 // lockers makes lockers of a kind on one directory. If there are several, each has joined.
 func lockers(t *testing.T, kind string, n int) []*FileLocker {
@@ -29,8 +29,8 @@ func lockers(t *testing.T, kind string, n int) []*FileLocker {
 	return all
 }
 
-func withPatience(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func contextWithTimeout(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -43,7 +43,7 @@ type grant struct {
 // request calls Lock in the background.
 func request(t *testing.T, l tusd.Locker, id string, mode tusd.LockMode) <-chan grant {
 	c := make(chan grant, 1)
-	ctx := withPatience(t)
+	ctx := contextWithTimeout(t)
 	go func() {
 		lease, err := l.Lock(ctx, id, mode)
 		c <- grant{lease, err}
@@ -79,7 +79,7 @@ func wantPreemptedSoon(t *testing.T, lease tusd.Lease) {
 	t.Helper()
 	select {
 	case <-lease.Preempted():
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the holder was not preempted")
 	}
 }
@@ -87,11 +87,11 @@ func wantPreemptedSoon(t *testing.T, lease tusd.Lease) {
 // eventually polls until condition holds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.After(patience); !condition(); {
+	for deadline := time.After(testTimeout); !condition(); {
 		select {
 		case <-time.After(time.Millisecond):
 		case <-deadline:
-			t.Fatalf("not in %v: %s", patience, what)
+			t.Fatalf("not in %v: %s", testTimeout, what)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestTwoIDsOnOneSlot(t *testing.T) {
 }
 
 // A request for one of the ids that share a slot preempts the holders of all.
-func TestAllOnASlotArePreempted(t *testing.T) {
+func TestAllHoldersOfASlotArePreempted(t *testing.T) {
 	ls := lockers(t, "one byte", 2)
 	a, b := mustLock(t, ls[0], "a", tusd.LockTry), mustLock(t, ls[0], "b", tusd.LockTry)
 	preempter := request(t, ls[1], "b", tusd.LockPreempt)
@@ -205,7 +205,7 @@ func TestWithdrawnRequest(t *testing.T) {
 }
 
 // LockWait does not take a free lock while another process waits in LockPreempt.
-func TestWaitersStandBehindPreemptionOfOtherProcesses(t *testing.T) {
+func TestPreemptionOfOtherProcessesBeforeWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 3)
 		ls[2].AcquirerPollInterval = time.Hour // so that the waiter tries first
@@ -233,7 +233,7 @@ func wantPending(t *testing.T, who string, c <-chan grant) {
 
 // A LockWait that waits for another process lets a LockPreempt of this process go first.
 // It is still before later waiters.
-func TestWaitersKeepTheirPlace(t *testing.T) {
+func TestWaitersKeepTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ls := lockers(t, "default", 2)
 		holder := mustLock(t, ls[0], "a", tusd.LockTry)
@@ -254,7 +254,7 @@ func TestWaitersKeepTheirPlace(t *testing.T) {
 }
 
 // A missing directory is a transient error, and not a held lock.
-func TestDirectoryComesLater(t *testing.T) {
+func TestMissingDirectory(t *testing.T) {
 	l := New(filepath.Join(t.TempDir(), "later"))
 	defer l.Close()
 	if _, err := l.Lock(t.Context(), "a", tusd.LockPreempt); !errors.Is(err, os.ErrNotExist) || errors.Is(err, tusd.ErrUploadLocked) {

@@ -18,8 +18,8 @@ import (
 )
 
 // newOFDSlots opens the slots of a directory, as one more locker.
-func openedOFD(t *testing.T, dir string) *ofdSlots {
-	return openedSlots(t, dir, func(root *os.Root) (slotTable, error) { return openOFDSlots(root) }).(*ofdSlots)
+func newOFDSlots(t *testing.T, dir string) *ofdSlots {
+	return newSlots(t, dir, func(root *os.Root) (slotTable, error) { return openOFDSlots(root) }).(*ofdSlots)
 }
 
 func mustJoin(t *testing.T, b slotTable) {
@@ -30,13 +30,13 @@ func mustJoin(t *testing.T, b slotTable) {
 }
 
 // The slots of the only locker are visible to a new one at once.
-func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
+func TestSlotsOfTheOnlyLockerAreVisible(t *testing.T) {
 	dir := t.TempDir()
-	a, b := openedOFD(t, dir), openedOFD(t, dir)
+	a, b := newOFDSlots(t, dir), newOFDSlots(t, dir)
 	mustJoin(t, a)
 	mustTake(t, a, heldSlot.slot(1), heldSlot.slot(2))
 	mustJoin(t, b)
-	if got := seenBy(t, b, heldSlot.first(), newerRequestSlot.last()); len(got) != 2 {
+	if got := takenByOthers(t, b, heldSlot.first(), newerRequestSlot.last()); len(got) != 2 {
 		t.Errorf("the other one sees %#x, want two slots", got)
 	}
 	if ok, err := b.take(heldSlot.slot(1)); ok || err != nil {
@@ -50,7 +50,7 @@ func TestSlotsOfTheOnlyLockerShow(t *testing.T) {
 
 // While a program has locked the whole lock file exclusively, new lockers cannot join.
 // Lockers that have joined still work.
-func TestLockFileLockedAlone(t *testing.T) {
+func TestLockFileLockedByAnotherProgram(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	program, err := os.OpenFile(filepath.Join(l.Path, slotFileName), os.O_RDWR|os.O_CREATE, 0o664)
 	if err != nil {
@@ -76,7 +76,7 @@ func TestLockFileLockedAlone(t *testing.T) {
 
 // A locker that joins while another one holds locks sees them, and locks are handed over
 // between the two.
-func TestJoinABusyLocker(t *testing.T) {
+func TestJoinWhileLocksAreHeld(t *testing.T) {
 	l := lockers(t, "default", 1)[0]
 	leases := map[string]tusd.Lease{}
 	for _, id := range []string{"a", "b", "c"} {
@@ -112,9 +112,9 @@ func TestFenceAfterIdleTime(t *testing.T) {
 
 // A locker that has taken membershipSlot and has not yet extended the file has had no
 // grant. Beside it, the previous grant is known; after it has joined, it is not.
-func TestFenceBesideHalfJoined(t *testing.T) {
+func TestFenceWhileAnotherLockerJoins(t *testing.T) {
 	dir := t.TempDir()
-	a, b := openedOFD(t, dir), openedOFD(t, dir)
+	a, b := newOFDSlots(t, dir), newOFDSlots(t, dir)
 	mustJoin(t, a)
 	n, _ := a.fence("a")
 	if ok, err := b.set(membershipSlot, unix.F_RDLCK); !ok || err != nil {
@@ -138,7 +138,7 @@ func TestFenceBesideHalfJoined(t *testing.T) {
 
 // While lockers join and close, an id has one holder at a time, and its fencing
 // numbers grow.
-func TestLockersComeAndGo(t *testing.T) {
+func TestLockersJoinAndClose(t *testing.T) {
 	dir := t.TempDir()
 	ids := []string{"a", "b", "c"}
 	var holders [3]atomic.Int64
@@ -182,7 +182,7 @@ func TestLockersComeAndGo(t *testing.T) {
 func TestRequestOfAStoppedProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lockers(t, "default", 1)[0]
-		stopped, newer := openedOFD(t, l.Path), openedOFD(t, l.Path)
+		stopped, newer := newOFDSlots(t, l.Path), newOFDSlots(t, l.Path)
 		mustTake(t, stopped, requestSlot.slot(hashID("a")))
 		first := mustLock(t, l, "a", tusd.LockPreempt)
 		time.Sleep(2 * testInterval)
@@ -230,12 +230,12 @@ func TestStoppedProcess(t *testing.T) {
 			defer l.Close()
 			var wanted tusd.Lease
 			p := startProcess(t, childOn("default", dir))
-			p.says("lock 0 held", "granted")
-			p.says("lock 0 also", "granted")
-			p.says("unlock also", "unlocked") // the locker is in use
+			p.commandAndExpect("lock 0 held", "granted")
+			p.commandAndExpect("lock 0 also", "granted")
+			p.commandAndExpect("unlock also", "unlocked") // the locker is in use
 			if when == "old locker" {
 				wanted = mustLock(t, l, "wanted", tusd.LockTry)
-				p.tells("lock 0 wanted")
+				p.send("lock 0 wanted")
 				wantPreemptedSoon(t, wanted)
 			}
 			p.stop()
@@ -254,9 +254,9 @@ func TestStoppedProcess(t *testing.T) {
 			}
 			p.signal(unix.SIGCONT)
 			if wanted != nil {
-				p.hears("granted")
+				p.expect("granted")
 			}
-			p.says("unlock held", "unlocked")
+			p.commandAndExpect("unlock held", "unlocked")
 			wantUnlocked(t, mustLock(t, l, "held", tusd.LockPreempt))
 		})
 	}

@@ -38,7 +38,7 @@ func TestRemovedLockFile(t *testing.T) {
 }
 
 // The modification time of the lock file is renewed, so that clean-up jobs keep the file.
-func TestLockFileLooksUsed(t *testing.T) {
+func TestLockFileIsTouched(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, slotFileName)
 	if err := os.WriteFile(file, nil, 0o664); err != nil {

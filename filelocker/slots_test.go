@@ -10,7 +10,7 @@ import (
 
 // Processes of other versions use the same numbers. With other numbers, an old and a new
 // process could lock the same upload during an update.
-func TestSlotsStayWhereTheyAre(t *testing.T) {
+func TestSlotNumbersDoNotChange(t *testing.T) {
 	const sum = 0xca978112ca1bbdca // the first 8 bytes of the SHA-256 of "a"
 	if got := hashID("a"); got != sum>>3 {
 		t.Errorf("the hash of a is %#x, want %#x", got, uint64(sum>>3))
@@ -28,7 +28,7 @@ func TestSlotsStayWhereTheyAre(t *testing.T) {
 }
 
 // No id is hashed to a reserved slot, or to a slot of another kind.
-func TestSlotsOfKindsAreApart(t *testing.T) {
+func TestSlotsOfKindsDoNotOverlap(t *testing.T) {
 	for _, hash := range []uint64{0, 1, hashMask} {
 		for _, k := range []slotKind{heldSlot, requestSlot, newerRequestSlot} {
 			slot := k.slot(hash)
@@ -47,7 +47,7 @@ func eachSlotTable(t *testing.T, test func(t *testing.T, a, b, c slotTable)) {
 	for name, open := range slotTables {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			test(t, openedSlots(t, dir, open), openedSlots(t, dir, open), openedSlots(t, dir, open))
+			test(t, newSlots(t, dir, open), newSlots(t, dir, open), newSlots(t, dir, open))
 		})
 	}
 }
@@ -58,7 +58,7 @@ var slotTables = map[string]func(*os.Root) (slotTable, error){
 	"files":  func(root *os.Root) (slotTable, error) { return openSlotFiles(root) },
 }
 
-func openedSlots(t *testing.T, dir string, open func(*os.Root) (slotTable, error)) slotTable {
+func newSlots(t *testing.T, dir string, open func(*os.Root) (slotTable, error)) slotTable {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func mustTake(t *testing.T, b slotTable, slots ...int64) {
 }
 
 // takenByOthers returns the slots from first to last that others than b have taken.
-func seenBy(t *testing.T, b slotTable, first, last int64) (slots []int64) {
+func takenByOthers(t *testing.T, b slotTable, first, last int64) (slots []int64) {
 	t.Helper()
 	err := b.takenByOthers(first, last, func(from, to int64) {
 		for i := range min(to-from, 100) + 1 {
@@ -98,22 +98,22 @@ func seenBy(t *testing.T, b slotTable, first, last int64) (slots []int64) {
 
 // A locker sees all slots in a range that others have taken, also adjacent ones, and not
 // its own.
-func TestSlotsOfOthersShow(t *testing.T) {
+func TestSlotsOfOthersAreVisible(t *testing.T) {
 	eachSlotTable(t, func(t *testing.T, a, b, c slotTable) {
 		slots := []int64{requestSlot.first(), requestSlot.slot(7), requestSlot.slot(8), requestSlot.slot(9), requestSlot.slot(1 << 40), newerRequestSlot.last()}
 		mustTake(t, a, slots...)
 		mustTake(t, b, requestSlot.slot(3), heldSlot.slot(7))
-		if got := seenBy(t, b, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, slots) {
+		if got := takenByOthers(t, b, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, slots) {
 			t.Errorf("the other sees %#x, want %#x", got, slots)
 		}
-		if got := seenBy(t, b, requestSlot.slot(8), requestSlot.slot(8)); !slices.Equal(got, []int64{requestSlot.slot(8)}) {
+		if got := takenByOthers(t, b, requestSlot.slot(8), requestSlot.slot(8)); !slices.Equal(got, []int64{requestSlot.slot(8)}) {
 			t.Errorf("in a range of one the other sees %#x", got)
 		}
-		if got := seenBy(t, a, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, []int64{requestSlot.slot(3)}) {
+		if got := takenByOthers(t, a, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, []int64{requestSlot.slot(3)}) {
 			t.Errorf("the owner sees %#x", got)
 		}
 		all := slices.Sorted(slices.Values(append(slots, requestSlot.slot(3))))
-		if got := seenBy(t, c, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, all) {
+		if got := takenByOthers(t, c, requestSlot.first(), newerRequestSlot.last()); !slices.Equal(got, all) {
 			t.Errorf("a third one sees %#x, want %#x", got, all)
 		}
 	})
@@ -141,14 +141,14 @@ func TestSlotsExclude(t *testing.T) {
 }
 
 // A free slot leaves no file.
-func TestFilesAreRemoved(t *testing.T) {
+func TestSlotFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	l := onDir("files", dir)
 	mustLock(t, l, "a", 0).Unlock(t.Context())
 	if err := os.WriteFile(fmt.Sprintf("%s/%s/%016x", dir, slotDirName, requestSlot.slot(3)), nil, 0o600); err != nil {
 		t.Fatal(err) // the file of a killed process
 	}
-	if got := seenBy(t, l.dir.slots, requestSlot.first(), newerRequestSlot.last()); len(got) > 0 {
+	if got := takenByOthers(t, l.dir.slots, requestSlot.first(), newerRequestSlot.last()); len(got) > 0 {
 		t.Errorf("a file that is not locked counts: %#x", got)
 	}
 	if left, err := os.ReadDir(dir + "/" + slotDirName); err != nil || len(left) > 0 {

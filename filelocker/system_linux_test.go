@@ -46,17 +46,17 @@ func startProcess(t *testing.T, cmd *exec.Cmd) *process {
 }
 
 // commandAndExpect sends a command and compares the answer.
-func (p *process) says(command, want string) {
+func (p *process) commandAndExpect(command, want string) {
 	p.t.Helper()
-	p.tells(command)
-	p.hears(want)
+	p.send(command)
+	p.expect(want)
 }
 
 // send sends a command. A dead process gives no answer.
-func (p *process) tells(command string) { io.WriteString(p.in, command+"\n") }
+func (p *process) send(command string) { io.WriteString(p.in, command+"\n") }
 
 // expect reads the next answer and compares it.
-func (p *process) hears(want string) {
+func (p *process) expect(want string) {
 	p.t.Helper()
 	for p.lines.Scan() {
 		if strings.HasPrefix(p.lines.Text(), "preempted") && want != "preempted" {
@@ -99,12 +99,12 @@ func (p *process) kill() {
 }
 
 // The locks of a killed process are free as soon as it has ended.
-func TestKilledHolderIsFreeAtOnce(t *testing.T) {
+func TestLocksOfAKilledProcessAreFree(t *testing.T) {
 	for range 5 {
 		dir := t.TempDir()
 		l := onDir("default", dir)
 		p := startProcess(t, childOn("default", dir))
-		p.says("lock 0 a", "granted")
+		p.commandAndExpect("lock 0 a", "granted")
 		wantRefused(t, l, "a")
 		p.kill()
 		wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry))
@@ -113,22 +113,22 @@ func TestKilledHolderIsFreeAtOnce(t *testing.T) {
 }
 
 // Two containers on one directory both have process id 1, each in its own namespace.
-func TestProcessesThatAreBothOne(t *testing.T) {
+func TestTwoProcessesWithTheSameID(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a.lock"), []byte("1\n"), 0o600); err != nil {
 		t.Fatal(err) // tusd v2 takes it for its own
 	}
-	first, second := startProcess(t, asOne(t, dir)), startProcess(t, asOne(t, dir))
-	first.says("lock 0 a", "granted")
-	second.says("lock 2 a", "error "+tusd.ErrUploadLocked.Error())
-	second.says("lock 2 b", "granted")
-	first.says("lock 2 b", "error "+tusd.ErrUploadLocked.Error())
+	first, second := startProcess(t, inPIDNamespace(t, dir)), startProcess(t, inPIDNamespace(t, dir))
+	first.commandAndExpect("lock 0 a", "granted")
+	second.commandAndExpect("lock 2 a", "error "+tusd.ErrUploadLocked.Error())
+	second.commandAndExpect("lock 2 b", "granted")
+	first.commandAndExpect("lock 2 b", "error "+tusd.ErrUploadLocked.Error())
 	first.kill()
-	second.says("lock 2 a", "granted") // although a.lock has the id of the process itself
+	second.commandAndExpect("lock 2 a", "granted") // although a.lock has the id of the process itself
 }
 
 // inPIDNamespace returns the command of a child with its own process id namespace.
-func asOne(t *testing.T, dir string) *exec.Cmd {
+func inPIDNamespace(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
 	own := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	try := exec.Command("true")
@@ -207,7 +207,7 @@ func TestWholeFileLocked(t *testing.T) {
 
 // Stores with this locker share a directory. A store whose locker reaches one process
 // only is refused there.
-func TestBesideFilestore(t *testing.T) {
+func TestFilestoresOnOneDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for _, l := range []*FileLocker{New(dir), New(dir)} {
 		defer l.Close()
@@ -224,7 +224,7 @@ func TestBesideFilestore(t *testing.T) {
 }
 
 // No request creates a file, whether the lock is free, waited for or handed over.
-func TestLocksMakeNoFiles(t *testing.T) {
+func TestLocksCreateNoFiles(t *testing.T) {
 	ls := lockers(t, "default", 2)
 	for _, l := range ls {
 		wantUnlocked(t, mustLock(t, l, "a", tusd.LockTry)) // opens the directory

@@ -19,8 +19,8 @@ import (
 func TestAtomicCutByCrash(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level.String(), func(t *testing.T) {
-			s := opened(t, level)
-			up := written(t, s, "a", int64(len(stored+added)), stored)
+			s := openStore(t, level)
+			up := createWithContent(t, s, "a", int64(len(stored+added)), stored)
 			offsetOf(t, up)
 			c, err := up.(*upload).begin(t.Context(), int64(len(stored)))
 			if err != nil {
@@ -33,7 +33,7 @@ func TestAtomicCutByCrash(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.f.Close()
-			s = reopened(t, s)
+			s = reopen(t, s)
 			reader, err := s.GetUpload(t.Context(), nil, "a")
 			if err != nil {
 				t.Fatal(err)
@@ -42,7 +42,7 @@ func TestAtomicCutByCrash(t *testing.T) {
 				t.Errorf("a reader sees the offset %d, want %d", got, len(stored))
 			}
 			wantFiles(t, s, "a", "a.info", "a.undo")
-			up = loaded(t, s, "a")
+			up = loadUpload(t, s, "a")
 			wantFiles(t, s, "a", "a.info")
 			n, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), strings.NewReader(added))
 			if n != int64(len(added)) || err != nil {
@@ -54,7 +54,7 @@ func TestAtomicCutByCrash(t *testing.T) {
 }
 
 // newStoreWithFailingTruncate opens a store that cannot truncate the data of upload a while failing is set.
-func newUncuttable(t *testing.T) (s *FileStore, failing *atomic.Bool) {
+func newStoreWithFailingTruncate(t *testing.T) (s *FileStore, failing *atomic.Bool) {
 	failing = new(atomic.Bool)
 	s = New(t.TempDir())
 	s.hook = func(op durable.Op, name string, _ bool) error {
@@ -63,15 +63,15 @@ func newUncuttable(t *testing.T) (s *FileStore, failing *atomic.Bool) {
 		}
 		return nil
 	}
-	return reopened(t, s), failing
+	return reopen(t, s), failing
 }
 
 // If a chunk cannot be rolled back at once, the next load or the next write through the
 // same value rolls it back.
 func TestAtomicRolledBackLater(t *testing.T) {
 	for _, again := range []bool{false, true} {
-		s, failing := newUncuttable(t)
-		up := written(t, s, "a", 100, stored)
+		s, failing := newStoreWithFailingTruncate(t)
+		up := createWithContent(t, s, "a", 100, stored)
 		failing.Store(true)
 		if n, err := s.WriteAtomic(t.Context(), up, 6, failAfter(added, errSource)); n != 0 || !errors.Is(err, errSource) {
 			t.Fatalf("WriteAtomic gives %d, %v", n, err)
@@ -89,8 +89,8 @@ func TestAtomicRolledBackLater(t *testing.T) {
 
 // If a chunk cannot be rewound at once, the next load truncates the data.
 func TestRewoundLater(t *testing.T) {
-	s, failing := newUncuttable(t)
-	up := written(t, s, "a", 100, stored)
+	s, failing := newStoreWithFailingTruncate(t)
+	up := createWithContent(t, s, "a", 100, stored)
 	if n, err := up.WriteChunk(t.Context(), 6, failAfter(added, tusd.ErrUnverified)); n != 5 || !errors.Is(err, tusd.ErrUnverified) {
 		t.Fatalf("WriteChunk gives %d, %v", n, err)
 	}
@@ -118,8 +118,8 @@ func TestRollBackOfAnEarlierProcess(t *testing.T) {
 		}
 		return nil
 	}
-	s = reopened(t, s)
-	up := written(t, s, "a", 100, stored)
+	s = reopen(t, s)
+	up := createWithContent(t, s, "a", 100, stored)
 	failing.Store(true)
 	if _, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), failAfter(added, errSource)); err == nil {
 		t.Fatal("the chunk is stored")
@@ -129,7 +129,7 @@ func TestRollBackOfAnEarlierProcess(t *testing.T) {
 		t.Fatalf("the data is not cut: %v, %v", stat, err)
 	}
 	failing.Store(false)
-	s = reopened(t, s)
+	s = reopen(t, s)
 	order = nil
 	wantContent(t, s, "a", stored)
 	if got, want := strings.Join(order, ", "), "sync a, remove a.undo, sync directory ."; !strings.HasPrefix(got, want) {
@@ -151,8 +151,8 @@ func TestAtomicOrder(t *testing.T) {
 		}
 		return nil
 	}
-	s = reopened(t, s)
-	up := written(t, s, "a", 11, stored)
+	s = reopen(t, s)
+	up := createWithContent(t, s, "a", 11, stored)
 	if err := up.UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil { // creates the directory for temporary files
 		t.Fatal(err)
 	}
@@ -169,8 +169,8 @@ func TestAtomicOrder(t *testing.T) {
 
 // A reader never sees a byte of a chunk that is rolled back.
 func TestReaderNeverSeesRolledBackBytes(t *testing.T) {
-	s := opened(t, None)
-	up := written(t, s, "a", 100, stored)
+	s := openStore(t, None)
+	up := createWithContent(t, s, "a", 100, stored)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 4 {

@@ -14,8 +14,8 @@ import (
 func BenchmarkCreate(b *testing.B) {
 	for _, level := range levels {
 		b.Run(level.String(), func(b *testing.B) {
-			s := opened(b, level)
-			lease := locked(b, "a")
+			s := openStore(b, level)
+			lease := lockID(b, "a")
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				id := strconv.Itoa(i)
@@ -28,10 +28,10 @@ func BenchmarkCreate(b *testing.B) {
 }
 
 // BenchmarkLoad measures the work of the store for a HEAD.
-func BenchmarkLook(b *testing.B) {
-	s := opened(b, Ack)
-	offsetOf(b, written(b, s, "a", 1<<20, stored))
-	lease := locked(b, "a")
+func BenchmarkLoad(b *testing.B) {
+	s := openStore(b, Ack)
+	offsetOf(b, createWithContent(b, s, "a", 1<<20, stored))
+	lease := lockID(b, "a")
 	b.ReportAllocs()
 	for b.Loop() {
 		up, err := s.GetUpload(b.Context(), lease, "a")
@@ -49,9 +49,9 @@ func BenchmarkLook(b *testing.B) {
 func BenchmarkWriteChunk(b *testing.B) {
 	for _, size := range []int{4 << 10, 1 << 20, 64 << 20} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
-			s := opened(b, None)
+			s := openStore(b, None)
 			content := bytes.Repeat([]byte("x"), size)
-			lease := locked(b, "a")
+			lease := lockID(b, "a")
 			b.ReportAllocs()
 			b.SetBytes(int64(size))
 			for b.Loop() {
@@ -83,9 +83,9 @@ func BenchmarkHandOver(b *testing.B) {
 		b.Skip("writes 1 GiB")
 	}
 	const length = 1 << 30
-	s := opened(b, Ack)
+	s := openStore(b, Ack)
 	for b.Loop() {
-		lease := locked(b, "a")
+		lease := lockID(b, "a")
 		s.Terminate(b.Context(), lease, "a")
 		up, err := s.NewUpload(b.Context(), lease, tusd.FileInfo{ID: "a", Size: length + 1})
 		if err != nil {

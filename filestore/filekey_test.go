@@ -34,7 +34,7 @@ func TestFileKey(t *testing.T) {
 		"n":   {"con.txt", "_con.txt"},
 	} {
 		info := tusd.FileInfo{ID: id, Size: 3, Created: created, MetaData: tusd.MetaData{"filename": c.name}}
-		up, err := s.NewUpload(t.Context(), locked(t, id), info)
+		up, err := s.NewUpload(t.Context(), lockID(t, id), info)
 		if err != nil {
 			t.Errorf("%s: %v", id, err)
 			continue
@@ -47,10 +47,10 @@ func TestFileKey(t *testing.T) {
 			t.Errorf("%s: %q, %v", id, content, err)
 		}
 		wantContent(t, s, id, "abc")
-		if _, err := s.NewUpload(t.Context(), locked(t, id), info); !errors.Is(err, tusd.ErrUploadExists) {
+		if _, err := s.NewUpload(t.Context(), lockID(t, id), info); !errors.Is(err, tusd.ErrUploadExists) {
 			t.Errorf("%s again: %v", id, err)
 		}
-		if err := s.Terminate(t.Context(), locked(t, id), id); err != nil {
+		if err := s.Terminate(t.Context(), lockID(t, id), id); err != nil {
 			t.Errorf("terminate %s: %v", id, err)
 		}
 	}
@@ -59,7 +59,7 @@ func TestFileKey(t *testing.T) {
 
 // Some filenames of clients lead to names that are reserved or too long; similar ones do
 // not.
-func TestNamesOfClients(t *testing.T) {
+func TestFilenamesOfClients(t *testing.T) {
 	long := strings.Repeat("n", 200)
 	for _, c := range []struct {
 		key, id, name string
@@ -99,7 +99,7 @@ func TestNamesOfClients(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			up, err := s.NewUpload(t.Context(), locked(t, c.id), tusd.FileInfo{ID: c.id, Size: 3, MetaData: tusd.MetaData{"filename": c.name}})
+			up, err := s.NewUpload(t.Context(), lockID(t, c.id), tusd.FileInfo{ID: c.id, Size: 3, MetaData: tusd.MetaData{"filename": c.name}})
 			if !c.good {
 				if !errors.Is(err, tusd.ErrInvalidName) {
 					t.Errorf("%v, want %v", err, tusd.ErrInvalidName)
@@ -116,7 +116,7 @@ func TestNamesOfClients(t *testing.T) {
 	}
 }
 
-func TestImpossibleFileKeys(t *testing.T) {
+func TestInvalidFileKeys(t *testing.T) {
 	for _, key := range []string{"{filename}", "/{id}", "../{id}", "{id}/", "{id}.info", ".tusd.d/{id}", "{id}/{name}", "{id}/{", "a/{id}/..", "a//{id}", "./{id}",
 		`a\{id}`, "a\x01{id}", "{id}.LOCK", "con/{id}", "{id}.", strings.Repeat("x", 224) + "{id}"} {
 		s := &FileStore{Path: t.TempDir(), FileKey: key}

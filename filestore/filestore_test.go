@@ -19,15 +19,15 @@ var levels = []Durability{Ack, Complete, None}
 func env() tusd.Env { return tusd.Env{Locker: &tusd.LocalLocker{}} }
 
 // openStore opens a store on a new directory until the test ends.
-func opened(t testing.TB, level Durability) *FileStore {
+func openStore(t testing.TB, level Durability) *FileStore {
 	t.Helper()
 	s := New(t.TempDir())
 	s.Durability = level
-	return reopened(t, s)
+	return reopen(t, s)
 }
 
 // reopen closes s and opens it again, as a restart does.
-func reopened(t testing.TB, s *FileStore) *FileStore {
+func reopen(t testing.TB, s *FileStore) *FileStore {
 	t.Helper()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func reopened(t testing.TB, s *FileStore) *FileStore {
 }
 
 // lockID returns a lease on id.
-func locked(t testing.TB, id string) tusd.Lease {
+func lockID(t testing.TB, id string) tusd.Lease {
 	t.Helper()
 	lease, err := (&tusd.LocalLocker{}).Lock(context.Background(), id, tusd.LockTry)
 	if err != nil {
@@ -54,9 +54,9 @@ func locked(t testing.TB, id string) tusd.Lease {
 }
 
 // createUpload creates an upload.
-func created(t testing.TB, s *FileStore, id string, size int64) tusd.Upload {
+func createUpload(t testing.TB, s *FileStore, id string, size int64) tusd.Upload {
 	t.Helper()
-	up, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: size})
+	up, err := s.NewUpload(t.Context(), lockID(t, id), tusd.FileInfo{ID: id, Size: size})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +64,9 @@ func created(t testing.TB, s *FileStore, id string, size int64) tusd.Upload {
 }
 
 // createWithContent creates an upload of length size and writes content.
-func written(t testing.TB, s *FileStore, id string, size int64, content string) tusd.Upload {
+func createWithContent(t testing.TB, s *FileStore, id string, size int64, content string) tusd.Upload {
 	t.Helper()
-	up := created(t, s, id, size)
+	up := createUpload(t, s, id, size)
 	write(t, up, 0, content)
 	return up
 }
@@ -80,9 +80,9 @@ func write(t testing.TB, up tusd.Upload, offset int64, content string) {
 }
 
 // loadUpload loads an upload under a new lease.
-func loaded(t testing.TB, s *FileStore, id string) tusd.Upload {
+func loadUpload(t testing.TB, s *FileStore, id string) tusd.Upload {
 	t.Helper()
-	up, err := s.GetUpload(t.Context(), locked(t, id), id)
+	up, err := s.GetUpload(t.Context(), lockID(t, id), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func offsetOf(t testing.TB, up tusd.Upload) int64 {
 
 func wantContent(t testing.TB, s *FileStore, id, want string) {
 	t.Helper()
-	r, err := loaded(t, s, id).GetReader(t.Context())
+	r, err := loadUpload(t, s, id).GetReader(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,16 +136,16 @@ func wantFiles(t testing.TB, s *FileStore, want ...string) {
 	}
 }
 
-func TestLifeOfAnUpload(t *testing.T) {
+func TestUploadFromCreationToTermination(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level.String(), func(t *testing.T) {
-			s := opened(t, level)
-			up := written(t, s, "a", 11, "hello ")
+			s := openStore(t, level)
+			up := createWithContent(t, s, "a", 11, "hello ")
 			if got := offsetOf(t, up); got != 6 {
 				t.Fatalf("offset %d, want 6", got)
 			}
-			s = reopened(t, s)
-			up = loaded(t, s, "a")
+			s = reopen(t, s)
+			up = loadUpload(t, s, "a")
 			if got := offsetOf(t, up); got != 6 {
 				t.Fatalf("offset after a restart %d, want 6", got)
 			}
@@ -154,7 +154,7 @@ func TestLifeOfAnUpload(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantContent(t, s, "a", "hello world")
-			if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+			if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err != nil {
 				t.Fatal(err)
 			}
 			wantAbsent(t, s, "a")

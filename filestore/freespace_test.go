@@ -14,40 +14,40 @@ import (
 
 // limitedDisk is a store on a simulated file system with free bytes, of which 1000 must
 // stay free.
-type roomy struct {
+type limitedDisk struct {
 	*FileStore
-	free   int64
-	copies int    // number of copies into finals
-	during func() // called before each copy; may be nil
+	free       int64
+	copies     int    // number of copies into finals
+	duringCopy func() // called before each copy; may be nil
 }
 
-func newRoomy(t *testing.T) *roomy {
-	r := &roomy{free: 1 << 20}
+func newLimitedDisk(t *testing.T) *limitedDisk {
+	r := &limitedDisk{free: 1 << 20}
 	s := New(t.TempDir())
 	s.MinFree = 1000
 	s.spaceOf = func(*os.File) (space, error) { return space{r.free, 1 << 40}, nil }
 	s.hook = func(op durable.Op, _ string, done bool) error {
 		if op == durable.OpCopy && !done {
 			r.copies++
-			if r.during != nil {
-				r.during()
+			if r.duringCopy != nil {
+				r.duringCopy()
 			}
 		}
 		return nil
 	}
-	r.FileStore = reopened(t, s)
+	r.FileStore = reopen(t, s)
 	return r
 }
 
 // pendingFinal creates a complete partial of 100 bytes and the record of a final that
 // names it n times.
-func (r *roomy) pendingFinal(t *testing.T, id string, n int) (final tusd.Upload, partials []tusd.Upload) {
+func (r *limitedDisk) pendingFinal(t *testing.T, id string, n int) (final tusd.Upload, partials []tusd.Upload) {
 	t.Helper()
-	part := written(t, r.FileStore, "part-of-"+id, 100, strings.Repeat("p", 100))
+	part := createWithContent(t, r.FileStore, "part-of-"+id, 100, strings.Repeat("p", 100))
 	for range n {
 		partials = append(partials, part)
 	}
-	return created(t, r.FileStore, id, int64(100*n)), partials
+	return createUpload(t, r.FileStore, id, int64(100*n)), partials
 }
 
 func wantNoSpace(t *testing.T, what string, err error) {
@@ -60,12 +60,12 @@ func wantNoSpace(t *testing.T, what string, err error) {
 // A length above the size of the file system is refused as too large. A length that does
 // not fit now is refused with a Retry-After that grows with the length. Both errors are
 // ErrAnnouncedOnly.
-func TestHopelessLengths(t *testing.T) {
-	r := newRoomy(t)
+func TestLengthsThatDoNotFit(t *testing.T) {
+	r := newLimitedDisk(t)
 	r.free = 1 << 30
 	refused := func(size int64) (e *tusd.Error, announced bool) {
 		t.Helper()
-		_, err := r.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", Size: size})
+		_, err := r.NewUpload(t.Context(), lockID(t, "a"), tusd.FileInfo{ID: "a", Size: size})
 		if !errors.As(err, &e) {
 			t.Fatalf("%d bytes: %v", size, err)
 		}
@@ -90,7 +90,7 @@ func TestHopelessLengths(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, e)
 		}
 	}
-	open, err := r.NewUpload(t.Context(), locked(t, "open"), tusd.FileInfo{ID: "open", SizeIsDeferred: true})
+	open, err := r.NewUpload(t.Context(), lockID(t, "open"), tusd.FileInfo{ID: "open", SizeIsDeferred: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +105,8 @@ func TestHopelessLengths(t *testing.T) {
 
 // A final that does not fit is refused before its first byte is copied, and built when
 // there is space.
-func TestConcatChecksTheRoom(t *testing.T) {
-	r := newRoomy(t)
+func TestConcatChecksFreeSpace(t *testing.T) {
+	r := newLimitedDisk(t)
 	final, partials := r.pendingFinal(t, "final", 5)
 	r.free = 1499
 	wantNoSpace(t, "a final of 500 bytes into 499", r.Concat(t.Context(), final, partials))
@@ -125,10 +125,10 @@ func TestConcatChecksTheRoom(t *testing.T) {
 
 // If other files take the space while a final is built, the build ends and its bytes are
 // removed.
-func TestConcatStopsWhenTheRoomIsGone(t *testing.T) {
-	r := newRoomy(t)
+func TestConcatStopsWithoutFreeSpace(t *testing.T) {
+	r := newLimitedDisk(t)
 	final, partials := r.pendingFinal(t, "final", 5)
-	r.during = func() {
+	r.duringCopy = func() {
 		if r.copies == 3 {
 			r.free = 1050
 		}
@@ -142,31 +142,31 @@ func TestConcatStopsWhenTheRoomIsGone(t *testing.T) {
 
 // Space that is reserved for a final is not available to another final, a new upload or a
 // chunk, until the final is built.
-func TestRoomOfAFinalIsClaimed(t *testing.T) {
-	r := newRoomy(t)
+func TestSpaceOfAFinalIsReserved(t *testing.T) {
+	r := newLimitedDisk(t)
 	one, ofOne := r.pendingFinal(t, "one", 5)
 	other, ofOther := r.pendingFinal(t, "other", 5)
-	open, err := r.NewUpload(t.Context(), locked(t, "open"), tusd.FileInfo{ID: "open", SizeIsDeferred: true})
+	open, err := r.NewUpload(t.Context(), lockID(t, "open"), tusd.FileInfo{ID: "open", SizeIsDeferred: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.free = 1900
-	r.during = func() {
+	r.duringCopy = func() {
 		if r.copies != 2 { // 400 of 500 bytes are still to be written
 			return
 		}
 		r.free = 1800
-		_, err := r.NewUpload(t.Context(), locked(t, "new"), tusd.FileInfo{ID: "new", Size: 401})
+		_, err := r.NewUpload(t.Context(), lockID(t, "new"), tusd.FileInfo{ID: "new", Size: 401})
 		wantNoSpace(t, "a new upload of 401 bytes beside 400 of 800", err)
 		wantNoSpace(t, "another final", r.Concat(t.Context(), other, ofOther))
 		_, err = open.WriteChunk(t.Context(), 0, strings.NewReader(strings.Repeat("x", 401)))
 		wantNoSpace(t, "a chunk of 401 bytes", err)
-		created(t, r.FileStore, "small", 400)
+		createUpload(t, r.FileStore, "small", 400)
 	}
 	if err := r.Concat(t.Context(), one, ofOne); err != nil {
 		t.Fatal(err)
 	}
-	r.during = nil
+	r.duringCopy = nil
 	r.free = 1500
 	if err := r.Concat(t.Context(), other, ofOther); err != nil {
 		t.Errorf("when the first final is built: %v", err)
@@ -175,10 +175,10 @@ func TestRoomOfAFinalIsClaimed(t *testing.T) {
 
 // A length that is declared later has to fit, like the length at a creation. An upload
 // that has all its bytes needs no more space.
-func TestLateLengthsHaveToFit(t *testing.T) {
-	r := newRoomy(t)
+func TestDeclaredLengthsHaveToFit(t *testing.T) {
+	r := newLimitedDisk(t)
 	newOpen := func(id string) tusd.Upload {
-		up, err := r.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, SizeIsDeferred: true})
+		up, err := r.NewUpload(t.Context(), lockID(t, id), tusd.FileInfo{ID: id, SizeIsDeferred: true})
 		if err != nil {
 			t.Fatal(err)
 		}

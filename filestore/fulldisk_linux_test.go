@@ -50,18 +50,18 @@ func TestFullDisk(t *testing.T) {
 			dir := smallDisk(t)
 			s := New(filepath.Join(dir, "uploads"))
 			s.Durability = level
-			s = reopened(t, s)
+			s = reopen(t, s)
 			const size = 1 << 20
-			up, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
+			up, err := s.NewUpload(t.Context(), lockID(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
 			if err != nil {
 				t.Fatal(err)
 			}
-			written(t, s, "b", 3, "abc")
+			createWithContent(t, s, "b", 3, "abc")
 			write(t, up, 0, strings.Repeat("x", size))
-			if _, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 * size / 2}); !errors.Is(err, tusd.ErrNoSpace) {
+			if _, err := s.NewUpload(t.Context(), lockID(t, "large"), tusd.FileInfo{ID: "large", Size: 3 * size / 2}); !errors.Is(err, tusd.ErrNoSpace) {
 				t.Errorf("an upload that does not fit now: %v, want ErrNoSpace", err)
 			}
-			if _, err := s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 * size}); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
+			if _, err := s.NewUpload(t.Context(), lockID(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 * size}); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
 				t.Errorf("an upload that never fits: %v, want ErrMaxSizeExceeded", err)
 			}
 			free := fill(t, dir)
@@ -73,28 +73,28 @@ func TestFullDisk(t *testing.T) {
 				t.Fatalf("WriteChunk into the last %d bytes gives %d, %v", size/2, n, err)
 			}
 			fill(t, dir)
-			s = reopened(t, s)
-			if got := offsetOf(t, loaded(t, s, "a")); got != size+n {
+			s = reopen(t, s)
+			if got := offsetOf(t, loadUpload(t, s, "a")); got != size+n {
 				t.Errorf("the offset is %d, want %d", got, size+n)
 			}
 			wantContent(t, s, "b", "abc")
-			if _, err := s.NewUpload(t.Context(), locked(t, "c"), tusd.FileInfo{ID: "c", SizeIsDeferred: true}); !errors.Is(err, tusd.ErrNoSpace) {
+			if _, err := s.NewUpload(t.Context(), lockID(t, "c"), tusd.FileInfo{ID: "c", SizeIsDeferred: true}); !errors.Is(err, tusd.ErrNoSpace) {
 				t.Errorf("NewUpload on a full disk: %v, want ErrNoSpace", err)
 			}
 			wantAbsent(t, s, "c")
 			wantFiles(t, s, "a", "a.info", "b", "b.info")
-			err = loaded(t, s, "b").UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
+			err = loadUpload(t, s, "b").UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
 				info.State = tusd.StateFailed
 				return nil
 			})
-			if info, _ := loaded(t, s, "b").GetInfo(t.Context()); !errors.Is(err, tusd.ErrNoSpace) || info.State != "" {
+			if info, _ := loadUpload(t, s, "b").GetInfo(t.Context()); !errors.Is(err, tusd.ErrNoSpace) || info.State != "" {
 				t.Errorf("UpdateInfo on a full disk: %v, state %q; want ErrNoSpace and the old record", err, info.State)
 			}
-			if err := s.Terminate(t.Context(), locked(t, "b"), "b"); err != nil {
+			if err := s.Terminate(t.Context(), lockID(t, "b"), "b"); err != nil {
 				t.Errorf("Terminate on a full disk: %v", err)
 			}
 			free()
-			up = loaded(t, s, "a")
+			up = loadUpload(t, s, "a")
 			write(t, up, offsetOf(t, up), "z")
 		})
 	}
@@ -104,13 +104,13 @@ func TestFullDisk(t *testing.T) {
 func TestMinFree(t *testing.T) {
 	s := New(smallDisk(t))
 	s.MinFree = 1 << 20
-	s = reopened(t, s)
-	written(t, s, "small", 1<<19, strings.Repeat("x", 1<<19))
-	_, err := s.NewUpload(t.Context(), locked(t, "large"), tusd.FileInfo{ID: "large", Size: 3 << 18})
+	s = reopen(t, s)
+	createWithContent(t, s, "small", 1<<19, strings.Repeat("x", 1<<19))
+	_, err := s.NewUpload(t.Context(), lockID(t, "large"), tusd.FileInfo{ID: "large", Size: 3 << 18})
 	if !errors.Is(err, tusd.ErrNoSpace) {
 		t.Errorf("an upload that leaves less than MinFree: %v, want ErrNoSpace", err)
 	}
-	_, err = s.NewUpload(t.Context(), locked(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 << 19})
+	_, err = s.NewUpload(t.Context(), lockID(t, "huge"), tusd.FileInfo{ID: "huge", Size: 3 << 19})
 	if !errors.Is(err, tusd.ErrMaxSizeExceeded) {
 		t.Errorf("an upload that never leaves MinFree: %v, want ErrMaxSizeExceeded", err)
 	}
@@ -137,13 +137,13 @@ func TestDescriptors(t *testing.T) {
 }
 
 // MinFree bytes stay free, also while an upload of deferred length is written.
-func TestMinFreeHoldsForEveryByte(t *testing.T) {
+func TestMinFreeDuringWrites(t *testing.T) {
 	const minFree = 1 << 20
 	dir := smallDisk(t)
 	s := New(filepath.Join(dir, "uploads"))
 	s.MinFree = minFree
-	s = reopened(t, s)
-	up, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
+	s = reopen(t, s)
+	up, err := s.NewUpload(t.Context(), lockID(t, "a"), tusd.FileInfo{ID: "a", SizeIsDeferred: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestMinFreeHoldsForEveryByte(t *testing.T) {
 	if info := infoOf(t, s, "a"); info.Offset != n {
 		t.Errorf("the offset is %d, want the %d bytes that were stored", info.Offset, n)
 	}
-	if _, err := s.NewUpload(t.Context(), locked(t, "b"), tusd.FileInfo{ID: "b", Size: 512 << 10}); !errors.Is(err, tusd.ErrNoSpace) {
+	if _, err := s.NewUpload(t.Context(), lockID(t, "b"), tusd.FileInfo{ID: "b", Size: 512 << 10}); !errors.Is(err, tusd.ErrNoSpace) {
 		t.Errorf("another upload: %v", err)
 	}
 }

@@ -20,9 +20,9 @@ func TestIrregularFiles(t *testing.T) {
 	for name, make := range makers {
 		for _, file := range []string{"a.info", "a"} {
 			t.Run(name+" "+file, func(t *testing.T) {
-				s := opened(t, Ack)
-				written(t, s, "other", 3, "abc")
-				put(t, s, map[string]string{"a": stored, "a.info": v2Record("a", 11, "a")})
+				s := openStore(t, Ack)
+				createWithContent(t, s, "other", 3, "abc")
+				writeFiles(t, s, map[string]string{"a": stored, "a.info": v2Record("a", 11, "a")})
 				path := filepath.Join(s.Path, file)
 				if err := errors.Join(os.Remove(path), make(path)); err != nil {
 					t.Fatal(err)

@@ -32,15 +32,15 @@ func listAll(t *testing.T, s *FileStore, before time.Time, limit int) []string {
 
 // A listing has every upload once, also those in directories, and no other files.
 func TestListWalksDirectories(t *testing.T) {
-	s := opened(t, None)
+	s := openStore(t, None)
 	var want []string
 	for i := range 25 {
 		for _, id := range []string{fmt.Sprintf("u%d", i), fmt.Sprintf("d/%d", i), fmt.Sprintf("d/e/%d", i), fmt.Sprintf("d-%d/x", i)} {
-			created(t, s, id, 1)
+			createUpload(t, s, id, 1)
 			want = append(want, id)
 		}
 	}
-	put(t, s, map[string]string{"broken.info": "", ".info": "", "data": "", "x.part": "", ".tusd.d/side/a/x.info": ""})
+	writeFiles(t, s, map[string]string{"broken.info": "", ".info": "", "data": "", "x.part": "", ".tusd.d/side/a/x.info": ""})
 	want = append(want, "broken")
 	slices.Sort(want)
 	for _, limit := range []int{1, 7, 1000} {
@@ -52,16 +52,16 @@ func TestListWalksDirectories(t *testing.T) {
 
 // A listing has uploads that are created behind its cursor, and continues after a restart.
 func TestListCursor(t *testing.T) {
-	s := opened(t, None)
+	s := openStore(t, None)
 	for _, id := range []string{"a", "b", "c"} {
-		created(t, s, id, 1)
+		createUpload(t, s, id, 1)
 	}
 	ids, next, err := s.List(t.Context(), "", time.Time{}, 1)
 	if err != nil || !slices.Equal(ids, []string{"a"}) {
 		t.Fatalf("first page: %q, %v", ids, err)
 	}
-	s = reopened(t, s)
-	created(t, s, "bb", 1)
+	s = reopen(t, s)
+	createUpload(t, s, "bb", 1)
 	ids, next, err = s.List(t.Context(), next, time.Time{}, 10)
 	if err != nil || !slices.Equal(ids, []string{"b", "bb", "c"}) || next != "" {
 		t.Errorf("second page: %q, next %q, %v", ids, next, err)
@@ -70,10 +70,10 @@ func TestListCursor(t *testing.T) {
 
 // Two listings at the same time are independent, and a new listing does not use the
 // result of an older one.
-func TestListingsAtOnce(t *testing.T) {
-	s := opened(t, None)
+func TestConcurrentListings(t *testing.T) {
+	s := openStore(t, None)
 	for _, id := range []string{"a", "b", "c", "d"} {
-		created(t, s, id, 1)
+		createUpload(t, s, id, 1)
 	}
 	page := func(cursor, want, wantNext string) {
 		t.Helper()
@@ -88,16 +88,16 @@ func TestListingsAtOnce(t *testing.T) {
 	page("b", "c", "c")
 	page("a", "b", "b")
 	page("c", "d", "")
-	created(t, s, "0", 1)
+	createUpload(t, s, "0", 1)
 	page("", "0", "0")
 }
 
 // A listing omits uploads whose record or data has changed after before.
 func TestListBefore(t *testing.T) {
-	s := opened(t, None)
+	s := openStore(t, None)
 	old, cut := time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 	for _, id := range []string{"both-old", "data-new", "record-new"} {
-		if _, err := newAt(t, s, id, "data/"+id); err != nil {
+		if _, err := createAt(t, s, id, "data/"+id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -114,7 +114,7 @@ func TestListBefore(t *testing.T) {
 }
 
 // firstNames collects the first names in their order, up to its limit.
-func TestSmallest(t *testing.T) {
+func TestFirstNames(t *testing.T) {
 	s := &firstNames{after: "3", limit: 3}
 	for _, name := range []string{"9", "1", "5", "3", "7", "4", "8"} {
 		s.offer(name)
@@ -127,7 +127,7 @@ func TestSmallest(t *testing.T) {
 
 // firstNames is bounded in bytes, too, and has no gap: a name that was dropped once is
 // not added again.
-func TestSmallestBytes(t *testing.T) {
+func TestFirstNamesBoundedInBytes(t *testing.T) {
 	for range 1000 {
 		s := &firstNames{limit: 1000, maxBytes: 400}
 		var all []string

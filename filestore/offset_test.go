@@ -9,12 +9,12 @@ func TestReaderBesideWriter(t *testing.T) {
 	for _, level := range levels {
 		for name, fresh := range map[string]bool{"known": false, "after a restart": true} {
 			t.Run(level.String()+"/"+name, func(t *testing.T) {
-				s := opened(t, level)
-				offsetOf(t, written(t, s, "a", int64(len(stored+added)), stored))
+				s := openStore(t, level)
+				offsetOf(t, createWithContent(t, s, "a", int64(len(stored+added)), stored))
 				if fresh {
-					s = reopened(t, s)
+					s = reopen(t, s)
 				}
-				up := loaded(t, s, "a")
+				up := loadUpload(t, s, "a")
 				offsetOf(t, up)
 				read := func() int64 {
 					reader, err := s.GetUpload(t.Context(), nil, "a")

@@ -36,11 +36,11 @@ func (c *opCounter) reset() map[durable.Op]int {
 }
 
 // openCountingStore opens a store whose operations are counted.
-func counted(t testing.TB, level Durability) (*FileStore, *opCounter) {
+func openCountingStore(t testing.TB, level Durability) (*FileStore, *opCounter) {
 	c := &opCounter{}
 	s := New(t.TempDir())
 	s.Durability, s.hook = level, c.hook
-	return reopened(t, s), c
+	return reopen(t, s), c
 }
 
 func wantCounts(t *testing.T, what string, got, want map[durable.Op]int) {
@@ -76,16 +76,16 @@ func TestOperationsPerStep(t *testing.T) {
 	}
 	for level, want := range cases {
 		t.Run(level.String(), func(t *testing.T) {
-			s, c := counted(t, level)
-			created(t, s, "a", int64(len(stored+added)))
+			s, c := openCountingStore(t, level)
+			createUpload(t, s, "a", int64(len(stored+added)))
 			wantCounts(t, "create", c.reset(), want.create)
-			up := loaded(t, s, "a")
+			up := loadUpload(t, s, "a")
 			offsetOf(t, up)
 			wantCounts(t, "load and show", c.reset(), nil)
 			write(t, up, 0, stored)
 			wantCounts(t, "write", c.reset(), want.write)
 			offsetOf(t, up)
-			offsetOf(t, loaded(t, s, "a"))
+			offsetOf(t, loadUpload(t, s, "a"))
 			wantCounts(t, "show", c.reset(), want.show)
 			write(t, up, int64(len(stored)), added)
 			wantCounts(t, "last write", c.reset(), want.last)
@@ -93,7 +93,7 @@ func TestOperationsPerStep(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantCounts(t, "finish", c.reset(), want.finish)
-			if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+			if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err != nil {
 				t.Fatal(err)
 			}
 			wantCounts(t, "terminate", c.reset(), want.terminate)

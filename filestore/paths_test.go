@@ -12,9 +12,9 @@ import (
 )
 
 // createAt creates an upload with data at path.
-func newAt(t *testing.T, s *FileStore, id, path string) (tusd.Upload, error) {
+func createAt(t *testing.T, s *FileStore, id, path string) (tusd.Upload, error) {
 	t.Helper()
-	return s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 11, Storage: map[string]string{"Path": path}})
+	return s.NewUpload(t.Context(), lockID(t, id), tusd.FileInfo{ID: id, Size: 11, Storage: map[string]string{"Path": path}})
 }
 
 // A hook may set the path of the data below the directory or below StorageRoots.
@@ -26,8 +26,8 @@ func TestStoragePath(t *testing.T) {
 	}
 	s := New(filepath.Join(base, "uploads"))
 	s.StorageRoots = []string{extra}
-	s = reopened(t, s)
-	written(t, s, "taken", 3, "abc")
+	s = reopen(t, s)
+	createWithContent(t, s, "taken", 3, "abc")
 
 	good := map[string]string{ // path: where the file is
 		"d/e/report.pdf":                   filepath.Join(s.Path, "d/e/report.pdf"),
@@ -38,7 +38,7 @@ func TestStoragePath(t *testing.T) {
 		filepath.Join(s.Path, "x/../y/zz"): filepath.Join(s.Path, "y/zz"),
 	}
 	for path, want := range good {
-		up, err := newAt(t, s, "id", path)
+		up, err := createAt(t, s, "id", path)
 		if err != nil {
 			t.Errorf("Storage.Path %s: %v", path, err)
 			continue
@@ -50,9 +50,9 @@ func TestStoragePath(t *testing.T) {
 		if info, _ := up.GetInfo(t.Context()); info.Storage["Path"] != want || info.Storage["InfoPath"] != filepath.Join(s.Path, "id.info") {
 			t.Errorf("Storage.Path %s: the record has %v", path, info.Storage)
 		}
-		s = reopened(t, s)
+		s = reopen(t, s)
 		wantContent(t, s, "id", stored+added)
-		if err := s.Terminate(t.Context(), locked(t, "id"), "id"); err != nil {
+		if err := s.Terminate(t.Context(), lockID(t, "id"), "id"); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Stat(want); !errors.Is(err, os.ErrNotExist) {
@@ -64,13 +64,13 @@ func TestStoragePath(t *testing.T) {
 		"other.info", ".tusd.locks", ".tusd.d/tmp/x", "x.undo/y", "a.lock", "a.stop", "a.part",
 		"id.INFO", ".Tusd.locks", "a\x00b", strings.Repeat("x", 256), strings.Repeat("x/", 3000) + "x",
 	} {
-		up, err := newAt(t, s, "id", path)
+		up, err := createAt(t, s, "id", path)
 		if !errors.Is(err, tusd.ErrInvalidName) {
 			t.Errorf("Storage.Path %.80q gives %v, %v; want %v", path, up, err, tusd.ErrInvalidName)
 		}
 	}
 	for _, path := range []string{"taken", filepath.Join(s.Path, "taken")} {
-		if _, err := newAt(t, s, "id", path); !errors.Is(err, tusd.ErrUploadExists) {
+		if _, err := createAt(t, s, "id", path); !errors.Is(err, tusd.ErrUploadExists) {
 			t.Errorf("Storage.Path %s gives %v, want ErrUploadExists", path, err)
 		}
 	}
@@ -79,10 +79,10 @@ func TestStoragePath(t *testing.T) {
 }
 
 // A hook cannot set the path of another record, also if the data of that is missing.
-func TestStoragePathBesideForeignRecord(t *testing.T) {
-	s := opened(t, Ack)
-	put(t, s, map[string]string{"b.info": v2Record("b", 11, "b")})
-	if _, err := newAt(t, s, "a", "b"); !errors.Is(err, tusd.ErrUploadExists) {
+func TestStoragePathOfAnotherRecord(t *testing.T) {
+	s := openStore(t, Ack)
+	writeFiles(t, s, map[string]string{"b.info": v2Record("b", 11, "b")})
+	if _, err := createAt(t, s, "a", "b"); !errors.Is(err, tusd.ErrUploadExists) {
 		t.Errorf("Storage.Path gives %v, want ErrUploadExists", err)
 	}
 	wantFiles(t, s, "b.info")
@@ -92,18 +92,18 @@ func TestStoragePathBesideForeignRecord(t *testing.T) {
 // configuration is wrong: the error is not ErrNotFound, so that the client keeps its
 // upload.
 func TestRecordPointsOutside(t *testing.T) {
-	s := opened(t, Ack)
+	s := openStore(t, Ack)
 	outside := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(outside, []byte("secret"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{outside, "../data", "/etc/passwd"} {
-		put(t, s, map[string]string{"a.info": v2Record("a", 11, path)})
-		_, err := s.GetUpload(t.Context(), locked(t, "a"), "a")
+		writeFiles(t, s, map[string]string{"a.info": v2Record("a", 11, path)})
+		_, err := s.GetUpload(t.Context(), lockID(t, "a"), "a")
 		if err == nil || errors.Is(err, tusd.ErrNotFound) {
 			t.Errorf("Path %s gives %v; want an error that is not ErrNotFound", path, err)
 		}
-		if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err == nil {
+		if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err == nil {
 			t.Errorf("Path %s: Terminate succeeded", path)
 		}
 	}
@@ -114,7 +114,7 @@ func TestRecordPointsOutside(t *testing.T) {
 
 // The store follows no link to a file outside its directory.
 func TestLinksOutside(t *testing.T) {
-	s := opened(t, Ack)
+	s := openStore(t, Ack)
 	outside := t.TempDir()
 	secret := filepath.Join(outside, "a")
 	for name, content := range map[string]string{"a": "secret", "a.info": v2Record("d/a", 11, "d/a")} {
@@ -128,17 +128,17 @@ func TestLinksOutside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(t, s, map[string]string{"l.info": v2Record("l", 11, "l"), "m": ""})
+	writeFiles(t, s, map[string]string{"l.info": v2Record("l", 11, "l"), "m": ""})
 	for _, id := range []string{"d/a", "l", "m"} {
-		if up, err := s.GetUpload(t.Context(), locked(t, id), id); err == nil {
+		if up, err := s.GetUpload(t.Context(), lockID(t, id), id); err == nil {
 			t.Errorf("upload %s was loaded: %+v", id, up)
 		}
-		if _, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 1}); err == nil {
+		if _, err := s.NewUpload(t.Context(), lockID(t, id), tusd.FileInfo{ID: id, Size: 1}); err == nil {
 			t.Errorf("upload %s was created", id)
 		}
-		s.Terminate(t.Context(), locked(t, id), id)
+		s.Terminate(t.Context(), lockID(t, id), id)
 	}
-	if _, err := s.NewUpload(t.Context(), locked(t, "d/new"), tusd.FileInfo{ID: "d/new", Size: 1}); err == nil {
+	if _, err := s.NewUpload(t.Context(), lockID(t, "d/new"), tusd.FileInfo{ID: "d/new", Size: 1}); err == nil {
 		t.Error("upload d/new was created outside")
 	}
 	entries, err := os.ReadDir(outside)
@@ -152,8 +152,8 @@ func TestLinksOutside(t *testing.T) {
 
 // A link within the directory gives no upload a second name.
 func TestLinkedDirectory(t *testing.T) {
-	s := opened(t, Ack)
-	put(t, s, map[string]string{"a.info": v2Record("a", 3, "a"), "a": "abc"})
+	s := openStore(t, Ack)
+	writeFiles(t, s, map[string]string{"a.info": v2Record("a", 3, "a"), "a": "abc"})
 	if err := os.Symlink(".", filepath.Join(s.Path, "self")); err != nil {
 		t.Fatal(err)
 	}
@@ -161,10 +161,10 @@ func TestLinkedDirectory(t *testing.T) {
 	if _, err := s.GetUpload(t.Context(), nil, id); !errors.Is(err, tusd.ErrNotFound) {
 		t.Errorf("GetUpload through the link: %v", err)
 	}
-	if err := s.Terminate(t.Context(), locked(t, id), id); !errors.Is(err, tusd.ErrNotFound) {
+	if err := s.Terminate(t.Context(), lockID(t, id), id); !errors.Is(err, tusd.ErrNotFound) {
 		t.Errorf("Terminate through the link: %v", err)
 	}
-	if _, err := s.NewUpload(t.Context(), locked(t, "self/b"), tusd.FileInfo{ID: "self/b", Size: 1}); err == nil {
+	if _, err := s.NewUpload(t.Context(), lockID(t, "self/b"), tusd.FileInfo{ID: "self/b", Size: 1}); err == nil {
 		t.Error("created through the link")
 	}
 	wantContent(t, s, "a", "abc")
@@ -177,7 +177,7 @@ func TestLinkedDirectory(t *testing.T) {
 		if _, err := s.GetUpload(t.Context(), nil, id); !errors.Is(err, tusd.ErrNotFound) {
 			t.Errorf("%s: %v, want ErrNotFound", id, err)
 		}
-		if err := s.Terminate(t.Context(), locked(t, id), id); !errors.Is(err, tusd.ErrNotFound) {
+		if err := s.Terminate(t.Context(), lockID(t, id), id); !errors.Is(err, tusd.ErrNotFound) {
 			t.Errorf("Terminate %s: %v, want ErrNotFound", id, err)
 		}
 	}
@@ -187,7 +187,7 @@ func FuzzStoragePath(f *testing.F) {
 	for _, seed := range []string{"", "a", "../a", "/a/b", "a/./b", "a\x00b", "a//b", ".tusd.d/x", "a.info", `..\a`, "/gone/id"} {
 		f.Add(seed)
 	}
-	s := opened(f, None)
+	s := openStore(f, None)
 	v := s.opened.Load()
 	f.Fuzz(func(t *testing.T, path string) {
 		p, err := v.data("id", path)
@@ -213,7 +213,7 @@ func FuzzParseRecord(f *testing.F) {
 }
 
 // isDefaultStorage accepts only the storage of an upload at its default path.
-func TestLiesHere(t *testing.T) {
+func TestIsDefaultStorage(t *testing.T) {
 	for _, dir := range []string{"/data", "/data/a", "/"} {
 		v := &volume{path: dir, aliases: []string{dir}}
 		for _, id := range []string{"a", "a/a", "data", "a.txt", "a%2Fb"} {

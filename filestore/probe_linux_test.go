@@ -11,7 +11,7 @@ import (
 
 func TestProbeFindsAReadOnlyFileSystem(t *testing.T) {
 	dir := smallDisk(t)
-	s := reopened(t, New(dir))
+	s := reopen(t, New(dir))
 	mountReadOnly(t, dir)
 	if err := s.Probe(t.Context()); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("Probe: %v, want %v", err, syscall.EROFS)
@@ -33,7 +33,7 @@ func mountReadOnly(t *testing.T, dir string) {
 
 func TestProbeFindsAFullDisk(t *testing.T) {
 	dir := smallDisk(t)
-	s := reopened(t, New(dir))
+	s := reopen(t, New(dir))
 	free := fill(t, dir)
 	if err := s.Probe(t.Context()); !errors.Is(err, tusd.ErrNoSpace) {
 		t.Errorf("Probe: %v, want %v", err, tusd.ErrNoSpace)

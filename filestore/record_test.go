@@ -14,7 +14,7 @@ import (
 )
 
 // writeFiles writes files into the directory of s, as another program does.
-func put(t testing.TB, s *FileStore, files map[string]string) {
+func writeFiles(t testing.TB, s *FileStore, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
 		path := filepath.Join(s.Path, filepath.FromSlash(name))
@@ -56,19 +56,19 @@ func TestTakeOver(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := opened(t, Ack)
+			s := openStore(t, Ack)
 			for file, content := range c.files {
 				c.files[file] = strings.ReplaceAll(content, "$DIR", s.Path)
 			}
-			put(t, s, c.files)
-			up := loaded(t, s, c.id)
+			writeFiles(t, s, c.files)
+			up := loadUpload(t, s, c.id)
 			if got := offsetOf(t, up); got != int64(len(stored)) {
 				t.Fatalf("the offset is %d, want %d", got, len(stored))
 			}
 			write(t, up, int64(len(stored)), added)
-			s = reopened(t, s)
+			s = reopen(t, s)
 			wantContent(t, s, c.id, stored+added)
-			if err := s.Terminate(t.Context(), locked(t, c.id), c.id); err != nil {
+			if err := s.Terminate(t.Context(), lockID(t, c.id), c.id); err != nil {
 				t.Fatal(err)
 			}
 			wantFiles(t, s, c.after...)
@@ -77,11 +77,11 @@ func TestTakeOver(t *testing.T) {
 }
 
 // The data of an upload named old.bin is not that of an upload named old.
-func TestForeignBinIsNoData(t *testing.T) {
-	s := opened(t, Ack)
-	put(t, s, map[string]string{"old.info": v2Record("old", 11, "old"), "old.bin": "abc", "old.bin.info": v2Record("old.bin", 3, "old.bin")})
+func TestBinFileOfAnotherUpload(t *testing.T) {
+	s := openStore(t, Ack)
+	writeFiles(t, s, map[string]string{"old.info": v2Record("old", 11, "old"), "old.bin": "abc", "old.bin.info": v2Record("old.bin", 3, "old.bin")})
 	wantAbsent(t, s, "old")
-	if err := s.Terminate(t.Context(), locked(t, "old"), "old"); err != nil {
+	if err := s.Terminate(t.Context(), lockID(t, "old"), "old"); err != nil {
 		t.Fatal(err)
 	}
 	wantContent(t, s, "old.bin", "abc")
@@ -117,9 +117,9 @@ func TestBrokenRecords(t *testing.T) {
 	}
 	for name, files := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := opened(t, Ack)
-			written(t, s, "other", 3, "abc")
-			put(t, s, files)
+			s := openStore(t, Ack)
+			createWithContent(t, s, "other", 3, "abc")
+			writeFiles(t, s, files)
 			wantBroken(t, s)
 		})
 	}
@@ -128,7 +128,7 @@ func TestBrokenRecords(t *testing.T) {
 // wantBroken checks that upload "a" is broken and "other" is not.
 func wantBroken(t *testing.T, s *FileStore) {
 	t.Helper()
-	for _, lease := range []tusd.Lease{nil, locked(t, "a")} {
+	for _, lease := range []tusd.Lease{nil, lockID(t, "a")} {
 		_, err := s.GetUpload(t.Context(), lease, "a")
 		if !errors.Is(err, tusd.ErrNotFound) || !errors.Is(err, tusd.ErrBroken) {
 			t.Fatalf("GetUpload gives %v, want ErrNotFound that is ErrBroken", err)
@@ -137,7 +137,7 @@ func wantBroken(t *testing.T, s *FileStore) {
 			t.Errorf("the error names no path: %v", err)
 		}
 	}
-	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+	if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err != nil {
 		t.Fatalf("Terminate: %v", err)
 	}
 	wantAbsent(t, s, "a")
@@ -146,23 +146,23 @@ func wantBroken(t *testing.T, s *FileStore) {
 }
 
 // An error while a record is read is not ErrNotFound.
-func TestReadingFails(t *testing.T) {
-	s := opened(t, Ack)
-	put(t, s, map[string]string{"a": stored, "a.info": strings.Replace(v2Record("a", 11, "a"), `{"ID"`, `{"Version":99,"ID"`, 1)})
+func TestReadErrors(t *testing.T) {
+	s := openStore(t, Ack)
+	writeFiles(t, s, map[string]string{"a": stored, "a.info": strings.Replace(v2Record("a", 11, "a"), `{"ID"`, `{"Version":99,"ID"`, 1)})
 	_, err := s.GetUpload(t.Context(), nil, "a")
 	if err == nil || errors.Is(err, tusd.ErrNotFound) {
 		t.Errorf("a record of a later version gives %v; want an error that is not ErrNotFound", err)
 	}
 	f := &faults{at: 1, err: syscall.EACCES}
 	s.hook = f.hook
-	s = reopened(t, s)
+	s = reopen(t, s)
 	f.on()
 	_, err = s.GetUpload(t.Context(), nil, "a")
 	if !errors.Is(err, syscall.EACCES) || errors.Is(err, tusd.ErrNotFound) {
 		t.Errorf("GetUpload gives %v, want EACCES", err)
 	}
 	f.at = 2
-	err = s.Terminate(t.Context(), locked(t, "a"), "a")
+	err = s.Terminate(t.Context(), lockID(t, "a"), "a")
 	if err == nil || errors.Is(err, tusd.ErrNotFound) {
 		t.Errorf("Terminate gives %v; want an error that is not ErrNotFound", err)
 	}
@@ -170,14 +170,14 @@ func TestReadingFails(t *testing.T) {
 }
 
 // A record that names another upload's data is broken, and that upload is not changed.
-func TestForeignData(t *testing.T) {
-	s := opened(t, Ack)
-	written(t, s, "b", 3, "abc")
-	put(t, s, map[string]string{"a.info": v2Record("a", 3, "b")})
-	if _, err := s.GetUpload(t.Context(), locked(t, "a"), "a"); !errors.Is(err, tusd.ErrNotFound) || !errors.Is(err, tusd.ErrBroken) {
+func TestDataOfAnotherUpload(t *testing.T) {
+	s := openStore(t, Ack)
+	createWithContent(t, s, "b", 3, "abc")
+	writeFiles(t, s, map[string]string{"a.info": v2Record("a", 3, "b")})
+	if _, err := s.GetUpload(t.Context(), lockID(t, "a"), "a"); !errors.Is(err, tusd.ErrNotFound) || !errors.Is(err, tusd.ErrBroken) {
 		t.Errorf("GetUpload: %v, want a broken record", err)
 	}
-	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+	if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err != nil {
 		t.Error(err)
 	}
 	wantContent(t, s, "b", "abc")
@@ -185,35 +185,35 @@ func TestForeignData(t *testing.T) {
 }
 
 // A directory in place of a file is removed if it is empty, and kept if it has files.
-func TestDirectoryInTheWay(t *testing.T) {
-	s := opened(t, Ack)
-	written(t, s, "a/b", 3, "abc")
-	put(t, s, map[string]string{"a.info": v2Record("a", 11, "a")})
-	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); err != nil {
+func TestDirectoryInPlaceOfAFile(t *testing.T) {
+	s := openStore(t, Ack)
+	createWithContent(t, s, "a/b", 3, "abc")
+	writeFiles(t, s, map[string]string{"a.info": v2Record("a", 11, "a")})
+	if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err != nil {
 		t.Fatal(err)
 	}
 	wantContent(t, s, "a/b", "abc")
 
-	put(t, s, map[string]string{"c.info/d": "abc"})
-	if err := s.Terminate(t.Context(), locked(t, "c"), "c"); err == nil {
+	writeFiles(t, s, map[string]string{"c.info/d": "abc"})
+	if err := s.Terminate(t.Context(), lockID(t, "c"), "c"); err == nil {
 		t.Error("a directory with files was removed, or forgotten, in place of a record")
 	}
-	_, err := s.NewUpload(t.Context(), locked(t, "a"), tusd.FileInfo{ID: "a", Size: 1})
+	_, err := s.NewUpload(t.Context(), lockID(t, "a"), tusd.FileInfo{ID: "a", Size: 1})
 	if !errors.Is(err, tusd.ErrUploadExists) {
 		t.Errorf("an upload in place of a directory: %v, want ErrUploadExists", err)
 	}
-	_, err = s.NewUpload(t.Context(), locked(t, "a/b/c"), tusd.FileInfo{ID: "a/b/c", Size: 1})
+	_, err = s.NewUpload(t.Context(), lockID(t, "a/b/c"), tusd.FileInfo{ID: "a/b/c", Size: 1})
 	if !errors.Is(err, tusd.ErrUploadExists) {
 		t.Errorf("an upload below a file: %v, want ErrUploadExists", err)
 	}
 }
 
 // An undo record of a terminated upload does not truncate a later upload with its id.
-func TestStaleRollbackMark(t *testing.T) {
-	s := opened(t, None)
-	written(t, s, "a", 11, stored)
-	put(t, s, map[string]string{"a.undo": `{"Offset":1,"Created":"2001-02-03T04:05:06Z"}`})
-	s = reopened(t, s)
+func TestStaleUndoRecord(t *testing.T) {
+	s := openStore(t, None)
+	createWithContent(t, s, "a", 11, stored)
+	writeFiles(t, s, map[string]string{"a.undo": `{"Offset":1,"Created":"2001-02-03T04:05:06Z"}`})
+	s = reopen(t, s)
 	wantContent(t, s, "a", stored)
 	wantFiles(t, s, "a", "a.info")
 }

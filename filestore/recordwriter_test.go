@@ -11,7 +11,7 @@ import (
 
 // wantRecordOfJSON checks that the record of info, or its error, is the same as that of
 // encoding/json.
-func sameAsPackageJSON(t *testing.T, info tusd.FileInfo) {
+func wantRecordOfJSON(t *testing.T, info tusd.FileInfo) {
 	t.Helper()
 	want, wantErr := json.Marshal(info)
 	w := recordWriter{}
@@ -64,42 +64,42 @@ func fillValue(t *testing.T, v reflect.Value) {
 
 // TestRecordFieldsAgainstPackageJSON tests FileInfos with all fields, without any, with
 // each field alone, and without each field.
-func TestRecordIsThatOfPackageJSON(t *testing.T) {
+func TestRecordFieldsAgainstPackageJSON(t *testing.T) {
 	var full tusd.FileInfo
 	fillValue(t, reflect.ValueOf(&full).Elem())
-	sameAsPackageJSON(t, full)
-	sameAsPackageJSON(t, tusd.FileInfo{})
+	wantRecordOfJSON(t, full)
+	wantRecordOfJSON(t, tusd.FileInfo{})
 	fields := reflect.TypeFor[tusd.FileInfo]()
 	for i := range fields.NumField() {
 		t.Run(fields.Field(i).Name, func(t *testing.T) {
 			var alone tusd.FileInfo
 			reflect.ValueOf(&alone).Elem().Field(i).Set(reflect.ValueOf(full).Field(i))
-			sameAsPackageJSON(t, alone)
+			wantRecordOfJSON(t, alone)
 			without := full
 			reflect.ValueOf(&without).Elem().Field(i).SetZero()
-			sameAsPackageJSON(t, without)
+			wantRecordOfJSON(t, without)
 		})
 	}
 }
 
 // TestRecordTimesAgainstPackageJSON tests times at and beyond the limits of RFC 3339.
-func TestRecordTimesAreThoseOfPackageJSON(t *testing.T) {
+func TestRecordTimesAgainstPackageJSON(t *testing.T) {
 	for _, zone := range []*time.Location{time.UTC, time.Local, time.FixedZone("", 90*60), time.FixedZone("", 24*3600), time.FixedZone("", 30)} {
 		for _, year := range []int{-1, 0, 1, 999, 9999, 10000} {
 			for _, nanoseconds := range []int{0, 1, 120000000} {
-				sameAsPackageJSON(t, tusd.FileInfo{Created: time.Date(year, 12, 31, 23, 59, 59, nanoseconds, zone)})
+				wantRecordOfJSON(t, tusd.FileInfo{Created: time.Date(year, 12, 31, 23, 59, 59, nanoseconds, zone)})
 			}
 		}
 	}
-	sameAsPackageJSON(t, tusd.FileInfo{Created: time.Now()})
+	wantRecordOfJSON(t, tusd.FileInfo{Created: time.Now()})
 	if _, err := formatRecord(tusd.FileInfo{Created: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}); err == nil {
 		t.Error("formatRecord gives no error for an invalid time")
 	}
 }
 
 // TestRecordListsAgainstPackageJSON tests lists and maps that are empty but not nil.
-func TestRecordListsAreThoseOfPackageJSON(t *testing.T) {
-	sameAsPackageJSON(t, tusd.FileInfo{PartialUploads: []string{}, Finals: []string{}, MetaData: tusd.MetaData{}, Storage: map[string]string{}})
+func TestRecordListsAgainstPackageJSON(t *testing.T) {
+	wantRecordOfJSON(t, tusd.FileInfo{PartialUploads: []string{}, Finals: []string{}, MetaData: tusd.MetaData{}, Storage: map[string]string{}})
 }
 
 func FuzzRecordIsThatOfPackageJSON(f *testing.F) {
@@ -107,7 +107,7 @@ func FuzzRecordIsThatOfPackageJSON(f *testing.F) {
 	f.Add("a/b", "", "\x00\x1f\x7f\u2028", "<>&\"\\/\t\n", int64(0))
 	f.Add("é", "\xff", "\xed\xa0\x80", "x\u2029y", int64(-1))
 	f.Fuzz(func(t *testing.T, id, name, value, raw string, size int64) {
-		sameAsPackageJSON(t, tusd.FileInfo{
+		wantRecordOfJSON(t, tusd.FileInfo{
 			ID: id, Size: size, Offset: size,
 			MetaData: tusd.MetaData{name: value, value: name, "filetype": raw},
 			Storage:  map[string]string{"Path": "/" + id, "Type": "filestore"},

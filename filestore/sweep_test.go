@@ -95,7 +95,7 @@ func sweep(t *testing.T, level Durability, sc scenario, cause error) {
 		f := &faults{at: at, err: cause}
 		s := New(t.TempDir())
 		s.Durability, s.hook = level, f.hook
-		s = reopened(t, s)
+		s = reopen(t, s)
 		if sc.prepare != nil {
 			sc.prepare(t, s)
 		}
@@ -109,7 +109,7 @@ func sweep(t *testing.T, level Durability, sc scenario, cause error) {
 		if f.fired == "" && err != nil {
 			t.Fatalf("without a fault: %v", err)
 		}
-		sc.restarted(t, reopened(t, s), err)
+		sc.restarted(t, reopen(t, s), err)
 		if open := openFiles(s.Path); len(open) > 0 {
 			t.Errorf("these files are still open: %q", open)
 		}
@@ -144,10 +144,10 @@ func actCreateDeep(t *testing.T, s *FileStore, f *faults) error { return createS
 
 func createSwept(t *testing.T, s *FileStore, f *faults, id string) error {
 	f.on()
-	_, err := s.NewUpload(t.Context(), locked(t, id), tusd.FileInfo{ID: id, Size: 5})
+	_, err := s.NewUpload(t.Context(), lockID(t, id), tusd.FileInfo{ID: id, Size: 5})
 	f.off()
 	if err == nil {
-		write(t, loaded(t, s, id), 0, added)
+		write(t, loadUpload(t, s, id), 0, added)
 		return nil
 	}
 	wantAbsent(t, s, id)
@@ -169,7 +169,7 @@ func afterCreateOf(t *testing.T, s *FileStore, err error, id string) {
 }
 
 func prepareStored(t *testing.T, s *FileStore) {
-	up := written(t, s, "a", int64(len(stored+added)), stored)
+	up := createWithContent(t, s, "a", int64(len(stored+added)), stored)
 	offsetOf(t, up) // acknowledges the offset
 }
 
@@ -181,7 +181,7 @@ func prepareRestarted(t *testing.T, s *FileStore) {
 
 func actWrite(t *testing.T, s *FileStore, f *faults) error {
 	f.on()
-	up, err := s.GetUpload(t.Context(), locked(t, "a"), "a")
+	up, err := s.GetUpload(t.Context(), lockID(t, "a"), "a")
 	n := int64(0)
 	if err == nil {
 		n, err = up.WriteChunk(t.Context(), int64(len(stored)), strings.NewReader(added))
@@ -195,7 +195,7 @@ func actWrite(t *testing.T, s *FileStore, f *faults) error {
 // failed sync may roll back the bytes since the last sync.
 func wantAfterWrite(t *testing.T, s *FileStore, n int64, err error) {
 	t.Helper()
-	got, want := offsetOf(t, loaded(t, s, "a")), int64(len(stored))+n
+	got, want := offsetOf(t, loadUpload(t, s, "a")), int64(len(stored))+n
 	if got != want && (err == nil || s.Durability != Complete || got > want) {
 		t.Errorf("after n = %d, %v: the offset is %d, want %d", n, err, got, want)
 	}
@@ -203,7 +203,7 @@ func wantAfterWrite(t *testing.T, s *FileStore, n int64, err error) {
 }
 
 func afterWrite(t *testing.T, s *FileStore, err error) {
-	up := loaded(t, s, "a")
+	up := loadUpload(t, s, "a")
 	offset := offsetOf(t, up)
 	if err == nil && offset != int64(len(stored+added)) {
 		t.Errorf("the offset after a restart is %d, want all", offset)
@@ -216,7 +216,7 @@ func afterWrite(t *testing.T, s *FileStore, err error) {
 }
 
 func actAtomic(t *testing.T, s *FileStore, f *faults) error {
-	up := loaded(t, s, "a")
+	up := loadUpload(t, s, "a")
 	f.on()
 	n, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), strings.NewReader(added))
 	f.off()
@@ -232,7 +232,7 @@ var errSource = errors.New("the source failed")
 // actAtomicCut uses a source that always fails, so that the fault may hit the rollback of
 // the chunk.
 func actAtomicCut(t *testing.T, s *FileStore, f *faults) error {
-	up := loaded(t, s, "a")
+	up := loadUpload(t, s, "a")
 	f.on()
 	n, err := s.WriteAtomic(t.Context(), up, int64(len(stored)), failAfter(added[:3], errSource))
 	f.off()
@@ -259,7 +259,7 @@ func afterAtomicCut(t *testing.T, s *FileStore, _ error) {
 }
 
 func actUpdate(t *testing.T, s *FileStore, f *faults) error {
-	up := loaded(t, s, "a")
+	up := loadUpload(t, s, "a")
 	f.on()
 	err := up.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error {
 		info.State = tusd.StateFailed
@@ -270,7 +270,7 @@ func actUpdate(t *testing.T, s *FileStore, f *faults) error {
 }
 
 func afterUpdate(t *testing.T, s *FileStore, err error) {
-	info, getErr := loaded(t, s, "a").GetInfo(t.Context())
+	info, getErr := loadUpload(t, s, "a").GetInfo(t.Context())
 	if getErr != nil || info.Offset != int64(len(stored)) {
 		t.Fatalf("the record is %+v, %v", info, getErr)
 	}
@@ -283,13 +283,13 @@ func afterUpdate(t *testing.T, s *FileStore, err error) {
 }
 
 func prepareFull(t *testing.T, s *FileStore) {
-	written(t, s, "a", int64(len(stored)), stored)
-	written(t, s, "b", 3, "abc")
+	createWithContent(t, s, "a", int64(len(stored)), stored)
+	createWithContent(t, s, "b", 3, "abc")
 	s.opened.Load().uploads.forgetState("a")
 }
 
 func actFinish(t *testing.T, s *FileStore, f *faults) error {
-	up := loaded(t, s, "a")
+	up := loadUpload(t, s, "a")
 	f.on()
 	err := up.FinishUpload(t.Context())
 	f.off()
@@ -302,18 +302,18 @@ func actFinish(t *testing.T, s *FileStore, f *faults) error {
 func afterFinish(t *testing.T, s *FileStore, _ error) { wantContent(t, s, "a", stored) }
 
 func preparePartials(t *testing.T, s *FileStore) {
-	written(t, s, "p1", int64(len(stored)), stored)
-	written(t, s, "p2", int64(len(added)), added)
-	created(t, s, "final", int64(len(stored+added)))
+	createWithContent(t, s, "p1", int64(len(stored)), stored)
+	createWithContent(t, s, "p2", int64(len(added)), added)
+	createUpload(t, s, "final", int64(len(stored+added)))
 }
 
 func actConcat(t *testing.T, s *FileStore, f *faults) error {
-	final := loaded(t, s, "final")
-	parts := []tusd.Upload{loaded(t, s, "p1"), loaded(t, s, "p2")}
+	final := loadUpload(t, s, "final")
+	parts := []tusd.Upload{loadUpload(t, s, "p1"), loadUpload(t, s, "p2")}
 	f.on()
 	err := s.Concat(t.Context(), final, parts)
 	f.off()
-	if got := offsetOf(t, loaded(t, s, "final")); err != nil && got != 0 {
+	if got := offsetOf(t, loadUpload(t, s, "final")); err != nil && got != 0 {
 		t.Errorf("the final has %d bytes after an error, want none", got)
 	}
 	return err
@@ -323,7 +323,7 @@ func afterConcat(t *testing.T, s *FileStore, err error) {
 	if err == nil {
 		wantContent(t, s, "final", stored+added)
 	}
-	if err := s.Concat(t.Context(), loaded(t, s, "final"), []tusd.Upload{loaded(t, s, "p1"), loaded(t, s, "p2")}); err != nil {
+	if err := s.Concat(t.Context(), loadUpload(t, s, "final"), []tusd.Upload{loadUpload(t, s, "p1"), loadUpload(t, s, "p2")}); err != nil {
 		t.Fatal(err)
 	}
 	wantContent(t, s, "final", stored+added)
@@ -331,7 +331,7 @@ func afterConcat(t *testing.T, s *FileStore, err error) {
 
 func actTerminate(t *testing.T, s *FileStore, f *faults) error {
 	f.on()
-	err := s.Terminate(t.Context(), locked(t, "a"), "a")
+	err := s.Terminate(t.Context(), lockID(t, "a"), "a")
 	f.off()
 	return err
 }
@@ -339,7 +339,7 @@ func actTerminate(t *testing.T, s *FileStore, f *faults) error {
 func afterTerminate(t *testing.T, s *FileStore, err error) {
 	if err == nil {
 		wantAbsent(t, s, "a")
-	} else if again := s.Terminate(t.Context(), locked(t, "a"), "a"); again != nil && !errors.Is(again, tusd.ErrNotFound) {
+	} else if again := s.Terminate(t.Context(), lockID(t, "a"), "a"); again != nil && !errors.Is(again, tusd.ErrNotFound) {
 		t.Errorf("Terminate a second time: %v", again)
 	}
 	wantFiles(t, s, "b", "b.info")

@@ -15,13 +15,13 @@ import (
 // After a restart the data, the record and the names are synced before the first offset is
 // returned. Later calls sync nothing.
 func TestFirstOffsetAfterRestart(t *testing.T) {
-	s, c := counted(t, Ack)
-	written(t, s, "a", 11, stored)
-	s = reopened(t, s)
+	s, c := openCountingStore(t, Ack)
+	createWithContent(t, s, "a", 11, stored)
+	s = reopen(t, s)
 	c.reset()
-	offsetOf(t, loaded(t, s, "a"))
+	offsetOf(t, loadUpload(t, s, "a"))
 	wantCounts(t, "the first time", c.reset(), ops{durable.OpSync: 2, durable.OpSyncDir: 1})
-	offsetOf(t, loaded(t, s, "a"))
+	offsetOf(t, loadUpload(t, s, "a"))
 	wantCounts(t, "the second time", c.reset(), nil)
 }
 
@@ -29,9 +29,9 @@ func TestFirstOffsetAfterRestart(t *testing.T) {
 // complete. Further downloads sync nothing.
 func TestDownloadsOfCompleteUploads(t *testing.T) {
 	for _, level := range []Durability{Ack, Complete} {
-		s, c := counted(t, level)
-		written(t, s, "a", int64(len(stored)), stored)
-		s = reopened(t, s)
+		s, c := openCountingStore(t, level)
+		createWithContent(t, s, "a", int64(len(stored)), stored)
+		s = reopen(t, s)
 		for _, scope := range []tusd.Scope{tusd.ScopeProcess, tusd.ScopeMachine} {
 			s.opened.Load().scope = scope
 			s.opened.Load().uploads.forgetState("a")
@@ -49,19 +49,19 @@ func TestDownloadsOfCompleteUploads(t *testing.T) {
 }
 
 // fencedLease is a lease with given fencing numbers.
-type fenced struct {
+type fencedLease struct {
 	tusd.Lease
 	n, before uint64
 }
 
-func (l fenced) Fence() (n, before uint64) { return l.n, l.before }
+func (l fencedLease) Fence() (n, before uint64) { return l.n, l.before }
 
 // With a locker of scope machine a sync state is trusted only if no other process had a
 // grant in between.
 func TestStatesBetweenProcesses(t *testing.T) {
-	s, c := counted(t, Ack)
+	s, c := openCountingStore(t, Ack)
 	s.opened.Load().scope = tusd.ScopeMachine
-	first := fenced{locked(t, "a"), 5, 0}
+	first := fencedLease{lockID(t, "a"), 5, 0}
 	if _, err := s.NewUpload(t.Context(), first, tusd.FileInfo{ID: "a", Size: 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -71,13 +71,13 @@ func TestStatesBetweenProcesses(t *testing.T) {
 		synced bool // before the offset is shown
 	}{
 		{"the same grant", first, false},
-		{"the next grant", fenced{first, 6, 5}, false},
-		{"and the one after it", fenced{first, 7, 6}, false},
-		{"after a grant of another process", fenced{first, 9, 8}, true},
-		{"the next grant again", fenced{first, 10, 9}, false},
-		{"the grant before is not known", fenced{first, 11, 0}, true},
-		{"a locker without numbers", fenced{first, 0, 0}, true},
-		{"a locker without numbers again", fenced{first, 0, 0}, true},
+		{"the next grant", fencedLease{first, 6, 5}, false},
+		{"and the one after it", fencedLease{first, 7, 6}, false},
+		{"after a grant of another process", fencedLease{first, 9, 8}, true},
+		{"the next grant again", fencedLease{first, 10, 9}, false},
+		{"the grant before is not known", fencedLease{first, 11, 0}, true},
+		{"a locker without numbers", fencedLease{first, 0, 0}, true},
+		{"a locker without numbers again", fencedLease{first, 0, 0}, true},
 		{"no lease", nil, true},
 	}
 	for _, step := range steps {
@@ -104,13 +104,13 @@ func TestFailedRemovalKeepsLostBytesKnown(t *testing.T) {
 		}
 		return nil
 	}
-	s = reopened(t, s)
-	up := written(t, s, "a", 100, "stored")
+	s = reopen(t, s)
+	up := createWithContent(t, s, "a", 100, "stored")
 	failing.Store(true)
 	if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader("lost")); n != 0 || err == nil {
 		t.Fatalf("WriteChunk gives %d, %v", n, err)
 	}
-	if err := s.Terminate(t.Context(), locked(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
+	if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Terminate gives %v", err)
 	}
 	failing.Store(false)

@@ -18,9 +18,9 @@ import (
 
 // A record that a reader without a lease has read before a change does not replace the
 // record that the holder of the lease has read after the change.
-func TestStampsAreOfWhatWasRead(t *testing.T) {
+func TestStampBelongsToTheRecordThatWasRead(t *testing.T) {
 	c := newUploadCache()
-	lease := locked(t, "a")
+	lease := lockID(t, "a")
 	c.setState("a", lease, syncState{})
 	older, newer := &tusd.FileInfo{ID: "a", Size: 1}, &tusd.FileInfo{ID: "a", Size: 2}
 	c.addRecord(newer, []byte("newer"), durable.Stamp{})
@@ -35,7 +35,7 @@ func TestStampsAreOfWhatWasRead(t *testing.T) {
 // this process has not changed the record.
 func TestStampedRecord(t *testing.T) {
 	c := newUploadCache()
-	lease, stamp := locked(t, "a"), stampOf(t)
+	lease, stamp := lockID(t, "a"), stampOf(t)
 	record := &tusd.FileInfo{ID: "a"}
 	want := func(what string, want *tusd.FileInfo) {
 		t.Helper()
@@ -62,7 +62,7 @@ func TestStampedRecord(t *testing.T) {
 }
 
 // A full upload is synced again if its data has changed since.
-func TestFullSynced(t *testing.T) {
+func TestFullUploadIsSyncedAfterChanges(t *testing.T) {
 	c := newUploadCache()
 	modified := time.Unix(0, 0)
 	if c.isFullSynced("a", modified) {
@@ -82,7 +82,7 @@ func TestFullSynced(t *testing.T) {
 // are never evicted.
 func TestUploadCacheIsBounded(t *testing.T) {
 	c := newUploadCache()
-	lease := locked(t, "x")
+	lease := lockID(t, "x")
 	const pinned = 1000
 	before := heapInUse()
 	for i := range 100_000 {
@@ -104,7 +104,7 @@ func TestUploadCacheIsBounded(t *testing.T) {
 // state of its upload.
 func TestRecordsAreBounded(t *testing.T) {
 	c := newUploadCache()
-	lease := locked(t, "x")
+	lease := lockID(t, "x")
 	before := heapInUse()
 	for i := range 300 { // like finals with 3 000 partials; 300 of them take 75 MB
 		info := &tusd.FileInfo{ID: fmt.Sprint("final", i), RawConcat: string(make([]byte, 150_000))}
@@ -126,9 +126,9 @@ func TestRecordsAreBounded(t *testing.T) {
 }
 
 // An upload in use is not evicted by any number of other uploads.
-func TestUploadInUseStays(t *testing.T) {
+func TestUploadInUseIsNotEvicted(t *testing.T) {
 	c := newUploadCache()
-	lease := locked(t, "used")
+	lease := lockID(t, "used")
 	record := &tusd.FileInfo{ID: "used"}
 	c.setState("used", lease, syncState{synced: 7})
 	c.addRecord(record, []byte("content"), durable.Stamp{})
@@ -148,7 +148,7 @@ func TestUploadInUseStays(t *testing.T) {
 // The cache returns the last value or none, compared with maps, and its sums are correct.
 func TestUploadCacheAgainstMaps(t *testing.T) {
 	c := newUploadCache()
-	lease := locked(t, "x")
+	lease := lockID(t, "x")
 	random := rand.New(rand.NewPCG(1, 2))
 	states, records := make(map[string]int64), make(map[string]*tusd.FileInfo)
 	for i := range int64(100_000) {
@@ -218,15 +218,15 @@ func countUploads(c *uploadCache, is func(cachedUpload) bool) (n int) {
 func TestCompleteIsEvicted(t *testing.T) {
 	for level := Ack; level <= None; level++ {
 		t.Run(level.String(), func(t *testing.T) {
-			s := opened(t, level)
+			s := openStore(t, level)
 			v, err := s.volume()
 			if err != nil {
 				t.Fatal(err)
 			}
-			written(t, s, "goes-on", 4, "abc")
+			createWithContent(t, s, "goes-on", 4, "abc")
 			const complete = maxRecentlyCompleted + 10
 			for i := range complete {
-				up := written(t, s, fmt.Sprint("complete", i), 3, "abc")
+				up := createWithContent(t, s, fmt.Sprint("complete", i), 3, "abc")
 				if err := up.FinishUpload(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -239,7 +239,7 @@ func TestCompleteIsEvicted(t *testing.T) {
 				t.Errorf("%d records and %d sync states are cached, want %d and %d", r, s, records, states)
 			}
 			for _, id := range []string{"complete0", "complete1", "goes-on"} {
-				if got := offsetOf(t, loaded(t, s, id)); got != 3 {
+				if got := offsetOf(t, loadUpload(t, s, id)); got != 3 {
 					t.Errorf("the offset of %s is %d, want 3", id, got)
 				}
 			}
@@ -248,10 +248,10 @@ func TestCompleteIsEvicted(t *testing.T) {
 }
 
 // A pinned state is not evicted with an earlier complete upload of the same id.
-func TestPinnedStateOutlivesTheComplete(t *testing.T) {
+func TestPinnedStateOfACompleteUpload(t *testing.T) {
 	c := newUploadCache()
 	pinned := syncState{synced: 2, cut: true}
-	c.setState("a", locked(t, "a"), pinned)
+	c.setState("a", lockID(t, "a"), pinned)
 	c.rememberCompleted("a", false)
 	for i := range maxRecentlyCompleted {
 		c.rememberCompleted(fmt.Sprint("other", i), false)
@@ -264,8 +264,8 @@ func TestPinnedStateOutlivesTheComplete(t *testing.T) {
 // If the state of an upload is evicted while it is computed, its synced offset is unknown
 // and not 0.
 func TestStateEvictedAgain(t *testing.T) {
-	s := opened(t, None)
-	u := written(t, s, "a", 3, "abc").(*upload)
+	s := openStore(t, None)
+	u := createWithContent(t, s, "a", 3, "abc").(*upload)
 	u.v.uploads.rememberCompleted("a", false)
 	for i := range maxRecentlyCompleted - 1 {
 		u.v.uploads.rememberCompleted(fmt.Sprint("other", i), false)
@@ -283,8 +283,8 @@ func TestStateEvictedAgain(t *testing.T) {
 // A change of a record by another program is visible at once, even if the length and the
 // modification time of the file are the same.
 func TestRecordChangedByOthers(t *testing.T) {
-	s := opened(t, None)
-	written(t, s, "a", 111, "abc")
+	s := openStore(t, None)
+	createWithContent(t, s, "a", 111, "abc")
 	path := filepath.Join(s.Path, "a.info")
 	stat, err := os.Stat(path)
 	if err != nil {
@@ -310,8 +310,8 @@ func TestRecordChangedByOthers(t *testing.T) {
 }
 
 // UpdateInfo lets the caller change a copy, not the shared record of the cache.
-func TestChangesAreMadeToCopies(t *testing.T) {
-	s := opened(t, None)
+func TestUpdateInfoChangesACopy(t *testing.T) {
+	s := openStore(t, None)
 	length := int64(9)
 	given := tusd.FileInfo{
 		ID: "a", SizeIsDeferred: true, KnownLength: &length, MetaData: tusd.MetaData{"k": "v"},
@@ -319,11 +319,11 @@ func TestChangesAreMadeToCopies(t *testing.T) {
 		Failure: &tusd.Failure{StatusCode: 400, Header: map[string]string{"k": "v"}},
 		Digests: []tusd.Digest{{Algorithm: "sha-256", State: []byte("s"), Sum: []byte("s"), Want: []byte("w")}},
 	}
-	up, err := s.NewUpload(t.Context(), locked(t, "a"), given)
+	up, err := s.NewUpload(t.Context(), lockID(t, "a"), given)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := described(t, infoOf(t, s, "a"))
+	want := marshalInfo(t, infoOf(t, s, "a"))
 	err = up.UpdateInfo(t.Context(), func(got *tusd.FileInfo) error {
 		*got.KnownLength, got.MetaData["k"], got.PartialUploads[0], got.Finals[0] = 1, "x", "x", "x"
 		got.Failure.Header["k"], got.Storage["Path"] = "x", "x"
@@ -334,12 +334,12 @@ func TestChangesAreMadeToCopies(t *testing.T) {
 	if err != io.EOF {
 		t.Fatalf("UpdateInfo: %v", err)
 	}
-	if now := described(t, infoOf(t, s, "a")); now != want {
+	if now := marshalInfo(t, infoOf(t, s, "a")); now != want {
 		t.Errorf("the next reader gets\n%s\nwant\n%s", now, want)
 	}
 }
 
-func described(t *testing.T, info tusd.FileInfo) string {
+func marshalInfo(t *testing.T, info tusd.FileInfo) string {
 	t.Helper()
 	text, err := json.Marshal(info)
 	if err != nil {
@@ -365,8 +365,8 @@ func infoOf(t *testing.T, s *FileStore, id string) tusd.FileInfo {
 // A record that became too long for the cache is not replaced by an older one from
 // the cache.
 func TestLongRecordAfterAShortOne(t *testing.T) {
-	s := opened(t, None)
-	lease := locked(t, "a")
+	s := openStore(t, None)
+	lease := lockID(t, "a")
 	up, err := s.NewUpload(t.Context(), lease, tusd.FileInfo{ID: "a", Size: 10})
 	if err != nil {
 		t.Fatal(err)
@@ -393,8 +393,8 @@ func TestLongRecordAfterAShortOne(t *testing.T) {
 // stampOf returns a stamp that is not zero.
 func stampOf(t *testing.T) durable.Stamp {
 	t.Helper()
-	s := opened(t, None)
-	written(t, s, "b", 3, "abc")
+	s := openStore(t, None)
+	createWithContent(t, s, "b", 3, "abc")
 	v, err := s.volume()
 	if err != nil {
 		t.Fatal(err)

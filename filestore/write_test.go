@@ -21,8 +21,8 @@ import (
 // A fast connection is read with the large buffer and a slow one with the small buffer,
 // also if it was fast before.
 func TestBufferFollowsTheConnection(t *testing.T) {
-	s := opened(t, None)
-	up := created(t, s, "a", 1<<30)
+	s := openStore(t, None)
+	up := createUpload(t, s, "a", 1<<30)
 	reads := []int{smallBuffer, 100, largeBuffer, worthLarge, 10, 10, smallBuffer, 10, worthLarge - 1, 1}
 	want := []int{smallBuffer, largeBuffer, largeBuffer, largeBuffer, largeBuffer, smallBuffer, smallBuffer,
 		largeBuffer, largeBuffer, smallBuffer, smallBuffer}
@@ -82,8 +82,8 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 		}
 		return nil
 	}
-	s = reopened(t, s)
-	up := created(t, s, "a", length)
+	s = reopen(t, s)
+	up := createUpload(t, s, "a", length)
 	u = up.(*upload)
 	c, err := u.begin(t.Context(), 0)
 	if err != nil {
@@ -108,11 +108,11 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 
 // After the lease or the context has ended nothing is written. Bytes that were written
 // before are kept.
-func TestNothingAfterTheEnd(t *testing.T) {
+func TestNoWriteAfterTheLeaseEnds(t *testing.T) {
 	for _, what := range []string{"context", "lease"} {
 		t.Run(what, func(t *testing.T) {
-			s := opened(t, Ack)
-			lease := locked(t, "a")
+			s := openStore(t, Ack)
+			lease := lockID(t, "a")
 			up, err := s.NewUpload(t.Context(), lease, tusd.FileInfo{ID: "a", Size: 100})
 			if err != nil {
 				t.Fatal(err)
@@ -145,8 +145,8 @@ func TestNothingAfterTheEnd(t *testing.T) {
 
 // Without a lease nothing can be changed.
 func TestNoLease(t *testing.T) {
-	s := opened(t, Ack)
-	written(t, s, "a", 11, stored)
+	s := openStore(t, Ack)
+	createWithContent(t, s, "a", 11, stored)
 	up, err := s.GetUpload(t.Context(), nil, "a")
 	if err != nil {
 		t.Fatal(err)
@@ -182,8 +182,8 @@ func wantRefusals(t *testing.T, s *FileStore, up tusd.Upload, want error) {
 
 // A wrong offset or content beyond the length is refused before a byte is written.
 func TestWrongOffsetAndTooMuch(t *testing.T) {
-	s := opened(t, Ack)
-	up := written(t, s, "a", 11, stored)
+	s := openStore(t, Ack)
+	up := createWithContent(t, s, "a", 11, stored)
 	for _, offset := range []int64{-1, 0, 5, 7, 1 << 62} {
 		if n, err := up.WriteChunk(t.Context(), offset, strings.NewReader("x")); n != 0 || !errors.Is(err, tusd.ErrMismatchedOffset) {
 			t.Errorf("offset %d: %d, %v", offset, n, err)
@@ -204,7 +204,7 @@ func TestZeroValueOfFileStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	wantContent(t, &store, "a", func() string { written(t, &store, "a", 3, "abc"); return "abc" }())
+	wantContent(t, &store, "a", func() string { createWithContent(t, &store, "a", 3, "abc"); return "abc" }())
 	if stat, err := os.Stat(store.Path); err != nil || !stat.IsDir() {
 		t.Errorf("the directory: %v", err)
 	}
@@ -226,14 +226,14 @@ func TestParseDurability(t *testing.T) {
 // Open removes temporary files of ended processes. In a shared directory it removes only
 // old files without an owner: another process may be writing a new one.
 func TestSweepOfTemporaryFiles(t *testing.T) {
-	s := opened(t, Ack)
-	put(t, s, map[string]string{tempDir + "/left": "x"})
-	s = reopened(t, s)
+	s := openStore(t, Ack)
+	writeFiles(t, s, map[string]string{tempDir + "/left": "x"})
+	s = reopen(t, s)
 	left := filepath.Join(s.Path, tempDir, "left")
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after Open: %v", err)
 	}
-	put(t, s, map[string]string{tempDir + "/left": "x", tempDir + "/old": "x"})
+	writeFiles(t, s, map[string]string{tempDir + "/left": "x", tempDir + "/old": "x"})
 	past := time.Now().Add(-2 * tempAge)
 	if err := errors.Join(os.Chtimes(filepath.Join(s.Path, tempDir, "old"), past, past), s.Close()); err != nil {
 		t.Fatal(err)
@@ -268,9 +268,9 @@ func TestSweepOfOwners(t *testing.T) {
 		t.Fatalf("the owners are %q and %q", prefix, dead)
 	}
 	stays := []string{prefix + "A", "no-owner", "0000000000000001.A", "ffffffffffffffff.A", "1000.A", "-1000000000000001.A", "+" + dead + "A", strings.ToUpper(dead) + "A", "0" + dead + "A", strings.TrimSuffix(dead, ".")}
-	put(t, first, map[string]string{tempDir + "/" + dead + "A": "x", tempDir + "/" + dead + "B": "x", dead + "C": "x"})
+	writeFiles(t, first, map[string]string{tempDir + "/" + dead + "A": "x", tempDir + "/" + dead + "B": "x", dead + "C": "x"})
 	for _, name := range stays {
-		put(t, first, map[string]string{tempDir + "/" + name: "x"})
+		writeFiles(t, first, map[string]string{tempDir + "/" + name: "x"})
 	}
 	if err := os.MkdirAll(filepath.Join(dir, tempDir, dead+"D"), 0o777); err != nil {
 		t.Fatal(err)
@@ -298,8 +298,8 @@ func TestSweepOfOwners(t *testing.T) {
 		t.Errorf("a file elsewhere: %v", err)
 	}
 	// The running owner still works.
-	written(t, first, "a", 3, "abc")
-	if err := loaded(t, first, "a").UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil {
+	createWithContent(t, first, "a", 3, "abc")
+	if err := loadUpload(t, first, "a").UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -321,13 +321,13 @@ func TestFailedSyncAndFailedCut(t *testing.T) {
 			}
 			return nil
 		}
-		s = reopened(t, s)
-		up := written(t, s, "a", 100, stored)
+		s = reopen(t, s)
+		up := createWithContent(t, s, "a", 100, stored)
 		failing.Store(true)
 		if n, err := up.WriteChunk(t.Context(), 6, strings.NewReader(added)); n != 0 || !errors.Is(err, syscall.EIO) {
 			t.Fatalf("WriteChunk gives %d, %v", n, err)
 		}
-		if _, err := s.GetUpload(t.Context(), locked(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
+		if _, err := s.GetUpload(t.Context(), lockID(t, "a"), "a"); !errors.Is(err, syscall.EIO) {
 			t.Errorf("GetUpload gives %v, want EIO", err)
 		}
 		reader, err := s.GetUpload(t.Context(), nil, "a")
@@ -349,12 +349,12 @@ func TestFailedSyncAndFailedCut(t *testing.T) {
 
 // Creations succeed while other uploads' directories are created and removed.
 func TestDirectoriesUnderConcurrency(t *testing.T) {
-	s := opened(t, None)
+	s := openStore(t, None)
 	var wg sync.WaitGroup
 	for _, id := range []string{"d/e/1", "d/e/2", "d/3"} {
 		wg.Go(func() {
 			for range 200 {
-				lease := locked(t, id)
+				lease := lockID(t, id)
 				if _, err := s.NewUpload(t.Context(), lease, tusd.FileInfo{ID: id, Size: 1}); err != nil {
 					t.Error(err)
 					return

@@ -38,7 +38,7 @@ func caseNamed(t *testing.T, h Harness, name string) testCase {
 }
 
 // wantFound checks that a named case fails and names its rule.
-func wantCaught(t *testing.T, h Harness, name string) {
+func wantFound(t *testing.T, h Harness, name string) {
 	t.Helper()
 	c := caseNamed(t, h, name)
 	failed, log := tbrecord.Run(t, func(tb testing.TB) { runCase(tb, h, c) })
@@ -66,7 +66,7 @@ func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 	if err != nil || l.lease == nil {
 		return lease, err
 	}
-	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, asked: ctx, ctx: lease.Context(), preempted: lease.Preempted(), unlock: lease.Unlock}
+	b := &brokenLease{Lease: lease, locker: &l.LocalLocker, id: id, lockCtx: ctx, ctx: lease.Context(), preempted: lease.Preempted(), unlock: lease.Unlock}
 	b.n, b.before = lease.Fence()
 	l.lease(b)
 	return b, nil
@@ -77,7 +77,7 @@ type brokenLease struct {
 	tusd.Lease
 	locker    *tusd.LocalLocker
 	id        string
-	asked     context.Context // the context of the call of Lock
+	lockCtx   context.Context // the context of the call of Lock
 	ctx       context.Context
 	preempted <-chan struct{}
 	n, before uint64
@@ -167,7 +167,7 @@ var brokenLockers = []struct {
 		}}
 	}},
 	{"ends the lease with the request", []string{"context/outlives", "context/outlives-after-waiting"}, func() tusd.Locker {
-		return &brokenLocker{lease: func(s *brokenLease) { s.ctx = s.asked }}
+		return &brokenLocker{lease: func(s *brokenLease) { s.ctx = s.lockCtx }}
 	}},
 	{"forgets the values of the context", []string{"context/outlives"}, func() tusd.Locker {
 		return &brokenLocker{lease: func(s *brokenLease) {
@@ -225,7 +225,7 @@ var brokenLockers = []struct {
 // TestTwoHoldersAreFound tests a locker that grants every request. Its scope is not
 // ScopeProcess: the suite would then use data without a mutex, and the race detector
 // would fail this test.
-func TestTwoHoldersAreCaught(t *testing.T) {
+func TestTwoHoldersAreFound(t *testing.T) {
 	h := localHarness(func() tusd.Locker {
 		return &brokenLocker{lock: func(_ *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 			return new(tusd.LocalLocker).Lock(ctx, id, mode)
@@ -233,7 +233,7 @@ func TestTwoHoldersAreCaught(t *testing.T) {
 	})
 	h.Scope = tusd.ScopeMachine
 	for _, name := range []string{"exclusion/goroutines", "exclusion/lockers", "exclusion/many-requests", "try/never-waits"} {
-		wantCaught(t, h, name)
+		wantFound(t, h, name)
 	}
 }
 
@@ -243,11 +243,11 @@ func (widerLocker) Scope() tusd.Scope { return tusd.ScopeLease }
 
 // TestBrokenLockersAreFound runs named cases on lockers that each violate one sentence of
 // the contract.
-func TestBrokenLockersAreCaught(t *testing.T) {
+func TestBrokenLockersAreFound(t *testing.T) {
 	for _, b := range brokenLockers {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
 			for _, name := range b.found {
-				wantCaught(t, localHarness(b.locker), name)
+				wantFound(t, localHarness(b.locker), name)
 			}
 		})
 	}
@@ -304,14 +304,14 @@ func TestLosableLockerPasses(t *testing.T) {
 	Run(t, h)
 }
 
-func TestLossWithoutItsCauseIsCaught(t *testing.T) {
-	wantCaught(t, losableHarness(context.Canceled), "loss/reported")
+func TestLossWithoutCauseIsFound(t *testing.T) {
+	wantFound(t, losableHarness(context.Canceled), "loss/reported")
 }
 
-func TestUntoldLossIsCaught(t *testing.T) {
+func TestUnreportedLossIsFound(t *testing.T) {
 	h := losableHarness(nil)
 	h.Lose = func(tb testing.TB, lease tusd.Lease) {}
 	for _, name := range []string{"loss/reported", "loss/next-holder", "loss/fence"} {
-		wantCaught(t, h, name)
+		wantFound(t, h, name)
 	}
 }

@@ -34,28 +34,28 @@ func scopeConstant(e *env) {
 
 // exclusionCheck counts the holders of a lock.
 type exclusionCheck struct {
-	inside     atomic.Int64
-	overlapped atomic.Bool
-	visits     int // without a mutex: the lock under test must guard it
-	guarded    bool
+	holders     atomic.Int64
+	overlapped  atomic.Bool
+	grants      int // without a mutex: the lock under test must guard it
+	countGrants bool
 }
 
 // hold is called by a holder. The check fails if there is another holder.
-func (r *exclusionCheck) visit() {
-	if r.inside.Add(1) != 1 {
+func (r *exclusionCheck) hold() {
+	if r.holders.Add(1) != 1 {
 		r.overlapped.Store(true)
 	}
 	runtime.Gosched()
-	if r.guarded {
-		r.visits++
+	if r.countGrants {
+		r.grants++
 	}
-	r.inside.Add(-1)
+	r.holders.Add(-1)
 }
 
 // lockOften locks and unlocks an id in many goroutines, each over one of the lockers.
-func visitOften(e *env, goroutines, visits int) *exclusionCheck {
+func lockOften(e *env, goroutines, visits int) *exclusionCheck {
 	// Within a process the race detector knows the order that a lock makes.
-	r := &exclusionCheck{guarded: e.harness.Scope == tusd.ScopeProcess}
+	r := &exclusionCheck{countGrants: e.harness.Scope == tusd.ScopeProcess}
 	var wg sync.WaitGroup
 	for i := range goroutines {
 		wg.Go(func() {
@@ -65,7 +65,7 @@ func visitOften(e *env, goroutines, visits int) *exclusionCheck {
 					e.Errorf("lock: %v", err)
 					return
 				}
-				r.visit()
+				r.hold()
 				if err := lease.Unlock(e.ctx()); err != nil {
 					e.Errorf("unlock: %v", err)
 				}
@@ -80,9 +80,9 @@ func visitOften(e *env, goroutines, visits int) *exclusionCheck {
 }
 
 func excludesGoroutines(e *env) {
-	r := visitOften(e, 16, 25)
-	if r.guarded && r.visits != 16*25 {
-		e.Errorf("%d grants were counted, want %d", r.visits, 16*25)
+	r := lockOften(e, 16, 25)
+	if r.countGrants && r.grants != 16*25 {
+		e.Errorf("%d grants were counted, want %d", r.grants, 16*25)
 	}
 	e.wantFree("a")
 }
@@ -92,7 +92,7 @@ func excludesLockers(e *env) {
 	e.wantHeld("a")
 	e.unlock(lease)
 	e.wantFree("a")
-	visitOften(e, 6, 5)
+	lockOften(e, 6, 5)
 	e.wantFree("a")
 }
 
@@ -147,7 +147,7 @@ func preemptUntilGranted(ctx context.Context, locker tusd.Locker, r *exclusionCh
 	for {
 		lease, err := locker.Lock(ctx, "a", tusd.LockPreempt)
 		if err == nil {
-			r.visit()
+			r.hold()
 			return lease.Unlock(ctx)
 		}
 		if ctx.Err() != nil {

@@ -31,7 +31,7 @@ type contextKey struct{}
 // checkContext checks a lease's context after the context of Lock has ended.
 func checkContext(e *env, lease tusd.Lease) {
 	e.Helper()
-	e.settle()
+	e.waitSettleTime()
 	if err := context.Cause(lease.Context()); err != nil {
 		e.Errorf("the lease's context ended with that of Lock: %v", err)
 	}
@@ -62,7 +62,7 @@ func contextOutlivesWaiting(e *env) {
 		holder := e.lock("a", tusd.LockTry)
 		ctx, cancel := context.WithTimeout(context.WithValue(e.Context(), contextKey{}, "value"), time.Hour)
 		waiter := e.request(ctx, e.lockers[0], "a", mode)
-		e.settle()
+		e.waitSettleTime()
 		e.unlock(holder)
 		lease := e.granted("the waiter", waiter)
 		cancel()
@@ -138,11 +138,11 @@ func unlockEndedCtx(e *env) {
 }
 
 // fenceCheck checks the numbers of the grants of one id, in their order.
-type fences struct {
+type fenceCheck struct {
 	last uint64
 }
 
-func (f *fences) next(e *env, lease tusd.Lease) {
+func (f *fenceCheck) next(e *env, lease tusd.Lease) {
 	e.Helper()
 	n, before := lease.Fence()
 	again, beforeAgain := lease.Fence()
@@ -165,7 +165,7 @@ func (f *fences) next(e *env, lease tusd.Lease) {
 }
 
 func fenceIncreases(e *env) {
-	var a, b fences
+	var a, b fenceCheck
 	for range 20 {
 		lease := e.lock("a", tusd.LockPreempt)
 		a.next(e, lease)
@@ -177,12 +177,12 @@ func fenceIncreases(e *env) {
 }
 
 func fenceHandedOver(e *env) {
-	var f fences
+	var f fenceCheck
 	holder := e.lock("a", tusd.LockPreempt)
 	f.next(e, holder)
 	for i := range 6 {
 		waiter := e.request(e.ctx(), e.lockers[0], "a", waitingModes[i%2])
-		e.settle()
+		e.waitSettleTime()
 		e.unlock(holder)
 		holder = e.granted("the waiter", waiter)
 		f.next(e, holder)
@@ -191,7 +191,7 @@ func fenceHandedOver(e *env) {
 }
 
 func fenceAcrossLockers(e *env) {
-	var f fences
+	var f fenceCheck
 	for i := range 9 {
 		lease := e.lockWith(e.lockers[i*i%3], "a", tusd.LockWait)
 		f.next(e, lease)

@@ -35,7 +35,7 @@ func lossReported(e *env) {
 func lossNextHolder(e *env) {
 	lost := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
-	e.settle()
+	e.waitSettleTime()
 	e.pending("a waiter for a held lock", waiter)
 	e.lose(lost)
 	holder := e.granted("the waiter, after the loss", waiter)
@@ -46,7 +46,7 @@ func lossNextHolder(e *env) {
 }
 
 func lossFence(e *env) {
-	var f fences
+	var f fenceCheck
 	lost := e.lock("a", tusd.LockPreempt)
 	f.next(e, lost)
 	e.lose(lost)

@@ -25,7 +25,7 @@ func tryNeverWaits(e *env) {
 	lease := e.lock("a", tusd.LockTry)
 	_, err := e.lockers[0].Lock(e.ctx(), "a", tusd.LockTry)
 	e.wantError("LockTry of a held lock", err, tusd.ErrUploadLocked)
-	e.settle()
+	e.waitSettleTime()
 	e.notPreempted("although LockTry preempts no holder", lease)
 	e.unlock(lease)
 	e.wantFree("a")
@@ -46,7 +46,7 @@ func preemptSignals(e *env) {
 
 func preemptOtherLocker(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
-	e.settle()
+	e.waitSettleTime()
 	e.notPreempted("although no request has come", holder)
 	preempter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockPreempt)
 	e.wantPreempted(holder)
@@ -97,7 +97,7 @@ func holderMayContinue(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wantPreempted(holder)
-	e.settle()
+	e.waitSettleTime()
 	e.pending("a preempter, while the holder continues", preempter)
 	if err := holder.Context().Err(); err != nil {
 		e.Errorf("the holder's context has ended: %v", err)
@@ -109,7 +109,7 @@ func holderMayContinue(e *env) {
 func waitWithoutPreempt(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
-	e.settle()
+	e.waitSettleTime()
 	e.notPreempted("although LockWait does not preempt", holder)
 	e.pending("a waiter for a held lock", waiter)
 	e.unlock(holder)
@@ -122,7 +122,7 @@ func waitInOrder(e *env) {
 	var waiters []<-chan grant
 	for range 4 {
 		waiters = append(waiters, e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait))
-		e.settle()
+		e.waitSettleTime()
 	}
 	for i, waiter := range waiters {
 		e.unlock(holder)
@@ -138,7 +138,7 @@ func waitInOrder(e *env) {
 func waitBehindPreempters(e *env) {
 	holder := e.lock("a", tusd.LockPreempt)
 	waiter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockWait)
-	e.settle()
+	e.waitSettleTime()
 	preempter := e.request(e.ctx(), e.lockers[0], "a", tusd.LockPreempt)
 	e.wantPreempted(holder)
 	e.unlock(holder)
@@ -152,7 +152,7 @@ func waitBehindPreempters(e *env) {
 func waitOnOtherLocker(e *env) {
 	holder := e.lock("a", tusd.LockWait)
 	waiter := e.request(e.ctx(), e.lockers[1], "a", tusd.LockWait)
-	e.settle()
+	e.waitSettleTime()
 	e.notPreempted("although LockWait does not preempt", holder)
 	e.pending("a waiter for a held lock", waiter)
 	e.unlock(holder)

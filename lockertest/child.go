@@ -140,7 +140,7 @@ func (c *child) expect(want string) {
 }
 
 // wantNoOutput checks that the process has written nothing.
-func (c *child) silent() {
+func (c *child) wantNoOutput() {
 	c.e.Helper()
 	select {
 	case line := <-c.lines:

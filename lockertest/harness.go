@@ -69,14 +69,14 @@ type testCase struct {
 }
 
 // runMutex is held by the Run that is running in this process.
-var alone sync.Mutex
+var runMutex sync.Mutex
 
 // Run tests a locker against the contract of package tusd, each case as a subtest on new
 // lockers. It counts the goroutines of the whole process, so no other test should run at
 // the same time; calls of Run in parallel tests wait for each other.
 func Run(t *testing.T, h Harness) {
-	alone.Lock()
-	defer alone.Unlock()
+	runMutex.Lock()
+	defer runMutex.Unlock()
 	for _, c := range suite(h) {
 		t.Run(c.name, func(t *testing.T) { runCase(t, h, c) })
 	}
@@ -138,7 +138,7 @@ func (e *env) eventually(condition func() bool) bool {
 }
 
 // waitSettleTime waits until a request has reached the holder and the queue.
-func (e *env) settle() { <-time.After(e.harness.SettleTime) }
+func (e *env) waitSettleTime() { <-time.After(e.harness.SettleTime) }
 
 func (e *env) wantError(what string, err, target error) {
 	e.Helper()

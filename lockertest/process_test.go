@@ -106,17 +106,17 @@ func (s staleLease) Unlock(ctx context.Context) error {
 	return s.Lease.Unlock(ctx)
 }
 
-func TestProcessCasesCatchStaleLocks(t *testing.T) {
+func TestProcessCasesFindStaleLocks(t *testing.T) {
 	h := processHarness("stale")
 	h.Timeout = time.Second
-	wantCaught(t, h, "process/holder-killed")
-	wantCaught(t, h, "process/holder-killed-with-waiter")
-	wantCaught(t, h, "process/hand-over")
+	wantFound(t, h, "process/holder-killed")
+	wantFound(t, h, "process/holder-killed-with-waiter")
+	wantFound(t, h, "process/hand-over")
 }
 
 // TestProcessCasesFindLocalLocks tests lockers on one directory with processes on another
 // one.
-func TestProcessCasesCatchLocalLocks(t *testing.T) {
+func TestProcessCasesFindLocalLocks(t *testing.T) {
 	h := processHarness("flock")
 	h.Timeout = time.Second
 	process := h.Process
@@ -126,6 +126,6 @@ func TestProcessCasesCatchLocalLocks(t *testing.T) {
 		return cmd
 	}
 	for _, name := range []string{"process/exclusion", "process/hand-over", "process/wait", "process/holder-killed"} {
-		wantCaught(t, h, name)
+		wantFound(t, h, name)
 	}
 }

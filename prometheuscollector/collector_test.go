@@ -51,7 +51,7 @@ func newServer(t *testing.T) *server {
 }
 
 // request sends a request of tus 1.0 and returns its answer.
-func (s *server) ask(t *testing.T, method, url, content string, header ...string) *http.Response {
+func (s *server) request(t *testing.T, method, url, content string, header ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *server) expose(t *testing.T) string {
 	return w.Body.String()
 }
 
-func TestNothingHappened(t *testing.T) {
+func TestMetricsBeforeTheFirstRequest(t *testing.T) {
 	s := newServer(t)
 	text := s.expose(t)
 	for _, want := range []string{
@@ -122,13 +122,13 @@ func mustHaveLine(t *testing.T, text, want string) {
 	t.Errorf("no line %s, but\n%s", want, strings.Join(similar, "\n"))
 }
 
-func TestWhatHappenedIsCounted(t *testing.T) {
+func TestRequestsAreCounted(t *testing.T) {
 	s := newServer(t)
-	url := s.ask(t, http.MethodPost, s.URL, "", "Upload-Length", "5").Header.Get("Location")
-	s.ask(t, http.MethodPatch, url, "hello", "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
-	s.ask(t, http.MethodDelete, url, "")
-	s.ask(t, http.MethodHead, url, "")
-	s.ask(t, http.MethodPost, s.URL, "", "Upload-Length", "5", "Upload-Metadata", "x "+strings.Repeat("AAAA", 8<<10))
+	url := s.request(t, http.MethodPost, s.URL, "", "Upload-Length", "5").Header.Get("Location")
+	s.request(t, http.MethodPatch, url, "hello", "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream")
+	s.request(t, http.MethodDelete, url, "")
+	s.request(t, http.MethodHead, url, "")
+	s.request(t, http.MethodPost, s.URL, "", "Upload-Length", "5", "Upload-Metadata", "x "+strings.Repeat("AAAA", 8<<10))
 	want := []string{
 		`tusd_requests_total{method="POST"} 2`,
 		`tusd_requests_total{method="PATCH"} 1`,
@@ -174,7 +174,7 @@ func TestBucketsAddUp(t *testing.T) {
 }
 
 // A collection while requests run is consistent (the registry is pedantic).
-func TestCollectingMeanwhile(t *testing.T) {
+func TestCollectDuringRequests(t *testing.T) {
 	s := newServer(t)
 	var working sync.WaitGroup
 	for range 4 {
@@ -195,11 +195,11 @@ func TestCollectingMeanwhile(t *testing.T) {
 }
 
 // v2Names are the counters with the names of tusd v2, which have no _total.
-var ofV2 = []string{"tusd_bytes_received", "tusd_uploads_created", "tusd_uploads_finished", "tusd_uploads_terminated"}
+var v2Names = []string{"tusd_bytes_received", "tusd_uploads_created", "tusd_uploads_finished", "tusd_uploads_terminated"}
 
-func TestNamesAreClean(t *testing.T) {
+func TestMetricNames(t *testing.T) {
 	s := newServer(t)
-	s.ask(t, http.MethodHead, s.URL+"/none", "")
+	s.request(t, http.MethodHead, s.URL+"/none", "")
 	problems, err := testutil.GatherAndLint(s.registry)
 	if err != nil {
 		t.Fatal(err)
@@ -208,14 +208,14 @@ func TestNamesAreClean(t *testing.T) {
 	for _, p := range problems {
 		found = append(found, fmt.Sprintf("%s %s", p.Metric, p.Text))
 	}
-	mustBeOnlyV2(t, found)
+	wantOnlyV2Names(t, found)
 }
 
 func TestPromtool(t *testing.T) {
 	_, err := exec.LookPath("promtool")
 	require.Need(t, "promtool", err == nil, "promtool is not on the PATH")
 	s := newServer(t)
-	s.ask(t, http.MethodHead, s.URL+"/none", "")
+	s.request(t, http.MethodHead, s.URL+"/none", "")
 	check := exec.CommandContext(t.Context(), "promtool", "check", "metrics")
 	check.Stdin = strings.NewReader(s.expose(t))
 	var output bytes.Buffer
@@ -225,12 +225,12 @@ func TestPromtool(t *testing.T) {
 	if check.ProcessState == nil || check.ProcessState.ExitCode() != lintErrors {
 		t.Fatalf("promtool: %v: %s", err, &output)
 	}
-	mustBeOnlyV2(t, strings.Split(strings.TrimSpace(output.String()), "\n"))
+	wantOnlyV2Names(t, strings.Split(strings.TrimSpace(output.String()), "\n"))
 }
 
 // wantOnlyV2Names checks that there is exactly one problem for each name of v2Names, and
 // that it is the missing _total.
-func mustBeOnlyV2(t *testing.T, problems []string) {
+func wantOnlyV2Names(t *testing.T, problems []string) {
 	t.Helper()
 	var names []string
 	for _, problem := range problems {
@@ -241,7 +241,7 @@ func mustBeOnlyV2(t *testing.T, problems []string) {
 		}
 	}
 	slices.Sort(names)
-	if !slices.Equal(names, ofV2) {
-		t.Errorf("problems with %q, want only the names of tusd v2: %q", names, ofV2)
+	if !slices.Equal(names, v2Names) {
+		t.Errorf("problems with %q, want only the names of tusd v2: %q", names, v2Names)
 	}
 }

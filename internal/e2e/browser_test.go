@@ -21,10 +21,10 @@ import (
 // browser is Chromium with the page of testdata/js. The page has another origin than the
 // server.
 type browser struct {
-	t       *testing.T
-	site    string // the URL of the page's folder
-	orders  *json.Encoder
-	answers *json.Decoder
+	t        *testing.T
+	site     string // the URL of the page's folder
+	commands *json.Encoder
+	answers  *json.Decoder
 }
 
 // openPage starts a browser until the test ends, and opens the page, which uploads
@@ -56,20 +56,20 @@ func (b *browser) start(driver *exec.Cmd) {
 	}
 	var stderr bytes.Buffer
 	driver.Stderr = &stderr
-	driver.WaitDelay = browserPatience
+	driver.WaitDelay = browserTimeout
 	if err := driver.Start(); err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { b.stop(driver, stdin, &stderr) })
-	b.orders, b.answers = json.NewEncoder(stdin), json.NewDecoder(stdout)
+	b.commands, b.answers = json.NewEncoder(stdin), json.NewDecoder(stdout)
 }
 
 // browserTimeout bounds the time until a browser ends.
-const browserPatience = 30 * time.Second
+const browserTimeout = 30 * time.Second
 
 // stop ends the browser, and kills it after browserTimeout.
 func (b *browser) stop(driver *exec.Cmd, stdin io.Closer, stderr *bytes.Buffer) {
-	force := time.AfterFunc(browserPatience, func() { driver.Process.Kill() })
+	force := time.AfterFunc(browserTimeout, func() { driver.Process.Kill() })
 	defer force.Stop()
 	stdin.Close()
 	if err := driver.Wait(); err != nil {
@@ -80,7 +80,7 @@ func (b *browser) stop(driver *exec.Cmd, stdin io.Closer, stderr *bytes.Buffer) 
 // do runs one command of browser.cjs and returns its result.
 func (b *browser) do(command string, parameters ...any) (value any) {
 	b.t.Helper()
-	if err := b.orders.Encode(append([]any{command}, parameters...)); err != nil {
+	if err := b.commands.Encode(append([]any{command}, parameters...)); err != nil {
 		b.t.Fatalf("browser, %s: %v", command, err)
 	}
 	var answer struct {
@@ -127,7 +127,7 @@ func (b *browser) keepScreenshot(name string) {
 }
 
 // consoleErrors returns the errors on the browser's console that contain word.
-func (b *browser) complaints(word string) (found []string) {
+func (b *browser) consoleErrors(word string) (found []string) {
 	b.t.Helper()
 	for _, line := range b.do("complaints").([]any) {
 		if text := line.(string); strings.Contains(text, word) {

@@ -19,10 +19,10 @@ var builder faulttest.Builder
 // parallelTests is the number of tests that run at the same time, unless the command
 // line sets it. The tests spend most of their time waiting for timeouts of clients or of
 // the server.
-const atOnce = "10"
+const parallelTests = "10"
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", atOnce)
+	flag.Set("test.parallel", parallelTests)
 	code := m.Run()
 	builder.Remove()
 	os.Exit(code)

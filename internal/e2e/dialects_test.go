@@ -26,9 +26,9 @@ func TestDraftFinishesTus(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newDraftClient(t, s.relay, newestInterop, content)
-	c.finish(s.seen("POST")[0].Location)
-	wantGoneOn(t, s, c, 1)
-	wantContent(t, c.address(), sum)
+	c.continueUpload(s.seen("POST")[0].Location)
+	wantResumptions(t, s, c, 1)
+	wantContent(t, c.uploadURL(), sum)
 	wantPosts(t, s.relay, 1)
 }
 
@@ -51,9 +51,9 @@ func TestTusFinishesDraft(t *testing.T) {
 		t.Fatal("the client reports no error after its connection was cut")
 	}
 	url := upload(t, s.relay, job{Client: newClient, File: file, Buffer: true, Options: map[string]any{
-		"uploadUrl": c.address(), "uploadLengthDeferred": true}})
-	if url != c.address() {
-		t.Errorf("finished %s, want %s", url, c.address())
+		"uploadUrl": c.uploadURL(), "uploadLengthDeferred": true}})
+	if url != c.uploadURL() {
+		t.Errorf("finished %s, want %s", url, c.uploadURL())
 	}
 	wantContent(t, url, sum)
 	wantPosts(t, s.relay, 1)

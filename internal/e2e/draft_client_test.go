@@ -21,21 +21,21 @@ import (
 // request, reads the upload's URL from a 104, requests the offset after an error, and
 // sends the rest. It also checks that the server's answers do not contradict each other.
 type draftClient struct {
-	t        *testing.T
-	via      http.RoundTripper
-	creation string // the URL where uploads are created
-	interop  int
-	content  []byte
-	largest  int64                     // the most content of one request in bytes
-	body     func(io.Reader) io.Reader // wraps the content of a request; nil: it is not wrapped
+	t          *testing.T
+	transport  http.RoundTripper
+	creation   string // the URL where uploads are created
+	interop    int
+	content    []byte
+	maxContent int64                     // the most content of one request in bytes
+	wrapBody   func(io.Reader) io.Reader // wraps the content of a request; nil: it is not wrapped
 
 	located chan struct{} // closed when a 104 or an answer has had the URL
 	resumed []int64       // the offsets in answers to HEAD
 
-	mu       sync.Mutex
-	url      string
-	promised int64 // the last offset in an answer or a 104
-	progress int   // 104s with an offset
+	mu             sync.Mutex
+	url            string
+	lastOffset     int64 // the last offset in an answer or a 104
+	interimOffsets int   // 104s with an offset
 }
 
 // clientAttempts bounds the requests of one upload.
@@ -43,9 +43,9 @@ const clientAttempts = 200
 
 func newDraftClient(t *testing.T, r *relay, interop int, content []byte) *draftClient {
 	return &draftClient{
-		t: t, via: http.DefaultTransport,
+		t: t, transport: http.DefaultTransport,
 		creation: r.url() + "/files/", interop: interop, content: content,
-		largest: math.MaxInt64, located: make(chan struct{}),
+		maxContent: math.MaxInt64, located: make(chan struct{}),
 	}
 }
 
@@ -54,7 +54,7 @@ func (c *draftClient) upload() (url string) {
 	c.t.Helper()
 	for range clientAttempts {
 		if c.step() {
-			return c.address()
+			return c.uploadURL()
 		}
 	}
 	c.t.Fatalf("the upload is not complete after %d attempts", clientAttempts)
@@ -65,23 +65,23 @@ func (c *draftClient) upload() (url string) {
 // complete.
 func (c *draftClient) step() (complete bool) {
 	c.t.Helper()
-	url := c.address()
+	url := c.uploadURL()
 	if url == "" {
 		return c.send(http.MethodPost, c.creation, 0)
 	}
-	offset, complete := c.ask(url)
+	offset, complete := c.awaitOffset(url)
 	return complete || c.send(http.MethodPatch, url, offset)
 }
 
 // continueUpload completes an upload that another client has begun.
-func (c *draftClient) finish(url string) {
+func (c *draftClient) continueUpload(url string) {
 	c.t.Helper()
-	c.learn(url)
+	c.setURL(url)
 	c.upload()
 }
 
 // uploadURL returns the URL of the upload, "" if it is not known yet.
-func (c *draftClient) address() string {
+func (c *draftClient) uploadURL() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.url
@@ -92,11 +92,11 @@ func (c *draftClient) address() string {
 func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	c.t.Helper()
 	content := c.content[offset:]
-	content = content[:min(int64(len(content)), c.largest)]
+	content = content[:min(int64(len(content)), c.maxContent)]
 	last := offset+int64(len(content)) == int64(len(c.content))
 	request := c.request(method, url, bytes.NewReader(content))
 	request.ContentLength = int64(len(content))
-	c.sayComplete(request.Header, last)
+	c.setComplete(request.Header, last)
 	if method == http.MethodPatch {
 		request.Header.Set("Upload-Offset", strconv.FormatInt(offset, 10))
 	}
@@ -106,16 +106,16 @@ func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	if c.interop >= 8 {
 		request.Header.Set("Upload-Length", strconv.Itoa(len(c.content)))
 	}
-	response, err := c.via.RoundTrip(request)
+	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		return false // no answer: the next step requests the offset
 	}
 	defer response.Body.Close()
-	return c.judge(method, response, last)
+	return c.checkAnswer(method, response, last)
 }
 
 // setComplete sets the field that tells whether the request completes the upload.
-func (c *draftClient) sayComplete(header http.Header, complete bool) {
+func (c *draftClient) setComplete(header http.Header, complete bool) {
 	name := "Upload-Complete"
 	if c.interop == 3 {
 		name, complete = "Upload-Incomplete", !complete
@@ -126,11 +126,11 @@ func (c *draftClient) sayComplete(header http.Header, complete bool) {
 // request returns a request whose 104 responses are handled.
 func (c *draftClient) request(method, url string, body io.Reader) *http.Request {
 	c.t.Helper()
-	if c.body != nil && body != nil {
-		body = c.body(body)
+	if c.wrapBody != nil && body != nil {
+		body = c.wrapBody(body)
 	}
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
-		return c.informed(method, status, http.Header(header))
+		return c.handleInterim(method, status, http.Header(header))
 	}}
 	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(c.t.Context(), trace), method, url, body)
 	if err != nil {
@@ -142,10 +142,10 @@ func (c *draftClient) request(method, url string, body io.Reader) *http.Request 
 
 // checkAnswer checks the answer to a request. last tells whether the request completes
 // the upload.
-func (c *draftClient) judge(method string, response *http.Response, last bool) (complete bool) {
+func (c *draftClient) checkAnswer(method string, response *http.Response, last bool) (complete bool) {
 	c.t.Helper()
 	if location := response.Header.Get("Location"); location != "" && method == http.MethodPost {
-		c.learn(location)
+		c.setURL(location)
 	}
 	complete = isComplete(response.Header)
 	switch {
@@ -169,11 +169,11 @@ func isComplete(header http.Header) bool {
 }
 
 // awaitOffset sends HEAD until an answer has the upload's offset.
-func (c *draftClient) ask(url string) (offset int64, complete bool) {
+func (c *draftClient) awaitOffset(url string) (offset int64, complete bool) {
 	c.t.Helper()
 	var last string
-	for deadline := time.Now().Add(clientLimit); time.Now().Before(deadline); c.rest() {
-		response, err := c.via.RoundTrip(c.request(http.MethodHead, url, nil))
+	for deadline := time.Now().Add(clientLimit); time.Now().Before(deadline); c.sleep() {
+		response, err := c.transport.RoundTrip(c.request(http.MethodHead, url, nil))
 		if err != nil {
 			last = err.Error()
 			continue // the connection was cut, or the server is starting
@@ -182,7 +182,7 @@ func (c *draftClient) ask(url string) (offset int64, complete bool) {
 		last = response.Status
 		switch {
 		case response.StatusCode < 300:
-			return c.offset(response.Header)
+			return c.readOffset(response.Header)
 		case response.StatusCode < 500 && !(response.StatusCode == http.StatusLocked && (c.interop == 5 || c.interop == 6)):
 			c.t.Fatalf("HEAD: %s, after which clients abandon the upload", response.Status)
 		}
@@ -192,7 +192,7 @@ func (c *draftClient) ask(url string) (offset int64, complete bool) {
 }
 
 // sleep waits between two attempts.
-func (c *draftClient) rest() {
+func (c *draftClient) sleep() {
 	select {
 	case <-time.After(10 * time.Millisecond):
 	case <-c.t.Context().Done():
@@ -201,7 +201,7 @@ func (c *draftClient) rest() {
 
 // readOffset reads the answer to HEAD. Its offset must not be smaller than an
 // acknowledged one.
-func (c *draftClient) offset(header http.Header) (offset int64, complete bool) {
+func (c *draftClient) readOffset(header http.Header) (offset int64, complete bool) {
 	c.t.Helper()
 	offset, err := strconv.ParseInt(header.Get("Upload-Offset"), 10, 64)
 	if err != nil || offset > int64(len(c.content)) || header.Get("Cache-Control") != "no-store" {
@@ -210,37 +210,37 @@ func (c *draftClient) offset(header http.Header) (offset int64, complete bool) {
 	if header.Get("Upload-Limit") == "" || header.Get("Upload-Complete")+header.Get("Upload-Incomplete") == "" {
 		c.t.Errorf("HEAD is answered without limits or completeness: %v", header)
 	}
-	c.acknowledged(offset, 0)
+	c.recordOffset(offset, 0)
 	c.resumed = append(c.resumed, offset)
 	return offset, isComplete(header)
 }
 
 // recordOffset records an offset from the server. It must be larger than the last one by
 // at least more.
-func (c *draftClient) acknowledged(offset, more int64) {
+func (c *draftClient) recordOffset(offset, more int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if offset < c.promised+more {
-		c.t.Errorf("Upload-Offset: %d, after %d had been acknowledged", offset, c.promised)
+	if offset < c.lastOffset+more {
+		c.t.Errorf("Upload-Offset: %d, after %d had been acknowledged", offset, c.lastOffset)
 	}
-	c.promised = offset
+	c.lastOffset = offset
 }
 
 // acknowledged returns the last offset from the server.
-func (c *draftClient) acked() int64 {
+func (c *draftClient) acknowledged() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.promised
+	return c.lastOffset
 }
 
 // handleInterim handles a 1xx response.
-func (c *draftClient) informed(method string, status int, header http.Header) error {
+func (c *draftClient) handleInterim(method string, status int, header http.Header) error {
 	version, location := header.Get("Upload-Draft-Interop-Version"), header.Get("Location")
 	if status != 104 || version != strconv.Itoa(c.interop) {
 		return fmt.Errorf("%d with version %q, want 104 with %d", status, version, c.interop)
 	}
 	if location != "" {
-		c.learn(location)
+		c.setURL(location)
 		if method != http.MethodPost {
 			c.t.Errorf("104 to %s has a Location", method)
 		}
@@ -250,14 +250,14 @@ func (c *draftClient) informed(method string, status int, header http.Header) er
 		if err != nil {
 			return err
 		}
-		c.acknowledged(offset, 1)
-		c.reported()
+		c.recordOffset(offset, 1)
+		c.countInterim()
 	}
 	return nil
 }
 
 // setURL records the URL of the upload, which must not change.
-func (c *draftClient) learn(url string) {
+func (c *draftClient) setURL(url string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch c.url {
@@ -271,17 +271,17 @@ func (c *draftClient) learn(url string) {
 }
 
 // countInterim counts a 104 with an offset.
-func (c *draftClient) reported() {
+func (c *draftClient) countInterim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.progress++
+	c.interimOffsets++
 }
 
 // interimCount returns the number of 104s with an offset.
-func (c *draftClient) reports() int {
+func (c *draftClient) interimCount() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.progress
+	return c.interimOffsets
 }
 
 // awaitURL waits until the URL is known, so that the upload can be resumed.
@@ -296,7 +296,7 @@ func (c *draftClient) awaitURL() {
 // limit returns one member of Upload-Limit in the answer to OPTIONS; 0: it is missing.
 func (c *draftClient) limit(name string) int64 {
 	c.t.Helper()
-	response, err := c.via.RoundTrip(c.request(http.MethodOptions, c.creation, nil))
+	response, err := c.transport.RoundTrip(c.request(http.MethodOptions, c.creation, nil))
 	if err != nil {
 		c.t.Fatal(err)
 	}

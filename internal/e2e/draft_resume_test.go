@@ -26,7 +26,7 @@ func forEachInterop(t *testing.T, test func(t *testing.T, s *service, c *draftCl
 			s := startService(t, t.TempDir())
 			c := newDraftClient(t, s.relay, interop, content)
 			test(t, s, c)
-			wantContent(t, c.address(), sum)
+			wantContent(t, c.uploadURL(), sum)
 			wantPosts(t, s.relay, 1)
 		})
 	}
@@ -53,7 +53,7 @@ func TestOptimisticUploadIsCut(t *testing.T) {
 		cut = func() {
 			cuts++
 			c.awaitURL()
-			s.awaitStored(t, c.acked()+mib) // the server reads the body of this request
+			s.awaitStored(t, c.acknowledged()+mib) // the server reads the body of this request
 			s.cut()
 			if cuts < 4 {
 				s.after(3*mib/2, cut)
@@ -61,7 +61,7 @@ func TestOptimisticUploadIsCut(t *testing.T) {
 		}
 		s.after(3*mib/2, cut)
 		c.upload()
-		wantGoneOn(t, s, c, 4)
+		wantResumptions(t, s, c, 4)
 	})
 }
 
@@ -73,13 +73,13 @@ func TestOptimisticUploadOutlivesKill(t *testing.T) {
 			s.kill(t)
 		})
 		c.upload()
-		wantGoneOn(t, s, c, 1)
+		wantResumptions(t, s, c, 1)
 	})
 }
 
 // wantResumptions checks how often an upload was resumed, and that each time the offset
 // was larger.
-func wantGoneOn(t *testing.T, s *service, c *draftClient, times int) {
+func wantResumptions(t *testing.T, s *service, c *draftClient, times int) {
 	t.Helper()
 	last := int64(0)
 	for _, offset := range c.resumed {
@@ -99,7 +99,7 @@ func wantGoneOn(t *testing.T, s *service, c *draftClient, times int) {
 // TestReportedProgressIsStored cuts the connection of a slow client, or kills the server,
 // after two 104 responses with an offset. The client checks that the bytes up to those
 // offsets are stored (draftClient.readOffset).
-func TestProgressIsKept(t *testing.T) {
+func TestReportedProgressIsStored(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*testing.T, *service){
 		"cut":  func(_ *testing.T, s *service) { s.cut() },
@@ -110,14 +110,14 @@ func TestProgressIsKept(t *testing.T) {
 			s := startService(t, t.TempDir())
 			content, sum := makeContent(t, 64*mib)
 			c := newDraftClient(t, s.relay, newestInterop, content)
-			slow := &trickle{
+			slow := &slowReader{
 				tick:  time.NewTicker(5 * time.Millisecond),
-				until: func() bool { return c.reports() >= 2 },
+				until: func() bool { return c.interimCount() >= 2 },
 				then:  func() { end(t, s) },
 			}
 			defer slow.tick.Stop()
-			c.body = func(body io.Reader) io.Reader {
-				c.body = nil // later requests are fast
+			c.wrapBody = func(body io.Reader) io.Reader {
+				c.wrapBody = nil // later requests are fast
 				slow.from = body
 				return slow
 			}
@@ -131,7 +131,7 @@ func TestProgressIsKept(t *testing.T) {
 }
 
 // slowReader reads slowly until a condition is met, then calls a function and reads fast.
-type trickle struct {
+type slowReader struct {
 	from  io.Reader
 	tick  *time.Ticker
 	until func() bool
@@ -139,7 +139,7 @@ type trickle struct {
 	fast  bool
 }
 
-func (r *trickle) Read(p []byte) (int, error) {
+func (r *slowReader) Read(p []byte) (int, error) {
 	switch {
 	case r.fast:
 	case r.until():
@@ -153,11 +153,11 @@ func (r *trickle) Read(p []byte) (int, error) {
 
 // TestClientReadsLimits uploads with a client that requests the server's limits and
 // sends no larger requests.
-func TestLimitsAreKept(t *testing.T) {
+func TestClientReadsLimits(t *testing.T) {
 	s := startService(t, t.TempDir(), "-max-append-size", "1048576")
 	content, sum := makeContent(t, 3*mib+1)
 	c := newDraftClient(t, s.relay, newestInterop, content)
-	c.largest = c.limit("max-append-size")
+	c.maxContent = c.limit("max-append-size")
 	wantContent(t, c.upload(), sum)
 	wantPosts(t, s.relay, 1)
 	if patches := len(s.seen("PATCH")); patches != 3 {

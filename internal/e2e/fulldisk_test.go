@@ -12,7 +12,7 @@ import (
 
 // TestClientsWaitForDiskSpace fills the disk in the middle of an upload. The client gets
 // 507, retries, and continues when there is space again.
-func TestClientsWaitForRoom(t *testing.T) {
+func TestClientsWaitForDiskSpace(t *testing.T) {
 	faulttest.NeedMounts(t)
 	for _, client := range jsClients {
 		t.Run(client, func(t *testing.T) {

@@ -56,17 +56,17 @@ type job struct {
 	Options map[string]any `json:"options"`
 
 	env   []string     // added to the client's environment
-	pause *pauseButton // nil: the client is not paused
+	pause *clientPause // nil: the client is not paused
 }
 
 // clientPause pauses a client.
-type pauseButton struct {
-	stdin, press *os.File
+type clientPause struct {
+	stdin, input *os.File
 	paused       chan struct{} // closed when the client has paused, or ended
 	once         sync.Once
 }
 
-func newPauseButton(t *testing.T) *pauseButton {
+func newClientPause(t *testing.T) *clientPause {
 	t.Helper()
 	stdin, press, err := os.Pipe()
 	if err != nil {
@@ -76,16 +76,16 @@ func newPauseButton(t *testing.T) *pauseButton {
 		stdin.Close()
 		press.Close()
 	})
-	return &pauseButton{stdin: stdin, press: press, paused: make(chan struct{})}
+	return &clientPause{stdin: stdin, input: press, paused: make(chan struct{})}
 }
 
 // pause pauses the client and waits until it has paused. The client resumes by itself.
-func (b *pauseButton) pressed() {
-	b.press.WriteString("pause\n")
+func (b *clientPause) pause() {
+	b.input.WriteString("pause\n")
 	<-b.paused
 }
 
-func (b *pauseButton) release() { b.once.Do(func() { close(b.paused) }) }
+func (b *clientPause) markPaused() { b.once.Do(func() { close(b.paused) }) }
 
 // run uploads and returns the upload's URL. The test fails if the client gives up.
 func (j job) run(t *testing.T) (url string) {
@@ -113,7 +113,7 @@ func (j job) try(t *testing.T) (url string, err error) {
 	client.Stderr = &stderr
 	if j.pause != nil {
 		client.Stdin = j.pause.stdin
-		defer j.pause.release()
+		defer j.pause.markPaused()
 	}
 	url, err = j.follow(client)
 	if err != nil {
@@ -134,7 +134,7 @@ func (j job) follow(client *exec.Cmd) (last string, err error) {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		last = lines.Text()
 		if last == "paused" {
-			j.pause.release()
+			j.pause.markPaused()
 		}
 	}
 	return last, client.Wait()

@@ -20,11 +20,11 @@ func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
 			c := startChain(t, kind, "https")
 			// Over HTTP/2, and to a second request of a connection, HAProxy closes the
 			// connection without an answer, so that the client tries again.
-			c.speak(1)
+			c.useHTTP(1)
 			c.client.Transport.(*http.Transport).DisableKeepAlives = true
 			url := c.create(t, 1)
 			c.daemon.Kill()
-			for _, q := range questions {
+			for _, q := range outageRequests {
 				c.wantAnswer(t, url, q)
 			}
 		})
@@ -32,14 +32,14 @@ func TestProxiesAnswerInPlaceOfDaemon(t *testing.T) {
 }
 
 // outageRequest is a request while the daemon is down.
-type question struct {
+type outageRequest struct {
 	method, field, value string
 	locked               bool // the answer must be 423; otherwise 5xx
 }
 
 const interopField = "Upload-Draft-Interop-Version"
 
-var questions = []question{
+var outageRequests = []outageRequest{
 	{http.MethodHead, "Tus-Resumable", "1.0.0", true},
 	{http.MethodHead, interopField, "5", true},
 	{http.MethodHead, interopField, "6", true},
@@ -47,7 +47,7 @@ var questions = []question{
 	{http.MethodPatch, "Tus-Resumable", "1.0.0", false},
 }
 
-func (c *chain) wantAnswer(t *testing.T, url string, q question) {
+func (c *chain) wantAnswer(t *testing.T, url string, q outageRequest) {
 	t.Helper()
 	request := c.request(t, q.method, url, nil)
 	request.Header.Del("Tus-Resumable")

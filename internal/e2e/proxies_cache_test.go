@@ -43,7 +43,7 @@ func cacheDownloads(t *testing.T, caching string) {
 		zone := fmt.Sprintf("proxy_cache_path %s keys_zone=downloads:1m;\n", t.TempDir())
 		return zone + strings.Replace(settings, "proxy_pass http://tusd;\n    }", "proxy_pass http://tusd;\n"+caching+"    }", 1)
 	})
-	c := joinChain(t, s, p, "http")
+	c := newChain(t, s, p, "http")
 	const size = 1000
 	ask := func(method, url string, header ...string) (*http.Response, string) {
 		t.Helper()

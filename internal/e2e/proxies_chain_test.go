@@ -26,11 +26,11 @@ import (
 //	client - front - proxy - service.relay - daemon
 type chain struct {
 	*service
-	front  *relay
-	reads  *relay // the relay that sees plain HTTP/1.1; nil: none does
-	proxy  *proxy
-	scheme string
-	client *http.Client // trusts the certificate, uses HTTP/2 if the proxy does
+	front     *relay
+	httpRelay *relay // the relay that sees plain HTTP/1.1; nil: none does
+	proxy     *proxy
+	scheme    string
+	client    *http.Client // trusts the certificate, uses HTTP/2 if the proxy does
 }
 
 // startChain starts a chain until the test ends. scheme is the client's.
@@ -38,15 +38,15 @@ func startChain(t *testing.T, kind proxyKind, scheme string, flags ...string) *c
 	t.Helper()
 	kind.need(t) // before anything is built
 	s := startService(t, t.TempDir(), append(flags, kind.flags()...)...)
-	c := joinChain(t, s, startProxy(t, kind, s.listener.Addr().String(), nil), scheme)
+	c := newChain(t, s, startProxy(t, kind, s.listener.Addr().String(), nil), scheme)
 	if !kind.speaksH2C() {
-		c.reads = s.relay
+		c.httpRelay = s.relay
 	}
 	return c
 }
 
 // newChain makes a chain of s and a proxy in front of it.
-func joinChain(t *testing.T, s *service, p *proxy, scheme string) *chain {
+func newChain(t *testing.T, s *service, p *proxy, scheme string) *chain {
 	t.Helper()
 	address := p.plain
 	if scheme == "https" {
@@ -106,8 +106,8 @@ func (c *chain) wantCreated(t *testing.T, want int) {
 	if err != nil || len(records) != want {
 		t.Errorf("%d uploads were created (%v), want %d", len(records), err, want)
 	}
-	if c.reads != nil {
-		wantPosts(t, c.reads, want)
+	if c.httpRelay != nil {
+		wantPosts(t, c.httpRelay, want)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // TestProxiesReplaceForwardedHeaders sends forged Forwarded and X-Forwarded-* fields. The
 // proxy replaces them by the true address, host and scheme.
-func TestProxiesReplaceWhatClientsClaim(t *testing.T) {
+func TestProxiesReplaceForwardedHeaders(t *testing.T) {
 	for _, kind := range allProxies {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()

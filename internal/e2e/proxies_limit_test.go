@@ -120,7 +120,7 @@ const (
 )
 
 // createUpload sends a creation and returns the URL of the upload.
-func (c *chain) made(t *testing.T, content string, headers ...string) string {
+func (c *chain) createUpload(t *testing.T, content string, headers ...string) string {
 	t.Helper()
 	response := c.send(t, http.MethodPost, c.url()+"/files/", content, headers...)
 	if response.StatusCode != http.StatusCreated {
@@ -137,7 +137,7 @@ func metadataOf(n int) string {
 func (c *chain) metadataAtLimit(t *testing.T) {
 	t.Helper()
 	largest := metadataOf(answerLimit)
-	url := c.made(t, "", speaksTus, "Upload-Length: 1", "Upload-Metadata: "+largest)
+	url := c.createUpload(t, "", speaksTus, "Upload-Length: 1", "Upload-Metadata: "+largest)
 	c.wantField(t, http.MethodHead, url, http.StatusOK, "Upload-Metadata", largest, speaksTus, "Origin: https://example.org")
 	for _, size := range []int{answerLimit + 1, 15 << 10, 20 << 10} {
 		response := c.send(t, http.MethodPost, c.url()+"/files/", "", speaksTus, "Upload-Length: 1", "Upload-Metadata: "+metadataOf(size))
@@ -152,10 +152,10 @@ func (c *chain) metadataAtLimit(t *testing.T) {
 func (c *chain) finalAtLimit(t *testing.T) {
 	t.Helper()
 	const partials = 150 // the default of -max-partials
-	part := c.made(t, "x", speaksTus, tusChunk, "Upload-Length: 1", "Upload-Concat: partial")
+	part := c.createUpload(t, "x", speaksTus, tusChunk, "Upload-Length: 1", "Upload-Concat: partial")
 	list := "final;" + strings.TrimSpace(strings.Repeat(part+" ", partials))
 	metadata := metadataOf(answerLimit - len(list))
-	url := c.made(t, "", speaksTus, "Upload-Concat: "+list, "Upload-Metadata: "+metadata)
+	url := c.createUpload(t, "", speaksTus, "Upload-Concat: "+list, "Upload-Metadata: "+metadata)
 	c.wantField(t, http.MethodHead, url, http.StatusOK, "Upload-Concat", list, speaksTus, "Origin: https://example.org")
 	c.wantField(t, http.MethodHead, url, http.StatusOK, "Upload-Metadata", metadata, speaksTus)
 }
@@ -167,7 +167,7 @@ func (c *chain) nameAtLimit(t *testing.T) {
 	}
 	most := (answerLimit - len("application/octet-stream") - len(disposition(0))) / 2
 	name := base64.StdEncoding.EncodeToString([]byte("ä" + strings.Repeat("n", most)))
-	url := c.made(t, "x", speaksTus, tusChunk, "Upload-Length: 1", "Upload-Metadata: filename "+name)
+	url := c.createUpload(t, "x", speaksTus, tusChunk, "Upload-Length: 1", "Upload-Metadata: filename "+name)
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		c.wantField(t, method, url, http.StatusOK, "Content-Disposition", disposition(most), "Origin: https://example.org")
 	}
@@ -178,7 +178,7 @@ func (c *chain) draftAtLimit(t *testing.T) {
 	t.Helper()
 	const draft = "Upload-Draft-Interop-Version: 6"
 	disposition := `attachment; filename="` + strings.Repeat("n", answerLimit/4*3-50) + `"`
-	url := c.made(t, "x", draft, "Upload-Complete: ?1", "Content-Disposition: "+disposition)
+	url := c.createUpload(t, "x", draft, "Upload-Complete: ?1", "Content-Disposition: "+disposition)
 	c.wantField(t, http.MethodHead, url, http.StatusNoContent, "Upload-Offset", "1", draft, "Origin: https://example.org")
 	c.wantField(t, http.MethodGet, url, http.StatusOK, "Content-Disposition", disposition, draft)
 	response := c.send(t, http.MethodHead, url, "", speaksTus)

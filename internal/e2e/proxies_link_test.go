@@ -20,7 +20,7 @@ func TestProxiesSlowLink(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
 			c := startChain(t, kind, "https")
-			c.front.retarget(slow.to(t, c.proxy.secure))
+			c.front.retarget(slow.listen(t, c.proxy.secure))
 			c.uploadWith(t, 4*mib, map[string]any{"chunkSize": mib})
 			if heads := len(c.seen("HEAD")); heads != 0 {
 				t.Errorf("the client resumed %d times", heads)
@@ -39,7 +39,7 @@ type link struct {
 }
 
 // listen listens on a new address and connects it to target (host:port) over the link.
-func (l link) to(t *testing.T, target string) (address string) {
+func (l link) listen(t *testing.T, target string) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,29 +75,29 @@ func (l link) serve(ctx context.Context, client net.Conn, target string) {
 	})()
 	var back sync.WaitGroup
 	back.Go(func() {
-		l.pass(client, server)
+		l.copy(client, server)
 		client.Close()
 	})
-	l.pass(server, client)
+	l.copy(server, client)
 	server.Close()
 	back.Wait()
 }
 
 // segment has bytes that the link has not delivered yet.
-type flight struct {
+type segment struct {
 	content []byte
-	lands   time.Time
+	arrival time.Time
 }
 
 // copy copies from src to dst with the rate and the delay of the link. Bytes that were
 // read before src ends still arrive.
-func (l link) pass(dst io.Writer, src io.Reader) {
+func (l link) copy(dst io.Writer, src io.Reader) {
 	const size = 8 << 10
-	inFlight := make(chan flight, 1+int(l.delay.Seconds()*float64(l.rate))/size)
+	inFlight := make(chan segment, 1+int(l.delay.Seconds()*float64(l.rate))/size)
 	var landing sync.WaitGroup
 	landing.Go(func() {
 		for f := range inFlight {
-			time.Sleep(time.Until(f.lands))
+			time.Sleep(time.Until(f.arrival))
 			dst.Write(f.content) // if it fails, src is closed, too
 		}
 	})
@@ -110,7 +110,7 @@ func (l link) pass(dst io.Writer, src io.Reader) {
 		}
 		free = free.Add(time.Duration(n) * time.Second / time.Duration(l.rate))
 		time.Sleep(time.Until(free))
-		inFlight <- flight{content[:n], free.Add(l.delay)}
+		inFlight <- segment{content[:n], free.Add(l.delay)}
 		if err != nil {
 			break
 		}

@@ -20,7 +20,7 @@ import (
 
 // TestProxiesStreamRequests sends half of a body and waits until the daemon has stored
 // it. A proxy that buffers requests does not forward it.
-func TestProxiesPassOnAtOnce(t *testing.T) {
+func TestProxiesStreamRequests(t *testing.T) {
 	for _, kind := range slices.Concat(allProxies, h2cProxies) {
 		for name, way := range map[string]struct {
 			version int
@@ -31,7 +31,7 @@ func TestProxiesPassOnAtOnce(t *testing.T) {
 			t.Run(kind.String()+" "+name, func(t *testing.T) {
 				t.Parallel()
 				c := startChain(t, kind, "https")
-				c.speak(way.version)
+				c.useHTTP(way.version)
 				content, sum := makeContent(t, 2*halfBody)
 				url := c.create(t, len(content))
 
@@ -54,7 +54,7 @@ func TestProxiesPassOnAtOnce(t *testing.T) {
 const halfBody = 50_001
 
 // useHTTP sets the client's version of HTTP.
-func (c *chain) speak(version int) {
+func (c *chain) useHTTP(version int) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(version == 1)
 	protocols.SetHTTP2(version == 2)
@@ -144,7 +144,7 @@ func TestProxiesPassInterimResponses(t *testing.T) {
 			t.Run(fmt.Sprintf("%v HTTP/%d", c.kind, version), func(t *testing.T) {
 				t.Parallel()
 				chain := startChain(t, c.kind, "https")
-				chain.speak(version)
+				chain.useHTTP(version)
 				interim, status := chain.createAsDraft(t)
 				if slices.Contains(interim, 104) != c.passed || status != http.StatusCreated {
 					t.Errorf("interim responses %v, then %d; want 104: %v, then 201", interim, status, c.passed)

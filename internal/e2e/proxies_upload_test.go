@@ -36,7 +36,7 @@ func TestProxiesReachUnixSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "tusd.sock")
 	launch := faulttest.Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), Socket: socket}
 	s := &service{daemon: faulttest.Start(t, launch), launch: launch}
-	c := joinChain(t, s, startProxy(t, nginxUnix, socket, nil), "https")
+	c := newChain(t, s, startProxy(t, nginxUnix, socket, nil), "https")
 	c.upload(t, proxiedSize)
 }
 
@@ -83,8 +83,8 @@ func TestProxiesWaitForRestart(t *testing.T) {
 			address := freeAddress()
 			host, port, _ := strings.Cut(address, ":")
 			s := startService(t, t.TempDir(), "-host", host, "-port", port)
-			c := joinChain(t, s, startProxy(t, kind, address, nil), "http")
-			c.reads = c.front
+			c := newChain(t, s, startProxy(t, kind, address, nil), "http")
+			c.httpRelay = c.front
 			c.restartAfterHead(t, lossAt)
 			c.upload(t, lossSize)
 		})

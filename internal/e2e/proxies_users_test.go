@@ -35,7 +35,7 @@ func TestProxyOfAnotherUser(t *testing.T) {
 
 	t.Run("as documented", func(t *testing.T) {
 		t.Parallel()
-		m := newSharedMachine(t)
+		m := newSharedFolder(t)
 		m.startTusd(t, documentedTusd(t))
 		nginx := m.startNginx(t)
 		uploadThrough(t, http.DefaultClient, "http://"+nginx.plain+"/files/")
@@ -44,7 +44,7 @@ func TestProxyOfAnotherUser(t *testing.T) {
 	// Without the flags nginx must have no access, or the test above proves nothing.
 	t.Run("without the flags", func(t *testing.T) {
 		t.Parallel()
-		m := newSharedMachine(t)
+		m := newSharedFolder(t)
 		m.startTusd(t, nil)
 		resp := ask(t, http.DefaultClient, http.MethodGet, "http://"+m.startNginx(t).plain+"/files/x", "")
 		if resp.StatusCode != http.StatusServiceUnavailable {
@@ -107,30 +107,30 @@ func documentedTusd(t *testing.T) []string {
 }
 
 // sharedFolder is a folder that all users can enter, with folders of single users in it.
-type sharedMachine struct {
+type sharedFolder struct {
 	folder, socket string
 }
 
-func newSharedMachine(t *testing.T) sharedMachine {
+func newSharedFolder(t *testing.T) sharedFolder {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "tusd-users-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
-	m := sharedMachine{folder, filepath.Join(folder, "run", "tusd.sock")}
+	m := sharedFolder{folder, filepath.Join(folder, "run", "tusd.sock")}
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m.give(t, "run", tusdUser)
-	m.give(t, "uploads", tusdUser)
-	m.give(t, "nginx", nginxUser)
+	m.makeFolder(t, "run", tusdUser)
+	m.makeFolder(t, "uploads", tusdUser)
+	m.makeFolder(t, "nginx", nginxUser)
 	return m
 }
 
 // makeFolder makes a folder that belongs to a user, with the permissions of systemd's
 // RuntimeDirectory.
-func (m sharedMachine) give(t *testing.T, name string, uid int) {
+func (m sharedFolder) makeFolder(t *testing.T, name string, uid int) {
 	t.Helper()
 	path := filepath.Join(m.folder, name)
 	if err := os.Mkdir(path, 0o755); err != nil {
@@ -143,13 +143,13 @@ func (m sharedMachine) give(t *testing.T, name string, uid int) {
 
 // runAs returns the beginning of a command line that runs the rest of it as a user with
 // groups, in the same process.
-func as(uid int, groups string) []string {
+func runAs(uid int, groups string) []string {
 	id := strconv.Itoa(uid)
 	return []string{"setpriv", "--reuid", id, "--regid", id, "--groups", groups}
 }
 
 // startTusd runs the daemon as tusdUser, a member of nginxGroup.
-func (m sharedMachine) startTusd(t *testing.T, flags []string) {
+func (m sharedFolder) startTusd(t *testing.T, flags []string) {
 	t.Helper()
 	binary := filepath.Join(m.folder, "tusd") // other users cannot enter the builder's folder
 	content, err := os.ReadFile(builder.Binary(t, ""))
@@ -161,12 +161,12 @@ func (m sharedMachine) startTusd(t *testing.T, flags []string) {
 	}
 	faulttest.Start(t, faulttest.Launch{
 		Binary: binary, Dir: filepath.Join(m.folder, "uploads"), Socket: m.socket, Flags: flags,
-		Tracer: as(tusdUser, strconv.Itoa(nginxGroup)),
+		Tracer: runAs(tusdUser, strconv.Itoa(nginxGroup)),
 	})
 }
 
 // startNginx runs nginx as nginxUser.
-func (m sharedMachine) startNginx(t *testing.T) *proxy {
+func (m sharedFolder) startNginx(t *testing.T) *proxy {
 	t.Helper()
 	p := &proxy{plain: freeAddress(), secure: freeAddress(), folder: filepath.Join(m.folder, "nginx"), exited: make(chan struct{})}
 	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", ownHost())
@@ -176,7 +176,7 @@ func (m sharedMachine) startNginx(t *testing.T) *proxy {
 			t.Fatal(err)
 		}
 	}
-	line := append(as(nginxUser, fmt.Sprintf("%d,%d", nginxUser, nginxGroup)), command.Args...)
+	line := append(runAs(nginxUser, fmt.Sprintf("%d,%d", nginxUser, nginxGroup)), command.Args...)
 	p.cmd = exec.Command(line[0], line[1:]...)
 	p.run(t)
 	p.awaitListening(t)

@@ -17,15 +17,15 @@ const (
 )
 
 // TestDaemonWarnsOfBufferingProxy lets nginx buffer requests, as it does by default.
-func TestDaemonNoticesBuffering(t *testing.T) {
+func TestDaemonWarnsOfBufferingProxy(t *testing.T) {
 	t.Parallel()
 	nginx.need(t)
 	s := startService(t, t.TempDir())
 	p := startProxy(t, nginx, s.listener.Addr().String(), func(settings string) string {
 		return strings.Replace(settings, "proxy_request_buffering off", "proxy_request_buffering on", 1)
 	})
-	c := joinChain(t, s, p, "http")
-	c.front.retarget(link{rate: mib}.to(t, p.plain))
+	c := newChain(t, s, p, "http")
+	c.front.retarget(link{rate: mib}.listen(t, p.plain))
 	const chunk, chunks = mib, 12
 	url := c.create(t, chunk*chunks)
 	for i := range chunks {
@@ -51,7 +51,7 @@ func (c *chain) append(t *testing.T, url string, offset int64, n int) {
 
 // TestDaemonWarnsOfUntrustedProxy lets the daemon trust no proxy, so that Location has
 // http for a request over https.
-func TestDaemonNoticesUnbelievedProxy(t *testing.T) {
+func TestDaemonWarnsOfUntrustedProxy(t *testing.T) {
 	t.Parallel()
 	c := startChain(t, nginx, "https", "-trusted-proxies", "none")
 	if url := c.create(t, 1); !strings.HasPrefix(url, "http://") {

@@ -12,7 +12,7 @@ import (
 // The tests of this package rely on the records of the relay, so the relay is tested
 // itself.
 
-func TestRelayReadsAlong(t *testing.T) {
+func TestRelayRecordsExchanges(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Location", "/a")

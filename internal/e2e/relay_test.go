@@ -18,15 +18,15 @@ type relay struct {
 	listener net.Listener
 	open     sync.WaitGroup
 
-	mu        sync.Mutex
-	target    string
-	conns     map[net.Conn]struct{}
-	forwarded int64 // bytes from clients to the server
-	rate      int64 // of each connection to the server, in bytes per second; 0: not limited
-	trips     []trip
-	exchanges []*exchange
-	asked     func(exchange)
-	answered  func(exchange)
+	mu          sync.Mutex
+	target      string
+	conns       map[net.Conn]struct{}
+	forwarded   int64 // bytes from clients to the server
+	rate        int64 // of each connection to the server, in bytes per second; 0: not limited
+	triggers    []trigger
+	exchanges   []*exchange
+	requestHook func(exchange)
+	answerHook  func(exchange)
 }
 
 // exchange is a request and its answer.
@@ -37,7 +37,7 @@ type exchange struct {
 }
 
 // trigger is a function that is called after a number of bytes from clients.
-type trip struct {
+type trigger struct {
 	at int64
 	do func()
 }
@@ -81,7 +81,7 @@ func (r *relay) dial() (net.Conn, error) {
 func (r *relay) after(n int64, do func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.trips = append(r.trips, trip{at: r.forwarded + n, do: do})
+	r.triggers = append(r.triggers, trigger{at: r.forwarded + n, do: do})
 }
 
 // onRequest calls do with every exchange when the header of its request has been
@@ -89,14 +89,14 @@ func (r *relay) after(n int64, do func()) {
 func (r *relay) onRequest(do func(exchange)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked = do
+	r.requestHook = do
 }
 
 // onAnswer calls do with every exchange when it has been answered.
 func (r *relay) onAnswer(do func(exchange)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answered = do
+	r.answerHook = do
 }
 
 // pace limits the rate of each later connection to the server.
@@ -153,12 +153,12 @@ func (r *relay) accept() {
 
 // serve forwards one connection until the client or the server ends it.
 func (r *relay) serve(client net.Conn) {
-	defer r.adopt(client)()
+	defer r.track(client)()
 	server, err := r.dial()
 	if err != nil {
 		return // the client's connection is closed
 	}
-	defer r.adopt(server)()
+	defer r.track(server)()
 	requests, toRequests := io.Pipe()
 	answers, toAnswers := io.Pipe()
 	waiting := make(chan *exchange, 64)
@@ -177,7 +177,7 @@ func (r *relay) serve(client net.Conn) {
 }
 
 // track adds conn to those that cut resets. release closes and removes it.
-func (r *relay) adopt(conn net.Conn) (release func()) {
+func (r *relay) track(conn net.Conn) (release func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conns[conn] = struct{}{}
@@ -216,11 +216,11 @@ func (p paced) Write(b []byte) (int, error) {
 }
 
 // count adds n bytes. It removes and returns the triggers that are reached.
-func (r *relay) count(n int) (due []trip) {
+func (r *relay) count(n int) (due []trigger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forwarded += int64(n)
-	r.trips = slices.DeleteFunc(r.trips, func(t trip) bool {
+	r.triggers = slices.DeleteFunc(r.triggers, func(t trigger) bool {
 		if t.at > r.forwarded {
 			return false
 		}
@@ -243,7 +243,7 @@ func (r *relay) readRequests(stream *io.PipeReader, waiting chan<- *exchange) {
 		e := &exchange{Method: request.Method, Path: request.RequestURI, Concat: request.Header.Get("Upload-Concat")}
 		r.mu.Lock()
 		r.exchanges = append(r.exchanges, e)
-		copied, asked := *e, r.asked
+		copied, asked := *e, r.requestHook
 		r.mu.Unlock()
 		if asked != nil {
 			asked(copied)
@@ -270,7 +270,7 @@ func (r *relay) readAnswers(stream *io.PipeReader, waiting <-chan *exchange) {
 func (r *relay) record(e *exchange, response *http.Response) {
 	r.mu.Lock()
 	e.Status, e.Location = response.StatusCode, response.Header.Get("Location")
-	copied, answered := *e, r.answered
+	copied, answered := *e, r.answerHook
 	r.mu.Unlock()
 	if answered != nil {
 		answered(copied)

@@ -17,8 +17,8 @@ const (
 func TestClientsPause(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		s := startService(t, t.TempDir())
-		c.pause = newPauseButton(t)
-		s.after(lossAt, c.pause.pressed)
+		c.pause = newClientPause(t)
+		s.after(lossAt, c.pause.pause)
 		c.upload(t, s)
 		wantResumed(t, s)
 	})

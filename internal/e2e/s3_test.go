@@ -54,7 +54,7 @@ func TestClientsUploadIntoABucket(t *testing.T) {
 			}
 			s.restart(t)
 		},
-		"another process": toAnother,
+		"another process": switchProcess,
 	} {
 		for kind, options := range map[string]map[string]any{
 			"plain":        {},
@@ -82,7 +82,7 @@ func TestClientUploadsInParallelIntoABucket(t *testing.T) {
 
 // switchProcess redirects the client to a second process on the same bucket. The first
 // one continues to run.
-func toAnother(t *testing.T, s *service) {
+func switchProcess(t *testing.T, s *service) {
 	s.restart(t)
 	s.cut()
 }

@@ -21,7 +21,7 @@ import (
 // v2Upload is an unfinished upload of tusd v2 in a bucket: parts of a multipart upload,
 // of different sizes, a tail that is too small for a part, and a record that does not
 // list them.
-type foreignUpload struct {
+type v2Upload struct {
 	*testing.T
 	api    *s3.S3
 	bucket string
@@ -29,23 +29,23 @@ type foreignUpload struct {
 	path   string // of the upload's URL
 }
 
-func beginForeign(t *testing.T, gateway *s3services.Service, size int64) *foreignUpload {
+func newV2Upload(t *testing.T, gateway *s3services.Service, size int64) *v2Upload {
 	t.Helper()
-	f := &foreignUpload{T: t, api: gateway.Client(t), bucket: gateway.NewBucket(t), key: "uploads/24e533e02ec3bc40c387f1a0e460e216"}
+	f := &v2Upload{T: t, api: gateway.Client(t), bucket: gateway.NewBucket(t), key: "uploads/24e533e02ec3bc40c387f1a0e460e216"}
 	begun, err := f.api.CreateMultipartUploadWithContext(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &f.bucket, Key: &f.key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := f.key[len("uploads/"):] + "+" + *begun.UploadId
 	f.path = "/files/" + id
-	f.put(".info", fmt.Appendf(nil, `{"ID":%q,"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"film.mp4"},`+
+	f.putObject(".info", fmt.Appendf(nil, `{"ID":%q,"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"film.mp4"},`+
 		`"IsPartial":false,"IsFinal":false,"PartialUploads":null,"Storage":{"Bucket":%q,"Key":%q,"Type":"s3store"}}`,
 		id, size, f.bucket, f.key))
 	return f
 }
 
 // putObject stores another object of the upload.
-func (f *foreignUpload) put(suffix string, content []byte) {
+func (f *v2Upload) putObject(suffix string, content []byte) {
 	f.Helper()
 	in := &s3.PutObjectInput{Bucket: &f.bucket, Key: aws.String(f.key + suffix), Body: bytes.NewReader(content)}
 	if _, err := f.api.PutObjectWithContext(f.Context(), in); err != nil {
@@ -53,7 +53,7 @@ func (f *foreignUpload) put(suffix string, content []byte) {
 	}
 }
 
-func (f *foreignUpload) part(number int64, content []byte) {
+func (f *v2Upload) putPart(number int64, content []byte) {
 	f.Helper()
 	_, multipart, _ := strings.Cut(f.path, "+")
 	in := &s3.UploadPartInput{
@@ -65,7 +65,7 @@ func (f *foreignUpload) part(number int64, content []byte) {
 }
 
 // wantNothingLeft checks that the upload has no objects.
-func (f *foreignUpload) wantNothingLeft() {
+func (f *v2Upload) wantNothingLeft() {
 	f.Helper()
 	page, err := f.api.ListObjectsV2WithContext(f.Context(), &s3.ListObjectsV2Input{Bucket: &f.bucket, Prefix: &f.key})
 	if err != nil {
@@ -78,7 +78,7 @@ func (f *foreignUpload) wantNothingLeft() {
 
 // request sends a request for the upload and checks the status and, unless it is
 // negative, the offset of the answer.
-func (f *foreignUpload) ask(s *service, method string, body []byte, from, status int, offset int64) {
+func (f *v2Upload) request(s *service, method string, body []byte, from, status int, offset int64) {
 	f.Helper()
 	r, err := http.NewRequestWithContext(f.Context(), method, s.relay.url()+f.path, bytes.NewReader(body))
 	if err != nil {
@@ -113,19 +113,19 @@ func TestUploadOfV2GoesOnInABucket(t *testing.T) {
 	)
 	gateway := s3services.Versitygw(t)
 	content, sum := makeContent(t, size)
-	f := beginForeign(t, gateway, size)
-	f.part(1, content[:first])
-	f.part(2, content[first:second])
-	f.put(".part", content[second:tail])
+	f := newV2Upload(t, gateway, size)
+	f.putPart(1, content[:first])
+	f.putPart(2, content[first:second])
+	f.putObject(".part", content[second:tail])
 	s := startOnBucket(t, gateway, f.bucket)
 
-	f.ask(s, http.MethodHead, nil, 0, http.StatusOK, tail)
-	f.ask(s, http.MethodPatch, content[tail:middle], tail, http.StatusNoContent, middle)
-	f.ask(s, http.MethodPatch, content[middle:], middle, http.StatusNoContent, size)
-	f.ask(s, http.MethodHead, nil, 0, http.StatusOK, size)
+	f.request(s, http.MethodHead, nil, 0, http.StatusOK, tail)
+	f.request(s, http.MethodPatch, content[tail:middle], tail, http.StatusNoContent, middle)
+	f.request(s, http.MethodPatch, content[middle:], middle, http.StatusNoContent, size)
+	f.request(s, http.MethodHead, nil, 0, http.StatusOK, size)
 	wantContent(t, s.relay.url()+f.path, sum)
-	f.ask(s, http.MethodDelete, nil, 0, http.StatusNoContent, -1)
-	f.ask(s, http.MethodHead, nil, 0, http.StatusNotFound, -1)
+	f.request(s, http.MethodDelete, nil, 0, http.StatusNoContent, -1)
+	f.request(s, http.MethodHead, nil, 0, http.StatusNotFound, -1)
 	f.wantNothingLeft()
 }
 
@@ -134,13 +134,13 @@ func TestUploadOfV2IsRemovedFromABucket(t *testing.T) {
 	t.Parallel()
 	gateway := s3services.Versitygw(t)
 	content, _ := makeContent(t, 5*mib+1)
-	f := beginForeign(t, gateway, 10*mib)
-	f.part(1, content[:5*mib])
-	f.put(".part", content[5*mib:])
+	f := newV2Upload(t, gateway, 10*mib)
+	f.putPart(1, content[:5*mib])
+	f.putObject(".part", content[5*mib:])
 	s := startOnBucket(t, gateway, f.bucket)
 
-	f.ask(s, http.MethodDelete, nil, 0, http.StatusNoContent, -1)
-	f.ask(s, http.MethodHead, nil, 0, http.StatusNotFound, -1)
+	f.request(s, http.MethodDelete, nil, 0, http.StatusNoContent, -1)
+	f.request(s, http.MethodHead, nil, 0, http.StatusNotFound, -1)
 	f.wantNothingLeft()
 	left, err := f.api.ListMultipartUploadsWithContext(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &f.bucket})
 	if err != nil || len(left.Uploads) > 0 {

@@ -78,7 +78,7 @@ func (j tuspyJob) try(t *testing.T) (url string, err error) {
 }
 
 // withRetries returns options with which tuspy retries soon and often.
-func patient(options map[string]any) map[string]any {
+func withRetries(options map[string]any) map[string]any {
 	with := map[string]any{"retries": 100, "retry_delay": 0.1}
 	maps.Copy(with, options)
 	return with
@@ -86,7 +86,7 @@ func patient(options map[string]any) map[string]any {
 
 // tuspyModes are the options of uploads. A chunk with a checksum is stored as a whole or
 // not at all, so such chunks are small.
-var tuspyWays = map[string]struct {
+var tuspyModes = map[string]struct {
 	async   bool
 	options map[string]any
 }{
@@ -99,7 +99,7 @@ var tuspyWays = map[string]struct {
 func TestTuspyUploads(t *testing.T) {
 	t.Parallel()
 	needTuspy(t)
-	for name, way := range tuspyWays {
+	for name, way := range tuspyModes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startService(t, t.TempDir())
@@ -142,7 +142,7 @@ func TestTuspyResumes(t *testing.T) {
 		"cut":  func(_ *testing.T, s *service) { s.cut() },
 		"kill": func(t *testing.T, s *service) { s.kill(t) },
 	} {
-		for name, way := range tuspyWays {
+		for name, way := range tuspyModes {
 			t.Run(loss+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				s := startService(t, t.TempDir())
@@ -151,7 +151,7 @@ func TestTuspyResumes(t *testing.T) {
 					disturb(t, s)
 				})
 				file, sum := writeContent(t, lossSize)
-				j := newTuspyJob(s.relay, file, patient(way.options))
+				j := newTuspyJob(s.relay, file, withRetries(way.options))
 				j.Async = way.async
 				wantContent(t, j.run(t), sum)
 				wantPosts(t, s.relay, 1)

@@ -19,7 +19,7 @@ func TestUppyUploads(t *testing.T) {
 	b.wantUploaded(sum)
 	wantPosts(t, s.relay, 1)
 	wantPreflights(t, s.relay)
-	if errors := b.complaints(""); len(errors) != 0 {
+	if errors := b.consoleErrors(""); len(errors) != 0 {
 		t.Errorf("the browser's console has errors: %q", errors)
 	}
 }
@@ -45,11 +45,11 @@ func TestUppyResumes(t *testing.T) {
 
 // TestUppyResumesAfterReload reloads the page in the middle of an upload. When the same
 // file is added again, Uppy finds the upload's URL in the browser's storage.
-func TestUppyRemembers(t *testing.T) {
+func TestUppyResumesAfterReload(t *testing.T) {
 	t.Parallel()
 	s := startService(t, t.TempDir())
 	b := openPage(t, s.relay)
-	halfway, resume := holdAfter(t, s, lossAt)
+	halfway, resume := pauseAfter(t, s, lossAt)
 	file, sum := writeContent(t, lossSize)
 	b.upload(file)
 	select {
@@ -69,7 +69,7 @@ func TestUppyRemembers(t *testing.T) {
 
 // pauseAfter pauses an upload after n bytes, when some of them are stored, and closes
 // paused. The upload continues when resume is called, or at the end of the test.
-func holdAfter(t *testing.T, s *service, n int64) (paused <-chan struct{}, resume func()) {
+func pauseAfter(t *testing.T, s *service, n int64) (paused <-chan struct{}, resume func()) {
 	reached, released := make(chan struct{}), make(chan struct{})
 	s.after(n, func() {
 		s.awaitStored(t, mib)
@@ -94,7 +94,7 @@ func wantPreflights(t *testing.T, r *relay) {
 // lost connections.
 func wantNoRefusal(t *testing.T, b *browser) {
 	t.Helper()
-	if refusals := b.complaints("CORS"); len(refusals) != 0 {
+	if refusals := b.consoleErrors("CORS"); len(refusals) != 0 {
 		t.Errorf("the browser blocked answers: %q", refusals)
 	}
 }

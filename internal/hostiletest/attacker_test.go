@@ -24,7 +24,7 @@ var (
 )
 
 // attacker runs one attack on a target. ctx ends with the attack.
-type arena struct {
+type attacker struct {
 	*target
 	ctx   context.Context
 	conns *conns
@@ -38,24 +38,24 @@ type conns struct {
 	all map[net.Conn]bool
 }
 
-func newArena(ctx context.Context, tb testing.TB, to *target) *arena {
-	a := &arena{target: to, ctx: ctx, conns: &conns{all: make(map[net.Conn]bool)}, ready: make(chan struct{})}
-	tb.Cleanup(a.leave)
+func newAttacker(ctx context.Context, tb testing.TB, to *target) *attacker {
+	a := &attacker{target: to, ctx: ctx, conns: &conns{all: make(map[net.Conn]bool)}, ready: make(chan struct{})}
+	tb.Cleanup(a.closeAll)
 	return a
 }
 
 // markReady reports that the attack is in full effect. The attack goes on until ctx
 // ends.
-func (a *arena) set() { a.once.Do(func() { close(a.ready) }) }
+func (a *attacker) markReady() { a.once.Do(func() { close(a.ready) }) }
 
 // combine runs attacks at the same time. If one ends before it is in full effect, all
 // fail.
-func together(attacks ...func(*arena) error) func(*arena) error {
-	return func(a *arena) error {
+func combine(attacks ...func(*attacker) error) func(*attacker) error {
+	return func(a *attacker) error {
 		ended := make(chan error, len(attacks))
-		var parts []*arena
+		var parts []*attacker
 		for _, run := range attacks {
-			part := &arena{target: a.target, ctx: a.ctx, conns: a.conns, ready: make(chan struct{})}
+			part := &attacker{target: a.target, ctx: a.ctx, conns: a.conns, ready: make(chan struct{})}
 			parts = append(parts, part)
 			go func() { ended <- run(part) }()
 		}
@@ -68,7 +68,7 @@ func together(attacks ...func(*arena) error) func(*arena) error {
 				failed, left = errors.Join(failed, err), left-1
 			}
 		}
-		a.set()
+		a.markReady()
 		for ; left > 0; left-- {
 			failed = errors.Join(failed, <-ended)
 		}
@@ -77,21 +77,21 @@ func together(attacks ...func(*arena) error) func(*arena) error {
 }
 
 // waitForEnd is the rest of an attack that only keeps its connections open.
-func (a *arena) hold() error {
-	a.set()
+func (a *attacker) waitForEnd() error {
+	a.markReady()
 	<-a.ctx.Done()
 	return nil
 }
 
 // stopped reports whether the attack has to end.
-func (a *arena) over() bool { return a.ctx.Err() != nil }
+func (a *attacker) stopped() bool { return a.ctx.Err() != nil }
 
 // dial connects from the attacker's address. The connection is closed when the attack
 // ends, or by close.
-func (a *arena) dial() (net.Conn, error) { return a.dialSmall(0) }
+func (a *attacker) dial() (net.Conn, error) { return a.dialSmall(0) }
 
 // dialSmall is dial with a receive buffer of receive bytes.
-func (a *arena) dialSmall(receive int) (net.Conn, error) {
+func (a *attacker) dialSmall(receive int) (net.Conn, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: attackerAddress}, Timeout: waitTimeout}
 	if receive > 0 {
 		dialer.Control = func(_, _ string, c syscall.RawConn) error {
@@ -119,7 +119,7 @@ func (a *arena) dialSmall(receive int) (net.Conn, error) {
 }
 
 // close closes a connection.
-func (a *arena) drop(conn net.Conn) {
+func (a *attacker) close(conn net.Conn) {
 	a.conns.mu.Lock()
 	delete(a.conns.all, conn)
 	a.conns.mu.Unlock()
@@ -127,7 +127,7 @@ func (a *arena) drop(conn net.Conn) {
 }
 
 // closeAll closes all connections, as the exit of a process does.
-func (a *arena) leave() {
+func (a *attacker) closeAll() {
 	a.conns.mu.Lock()
 	defer a.conns.mu.Unlock()
 	for conn := range a.conns.all {
@@ -137,7 +137,7 @@ func (a *arena) leave() {
 }
 
 // sendText sends text over a new connection, which stays open.
-func (a *arena) say(text string) (net.Conn, error) {
+func (a *attacker) sendText(text string) (net.Conn, error) {
 	conn, err := a.dial()
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (a *arena) say(text string) (net.Conn, error) {
 }
 
 // parallel calls do n times in a few goroutines, until the attack ends.
-func (a *arena) many(n int, do func(i int) error) error {
+func (a *attacker) parallel(n int, do func(i int) error) error {
 	const workers = 8
 	var group sync.WaitGroup
 	var mu sync.Mutex
@@ -156,7 +156,7 @@ func (a *arena) many(n int, do func(i int) error) error {
 	next := 0
 	for range workers {
 		group.Go(func() {
-			for !a.over() {
+			for !a.stopped() {
 				mu.Lock()
 				i := next
 				next++
@@ -164,7 +164,7 @@ func (a *arena) many(n int, do func(i int) error) error {
 				if i >= n {
 					return
 				}
-				if err := do(i); err != nil && !a.over() {
+				if err := do(i); err != nil && !a.stopped() {
 					mu.Lock()
 					failed = err
 					mu.Unlock()
@@ -179,17 +179,17 @@ func (a *arena) many(n int, do func(i int) error) error {
 
 // loop repeats do until the attack ends. It ignores errors of do, since the server may
 // close a connection.
-func (a *arena) again(do func() error) error {
-	for !a.over() {
+func (a *attacker) loop(do func() error) error {
+	for !a.stopped() {
 		if err := do(); err != nil {
-			a.rest(20 * time.Millisecond)
+			a.sleep(20 * time.Millisecond)
 		}
 	}
 	return nil
 }
 
 // sleep waits for d, or until the attack ends.
-func (a *arena) rest(d time.Duration) {
+func (a *attacker) sleep(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -200,13 +200,13 @@ func (a *arena) rest(d time.Duration) {
 
 // pace limits a flood to a number of steps per second.
 type pace struct {
-	a     *arena
+	a     *attacker
 	begun time.Time
 	every time.Duration
 	steps int
 }
 
-func (a *arena) pace(perSecond int) *pace {
+func (a *attacker) pace(perSecond int) *pace {
 	return &pace{a: a, begun: time.Now(), every: time.Second / time.Duration(perSecond)}
 }
 
@@ -214,13 +214,13 @@ func (a *arena) pace(perSecond int) *pace {
 func (p *pace) step() bool {
 	p.steps++
 	if ahead := time.Duration(p.steps)*p.every - time.Since(p.begun); ahead > 5*time.Millisecond {
-		p.a.rest(ahead)
+		p.a.sleep(ahead)
 	}
-	return !p.a.over()
+	return !p.a.stopped()
 }
 
 // head returns the head of a tus 1.0 request over HTTP/1.1.
-func (a *arena) head(method, path string, lines ...string) string {
+func (a *attacker) head(method, path string, lines ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nTus-Resumable: 1.0.0\r\n", method, path, a.Address)
 	for _, line := range lines {
@@ -230,7 +230,7 @@ func (a *arena) head(method, path string, lines ...string) string {
 }
 
 // roundTrip sends a request over conn and reads the answer.
-func ask(conn net.Conn, method, text string) (*http.Response, error) {
+func roundTrip(conn net.Conn, method, text string) (*http.Response, error) {
 	if _, err := io.WriteString(conn, text); err != nil {
 		return nil, err
 	}
@@ -244,14 +244,14 @@ func ask(conn net.Conn, method, text string) (*http.Response, error) {
 }
 
 // create creates an upload and returns its path.
-func (a *arena) create(length int64, lines ...string) (string, error) {
+func (a *attacker) create(length int64, lines ...string) (string, error) {
 	conn, err := a.dial()
 	if err != nil {
 		return "", err
 	}
-	defer a.drop(conn)
+	defer a.close(conn)
 	lines = append(lines, fmt.Sprintf("Upload-Length: %d", length), "Content-Length: 0")
-	answer, err := ask(conn, http.MethodPost, a.head(http.MethodPost, uploads, lines...))
+	answer, err := roundTrip(conn, http.MethodPost, a.head(http.MethodPost, uploads, lines...))
 	if err != nil {
 		return "", err
 	}
@@ -263,7 +263,7 @@ func (a *arena) create(length int64, lines ...string) (string, error) {
 }
 
 // createComplete creates an upload, sends its content, and returns its path.
-func (a *arena) filled(length int64, lines ...string) (string, error) {
+func (a *attacker) createComplete(length int64, lines ...string) (string, error) {
 	path, err := a.create(length, lines...)
 	if err != nil {
 		return "", err
@@ -272,8 +272,8 @@ func (a *arena) filled(length int64, lines ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer a.drop(conn)
-	answer, err := ask(conn, http.MethodPatch, a.head(http.MethodPatch, path,
+	defer a.close(conn)
+	answer, err := roundTrip(conn, http.MethodPatch, a.head(http.MethodPatch, path,
 		"Upload-Offset: 0", offsetStream, fmt.Sprintf("Content-Length: %d", length))+strings.Repeat("x", int(length)))
 	if err != nil {
 		return "", err

@@ -16,27 +16,27 @@ func TestCachesAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			to := begin(t)
-			a := newArena(t.Context(), t, to)
+			a := newAttacker(t.Context(), t, to)
 			text := a.head("POST", uploads, "Upload-Length: 1", "Upload-Metadata: a "+strings.Repeat("AAAA", 3000), "Content-Length: 0")
-			err := a.many(8, func(int) error {
+			err := a.parallel(8, func(int) error {
 				conn, err := a.dial()
 				for i := 0; i < 3000/8 && err == nil; i++ {
-					_, err = ask(conn, "POST", text)
+					_, err = roundTrip(conn, "POST", text)
 				}
 				return err
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.leave()
+			a.closeAll()
 			now, err := to.measure()
 			if err != nil {
 				t.Fatal(err)
 			}
 			made := now.created - to.idle.created
 			t.Logf("%d uploads: %.1f MiB more", made, mib(now.heap-to.idle.heap))
-			if more := now.heap - to.idle.heap; more > caches+noise {
-				t.Errorf("%d uploads leave %.1f MiB, want at most %.1f", made, mib(more), mib(caches+noise))
+			if more := now.heap - to.idle.heap; more > cacheBudget+noise {
+				t.Errorf("%d uploads leave %.1f MiB, want at most %.1f", made, mib(more), mib(cacheBudget+noise))
 			}
 		})
 	}

