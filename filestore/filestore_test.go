@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -160,5 +161,20 @@ func TestUploadFromCreationToTermination(t *testing.T) {
 			wantAbsent(t, s, "a")
 			wantFiles(t, s)
 		})
+	}
+}
+
+// FileStore works as a value, not only as a pointer, as in README.
+func TestZeroValueOfFileStore(t *testing.T) {
+	store := FileStore{Path: filepath.Join(t.TempDir(), "new", "uploads")}
+	composer := tusd.NewStoreComposer()
+	store.UseIn(composer)
+	if err := composer.Core.Open(t.Context(), env()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	wantContent(t, &store, "a", func() string { createWithContent(t, &store, "a", 3, "abc"); return "abc" }())
+	if stat, err := os.Stat(store.Path); err != nil || !stat.IsDir() {
+		t.Errorf("the directory: %v", err)
 	}
 }

@@ -9,9 +9,10 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/require"
-	"golang.org/x/sys/unix"
 )
 
 // smallDisk mounts a file system of 2 MiB.

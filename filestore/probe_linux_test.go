@@ -5,8 +5,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/tus/tusd"
 	"golang.org/x/sys/unix"
+
+	"github.com/tus/tusd"
 )
 
 func TestProbeFindsAReadOnlyFileSystem(t *testing.T) {
