@@ -3,7 +3,6 @@ package s3store_test
 import (
 	"crypto/sha1"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/internal/tusclient"
 	rawhttp "github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
 )
@@ -84,25 +84,14 @@ func (n *node) lateChecksums(at, to, size int64) {
 // patchLate sends a chunk with trailers that it has not announced.
 func (n *node) patchLate(path string, offset int64, chunk []byte, trailers []string) (status int) {
 	n.Helper()
-	conn, err := rawhttp.DialHTTP1(n.server.Listener.Addr().String())
-	if err != nil {
-		n.Fatal(err)
-	}
-	defer conn.Close()
-	s, err := conn.Open(rawhttp.Request{Method: http.MethodPatch, Target: path, Length: rawhttp.Unknown, Header: []string{
-		"Tus-Resumable: 1.0.0", "Content-Type: application/offset+octet-stream", fmt.Sprintf("Upload-Offset: %d", offset),
-	}})
-	if err != nil {
-		n.Fatal(err)
-	}
-	if _, err = s.Write(chunk); err == nil {
-		err = s.CloseWrite(trailers...)
+	r, err := tusclient.New(n.server.Listener.Addr().String()).OpenPatch(path, offset, rawhttp.Unknown)
+	if err == nil {
+		err = r.Send(chunk, trailers...)
 	}
 	if err != nil {
 		n.Fatal(err)
 	}
-	<-s.Done()
-	answer, err := s.Response()
+	answer, err := r.Answer()
 	if err != nil {
 		n.Fatal(err)
 	}

@@ -107,7 +107,8 @@ func (s *served) request(method, url string, header ...string) (status int, h ht
 }
 
 // tusClient uploads the Content of the id that the server chooses, and retries
-// after errors as clients of the protocol do.
+// after errors as clients of the protocol do. It is not the client of the other tests,
+// internal/tusclient: this package is for authors of stores and imports only the root.
 type tusClient struct {
 	*served
 	size int64

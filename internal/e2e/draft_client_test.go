@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // draftClient uploads as a client of the IETF draft that reads 104 responses, in one of
@@ -96,7 +98,7 @@ func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	last := offset+int64(len(content)) == int64(len(c.content))
 	request := c.request(method, url, bytes.NewReader(content))
 	request.ContentLength = int64(len(content))
-	c.setComplete(request.Header, last)
+	request.Header.Set(tusclient.Interop(c.interop).CompleteField(last))
 	if method == http.MethodPatch {
 		request.Header.Set("Upload-Offset", strconv.FormatInt(offset, 10))
 	}
@@ -112,15 +114,6 @@ func (c *draftClient) send(method, url string, offset int64) (complete bool) {
 	}
 	defer response.Body.Close()
 	return c.checkAnswer(method, response, last)
-}
-
-// setComplete sets the field that tells whether the request completes the upload.
-func (c *draftClient) setComplete(header http.Header, complete bool) {
-	name := "Upload-Complete"
-	if c.interop == 3 {
-		name, complete = "Upload-Incomplete", !complete
-	}
-	header.Set(name, map[bool]string{true: "?1", false: "?0"}[complete])
 }
 
 // request returns a request whose 104 responses are handled.

@@ -6,9 +6,9 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go/service/s3"
 
 	"github.com/tus/tusd/internal/s3services"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // v2Upload is an unfinished upload of tusd v2 in a bucket: parts of a multipart upload,
@@ -80,25 +81,16 @@ func (f *v2Upload) wantNothingLeft() {
 // negative, the offset of the answer.
 func (f *v2Upload) request(s *service, method string, body []byte, from, status int, offset int64) {
 	f.Helper()
-	r, err := http.NewRequestWithContext(f.Context(), method, s.relay.url()+f.path, bytes.NewReader(body))
-	if err != nil {
-		f.Fatal(err)
-	}
-	r.Header.Set("Tus-Resumable", "1.0.0")
+	header := []string{tusclient.Version}
 	if method == http.MethodPatch {
-		r.Header.Set("Content-Type", "application/offset+octet-stream")
-		r.Header.Set("Upload-Offset", strconv.Itoa(from))
+		header = tusclient.AppendHeader(int64(from))
 	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
+	answer, err := tusclient.Do(method, s.relay.url()+f.path, body, header...)
+	if err := errors.Join(err, answer.Want(method, status)); err != nil {
 		f.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != status {
-		f.Fatalf("%s: %s, want %d", method, answer.Status, status)
-	}
-	if got := answer.Header.Get("Upload-Offset"); offset >= 0 && got != strconv.FormatInt(offset, 10) {
-		f.Fatalf("%s: Upload-Offset %s, want %d", method, got, offset)
+	if got := answer.Offset(); offset >= 0 && got != offset {
+		f.Fatalf("%s: Upload-Offset %d, want %d", method, got, offset)
 	}
 }
 

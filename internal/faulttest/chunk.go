@@ -17,14 +17,14 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"time"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
 // lab is a server with the directory of its uploads.
 type lab struct {
-	Client
+	*tusclient.Client
 	dir string
 }
 
@@ -53,11 +53,11 @@ type proof struct {
 }
 
 var proofs = []proof{
-	{name: "header", hash: sha256.New, mark: tusMark, header: []string{offsetStream},
+	{name: "header", hash: sha256.New, mark: tusclient.Version, header: []string{tusclient.OffsetStream},
 		line: "Upload-Checksum: sha256 %s", refused: 460},
-	{name: "trailer", hash: sha1.New, mark: tusMark, header: []string{offsetStream, "Trailer: Upload-Checksum"},
+	{name: "trailer", hash: sha1.New, mark: tusclient.Version, header: []string{tusclient.OffsetStream, "Trailer: Upload-Checksum"},
 		line: "Upload-Checksum: sha1 %s", late: true, refused: 460},
-	{name: "Content-Digest", hash: sha512.New, mark: draftMark,
+	{name: "Content-Digest", hash: sha512.New, mark: tusclient.Newest.Mark(),
 		header: []string{"Content-Type: application/partial-upload", "Upload-Complete: ?0"},
 		line:   "Content-Digest: sha-512=:%s:", refused: http.StatusBadRequest},
 }
@@ -70,15 +70,15 @@ func (w proof) over(body []byte) string {
 }
 
 // createProven makes an upload with its first chunk.
-func createProven(c Client, seed uint64, first int64) (*Proven, error) {
+func createProven(c *tusclient.Client, seed uint64, first int64) (*Proven, error) {
 	p := &Proven{Content: Content{{Seed: seed, Length: provenRoom}}, ends: []int64{first}}
 	body := p.Content.Piece(0, first)
-	created, err := c.Do(http.MethodPost, uploadsPath, body, "Upload-Defer-Length: 1", offsetStream, proofs[0].over(body))
+	created, err := c.PostWith(body, "Upload-Defer-Length: 1", proofs[0].over(body))
 	if err != nil {
 		return nil, err
 	}
 	p.Path = created.Path()
-	if err := created.want("POST", http.StatusCreated); err != nil {
+	if err := created.Want("POST", http.StatusCreated); err != nil {
 		return nil, err
 	}
 	return p, p.shown(created)
@@ -91,7 +91,7 @@ func (p *Proven) offset() int64 { return p.ends[0] }
 func (p *Proven) certain() bool { return len(p.ends) == 1 }
 
 // shown takes over the offset of an answer, which must be the end of a chunk.
-func (p *Proven) shown(a Answer) error {
+func (p *Proven) shown(a tusclient.Answer) error {
 	if !slices.Contains(p.ends, a.Offset()) {
 		return fmt.Errorf("%v: chunks end at %v", a, p.ends)
 	}
@@ -101,7 +101,7 @@ func (p *Proven) shown(a Answer) error {
 
 // chunk is a PATCH with a checksum on its way.
 type chunk struct {
-	*Running
+	*tusclient.OpenRequest
 	upload *Proven
 	proof  proof
 	body   []byte
@@ -111,17 +111,17 @@ type chunk struct {
 }
 
 // begin starts a chunk of n bytes.
-func (p *Proven) begin(c Client, w proof, n int64, header ...string) (*chunk, error) {
+func (p *Proven) begin(c *tusclient.Client, w proof, n int64, header ...string) (*chunk, error) {
 	k := &chunk{upload: p, proof: w, body: p.Content.Piece(p.offset(), n)}
 	k.sum = w.over(k.body)
-	header = append(header, fmt.Sprint("Upload-Offset: ", p.offset()))
+	header = append(header, w.mark, fmt.Sprint("Upload-Offset: ", p.offset()))
 	header = append(header, w.header...)
 	announced := int64(wire.Unknown)
 	if !w.late {
 		header, announced = append(header, k.sum), n
 	}
 	var err error
-	k.Running, err = c.openMarked(w.mark, http.MethodPatch, p.Path, announced, header)
+	k.OpenRequest, err = c.Open(http.MethodPatch, p.Path, announced, header...)
 	return k, err
 }
 
@@ -179,9 +179,9 @@ func (k *chunk) answer() error {
 		return err
 	}
 	if k.wrong {
-		return answer.want("PATCH with a wrong checksum", k.proof.refused)
+		return answer.Want("PATCH with a wrong checksum", k.proof.refused)
 	}
-	if err := answer.want("PATCH with a checksum", http.StatusNoContent); err != nil {
+	if err := answer.Want("PATCH with a checksum", http.StatusNoContent); err != nil {
 		return err
 	}
 	if end := k.upload.offset() + int64(len(k.body)); answer.Offset() != end {
@@ -191,7 +191,7 @@ func (k *chunk) answer() error {
 }
 
 // append sends a chunk of n bytes.
-func (p *Proven) append(c Client, w proof, n int64, header ...string) error {
+func (p *Proven) append(c *tusclient.Client, w proof, n int64, header ...string) error {
 	k, err := p.begin(c, w, n, header...)
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (p *Proven) append(c Client, w proof, n int64, header ...string) error {
 // firstRequest is what a server is asked first about an upload in its next life.
 type firstRequest struct {
 	name string
-	ask  func(*Proven, Client) error
+	ask  func(*Proven, *tusclient.Client) error
 }
 
 var firstRequests = []firstRequest{
@@ -212,24 +212,24 @@ var firstRequests = []firstRequest{
 	{"PATCH", (*Proven).patch},
 }
 
-func (p *Proven) head(c Client) error {
-	head, err := c.HeadUntilAnswered(p.Path)
+func (p *Proven) head(c *tusclient.Client) error {
+	head, err := headUntilAnswered(c, p.Path)
 	if err != nil {
 		return err
 	}
-	if err := head.want("HEAD", http.StatusOK); err != nil {
+	if err := head.Want("HEAD", http.StatusOK); err != nil {
 		return err
 	}
 	return p.shown(head)
 }
 
 // get is no request that changes an upload, so another one follows.
-func (p *Proven) get(c Client) error {
+func (p *Proven) get(c *tusclient.Client) error {
 	answer, err := c.Get(p.Path)
 	if err != nil {
 		return err
 	}
-	if err := answer.want("GET of an incomplete upload", http.StatusConflict); err != nil {
+	if err := answer.Want("GET of an incomplete upload", http.StatusConflict); err != nil {
 		return err
 	}
 	return p.head(c)
@@ -237,9 +237,9 @@ func (p *Proven) get(c Client) error {
 
 // patch appends where the acknowledged bytes end. Where the server has a chunk
 // beyond them it tells the right offset.
-func (p *Proven) patch(c Client) error {
+func (p *Proven) patch(c *tusclient.Client) error {
 	body := p.Content.Piece(p.offset(), 1000)
-	answer, err := c.Do(http.MethodPatch, p.Path, body, append(patchHeader(p.offset()), proofs[0].over(body))...)
+	answer, err := c.Patch(p.Path, p.offset(), body, proofs[0].over(body))
 	if err != nil {
 		return err
 	}
@@ -303,7 +303,7 @@ func (p *Proven) soFar() Content {
 }
 
 // Complete sends a last chunk that declares the length, and downloads all.
-func (p *Proven) Complete(c Client) error {
+func (p *Proven) Complete(c *tusclient.Client) error {
 	const rest = 5000
 	if err := p.append(c, proofs[0], rest, fmt.Sprint("Upload-Length: ", p.offset()+rest)); err != nil {
 		return err
@@ -312,7 +312,7 @@ func (p *Proven) Complete(c Client) error {
 	if err != nil {
 		return err
 	}
-	if err := answer.want("GET", http.StatusOK); err != nil {
+	if err := answer.Want("GET", http.StatusOK); err != nil {
 		return err
 	}
 	if got := answer.Header.Get(digestField); got != "" {
@@ -329,7 +329,7 @@ func (p *Proven) Remove(l lab) error {
 	if err != nil {
 		return err
 	}
-	if err := answer.want("DELETE "+p.Path, http.StatusNoContent); err != nil {
+	if err := answer.Want("DELETE "+p.Path, http.StatusNoContent); err != nil {
 		return err
 	}
 	return errors.Join(gone(p.file(l.dir, "")), gone(p.file(l.dir, ".info")), gone(p.file(l.dir, ".undo")))
@@ -347,24 +347,4 @@ func (k *chunk) awaitArrival(dir string) error {
 		return err
 	}
 	return await("no rollback mark", func() (bool, error) { return k.upload.noMark(dir) != nil, nil })
-}
-
-// awaitSize waits until a file has so many bytes.
-func awaitSize(name string, want int64) error {
-	return await(fmt.Sprintf("%s has not got %d bytes", name, want), func() (bool, error) {
-		data, err := os.Stat(name)
-		return err == nil && data.Size() == want, err
-	})
-}
-
-// await waits until a condition holds. otherwise says that it does not.
-func await(otherwise string, condition func() (bool, error)) error {
-	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
-		if done, err := condition(); done || err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("after %v %s", waitTimeout, otherwise)
-		}
-	}
 }

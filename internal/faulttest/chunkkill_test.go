@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // TestKillInChunks kills the daemon while chunks with checksums arrive, again
@@ -49,7 +51,7 @@ func (s *chunkSiege) run(t *testing.T, rounds int) {
 			s.killInRollback(t)
 		}
 		daemon := Start(t, s.launch)
-		err := s.check(Client{daemon.Address})
+		err := s.check(daemon.Client())
 		if err == nil {
 			err = s.killInLoad(daemon)
 		}
@@ -69,7 +71,7 @@ func (s *chunkSiege) run(t *testing.T, rounds int) {
 // killInLoad kills the daemon when chunks have begun to arrive.
 func (s *chunkSiege) killInLoad(daemon *Daemon) error {
 	load := &ChunkLoad{
-		Client: Client{daemon.Address}, Seed: s.random.Uint64(), Uploads: s.uploads[:], Arriving: make(chan struct{}),
+		Client: daemon.Client(), Seed: s.random.Uint64(), Uploads: s.uploads[:], Arriving: make(chan struct{}),
 	}
 	after := time.Duration(s.random.Int64N(int64(80 * time.Millisecond)))
 	ended := make(chan error, 1)
@@ -98,7 +100,7 @@ func (s *chunkSiege) killInRollback(t *testing.T) {
 	for _, p := range s.uploads {
 		go func() {
 			if p != nil {
-				Client{daemon.Address}.Head(p.Path) // the answer does not matter
+				daemon.Client().Head(p.Path) // the answer does not matter
 			}
 			asked <- struct{}{}
 		}()
@@ -113,7 +115,7 @@ func (s *chunkSiege) killInRollback(t *testing.T) {
 // check looks at the uploads in the life after a kill, but for some whose next
 // request is to be the next chunk. Half of those that were looked at are
 // completed or removed.
-func (s *chunkSiege) check(c Client) error {
+func (s *chunkSiege) check(c *tusclient.Client) error {
 	l := lab{c, s.launch.Dir}
 	for i, p := range s.uploads {
 		if p == nil || p.certain() && s.random.IntN(4) == 0 {
@@ -139,7 +141,7 @@ func (s *chunkSiege) check(c Client) error {
 	return nil
 }
 
-func (s *chunkSiege) complete(p *Proven, c Client) error {
+func (s *chunkSiege) complete(p *Proven, c *tusclient.Client) error {
 	if err := p.Complete(c); err != nil || !s.digest {
 		return err
 	}
@@ -185,7 +187,7 @@ func dieInChunk(t *testing.T, launch Launch) *Proven {
 	t.Helper()
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	p, k, err := (lab{Client{daemon.Address}, launch.Dir}).intoChunk(1<<20, 1<<19)
+	p, k, err := (lab{daemon.Client(), launch.Dir}).intoChunk(1<<20, 1<<19)
 	if err != nil {
 		t.Fatal(err)
 	}

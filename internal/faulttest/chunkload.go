@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // ChunkLoad is a number of clients that send chunks with checksums, right and
 // wrong ones, until their server dies under them.
 type ChunkLoad struct {
-	Client Client
+	Client *tusclient.Client
 	Seed   uint64
 	// Uploads are gone on with, by one client each; nil: one is made.
 	Uploads []*Proven

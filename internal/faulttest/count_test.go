@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // countedCalls are those that can have to do with a file.
@@ -61,7 +63,7 @@ func traceRequests(t *testing.T, level string) map[string]string {
 	}
 	daemon := Start(t, launch)
 	for range 2 {
-		if err := liveAndDie(Client{daemon.Address}); err != nil {
+		if err := liveAndDie(daemon.Client()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,25 +78,25 @@ func traceRequests(t *testing.T, level string) map[string]string {
 }
 
 // liveAndDie makes an upload of 4 KiB, asks for its offset and removes it.
-func liveAndDie(client Client) error {
+func liveAndDie(client *tusclient.Client) error {
 	created, err := client.Create(4096)
 	if err != nil {
 		return err
 	}
 	path := created.Path()
 	for _, step := range []struct {
-		do     func() (Answer, error)
+		do     func() (tusclient.Answer, error)
 		status int
 	}{
-		{func() (Answer, error) { return client.Patch(path, 0, make([]byte, 4096)) }, http.StatusNoContent},
-		{func() (Answer, error) { return client.Head(path) }, http.StatusOK},
-		{func() (Answer, error) { return client.Delete(path) }, http.StatusNoContent},
+		{func() (tusclient.Answer, error) { return client.Patch(path, 0, make([]byte, 4096)) }, http.StatusNoContent},
+		{func() (tusclient.Answer, error) { return client.Head(path) }, http.StatusOK},
+		{func() (tusclient.Answer, error) { return client.Delete(path) }, http.StatusNoContent},
 	} {
 		answer, err := step.do()
 		if err != nil {
 			return err
 		}
-		if err := answer.want("a step of an upload's life", step.status); err != nil {
+		if err := answer.Want("a step of an upload's life", step.status); err != nil {
 			return err
 		}
 	}
@@ -156,9 +158,9 @@ func callsOfStart(t *testing.T, n int) (count int) {
 		}
 	}
 	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: dir, Tracer: Strace(trace, "-e", countedCalls)})
-	answer, err := Client{daemon.Address}.Head("/files/0")
+	answer, err := daemon.Client().Head("/files/0")
 	if err == nil {
-		err = answer.want("HEAD", http.StatusOK)
+		err = answer.Want("HEAD", http.StatusOK)
 	}
 	if err := daemon.Stop(); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // waitTimeout bounds every wait for the daemon. It is far longer than the daemon needs.
@@ -179,6 +181,9 @@ func (d *Daemon) Stop() error {
 	}
 	return nil
 }
+
+// Client returns a client of the daemon.
+func (d *Daemon) Client() *tusclient.Client { return tusclient.New(d.Address) }
 
 // PID is the process id as seen from here.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tus/tusd/internal/wire"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // withDescriptors is a Tracer that lets a daemon have n descriptors.
@@ -26,7 +26,7 @@ func TestTrafficBesideSlowUploads(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: withDescriptors(1024)}
 	daemon := Start(t, launch)
-	slow := &slowUploads{client: Client{daemon.Address}}
+	slow := &slowUploads{client: daemon.Client()}
 	body := make([]byte, 4096)
 	for range 200 {
 		if err := slow.begin(2*int64(len(body)), body); err != nil {
@@ -52,7 +52,7 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	const descriptors = 64
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: withDescriptors(descriptors)}
 	daemon := Start(t, launch)
-	client := Client{daemon.Address}
+	client := daemon.Client()
 	kept, err := create(client, Content{{Seed: 3, Length: 9000}})
 	if err == nil {
 		err = patch(client, kept, 4000)
@@ -60,19 +60,19 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting, err := dialAll(client.Address, 20) // connections that the server has accepted
+	waiting, err := connectAll(daemon.Address, 20) // connections that the server has accepted
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle, err := dialAll(client.Address, 2*descriptors)
+	idle, err := connectAll(daemon.Address, 2*descriptors)
 	if err != nil {
 		t.Fatal(err)
 	}
 	awaitOutput(t, daemon, "new connections wait")
 	daemon.awaitDescriptors(t, descriptors) // one that was used for a moment is taken by the next stranger
 	met := 0
-	for i, conn := range waiting {
-		short, err := requestOver(conn, kept, i)
+	for i, c := range waiting {
+		short, err := requestOver(c, kept, i)
 		if err != nil {
 			t.Error(err)
 		}
@@ -83,8 +83,8 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	if met == 0 {
 		t.Error("no request met the lack of descriptors: this shows nothing")
 	}
-	for _, conn := range append(waiting, idle...) {
-		conn.Close()
+	for _, c := range append(waiting, idle...) {
+		c.Close()
 	}
 	awaitWholeLife(t, client)
 	if err := AllPromises.Check(client, []*Promise{kept}); err != nil {
@@ -95,21 +95,22 @@ func TestNoDescriptorsLeft(t *testing.T) {
 	}
 }
 
-// dialAll opens n connections.
-func dialAll(address string, n int) (conns []wire.Conn, err error) {
+// connectAll opens n connections.
+func connectAll(address string, n int) (clients []*tusclient.Client, err error) {
 	for range n {
-		conn, err := wire.DialHTTP1(address)
-		if err != nil {
+		c := tusclient.New(address)
+		c.Keep = true
+		if err := c.Connect(); err != nil {
 			return nil, err
 		}
-		conns = append(conns, conn)
+		clients = append(clients, c)
 	}
-	return conns, nil
+	return clients, nil
 }
 
 // awaitWholeLife waits until uploads succeed: the server closes what idle clients
 // have left one connection after the other.
-func awaitWholeLife(t *testing.T, client Client) {
+func awaitWholeLife(t *testing.T, client *tusclient.Client) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err := wholeLife(client)
@@ -148,40 +149,30 @@ func (d *Daemon) awaitDescriptors(t *testing.T, n int) {
 	}
 }
 
-// requestOver sends the i-th kind of request for p over conn. It returns whether
-// the server was short of something, and an error if an answer means more than
-// that.
-func requestOver(conn wire.Conn, p *Promise, i int) (short bool, err error) {
-	requests := []wire.Request{
-		{Method: http.MethodHead, Target: p.Path},
-		{Method: http.MethodPatch, Target: p.Path, Header: patchHeader(p.Offset), Length: 100},
-		{Method: http.MethodGet, Target: p.Path},
-		{Method: http.MethodPost, Target: uploadsPath, Header: []string{"Upload-Length: 10"}},
-		{Method: http.MethodPost, Target: uploadsPath, Header: []string{"Upload-Length: 10", offsetStream}, Length: 10},
+// requestOver sends the i-th kind of request for p over the connection of c. It reports
+// whether the server had no descriptor for it. Other refusals are errors.
+func requestOver(c *tusclient.Client, p *Promise, i int) (short bool, err error) {
+	requests := []struct {
+		method string
+		send   func() (tusclient.Answer, error)
+	}{
+		{http.MethodHead, func() (tusclient.Answer, error) { return c.Head(p.Path) }},
+		{http.MethodPatch, func() (tusclient.Answer, error) { return c.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, 100)) }},
+		{http.MethodGet, func() (tusclient.Answer, error) { return c.Get(p.Path) }},
+		{http.MethodPost, func() (tusclient.Answer, error) { return c.Create(10) }},
+		{http.MethodPost, func() (tusclient.Answer, error) { return c.CreateWith(10, p.Content.Piece(p.Offset, 10)) }},
 	}
 	request := requests[i%len(requests)]
-	request.Header = append(request.Header, tusMark)
-	stream, err := conn.Open(request)
-	if err != nil {
-		return false, err
-	}
-	if request.Length > 0 {
-		if _, err := stream.Write(p.Content.Piece(p.Offset, request.Length)); err != nil {
-			return false, err
-		}
-	}
-	response, err := stream.Response()
-	if err != nil {
-		return false, err
-	}
-	answer := Answer{response.Status, response.Header, response.Body}
+	answer, err := request.send()
 	switch {
-	case answer.Status < 300 && request.Method == http.MethodPatch:
+	case err != nil:
+		return false, err
+	case answer.Status < 300 && request.method == http.MethodPatch:
 		p.Offset = answer.Offset()
-	case answer.Status >= 300 && !answer.Transient() && request.Method != http.MethodGet:
-		err = fmt.Errorf("%s %s, without descriptors: %v", request.Method, request.Target, answer)
+	case answer.Status >= 300 && !answer.Transient() && request.method != http.MethodGet:
+		err = fmt.Errorf("%s without descriptors: %v", request.method, answer)
 	case answer.Status == http.StatusNotFound:
-		err = errors.New("GET, without descriptors: 404")
+		err = errors.New("GET without descriptors: 404")
 	}
 	return answer.Status >= 300 && answer.Transient(), err
 }

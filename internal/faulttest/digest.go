@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 const digestField = "Repr-Digest"
@@ -24,13 +26,13 @@ func digestOf(content Content) string {
 
 // awaitDigest asks for a complete upload until the answer has a digest, which
 // must be that of content.
-func awaitDigest(c Client, path string, content Content) error {
+func awaitDigest(c *tusclient.Client, path string, content Content) error {
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(5 * time.Millisecond) {
-		head, err := c.HeadUntilAnswered(path)
+		head, err := headUntilAnswered(c, path)
 		if err != nil {
 			return err
 		}
-		if err := head.want("HEAD", http.StatusOK); err != nil {
+		if err := head.Want("HEAD", http.StatusOK); err != nil {
 			return err
 		}
 		if got := head.Header.Get(digestField); got != "" {

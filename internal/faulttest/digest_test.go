@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -77,11 +78,11 @@ func loseDigest(t *testing.T, launch Launch, harm func(lab, *Promise) error) err
 	killAsked(t, launch, p)
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	return completesWithDigest(Client{daemon.Address}, p)
+	return completesWithDigest(daemon.Client(), p)
 }
 
 // completesWithDigest holds a server to the promise and to the digest.
-func completesWithDigest(c Client, p *Promise) error {
+func completesWithDigest(c *tusclient.Client, p *Promise) error {
 	if err := AllPromises.Check(c, []*Promise{p}); err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func killAfterState(t *testing.T, launch Launch) *Promise {
 	t.Helper()
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	p, err := lab{Client{daemon.Address}, launch.Dir}.intoUncovered(rand.Uint64())
+	p, err := lab{daemon.Client(), launch.Dir}.intoUncovered(rand.Uint64())
 	daemon.Kill()
 	if err == nil {
 		err = lab{dir: launch.Dir}.changeDigest(p, func(d *keptDigest) {
@@ -122,7 +123,7 @@ func (l lab) intoUncovered(seed uint64) (*Promise, error) {
 	if err != nil {
 		return nil, err
 	}
-	running, err := l.Begin(p.Path, p.Offset, wire.Unknown)
+	running, err := l.OpenPatch(p.Path, p.Offset, wire.Unknown)
 	if err == nil {
 		_, err = running.Write(p.Content.Piece(p.Offset, 1<<20))
 	}
@@ -136,12 +137,12 @@ func (l lab) intoUncovered(seed uint64) (*Promise, error) {
 func killAsked(t *testing.T, launch Launch, p *Promise) {
 	t.Helper()
 	daemon := Start(t, launch)
-	head, err := Client{daemon.Address}.Head(p.Path)
+	head, err := daemon.Client().Head(p.Path)
 	daemon.Kill()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := head.want("HEAD", http.StatusOK); err != nil {
+	if err := head.Want("HEAD", http.StatusOK); err != nil {
 		t.Fatal(err)
 	}
 	p.Shown(head)

@@ -1,6 +1,6 @@
 // Package faulttest proves on the built daemon that nothing acknowledged is
-// lost, whatever breaks. It is a harness (a daemon to start and kill, an honest
-// client, disks to fill and to cut the power of, traces of system calls) and
+// lost, whatever breaks. It is a harness (a daemon to start and kill, disks to
+// fill and to cut the power of, traces of system calls) and
 // the tests that use it:
 //
 //	TestKill, TestKillWithOnePID      kill -9 under load, again and again

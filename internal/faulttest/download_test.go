@@ -3,7 +3,6 @@
 package faulttest
 
 import (
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,13 +20,13 @@ func TestUnreadableDisk(t *testing.T) {
 		Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"),
 		Tracer: Strace(trace, "-e", "trace=sendfile", "-e", "inject=sendfile:error=EIO:when=1+"),
 	})
-	client := Client{daemon.Address}
+	client := daemon.Client()
 	content := Content{{Seed: 1, Length: 1 << 20}}
 	made, err := client.CreateWith(1<<20, content.Piece(0, 1<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Do(http.MethodGet, made.Path(), nil); err == nil {
+	if _, err := client.Get(made.Path()); err == nil {
 		t.Error("the download is complete, so that this proves nothing")
 	}
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {

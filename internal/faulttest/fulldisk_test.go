@@ -10,6 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"testing"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // smallDisk is filled by a test; ext4 needs some of it for its journal.
@@ -32,7 +34,7 @@ func TestFullDisk(t *testing.T) {
 func testFullDisk(t *testing.T, disk *Disk, level string) {
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: disk.Dir + "/uploads", Flags: []string{"-durability", level}}
 	daemon := Start(t, launch)
-	c := Client{daemon.Address}
+	c := daemon.Client()
 	complete, running := mustPatch(t, c, 1, 100_000, 100_000), mustPatch(t, c, 2, 12<<20, 1<<20)
 	doomed := mustPatch(t, c, 3, 1<<20, 1000)
 	makeRoom, err := disk.Fill()
@@ -47,7 +49,7 @@ func testFullDisk(t *testing.T, disk *Disk, level string) {
 	check(t, download(c, complete))
 	daemon.Kill()
 	daemon = Start(t, launch)
-	c = Client{daemon.Address}
+	c = daemon.Client()
 	check(t, keepsWhatFits(c, launch.Dir, running))
 	check(t, download(c, complete))
 	check(t, deletes(c, doomed))
@@ -66,7 +68,7 @@ func check(t *testing.T, err error) {
 }
 
 // mustPatch makes an upload with its first n bytes.
-func mustPatch(t *testing.T, c Client, seed uint64, length, n int64) *Promise {
+func mustPatch(t *testing.T, c *tusclient.Client, seed uint64, length, n int64) *Promise {
 	t.Helper()
 	p, err := create(c, Content{{Seed: seed, Length: length}})
 	if err == nil {
@@ -79,7 +81,7 @@ func mustPatch(t *testing.T, c Client, seed uint64, length, n int64) *Promise {
 }
 
 // refusesCreation expects a POST to be answered as want says, and to leave nothing.
-func refusesCreation(c Client, dir string, length int64, want func(Answer) error) error {
+func refusesCreation(c *tusclient.Client, dir string, length int64, want func(tusclient.Answer) error) error {
 	before, err := names(dir)
 	if err != nil {
 		return err
@@ -98,7 +100,7 @@ func refusesCreation(c Client, dir string, length int64, want func(Answer) error
 	return err
 }
 
-func wantNoRoom(a Answer) error {
+func wantNoRoom(a tusclient.Answer) error {
 	if a.Status != http.StatusInsufficientStorage || a.Header.Get("Retry-After") == "" {
 		return fmt.Errorf("%v, want 507 with Retry-After", a)
 	}
@@ -106,13 +108,13 @@ func wantNoRoom(a Answer) error {
 }
 
 // wantNeverRoom wants the answer to what the file system could never hold.
-func wantNeverRoom(a Answer) error {
-	return a.want("what never fits", http.StatusRequestEntityTooLarge)
+func wantNeverRoom(a tusclient.Answer) error {
+	return a.Want("what never fits", http.StatusRequestEntityTooLarge)
 }
 
 // keepsWhatFits sends more than there is room for. HEAD shows what is really
 // stored, no more and no less.
-func keepsWhatFits(c Client, dir string, p *Promise) error {
+func keepsWhatFits(c *tusclient.Client, dir string, p *Promise) error {
 	answer, err := c.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, p.Content.Length()))
 	if err != nil {
 		return err
@@ -124,7 +126,7 @@ func keepsWhatFits(c Client, dir string, p *Promise) error {
 	if err != nil {
 		return err
 	}
-	if err := head.want("HEAD on a full disk", http.StatusOK); err != nil {
+	if err := head.Want("HEAD on a full disk", http.StatusOK); err != nil {
 		return err
 	}
 	stored, err := os.Stat(filepath.Join(dir, path.Base(p.Path)))
@@ -138,13 +140,13 @@ func keepsWhatFits(c Client, dir string, p *Promise) error {
 	return nil
 }
 
-func deletes(c Client, p *Promise) error {
+func deletes(c *tusclient.Client, p *Promise) error {
 	answer, err := c.Delete(p.Path)
 	if err != nil {
 		return err
 	}
 	p.Gone = true
-	return answer.want("DELETE on a full disk", http.StatusNoContent)
+	return answer.Want("DELETE on a full disk", http.StatusNoContent)
 }
 
 // names lists everything below a directory.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // TestFinalsOnAFullDisk: finals keep out of what -min-free keeps, leave nothing
@@ -38,7 +40,7 @@ func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
 	dir := disk.Dir + "/uploads"
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: dir, Flags: []string{"-min-free", fmt.Sprint(keptFree)}}
 	daemon := Start(t, launch)
-	c := Client{daemon.Address}
+	c := daemon.Client()
 	partial := mustPartial(t, c, 1, partialSize)
 	open := mustPartial(t, c, 2, partialSize-1)
 
@@ -58,19 +60,19 @@ func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
 
 	// There is room for this one when it is made, and none when it can be built.
 	pending, err := c.Concat(partial.Path, open.Path, partial.Path)
-	check(t, errors.Join(err, pending.want("POST of a final that waits", http.StatusCreated)))
+	check(t, errors.Join(err, pending.Want("POST of a final that waits", http.StatusCreated)))
 	check(t, fillUpTo(disk, ballast, 3*partialSize+keptFree-1<<20))
 	check(t, patch(c, open, 1))
 	final := filepath.Join(dir, filepath.Base(pending.Path()))
 	check(t, staysEmpty(daemon, disk, final))
 	daemon.Kill()
 	daemon = Start(t, launch)
-	c = Client{daemon.Address}
+	c = daemon.Client()
 	check(t, staysEmpty(daemon, disk, final))
 
 	check(t, os.Remove(ballast))
-	head, err := c.HeadUntilAnswered(pending.Path())
-	check(t, errors.Join(err, head.want("HEAD when there is room", http.StatusOK)))
+	head, err := headUntilAnswered(c, pending.Path())
+	check(t, errors.Join(err, head.Want("HEAD when there is room", http.StatusOK)))
 	if head.Offset() != 3*partialSize {
 		t.Errorf("the final has %d bytes", head.Offset())
 	}
@@ -78,7 +80,7 @@ func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
 }
 
 // mustPartial makes a partial of partialSize bytes of which n are stored.
-func mustPartial(t *testing.T, c Client, seed uint64, n int64) *Promise {
+func mustPartial(t *testing.T, c *tusclient.Client, seed uint64, n int64) *Promise {
 	t.Helper()
 	p, err := create(c, Content{{Seed: seed, Length: partialSize}}, "Upload-Concat: partial")
 	if err == nil {

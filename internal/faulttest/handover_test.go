@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // tries is how often a test of time runs until one run is in time: a busy
@@ -22,7 +24,7 @@ const tries = 5
 func TestHalfOpenClientIsReplaced(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uploads")
 	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: dir})
-	c := Client{daemon.Address}
+	c := daemon.Client()
 	best := time.Hour
 	for try := 0; try < tries && best > 100*time.Millisecond; try++ {
 		took, err := replaceVanished(c, dir, uint64(try))
@@ -38,7 +40,7 @@ func TestHalfOpenClientIsReplaced(t *testing.T) {
 
 // replaceVanished begins a PATCH that does not go on, and measures how long a
 // new client needs to append.
-func replaceVanished(c Client, dir string, seed uint64) (took time.Duration, err error) {
+func replaceVanished(c *tusclient.Client, dir string, seed uint64) (took time.Duration, err error) {
 	p, err := create(c, someContent(seed))
 	if err != nil {
 		return 0, err
@@ -85,7 +87,7 @@ func beingStored(data string) error {
 // second, and no byte is doubled or lost.
 func TestFiftyClientsFightForOneUpload(t *testing.T) {
 	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")})
-	c := Client{daemon.Address}
+	c := daemon.Client()
 	best := time.Hour
 	for try := 0; try < tries && best > time.Second; try++ {
 		took, err := fight(c, Content{{Seed: uint64(try), Length: 4 << 20}})
@@ -99,7 +101,7 @@ func TestFiftyClientsFightForOneUpload(t *testing.T) {
 	}
 }
 
-func fight(c Client, content Content) (took time.Duration, err error) {
+func fight(c *tusclient.Client, content Content) (took time.Duration, err error) {
 	p, err := create(c, content)
 	if err != nil {
 		return 0, err
@@ -119,7 +121,7 @@ func fight(c Client, content Content) (took time.Duration, err error) {
 }
 
 // fightFor is one client. It retries when it is overtaken.
-func fightFor(c Client, path string, body []byte) error {
+func fightFor(c *tusclient.Client, path string, body []byte) error {
 	for deadline := time.Now().Add(waitTimeout); ; {
 		head, err := c.Head(path)
 		switch {
@@ -132,14 +134,14 @@ func fightFor(c Client, path string, body []byte) error {
 		case head.Transient():
 			continue
 		case head.Status != http.StatusOK:
-			return head.want("HEAD", http.StatusOK)
+			return head.Want("HEAD", http.StatusOK)
 		}
 		answer, err := c.Patch(path, head.Offset(), body[head.Offset():])
 		if err != nil {
 			return err
 		}
 		if ok := answer.Status == http.StatusNoContent || answer.Status == http.StatusConflict || answer.Transient(); !ok {
-			return answer.want("PATCH", http.StatusNoContent)
+			return answer.Want("PATCH", http.StatusNoContent)
 		}
 	}
 }

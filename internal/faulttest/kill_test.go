@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // roundsEnv is the environment variable with the number of rounds of
@@ -62,7 +63,7 @@ func TestKillSeesEarlyAcknowledgement(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, "tusd_broken_earlyack"), Dir: t.TempDir()}
 	daemon := Start(t, launch)
-	promises, err := lab{Client{daemon.Address}, launch.Dir}.byPatch()
+	promises, err := lab{daemon.Client(), launch.Dir}.byPatch()
 	daemon.Kill()
 	if err != nil {
 		t.Fatalf("before the kill: %v", err)
@@ -93,7 +94,7 @@ func (k killing) run(t *testing.T) {
 	var acknowledged int64
 	for round := range k.rounds {
 		daemon := Start(t, k.launch)
-		client := Client{daemon.Address}
+		client := daemon.Client()
 		if err := AllPromises.Check(client, promises); err != nil {
 			t.Fatalf("after %d kills: %v\n%s", round, err, daemon.Output())
 		}
@@ -132,7 +133,7 @@ func killDuring(daemon *Daemon, load *Load, after time.Duration) ([]*Promise, er
 
 // thinOut removes half of the uploads, so that the directory does not grow for
 // ever, and returns what is to be checked once more.
-func thinOut(c Client, promises []*Promise, random *rand.Rand) (kept []*Promise, err error) {
+func thinOut(c *tusclient.Client, promises []*Promise, random *rand.Rand) (kept []*Promise, err error) {
 	for _, p := range promises {
 		if p.Ending { // has been looked at
 			continue
@@ -145,7 +146,7 @@ func thinOut(c Client, promises []*Promise, random *rand.Rand) (kept []*Promise,
 		if err != nil {
 			return nil, err
 		}
-		if err := answer.want("DELETE "+p.Path, http.StatusNoContent); err != nil {
+		if err := answer.Want("DELETE "+p.Path, http.StatusNoContent); err != nil {
 			return nil, err
 		}
 		p.Ending, p.Gone = true, true

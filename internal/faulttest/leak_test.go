@@ -18,22 +18,23 @@ import (
 	"time"
 
 	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // slowUploads are uploads whose PATCH has begun and does not end.
 type slowUploads struct {
-	client  Client
-	running []*Running
+	client  *tusclient.Client
+	running []*tusclient.OpenRequest
 	paths   []string
 }
 
 // begin begins one more, of which the server has sent bytes.
 func (s *slowUploads) begin(length int64, sent []byte) error {
 	created, err := s.client.Create(length)
-	if err := errors.Join(err, created.want("POST", http.StatusCreated)); err != nil {
+	if err := errors.Join(err, created.Want("POST", http.StatusCreated)); err != nil {
 		return err
 	}
-	running, err := s.client.Begin(created.Path(), 0, length)
+	running, err := s.client.OpenPatch(created.Path(), 0, length)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (s *slowUploads) end(rest []byte) error {
 	return errors.Join(all...)
 }
 
-func endOne(running *Running, rest []byte, complete bool) error {
+func endOne(running *tusclient.OpenRequest, rest []byte, complete bool) error {
 	if !complete {
 		return running.Abort()
 	}
@@ -68,7 +69,7 @@ func endOne(running *Running, rest []byte, complete bool) error {
 		return err
 	}
 	answer, err := running.Answer()
-	return errors.Join(err, answer.want("a slow PATCH", http.StatusNoContent))
+	return errors.Join(err, answer.Want("a slow PATCH", http.StatusNoContent))
 }
 
 // handles counts the descriptors of the daemon by their kind, and its
@@ -107,7 +108,7 @@ func kindOf(link string) string {
 // metric reads a whole number of /metrics.
 func (d *Daemon) metric(t *testing.T, name string) int {
 	t.Helper()
-	answer, err := Client{d.Address}.Do(http.MethodGet, "/metrics", nil)
+	answer, err := d.Client().Do(http.MethodGet, "/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ const (
 // when they all did.
 func slowOnes(t *testing.T, daemon *Daemon, n int) map[string]int {
 	t.Helper()
-	slow := &slowUploads{client: Client{daemon.Address}}
+	slow := &slowUploads{client: daemon.Client()}
 	body := make([]byte, 4096)
 	for range n {
 		if err := slow.begin(2*int64(len(body)), body); err != nil {

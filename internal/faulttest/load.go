@@ -11,13 +11,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
 // Load is a number of clients that upload, concatenate and remove until their
 // server dies under them.
 type Load struct {
-	Client  Client
+	Client  *tusclient.Client
 	Seed    uint64
 	Workers int
 	Largest int64 // bytes of the longest content; 0: 4 MiB
@@ -49,7 +50,7 @@ func (l *Load) Acknowledged() int64 { return l.acknowledged.Load() }
 // worker is one client of a Load.
 type worker struct {
 	load *Load
-	Client
+	*tusclient.Client
 	rand *rand.Rand
 }
 
@@ -71,7 +72,7 @@ func (l *Load) work(n uint64) error {
 }
 
 // promise notes an upload that the server has acknowledged.
-func (w *worker) promise(created Answer, content Content) *Promise {
+func (w *worker) promise(created tusclient.Answer, content Content) *Promise {
 	p := &Promise{Path: created.Path(), Content: content}
 	w.note(p, created)
 	w.load.mu.Lock()
@@ -81,7 +82,7 @@ func (w *worker) promise(created Answer, content Content) *Promise {
 }
 
 // note takes over the offset that an answer shows.
-func (w *worker) note(p *Promise, answer Answer) {
+func (w *worker) note(p *Promise, answer tusclient.Answer) {
 	before := p.Offset
 	p.Shown(answer)
 	w.load.acknowledged.Add(p.Offset - before)
@@ -145,10 +146,10 @@ func (w *worker) append(p *Promise, piece []byte) error {
 	return nil
 }
 
-func (w *worker) patchChunked(path string, offset int64, body []byte) (Answer, error) {
-	running, err := w.Begin(path, offset, wire.Unknown)
+func (w *worker) patchChunked(path string, offset int64, body []byte, header ...string) (tusclient.Answer, error) {
+	running, err := w.OpenPatch(path, offset, wire.Unknown, header...)
 	if err != nil {
-		return Answer{}, err
+		return tusclient.Answer{}, err
 	}
 	half := len(body) / 2
 	go func() {
@@ -197,7 +198,7 @@ func (w *worker) concatenate() error {
 		return err
 	}
 	p := w.promise(created, final)
-	head, err := w.HeadUntilAnswered(p.Path)
+	head, err := headUntilAnswered(w.Client, p.Path)
 	if err := answered(head, err, "HEAD of a final", http.StatusOK); err != nil {
 		return err
 	}
@@ -221,16 +222,16 @@ func (w *worker) terminate() error {
 
 // answered tells a server that died (died) from one that hangs or answers
 // wrongly.
-func answered(answer Answer, err error, what string, status int) error {
+func answered(answer tusclient.Answer, err error, what string, status int) error {
 	if err != nil {
 		return diedOr(fmt.Errorf("%s: %w", what, err))
 	}
-	return answer.want(what, status)
+	return answer.Want(what, status)
 }
 
 // diedOr returns err, as died if it says that a server did not answer.
 func diedOr(err error) error {
-	if errors.Is(err, errNoAnswer) && !errors.Is(err, wire.ErrTimeout) {
+	if errors.Is(err, tusclient.ErrNoAnswer) && !errors.Is(err, wire.ErrTimeout) {
 		return died{err}
 	}
 	return err

@@ -37,7 +37,7 @@ func traceOrder(t *testing.T, tags string) (answers int, err error) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	launch := Launch{Binary: builder.Binary(t, tags), Dir: t.TempDir(), Tracer: Strace(trace, "-e", tracedCalls)}
 	daemon := Start(t, launch)
-	if _, err := (lab{Client{daemon.Address}, launch.Dir}).byAll(); err != nil {
+	if _, err := (lab{daemon.Client(), launch.Dir}).byAll(); err != nil {
 		t.Fatal(err)
 	}
 	if err := daemon.Stop(); err != nil {

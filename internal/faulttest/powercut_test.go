@@ -125,7 +125,7 @@ func powerCut(t *testing.T, launch Launch, play scene, delay time.Duration,
 	if err := SyncDisk(disk.Dir); err != nil { // the start itself promises nothing
 		return err
 	}
-	holds, err := play(lab{Client{daemon.Address}, launch.Dir})
+	holds, err := play(lab{daemon.Client(), launch.Dir})
 	if err != nil {
 		return err
 	}
@@ -170,5 +170,5 @@ func inNextLife(t *testing.T, launch Launch, holds func(lab) error) error {
 		return err
 	}
 	defer daemon.Kill()
-	return holds(lab{Client{daemon.Address}, launch.Dir})
+	return holds(lab{daemon.Client(), launch.Dir})
 }

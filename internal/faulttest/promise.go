@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // Promise is what a server has told about one upload, and thereby promised.
@@ -19,7 +21,7 @@ type Promise struct {
 }
 
 // Shown notes the offset of an answer.
-func (p *Promise) Shown(a Answer) {
+func (p *Promise) Shown(a tusclient.Answer) {
 	p.Offset = max(p.Offset, a.Offset())
 }
 
@@ -40,7 +42,7 @@ const (
 // Check holds a server to promises made in an earlier life: nothing that was
 // acknowledged is lost, nothing removed has come back, no upload is locked or
 // unusable, and every one can be completed and is identical then.
-func (s Survival) Check(c Client, promises []*Promise) error {
+func (s Survival) Check(c *tusclient.Client, promises []*Promise) error {
 	for _, p := range promises {
 		if err := s.check(c, p); err != nil {
 			return fmt.Errorf("%s (%d of %d bytes promised): %w", p.Path, p.Offset, p.Content.Length(), err)
@@ -49,8 +51,8 @@ func (s Survival) Check(c Client, promises []*Promise) error {
 	return nil
 }
 
-func (s Survival) check(c Client, p *Promise) error {
-	head, err := c.HeadUntilAnswered(p.Path)
+func (s Survival) check(c *tusclient.Client, p *Promise) error {
+	head, err := headUntilAnswered(c, p.Path)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func (s Survival) check(c Client, p *Promise) error {
 	if head.Status == http.StatusNotFound && s.mayBeGone(p) {
 		return nil
 	}
-	if err := head.want("HEAD", http.StatusOK); err != nil {
+	if err := head.Want("HEAD", http.StatusOK); err != nil {
 		return err
 	}
 	if offset := head.Offset(); offset > p.Content.Length() || offset < p.Offset && s.bindsOffset(p) {
@@ -72,7 +74,7 @@ func (s Survival) check(c Client, p *Promise) error {
 	return download(c, p)
 }
 
-func (s Survival) checkGone(head Answer) error {
+func (s Survival) checkGone(head tusclient.Answer) error {
 	if head.Status == http.StatusNotFound || head.Status == http.StatusGone || s == CompleteOnes {
 		return nil
 	}
@@ -89,14 +91,14 @@ func (s Survival) bindsOffset(p *Promise) bool {
 
 // resume sends what is missing behind offset, in two requests if it is enough
 // for two.
-func resume(c Client, p *Promise, offset int64) error {
+func resume(c *tusclient.Client, p *Promise, offset int64) error {
 	for length := p.Content.Length(); offset < length; {
 		piece := p.Content.Piece(offset, (length-offset+1)/2)
 		answer, err := c.Patch(p.Path, offset, piece)
 		if err != nil {
 			return fmt.Errorf("resume at %d: %w", offset, err)
 		}
-		if err := answer.want(fmt.Sprint("resume at ", offset), http.StatusNoContent); err != nil {
+		if err := answer.Want(fmt.Sprint("resume at ", offset), http.StatusNoContent); err != nil {
 			return err
 		}
 		if answer.Offset() != offset+int64(len(piece)) {
@@ -108,12 +110,12 @@ func resume(c Client, p *Promise, offset int64) error {
 	return nil
 }
 
-func download(c Client, p *Promise) error {
+func download(c *tusclient.Client, p *Promise) error {
 	answer, err := c.Get(p.Path)
 	if err != nil {
 		return err
 	}
-	if err := answer.want("GET", http.StatusOK); err != nil {
+	if err := answer.Want("GET", http.StatusOK); err != nil {
 		return err
 	}
 	return p.Content.Compare(bytes.NewReader(answer.Body))

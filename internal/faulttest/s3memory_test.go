@@ -34,7 +34,7 @@ func TestMemoryOfUploadsToS3(t *testing.T) {
 			"AWS_ACCESS_KEY_ID=" + service.AccessKey(), "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=us-east-1", "TMPDIR=" + temp,
 		},
 	})
-	client, body := Client{Address: daemon.Address}, make([]byte, size)
+	client, body := daemon.Client(), make([]byte, size)
 	var work sync.WaitGroup
 	for range uploads {
 		work.Go(func() {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -46,22 +47,22 @@ func (l lab) byAll() (all []*Promise, err error) {
 func someContent(seed uint64) Content { return Content{{Seed: seed, Length: 3<<20 + 17}} }
 
 // create makes an upload for content.
-func create(c Client, content Content, header ...string) (*Promise, error) {
+func create(c *tusclient.Client, content Content, header ...string) (*Promise, error) {
 	created, err := c.Create(content.Length(), header...)
 	if err != nil {
 		return nil, err
 	}
-	return &Promise{Path: created.Path(), Content: content}, created.want("POST", http.StatusCreated)
+	return &Promise{Path: created.Path(), Content: content}, created.Want("POST", http.StatusCreated)
 }
 
 // patch sends n bytes.
-func patch(c Client, p *Promise, n int64) error {
+func patch(c *tusclient.Client, p *Promise, n int64) error {
 	answer, err := c.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, n))
 	if err != nil {
 		return err
 	}
 	p.Shown(answer)
-	return answer.want("PATCH", http.StatusNoContent)
+	return answer.Want("PATCH", http.StatusNoContent)
 }
 
 func (l lab) byCreation() ([]*Promise, error) {
@@ -77,7 +78,7 @@ func (l lab) byCreationWithData() ([]*Promise, error) {
 	}
 	p := &Promise{Path: created.Path(), Content: content}
 	p.Shown(created)
-	return []*Promise{p}, created.want("POST", http.StatusCreated)
+	return []*Promise{p}, created.Want("POST", http.StatusCreated)
 }
 
 // byPatch promises data of an upload that is surely on the disk itself.
@@ -125,7 +126,7 @@ func (l lab) byConcatenation() ([]*Promise, error) {
 	}
 	final := &Promise{Path: created.Path(), Content: slices.Concat(promises[0].Content, promises[1].Content)}
 	final.Shown(created)
-	return append(promises, final), created.want("POST", http.StatusCreated)
+	return append(promises, final), created.Want("POST", http.StatusCreated)
 }
 
 func (l lab) byTermination() ([]*Promise, error) { return l.terminated(1 << 20) }
@@ -148,26 +149,26 @@ func (l lab) terminated(n int64) ([]*Promise, error) {
 		return nil, err
 	}
 	promises[0].Gone = true
-	return promises, answer.want("DELETE", http.StatusNoContent)
+	return promises, answer.Want("DELETE", http.StatusNoContent)
 }
 
 func (l lab) byHead() ([]*Promise, error) {
-	return l.interrupted(7, false, func(p *Promise) (Answer, error) { return l.Head(p.Path) })
+	return l.interrupted(7, false, func(p *Promise) (tusclient.Answer, error) { return l.Head(p.Path) })
 }
 
 func (l lab) byConflict() ([]*Promise, error) {
-	return l.interrupted(8, false, func(p *Promise) (Answer, error) {
+	return l.interrupted(8, false, func(p *Promise) (tusclient.Answer, error) {
 		return l.Patch(p.Path, p.Content.Length(), nil)
 	})
 }
 
 func (l lab) byHeadAfterCut() ([]*Promise, error) {
-	return l.interrupted(9, true, func(p *Promise) (Answer, error) { return l.HeadUntilAnswered(p.Path) })
+	return l.interrupted(9, true, func(p *Promise) (tusclient.Answer, error) { return headUntilAnswered(l.Client, p.Path) })
 }
 
 // interrupted sends pieces of PATCHes without their end, each time
 // followed by ask, until an answer to that shows a new offset.
-func (l lab) interrupted(seed uint64, cut bool, ask func(*Promise) (Answer, error)) ([]*Promise, error) {
+func (l lab) interrupted(seed uint64, cut bool, ask func(*Promise) (tusclient.Answer, error)) ([]*Promise, error) {
 	p, err := l.created(seed)
 	if err != nil {
 		return nil, err
@@ -194,8 +195,8 @@ func (l lab) interrupted(seed uint64, cut bool, ask func(*Promise) (Answer, erro
 }
 
 // sendSome begins a PATCH and sends half of the content.
-func sendSome(c Client, p *Promise) (*Running, error) {
-	running, err := c.Begin(p.Path, 0, wire.Unknown)
+func sendSome(c *tusclient.Client, p *Promise) (*tusclient.OpenRequest, error) {
+	running, err := c.OpenPatch(p.Path, 0, wire.Unknown)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // signal sends s to the daemon.
@@ -43,7 +45,7 @@ func (d *Daemon) stop(t *testing.T) {
 }
 
 // wholeLife has an upload created, continued, looked at, read and removed.
-func wholeLife(c Client) error {
+func wholeLife(c *tusclient.Client) error {
 	p, err := create(c, Content{{Seed: 7, Length: 2000}})
 	if err != nil {
 		return err
@@ -53,7 +55,7 @@ func wholeLife(c Client) error {
 			return err
 		}
 		head, err := c.Head(p.Path)
-		if err := errors.Join(err, head.want("HEAD", http.StatusOK)); err != nil {
+		if err := errors.Join(err, head.Want("HEAD", http.StatusOK)); err != nil {
 			return err
 		}
 		if head.Offset() != p.Offset {
@@ -76,7 +78,7 @@ func TestStoppedNeighbour(t *testing.T) {
 			if when == "there before" {
 				d.b = Start(t, launch)
 			}
-			if err := wholeLife(Client{d.a.Address}); err != nil {
+			if err := wholeLife(d.a.Client()); err != nil {
 				t.Fatal(err)
 			}
 			held, running, err := d.stalled(1, 5000)
@@ -88,7 +90,7 @@ func TestStoppedNeighbour(t *testing.T) {
 			if d.b == nil {
 				d.b = Start(t, launch)
 			}
-			b := Client{d.b.Address}
+			b := d.b.Client()
 			for range 2 {
 				if err := wholeLife(b); err != nil {
 					t.Fatalf("beside a daemon that is stopped: %v", err)
@@ -107,14 +109,14 @@ func TestStoppedNeighbour(t *testing.T) {
 // that may be repeated.
 func (d duo) wantHeld(t *testing.T, p *Promise) {
 	t.Helper()
-	b := Client{d.b.Address}
-	for what, ask := range map[string]func() (Answer, error){
-		"HEAD":   func() (Answer, error) { return b.Head(p.Path) },
-		"PATCH":  func() (Answer, error) { return b.Patch(p.Path, 5000, p.Content.Piece(5000, 10)) },
-		"DELETE": func() (Answer, error) { return b.Delete(p.Path) },
+	b := d.b.Client()
+	for what, ask := range map[string]func() (tusclient.Answer, error){
+		"HEAD":   func() (tusclient.Answer, error) { return b.Head(p.Path) },
+		"PATCH":  func() (tusclient.Answer, error) { return b.Patch(p.Path, 5000, p.Content.Piece(5000, 10)) },
+		"DELETE": func() (tusclient.Answer, error) { return b.Delete(p.Path) },
 	} {
 		answer, err := ask()
-		if err := errors.Join(err, answer.want(what, http.StatusLocked)); err != nil {
+		if err := errors.Join(err, answer.Want(what, http.StatusLocked)); err != nil {
 			t.Errorf("an upload that a stopped daemon holds: %v", err)
 		}
 	}
@@ -122,18 +124,18 @@ func (d duo) wantHeld(t *testing.T, p *Promise) {
 
 // goesOn checks that the PATCH which a stopped daemon was reading can be
 // continued by either daemon.
-func (d duo) goesOn(p *Promise, running *Running) error {
+func (d duo) goesOn(p *Promise, running *tusclient.OpenRequest) error {
 	rest := p.Content.Length() - 5000
 	_, err := running.Write(p.Content.Piece(5000, rest))
 	if err := errors.Join(err, running.CloseWrite()); err != nil {
 		return err
 	}
 	answer, err := running.Answer()
-	if err := errors.Join(err, answer.want("the PATCH", http.StatusNoContent)); err != nil {
+	if err := errors.Join(err, answer.Want("the PATCH", http.StatusNoContent)); err != nil {
 		return err
 	}
 	p.Offset = p.Content.Length()
-	return errors.Join(AllPromises.Check(Client{d.b.Address}, []*Promise{p}), wholeLife(Client{d.a.Address}))
+	return errors.Join(AllPromises.Check(d.b.Client(), []*Promise{p}), wholeLife(d.a.Client()))
 }
 
 // TestStoppedWhileStarting: a daemon that is stopped at any moment of its start
@@ -148,7 +150,7 @@ func TestStoppedWhileStarting(t *testing.T) {
 		}
 		<-time.After(time.Duration(i) * 2 * time.Millisecond) // any moment will do
 		starting.stop(t)
-		err := wholeLife(Client{served.Address})
+		err := wholeLife(served.Client())
 		starting.signal(t, syscall.SIGKILL)
 		starting.cmd.Wait()
 		if err != nil {

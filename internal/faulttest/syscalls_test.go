@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // fault is a set of system calls that fail with the error that a broken or
@@ -103,14 +104,14 @@ func runClients(t *testing.T, launch Launch, length int64) ([]*Promise, error) {
 		return nil, err
 	}
 	defer daemon.Kill()
-	s := &stubborn{Client: Client{daemon.Address}}
+	s := &stubborn{Client: daemon.Client()}
 	err = s.run(length)
 	return s.promises, err
 }
 
 // stubborn is a client that retries after errors, for a limited time.
 type stubborn struct {
-	Client
+	*tusclient.Client
 	promises []*Promise
 }
 
@@ -141,7 +142,7 @@ func (s *stubborn) run(length int64) error {
 // upload makes an upload and sends it in two requests. It returns nil if the
 // server could not.
 func (s *stubborn) upload(content Content, header ...string) (*Promise, error) {
-	created, err := s.create(func() (Answer, error) { return s.Create(content.Length(), header...) })
+	created, err := s.create(func() (tusclient.Answer, error) { return s.Create(content.Length(), header...) })
 	if err != nil || created == nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (s *stubborn) upload(content Content, header ...string) (*Promise, error) {
 }
 
 // create repeats a POST. It returns nil if the server could not.
-func (s *stubborn) create(post func() (Answer, error)) (*Answer, error) {
+func (s *stubborn) create(post func() (tusclient.Answer, error)) (*tusclient.Answer, error) {
 	for range attempts {
 		created, err := post()
 		done, err := s.judge("POST", created, err, http.StatusCreated)
@@ -178,7 +179,7 @@ func (s *stubborn) create(post func() (Answer, error)) (*Answer, error) {
 
 // judge reports whether an answer was the wanted one. Transient errors, and
 // no answer at all, are no errors.
-func (s *stubborn) judge(what string, answer Answer, err error, status int) (done bool, _ error) {
+func (s *stubborn) judge(what string, answer tusclient.Answer, err error, status int) (done bool, _ error) {
 	switch {
 	case err != nil || answer.Transient():
 		return false, nil
@@ -209,7 +210,7 @@ func (s *stubborn) look(p *Promise) error {
 		return nil
 	}
 	p.Shown(answer)
-	return answer.want("HEAD", http.StatusOK)
+	return answer.Want("HEAD", http.StatusOK)
 }
 
 func (s *stubborn) concatenate(partials ...*Promise) error {
@@ -221,7 +222,7 @@ func (s *stubborn) concatenate(partials ...*Promise) error {
 		}
 		content, paths = append(content, p.Content...), append(paths, p.Path)
 	}
-	created, err := s.create(func() (Answer, error) { return s.Concat(paths...) })
+	created, err := s.create(func() (tusclient.Answer, error) { return s.Concat(paths...) })
 	if err != nil || created == nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -32,13 +33,13 @@ func startDuo(t *testing.T, ownPIDs bool) duo {
 
 // stalled begins a PATCH over daemon a, of which the first sent bytes arrive
 // and are stored, and nothing follows.
-func (d duo) stalled(seed uint64, sent int64) (*Promise, *Running, error) {
-	c := Client{d.a.Address}
+func (d duo) stalled(seed uint64, sent int64) (*Promise, *tusclient.OpenRequest, error) {
+	c := d.a.Client()
 	p, err := create(c, Content{{Seed: seed, Length: sent + 1000}})
 	if err != nil {
 		return nil, nil, err
 	}
-	running, err := c.Begin(p.Path, 0, wire.Unknown)
+	running, err := c.OpenPatch(p.Path, 0, wire.Unknown)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -73,7 +74,7 @@ func hasSize(name string, size int64) error {
 // long that took.
 func (d duo) headOverB(p *Promise, want int64) (time.Duration, error) {
 	start := time.Now()
-	head, err := Client{d.b.Address}.Head(p.Path)
+	head, err := d.b.Client().Head(p.Path)
 	took := time.Since(start)
 	if err == nil && (head.Status != http.StatusOK || head.Offset() != want) {
 		err = fmt.Errorf("HEAD over the other daemon: %v, want 200 and offset %d", head, want)
@@ -133,11 +134,11 @@ func (d duo) handOver(seed uint64, sent int64) (time.Duration, error) {
 	}
 	p.Offset = sent
 	for _, daemon := range []*Daemon{d.b, d.a} {
-		if err := patch(Client{daemon.Address}, p, 500); err != nil {
+		if err := patch(daemon.Client(), p, 500); err != nil {
 			return 0, err
 		}
 	}
-	return took, AllPromises.Check(Client{d.b.Address}, []*Promise{p})
+	return took, AllPromises.Check(d.b.Client(), []*Promise{p})
 }
 
 // TestHandOverAfterMuchData: what was just written does not make the next
@@ -159,7 +160,7 @@ func TestHandOverAfterMuchData(t *testing.T) {
 		if err != nil {
 			return 0, err
 		}
-		return took, deletes(Client{d.b.Address}, p)
+		return took, deletes(d.b.Client(), p)
 	})
 }
 
@@ -179,7 +180,7 @@ func TestKilledDaemonHoldsNothing(t *testing.T) {
 			return 0, err
 		}
 		p.Offset = 5000
-		return took, AllPromises.Check(Client{d.b.Address}, []*Promise{p})
+		return took, AllPromises.Check(d.b.Client(), []*Promise{p})
 	})
 }
 
@@ -187,7 +188,7 @@ func TestKilledDaemonHoldsNothing(t *testing.T) {
 // stickiness gets there, and no byte is doubled or lost.
 func TestClientsFightOverTwoDaemons(t *testing.T) {
 	d := startDuo(t, false)
-	a, b := Client{d.a.Address}, Client{d.b.Address}
+	a, b := d.a.Client(), d.b.Client()
 	content := Content{{Seed: 1, Length: 1 << 20}}
 	p, err := create(a, content)
 	if err != nil {
@@ -197,14 +198,14 @@ func TestClientsFightOverTwoDaemons(t *testing.T) {
 	body := content.Piece(0, content.Length())
 	done := make(chan error, fighters)
 	for i := range fighters {
-		go func() { done <- fightFor([]Client{a, b}[i%2], p.Path, body) }()
+		go func() { done <- fightFor([]*tusclient.Client{a, b}[i%2], p.Path, body) }()
 	}
 	for range fighters {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}
-	for _, c := range []Client{a, b} {
+	for _, c := range []*tusclient.Client{a, b} {
 		if err := download(c, p); err != nil {
 			t.Error(err)
 		}

@@ -1,6 +1,7 @@
 // Package heaptest attacks a handler with requests whose query, metadata and lists are
 // large, and asserts that the heap shrinks again: state between requests is bounded in
-// bytes and does not keep the memory of requests alive.
+// bytes and does not keep the memory of requests alive. It calls the handler without a
+// network and a client, whose memory would count, too.
 package heaptest
 
 import (

@@ -325,11 +325,7 @@ func (e *env) restartWithSpool() {
 func (e *env) patchWithTrailer(target string, offset int64, data []byte, header []string, trailer ...string) *answer {
 	e.Helper()
 	s := e.openNow(target, offset, wire.Unknown, header...)
-	_, err := s.Write(data)
-	if err == nil {
-		err = s.CloseWrite(trailer...)
-	}
-	if err != nil && !errors.Is(err, wire.ErrEnded) { // what is refused by its header may be answered by now
+	if err := s.Send(data, trailer...); err != nil && !errors.Is(err, wire.ErrEnded) { // what is refused by its header may be answered by now
 		e.Errorf("send a body with trailers: %v", err)
 	}
 	defer e.drop() // net/http ends an HTTP/2 connection on which trailers come for a stream that was refused

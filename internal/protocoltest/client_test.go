@@ -8,51 +8,48 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
-// Header lines that most requests carry.
+// Header lines that most requests carry, and the mark of a body of unknown length.
 const (
-	version = "Tus-Resumable: 1.0.0"
-	octets  = "Content-Type: application/offset+octet-stream"
+	version = tusclient.Version
+	octets  = tusclient.OffsetStream
+	chunked = tusclient.Chunked
 )
 
-// chunked as a header line makes the body one of unknown length.
-const chunked = "(chunked)"
-
-// client sends requests one after another over a connection that it keeps as
-// long as the server does.
+// client checks the answers to the requests of a tusclient.Client. It sends them one
+// after another over a connection that it keeps as long as the server does.
 type client struct {
-	env  *env
-	conn wire.Conn
+	env   *env
+	plain *tusclient.Client
+}
+
+func newClient(e *env) *client {
+	dial := func() (wire.Conn, error) {
+		e.start()
+		return e.protocol.dial(e.server.Listener.Addr().String())
+	}
+	return &client{env: e, plain: &tusclient.Client{Dial: dial, Keep: true}}
 }
 
 // another returns a client with a connection of its own.
 func (c *client) another() *client {
-	other := &client{env: c.env}
+	other := newClient(c.env)
 	c.env.Cleanup(other.drop)
 	return other
 }
 
 // drop closes the connection, whatever runs on it.
-func (c *client) drop() {
-	if c.conn != nil {
-		_ = c.conn.Close()
-		c.conn = nil
-	}
-}
+func (c *client) drop() { c.plain.Close() }
 
-func (c *client) connect() wire.Conn {
+// connect opens the connection before the first request.
+func (c *client) connect() {
 	c.env.Helper()
-	c.env.start()
-	if c.conn == nil {
-		conn, err := c.env.protocol.dial(c.env.server.Listener.Addr().String())
-		if err != nil {
-			c.env.Fatalf("connect: %v", err)
-		}
-		c.conn = conn
+	if err := c.plain.Connect(); err != nil {
+		c.env.Fatalf("connect: %v", err)
 	}
-	return c.conn
 }
 
 // do sends a request and checks of the answer what holds for every answer.
@@ -66,20 +63,18 @@ func (c *client) do(method, target string, body []byte, header ...string) *answe
 // raw sends a request and checks nothing but that there is an answer.
 func (c *client) raw(method, target string, body []byte, header ...string) *answer {
 	c.env.Helper()
-	r := wire.Request{Method: method, Target: target, Header: header, Length: int64(len(body))}
-	if i := slices.Index(header, chunked); i >= 0 {
-		r.Header, r.Length = slices.Delete(slices.Clone(header), i, i+1), wire.Unknown
-	}
-	response, err := wire.Do(c.connect(), r, body)
-	a := &answer{env: c.env, request: method + " " + target, Response: response}
+	a, err := c.plain.Do(method, target, body, header...)
+	return c.env.answer(method+" "+target, a, err)
+}
+
+// answer is an answer that can be checked. That there was none is an error.
+func (e *env) answer(request string, a tusclient.Answer, err error) *answer {
+	e.Helper()
 	if err != nil {
-		c.env.Errorf("%s: %v", a.request, err)
-		a.Response = &wire.Response{Header: make(http.Header)}
+		e.Error(err)
+		a.Header = make(http.Header)
 	}
-	if err != nil || response.Close {
-		c.drop()
-	}
-	return a
+	return &answer{a, e, request}
 }
 
 func effectiveMethod(method string, header []string) string {
@@ -106,7 +101,7 @@ func (c *client) postWith(body []byte, header ...string) *answer {
 // create makes an upload and returns its target.
 func (c *client) create(length int64, header ...string) string {
 	c.env.Helper()
-	return c.post(append(header, "Upload-Length: "+strconv.FormatInt(length, 10))...).status(201).location()
+	return c.post(append(header, tusclient.LengthOf(length))...).status(201).location()
 }
 
 func (c *client) createDeferred(header ...string) string {
@@ -117,14 +112,12 @@ func (c *client) createDeferred(header ...string) string {
 // createFull makes an upload that has all its bytes.
 func (c *client) createFull(data []byte, header ...string) string {
 	c.env.Helper()
-	length := "Upload-Length: " + strconv.Itoa(len(data))
-	return c.postWith(data, append(header, length)...).status(201).location()
+	return c.postWith(data, append(header, tusclient.LengthOf(int64(len(data))))...).status(201).location()
 }
 
 func (c *client) patch(target string, offset int64, data []byte, header ...string) *answer {
 	c.env.Helper()
-	at := "Upload-Offset: " + strconv.FormatInt(offset, 10)
-	return c.do(http.MethodPatch, target, data, append([]string{version, octets, at}, header...)...)
+	return c.do(http.MethodPatch, target, data, tusclient.AppendHeader(offset, header...)...)
 }
 
 func (c *client) head(target string) *answer {
@@ -160,7 +153,7 @@ func (c *client) offset(target string) int64 {
 
 // openRequest is a request whose body is being sent.
 type openRequest struct {
-	wire.Stream
+	*tusclient.OpenRequest
 	env *env
 }
 
@@ -168,30 +161,39 @@ type openRequest struct {
 // that is, until it has the upload's lock.
 func (c *client) open(target string, offset, length int64, header ...string) *openRequest {
 	c.env.Helper()
-	s := c.openNow(target, offset, length, append(header, "Expect: 100-continue")...)
-	select {
-	case <-s.Continued():
-	case <-s.Done():
-		response, err := s.Response()
-		c.env.Fatalf("PATCH %s was answered before its body: %+v, %v", target, response, err)
-	case <-time.After(10 * time.Second):
-		c.env.Fatalf("PATCH %s: the server does not ask for the body", target)
-	}
-	return s
+	r := c.openNow(target, offset, length, append(header, "Expect: 100-continue")...)
+	r.wantContinue()
+	return r
 }
 
 // openNow sends the head of a PATCH.
 func (c *client) openNow(target string, offset, length int64, header ...string) *openRequest {
 	c.env.Helper()
-	at := "Upload-Offset: " + strconv.FormatInt(offset, 10)
-	s, err := c.connect().Open(wire.Request{
-		Method: http.MethodPatch, Target: target, Length: length,
-		Header: append([]string{version, octets, at}, header...),
-	})
+	return c.openMethod(http.MethodPatch, target, length, tusclient.AppendHeader(offset, header...)...)
+}
+
+// openMethod sends the head of a request.
+func (c *client) openMethod(method, target string, length int64, header ...string) *openRequest {
+	c.env.Helper()
+	c.connect()
+	r, err := c.plain.Open(method, target, length, header...)
 	if err != nil {
-		c.env.Fatalf("PATCH %s: %v", target, err)
+		c.env.Fatal(err)
 	}
-	return &openRequest{s, c.env}
+	return &openRequest{r, c.env}
+}
+
+// wantContinue waits until the server asks for the body.
+func (r *openRequest) wantContinue() {
+	r.env.Helper()
+	select {
+	case <-r.Continued():
+	case <-r.Done():
+		response, err := r.Response()
+		r.env.Fatalf("%v was answered before its body: %+v, %v", r, response, err)
+	case <-time.After(10 * time.Second):
+		r.env.Fatalf("%v: the server does not ask for the body", r)
+	}
 }
 
 // send sends a part of the body.
@@ -221,20 +223,17 @@ func (r *openRequest) end() {
 // answer waits for the answer.
 func (r *openRequest) answer() *answer {
 	r.env.Helper()
-	response, err := r.Response()
-	a := &answer{env: r.env, request: "the PATCH that was running", Response: response}
-	if err != nil {
-		r.env.Errorf("%s: %v", a.request, err)
-		a.Response = &wire.Response{Header: make(http.Header)}
-	} else {
+	plain, err := r.Answer()
+	a := r.env.answer(r.String(), plain, err)
+	if err == nil {
 		a.checkAlways(http.MethodPatch)
 	}
 	return a
 }
 
-// answer is a response whose properties can be checked in a row.
+// answer is an answer whose properties can be checked in a row.
 type answer struct {
-	*wire.Response
+	tusclient.Answer
 	env     *env
 	request string
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/tus/tusd/internal/wire"
 )
 
 func TestConcurrency(t *testing.T) {
@@ -186,14 +184,7 @@ func expectWrongOffset(e *env) {
 // expecting opens a PATCH of 40 bytes that waits for a 100.
 func (e *env) expecting(u, offset string) *openRequest {
 	e.Helper()
-	s, err := e.another().connect().Open(wire.Request{
-		Method: http.MethodPatch, Target: u, Length: 40,
-		Header: []string{version, octets, "Expect: 100-continue", offset},
-	})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return &openRequest{s, e}
+	return e.another().openMethod(http.MethodPatch, u, 40, version, octets, "Expect: 100-continue", offset)
 }
 
 func expectRightOffset(e *env) {

@@ -2,11 +2,10 @@ package protocoltest
 
 import (
 	"net/http"
-	"strconv"
 	"testing"
 	"time"
 
-	"github.com/tus/tusd/internal/wire"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 func TestCreationWithUpload(t *testing.T) {
@@ -97,15 +96,9 @@ func cwuFailedTellsLocation(e *env) {
 // createBody opens a creation with content and waits for its body to be asked for.
 func (c *client) createBody(length int64) *openRequest {
 	c.env.Helper()
-	s, err := c.connect().Open(wire.Request{
-		Method: http.MethodPost, Target: "/files/", Length: length,
-		Header: []string{version, octets, "Expect: 100-continue", "Upload-Length: " + strconv.FormatInt(length, 10)},
-	})
-	if err != nil {
-		c.env.Fatal(err)
-	}
-	<-s.Continued()
-	return &openRequest{s, c.env}
+	s := c.openMethod(http.MethodPost, "/files/", length, version, octets, "Expect: 100-continue", tusclient.LengthOf(length))
+	s.wantContinue()
+	return s
 }
 
 func cwuCut(e *env) {

@@ -47,7 +47,7 @@ func newEnv(t *testing.T, p protocol, kind storeKind) *env {
 	compose := kind.open(t)
 	e := &env{T: t, protocol: p, compose: compose, mount: mountAsInReadme, warnings: &warnings{}}
 	e.config = tusd.Config{BasePath: "/files/", StoreComposer: compose(), Logger: slog.New(e.warnings), DisableIETF: true}
-	e.client = &client{env: e}
+	e.client = newClient(e)
 	return e
 }
 
@@ -66,7 +66,7 @@ func newEnvOn(t *testing.T, store tusd.DataStore, config tusd.Config, changes ..
 		config.AcquireLockTimeout = 2 * time.Second
 	}
 	e.config, e.changes = config, append(changes, firstRetry(10*time.Millisecond))
-	e.client = &client{env: e}
+	e.client = newClient(e)
 	return e
 }
 

@@ -101,11 +101,11 @@ func headPlain(e *env) {
 func headNoBody(e *env) {
 	u := e.createFull(content(100))
 	e.head(u)
-	if e.conn == nil {
+	if e.plain.Conn() == nil {
 		e.Error("the connection was closed after a HEAD")
 	}
 	e.head("/files/unknown").status(404)
-	if e.conn == nil {
+	if e.plain.Conn() == nil {
 		e.Error("the connection was closed after a HEAD that failed")
 	}
 	e.wantOffset(u, 100)

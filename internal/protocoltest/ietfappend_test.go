@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/wire"
 )
 
 func TestIETFAppend(t *testing.T) {
@@ -329,7 +328,7 @@ func ietfProgress(d *ietfClient) {
 		select {
 		case i := <-s.Interim():
 			s.checkInterim(i)
-			last = reported(d, &answer{env: d.env, request: "104", Response: &wire.Response{Header: i.Header}}, last, sent)
+			last = reported(d, d.env.interim(i.Header), last, sent)
 			reports++
 		default:
 		}

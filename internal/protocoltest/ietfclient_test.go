@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -16,7 +17,7 @@ import (
 // those of tus 1.0. Rnn is the number of the scenario in the list of test cases
 // for the draft that this server must pass.
 
-const appendType = "Content-Type: application/partial-upload"
+const appendType = tusclient.PartialUpload
 
 // interopVersions are the versions of the draft that are spoken. 0 is a client
 // that names none.
@@ -67,29 +68,16 @@ func everyNamed(test func(*ietfClient)) func(*env) {
 	})
 }
 
-// header is what the requests of this version carry.
-func (d *ietfClient) header(more ...string) []string {
-	if d.interop == 0 {
-		return more
-	}
-	return append([]string{"Upload-Draft-Interop-Version: " + strconv.Itoa(d.interop)}, more...)
-}
+func (d *ietfClient) version() tusclient.Interop { return tusclient.Interop(d.interop) }
 
-// completeness is the header that says whether the content is all, as a line.
-func (d *ietfClient) completeness(complete bool) string {
-	name, value := d.completeField(complete)
-	return name + ": " + value
-}
+// header is what the requests of this version carry.
+func (d *ietfClient) header(more ...string) []string { return d.version().Header(more...) }
+
+// completeness is the header line that says whether the content is all.
+func (d *ietfClient) completeness(complete bool) string { return d.version().Complete(complete) }
 
 func (d *ietfClient) completeField(complete bool) (name, value string) {
-	name = "Upload-Complete"
-	if d.interop == 3 {
-		name, complete = "Upload-Incomplete", !complete
-	}
-	if complete {
-		return name, "?1"
-	}
-	return name, "?0"
+	return d.version().CompleteField(complete)
 }
 
 // do sends a request and checks of the answer what holds for every answer.
@@ -110,14 +98,9 @@ func (d *ietfClient) begin(header ...string) string {
 	return d.create(false, nil, header...).status(201).location()
 }
 
-// appendHeader is the header of a PATCH. Versions that take any media type
-// are not given one.
+// appendHeader is the header of a PATCH.
 func (d *ietfClient) appendHeader(offset int64, complete bool, header ...string) []string {
-	header = append(header, "Upload-Offset: "+strconv.FormatInt(offset, 10), d.completeness(complete))
-	if d.interop == 0 || d.interop >= 6 {
-		header = append(header, appendType)
-	}
-	return header
+	return d.version().AppendHeader(offset, complete, header...)
 }
 
 func (d *ietfClient) append(target string, offset int64, complete bool, body []byte, header ...string) *answer {
@@ -269,11 +252,7 @@ type openIETFRequest struct {
 // open sends the head of a request.
 func (d *ietfClient) open(method, target string, length int64, header ...string) *openIETFRequest {
 	d.env.Helper()
-	s, err := d.connect().Open(wire.Request{Method: method, Target: target, Length: length, Header: d.header(header...)})
-	if err != nil {
-		d.env.Fatalf("%s %s: %v", method, target, err)
-	}
-	return &openIETFRequest{&openRequest{s, d.env}, d, method}
+	return &openIETFRequest{d.client.openMethod(method, target, length, d.header(header...)...), d, method}
 }
 
 // openAppend sends the head of a PATCH and waits until its body is asked for,
@@ -283,18 +262,6 @@ func (d *ietfClient) openAppend(target string, offset, length int64, complete bo
 	s := d.open(http.MethodPatch, target, length, d.appendHeader(offset, complete, append(header, "Expect: 100-continue")...)...)
 	s.wantContinue()
 	return s
-}
-
-func (s *openIETFRequest) wantContinue() {
-	s.env.Helper()
-	select {
-	case <-s.Continued():
-	case <-s.Done():
-		response, err := s.Response()
-		s.env.Fatalf("%s was answered before its body: %+v, %v", s.method, response, err)
-	case <-time.After(10 * time.Second):
-		s.env.Fatalf("%s: the server does not ask for the body", s.method)
-	}
 }
 
 // informed waits for the next 104 and checks what holds for each.
@@ -320,6 +287,11 @@ func (s *openIETFRequest) checkInterim(i wire.Interim) {
 	}
 }
 
+// interim is an answer with the header of a 104, to check it.
+func (e *env) interim(header http.Header) *answer {
+	return &answer{tusclient.Answer{Response: wire.Response{Header: header}}, e, "104"}
+}
+
 // announced waits for the 104 of a creation and returns the upload's target.
 func (s *openIETFRequest) announced() string {
 	s.env.Helper()
@@ -327,22 +299,17 @@ func (s *openIETFRequest) announced() string {
 	if limit := i.Header.Values("Upload-Limit"); len(limit) != 1 || limit[0] == "" {
 		s.env.Errorf("the 104 of a creation carries Upload-Limit %q, want it once", limit)
 	}
-	a := &answer{env: s.env, request: "104", Response: &wire.Response{Header: i.Header}}
-	return a.location()
+	return s.env.interim(i.Header).location()
 }
 
 // answer waits for the answer.
 func (s *openIETFRequest) answer() *answer {
 	s.env.Helper()
-	response, err := s.Response()
-	a := &answer{env: s.env, request: "the running " + s.method, Response: response}
+	a, err := s.Answer()
 	if err != nil {
-		s.env.Fatalf("%s: %v", a.request, err)
+		s.env.Fatal(err)
 	}
-	if response.Close {
-		s.client.drop()
-	}
-	return s.client.always(a, s.method)
+	return s.client.always(s.env.answer(s.String(), a, nil), s.method)
 }
 
 // wantNoInterim checks that nothing (more) was sent before the answer, which

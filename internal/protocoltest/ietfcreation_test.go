@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/wire"
 )
 
 func TestIETFCreation(t *testing.T) {
@@ -328,7 +327,7 @@ func ietfAllLimits(d *ietfClient) {
 	wantLimit(d.raw(http.MethodOptions, "/files/", nil), all...).status(200)
 	s := d.open(http.MethodPost, "/files/", 12, d.completeness(false))
 	i := s.informed()
-	wantLimit(&answer{env: d.env, request: "104", Response: &wire.Response{Header: i.Header}}, all...)
+	wantLimit(d.env.interim(i.Header), all...)
 	s.send(content(12))
 	s.end()
 	u := wantLimit(s.answer().status(201), all...).location()

@@ -229,10 +229,11 @@ func patchNoWrap(e *env) {
 
 func patchRefusedDrained(e *env) {
 	u := e.create(1 << 30)
-	first := e.connect()
+	e.connect()
+	first := e.plain.Conn()
 	e.patch(u, 50, content(512<<10)).status(409)
 	e.head(u).status(200)
-	if e.conn != first {
+	if e.plain.Conn() != first {
 		e.Error("the connection was closed after a refused body of 512 KiB")
 	}
 }

@@ -5,13 +5,13 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -70,12 +70,10 @@ func (c *rawConn) halfClose() {
 func (c *rawConn) answer(method string) *answer {
 	c.env.Helper()
 	response, err := wire.ReadResponse(c.reader, method, func(wire.Interim) {})
-	a := &answer{env: c.env, request: method + " over a raw socket", Response: response}
 	if err != nil {
-		c.env.Errorf("%s: %v", a.request, err)
-		a.Response = &wire.Response{Header: make(http.Header)}
+		response = &wire.Response{}
 	}
-	return a
+	return c.env.answer(method+" over a raw socket", tusclient.Answer{Response: *response}, err)
 }
 
 // wantClosed checks that nothing more comes before the connection's end.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -134,20 +135,12 @@ func lateMalformed(e *env) {
 // postLate sends a creation whose content has unannounced trailers.
 func (e *env) postLate(data []byte, header []string, trailer ...string) *answer {
 	e.Helper()
-	s, err := e.connect().Open(wire.Request{
-		Method: http.MethodPost, Target: "/files/", Length: wire.Unknown, Header: append([]string{version, octets}, e.hint(header...)...),
-	})
-	if err == nil {
-		_, err = s.Write(data)
-	}
-	if err == nil {
-		err = s.CloseWrite(trailer...)
-	}
-	if err != nil && !errors.Is(err, wire.ErrEnded) {
+	s := e.openMethod(http.MethodPost, "/files/", wire.Unknown, append([]string{version, octets}, e.hint(header...)...)...)
+	if err := s.Send(data, trailer...); err != nil && !errors.Is(err, wire.ErrEnded) {
 		e.Fatalf("POST: %v", err)
 	}
 	defer e.drop()
-	return (&openRequest{s, e}).answer()
+	return s.answer()
 }
 
 func lateCreation(e *env) {
@@ -219,14 +212,9 @@ func lateOverride(e *env) {
 		trailer string
 		status  int
 	}{{checksum("sha1", nil), 460}, {checksum("sha1", data), 204}} {
-		s, err := e.connect().Open(wire.Request{Method: http.MethodPost, Target: u, Length: wire.Unknown,
-			Header: append([]string{version, octets, "Upload-Offset: 0", "X-HTTP-Method-Override: PATCH"}, e.hint()...)})
-		if err != nil {
-			e.Fatal(err)
-		}
-		s.Write(data) // if it cannot send, the answer says why
-		s.CloseWrite(want.trailer)
-		(&openRequest{s, e}).answer().status(want.status)
+		s := e.openMethod(http.MethodPost, u, wire.Unknown, tusclient.AppendHeader(0, e.hint("X-HTTP-Method-Override: PATCH")...)...)
+		s.Send(data, want.trailer) // if it fails, the answer says why
+		s.answer().status(want.status)
 		e.drop()
 	}
 	e.wantStored(u, data)
@@ -306,8 +294,7 @@ func lateDraft(e *env) {
 			u := d.begin()
 			send := func(header []string, trailer ...string) *answer {
 				s := d.openAppend(u, 0, wire.Unknown, true, header...)
-				s.Write(data) // if it cannot send, the answer says why
-				s.CloseWrite(trailer...)
+				s.Send(data, trailer...) // if it fails, the answer says why
 				return s.answer()
 			}
 			ways := [][]string{{"Trailer: Content-Digest"}}

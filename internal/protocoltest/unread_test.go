@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tus/tusd/internal/wire"
 )
 
 // Bodies that the answer does not need: announced and never sent, sent late,
@@ -198,10 +196,7 @@ func unreadHidden(e *env) {
 func unreadHalfOpen(e *env) {
 	u := e.create(100)
 	for _, method := range []string{http.MethodHead, http.MethodOptions, http.MethodDelete} {
-		s, err := e.another().connect().Open(wire.Request{Method: method, Target: u, Header: []string{version}, Length: 5})
-		if err != nil {
-			e.Fatal(err)
-		}
+		s := e.another().openMethod(method, u, 5, version)
 		select {
 		case <-s.Done():
 			if r, err := s.Response(); err != nil || r.Status >= 300 {

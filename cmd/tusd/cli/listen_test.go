@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -154,16 +155,10 @@ func TestHeaderTooLarge(t *testing.T) {
 	p := newPair(t, t.TempDir(), "a")
 	plain := start(t, "-max-header-size", "8192", "-max-metadata-size", "4096")
 	secure := start(t, "-max-header-size", "8192", "-max-metadata-size", "4096", "-tls-certificate", p.cert, "-tls-key", p.key)
-	large := func(size int) wire.Request {
-		return wire.Request{
-			Method: http.MethodPost, Target: "/files/",
-			Header: []string{"Tus-Resumable: 1.0.0", "X-Large: " + strings.Repeat("x", size)},
-		}
-	}
 	for name, got := range map[string]int{
-		"HTTP/1.1, by the handler": statusOf(t, wire.DialHTTP1, plain, large(8192)),
-		"HTTP/1.1, by net/http":    statusOf(t, wire.DialHTTP1, plain, large(90<<10)),
-		"HTTP/2, by the handler":   statusOf(t, wire.DialHTTP2, secure, large(8192)),
+		"HTTP/1.1, by the handler": statusOfLarge(t, wire.DialHTTP1, plain, 8192),
+		"HTTP/1.1, by net/http":    statusOfLarge(t, wire.DialHTTP1, plain, 90<<10),
+		"HTTP/2, by the handler":   statusOfLarge(t, wire.DialHTTP2, secure, 8192),
 	} {
 		if got != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("%s: %d", name, got)
@@ -171,19 +166,15 @@ func TestHeaderTooLarge(t *testing.T) {
 	}
 }
 
-// statusOf sends a request without content over a connection of its own.
-func statusOf(t *testing.T, dial func(address string) (wire.Conn, error), d *running, r wire.Request) int {
+// statusOfLarge sends a creation with a header field of a size.
+func statusOfLarge(t *testing.T, dial func(address string) (wire.Conn, error), d *running, size int) int {
 	t.Helper()
-	conn, err := dial(d.address(t))
+	client := &tusclient.Client{Dial: func() (wire.Conn, error) { return dial(d.address(t)) }}
+	answer, err := client.Post("X-Large: " + strings.Repeat("x", size))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	resp, err := wire.Do(conn, r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Status
+	return answer.Status
 }
 
 func TestGreetingCanBeHidden(t *testing.T) {

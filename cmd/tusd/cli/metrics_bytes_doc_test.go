@@ -1,12 +1,14 @@
 package cli
 
 import (
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd/internal/tusclient"
+	"github.com/tus/tusd/internal/wire"
 )
 
 // docs/metrics.md: bytes count when the content of a request ends. Rejected ones do
@@ -21,32 +23,23 @@ func TestBytesReceivedDoc(t *testing.T) {
 		}
 	}
 	location := create(t, http.DefaultClient, d.url, "10")
-	read, write := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, location, read)
+	patch, err := tusclient.New(d.address(t)).OpenPatch("/files/"+filepath.Base(location), 0, wire.Unknown)
+	if err == nil {
+		_, err = patch.Write([]byte("hello"))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"} {
-		req.Header.Set(name, value)
-	}
-	answered := make(chan error, 1)
-	go func() {
-		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
-			err = resp.Body.Close()
-		}
-		answered <- err
-	}()
-	io.WriteString(write, "hello")
 	await(t, "the bytes to be stored", func() bool {
 		info, err := os.Stat(filepath.Join(dir, filepath.Base(location)))
 		return err == nil && info.Size() == 5
 	})
 	counted("0")
-	io.WriteString(write, "world")
-	write.Close()
-	if err := <-answered; err != nil {
+	if err := patch.Send([]byte("world")); err != nil {
 		t.Fatal(err)
+	}
+	if answer, err := patch.Answer(); err != nil {
+		t.Fatal(answer, err)
 	}
 	counted("10")
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // answered is an answer that was read.
@@ -22,32 +23,19 @@ type answered struct {
 // send sends a request with header lines as people write them.
 func send(t *testing.T, method, url, content string, header ...string) answered {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
+	a, err := tusclient.Do(method, url, []byte(content), header...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range header {
-		name, value, _ := strings.Cut(line, ": ")
-		req.Header.Add(name, value)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answered{resp.StatusCode, resp.Header, string(body)}
+	return answered{a.Status, a.Header, string(a.Body)}
 }
 
 // tus is send for requests of tus 1.0.
 func tus(t *testing.T, method, url, content string, header ...string) answered {
 	t.Helper()
-	header = append(header, "Tus-Resumable: 1.0.0")
+	header = append(header, tusclient.Version)
 	if content != "" {
-		header = append(header, "Content-Type: application/offset+octet-stream")
+		header = append(header, tusclient.OffsetStream)
 	}
 	return send(t, method, url, content, header...)
 }
