@@ -5,40 +5,19 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // The benchmarks run operations in process, without sockets: what is measured
 // is the handler and the store.
 //
 //	go test -run '^$' -bench . -benchmem .
-
-// quietWriter is a ResponseWriter that keeps only what the next step needs.
-type quietWriter struct {
-	header http.Header
-	status int
-}
-
-func (w *quietWriter) Header() http.Header              { return w.header }
-func (w *quietWriter) WriteHeader(status int)           { w.status = status }
-func (w *quietWriter) Write(p []byte) (int, error)      { return len(p), nil }
-func (w *quietWriter) Flush()                           {}
-func (w *quietWriter) SetReadDeadline(time.Time) error  { return nil }
-func (w *quietWriter) SetWriteDeadline(time.Time) error { return nil }
-func (w *quietWriter) EnableFullDuplex() error          { return nil }
-
-// bench drives one handler.
-type bench struct {
-	b       testing.TB
-	handler http.Handler
-}
 
 // benchStores are the stores that operations are measured on.
 var benchStores = []struct {
@@ -49,7 +28,7 @@ var benchStores = []struct {
 	{"ack", filestore.Ack},
 }
 
-func newBench(b testing.TB, level filestore.Durability) *bench {
+func newBench(b testing.TB, level filestore.Durability) tusclient.InProcess {
 	composer := tusd.NewStoreComposer()
 	store := &filestore.FileStore{Path: b.TempDir(), Durability: level}
 	b.Cleanup(func() { store.Close() })
@@ -63,32 +42,7 @@ func newBench(b testing.TB, level filestore.Durability) *bench {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { handler.Shutdown(b.Context()) })
-	return &bench{b: b, handler: handler}
-}
-
-// do sends a request and returns the answer's header.
-func (n *bench) do(want int, r *http.Request) http.Header {
-	w := &quietWriter{header: make(http.Header)}
-	n.handler.ServeHTTP(w, r)
-	if w.status != want {
-		n.b.Fatalf("%s %s: status %d, want %d", r.Method, r.URL, w.status, want)
-	}
-	return w.header
-}
-
-// create makes an upload and returns its path.
-func (n *bench) create(length int64) string {
-	location := n.do(http.StatusCreated, request(http.MethodPost, "/files/", nil, "Upload-Length", strconv.FormatInt(length, 10))).Get("Location")
-	return location[len("http://example.com"):]
-}
-
-func request(method, path string, body io.Reader, header ...string) *http.Request {
-	r := httptest.NewRequest(method, path, body)
-	r.Header.Set("Tus-Resumable", "1.0.0")
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	return r
+	return tusclient.InProcess{TB: b, Handler: handler}
 }
 
 // patcher makes one PATCH after the other out of one request.
@@ -100,7 +54,7 @@ type patcher struct {
 
 func newPatcher(path string, size int) *patcher {
 	chunk := make([]byte, size)
-	return &patcher{r: request(http.MethodPatch, path, bytes.NewReader(chunk), "Content-Type", "application/offset+octet-stream"), chunk: chunk}
+	return &patcher{r: tusclient.NewRequest(http.MethodPatch, path, bytes.NewReader(chunk), "Content-Type", "application/offset+octet-stream"), chunk: chunk}
 }
 
 // restart goes over to another upload.
@@ -116,7 +70,7 @@ func (p *patcher) next() *http.Request {
 }
 
 // forStores runs one benchmark on every store.
-func forStores(b *testing.B, run func(b *testing.B, n *bench)) {
+func forStores(b *testing.B, run func(b *testing.B, n tusclient.InProcess)) {
 	for _, store := range benchStores {
 		b.Run(store.name, func(b *testing.B) {
 			n := newBench(b, store.level)
@@ -127,50 +81,50 @@ func forStores(b *testing.B, run func(b *testing.B, n *bench)) {
 }
 
 func BenchmarkCreate(b *testing.B) {
-	forStores(b, func(b *testing.B, n *bench) {
+	forStores(b, func(b *testing.B, n tusclient.InProcess) {
 		for b.Loop() {
-			n.create(4096)
+			n.Create(4096)
 		}
 	})
 }
 
 func BenchmarkHead(b *testing.B) {
-	forStores(b, func(b *testing.B, n *bench) {
-		head := request(http.MethodHead, n.create(4096), nil)
+	forStores(b, func(b *testing.B, n tusclient.InProcess) {
+		head := tusclient.NewRequest(http.MethodHead, n.Create(4096), nil)
 		for b.Loop() {
-			n.do(http.StatusOK, head)
+			n.Do(http.StatusOK, head)
 		}
 	})
 }
 
 func BenchmarkPatch4KiB(b *testing.B) {
-	forStores(b, func(b *testing.B, n *bench) {
-		p := newPatcher(n.create(1<<34), 4096)
+	forStores(b, func(b *testing.B, n tusclient.InProcess) {
+		p := newPatcher(n.Create(1<<34), 4096)
 		for b.Loop() {
-			n.do(http.StatusNoContent, p.next())
+			n.Do(http.StatusNoContent, p.next())
 		}
 	})
 }
 
 func BenchmarkSmall(b *testing.B) {
-	forStores(b, func(b *testing.B, n *bench) {
+	forStores(b, func(b *testing.B, n tusclient.InProcess) {
 		p := newPatcher("/", 4096)
 		for b.Loop() {
-			p.restart(n.create(4096))
-			n.do(http.StatusNoContent, p.next())
+			p.restart(n.Create(4096))
+			n.Do(http.StatusNoContent, p.next())
 		}
 	})
 }
 
 func BenchmarkPatch64MiB(b *testing.B) {
-	forStores(b, func(b *testing.B, n *bench) {
+	forStores(b, func(b *testing.B, n tusclient.InProcess) {
 		const length = 64 << 20
 		b.SetBytes(length)
 		p := newPatcher("/", length)
 		for b.Loop() {
-			p.restart(n.create(length))
-			n.do(http.StatusNoContent, p.next())
-			n.do(http.StatusNoContent, request(http.MethodDelete, p.r.URL.Path, nil))
+			p.restart(n.Create(length))
+			n.Do(http.StatusNoContent, p.next())
+			n.Do(http.StatusNoContent, tusclient.NewRequest(http.MethodDelete, p.r.URL.Path, nil))
 		}
 	})
 }
@@ -182,20 +136,20 @@ func TestAllocations(t *testing.T) {
 	for _, store := range benchStores {
 		t.Run(store.name, func(t *testing.T) {
 			n := newBench(t, store.level)
-			head := request(http.MethodHead, n.create(1<<20), nil)
-			atMost(t, "HEAD", 16, func() { n.do(http.StatusOK, head) })
-			small := newPatcher(n.create(1<<30), 4096)
-			atMost(t, "PATCH of 4 KiB", 30, func() { n.do(http.StatusNoContent, small.next()) })
-			atMost(t, "POST", 45, func() { n.create(1) })
-			whole := newPatcher(n.create(4096), 4096)
-			n.do(http.StatusNoContent, whole.next())
-			get := request(http.MethodGet, whole.r.URL.Path, nil)
-			atMost(t, "GET", 47, func() { n.do(http.StatusOK, get) })
+			head := tusclient.NewRequest(http.MethodHead, n.Create(1<<20), nil)
+			atMost(t, "HEAD", 16, func() { n.Do(http.StatusOK, head) })
+			small := newPatcher(n.Create(1<<30), 4096)
+			atMost(t, "PATCH of 4 KiB", 30, func() { n.Do(http.StatusNoContent, small.next()) })
+			atMost(t, "POST", 45, func() { n.Create(1) })
+			whole := newPatcher(n.Create(4096), 4096)
+			n.Do(http.StatusNoContent, whole.next())
+			get := tusclient.NewRequest(http.MethodGet, whole.r.URL.Path, nil)
+			atMost(t, "GET", 47, func() { n.Do(http.StatusOK, get) })
 			atMost(t, "POST and DELETE", 95, func() {
-				n.do(http.StatusNoContent, request(http.MethodDelete, n.create(1), nil))
+				n.Do(http.StatusNoContent, tusclient.NewRequest(http.MethodDelete, n.Create(1), nil))
 			})
-			large := newPatcher(n.create(1<<30), 16<<20)
-			atMost(t, "PATCH of 16 MiB", 30, func() { n.do(http.StatusNoContent, large.next()) })
+			large := newPatcher(n.Create(1<<30), 16<<20)
+			atMost(t, "PATCH of 16 MiB", 30, func() { n.Do(http.StatusNoContent, large.next()) })
 		})
 	}
 }

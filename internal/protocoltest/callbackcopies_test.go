@@ -8,6 +8,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // A callback may change what it was given and what it has answered: the store keeps
@@ -32,9 +33,9 @@ func TestCallbacksGetCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer handler.Shutdown(t.Context())
-	p := inProcess{t, handler}
-	path := p.createFull(make([]byte, 4096))
-	header := p.do(http.StatusOK, request(http.MethodGet, path, nil))
+	p := tusclient.InProcess{TB: t, Handler: handler}
+	path := p.CreateFull(make([]byte, 4096))
+	header := p.Do(http.StatusOK, tusclient.NewRequest(http.MethodGet, path, nil))
 	if got := header.Get("Content-Disposition"); !strings.Contains(got, "kept.txt") {
 		t.Errorf("the file is called %q", got)
 	}

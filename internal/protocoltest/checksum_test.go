@@ -1,66 +1,20 @@
 package protocoltest
 
 import (
-	"context"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/base64"
 	"errors"
-	"hash"
-	"hash/adler32"
-	"hash/crc32"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/wire"
 )
-
-// hashes are the functions of checksums and digests, by their names in tus and
-// in RFC 9530.
-var hashes = []struct {
-	tus, field string
-	new        func() hash.Hash
-}{
-	{"sha1", "sha", sha1.New},
-	{"md5", "md5", md5.New},
-	{"sha256", "sha-256", sha256.New},
-	{"sha512", "sha-512", sha512.New},
-	{"crc32", "", func() hash.Hash { return crc32.NewIEEE() }},
-	{"crc32c", "crc32c", func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
-	{"", "adler", func() hash.Hash { return adler32.New() }},
-}
-
-// sum64 is the hash of data under any of its names, in base64.
-func sum64(name string, data []byte) string {
-	for _, h := range hashes {
-		if name == h.tus || name == h.field {
-			sum := h.new()
-			sum.Write(data)
-			return base64.StdEncoding.EncodeToString(sum.Sum(nil))
-		}
-	}
-	panic("no hash " + name)
-}
-
-func checksum(name string, data []byte) string {
-	return "Upload-Checksum: " + name + " " + sum64(name, data)
-}
-
-// field9530 is a field of RFC 9530 with one algorithm.
-func field9530(field, name string, data []byte) string {
-	return field + ": " + name + "=:" + sum64(name, data) + ":"
-}
 
 const announcement = "Trailer: Upload-Checksum"
 
 // The ways in which a chunk is stored whole or not at all.
-var proofWays = []struct {
+var verifyWays = []struct {
 	name  string
 	setUp func(*env)
 }{
@@ -71,26 +25,26 @@ var proofWays = []struct {
 	}},
 }
 
-// runProven runs scenarios with both ways, and checks that the spool is empty afterwards.
-func runProven(t *testing.T, scenarios []scenario) {
+// runVerified runs scenarios with both ways, and checks that the spool is empty afterwards.
+func runVerified(t *testing.T, scenarios []scenario) {
 	t.Helper()
-	runProvenWays(t, len(proofWays), scenarios)
+	runVerifiedWays(t, len(verifyWays), scenarios)
 }
 
-// runProvenWays runs them with the first n ways.
-func runProvenWays(t *testing.T, n int, scenarios []scenario) {
+// runVerifiedWays runs them with the first n ways.
+func runVerifiedWays(t *testing.T, n int, scenarios []scenario) {
 	t.Helper()
-	for _, way := range proofWays[:n] {
+	for _, way := range verifyWays[:n] {
 		var all []scenario
 		for _, s := range scenarios {
-			s.name, s.test = way.name+"/"+s.name, provenTest(way.setUp, s.test)
+			s.name, s.test = way.name+"/"+s.name, verifiedTest(way.setUp, s.test)
 			all = append(all, s)
 		}
 		run(t, all)
 	}
 }
 
-func provenTest(setUp, test func(*env)) func(*env) {
+func verifiedTest(setUp, test func(*env)) func(*env) {
 	return func(e *env) {
 		e.config.DisableIETF = false
 		setUp(e)
@@ -105,7 +59,7 @@ func provenTest(setUp, test func(*env)) func(*env) {
 }
 
 func TestChecksum(t *testing.T) {
-	runProven(t, []scenario{
+	runVerified(t, []scenario{
 		{"case006_options", "OPTIONS lists the algorithms, sha1 among them, in lower case", checksumOptions},
 		{"case094_creation", "a creation whose content does not match keeps none of it", checksumCreation},
 		{"case101_right", "a chunk that matches is stored", checksumRight},
@@ -151,16 +105,6 @@ func checksumChangesNothing(e *env) {
 	none := e.createDeferred() // nothing to prove
 	e.patch(none, 0, nil, "Upload-Length: 50", checksum("sha1", nil)).status(204)
 	e.head(none).header("Upload-Length", "50").header("Upload-Offset", "0")
-}
-
-func TestChecksumAbilities(t *testing.T) {
-	run(t, []scenario{
-		{"unsupported", "a store that cannot roll chunks back refuses checksums and offers none, unless there is a spool", checksumUnsupported},
-		{"disabled", "checksums can be switched off", checksumDisabled},
-		{"spool_size", "a spooled chunk is limited, declared or not", checksumSpoolSize},
-		{"spool_gone", "a spool that cannot be written is a transient error", checksumSpoolGone},
-		{"spool_full_store", "of a verified chunk what the store has room for may stay", checksumFullStore},
-	})
 }
 
 func checksumOptions(e *env) {
@@ -274,9 +218,9 @@ func checksumEmpty(e *env) {
 	e.head(d).status(200).header("Upload-Length", "10")
 }
 
-// unproven sends some of a chunk with a checksum, ends it somehow, and checks
+// cutUnverified sends some of a chunk with a checksum, ends it somehow, and checks
 // that nothing of it is kept.
-func unproven(e *env, end func(u string, s *openRequest)) {
+func cutUnverified(e *env, end func(u string, s *openRequest)) {
 	data := content(3 << 20)
 	for _, how := range [][]string{{checksum("sha256", data[10:])}, {announcement}} {
 		u := e.create(int64(len(data)))
@@ -296,21 +240,21 @@ func unproven(e *env, end func(u string, s *openRequest)) {
 }
 
 func checksumCut(e *env) {
-	unproven(e, func(_ string, s *openRequest) {
+	cutUnverified(e, func(_ string, s *openRequest) {
 		_ = s.Abort()
 		e.waitIdle()
 	})
 }
 
 func checksumTakenOver(e *env) {
-	unproven(e, func(u string, s *openRequest) {
+	cutUnverified(e, func(u string, s *openRequest) {
 		e.wantOffset(u, 10)
 		s.answer().status(423)
 	})
 }
 
 func checksumRestart(e *env) {
-	unproven(e, func(string, *openRequest) { e.restartWithSpool() })
+	cutUnverified(e, func(string, *openRequest) { e.restartWithSpool() })
 }
 
 // restartWithSpool is restart that leaves the store's atomic writer out again.
@@ -390,188 +334,4 @@ func checksumTooLong(e *env) {
 		e.wantOffset(u, 0)
 		e.wantStored(u, nil)
 	}
-}
-
-func checksumUnsupported(e *env) {
-	e.config.DisableIETF = false
-	e.config.StoreComposer.AtomicWriter = nil
-	a := e.options("/files/").without("Tus-Checksum-Algorithm")
-	if strings.Contains(a.Header.Get("Tus-Extension"), "checksum") {
-		e.Errorf("Tus-Extension %q", a.Header.Get("Tus-Extension"))
-	}
-	u := e.create(100)
-	for _, right := range []string{checksum("sha1", content(100)), checksum("sha1", nil)} {
-		if a := e.patch(u, 0, content(100), right).status(400).code("ERR_INVALID_CHECKSUM"); !strings.Contains(string(a.Body), "offered") {
-			e.Errorf("the refusal says %q, not that checksums are not offered", a.Body)
-		}
-	}
-	e.patchWithTrailer(u, 0, content(100), []string{announcement}, checksum("sha1", content(100))).status(400)
-	e.wantOffset(u, 0)
-	d := e.ietf(9) // RFC 9530 lets a recipient ignore what it cannot verify
-	d.append(d.begin(), 0, true, content(10), field9530("Content-Digest", "sha-256", content(10))).status(204)
-}
-
-func checksumDisabled(e *env) {
-	e.config.DisableChecksum = true
-	e.options("/files/").without("Tus-Checksum-Algorithm")
-	u := e.create(100)
-	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(400)
-	e.wantOffset(u, 0)
-}
-
-func checksumSpoolSize(e *env) {
-	e.config.StoreComposer.AtomicWriter = nil
-	e.config.ChecksumSpool, e.config.ChecksumSpoolSize = e.TempDir(), 100
-	for _, framing := range []string{"X: y", chunked} {
-		u := e.create(1000)
-		e.patch(u, 0, content(101), checksum("sha1", content(101)), framing).status(413).code("ERR_CHECKSUM_TOO_LARGE")
-		e.wantOffset(u, 0)
-		e.patch(u, 0, content(100), checksum("sha1", content(100)), framing).status(204)
-		e.patch(u, 100, content(500)).status(204)
-	}
-}
-
-func checksumSpoolGone(e *env) {
-	e.config.StoreComposer.AtomicWriter = nil
-	e.config.ChecksumSpool = e.TempDir() + "/not/there"
-	u := e.create(100)
-	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(500).header("Retry-After", "1")
-	e.wantOffset(u, 0)
-	e.patch(u, 0, content(100)).status(204)
-}
-
-func checksumFullStore(e *env) {
-	room := &roomStore{DataStore: e.config.StoreComposer.Core, room: 40}
-	e.config.StoreComposer.Core, e.config.StoreComposer.AtomicWriter = room, nil
-	e.config.ChecksumSpool = e.TempDir()
-	u := e.create(100)
-	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(507)
-	e.wantOffset(u, 40)
-	e.wantStored(u, content(40))
-	room.room = 1000
-	e.patch(u, 40, content(100)[40:], checksum("sha1", content(100)[40:])).status(204)
-	e.wantStored(u, content(100))
-}
-
-func TestContentDigest(t *testing.T) {
-	runProven(t, []scenario{
-		{"R40_append", "a part that does not match its Content-Digest is refused and not stored", contentDigestAppend},
-		{"R40_changes_nothing", "nor does the length or the digest of the whole that came with it count", contentDigestChangesNothing},
-		{"R40_creation", "neither is the content of a creation", contentDigestCreation},
-		{"R40_several", "every digest that is known must match", contentDigestSeveral},
-		{"R40_unknown", "a digest that is unknown or does not parse is ignored", contentDigestUnknown},
-		{"R40_tus", "digests of RFC 9530 count in the tus dialect, too", contentDigestTus},
-		{"R40_quiet", "there is no progress report before the content is verified", contentDigestCut},
-	})
-}
-
-func contentDigestAppend(e *env) {
-	for _, interop := range interopVersions {
-		d := e.ietf(interop)
-		for _, h := range hashes {
-			if h.field == "" {
-				continue
-			}
-			u := d.create(false, content(10)).status(201).location()
-			for _, framing := range []string{"X: y", chunked} {
-				a := d.append(u, 10, true, content(90), field9530("Content-Digest", h.field, content(91)), framing)
-				d.wantComplete(a.refusedWith(400, "ERR_CHECKSUM_MISMATCH", ""), false).header("Upload-Offset", "10")
-				d.want(u, 10, false)
-			}
-			e.wantStored(u, content(10))
-			d.append(u, 10, true, content(90), field9530("Content-Digest", h.field, content(90))).status(d.appended())
-			d.want(u, 100, true)
-		}
-	}
-}
-
-func contentDigestChangesNothing(e *env) {
-	for _, interop := range interopVersions {
-		d := e.ietf(interop)
-		wrong := field9530("Content-Digest", "sha-256", content(91))
-		u := d.begin()
-		d.append(u, 0, false, content(10), "Upload-Length: 50", field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
-		d.append(u, 0, true, content(10), field9530("Repr-Digest", "md5", content(50)), wrong).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
-		d.want(u, 0, false)
-		d.append(u, 0, false, content(10), "Upload-Length: 100", field9530("Content-Digest", "sha-256", content(10))).status(d.appended())
-		d.append(u, 10, true, content(100)[10:], field9530("Repr-Digest", "md5", content(100))).status(d.appended())
-		d.want(u, 100, true)
-		e.wantStored(u, content(100))
-	}
-}
-
-func contentDigestCreation(e *env) {
-	d := e.ietf(9)
-	a := d.create(true, content(90), field9530("Content-Digest", "sha-256", content(91))).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
-	d.wantComplete(a, false)
-	u := a.location()
-	d.want(u, 0, false)
-	d.append(u, 0, true, content(90)).status(204)
-	d.create(true, content(90), field9530("Content-Digest", "sha-256", content(90))).status(201)
-	d.create(true, nil, field9530("Content-Digest", "sha-256", content(1))).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "").without("Location")
-	d.create(true, nil, field9530("Content-Digest", "sha-256", nil)).status(201)
-}
-
-func contentDigestTus(e *env) {
-	u := e.create(100)
-	e.patch(u, 0, content(40), field9530("Content-Digest", "sha-256", content(41))).status(460).code("ERR_CHECKSUM_MISMATCH")
-	e.wantOffset(u, 0)
-	e.patch(u, 0, content(40), field9530("Content-Digest", "sha-256", content(40))).status(204)
-
-	good, bad := field9530("Repr-Digest", "sha-256", content(10)), field9530("Repr-Digest", "sha-256", content(11))
-	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 10", good).status(201).location()
-	e.patch(u, 0, content(10)).status(204)
-	e.head(u).header("Repr-Digest", field9530("", "sha-256", content(10))[2:])
-	u = e.do(http.MethodPost, "/files/", nil, version, "Upload-Length: 10", bad).status(201).location()
-	e.patch(u, 0, content(10)).status(422).code("ERR_DIGEST_MISMATCH")
-	e.head(u).status(422)
-}
-
-func contentDigestSeveral(e *env) {
-	d := e.ietf(9)
-	u := d.begin()
-	good, bad := field9530("", "sha-256", content(10))[2:], field9530("", "md5", content(11))[2:]
-	for _, lines := range [][]string{{"Content-Digest: " + good + ", " + bad}, {"Content-Digest: " + bad, "Content-Digest: " + good}} {
-		d.append(u, 0, false, content(10), lines...).refusedWith(400, "ERR_CHECKSUM_MISMATCH", "")
-	}
-	d.want(u, 0, false)
-	d.append(u, 0, false, content(10), "Content-Digest: "+good+", md5=:"+sum64("md5", content(10))+":, other=:YQ==:").status(204)
-}
-
-func contentDigestUnknown(e *env) {
-	d := e.ietf(9)
-	u := d.begin()
-	for i, line := range []string{
-		"Content-Digest: sha-3=:YQ==:", "Content-Digest: sha-256=abc", "Content-Digest: sha-256=:YQ==", "Content-Digest: SHA-256=:YQ==:",
-		"Content-Digest: sha-256=5", "Content-Digest:", "Digest: sha-256=YQ==",
-	} {
-		d.append(u, int64(10*i), false, content(10), line).status(204)
-	}
-}
-
-func contentDigestCut(e *env) {
-	d := e.ietf(9)
-	u := d.begin()
-	data := content(2 << 20)
-	s := d.open(http.MethodPatch, u, int64(len(data)), d.appendHeader(0, true, field9530("Content-Digest", "sha-512", data))...)
-	s.sendAndSee(data[:1<<20])
-	s.cut()
-	s.wantNoInterim()
-	d.want(u, 0, false)
-	e.wantStored(u, nil)
-	d.append(u, 0, true, data, field9530("Content-Digest", "sha-512", data)).status(204)
-}
-
-// digestsOf returns what the record of an upload keeps.
-func (e *env) digestsOf(target string) []tusd.Digest {
-	e.Helper()
-	upload, err := e.config.StoreComposer.Core.GetUpload(context.Background(), nil, idOf(target))
-	if err != nil {
-		e.Fatalf("load %s from the store: %v", target, err)
-	}
-	info, err := upload.GetInfo(context.Background())
-	if err != nil {
-		e.Fatalf("load %s from the store: %v", target, err)
-	}
-	return info.Digests
 }

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/tus/tusd/storetest"
-
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
 )
 
 func TestConcatenation(t *testing.T) {
@@ -34,28 +32,6 @@ func TestConcatenation(t *testing.T) {
 		{"empty_partials", "a final of empty partials is complete and empty", concatEmpty},
 		{"switched_off", "without concatenation Upload-Concat is refused: 400", concatSwitchedOff},
 	})
-}
-
-// createPartial makes a full partial upload.
-func (c *client) createPartial(data []byte) string {
-	c.env.Helper()
-	return c.createFull(data, "Upload-Concat: partial")
-}
-
-func (c *client) postFinal(list string, header ...string) *answer {
-	c.env.Helper()
-	return c.post(append(header, "Upload-Concat: final;"+list)...)
-}
-
-// wantFinal checks a final upload that is done.
-func (e *env) wantFinal(u, list string, want []byte) {
-	e.Helper()
-	length := strconv.Itoa(len(want))
-	e.head(u).status(200).header("Upload-Offset", length).header("Upload-Length", length).header("Upload-Concat", "final;"+list)
-	if a := e.get(u).status(200, 204); !bytes.Equal(a.Body, want) {
-		e.Errorf("GET of the final has %s, want %s", digest(a.Body), digest(want))
-	}
-	e.wantStored(u, want)
 }
 
 func concatPartial(e *env) {
@@ -266,35 +242,13 @@ func TestConcatenationUnfinished(t *testing.T) {
 	})
 }
 
-// pendingFinal makes a final of two partials of 60 and 40 bytes, of which the
-// second has 10.
-func (e *env) pendingFinal() (final, full, half string) {
-	e.Helper()
-	data := content(100)
-	full = e.createPartial(data[:60])
-	half = e.create(40, "Upload-Concat: partial")
-	e.patch(half, 0, data[60:70]).status(204)
-	return e.postFinal(full + " " + half).status(201).location(), full, half
-}
-
-func (e *env) complete(half string) {
-	e.Helper()
-	e.patch(half, 10, content(100)[70:]).status(204)
-}
-
-// waitForFinal waits until HEAD of a final has an offset.
-func (e *env) waitForFinal(u string) {
-	e.Helper()
-	e.eventually("the final is done", func() bool { return e.head(u).status(200, 204, 423).Header.Get("Upload-Offset") != "" })
-}
-
 func unfinishedFinal(e *env) {
-	final, full, half := e.pendingFinal()
-	e.head(final).status(200, 423).without("Upload-Offset").header("Upload-Length", "100").header("Upload-Concat", "final;"+full+" "+half)
-	e.wantOffset(half, 10)
-	e.complete(half)
+	full, open, final := e.pendingFinal()
+	e.head(final).status(200, 423).without("Upload-Offset").header("Upload-Length", "5").header("Upload-Concat", "final;"+full+" "+open)
+	e.wantOffset(open, 1)
+	e.complete(open)
 	e.waitForFinal(final)
-	e.wantFinal(final, full+" "+half, content(100))
+	e.wantFinal(final, full+" "+open, []byte("abcde"))
 }
 
 func unfinishedDeferred(e *env) {
@@ -308,21 +262,21 @@ func unfinishedDeferred(e *env) {
 }
 
 func unfinishedDeletePartial(e *env) {
-	final, full, half := e.pendingFinal()
-	for _, partial := range []string{full, half} {
+	full, open, final := e.pendingFinal()
+	for _, partial := range []string{full, open} {
 		e.terminate(partial).status(423).code("ERR_PARTIAL_IN_USE").header("Retry-After", "1")
 	}
-	e.complete(half)
+	e.complete(open)
 	e.waitForFinal(final)
 	e.terminate(full).status(204)
-	e.terminate(half).status(204)
-	e.wantFinal(final, full+" "+half, content(100))
+	e.terminate(open).status(204)
+	e.wantFinal(final, full+" "+open, []byte("abcde"))
 }
 
 func unfinishedPartialLost(e *env) {
 	locker := &tusd.LocalLocker{}
 	e.config.StoreComposer.UseLocker(locker)
-	final, full, half := e.pendingFinal()
+	full, open, final := e.pendingFinal()
 	lease, err := locker.Lock(e.Context(), idOf(full), tusd.LockPreempt)
 	if err != nil {
 		e.Fatal(err)
@@ -333,7 +287,7 @@ func unfinishedPartialLost(e *env) {
 	if err := lease.Unlock(e.Context()); err != nil {
 		e.Fatal(err)
 	}
-	e.complete(half)
+	e.complete(open)
 	e.eventually("the final has failed", func() bool {
 		a := e.head(final).without("Upload-Offset")
 		return a.Status/100 == 4 && a.Status != 423
@@ -342,12 +296,12 @@ func unfinishedPartialLost(e *env) {
 }
 
 func unfinishedRestart(e *env) {
-	final, full, half := e.pendingFinal()
+	full, open, final := e.pendingFinal()
 	e.restart()
 	e.head(final).status(200, 423).without("Upload-Offset")
-	e.complete(half)
+	e.complete(open)
 	e.waitForFinal(final)
-	e.wantFinal(final, full+" "+half, content(100))
+	e.wantFinal(final, full+" "+open, []byte("abcde"))
 }
 
 func repeatedFinal(e *env) {
@@ -358,8 +312,8 @@ func repeatedFinal(e *env) {
 	if first != again {
 		e.Errorf("the repeated POST made %s, want %s", again, first)
 	}
-	pending, full, half := e.pendingFinal()
-	if again := e.postFinal(full + " " + half).status(201).location(); again != pending {
+	full, open, pending := e.pendingFinal()
+	if again := e.postFinal(full + " " + open).status(201).location(); again != pending {
 		e.Errorf("the repeated POST of a pending final made %s, want %s", again, pending)
 	}
 	e.terminate(first).status(204)
@@ -383,16 +337,16 @@ func repeatedFinalDiffers(e *env) {
 }
 
 func pendingDownload(e *env) {
-	final, _, _ := e.pendingFinal()
+	_, _, final := e.pendingFinal()
 	e.get(final, version).status(409).code("ERR_INCOMPLETE_UPLOAD")
 }
 
 func pendingTerminated(e *env) {
-	final, full, half := e.pendingFinal()
+	full, open, final := e.pendingFinal()
 	e.terminate(final).status(204)
 	e.head(final).status(404, 410)
 	e.terminate(full).status(204)
-	e.terminate(half).status(204)
+	e.terminate(open).status(204)
 	e.wantGone(final)
 }
 

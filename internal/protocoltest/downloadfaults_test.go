@@ -20,6 +20,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
 )
@@ -83,7 +84,7 @@ func newDownloads(t *testing.T, composer *tusd.StoreComposer, h2 bool, size int6
 // upload makes a complete upload and returns its path.
 func (d *downloads) upload(size int64) string {
 	d.Helper()
-	return inProcess{d, d.handler}.createFull(content(size))
+	return tusclient.InProcess{TB: d, Handler: d.handler}.CreateFull(content(size))
 }
 
 // awaitLine waits for the line of the first GET.
@@ -388,7 +389,7 @@ func TestGETBesideDELETEInADirectory(t *testing.T) {
 		}
 		close(start)
 		w := httptest.NewRecorder()
-		d.handler.ServeHTTP(recorder{w}, request(http.MethodDelete, path, nil))
+		d.handler.ServeHTTP(recorder{w}, tusclient.NewRequest(http.MethodDelete, path, nil))
 		if w.Code != http.StatusNoContent {
 			t.Errorf("DELETE: status %d", w.Code)
 		}

@@ -1,15 +1,11 @@
 package protocoltest
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,47 +182,6 @@ func (e *env) countFinishes() {
 	}
 }
 
-// stored reads an upload's bytes out of the store, without the handler.
-func (e *env) stored(target string) []byte {
-	e.Helper()
-	upload, err := e.config.StoreComposer.Core.GetUpload(e.Context(), nil, idOf(target))
-	if err != nil {
-		e.Fatalf("load %s from the store: %v", target, err)
-	}
-	reader, err := upload.GetReader(e.Context())
-	if err != nil {
-		e.Fatalf("read %s from the store: %v", target, err)
-	}
-	data, err := io.ReadAll(reader)
-	if err := reader.Close(); err != nil {
-		e.Errorf("close the reader of %s: %v", target, err)
-	}
-	if err != nil {
-		e.Fatalf("read %s from the store: %v", target, err)
-	}
-	return data
-}
-
-// wantStored checks the stored bytes of an upload.
-func (e *env) wantStored(target string, want []byte) {
-	e.Helper()
-	if got := e.stored(target); !bytes.Equal(got, want) {
-		e.Errorf("%s has %s stored, want %s", target, digest(got), digest(want))
-	}
-}
-
-func digest(data []byte) string {
-	return fmt.Sprintf("%d bytes (SHA-256 %.4x...)", len(data), sha256.Sum256(data))
-}
-
-func idOf(target string) string {
-	id := strings.TrimPrefix(target, "/files/")
-	if decoded, err := url.PathUnescape(id); err == nil {
-		return decoded
-	}
-	return id
-}
-
 // content is test data in which no two ranges are alike.
 func content(n int64) []byte {
 	data := make([]byte, n)
@@ -284,4 +239,14 @@ func (w *warnings) count(text string) (n int) {
 		}
 	}
 	return n
+}
+
+// await waits for a channel to be closed, but not longer than the test runs.
+func await(t *testing.T, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-t.Context().Done():
+	case <-time.After(time.Minute):
+		t.Error("not within a minute")
+	}
 }

@@ -1,8 +1,13 @@
 package protocoltest
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,4 +69,137 @@ func TestProgressWhileReceiving(t *testing.T) {
 	}
 	patch.end()
 	patch.answer()
+}
+
+// wantEvents checks the events until the handler was stopped: their types, and that
+// they are of one upload.
+func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
+	t.Helper()
+	var got []tusd.EventType
+	var final []string
+	for event := range sub.C {
+		got = append(got, event.Type)
+		if event.Type == tusd.EventPostCreate || event.Type == tusd.EventPostTerminate {
+			final = append(final, event.Upload.ID)
+		}
+	}
+	slices.Sort(want)
+	order := slices.DeleteFunc(slices.Clone(got), func(e tusd.EventType) bool { return e == tusd.EventPostReceive })
+	if !slices.IsSorted(order) { // post-create, post-finish, post-terminate
+		t.Errorf("events %q are not in order", got)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if len(slices.Compact(final)) != 1 {
+		t.Errorf("the events are of uploads %q, want one", final)
+	}
+}
+
+// An upload that vanishes after its post-create event has one post-terminate event, in
+// whichever way it vanishes.
+func TestVanishedUploadsAreTold(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		for name, vanish := range map[string]func(t *testing.T, e *env, partial, open string){
+			"no room": func(t *testing.T, e *env, partial, _ string) {
+				store.onConcat = func(func() error) error { return tusd.ErrNoSpace }
+				e.postFinal(partial).status(507)
+			},
+			"no room, asked for twice": func(t *testing.T, e *env, partial, _ string) {
+				looked, again := make(chan struct{}), make(chan *answer, 1)
+				var join, look sync.Once
+				var joining atomic.Bool
+				store.onRead = func(id string) {
+					if joining.Load() && !strings.HasSuffix(partial, id) {
+						look.Do(func() { close(looked) })
+					}
+				}
+				store.onConcat = func(func() error) error {
+					join.Do(func() {
+						joining.Store(true)
+						go func() { again <- e.another().postFinal(partial) }()
+						await(t, looked)
+					})
+					return tusd.ErrNoSpace
+				}
+				e.postFinal(partial).status(507)
+				(<-again).status(423)
+			},
+			"partial lost": func(t *testing.T, e *env, partial, open string) {
+				store.onCreate = func(tusd.FileInfo) { removeFromStore(t, store.concatStore, open) }
+				e.postFinal(partial + " " + open).status(404)
+			},
+			"no side record": func(t *testing.T, e *env, partial, _ string) {
+				store.onPutSide = func(key tusd.SideKey) error { return errors.New("no") }
+				e.postFinal(partial).status(500)
+			},
+			"removed, the answer of the storage lost": func(t *testing.T, e *env, _, _ string) {
+				path := e.create(3)
+				store.onTerminate = func(terminate func() error) error { return errors.Join(terminate(), errors.New("no answer")) }
+				e.terminate(path).status(500)
+				e.terminate(path).status(404)
+			},
+			"removal that fails": func(t *testing.T, e *env, _, _ string) {
+				path := e.create(3)
+				store.onTerminate = func(terminate func() error) error { return errors.New("no") }
+				e.terminate(path).status(500)
+				store.onTerminate = nil
+				e.terminate(path).status(204)
+			},
+			"content refused": func(t *testing.T, e *env, _, _ string) {
+				a := e.postWith([]byte("abcd"), "Upload-Length: 3", chunked).status(413)
+				e.head(a.location()).status(200) // it stays
+				e.terminate(a.location()).status(204)
+			},
+			"spoiled, in the IETF draft's way": func(t *testing.T, e *env, _, _ string) {
+				path := e.ietf(9).create(false, []byte("abc"), "Upload-Length: 3").status(201).location()
+				e.ietf(9).append(path, 3, false, []byte("d")).status(413)
+				e.head(path).status(410) // it stays
+				e.ietf(9).cancel(path).status(204)
+			},
+		} {
+			for _, http2 := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, http2=%v", name, http2), func(t *testing.T) {
+					store.reopen()
+					e := newEnvOn(t, store, tusd.Config{})
+					if http2 {
+						e.protocol = protocols[1]
+					}
+					e.start()
+					partial, open := e.createPartial([]byte("ab")), e.create(1, "Upload-Concat: partial")
+					sub := e.handler.Subscribe(100)
+					vanish(t, e, partial, open)
+					e.stop()
+					created, ended := map[string]int{}, map[string]int{}
+					for event := range sub.C {
+						switch event.Type {
+						case tusd.EventPostCreate:
+							created[event.Upload.ID]++
+						case tusd.EventPostTerminate:
+							if created[event.Upload.ID] == 0 {
+								t.Error("post-terminate without or before post-create")
+							}
+							ended[event.Upload.ID]++
+						}
+					}
+					for id, n := range created {
+						gone := false
+						if _, err := store.concatStore.GetUpload(t.Context(), nil, id); errors.Is(err, tusd.ErrNotFound) {
+							gone = true
+						}
+						if n != 1 || gone && ended[id] != 1 || !gone && ended[id] != 0 {
+							t.Errorf("%d post-create, %d post-terminate of an upload; gone: %v", n, ended[id], gone)
+						}
+					}
+					if len(ended) != 1 {
+						t.Errorf("%d uploads have ended, want 1", len(ended))
+					}
+					if n := e.handler.Metrics().UploadsTerminated.Load(); n != uint64(len(ended)) {
+						t.Errorf("%d removals are counted, %d were told", n, len(ended))
+					}
+				})
+			}
+		}
+	})
 }

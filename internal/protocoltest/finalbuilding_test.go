@@ -31,19 +31,6 @@ func (s *fullStore) Concat(ctx context.Context, final tusd.Upload, partials []tu
 	return s.Memory.Concat(ctx, final, partials)
 }
 
-// finalSideRecords counts the side records of the kinds that finals have.
-func finalSideRecords(t *testing.T, store tusd.SideRecords) (n int) {
-	t.Helper()
-	for _, kind := range []string{"building", "concat"} {
-		names, _, err := store.ListSides(t.Context(), kind, "", 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n += len(names)
-	}
-	return n
-}
-
 func TestFinalWithoutRoomIsRefused(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
@@ -54,8 +41,8 @@ func TestFinalWithoutRoomIsRefused(t *testing.T) {
 		t.Errorf("%v %q", a.Header, a.Body)
 	}
 	ids, _, err := store.List(t.Context(), "", time.Time{}, 10)
-	if err != nil || len(ids) != 1 || finalSideRecords(t, store) != 0 {
-		t.Errorf("the refused final has left something: uploads %v, %d side records, %v", ids, finalSideRecords(t, store), err)
+	if err != nil || len(ids) != 1 || sideRecords(t, store, "building", "concat") != 0 {
+		t.Errorf("the refused final has left something: uploads %v, %d side records, %v", ids, sideRecords(t, store, "building", "concat"), err)
 	}
 	store.full.Store(false)
 	final := e.postFinal(partial).status(201).location()
@@ -69,9 +56,9 @@ func TestFinalWithoutRoomIsRefused(t *testing.T) {
 func TestFinalWaitsForRoom(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
-	_, open, final := pendingFinal(e)
+	_, open, final := e.pendingFinal()
 	store.full.Store(true)
-	e.patch(open, 0, []byte("cde")).status(204)
+	e.complete(open)
 	e.eventually("it is tried again", func() bool { return store.attempts.Load() >= 3 })
 	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" {
 		t.Errorf("HEAD of a final without room: %v", a.Header)
@@ -79,10 +66,7 @@ func TestFinalWaitsForRoom(t *testing.T) {
 	e.terminate(open).status(423)
 	store.full.Store(false)
 	e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "5" })
-	e.eventually("nothing is left to be done", func() bool {
-		names, _, err := store.ListSides(t.Context(), "building", "", 10)
-		return err == nil && len(names) == 0
-	})
+	e.eventually("nothing is left to be done", func() bool { return sideRecords(t, store, "building") == 0 })
 }
 
 // A final that cannot be built fails a day after its creation, also if the
@@ -90,9 +74,9 @@ func TestFinalWaitsForRoom(t *testing.T) {
 func TestFinalFailsAfterADay(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
-	full, open, final := pendingFinal(e)
+	full, open, final := e.pendingFinal()
 	store.full.Store(true)
-	e.patch(open, 0, []byte("cde")).status(204)
+	e.complete(open)
 	e.eventually("it was tried", func() bool { return store.attempts.Load() > 0 })
 	e.stop()
 
@@ -106,10 +90,7 @@ func TestFinalFailsAfterADay(t *testing.T) {
 	if a := e.raw("GET", final, nil, version).status(410); !strings.Contains(string(a.Body), "could not be built in a day") {
 		t.Errorf("the failed final says %q", a.Body)
 	}
-	e.eventually("nothing is left to be done", func() bool {
-		names, _, err := store.ListSides(t.Context(), "building", "", 10)
-		return err == nil && len(names) == 0
-	})
+	e.eventually("nothing is left to be done", func() bool { return sideRecords(t, store, "building") == 0 })
 	e.terminate(open).status(204)
 	e.terminate(full).status(204)
 }
@@ -160,7 +141,7 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	if made.Load() > waitingFinals || made.Load()+refused.Load() != 60 {
 		t.Errorf("%d finals wait, %d were refused; at most %d may wait", made.Load(), refused.Load(), waitingFinals)
 	}
-	if n := len(storedInfo(t, store, open).Finals); n > waitingFinals {
+	if n := len(recordOf(t, store, open).Finals); n > waitingFinals {
 		t.Errorf("the record of the partial names %d finals", n)
 	}
 	for i := int(made.Load()); i < waitingFinals; i++ {
@@ -176,7 +157,7 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 		e.terminate(<-finals).status(204)
 		finals <- e.postFinal(open, fmt.Sprintf("Upload-Metadata: beyond%d", i)).status(201).location()
 	}
-	if n := len(storedInfo(t, store, open).Finals); n > waitingFinals {
+	if n := len(recordOf(t, store, open).Finals); n > waitingFinals {
 		t.Errorf("the record of the partial names %d finals, with those that are gone", n)
 	}
 	e.patch(open, 0, []byte("abc")).status(204)
@@ -318,17 +299,17 @@ func TestFinalsWithoutABuilderAreBuilt(t *testing.T) {
 	e := serve(t, store, tusd.Config{}, setBuilders(2, 0, 10*time.Millisecond))
 	var opens, finals []string
 	for range 5 {
-		_, open, final := pendingFinal(e)
+		_, open, final := e.pendingFinal()
 		opens, finals = append(opens, open), append(finals, final)
 	}
 	store.full.Store(true)
 	for _, open := range opens {
-		e.patch(open, 0, []byte("cde")).status(204)
+		e.complete(open)
 	}
 	e.eventually("they are tried", func() bool { return store.attempts.Load() > 10 })
 	store.full.Store(false)
 	for _, final := range finals {
-		e.eventually("it is built without a request for it", func() bool { return storedOffset(t, store.Memory, final) == 5 })
+		e.eventually("it is built without a request for it", func() bool { return recordOf(t, store.Memory, final).Offset == 5 })
 	}
 }
 

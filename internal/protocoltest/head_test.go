@@ -8,9 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/tus/tusd/storetest"
-
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
 )
 
 func TestHead(t *testing.T) {

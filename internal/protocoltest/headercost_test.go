@@ -16,6 +16,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/tusclient"
 )
 
 // Over HTTP/2 a header of 256 KiB costs its client 100 bytes. What the server
@@ -164,8 +165,8 @@ func costServer(t *testing.T) (h http.Handler, targets map[string]string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { handler.Shutdown(t.Context()) })
-	p := inProcess{t, handler}
-	return handler, map[string]string{"": "/files/", "open": p.create(1 << 30), "complete": p.createFull(make([]byte, 1<<20))}
+	p := tusclient.InProcess{TB: t, Handler: handler}
+	return handler, map[string]string{"": "/files/", "open": p.Create(1 << 30), "complete": p.CreateFull(make([]byte, 1<<20))}
 }
 
 // request makes the request, without the field that makes it hostile.
@@ -183,11 +184,11 @@ func (h hostileHeader) request(path, peer string) *http.Request {
 }
 
 // costOf is how many bytes serving the request allocates.
-func costOf(h http.Handler, make func() *http.Request) (bytes uint64, last *quietWriter) {
+func costOf(h http.Handler, make func() *http.Request) (bytes uint64, last *tusclient.Discard) {
 	const times = 4
 	var before, after runtime.MemStats
 	for range times {
-		w, r := &quietWriter{header: http.Header{}}, make()
+		w, r := &tusclient.Discard{Fields: http.Header{}}, make()
 		runtime.ReadMemStats(&before)
 		h.ServeHTTP(w, r)
 		runtime.ReadMemStats(&after)
@@ -215,7 +216,7 @@ func TestHeadersCostNoMoreThanTheirSize(t *testing.T) {
 				if h.bound != 0 {
 					bound = h.bound
 				}
-				t.Logf("%s: status %d, %.2f bytes for each", h, w.status, float64(bytes)/float64(size))
+				t.Logf("%s: status %d, %.2f bytes for each", h, w.Status, float64(bytes)/float64(size))
 				if bytes > bound*uint64(size)+16<<10 {
 					t.Errorf("%s: %d bytes of header make %d bytes of memory, want at most %d for each", h, size, bytes, bound)
 				}
@@ -243,7 +244,7 @@ func TestPairsOfMetadataCostWhatTheyAre(t *testing.T) {
 			r.Header.Set("Upload-Metadata", raw)
 			return r
 		})
-		t.Logf("%s: status %d, %d bytes", name, w.status, bytes)
+		t.Logf("%s: status %d, %d bytes", name, w.Status, bytes)
 		if bytes > 1<<20 {
 			t.Errorf("%s: metadata of %d bytes make %d bytes of memory", name, len(raw), bytes)
 		}

@@ -11,17 +11,9 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// pendingFinal makes a final of one full and one unfinished partial.
-func pendingFinal(e *env) (full, open, final string) {
-	full, open = e.create(2, "Upload-Concat: partial"), e.create(3, "Upload-Concat: partial")
-	e.patch(full, 0, []byte("ab")).status(204)
-	a := e.postFinal(full + " " + open).status(201)
-	return full, open, a.location()
-}
-
 func TestFinalWaitsForItsPartials(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{})
-	full, open, final := pendingFinal(e)
+	full, open, final := e.pendingFinal()
 	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" || a.Header.Get("Upload-Length") != "5" {
 		t.Errorf("HEAD of the pending final: %v", a.Header)
 	}
@@ -32,7 +24,7 @@ func TestFinalWaitsForItsPartials(t *testing.T) {
 			t.Error("423 without Retry-After")
 		}
 	}
-	e.patch(open, 0, []byte("cde")).status(204)
+	e.complete(open)
 	e.eventually("the final is built by the end of its last partial", func() bool {
 		return e.head(final).Header.Get("Upload-Offset") == "5"
 	})
@@ -60,7 +52,7 @@ func TestFinalOfDeferredPartials(t *testing.T) {
 
 func TestOldPendingFinalLetsItsPartialsGo(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{})
-	_, open, final := pendingFinal(e)
+	_, open, final := e.pendingFinal()
 	e.eventually("the partials know the final", func() bool { return e.terminate(open).Status == 423 })
 	e.ahead.Store(int64(25 * time.Hour))
 	e.eventually("the partial can be removed", func() bool { return e.terminate(open).Status == 204 }) // 423 while the final is locked
@@ -74,15 +66,9 @@ func TestOldPendingFinalLetsItsPartialsGo(t *testing.T) {
 func TestPartialThatIsGoneFailsTheFinal(t *testing.T) {
 	store := storetest.NewMemory()
 	e := serve(t, store, tusd.Config{})
-	_, open, final := pendingFinal(e)
+	_, open, final := e.pendingFinal()
 	e.stop()
-	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "any", tusd.LockTry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Terminate(t.Context(), lease, strings.TrimPrefix(open, "/files/")); err != nil { // without the handler
-		t.Fatal(err)
-	}
+	removeFromStore(t, store, open)
 	next := serve(t, store, tusd.Config{})
 	next.eventually("HEAD of the final is 410", func() bool { return next.head(final).Status == 410 })
 }
@@ -128,7 +114,7 @@ func TestFinalBesideARunningPatch(t *testing.T) {
 	partial := e.create(4, "Upload-Concat: partial")
 	patch := e.another().openNow(partial, 0, -1)
 	patch.send([]byte("ab"))
-	e.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
+	e.eventually("the PATCH is running", func() bool { return recordOf(t, store, partial).Offset == 2 })
 
 	begun := time.Now()
 	final := e.postFinal(partial).status(201).location()
@@ -141,7 +127,7 @@ func TestFinalBesideARunningPatch(t *testing.T) {
 	patch.send([]byte("cd")) // the PATCH was not disturbed
 	patch.end()
 	patch.answer().status(204)
-	e.eventually("the final is built without a request for it", func() bool { return storedOffset(t, store, final) == 4 })
+	e.eventually("the final is built without a request for it", func() bool { return recordOf(t, store, final).Offset == 4 })
 	e.eventually("its content is there", func() bool { return string(e.get(final, version).Body) == "abcd" })
 }
 
@@ -151,7 +137,7 @@ func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
 	partial := e.create(4, "Upload-Concat: partial")
 	patch := e.another().openNow(partial, 0, -1)
 	patch.send([]byte("ab"))
-	e.eventually("the PATCH is running", func() bool { return storedOffset(t, store, partial) == 2 })
+	e.eventually("the PATCH is running", func() bool { return recordOf(t, store, partial).Offset == 2 })
 	e.postFinal(partial).status(201)
 	if a := e.terminate(partial); a.Status != 423 {
 		t.Errorf("DELETE of a partial that a pending final names: %d, want 423", a.Status)
@@ -161,31 +147,19 @@ func TestBusyPartialOfAPendingFinalIsKept(t *testing.T) {
 func TestPendingFinalSurvivesACrash(t *testing.T) {
 	store := storetest.NewMemory()
 	e := serve(t, store, tusd.Config{})
-	full, open, final := pendingFinal(e)
+	full, open, final := e.pendingFinal()
 	e.stop()
 	// As after a crash before the records of the partials were changed.
 	for _, path := range []string{full, open} {
-		locker := new(tusd.LocalLocker)
-		id := strings.TrimPrefix(path, "/files/")
-		lease, err := locker.Lock(t.Context(), id, tusd.LockTry)
-		if err != nil {
-			t.Fatal(err)
-		}
-		upload, err := store.GetUpload(t.Context(), lease, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := upload.UpdateInfo(t.Context(), func(info *tusd.FileInfo) error { info.Finals = nil; return nil }); err != nil {
-			t.Fatal(err)
-		}
+		e.changeRecord(path, func(info *tusd.FileInfo) { info.Finals = nil })
 	}
 	next := serve(t, store, tusd.Config{})
 	next.eventually("the partials are told again", func() bool {
-		return len(storedInfo(t, store, full).Finals) == 1 && len(storedInfo(t, store, open).Finals) == 1
+		return len(recordOf(t, store, full).Finals) == 1 && len(recordOf(t, store, open).Finals) == 1
 	})
 	next.terminate(full).status(423)
-	next.patch(open, 0, []byte("cde")).status(204)
-	next.eventually("the final is built without a request for it", func() bool { return storedOffset(t, store, final) == 5 })
+	next.complete(open)
+	next.eventually("the final is built without a request for it", func() bool { return recordOf(t, store, final).Offset == 5 })
 	next.eventually("nothing is left to be done", func() bool {
 		names, _, err := store.ListSides(t.Context(), "building", "", 10)
 		return err == nil && len(names) == 0
@@ -216,11 +190,8 @@ func TestPartialFullAfterTheLastLook(t *testing.T) {
 	if status := <-answered; status != 204 {
 		t.Fatalf("PATCH of the partial: status %d", status)
 	}
-	e.eventually("the final is built without a request for it", func() bool { return storedOffset(t, store.Memory, final) == 3 })
-	e.eventually("nothing is left to be done", func() bool {
-		names, _, err := store.ListSides(t.Context(), "building", "", 10)
-		return err == nil && len(names) == 0
-	})
+	e.eventually("the final is built without a request for it", func() bool { return recordOf(t, store.Memory, final).Offset == 3 })
+	e.eventually("nothing is left to be done", func() bool { return sideRecords(t, store, "building") == 0 })
 }
 
 // lastLookStore calls afterLastLook once: after a builder has read a partial whose
@@ -250,23 +221,3 @@ type readUpload struct {
 }
 
 func (u readUpload) GetInfo(context.Context) (tusd.FileInfo, error) { return u.info, nil }
-
-// storedOffset returns the offset in the store, without a lock.
-func storedOffset(t *testing.T, store *storetest.Memory, path string) int64 {
-	t.Helper()
-	return storedInfo(t, store, path).Offset
-}
-
-// storedInfo returns the record of an upload from the store.
-func storedInfo(t *testing.T, store tusd.DataStore, path string) tusd.FileInfo {
-	t.Helper()
-	upload, err := store.GetUpload(t.Context(), nil, path[strings.LastIndex(path, "/")+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := upload.GetInfo(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info
-}

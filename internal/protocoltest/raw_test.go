@@ -2,7 +2,6 @@ package protocoltest
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 )
@@ -247,34 +245,4 @@ func rawRefusedBody(e *env) {
 	c.answer("PATCH").status(409)
 	c.answer("HEAD").status(200).header("Upload-Offset", "0")
 	e.wantOffset(victim, 0)
-}
-
-// roomStore is a store whose disk has room for some bytes.
-type roomStore struct {
-	tusd.DataStore
-	room int64 // bytes; changed only between requests
-}
-
-func (s *roomStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
-	upload, err := s.DataStore.NewUpload(ctx, lease, info)
-	return roomUpload{upload, s}, err
-}
-
-func (s *roomStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
-	upload, err := s.DataStore.GetUpload(ctx, lease, id)
-	return roomUpload{upload, s}, err
-}
-
-type roomUpload struct {
-	tusd.Upload
-	store *roomStore
-}
-
-func (u roomUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
-	n, err := u.Upload.WriteChunk(ctx, offset, io.LimitReader(src, u.store.room))
-	u.store.room -= n
-	if err == nil && u.store.room == 0 {
-		err = tusd.ErrNoSpace
-	}
-	return n, err
 }

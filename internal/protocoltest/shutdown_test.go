@@ -13,7 +13,7 @@ func TestShutdownKeepsWhatArrived(t *testing.T) {
 	path := e.create(100)
 	patch := e.openNow(path, 0, 100)
 	patch.send([]byte("hello"))
-	e.eventually("the bytes are received", func() bool { return storedOffset(t, store, path) == 5 })
+	e.eventually("the bytes are received", func() bool { return recordOf(t, store, path).Offset == 5 })
 	if err := e.handler.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@
 //	tus.go     requests of tus 1.0
 //	draft.go   header lines of the IETF draft, in each interop version
 //	answer.go  answers
+//
+// inprocess.go calls a handler without a connection, for tests that measure memory.
 package tusclient
 
 import (

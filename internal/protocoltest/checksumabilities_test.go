@@ -1,0 +1,116 @@
+package protocoltest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
+)
+
+// A start removes the spooled bodies that a killed server has left, and no other file.
+func TestSpoolIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	stays := []string{"tusd-checksum-", "tusd-checksum-1a", "tusd-checksum-12.txt", "tusd-checksum", "mine-tusd-checksum-1", "tusd-checksum-9/file"}
+	for _, name := range append(stays, "tusd-checksum-123", "tusd-checksum-4294967295") {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := tusd.Config{StoreComposer: tusd.NewStoreComposer(), ChecksumSpool: dir}
+	storetest.NewMemory().UseIn(config.StoreComposer)
+	handler, err := tusd.NewHandler(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handler.Shutdown(t.Context())
+	var names []string
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	want := []string{"mine-tusd-checksum-1", "tusd-checksum", "tusd-checksum-", "tusd-checksum-12.txt", "tusd-checksum-1a", "tusd-checksum-9"}
+	if !slices.Equal(names, want) {
+		t.Errorf("left: %q, want %q", names, want)
+	}
+}
+
+func TestChecksumAbilities(t *testing.T) {
+	run(t, []scenario{
+		{"unsupported", "a store that cannot roll chunks back refuses checksums and offers none, unless there is a spool", checksumUnsupported},
+		{"disabled", "checksums can be switched off", checksumDisabled},
+		{"spool_size", "a spooled chunk is limited, declared or not", checksumSpoolSize},
+		{"spool_gone", "a spool that cannot be written is a transient error", checksumSpoolGone},
+		{"spool_full_store", "of a verified chunk what the store has room for may stay", checksumFullStore},
+	})
+}
+
+func checksumUnsupported(e *env) {
+	e.config.DisableIETF = false
+	e.config.StoreComposer.AtomicWriter = nil
+	a := e.options("/files/").without("Tus-Checksum-Algorithm")
+	if strings.Contains(a.Header.Get("Tus-Extension"), "checksum") {
+		e.Errorf("Tus-Extension %q", a.Header.Get("Tus-Extension"))
+	}
+	u := e.create(100)
+	for _, right := range []string{checksum("sha1", content(100)), checksum("sha1", nil)} {
+		if a := e.patch(u, 0, content(100), right).status(400).code("ERR_INVALID_CHECKSUM"); !strings.Contains(string(a.Body), "offered") {
+			e.Errorf("the refusal says %q, not that checksums are not offered", a.Body)
+		}
+	}
+	e.patchWithTrailer(u, 0, content(100), []string{announcement}, checksum("sha1", content(100))).status(400)
+	e.wantOffset(u, 0)
+	d := e.ietf(9) // RFC 9530 lets a recipient ignore what it cannot verify
+	d.append(d.begin(), 0, true, content(10), field9530("Content-Digest", "sha-256", content(10))).status(204)
+}
+
+func checksumDisabled(e *env) {
+	e.config.DisableChecksum = true
+	e.options("/files/").without("Tus-Checksum-Algorithm")
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(400)
+	e.wantOffset(u, 0)
+}
+
+func checksumSpoolSize(e *env) {
+	e.config.StoreComposer.AtomicWriter = nil
+	e.config.ChecksumSpool, e.config.ChecksumSpoolSize = e.TempDir(), 100
+	for _, framing := range []string{"X: y", chunked} {
+		u := e.create(1000)
+		e.patch(u, 0, content(101), checksum("sha1", content(101)), framing).status(413).code("ERR_CHECKSUM_TOO_LARGE")
+		e.wantOffset(u, 0)
+		e.patch(u, 0, content(100), checksum("sha1", content(100)), framing).status(204)
+		e.patch(u, 100, content(500)).status(204)
+	}
+}
+
+func checksumSpoolGone(e *env) {
+	e.config.StoreComposer.AtomicWriter = nil
+	e.config.ChecksumSpool = e.TempDir() + "/not/there"
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(500).header("Retry-After", "1")
+	e.wantOffset(u, 0)
+	e.patch(u, 0, content(100)).status(204)
+}
+
+func checksumFullStore(e *env) {
+	room := &roomStore{DataStore: e.config.StoreComposer.Core, room: 40}
+	e.config.StoreComposer.Core, e.config.StoreComposer.AtomicWriter = room, nil
+	e.config.ChecksumSpool = e.TempDir()
+	u := e.create(100)
+	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(507)
+	e.wantOffset(u, 40)
+	e.wantStored(u, content(40))
+	room.room = 1000
+	e.patch(u, 40, content(100)[40:], checksum("sha1", content(100)[40:])).status(204)
+	e.wantStored(u, content(100))
+}

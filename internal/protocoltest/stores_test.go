@@ -1,0 +1,142 @@
+//lint:file-ignore SA1019 The SDK is deprecated as a whole, in favour of its successor.
+
+package protocoltest
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/aws/aws-sdk-go/aws"
+	"github.com/aws/aws-sdk-go/aws/credentials"
+	"github.com/aws/aws-sdk-go/aws/session"
+	"github.com/aws/aws-sdk-go/service/s3"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/s3store/awsv1"
+	"github.com/tus/tusd/storetest"
+)
+
+// concatStore has all abilities of a store that finals need.
+type concatStore interface {
+	tusd.DataStore
+	tusd.Terminater
+	tusd.Concater
+	tusd.LengthDeferrer
+	tusd.SideRecords
+}
+
+// hookedStore calls functions of a test before or in place of its operations.
+type hookedStore struct {
+	concatStore
+	open        func() concatStore
+	onCreate    func(tusd.FileInfo)
+	onLoad      func(id string) // with a lease
+	onRead      func(id string) // without a lease, afterwards
+	onConcat    func(join func() error) error
+	onTerminate func(terminate func() error) error
+	onPutSide   func(tusd.SideKey) error
+	onListSides func(kind string)
+}
+
+func (s *hookedStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	if s.onCreate != nil {
+		s.onCreate(info)
+	}
+	return s.concatStore.NewUpload(ctx, lease, info)
+}
+
+func (s *hookedStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	if s.onLoad != nil && lease != nil {
+		s.onLoad(id)
+	}
+	upload, err := s.concatStore.GetUpload(ctx, lease, id)
+	if s.onRead != nil && lease == nil {
+		s.onRead(id)
+	}
+	return upload, err
+}
+
+func (s *hookedStore) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	join := func() error { return s.concatStore.Concat(ctx, final, partials) }
+	if s.onConcat != nil {
+		return s.onConcat(join)
+	}
+	return join()
+}
+
+func (s *hookedStore) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	terminate := func() error { return s.concatStore.Terminate(ctx, lease, id) }
+	if s.onTerminate != nil {
+		return s.onTerminate(terminate)
+	}
+	return terminate()
+}
+
+func (s *hookedStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+	if s.onPutSide != nil {
+		if err := s.onPutSide(key); err != nil {
+			return err
+		}
+	}
+	return s.concatStore.PutSide(ctx, key, value)
+}
+
+func (s *hookedStore) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+	if s.onListSides != nil {
+		s.onListSides(kind)
+	}
+	return s.concatStore.ListSides(ctx, kind, cursor, limit)
+}
+
+// onStores runs a test on each kind of store.
+func onStores(t *testing.T, test func(t *testing.T, store *hookedStore)) {
+	for name, opener := range map[string]func(*testing.T) func() concatStore{"memory": inMemory, "files": inFiles, "s3": inBucket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &hookedStore{open: opener(t)}
+			store.reopen()
+			test(t, store)
+		})
+	}
+}
+
+// reopen is what a new process does.
+func (s *hookedStore) reopen() {
+	open := s.open
+	*s = hookedStore{open: open, concatStore: open()}
+}
+
+func inMemory(*testing.T) func() concatStore {
+	store := storetest.NewMemory()
+	return func() concatStore { return store }
+}
+
+func inFiles(t *testing.T) func() concatStore {
+	dir := t.TempDir()
+	store := &filestore.FileStore{Path: dir}
+	t.Cleanup(func() { store.Close() })
+	return func() concatStore {
+		store.Close()
+		store = &filestore.FileStore{Path: dir, Durability: filestore.None}
+		return store
+	}
+}
+
+func inBucket(t *testing.T) func() concatStore {
+	server := s3server.Start(t, s3server.Options{})
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	s, err := session.NewSession(&aws.Config{
+		Region: aws.String("us-east-1"), Endpoint: aws.String(server.URL), S3ForcePathStyle: aws.Bool(true),
+		Credentials: credentials.NewStaticCredentials(server.AccessKey(), "secret", ""),
+		HTTPClient:  &http.Client{Transport: transport},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() concatStore { return s3store.New(server.Bucket(), awsv1.New(server.Bucket(), s3.New(s))) }
+}

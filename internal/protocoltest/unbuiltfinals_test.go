@@ -1,0 +1,92 @@
+package protocoltest
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/tuning"
+	"github.com/tus/tusd/storetest"
+)
+
+// keepFinalsUnbuilt makes building fail after answered is closed, until room is set: by then
+// the finals are acknowledged. It counts the attempts.
+func keepFinalsUnbuilt(t *testing.T, store *hookedStore) (answered chan struct{}, attempts *atomic.Int32, room *atomic.Bool) {
+	answered, attempts, room = make(chan struct{}), new(atomic.Int32), new(atomic.Bool)
+	store.onConcat = func(join func() error) error {
+		await(t, answered)
+		attempts.Add(1)
+		if room.Load() {
+			return join()
+		}
+		return tusd.ErrNoSpace
+	}
+	return answered, attempts, room
+}
+
+// retryOften keeps the delays between attempts to build short.
+func retryOften(v *tuning.Values) { v.LastRebuildDelay = 20 * time.Millisecond }
+
+// After a restart, too, a partial cannot be removed while a final needs it, even if its
+// record did not name the final while one process knew both.
+func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		answered, attempts, _ := keepFinalsUnbuilt(t, store)
+		e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), retryOften)
+		one, two := e.createPartial([]byte("ab")), e.createPartial([]byte("cd"))
+		final := e.postFinal(one + " " + two).status(201).location()
+		close(answered)
+		e.eventually("it was tried", func() bool { return attempts.Load() > 0 })
+		e.stop()
+
+		store.reopen()
+		listing, listed := make(chan struct{}), make(chan struct{})
+		var first atomic.Bool
+		store.onListSides = func(kind string) { // the sweep of the start takes its time
+			if kind == "building" && first.CompareAndSwap(false, true) {
+				close(listing)
+				await(t, listed)
+			}
+		}
+		answered, attempts, room := keepFinalsUnbuilt(t, store)
+		close(answered)
+		e = serve(t, store, tusd.Config{}, retryOften)
+		await(t, listing)
+		e.terminate(one).status(423)
+		close(listed)
+		e.eventually("it was tried again", func() bool { return attempts.Load() > 1 })
+		e.terminate(one).status(423)
+		e.eventually("the records name it", func() bool { return finalsNamed(t, store.concatStore, one, two) == 2 })
+		room.Store(true)
+		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "4" })
+		e.wantLeft(store, one, two)
+	})
+}
+
+// The record of a partial has a bounded size, however many finals need it. Those
+// that it does not name are built, too.
+func TestRecordNamesABoundedNumberOfFinals(t *testing.T) {
+	const named, made = 64, 70
+	store := &hookedStore{concatStore: storetest.NewMemory()}
+	answered, attempts, room := keepFinalsUnbuilt(t, store)
+	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), retryOften)
+	partial := e.createPartial([]byte("ab"))
+	var finals []string
+	for i := range made {
+		finals = append(finals, e.postFinal(partial, fmt.Sprintf("Upload-Metadata: n%d", i)).status(201).location())
+	}
+	close(answered)
+	e.eventually("as many are named as may", func() bool { return finalsNamed(t, store.concatStore, partial) >= named })
+	before := attempts.Load()
+	e.eventually("all are tried again", func() bool { return attempts.Load() >= before+made })
+	if n := finalsNamed(t, store.concatStore, partial); n != named {
+		t.Errorf("the record names %d finals, want %d", n, named)
+	}
+	room.Store(true)
+	for _, final := range finals {
+		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "2" })
+	}
+	e.wantLeft(store, partial)
+}
