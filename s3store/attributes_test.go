@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// withMetadata is a value of Upload-Metadata.
+// withMetadata returns a value of Upload-Metadata.
 func withMetadata(pairs ...string) string {
 	var fields []string
 	for i := 0; i < len(pairs); i += 2 {
@@ -22,8 +22,8 @@ func withMetadata(pairs ...string) string {
 	return strings.Join(fields, ",")
 }
 
-// Policies of buckets demand encryption of all that is stored, and a tail object is
-// content as much as the data is.
+// A bucket policy can demand that every object is encrypted: records, tail
+// objects and data.
 func TestAllObjectsAreEncrypted(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), clientOf(t, server))
@@ -40,12 +40,12 @@ func TestAllObjectsAreEncrypted(t *testing.T) {
 		}
 	}
 	if !kinds[".info"] || !kinds[".part"] || !kinds[""] {
-		t.Errorf("there are objects of the kinds %v: this shows too little", kinds)
+		t.Errorf("there are objects of the kinds %v, want a record, a tail object and data", kinds)
 	}
 }
 
-// The data object carries what the rules say, in one call or in parts, and
-// nothing else of the client's metadata.
+// The data object has the attributes of ObjectRules and no other metadata of
+// the client, whether it is stored in one call or in parts.
 func TestObjectAttributes(t *testing.T) {
 	for name, size := range map[string]int64{"one call": 1000, "parts": 3 * testPart} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestObjectAttributes(t *testing.T) {
 	}
 }
 
-// A type that would put a tab into the object's header is none.
+// A filetype with a control character does not become the Content-Type.
 func TestObjectTypeIsPrintable(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	n := startNode(t, testStore(server.Bucket(), clientOf(t, server)), &tusd.LocalLocker{})

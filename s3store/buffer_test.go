@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// filledBuffer holds content, in a small block and several of the pool.
+// filledBuffer returns a buffer with content, in a small block and several blocks of the pool.
 func filledBuffer(t *testing.T, content []byte) *buffer {
 	t.Helper()
 	b := &buffer{pool: newMemoryPool(16 * blockSize)}
@@ -22,8 +22,8 @@ func filledBuffer(t *testing.T, content []byte) *buffer {
 	return b
 }
 
-// Wherever a reader is, it writes what is left, as often as it is wanted.
-func TestBufferWritesWhatIsLeft(t *testing.T) {
+// WriteTo writes the rest from any offset, and can be repeated after a Seek.
+func TestBufferWritesTheRest(t *testing.T) {
 	content := make([]byte, 3*blockSize+1000)
 	for i := range content {
 		content[i] = byte(i * 7 >> 3)
@@ -40,25 +40,25 @@ func TestBufferWritesWhatIsLeft(t *testing.T) {
 			t.Errorf("from %d on: %d bytes, %v; want %d, the same", at, n, err, b.size-at)
 		}
 		if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
-			t.Errorf("behind it: %d bytes, %v", len(rest), err)
+			t.Errorf("after the end: %d bytes, %v", len(rest), err)
 		}
 	}
 }
 
-// failing takes so many bytes.
-type failing struct{ room int }
+// shortWriter fails after its limit of bytes.
+type shortWriter struct{ limit int }
 
-func (f *failing) Write(p []byte) (int, error) {
-	if len(p) > f.room {
-		return f.room, io.ErrShortWrite
+func (f *shortWriter) Write(p []byte) (int, error) {
+	if len(p) > f.limit {
+		return f.limit, io.ErrShortWrite
 	}
-	f.room -= len(p)
+	f.limit -= len(p)
 	return len(p), nil
 }
 
-func TestBufferReportsAWriterThatFails(t *testing.T) {
+func TestBufferReturnsErrorOfWriter(t *testing.T) {
 	b := filledBuffer(t, make([]byte, blockSize))
-	if n, err := b.reader().WriteTo(&failing{room: smallBlock + 5}); n != smallBlock+5 || err != io.ErrShortWrite {
+	if n, err := b.reader().WriteTo(&shortWriter{limit: smallBlock + 5}); n != smallBlock+5 || err != io.ErrShortWrite {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// Readers that find all parts listed complete the object if the writer has not
-// done so. While it does, they wait for it instead of doing it, too.
-func TestReadersDoNotCompleteBesideWriter(t *testing.T) {
+// A reader that finds all parts listed completes the object. While the writer
+// completes it, the readers wait and make no second completion.
+func TestReadersWaitForCompletionByWriter(t *testing.T) {
 	const size, readers = 3 * testPart, 3
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), clientOf(t, server))
@@ -28,12 +28,12 @@ func TestReadersDoNotCompleteBesideWriter(t *testing.T) {
 	server.Fault(stalled.Decide)
 	var work sync.WaitGroup
 	work.Go(func() { n.tryPatch(path, 0, size) })
-	wait(t, stalled.Reached())
+	waitFor(t, stalled.Reached())
 	loaded := server.Counts()[s3server.ListObjectsV2].Calls + readers
 	for range readers {
 		work.Go(func() { readAll(t, store, path[len("/files/"):]) })
 	}
-	await(t, func() bool { return server.Counts()[s3server.ListObjectsV2].Calls >= loaded })
+	waitUntil(t, func() bool { return server.Counts()[s3server.ListObjectsV2].Calls >= loaded })
 	close(release)
 	work.Wait()
 	if calls := server.Counts()[s3server.CompleteMultipartUpload].Calls; calls != 1 {
@@ -42,12 +42,12 @@ func TestReadersDoNotCompleteBesideWriter(t *testing.T) {
 	n.wantContent(path, size)
 }
 
-// At some services a complete object is away for a moment while another
-// process completes it once more.
-func TestObjectIsAwayForAMoment(t *testing.T) {
+// At some services a complete object is missing for a moment while another
+// process completes it again.
+func TestObjectIsMissingForAMoment(t *testing.T) {
 	const size = 1000
 	server := smallServer(t, s3server.Quirks{})
-	n := small(t, server)
+	n := startOn(t, server)
 	path := n.create(size)
 	n.patch(path, 0, size)
 	for _, operation := range []s3server.Operation{s3server.HeadObject, s3server.GetObject} {
@@ -56,45 +56,45 @@ func TestObjectIsAwayForAMoment(t *testing.T) {
 		server.Fault(away.Decide)
 		n.wantContent(path, size)
 		if away.Fired() != 2 {
-			t.Errorf("%s: the object was away %d times", operation, away.Fired())
+			t.Errorf("%s: the object was missing %d times", operation, away.Fired())
 		}
 	}
 }
 
-// Nor does the offset fall to 0 while the object is listed and away.
-func TestOffsetOfAnObjectThatIsAway(t *testing.T) {
+// The offset does not fall to 0 while the object is listed but missing.
+func TestOffsetOfMissingObject(t *testing.T) {
 	const size = 1000
 	server := smallServer(t, s3server.Quirks{})
-	path := small(t, server).create(size)
-	small(t, server).patch(path, 0, size)
-	n := small(t, server) // which remembers nothing
+	path := startOn(t, server).create(size)
+	startOn(t, server).patch(path, 0, size)
+	n := startOn(t, server) // with an empty cache
 	away := s3server.On(s3server.HeadObject).First(1, s3server.Refuse(http.StatusNotFound, "NoSuchKey"))
 	server.Fault(away.Decide)
-	if offset := n.offsetInTime(path); offset != size || away.Fired() != 1 {
-		t.Errorf("the offset is %d, %d were acknowledged; the object was away %d times", offset, size, away.Fired())
+	if offset := n.offsetWhenUnlocked(path); offset != size || away.Fired() != 1 {
+		t.Errorf("the offset is %d, %d were acknowledged; the object was missing %d times", offset, size, away.Fired())
 	}
 	n.wantContent(path, size)
 }
 
-// Nor does the upload fail then, if a second completion finds neither the
-// multipart upload nor, for a moment, the object.
-func TestObjectIsAwayWhenCompleting(t *testing.T) {
+// The upload does not fail if a second completion finds no multipart upload
+// and, for a moment, no object.
+func TestObjectIsMissingWhenCompleting(t *testing.T) {
 	const size = 3 * testPart
 	server := smallServer(t, s3server.Quirks{CompleteOnce: true})
-	n := small(t, server)
+	n := startOn(t, server)
 	path := n.create(size)
 	lost := s3server.On(s3server.CompleteMultipartUpload).First(1, s3server.LoseAnswer())
 	away := s3server.On(s3server.HeadObject).First(2, s3server.Refuse(http.StatusNotFound, "NoSuchKey"))
 	server.Fault(s3server.Together(lost.Decide, away.Decide))
 	n.patch(path, 0, size)
 	if lost.Fired() != 1 || away.Fired() != 2 {
-		t.Errorf("%d answers were lost, and the object was away %d times", lost.Fired(), away.Fired())
+		t.Errorf("%d answers were lost, and the object was missing %d times", lost.Fired(), away.Fired())
 	}
 	n.wantContent(path, size)
 }
 
-// slowCompletion is a service that takes long to complete, and stops if the
-// call is aborted.
+// slowCompletion is a service whose CompleteMultipart takes long, and ends if
+// the call is aborted.
 type slowCompletion struct {
 	*fakeService
 	takes time.Duration
@@ -109,12 +109,12 @@ func (s slowCompletion) CompleteMultipart(ctx context.Context, key, multipart st
 	}
 }
 
-// AWS says that to complete an upload can take several minutes.
+// AWS documents that a completion can take several minutes.
 func TestCompletionOfManyPartsTakesMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const part = 16 << 10
 		const size = 2000 * part
-		c := newCrowd(t, 4<<20, part)
+		c := newSimulation(t, 4<<20, part)
 		c.store.PreferredPartSize = part
 		c.store.Client = slowCompletion{c.service, 2 * time.Minute}
 		c.open()
@@ -124,7 +124,7 @@ func TestCompletionOfManyPartsTakesMinutes(t *testing.T) {
 	})
 }
 
-// readAll reads an upload, in any goroutine.
+// readAll reads an upload. It may be called in any goroutine.
 func readAll(tb testing.TB, store *s3store.Store, id string) {
 	up, err := store.GetUpload(tb.Context(), nil, id)
 	if err != nil {
@@ -142,17 +142,17 @@ func readAll(tb testing.TB, store *s3store.Store, id string) {
 	}
 }
 
-func wait(tb testing.TB, c <-chan struct{}) {
+func waitFor(tb testing.TB, c <-chan struct{}) {
 	tb.Helper()
 	select {
 	case <-c:
 	case <-time.After(30 * time.Second):
-		tb.Fatal("it does not happen")
+		tb.Fatal("the event does not happen")
 	}
 }
 
-// await waits for a condition.
-func await(tb testing.TB, holds func() bool) {
+// waitUntil waits until a condition is true.
+func waitUntil(tb testing.TB, holds func() bool) {
 	tb.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
@@ -161,17 +161,17 @@ func await(tb testing.TB, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			tb.Fatal("it does not come true")
+			tb.Fatal("the condition stays false")
 		}
 	}
 }
 
-// A rule of the bucket, or an operator, has removed the data: that does not
-// pass, and the answer to a download says so.
+// A lifecycle rule or an operator has removed the data. The error is
+// permanent: a download is answered 404.
 func TestRemovedObjectIsNotFound(t *testing.T) {
 	const size = 1000
 	server := smallServer(t, s3server.Quirks{})
-	n := small(t, server)
+	n := startOn(t, server)
 	path := n.create(size)
 	n.patch(path, 0, size)
 	server.Remove(path[len("/files/"):])

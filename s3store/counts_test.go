@@ -15,17 +15,17 @@ import (
 
 const mib = int64(1) << 20
 
-// counted is a node over a service that counts, with the sizes of AWS.
-// Contents that are large are forgotten.
-func counted(t *testing.T) (*node, *s3server.Server) {
+// startCounted starts a node over a service that counts calls, with the sizes
+// of AWS. The service discards large contents.
+func startCounted(t *testing.T) (*node, *s3server.Server) {
 	server := s3server.Start(t, s3server.Options{Discard: 16 * mib})
 	n := startNode(t, s3store.New(server.Bucket(), clientOf(t, server)), &tusd.LocalLocker{})
 	recountStarted(t, server, 1)
 	return n, server
 }
 
-// recountStarted begins to count when the start of nodes is over: each lists
-// the bucket three times to probe it, and twice for work that was left.
+// recountStarted resets the counts when the nodes have started. Each node
+// lists the bucket three times to probe it, and twice for unfinished work.
 func recountStarted(t *testing.T, server *s3server.Server, nodes int) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -35,13 +35,13 @@ func recountStarted(t *testing.T, server *s3server.Server, nodes int) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("the nodes do not look for work that was left")
+			t.Fatal("the nodes do not list unfinished work")
 		}
 	}
 	server.Recount()
 }
 
-// wantCalls compares how often the service was called with what is allowed.
+// wantCalls fails if the service was called more than most times.
 func wantCalls(t *testing.T, server *s3server.Server, most int) {
 	t.Helper()
 	counts := server.Counts()
@@ -52,7 +52,7 @@ func wantCalls(t *testing.T, server *s3server.Server, most int) {
 }
 
 func TestCallsOfSmallUpload(t *testing.T) {
-	n, server := counted(t)
+	n, server := startCounted(t)
 	path := n.create(4 << 10)
 	n.patch(path, 0, 4<<10)
 	wantCalls(t, server, 3)
@@ -60,7 +60,7 @@ func TestCallsOfSmallUpload(t *testing.T) {
 }
 
 func TestCallsOfCreationWithUpload(t *testing.T) {
-	n, server := counted(t)
+	n, server := startCounted(t)
 	answer := n.request(http.MethodPost, "/files/", storetest.ContentReader("content", 0, 4<<10),
 		"Upload-Length", strconv.Itoa(4<<10), "Content-Type", "application/offset+octet-stream")
 	n.want(http.StatusCreated, answer)
@@ -71,7 +71,7 @@ func TestCallsOfCreationWithUpload(t *testing.T) {
 func TestCallsOfChunks(t *testing.T) {
 	t.Parallel()
 	require.Long(t)
-	n, server := counted(t)
+	n, server := startCounted(t)
 	path := n.create(256 * mib)
 	for offset := int64(0); offset < 256*mib; offset += 8 * mib {
 		n.patch(path, offset, offset+8*mib)
@@ -82,7 +82,7 @@ func TestCallsOfChunks(t *testing.T) {
 
 func TestCallsOfSmallChunks(t *testing.T) {
 	t.Parallel()
-	n, server := counted(t)
+	n, server := startCounted(t)
 	path := n.create(64 * mib)
 	for offset := int64(0); offset < 64*mib; offset += mib {
 		n.patch(path, offset, offset+mib)
@@ -98,17 +98,17 @@ func TestCallsOfLargeChunk(t *testing.T) {
 	t.Parallel()
 	require.Long(t)
 	const size = 1 << 30
-	n, server := counted(t)
+	n, server := startCounted(t)
 	path := n.create(size)
 	started := time.Now()
 	n.patch(path, 0, size)
 	parts := server.Counts()[s3server.UploadPart].Calls
-	slow := int(time.Since(started) / (5 * time.Second)) // a record is written at least so often
+	slow := int(time.Since(started) / (5 * time.Second)) // the record is written at least every 5 s
 	wantCalls(t, server, 27+parts/10+slow)
 }
 
 func TestCallsOfHead(t *testing.T) {
-	n, server := counted(t)
+	n, server := startCounted(t)
 	path := n.create(64 * mib)
 	for _, offset := range []int64{0, mib, 9 * mib} {
 		if offset > 0 {
@@ -122,11 +122,10 @@ func TestCallsOfHead(t *testing.T) {
 	}
 }
 
-// A request after another node held the upload makes two calls more than one
-// on the node that held it last.
+// A request makes two calls more if another node had the lock before.
 func TestCallsAfterAnotherNode(t *testing.T) {
 	server := s3server.Start(t, s3server.Options{})
-	locker := &leasing{}
+	locker := &leaseLocker{}
 	var nodes []*node
 	for range 2 {
 		nodes = append(nodes, startNode(t, s3store.New(server.Bucket(), clientOf(t, server)), locker))
@@ -142,7 +141,7 @@ func TestCallsAfterAnotherNode(t *testing.T) {
 	wantCalls(t, server, alone+2)
 }
 
-// leasing is a locker of several nodes.
-type leasing struct{ tusd.LocalLocker }
+// leaseLocker is a locker that several nodes share.
+type leaseLocker struct{ tusd.LocalLocker }
 
-func (*leasing) Scope() tusd.Scope { return tusd.ScopeLease }
+func (*leaseLocker) Scope() tusd.Scope { return tusd.ScopeLease }

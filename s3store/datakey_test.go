@@ -24,13 +24,13 @@ func TestKeyTemplate(t *testing.T) {
 			n.patch(path, size/2, size)
 			n.wantContent(path, size)
 			if _, ok := server.Object("uploads/" + id + ".info"); !ok {
-				t.Error("the record does not follow the id")
+				t.Error("the key of the record is not the id")
 			}
 			isData := func(o s3server.Object) bool {
 				return strings.HasPrefix(o.Key, "uploads/data/20") && strings.HasSuffix(o.Key, "/"+id+"/_Ein_Bild.info_")
 			}
 			if !slices.ContainsFunc(server.Objects(), isData) {
-				t.Error("the data does not follow the template")
+				t.Error("the key of the data does not match the template")
 			}
 			if len(server.Objects()) != 2 {
 				t.Errorf("the bucket has %d objects, want 2", len(server.Objects()))
@@ -43,8 +43,8 @@ func TestKeyTemplate(t *testing.T) {
 	}
 }
 
-// A key that has no place where objects are files is refused at creation: the
-// object is only stored when all bytes are acknowledged.
+// A key that is too long for a file name is refused at creation if the service
+// stores objects as files: the object is stored after the last acknowledgement.
 func TestKeyTooLongForFiles(t *testing.T) {
 	for _, quirks := range []s3server.Quirks{{}, s3server.Versity()} {
 		server := smallServer(t, quirks)
@@ -67,8 +67,8 @@ func TestKeyTooLongForFiles(t *testing.T) {
 	}
 }
 
-// Ids of a callback can lead to one key with a template. The second upload
-// does not take the place of the first.
+// Two ids of a callback can have the same key by the template. The second
+// upload does not replace the first.
 func TestKeyOfTwoIDs(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	store, locker := testStore(server.Bucket(), clientOf(t, server)), new(tusd.LocalLocker)
@@ -115,7 +115,7 @@ func TestKeyTemplateWithoutID(t *testing.T) {
 	}
 }
 
-// A hook's key is taken only if nothing is there and nothing can come to be.
+// The key of a hook is refused if an object has it or may get it later.
 func TestKeyOfHook(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), clientOf(t, server))
@@ -132,12 +132,12 @@ func TestKeyOfHook(t *testing.T) {
 		_, err = store.NewUpload(t.Context(), lease, tusd.FileInfo{ID: id, Size: 1, Storage: map[string]string{"Key": key}})
 		return err
 	}
-	server.Put("somebody's", []byte("x"))
-	if err := create("a", "place"); err != nil {
+	server.Put("taken", []byte("x"))
+	if err := create("a", "free"); err != nil {
 		t.Errorf("a free key: %v", err)
 	}
 	for key, want := range map[string]error{
-		"somebody's": tusd.ErrUploadExists, "a": tusd.ErrUploadExists,
+		"taken": tusd.ErrUploadExists, "a": tusd.ErrUploadExists,
 		"a.info": tusd.ErrInvalidName, "x/../y": tusd.ErrInvalidName, ".tusd.d/x": tusd.ErrInvalidName,
 		"x//y": tusd.ErrInvalidName, "/x": tusd.ErrInvalidName, "x/": tusd.ErrInvalidName, ".": tusd.ErrInvalidName,
 		"x\x01": tusd.ErrInvalidName, "x\ny": tusd.ErrInvalidName, "\xff": tusd.ErrInvalidName, strings.Repeat("x", 1025): tusd.ErrInvalidName,
@@ -148,8 +148,8 @@ func TestKeyOfHook(t *testing.T) {
 	}
 }
 
-// Names keep the marks of their letters, in the key and in what browsers save.
-func TestNamesKeepTheirMarks(t *testing.T) {
+// File names keep combining marks, in the key and in Content-Disposition.
+func TestFilenamesKeepCombiningMarks(t *testing.T) {
 	for name, want := range map[string][2]string{
 		"हिन्दी.txt":         {"हिन्दी.txt", `"______.txt"; filename*=UTF-8''%E0%A4%B9%E0%A4%BF%E0%A4%A8%E0%A5%8D%E0%A4%A6%E0%A5%80.txt`},
 		"e\u0301.txt":        {"e\u0301.txt", `"e_.txt"; filename*=UTF-8''e%CC%81.txt`},

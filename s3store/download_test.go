@@ -1,7 +1,6 @@
 package s3store_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,35 +15,11 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// lines is a log that a node writes to while a test reads it.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// with returns the lines with a text in them.
-func (l *lines) with(text string) (found []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
-		if strings.Contains(line, text) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
-// await waits for the line of the download of path.
-func (l *lines) await(t *testing.T, path string) string {
+// waitForDownload waits for the line of the download of path.
+func (l *logBuffer) waitForDownload(t *testing.T, path string) string {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if found := l.with("method=GET path=" + path); len(found) > 0 {
+		if found := l.linesWith("method=GET path=" + path); len(found) > 0 {
 			return found[0]
 		}
 	}
@@ -52,17 +27,17 @@ func (l *lines) await(t *testing.T, path string) string {
 	return ""
 }
 
-// logged starts a node whose log is kept.
-func logged(t *testing.T, server *s3server.Server) (*node, *lines) {
+// startLogged starts a node, and returns its log.
+func startLogged(t *testing.T, server *s3server.Server) (*node, *logBuffer) {
 	t.Helper()
 	composer := tusd.NewStoreComposer()
 	testStore(server.Bucket(), clientOf(t, server)).UseIn(composer)
 	composer.UseLocker(&tusd.LocalLocker{})
-	out := new(lines)
+	out := new(logBuffer)
 	return startNodeWith(t, tusd.Config{StoreComposer: composer, Logger: slog.New(slog.NewTextHandler(out, nil))}), out
 }
 
-// read downloads as far as the server lets it.
+// read downloads until the answer ends, and returns how many bytes came.
 func (n *node) read(path string, header ...string) (status int, n2 int64, err error) {
 	n.Helper()
 	r, err := http.NewRequestWithContext(n.Context(), http.MethodGet, n.server.URL+path, nil)
@@ -81,10 +56,10 @@ func (n *node) read(path string, header ...string) (status int, n2 int64, err er
 	return answer.StatusCode, got, err
 }
 
-// Each range is a call, so there are not any number of them.
+// Each range is a call, so the number of ranges is limited.
 func TestManyRangesAreFewCalls(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n := small(t, server)
+	n := startOn(t, server)
 	const size = 200_000
 	path := n.create(size)
 	n.patch(path, 0, size)
@@ -109,9 +84,9 @@ func TestManyRangesAreFewCalls(t *testing.T) {
 	}
 }
 
-// While nothing is sent a fault of the service is an answer, afterwards it is
-// a line in the log.
-func TestDownloadsMeetFaults(t *testing.T) {
+// A fault of the service becomes the answer if no byte was sent before, and
+// otherwise a line in the log.
+func TestFaultsOfDownloads(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		outcome s3server.Outcome
@@ -129,7 +104,7 @@ func TestDownloadsMeetFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := smallServer(t, s3server.Quirks{})
-			n, log := logged(t, server)
+			n, log := startLogged(t, server)
 			const size = 200_000
 			path := n.create(size)
 			n.patch(path, 0, size)
@@ -139,9 +114,9 @@ func TestDownloadsMeetFaults(t *testing.T) {
 				t.Errorf("status %d, want %d", status, c.status)
 			}
 			if status < 300 && err == nil {
-				t.Errorf("the client takes the answer with %d bytes for complete", got)
+				t.Errorf("the answer of %d bytes looks complete to the client", got)
 			}
-			if line := log.await(t, path); !strings.Contains(line, c.line) || strings.Contains(line, "ERR_CONNECTION_RESET") {
+			if line := log.waitForDownload(t, path); !strings.Contains(line, c.line) || strings.Contains(line, "ERR_CONNECTION_RESET") {
 				t.Errorf("want %q in the log, it is %s", c.line, line)
 			}
 		})
@@ -150,7 +125,7 @@ func TestDownloadsMeetFaults(t *testing.T) {
 
 func TestGETBesideDELETE(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n, log := logged(t, server)
+	n, log := startLogged(t, server)
 	const size = 200_000
 	var found atomic.Int32
 	for range 10 {
@@ -177,16 +152,16 @@ func TestGETBesideDELETE(t *testing.T) {
 	}
 	t.Logf("read %d times", found.Load())
 	for _, level := range []string{"level=WARN", "level=ERROR"} {
-		if alarms := log.with(level); len(alarms) > 0 {
-			t.Errorf("%d alarms, the first: %s", len(alarms), alarms[0])
+		if lines := log.linesWith(level); len(lines) > 0 {
+			t.Errorf("%d warnings or errors, the first: %s", len(lines), lines[0])
 		}
 	}
 }
 
-// A client that leaves while net/http still reads for it does no harm.
-func TestClientsLeaveSeveralRanges(t *testing.T) {
+// A client that disconnects while net/http still reads for it causes no error.
+func TestClientsDisconnectDuringSeveralRanges(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n, log := logged(t, server)
+	n, log := startLogged(t, server)
 	const size = 4 << 20
 	path := n.create(size)
 	n.patch(path, 0, size)
@@ -203,8 +178,27 @@ func TestClientsLeaveSeveralRanges(t *testing.T) {
 		io.CopyN(io.Discard, answer.Body, 1000)
 		answer.Body.Close() // closes the connection
 	}
-	n.server.Close() // waits for all
-	if alarms := log.with("level=ERROR"); len(alarms) > 0 {
-		t.Errorf("%d alarms, the first: %s", len(alarms), alarms[0])
+	n.server.Close() // waits for all requests
+	if lines := log.linesWith("level=ERROR"); len(lines) > 0 {
+		t.Errorf("%d warnings or errors, the first: %s", len(lines), lines[0])
 	}
+}
+
+// A range that cannot be satisfied is refused. A Range that is not understood is
+// ignored.
+func TestOddRanges(t *testing.T) {
+	n := startOn(t, smallServer(t, s3server.Quirks{}))
+	path := n.create(100)
+	n.patch(path, 0, 100)
+	for header, want := range map[string]int{
+		"bytes=-0": 416, "bytes=100-": 416, "bytes=5-3": 416, "bytes=x": 416,
+		"items=0-1": 200, "nonsense": 200, "bytes=0-": 206, "bytes=-100": 206, "bytes=-101": 206, "BYTES=0-9": 206, "bytes=0-9,-0": 206,
+	} {
+		a := n.want(want, n.request(http.MethodGet, path, nil, "Range", header))
+		if want == 416 && a.Header.Get("Content-Range") != "bytes */100" {
+			t.Errorf("%s: Content-Range %q", header, a.Header.Get("Content-Range"))
+		}
+	}
+	n.want(412, n.request(http.MethodGet, path, nil, "If-Match", `"other"`))
+	n.wantContent(path, 100)
 }

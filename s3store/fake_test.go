@@ -16,9 +16,9 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// fakeService is a client with the service behind it, without a network, so
-// that a fake clock can run. It keeps records and the contents of the uploads
-// that keeps names, and of the others only the size, without reading them.
+// fakeService is a client and its service without a network, so that a fake
+// clock can run. It stores records and the contents for which keeps is true;
+// of other contents it stores the size, and does not read them.
 type fakeService struct {
 	keeps    func(key string) bool
 	latency  time.Duration // of each call
@@ -28,12 +28,12 @@ type fakeService struct {
 	mu         sync.Mutex
 	objects    map[string]fakeObject
 	multiparts map[string]map[int]fakeObject
-	made       int   // ETags and multipart uploads
-	content    int64 // bytes that were stored of uploads
+	created    int   // counts ETags and multipart uploads
+	content    int64 // bytes stored, but for records
 }
 
 type fakeObject struct {
-	data       []byte // nil: only the size is known
+	data       []byte // nil: only the size is stored
 	size       int64
 	etag       string
 	attributes s3store.Attributes
@@ -50,7 +50,7 @@ func refused(operation string, status int, code string) error {
 	return &s3store.Error{Operation: operation, Status: status, Code: code, Err: errors.New(code)}
 }
 
-// call waits as long as a call takes, and then locks what there is.
+// call waits for the latency, and then locks f.mu.
 func (f *fakeService) call(ctx context.Context) (unlock func(), err error) {
 	if f.latency > 0 {
 		select {
@@ -63,10 +63,10 @@ func (f *fakeService) call(ctx context.Context) (unlock func(), err error) {
 	return f.mu.Unlock, nil
 }
 
-// receive makes an object of a body. The caller holds f.mu.
+// receive reads a body and returns its object. The caller holds f.mu.
 func (f *fakeService) receive(key string, body io.Reader, size int64) (fakeObject, error) {
-	f.made++
-	o := fakeObject{size: size, etag: fmt.Sprintf("%q", fmt.Sprint("etag ", f.made))}
+	f.created++
+	o := fakeObject{size: size, etag: fmt.Sprintf("%q", fmt.Sprint("etag ", f.created))}
 	if !strings.HasSuffix(key, ".info") {
 		f.content += size
 		if !f.keeps(key) {
@@ -90,7 +90,7 @@ func (f *fakeService) PutObject(ctx context.Context, in s3store.PutObject) (stri
 	}
 	o, err := f.receive(in.Key, in.Body, in.Size)
 	o.attributes = in.Attributes
-	if o.data == nil { // forgotten bytes cannot be verified
+	if o.data == nil { // bytes that are not stored cannot be verified
 		o.attributes.Metadata = maps.Clone(in.Attributes.Metadata)
 		delete(o.attributes.Metadata, "tusd-crc32c")
 	}
@@ -105,7 +105,7 @@ func (f *fakeService) GetObject(ctx context.Context, in s3store.GetObject) (*s3s
 	}
 	body := io.Reader(bytes.NewReader(o.data))
 	if o.data == nil {
-		body = io.LimitReader(blank{}, o.size)
+		body = io.LimitReader(blankReader{}, o.size)
 	}
 	return &s3store.Object{Body: io.NopCloser(body), Size: o.size, ETag: o.etag, Attributes: o.attributes}, nil
 }
@@ -131,7 +131,7 @@ func (f *fakeService) object(ctx context.Context, operation, key string) (fakeOb
 	return o, nil
 }
 
-// read returns an object without a call.
+// read returns an object, without the latency of a call.
 func (f *fakeService) read(key string) fakeObject {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -180,8 +180,8 @@ func (f *fakeService) CreateMultipart(ctx context.Context, key string, attribute
 		return "", err
 	}
 	defer unlock()
-	f.made++
-	multipart := fmt.Sprint("multipart ", f.made)
+	f.created++
+	multipart := fmt.Sprint("multipart ", f.created)
 	f.multiparts[multipart] = map[int]fakeObject{0: {attributes: attributes}}
 	return multipart, nil
 }
@@ -214,8 +214,8 @@ func (f *fakeService) CompleteMultipart(ctx context.Context, key, multipart stri
 	if !ok {
 		return "", refused("CompleteMultipartUpload", http.StatusNotFound, "NoSuchUpload")
 	}
-	f.made++
-	whole := fakeObject{etag: fmt.Sprintf("%q", fmt.Sprint("whole ", f.made)), attributes: parts[0].attributes}
+	f.created++
+	whole := fakeObject{etag: fmt.Sprintf("%q", fmt.Sprint("whole ", f.created)), attributes: parts[0].attributes}
 	for i, p := range listed {
 		o := parts[p.Number]
 		if o.etag != p.ETag || o.size < f.minPart && i < len(listed)-1 {
@@ -248,10 +248,10 @@ func (*fakeService) ListParts(context.Context, string, string, int) (*s3store.Pa
 }
 
 func (*fakeService) PresignGet(string, s3store.Attributes, time.Duration) (string, error) {
-	return "", errors.New("not here")
+	return "", errors.New("not supported")
 }
 
-// blank is endless, and costs nothing: it writes no bytes.
-type blank struct{}
+// blankReader is an endless reader that leaves the buffer as it is, which costs nothing.
+type blankReader struct{}
 
-func (blank) Read(p []byte) (int, error) { return len(p), nil }
+func (blankReader) Read(p []byte) (int, error) { return len(p), nil }

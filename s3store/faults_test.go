@@ -10,14 +10,14 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// faultSteps end the requests of an upload that needs all there is: a tail object, a
-// part that begins with it, parts in a row, a tail object again and the last part.
+// faultSteps are the offsets at which requests end. The upload stores a tail
+// object, a part that begins with it, several parts, a tail object and the last part.
 var faultSteps = []int64{10 << 10, 50 << 10, 400 << 10, 405 << 10, 410 << 10}
 
-const maxCalls = 60 // more than the upload needs
+const maxCalls = 60 // the upload makes fewer
 
-// small starts a node with small parts over a service.
-func small(tb testing.TB, server *s3server.Server) *node {
+// startOn starts a node with small parts over a service.
+func startOn(tb testing.TB, server *s3server.Server) *node {
 	tb.Helper()
 	return startNode(tb, testStore(server.Bucket(), clientOf(tb, server)), &tusd.LocalLocker{})
 }
@@ -28,13 +28,13 @@ func smallServer(tb testing.TB, quirks s3server.Quirks) *s3server.Server {
 	return s3server.Start(tb, s3server.Options{Quirks: quirks})
 }
 
-// goOn brings an upload to its end as a client does that asks for the offset
-// after a failure. It returns how often it failed.
-func (n *node) goOn(path string) (failures int) {
+// uploadWithRetries uploads like a client that requests the offset after each
+// failure, and returns the number of failures.
+func (n *node) uploadWithRetries(path string) (failures int) {
 	n.Helper()
 	for at := int64(-1); failures < 4; {
 		if at < 0 {
-			at = n.offsetInTime(path)
+			at = n.offsetWhenUnlocked(path)
 		}
 		if at == faultSteps[len(faultSteps)-1] {
 			return failures
@@ -50,19 +50,19 @@ func (n *node) goOn(path string) (failures int) {
 	return failures
 }
 
-// offsetInTime asks for the offset until it is told: while the server finishes
-// an upload in the background, clients are told to come back.
-func (n *node) offsetInTime(path string) int64 {
+// offsetWhenUnlocked repeats a HEAD while the server finishes the upload in the
+// background and answers 423, and returns the offset.
+func (n *node) offsetWhenUnlocked(path string) int64 {
 	n.Helper()
-	offset, err := offsetOf(n.headInTime(path))
+	offset, err := offsetOf(n.headWhenUnlocked(path))
 	if err != nil {
 		n.Fatal(err)
 	}
 	return offset
 }
 
-// headInTime repeats a HEAD until the upload is not locked.
-func (n *node) headInTime(path string) *http.Response {
+// headWhenUnlocked repeats a HEAD until the upload is not locked.
+func (n *node) headWhenUnlocked(path string) *http.Response {
 	n.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -75,7 +75,7 @@ func (n *node) headInTime(path string) *http.Response {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			n.Fatal("the upload does not come free")
+			n.Fatal("the upload stays locked")
 		}
 	}
 }
@@ -89,19 +89,19 @@ func nextStep(at int64) int64 {
 	return at
 }
 
-// sweepFaults has an outcome at the first call of an upload, at the second,
-// and so on, until the upload makes no more.
-func sweepFaults(t *testing.T, outcome s3server.Outcome, allowed int) {
+// faultAtEachCall injects a fault at the first call of an upload, at the second
+// call of the next upload, and so on, until an upload makes fewer calls.
+func faultAtEachCall(t *testing.T, outcome s3server.Outcome, allowed int) {
 	t.Helper()
 	server := smallServer(t, s3server.Quirks{CompleteOnce: true})
-	n := small(t, server)
+	n := startOn(t, server)
 	size := faultSteps[len(faultSteps)-1]
 	for call := 1; call <= maxCalls; call++ {
 		path := n.create(size)
 		server.Recount()
 		rule := s3server.On().Nth(call, outcome)
 		server.Fault(rule.Decide)
-		failures := n.goOn(path)
+		failures := n.uploadWithRetries(path)
 		server.Fault(nil)
 		if failures > allowed {
 			t.Fatalf("at call %d: the client failed %d times, want at most %d; the calls: %v", call, failures, allowed, operations(server))
@@ -114,7 +114,7 @@ func sweepFaults(t *testing.T, outcome s3server.Outcome, allowed int) {
 	t.Errorf("the upload makes more than %d calls", maxCalls)
 }
 
-// operations are the names of the calls so far.
+// operations returns the operations of the calls so far.
 func operations(server *s3server.Server) (names []s3server.Operation) {
 	for _, c := range server.Calls() {
 		names = append(names, c.Operation)
@@ -122,7 +122,7 @@ func operations(server *s3server.Server) (names []s3server.Operation) {
 	return names
 }
 
-// A client does not notice transient faults.
+// Transient faults are retried: no request of the client fails.
 func TestTransientFaults(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
@@ -135,28 +135,28 @@ func TestTransientFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sweepFaults(t, outcome, 0)
+			faultAtEachCall(t, outcome, 0)
 		})
 	}
 }
 
-// A permanent fault fails a request, and the upload goes on afterwards.
+// A permanent fault fails a request. The upload continues when the fault is over.
 func TestPermanentFaults(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
-		"access denied":             s3server.Refuse(http.StatusForbidden, "AccessDenied"),
-		"access denied, yet it was": s3server.RefuseDone(http.StatusForbidden, "AccessDenied"),
+		"access denied":               s3server.Refuse(http.StatusForbidden, "AccessDenied"),
+		"access denied, but executed": s3server.RefuseDone(http.StatusForbidden, "AccessDenied"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sweepFaults(t, outcome, 2)
+			faultAtEachCall(t, outcome, 2)
 		})
 	}
 }
 
-// TestKilled ends a server at each of its calls, before or after the service
-// has done it, and goes on with another.
-func TestKilled(t *testing.T) {
+// TestKillAtEachCall ends a server at each of its calls, before or after the
+// service has executed it, and continues with another server.
+func TestKillAtEachCall(t *testing.T) {
 	t.Parallel()
 	for name, last := range map[string]s3server.Outcome{
 		"before the call": s3server.Refuse(http.StatusForbidden, "AccessDenied"),
@@ -173,7 +173,7 @@ func killAtEachCall(t *testing.T, last s3server.Outcome) {
 	server := smallServer(t, s3server.Quirks{})
 	size := faultSteps[len(faultSteps)-1]
 	for call := 1; call <= maxCalls; call++ {
-		killed := small(t, server)
+		killed := startOn(t, server)
 		path := killed.create(size)
 		rule := s3server.On().Nth(call, last)
 		dead := s3server.On().From(call+1, s3server.Refuse(http.StatusForbidden, "AccessDenied"))
@@ -188,11 +188,11 @@ func killAtEachCall(t *testing.T, last s3server.Outcome) {
 		}
 		killed.server.Close()
 		server.Fault(nil)
-		next := small(t, server)
+		next := startOn(t, server)
 		if offset := next.offset(path); offset < stored {
 			t.Fatalf("killed at call %d: the offset is %d, %d were acknowledged", call, offset, stored)
 		}
-		if failures := next.goOn(path); failures > 0 {
+		if failures := next.uploadWithRetries(path); failures > 0 {
 			t.Fatalf("killed at call %d: %d requests failed afterwards", call, failures)
 		}
 		next.wantContent(path, size)
@@ -204,14 +204,14 @@ func killAtEachCall(t *testing.T, last s3server.Outcome) {
 	t.Errorf("the upload makes more than %d calls", maxCalls)
 }
 
-// Part 1 of 3 is lost while 2 and 3 are stored: none of them counts, and a
-// shorter request takes its place.
+// Part 1 of 3 is lost while 2 and 3 are stored: no byte of them counts. The
+// client retries with a shorter request.
 func TestFirstPartLost(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n := small(t, server)
+	n := startOn(t, server)
 	const size = 3*testPart + 1000
 	n.patch(n.create(size), 0, size)
-	var numbers []int // the parts of any new upload of this size have them
+	var numbers []int // the same for each upload of this size
 	for _, c := range server.Calls() {
 		if c.Operation == s3server.UploadPart {
 			numbers = append(numbers, c.Part)
@@ -219,7 +219,7 @@ func TestFirstPartLost(t *testing.T) {
 	}
 	slices.Sort(numbers)
 	path := n.create(size)
-	n = small(t, server) // which knows that there are no parts
+	n = startOn(t, server) // its cache has no state of the upload
 	first := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == numbers[0] })
 	others := s3server.On(s3server.UploadPart).And(func(c s3server.Call) bool { return c.Part == numbers[2] }).Always(s3server.Outcome{})
 	server.Fault(s3server.Together(
@@ -237,18 +237,18 @@ func TestFirstPartLost(t *testing.T) {
 	n.wantContent(path, size)
 }
 
-// A rule of the bucket has aborted the multipart upload: the upload has failed,
-// whether the next request adds to it or completes it.
-func TestAbortedByRule(t *testing.T) {
+// A lifecycle rule has aborted the multipart upload: the upload fails, whether
+// the next request appends to it or completes it.
+func TestAbortedByLifecycleRule(t *testing.T) {
 	const size = 4 * testPart
 	for name, stored := range map[string]int64{"when parts follow": testPart, "when it completes": size} {
 		t.Run(name, func(t *testing.T) {
 			for _, quirks := range []s3server.Quirks{{}, {UnknownUploadKey: true, CompleteOnce: true}} {
 				server := smallServer(t, quirks)
-				n := small(t, server)
+				n := startOn(t, server)
 				path := n.create(size)
 				n.patch(path, 0, testPart)
-				if stored == size { // all parts are there, and the completion comes too late
+				if stored == size { // all parts are stored before the abort
 					server.Fault(s3server.On(s3server.CompleteMultipartUpload).Always(s3server.Refuse(http.StatusForbidden, "AccessDenied")).Decide)
 					if answer := n.tryPatch(path, testPart, size); answer.StatusCode < 500 {
 						t.Fatalf("status %d", answer.StatusCode)
@@ -256,13 +256,13 @@ func TestAbortedByRule(t *testing.T) {
 				}
 				server.AbortAll()
 				server.Fault(nil)
-				n = small(t, server) // a new process
+				n = startOn(t, server) // a new process
 				if stored < size {
 					n.want(http.StatusGone, n.tryPatch(path, testPart, size))
 				} else {
 					n.want(http.StatusGone, n.request(http.MethodGet, path, nil))
 				}
-				n.want(http.StatusGone, n.headInTime(path)) // what has failed is still being written down
+				n.want(http.StatusGone, n.headWhenUnlocked(path)) // the failure may still be written to the record
 				n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))
 				if left := leftovers(server, nil); len(left) > 0 {
 					t.Errorf("left behind: %q", left)
@@ -272,14 +272,14 @@ func TestAbortedByRule(t *testing.T) {
 	}
 }
 
-// A proxy that has lost its service for a moment answers 404, of which the
-// service knows nothing: no upload fails for that.
+// A proxy may answer 404 while it cannot reach the service. No upload fails
+// because of it.
 func TestNotFoundByAProxy(t *testing.T) {
 	const size = 4 * testPart
 	for _, operation := range []s3server.Operation{s3server.UploadPart, s3server.CompleteMultipartUpload} {
 		t.Run(string(operation), func(t *testing.T) {
 			server := smallServer(t, s3server.Quirks{})
-			n := small(t, server)
+			n := startOn(t, server)
 			path := n.create(size)
 			n.patch(path, 0, testPart)
 			lost := s3server.On(operation).First(1, s3server.Refuse(http.StatusNotFound, "NotFound"))
@@ -287,7 +287,7 @@ func TestNotFoundByAProxy(t *testing.T) {
 			if answer := n.tryPatch(path, testPart, size); answer.StatusCode < 500 {
 				t.Errorf("status %d", answer.StatusCode)
 			}
-			if at := n.offsetInTime(path); at < size {
+			if at := n.offsetWhenUnlocked(path); at < size {
 				n.patch(path, at, size)
 			}
 			n.wantContent(path, size)
@@ -298,14 +298,14 @@ func TestNotFoundByAProxy(t *testing.T) {
 	}
 }
 
-// A removal that is cut short leaves no upload: without its bytes it would seem
-// to be an empty one, and offsets never fall. It can be removed once more.
-func TestRemovalCutShort(t *testing.T) {
+// After an interrupted removal the upload is not found: without its bytes its
+// offset would fall to 0. It can be removed again.
+func TestInterruptedRemoval(t *testing.T) {
 	const size = 3*testPart + 77
 	for name, sent := range map[string]int64{"complete in one call": 1000, "in parts": 2 * testPart, "in a tail object": 10} {
 		t.Run(name, func(t *testing.T) {
 			server := smallServer(t, s3server.Quirks{})
-			n := small(t, server)
+			n := startOn(t, server)
 			length := int64(size)
 			if sent == 1000 {
 				length = sent
@@ -321,10 +321,10 @@ func TestRemovalCutShort(t *testing.T) {
 				return s3server.Outcome{}
 			})
 			if answer := n.request(http.MethodDelete, path, nil); answer.StatusCode < 500 || removals == 0 {
-				t.Fatalf("DELETE: status %d, the record was to be removed %d times", answer.StatusCode, removals)
+				t.Fatalf("DELETE: status %d, %d removals of the record were tried", answer.StatusCode, removals)
 			}
 			server.Fault(nil)
-			for _, n := range []*node{n, small(t, server)} {
+			for _, n := range []*node{n, startOn(t, server)} {
 				n.want(http.StatusNotFound, n.request(http.MethodHead, path, nil))
 			}
 			n.want(http.StatusNoContent, n.request(http.MethodDelete, path, nil))

@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// Data that clients choose does not stay in memory between requests, except in
-// the bounded cache of states.
+// No data of clients stays in memory between requests, except in the bounded
+// cache of states.
 func TestHeapComesBack(t *testing.T) {
 	heaptest.Run(t, func(t *testing.T) heaptest.Target {
 		server := s3server.Start(t, s3server.Options{})
@@ -24,7 +24,7 @@ func TestHeapComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { handler.Shutdown(t.Context()) })
-		s3store.KeepBytes(store, 4<<20)
+		s3store.SetCacheBudget(store, 4<<20)
 		return heaptest.Target{Handler: handler, MaxRetained: 8 << 20, DropStorage: func() {
 			server.Restore(empty)
 			server.Recount()

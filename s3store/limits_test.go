@@ -18,13 +18,13 @@ import (
 // The limits of AWS, scaled down so that an upload of 5 TiB has 1.25 GiB.
 const (
 	scale        = 4096
-	scaledPart   = 5 * mib / scale        // the least
+	scaledPart   = 5 * mib / scale        // the smallest part
 	scaledLarge  = 5 << 30 / scale        // the largest part
 	scaledObject = int64(5) << 40 / scale // the largest object
 )
 
-// interruptions are how clients are cut off, over and over: how many bytes each
-// request brings if a part needs so many.
+// interruptions are ways in which every request of a client is cut off. Each
+// returns the bytes of the next request if a part needs so many.
 var interruptions = map[string]func(needed int64, random *rand.Rand) int64{
 	"at a part":        func(needed int64, _ *rand.Rand) int64 { return needed },
 	"just before":      func(needed int64, _ *rand.Rand) int64 { return max(needed-1, 1) },
@@ -33,9 +33,9 @@ var interruptions = map[string]func(needed int64, random *rand.Rand) int64{
 	"anywhere":         func(needed int64, r *rand.Rand) int64 { return 1 + r.Int64N(2*needed) },
 }
 
-// limitedTo is a crowd of one, over a service that allows few parts.
-func limitedTo(t *testing.T, maxParts int, equal bool) *crowd {
-	c := newCrowd(t, 4*scaledLarge, scaledPart)
+// limitedTo returns a simulation of one client and a service that allows few parts.
+func limitedTo(t *testing.T, maxParts int, equal bool) *simulation {
+	c := newSimulation(t, 4*scaledLarge, scaledPart)
 	c.service.latency, c.service.maxParts = 0, maxParts
 	c.store.PreferredPartSize, c.store.Profile.EqualParts = scaledPart, equal
 	c.store.Profile.MaxParts, c.store.Profile.MaxPart, c.store.Profile.MaxObject = maxParts, scaledLarge, scaledObject
@@ -43,9 +43,8 @@ func limitedTo(t *testing.T, maxParts int, equal bool) *crowd {
 	return c
 }
 
-// However clients are cut off, the largest upload comes to its end with 1000
-// parts. One whose length is not known may have less: a part cannot be as
-// large as the largest from the beginning.
+// The largest upload can be completed with 1000 parts, however its requests are
+// cut off. With a deferred length it is smaller, as its first parts are small.
 func TestInterruptedUploadsWithThousandParts(t *testing.T) {
 	t.Parallel()
 	const largest = 1000 * scaledLarge
@@ -54,10 +53,10 @@ func TestInterruptedUploadsWithThousandParts(t *testing.T) {
 		atomic, defers, equal bool
 		cut                   []string
 	}{
-		"plain":            {size: largest, cut: slices.Collect(maps.Keys(interruptions))},
-		"checksums":        {size: largest, atomic: true, cut: []string{"just before", "anywhere"}},
-		"length not known": {size: largest * 7 / 8, defers: true, cut: []string{"at a part", "just behind"}},
-		"equal parts":      {size: largest, equal: true, cut: []string{"just before", "anywhere"}},
+		"plain":           {size: largest, cut: slices.Collect(maps.Keys(interruptions))},
+		"checksums":       {size: largest, atomic: true, cut: []string{"just before", "anywhere"}},
+		"deferred length": {size: largest * 7 / 8, defers: true, cut: []string{"at a part", "just behind"}},
+		"equal parts":     {size: largest, equal: true, cut: []string{"just before", "anywhere"}},
 	} {
 		for _, cut := range k.cut {
 			t.Run(name+"/"+cut, func(t *testing.T) {
@@ -71,11 +70,11 @@ func TestInterruptedUploadsWithThousandParts(t *testing.T) {
 	}
 }
 
-// The same with 10 000 parts. A request brings many of them, for the record of
-// so many takes a while to write.
+// The same with 10 000 parts. Each request has many of them, because a record
+// with so many parts takes long to write.
 func TestInterruptedUploadsWithTenThousandParts(t *testing.T) {
 	t.Parallel()
-	for name, size := range map[string]int64{"length": scaledObject, "length not known": scaledObject / 2} {
+	for name, size := range map[string]int64{"length": scaledObject, "deferred length": scaledObject / 2} {
 		t.Run(name, func(t *testing.T) {
 			c := limitedTo(t, 10_000, false)
 			c.interrupt(size, size < scaledObject, false, func(needed int64, r *rand.Rand) int64 { return 100*needed + r.Int64N(needed) })
@@ -83,11 +82,11 @@ func TestInterruptedUploadsWithTenThousandParts(t *testing.T) {
 	}
 }
 
-// Parts of equal size cannot grow with a length that is told late.
-func TestLateLengthForEqualParts(t *testing.T) {
+// Parts of equal size limit a length that is declared after the first part.
+func TestDeclaredLengthWithEqualParts(t *testing.T) {
 	const maxParts = 10
 	c := limitedTo(t, maxParts, true)
-	up, _ := c.createLike(tusd.FileInfo{ID: "upload", SizeIsDeferred: true})
+	up, _ := c.createWithInfo(tusd.FileInfo{ID: "upload", SizeIsDeferred: true})
 	if err := c.store.DeclareLength(t.Context(), up, maxParts*scaledPart+1); !errors.Is(err, tusd.ErrMaxSizeExceeded) {
 		t.Errorf("a length that does not fit: %v", err)
 	}
@@ -96,8 +95,8 @@ func TestLateLengthForEqualParts(t *testing.T) {
 	}
 }
 
-// interrupt stores an upload of blank bytes in requests that are all cut off.
-func (c *crowd) interrupt(size int64, defers, atomic bool, next func(needed int64, random *rand.Rand) int64) {
+// interrupt stores an upload of blank bytes. Every request is cut off.
+func (c *simulation) interrupt(size int64, defers, atomic bool, next func(needed int64, random *rand.Rand) int64) {
 	c.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	const id = "large"
@@ -105,10 +104,10 @@ func (c *crowd) interrupt(size int64, defers, atomic bool, next func(needed int6
 	if defers {
 		info = tusd.FileInfo{ID: id, SizeIsDeferred: true}
 	}
-	up, lease := c.createLike(info)
+	up, lease := c.createWithInfo(info)
 	requests := 0
 	for at := int64(0); at < size; requests++ {
-		up, lease = c.again(lease, id)
+		up, lease = c.nextRequest(lease, id)
 		to := min(size, at+next(c.needed(size, defers), random))
 		if n, err := c.writer(up, atomic)(at, bodyOf(id, at, to)); err != nil || n != to-at {
 			c.Fatalf("%d of %d bytes at %d, %d requests: %v", n, to-at, at, requests, err)
@@ -129,9 +128,9 @@ func (c *crowd) interrupt(size int64, defers, atomic bool, next func(needed int6
 	c.Logf("%d requests, %d parts", requests, parts)
 }
 
-// needed is the least size of the next part, or near it if the length is not
-// known.
-func (c *crowd) needed(size int64, defers bool) int64 {
+// needed returns the least size of the next part. It is approximate if the
+// length is deferred.
+func (c *simulation) needed(size int64, defers bool) int64 {
 	var stored int64
 	for _, parts := range c.service.multiparts {
 		for _, p := range parts {
@@ -145,16 +144,16 @@ func (c *crowd) needed(size int64, defers bool) int64 {
 	return max(scaledPart, (size-stored+left-1)/max(left, 1))
 }
 
-// parts counts those that are stored.
-func (c *crowd) parts() int {
+// parts returns the number of parts that are stored.
+func (c *simulation) parts() int {
 	for _, parts := range c.service.multiparts {
 		return len(parts) - 1
 	}
 	return 0
 }
 
-// An upload that takes all the parts that a service allows is cut again and
-// again, and its bytes are right in the end.
+// An upload that needs all the parts that a service allows is stored correctly
+// in many small requests.
 func TestFewPartsAllowed(t *testing.T) {
 	const maxParts = 40
 	server := s3server.Start(t, s3server.Options{Quirks: s3server.Quirks{MinPart: testMinPart, MaxParts: maxParts}})
@@ -171,8 +170,8 @@ func TestFewPartsAllowed(t *testing.T) {
 	n.wantContent(path, size)
 }
 
-// A length that the memory has no parts for is refused at once, and clients are
-// told before which one is not.
+// A length whose parts do not fit into the memory is refused at creation. OPTIONS
+// announces the largest length.
 func TestTooLongForMemory(t *testing.T) {
 	const largest = 10 * testMemory / 4
 	server := smallServer(t, s3server.Quirks{})
@@ -180,11 +179,11 @@ func TestTooLongForMemory(t *testing.T) {
 	store.Profile.MaxParts = 10
 	n := startNode(t, store, &tusd.LocalLocker{})
 	options := n.request(http.MethodOptions, "/files/", nil)
-	if told := options.Header.Get("Tus-Max-Size"); told != fmt.Sprint(largest) {
-		t.Errorf("Tus-Max-Size is %q, want %d", told, largest)
+	if got := options.Header.Get("Tus-Max-Size"); got != fmt.Sprint(largest) {
+		t.Errorf("Tus-Max-Size is %q, want %d", got, largest)
 	}
-	if told := options.Header.Get("Upload-Limit"); !strings.Contains(told, fmt.Sprintf("max-size=%d", largest)) {
-		t.Errorf("Upload-Limit is %q, want max-size=%d", told, largest)
+	if got := options.Header.Get("Upload-Limit"); !strings.Contains(got, fmt.Sprintf("max-size=%d", largest)) {
+		t.Errorf("Upload-Limit is %q, want max-size=%d", got, largest)
 	}
 	n.create(largest)
 	n.want(http.StatusRequestEntityTooLarge, n.request(http.MethodPost, "/files/", nil, "Upload-Length", fmt.Sprint(largest+1)))

@@ -13,20 +13,20 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// crowded is a bucket with many objects, which it makes when they are listed.
-type crowded struct {
+// largeBucket is a bucket with many objects, which it generates when they are listed.
+type largeBucket struct {
 	*fakeService
 	key      func(i int) string // sorted
 	objects  int
 	modified time.Time
 	next     int // object
 	pages    int
-	heap     [2]uint64 // least and most bytes in use when a page was asked for
+	heap     [2]uint64 // bytes in use at the first page, and the most at any page
 }
 
-func (c *crowded) ListObjects(_ context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
+func (c *largeBucket) ListObjects(_ context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
 	if c.pages++; c.pages%50 == 1 {
-		c.look()
+		c.measureHeap()
 	}
 	var page s3store.ObjectPage
 	for ; c.next < c.objects && len(page.Objects) < in.Max; c.next++ {
@@ -36,7 +36,7 @@ func (c *crowded) ListObjects(_ context.Context, in s3store.ListObjects) (*s3sto
 	return &page, nil
 }
 
-func (c *crowded) look() {
+func (c *largeBucket) measureHeap() {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -46,9 +46,9 @@ func (c *crowded) look() {
 	c.heap[1] = max(c.heap[1], m.HeapAlloc)
 }
 
-// A listing takes no more memory for a bucket with many objects, whatever they
-// are: data where a template puts it, tail objects, data without a record.
-func TestListingIsSmall(t *testing.T) {
+// A listing needs little memory for a bucket with many objects of any kind: data
+// under a key template, tail objects, data without a record.
+func TestMemoryOfListing(t *testing.T) {
 	now := time.Now()
 	for name, key := range map[string]func(int) string{
 		"data of a template":        func(i int) string { return fmt.Sprintf("raw/2026-11-29/%032x/a.txt", i) },
@@ -57,7 +57,7 @@ func TestListingIsSmall(t *testing.T) {
 		"names that no id can have": func(i int) string { return fmt.Sprintf("%08x a b", i) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &crowded{fakeService: newFakeService(1, 10, func(string) bool { return false }), key: key, objects: 200_000, modified: now}
+			c := &largeBucket{fakeService: newFakeService(1, 10, func(string) bool { return false }), key: key, objects: 200_000, modified: now}
 			store := s3store.New("bucket", c.fakeService)
 			if err := store.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err != nil {
 				t.Fatal(err)
@@ -77,8 +77,8 @@ func TestListingIsSmall(t *testing.T) {
 	}
 }
 
-// Which uploads changed late is known however their ids stand to each other: keys
-// of other uploads lie between that of an upload's data and that of its record.
+// List finds the time of the last change, even if keys of other uploads lie
+// between the keys of an upload's data and its record.
 func TestListingOfNestedIDs(t *testing.T) {
 	before := time.Now()
 	after := before.Add(time.Hour)
@@ -123,7 +123,7 @@ func TestListingOfNestedIDs(t *testing.T) {
 	}
 }
 
-// onePage is a bucket whose listing is given.
+// onePage is a bucket whose listing is one given page.
 type onePage struct {
 	*fakeService
 	page *s3store.ObjectPage

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestMain lets more tests run side by side than there are processors: those that
-// do mostly wait for the next try of a call.
+// TestMain runs more tests in parallel than there are processors: they mostly
+// wait for the next retry of a call.
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "8")
 	os.Exit(m.Run())

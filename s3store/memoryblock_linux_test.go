@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The pool is not of Go's heap, which would grow to twice its size.
+// The memory of the pool is outside of Go's heap, which would grow to twice its size.
 func TestBlocksAreNotGarbageCollected(t *testing.T) {
 	const made = 256
 	var before, after runtime.MemStats
@@ -16,6 +16,6 @@ func TestBlocksAreNotGarbageCollected(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapSys) - int64(before.HeapSys); grown > made*blockSize/2 {
-		t.Errorf("%d blocks are %d bytes more of the heap", made, grown)
+		t.Errorf("%d blocks add %d bytes to the heap", made, grown)
 	}
 }

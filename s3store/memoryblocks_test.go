@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Memory of idle blocks returns to the system, and memory in use does not.
+// The memory of idle blocks is returned to the system, but not that of blocks in use.
 func TestIdleBlocksLoseTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b freeBlocks
@@ -18,7 +18,7 @@ func TestIdleBlocksLoseTheirMemory(t *testing.T) {
 		for _, block := range used[1:] {
 			b.put(block)
 		}
-		for range 10 { // one is always in use, another now and then
+		for range 10 { // one block stays in use, another is used at times
 			time.Sleep(idleAfter / 3)
 			b.put(append(b.get(), "content"...))
 		}

@@ -16,8 +16,8 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// Many uploads share a memory that has room for few of them: all end, and the
-// memory is as free afterwards as before.
+// Many uploads share a memory that fits few of them: all complete, and all
+// memory is free afterwards.
 func TestManyUploadsShareMemory(t *testing.T) {
 	const uploads, size = 60, 5*testPart + 77
 	server := smallServer(t, s3server.Quirks{})
@@ -47,38 +47,38 @@ func TestManyUploadsShareMemory(t *testing.T) {
 	t.Logf("%d requests had to wait", store.Memory().Waits)
 }
 
-// A body that trickles does not keep the memory that others wait for.
-func TestTricklingBodyIsFlushed(t *testing.T) {
+// A slow body is flushed, so that other uploads get its memory.
+func TestSlowBodyIsFlushed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 2 * mib
-		c := newCrowd(t, mib, testMinPart) // four blocks
+		c := newSimulation(t, mib, testMinPart) // four blocks
 		c.open()
 		started := time.Now()
 		var work sync.WaitGroup
 		for i := range 20 {
-			id := kept + strconv.Itoa(i)
+			id := compared + strconv.Itoa(i)
 			up, _ := c.create(id, size)
 			work.Go(func() {
-				body := &trickle{bodyOf(id, 0, size), 400}
+				body := &slowBody{bodyOf(id, 0, size), 400}
 				c.write(up, id, size, body, i%2 == 0)
 				c.wantContent(id, size)
 			})
 		}
 		work.Wait()
 		if took := time.Since(started); took > time.Minute {
-			t.Errorf("20 bodies that trickle for 20 s each took %v: they have waited for one another", took)
+			t.Errorf("20 bodies of 20 s each took %v: they waited for one another", took)
 		}
 		c.wantNothingLeft()
 	})
 }
 
-// trickle delivers a little at a time for so many reads, and then the rest.
-type trickle struct {
+// slowBody delivers little for its first reads, and then the rest at once.
+type slowBody struct {
 	src  io.Reader
-	slow int
+	slow int // reads
 }
 
-func (s *trickle) Read(p []byte) (int, error) {
+func (s *slowBody) Read(p []byte) (int, error) {
 	if s.slow > 0 {
 		s.slow--
 		<-time.After(50 * time.Millisecond)
@@ -87,28 +87,28 @@ func (s *trickle) Read(p []byte) (int, error) {
 	return s.src.Read(p)
 }
 
-// A body that trickles and is not verified has been put aside when it is rewound.
-func TestRewindOfTricklingBodies(t *testing.T) {
+// Bytes of a slow body were flushed to tail objects when its chunk is rolled back.
+func TestRewindOfSlowBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const at, size = 1000, 2 * mib
-		c := newCrowd(t, mib, testMinPart) // four blocks
+		c := newSimulation(t, mib, testMinPart) // four blocks
 		c.open()
 		var work sync.WaitGroup
-		var aside atomic.Bool
+		var flushed atomic.Bool
 		const uploads = 12
 		for i := range uploads {
-			id := kept + strconv.Itoa(i)
+			id := compared + strconv.Itoa(i)
 			up, lease := c.create(id, size)
 			work.Go(func() {
 				if n, err := up.WriteChunk(t.Context(), 0, bodyOf(id, 0, at)); n != at || err != nil {
 					t.Errorf("upload %s: %d bytes, %v", id, n, err)
 				}
-				wrong := io.MultiReader(&trickle{bodyOf(kept+"other", at, at+150_000), 400}, iotest.ErrReader(tusd.ErrUnverified))
+				wrong := io.MultiReader(&slowBody{bodyOf(compared+"other", at, at+150_000), 400}, iotest.ErrReader(tusd.ErrUnverified))
 				if _, err := c.writer(up, false)(at, wrong); !errors.Is(err, tusd.ErrUnverified) {
 					t.Errorf("upload %s: %v", id, err)
 				}
 				if c.tailObjects() > uploads { // the first 1000 bytes of each are a tail object, too
-					aside.Store(true)
+					flushed.Store(true)
 				}
 				if err := c.store.Rewind(t.Context(), up, at); err != nil {
 					t.Errorf("upload %s: %v", id, err)
@@ -116,14 +116,14 @@ func TestRewindOfTricklingBodies(t *testing.T) {
 				if info, err := up.GetInfo(t.Context()); err != nil || info.Offset != at {
 					t.Errorf("upload %s: the offset is %d, %v; want %d", id, info.Offset, err, at)
 				}
-				_, lease = c.again(lease, id)
-				c.goOn(lease, id, at, size, false)
+				_, lease = c.nextRequest(lease, id)
+				c.resume(lease, id, at, size, false)
 				c.wantContent(id, size)
 			})
 		}
 		work.Wait()
-		if !aside.Load() {
-			t.Error("nothing was put aside")
+		if !flushed.Load() {
+			t.Error("nothing was flushed")
 		}
 		c.wantNothingLeft()
 	})

@@ -12,10 +12,10 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// nestless are services at which an object has no place below another's key.
-var nestless = map[string]s3server.Quirks{"refused": {Files: true}, "hidden": {HidesBelow: true}}
+// noNesting are services at which an object cannot have a key below another object's key.
+var noNesting = map[string]s3server.Quirks{"refused": {Files: true}, "hidden": {HidesBelow: true}}
 
-// openOn is an opened store over a service in process.
+// openOn opens a store over a service in process.
 func openOn(tb testing.TB, server *s3server.Server) *s3store.Store {
 	tb.Helper()
 	store := testStore(server.Bucket(), clientOf(tb, server))
@@ -38,13 +38,13 @@ func newUpload(tb testing.TB, store *s3store.Store, id, key string, size int64) 
 	return store.NewUpload(tb.Context(), lease, info)
 }
 
-// Of two uploads one of which lies below the other, the second is refused and
-// leaves nothing, also while neither has any bytes: the parts of the first
-// could not be completed any more, or its record would not be found.
+// If the key of a second upload lies below that of the first, or above, it is
+// refused and leaves nothing, even before any byte is stored. Otherwise the
+// first could not be completed, or its record would not be found.
 func TestNestedKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	const unguessable = "0123456789abcdef0123456789abcdef"
-	for name, quirks := range nestless {
+	for name, quirks := range noNesting {
 		for _, test := range []struct{ first, second, key string }{
 			{"p", "p/q", ""}, {"p", "p/q/r", ""}, {"p/q", "p", ""}, {"p/q/r", "p/q", ""},
 			{unguessable, unguessable + "/1", ""}, {"p/q", "other", "p"}, {"p", "other", "p/q"},
@@ -67,10 +67,10 @@ func TestNestedKeyIsRefused(t *testing.T) {
 	}
 }
 
-// Keys that only begin alike are not nested.
+// Keys with a common prefix are not nested.
 func TestKeysThatAreNotNested(t *testing.T) {
 	t.Parallel()
-	for name, quirks := range nestless {
+	for name, quirks := range noNesting {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := openOn(t, smallServer(t, quirks))
@@ -87,7 +87,7 @@ func TestKeysThatAreNotNested(t *testing.T) {
 	}
 }
 
-// Of two that are created at the same time at most one is there afterwards.
+// At most one of two nested uploads that are created at the same time succeeds.
 func TestOneOfTwoNestedKeysIsRefused(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{HidesBelow: true})
 	store := openOn(t, server)

@@ -14,7 +14,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// node is one server over a bucket, and a client of it.
+// node is a server over a bucket, and a client of it.
 type node struct {
 	testing.TB
 	server *httptest.Server
@@ -42,7 +42,7 @@ func startNodeWith(tb testing.TB, config tusd.Config) *node {
 	return &node{tb, server}
 }
 
-// request makes a request on a path, and returns the answer without its body.
+// request sends a request, and returns the answer without its body.
 func (n *node) request(method, path string, body io.Reader, header ...string) *http.Response {
 	n.Helper()
 	r, err := http.NewRequestWithContext(n.Context(), method, n.server.URL+path, body)
@@ -72,7 +72,7 @@ func (n *node) want(status int, answer *http.Response) *http.Response {
 	return answer
 }
 
-// create makes an upload and returns its path.
+// create creates an upload and returns its path.
 func (n *node) create(size int64, header ...string) string {
 	n.Helper()
 	header = append(header, "Upload-Length", strconv.FormatInt(size, 10))
@@ -80,7 +80,7 @@ func (n *node) create(size int64, header ...string) string {
 	return location[len(n.server.URL):]
 }
 
-// patch sends bytes of the Content of path, and wants them all stored.
+// patch sends bytes of the content, and fails unless all are stored.
 func (n *node) patch(path string, offset, to int64) {
 	n.Helper()
 	answer := n.want(http.StatusNoContent, n.tryPatch(path, offset, to))
@@ -95,7 +95,7 @@ func (n *node) tryPatch(path string, offset, to int64) *http.Response {
 		"Content-Type", "application/offset+octet-stream", "Upload-Offset", fmt.Sprint(offset))
 }
 
-// offset asks for the offset.
+// offset returns the offset that HEAD answers.
 func (n *node) offset(path string) int64 {
 	n.Helper()
 	offset, err := offsetOf(n.request(http.MethodHead, path, nil))

@@ -13,19 +13,19 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// lateClient aborts calls for parts, which reach the service later.
+// lateClient fails calls of UploadPart, and executes them later.
 type lateClient struct {
 	s3store.Client
 
 	mu   sync.Mutex
-	lose bool
+	fail bool
 	late []s3store.UploadPart
 }
 
 func (c *lateClient) UploadPart(ctx context.Context, in s3store.UploadPart) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.lose {
+	if !c.fail {
 		return c.Client.UploadPart(ctx, in)
 	}
 	body, err := io.ReadAll(in.Body)
@@ -37,19 +37,19 @@ func (c *lateClient) UploadPart(ctx context.Context, in s3store.UploadPart) (str
 	return "", &s3store.Error{Operation: "UploadPart", Status: http.StatusBadRequest}
 }
 
-func (c *lateClient) losing(lose bool) {
+func (c *lateClient) setFailing(fail bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lose = lose
+	c.fail = fail
 }
 
-// arrive lets the aborted calls reach the service.
-func (c *lateClient) arrive(t *testing.T) {
+// execute sends the failed calls to the service.
+func (c *lateClient) execute(t *testing.T) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.late) == 0 {
-		t.Fatal("no call was aborted")
+		t.Fatal("no call has failed")
 	}
 	for _, in := range c.late {
 		if _, err := c.Client.UploadPart(t.Context(), in); err != nil {
@@ -58,8 +58,8 @@ func (c *lateClient) arrive(t *testing.T) {
 	}
 }
 
-// A part whose call was aborted may reach the service when other bytes have
-// been acknowledged: it replaces none of them, whichever process has gone on.
+// A part whose call was aborted may reach the service after other bytes were
+// acknowledged. It replaces none of them, whichever process has stored them.
 func TestLatePartReplacesNothing(t *testing.T) {
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true},
@@ -76,30 +76,30 @@ func latePart(t *testing.T, quirks s3server.Quirks, restart bool) {
 	n := startNode(t, testStore(server.Bucket(), client), &tusd.LocalLocker{})
 	path := n.create(size)
 	n.patch(path, 0, testPart)
-	client.losing(true)
+	client.setFailing(true)
 	if answer := n.tryPatch(path, testPart, 5*testPart); answer.StatusCode < 400 {
 		t.Fatalf("a PATCH whose parts were not stored: status %d", answer.StatusCode)
 	}
-	client.losing(false)
+	client.setFailing(false)
 	if restart {
-		n = small(t, server)
+		n = startOn(t, server)
 	}
 	at := n.offset(path)
 	for _, to := range []int64{at + testMinPart, at + testMinPart + 2*testPart, size - 5} {
 		n.patch(path, at, to)
 		at = to
 	}
-	client.arrive(t)
+	client.execute(t)
 	n.patch(path, at, size)
 	n.wantContent(path, size)
 }
 
-// A listed part that was replaced nevertheless (numbers can be scarce) is not
-// completed with the bytes of the other.
+// If a listed part was replaced nevertheless (numbers can be scarce), the upload
+// fails: it does not complete with other bytes.
 func TestReplacedPartIsNotCompleted(t *testing.T) {
 	const size = 3 * testPart
 	server := smallServer(t, s3server.Quirks{})
-	n := small(t, server)
+	n := startOn(t, server)
 	path := n.create(size)
 	n.patch(path, 0, 2*testPart)
 	multipart := server.Uploads()[0]

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// planned is a plan with memory for the largest part of the service.
-func planned(t *testing.T, p Profile, largestPart int64) partSizes {
+// newTestPartSizes returns part sizes with memory for the largest part of the service.
+func newTestPartSizes(t *testing.T, p Profile, largestPart int64) partSizes {
 	t.Helper()
 	l, err := newPartSizes(p.withDefaults(), 0, defaultPartSize, memoryShare*largestPart)
 	if err != nil {
@@ -15,8 +15,8 @@ func planned(t *testing.T, p Profile, largestPart int64) partSizes {
 	return l
 }
 
-// fill cuts an upload into parts in the worst way: each is as small as the
-// plan lets it be, as if every request ended early.
+// fill divides an upload into the smallest parts that are allowed, as if every
+// request ended early. It returns their number.
 func fill(t *testing.T, l partSizes, size, length int64) (parts int) {
 	t.Helper()
 	for stored := int64(0); stored < size; {
@@ -35,7 +35,7 @@ func fill(t *testing.T, l partSizes, size, length int64) (parts int) {
 
 func TestPartSizesOfLargestUploads(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
-		l := planned(t, Profile{MaxParts: maxParts}, 6*gib)
+		l := newTestPartSizes(t, Profile{MaxParts: maxParts}, 6*gib)
 		largest := l.maxUpload() // 5 TiB, or 1000 parts of 5 GiB
 		for _, size := range []int64{largest - 1, largest, 4 * gib, 1} {
 			if parts := fill(t, l, size, size); parts > maxParts {
@@ -43,17 +43,17 @@ func TestPartSizesOfLargestUploads(t *testing.T) {
 			}
 		}
 		if err := l.checkLength(largest + 1); err == nil {
-			t.Error("more than the largest object is taken")
+			t.Error("a length above the largest object is accepted")
 		}
 	}
 }
 
-// An upload whose length is not known has parts that grow, so that the largest
-// object can be made of the smallest of them.
+// The parts of an upload with a deferred length grow, so that the smallest of
+// them suffice for the largest object.
 func TestPartSizesOfUnknownLength(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
-		l := planned(t, Profile{MaxParts: maxParts}, 100*gib)
-		l.maxPart = 100 * gib // whatever the service says
+		l := newTestPartSizes(t, Profile{MaxParts: maxParts}, 100*gib)
+		l.maxPart = 100 * gib // above the service's limit
 		l.growth = l.findGrowth()
 		if parts := fill(t, l, 5*tib, -1); parts > maxParts {
 			t.Errorf("%d parts, %d are allowed", parts, maxParts)
@@ -61,11 +61,11 @@ func TestPartSizesOfUnknownLength(t *testing.T) {
 	}
 }
 
-// With the usual memory such an upload gets nearly as far as one whose length
-// is known.
+// With the default memory an upload with a deferred length can be nearly as
+// large as one with a known length.
 func TestPartSizesOfUnknownLengthWithLittleMemory(t *testing.T) {
 	for _, maxParts := range []int{1000, 10_000} {
-		l := planned(t, Profile{MaxParts: maxParts}, 64*mib)
+		l := newTestPartSizes(t, Profile{MaxParts: maxParts}, 64*mib)
 		if parts := fill(t, l, l.maxUpload()/8*7, -1); parts > maxParts {
 			t.Errorf("%d parts, %d are allowed", parts, maxParts)
 		}
@@ -75,17 +75,17 @@ func TestPartSizesOfUnknownLengthWithLittleMemory(t *testing.T) {
 	}
 }
 
-// However large the parts of requests happen to be, and whatever numbers are
-// jumped over where that is allowed, the numbers suffice.
+// The part numbers suffice for parts of any size, and if numbers are skipped
+// where that is allowed.
 func TestPartSizesWithAnyParts(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 7))
-		l := planned(t, Profile{MaxParts: 1000}, 6*gib)
+		l := newTestPartSizes(t, Profile{MaxParts: 1000}, 6*gib)
 		size := 1 + random.Int64N(l.maxUpload())
 		number := 1
 		for stored := int64(0); stored < size; number++ {
-			if room := l.numbersToSpare(number, stored, size); room >= leastSpread {
-				number += 1 + spread(stored, size, room-1)
+			if spare := l.numbersToSpare(number, stored, size); spare >= leastSpread {
+				number += 1 + spread(stored, size, spare-1)
 			}
 			needed, err := l.minSize(number, stored, size)
 			if err != nil {
@@ -100,18 +100,18 @@ func TestPartSizesWithAnyParts(t *testing.T) {
 }
 
 func TestPartSizesRefuse(t *testing.T) {
-	l := planned(t, Profile{}, 64*mib)
+	l := newTestPartSizes(t, Profile{}, 64*mib)
 	if err := l.checkLength(10_000 * 64 * mib); err != nil {
 		t.Errorf("the largest upload that fits: %v", err)
 	}
 	if err := l.checkLength(10_000*64*mib + 1); err == nil {
-		t.Error("an upload is taken whose parts do not fit into a quarter of the memory")
+		t.Error("an upload is accepted whose parts do not fit into a quarter of the memory")
 	}
 	more, err := newPartSizes(Profile{}.withDefaults(), 0, 0, 1700*mib)
 	if err != nil || more.checkLength(4*tib) != nil || more.maxUpload() >= 5*tib {
 		t.Errorf("with 1.7 GiB the largest upload has %d bytes, error %v, want 4 TiB and more", more.maxUpload(), err)
 	}
 	if _, err := newPartSizes(Profile{}.withDefaults(), 0, 0, 19*mib); err == nil {
-		t.Error("a memory is taken that has no room for four parts")
+		t.Error("a memory is accepted that does not fit four parts")
 	}
 }

@@ -25,8 +25,8 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// opened opens a store, and returns what is wrong and what it has logged.
-func opened(t *testing.T, store *s3store.Store) (logged string, err error) {
+// openLogged opens a store, and returns its log and the error of Open.
+func openLogged(t *testing.T, store *s3store.Store) (logged string, err error) {
 	t.Helper()
 	var log bytes.Buffer
 	store.Log = slog.New(slog.NewTextHandler(&log, nil))
@@ -43,8 +43,7 @@ func wantNothingLeft(t *testing.T, server *s3server.Server) {
 	}
 }
 
-// A start fails for whatever the server could not do later, and says which
-// permission is missing.
+// Open fails if a permission is missing that the server needs later, and names it.
 func TestOpenNeedsPermissions(t *testing.T) {
 	t.Parallel()
 	for operation, want := range map[s3server.Operation]string{
@@ -57,7 +56,7 @@ func TestOpenNeedsPermissions(t *testing.T) {
 	} {
 		server := smallServer(t, s3server.Quirks{})
 		refuse(server, operation)
-		_, err := opened(t, testStore(server.Bucket(), clientOf(t, server)))
+		_, err := openLogged(t, testStore(server.Bucket(), clientOf(t, server)))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("without %s: %v\nwant %s", operation, err, want)
 		}
@@ -77,16 +76,16 @@ func refuse(server *s3server.Server, operation s3server.Operation) {
 	})
 }
 
-// A start needs few calls, one of each kind but for the conditions, and leaves
-// nothing. What a killed process has left goes, too, when it is old.
-func TestOpenIsShort(t *testing.T) {
+// Open makes few calls and leaves nothing. It removes old probe objects of killed
+// processes.
+func TestCallsOfOpen(t *testing.T) {
 	var ago atomic.Int64
 	ago.Store(int64(2 * time.Hour))
 	server := s3server.Start(t, s3server.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(ago.Load())) }})
 	server.Put(".tusd.d/probe", nil)
 	ago.Store(0)
 	server.Put(".tusd.d/probe-of-another", nil)
-	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
+	if _, err := openLogged(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
 		t.Fatal(err)
 	}
 	if n := server.Counts().Total().Calls; n > 14 {
@@ -104,8 +103,8 @@ func keysOf(server *s3server.Server) (keys []string) {
 	return keys
 }
 
-// One failure that passes does not keep a server from starting, and a bucket
-// that is down fails it soon.
+// A transient error of a call does not fail Open. A service that is down fails it
+// after few calls.
 func TestOpenRetries(t *testing.T) {
 	t.Parallel()
 	server := smallServer(t, s3server.Quirks{})
@@ -115,14 +114,14 @@ func TestOpenRetries(t *testing.T) {
 		}
 		return s3server.Outcome{}
 	})
-	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
+	if _, err := openLogged(t, testStore(server.Bucket(), clientOf(t, server))); err != nil {
 		t.Error(err)
 	}
 	server.Fault(func(s3server.Call) s3server.Outcome {
 		return s3server.Refuse(http.StatusServiceUnavailable, "SlowDown")
 	})
 	server.Recount()
-	if _, err := opened(t, testStore(server.Bucket(), clientOf(t, server))); err == nil || !strings.Contains(err.Error(), "SlowDown") {
+	if _, err := openLogged(t, testStore(server.Bucket(), clientOf(t, server))); err == nil || !strings.Contains(err.Error(), "SlowDown") {
 		t.Errorf("error %v", err)
 	}
 	if n := server.Counts().Total().Calls; n > 3 {
@@ -130,7 +129,7 @@ func TestOpenRetries(t *testing.T) {
 	}
 }
 
-func TestOpenEnds(t *testing.T) {
+func TestOpenEndsWithContext(t *testing.T) {
 	t.Parallel()
 	server := smallServer(t, s3server.Quirks{})
 	server.Fault(func(s3server.Call) s3server.Outcome { return s3server.Stall(make(chan struct{})) })
@@ -142,7 +141,7 @@ func TestOpenEnds(t *testing.T) {
 	}
 }
 
-// The usual mistakes are told in a sentence.
+// Each usual mistake of a configuration has its own error message.
 func TestOpenExplains(t *testing.T) {
 	t.Parallel()
 	server := s3server.Start(t, s3server.Options{})
@@ -157,30 +156,30 @@ func TestOpenExplains(t *testing.T) {
 		"the service does not know the access key":   s3store.New("bucket", clientAt(t, foreign.URL, "bucket", "access")),
 		"is too far from the service's":              s3store.New("bucket", clientOf(t, skewed)),
 		"the region is not that of the bucket (as t": s3store.New("bucket", clientOf(t, elsewhere)),
-		"not as an S3 service does: its":             s3store.New("bucket", clientAt(t, page(t, http.StatusOK), "bucket", "access")),
-		"but not as an S3 service":                   s3store.New("bucket", clientAt(t, page(t, http.StatusNotFound), "bucket", "access")),
+		"not as an S3 service does: its":             s3store.New("bucket", clientAt(t, startWebsite(t, http.StatusOK), "bucket", "access")),
+		"but not as an S3 service":                   s3store.New("bucket", clientAt(t, startWebsite(t, http.StatusNotFound), "bucket", "access")),
 		"nothing listens at the endpoint":            s3store.New("bucket", clientAt(t, "http://127.0.0.1:1", "bucket", "access")),
-		"the certificate of the endpoint":            s3store.New("bucket", clientAt(t, overTLS(t), "bucket", "access")),
+		"the certificate of the endpoint":            s3store.New("bucket", clientAt(t, startTLSServer(t), "bucket", "access")),
 		"the endpoint speaks plain HTTP":             s3store.New("bucket", clientAt(t, "https"+strings.TrimPrefix(server.URL, "http"), "bucket", "access")),
 		"no credentials are found: set AWS_":         s3store.New("bucket", clientAt(t, server.URL, "bucket", "")),
 	} {
-		if _, err := opened(t, store); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := openLogged(t, store); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v\nwant %s", err, want)
 		}
 	}
 }
 
-// Where there are no credentials, they are looked for once: that may take long.
+// Without credentials Open searches them only once, as a search may take long.
 func TestOpenWithoutCredentials(t *testing.T) {
 	server := s3server.Start(t, s3server.Options{})
 	var none noCredentials
 	client := clientWith(t, server.URL, "bucket", credentials.NewChainCredentials([]credentials.Provider{&none}))
-	if _, err := opened(t, s3store.New("bucket", client)); !errors.Is(err, s3store.ErrNoCredentials) || none.asked.Load() != 1 {
+	if _, err := openLogged(t, s3store.New("bucket", client)); !errors.Is(err, s3store.ErrNoCredentials) || none.asked.Load() != 1 {
 		t.Errorf("asked %d times: %v", none.asked.Load(), err)
 	}
 }
 
-// noCredentials is a place where there are none.
+// noCredentials is a provider without credentials.
 type noCredentials struct{ asked atomic.Int64 }
 
 func (n *noCredentials) Retrieve() (credentials.Value, error) {
@@ -190,7 +189,7 @@ func (n *noCredentials) Retrieve() (credentials.Value, error) {
 
 func (n *noCredentials) IsExpired() bool { return true }
 
-// clientAt makes calls on a bucket; without an access key it cannot sign them.
+// clientAt returns a client of a bucket. Without an access key it has no credentials.
 func clientAt(t *testing.T, endpoint, bucket, accessKey string) s3store.Client {
 	t.Helper()
 	signer := credentials.NewChainCredentials(nil)
@@ -214,8 +213,8 @@ func clientWith(t *testing.T, endpoint, bucket string, signer *credentials.Crede
 	return awsv1.New(bucket, s3.New(s))
 }
 
-// page is a server of web pages.
-func page(t *testing.T, status int) (url string) {
+// startWebsite starts a server of web pages, and returns its URL.
+func startWebsite(t *testing.T, status int) (url string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
@@ -225,35 +224,35 @@ func page(t *testing.T, status int) (url string) {
 	return server.URL
 }
 
-func overTLS(t *testing.T) (url string) {
+func startTLSServer(t *testing.T) (url string) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // it is to be refused
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // its certificate is refused
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-// Clocks that differ by less than what the service refuses are warned of.
+// Open warns of clocks that differ by less than what the service refuses.
 func TestOpenComparesClocks(t *testing.T) {
 	for skew, warned := range map[time.Duration]bool{0: false, 10 * time.Minute: true, -10 * time.Minute: true} {
 		server := s3server.Start(t, s3server.Options{Now: func() time.Time { return time.Now().Add(skew) }})
-		logged, err := opened(t, testStore(server.Bucket(), clientOf(t, server)))
+		logged, err := openLogged(t, testStore(server.Bucket(), clientOf(t, server)))
 		if err != nil || strings.Contains(logged, "clocks") != warned {
 			t.Errorf("skew %v: %v, log %q", skew, err, logged)
 		}
 	}
 }
 
-// oddPrefixes are those that services that keep objects as files store under
-// another name, with what is told instead.
+// oddPrefixes are prefixes that services with objects as files store under
+// another name. The values are the prefixes that the error proposes.
 var oddPrefixes = map[string]string{
 	"/lead": `"lead/"`, "//lead/": `"lead/"`, "lead//": `"lead/"`, "a//b": `"a/b/"`, "a/../b": `"b/"`, "./x": `"x/"`, "a/.": `"a/"`,
 	"/": `"uploads/"`, "a/..": `"uploads/"`, "../x": `"x/"`,
 }
 
-// A prefix under which the service does not list what it stores fails the start:
-// no upload under it could ever go on.
+// Open fails if the service does not list objects under the prefix: no upload
+// under it could be resumed.
 func TestOpenWithOddPrefixes(t *testing.T) {
 	for prefix, better := range oddPrefixes {
 		t.Run(prefix, func(t *testing.T) {
@@ -261,7 +260,7 @@ func TestOpenWithOddPrefixes(t *testing.T) {
 			server := smallServer(t, s3server.Quirks{CleansKeys: true})
 			store := testStore(server.Bucket(), clientOf(t, server))
 			store.ObjectPrefix = prefix
-			_, err := opened(t, store)
+			_, err := openLogged(t, store)
 			with := strconv.Quote(strings.TrimSuffix(prefix, "/") + "/")
 			if err == nil || !strings.Contains(err.Error(), "does not list what it stores under the prefix "+with+": set another one, such as "+better) {
 				t.Error(err)
@@ -271,7 +270,7 @@ func TestOpenWithOddPrefixes(t *testing.T) {
 	}
 }
 
-// Where a key is only a text, such a prefix is as good as any.
+// Services that store keys as they are accept such prefixes.
 func TestOddPrefixesOfKeys(t *testing.T) {
 	for prefix := range oddPrefixes {
 		server := smallServer(t, s3server.Quirks{})
@@ -288,7 +287,7 @@ func TestOddPrefixesOfKeys(t *testing.T) {
 	}
 }
 
-// A prefix that a service refuses is named.
+// The error names a prefix that the service refuses.
 func TestOpenWithRefusedPrefix(t *testing.T) {
 	for _, operation := range []s3server.Operation{s3server.ListObjectsV2, s3server.PutObject} {
 		server := smallServer(t, s3server.Quirks{})
@@ -300,7 +299,7 @@ func TestOpenWithRefusedPrefix(t *testing.T) {
 		})
 		store := testStore(server.Bucket(), clientOf(t, server))
 		store.ObjectPrefix = "a//b"
-		_, err := opened(t, store)
+		_, err := openLogged(t, store)
 		if err == nil || !strings.Contains(err.Error(), `the service may not take the prefix "a//b/": set another one, such as "a/b/"`) {
 			t.Errorf("%s is refused: %v", operation, err)
 		}
@@ -317,19 +316,19 @@ func TestCheckPrefix(t *testing.T) {
 		}
 		store := s3store.New("bucket", newFakeService(1, 10, func(string) bool { return false }))
 		store.ObjectPrefix = prefix
-		if _, err := opened(t, store); (err == nil) != good {
+		if _, err := openLogged(t, store); (err == nil) != good {
 			t.Errorf("open with %q: %v", prefix, err)
 		}
 	}
 }
 
-// forgetful is a service whose listings are late.
-type forgetful struct {
+// lateListings is a service whose first listings are empty.
+type lateListings struct {
 	*fakeService
 	late int // calls; -1: all
 }
 
-func (f *forgetful) ListObjects(ctx context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
+func (f *lateListings) ListObjects(ctx context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
 	if f.late != 0 {
 		f.late--
 		return new(s3store.ObjectPage), nil
@@ -337,11 +336,11 @@ func (f *forgetful) ListObjects(ctx context.Context, in s3store.ListObjects) (*s
 	return f.fakeService.ListObjects(ctx, in)
 }
 
-// A listing that is late a moment is none to fail a start, and one that is never
-// up to date is.
+// Open repeats a listing that does not have the new object yet, and fails if it
+// never has it.
 func TestOpenWithLateListings(t *testing.T) {
 	for late, good := range map[int]bool{2: true, 3: true, -1: false} {
-		_, err := opened(t, s3store.New("bucket", &forgetful{newFakeService(1, 10, func(string) bool { return false }), late}))
+		_, err := openLogged(t, s3store.New("bucket", &lateListings{newFakeService(1, 10, func(string) bool { return false }), late}))
 		if (err == nil) != good || !good && !strings.Contains(err.Error(), "does not list what it has stored a moment ago") {
 			t.Errorf("%d listings are late: %v", late, err)
 		}

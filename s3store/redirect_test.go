@@ -16,16 +16,15 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// redirecting is a node that sends downloads to the service.
-func redirecting(t *testing.T, server *s3server.Server) *node {
+// startRedirecting starts a node that redirects downloads to the service.
+func startRedirecting(t *testing.T, server *s3server.Server) *node {
 	t.Helper()
 	store := testStore(server.Bucket(), clientOf(t, server))
 	store.RedirectDownloads = time.Hour
 	return startNode(t, store, &tusd.LocalLocker{})
 }
 
-// download makes a request as a program that knows nothing of tus, and follows
-// no redirect.
+// download sends a request without header fields of tus, and follows no redirect.
 func (n *node) download(method, address string, header ...string) (*http.Response, string) {
 	n.Helper()
 	ctx, cancel := context.WithTimeout(n.Context(), time.Minute)
@@ -50,8 +49,8 @@ func (n *node) download(method, address string, header ...string) (*http.Respons
 	return answer, string(body)
 }
 
-// redirected wants a redirect, and returns where to.
-func (n *node) redirected(path string, header ...string) string {
+// wantRedirect fails unless a GET is redirected, and returns the Location.
+func (n *node) wantRedirect(path string, header ...string) string {
 	n.Helper()
 	answer, body := n.download(http.MethodGet, n.server.URL+path, header...)
 	n.want(http.StatusFound, answer)
@@ -68,7 +67,7 @@ func (n *node) redirected(path string, header ...string) string {
 	return answer.Header.Get("Location")
 }
 
-func layout(size int64) string {
+func contentString(size int64) string {
 	bytes := make([]byte, size)
 	storetest.Content("content", 0, bytes)
 	return string(bytes)
@@ -78,25 +77,25 @@ func TestRedirectedDownload(t *testing.T) {
 	for name, size := range map[string]int64{"one call": 1000, "parts": 3*testPart + 1, "nothing": 0} {
 		t.Run(name, func(t *testing.T) {
 			server := smallServer(t, s3server.Quirks{})
-			n := redirecting(t, server)
+			n := startRedirecting(t, server)
 			path := n.create(size, "Upload-Metadata", withMetadata("filename", "für.png", "filetype", "image/png"))
 			if size > 0 {
 				n.patch(path, 0, size)
 			}
-			answer, body := n.download(http.MethodGet, n.redirected(path))
+			answer, body := n.download(http.MethodGet, n.wantRedirect(path))
 			n.want(http.StatusOK, answer)
-			if body != layout(size) {
+			if body != contentString(size) {
 				t.Errorf("%d bytes come from the service, or others than the upload's %d", len(body), size)
 			}
 		})
 	}
 }
 
-// Whatever a browser would show in place is saved, under the client's name:
-// the service sends nothing that keeps it from being run.
-func TestRedirectIsAsHarmless(t *testing.T) {
+// Every redirected download is an attachment under the client's file name: the
+// service sends no header that stops a browser from running the content.
+func TestRedirectIsAnAttachment(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n := redirecting(t, server)
+	n := startRedirecting(t, server)
 	for _, c := range []struct{ filetype, wantType, wantDisposition string }{
 		{"image/png", "image/png", `attachment; filename="f_r.png"; filename*=UTF-8''f%C3%BCr.png`},
 		{"text/html", "text/html", `attachment; filename="f_r.png"; filename*=UTF-8''f%C3%BCr.png`},
@@ -105,7 +104,7 @@ func TestRedirectIsAsHarmless(t *testing.T) {
 	} {
 		path := n.create(5, "Upload-Metadata", withMetadata("filename", "für.png", "filetype", c.filetype))
 		n.patch(path, 0, 5)
-		fromService, _ := n.download(http.MethodGet, n.redirected(path))
+		fromService, _ := n.download(http.MethodGet, n.wantRedirect(path))
 		fromServer, _ := n.download(http.MethodHead, n.server.URL+path)
 		for _, answer := range []*http.Response{fromService, fromServer} {
 			if got := answer.Header.Get("Content-Type"); got != c.wantType {
@@ -118,10 +117,10 @@ func TestRedirectIsAsHarmless(t *testing.T) {
 	}
 }
 
-// HEAD is answered by the server, since the URL is signed for a GET. What it
-// tells is what the service goes by.
+// The server answers HEAD, as the URL is signed for GET. The service accepts the
+// ETag of that answer in conditions.
 func TestHeadIsNotRedirected(t *testing.T) {
-	n := redirecting(t, smallServer(t, s3server.Quirks{}))
+	n := startRedirecting(t, smallServer(t, s3server.Quirks{}))
 	path := n.create(1000)
 	n.patch(path, 0, 1000)
 	head, _ := n.download(http.MethodHead, n.server.URL+path)
@@ -129,39 +128,39 @@ func TestHeadIsNotRedirected(t *testing.T) {
 	if got := head.Header.Get("Content-Length"); got != "1000" {
 		t.Errorf("Content-Length is %q", got)
 	}
-	target := n.redirected(path)
+	target := n.wantRedirect(path)
 	ranged, body := n.download(http.MethodGet, target, "Range", "bytes=10-19", "If-Range", head.Header.Get("ETag"))
 	n.want(http.StatusPartialContent, ranged)
-	if body != layout(1000)[10:20] {
+	if body != contentString(1000)[10:20] {
 		t.Errorf("the range is %q", body)
 	}
 	unchanged, _ := n.download(http.MethodGet, target, "If-None-Match", head.Header.Get("ETag"))
 	n.want(http.StatusNotModified, unchanged)
 }
 
-// The URL ends with the time that was set, and a download costs no call for it.
-func TestRedirectLasts(t *testing.T) {
+// The URL expires after the configured time. A redirect makes no call.
+func TestRedirectExpires(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n := redirecting(t, server)
+	n := startRedirecting(t, server)
 	path := n.create(1000)
 	n.patch(path, 0, 1000)
 	server.Recount()
-	target := n.redirected(path)
+	target := n.wantRedirect(path)
 	if calls := server.Counts()[s3server.HeadObject].Calls + server.Counts()[s3server.GetObject].Calls; calls != 0 {
-		t.Errorf("a redirect has cost %d calls", calls)
+		t.Errorf("a redirect makes %d calls", calls)
 	}
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := u.Query().Get("X-Amz-Expires"); got != "3600" {
-		t.Errorf("the URL lasts %s s", got)
+		t.Errorf("the URL expires after %s s", got)
 	}
 }
 
 // Only complete uploads have an object to redirect to.
 func TestIncompleteIsNotRedirected(t *testing.T) {
-	n := redirecting(t, smallServer(t, s3server.Quirks{}))
+	n := startRedirecting(t, smallServer(t, s3server.Quirks{}))
 	path := n.create(1000)
 	n.patch(path, 0, 10)
 	for _, header := range [][]string{{}, {"Tus-Resumable", "1.0.0"}} {
@@ -170,10 +169,10 @@ func TestIncompleteIsNotRedirected(t *testing.T) {
 	}
 }
 
-// A client of the IETF draft learns from the redirect, too, that the upload is
-// complete. Coded content goes through the server, as the URL cannot say so.
+// A redirect tells a client of the IETF draft that the upload is complete. Content
+// with a Content-Encoding is not redirected, as the URL cannot carry it.
 func TestRedirectForTheDraft(t *testing.T) {
-	n := redirecting(t, smallServer(t, s3server.Quirks{}))
+	n := startRedirecting(t, smallServer(t, s3server.Quirks{}))
 	for coding, want := range map[string]int{"": http.StatusFound, "gzip": http.StatusOK} {
 		header := []string{"Upload-Draft-Interop-Version", "8", "Upload-Complete", "?1"}
 		if coding != "" {
@@ -198,9 +197,9 @@ func TestRedirectForTheDraft(t *testing.T) {
 	}
 }
 
-// A POST that means GET goes on at the service as what it means.
+// A POST that X-HTTP-Method-Override turns into GET is redirected as GET.
 func TestRedirectOfAnOverriddenMethod(t *testing.T) {
-	n := redirecting(t, smallServer(t, s3server.Quirks{}))
+	n := startRedirecting(t, smallServer(t, s3server.Quirks{}))
 	path := n.create(5)
 	n.patch(path, 0, 5)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.server.URL+path, nil)
@@ -208,30 +207,29 @@ func TestRedirectOfAnOverriddenMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("X-HTTP-Method-Override", http.MethodGet)
-	answer, err := n.server.Client().Do(r) // follows
+	answer, err := n.server.Client().Do(r) // follows the redirect
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if body, err := io.ReadAll(answer.Body); string(body) != layout(5) {
+	if body, err := io.ReadAll(answer.Body); string(body) != contentString(5) {
 		t.Errorf("status %d, %q, %v", answer.StatusCode, body, err)
 	}
 }
 
-// A download whose URL would be too long for proxies goes through the server.
+// A download is not redirected if the URL would be too long for proxies.
 func TestRedirectTooLong(t *testing.T) {
-	n := redirecting(t, smallServer(t, s3server.Quirks{}))
+	n := startRedirecting(t, smallServer(t, s3server.Quirks{}))
 	path := n.create(5, "Upload-Metadata", withMetadata("filename", strings.Repeat("ü", 1000)))
 	n.patch(path, 0, 5)
 	answer, body := n.download(http.MethodGet, n.server.URL+path)
 	n.want(http.StatusOK, answer)
-	if body != layout(5) || answer.Header.Get("Content-Length") != strconv.Itoa(5) {
+	if body != contentString(5) || answer.Header.Get("Content-Length") != strconv.Itoa(5) {
 		t.Errorf("content %q, %v", body, answer.Header)
 	}
 }
 
-// A URL that cannot be signed now may be a moment later. The error describes no
-// content.
+// A failure to sign is transient. The error has no header fields of the content.
 func TestRedirectThatCannotBeSigned(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	store := testStore(server.Bucket(), unsigned{clientOf(t, server)})
@@ -246,7 +244,7 @@ func TestRedirectThatCannotBeSigned(t *testing.T) {
 	}
 }
 
-// unsigned is a client whose credentials cannot be had.
+// unsigned is a client that cannot sign URLs.
 type unsigned struct{ s3store.Client }
 
 func (unsigned) PresignGet(string, s3store.Attributes, time.Duration) (string, error) {

@@ -3,6 +3,7 @@ package s3store_test
 import (
 	"crypto/sha1"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,8 +16,8 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// TestUnannouncedChecksums sends chunks whose checksum comes last and without an
-// announcement. Parts cannot be read again, and many are listed by then.
+// TestUnannouncedChecksums sends chunks with trailing checksums that no Trailer
+// field announces. Many parts are listed then, and parts cannot be read.
 func TestUnannouncedChecksums(t *testing.T) {
 	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
@@ -34,7 +35,7 @@ func TestUnannouncedChecksums(t *testing.T) {
 			const size = 24*testPart + 1000
 			for _, at := range []int64{0, 17, testMinPart + 5, testPart + 17, 3 * testPart} { // nothing, tail objects, parts, and both
 				for _, to := range []int64{at + 100, at + testPart, size} {
-					n.lateChecksums(at, to, size)
+					n.trailingChecksums(at, to, size)
 				}
 			}
 			for _, o := range server.Objects() {
@@ -46,9 +47,9 @@ func TestUnannouncedChecksums(t *testing.T) {
 	}
 }
 
-// lateChecksums has an upload refuse a chunk from at to to whose checksum is wrong,
-// and one that is of no use, and take it with the right one.
-func (n *node) lateChecksums(at, to, size int64) {
+// trailingChecksums sends a chunk with a wrong checksum and with invalid ones, which
+// are refused, and then with the right one.
+func (n *node) trailingChecksums(at, to, size int64) {
 	n.Helper()
 	path := n.create(size)
 	if at > 0 {
@@ -64,7 +65,7 @@ func (n *node) lateChecksums(at, to, size int64) {
 		status   int
 		trailers []string
 	}{{460, []string{wrong}}, {400, []string{"Upload-Checksum: sha3 YQ=="}}, {400, []string{right, right}}, {204, []string{right}}} {
-		if got := n.patchLate(path, at, chunk, c.trailers); got != c.status {
+		if got := n.patchWithTrailers(path, at, chunk, c.trailers); got != c.status {
 			n.Errorf("%d to %d with %.40q: status %d, want %d", at, to, c.trailers, got, c.status)
 		}
 		want := at
@@ -81,8 +82,8 @@ func (n *node) lateChecksums(at, to, size int64) {
 	n.wantContent(path, size)
 }
 
-// patchLate sends a chunk with trailers that it has not announced.
-func (n *node) patchLate(path string, offset int64, chunk []byte, trailers []string) (status int) {
+// patchWithTrailers sends a chunk with trailers that no Trailer field announces.
+func (n *node) patchWithTrailers(path string, offset int64, chunk []byte, trailers []string) (status int) {
 	n.Helper()
 	r, err := tusclient.New(n.server.Listener.Addr().String()).OpenPatch(path, offset, rawhttp.Unknown)
 	if err == nil {
@@ -96,4 +97,28 @@ func (n *node) patchLate(path string, offset int64, chunk []byte, trailers []str
 		n.Fatal(err)
 	}
 	return answer.Status
+}
+
+// A chunk that does not match its checksum changes nothing, not even a length
+// that the request declares. Empty content of unknown length counts as no content.
+func TestRefusedContent(t *testing.T) {
+	n := startOn(t, smallServer(t, s3server.Quirks{}))
+	unknown := func() io.Reader { return io.MultiReader(strings.NewReader("")) } // sent without a length
+	n.want(http.StatusCreated, n.request(http.MethodPost, "/files/", unknown(), "Upload-Length", "5"))
+	path := n.want(http.StatusCreated, n.request(http.MethodPost, "/files/", nil, "Upload-Defer-Length", "1")).Header.Get("Location")[len(n.server.URL):]
+	n.patch(path, 0, 10)
+	patch := func(sum string) *http.Response {
+		return n.request(http.MethodPatch, path, storetest.ContentReader("content", 10, 100), "Content-Type", "application/offset+octet-stream",
+			"Upload-Offset", "10", "Upload-Length", "100", "Upload-Checksum", "sha1 "+sum)
+	}
+	n.want(460, patch(base64.StdEncoding.EncodeToString(make([]byte, sha1.Size))))
+	head := n.want(http.StatusOK, n.request(http.MethodHead, path, nil))
+	if head.Header.Get("Upload-Defer-Length") != "1" || head.Header.Get("Upload-Offset") != "10" || head.Header.Get("Upload-Length") != "" {
+		t.Errorf("a refused PATCH has changed the upload: %v", head.Header)
+	}
+	content := make([]byte, 90)
+	storetest.Content("content", 10, content)
+	sum := sha1.Sum(content)
+	n.want(http.StatusNoContent, patch(base64.StdEncoding.EncodeToString(sum[:])))
+	n.wantContent(path, 100)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// clientOf makes calls on a service in process.
+// clientOf returns a client of a service in process.
 func clientOf(tb testing.TB, server *s3server.Server) s3store.Client {
 	tb.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
@@ -30,14 +30,14 @@ func clientOf(tb testing.TB, server *s3server.Server) s3store.Client {
 	return awsv1.New(server.Bucket(), s3.New(s))
 }
 
-// Sizes that make the ways of large uploads short.
+// Small sizes, so that the tests of large uploads are fast.
 const (
 	testMinPart = 32 << 10
 	testPart    = 128 << 10
 	testMemory  = 16 << 20
 )
 
-// testStore is a store over a service with small parts.
+// testStore returns a store with small parts.
 func testStore(bucket string, client s3store.Client) *s3store.Store {
 	store := s3store.New(bucket, client)
 	store.Profile.MinPart = testMinPart

@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// Errors that may end by themselves differ from those that an operator must correct.
+// Unreachable distinguishes outages from errors that an operator has to correct.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	server := s3server.Start(t, s3server.Options{})
@@ -22,16 +22,16 @@ func TestUnreachable(t *testing.T) {
 	}{
 		"nothing listens": {s3store.New("bucket", clientAt(t, "http://127.0.0.1:1", "bucket", "access")), true},
 		"no such host":    {s3store.New("bucket", clientAt(t, "http://no-such-host.invalid", "bucket", "access")), true},
-		"gateway":         {s3store.New("bucket", clientAt(t, page(t, http.StatusBadGateway), "bucket", "access")), true},
+		"gateway":         {s3store.New("bucket", clientAt(t, startWebsite(t, http.StatusBadGateway), "bucket", "access")), true},
 		"no such bucket":  {s3store.New("other", clientAt(t, server.URL, "other", server.AccessKey())), false},
 		"access key":      {s3store.New("bucket", clientAt(t, foreign.URL, "bucket", "access")), false},
 		"no credentials":  {s3store.New("bucket", clientAt(t, server.URL, "bucket", "")), false},
-		"page":            {s3store.New("bucket", clientAt(t, page(t, http.StatusOK), "bucket", "access")), false},
-		"not found":       {s3store.New("bucket", clientAt(t, page(t, http.StatusNotFound), "bucket", "access")), false},
-		"certificate":     {s3store.New("bucket", clientAt(t, overTLS(t), "bucket", "access")), false},
+		"page":            {s3store.New("bucket", clientAt(t, startWebsite(t, http.StatusOK), "bucket", "access")), false},
+		"not found":       {s3store.New("bucket", clientAt(t, startWebsite(t, http.StatusNotFound), "bucket", "access")), false},
+		"certificate":     {s3store.New("bucket", clientAt(t, startTLSServer(t), "bucket", "access")), false},
 		"plain HTTP":      {s3store.New("bucket", clientAt(t, "https"+strings.TrimPrefix(server.URL, "http"), "bucket", "access")), false},
 	} {
-		_, err := opened(t, c.store)
+		_, err := openLogged(t, c.store)
 		if got := s3store.Unreachable(err); err == nil || got != c.want {
 			t.Errorf("%s: %t, want %t: %v", name, got, c.want, err)
 		}

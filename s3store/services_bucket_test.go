@@ -14,12 +14,12 @@ import (
 
 // serviceBucket is a bucket of a real service.
 type serviceBucket struct {
-	name string
-	api  *s3.S3 // a client whose requests are counted
-	wire *wire
+	name     string
+	api      *s3.S3 // a client whose requests are counted
+	requests *requestCounter
 }
 
-// newServiceBucket makes a bucket. Its client's connections are closed with the
+// newServiceBucket creates a bucket. The connections of its client are closed with the
 // test.
 func newServiceBucket(tb testing.TB, s *s3services.Service) *serviceBucket {
 	tb.Helper()
@@ -27,17 +27,17 @@ func newServiceBucket(tb testing.TB, s *s3services.Service) *serviceBucket {
 	return b.withOwnClient(tb, s)
 }
 
-// withOwnClient is the same bucket with another client.
+// withOwnClient returns the same bucket with another client.
 func (b *serviceBucket) withOwnClient(tb testing.TB, s *s3services.Service) *serviceBucket {
 	tb.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
 	tb.Cleanup(transport.CloseIdleConnections)
-	other := &serviceBucket{name: b.name, api: s.Client(tb), wire: &wire{next: transport}}
-	other.api.Config.HTTPClient = &http.Client{Transport: other.wire}
+	other := &serviceBucket{name: b.name, api: s.Client(tb), requests: &requestCounter{next: transport}}
+	other.api.Config.HTTPClient = &http.Client{Transport: other.requests}
 	return other
 }
 
-// serviceStore is a store with parts as small as the services allow.
+// serviceStore returns a store with parts as small as the services allow.
 func serviceStore(bucket string, client s3store.Client) *s3store.Store {
 	store := s3store.New(bucket, client)
 	store.PreferredPartSize, store.BufferMemory = 5*mib, 64*mib

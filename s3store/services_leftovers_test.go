@@ -17,8 +17,8 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// limited bounds calls of tests by a minute.
-func limited(tb testing.TB) context.Context {
+// testContext bounds calls of tests by a minute.
+func testContext(tb testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	tb.Cleanup(cancel)
 	return ctx
@@ -28,7 +28,7 @@ func limited(tb testing.TB) context.Context {
 func (b *serviceBucket) objects(tb testing.TB) (keys []string) {
 	tb.Helper()
 	in := &s3.ListObjectsV2Input{Bucket: &b.name}
-	err := b.api.ListObjectsV2PagesWithContext(limited(tb), in, func(page *s3.ListObjectsV2Output, _ bool) bool {
+	err := b.api.ListObjectsV2PagesWithContext(testContext(tb), in, func(page *s3.ListObjectsV2Output, _ bool) bool {
 		for _, o := range page.Contents {
 			keys = append(keys, aws.StringValue(o.Key))
 		}
@@ -40,14 +40,14 @@ func (b *serviceBucket) objects(tb testing.TB) (keys []string) {
 	return keys
 }
 
-// multiparts lists the keys of the multipart uploads that are under way. MinIO
-// lists only those of a key that is named in full, so each key for which one
-// was ever begun is asked for.
+// multiparts lists the keys of the multipart uploads that exist. MinIO lists only
+// those whose complete key is the prefix, so each key for which a multipart upload
+// was created is listed.
 func (b *serviceBucket) multiparts(tb testing.TB) (keys []string) {
 	tb.Helper()
-	for _, key := range b.wire.begun() {
+	for _, key := range b.requests.created() {
 		in := &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &key}
-		page, err := b.api.ListMultipartUploadsWithContext(limited(tb), in)
+		page, err := b.api.ListMultipartUploadsWithContext(testContext(tb), in)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -60,8 +60,8 @@ func (b *serviceBucket) multiparts(tb testing.TB) (keys []string) {
 	return keys
 }
 
-// What is left of an upload is its object and its record, and after its removal
-// nothing, whatever it was made of.
+// A complete upload consists of its object and its record, and a removed one
+// leaves nothing.
 func TestNothingIsLeftOnServices(t *testing.T) {
 	s3services.Each(t, func(t *testing.T, s *s3services.Service) {
 		b := newServiceBucket(t, s)
@@ -81,13 +81,13 @@ func TestNothingIsLeftOnServices(t *testing.T) {
 	})
 }
 
-// wantObjects compares what is in the bucket.
+// wantObjects compares the keys of the bucket, and wants no multipart upload.
 func (b *serviceBucket) wantObjects(tb testing.TB, want ...string) {
 	tb.Helper()
 	if got := b.objects(tb); !slices.Equal(got, want) {
 		tb.Errorf("the bucket has %q, want %q", got, want)
 	}
 	if got := b.multiparts(tb); len(got) > 0 {
-		tb.Errorf("multipart uploads are under way: %q", got)
+		tb.Errorf("there are multipart uploads: %q", got)
 	}
 }

@@ -9,25 +9,24 @@ import (
 	"sync"
 )
 
-// wire counts the requests that a client of S3 sends, below everything that
-// could hide one.
-type wire struct {
+// requestCounter counts the HTTP requests that a client of S3 sends, with its retries.
+type requestCounter struct {
 	next http.RoundTripper
 
 	mu         sync.Mutex
-	calls      map[string]int // by what they ask for
-	up         int64          // bytes of bodies
+	calls      map[string]int // by operation
+	up         int64          // bytes of request bodies
 	multiparts map[string]bool
 	listed     []string // prefixes, since recount
 }
 
 // RoundTrip implements http.RoundTripper.
-func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *requestCounter) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.note(r)
 	return w.next.RoundTrip(r)
 }
 
-func (w *wire) note(r *http.Request) {
+func (w *requestCounter) note(r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.calls == nil {
@@ -44,7 +43,7 @@ func (w *wire) note(r *http.Request) {
 	}
 }
 
-// operationOf tells calls apart: PUT of a part is not PUT of an object.
+// operationOf names the operation of a request: its method and its main argument.
 func operationOf(r *http.Request) string {
 	for _, argument := range []string{"uploads", "partNumber", "uploadId", "list-type", "delete"} {
 		if r.URL.Query().Has(argument) {
@@ -54,17 +53,17 @@ func operationOf(r *http.Request) string {
 	return r.Method
 }
 
-// recount begins to count at 0.
-func (w *wire) recount() {
+// recount resets the counts.
+func (w *requestCounter) recount() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.calls)
 	w.up, w.listed = 0, nil
 }
 
-// counted returns the requests since recount, the bytes that went up with
-// them, and a list of them for people.
-func (w *wire) counted() (calls int, up int64, list string) {
+// counted returns the number of requests since recount, the bytes of their bodies,
+// and their operations as text.
+func (w *requestCounter) counted() (calls int, up int64, list string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.calls {
@@ -74,14 +73,14 @@ func (w *wire) counted() (calls int, up int64, list string) {
 }
 
 // hasListed reports whether side records of a kind were listed since recount.
-func (w *wire) hasListed(kind string) bool {
+func (w *requestCounter) hasListed(kind string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.ContainsFunc(w.listed, func(prefix string) bool { return strings.HasSuffix(prefix, "/"+kind+"/") })
 }
 
-// begun returns the keys for which a multipart upload was ever begun.
-func (w *wire) begun() []string {
+// created returns the keys for which a multipart upload was ever created.
+func (w *requestCounter) created() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Sorted(maps.Keys(w.multiparts))

@@ -5,8 +5,6 @@ package s3store_test
 import (
 	"bytes"
 	"io"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,8 +17,8 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// The contract holds on the servers of others, with the sizes of parts that
-// they demand. It takes a minute, so it runs only where it is required.
+// TestContractOnServices runs the suite on real services, with their part sizes.
+// It takes a minute, so it runs only where it is required.
 func TestContractOnServices(t *testing.T) {
 	const component = "s3-contract"
 	require.Need(t, component, require.Required(component), "it runs only where "+require.Env+" names it")
@@ -29,14 +27,13 @@ func TestContractOnServices(t *testing.T) {
 	})
 }
 
-// TestContractOnGivenService is the same for a service that somebody else has
-// started.
+// TestContractOnGivenService runs the suite on a service whose endpoint is given.
 func TestContractOnGivenService(t *testing.T) {
 	storetest.Run(t, serviceHarness(s3services.Given(t)))
 }
 
-// serviceUpload is the size of the largest uploads of the suite: a part, and
-// more than the least part besides, so that it is made of several.
+// serviceUpload is the size of the largest uploads of the suite. It is larger than
+// a part, so that they have several.
 const serviceUpload = 6 << 20
 
 // serviceHarness runs the suite on a service, each case in a new bucket.
@@ -56,10 +53,10 @@ func serviceHarness(s *s3services.Service) storetest.Harness {
 		},
 		Claims: storetest.Everything,
 		Leftovers: func(tb testing.TB, c *tusd.StoreComposer, ids []string) []string {
-			return strangers(buckets[c.Core].objects(tb), buckets[c.Core].multiparts(tb), ids)
+			return orphans(buckets[c.Core].objects(tb), buckets[c.Core].multiparts(tb), ids)
 		},
 		Break: func(tb testing.TB, c *tusd.StoreComposer, id string) {
-			buckets[c.Core].cutInHalf(tb, id+".info")
+			buckets[c.Core].truncate(tb, id+".info")
 		},
 		Unreadable:    true,
 		SettleTime:    1100 * time.Millisecond, // times of objects are whole seconds
@@ -69,34 +66,10 @@ func serviceHarness(s *s3services.Service) storetest.Harness {
 	}
 }
 
-// strangers names the objects and multipart uploads that belong to none of the
-// uploads ids.
-func strangers(objects, multiparts, ids []string) (found []string) {
-	for _, key := range objects {
-		if !slices.Contains(ids, ownerOf(key)) && !strings.HasPrefix(key, ".tusd.d/side/") {
-			found = append(found, key)
-		}
-	}
-	for _, key := range multiparts {
-		if !slices.Contains(ids, key) {
-			found = append(found, "multipart upload of "+key)
-		}
-	}
-	return found
-}
-
-// ownerOf returns the id of the upload that an object belongs to.
-func ownerOf(key string) string {
-	if piece, ok := strings.CutSuffix(key, ".part"); ok {
-		return piece[:strings.LastIndexByte(piece, '.')]
-	}
-	return strings.TrimSuffix(key, ".info")
-}
-
-// cutInHalf damages an object.
-func (b *serviceBucket) cutInHalf(tb testing.TB, key string) {
+// truncate truncates an object.
+func (b *serviceBucket) truncate(tb testing.TB, key string) {
 	tb.Helper()
-	o, err := b.api.GetObjectWithContext(limited(tb), &s3.GetObjectInput{Bucket: &b.name, Key: &key})
+	o, err := b.api.GetObjectWithContext(testContext(tb), &s3.GetObjectInput{Bucket: &b.name, Key: &key})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -106,7 +79,7 @@ func (b *serviceBucket) cutInHalf(tb testing.TB, key string) {
 		tb.Fatal(err)
 	}
 	in := &s3.PutObjectInput{Bucket: &b.name, Key: &key, Body: bytes.NewReader(content[:len(content)/2])}
-	if _, err := b.api.PutObjectWithContext(limited(tb), in); err != nil {
+	if _, err := b.api.PutObjectWithContext(testContext(tb), in); err != nil {
 		tb.Fatal(err)
 	}
 }

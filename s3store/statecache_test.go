@@ -9,8 +9,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// The cache of states is bounded in bytes, whichever part of a state is
-// large.
+// The cache of states is bounded in bytes, whichever field of a state is large.
 func TestStateCacheIsBounded(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
 	for name, c := range map[string]struct {
@@ -39,15 +38,15 @@ func TestStateCacheIsBounded(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kept, lease := newStateCache(cacheBudget), locked(t)
+			cache, lease := newStateCache(cacheBudget), locked(t)
 			before := heapInUse()
 			for i := range c.n {
 				id := fmt.Sprint("upload", i)
-				kept.set(id, lease, c.make(id))
+				cache.set(id, lease, c.make(id))
 			}
 			took, newest := heapInUse()-before, fmt.Sprint("upload", c.n-1)
-			if _, ok := kept.get(newest); !ok || kept.ids.Len() < c.least || took > cacheBudget*5/4 {
-				t.Errorf("%d states take %d KiB, the newest is there: %t", kept.ids.Len(), took>>10, ok)
+			if _, ok := cache.get(newest); !ok || cache.ids.Len() < c.least || took > cacheBudget*5/4 {
+				t.Errorf("%d states take %d KiB, the newest is there: %t", cache.ids.Len(), took>>10, ok)
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// pausing is a body that comes at once, but for pauses before some offsets.
+// pausing is a body that pauses before some offsets.
 type pausing struct {
 	src    io.Reader
 	at     int64
@@ -36,14 +36,14 @@ func (p *pausing) Read(b []byte) (int, error) {
 
 func (*pausing) Close() error { return nil }
 
-// A cached state that is not validated is validated for the second part of a
-// request. The first part is recorded at the same time: that is no change by
-// another process.
+// A cached state is validated for the second part of a request, while the first
+// part is recorded. The validation does not take that for a change by another
+// process.
 func TestStateIsValidatedWhileAPartIsRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const part = 64 << 10
 		const size = 3 * part
-		c := newCrowd(t, 4<<20, part)
+		c := newSimulation(t, 4<<20, part)
 		c.store.PreferredPartSize = part
 		composer := tusd.NewStoreComposer()
 		c.store.UseIn(composer)
@@ -57,8 +57,8 @@ func TestStateIsValidatedWhileAPartIsRecorded(t *testing.T) {
 		defer handler.Shutdown(t.Context())
 
 		created := serve(handler, http.MethodPost, "/files/", nil, "Upload-Length", strconv.Itoa(size))
-		// The first part is listed at once, as the request is old; the second
-		// one comes while the record is on its way.
+		// The first part is recorded at once, as the request is old. The second
+		// part comes while the record is being written.
 		const stored = 6 * time.Second
 		body := &pausing{src: bodyOf("upload", 0, size), pauses: map[int64]time.Duration{
 			0: stored, part: c.service.latency * 3 / 2,

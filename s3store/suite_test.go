@@ -67,8 +67,8 @@ func harness(quirks s3server.Quirks) storetest.Harness {
 	}
 }
 
-// leftovers names what a service in process has that belongs to none of the
-// uploads ids.
+// leftovers returns the objects and multipart uploads of a service in process
+// that belong to none of the uploads ids.
 func leftovers(server *s3server.Server, ids []string) []string {
 	var keys, multiparts []string
 	for _, o := range server.Objects() {
@@ -80,8 +80,8 @@ func leftovers(server *s3server.Server, ids []string) []string {
 	return orphans(keys, multiparts, ids)
 }
 
-// orphans names the objects and multipart uploads that belong to none of the
-// uploads ids. Side records are nobody's.
+// orphans returns the objects and multipart uploads that belong to none of the
+// uploads ids, without side records.
 func orphans(keys, multiparts, ids []string) []string {
 	var extra []string
 	for _, key := range keys {

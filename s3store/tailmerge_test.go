@@ -6,23 +6,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/storetest"
 )
 
-// An upload that comes in thousands of tiny chunks has few objects at any
-// time, and no byte is stored often.
+// An upload of thousands of tiny chunks has few tail objects at any time, and no
+// byte is stored many times.
 func TestTinyChunks(t *testing.T) {
 	const chunk, chunks, minPart = 1000, 4000, mib
-	c := newCrowd(t, 64*mib, minPart)
+	c := newSimulation(t, 64*mib, minPart)
 	c.service.latency = 0
 	c.open()
-	const id, size = kept + "tiny", chunk * chunks
+	const id, size = compared + "tiny", chunk * chunks
 	up, lease := c.create(id, size)
 	most := 0
 	for at := int64(0); at < size; at += chunk {
-		up, lease = c.again(lease, id)
+		up, lease = c.nextRequest(lease, id)
 		if n, err := c.writer(up, at%7 == 0)(at, bodyOf(id, at, at+chunk)); err != nil || n != chunk {
 			t.Fatalf("at %d: %d bytes, error %v", at, n, err)
 		}
@@ -42,34 +41,8 @@ func TestTinyChunks(t *testing.T) {
 	t.Logf("at most %d tail objects, every byte stored %.1f times", most, float64(c.service.content)/size)
 }
 
-// again gives the lock back and begins the next request.
-func (c *crowd) again(lease tusd.Lease, id string) (tusd.Upload, tusd.Lease) {
-	c.Helper()
-	lease.Unlock(c.Context())
-	lease, err := c.locker.Lock(c.Context(), id, tusd.LockPreempt)
-	if err != nil {
-		c.Fatal(err)
-	}
-	up, err := c.store.GetUpload(c.Context(), lease, id)
-	if err != nil {
-		c.Fatal(err)
-	}
-	return up, lease
-}
-
-func (c *crowd) tailObjects() (n int) {
-	c.service.mu.Lock()
-	defer c.service.mu.Unlock()
-	for key := range c.service.objects {
-		if strings.HasSuffix(key, ".part") {
-			n++
-		}
-	}
-	return n
-}
-
-// Joining tail objects fails at one of its calls, done or not: the chunk is stored
-// all the same, no offset falls, no byte is wrong, whichever process goes on.
+// A merge of tail objects fails at one of its calls, executed or not. The chunk is
+// stored, no offset falls and no byte is wrong, whichever process continues.
 func TestFaultsWhileMergingTail(t *testing.T) {
 	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
@@ -78,7 +51,7 @@ func TestFaultsWhileMergingTail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := smallServer(t, quirks)
-			n, other := small(t, server), small(t, server)
+			n, other := startOn(t, server), startOn(t, server)
 			for _, match := range []s3server.Match{
 				s3server.On(s3server.HeadObject), s3server.On(s3server.GetObject), s3server.On(s3server.DeleteObjects),
 				s3server.On(s3server.PutObject).And(func(c s3server.Call) bool { return c.Size > tinyTail }),
@@ -94,16 +67,16 @@ const tinyTail = 100 // bytes
 
 func mergeWithFault(t *testing.T, server *s3server.Server, n, other *node, rule *s3server.Rule) {
 	t.Helper()
-	const pieces, size = 70, 80 * tinyTail
+	const chunks, size = 70, 80 * tinyTail
 	path := n.create(size)
 	content := make([]byte, size)
 	storetest.Content("content", 0, content)
-	for at := 0; at < 63*tinyTail; at += tinyTail { // as if each had been a request
+	for at := 0; at < 63*tinyTail; at += tinyTail { // like one request each
 		server.Put(fmt.Sprintf("%s.%020d.part", path[len("/files/"):], at), content[at:at+tinyTail])
 	}
 	at := n.offset(path)
 	server.Fault(rule.Decide)
-	for ; at < pieces*tinyTail; at += tinyTail {
+	for ; at < chunks*tinyTail; at += tinyTail {
 		n.patch(path, at, at+tinyTail)
 		if offset := other.offset(path); offset != at+tinyTail {
 			t.Fatalf("the offset is %d, %d were acknowledged", offset, at+tinyTail)
@@ -117,15 +90,15 @@ func mergeWithFault(t *testing.T, server *s3server.Server, n, other *node, rule 
 	other.wantContent(path, size)
 }
 
-// A server has died that had put bytes of an all-or-nothing chunk aside: they
-// do not count, and are removed.
-func TestHiddenTailObjectOfDeadServer(t *testing.T) {
+// A server was killed that had flushed bytes of an atomic chunk: they do not count,
+// and are removed.
+func TestHiddenTailObjectOfKilledServer(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
 	const size = 3 * tinyTail
-	path := small(t, server).create(size)
+	path := startOn(t, server).create(size)
 	id := path[len("/files/"):]
 	server.Put(fmt.Sprintf("%s.%020d.part", id, uint64(1)<<62), make([]byte, tinyTail))
-	n := small(t, server)
+	n := startOn(t, server)
 	if offset := n.offset(path); offset != 0 {
 		t.Fatalf("the offset is %d", offset)
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// generation answers with other bytes that are as good in themselves: those of
-// an object that was there before.
-func generation() s3server.Outcome {
+// olderObject answers with an object that the key had before: its bytes match its
+// own checksum.
+func olderObject() s3server.Outcome {
 	return s3server.Outcome{Alter: func(header http.Header, body []byte) {
 		for i := range body {
 			body[i] ^= 0x55
@@ -36,26 +36,26 @@ func generation() s3server.Outcome {
 }
 
 var wrongAnswers = map[string]func() s3server.Outcome{
-	"bit flipped":        s3server.FlipBit,
-	"page of a proxy":    s3server.Page,
-	"another generation": generation,
-	"cut off":            func() s3server.Outcome { return s3server.Reset(100) },
+	"bit flipped":     s3server.FlipBit,
+	"page of a proxy": s3server.Page,
+	"older object":    olderObject,
+	"cut off":         func() s3server.Outcome { return s3server.Reset(100) },
 }
 
-// rereadSteps end the requests of an upload: tail objects in a row, a part that
-// begins with them, a part, and tail objects before the last part.
+// rereadSteps are the offsets at which requests end. The upload stores several tail
+// objects, a part that begins with them, a part, and tail objects before the last part.
 var rereadSteps = []int64{1000, 2000, 3000, 50 << 10, 51 << 10, 200 << 10, 201 << 10, 202 << 10, 210 << 10}
 
-// The first answer to a read is wrong, then the second, and so on: the client
-// does not notice, and no wrong byte is stored. Two processes take turns, so
-// each knows only what the bucket tells.
+// The first answer to a read is wrong, in the next upload the second, and so on. No
+// request fails, and no wrong byte is stored. Two processes alternate, so that none
+// has the state in its cache.
 func TestReadBackIsVerified(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := smallServer(t, s3server.Quirks{})
-			nodes := []*node{small(t, server), small(t, server)}
+			nodes := []*node{startOn(t, server), startOn(t, server)}
 			size := rereadSteps[len(rereadSteps)-1]
 			for read := 1; ; read++ {
 				path := nodes[0].create(size)
@@ -79,9 +79,9 @@ func TestReadBackIsVerified(t *testing.T) {
 	}
 }
 
-// A tail object that reads wrong for long fails requests and loses nothing: the
-// client goes on when it reads right.
-func TestTailObjectThatReadsWrong(t *testing.T) {
+// A tail object that is read wrongly for long fails requests, but no byte is lost:
+// the client can resume afterwards.
+func TestWrongReadOfTailObject(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
@@ -89,31 +89,31 @@ func TestTailObjectThatReadsWrong(t *testing.T) {
 			server := smallServer(t, s3server.Quirks{})
 			const size, stored = 100 << 10, 3000
 			for _, cold := range []bool{false, true} {
-				n := small(t, server)
+				n := startOn(t, server)
 				path := n.create(size)
 				n.patch(path, 0, 1000)
 				n.patch(path, 1000, stored)
 				if cold {
-					n = small(t, server)
+					n = startOn(t, server)
 				}
-				pieces := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return strings.HasSuffix(c.Key, ".part") })
-				server.Fault(pieces.Always(wrong()).Decide)
+				tailObjects := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return strings.HasSuffix(c.Key, ".part") })
+				server.Fault(tailObjects.Always(wrong()).Decide)
 				if answer := n.tryPatch(path, stored, size); answer.StatusCode < 500 {
 					t.Errorf("status %d for a tail object that cannot be read", answer.StatusCode)
 				}
-				if offset := n.offsetInTime(path); offset < stored {
+				if offset := n.offsetWhenUnlocked(path); offset < stored {
 					t.Fatalf("the offset is %d, %d were acknowledged", offset, stored)
 				}
 				server.Fault(nil)
-				n.patch(path, n.offsetInTime(path), size)
+				n.patch(path, n.offsetWhenUnlocked(path), size)
 				n.wantContent(path, size)
 			}
 		})
 	}
 }
 
-// Partials that are too small for a part are joined in memory: what is wrong
-// there never gets into a final.
+// Partials that are too small for a part are read and concatenated in memory. A
+// wrong read does not get into the final.
 func TestPartialsAreVerified(t *testing.T) {
 	t.Parallel()
 	sizes := []int64{1000, testMinPart - 100, 20 << 10, testMinPart, 500}
@@ -122,7 +122,7 @@ func TestPartialsAreVerified(t *testing.T) {
 			t.Run(name+" "+name2, func(t *testing.T) {
 				t.Parallel()
 				server := smallServer(t, s3server.Quirks{})
-				n := small(t, server)
+				n := startOn(t, server)
 				var paths []string
 				total := int64(0)
 				for _, size := range list {
@@ -134,10 +134,10 @@ func TestPartialsAreVerified(t *testing.T) {
 				for read := 1; ; read++ {
 					rule := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return !strings.HasPrefix(c.Key, ".tusd.d/") }).Nth(read, wrong())
 					server.Fault(rule.Decide)
-					answer := n.want(http.StatusCreated, n.join(paths))
+					answer := n.want(http.StatusCreated, n.concat(paths))
 					server.Fault(nil)
 					path := answer.Header.Get("Location")[len(n.server.URL):]
-					if offset := n.offsetInTime(path); offset != total {
+					if offset := n.offsetWhenUnlocked(path); offset != total {
 						t.Fatalf("the offset is %d, not %d", offset, total)
 					}
 					n.wantContent(path, total)
@@ -154,8 +154,8 @@ func TestPartialsAreVerified(t *testing.T) {
 	}
 }
 
-// A range of a partial that the service has made of parts has no checksum: a
-// bit that flips there does not get into a final either.
+// A range of a multipart object has no checksum. A wrong read of it does not get
+// into the final either.
 func TestRangeOfPartialIsVerified(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
@@ -171,10 +171,10 @@ func TestRangeOfPartialIsVerified(t *testing.T) {
 				ranges := s3server.On(s3server.GetObject).And(func(c s3server.Call) bool { return c.Range != "" && !strings.HasPrefix(c.Key, ".tusd.d/") })
 				rule := ranges.Nth(read, wrong())
 				server.Fault(rule.Decide)
-				answer := n.want(http.StatusCreated, n.join(paths))
+				answer := n.want(http.StatusCreated, n.concat(paths))
 				server.Fault(nil)
 				path := answer.Header.Get("Location")[len(n.server.URL):]
-				if offset := n.offsetInTime(path); offset != total {
+				if offset := n.offsetWhenUnlocked(path); offset != total {
 					t.Fatalf("the offset is %d, not %d", offset, total)
 				}
 				n.wantContent(path, total)
@@ -190,7 +190,7 @@ func TestRangeOfPartialIsVerified(t *testing.T) {
 	}
 }
 
-// partial makes a partial upload of bytes of the content and returns its path.
+// partial creates a complete partial upload of bytes of the content, and returns its path.
 func (n *node) partial(from, to int64) string {
 	n.Helper()
 	path := n.create(to-from, "Upload-Concat", "partial")
@@ -199,16 +199,16 @@ func (n *node) partial(from, to int64) string {
 	return path
 }
 
-// A wrong object in place of a record is no missing upload, which clients
-// would begin anew.
-func TestRecordThatReadsWrong(t *testing.T) {
+// A wrong answer for a record is not reported as a missing upload, which clients
+// would create again.
+func TestWrongReadOfRecord(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := smallServer(t, s3server.Quirks{})
-			path := small(t, server).create(1000)
-			n := small(t, server)
+			path := startOn(t, server).create(1000)
+			n := startOn(t, server)
 			server.Fault(s3server.On(s3server.GetObject).Always(wrong()).Decide)
 			n.want(http.StatusLocked, n.request(http.MethodHead, path, nil))
 			server.Fault(nil)
@@ -218,20 +218,20 @@ func TestRecordThatReadsWrong(t *testing.T) {
 	}
 }
 
-// The record of an upload of tusd v2 has no checksum, but an ETag.
+// A record of tusd v2 has no checksum: its ETag verifies it.
 func TestV2RecordThatIsAPage(t *testing.T) {
-	f := beginForeign(t, 1000)
-	n := small(t, f.server)
+	f := newV2Upload(t, 1000)
+	n := startOn(t, f.server)
 	f.server.Fault(s3server.On(s3server.GetObject).Always(s3server.Page()).Decide)
 	n.want(http.StatusLocked, n.request(http.MethodHead, "/files/"+f.id, nil))
 	f.server.Fault(nil)
 	n.want(http.StatusOK, n.request(http.MethodHead, "/files/"+f.id, nil))
 }
 
-// A side record that reads wrong once is read again.
-func TestSideRecordThatReadsWrong(t *testing.T) {
+// A side record that was read wrongly is read again.
+func TestWrongReadOfSideRecord(t *testing.T) {
 	for name, wrong := range wrongAnswers {
-		if name == "another generation" { // one that was there before is a side record, too
+		if name == "older object" { // it is a valid side record, too
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -256,11 +256,11 @@ func TestSideRecordThatReadsWrong(t *testing.T) {
 	}
 }
 
-// Tail objects without a checksum, of tusd v2 or an earlier version, are taken as
-// they are.
+// Tail objects without a checksum, of tusd v2 or an earlier version, are accepted
+// without verification.
 func TestTailObjectsWithoutChecksum(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	n := small(t, server)
+	n := startOn(t, server)
 	const size = 2000
 	path := n.create(size)
 	content, err := io.ReadAll(storetest.ContentReader("content", 0, 1000))
@@ -268,7 +268,7 @@ func TestTailObjectsWithoutChecksum(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Put(fmt.Sprintf("%s.%020d.part", path[len("/files/"):], 0), content)
-	n = small(t, server)
+	n = startOn(t, server)
 	n.patch(path, 1000, size)
 	n.wantContent(path, size)
 }

@@ -24,8 +24,8 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// answering is a service whose answers the test writes.
-type answering struct {
+// scriptedService is a service whose answers the test writes.
+type scriptedService struct {
 	*httptest.Server
 	api *s3.S3
 
@@ -34,20 +34,20 @@ type answering struct {
 }
 
 const (
-	answered  = "answered" // the bucket; no other test has one of this name
-	accessKey = "AKIDEXAMPLE"
-	secretKey = "wJalrXUtnFEMI"
-	token     = "session-token-value"
+	testBucket = "testBucket" // the bucket; no other test has one of this name
+	accessKey  = "AKIDEXAMPLE"
+	secretKey  = "wJalrXUtnFEMI"
+	token      = "session-token-value"
 )
 
-// answer serves with handler until the test ends. The SDK's client is left as
-// it comes: it would try again three times. A request for another bucket is of
-// another test binary, whose server had this port before: it does not count.
-func answer(t *testing.T, handler http.HandlerFunc) *answering {
+// startService serves with handler until the test ends. The SDK's client has
+// its default settings: three retries. A request for another bucket comes from
+// another test binary whose server had this port before: it is not counted.
+func startService(t *testing.T, handler http.HandlerFunc) *scriptedService {
 	t.Helper()
-	a := &answering{}
+	a := &scriptedService{}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, "/"+answered) {
+		if !strings.HasPrefix(r.URL.Path, "/"+testBucket) {
 			http.NotFound(w, r)
 			return
 		}
@@ -76,12 +76,12 @@ func newAPI(t *testing.T, endpoint string, c *credentials.Credentials) *s3.S3 {
 	return s3.New(connection)
 }
 
-func (a *answering) client(options ...awsv1.Option) *awsv1.Client {
-	return awsv1.New(answered, a.api, options...)
+func (a *scriptedService) client(options ...awsv1.Option) *awsv1.Client {
+	return awsv1.New(testBucket, a.api, options...)
 }
 
 // seen returns the requests so far.
-func (a *answering) seen() []*http.Request {
+func (a *scriptedService) seen() []*http.Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.requests)
@@ -98,7 +98,7 @@ func wantOne(t *testing.T, what string, seen []*http.Request) {
 	}
 }
 
-// calls are all methods of s3store.Client that make one.
+// calls are the methods of s3store.Client that send a request.
 var calls = map[string]func(context.Context, *awsv1.Client) error{
 	"PutObject": func(ctx context.Context, c *awsv1.Client) error {
 		_, err := c.PutObject(ctx, s3store.PutObject{Key: "k", Body: strings.NewReader("content"), Size: 7})
@@ -146,7 +146,7 @@ func eachCall(t *testing.T, test func(t *testing.T, operation string, call func(
 	}
 }
 
-// refuse answers as services do. HEAD has no body.
+// refuse answers with an error in XML.
 func refuse(status int, code string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
@@ -154,7 +154,7 @@ func refuse(status int, code string) http.HandlerFunc {
 	}
 }
 
-func TestARefusalIsAnErrorAndIsNotRepeated(t *testing.T) {
+func TestRefusalIsNotRetried(t *testing.T) {
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
 		for _, refusal := range []struct {
 			status int
@@ -163,56 +163,56 @@ func TestARefusalIsAnErrorAndIsNotRepeated(t *testing.T) {
 			{503, "SlowDown"}, {500, "InternalError"}, {403, "AccessDenied"}, {404, "NoSuchUpload"}, {400, "ExpiredToken"},
 			{307, "TemporaryRedirect"}, {429, "TooManyRequests"}, {501, "NotImplemented"},
 		} {
-			a := answer(t, refuse(refusal.status, refusal.code))
+			a := startService(t, refuse(refusal.status, refusal.code))
 			code := refusal.code
 			if operation == "HeadObject" {
 				code = ""
 			}
-			wantError(t, call(limited(t), a.client()), operation, code, refusal.status)
+			wantError(t, call(testContext(t), a.client()), operation, code, refusal.status)
 			wantOne(t, refusal.code, a.seen())
 		}
 	})
 }
 
-func TestAnAnswerOfAProxyHasAStatusOnly(t *testing.T) {
+func TestAnswerOfAProxyHasNoCode(t *testing.T) {
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
-		a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+		a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			io.WriteString(w, "<html><h1>Bad gateway</h1></html>")
 		})
-		wantError(t, call(limited(t), a.client()), operation, "", http.StatusBadGateway)
+		wantError(t, call(testContext(t), a.client()), operation, "", http.StatusBadGateway)
 	})
 }
 
-func TestARedirectIsNotFollowed(t *testing.T) {
+func TestRedirectIsNotFollowed(t *testing.T) {
 	var elsewhere atomic.Int64
-	other := answer(t, func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })
+	other := startService(t, func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
-		a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+		a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 		})
-		wantStatus(t, call(limited(t), a.client()), http.StatusTemporaryRedirect)
+		wantStatus(t, call(testContext(t), a.client()), http.StatusTemporaryRedirect)
 	})
 	if n := elsewhere.Load(); n != 0 {
-		t.Errorf("%d requests went where the redirect pointed", n)
+		t.Errorf("%d requests followed the redirect", n)
 	}
 }
 
-func TestAnErrorInsideAnAnswerOfSuccess(t *testing.T) {
+func TestErrorInsideStatus200(t *testing.T) {
 	for _, operation := range []string{"CompleteMultipartUpload", "UploadPartCopy"} {
 		t.Run(operation, func(t *testing.T) {
-			a := answer(t, func(w http.ResponseWriter, r *http.Request) {
-				// Services keep the connection alive by white space.
+			a := startService(t, func(w http.ResponseWriter, r *http.Request) {
+				// Services send white space to keep the connection alive.
 				io.WriteString(w, "  \n<Error><Code>InternalError</Code><Message>in words</Message></Error>")
 			})
-			err := calls[operation](limited(t), a.client())
+			err := calls[operation](testContext(t), a.client())
 			wantError(t, err, operation, "InternalError", http.StatusInternalServerError)
 		})
 	}
 }
 
-// What cannot be read does not say whether the call was done.
-func TestAnUnreadableAnswerOfSuccessIsNoRefusal(t *testing.T) {
+// An unreadable answer does not tell whether the call was executed.
+func TestUnreadableAnswerIsNoRefusal(t *testing.T) {
 	for name, body := range map[string]string{
 		"empty":   "",
 		"cut":     `<?xml version="1.0"?><Result><Key>`,
@@ -223,14 +223,14 @@ func TestAnUnreadableAnswerOfSuccessIsNoRefusal(t *testing.T) {
 			eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
 				switch operation {
 				case "GetObject", "HeadObject", "DeleteObject", "AbortMultipartUpload":
-					return // for these the status is all
+					return // the status is the whole answer
 				case "DeleteObjects":
 					if name != "cut" {
-						return // there is nothing to be said when all went well
+						return // the answer may be empty on success
 					}
 				}
-				a := answer(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) })
-				wantUnknownResult(t, call(limited(t), a.client()))
+				a := startService(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) })
+				wantUnknownResult(t, call(testContext(t), a.client()))
 			})
 		})
 	}
@@ -249,22 +249,22 @@ func TestNetworkErrorIsNoRefusal(t *testing.T) {
 				if name == "cut in the body" {
 					switch operation {
 					case "HeadObject", "PutObject", "UploadPart", "DeleteObject", "AbortMultipartUpload":
-						return // for these the header is all
+						return // the header is the whole answer
 					}
 				}
-				a := answer(t, handler)
-				wantUnknownResult(t, call(limited(t), a.client()))
+				a := startService(t, handler)
+				wantUnknownResult(t, call(testContext(t), a.client()))
 				wantOne(t, name, a.seen())
 			})
 		})
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
-	a := answer(t, nil)
+func TestConnectionRefused(t *testing.T) {
+	a := startService(t, nil)
 	a.Close()
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
-		err := call(limited(t), a.client())
+		err := call(testContext(t), a.client())
 		wantUnknownResult(t, err)
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("error: %v, want it to be ECONNREFUSED", err)
@@ -272,7 +272,7 @@ func TestNobodyListens(t *testing.T) {
 	})
 }
 
-func TestTheEndOfTheContextEndsACall(t *testing.T) {
+func TestCancelledContextEndsACall(t *testing.T) {
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
 		for name, begin := range map[string]func(http.ResponseWriter){
 			"before the answer": func(http.ResponseWriter) {},
@@ -283,13 +283,13 @@ func TestTheEndOfTheContextEndsACall(t *testing.T) {
 			},
 		} {
 			if name == "in the body" && strings.Contains("HeadObject PutObject UploadPart DeleteObject AbortMultipartUpload", operation) {
-				continue // for these the header is all
+				continue // the header is the whole answer
 			}
 			t.Run(name, func(t *testing.T) {
 				errWhy := errors.New("why it was cancelled")
-				ctx, cancel := context.WithCancelCause(limited(t))
+				ctx, cancel := context.WithCancelCause(testContext(t))
 				release := make(chan struct{})
-				a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+				a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 					begin(w)
 					cancel(errWhy)
 					<-release
@@ -305,10 +305,10 @@ func TestTheEndOfTheContextEndsACall(t *testing.T) {
 	})
 }
 
-func TestADeadlineStaysOne(t *testing.T) {
+func TestDeadlineExceededIsReturned(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	a := answer(t, refuse(200, ""))
+	a := startService(t, refuse(200, ""))
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
 		if err := call(ctx, a.client()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error: %v, want context.DeadlineExceeded", err)
@@ -316,15 +316,15 @@ func TestADeadlineStaysOne(t *testing.T) {
 	})
 }
 
-func TestErrorsOfSingleKeysAreJoined(t *testing.T) {
-	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+func TestErrorsOfDeletedKeysAreJoined(t *testing.T) {
+	a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `<DeleteResult>
 			<Error><Key>gone</Key><Code>NoSuchKey</Code><Message>is not there</Message></Error>
 			<Error><Key>a</Key><Code>AccessDenied</Code><Message>is not yours</Message></Error>
 			<Error><Key>b</Key><Code>InternalError</Code><Message>try again</Message></Error>
 		</DeleteResult>`)
 	})
-	err := a.client().DeleteObjects(limited(t), []string{"gone", "a", "b", "c"})
+	err := a.client().DeleteObjects(testContext(t), []string{"gone", "a", "b", "c"})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || len(joined.Unwrap()) != 2 {
 		t.Fatalf("error: %v, want two joined", err)
@@ -336,30 +336,30 @@ func TestErrorsOfSingleKeysAreJoined(t *testing.T) {
 	}
 }
 
-func TestMissingObjectsAreRemoved(t *testing.T) {
-	a := answer(t, refuse(http.StatusNotFound, "NoSuchKey"))
-	if err := a.client().DeleteObject(limited(t), "k"); err != nil {
+func TestDeletingMissingObjectSucceeds(t *testing.T) {
+	a := startService(t, refuse(http.StatusNotFound, "NoSuchKey"))
+	if err := a.client().DeleteObject(testContext(t), "k"); err != nil {
 		t.Errorf("DeleteObject: %v, want no error", err)
 	}
-	a = answer(t, refuse(http.StatusNotFound, "NoSuchBucket"))
-	wantError(t, a.client().DeleteObject(limited(t), "k"), "DeleteObject", "NoSuchBucket", http.StatusNotFound)
+	a = startService(t, refuse(http.StatusNotFound, "NoSuchBucket"))
+	wantError(t, a.client().DeleteObject(testContext(t), "k"), "DeleteObject", "NoSuchBucket", http.StatusNotFound)
 }
 
 func TestNoSecretIsInAnError(t *testing.T) {
-	broken := answer(t, nil)
+	broken := startService(t, nil)
 	broken.Close()
-	for name, a := range map[string]*answering{
-		"refused": answer(t, refuse(403, "SignatureDoesNotMatch")),
-		"garbage": answer(t, func(w http.ResponseWriter, r *http.Request) {
+	for name, a := range map[string]*scriptedService{
+		"refused": startService(t, refuse(403, "SignatureDoesNotMatch")),
+		"garbage": startService(t, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(500)
-			fmt.Fprint(w, r.Header) // as a careless service might
+			fmt.Fprint(w, r.Header) // an error that echoes the request
 		}),
-		"unreadable": answer(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<", r.Header) }),
+		"unreadable": startService(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<", r.Header) }),
 		"broken":     broken,
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
-				for err := call(limited(t), a.client()); err != nil; err = errors.Unwrap(err) {
+				for err := call(testContext(t), a.client()); err != nil; err = errors.Unwrap(err) {
 					wantNoSecret(t, err.Error())
 				}
 			})
@@ -376,7 +376,7 @@ func wantNoSecret(t *testing.T, text string) {
 	}
 }
 
-// wantUnknownResult wants an error that is no answer of the service.
+// wantUnknownResult fails unless err is an error that is no answer of the service.
 func wantUnknownResult(t *testing.T, err error) {
 	t.Helper()
 	var e *s3store.Error

@@ -17,14 +17,14 @@ import (
 // connector returns a client of an empty bucket.
 type connector func(t *testing.T, options ...awsv1.Option) *awsv1.Client
 
-// awkward is a key with what has to be escaped somewhere: in an address, in a
-// signature, in a header, in XML.
-const awkward = "a//b c+d%2F&<é>/'x'=~@:$!*(),;?#"
+// specialKey has the characters that are escaped in a URL, in a signature, in
+// a header or in XML.
+const specialKey = "a//b c+d%2F&<é>/'x'=~@:$!*(),;?#"
 
-// minPart is what services demand of all parts but the last.
+// minPart is the least size of all parts but the last.
 const minPart = 5 << 20
 
-// testEveryCall makes each call of s3store.Client on a service.
+// testEveryCall tests each call of s3store.Client against a service.
 func testEveryCall(t *testing.T, connect connector) {
 	for name, test := range map[string]func(*testing.T, connector){
 		"objects":          testObjects,
@@ -50,7 +50,7 @@ func testEveryCall(t *testing.T, connect connector) {
 }
 
 func testObjects(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	content := random(1 << 20)
 	etag := put(t, c, "object", content)
 	if want := quotedMD5(content); etag != want {
@@ -71,27 +71,27 @@ func testObjects(t *testing.T, connect connector) {
 
 func testKeys(t *testing.T, connect connector) {
 	c := connect(t)
-	for _, key := range []string{"plain", "prefix/of/a+b", "a b+c", "é", awkward[3:]} {
+	for _, key := range []string{"plain", "prefix/of/a+b", "a b+c", "é", specialKey[3:]} {
 		put(t, c, key, []byte(key))
 		wantContent(t, c, key, []byte(key))
-		page, err := c.ListObjects(limited(t), s3store.ListObjects{Prefix: key, Max: 10})
+		page, err := c.ListObjects(testContext(t), s3store.ListObjects{Prefix: key, Max: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wantKeys(t, page, key)
-		if err := c.DeleteObject(limited(t), key); err != nil {
+		if err := c.DeleteObject(testContext(t), key); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func testAttributes(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	want := s3store.Attributes{
 		ContentType:        "image/png",
 		ContentDisposition: `attachment; filename="a b.png"; filename*=UTF-8''%C3%A9.png`,
 		CacheControl:       "private, max-age=60",
-		Metadata:           map[string]string{"owner": "somebody", "two-words": "a b"},
+		Metadata:           map[string]string{"owner": "team", "two-words": "a b"},
 	}
 	_, err := c.PutObject(ctx, s3store.PutObject{Key: "put", Body: strings.NewReader("x"), Size: 1, Attributes: want})
 	if err != nil {
@@ -137,7 +137,7 @@ func testEmptyObject(t *testing.T, connect connector) {
 }
 
 func testMissing(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	_, err := c.HeadObject(ctx, "nothing")
 	wantError(t, err, "HeadObject", "", http.StatusNotFound)
 	_, err = c.GetObject(ctx, s3store.GetObject{Key: "nothing"})
@@ -148,7 +148,7 @@ func testMissing(t *testing.T, connect connector) {
 }
 
 func testConditionalPut(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	only := s3store.PutObject{Key: "record", Body: strings.NewReader("first"), Size: 5, IfNoneMatch: true}
 	etag, err := c.PutObject(ctx, only)
 	if err != nil {
@@ -169,7 +169,7 @@ func testConditionalPut(t *testing.T, connect connector) {
 }
 
 func testRanges(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	content := random(1000)
 	put(t, c, "object", content)
 	for _, r := range []struct{ header, contentRange string }{
@@ -193,7 +193,7 @@ func testRanges(t *testing.T, connect connector) {
 }
 
 func testConditionalGet(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	etag := put(t, c, "object", []byte("content"))
 	o, err := c.GetObject(ctx, s3store.GetObject{Key: "object", IfMatch: etag})
 	if err != nil {
@@ -205,7 +205,7 @@ func testConditionalGet(t *testing.T, connect connector) {
 }
 
 func testRemoval(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	keys := []string{"a", "b/c", "d e+f&<g>"}
 	for _, key := range append(keys, "kept") {
 		put(t, c, key, []byte("x"))
@@ -226,7 +226,7 @@ func testRemoval(t *testing.T, connect connector) {
 }
 
 func testListing(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	keys := []string{"p/a", "p/a+1", "p/b", "p/b/c", "p/d"}
 	put(t, c, "other", []byte("x"))
 	for _, key := range keys {
@@ -260,7 +260,7 @@ func testListing(t *testing.T, connect connector) {
 }
 
 func testMultipart(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	content := random(minPart + 1000)
 	multipart, err := c.CreateMultipart(ctx, "folder/object", s3store.Attributes{})
 	if err != nil {
@@ -291,7 +291,7 @@ func testMultipart(t *testing.T, connect connector) {
 }
 
 func testPagesOfParts(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	multipart, err := c.CreateMultipart(ctx, "object", s3store.Attributes{})
 	if err != nil {
 		t.Fatal(err)
@@ -310,9 +310,9 @@ func testPagesOfParts(t *testing.T, connect connector) {
 }
 
 func testCopiedParts(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	source := random(minPart + 5000)
-	const sourceKey = "a b+c/é" // in a header now
+	const sourceKey = "a b+c/é" // sent in a header
 	put(t, c, sourceKey, source)
 	multipart, err := c.CreateMultipart(ctx, "object", s3store.Attributes{})
 	if err != nil {
@@ -327,7 +327,7 @@ func testCopiedParts(t *testing.T, connect connector) {
 }
 
 func testAborted(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	multipart, err := c.CreateMultipart(ctx, "object", s3store.Attributes{})
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +347,7 @@ func testAborted(t *testing.T, connect connector) {
 }
 
 func testSmallPart(t *testing.T, connect connector) {
-	ctx, c := limited(t), connect(t)
+	ctx, c := testContext(t), connect(t)
 	multipart, err := c.CreateMultipart(ctx, "object", s3store.Attributes{})
 	if err != nil {
 		t.Fatal(err)
@@ -369,7 +369,7 @@ func testPresigned(t *testing.T, connect connector) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(limited(t), http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(testContext(t), http.MethodGet, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func testUnsignedPayload(t *testing.T, connect connector) {
 	content := random(100_000)
 	put(t, c, "object", content)
 	wantContent(t, c, "object", content)
-	multipart, err := c.CreateMultipart(limited(t), "parts", s3store.Attributes{})
+	multipart, err := c.CreateMultipart(testContext(t), "parts", s3store.Attributes{})
 	if err != nil {
 		t.Fatal(err)
 	}

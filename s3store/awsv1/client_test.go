@@ -16,8 +16,8 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// limited ends calls that do not end, long before the test binary's own limit.
-func limited(t *testing.T) context.Context {
+// testContext ends calls that hang, long before the test binary's own limit.
+func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
@@ -26,7 +26,7 @@ func limited(t *testing.T) context.Context {
 func put(t *testing.T, c *awsv1.Client, key string, content []byte) (etag string) {
 	t.Helper()
 	in := s3store.PutObject{Key: key, Body: bytes.NewReader(content), Size: int64(len(content))}
-	etag, err := c.PutObject(limited(t), in)
+	etag, err := c.PutObject(testContext(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func uploadPart(t *testing.T, c *awsv1.Client, key, multipart string, number int
 	t.Helper()
 	size := int64(len(content))
 	in := s3store.UploadPart{Key: key, Multipart: multipart, Number: number, Body: bytes.NewReader(content), Size: size}
-	etag, err := c.UploadPart(limited(t), in)
+	etag, err := c.UploadPart(testContext(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func uploadPart(t *testing.T, c *awsv1.Client, key, multipart string, number int
 
 func copyPart(t *testing.T, c *awsv1.Client, in s3store.CopyPart, size int64) s3store.Part {
 	t.Helper()
-	etag, err := c.CopyPart(limited(t), in)
+	etag, err := c.CopyPart(testContext(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func copyPart(t *testing.T, c *awsv1.Client, in s3store.CopyPart, size int64) s3
 
 func complete(t *testing.T, c *awsv1.Client, key, multipart string, parts ...s3store.Part) (etag string) {
 	t.Helper()
-	etag, err := c.CompleteMultipart(limited(t), key, multipart, parts)
+	etag, err := c.CompleteMultipart(testContext(t), key, multipart, parts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func complete(t *testing.T, c *awsv1.Client, key, multipart string, parts ...s3s
 
 func wantContent(t *testing.T, c *awsv1.Client, key string, want []byte) {
 	t.Helper()
-	o, err := c.GetObject(limited(t), s3store.GetObject{Key: key})
+	o, err := c.GetObject(testContext(t), s3store.GetObject{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func wantStatus(t *testing.T, err error, status int) {
 	}
 }
 
-// random returns bytes that are the same in each run.
+// random returns n bytes, the same in each run.
 func random(n int) []byte {
 	content := make([]byte, n)
 	rand.NewChaCha8([32]byte{}).Read(content)

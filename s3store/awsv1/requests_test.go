@@ -45,13 +45,13 @@ func accept(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("ETag", `"e"`)
 }
 
-func TestBodiesAreHashedAsAsked(t *testing.T) {
+func TestContentHashes(t *testing.T) {
 	sum := sha256.Sum256([]byte("content"))
 	for _, operation := range []string{"PutObject", "UploadPart"} {
 		t.Run(operation, func(t *testing.T) {
-			a := answer(t, accept)
+			a := startService(t, accept)
 			for _, options := range [][]awsv1.Option{nil, {awsv1.WithoutContentHashes()}} {
-				if err := calls[operation](limited(t), a.client(options...)); err != nil {
+				if err := calls[operation](testContext(t), a.client(options...)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -68,7 +68,7 @@ func TestBodiesAreHashedAsAsked(t *testing.T) {
 	}
 }
 
-// countingReader counts how often its content is read.
+// countingReader counts the bytes that are read.
 type countingReader struct {
 	*strings.Reader
 	read int64
@@ -86,8 +86,8 @@ func (c *countingReader) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-func TestBodiesAreReadNoMoreThanNeeded(t *testing.T) {
-	a := answer(t, accept)
+func TestBodiesAreReadOnceOrTwice(t *testing.T) {
+	a := startService(t, accept)
 	content := strings.Repeat("x", 4<<20)
 	for _, c := range []struct {
 		name    string
@@ -100,7 +100,7 @@ func TestBodiesAreReadNoMoreThanNeeded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			body := &countingReader{Reader: strings.NewReader(content)}
 			in := s3store.UploadPart{Key: "k", Multipart: "m", Number: 1, Body: body, Size: int64(len(content))}
-			if _, err := a.client(c.options...).UploadPart(limited(t), in); err != nil {
+			if _, err := a.client(c.options...).UploadPart(testContext(t), in); err != nil {
 				t.Fatal(err)
 			}
 			if want := c.times * in.Size; body.read != want {
@@ -115,12 +115,12 @@ func TestBodiesAreReadNoMoreThanNeeded(t *testing.T) {
 	}
 }
 
-// slowBody is content that takes so long to be read that its call could be over.
+// slowBody is a body whose Read takes so long that its call could return before.
 type slowBody struct {
 	*strings.Reader
-	returned chan struct{} // closed when the call is over
-	reading  chan struct{} // told when a Read begins
-	late     chan bool     // told whether the call was over before the Read was
+	returned chan struct{} // closed when the call has returned
+	reading  chan struct{} // receives when a Read begins
+	late     chan bool     // receives whether the call returned before the Read
 }
 
 func (s *slowBody) Read(p []byte) (int, error) {
@@ -134,20 +134,20 @@ func (s *slowBody) Read(p []byte) (int, error) {
 	return s.Reader.Read(p)
 }
 
-// TestABodyIsNotReadAfterItsCall has a service that refuses while the body is
-// coming. The body's owner uses the memory for something else at once.
-func TestABodyIsNotReadAfterItsCall(t *testing.T) {
+// The service refuses while the body is being sent. The caller reuses the
+// memory of the body as soon as the call returns.
+func TestBodyIsNotReadAfterItsCall(t *testing.T) {
 	const enough = 10 // Reads
 	body := &slowBody{
 		Reader:   strings.NewReader("content"),
 		returned: make(chan struct{}), reading: make(chan struct{}, enough), late: make(chan bool, enough),
 	}
-	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+	a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 		<-body.reading
 		refuse(http.StatusServiceUnavailable, "SlowDown")(w, r)
 	})
 	in := s3store.UploadPart{Key: "k", Multipart: "m", Number: 1, Body: body, Size: body.Size()}
-	_, err := a.client(awsv1.WithoutContentHashes()).UploadPart(limited(t), in)
+	_, err := a.client(awsv1.WithoutContentHashes()).UploadPart(testContext(t), in)
 	close(body.returned)
 	wantError(t, err, "UploadPart", "SlowDown", http.StatusServiceUnavailable)
 	if <-body.late {
@@ -156,14 +156,14 @@ func TestABodyIsNotReadAfterItsCall(t *testing.T) {
 }
 
 func TestHeadersOfAPut(t *testing.T) {
-	a := answer(t, accept)
+	a := startService(t, accept)
 	attributes := s3store.Attributes{
 		ContentType: "a/b", ContentDisposition: "inline", CacheControl: "no-store", StorageClass: "GLACIER_IR",
 		Encryption: "aws:kms", EncryptionKey: "key-id",
 		Tags: map[string]string{"team": "a b&c", "x": "1"}, Metadata: map[string]string{"owner": "o"},
 	}
 	in := s3store.PutObject{Key: "k", Body: strings.NewReader("x"), Size: 1, Attributes: attributes, IfMatch: `"old"`, IfNoneMatch: true}
-	if _, err := a.client().PutObject(limited(t), in); err != nil {
+	if _, err := a.client().PutObject(testContext(t), in); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
@@ -175,14 +175,14 @@ func TestHeadersOfAPut(t *testing.T) {
 	conditions := map[string]string{"If-Match": `"old"`, "If-None-Match": "*"}
 	wantHeaders(t, a.seen()[0], want, conditions)
 
-	a.client().CreateMultipart(limited(t), "k", attributes) // the answer has no id, which does not matter
+	a.client().CreateMultipart(testContext(t), "k", attributes) // the answer has no id: the error is ignored
 	wantHeaders(t, a.seen()[1], want)
 }
 
 func TestHeadersOfAGet(t *testing.T) {
-	a := answer(t, func(w http.ResponseWriter, r *http.Request) {})
+	a := startService(t, func(w http.ResponseWriter, r *http.Request) {})
 	in := s3store.GetObject{Key: "k", Range: "bytes=0-1,5-", IfMatch: `"a", W/"b"`}
-	o, err := a.client().GetObject(limited(t), in)
+	o, err := a.client().GetObject(testContext(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestHeadersOfAGet(t *testing.T) {
 		"Range": in.Range, "If-Match": in.IfMatch, "Accept-Encoding": "identity",
 	})
 	if signed := a.seen()[0].Header.Get("Authorization"); strings.Contains(signed, "accept-encoding") {
-		t.Errorf("Accept-Encoding is signed, and a service rewrites it: %s", signed)
+		t.Errorf("Accept-Encoding is signed, but proxies rewrite it: %s", signed)
 	}
 }
 
@@ -206,32 +206,32 @@ func wantHeaders(t *testing.T, r *http.Request, sets ...map[string]string) {
 	}
 }
 
-func TestKeysArriveAsTheyAre(t *testing.T) {
-	a := answer(t, accept)
-	for _, key := range []string{awkward, "a/../b", "./a", "a%2Fb", "/leading", "trailing//"} {
+func TestKeysAreEscaped(t *testing.T) {
+	a := startService(t, accept)
+	for _, key := range []string{specialKey, "a/../b", "./a", "a%2Fb", "/leading", "trailing//"} {
 		in := s3store.PutObject{Key: key, Body: strings.NewReader("x"), Size: 1}
-		if _, err := a.client().PutObject(limited(t), in); err != nil {
+		if _, err := a.client().PutObject(testContext(t), in); err != nil {
 			t.Fatal(err)
 		}
 		seen := a.seen()
-		if got := seen[len(seen)-1].URL.Path; got != "/"+answered+"/"+key {
-			t.Errorf("path %q, want /%s/%s", got, answered, key)
+		if got := seen[len(seen)-1].URL.Path; got != "/"+testBucket+"/"+key {
+			t.Errorf("path %q, want /%s/%s", got, testBucket, key)
 		}
 	}
-	a.client().CopyPart(limited(t), s3store.CopyPart{Key: "k", Multipart: "m", Number: 1, Source: awkward, Offset: 5, Size: 10})
+	a.client().CopyPart(testContext(t), s3store.CopyPart{Key: "k", Multipart: "m", Number: 1, Source: specialKey, Offset: 5, Size: 10})
 	seen := a.seen()
 	header := seen[len(seen)-1].Header
-	if source, err := url.PathUnescape(header.Get("X-Amz-Copy-Source")); err != nil || source != answered+"/"+awkward || strings.Contains(header.Get("X-Amz-Copy-Source"), "+") {
-		t.Errorf("X-Amz-Copy-Source: %q, want answered/%s without a plus", header.Get("X-Amz-Copy-Source"), awkward)
+	if source, err := url.PathUnescape(header.Get("X-Amz-Copy-Source")); err != nil || source != testBucket+"/"+specialKey || strings.Contains(header.Get("X-Amz-Copy-Source"), "+") {
+		t.Errorf("X-Amz-Copy-Source: %q, want bucket/%s without a plus", header.Get("X-Amz-Copy-Source"), specialKey)
 	}
 	if got := header.Get("X-Amz-Copy-Source-Range"); got != "bytes=5-14" {
 		t.Errorf("X-Amz-Copy-Source-Range: %q, want bytes=5-14", got)
 	}
 }
 
-func TestAnObserverIsToldOfEachCall(t *testing.T) {
-	var told []awsv1.Call
-	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+func TestObserverSeesEachCall(t *testing.T) {
+	var observed []awsv1.Call
+	a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
 			refuse(http.StatusNotFound, "")(w, r)
 			return
@@ -240,15 +240,15 @@ func TestAnObserverIsToldOfEachCall(t *testing.T) {
 		w.Header().Set("Content-Length", "3")
 		io.WriteString(w, "abc")
 	})
-	c := a.client(awsv1.WithObserver(func(call awsv1.Call) { told = append(told, call) }))
+	c := a.client(awsv1.WithObserver(func(call awsv1.Call) { observed = append(observed, call) }))
 	for _, operation := range []string{"UploadPart", "GetObject", "HeadObject"} {
-		calls[operation](limited(t), c)
+		calls[operation](testContext(t), c)
 	}
-	if len(told) != 3 || told[2].Err == nil {
-		t.Fatalf("told %+v, want three calls, the last with an error", told)
+	if len(observed) != 3 || observed[2].Err == nil {
+		t.Fatalf("observed %+v, want three calls, the last with an error", observed)
 	}
 	var got []string
-	for _, call := range told {
+	for _, call := range observed {
 		if call.Took <= 0 {
 			t.Errorf("%+v took no time", call)
 		}
@@ -257,50 +257,50 @@ func TestAnObserverIsToldOfEachCall(t *testing.T) {
 	want := []string{
 		"UploadPart k 7 3 <nil>\n",
 		"GetObject k 0 3 <nil>\n",
-		"HeadObject k 0 0 " + told[2].Err.Error() + "\n",
+		"HeadObject k 0 0 " + observed[2].Err.Error() + "\n",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told %q, want %q", got, want)
+		t.Errorf("observed %q, want %q", got, want)
 	}
 }
 
-// renewed gives out credentials by number.
-type renewed struct{ given int }
+// numberedKeys provides a new access key with each Retrieve.
+type numberedKeys struct{ given int }
 
-func (r *renewed) Retrieve() (credentials.Value, error) {
+func (r *numberedKeys) Retrieve() (credentials.Value, error) {
 	r.given++
 	return credentials.Value{AccessKeyID: fmt.Sprint("key-", r.given), SecretAccessKey: secretKey}, nil
 }
 
-func (r *renewed) IsExpired() bool { return false }
+func (r *numberedKeys) IsExpired() bool { return false }
 
-func TestEndedCredentialsAreRenewedForTheNextCall(t *testing.T) {
-	a := answer(t, func(w http.ResponseWriter, r *http.Request) {
+func TestExpiredCredentialsAreRenewed(t *testing.T) {
+	a := startService(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Authorization"), "key-1/") {
 			refuse(http.StatusBadRequest, "ExpiredToken")(w, r)
 		}
 	})
-	a.api = newAPI(t, a.URL, credentials.NewCredentials(&renewed{}))
-	wantError(t, a.client().DeleteObject(limited(t), "k"), "DeleteObject", "ExpiredToken", http.StatusBadRequest)
-	if err := a.client().DeleteObject(limited(t), "k"); err != nil {
+	a.api = newAPI(t, a.URL, credentials.NewCredentials(&numberedKeys{}))
+	wantError(t, a.client().DeleteObject(testContext(t), "k"), "DeleteObject", "ExpiredToken", http.StatusBadRequest)
+	if err := a.client().DeleteObject(testContext(t), "k"); err != nil {
 		t.Errorf("after ExpiredToken: %v", err)
 	}
 }
 
-// unavailable has no credentials.
-type unavailable struct{}
+// noCredentials is a provider without credentials.
+type noCredentials struct{}
 
-func (unavailable) Retrieve() (credentials.Value, error) {
-	return credentials.Value{}, errors.New("nobody knows")
+func (noCredentials) Retrieve() (credentials.Value, error) {
+	return credentials.Value{}, errors.New("no credentials")
 }
 
-func (unavailable) IsExpired() bool { return true }
+func (noCredentials) IsExpired() bool { return true }
 
-func TestWithoutCredentialsNothingIsSent(t *testing.T) {
-	a := answer(t, accept)
-	a.api = newAPI(t, a.URL, credentials.NewCredentials(unavailable{}))
+func TestNoRequestWithoutCredentials(t *testing.T) {
+	a := startService(t, accept)
+	a.api = newAPI(t, a.URL, credentials.NewCredentials(noCredentials{}))
 	eachCall(t, func(t *testing.T, operation string, call func(context.Context, *awsv1.Client) error) {
-		wantUnknownResult(t, call(limited(t), a.client()))
+		wantUnknownResult(t, call(testContext(t), a.client()))
 	})
 	if _, err := a.client().PresignGet("k", s3store.Attributes{}, time.Minute); err == nil {
 		t.Error("PresignGet: no error")
@@ -310,9 +310,9 @@ func TestWithoutCredentialsNothingIsSent(t *testing.T) {
 	}
 }
 
-func TestPresigningMakesNoCall(t *testing.T) {
-	a := answer(t, accept)
-	address, err := a.client().PresignGet(awkward, s3store.Attributes{ContentType: "a/b"}, 90*time.Second)
+func TestPresigningSendsNoRequest(t *testing.T) {
+	a := startService(t, accept)
+	address, err := a.client().PresignGet(specialKey, s3store.Attributes{ContentType: "a/b"}, 90*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func TestPresigningMakesNoCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	if u.Path != "/"+answered+"/"+awkward || q.Get("X-Amz-Expires") != "90" || q.Get("response-content-type") != "a/b" || q.Get("X-Amz-SignedHeaders") != "host" {
+	if u.Path != "/"+testBucket+"/"+specialKey || q.Get("X-Amz-Expires") != "90" || q.Get("response-content-type") != "a/b" || q.Get("X-Amz-SignedHeaders") != "host" {
 		t.Errorf("got %s", address)
 	}
 	if n := len(a.seen()); n != 0 {

@@ -9,10 +9,9 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// Two processes that know nothing of each other serve one upload in turns, as
-// behind a load balancer: whatever each of them keeps in memory, no offset
-// falls and no byte is wrong.
-func TestNodesInTurns(t *testing.T) {
+// Two processes serve requests of one upload, like behind a load balancer. No
+// offset falls and no byte is wrong, whatever each of them has cached.
+func TestRequestsOnAnyNode(t *testing.T) {
 	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true}, "equal parts": {EqualParts: true},
@@ -27,13 +26,13 @@ func TestNodesInTurns(t *testing.T) {
 				nodes = append(nodes, startNode(t, store, &tusd.LocalLocker{}))
 			}
 			for seed := range uint64(12) {
-				inTurns(t, nodes, rand.New(rand.NewPCG(seed, 1)))
+				uploadOnAnyNode(t, nodes, rand.New(rand.NewPCG(seed, 1)))
 			}
 		})
 	}
 }
 
-func inTurns(t *testing.T, nodes []*node, random *rand.Rand) {
+func uploadOnAnyNode(t *testing.T, nodes []*node, random *rand.Rand) {
 	t.Helper()
 	const size = 6*testPart + 333
 	any := func() *node { return nodes[random.IntN(len(nodes))] }
@@ -53,15 +52,15 @@ func inTurns(t *testing.T, nodes []*node, random *rand.Rand) {
 	}
 }
 
-// A node whose memory of an upload is old is refused by the service, and goes
-// on from what is true.
+// The service refuses the call of a node whose cached state is stale. The node
+// reads the state again.
 func TestNodeWithStaleState(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	first, second := small(t, server), small(t, server)
+	first, second := startOn(t, server), startOn(t, server)
 	const size = 4 * testPart
 	path := first.create(size)
 	first.patch(path, 0, testPart)
-	second.patch(path, testPart, 2*testPart) // its answer is lost, and the client asks the first again:
+	second.patch(path, testPart, 2*testPart) // its answer is lost: the client retries on the first node
 	if answer := first.tryPatch(path, testPart, testPart+testMinPart); answer.StatusCode < 400 {
 		t.Errorf("status %d for bytes that are stored", answer.StatusCode)
 	}
@@ -72,10 +71,10 @@ func TestNodeWithStaleState(t *testing.T) {
 	second.wantContent(path, size)
 }
 
-// Tail objects of a node with an old memory do not replace those that are stored.
+// Tail objects of a node with a stale state do not replace those that are stored.
 func TestTailObjectsOfNodeWithStaleState(t *testing.T) {
 	server := smallServer(t, s3server.Quirks{})
-	first, second := small(t, server), small(t, server)
+	first, second := startOn(t, server), startOn(t, server)
 	const size = testPart
 	path := first.create(size)
 	first.patch(path, 0, 100)
@@ -93,19 +92,19 @@ func TestTailObjectsOfNodeWithStaleState(t *testing.T) {
 	}
 }
 
-// A request that another process has overtaken leaves no multipart upload
-// behind, which would cost until a rule of the bucket removes it.
+// A request that another process has overtaken leaves no multipart upload, which
+// would cost until a lifecycle rule aborts it.
 func TestOvertakenRequestLeavesNothing(t *testing.T) {
 	const size = 4 * testPart
 	server := smallServer(t, s3server.Quirks{})
-	slow, fast := small(t, server), small(t, server)
+	slow, fast := startOn(t, server), startOn(t, server)
 	path := slow.create(size)
 	release := make(chan struct{})
 	stalled := s3server.On(s3server.UploadPart).First(1, s3server.Stall(release))
 	server.Fault(stalled.Decide)
 	answer := make(chan int, 1)
 	go func() { answer <- slow.tryPatch(path, 0, 2*testPart).StatusCode }()
-	wait(t, stalled.Reached())
+	waitFor(t, stalled.Reached())
 	fast.patch(path, 0, testPart)
 	close(release)
 	if status := <-answer; status < 400 {
