@@ -20,7 +20,7 @@ import (
 	"github.com/tus/tusd/internal/faulttest"
 )
 
-// TestMain lets this program be the bare server, too, so that it can be traced.
+// TestMain runs this program as the bare server if it is started as one, so that it can be traced.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != bare.Command {
 		os.Exit(m.Run())
@@ -33,9 +33,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// The calls of each request, as the package's comment lists them. A call that
-// only the server that syncs makes is in brackets; several pwrite in a row
-// count as one.
+// The system calls of each request, as the package's comment lists them. Calls in
+// brackets are made only with -sync. Consecutive pwrite calls count as one.
 const (
 	createEmpty = `openat(info) write(info) [fdatasync(info)] close(info) openat(data) close(data) [fsync(dir)]`
 	createFull  = `openat(info) write(info) [fdatasync(info)] close(info)
@@ -45,8 +44,8 @@ const (
 	remove = `unlinkat(info) unlinkat(data) [fsync(dir)]`
 )
 
-// TestSystemCalls compares all calls that concern the directory with what the
-// package's comment lists.
+// TestSystemCalls compares all calls on the directory with the list in the
+// package's comment.
 func TestSystemCalls(t *testing.T) {
 	faulttest.NeedStrace(t)
 	for name, syncs := range map[string]bool{"bare": false, "bare-sync": true} {
@@ -71,7 +70,7 @@ func TestSystemCalls(t *testing.T) {
 	}
 }
 
-// listed takes lists of calls apart.
+// listed splits lists of calls. Without syncs it omits those in brackets.
 func listed(syncs bool, lists ...string) (calls []string) {
 	for _, call := range strings.Fields(strings.Join(lists, " ")) {
 		name, onlySync := strings.CutPrefix(call, "[")
@@ -83,7 +82,7 @@ func listed(syncs bool, lists ...string) (calls []string) {
 	return calls
 }
 
-// traced is a bare server whose system calls are written down.
+// traced is a bare server whose system calls are traced.
 type traced struct {
 	cmd    *exec.Cmd
 	trace  string
@@ -106,7 +105,7 @@ func startTraced(t *testing.T, dir string, syncs bool) *traced {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.cmd.Process.Kill() }) // it has ended mostly
+	t.Cleanup(func() { s.cmd.Process.Kill() }) // normally it has ended already
 	text, err := bufio.NewReader(output).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +114,7 @@ func startTraced(t *testing.T, dir string, syncs bool) *traced {
 	return s
 }
 
-// do makes a request, which has to be answered with that status.
+// do sends a request, and fails unless the answer has that status.
 func (s *traced) do(t *testing.T, status int, method, url, content string, header ...string) http.Header {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
@@ -165,8 +164,8 @@ func (s *traced) remove(t *testing.T) {
 	s.do(t, http.StatusNoContent, "DELETE", s.upload, "")
 }
 
-// calls ends the server and returns what it has done with the directory since
-// it said that it serves.
+// calls ends the server and returns its system calls on the directory since it
+// started to serve.
 func (s *traced) calls(t *testing.T, dir string) (calls []string) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -192,7 +191,7 @@ func (s *traced) calls(t *testing.T, dir string) (calls []string) {
 	return calls
 }
 
-// kindOf tells what of the directory a call is about; "": nothing.
+// kindOf returns which file a call concerns: dir, info, data, or "" for none.
 func kindOf(call *faulttest.Call, dir string) string {
 	_, name, ok := strings.Cut(call.Args, dir)
 	if !ok {

@@ -21,7 +21,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
 )
 
-// TestMain lets this program be the built-in servers, as the command is.
+// TestMain runs this program as a built-in server if it is started as one, like the command.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || builtIn[os.Args[1]] == nil {
 		code := m.Run()
@@ -65,21 +65,21 @@ func (b *daemonBuilder) remove() {
 	}
 }
 
-// command runs the command in a directory of its own, which it has to leave
-// empty.
+// command runs the command in a temporary directory, and fails if files are left
+// in it.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
 	var out, errs bytes.Buffer
 	code = Main(t.Context(), append([]string{"-dir", dir}, args...), &out, &errs)
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
-		t.Errorf("%v: %d things are left", args, len(left))
+		t.Errorf("%v: %d files are left", args, len(left))
 	}
 	return code, out.String(), errs.String()
 }
 
-// reported is command with a report.
-func reported(t *testing.T, args ...string) Report {
+// runReport runs the command, and returns its report.
+func runReport(t *testing.T, args ...string) Report {
 	t.Helper()
 	code, stdout, stderr := command(t, append([]string{"-json"}, args...)...)
 	if code != 0 {
@@ -92,13 +92,13 @@ func reported(t *testing.T, args ...string) Report {
 	return r
 }
 
-// short makes every workload small.
-var short = []string{"-pairs", "2", "-clients", "4", "-requests", "10", "-size", "300K", "-chunk-size", "64K"}
+// smallLoad are flags that make every workload small.
+var smallLoad = []string{"-pairs", "2", "-clients", "4", "-requests", "10", "-size", "300K", "-chunk-size", "64K"}
 
 const everyWorkload = "head,small,cwu,chunks,patch"
 
-// TestServerAgainstBare: every workload on the daemon, which is compared with
-// both bare servers, and verified in both ways.
+// TestServerAgainstBare runs every workload on the daemon and on both bare servers,
+// and verifies in both ways.
 func TestServerAgainstBare(t *testing.T) {
 	for name, args := range map[string][]string{
 		"bare":      {"-bare", "-server-flags", "-durability none"},
@@ -106,8 +106,8 @@ func TestServerAgainstBare(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args := slices.Concat(args, short, []string{"-server", builder.daemon(t), "-work", everyWorkload})
-			r := reported(t, args...)
+			args := slices.Concat(args, smallLoad, []string{"-server", builder.daemon(t), "-work", everyWorkload})
+			r := runReport(t, args...)
 			if len(r.Rows) != 5*3 || len(r.Ratios) != 5*2 {
 				t.Fatalf("%d rows and %d ratios, want 15 and 10", len(r.Rows), len(r.Ratios))
 			}
@@ -138,9 +138,9 @@ func mustBeRatio(t *testing.T, r Ratio, servers [2]string) {
 	}
 }
 
-// TestTables is the same for people.
+// TestTables tests the report as text.
 func TestTables(t *testing.T) {
-	code, stdout, stderr := command(t, append([]string{"-bare", "-work", "head,cwu"}, short...)...)
+	code, stdout, stderr := command(t, append([]string{"-bare", "-work", "head,cwu"}, smallLoad...)...)
 	if code != 0 {
 		t.Fatal(stderr)
 	}
@@ -151,8 +151,8 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// TestRunningServer: nothing is known of its process, and nothing is left in
-// it.
+// TestRunningServer tests a server that the command has not started: its process is
+// unknown without -pid, and no upload is left.
 func TestRunningServer(t *testing.T) {
 	dir := t.TempDir()
 	handler, err := bare.NewHandler(dir, false)
@@ -161,9 +161,9 @@ func TestRunningServer(t *testing.T) {
 	}
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	args := append([]string{"-url", server.URL + bare.BasePath, "-work", everyWorkload}, short...)
+	args := append([]string{"-url", server.URL + bare.BasePath, "-work", everyWorkload}, smallLoad...)
 	for _, more := range [][]string{nil, {"-upload-dir", dir}, {"-pid", fmt.Sprint(os.Getpid())}} {
-		r := reported(t, slices.Concat(args, more)...)
+		r := runReport(t, slices.Concat(args, more)...)
 		if len(r.Rows) != 5 || len(r.Ratios) != 0 {
 			t.Fatalf("%d rows and %d ratios, want 5 and none", len(r.Rows), len(r.Ratios))
 		}
@@ -181,7 +181,7 @@ func TestRunningServer(t *testing.T) {
 
 func TestSlowConnections(t *testing.T) {
 	t.Parallel()
-	r := reported(t, "-server", builder.daemon(t), "-bare", "-work", "slow", "-connections", "30", "-burst", "100K", "-slow-time", "1500ms")
+	r := runReport(t, "-server", builder.daemon(t), "-bare", "-work", "slow", "-connections", "30", "-burst", "100K", "-slow-time", "1500ms")
 	if len(r.Slow) != 2 || r.Slow[0].Server != "server" || r.Slow[1].Server != "bare" {
 		t.Fatalf("%+v", r.Slow)
 	}
@@ -192,11 +192,11 @@ func TestSlowConnections(t *testing.T) {
 	}
 }
 
-// TestGrowth also proves that the daemon reads what was prefilled: each HEAD
-// is compared.
+// TestGrowth also shows that the daemon reads the prefilled uploads: the answer of
+// each HEAD is compared.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
-	r := reported(t, append([]string{"-server", builder.daemon(t), "-prefill", "1000"}, short...)...)
+	r := runReport(t, append([]string{"-server", builder.daemon(t), "-prefill", "1000"}, smallLoad...)...)
 	if len(r.Startups) != 3 || len(r.Rows) != 3*3 || len(r.Ratios) != 3*2 {
 		t.Fatalf("%+v", r)
 	}
@@ -212,7 +212,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-func TestWrongUse(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	for _, line := range []string{
 		"", "-bare -bare-sync", "-url http://h/ -server x", "-server x -pid 1", "-server x -upload-dir d", "-bare extra",
 		"-frobnicate", "-bare -pairs 0", "-bare -clients 0", "-bare -size 0", "-bare -size 4T", "-bare -size 9223372036854775807K",

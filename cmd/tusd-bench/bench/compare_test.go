@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 )
 
-// sample is a run of ten operations.
+// sample returns a sample of ten operations.
 func sample(cpu, elapsed time.Duration) load.Sample {
 	return load.Sample{
 		Operations: 10, Bytes: 1 << 20, Elapsed: elapsed, P50: elapsed / 20, P99: elapsed / 10,
@@ -21,8 +21,7 @@ func sample(cpu, elapsed time.Duration) load.Sample {
 	}
 }
 
-// TestRatiosAreOfPairs: the machine is ten times as slow in one of the rounds,
-// for both servers, which no ratio shows.
+// In one round the machine is ten times slower for both servers. No ratio shows it.
 func TestRatiosAreOfPairs(t *testing.T) {
 	a := series{sample(20, 100), sample(300, 3000), sample(40, 100)}
 	b := series{sample(10, 200), sample(100, 2000), sample(10, 400)}
@@ -35,7 +34,7 @@ func TestRatiosAreOfPairs(t *testing.T) {
 	}
 	b[0].Usage = nil
 	if r := compare("w", [2]string{"a", "b"}, a, b); r.CPU != nil {
-		t.Errorf("CPU %+v of a server that is not known", *r.CPU)
+		t.Errorf("CPU %+v of a server whose process is unknown", *r.CPU)
 	}
 }
 
@@ -53,9 +52,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// TestServersTakeTurns looks at the order in which servers are driven: every
-// round has each once, and another one begins.
-func TestServersTakeTurns(t *testing.T) {
+// Every round measures each server once, and begins with the next server.
+func TestOrderOfServers(t *testing.T) {
 	var mu sync.Mutex
 	var order strings.Builder
 	var servers []*server
@@ -92,7 +90,7 @@ func TestServersTakeTurns(t *testing.T) {
 	}
 }
 
-func TestBriefDurations(t *testing.T) {
+func TestBrief(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "-", 999: "999ns", 123456: "123µs", 1234567: "1.23ms", 98765 * time.Millisecond: "1m38.8s",
 	} {

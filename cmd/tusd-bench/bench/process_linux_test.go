@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// used is the CPU time of this process as getrusage counts it.
+// used returns the CPU time of this process according to getrusage.
 func used(t *testing.T) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
@@ -18,7 +18,7 @@ func used(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestCPUTime asks for this process's as for another's.
+// TestCPUTime reads the CPU time of this process like that of another.
 func TestCPUTime(t *testing.T) {
 	for limit := used(t) + 200*time.Millisecond; used(t) < limit; {
 		runtime.Gosched()
@@ -31,7 +31,7 @@ func TestCPUTime(t *testing.T) {
 		t.Errorf("%v, %v; getrusage says %v to %v", got, err, before, after)
 	}
 	if _, err := cpuTime(1 << 25); err == nil {
-		t.Error("a process that is not there has a CPU time")
+		t.Error("a process that does not exist has a CPU time")
 	}
 }
 
@@ -54,7 +54,7 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, peak, _ := memory(pid)
-	const slack = 16 << 20 // what the test itself takes
+	const slack = 16 << 20 // memory of the test itself
 	if during < before+more-slack || after > during-more+slack || peak < during-slack {
 		t.Errorf("%d before, %d with %d more, then %d, at most %d", before, during, int64(more), after, peak)
 	}

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// answered sends requests to a server that reads nothing and says text.
-func answered(t *testing.T, text string, methods ...string) (answers []Answer, err error) {
+// receiveFrom receives the answers to requests from a server that sends text.
+func receiveFrom(t *testing.T, text string, methods ...string) (answers []Answer, err error) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	go func() {
 		defer theirs.Close()
-		theirs.Write([]byte(text)) // the test sees what is missing
+		theirs.Write([]byte(text)) // if it fails, the test sees a short answer
 	}()
 	c := &Conn{net: ours, in: bufio.NewReader(ours)}
 	for _, method := range methods {
@@ -32,7 +32,7 @@ func TestAnswers(t *testing.T) {
 		"HTTP/1.1 201 Created\r\nLOCATION:  http://h/files/a \r\nContent-Length: 5\r\n\r\nhello" +
 		"HTTP/1.1 200 OK\r\nupload-offset: 4611686018427387904\r\nUpload-Length: 0\r\nContent-Length: 99\r\n\r\n" +
 		"HTTP/1.0 204 No Content\r\nUpload-Offset: 7\r\nConnection: close\r\n\r\n"
-	answers, err := answered(t, text, "POST", "HEAD", "PATCH")
+	answers, err := receiveFrom(t, text, "POST", "HEAD", "PATCH")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +47,9 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestAnswerWithoutLength: nobody knows where the next answer would begin.
+// After an answer without a length the connection is not used again.
 func TestAnswerWithoutLength(t *testing.T) {
-	answers, err := answered(t, "HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "PATCH")
+	answers, err := receiveFrom(t, "HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", "PATCH")
 	if err != nil || !answers[0].closes {
 		t.Errorf("%+v, %v, want a connection that is not used again", answers, err)
 	}
@@ -61,8 +61,8 @@ func TestBrokenAnswers(t *testing.T) {
 		"HTTP/1.1 204 No Content\r\nUpload-Offset: many\r\n\r\n", "HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nshort",
 		"HTTP/1.1 200 " + strings.Repeat("x", 5000),
 	} {
-		if answers, err := answered(t, text, "PATCH"); err == nil {
-			t.Errorf("%.40q was taken for %+v", text, answers)
+		if answers, err := receiveFrom(t, text, "PATCH"); err == nil {
+			t.Errorf("%.40q was parsed as %+v", text, answers)
 		}
 	}
 }

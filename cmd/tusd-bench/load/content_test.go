@@ -7,23 +7,23 @@ import (
 	"testing"
 )
 
-// bytesOf makes the first n bytes at once.
+// bytesOf returns the first n bytes of a content.
 func bytesOf(c Content, n int) []byte {
 	p := make([]byte, n)
 	c.Fill(p, 0)
 	return p
 }
 
-func TestFillInPieces(t *testing.T) {
+func TestFillAtOffsets(t *testing.T) {
 	const length = 200
 	want := bytesOf(7, length)
-	for piece := 1; piece < 30; piece++ {
+	for block := 1; block < 30; block++ {
 		got := make([]byte, length)
-		for at := 0; at < length; at += piece {
-			Content(7).Fill(got[at:min(at+piece, length)], int64(at))
+		for at := 0; at < length; at += block {
+			Content(7).Fill(got[at:min(at+block, length)], int64(at))
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("in pieces of %d bytes it is another content", piece)
+			t.Errorf("in blocks of %d bytes the content differs", block)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
 )
 
-// tiny is as little load as makes sense.
+// tiny is the smallest useful plan.
 var tiny = Plan{Clients: 4, Requests: 8, Size: 40_000, Chunk: 9000}
 
 // noMeter measures nothing.
@@ -24,7 +24,7 @@ type noMeter struct{}
 func (noMeter) Begin() error         { return nil }
 func (noMeter) End() (*Usage, error) { return nil, nil }
 
-// serveBare runs the bare handler, with something in front of it.
+// serveBare serves the bare handler, wrapped by around.
 func serveBare(t *testing.T, around func(dir string, next http.Handler) http.Handler) (url, dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -55,7 +55,7 @@ func workload(t *testing.T, name string) Workload {
 	return w
 }
 
-func honest(_ string, next http.Handler) http.Handler { return next }
+func unwrapped(_ string, next http.Handler) http.Handler { return next }
 
 func TestWorkloads(t *testing.T) {
 	for name, want := range map[string]Sample{
@@ -67,7 +67,7 @@ func TestWorkloads(t *testing.T) {
 		"patch1": {Operations: 1, Bytes: 1 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url, dir := serveBare(t, honest)
+			url, dir := serveBare(t, unwrapped)
 			for _, place := range []string{"", dir} {
 				target := target(t, url, place)
 				got, err := Run(t.Context(), target, workload(t, name), noMeter{})
@@ -91,15 +91,15 @@ func TestWorkloads(t *testing.T) {
 func TestUnknownWorkloads(t *testing.T) {
 	for _, name := range []string{"", "tail", "patchwork", "patch0", "patch-1"} {
 		if w, err := Parse(name, tiny); err == nil {
-			t.Errorf("%q was taken for %+v", name, w)
+			t.Errorf("%q was parsed as %+v", name, w)
 		}
 	}
 }
 
-// harm changes the content of requests on its way into the upload.
-type harm func(content []byte) []byte
+// corruption changes the content of a request before it is stored.
+type corruption func(content []byte) []byte
 
-var harms = map[string]harm{
+var corruptions = map[string]corruption{
 	"a flipped bit":    func(p []byte) []byte { p[len(p)/2] ^= 4; return p },
 	"a lost byte":      func(p []byte) []byte { return append(p[:1], p[2:]...) },
 	"a lost last byte": func(p []byte) []byte { return p[:len(p)-1] },
@@ -107,8 +107,8 @@ var harms = map[string]harm{
 	"zeros":            func(p []byte) []byte { return make([]byte, len(p)) },
 }
 
-// around makes h a wrong server, which nevertheless says that all is well.
-func (h harm) around(_ string, next http.Handler) http.Handler {
+// around returns a server that corrupts contents, and answers as if it did not.
+func (c corruption) around(_ string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		content, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -116,36 +116,36 @@ func (h harm) around(_ string, next http.Handler) http.Handler {
 		}
 		sent := len(content)
 		if sent > 0 {
-			content = h(content)
+			content = c(content)
 			r.Body = io.NopCloser(bytes.NewReader(content))
 		}
-		next.ServeHTTP(&liar{w, sent - len(content)}, r)
+		next.ServeHTTP(&offsetFaker{w, sent - len(content)}, r)
 	})
 }
 
-// liar tells clients the offset that they expect.
-type liar struct {
+// offsetFaker answers with the offset that the client expects.
+type offsetFaker struct {
 	http.ResponseWriter
 	missing int
 }
 
-func (l *liar) WriteHeader(status int) {
+func (l *offsetFaker) WriteHeader(status int) {
 	if offset, err := strconv.Atoi(l.Header().Get("Upload-Offset")); err == nil && l.missing != 0 {
 		l.Header().Set("Upload-Offset", strconv.Itoa(offset+l.missing))
 	}
 	l.ResponseWriter.WriteHeader(status)
 }
 
-// TestHarmIsSeen: every workload that uploads notices every kind of harm,
-// in the directory and by GET.
-func TestHarmIsSeen(t *testing.T) {
-	for what, h := range harms {
+// Every workload that uploads detects every corruption, in the directory and by
+// GET.
+func TestCorruptionIsDetected(t *testing.T) {
+	for what, h := range corruptions {
 		for _, name := range []string{"small", "cwu", "chunks", "patch"} {
 			t.Run(name+", "+what, func(t *testing.T) {
 				url, dir := serveBare(t, h.around)
 				for _, place := range []string{"", dir} {
 					if _, err := Run(t.Context(), target(t, url, place), workload(t, name), noMeter{}); err == nil {
-						t.Errorf("in directory %q nothing was noticed", place)
+						t.Errorf("in directory %q no error", place)
 					}
 				}
 			})
@@ -153,8 +153,8 @@ func TestHarmIsSeen(t *testing.T) {
 	}
 }
 
-// TestLaterHarmIsSeen: the server keeps everything at first.
-func TestLaterHarmIsSeen(t *testing.T) {
+// The server truncates an upload after it was stored.
+func TestLaterTruncationIsDetected(t *testing.T) {
 	truncating := func(dir string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			next.ServeHTTP(w, r)
@@ -168,33 +168,33 @@ func TestLaterHarmIsSeen(t *testing.T) {
 	for _, place := range []string{"", dir} {
 		for _, name := range []string{"small", "patch", "head"} {
 			if _, err := Run(t.Context(), target(t, url, place), workload(t, name), noMeter{}); err == nil {
-				t.Errorf("%s in directory %q: nothing was noticed", name, place)
+				t.Errorf("%s in directory %q: no error", name, place)
 			}
 		}
 	}
 }
 
-// TestForgetfulServer: of one that keeps no contents only offsets are verified.
-func TestForgetfulServer(t *testing.T) {
+// For a server that stores no contents only offsets are verified.
+func TestServerWithoutContents(t *testing.T) {
 	for what, c := range map[string]struct {
-		harm harm
-		ok   bool
+		corruption corruption
+		ok         bool
 	}{
-		"other contents": {harms["zeros"], true},
-		"a lost byte":    {harms["a lost byte"], false},
+		"other contents": {corruptions["zeros"], true},
+		"a lost byte":    {corruptions["a lost byte"], false},
 	} {
-		url, _ := serveBare(t, c.harm.around)
-		forgetful := target(t, url, "")
-		forgetful.Forgets = true
-		if _, err := Run(t.Context(), forgetful, workload(t, "chunks"), noMeter{}); (err == nil) != c.ok {
+		url, _ := serveBare(t, c.corruption.around)
+		withoutContents := target(t, url, "")
+		withoutContents.Forgets = true
+		if _, err := Run(t.Context(), withoutContents, workload(t, "chunks"), noMeter{}); (err == nil) != c.ok {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
 
-// TestOrders: a server that makes contents itself gets none, and is told how
-// much it has to make.
-func TestOrders(t *testing.T) {
+// A server that generates contents receives none, but a header field with the
+// number of bytes to generate.
+func TestOrderHeader(t *testing.T) {
 	making := func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPatch {
@@ -208,9 +208,9 @@ func TestOrders(t *testing.T) {
 		})
 	}
 	url, _ := serveBare(t, making)
-	maker := target(t, url, "")
-	maker.Forgets, maker.OrderHeader = true, "Make"
-	got, err := Run(t.Context(), maker, workload(t, "chunks"), noMeter{})
+	generator := target(t, url, "")
+	generator.Forgets, generator.OrderHeader = true, "Make"
+	got, err := Run(t.Context(), generator, workload(t, "chunks"), noMeter{})
 	if err != nil || got.Operations != 4*5 || got.Bytes != 4*40_000 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -222,7 +222,7 @@ func TestSlow(t *testing.T) {
 		around func(string, http.Handler) http.Handler
 		ok     bool
 	}{
-		"honest":      {honest, true},
+		"correct":     {unwrapped, true},
 		"cuts":        {func(_ string, next http.Handler) http.Handler { return cutting(next) }, true},
 		"flips a bit": {func(_ string, next http.Handler) http.Handler { return flipping(next) }, false},
 	} {
@@ -246,8 +246,8 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// cutting loses the last bytes that have come before a connection is cut,
-// which a server may.
+// cutting drops the last bytes before a connection is cut: a correct server may do
+// that.
 func cutting(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upload-Offset") == "0" {
@@ -257,7 +257,7 @@ func cutting(next http.Handler) http.Handler {
 	})
 }
 
-// flipping changes a bit of every body.
+// flipping flips a bit of every body.
 func flipping(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPatch {

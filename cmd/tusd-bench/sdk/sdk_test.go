@@ -16,16 +16,16 @@ import (
 
 const mib = 1 << 20
 
-// peer is a server of this package on a service.
-type peer struct {
+// testServer is a server of this package, and its S3 service.
+type testServer struct {
 	t   *testing.T
 	s3  *s3server.Server
 	url string
 }
 
-func startPeer(t *testing.T, content string, withoutHash bool) *peer {
+func startServer(t *testing.T, content string, withoutHash bool) *testServer {
 	t.Helper()
-	p := &peer{t: t, s3: service.New(0)}
+	p := &testServer{t: t, s3: service.New(0)}
 	endpoint := httptest.NewServer(p.s3)
 	t.Cleanup(endpoint.Close)
 	handler, err := NewHandler(content, Settings{Endpoint: endpoint.URL, PartSize: 5 * mib, Parts: 2, WithoutHash: withoutHash})
@@ -38,8 +38,8 @@ func startPeer(t *testing.T, content string, withoutHash bool) *peer {
 	return p
 }
 
-// request makes a request and compares the answer's status and offset.
-func (p *peer) request(method, path string, body io.Reader, status int, offset string, header ...string) http.Header {
+// request sends a request, and compares the status and offset of the answer.
+func (p *testServer) request(method, path string, body io.Reader, status int, offset string, header ...string) http.Header {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, body)
 	if err != nil {
@@ -59,16 +59,16 @@ func (p *peer) request(method, path string, body io.Reader, status int, offset s
 	return answer.Header
 }
 
-func (p *peer) create(length int) (path string) {
+func (p *testServer) create(length int) (path string) {
 	p.t.Helper()
 	answer := p.request("POST", BasePath, nil, http.StatusCreated, "", "Upload-Length", fmt.Sprint(length))
 	_, path, _ = strings.Cut(answer.Get("Location"), "//")
 	return path[strings.Index(path, "/"):]
 }
 
-// wantCalls compares how often the service was called, and the bytes that went
-// up in parts and objects.
-func (p *peer) wantCalls(parts, objects int, up int64) {
+// wantCalls compares the number of parts and objects that were stored, and their
+// bytes.
+func (p *testServer) wantCalls(parts, objects int, up int64) {
 	p.t.Helper()
 	counts := p.s3.Counts()
 	got := counts[s3server.UploadPart].Up + counts[s3server.PutObject].Up
@@ -78,13 +78,13 @@ func (p *peer) wantCalls(parts, objects int, up int64) {
 }
 
 func TestRelay(t *testing.T) {
-	p := startPeer(t, Relay, false)
+	p := startServer(t, Relay, false)
 	path := p.create(12*mib + 7)
 	content := bytes.Repeat([]byte("0123456"), mib/7)
 	p.request("PATCH", path, bytes.NewReader(content), http.StatusNoContent, fmt.Sprint(len(content)), "Upload-Offset", "0")
 	p.wantCalls(0, 1, int64(len(content)))
 	if o, _ := p.s3.Object(strings.TrimPrefix(path, BasePath) + ".0"); !bytes.Equal(o.Bytes(), content) {
-		t.Error("another content has arrived")
+		t.Error("the object has other content")
 	}
 	p.s3.Recount()
 	rest := make([]byte, 12*mib+7-len(content))
@@ -97,7 +97,7 @@ func TestRelay(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	for _, withoutHash := range []bool{false, true} {
-		p := startPeer(t, Memory, withoutHash)
+		p := startServer(t, Memory, withoutHash)
 		path := p.create(12 * mib)
 		p.request("PATCH", path, nil, http.StatusNoContent, fmt.Sprint(12*mib), "Upload-Offset", "0", OrderHeader, fmt.Sprint(12*mib))
 		p.wantCalls(3, 0, 12*mib)
@@ -106,7 +106,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestDrop(t *testing.T) {
-	p := startPeer(t, Drop, false)
+	p := startServer(t, Drop, false)
 	path := p.create(3 * mib)
 	p.request("PATCH", path, bytes.NewReader(make([]byte, 3*mib)), http.StatusNoContent, fmt.Sprint(3*mib), "Upload-Offset", "0")
 	p.request("PATCH", path, nil, http.StatusConflict, fmt.Sprint(3*mib), "Upload-Offset", "0")
@@ -114,11 +114,11 @@ func TestDrop(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	p := startPeer(t, Drop, false)
+	p := startServer(t, Drop, false)
 	p.request("POST", BasePath, nil, http.StatusBadRequest, "")
 	p.request("POST", BasePath, strings.NewReader("x"), http.StatusBadRequest, "", "Upload-Length", "1")
 	p.request("PUT", p.create(1), nil, http.StatusMethodNotAllowed, "")
-	p.request("GET", BasePath+"nobody", nil, http.StatusNotFound, "")
+	p.request("GET", BasePath+"unknown", nil, http.StatusNotFound, "")
 	for _, args := range [][]string{{"-content", "fry"}, {"-frobnicate"}} {
 		if err := Serve(t.Context(), args, io.Discard); err == nil {
 			t.Errorf("%q is served", args)
@@ -126,14 +126,14 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// An uploader that cannot upload is no fast one.
-func TestAServiceThatRefuses(t *testing.T) {
-	p := startPeer(t, Relay, false)
+// A refusal of the service fails the request, so that it is not measured as a fast upload.
+func TestServiceRefuses(t *testing.T) {
+	p := startServer(t, Relay, false)
 	p.s3.Fault(func(s3server.Call) s3server.Outcome { return s3server.Refuse(http.StatusForbidden, "AccessDenied") })
 	p.request("PATCH", p.create(1), strings.NewReader("x"), http.StatusInternalServerError, "", "Upload-Offset", "0")
 }
 
-// The content is hashed, or not, as a server's is, and has no MD5.
+// The content hash can be disabled, as in the daemon. There is no MD5.
 func TestContentHashes(t *testing.T) {
 	for withoutHash, want := range map[bool]string{
 		false: "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", true: "UNSIGNED-PAYLOAD", // of "x"

@@ -47,22 +47,22 @@ func TestIntervalRanks(t *testing.T) {
 	}
 }
 
-// TestIntervalHoldsTheMedian draws from a skewed distribution whose median is
-// known: about as many intervals miss it as may.
-func TestIntervalHoldsTheMedian(t *testing.T) {
+// TestIntervalContainsMedian draws from a skewed distribution with a known median.
+// The share of intervals that contain it matches the coverage.
+func TestIntervalContainsMedian(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	const rounds = 20000
-	held := 0
+	containing := 0
 	for range rounds {
 		values := make([]float64, 15)
 		for i := range values {
 			values[i] = random.ExpFloat64()
 		}
 		if e := MedianOf(values); e.Low <= math.Ln2 && math.Ln2 <= e.High {
-			held++
+			containing++
 		}
 	}
-	if share := float64(held) / rounds; math.Abs(share-0.9648) > 0.01 {
-		t.Errorf("%.4f of the intervals hold the median, want 0.9648", share)
+	if share := float64(containing) / rounds; math.Abs(share-0.9648) > 0.01 {
+		t.Errorf("%.4f of the intervals contain the median, want 0.9648", share)
 	}
 }
