@@ -16,13 +16,14 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// BenchmarkChecksumCost measures what a checksum and a digest of the whole
-// upload add to a PATCH of 512 MiB over a socket, in interleaved rounds:
+// BenchmarkChecksumCost measures the cost of a checksum and of a digest for a PATCH of
+// 512 MiB over a socket, in interleaved rounds:
 //
 //	go test -run '^$' -bench ChecksumCost -benchtime 7x .
 //
-// sha256/sum is the time with Upload-Checksum: sha256 in relation to hashing
-// alone plus a plain PATCH; digest/sha256 what -digest sha256 makes of that.
+// sha256/sum is the time with Upload-Checksum: sha256, divided by the time of hashing
+// alone plus a plain PATCH. digest/sha256 is the time with -digest sha256 in addition,
+// divided by the time with Upload-Checksum alone.
 func BenchmarkChecksumCost(b *testing.B) {
 	content := make([]byte, 512<<20)
 	for i := range content {
@@ -44,6 +45,7 @@ func BenchmarkChecksumCost(b *testing.B) {
 	b.ReportMetric(512/median(checked), "MiB/s-sha256")
 }
 
+// checksumServer starts a server and returns the URL for creations.
 func checksumServer(b *testing.B, digest string) string {
 	composer := tusd.NewStoreComposer()
 	store := filestore.FileStore{Path: b.TempDir(), Durability: filestore.None}
@@ -61,7 +63,7 @@ func checksumServer(b *testing.B, digest string) string {
 	return server.URL + "/files/"
 }
 
-// uploadTime makes an upload, sends content in one PATCH, and removes it. It
+// uploadTime creates an upload, sends content in one PATCH, and terminates the upload. It
 // returns the time of the PATCH.
 func uploadTime(b *testing.B, endpoint string, content []byte, checksum string) time.Duration {
 	location := mustSend(b, 201, "POST", endpoint, nil, "Upload-Length", strconv.Itoa(len(content))).Get("Location")
@@ -100,7 +102,7 @@ func timed(f func()) time.Duration {
 	return time.Since(start)
 }
 
-// median in seconds.
+// median returns the median in seconds.
 func median(times []time.Duration) float64 {
 	return slices.Sorted(slices.Values(times))[len(times)/2].Seconds()
 }

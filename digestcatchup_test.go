@@ -1,11 +1,12 @@
 package tusd
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
 
-// Attempts that fail are made less and less often, and soon again after a success.
+// The delay after failed attempts grows, and a success resets it.
 func TestDigestFailuresAreTriedLessOften(t *testing.T) {
 	var f digestFailures
 	now := time.Now()
@@ -25,5 +26,17 @@ func TestDigestFailuresAreTriedLessOften(t *testing.T) {
 	}
 	if f.remove("a"); !f.due("a", now) || !f.add("a", now) {
 		t.Error("failures before a success still count")
+	}
+}
+
+// The number of uploads that wait for the catch-up of their digests is bounded.
+func TestCatchUpsAreBounded(t *testing.T) {
+	e := newEngine(Config{})
+	for i := range maxWaitingCatchUps {
+		e.digesting.TryLock(fmt.Sprint(i))
+	}
+	e.catchUp("one-more")
+	if e.digesting.Locked("one-more") {
+		t.Error("one more upload waits")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var updateDocs = flag.Bool("update", false, "write docs/errors.md anew")
+var updateDocs = flag.Bool("update", false, "write docs/errors.md")
 
 const errorsIntroduction = `# Errors
 
@@ -36,7 +36,7 @@ status:
 |---|---|---|---|---|
 `
 
-// TestErrorsDoc keeps docs/errors.md equal to the table.
+// TestErrorsDoc checks that docs/errors.md has the table of errors.
 func TestErrorsDoc(t *testing.T) {
 	const name = "docs/errors.md"
 	want := errorsDocument()
@@ -50,7 +50,7 @@ func TestErrorsDoc(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")), want) {
-		t.Errorf("%s is not what the table of errors says: run this test with -update", name)
+		t.Errorf("%s differs from the table of errors: run this test with -update", name)
 	}
 }
 
@@ -67,7 +67,7 @@ func errorsDocument() []byte {
 	return document.Bytes()
 }
 
-// TestErrorTableIsComplete finds errors that were declared and not listed.
+// TestErrorTableIsComplete checks that all declared errors are in the table.
 func TestErrorTableIsComplete(t *testing.T) {
 	source, err := os.ReadFile("errors.go")
 	if err != nil {
@@ -78,7 +78,7 @@ func TestErrorTableIsComplete(t *testing.T) {
 	}
 }
 
-// TestErrorTable holds what the document says of the table in words.
+// TestErrorTable checks the document's statements about the statuses of transient errors.
 func TestErrorTable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range errorTable {

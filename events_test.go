@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A subscription may change the event that it gets.
+// A subscriber may change its event: each subscription gets a copy.
 func TestEventsAreCopies(t *testing.T) {
 	var b broadcaster
 	first, second := b.subscribe(1), b.subscribe(1)
@@ -16,7 +16,7 @@ func TestEventsAreCopies(t *testing.T) {
 	}
 }
 
-// sharedRecord is an upload with nothing but a record, which it does not copy.
+// sharedRecord is an upload that has only a record and returns it without a copy.
 type sharedRecord struct {
 	Upload
 	info FileInfo
@@ -31,7 +31,7 @@ func (u *sharedRecord) UpdateInfo(_ context.Context, change func(*FileInfo) erro
 	return err
 }
 
-// A callback may change its answer after it has returned.
+// A callback may change its answer after it has returned: the record has a copy.
 func TestRefusalsAreCopies(t *testing.T) {
 	header := map[string]string{"X-Why": "scan"}
 	upload := new(sharedRecord)

@@ -12,7 +12,7 @@ import (
 	"github.com/tus/tusd/internal/heaptest"
 )
 
-// The estimate of a record is near what a decoded one takes.
+// MemorySize is near the memory of a decoded record.
 func TestMemorySizeOfRecords(t *testing.T) {
 	text := func(n int) string { return strings.Repeat("x", n) }
 	for name, info := range map[string]tusd.FileInfo{
@@ -24,7 +24,7 @@ func TestMemorySizeOfRecords(t *testing.T) {
 		"digests":   {ID: text(32), Digests: []tusd.Digest{{Algorithm: "sha-512", State: []byte(text(208)), Sum: []byte(text(64))}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// What other tests leave behind is collected now and then.
+			// Garbage of other tests may be collected during a measurement.
 			const attempts = 5
 			var estimate, took float64
 			for range attempts {
@@ -32,18 +32,18 @@ func TestMemorySizeOfRecords(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("%v bytes are estimated, and %v in use", estimate, took)
+			t.Errorf("the estimate is %v bytes, %v are in use", estimate, took)
 		})
 	}
 }
 
-// measure returns the estimate for info and what a copy of it takes, in bytes.
+// measure returns the estimate for info and the memory of a copy, in bytes.
 func measure(info tusd.FileInfo) (estimate, took float64) {
 	const copies = 200
 	infos := make([]tusd.FileInfo, copies)
 	before := heaptest.InUse()
 	for i := range infos {
-		infos[i] = ownCopy(info)
+		infos[i] = deepCopy(info)
 	}
 	took = float64(heaptest.InUse()-before) / copies
 	estimate = float64(infos[0].MemorySize())
@@ -51,6 +51,7 @@ func measure(info tusd.FileInfo) (estimate, took float64) {
 	return estimate, took
 }
 
+// numbered returns a map with n keys.
 func numbered(n int) map[string]string {
 	m := make(map[string]string)
 	for i := range n {
@@ -59,30 +60,31 @@ func numbered(n int) map[string]string {
 	return m
 }
 
-// ownCopy shares nothing with info, not even texts.
-func ownCopy(info tusd.FileInfo) tusd.FileInfo {
+// deepCopy returns a copy that shares no memory with info, not even of strings.
+func deepCopy(info tusd.FileInfo) tusd.FileInfo {
 	info = info.Clone()
-	own(reflect.ValueOf(&info).Elem())
+	cloneStrings(reflect.ValueOf(&info).Elem())
 	return info
 }
 
-func own(v reflect.Value) {
+// cloneStrings replaces all strings in v by copies.
+func cloneStrings(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(strings.Clone(v.String()))
 	case reflect.Pointer:
 		if !v.IsNil() {
-			own(v.Elem())
+			cloneStrings(v.Elem())
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			own(v.Index(i))
+			cloneStrings(v.Index(i))
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
 			value := reflect.New(v.Type().Elem()).Elem()
 			value.Set(v.MapIndex(key))
-			own(value)
+			cloneStrings(value)
 			v.SetMapIndex(key, value)
 		}
 	case reflect.Struct:
@@ -90,32 +92,32 @@ func own(v reflect.Value) {
 			return
 		}
 		for i := range v.NumField() {
-			own(v.Field(i))
+			cloneStrings(v.Field(i))
 		}
 	}
 }
 
-// No field that leads to memory is left out: large, each makes the estimate large.
+// MemorySize includes all fields: the estimate is large if one of them is.
 func TestMemorySizeCountsAllFields(t *testing.T) {
 	const large = 10_000
-	leads := 0
+	tested := 0
 	for i := range reflect.TypeFor[tusd.FileInfo]().NumField() {
 		field := reflect.TypeFor[tusd.FileInfo]().Field(i)
 		for _, grow := range growers(field.Type, large) {
-			leads++
+			tested++
 			var info tusd.FileInfo
 			grow(reflect.ValueOf(&info).Elem().Field(i))
 			if n := info.MemorySize(); n < large {
-				t.Errorf("%s with %d bytes: %d are estimated", field.Name, large, n)
+				t.Errorf("%s with %d bytes: the estimate is %d", field.Name, large, n)
 			}
 		}
 	}
-	if leads < 18 {
-		t.Errorf("only %d ways to make a record large were found", leads)
+	if tested < 18 {
+		t.Errorf("only %d ways to make a record large were tested", tested)
 	}
 }
 
-// growers make a value of a type lead to n bytes, each in another place.
+// growers returns functions that make a value of a type refer to n bytes, each in another part.
 func growers(of reflect.Type, n int) (all []func(reflect.Value)) {
 	switch of.Kind() {
 	case reflect.String:

@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Fuzz targets for everything that parses what a client sent. .ci/run
-// gives them the inputs that are kept; .ci/fuzz looks for new ones.
+// Fuzz targets for all parsers of client input. .ci/run uses the inputs of the corpus;
+// .ci/fuzz searches for new ones.
 
 func FuzzParseID(f *testing.F) {
 	for _, seed := range []string{"abc", "a/b", "a%2Fb", "..", "%2e%2e", "a%00b", "a%252Fb", "a+b", "a%2Bb", "x.info", ".tusd.locks",
@@ -24,15 +24,15 @@ func FuzzParseID(f *testing.F) {
 			return
 		}
 		if err := tusd.ValidateID(id); err != nil {
-			t.Errorf("parseID(%q) = %q, which is no id: %v", escaped, id, err)
+			t.Errorf("parseID(%q) = %q, which is invalid: %v", escaped, id, err)
 		}
 		for segment := range strings.SplitSeq(id, "/") {
 			if segment == "" || segment == "." || segment == ".." || strings.ContainsAny(segment, "\x00\\\r\n") {
-				t.Errorf("parseID(%q) lets segment %q through", escaped, segment)
+				t.Errorf("parseID(%q) accepts the segment %q", escaped, segment)
 			}
 		}
 		if again, err := tusd.ParseID(tusd.EscapeID(id)); err != nil || again != id {
-			t.Errorf("%q comes back from its own URL as %q, %v", id, again, err)
+			t.Errorf("%q is parsed from its own URL as %q, %v", id, again, err)
 		}
 	})
 }
@@ -48,7 +48,7 @@ func FuzzParseMetaData(f *testing.F) {
 		}
 		again, err := tusd.ParseMetaData(tusd.SerializeMetaData(pairs))
 		if err != nil || len(again) != len(pairs) {
-			t.Fatalf("%q does not survive being written: %v, %v", raw, again, err)
+			t.Fatalf("%q changes when it is written and read: %v, %v", raw, again, err)
 		}
 		for key, value := range pairs {
 			if again[key] != value {
@@ -73,7 +73,7 @@ func FuzzParsePartials(f *testing.F) {
 		}
 		for _, id := range ids {
 			if err := tusd.ValidateID(id); err != nil {
-				t.Errorf("%q names %q, which is no id", list, id)
+				t.Errorf("%q names the invalid id %q", list, id)
 			}
 		}
 	})
@@ -109,7 +109,7 @@ func FuzzContentHeaders(f *testing.F) {
 			t.Errorf("name %q: %q does not parse: %v", name, disposition, err)
 		}
 		if strings.HasPrefix(disposition, "inline") && (strings.Contains(contentType, "html") || strings.Contains(contentType, "svg")) {
-			t.Errorf("type %q would be shown in place as %q", filetype, contentType)
+			t.Errorf("type %q is inline as %q", filetype, contentType)
 		}
 	})
 }
@@ -132,7 +132,7 @@ func FuzzParseChecksum(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		name, want, err := tusd.ParseChecksum(value)
-		const longest = 69 // of what is longer, so much is kept
+		const longest = 69 // a longer checksum is cut to this
 		written := name + " " + base64.StdEncoding.EncodeToString(want)
 		if err == nil && (written != value && len(want) < longest || !strings.HasPrefix(value, written)) {
 			t.Errorf("%q is read as %s %x", value, name, want)

@@ -14,12 +14,12 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// The benchmarks run operations in process, without sockets: what is measured
-// is the handler and the store.
+// The benchmarks call the handler directly, without sockets: they measure the handler
+// and the store.
 //
 //	go test -run '^$' -bench . -benchmem .
 
-// benchStores are the stores that operations are measured on.
+// benchStores are the stores of the benchmarks.
 var benchStores = []struct {
 	name  string
 	level filestore.Durability
@@ -45,7 +45,7 @@ func newBench(b testing.TB, level filestore.Durability) tusclient.InProcess {
 	return tusclient.InProcess{TB: b, Handler: handler}
 }
 
-// patcher makes one PATCH after the other out of one request.
+// patcher makes consecutive PATCHes from one request.
 type patcher struct {
 	r      *http.Request
 	chunk  []byte
@@ -57,7 +57,7 @@ func newPatcher(path string, size int) *patcher {
 	return &patcher{r: tusclient.NewRequest(http.MethodPatch, path, bytes.NewReader(chunk), "Content-Type", "application/offset+octet-stream"), chunk: chunk}
 }
 
-// restart goes over to another upload.
+// restart starts another upload.
 func (p *patcher) restart(path string) {
 	p.r.URL.Path, p.offset = path, 0
 }
@@ -129,8 +129,8 @@ func BenchmarkPatch64MiB(b *testing.B) {
 	})
 }
 
-// The bounds of allocations for each operation, in the handler and the store.
-// None grows with the body.
+// TestAllocations checks bounds of the allocations of each operation, in the handler and
+// the store. None grows with the body.
 func TestAllocations(t *testing.T) {
 	require.NoRace(t)
 	for _, store := range benchStores {
@@ -154,8 +154,8 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// atMost counts in rounds until one is within the bound: what a collection takes out
-// of pools is allocated again, and more often so on a busy machine.
+// atMost measures up to five rounds until one is within the bound. A garbage collection
+// empties pools, which adds allocations, more often on a busy machine.
 func atMost(t *testing.T, what string, bound float64, f func()) {
 	t.Helper()
 	n := testing.AllocsPerRun(20, f)

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// idStore notes the id that it is asked for last.
+// idStore records the last id that was loaded.
 type idStore struct {
 	*storetest.Memory
 	id string
@@ -24,8 +24,8 @@ func (s *idStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (t
 	return s.Memory.GetUpload(ctx, lease, id)
 }
 
-// An id that a request has brought owns its bytes, whichever way it came in: a
-// table that keeps it does not keep the request line.
+// An id from a request owns its bytes, so that a table with ids does not keep request
+// lines in memory.
 func TestIDsOwnTheirBytes(t *testing.T) {
 	const id = "an-id"
 	store := &idStore{Memory: storetest.NewMemory()}

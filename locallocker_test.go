@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A locker that has seen more ids than it remembers says that it does not
-// know the grant before, which is always safe, rather than grow.
-func TestLocalLockerForgetsFences(t *testing.T) {
+// The memory for grants is bounded. For an id that is not in it, before is 0, which is
+// always safe.
+func TestLocalLockerFencesAreBounded(t *testing.T) {
 	var l LocalLocker
 	lockOnce := func(id string) (n, before uint64) {
 		lease, err := l.Lock(t.Context(), id, LockTry)
@@ -22,7 +22,7 @@ func TestLocalLockerForgetsFences(t *testing.T) {
 		lockOnce(fmt.Sprint(i))
 	}
 	if len(l.recent) > recentFences || len(l.locks) != 0 {
-		t.Errorf("%d grants are remembered, at most %d should be; %d locks are held", len(l.recent), recentFences, len(l.locks))
+		t.Errorf("%d grants are in memory, want at most %d; %d locks are held", len(l.recent), recentFences, len(l.locks))
 	}
 	forgotten := 0
 	for i := range recentFences + 1000 {
@@ -39,9 +39,9 @@ func TestLocalLockerForgetsFences(t *testing.T) {
 	}
 }
 
-// Two ids whose hashes meet never take a number for that of their own last grant
-// if there was one in between, however their grants interleave.
-func TestLocalLockerHashesMeet(t *testing.T) {
+// For ids with the same hash, before is never the number of an older grant of the id,
+// however their grants interleave.
+func TestLocalLockerHashCollision(t *testing.T) {
 	l := LocalLocker{hash: func(string) idHash { return 1 }}
 	ids := []string{"a", "b", "c"}
 	own := make(map[string]map[uint64]bool) // all numbers of an id
@@ -62,7 +62,7 @@ func TestLocalLockerHashesMeet(t *testing.T) {
 		held[id] = lease
 		n, before := lease.Fence()
 		if own[id][before] && before != last[id] {
-			t.Fatalf("id %s: grant %d says that %d was before it, that was %d", id, n, before, last[id])
+			t.Fatalf("id %s: grant %d has before %d, the last grant was %d", id, n, before, last[id])
 		}
 		if before != 0 && before == last[id] {
 			known++
@@ -73,12 +73,12 @@ func TestLocalLockerHashesMeet(t *testing.T) {
 		own[id][n], last[id] = true, n
 	}
 	if known == 0 || known > 50_000 || len(l.recent) > 1 {
-		t.Errorf("%d grants knew the one before, %d numbers are kept", known, len(l.recent))
+		t.Errorf("%d grants knew the previous one, %d numbers are in memory", known, len(l.recent))
 	}
 }
 
-// A grant that is handed over knows the one before, or every contended upload
-// would have to be read again.
+// A grant that is handed over knows the previous one. Otherwise the cached state of a
+// contended upload would be useless.
 func TestLocalLockerHandsOverFence(t *testing.T) {
 	var l LocalLocker
 	holder, err := l.Lock(t.Context(), "a", LockTry)
@@ -98,12 +98,12 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 	holder.Unlock(t.Context()) // never fails
 	lease := <-next
 	if _, before := lease.Fence(); before != n {
-		t.Errorf("before is %d, the grant before was %d", before, n)
+		t.Errorf("before is %d, the previous grant was %d", before, n)
 	}
 	lease.Unlock(t.Context())
 }
 
-// Without numbers nothing is remembered, of grants that were free or handed over.
+// With NoFences no grant has a number or is kept in memory, whether the lock was free or handed over.
 func TestLocalLockerWithoutFences(t *testing.T) {
 	l := LocalLocker{NoFences: true}
 	for range 2 {
@@ -131,11 +131,11 @@ func TestLocalLockerWithoutFences(t *testing.T) {
 	}
 }
 
-// Ask reaches the holder of its id and nobody else, before and after the
-// holder has looked at Preempted.
-func TestLocalLockerAsk(t *testing.T) {
+// Preempt preempts only the holder of its id, before or after the holder has called
+// Preempted.
+func TestLocalLockerPreempt(t *testing.T) {
 	var l LocalLocker
-	l.Preempt("a") // nobody is there
+	l.Preempt("a") // there is no holder
 	leases := make(map[string]Lease)
 	for _, id := range []string{"a", "b", "c"} {
 		lease, err := l.Lock(t.Context(), id, LockTry)
@@ -150,11 +150,11 @@ func TestLocalLockerAsk(t *testing.T) {
 	l.Preempt("b")
 	for id, want := range map[string]bool{"a": true, "b": true, "c": false} {
 		if got := isClosed(leases[id].Preempted()); got != want {
-			t.Errorf("id %s is wanted: %t, want %t", id, got, want)
+			t.Errorf("id %s is preempted: %t, want %t", id, got, want)
 		}
 	}
 	if !isClosed(waits) {
-		t.Error("a holder that waits already is not told")
+		t.Error("a holder that already waits is not preempted")
 	}
 }
 

@@ -13,7 +13,7 @@ func TestClientPrefix(t *testing.T) {
 	for _, c := range []struct {
 		config tusd.Config
 		addr   string
-		want   string // "": nobody
+		want   string // "": no limit applies
 	}{
 		{tusd.Config{}, "127.0.0.1", ""},
 		{tusd.Config{}, "::1", ""},
@@ -50,8 +50,8 @@ func TestClientPrefix(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	var nobody tusd.Handler
-	if got := nobody.ClientPrefix(netip.Addr{}); got.IsValid() {
+	var handler tusd.Handler
+	if got := handler.ClientPrefix(netip.Addr{}); got.IsValid() {
 		t.Errorf("an unknown address: %v", got)
 	}
 }

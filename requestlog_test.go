@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestAlarms(t *testing.T) {
+func TestRepeatedFaults(t *testing.T) {
 	var a repeatedFaults
 	start := time.Now()
 	for _, c := range []struct {
@@ -21,16 +21,16 @@ func TestAlarms(t *testing.T) {
 			t.Errorf("%s after %v: %t", c.fault, c.after, got)
 		}
 	}
-	told := 0
+	logged := 0
 	for i := range 10 * maxFaults {
 		if a.mayLog(strconv.Itoa(i), start.Add(2*faultInterval)) {
-			told++
+			logged++
 		}
 	}
-	if len(a.logged) > maxFaults || told == 0 || told > maxFaults {
-		t.Errorf("%d are told and %d remembered, want at most %d", told, len(a.logged), maxFaults)
+	if len(a.logged) > maxFaults || logged == 0 || logged > maxFaults {
+		t.Errorf("%d faults are logged and %d in memory, want at most %d", logged, len(a.logged), maxFaults)
 	}
 	if !a.mayLog("later", start.Add(4*faultInterval)) {
-		t.Error("old ones keep new ones from being told")
+		t.Error("old faults prevent a new one from being logged")
 	}
 }

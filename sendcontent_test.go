@@ -9,41 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/tus/tusd/internal/deadline"
 )
 
-// trickle delivers a byte a second.
-type trickle struct{}
-
-func (trickle) Read(p []byte) (int, error) {
-	time.Sleep(time.Second)
-	return copy(p, "x"), nil
-}
-
-// A body that comes slowly is stored in pieces, too, so that its client hears
-// of progress; a short one that has ended is one piece.
-func TestPieces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		pieceOf := func(src io.Reader) *segment {
-			return &segment{started: time.Now(), body: &body{src: src, length: -1, remaining: 1 << 40, tooLong: ErrMaxSizeExceeded, deadlines: &deadline.Request{}}}
-		}
-		slow := pieceOf(trickle{})
-		if n, err := io.Copy(io.Discard, slow); err != nil || n < 1 || n > 6 || slow.ended {
-			t.Errorf("a slow body: piece of %d bytes, ended %v, %v", n, slow.ended, err)
-		}
-		short := pieceOf(bytes.NewReader(make([]byte, 3<<20)))
-		if n, err := io.Copy(io.Discard, short); err != nil || n != 3<<20 || !short.ended {
-			t.Errorf("a short body: piece of %d bytes, ended %v, %v", n, short.ended, err)
-		}
-	})
-}
-
-// What is sent of a file under one deadline follows the client's pace, within
-// bounds.
-func TestPiecesOfAFile(t *testing.T) {
+// The size of the segments of a download follows the client's rate, within bounds.
+func TestSegmentSizeOfADownload(t *testing.T) {
 	size := int64(maxSegmentSize)
 	for _, c := range []struct {
 		took time.Duration
@@ -60,16 +30,15 @@ func TestPiecesOfAFile(t *testing.T) {
 		size = nextSegmentSize(size, time.Second)
 	}
 	if size != minSegmentSize {
-		t.Errorf("the smallest piece is %d", size)
+		t.Errorf("the smallest segment is %d", size)
 	}
 }
 
-// slowClient takes a part of what it is sent in the time for it, the first so many
-// times. What was read beyond that is lost, as when the system cannot send a file
-// by itself.
+// slowClient accepts only a part of each of the first segments before its deadline. The
+// rest of what it has read is lost, as when the system cannot send a file by itself.
 type slowClient struct {
-	times int
-	took  int64 // of what it does not take whole
+	times int   // number of segments that it accepts in part
+	took  int64 // bytes that it accepts of such a segment
 	got   []byte
 }
 
@@ -85,7 +54,7 @@ func (c *slowClient) ReadFrom(src io.Reader) (int64, error) {
 	return took, os.ErrDeadlineExceeded
 }
 
-// A client that is slow and moves gets a file whole; one that does not is cut.
+// A slow client that makes progress gets the whole file. A client without progress is cut.
 func TestSlowDownloadOfAFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	content := bytes.Repeat([]byte("0123456789"), 60_000)
@@ -107,6 +76,6 @@ func TestSlowDownloadOfAFile(t *testing.T) {
 		t.Errorf("a slow client: %d bytes, %v; it got %d, right: %v", n, err, len(slow.got), bytes.Equal(slow.got, content[100:500_100]))
 	}
 	if n, err := send(&slowClient{times: 1}); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a client that takes nothing: %d bytes, %v", n, err)
+		t.Errorf("a client without progress: %d bytes, %v", n, err)
 	}
 }

@@ -19,6 +19,11 @@ var levels = []Durability{Ack, Complete, None}
 // env returns an Env with a local locker, as NewHandler passes it to Open.
 func env() tusd.Env { return tusd.Env{Locker: &tusd.LocalLocker{}} }
 
+// machineLocker has the scope machine.
+type machineLocker struct{ tusd.Locker }
+
+func (machineLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
+
 // openStore opens a store on a new directory until the test ends.
 func openStore(t testing.TB, level Durability) *FileStore {
 	t.Helper()

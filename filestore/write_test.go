@@ -143,11 +143,6 @@ func TestWrongOffsetAndTooMuch(t *testing.T) {
 	wantContent(t, s, "a", stored)
 }
 
-// machineLocker has the scope machine.
-type machineLocker struct{ tusd.Locker }
-
-func (machineLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
-
 // If data can neither be synced nor truncated, it is truncated before an offset is
 // returned. Until that succeeds, loads with a lease fail.
 func TestFailedSyncAndFailedCut(t *testing.T) {
