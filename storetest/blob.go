@@ -7,9 +7,8 @@ import (
 	"slices"
 )
 
-// blob is the bytes of an upload: kept, or, in a synthetic store, known to be
-// Content. Segments only ever grow at their end, so a clone of the slice is a
-// snapshot.
+// blob has the bytes of an upload, or, in a synthetic store, only their number: they are
+// Content. Segments grow only at their end, so a clone of the slice is a snapshot.
 type blob []segment
 
 // segment is a run of bytes: data, or the first length bytes of Content(id)
@@ -64,8 +63,8 @@ func (b blob) reader() *io.SectionReader { return io.NewSectionReader(b, 0, b.si
 
 func (b blob) snapshot() blob { return slices.Clone(b) }
 
-// grow appends p. With a synthetic id, p must be its Content at that place
-// and only its length is kept.
+// grow appends p. With a synthetic id, p must be its Content at that offset, and only its
+// length is stored.
 func (b blob) grow(p []byte, synthetic string) (blob, error) {
 	if len(b) == 0 {
 		b = blob{{id: synthetic}}
@@ -84,7 +83,7 @@ func (b blob) grow(p []byte, synthetic string) (blob, error) {
 	return b, nil
 }
 
-// cut is the first n bytes. They share memory with b but can never grow into it.
+// cut returns the first n bytes. They share memory with b, but never grow into it.
 func (b blob) cut(n int64) blob {
 	var all blob
 	for _, s := range b {
@@ -99,8 +98,8 @@ func (b blob) cut(n int64) blob {
 	return all
 }
 
-// join makes one blob of several. Its segments share memory with theirs but
-// can never grow into it.
+// join returns one blob with the bytes of several. It shares memory with them, but never
+// grows into it.
 func join(parts []blob) blob {
 	var all blob
 	for _, part := range parts {

@@ -14,20 +14,20 @@ import (
 	"github.com/tus/tusd/internal/tbrecord"
 )
 
-// brokenHarness is that of a Memory whose composer breakIt has changed.
+// brokenHarness returns the harness of a Memory whose composer is changed by breakIt.
 func brokenHarness(breakIt func(m *Memory, c *tusd.StoreComposer)) Harness {
 	h := memoryHarness()
-	var behind *Memory // of the composer in use
+	var memory *Memory // of the composer in use
 	h.New = func(testing.TB) *tusd.StoreComposer {
-		behind = NewMemory()
-		c := composed(behind)
-		breakIt(behind, c)
+		memory = NewMemory()
+		c := newComposer(memory)
+		breakIt(memory, c)
 		return c
 	}
 	h.Reopen = func(testing.TB, *tusd.StoreComposer) *tusd.StoreComposer {
-		behind = behind.Reopen()
-		c := composed(behind)
-		breakIt(behind, c)
+		memory = memory.Reopen()
+		c := newComposer(memory)
+		breakIt(memory, c)
 		return c
 	}
 	h.Leftovers, h.Break = nil, nil
@@ -105,7 +105,7 @@ func (u *brokenUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	return u.memoryUpload.GetReader(ctx)
 }
 
-// onUploads breaks every upload of a store, and only that.
+// onUploads returns a function that breaks every upload of a store.
 func onUploads(breakIt func(u *brokenUpload)) func(*Memory, *tusd.StoreComposer) {
 	return func(m *Memory, c *tusd.StoreComposer) {
 		c.Core = brokenStore{Memory: m, wrap: func(u tusd.Upload) tusd.Upload {
@@ -116,16 +116,16 @@ func onUploads(breakIt func(u *brokenUpload)) func(*Memory, *tusd.StoreComposer)
 	}
 }
 
-// TestBrokenStoresAreCaught runs named cases on stores that break one
-// sentence of the contract each.
-func TestBrokenStoresAreCaught(t *testing.T) {
+// TestBrokenStoresAreFound runs named cases on stores that each violate one sentence of
+// the contract.
+func TestBrokenStoresAreFound(t *testing.T) {
 	for _, b := range slices.Concat(brokenStores, brokenAbilities) {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
 			failed, log := tbrecord.Run(t, func(tb testing.TB) {
-				runCase(tb, brokenHarness(b.breakIt), caseNamed(t, b.caught))
+				runCase(tb, brokenHarness(b.breakIt), caseNamed(t, b.found))
 			})
 			if !failed {
-				t.Errorf("case %s passes on a store that %s", b.caught, b.name)
+				t.Errorf("case %s passes on a store that %s", b.found, b.name)
 			}
 			if !strings.Contains(log, "against the contract of package tusd: ") {
 				t.Errorf("the failure does not name the rule of the contract:\n%s", log)
@@ -134,15 +134,15 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 	}
 }
 
-// TestUnbrokenStorePasses is the control: what the broken stores are wrapped
-// in breaks nothing by itself. (TestMemory is that of the broken abilities.)
+// TestUnbrokenStorePasses is the control: the wrapper of the broken stores passes. For
+// broken abilities the control is TestMemory.
 func TestUnbrokenStorePasses(t *testing.T) {
 	unbroken := brokenHarness(func(m *Memory, c *tusd.StoreComposer) {
 		onUploads(func(*brokenUpload) {})(m, c)
-		*c = tusd.StoreComposer{Core: c.Core} // abilities only know the uploads of Memory itself
+		*c = tusd.StoreComposer{Core: c.Core} // abilities accept only uploads of Memory itself
 	})
 	for _, b := range brokenStores {
-		c := caseNamed(t, b.caught)
+		c := caseNamed(t, b.found)
 		t.Run(c.name, func(t *testing.T) { runCase(t, unbroken, c) })
 	}
 }
@@ -159,8 +159,8 @@ func caseNamed(t *testing.T, name string) testCase {
 
 // broken is a store with one fault, and the case that finds it.
 type broken struct {
-	name, caught string
-	breakIt      func(*Memory, *tusd.StoreComposer)
+	name, found string
+	breakIt     func(*Memory, *tusd.StoreComposer)
 }
 
 var brokenStores = []broken{
@@ -170,7 +170,7 @@ var brokenStores = []broken{
 			return n + 1, err
 		}
 	})},
-	{"drops what came before the source failed", "write/source-fails", onUploads(func(u *brokenUpload) {
+	{"drops the bytes before the source failed", "write/source-fails", onUploads(func(u *brokenUpload) {
 		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
 			chunk, err := io.ReadAll(src)
 			if err != nil {
@@ -227,22 +227,22 @@ var brokenStores = []broken{
 			return info, err
 		}
 	})},
-	{"forgets a field of the record", "record/round-trip", onUploads(func(u *brokenUpload) {
+	{"omits a field of the record", "record/round-trip", onUploads(func(u *brokenUpload) {
 		u.getInfo = func(ctx context.Context) (tusd.FileInfo, error) {
 			info, err := u.memoryUpload.GetInfo(ctx)
 			info.RawConcat = ""
 			return info, err
 		}
 	})},
-	{"changes what it has handed out", "record/values", onUploads(func(u *brokenUpload) {
-		var handedOut tusd.FileInfo
+	{"changes a record that it has returned", "record/values", onUploads(func(u *brokenUpload) {
+		var returned tusd.FileInfo
 		u.getInfo = func(ctx context.Context) (info tusd.FileInfo, err error) {
-			handedOut, err = u.memoryUpload.GetInfo(ctx)
-			return handedOut, err
+			returned, err = u.memoryUpload.GetInfo(ctx)
+			return returned, err
 		}
 		u.updateInfo = func(ctx context.Context, change func(*tusd.FileInfo) error) error {
 			return u.memoryUpload.UpdateInfo(ctx, func(i *tusd.FileInfo) error {
-				*i = handedOut
+				*i = returned
 				return change(i)
 			})
 		}
@@ -312,7 +312,7 @@ var brokenStores = []broken{
 			}
 		}
 	}},
-	{"takes changes without a lease", "load/no-lease", func(m *Memory, c *tusd.StoreComposer) {
+	{"accepts changes without a lease", "load/no-lease", func(m *Memory, c *tusd.StoreComposer) {
 		c.Core = leaselessStore{m}
 	}},
 	{"answers an absent upload with another error", "load/not-found", func(m *Memory, c *tusd.StoreComposer) {
@@ -326,7 +326,7 @@ func ignoreLease(u *brokenUpload) {
 	}
 }
 
-// leaselessStore makes a lease if it gets none.
+// leaselessStore locks the upload itself if it gets no lease.
 type leaselessStore struct{ *Memory }
 
 func (s leaselessStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
@@ -336,7 +336,7 @@ func (s leaselessStore) GetUpload(ctx context.Context, lease tusd.Lease, id stri
 	return s.Memory.GetUpload(ctx, lease, id)
 }
 
-// vagueStore does not answer ErrNotFound.
+// vagueStore never returns ErrNotFound.
 type vagueStore struct{ *Memory }
 
 func (s vagueStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {

@@ -14,16 +14,16 @@ import (
 	"github.com/tus/tusd/internal/tbrecord"
 )
 
-// brokenAbilities are stores of which one ability does one thing wrong.
+// brokenAbilities are stores with one fault in one ability.
 var brokenAbilities = []broken{
 	{"claims an ability that it lacks", "claims", func(_ *Memory, c *tusd.StoreComposer) { c.Lister = nil }},
-	{"says that it terminated what never was", "terminate/twice", func(m *Memory, c *tusd.StoreComposer) {
+	{"terminates an upload that never existed", "terminate/twice", func(m *Memory, c *tusd.StoreComposer) {
 		c.Terminater = terminateFunc(func(ctx context.Context, lease tusd.Lease, id string) error {
 			m.Terminate(ctx, lease, id)
 			return nil
 		})
 	}},
-	{"brings back what was terminated", "terminate/stays-gone", func(m *Memory, c *tusd.StoreComposer) {
+	{"restores terminated uploads", "terminate/stays-gone", func(m *Memory, c *tusd.StoreComposer) {
 		c.Terminater = terminateFunc(func(_ context.Context, _ tusd.Lease, id string) error {
 			m.sides[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
 			delete(m.uploads, id)
@@ -39,7 +39,7 @@ var brokenAbilities = []broken{
 			return m.Concat(ctx, final, ordered)
 		})
 	}},
-	{"appends to what a cut concatenation left", "concat/again", func(m *Memory, c *tusd.StoreComposer) {
+	{"appends to the bytes of an interrupted concatenation", "concat/again", func(m *Memory, c *tusd.StoreComposer) {
 		c.Concater = concatFunc(func(_ context.Context, final tusd.Upload, partials []tusd.Upload) error {
 			f := final.(*memoryUpload)
 			for _, p := range partials {
@@ -53,7 +53,7 @@ var brokenAbilities = []broken{
 			return u.WriteChunk(ctx, offset, src)
 		})
 	}},
-	{"takes nothing back", "rewind/small", func(_ *Memory, c *tusd.StoreComposer) {
+	{"rolls nothing back", "rewind/small", func(_ *Memory, c *tusd.StoreComposer) {
 		c.Rewinder = rewindFunc(func(context.Context, tusd.Upload, int64) error { return nil })
 	}},
 	{"ignores ranges", "content/ranges", func(_ *Memory, c *tusd.StoreComposer) {
@@ -78,7 +78,7 @@ var brokenAbilities = []broken{
 			return ids, next, err
 		})
 	}},
-	{"counts places in a list that moves", "list/while-changing", func(m *Memory, c *tusd.StoreComposer) {
+	{"uses positions in a list that changes", "list/while-changing", func(m *Memory, c *tusd.StoreComposer) {
 		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
 			ids, _, err := m.List(ctx, "", before, 1000)
 			from := 2 * len(cursor)
@@ -88,12 +88,12 @@ var brokenAbilities = []broken{
 			return ids[from : from+limit], cursor + "x", err
 		})
 	}},
-	{"lists what has changed", "list/before", func(m *Memory, c *tusd.StoreComposer) {
+	{"lists changed uploads", "list/before", func(m *Memory, c *tusd.StoreComposer) {
 		c.Lister = listFunc(func(ctx context.Context, cursor string, _ time.Time, limit int) ([]string, string, error) {
 			return m.List(ctx, cursor, time.Time{}, limit)
 		})
 	}},
-	{"forgets the declared length", "length/declare", func(_ *Memory, c *tusd.StoreComposer) {
+	{"drops the declared length", "length/declare", func(_ *Memory, c *tusd.StoreComposer) {
 		c.LengthDeferrer = lengthFunc(func(context.Context, tusd.Upload, int64) error { return nil })
 	}},
 	{"declares a length in two steps", "length/cancelled", func(m *Memory, c *tusd.StoreComposer) {
@@ -126,7 +126,7 @@ var brokenAbilities = []broken{
 	{"replaces a side record in CreateSide", "side/create", func(m *Memory, c *tusd.StoreComposer) {
 		c.SideRecords = brokenSides{Memory: m, create: true}
 	}},
-	{"hands out its side records", "side/copies", func(m *Memory, c *tusd.StoreComposer) {
+	{"returns its side records without a copy", "side/copies", func(m *Memory, c *tusd.StoreComposer) {
 		c.SideRecords = brokenSides{Memory: m, share: true}
 	}},
 	{"lists side records unsorted", "side/list", func(m *Memory, c *tusd.StoreComposer) {
@@ -181,7 +181,7 @@ func (f lengthFunc) DeclareLength(ctx context.Context, u tusd.Upload, length int
 	return f(ctx, u, length)
 }
 
-// withoutETag drops the ETag at the last moment.
+// withoutETag removes the ETag before the header is written.
 type withoutETag struct{ http.ResponseWriter }
 
 func (w withoutETag) WriteHeader(status int) {
@@ -225,13 +225,13 @@ func (s brokenSides) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	return s.Memory.DeleteSide(ctx, key)
 }
 
-// TestLeftoversAreCaught has a case that leaves something behind.
-func TestLeftoversAreCaught(t *testing.T) {
+// TestLeftoversAreFound runs cases that leave something behind.
+func TestLeftoversAreFound(t *testing.T) {
 	h := memoryHarness()
 	leave := map[string]func(e *env){
 		"an upload": func(e *env) { e.create("a", 1); delete(e.exist, "a") },
 		"a goroutine": func(e *env) {
-			for range 50 { // more than could be dying from before when the case begins
+			for range 50 { // more than may be ending when the case begins
 				go func() { <-e.Context().Done() }()
 			}
 		},

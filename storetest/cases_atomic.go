@@ -43,9 +43,9 @@ func atomicWhole(e *env) {
 	e.wantStored("a", size)
 }
 
-// refusedAtomically writes source behind 1000 stored bytes, expects nothing
-// of it to stay, and goes on.
-func refusedAtomically(e *env, source io.Reader) {
+// failAtomicWrite writes source, which fails, after 1000 stored bytes. It checks that no
+// byte of source is stored, and continues the upload.
+func failAtomicWrite(e *env, source io.Reader) {
 	e.Helper()
 	size := e.harness.LargestUpload
 	upload := e.create("a", size)
@@ -66,14 +66,14 @@ func refusedAtomically(e *env, source io.Reader) {
 }
 
 func atomicSourceFails(e *env) {
-	refusedAtomically(e, io.MultiReader(strings.NewReader(strings.Repeat("x", 3000)), iotest.ErrReader(errSource)))
+	failAtomicWrite(e, io.MultiReader(strings.NewReader(strings.Repeat("x", 3000)), iotest.ErrReader(errSource)))
 }
 
-// atomicSourceFailsAtEnd is a checksum that does not match: all bytes of the
-// upload have come when the source says that they are wrong.
+// atomicSourceFailsAtEnd is like a checksum that does not match: the source fails after
+// all bytes of the upload.
 func atomicSourceFailsAtEnd(e *env) {
 	wrong := ContentReader("other", 0, e.harness.LargestUpload-1000)
-	refusedAtomically(e, io.MultiReader(wrong, iotest.ErrReader(errSource)))
+	failAtomicWrite(e, io.MultiReader(wrong, iotest.ErrReader(errSource)))
 }
 
 func atomicCut(e *env) {

@@ -19,8 +19,8 @@ var concatCases = []testCase{
 	{"concat/partials-stay", "Concater.Concat: in order", Concat, concatPartialsStay},
 }
 
-// partials makes complete partial uploads and returns them with their joint
-// content. Sizes of the same id count once.
+// partials creates complete partial uploads, one for each distinct id. It returns one
+// upload per id of ids, their content in that order and its length.
 func (e *env) partials(ids []string, size func(id string) int64) (parts []tusd.Upload, content func() io.Reader, total int64) {
 	e.Helper()
 	made := make(map[string]tusd.Upload)
@@ -45,7 +45,7 @@ func (e *env) partials(ids []string, size func(id string) int64) (parts []tusd.U
 	return parts, content, total
 }
 
-// createFinal makes the record of a final upload.
+// createFinal creates the record of a final upload.
 func (e *env) createFinal(id string, size int64, partials []string) tusd.Upload {
 	e.Helper()
 	info := newInfo(id, size)
@@ -53,10 +53,10 @@ func (e *env) createFinal(id string, size int64, partials []string) tusd.Upload 
 	return e.createInfo(info)
 }
 
-func sized(n int64) func(string) int64 { return func(string) int64 { return n } }
+func sizeOf(n int64) func(string) int64 { return func(string) int64 { return n } }
 
-// joined makes partials and a final of them, and checks its bytes.
-func joined(e *env, ids []string, size func(id string) int64) {
+// concatAndCheck creates partials, concatenates them to a final, and checks its bytes.
+func concatAndCheck(e *env, ids []string, size func(id string) int64) {
 	e.Helper()
 	parts, content, total := e.partials(ids, size)
 	final := e.createFinal("final", total, ids)
@@ -69,13 +69,13 @@ func joined(e *env, ids []string, size func(id string) int64) {
 }
 
 func concatInOrder(e *env) {
-	joined(e, []string{"c", "a", "b"}, func(id string) int64 { return int64(id[0]) })
+	concatAndCheck(e, []string{"c", "a", "b"}, func(id string) int64 { return int64(id[0]) })
 }
 
-func concatRepeats(e *env) { joined(e, []string{"a", "b", "a", "a"}, sized(100)) }
+func concatRepeats(e *env) { concatAndCheck(e, []string{"a", "b", "a", "a"}, sizeOf(100)) }
 
 func concatEmptyPartials(e *env) {
-	joined(e, []string{"empty", "a", "empty", "b", "also-empty"}, func(id string) int64 {
+	concatAndCheck(e, []string{"empty", "a", "empty", "b", "also-empty"}, func(id string) int64 {
 		if len(id) > 1 {
 			return 0
 		}
@@ -88,16 +88,16 @@ func concatMany(e *env) {
 	for i := range 40 {
 		ids = append(ids, "part-"+string(rune('A'+i%26))+string(rune('a'+i/26)))
 	}
-	joined(e, ids, sized(33))
+	concatAndCheck(e, ids, sizeOf(33))
 }
 
 func concatLarge(e *env) {
-	joined(e, []string{"a", "b"}, sized(e.harness.LargestUpload/2+1))
+	concatAndCheck(e, []string{"a", "b"}, sizeOf(e.harness.LargestUpload/2+1))
 }
 
 func concatDurable(e *env) {
 	ids := []string{"a", "b"}
-	parts, content, total := e.partials(ids, sized(100))
+	parts, content, total := e.partials(ids, sizeOf(100))
 	e.must(e.composer.Concater.Concat(e.Context(), e.createFinal("final", total, ids), parts))
 	e.reopen()
 	e.wantBytes("final", content(), total)
@@ -107,7 +107,7 @@ func concatDurable(e *env) {
 
 func concatCut(e *env) {
 	ids := []string{"a", "b", "a"}
-	parts, content, total := e.partials(ids, sized(300<<10))
+	parts, content, total := e.partials(ids, sizeOf(300<<10))
 	e.createFinal("final", total, ids)
 	e.sweepCancel(func(ctx context.Context, _ int) error {
 		return e.composer.Concater.Concat(ctx, e.load("final"), parts)
@@ -118,7 +118,7 @@ func concatCut(e *env) {
 
 func concatAgain(e *env) {
 	ids := []string{"a", "b"}
-	parts, content, total := e.partials(ids, sized(1000))
+	parts, content, total := e.partials(ids, sizeOf(1000))
 	final := e.createFinal("final", total, ids)
 	for range 3 {
 		e.must(e.composer.Concater.Concat(e.Context(), final, parts))
@@ -131,7 +131,7 @@ func concatAgain(e *env) {
 }
 
 func concatPartialsStay(e *env) {
-	joined(e, []string{"a", "b"}, sized(100))
+	concatAndCheck(e, []string{"a", "b"}, sizeOf(100))
 	e.wantStored("a", 100)
 	e.wantStored("b", 100)
 	if e.composer.Terminater == nil {

@@ -26,7 +26,7 @@ var contentCases = []testCase{
 
 const contentSize = 100 << 10
 
-// get asks ServeContent for an upload.
+// get calls ServeContent for an upload.
 func (e *env) get(id, method string, header ...string) *http.Response {
 	e.Helper()
 	r := httptest.NewRequest(method, "/", nil).WithContext(e.Context())

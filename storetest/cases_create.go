@@ -91,7 +91,7 @@ func createConcurrently(e *env) {
 	}
 }
 
-// uploadWhole makes, fills and finishes an upload.
+// uploadWhole creates, writes and finishes an upload.
 func uploadWhole(ctx context.Context, store tusd.DataStore, lease tusd.Lease, id string, size int64) error {
 	upload, err := store.NewUpload(ctx, lease, newInfo(id, size))
 	if err != nil {

@@ -24,12 +24,12 @@ var faultCases = []testCase{
 const (
 	faultSize  = 100_000
 	faultChunk = 40_000
-	// maxOperations is more than the client below ever needs.
+	// maxOperations is more than the operations of an upload.
 	maxOperations = 100
 )
 
-// sweepFaults uploads with the fault at the first operation, the second, and
-// so on, until a run meets none.
+// sweepFaults uploads with the fault at the first operation, the second, and so on, until
+// an upload has fewer operations.
 func sweepFaults(e *env, form FaultForm, cutAfter int64) {
 	for n := int64(1); n <= maxOperations; n++ {
 		id := fmt.Sprintf("fault-%d-%d", cutAfter, n)
@@ -60,7 +60,7 @@ type storeClient struct {
 	last  error // of the last failure
 }
 
-// upload returns how often it failed; more than two failures end it.
+// upload returns the number of failures. It gives up after the third.
 func (c *storeClient) upload(ctx context.Context) (failures int) {
 	for failures < 3 {
 		err := c.attempt(ctx)
@@ -72,7 +72,7 @@ func (c *storeClient) upload(ctx context.Context) (failures int) {
 	return failures
 }
 
-// attempt does what is left to do.
+// attempt does the rest of the upload.
 func (c *storeClient) attempt(ctx context.Context) error {
 	upload, err := c.open(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *storeClient) attempt(ctx context.Context) error {
 	}
 }
 
-// open makes the upload, or finds it after its creation's answer was lost.
+// open creates the upload, or loads it if the answer to its creation was lost.
 func (c *storeClient) open(ctx context.Context) (tusd.Upload, error) {
 	upload, err := c.store.NewUpload(ctx, c.lease, newInfo(c.id, c.size))
 	if errors.Is(err, tusd.ErrUploadExists) {
@@ -102,8 +102,7 @@ func (c *storeClient) open(ctx context.Context) (tusd.Upload, error) {
 	return upload, err
 }
 
-// faultBlocked has an upload whose operation blocks, and another one that must not
-// be affected.
+// faultBlocked blocks an operation of one upload. Another upload must not be affected.
 func faultBlocked(e *env) {
 	for n := int64(1); n <= maxOperations; n++ {
 		faults := &Faults{FailAt: n, Form: Blocked}
@@ -115,7 +114,7 @@ func faultBlocked(e *env) {
 		case failures := <-done:
 			e.exist[id] = true
 			e.wantFailures(c, failures, 0)
-			return // no operation was left to block
+			return // the upload has fewer operations
 		case <-faults.Blocked():
 		}
 		e.createComplete(fmt.Sprintf("beside-%d", n), 1000)

@@ -46,7 +46,7 @@ func handlerAdvertises(e *env) {
 func handlerRefusesUnclaimed(e *env) {
 	s := e.serve(nil)
 	defer s.stop()
-	c := &tusClient{served: s, size: 1000}
+	c := &tusClient{testServer: s, size: 1000}
 	e.must(c.upload(e.Context()))
 	e.exist[c.id()] = true
 	unclaimed := func(claim Claims) bool { return e.harness.Claims&claim == 0 }
@@ -69,21 +69,21 @@ func handlerRefusesUnclaimed(e *env) {
 	}
 }
 
-func (s *served) wantRefused(method, url string, header ...string) {
+func (s *testServer) wantRefused(method, url string, header ...string) {
 	s.e.Helper()
 	if status, _, _ := s.request(method, url, header...); status < 400 {
 		s.e.Errorf("%s %v is answered with %d although the store cannot do it", method, header, status)
 	}
 }
 
-// sweepHandler uploads through a handler with the fault at the first
-// operation of the store, the second, and so on, until a run meets none.
+// sweepHandler uploads through a handler with the fault at the first operation of the
+// store, the second, and so on, until an upload has fewer operations.
 func sweepHandler(e *env, form FaultForm, cutAfter int64) {
 	for n := int64(1); n <= maxOperations; n++ {
 		faults := &Faults{FailAt: n, Form: form, CutAfter: cutAfter}
 		stop := faults.releaseWhenBlocked()
 		s := e.serve(faults)
-		c := &tusClient{served: s, size: faultSize}
+		c := &tusClient{testServer: s, size: faultSize}
 		err := c.upload(e.Context())
 		s.stop()
 		stop()
@@ -92,7 +92,7 @@ func sweepHandler(e *env, form FaultForm, cutAfter int64) {
 		}
 		e.exist[c.id()] = true
 		e.wantStored(c.id(), faultSize)
-		e.allowOrphans(c.creators - 1)
+		e.allowOrphans(c.creations - 1)
 		if !faults.Fired() {
 			return
 		}
@@ -113,18 +113,18 @@ func (f *Faults) releaseWhenBlocked() (stop func()) {
 	return func() { close(done) }
 }
 
-// allowOrphans allows n uploads whose creation was answered with an error, so that no
-// client knows them. The case owns them from then on.
+// allowOrphans allows n uploads whose creation was answered with an error, so that the
+// client does not know them. It adds them to the uploads of the case.
 func (e *env) allowOrphans(n int) {
 	e.Helper()
 	if e.composer.Lister == nil {
 		if n > 0 {
-			e.harness.Leftovers = nil // cannot tell the orphans' ids
+			e.harness.Leftovers = nil // the ids of the orphans are unknown
 		}
 		return
 	}
 	orphans := 0
-	for _, id := range e.list(time.Time{}, 100, nothing) {
+	for _, id := range e.list(time.Time{}, 100, noChange) {
 		if !e.exist[id] {
 			e.exist[id] = true
 			orphans++

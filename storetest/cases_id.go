@@ -26,12 +26,12 @@ func unusualIDs() []string {
 func idAlphabet(e *env) {
 	for i, id := range unusualIDs() {
 		if err := tusd.ValidateID(id); err != nil {
-			e.Fatalf("the suite uses an id that is none: %v", err)
+			e.Fatalf("the suite uses an invalid id: %v", err)
 		}
 		size := int64(10 + i)
 		e.createComplete(id, size)
 		if got := e.info(e.view(id)).ID; got != id {
-			e.Errorf("the upload %q says it is %q", id, got)
+			e.Errorf("the upload %q has the ID %q", id, got)
 		}
 	}
 	e.reopen()
@@ -40,7 +40,7 @@ func idAlphabet(e *env) {
 	}
 }
 
-// idsDistinct has ids that begin like others.
+// idsDistinct tests ids that begin like others.
 func idsDistinct(e *env) {
 	ids := []string{"a", "aa", "a-", "a.b", "a_", "A"}
 	if !e.distinguishesCase() {
@@ -65,16 +65,16 @@ func idsDistinct(e *env) {
 	}
 }
 
-// distinguishesCase reports whether the backend can keep two ids that differ in
-// case only; some file systems cannot.
+// distinguishesCase reports whether the store distinguishes ids that differ in case only.
+// Some file systems do not.
 func (e *env) distinguishesCase() bool {
 	e.create("Case", 1)
 	_, err := e.store.GetUpload(e.Context(), nil, "cASE")
 	return err != nil
 }
 
-// idParentPath has an id that is a directory of another. A store may refuse
-// the second of the two, but must not harm the first.
+// idParentPath tests an id that is a directory of another one. A store may refuse the
+// second of the two, but the first must not change.
 func idParentPath(e *env) {
 	for i, pair := range [][2]string{{"p1", "p1/q"}, {"p2/q", "p2"}, {"p3/q/r", "p3/q"}} {
 		first, second := pair[0], pair[1]

@@ -20,11 +20,11 @@ var interruptCases = []testCase{
 	{"lease/lost-before", "DataStore.GetUpload: until the lease ends", 0, changesAfterLoss},
 }
 
-var errSource = errors.New("the source broke")
+var errSource = errors.New("the source failed")
 
-// interrupted writes source, which fails after kept bytes, checks that they
-// are kept, and goes on to the end.
-func interrupted(e *env, source io.Reader, kept, size int64) {
+// interruptWrite writes source, which fails after kept bytes. It checks that they are
+// stored, and completes the upload.
+func interruptWrite(e *env, source io.Reader, kept, size int64) {
 	e.Helper()
 	upload := e.create("a", size)
 	n, err := upload.WriteChunk(e.Context(), 0, source)
@@ -44,7 +44,7 @@ func interrupted(e *env, source io.Reader, kept, size int64) {
 }
 
 func writeSourceFails(e *env) {
-	interrupted(e, io.MultiReader(ContentReader("a", 0, 1000), iotest.ErrReader(errSource)), 1000, 3000)
+	interruptWrite(e, io.MultiReader(ContentReader("a", 0, 1000), iotest.ErrReader(errSource)), 1000, 3000)
 }
 
 // dataAndError delivers its last bytes together with the error.
@@ -64,17 +64,17 @@ func (s dataAndError) at() int64 {
 }
 
 func writeSourceFailsWithData(e *env) {
-	interrupted(e, dataAndError{ContentReader("a", 0, 1000)}, 1000, 3000)
+	interruptWrite(e, dataAndError{ContentReader("a", 0, 1000)}, 1000, 3000)
 }
 
 func writeSourceFailsAtOnce(e *env) {
-	interrupted(e, iotest.ErrReader(errSource), 0, 3000)
+	interruptWrite(e, iotest.ErrReader(errSource), 0, 3000)
 }
 
 func writeSourceFailsLate(e *env) {
 	size := e.harness.LargestUpload
 	kept := size/2 + 12345
-	interrupted(e, failAfter(ContentReader("a", 0, kept), kept, errSource), kept, size)
+	interruptWrite(e, failAfter(ContentReader("a", 0, kept), kept, errSource), kept, size)
 }
 
 // endingSource yields the Content of id, and calls end after n bytes.
@@ -95,12 +95,12 @@ func (s *endingSource) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stopped checks an upload whose write was ended after kept bytes: nothing
-// that the source delivered later is stored.
-func stopped(e *env, n int64, err error, kept, size int64) {
+// checkInterruptedWrite checks an upload whose write was ended after kept bytes: no later
+// byte of the source is stored.
+func checkInterruptedWrite(e *env, n int64, err error, kept, size int64) {
 	e.Helper()
 	if err == nil {
-		e.Error("WriteChunk says that all is well")
+		e.Error("WriteChunk gives no error")
 	}
 	offset := e.info(e.view("a")).Offset
 	if offset > kept {
@@ -121,7 +121,7 @@ func writeCtxEnds(e *env) {
 	ctx, cancel := context.WithCancel(e.Context())
 	defer cancel()
 	n, err := e.create("a", size).WriteChunk(ctx, 0, &endingSource{ContentReader("a", 0, size), kept, cancel})
-	stopped(e, n, err, kept, size)
+	checkInterruptedWrite(e, n, err, kept, size)
 }
 
 func writeLeaseLost(e *env) {
@@ -129,7 +129,7 @@ func writeLeaseLost(e *env) {
 	upload := e.create("a", size)
 	lose := func() { e.lease("a").lose(tusd.ErrLockLost) }
 	n, err := upload.WriteChunk(e.Context(), 0, &endingSource{ContentReader("a", 0, size), kept, lose})
-	stopped(e, n, err, kept, size)
+	checkInterruptedWrite(e, n, err, kept, size)
 }
 
 func writeCutAnywhere(e *env) {
@@ -163,7 +163,7 @@ func changesAfterLoss(e *env) {
 		return nil
 	})
 	if err == nil {
-		e.Error("UpdateInfo after the loss says that all is well")
+		e.Error("UpdateInfo after the loss gives no error")
 	}
 	e.unlock("a")
 	e.wantStored("a", 10)

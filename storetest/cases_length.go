@@ -10,7 +10,7 @@ import (
 var lengthCases = []testCase{
 	{"length/declare", "LengthDeferrer.DeclareLength: fixes the length", DeferLength, lengthDeclare},
 	{"length/at-offset", "LengthDeferrer.DeclareLength: below the offset", DeferLength, lengthAtOffset},
-	{"length/rolled-back", "LengthDeferrer.DeclareLength: length of -1", DeferLength, lengthTakenBack},
+	{"length/rolled-back", "LengthDeferrer.DeclareLength: length of -1", DeferLength, lengthRolledBack},
 	{"length/cancelled", "LengthDeferrer.DeclareLength: As atomic", DeferLength, lengthCancelled},
 }
 
@@ -48,7 +48,7 @@ func lengthAtOffset(e *env) {
 	e.wantComplete(e.info(e.view("empty")), true)
 }
 
-func lengthTakenBack(e *env) {
+func lengthRolledBack(e *env) {
 	for _, offset := range []int64{0, 40} {
 		id := fmt.Sprint("at", offset)
 		upload := e.createDeferred(id)
@@ -78,7 +78,7 @@ func lengthCancelled(e *env) {
 	e.sweepCancel(func(ctx context.Context, _ int) error {
 		upload := e.load("a")
 		if !e.info(upload).SizeIsDeferred {
-			return nil // done, but the answer was an error
+			return nil // the length was declared, although the call gave an error
 		}
 		err := e.composer.LengthDeferrer.DeclareLength(ctx, upload, 100)
 		info := e.info(e.view("a"))

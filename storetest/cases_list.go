@@ -16,8 +16,8 @@ var listCases = []testCase{
 	{"list/unusual-ids", "Lister.List: up to limit", List, listUnusualIDs},
 }
 
-// list returns the ids of all pages of at most limit ids; between runs after
-// each page.
+// list returns the ids of all pages of at most limit ids. It calls between after each
+// page.
 func (e *env) list(before time.Time, limit int, between func(page int)) []string {
 	e.Helper()
 	var all []string
@@ -39,7 +39,7 @@ func (e *env) list(before time.Time, limit int, between func(page int)) []string
 	return nil
 }
 
-func nothing(int) {}
+func noChange(int) {}
 
 // wantListed checks that got has each of want once, and nothing else.
 func (e *env) wantListed(got []string, want ...string) {
@@ -57,9 +57,9 @@ func listAll(e *env) {
 	e.createComplete("complete", 10)
 	e.createDeferred("deferred")
 	want := []string{"fresh", "half", "complete", "deferred"}
-	e.wantListed(e.list(time.Time{}, 100, nothing), want...)
+	e.wantListed(e.list(time.Time{}, 100, noChange), want...)
 	e.reopen()
-	e.wantListed(e.list(time.Time{}, 100, nothing), want...)
+	e.wantListed(e.list(time.Time{}, 100, noChange), want...)
 }
 
 func listPages(e *env) {
@@ -70,7 +70,7 @@ func listPages(e *env) {
 		want = append(want, id)
 	}
 	for limit := 1; limit <= 8; limit++ {
-		e.wantListed(e.list(time.Time{}, limit, nothing), want...)
+		e.wantListed(e.list(time.Time{}, limit, noChange), want...)
 	}
 	e.wantListed(e.list(time.Time{}, 2, func(int) { e.reopen() }), want...)
 }
@@ -112,19 +112,19 @@ func listBefore(e *env) {
 	e.createComplete("old", 10)
 	e.create("old-written", 10)
 	e.create("old-updated", 10)
-	e.settle()
+	e.waitSettleTime()
 	before := time.Now()
-	e.settle()
+	e.waitSettleTime()
 	e.create("new", 10)
 	e.write(e.load("old-written"), "old-written", 0, 5)
 	info := newInfo("old-updated", 10)
 	info.RawMetaData = "changed"
-	e.must(e.load("old-updated").UpdateInfo(e.Context(), ownedBy(info)))
-	e.wantListed(e.list(before, 100, nothing), "old")
-	e.settle()
-	e.wantListed(e.list(time.Now(), 1, nothing), "old", "old-written", "old-updated", "new")
+	e.must(e.load("old-updated").UpdateInfo(e.Context(), setCallerFields(info)))
+	e.wantListed(e.list(before, 100, noChange), "old")
+	e.waitSettleTime()
+	e.wantListed(e.list(time.Now(), 1, noChange), "old", "old-written", "old-updated", "new")
 	e.reopen()
-	e.wantListed(e.list(before, 1, nothing), "old")
+	e.wantListed(e.list(before, 1, noChange), "old")
 }
 
 func listUnusualIDs(e *env) {
@@ -132,6 +132,6 @@ func listUnusualIDs(e *env) {
 		e.createFull(id, 1)
 	}
 	want := slices.Sorted(maps.Keys(e.exist))
-	e.wantListed(e.list(time.Time{}, 3, nothing), want...)
-	e.wantListed(e.list(time.Time{}, 1000, nothing), want...)
+	e.wantListed(e.list(time.Time{}, 3, noChange), want...)
+	e.wantListed(e.list(time.Time{}, 1000, noChange), want...)
 }

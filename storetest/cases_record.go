@@ -91,7 +91,7 @@ func recordRoundTrip(e *env) {
 }
 
 func recordEmpty(e *env) {
-	bare := tusd.FileInfo{ID: "bare", Size: 1} // as tusd v2 makes them
+	bare := tusd.FileInfo{ID: "bare", Size: 1} // like a record of tusd v2
 	empty := newInfo("empty", 1)
 	empty.MetaData, empty.PartialUploads = tusd.MetaData{}, []string{}
 	for _, want := range []tusd.FileInfo{bare, empty} {
@@ -112,7 +112,7 @@ func recordValues(e *env) {
 	refused := errors.New("refused")
 	for _, answer := range []error{refused, nil} {
 		err := loaded.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
-			scribble(i)
+			changeShared(i)
 			return answer
 		})
 		if !errors.Is(err, answer) {
@@ -123,12 +123,12 @@ func recordValues(e *env) {
 		}
 	}
 	changed := fullInfo("a")
-	scribble(&changed)
+	changeShared(&changed)
 	e.wantInfo(e.info(e.view("a")), changed)
 }
 
-// scribble changes the contents of the maps, slices and pointers of info.
-func scribble(info *tusd.FileInfo) {
+// changeShared changes the contents of the maps, slices and pointers of info.
+func changeShared(info *tusd.FileInfo) {
 	clear(info.MetaData)
 	*info.KnownLength = 40
 	info.Digests[0].State[0], info.Digests[0].Sum[0], info.Digests[0].Want[0] = 'x', 'x', 'x'
@@ -138,16 +138,16 @@ func scribble(info *tusd.FileInfo) {
 	*info.Failure = tusd.Failure{StatusCode: 400}
 }
 
-// ownedBy is a change that sets the caller's fields to their values in from.
-func ownedBy(from tusd.FileInfo) func(*tusd.FileInfo) error {
+// setCallerFields returns a change that sets the caller's fields to their values in from.
+func setCallerFields(from tusd.FileInfo) func(*tusd.FileInfo) error {
 	return func(to *tusd.FileInfo) error {
-		setOwned(to, from)
+		copyCallerFields(to, from)
 		return nil
 	}
 }
 
-// setOwned gives to every field that the caller owns the value in from.
-func setOwned(to *tusd.FileInfo, from tusd.FileInfo) {
+// copyCallerFields sets every field that the caller owns to its value in from.
+func copyCallerFields(to *tusd.FileInfo, from tusd.FileInfo) {
 	from.ID, from.Offset, from.Size, from.SizeIsDeferred, from.Storage = to.ID, to.Offset, to.Size, to.SizeIsDeferred, to.Storage
 	*to = from
 }
@@ -155,14 +155,14 @@ func setOwned(to *tusd.FileInfo, from tusd.FileInfo) {
 func updateEveryField(e *env) {
 	upload := e.create("a", 30)
 	want := fullInfo("a")
-	e.must(upload.UpdateInfo(e.Context(), ownedBy(want)))
+	e.must(upload.UpdateInfo(e.Context(), setCallerFields(want)))
 	e.wantInfo(e.info(upload), want)
 	e.wantInfo(e.info(e.view("a")), want)
 	e.reopen()
 	e.wantInfo(e.info(e.view("a")), want)
 
 	bare := newInfo("a", 30)
-	e.must(e.load("a").UpdateInfo(e.Context(), ownedBy(bare)))
+	e.must(e.load("a").UpdateInfo(e.Context(), setCallerFields(bare)))
 	e.reopen()
 	e.wantInfo(e.info(e.view("a")), bare)
 }
@@ -171,7 +171,7 @@ func updateError(e *env) {
 	upload := e.createInfo(fullInfo("a"))
 	refusal := errors.New("refused by the caller")
 	err := upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
-		scribble(i)
+		changeShared(i)
 		i.State = tusd.StateFailed
 		return refusal
 	})
@@ -229,7 +229,7 @@ func updateCancelled(e *env) {
 	e.sweepCancel(func(ctx context.Context, look int) error {
 		next := fullInfo("a")
 		next.RawMetaData = fmt.Sprintf("look %d", look)
-		err := e.load("a").UpdateInfo(ctx, ownedBy(next))
+		err := e.load("a").UpdateInfo(ctx, setCallerFields(next))
 		if got := e.info(e.view("a")); err == nil || got.RawMetaData == next.RawMetaData {
 			old = next
 		}
@@ -263,7 +263,7 @@ func updateLarge(e *env) {
 	for i := range 2000 {
 		want.PartialUploads = append(want.PartialUploads, fmt.Sprintf("partial-upload-%d", i))
 	}
-	e.must(upload.UpdateInfo(e.Context(), ownedBy(want)))
+	e.must(upload.UpdateInfo(e.Context(), setCallerFields(want)))
 	e.reopen()
 	e.wantInfo(e.info(e.view("a")), want)
 }

@@ -24,12 +24,12 @@ var rewindCases = []testCase{
 	{"rewind/lease-lost", rewindRule, Rewind, rewindLeaseLost},
 }
 
-// unverified is content of another upload, which ends unverified.
+// unverified returns content of another upload that ends with ErrUnverified.
 func unverified(n int64) io.Reader {
 	return io.MultiReader(ContentReader("other", 0, n), iotest.ErrReader(tusd.ErrUnverified))
 }
 
-// testRewind stores some bytes, and n others that are rolled back, and continues.
+// testRewind stores some bytes, rolls n further bytes back, and completes the upload.
 func testRewind(e *env, stored, n int64) {
 	e.Helper()
 	size := e.harness.LargestUpload

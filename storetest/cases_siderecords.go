@@ -92,7 +92,7 @@ func sideCreateRace(e *env) {
 	winner := <-winners
 	for value := range seen {
 		if value != winner {
-			e.Errorf("a caller was told %q, created was %q", value, winner)
+			e.Errorf("a caller got %q, created was %q", value, winner)
 		}
 	}
 	e.wantSide("a", winner)
@@ -147,7 +147,7 @@ func sideList(e *env) {
 	got, _, err := e.composer.SideRecords.ListSides(e.Context(), "kind", "a0", 2)
 	e.must(err)
 	if !slices.Equal(got, []string{"a1", "b"}) {
-		e.Errorf("behind a cursor that is no name: %q", got)
+		e.Errorf("behind a cursor that is not a name: %q", got)
 	}
 	got, next, err := e.composer.SideRecords.ListSides(e.Context(), "none", "", 10)
 	if len(got) != 0 || next != "" || err != nil {
@@ -224,7 +224,7 @@ func sideCopies(e *env) {
 	e.wantSide("a", "other")
 }
 
-// sideBesideUploads has side records and uploads of the same names.
+// sideBesideUploads tests side records and uploads with the same names.
 func sideBesideUploads(e *env) {
 	e.createComplete("kind", 10)
 	e.createComplete("kind-a", 10)
@@ -233,7 +233,7 @@ func sideBesideUploads(e *env) {
 	e.wantStored("kind", 10)
 	e.wantStored("kind-a", 10)
 	if e.composer.Lister != nil {
-		e.wantListed(e.list(time.Time{}, 10, nothing), "kind", "kind-a")
+		e.wantListed(e.list(time.Time{}, 10, noChange), "kind", "kind-a")
 	}
 	if e.composer.Terminater != nil {
 		e.terminate("kind")

@@ -9,7 +9,7 @@ import (
 var terminateCases = []testCase{
 	{"terminate/every-state", "Terminater.Terminate: broken records", Terminate, terminateEveryState},
 	{"terminate/twice", "Terminater.Terminate: ErrNotFound", Terminate, terminateTwice},
-	{"terminate/stays-gone", "Terminater.Terminate: comes back", Terminate, terminateComesNotBack},
+	{"terminate/stays-gone", "Terminater.Terminate: comes back", Terminate, terminateStaysGone},
 	{"terminate/cancelled", "Terminater.Terminate: called again", Terminate, terminateCancelled},
 }
 
@@ -43,14 +43,14 @@ func terminateEveryState(e *env) {
 
 func terminateTwice(e *env) {
 	err := e.composer.Terminater.Terminate(e.Context(), e.lease("never"), "never")
-	e.wantError("terminate what never was", err, tusd.ErrNotFound)
+	e.wantError("terminate an upload that never existed", err, tusd.ErrNotFound)
 	e.createFull("a", 10)
 	e.terminate("a")
 	err = e.composer.Terminater.Terminate(e.Context(), e.lease("a"), "a")
 	e.wantError("terminate a second time", err, tusd.ErrNotFound)
 }
 
-func terminateComesNotBack(e *env) {
+func terminateStaysGone(e *env) {
 	e.createComplete("a", 100)
 	e.write(e.create("b", 100), "b", 0, 50)
 	e.terminate("a")
@@ -58,7 +58,7 @@ func terminateComesNotBack(e *env) {
 	e.reopen()
 	e.wantGone("a")
 	e.wantGone("b")
-	e.create("a", 7) // the id is free, and what it named is not found in it
+	e.create("a", 7) // the id is free, and the new upload is empty
 	e.wantStored("a", 0)
 	e.write(e.load("a"), "a", 0, 7)
 	e.wantStored("a", 7)

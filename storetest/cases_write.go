@@ -127,8 +127,7 @@ func writeUnevenSource(e *env) {
 	}
 }
 
-// emptyReads answers every other Read with no bytes and no error, as io.Reader
-// allows.
+// emptyReads returns no bytes and no error from every other Read, as io.Reader allows.
 type emptyReads struct {
 	r     io.Reader
 	empty bool
@@ -181,14 +180,14 @@ func writeBesideReaders(e *env) {
 	e.wantStored("a", size)
 }
 
-// checkPrefix loads an upload that grows and checks that offset and bytes fit
-// together, and that the offset did not fall below last. It returns the
-// offset. It may run in any goroutine.
+// checkPrefix loads an upload that is being written. It checks that the bytes up to the
+// offset are correct, and that the offset is not below last. It returns the offset. It
+// may run in any goroutine.
 func (e *env) checkPrefix(id string, last int64) int64 {
 	offset, got, err := viewPrefix(e, id)
 	switch {
 	case err != nil:
-		e.Errorf("read beside a write: %v", err)
+		e.Errorf("read during a write: %v", err)
 	case offset < last:
 		e.Errorf("the offset fell from %d to %d", last, offset)
 	case int64(len(got)) < offset:
@@ -197,12 +196,14 @@ func (e *env) checkPrefix(id string, last int64) int64 {
 		want := make([]byte, len(got))
 		Content(id, 0, want)
 		if i := difference(got, want); i < len(got) {
-			e.Errorf("what is read beside a write is wrong from byte %d on", i)
+			e.Errorf("during a write, wrong bytes are read from %d on", i)
 		}
 	}
 	return max(offset, last)
 }
 
+// viewPrefix returns the offset and the stored bytes of an upload. If the store reads full
+// uploads only, it returns the expected bytes.
 func viewPrefix(e *env, id string) (offset int64, got []byte, err error) {
 	upload, err := e.store.GetUpload(e.Context(), nil, id)
 	if err != nil {
@@ -220,7 +221,7 @@ func viewPrefix(e *env, id string) (offset int64, got []byte, err error) {
 	return info.Offset, got, errors.Join(err, r.Close())
 }
 
-// prefixOf is what would be read of an upload at offset.
+// prefixOf returns the Content of id up to offset.
 func prefixOf(id string, offset int64) []byte {
 	p := make([]byte, offset)
 	Content(id, 0, p)
@@ -235,7 +236,7 @@ func writeBesideInfo(e *env) {
 	wg.Go(func() {
 		for {
 			if info, err := upload.GetInfo(e.Context()); err != nil || info.Offset > size || info.ID != "a" {
-				e.Errorf("GetInfo beside a write: %v, offset %d", err, info.Offset)
+				e.Errorf("GetInfo during a write: %v, offset %d", err, info.Offset)
 			}
 			select {
 			case <-done:
@@ -296,7 +297,7 @@ func (s *guardedSource) lateReads() int {
 	return s.late
 }
 
-// wantComplete checks what FileInfo says about being finished.
+// wantComplete checks the result of info.Complete.
 func (e *env) wantComplete(info tusd.FileInfo, complete bool) {
 	e.Helper()
 	if info.Complete() != complete {
@@ -304,9 +305,9 @@ func (e *env) wantComplete(info tusd.FileInfo, complete bool) {
 	}
 }
 
-// bytesOf is the Content of id as one string.
+// bytesOf returns the Content of id as a string.
 func bytesOf(id string, size int64) string {
 	var b strings.Builder
-	io.Copy(&b, ContentReader(id, 0, size)) // neither side fails
+	io.Copy(&b, ContentReader(id, 0, size)) // returns no error
 	return b.String()
 }

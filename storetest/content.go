@@ -6,9 +6,9 @@ import (
 	"io"
 )
 
-// Content fills p with the test data of upload id from offset on. The data is
-// a function of both: any part of it can be made and checked anywhere, no two
-// ids share their bytes, and no byte range repeats within an id.
+// Content fills p with the test data of upload id from offset on. The data depends only
+// on both, so that any part of it can be made and checked. Different ids have different
+// data, and no byte range repeats within an id.
 func Content(id string, offset int64, p []byte) {
 	seed := contentSeed(id)
 	for len(p) > 0 {
@@ -40,7 +40,7 @@ func contentSeed(id string) uint64 {
 	return h.Sum64()
 }
 
-// contentWord is the splitmix64 generator, entered at any place.
+// contentWord returns one output of the splitmix64 generator, by its index.
 func contentWord(seed, index uint64) uint64 {
 	z := seed + (index+1)*0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9

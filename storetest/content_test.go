@@ -44,7 +44,7 @@ func TestContentReader(t *testing.T) {
 	}
 }
 
-// TestSyntheticUpload resumes an upload of 5 TiB just before its end.
+// TestSyntheticUpload resumes an upload of 5 TiB near its end.
 func TestSyntheticUpload(t *testing.T) {
 	const size, tail = 5 << 40, 100_000
 	m := NewMemory()
@@ -64,7 +64,7 @@ func TestSyntheticUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := upload.WriteChunk(t.Context(), size-tail, strings.NewReader("not these")); err == nil || n != 0 {
-		t.Errorf("wrong bytes are taken: %d, %v", n, err)
+		t.Errorf("wrong bytes are accepted: %d, %v", n, err)
 	}
 	n, err := upload.WriteChunk(t.Context(), size-tail, ContentReader("big", size-tail, size))
 	if n != tail || err != nil {
@@ -92,7 +92,7 @@ func wantTail(t *testing.T, upload tusd.Upload, size, tail int64) {
 
 func TestFillNeedsSyntheticStore(t *testing.T) {
 	if err := NewMemory().Fill("a", 1); err == nil {
-		t.Error("a store that keeps bytes was filled with none")
+		t.Error("Fill of a store that is not synthetic gives no error")
 	}
 	m := NewMemory()
 	m.Synthetic = true
@@ -132,10 +132,10 @@ func TestMemoryIsStrict(t *testing.T) {
 	}
 	for _, key := range []tusd.SideKey{{}, {Kind: "k", Name: "A"}, {Kind: "k/", Name: "a"}, {Kind: "k", Name: strings.Repeat("a", 101)}} {
 		if m.PutSide(ctx, key, nil) == nil {
-			t.Errorf("side key %q is taken", key)
+			t.Errorf("side key %q is accepted", key)
 		}
 	}
 	if m.PutSide(ctx, sideKey("a"), make([]byte, tusd.MaxSideRecord+1)) == nil {
-		t.Error("a side record above 64 KiB is taken")
+		t.Error("a side record above 64 KiB is accepted")
 	}
 }

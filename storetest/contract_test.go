@@ -6,53 +6,52 @@ import (
 	"github.com/tus/tusd/internal/contract"
 )
 
-// Reasons why a sentence can have no case here.
+// Reasons why a sentence has no case here.
 const (
-	definition = "says what a thing is"
-	guarantee  = "is a duty of callers, which the suite fulfils"
-	noRoom     = "needs a full disk: tests of the store"
-	powerCut   = "needs a power cut: tests of the daemon"
+	definition      = "is a definition"
+	callerGuarantee = "is a duty of callers, which the suite fulfils"
+	needsFullDisk   = "needs a full disk: tested with the store"
+	needsPowerCut   = "needs a power cut: tested with the daemon"
 )
 
-// uncheckable are sentences of the contract that no suite can check from
-// outside.
+// uncheckable are sentences of the contract that the suite cannot check, with the reason.
 var uncheckable = map[string]string{
-	"DataStore: may rely on":                   guarantee,
-	"DataStore: Ids own their bytes":           guarantee,
+	"DataStore: may rely on":                   callerGuarantee,
+	"DataStore: Ids own their bytes":           callerGuarantee,
 	"DataStore.NewUpload: ErrInvalidName":      "which places these are is the backend's",
 	"DataStore: have meaning":                  definition,
 	"DataStore: keeping the cause":             definition,
-	"DataStore: Every other error":             guarantee,
+	"DataStore: Every other error":             callerGuarantee,
 	"DataStore.Open: creates what is missing":  "what may be missing is the backend's",
-	"DataStore.Open: calls it once":            guarantee,
+	"DataStore.Open: calls it once":            callerGuarantee,
 	"DataStore.Open: ctx bounds":               "what is probed is the backend's",
-	"DataStore.NewUpload: ValidateID":          guarantee,
-	"DataStore.NewUpload: ErrNoSpace":          noRoom,
-	"Concater.Concat: ErrNoSpace":              noRoom,
-	"Concater.Concat: Blocks":                  noRoom,
-	"LengthDeferrer.DeclareLength: ErrNoSpace": noRoom,
+	"DataStore.NewUpload: ValidateID":          callerGuarantee,
+	"DataStore.NewUpload: ErrNoSpace":          needsFullDisk,
+	"Concater.Concat: ErrNoSpace":              needsFullDisk,
+	"Concater.Concat: Blocks":                  needsFullDisk,
+	"LengthDeferrer.DeclareLength: ErrNoSpace": needsFullDisk,
 	"DataStore.GetUpload: loads an upload":     definition,
 	"Upload: bound to the lease":               definition,
-	"Upload.GetInfo: Offset may be shown":      powerCut,
-	"Upload.WriteChunk: durability level":      powerCut,
-	"Upload.WriteChunk: ErrNoSpace":            noRoom,
+	"Upload.GetInfo: Offset may be shown":      needsPowerCut,
+	"Upload.WriteChunk: durability level":      needsPowerCut,
+	"Upload.WriteChunk: ErrNoSpace":            needsFullDisk,
 	"Terminater: removes uploads":              definition,
-	"Terminater.Terminate: holds lease":        guarantee,
+	"Terminater.Terminate: holds lease":        callerGuarantee,
 	"Concater: Concatenation":                  definition,
-	"Concater.Concat: Size is the sum":         guarantee,
+	"Concater.Concat: Size is the sum":         callerGuarantee,
 	"ContentServer: serves downloads":          definition,
 	"Lister: enumerates uploads":               definition,
 	"Rewinder: (tus 1.0, Checksum)":            definition,
-	"Rewinder.ReadsIncomplete: If so":          guarantee,
-	"Rewinder.ReadsIncomplete: If not":         guarantee,
-	"Rewinder.Rewind: As durable as":           powerCut,
-	"Rewinder.Rewind: they may stay":           powerCut,
-	"AtomicWriter.WriteAtomic: verified":       guarantee,
-	"AtomicWriter.WriteAtomic: machine dies":   powerCut,
+	"Rewinder.ReadsIncomplete: If so":          callerGuarantee,
+	"Rewinder.ReadsIncomplete: If not":         callerGuarantee,
+	"Rewinder.Rewind: As durable as":           needsPowerCut,
+	"Rewinder.Rewind: they may stay":           needsPowerCut,
+	"AtomicWriter.WriteAtomic: verified":       callerGuarantee,
+	"AtomicWriter.WriteAtomic: machine dies":   needsPowerCut,
 }
 
-// Each sentence of the contract has a case, or a reason why it can have none. The
-// sentences stand in the doc comments only: cases name them by keys.
+// Each sentence of the contract has a case, or a reason why it has none. The sentences are
+// in the doc comments only; cases name them by keys.
 func TestEverySentenceHasACase(t *testing.T) {
 	var keys []string
 	seen := make(map[string]bool)

@@ -1,9 +1,8 @@
 // Package storetest proves that a store keeps the contract of package tusd.
 //
-// Run drives a store through one small case for every sentence of the
-// contract: with the store as it is, after a restart, with the faults of
-// Faults at every single operation, and behind a tusd.Handler. A store's own
-// test is a Harness:
+// Run runs a small case for every sentence of the contract: on a new store, after a
+// restart, with a fault of Faults at each operation, and through a tusd.Handler. The test
+// of a store is a Harness:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, storetest.Harness{
@@ -13,7 +12,7 @@
 //		})
 //	}
 //
-// Memory is the reference: the simplest store that has every ability and
-// keeps the whole contract. Handlers and wrappers are tested on it. Content is
-// test data that needs no storage, so that sizes do not matter.
+// Memory is the reference: a simple store that has every ability and keeps the whole
+// contract. Handlers and wrappers are tested with it. Content is test data that is
+// computed and not stored, so uploads may have any size.
 package storetest

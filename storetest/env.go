@@ -22,12 +22,12 @@ type env struct {
 
 	leases map[string]*losableLease // held now, by id
 	locked map[string]bool          // ids that were ever locked
-	exist  map[string]bool          // uploads that the case made and did not remove
-	unread map[string]bool          // uploads whose bytes could not be compared when the case wanted it
+	exist  map[string]bool          // uploads that the case has created and not removed
+	unread map[string]bool          // incomplete uploads whose bytes are compared at the end
 	before usage                    // after Open
 }
 
-// newEnv opens a fresh store.
+// newEnv opens a new store.
 func newEnv(tb testing.TB, h Harness) *env {
 	tb.Helper()
 	e := &env{
@@ -36,7 +36,7 @@ func newEnv(tb testing.TB, h Harness) *env {
 		unread: make(map[string]bool),
 	}
 	e.open(h.New(tb))
-	e.before = settledUsage()
+	e.before = steadyUsage()
 	return e
 }
 
@@ -67,8 +67,8 @@ func (e *env) release() {
 	clear(e.leases)
 }
 
-// settle waits until the backend's clock has advanced.
-func (e *env) settle() { <-time.After(e.harness.SettleTime) }
+// waitSettleTime waits until the backend's clock has advanced.
+func (e *env) waitSettleTime() { <-time.After(e.harness.SettleTime) }
 
 func (e *env) must(err error) {
 	e.Helper()
@@ -127,12 +127,12 @@ func (l *losableLease) Unlock(ctx context.Context) error {
 	return l.Lease.Unlock(ctx)
 }
 
-// newInfo is the record of a plain upload.
+// newInfo returns the record of a plain upload.
 func newInfo(id string, size int64) tusd.FileInfo {
 	return tusd.FileInfo{ID: id, Size: size, Version: tusd.RecordVersion}
 }
 
-// create makes an upload of size bytes under a lease that the case keeps.
+// create creates an upload of size bytes under the case's lease.
 func (e *env) create(id string, size int64) tusd.Upload {
 	e.Helper()
 	return e.createInfo(newInfo(id, size))
@@ -148,7 +148,7 @@ func (e *env) createInfo(info tusd.FileInfo) tusd.Upload {
 	return upload
 }
 
-// createDeferred makes an upload whose length is not known.
+// createDeferred creates an upload of deferred length.
 func (e *env) createDeferred(id string) tusd.Upload {
 	e.Helper()
 	info := newInfo(id, 0)
@@ -156,7 +156,7 @@ func (e *env) createDeferred(id string) tusd.Upload {
 	return e.createInfo(info)
 }
 
-// createFull makes an upload with all its bytes, the Content of its id.
+// createFull creates an upload with all its bytes, the Content of its id.
 func (e *env) createFull(id string, size int64) tusd.Upload {
 	e.Helper()
 	upload := e.create(id, size)
@@ -164,7 +164,7 @@ func (e *env) createFull(id string, size int64) tusd.Upload {
 	return upload
 }
 
-// createComplete makes a finished upload.
+// createComplete creates a complete upload.
 func (e *env) createComplete(id string, size int64) tusd.Upload {
 	e.Helper()
 	upload := e.createFull(id, size)
@@ -217,14 +217,14 @@ func (e *env) wantGone(id string) {
 	e.wantError("load "+id, err, tusd.ErrNotFound)
 }
 
-// wantStored checks that the upload's offset is n and that it holds the first
-// n bytes of the Content of its id.
+// wantStored checks that the upload's offset is n and that its bytes are the first n of
+// the Content of its id.
 func (e *env) wantStored(id string, n int64) {
 	e.Helper()
 	e.wantBytes(id, ContentReader(id, 0, n), n)
 }
 
-// wantBytes checks offset and bytes of an upload, as loaded again.
+// wantBytes loads an upload and checks its offset and bytes.
 func (e *env) wantBytes(id string, want io.Reader, n int64) {
 	e.Helper()
 	upload := e.view(id)
@@ -239,7 +239,7 @@ func (e *env) wantBytes(id string, want io.Reader, n int64) {
 	expected, err := io.ReadAll(want)
 	e.must(err)
 	if !bytes.Equal(got, expected) {
-		e.Errorf("%s holds %d bytes, want %d; the first difference is at %d", id, len(got), len(expected), difference(got, expected))
+		e.Errorf("%s has %d bytes, want %d; the first difference is at %d", id, len(got), len(expected), difference(got, expected))
 	}
 }
 
@@ -254,7 +254,7 @@ func (e *env) read(upload tusd.Upload) []byte {
 	return got
 }
 
-// difference is the first index at which a and b differ.
+// difference returns the first index at which a and b differ.
 func difference(a, b []byte) int {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {

@@ -97,7 +97,7 @@ func (f *Faults) init() {
 
 // operation runs work as the next operation, and injects the fault if it is due.
 func (f *Faults) operation(ctx context.Context, work func() error) error {
-	if f.Form == CutSource || !f.turn() {
+	if f.Form == CutSource || !f.isDue() {
 		return work()
 	}
 	switch f.Form {
@@ -126,11 +126,11 @@ func answer[T any](ctx context.Context, f *Faults, call func() (T, error)) (T, e
 	return value, nil
 }
 
-// write is operation for those that read a source. n counts what the caller
-// is told to be stored; a lost answer tells nothing.
+// write is operation for calls that read a source. n is the number of stored bytes that
+// the caller gets; it is 0 if the answer is lost.
 func (f *Faults) write(ctx context.Context, src io.Reader, work func(io.Reader) (int64, error)) (n int64, err error) {
 	if f.Form == CutSource {
-		if f.turn() {
+		if f.isDue() {
 			src = failAfter(src, f.CutAfter, ErrInjected)
 		}
 		return work(src)
@@ -145,8 +145,8 @@ func (f *Faults) write(ctx context.Context, src io.Reader, work func(io.Reader) 
 	return n, err
 }
 
-// turn counts an operation and reports whether the fault is due.
-func (f *Faults) turn() bool {
+// isDue counts an operation and reports whether the fault is due.
+func (f *Faults) isDue() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count++
@@ -168,7 +168,7 @@ func (f *Faults) block(ctx context.Context) error {
 	}
 }
 
-// failAfter is a source that fails with err after n bytes of src.
+// failAfter returns a source that fails with err after n bytes of src.
 func failAfter(src io.Reader, n int64, err error) io.Reader {
 	return io.MultiReader(io.LimitReader(src, n), brokenReader{err})
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// TestFaultsWrapEveryAbility makes each method of each ability fail. An
-// ability that is added to the contract and forgotten here is a failure.
+// TestFaultsWrapEveryAbility makes each method of each ability fail. It fails for a new
+// ability of the contract that Faults does not wrap.
 func TestFaultsWrapEveryAbility(t *testing.T) {
 	abilities := readContract(t).Interfaces("datastore.go")
 	abilities = slices.DeleteFunc(abilities, func(name string) bool { return name == "DataStore" || name == "Upload" })
@@ -31,17 +31,16 @@ func TestFaultsWrapEveryAbility(t *testing.T) {
 		}
 		for method := range field.Type.NumMethod() {
 			if field.Type.Method(method).Type.Out(0) == reflect.TypeFor[bool]() {
-				continue // it says what the store is like, and cannot fail
+				continue // the method has no error
 			}
 			faults := &Faults{FailAt: 1}
-			wrapped := reflect.ValueOf(faults.Wrap(composed(NewMemory()))).Elem().Field(i)
+			wrapped := reflect.ValueOf(faults.Wrap(newComposer(NewMemory()))).Elem().Field(i)
 			wantMethodFails(t, field.Name, faults, wrapped, method)
 		}
 	}
 }
 
-// wantMethodFails calls a method with zero values: a refused operation never
-// looks at them.
+// wantMethodFails calls a method with zero values, which a refused operation does not use.
 func wantMethodFails(t *testing.T, name string, faults *Faults, wrapped reflect.Value, method int) {
 	t.Helper()
 	if wrapped.IsNil() {
@@ -70,19 +69,19 @@ func TestFaultsWrapEveryMethodOfUploads(t *testing.T) {
 	}
 }
 
-func TestFaultsDropWhatIsNotThere(t *testing.T) {
+func TestFaultsAddNoAbilities(t *testing.T) {
 	c := tusd.NewStoreComposer()
 	c.Core = NewMemory()
 	if got := claimsOf(new(Faults).Wrap(c)); got != 0 {
-		t.Errorf("a store without abilities has %07b behind faults", got)
+		t.Errorf("a store without abilities has %07b memory faults", got)
 	}
 }
 
-// faulty makes an upload of 100 bytes in a store with faults.
-func faulty(t *testing.T, faults *Faults) (c *tusd.StoreComposer, upload tusd.Upload, behind *Memory) {
+// newFaultyUpload creates an upload of 100 bytes in a store with faults.
+func newFaultyUpload(t *testing.T, faults *Faults) (c *tusd.StoreComposer, upload tusd.Upload, memory *Memory) {
 	t.Helper()
-	behind = NewMemory()
-	c = faults.Wrap(composed(behind))
+	memory = NewMemory()
+	c = faults.Wrap(newComposer(memory))
 	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "a", tusd.LockTry)
 	if err != nil {
 		t.Fatal(err)
@@ -91,14 +90,14 @@ func faulty(t *testing.T, faults *Faults) (c *tusd.StoreComposer, upload tusd.Up
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, upload, behind
+	return c, upload, memory
 }
 
 func TestFaultForms(t *testing.T) {
 	for _, c := range []struct {
 		form   FaultForm
 		cut    int64
-		n      int64 // that the caller is told
+		n      int64 // as the caller gets it
 		stored int64
 	}{
 		{Refused, 0, 0, 0},
@@ -110,12 +109,12 @@ func TestFaultForms(t *testing.T) {
 			if c.form == CutSource {
 				faults.FailAt = 1 // creations have no source and do not count
 			}
-			_, upload, behind := faulty(t, faults)
+			_, upload, memory := newFaultyUpload(t, faults)
 			n, err := upload.WriteChunk(t.Context(), 0, ContentReader("a", 0, 100))
 			if n != c.n || !errors.Is(err, ErrInjected) || !faults.Fired() {
 				t.Errorf("n is %d, error %v, fired %t", n, err, faults.Fired())
 			}
-			if stored := behind.uploads["a"].data.size(); stored != c.stored {
+			if stored := memory.uploads["a"].data.size(); stored != c.stored {
 				t.Errorf("%d bytes are stored, want %d", stored, c.stored)
 			}
 		})
@@ -124,7 +123,7 @@ func TestFaultForms(t *testing.T) {
 
 func TestFaultBlocked(t *testing.T) {
 	faults := &Faults{FailAt: 2, Form: Blocked}
-	_, upload, _ := faulty(t, faults)
+	_, upload, _ := newFaultyUpload(t, faults)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
@@ -146,7 +145,7 @@ func TestFaultBlocked(t *testing.T) {
 
 func TestFaultBlockedUntilCtxEnds(t *testing.T) {
 	faults := &Faults{FailAt: 2, Form: Blocked}
-	_, upload, behind := faulty(t, faults)
+	_, upload, memory := newFaultyUpload(t, faults)
 	why := errors.New("the client has gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
@@ -156,14 +155,14 @@ func TestFaultBlockedUntilCtxEnds(t *testing.T) {
 	if _, err := upload.WriteChunk(ctx, 0, ContentReader("a", 0, 100)); !errors.Is(err, why) {
 		t.Errorf("error is %v, want %v", err, why)
 	}
-	if stored := behind.uploads["a"].data.size(); stored != 0 {
+	if stored := memory.uploads["a"].data.size(); stored != 0 {
 		t.Errorf("%d bytes are stored", stored)
 	}
 }
 
-// TestFaultAtServing has an answer that cannot be lost after it was written.
-func TestFaultAtServing(t *testing.T) {
-	c, upload, _ := faulty(t, &Faults{FailAt: 2, Form: Lost})
+// TestFaultOfServeContent checks that Lost refuses ServeContent: a written answer cannot be lost.
+func TestFaultOfServeContent(t *testing.T) {
+	c, upload, _ := newFaultyUpload(t, &Faults{FailAt: 2, Form: Lost})
 	if err := c.ContentServer.ServeContent(t.Context(), upload, nil, nil); !errors.Is(err, ErrInjected) {
 		t.Errorf("error is %v", err)
 	}

@@ -43,8 +43,8 @@ type faultyUpload struct {
 	upload tusd.Upload
 }
 
-// plain finds the upload that the wrapped store made.
-func plain(upload tusd.Upload) tusd.Upload {
+// unwrap returns the upload of the wrapped store.
+func unwrap(upload tusd.Upload) tusd.Upload {
 	if u, ok := upload.(*faultyUpload); ok {
 		return u.upload
 	}
@@ -70,7 +70,7 @@ func (u *faultyUpload) GetReader(ctx context.Context) (r io.ReadCloser, err erro
 		r, err = u.upload.GetReader(ctx)
 		return err
 	})
-	if err != nil && r != nil { // an answer that gets lost
+	if err != nil && r != nil { // the answer is lost
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, err
@@ -98,9 +98,9 @@ func (s faultyConcater) Concat(ctx context.Context, final tusd.Upload, partials 
 	return s.faults.operation(ctx, func() error {
 		parts := make([]tusd.Upload, len(partials))
 		for i, p := range partials {
-			parts[i] = plain(p)
+			parts[i] = unwrap(p)
 		}
-		return s.to.Concat(ctx, plain(final), parts)
+		return s.to.Concat(ctx, unwrap(final), parts)
 	})
 }
 
@@ -110,7 +110,7 @@ type faultyLengthDeferrer struct {
 }
 
 func (s faultyLengthDeferrer) DeclareLength(ctx context.Context, upload tusd.Upload, length int64) error {
-	return s.faults.operation(ctx, func() error { return s.to.DeclareLength(ctx, plain(upload), length) })
+	return s.faults.operation(ctx, func() error { return s.to.DeclareLength(ctx, unwrap(upload), length) })
 }
 
 type faultyContentServer struct {
@@ -119,11 +119,11 @@ type faultyContentServer struct {
 }
 
 func (s faultyContentServer) ServeContent(ctx context.Context, upload tusd.Upload, w http.ResponseWriter, r *http.Request) error {
-	serve := func() error { return s.to.ServeContent(ctx, plain(upload), w, r) }
+	serve := func() error { return s.to.ServeContent(ctx, unwrap(upload), w, r) }
 	if s.faults.Form != Lost {
 		return s.faults.operation(ctx, serve)
 	}
-	if s.faults.turn() {
+	if s.faults.isDue() {
 		return ErrInjected
 	}
 	return serve()
@@ -142,7 +142,7 @@ func (s faultyLister) List(ctx context.Context, cursor string, before time.Time,
 	return l.names, l.next, err
 }
 
-// listing is what the two methods that list return.
+// listing is the result of List and ListSides.
 type listing struct {
 	names []string
 	next  string
@@ -192,7 +192,7 @@ type faultyAtomicWriter struct {
 
 func (s faultyAtomicWriter) WriteAtomic(ctx context.Context, upload tusd.Upload, offset int64, src io.Reader) (int64, error) {
 	return s.faults.write(ctx, src, func(src io.Reader) (int64, error) {
-		return s.to.WriteAtomic(ctx, plain(upload), offset, src)
+		return s.to.WriteAtomic(ctx, unwrap(upload), offset, src)
 	})
 }
 
@@ -204,5 +204,5 @@ type faultyRewinder struct {
 func (s faultyRewinder) ReadsIncomplete() bool { return s.to.ReadsIncomplete() }
 
 func (s faultyRewinder) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {
-	return s.faults.operation(ctx, func() error { return s.to.Rewind(ctx, plain(upload), offset) })
+	return s.faults.operation(ctx, func() error { return s.to.Rewind(ctx, unwrap(upload), offset) })
 }

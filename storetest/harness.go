@@ -9,8 +9,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Claims is the set of abilities that a store claims. Claimed
-// abilities are tested. Others must be absent: neither served nor advertised.
+// Claims is the set of abilities that a store claims. Claimed abilities are tested. Others
+// must be absent: neither served nor advertised.
 type Claims uint
 
 // One claim for each ability of a tusd.StoreComposer.
@@ -47,17 +47,18 @@ func claimsOf(c *tusd.StoreComposer) Claims {
 	return claims
 }
 
-// Harness makes a store for the suite and describes how it differs from others. New, Reopen and Claims are required.
+// Harness makes a store for the suite and describes its differences from other stores.
+// New, Reopen and Claims are required.
 type Harness struct {
-	// New makes a fresh, empty store that has not been opened, in a composer.
+	// New makes a new, empty store that is not open, in a composer.
 	// If its Locker is nil, the suite uses a tusd.LocalLocker. New registers its
 	// clean-up with tb.Cleanup.
 	New func(tb testing.TB) *tusd.StoreComposer
-	// Reopen shuts down the store that New or Reopen returned, if it needs that,
-	// and makes a store over the same data, not opened, as after a restart of
-	// the process. The suite holds no lease meanwhile.
+	// Reopen closes the store that New or Reopen has returned, and makes a store with the
+	// same data that is not open, as after a restart of the process. The suite holds no
+	// lease meanwhile.
 	Reopen func(tb testing.TB, composer *tusd.StoreComposer) *tusd.StoreComposer
-	// Claims are the abilities that the store is to have.
+	// Claims are the abilities that the store must have.
 	Claims Claims
 
 	// Leftovers returns the names of leftovers: files, parts, multipart uploads
@@ -68,18 +69,18 @@ type Harness struct {
 	// about broken records are skipped.
 	Break func(tb testing.TB, composer *tusd.StoreComposer, id string)
 
-	// Unreadable says that the store can read full uploads only. The suite then
-	// compares the offset of others at once, and the bytes at the end of the
-	// case, after writing the rest.
+	// Unreadable means that the store can read full uploads only. Of other uploads the
+	// suite compares the offset at once, and the bytes at the end of the case, after it
+	// has written the rest.
 	Unreadable bool
-	// LargestUpload bounds the bytes of one upload of the suite, for backends
-	// that are slow to fill; 0: 4 MiB.
+	// LargestUpload is the size of the suite's largest upload, for backends with slow
+	// writes; 0: 4 MiB.
 	LargestUpload int64
 	// SettleTime is the smallest time between two changes whose times differ in
 	// the backend; 0: 50 ms.
 	SettleTime time.Duration
-	// Goroutines is the number of goroutines that the store may keep between
-	// calls, in addition to those right after Open, e.g. for idle connections.
+	// Goroutines is the number of goroutines that the store may have between calls, in
+	// addition to those right after Open, for example for idle connections.
 	Goroutines int
 	// Descriptors is the same for open descriptors.
 	Descriptors int
@@ -109,16 +110,15 @@ type testCase struct {
 	run   func(e *env)
 }
 
-// alone is locked by the one Run that is active in this process.
-var alone sync.Mutex
+// runMutex is held by the Run that is running in this process.
+var runMutex sync.Mutex
 
-// Run tests a store against the contract of package tusd, each case as a
-// subtest on a fresh store. Leaks are counted for the whole process,
-// so nothing else should run at the same time; calls of Run in parallel tests
-// wait for each other.
+// Run tests a store against the contract of package tusd, each case as a subtest on a new
+// store. It counts goroutines and descriptors of the whole process, so no other test
+// should run at the same time; calls of Run in parallel tests wait for each other.
 func Run(t *testing.T, h Harness) {
-	alone.Lock()
-	defer alone.Unlock()
+	runMutex.Lock()
+	defer runMutex.Unlock()
 	for _, c := range suite() {
 		if h.Claims&c.needs == c.needs {
 			t.Run(c.name, func(t *testing.T) { runCase(t, h, c) })
@@ -126,14 +126,14 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-// suite lists all cases.
+// suite returns all cases.
 func suite() []testCase {
 	return slices.Concat(claimCases, createCases, recordCases, idCases, writeCases, interruptCases,
 		readCases, finishCases, terminateCases, concatCases, lengthCases, contentCases,
 		listCases, sideCases, atomicCases, rewindCases, faultCases, handlerCases)
 }
 
-// runCase runs one case on a fresh store and looks for leftovers.
+// runCase runs one case on a new store and checks for leftovers.
 func runCase(tb testing.TB, h Harness, c testCase) {
 	tb.Helper()
 	defer func() {

@@ -14,7 +14,7 @@ import (
 // and after a case.
 type usage struct {
 	goroutines  int
-	descriptors int // 0: the system does not tell
+	descriptors int // 0: unknown
 }
 
 func currentUsage() usage {
@@ -25,9 +25,9 @@ func currentUsage() usage {
 	return usage{runtime.NumGoroutine(), len(open)}
 }
 
-// settledUsage waits until ending goroutines have ended. Otherwise a case could leak
-// as many as were ending at its begin.
-func settledUsage() usage {
+// steadyUsage waits until ending goroutines have ended. Otherwise a case could leak as
+// many as were ending at its begin.
+func steadyUsage() usage {
 	const steady = 50 // yields without a change
 	least := runtime.NumGoroutine()
 	for i := 0; i < steady; i++ {
@@ -42,7 +42,7 @@ func settledUsage() usage {
 // openFiles returns the targets of open descriptors, if the system shows them.
 func openFiles() []string {
 	var files []string
-	open, _ := os.ReadDir("/dev/fd") // what cannot be read is not told
+	open, _ := os.ReadDir("/dev/fd") // after an error the list is incomplete
 	for _, fd := range open {
 		if target, err := os.Readlink("/dev/fd/" + fd.Name()); err == nil {
 			files = append(files, target)

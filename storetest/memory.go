@@ -13,17 +13,18 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Memory is the reference store: every ability, everything in memory, as
-// simple as the contract allows. It is stricter than the contract where that finds
-// faults of callers: a new upload with an offset, an invalid id or a
-// negative length, a wrong offset, a chunk beyond the length, a change after the
-// lease's end and a malformed side record are errors.
+// Memory is the reference store: it has every ability, keeps all data in memory, and is as
+// simple as the contract allows. It is stricter than the contract to find faults of
+// callers: a new upload with an offset, an invalid id or a negative length, a wrong
+// offset, a chunk beyond the length, a change after the end of the lease and a malformed
+// side record are errors.
 //
-// Records are kept as JSON, so that callers and the store share no memory. Safe for concurrent use.
+// Records are stored as JSON, so that callers and the store share no memory. Memory is
+// safe for concurrent use.
 type Memory struct {
-	// Synthetic keeps no bytes but only counts them: whatever is written to
-	// an upload must be its Content, and anything else is an error. So
-	// uploads of any length cost nothing. Set before first use.
+	// Synthetic stores the number of bytes and not the bytes: an upload accepts only its
+	// Content; other bytes are an error. So uploads of any length need no memory. It is
+	// set before the first use.
 	Synthetic bool
 
 	mu      sync.Mutex
@@ -66,9 +67,8 @@ func (m *Memory) Reopen() *Memory {
 	return n
 }
 
-// Fill makes the data of an upload in a Synthetic store its Content up to
-// offset, as if it had been sent. Nothing else may change the upload at the
-// same time.
+// Fill sets the data of an upload in a Synthetic store to its Content up to offset.
+// Nothing else may change the upload at the same time.
 func (m *Memory) Fill(id string, offset int64) error {
 	if !m.Synthetic {
 		return errors.New("storetest: Fill needs a synthetic store")
@@ -87,7 +87,7 @@ func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.File
 	if err := tusd.CheckLease(ctx, lease); err != nil {
 		return nil, err
 	}
-	if err := mayCreate(info); err != nil {
+	if err := checkNewUpload(info); err != nil {
 		return nil, err
 	}
 	info.Storage = map[string]string{"Type": "memory", "Key": info.ID}
@@ -98,11 +98,11 @@ func (m *Memory) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.File
 	if err := m.insert(info.ID, record); err != nil {
 		return nil, err
 	}
-	return m.open(lease, info.ID) // no longer under ctx: the upload exists
+	return m.open(lease, info.ID) // without ctx, because the upload exists
 }
 
-// mayCreate checks the guarantees of NewUpload's caller.
-func mayCreate(info tusd.FileInfo) error {
+// checkNewUpload checks the guarantees of NewUpload's caller.
+func checkNewUpload(info tusd.FileInfo) error {
 	switch err := tusd.ValidateID(info.ID); {
 	case err != nil:
 		return fmt.Errorf("storetest: the caller has not checked the id %q: %w", info.ID, err)

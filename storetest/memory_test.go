@@ -6,7 +6,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-func composed(m *Memory) *tusd.StoreComposer {
+func newComposer(m *Memory) *tusd.StoreComposer {
 	c := tusd.NewStoreComposer()
 	m.UseIn(c)
 	return c
@@ -14,9 +14,9 @@ func composed(m *Memory) *tusd.StoreComposer {
 
 func memoryHarness() Harness {
 	return Harness{
-		New: func(testing.TB) *tusd.StoreComposer { return composed(NewMemory()) },
+		New: func(testing.TB) *tusd.StoreComposer { return newComposer(NewMemory()) },
 		Reopen: func(_ testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer {
-			return composed(c.Core.(*Memory).Reopen())
+			return newComposer(c.Core.(*Memory).Reopen())
 		},
 		Claims: Everything,
 		Break: func(_ testing.TB, c *tusd.StoreComposer, id string) {
@@ -40,7 +40,7 @@ func memoryHarness() Harness {
 
 func TestMemory(t *testing.T) { Run(t, memoryHarness()) }
 
-// TestMemoryCore runs the suite on a composer that has nothing but the core.
+// TestMemoryCore runs the suite on a composer without abilities.
 func TestMemoryCore(t *testing.T) {
 	h := memoryHarness()
 	bare := func(m *Memory) *tusd.StoreComposer {
@@ -56,9 +56,9 @@ func TestMemoryCore(t *testing.T) {
 	Run(t, h)
 }
 
-// Memory refuses calls of NewUpload that break the caller's guarantees. The suite
-// passes on a Memory, so it keeps them.
-func TestMemoryHoldsCallersToTheContract(t *testing.T) {
+// Memory refuses calls of NewUpload that violate the caller's guarantees. Since the suite
+// passes on a Memory, the suite keeps them.
+func TestMemoryChecksItsCallers(t *testing.T) {
 	for what, info := range map[string]tusd.FileInfo{
 		"an offset":         {ID: "a", Size: 10, Offset: 5},
 		"a negative offset": {ID: "a", Size: 10, Offset: -1},
@@ -72,7 +72,7 @@ func TestMemoryHoldsCallersToTheContract(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := m.NewUpload(t.Context(), lease, info); err == nil {
-			t.Errorf("a new upload with %s is taken", what)
+			t.Errorf("a new upload with %s is accepted", what)
 		}
 	}
 }

@@ -22,8 +22,8 @@ var (
 	_ tusd.Rewinder       = (*Memory)(nil)
 )
 
-// own finds the value that this store made.
-func (m *Memory) own(upload tusd.Upload) (*memoryUpload, error) {
+// uploadOf returns the upload if it is of this store.
+func (m *Memory) uploadOf(upload tusd.Upload) (*memoryUpload, error) {
 	u, ok := upload.(*memoryUpload)
 	if !ok || u.store != m {
 		return nil, errors.New("storetest: the upload is of another store")
@@ -33,7 +33,7 @@ func (m *Memory) own(upload tusd.Upload) (*memoryUpload, error) {
 
 // Concat implements tusd.Concater.
 func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
-	f, err := m.own(final)
+	f, err := m.uploadOf(final)
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,11 @@ func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.
 	}
 	var parts []blob
 	for _, partial := range partials {
-		p, err := m.own(partial)
+		p, err := m.uploadOf(partial)
 		if err != nil {
 			return err
 		}
-		data, err := p.whole(ctx)
+		data, err := p.fullData(ctx)
 		if err != nil {
 			return fmt.Errorf("storetest: partial upload %s: %w", p.id, err)
 		}
@@ -55,8 +55,8 @@ func (m *Memory) Concat(ctx context.Context, final tusd.Upload, partials []tusd.
 	return f.replace(join(parts))
 }
 
-// whole returns the data of a full upload.
-func (u *memoryUpload) whole(ctx context.Context) (blob, error) {
+// fullData returns the data of a full upload.
+func (u *memoryUpload) fullData(ctx context.Context) (blob, error) {
 	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (u *memoryUpload) whole(ctx context.Context) (blob, error) {
 	return e.data, err
 }
 
-// replace makes data the bytes of a final upload.
+// replace sets the bytes of a final upload.
 func (u *memoryUpload) replace(data blob) error {
 	if data.size() != u.info.Size {
 		return fmt.Errorf("storetest: the partial uploads have %d bytes, the final upload %s has %d", data.size(), u.id, u.info.Size)
@@ -84,7 +84,7 @@ func (u *memoryUpload) replace(data blob) error {
 
 // DeclareLength implements tusd.LengthDeferrer.
 func (m *Memory) DeclareLength(ctx context.Context, upload tusd.Upload, length int64) error {
-	u, err := m.own(upload)
+	u, err := m.uploadOf(upload)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *Memory) DeclareLength(ctx context.Context, upload tusd.Upload, length i
 
 // ServeContent implements tusd.ContentServer.
 func (m *Memory) ServeContent(ctx context.Context, upload tusd.Upload, w http.ResponseWriter, r *http.Request) error {
-	u, err := m.own(upload)
+	u, err := m.uploadOf(upload)
 	if err != nil {
 		return err
 	}
@@ -124,14 +124,14 @@ func (m *Memory) ServeContent(ctx context.Context, upload tusd.Upload, w http.Re
 	return nil
 }
 
-// WriteAtomic implements tusd.AtomicWriter: the chunk is held back until its
-// source has ended well.
+// WriteAtomic implements tusd.AtomicWriter: it stores the chunk after its source has
+// ended without an error.
 func (m *Memory) WriteAtomic(ctx context.Context, upload tusd.Upload, offset int64, src io.Reader) (int64, error) {
-	u, err := m.own(upload)
+	u, err := m.uploadOf(upload)
 	if err != nil {
 		return 0, err
 	}
-	if err := u.mayWrite(ctx, offset); err != nil {
+	if err := u.checkWrite(ctx, offset); err != nil {
 		return 0, err
 	}
 	chunk, err := io.ReadAll(src)
@@ -149,7 +149,7 @@ func (m *Memory) ReadsIncomplete() bool { return true }
 
 // Rewind implements tusd.Rewinder.
 func (m *Memory) Rewind(ctx context.Context, upload tusd.Upload, offset int64) error {
-	u, err := m.own(upload)
+	u, err := m.uploadOf(upload)
 	if err != nil {
 		return err
 	}

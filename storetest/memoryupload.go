@@ -10,23 +10,23 @@ import (
 	"github.com/tus/tusd"
 )
 
-// chunkBuffer is the size of one Read of a chunk. A write that is cut short keeps
-// the bytes of each Read.
+// chunkBuffer is the size of one Read of a chunk. An interrupted write has stored the
+// bytes of each Read.
 const chunkBuffer = 32 << 10
 
-// memoryUpload is an upload as loaded from a Memory.
+// memoryUpload is an upload that was loaded from a Memory.
 type memoryUpload struct {
 	store *Memory
 	lease tusd.Lease // nil: for reading
 	id    string
 
 	mu   sync.Mutex
-	info tusd.FileInfo // as of the last load or change; Offset included
+	info tusd.FileInfo // of the last load or change, with Offset
 }
 
 var _ tusd.Upload = (*memoryUpload)(nil)
 
-// reload takes over the stored record and offset.
+// reload loads the stored record and offset.
 func (u *memoryUpload) reload() error {
 	info, _, err := u.store.load(u.id)
 	if err != nil {
@@ -72,8 +72,8 @@ func (u *memoryUpload) UpdateInfo(ctx context.Context, change func(*tusd.FileInf
 	return u.storeInfo(info, false)
 }
 
-// storeInfo replaces the record, but for what is the store's: the length and
-// its being deferred only change if length says so.
+// storeInfo replaces the record, without the fields that the store owns. Size and
+// SizeIsDeferred are replaced only if length is set.
 func (u *memoryUpload) storeInfo(info tusd.FileInfo, length bool) error {
 	err := u.store.change(u.id, func(e *memoryEntry) error {
 		var stored tusd.FileInfo
@@ -99,7 +99,7 @@ func (u *memoryUpload) storeInfo(info tusd.FileInfo, length bool) error {
 
 // WriteChunk implements tusd.Upload.
 func (u *memoryUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (n int64, err error) {
-	if err := u.mayWrite(ctx, offset); err != nil {
+	if err := u.checkWrite(ctx, offset); err != nil {
 		return 0, err
 	}
 	buf := make([]byte, chunkBuffer)
@@ -117,8 +117,8 @@ func (u *memoryUpload) WriteChunk(ctx context.Context, offset int64, src io.Read
 	return n, err
 }
 
-// mayWrite checks the guarantees of a write's caller.
-func (u *memoryUpload) mayWrite(ctx context.Context, offset int64) error {
+// checkWrite checks the guarantees of a write's caller.
+func (u *memoryUpload) checkWrite(ctx context.Context, offset int64) error {
 	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
@@ -167,8 +167,7 @@ func (u *memoryUpload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(e.data.reader()), nil
 }
 
-// FinishUpload implements tusd.Upload. Full is all that an upload needs to be
-// complete here.
+// FinishUpload implements tusd.Upload. A full upload is complete without further work.
 func (u *memoryUpload) FinishUpload(ctx context.Context) error {
 	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err

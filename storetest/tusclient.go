@@ -14,26 +14,26 @@ import (
 	"github.com/tus/tusd"
 )
 
-// served is a handler over the case's store behind a real socket, and a
-// client of it. The case leaves the store alone while it runs.
-type served struct {
+// testServer is an HTTP server with a handler on the case's store. The case does not use
+// the store while the server runs.
+type testServer struct {
 	e       *env
 	handler *tusd.Handler
 	server  *httptest.Server
 }
 
-// serve restarts the store behind a handler; faults may be nil.
-func (e *env) serve(faults *Faults) *served {
+// serve restarts the store and starts a server for it; faults may be nil.
+func (e *env) serve(faults *Faults) *testServer {
 	e.Helper()
-	s := &served{e: e, handler: e.newHandler(faults)}
+	s := &testServer{e: e, handler: e.newHandler(faults)}
 	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.handler.ServeHTTP(w, r)
 	}))
 	return s
 }
 
-// newHandler restarts the store and makes a handler over it. If Open fails, it
-// tries again, as an operator would.
+// newHandler restarts the store and makes a handler for it. If Open fails, it tries again
+// once, as an operator does.
 func (e *env) newHandler(faults *Faults) *tusd.Handler {
 	e.Helper()
 	for range 2 {
@@ -59,13 +59,13 @@ func (e *env) newHandler(faults *Faults) *tusd.Handler {
 
 // restart replaces the handler, as an operator does when errors persist. No
 // request may be running.
-func (s *served) restart() {
+func (s *testServer) restart() {
 	s.e.Helper()
 	s.shutdown()
 	s.handler = s.e.newHandler(nil)
 }
 
-func (s *served) shutdown() {
+func (s *testServer) shutdown() {
 	s.e.Helper()
 	ctx, cancel := context.WithTimeout(s.e.Context(), clientTimeout)
 	defer cancel()
@@ -73,7 +73,7 @@ func (s *served) shutdown() {
 }
 
 // stop ends the handler. The case can use the store again, as after a restart.
-func (s *served) stop() {
+func (s *testServer) stop() {
 	s.e.Helper()
 	s.shutdown()
 	s.server.CloseClientConnections()
@@ -82,8 +82,8 @@ func (s *served) stop() {
 	s.e.reopen()
 }
 
-// do sends one request of the protocol; header has names and values.
-func (s *served) do(ctx context.Context, method, url string, body io.Reader, header ...string) (*http.Response, error) {
+// send sends one request of the protocol; header has names and values.
+func (s *testServer) send(ctx context.Context, method, url string, body io.Reader, header ...string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return nil, err
@@ -96,9 +96,9 @@ func (s *served) do(ctx context.Context, method, url string, body io.Reader, hea
 }
 
 // request sends a request that must succeed, and returns status, header and body.
-func (s *served) request(method, url string, header ...string) (status int, h http.Header, body string) {
+func (s *testServer) request(method, url string, header ...string) (status int, h http.Header, body string) {
 	s.e.Helper()
-	r, err := s.do(s.e.Context(), method, url, nil, header...)
+	r, err := s.send(s.e.Context(), method, url, nil, header...)
 	s.e.must(err)
 	defer r.Body.Close()
 	all, err := io.ReadAll(r.Body)
@@ -110,14 +110,14 @@ func (s *served) request(method, url string, header ...string) (status int, h ht
 // after errors as clients of the protocol do. It is not the client of the other tests,
 // internal/tusclient: this package is for authors of stores and imports only the root.
 type tusClient struct {
-	*served
+	*testServer
 	size int64
 
-	url      string // of the upload, once it is known
-	creators int    // creations without an answer
-	failures int    // series of errors; a request that succeeds ends one
-	failing  bool
-	last     error
+	url       string // of the upload, once it is known
+	creations int    // creations that were sent
+	failures  int    // series of errors; a request that succeeds ends one
+	failing   bool
+	last      error
 }
 
 const (
@@ -125,7 +125,7 @@ const (
 	clientTimeout = 20 * time.Second
 )
 
-// upload runs until everything is stored and the server says so.
+// upload runs until the server's offset is the length of the upload.
 func (c *tusClient) upload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
@@ -156,7 +156,7 @@ func (c *tusClient) fail(err error) {
 	c.failing = true
 }
 
-// step does the next thing: create, or ask for the offset and send a chunk.
+// step creates the upload, or requests the offset and sends a chunk.
 func (c *tusClient) step(ctx context.Context) (done bool, err error) {
 	if c.url == "" {
 		return false, c.create(ctx)
@@ -169,20 +169,20 @@ func (c *tusClient) step(ctx context.Context) (done bool, err error) {
 }
 
 func (c *tusClient) create(ctx context.Context) error {
-	c.creators++
-	r, err := c.do(ctx, http.MethodPost, c.server.URL, nil, "Upload-Length", strconv.FormatInt(c.size, 10))
+	c.creations++
+	r, err := c.send(ctx, http.MethodPost, c.server.URL, nil, "Upload-Length", strconv.FormatInt(c.size, 10))
 	if err != nil {
 		return err
 	}
 	defer r.Body.Close()
-	if location := r.Header.Get("Location"); location != "" { // also beside an error: it exists
+	if location := r.Header.Get("Location"); location != "" { // also in an error answer: the upload exists
 		c.url = location
 	}
 	return wantStatus(r, http.StatusCreated)
 }
 
 func (c *tusClient) offset(ctx context.Context) (int64, error) {
-	r, err := c.do(ctx, http.MethodHead, c.url, nil)
+	r, err := c.send(ctx, http.MethodHead, c.url, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -194,7 +194,7 @@ func (c *tusClient) offset(ctx context.Context) (int64, error) {
 }
 
 func (c *tusClient) patch(ctx context.Context, from, to int64) error {
-	r, err := c.do(ctx, http.MethodPatch, c.url, ContentReader(c.id(), from, to),
+	r, err := c.send(ctx, http.MethodPatch, c.url, ContentReader(c.id(), from, to),
 		"Upload-Offset", strconv.FormatInt(from, 10), "Content-Type", "application/offset+octet-stream")
 	if err != nil {
 		return err

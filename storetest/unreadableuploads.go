@@ -18,7 +18,7 @@ func (e *env) readable(upload tusd.Upload) bool {
 	if err == nil {
 		r.Close()
 	}
-	e.wantError("GetReader of what is not complete", err, tusd.ErrIncompleteUpload)
+	e.wantError("GetReader of an incomplete upload", err, tusd.ErrIncompleteUpload)
 	return false
 }
 
