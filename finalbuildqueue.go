@@ -58,6 +58,8 @@ type buildOrder struct {
 	id      string
 	request HTTPRequest
 	full    bool // all its partials are known to be full; they stay full
+	// reserved is set when engine.building is locked for this builder.
+	reserved bool
 	// partials are the ids of its partials, as far as they are known without its
 	// record. They are registered until the work on the final ends.
 	partials []string
@@ -96,7 +98,7 @@ func (e *engine) orderFor(id string, partials ...string) buildOrder {
 // partials. The caller has acquired builders; startBuilding releases it. It reports
 // whether it started a builder.
 func (e *engine) startBuilding(o buildOrder) bool {
-	if !e.building.TryLock(o.id) {
+	if !o.reserved && !e.building.TryLock(o.id) {
 		e.builders.release()
 		return false
 	}

@@ -167,31 +167,37 @@ func (e *engine) removeOldConcatRecords() {
 	})
 }
 
-// createFinal stores the record of a final, not its data. full reports whether all its
-// partials are full.
-func (e *engine) createFinal(op *operation, req finalRequest, key SideKey) (res operationResult, full bool, err error) {
+// createFinal stores the record of a final, not its data, and reserves its place in
+// engine.building for the builder that w.await starts: no other builder, such as one of
+// rescanFinals, may be the first, because only that one removes a final that does not
+// fit.
+func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res operationResult, err error) {
 	ids := uniqueIDs(req.partials)
 	e.registrations.beginRequest(ids)
 	defer e.registrations.endRequest(ids)
 	info := e.newInfo(op, req.metadata, req.rawMeta)
 	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
-	if full, err = e.measurePartials(op.ctx, ids, &info); err != nil {
-		return operationResult{}, false, err
+	if w.full, err = e.measurePartials(op.ctx, ids, &info); err != nil {
+		return operationResult{}, err
 	}
 	u, res, err := e.createLocked(op, info)
 	if err != nil {
-		return res, false, err
+		return res, err
 	}
 	defer u.release()
-	e.registrations.add(u.id, ids...) // the builder removes this registration
-	if err := e.putFinalRecords(u, key); err != nil {
+	e.registrations.add(u.id, ids...)     // the builder removes this registration
+	w.reserved = e.building.TryLock(u.id) // false: the builder of a removed final with this id still works
+	if err := e.putFinalRecords(u, w.key); err != nil {
 		e.registrations.remove(u.id)
-		if e.store.Terminater == nil {
-			return res, false, err
+		if w.reserved {
+			e.building.Unlock(u.id)
 		}
-		return operationResult{}, false, errors.Join(err, e.removeAndPublish(u, e.eventRequest(op)), e.deleteSideRecord(u.ctx, key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
+		if e.store.Terminater == nil {
+			return res, err
+		}
+		return operationResult{}, errors.Join(err, e.removeAndPublish(u, e.eventRequest(op)), e.deleteSideRecord(u.ctx, w.key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
 	}
-	return res, full, nil
+	return res, nil
 }
 
 // putFinalRecords stores the side records of a final: a restart continues to build it,
@@ -297,6 +303,8 @@ type finalWait struct {
 	key   SideKey
 	fresh bool // the request has created the final
 	full  bool // all partials were full at that time
+	// reserved is set when the place in engine.building is reserved for the builder.
+	reserved bool
 
 	decided   atomic.Bool // whether the final stays is decided
 	abandoned atomic.Bool // the final was removed
@@ -311,7 +319,7 @@ func (w *finalWait) findOrCreate(op *operation, req finalRequest) (operationResu
 	res, err := w.e.recentFinal(op, w.key)
 	if err == nil && !res.exists() {
 		w.fresh = true
-		res, w.full, err = w.e.createFinal(op, req, w.key)
+		res, err = w.e.createFinal(op, req, w)
 	}
 	if err == nil {
 		w.id = res.info.ID
@@ -325,7 +333,7 @@ func (w *finalWait) await(op *operation) (operationResult, error) {
 	e := w.e
 	first := make(chan buildOutcome, 1)
 	started := e.startBuilding(buildOrder{
-		id: w.id, request: e.eventRequest(op), full: w.full, report: func(o buildOutcome) { first <- o }, abandon: w.abandon,
+		id: w.id, request: e.eventRequest(op), full: w.full, reserved: w.reserved, report: func(o buildOutcome) { first <- o }, abandon: w.abandon,
 	})
 	timer := time.NewTimer(e.buildTimeout)
 	defer timer.Stop()

@@ -326,3 +326,37 @@ func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
 		t.Errorf("%d finals are to be built, %v", len(names), err)
 	}
 }
+
+// A server that has just started lists the unbuilt finals. It leaves a final that is
+// being created to the request that creates it: that one removes a final which does not
+// fit, and says so.
+func TestListedFinalIsBuiltByItsRequest(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		last := tusd.SideKey{Kind: "building", Name: strings.Repeat("f", 64)} // after all others
+		stored, listed := make(chan struct{}), make(chan struct{})
+		store.onListSides = func(kind string) {
+			if kind == last.Kind {
+				await(t, stored)
+				if err := store.concatStore.PutSide(t.Context(), last, []byte("removed")); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		end := sync.OnceFunc(func() { close(listed) })
+		store.onRead = func(id string) {
+			if id == "removed" {
+				end()
+			}
+		}
+		store.onPutSide = func(key tusd.SideKey) error {
+			if key.Kind == "concat" { // the final's side record of kind building is stored
+				close(stored)
+				await(t, listed)
+			}
+			return nil
+		}
+		store.onConcat = func(func() error) error { return tusd.ErrNoSpace }
+		e := serve(t, store, tusd.Config{})
+		e.postFinal(e.createPartial([]byte("ab"))).status(507)
+	})
+}
