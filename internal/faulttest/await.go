@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// awaitSize waits until a file has so many bytes.
+// awaitSize waits until a file has want bytes.
 func awaitSize(name string, want int64) error {
 	return await(fmt.Sprintf("%s has not got %d bytes", name, want), func() (bool, error) {
 		data, err := os.Stat(name)
@@ -19,7 +19,7 @@ func awaitSize(name string, want int64) error {
 	})
 }
 
-// await waits until a condition holds. otherwise says that it does not.
+// await waits until condition is true. otherwise completes the error "after 30s ...".
 func await(otherwise string, condition func() (bool, error)) error {
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		if done, err := condition(); done || err != nil {

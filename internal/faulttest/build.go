@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Builder builds the daemon, once for each set of build tags. The zero value
-// is ready to use; Remove deletes what was built.
+// Builder builds the daemon once for each set of build tags. The zero value is ready to
+// use.
 type Builder struct {
 	mu    sync.Mutex
 	dir   string
@@ -44,7 +44,7 @@ func (b *Builder) build(tags string) (string, error) {
 	}
 	path := filepath.Join(b.dir, "tusd-"+tags)
 	build := exec.Command("go", "build", "-tags", tags, "-o", path, "github.com/tus/tusd/cmd/tusd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as releases are: its system calls are all its own
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as releases are built; no C library makes system calls
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build with tags %q: %w\n%s", tags, err, output)
 	}
@@ -52,7 +52,7 @@ func (b *Builder) build(tags string) (string, error) {
 	return path, nil
 }
 
-// Remove deletes everything that was built.
+// Remove deletes all binaries.
 func (b *Builder) Remove() error {
 	if b.dir == "" {
 		return nil

@@ -12,43 +12,43 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// TestKillInChunks kills the daemon while chunks with checksums arrive, again
-// and again on one directory.
+// TestKillInChunks kills the daemon many times while chunks with checksums arrive. All
+// daemons have one directory.
 func TestKillInChunks(t *testing.T) {
 	t.Parallel()
-	s := &chunkSiege{launch: Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}}
+	s := &chunkKills{launch: Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}}
 	s.run(t, max(rounds(t)/2, 3))
 }
 
-// TestKillInChunksWithOnePID does the same with a daemon that has process id 1
-// in every life, and that keeps digests of the uploads.
+// TestKillInChunksWithOnePID does the same with daemons that all have process id 1 and keep
+// digests of the uploads.
 func TestKillInChunksWithOnePID(t *testing.T) {
 	needOwnPIDs(t)
 	t.Parallel()
-	s := &chunkSiege{digest: true, launch: Launch{
+	s := &chunkKills{digest: true, launch: Launch{
 		Binary: builder.Binary(t, ""), Dir: t.TempDir(), OwnPIDs: true, Flags: []string{"-digest", "sha256"},
 	}}
 	s.run(t, max(rounds(t)/20, 2))
 }
 
-// chunkSiege kills daemons under a ChunkLoad.
-type chunkSiege struct {
-	launch  Launch
-	digest  bool // of every upload is kept
-	random  *rand.Rand
-	uploads [4]*Proven // by client of the load; nil: none
-	torn    int        // kills with a part of a chunk on the disk
+// chunkKills kills daemons under a ChunkLoad.
+type chunkKills struct {
+	launch      Launch
+	digest      bool // the daemon keeps one of every upload
+	random      *rand.Rand
+	uploads     [4]*VerifiedUpload // one of each client of the load; nil: none
+	interrupted int                // kills after which a part of a chunk was on the disk
 }
 
-// run goes on until so many kills were in the middle of a chunk.
-func (s *chunkSiege) run(t *testing.T, rounds int) {
+// run kills daemons until so many kills were in the middle of a chunk.
+func (s *chunkKills) run(t *testing.T, rounds int) {
 	seed := rand.Uint64()
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	s.random = rand.New(rand.NewPCG(seed, 0))
 	kills := 0
-	for ; s.torn < rounds && kills < 4*rounds; kills++ {
+	for ; s.interrupted < rounds && kills < 4*rounds; kills++ {
 		if s.random.IntN(3) == 0 {
-			s.killInRollback(t)
+			s.killInRollBack(t)
 		}
 		daemon := Start(t, s.launch)
 		err := s.check(daemon.Client())
@@ -59,81 +59,80 @@ func (s *chunkSiege) run(t *testing.T, rounds int) {
 			t.Fatalf("after %d kills: %v\n%s", kills, err, daemon.Output())
 		}
 	}
-	t.Logf("%d of %d kills in the middle of a chunk", s.torn, kills)
-	if s.torn < rounds {
+	t.Logf("%d of %d kills in the middle of a chunk", s.interrupted, kills)
+	if s.interrupted < rounds {
 		t.Error("too few kills came in the middle of a chunk")
 	}
-	if err := inNextLife(t, s.launch, func(l lab) error { return s.check(l.Client) }); err != nil {
+	if err := afterRestart(t, s.launch, func(next server) error { return s.check(next.Client) }); err != nil {
 		t.Fatalf("at the end: %v", err)
 	}
 }
 
-// killInLoad kills the daemon when chunks have begun to arrive.
-func (s *chunkSiege) killInLoad(daemon *Daemon) error {
+// killInLoad kills the daemon at a random time after chunks have begun to arrive.
+func (s *chunkKills) killInLoad(daemon *Daemon) error {
 	load := &ChunkLoad{
-		Client: daemon.Client(), Seed: s.random.Uint64(), Uploads: s.uploads[:], Arriving: make(chan struct{}),
+		Client: daemon.Client(), Seed: s.random.Uint64(), Uploads: s.uploads[:], Receiving: make(chan struct{}),
 	}
 	after := time.Duration(s.random.Int64N(int64(80 * time.Millisecond)))
 	ended := make(chan error, 1)
 	go func() { ended <- load.Run() }()
 	select {
-	case <-load.Arriving:
+	case <-load.Receiving:
 	case <-time.After(waitTimeout):
 	}
-	time.Sleep(after) // not for synchronisation: any moment is right
+	time.Sleep(after) // a random time, nothing is synchronised
 	daemon.Kill()
 	err := <-ended
 	for _, p := range s.uploads {
-		if p != nil && p.torn(s.launch.Dir) {
-			s.torn++
+		if p != nil && p.interrupted(s.launch.Dir) {
+			s.interrupted++
 			break
 		}
 	}
 	return err
 }
 
-// killInRollback asks for all uploads, which takes torn chunks back, and kills
-// the daemon at once.
-func (s *chunkSiege) killInRollback(t *testing.T) {
+// killInRollBack kills a daemon while it answers a HEAD for each upload, which rolls back
+// interrupted chunks.
+func (s *chunkKills) killInRollBack(t *testing.T) {
 	daemon := Start(t, s.launch)
-	asked := make(chan struct{})
+	answered := make(chan struct{})
 	for _, p := range s.uploads {
 		go func() {
 			if p != nil {
 				daemon.Client().Head(p.Path) // the answer does not matter
 			}
-			asked <- struct{}{}
+			answered <- struct{}{}
 		}()
 	}
-	time.Sleep(time.Duration(s.random.Int64N(int64(5 * time.Millisecond)))) // any moment is right
+	time.Sleep(time.Duration(s.random.Int64N(int64(5 * time.Millisecond)))) // a random time, nothing is synchronised
 	daemon.Kill()
 	for range s.uploads {
-		<-asked
+		<-answered
 	}
 }
 
-// check looks at the uploads in the life after a kill, but for some whose next
-// request is to be the next chunk. Half of those that were looked at are
-// completed or removed.
-func (s *chunkSiege) check(c *tusclient.Client) error {
-	l := lab{c, s.launch.Dir}
+// check checks most uploads after a kill; others get a chunk as their next request. It
+// completes and terminates half of those that it has checked.
+func (s *chunkKills) check(c *tusclient.Client) error {
+	daemon := server{c, s.launch.Dir}
 	for i, p := range s.uploads {
-		if p == nil || p.certain() && s.random.IntN(4) == 0 {
+		if p == nil || p.offsetKnown() && s.random.IntN(4) == 0 {
 			continue
 		}
-		if s.random.IntN(8) == 0 { // unseen
+		if s.random.IntN(8) == 0 { // without a request before
 			s.uploads[i] = nil
-			if err := p.Remove(l); err != nil {
+			if err := p.Terminate(daemon); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := p.Check(l, firstRequests[s.random.IntN(len(firstRequests))]); err != nil {
+		if err := p.Check(daemon, firstRequests[s.random.IntN(len(firstRequests))]); err != nil {
 			return err
 		}
 		if s.random.IntN(2) == 0 {
 			s.uploads[i] = nil
-			if err := errors.Join(s.complete(p, c), p.Remove(l)); err != nil {
+			if err := errors.Join(s.complete(p, c), p.Terminate(daemon)); err != nil {
 				return err
 			}
 		}
@@ -141,40 +140,40 @@ func (s *chunkSiege) check(c *tusclient.Client) error {
 	return nil
 }
 
-func (s *chunkSiege) complete(p *Proven, c *tusclient.Client) error {
-	if err := p.Complete(c); err != nil || !s.digest {
+func (s *chunkKills) complete(u *VerifiedUpload, c *tusclient.Client) error {
+	if err := u.Complete(c); err != nil || !s.digest {
 		return err
 	}
-	return awaitDigest(c, p.Path, p.soFar())
+	return awaitDigest(c, u.Path, u.acknowledged())
 }
 
-// TestCheckOfChunks proves the tests above: the check they make finds what is
-// wrong with an upload on which a server died in the middle of a chunk.
+// TestCheckOfChunks shows that the tests above can fail: their check finds damage to an
+// upload whose server was killed in the middle of a chunk.
 func TestCheckOfChunks(t *testing.T) {
-	const unharmed = "nothing"
-	harm := map[string]func(p *Proven, dir string) error{
-		unharmed: func(*Proven, string) error { return nil },
-		"unverified bytes are not rolled back": func(p *Proven, dir string) error {
-			return os.Remove(p.file(dir, ".undo"))
+	const undamaged = "undamaged"
+	damages := map[string]func(p *VerifiedUpload, dir string) error{
+		undamaged: func(*VerifiedUpload, string) error { return nil },
+		"unverified bytes are not rolled back": func(p *VerifiedUpload, dir string) error {
+			return os.Remove(p.fileName(dir, ".undo"))
 		},
-		"a verified byte is another one": func(p *Proven, dir string) error {
-			return changeByte(p.file(dir, ""), p.offset()/2)
+		"a verified byte is changed": func(p *VerifiedUpload, dir string) error {
+			return changeByte(p.fileName(dir, ""), p.offset()/2)
 		},
-		"verified bytes are lost": func(p *Proven, dir string) error {
-			return os.Truncate(p.file(dir, ""), p.offset()-1)
+		"verified bytes are lost": func(p *VerifiedUpload, dir string) error {
+			return os.Truncate(p.fileName(dir, ""), p.offset()-1)
 		},
 	}
-	for name, do := range harm {
+	for name, damage := range damages {
 		for _, first := range firstRequests {
 			t.Run(name+"/"+first.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}
-				p := dieInChunk(t, launch)
-				if err := do(p, launch.Dir); err != nil {
+				p := killInChunk(t, launch)
+				if err := damage(p, launch.Dir); err != nil {
 					t.Fatal(err)
 				}
-				err := inNextLife(t, launch, func(l lab) error { return p.Check(l, first) })
-				if (err == nil) != (name == unharmed) {
+				err := afterRestart(t, launch, func(s server) error { return p.Check(s, first) })
+				if (err == nil) != (name == undamaged) {
 					t.Errorf("the check says: %v", err)
 				}
 			})
@@ -182,37 +181,38 @@ func TestCheckOfChunks(t *testing.T) {
 	}
 }
 
-// dieInChunk makes an upload and kills its server in the middle of a chunk.
-func dieInChunk(t *testing.T, launch Launch) *Proven {
+// killInChunk makes an upload and kills its server in the middle of a chunk.
+func killInChunk(t *testing.T, launch Launch) *VerifiedUpload {
 	t.Helper()
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	p, k, err := (lab{daemon.Client(), launch.Dir}).intoChunk(1<<20, 1<<19)
+	p, k, err := (server{daemon.Client(), launch.Dir}).sendPartOfChunk(1<<20, 1<<19)
 	if err != nil {
 		t.Fatal(err)
 	}
 	daemon.Kill()
 	k.Abort()
-	if !p.torn(launch.Dir) {
-		t.Fatal("no part of the chunk is on the disk, or no mark: this proves nothing")
+	if !p.interrupted(launch.Dir) {
+		t.Fatal("no part of the chunk or no undo record is on the disk: this proves nothing")
 	}
 	return p
 }
 
-// intoChunk makes an upload of two chunks and sends n bytes of a third one of
-// a size, until they are stored.
-func (l lab) intoChunk(size int64, n int) (*Proven, *chunk, error) {
-	p, err := createProven(l.Client, uint64(size), 300_001)
+// sendPartOfChunk makes an upload of two chunks, sends n of the size bytes of a third one,
+// and waits until they are stored.
+func (s server) sendPartOfChunk(size int64, n int) (*VerifiedUpload, *chunk, error) {
+	p, err := createVerified(s.Client, uint64(size), 300_001)
 	if err == nil {
-		err = p.append(l.Client, proofs[1], 1<<20)
+		err = p.append(s.Client, checksumModes[1], 1<<20)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := p.beginPart(l, proofs[n%len(proofs)], size, n)
+	k, err := p.sendPart(s, checksumModes[n%len(checksumModes)], size, n)
 	return p, k, err
 }
 
+// changeByte changes the i-th byte of a file.
 func changeByte(name string, i int64) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {

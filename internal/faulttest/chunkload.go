@@ -10,41 +10,41 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// ChunkLoad is a number of clients that send chunks with checksums, right and
-// wrong ones, until their server dies under them.
+// ChunkLoad is a number of clients that send chunks with right and wrong checksums until
+// their server is killed.
 type ChunkLoad struct {
 	Client *tusclient.Client
 	Seed   uint64
-	// Uploads are gone on with, by one client each; nil: one is made.
-	Uploads []*Proven
-	// Arriving is closed when a chunk has been sent in part.
-	Arriving chan struct{}
+	// Uploads are continued by one client each. A client without one (nil) makes one.
+	Uploads []*VerifiedUpload
+	// Receiving is closed when a part of a chunk has been sent.
+	Receiving chan struct{}
 
-	arriving sync.Once
+	receiving sync.Once
 }
 
-// Run works until the server does not answer any more, which is no error. An
+// Run sends requests until the server does not answer any more, which is no error. An
 // answer that is not allowed is an error.
 func (l *ChunkLoad) Run() error {
-	wrong := make(chan error, len(l.Uploads))
+	errs := make(chan error, len(l.Uploads))
 	for i := range l.Uploads {
-		go func() { wrong <- l.work(i) }()
+		go func() { errs <- l.work(i) }()
 	}
 	var err error
 	for range l.Uploads {
-		if e := <-wrong; e != nil {
+		if e := <-errs; e != nil {
 			err = e
 		}
 	}
 	return err
 }
 
-// work is one client's.
+// work runs one client.
 func (l *ChunkLoad) work(i int) error {
 	random := rand.New(rand.NewPCG(l.Seed, uint64(i)))
 	for {
 		err := l.step(i, random)
-		if _, ok := err.(died); ok {
+		if _, ok := err.(noAnswer); ok {
 			return nil
 		}
 		if err != nil {
@@ -53,36 +53,36 @@ func (l *ChunkLoad) work(i int) error {
 	}
 }
 
-// step makes an upload or adds a chunk to it.
+// step makes an upload or appends a chunk to it.
 func (l *ChunkLoad) step(i int, random *rand.Rand) error {
 	const first, enough = 1 << 20, 64 << 20
 	if p := l.Uploads[i]; p != nil && p.offset() < enough {
 		return l.addChunk(p, random)
 	}
-	p, err := createProven(l.Client, random.Uint64(), 1+random.Int64N(first))
+	p, err := createVerified(l.Client, random.Uint64(), 1+random.Int64N(first))
 	if err != nil {
-		return diedOr(err)
+		return asNoAnswer(err)
 	}
 	l.Uploads[i] = p
-	return diedOr(p.append(l.Client, proofs[random.IntN(len(proofs))], 1+random.Int64N(first)))
+	return asNoAnswer(p.append(l.Client, checksumModes[random.IntN(len(checksumModes))], 1+random.Int64N(first)))
 }
 
-// addChunk sends 1 to 64 MiB, most often few, with the right checksum or a
-// wrong one, or stops in the middle.
-func (l *ChunkLoad) addChunk(p *Proven, random *rand.Rand) error {
+// addChunk sends a chunk of 1 to 64 MiB, mostly a small one, with a right or a wrong
+// checksum. It may stop in the middle and wait for the kill.
+func (l *ChunkLoad) addChunk(u *VerifiedUpload, random *rand.Rand) error {
 	size := 1<<20 + random.Int64N(63<<20>>random.IntN(6))
-	k, err := p.begin(l.Client, proofs[random.IntN(len(proofs))], size)
+	k, err := u.openChunk(l.Client, checksumModes[random.IntN(len(checksumModes))], size)
 	if err != nil {
-		return diedOr(err)
+		return asNoAnswer(err)
 	}
 	middle := random.IntN(len(k.body))
 	if random.IntN(4) == 0 {
-		k.spoil(middle)
+		k.corrupt(middle)
 	}
 	err = k.send(middle)
-	l.arriving.Do(func() { close(l.Arriving) })
-	if err == nil && random.IntN(3) > 0 { // else wait for the end of the server
-		k.finish()
+	l.receiving.Do(func() { close(l.Receiving) })
+	if err == nil && random.IntN(3) > 0 { // else wait for the kill
+		k.sendRest()
 	}
-	return diedOr(k.answer())
+	return asNoAnswer(k.checkAnswer())
 }

@@ -14,28 +14,27 @@ import (
 // powerChunk is the size of the chunks in which the power is cut.
 const powerChunk = 12 << 20
 
-// fills are the bytes of a chunk that have arrived when the power is cut: most
-// from nothing to all of it but the end of the request, which comes with the
-// checksum.
-var fills = []int{1, powerChunk / 2, 0, 4096, 1 << 20, 5<<20 + 1, powerChunk / 3, powerChunk * 3 / 4, 10 << 20, powerChunk - 1}
+// arrivedBytes are the numbers of bytes of a chunk that have arrived when the power is cut.
+// The last byte never has: the chunk is not verified yet.
+var arrivedBytes = []int{1, powerChunk / 2, 0, 4096, 1 << 20, 5<<20 + 1, powerChunk / 3, powerChunk * 3 / 4, 10 << 20, powerChunk - 1}
 
-// TestPowerCutInChunk cuts the power in the middle of a chunk with a checksum:
-// all before it is there, and nothing of it. Where mounts are not required it
-// does so for a few fills only.
+// TestPowerCutInChunk cuts the power in the middle of a chunk with a checksum: afterwards
+// all chunks before it are stored, and no byte of it. Unless mounts are required, it does so
+// after two numbers of bytes only.
 func TestPowerCutInChunk(t *testing.T) {
 	NeedMounts(t)
-	some := fills[:2]
+	some := arrivedBytes[:2]
 	if require.Required("mounts") {
-		some = fills
+		some = arrivedBytes
 	}
-	for i, fill := range some {
-		for j, w := range ways {
-			t.Run(fmt.Sprintf("%d/%s", fill, w.name), func(t *testing.T) {
+	for i, arrived := range some {
+		for j, c := range cuts {
+			t.Run(fmt.Sprintf("%d/%s", arrived, c.name), func(t *testing.T) {
 				t.Parallel()
-				// Every other time the part is on the disk, as if the kernel had
-				// written it back, and it alone.
-				play := cutInChunk(fill, (i+j)%2 == 0)
-				if err := powerCut(t, Launch{Binary: builder.Binary(t, "")}, play, 0, w.cut); err != nil {
+				// In every second test the data of the chunk is on the disk and its undo record
+				// may not be, as after a write-back of the kernel.
+				run := scenarioInChunk(arrived, (i+j)%2 == 0)
+				if err := powerCut(t, Launch{Binary: builder.Binary(t, "")}, run, 0, c.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -43,14 +42,14 @@ func TestPowerCutInChunk(t *testing.T) {
 	}
 }
 
-// cutInChunk ends while a chunk is arriving.
-func cutInChunk(fill int, writtenBack bool) scene {
-	return func(l lab) (func(lab) error, error) {
-		p, _, err := l.intoChunk(powerChunk, fill)
+// scenarioInChunk ends when so many bytes of a chunk have arrived.
+func scenarioInChunk(arrived int, writtenBack bool) scenario {
+	return func(s server) (func(server) error, error) {
+		u, _, err := s.sendPartOfChunk(powerChunk, arrived)
 		if err == nil && writtenBack {
-			err = syncFile(p.file(l.dir, ""))
+			err = syncFile(u.fileName(s.dir, ""))
 		}
-		return p.holds(firstRequests[fill%len(firstRequests)]), err
+		return u.checkAll(firstRequests[arrived%len(firstRequests)]), err
 	}
 }
 
@@ -62,80 +61,81 @@ func syncFile(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// holds is what has to hold of an upload in the next life of its server.
-func (p *Proven) holds(first firstRequest) func(lab) error {
-	return func(l lab) error {
-		if err := p.Check(l, first); err != nil {
+// checkAll returns the check of the upload after a restart of the server.
+func (u *VerifiedUpload) checkAll(first firstRequest) func(server) error {
+	return func(s server) error {
+		if err := u.Check(s, first); err != nil {
 			return err
 		}
-		return errors.Join(p.Complete(l.Client), p.Remove(l))
+		return errors.Join(u.Complete(s.Client), u.Terminate(s))
 	}
 }
 
-// chunkScenes end with an answer about a chunk with a checksum.
-var chunkScenes = []struct {
+// chunkScenarios end with an answer about a chunk with a checksum.
+var chunkScenarios = []struct {
 	name string
-	play scene
+	run  scenario
 }{
-	{"accepted", afterChunk(nil)},
-	{"mismatch", afterChunk(wrongChunk)},
-	{"mismatch written back", afterChunk(func(l lab, p *Proven, w proof) error {
-		return wrongChunkAfter(l, p, w, func() error { return syncFile(p.file(l.dir, "")) })
+	{"accepted", scenarioAfterChunk(nil)},
+	{"mismatch", scenarioAfterChunk(sendCorrupted)},
+	{"mismatch written back", scenarioAfterChunk(func(s server, u *VerifiedUpload, mode checksumMode) error {
+		return sendCorruptedAfter(s, u, mode, func() error { return syncFile(u.fileName(s.dir, "")) })
 	})},
-	{"cut connection", afterChunk(func(l lab, p *Proven, w proof) error {
-		k, err := p.beginPart(l, w, powerChunk, powerChunk/2)
+	{"cut connection", scenarioAfterChunk(func(s server, u *VerifiedUpload, mode checksumMode) error {
+		k, err := u.sendPart(s, mode, powerChunk, powerChunk/2)
 		if err != nil {
 			return err
 		}
 		k.Abort()
-		return p.head(l.Client)
+		return u.head(s.Client)
 	})},
 }
 
-// afterChunk ends with the answer to a chunk, and to what next does.
-func afterChunk(next func(lab, *Proven, proof) error) scene {
-	return func(l lab) (func(lab) error, error) {
-		p, err := createProven(l.Client, 1, 100_000)
-		for _, w := range proofs {
+// scenarioAfterChunk ends with the answer to a chunk, or with next.
+func scenarioAfterChunk(next func(server, *VerifiedUpload, checksumMode) error) scenario {
+	return func(s server) (func(server) error, error) {
+		u, err := createVerified(s.Client, 1, 100_000)
+		for _, mode := range checksumModes {
 			if err == nil {
-				err = p.append(l.Client, w, 3<<20+1)
+				err = u.append(s.Client, mode, 3<<20+1)
 			}
 			if err == nil && next != nil {
-				err = next(l, p, w)
+				err = next(s, u, mode)
 			}
 		}
-		return p.holds(firstRequests[0]), err
+		return u.checkAll(firstRequests[0]), err
 	}
 }
 
-func wrongChunk(l lab, p *Proven, w proof) error {
-	return wrongChunkAfter(l, p, w, func() error { return nil })
+// sendCorrupted sends a chunk with a wrong checksum.
+func sendCorrupted(s server, u *VerifiedUpload, mode checksumMode) error {
+	return sendCorruptedAfter(s, u, mode, func() error { return nil })
 }
 
-// wrongChunkAfter sends a chunk that is refused, and does something when half
-// of it is stored.
-func wrongChunkAfter(l lab, p *Proven, w proof, before func() error) error {
-	k, err := p.beginPart(l, w, 4<<20, 2<<20)
+// sendCorruptedAfter sends a chunk with a wrong checksum, and calls before when half of it
+// is stored.
+func sendCorruptedAfter(s server, u *VerifiedUpload, mode checksumMode, before func() error) error {
+	k, err := u.sendPart(s, mode, 4<<20, 2<<20)
 	if err != nil {
 		return err
 	}
 	if err := before(); err != nil {
 		return err
 	}
-	k.spoil(3 << 20)
-	k.finish()
-	return k.answer()
+	k.corrupt(3 << 20)
+	k.sendRest()
+	return k.checkAnswer()
 }
 
-// TestPowerCutAfterChunk cuts the power after an answer about a chunk: what
-// was accepted is there, what was refused is not.
+// TestPowerCutAfterChunk cuts the power after the answer to a chunk: afterwards an accepted
+// chunk is stored, and a refused one is not.
 func TestPowerCutAfterChunk(t *testing.T) {
 	NeedMounts(t)
-	for _, s := range chunkScenes {
-		for _, w := range ways {
-			t.Run(s.name+"/"+w.name, func(t *testing.T) {
+	for _, s := range chunkScenarios {
+		for _, c := range cuts {
+			t.Run(s.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
-				if err := powerCut(t, Launch{Binary: builder.Binary(t, "")}, s.play, 0, w.cut); err != nil {
+				if err := powerCut(t, Launch{Binary: builder.Binary(t, "")}, s.run, 0, c.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -143,17 +143,17 @@ func TestPowerCutAfterChunk(t *testing.T) {
 	}
 }
 
-// TestPowerCutInChunkSeesMissingSyncs proves the tests above: their check fails
+// TestPowerCutInChunkSeesMissingSyncs shows that the tests above can fail: their check fails
 // on a server that never syncs.
 func TestPowerCutInChunkSeesMissingSyncs(t *testing.T) {
 	NeedMounts(t)
-	for _, w := range ways {
-		t.Run(w.name, func(t *testing.T) {
+	for _, c := range cuts {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			launch := Launch{Binary: builder.Binary(t, "tusd_broken_nosync")}
-			for name, play := range map[string]scene{"in a chunk": cutInChunk(1<<20, false), "after one": afterChunk(nil)} {
-				if err := lossWithin(3, func() error { return powerCut(t, launch, play, 0, w.cut) }); err != nil {
-					t.Errorf("%s, a server without syncs: %v", name, err)
+			for name, run := range map[string]scenario{"in a chunk": scenarioInChunk(1<<20, false), "after one": scenarioAfterChunk(nil)} {
+				if err := expectLoss(3, func() error { return powerCut(t, launch, run, 0, c.cut) }); err != nil {
+					t.Errorf("%s, on a server without syncs: %v", name, err)
 				}
 			}
 		})

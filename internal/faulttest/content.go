@@ -9,17 +9,15 @@ import (
 	"io"
 )
 
-// Segment is a run of bytes that are a function of a seed and their offset:
-// any piece can be made and compared anywhere, and bytes that were doubled,
-// moved or belong to another upload are seen as wrong.
-type Segment struct {
+// Source is a sequence of bytes that depend on a seed and their offset. Any range of it can
+// be made again to compare it, and differs from every other range and every other source.
+type Source struct {
 	Seed   uint64
 	Length int64
 }
 
-// Content is what an upload should hold: one segment, or those of its partial
-// uploads.
-type Content []Segment
+// Content is the content of an upload: one source, or those of its partial uploads.
+type Content []Source
 
 // Length is the number of bytes.
 func (c Content) Length() (sum int64) {
@@ -43,11 +41,11 @@ func (c Content) Reader(offset int64) io.Reader {
 	return io.MultiReader(rest...)
 }
 
-// Piece returns n bytes from offset on, or fewer at the end.
-func (c Content) Piece(offset, n int64) []byte {
-	piece := make([]byte, max(min(n, c.Length()-offset), 0))
-	io.ReadFull(c.Reader(offset), piece) // neither side can fail
-	return piece
+// Bytes returns n bytes from offset, or fewer at the end.
+func (c Content) Bytes(offset, n int64) []byte {
+	b := make([]byte, max(min(n, c.Length()-offset), 0))
+	io.ReadFull(c.Reader(offset), b) // cannot fail
+	return b
 }
 
 // Compare reads got to its end and reports the first difference.
@@ -70,7 +68,7 @@ func (c Content) Compare(got io.Reader) error {
 	}
 }
 
-// atEnd reports bytes behind the expected end.
+// atEnd returns an error if got has more bytes.
 func atEnd(got io.Reader, offset int64) error {
 	n, err := io.Copy(io.Discard, got)
 	if n > 0 {
@@ -93,11 +91,11 @@ func mismatch(a, b []byte) int {
 	return -1
 }
 
-// ReadAt implements io.ReaderAt within the segment. It shares nothing, and the
-// race detector would make it ten times slower.
+// ReadAt implements io.ReaderAt. It shares nothing, and the race detector would make it ten
+// times slower.
 //
 //go:norace
-func (s Segment) ReadAt(p []byte, offset int64) (n int, err error) {
+func (s Source) ReadAt(p []byte, offset int64) (n int, err error) {
 	if left := s.Length - offset; int64(len(p)) > left {
 		p, err = p[:max(left, 0)], io.EOF
 	}
@@ -116,7 +114,7 @@ func (s Segment) ReadAt(p []byte, offset int64) (n int, err error) {
 }
 
 // word returns the i-th eight bytes.
-func (s Segment) word(i int64) uint64 {
+func (s Source) word(i int64) uint64 {
 	x := s.Seed + uint64(i+1)*0x9e3779b97f4a7c15 // the generator splitmix64
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

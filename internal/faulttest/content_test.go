@@ -20,14 +20,14 @@ func TestContentIsAFunctionOfSeedAndOffset(t *testing.T) {
 			t.Errorf("from %d: not the same bytes, or %v", offset, err)
 		}
 	}
-	if bytes.Equal(all[:13], Content{{Seed: 2, Length: 13}}.Piece(0, 13)) {
+	if bytes.Equal(all[:13], Content{{Seed: 2, Length: 13}}.Bytes(0, 13)) {
 		t.Error("two seeds make the same bytes")
 	}
 }
 
 func TestCompareFindsDifferences(t *testing.T) {
 	content := Content{{Seed: 7, Length: 100_000}, {Seed: 8, Length: 50_000}}
-	right := content.Piece(0, content.Length())
+	right := content.Bytes(0, content.Length())
 	changed := func(i int) []byte {
 		wrong := bytes.Clone(right)
 		wrong[i] ^= 1

@@ -15,14 +15,14 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// countedCalls are those that can have to do with a file.
+// countedCalls are the system calls that may be on a file.
 const countedCalls = "trace=%file,%desc"
 
-// requestCalls are the system calls on the upload directory and its files that
-// one request makes, in their order, as recorded: who adds one has to say so
-// here. None but the first reads the record, which nobody else has changed. The locker's own are not among them, and pwrite64 stands for as many
-// as the packets of the body were.
-var requestCalls = map[string]map[string]string{
+// expectedCalls are the system calls of one request on the upload directory and its files,
+// in order, without those of the locker. Only POST writes the record, and no request reads
+// it: it is cached. pwrite64 stands for any number of them in a row: it is one for each
+// packet of the body. A change that adds a call changes this table.
+var expectedCalls = map[string]map[string]string{
 	"none": {
 		"POST":   "fstatfs openat close openat write fstat close",
 		"HEAD":   "newfstatat newfstatat",
@@ -37,24 +37,24 @@ var requestCalls = map[string]map[string]string{
 	},
 }
 
-// TestSystemCallsPerRequest holds what each request costs.
+// TestSystemCallsPerRequest compares the system calls of each request with expectedCalls.
 func TestSystemCallsPerRequest(t *testing.T) {
 	NeedStrace(t)
-	for level, want := range requestCalls {
+	for level, want := range expectedCalls {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
 			got := traceRequests(t, level)
 			for method, calls := range want {
 				if got[method] != calls {
-					t.Errorf("%s makes the calls\n%s\nrecorded are\n%s", method, got[method], calls)
+					t.Errorf("%s makes the calls\n%s\nwant\n%s", method, got[method], calls)
 				}
 			}
 		})
 	}
 }
 
-// traceRequests returns the calls of each method's last request on a daemon
-// that has served such requests before.
+// traceRequests returns the calls of a request of each method, on a daemon that has served
+// one before.
 func traceRequests(t *testing.T, level string) map[string]string {
 	trace := filepath.Join(t.TempDir(), "trace")
 	launch := Launch{
@@ -63,7 +63,7 @@ func traceRequests(t *testing.T, level string) map[string]string {
 	}
 	daemon := Start(t, launch)
 	for range 2 {
-		if err := liveAndDie(daemon.Client()); err != nil {
+		if err := createPatchHeadDelete(daemon.Client()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,8 +77,8 @@ func traceRequests(t *testing.T, level string) map[string]string {
 	return callsByMethod(ParseTrace(lines), launch.Dir)
 }
 
-// liveAndDie makes an upload of 4 KiB, asks for its offset and removes it.
-func liveAndDie(client *tusclient.Client) error {
+// createPatchHeadDelete makes an upload of 4 KiB, requests its offset and terminates it.
+func createPatchHeadDelete(client *tusclient.Client) error {
 	created, err := client.Create(4096)
 	if err != nil {
 		return err
@@ -96,15 +96,15 @@ func liveAndDie(client *tusclient.Client) error {
 		if err != nil {
 			return err
 		}
-		if err := answer.Want("a step of an upload's life", step.status); err != nil {
+		if err := answer.Want("a request", step.status); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// callsByMethod returns the names of the calls on files of dir from the
-// arrival of each method's last request to its answer.
+// callsByMethod returns the calls on files of dir between the last request of each method
+// and its answer.
 func callsByMethod(calls []*Call, dir string) map[string]string {
 	byMethod := make(map[string][]string)
 	method := ""
@@ -123,29 +123,29 @@ func callsByMethod(calls []*Call, dir string) map[string]string {
 	}
 	names := make(map[string]string)
 	for method, calls := range byMethod {
-		names[method] = strings.Join(packetsAsOne(calls), " ")
+		names[method] = strings.Join(mergeWrites(calls), " ")
 	}
 	return names
 }
 
-// packetsAsOne lets pwrite64 stand for all that follow it.
-func packetsAsOne(calls []string) []string {
+// mergeWrites merges pwrite64 calls in a row.
+func mergeWrites(calls []string) []string {
 	return slices.CompactFunc(calls, func(a, b string) bool { return a == "pwrite64" && b == a })
 }
 
-// TestStartDoesNotLookAtUploads: a daemon starts as fast on many uploads as on
-// few.
-func TestStartDoesNotLookAtUploads(t *testing.T) {
+// TestStartReadsNoUploads compares the system calls of a start with few uploads and with
+// many.
+func TestStartReadsNoUploads(t *testing.T) {
 	NeedStrace(t)
 	t.Parallel()
 	few, many := callsOfStart(t, 10), callsOfStart(t, 5000)
-	if few == 0 || many > few+20 { // the runtime makes one or another, now and then
-		t.Errorf("to start takes %d system calls on the directory with 5000 uploads, %d with 10", many, few)
+	if few == 0 || many > few+20 { // the runtime makes some now and then
+		t.Errorf("a start makes %d system calls on a directory with 5000 uploads, %d with 10", many, few)
 	}
 }
 
-// callsOfStart counts the calls on a directory with n uploads of a daemon that
-// starts, serves a request and stops.
+// callsOfStart counts the calls on a directory with n uploads when a daemon starts, serves a
+// request and stops.
 func callsOfStart(t *testing.T, n int) (count int) {
 	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
 	for i := range n {

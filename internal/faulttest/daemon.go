@@ -23,18 +23,18 @@ const waitTimeout = 30 * time.Second
 
 var startupLine = regexp.MustCompile(`You can now upload files to: https?://([^/]+)/files/|Uploads are received on the Unix socket (.+)`)
 
-// Launch says how a daemon is to be run.
+// Launch is how to start a daemon.
 type Launch struct {
 	Binary string
-	Dir    string   // of the uploads; "": Flags say where they are
+	Dir    string   // of the uploads; "": Flags name another storage
 	Flags  []string // further flags
 	Env    []string // further variables of the environment
 	Socket string   // the Unix socket to listen on; "": a free TCP port
-	// Tracer, if not empty, is a command line in front of the daemon's that
-	// runs it as the same process (strace -D ...).
+	// Tracer, if not empty, is the beginning of the command line: a program that becomes
+	// the daemon (strace -D ...).
 	Tracer []string
-	// OwnPIDs gives the daemon a process id namespace of its own, in which it
-	// has id 1, as in a container. Needs root.
+	// OwnPIDs starts the daemon in a new process id namespace, in which it has id 1, as in
+	// a container. Needs root.
 	OwnPIDs bool
 }
 
@@ -43,13 +43,13 @@ type Daemon struct {
 	Address string // host:port, or the path of the socket
 
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd has been waited for
+	exited chan struct{} // closed when the process has ended
 	mu     sync.Mutex
-	output bytes.Buffer // what it has printed, with both streams
-	unread sync.Mutex   // held while the output is not read
+	output bytes.Buffer // of both streams
+	unread sync.Mutex   // locked while the output is not read
 }
 
-// Start runs a daemon until the test ends, and returns when it serves.
+// Start starts a daemon and returns when it serves. It is killed when the test ends.
 func Start(t testing.TB, launch Launch) *Daemon {
 	t.Helper()
 	d, err := TryStart(t, launch)
@@ -59,7 +59,7 @@ func Start(t testing.TB, launch Launch) *Daemon {
 	return d
 }
 
-// TryStart is Start for a daemon that may be unable to.
+// TryStart is Start for a daemon that may fail to start.
 func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
 	line := append(launch.Tracer, launch.Binary)
 	line = append(line, launch.storing()...)
@@ -88,7 +88,7 @@ func TryStart(t testing.TB, launch Launch) (*Daemon, error) {
 	return d, d.awaitAddress(address)
 }
 
-// storing are the flags that say where uploads are kept.
+// storing returns the flags of the storage.
 func (l Launch) storing() []string {
 	if l.Dir == "" {
 		return nil
@@ -96,7 +96,7 @@ func (l Launch) storing() []string {
 	return []string{"-upload-dir", l.Dir}
 }
 
-// listening are the flags that say where the daemon listens.
+// listening returns the flags of the address.
 func (l Launch) listening() []string {
 	if l.Socket != "" {
 		return []string{"-unix-sock", l.Socket}
@@ -104,7 +104,7 @@ func (l Launch) listening() []string {
 	return []string{"-host", "127.0.0.1", "-port", "0"}
 }
 
-// follow collects what the daemon prints until it ends, and finds its address.
+// follow collects the output of the daemon until it ends, and finds its address.
 func (d *Daemon) follow(output io.Reader, address chan<- string) {
 	defer close(address)
 	lines := bufio.NewReader(output)
@@ -123,7 +123,7 @@ func (d *Daemon) follow(output io.Reader, address chan<- string) {
 	}
 }
 
-// awaitReader waits while the output is not to be read.
+// awaitReader waits while StopReading is in effect.
 func (d *Daemon) awaitReader() {
 	d.unread.Lock()
 	defer d.unread.Unlock()
@@ -144,27 +144,27 @@ func (d *Daemon) awaitAddress(address <-chan string) error {
 	}
 }
 
-// Output is what the daemon has printed so far.
+// Output returns the output of the daemon so far.
 func (d *Daemon) Output() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.output.String()
 }
 
-// Ignore leaves unread what the daemon prints, until resume is called. What
-// the pipe takes is still taken.
-func (d *Daemon) Ignore() (resume func()) {
+// StopReading stops reading the output of the daemon until resume is called. The pipe
+// still takes as much as fits into it.
+func (d *Daemon) StopReading() (resume func()) {
 	d.unread.Lock()
 	return d.unread.Unlock
 }
 
-// Kill ends the daemon as kill -9 does, and waits until it is gone.
+// Kill kills the daemon as kill -9 does, and waits until it has ended.
 func (d *Daemon) Kill() {
-	d.cmd.Process.Kill() // fails only if it has ended already
+	d.cmd.Process.Kill() // fails only if it has ended
 	<-d.exited
 }
 
-// Stop ends the daemon as an operator does, and expects exit code 0.
+// Stop stops the daemon with SIGTERM, and expects exit code 0.
 func (d *Daemon) Stop() error {
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -185,5 +185,11 @@ func (d *Daemon) Stop() error {
 // Client returns a client of the daemon.
 func (d *Daemon) Client() *tusclient.Client { return tusclient.New(d.Address) }
 
-// PID is the process id as seen from here.
+// PID is the process id in the namespace of the test.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
+// server is a client of a daemon, and the directory of its uploads.
+type server struct {
+	*tusclient.Client
+	dir string
+}

@@ -15,27 +15,27 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// withDescriptors is a Tracer that lets a daemon have n descriptors.
-func withDescriptors(n int) []string {
+// limitDescriptors returns a Tracer that limits a daemon to n descriptors.
+func limitDescriptors(n int) []string {
 	return []string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, n)}
 }
 
-// TestTrafficBesideSlowUploads: with the 1024 descriptors that many systems give
-// a process, 200 slow uploads leave enough for ordinary traffic.
-func TestTrafficBesideSlowUploads(t *testing.T) {
+// TestRequestsBesideSlowUploads sends requests beside 200 slow uploads to a daemon with 1024
+// descriptors, the limit of many systems.
+func TestRequestsBesideSlowUploads(t *testing.T) {
 	t.Parallel()
-	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: withDescriptors(1024)}
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: limitDescriptors(1024)}
 	daemon := Start(t, launch)
 	slow := &slowUploads{client: daemon.Client()}
 	body := make([]byte, 4096)
 	for range 200 {
-		if err := slow.begin(2*int64(len(body)), body); err != nil {
+		if err := slow.open(2*int64(len(body)), body); err != nil {
 			t.Fatal(err)
 		}
 	}
 	daemon.awaitReceiving(t, 200)
 	for range 50 {
-		if err := wholeLife(slow.client); err != nil {
+		if err := uploadAndDelete(slow.client); err != nil {
 			t.Fatalf("beside 200 slow uploads: %v", err)
 		}
 	}
@@ -44,23 +44,23 @@ func TestTrafficBesideSlowUploads(t *testing.T) {
 	}
 }
 
-// TestNoDescriptorsLeft: when idle connections take every descriptor, requests wait or
-// get answers after which clients come back; nothing that was acknowledged is lost or
-// called missing; the log stays short; and when they close, all is as before.
+// TestNoDescriptorsLeft opens idle connections until the daemon has no descriptor left.
+// Requests must wait or get transient errors, no acknowledged byte may be lost, the log must
+// stay short, and when the connections close, requests succeed again.
 func TestNoDescriptorsLeft(t *testing.T) {
 	t.Parallel()
 	const descriptors = 64
-	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: withDescriptors(descriptors)}
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: limitDescriptors(descriptors)}
 	daemon := Start(t, launch)
 	client := daemon.Client()
-	kept, err := create(client, Content{{Seed: 3, Length: 9000}})
+	ack, err := create(client, Content{{Seed: 3, Length: 9000}})
 	if err == nil {
-		err = patch(client, kept, 4000)
+		err = patch(client, ack, 4000)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting, err := connectAll(daemon.Address, 20) // connections that the server has accepted
+	accepted, err := connectAll(daemon.Address, 20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,29 +69,29 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitOutput(t, daemon, "new connections wait")
-	daemon.awaitDescriptors(t, descriptors) // one that was used for a moment is taken by the next stranger
-	met := 0
-	for i, c := range waiting {
-		short, err := requestOver(c, kept, i)
+	daemon.awaitDescriptors(t, descriptors) // the accepted ones were open for a moment only
+	refusals := 0
+	for i, c := range accepted {
+		short, err := requestWithoutDescriptors(c, ack, i)
 		if err != nil {
 			t.Error(err)
 		}
 		if short {
-			met++
+			refusals++
 		}
 	}
-	if met == 0 {
-		t.Error("no request met the lack of descriptors: this shows nothing")
+	if refusals == 0 {
+		t.Error("no request was refused for lack of descriptors: this proves nothing")
 	}
-	for _, c := range append(waiting, idle...) {
+	for _, c := range append(accepted, idle...) {
 		c.Close()
 	}
-	awaitWholeLife(t, client)
-	if err := AllPromises.Check(client, []*Promise{kept}); err != nil {
+	awaitUpload(t, client)
+	if err := EveryAck.Check(client, []*Ack{ack}); err != nil {
 		t.Error(err)
 	}
 	if n := strings.Count(daemon.Output(), "new connections wait") + strings.Count(daemon.Output(), "Accept error"); n > 2 {
-		t.Errorf("%d lines in the log tell of it", n)
+		t.Errorf("%d lines in the log are about it", n)
 	}
 }
 
@@ -108,31 +108,32 @@ func connectAll(address string, n int) (clients []*tusclient.Client, err error) 
 	return clients, nil
 }
 
-// awaitWholeLife waits until uploads succeed: the server closes what idle clients
-// have left one connection after the other.
-func awaitWholeLife(t *testing.T, client *tusclient.Client) {
+// awaitUpload waits until an upload succeeds: the server closes the idle connections one
+// after another.
+func awaitUpload(t *testing.T, client *tusclient.Client) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
-		err := wholeLife(client)
+		err := uploadAndDelete(client)
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("when the idle connections have closed: %v", err)
+			t.Fatalf("after the idle connections have closed: %v", err)
 		}
 	}
 }
 
+// awaitOutput waits until the output has text.
 func awaitOutput(t *testing.T, daemon *Daemon, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); !strings.Contains(daemon.Output(), text); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the daemon does not say %q", text)
+			t.Fatalf("the log has no %q", text)
 		}
 	}
 }
 
-// awaitDescriptors waits until the daemon has n.
+// awaitDescriptors waits until the daemon has n descriptors.
 func (d *Daemon) awaitDescriptors(t *testing.T, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
@@ -149,18 +150,20 @@ func (d *Daemon) awaitDescriptors(t *testing.T, n int) {
 	}
 }
 
-// requestOver sends the i-th kind of request for p over the connection of c. It reports
+// requestWithoutDescriptors sends the i-th kind of request for p over the connection of c. It reports
 // whether the server had no descriptor for it. Other refusals are errors.
-func requestOver(c *tusclient.Client, p *Promise, i int) (short bool, err error) {
+func requestWithoutDescriptors(c *tusclient.Client, ack *Ack, i int) (short bool, err error) {
 	requests := []struct {
 		method string
 		send   func() (tusclient.Answer, error)
 	}{
-		{http.MethodHead, func() (tusclient.Answer, error) { return c.Head(p.Path) }},
-		{http.MethodPatch, func() (tusclient.Answer, error) { return c.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, 100)) }},
-		{http.MethodGet, func() (tusclient.Answer, error) { return c.Get(p.Path) }},
+		{http.MethodHead, func() (tusclient.Answer, error) { return c.Head(ack.Path) }},
+		{http.MethodPatch, func() (tusclient.Answer, error) {
+			return c.Patch(ack.Path, ack.Offset, ack.Content.Bytes(ack.Offset, 100))
+		}},
+		{http.MethodGet, func() (tusclient.Answer, error) { return c.Get(ack.Path) }},
 		{http.MethodPost, func() (tusclient.Answer, error) { return c.Create(10) }},
-		{http.MethodPost, func() (tusclient.Answer, error) { return c.CreateWith(10, p.Content.Piece(p.Offset, 10)) }},
+		{http.MethodPost, func() (tusclient.Answer, error) { return c.CreateWith(10, ack.Content.Bytes(ack.Offset, 10)) }},
 	}
 	request := requests[i%len(requests)]
 	answer, err := request.send()
@@ -168,7 +171,7 @@ func requestOver(c *tusclient.Client, p *Promise, i int) (short bool, err error)
 	case err != nil:
 		return false, err
 	case answer.Status < 300 && request.method == http.MethodPatch:
-		p.Offset = answer.Offset()
+		ack.Offset = answer.Offset()
 	case answer.Status >= 300 && !answer.Transient() && request.method != http.MethodGet:
 		err = fmt.Errorf("%s without descriptors: %v", request.method, answer)
 	case answer.Status == http.StatusNotFound:

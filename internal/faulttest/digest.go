@@ -16,16 +16,16 @@ import (
 
 const digestField = "Repr-Digest"
 
-// digestOf is the Repr-Digest of an upload with this content on a server with
-// the flag -digest sha256.
+// digestOf returns the Repr-Digest of an upload with this content on a server with the
+// flag -digest sha256.
 func digestOf(content Content) string {
 	sum := sha256.New()
-	io.Copy(sum, content.Reader(0)) // neither side can fail
+	io.Copy(sum, content.Reader(0)) // cannot fail
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum.Sum(nil)) + ":"
 }
 
-// awaitDigest asks for a complete upload until the answer has a digest, which
-// must be that of content.
+// awaitDigest repeats HEAD until the answer has a digest, and compares it with that of
+// content.
 func awaitDigest(c *tusclient.Client, path string, content Content) error {
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(5 * time.Millisecond) {
 		head, err := headUntilAnswered(c, path)
@@ -36,7 +36,7 @@ func awaitDigest(c *tusclient.Client, path string, content Content) error {
 			return err
 		}
 		if got := head.Header.Get(digestField); got != "" {
-			return sameDigest(got, content)
+			return compareDigest(got, content)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("HEAD %s: no digest after %v: %v", path, waitTimeout, head)
@@ -44,10 +44,10 @@ func awaitDigest(c *tusclient.Client, path string, content Content) error {
 	}
 }
 
-// errDigest marks the error of a digest that is not that of the content.
+// errDigest marks the error of a wrong digest.
 var errDigest = errors.New("the digest is wrong")
 
-func sameDigest(got string, content Content) error {
+func compareDigest(got string, content Content) error {
 	if want := digestOf(content); got != want {
 		return fmt.Errorf("%w: %s, want %s", errDigest, got, want)
 	}

@@ -17,37 +17,37 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// losses are what a crash may leave of the state of a digest. The upload then
-// has a state of the first PATCH, and bytes behind it that it does not cover.
-var losses = []struct {
-	name string
-	harm func(lab, *Promise) error
+// crashes are damages that a crash may do to the state of a digest. Before it the record
+// has the state after the first PATCH, and more bytes are stored than the state covers.
+var crashes = []struct {
+	name   string
+	damage func(server, *Ack) error
 }{
-	{"the state of the last request", func(lab, *Promise) error { return nil }},
-	{"no state", func(l lab, p *Promise) error {
-		return l.changeDigest(p, func(d *keptDigest) { d.Offset, d.State = 0, nil })
+	{"the state of the last request", func(server, *Ack) error { return nil }},
+	{"no state", func(s server, p *Ack) error {
+		return s.changeDigest(p, func(d *recordedDigest) { d.Offset, d.State = 0, nil })
 	}},
-	{"a state of more than there is", func(l lab, p *Promise) error {
+	{"a state of more bytes than are stored", func(s server, p *Ack) error {
 		p.Offset /= 2
-		kept := Segment{p.Content[0].Seed, p.Offset} // what comes in place of the rest may be other bytes
-		p.Content = Content{kept, {Seed: kept.Seed + 1, Length: p.Content.Length() - p.Offset}}
-		return os.Truncate(filepath.Join(l.dir, path.Base(p.Path)), p.Offset)
+		stored := Source{p.Content[0].Seed, p.Offset} // the client may send other bytes behind it
+		p.Content = Content{stored, {Seed: stored.Seed + 1, Length: p.Content.Length() - p.Offset}}
+		return os.Truncate(filepath.Join(s.dir, path.Base(p.Path)), p.Offset)
 	}},
-	{"no sum of all bytes", func(l lab, p *Promise) error {
+	{"no digest of a full upload", func(s server, p *Ack) error {
 		p.Offset = p.Content.Length()
-		return os.WriteFile(filepath.Join(l.dir, path.Base(p.Path)), p.Content.Piece(0, p.Offset), 0o600)
+		return os.WriteFile(filepath.Join(s.dir, path.Base(p.Path)), p.Content.Bytes(0, p.Offset), 0o600)
 	}},
 }
 
-// TestDigestSurvivesKills kills the daemon while an upload is received of
-// which it keeps a digest. Complete, the upload has it all the same.
+// TestDigestSurvivesKills kills the daemon while it receives an upload with a digest. When
+// the upload is complete it has the right digest.
 func TestDigestSurvivesKills(t *testing.T) {
-	for _, loss := range losses {
-		t.Run(loss.name, func(t *testing.T) {
+	for _, crash := range crashes {
+		t.Run(crash.name, func(t *testing.T) {
 			t.Parallel()
 			launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), Flags: []string{"-digest", "sha256"}}
 			for range max(rounds(t)/20, 2) {
-				if err := loseDigest(t, launch, loss.harm); err != nil {
+				if err := crashAndComplete(t, launch, crash.damage); err != nil {
 					t.Error(err)
 				}
 			}
@@ -55,52 +55,51 @@ func TestDigestSurvivesKills(t *testing.T) {
 	}
 }
 
-// TestLostDigestIsSeen proves the test above: its check fails on a server that
-// goes on from a state that is wrong.
+// TestLostDigestIsSeen shows that the test above can fail: its check finds a digest that was
+// continued from a wrong state.
 func TestLostDigestIsSeen(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), Flags: []string{"-digest", "sha256"}}
-	err := loseDigest(t, launch, func(l lab, p *Promise) error {
-		return l.changeDigest(p, func(d *keptDigest) { d.State[10] ^= 1 }) // a byte of the sum so far
+	err := crashAndComplete(t, launch, func(s server, p *Ack) error {
+		return s.changeDigest(p, func(d *recordedDigest) { d.State[10] ^= 1 }) // a byte of the hash
 	})
 	if !errors.Is(err, errDigest) {
 		t.Errorf("the check says: %v", err)
 	}
 }
 
-// loseDigest kills a daemon in the middle of a PATCH, does harm to what it
-// left, and expects the digest of the resumed upload.
-func loseDigest(t *testing.T, launch Launch, harm func(lab, *Promise) error) error {
+// crashAndComplete kills a daemon in the middle of a PATCH, damages its files, and checks the
+// digest of the resumed upload.
+func crashAndComplete(t *testing.T, launch Launch, damage func(server, *Ack) error) error {
 	p := killAfterState(t, launch)
-	if err := harm(lab{dir: launch.Dir}, p); err != nil {
+	if err := damage(server{dir: launch.Dir}, p); err != nil {
 		return err
 	}
-	killAsked(t, launch, p)
+	killAfterHead(t, launch, p)
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	return completesWithDigest(daemon.Client(), p)
+	return checkWithDigest(daemon.Client(), p)
 }
 
-// completesWithDigest holds a server to the promise and to the digest.
-func completesWithDigest(c *tusclient.Client, p *Promise) error {
-	if err := AllPromises.Check(c, []*Promise{p}); err != nil {
+// checkWithDigest checks the upload and its digest.
+func checkWithDigest(c *tusclient.Client, ack *Ack) error {
+	if err := EveryAck.Check(c, []*Ack{ack}); err != nil {
 		return err
 	}
-	return awaitDigest(c, p.Path, p.Content)
+	return awaitDigest(c, ack.Path, ack.Content)
 }
 
-// killAfterState makes an upload with a PATCH that leaves a state, and one
-// that does not come to its end.
-func killAfterState(t *testing.T, launch Launch) *Promise {
+// killAfterState kills a daemon after one PATCH of an upload, and in the middle of another.
+func killAfterState(t *testing.T, launch Launch) *Ack {
 	t.Helper()
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	p, err := lab{daemon.Client(), launch.Dir}.intoUncovered(rand.Uint64())
+	p, err := server{daemon.Client(), launch.Dir}.patchBeyondState(rand.Uint64())
 	daemon.Kill()
 	if err == nil {
-		err = lab{dir: launch.Dir}.changeDigest(p, func(d *keptDigest) {
+		err = server{dir: launch.Dir}.changeDigest(p, func(d *recordedDigest) {
 			if d.Offset != p.Offset || len(d.State) == 0 {
-				t.Errorf("the kept state is of %d bytes, not %d: this proves nothing", d.Offset, p.Offset)
+				t.Errorf("the state in the record is of %d bytes, not %d: this proves nothing", d.Offset, p.Offset)
 			}
 		})
 	}
@@ -110,34 +109,34 @@ func killAfterState(t *testing.T, launch Launch) *Promise {
 	return p
 }
 
-// intoUncovered makes an upload, of which a state of the digest is kept, and
-// stores bytes that it does not cover.
-func (l lab) intoUncovered(seed uint64) (*Promise, error) {
-	p, err := create(l.Client, someContent(seed))
+// patchBeyondState makes an upload whose record has a state of the digest, and stores bytes
+// that the state does not cover.
+func (s server) patchBeyondState(seed uint64) (*Ack, error) {
+	p, err := create(s.Client, someContent(seed))
 	if err == nil {
-		err = patch(l.Client, p, 1<<20+3)
+		err = patch(s.Client, p, 1<<20+3)
 	}
 	if err == nil {
-		err = SyncDisk(l.dir) // below, not even a power cut harms this
+		err = SyncDisk(s.dir) // no power cut loses this
 	}
 	if err != nil {
 		return nil, err
 	}
-	running, err := l.OpenPatch(p.Path, p.Offset, wire.Unknown)
+	running, err := s.OpenPatch(p.Path, p.Offset, wire.Unknown)
 	if err == nil {
-		_, err = running.Write(p.Content.Piece(p.Offset, 1<<20))
+		_, err = running.Write(p.Content.Bytes(p.Offset, 1<<20))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return p, awaitSize(filepath.Join(l.dir, path.Base(p.Path)), p.Offset+1<<20)
+	return p, awaitSize(filepath.Join(s.dir, path.Base(p.Path)), p.Offset+1<<20)
 }
 
-// killAsked kills a daemon in the middle of what a HEAD makes it do.
-func killAsked(t *testing.T, launch Launch, p *Promise) {
+// killAfterHead kills a daemon while it brings the digest up to date after a HEAD.
+func killAfterHead(t *testing.T, launch Launch, ack *Ack) {
 	t.Helper()
 	daemon := Start(t, launch)
-	head, err := daemon.Client().Head(p.Path)
+	head, err := daemon.Client().Head(ack.Path)
 	daemon.Kill()
 	if err != nil {
 		t.Fatal(err)
@@ -145,25 +144,25 @@ func killAsked(t *testing.T, launch Launch, p *Promise) {
 	if err := head.Want("HEAD", http.StatusOK); err != nil {
 		t.Fatal(err)
 	}
-	p.Shown(head)
+	ack.NoteOffset(head)
 }
 
-// keptDigest is a digest as a record has it.
-type keptDigest struct {
+// recordedDigest is a digest in a record.
+type recordedDigest struct {
 	Algorithm string
 	Offset    int64
 	State     []byte
 }
 
 // changeDigest edits the record of an upload that is not in use.
-func (l lab) changeDigest(p *Promise, change func(*keptDigest)) error {
-	name := filepath.Join(l.dir, path.Base(p.Path)) + ".info"
+func (s server) changeDigest(ack *Ack, change func(*recordedDigest)) error {
+	name := filepath.Join(s.dir, path.Base(ack.Path)) + ".info"
 	content, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
 	record := make(map[string]json.RawMessage)
-	var digests []keptDigest
+	var digests []recordedDigest
 	if err := errors.Join(json.Unmarshal(content, &record), json.Unmarshal(record["Digests"], &digests)); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -180,27 +179,26 @@ func (l lab) changeDigest(p *Promise, change func(*keptDigest)) error {
 	return os.WriteFile(name, content, 0o600)
 }
 
-// TestDigestSurvivesPowerCuts cuts the power while an upload is received of
-// which a digest is kept, at the levels where more and where less is on the
-// disk afterwards.
+// TestDigestSurvivesPowerCuts cuts the power while the daemon receives an upload with a
+// digest, at two durability levels.
 func TestDigestSurvivesPowerCuts(t *testing.T) {
 	NeedMounts(t)
-	levels := map[string]Survival{"ack": AllPromises, "complete": CompleteOnes}
-	for level, survival := range levels {
-		for _, w := range ways {
-			t.Run(level+"/"+w.name, func(t *testing.T) {
+	levels := map[string]Guarantee{"ack": EveryAck, "complete": CompleteUploads}
+	for level, guarantee := range levels {
+		for _, c := range cuts {
+			t.Run(level+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, ""), Flags: []string{"-digest", "sha256", "-durability", level}}
-				play := func(l lab) (func(lab) error, error) {
-					p, err := l.intoUncovered(1)
-					return func(l lab) error {
-						if err := survival.Check(l.Client, []*Promise{p}); err != nil {
+				run := func(s server) (func(server) error, error) {
+					p, err := s.patchBeyondState(1)
+					return func(s server) error {
+						if err := guarantee.Check(s.Client, []*Ack{p}); err != nil {
 							return err
 						}
-						return awaitDigest(l.Client, p.Path, p.Content)
+						return awaitDigest(s.Client, p.Path, p.Content)
 					}, err
 				}
-				if err := powerCut(t, launch, play, 0, w.cut); err != nil {
+				if err := powerCut(t, launch, run, 0, c.cut); err != nil {
 					t.Error(err)
 				}
 			})

@@ -17,7 +17,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// NeedMounts ends the test unless file systems can be mounted here.
+// NeedMounts skips or fails the test if file systems cannot be mounted.
 func NeedMounts(t testing.TB) {
 	t.Helper()
 	err := tryMount(t.TempDir())
@@ -98,8 +98,8 @@ func (d *Disk) Mount() error {
 	return nil
 }
 
-// Unmount ends the use of the disk. No process may have files open on it for long:
-// a process that is just being started may have for a moment.
+// Unmount unmounts the disk. It waits for processes that are being started and have files of
+// it open for a moment.
 func (d *Disk) Unmount() error {
 	for deadline := time.Now().Add(waitTimeout); d.mounted; time.Sleep(5 * time.Millisecond) {
 		err := unix.Unmount(d.Dir, 0)
@@ -114,8 +114,8 @@ func (d *Disk) Unmount() error {
 	return d.awaitFree()
 }
 
-// awaitFree waits until the loop device, which the kernel frees in the
-// background, has let go of the image.
+// awaitFree waits until the kernel has freed the loop device, which it does in the
+// background.
 func (d *Disk) awaitFree() error {
 	for deadline := time.Now().Add(waitTimeout); d.image != ""; time.Sleep(5 * time.Millisecond) {
 		users, err := exec.Command("losetup", "-j", d.image).Output()
@@ -129,19 +129,18 @@ func (d *Disk) awaitFree() error {
 	return nil
 }
 
-// SyncDisk writes everything to the disk that dir is on, and only to that one.
+// SyncDisk syncs the file system of dir.
 func SyncDisk(dir string) error { return run("sync", "-f", dir) }
 
-// shutdownIoctl (FS_IOC_SHUTDOWN) stops a file system in its tracks; with
-// shutdownNoLogFlush not even the journal in memory reaches the disk.
+// shutdownIoctl (FS_IOC_SHUTDOWN) stops a file system at once. shutdownNoLogFlush drops the
+// journal that is in memory.
 const (
 	shutdownIoctl      = 0x8004587d
 	shutdownNoLogFlush = 2
 )
 
-// PowerCut stops the file system as a power cut does: what has not reached the
-// disk is lost, every later access fails. The disk is usable again after
-// Unmount and Mount.
+// PowerCut stops the file system as a power cut does: data that is only in memory is lost,
+// and every access fails until Unmount and Mount.
 func (d *Disk) PowerCut() error {
 	dir, err := os.Open(d.Dir)
 	if err != nil {
@@ -154,9 +153,8 @@ func (d *Disk) PowerCut() error {
 	return nil
 }
 
-// Copy mounts a copy of the disk as it is now, which lacks what the mounted
-// file system has only in memory: a power cut that the running system does
-// not notice.
+// Copy mounts a copy of the disk. It lacks data that the mounted file system has only in
+// memory, as after a power cut, and the mounted file system goes on.
 func (d *Disk) Copy(t testing.TB) *Disk {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "copy")
@@ -166,9 +164,8 @@ func (d *Disk) Copy(t testing.TB) *Disk {
 	return mountImage(t, image)
 }
 
-// Fill writes a file until the disk has not one free block, and returns what
-// makes room again.
-func (d *Disk) Fill() (makeRoom func() error, err error) {
+// Fill writes a file until the disk has no free block. free removes the file.
+func (d *Disk) Fill() (free func() error, err error) {
 	name := filepath.Join(d.Dir, "filler")
 	file, err := os.Create(name)
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// TestUnreadableDisk downloads from a disk that fails: the log tells the cause,
-// and does not blame the client. read is not among the calls, since sockets are
-// read by it, too.
+// TestUnreadableDisk downloads from a disk that fails. The log must have the cause, as an
+// error of the server. The call read does not fail: the daemon reads sockets with it, too.
 func TestUnreadableDisk(t *testing.T) {
 	NeedStrace(t)
 	t.Parallel()
@@ -22,12 +21,12 @@ func TestUnreadableDisk(t *testing.T) {
 	})
 	client := daemon.Client()
 	content := Content{{Seed: 1, Length: 1 << 20}}
-	made, err := client.CreateWith(1<<20, content.Piece(0, 1<<20))
+	made, err := client.CreateWith(1<<20, content.Bytes(0, 1<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.Get(made.Path()); err == nil {
-		t.Error("the download is complete, so that this proves nothing")
+		t.Error("the download is complete: this proves nothing")
 	}
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) {
 		_, line, found := strings.Cut(daemon.Output(), "method=GET")

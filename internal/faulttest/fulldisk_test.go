@@ -14,10 +14,10 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// smallDisk is filled by a test; ext4 needs some of it for its journal.
+// smallDisk is the size of a disk that a test fills; ext4 needs some of it for its journal.
 const smallDisk = 24 << 20
 
-// TestFullDisk: a disk without room is told as such and harms nothing.
+// TestFullDisk fills the disk: requests get the right refusals, and no upload is damaged.
 func TestFullDisk(t *testing.T) {
 	NeedMounts(t)
 	disks := map[string]func(testing.TB, int64) *Disk{"tmpfs": NewTmpfs, "ext4": NewExt4}
@@ -35,31 +35,32 @@ func testFullDisk(t *testing.T, disk *Disk, level string) {
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: disk.Dir + "/uploads", Flags: []string{"-durability", level}}
 	daemon := Start(t, launch)
 	c := daemon.Client()
-	complete, running := mustPatch(t, c, 1, 100_000, 100_000), mustPatch(t, c, 2, 12<<20, 1<<20)
-	doomed := mustPatch(t, c, 3, 1<<20, 1000)
-	makeRoom, err := disk.Fill()
+	complete, incomplete := mustUpload(t, c, 1, 100_000, 100_000), mustUpload(t, c, 2, 12<<20, 1<<20)
+	deleted := mustUpload(t, c, 3, 1<<20, 1000)
+	free, err := disk.Fill()
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	check(t, refusesCreation(c, launch.Dir, 0, wantNoRoom)) // there is no room for a record either
-	check(t, refusesCreation(c, launch.Dir, 1, wantNoRoom))
-	check(t, refusesCreation(c, launch.Dir, 1<<40, wantNeverRoom))
-	check(t, keepsWhatFits(c, launch.Dir, running))
+	check(t, checkCreationRefused(c, launch.Dir, 0, wantNoSpace)) // there is no space for a record
+	check(t, checkCreationRefused(c, launch.Dir, 1, wantNoSpace))
+	check(t, checkCreationRefused(c, launch.Dir, 1<<40, wantTooLarge))
+	check(t, checkPartStored(c, launch.Dir, incomplete))
 	check(t, download(c, complete))
 	daemon.Kill()
 	daemon = Start(t, launch)
 	c = daemon.Client()
-	check(t, keepsWhatFits(c, launch.Dir, running))
+	check(t, checkPartStored(c, launch.Dir, incomplete))
 	check(t, download(c, complete))
-	check(t, deletes(c, doomed))
+	check(t, terminate(c, deleted))
 
-	check(t, makeRoom())
-	check(t, refusesCreation(c, launch.Dir, smallDisk*2, wantNeverRoom))
-	check(t, AllPromises.Check(c, []*Promise{complete, running, doomed}))
+	check(t, free())
+	check(t, checkCreationRefused(c, launch.Dir, smallDisk*2, wantTooLarge))
+	check(t, EveryAck.Check(c, []*Ack{complete, incomplete, deleted}))
 	check(t, daemon.Stop())
 }
 
+// check reports an error.
 func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -67,8 +68,8 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// mustPatch makes an upload with its first n bytes.
-func mustPatch(t *testing.T, c *tusclient.Client, seed uint64, length, n int64) *Promise {
+// mustUpload makes an upload and sends its first n bytes.
+func mustUpload(t *testing.T, c *tusclient.Client, seed uint64, length, n int64) *Ack {
 	t.Helper()
 	p, err := create(c, Content{{Seed: seed, Length: length}})
 	if err == nil {
@@ -80,8 +81,8 @@ func mustPatch(t *testing.T, c *tusclient.Client, seed uint64, length, n int64) 
 	return p
 }
 
-// refusesCreation expects a POST to be answered as want says, and to leave nothing.
-func refusesCreation(c *tusclient.Client, dir string, length int64, want func(tusclient.Answer) error) error {
+// checkCreationRefused sends a POST, checks the answer with want, and that no file is left.
+func checkCreationRefused(c *tusclient.Client, dir string, length int64, want func(tusclient.Answer) error) error {
 	before, err := names(dir)
 	if err != nil {
 		return err
@@ -95,58 +96,59 @@ func refusesCreation(c *tusclient.Client, dir string, length int64, want func(tu
 	}
 	after, err := names(dir)
 	if err == nil && fmt.Sprint(before) != fmt.Sprint(after) {
-		return fmt.Errorf("a refused POST has left something: %v, before %v", after, before)
+		return fmt.Errorf("a refused POST has left files: %v, before %v", after, before)
 	}
 	return err
 }
 
-func wantNoRoom(a tusclient.Answer) error {
+func wantNoSpace(a tusclient.Answer) error {
 	if a.Status != http.StatusInsufficientStorage || a.Header.Get("Retry-After") == "" {
 		return fmt.Errorf("%v, want 507 with Retry-After", a)
 	}
 	return nil
 }
 
-// wantNeverRoom wants the answer to what the file system could never hold.
-func wantNeverRoom(a tusclient.Answer) error {
-	return a.Want("what never fits", http.StatusRequestEntityTooLarge)
+// wantTooLarge wants the refusal of an upload that is larger than the file system.
+func wantTooLarge(a tusclient.Answer) error {
+	return a.Want("POST of an upload larger than the disk", http.StatusRequestEntityTooLarge)
 }
 
-// keepsWhatFits sends more than there is room for. HEAD shows what is really
-// stored, no more and no less.
-func keepsWhatFits(c *tusclient.Client, dir string, p *Promise) error {
-	answer, err := c.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, p.Content.Length()))
+// checkPartStored sends more bytes than fit. The offset of HEAD must be the number of stored
+// bytes.
+func checkPartStored(c *tusclient.Client, dir string, ack *Ack) error {
+	answer, err := c.Patch(ack.Path, ack.Offset, ack.Content.Bytes(ack.Offset, ack.Content.Length()))
 	if err != nil {
 		return err
 	}
-	if err := wantNoRoom(answer); err != nil {
-		return fmt.Errorf("PATCH at %d: %w", p.Offset, err)
+	if err := wantNoSpace(answer); err != nil {
+		return fmt.Errorf("PATCH at %d: %w", ack.Offset, err)
 	}
-	head, err := c.Head(p.Path)
+	head, err := c.Head(ack.Path)
 	if err != nil {
 		return err
 	}
 	if err := head.Want("HEAD on a full disk", http.StatusOK); err != nil {
 		return err
 	}
-	stored, err := os.Stat(filepath.Join(dir, path.Base(p.Path)))
+	stored, err := os.Stat(filepath.Join(dir, path.Base(ack.Path)))
 	if err != nil {
 		return err
 	}
-	if head.Offset() != stored.Size() || head.Offset() < p.Offset {
-		return fmt.Errorf("HEAD shows %d, stored are %d bytes, shown before %d", head.Offset(), stored.Size(), p.Offset)
+	if head.Offset() != stored.Size() || head.Offset() < ack.Offset {
+		return fmt.Errorf("HEAD: offset %d, stored are %d bytes, acknowledged %d", head.Offset(), stored.Size(), ack.Offset)
 	}
-	p.Shown(head)
+	ack.NoteOffset(head)
 	return nil
 }
 
-func deletes(c *tusclient.Client, p *Promise) error {
-	answer, err := c.Delete(p.Path)
+// terminate deletes the upload.
+func terminate(c *tusclient.Client, ack *Ack) error {
+	answer, err := c.Delete(ack.Path)
 	if err != nil {
 		return err
 	}
-	p.Gone = true
-	return answer.Want("DELETE on a full disk", http.StatusNoContent)
+	ack.Deleted = true
+	return answer.Want("DELETE", http.StatusNoContent)
 }
 
 // names lists everything below a directory.

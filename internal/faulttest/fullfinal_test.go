@@ -18,8 +18,8 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// TestFinalsOnAFullDisk: finals keep out of what -min-free keeps, leave nothing
-// when they are refused, and are built when there is room.
+// TestFinalsOnAFullDisk makes finals that would use the space that -min-free reserves: they
+// are refused and leave no file, or wait and are built when there is space.
 func TestFinalsOnAFullDisk(t *testing.T) {
 	NeedMounts(t)
 	disks := map[string]func(testing.TB, int64) *Disk{"tmpfs": NewTmpfs, "ext4": NewExt4}
@@ -32,55 +32,55 @@ func TestFinalsOnAFullDisk(t *testing.T) {
 }
 
 const (
-	keptFree    = 4 << 20
+	minFree     = 4 << 20
 	partialSize = 4 << 20
 )
 
 func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
 	dir := disk.Dir + "/uploads"
-	launch := Launch{Binary: builder.Binary(t, ""), Dir: dir, Flags: []string{"-min-free", fmt.Sprint(keptFree)}}
+	launch := Launch{Binary: builder.Binary(t, ""), Dir: dir, Flags: []string{"-min-free", fmt.Sprint(minFree)}}
 	daemon := Start(t, launch)
 	c := daemon.Client()
 	partial := mustPartial(t, c, 1, partialSize)
 	open := mustPartial(t, c, 2, partialSize-1)
 
-	ballast := filepath.Join(disk.Dir, "ballast")
-	check(t, fillUpTo(disk, ballast, 6*partialSize+keptFree-1<<20))
+	filler := filepath.Join(disk.Dir, "filler")
+	check(t, fillDisk(disk, filler, 6*partialSize+minFree-1<<20))
 	before, err := names(dir)
 	check(t, err)
 	answer, err := c.Concat(slices.Repeat([]string{partial.Path}, 6)...)
-	check(t, errors.Join(err, wantNoRoom(answer)))
+	check(t, errors.Join(err, wantNoSpace(answer)))
 	answer, err = c.Concat(slices.Repeat([]string{partial.Path}, 12)...)
-	check(t, errors.Join(err, wantNeverRoom(answer)))
+	check(t, errors.Join(err, wantTooLarge(answer)))
 	if after, err := names(dir); err != nil || !slices.Equal(before, after) {
-		t.Errorf("a refused final has left something: %v, before %v, %v", after, before, err)
+		t.Errorf("a refused final has left files: %v, before %v, %v", after, before, err)
 	}
-	check(t, leavesFree(disk))
-	check(t, os.Remove(ballast))
+	check(t, checkMinFree(disk))
+	check(t, os.Remove(filler))
 
-	// There is room for this one when it is made, and none when it can be built.
+	// There is space for this final when it is created, but not when it can be built.
 	pending, err := c.Concat(partial.Path, open.Path, partial.Path)
 	check(t, errors.Join(err, pending.Want("POST of a final that waits", http.StatusCreated)))
-	check(t, fillUpTo(disk, ballast, 3*partialSize+keptFree-1<<20))
+	check(t, fillDisk(disk, filler, 3*partialSize+minFree-1<<20))
 	check(t, patch(c, open, 1))
 	final := filepath.Join(dir, filepath.Base(pending.Path()))
-	check(t, staysEmpty(daemon, disk, final))
+	check(t, checkNotBuilt(daemon, disk, final))
 	daemon.Kill()
 	daemon = Start(t, launch)
 	c = daemon.Client()
-	check(t, staysEmpty(daemon, disk, final))
+	check(t, checkNotBuilt(daemon, disk, final))
 
-	check(t, os.Remove(ballast))
+	check(t, os.Remove(filler))
 	head, err := headUntilAnswered(c, pending.Path())
-	check(t, errors.Join(err, head.Want("HEAD when there is room", http.StatusOK)))
+	check(t, errors.Join(err, head.Want("HEAD when there is space", http.StatusOK)))
 	if head.Offset() != 3*partialSize {
 		t.Errorf("the final has %d bytes", head.Offset())
 	}
 	check(t, daemon.Stop())
 }
 
-// mustPartial makes a partial of partialSize bytes of which n are stored.
-func mustPartial(t *testing.T, c *tusclient.Client, seed uint64, n int64) *Promise {
+// mustPartial makes a partial of partialSize bytes and sends n of them.
+func mustPartial(t *testing.T, c *tusclient.Client, seed uint64, n int64) *Ack {
 	t.Helper()
 	p, err := create(c, Content{{Seed: seed, Length: partialSize}}, "Upload-Concat: partial")
 	if err == nil {
@@ -98,17 +98,17 @@ func freeOn(disk *Disk) (int64, error) {
 	return int64(stat.Bavail) * int64(stat.Bsize), err
 }
 
-// leavesFree checks that what is to stay free is, but for some records.
-func leavesFree(disk *Disk) error {
+// checkMinFree checks that minFree bytes are free, but for some records.
+func checkMinFree(disk *Disk) error {
 	free, err := freeOn(disk)
-	if err == nil && free < keptFree-256<<10 {
-		err = fmt.Errorf("%d bytes are free, %d are to stay so", free, keptFree)
+	if err == nil && free < minFree-256<<10 {
+		err = fmt.Errorf("%d bytes are free, want %d", free, minFree)
 	}
 	return err
 }
 
-// fillUpTo writes a file until so many bytes are free.
-func fillUpTo(disk *Disk, name string, left int64) error {
+// fillDisk writes a file so that left bytes stay free.
+func fillDisk(disk *Disk, name string, left int64) error {
 	free, err := freeOn(disk)
 	if err != nil {
 		return err
@@ -119,9 +119,9 @@ func fillUpTo(disk *Disk, name string, left int64) error {
 	return os.WriteFile(name, make([]byte, free-left), 0o600)
 }
 
-// staysEmpty watches a final that has no room until the server has tried twice
-// to build it.
-func staysEmpty(daemon *Daemon, disk *Disk, final string) error {
+// checkNotBuilt checks that the server writes nothing of a final for which there is no space,
+// until it has tried twice to build it.
+func checkNotBuilt(daemon *Daemon, disk *Disk, final string) error {
 	const failed = "building a final upload failed"
 	for deadline := time.Now().Add(waitTimeout); strings.Count(daemon.Output(), failed) < 2; time.Sleep(time.Millisecond) {
 		stat, err := os.Stat(final)
@@ -129,11 +129,11 @@ func staysEmpty(daemon *Daemon, disk *Disk, final string) error {
 			return err
 		}
 		if stat.Size() > 0 {
-			return fmt.Errorf("%d bytes of a final were written that does not fit", stat.Size())
+			return fmt.Errorf("%d bytes were written of a final that does not fit", stat.Size())
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("for %v the final is not tried twice: %s", waitTimeout, daemon.Output())
+			return fmt.Errorf("after %v the server has not tried twice: %s", waitTimeout, daemon.Output())
 		}
 	}
-	return leavesFree(disk)
+	return checkMinFree(disk)
 }

@@ -15,42 +15,42 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// tries is how often a test of time runs until one run is in time: a busy
-// machine is slow now and then, a server that is too slow always.
-const tries = 5
+// maxTries is how often a test that measures time may run until one run is in time: a busy
+// machine is slow sometimes, a slow server is slow always.
+const maxTries = 5
 
-// TestHalfOpenClientIsReplaced: a client that has vanished without a word does
-// not keep its upload locked. A new connection's PATCH is accepted within 100 ms.
+// TestHalfOpenClientIsReplaced leaves a connection half open in the middle of a PATCH. A
+// PATCH over another connection must succeed within 100 ms.
 func TestHalfOpenClientIsReplaced(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uploads")
 	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: dir})
 	c := daemon.Client()
 	best := time.Hour
-	for try := 0; try < tries && best > 100*time.Millisecond; try++ {
-		took, err := replaceVanished(c, dir, uint64(try))
+	for try := 0; try < maxTries && best > 100*time.Millisecond; try++ {
+		took, err := preemptVanished(c, dir, uint64(try))
 		if err != nil {
 			t.Fatal(err)
 		}
 		best = min(best, took)
 	}
 	if best > 100*time.Millisecond {
-		t.Errorf("the fastest of %d PATCHes was accepted after %v", tries, best)
+		t.Errorf("the fastest of %d PATCHes was accepted after %v", maxTries, best)
 	}
 }
 
-// replaceVanished begins a PATCH that does not go on, and measures how long a
-// new client needs to append.
-func replaceVanished(c *tusclient.Client, dir string, seed uint64) (took time.Duration, err error) {
+// preemptVanished opens a PATCH that does not continue, and measures how long another client
+// needs for HEAD and PATCH.
+func preemptVanished(c *tusclient.Client, dir string, seed uint64) (took time.Duration, err error) {
 	p, err := create(c, someContent(seed))
 	if err != nil {
 		return 0, err
 	}
-	vanished, err := sendSome(c, p)
+	vanished, err := sendHalf(c, p)
 	if err != nil {
 		return 0, err
 	}
 	defer vanished.Abort()
-	if err := beingStored(filepath.Join(dir, path.Base(p.Path))); err != nil {
+	if err := awaitFirstByte(filepath.Join(dir, path.Base(p.Path))); err != nil {
 		return 0, err
 	}
 	start := time.Now()
@@ -58,17 +58,17 @@ func replaceVanished(c *tusclient.Client, dir string, seed uint64) (took time.Du
 	if err != nil {
 		return 0, err
 	}
-	p.Shown(head)
+	p.NoteOffset(head)
 	if err := patch(c, p, 1000); err != nil {
 		return 0, fmt.Errorf("after %v: %w", head, err)
 	}
 	took = time.Since(start)
-	return took, AllPromises.Check(c, []*Promise{p})
+	return took, EveryAck.Check(c, []*Ack{p})
 }
 
-// beingStored waits until the server has begun to store a PATCH: one that it
-// has not begun would come after the new client's, and be the newer one.
-func beingStored(data string) error {
+// awaitFirstByte waits until the server has begun to store a PATCH. Before that, the server
+// might see the other client's requests first.
+func awaitFirstByte(data string) error {
 	deadline := time.After(10 * time.Second)
 	for tick := time.NewTicker(time.Millisecond); ; {
 		if stat, err := os.Stat(data); err != nil || stat.Size() > 0 {
@@ -82,46 +82,46 @@ func beingStored(data string) error {
 	}
 }
 
-// TestFiftyClientsFightForOneUpload: each asks for the offset and sends the
-// rest from there, all at once, until the upload is complete. It is within a
-// second, and no byte is doubled or lost.
-func TestFiftyClientsFightForOneUpload(t *testing.T) {
+// TestFiftyClientsOfOneUpload lets 50 clients at the same time request the offset and send
+// the rest until the upload is complete. It must be within a second, with the right content.
+func TestFiftyClientsOfOneUpload(t *testing.T) {
 	daemon := Start(t, Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")})
 	c := daemon.Client()
 	best := time.Hour
-	for try := 0; try < tries && best > time.Second; try++ {
-		took, err := fight(c, Content{{Seed: uint64(try), Length: 4 << 20}})
+	for try := 0; try < maxTries && best > time.Second; try++ {
+		took, err := uploadTogether(c, Content{{Seed: uint64(try), Length: 4 << 20}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		best = min(best, took)
 	}
 	if best > time.Second {
-		t.Errorf("the fastest of %d fights took %v", tries, best)
+		t.Errorf("the fastest of %d tries took %v", maxTries, best)
 	}
 }
 
-func fight(c *tusclient.Client, content Content) (took time.Duration, err error) {
+// uploadTogether lets clients complete one upload, and measures the time.
+func uploadTogether(c *tusclient.Client, content Content) (took time.Duration, err error) {
 	p, err := create(c, content)
 	if err != nil {
 		return 0, err
 	}
-	const fighters = 50
-	body := content.Piece(0, content.Length())
-	done := make(chan error, fighters)
+	const clients = 50
+	body := content.Bytes(0, content.Length())
+	done := make(chan error, clients)
 	start := time.Now()
-	for range fighters {
-		go func() { done <- fightFor(c, p.Path, body) }()
+	for range clients {
+		go func() { done <- uploadRest(c, p.Path, body) }()
 	}
-	for range fighters {
+	for range clients {
 		err = errors.Join(err, <-done)
 	}
 	took = time.Since(start)
 	return took, errors.Join(err, download(c, p))
 }
 
-// fightFor is one client. It retries when it is overtaken.
-func fightFor(c *tusclient.Client, path string, body []byte) error {
+// uploadRest is one client. It retries when another one preempts it.
+func uploadRest(c *tusclient.Client, path string, body []byte) error {
 	for deadline := time.Now().Add(waitTimeout); ; {
 		head, err := c.Head(path)
 		switch {

@@ -17,8 +17,8 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// roundsEnv is the environment variable with the number of rounds of
-// TestKill; without it there are few, so that a plain test run stays quick.
+// roundsEnv is the environment variable with the number of rounds of TestKill. The default
+// is small.
 const roundsEnv = "TUSD_FAULT_ROUNDS"
 
 func rounds(t *testing.T) int {
@@ -33,21 +33,20 @@ func rounds(t *testing.T) int {
 	return n
 }
 
-// TestKill kills the daemon under load, again and again on one directory.
+// TestKill kills the daemon under load many times. All daemons have one directory.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}
-	killing{launch: launch, rounds: rounds(t), life: shortLife}.run(t)
+	killTest{launch: launch, rounds: rounds(t), maxUptime: shortUptime}.run(t)
 }
 
-// TestKillWithOnePID does the same with a daemon that has process id 1 in
-// every life, as the only process of a container: whatever decided by process
-// ids who is alive would take the dead daemon for the living one.
+// TestKillWithOnePID does the same with daemons that all have process id 1, as the only
+// process of a container: the id of a killed daemon must not count as that of a running one.
 func TestKillWithOnePID(t *testing.T) {
 	needOwnPIDs(t)
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), OwnPIDs: true}
-	killing{launch: launch, rounds: max(rounds(t)/10, 2), life: shortLife}.run(t)
+	killTest{launch: launch, rounds: max(rounds(t)/10, 2), maxUptime: shortUptime}.run(t)
 }
 
 func needOwnPIDs(t *testing.T) {
@@ -57,88 +56,88 @@ func needOwnPIDs(t *testing.T) {
 	require.Need(t, "namespaces", err == nil, fmt.Sprintf("process id namespaces cannot be made (root is needed): %v", err))
 }
 
-// TestKillSeesEarlyAcknowledgement proves the tests above: the same check
-// fails on a server that answers before it writes.
+// TestKillSeesEarlyAcknowledgement shows that the tests above can fail: the same check fails
+// on a server that answers before it writes.
 func TestKillSeesEarlyAcknowledgement(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, "tusd_broken_earlyack"), Dir: t.TempDir()}
 	daemon := Start(t, launch)
-	promises, err := lab{daemon.Client(), launch.Dir}.byPatch()
+	acks, err := server{daemon.Client(), launch.Dir}.byPatch()
 	daemon.Kill()
 	if err != nil {
 		t.Fatalf("before the kill: %v", err)
 	}
-	if err := checkAfter(t, launch, AllPromises, promises); err == nil {
+	if err := checkAfterRestart(t, launch, EveryAck, acks); err == nil {
 		t.Error("a server that acknowledges too early has lost nothing")
 	}
 }
 
-// killing kills a daemon under load, again and again.
-type killing struct {
-	launch  Launch
-	rounds  int
-	life    time.Duration // the longest from the start of a load to the kill
-	largest int64         // content of the load, as Load has it
+// killTest kills daemons under load.
+type killTest struct {
+	launch    Launch
+	rounds    int
+	maxUptime time.Duration // the longest time from the start of the load to the kill
+	largest   int64         // as in Load
 }
 
-// shortLife is enough for dozens of requests on a directory.
-const shortLife = 200 * time.Millisecond
+// shortUptime is enough for dozens of requests to a store on files.
+const shortUptime = 200 * time.Millisecond
 
-// run runs a load on a daemon, kills it at a random moment, and checks in its
-// next life what it had promised in the one before.
-func (k killing) run(t *testing.T) {
+// run runs a load on a daemon, kills it at a random time, and checks the acknowledgements
+// with the next daemon.
+func (k killTest) run(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d, %d rounds", seed, k.rounds)
-	moments := rand.New(rand.NewPCG(seed, 0))
-	var promises []*Promise
+	random := rand.New(rand.NewPCG(seed, 0))
+	var acks []*Ack
 	var acknowledged int64
 	for round := range k.rounds {
 		daemon := Start(t, k.launch)
 		client := daemon.Client()
-		if err := AllPromises.Check(client, promises); err != nil {
+		if err := EveryAck.Check(client, acks); err != nil {
 			t.Fatalf("after %d kills: %v\n%s", round, err, daemon.Output())
 		}
-		kept, err := thinOut(client, promises, moments)
+		left, err := deleteHalf(client, acks, random)
 		if err != nil {
 			t.Fatalf("after %d kills: %v", round, err)
 		}
-		load := &Load{Client: client, Seed: moments.Uint64(), Workers: 4, Largest: k.largest}
-		made, err := killDuring(daemon, load, time.Duration(moments.Int64N(int64(k.life))))
+		load := &Load{Client: client, Seed: random.Uint64(), Workers: 4, Largest: k.largest}
+		made, err := killDuring(daemon, load, time.Duration(random.Int64N(int64(k.maxUptime))))
 		if err != nil {
 			t.Fatalf("load after %d kills: %v\n%s", round, err, daemon.Output())
 		}
-		promises, acknowledged = append(kept, made...), acknowledged+load.Acknowledged()
+		acks, acknowledged = append(left, made...), acknowledged+load.Acknowledged()
 	}
 	if acknowledged == 0 {
 		t.Error("no byte was ever acknowledged: this proves nothing")
 	}
 	t.Logf("%d bytes acknowledged", acknowledged)
-	if err := checkAfter(t, k.launch, AllPromises, promises); err != nil {
+	if err := checkAfterRestart(t, k.launch, EveryAck, acks); err != nil {
 		t.Fatalf("at the end: %v", err)
 	}
 }
 
 // killDuring runs a load and kills its daemon after a while.
-func killDuring(daemon *Daemon, load *Load, after time.Duration) ([]*Promise, error) {
+func killDuring(daemon *Daemon, load *Load, after time.Duration) ([]*Ack, error) {
 	killed := make(chan struct{})
 	go func() {
 		defer close(killed)
-		time.Sleep(after) // not for synchronisation: any moment is right
+		time.Sleep(after) // a random time, nothing is synchronised
 		daemon.Kill()
 	}()
-	promises, err := load.Run()
+	acks, err := load.Run()
 	<-killed
-	return promises, err
+	return acks, err
 }
 
-// thinOut removes half of the uploads, so that the directory does not grow for
-// ever, and returns what is to be checked once more.
-func thinOut(c *tusclient.Client, promises []*Promise, random *rand.Rand) (kept []*Promise, err error) {
-	for _, p := range promises {
-		if p.Ending { // has been looked at
+// deleteHalf terminates half of the uploads, so that the directory stays small, and returns
+// the acknowledgements to check once more.
+func deleteHalf(c *tusclient.Client, acks []*Ack, random *rand.Rand) (left []*Ack, err error) {
+	for _, p := range acks {
+		if p.Deleting { // was checked after it was terminated
 			continue
 		}
-		kept = append(kept, p)
+		left = append(left, p)
 		if random.IntN(2) == 0 {
 			continue
 		}
@@ -149,7 +148,7 @@ func thinOut(c *tusclient.Client, promises []*Promise, random *rand.Rand) (kept 
 		if err := answer.Want("DELETE "+p.Path, http.StatusNoContent); err != nil {
 			return nil, err
 		}
-		p.Ending, p.Gone = true, true
+		p.Deleting, p.Deleted = true, true
 	}
-	return kept, nil
+	return left, nil
 }

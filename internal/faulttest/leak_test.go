@@ -21,15 +21,15 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// slowUploads are uploads whose PATCH has begun and does not end.
+// slowUploads are uploads with an open PATCH.
 type slowUploads struct {
 	client  *tusclient.Client
 	running []*tusclient.OpenRequest
 	paths   []string
 }
 
-// begin begins one more, of which the server has sent bytes.
-func (s *slowUploads) begin(length int64, sent []byte) error {
+// open opens one more PATCH of length bytes and sends some of them.
+func (s *slowUploads) open(length int64, sent []byte) error {
 	created, err := s.client.Create(length)
 	if err := errors.Join(err, created.Want("POST", http.StatusCreated)); err != nil {
 		return err
@@ -43,13 +43,12 @@ func (s *slowUploads) begin(length int64, sent []byte) error {
 	return err
 }
 
-// end ends half of them as they should and gives up the other half, one way
-// after the other.
+// end completes every second PATCH and aborts the others.
 func (s *slowUploads) end(rest []byte) error {
 	errs := make(chan error, len(s.running))
 	var work sync.WaitGroup
 	for i, running := range s.running {
-		work.Go(func() { errs <- endOne(running, rest, i%2 == 0) })
+		work.Go(func() { errs <- endUpload(running, rest, i%2 == 0) })
 	}
 	work.Wait()
 	close(errs)
@@ -61,7 +60,7 @@ func (s *slowUploads) end(rest []byte) error {
 	return errors.Join(all...)
 }
 
-func endOne(running *tusclient.OpenRequest, rest []byte, complete bool) error {
+func endUpload(running *tusclient.OpenRequest, rest []byte, complete bool) error {
 	if !complete {
 		return running.Abort()
 	}
@@ -72,8 +71,7 @@ func endOne(running *tusclient.OpenRequest, rest []byte, complete bool) error {
 	return errors.Join(err, answer.Want("a slow PATCH", http.StatusNoContent))
 }
 
-// handles counts the descriptors of the daemon by their kind, and its
-// goroutines.
+// handles counts the descriptors of the daemon by kind, and its goroutines.
 func (d *Daemon) handles(t *testing.T) map[string]int {
 	t.Helper()
 	counts := map[string]int{"goroutines": d.metric(t, "go_goroutines")}
@@ -92,8 +90,8 @@ func (d *Daemon) handles(t *testing.T) map[string]int {
 	return counts
 }
 
-// kindOf names what a link in /proc/PID/fd leads to: socket, pipe, [pidfd],
-// [eventpoll], or a path of the file system as file.
+// kindOf returns the kind of a link in /proc/PID/fd: socket, pipe, file, [pidfd],
+// [eventpoll].
 func kindOf(link string) string {
 	if strings.HasPrefix(link, "/") {
 		return "file"
@@ -123,9 +121,9 @@ func (d *Daemon) metric(t *testing.T, name string) int {
 	return n
 }
 
-// quiet waits until the daemon has no more handles than limit, and returns what
-// it has.
-func (d *Daemon) quiet(t *testing.T, limit map[string]int) map[string]int {
+// awaitAtMost waits until the daemon has at most limit handles of each kind, and returns
+// their numbers.
+func (d *Daemon) awaitAtMost(t *testing.T, limit map[string]int) map[string]int {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(50 * time.Millisecond) {
 		now := d.handles(t)
@@ -144,15 +142,15 @@ func (d *Daemon) quiet(t *testing.T, limit map[string]int) map[string]int {
 	}
 }
 
-// settled waits until the daemon is idle, and returns the most that it has then of
-// every kind. The connection that asks for the metrics is open or closed by the
-// time the descriptors are counted: two looks at an idle daemon differ.
-func (d *Daemon) settled(t *testing.T) map[string]int {
+// idleHandles waits until the daemon is idle, and returns the most handles of each kind that
+// it has then. Two samples of an idle daemon differ: the connection of the request for
+// metrics may be open or closed when the descriptors are counted.
+func (d *Daemon) idleHandles(t *testing.T) map[string]int {
 	t.Helper()
-	const looks = 50
+	const samples = 50
 	most := func() map[string]int {
 		all := map[string]int{}
-		for range looks {
+		for range samples {
 			for kind, n := range d.handles(t) {
 				all[kind] = max(all[kind], n)
 			}
@@ -172,14 +170,14 @@ func (d *Daemon) settled(t *testing.T) map[string]int {
 	}
 }
 
-// TestHandlesOfSlowUploads counts descriptors of every kind, and goroutines,
-// over 1000 slow uploads: while they run, at most so many for each, and when they
-// have ended or were given up, as many as before.
+// TestHandlesOfSlowUploads counts descriptors of each kind, and goroutines, of 1000 slow
+// uploads: while they run, at most a number for each, and after they have ended or were
+// aborted, as many as before.
 func TestHandlesOfSlowUploads(t *testing.T) {
 	t.Parallel()
 	service := s3server.New(s3server.Options{})
 	plain := httptest.NewUnstartedServer(service)
-	plain.Config.SetKeepAlivesEnabled(false) // so that no socket is kept for later
+	plain.Config.SetKeepAlivesEnabled(false) // so that no socket stays open
 	plain.Start()
 	t.Cleanup(plain.Close)
 	for name, c := range map[string]struct {
@@ -196,39 +194,39 @@ func TestHandlesOfSlowUploads(t *testing.T) {
 			t.Parallel()
 			c.launch.Binary = builder.Binary(t, "")
 			daemon := Start(t, c.launch)
-			slowOnes(t, daemon, 20) // what is made once is made now
-			before := daemon.settled(t)
-			during := slowOnes(t, daemon, slowCount)
-			for kind, n := range daemon.handles(t) { // without a collection of garbage, which closes some kinds
+			runSlowUploads(t, daemon, 20) // to make what a daemon makes once
+			before := daemon.idleHandles(t)
+			during := runSlowUploads(t, daemon, slowCount)
+			for kind, n := range daemon.handles(t) { // before a garbage collection, which would close leaked ones
 				if strings.HasPrefix(kind, "[") && n > before[kind] {
-					t.Errorf("%d of %s are open when all uploads have ended, before it were %d", n, kind, before[kind])
+					t.Errorf("%d of %s are open when all uploads have ended, before %d", n, kind, before[kind])
 				}
 			}
 			t.Logf("before: %v\nduring: %v", before, during)
 			for kind, n := range during {
-				const others = 32 // threads in system calls, calls of S3 that end, and such
+				const others = 32 // threads in system calls, S3 calls that end, and the like
 				if most := before[kind] + slowCount*c.each[kind] + others; n > most {
 					t.Errorf("%d uploads take %d of %s, want at most %d", slowCount, n, kind, most)
 				}
 			}
-			t.Logf("after: %v", daemon.quiet(t, before))
+			t.Logf("after: %v", daemon.awaitAtMost(t, before))
 		})
 	}
 }
 
 const (
 	slowCount = 1000            // slow uploads at a time
-	slowTime  = 2 * time.Second // that they take at least: some things begin later than a request
+	slowTime  = 2 * time.Second // how long they run at least: some work begins only after a while
 )
 
-// slowOnes has n slow uploads run at once, and returns the handles of the daemon
-// when they all did.
-func slowOnes(t *testing.T, daemon *Daemon, n int) map[string]int {
+// runSlowUploads runs n slow uploads at a time, and returns the handles of the daemon while
+// all of them run.
+func runSlowUploads(t *testing.T, daemon *Daemon, n int) map[string]int {
 	t.Helper()
 	slow := &slowUploads{client: daemon.Client()}
 	body := make([]byte, 4096)
 	for range n {
-		if err := slow.begin(2*int64(len(body)), body); err != nil {
+		if err := slow.open(2*int64(len(body)), body); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -242,7 +240,7 @@ func slowOnes(t *testing.T, daemon *Daemon, n int) map[string]int {
 	return handles
 }
 
-// awaitReceiving waits until the daemon receives n uploads.
+// awaitReceiving waits until the daemon is receiving n uploads.
 func (d *Daemon) awaitReceiving(t *testing.T, n int) {
 	t.Helper()
 	deadline := time.Now().Add(waitTimeout)

@@ -15,8 +15,8 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// Load is a number of clients that upload, concatenate and remove until their
-// server dies under them.
+// Load is a number of clients that upload, concatenate and terminate until their server is
+// killed.
 type Load struct {
 	Client  *tusclient.Client
 	Seed    uint64
@@ -25,23 +25,23 @@ type Load struct {
 
 	acknowledged atomic.Int64
 	mu           sync.Mutex
-	promises     []*Promise
+	acks         []*Ack
 }
 
-// Run works until the server does not answer any more, which is no error, and
-// returns what it had promised. An answer that is not allowed is an error.
-func (l *Load) Run() ([]*Promise, error) {
-	wrong := make(chan error, l.Workers)
+// Run sends requests until the server does not answer any more, which is no error, and
+// returns what the server has acknowledged. An answer that is not allowed is an error.
+func (l *Load) Run() ([]*Ack, error) {
+	errs := make(chan error, l.Workers)
 	for i := range l.Workers {
-		go func() { wrong <- l.work(uint64(i)) }()
+		go func() { errs <- l.work(uint64(i)) }()
 	}
 	var err error
 	for range l.Workers {
-		if e := <-wrong; e != nil {
+		if e := <-errs; e != nil {
 			err = e
 		}
 	}
-	return l.promises, err
+	return l.acks, err
 }
 
 // Acknowledged counts the bytes that the server has acknowledged.
@@ -54,15 +54,15 @@ type worker struct {
 	rand *rand.Rand
 }
 
-// died is the end of a worker: its server did not answer.
-type died struct{ error }
+// noAnswer ends a worker: its server does not answer any more.
+type noAnswer struct{ error }
 
 func (l *Load) work(n uint64) error {
 	w := &worker{load: l, Client: l.Client, rand: rand.New(rand.NewPCG(l.Seed, n))}
 	jobs := []func() error{w.upload, w.upload, w.uploadAtCreation, w.concatenate, w.terminate}
 	for {
 		err := jobs[w.rand.IntN(len(jobs))]()
-		if _, ok := err.(died); ok {
+		if _, ok := err.(noAnswer); ok {
 			return nil
 		}
 		if err != nil {
@@ -71,24 +71,24 @@ func (l *Load) work(n uint64) error {
 	}
 }
 
-// promise notes an upload that the server has acknowledged.
-func (w *worker) promise(created tusclient.Answer, content Content) *Promise {
-	p := &Promise{Path: created.Path(), Content: content}
-	w.note(p, created)
+// acknowledged notes an upload that the server has acknowledged.
+func (w *worker) acknowledged(created tusclient.Answer, content Content) *Ack {
+	p := &Ack{Path: created.Path(), Content: content}
+	w.noteOffset(p, created)
 	w.load.mu.Lock()
 	defer w.load.mu.Unlock()
-	w.load.promises = append(w.load.promises, p)
+	w.load.acks = append(w.load.acks, p)
 	return p
 }
 
-// note takes over the offset that an answer shows.
-func (w *worker) note(p *Promise, answer tusclient.Answer) {
-	before := p.Offset
-	p.Shown(answer)
-	w.load.acknowledged.Add(p.Offset - before)
+// noteOffset notes the offset of an answer.
+func (w *worker) noteOffset(ack *Ack, answer tusclient.Answer) {
+	before := ack.Offset
+	ack.NoteOffset(answer)
+	w.load.acknowledged.Add(ack.Offset - before)
 }
 
-// content makes up new content, most often small.
+// content makes new content, mostly small.
 func (w *worker) content() Content {
 	length := w.rand.Int64N(64 << 10)
 	if w.rand.IntN(3) == 0 {
@@ -103,24 +103,24 @@ func (w *worker) upload() error {
 }
 
 // uploadNew makes an upload and fills it.
-func (w *worker) uploadNew(content Content, header ...string) (*Promise, error) {
+func (w *worker) uploadNew(content Content, header ...string) (*Ack, error) {
 	created, err := w.Create(content.Length(), header...)
-	if err := answered(created, err, "POST", http.StatusCreated); err != nil {
+	if err := checkAnswered(created, err, "POST", http.StatusCreated); err != nil {
 		return nil, err
 	}
-	p := w.promise(created, content)
+	p := w.acknowledged(created, content)
 	return p, w.fill(p, content.Length())
 }
 
-// fill uploads up to the byte end, in pieces of any size.
-func (w *worker) fill(p *Promise, end int64) error {
-	for p.Offset < end {
-		piece := p.Content.Piece(p.Offset, 1+w.rand.Int64N(end-p.Offset))
-		if err := w.append(p, piece); err != nil {
+// fill uploads until the offset is end, in chunks of any size.
+func (w *worker) fill(ack *Ack, end int64) error {
+	for ack.Offset < end {
+		chunk := ack.Content.Bytes(ack.Offset, 1+w.rand.Int64N(end-ack.Offset))
+		if err := w.append(ack, chunk); err != nil {
 			return err
 		}
 		if w.rand.IntN(4) == 0 {
-			if err := w.look(p); err != nil {
+			if err := w.checkOffset(ack); err != nil {
 				return err
 			}
 		}
@@ -128,21 +128,21 @@ func (w *worker) fill(p *Promise, end int64) error {
 	return nil
 }
 
-// append sends one piece, with a length or in chunks.
-func (w *worker) append(p *Promise, piece []byte) error {
-	end := p.Offset + int64(len(piece))
+// append sends one chunk, with Content-Length or chunked.
+func (w *worker) append(ack *Ack, chunk []byte) error {
+	end := ack.Offset + int64(len(chunk))
 	send := w.Patch
 	if w.rand.IntN(2) == 0 {
 		send = w.patchChunked
 	}
-	answer, err := send(p.Path, p.Offset, piece)
-	if err := answered(answer, err, "PATCH", http.StatusNoContent); err != nil {
+	answer, err := send(ack.Path, ack.Offset, chunk)
+	if err := checkAnswered(answer, err, "PATCH", http.StatusNoContent); err != nil {
 		return err
 	}
 	if answer.Offset() != end {
-		return fmt.Errorf("PATCH %s up to %d: %v", p.Path, end, answer)
+		return fmt.Errorf("PATCH %s up to %d: %v", ack.Path, end, answer)
 	}
-	w.note(p, answer)
+	w.noteOffset(ack, answer)
 	return nil
 }
 
@@ -153,33 +153,33 @@ func (w *worker) patchChunked(path string, offset int64, body []byte, header ...
 	}
 	half := len(body) / 2
 	go func() {
-		running.Write(body[:half]) // if this fails, no answer comes, or one that is refused
+		running.Write(body[:half]) // if it fails, there is no answer or a refusal
 		running.Write(body[half:])
 		running.CloseWrite()
 	}()
 	return running.Answer()
 }
 
-// look asks for the offset, which no other client changes.
-func (w *worker) look(p *Promise) error {
-	answer, err := w.Head(p.Path)
-	if err := answered(answer, err, "HEAD", http.StatusOK); err != nil {
+// checkOffset compares the offset with the acknowledged one. No other client changes it.
+func (w *worker) checkOffset(ack *Ack) error {
+	answer, err := w.Head(ack.Path)
+	if err := checkAnswered(answer, err, "HEAD", http.StatusOK); err != nil {
 		return err
 	}
-	if answer.Offset() != p.Offset {
-		return fmt.Errorf("HEAD %s: %v, want offset %d", p.Path, answer, p.Offset)
+	if answer.Offset() != ack.Offset {
+		return fmt.Errorf("HEAD %s: %v, want offset %d", ack.Path, answer, ack.Offset)
 	}
 	return nil
 }
 
 func (w *worker) uploadAtCreation() error {
 	content := w.content()
-	first := content.Piece(0, w.rand.Int64N(content.Length()+1))
+	first := content.Bytes(0, w.rand.Int64N(content.Length()+1))
 	created, err := w.CreateWith(content.Length(), first)
-	if err := answered(created, err, "POST", http.StatusCreated); err != nil {
+	if err := checkAnswered(created, err, "POST", http.StatusCreated); err != nil {
 		return err
 	}
-	return w.fill(w.promise(created, content), content.Length())
+	return w.fill(w.acknowledged(created, content), content.Length())
 }
 
 func (w *worker) concatenate() error {
@@ -194,15 +194,15 @@ func (w *worker) concatenate() error {
 		paths = append(paths, p.Path)
 	}
 	created, err := w.Concat(paths...)
-	if err := answered(created, err, "POST of a final", http.StatusCreated); err != nil {
+	if err := checkAnswered(created, err, "POST of a final", http.StatusCreated); err != nil {
 		return err
 	}
-	p := w.promise(created, final)
+	p := w.acknowledged(created, final)
 	head, err := headUntilAnswered(w.Client, p.Path)
-	if err := answered(head, err, "HEAD of a final", http.StatusOK); err != nil {
+	if err := checkAnswered(head, err, "HEAD of a final", http.StatusOK); err != nil {
 		return err
 	}
-	w.note(p, head)
+	w.noteOffset(p, head)
 	return nil
 }
 
@@ -211,28 +211,28 @@ func (w *worker) terminate() error {
 	if err != nil {
 		return err
 	}
-	p.Ending = true
+	p.Deleting = true
 	answer, err := w.Delete(p.Path)
-	if err := answered(answer, err, "DELETE", http.StatusNoContent); err != nil {
+	if err := checkAnswered(answer, err, "DELETE", http.StatusNoContent); err != nil {
 		return err
 	}
-	p.Gone = true
+	p.Deleted = true
 	return nil
 }
 
-// answered tells a server that died (died) from one that hangs or answers
-// wrongly.
-func answered(answer tusclient.Answer, err error, what string, status int) error {
+// checkAnswered returns noAnswer if the server was killed, and another error if it hangs or
+// has answered with another status.
+func checkAnswered(answer tusclient.Answer, err error, what string, status int) error {
 	if err != nil {
-		return diedOr(fmt.Errorf("%s: %w", what, err))
+		return asNoAnswer(fmt.Errorf("%s: %w", what, err))
 	}
 	return answer.Want(what, status)
 }
 
-// diedOr returns err, as died if it says that a server did not answer.
-func diedOr(err error) error {
+// asNoAnswer returns err, as noAnswer if the connection broke.
+func asNoAnswer(err error) error {
 	if errors.Is(err, tusclient.ErrNoAnswer) && !errors.Is(err, wire.ErrTimeout) {
-		return died{err}
+		return noAnswer{err}
 	}
 	return err
 }

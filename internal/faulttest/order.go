@@ -11,19 +11,17 @@ import (
 	"strings"
 )
 
-// CheckOrder proves from a trace that nothing was acknowledged before it was on
-// the disk (level ack):
+// CheckOrder checks in a trace that data is on the disk before it is acknowledged
+// (durability level ack):
 //
-//   - an answer that shows an offset began when every byte below it had been
-//     written and then synced;
-//   - a 201 began when the record had been written and synced, and its name
-//     and that of the data were in a synced directory;
-//   - the 204 of a DELETE began when the directory had been synced without
-//     them.
+//   - before an answer with an offset, every byte below it was written and then synced;
+//   - before a 201, the record was written and synced, and the directory was synced with
+//     the names of the record and the data;
+//   - before the 204 of a DELETE, the directory was synced without these names.
 //
 // It returns the number of answers of these three kinds.
 func CheckOrder(calls []*Call) (answers int, err error) {
-	requests := make(map[string][2]string) // by connection: method and id of the last one
+	requests := make(map[string][2]string) // method and id of the last request, by connection
 	for _, call := range calls {
 		connection := field(socketName, call.Args)
 		switch {
@@ -58,7 +56,7 @@ var (
 	writeOffset  = regexp.MustCompile(`, (\d+)$`)
 )
 
-// field is the first group of pattern in text, "" if it does not match.
+// field returns the first group of pattern in text, "" if it does not match.
 func field(pattern *regexp.Regexp, text string) string {
 	if m := pattern.FindStringSubmatch(text); m != nil {
 		return m[1]
@@ -66,28 +64,28 @@ func field(pattern *regexp.Regexp, text string) string {
 	return ""
 }
 
-// checkAnswer checks one answer and returns the number of its promises.
-func checkAnswer(calls []*Call, answer *Call, method, id string) (promises int, err error) {
+// checkAnswer checks one answer and returns how many of the three kinds it is.
+func checkAnswer(calls []*Call, answer *Call, method, id string) (kinds int, err error) {
 	status := field(statusLine, answer.Args)
 	if location := field(locationName, answer.Args); location != "" {
 		id = location
 	}
 	if offset, e := strconv.ParseInt(field(offsetField, answer.Args), 10, 64); e == nil {
-		promises++
+		kinds++
 		err = checkData(calls, answer, id, offset)
 	}
 	switch {
 	case method == "POST" && status == "201":
-		promises++
+		kinds++
 		err = errors.Join(err, checkNames(calls, answer, id, true), checkRecord(calls, answer, id))
 	case method == "DELETE" && status == "204":
-		promises++
+		kinds++
 		err = errors.Join(err, checkNames(calls, answer, id, false))
 	}
-	return promises, err
+	return kinds, err
 }
 
-// checkData: all writes below offset are synced, and there is one up to it.
+// checkData checks that all bytes below offset were written and synced before answer.
 func checkData(calls []*Call, answer *Call, id string, offset int64) error {
 	reached := int64(0)
 	for _, call := range calls {
@@ -123,7 +121,7 @@ func written(call *Call) (name string, from, to int64, ok bool) {
 		name = field(fileName, call.Args)
 		from, err = strconv.ParseInt(field(writeOffset, call.Args), 10, 64)
 		to = from + count
-	case "copy_file_range": // where is not always told: anywhere
+	case "copy_file_range": // the trace does not always have the offset: any
 		name, to = field(copyTarget, call.Args), 1<<62
 	}
 	return name, from, to, name != "" && err == nil
@@ -141,8 +139,8 @@ func syncedBetween(calls []*Call, name string, after, before *Call) bool {
 	return false
 }
 
-// checkNames: the last change of each of the upload's names is there, is the
-// wanted one, and has been synced.
+// checkNames checks that the files of the upload were created (present) or removed before
+// answer, and that the directory was synced after that.
 func checkNames(calls []*Call, answer *Call, id string, present bool) error {
 	for _, base := range []string{id, id + ".info"} {
 		var last *Call
@@ -154,7 +152,7 @@ func checkNames(calls []*Call, answer *Call, id string, present bool) error {
 			}
 		}
 		if last == nil || exists != present {
-			return fmt.Errorf("the name %s is not as it should be", base)
+			return fmt.Errorf("the name %s was not created or removed as it should be", base)
 		}
 		if !syncedBetween(calls, path.Dir(name), last, answer) {
 			return fmt.Errorf("the name %s is not synced (line %d)", base, last.Ended+1)
@@ -163,7 +161,7 @@ func checkNames(calls []*Call, answer *Call, id string, present bool) error {
 	return nil
 }
 
-// renamed returns the name that a call has made or removed.
+// renamed returns the name that a call has created or removed.
 func renamed(call *Call) (name string, made bool) {
 	if !call.OK() {
 		return "", false
@@ -185,8 +183,8 @@ func renamed(call *Call) (name string, made bool) {
 	return "", false
 }
 
-// checkRecord: what was written under the record's temporary name was synced
-// before it got its own.
+// checkRecord checks that the record was synced under its temporary name before it was
+// renamed.
 func checkRecord(calls []*Call, answer *Call, id string) error {
 	for _, naming := range calls {
 		m := linkNames.FindStringSubmatch(naming.Args)
@@ -196,7 +194,7 @@ func checkRecord(calls []*Call, answer *Call, id string) error {
 		temp := path.Join(m[1], m[2])
 		for _, call := range calls {
 			if name, _, _, ok := written(call); ok && name == temp && !syncedBetween(calls, temp, call, naming) {
-				return fmt.Errorf("the record is named before it is synced (line %d)", call.Ended+1)
+				return fmt.Errorf("the record is renamed before it is synced (line %d)", call.Ended+1)
 			}
 		}
 	}

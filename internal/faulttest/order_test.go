@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// tracedCalls are all that CheckOrder needs to see.
+// tracedCalls are the calls that CheckOrder needs.
 const tracedCalls = "trace=read,write,pwrite64,copy_file_range,fsync,fdatasync,openat,renameat,renameat2,linkat,unlinkat"
 
-// TestNothingIsAcknowledgedBeforeItsSync traces a daemon at work.
+// TestNothingIsAcknowledgedBeforeItsSync checks the order of the system calls of a daemon.
 func TestNothingIsAcknowledgedBeforeItsSync(t *testing.T) {
 	NeedStrace(t)
 	t.Parallel()
@@ -19,17 +19,17 @@ func TestNothingIsAcknowledgedBeforeItsSync(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if answers < len(scenarios) {
-		t.Errorf("only %d acknowledgements were seen", answers)
+	if answers < len(acknowledgements) {
+		t.Errorf("the trace has only %d acknowledgements", answers)
 	}
 }
 
-// TestOrderSeesMissingSyncs proves the test above.
+// TestOrderSeesMissingSyncs shows that the test above can fail.
 func TestOrderSeesMissingSyncs(t *testing.T) {
 	NeedStrace(t)
 	t.Parallel()
 	if _, err := traceOrder(t, "tusd_broken_nosync"); err == nil {
-		t.Error("a server without syncs passes")
+		t.Error("the check finds no fault of a server without syncs")
 	}
 }
 
@@ -37,7 +37,7 @@ func traceOrder(t *testing.T, tags string) (answers int, err error) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	launch := Launch{Binary: builder.Binary(t, tags), Dir: t.TempDir(), Tracer: Strace(trace, "-e", tracedCalls)}
 	daemon := Start(t, launch)
-	if _, err := (lab{daemon.Client(), launch.Dir}).byAll(); err != nil {
+	if _, err := (server{daemon.Client(), launch.Dir}).byAll(); err != nil {
 		t.Fatal(err)
 	}
 	if err := daemon.Stop(); err != nil {
@@ -50,7 +50,7 @@ func traceOrder(t *testing.T, tags string) (answers int, err error) {
 	return CheckOrder(ParseTrace(lines))
 }
 
-// TestCheckOrder: traces written by hand.
+// TestCheckOrder checks traces that are written by hand.
 func TestCheckOrder(t *testing.T) {
 	const (
 		patch  = `7 read(9<socket:[1]>, "PATCH /files/abc HTTP/1.1\r\nHost: h\r\n"..., 4096) = 99`

@@ -11,18 +11,18 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// diskSize is enough for everything below, and for a journal.
+// diskSize is enough for the uploads of a test and the journal.
 const diskSize = 64 << 20
 
-// TestPowerCut cuts the power the moment after each kind of acknowledgement.
+// TestPowerCut cuts the power directly after each kind of acknowledgement.
 func TestPowerCut(t *testing.T) {
 	NeedMounts(t)
-	for _, s := range scenarios {
-		for _, w := range ways {
-			t.Run(s.name+"/"+w.name, func(t *testing.T) {
+	for _, s := range acknowledgements {
+		for _, c := range cuts {
+			t.Run(s.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, "")}
-				if err := powerCut(t, launch, promising(s.run, AllPromises), 0, w.cut); err != nil {
+				if err := powerCut(t, launch, survives(s.run, EveryAck), 0, c.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -30,9 +30,9 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// TestPowerCutLater cuts it when the kernel has begun to write back by itself
-// (its journal is written every 5 s), which makes other halves of the truth
-// durable. The wait of 7 s only happens where mounts are required.
+// TestPowerCutLater cuts the power when the kernel has begun to write back (it writes the
+// journal every 5 s), so that other parts of the data are on the disk. It waits 7 s only
+// where mounts are required.
 func TestPowerCutLater(t *testing.T) {
 	NeedMounts(t)
 	delays := []time.Duration{time.Second}
@@ -40,11 +40,11 @@ func TestPowerCutLater(t *testing.T) {
 		delays = append(delays, 7*time.Second)
 	}
 	for _, delay := range delays {
-		for _, w := range ways {
-			t.Run(delay.String()+"/"+w.name, func(t *testing.T) {
+		for _, c := range cuts {
+			t.Run(delay.String()+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, "")}
-				if err := powerCut(t, launch, promising(lab.byAll, AllPromises), delay, w.cut); err != nil {
+				if err := powerCut(t, launch, survives(server.byAll, EveryAck), delay, c.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -52,15 +52,15 @@ func TestPowerCutLater(t *testing.T) {
 	}
 }
 
-// TestPowerCutAtComplete: at that level, what was complete has to survive.
+// TestPowerCutAtComplete cuts the power at the durability level complete.
 func TestPowerCutAtComplete(t *testing.T) {
 	NeedMounts(t)
 	for _, delay := range []time.Duration{0, time.Second} {
-		for _, w := range ways {
-			t.Run(delay.String()+"/"+w.name, func(t *testing.T) {
+		for _, c := range cuts {
+			t.Run(delay.String()+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, ""), Flags: []string{"-durability", "complete"}}
-				if err := powerCut(t, launch, promising(lab.byAll, CompleteOnes), delay, w.cut); err != nil {
+				if err := powerCut(t, launch, survives(server.byAll, CompleteUploads), delay, c.cut); err != nil {
 					t.Error(err)
 				}
 			})
@@ -68,16 +68,16 @@ func TestPowerCutAtComplete(t *testing.T) {
 	}
 }
 
-// TestPowerCutSeesMissingSyncs proves the tests above: the same check fails on
-// a server that never syncs.
+// TestPowerCutSeesMissingSyncs shows that the tests above can fail: the same check fails on a
+// server that never syncs.
 func TestPowerCutSeesMissingSyncs(t *testing.T) {
 	NeedMounts(t)
-	for _, s := range scenarios {
-		for _, w := range ways {
-			t.Run(s.name+"/"+w.name, func(t *testing.T) {
+	for _, s := range acknowledgements {
+		for _, c := range cuts {
+			t.Run(s.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, "tusd_broken_nosync")}
-				err := lossWithin(3, func() error { return powerCut(t, launch, promising(s.run, AllPromises), 0, w.cut) })
+				err := expectLoss(3, func() error { return powerCut(t, launch, survives(s.run, EveryAck), 0, c.cut) })
 				if err != nil {
 					t.Errorf("a server without syncs: %v", err)
 				}
@@ -86,9 +86,9 @@ func TestPowerCutSeesMissingSyncs(t *testing.T) {
 	}
 }
 
-// lossWithin expects that check finds a loss in one of so many tries: now and
-// then the kernel happens to write everything back just in time.
-func lossWithin(tries int, check func() error) error {
+// expectLoss expects that check finds a loss in one of several tries: sometimes the kernel
+// writes everything back before the power cut.
+func expectLoss(tries int, check func() error) error {
 	for range tries {
 		err := check()
 		if errors.Is(err, errLost) {
@@ -101,31 +101,31 @@ func lossWithin(tries int, check func() error) error {
 	return errors.New("no loss was found")
 }
 
-// errLost marks an error of powerCut as a broken promise.
+// errLost marks an error of powerCut: acknowledged data is lost.
 var errLost = errors.New("lost in a power cut")
 
-// scene does something to a server and returns what holds in its next life.
-type scene func(lab) (holds func(lab) error, err error)
+// scenario sends requests to a server and returns the check to make after a restart.
+type scenario func(server) (check func(server) error, err error)
 
-// promising is the scene of a scenario whose promises have to survive.
-func promising(scenario func(lab) ([]*Promise, error), survival Survival) scene {
-	return func(l lab) (func(lab) error, error) {
-		promises, err := scenario(l)
-		return func(next lab) error { return survival.Check(next.Client, promises) }, err
+// survives returns the scenario of requests whose acknowledgements must survive.
+func survives(run func(server) ([]*Ack, error), guarantee Guarantee) scenario {
+	return func(s server) (func(server) error, error) {
+		acks, err := run(s)
+		return func(next server) error { return guarantee.Check(next.Client, acks) }, err
 	}
 }
 
-// powerCut runs a daemon on a disk, plays a scene, cuts the power after a
-// delay, and checks what then has to hold on what the disk has.
-func powerCut(t *testing.T, launch Launch, play scene, delay time.Duration,
+// powerCut starts a daemon on a disk, runs a scenario, cuts the power after a delay, and makes
+// the check with a new daemon on the same disk.
+func powerCut(t *testing.T, launch Launch, run scenario, delay time.Duration,
 	cut func(testing.TB, *Disk, *Daemon) (*Disk, error)) error {
 	disk := NewExt4(t, diskSize)
 	launch.Dir = disk.Dir + "/uploads"
 	daemon := Start(t, launch)
-	if err := SyncDisk(disk.Dir); err != nil { // the start itself promises nothing
+	if err := SyncDisk(disk.Dir); err != nil { // the start may be lost
 		return err
 	}
-	holds, err := play(lab{daemon.Client(), launch.Dir})
+	check, err := run(server{daemon.Client(), launch.Dir})
 	if err != nil {
 		return err
 	}
@@ -135,15 +135,14 @@ func powerCut(t *testing.T, launch Launch, play scene, delay time.Duration,
 		return err
 	}
 	launch.Dir = after.Dir + "/uploads"
-	if err := inNextLife(t, launch, holds); err != nil {
+	if err := afterRestart(t, launch, check); err != nil {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return nil
 }
 
-// ways are the two ways to cut the power; each returns the disk as the next
-// start finds it.
-var ways = []struct {
+// cuts are the two ways to cut the power. cut returns the disk for the next start.
+var cuts = []struct {
 	name string
 	cut  func(testing.TB, *Disk, *Daemon) (*Disk, error)
 }{
@@ -157,18 +156,17 @@ var ways = []struct {
 	}},
 }
 
-// checkAfter starts a daemon in its next life and checks the promises of the
-// one before.
-func checkAfter(t *testing.T, launch Launch, survival Survival, promises []*Promise) error {
-	return inNextLife(t, launch, func(l lab) error { return survival.Check(l.Client, promises) })
+// checkAfterRestart starts a daemon and checks acknowledgements of the daemon before.
+func checkAfterRestart(t *testing.T, launch Launch, guarantee Guarantee, acks []*Ack) error {
+	return afterRestart(t, launch, func(s server) error { return guarantee.Check(s.Client, acks) })
 }
 
-// inNextLife starts a daemon and checks what has to hold of the life before.
-func inNextLife(t *testing.T, launch Launch, holds func(lab) error) error {
+// afterRestart starts a daemon and makes a check.
+func afterRestart(t *testing.T, launch Launch, check func(server) error) error {
 	daemon, err := TryStart(t, launch)
 	if err != nil {
 		return err
 	}
 	defer daemon.Kill()
-	return holds(lab{daemon.Client(), launch.Dir})
+	return check(server{daemon.Client(), launch.Dir})
 }

@@ -9,9 +9,8 @@ import (
 	"github.com/tus/tusd/internal/s3services"
 )
 
-// TestKillOnS3 kills the daemon while it keeps uploads in a bucket: what it has
-// acknowledged is there in its next life, whether in parts, in pieces that wait
-// to be a part, or as an object.
+// TestKillOnS3 kills the daemon under load with uploads in a bucket: in parts, in tail
+// objects and in complete objects.
 func TestKillOnS3(t *testing.T) {
 	t.Parallel()
 	s := s3services.Versitygw(t)
@@ -24,6 +23,6 @@ func TestKillOnS3(t *testing.T) {
 			"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey, "AWS_REGION=" + s.Region,
 		},
 	}
-	const largest = 12 << 20 // more than two parts of the least size
-	killing{launch: launch, rounds: max(rounds(t)/10, 3), life: time.Second, largest: largest}.run(t)
+	const largest = 12 << 20 // more than two parts of the smallest size
+	killTest{launch: launch, rounds: max(rounds(t)/10, 3), maxUptime: time.Second, largest: largest}.run(t)
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// TestMemoryOfUploadsToS3 has many uploads at once on a daemon with a bucket:
-// they take no more than the memory that there is for them, and no disk.
+// TestMemoryOfUploadsToS3 runs many uploads at a time into a bucket: they use at most the
+// memory of the buffer pool, and no disk.
 func TestMemoryOfUploadsToS3(t *testing.T) {
 	const (
 		uploads = 50
 		size    = 8 << 20
 		pool    = 64 << 20
-		others  = 100 << 20 // the program itself, its connections and its garbage
+		others  = 100 << 20 // the program, its connections and garbage
 	)
 	t.Parallel()
 	service := s3server.Start(t, s3server.Options{Discard: 1 << 20})
@@ -49,24 +49,24 @@ func TestMemoryOfUploadsToS3(t *testing.T) {
 		})
 	}
 	work.Wait()
-	peak := daemon.figure(t, "status", "VmHWM:") << 10
-	t.Logf("%d bytes were resident at most", peak)
+	peak := daemon.procValue(t, "status", "VmHWM:") << 10
+	t.Logf("at most %d bytes were resident", peak)
 	if peak > pool+others {
-		t.Errorf("%d bytes were resident at most, want %d and %d for the rest", peak, pool, others)
+		t.Errorf("at most %d bytes were resident, want %d and %d for the rest", peak, pool, others)
 	}
-	if written := daemon.figure(t, "io", "write_bytes:"); written > 0 {
+	if written := daemon.procValue(t, "io", "write_bytes:"); written > 0 {
 		t.Errorf("%d bytes were written to a disk", written)
 	}
 	filepath.WalkDir(temp, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
-			t.Errorf("%s is left in the folder for temporary files, error %v", path, err)
+			t.Errorf("%s is left in the directory for temporary files, error %v", path, err)
 		}
 		return nil
 	})
 }
 
-// figure reads a number of /proc/PID/file.
-func (d *Daemon) figure(t *testing.T, file, name string) (n int64) {
+// procValue reads a number from /proc/PID/file.
+func (d *Daemon) procValue(t *testing.T, file, name string) (n int64) {
 	t.Helper()
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", d.cmd.Process.Pid, file))
 	if err != nil {

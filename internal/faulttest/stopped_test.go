@@ -25,8 +25,8 @@ func (d *Daemon) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// stop stops the daemon as SIGSTOP or a frozen container does, and returns when
-// it has stopped.
+// stop stops the daemon with SIGSTOP, as a frozen container is, and waits until it has
+// stopped.
 func (d *Daemon) stop(t *testing.T) {
 	t.Helper()
 	d.signal(t, syscall.SIGSTOP)
@@ -44,8 +44,8 @@ func (d *Daemon) stop(t *testing.T) {
 	}
 }
 
-// wholeLife has an upload created, continued, looked at, read and removed.
-func wholeLife(c *tusclient.Client) error {
+// uploadAndDelete makes an upload in two PATCHes, downloads it and terminates it.
+func uploadAndDelete(c *tusclient.Client) error {
 	p, err := create(c, Content{{Seed: 7, Length: 2000}})
 	if err != nil {
 		return err
@@ -62,26 +62,25 @@ func wholeLife(c *tusclient.Client) error {
 			return fmt.Errorf("HEAD: %v, want offset %d", head, p.Offset)
 		}
 	}
-	return errors.Join(download(c, p), deletes(c, p))
+	return errors.Join(download(c, p), terminate(c, p))
 }
 
-// TestStoppedNeighbour: a daemon that is stopped in the middle of an upload,
-// on a directory that it had for itself, blocks this upload, and no other: not
-// in a daemon that was there, not in one that comes. Nothing is lost, and when it
-// goes on, so does the upload.
-func TestStoppedNeighbour(t *testing.T) {
-	for _, when := range []string{"newcomer", "there before"} {
+// TestStoppedDaemonBlocksOnlyItsUpload stops one of two daemons with the same directory in
+// the middle of a PATCH. The upload is locked, all others are not, also if the second daemon
+// starts later. When the first daemon continues, the PATCH does, too.
+func TestStoppedDaemonBlocksOnlyItsUpload(t *testing.T) {
+	for _, when := range []string{"started later", "started before"} {
 		t.Run(when, func(t *testing.T) {
 			launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}
-			d := duo{dir: launch.Dir, a: Start(t, launch)}
+			d := pair{dir: launch.Dir, a: Start(t, launch)}
 			launch.Flags = []string{"-acquire-lock-timeout", "100ms"}
-			if when == "there before" {
+			if when == "started before" {
 				d.b = Start(t, launch)
 			}
-			if err := wholeLife(d.a.Client()); err != nil {
+			if err := uploadAndDelete(d.a.Client()); err != nil {
 				t.Fatal(err)
 			}
-			held, running, err := d.stalled(1, 5000)
+			locked, running, err := d.stallPatch(1, 5000)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,41 +91,39 @@ func TestStoppedNeighbour(t *testing.T) {
 			}
 			b := d.b.Client()
 			for range 2 {
-				if err := wholeLife(b); err != nil {
-					t.Fatalf("beside a daemon that is stopped: %v", err)
+				if err := uploadAndDelete(b); err != nil {
+					t.Fatalf("beside a stopped daemon: %v", err)
 				}
-				d.wantHeld(t, held)
+				d.wantLocked(t, locked)
 			}
 			d.a.signal(t, syscall.SIGCONT)
-			if err := d.goesOn(held, running); err != nil {
+			if err := d.checkContinues(locked, running); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// wantHeld checks that daemon b answers every request for a held upload as one
-// that may be repeated.
-func (d duo) wantHeld(t *testing.T, p *Promise) {
+// wantLocked checks that daemon b answers every request for the upload with 423.
+func (d pair) wantLocked(t *testing.T, ack *Ack) {
 	t.Helper()
 	b := d.b.Client()
 	for what, ask := range map[string]func() (tusclient.Answer, error){
-		"HEAD":   func() (tusclient.Answer, error) { return b.Head(p.Path) },
-		"PATCH":  func() (tusclient.Answer, error) { return b.Patch(p.Path, 5000, p.Content.Piece(5000, 10)) },
-		"DELETE": func() (tusclient.Answer, error) { return b.Delete(p.Path) },
+		"HEAD":   func() (tusclient.Answer, error) { return b.Head(ack.Path) },
+		"PATCH":  func() (tusclient.Answer, error) { return b.Patch(ack.Path, 5000, ack.Content.Bytes(5000, 10)) },
+		"DELETE": func() (tusclient.Answer, error) { return b.Delete(ack.Path) },
 	} {
 		answer, err := ask()
 		if err := errors.Join(err, answer.Want(what, http.StatusLocked)); err != nil {
-			t.Errorf("an upload that a stopped daemon holds: %v", err)
+			t.Errorf("an upload that a stopped daemon has locked: %v", err)
 		}
 	}
 }
 
-// goesOn checks that the PATCH which a stopped daemon was reading can be
-// continued by either daemon.
-func (d duo) goesOn(p *Promise, running *tusclient.OpenRequest) error {
-	rest := p.Content.Length() - 5000
-	_, err := running.Write(p.Content.Piece(5000, rest))
+// checkContinues completes the PATCH to the daemon that was stopped, and checks both daemons.
+func (d pair) checkContinues(ack *Ack, running *tusclient.OpenRequest) error {
+	rest := ack.Content.Length() - 5000
+	_, err := running.Write(ack.Content.Bytes(5000, rest))
 	if err := errors.Join(err, running.CloseWrite()); err != nil {
 		return err
 	}
@@ -134,13 +131,13 @@ func (d duo) goesOn(p *Promise, running *tusclient.OpenRequest) error {
 	if err := errors.Join(err, answer.Want("the PATCH", http.StatusNoContent)); err != nil {
 		return err
 	}
-	p.Offset = p.Content.Length()
-	return errors.Join(AllPromises.Check(d.b.Client(), []*Promise{p}), wholeLife(d.a.Client()))
+	ack.Offset = ack.Content.Length()
+	return errors.Join(EveryAck.Check(d.b.Client(), []*Ack{ack}), uploadAndDelete(d.a.Client()))
 }
 
-// TestStoppedWhileStarting: a daemon that is stopped at any moment of its start
-// keeps no other from its work.
-func TestStoppedWhileStarting(t *testing.T) {
+// TestDaemonStoppedWhileStarting stops daemons at several times of their start. Another daemon
+// with the same directory must go on serving.
+func TestDaemonStoppedWhileStarting(t *testing.T) {
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}
 	served := Start(t, launch)
 	for i := range 12 {
@@ -148,9 +145,9 @@ func TestStoppedWhileStarting(t *testing.T) {
 		if err := starting.cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(time.Duration(i) * 2 * time.Millisecond) // any moment will do
+		<-time.After(time.Duration(i) * 2 * time.Millisecond) // another time of the start in each round
 		starting.stop(t)
-		err := wholeLife(served.Client())
+		err := uploadAndDelete(served.Client())
 		starting.signal(t, syscall.SIGKILL)
 		starting.cmd.Wait()
 		if err != nil {

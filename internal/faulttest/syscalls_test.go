@@ -14,16 +14,15 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// fault is a set of system calls that fail with the error that a broken or
-// full disk gives, while clients make an upload of a length.
+// fault is a set of system calls, and the error of a broken or full disk that one of them
+// returns while clients make an upload.
 type fault struct {
 	calls, errno string
-	length       int64 // sync_file_range is of use only behind some MiB
+	length       int64 // of the upload; sync_file_range needs some MiB
 }
 
-// faults are met one after another. write is not among them:
-// answers and start-up lines are written by it, too, and strace cannot tell
-// them from records, whose failing writes TestFullDisk has.
+// faults does not have write: the daemon writes answers and logs with it, too, and strace
+// cannot tell them from records. TestFullDisk has writes of records that fail.
 var faults = []fault{
 	{"fsync,fdatasync", "EIO", 1 << 20},
 	{"sync_file_range", "EIO", 9 << 20},
@@ -35,53 +34,51 @@ var faults = []fault{
 	{"openat", "ENOSPC", 1 << 20},
 }
 
-// sweepLimit bounds a sweep where strace is not required.
-const sweepLimit = 4
+// maxFaults bounds the calls that fail of each kind where strace is not required.
+const maxFaults = 4
 
-// TestFailingSystemCalls lets the first, second, third ... of each kind of call
-// fail, once and for ever, until a run meets no fault: clients get nothing but
-// answers after which they come back, and after a restart on a healthy disk
-// everything that was acknowledged is there.
+// TestFailingSystemCalls lets the first, second, third ... call of each kind fail, only this
+// one or all from this one on, until no call fails any more. Clients must get no answer but
+// transient errors, and after a restart on a healthy disk all acknowledged data is there.
 //
-// strace counts the calls of each thread for itself, so one run may meet a
-// fault more than once.
+// strace counts the calls of each thread separately, so more than one call may fail in a run.
 func TestFailingSystemCalls(t *testing.T) {
 	NeedStrace(t)
 	for _, f := range faults {
-		for _, ever := range []string{"", "+"} {
-			t.Run(fmt.Sprintf("%s %s%s", f.calls, f.errno, ever), func(t *testing.T) {
+		for _, rest := range []string{"", "+"} {
+			t.Run(fmt.Sprintf("%s %s%s", f.calls, f.errno, rest), func(t *testing.T) {
 				t.Parallel()
-				sweep(t, f, ever)
+				failEachCall(t, f, rest)
 			})
 		}
 	}
 }
 
-// sweep lets the n-th call fail, n = 1, 2, 3 ..., with "+" all from there on.
-func sweep(t *testing.T, f fault, ever string) {
-	for n := 1; require.Required("strace") || n <= sweepLimit; n++ {
-		inject := fmt.Sprintf("inject=%s:error=%s:when=%d%s", f.calls, f.errno, n, ever)
-		met, err := runWithFault(t, f, inject)
+// failEachCall lets the n-th call fail, n = 1, 2, 3 ...; rest is "+": all calls from it on.
+func failEachCall(t *testing.T, f fault, rest string) {
+	for n := 1; require.Required("strace") || n <= maxFaults; n++ {
+		inject := fmt.Sprintf("inject=%s:error=%s:when=%d%s", f.calls, f.errno, n, rest)
+		injected, err := runWithFault(t, f, inject)
 		if err != nil {
 			t.Errorf("%s: %v", inject, err)
 		}
-		if !met && n == 1 {
-			t.Errorf("%s: no such call is made, this proves nothing", f.calls)
+		if !injected && n == 1 {
+			t.Errorf("%s: no such call is made: this proves nothing", f.calls)
 		}
-		if !met {
+		if !injected {
 			return
 		}
 	}
 }
 
-// runWithFault runs clients on a daemon with a fault, and checks in its next
-// life what they were promised. It reports whether the fault occurred.
-func runWithFault(t *testing.T, f fault, inject string) (met bool, err error) {
+// runWithFault runs a client on a daemon with a fault, and checks the acknowledgements with a
+// new daemon. It reports whether a call failed.
+func runWithFault(t *testing.T, f fault, inject string) (injected bool, err error) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}
 	faulty := launch
 	faulty.Tracer = Strace(trace, "-e", "trace="+f.calls, "-e", inject)
-	promises, err := runClients(t, faulty, f.length)
+	acks, err := runClients(t, faulty, f.length)
 	if err != nil {
 		return true, err
 	}
@@ -89,13 +86,13 @@ func runWithFault(t *testing.T, f fault, inject string) (met bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	met = slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "(INJECTED)") })
-	return met, checkAfter(t, launch, AllPromises, promises)
+	injected = slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "(INJECTED)") })
+	return injected, checkAfterRestart(t, launch, EveryAck, acks)
 }
 
-// runClients runs stubborn clients on a daemon and kills it. One that refuses
-// to start on its broken disk, and says so, is no error.
-func runClients(t *testing.T, launch Launch, length int64) ([]*Promise, error) {
+// runClients runs a client on a daemon and kills the daemon. A daemon that does not start on
+// the broken disk, with an error message, is right.
+func runClients(t *testing.T, launch Launch, length int64) ([]*Ack, error) {
 	daemon, err := TryStart(t, launch)
 	if err != nil {
 		if strings.Contains(err.Error(), "\ntusd: ") {
@@ -104,23 +101,23 @@ func runClients(t *testing.T, launch Launch, length int64) ([]*Promise, error) {
 		return nil, err
 	}
 	defer daemon.Kill()
-	s := &stubborn{Client: daemon.Client()}
+	s := &retryingClient{Client: daemon.Client()}
 	err = s.run(length)
-	return s.promises, err
+	return s.acks, err
 }
 
-// stubborn is a client that retries after errors, for a limited time.
-type stubborn struct {
+// retryingClient is a client that retries after errors, a limited number of times.
+type retryingClient struct {
 	*tusclient.Client
-	promises []*Promise
+	acks []*Ack
 }
 
-// attempts bounds how often a stubborn client comes back.
-const attempts = 4
+// maxAttempts bounds the retries of a request.
+const maxAttempts = 4
 
-// run uploads length bytes and less, concatenates and removes. An error means that an answer was of
-// a kind that would have made clients throw an upload away.
-func (s *stubborn) run(length int64) error {
+// run makes, concatenates and terminates uploads of length bytes and less. It returns an
+// error after an answer that makes clients give up an upload.
+func (s *retryingClient) run(length int64) error {
 	first, err := s.upload(Content{{Seed: 1, Length: length}}, "Upload-Concat: partial")
 	if err != nil {
 		return err
@@ -132,27 +129,27 @@ func (s *stubborn) run(length int64) error {
 	if err := s.concatenate(first, second); err != nil {
 		return err
 	}
-	doomed, err := s.upload(Content{{Seed: 3, Length: 1000}})
+	third, err := s.upload(Content{{Seed: 3, Length: 1000}})
 	if err != nil {
 		return err
 	}
-	return s.remove(doomed)
+	return s.remove(third)
 }
 
-// upload makes an upload and sends it in two requests. It returns nil if the
-// server could not.
-func (s *stubborn) upload(content Content, header ...string) (*Promise, error) {
+// upload makes an upload and sends it in two requests. It returns nil if the server has only
+// transient errors.
+func (s *retryingClient) upload(content Content, header ...string) (*Ack, error) {
 	created, err := s.create(func() (tusclient.Answer, error) { return s.Create(content.Length(), header...) })
 	if err != nil || created == nil {
 		return nil, err
 	}
-	p := &Promise{Path: created.Path(), Content: content}
-	s.promises = append(s.promises, p)
-	for range attempts {
+	p := &Ack{Path: created.Path(), Content: content}
+	s.acks = append(s.acks, p)
+	for range maxAttempts {
 		if err := s.patch(p, p.Offset+(content.Length()-p.Offset+1)/2); err != nil {
 			return nil, err
 		}
-		if err := s.look(p); err != nil {
+		if err := s.noteHead(p); err != nil {
 			return nil, err
 		}
 		if err := s.patch(p, content.Length()); err != nil || p.Complete() {
@@ -162,11 +159,11 @@ func (s *stubborn) upload(content Content, header ...string) (*Promise, error) {
 	return p, nil
 }
 
-// create repeats a POST. It returns nil if the server could not.
-func (s *stubborn) create(post func() (tusclient.Answer, error)) (*tusclient.Answer, error) {
-	for range attempts {
+// create repeats a POST. It returns nil if the server has only transient errors.
+func (s *retryingClient) create(post func() (tusclient.Answer, error)) (*tusclient.Answer, error) {
+	for range maxAttempts {
 		created, err := post()
-		done, err := s.judge("POST", created, err, http.StatusCreated)
+		done, err := s.checkAnswer("POST", created, err, http.StatusCreated)
 		if done {
 			return &created, nil
 		}
@@ -177,9 +174,9 @@ func (s *stubborn) create(post func() (tusclient.Answer, error)) (*tusclient.Ans
 	return nil, nil
 }
 
-// judge reports whether an answer was the wanted one. Transient errors, and
-// no answer at all, are no errors.
-func (s *stubborn) judge(what string, answer tusclient.Answer, err error, status int) (done bool, _ error) {
+// checkAnswer reports whether an answer has the status. Transient errors and missing answers
+// are no errors.
+func (s *retryingClient) checkAnswer(what string, answer tusclient.Answer, err error, status int) (done bool, _ error) {
 	switch {
 	case err != nil || answer.Transient():
 		return false, nil
@@ -189,36 +186,35 @@ func (s *stubborn) judge(what string, answer tusclient.Answer, err error, status
 	return false, fmt.Errorf("%s: %v", what, answer)
 }
 
-// patch sends what is missing up to end. A 409 after an answer that was lost
-// tells the offset.
-func (s *stubborn) patch(p *Promise, end int64) error {
-	answer, err := s.Patch(p.Path, p.Offset, p.Content.Piece(p.Offset, end-p.Offset))
+// patch sends the content up to end. A 409 is right after an answer that was lost.
+func (s *retryingClient) patch(ack *Ack, end int64) error {
+	answer, err := s.Patch(ack.Path, ack.Offset, ack.Content.Bytes(ack.Offset, end-ack.Offset))
 	if err == nil {
-		p.Shown(answer)
+		ack.NoteOffset(answer)
 	}
 	if answer.Status == http.StatusConflict {
 		return nil
 	}
-	_, err = s.judge("PATCH", answer, err, http.StatusNoContent)
+	_, err = s.checkAnswer("PATCH", answer, err, http.StatusNoContent)
 	return err
 }
 
-// look asks for the offset: 200, or 423 with Retry-After and nothing else.
-func (s *stubborn) look(p *Promise) error {
-	answer, err := s.Head(p.Path)
+// noteHead notes the offset. HEAD must get 200, or 423 with Retry-After.
+func (s *retryingClient) noteHead(ack *Ack) error {
+	answer, err := s.Head(ack.Path)
 	if err != nil || answer.Status == http.StatusLocked && answer.Transient() {
 		return nil
 	}
-	p.Shown(answer)
+	ack.NoteOffset(answer)
 	return answer.Want("HEAD", http.StatusOK)
 }
 
-func (s *stubborn) concatenate(partials ...*Promise) error {
+func (s *retryingClient) concatenate(partials ...*Ack) error {
 	var content Content
 	var paths []string
 	for _, p := range partials {
 		if p == nil || !p.Complete() {
-			return nil // the disk is too broken for this
+			return nil // the server had only transient errors
 		}
 		content, paths = append(content, p.Content...), append(paths, p.Path)
 	}
@@ -226,24 +222,24 @@ func (s *stubborn) concatenate(partials ...*Promise) error {
 	if err != nil || created == nil {
 		return err
 	}
-	final := &Promise{Path: created.Path(), Content: content}
-	final.Shown(*created)
-	s.promises = append(s.promises, final)
-	return s.look(final)
+	final := &Ack{Path: created.Path(), Content: content}
+	final.NoteOffset(*created)
+	s.acks = append(s.acks, final)
+	return s.noteHead(final)
 }
 
-func (s *stubborn) remove(p *Promise) error {
-	if p == nil {
+func (s *retryingClient) remove(ack *Ack) error {
+	if ack == nil {
 		return nil
 	}
-	p.Ending = true
-	for range attempts {
-		answer, err := s.Delete(p.Path)
-		p.Gone = p.Gone || err == nil && (answer.Status == http.StatusNoContent || answer.Status == http.StatusNotFound)
-		if p.Gone {
+	ack.Deleting = true
+	for range maxAttempts {
+		answer, err := s.Delete(ack.Path)
+		ack.Deleted = ack.Deleted || err == nil && (answer.Status == http.StatusNoContent || answer.Status == http.StatusNotFound)
+		if ack.Deleted {
 			return nil
 		}
-		if _, err := s.judge("DELETE", answer, err, http.StatusNoContent); err != nil {
+		if _, err := s.checkAnswer("DELETE", answer, err, http.StatusNoContent); err != nil {
 			return err
 		}
 	}

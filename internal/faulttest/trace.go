@@ -16,15 +16,15 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// NeedStrace ends the test unless strace works here.
+// NeedStrace skips or fails the test if strace does not run.
 func NeedStrace(t testing.TB) {
 	t.Helper()
 	output, err := exec.Command("strace", "-f", "-o", "/dev/null", "true").CombinedOutput()
 	require.Need(t, "strace", err == nil, fmt.Sprintf("strace does not run: %v %s", err, output))
 }
 
-// Strace is a Launch.Tracer that writes to file. -D makes the daemon, not
-// strace, the process that was started; -y names what descriptors stand for.
+// Strace returns a Launch.Tracer that writes to file. -D makes the daemon the child of the
+// test, in place of strace; -y writes the file or socket of a descriptor.
 func Strace(file string, args ...string) []string {
 	return append([]string{"strace", "-D", "-f", "-y", "-s", "1024", "-o", file}, args...)
 }
@@ -34,8 +34,7 @@ type Call struct {
 	Name   string
 	Args   string // as strace writes them
 	Result string // begins with the returned number
-	// Began and Ended are the lines in the trace. Of two calls that overlap
-	// neither has happened before the other.
+	// Began and Ended are lines of the trace. Two calls that overlap have no order.
 	Began, Ended int
 }
 
@@ -48,7 +47,7 @@ var (
 	resumedCall = regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (.*)$`)
 )
 
-// ParseTrace reads what strace -f has written, in the order in which the calls
+// ParseTrace parses the output of strace -f. The calls are in the order in which they
 // began.
 func ParseTrace(lines []string) []*Call {
 	var calls []*Call
@@ -71,8 +70,8 @@ func ParseTrace(lines []string) []*Call {
 	return calls
 }
 
-// ReadTrace reads the trace of a daemon that has ended, once strace has written
-// the last of it.
+// ReadTrace waits until strace has written the end of the trace, and reads it. The daemon
+// must have ended.
 func ReadTrace(file string) ([]string, error) {
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		lines, err := readLines(file)

@@ -5,7 +5,6 @@ package faulttest
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"testing"
@@ -15,25 +14,23 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// handOverLimit is how long a HEAD of one daemon may need to get an upload
-// from a PATCH of another.
+// handOverLimit is how long a HEAD to one daemon may take to preempt a PATCH of another.
 const handOverLimit = 150 * time.Millisecond
 
-// duo is two daemons on one directory.
-type duo struct {
+// pair is two daemons with one directory.
+type pair struct {
 	dir  string
 	a, b *Daemon
 }
 
-func startDuo(t *testing.T, ownPIDs bool) duo {
+func startPair(t *testing.T, ownPIDs bool) pair {
 	t.Helper()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), OwnPIDs: ownPIDs}
-	return duo{launch.Dir, Start(t, launch), Start(t, launch)}
+	return pair{launch.Dir, Start(t, launch), Start(t, launch)}
 }
 
-// stalled begins a PATCH over daemon a, of which the first sent bytes arrive
-// and are stored, and nothing follows.
-func (d duo) stalled(seed uint64, sent int64) (*Promise, *tusclient.OpenRequest, error) {
+// stallPatch opens a PATCH to daemon a, sends some bytes and waits until they are stored.
+func (d pair) stallPatch(seed uint64, sent int64) (*Ack, *tusclient.OpenRequest, error) {
 	c := d.a.Client()
 	p, err := create(c, Content{{Seed: seed, Length: sent + 1000}})
 	if err != nil {
@@ -43,51 +40,32 @@ func (d duo) stalled(seed uint64, sent int64) (*Promise, *tusclient.OpenRequest,
 	if err != nil {
 		return nil, nil, err
 	}
-	const piece = 1 << 20
-	for at := int64(0); at < sent && err == nil; at += piece {
-		_, err = running.Write(p.Content.Piece(at, min(piece, sent-at)))
+	const step = 1 << 20
+	for at := int64(0); at < sent && err == nil; at += step {
+		_, err = running.Write(p.Content.Bytes(at, min(step, sent-at)))
 	}
 	if err == nil {
-		err = hasSize(filepath.Join(d.dir, path.Base(p.Path)), sent)
+		err = awaitSize(filepath.Join(d.dir, path.Base(p.Path)), sent)
 	}
 	return p, running, err
 }
 
-// hasSize waits until a file has size bytes.
-func hasSize(name string, size int64) error {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(waitTimeout); ; {
-		stat, err := os.Stat(name)
-		if err != nil || stat.Size() == size {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			return fmt.Errorf("after %v %s has %d bytes, not %d", waitTimeout, name, stat.Size(), size)
-		}
-	}
-}
-
-// headOverB asks daemon b for the offset, which must be want, and returns how
-// long that took.
-func (d duo) headOverB(p *Promise, want int64) (time.Duration, error) {
+// headOfB sends a HEAD to daemon b, checks the offset, and returns how long it took.
+func (d pair) headOfB(ack *Ack, want int64) (time.Duration, error) {
 	start := time.Now()
-	head, err := d.b.Client().Head(p.Path)
+	head, err := d.b.Client().Head(ack.Path)
 	took := time.Since(start)
 	if err == nil && (head.Status != http.StatusOK || head.Offset() != want) {
-		err = fmt.Errorf("HEAD over the other daemon: %v, want 200 and offset %d", head, want)
+		err = fmt.Errorf("HEAD to the other daemon: %v, want 200 and offset %d", head, want)
 	}
 	return took, err
 }
 
-// fastest runs a measurement until it is below the limit, or often enough to
-// tell a slow server from a busy machine.
+// fastest measures until one measurement is within the limit, at most maxTries times.
 func fastest(t *testing.T, limit time.Duration, measure func(seed uint64) (time.Duration, error)) {
 	t.Helper()
 	best := time.Hour
-	for try := 0; try < tries && best > limit; try++ {
+	for try := 0; try < maxTries && best > limit; try++ {
 		took, err := measure(uint64(try))
 		if err != nil {
 			t.Fatal(err)
@@ -96,41 +74,40 @@ func fastest(t *testing.T, limit time.Duration, measure func(seed uint64) (time.
 		best = min(best, took)
 	}
 	if best > limit {
-		t.Errorf("the fastest of %d took %v, want at most %v", tries, best, limit)
+		t.Errorf("the fastest of %d took %v, want at most %v", maxTries, best, limit)
 	}
 }
 
-// TestHandOverBetweenDaemons: a HEAD over one daemon ends a PATCH that stalls
-// in another, within 150 ms, and shows every byte that had arrived. The upload
-// goes on over either.
+// TestHandOverBetweenDaemons preempts a stalled PATCH of one daemon with a HEAD to another. The
+// HEAD must be answered within 150 ms, with the offset of all bytes that had arrived, and
+// both daemons can continue the upload.
 func TestHandOverBetweenDaemons(t *testing.T) {
-	d := startDuo(t, false)
+	d := startPair(t, false)
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) { return d.handOver(seed, 5000) })
 }
 
-// TestHandOverBetweenContainers does the same with daemons that both are
-// process 1.
+// TestHandOverBetweenContainers does the same with daemons that both have process id 1.
 func TestHandOverBetweenContainers(t *testing.T) {
 	needOwnPIDs(t)
-	d := startDuo(t, true)
+	d := startPair(t, true)
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) { return d.handOver(seed, 5000) })
 }
 
-// handOver measures the HEAD, sees the PATCH interrupted, and completes the
-// upload over both daemons.
-func (d duo) handOver(seed uint64, sent int64) (time.Duration, error) {
-	p, running, err := d.stalled(seed, sent)
+// handOver measures the HEAD, checks the answer to the PATCH, and completes the upload with
+// both daemons.
+func (d pair) handOver(seed uint64, sent int64) (time.Duration, error) {
+	p, running, err := d.stallPatch(seed, sent)
 	if err != nil {
 		return 0, err
 	}
 	defer running.Abort()
-	took, err := d.headOverB(p, sent)
+	took, err := d.headOfB(p, sent)
 	if err != nil {
 		return 0, err
 	}
 	interrupted, err := running.Answer()
 	if err != nil || !interrupted.Transient() {
-		return 0, fmt.Errorf("the PATCH that was interrupted gets %v (%v), want a transient error", interrupted, err)
+		return 0, fmt.Errorf("the preempted PATCH: %v (%v), want a transient error", interrupted, err)
 	}
 	p.Offset = sent
 	for _, daemon := range []*Daemon{d.b, d.a} {
@@ -138,69 +115,68 @@ func (d duo) handOver(seed uint64, sent int64) (time.Duration, error) {
 			return 0, err
 		}
 	}
-	return took, AllPromises.Check(d.b.Client(), []*Promise{p})
+	return took, EveryAck.Check(d.b.Client(), []*Ack{p})
 }
 
-// TestHandOverAfterMuchData: what was just written does not make the next
-// request wait, because it does not pile up unsynced: a GiB, or a quarter of
-// that in a quick run.
+// TestHandOverAfterMuchData does the same after a GiB of data, or a quarter of it in a short
+// run: the HEAD does not wait for a long sync, because the store syncs while it writes.
 func TestHandOverAfterMuchData(t *testing.T) {
-	d := startDuo(t, false)
+	d := startPair(t, false)
 	size := int64(256 << 20)
 	if rounds(t) >= 200 {
 		size = 1 << 30
 	}
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) {
-		p, running, err := d.stalled(seed, size)
+		p, running, err := d.stallPatch(seed, size)
 		if err != nil {
 			return 0, err
 		}
 		defer running.Abort()
-		took, err := d.headOverB(p, size)
+		took, err := d.headOfB(p, size)
 		if err != nil {
 			return 0, err
 		}
-		return took, deletes(d.b.Client(), p)
+		return took, terminate(d.b.Client(), p)
 	})
 }
 
-// TestKilledDaemonHoldsNothing: a lock goes with its holder, at once. The
-// other daemon has no holder to wait for.
-func TestKilledDaemonHoldsNothing(t *testing.T) {
+// TestKilledDaemonLeavesNoLock kills a daemon in the middle of a PATCH. The other daemon gets
+// the lock at once.
+func TestKilledDaemonLeavesNoLock(t *testing.T) {
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) {
-		d := startDuo(t, false)
-		p, running, err := d.stalled(seed, 5000)
+		d := startPair(t, false)
+		p, running, err := d.stallPatch(seed, 5000)
 		if err != nil {
 			return 0, err
 		}
 		defer running.Abort()
 		d.a.Kill()
-		took, err := d.headOverB(p, 5000)
+		took, err := d.headOfB(p, 5000)
 		if err != nil {
 			return 0, err
 		}
 		p.Offset = 5000
-		return took, AllPromises.Check(d.b.Client(), []*Promise{p})
+		return took, EveryAck.Check(d.b.Client(), []*Ack{p})
 	})
 }
 
-// TestClientsFightOverTwoDaemons: a client behind a balancer without
-// stickiness gets there, and no byte is doubled or lost.
-func TestClientsFightOverTwoDaemons(t *testing.T) {
-	d := startDuo(t, false)
+// TestClientsOfTwoDaemons lets ten clients of two daemons complete one upload, as behind a
+// balancer without sticky sessions. It must have the right content.
+func TestClientsOfTwoDaemons(t *testing.T) {
+	d := startPair(t, false)
 	a, b := d.a.Client(), d.b.Client()
 	content := Content{{Seed: 1, Length: 1 << 20}}
 	p, err := create(a, content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const fighters = 10
-	body := content.Piece(0, content.Length())
-	done := make(chan error, fighters)
-	for i := range fighters {
-		go func() { done <- fightFor([]*tusclient.Client{a, b}[i%2], p.Path, body) }()
+	const clients = 10
+	body := content.Bytes(0, content.Length())
+	done := make(chan error, clients)
+	for i := range clients {
+		go func() { done <- uploadRest([]*tusclient.Client{a, b}[i%2], p.Path, body) }()
 	}
-	for range fighters {
+	for range clients {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

@@ -13,7 +13,7 @@ func TestUnreadLog(t *testing.T) {
 	long := strings.Repeat("p", 200<<10)
 	runAttacks(t, func(tb testing.TB) *target {
 		to := onFiles(tb)
-		tb.Cleanup(to.Ignore())
+		tb.Cleanup(to.StopReading())
 		return to
 	}, []attack{
 		{name: "long paths", run: requestFlood(300, func(a *attacker, _ int) string { return a.head("HEAD", "/"+long) })},
