@@ -33,7 +33,7 @@ func DialHTTP1(address string) (Conn, error) {
 
 func (c *http1Conn) Close() error { return c.net.Close() }
 
-// Open waits for the answer to the request before: there is no pipelining here.
+// Open waits for the answer to the request before: it does not pipeline.
 func (c *http1Conn) Open(r Request) (Stream, error) {
 	if c.busy != nil {
 		if _, err := c.busy.Response(); err != nil {
@@ -80,7 +80,7 @@ type http1Stream struct {
 	exchange
 	conn    *http1Conn
 	chunked bool
-	mu      sync.Mutex // one chunk at a time
+	mu      sync.Mutex // of writing a chunk
 }
 
 func (s *http1Stream) Write(p []byte) (int, error) {
@@ -113,10 +113,10 @@ func (s *http1Stream) CloseWrite(trailer ...string) error {
 
 func (s *http1Stream) Abort() error { return s.conn.Close() }
 
-// read takes the answer, and the interim answers before it, from the socket.
+// read reads the interim answers and the answer.
 func (s *http1Stream) read(method string) {
 	defer close(s.done)
-	s.response, s.err = ReadResponse(s.conn.reader, method, s.inform)
+	s.response, s.err = ReadResponse(s.conn.reader, method, s.addInterim)
 }
 
 // ReadResponse reads one complete answer to a request of the given method.

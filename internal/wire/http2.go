@@ -71,8 +71,8 @@ func (c *http2Conn) greet() error {
 
 func (c *http2Conn) Close() error { return c.net.Close() }
 
-// Open starts a stream. Names go over the wire in lower case, as HTTP/2 wants
-// them; Connection and Transfer-Encoding are the caller's to leave out.
+// Open starts a stream. It sends names in lower case, as HTTP/2 requires. The caller leaves
+// out Connection and Transfer-Encoding.
 func (c *http2Conn) Open(r Request) (Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,24 +89,23 @@ func (c *http2Conn) Open(r Request) (Stream, error) {
 	return s, nil
 }
 
-// writeHead sends a header block in as many frames as it takes. The caller
-// holds c.mu.
+// writeHead sends a header block in one or more frames. The caller has locked c.mu.
 func (c *http2Conn) writeHead(id uint32, block []byte, end bool) error {
-	piece := block[:min(len(block), maxFrameSize)]
-	block = block[len(piece):]
+	fragment := block[:min(len(block), maxFrameSize)]
+	block = block[len(fragment):]
 	err := c.framer.WriteHeaders(http2.HeadersFrameParam{
-		StreamID: id, BlockFragment: piece, EndStream: end, EndHeaders: len(block) == 0,
+		StreamID: id, BlockFragment: fragment, EndStream: end, EndHeaders: len(block) == 0,
 	})
 	for err == nil && len(block) > 0 {
-		piece = block[:min(len(block), maxFrameSize)]
-		block = block[len(piece):]
-		err = c.framer.WriteContinuation(id, len(block) == 0, piece)
+		fragment = block[:min(len(block), maxFrameSize)]
+		block = block[len(fragment):]
+		err = c.framer.WriteContinuation(id, len(block) == 0, fragment)
 	}
 	return err
 }
 
-// headerBlock encodes the head of r. The caller holds c.mu and uses the result
-// before it lets go.
+// headerBlock encodes the head of r. The caller has locked c.mu, and uses the result before
+// it unlocks it.
 func (c *http2Conn) headerBlock(r Request) []byte {
 	c.block.Reset()
 	c.encode(":method", r.Method)
@@ -120,7 +119,7 @@ func (c *http2Conn) headerBlock(r Request) []byte {
 	return c.block.Bytes()
 }
 
-// authority is the value of a line Host, or the address of the server.
+// authority returns the value of a Host line, or the address of the server.
 func (c *http2Conn) authority(lines []string) string {
 	for _, line := range lines {
 		if name, value := field(line); strings.EqualFold(name, "Host") {
@@ -145,7 +144,7 @@ func (c *http2Conn) encode(name, value string) {
 	_ = c.encoder.WriteField(hpack.HeaderField{Name: name, Value: value})
 }
 
-// read takes frames from the connection until it ends.
+// read reads frames until the connection ends.
 func (c *http2Conn) read() {
 	for {
 		frame, err := c.framer.ReadFrame()
@@ -163,7 +162,7 @@ func (c *http2Conn) read() {
 	}
 }
 
-// fail ends all streams. The caller holds c.mu.
+// fail ends all streams. The caller has locked c.mu.
 func (c *http2Conn) fail(err error) {
 	c.err = fmt.Errorf("wire: connection ended: %w", err)
 	for _, s := range c.streams {
@@ -172,9 +171,9 @@ func (c *http2Conn) fail(err error) {
 	c.changed.Broadcast()
 }
 
-// handle acts on one frame. The caller holds c.mu.
+// handle handles one frame. The caller has locked c.mu.
 func (c *http2Conn) handle(frame http2.Frame) error {
-	s := c.streams[frame.Header().StreamID] // nil for the connection's frames and late ones
+	s := c.streams[frame.Header().StreamID] // nil: a frame of the connection, or of a stream that has ended
 	switch f := frame.(type) {
 	case *http2.SettingsFrame:
 		return c.applySettings(f)
@@ -215,7 +214,7 @@ func (c *http2Conn) applySettings(f *http2.SettingsFrame) error {
 	return c.framer.WriteSettingsAck()
 }
 
-// data appends to an answer's body and gives the bytes back to both windows.
+// data appends to the body of an answer, and enlarges both windows by its length.
 func (c *http2Conn) data(s *http2Stream, f *http2.DataFrame) error {
 	if n := f.Length; n > 0 {
 		if err := c.framer.WriteWindowUpdate(0, n); err != nil {
@@ -256,7 +255,7 @@ func (s *http2Stream) headers(f *http2.MetaHeadersFrame) {
 		header.Add(field.Name, field.Value)
 	}
 	if status < 200 {
-		s.inform(Interim{status, header})
+		s.addInterim(Interim{status, header})
 		return
 	}
 	s.response = &Response{Status: status, Header: header}
@@ -265,7 +264,7 @@ func (s *http2Stream) headers(f *http2.MetaHeadersFrame) {
 	}
 }
 
-// finish completes the exchange. The caller holds the connection's mutex.
+// finish ends the exchange. The caller has locked the connection's mutex.
 func (s *http2Stream) finish(err error) {
 	if s.finished {
 		return
@@ -278,8 +277,8 @@ func (s *http2Stream) finish(err error) {
 
 func (s *http2Stream) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		piece, err := s.writeSome(p[n:])
-		n += piece
+		sent, err := s.writeSome(p[n:])
+		n += sent
 		if err != nil {
 			return n, err
 		}
@@ -308,7 +307,7 @@ func (s *http2Stream) CloseWrite(trailer ...string) error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	if s.finished {
-		return nil // the server has answered and wants no more
+		return nil // the answer is complete
 	}
 	if len(trailer) > 0 {
 		s.conn.block.Reset()
@@ -324,6 +323,6 @@ func (s *http2Stream) Abort() error {
 	if s.finished {
 		return nil
 	}
-	s.finish(errors.New("wire: given up by the client"))
+	s.finish(errors.New("wire: aborted by the client"))
 	return s.conn.framer.WriteRSTStream(s.id, http2.ErrCodeCancel)
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// StartHTTP2 starts a server that speaks HTTP/2 over TLS. Its key is of a kind
-// that signs in less time than httptest's own: tests make many connections.
+// StartHTTP2 starts a server that speaks HTTP/2 over TLS. Its key signs faster than that of
+// httptest: tests make many connections.
 func StartHTTP2(server *httptest.Server) {
 	server.EnableHTTP2 = true
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate()}}

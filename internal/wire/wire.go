@@ -1,8 +1,7 @@
-// Package wire is a small HTTP client for tests that need to say exactly what
-// goes over the connection: header lines as they are written, also malformed
-// or twice, bodies in pieces, bodies that never end. HTTP/1.1 goes over a plain
-// socket, HTTP/2 over the frames of golang.org/x/net/http2. Nothing is retried
-// and no redirect is followed.
+// Package wire is a small HTTP client for tests that decide what goes over the connection:
+// header lines that are malformed or repeated, bodies that are sent in parts or never end.
+// It speaks HTTP/1.1 over a plain socket, and HTTP/2 with the frames of
+// golang.org/x/net/http2. It retries nothing and follows no redirect.
 package wire
 
 import (
@@ -12,12 +11,12 @@ import (
 	"time"
 )
 
-// Unknown is the Length of a request whose body ends where it ends: chunked in
-// HTTP/1.1, without Content-Length in HTTP/2.
+// Unknown is the Length of a request whose body is chunked in HTTP/1.1, and has no
+// Content-Length in HTTP/2.
 const Unknown = -1
 
-// timeout bounds every wait for an answer, lifetime a whole connection, so
-// that a test against a server that hangs ends with an error.
+// timeout bounds every wait for an answer, lifetime a whole connection: a test of a server
+// that hangs ends with an error.
 const (
 	timeout  = 20 * time.Second
 	lifetime = 3 * time.Minute
@@ -25,19 +24,19 @@ const (
 
 // Errors that tests tell apart.
 var (
-	// ErrTimeout tells that no answer came in time.
+	// ErrTimeout is the error if no answer comes in time.
 	ErrTimeout = errors.New("wire: no answer in time")
-	// ErrEnded tells that a stream was written to after its answer was
-	// complete. The connection is none the worse.
+	// ErrEnded is the error of a write to a stream whose answer is complete. The
+	// connection can still be used.
 	ErrEnded = errors.New("wire: the stream has ended")
 )
 
 // Request is the head of a request.
 type Request struct {
 	Method string
-	Target string   // as it goes over the wire, escapes and all
+	Target string   // with its escapes, it is sent as it is
 	Header []string // lines "Name: value", in this order; Host is added
-	Length int64    // of the body; announced, not enforced
+	Length int64    // of the body; it is sent, but not enforced
 }
 
 // Response is a complete answer.
@@ -48,39 +47,37 @@ type Response struct {
 	Close  bool // no other request can follow on the connection
 }
 
-// Interim is an answer before the answer (1xx) that is not 100.
+// Interim is an interim answer (1xx) that is not 100.
 type Interim struct {
 	Status int
 	Header http.Header
 }
 
-// maxInterim is how many interim answers of one stream are kept until somebody
-// takes them; those beyond it are lost.
+// maxInterim is how many interim answers of one stream wait to be received; more are
+// dropped.
 const maxInterim = 256
 
 // Conn is one connection to a server. An HTTP/1.1 connection carries one
 // stream at a time, an HTTP/2 connection any number.
 type Conn interface {
-	// Open sends the head of a request. If Length is 0 that is all of it.
+	// Open sends the head of a request. If Length is 0 there is no body.
 	Open(Request) (Stream, error)
-	// Close drops the connection without a word.
+	// Close closes the connection, whatever runs on it.
 	Close() error
 }
 
-// Stream is one request and its answer. The methods that send and the ones
-// that wait may be used concurrently.
+// Stream is one request and its answer. Goroutines may send and wait at the same time.
 type Stream interface {
-	// Write sends a piece of the body: a chunk, or at least one DATA frame.
+	// Write sends a part of the body: one chunk, or at least one DATA frame.
 	Write(p []byte) (int, error)
-	// CloseWrite ends the body, with trailers "Name: value" if it is one of
-	// unknown length.
+	// CloseWrite ends the body. A body of unknown length may have trailers
+	// "Name: value".
 	CloseWrite(trailer ...string) error
-	// Abort gives the request up: HTTP/1.1 closes the connection, HTTP/2
-	// resets the stream.
+	// Abort ends the request: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
 	Abort() error
 	// Continued is closed when a 100 (Continue) has arrived.
 	Continued() <-chan struct{}
-	// Interim hands out the other interim answers.
+	// Interim has the other interim answers.
 	Interim() <-chan Interim
 	// Done is closed when the answer is complete or has failed.
 	Done() <-chan struct{}
@@ -88,9 +85,8 @@ type Stream interface {
 	Response() (*Response, error)
 }
 
-// Do sends a request with its body and waits for the answer. A server may
-// answer without reading the body, so an error of sending counts only if there
-// is no answer; with one it means that the connection is of no more use.
+// Do sends a request with its body and waits for the answer. A server may answer without
+// reading the body: then an error of sending is no error, but sets Close.
 func Do(c Conn, r Request, body []byte) (*Response, error) {
 	s, err := c.Open(r)
 	if err != nil {
@@ -123,7 +119,7 @@ func send(s Stream, r Request, body []byte) error {
 	return s.CloseWrite()
 }
 
-// exchange is what both kinds of streams share: the two signals and the answer.
+// exchange has what both kinds of streams need: the signals and the answer.
 type exchange struct {
 	continued chan struct{}
 	interim   chan Interim
@@ -136,8 +132,8 @@ func newExchange() exchange {
 	return exchange{continued: make(chan struct{}), interim: make(chan Interim, maxInterim), done: make(chan struct{})}
 }
 
-// inform takes an interim answer.
-func (e *exchange) inform(i Interim) {
+// addInterim notes an interim answer.
+func (e *exchange) addInterim(i Interim) {
 	if i.Status == http.StatusContinue {
 		close(e.continued)
 		return
@@ -169,7 +165,7 @@ func field(line string) (name, value string) {
 	return name, strings.TrimPrefix(value, " ")
 }
 
-// wantsLength reports whether a request announces the length of an empty body.
+// wantsLength reports whether a request of this method has a Content-Length of 0.
 func wantsLength(method string) bool {
 	return method == http.MethodPost || method == http.MethodPatch || method == http.MethodPut
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// forBoth runs test with a connection of each protocol to handler.
+// forBoth runs test over HTTP/1.1 and over HTTP/2.
 func forBoth(t *testing.T, handler http.HandlerFunc, test func(*testing.T, wire.Conn)) {
 	t.Run("http1", func(t *testing.T) {
 		server := httptest.NewServer(handler)
@@ -38,7 +38,7 @@ func runOn(t *testing.T, conn wire.Conn, err error, test func(*testing.T, wire.C
 	test(t, conn)
 }
 
-// echo answers with what it saw of the request.
+// echo answers with the request line, the header and the body.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -128,7 +128,7 @@ func TestAbortCutsTheBody(t *testing.T) {
 			t.Error("the server read the cut body to its end")
 		}
 		if _, err := s.Response(); err == nil {
-			t.Error("a request that was given up has an answer")
+			t.Error("an aborted request has an answer")
 		}
 	})
 }
