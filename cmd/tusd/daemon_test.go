@@ -15,13 +15,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// startupLine is what operators' scripts look for.
+// startupLine is the line that scripts of operators search for.
 var startupLine = regexp.MustCompile(`You can now upload files to: (https?://([^/]+)/\S*)`)
 
 // cmdStart is "start NAME [VARIABLE=value...] [flag...]": runs tusd on a free
-// port of 127.0.0.1, waits until it serves, and sets $NAME to its URL and
-// $NAME_root to that of the server itself. What it prints goes to the file
-// NAME.log.
+// port of 127.0.0.1, waits until it serves, and sets $NAME to the URL of uploads
+// and $NAME_root to the URL without its path. Its output goes to NAME.log.
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: start NAME [VARIABLE=value...] [flag...]")
@@ -64,20 +63,20 @@ func awaitURL(ts *testscript.TestScript, name string, url <-chan string) string 
 			ts.Fatalf("%s ended while starting, see %s.log", name, name)
 		}
 		return u
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		ts.Fatalf("%s did not start", name)
 	}
 	panic("not reached")
 }
 
-// rootOf is the URL without its path.
+// rootOf returns a URL without its path.
 func rootOf(url string) string {
 	scheme, rest, _ := strings.Cut(url, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	return scheme + "://" + host
 }
 
-// follow copies what a daemon says to log until it ends, and its URL to url.
+// follow copies the output of a daemon to log until it ends, and sends its URL to url.
 func follow(output io.Reader, log io.WriteCloser, url chan<- string) {
 	defer log.Close()
 	defer close(url)
@@ -111,7 +110,7 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 		if strconv.Itoa(d.cmd.ProcessState.ExitCode()) != args[1] {
 			ts.Fatalf("%s ended with %v, want exit code %s", args[0], d.cmd.ProcessState, args[1])
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		ts.Fatalf("%s did not end", args[0])
 	}
 }
@@ -129,7 +128,7 @@ func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: logged NAME TEXT")
 	}
-	for deadline := time.Now().Add(patience); !strings.Contains(ts.ReadFile(args[0]+".log"), args[1]); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !strings.Contains(ts.ReadFile(args[0]+".log"), args[1]); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s does not print %q", args[0], args[1])
 		}

@@ -17,10 +17,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// client gives up on a server that does not answer.
-func client() *http.Client { return &http.Client{Timeout: patience} }
+// client returns a client with a timeout.
+func client() *http.Client { return &http.Client{Timeout: testTimeout} }
 
-// cmdFill is "fill FILE BYTES": makes a file of random bytes.
+// cmdFill is "fill FILE BYTES": writes a file of random bytes.
 func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: fill FILE BYTES")
@@ -33,8 +33,8 @@ func cmdFill(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // cmdHTTP is "http METHOD URL ['Header: value'...] [@FILE]": sends a tus
-// request, with FILE as its body, and puts status, headers and body of the
-// answer where "stdout" finds them. $ID is the last segment of a Location.
+// request, with FILE as its body, and writes the answer to stdout. $ID is set to
+// the last segment of the Location.
 func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: http METHOD URL ['Header: value'...] [@FILE]")
@@ -79,8 +79,8 @@ func writeAnswer(ts *testscript.TestScript, resp *http.Response) {
 	}
 }
 
-// cmdResume is "resume URL @FILE": asks for the offset, sends the rest of FILE
-// from there in one PATCH, and puts its answer on stdout.
+// cmdResume is "resume URL @FILE": requests the offset, sends the rest of FILE in
+// one PATCH, and writes its answer to stdout.
 func cmdResume(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: resume URL @FILE")
@@ -121,11 +121,11 @@ func cmdDownload(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), content, 0o644))
 }
 
-// cmdDawdle is "dawdle URL": begins a download and does not read on, which
-// keeps a shutdown waiting.
-func cmdDawdle(ts *testscript.TestScript, _ bool, args []string) {
+// cmdStallDownload is "stalldownload URL": begins a download and stops reading, so
+// that a shutdown waits for it.
+func cmdStallDownload(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
-		ts.Fatalf("usage: dawdle URL")
+		ts.Fatalf("usage: stalldownload URL")
 	}
 	resp, err := (&http.Client{}).Get(args[0])
 	ts.Check(err)
@@ -148,32 +148,32 @@ func cmdStall(ts *testscript.TestScript, _ bool, args []string) {
 		defer close(stalled.done)
 		stalled.answer, stalled.err = client().Do(patch)
 	}()
-	go io.WriteString(write, content) // an early answer is as good
+	go io.WriteString(write, content) // fails after an early answer
 	ts.Defer(func() { write.Close() })
 	stateOf(ts).stalled = stalled
 }
 
-// cmdAnswered is "answered": puts the answer to the stalled PATCH on stdout.
+// cmdAnswered is "answered": writes the answer to the stalled PATCH to stdout.
 func cmdAnswered(ts *testscript.TestScript, _ bool, _ []string) {
 	stalled := stateOf(ts).stalled
 	select {
 	case <-stalled.done:
-	case <-time.After(patience): // a broken connection ends the body only if that is written to
+	case <-time.After(testTimeout): // a closed connection is noticed only by a write of the body
 		ts.Fatalf("the stalled PATCH was not answered")
 	}
 	ts.Check(stalled.err)
 	writeAnswer(ts, stalled.answer)
 }
 
-// cmdStored is "stored DIR BYTES": waits until the uploads in DIR have that
-// many bytes or more together.
+// cmdStored is "stored DIR BYTES": waits until the uploads in DIR have together at least
+// so many bytes.
 func cmdStored(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: stored DIR BYTES")
 	}
 	want, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
-	for deadline := time.Now().Add(patience); storedBytes(ts, args[0]) < want; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); storedBytes(ts, args[0]) < want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s has only %d bytes", args[0], storedBytes(ts, args[0]))
 		}

@@ -9,16 +9,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience is how long a script waits for anything: far beyond what is needed.
-const patience = 30 * time.Second
+// testTimeout limits every wait of a script. It is far longer than any wait needs.
+const testTimeout = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"tusd": main})
 }
 
-// TestScripts runs the command as people and scripts do. Besides what
-// testscript offers, the scripts have commands for a running daemon
-// (daemon_test.go) and for uploads over HTTP (http_test.go).
+// TestScripts runs the scripts in testdata. They have the commands of testscript, commands
+// for a running daemon (daemon_test.go) and for uploads over HTTP (http_test.go).
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -27,23 +26,23 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start":    cmdStart,
-			"signal":   cmdSignal,
-			"exits":    cmdExits,
-			"fill":     cmdFill,
-			"http":     cmdHTTP,
-			"resume":   cmdResume,
-			"download": cmdDownload,
-			"stall":    cmdStall,
-			"answered": cmdAnswered,
-			"stored":   cmdStored,
-			"dawdle":   cmdDawdle,
-			"logged":   cmdLogged,
+			"start":         cmdStart,
+			"signal":        cmdSignal,
+			"exits":         cmdExits,
+			"fill":          cmdFill,
+			"http":          cmdHTTP,
+			"resume":        cmdResume,
+			"download":      cmdDownload,
+			"stall":         cmdStall,
+			"answered":      cmdAnswered,
+			"stored":        cmdStored,
+			"stalldownload": cmdStallDownload,
+			"logged":        cmdLogged,
 		},
 	})
 }
 
-// state is what the commands of one script have in common.
+// state is shared by the commands of one script.
 type state struct {
 	daemons map[string]*daemon
 	stalled *stalledPatch // nil: none was begun
@@ -63,7 +62,7 @@ type daemon struct {
 
 // stalledPatch is a PATCH whose body does not end by itself.
 type stalledPatch struct {
-	done   chan struct{} // closed when there is an answer, or none is to come
+	done   chan struct{} // closed after the answer or an error
 	answer *http.Response
 	err    error
 }

@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 )
 
-// shortListener fails for lack of something a number of times, then gives a
-// connection, then is closed.
+// shortListener fails with errno a number of times, then returns a connection, and
+// then is closed.
 type shortListener struct {
 	net.Listener
 	errno    syscall.Errno
@@ -30,12 +30,12 @@ func (l *shortListener) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// A shortage ends nothing, and its many attempts make few lines in the log.
-func TestPatientListener(t *testing.T) {
+// A lack of descriptors or memory does not end Accept, and is logged rarely.
+func TestAcceptIsRetried(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		synctest.Test(t, func(t *testing.T) {
 			var log bytes.Buffer
-			const failures = 3000 // two and a half minutes
+			const failures = 3000 // 2.5 minutes
 			l := &retryListener{Listener: &shortListener{errno: errno, failures: failures}, log: slog.New(slog.NewTextHandler(&log, nil))}
 			if conn, err := l.Accept(); conn == nil || err != nil {
 				t.Errorf("after %v: %v, %v", errno, conn, err)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// buffer is a bytes.Buffer that a server may write to while a test looks.
+// buffer is a bytes.Buffer that a server writes to while a test reads it.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -30,7 +30,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// run is Run with a context that has ended: a server that starts stops at once.
+// run calls Run with an ended context: a server that starts stops at once.
 func run(args ...string) (code int, stdout, stderr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -17,7 +17,7 @@ func configurationDoc(t *testing.T) string {
 	return string(text)
 }
 
-// The file in docs/configuration.md means what is said about it.
+// The example file in docs/configuration.md has the values that the text says.
 func TestConfigurationDocFile(t *testing.T) {
 	file := regexp.MustCompile("(?s)\n```\n(.*?)```").FindStringSubmatch(configurationDoc(t))
 	if file == nil {

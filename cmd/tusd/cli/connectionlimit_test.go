@@ -20,15 +20,15 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// net/http sends files without copying them only through this.
+// net/http needs io.ReaderFrom to send files without a copy.
 var _ io.ReaderFrom = (*countedConn)(nil)
 
-// limitedServer is a server on the loopback, which is not exempt here, with a
-// limit of two connections per client. With refuse it answers others.
+// limitedServer starts a server with a limit of two connections per client. The
+// loopback is not exempt here. With refuse it answers the connections above the limit.
 func limitedServer(t *testing.T, refuse http.HandlerFunc, log *slog.Logger) (*connectionLimit, string) {
 	t.Helper()
-	everybody := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr.Unmap(), 32) }
-	limit := newConnectionLimit(2, everybody, new(atomic.Uint64), log)
+	eachAddress := func(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr.Unmap(), 32) }
+	limit := newConnectionLimit(2, eachAddress, new(atomic.Uint64), log)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func limitedServer(t *testing.T, refuse http.HandlerFunc, log *slog.Logger) (*co
 	return limit, listener.Addr().String()
 }
 
-// refusalOf refuses as the daemon does.
+// refusalOf returns the handler that refuses requests in the daemon.
 func refusalOf(t *testing.T, log *slog.Logger) http.HandlerFunc {
 	t.Helper()
 	composer := tusd.NewStoreComposer()
@@ -59,16 +59,16 @@ func refusalOf(t *testing.T, log *slog.Logger) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { handler.Refuse(w, r, tusd.ErrTooManyConnections) }
 }
 
-// ask sends a request over a new connection, which stays open until the test
-// ends, and returns the status; 0 if the connection was closed instead.
-func ask(t *testing.T, address, method string, header ...string) (status int, answer http.Header, conn net.Conn) {
+// requestOnNew sends a request over a new connection, which stays open until the
+// test ends. The status is 0 if the connection was closed without an answer.
+func requestOnNew(t *testing.T, address, method string, header ...string) (status int, answer http.Header, conn net.Conn) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(longEnough))
+	conn.SetDeadline(time.Now().Add(testTimeout))
 	fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: h\r\n%s\r\n", method, strings.Join(append(header, ""), "\r\n"))
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
@@ -87,8 +87,8 @@ func TestConnectionLimit(t *testing.T) {
 	var log buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	limit, address := limitedServer(t, refusalOf(t, logger), logger)
-	_, _, first := ask(t, address, http.MethodGet)
-	if status, _, _ := ask(t, address, http.MethodGet); status != http.StatusOK {
+	_, _, first := requestOnNew(t, address, http.MethodGet)
+	if status, _, _ := requestOnNew(t, address, http.MethodGet); status != http.StatusOK {
 		t.Fatalf("the second connection: %d", status)
 	}
 	for _, c := range []struct {
@@ -105,10 +105,10 @@ func TestConnectionLimit(t *testing.T) {
 		{http.MethodHead, "Upload-Draft-Interop-Version: 6\r\nUser-Agent: App/1 CFNetwork/1.0", http.StatusServiceUnavailable, ""},
 		{http.MethodHead, "Upload-Draft-Interop-Version: 8", http.StatusServiceUnavailable, ""},
 	} {
-		status, header, conn := ask(t, address, c.method, c.header, "Origin: https://app.example", "X-Request-ID: mine")
+		status, header, conn := requestOnNew(t, address, c.method, c.header, "Origin: https://app.example", "X-Request-ID: mine")
 		if status != c.want || header.Get("Content-Type") != c.content || header.Get("Retry-After") == "" ||
 			header.Get("Access-Control-Allow-Origin") == "" || header.Get("X-Request-Id") != "mine" {
-			t.Errorf("%s with %s: %d, %v; want %d, %q and what every answer has", c.method, c.header, status, header, c.want, c.content)
+			t.Errorf("%s with %s: %d, %v; want %d, %q and the header fields of every answer", c.method, c.header, status, header, c.want, c.content)
 		}
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || err != io.EOF {
 			t.Errorf("%s: the connection stays open: %v", c.method, err)
@@ -121,18 +121,18 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("the log of a client that was refused: %s", lines)
 	}
 	first.Close()
-	await(t, "a place", func() bool {
-		status, _, _ := ask(t, address, http.MethodGet)
+	await(t, "the limit to allow a connection", func() bool {
+		status, _, _ := requestOnNew(t, address, http.MethodGet)
 		return status == http.StatusOK
 	})
 }
 
-// A refused client may not occupy the server instead.
+// Refused connections are limited, too.
 func TestManyRefusals(t *testing.T) {
 	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
-	ask(t, address, http.MethodGet)
-	ask(t, address, http.MethodGet)
-	for range 3 * maxRefusals { // silent ones, most of which are dropped at once
+	requestOnNew(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
+	for range 3 * maxRefusals { // silent connections, most of which are closed at once
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
@@ -140,19 +140,19 @@ func TestManyRefusals(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 	}
 	await(t, "all to be refused", func() bool { return limit.refused.Load() == 3*maxRefusals })
-	if status, _, _ := ask(t, address, http.MethodGet); status != 0 {
+	if status, _, _ := requestOnNew(t, address, http.MethodGet); status != 0 {
 		t.Errorf("with %d refused connections open: %d, want the connection closed", maxRefusals, status)
 	}
-	await(t, "silent ones to be closed", func() bool {
-		status, _, _ := ask(t, address, http.MethodGet)
+	await(t, "silent connections to be closed", func() bool {
+		status, _, _ := requestOnNew(t, address, http.MethodGet)
 		return status == http.StatusServiceUnavailable
 	})
 }
 
 func TestRefusalOverHTTP2(t *testing.T) {
 	_, address := limitedServer(t, refusalOf(t, quiet), quiet)
-	ask(t, address, http.MethodGet)
-	ask(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
 	var h2c http.Protocols
 	h2c.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: &h2c}
@@ -167,12 +167,12 @@ func TestRefusalOverHTTP2(t *testing.T) {
 	}
 }
 
-// A client of HTTP/2 that takes no content may not keep a refused connection.
-func TestRefusalOverHTTP2IsNotTaken(t *testing.T) {
+// A refused HTTP/2 connection is closed even if the client accepts no content.
+func TestRefusedHTTP2ConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
-	ask(t, address, http.MethodGet)
-	ask(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestRefusalOverHTTP2IsNotTaken(t *testing.T) {
 		StreamID: 1, EndHeaders: true, EndStream: true,
 		BlockFragment: []byte("\x82\x86\x84\x01\x01h"), // GET http / of the host h
 	})
-	conn.SetReadDeadline(time.Now().Add(longEnough))
+	conn.SetReadDeadline(time.Now().Add(testTimeout))
 	answered := false
 	for err == nil {
 		var frame http2.Frame
@@ -198,16 +198,16 @@ func TestRefusalOverHTTP2IsNotTaken(t *testing.T) {
 		t.Error("the connection stays open")
 	}
 	if !answered {
-		t.Error("there was no answer")
+		t.Error("no answer")
 	}
 	await(t, "the refused connection to be released", func() bool { return len(limit.refusals) == 0 })
 }
 
 func TestRefusalUnderTLS(t *testing.T) {
 	_, address := limitedServer(t, nil, quiet)
-	ask(t, address, http.MethodGet)
-	ask(t, address, http.MethodGet)
-	if status, _, _ := ask(t, address, http.MethodGet); status != 0 {
+	requestOnNew(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
+	if status, _, _ := requestOnNew(t, address, http.MethodGet); status != 0 {
 		t.Errorf("%d, want the connection closed", status)
 	}
 }

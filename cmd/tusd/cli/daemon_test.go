@@ -11,30 +11,30 @@ import (
 	"time"
 )
 
-// longEnough is how long a test waits for anything: far beyond what is needed.
-const longEnough = 30 * time.Second
+// testTimeout limits every wait of a test. It is far longer than any wait needs.
+const testTimeout = 30 * time.Second
 
-// errTestOver is the cause of a daemon's end where a test does not give one.
+// errTestOver is the cause with which end stops a daemon.
 var errTestOver = errors.New("the test is over")
 
-// running is a daemon in this process.
-type running struct {
+// testDaemon is a daemon in this process.
+type testDaemon struct {
 	url            string // of the uploads; "" on a Unix socket
 	stdout, stderr buffer
 	stop           context.CancelCauseFunc
-	ended          chan int // gets the exit code
+	ended          chan int // receives the exit code
 	code           int
 }
 
-// start runs the daemon with these arguments until the test ends, on a free
-// port unless they name a socket, and waits until it accepts connections.
-func start(t testing.TB, args ...string) *running {
+// start runs the daemon with these arguments until the test ends, and waits until
+// it accepts connections. It listens on a free port, or on the socket that args name.
+func start(t testing.TB, args ...string) *testDaemon {
 	t.Helper()
 	if !strings.Contains(strings.Join(args, " "), "-unix-sock") {
 		args = append([]string{"-host", "127.0.0.1", "-port", "0"}, args...)
 	}
 	args = append([]string{"-upload-dir", t.TempDir()}, args...)
-	d := &running{ended: make(chan int, 1)}
+	d := &testDaemon{ended: make(chan int, 1)}
 	ctx, stop := context.WithCancelCause(context.Background())
 	d.stop = stop
 	go func() { d.ended <- Run(ctx, args, nil, &d.stdout, &d.stderr) }()
@@ -44,7 +44,7 @@ func start(t testing.TB, args ...string) *running {
 }
 
 // end stops the daemon, if it runs, and returns its exit code.
-func (d *running) end(t testing.TB) int {
+func (d *testDaemon) end(t testing.TB) int {
 	t.Helper()
 	d.stop(errTestOver)
 	if d.ended == nil {
@@ -53,14 +53,14 @@ func (d *running) end(t testing.TB) int {
 	select {
 	case d.code = <-d.ended:
 		d.ended = nil
-	case <-time.After(longEnough):
+	case <-time.After(testTimeout):
 		t.Fatal("the daemon does not end")
 	}
 	return d.code
 }
 
 // address is the host and port that the daemon listens on.
-func (d *running) address(t testing.TB) string {
+func (d *testDaemon) address(t testing.TB) string {
 	t.Helper()
 	u, err := url.Parse(d.url)
 	if err != nil {
@@ -71,7 +71,7 @@ func (d *running) address(t testing.TB) string {
 
 var startLine = regexp.MustCompile(`(?m)(?:You can now upload files to: (https?://[^/]+/[^"\s]*)|Uploads are received on the Unix socket \S+)"?}?$`)
 
-func (d *running) awaitStart(t testing.TB) {
+func (d *testDaemon) awaitStart(t testing.TB) {
 	t.Helper()
 	await(t, "the daemon to start", func() bool {
 		if len(d.ended) > 0 {
@@ -88,14 +88,14 @@ func (d *running) awaitStart(t testing.TB) {
 // await polls a condition.
 func await(t testing.TB, what string, met func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(longEnough); !met(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !met(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long for %s", what)
 		}
 	}
 }
 
-// create makes an upload and returns its URL.
+// create creates an upload and returns its URL.
 func create(t testing.TB, client *http.Client, url, length string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)

@@ -16,12 +16,12 @@ func TestClosest(t *testing.T) {
 		strings.Repeat("upload-dir", 1000): "",
 	} {
 		if got := closest(word, names); got != want {
-			t.Errorf("%.40q is near %q, want %q", word, got, want)
+			t.Errorf("%.40q is closest to %q, want %q", word, got, want)
 		}
 	}
-	for _, name := range names { // each is nearest to itself
+	for _, name := range names { // each is closest to itself
 		if got := closest(name, names); got != name {
-			t.Errorf("%s is near %q", name, got)
+			t.Errorf("%s is closest to %q", name, got)
 		}
 	}
 }
@@ -64,11 +64,11 @@ func TestCommands(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Run(t.Context(), c.args, nil, &stdout, &stderr)
-		said, silent := &stdout, &stderr
+		written, empty := &stdout, &stderr
 		if c.code != exitOK {
-			said, silent = &stderr, &stdout
+			written, empty = &stderr, &stdout
 		}
-		if code != c.code || !strings.Contains(said.String(), c.want) || silent.Len() > 0 {
+		if code != c.code || !strings.Contains(written.String(), c.want) || empty.Len() > 0 {
 			t.Errorf("%q: exit code %d, %.200s%.200s; want %d, %q", c.args, code, &stdout, &stderr, c.code, c.want)
 		}
 	}

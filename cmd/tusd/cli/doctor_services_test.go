@@ -14,8 +14,8 @@ import (
 	"github.com/tus/tusd/internal/s3services"
 )
 
-// Real services are found to be what their profiles say, and as empty as
-// before. They see a secret that is wrong, too.
+// The doctor finds nothing missing on real services, and leaves their buckets empty.
+// A wrong secret key is reported.
 func TestDoctorOfServices(t *testing.T) {
 	s3services.Each(t, func(t *testing.T, service *s3services.Service) {
 		cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey, "AWS_SECRET_ACCESS_KEY="+service.SecretKey, "AWS_REGION="+service.Region)
@@ -40,7 +40,7 @@ func TestDoctorOfServices(t *testing.T) {
 		if code != exitFailed || !strings.Contains(stderr, "the secret key is not that of the access key") || strings.Contains(text+stderr, "another-secret") {
 			t.Errorf("the server's exit code is %d, %s", code, stderr)
 		}
-		t.Setenv("AWS_ACCESS_KEY_ID", "nobody")
+		t.Setenv("AWS_ACCESS_KEY_ID", "unknown")
 		code, text, _ = diagnose(t, args...)
 		if code != exitFailed || !strings.Contains(text, "the service does not know the access key") {
 			t.Errorf("exit code %d:\n%s", code, text)
@@ -66,8 +66,8 @@ func wantEmptyBucket(t *testing.T, service *s3services.Service, bucket string) {
 	}
 }
 
-// A service that somebody else has started is examined with the profile that
-// is the least demanding, and shown.
+// The doctor examines a service whose endpoint is given, with the generic profile,
+// and the test logs the report.
 func TestDoctorOfGivenService(t *testing.T) {
 	service := s3services.Given(t)
 	cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey, "AWS_SECRET_ACCESS_KEY="+service.SecretKey, "AWS_REGION="+service.Region)

@@ -14,10 +14,10 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// diagnose runs tusd doctor, for a server on any port unless args name one.
+// diagnose runs tusd doctor, with a free port unless args name one.
 func diagnose(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*longEnough)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testTimeout)
 	defer cancel()
 	var out, errs bytes.Buffer
 	if !slices.Contains(args, "-port") && !slices.Contains(args, "-unix-sock") {
@@ -38,7 +38,7 @@ func doctorOf(t *testing.T, service *s3server.Server, args ...string) (code int,
 	}
 	for _, secret := range []string{secretKey, "Signature", service.AccessKey() + "/"} {
 		if strings.Contains(stdout, secret) {
-			t.Errorf("the report tells %s:\n%s", secret, stdout)
+			t.Errorf("the report has the secret %s:\n%s", secret, stdout)
 		}
 	}
 	return code, stdout
@@ -78,8 +78,8 @@ func TestDoctorOfABadBucket(t *testing.T) {
 	}
 }
 
-// Faults that are found before any call are reported like the others.
-func TestDoctorWithoutAWay(t *testing.T) {
+// Errors that are found before the first call are reported, too.
+func TestDoctorWithoutConnection(t *testing.T) {
 	for name, c := range map[string]struct {
 		variables []string
 		args      []string
@@ -87,7 +87,7 @@ func TestDoctorWithoutAWay(t *testing.T) {
 	}{
 		"credentials": {[]string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, []string{"-s3-endpoint", "http://127.0.0.1:1"}, "missing  credentials: none are found: set AWS_ACCESS_KEY_ID"},
 		"region":      {[]string{"AWS_REGION="}, nil, "missing  bucket s3://b/: S3: no region: set AWS_REGION"},
-		"nobody":      {nil, []string{"-s3-endpoint", "http://127.0.0.1:1"}, "missing  list objects: nothing listens at the endpoint"},
+		"no listener": {nil, []string{"-s3-endpoint", "http://127.0.0.1:1"}, "missing  list objects: nothing listens at the endpoint"},
 		"password":    {nil, []string{"-s3-endpoint", "http://user:" + secretKey + "@host"}, "missing  bucket s3://b/: S3: the endpoint is no URL"},
 	} {
 		cleanAWS(t, c.variables...)
@@ -98,7 +98,7 @@ func TestDoctorWithoutAWay(t *testing.T) {
 	}
 }
 
-// A doctor takes the settings of the server, from where the server does.
+// The doctor reads the settings of the server, from the same sources.
 func TestDoctorOfADirectory(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "conf")
@@ -141,8 +141,8 @@ func TestDoctorUsage(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends a doctor; that is no finding, and leaves nothing.
-func TestDoctorEnded(t *testing.T) {
+// An interrupted doctor reports nothing as missing, and leaves nothing.
+func TestDoctorInterrupted(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	cleanAWS(t, credentialsFor(service)...)
 	ctx, stop := context.WithCancelCause(t.Context())

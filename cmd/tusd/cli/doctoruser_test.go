@@ -16,22 +16,22 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// serverUser is a user that this machine has no name for.
+// serverUser is a user id without a name on this machine.
 const serverUser = 63101
 
-// place is a folder that every user can enter, with an upload directory of
+// userFolder is a folder that every user can enter, with an upload directory of
 // serverUser.
-type place struct{ folder, uploads string }
+type userFolder struct{ folder, uploads string }
 
-func newPlace(t *testing.T) place {
+func newUserFolder(t *testing.T) userFolder {
 	t.Helper()
 	require.Need(t, "root", os.Getuid() == 0, "only root can run as another user")
-	folder, err := os.MkdirTemp("", "tusd-place-") // that of the test lets no other user in
+	folder, err := os.MkdirTemp("", "tusd-place-") // other users cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
-	p := place{folder, filepath.Join(folder, "uploads")}
+	p := userFolder{folder, filepath.Join(folder, "uploads")}
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -39,8 +39,8 @@ func newPlace(t *testing.T) place {
 	return p
 }
 
-// dir makes a directory.
-func (p place) dir(t *testing.T, name string, owner int, mode os.FileMode) {
+// dir creates a directory.
+func (p userFolder) dir(t *testing.T, name string, owner int, mode os.FileMode) {
 	t.Helper()
 	path := filepath.Join(p.folder, name)
 	if err := os.MkdirAll(path, 0o755); err != nil {
@@ -49,14 +49,14 @@ func (p place) dir(t *testing.T, name string, owner int, mode os.FileMode) {
 	p.give(t, name, owner, mode)
 }
 
-// file makes an empty file.
-func (p place) file(t *testing.T, name string, owner int, mode os.FileMode) {
+// file creates an empty file.
+func (p userFolder) file(t *testing.T, name string, owner int, mode os.FileMode) {
 	t.Helper()
-	leave(t, filepath.Join(p.folder, name), "")
+	writeFile(t, filepath.Join(p.folder, name), "")
 	p.give(t, name, owner, mode)
 }
 
-func (p place) give(t *testing.T, name string, owner int, mode os.FileMode) {
+func (p userFolder) give(t *testing.T, name string, owner int, mode os.FileMode) {
 	t.Helper()
 	path := filepath.Join(p.folder, name)
 	if err := errors.Join(os.Chown(path, owner, owner), os.Chmod(path, mode)); err != nil {
@@ -64,10 +64,10 @@ func (p place) give(t *testing.T, name string, owner int, mode os.FileMode) {
 	}
 }
 
-// runAsServer runs the command as serverUser, which is not in any other group.
+// runAsServer runs the command as serverUser, in no other group.
 func runAsServer(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: serverUser, Gid: serverUser}}
@@ -82,65 +82,65 @@ func runAsServer(t *testing.T, args ...string) (code int, stdout, stderr string)
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// diagnoseAs runs tusd doctor as root does for a server of serverUser.
+// diagnoseAs runs tusd doctor as root, with -as for serverUser.
 func diagnoseAs(t *testing.T, args ...string) (code int, stdout string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*longEnough)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testTimeout)
 	defer cancel()
 	var out, errs bytes.Buffer
 	code = Run(ctx, append([]string{"doctor", "-as", "63101"}, args...), []string{asTusd + "=1"}, &out, &errs)
 	return code, out.String() + errs.String()
 }
 
-// What keeps the server's user from starting is found by a doctor as that user, and
-// told by the server itself: the path, whose it is, and what to do.
-func TestDoctorTriesTheStart(t *testing.T) {
+// If the server's user cannot start the server, the doctor as that user and the
+// server itself name the path, its owner and what to do.
+func TestDoctorOpensTheDirectoryAsUser(t *testing.T) {
 	const chown = "this runs as user 63101, group 63101: change one of the three"
 	for name, c := range map[string]struct {
-		spoil  func(t *testing.T, p place)
-		want   []string // of both
-		starts bool     // the server starts; its requests would fail
+		breakStart func(t *testing.T, p userFolder)
+		want       []string // in both texts
+		starts     bool     // the server starts, but its requests would fail
 	}{
-		"locks of another user": {func(t *testing.T, p place) { p.file(t, "uploads/.tusd.locks", 0, 0o600) },
+		"locks of another user": {func(t *testing.T, p userFolder) { p.file(t, "uploads/.tusd.locks", 0, 0o600) },
 			[]string{"/uploads/.tusd.locks belongs to user root (0), group root (0) and has the mode 0600", chown}, false},
-		"locks read only": {func(t *testing.T, p place) { p.file(t, "uploads/.tusd.locks", serverUser, 0o400) },
+		"locks read only": {func(t *testing.T, p userFolder) { p.file(t, "uploads/.tusd.locks", serverUser, 0o400) },
 			[]string{"/uploads/.tusd.locks belongs to user 63101, group 63101 and has the mode 0400", chown}, false},
-		"locks are a directory": {func(t *testing.T, p place) { p.dir(t, "uploads/.tusd.locks", serverUser, 0o700) },
+		"locks are a directory": {func(t *testing.T, p userFolder) { p.dir(t, "uploads/.tusd.locks", serverUser, 0o700) },
 			[]string{"is a directory; move away what is at ", "/uploads/.tusd.locks"}, false},
-		"locks are a FIFO": {func(t *testing.T, p place) {
+		"locks are a FIFO": {func(t *testing.T, p userFolder) {
 			if err := syscall.Mkfifo(filepath.Join(p.uploads, ".tusd.locks"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			p.give(t, "uploads/.tusd.locks", serverUser, 0o600)
 		}, []string{".tusd.locks: it is no regular file: move it away"}, false},
-		"directory of another user": {func(t *testing.T, p place) { p.give(t, "uploads", 0, 0o755) },
+		"directory of another user": {func(t *testing.T, p userFolder) { p.give(t, "uploads", 0, 0o755) },
 			[]string{"/uploads belongs to user root (0), group root (0) and has the mode 0755", chown}, false},
-		"directory that cannot be entered": {func(t *testing.T, p place) { p.give(t, "uploads", 0, 0o700) },
+		"directory that cannot be entered": {func(t *testing.T, p userFolder) { p.give(t, "uploads", 0, 0o700) },
 			[]string{"/uploads belongs to user root (0), group root (0) and has the mode 0700", chown}, false},
-		"parent that cannot be entered": {func(t *testing.T, p place) { p.give(t, "", 0, 0o700) },
+		"parent that cannot be entered": {func(t *testing.T, p userFolder) { p.give(t, "", 0, 0o700) },
 			[]string{" belongs to user root (0), group root (0) and has the mode 0700", chown}, false},
-		"own files of another user": {func(t *testing.T, p place) { p.dir(t, "uploads/.tusd.d", 0, 0o700) },
+		"own files of another user": {func(t *testing.T, p userFolder) { p.dir(t, "uploads/.tusd.d", 0, 0o700) },
 			[]string{"/uploads/.tusd.d belongs to user root (0)", chown}, false},
-		"temporary files of another user": {func(t *testing.T, p place) {
+		"temporary files of another user": {func(t *testing.T, p userFolder) {
 			p.dir(t, "uploads/.tusd.d", serverUser, 0o755)
 			p.dir(t, "uploads/.tusd.d/tmp", 0, 0o700)
 		}, []string{"/uploads/.tusd.d/tmp belongs to user root (0)", chown}, false},
-		"temporary files that cannot be made": {func(t *testing.T, p place) {
+		"temporary files that cannot be made": {func(t *testing.T, p userFolder) {
 			p.dir(t, "uploads/.tusd.d", serverUser, 0o755)
 			p.dir(t, "uploads/.tusd.d/tmp", 0, 0o755)
 		}, []string{"/uploads/.tusd.d/tmp belongs to user root (0)", chown}, true},
-		"side records of another user": {func(t *testing.T, p place) {
+		"side records of another user": {func(t *testing.T, p userFolder) {
 			p.dir(t, "uploads/.tusd.d", serverUser, 0o755)
 			p.dir(t, "uploads/.tusd.d/side", serverUser, 0o755)
 			p.dir(t, "uploads/.tusd.d/side/kind", 0, 0o755)
 		}, []string{"/uploads/.tusd.d/side/kind belongs to user root (0)", chown}, true},
-		"own files are a file": {func(t *testing.T, p place) { p.file(t, "uploads/.tusd.d", serverUser, 0o600) },
+		"own files are a file": {func(t *testing.T, p userFolder) { p.file(t, "uploads/.tusd.d", serverUser, 0o600) },
 			[]string{"/uploads/.tusd.d"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPlace(t)
-			c.spoil(t, p)
+			p := newUserFolder(t)
+			c.breakStart(t, p)
 			code, report := diagnoseAs(t, "-port", "0", "-upload-dir", p.uploads)
 			wantRefusal(t, "doctor", code, report, append(c.want, "missing  ")...)
 			if !c.starts {
@@ -163,49 +163,49 @@ func wantRefusal(t *testing.T, who string, code int, text string, want ...string
 	}
 }
 
-// The doctor also tries what the server opens beside the directory.
-func TestDoctorTriesWhereTheServerListens(t *testing.T) {
+// The doctor also opens the certificates, sockets and files that the server opens.
+func TestDoctorOpensListenersAsUser(t *testing.T) {
 	const chown = "this runs as user 63101, group 63101: change one of the three"
 	for name, c := range map[string]struct {
-		args func(t *testing.T, p place) []string
+		args func(t *testing.T, p userFolder) []string
 		want []string
 	}{
-		"key of another user": {func(t *testing.T, p place) []string {
+		"key of another user": {func(t *testing.T, p userFolder) []string {
 			pair := newPair(t, p.folder, "a")
 			p.give(t, filepath.Base(pair.cert), 0, 0o644)
 			p.give(t, filepath.Base(pair.key), 0, 0o600)
 			return []string{"-port", "0", "-tls-certificate", pair.cert, "-tls-key", pair.key}
 		}, []string{"belongs to user root (0), group root (0) and has the mode 0600", chown}},
-		"PID file in a directory of root": {func(t *testing.T, p place) []string {
+		"PID file in a directory of root": {func(t *testing.T, p userFolder) []string {
 			return []string{"-port", "0", "-pid-file", filepath.Join(p.folder, "pid")}
 		}, []string{" belongs to user root (0), group root (0) and has the mode 0755", chown}},
-		"PID file that is none": {func(t *testing.T, p place) []string {
-			leave(t, filepath.Join(p.uploads, "pid"), "words")
+		"PID file that is none": {func(t *testing.T, p userFolder) []string {
+			writeFile(t, filepath.Join(p.uploads, "pid"), "words")
 			p.give(t, "uploads/pid", serverUser, 0o644)
 			return []string{"-port", "0", "-pid-file", filepath.Join(p.uploads, "pid")}
 		}, []string{"is not a PID file"}},
-		"socket in a directory of root": {func(t *testing.T, p place) []string {
+		"socket in a directory of root": {func(t *testing.T, p userFolder) []string {
 			return []string{"-unix-sock", filepath.Join(p.folder, "s")}
 		}, []string{" belongs to user root (0), group root (0) and has the mode 0755", chown}},
-		"socket that is none": {func(t *testing.T, p place) []string {
+		"socket that is none": {func(t *testing.T, p userFolder) []string {
 			p.file(t, "uploads/s", serverUser, 0o600)
 			return []string{"-unix-sock", filepath.Join(p.uploads, "s")}
 		}, []string{"is there already and no socket"}},
-		"socket for a group of others": {func(t *testing.T, p place) []string {
+		"socket for a group of others": {func(t *testing.T, p userFolder) []string {
 			return []string{"-unix-sock", filepath.Join(p.uploads, "s"), "-unix-sock-group", "0"}
 		}, []string{"operation not permitted; this user must be a member of the group"}},
-		"privileged port": {func(t *testing.T, _ place) []string {
+		"privileged port": {func(t *testing.T, _ userFolder) []string {
 			least, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 			require.Need(t, "privileged-ports", err == nil && strings.TrimSpace(string(least)) == "1024", "here every user may listen on every port")
 			return []string{"-host", "127.0.0.1", "-port", "81"}
 		}, []string{"permission denied; a port below 1024 needs root"}},
-		"socket for no group": {func(t *testing.T, p place) []string {
+		"socket for no group": {func(t *testing.T, p userFolder) []string {
 			return []string{"-unix-sock", filepath.Join(p.uploads, "s"), "-unix-sock-group", "no-such-group"}
 		}, []string{"there is no group no-such-group"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPlace(t)
+			p := newUserFolder(t)
 			args := append(c.args(t, p), "-upload-dir", p.uploads)
 			code, report := diagnoseAs(t, args...)
 			wantRefusal(t, "doctor", code, report, append(c.want, "missing  ")...)
@@ -221,10 +221,10 @@ func TestDoctorTriesWhereTheServerListens(t *testing.T) {
 	}
 }
 
-// A doctor as the user of a server that can start finds nothing missing, leaves
-// nothing, and one as root says which user its report holds for.
+// The doctor as the user of a working server reports nothing missing and leaves
+// nothing. The doctor as root warns that its report is about root.
 func TestDoctorAsTheServersUser(t *testing.T) {
-	p := newPlace(t)
+	p := newUserFolder(t)
 	args := []string{"-upload-dir", p.uploads, "-unix-sock", filepath.Join(p.uploads, "s"), "-unix-sock-mode", "666", "-pid-file", filepath.Join(p.uploads, "pid")}
 	code, report := diagnoseAs(t, args...)
 	if code != exitOK || strings.Contains(report, "missing") || !strings.Contains(report, "ok       user: this runs as user 63101, group 63101: the server must, too\n") {
@@ -243,9 +243,9 @@ func TestDoctorAsTheServersUser(t *testing.T) {
 	}
 }
 
-// A directory of uploads that the user cannot use may hold only what is complete.
+// Uploads that the user cannot write may be complete: they are only a warning.
 func TestDoctorOfForeignUploads(t *testing.T) {
-	p := newPlace(t)
+	p := newUserFolder(t)
 	p.dir(t, "uploads/old", 0, 0o755)
 	code, report := diagnoseAs(t, "-port", "0", "-upload-dir", p.uploads)
 	want := "/uploads/old: permission denied: no upload can be made or removed there; " + p.uploads + "/old belongs to user root (0)"
@@ -254,7 +254,7 @@ func TestDoctorOfForeignUploads(t *testing.T) {
 	}
 }
 
-// A doctor beside a server that runs holds nothing against it.
+// The doctor reports nothing missing while the server runs.
 func TestDoctorBesideTheServer(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"-upload-dir", dir, "-unix-sock", filepath.Join(dir, "s")}
@@ -286,7 +286,7 @@ func TestCutAs(t *testing.T) {
 	}
 }
 
-func TestDoctorAsNobody(t *testing.T) {
+func TestDoctorAsUnknownUser(t *testing.T) {
 	require.Need(t, "root", os.Getuid() == 0, "only root can run as another user")
 	code, stdout, stderr := diagnose(t, "-as", "no-such-user")
 	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "-as no-such-user: there is no such user") {
@@ -295,7 +295,7 @@ func TestDoctorAsNobody(t *testing.T) {
 }
 
 // The doctor reports a port in use, and one that only root may use.
-func TestDoctorTriesThePort(t *testing.T) {
+func TestDoctorChecksPort(t *testing.T) {
 	d := start(t)
 	port := d.address(t)[strings.LastIndex(d.address(t), ":")+1:]
 	code, report, _ := diagnose(t, "-upload-dir", t.TempDir(), "-host", "127.0.0.1", "-port", port)

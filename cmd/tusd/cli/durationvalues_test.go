@@ -31,8 +31,8 @@ func TestDurations(t *testing.T) {
 	}
 }
 
-// Flags that are numbers of seconds or nanoseconds in tusd v2 stay that.
-func TestNumbersThatAreDurations(t *testing.T) {
+// Flags that are numbers of seconds or nanoseconds in tusd v2 accept numbers, too.
+func TestNumbersAsDurations(t *testing.T) {
 	for text, want := range map[string]string{"0": "0", "60": "60", "-1": "-1", "2m": "120", "1d": "86400", "1.5h": "5400"} {
 		if cfg, err := parse("-cors-max-age", text); err != nil || cfg.cors.maxAge != want {
 			t.Errorf("-cors-max-age %s: %q, %v; want %q", text, cfg.cors.maxAge, err, want)

@@ -14,7 +14,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// parse is readConfig with nothing but flags, without what was given.
+// parse calls readConfig with flags only, and clears the sources.
 func parse(args ...string) (config, error) {
 	cfg, err := readConfig(args, nil)
 	cfg.sources = nil
@@ -57,7 +57,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// describe has the text of all settings, also of those behind pointers.
+// describe returns all settings as text, also those behind pointers.
 func describe(cfg config) string {
 	var text strings.Builder
 	for _, s := range cfg.storages {
@@ -71,14 +71,13 @@ func describe(cfg config) string {
 	return text.String()
 }
 
-// TestEveryFlagChangesTheConfig catches a flag that is declared and stored
-// nowhere, or where another one is.
+// Each flag is stored in the config, in a field of its own.
 func TestEveryFlagChangesTheConfig(t *testing.T) {
 	preset, err := parse()
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := make(map[string]string) // the flag by what it changed
+	changed := make(map[string]string) // from the changed config to the flag
 	for name, value := range otherValues {
 		got, err := readConfig([]string{"-" + name + "=" + value}, nil)
 		if err != nil && !strings.Contains(err.Error(), " needs ") {
@@ -103,8 +102,8 @@ func TestEveryFlagChangesTheConfig(t *testing.T) {
 	}
 }
 
-// otherValues has for every flag a value that is not its default, and
-// different ones where types are the same.
+// otherValues has a value for every flag that is not its default, and that no other
+// flag of the same type has.
 var otherValues = map[string]string{
 	"version": "true", "pid-file": "/run/pid", "host": "::1", "port": "65535", "unix-sock": "/run/s", "unix-sock-mode": "0666", "unix-sock-group": "www-data", "base-path": "up",
 	"public-url": "https://up.example/x/",
@@ -163,8 +162,8 @@ const flagsOfV2 = `host port unix-sock base-path behind-proxy enable-h2c tls-cer
 	show-greeting version verbose show-startup-logs log-format
 	network-timeout shutdown-timeout acquire-lock-timeout request-completion-timeout`
 
-// TestEveryFlagOfV2 is there, or refused by name in each of the forms in which
-// it can be given.
+// Each flag of tusd v2 is declared, or refused by name in each form in which it can
+// be given.
 func TestEveryFlagOfV2(t *testing.T) {
 	names := strings.Fields(flagsOfV2)
 	if len(names) != 79 {

@@ -10,15 +10,15 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// A template is refused by the flag, the server's and the doctor's, in the same
-// words for a directory and a bucket.
+// The server and the doctor refuse an invalid template as a usage error, with the
+// same message for a directory and a bucket.
 func TestTemplatesOfBothStores(t *testing.T) {
 	cleanAWS(t)
 	for _, template := range []string{
 		"a/{id}/..", "{id}/.", "../{id}", "./{id}", "a//{id}", "/{id}", "{id}/", "{filename}", "{id}/{name}", `a\{id}`, "a\x01{id}", "a\u202e{id}",
 		"\xff{id}", "C:{id}", "con/{id}", "{id}.", "{id}.info", "{id}.lock", ".tusd.d/{id}", strings.Repeat("x", 224) + "{id}", strings.Repeat("x/", 485) + "{id}",
 	} {
-		told := make(map[string]bool)
+		messages := make(map[string]bool)
 		for _, args := range [][]string{
 			{"-upload-dir", "/nonexistent/uploads", "-file-key", template},
 			{"-s3-bucket", "b", "-s3-endpoint", "http://127.0.0.1:1", "-s3-key", template},
@@ -28,18 +28,18 @@ func TestTemplatesOfBothStores(t *testing.T) {
 				t.Errorf("%q: exit code %d, %s", args, code, stderr)
 			}
 			_, sentence, _ := strings.Cut(stderr, "-key: ")
-			told[sentence] = true
+			messages[sentence] = true
 			if code, _, _ := diagnose(t, args...); code != exitUsage {
 				t.Errorf("%q: the doctor's exit code is %d", args, code)
 			}
 		}
-		if len(told) != 1 {
-			t.Errorf("%q is refused in different words: %v", template, told)
+		if len(messages) != 1 {
+			t.Errorf("%q is refused with different messages: %v", template, messages)
 		}
 	}
 }
 
-// Both stores make the same name of a client's file name.
+// Both stores derive the same name from a client's file name.
 func TestFileNamesOfBothStores(t *testing.T) {
 	dir, service := t.TempDir(), s3server.Start(t, s3server.Options{})
 	files := start(t, "-upload-dir", dir, "-file-key", "data/{id}/{filename}")

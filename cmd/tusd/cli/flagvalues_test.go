@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestValuesThatCannotBe(t *testing.T) {
+func TestInvalidFlagValues(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{"port", "http", "must be a number from 0 to 65535"},
 		{"port", "65536", "must be a number"},
@@ -86,7 +86,7 @@ func TestHostInBrackets(t *testing.T) {
 	}
 }
 
-// Nobody is trusted after "none"; without the flag the handler decides.
+// "none" trusts no proxy. Without the flag the handler's default applies.
 func TestTrustedProxies(t *testing.T) {
 	for _, c := range []struct {
 		args  []string
@@ -105,7 +105,7 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
-// Networks are compared with addresses of IPv4 that are no part of IPv6.
+// A network of IPv4-mapped addresses is converted to IPv4.
 func TestMappedNetwork(t *testing.T) {
 	got, err := parseNetwork("::ffff:10.0.0.0/104")
 	if err != nil || got.String() != "10.0.0.0/8" {

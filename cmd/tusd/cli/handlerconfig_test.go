@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// elsewhere are the flags that neither the handler nor the store nor the
-// server of net/http gets; tests of their own show what they do.
-const elsewhere = `config version pid-file host port unix-sock unix-sock-mode unix-sock-group tls-certificate tls-key tls-mode
+// otherFlags are the flags that neither the handler nor the store nor the server of
+// net/http receives. They have tests of their own.
+const otherFlags = `config version pid-file host port unix-sock unix-sock-mode unix-sock-group tls-certificate tls-key tls-mode
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
 	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
 	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime locker`
 
-// TestEveryFlagGetsWhereItBelongs catches a setting that is read and forgotten.
-func TestEveryFlagGetsWhereItBelongs(t *testing.T) {
+// Each setting is passed to the handler, the store, the locker or net/http.
+func TestEveryFlagIsPassedOn(t *testing.T) {
 	preset := passedOn(t)
 	for name, value := range otherValues {
-		if passes := passedOn(t, "-"+name+"="+value) != preset; passes == contains(elsewhere, name) {
-			t.Errorf("-%s=%s: what is passed on changes: %t", name, value, passes)
+		if passes := passedOn(t, "-"+name+"="+value) != preset; passes == contains(otherFlags, name) {
+			t.Errorf("-%s=%s: the settings that are passed on change: %t", name, value, passes)
 		}
 	}
 }
@@ -35,10 +35,10 @@ func contains(names, name string) bool {
 	return false
 }
 
-// passedOn describes the settings of the handler, the store and net/http.
+// passedOn returns the settings of the handler, the store and net/http as text.
 func passedOn(t *testing.T, args ...string) string {
 	t.Helper()
-	cfg, _ := parse(args...) // contradictions do not matter here
+	cfg, _ := parse(args...) // conflicts of flags are ignored here
 	files, err := cfg.files().open(quiet)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func passedOn(t *testing.T, args ...string) string {
 		server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes, server.Protocols)
 }
 
-// A file name that leads to the store's own names is the client's to change.
+// A client's file name that makes a reserved name is refused with 400.
 func TestFileKeyAndNameOfTheRecord(t *testing.T) {
 	d := start(t, "-file-key", "{id}.{filename}")
 	for name, status := range map[string]int{"info": http.StatusBadRequest, "INFO": http.StatusBadRequest, "lock": http.StatusBadRequest, "info.txt": http.StatusCreated} {

@@ -14,20 +14,20 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// net/http sends files without copying them, and says goodbye, only through
-// these.
+// net/http needs these methods to send files without a copy, and to close its side
+// first.
 var _ tcpConn = (*headerConn)(nil)
 
-// headServer is a server whose heads are watched. Its handler waits for
-// release if the request has a body.
-func headServer(t *testing.T, release <-chan struct{}) (*headerBudget, string) {
+// headerServer starts a server with a header budget. Its handler waits for release
+// if the request has a body.
+func headerServer(t *testing.T, release <-chan struct{}) (*headerBudget, string) {
 	t.Helper()
-	watched := new(headerBudget)
-	return watched, serveHeads(t, watched, release, func(l net.Listener) net.Listener { return l })
+	budget := new(headerBudget)
+	return budget, serveHeaders(t, budget, release, func(l net.Listener) net.Listener { return l })
 }
 
-// serveHeads is headServer with a listener around that which is watched.
-func serveHeads(t *testing.T, watched *headerBudget, release <-chan struct{}, above func(net.Listener) net.Listener) string {
+// serveHeaders is headerServer with a given budget and a wrapper of its listener.
+func serveHeaders(t *testing.T, budget *headerBudget, release <-chan struct{}, above func(net.Listener) net.Listener) string {
 	t.Helper()
 	cfg, err := parse("-enable-h2c")
 	if err != nil {
@@ -37,21 +37,21 @@ func serveHeads(t *testing.T, watched *headerBudget, release <-chan struct{}, ab
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newServer(cfg, watched.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := newServer(cfg, budget.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			w.WriteHeader(http.StatusEarlyHints) // it has begun
+			w.WriteHeader(http.StatusEarlyHints) // the handler has started
 		}
 		if r.ContentLength != 0 {
 			<-release
 		}
 	})), quiet)
-	server.ConnState, server.ConnContext = watched.follow, withHeaderConn
-	go server.Serve(above(watched.listener(listener)))
+	server.ConnState, server.ConnContext = budget.follow, withHeaderConn
+	go server.Serve(above(budget.listener(listener)))
 	t.Cleanup(func() { server.Close() })
 	return listener.Addr().String()
 }
 
-func (h *headerBudget) holds() int64 {
+func (h *headerBudget) reserved() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.used
@@ -59,8 +59,8 @@ func (h *headerBudget) holds() int64 {
 
 const largeSize = 200 << 10
 
-// crowdOf opens many connections that say text, which has a large head.
-func crowdOf(t *testing.T, address, text string) []net.Conn {
+// openLargeHeaders opens many connections that send text, which has a large header.
+func openLargeHeaders(t *testing.T, address, text string) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, 2*maxLargeHeaders/largeSize)
 	for i := range conns {
@@ -69,17 +69,16 @@ func crowdOf(t *testing.T, address, text string) []net.Conn {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(testTimeout))
 		io.WriteString(conn, text) // fails if the server closes
 		conns[i] = conn
 	}
 	return conns
 }
 
-// Large heads that are not complete, and those of requests that last, share
-// the budget: it is the connections that have had one for the longest time
-// that are closed.
-func TestLargeHeadsShareABudget(t *testing.T) {
+// Large headers share the budget, whether they are unfinished or their requests are
+// running. The connections with the oldest large headers are closed.
+func TestLargeHeadersShareABudget(t *testing.T) {
 	large := strings.Repeat("x", largeSize)
 	for name, text := range map[string]string{
 		"unfinished": "HEAD / HTTP/1.1\r\nHost: a\r\nX: " + large,
@@ -88,46 +87,46 @@ func TestLargeHeadsShareABudget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			release := make(chan struct{})
-			watched, address := headServer(t, release)
-			conns := crowdOf(t, address, text)
+			budget, address := headerServer(t, release)
+			conns := openLargeHeaders(t, address, text)
 			if _, err := conns[0].Read(make([]byte, 1)); err == nil {
 				t.Error("the oldest connection is served")
 			} else if late, ok := err.(net.Error); ok && late.Timeout() {
 				t.Error("the oldest connection stays open")
 			}
-			if held := watched.holds(); held > maxLargeHeaders {
-				t.Errorf("%d bytes are held, want at most %d", held, maxLargeHeaders)
+			if n := budget.reserved(); n > maxLargeHeaders {
+				t.Errorf("%d bytes are reserved, want at most %d", n, maxLargeHeaders)
 			}
-			if status := headStatus(t, address, "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+large+"\r\n\r\n"); status != http.StatusOK {
-				t.Errorf("a large head of an honest client: %d", status)
+			if status := statusOfRequest(t, address, "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+large+"\r\n\r\n"); status != http.StatusOK {
+				t.Errorf("a large header of a complete request: %d", status)
 			}
 			close(release)
 			for _, conn := range conns {
 				conn.Close()
 			}
-			await(t, "all to be given back", func() bool { return watched.holds() == 0 })
+			await(t, "the budget to be released", func() bool { return budget.reserved() == 0 })
 		})
 	}
 }
 
-// headStatus sends a request over a connection of its own.
-func headStatus(t *testing.T, address, text string) (status int) {
+// statusOfRequest sends a request over a new connection, and returns the status.
+func statusOfRequest(t *testing.T, address, text string) (status int) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(testTimeout))
 	io.WriteString(conn, text)
 	fmt.Fscanf(conn, "HTTP/1.1 %d", &status)
 	return status
 }
 
-// A connection that is used again has a head anew with each request.
-func TestHeadsOfOneConnection(t *testing.T) {
+// The header of a request is released before the next request of its connection.
+func TestHeadersOfOneConnection(t *testing.T) {
 	t.Parallel()
-	watched, address := headServer(t, nil)
+	budget, address := headerServer(t, nil)
 	conn, err := wire.DialHTTP1(address)
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +138,14 @@ func TestHeadsOfOneConnection(t *testing.T) {
 			t.Fatalf("%v, %v", answer, err)
 		}
 	}
-	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
+	await(t, "the budget to be released", func() bool { return budget.reserved() == 0 })
 }
 
-// A head that net/http has read together with the request before counts, too.
-func TestHeadOfNextRequest(t *testing.T) {
+// A header that net/http has read together with the previous request counts, too.
+func TestHeaderOfNextRequest(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	watched, address := headServer(t, release)
+	budget, address := headerServer(t, release)
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -157,16 +156,16 @@ func TestHeadOfNextRequest(t *testing.T) {
 	if _, err := io.WriteString(conn, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"+next); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the head to be counted", func() bool { return watched.holds() >= lines*lineCost })
+	await(t, "the header to be counted", func() bool { return budget.reserved() >= lines*lineCost })
 	close(release)
 	conn.Close()
-	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
+	await(t, "the budget to be released", func() bool { return budget.reserved() == 0 })
 }
 
-// Streams of HTTP/2 with large heads are reset beyond the budget, the oldest
-// first. A new one is served.
-func TestLargeHeadsOverHTTP2(t *testing.T) {
-	var watched headerBudget
+// HTTP/2 streams with large headers are reset when the budget is used up, the oldest
+// first. A new stream is served.
+func TestLargeHeadersOverHTTP2(t *testing.T) {
+	var budget headerBudget
 	wait := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			<-r.Context().Done()
@@ -176,37 +175,37 @@ func TestLargeHeadsOverHTTP2(t *testing.T) {
 	var conns []wire.Conn
 	var streams []wire.Stream
 	const n = maxLargeHeaders/(4*largeSize) + 1
-	for range n { // each on a connection of its own: it ends with the stream
-		conn := connectedTo(t, watched.handler(wait).ServeHTTP)
-		before := watched.holds()
+	for range n { // each on its own connection, which ends with the stream
+		conn := connectedTo(t, budget.handler(wait).ServeHTTP)
+		before := budget.reserved()
 		s, err := conn.Open(wire.Request{Method: http.MethodPost, Target: "/", Header: large, Length: wire.Unknown})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(streams) < n-1 {
-			await(t, "the head to be counted", func() bool { return watched.holds() > before })
+			await(t, "the header to be counted", func() bool { return budget.reserved() > before })
 		}
 		conns, streams = append(conns, conn), append(streams, s)
 	}
 	if first, err := streams[0].Response(); err == nil {
 		t.Errorf("the oldest one: %v", first)
 	}
-	if held := watched.holds(); held > maxLargeHeaders {
-		t.Errorf("%d bytes are held, want at most %d", held, maxLargeHeaders)
+	if n := budget.reserved(); n > maxLargeHeaders {
+		t.Errorf("%d bytes are reserved, want at most %d", n, maxLargeHeaders)
 	}
-	last := connectedTo(t, watched.handler(wait).ServeHTTP)
+	last := connectedTo(t, budget.handler(wait).ServeHTTP)
 	if answer, err := wire.Do(last, wire.Request{Method: http.MethodGet, Target: "/", Header: large}, nil); err != nil || answer.Status != http.StatusOK {
 		t.Errorf("a new one: %v, %v", answer, err)
 	}
 	for _, conn := range conns {
 		conn.Close()
 	}
-	await(t, "all to be given back", func() bool { return watched.holds() == 0 })
+	await(t, "the budget to be released", func() bool { return budget.reserved() == 0 })
 }
 
-// Content that comes with a head is none, whether it can be read or not: while a
-// crowd with large heads comes, the request goes on.
-func TestContentIsNoHead(t *testing.T) {
+// Content that is read together with a header does not count as header, with and
+// without TLS. Its request goes on while large headers use up the budget.
+func TestContentIsNoHeader(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	certificates, err := newCertificates(p.cert, p.key, quiet)
@@ -229,14 +228,14 @@ func TestContentIsNoHead(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watched, release := new(headerBudget), make(chan struct{})
-			address := serveHeads(t, watched, release, c.above)
+			budget, release := new(headerBudget), make(chan struct{})
+			address := serveHeaders(t, budget, release, c.above)
 			conn, err := c.dial(address)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
+			conn.SetDeadline(time.Now().Add(testTimeout))
 			if _, err := io.WriteString(conn, head+content); err != nil {
 				t.Fatal(err)
 			}
@@ -244,12 +243,12 @@ func TestContentIsNoHead(t *testing.T) {
 			if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusEarlyHints {
 				t.Fatalf("%v, %v", answer, err)
 			}
-			if held := watched.holds(); held != 0 {
-				t.Errorf("%d bytes are held for a small head", held)
+			if n := budget.reserved(); n != 0 {
+				t.Errorf("%d bytes are reserved for a small header", n)
 			}
-			crowd := strings.Repeat("x", largeSize)
-			crowdOf(t, serveHeads(t, watched, release, plain), "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+crowd)
-			await(t, "the budget to be used up", func() bool { return watched.holds() > maxLargeHeaders*9/10 })
+			large := strings.Repeat("x", largeSize)
+			openLargeHeaders(t, serveHeaders(t, budget, release, plain), "HEAD / HTTP/1.1\r\nHost: a\r\nX: "+large)
+			await(t, "the budget to be used up", func() bool { return budget.reserved() > maxLargeHeaders*9/10 })
 			close(release)
 			if answer, err := http.ReadResponse(answers, nil); err != nil || answer.StatusCode != http.StatusOK {
 				t.Errorf("%v, %v", answer, err)
@@ -258,25 +257,23 @@ func TestContentIsNoHead(t *testing.T) {
 	}
 }
 
-// A single head is served, also where the operator allows larger ones than the
-// budget has.
-func TestOneHeadBeyondTheBudget(t *testing.T) {
-	var watched headerBudget
-	alone := &largeHeader{end: func() { t.Error("it was ended") }}
-	watched.charge(alone, 2*maxLargeHeaders)
-	watched.charge(alone, 0)
-	if held := watched.holds(); held != 0 {
-		t.Errorf("%d bytes are held", held)
+// A single header is served even if it is larger than the budget.
+func TestOneHeaderBeyondTheBudget(t *testing.T) {
+	var budget headerBudget
+	alone := &largeHeader{end: func() { t.Error("its connection was ended") }}
+	budget.charge(alone, 2*maxLargeHeaders)
+	budget.charge(alone, 0)
+	if n := budget.reserved(); n != 0 {
+		t.Errorf("%d bytes are reserved", n)
 	}
 }
 
-// A connection of HTTP/2 is no head, however much comes before its first
-// request.
-func TestHTTP2ConnectionIsNoHead(t *testing.T) {
+// Frames before the first request of an HTTP/2 connection do not count as header.
+func TestHTTP2FramesAreNoHeader(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	defer close(release)
-	watched, address := headServer(t, release)
+	budget, address := headerServer(t, release)
 	frames, err := wire.DialFrames(address)
 	if err != nil {
 		t.Fatal(err)
@@ -293,7 +290,7 @@ func TestHTTP2ConnectionIsNoHead(t *testing.T) {
 	if statuses, err := frames.Statuses(1); err != nil || statuses[1] != "200" {
 		t.Errorf("%v, %v", statuses, err)
 	}
-	if held := watched.holds(); held != 0 {
-		t.Errorf("%d bytes are held", held)
+	if n := budget.reserved(); n != 0 {
+		t.Errorf("%d bytes are reserved", n)
 	}
 }

@@ -20,14 +20,14 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// get asks a handler for path, from ever until there is an answer.
+// get requests path from a handler.
 func get(handler http.Handler, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	return w
 }
 
-// mustAnswer wants a status and words in the answer.
+// mustAnswer fails unless the answer has a status and contains words.
 func mustAnswer(t *testing.T, handler http.Handler, path string, status int, words string) {
 	t.Helper()
 	w := get(handler, path)
@@ -38,16 +38,16 @@ func mustAnswer(t *testing.T, handler http.Handler, path string, status int, wor
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// part is something that a probe asks.
-type part struct {
-	err   atomic.Pointer[error] // nil: well
-	asked atomic.Int64
+// fakeCheck is a check that fails with err, and counts its calls.
+type fakeCheck struct {
+	err   atomic.Pointer[error] // nil: healthy
+	calls atomic.Int64
 }
 
-func (p *part) probe(name string) *probe {
+func (c *fakeCheck) probe(name string) *probe {
 	return &probe{name: name, check: func(context.Context) error {
-		p.asked.Add(1)
-		if err := p.err.Load(); err != nil {
+		c.calls.Add(1)
+		if err := c.err.Load(); err != nil {
 			return *err
 		}
 		return nil
@@ -56,7 +56,7 @@ func (p *part) probe(name string) *probe {
 
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var store, lock part
+		var store, lock fakeCheck
 		health := newHealthHandler(nil, quiet, store.probe("store"), lock.probe("lock"))
 		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok\nlock: ok\n")
 
@@ -83,37 +83,37 @@ func TestHealthWhileShuttingDown(t *testing.T) {
 	mustAnswer(t, health, "/healthz", http.StatusOK, "alive")
 }
 
-// However many ask, a part is asked once in a second.
-func TestReadyStorm(t *testing.T) {
+// Any number of requests causes one check per second.
+func TestReadyIsCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var store part
+		var store fakeCheck
 		health := newHealthHandler(nil, quiet, store.probe("store"))
-		for storm := range int64(3) {
-			var askers sync.WaitGroup
+		for round := range int64(3) {
+			var requests sync.WaitGroup
 			for i := range 100 {
-				askers.Go(func() {
+				requests.Go(func() {
 					time.Sleep(time.Duration(i) * probeCacheTime / 100)
 					mustAnswer(t, health, "/readyz", http.StatusOK, "ok")
 				})
 			}
-			askers.Wait()
-			if n := store.asked.Load(); n != storm+1 {
-				t.Errorf("the store was asked %d times in %d storms", n, storm+1)
+			requests.Wait()
+			if n := store.calls.Load(); n != round+1 {
+				t.Errorf("the store was checked %d times in %d rounds", n, round+1)
 			}
 			time.Sleep(probeCacheTime)
 		}
 	})
 }
 
-// A part that hangs is reported in time, to everybody, and holds one
-// goroutine; when it answers again all is well.
-func TestReadyWithAHangingPart(t *testing.T) {
+// A check that hangs is reported within its timeout to all requests, and occupies one
+// goroutine. When it returns, the server is ready.
+func TestReadyWhileACheckHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int64
-		awake := make(chan struct{})
+		var calls atomic.Int64
+		release := make(chan struct{})
 		health := newHealthHandler(nil, quiet, &probe{name: "store", check: func(context.Context) error {
-			asked.Add(1)
-			<-awake
+			calls.Add(1)
+			<-release
 			return nil
 		}})
 		for i := range 5 {
@@ -124,39 +124,39 @@ func TestReadyWithAHangingPart(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
-		if n := asked.Load(); n != 1 {
+		if n := calls.Load(); n != 1 {
 			t.Errorf("%d probes hang, want one", n)
 		}
-		close(awake)
+		close(release)
 		synctest.Wait()
 		mustAnswer(t, health, "/readyz", http.StatusOK, "store: ok")
 	})
 }
 
-// A client that does not wait for the answer causes no false alarm.
-func TestReadyAskerGoes(t *testing.T) {
+// A client that disconnects before the answer does not make the server unready.
+func TestReadyClientDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		awake := make(chan struct{})
+		release := make(chan struct{})
 		var lines bytes.Buffer
 		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), &probe{name: "store", check: func(context.Context) error {
-			<-awake
+			<-release
 			return nil
 		}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		health.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil))
-		close(awake)
+		close(release)
 		if lines.Len() > 0 {
 			t.Errorf("logged: %s", &lines)
 		}
 	})
 }
 
-// The log has the whole error, once; the answer has nothing confidential.
+// The log has the whole error once. The answer has only the public message.
 func TestReadyIsLoggedOnChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines bytes.Buffer
-		var lock part
+		var lock fakeCheck
 		p := lock.probe("lock")
 		p.publicError = "no lock can be had"
 		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), p)
@@ -191,13 +191,13 @@ func TestProbesForFiles(t *testing.T) {
 	mustAnswer(t, newHealthHandler(nil, quiet, storeProbe(store), lockerProbe(locks)), "/readyz", http.StatusServiceUnavailable, "store: filestore: the directory is gone\n")
 }
 
-// refusing is a locker that fails, or whose lock another process holds.
-type refusing struct {
+// failingLocker is a locker whose Lock fails.
+type failingLocker struct {
 	tusd.Locker
 	err error
 }
 
-func (r refusing) Lock(context.Context, string, tusd.LockMode) (tusd.Lease, error) {
+func (r failingLocker) Lock(context.Context, string, tusd.LockMode) (tusd.Lease, error) {
 	return nil, r.err
 }
 
@@ -208,15 +208,15 @@ func TestProbeLocker(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := locker.Lock(t.Context(), probeID, tusd.LockTry); err != nil {
-		t.Errorf("the lock is not given back: %v", err)
+		t.Errorf("the lock is not released: %v", err)
 	}
-	if err := probeLocker(t.Context(), refusing{err: down}); !errors.Is(err, down) {
+	if err := probeLocker(t.Context(), failingLocker{err: down}); !errors.Is(err, down) {
 		t.Errorf("a locker that is down: %v", err)
 	}
-	if err := probeLocker(t.Context(), refusing{err: tusd.ErrUploadLocked.With(down)}); err != nil {
-		t.Errorf("another process asks, too: %v", err)
+	if err := probeLocker(t.Context(), failingLocker{err: tusd.ErrUploadLocked.With(down)}); err != nil {
+		t.Errorf("while another process has the lock: %v", err)
 	}
 	if err := tusd.ValidateID(probeID); err != nil {
-		t.Errorf("lockers need not take %s: %v", probeID, err)
+		t.Errorf("the id %s is not valid for lockers: %v", probeID, err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// overHTTP2 runs a test over each of the two ways to speak HTTP/2. args start a
-// daemon for it, client reaches it.
+// overHTTP2 runs a test over HTTP/2 with TLS and without. args are flags for the
+// daemon, and client can connect to it.
 func overHTTP2(t *testing.T, test func(t *testing.T, client *http.Client, args []string)) {
 	t.Run("TLS", func(t *testing.T) {
 		p := newPair(t, t.TempDir(), "a")
@@ -47,8 +47,8 @@ func patch(client *http.Client, location string, n int64, body io.Reader) int {
 	return resp.StatusCode
 }
 
-// What a client may send without hearing from the server is what moves per
-// round trip. So the way back is held while the client sends.
+// The bytes that a client may send without an answer of the server are the
+// throughput per round trip. The test measures them by blocking the answers.
 func TestHTTP2WindowOfOneUpload(t *testing.T) {
 	t.Parallel()
 	const size, perRoundTrip = 24 << 20, 8 << 20
@@ -68,8 +68,8 @@ func TestHTTP2WindowOfOneUpload(t *testing.T) {
 	})
 }
 
-// However many uploads of a connection are not read, what the server holds for
-// them is bounded by the window of the connection.
+// The memory for uploads that are not read is bounded by the window of their
+// connection.
 func TestStalledStreamsShareOneWindow(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -94,24 +94,24 @@ func TestStalledStreamsShareOneWindow(t *testing.T) {
 	// A frame that is cut by the window is not counted before its rest is sent.
 	const nearlyAll = connectionWindow - 100*16<<10
 	await(t, "the window to be used up", func() bool { return accepted.Load() >= nearlyAll })
-	const overhead = 8 << 20 // of 100 streams, and of measuring
-	if held := heapInUse() - before; held > connectionWindow+overhead {
-		t.Errorf("%d MiB are held for 100 stalled streams", held>>20)
+	const overhead = 8 << 20 // of 100 streams, and of the measurement
+	if used := heapInUse() - before; used > connectionWindow+overhead {
+		t.Errorf("%d MiB are in use for 100 stalled streams", used>>20)
 	}
 	if n := accepted.Load(); n > connectionWindow {
 		t.Errorf("%d bytes were accepted, more than the window of %d", n, connectionWindow)
 	}
 }
 
-// stallingServer is a server like that of the daemon, whose handler reads
-// nothing, and a connection to it.
+// stallingServer starts a server like that of the daemon, whose handler reads
+// nothing, and returns a connection to it.
 func stallingServer(t *testing.T, release <-chan struct{}) wire.Conn {
 	t.Helper()
 	return connectedTo(t, func(http.ResponseWriter, *http.Request) { <-release })
 }
 
-// A deadline that is set when the client has reset its stream does not keep
-// the stream in memory until it passes.
+// A deadline that is set after the client has reset its stream does not keep the
+// stream in memory.
 func TestResetStreamsAreNotKept(t *testing.T) {
 	const streams, each = 2000, 400
 	var served sync.WaitGroup
@@ -135,7 +135,7 @@ func TestResetStreamsAreNotKept(t *testing.T) {
 			served.Wait()
 		}
 	}
-	reset(100) // what is made once is made
+	reset(100) // allocates what is allocated once
 	before := heapInUse()
 	reset(streams)
 	if left := heapInUse() - before; left > streams*each {
@@ -143,8 +143,8 @@ func TestResetStreamsAreNotKept(t *testing.T) {
 	}
 }
 
-// connectedTo is a connection to a server like that of the daemon, with
-// another handler.
+// connectedTo starts a server like that of the daemon with another handler, and
+// returns a connection to it.
 func connectedTo(t *testing.T, handler http.HandlerFunc) wire.Conn {
 	t.Helper()
 	cfg, err := parse()
@@ -178,9 +178,9 @@ func heapInUse() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// BenchmarkLongPath uploads over a path of 100 ms there and back.
+// BenchmarkLongPath uploads over a network with a round-trip time of 100 ms.
 func BenchmarkLongPath(b *testing.B) {
-	const size, there = 128 << 20, 50 * time.Millisecond
+	const size, oneWay = 128 << 20, 50 * time.Millisecond
 	p := newPair(b, b.TempDir(), "a")
 	for name, c := range map[string]struct {
 		client *http.Client
@@ -192,7 +192,7 @@ func BenchmarkLongPath(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			d := start(b, append(c.args, "-durability", "none")...)
-			r := newRelay(b, d.address(b), there)
+			r := newRelay(b, d.address(b), oneWay)
 			url := strings.Replace(d.url, d.address(b), r.listener.Addr().String(), 1)
 			b.SetBytes(size)
 			for b.Loop() {
@@ -200,7 +200,7 @@ func BenchmarkLongPath(b *testing.B) {
 					b.Fatalf("PATCH: %d", status)
 				}
 			}
-			roundTrips := float64(b.Elapsed()) / float64(2*there)
+			roundTrips := float64(b.Elapsed()) / float64(2*oneWay)
 			b.ReportMetric(float64(b.N)*size/(1<<20)/roundTrips, "MiB/roundtrip")
 		})
 	}

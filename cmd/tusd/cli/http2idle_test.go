@@ -13,8 +13,8 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// idleServer is a server like that of the daemon, over TLS, whose connections
-// may be idle for 100 ms.
+// idleServer starts a server like that of the daemon, over TLS, with the idle timeout
+// of args, and counts its connections.
 func idleServer(t *testing.T, connections *openConnections, handler http.HandlerFunc, args ...string) (address string) {
 	t.Helper()
 	cfg, err := parse(args...)
@@ -38,7 +38,7 @@ func idleServer(t *testing.T, connections *openConnections, handler http.Handler
 	return listener.Addr().String()
 }
 
-// dialed is a connection of HTTP/2 with a stream whose content is not complete.
+// dialed returns an HTTP/2 connection with a stream whose content is incomplete.
 func dialed(t *testing.T, address string) (wire.Conn, wire.Stream) {
 	t.Helper()
 	conn, err := wire.DialHTTP2(address)
@@ -52,8 +52,8 @@ func dialed(t *testing.T, address string) (wire.Conn, wire.Stream) {
 	return conn, stream
 }
 
-// A connection that ends while a stream is open is not kept until it would have
-// been idle for too long.
+// A connection that ends while a stream is open is not kept in memory until the idle
+// timeout.
 func TestEndedConnectionsAreNotKept(t *testing.T) {
 	const n, each = 200, 4 << 10
 	var connections openConnections
@@ -74,7 +74,7 @@ func TestEndedConnectionsAreNotKept(t *testing.T) {
 		}
 		await(t, "the connections to end", func() bool { return connections.count() == 0 })
 	}
-	visit(20) // what is made once is made
+	visit(20) // allocates what is allocated once
 	before := heapInUse()
 	visit(n)
 	if left := (heapInUse() - before) / n; left > each {
@@ -82,8 +82,8 @@ func TestEndedConnectionsAreNotKept(t *testing.T) {
 	}
 }
 
-// An idle connection of HTTP/2 is closed, also one that never had a request,
-// but not one that serves.
+// An idle HTTP/2 connection is closed, even if it never had a request. A connection
+// with a running request is not.
 func TestIdleConnectionsOfHTTP2(t *testing.T) {
 	var connections openConnections
 	release := make(chan struct{})
@@ -112,7 +112,7 @@ func TestIdleConnectionsOfHTTP2(t *testing.T) {
 	}
 	close(release)
 	if answer, err := busy.Response(); err != nil || answer.Status != http.StatusOK {
-		t.Errorf("the request that took its time: %v, %v", answer, err)
+		t.Errorf("the running request: %v, %v", answer, err)
 	}
 	await(t, "the last connection to be closed", func() bool { return connections.count() == 0 })
 }
@@ -125,7 +125,7 @@ func TestIdleConnectionsOfHTTP1(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(testTimeout))
 	io.WriteString(conn, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
 	if answer, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 ")) {
 		t.Errorf("an answer and the end of the connection are %q, %v", answer, err)

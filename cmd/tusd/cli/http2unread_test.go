@@ -20,11 +20,11 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// net/http sends files without copying them, and ends its side first, only
-// through these.
+// net/http needs these methods to send files without a copy, and to close its side
+// first.
 var _ tcpConn = (*unreadConn)(nil)
 
-// unreadServer is a server like that of the daemon, with another handler, whose
+// unreadServer starts a server like that of the daemon with another handler, whose
 // connections share a budget.
 func unreadServer(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string) {
 	t.Helper()
@@ -84,14 +84,14 @@ func sendContent(t *testing.T, address, target string, content []byte) int {
 	return answer.Status
 }
 
-// However many connections stall, and whatever becomes of their streams and of
-// themselves, what they hold is bounded while handlers run. Others go on: their
-// content comes whole. When the handlers have ended nothing is counted any more.
+// The memory of stalled connections is bounded while their handlers run, also after
+// their streams were reset or they were closed. Other uploads go on. The budget is
+// released when the handlers have ended.
 func TestUnreadContentHasABudget(t *testing.T) {
 	const conns = 12
-	for name, leave := range map[string]func(wire.Conn, wire.Stream){
+	for name, after := range map[string]func(wire.Conn, wire.Stream){
 		"stalled": func(wire.Conn, wire.Stream) {},
-		"reset":   func(_ wire.Conn, s wire.Stream) { go s.Abort() }, // which may have to wait
+		"reset":   func(_ wire.Conn, s wire.Stream) { go s.Abort() }, // blocks until the frame is written
 		"closed":  func(c wire.Conn, _ wire.Stream) { c.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,26 +111,26 @@ func TestUnreadContentHasABudget(t *testing.T) {
 			for i := range conns {
 				conn, stream := flood(t, address, "/stall")
 				enough := min(unreadTotal, int64(i+1)*unreadTotal/conns)
-				await(t, "the connection to hold its part", func() bool { return budget.used.Load() >= enough })
-				leave(conn, stream)
+				await(t, "the connection to use its share", func() bool { return budget.used.Load() >= enough })
+				after(conn, stream)
 			}
-			const overhead = 12 << 20 // of what is on its way, and of measuring
-			if held := heapInUse() - before; held > unreadTotal+conns*unreadShare+overhead {
-				t.Errorf("%d MiB are held", held>>20)
+			const overhead = 12 << 20 // of network buffers and of the measurement
+			if used := heapInUse() - before; used > unreadTotal+conns*unreadShare+overhead {
+				t.Errorf("%d MiB are in use", used>>20)
 			}
 			content := make([]byte, 8<<20)
 			if status := sendContent(t, address, "/read", content); status != http.StatusOK || read.Load() != int64(len(content)) {
 				t.Errorf("another upload: status %d, %d bytes, want 200 and %d", status, read.Load(), len(content))
 			}
 			end()
-			await(t, "all to be given back", func() bool { return budget.used.Load() == 0 })
+			await(t, "the budget to be released", func() bool { return budget.used.Load() == 0 })
 		})
 	}
 }
 
-// A connection that has been stopped goes on when its handler reads, and loses
-// nothing.
-func TestStoppedConnectionGoesOn(t *testing.T) {
+// A connection whose reading was paused continues when its handler reads, and no byte
+// is lost.
+func TestPausedConnectionContinues(t *testing.T) {
 	release := make(chan struct{})
 	sums := make(chan []byte, 4)
 	budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -138,11 +138,11 @@ func TestStoppedConnectionGoesOn(t *testing.T) {
 		content, _ := io.ReadAll(r.Body)
 		sums <- content
 	})
-	budget.used.Store(unreadTotal) // by others
+	budget.used.Store(unreadTotal) // by other connections
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
 	answered := make(chan int, 1)
 	go func() { answered <- sendContent(t, address, "/", content) }()
-	await(t, "the connection to be stopped", func() bool { return budget.used.Load() > unreadTotal })
+	await(t, "the connection to be paused", func() bool { return budget.used.Load() > unreadTotal })
 	close(release)
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("status %d", status)
@@ -150,11 +150,10 @@ func TestStoppedConnectionGoesOn(t *testing.T) {
 	if got := <-sums; !bytes.Equal(got, content) {
 		t.Errorf("%d bytes came, or others, want %d", len(got), len(content))
 	}
-	await(t, "its share of the budget to be given back", func() bool { return budget.used.Load() == unreadTotal })
+	await(t, "its share of the budget to be released", func() bool { return budget.used.Load() == unreadTotal })
 }
 
-// A Read that returns after Close counts nothing: the bytes would never be given
-// back.
+// A Read that returns after Close counts no bytes: they would never be released.
 func TestClosedWhileReading(t *testing.T) {
 	inner := &closedWhileReading{content: make([]byte, 2*unreadShare)}
 	budget := new(unreadBudget)
@@ -163,8 +162,8 @@ func TestClosedWhileReading(t *testing.T) {
 	if n, err := conn.Read(make([]byte, len(inner.content))); n != len(inner.content) || err != nil {
 		t.Fatalf("Read: %d, %v", n, err)
 	}
-	if held := budget.used.Load(); held != 0 {
-		t.Errorf("%d bytes are counted for ever", held)
+	if n := budget.used.Load(); n != 0 {
+		t.Errorf("%d bytes are never released", n)
 	}
 }
 
@@ -182,7 +181,7 @@ func (c *closedWhileReading) Read(p []byte) (int, error) {
 
 func (c *closedWhileReading) Close() error { return nil }
 
-// Connections of HTTP/1.1 are not counted once they are known to be such.
+// Connections that negotiate HTTP/1.1 are not counted.
 func TestUnreadOfHTTP1(t *testing.T) {
 	release := make(chan struct{})
 	budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) { <-release })
@@ -196,19 +195,19 @@ func TestUnreadOfHTTP1(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	if held := budget.used.Load(); held != 0 {
-		t.Errorf("%d bytes are counted", held)
+	if n := budget.used.Load(); n != 0 {
+		t.Errorf("%d bytes are counted", n)
 	}
 }
 
-// What is read is not held against a connection, however it is read: the
-// uploads of one go on while others hold all there is.
-func TestUploadsGoOnWithoutBudget(t *testing.T) {
-	for name, size := range map[string]int{"in large pieces": 128 << 10, "in frames": frameSize, "in small pieces": 1000} {
+// Content that the handler has read does not count: the uploads of a connection go on
+// while other connections use the whole budget.
+func TestUploadsContinueWithoutBudget(t *testing.T) {
+	for name, size := range map[string]int{"large reads": 128 << 10, "frames": frameSize, "small reads": 1000} {
 		t.Run(name, func(t *testing.T) {
 			budget, address := unreadServer(t, func(w http.ResponseWriter, r *http.Request) {
-				for piece, err := make([]byte, size), error(nil); err == nil; {
-					_, err = r.Body.Read(piece)
+				for buffer, err := make([]byte, size), error(nil); err == nil; {
+					_, err = r.Body.Read(buffer)
 				}
 			})
 			budget.used.Store(unreadTotal)
@@ -230,14 +229,14 @@ func TestUploadsGoOnWithoutBudget(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			await(t, "nothing of it to be counted", func() bool { return budget.used.Load() == unreadTotal })
+			await(t, "the budget of others alone to be used", func() bool { return budget.used.Load() == unreadTotal })
 		})
 	}
 }
 
-// Streams that are reset again and again hold what their handlers have not
-// read, while HTTP/2 lets the client send anew.
-func TestResetAgainAndAgain(t *testing.T) {
+// The budget bounds the unread content of streams that are reset repeatedly, for which
+// HTTP/2 gives the client a new window.
+func TestRepeatedResets(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	entered := make(chan struct{}, maxStreams)
@@ -267,18 +266,18 @@ func TestResetAgainAndAgain(t *testing.T) {
 		}
 	}()
 	await(t, "the budget to be used up", func() bool { return budget.used.Load() >= unreadTotal })
-	for range 8 { // while it goes on to send
+	for range 8 { // while the other client continues to send
 		if status := sendContent(t, address, "/read", make([]byte, 8<<20)); status != http.StatusOK {
 			t.Errorf("status %d", status)
 		}
 	}
 	const overhead = 12 << 20
-	if held := heapInUse() - before; held > unreadTotal+overhead {
-		t.Errorf("%d MiB are held for streams that were reset", held>>20)
+	if used := heapInUse() - before; used > unreadTotal+overhead {
+		t.Errorf("%d MiB are in use for streams that were reset", used>>20)
 	}
 }
 
-// No connection needs memory for frames that are larger than they have to be.
+// The server announces the smallest maximum frame size, to limit memory.
 func TestLargestFrame(t *testing.T) {
 	_, address := unreadServer(t, func(http.ResponseWriter, *http.Request) {})
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
@@ -302,8 +301,8 @@ func TestLargestFrame(t *testing.T) {
 	}
 }
 
-// silence is how long a connection of unreadPlain may be silent: longer than a
-// busy machine needs for all the heads of a test.
+// silence is the idle time before unreadPlain sends a ping: longer than a busy machine
+// needs for all headers of a test.
 func silence() time.Duration {
 	if raceEnabled {
 		return 20 * time.Second
@@ -331,8 +330,8 @@ func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string)
 	return budget, listener.Addr().String()
 }
 
-// Heads that do not end share the budget, and end with their connection.
-func TestUnfinishedHeadsHaveABudget(t *testing.T) {
+// Unfinished headers share the budget, and are released with their connection.
+func TestUnfinishedHeadersHaveABudget(t *testing.T) {
 	t.Parallel()
 	for name, withUpload := range map[string]bool{"alone": false, "beside an upload": true} {
 		t.Run(name, func(t *testing.T) {
@@ -343,7 +342,7 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 				read.Store(n)
 			})
 			const conns = 100
-			head := unfinishedHead(t, 240<<10)
+			head := unfinishedHeader(t, 240<<10)
 			var over atomic.Int64
 			for range conns {
 				frames, err := wire.DialFrames(address)
@@ -376,15 +375,15 @@ func TestUnfinishedHeadsHaveABudget(t *testing.T) {
 			if statuses, statusErr := frames.Statuses(1); err != nil || statusErr != nil || statuses[id] != "200" || read.Load() != 3*frameSize {
 				t.Errorf("another upload: %v, %v, %v, %d bytes", statuses, err, statusErr, read.Load())
 			}
-			await(t, "all of them to be closed", func() bool { return over.Load() == conns })
-			await(t, "all to be given back", func() bool { return budget.used.Load() == 0 })
+			await(t, "all connections to be closed", func() bool { return over.Load() == conns })
+			await(t, "the budget to be released", func() bool { return budget.used.Load() == 0 })
 		})
 	}
 }
 
-// A handler that begins late, or reads late, says nothing about what has come
-// meanwhile.
-func TestLateHandlersEndNoHead(t *testing.T) {
+// If a handler begins or reads late, bytes that came in the meantime stay counted as
+// header.
+func TestLateHandlersKeepHeader(t *testing.T) {
 	t.Parallel()
 	const size = 200 << 10
 	for name, explain := range map[string]func(*unreadConn, *http.Request){
@@ -415,7 +414,7 @@ func TestLateHandlersEndNoHead(t *testing.T) {
 			if left := head(); left < size-4<<10 && time.Since(began) < lateHandler {
 				t.Errorf("%d bytes are left of a head of %d", left, size)
 			}
-			await(t, "what came long before a request to be none", func() bool {
+			await(t, "old bytes not to be counted any more", func() bool {
 				explain(conn, httptest.NewRequest(http.MethodPost, "/", nil))
 				return head() == 0
 			})
@@ -423,11 +422,11 @@ func TestLateHandlersEndNoHead(t *testing.T) {
 	}
 }
 
-// unfinishedHead is the frames of a head of a request but for its end.
-func unfinishedHead(t *testing.T, size int) []byte {
+// unfinishedHeader returns the frames of a request header without its end.
+func unfinishedHeader(t *testing.T, size int) []byte {
 	t.Helper()
 	head := []byte{0x82, 0x86, 0x84, 0x01, 0x01, 'h', 0x00, 0x01, 'x', 0x7f} // GET http / h, then x and a value
-	for n := size - 127; ; n >>= 7 {                                         // whose length comes in pieces of 7 bits
+	for n := size - 127; ; n >>= 7 {                                         // whose length is encoded in groups of 7 bits
 		if n < 128 {
 			head = append(head, byte(n))
 			break
@@ -438,8 +437,8 @@ func unfinishedHead(t *testing.T, size int) []byte {
 	var frames bytes.Buffer
 	framer := http2.NewFramer(&frames, nil)
 	err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head})
-	for piece := bytes.Repeat([]byte("x"), 8<<10); err == nil && size > len(piece); size -= len(piece) {
-		err = framer.WriteContinuation(id, false, piece)
+	for block := bytes.Repeat([]byte("x"), 8<<10); err == nil && size > len(block); size -= len(block) {
+		err = framer.WriteContinuation(id, false, block)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -447,8 +446,8 @@ func unfinishedHead(t *testing.T, size int) []byte {
 	return frames.Bytes()
 }
 
-// What frames take beside their content adds up to nothing, however many
-// requests a connection has.
+// The overhead of frames does not add up in the budget, for any number of requests on
+// a connection.
 func TestFramesOfManyUploads(t *testing.T) {
 	t.Parallel()
 	_, address := unreadPlain(t, func(w http.ResponseWriter, r *http.Request) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What net/http tells of clients is information, with the client; what it tells
-// of the server is more.
+// Messages of net/http about clients are logged at INFO, with the client. Messages
+// about the server have a higher level.
 func TestServerLog(t *testing.T) {
 	for text, want := range map[string]string{
 		"http: TLS handshake error from 203.0.113.7:1234: EOF":                                                   "INFO 203.0.113.7",
@@ -37,8 +37,8 @@ func TestServerLog(t *testing.T) {
 	}
 }
 
-// Clients that do not speak TLS, or not HTTP, write no warnings.
-func TestNonsenseIsNoAlarm(t *testing.T) {
+// Clients that do not speak TLS or HTTP cause no warnings.
+func TestInvalidClientsCauseNoWarning(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	for name, flags := range map[string][]string{"TLS": {"-tls-certificate", p.cert, "-tls-key", p.key}, "plain": {"-enable-h2c"}} {

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// overSocket is a client whose every connection goes to a Unix socket.
+// overSocket returns a client that connects to a Unix socket.
 func overSocket(path string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -42,7 +42,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// leaveSocket makes the file that a killed server leaves.
+// leaveSocket creates the socket file that a killed server leaves.
 func leaveSocket(t *testing.T, path string) {
 	t.Helper()
 	listener, err := net.Listen("unix", path)
@@ -53,10 +53,10 @@ func leaveSocket(t *testing.T, path string) {
 	listener.Close()
 }
 
-func TestUnixSocketOfOthers(t *testing.T) {
+func TestUnixSocketPathInUse(t *testing.T) {
 	dir := t.TempDir()
 	file, used := filepath.Join(dir, "file"), filepath.Join(dir, "used")
-	if err := os.WriteFile(file, []byte("kept"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	first := start(t, "-unix-sock", used)
@@ -72,14 +72,14 @@ func TestUnixSocketOfOthers(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s; want %q", path, code, stderr, want)
 		}
 	}
-	if content, err := os.ReadFile(file); string(content) != "kept" {
+	if content, err := os.ReadFile(file); string(content) != "content" {
 		t.Errorf("%q, %v", content, err)
 	}
 	create(t, overSocket(used), "http://h/files/", "1") // still served
 	first.end(t)
 }
 
-// A server that took the place of another one keeps its socket when that ends.
+// A server that ends does not remove the socket of the server that replaced it.
 func TestUnixSocketOfTheNextServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	first := start(t, "-unix-sock", path)
@@ -103,12 +103,12 @@ func TestStartupLines(t *testing.T) {
 	}
 	code, stdout, _ := run("-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir(), "-show-startup-logs=false")
 	if code != exitOK || strings.Contains(stdout, "pload") {
-		t.Errorf("exit code %d, start-up lines that were not wanted: %s", code, stdout)
+		t.Errorf("exit code %d, unexpected start-up lines: %s", code, stdout)
 	}
 }
 
-// startupOf is what a daemon has printed without its log.
-func startupOf(d *running) string {
+// startupOf returns the output of a daemon without its log lines.
+func startupOf(d *testDaemon) string {
 	var startup strings.Builder
 	for line := range strings.Lines(d.stdout.String()) {
 		if !strings.HasPrefix(line, "time=") {
@@ -118,7 +118,7 @@ func startupOf(d *running) string {
 	return startup.String()
 }
 
-// HTTP/2 without TLS is there only if it is asked for.
+// HTTP/2 without TLS is served only with -enable-h2c.
 func TestH2C(t *testing.T) {
 	t.Parallel()
 	for _, enabled := range []bool{true, false} {
@@ -143,7 +143,7 @@ func TestH2C(t *testing.T) {
 	}
 }
 
-// h2c speaks HTTP/2 without TLS, with prior knowledge.
+// h2c returns a client that speaks HTTP/2 without TLS, with prior knowledge.
 func h2c() *http.Client {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -167,7 +167,7 @@ func TestHeaderTooLarge(t *testing.T) {
 }
 
 // statusOfLarge sends a creation with a header field of a size.
-func statusOfLarge(t *testing.T, dial func(address string) (wire.Conn, error), d *running, size int) int {
+func statusOfLarge(t *testing.T, dial func(address string) (wire.Conn, error), d *testDaemon, size int) int {
 	t.Helper()
 	client := &tusclient.Client{Dial: func() (wire.Conn, error) { return dial(d.address(t)) }}
 	answer, err := client.Post("X-Large: " + strings.Repeat("x", size))

@@ -16,8 +16,8 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// The scope of the table is that of the locker, and each storage has a default
-// locker that protects its uploads.
+// lockerKinds has the scope of each locker, and each storage has a default locker that
+// protects its uploads.
 func TestLockerKinds(t *testing.T) {
 	cfg, err := parse()
 	if err != nil {
@@ -29,7 +29,7 @@ func TestLockerKinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if l.Scope() != kind.scope {
-			t.Errorf("%s: the scope is %v, and in the table %v", kind.name, l.Scope(), kind.scope)
+			t.Errorf("%s: the scope is %v, and in lockerKinds %v", kind.name, l.Scope(), kind.scope)
 		}
 		if err := l.close(); err != nil {
 			t.Errorf("%s: %v", kind.name, err)
@@ -42,7 +42,7 @@ func TestLockerKinds(t *testing.T) {
 	}
 }
 
-// leaseKind is a locker as a new file would add it, with a flag of its own.
+// leaseKind is a locker like one that a new file adds, with its own flag.
 func leaseKind(opened *leaseLocker) lockerKind {
 	return lockerKind{
 		name: "lease-service", summary: "of all processes that use the service", scope: tusd.ScopeLease,
@@ -67,7 +67,7 @@ func (s *leaseSettings) open(config, *slog.Logger) (uploadLocker, error) {
 type leaseLocker struct {
 	tusd.LocalLocker
 	address string
-	locks   atomic.Int64 // that were asked for
+	locks   atomic.Int64 // calls of Lock
 	closed  atomic.Bool
 }
 
@@ -85,8 +85,8 @@ func (l *leaseLocker) close() error {
 	return nil
 }
 
-// A locker that is added to the table is chosen by its name, has flags, and is
-// refused for a storage that its locks do not protect.
+// A locker that is added to lockerKinds is chosen by its name, has flags, and is refused
+// for a storage that its locks do not protect.
 func TestNewLockerIsOneLine(t *testing.T) {
 	var service leaseLocker
 	before := lockerKinds
@@ -106,7 +106,7 @@ func TestNewLockerIsOneLine(t *testing.T) {
 	location := create(t, http.DefaultClient, d.url, "5")
 	tus(t, "PATCH", location, "hello", "Upload-Offset: 0").want(t, 204)
 	if service.locks.Load() == 0 || service.address != "localhost:1" {
-		t.Errorf("the locker was asked for %d locks, and is at %q", service.locks.Load(), service.address)
+		t.Errorf("the locker has given %d locks, and its address is %q", service.locks.Load(), service.address)
 	}
 	if _, text := fetch(t, "http://"+d.address(t)+"/readyz"); text != "store: ok\nlock: ok\n" {
 		t.Errorf("ready: %s", text)
@@ -116,7 +116,7 @@ func TestNewLockerIsOneLine(t *testing.T) {
 	}
 }
 
-// A directory whose locks are in memory has one server.
+// A directory with the memory locker can be used by one server only.
 func TestMemoryLockerOnADirectory(t *testing.T) {
 	dir := t.TempDir()
 	d := start(t, "-upload-dir", dir, "-locker", "memory")

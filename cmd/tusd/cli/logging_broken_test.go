@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestDaemonWithABrokenLog: the reader of the log goes away, the daemon goes on.
-func TestDaemonWithABrokenLog(t *testing.T) {
+// The daemon continues when the reader of its log closes the pipe.
+func TestDaemonWithClosedLogPipe(t *testing.T) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +50,6 @@ func TestDaemonWithABrokenLog(t *testing.T) {
 		_, metrics := fetch(t, strings.TrimSuffix(url, "files/")+"metrics")
 		return !strings.Contains(metrics, "\ntusd_log_lines_dropped_total 0\n")
 	}
-	await(t, "lines that could not be written to be counted", lost)
+	await(t, "lost lines to be counted", lost)
 	tus(t, http.MethodOptions, url, "").want(t, http.StatusOK)
 }

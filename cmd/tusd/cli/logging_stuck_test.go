@@ -10,24 +10,24 @@ import (
 	"github.com/tus/tusd/internal/loglimit"
 )
 
-// stuckOutput takes the start-up lines, and then nothing any more.
-type stuckOutput struct {
+// blockedOutput blocks all writes after the start-up lines.
+type blockedOutput struct {
 	buffer
 	released chan struct{}
 }
 
-func (s *stuckOutput) Write(p []byte) (int, error) {
+func (s *blockedOutput) Write(p []byte) (int, error) {
 	if startLine.MatchString(s.String()) {
 		<-s.released
 	}
 	return s.buffer.Write(p)
 }
 
-// Nobody reads the daemon's output any more: uploads are served all the same,
-// and it ends when it is told to.
-func TestDaemonWithAStuckLog(t *testing.T) {
+// If the daemon's output is not read any more, requests are still served, and the
+// daemon can be stopped.
+func TestDaemonWithBlockedLog(t *testing.T) {
 	t.Parallel()
-	out := &stuckOutput{released: make(chan struct{})}
+	out := &blockedOutput{released: make(chan struct{})}
 	t.Cleanup(func() { close(out.released) })
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -44,9 +44,9 @@ func TestDaemonWithAStuckLog(t *testing.T) {
 		}
 		return found != nil
 	})
-	client := &http.Client{Timeout: patience}
+	client := &http.Client{Timeout: testTimeout}
 	defer client.CloseIdleConnections()
-	for range clientLogQueueSize / freePerShare / loglimit.Text * 2 { // twice what the queue takes of one client
+	for range clientLogQueueSize / freePerShare / loglimit.Text * 2 { // twice the queue's share of one client
 		do(t, client, http.MethodHead, url+strings.Repeat("x", 8<<10))
 	}
 	client.CloseIdleConnections()
@@ -56,7 +56,7 @@ func TestDaemonWithAStuckLog(t *testing.T) {
 		if code != exitOK {
 			t.Errorf("exit code %d: %s", code, stderr.String())
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the daemon does not end")
 	}
 }

@@ -23,13 +23,10 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// patience is how long a test waits for anything: far beyond what is needed.
-const patience = 30 * time.Second
-
-// gate is a sink for logs that stands still until it is opened, and remembers
-// what each call wrote.
-type gate struct {
-	entered chan struct{} // gets a value for each call, as far as there is room
+// blockedSink is a sink of a log that blocks until it is opened. It records the
+// content and counts the writes.
+type blockedSink struct {
+	entered chan struct{} // has a value after a call
 	opened  chan struct{}
 
 	mu      sync.Mutex
@@ -37,36 +34,36 @@ type gate struct {
 	writes  int
 }
 
-func newGate() *gate {
-	return &gate{entered: make(chan struct{}, 1), opened: make(chan struct{})}
+func newBlockedSink() *blockedSink {
+	return &blockedSink{entered: make(chan struct{}, 1), opened: make(chan struct{})}
 }
 
-func (g *gate) Write(p []byte) (int, error) {
+func (b *blockedSink) Write(p []byte) (int, error) {
 	select {
-	case g.entered <- struct{}{}:
+	case b.entered <- struct{}{}:
 	default:
 	}
-	<-g.opened
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.writes++
-	return g.content.Write(p)
+	<-b.opened
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.writes++
+	return b.content.Write(p)
 }
 
-// await waits until the sink is in use.
-func (g *gate) await(t *testing.T) {
+// await waits until a write is blocked.
+func (b *blockedSink) await(t *testing.T) {
 	t.Helper()
 	select {
-	case <-g.entered:
-	case <-time.After(patience):
+	case <-b.entered:
+	case <-time.After(testTimeout):
 		t.Fatal("nothing is written")
 	}
 }
 
-// mustClose wants everything to be written.
+// mustClose closes the queue, and fails unless all lines are written.
 func mustClose(t *testing.T, queue *logQueue) {
 	t.Helper()
-	if err := queue.close(patience); err != nil {
+	if err := queue.close(testTimeout); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -76,7 +73,7 @@ func TestLogLinesKeepTheirOrder(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			var sink bytes.Buffer
 			log, queue := startLog(&sink, format, false)
-			const lines = 5000 // fewer than the queue takes, however slow the writer is
+			const lines = 5000 // fewer than fit into the queue
 			for i := range lines {
 				log.Info("line", "i", i)
 			}
@@ -111,9 +108,9 @@ func TestLogLevels(t *testing.T) {
 	}
 }
 
-// While the sink is busy, lines are collected and then written at once.
+// Lines that come during a write are written together in the next one.
 func TestLogLinesAreWrittenTogether(t *testing.T) {
-	sink := newGate()
+	sink := newBlockedSink()
 	log, queue := startLog(sink, "text", false)
 	log.Info("first")
 	sink.await(t)
@@ -127,10 +124,10 @@ func TestLogLinesAreWrittenTogether(t *testing.T) {
 	}
 }
 
-// A line is written at once, and those that follow it closely together.
+// A line is written at once, and lines soon after it are written together.
 func TestLogLinesAreWrittenPromptly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &counting{Writer: io.Discard}
+		sink := &writeCounter{Writer: io.Discard}
 		log, queue := startLog(sink, "text", false)
 		log.Info("first")
 		synctest.Wait()
@@ -144,16 +141,16 @@ func TestLogLinesAreWrittenPromptly(t *testing.T) {
 		time.Sleep(logWriteInterval)
 		synctest.Wait()
 		if sink.writes != 2 {
-			t.Errorf("%d writes, want the lines behind the first one to share the second", sink.writes)
+			t.Errorf("%d writes, want the lines after the first one to share the second write", sink.writes)
 		}
 		mustClose(t, queue)
 	})
 }
 
-// A sink that stands still holds nobody and takes bounded memory. When it goes
-// on, a line says how many are missing, where they are.
-func TestLogSinkStandsStill(t *testing.T) {
-	sink := newGate()
+// A blocked sink blocks no caller, and the queue is bounded. When the sink continues, a
+// line tells how many lines are missing, at their place.
+func TestBlockedLogSink(t *testing.T) {
+	sink := newBlockedSink()
 	log, queue := startLog(sink, "json", false)
 	log.Info("first")
 	sink.await(t)
@@ -164,7 +161,7 @@ func TestLogSinkStandsStill(t *testing.T) {
 	if n := cap(queue.pending); n > 2*logQueueSize {
 		t.Errorf("%d bytes are queued, want about %d at most", n, logQueueSize)
 	}
-	log.Info("short") // it may find room, but not its place
+	log.Info("short") // would fit, but must not come before lost lines
 	lost := queue.dropped.Load()
 	if lost < 2 {
 		t.Fatal("nothing is lost: the queue has no bound")
@@ -173,7 +170,7 @@ func TestLogSinkStandsStill(t *testing.T) {
 	mustClose(t, queue)
 	got := strings.Split(strings.TrimSpace(sink.content.String()), "\n")
 	if want := 1 + lines + 1 - int(lost) + 1; len(got) != want {
-		t.Fatalf("%d lines were written, want %d: all but the %d lost ones, and one that says so", len(got), want, lost)
+		t.Fatalf("%d lines were written, want %d: all but the %d lost ones, and one about them", len(got), want, lost)
 	}
 	var notice struct {
 		Level string
@@ -183,18 +180,18 @@ func TestLogSinkStandsStill(t *testing.T) {
 		t.Errorf("the last line is %s (%v), want a warning that %d are lost", got[len(got)-1], err, lost)
 	}
 	if !strings.Contains(got[len(got)-2], fmt.Sprintf(`"i":%d,`, lines-int(lost))) {
-		t.Errorf("lines are missing before the one that says so: %.60s", got[len(got)-2])
+		t.Errorf("lines are missing before the one that tells it: %.60s", got[len(got)-2])
 	}
 }
 
-// A shutdown ends although the log is not read.
+// close ends after its timeout although the log is not read.
 func TestLogCloseIsBounded(t *testing.T) {
-	sink := newGate()
+	sink := newBlockedSink()
 	log, queue := startLog(sink, "text", false)
 	log.Info("x")
 	sink.await(t)
 	if err := queue.close(time.Millisecond); err == nil {
-		t.Error("close claims that all is written")
+		t.Error("close returns no error, but a line is not written")
 	}
 	log.Info("late")
 	if n := queue.dropped.Load(); n != 1 {
@@ -204,9 +201,9 @@ func TestLogCloseIsBounded(t *testing.T) {
 	mustClose(t, queue)
 }
 
-// Requests are answered while the log is not read, however long.
+// Requests are answered while the log is not read.
 func TestRequestsDoNotWaitForTheLog(t *testing.T) {
-	sink := newGate()
+	sink := newBlockedSink()
 	log, queue := startLog(sink, "text", true)
 	composer := tusd.NewStoreComposer()
 	composer.UseCore(storetest.NewMemory())
@@ -231,27 +228,27 @@ func TestRequestsDoNotWaitForTheLog(t *testing.T) {
 	mustClose(t, queue)
 }
 
-// failing is a sink that refuses the first writes.
-type failing struct {
-	refusals int
+// failingSink is a sink whose first writes fail.
+type failingSink struct {
+	failures int
 	content  bytes.Buffer
 }
 
-func (f *failing) Write(p []byte) (int, error) {
-	if f.refusals > 0 {
-		f.refusals--
+func (f *failingSink) Write(p []byte) (int, error) {
+	if f.failures > 0 {
+		f.failures--
 		return 0, errors.New("disk full")
 	}
 	return f.content.Write(p)
 }
 
-func TestLogSinkRefuses(t *testing.T) {
-	sink := &failing{refusals: 2} // the line, and that it is missing
+func TestLogSinkFails(t *testing.T) {
+	sink := &failingSink{failures: 2} // of the line, and of the line about its loss
 	log, queue := startLog(sink, "text", false)
 	log.Info("first")
-	for deadline := time.Now().Add(patience); queue.dropped.Load() == 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); queue.dropped.Load() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the refused line is not counted")
+			t.Fatal("the lost line is not counted")
 		}
 	}
 	log.Info("second")
@@ -262,7 +259,7 @@ func TestLogSinkRefuses(t *testing.T) {
 	}
 }
 
-// A line that can never fit is lost, and delays no other line.
+// A line that is longer than the queue is lost, and delays no other line.
 func TestLogLineTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink bytes.Buffer
@@ -276,9 +273,9 @@ func TestLogLineTooLong(t *testing.T) {
 	})
 }
 
-// Whatever comes together, every line is written or counted.
-func TestLogLosesNothingUncounted(t *testing.T) {
-	sink := &moody{}
+// Every line is written or counted as lost, also with parallel writers and failing writes.
+func TestLostLogLinesAreCounted(t *testing.T) {
+	sink := &flakySink{}
 	log, queue := startLog(sink, "text", false)
 	var writers sync.WaitGroup
 	const each, size = 2000, 2 << 10
@@ -296,10 +293,10 @@ func TestLogLosesNothingUncounted(t *testing.T) {
 	}
 }
 
-// moody counts lines, and refuses some.
-type moody struct{ lines int }
+// flakySink counts lines. Some of its writes fail.
+type flakySink struct{ lines int }
 
-func (m *moody) Write(p []byte) (int, error) {
+func (m *flakySink) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte("lost=")) {
 		return len(p), nil
 	}
@@ -332,17 +329,17 @@ func allocations(log *slog.Logger) float64 {
 	})
 }
 
-// BenchmarkLog compares lines that are written by who logs with queued ones,
-// and tells how many of these share a write.
+// BenchmarkLog compares direct writes with queued lines, and reports how many queued
+// lines share a write.
 func BenchmarkLog(b *testing.B) {
 	b.Run("direct", func(b *testing.B) {
 		logInParallel(b, slog.New(newLogHandler(logFile(b), "text", slog.LevelInfo)))
 	})
 	b.Run("queued", func(b *testing.B) {
-		sink := &counting{Writer: logFile(b)}
+		sink := &writeCounter{Writer: logFile(b)}
 		log, queue := startLog(sink, "text", false)
 		logInParallel(b, log)
-		if err := queue.close(patience); err != nil {
+		if err := queue.close(testTimeout); err != nil {
 			b.Fatal(err)
 		}
 		b.ReportMetric(float64(b.N)/float64(sink.writes), "lines/write")
@@ -372,18 +369,18 @@ func logInParallel(b *testing.B, log *slog.Logger) {
 	})
 }
 
-// counting counts the writes to a sink.
-type counting struct {
+// writeCounter counts the writes to a sink.
+type writeCounter struct {
 	io.Writer
 	writes int
 }
 
-func (c *counting) Write(p []byte) (int, error) {
+func (c *writeCounter) Write(p []byte) (int, error) {
 	c.writes++
 	return c.Writer.Write(p)
 }
 
-// A byte that is not plain is found wherever it is.
+// plainPrefix finds the first byte that has to be escaped, at any position.
 func TestPlainPrefix(t *testing.T) {
 	for length := range 20 {
 		line := []byte(strings.Repeat("~", length))
@@ -414,7 +411,7 @@ func TestPlainPrefix(t *testing.T) {
 	}
 }
 
-// Characters that a terminal acts on are escaped in the log.
+// Control characters of terminals are escaped in the log.
 func TestLogIsPlainText(t *testing.T) {
 	const given = "a\x1b[2J\u009b31m\x7f\u202e\u2028\U000e0001\xff日本é\\u0041\"\n"
 	for _, format := range []string{"text", "json"} {

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// stalled is a log whose sink stands still, and the function that lets it go on
-// and returns all that is written in the end.
-func stalled(t *testing.T) (log *slog.Logger, queue *logQueue, release func() string) {
+// startBlocked returns a log whose sink is blocked. release unblocks it, closes the
+// queue and returns all that was written.
+func startBlocked(t *testing.T) (log *slog.Logger, queue *logQueue, release func() string) {
 	t.Helper()
-	sink := newGate()
+	sink := newBlockedSink()
 	log, queue = startLog(sink, "text", false)
 	log.Info("first")
 	sink.await(t)
@@ -30,8 +30,8 @@ const kilobyte = 1 << 10
 
 var filler = strings.Repeat("x", kilobyte)
 
-// A client that causes very many lines pushes out no lines of others: neither
-// those of other clients, nor warnings, nor what is about no client.
+// The lines of a client that causes very many do not displace lines of other clients,
+// warnings, or lines about no client.
 func TestLogFloodKeepsOtherLines(t *testing.T) {
 	for name, c := range map[string]struct{ flood, other func(i int) any }{
 		"IPv4":            {func(int) any { return "203.0.113.7" }, func(int) any { return "203.0.113.8" }},
@@ -42,14 +42,14 @@ func TestLogFloodKeepsOtherLines(t *testing.T) {
 		"ten addresses":   {func(i int) any { return fmt.Sprintf("203.0.113.%d", i%10) }, func(int) any { return "203.0.113.77" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			log, queue, release := stalled(t)
+			log, queue, release := startBlocked(t)
 			const lines = 2 * clientLogQueueSize / kilobyte
 			for i := range lines {
 				log.Info("flood", "i", i, "client", c.flood(i), "filler", filler)
 				if i%1000 == 0 {
 					log.Info("other", "client", c.other(i))
 					log.Info("own")
-					log.Warn("alarm", "client", c.other(i))
+					log.Warn("warning", "client", c.other(i))
 				}
 			}
 			lost := queue.dropped.Load()
@@ -60,7 +60,7 @@ func TestLogFloodKeepsOtherLines(t *testing.T) {
 				t.Errorf("%d bytes are queued", n)
 			}
 			written := release()
-			for _, msg := range []string{"other", "own", "alarm"} {
+			for _, msg := range []string{"other", "own", "warning"} {
 				if n := strings.Count(written, "msg="+msg); n != (lines+999)/1000 {
 					t.Errorf("%d lines %q, want %d", n, msg, (lines+999)/1000)
 				}
@@ -75,9 +75,9 @@ func TestLogFloodKeepsOtherLines(t *testing.T) {
 	}
 }
 
-// A flood of warnings that a client causes leaves room for those of others.
+// Very many warnings about one client do not displace an error of the server.
 func TestLogFloodOfWarnings(t *testing.T) {
-	log, queue, release := stalled(t)
+	log, queue, release := startBlocked(t)
 	for range 2 * logQueueSize / kilobyte {
 		log.Warn("flood", "client", "203.0.113.7", "filler", filler)
 	}
@@ -86,32 +86,32 @@ func TestLogFloodOfWarnings(t *testing.T) {
 		t.Error("nothing is lost")
 	}
 	if !strings.Contains(release(), "own fault") {
-		t.Error("warnings about one client push out an error")
+		t.Error("warnings about one client displace an error")
 	}
 }
 
-// Very many clients take bounded memory, however long the sink stands still.
+// The memory for very many clients is bounded while the sink is blocked.
 func TestLogFloodOfClients(t *testing.T) {
-	log, queue, release := stalled(t)
+	log, queue, release := startBlocked(t)
 	for i := range 100_000 {
 		log.Info("flood", "client", netip.AddrFrom4([4]byte{203, byte(i >> 16), byte(i >> 8), byte(i)}).String(), "filler", filler[:100])
 	}
 	// A line has at least 100 bytes.
 	if n, most := len(queue.uses), (clientLogQueueSize+logQueueSize)/100; n > most {
-		t.Errorf("%d clients are remembered, want at most %d", n, most)
+		t.Errorf("%d clients are tracked, want at most %d", n, most)
 	}
 	if n := len(queue.pending); n > clientLogQueueSize+logQueueSize {
 		t.Errorf("%d bytes are queued", n)
 	}
 	release()
 	if n := len(queue.uses); n > keptUses {
-		t.Errorf("%d clients are remembered in the end", n)
+		t.Errorf("%d clients are tracked in the end", n)
 	}
 }
 
-// While lines are lost, a line says so, once in lossInterval, also if no line
-// comes any more.
-func TestLogTellsOfLossesNowAndThen(t *testing.T) {
+// While lines are lost, a line reports it once per lossInterval, even if no further
+// line comes.
+func TestLogReportsLossesOncePerInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink buffer
 		_, queue := startLog(&sink, "text", false)

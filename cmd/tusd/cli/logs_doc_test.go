@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestLogKeysAreDocumented compares the keys that the product logs with, found
-// in its source, with the table in docs/logs.md.
+// TestLogKeysAreDocumented compares the keys of log lines, found
+// in the source, with the table in docs/logs.md.
 func TestLogKeysAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/logs.md")
 	if err != nil {
@@ -54,7 +54,7 @@ func f() {
 	}
 }
 
-// productKeys are the keys in all that is built into programs.
+// productKeys returns the keys in all packages that programs are built from.
 func productKeys(t *testing.T) (keys []string) {
 	t.Helper()
 	const root = "../../.."
@@ -75,7 +75,7 @@ func productKeys(t *testing.T) (keys []string) {
 	return keys
 }
 
-// loggedKeys are the keys in the calls of loggers and of slog in a file.
+// loggedKeys returns the keys in the calls of loggers and of slog in a file.
 func loggedKeys(t *testing.T, name string, source any) (keys []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.SkipObjectResolution)
@@ -109,7 +109,7 @@ func keysOf(call *ast.CallExpr) (keys []string) {
 	return keys
 }
 
-// lastName is c of a.b.c.
+// lastName returns c for a.b.c.
 func lastName(expression ast.Expr) string {
 	switch e := expression.(type) {
 	case *ast.Ident:

@@ -11,8 +11,8 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// docs/metrics.md: bytes count when the content of a request ends. Rejected ones do
-// not, nor do those that a final upload copies.
+// docs/metrics.md: bytes count when the content of a request ends. Bytes of refused
+// chunks do not count, nor do bytes that a final upload copies.
 func TestBytesReceivedDoc(t *testing.T) {
 	dir := t.TempDir()
 	d := start(t, "-upload-dir", dir)

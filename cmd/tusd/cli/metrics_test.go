@@ -31,9 +31,9 @@ func inMemory(t *testing.T) *tusd.Handler {
 	return handler
 }
 
-// observed is a handler after an error, and its metrics as the daemon shows
-// them.
-func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
+// newTestMetrics returns the metrics of a handler that has answered an error, like the
+// daemon serves them.
+func newTestMetrics(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	t.Helper()
 	handler := inMemory(t)
 	get(handler, "/none")
@@ -45,7 +45,7 @@ func observed(t *testing.T) (metrics http.Handler, queue *logQueue) {
 }
 
 func TestMetricsParseNoLongRequests(t *testing.T) {
-	metrics, _ := observed(t)
+	metrics, _ := newTestMetrics(t)
 	for what, change := range map[string]func(*http.Request){
 		"a long Accept":       func(r *http.Request) { r.Header.Set("Accept", strings.Repeat("a/b,", 60<<10)) },
 		"many lines":          func(r *http.Request) { r.Header["Accept-Encoding"] = slices.Repeat([]string{"gzip"}, 60<<10) },
@@ -68,7 +68,7 @@ func TestMetricsParseNoLongRequests(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	metrics, queue := observed(t)
+	metrics, queue := newTestMetrics(t)
 	mustClose(t, queue)
 	queue.put([]byte("late\n"), logSource{})
 	for _, want := range []string{
@@ -84,12 +84,12 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// described is what is known of a metric: its type and its labels.
-type described struct{ kind, labels string }
+// description is the type and the labels of a metric.
+type description struct{ kind, labels string }
 
-// TestMetricsDoc keeps docs/metrics.md in step with what is served.
+// TestMetricsDoc compares docs/metrics.md with the metrics that are served.
 func TestMetricsDoc(t *testing.T) {
-	metrics, _ := observed(t)
+	metrics, _ := newTestMetrics(t)
 	served := servedMetrics(get(metrics, "/metrics").Body.String())
 	documented := documentedMetrics(t)
 	for _, name := range slices.Sorted(maps.Keys(served)) {
@@ -98,7 +98,7 @@ func TestMetricsDoc(t *testing.T) {
 		}
 	}
 	for name := range documented {
-		if served[name] == (described{}) {
+		if served[name] == (description{}) {
 			t.Errorf("%s is documented, and not served", name)
 		}
 	}
@@ -111,34 +111,34 @@ var (
 	quoted     = regexp.MustCompile("`(\\w+)`")
 )
 
-// besideLabels removes what formats of histograms and summaries need.
+// besideLabels removes the labels that histograms and summaries have by their format.
 var besideLabels = strings.NewReplacer(`le="`, "", `quantile="`, "")
 
-func servedMetrics(text string) map[string]described {
-	metrics := make(map[string]described)
+func servedMetrics(text string) map[string]description {
+	metrics := make(map[string]description)
 	for _, found := range typeLine.FindAllStringSubmatch(text, -1) {
 		name := found[1]
 		_, series, _ := strings.Cut(text, found[0]+"\n")
 		series, _, _ = strings.Cut(series, "\n")
-		metrics[name] = described{found[2], list(labelNames, besideLabels.Replace(series))}
+		metrics[name] = description{found[2], list(labelNames, besideLabels.Replace(series))}
 	}
 	return metrics
 }
 
-func documentedMetrics(t *testing.T) map[string]described {
+func documentedMetrics(t *testing.T) map[string]description {
 	t.Helper()
 	text, err := os.ReadFile("../../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics := make(map[string]described)
+	metrics := make(map[string]description)
 	for _, found := range tableRow.FindAllStringSubmatch(string(text), -1) {
-		metrics[found[1]] = described{found[2], list(quoted, found[3])}
+		metrics[found[1]] = description{found[2], list(quoted, found[3])}
 	}
 	return metrics
 }
 
-// list is what expression finds in text, sorted.
+// list returns the matches of expression in text, sorted.
 func list(expression *regexp.Regexp, text string) string {
 	var found []string
 	for _, match := range expression.FindAllStringSubmatch(text, -1) {
@@ -148,8 +148,8 @@ func list(expression *regexp.Regexp, text string) string {
 	return strings.Join(found, ",")
 }
 
-// A client that asks for metrics and disconnects leaves nothing in the log.
-func TestMetricsForAClientThatGoes(t *testing.T) {
+// A client that disconnects during the answer of /metrics is not logged.
+func TestMetricsClientDisconnects(t *testing.T) {
 	var log buffer
 	metrics := newMetrics(inMemory(t).Metrics(), slog.New(slog.NewTextHandler(&log, nil)))
 	guard.New(time.Minute).Page(1, metrics, nil).ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -158,7 +158,7 @@ func TestMetricsForAClientThatGoes(t *testing.T) {
 	}
 }
 
-// goneWriter is for a client that has disconnected.
+// goneWriter fails like the connection of a client that has disconnected.
 type goneWriter struct{ http.ResponseWriter }
 
 func (goneWriter) Write([]byte) (int, error) { return 0, syscall.EPIPE }

@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// The tests here show differences from tusd v2.10 in the daemon that no other
-// test shows, for docs/migrating.md.
+// The tests in this file show the differences from tusd v2.10 in docs/migrating.md that
+// no other test shows.
 
-// TestFilesOfUploads are those of tusd v2 and one of the locks: no other for a
-// request that is soon over, and none of an upload that was removed.
+// The upload directory has the files of tusd v2 and one file for all locks. A removed
+// upload leaves no file.
 func TestFilesOfUploads(t *testing.T) {
 	dir := t.TempDir()
 	d := start(t, "-upload-dir", dir)
@@ -28,7 +28,7 @@ func TestFilesOfUploads(t *testing.T) {
 	}
 	terminated(t, location)
 	if got := filesIn(t, dir); !slices.Equal(got, []string{".tusd.locks"}) {
-		t.Errorf("then it has %q", got)
+		t.Errorf("after the removal it has %q", got)
 	}
 }
 
@@ -41,8 +41,8 @@ func TestDraftIsSpoken(t *testing.T) {
 	}
 }
 
-// Forwarded fields of a peer on the loopback need no flag, and -trusted-proxies
-// none is as without -behind-proxy in tusd v2.
+// Forwarded fields of a peer on the loopback are used without a flag. With
+// -trusted-proxies none they are ignored, like in tusd v2 without -behind-proxy.
 func TestForwardedNeedsNoFlag(t *testing.T) {
 	for _, c := range []struct{ flag, want string }{
 		{"-show-greeting", "https://up.example/files/"},
@@ -57,8 +57,8 @@ func TestForwardedNeedsNoFlag(t *testing.T) {
 	}
 }
 
-// The log has one line for a request, under other keys than tusd v2's, and what
-// is printed at start is text beside JSON, too.
+// The log has one line for a request, with other keys than tusd v2's. In the JSON format
+// the start-up lines are JSON, too.
 func TestLogOfAnUpload(t *testing.T) {
 	d := start(t, "-log-format", "json", "-verbose=false")
 	location := tus(t, "POST", d.url, "", "Upload-Length: 1", "X-Request-ID: abc").want(t, 201).header.Get("Location")
@@ -67,7 +67,7 @@ func TestLogOfAnUpload(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	var requests []string
-	var uploads string // where to
+	var uploads string // host and port
 	for line := range strings.Lines(d.stdout.String()) {
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
@@ -79,7 +79,7 @@ func TestLogOfAnUpload(t *testing.T) {
 		}
 	}
 	if !strings.HasPrefix(d.url, "http://"+uploads+"/") || uploads == "" {
-		t.Errorf("scripts are told that uploads go to %q, want %s", uploads, d.url)
+		t.Errorf("the start-up line has the address %q, want %s", uploads, d.url)
 	}
 	if len(requests) != 2 || !strings.Contains(requests[0], `"request_id":"abc"`) || !strings.Contains(requests[1], `"code":"ERR_INCOMPLETE_UPLOAD"`) {
 		t.Errorf("lines of requests: %q", requests)
@@ -93,7 +93,7 @@ func TestLogAsText(t *testing.T) {
 	await(t, "the line of a request", func() bool { return line.MatchString(d.stdout.String()) })
 }
 
-// What ends the start goes to stderr as text in either format.
+// An error that ends the start is text on stderr, or a line of the JSON log.
 func TestFatalErrors(t *testing.T) {
 	failing := []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", "/dev/null/x"}
 	code, stdout, stderr := run(failing...)
@@ -106,7 +106,7 @@ func TestFatalErrors(t *testing.T) {
 	}
 }
 
-// Some metrics count otherwise than in tusd v2.
+// Some metrics count differently from tusd v2.
 func TestCountsOfUploads(t *testing.T) {
 	d := start(t)
 	part := tus(t, "POST", d.url, "hello", "Upload-Length: 5", "Upload-Concat: partial").want(t, 201).header.Get("Location")
@@ -117,7 +117,7 @@ func TestCountsOfUploads(t *testing.T) {
 	for _, want := range []string{
 		"tusd_uploads_created 2",
 		"tusd_uploads_finished 2",
-		"tusd_bytes_received 5", // what is stored
+		"tusd_bytes_received 5", // bytes that are stored
 		`tusd_errors_total{code="ERR_METHOD_NOT_ALLOWED",status="405"} 1`,
 	} {
 		if !strings.Contains(metrics, "\n"+want+"\n") {
@@ -126,8 +126,7 @@ func TestCountsOfUploads(t *testing.T) {
 	}
 }
 
-// Names that the server needs beside uploads are no uploads, also where
-// tusd v2 has made them.
+// Reserved names are not served as uploads, even if tusd v2 has created uploads with them.
 func TestNamesThatAreNotServed(t *testing.T) {
 	dir := t.TempDir()
 	d := start(t, "-upload-dir", dir)
@@ -141,12 +140,12 @@ func TestNamesThatAreNotServed(t *testing.T) {
 		tus(t, "HEAD", d.url+id, "").want(t, 404)
 		tus(t, "DELETE", d.url+id, "").want(t, 404)
 		if !strings.HasPrefix(send(t, "GET", d.url+id, "").body, "ERR_INVALID_UPLOAD_ID: ") {
-			t.Errorf("%s could be an upload", id)
+			t.Errorf("%s is not refused as an invalid id", id)
 		}
 	}
 }
 
-// The upload directory may be a link, other than what is in it.
+// The upload directory may be a symbolic link.
 func TestDirectoryBehindALink(t *testing.T) {
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(directoryOfV2(t), link); err != nil {
@@ -157,8 +156,7 @@ func TestDirectoryBehindALink(t *testing.T) {
 	tus(t, "PATCH", d.url+half, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
 }
 
-// TestWindowsDoc keeps the windows of HTTP/2 in docs/migrating.md in step with
-// the code.
+// TestWindowsDoc compares the windows of HTTP/2 in docs/migrating.md with the code.
 func TestWindowsDoc(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/migrating.md")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/tus/tusd/internal/guard"
 )
 
-// OPTIONS * asks what the server can, without naming anything.
+// The handler of uploads answers OPTIONS *.
 func TestOptionsOfTheServer(t *testing.T) {
 	uploads := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	r := httptest.NewRequest(http.MethodOptions, "/", nil)
@@ -24,7 +24,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 	}
 }
 
-func TestSite(t *testing.T) {
+func TestPublicMux(t *testing.T) {
 	uploads := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	const greeted, uploaded, missing = http.StatusOK, http.StatusTeapot, http.StatusNotFound
 	for _, c := range []struct {
@@ -57,7 +57,7 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// fetch is a GET; "" and the error's text if there is no answer.
+// fetch sends a GET and returns the status and the body.
 func fetch(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -72,12 +72,12 @@ func fetch(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(content)
 }
 
-// adminPages are the pages for operators by path, with a part of their content.
+// adminPages maps the paths of the pages for operators to a part of their content.
 var adminPages = map[string]string{
 	"/healthz": "alive", "/readyz": "store: ok", "/metrics": "tusd_uploads_created", "/debug/pprof/": "goroutine",
 }
 
-func TestOperatorsLookBesideTheUploads(t *testing.T) {
+func TestAdminPagesOnUploadAddress(t *testing.T) {
 	for _, basePath := range []string{"/files/", "/"} {
 		d := start(t, "-expose-pprof", "-base-path", basePath)
 		for path, want := range adminPages {
@@ -89,7 +89,7 @@ func TestOperatorsLookBesideTheUploads(t *testing.T) {
 	}
 }
 
-func TestOperatorsLookElsewhere(t *testing.T) {
+func TestAdminPagesOnAdminListen(t *testing.T) {
 	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0", "-metrics-path", "/m", "-pprof-path", "/p")
 	admin := adminURL(t, d)
 	for _, path := range []string{"/healthz", "/readyz", "/m", "/p/"} {
@@ -97,27 +97,27 @@ func TestOperatorsLookElsewhere(t *testing.T) {
 			t.Errorf("GET %s: %d %s", path, status, body)
 		}
 		if status, _ := fetch(t, "http://"+d.address(t)+path); status != http.StatusNotFound {
-			t.Errorf("GET %s beside the uploads: %d", path, status)
+			t.Errorf("GET %s on the address of uploads: %d", path, status)
 		}
 	}
 	for _, path := range []string{"/", "/files/"} {
 		if status, _ := fetch(t, admin+path); status != http.StatusNotFound {
-			t.Errorf("GET %s where operators look: %d", path, status)
+			t.Errorf("GET %s on the admin address: %d", path, status)
 		}
 	}
 }
 
-// adminURL is where operators look, without a slash at the end.
-func adminURL(t *testing.T, d *running) string {
+// adminURL returns the URL of the admin server, without the last slash.
+func adminURL(t *testing.T, d *testDaemon) string {
 	t.Helper()
 	found := regexp.MustCompile(`operators look at is below (http://\S+)/`).FindStringSubmatch(d.stdout.String())
 	if found == nil {
-		t.Fatalf("no address for operators: %s", d.stdout.String())
+		t.Fatalf("no admin address in the output: %s", d.stdout.String())
 	}
 	return found[1]
 }
 
-func TestOperatorsLookAtNothing(t *testing.T) {
+func TestAdminPagesDisabled(t *testing.T) {
 	d := start(t, "-expose-metrics=false")
 	for _, path := range []string{"/metrics", "/debug/pprof/"} {
 		if status, _ := fetch(t, "http://"+d.address(t)+path); status != http.StatusNotFound {
@@ -126,7 +126,7 @@ func TestOperatorsLookAtNothing(t *testing.T) {
 	}
 }
 
-func TestAdminAddressIsTaken(t *testing.T) {
+func TestAdminAddressInUse(t *testing.T) {
 	d := start(t)
 	code, _, stderr := run("-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir(), "-admin-listen", d.address(t))
 	if code != exitFailed || !strings.Contains(stderr, "cannot listen for operators") {

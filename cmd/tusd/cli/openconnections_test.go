@@ -28,16 +28,16 @@ func TestOpenConnectionsAreCounted(t *testing.T) {
 		t.Errorf("%d connections are open, want 1", n)
 	}
 	server.Client().CloseIdleConnections()
-	for deadline := time.Now().Add(patience); connections.count() != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); connections.count() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are open, want none", connections.count())
 		}
 	}
 }
 
-// Connections on which nothing was asked yet do not keep a shutdown waiting:
-// net/http gives them five seconds, which is beyond the limit here.
-func TestSilentConnectionsDoNotDelayTheEnd(t *testing.T) {
+// A shutdown does not wait for connections without a request. net/http alone would wait
+// five seconds for them, which is longer than the timeout here.
+func TestShutdownWithSilentConnections(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, t.TempDir(), "a")
 	for _, c := range []struct {
@@ -53,10 +53,10 @@ func TestSilentConnectionsDoNotDelayTheEnd(t *testing.T) {
 			d := start(t, append(c.flags, "-shutdown-timeout", "4s", "-admin-listen", "127.0.0.1:0")...)
 			open := len(c.silent)
 			for _, sent := range c.silent {
-				sayAndStay(t, d.address(t), sent)
+				openConnection(t, d.address(t), sent)
 			}
 			if c.name == "TLS" {
-				shakeHandsAndStay(t, d.address(t))
+				openTLSConnection(t, d.address(t))
 				open++
 			}
 			awaitConnections(t, d, open)
@@ -68,12 +68,12 @@ func TestSilentConnectionsDoNotDelayTheEnd(t *testing.T) {
 	}
 }
 
-// sayAndStay opens a connection, sends something and keeps it open.
-func sayAndStay(t *testing.T, address, what string) {
+// openConnection opens a connection, sends text and keeps it open.
+func openConnection(t *testing.T, address, text string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err == nil {
-		_, err = io.WriteString(conn, what)
+		_, err = io.WriteString(conn, text)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func sayAndStay(t *testing.T, address, what string) {
 	t.Cleanup(func() { conn.Close() })
 }
 
-func shakeHandsAndStay(t *testing.T, address string) {
+func openTLSConnection(t *testing.T, address string) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	if err != nil {
@@ -91,7 +91,7 @@ func shakeHandsAndStay(t *testing.T, address string) {
 }
 
 // awaitConnections waits until the daemon has accepted n connections.
-func awaitConnections(t *testing.T, d *running, n int) {
+func awaitConnections(t *testing.T, d *testDaemon, n int) {
 	t.Helper()
 	want := fmt.Sprintf("\ntusd_connections_open %d\n", n)
 	await(t, "connections to be accepted", func() bool {

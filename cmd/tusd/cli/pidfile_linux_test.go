@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that we must not signal runs all the same. The library takes it for
-// gone.
+// A process that this user must not signal counts as running. os.Process.Signal alone
+// does not show that.
 func TestPIDFileOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if !isRunning(1) {
@@ -30,25 +30,25 @@ func TestPIDFileOfAnotherUser(t *testing.T) {
 			err = process.Signal(unix.Signal(0))
 		}
 		if err == nil {
-			t.Error("this thread may still signal process 1: the test shows nothing")
+			t.Error("this thread may still signal process 1: the test is void")
 		}
 		running <- isRunning(1)
 	}()
 	if !<-running {
-		t.Error("process 1 counts as gone")
+		t.Error("process 1 counts as not running")
 	}
 }
 
-// Starts and ends keep no handles of processes.
-func TestPIDFileKeepsNoHandles(t *testing.T) {
+// Checks of the PID file leave no pidfd open.
+func TestPIDFileLeaksNoDescriptors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tusd.pid")
-	before := openHandles(t, "anon_inode:[pidfd]")
+	before := openDescriptors(t, "anon_inode:[pidfd]")
 	for range 50 {
-		leave(t, path, "1\n")
+		writeFile(t, path, "1\n")
 		if _, err := writePIDFile(path); err == nil {
-			t.Fatal("process 1 counts as gone")
+			t.Fatal("process 1 counts as not running")
 		}
-		leave(t, path, "")
+		writeFile(t, path, "")
 		if _, err := writePIDFile(path); err != nil {
 			t.Fatal(err)
 		}
@@ -56,13 +56,13 @@ func TestPIDFileKeepsNoHandles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := openHandles(t, "anon_inode:[pidfd]"); n > before {
-		t.Errorf("%d handles of processes are open, before it were %d", n, before)
+	if n := openDescriptors(t, "anon_inode:[pidfd]"); n > before {
+		t.Errorf("%d pidfds are open, %d before", n, before)
 	}
 }
 
-// openHandles counts the descriptors of this process that lead to target.
-func openHandles(t *testing.T, target string) (n int) {
+// openDescriptors counts the descriptors of this process that refer to target.
+func openDescriptors(t *testing.T, target string) (n int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func leave(t *testing.T, path, content string) {
+func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -27,12 +27,12 @@ func wantContent(t *testing.T, path, want string) {
 func wantNothing(t *testing.T, path string) {
 	t.Helper()
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
-		t.Errorf("%s is there (%v)", path, err)
+		t.Errorf("%s exists (%v)", path, err)
 	}
 }
 
-// ended returns the id of a process that has ended.
-func ended(t *testing.T) int {
+// endedProcess returns the id of a process that has ended.
+func endedProcess(t *testing.T) int {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	if err := cmd.Run(); err != nil {
@@ -41,19 +41,19 @@ func ended(t *testing.T) int {
 	return cmd.Process.Pid
 }
 
-// What is stale is replaced: the file of a process that is gone, of ourselves,
-// as in a container that was restarted, and one whose contents a power cut took.
-// The file goes with the server, which may have been given a relative path.
+// A stale file is replaced: of a process that has ended, of this process id, as in a
+// restarted container, and a file that lost its content in a power cut. The server
+// removes its file when it ends, also with a relative path.
 func TestPIDFile(t *testing.T) {
 	own := fmt.Sprintf("%d\n", os.Getpid())
 	for name, stale := range map[string]string{
-		"gone": fmt.Sprintf("%d\n", ended(t)), "own": own, "no newline": strings.TrimSpace(own),
+		"gone": fmt.Sprintf("%d\n", endedProcess(t)), "own": own, "no newline": strings.TrimSpace(own),
 		"empty": "", "blank": " \n", "zeros": "\x00\x00\x00\x00", "none": "none",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			if stale != "none" {
-				leave(t, "tusd.pid", stale)
+				writeFile(t, "tusd.pid", stale)
 			}
 			d := start(t, "-pid-file", "tusd.pid")
 			wantContent(t, "tusd.pid", own)
@@ -70,8 +70,8 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
-// A start is refused, before anything is made, by a process that runs and by
-// what is no PID file. What lies there stays.
+// The start is refused, before any file is created, if the file names a running process
+// or is no PID file. The file stays unchanged.
 func TestPIDFileRefuses(t *testing.T) {
 	parent := os.Getppid()
 	for name, c := range map[string]struct{ content, want string }{
@@ -85,7 +85,7 @@ func TestPIDFileRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tusd.pid")
-			leave(t, path, c.content)
+			writeFile(t, path, c.content)
 			wantPIDFileRefused(t, path, c.want)
 			wantContent(t, path, c.content)
 		})
@@ -96,8 +96,8 @@ func TestPIDFileRefuses(t *testing.T) {
 	})
 }
 
-// wantPIDFileRefused checks that a server does not start, says why in terms of
-// path, and has not touched its upload directory.
+// wantPIDFileRefused fails unless a server does not start, with an error that has path
+// and why, and has not created its upload directory.
 func wantPIDFileRefused(t *testing.T, path, why string) {
 	t.Helper()
 	uploads := filepath.Join(t.TempDir(), "uploads")
@@ -110,19 +110,19 @@ func wantPIDFileRefused(t *testing.T, path, why string) {
 	wantNothing(t, uploads)
 }
 
-// A file that has taken the place of ours is not removed, nor is it missed.
+// A file that has replaced the server's own is not removed. A missing one is no error.
 func TestPIDFileOfAnother(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, path string){
 		"removed": func(t *testing.T, path string) {},
-		"another": func(t *testing.T, path string) { leave(t, path, fmt.Sprintf("%d\n", os.Getppid())) },
-		"another process 1": func(t *testing.T, path string) { // of another container: it has our id
-			leave(t, path, fmt.Sprintf("%d\n", os.Getpid()))
+		"another": func(t *testing.T, path string) { writeFile(t, path, fmt.Sprintf("%d\n", os.Getppid())) },
+		"another process 1": func(t *testing.T, path string) { // of another container, with the same process id
+			writeFile(t, path, fmt.Sprintf("%d\n", os.Getpid()))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tusd.pid")
 			d := start(t, "-pid-file", path)
-			if err := os.Rename(path, path+".old"); err != nil { // so that its inode is not free
+			if err := os.Rename(path, path+".old"); err != nil { // so that its inode number is not reused
 				t.Fatal(err)
 			}
 			change(t, path)
@@ -139,11 +139,11 @@ func TestPIDFileOfAnother(t *testing.T) {
 	}
 }
 
-// A start that fails behind the PID file leaves none.
+// A start that fails after the PID file was written removes it.
 func TestPIDFileOfAFailedStart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tusd.pid")
-	leave(t, filepath.Join(dir, "uploads"), "")
+	writeFile(t, filepath.Join(dir, "uploads"), "")
 	var stdout, stderr buffer
 	code := Run(context.Background(), []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", filepath.Join(dir, "uploads"), "-pid-file", path}, nil, &stdout, &stderr)
 	if code != exitFailed {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// named are the profiles that are there at any time, and how they begin.
-var named = map[string]string{
+// namedProfiles maps the profiles of runtime/pprof to their first words.
+var namedProfiles = map[string]string{
 	"heap": "heap profile:", "allocs": "heap profile:", "goroutine": "goroutine profile:",
 	"threadcreate": "threadcreate profile:", "block": "--- contention:", "mutex": "--- mutex:",
 }
@@ -24,7 +24,7 @@ func TestPprof(t *testing.T) {
 			mustAnswer(t, handler, path, http.StatusOK, "heap?debug=1")
 			mustAnswer(t, handler, path+"cmdline", http.StatusOK, "test")
 			mustAnswer(t, handler, path+"symbol", http.StatusOK, "num_symbols")
-			for name, title := range named {
+			for name, title := range namedProfiles {
 				mustAnswer(t, handler, path+name+"?debug=1", http.StatusOK, title)
 			}
 			mustAnswer(t, handler, path+"none", http.StatusNotFound, "")
@@ -33,7 +33,7 @@ func TestPprof(t *testing.T) {
 	}
 }
 
-// mustBeProfile wants what "go tool pprof" reads.
+// mustBeProfile fails unless the answer is a profile for "go tool pprof".
 func mustBeProfile(t *testing.T, answer *httptest.ResponseRecorder) {
 	t.Helper()
 	content, err := gzip.NewReader(answer.Body)
@@ -45,7 +45,7 @@ func mustBeProfile(t *testing.T, answer *httptest.ResponseRecorder) {
 	}
 }
 
-// Profiles over a time take a second at least, all at the same time.
+// Profiles over time take at least a second. All run in parallel.
 func TestPprofOverTime(t *testing.T) {
 	handler := newPprof("/p/", "", 0, 0)
 	t.Run("all", func(t *testing.T) {

@@ -10,27 +10,26 @@ import (
 	"testing"
 )
 
-// asTusd is the environment variable that makes the test binary the daemon.
+// asTusd is the environment variable with which the test binary runs as the daemon.
 const asTusd = "TUSD_TEST_AS_TUSD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asTusd) != "" {
 		os.Exit(Run(UntilSignal(context.Background(), os.Exit), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}
-	flag.Set("test.parallel", "6") // tests that run side by side mostly wait
+	flag.Set("test.parallel", "6") // tests that run in parallel mostly wait
 	os.Exit(m.Run())
 }
 
-// process is a daemon in a process of its own, which is killed when the test
-// ends.
+// process is a daemon in its own process, which is killed when the test ends.
 type process struct {
 	cmd            *exec.Cmd
 	stdout, stderr buffer
 	exited         chan struct{}
 }
 
-// launch starts the daemon by a shell that first sets LISTEN_PID to the id
-// that the daemon will have, as systemd does.
+// launch starts the daemon by a shell that first sets LISTEN_PID to the process id of
+// the daemon, like systemd.
 func launch(t *testing.T, variables []string, files []*os.File, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// TestFormsOfValues are those that every flag of a kind takes: a new flag by
-// the word for its argument in the help text.
+// Every flag accepts the forms of its kind. The kind is the word for its argument in the
+// help text.
 func TestFormsOfValues(t *testing.T) {
-	forms := map[string][2][]string{ // by the argument: taken, and refused
+	forms := map[string][2][]string{ // by kind: accepted, and refused
 		"bytes":    {{"5242880", "6M", "6MiB", "6.5MB", `"7m"`, " 8 M "}, {"-1", "6X", "8E", "5M5", `"6M`, "0.1K1"}},
 		"duration": {{"90s", "2m", "0.5h", `'3m'`, "1h 30m"}, {"60", "1x", "-1s", `"2m`}},
 		"seconds":  {{"90", "2m", "1d", `"60"`}, {"x", "1.5s", `60"`}},
@@ -45,7 +45,7 @@ func TestFormsOfValues(t *testing.T) {
 	}
 }
 
-// wantWords sets a flag that is on or off from each source.
+// wantWords sets a boolean flag from each source.
 func wantWords(t *testing.T, name string, words [2][]string) {
 	for i, on := range []bool{true, false} {
 		want, wantErr := parse(fmt.Sprintf("-%s=%t", name, on))

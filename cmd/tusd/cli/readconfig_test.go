@@ -21,8 +21,8 @@ func configFile(t *testing.T, content string) string {
 	return name
 }
 
-// A flag comes before a variable, a variable before the file, the file before
-// the default.
+// A flag has precedence over a variable, a variable over the file, and the file over the
+// default.
 func TestPrecedence(t *testing.T) {
 	file := configFile(t, "max-size 3\n")
 	for _, c := range []struct {
@@ -38,8 +38,8 @@ func TestPrecedence(t *testing.T) {
 		{"empty variable and file", []string{"-config", file}, environment{"TUSD_MAX_SIZE": ""}, 3, file + ", line 1"},
 		{"file", []string{"-config", file}, nil, 3, file + ", line 1"},
 		{"file by variable", nil, environment{"TUSD_CONFIG": file}, 3, file + ", line 1"},
-		{"flag that says the default", []string{"-config", file, "-max-size", "0"}, environment{"TUSD_MAX_SIZE": "2"}, 0, "-max-size"},
-		{"variable that says the default", []string{"-config", file}, environment{"TUSD_MAX_SIZE": "0"}, 0, "TUSD_MAX_SIZE"},
+		{"flag with the default", []string{"-config", file, "-max-size", "0"}, environment{"TUSD_MAX_SIZE": "2"}, 0, "-max-size"},
+		{"variable with the default", []string{"-config", file}, environment{"TUSD_MAX_SIZE": "0"}, 0, "TUSD_MAX_SIZE"},
 		{"nothing", nil, nil, 0, ""},
 	} {
 		cfg, err := readConfig(c.args, c.env)
@@ -49,7 +49,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// TestEverySetting can come from each of the three, with the same result.
+// Every setting has the same result from a flag, a variable and the file.
 func TestEverySetting(t *testing.T) {
 	t.Parallel()
 	for name, value := range otherValues {
@@ -101,7 +101,7 @@ verbose false
 	}
 }
 
-// Values in a file that begin with what also separates, or contain quotes.
+// Values in a file can begin with a separator or contain quotes.
 func TestValuesInAFile(t *testing.T) {
 	for line, want := range map[string]string{
 		`admin-listen :9090`:                        ":9090",
@@ -134,7 +134,7 @@ func TestValuesInAFile(t *testing.T) {
 	}
 }
 
-// A variable in quotes may be empty, unlike one without.
+// A variable with empty quotes sets an empty value. An empty variable sets nothing.
 func TestEmptyVariable(t *testing.T) {
 	for value, want := range map[string]string{"": "0.0.0.0", `""`: "", "''": ""} {
 		if cfg, err := readConfig(nil, environment{"TUSD_HOST": value}); err != nil || cfg.listening.host != want {
@@ -143,7 +143,7 @@ func TestEmptyVariable(t *testing.T) {
 	}
 }
 
-// A password may have quotes where other values cannot.
+// A password may contain quotes where other values must not.
 func TestQuotesOfTheProfilesPassword(t *testing.T) {
 	for value, want := range map[string]string{`"a:b"`: "a:b", `a:b"`: `a:b"`, `'a:b`: "", "a:b": "a:b"} {
 		cfg, err := readConfig([]string{"-expose-pprof"}, environment{"TUSD_PPROF_AUTH": value})
@@ -184,14 +184,14 @@ func TestErrorsNameTheirSource(t *testing.T) {
 		{"neither on nor off", nil, nil, "verbose = maybe\n", []string{"line 1", "true or false, yes or no, on or off"}},
 		{"duration without a unit", nil, nil, "network-timeout = 60\n", []string{"line 1", "a duration with a unit"}},
 		{"file in file", nil, nil, "config other\n", []string{`no setting "config"`}},
-		{"nearly a file in file", nil, nil, "versoin true\n", []string{`no setting "versoin"`}},
+		{"misspelt version in file", nil, nil, "versoin true\n", []string{`no setting "versoin"`}},
 		{"version in file", nil, nil, "version true\n", []string{`no setting "version"`}},
 		{"removed in file", nil, nil, "timeout 60\n", []string{"line 1: timeout is a setting of older versions: use -network-timeout"}},
 		{"no value", nil, nil, "port 80\nhost\n", []string{"line 2: host needs a value"}},
 		{"no value but a comment", nil, nil, "upload-dir # where to?\n", []string{"line 1: upload-dir needs a value"}},
-		{"no value for what is not built", nil, nil, "hooks-http\n", []string{"line 1", "-hooks-http is not supported yet"}},
-		{"unbuilt in file", nil, nil, "gcs-bucket b\n", []string{"line 1", "-gcs-bucket is not supported yet"}},
-		{"unbuilt variable", nil, environment{"TUSD_GCS_BUCKET": "b"}, "", []string{"TUSD_GCS_BUCKET", "-gcs-bucket is not supported yet"}},
+		{"unsupported without a value", nil, nil, "hooks-http\n", []string{"line 1", "-hooks-http is not supported yet"}},
+		{"unsupported in file", nil, nil, "gcs-bucket b\n", []string{"line 1", "-gcs-bucket is not supported yet"}},
+		{"unsupported variable", nil, environment{"TUSD_GCS_BUCKET": "b"}, "", []string{"TUSD_GCS_BUCKET", "-gcs-bucket is not supported yet"}},
 		{"twice", nil, nil, "port 1\nhost h\nport 2\n", []string{"line 3", "port is set a second time, after line 1"}},
 		{"no file", []string{"-config", "/nowhere/tusd.conf"}, nil, "", []string{"-config", "/nowhere/tusd.conf"}},
 		{"no file by variable", nil, environment{"TUSD_CONFIG": "/nowhere/tusd.conf"}, "", []string{"TUSD_CONFIG", "/nowhere/tusd.conf"}},
@@ -205,7 +205,7 @@ func TestErrorsNameTheirSource(t *testing.T) {
 		}
 		_, err := readConfig(args, c.env)
 		if suggested := regexp.MustCompile(`did you mean (config|version)\?`); err != nil && suggested.MatchString(err.Error()) {
-			t.Errorf("%s: %v; that cannot be set there", c.name, err)
+			t.Errorf("%s: %v; that cannot be set in this source", c.name, err)
 		}
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
@@ -215,8 +215,8 @@ func TestErrorsNameTheirSource(t *testing.T) {
 	}
 }
 
-// Variables that begin like ours and are set by others do no harm.
-func TestVariablesOfOthers(t *testing.T) {
+// Variables of other programs with the prefix TUSD_ are ignored.
+func TestVariablesOfOtherPrograms(t *testing.T) {
 	env := newEnvironment([]string{
 		"TUSD_PORT=tcp://10.0.0.1:8080", "TUSD_SERVICE_HOST=10.0.0.1", "TUSD_SERVICE_PORT=8080", "TUSD_SERVICE_PORT_HTTP=8080",
 		"TUSD_PORT_8080_TCP=tcp://10.0.0.1:8080", "TUSD_PORT_8080_TCP_ADDR=10.0.0.1", // Kubernetes
@@ -257,7 +257,7 @@ func TestHelpComesFirst(t *testing.T) {
 	}
 }
 
-// No error repeats what was set: it may be a secret in the wrong place.
+// No error repeats a value: it may be a secret in the wrong place.
 func TestErrorsDoNotRepeatValues(t *testing.T) {
 	t.Parallel()
 	secrets := []string{"S3cr3t!", "https://user:S3cr3t!@host/", "user:S3cr3t!", "10.0.0.0/8,S3cr3t!", "(S3cr3t!", "{S3cr3t!}", "\"S3cr3t!\\\"\x01", "[S3cr3t!", "host:9000?S3cr3t!"}
@@ -286,7 +286,7 @@ func TestErrorsDoNotRepeatValues(t *testing.T) {
 		}
 	}
 	if failures < 100 {
-		t.Errorf("%d errors: hardly anything was tried", failures)
+		t.Errorf("only %d errors, want 100 or more", failures)
 	}
 	for _, args := range [][]string{
 		{"S3cr3t!"}, {"-expose-pprof", "user:S3cr3t!"}, {"-=S3cr3t!"}, {"---S3cr3t!"}, {"-nothing=S3cr3t!"}, {"-port"},
@@ -301,12 +301,12 @@ func TestErrorsDoNotRepeatValues(t *testing.T) {
 	}
 	for _, endpoint := range []string{"https://user:S3cr3t!@host", "user:S3cr3t!@host:9000", "https://host/?S3cr3t!", "https://host/#S3cr3t!", "https://S3cr3t!@host"} {
 		if !wantHidden(endpoint, (s3Connection{endpoint: endpoint}).check()) {
-			t.Errorf("the endpoint %s is taken", endpoint)
+			t.Errorf("the endpoint %s is accepted", endpoint)
 		}
 	}
 }
 
-// No file makes the parser panic or repeat what may be a secret behind a name.
+// No content makes the parser panic, and one line sets at most one setting.
 func FuzzConfigFile(f *testing.F) {
 	for _, seed := range []string{"port 80", "port=80\r\n", "\ufeffhost: '::1' # x", "upload-dir \"a # b\"", "verbose", "=", ":", "'", "a='", "port=\nport: ''", "--max_size = 10G"} {
 		f.Add(seed)

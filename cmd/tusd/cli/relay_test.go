@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// relay stands between clients and a server, as a network that takes its time
-// or loses one direction.
+// relay forwards connections of clients to a server, like a network with a delay, or one
+// that blocks the direction to the clients.
 type relay struct {
 	listener net.Listener
 	target   string
-	delay    time.Duration // each way
-	sent     atomic.Int64  // bytes from clients that the server has got
-	back     sync.RWMutex  // held for writing: nothing reaches the clients
+	delay    time.Duration // in each direction
+	sent     atomic.Int64  // bytes from clients that were written to the server
+	back     sync.RWMutex  // locked for writing: nothing is sent to the clients
 }
 
 func newRelay(t testing.TB, target string, delay time.Duration) *relay {
@@ -42,12 +42,12 @@ func (r *relay) accept() {
 			client.Close()
 			continue
 		}
-		go r.carry(server, client, func(p []byte) (int, error) {
+		go r.forward(server, client, func(p []byte) (int, error) {
 			n, err := server.Write(p)
 			r.sent.Add(int64(n))
 			return n, err
 		})
-		go r.carry(client, server, func(p []byte) (int, error) {
+		go r.forward(client, server, func(p []byte) (int, error) {
 			r.back.RLock()
 			defer r.back.RUnlock()
 			return client.Write(p)
@@ -55,35 +55,35 @@ func (r *relay) accept() {
 	}
 }
 
-// piece is what one read has brought, and when it arrives.
-type piece struct {
+// packet is the content of one Read, and the time at which it is due.
+type packet struct {
 	bytes []byte
 	due   time.Time
 }
 
-// carry takes what comes from one end to the other by way of write, delay
-// later. However much is on its way, the sender is not held up.
-func (r *relay) carry(to, from net.Conn, write func([]byte) (int, error)) {
-	const onTheWay = 1 << 12 // pieces, of 64 KiB at the most
-	pieces := make(chan piece, onTheWay)
+// forward copies from one connection to the other by write, after the delay. Packets in
+// flight do not block the sender.
+func (r *relay) forward(to, from net.Conn, write func([]byte) (int, error)) {
+	const inFlight = 1 << 12 // packets, of at most 64 KiB
+	packets := make(chan packet, inFlight)
 	go func() {
 		defer to.Close()
 		defer from.Close()
-		for p := range pieces {
+		for p := range packets {
 			time.Sleep(time.Until(p.due))
 			if _, err := write(p.bytes); err != nil {
 				break
 			}
 		}
-		for range pieces { // the reader is not to wait
+		for range packets { // does not block the reader
 		}
 	}()
-	defer close(pieces)
+	defer close(packets)
 	for {
 		bytes := make([]byte, 64<<10)
 		n, err := from.Read(bytes)
 		if n > 0 {
-			pieces <- piece{bytes[:n], time.Now().Add(r.delay)}
+			packets <- packet{bytes[:n], time.Now().Add(r.delay)}
 		}
 		if err != nil {
 			return
@@ -91,7 +91,7 @@ func (r *relay) carry(to, from net.Conn, write func([]byte) (int, error)) {
 	}
 }
 
-// zeros is a body of n bytes.
+// zeros returns a body of n zero bytes.
 func zeros(n int64) io.Reader { return io.LimitReader(zeroReader{}, n) }
 
 type zeroReader struct{}

@@ -22,7 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go/service/s3"
 )
 
-// cleanAWS leaves nothing for the SDK to find but variables.
+// cleanAWS removes all settings of the SDK but the given variables.
 func cleanAWS(t *testing.T, variables ...string) {
 	t.Helper()
 	for _, assignment := range os.Environ() {
@@ -40,7 +40,7 @@ func cleanAWS(t *testing.T, variables ...string) {
 	}
 }
 
-// bucketAddress returns what a call for an object would be sent to.
+// bucketAddress returns the URL of an object, and the region that a call is signed for.
 func bucketAddress(t *testing.T, connection s3Connection) string {
 	t.Helper()
 	client, err := newS3Client(connection)
@@ -63,13 +63,13 @@ func TestS3Addresses(t *testing.T) {
 		want       string
 	}{
 		{"AWS", "eu-west-1", s3Connection{}, "https://uploads.s3.eu-west-1.amazonaws.com/k in eu-west-1"},
-		{"AWS's first", "us-east-1", s3Connection{}, "https://uploads.s3.us-east-1.amazonaws.com/k in us-east-1"},
-		{"AWS in the clear", "eu-west-1", s3Connection{disableSSL: true}, "http://uploads.s3.eu-west-1.amazonaws.com/k in eu-west-1"},
+		{"AWS us-east-1", "us-east-1", s3Connection{}, "https://uploads.s3.us-east-1.amazonaws.com/k in us-east-1"},
+		{"AWS without TLS", "eu-west-1", s3Connection{disableSSL: true}, "http://uploads.s3.eu-west-1.amazonaws.com/k in eu-west-1"},
 		{"accelerated", "eu-west-1", s3Connection{acceleration: true}, "https://uploads.s3-accelerate.amazonaws.com/k in eu-west-1"},
 		{"endpoint", "", s3Connection{endpoint: "https://s3.example.org:9000"}, "https://s3.example.org:9000/uploads/k in us-east-1"},
 		{"endpoint with region", "garage", s3Connection{endpoint: "http://s3.example.org"}, "http://s3.example.org/uploads/k in garage"},
 		{"endpoint without scheme", "", s3Connection{endpoint: "s3.example.org"}, "https://s3.example.org/uploads/k in us-east-1"},
-		{"the same in the clear", "", s3Connection{endpoint: "s3.example.org", disableSSL: true}, "http://s3.example.org/uploads/k in us-east-1"},
+		{"the same without TLS", "", s3Connection{endpoint: "s3.example.org", disableSSL: true}, "http://s3.example.org/uploads/k in us-east-1"},
 		{"endpoint below a path", "", s3Connection{endpoint: "https://example.org/s3/"}, "https://example.org/s3/uploads/k in us-east-1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -87,11 +87,11 @@ func TestS3ClientRefuses(t *testing.T) {
 		connection s3Connection
 		want       string
 	}{
-		"no region":             {s3Connection{}, "AWS_REGION"},
-		"elsewhere accelerated": {s3Connection{endpoint: "https://s3.example.org", acceleration: true}, "acceleration"},
-		"no host":               {s3Connection{endpoint: "https://"}, "endpoint"},
-		"other scheme":          {s3Connection{endpoint: "ftp://s3.example.org"}, "endpoint"},
-		"password":              {s3Connection{endpoint: "https://user:hidden@s3.example.org"}, "endpoint"},
+		"no region":              {s3Connection{}, "AWS_REGION"},
+		"acceleration elsewhere": {s3Connection{endpoint: "https://s3.example.org", acceleration: true}, "acceleration"},
+		"no host":                {s3Connection{endpoint: "https://"}, "endpoint"},
+		"other scheme":           {s3Connection{endpoint: "ftp://s3.example.org"}, "endpoint"},
+		"password":               {s3Connection{endpoint: "https://user:hidden@s3.example.org"}, "endpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newS3Client(c.connection)
@@ -108,7 +108,7 @@ func TestS3OverTLS(t *testing.T) {
 		protocols <- r.Proto
 	}))
 	service.EnableHTTP2 = true
-	service.Config.ErrorLog = log.New(io.Discard, "", 0) // it is to be refused
+	service.Config.ErrorLog = log.New(io.Discard, "", 0) // its certificate is refused
 	service.StartTLS()
 	defer service.Close()
 	bundle := filepath.Join(t.TempDir(), "bundle.pem")
@@ -119,18 +119,18 @@ func TestS3OverTLS(t *testing.T) {
 
 	cleanAWS(t)
 	if err := deleteOver(t, service.URL); err == nil {
-		t.Error("a certificate that nobody has signed is accepted")
+		t.Error("an untrusted certificate is accepted")
 	}
 	cleanAWS(t, "AWS_CA_BUNDLE="+bundle)
 	if err := deleteOver(t, service.URL); err != nil {
 		t.Fatalf("with its certificate: %v", err)
 	}
 	if protocol := <-protocols; protocol != "HTTP/1.1" {
-		t.Errorf("spoken: %s, want HTTP/1.1", protocol)
+		t.Errorf("protocol %s, want HTTP/1.1", protocol)
 	}
 }
 
-// deleteOver makes a call to the service at endpoint.
+// deleteOver sends a request to the service at endpoint.
 func deleteOver(t *testing.T, endpoint string) error {
 	t.Helper()
 	client, err := newS3Client(s3Connection{endpoint: endpoint})
@@ -145,13 +145,12 @@ func deleteWith(ctx context.Context, client *s3.S3) error {
 	return err
 }
 
-// TestS3KeepsConnections makes many calls at once, and then again: these find
-// the connections of the first.
+// A second round of parallel calls reuses the connections of the first.
 func TestS3KeepsConnections(t *testing.T) {
 	cleanAWS(t)
-	const atOnce = 20
+	const parallel = 20
 	var opened atomic.Int64
-	var arrived sync.WaitGroup // of a round
+	var arrived sync.WaitGroup // requests of a round
 	service := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		arrived.Done()
 		arrived.Wait()
@@ -168,9 +167,9 @@ func TestS3KeepsConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		arrived.Add(atOnce)
+		arrived.Add(parallel)
 		var calls sync.WaitGroup
-		for range atOnce {
+		for range parallel {
 			calls.Go(func() {
 				if err := deleteWith(t.Context(), client); err != nil {
 					t.Error(err)
@@ -179,7 +178,7 @@ func TestS3KeepsConnections(t *testing.T) {
 		}
 		calls.Wait()
 	}
-	if n := opened.Load(); n != atOnce {
-		t.Errorf("%d connections for twice %d calls at once, want %d", n, atOnce, atOnce)
+	if n := opened.Load(); n != parallel {
+		t.Errorf("%d connections for two rounds of %d parallel calls, want %d", n, parallel, parallel)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// The calls that tusd v2 measures have its names, others none.
+// The calls that tusd v2 measures have its operation names. Other calls have none.
 func TestOperationsOfV2(t *testing.T) {
 	named := make(map[string]bool)
 	for call, want := range map[[2]string]string{
@@ -47,7 +47,7 @@ func TestOperationsOfV2(t *testing.T) {
 	}
 }
 
-// slowParts is a service that answers calls with parts when release is closed.
+// slowParts is a client whose calls for parts return when release is closed.
 type slowParts struct {
 	s3store.Client
 	begun, release chan struct{}
@@ -65,7 +65,7 @@ func (s *slowParts) wait() error {
 	return nil
 }
 
-func TestPartsThatAreUploaded(t *testing.T) {
+func TestGaugesOfParts(t *testing.T) {
 	memory := func() s3store.MemoryUse { return s3store.MemoryUse{Reserved: 5, Size: 6, Waits: 7} }
 	m := newS3Metrics(3, memory)
 	slow := &slowParts{begun: make(chan struct{}), release: make(chan struct{})}

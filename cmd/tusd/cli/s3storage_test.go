@@ -15,26 +15,26 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// secretKey must not be seen anywhere, nor what begins with it.
+// secretKey must not appear in any output, nor a text that begins with it.
 const secretKey = "secret-that-must-not-appear"
 
-// credentialsFor are variables of the environment for a service.
+// credentialsFor returns the environment variables with credentials for a service.
 func credentialsFor(service *s3server.Server) []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + service.AccessKey(), "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_SESSION_TOKEN=" + secretKey + "-token"}
 }
 
 // startInBucket runs the daemon on a service until the test ends.
-func startInBucket(t *testing.T, service *s3server.Server, args ...string) *running {
+func startInBucket(t *testing.T, service *s3server.Server, args ...string) *testDaemon {
 	t.Helper()
 	cleanAWS(t, credentialsFor(service)...)
 	args = append([]string{"-host", "127.0.0.1", "-port", "0", "-s3-bucket", service.Bucket(), "-s3-endpoint", service.URL}, args...)
-	return startAlone(t, args)
+	return startWith(t, args)
 }
 
-// startAlone is start with nothing but these arguments.
-func startAlone(t testing.TB, args []string) *running {
+// startWith is start without default arguments.
+func startWith(t testing.TB, args []string) *testDaemon {
 	t.Helper()
-	d := &running{ended: make(chan int, 1)}
+	d := &testDaemon{ended: make(chan int, 1)}
 	ctx, stop := context.WithCancelCause(context.Background())
 	d.stop = stop
 	go func() { d.ended <- Run(ctx, args, nil, &d.stdout, &d.stderr) }()
@@ -55,8 +55,8 @@ func sumOf(content string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A prefix under which nothing would be found again ends the start, and the
-// doctor says the same; one that no service can list is a wrong flag.
+// A prefix under which the service does not list its objects ends the start, and the
+// doctor reports the same. A prefix that no service can list is a usage error.
 func TestOddPrefixOfBucket(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{Quirks: s3server.Versity()})
 	cleanAWS(t, credentialsFor(service)...)
@@ -74,7 +74,7 @@ func TestOddPrefixOfBucket(t *testing.T) {
 	}
 }
 
-// An upload of several parts goes on in another process, is read and removed.
+// An upload of several parts is resumed by another process, downloaded and removed.
 func TestUploadInABucket(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	content := someContent(13<<20 + 1)
@@ -82,7 +82,7 @@ func TestUploadInABucket(t *testing.T) {
 	first := startInBucket(t, service, "-s3-part-size", "6291456", "-s3-object-prefix", "up")
 	path := create(t, http.DefaultClient, first.url, "13631489")[len(first.url):]
 	if strings.Contains(path, "+") {
-		t.Errorf("the id is %s, and tells the multipart upload", path)
+		t.Errorf("the id is %s: it has the id of the multipart upload", path)
 	}
 	tus(t, "PATCH", first.url+path, content[:cut], "Upload-Offset: 0").want(t, 204)
 	if code := first.end(t); code != exitOK {
@@ -94,7 +94,7 @@ func TestUploadInABucket(t *testing.T) {
 	tus(t, "HEAD", url, "").want(t, 200, "Upload-Offset: 7340032")
 	tus(t, "PATCH", url, content[cut:], "Upload-Offset: 7340032").want(t, 204, "Upload-Offset: 13631489")
 	if got := send(t, "GET", url, "").want(t, 200); sumOf(got.body) != sumOf(content) {
-		t.Errorf("%d bytes come back, and not those of the upload", len(got.body))
+		t.Errorf("the download has %d bytes, or others than the upload", len(got.body))
 	}
 	if got := send(t, "GET", url, "", "Range: bytes=5-9").want(t, 206); got.body != content[5:10] {
 		t.Errorf("a range is %q", got.body)
@@ -109,7 +109,7 @@ func TestUploadInABucket(t *testing.T) {
 	}
 }
 
-// Objects have the attributes that flags set.
+// Objects have the attributes that the flags set.
 func TestObjectsOfFlags(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	d := startInBucket(t, service, "-s3-key", "raw/{id}/{filename}", "-s3-cache-control", "no-store", "-s3-storage-class", "STANDARD_IA",
@@ -139,7 +139,7 @@ func TestObjectsOfFlags(t *testing.T) {
 	}
 }
 
-// Calls are logged if the flag is set, without secrets.
+// With the flag, calls are logged, without secrets.
 func TestLogOfCalls(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	service.Fault(func(c s3server.Call) s3server.Outcome {
@@ -152,7 +152,7 @@ func TestLogOfCalls(t *testing.T) {
 	tus(t, "POST", d.url, "hello", "Upload-Length: 5").want(t, 201)
 	refused := send(t, "HEAD", d.url+"broken", "", "Tus-Resumable: 1.0.0")
 	if refused.status < 400 {
-		t.Errorf("what cannot be read is answered with %d", refused.status)
+		t.Errorf("an unreadable record is answered with %d", refused.status)
 	}
 	server := strings.TrimSuffix(d.url, "files/")
 	_, metrics := fetch(t, server+"metrics")
@@ -170,14 +170,13 @@ func TestLogOfCalls(t *testing.T) {
 	for where, text := range map[string]string{"log": log + d.stderr.String(), "answer": refused.body, "metrics": metrics, "state": ready} {
 		for _, secret := range []string{secretKey, service.AccessKey() + "/", "Signature"} {
 			if strings.Contains(text, secret) {
-				t.Errorf("the %s tells %s:\n%s", where, secret, text)
+				t.Errorf("the %s has the secret %s:\n%s", where, secret, text)
 			}
 		}
 	}
 }
 
-// A download is redirected for as long as is set, and the log does not have
-// what lets its reader download.
+// A redirect is valid for the configured time, and the log does not have its signature.
 func TestRedirectOfFlags(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	d := startInBucket(t, service, "-s3-redirect-downloads", "-s3-redirect-lifetime", "2m", "-s3-log-api-calls")
@@ -186,7 +185,7 @@ func TestRedirectOfFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := http.DefaultTransport.RoundTrip(request) // follows nothing
+	answer, err := http.DefaultTransport.RoundTrip(request) // follows no redirect
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +200,7 @@ func TestRedirectOfFlags(t *testing.T) {
 	d.end(t)
 	for _, text := range []string{d.stdout.String(), d.stderr.String(), metrics} {
 		if strings.Contains(text, "X-Amz-") || strings.Contains(text, secretKey) {
-			t.Errorf("a secret is told:\n%s", text)
+			t.Errorf("a secret is in the output:\n%s", text)
 		}
 	}
 }
@@ -224,7 +223,7 @@ func TestCallsAreNotLoggedUnasked(t *testing.T) {
 	}
 }
 
-// Content is signed with its hash unless that is switched off.
+// Content is signed with its hash unless that is disabled.
 func TestContentHashes(t *testing.T) {
 	for flag, want := range map[string]string{
 		"-s3-disable-content-hashes=false": sumOf("hello"),
@@ -243,7 +242,7 @@ func TestContentHashes(t *testing.T) {
 		d := startInBucket(t, service, flag)
 		tus(t, "POST", d.url, "hello", "Upload-Length: 5").want(t, 201)
 		d.end(t)
-		close(hashes) // nothing more comes
+		close(hashes) // the daemon has ended
 		if got := <-hashes; got != want {
 			t.Errorf("%s: the hash is %q, want %q", flag, got, want)
 		}
@@ -264,7 +263,7 @@ func TestMetricsOfABucket(t *testing.T) {
 	tus(t, "PATCH", location, someContent(11_000_000), "Upload-Offset: 0").want(t, 204)
 	_, metrics := fetch(t, strings.TrimSuffix(d.url, "files/")+"metrics")
 	for _, want := range []string{
-		`tusd_s3_request_duration_ms_count{operation="create_multipart_upload"} 3`, // one is of the start
+		`tusd_s3_request_duration_ms_count{operation="create_multipart_upload"} 3`, // one is made by the start
 		`tusd_s3_request_duration_ms_count{operation="upload_part"} 3`,
 		`tusd_s3_request_duration_seconds_count{operation="UploadPart"} 3`,
 		`tusd_s3_request_duration_seconds_count{operation="CompleteMultipartUpload"} 1`,
@@ -285,8 +284,7 @@ func TestMetricsOfABucket(t *testing.T) {
 	}
 }
 
-// Whoever asks whether the server is ready learns that the bucket is gone, and
-// not what for.
+// /readyz reports that the bucket is unavailable, without the reason.
 func TestReadinessOfABucket(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	d := startInBucket(t, service)
@@ -303,7 +301,7 @@ func TestReadinessOfABucket(t *testing.T) {
 	})
 }
 
-// There is a connection for each part that is uploaded at the same time.
+// Idle connections are kept for all parts that are uploaded in parallel.
 func TestConnectionsToABucket(t *testing.T) {
 	cleanAWS(t)
 	b, err := newS3Storage(s3Settings{bucket: "b", connection: s3Connection{endpoint: "http://localhost"}, concurrentParts: 200}, quiet)
@@ -311,12 +309,12 @@ func TestConnectionsToABucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := b.http.Transport.(*http.Transport).MaxIdleConnsPerHost; n < 200 {
-		t.Errorf("%d connections are kept", n)
+		t.Errorf("%d idle connections are kept", n)
 	}
 }
 
 // A bucket that cannot be used ends the start.
-func TestBucketThatIsNone(t *testing.T) {
+func TestInvalidBucket(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	cleanAWS(t, "AWS_ACCESS_KEY_ID="+service.AccessKey(), "AWS_SECRET_ACCESS_KEY="+secretKey)
 	for _, c := range []struct{ bucket, endpoint, want string }{

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// readBody can only be read.
+// readBody is a body without WriteTo.
 type readBody struct{ io.Reader }
 
 func (readBody) Close() error { return nil }
 
-// writtenBody can write itself, too, and counts how much it is read.
+// writtenBody is a body with WriteTo. It counts the bytes of its Reads.
 type writtenBody struct {
 	*bytes.Reader
 	read int
@@ -27,13 +27,13 @@ func (b *writtenBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A body arrives as it is in any case. One that can write itself is read only
-// for what leaves together with the head of its request.
+// A body with WriteTo is sent by it, without a copy. Only the bytes that are sent
+// together with the header are read.
 func TestBodiesOfS3AreNotCopied(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 256<<10)
 	var got []byte
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		got, _ = io.ReadAll(r.Body) // what is missing is noticed
+		got, _ = io.ReadAll(r.Body) // a short body fails the comparison
 	}))
 	defer server.Close()
 	client := http.Client{Transport: newS3Transport(1)}

@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// Shutting down under load: uploads in progress get their answer, what the
-// server says it has is what it has, and it ends well.
-func TestTermUnderLoad(t *testing.T) {
+// A shutdown under load answers the running uploads and exits with 0. The offsets that
+// the next server answers are the bytes in the files.
+func TestShutdownUnderLoad(t *testing.T) {
 	t.Parallel()
 	const uploads, size, started = 8, 1 << 30, 1 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
@@ -46,8 +46,8 @@ func TestTermUnderLoad(t *testing.T) {
 	})
 }
 
-// steady is content without an end that comes at a moderate pace: some MB/s, so
-// that a test which has to wait does not fill the disk.
+// steady is endless content of a few MB/s, so that a test that waits does not fill the
+// disk.
 type steady struct{}
 
 func (steady) Read(p []byte) (int, error) {
@@ -57,8 +57,8 @@ func (steady) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// mustHaveKept starts another daemon on the directory and compares the offsets
-// that it tells with what is there.
+// mustHaveKept starts another daemon on the directory and compares its offsets with the
+// sizes of the files.
 func mustHaveKept(t *testing.T, dir string, locations []string, least int64) {
 	t.Helper()
 	p := launchUploads(t, dir, nil)
@@ -73,8 +73,8 @@ func mustHaveKept(t *testing.T, dir string, locations []string, least int64) {
 	}
 }
 
-// A second signal does not wait for those who do not come to an end.
-func TestSecondTermUnderLoad(t *testing.T) {
+// A second signal ends the daemon without waiting for running requests.
+func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
 		const size = 64 << 20
@@ -83,7 +83,7 @@ func TestSecondTermUnderLoad(t *testing.T) {
 		if status := patch(client, location, size, zeros(size)); status != http.StatusNoContent {
 			t.Fatalf("PATCH: %d", status)
 		}
-		download := dawdle(t, client, location)
+		download := startSlowDownload(t, client, location)
 		defer download.Close()
 		for _, again := range []bool{false, true} {
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -99,9 +99,8 @@ func TestSecondTermUnderLoad(t *testing.T) {
 
 var shuttingDown = regexp.MustCompile(`msg="shutting down"`)
 
-// dawdle begins a download and goes on with it slowly, which keeps a shutdown
-// waiting.
-func dawdle(t *testing.T, client *http.Client, url string) io.Closer {
+// startSlowDownload begins a download and reads it slowly, so that a shutdown waits for it.
+func startSlowDownload(t *testing.T, client *http.Client, url string) io.Closer {
 	t.Helper()
 	resp, err := client.Get(url)
 	if err != nil {
@@ -114,7 +113,7 @@ func dawdle(t *testing.T, client *http.Client, url string) io.Closer {
 	return resp.Body
 }
 
-// overEveryProtocol is overHTTP2 and HTTP/1.1.
+// overEveryProtocol runs a test like overHTTP2, and over HTTP/1.1.
 func overEveryProtocol(t *testing.T, test func(t *testing.T, client *http.Client, args []string)) {
 	t.Run("HTTP1", func(t *testing.T) {
 		transport := &http.Transport{}
@@ -129,7 +128,7 @@ func launchUploads(t *testing.T, dir string, args []string) *process {
 	return launch(t, nil, nil, append([]string{"-upload-dir", dir, "-host", "127.0.0.1", "-port", "0", "-durability", "none"}, args...)...)
 }
 
-// url waits for the daemon to start and returns where uploads go to.
+// url waits until the daemon has started, and returns the URL of uploads.
 func (p *process) url(t *testing.T) string {
 	t.Helper()
 	var found []string
@@ -148,7 +147,7 @@ func awaitSize(t *testing.T, file string, least int64) {
 	})
 }
 
-// A listener that fails ends the server as a signal does: uploads get answers.
+// A listener that fails shuts the server down like a signal: running uploads are answered.
 func TestListenerFails(t *testing.T) {
 	t.Parallel()
 	cfg, err := readConfig([]string{"-host", "127.0.0.1", "-port", "0", "-admin-listen", "127.0.0.1:0", "-upload-dir", t.TempDir()}, nil)

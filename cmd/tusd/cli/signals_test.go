@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// SIGHUP ends nothing, and has the certificate read again.
+// SIGHUP does not end the daemon. It makes it read the certificate again.
 func TestHangup(t *testing.T) {
 	t.Parallel()
 	files := newPair(t, t.TempDir(), "a")

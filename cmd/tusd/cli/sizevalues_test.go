@@ -37,7 +37,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestMemorySizes are bounded by what the machine can address.
+// Sizes in memory are bounded by the largest int.
 func TestMemorySizes(t *testing.T) {
 	cfg, err := parse("-max-header-size", "1M", "-max-metadata-size", "64KB")
 	if err != nil || cfg.limits.maxHeaderSize != 1<<20 || cfg.limits.maxMetadataSize != 64000 {

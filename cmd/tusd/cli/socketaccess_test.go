@@ -13,11 +13,10 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// otherGroup is a group that files of this process do not have by themselves.
+// otherGroup is a group that new files of this process do not have.
 const otherGroup = 65533
 
-// The socket has the mode and the group that were asked for, whatever the umask
-// is, and still serves.
+// The socket has the configured mode and group with any umask, and accepts connections.
 func TestUnixSocketAccess(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
@@ -56,9 +55,9 @@ func wantAccess(t *testing.T, path string, mode fs.FileMode, gid int) {
 	}
 }
 
-// Only root can connect to the socket until it has its group: there is no
-// moment in which the umask decides.
-func TestUnixSocketIsMadeForRoot(t *testing.T) {
+// Until the socket has its mode and group, only root can connect, independently of the
+// umask.
+func TestNewUnixSocketIsForRootOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := listenForRoot(path)
 	if err != nil {
@@ -68,7 +67,7 @@ func TestUnixSocketIsMadeForRoot(t *testing.T) {
 	wantAccess(t, path, 0, -1)
 }
 
-// A socket that cannot be made as asked for is not left behind.
+// A socket whose access cannot be set is removed.
 func TestUnixSocketOfNoGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	code, _, stderr := run("-upload-dir", t.TempDir(), "-unix-sock", path, "-unix-sock-group", "no-such-group")
@@ -78,10 +77,10 @@ func TestUnixSocketOfNoGroup(t *testing.T) {
 	wantNothing(t, path)
 }
 
-// The name that leads elsewhere by now is not followed.
+// A path that has been replaced by a symbolic link is not followed.
 func TestUnixSocketAccessFollowsNoLink(t *testing.T) {
 	dir, victim := t.TempDir(), filepath.Join(t.TempDir(), "victim")
-	leave(t, victim, "")
+	writeFile(t, victim, "")
 	path := filepath.Join(dir, "s")
 	if err := os.Symlink(victim, path); err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// rawDial sends a request over a connection of its own.
+// rawDial sends a request over a new connection.
 func rawDial(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -31,7 +31,7 @@ func rawDial(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(longEnough)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testTimeout)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
@@ -40,7 +40,7 @@ func rawDial(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
-// Nothing that is served waits for a body that it does not need.
+// No page waits for the body of its request.
 func TestPagesNeedNoBody(t *testing.T) {
 	t.Parallel()
 	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0")
@@ -83,13 +83,13 @@ func TestPagesNeedNoBody(t *testing.T) {
 	}
 }
 
-// noContent and allContent are what a client of HTTP/2 may be sent on a stream.
+// noContent and allContent are window sizes of an HTTP/2 client for its streams.
 var (
 	noContent  = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 	allContent = http2.Setting{ID: http2.SettingInitialWindowSize, Val: math.MaxInt32}
 )
 
-// dialFrames sends requests over a connection of HTTP/2 of its own.
+// dialFrames sends n requests over a new HTTP/2 connection.
 func dialFrames(t *testing.T, address string, setting http2.Setting, n int, path string) *wire.Frames {
 	t.Helper()
 	f, err := wire.DialFrames(address, setting)
@@ -105,13 +105,13 @@ func dialFrames(t *testing.T, address string, setting http2.Setting, n int, path
 	return f
 }
 
-// Clients that do not take the metrics take neither memory nor the health
-// checks, and the metrics only for a time.
-func TestMetricsThatNobodyTakes(t *testing.T) {
+// Clients that do not read the answers of /metrics are limited: health checks are still
+// answered, and /metrics again after the timeout.
+func TestMetricsThatAreNotRead(t *testing.T) {
 	t.Parallel()
 	d := start(t, "-enable-h2c", "-network-timeout", "1s")
 	const conns, streams = 4, 100
-	taken := make(map[string]int)
+	statusCounts := make(map[string]int)
 	for range conns {
 		f := dialFrames(t, d.address(t), noContent, streams, "/metrics")
 		statuses, err := f.Statuses(streams)
@@ -119,25 +119,25 @@ func TestMetricsThatNobodyTakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, status := range statuses {
-			taken[status]++
+			statusCounts[status]++
 		}
 	}
-	if taken["503"] < conns*streams-2*maxMetricsRequests || taken["200"] < maxMetricsRequests {
-		t.Errorf("answers %v", taken)
+	if statusCounts["503"] < conns*streams-2*maxMetricsRequests || statusCounts["200"] < maxMetricsRequests {
+		t.Errorf("answers %v", statusCounts)
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/", "/files/"} {
 		if status, _ := fetch(t, "http://"+d.address(t)+path); status == http.StatusServiceUnavailable {
 			t.Errorf("%s: %d", path, status)
 		}
 	}
-	await(t, "metrics", func() bool {
+	await(t, "the metrics to be answered", func() bool {
 		status, _ := fetch(t, "http://"+d.address(t)+"/metrics")
 		return status == http.StatusOK
 	})
 }
 
-// Health checks are answered while others do not take theirs.
-func TestHealthThatNobodyTakes(t *testing.T) {
+// Health checks are answered while other clients do not read theirs.
+func TestHealthThatIsNotRead(t *testing.T) {
 	d := start(t, "-enable-h2c")
 	for _, path := range []string{"/healthz", "/readyz"} {
 		f := dialFrames(t, d.address(t), noContent, maxStreams, path)
@@ -150,7 +150,7 @@ func TestHealthThatNobodyTakes(t *testing.T) {
 	}
 }
 
-// complete makes an upload of n bytes that has them all, and returns its path.
+// complete creates a complete upload of n bytes, and returns its path.
 func complete(t *testing.T, base string, n int64) (path string) {
 	t.Helper()
 	location := create(t, http.DefaultClient, base, strconv.FormatInt(n, 10))
@@ -164,17 +164,17 @@ func complete(t *testing.T, base string, n int64) (path string) {
 	return u.Path
 }
 
-// A shutdown does not wait for clients that make no progress.
-func TestTermWithoutMovement(t *testing.T) {
+// A shutdown does not wait for stalled clients.
+func TestShutdownWithStalledClients(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 20
-	for name, hold := range map[string]func(t *testing.T, address, upload string){
+	for name, stall := range map[string]func(t *testing.T, address, upload string){
 		"download that is not read": func(t *testing.T, address, upload string) {
 			_, r := rawDial(t, address, "GET "+upload+" HTTP/1.1\r\nHost: h\r\n\r\n")
-			mustSee(t, r)
+			mustBeginAnswer(t, r)
 		},
 		"download without a window": func(t *testing.T, address, upload string) {
-			mustSeeHeads(t, dialFrames(t, address, noContent, 5, upload), 5)
+			mustAnswerHeaders(t, dialFrames(t, address, noContent, 5, upload), 5)
 		},
 		"download over a connection that is not read": func(t *testing.T, address, upload string) {
 			f := dialFrames(t, address, allContent, 0, "")
@@ -184,12 +184,12 @@ func TestTermWithoutMovement(t *testing.T) {
 			if _, err := f.Request("GET", upload, true); err != nil {
 				t.Fatal(err)
 			}
-			mustSeeHeads(t, f, 1)
+			mustAnswerHeaders(t, f, 1)
 		},
 		"body that is not needed": func(t *testing.T, address, upload string) {
-			for range 20 { // one after the other would hold it for their time each
+			for range 20 { // one after the other, each would delay it by its timeout
 				_, r := rawDial(t, address, "HEAD "+upload+" HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
-				mustSee(t, r)
+				mustBeginAnswer(t, r)
 			}
 		},
 		"body of an upload": func(t *testing.T, address, upload string) {
@@ -201,10 +201,10 @@ func TestTermWithoutMovement(t *testing.T) {
 				"\r\nContent-Type: application/offset+octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
 		},
 		"error without a window": func(t *testing.T, address, upload string) {
-			mustSeeHeads(t, dialFrames(t, address, noContent, 5, "/files/none"), 5)
+			mustAnswerHeaders(t, dialFrames(t, address, noContent, 5, "/files/none"), 5)
 		},
 		"page without a window": func(t *testing.T, address, upload string) {
-			mustSeeHeads(t, dialFrames(t, address, noContent, 5, "/metrics"), 5)
+			mustAnswerHeaders(t, dialFrames(t, address, noContent, 5, "/metrics"), 5)
 		},
 		"profile": func(t *testing.T, address, upload string) {
 			rawDial(t, address, "GET /debug/pprof/profile?seconds=3600 HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -212,7 +212,7 @@ func TestTermWithoutMovement(t *testing.T) {
 		},
 		"half a header": func(t *testing.T, address, upload string) {
 			_, r := rawDial(t, address, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\n")
-			mustSee(t, r)
+			mustBeginAnswer(t, r)
 			rawDial(t, address, "GET / HTTP/1.1\r\n")
 			rawDial(t, address, "PRI * HTTP/2.0\r\n\r\n")
 		},
@@ -226,7 +226,7 @@ func TestTermWithoutMovement(t *testing.T) {
 			}
 			upload := complete(t, base.String(), size)
 			http.DefaultClient.CloseIdleConnections()
-			hold(t, base.Host, upload)
+			stall(t, base.Host, upload)
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
@@ -235,23 +235,23 @@ func TestTermWithoutMovement(t *testing.T) {
 	}
 }
 
-// mustSee waits for the beginning of an answer.
-func mustSee(t *testing.T, r *bufio.Reader) {
+// mustBeginAnswer waits for the first byte of an answer.
+func mustBeginAnswer(t *testing.T, r *bufio.Reader) {
 	t.Helper()
 	if _, err := r.Peek(1); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func mustSeeHeads(t *testing.T, f *wire.Frames, n int) {
+func mustAnswerHeaders(t *testing.T, f *wire.Frames, n int) {
 	t.Helper()
 	if _, err := f.Statuses(n); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// An answer that moves has the time that a shutdown has.
-func TestTermLetsDownloadsEnd(t *testing.T) {
+// A download that makes progress may end within the shutdown timeout.
+func TestShutdownWaitsForDownloads(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {
@@ -277,7 +277,7 @@ func TestTermLetsDownloadsEnd(t *testing.T) {
 	})
 }
 
-// slowly takes a time for each read.
+// slowly delays each Read.
 type slowly struct{ io.Reader }
 
 func (s slowly) Read(p []byte) (int, error) {
@@ -285,9 +285,9 @@ func (s slowly) Read(p []byte) (int, error) {
 	return io.ReadFull(s.Reader, p)
 }
 
-// Answers that nobody takes keep their places in the limits, and those beyond
-// the limits are cut soon.
-func TestAnswersThatNobodyTakesCount(t *testing.T) {
+// Answers that are not read count in -max-requests. The refusals beyond the limit are
+// cut soon.
+func TestUnreadAnswersCountAsRequests(t *testing.T) {
 	t.Parallel()
 	const limit, streams = 5, 50
 	d := start(t, "-enable-h2c", "-max-requests", strconv.Itoa(limit))
@@ -304,17 +304,17 @@ func TestAnswersThatNobodyTakesCount(t *testing.T) {
 		t.Errorf("answers %v", count)
 	}
 	inFlight := regexp.MustCompile(`(?m)^tusd_requests_in_flight (\d+)$`)
-	await(t, "those beyond the limits to end", func() bool {
+	await(t, "the refusals to end", func() bool {
 		_, metrics := fetch(t, "http://"+d.address(t)+"/metrics")
 		found := inFlight.FindStringSubmatch(metrics)
 		n, err := strconv.Atoi(found[1])
 		return err == nil && n <= 2*limit
 	})
 	if resp := do(t, http.DefaultClient, http.MethodGet, d.url+"none"); resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("%s while all places are taken", resp.Status)
+		t.Errorf("%s while the limit is reached", resp.Status)
 	}
 	f.Close()
-	await(t, "the places to be free", func() bool {
+	await(t, "the limit to be free", func() bool {
 		return do(t, http.DefaultClient, http.MethodGet, d.url+"none").StatusCode == http.StatusNotFound
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// The URL that is printed at start works, wherever the server listens.
+// The URL in the start-up lines can be connected to, for every -host.
 func TestStartupURLWorks(t *testing.T) {
 	const wide = "Every address of this machine takes connections"
 	for host, everywhere := range map[string]bool{
@@ -28,14 +28,14 @@ func TestStartupURLWorks(t *testing.T) {
 				t.Errorf("Location %s of an upload at %s", location, d.url)
 			}
 			if strings.Contains(d.stdout.String(), wide) != everywhere {
-				t.Errorf("whether it is at every address: %s", startupOf(d))
+				t.Errorf("the line about every address, in: %s", startupOf(d))
 			}
 		})
 	}
 }
 
-// wantDestination checks that a URL has a host that is a destination. Go
-// connects without one, too, but curl, Python and browsers do not.
+// wantDestination fails if the host of a URL cannot be connected to. Go
+// connects to an empty or unspecified host, but curl, Python and browsers do not.
 func wantDestination(t *testing.T, address string) {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -44,7 +44,7 @@ func wantDestination(t *testing.T, address string) {
 	}
 }
 
-// needAddress ends a test whose address the machine lacks, as without IPv6.
+// needAddress skips a test if the machine lacks its address, for example without IPv6.
 func needAddress(t *testing.T, host string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -90,8 +90,8 @@ func TestHostInURL(t *testing.T) {
 	}
 }
 
-// A socket of systemd, whose ListenStream=8080 is at every address.
-func TestStartupURLOfAHandedSocket(t *testing.T) {
+// A socket of systemd with ListenStream=8080 listens on every address.
+func TestStartupURLOfSystemdSocket(t *testing.T) {
 	listener, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)

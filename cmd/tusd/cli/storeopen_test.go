@@ -15,15 +15,15 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// serviceDown is in the log of a start that waits.
+// serviceDown is the log message of a start that waits.
 const serviceDown = "the start waits: the store is out of reach"
 
-// starting runs the daemon on a service, as startInBucket does, and does not wait.
-func starting(t *testing.T, service *s3server.Server, args ...string) *running {
+// startWithoutWait runs the daemon on a service like startInBucket, without waiting for it.
+func startWithoutWait(t *testing.T, service *s3server.Server, args ...string) *testDaemon {
 	t.Helper()
 	cleanAWS(t, credentialsFor(service)...)
 	args = append([]string{"-host", "127.0.0.1", "-port", "0", "-s3-bucket", service.Bucket(), "-s3-endpoint", service.URL}, args...)
-	d := &running{ended: make(chan int, 1)}
+	d := &testDaemon{ended: make(chan int, 1)}
 	ctx, stop := context.WithCancelCause(context.Background())
 	d.stop = stop
 	go func() { d.ended <- Run(ctx, args, nil, &d.stdout, &d.stderr) }()
@@ -31,19 +31,19 @@ func starting(t *testing.T, service *s3server.Server, args ...string) *running {
 	return d
 }
 
-// result waits for the end of a daemon that ends by itself.
-func (d *running) result(t *testing.T) int {
+// exitCode waits for the end of a daemon that ends by itself.
+func (d *testDaemon) exitCode(t *testing.T) int {
 	t.Helper()
 	select {
 	case d.code = <-d.ended:
 		d.ended = nil
-	case <-time.After(longEnough):
+	case <-time.After(testTimeout):
 		t.Fatalf("the daemon does not end:\n%s", d.stdout.String())
 	}
 	return d.code
 }
 
-// A service that is not there yet does not end the start.
+// The start waits for a service that is not available yet.
 func TestStartWaitsForTheBucket(t *testing.T) {
 	for name, fault := range map[string]s3server.Outcome{
 		"reset":    s3server.Reset(0),
@@ -61,19 +61,19 @@ func TestStartWaitsForTheBucket(t *testing.T) {
 			})
 			d := startInBucket(t, service)
 			if !strings.Contains(d.stdout.String(), serviceDown) {
-				t.Errorf("the log does not tell why the start takes long:\n%s", d.stdout.String())
+				t.Errorf("the log has no line about the wait:\n%s", d.stdout.String())
 			}
 			create(t, http.DefaultClient, d.url, "1")
 		})
 	}
 }
 
-// Nothing listens at the endpoint until the start waits for it.
+// The endpoint is opened after the start waits for it.
 func TestStartWaitsForTheEndpoint(t *testing.T) {
 	service := s3server.New(s3server.Options{})
 	address := unusedAddress(t)
 	service.URL = "http://" + address
-	d := starting(t, service)
+	d := startWithoutWait(t, service)
 	await(t, "the start to wait", func() bool { return strings.Contains(d.stdout.String(), serviceDown) })
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -86,8 +86,8 @@ func TestStartWaitsForTheEndpoint(t *testing.T) {
 	create(t, http.DefaultClient, d.url, "1")
 }
 
-// unusedAddress is one that nothing listens at. On Linux the host is this process's
-// own, so that no other takes the port meanwhile.
+// unusedAddress returns an address without a listener. On Linux the host is derived from
+// the process id, so that no other process uses the port meanwhile.
 func unusedAddress(t *testing.T) string {
 	t.Helper()
 	host := "127.0.0.1"
@@ -102,44 +102,44 @@ func unusedAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// Faults that an operator has to mend end the start at once.
-func TestStartDoesNotWaitForMistakes(t *testing.T) {
+// Errors that an operator has to correct end the start at once.
+func TestStartEndsOnPermanentErrors(t *testing.T) {
 	for code, status := range map[string]int{
 		"AccessDenied": 403, "NoSuchBucket": 404, "InvalidAccessKeyId": 403, "SignatureDoesNotMatch": 403, "ExpiredToken": 400,
 		"AuthorizationHeaderMalformed": 400, "RequestTimeTooSkewed": 403,
 	} {
 		service := s3server.Start(t, s3server.Options{})
 		service.Fault(func(s3server.Call) s3server.Outcome { return s3server.Refuse(status, code) })
-		d := starting(t, service, "-s3-start-timeout", "1h")
-		if got := d.result(t); got != exitFailed || !strings.Contains(d.stderr.String(), code) || strings.Contains(d.stdout.String(), serviceDown) {
+		d := startWithoutWait(t, service, "-s3-start-timeout", "1h")
+		if got := d.exitCode(t); got != exitFailed || !strings.Contains(d.stderr.String(), code) || strings.Contains(d.stdout.String(), serviceDown) {
 			t.Errorf("%s: exit code %d: %s\n%s", code, got, d.stderr.String(), d.stdout.String())
 		}
 	}
 }
 
-// The wait has an end, and 0 is none.
-func TestStartEndsItsWait(t *testing.T) {
+// The start waits until -s3-start-timeout. 0 means no wait.
+func TestStartTimeout(t *testing.T) {
 	for timeout, waits := range map[string]bool{"1s": true, "0": false} {
 		service := s3server.New(s3server.Options{})
 		service.URL = "http://127.0.0.1:1"
-		d := starting(t, service, "-s3-start-timeout", timeout)
-		code, log := d.result(t), d.stdout.String()
+		d := startWithoutWait(t, service, "-s3-start-timeout", timeout)
+		code, log := d.exitCode(t), d.stdout.String()
 		if code != exitFailed || !strings.Contains(d.stderr.String(), "nothing listens at the endpoint") || strings.Contains(log, serviceDown) != waits {
 			t.Errorf("%s: exit code %d: %s\n%s", timeout, code, d.stderr.String(), log)
 		}
 	}
 }
 
-// A start that is told to end does so: between two attempts, and in the middle of
-// a call that has no answer.
-func TestStartIsEnded(t *testing.T) {
+// A signal ends a start that waits, between two attempts and during a call without an
+// answer.
+func TestStartIsCancelled(t *testing.T) {
 	for name, fault := range map[string]s3server.Outcome{
-		"pause": s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
-		"call":  s3server.Stall(make(chan struct{})),
+		"backoff": s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
+		"call":    s3server.Stall(make(chan struct{})),
 	} {
 		for _, timeout := range []string{"1h", "0"} {
-			if name == "pause" && timeout == "0" {
-				continue // there is none
+			if name == "backoff" && timeout == "0" {
+				continue // no second attempt
 			}
 			service := s3server.Start(t, s3server.Options{})
 			var calls atomic.Int64
@@ -147,9 +147,9 @@ func TestStartIsEnded(t *testing.T) {
 				calls.Add(1)
 				return fault
 			})
-			d := starting(t, service, "-s3-start-timeout", timeout)
+			d := startWithoutWait(t, service, "-s3-start-timeout", timeout)
 			await(t, "a call", func() bool { return calls.Load() > 0 })
-			if name == "pause" {
+			if name == "backoff" {
 				await(t, "the start to wait", func() bool { return strings.Contains(d.stdout.String(), serviceDown) })
 			}
 			code := d.end(t)
@@ -157,7 +157,7 @@ func TestStartIsEnded(t *testing.T) {
 				t.Errorf("%s, timeout %s: exit code %d: %s\n%s", name, timeout, code, d.stderr.String(), d.stdout.String())
 			}
 			if n := calls.Load(); name == "call" && n != 1 {
-				t.Errorf("%d calls: the one without an answer was waited for", n)
+				t.Errorf("%d calls, want 1", n)
 			}
 		}
 	}

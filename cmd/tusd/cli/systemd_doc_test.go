@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// documentedBlock is the block of docs/systemd.md that has a text in it.
+// documentedBlock returns the code block of docs/systemd.md that contains a text.
 func documentedBlock(t *testing.T, marked string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../../docs/systemd.md")
@@ -29,7 +29,7 @@ func documentedBlock(t *testing.T, marked string) string {
 	return ""
 }
 
-// directives are those of a unit, by their names.
+// directives returns the directives of a unit by name.
 func directives(unit string) map[string]string {
 	found := make(map[string]string)
 	for line := range strings.Lines(unit) {
@@ -40,13 +40,13 @@ func directives(unit string) map[string]string {
 	return found
 }
 
-// The unit waits for what the server needs, tries again with a pause and for ever,
-// and lets no start be cut that waits for a bucket.
+// The unit waits for the mount and the network, restarts with a delay and without a
+// limit, and its timeouts are longer than those of the server.
 func TestUnitDoc(t *testing.T) {
 	unit := directives(documentedBlock(t, "tusd.service"))
 	args := strings.Fields(unit["ExecStart"])[1:]
 	file := filepath.Join(t.TempDir(), "conf")
-	leave(t, file, documentedBlock(t, "max-size"))
+	writeFile(t, file, documentedBlock(t, "max-size"))
 	for i, arg := range args {
 		if arg == "/etc/tusd.conf" {
 			args[i] = file
@@ -57,7 +57,7 @@ func TestUnitDoc(t *testing.T) {
 		t.Fatal(err)
 	}
 	if unit["RequiresMountsFor"] != cfg.files().uploadDir {
-		t.Errorf("the unit waits for the mount of %q, and uploads are in %s", unit["RequiresMountsFor"], cfg.files().uploadDir)
+		t.Errorf("the unit waits for the mount of %q, but uploads are in %s", unit["RequiresMountsFor"], cfg.files().uploadDir)
 	}
 	for _, name := range []string{"Wants", "After"} {
 		if !strings.Contains(unit[name], "network-online.target") {
@@ -65,7 +65,7 @@ func TestUnitDoc(t *testing.T) {
 		}
 	}
 	for name, least := range map[string]float64{
-		"RestartSec":      2.5, // five starts in ten seconds are too many for systemd
+		"RestartSec":      2.5, // systemd gives up after five starts in ten seconds
 		"TimeoutStartSec": cfg.s3().startTimeout.Seconds() + 30,
 		"TimeoutStopSec":  cfg.timeouts.shutdown.Seconds() + 1,
 	} {
@@ -75,7 +75,7 @@ func TestUnitDoc(t *testing.T) {
 		}
 	}
 	if !within("127.0.0.1", cfg) {
-		t.Error("a proxy on the same machine is not believed about the client's address")
+		t.Error("a proxy on the same machine is not trusted")
 	}
 }
 
@@ -89,8 +89,8 @@ func within(address string, cfg config) bool {
 	return false
 }
 
-// systemd understands the units as they are documented.
-func TestUnitsAreUnderstood(t *testing.T) {
+// systemd-analyze accepts the documented units.
+func TestUnitsAreValid(t *testing.T) {
 	_, err := exec.LookPath("systemd-analyze")
 	require.Need(t, "systemd-analyze", err == nil, "systemd-analyze is not on the PATH")
 	dir := t.TempDir()
@@ -99,7 +99,7 @@ func TestUnitsAreUnderstood(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"tusd.service", "tusd.socket"} {
-		leave(t, filepath.Join(dir, name), strings.ReplaceAll(documentedBlock(t, "/etc/systemd/system/"+name), "/usr/local/bin/tusd", self))
+		writeFile(t, filepath.Join(dir, name), strings.ReplaceAll(documentedBlock(t, "/etc/systemd/system/"+name), "/usr/local/bin/tusd", self))
 	}
 	output, err := exec.Command("systemd-analyze", "verify", "--man=no", filepath.Join(dir, "tusd.service"), filepath.Join(dir, "tusd.socket")).CombinedOutput()
 	for line := range strings.Lines(string(output)) {

@@ -13,13 +13,12 @@ import (
 	"time"
 )
 
-// fakeSystemd is a socket where a service tells its state, and a socket that
-// it is to serve.
+// fakeSystemd has the notify socket, and the listening socket that the service inherits.
 type fakeSystemd struct {
-	notify *net.UnixConn
-	path   string
-	listen *net.TCPListener
-	handed *os.File
+	notify    *net.UnixConn
+	path      string
+	listen    *net.TCPListener
+	inherited *os.File
 }
 
 func newFakeSystemd(t *testing.T) fakeSystemd {
@@ -34,23 +33,23 @@ func newFakeSystemd(t *testing.T) fakeSystemd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.listen.Close() })
-	if s.handed, err = s.listen.File(); err != nil {
+	if s.inherited, err = s.listen.File(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.handed.Close() })
+	t.Cleanup(func() { s.inherited.Close() })
 	return s
 }
 
 func (s fakeSystemd) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	variables := []string{"LISTEN_FDS=1", "NOTIFY_SOCKET=" + s.path, "WATCHDOG_USEC=100000"}
-	return launch(t, variables, []*os.File{s.handed}, append([]string{"-upload-dir", t.TempDir()}, args...)...)
+	return launch(t, variables, []*os.File{s.inherited}, append([]string{"-upload-dir", t.TempDir()}, args...)...)
 }
 
-// hears waits until the service says state.
-func (s fakeSystemd) hears(t *testing.T, state string) {
+// awaitState waits until the service notifies state.
+func (s fakeSystemd) awaitState(t *testing.T, state string) {
 	t.Helper()
-	s.notify.SetReadDeadline(time.Now().Add(longEnough))
+	s.notify.SetReadDeadline(time.Now().Add(testTimeout))
 	message := make([]byte, 1024)
 	for {
 		n, err := s.notify.Read(message)
@@ -66,18 +65,18 @@ func (s fakeSystemd) hears(t *testing.T, state string) {
 func TestSystemd(t *testing.T) {
 	systemd := newFakeSystemd(t)
 	p := systemd.start(t)
-	systemd.hears(t, "READY=1")
+	systemd.awaitState(t, "READY=1")
 	url := "http://" + systemd.listen.Addr().String() + "/files/"
 	create(t, http.DefaultClient, url, "1")
 	if !strings.Contains(p.stdout.String(), "You can now upload files to: "+url+"\n") {
 		t.Errorf("start-up lines: %s", p.stdout.String())
 	}
-	systemd.hears(t, "WATCHDOG=1")
-	systemd.hears(t, "WATCHDOG=1")
+	systemd.awaitState(t, "WATCHDOG=1")
+	systemd.awaitState(t, "WATCHDOG=1")
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	systemd.hears(t, "STOPPING=1")
+	systemd.awaitState(t, "STOPPING=1")
 	p.mustEnd(t, exitOK)
 }
 
@@ -94,7 +93,7 @@ func (p *process) mustEnd(t *testing.T, code int) {
 	t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(longEnough):
+	case <-time.After(testTimeout):
 		t.Fatalf("the daemon does not end: %s", p.stdout.String())
 	}
 	if got := p.cmd.ProcessState.ExitCode(); got != code {

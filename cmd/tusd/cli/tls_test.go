@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// pair is a certificate for 127.0.0.1 in files.
+// pair is the files of a certificate for 127.0.0.1 and its key.
 type pair struct{ cert, key string }
 
 func newPair(t testing.TB, dir, name string) pair {
@@ -55,7 +55,7 @@ func writePEM(t testing.TB, name, kind string, der []byte) {
 	}
 }
 
-// replace puts a file in the place of another one.
+// replace replaces a file atomically by a copy of another.
 func replace(t *testing.T, name, with string) {
 	t.Helper()
 	content, err := os.ReadFile(with)
@@ -70,7 +70,7 @@ func replace(t *testing.T, name, with string) {
 	}
 }
 
-// overTLS trusts everyone and offers HTTP/2.
+// overTLS returns a client that accepts any certificate and offers HTTP/2.
 func overTLS() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
@@ -131,10 +131,10 @@ func TestTLSModes(t *testing.T) {
 	}
 }
 
-// handshake connects once and returns what was agreed on.
-func handshake(t *testing.T, d *running, config *tls.Config) (tls.ConnectionState, error) {
+// handshake connects once and returns the state of the connection.
+func handshake(t *testing.T, d *testDaemon, config *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: longEnough}, "tcp", d.address(t), config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: testTimeout}, "tcp", d.address(t), config)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
@@ -142,8 +142,8 @@ func handshake(t *testing.T, d *running, config *tls.Config) (tls.ConnectionStat
 	return conn.ConnectionState(), nil
 }
 
-// served is the name in the certificate that new connections meet.
-func served(t *testing.T, d *running) string {
+// served returns the name in the certificate of a new connection.
+func served(t *testing.T, d *testDaemon) string {
 	t.Helper()
 	state, err := handshake(t, d, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
@@ -160,7 +160,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	if name := served(t, d); name != "old" {
 		t.Fatalf("served: %s", name)
 	}
-	replace(t, used.cert, next.cert) // and not yet its key
+	replace(t, used.cert, next.cert) // the key follows later
 	await(t, "the mismatch to be logged", func() bool {
 		if name := served(t, d); name != "old" {
 			t.Fatalf("served without its key: %s", name)
@@ -174,7 +174,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	}
 }
 
-func TestCertificateThatGoesAway(t *testing.T) {
+func TestRemovedCertificate(t *testing.T) {
 	p := newPair(t, t.TempDir(), "a")
 	d := start(t, "-tls-certificate", p.cert, "-tls-key", p.key)
 	if err := os.Remove(p.cert); err != nil {
@@ -199,41 +199,41 @@ func TestBadCertificate(t *testing.T) {
 	}
 }
 
-// lookNow has the certificate look at its files now.
-func (c *certificates) lookNow() {
+// checkNow checks the files of the certificate at once.
+func (c *certificates) checkNow() {
 	c.checked = time.Time{}
 	c.get(nil)
 }
 
-// Unchanged files are not logged, and bad ones once.
-func TestCertificateIsToldOnce(t *testing.T) {
+// Unchanged files are not logged, and invalid ones once.
+func TestInvalidCertificateIsLoggedOnce(t *testing.T) {
 	p := newPair(t, t.TempDir(), "a")
 	var log buffer
 	c, err := newCertificates(p.cert, p.key, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	lookThrice := func() {
+	checkThrice := func() {
 		for range 3 {
-			c.lookNow()
+			c.checkNow()
 		}
 	}
-	lookThrice()
+	checkThrice()
 	if log.String() != "" {
 		t.Errorf("without a change: %s", log.String())
 	}
 	if err := os.Remove(p.key); err != nil {
 		t.Fatal(err)
 	}
-	lookThrice()
+	checkThrice()
 	if n := strings.Count(log.String(), "\n"); n != 1 {
 		t.Errorf("the loss of the key was logged %d times: %s", n, log.String())
 	}
 }
 
-// What keeps a new pair from being read may pass and leave no trace in the
-// size and time of the files.
-func TestCertificateThatCanBeReadLater(t *testing.T) {
+// A pair that could not be read is read again, even if the sizes and times of its files
+// have not changed since.
+func TestCertificateIsReadAfterFailure(t *testing.T) {
 	dir := t.TempDir()
 	p, next := newPair(t, dir, "old"), newPair(t, dir, "next")
 	c, err := newCertificates(p.cert, p.key, quiet)
@@ -250,7 +250,7 @@ func TestCertificateThatCanBeReadLater(t *testing.T) {
 		if err := errors.Join(os.WriteFile(p.cert, []byte(content), 0o600), os.Chtimes(p.cert, changed, changed)); err != nil {
 			t.Fatal(err)
 		}
-		c.lookNow()
+		c.checkNow()
 	}
 	if name := c.current.Leaf.Subject.CommonName; name != "next" {
 		t.Errorf("served: %s, want next", name)

@@ -14,7 +14,7 @@ import (
 // keysOfV2 are the keys of a record of tusd v2.10, in order.
 var keysOfV2 = []string{"ID", "Size", "SizeIsDeferred", "Offset", "MetaData", "IsPartial", "IsFinal", "PartialUploads", "Storage"}
 
-// v2Record is how a program with the keys of tusd v2.10 reads a record.
+// v2Record is a record with the keys of tusd v2.10.
 type v2Record struct {
 	ID             string
 	Size           int64
@@ -27,8 +27,8 @@ type v2Record struct {
 	Storage        map[string]string
 }
 
-// The way back: tusd v2 finds its keys with their meaning, ours behind them,
-// and data beside the record that is as long as the offset.
+// tusd v2 can read our records: they begin with its keys, with the same meaning, and the
+// data file is as long as the offset.
 func TestRecordsForV2(t *testing.T) {
 	dir := t.TempDir()
 	d := start(t, "-upload-dir", dir)
@@ -37,10 +37,10 @@ func TestRecordsForV2(t *testing.T) {
 		return strings.TrimPrefix(location, d.url)
 	}
 	plain := upload("hello ", "Upload-Length: 11", "Upload-Metadata: filename aGVsbG8udHh0,empty")
-	open := upload("", "Upload-Defer-Length: 1")
+	deferredLength := upload("", "Upload-Defer-Length: 1")
 	one := upload("hello ", "Upload-Length: 6", "Upload-Concat: partial")
 	two := upload("world", "Upload-Length: 5", "Upload-Concat: partial")
-	joined := upload("", "Upload-Concat: final;/files/"+one+" /files/"+two)
+	concatenated := upload("", "Upload-Concat: final;/files/"+one+" /files/"+two)
 	declared := upload("", "Upload-Defer-Length: 1")
 	tus(t, "PATCH", d.url+declared, "hi", "Upload-Offset: 0", "Upload-Length: 2").want(t, 204)
 	draft := send(t, "POST", d.url, "hello ", "Upload-Complete: ?0", "Upload-Length: 11").want(t, 201).header.Get("Location")
@@ -54,9 +54,9 @@ func TestRecordsForV2(t *testing.T) {
 		data   string
 	}{
 		plain:                            {v2Record{Size: 11, MetaData: map[string]string{"filename": "hello.txt", "empty": ""}}, "hello "},
-		open:                             {v2Record{SizeIsDeferred: true}, ""},
+		deferredLength:                   {v2Record{SizeIsDeferred: true}, ""},
 		one:                              {v2Record{Size: 6, IsPartial: true}, "hello "},
-		joined:                           {v2Record{Size: 11, IsFinal: true, PartialUploads: []string{one, two}}, "hello world"},
+		concatenated:                     {v2Record{Size: 11, IsFinal: true, PartialUploads: []string{one, two}}, "hello world"},
 		pending:                          {v2Record{Size: 11, IsFinal: true, PartialUploads: []string{one, short}}, ""},
 		declared:                         {v2Record{Size: 2}, "hi"},
 		strings.TrimPrefix(draft, d.url): {v2Record{SizeIsDeferred: true}, "hello "},
@@ -85,14 +85,14 @@ func wantReadByV2(t *testing.T, dir string, want v2Record, data string) {
 		t.Errorf("%s\nis read as %+v, want %+v", content, got, want)
 	}
 	if keys := orderedKeys(t, content); len(keys) < len(keysOfV2) || !slices.Equal(keys[:len(keysOfV2)], keysOfV2) {
-		t.Errorf("the keys are %q, want %q in front", keys, keysOfV2)
+		t.Errorf("the keys are %q, want %q first", keys, keysOfV2)
 	}
 	if stored, err := os.ReadFile(filepath.Join(dir, want.ID)); err != nil || string(stored) != data {
 		t.Errorf("%s has the data %q, want %q (%v)", want.ID, stored, data, err)
 	}
 }
 
-// orderedKeys are the keys of an object as they stand in its text.
+// orderedKeys returns the keys of an object in the order of its text.
 func orderedKeys(t *testing.T, object []byte) (keys []string) {
 	t.Helper()
 	decoder := json.NewDecoder(bytes.NewReader(object))

@@ -13,14 +13,14 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// answered is an answer that was read.
+// answered is a complete answer.
 type answered struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// send sends a request with header lines as people write them.
+// send sends a request with header lines of the form "Name: value".
 func send(t *testing.T, method, url, content string, header ...string) answered {
 	t.Helper()
 	a, err := tusclient.Do(method, url, []byte(content), header...)
@@ -40,8 +40,8 @@ func tus(t *testing.T, method, url, content string, header ...string) answered {
 	return send(t, method, url, content, header...)
 }
 
-// want checks the status and header lines of an answer; a line without a value
-// must not be there.
+// want checks the status and header lines of an answer. A line without a value must be
+// absent.
 func (a answered) want(t *testing.T, status int, header ...string) answered {
 	t.Helper()
 	if a.status != status {
@@ -56,7 +56,7 @@ func (a answered) want(t *testing.T, status int, header ...string) answered {
 	return a
 }
 
-// recordOfV2 is a record as tusd v2.10 writes it.
+// recordOfV2 returns a record like tusd v2.10 writes it.
 func recordOfV2(dir, id, fields string) string {
 	return fmt.Sprintf(`{"ID":%q,%s,"Storage":{"InfoPath":%q,"Path":%q,"Type":"filestore"}}`,
 		id, fields, filepath.Join(dir, id+".info"), filepath.Join(dir, id))
@@ -75,8 +75,8 @@ const (
 	broken   = "77777777777777777777777777777777"
 )
 
-// directoryOfV2 is what a killed tusd v2.10 leaves: uploads in all states,
-// and the files of its locks.
+// directoryOfV2 creates a directory like a killed tusd v2.10 leaves it: uploads in all
+// states, and lock files.
 func directoryOfV2(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -90,7 +90,7 @@ func directoryOfV2(t *testing.T) string {
 	whole := fmt.Sprintf(`"IsPartial":false,"IsFinal":true,"PartialUploads":[%q,%q]`, first, second)
 	for name, content := range map[string]string{
 		half: "hello ", half + ".info": recordOfV2(dir, half, eleven(plain)),
-		half + ".lock": "1\n", half + ".stop": "", // the process of that number lives
+		half + ".lock": "1\n", half + ".stop": "", // process 1 is running
 
 		finished: "hello world", finished + ".info": recordOfV2(dir, finished, eleven(plain)), finished + ".lock": "4194304\n",
 
@@ -119,17 +119,17 @@ func directoryOfV2(t *testing.T) string {
 	return dir
 }
 
-// A directory of tusd v2.10 is served as it is.
+// The uploads in a directory of tusd v2.10 are served.
 func TestTakeOver(t *testing.T) {
 	dir := directoryOfV2(t)
 	d := start(t, "-upload-dir", dir)
-	for name, test := range map[string]func(*testing.T, *running){
+	for name, test := range map[string]func(*testing.T, *testDaemon){
 		"half":     takesOverHalf,
 		"finished": takesOverFinished,
 		"deferred": takesOverDeferred,
 		"partials": takesOverPartials,
-		"slashes":  func(t *testing.T, d *running) { takesOverNamed(t, d, sloping) },
-		"0.x":      func(t *testing.T, d *running) { takesOverNamed(t, d, ancient) },
+		"slashes":  func(t *testing.T, d *testDaemon) { takesOverNamed(t, d, sloping) },
+		"0.x":      func(t *testing.T, d *testDaemon) { takesOverNamed(t, d, ancient) },
 		"broken":   takesOverBroken,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, d) })
@@ -139,7 +139,7 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-func takesOverHalf(t *testing.T, d *running) {
+func takesOverHalf(t *testing.T, d *testDaemon) {
 	u := d.url + half
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Length: 11",
 		"Upload-Metadata: filename aGVsbG8udHh0,filetype dGV4dC9wbGFpbg==", "Upload-Defer-Length", "Upload-Concat")
@@ -149,7 +149,7 @@ func takesOverHalf(t *testing.T, d *running) {
 	terminated(t, u)
 }
 
-func takesOverFinished(t *testing.T, d *running) {
+func takesOverFinished(t *testing.T, d *testDaemon) {
 	u := d.url + finished
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11")
 	got := wantDownload(t, u, "hello world")
@@ -158,7 +158,7 @@ func takesOverFinished(t *testing.T, d *running) {
 	terminated(t, u)
 }
 
-func takesOverDeferred(t *testing.T, d *running) {
+func takesOverDeferred(t *testing.T, d *testDaemon) {
 	u := d.url + deferred
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Defer-Length: 1", "Upload-Length", "Upload-Metadata")
 	tus(t, "PATCH", u, "world", "Upload-Offset: 6", "Upload-Length: 11").want(t, 204, "Upload-Offset: 11")
@@ -166,23 +166,23 @@ func takesOverDeferred(t *testing.T, d *running) {
 	terminated(t, u)
 }
 
-// takesOverPartials finishes a partial upload, joins it with others, and looks
-// at a final that tusd v2 has made.
-func takesOverPartials(t *testing.T, d *running) {
+// takesOverPartials completes a partial upload, concatenates it with others, and reads a
+// final upload of tusd v2.
+func takesOverPartials(t *testing.T, d *testDaemon) {
 	tus(t, "HEAD", d.url+final, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11",
 		"Upload-Concat: final;"+d.url+first+" "+d.url+second)
 	tus(t, "HEAD", d.url+second, "").want(t, 200, "Upload-Offset: 3", "Upload-Concat: partial")
 	tus(t, "PATCH", d.url+second, "ld", "Upload-Offset: 3").want(t, 204, "Upload-Offset: 5")
 	third := tus(t, "POST", d.url, "!", "Upload-Length: 1", "Upload-Concat: partial").want(t, 201).header.Get("Location")
 	list := strings.Join([]string{d.url + first, "/files/" + second, third}, " ")
-	joined := tus(t, "POST", d.url, "", "Upload-Concat: final;"+list).want(t, 201).header.Get("Location")
-	wantDownload(t, joined, "hello world!")
-	for _, u := range []string{d.url + final, d.url + first, d.url + second, third, joined} {
+	concatenated := tus(t, "POST", d.url, "", "Upload-Concat: final;"+list).want(t, 201).header.Get("Location")
+	wantDownload(t, concatenated, "hello world!")
+	for _, u := range []string{d.url + final, d.url + first, d.url + second, third, concatenated} {
 		terminated(t, u)
 	}
 }
 
-func takesOverNamed(t *testing.T, d *running, id string) {
+func takesOverNamed(t *testing.T, d *testDaemon, id string) {
 	u := d.url + id
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Length: 11")
 	tus(t, "PATCH", u, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
@@ -190,8 +190,8 @@ func takesOverNamed(t *testing.T, d *running, id string) {
 	terminated(t, u)
 }
 
-// takesOverBroken meets a record that was being written when the power went.
-func takesOverBroken(t *testing.T, d *running) {
+// takesOverBroken reads a record that was cut by a power failure.
+func takesOverBroken(t *testing.T, d *testDaemon) {
 	tus(t, "HEAD", d.url+broken, "").want(t, 404)
 	tus(t, "DELETE", d.url+broken, "").want(t, 204)
 	await(t, "a warning that names the record", func() bool {
@@ -214,13 +214,13 @@ func terminated(t *testing.T, url string) {
 	tus(t, "HEAD", url, "").want(t, 404)
 }
 
-// uploadsIn is filesIn without what the server keeps for itself.
+// uploadsIn is filesIn without the files of the server itself.
 func uploadsIn(t *testing.T, dir string) []string {
 	t.Helper()
 	return slices.DeleteFunc(filesIn(t, dir), func(name string) bool { return strings.HasPrefix(name, ".tusd.") })
 }
 
-// filesIn lists what is in a directory, directories with a slash.
+// filesIn lists the files and directories below a directory. Directories end with a slash.
 func filesIn(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {

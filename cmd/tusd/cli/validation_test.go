@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-func TestContradictions(t *testing.T) {
-	const alone = "" // no contradiction
+func TestConflictingFlags(t *testing.T) {
+	const valid = "" // no conflict
 	for args, want := range map[string]string{
 		"-disable-ietf -enable-experimental-protocol":              "-disable-ietf and -enable-experimental-protocol exclude each other",
 		"-max-append-size 10 -min-append-size 11":                  "-min-append-size is larger than -max-append-size",
@@ -16,61 +16,61 @@ func TestContradictions(t *testing.T) {
 		"-tls-key k":                                               "-tls-key needs -tls-certificate",
 		"-tls-mode tls13":                                          "-tls-mode needs -tls-certificate",
 		"-tls-certificate c -tls-key k -enable-h2c":                "-enable-h2c and -tls-certificate exclude each other",
-		"-tls-certificate c -tls-key k -tls-mode tls13":            alone,
+		"-tls-certificate c -tls-key k -tls-mode tls13":            valid,
 		"-unix-sock s -host h":                                     "-unix-sock and -host exclude each other",
 		"-unix-sock s -port 8080":                                  "-unix-sock and -port exclude each other",
 		"-unix-sock-mode 660":                                      "-unix-sock-mode needs -unix-sock",
 		"-unix-sock-group 0":                                       "-unix-sock-group needs -unix-sock",
-		"-unix-sock s -unix-sock-mode 660 -unix-sock-group 0":      alone,
-		"-unix-sock s -enable-h2c":                                 alone,
+		"-unix-sock s -unix-sock-mode 660 -unix-sock-group 0":      valid,
+		"-unix-sock s -enable-h2c":                                 valid,
 		"-behind-proxy -trusted-proxies none":                      "-behind-proxy and -trusted-proxies exclude each other",
 		"-disable-cors -cors-allow-origin x":                       "-disable-cors and -cors-allow-origin exclude each other",
 		"-disable-cors -cors-max-age 1":                            "-disable-cors and -cors-max-age exclude each other",
-		"-disable-cors":                                            alone,
+		"-disable-cors":                                            valid,
 		"-cors-origins https://a.example -cors-allow-origin .*":    "-cors-origins and -cors-allow-origin exclude each other",
 		"-metrics-path /files":                                     "-base-path and -metrics-path are the same path",
 		"-metrics-path /x/ -expose-pprof -pprof-path /x":           "-metrics-path and -pprof-path are the same path",
 		"-metrics-path /healthz":                                   "/healthz, which tells how the server is, and -metrics-path are the same path",
 		"-expose-pprof -pprof-path /readyz":                        "/readyz, which tells how the server is, and -pprof-path are the same path",
 		"-base-path /readyz":                                       "-base-path and /readyz, which tells how the server is, are the same path",
-		"-base-path /healthz -admin-listen :9090":                  alone,
-		"-base-path /":                                             alone,
-		"-base-path /debug":                                        alone,
+		"-base-path /healthz -admin-listen :9090":                  valid,
+		"-base-path /":                                             valid,
+		"-base-path /debug":                                        valid,
 		"-expose-pprof -base-path /debug/pprof/up":                 "one of -base-path and -pprof-path is below the other",
 		"-expose-pprof -metrics-path /debug/":                      "one of -metrics-path and -pprof-path is below the other",
-		"-expose-metrics=false -expose-pprof -pprof-path /metrics": alone,
-		"-metrics-path /x -pprof-path /x":                          alone,
-		"-metrics-path /files -admin-listen :9090":                 alone,
-		"-metrics-path /files -expose-metrics=false":               alone,
+		"-expose-metrics=false -expose-pprof -pprof-path /metrics": valid,
+		"-metrics-path /x -pprof-path /x":                          valid,
+		"-metrics-path /files -admin-listen :9090":                 valid,
+		"-metrics-path /files -expose-metrics=false":               valid,
 		"-s3-part-size 10000000":                                   "-s3-part-size needs -s3-bucket",
 		"-s3-metadata-keys a":                                      "-s3-metadata-keys needs -s3-bucket",
-		"-s3-bucket b":                                             alone,
+		"-s3-bucket b":                                             valid,
 		"-s3-bucket b -upload-dir d":                               "-s3-bucket and -upload-dir exclude each other",
 		"-s3-bucket b -durability none":                            "-s3-bucket and -durability exclude each other",
 		"-s3-bucket b -filelock-holder-poll-interval 1s":           "-s3-bucket and -filelock-holder-poll-interval exclude each other",
-		"-locker memory":                                           alone,
-		"-locker file":                                             alone,
+		"-locker memory":                                           valid,
+		"-locker file":                                             valid,
 		"-locker memory -filelock-holder-poll-interval 1s":         "-filelock-holder-poll-interval needs -locker file",
-		"-s3-bucket b -locker memory":                              alone,
+		"-s3-bucket b -locker memory":                              valid,
 		"-s3-bucket b -locker file":                                "-locker must be memory with -s3-bucket: the locks of file, of scope machine, do not protect uploads there",
 		"-s3-bucket b -s3-endpoint e -s3-transfer-acceleration":    "-s3-transfer-acceleration and -s3-endpoint exclude each other",
 		"-s3-bucket b -s3-part-size 5000000":                       "-s3-min-part-size is larger than -s3-part-size",
-		"-s3-bucket b -s3-buffer-memory 67108864":                  alone,
+		"-s3-bucket b -s3-buffer-memory 67108864":                  valid,
 		"-s3-bucket b -s3-part-size 67108865":                      "-s3-part-size is larger than a quarter of -s3-buffer-memory",
 		"-s3-bucket b -s3-sse-kms-key k":                           "-s3-sse-kms-key needs -s3-sse aws:kms",
-		"-s3-bucket b -s3-sse-kms-key k -s3-sse aws:kms":           alone,
+		"-s3-bucket b -s3-sse-kms-key k -s3-sse aws:kms":           valid,
 		"-s3-bucket b -s3-redirect-downloads -disable-download":    "-s3-redirect-downloads and -disable-download exclude each other",
-		"-s3-bucket b -s3-log-api-calls":                           alone,
+		"-s3-bucket b -s3-log-api-calls":                           valid,
 		"-s3-bucket b -s3-log-api-calls -verbose=false":            "-s3-log-api-calls needs -verbose",
 	} {
 		_, err := parse(strings.Fields(args)...)
-		if (err == nil) != (want == alone) || err != nil && err.Error() != want {
+		if (err == nil) != (want == valid) || err != nil && err.Error() != want {
 			t.Errorf("%s: %v; want %q", args, err, want)
 		}
 	}
 }
 
-// The form of the password is known before anything is begun.
+// The form of the password is validated before the start.
 func TestPprofAuthForm(t *testing.T) {
 	for auth, good := range map[string]bool{"": true, "a:b": true, "a:b:c": true, ":": false, "s3cret": false, ":s3cret": false, "s3cret:": false} {
 		_, err := readConfig([]string{"-expose-pprof"}, environment{"TUSD_PPROF_AUTH": auth})

@@ -8,13 +8,12 @@ import (
 	"testing"
 )
 
-// A plain build names the commit that it was built from. It is a build in a
-// repository made for that: the one around this test may be none, or a worktree,
-// of which the go command knows no commit.
+// A plain build contains its commit. The test builds in a new repository: the source tree
+// may be no repository, or a worktree, for which the go command finds no commit.
 func TestVersionOfAPlainBuild(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("there is no git")
+		t.Skip("git is not installed")
 	}
 	dir := t.TempDir()
 	writeProgram(t, dir)
@@ -49,7 +48,7 @@ func TestVersionOfAPlainBuild(t *testing.T) {
 	}
 }
 
-// writeProgram makes a program of version.go alone, which is built in no time.
+// writeProgram writes a program of version.go alone, which is built fast.
 func writeProgram(t *testing.T, dir string) {
 	t.Helper()
 	source, err := os.ReadFile("version.go")

@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 )
 
-// A file system that hangs is waited for no longer than a step may take.
-func TestAStepThatHangs(t *testing.T) {
+// A step that hangs, like a call of a network file system, ends with a timeout.
+func TestStepTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		i := &inspection{ctx: t.Context()}
@@ -20,11 +20,11 @@ func TestAStepThatHangs(t *testing.T) {
 	})
 }
 
-func TestNoStepAfterTheEnd(t *testing.T) {
+func TestNoStepAfterCancellation(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	i := &inspection{ctx: ctx}
-	if err := i.bounded(func() error { t.Error("a step is made"); return nil }); !errors.Is(err, context.Canceled) {
+	if err := i.bounded(func() error { t.Error("a step is run"); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }

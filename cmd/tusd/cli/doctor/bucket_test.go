@@ -24,7 +24,7 @@ import (
 	"github.com/tus/tusd/s3store/awsv1"
 )
 
-// smallPart keeps parts short.
+// smallPart is the least size of parts.
 const smallPart = 8 << 10
 
 // serve starts a service with small parts.
@@ -36,7 +36,7 @@ func serve(t *testing.T, quirks s3server.Quirks) *s3server.Server {
 	return s3server.Start(t, s3server.Options{Quirks: quirks})
 }
 
-// bucketOf is the bucket of a service.
+// bucketOf returns the bucket of a service, to be examined.
 func bucketOf(t *testing.T, server *s3server.Server) doctor.Bucket {
 	t.Helper()
 	transport := &http.Transport{}
@@ -56,7 +56,7 @@ func bucketOf(t *testing.T, server *s3server.Server) doctor.Bucket {
 	}
 }
 
-// examined returns what a doctor says of a bucket.
+// examined returns the report of a bucket.
 func examined(ctx context.Context, b doctor.Bucket) (text string, good bool) {
 	var out bytes.Buffer
 	report := doctor.NewReport(&out)
@@ -87,14 +87,14 @@ func TestGoodBucket(t *testing.T) {
 		"remove an object", "remove several",
 	} {
 		if !regexp.MustCompile(`(?m)^ok       .*` + subject).MatchString(text) {
-			t.Errorf("nothing is said about %q:\n%s", subject, text)
+			t.Errorf("the report has no line about %q:\n%s", subject, text)
 		}
 	}
 	wantEmpty(t, server)
 }
 
-// Each operation that is refused is told with its permission, and what can
-// be removed is.
+// The report names the permission of each refused operation. Objects that can be
+// removed are removed.
 func TestBucketWithoutPermissions(t *testing.T) {
 	for operation, want := range map[s3server.Operation]string{
 		s3server.ListObjectsV2:           `missing  list objects: the credentials are not allowed to do this \(s3:ListBucket\)`,
@@ -126,7 +126,7 @@ func TestBucketWithoutPermissions(t *testing.T) {
 		}
 		if operation == s3server.DeleteObject || operation == s3server.AbortMultipartUpload {
 			if !strings.Contains(text, "warning  left behind: ") {
-				t.Errorf("%s is refused, and what is left is not told:\n%s", operation, text)
+				t.Errorf("%s is refused, and the report does not name what is left:\n%s", operation, text)
 			}
 			continue
 		}
@@ -134,7 +134,7 @@ func TestBucketWithoutPermissions(t *testing.T) {
 	}
 }
 
-// How services differ is told with the profile or flag that helps.
+// The report names the profile or flag that fits a service.
 func TestBucketsThatDiffer(t *testing.T) {
 	for name, c := range map[string]struct {
 		quirks  s3server.Quirks
@@ -145,12 +145,12 @@ func TestBucketsThatDiffer(t *testing.T) {
 		"no If-Match":                 {s3server.Quirks{NoIfMatch: true}, "", `warning  writes only over a known object`},
 		"If-Match never holds":        {s3server.Quirks{RefuseIfMatch: true}, "", `warning  writes only over a known object .*even where the condition holds: let one server alone write`},
 		"conditions are ignored":      {s3server.Quirks{IgnoreConditions: true}, "", `warning  writes only over a known object`},
-		"conditions go unused":        {s3server.Quirks{}, "b2", `ok       writes only .*-s3-profile b2 makes no use of them`},
+		"conditions are not used":     {s3server.Quirks{}, "b2", `ok       writes only .*-s3-profile b2 makes no use of them`},
 		"equal parts":                 {s3server.Quirks{EqualParts: true}, "", `missing  multipart uploads .*refuses parts of several sizes, gaps in their numbers: set -s3-profile r2$`},
-		"equal parts, as is known":    {s3server.Quirks{EqualParts: true}, "r2", ""},
+		"equal parts, with profile":   {s3server.Quirks{EqualParts: true}, "r2", ""},
 		"few parts":                   {s3server.Quirks{MaxParts: 1000}, "", `missing  parts up to the number 10000: the service refuses them: set -s3-profile scaleway$`},
-		"few parts, as is known":      {s3server.Quirks{MaxParts: 1000}, "scaleway", ""},
-		"fewer parts than any":        {s3server.Quirks{MaxParts: 100}, "", `missing  parts up to the number 10000: .*InvalidArgument`},
+		"few parts, with profile":     {s3server.Quirks{MaxParts: 1000}, "scaleway", ""},
+		"fewest parts":                {s3server.Quirks{MaxParts: 100}, "", `missing  parts up to the number 10000: .*InvalidArgument`},
 		"larger parts":                {s3server.Quirks{MinPart: 4 * smallPart}, "", `missing  multipart uploads .*EntityTooSmall.*set -s3-min-part-size$`},
 		"no copies":                   {s3server.Quirks{NoUploadPartCopy: true}, "", `warning  copy ranges of objects, .*-disable-concatenation`},
 		"single removals":             {s3server.Quirks{NoDeleteObjects: true}, "", `warning  remove several objects in one call: .*one by one`},
@@ -179,8 +179,8 @@ func TestBucketsThatDiffer(t *testing.T) {
 	}
 }
 
-// A prefix under which the service does not list what it stores is no place for
-// uploads, however well everything else works.
+// A prefix under which the service does not list its objects is reported as
+// missing, even if every other step succeeds.
 func TestBucketWithOddPrefix(t *testing.T) {
 	for _, prefix := range []string{"/lead/", "a//b/", "a/../b/", "./x/", "/"} {
 		t.Run(prefix, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestBucketWithOddPrefix(t *testing.T) {
 	}
 }
 
-// A prefix that the service refuses is named.
+// The report names a prefix that the service refuses.
 func TestBucketWithRefusedPrefix(t *testing.T) {
 	server := serve(t, s3server.Quirks{})
 	server.Fault(func(s3server.Call) s3server.Outcome {
@@ -218,7 +218,7 @@ func TestBucketWithRefusedPrefix(t *testing.T) {
 	}
 }
 
-// A service whose parts must be numbered without gaps needs another profile.
+// The report names the profile for a service that refuses gaps in part numbers.
 func TestBucketWithoutGaps(t *testing.T) {
 	server := serve(t, s3server.Quirks{})
 	server.Fault(func(c s3server.Call) s3server.Outcome {
@@ -249,8 +249,8 @@ func TestBucketWithAnotherClock(t *testing.T) {
 	}
 }
 
-// Trouble that passes is none.
-func TestBucketThatIsSlowAtTimes(t *testing.T) {
+// Transient errors are retried and not reported.
+func TestBucketWithTransientErrors(t *testing.T) {
 	server := serve(t, s3server.Quirks{})
 	server.Fault(func(c s3server.Call) s3server.Outcome {
 		if c.Number%9 == 1 {
@@ -264,7 +264,7 @@ func TestBucketThatIsSlowAtTimes(t *testing.T) {
 	wantEmpty(t, server)
 }
 
-// A service that hangs is told after a call's time.
+// A call that hangs is reported after the timeout of a call.
 func TestBucketThatHangs(t *testing.T) {
 	server := serve(t, s3server.Quirks{})
 	server.Fault(func(s3server.Call) s3server.Outcome { return s3server.Stall(make(chan struct{})) })
@@ -275,9 +275,9 @@ func TestBucketThatHangs(t *testing.T) {
 	}
 }
 
-// Wherever an examination is ended, nothing is left, and nothing is said to be
-// missing.
-func TestBucketEndedAnywhere(t *testing.T) {
+// An examination that is cancelled at any call leaves nothing, and reports nothing
+// as missing.
+func TestBucketCancelledAtEachCall(t *testing.T) {
 	for n := 1; ; n++ {
 		server := serve(t, s3server.Quirks{})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -302,9 +302,9 @@ func TestBucketEndedAnywhere(t *testing.T) {
 	}
 }
 
-// A call that runs when an examination is ended goes on: if it were cut it might
-// still store its object, when all has been cleaned up.
-func TestBucketEndedWithinACall(t *testing.T) {
+// A running call is completed when the examination is cancelled: an aborted call
+// could store its object after the clean-up.
+func TestBucketCancelledDuringCall(t *testing.T) {
 	t.Parallel()
 	server := serve(t, s3server.Quirks{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -317,13 +317,13 @@ func TestBucketEndedWithinACall(t *testing.T) {
 		return s3server.Outcome{Delay: 50 * time.Millisecond}
 	})
 	if text, _ := examined(ctx, bucketOf(t, server)); !strings.Contains(text, "store objects") {
-		t.Errorf("the report does not say what came of the call:\n%s", text)
+		t.Errorf("the report does not have the result of the call:\n%s", text)
 	}
 	wantEmpty(t, server)
 }
 
-// What a killed doctor has left goes with the next one; what may belong to
-// one that runs stays.
+// The doctor removes old objects of killed doctors. New ones may belong to a running
+// doctor, and stay.
 func TestBucketOfAKilledDoctor(t *testing.T) {
 	start := time.Now()
 	now := start.Add(-2 * time.Hour)
@@ -342,28 +342,28 @@ func TestBucketOfAKilledDoctor(t *testing.T) {
 	}
 }
 
-// A redirect that does not make content harmless, and one that cannot be
-// followed, are told without the signature.
+// A redirect without the content header fields and one that cannot be followed are
+// reported, without the signature.
 func TestBucketWithBadRedirects(t *testing.T) {
 	server := serve(t, s3server.Quirks{})
 	b := bucketOf(t, server)
 	b.RedirectDownloads = time.Hour
-	b.HTTP = &http.Client{Transport: stripped{}}
+	b.HTTP = &http.Client{Transport: withoutDisposition{}}
 	text, _ := examined(t.Context(), b)
 	if !strings.Contains(text, "missing  downloads from the service (-s3-redirect-downloads): the service does not answer with the type") {
 		t.Error(text)
 	}
-	b.HTTP = &http.Client{Transport: failing{}}
+	b.HTTP = &http.Client{Transport: failingTransport{}}
 	text, _ = examined(t.Context(), b)
-	if !strings.Contains(text, "missing  downloads from the service (-s3-redirect-downloads): no way") || strings.Contains(text, "X-Amz") {
+	if !strings.Contains(text, "missing  downloads from the service (-s3-redirect-downloads): unreachable") || strings.Contains(text, "X-Amz") {
 		t.Error(text)
 	}
 }
 
-// stripped is a way to the service on which headers are lost.
-type stripped struct{}
+// withoutDisposition is a transport that removes the Content-Disposition.
+type withoutDisposition struct{}
 
-func (stripped) RoundTrip(r *http.Request) (*http.Response, error) {
+func (withoutDisposition) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil {
 		answer.Header.Del("Content-Disposition")
@@ -371,6 +371,8 @@ func (stripped) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-type failing struct{}
+type failingTransport struct{}
 
-func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("no way") }
+func (failingTransport) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, fmt.Errorf("unreachable")
+}

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// mounted is a file system in memory.
+// mounted mounts a file system in memory.
 func mounted(t *testing.T, options string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -80,8 +80,8 @@ func TestDirectoryWithoutInodes(t *testing.T) {
 	wantLine(t, text, "missing  directory .*no space left on device; make room")
 }
 
-// Data that its user cannot change may be complete, so it is no more than
-// warned of.
+// Data that the user cannot write may be of a complete upload: it is only a
+// warning.
 func TestDirectoryWithAFileOfAnother(t *testing.T) {
 	dir := mounted(t, "size=4m")
 	for name, content := range map[string]string{"a": "12345", "a.info": `{"ID":"a","Size":9}`} {

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// inspected returns what a doctor says of a directory.
+// inspected returns the report of a directory.
 func inspected(ctx context.Context, d doctor.Directory) (text string, good bool) {
 	var out bytes.Buffer
 	report := doctor.NewReport(&out)
@@ -22,7 +22,7 @@ func inspected(ctx context.Context, d doctor.Directory) (text string, good bool)
 	return out.String(), report.Good()
 }
 
-// wantNames compares what a directory holds.
+// wantNames compares the names in a directory.
 func wantNames(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -34,7 +34,7 @@ func wantNames(t *testing.T, dir string, want ...string) {
 		names = append(names, entry.Name())
 	}
 	if strings.Join(names, " ") != strings.Join(want, " ") {
-		t.Errorf("%s holds %q, want %q", dir, names, want)
+		t.Errorf("%s has %q, want %q", dir, names, want)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestGoodDirectory(t *testing.T) {
 	wantNames(t, root)
 }
 
-func TestDirectoryThatIsStillToBeMade(t *testing.T) {
+func TestDirectoryThatDoesNotExist(t *testing.T) {
 	parent := t.TempDir()
 	text, good := inspected(t.Context(), doctor.Directory{Path: filepath.Join(parent, "a", "b")})
 	if !good {
@@ -71,7 +71,7 @@ func TestDirectoryThatIsStillToBeMade(t *testing.T) {
 	wantNames(t, parent)
 }
 
-func TestDirectoryThatIsNone(t *testing.T) {
+func TestDirectoryThatIsAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -88,8 +88,7 @@ func TestDirectoryThatIsNone(t *testing.T) {
 	wantLine(t, text, `missing  directory .*/file \(-storage-root\): `)
 }
 
-// Records of tusd v2 are told apart from ours by their version, and locks may
-// be in use.
+// Records without a version are of tusd v2. Lock files are only a warning.
 func TestDirectoryWithUploads(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
@@ -114,8 +113,8 @@ func TestDirectoryWithUploads(t *testing.T) {
 	wantNames(t, dir, ".tusd.d", "broken.info", "deep", "one", "one.info", "one.lock", "two.info")
 }
 
-// An inspection that is ended leaves nothing, nor does one of which another
-// was killed.
+// A cancelled inspection leaves nothing. The next inspection removes the old files
+// of a killed one.
 func TestDirectoryLeftClean(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())

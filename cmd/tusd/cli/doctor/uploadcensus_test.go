@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Of a directory with many files only as many are read as are looked at.
+// The memory of a census is bounded: it reads no more names than it examines.
 func TestCensusOfManyFiles(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 20_000 {
