@@ -95,29 +95,6 @@ func TestUnixSocketOfTheNextServer(t *testing.T) {
 	}
 }
 
-func TestStartupLines(t *testing.T) {
-	d := start(t)
-	lines := strings.Split(strings.TrimSpace(startupOf(d)), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "You can now upload files to: http://127.0.0.1:") {
-		t.Errorf("last line: %s", last)
-	}
-	code, stdout, _ := run("-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir(), "-show-startup-logs=false")
-	if code != exitOK || strings.Contains(stdout, "pload") {
-		t.Errorf("exit code %d, unexpected start-up lines: %s", code, stdout)
-	}
-}
-
-// startupOf returns the output of a daemon without its log lines.
-func startupOf(d *testDaemon) string {
-	var startup strings.Builder
-	for line := range strings.Lines(d.stdout.String()) {
-		if !strings.HasPrefix(line, "time=") {
-			startup.WriteString(line)
-		}
-	}
-	return startup.String()
-}
-
 // HTTP/2 without TLS is served only with -enable-h2c.
 func TestH2C(t *testing.T) {
 	t.Parallel()

@@ -152,8 +152,8 @@ func TestDirectoryBehindALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := start(t, "-upload-dir", link)
-	wantDownload(t, d.url+finished, "hello world")
-	tus(t, "PATCH", d.url+half, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
+	wantDownload(t, d.url+idFinished, "hello world")
+	tus(t, "PATCH", d.url+idIncomplete, "world", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 11")
 }
 
 // TestWindowsDoc compares the windows of HTTP/2 in docs/migrating.md with the code.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -55,21 +54,6 @@ func TestPublicMux(t *testing.T) {
 			t.Errorf("GET %s: %q", c.path, w.Body)
 		}
 	}
-}
-
-// fetch sends a GET and returns the status and the body.
-func fetch(t *testing.T, url string) (status int, body string) {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(content)
 }
 
 // adminPages maps the paths of the pages for operators to a part of their content.

@@ -2,59 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/tus/tusd/internal/tusclient"
 )
-
-// answered is a complete answer.
-type answered struct {
-	status int
-	header http.Header
-	body   string
-}
-
-// send sends a request with header lines of the form "Name: value".
-func send(t *testing.T, method, url, content string, header ...string) answered {
-	t.Helper()
-	a, err := tusclient.Do(method, url, []byte(content), header...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answered{a.Status, a.Header, string(a.Body)}
-}
-
-// tus is send for requests of tus 1.0.
-func tus(t *testing.T, method, url, content string, header ...string) answered {
-	t.Helper()
-	header = append(header, tusclient.Version)
-	if content != "" {
-		header = append(header, tusclient.OffsetStream)
-	}
-	return send(t, method, url, content, header...)
-}
-
-// want checks the status and header lines of an answer. A line without a value must be
-// absent.
-func (a answered) want(t *testing.T, status int, header ...string) answered {
-	t.Helper()
-	if a.status != status {
-		t.Errorf("status %d, want %d: %s", a.status, status, a.body)
-	}
-	for _, line := range header {
-		name, value, _ := strings.Cut(line, ": ")
-		if got := strings.Join(a.header.Values(name), "\n"); got != value {
-			t.Errorf("%s: %q, want %q", name, got, value)
-		}
-	}
-	return a
-}
 
 // recordOfV2 returns a record like tusd v2.10 writes it.
 func recordOfV2(dir, id, fields string) string {
@@ -64,15 +18,15 @@ func recordOfV2(dir, id, fields string) string {
 
 // The ids in a directory of tusd v2.10.
 const (
-	half     = "0123456789abcdef0123456789abcdef"
-	finished = "11111111111111111111111111111111"
-	deferred = "22222222222222222222222222222222"
-	first    = "33333333333333333333333333333333" // a partial
-	second   = "44444444444444444444444444444444" // another
-	final    = "55555555555555555555555555555555" // of both
-	sloping  = "customers/17/report.pdf"
-	ancient  = "66666666666666666666666666666666" // of tusd 0.x
-	broken   = "77777777777777777777777777777777"
+	idIncomplete    = "0123456789abcdef0123456789abcdef"
+	idFinished      = "11111111111111111111111111111111"
+	idDeferred      = "22222222222222222222222222222222"
+	idFirstPartial  = "33333333333333333333333333333333" // a partial
+	idSecondPartial = "44444444444444444444444444444444" // another
+	idFinal         = "55555555555555555555555555555555" // of both
+	idWithSlashes   = "customers/17/report.pdf"
+	idOfV0          = "66666666666666666666666666666666" // of tusd 0.x
+	idBroken        = "77777777777777777777777777777777"
 )
 
 // directoryOfV2 creates a directory like a killed tusd v2.10 leaves it: uploads in all
@@ -87,26 +41,26 @@ func directoryOfV2(t *testing.T) string {
 	partial := func(size int) string {
 		return fmt.Sprintf(`"Size":%d,"SizeIsDeferred":false,"Offset":0,"MetaData":{},"IsPartial":true,"IsFinal":false,"PartialUploads":null`, size)
 	}
-	whole := fmt.Sprintf(`"IsPartial":false,"IsFinal":true,"PartialUploads":[%q,%q]`, first, second)
+	whole := fmt.Sprintf(`"IsPartial":false,"IsFinal":true,"PartialUploads":[%q,%q]`, idFirstPartial, idSecondPartial)
 	for name, content := range map[string]string{
-		half: "hello ", half + ".info": recordOfV2(dir, half, eleven(plain)),
-		half + ".lock": "1\n", half + ".stop": "", // process 1 is running
+		idIncomplete: "hello ", idIncomplete + ".info": recordOfV2(dir, idIncomplete, eleven(plain)),
+		idIncomplete + ".lock": "1\n", idIncomplete + ".stop": "", // process 1 is running
 
-		finished: "hello world", finished + ".info": recordOfV2(dir, finished, eleven(plain)), finished + ".lock": "4194304\n",
+		idFinished: "hello world", idFinished + ".info": recordOfV2(dir, idFinished, eleven(plain)), idFinished + ".lock": "4194304\n",
 
-		deferred:           "hello ",
-		deferred + ".info": recordOfV2(dir, deferred, `"Size":0,"SizeIsDeferred":true,"Offset":0,"MetaData":{},`+plain),
+		idDeferred:           "hello ",
+		idDeferred + ".info": recordOfV2(dir, idDeferred, `"Size":0,"SizeIsDeferred":true,"Offset":0,"MetaData":{},`+plain),
 
-		first: "hello ", first + ".info": recordOfV2(dir, first, partial(6)),
-		second: "wor", second + ".info": recordOfV2(dir, second, partial(5)),
-		final: "hello world", final + ".info": recordOfV2(dir, final, eleven(whole)),
+		idFirstPartial: "hello ", idFirstPartial + ".info": recordOfV2(dir, idFirstPartial, partial(6)),
+		idSecondPartial: "wor", idSecondPartial + ".info": recordOfV2(dir, idSecondPartial, partial(5)),
+		idFinal: "hello world", idFinal + ".info": recordOfV2(dir, idFinal, eleven(whole)),
 
-		sloping: "hello ", sloping + ".info": recordOfV2(dir, sloping, eleven(plain)), sloping + ".lock": "4194304\n",
+		idWithSlashes: "hello ", idWithSlashes + ".info": recordOfV2(dir, idWithSlashes, eleven(plain)), idWithSlashes + ".lock": "4194304\n",
 
-		ancient + ".bin":  "hello ",
-		ancient + ".info": fmt.Sprintf(`{"ID":%q,"Size":11,"Offset":0,"MetaData":{"filename":"old.txt"},%s}`, ancient, plain),
+		idOfV0 + ".bin":  "hello ",
+		idOfV0 + ".info": fmt.Sprintf(`{"ID":%q,"Size":11,"Offset":0,"MetaData":{"filename":"old.txt"},%s}`, idOfV0, plain),
 
-		broken: "hello ", broken + ".info": recordOfV2(dir, broken, eleven(plain))[:50],
+		idBroken: "hello ", idBroken + ".info": recordOfV2(dir, idBroken, eleven(plain))[:50],
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -124,13 +78,13 @@ func TestTakeOver(t *testing.T) {
 	dir := directoryOfV2(t)
 	d := start(t, "-upload-dir", dir)
 	for name, test := range map[string]func(*testing.T, *testDaemon){
-		"half":     takesOverHalf,
-		"finished": takesOverFinished,
-		"deferred": takesOverDeferred,
-		"partials": takesOverPartials,
-		"slashes":  func(t *testing.T, d *testDaemon) { takesOverNamed(t, d, sloping) },
-		"0.x":      func(t *testing.T, d *testDaemon) { takesOverNamed(t, d, ancient) },
-		"broken":   takesOverBroken,
+		"incomplete": takesOverIncomplete,
+		"finished":   takesOverFinished,
+		"deferred":   takesOverDeferred,
+		"partials":   takesOverPartials,
+		"slashes":    func(t *testing.T, d *testDaemon) { takesOverNamed(t, d, idWithSlashes) },
+		"0.x":        func(t *testing.T, d *testDaemon) { takesOverNamed(t, d, idOfV0) },
+		"broken":     takesOverBroken,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, d) })
 	}
@@ -139,8 +93,8 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-func takesOverHalf(t *testing.T, d *testDaemon) {
-	u := d.url + half
+func takesOverIncomplete(t *testing.T, d *testDaemon) {
+	u := d.url + idIncomplete
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Length: 11",
 		"Upload-Metadata: filename aGVsbG8udHh0,filetype dGV4dC9wbGFpbg==", "Upload-Defer-Length", "Upload-Concat")
 	tus(t, "PATCH", u, "wo", "Upload-Offset: 6").want(t, 204, "Upload-Offset: 8")
@@ -150,7 +104,7 @@ func takesOverHalf(t *testing.T, d *testDaemon) {
 }
 
 func takesOverFinished(t *testing.T, d *testDaemon) {
-	u := d.url + finished
+	u := d.url + idFinished
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11")
 	got := wantDownload(t, u, "hello world")
 	got.want(t, 200, "Content-Type: text/plain", `Content-Disposition: inline; filename="hello.txt"`)
@@ -159,7 +113,7 @@ func takesOverFinished(t *testing.T, d *testDaemon) {
 }
 
 func takesOverDeferred(t *testing.T, d *testDaemon) {
-	u := d.url + deferred
+	u := d.url + idDeferred
 	tus(t, "HEAD", u, "").want(t, 200, "Upload-Offset: 6", "Upload-Defer-Length: 1", "Upload-Length", "Upload-Metadata")
 	tus(t, "PATCH", u, "world", "Upload-Offset: 6", "Upload-Length: 11").want(t, 204, "Upload-Offset: 11")
 	wantDownload(t, u, "hello world")
@@ -169,15 +123,15 @@ func takesOverDeferred(t *testing.T, d *testDaemon) {
 // takesOverPartials completes a partial upload, concatenates it with others, and reads a
 // final upload of tusd v2.
 func takesOverPartials(t *testing.T, d *testDaemon) {
-	tus(t, "HEAD", d.url+final, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11",
-		"Upload-Concat: final;"+d.url+first+" "+d.url+second)
-	tus(t, "HEAD", d.url+second, "").want(t, 200, "Upload-Offset: 3", "Upload-Concat: partial")
-	tus(t, "PATCH", d.url+second, "ld", "Upload-Offset: 3").want(t, 204, "Upload-Offset: 5")
+	tus(t, "HEAD", d.url+idFinal, "").want(t, 200, "Upload-Offset: 11", "Upload-Length: 11",
+		"Upload-Concat: final;"+d.url+idFirstPartial+" "+d.url+idSecondPartial)
+	tus(t, "HEAD", d.url+idSecondPartial, "").want(t, 200, "Upload-Offset: 3", "Upload-Concat: partial")
+	tus(t, "PATCH", d.url+idSecondPartial, "ld", "Upload-Offset: 3").want(t, 204, "Upload-Offset: 5")
 	third := tus(t, "POST", d.url, "!", "Upload-Length: 1", "Upload-Concat: partial").want(t, 201).header.Get("Location")
-	list := strings.Join([]string{d.url + first, "/files/" + second, third}, " ")
+	list := strings.Join([]string{d.url + idFirstPartial, "/files/" + idSecondPartial, third}, " ")
 	concatenated := tus(t, "POST", d.url, "", "Upload-Concat: final;"+list).want(t, 201).header.Get("Location")
 	wantDownload(t, concatenated, "hello world!")
-	for _, u := range []string{d.url + final, d.url + first, d.url + second, third, concatenated} {
+	for _, u := range []string{d.url + idFinal, d.url + idFirstPartial, d.url + idSecondPartial, third, concatenated} {
 		terminated(t, u)
 	}
 }
@@ -192,10 +146,10 @@ func takesOverNamed(t *testing.T, d *testDaemon, id string) {
 
 // takesOverBroken reads a record that was cut by a power failure.
 func takesOverBroken(t *testing.T, d *testDaemon) {
-	tus(t, "HEAD", d.url+broken, "").want(t, 404)
-	tus(t, "DELETE", d.url+broken, "").want(t, 204)
+	tus(t, "HEAD", d.url+idBroken, "").want(t, 404)
+	tus(t, "DELETE", d.url+idBroken, "").want(t, 204)
 	await(t, "a warning that names the record", func() bool {
-		return regexp.MustCompile(`level=WARN .*` + broken + `\.info`).MatchString(d.stdout.String())
+		return regexp.MustCompile(`level=WARN .*` + idBroken + `\.info`).MatchString(d.stdout.String())
 	})
 }
 

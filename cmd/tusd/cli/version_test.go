@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -62,6 +63,35 @@ func writeProgram(t *testing.T, dir string) {
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestDescribeBuild(t *testing.T) {
+	info := &debug.BuildInfo{
+		Main:     debug.Module{Version: "v9.9.9"},
+		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "today"}},
+	}
+	for _, c := range []struct {
+		name   string
+		linked build
+		info   *debug.BuildInfo
+		want   build
+	}{
+		{"linked", build{"v1", "c", "d"}, info, build{"v1", "c", "d"}},
+		{"go install", build{}, info, build{"v9.9.9", "abc", "today"}},
+		{"both", build{version: "v1"}, info, build{"v1", "abc", "today"}},
+		{"nothing", build{}, nil, build{"unknown", "unknown", "unknown"}},
+		{"go run", build{}, &debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, build{"devel", "unknown", "unknown"}},
+		{"go build of changed files", build{}, &debug.BuildInfo{
+			Main:     debug.Module{Version: "v0.0.0-20261128212203-0123456789ab+dirty"},
+			Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}},
+		}, build{"v0.0.0-20261128212203-0123456789ab+dirty", "0123456789abcdef (modified)", "20261128212203"}},
+		{"go install of a commit", build{}, &debug.BuildInfo{Main: debug.Module{Version: "v1.2.4-0.20261128212203-0123456789ab"}},
+			build{"v1.2.4-0.20261128212203-0123456789ab", "0123456789ab", "20261128212203"}},
+	} {
+		if got := describeBuild(c.linked, c.info); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
 }
