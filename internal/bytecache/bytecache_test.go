@@ -13,10 +13,10 @@ func newTest() *Cache[string, string] {
 		func(value string) bool { return value != "" && value[0] == 'P' })
 }
 
-// value has so many bytes of its own.
+// value returns a value of n bytes.
 func value(n int) string { return string(make([]byte, n)) }
 
-// The bytes count, whatever the number of values, and the oldest go first.
+// The budget bounds the bytes for any size of values. The oldest values are evicted first.
 func TestBudget(t *testing.T) {
 	for _, size := range []int{0, 100, testBudget / 10} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -33,18 +33,18 @@ func TestBudget(t *testing.T) {
 			}
 			for i := range n {
 				if _, ok := c.Get(fmt.Sprint(i)); ok != (i >= n-c.Len()) {
-					t.Fatalf("value %d of %d, with %d kept: %t", i, n, c.Len(), ok)
+					t.Fatalf("value %d of %d, with %d in the cache: %t", i, n, c.Len(), ok)
 				}
 			}
 			if len(c.slots) > 2*testBudget/100 {
-				t.Errorf("%d slots: those of evicted values are not used again", len(c.slots))
+				t.Errorf("%d slots: those of evicted values are not reused", len(c.slots))
 			}
 		})
 	}
 }
 
-// A stranger's many values do not evict one that is in use.
-func TestWhatIsInUseStays(t *testing.T) {
+// Many new values do not evict a value that is read again and again.
+func TestUsedValueIsNotEvicted(t *testing.T) {
 	c := newTest()
 	c.Put("used", value(10))
 	for i := range 10_000 {
@@ -55,20 +55,20 @@ func TestWhatIsInUseStays(t *testing.T) {
 	}
 }
 
-func TestTooLargeIsNotKept(t *testing.T) {
+func TestTooLargeValueIsNotStored(t *testing.T) {
 	c := newTest()
 	c.Put("a", value(10))
 	c.Put("b", value(10))
 	c.Put("a", value(testBudget/8))
 	if _, ok := c.Get("a"); ok {
-		t.Error("the value before, or one that is too large, is kept")
+		t.Error("the old value, or one that is too large, is in the cache")
 	}
 	if _, ok := c.Get("b"); !ok || c.Len() != 1 {
 		t.Errorf("the other value: %t, values: %d", ok, c.Len())
 	}
 }
 
-// Pinned values stay, and go like others when they are not pinned any more.
+// Pinned values are not evicted. When they are not pinned any more, they can be evicted.
 func TestPinned(t *testing.T) {
 	c := newTest()
 	const pinned = 100
@@ -76,7 +76,7 @@ func TestPinned(t *testing.T) {
 		c.Put(fmt.Sprint("pinned", i), "P"+value(testBudget/50))
 	}
 	if c.Bytes() < testBudget {
-		t.Fatal("this test is blind")
+		t.Fatal("the pinned values do not exceed the budget")
 	}
 	for i := range 1000 {
 		c.Put(fmt.Sprint(i), value(100))
@@ -88,7 +88,7 @@ func TestPinned(t *testing.T) {
 	}
 	over := c.Bytes()
 	if over > pinned*testBudget/40 {
-		t.Errorf("%d bytes, far more than what is pinned", over)
+		t.Errorf("%d bytes, far more than the pinned values", over)
 	}
 	for i := range pinned {
 		c.Put(fmt.Sprint("pinned", i), "")
@@ -98,7 +98,7 @@ func TestPinned(t *testing.T) {
 	}
 }
 
-// Against a plain map: what is there is what was put last, and all sums hold.
+// Random operations are compared with a map: Get returns the last value, and the sums are right.
 func TestRandomOperations(t *testing.T) {
 	c, model := newTest(), make(map[string]string)
 	for range 100_000 {
@@ -123,7 +123,7 @@ func TestRandomOperations(t *testing.T) {
 		bytes, n = bytes+c.sizeOf(key, v), n+1
 	}
 	if n != c.Len() || int64(bytes) != c.Bytes() || c.Bytes() > testBudget {
-		t.Errorf("%d values of %d bytes, counted are %d of %d", n, bytes, c.Len(), c.Bytes())
+		t.Errorf("%d values of %d bytes, Len and Bytes are %d and %d", n, bytes, c.Len(), c.Bytes())
 	}
 }
 

@@ -15,15 +15,15 @@ func newWork(grace time.Duration) (work *Graceful, lose context.CancelCauseFunc,
 	return &Graceful{Lazy: Lazy{Parent: lease}, Client: client, Grace: grace}, lose, leave
 }
 
-// wantOpen only asks, since waiting would change the context.
+// wantOpen calls Err only, since Done would start a timer or a watch of the client.
 func wantOpen(t *testing.T, ctx context.Context) {
 	t.Helper()
 	if err := ctx.Err(); err != nil {
-		t.Errorf("it has ended: %v", err)
+		t.Errorf("the context has ended: %v", err)
 	}
 }
 
-// wantEnded asks in every way, also through a new child.
+// wantEnded checks Err, Cause and Done of a context and of a new child.
 func wantEnded(t *testing.T, ctx context.Context, cause error) {
 	t.Helper()
 	if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(context.Cause(ctx), cause) {
@@ -35,7 +35,7 @@ func wantEnded(t *testing.T, ctx context.Context, cause error) {
 		select {
 		case <-c.Done():
 		default:
-			t.Error("the channel of its end is open")
+			t.Error("the channel of Done is open")
 		}
 		if !errors.Is(context.Cause(c), cause) {
 			t.Errorf("cause %v, want %v", context.Cause(c), cause)
@@ -43,7 +43,7 @@ func wantEnded(t *testing.T, ctx context.Context, cause error) {
 	}
 }
 
-// errLost is the cause with which a lease ends that was lost.
+// errLost is the cause of the end of a lost lease.
 var errLost = errors.New("lost")
 
 func TestGraceful(t *testing.T) {
@@ -59,7 +59,7 @@ func TestGraceful(t *testing.T) {
 			leave()
 			lose(errLost)
 		}},
-		{"client gone", context.Canceled, func(work *Graceful, _ context.CancelCauseFunc, leave context.CancelFunc) {
+		{"client disconnected", context.Canceled, func(work *Graceful, _ context.CancelCauseFunc, leave context.CancelFunc) {
 			leave()
 			synctest.Wait()
 			wantOpen(t, work)
@@ -72,7 +72,7 @@ func TestGraceful(t *testing.T) {
 		for _, waited := range []bool{false, true} {
 			name := c.what
 			if waited {
-				name += ", waited for"
+				name += ", with a waiter"
 			}
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestGraceful(t *testing.T) {
 	}
 }
 
-// A waiter is woken also by a client whose end nothing has noticed before.
+// Done of a context whose client has disconnected before is closed after the grace period.
 func TestGracefulWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		work, _, leave := newWork(time.Minute)
@@ -107,8 +107,8 @@ func TestGracefulWakes(t *testing.T) {
 	})
 }
 
-// watchedClient is a client's context that does not end and counts who waits for
-// that.
+// watchedClient is a client's context that does not end. It counts the AfterFuncs that
+// are registered.
 type watchedClient struct {
 	context.Context
 	done     chan struct{}
@@ -125,30 +125,30 @@ func (c *watchedClient) AfterFunc(func()) (stop func() bool) {
 	}
 }
 
-// A hold that is over leaves no watch over a client that stays: the server is
-// one, too.
-func TestGracefulForgetsItsClient(t *testing.T) {
+// Cancel removes the AfterFunc from the client's context, which may live longer: it can
+// be that of the server.
+func TestGracefulCancelRemovesAfterFunc(t *testing.T) {
 	client := &watchedClient{Context: context.Background(), done: make(chan struct{})}
 	work := &Graceful{Lazy: Lazy{Parent: context.Background()}, Client: client, Grace: time.Minute}
 	work.Done()
 	if client.watchers != 1 {
-		t.Fatalf("%d watch the client of work that somebody waits for", client.watchers)
+		t.Fatalf("%d AfterFuncs while Done is used, want 1", client.watchers)
 	}
 	work.Cancel()
 	if client.watchers != 0 {
-		t.Errorf("%d watch the client of work that is over", client.watchers)
+		t.Errorf("%d AfterFuncs after Cancel, want 0", client.watchers)
 	}
 }
 
-// Nor a timer for a client that goes, before the end or after it.
-func TestGracefulForgetsTheTime(t *testing.T) {
+// Cancel stops the timer of the grace period, and none starts after it.
+func TestGracefulCancelStopsTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		work, _, leave := newWork(time.Minute)
 		leave()
 		wantOpen(t, work)
 		work.Cancel()
 		if work.timer == nil || work.timer.Stop() {
-			t.Error("the grace period of a client that went before goes on")
+			t.Error("the timer of a client that disconnected before is running")
 		}
 		work, _, leave = newWork(time.Minute)
 		work.Done()
@@ -156,7 +156,7 @@ func TestGracefulForgetsTheTime(t *testing.T) {
 		leave()
 		synctest.Wait()
 		if work.Err(); work.timer != nil {
-			t.Error("a grace period begins after the end")
+			t.Error("a timer was started after Cancel")
 		}
 	})
 }

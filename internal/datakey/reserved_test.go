@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd/internal/datakey"
 )
 
-// A name that stores reserve is not a valid id.
+// A reserved name is not a valid id.
 func TestReservedIsNoID(t *testing.T) {
 	names := []string{".tusd", ".tusd.d"}
 	for _, suffix := range datakey.ReservedSuffixes {

@@ -13,12 +13,12 @@ var templates = map[string]bool{
 	"": true, "{id}": true, "{date}/{id}/{filename}": true, "raw/{id}.{filename}": true, "{id}{filename}": true, "a{id}b": true, "{id}/{id}": true,
 	"हिन्दी/{id}": true, "a b/{id}": true, ".{id}": true, "console/{id}": true, "com/{id}": true, "com10/{id}": true, "...{id}": true,
 
-	// Two uploads would have one place, or not one below the directory.
+	// Two uploads would have the same key, or the key is not below the directory.
 	"a/{id}/..": false, "{id}/..": false, "{id}/../a": false, "a/../{id}": false, "../{id}": false, "..": false, "{id}/.": false,
 	"./{id}": false, "a/./{id}": false, "a//{id}": false, "{id}//a": false, "/{id}": false, "{id}/": false, "/": false, "//{id}": false,
 	"{filename}": false, "{date}": false, "a": false, "{ID}": false, "{ id }": false, "{id": false, "id}": false,
 	`a\{id}`: false, `{id}\..`: false, `C:\{id}`: false, "c:{id}": false, "C:/{id}": false, "{id}:a": false,
-	// Names that the store or Windows uses, or that cannot be.
+	// Names that the store or Windows reserves, and invalid names.
 	"{id}.info": false, "{id}.INFO": false, "{id}.part": false, "{id}.lock": false, "{id}.stop": false, "{id}.undo": false, "a.info/{id}": false,
 	".tusd.d/{id}": false, ".TUSD/{id}": false, "a/.tusd{id}": false,
 	"con/{id}": false, "{id}/NUL": false, "Aux.txt/{id}": false, "com1/{id}": false, "LPT9.a/{id}": false, "prn /{id}": false,

@@ -10,7 +10,7 @@ import (
 	"github.com/tus/tusd/internal/deadline"
 )
 
-// recorder is a ResponseWriter that remembers the deadlines it is given.
+// recorder is a ResponseWriter that records the deadlines that are set.
 type recorder struct {
 	http.ResponseWriter // nil
 	read, write         time.Time
@@ -37,7 +37,7 @@ const idle = 8 * time.Second
 
 var errAbort = errors.New("aborted")
 
-// withRequest runs test on the deadlines of a request with a body.
+// withRequest runs test with the deadlines of a request with a body.
 func withRequest(t *testing.T, test func(t *testing.T, d *deadline.Request, r *recorder)) {
 	synctest.Test(t, func(t *testing.T) {
 		var d deadline.Request
@@ -55,7 +55,7 @@ func wantTime(t *testing.T, what string, got, want time.Time) {
 	}
 }
 
-func TestReadFollowsProgress(t *testing.T) {
+func TestReadDeadlineFollowsProgress(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		wantTime(t, "read", r.read, time.Time{})
 		for range 3 {
@@ -70,8 +70,8 @@ func TestReadFollowsProgress(t *testing.T) {
 	})
 }
 
-// Many small reads cost few system calls.
-func TestSmallStepsSetNothing(t *testing.T) {
+// Many small reads and writes set few deadlines.
+func TestSmallReadsSetFewDeadlines(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		for range 100 {
 			d.BeforeRead(time.Now())
@@ -103,8 +103,8 @@ func TestAbortIsSticky(t *testing.T) {
 	})
 }
 
-// A closed request sets nothing: the connection may serve the next one.
-func TestClosedSetsNothing(t *testing.T) {
+// A closed request sets no deadline: the connection may serve the next request.
+func TestNoDeadlineAfterClose(t *testing.T) {
 	for _, http1 := range []bool{true, false} {
 		withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 			d.BeforeRead(time.Now())
@@ -137,7 +137,7 @@ func TestWarnsOnce(t *testing.T) {
 	})
 }
 
-// A hastened request ends the reading, and an answer that does not move.
+// Hasten ends reading at once, and a write that makes no progress soon.
 func TestHasten(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		d.BeforeRead(time.Now())
@@ -155,7 +155,7 @@ func TestHasten(t *testing.T) {
 	})
 }
 
-func TestHastenLeavesWhatMoves(t *testing.T) {
+func TestHastenLeavesProgress(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		d.BeforeWrite()
 		d.Hasten(errAbort)
@@ -165,12 +165,12 @@ func TestHastenLeavesWhatMoves(t *testing.T) {
 			d.BeforeWrite()
 		}
 		if err := d.BeforeRead(time.Now()); err != nil {
-			t.Errorf("what has arrived is not read: %v", err)
+			t.Errorf("received bytes are not read: %v", err)
 		}
 	})
 }
 
-// What the server itself does has no limit.
+// Hasten sets no deadline while the server neither reads nor writes.
 func TestHastenLeavesWork(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		d.BeforeRead(time.Now())
@@ -183,11 +183,11 @@ func TestHastenLeavesWork(t *testing.T) {
 	})
 }
 
-// The rest of a body is not waited for either.
+// Hasten also ends the wait for the unread rest of a body.
 func TestHastenEndsDraining(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		if !d.Bound(errAbort, time.Now().Add(time.Hour)) {
-			t.Fatal("nothing to be had")
+			t.Fatal("Bound returns false")
 		}
 		d.Hasten(errAbort)
 		if in := time.Until(r.read); in > time.Second {
@@ -197,7 +197,7 @@ func TestHastenEndsDraining(t *testing.T) {
 	withRequest(t, func(t *testing.T, d *deadline.Request, r *recorder) {
 		d.Hasten(errAbort)
 		if !d.Bound(errAbort, time.Now().Add(time.Hour)) {
-			t.Fatal("nothing to be had")
+			t.Fatal("Bound returns false")
 		}
 		if in := time.Until(r.read); in > time.Second {
 			t.Errorf("read deadline in %v", in)

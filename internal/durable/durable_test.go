@@ -24,14 +24,14 @@ func newTree(t *testing.T, hook Hook) (*Tree, string) {
 	return tree, dir
 }
 
-// Who calls while a run is under way may have changed something that the run
-// did not see: all of them share the next one.
+// Callers that come during a run share the next run: the current one may not include
+// their changes.
 func TestGroupSharesTheNextRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g group
 		var runs atomic.Int32
-		gate := make(chan struct{})
-		run := func() error { runs.Add(1); <-gate; return nil }
+		release := make(chan struct{})
+		run := func() error { runs.Add(1); <-release; return nil }
 		call := func() { go func() { g.do("a", run) }() }
 		call()
 		synctest.Wait()
@@ -42,27 +42,27 @@ func TestGroupSharesTheNextRun(t *testing.T) {
 		if got := runs.Load(); got != 1 {
 			t.Fatalf("%d runs at once, want 1", got)
 		}
-		gate <- struct{}{}
+		release <- struct{}{}
 		synctest.Wait()
-		gate <- struct{}{}
+		release <- struct{}{}
 		synctest.Wait()
 		if got := runs.Load(); got != 2 {
 			t.Errorf("%d runs for 11 calls, want 2", got)
 		}
 		if len(g.queues) != 0 {
-			t.Error("the group keeps what is over")
+			t.Error("a queue is left after the last run")
 		}
 	})
 }
 
-// Keys do not wait for each other, and each caller gets its own run's error.
+// Keys do not wait for each other, and each caller gets the error of its own run.
 func TestGroupKeysAndErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g group
 		first, second := errors.New("first"), errors.New("second")
-		gate := make(chan struct{})
+		release := make(chan struct{})
 		results := make(chan error, 3)
-		go func() { results <- g.do("a", func() error { <-gate; return first }) }()
+		go func() { results <- g.do("a", func() error { <-release; return first }) }()
 		synctest.Wait()
 		for range 2 {
 			go func() { results <- g.do("a", func() error { return second }) }()
@@ -71,7 +71,7 @@ func TestGroupKeysAndErrors(t *testing.T) {
 		if err := g.do("b", func() error { return nil }); err != nil {
 			t.Error(err)
 		}
-		close(gate)
+		close(release)
 		got := map[error]int{<-results: 1}
 		got[<-results]++
 		got[<-results]++
@@ -81,9 +81,9 @@ func TestGroupKeysAndErrors(t *testing.T) {
 	})
 }
 
-// With every fault at every step, a replaced file is the old or the new one
-// and no temporary file stays.
-func TestReplaceSweep(t *testing.T) {
+// A fault is injected at each step of Replace. The file is the old or the new one, and no
+// temporary file is left.
+func TestReplaceWithFaultAtEachStep(t *testing.T) {
 	fault := errors.New("fault")
 	for at := 1; ; at++ {
 		seen, fired := 0, false
@@ -115,7 +115,7 @@ func TestReplaceSweep(t *testing.T) {
 			t.Errorf("fault %d: the file has %q, %v after %v", at, got, readErr, err)
 		}
 		left, _ := os.ReadDir(filepath.Join(dir, "tmp"))
-		if len(left) > 1 || len(left) == 1 && !fired { // one: made, but nobody learned of it
+		if len(left) > 1 || len(left) == 1 && !fired { // one: created before the fault was returned
 			t.Errorf("fault %d: %d temporary files are left", at, len(left))
 		}
 		if !fired {
@@ -144,7 +144,7 @@ func TestCreateNew(t *testing.T) {
 	}
 }
 
-// Syncs and write-back work on this system's files.
+// Sync and write-back succeed on files of this system.
 func TestSyncs(t *testing.T) {
 	tree, _ := newTree(t, nil)
 	f, err := tree.Create("a", 0o644)

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// Who cannot write to the file of locks cannot take locks on it either.
-func TestLockFileIsNotForReaders(t *testing.T) {
+// Users who must not write to the lock file must not read it either, since a reader could lock it.
+func TestLockFilePermissions(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("permissions are others there")
+		t.Skip("Windows has other permissions")
 	}
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)

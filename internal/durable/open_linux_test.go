@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// linked is a tree with links of all kinds beside a directory that names must
-// not reach.
-func linked(t *testing.T) *Tree {
+// newTreeWithLinks returns a tree with links of all kinds, inside the tree and to a
+// directory outside.
+func newTreeWithLinks(t *testing.T) *Tree {
 	t.Helper()
 	tree, dir := newTree(t, nil)
 	outside := t.TempDir()
@@ -31,10 +31,10 @@ func linked(t *testing.T) *Tree {
 	return tree
 }
 
-// Links may lead from one place of the tree to another. No name leads out of
-// it, and no link is opened itself, whether the kernel watches or os.Root.
-func TestNoNameLeadsOut(t *testing.T) {
-	tree := linked(t)
+// Links inside the tree are followed. No name leads out of the tree, and a link as the last
+// element is not opened, neither with openat2 nor with os.Root.
+func TestNamesStayInTree(t *testing.T) {
+	tree := newTreeWithLinks(t)
 	byRoot := func(name string, flag int, perm os.FileMode) (descriptor, error) {
 		return tree.openInRoot(name, flag|syscall.O_NOFOLLOW, perm)
 	}
@@ -57,10 +57,9 @@ func TestNoNameLeadsOut(t *testing.T) {
 	}
 }
 
-// A tree that is closed must not use its descriptor's number, which may be
-// another file's.
+// A closed tree does not use its descriptor, whose number may belong to another file.
 func TestClosedTree(t *testing.T) {
-	tree := linked(t)
+	tree := newTreeWithLinks(t)
 	if err := tree.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +73,7 @@ func TestClosedTree(t *testing.T) {
 }
 
 func TestOpenRegular(t *testing.T) {
-	tree := linked(t)
+	tree := newTreeWithLinks(t)
 	if err := syscall.Mkfifo(filepath.Join(tree.root.Name(), "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +91,7 @@ func TestOpenRegular(t *testing.T) {
 	if n, err := f.ReadAt(content, 0); string(content[:n]) != "inside" || err != io.EOF {
 		t.Errorf("it has %q, %v", content[:n], err)
 	}
-	info.Stamp = Stamp{} // which package os does not tell
+	info.Stamp = Stamp{} // not available from package os
 	if byRoot, err := tree.lstatInRoot("sub/inside"); err != nil || info != byRoot {
 		t.Errorf("it is %+v, os.Root says %+v, %v", info, byRoot, err)
 	}

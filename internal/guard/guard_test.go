@@ -18,11 +18,10 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// patience is how long a test waits for anything.
-const patience = 20 * time.Second
+// testTimeout limits every wait of a test.
+const testTimeout = 20 * time.Second
 
-// serve has a handler served over HTTP/1 and HTTP/2 without TLS, and returns
-// the address.
+// serve serves a handler over HTTP/1 and HTTP/2 without TLS, and returns the address.
 func serve(t *testing.T, handler http.Handler) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -42,7 +41,7 @@ func text(content string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, content) })
 }
 
-// send sends a request over a new connection of HTTP/1.
+// send sends a request over a new HTTP/1 connection.
 func send(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -50,7 +49,7 @@ func send(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testTimeout)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
@@ -73,19 +72,19 @@ func mustAnswer(t *testing.T, r *bufio.Reader, status int, content string) *wire
 
 func await(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !met(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !met(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long for %s", what)
 		}
 	}
 }
 
-// A page needs no body: it comes without one, and the connection is closed or
-// at the next request.
+// A handler that does not read the body is answered before the body comes. Afterwards the
+// connection is closed, or serves the next request.
 func TestUnneededBody(t *testing.T) {
 	t.Parallel()
 	g := guard.New(time.Minute)
-	ends := make(map[string]*bufio.Reader) // looked at when all times have begun
+	ends := make(map[string]*bufio.Reader) // read when all connections have sent their request
 	for name, handler := range map[string]http.Handler{
 		"page": g.Page(9, text("hello"), nil), "stream": g.Stream(9, text("hello")), "excess": g.Page(0, nil, text("hello")),
 	} {
@@ -110,8 +109,8 @@ func TestUnneededBody(t *testing.T) {
 	}
 }
 
-// A proxy may see another end of these requests: what follows is none.
-func TestEndInDoubt(t *testing.T) {
+// A proxy may see another end of these requests: the connection is closed after the answer.
+func TestAmbiguousEndClosesConnection(t *testing.T) {
 	t.Parallel()
 	g := guard.New(time.Minute)
 	for name, handler := range map[string]http.Handler{
@@ -137,8 +136,8 @@ func TestEndInDoubt(t *testing.T) {
 	}
 }
 
-// A handler that reads the body does so under a deadline, and not for ever.
-func TestBodyThatDoesNotCome(t *testing.T) {
+// A handler that reads the body gets an error at the deadline.
+func TestReadDeadline(t *testing.T) {
 	t.Parallel()
 	g := guard.New(100 * time.Millisecond)
 	read := make(chan error, 1)
@@ -152,7 +151,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("reading: %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Error("reading does not end")
 	}
 }
@@ -170,8 +169,8 @@ func TestBodyIsRead(t *testing.T) {
 	}
 }
 
-// Requests beyond the limit get their answer at once, and so does what has
-// another limit.
+// Requests beyond the limit are refused at once. Handlers with another limit are not
+// affected.
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	g := guard.New(time.Minute)
@@ -201,7 +200,7 @@ func TestLimit(t *testing.T) {
 	mustAnswer(t, first, http.StatusOK, "slow")
 	mustAnswer(t, second, http.StatusOK, "slow")
 	if most.Load() != 2 {
-		t.Errorf("%d at the same time", most.Load())
+		t.Errorf("%d handlers in parallel", most.Load())
 	}
 }
 
@@ -211,8 +210,8 @@ func raise(counter *atomic.Int64, n int64) {
 	}
 }
 
-// A stream that is reset keeps its place while the server works for it.
-func TestResetKeepsThePlace(t *testing.T) {
+// A stream that is reset counts in the limit until its handler ends.
+func TestResetStreamCountsUntilItsEnd(t *testing.T) {
 	t.Parallel()
 	g := guard.New(time.Minute)
 	release := make(chan struct{})
@@ -232,12 +231,12 @@ func TestResetKeepsThePlace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "all places to be taken", func() bool { return inside.Load() == 3 })
+	await(t, "the limit to be reached", func() bool { return inside.Load() == 3 })
 	id, err := f.Request("GET", "/", true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for { // many that were reset had an answer on its way
+	for { // streams that were reset may have answers before it
 		statuses, err := f.Statuses(1)
 		if err != nil {
 			t.Fatal(err)
@@ -249,9 +248,9 @@ func TestResetKeepsThePlace(t *testing.T) {
 		}
 	}
 	close(release)
-	await(t, "the places to be free", func() bool { return inside.Load() == 0 })
+	await(t, "all handlers to end", func() bool { return inside.Load() == 0 })
 	if most.Load() != 3 {
-		t.Errorf("%d at the same time", most.Load())
+		t.Errorf("%d handlers in parallel", most.Load())
 	}
 }
 
@@ -265,16 +264,16 @@ func frames(t *testing.T, address string, settings ...http2.Setting) *wire.Frame
 	return f
 }
 
-// nothing is a window in which no content can be sent.
-var nothing = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
+// emptyWindow is the setting of a client that accepts no content.
+var emptyWindow = http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}
 
-// An answer that is not taken keeps its place only for a time; meanwhile the
-// others are answered, without content that would have to be taken.
+// An answer that is not read counts in the limit until the timeout. Meanwhile other requests
+// are refused without content.
 func TestUnreadAnswers(t *testing.T) {
 	t.Parallel()
 	g := guard.New(250 * time.Millisecond)
 	address := serve(t, g.Page(3, text("hello"), nil))
-	f := frames(t, address, nothing)
+	f := frames(t, address, emptyWindow)
 	const requests = 20
 	for range requests {
 		if _, err := f.Request("GET", "/", true); err != nil {
@@ -292,7 +291,7 @@ func TestUnreadAnswers(t *testing.T) {
 	if count["200"] != 3 || count["503"] != requests-3 {
 		t.Errorf("answers %v", count)
 	}
-	await(t, "a place to be free", func() bool {
+	await(t, "the limit to allow a request", func() bool {
 		resp, err := http.Get("http://" + address)
 		if err != nil {
 			t.Fatal(err)
@@ -302,7 +301,7 @@ func TestUnreadAnswers(t *testing.T) {
 	})
 }
 
-// The end of the guard cuts what is running, and what comes later is served.
+// Close ends running requests. Later requests are served.
 func TestClose(t *testing.T) {
 	t.Parallel()
 	g := guard.New(time.Hour)
@@ -326,13 +325,13 @@ func TestClose(t *testing.T) {
 	send(t, address, "GET /works HTTP/1.1\r\nHost: h\r\n\r\n")
 	send(t, address, "POST /reads HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
 	send(t, address, "GET /writes HTTP/1.1\r\nHost: h\r\n\r\n")
-	f := frames(t, address, nothing)
+	f := frames(t, address, emptyWindow)
 	if _, err := f.Request("GET", "/writes", true); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "four requests", func() bool { return inside.Load() == 4 })
 	g.Close()
-	await(t, "them to end", func() bool { return inside.Load() == 0 })
+	await(t, "the requests to end", func() bool { return inside.Load() == 0 })
 	_, r := send(t, address, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	mustAnswer(t, r, http.StatusOK, "hello")
 }

@@ -26,22 +26,22 @@ func TestCut(t *testing.T) {
 	}
 }
 
-type told string
+type stringer string
 
-func (s told) String() string { return string(s) }
+func (s stringer) String() string { return string(s) }
 
-type lazy string
+type valuer string
 
-func (s lazy) LogValue() slog.Value { return slog.StringValue(string(s)) }
+func (s valuer) LogValue() slog.Value { return slog.StringValue(string(s)) }
 
-// Whatever a value is, its line is bounded, and short ones stay as they are.
+// The line of a long value of any type is bounded. Short values are not changed.
 func TestLinesAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	for name, value := range map[string]func(string) any{
 		"string":   func(s string) any { return s },
 		"error":    func(s string) any { return errors.New(s) },
-		"stringer": func(s string) any { return told(s) },
-		"valuer":   func(s string) any { return lazy(s) },
+		"stringer": func(s string) any { return stringer(s) },
+		"valuer":   func(s string) any { return valuer(s) },
 		"strings":  func(s string) any { return []string{s} },
 		"group":    func(s string) any { return slog.GroupValue(slog.String("a", s)) },
 	} {

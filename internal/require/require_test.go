@@ -23,7 +23,7 @@ func (v *verdict) Skipf(string, ...any) {
 	runtime.Goexit()
 }
 
-// need runs Need as a test would and reports whether it returned.
+// need calls Need like a test, and reports whether it returned.
 func need(v *verdict, component string, available bool) (returned bool) {
 	done := make(chan struct{})
 	go func() {

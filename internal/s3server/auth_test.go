@@ -17,15 +17,15 @@ import (
 
 func TestSignature(t *testing.T) {
 	c := start(t, s3server.Quirks{})
-	stranger := &client{newS3(t, c.server, "other"), t, c.server}
-	_, err := stranger.put("a", nil)
+	unknown := &client{newS3(t, c.server, "other"), t, c.server}
+	_, err := unknown.put("a", nil)
 	wantCode(t, err, http.StatusForbidden, "InvalidAccessKeyId")
 	wantStatus(t, c.server.URL+"/bucket/a", http.StatusForbidden, "AccessDenied")
 	_, _, err = c.get("a")
 	wantCode(t, err, http.StatusNotFound, "NoSuchKey")
 }
 
-func TestClocksThatDiffer(t *testing.T) {
+func TestSkewedClock(t *testing.T) {
 	c := startWith(t, s3server.Options{Now: func() time.Time { return time.Now().Add(time.Hour) }})
 	_, err := c.put("a", nil)
 	wantCode(t, err, http.StatusForbidden, "RequestTimeTooSkewed")
@@ -68,7 +68,7 @@ func changed(t *testing.T, address, name, value string) string {
 	return u.String()
 }
 
-// wantStatus gets an address without the client of S3, and checks the answer.
+// wantStatus sends a GET without the SDK, and checks the answer.
 func wantStatus(t *testing.T, address string, status int, contains string) http.Header {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)

@@ -19,13 +19,13 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// small lets tests get by with parts of 1 KiB.
+// small allows parts of 1 KiB.
 var small = s3server.Quirks{MinPart: 1 << 10}
 
-// patience bounds every wait for something that happens at once.
-const patience = 20 * time.Second
+// testTimeout limits every wait of a test.
+const testTimeout = 20 * time.Second
 
-// client is the real client, and makes its calls on one bucket.
+// client is the SDK's client, with calls on one bucket.
 type client struct {
 	*s3.S3
 	t      testing.TB
@@ -83,7 +83,7 @@ func (c *client) get(key string, options ...request.Option) ([]byte, *s3.GetObje
 	return data, out, err
 }
 
-// begin begins a multipart upload.
+// begin creates a multipart upload.
 func (c *client) begin(key string) (id string) {
 	c.t.Helper()
 	out, err := c.CreateMultipartUpload(&s3.CreateMultipartUploadInput{Bucket: c.bucket(), Key: &key})
@@ -104,7 +104,7 @@ func (c *client) part(key, id string, number int, data []byte) (*s3.CompletedPar
 	return &s3.CompletedPart{PartNumber: aws.Int64(int64(number)), ETag: out.ETag}, nil
 }
 
-// parts stores parts with the numbers 1, 2 ...
+// parts stores parts with the numbers 1, 2, ...
 func (c *client) parts(key, id string, contents ...[]byte) []*s3.CompletedPart {
 	c.t.Helper()
 	parts := make([]*s3.CompletedPart, len(contents))
@@ -132,7 +132,7 @@ func (c *client) abort(key, id string) error {
 	return err
 }
 
-// wantContent checks what an object holds.
+// wantContent compares the content of an object.
 func (c *client) wantContent(key string, want []byte) {
 	c.t.Helper()
 	got, _, err := c.get(key)
@@ -141,7 +141,7 @@ func (c *client) wantContent(key string, want []byte) {
 	}
 }
 
-// wantCode checks that a call was answered with an error.
+// wantCode checks the status and code of an error.
 func wantCode(t testing.TB, err error, status int, code string) {
 	t.Helper()
 	var failure awserr.RequestFailure
@@ -174,7 +174,7 @@ func header(name, value string) request.Option {
 	return request.WithSetRequestHeaders(map[string]string{name: value})
 }
 
-// content returns bytes that differ from seed to seed.
+// content returns size bytes that depend on seed.
 func content(seed uint64, size int) []byte {
 	data := make([]byte, size)
 	source := rand.New(rand.NewPCG(seed, 0))

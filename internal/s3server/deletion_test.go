@@ -30,7 +30,7 @@ func TestDeleteObjects(t *testing.T) {
 	out, err := c.deleteAll(false, "a", "b&<", "none")
 	mustSucceed(t, err)
 	if len(out.Deleted) != 3 || len(out.Errors) != 0 {
-		t.Errorf("%v, want three that are gone", out)
+		t.Errorf("%v, want three deleted keys", out)
 	}
 	out, err = c.deleteAll(true, "c")
 	mustSucceed(t, err)

@@ -112,7 +112,7 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-// putLater stores an object in a goroutine of its own.
+// putLater stores an object in a new goroutine.
 func (c *client) putLater(ctx context.Context, key string) (ended <-chan error) {
 	done := make(chan error, 1)
 	go func() {
@@ -124,14 +124,14 @@ func (c *client) putLater(ctx context.Context, key string) (ended <-chan error) 
 	return done
 }
 
-// within waits for something that is to happen.
+// within waits for an event.
 func within[T any](t *testing.T, event <-chan T) T {
 	t.Helper()
 	select {
 	case value := <-event:
 		return value
-	case <-time.After(patience):
-		t.Fatal("waited in vain")
+	case <-time.After(testTimeout):
+		t.Fatal("the event does not happen")
 		panic("unreachable")
 	}
 }
@@ -144,7 +144,7 @@ func TestStall(t *testing.T) {
 	ended := c.putLater(t.Context(), "a")
 	within(t, rule.Reached())
 	if _, ok := c.server.Object("a"); ok {
-		t.Error("a call that is stalled has been done")
+		t.Error("a stalled call has been executed")
 	}
 	close(release)
 	mustSucceed(t, within(t, ended))
@@ -184,11 +184,11 @@ func TestStallEndsWithTheServer(t *testing.T) {
 	wantNothing(t, server)
 }
 
-// wantNothing checks that a server has done nothing by its end.
+// wantNothing fails if the server has stored an object.
 func wantNothing(t *testing.T, server *s3server.Server) {
 	t.Helper()
 	if objects := server.Objects(); len(objects) != 0 {
-		t.Errorf("a call was done that had ended before: %d objects", len(objects))
+		t.Errorf("a cancelled call was executed: %d objects", len(objects))
 	}
 }
 
@@ -197,13 +197,13 @@ func TestHoldAnswer(t *testing.T) {
 	release := make(chan struct{})
 	c.server.Fault(s3server.On(s3server.PutObject).First(1, s3server.HoldAnswer(release)).Decide)
 	ended := c.putLater(t.Context(), "a")
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for {
 		if _, ok := c.server.Object("a"); ok {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the call is not done")
+			t.Fatal("the call is not executed")
 		}
 		time.Sleep(time.Millisecond)
 	}

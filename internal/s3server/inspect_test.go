@@ -31,7 +31,7 @@ func TestCounts(t *testing.T) {
 	}
 	c.server.Recount()
 	if total := c.server.Counts().Total(); total != (s3server.Count{}) || len(c.server.Calls()) != 0 {
-		t.Errorf("total %+v after a new beginning", total)
+		t.Errorf("total %+v after Recount", total)
 	}
 }
 
@@ -64,7 +64,7 @@ func TestSnapshot(t *testing.T) {
 	c.server.Put("a", []byte("new"))
 	c.parts("b", id, []byte("2"))
 	c.begin("c")
-	for range 2 { // a snapshot can be used again
+	for range 2 { // a snapshot can be restored repeatedly
 		c.server.Restore(before)
 		c.wantContent("a", []byte("old"))
 		if pending := c.server.Uploads(); len(pending) != 1 || string(pending[0].Parts[0].Bytes()) != "1" {
@@ -91,14 +91,14 @@ func TestDiscard(t *testing.T) {
 	if first == second {
 		t.Error("other bytes have the same ETag")
 	}
-	id := c.begin("joined")
-	part, err := c.copyPart("joined", id, "big", "bytes=1000-3999")
+	id := c.begin("copied")
+	part, err := c.copyPart("copied", id, "big", "bytes=1000-3999")
 	mustSucceed(t, err)
-	tail, err := c.part("joined", id, 2, record)
+	tail, err := c.part("copied", id, 2, record)
 	mustSucceed(t, err)
-	_, err = c.complete("joined", id, part, tail)
+	_, err = c.complete("copied", id, part, tail)
 	mustSucceed(t, err)
-	c.wantContent("joined", append(make([]byte, 3000), record...))
+	c.wantContent("copied", append(make([]byte, 3000), record...))
 }
 
 func TestOpen(t *testing.T) {
@@ -114,7 +114,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestParallelCalls(t *testing.T) {
 	const clients, rounds = 8, 10
 	c := start(t, small)
 	created := make(chan string, clients)
@@ -142,7 +142,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-func TestOnlyOneCreates(t *testing.T) {
+func TestParallelCreation(t *testing.T) {
 	const clients = 8
 	c := start(t, small)
 	created := make(chan int, clients)

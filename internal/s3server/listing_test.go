@@ -59,7 +59,7 @@ func TestListObjects(t *testing.T) {
 	}
 }
 
-func TestListingTells(t *testing.T) {
+func TestListedAttributes(t *testing.T) {
 	c := start(t, s3server.Quirks{})
 	etag, err := c.put("ä b", []byte("123"), header("X-Amz-Storage-Class", "GLACIER"))
 	mustSucceed(t, err)
@@ -72,7 +72,7 @@ func TestListingTells(t *testing.T) {
 	none, err := c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket(), MaxKeys: aws.Int64(0)})
 	mustSucceed(t, err)
 	if *none.IsTruncated || *none.KeyCount != 0 {
-		t.Errorf("%v for no keys at all", none)
+		t.Errorf("%v for MaxKeys 0", none)
 	}
 	_, err = c.ListObjectsV2(&s3.ListObjectsV2Input{Bucket: c.bucket(), MaxKeys: aws.Int64(-1)})
 	wantCode(t, err, http.StatusBadRequest, "InvalidArgument")
@@ -105,7 +105,7 @@ func TestListUploads(t *testing.T) {
 		}
 		return true
 	}))
-	slices.Sort(got[:2]) // of the same key, by age
+	slices.Sort(got[:2]) // of one key, ordered by age
 	if want := fmt.Sprint(want[1], want[2], want[0], want[3]); fmt.Sprint(got[0], got[1], got[2], got[3]) != want {
 		t.Errorf("%q, want %s", got, want)
 	}

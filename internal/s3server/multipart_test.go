@@ -65,7 +65,7 @@ func TestCompletionIsRefused(t *testing.T) {
 	_, err = c.complete("b", id, parts[0])
 	wantCode(t, err, http.StatusNotFound, "NoSuchUpload")
 
-	_, err = c.complete("a", id, parts[0], parts[1]) // leaves one out, ends with the short one
+	_, err = c.complete("a", id, parts[0], parts[1]) // omits part 3, ends with the small part
 	mustSucceed(t, err)
 	c.wantContent("a", slices.Concat(content(1, 1024), content(2, 1023)))
 }
@@ -141,17 +141,17 @@ func (c *client) copyPart(key, id, source, span string) (*s3.CompletedPart, erro
 
 func TestCopyPart(t *testing.T) {
 	c := start(t, s3server.Quirks{MinPart: 1, MaxPart: 2500})
-	id := c.begin("joined")
+	id := c.begin("source")
 	whole := slices.Concat(content(1, 1000), content(2, 1000), content(3, 1000))
-	_, err := c.complete("joined", id, c.parts("joined", id, whole[:1000], whole[1000:2000], whole[2000:])...)
+	_, err := c.complete("source", id, c.parts("source", id, whole[:1000], whole[1000:2000], whole[2000:])...)
 	mustSucceed(t, err)
-	last, _, err := c.get("joined", header("Range", "bytes=2000-2500"))
+	last, _, err := c.get("source", header("Range", "bytes=2000-2500"))
 	if err != nil || !bytes.Equal(last, whole[2000:2501]) {
 		t.Errorf("%d bytes of the last part and %v", len(last), err)
 	}
 
 	id = c.begin("copy")
-	part, err := c.copyPart("copy", id, "joined", "bytes=500-2499")
+	part, err := c.copyPart("copy", id, "source", "bytes=500-2499")
 	mustSucceed(t, err)
 	if want := fmt.Sprintf(`"%x"`, md5.Sum(whole[500:2500])); *part.ETag != want {
 		t.Errorf("ETag %s, want %s", *part.ETag, want)
@@ -162,9 +162,9 @@ func TestCopyPart(t *testing.T) {
 		code         string
 	}{
 		{"none", "", http.StatusNotFound, "NoSuchKey"},
-		{"joined", "bytes=2999-3000", http.StatusBadRequest, "InvalidRange"},
-		{"joined", "bytes=1-", http.StatusBadRequest, "InvalidArgument"},
-		{"joined", "", http.StatusBadRequest, "EntityTooLarge"},
+		{"source", "bytes=2999-3000", http.StatusBadRequest, "InvalidRange"},
+		{"source", "bytes=1-", http.StatusBadRequest, "InvalidArgument"},
+		{"source", "", http.StatusBadRequest, "EntityTooLarge"},
 	} {
 		_, err := c.copyPart("copy", id, test.source, test.span)
 		wantCode(t, err, test.status, test.code)

@@ -63,12 +63,12 @@ func TestAttributes(t *testing.T) {
 	mustSucceed(t, err)
 	_, got, err := c.get("a")
 	mustSucceed(t, err)
-	described := []string{
+	attributes := []string{
 		*got.ContentType, *got.ContentDisposition, *got.CacheControl, *got.StorageClass, *got.ServerSideEncryption,
 		*got.SSEKMSKeyId, *got.Metadata["File-Name"], fmt.Sprint(*got.TagCount),
 	}
-	if want := "text/plain attachment no-store STANDARD_IA aws:kms k a b 2"; strings.Join(described, " ") != want {
-		t.Errorf("%q, want %s", described, want)
+	if want := "text/plain attachment no-store STANDARD_IA aws:kms k a b 2"; strings.Join(attributes, " ") != want {
+		t.Errorf("%q, want %s", attributes, want)
 	}
 	seen, ok := c.server.Object("a")
 	if !ok || seen.Tags["two"] != "&2" || seen.Metadata["file-name"] != "a b" || seen.Header.Get("Content-Type") != "text/plain" {
@@ -93,17 +93,17 @@ func TestAttributesAreRefused(t *testing.T) {
 		})
 	}
 	if objects := c.server.Objects(); len(objects) != 0 {
-		t.Errorf("%d objects after nothing but errors", len(objects))
+		t.Errorf("%d objects after errors only", len(objects))
 	}
 }
 
-func TestMetadataOfTheLargestSize(t *testing.T) {
+func TestLargestMetadata(t *testing.T) {
 	c := start(t, s3server.Quirks{})
 	_, err := c.put("a", nil, header("X-Amz-Meta-A", strings.Repeat("m", 2<<10-1)))
 	mustSucceed(t, err)
 }
 
-func TestBodiesThatAreNotServed(t *testing.T) {
+func TestUnsupportedBodies(t *testing.T) {
 	c := start(t, s3server.Quirks{})
 	_, err := c.put("a", []byte("x"), header("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"))
 	wantCode(t, err, http.StatusNotImplemented, "NotImplemented")

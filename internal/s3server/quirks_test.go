@@ -11,15 +11,15 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// quirky starts a server with quirks and parts of any size.
-func quirky(t *testing.T, quirks s3server.Quirks) *client {
+// startQuirky starts a server with quirks and parts of any size.
+func startQuirky(t *testing.T, quirks s3server.Quirks) *client {
 	t.Helper()
 	quirks.MinPart = 1
 	return start(t, quirks)
 }
 
 func TestCompleteAgain(t *testing.T) {
-	c := quirky(t, s3server.Quirks{})
+	c := startQuirky(t, s3server.Quirks{})
 	id := c.begin("a")
 	parts := c.parts("a", id, []byte("1"), []byte("2"))
 	first, err := c.complete("a", id, parts...)
@@ -37,7 +37,7 @@ func TestCompleteAgain(t *testing.T) {
 }
 
 func TestCompleteOnce(t *testing.T) {
-	c := quirky(t, s3server.MinIO())
+	c := startQuirky(t, s3server.MinIO())
 	id := c.begin("a")
 	parts := c.parts("a", id, []byte("1"))
 	_, err := c.complete("a", id, parts...)
@@ -47,7 +47,7 @@ func TestCompleteOnce(t *testing.T) {
 }
 
 func TestAbortTwice(t *testing.T) {
-	c := quirky(t, s3server.MinIO())
+	c := startQuirky(t, s3server.MinIO())
 	id := c.begin("a")
 	mustSucceed(t, c.abort("a", id))
 	mustSucceed(t, c.abort("a", id))
@@ -55,7 +55,7 @@ func TestAbortTwice(t *testing.T) {
 }
 
 func TestListEnded(t *testing.T) {
-	c := quirky(t, s3server.Swift())
+	c := startQuirky(t, s3server.Swift())
 	id := c.begin("a")
 	_, err := c.complete("a", id, c.parts("a", id, []byte("1"), []byte("23"))...)
 	mustSucceed(t, err)
@@ -67,18 +67,18 @@ func TestListEnded(t *testing.T) {
 }
 
 func TestUnknownUploadKey(t *testing.T) {
-	c := quirky(t, s3server.Ceph())
+	c := startQuirky(t, s3server.Ceph())
 	_, err := c.ListParts(&s3.ListPartsInput{Bucket: c.bucket(), Key: aws.String("a"), UploadId: aws.String("none")})
 	wantCode(t, err, http.StatusNotFound, "NoSuchKey")
 }
 
-func TestConditionsThatServicesLack(t *testing.T) {
-	c := quirky(t, s3server.Swift())
+func TestUnsupportedConditions(t *testing.T) {
+	c := startQuirky(t, s3server.Swift())
 	for name, value := range map[string]string{"If-None-Match": "*", "If-Match": `"any"`} {
 		_, err := c.put("a", nil, header(name, value))
 		wantCode(t, err, http.StatusNotImplemented, "NotImplemented")
 	}
-	c = quirky(t, s3server.Quirks{IgnoreConditions: true})
+	c = startQuirky(t, s3server.Quirks{IgnoreConditions: true})
 	c.server.Put("a", []byte("old"))
 	for name, value := range map[string]string{"If-None-Match": "*", "If-Match": `"any"`} {
 		_, err := c.put("a", []byte("new"), header(name, value))
@@ -88,7 +88,7 @@ func TestConditionsThatServicesLack(t *testing.T) {
 }
 
 func TestEqualParts(t *testing.T) {
-	c := quirky(t, s3server.R2())
+	c := startQuirky(t, s3server.R2())
 	id := c.begin("a")
 	parts := c.parts("a", id, content(1, 100), content(2, 100), content(3, 99), content(4, 101))
 	for _, unequal := range [][]*s3.CompletedPart{{parts[0], parts[2], parts[3]}, {parts[0], parts[1], parts[3]}} {
@@ -99,9 +99,9 @@ func TestEqualParts(t *testing.T) {
 	mustSucceed(t, err)
 }
 
-// Where objects are files there is nothing above and below them.
+// A service that stores objects as files has no keys above or below an object's key.
 func TestFiles(t *testing.T) {
-	c := quirky(t, s3server.Versity())
+	c := startQuirky(t, s3server.Versity())
 	c.server.Put("a", []byte("x"))
 	_, err := c.put("a/b", nil)
 	wantCode(t, err, http.StatusConflict, "ObjectParentIsFile")
@@ -116,7 +116,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestCleansKeys(t *testing.T) {
-	c := quirky(t, s3server.Versity())
+	c := startQuirky(t, s3server.Versity())
 	for asked, stored := range map[string]string{"/a": "a", "b//c": "b/c", "d/../e": "e", "./f": "f", "g/h": "g/h"} {
 		_, err := c.put(asked, []byte("x"))
 		mustSucceed(t, err)
@@ -133,7 +133,7 @@ func TestCleansKeys(t *testing.T) {
 }
 
 func TestHidesBelow(t *testing.T) {
-	c := quirky(t, s3server.MinIO())
+	c := startQuirky(t, s3server.MinIO())
 	for _, key := range []string{"a/b", "a", "d/e", "a.info"} {
 		c.server.Put(key, []byte("x"))
 	}
@@ -149,8 +149,8 @@ func TestHidesBelow(t *testing.T) {
 	c.wantContent("a/b", []byte("x"))
 }
 
-func TestCallsThatServicesLack(t *testing.T) {
-	c := quirky(t, s3server.Quirks{NoDeleteObjects: true, NoUploadPartCopy: true, NoTagging: true})
+func TestUnsupportedCalls(t *testing.T) {
+	c := startQuirky(t, s3server.Quirks{NoDeleteObjects: true, NoUploadPartCopy: true, NoTagging: true})
 	c.server.Put("a", []byte("x"))
 	_, err := c.deleteAll(true, "a")
 	wantCode(t, err, http.StatusNotImplemented, "NotImplemented")
