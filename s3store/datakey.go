@@ -61,14 +61,11 @@ func checkDataKey(key string) error {
 		return err
 	}
 	for segment := range strings.SplitSeq(key, "/") {
-		if strings.HasPrefix(segment, ".tusd") {
-			return errors.New("a segment begins with .tusd")
+		if datakey.Reserved(segment) {
+			return errors.New("a segment is like those of the store's own keys")
 		}
 	}
-	switch {
-	case strings.HasSuffix(key, recordSuffix) || strings.HasSuffix(key, tailSuffix):
-		return errors.New("it ends as the store's own keys do")
-	case isUnlistable(key):
+	if isUnlistable(key) {
 		return errors.New("it has control characters or is not UTF-8")
 	}
 	return nil
