@@ -7,7 +7,9 @@ import (
 	"os"
 )
 
-// spaceOf returns no limit: this system does not tell. A write to a full disk fails.
+// spaceOf returns no limit: the space is not known on this system. A write to a full disk
+// fails.
 func spaceOf(*os.File) (space, error) { return space{math.MaxInt64, math.MaxInt64}, nil }
 
-func diskFull(error) bool { return false }
+// isDiskFull returns false: package syscall has all such errors.
+func isDiskFull(error) bool { return false }
