@@ -30,9 +30,9 @@ type fences struct {
 	touched     uint64            // clock at the last touch
 }
 
-// idHash stands for an id within this process. If two ids have the same hash, each is
-// told the other's grant as the one before its own. No state of an id was kept under
-// such a number.
+// idHash is a hash of an id within this process. If two ids have the same hash, the number
+// of one id's grant may be returned as the previous grant of the other. That is safe: no
+// state of the other id has this number.
 type idHash uint64
 
 var idSeed = maphash.MakeSeed()
@@ -87,11 +87,11 @@ func (s *ofdSlots) measure() int64 {
 	return stat.Size
 }
 
-// touchAfter is how often the lock file gets a new time of change. Nothing writes to
-// it, and clean-up jobs remove files that have not changed for days.
+// touchAfter is the interval at which the lock file gets a new modification time. No
+// process writes to it, and clean-up jobs remove files that have not changed for days.
 const touchAfter = uint64(time.Hour)
 
-// touch sets the time of change if touchAfter is over. An error is ignored.
+// touch sets the modification time if touchAfter is over. An error is ignored.
 func (s *ofdSlots) touch(now uint64) {
 	if s.touched == 0 || now-s.touched >= touchAfter {
 		s.touched = now

@@ -7,10 +7,10 @@
 // used, so it works between containers. The operating system releases the locks of
 // a killed process at once. On other systems a lock is a locked file per id.
 //
-// A request that wants the lock of another process locks a second byte. The holder
-// looks for such bytes at intervals, and the waiter looks at intervals whether the
-// lock is free: a hand-over between processes takes up to both intervals, and the
-// time that the holder needs to finish. Requests within one process are ordered by
+// A request that preempts a holder in another process locks a second byte. The holder
+// checks for such bytes at intervals, and the waiter checks at intervals whether the lock
+// is free: a hand-over between processes takes up to both intervals, and the time that
+// the holder needs to finish. Requests within one process are ordered by
 // a tusd.LocalLocker and do not wait for an interval.
 package filelocker
 
@@ -31,14 +31,14 @@ const defaultPollInterval = 40 * time.Millisecond
 // before the first Lock and do not change them afterwards. Its methods may be called
 // concurrently.
 type FileLocker struct {
-	// Path is the upload directory. It must exist at the first Lock; filestore makes
+	// Path is the upload directory. It must exist at the first Lock; filestore creates
 	// it.
 	Path string
-	// HolderPollInterval is how often a process with locks looks whether another
-	// process wants one of them; 0 means 40 ms.
+	// HolderPollInterval is the interval at which a process with locks checks for
+	// requests of other processes; 0 means 40 ms.
 	HolderPollInterval time.Duration
-	// AcquirerPollInterval is how often a request looks whether the lock of another
-	// process is free; 0 means 40 ms.
+	// AcquirerPollInterval is the interval at which a request checks whether the lock of
+	// another process is free; 0 means 40 ms.
 	AcquirerPollInterval time.Duration
 
 	hash func(id string) uint64                 // nil: hashID; for tests
@@ -93,7 +93,7 @@ var errClosed = errors.New("filelocker: the locker is closed")
 type directory struct {
 	root   *os.Root
 	slots  slotTable
-	closed chan struct{} // when the directory is closed
+	closed chan struct{} // closed with the directory
 }
 
 // directory opens the upload directory when it is first needed. The caller holds

@@ -17,15 +17,15 @@ func (l *FileLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (t
 	return l.lock(ctx, id, mode)
 }
 
-// lockWaiting is Lock for LockWait. While it waits for another process, it gives way
-// to every LockPreempt of this process, and starts again. It keeps its place among
-// the waiters: later ones are still in waitQueue.
+// lockWaiting is Lock for LockWait. While it waits for another process, it lets every
+// LockPreempt of this process go first, and starts again. It is still before later
+// waiters: they are in waitQueue.
 func (l *FileLocker) lockWaiting(ctx context.Context, id string) (tusd.Lease, error) {
-	turn, err := l.waitQueue.Lock(ctx, id, tusd.LockWait)
+	first, err := l.waitQueue.Lock(ctx, id, tusd.LockWait)
 	if err != nil {
 		return nil, err
 	}
-	defer turn.Unlock(ctx) // never fails
+	defer first.Unlock(ctx) // never fails
 	for {
 		s, err := l.lock(ctx, id, tusd.LockWait)
 		if !errors.Is(err, tusd.ErrUploadLocked) {
@@ -64,12 +64,12 @@ func (l *FileLocker) acquire(ctx context.Context, s *lease, mode tusd.LockMode) 
 	return l.poll(ctx, s, mode, func() error { return l.requestPreemption(s) })
 }
 
-// poll tries at intervals to acquire the slot, and calls ask before each wait.
-func (l *FileLocker) poll(ctx context.Context, s *lease, mode tusd.LockMode, ask func() error) error {
+// poll tries at intervals to acquire the slot, and calls request before each wait.
+func (l *FileLocker) poll(ctx context.Context, s *lease, mode tusd.LockMode, request func() error) error {
 	tick := time.NewTicker(interval(l.AcquirerPollInterval))
 	defer tick.Stop()
 	for {
-		if err := ask(); err != nil {
+		if err := request(); err != nil {
 			return err
 		}
 		select {
@@ -125,12 +125,12 @@ func (l *FileLocker) tryAcquireOnce(s *lease, mode tusd.LockMode) (bool, error) 
 	return true, nil
 }
 
-// errLockFileRemoved is transient: the lock file is made again when no lock is held.
+// errLockFileRemoved is transient: the lock file is created again when no lock is held.
 var errLockFileRemoved = errors.New("filelocker: the lock file was removed while uploads are being served")
 
-// abandonDirectory stops using a lock file that was removed: processes that start
-// later make another file, and do not see the locks in this one. It preempts all
-// holders; when none is left, it closes the directory. The caller holds l.mu.
+// abandonDirectory stops using a lock file that was removed: processes that start later
+// create another file, and do not see the locks in this one. It preempts all holders;
+// when none is left, it closes the directory. The caller holds l.mu.
 func (l *FileLocker) abandonDirectory() error {
 	for hash := range l.held {
 		l.preemptHash(hash, time.Now())
@@ -147,11 +147,11 @@ func (l *FileLocker) abandonDirectory() error {
 // another process requests preemption.
 func takeHeldSlot(b slotTable, hash uint64, mode tusd.LockMode) (bool, error) {
 	if mode == tusd.LockWait {
-		asked, err := isTakenByOther(b, requestSlot.slot(hash))
-		if err == nil && !asked {
-			asked, err = isTakenByOther(b, newerRequestSlot.slot(hash))
+		requested, err := isTakenByOther(b, requestSlot.slot(hash))
+		if err == nil && !requested {
+			requested, err = isTakenByOther(b, newerRequestSlot.slot(hash))
 		}
-		if asked || err != nil {
+		if requested || err != nil {
 			return false, err
 		}
 	}

@@ -95,7 +95,7 @@ func (s *slotFiles) drop(file *os.File, slot int64) error {
 	return file.Close()
 }
 
-// takenByOthers looks at every file. They are few: a file exists only while its slot is
+// takenByOthers checks every file. They are few: a file exists only while its slot is
 // taken.
 func (s *slotFiles) takenByOthers(first, last int64, visit func(first, last int64)) error {
 	dir, err := s.root.Open(slotDirName)
@@ -122,7 +122,7 @@ func (s *slotFiles) takenByOthers(first, last int64, visit func(first, last int6
 	return errors.Join(errs...)
 }
 
-// takenByOther reports whether a file is locked. A killed process leaves one that is
+// takenByOther reports whether a file is locked. A killed process leaves a file that is
 // not.
 func (s *slotFiles) takenByOther(slot int64) (bool, error) {
 	file, err := s.lock(slot, os.O_RDWR)

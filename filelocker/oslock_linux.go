@@ -100,8 +100,8 @@ func (s *ofdSlots) set(slot int64, lockType int16) (bool, error) {
 	return true, nil
 }
 
-// takenByOthers asks for one lock in the range, and then on both sides of it: the
-// kernel returns any lock, not the first.
+// takenByOthers requests one lock in the range from the kernel, and then in the ranges
+// before and after it: the kernel returns any lock, not the first.
 func (s *ofdSlots) takenByOthers(first, last int64, visit func(first, last int64)) error {
 	if first > last {
 		return nil

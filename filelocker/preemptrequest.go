@@ -7,9 +7,9 @@ import "github.com/tus/tusd"
 // has seen that and has freed requestSlot. So the newest of all requests remains. Of
 // several that come within one interval, any may be the last.
 
-// requestPreemption shows the other processes that s wants its lock. It returns
-// ErrUploadLocked if the request of another process is newer. It is called before
-// each wait.
+// requestPreemption shows the request of s to the other processes. It returns
+// ErrUploadLocked if the request of another process is newer. It is called before each
+// wait.
 func (l *FileLocker) requestPreemption(s *lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

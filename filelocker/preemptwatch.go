@@ -12,15 +12,15 @@ func (l *FileLocker) watch() {
 	}
 }
 
-// watchLeases preempts at intervals the holders whose locks other processes want.
+// watchLeases preempts at intervals the holders whose locks other processes request.
 func (l *FileLocker) watchLeases(dir *directory) {
-	asks := time.NewTicker(interval(l.HolderPollInterval))
-	defer asks.Stop()
+	tick := time.NewTicker(interval(l.HolderPollInterval))
+	defer tick.Stop()
 	for {
 		select {
 		case <-dir.closed:
 			return
-		case <-asks.C:
+		case <-tick.C:
 			if !l.preemptHolders(dir) {
 				return
 			}
@@ -28,7 +28,7 @@ func (l *FileLocker) watchLeases(dir *directory) {
 	}
 }
 
-// preemptHolders preempts the holders whose locks other processes want. It returns
+// preemptHolders preempts the holders whose locks other processes request. It returns
 // false, and the watcher ends, if there are no leases.
 //
 // It costs one system call, and one more for each request that waits in another
@@ -54,9 +54,9 @@ func (l *FileLocker) preemptHolders(dir *directory) (more bool) {
 	return true
 }
 
-// preemptRange preempts the holders for whom the slots from first to last are
-// taken: one slot, or several neighbours. seen has the slots of the previous look.
-// The caller holds l.mu.
+// preemptRange preempts the holders for whom the slots from first to last are taken: one
+// slot, or several adjacent ones. seen has the slots of the previous check. The caller
+// holds l.mu.
 func (l *FileLocker) preemptRange(first, last int64, seen map[int64]time.Time) {
 	if first == last {
 		l.preemptHash(hashOfSlot(first), l.firstSeen(first, seen))
@@ -85,7 +85,7 @@ func (l *FileLocker) firstSeen(slot int64, seen map[int64]time.Time) time.Time {
 func within(slot, first, last int64) bool { return first <= slot && slot <= last }
 
 // preemptHash preempts the holders of hash, for a request that was first seen at
-// seen. It leaves out protected leases.
+// seen. It does not preempt protected leases.
 func (l *FileLocker) preemptHash(hash uint64, seen time.Time) {
 	for s := l.held[hash]; s != nil; s = s.next {
 		if !s.isProtected(seen) {
@@ -95,15 +95,15 @@ func (l *FileLocker) preemptHash(hash uint64, seen time.Time) {
 }
 
 const (
-	staleRequest = time.Second     // a request that is so much older than a lease is of a stopped process
-	protection   = 2 * time.Second // how long such a request cannot end the lease
+	staleRequest = time.Second     // a request that is older than a lease by this is of a stopped process
+	protection   = 2 * time.Second // for this time such a request cannot preempt the lease
 )
 
-// isProtected reports whether the lease need not end yet, for a request that was
-// first seen at seen. A process that is stopped while it waits keeps its request for
-// ever, and would end every upload of other processes within an interval. A running
-// process would have taken the lock before a much younger lease. So such a lease is
-// protected for a while.
+// isProtected reports whether a request that was first seen at seen cannot preempt the
+// lease yet. A process that is stopped while it waits keeps its request for ever, and
+// would preempt every holder in other processes within an interval. A running process
+// would have got the lock before a much newer lease was granted. So such a lease is
+// protected for some time.
 func (s *lease) isProtected(seen time.Time) bool {
 	return s.since.Sub(seen) > staleRequest && time.Since(s.since) < protection
 }

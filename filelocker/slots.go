@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 )
 
-// slotTable is what the lockers of a directory see of each other: slots, each of
-// which at most one of them has taken. When a process ends, its slots are free. The
-// caller serialises all calls.
+// slotTable has the slots by which the lockers of a directory see each other. At most one
+// locker has taken a slot. When a process ends, its slots are free. The caller serialises
+// all calls.
 type slotTable interface {
 	// take takes a slot and reports whether that succeeded. A slot that this locker
 	// has already taken succeeds.
@@ -20,8 +20,8 @@ type slotTable interface {
 	// fence returns the fencing numbers of the grant of id that has just begun (see
 	// tusd.Lease).
 	fence(id string) (n, before uint64)
-	// join makes this locker known to the others. It is called before each grant,
-	// and does something the first time only.
+	// join makes this locker visible to the others. It is called before each grant, and
+	// does nothing after the first time.
 	join() error
 	// refresh is called at intervals while a lock is held, and once afterwards. It
 	// checks the file that the slots are in.

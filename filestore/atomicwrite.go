@@ -65,7 +65,7 @@ func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 func (c *chunk) rollBack() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {
-		u.v.uploads.forgetState(u.id)
+		u.v.uploads.invalidateState(u.id)
 		return nil
 	}
 	err := c.f.Truncate(c.start)
@@ -76,7 +76,7 @@ func (c *chunk) rollBack() error {
 		err = u.removeUndoRecord()
 	}
 	if err != nil {
-		u.v.uploads.forgetState(u.id)
+		u.v.uploads.invalidateState(u.id)
 		return err
 	}
 	u.v.uploads.setState(u.id, u.lease, c.state)
@@ -104,7 +104,7 @@ func (s *FileStore) Rewind(ctx context.Context, up tusd.Upload, offset int64) er
 	defer c.f.Close()
 	c.start, c.state.synced = offset, min(c.state.synced, offset)
 	if err := u.writeUndoRecord(offset); err != nil {
-		u.v.uploads.forgetState(u.id)
+		u.v.uploads.invalidateState(u.id)
 		return failed("rewind upload", u.id, err)
 	}
 	if err := c.rollBack(); err != nil {

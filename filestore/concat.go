@@ -113,7 +113,7 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, space *reservation
 func (c *chunk) truncateAll() error {
 	u := c.u
 	if u.lease.Context().Err() != nil {
-		u.v.uploads.forgetState(u.id)
+		u.v.uploads.invalidateState(u.id)
 		return nil
 	}
 	state := c.state

@@ -13,9 +13,8 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// NewUpload implements tusd.DataStore. Storage["Path"] of info, from a hook,
-// chooses where the data lies: relative to the upload directory, or absolute
-// below it or a storage root.
+// NewUpload implements tusd.DataStore. Storage["Path"] of info, from a hook, is the path
+// of the data: relative to the upload directory, or absolute below it or a storage root.
 func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 	v, err := s.volume()
 	if err != nil {
@@ -34,7 +33,7 @@ func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.F
 	return u, nil
 }
 
-// create makes the files of u.
+// create creates the files of u.
 func (u *upload) create(info tusd.FileInfo) (err error) {
 	v := u.v
 	if info.Size < 0 || info.Size > maxSize {
@@ -67,8 +66,8 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	return nil
 }
 
-// createFiles makes data and record of an upload, or neither. The data comes first:
-// data without a record is no upload.
+// createFiles creates data and record of an upload, or neither. The data comes first: data
+// without a record is no upload.
 func (v *volume) createFiles(data, record treePath, content []byte) (durable.Stamp, error) {
 	if err := v.checkNotOthersData(data, record); err != nil {
 		return durable.Stamp{}, err
@@ -91,9 +90,9 @@ func (v *volume) createFiles(data, record treePath, content []byte) (durable.Sta
 	return stamp, nil
 }
 
-// cacheNew puts a new record into the cache, so that the first load need not read
-// and decode it. Strings that are not UTF-8 are different after encoding and
-// decoding, so a record with one is not cached.
+// cacheNew puts a new record into the cache, so that the first load does not read and
+// decode it. Strings that are not UTF-8 are different after encoding and decoding, so a
+// record with one is not cached.
 func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp) {
 	for name, value := range info.MetaData {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
@@ -123,7 +122,7 @@ func (v *volume) belongsToOther(data treePath) bool {
 	return data.tree == v.tree && !v.isFree(v.record(data.name))
 }
 
-// createFile makes a file that must not exist, and its directories.
+// createFile creates a file that must not exist, and its directories.
 func (v *volume) createFile(p treePath) (f durable.File, err error) {
 	err = v.inParents(func() error {
 		f, err = p.tree.Create(p.name, v.filePerm)

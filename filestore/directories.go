@@ -39,14 +39,14 @@ func (k *syncedDirs) add(p treePath) {
 	k.dirs.Put(p, struct{}{})
 }
 
-func (k *syncedDirs) forget(p treePath) {
+func (k *syncedDirs) remove(p treePath) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.dirs.Delete(p)
 }
 
-// inParents calls make, which creates files at paths, and makes missing directories.
-// It repeats both, because another upload's end may remove an empty directory.
+// inParents calls make, which creates files at paths, and creates missing directories. It
+// repeats both, because the end of another upload may remove an empty directory.
 func (v *volume) inParents(make func() error, paths ...treePath) error {
 	const tries = 100
 	err := make()
@@ -61,7 +61,7 @@ func (v *volume) inParents(make func() error, paths ...treePath) error {
 	return err
 }
 
-// makeParents makes the directories above p.
+// makeParents creates the directories above p.
 func (v *volume) makeParents(p treePath) error {
 	dir := path.Dir(p.name)
 	if dir == "." {
@@ -75,7 +75,7 @@ func (v *volume) makeParents(p treePath) error {
 		made, err = p.tree.Mkdir(dir, v.dirPerm)
 	}
 	if made {
-		v.syncedDirs.forget(treePath{p.tree, p.base, dir})
+		v.syncedDirs.remove(treePath{p.tree, p.base, dir})
 	}
 	return err
 }
@@ -107,8 +107,8 @@ func (v *volume) syncParents(p treePath) error {
 	return nil
 }
 
-// rememberSynced remembers that dir's name is on disk, unless another process may
-// remove and make the directory again.
+// rememberSynced caches that dir's name is on disk, unless another process may remove and
+// create the directory again.
 func (v *volume) rememberSynced(dir treePath) {
 	if v.scope == tusd.ScopeProcess {
 		v.syncedDirs.add(dir)
@@ -127,9 +127,9 @@ func (v *volume) removeEmptyParents(p treePath) {
 		if err != nil || !stat.Mode.IsDir() {
 			return // never remove a link: its directory need not be empty
 		}
-		v.syncedDirs.forget(known)
+		v.syncedDirs.remove(known)
 		err = p.tree.Remove(dir)
-		v.syncedDirs.forget(known)
+		v.syncedDirs.remove(known)
 		if err != nil {
 			return
 		}

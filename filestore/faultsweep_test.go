@@ -176,7 +176,7 @@ func prepareStored(t *testing.T, s *FileStore) {
 // prepareRestarted removes the upload's state from memory, as a restart does.
 func prepareRestarted(t *testing.T, s *FileStore) {
 	prepareStored(t, s)
-	s.opened.Load().uploads.forgetState("a")
+	s.opened.Load().uploads.invalidateState("a")
 }
 
 func actWrite(t *testing.T, s *FileStore, f *faults) error {
@@ -285,7 +285,7 @@ func afterUpdate(t *testing.T, s *FileStore, err error) {
 func prepareFull(t *testing.T, s *FileStore) {
 	createWithContent(t, s, "a", int64(len(stored)), stored)
 	createWithContent(t, s, "b", 3, "abc")
-	s.opened.Load().uploads.forgetState("a")
+	s.opened.Load().uploads.invalidateState("a")
 }
 
 func actFinish(t *testing.T, s *FileStore, f *faults) error {

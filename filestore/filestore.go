@@ -4,7 +4,7 @@
 //
 // An upload is two files, as in tusd v2: <id> has the bytes, <id>.info the
 // record. A directory of tusd v2 can be taken over with its unfinished uploads.
-// Slashes in an id are directories, which are made on demand. <id>.bin of tusd
+// Slashes in an id are directories, which are created on demand. <id>.bin of tusd
 // 0.x is read and continued. While a chunk is written that must be stored as a
 // whole or not at all, the undo record <id>.undo tells where to cut the data if
 // the chunk fails. The store's own files are .tusd.locks (who uses the directory)
@@ -27,21 +27,21 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// FileStore keeps uploads below a directory. Fill the fields before Open (by
-// way of tusd.NewHandler) and leave them alone afterwards. Its methods may be
-// called concurrently.
+// FileStore keeps uploads below a directory. Fill the fields before Open (which
+// tusd.NewHandler calls) and do not change them afterwards. Its methods may be called
+// concurrently.
 type FileStore struct {
-	// Path is the directory. It is made, with its parents, if missing.
+	// Path is the directory. It is created, with its parents, if missing.
 	Path string
 	// Durability is the level: what is on disk before which answer. The zero
 	// value is Ack.
 	Durability Durability
-	// MinFree is how many bytes of the file system stay free. An upload whose
-	// length would leave less is refused at once, and a chunk is cut off when no
-	// more are free. Each chunk that is being written may exceed it by 1 MiB.
+	// MinFree is the number of bytes of the file system that stay free. An upload whose
+	// length would leave less is refused at once, and a chunk is cut off when no more are
+	// free. Each chunk that is being written may exceed it by 1 MiB.
 	MinFree int64
-	// StorageRoots are further directories that Storage.Path of an upload may
-	// lie in. They must exist.
+	// StorageRoots are further directories in which Storage.Path of an upload may be.
+	// They must exist.
 	StorageRoots []string
 	// FileKey is a template for the path of the data of new uploads, relative to
 	// Path. It must contain {id}, and may contain {date} (of the creation, UTC)

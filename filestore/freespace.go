@@ -12,9 +12,9 @@ import (
 // space is the free space and the size of a file system, in bytes.
 type space struct{ free, size int64 }
 
-// reservations counts the bytes that final uploads are going to write, by the
-// directory whose file system they are on. Available is what is free, less
-// MinFree, less the reservations. The zero value is ready to use.
+// reservations counts the bytes that final uploads are going to write, by the directory
+// whose file system they are on. The available space is the free space without MinFree and
+// without the reservations. The zero value is ready to use.
 type reservations struct {
 	mu    sync.Mutex
 	bytes map[*os.File]int64
@@ -26,8 +26,8 @@ func (c *reservations) of(dir *os.File) int64 {
 	return c.bytes[dir]
 }
 
-// missingBytes returns how many bytes the upload will still need, as far as the
-// record tells.
+// missingBytes returns the number of bytes that the upload still needs according to its
+// record.
 func missingBytes(info tusd.FileInfo) int64 {
 	size := info.Size
 	if info.SizeIsDeferred && info.KnownLength != nil {
@@ -60,7 +60,7 @@ func (v *volume) checkAnnounced(data treePath, n int64) error {
 	}
 	if v.minFree < space.size && n > space.size-v.minFree {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf(
-			"%d bytes never fit: the file system has %d, %d are to stay free", n, space.size, v.minFree))
+			"%d bytes never fit: the file system has %d, %d must stay free", n, space.size, v.minFree))
 	}
 	return v.refuseAnnounced(space, claimed, n)
 }
@@ -92,13 +92,13 @@ func (v *volume) refuseLacking(space space, claimed, n int64) error {
 		return nil
 	}
 	err := tusd.ErrNoSpace.With(fmt.Errorf(
-		"%d bytes do not fit: %d are free, %d are to stay so, %d are claimed for final uploads", n, space.free, v.minFree, claimed))
+		"%d bytes do not fit: %d are free, %d must stay free, %d are reserved for final uploads", n, space.free, v.minFree, claimed))
 	err.RetryAfter = retryAfter(lacking, space.size)
 	return err
 }
 
-// retryAfter returns when a client should try again if so many bytes of a file
-// system are lacking: the larger their share, the later.
+// retryAfter returns the time after which a client should retry if bytes of a file system
+// are lacking. It grows with their share of the file system.
 func retryAfter(bytes, size int64) time.Duration {
 	const whole = time.Hour
 	return time.Second + time.Duration(float64(whole)*float64(bytes)/float64(max(size, bytes)))
@@ -137,7 +137,7 @@ func (v *volume) reserve(data treePath, n int64) (*reservation, error) {
 func (c *reservation) check(n int64) error {
 	space, err := c.v.spaceOf(c.dir)
 	if err == nil && n > space.free-c.v.minFree {
-		err = tusd.ErrNoSpace.With(fmt.Errorf("the space was used: %d bytes are free, %d are to stay free", space.free, c.v.minFree))
+		err = tusd.ErrNoSpace.With(fmt.Errorf("the space was used: %d bytes are free, %d must stay free", space.free, c.v.minFree))
 	}
 	return err
 }

@@ -126,8 +126,8 @@ func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found
 	return nil
 }
 
-// unchangedSince reports whether neither record nor data of id changed after
-// before. Files that cannot be looked at count as unchanged: ids are candidates.
+// unchangedSince reports whether neither record nor data of id has changed after before. A
+// file that cannot be read counts as unchanged, because the ids are only candidates.
 func (v *volume) unchangedSince(id string, before time.Time) bool {
 	if before.IsZero() {
 		return true

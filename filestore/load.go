@@ -17,7 +17,7 @@ type upload struct {
 	id    string
 	data  treePath
 	lease tusd.Lease // nil: for reading
-	// modified is the time of the last change of the data, as of the load
+	// modified is the modification time of the data at the load
 	modified time.Time
 
 	mu   sync.Mutex    // GetInfo may run concurrently with other methods
@@ -87,7 +87,7 @@ func (u *upload) openData() (durable.File, error) {
 func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	info := u.current()
 	if ctx.Err() != nil {
-		return tusd.FileInfo{}, failed("look at upload", u.id, context.Cause(ctx))
+		return tusd.FileInfo{}, failed("get the record of upload", u.id, context.Cause(ctx))
 	}
 	if err := u.ensureDurable(info); err != nil {
 		return tusd.FileInfo{}, failed("sync upload", u.id, err)

@@ -10,11 +10,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Probe checks whether uploads can be stored now, without making a file. An error
-// that matches tusd.ErrNoSpace means that less than MinFree, or nothing, is free:
-// what needs no space still works. Any other error means that the directory is
-// missing, not writable, or not working. The errors contain no path, so that they
-// can be shown to strangers.
+// Probe checks whether uploads can be stored now, without creating a file. An error that
+// matches tusd.ErrNoSpace means that less than MinFree, or nothing, is free: operations
+// that need no space still work. Any other error means that the directory is missing, not
+// writable, or not working. The errors contain no path, so that they may be public.
 //
 // ctx is checked only at the start. If the file system hangs, as one on a network
 // may, Probe hangs, too. It is safe for concurrent use.
@@ -44,7 +43,7 @@ func (v *volume) probe() error {
 		return err
 	}
 	if space.free < max(v.minFree, 1) {
-		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes are free, %d are to be kept", space.free, v.minFree))
+		return tusd.ErrNoSpace.With(fmt.Errorf("%d bytes are free, %d must stay free", space.free, v.minFree))
 	}
 	return nil
 }

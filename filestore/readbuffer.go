@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// smallBuffer is the size of the buffer of a slow connection, in bytes: it
-	// takes what net/http has read ahead.
+	// smallBuffer is the size of the buffer of a slow connection, in bytes: that of the
+	// read-ahead of net/http.
 	smallBuffer = 4 << 10
 	// largeBuffer is the size of the buffer of a fast connection: one of which
 	// each read returns at least worthLarge bytes.
 	largeBuffer = 128 << 10
 	worthLarge  = 8 << 10
-	// maxLarge is how many connections can have a large buffer at a time: 8 MiB
+	// maxLarge is the number of connections that can have a large buffer at a time: 8 MiB
 	// in all. The others keep their small one.
 	maxLarge = 64
 )
@@ -56,7 +56,7 @@ func (b *bufferPools) acquireLarge() *[largeBuffer]byte {
 }
 
 // adapt chooses the buffer for the next read after one of n bytes. The first read
-// into a large buffer may be short: it returns what net/http has read ahead.
+// into a large buffer may be short: it returns the read-ahead of net/http.
 func (b *readBuffer) adapt(n int) {
 	fresh := b.fresh
 	b.fresh = false

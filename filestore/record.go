@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxRecord bounds what is read as a record, in bytes.
+	// maxRecord bounds the size of a record, in bytes.
 	maxRecord = 1 << 20
 	// usualRecord is more than the length of most records, in bytes.
 	usualRecord = 640

@@ -11,8 +11,8 @@ import (
 // loaded.
 const unknownOffset = -1
 
-// syncState is what this process knows about the files of an upload without looking
-// at them. If there is one, there is no undo record.
+// syncState is the cached state of the files of an upload. If there is one, there is no
+// undo record.
 type syncState struct {
 	synced      int64  // synced offset, or unknownOffset
 	namesSynced bool   // the record and the names of both files are on disk
@@ -28,7 +28,7 @@ type syncState struct {
 	cut bool
 }
 
-// isPinned reports whether the state cannot be found out again.
+// isPinned reports whether the state cannot be read from the files again.
 func (s syncState) isPinned() bool { return s.writing || s.cut }
 
 // visibleBytes returns how many bytes a reader without a lease may see.

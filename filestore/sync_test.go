@@ -34,7 +34,7 @@ func TestDownloadsOfCompleteUploads(t *testing.T) {
 		s = reopen(t, s)
 		for _, scope := range []tusd.Scope{tusd.ScopeProcess, tusd.ScopeMachine} {
 			s.opened.Load().scope = scope
-			s.opened.Load().uploads.forgetState("a")
+			s.opened.Load().uploads.invalidateState("a")
 			for i, want := range []ops{{durable.OpSync: 2, durable.OpSyncDir: 1}, nil} {
 				c.reset()
 				up, err := s.GetUpload(t.Context(), nil, "a")

@@ -17,9 +17,9 @@ import (
 
 // Several processes may share a directory. The name of a temporary file begins with
 // its owner, an open store: the number of a byte of the lock file, in hexadecimal
-// digits, and a dot. The owner has that byte locked until it is closed or its
-// process ends. If the byte is free, its temporary files are orphans. A process id
-// would not do: containers all have process 1.
+// digits, and a dot. The owner has that byte locked until it is closed or its process
+// ends. If the byte is free, its temporary files are orphans. A process id is not unique:
+// every container has process 1.
 
 // The bytes for owners. filelocker uses other bytes.
 const (
@@ -77,18 +77,18 @@ func (v *volume) sweepTemp() error {
 	if err != nil {
 		return err
 	}
-	lives := make(map[int64]bool)
+	running := make(map[int64]bool)
 	for _, entry := range entries {
-		if v.isOrphan(entry, lives) {
+		if v.isOrphan(entry, running) {
 			v.root.Remove(tempDir + "/" + entry.Name()) // an orphan that stays is no reason to fail the start
 		}
 	}
 	return nil
 }
 
-// isOrphan reports whether no process uses a temporary file any more. lives caches
-// which owners are alive.
-func (v *volume) isOrphan(entry fs.DirEntry, lives map[int64]bool) bool {
+// isOrphan reports whether no process uses a temporary file any more. running caches
+// whether owners are running.
+func (v *volume) isOrphan(entry fs.DirEntry, running map[int64]bool) bool {
 	info, err := entry.Info()
 	if err != nil || !info.Mode().IsRegular() {
 		return false
@@ -100,13 +100,13 @@ func (v *volume) isOrphan(entry fs.DirEntry, lives map[int64]bool) bool {
 	if !ok || !locksBytes {
 		return false
 	}
-	alive, known := lives[owner]
+	runs, known := running[owner]
 	if !known {
 		free, err := isByteFree(v.lockFile, owner)
-		alive = err != nil || !free
-		lives[owner] = alive
+		runs = err != nil || !free
+		running[owner] = runs
 	}
-	return !alive
+	return !runs
 }
 
 // replace replaces the content of a small file of the upload directory, atomically.

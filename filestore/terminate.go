@@ -32,18 +32,18 @@ func (u *upload) terminate() error {
 		return err
 	}
 	u.v.uploads.invalidateRecord(u.id)
-	for _, p := range data { // if that fails, bytes that must be cut are still known
+	for _, p := range data { // if that fails, the state still says which bytes must be cut
 		if err := u.v.removeFile(p); err != nil {
 			return err
 		}
 	}
-	defer u.v.uploads.forgetState(u.id)
+	defer u.v.uploads.invalidateState(u.id)
 	if err := u.removeLeftUndoRecord(); err != nil {
 		return err
 	}
 	for _, suffix := range []string{".lock", ".stop"} {
 		if p := u.v.file(u.id + suffix); !u.v.isFree(p) {
-			u.v.removeFile(p) // of tusd v2 or an operator; they mean nothing here
+			u.v.removeFile(p) // of tusd v2; it has no effect here
 		}
 	}
 	return u.removeRecord(data)

@@ -50,7 +50,7 @@ func (u *upload) applyUndoRecord(size int64) (int64, error) {
 		size = min(size, offset)
 	}
 	u.v.uploads.setState(u.id, u.lease, syncState{synced: unknownOffset})
-	if !u.info.SizeIsDeferred && size == u.info.Size { // a client asks for a full upload
+	if !u.info.SizeIsDeferred && size == u.info.Size { // the upload is full
 		u.v.uploads.rememberCompleted(u.id, u.v.level != None)
 	}
 	return size, nil

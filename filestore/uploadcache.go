@@ -22,10 +22,9 @@ const (
 	maxRecentlyCompleted = 256
 )
 
-// uploadCache has one entry for each upload that this process knows something of:
-// its sync state, and what its record says. An eviction is always safe. Entries of
-// uploads that are being written, or must be cut, are never evicted. Within both
-// budgets the least recently used go first.
+// uploadCache has one entry for each cached upload: its sync state and its record. An
+// eviction is always safe. Entries of uploads that are being written or must be cut are
+// never evicted. Within both budgets the least recently used entries are evicted first.
 type uploadCache struct {
 	mu      sync.Mutex
 	index   map[string]int32 // to entries
@@ -101,8 +100,8 @@ func (c *uploadCache) setState(id string, lease tusd.Lease, s syncState) {
 	c.getOrAdd(id).state = s
 }
 
-// forgetState removes all that is known of the files of id but its record.
-func (c *uploadCache) forgetState(id string) {
+// invalidateState removes the cached state of the files of id, but not its record.
+func (c *uploadCache) invalidateState(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if u := c.get(id); u != nil {
@@ -130,8 +129,8 @@ func (c *uploadCache) setFullSynced(id string, modified time.Time) {
 
 // stampedRecord returns the record of id and the stamp of the file that it was read
 // from. It returns nil if the file must be read: the sync state is not trusted, or
-// this process has changed the record. If the file still has this stamp, nobody
-// else has changed it either, such as an operator with an editor.
+// this process has changed the record. If the file still has this stamp, no other program
+// has changed it either.
 func (c *uploadCache) stampedRecord(id string, scope tusd.Scope, lease tusd.Lease) (*tusd.FileInfo, durable.Stamp) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,15 +206,14 @@ func (c *uploadCache) invalidateRecord(id string) {
 	}
 }
 
-// rememberCompleted notes that an upload was found complete. Few requests follow,
-// but a HEAD or a GET may at once. After maxRecentlyCompleted other uploads its
-// record is evicted; its sync state, too, unless keepState is set: at level None it
-// saves no sync.
+// rememberCompleted records that an upload is complete. Few requests follow, most of them
+// soon. After maxRecentlyCompleted other uploads its record is evicted; its sync state,
+// too, unless keepState is set: at level None it saves no sync.
 func (c *uploadCache) rememberCompleted(id string, keepState bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last := (c.nextCompleted + maxRecentlyCompleted - 1) % maxRecentlyCompleted
-	if c.completed[last] == id { // one upload is asked for again and again
+	if c.completed[last] == id { // repeated requests for one upload
 		return
 	}
 	oldest := c.completed[c.nextCompleted]

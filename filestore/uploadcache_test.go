@@ -54,7 +54,7 @@ func TestStampedRecord(t *testing.T) {
 	want("invalidated", nil)
 	c.confirmRecord(record, stamp)
 	want("confirmed", record)
-	c.forgetState("a")
+	c.invalidateState("a")
 	want("with a removed state", nil)
 	if c.decodedRecord("a", []byte("x")) != record || c.decodedRecord("a", []byte("y")) != nil {
 		t.Error("the content does not decide whether the record is decoded again")
@@ -72,7 +72,7 @@ func TestFullUploadIsSyncedAfterChanges(t *testing.T) {
 	if !c.isFullSynced("a", modified) || c.isFullSynced("a", modified.Add(1)) {
 		t.Error("the time of the last change does not decide")
 	}
-	c.forgetState("a")
+	c.invalidateState("a")
 	if c.isFullSynced("a", modified) || len(c.index) != 0 {
 		t.Error("the state is not removed")
 	}
@@ -162,7 +162,7 @@ func TestUploadCacheAgainstMaps(t *testing.T) {
 			records[id] = &tusd.FileInfo{ID: id}
 			c.addRecord(records[id], content, durable.Stamp{})
 		case 4:
-			c.forgetState(id)
+			c.invalidateState(id)
 			delete(states, id)
 		case 5:
 			c.rememberCompleted(id, random.IntN(2) == 0)
@@ -270,7 +270,7 @@ func TestStateEvictedAgain(t *testing.T) {
 	for i := range maxRecentlyCompleted - 1 {
 		u.v.uploads.rememberCompleted(fmt.Sprint("other", i), false)
 	}
-	u.v.uploads.forgetState("a")
+	u.v.uploads.invalidateState("a")
 	state, err := u.knownState() // it is complete, and the oldest of the complete ones
 	if _, known := u.v.uploads.trustedState("a", tusd.ScopeProcess, nil); known {
 		t.Fatal("the state was not evicted")

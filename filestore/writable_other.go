@@ -2,5 +2,5 @@
 
 package filestore
 
-// checkWritable returns nil: this system tells only when a file is made.
+// checkWritable returns nil: on this system it is known only when a file is created.
 func checkWritable(string) error { return nil }

@@ -211,10 +211,9 @@ func (c *chunk) makeDurable(info tusd.FileInfo) error {
 }
 
 // endWithoutLease returns the number of bytes that were written before the lease
-// was lost. It cuts nothing off and remembers nothing: another holder may be
-// writing.
+// was lost. It cuts nothing off and caches nothing: another holder may be writing.
 func (c *chunk) endWithoutLease(info tusd.FileInfo, err error) (int64, error) {
-	c.u.v.uploads.forgetState(c.u.id)
+	c.u.v.uploads.invalidateState(c.u.id)
 	if c.u.v.level.mustSync(info) {
 		if syncErr := c.f.Sync(); syncErr != nil || c.lost {
 			return 0, errors.Join(err, syncErr)
