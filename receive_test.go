@@ -18,8 +18,8 @@ func (slowReader) Read(p []byte) (int, error) {
 	return copy(p, "x"), nil
 }
 
-// A slow body is stored in segments, so that the client is told its progress. A short
-// body is one segment.
+// A slow body is stored in segments, so that the client gets its progress. A short body is
+// one segment.
 func TestSegmentsOfABody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		segmentOf := func(src io.Reader) *segment {

@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// lease is a lease of this locker. Its Context and Preempted are those of the lock
+// lease is a lease of this locker. It has the Context and Preempted of the lock
 // within the process.
 type lease struct {
 	tusd.Lease

@@ -188,14 +188,14 @@ func TestWithdrawnRequest(t *testing.T) {
 	hash := hashID("a")
 	ctx, cancel := context.WithCancel(t.Context())
 	holder := mustLock(t, ls[0], "a", tusd.LockTry)
-	gone := make(chan error, 1)
+	result := make(chan error, 1)
 	go func() {
 		_, err := ls[1].Lock(ctx, "a", tusd.LockPreempt)
-		gone <- err
+		result <- err
 	}()
 	wantPreemptedSoon(t, holder)
 	cancel()
-	if err := <-gone; !errors.Is(err, context.Canceled) {
+	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled preempter gets %v", err)
 	}
 	if isTaken(t, ls[0], requestSlot.slot(hash)) || isTaken(t, ls[0], newerRequestSlot.slot(hash)) {

@@ -54,9 +54,9 @@ func (l *FileLocker) preemptHolders(dir *directory) (more bool) {
 	return true
 }
 
-// preemptRange preempts the holders for whom the slots from first to last are taken: one
-// slot, or several adjacent ones. seen has the slots of the previous check. The caller
-// holds l.mu.
+// preemptRange preempts the holders of the ids whose slots are from first to last: one slot,
+// or several adjacent ones. seen has the slots of the previous check. The caller holds
+// l.mu.
 func (l *FileLocker) preemptRange(first, last int64, seen map[int64]time.Time) {
 	if first == last {
 		l.preemptHash(hashOfSlot(first), l.firstSeen(first, seen))

@@ -9,7 +9,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// copyStep is how many bytes are copied between two checks of the context.
+// copyStep is the number of bytes that are copied between two checks of the context.
 const copyStep = 2 * writeBackRange
 
 // Concat implements tusd.Concater.

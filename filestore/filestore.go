@@ -16,7 +16,7 @@
 // # Offset and durability
 //
 // The offset is the length of the data file; the record never overrules it.
-// Durability is the level: what is on disk before which answer.
+// Durability is the level: it says what must be on disk before which answer.
 package filestore
 
 import (
@@ -33,8 +33,7 @@ import (
 type FileStore struct {
 	// Path is the directory. It is created, with its parents, if missing.
 	Path string
-	// Durability is the level: what is on disk before which answer. The zero
-	// value is Ack.
+	// Durability is the level. The zero value is Ack.
 	Durability Durability
 	// MinFree is the number of bytes of the file system that stay free. An upload whose
 	// length would leave less is refused at once, and a chunk is cut off when no more are

@@ -18,7 +18,7 @@ const (
 	// directory collects, and so the memory of a listing.
 	lookAheadIDs   = 1 << 16
 	lookAheadBytes = 4 << 20
-	// dirPage is how many directory entries are read at a time.
+	// dirPage is the number of directory entries that are read at a time.
 	dirPage = 1 << 10
 )
 

@@ -48,11 +48,11 @@ func TestSweepOfOwners(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	first, gone := New(dir), New(dir)
+	first, ended := New(dir), New(dir)
 	open(first)
 	defer first.Close()
-	open(gone)
-	prefix, dead := first.opened.Load().tempPrefix, gone.opened.Load().tempPrefix
+	open(ended)
+	prefix, dead := first.opened.Load().tempPrefix, ended.opened.Load().tempPrefix
 	if prefix == dead || prefix == "" {
 		t.Fatalf("the owners are %q and %q", prefix, dead)
 	}
@@ -65,7 +65,7 @@ func TestSweepOfOwners(t *testing.T) {
 		t.Fatal(err)
 	}
 	stays = append(stays, dead+"D")
-	if err := gone.Close(); err != nil {
+	if err := ended.Close(); err != nil {
 		t.Fatal(err)
 	}
 	second := New(dir)

@@ -17,7 +17,7 @@ const (
 	// recordsBudget bounds the memory for their records, in bytes: some 1 500 usual
 	// ones. An eviction costs reading and decoding the record.
 	recordsBudget = 4 << 20
-	// maxRecentlyCompleted is how many complete uploads keep their records in the
+	// maxRecentlyCompleted is the number of complete uploads with records in the
 	// cache.
 	maxRecentlyCompleted = 256
 )
@@ -274,7 +274,7 @@ func recordSize(record *tusd.FileInfo, content []byte) int64 {
 	return int64(cap(content)) + int64(unsafe.Sizeof(*record)) + int64(record.MemorySize())
 }
 
-// maxPinnedTries is how many pinned entries one eviction skips. If it meets no
+// maxPinnedTries is the number of pinned entries that one eviction skips. If it finds no
 // others, the cache stays beyond its budget until the next one.
 const maxPinnedTries = 16
 

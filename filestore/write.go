@@ -37,7 +37,7 @@ type chunk struct {
 	f     durable.File
 	state syncState // before the chunk
 	start int64     // where the chunk begins
-	end   int64     // the end of what is written
+	end   int64     // the end of the written bytes
 
 	// write-back was started for the bytes before started, and has ended for
 	// those before waited
@@ -50,7 +50,7 @@ type chunk struct {
 	spaceCheckedTo int64
 }
 
-// spaceCheckInterval is how many bytes a chunk writes between two checks of the
+// spaceCheckInterval is the number of bytes between two checks of the
 // free space.
 const spaceCheckInterval = 1 << 20
 

@@ -176,7 +176,7 @@ var brokenLockers = []struct {
 			s.ctx = ctx
 		}}
 	}},
-	{"lets the context go on after Unlock", []string{"context/ends-with-unlock"}, func() tusd.Locker {
+	{"does not end the context with Unlock", []string{"context/ends-with-unlock"}, func() tusd.Locker {
 		return &brokenLocker{lease: func(s *brokenLease) { s.ctx = context.WithoutCancel(s.ctx) }}
 	}},
 	{"fails on a second Unlock", []string{"unlock/idempotent", "unlock/concurrent"}, func() tusd.Locker {

@@ -16,7 +16,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Harness tells the suite how to make lockers and what differs between them.
+// Harness makes lockers for the suite and describes their differences.
 // New is required.
 type Harness struct {
 	// New makes n lockers that exclude each other, as n servers do: on one directory or

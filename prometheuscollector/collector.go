@@ -27,7 +27,7 @@ var _ prometheus.Collector = (*Collector)(nil)
 // New returns the collector of a handler's metrics.
 func New(metrics *tusd.Metrics) *Collector { return &Collector{metrics} }
 
-// The names without _total are those of tusd v2.
+// Names without _total are from tusd v2.
 var (
 	requestsTotal = describe("tusd_requests_total", "Requests begun, by effective method.", "method")
 	errorsTotal   = describe("tusd_errors_total", "Requests answered with an error, by status and error code.", "status", "code")

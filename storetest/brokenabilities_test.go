@@ -25,11 +25,11 @@ var brokenAbilities = []broken{
 	}},
 	{"restores terminated uploads", "terminate/stays-gone", func(m *Memory, c *tusd.StoreComposer) {
 		c.Terminater = terminateFunc(func(_ context.Context, _ tusd.Lease, id string) error {
-			m.sides[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
+			m.sideRecords[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
 			delete(m.uploads, id)
 			return nil
 		})
-		for key, record := range m.sides {
+		for key, record := range m.sideRecords {
 			m.uploads[key.Name] = &memoryEntry{record: record}
 		}
 	}},
@@ -205,7 +205,7 @@ func (s brokenSides) CreateSide(ctx context.Context, key tusd.SideKey, value []b
 func (s brokenSides) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
 	value, err := s.Memory.GetSide(ctx, key)
 	if s.share && err == nil {
-		return s.sides[key], nil
+		return s.sideRecords[key], nil
 	}
 	return value, err
 }

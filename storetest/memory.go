@@ -27,10 +27,10 @@ type Memory struct {
 	// set before the first use.
 	Synthetic bool
 
-	mu      sync.Mutex
-	uploads map[string]*memoryEntry
-	sides   map[tusd.SideKey][]byte
-	created uint64
+	mu          sync.Mutex
+	uploads     map[string]*memoryEntry
+	sideRecords map[tusd.SideKey][]byte
+	created     uint64
 }
 
 // memoryEntry is one stored upload, guarded by Memory.mu.
@@ -45,7 +45,7 @@ var _ tusd.DataStore = (*Memory)(nil)
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{uploads: make(map[string]*memoryEntry), sides: make(map[tusd.SideKey][]byte)}
+	return &Memory{uploads: make(map[string]*memoryEntry), sideRecords: make(map[tusd.SideKey][]byte)}
 }
 
 // UseIn makes m the store of composer, with all abilities.
@@ -63,7 +63,7 @@ func (m *Memory) Reopen() *Memory {
 		c.data = join([]blob{e.data})
 		n.uploads[id] = &c
 	}
-	maps.Copy(n.sides, m.sides) // values are replaced, never changed
+	maps.Copy(n.sideRecords, m.sideRecords) // values are replaced, never changed
 	return n
 }
 

@@ -15,10 +15,10 @@ func (m *Memory) CreateSide(ctx context.Context, key tusd.SideKey, value []byte)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if there, ok := m.sides[key]; ok {
+	if there, ok := m.sideRecords[key]; ok {
 		return bytes.Clone(there), false, nil
 	}
-	m.sides[key] = append([]byte{}, value...)
+	m.sideRecords[key] = append([]byte{}, value...)
 	return append([]byte{}, value...), true, nil
 }
 
@@ -29,7 +29,7 @@ func (m *Memory) PutSide(ctx context.Context, key tusd.SideKey, value []byte) er
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sides[key] = append([]byte{}, value...)
+	m.sideRecords[key] = append([]byte{}, value...)
 	return nil
 }
 
@@ -40,7 +40,7 @@ func (m *Memory) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	value, ok := m.sides[key]
+	value, ok := m.sideRecords[key]
 	if !ok {
 		return nil, tusd.ErrNotFound
 	}
@@ -55,7 +55,7 @@ func (m *Memory) ListSides(ctx context.Context, kind, cursor string, limit int) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var names []string
-	for key := range m.sides {
+	for key := range m.sideRecords {
 		if key.Kind == kind {
 			names = append(names, key.Name)
 		}
@@ -71,7 +71,7 @@ func (m *Memory) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.sides, key)
+	delete(m.sideRecords, key)
 	return nil
 }
 

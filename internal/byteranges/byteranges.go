@@ -15,9 +15,9 @@ import (
 // store, and the answer has a part for each range. Very many ranges, tiny or
 // overlapping, are an attack (RFC 9110, section 14.2).
 const (
-	// maxRanges limits how many ranges a store is asked for at once.
+	// maxRanges limits the number of ranges of one request to a store.
 	maxRanges = 32
-	// partOverhead is about how many bytes a part of an answer takes besides its
+	// partOverhead is the approximate size of a part of an answer in addition to its
 	// content. Ranges that are nearer to each other than this are merged (section
 	// 15.3.7.2).
 	partOverhead = 128

@@ -172,13 +172,13 @@ func wantOneUpload(t *testing.T, r *relay) {
 // 104s (draftClient.setURL).
 func wantOneLocation(t *testing.T, r *relay) {
 	t.Helper()
-	told := make(map[string]bool)
+	locations := make(map[string]bool)
 	for _, post := range r.seen("POST") {
-		told[post.Location] = true
+		locations[post.Location] = true
 	}
-	delete(told, "")
-	if len(told) > 1 {
-		t.Errorf("answers name the uploads %q, want one", slices.Collect(maps.Keys(told)))
+	delete(locations, "")
+	if len(locations) > 1 {
+		t.Errorf("answers name the uploads %q, want one", slices.Collect(maps.Keys(locations)))
 	}
 }
 

@@ -114,7 +114,7 @@ func listedHops(lists []string) iter.Seq[string] {
 	}
 }
 
-// maxHops limits how many proxies of Forwarded are followed back. The field can only be
+// maxHops limits the number of proxies in Forwarded that are read. The field can only be
 // read from its beginning.
 const maxHops = 64
 

@@ -126,34 +126,6 @@ func (to *target) awaitBaseline(t *testing.T, before usage, mustHeap bool) bool 
 	}
 }
 
-// Bytes in caches for uploads that are not in use: for each one, and for all.
-const (
-	cachedPerUpload = 2 << 10
-	cacheBudget     = 18 << 20
-)
-
-const liveHeap = "live heap"
-
-// excess returns the resources of which now uses more than f. A tolerance of 5 % and a
-// constant allows for the noise of an idle daemon; for the heap it is a constant only.
-// Uploads that were created meanwhile may be in caches, which have budgets in bytes.
-func (f usage) excess(now usage) (excess []string) {
-	const heapNoise, goroutineNoise, descriptorNoise = 1 << 20, 3, 2
-	cached := min((now.created-f.created)*cachedPerUpload, cacheBudget)
-	if now.heap > f.heap+heapNoise+cached {
-		excess = append(excess, liveHeap)
-	}
-	if now.goroutines > f.goroutines+f.goroutines/20+goroutineNoise {
-		excess = append(excess, "goroutines")
-	}
-	for kind, n := range now.descriptors {
-		if was := f.descriptors[kind]; n > was+was/20+descriptorNoise {
-			excess = append(excess, "descriptors: "+kind)
-		}
-	}
-	return excess
-}
-
 // TestResidentMemoryGoesBack checks resident memory after attacks with large heads.
 func TestResidentMemoryGoesBack(t *testing.T) {
 	t.Parallel()
