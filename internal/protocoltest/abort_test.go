@@ -11,16 +11,16 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// lateAbort is a body that has ended when a newer request asks for the upload,
-// but the handler has not read its end yet.
-type lateAbort struct {
+// endedBody is a body that has ended when a newer request preempts the PATCH, but the handler
+// has not read the end yet.
+type endedBody struct {
 	io.ReadCloser
 	ask     func() // lets the newer request ask
 	aborted <-chan struct{}
 	once    sync.Once
 }
 
-func (b *lateAbort) Read(p []byte) (int, error) {
+func (b *endedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		b.once.Do(func() {
@@ -31,7 +31,7 @@ func (b *lateAbort) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deadlineWatch closes aborted when a read deadline is set that has passed or is near.
+// deadlineWatch closes aborted when a read deadline is set to now or soon.
 type deadlineWatch struct {
 	http.ResponseWriter
 	aborted chan struct{}
@@ -48,8 +48,8 @@ func (w *deadlineWatch) SetReadDeadline(t time.Time) error {
 	return err
 }
 
-// A read deadline that passes behind the end of a body would end the context of the
-// next request on the connection: the handler closes the connection.
+// A read deadline after the end of a body would cancel the context of the next request on the
+// connection. So the handler closes the connection.
 func TestAbortBehindTheEndOfABody(t *testing.T) {
 	e := newEnvOn(t, storetest.NewMemory(), tusd.Config{})
 	newer := e.another()
@@ -59,7 +59,7 @@ func TestAbortBehindTheEndOfABody(t *testing.T) {
 			if r.Method == http.MethodPatch {
 				watch := &deadlineWatch{ResponseWriter: w, aborted: make(chan struct{})}
 				w = watch
-				r.Body = &lateAbort{ReadCloser: r.Body, aborted: watch.aborted, ask: func() {
+				r.Body = &endedBody{ReadCloser: r.Body, aborted: watch.aborted, ask: func() {
 					done.Go(func() { newer.raw(http.MethodHead, r.URL.Path, nil, version) })
 				}}
 			}

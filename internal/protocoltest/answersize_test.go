@@ -10,16 +10,16 @@ import (
 	"github.com/tus/tusd"
 )
 
-// The answers about an upload fit into 16 KiB of header, whatever its creation has
-// brought: clients and proxies read no more.
+// Whatever a creation has, the header of every answer about its upload is at most 16 KiB:
+// clients and proxies read no more.
 func TestAnswerSize(t *testing.T) {
 	run(t, []scenario{
-		{"metadata", "metadata of the largest size can be asked for, more is 431", sizeOfMetaData},
+		{"metadata", "HEAD returns metadata of the largest size, a creation with more is 431", sizeOfMetaData},
 		{"final", "the URLs of a final count with its metadata", sizeOfFinal},
-		{"final_absolute", "they count as they were sent, which is how HEAD answers them", sizeOfAbsoluteFinal},
-		{"partial", "so does the mark of a partial upload", sizeOfPartial},
+		{"final_absolute", "the URLs of a final count as they were sent: HEAD returns them so", sizeOfAbsoluteFinal},
+		{"partial", "the mark of a partial upload counts with its metadata", sizeOfPartial},
 		{"name", "the name and the type of a download count as they are answered", sizeOfName},
-		{"callback", "what the pre-create callback sets counts, too", sizeOfCallback},
+		{"callback", "metadata of the pre-create callback counts, too", sizeOfCallback},
 		{"raised", "a larger limit allows more", sizeRaised},
 	})
 	runOn(t, memoryStore, protocols, []scenario{
@@ -28,11 +28,10 @@ func TestAnswerSize(t *testing.T) {
 	})
 }
 
-// mostHeader is what Node.js reads of an answer's header, less what
-// proxies add.
-const mostHeader = 16<<10 - 512
+// maxAnswerHeader is the header that Node.js reads, less the fields that proxies add.
+const maxAnswerHeader = 16<<10 - 512
 
-// largest are request headers that make an answer large.
+// largest are request headers that make the header of the answer large.
 var largest = []string{"Origin: https://" + strings.Repeat("o", 63) + ".example:65535", "X-Request-Id: " + strings.Repeat("i", 36)}
 
 // wantReadable checks the size of an answer's header.
@@ -44,13 +43,13 @@ func (a *answer) wantReadable() *answer {
 			n += len(name) + len(value) + len(": \r\n")
 		}
 	}
-	if n > mostHeader {
-		a.env.Errorf("%s: a header of %d bytes, want at most %d", a.request, n, mostHeader)
+	if n > maxAnswerHeader {
+		a.env.Errorf("%s: a header of %d bytes, want at most %d", a.request, n, maxAnswerHeader)
 	}
 	return a
 }
 
-// wantReadable asks in all ways for an upload.
+// wantReadable checks the answers to all kinds of requests for an upload.
 func (e *env) wantReadable(u string) {
 	e.Helper()
 	e.do(http.MethodHead, u, nil, append(largest, version)...).status(200).wantReadable()
@@ -63,11 +62,11 @@ func (e *env) wantReadable(u string) {
 	}
 }
 
-// wantDigests asks for all digests: the record keeps them.
-func wantDigests() string { return wantDigestsOf(content(100)) }
+// allDigests is a Repr-Digest line with all digests of content(100). The record keeps them.
+func allDigests() string { return allDigestsOf(content(100)) }
 
-// wantDigestsOf does so for uploads with this content: it is a line with Repr-Digest.
-func wantDigestsOf(data []byte) string {
+// allDigestsOf is the same for data.
+func allDigestsOf(data []byte) string {
 	var all []string
 	for _, h := range hashes {
 		if h.field != "" {
@@ -78,14 +77,14 @@ func wantDigestsOf(data []byte) string {
 }
 
 func sizeOfMetaData(e *env) {
-	u := e.createFull(content(100), "Upload-Metadata: "+metadataOf(14<<10), wantDigests())
+	u := e.createFull(content(100), "Upload-Metadata: "+metadataOf(14<<10), allDigests())
 	e.head(u).header("Upload-Metadata", metadataOf(14<<10))
 	e.wantReadable(u)
 	e.wantRefusedAsLarge("Upload-Length: 100", "Upload-Metadata: "+metadataOf(14<<10+4))
 	e.wantRefusedAsLarge("Upload-Length: 100", "Upload-Metadata: a", "Upload-Metadata: "+metadataOf(14<<10))
 }
 
-// wantRefusedAsLarge sends a creation that is refused and makes nothing.
+// wantRefusedAsLarge sends a creation that is refused and creates nothing.
 func (e *env) wantRefusedAsLarge(header ...string) {
 	e.Helper()
 	before := e.countUploads()
@@ -95,7 +94,7 @@ func (e *env) wantRefusedAsLarge(header ...string) {
 	}
 }
 
-// partialsIn names a partial as often as it can in so many bytes of Upload-Concat.
+// partialsIn names a partial as often as fits into size bytes of Upload-Concat.
 func partialsIn(size int, url string) string {
 	size -= len("final;")
 	list := strings.TrimSpace(strings.Repeat(url+" ", (size+1)/(len(url)+1)))
@@ -201,7 +200,7 @@ func sizeOfDraft(e *env) {
 			return "Content-Disposition: attachment; filename*=UTF-8''" + strings.Repeat("%C3%A4", n)
 		}
 		encoded := "Content-Encoding: " + strings.Repeat("gzip, ", 800) + "gzip"
-		e.wantReadable(d.create(true, content(10), name(10<<10), wantDigestsOf(content(10))).status(201).location())
+		e.wantReadable(d.create(true, content(10), name(10<<10), allDigestsOf(content(10))).status(201).location())
 		e.wantReadable(d.create(true, content(10), escaped(1900)).status(201).location())
 		e.wantReadable(d.create(true, content(10), name(5<<10), encoded).status(201).location())
 		before := e.countUploads()

@@ -11,8 +11,7 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// A callback may change what it was given and what it has answered: the store keeps
-// a copy.
+// A callback may change its arguments and its results later: the store has copies.
 func TestCallbacksGetCopies(t *testing.T) {
 	kept := tusd.MetaData{"filename": "kept.txt"}
 	composer := tusd.NewStoreComposer()

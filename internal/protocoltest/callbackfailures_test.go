@@ -28,7 +28,7 @@ func panicking(value any) failingCallback {
 	return func() (tusd.HTTPResponse, error) { panic(value) }
 }
 
-// failingCallbacks are callbacks that fail, by the way they do it.
+// failingCallbacks are callbacks that fail in each way, by name.
 var failingCallbacks = map[string]failingCallback{
 	"status 1": answering(1), "status 99": answering(99), "status 101": answering(101), "status 199": answering(199),
 	"status 600": answering(600), "status 9999": answering(9999), "status -200": answering(-200),
@@ -36,8 +36,8 @@ var failingCallbacks = map[string]failingCallback{
 	"a panic": panicking("on purpose"), "a panic that ends the request": panicking(http.ErrAbortHandler), "an error as panic": panicking(errors.New("on purpose")),
 }
 
-// A callback that panics or answers with a status that HTTP does not have has
-// failed: the error is transient, no lock is kept, and no record says otherwise.
+// A callback that panics or answers with a status that HTTP does not have has failed: the
+// error is transient, the lock is released, and the record does not change.
 func TestFailingCallbacks(t *testing.T) {
 	for name, fail := range failingCallbacks {
 		t.Run(name, func(t *testing.T) {
@@ -73,8 +73,8 @@ func TestFailingCallbacks(t *testing.T) {
 	}
 }
 
-// While a final is built, too: afterwards its partials are not locked, and the final
-// can be requested again.
+// The same is true while a final is built: its partials are unlocked, and the final can be
+// created again.
 func TestFailingCallbacksOfFinals(t *testing.T) {
 	for name, fail := range failingCallbacks {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestFailingCallbacksOfFinals(t *testing.T) {
 	}
 }
 
-// A pre-access callback that panics refuses only the request that it is asked about.
+// A pre-access callback that panics refuses only this request.
 func TestFailingAccess(t *testing.T) {
 	var fail failingCallback
 	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{PreAccess: func(context.Context, tusd.Event) error {

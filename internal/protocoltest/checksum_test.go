@@ -11,9 +11,9 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-const announcement = "Trailer: Upload-Checksum"
+const announcedTrailer = "Trailer: Upload-Checksum"
 
-// The ways in which a chunk is stored whole or not at all.
+// verifyWays are the ways to store a chunk only if its checksum is right.
 var verifyWays = []struct {
 	name  string
 	setUp func(*env)
@@ -25,13 +25,13 @@ var verifyWays = []struct {
 	}},
 }
 
-// runVerified runs scenarios with both ways, and checks that the spool is empty afterwards.
+// runVerified runs scenarios in both ways, and checks that the spool is empty afterwards.
 func runVerified(t *testing.T, scenarios []scenario) {
 	t.Helper()
 	runVerifiedWays(t, len(verifyWays), scenarios)
 }
 
-// runVerifiedWays runs them with the first n ways.
+// runVerifiedWays runs scenarios in the first n ways.
 func runVerifiedWays(t *testing.T, n int, scenarios []scenario) {
 	t.Helper()
 	for _, way := range verifyWays[:n] {
@@ -66,14 +66,14 @@ func TestChecksum(t *testing.T) {
 		{"case102_wrong", "a chunk that does not match is 460 and not stored, then the right one is", checksumWrong},
 		{"case103_unknown", "an unknown algorithm is 400", checksumUnknown},
 		{"case104_malformed", "a malformed checksum is 400", checksumMalformed},
-		{"case105_empty", "the checksum of nothing", checksumEmpty},
-		{"case106_cut", "of a chunk that is cut nothing is kept", checksumCut},
-		{"case106_taken_over", "of a chunk that a newer request ends nothing is kept", checksumTakenOver},
-		{"case107_restart", "of a chunk during which the server stops nothing is kept", checksumRestart},
+		{"case105_empty", "the checksum of an empty chunk is compared", checksumEmpty},
+		{"case106_cut", "nothing is kept of a chunk that is cut", checksumCut},
+		{"case106_preempted", "nothing is kept of a chunk that a newer request preempts", checksumPreempted},
+		{"case107_restart", "nothing is kept of a chunk during which the server shuts down", checksumRestart},
 		{"case108_trailer", "a checksum may come as trailer", checksumTrailer},
 		{"case109_bad_trailer", "a trailer that is missing, malformed or beside a header is 400", checksumBadTrailer},
 		{"completing", "a chunk that completes is verified first", checksumCompleting},
-		{"changes_nothing", "a request whose content does not match changes nothing else either", checksumChangesNothing},
+		{"changes_nothing", "a request whose content does not match changes nothing of the upload", checksumChangesNothing},
 		{"too_long", "a chunk that is too long is refused although it matches", checksumTooLong},
 	})
 }
@@ -102,7 +102,7 @@ func checksumChangesNothing(e *env) {
 			e.head(vast).header("Upload-Defer-Length", "1").header("Upload-Offset", "0")
 		}
 	}
-	none := e.createDeferred() // nothing to prove
+	none := e.createDeferred() // there is no content
 	e.patch(none, 0, nil, "Upload-Length: 50", checksum("sha1", nil)).status(204)
 	e.head(none).header("Upload-Length", "50").header("Upload-Offset", "0")
 }
@@ -178,7 +178,7 @@ func checksumUnknown(e *env) {
 	e.wantStored(u, nil)
 }
 
-// malformed are values of Upload-Checksum that are none.
+// malformed are values that Upload-Checksum must not have.
 var malformed = func() []string {
 	right := sum64("sha1", content(100))
 	return []string{
@@ -218,15 +218,15 @@ func checksumEmpty(e *env) {
 	e.head(d).status(200).header("Upload-Length", "10")
 }
 
-// cutUnverified sends some of a chunk with a checksum, ends it somehow, and checks
-// that nothing of it is kept.
+// cutUnverified sends a part of a chunk with a checksum, calls end, and checks that nothing
+// of the chunk is stored.
 func cutUnverified(e *env, end func(u string, s *openRequest)) {
 	data := content(3 << 20)
-	for _, how := range [][]string{{checksum("sha256", data[10:])}, {announcement}} {
+	for _, how := range [][]string{{checksum("sha256", data[10:])}, {announcedTrailer}} {
 		u := e.create(int64(len(data)))
 		e.patch(u, 0, data[:10]).status(204)
 		length := int64(len(data)) - 10
-		if how[0] == announcement {
+		if how[0] == announcedTrailer {
 			length = wire.Unknown
 		}
 		s := e.another().open(u, 10, length, how...)
@@ -246,7 +246,7 @@ func checksumCut(e *env) {
 	})
 }
 
-func checksumTakenOver(e *env) {
+func checksumPreempted(e *env) {
 	cutUnverified(e, func(u string, s *openRequest) {
 		e.wantOffset(u, 10)
 		s.answer().status(423)
@@ -257,7 +257,7 @@ func checksumRestart(e *env) {
 	cutUnverified(e, func(string, *openRequest) { e.restartWithSpool() })
 }
 
-// restartWithSpool is restart that leaves the store's atomic writer out again.
+// restartWithSpool is restart, without the atomic writer of the store if there is a spool.
 func (e *env) restartWithSpool() {
 	e.restart()
 	if e.config.ChecksumSpool != "" {
@@ -269,10 +269,10 @@ func (e *env) restartWithSpool() {
 func (e *env) patchWithTrailer(target string, offset int64, data []byte, header []string, trailer ...string) *answer {
 	e.Helper()
 	s := e.openNow(target, offset, wire.Unknown, header...)
-	if err := s.Send(data, trailer...); err != nil && !errors.Is(err, wire.ErrEnded) { // what is refused by its header may be answered by now
+	if err := s.Send(data, trailer...); err != nil && !errors.Is(err, wire.ErrEnded) { // the server may have refused the header
 		e.Errorf("send a body with trailers: %v", err)
 	}
-	defer e.drop() // net/http ends an HTTP/2 connection on which trailers come for a stream that was refused
+	defer e.drop() // net/http closes an HTTP/2 connection if trailers arrive for a refused stream
 	return s.answer()
 }
 
@@ -284,11 +284,11 @@ func checksumTrailer(e *env) {
 		}
 		u := e.create(200)
 		for _, wrong := range []string{checksum(h.tus, data), "Upload-Checksum: " + h.tus + " YQ=="} {
-			e.patchWithTrailer(u, 0, data[:100], []string{announcement}, wrong).status(460).code("ERR_CHECKSUM_MISMATCH")
+			e.patchWithTrailer(u, 0, data[:100], []string{announcedTrailer}, wrong).status(460).code("ERR_CHECKSUM_MISMATCH")
 			e.wantOffset(u, 0)
 			e.wantStored(u, nil)
 		}
-		e.patchWithTrailer(u, 0, data[:100], []string{announcement}, checksum(h.tus, data[:100])).status(204)
+		e.patchWithTrailer(u, 0, data[:100], []string{announcedTrailer}, checksum(h.tus, data[:100])).status(204)
 		e.patchWithTrailer(u, 100, data[100:], []string{"Trailer: X-Other, upload-checksum"}, "x-other: 1", checksum(h.tus, data[100:])).status(204)
 		e.wantStored(u, data)
 	}
@@ -298,16 +298,16 @@ func checksumBadTrailer(e *env) {
 	data := content(100)
 	right := checksum("sha1", data)
 	u := e.create(100)
-	announced := []string{announcement}
+	announced := []string{announcedTrailer}
 	e.patchWithTrailer(u, 0, data, announced).status(400).code("ERR_INVALID_CHECKSUM")
 	e.patchWithTrailer(u, 0, data, announced, "X-Other: 1").status(400)
 	e.patchWithTrailer(u, 0, data, announced, right, right).status(400)
-	e.patchWithTrailer(u, 0, data, []string{announcement, right}, right).status(400)
-	e.patchWithTrailer(u, 0, data, []string{announcement, right}).status(400)
+	e.patchWithTrailer(u, 0, data, []string{announcedTrailer, right}, right).status(400)
+	e.patchWithTrailer(u, 0, data, []string{announcedTrailer, right}).status(400)
 	for _, value := range malformed {
 		e.patchWithTrailer(u, 0, data, announced, "Upload-Checksum: "+value).status(400)
 	}
-	e.patch(u, 0, data, announcement).status(400) // the framing of HTTP/1.1 has no trailers then
+	e.patch(u, 0, data, announcedTrailer).status(400) // the framing of HTTP/1.1 has no trailers then
 	e.wantOffset(u, 0)
 	e.wantStored(u, nil)
 	e.patchWithTrailer(u, 0, data, announced, right).status(204)

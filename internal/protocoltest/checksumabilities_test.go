@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// A start removes the spooled bodies that a killed server has left, and no other file.
+// A start removes the spooled chunks of a killed server, and no other file.
 func TestSpoolIsSwept(t *testing.T) {
 	dir := t.TempDir()
 	stays := []string{"tusd-checksum-", "tusd-checksum-1a", "tusd-checksum-12.txt", "tusd-checksum", "mine-tusd-checksum-1", "tusd-checksum-9/file"}
@@ -50,7 +50,7 @@ func TestChecksumAbilities(t *testing.T) {
 		{"disabled", "checksums can be switched off", checksumDisabled},
 		{"spool_size", "a spooled chunk is limited, declared or not", checksumSpoolSize},
 		{"spool_gone", "a spool that cannot be written is a transient error", checksumSpoolGone},
-		{"spool_full_store", "of a verified chunk what the store has room for may stay", checksumFullStore},
+		{"spool_full_store", "a full store may keep a part of a verified chunk", checksumFullStore},
 	})
 }
 
@@ -67,7 +67,7 @@ func checksumUnsupported(e *env) {
 			e.Errorf("the refusal says %q, not that checksums are not offered", a.Body)
 		}
 	}
-	e.patchWithTrailer(u, 0, content(100), []string{announcement}, checksum("sha1", content(100))).status(400)
+	e.patchWithTrailer(u, 0, content(100), []string{announcedTrailer}, checksum("sha1", content(100))).status(400)
 	e.wantOffset(u, 0)
 	d := e.ietf(9) // RFC 9530 lets a recipient ignore what it cannot verify
 	d.append(d.begin(), 0, true, content(10), field9530("Content-Digest", "sha-256", content(10))).status(204)
@@ -103,14 +103,14 @@ func checksumSpoolGone(e *env) {
 }
 
 func checksumFullStore(e *env) {
-	room := &roomStore{DataStore: e.config.StoreComposer.Core, room: 40}
-	e.config.StoreComposer.Core, e.config.StoreComposer.AtomicWriter = room, nil
+	small := &smallStore{DataStore: e.config.StoreComposer.Core, space: 40}
+	e.config.StoreComposer.Core, e.config.StoreComposer.AtomicWriter = small, nil
 	e.config.ChecksumSpool = e.TempDir()
 	u := e.create(100)
 	e.patch(u, 0, content(100), checksum("sha1", content(100))).status(507)
 	e.wantOffset(u, 40)
 	e.wantStored(u, content(40))
-	room.room = 1000
+	small.space = 1000
 	e.patch(u, 40, content(100)[40:], checksum("sha1", content(100)[40:])).status(204)
 	e.wantStored(u, content(100))
 }

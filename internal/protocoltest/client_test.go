@@ -12,18 +12,18 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// Header lines that most requests carry, and the mark of a body of unknown length.
+// Header lines of most requests, and the mark of a body of unknown length.
 const (
 	version = tusclient.Version
 	octets  = tusclient.OffsetStream
 	chunked = tusclient.Chunked
 )
 
-// client checks the answers to the requests of a tusclient.Client. It sends them one
-// after another over a connection that it keeps as long as the server does.
+// client sends requests with a tusclient.Client, over one connection as long as the server
+// keeps it, and checks the answers.
 type client struct {
 	env   *env
-	plain *tusclient.Client
+	plain *tusclient.Client // checks nothing
 }
 
 func newClient(e *env) *client {
@@ -52,22 +52,22 @@ func (c *client) connect() {
 	}
 }
 
-// do sends a request and checks of the answer what holds for every answer.
+// do sends a request and checks what is true of every answer.
 func (c *client) do(method, target string, body []byte, header ...string) *answer {
 	c.env.Helper()
 	a := c.raw(method, target, body, header...)
-	a.checkAlways(effectiveMethod(method, header))
+	a.checkEvery(effectiveMethod(method, header))
 	return a
 }
 
-// raw sends a request and checks nothing but that there is an answer.
+// raw sends a request and checks only that there is an answer.
 func (c *client) raw(method, target string, body []byte, header ...string) *answer {
 	c.env.Helper()
 	a, err := c.plain.Do(method, target, body, header...)
 	return c.env.answer(method+" "+target, a, err)
 }
 
-// answer is an answer that can be checked. That there was none is an error.
+// answer makes an answer that can be checked. A missing answer is an error of the test.
 func (e *env) answer(request string, a tusclient.Answer, err error) *answer {
 	e.Helper()
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *client) createDeferred(header ...string) string {
 	return c.post(append(header, "Upload-Defer-Length: 1")...).status(201).location()
 }
 
-// createFull makes an upload that has all its bytes.
+// createFull makes an upload with all its bytes.
 func (c *client) createFull(data []byte, header ...string) string {
 	c.env.Helper()
 	return c.postWith(data, append(header, tusclient.LengthOf(int64(len(data))))...).status(201).location()
@@ -135,13 +135,13 @@ func (c *client) terminate(target string) *answer {
 	return c.do(http.MethodDelete, target, nil, version)
 }
 
-// wantOffset checks with a HEAD where the upload stands.
+// wantOffset checks the offset with a HEAD.
 func (c *client) wantOffset(target string, want int64) {
 	c.env.Helper()
 	c.head(target).status(200).header("Upload-Offset", strconv.FormatInt(want, 10))
 }
 
-// offset asks with a HEAD where the upload stands.
+// offset requests the offset with a HEAD.
 func (c *client) offset(target string) int64 {
 	c.env.Helper()
 	n, err := strconv.ParseInt(c.head(target).status(200).Header.Get("Upload-Offset"), 10, 64)
@@ -157,8 +157,8 @@ type openRequest struct {
 	env *env
 }
 
-// open sends the head of a PATCH and waits until the server asks for its body,
-// that is, until it has the upload's lock.
+// open sends the head of a PATCH and waits until the server asks for its body: then it has
+// the upload's lock.
 func (c *client) open(target string, offset, length int64, header ...string) *openRequest {
 	c.env.Helper()
 	r := c.openNow(target, offset, length, append(header, "Expect: 100-continue")...)
@@ -204,7 +204,7 @@ func (r *openRequest) send(data []byte) {
 	}
 }
 
-// sendAndSee sends a part of the body and waits until the handler has read it.
+// sendAndSee sends a part of the body, and waits until the handler has read it.
 func (r *openRequest) sendAndSee(data []byte) {
 	r.env.Helper()
 	want := r.env.received.Load() + int64(len(data))
@@ -226,12 +226,12 @@ func (r *openRequest) answer() *answer {
 	plain, err := r.Answer()
 	a := r.env.answer(r.String(), plain, err)
 	if err == nil {
-		a.checkAlways(http.MethodPatch)
+		a.checkEvery(http.MethodPatch)
 	}
 	return a
 }
 
-// answer is an answer whose properties can be checked in a row.
+// answer is an answer with checks that can be chained.
 type answer struct {
 	tusclient.Answer
 	env     *env
@@ -272,7 +272,7 @@ func (a *answer) without(names ...string) *answer {
 	return a
 }
 
-// code checks the stable code at the beginning of an error's body.
+// code checks the error code at the beginning of the body.
 func (a *answer) code(want string) *answer {
 	a.env.Helper()
 	if got, _, _ := strings.Cut(string(a.Body), ":"); got != want {
@@ -281,8 +281,7 @@ func (a *answer) code(want string) *answer {
 	return a
 }
 
-// location returns the target of a creation's Location, which is absolute and
-// on this server.
+// location returns the target of the Location, which must be an absolute URL of this server.
 func (a *answer) location() string {
 	a.env.Helper()
 	target, found := strings.CutPrefix(a.Header.Get("Location"), a.env.server.URL)
@@ -294,8 +293,8 @@ func (a *answer) location() string {
 
 var errorBody = regexp.MustCompile(`^ERR_[A-Z_]+: [^\n]+\n$`)
 
-// checkAlways checks what holds for every answer of the tus dialect.
-func (a *answer) checkAlways(method string) {
+// checkEvery checks what is true of every answer of tus 1.0.
+func (a *answer) checkEvery(method string) {
 	a.env.Helper()
 	if a.Header.Get("Location") != "" && a.Status/100 == 3 {
 		return // an answer of the mux

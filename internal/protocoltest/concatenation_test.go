@@ -79,7 +79,7 @@ func concatURLForms(e *env) {
 		a + " /files/" + b,
 		"./" + a + " ../files/" + b,
 	} {
-		// Metadata of its own makes each one another final.
+		// With other metadata each POST makes another final.
 		meta := fmt.Sprintf("Upload-Metadata: form%d", i)
 		e.wantFinal(e.postFinal(list, meta).status(201).location(), list, data)
 	}
@@ -139,7 +139,7 @@ func concatFinishesOnce(e *env) {
 	}
 }
 
-// wantFinalRefused posts a creation that is refused and leaves nothing.
+// wantFinalRefused sends a creation that is refused and creates nothing.
 func (e *env) wantFinalRefused(status []int, header ...string) {
 	e.Helper()
 	before := e.countUploads()
@@ -230,10 +230,10 @@ func concatSwitchedOff(e *env) {
 
 func TestConcatenationUnfinished(t *testing.T) {
 	run(t, []scenario{
-		{"case116_unfinished", "a final of unfinished partials has no Upload-Offset until it is done, then offset = length", unfinishedFinal},
+		{"case116_unfinished", "a final of unfinished partials has no Upload-Offset until it is built, then offset = length", unfinishedFinal},
 		{"case116_deferred", "while a partial's length is deferred the final has no Upload-Length", unfinishedDeferred},
 		{"case116_delete_partial", "DELETE of a partial that a pending final names: 423", unfinishedDeletePartial},
-		{"case116_partial_lost", "a partial that vanishes fails the final cleanly", unfinishedPartialLost},
+		{"case116_partial_lost", "a final fails if a partial was removed", unfinishedPartialLost},
 		{"case116_restart", "a pending final is built after a restart", unfinishedRestart},
 		{"repeated_post", "the same final posted again within ten minutes is the same final", repeatedFinal},
 		{"repeated_post_differs", "a final with other partials, order or metadata is another one", repeatedFinalDiffers},

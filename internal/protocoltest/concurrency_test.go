@@ -11,18 +11,18 @@ import (
 
 func TestConcurrency(t *testing.T) {
 	runAlone(t, storeKinds, []scenario{
-		{"case044_two_patches", "of two PATCHes at once exactly one is 204, and the bytes are one's alone", twoPatches},
-		{"case044_two_large_patches", "of two large PATCHes at once at most one is 204, and the bytes are one's alone", twoLargePatches},
+		{"case044_two_patches", "of two PATCHes at the same time exactly one is 204, and only its bytes are stored", twoPatches},
+		{"case044_two_large_patches", "of two large PATCHes at the same time at most one is 204, and only its bytes are stored", twoLargePatches},
 		{"whole_content_counts", "a PATCH of which all bytes have come is 204, also if a newer request comes before its end is seen", wholeContentCounts},
-		{"whole_at_shutdown", "so is one of which all bytes have come when the server shuts down", wholeAtShutdown},
-		{"whole_not_verified", "content whose checksum was not compared is not 204 for that, and a wrong one is never stored", wholeNotVerified},
-		{"case045_head_takes_over", "HEAD during a running PATCH ends it within 100 ms, its bytes kept", headTakesOver},
-		{"case045_patch_takes_over", "a newer PATCH goes on where the stalled one is, within 100 ms", patchTakesOver},
-		{"case046_delete_takes_over", "DELETE during a running PATCH: 204, and the upload never comes back", deleteTakesOver},
+		{"whole_at_shutdown", "a PATCH of which all bytes have come when the server shuts down is 204", wholeAtShutdown},
+		{"whole_not_verified", "the same PATCH is not 204 if its checksum was not compared, and content with a wrong checksum is not stored", wholeNotVerified},
+		{"case045_head_preempts", "HEAD preempts a running PATCH within 100 ms, its bytes are kept", headPreempts},
+		{"case045_patch_preempts", "a newer PATCH preempts a stalled one within 100 ms, its bytes are kept", patchPreempts},
+		{"case046_delete_preempts", "DELETE during a running PATCH: 204, and the upload never comes back", deletePreempts},
 		{"case047_expect_wrong_offset", "Expect: 100-continue with a wrong offset: 409 and no 100", expectWrongOffset},
 		{"case047_expect_right_offset", "Expect: 100-continue with the right offset: 100, then 204", expectRightOffset},
-		{"get_does_not_take_over", "GET leaves a running PATCH alone", getLeavesPatch},
-		{"fight", "many clients fighting for one upload finish it, no byte doubled", fight},
+		{"get_does_not_preempt", "GET does not preempt a running PATCH", getLeavesPatch},
+		{"many_clients", "many clients of one upload complete it, with the right content", manyClients},
 	})
 }
 
@@ -75,12 +75,12 @@ func (e *env) patchAtOnce(u string, bodies [][]byte) []*answer {
 	return answers
 }
 
-// soon is 100 ms: a newer request waits at most so long for an older one.
+// soon is how long a newer request waits for an older one at most.
 const soon = 100 * time.Millisecond
 
-// takenOver runs take against a PATCH that has sent 30 of 100 bytes and pauses. The
-// best of some attempts counts: the machine may be busy.
-func takenOver(e *env, take func(u string)) {
+// preempted runs take while a PATCH has sent 30 of 100 bytes and stalls. The fastest of some
+// attempts counts: the machine may be busy.
+func preempted(e *env, take func(u string)) {
 	var took time.Duration
 	for range 5 {
 		u := e.create(100)
@@ -120,7 +120,7 @@ func wholeAtShutdown(e *env) {
 	e.wantOffset(u, 40)
 }
 
-// Over HTTP/1.1 the end of such content is seen with its last byte.
+// Over HTTP/1.1 the handler reads the end of such content with its last byte.
 func wholeNotVerified(e *env) {
 	atEnd := func(http1, http2 int) int {
 		if e.protocol.name == "http1" {
@@ -142,20 +142,20 @@ func wholeNotVerified(e *env) {
 	s.answer().status(atEnd(204, 423))
 }
 
-func headTakesOver(e *env) {
-	takenOver(e, func(u string) {
+func headPreempts(e *env) {
+	preempted(e, func(u string) {
 		e.wantOffset(u, 30)
 	})
 }
 
-func patchTakesOver(e *env) {
-	takenOver(e, func(u string) {
+func patchPreempts(e *env) {
+	preempted(e, func(u string) {
 		e.patch(u, 30, content(100)[30:]).status(204).header("Upload-Offset", "100")
 	})
 }
 
-func deleteTakesOver(e *env) {
-	takenOver(e, func(u string) {
+func deletePreempts(e *env) {
+	preempted(e, func(u string) {
 		e.terminate(u).status(204)
 		e.wantGone(u)
 	})
@@ -168,7 +168,7 @@ func deleteTakesOver(e *env) {
 func expectWrongOffset(e *env) {
 	u := e.create(100)
 	for _, header := range []string{"Upload-Offset: 50", "Upload-Offset: x"} {
-		s := e.expecting(u, header)
+		s := e.openExpecting(u, header)
 		s.answer().status(409, 400)
 		select {
 		case <-s.Continued():
@@ -176,13 +176,13 @@ func expectWrongOffset(e *env) {
 		default:
 		}
 	}
-	s := e.expecting(u, "Upload-Offset: 50")
+	s := e.openExpecting(u, "Upload-Offset: 50")
 	s.answer().status(409).header("Upload-Offset", "0")
 	e.wantOffset(u, 0)
 }
 
-// expecting opens a PATCH of 40 bytes that waits for a 100.
-func (e *env) expecting(u, offset string) *openRequest {
+// openExpecting opens a PATCH of 40 bytes with Expect: 100-continue.
+func (e *env) openExpecting(u, offset string) *openRequest {
 	e.Helper()
 	return e.another().openMethod(http.MethodPatch, u, 40, version, octets, "Expect: 100-continue", offset)
 }
@@ -206,7 +206,7 @@ func getLeavesPatch(e *env) {
 	e.wantStored(u, content(100))
 }
 
-func fight(e *env) {
+func manyClients(e *env) {
 	const size, clients = 1 << 20, 20
 	data := content(size)
 	u := e.create(size)
@@ -221,7 +221,7 @@ func fight(e *env) {
 	e.wantStored(u, data)
 }
 
-// finish continues an upload until it is complete, like a client that never gives up.
+// finish continues an upload until it is complete, as a client that always retries.
 func (c *client) finish(u string, data []byte) {
 	for start := time.Now(); time.Since(start) < 20*time.Second; {
 		a := c.head(u).status(200, 423)

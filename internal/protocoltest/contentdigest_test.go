@@ -8,8 +8,8 @@ import (
 func TestContentDigest(t *testing.T) {
 	runVerified(t, []scenario{
 		{"R40_append", "a part that does not match its Content-Digest is refused and not stored", contentDigestAppend},
-		{"R40_changes_nothing", "nor does the length or the digest of the whole that came with it count", contentDigestChangesNothing},
-		{"R40_creation", "neither is the content of a creation", contentDigestCreation},
+		{"R40_changes_nothing", "the length and the Repr-Digest of such a part do not count", contentDigestChangesNothing},
+		{"R40_creation", "the content of a creation that does not match its Content-Digest is refused and not stored", contentDigestCreation},
 		{"R40_several", "every digest that is known must match", contentDigestSeveral},
 		{"R40_unknown", "a digest that is unknown or does not parse is ignored", contentDigestUnknown},
 		{"R40_tus", "digests of RFC 9530 count in the tus dialect, too", contentDigestTus},

@@ -55,7 +55,7 @@ func corsPreflight(e *env) {
 	}
 }
 
-// wantExposed checks the CORS headers of an answer that is no preflight's.
+// wantExposed checks the CORS headers of an answer that is not a preflight.
 func (a *answer) wantExposed() {
 	a.env.Helper()
 	a.header("Access-Control-Allow-Origin", page).wantList("Vary", "Origin")
@@ -74,7 +74,7 @@ func corsExposes(e *env) {
 	e.do(http.MethodDelete, u, nil, version, fromPage).status(204).wantExposed()
 }
 
-// corsFeatures: a script asks with OPTIONS what the server can do.
+// corsFeatures sends the OPTIONS of a script that reads what the server can do.
 func corsFeatures(e *env) {
 	e.config.MaxSize = 1000
 	e.config.DisableIETF = false
@@ -91,7 +91,7 @@ func corsFeatures(e *env) {
 	}
 }
 
-// corsMethodsOn: only what is switched on is allowed.
+// corsMethodsOn checks that only enabled methods are allowed.
 func corsMethodsOn(e *env) {
 	e.config.DisableDownload, e.config.DisableTermination = true, true
 	e.options("/files/", fromPage).header("Access-Control-Allow-Methods", "POST, HEAD, PATCH, OPTIONS")

@@ -161,7 +161,7 @@ func (e *env) createWithMetadata(raw string) string {
 	return u
 }
 
-// wantMetadata checks one decoded pair of an upload's record.
+// wantMetadata checks a decoded pair in the record of an upload.
 func (e *env) wantMetadata(u, key, want string) {
 	e.Helper()
 	upload, err := e.config.StoreComposer.Core.GetUpload(e.Context(), nil, idOf(u))

@@ -88,12 +88,12 @@ func cwuFinal(e *env) {
 }
 
 func cwuFailedTellsLocation(e *env) {
-	e.config.StoreComposer.Core = &roomStore{DataStore: e.config.StoreComposer.Core, room: 40}
+	e.config.StoreComposer.Core = &smallStore{DataStore: e.config.StoreComposer.Core, space: 40}
 	a := e.postWith(content(100), "Upload-Length: 100").status(507).headerMatches("Location", ".")
 	e.wantOffset(a.location(), 40)
 }
 
-// createBody opens a creation with content and waits for its body to be asked for.
+// createBody opens a creation with content and waits until the server asks for the body.
 func (c *client) createBody(length int64) *openRequest {
 	c.env.Helper()
 	s := c.openMethod(http.MethodPost, "/files/", length, version, octets, "Expect: 100-continue", tusclient.LengthOf(length))

@@ -46,7 +46,7 @@ func deferPatch(e *env) {
 	e.head(u).status(200).header("Upload-Defer-Length", "1").header("Upload-Offset", "50").without("Upload-Length")
 }
 
-// deferredAt40 makes a deferred upload with 40 bytes.
+// deferredAt40 makes an upload of deferred length with 40 bytes.
 func (e *env) deferredAt40() string {
 	e.Helper()
 	u := e.createDeferred()

@@ -9,14 +9,14 @@ import (
 	"github.com/tus/tusd"
 )
 
-// keepers are the algorithms that can be kept for every upload.
-var keepers = []string{"sha256", "sha512", "sha1", "md5", "crc32c"}
+// digestAlgorithms are the values of Config.Digest.
+var digestAlgorithms = []string{"sha256", "sha512", "sha1", "md5", "crc32c"}
 
-// kept runs a test with each of them, one after another on one store.
-func kept(test func(e *env, algorithm string)) func(*env) {
+// everyAlgorithm runs a test with each of them, one after another, over one store.
+func everyAlgorithm(test func(e *env, algorithm string)) func(*env) {
 	return func(e *env) {
 		e.config.DisableIETF = false
-		for i, algorithm := range keepers {
+		for i, algorithm := range digestAlgorithms {
 			if i > 0 {
 				e.restart()
 			}
@@ -28,17 +28,17 @@ func kept(test func(e *env, algorithm string)) func(*env) {
 
 func TestDigestKept(t *testing.T) {
 	run(t, []scenario{
-		{"one_request", "an upload that came in one request has its digest at once", kept(digestOneRequest)},
-		{"many_chunks", "so has one that came in many", kept(digestManyChunks)},
-		{"cut", "so has one that was cut and resumed", kept(digestCut)},
-		{"verified", "so has one whose chunks were verified, some not", kept(digestVerified)},
-		{"deferred", "so has one of deferred length", kept(digestDeferred)},
-		{"mixed", "so has one that came in both dialects", kept(digestMixed)},
-		{"empty", "so has an empty one", kept(digestEmpty)},
-		{"final", "so has a final, and its partials", kept(digestFinal)},
-		{"restart", "so has one that was continued after a restart", kept(digestRestart)},
-		{"events", "it is given to the callback and the event of the end", kept(digestEvents)},
-		{"incomplete", "there is none before the end", kept(digestIncomplete)},
+		{"one_request", "an upload that came in one request has its digest at once", everyAlgorithm(digestOneRequest)},
+		{"many_chunks", "an upload that came in many requests has its digest at once", everyAlgorithm(digestManyChunks)},
+		{"cut", "an upload that was cut and resumed has its digest at once", everyAlgorithm(digestCut)},
+		{"verified", "an upload of which some chunks were verified has its digest at once", everyAlgorithm(digestVerified)},
+		{"deferred", "an upload of deferred length has its digest at once", everyAlgorithm(digestDeferred)},
+		{"mixed", "an upload that came in both dialects has its digest at once", everyAlgorithm(digestMixed)},
+		{"empty", "an empty upload has its digest at once", everyAlgorithm(digestEmpty)},
+		{"final", "partials have their digest at once, and a final after it is built", everyAlgorithm(digestFinal)},
+		{"restart", "an upload that was continued after a restart has its digest at once", everyAlgorithm(digestRestart)},
+		{"events", "the digest is in the callback and the event of the completion", everyAlgorithm(digestEvents)},
+		{"incomplete", "an incomplete upload has no digest", everyAlgorithm(digestIncomplete)},
 	})
 }
 
@@ -60,7 +60,7 @@ func TestDigestConfig(t *testing.T) {
 	}
 }
 
-// wantDigest checks what every way to ask for a complete upload tells.
+// wantDigest checks the digest in the answers to all requests for a complete upload.
 func (e *env) wantDigest(target, algorithm string, data []byte) {
 	e.Helper()
 	want := reprDigest(algorithm, data)
@@ -71,7 +71,7 @@ func (e *env) wantDigest(target, algorithm string, data []byte) {
 	e.wantStored(target, data)
 }
 
-// eventuallyDigest waits for what is computed in the background.
+// eventuallyDigest waits until the digest is computed in the background, and checks it.
 func (e *env) eventuallyDigest(target, algorithm string, data []byte) {
 	e.Helper()
 	e.eventually("the digest has been brought up to date", func() bool { return e.head(target).Header.Get("Repr-Digest") != "" })

@@ -202,8 +202,8 @@ func downloadNames(e *env) {
 	}
 }
 
-// dispositionName uploads a file of a name and returns the name that a browser
-// would read in its download.
+// dispositionName makes an upload with a file name, and returns the name that a browser reads
+// when it downloads it.
 func (e *env) dispositionName(name string) string {
 	e.Helper()
 	a := e.get(e.createFull([]byte("x"), encoded("filename", name))).status(200).without("X-Evil")

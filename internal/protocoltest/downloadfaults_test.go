@@ -25,7 +25,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// lockedBuffer is a log that handlers write to while a test reads it.
+// lockedBuffer is a log that a test can read while handlers write.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -58,7 +58,7 @@ type downloads struct {
 	path    string
 }
 
-// newDownloads serves a composition over sockets, with HTTP/2 if h2.
+// newDownloads starts a server over a composition, with HTTP/2 if h2 is true.
 func newDownloads(t *testing.T, composer *tusd.StoreComposer, h2 bool, size int64) *downloads {
 	t.Helper()
 	d := &downloads{T: t, log: new(lockedBuffer)}
@@ -87,7 +87,7 @@ func (d *downloads) upload(size int64) string {
 	return tusclient.InProcess{TB: d, Handler: d.handler}.CreateFull(content(size))
 }
 
-// awaitLine waits for the line of the first GET.
+// awaitLine waits for the log line of the first GET.
 func (d *downloads) awaitLine() string {
 	d.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -99,7 +99,7 @@ func (d *downloads) awaitLine() string {
 	return ""
 }
 
-// contentServer is a ContentServer made of a function.
+// contentServer is a function as a ContentServer.
 type contentServer func(w http.ResponseWriter, r *http.Request) error
 
 func (serve contentServer) ServeContent(_ context.Context, _ tusd.Upload, w http.ResponseWriter, r *http.Request) error {
@@ -108,14 +108,14 @@ func (serve contentServer) ServeContent(_ context.Context, _ tusd.Upload, w http
 
 var errDisk = &os.PathError{Op: "read", Path: "the-disk", Err: syscall.EIO}
 
-// breaking is content that cannot be read from some byte on.
-type breaking struct {
+// brokenContent is content that cannot be read behind some byte.
+type brokenContent struct {
 	*bytes.Reader
 	at  int64
 	err error
 }
 
-func (b *breaking) Read(p []byte) (int, error) {
+func (b *brokenContent) Read(p []byte) (int, error) {
 	pos, _ := b.Seek(0, io.SeekCurrent)
 	if pos >= b.at {
 		return 0, b.err
@@ -123,13 +123,13 @@ func (b *breaking) Read(p []byte) (int, error) {
 	return b.Reader.Read(p[:min(int64(len(p)), b.at-pos)])
 }
 
-// breakingStore has other content than it was given, to readers.
-type breakingStore struct {
+// brokenContentStore replaces the content when it is read.
+type brokenContentStore struct {
 	*storetest.Memory
 	content func() io.Reader
 }
 
-func (s *breakingStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+func (s *brokenContentStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	u, err := s.Memory.GetUpload(ctx, lease, id)
 	if err != nil || lease != nil {
 		return u, err
@@ -146,7 +146,7 @@ func (u breakingUpload) GetReader(context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(u.content()), nil
 }
 
-// An error of the store is a fault of the server, whichever way the bytes are sent.
+// An error of the store is logged as an error of the server, in each way to send the bytes.
 func TestUnreadableContentIsAFaultOfOurs(t *testing.T) {
 	const size = 1 << 20
 	whole := content(size)
@@ -157,23 +157,23 @@ func TestUnreadableContentIsAFaultOfOurs(t *testing.T) {
 		cause  string
 	}{
 		"reader": {serve: func(w http.ResponseWriter, r *http.Request) error {
-			http.ServeContent(w, r, "", time.Time{}, &breaking{bytes.NewReader(whole), 600_000, errDisk})
+			http.ServeContent(w, r, "", time.Time{}, &brokenContent{bytes.NewReader(whole), 600_000, errDisk})
 			return nil
 		}, cause: "input/output error"},
 		"the first byte": {serve: func(w http.ResponseWriter, r *http.Request) error {
-			http.ServeContent(w, r, "", time.Time{}, &breaking{bytes.NewReader(whole), 0, errDisk})
+			http.ServeContent(w, r, "", time.Time{}, &brokenContent{bytes.NewReader(whole), 0, errDisk})
 			return nil
 		}, cause: "input/output error"},
 		"ranges": {ranges: "bytes=0-99,500000-700000", serve: func(w http.ResponseWriter, r *http.Request) error {
-			http.ServeContent(w, r, "", time.Time{}, &breaking{bytes.NewReader(whole), 600_000, errDisk})
+			http.ServeContent(w, r, "", time.Time{}, &brokenContent{bytes.NewReader(whole), 600_000, errDisk})
 			return nil
 		}, cause: "input/output error"},
 		"another error": {serve: func(w http.ResponseWriter, r *http.Request) error {
-			http.ServeContent(w, r, "", time.Time{}, &breaking{bytes.NewReader(whole), 600_000, storetest.ErrInjected})
+			http.ServeContent(w, r, "", time.Time{}, &brokenContent{bytes.NewReader(whole), 600_000, storetest.ErrInjected})
 			return nil
 		}, cause: "injected fault"},
 		"an end too early": {serve: func(w http.ResponseWriter, r *http.Request) error {
-			http.ServeContent(w, r, "", time.Time{}, &breaking{bytes.NewReader(whole), 600_000, io.EOF})
+			http.ServeContent(w, r, "", time.Time{}, &brokenContent{bytes.NewReader(whole), 600_000, io.EOF})
 			return nil
 		}, cause: "ended after 600000 of 1048576 bytes"},
 		"an error behind the beginning": {serve: func(w http.ResponseWriter, r *http.Request) error {
@@ -181,7 +181,7 @@ func TestUnreadableContentIsAFaultOfOurs(t *testing.T) {
 			io.WriteString(w, "12345")
 			return storetest.ErrInjected
 		}, cause: "injected fault"},
-		"plain reader": {plain: func() io.Reader { return &breaking{bytes.NewReader(whole), 600_000, errDisk} }, cause: "input/output error"},
+		"plain reader": {plain: func() io.Reader { return &brokenContent{bytes.NewReader(whole), 600_000, errDisk} }, cause: "input/output error"},
 		"plain short":  {plain: func() io.Reader { return bytes.NewReader(whole[:100]) }, cause: "ended after 100 of 1048576 bytes"},
 	} {
 		for _, h2 := range []bool{false, true} {
@@ -190,7 +190,7 @@ func TestUnreadableContentIsAFaultOfOurs(t *testing.T) {
 				memory := storetest.NewMemory()
 				memory.UseIn(composer)
 				if composer.ContentServer = c.serve; c.plain != nil {
-					composer.Core, composer.ContentServer = &breakingStore{memory, c.plain}, nil
+					composer.Core, composer.ContentServer = &brokenContentStore{memory, c.plain}, nil
 				}
 				d := newDownloads(t, composer, h2, size)
 				d.wantFault(c.ranges, c.cause)
@@ -228,8 +228,8 @@ func (d *downloads) wantFault(ranges, cause string) {
 	}
 }
 
-// The system reads a file and sends it in one call: its error tells whether reading or
-// sending failed.
+// One system call reads a file and sends it. Its error tells whether reading or sending has
+// failed.
 func TestUnreadableFileIsAFaultOfOurs(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a file that cannot be read, as Linux has one")
@@ -251,7 +251,7 @@ func TestUnreadableFileIsAFaultOfOurs(t *testing.T) {
 	}
 }
 
-// A client that goes away is no fault.
+// A client that disconnects is no error of the server.
 func TestClientThatLeavesADownloadIsNoFault(t *testing.T) {
 	for _, files := range []bool{false, true} {
 		for _, h2 := range []bool{false, true} {
@@ -285,8 +285,8 @@ func TestClientThatLeavesADownloadIsNoFault(t *testing.T) {
 	}
 }
 
-// goneStore removes an upload between two loads of one request.
-type goneStore struct {
+// removingStore removes an upload between two loads of one request.
+type removingStore struct {
 	*storetest.Memory
 	loads    atomic.Int32
 	brokenAt int32 // this load and the one behind it find the data gone and the record there
@@ -295,7 +295,7 @@ type goneStore struct {
 
 var errHalfGone = tusd.ErrNotFound.With(fmt.Errorf("%w: no data", tusd.ErrBroken))
 
-func (s *goneStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+func (s *removingStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	if lease == nil {
 		switch n := s.loads.Add(1); {
 		case n >= s.goneAt:
@@ -308,7 +308,7 @@ func (s *goneStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 }
 
 func TestGETThatMeetsDELETEIs404(t *testing.T) {
-	for name, store := range map[string]*goneStore{
+	for name, store := range map[string]*removingStore{
 		"between the data and the record":       {brokenAt: 1, goneAt: 3},
 		"between loading and opening":           {goneAt: 2},
 		"between loading and opening, half-way": {brokenAt: 2, goneAt: 4},
@@ -332,10 +332,10 @@ func TestGETThatMeetsDELETEIs404(t *testing.T) {
 	}
 }
 
-// An upload that stays broken is an alarm as before, one that stays unreadable
-// can be asked for again.
+// An upload that stays broken is logged as an error, and a download of an unreadable upload
+// can be repeated.
 func TestGETOfWhatStaysBrokenIsAnAlarm(t *testing.T) {
-	store := &goneStore{Memory: storetest.NewMemory(), brokenAt: 1, goneAt: 1000}
+	store := &removingStore{Memory: storetest.NewMemory(), brokenAt: 1, goneAt: 1000}
 	composer := tusd.NewStoreComposer()
 	store.UseIn(composer)
 	composer.Core = store
@@ -356,7 +356,7 @@ func TestGETOfWhatStaysBrokenIsAnAlarm(t *testing.T) {
 	}
 }
 
-// On a real directory, many times.
+// The same with files, many times.
 func TestGETBesideDELETEInADirectory(t *testing.T) {
 	composer := tusd.NewStoreComposer()
 	store := &filestore.FileStore{Path: t.TempDir(), Durability: filestore.None}

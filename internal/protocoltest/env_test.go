@@ -17,14 +17,14 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// env is the environment of one test: a server, started by the first request, and a
-// client. Fields are set before that.
+// env is the environment of one test: a server, which the first request starts, and a
+// client. The configuration is set before.
 type env struct {
 	*testing.T
 	*client
 	config  tusd.Config
-	changes []func(*tuning.Values)          // of what Config does not have
-	mount   func(http.Handler) http.Handler // how the handler is put into a server
+	changes []func(*tuning.Values)          // of values that Config does not have
+	mount   func(http.Handler) http.Handler // how the server calls the handler
 
 	outermost func(http.Handler) http.Handler // around all, may be nil
 
@@ -47,8 +47,8 @@ func newEnv(t *testing.T, p protocol, kind storeKind) *env {
 	return e
 }
 
-// newEnvOn is the environment of a test that is no scenario: it brings a store, and its
-// clients may speak either dialect. Finishing is tried again soon.
+// newEnvOn is the environment of a test that is no scenario: it has its own store and both
+// dialects, and the first retry of a finish comes soon.
 func newEnvOn(t *testing.T, store tusd.DataStore, config tusd.Config, changes ...func(*tuning.Values)) *env {
 	t.Helper()
 	e := &env{T: t, protocol: protocols[0], mount: mountAsInReadme, warnings: &warnings{}}
@@ -80,7 +80,7 @@ func mountAsInReadme(h http.Handler) http.Handler {
 	return mux
 }
 
-// start starts the server unless it runs.
+// start starts the server if it does not run.
 func (e *env) start() {
 	if e.server != nil {
 		return
@@ -102,7 +102,7 @@ func (e *env) start() {
 	e.Cleanup(e.stop)
 }
 
-// stop ends the server as a process does that is told to.
+// stop shuts the server down.
 func (e *env) stop() {
 	if e.server == nil {
 		return
@@ -118,23 +118,22 @@ func (e *env) stop() {
 	e.server = nil
 }
 
-// restart ends the server; the next request meets a new handler on the same
-// stored bytes.
+// restart shuts the server down. The next request starts a new handler over the same store.
 func (e *env) restart() {
 	e.stop()
 	e.config.StoreComposer = e.compose()
 }
 
-// counted counts the requests inside h and what it reads, without touching the
+// counted counts the requests inside h and the bytes that it reads. It does not wrap the
 // ResponseWriter.
 func (e *env) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e.running.Add(1)
 		defer e.running.Add(-1)
 		if r.ProtoMajor == 1 && r.ContentLength < 0 && r.Trailer == nil {
-			r.Trailer = make(http.Header) // or the copies do not have what comes there
+			r.Trailer = make(http.Header) // or the copy does not get the trailers
 		}
-		inner := *r // net/http looks at the body in its own request
+		inner := *r // net/http reads the body of its own request
 		if r.Body != http.NoBody {
 			inner.Body = countedBody{r.Body, &e.received}
 		}
@@ -159,13 +158,13 @@ func (e *env) waitIdle() {
 	e.eventually("the server is done with all requests", func() bool { return e.running.Load() == 0 })
 }
 
-// eventually polls until holds is true. what says in words what is waited for.
-func (e *env) eventually(what string, holds func() bool) {
+// eventually polls until met returns true. what describes it.
+func (e *env) eventually(what string, met func() bool) {
 	e.Helper()
 	deadline := time.After(15 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for !holds() {
+	for !met() {
 		select {
 		case <-deadline:
 			e.Fatalf("not within 15 s: %s", what)
@@ -182,15 +181,14 @@ func (e *env) countFinishes() {
 	}
 }
 
-// content is test data in which no two ranges are alike.
+// content is n bytes of test data. No two ranges of it are equal.
 func content(n int64) []byte {
 	data := make([]byte, n)
 	storetest.Content("content", 0, data)
 	return data
 }
 
-// serverLog fails a test when the HTTP server complains: a panic, a status
-// written twice.
+// serverLog fails a test if the HTTP server logs a panic or a second WriteHeader.
 type serverLog struct{ t *testing.T }
 
 func (serverLog) Enabled(context.Context, slog.Level) bool { return true }
@@ -201,12 +199,12 @@ func (l serverLog) WithGroup(string) slog.Handler { return l }
 
 func (l serverLog) Handle(_ context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, "panic") || strings.Contains(r.Message, "superfluous") {
-		l.t.Errorf("the HTTP server says: %s", r.Message)
+		l.t.Errorf("the HTTP server logs: %s", r.Message)
 	}
 	return nil
 }
 
-// warnings keeps the messages that a handler logs as warnings or errors.
+// warnings keeps the messages of warnings and errors of a handler.
 type warnings struct {
 	mu    sync.Mutex
 	lines []string
@@ -231,7 +229,7 @@ func (w *warnings) all() []string {
 	return append([]string(nil), w.lines...)
 }
 
-// count is how many warnings have text.
+// count returns how many warnings contain text.
 func (w *warnings) count(text string) (n int) {
 	for _, line := range w.all() {
 		if strings.Contains(line, text) {
@@ -241,7 +239,7 @@ func (w *warnings) count(text string) (n int) {
 	return n
 }
 
-// await waits for a channel to be closed, but not longer than the test runs.
+// await waits until done is closed or the test ends.
 func await(t *testing.T, done <-chan struct{}) {
 	select {
 	case <-done:

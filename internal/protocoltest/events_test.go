@@ -44,7 +44,7 @@ func TestEventsInOrder(t *testing.T) {
 	}
 }
 
-func TestForgottenConsumerBlocksNothing(t *testing.T) {
+func TestSlowConsumerBlocksNothing(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{})
 	sub := e.handler.Subscribe(1)
 	for range 5 {
@@ -71,8 +71,8 @@ func TestProgressWhileReceiving(t *testing.T) {
 	patch.answer()
 }
 
-// wantEvents checks the events until the handler was stopped: their types, and that
-// they are of one upload.
+// wantEvents checks the events until the handler is shut down: their types, and that they
+// are of one upload.
 func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 	t.Helper()
 	var got []tusd.EventType
@@ -97,29 +97,29 @@ func wantEvents(t *testing.T, sub *tusd.Subscription, want ...tusd.EventType) {
 	}
 }
 
-// An upload that vanishes after its post-create event has one post-terminate event, in
-// whichever way it vanishes.
-func TestVanishedUploadsAreTold(t *testing.T) {
+// An upload that is removed after its post-create event has one post-terminate event,
+// whatever removes it.
+func TestRemovedUploadsHaveOneTerminateEvent(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
-		for name, vanish := range map[string]func(t *testing.T, e *env, partial, open string){
-			"no room": func(t *testing.T, e *env, partial, _ string) {
+		for name, remove := range map[string]func(t *testing.T, e *env, partial, open string){
+			"no space": func(t *testing.T, e *env, partial, _ string) {
 				store.onConcat = func(func() error) error { return tusd.ErrNoSpace }
 				e.postFinal(partial).status(507)
 			},
-			"no room, asked for twice": func(t *testing.T, e *env, partial, _ string) {
-				looked, again := make(chan struct{}), make(chan *answer, 1)
+			"no space, requested twice": func(t *testing.T, e *env, partial, _ string) {
+				read, again := make(chan struct{}), make(chan *answer, 1)
 				var join, look sync.Once
 				var joining atomic.Bool
 				store.onRead = func(id string) {
 					if joining.Load() && !strings.HasSuffix(partial, id) {
-						look.Do(func() { close(looked) })
+						look.Do(func() { close(read) })
 					}
 				}
 				store.onConcat = func(func() error) error {
 					join.Do(func() {
 						joining.Store(true)
 						go func() { again <- e.another().postFinal(partial) }()
-						await(t, looked)
+						await(t, read)
 					})
 					return tusd.ErrNoSpace
 				}
@@ -134,7 +134,7 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 				store.onPutSide = func(key tusd.SideKey) error { return errors.New("no") }
 				e.postFinal(partial).status(500)
 			},
-			"removed, the answer of the storage lost": func(t *testing.T, e *env, _, _ string) {
+			"removed, the answer of the store lost": func(t *testing.T, e *env, _, _ string) {
 				path := e.create(3)
 				store.onTerminate = func(terminate func() error) error { return errors.Join(terminate(), errors.New("no answer")) }
 				e.terminate(path).status(500)
@@ -152,7 +152,7 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 				e.head(a.location()).status(200) // it stays
 				e.terminate(a.location()).status(204)
 			},
-			"spoiled, in the IETF draft's way": func(t *testing.T, e *env, _, _ string) {
+			"too long, in the IETF draft": func(t *testing.T, e *env, _, _ string) {
 				path := e.ietf(9).create(false, []byte("abc"), "Upload-Length: 3").status(201).location()
 				e.ietf(9).append(path, 3, false, []byte("d")).status(413)
 				e.head(path).status(410) // it stays
@@ -169,7 +169,7 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 					e.start()
 					partial, open := e.createPartial([]byte("ab")), e.create(1, "Upload-Concat: partial")
 					sub := e.handler.Subscribe(100)
-					vanish(t, e, partial, open)
+					remove(t, e, partial, open)
 					e.stop()
 					created, ended := map[string]int{}, map[string]int{}
 					for event := range sub.C {
@@ -196,7 +196,7 @@ func TestVanishedUploadsAreTold(t *testing.T) {
 						t.Errorf("%d uploads have ended, want 1", len(ended))
 					}
 					if n := e.handler.Metrics().UploadsTerminated.Load(); n != uint64(len(ended)) {
-						t.Errorf("%d removals are counted, %d were told", n, len(ended))
+						t.Errorf("%d removals are counted, %d have events", n, len(ended))
 					}
 				})
 			}

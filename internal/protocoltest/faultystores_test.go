@@ -9,37 +9,37 @@ import (
 	"github.com/tus/tusd"
 )
 
-// roomStore is a store whose disk has room for some bytes.
-type roomStore struct {
+// smallStore is a store with space for some bytes.
+type smallStore struct {
 	tusd.DataStore
-	room int64 // bytes; changed only between requests
+	space int64 // in bytes; changed only between requests
 }
 
-func (s *roomStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+func (s *smallStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 	upload, err := s.DataStore.NewUpload(ctx, lease, info)
-	return roomUpload{upload, s}, err
+	return smallUpload{upload, s}, err
 }
 
-func (s *roomStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+func (s *smallStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	upload, err := s.DataStore.GetUpload(ctx, lease, id)
-	return roomUpload{upload, s}, err
+	return smallUpload{upload, s}, err
 }
 
-type roomUpload struct {
+type smallUpload struct {
 	tusd.Upload
-	store *roomStore
+	store *smallStore
 }
 
-func (u roomUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
-	n, err := u.Upload.WriteChunk(ctx, offset, io.LimitReader(src, u.store.room))
-	u.store.room -= n
-	if err == nil && u.store.room == 0 {
+func (u smallUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	n, err := u.Upload.WriteChunk(ctx, offset, io.LimitReader(src, u.store.space))
+	u.store.space -= n
+	if err == nil && u.store.space == 0 {
 		err = tusd.ErrNoSpace
 	}
 	return n, err
 }
 
-// unreadableStore does not read uploads while failing is set.
+// unreadableStore cannot read uploads while failing is set.
 type unreadableStore struct {
 	tusd.DataStore
 	failing *atomic.Bool

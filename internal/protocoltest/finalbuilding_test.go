@@ -14,7 +14,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// Finals that cannot be built at once, and the limits of building.
+// Tests of finals that cannot be built at once, and of the limits of building.
 
 // fullStore concatenates nothing while full is set.
 type fullStore struct {
@@ -61,7 +61,7 @@ func TestFinalWaitsForRoom(t *testing.T) {
 	e.complete(open)
 	e.eventually("it is tried again", func() bool { return store.attempts.Load() >= 3 })
 	if a := e.head(final).status(200); a.Header.Get("Upload-Offset") != "" {
-		t.Errorf("HEAD of a final without room: %v", a.Header)
+		t.Errorf("HEAD of a final without space: %v", a.Header)
 	}
 	e.terminate(open).status(423)
 	store.full.Store(false)
@@ -69,8 +69,8 @@ func TestFinalWaitsForRoom(t *testing.T) {
 	e.eventually("nothing is left to be done", func() bool { return sideRecords(t, store, "building") == 0 })
 }
 
-// A final that cannot be built fails a day after its creation, also if the
-// server was restarted meanwhile, and its partials can be removed then.
+// A final that cannot be built fails a day after its creation, also after a restart. Then its
+// partials can be terminated.
 func TestFinalFailsAfterADay(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
@@ -112,8 +112,8 @@ func (s *slowCreation) NewUpload(ctx context.Context, lease tusd.Lease, info tus
 	return s.Memory.NewUpload(ctx, lease, info)
 }
 
-// The number of finals that wait for one partial is limited, however many requests
-// there are at once.
+// The number of finals that wait for one partial is limited, also if many requests create
+// them at the same time.
 func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	store := &slowCreation{Memory: storetest.NewMemory(), release: make(chan struct{})}
 	e := serve(t, store, tusd.Config{})
@@ -151,7 +151,7 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	if n := e.handler.Metrics().LimitsExceeded["finals"].Load(); n < 1 {
 		t.Error("the limit is not counted")
 	}
-	// A final that is removed does not count any more.
+	// A terminated final does not count.
 	for i := range 20 {
 		e.postFinal(open, fmt.Sprintf("Upload-Metadata: beyond%d", i)).status(503)
 		e.terminate(<-finals).status(204)
@@ -168,14 +168,14 @@ func TestFinalsThatWaitForOnePartial(t *testing.T) {
 	e.postFinal(open, "Upload-Metadata: full").status(201) // a final of full partials does not wait
 }
 
-// meter delays builders until it is released, and counts them.
-type meter struct {
+// blockingConcat blocks builders until it is released, and counts them.
+type blockingConcat struct {
 	*storetest.Memory
 	release       chan struct{}
 	running, most atomic.Int32
 }
 
-func (s *meter) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+func (s *blockingConcat) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
 	n := s.running.Add(1)
 	defer s.running.Add(-1)
 	for most := s.most.Load(); n > most && !s.most.CompareAndSwap(most, n); most = s.most.Load() {
@@ -184,9 +184,9 @@ func (s *meter) Concat(ctx context.Context, final tusd.Upload, partials []tusd.U
 	return s.Memory.Concat(ctx, final, partials)
 }
 
-// Any number of finals are built by a bounded number at a time.
+// Only a bounded number of finals is built at a time.
 func TestFewFinalsAreBuiltAtOnce(t *testing.T) {
-	store := &meter{Memory: storetest.NewMemory(), release: make(chan struct{})}
+	store := &blockingConcat{Memory: storetest.NewMemory(), release: make(chan struct{})}
 	e := serve(t, store, tusd.Config{}, buildTimeout(10*time.Millisecond))
 	var finals []string
 	for range 40 {
@@ -202,7 +202,7 @@ func TestFewFinalsAreBuiltAtOnce(t *testing.T) {
 	}
 }
 
-// HEAD of a final that waits looks up the final and one partial.
+// HEAD of a pending final loads the final and one partial.
 func TestHeadOfAPendingFinalIsCheap(t *testing.T) {
 	store := &countingStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
@@ -238,8 +238,8 @@ func (s *countingStore) GetUpload(ctx context.Context, lease tusd.Lease, id stri
 	return s.Memory.GetUpload(ctx, lease, id)
 }
 
-// The sum of a final is compared with MaxSize without overflow, again when the
-// lengths of its partials become known, and before anything is copied.
+// The sum of the partials is compared with MaxSize without overflow, and again when the
+// lengths of partials become known, before anything is copied.
 func TestSumOfAFinal(t *testing.T) {
 	store := &fullStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{MaxSize: 10})
@@ -257,7 +257,7 @@ func TestSumOfAFinal(t *testing.T) {
 	}
 	e.terminate(open).status(204)
 
-	// What is stored of a partial counts, too, if its length is not known.
+	// If the length of a partial is not known, its stored bytes count.
 	open = e.createDeferred("Upload-Concat: partial")
 	e.patch(open, 0, []byte("123456")).status(204)
 	e.postFinal(open + " " + open).status(413)
@@ -272,10 +272,10 @@ func TestSumOfAFinalDoesNotOverflow(t *testing.T) {
 	e.postFinal(strings.TrimSpace(strings.Repeat(path+" ", 8))).status(413)
 }
 
-// A final is refused, before anything is stored, while the greatest number of finals
-// waits for the first attempt.
+// While the largest number of finals waits for the first attempt, a final is refused before
+// anything is stored.
 func TestTooManyBuilders(t *testing.T) {
-	store := &meter{Memory: storetest.NewMemory(), release: make(chan struct{})}
+	store := &blockingConcat{Memory: storetest.NewMemory(), release: make(chan struct{})}
 	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), setBuilders(3, 3, time.Hour))
 	partial := e.createPartial([]byte("ab"))
 	for i := range 3 {
@@ -290,7 +290,7 @@ func TestTooManyBuilders(t *testing.T) {
 		t.Errorf("%d uploads became %d", len(ids), len(after))
 	}
 	close(store.release)
-	e.eventually("there is room for a builder", func() bool { return e.postFinal(partial).Status == 201 })
+	e.eventually("a builder is free", func() bool { return e.postFinal(partial).Status == 201 })
 }
 
 // Finals beyond the number that may wait for another attempt are built, too.
@@ -313,7 +313,7 @@ func TestFinalsWithoutABuilderAreBuilt(t *testing.T) {
 	}
 }
 
-// A final that is removed before it is built leaves no side record that lasts.
+// A final that is terminated before it is built leaves no side record.
 func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
 	store := storetest.NewMemory()
 	e := serve(t, store, tusd.Config{})
@@ -327,9 +327,8 @@ func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
 	}
 }
 
-// A server that has just started lists the unbuilt finals. It leaves a final that is
-// being created to the request that creates it: that one removes a final which does not
-// fit, and says so.
+// A server lists the unbuilt finals when it starts. It does not build a final that a request
+// is creating: this request removes a final that does not fit, and refuses it.
 func TestListedFinalIsBuiltByItsRequest(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		last := tusd.SideKey{Kind: "building", Name: strings.Repeat("f", 64)} // after all others

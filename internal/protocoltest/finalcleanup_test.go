@@ -13,10 +13,11 @@ import (
 	"github.com/tus/tusd"
 )
 
-// The records of partials name the finals that need them. A final that ends, in
-// whatever way, is removed from these records; until then its partials are kept.
+// The records of partials name the finals that need them. A final is removed from these
+// records when it is built, fails or is terminated; before that its partials cannot be
+// terminated.
 
-// A final is removed from the records of all its partials, in whichever way it ends.
+// A final is removed from the records of all its partials, whatever ends it.
 func TestEndedFinalLeavesItsPartials(t *testing.T) {
 	for name, end := range map[string]func(e *env, store *hookedStore, full, open, final string){
 		"built": func(e *env, store *hookedStore, _, open, final string) {
@@ -69,7 +70,7 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 			onStores(t, func(t *testing.T, store *hookedStore) {
 				e := serve(t, store, tusd.Config{MaxSize: 10})
 				full, open := e.createPartial([]byte("ab")), e.createDeferred("Upload-Concat: partial")
-				final := e.awaitNamed(store, full, open)
+				final := e.postNamedFinal(store, full, open)
 				end(e, store, full, open, final)
 				partials := []string{full}
 				if e.head(open).Status != 404 {
@@ -78,7 +79,7 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 				if name == "lost" {
 					partials = []string{open} // the final's record, which named the other, is gone
 				}
-				e.wantLeft(store, partials...)
+				e.wantForgotten(store, partials...)
 				for _, path := range []string{full, open} {
 					if a := e.terminate(path); a.Status != 204 && a.Status != 404 {
 						t.Errorf("DELETE of a partial: %d", a.Status)
@@ -89,15 +90,14 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 	}
 }
 
-// The record of a partial that is locked is changed when the lock is free, also by the
-// next process.
+// The record of a locked partial is changed after it is unlocked, also by the next process.
 func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart=%v", restarts), func(t *testing.T) {
 			onStores(t, func(t *testing.T, store *hookedStore) {
 				e := serve(t, store, tusd.Config{})
 				full, open := e.createPartial([]byte("ab")), e.create(4, "Upload-Concat: partial")
-				final := e.awaitNamed(store, full, open)
+				final := e.postNamedFinal(store, full, open)
 				patch := e.another().openNow(open, 0, -1)
 				patch.sendAndSee([]byte("cd")) // the PATCH has the lock: the handler reads its body
 				e.terminate(final).status(204)
@@ -115,13 +115,13 @@ func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 					patch.end()
 					patch.answer()
 				}
-				e.wantLeft(store, full, open)
+				e.wantForgotten(store, full, open)
 			})
 		})
 	}
 }
 
-// A crash after the copy, before the records of the partials were changed.
+// The server crashes after the copy, before it changes the records of the partials.
 func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 	for _, removes := range []bool{false, true} {
 		t.Run(fmt.Sprintf("partial removed=%v", removes), func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 				}
 				e := serve(t, store, tusd.Config{})
 				full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
-				final.Store(e.awaitNamed(store, full, open))
+				final.Store(e.postNamedFinal(store, full, open))
 				e.patch(open, 0, []byte("cde")).status(204)
 				await(t, joined)
 				partials := []string{full, open}
@@ -163,7 +163,7 @@ func TestJoinedFinalLeavesItsPartialsLater(t *testing.T) {
 				if a := e.get(path, version).status(200); string(a.Body) != "abcde" {
 					t.Errorf("content %q", a.Body)
 				}
-				e.wantLeft(store, partials...)
+				e.wantForgotten(store, partials...)
 			})
 		})
 	}
@@ -177,15 +177,15 @@ func TestRefusedFinalLeavesNothing(t *testing.T) {
 			},
 		}})
 		full, open := e.createPartial([]byte("ab")), e.create(3, "Upload-Concat: partial")
-		final := e.awaitNamed(store, full, open)
+		final := e.postNamedFinal(store, full, open)
 		e.patch(open, 0, []byte("cde")).status(204)
 		e.eventually("it is refused", func() bool { return e.head(final).Status == 400 })
-		e.wantLeft(store, full, open)
+		e.wantForgotten(store, full, open)
 	})
 }
 
-// A final that is discarded after its partials' records name it is removed from them,
-// too. A post-create event is followed by a post-terminate event.
+// A final that is refused after its partials' records name it is removed from them. After its
+// post-create event there is a post-terminate event.
 func TestDiscardedFinalLeavesItsPartials(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		e := serve(t, store, tusd.Config{})
@@ -199,14 +199,13 @@ func TestDiscardedFinalLeavesItsPartials(t *testing.T) {
 			}
 		}
 		e.postFinal(full + " " + open).status(507)
-		e.wantLeft(store, full, open)
+		e.wantForgotten(store, full, open)
 		e.stop()
 		wantEvents(t, sub, tusd.EventPostReceive, tusd.EventPostCreate, tusd.EventPostTerminate)
 	})
 }
 
-// An id that a callback chooses again, while a partial of the final that had it is
-// in use, is an upload like any other.
+// A callback may choose the id of a terminated final while one of its partials is locked.
 func TestIDOfARemovedFinalIsFree(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		var id atomic.Value
@@ -218,7 +217,7 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 		}})
 		open := e.create(4, "Upload-Concat: partial")
 		id.Store("mine")
-		e.awaitNamed(store, open)
+		e.postNamedFinal(store, open)
 		patch := e.another().openNow(open, 0, 4)
 		patch.sendAndSee([]byte("ab")) // the PATCH has the lock: the handler reads its body
 		e.terminate("/files/mine").status(204)
@@ -230,7 +229,7 @@ func TestIDOfARemovedFinalIsFree(t *testing.T) {
 		patch.send([]byte("cd"))
 		patch.end()
 		patch.answer().status(204)
-		e.wantLeft(store, open)
+		e.wantForgotten(store, open)
 		e.patch("/files/mine", 2, []byte("llo")).status(204)
 		if a := e.get("/files/mine", version).status(200); string(a.Body) != "hello" {
 			t.Errorf("content %q", a.Body)

@@ -58,8 +58,8 @@ func (e *env) failPartial(path string) {
 	e.ietf(9).append(path, 0, false, []byte("abc"), "Upload-Length: 2").status(413)
 }
 
-// awaitNamed makes a final, and waits until the records of its partials name it.
-func (e *env) awaitNamed(store *hookedStore, partials ...string) (final string) {
+// postNamedFinal makes a final, and waits until the records of its partials name it.
+func (e *env) postNamedFinal(store *hookedStore, partials ...string) (final string) {
 	e.Helper()
 	final = e.postFinal(strings.Join(partials, " ")).status(201).location()
 	e.eventually("the partials name the final", func() bool { return finalsNamed(e.T, store.concatStore, partials...) == len(partials) })
@@ -75,9 +75,9 @@ func finalsNamed(t *testing.T, store tusd.DataStore, partials ...string) (n int)
 	return n
 }
 
-// wantLeft waits until no partial names a final and no side record is left.
-func (e *env) wantLeft(store *hookedStore, partials ...string) {
+// wantForgotten waits until no partial names a final and there is no side record of one.
+func (e *env) wantForgotten(store *hookedStore, partials ...string) {
 	e.Helper()
-	e.eventually("the final leaves its partials", func() bool { return finalsNamed(e.T, store.concatStore, partials...) == 0 })
+	e.eventually("the partials do not name the final", func() bool { return finalsNamed(e.T, store.concatStore, partials...) == 0 })
 	e.eventually("nothing is left to be done", func() bool { return sideRecords(e.T, store.concatStore, "building", "removed") == 0 })
 }

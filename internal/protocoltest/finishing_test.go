@@ -100,7 +100,7 @@ func TestFinishingOutlivesTheClientAndTheServer(t *testing.T) {
 			return tusd.HTTPResponse{}, nil
 		},
 	}})
-	// No request wakes it: the side record does.
+	// No request starts the finish, the side record does.
 	second.eventually("the next server finishes it", func() bool { return finished.Load() == 1 })
 	second.eventually("HEAD is 200", func() bool { return second.head(path).Status == 200 })
 	if n := finished.Load(); n != 1 {
@@ -108,7 +108,7 @@ func TestFinishingOutlivesTheClientAndTheServer(t *testing.T) {
 	}
 }
 
-func TestFullButUnfinishedIsWokenByAnyRequest(t *testing.T) {
+func TestRequestStartsTheFinishOfAFullUpload(t *testing.T) {
 	store := storetest.NewMemory()
 	store.UseIn(tusd.NewStoreComposer())
 	first := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {

@@ -13,12 +13,12 @@ import (
 func TestProxy(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
 		{"case058_believed", "host and scheme of a trusted proxy go into Location", proxyBelieved},
-		{"case058_far", "those of a stranger do not", proxyFar},
-		{"case058_behind_proxy", "if all peers are trusted, a stranger is, too", proxyAll},
+		{"case058_far", "host and scheme of a peer that is not trusted do not go into Location", proxyFar},
+		{"case058_behind_proxy", "if all peers are trusted, every address is", proxyAll},
 		{"case058_junk", "a value that is no host or no scheme is ignored", proxyJunk},
 		{"port_and_prefix", "port and path prefix of a trusted proxy go into Location, and finals know them", proxyPortPrefix},
-		{"port_and_prefix_far", "those of a stranger do not", proxyPortPrefixFar},
-		{"public_url", "a public URL beats all that requests say", proxyPublicURL},
+		{"port_and_prefix_far", "port and path prefix of a peer that is not trusted do not go into Location", proxyPortPrefixFar},
+		{"public_url", "a public URL replaces everything that requests say", proxyPublicURL},
 		{"configured", "a configured host beats a proxy's", proxyConfigured},
 		{"concatenation", "a final names its partials by the URLs that the proxy made", proxyConcatenation},
 		{"https_warning", "a proxy that says https and is not trusted is logged once", proxyHTTPSWarning},
@@ -26,7 +26,7 @@ func TestProxy(t *testing.T) {
 	})
 }
 
-// from lets requests come from another address.
+// from makes requests come from another address.
 func (e *env) from(address string) {
 	e.outermost = func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,7 +42,7 @@ const (
 	stranger   = "198.51.100.7:4711"
 )
 
-// wantOrigin checks what Location of a new upload begins with.
+// wantOrigin checks the origin in the Location of a new upload.
 func (e *env) wantOrigin(want string, header ...string) {
 	e.Helper()
 	location := e.post(append(header, "Upload-Length: 1")...).status(201).Header.Get("Location")
@@ -51,7 +51,7 @@ func (e *env) wantOrigin(want string, header ...string) {
 	}
 }
 
-// direct is what Location begins with if no proxy says anything.
+// direct is the origin in the Location without fields of a proxy.
 func (e *env) direct() string {
 	location := e.post("Upload-Length: 1").status(201).Header.Get("Location")
 	before, _, _ := strings.Cut(location, "/files/")
@@ -84,8 +84,8 @@ func proxyJunk(e *env) {
 	}
 }
 
-// wantLocation checks Location of a new upload, whose id is cut off, and that a
-// final can name the upload by it.
+// wantLocation checks the Location of a new upload without its id, and that a final can name
+// the upload by it.
 func (e *env) wantLocation(want string, header ...string) {
 	e.Helper()
 	location := e.postWith(content(5), append(header, "Upload-Length: 5", "Upload-Concat: partial")...).status(201).Header.Get("Location")
@@ -133,7 +133,7 @@ func proxyPublicURL(e *env) {
 	}
 	part := e.postWith(content(5), "Upload-Length: 5", "Upload-Concat: partial").status(201).Header.Get("Location")
 	id := part[strings.LastIndexByte(part, '/')+1:]
-	// Past the proxy it has another URL.
+	// Without the proxy it has another URL.
 	for _, ref := range []string{"/files/" + id, "http://in.example/files/" + id, "https://fixed.example:8443/up/" + id, id} {
 		e.post("Host: in.example", "Upload-Concat: final;"+ref).status(201)
 	}

@@ -20,20 +20,20 @@ func TestHandOvers(t *testing.T) {
 	}
 }
 
-// handOvers is how often a PATCH ends at about the time when a newer request preempts
-// it, half of them over each protocol. Many pairs of clients run at once: they mostly
+// handOvers is how often a PATCH ends at about the time when a newer request preempts it,
+// half of them over each protocol. Many pairs of clients run at the same time: they mostly
 // wait.
 const (
 	handOvers = 10_000
 	pairs     = 50
 )
 
-// handOverWindow is longer than a preempted PATCH may go on, so that some PATCHes end
-// by themselves and some are ended.
+// handOverWindow is longer than a preempted PATCH may go on: some PATCHes end before they are
+// preempted, and some after.
 const handOverWindow = 30 * time.Millisecond
 
-// handOver is a pair of clients at one upload: the holder sends PATCHes of two
-// bytes, the second of which comes late, the taker a HEAD during each.
+// handOver is a pair of clients of one upload: the holder sends PATCHes of two bytes, the
+// second byte after a delay. The taker sends a HEAD during each.
 type handOver struct {
 	*env
 	upload        string
@@ -77,8 +77,8 @@ func wantBothEnds(e *env, all []*handOver) {
 	}
 }
 
-// round runs one PATCH and one HEAD. Each must get a whole answer, whatever
-// happened to the request before it on its connection.
+// round runs one PATCH and one HEAD. Each must get a complete answer, also after a preempted
+// request on the same connection.
 func (h *handOver) round() {
 	if h.Failed() {
 		return
@@ -88,10 +88,10 @@ func (h *handOver) round() {
 	var head *answer
 	var group sync.WaitGroup
 	group.Go(func() {
-		anyMoment()
+		randomDelay()
 		head = h.taker.head(h.upload).status(200, 423)
 	})
-	anyMoment()
+	randomDelay()
 	_, sendErr := s.Write([]byte("b"))
 	sendErr = errors.Join(sendErr, s.CloseWrite())
 	patch := s.answer().status(204, 423)
@@ -103,11 +103,10 @@ func (h *handOver) round() {
 	h.offset, _ = strconv.ParseInt(head.Header.Get("Upload-Offset"), 10, 64)
 }
 
-// anyMoment passes a time within the window: the dice of this test, nothing
-// is synchronised by it.
-func anyMoment() { <-time.After(rand.N(handOverWindow)) }
+// randomDelay waits for a random time within the window. It synchronises nothing.
+func randomDelay() { <-time.After(rand.N(handOverWindow)) }
 
-// judge keeps the holder's connection unless the server has announced its end.
+// judge counts the result, and drops the connection of the holder if the server closes it.
 func (h *handOver) judge(patch *answer, sendErr error) {
 	if patch.Status == 204 {
 		h.stored.Add(1)

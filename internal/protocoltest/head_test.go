@@ -38,47 +38,47 @@ func headUnknown(e *env) {
 }
 
 func hostileIDs(e *env) {
-	store := &askedStore{DataStore: e.config.StoreComposer.Core}
+	store := &lookUpStore{DataStore: e.config.StoreComposer.Core}
 	e.config.StoreComposer.Core = store
 	u := e.create(100)
 	known := idOf(u)
-	for _, id := range hostile(known) {
+	for _, id := range impossibleIDs(known) {
 		for _, method := range []string{http.MethodHead, http.MethodGet, http.MethodDelete, http.MethodPatch} {
 			a := e.do(method, "/files/"+id, nil, version, octets, "Upload-Offset: 0")
 			a.status(404, 400, 301, 307, 308).without("Upload-Offset")
 		}
 	}
 	e.wantOffset(u, 0)
-	// What is encoded twice decodes, once, to what an upload may be called.
-	if strange := store.askedFor(known, "%2e", "%2e%2e%2f"+known); len(strange) > 0 {
+	// An id that is encoded twice decodes once, to an id that an upload may have.
+	if strange := store.unexpected(known, "%2e", "%2e%2e%2f"+known); len(strange) > 0 {
 		e.Errorf("the store was asked for %.100q", strange)
 	}
 }
 
-// askedStore remembers which ids a store is asked for.
-type askedStore struct {
+// lookUpStore notes the ids of GetUpload.
+type lookUpStore struct {
 	tusd.DataStore
 	mu  sync.Mutex
 	ids []string
 }
 
-func (s *askedStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+func (s *lookUpStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	s.mu.Lock()
 	s.ids = append(s.ids, id)
 	s.mu.Unlock()
 	return s.DataStore.GetUpload(ctx, lease, id)
 }
 
-// askedFor returns the ids but the expected ones.
-func (s *askedStore) askedFor(expected ...string) []string {
+// unexpected returns the ids but the expected ones.
+func (s *lookUpStore) unexpected(expected ...string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(s.ids), func(id string) bool { return slices.Contains(expected, id) })
 }
 
-// hostile returns ids, as they stand in a path, that no upload can have. known
-// is the id of one that exists.
-func hostile(known string) []string {
+// impossibleIDs returns ids, as they are in a path, that no upload can have. known is the id
+// of an upload.
+func impossibleIDs(known string) []string {
 	ids := []string{
 		"..", ".", "../" + known, "%2e%2e", "%2e%2e%2f", "..%2f..%2f..%2fetc%2fpasswd", "%2E%2E/%2E%2E/etc/passwd",
 		"a/../" + known, "a%2f..%2f" + known, "%2f" + known, "/" + known, "%00", known + "%00", known + "%00.info",

@@ -19,13 +19,13 @@ import (
 	"github.com/tus/tusd/internal/tusclient"
 )
 
-// Over HTTP/2 a header of 256 KiB costs its client 100 bytes. What the server
-// allocates for it must not be a multiple.
+// Over HTTP/2 a client needs 100 bytes to send a header of 256 KiB. The server must not
+// allocate a multiple of it.
 
-// hostileSize is about how large the headers are: as large as the limit allows.
+// hostileSize is about the size of the headers, which is near the limit.
 const hostileSize = 240 << 10
 
-// hostileHeader is a request whose header is made to be expensive.
+// hostileHeader is a request with a header that is expensive to parse.
 type hostileHeader struct {
 	method, target string // target: "": the creation URL, "open", "complete"
 	name           string
@@ -125,7 +125,7 @@ func (h hostileHeader) String() string {
 	return s
 }
 
-// set puts the field into a header and returns how large it is.
+// set sets the field and returns its size.
 func (h hostileHeader) set(header http.Header) (size int) {
 	if strings.Contains(h.value, "#") {
 		var b strings.Builder
@@ -148,7 +148,7 @@ func (h hostileHeader) set(header http.Header) (size int) {
 	return hostileSize
 }
 
-// costServer is a handler over files with two uploads.
+// costServer returns a handler over files, and the targets of two uploads.
 func costServer(t *testing.T) (h http.Handler, targets map[string]string) {
 	t.Helper()
 	composer := tusd.NewStoreComposer()
@@ -183,7 +183,7 @@ func (h hostileHeader) request(path, peer string) *http.Request {
 	return r
 }
 
-// costOf is how many bytes serving the request allocates.
+// costOf returns how many bytes the handler allocates for a request.
 func costOf(h http.Handler, make func() *http.Request) (bytes uint64, last *tusclient.Discard) {
 	const times = 4
 	var before, after runtime.MemStats
@@ -192,7 +192,7 @@ func costOf(h http.Handler, make func() *http.Request) (bytes uint64, last *tusc
 		runtime.ReadMemStats(&before)
 		h.ServeHTTP(w, r)
 		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; last == nil || n < bytes { // the least: others may allocate beside it
+		if n := after.TotalAlloc - before.TotalAlloc; last == nil || n < bytes { // the least: other goroutines may allocate, too
 			bytes = n
 		}
 		last = w
@@ -225,7 +225,7 @@ func TestHeadersCostNoMoreThanTheirSize(t *testing.T) {
 	}
 }
 
-// Headers that are within their limits are used, and cost what they are.
+// Metadata within the limit costs no more than its size.
 func TestPairsOfMetadataCostWhatTheyAre(t *testing.T) {
 	require.NoRace(t)
 	handler, targets := costServer(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// What clients choose does not stay in memory between requests.
+// Data of clients does not stay in memory between requests.
 func TestHeapComesBack(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		heaptest.Run(t, func(t *testing.T) heaptest.Target {

@@ -23,16 +23,16 @@ func TestIETFAppend(t *testing.T) {
 		{"R25_short", "a last part that ends below the length is refused", newest(ietfLastIsShort)},
 		{"R26_beyond", "a part that goes beyond the length is refused, and since 8 that ends the upload", everyVersion(ietfBeyond)},
 		{"R27_other_length", "another length than the known one is refused", newest(ietfOtherLength)},
-		{"R28_late_length", "a length can be told later", newest(ietfLateLength)},
+		{"R28_late_length", "a length can be declared later", newest(ietfLateLength)},
 		{"R31_empty", "an empty part changes nothing", everyVersion(ietfEmptyPart)},
-		{"R32_completed", "a complete upload takes no more", everyVersion(ietfCompleted)},
-		{"R33_cut", "what arrived before a cut is kept and nothing completed", everyVersion(ietfCutAppend)},
+		{"R32_completed", "an append to a complete upload is refused", everyVersion(ietfCompleted)},
+		{"R33_cut", "bytes that arrived before a cut are kept, and nothing is completed", everyVersion(ietfCutAppend)},
 		{"R44_refused", "a refusal of the whole upload is the completing request's answer", everyVersion(ietfRefused)},
-		{"R50_cycle", "a whole cycle works", everyVersion(ietfCycle)},
+		{"R50_cycle", "an upload from creation to completion has the fields of its version", everyVersion(ietfCycle)},
 	})
 }
 
-// TestIETFProgress takes the seconds that pass between two reports.
+// TestIETFProgress takes several seconds, the time between two reports.
 func TestIETFProgress(t *testing.T) {
 	t.Parallel()
 	for _, interop := range []int{0, 3, 4, 5, 6, 7, 8, 9, 99} {
@@ -287,8 +287,7 @@ func ietfRefused(d *ietfClient) {
 	d.env.restart() // the config of the next version
 }
 
-// ietfCycle is an upload from its beginning to its end, with everything that a
-// version says in its own words.
+// ietfCycle is an upload from creation to completion, with all fields of the version.
 func ietfCycle(d *ietfClient) {
 	data := content(300)
 	s := d.open(http.MethodPost, "/files/", 100, d.completeness(false))
@@ -312,7 +311,7 @@ func ietfCycle(d *ietfClient) {
 	d.head(u).status(404)
 }
 
-// ietfProgress sends slowly until a progress report must have come.
+// ietfProgress sends slowly until there must be a progress report.
 func ietfProgress(d *ietfClient) {
 	u := d.begin()
 	s := d.open(http.MethodPatch, u, -1, d.appendHeader(0, true)...)

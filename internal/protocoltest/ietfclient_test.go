@@ -19,12 +19,11 @@ import (
 
 const appendType = tusclient.PartialUpload
 
-// interopVersions are the versions of the draft that are spoken. 0 is a client
-// that names none.
+// interopVersions are the versions of the draft that the server speaks. 0 is a client that
+// names no version.
 var interopVersions = []int{0, 3, 4, 5, 6, 7, 8, 9}
 
-// runIETF runs scenarios over every protocol on every store, with the draft
-// switched on.
+// runIETF is run with the draft enabled.
 func runIETF(t *testing.T, scenarios []scenario) {
 	t.Helper()
 	for i, s := range scenarios {
@@ -58,8 +57,8 @@ func everyVersion(test func(*ietfClient)) func(*env) {
 	}
 }
 
-// everyNamed is everyVersion without the client that names none: only its creations
-// and appends have a mark of the dialect.
+// everyNamed is everyVersion without version 0, in which only creations and appends have a
+// mark of the dialect.
 func everyNamed(test func(*ietfClient)) func(*env) {
 	return everyVersion(func(d *ietfClient) {
 		if d.interop != 0 {
@@ -70,20 +69,20 @@ func everyNamed(test func(*ietfClient)) func(*env) {
 
 func (d *ietfClient) version() tusclient.Interop { return tusclient.Interop(d.interop) }
 
-// header is what the requests of this version carry.
+// header is the header of every request of this version.
 func (d *ietfClient) header(more ...string) []string { return d.version().Header(more...) }
 
-// completeness is the header line that says whether the content is all.
+// completeness is the header line that tells whether a request completes the upload.
 func (d *ietfClient) completeness(complete bool) string { return d.version().Complete(complete) }
 
 func (d *ietfClient) completeField(complete bool) (name, value string) {
 	return d.version().CompleteField(complete)
 }
 
-// do sends a request and checks of the answer what holds for every answer.
+// do sends a request and checks what is true of every answer.
 func (d *ietfClient) do(method, target string, body []byte, header ...string) *answer {
 	d.env.Helper()
-	return d.always(d.raw(method, target, body, d.header(header...)...), method)
+	return d.checkEvery(d.raw(method, target, body, d.header(header...)...), method)
 }
 
 // create sends a creation.
@@ -108,7 +107,7 @@ func (d *ietfClient) append(target string, offset int64, complete bool, body []b
 	return d.do(http.MethodPatch, target, body, d.appendHeader(offset, complete, header...)...)
 }
 
-// appended is the status of a PATCH that went well.
+// appended is the status of a PATCH that succeeds.
 func (d *ietfClient) appended() int {
 	if d.interop >= 3 && d.interop <= 6 {
 		return 201
@@ -116,8 +115,8 @@ func (d *ietfClient) appended() int {
 	return 204
 }
 
-// head asks where the upload stands. A complete upload answers a HEAD that
-// has no mark of a dialect as a download, with what the draft needs.
+// head requests the offset. A HEAD without a mark of a complete upload is answered as a
+// download, with the fields of the draft.
 func (d *ietfClient) head(target string) *answer {
 	d.env.Helper()
 	if d.interop == 0 {
@@ -125,7 +124,7 @@ func (d *ietfClient) head(target string) *answer {
 		if a.Status == 200 {
 			return a.header("Upload-Complete", "?1")
 		}
-		return d.always(a, http.MethodHead)
+		return d.checkEvery(a, http.MethodHead)
 	}
 	return d.do(http.MethodHead, target, nil)
 }
@@ -135,7 +134,7 @@ func (d *ietfClient) cancel(target string) *answer {
 	return d.do(http.MethodDelete, target, nil)
 }
 
-// want checks with a HEAD where the upload stands.
+// want checks the offset and the completeness with a HEAD.
 func (d *ietfClient) want(target string, offset int64, complete bool) {
 	d.env.Helper()
 	a := d.head(target).status(204, 200).header("Upload-Offset", strconv.FormatInt(offset, 10))
@@ -148,13 +147,13 @@ func (d *ietfClient) want(target string, offset int64, complete bool) {
 	d.wantComplete(a, complete)
 }
 
-// wantComplete checks what an answer says about completeness.
+// wantComplete checks the completeness in an answer.
 func (d *ietfClient) wantComplete(a *answer, complete bool) *answer {
 	d.env.Helper()
 	return a.header(d.completeField(complete))
 }
 
-// offsetOf asks with a HEAD where the upload stands.
+// offsetOf requests the offset with a HEAD.
 func (d *ietfClient) offsetOf(target string) int64 {
 	d.env.Helper()
 	n, err := strconv.ParseInt(d.head(target).status(204).Header.Get("Upload-Offset"), 10, 64)
@@ -164,8 +163,8 @@ func (d *ietfClient) offsetOf(target string) int64 {
 	return n
 }
 
-// always checks what holds for every answer in the draft's dialect.
-func (d *ietfClient) always(a *answer, method string) *answer {
+// checkEvery checks what is true of every answer of the draft.
+func (d *ietfClient) checkEvery(a *answer, method string) *answer {
 	d.env.Helper()
 	a.request = fmt.Sprintf("interop %d: %s", d.interop, a.request)
 	a.header("X-Content-Type-Options", "nosniff")
@@ -255,8 +254,8 @@ func (d *ietfClient) open(method, target string, length int64, header ...string)
 	return &openIETFRequest{d.client.openMethod(method, target, length, d.header(header...)...), d, method}
 }
 
-// openAppend sends the head of a PATCH and waits until its body is asked for,
-// that is, until it has the upload's lock.
+// openAppend sends the head of a PATCH and waits until the server asks for its body: then it
+// has the upload's lock.
 func (d *ietfClient) openAppend(target string, offset, length int64, complete bool, header ...string) *openIETFRequest {
 	d.env.Helper()
 	s := d.open(http.MethodPatch, target, length, d.appendHeader(offset, complete, append(header, "Expect: 100-continue")...)...)
@@ -264,7 +263,7 @@ func (d *ietfClient) openAppend(target string, offset, length int64, complete bo
 	return s
 }
 
-// informed waits for the next 104 and checks what holds for each.
+// informed waits for the next 104 and checks what is true of every 104.
 func (s *openIETFRequest) informed() *wire.Interim {
 	s.env.Helper()
 	select {
@@ -309,11 +308,10 @@ func (s *openIETFRequest) answer() *answer {
 	if err != nil {
 		s.env.Fatal(err)
 	}
-	return s.client.always(s.env.answer(s.String(), a, nil), s.method)
+	return s.client.checkEvery(s.env.answer(s.String(), a, nil), s.method)
 }
 
-// wantNoInterim checks that nothing (more) was sent before the answer, which
-// must have arrived.
+// wantNoInterim checks that there is no (other) interim answer. The answer must have arrived.
 func (s *openIETFRequest) wantNoInterim() {
 	s.env.Helper()
 	select {
@@ -323,7 +321,7 @@ func (s *openIETFRequest) wantNoInterim() {
 	}
 }
 
-// cut breaks the connection off, and waits until the server has noticed.
+// cut closes the connection, and waits until the server has noticed it.
 func (s *openIETFRequest) cut() {
 	s.env.Helper()
 	_ = s.Abort()

@@ -25,7 +25,7 @@ func TestIETFCreation(t *testing.T) {
 		{"R9_short", "a body shorter than its announced length does not complete the upload", newest(ietfShort)},
 		{"R10_ordinary", "without a valid mark a POST is no creation of the draft", newest(ietfOrdinary)},
 		{"R13_cut", "a creation that is cut goes on at the URL of its 104", everyVersion(ietfCutCreation)},
-		{"R43_coding", "what is stored and counted are the encoded bytes, and the download says so", newest(ietfCoding)},
+		{"R43_coding", "the encoded bytes are stored and counted, and the download has the coding", newest(ietfCoding)},
 		{"metadata", "the creation's fields describe the upload, those of PATCH do not", newest(ietfMetaData)},
 		{"long_metadata", "a description is as limited as that of tus", newest(ietfLongMetaData)},
 		{"no_deferrer", "a store that cannot defer lengths takes no creations of the draft", newest(ietfNoDeferrer)},
@@ -336,7 +336,7 @@ func ietfAllLimits(d *ietfClient) {
 	wantLimit(d.append(u, 0, false, content(12)), all...).status(409)
 }
 
-// maxSizeEverywhere tries to get more than 100 bytes into an upload.
+// maxSizeEverywhere tries to make uploads of more than 100 bytes in all ways.
 func maxSizeEverywhere(d *ietfClient) {
 	c := d.client
 	c.post("Upload-Length: 101").status(413)

@@ -8,17 +8,17 @@ import (
 	"github.com/tus/tusd"
 )
 
-// An upload of one dialect can be inspected and continued in the other, is
-// finished once, and has each event once.
+// An upload of one dialect can be continued in the other, is finished once, and has each
+// event once.
 func TestIETFMixed(t *testing.T) {
 	runIETF(t, []scenario{
 		{"tus_on_ietf", "tus continues and completes an upload of the draft", everyVersion(mixedTusOnIETF)},
 		{"ietf_on_tus", "the draft continues and completes an upload of tus", everyNamed(mixedIETFOnTus)},
 		{"ietf_on_deferred", "the draft completes a tus upload of deferred length", everyNamed(mixedIETFOnDeferred)},
-		{"declared_late", "tus completes an upload by telling the length that it has already", newest(mixedDeclared)},
+		{"declared_late", "tus completes an upload by declaring the length that is its offset", newest(mixedDeclared)},
 		{"tus_respects_length", "tus cannot contradict the length that the draft was told", newest(mixedLengths)},
 		{"full_in_between", "an upload of the draft that has all its bytes waits for its completion in either dialect", newest(mixedFull)},
-		{"take_over", "a request of one dialect ends a running one of the other", newest(mixedTakeOver)},
+		{"preempts", "a request of one dialect preempts a running one of the other", newest(mixedPreempts)},
 		{"unmarked", "without a mark an unfinished upload answers in its creator's dialect", newest(mixedUnmarked)},
 		{"final", "uploads of the draft are no partials; a final shows itself in the draft", newest(mixedFinal)},
 	})
@@ -135,7 +135,7 @@ func mixedFull(d *ietfClient) {
 	}
 }
 
-func mixedTakeOver(d *ietfClient) {
+func mixedPreempts(d *ietfClient) {
 	u := d.begin()
 	other := d.another()
 	s := (&ietfClient{other, 9}).openAppend(u, 0, 100, true)

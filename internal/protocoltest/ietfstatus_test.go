@@ -28,19 +28,19 @@ func TestIETFStatus(t *testing.T) {
 func TestIETFOptions(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
 		{"R39_target", "OPTIONS tells limits and media types", ietfOptions},
-		{"R39_server", "OPTIONS * does, if the server lets it through", ietfOptionsServer},
+		{"R39_server", "OPTIONS * tells limits and media types, if the server passes it on", ietfOptionsServer},
 	})
 }
 
 func TestIETFConcurrency(t *testing.T) {
 	runIETF(t, []scenario{
-		{"R35_head", "HEAD ends a running PATCH and tells an offset that can be used", everyVersion(ietfHeadTakesOver)},
-		{"R36_cancel", "DELETE ends a running PATCH", everyVersion(ietfCancelTakesOver)},
-		{"R35_creation", "HEAD ends a running creation", newest(ietfHeadEndsCreation)},
+		{"R35_head", "HEAD preempts a running PATCH, and its offset can be continued at", everyVersion(ietfHeadPreempts)},
+		{"R36_cancel", "DELETE preempts a running PATCH", everyVersion(ietfCancelPreempts)},
+		{"R35_creation", "HEAD preempts a running creation", newest(ietfHeadPreemptsCreation)},
 		{"R37_race", "of PATCHes at one offset at most one succeeds, and bytes are never mixed", newest(ietfRace)},
 		{"R45_full_disk", "a full disk is 507 and what was stored counts", newest(ietfFullDisk)},
 		{"R45_record", "a completion that cannot be written is a transient error", newest(ietfUndeclared)},
-		{"R45_unfinished", "what the store fails to finish is finished later, and told once", newest(ietfUnfinished)},
+		{"R45_unfinished", "an upload that the store fails to finish is finished later, with one event", newest(ietfUnfinished)},
 		{"R46_restart", "a server that stops keeps what arrived", everyVersion(ietfRestart)},
 	})
 }
@@ -146,7 +146,7 @@ func ietfOptionsServer(e *env) {
 	wantLimit(e.raw(http.MethodOptions, "*", nil), "max-size=100").status(200).headerMatches("Accept-Patch", "partial-upload")
 }
 
-func ietfHeadTakesOver(d *ietfClient) {
+func ietfHeadPreempts(d *ietfClient) {
 	data := content(100)
 	u := d.begin()
 	other := &ietfClient{d.another(), d.interop}
@@ -163,7 +163,7 @@ func ietfHeadTakesOver(d *ietfClient) {
 	d.env.wantStored(u, data)
 }
 
-func ietfCancelTakesOver(d *ietfClient) {
+func ietfCancelPreempts(d *ietfClient) {
 	u := d.begin()
 	other := &ietfClient{d.another(), d.interop}
 	s := other.openAppend(u, 0, 100, false)
@@ -173,7 +173,7 @@ func ietfCancelTakesOver(d *ietfClient) {
 	d.head(u).status(404, 410)
 }
 
-func ietfHeadEndsCreation(d *ietfClient) {
+func ietfHeadPreemptsCreation(d *ietfClient) {
 	data := content(100)
 	other := &ietfClient{d.another(), d.interop}
 	s := other.open(http.MethodPost, "/files/", 100, d.completeness(true))
@@ -212,18 +212,18 @@ func ietfRace(d *ietfClient) {
 }
 
 func ietfFullDisk(d *ietfClient) {
-	room := &roomStore{DataStore: d.env.config.StoreComposer.Core, room: 40}
-	d.env.config.StoreComposer.Core = room
+	small := &smallStore{DataStore: d.env.config.StoreComposer.Core, space: 40}
+	d.env.config.StoreComposer.Core = small
 	u := d.begin()
 	a := d.append(u, 0, false, content(100)).refusedWith(507, "ERR_NO_SPACE", "").header("Upload-Offset", "40")
 	d.wantComplete(a, false)
 	d.want(u, 40, false)
-	room.room = 1000
+	small.space = 1000
 	d.append(u, 40, false, content(100)[40:]).status(204)
 	d.env.wantStored(u, content(100))
 }
 
-// brokenDeferrer fails as long as broken is set.
+// brokenDeferrer fails while broken is set.
 type brokenDeferrer struct {
 	tusd.LengthDeferrer
 	broken *atomic.Bool
@@ -250,13 +250,13 @@ func ietfUndeclared(d *ietfClient) {
 	d.want(u, 40, true)
 }
 
-// stuckStore cannot finish uploads as long as stuck is set.
-type stuckStore struct {
+// failingFinishStore cannot finish uploads while stuck is set.
+type failingFinishStore struct {
 	tusd.DataStore
 	stuck *atomic.Bool
 }
 
-func (s stuckStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+func (s failingFinishStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	upload, err := s.DataStore.GetUpload(ctx, lease, id)
 	return stuckUpload{upload, s.stuck}, err
 }
@@ -275,7 +275,7 @@ func (u stuckUpload) FinishUpload(ctx context.Context) error {
 
 func ietfUnfinished(d *ietfClient) {
 	e, stuck := d.env, new(atomic.Bool)
-	e.config.StoreComposer.Core = stuckStore{e.config.StoreComposer.Core, stuck}
+	e.config.StoreComposer.Core = failingFinishStore{e.config.StoreComposer.Core, stuck}
 	e.changes = append(e.changes, firstRetry(time.Millisecond))
 	events := watchEvents(e)
 	u := d.client.create(10)

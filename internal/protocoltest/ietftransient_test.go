@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Transient errors have statuses of their own in the draft, too, and others in the two
-// versions that tus-js-client speaks.
+// In the draft, transient errors have other statuses than in tus 1.0, and others again in the
+// two versions that tus-js-client speaks.
 func TestIETFTransientErrors(t *testing.T) {
 	runIETF(t, []scenario{
 		{"R45_out_of_reach", "a store out of reach: HEAD 503, but 423 in the versions of tus-js-client", ietfOutOfReach},

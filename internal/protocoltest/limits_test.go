@@ -27,7 +27,7 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// exceeded is how often a limit has refused a request.
+// exceeded returns how often a limit has refused a request.
 func (e *env) exceeded(limit string) uint64 { return e.handler.Metrics().LimitsExceeded[limit].Load() }
 
 func (e *env) wantExceeded(limit string, want uint64) {
@@ -38,7 +38,7 @@ func (e *env) wantExceeded(limit string, want uint64) {
 	}
 }
 
-// trickle sends data byte by byte until the answer comes.
+// trickle sends one byte after another until the answer comes.
 func (r *openRequest) trickle(data []byte) {
 	pace := time.NewTicker(20 * time.Millisecond)
 	defer pace.Stop()
@@ -55,10 +55,10 @@ func (r *openRequest) trickle(data []byte) {
 
 func limitRate(e *env) {
 	e.config.MinRate, e.config.MinRateTime = 1000, 200*time.Millisecond
-	e.config.NetworkTimeout = time.Hour // which is not what ends it
+	e.config.NetworkTimeout = time.Hour // it must not end the request
 	data := content(2000)
 	u := e.create(2000)
-	s := e.another().openNow(u, 0, 2000) // net/http reads on only for those who did not wait for 100
+	s := e.another().openNow(u, 0, 2000) // net/http reads on only if the client does not wait for 100
 	s.trickle(data)
 	s.answer().status(503).code("ERR_TOO_SLOW").headerMatches("Retry-After", "^1$")
 	offset := e.offset(u)
@@ -117,7 +117,7 @@ func limitRefused(e *env) {
 	refused.end()
 }
 
-// limitAnswered: a request counts until the rest of its body has been read.
+// limitAnswered checks that a request counts until the rest of its body has been read.
 func limitAnswered(e *env) {
 	if e.protocol.name == "http2" {
 		return // nothing is read behind an answer: the stream ends

@@ -20,7 +20,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// logging is a handler over store whose log goes to the result.
+// logging returns a handler over store, and its log.
 func logging(t *testing.T, store tusd.DataStore, format func(*bytes.Buffer) slog.Handler) (*tusd.Handler, *bytes.Buffer) {
 	t.Helper()
 	out := new(bytes.Buffer)
@@ -34,7 +34,7 @@ func logging(t *testing.T, store tusd.DataStore, format func(*bytes.Buffer) slog
 	return handler, out
 }
 
-// recorder takes deadlines as the writers of servers do.
+// recorder is a ResponseRecorder with deadlines, as the writer of a server.
 type recorder struct{ *httptest.ResponseRecorder }
 
 func (recorder) SetReadDeadline(time.Time) error  { return nil }
@@ -43,8 +43,8 @@ func (recorder) SetWriteDeadline(time.Time) error { return nil }
 func asText(out *bytes.Buffer) slog.Handler { return slog.NewTextHandler(out, nil) }
 func asJSON(out *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(out, nil) }
 
-// The log line of a request is one line, bounded and without control characters,
-// whatever the client sends.
+// Whatever a client sends, the log of a request is one line of bounded length without control
+// characters.
 func TestLogLinesOfRequestsAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 200<<10)
 	nasty := "\x1b[2J\r\n\x00\u202e\u2028\xff" + long
@@ -106,17 +106,17 @@ func TestLogLinesOfRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// refusing is a store that refuses to create and finds nothing.
-type refusing struct {
+// refusingStore refuses creations and has no uploads.
+type refusingStore struct {
 	tusd.DataStore
 	create, find error
 }
 
-func (s *refusing) NewUpload(context.Context, tusd.Lease, tusd.FileInfo) (tusd.Upload, error) {
+func (s *refusingStore) NewUpload(context.Context, tusd.Lease, tusd.FileInfo) (tusd.Upload, error) {
 	return nil, s.create
 }
 
-func (s *refusing) GetUpload(context.Context, tusd.Lease, string) (tusd.Upload, error) {
+func (s *refusingStore) GetUpload(context.Context, tusd.Lease, string) (tusd.Upload, error) {
 	return nil, s.find
 }
 
@@ -136,7 +136,7 @@ func levels(t *testing.T, out *bytes.Buffer) (lines []logged) {
 	return lines
 }
 
-// alarmed counts the lines above the level of information.
+// alarmed counts the warnings and errors.
 func alarmed(lines []logged) (n int) {
 	for _, l := range lines {
 		if l.Level != "INFO" {
@@ -146,23 +146,23 @@ func alarmed(lines []logged) (n int) {
 	return n
 }
 
-// Clients cannot cause any number of warnings and errors.
+// Clients cannot cause an unlimited number of warnings and errors.
 func TestClientsCauseNoAlarms(t *testing.T) {
-	overlap(t)
+	runParallel(t)
 	announced := tusd.ErrNoSpace.With(fmt.Errorf("%w: 8 bytes do not fit", tusd.ErrAnnouncedOnly))
 	full := tusd.ErrNoSpace.With(syscall.ENOSPC)
 	broken := tusd.ErrNotFound.With(fmt.Errorf("%w: cut", tusd.ErrBroken))
 	for name, c := range map[string]struct {
-		store  refusing
+		store  refusingStore
 		method string
 		paths  []string
 		want   int // alarms for 20 requests of each path
 	}{
-		"too much announced":  {refusing{create: announced}, "POST", []string{"/files/"}, 0},
-		"full when creating":  {refusing{create: full}, "POST", []string{"/files/"}, 1},
-		"full when appending": {refusing{find: full}, "HEAD", []string{"/files/a", "/files/b"}, 1},
-		"broken records":      {refusing{find: broken}, "GET", []string{"/files/a", "/files/b"}, 2},
-		"faults of ours":      {refusing{find: errors.New("no disk")}, "HEAD", []string{"/files/a"}, 20},
+		"too much announced":  {refusingStore{create: announced}, "POST", []string{"/files/"}, 0},
+		"full when creating":  {refusingStore{create: full}, "POST", []string{"/files/"}, 1},
+		"full when appending": {refusingStore{find: full}, "HEAD", []string{"/files/a", "/files/b"}, 1},
+		"broken records":      {refusingStore{find: broken}, "GET", []string{"/files/a", "/files/b"}, 2},
+		"faults of ours":      {refusingStore{find: errors.New("no disk")}, "HEAD", []string{"/files/a"}, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

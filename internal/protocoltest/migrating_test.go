@@ -10,8 +10,8 @@ import (
 
 // Differences from tusd v2.10 in docs/migrating.md that no other test shows.
 
-// statusesOfV2 are the codes of tusd v2.10 with its statuses. It knows one
-// protocol's only, so they are compared with those of tus.
+// statusesOfV2 are the codes of tusd v2.10 with their statuses. They are compared with the
+// statuses in tus 1.0.
 var statusesOfV2 = map[*tusd.Error]int{
 	tusd.ErrUnsupportedVersion:       412,
 	tusd.ErrInvalidUploadLength:      400,
@@ -41,7 +41,7 @@ var statusesOfV2 = map[*tusd.Error]int{
 	tusd.ErrInternal:                 500,
 }
 
-// otherStatuses are those that differ here.
+// otherStatuses are the statuses of this server that differ.
 var otherStatuses = map[*tusd.Error]int{
 	tusd.ErrInvalidContentType: 415,
 	tusd.ErrIncompleteUpload:   409,
@@ -73,7 +73,7 @@ func TestMigrating(t *testing.T) {
 		{"finished_takes_no_more", "content for a finished upload is refused with 413, not discarded", migratingFinished},
 		{"disposition", "a file name is given in a form that every browser reads", migratingDisposition},
 		{"metadata_is_sorted", "Upload-Metadata of a record without its raw form is sorted", migratingMetadata},
-		{"impossible_length", "a length that leaves no room for sums is refused with 413", migratingImpossible},
+		{"impossible_length", "a length that would overflow in sums is refused with 413", migratingImpossible},
 		{"override_of_any_case", "the overriding method may be written in lower case", migratingOverride},
 	})
 }

@@ -21,7 +21,7 @@ func TestMount(t *testing.T) {
 	})
 }
 
-// mounted runs an upload's life behind a mount.
+// mounted creates, fills, downloads and terminates an upload behind a mount.
 func mounted(e *env, mount func(http.Handler) http.Handler) {
 	e.mount = mount
 	data := content(100)
@@ -58,13 +58,13 @@ func mountPathOnly(h http.Handler) http.Handler {
 	})
 }
 
-// unwrapping is what logging middleware puts around a ResponseWriter.
-type unwrapping struct{ http.ResponseWriter }
+// unwrappingWriter wraps a ResponseWriter as logging middleware does.
+type unwrappingWriter struct{ http.ResponseWriter }
 
-func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w unwrappingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// hiding is the same without Unwrap.
-type hiding struct{ http.ResponseWriter }
+// hidingWriter is the same without Unwrap.
+type hidingWriter struct{ http.ResponseWriter }
 
 func wrapped(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {
 	return func(h http.Handler) http.Handler {
@@ -74,7 +74,7 @@ func wrapped(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handl
 
 func mountedUnwrap(e *env) {
 	e.config.NetworkTimeout = 150 * time.Millisecond
-	wrap := wrapped(func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{w} })
+	wrap := wrapped(func(w http.ResponseWriter) http.ResponseWriter { return unwrappingWriter{w} })
 	mounted(e, wrap)
 	u := e.create(100)
 	s := e.another().open(u, 0, 100)
@@ -87,7 +87,7 @@ func mountedUnwrap(e *env) {
 }
 
 func mountedHidden(e *env) {
-	mounted(e, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return hiding{w} }))
+	mounted(e, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return hidingWriter{w} }))
 	if told := e.warnings.count("deadline"); told != 1 {
 		e.Errorf("warned %d times of a wrapper that hides deadlines, want once: %q", told, e.warnings.all())
 	}
@@ -109,8 +109,8 @@ func mountedMaxBytes(e *env) {
 	}
 }
 
-// mountedReplacedBody uses the idiom that the documentation of MaxBytesReader
-// suggests, which replaces the body in the server's own request.
+// mountedReplacedBody replaces the body in the server's request, as the documentation of
+// MaxBytesReader suggests.
 func mountedReplacedBody(e *env) {
 	u := e.create(100)
 	e.stop()
@@ -121,7 +121,7 @@ func mountedReplacedBody(e *env) {
 			h.ServeHTTP(w, r)
 		})
 	}
-	s := e.expecting(u, "Upload-Offset: 50")
+	s := e.openExpecting(u, "Upload-Offset: 50")
 	select {
 	case <-s.Done():
 		s.answer().status(409)

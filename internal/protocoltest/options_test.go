@@ -21,7 +21,7 @@ func TestOptions(t *testing.T) {
 		{"case005_extensions", "Tus-Extension has no duplicates, and creation if it has creation-with-upload", optionsExtensions},
 		{"case007_no_extensions", "without extensions there is no Tus-Extension", optionsNoExtensions},
 		{"case008_no_limit", "without a limit there is no Tus-Max-Size", optionsNoLimit},
-		{"limit_of_store", "what the store cannot keep is not allowed, whatever the configuration says", optionsLimitOf(1000, 500)},
+		{"limit_of_store", "if the limit of the store is smaller than that of the configuration, it counts", optionsLimitOf(1000, 500)},
 		{"limit_of_store_alone", "the limit of the store is told if the configuration has none", optionsLimitOf(0, 500)},
 		{"limit_below_store", "the store can keep more than the configuration allows", optionsLimitOf(300, 300)},
 		{"switched_off_is_not_advertised", "an extension that is switched off or that the store lacks is not advertised", optionsSwitchedOff},

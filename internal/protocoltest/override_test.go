@@ -162,7 +162,7 @@ func errorsNotStored(e *env) {
 	e.raw(http.MethodGet, full, nil, "Range: bytes=100-").status(416).header("Cache-Control", "no-store")
 }
 
-// Only the callback knows which clients may have it.
+// Only the callback knows which clients may download it.
 func guardedNotShared(e *env) {
 	e.config.Callbacks.PreAccess = func(context.Context, tusd.Event) error { return nil }
 	full := e.createFull(content(100))

@@ -238,8 +238,8 @@ func patchRefusedDrained(e *env) {
 	}
 }
 
-// patchRefusedRest leaves net/http a rest to read whose end it sees: behind
-// what is drained, but near enough.
+// patchRefusedRest sends a body that is a bit longer than the handler drains: net/http reads
+// the rest to its end.
 func patchRefusedRest(e *env) {
 	u := e.create(1 << 30)
 	e.patch(u, 50, content(1<<20+100<<10)).status(409)
@@ -263,7 +263,7 @@ func TestBrokenPatch(t *testing.T) {
 		{"case042_stalled", "PATCH that stalls: 500 ERR_READ_TIMEOUT with Retry-After, bytes kept, lock free", patchStalled},
 		{"case042_slow_is_not_stalled", "a body that lasts many idle periods but moves is taken whole", patchSlow},
 		{"case048_restart", "after a restart HEAD shows at least what was acknowledged", patchRestart},
-		{"case049_full", "a full store: 507 with Retry-After, HEAD shows what is stored, it goes on when there is room", patchFullStore},
+		{"case049_full", "a full store: 507 with Retry-After, HEAD shows what is stored, it continues when there is space", patchFullStore},
 		{"cut_half_closed", "a client that ends sending early but listens hears 500 ERR_UNEXPECTED_EOF", patchHalfClosed},
 	})
 }
@@ -297,7 +297,7 @@ func patchStalled(e *env) {
 	e.patch(u, 30, data[30:]).status(204)
 }
 
-// patchSlow takes longer than twice the timeout, which is what an answer has.
+// patchSlow takes longer than twice the timeout, the deadline of an answer.
 func patchSlow(e *env) {
 	e.config.NetworkTimeout = 500 * time.Millisecond
 	u, data := e.create(12), content(12)
@@ -313,8 +313,7 @@ func patchSlow(e *env) {
 	e.wantStored(u, data)
 }
 
-// patchRestart ends the server in order. That nothing is lost when it is
-// killed is shown with the built daemon.
+// patchRestart shuts the server down. internal/faulttest kills it.
 func patchRestart(e *env) {
 	u, data := e.create(100), content(100)
 	e.patch(u, 0, data[:40]).status(204)
@@ -327,20 +326,20 @@ func patchRestart(e *env) {
 }
 
 func patchFullStore(e *env) {
-	room := &roomStore{DataStore: e.config.StoreComposer.Core, room: 40}
-	e.config.StoreComposer.Core = room
+	small := &smallStore{DataStore: e.config.StoreComposer.Core, space: 40}
+	e.config.StoreComposer.Core = small
 	u, data := e.create(100), content(100)
 	e.patch(u, 0, data).status(507).code("ERR_NO_SPACE").headerMatches("Retry-After", ".")
 	e.wantOffset(u, 40)
 	e.wantStored(u, data[:40])
-	room.room = 1000
+	small.space = 1000
 	e.patch(u, 40, data[40:]).status(204)
 	e.wantStored(u, data)
 }
 
-// patchHalfClosed needs a way to end a body early and still listen: over
-// HTTP/2 an END_STREAM before Content-Length bytes resets the stream, so there
-// a body of unknown length ends where the client says, and is whole.
+// patchHalfClosed ends a body early and reads the answer. Over HTTP/2 that is not possible
+// with Content-Length: END_STREAM before its end resets the stream. So the body has no length
+// there, and is complete.
 func patchHalfClosed(e *env) {
 	if e.protocol.name == "http2" {
 		u := e.create(100)
@@ -355,7 +354,7 @@ func patchHalfClosed(e *env) {
 	conn.send("PATCH " + u + " HTTP/1.1\r\nHost: h\r\n" + lines(version, octets, "Upload-Offset: 0", "Content-Length: 100") + "\r\n" + string(content(30)))
 	conn.halfClose()
 	a := conn.answer(http.MethodPatch).status(500).code("ERR_UNEXPECTED_EOF").header("Retry-After", "1")
-	a.checkAlways(http.MethodPatch)
+	a.checkEvery(http.MethodPatch)
 	e.wantOffset(u, 30)
 }
 

@@ -149,7 +149,7 @@ func TestPendingFinalSurvivesACrash(t *testing.T) {
 	e := serve(t, store, tusd.Config{})
 	full, open, final := e.pendingFinal()
 	e.stop()
-	// As after a crash before the records of the partials were changed.
+	// This is the state after a crash before the records of the partials were changed.
 	for _, path := range []string{full, open} {
 		e.changeRecord(path, func(info *tusd.FileInfo) { info.Finals = nil })
 	}
@@ -176,8 +176,8 @@ func TestSpoiledPartialFailsItsFinal(t *testing.T) {
 	e.terminate(partial).status(204)
 }
 
-// A partial that becomes full just after the builder has looked at it for the last time
-// wakes the builder's successor.
+// A partial that becomes full just after the builder has read it for the last time starts
+// another builder.
 func TestPartialFullAfterTheLastLook(t *testing.T) {
 	store := &lastLookStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
@@ -214,7 +214,7 @@ func (s *lastLookStore) GetUpload(ctx context.Context, lease tusd.Lease, id stri
 	return readUpload{upload, info}, err
 }
 
-// readUpload is an upload whose record was read before.
+// readUpload is an upload with the record that was read before.
 type readUpload struct {
 	tusd.Upload
 	info tusd.FileInfo

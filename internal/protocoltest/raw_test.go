@@ -13,8 +13,8 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// Cases that only HTTP/1.1 has: several requests in one write, two framings at
-// once, half-closed connections.
+// TestHTTP1 has the cases that only HTTP/1.1 has: several requests in one write, two framings
+// of one body, half-closed connections.
 func TestHTTP1(t *testing.T) {
 	runOn(t, memoryStore, protocols[:1], []scenario{
 		{"pipelined", "requests that arrive together are answered in order", rawPipelined},
@@ -74,7 +74,7 @@ func (c *rawConn) answer(method string) *answer {
 	return c.env.answer(method+" over a raw socket", tusclient.Answer{Response: *response}, err)
 }
 
-// wantClosed checks that nothing more comes before the connection's end.
+// wantClosed checks that the server closes the connection and sends nothing before.
 func (c *rawConn) wantClosed() {
 	c.env.Helper()
 	if rest, _ := io.ReadAll(c.reader); len(rest) > 0 {
@@ -209,8 +209,8 @@ func rawOtherProtocolsClose(e *env) {
 	}
 }
 
-// rawHiddenInContent sends requests as the content of others: with a length,
-// beside Expect, in a folded line. The server takes it for content, or closes.
+// rawHiddenInContent sends requests in the content of others: with a length, with Expect,
+// with a folded line. The server must read them as content, or close the connection.
 func rawHiddenInContent(e *env) {
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "DELETE", "POST", "FOO"} {
 		for _, header := range [][]string{

@@ -9,10 +9,10 @@ import (
 func TestReprDigest(t *testing.T) {
 	runIETF(t, []scenario{
 		{"R41_good", "an upload that matches its Repr-Digest is complete, and says so", everyVersion(reprDigestGood)},
-		{"R41_bad", "one that does not has failed, for good", everyVersion(reprDigestBad)},
-		{"R41_resumed", "it is compared at the end, over PATCHes, cuts and restarts", newest(reprDigestResumed)},
-		{"R41_lost_state", "a state that a crash has lost is read again before it is compared", newest(reprDigestLostState)},
-		{"R41_unreadable", "what cannot be compared is not complete: a transient error", newest(reprDigestUnreadable)},
+		{"R41_bad", "an upload that does not match its Repr-Digest has failed permanently", everyVersion(reprDigestBad)},
+		{"R41_resumed", "Repr-Digest is compared at the end, after PATCHes, cuts and restarts", newest(reprDigestResumed)},
+		{"R41_lost_state", "after a crash has lost a state, the bytes are read again before the digest is compared", newest(reprDigestLostState)},
+		{"R41_unreadable", "an upload that cannot be compared is not complete: a transient error", newest(reprDigestUnreadable)},
 		{"R41_several", "every algorithm that is known is compared", newest(reprDigestSeveral)},
 		{"R41_append", "Repr-Digest of the completing part counts, too", newest(reprDigestAppend)},
 		{"R42_wanted", "Want-Repr-Digest is answered with the completing answer", newest(reprDigestWanted)},
@@ -77,7 +77,7 @@ func reprDigestLostState(d *ietfClient) {
 	data := content(1000)
 	for line, status := range map[string]int{field9530("Repr-Digest", "md5", data): 204, field9530("Repr-Digest", "md5", nil): 422} {
 		u := d.create(false, data[:400], line).status(201).location()
-		d.env.tamper(u, lose)
+		d.env.changeDigests(u, resetDigest)
 		d.append(u, 400, true, data[400:]).status(status)
 	}
 }
@@ -88,8 +88,7 @@ func reprDigestUnreadable(d *ietfClient) {
 	unreadable(d, false)
 }
 
-// unreadable gets an upload to its end whose bytes cannot be read back, and
-// whose digest is right or not.
+// unreadable completes an upload whose bytes cannot be read, with a right or a wrong digest.
 func unreadable(d *ietfClient, right bool) {
 	e, failing, data := d.env, new(atomic.Bool), content(1000)
 	said := data
@@ -100,7 +99,7 @@ func unreadable(d *ietfClient, right bool) {
 	composer := e.config.StoreComposer
 	composer.LengthDeferrer = unwrappingDeferrer{composer.LengthDeferrer}
 	u := d.create(false, data[:400], field9530("Repr-Digest", "sha-256", said)).status(201).location()
-	e.tamper(u, lose)
+	e.changeDigests(u, resetDigest)
 	failing.Store(true)
 	d.append(u, 400, true, data[400:]).refusedWith(503, "ERR_FINISH_FAILED", "")
 	d.head(u).status(503)

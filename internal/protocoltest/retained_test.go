@@ -44,8 +44,8 @@ func createWith(h http.Handler, size, length int) (status int) {
 	return w.Code
 }
 
-// A consumer that does not keep up loses large events before they fill the
-// memory, and gets what comes when it has caught up.
+// A slow consumer of events loses large events before they fill the memory, and gets the
+// events after it has caught up.
 func TestEventQueueIsBoundedInBytes(t *testing.T) {
 	h := callbackHandler(t, storetest.NewMemory(), tusd.Callbacks{})
 	subscription := h.Subscribe(100)
@@ -70,8 +70,8 @@ func TestEventQueueIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// Uploads that wait to be finished keep few requests and few goroutines, however many
-// they are, and all are finished when that is possible again.
+// Any number of uploads that wait to be finished keeps only few requests and goroutines alive,
+// and all are finished when the callback succeeds again.
 func TestRetriesAreBounded(t *testing.T) {
 	const uploads, most, large = 300, 20, 100 << 10
 	for name, limit := range map[string]int64{"requests": 1000, "uploads": most} {
@@ -118,7 +118,7 @@ func TestRetriesAreBounded(t *testing.T) {
 	}
 }
 
-// Codes that callbacks choose are counted as long as they are short and text.
+// Error codes of callbacks are counted if they are short text.
 func TestErrorCodesAreBounded(t *testing.T) {
 	codes := []string{"ERR_MINE", strings.Repeat("x", 1<<20), "\xff"}
 	next := 0
@@ -140,7 +140,7 @@ func TestErrorCodesAreBounded(t *testing.T) {
 	}
 }
 
-// newStore notes the record that it is given last.
+// newStore notes the record of the last creation.
 type newStore struct {
 	*storetest.Memory
 	info tusd.FileInfo
@@ -151,7 +151,7 @@ func (s *newStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.Fi
 	return s.Memory.NewUpload(ctx, lease, info)
 }
 
-// A text that a callback has sliced out of a large one is kept without the large one.
+// A string of a callback that is a part of a large string does not keep it alive.
 func TestChangesOfCallbacksOwnTheirBytes(t *testing.T) {
 	answer := "id key value path" + strings.Repeat("x", 1<<20)
 	store := &newStore{Memory: storetest.NewMemory()}

@@ -14,19 +14,19 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// Scenarios talk to a handler over sockets: each is one small function, runs over
-// HTTP/1.1 and HTTP/2 on every store, and has a sentence that is printed when it fails.
-// caseNNN is the number of the scenario in the list of strict test cases for tus 1.0
-// that this server must pass.
+// A scenario is a small function that sends requests over sockets. It runs over HTTP/1.1 and
+// HTTP/2 on every store, and has a sentence that is printed when it fails. caseNNN is the
+// number of the scenario in the list of strict test cases for tus 1.0 that this server must
+// pass.
 
-// scenario is one sentence about the protocol and the test of it.
+// scenario is one sentence about the protocol and its test.
 type scenario struct {
 	name     string
 	sentence string
 	test     func(*env)
 }
 
-// protocol is a way to reach a server.
+// protocol is a version of HTTP.
 type protocol struct {
 	name   string
 	listen func(*httptest.Server)
@@ -38,8 +38,8 @@ var protocols = []protocol{
 	{"http2", wire.StartHTTP2, wire.DialHTTP2},
 }
 
-// storeKind is a store to run on. open makes a fresh one and returns a
-// function that composes it, also again after the handler was shut down.
+// storeKind is a kind of store. open makes an empty store and returns a function that
+// composes it, also for the next handler.
 type storeKind struct {
 	name string
 	open func(*testing.T) func() *tusd.StoreComposer
@@ -82,11 +82,10 @@ func run(t *testing.T, scenarios []scenario) {
 	}
 }
 
-// runOn runs scenarios on one store: enough for what does not depend on how bytes are
-// stored.
+// runOn runs scenarios on one store, if they do not depend on the store.
 func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) {
 	t.Helper()
-	overlap(t)
+	runParallel(t)
 	for _, p := range over {
 		for _, s := range scenarios {
 			t.Run(p.name+"/"+kind.name+"/"+s.name, func(t *testing.T) {
@@ -97,19 +96,19 @@ func runOn(t *testing.T, kind storeKind, over []protocol, scenarios []scenario) 
 	}
 }
 
-// overlapping are the tests that run beside others.
+// overlapping has the tests that run in parallel with others.
 var overlapping sync.Map
 
-// overlap lets a test run beside others, as its scenarios run beside each other:
-// they wait more than they compute.
-func overlap(t *testing.T) {
+// runParallel lets a test run in parallel with others, once: scenarios wait more than they
+// compute.
+func runParallel(t *testing.T) {
 	if _, does := overlapping.LoadOrStore(t, true); !does {
 		t.Parallel()
 	}
 }
 
-// runAlone is run for scenarios in which times matter: nothing runs beside one but
-// itself, over another protocol or on another store.
+// runAlone is run for scenarios that measure times. Only the runs of one scenario, over each
+// protocol and store, are parallel.
 func runAlone(t *testing.T, kinds []storeKind, scenarios []scenario) {
 	t.Helper()
 	for _, s := range scenarios {
@@ -129,17 +128,16 @@ func runAlone(t *testing.T, kinds []storeKind, scenarios []scenario) {
 func (s scenario) run(t *testing.T, p protocol, kind storeKind) {
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("what must hold: %s", s.sentence)
+			t.Logf("the rule: %s", s.sentence)
 		}
 	})
 	s.test(newEnv(t, p, kind))
 }
 
-// atOnce is how many scenarios run at the same time if the command line does
-// not say: they mostly wait.
-const atOnce = "16"
+// maxParallel is how many scenarios run at the same time by default.
+const maxParallel = "16"
 
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", atOnce)
+	flag.Set("test.parallel", maxParallel)
 	os.Exit(leaktest.Main(m))
 }

@@ -111,9 +111,9 @@ func (e *env) changeRecord(target string, change func(*tusd.FileInfo)) {
 	}
 }
 
-// tamper changes the digests in a record to what a crash or an older server may have
+// changeDigests changes the digests in a record to what a crash or an older server may have
 // left.
-func (e *env) tamper(target string, change func(*tusd.Digest)) {
+func (e *env) changeDigests(target string, change func(*tusd.Digest)) {
 	e.Helper()
 	e.changeRecord(target, func(info *tusd.FileInfo) {
 		for i := range info.Digests {
@@ -122,8 +122,8 @@ func (e *env) tamper(target string, change func(*tusd.Digest)) {
 	})
 }
 
-// lose makes a digest what it was when the upload was created.
-func lose(d *tusd.Digest) { *d = tusd.Digest{Algorithm: d.Algorithm, Want: d.Want} }
+// resetDigest makes a digest what it was when the upload was created.
+func resetDigest(d *tusd.Digest) { *d = tusd.Digest{Algorithm: d.Algorithm, Want: d.Want} }
 
 // fail marks an upload as failed in its record.
 func (e *env) fail(target string) {

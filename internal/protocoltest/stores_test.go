@@ -29,13 +29,13 @@ type concatStore interface {
 	tusd.SideRecords
 }
 
-// hookedStore calls functions of a test before or in place of its operations.
+// hookedStore calls functions of a test before its operations, or in place of them.
 type hookedStore struct {
 	concatStore
 	open        func() concatStore
 	onCreate    func(tusd.FileInfo)
 	onLoad      func(id string) // with a lease
-	onRead      func(id string) // without a lease, afterwards
+	onRead      func(id string) // without a lease; it is called after the operation
 	onConcat    func(join func() error) error
 	onTerminate func(terminate func() error) error
 	onPutSide   func(tusd.SideKey) error
@@ -104,7 +104,7 @@ func onStores(t *testing.T, test func(t *testing.T, store *hookedStore)) {
 	}
 }
 
-// reopen is what a new process does.
+// reopen opens the store as a new process does.
 func (s *hookedStore) reopen() {
 	open := s.open
 	*s = hookedStore{open: open, concatStore: open()}

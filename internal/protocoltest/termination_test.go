@@ -22,7 +22,7 @@ func terminateAt(e *env, n int64) {
 	e.wantGone(u)
 }
 
-// wantGone checks that nothing of an upload can be reached or is stored.
+// wantGone checks that an upload is not served and not stored.
 func (e *env) wantGone(u string) {
 	e.Helper()
 	e.head(u).status(404, 410).without("Upload-Offset")

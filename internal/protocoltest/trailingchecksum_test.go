@@ -13,43 +13,43 @@ import (
 	"github.com/tus/tusd/internal/wire"
 )
 
-// Checksums in trailers that the header of the request has not announced.
+// Tests of checksums in trailers that the header has not announced.
 
-func TestLateChecksum(t *testing.T) {
+func TestTrailingChecksum(t *testing.T) {
 	ways := len(verifyWays)
 	if !require.Thorough() { // outside CI one way of two that are alike is left out
 		ways = 1
 	}
 	runVerifiedWays(t, ways, []scenario{
-		{"right", "a right one counts, of every algorithm, and whatever came before", lateRight},
-		{"wrong", "a wrong one is 460, and nothing of the content is kept", lateWrong},
-		{"malformed", "one that is malformed, unknown, twice, or beside one in the header is 400, and nothing is kept", lateMalformed},
-		{"creation", "the same with the content of a creation", lateCreation},
-		{"completing", "an upload is complete only with verified content", lateCompleting},
-		{"partial", "a final is built of verified partials", latePartial},
-		{"empty", "the checksum of nothing counts, too", lateEmpty},
-		{"override", "also if the method is in a header", lateOverride},
-		{"cut", "of content that is cut before its end all is kept, as always", lateCut},
-		{"too_long", "content that is too long is refused although it matches", lateTooLong},
-		{"digest", "a digest that runs along is right after content was rolled back", lateDigest},
-		{"content_digest", "Content-Digest may be a trailer, announced or not", lateContentDigest},
-		{"draft", "also in the IETF draft, but for content of which progress was reported", lateDraft},
+		{"right", "a right trailing checksum of every algorithm is accepted", trailingRight},
+		{"wrong", "a wrong trailing checksum is 460, and nothing of the content is kept", trailingWrong},
+		{"malformed", "a trailing checksum that is malformed, unknown, repeated, or also in the header is 400, and nothing is kept", trailingMalformed},
+		{"creation", "a creation with a wrong trailing checksum is 460, and its content is not kept", trailingCreation},
+		{"completing", "an upload is complete only with verified content", trailingCompleting},
+		{"partial", "a final is built of verified partials", trailingPartial},
+		{"empty", "the checksum of empty content is compared", trailingEmpty},
+		{"override", "a trailing checksum is compared if the method is in a header", trailingOverride},
+		{"cut", "content that is cut before its end is kept", trailingCut},
+		{"too_long", "content that is too long is refused although it matches", trailingTooLong},
+		{"digest", "the digest of the upload is right after content was rolled back", trailingDigest},
+		{"content_digest", "Content-Digest may be a trailer, announced or not", trailingContentDigest},
+		{"draft", "in the IETF draft trailing digests are compared, but not of content with progress reports", trailingDraft},
 	})
 }
 
-func TestLateChecksumAbilities(t *testing.T) {
+func TestTrailingChecksumAbilities(t *testing.T) {
 	run(t, []scenario{
-		{"running_along", "a store that cannot be read again has the hashes run along", lateAlong},
-		{"no_rewinder", "where nothing can be rolled back, a wrong checksum ends the upload", lateNoRewinder},
-		{"rewind_fails", "so does one that could not be rolled back", lateRewindFails},
-		{"reread_fails", "content that cannot be read again is rolled back, and the client may repeat it", lateRereadFails},
-		{"not_offered", "a server that offers no checksums ignores the trailer", lateNotOffered},
-		{"http2", "net/http shows no trailer of HTTP/2 if none was announced", lateHidden},
+		{"running_along", "for a store that cannot read incomplete uploads, the content is hashed while it is written", trailingHashedWhileWritten},
+		{"no_rewinder", "where nothing can be rolled back, a wrong checksum ends the upload", trailingNoRewinder},
+		{"rewind_fails", "a wrong checksum ends the upload if the roll back fails", trailingRewindFails},
+		{"reread_fails", "content that cannot be read again is rolled back, and the client may repeat it", trailingRereadFails},
+		{"not_offered", "a server that offers no checksums ignores the trailer", trailingNotOffered},
+		{"http2", "net/http shows no trailer of HTTP/2 if none was announced", trailingHidden},
 	})
 }
 
-// hint is a header with which an unannounced trailer is seen: HTTP/2 needs one that
-// is announced.
+// hint adds a header that net/http needs to show an unannounced trailer: over HTTP/2 some
+// trailer must be announced.
 func (e *env) hint(more ...string) []string {
 	if e.protocol.name == "http2" {
 		more = append(more, "Trailer: X-Other")
@@ -57,35 +57,35 @@ func (e *env) hint(more ...string) []string {
 	return more
 }
 
-// patchLate sends a chunk with unannounced trailers.
-func (e *env) patchLate(target string, offset int64, data []byte, trailer ...string) *answer {
+// patchTrailing sends a chunk with unannounced trailers.
+func (e *env) patchTrailing(target string, offset int64, data []byte, trailer ...string) *answer {
 	e.Helper()
 	return e.patchWithTrailer(target, offset, data, e.hint(), trailer...)
 }
 
-// lateSizes are chunks of one segment and of many.
-var lateSizes = []int{100, 300 << 10}
+// trailingSizes are chunks of one segment and of many.
+var trailingSizes = []int{100, 300 << 10}
 
-func lateRight(e *env) {
-	for _, size := range lateSizes {
+func trailingRight(e *env) {
+	for _, size := range trailingSizes {
 		data := content(int64(2 * size))
 		for _, h := range hashes {
 			if h.tus == "" {
 				continue
 			}
 			u := e.create(int64(2*size) + 1)
-			e.patchLate(u, 0, data[:size], checksum(h.tus, data[:size])).status(204)
-			e.patchLate(u, int64(size), data[size:], "X-Other: 1", checksum(h.tus, data[size:])).status(204)
+			e.patchTrailing(u, 0, data[:size], checksum(h.tus, data[:size])).status(204)
+			e.patchTrailing(u, int64(size), data[size:], "X-Other: 1", checksum(h.tus, data[size:])).status(204)
 			e.wantOffset(u, int64(2*size))
 			e.wantStored(u, data)
-			e.patchLate(u, int64(2*size), []byte("x"), checksum(h.tus, []byte("x"))).status(204)
+			e.patchTrailing(u, int64(2*size), []byte("x"), checksum(h.tus, []byte("x"))).status(204)
 			e.wantStored(u, append(data[:2*size:2*size], 'x'))
 		}
 	}
 }
 
-func lateWrong(e *env) {
-	for _, size := range lateSizes {
+func trailingWrong(e *env) {
+	for _, size := range trailingSizes {
 		data := content(int64(2 * size))
 		for _, h := range hashes {
 			if h.tus == "" {
@@ -93,22 +93,22 @@ func lateWrong(e *env) {
 			}
 			u := e.create(int64(2 * size))
 			for _, wrong := range []string{checksum(h.tus, data), "Upload-Checksum: " + h.tus + " YQ=="} {
-				e.patchLate(u, 0, data[:size], wrong).status(460).code("ERR_CHECKSUM_MISMATCH")
+				e.patchTrailing(u, 0, data[:size], wrong).status(460).code("ERR_CHECKSUM_MISMATCH")
 				e.wantOffset(u, 0)
 				e.wantStored(u, nil)
 			}
 			e.patch(u, 0, data[:size]).status(204)
-			e.patchLate(u, int64(size), data[size:], checksum(h.tus, data)).status(460)
+			e.patchTrailing(u, int64(size), data[size:], checksum(h.tus, data)).status(460)
 			e.wantOffset(u, int64(size))
 			e.wantStored(u, data[:size])
-			e.patchLate(u, int64(size), data[size:], checksum(h.tus, data[size:])).status(204)
+			e.patchTrailing(u, int64(size), data[size:], checksum(h.tus, data[size:])).status(204)
 			e.wantStored(u, data)
 		}
 	}
 }
 
-func lateMalformed(e *env) {
-	for _, size := range lateSizes {
+func trailingMalformed(e *env) {
+	for _, size := range trailingSizes {
 		data := content(int64(size))
 		right := checksum("sha1", data)
 		u := e.create(int64(size))
@@ -128,12 +128,12 @@ func lateMalformed(e *env) {
 		for _, value := range malformed[:4] {
 			refused(nil, "Upload-Checksum: "+value)
 		}
-		e.patchLate(u, 0, data, "X-Other: 1").status(204) // no checksum at all is none that is missing
+		e.patchTrailing(u, 0, data, "X-Other: 1").status(204) // no checksum at all is none that is missing
 	}
 }
 
-// postLate sends a creation whose content has unannounced trailers.
-func (e *env) postLate(data []byte, header []string, trailer ...string) *answer {
+// postTrailing sends a creation whose content has unannounced trailers.
+func (e *env) postTrailing(data []byte, header []string, trailer ...string) *answer {
 	e.Helper()
 	s := e.openMethod(http.MethodPost, "/files/", wire.Unknown, append([]string{version, octets}, e.hint(header...)...)...)
 	if err := s.Send(data, trailer...); err != nil && !errors.Is(err, wire.ErrEnded) {
@@ -143,33 +143,33 @@ func (e *env) postLate(data []byte, header []string, trailer ...string) *answer 
 	return s.answer()
 }
 
-func lateCreation(e *env) {
-	for _, size := range lateSizes {
+func trailingCreation(e *env) {
+	for _, size := range trailingSizes {
 		data := content(int64(size))
 		for _, length := range []string{"Upload-Length: 400000", "Upload-Defer-Length: 1"} {
-			u := e.postLate(data, []string{length}, checksum("sha1", nil)).status(460).location()
+			u := e.postTrailing(data, []string{length}, checksum("sha1", nil)).status(460).location()
 			e.wantOffset(u, 0)
 			e.wantStored(u, nil)
 			e.patch(u, 0, data).status(204)
 			e.wantStored(u, data)
-			u = e.postLate(data, []string{length}, checksum("sha1", data)).status(201).location()
+			u = e.postTrailing(data, []string{length}, checksum("sha1", data)).status(201).location()
 			e.wantOffset(u, int64(size))
 		}
 	}
 }
 
-func lateCompleting(e *env) {
+func trailingCompleting(e *env) {
 	e.countFinishes()
-	for i, size := range lateSizes {
+	for i, size := range trailingSizes {
 		data := content(int64(size))
 		u := e.create(int64(size))
-		e.patchLate(u, 0, data, checksum("md5", nil)).status(460)
+		e.patchTrailing(u, 0, data, checksum("md5", nil)).status(460)
 		if n := e.finished.Load(); n != int64(i) {
 			e.Errorf("an upload without its bytes was finished")
 		}
 		e.get(u).status(409)
 		e.wantOffset(u, 0)
-		e.patchLate(u, 0, data, checksum("md5", data)).status(204)
+		e.patchTrailing(u, 0, data, checksum("md5", data)).status(204)
 		if n := e.finished.Load(); n != int64(i+1) {
 			e.Errorf("%d uploads were finished", n)
 		}
@@ -182,30 +182,30 @@ func lateCompleting(e *env) {
 	}
 }
 
-func latePartial(e *env) {
+func trailingPartial(e *env) {
 	data := content(300 << 10)
 	p := e.create(int64(len(data)), "Upload-Concat: partial")
 	f := e.postFinal(p).status(201).location()
-	e.patchLate(p, 0, data, checksum("md5", nil)).status(460)
+	e.patchTrailing(p, 0, data, checksum("md5", nil)).status(460)
 	e.head(f).status(200, 423).without("Upload-Offset")
-	e.patchLate(p, 0, data, checksum("md5", data)).status(204)
+	e.patchTrailing(p, 0, data, checksum("md5", data)).status(204)
 	e.eventually("the final is built", func() bool { return e.get(f).Status == 200 })
 	e.wantStored(f, data)
 }
 
-func lateEmpty(e *env) {
+func trailingEmpty(e *env) {
 	u := e.create(100)
 	e.patch(u, 0, content(10)).status(204)
-	e.patchLate(u, 10, nil, checksum("sha1", []byte("x"))).status(460)
-	e.patchLate(u, 10, nil, checksum("sha1", nil)).status(204)
+	e.patchTrailing(u, 10, nil, checksum("sha1", []byte("x"))).status(460)
+	e.patchTrailing(u, 10, nil, checksum("sha1", nil)).status(204)
 	e.wantOffset(u, 10)
 	full := e.createFull(content(10))
-	e.patchLate(full, 10, nil, checksum("sha1", []byte("x"))).status(460)
-	e.patchLate(full, 10, nil, checksum("sha1", nil)).status(204)
+	e.patchTrailing(full, 10, nil, checksum("sha1", []byte("x"))).status(460)
+	e.patchTrailing(full, 10, nil, checksum("sha1", nil)).status(204)
 	e.wantStored(full, content(10))
 }
 
-func lateOverride(e *env) {
+func trailingOverride(e *env) {
 	data := content(300 << 10)
 	u := e.create(int64(len(data)))
 	for _, want := range []struct {
@@ -213,14 +213,14 @@ func lateOverride(e *env) {
 		status  int
 	}{{checksum("sha1", nil), 460}, {checksum("sha1", data), 204}} {
 		s := e.openMethod(http.MethodPost, u, wire.Unknown, tusclient.AppendHeader(0, e.hint("X-HTTP-Method-Override: PATCH")...)...)
-		s.Send(data, want.trailer) // if it fails, the answer says why
+		s.Send(data, want.trailer) // if it fails, the answer tells why
 		s.answer().status(want.status)
 		e.drop()
 	}
 	e.wantStored(u, data)
 }
 
-func lateCut(e *env) {
+func trailingCut(e *env) {
 	data := content(1 << 20)
 	u := e.create(int64(len(data)))
 	s := e.another().open(u, 0, wire.Unknown, e.hint()...)
@@ -231,39 +231,39 @@ func lateCut(e *env) {
 	if at != 500<<10 {
 		e.Errorf("%d bytes are kept, want all that were sent", at)
 	}
-	e.patchLate(u, at, data[at:], checksum("sha1", nil)).status(460)
+	e.patchTrailing(u, at, data[at:], checksum("sha1", nil)).status(460)
 	e.wantOffset(u, at)
-	e.patchLate(u, at, data[at:], checksum("sha1", data[at:])).status(204)
+	e.patchTrailing(u, at, data[at:], checksum("sha1", data[at:])).status(204)
 	e.wantStored(u, data)
 }
 
-func lateTooLong(e *env) {
-	for _, size := range lateSizes {
+func trailingTooLong(e *env) {
+	for _, size := range trailingSizes {
 		data := content(int64(size))
 		u := e.create(int64(size) - 1)
-		e.patchLate(u, 0, data, checksum("sha1", data)).status(413)
+		e.patchTrailing(u, 0, data, checksum("sha1", data)).status(413)
 		if at := e.offset(u); at == int64(size)-1 {
 			e.Errorf("content that is too long completes the upload")
 		}
 	}
 }
 
-func lateDigest(e *env) {
+func trailingDigest(e *env) {
 	e.config.Digest = "sha256"
 	data := content(600 << 10)
 	half := int64(len(data) / 2)
 	u := e.create(int64(len(data)))
-	e.patchLate(u, 0, data[:half], checksum("sha1", data[:half])).status(204)
-	e.patchLate(u, half, data[:half], checksum("sha1", nil)).status(460)
+	e.patchTrailing(u, 0, data[:half], checksum("sha1", data[:half])).status(204)
+	e.patchTrailing(u, half, data[:half], checksum("sha1", nil)).status(460)
 	e.wantOffset(u, half)
-	e.patchLate(u, half, data[half:], checksum("sha1", data[half:])).status(204)
+	e.patchTrailing(u, half, data[half:], checksum("sha1", data[half:])).status(204)
 	want := field9530("", "sha-256", data)[2:]
 	e.eventually("the digest is known", func() bool { return e.head(u).Header.Get("Repr-Digest") != "" })
 	e.head(u).header("Repr-Digest", want)
 }
 
-func lateContentDigest(e *env) {
-	for _, size := range lateSizes {
+func trailingContentDigest(e *env) {
+	for _, size := range trailingSizes {
 		data := content(int64(size))
 		for _, h := range hashes {
 			if h.field == "" {
@@ -281,20 +281,20 @@ func lateContentDigest(e *env) {
 			e.wantStored(u, append(append([]byte(nil), data...), data...))
 		}
 		u := e.create(int64(size))
-		e.patchLate(u, 0, data, "Content-Digest: sha-3=:YQ==:").status(204) // RFC 9530: it is ignored
+		e.patchTrailing(u, 0, data, "Content-Digest: sha-3=:YQ==:").status(204) // RFC 9530: it is ignored
 	}
 }
 
-func lateDraft(e *env) {
+func trailingDraft(e *env) {
 	for _, interop := range interopVersions {
 		d := e.ietf(interop)
-		for _, size := range lateSizes {
+		for _, size := range trailingSizes {
 			data := content(int64(size))
 			wrong, right := field9530("Content-Digest", "sha-256", nil), field9530("Content-Digest", "sha-256", data)
 			u := d.begin()
 			send := func(header []string, trailer ...string) *answer {
 				s := d.openAppend(u, 0, wire.Unknown, true, header...)
-				s.Send(data, trailer...) // if it fails, the answer says why
+				s.Send(data, trailer...) // if it fails, the answer tells why
 				return s.answer()
 			}
 			ways := [][]string{{"Trailer: Content-Digest"}}
@@ -328,10 +328,10 @@ func (r *rewinder) Rewind(ctx context.Context, upload tusd.Upload, offset int64)
 	return r.Rewinder.Rewind(ctx, upload, offset)
 }
 
-func lateAlong(e *env) {
+func trailingHashedWhileWritten(e *env) {
 	e.config.StoreComposer.Rewinder = &rewinder{Rewinder: e.config.StoreComposer.Rewinder}
-	lateWrong(e)
-	lateRight(e)
+	trailingWrong(e)
+	trailingRight(e)
 }
 
 // wantFailed checks that an upload has ended after a wrong checksum.
@@ -342,48 +342,48 @@ func (e *env) wantFailed(u string) {
 	e.get(u).status(410)
 }
 
-func lateNoRewinder(e *env) {
+func trailingNoRewinder(e *env) {
 	e.config.StoreComposer.Rewinder = nil
 	data := content(300 << 10)
 	u := e.create(int64(len(data)))
-	e.patchLate(u, 0, data[:200<<10], checksum("sha1", data[:200<<10])).status(204)
-	e.patchLate(u, 200<<10, data[200<<10:], checksum("sha1", nil)).status(460)
+	e.patchTrailing(u, 0, data[:200<<10], checksum("sha1", data[:200<<10])).status(204)
+	e.patchTrailing(u, 200<<10, data[200<<10:], checksum("sha1", nil)).status(460)
 	e.wantFailed(u)
 }
 
-func lateRewindFails(e *env) {
+func trailingRewindFails(e *env) {
 	r := &rewinder{Rewinder: e.config.StoreComposer.Rewinder, reads: true, err: errors.New("no")}
 	e.config.StoreComposer.Rewinder = r
 	data := content(300 << 10)
 	u := e.create(int64(len(data)))
-	e.patchLate(u, 0, data, checksum("sha1", nil)).status(460)
+	e.patchTrailing(u, 0, data, checksum("sha1", nil)).status(460)
 	e.wantFailed(u)
 	if n := e.warnings.count("cannot be rolled back"); n != 1 || r.calls == 0 {
 		e.Errorf("%d warnings after %d attempts, want one", n, r.calls)
 	}
 }
 
-func lateRereadFails(e *env) {
+func trailingRereadFails(e *env) {
 	composer, failing := e.config.StoreComposer, new(atomic.Bool)
 	failing.Store(true)
 	composer.Core = unreadableStore{DataStore: composer.Core, failing: failing}
 	composer.Rewinder = unwrappingRewinder{composer.Rewinder}
 	data := content(300 << 10)
 	u := e.create(int64(len(data)))
-	e.patchLate(u, 0, data, checksum("sha1", data)).status(500).header("Retry-After", "1")
+	e.patchTrailing(u, 0, data, checksum("sha1", data)).status(500).header("Retry-After", "1")
 	e.wantOffset(u, 0)
 	e.patch(u, 0, data).status(204)
 }
 
-func lateNotOffered(e *env) {
+func trailingNotOffered(e *env) {
 	e.config.DisableChecksum = true
 	u := e.create(100)
-	e.patchLate(u, 0, content(100), checksum("sha1", nil)).status(204)
+	e.patchTrailing(u, 0, content(100), checksum("sha1", nil)).status(204)
 	e.wantOffset(u, 100)
 }
 
-// lateHidden fails when net/http shows such trailers, too: then they count.
-func lateHidden(e *env) {
+// trailingHidden fails when net/http begins to show such trailers: then they count.
+func trailingHidden(e *env) {
 	want := map[string]int{"http1": 460, "http2": 204}[e.protocol.name]
 	u := e.create(100)
 	e.patchWithTrailer(u, 0, content(100), nil, checksum("sha1", nil)).status(want)

@@ -13,8 +13,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// A client throws an upload away on the wrong status. Transient errors have a table of
-// statuses of their own.
+// A client gives up an upload after a wrong status. So each transient error has its status
+// for each method.
 func TestTransientErrors(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
 		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and the answer does not tell the cause", storeOutOfReach},
@@ -23,7 +23,7 @@ func TestTransientErrors(t *testing.T) {
 		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationOutOfReach},
 		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", finishFailsForAWhile},
 		{"shutdown", "a shutdown ends a running PATCH with 503 ERR_SERVER_SHUTDOWN, its bytes kept", serverShutsDown},
-		{"never_these", "no a transient error is ever 400, 408 or 429", permanentErrors},
+		{"never_these", "no transient error is 400, 408 or 429", permanentErrors},
 		{"events_in_order", "the events of an upload are in order, each once", eventsInOrder},
 	})
 }
@@ -73,7 +73,7 @@ func storeOutOfReach(e *env) {
 	e.patch(u, 0, content(100)).status(204)
 }
 
-// failingLocker is a lock service that can be out of reach.
+// failingLocker is a lock service that can be unreachable.
 type failingLocker struct {
 	tusd.LocalLocker
 	failing atomic.Bool

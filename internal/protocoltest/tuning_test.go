@@ -20,8 +20,8 @@ func newTunedHandler(config tusd.Config, changes ...func(*tuning.Values)) (*tusd
 	return h.(*tusd.Handler), nil
 }
 
-// setBuilders bounds how many finals may wait for their first and for a later attempt,
-// and the time between two.
+// setBuilders sets how many finals may wait for their first and for a later attempt, and the
+// time between two attempts.
 func setBuilders(builders, retrying int, rebuild time.Duration) func(*tuning.Values) {
 	return func(v *tuning.Values) { v.MaxBuilders, v.MaxRetrying, v.LastRebuildDelay = builders, retrying, rebuild }
 }

@@ -11,29 +11,29 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// keepFinalsUnbuilt makes building fail after answered is closed, until room is set: by then
-// the finals are acknowledged. It counts the attempts.
-func keepFinalsUnbuilt(t *testing.T, store *hookedStore) (answered chan struct{}, attempts *atomic.Int32, room *atomic.Bool) {
-	answered, attempts, room = make(chan struct{}), new(atomic.Int32), new(atomic.Bool)
+// failBuilding makes building wait for answered, and then fail until space is set. It counts
+// the attempts.
+func failBuilding(t *testing.T, store *hookedStore) (answered chan struct{}, attempts *atomic.Int32, space *atomic.Bool) {
+	answered, attempts, space = make(chan struct{}), new(atomic.Int32), new(atomic.Bool)
 	store.onConcat = func(join func() error) error {
 		await(t, answered)
 		attempts.Add(1)
-		if room.Load() {
+		if space.Load() {
 			return join()
 		}
 		return tusd.ErrNoSpace
 	}
-	return answered, attempts, room
+	return answered, attempts, space
 }
 
 // retryOften keeps the delays between attempts to build short.
 func retryOften(v *tuning.Values) { v.LastRebuildDelay = 20 * time.Millisecond }
 
-// After a restart, too, a partial cannot be removed while a final needs it, even if its
-// record did not name the final while one process knew both.
+// After a restart a partial cannot be terminated while a final needs it, also if its record did
+// not name the final before.
 func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
-		answered, attempts, _ := keepFinalsUnbuilt(t, store)
+		answered, attempts, _ := failBuilding(t, store)
 		e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), retryOften)
 		one, two := e.createPartial([]byte("ab")), e.createPartial([]byte("cd"))
 		final := e.postFinal(one + " " + two).status(201).location()
@@ -50,7 +50,7 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 				await(t, listed)
 			}
 		}
-		answered, attempts, room := keepFinalsUnbuilt(t, store)
+		answered, attempts, space := failBuilding(t, store)
 		close(answered)
 		e = serve(t, store, tusd.Config{}, retryOften)
 		await(t, listing)
@@ -59,18 +59,18 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 		e.eventually("it was tried again", func() bool { return attempts.Load() > 1 })
 		e.terminate(one).status(423)
 		e.eventually("the records name it", func() bool { return finalsNamed(t, store.concatStore, one, two) == 2 })
-		room.Store(true)
+		space.Store(true)
 		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "4" })
-		e.wantLeft(store, one, two)
+		e.wantForgotten(store, one, two)
 	})
 }
 
-// The record of a partial has a bounded size, however many finals need it. Those
-// that it does not name are built, too.
+// The record of a partial names a bounded number of finals. Finals that it does not name are
+// built, too.
 func TestRecordNamesABoundedNumberOfFinals(t *testing.T) {
 	const named, made = 64, 70
 	store := &hookedStore{concatStore: storetest.NewMemory()}
-	answered, attempts, room := keepFinalsUnbuilt(t, store)
+	answered, attempts, space := failBuilding(t, store)
 	e := serve(t, store, tusd.Config{}, buildTimeout(time.Millisecond), retryOften)
 	partial := e.createPartial([]byte("ab"))
 	var finals []string
@@ -84,9 +84,9 @@ func TestRecordNamesABoundedNumberOfFinals(t *testing.T) {
 	if n := finalsNamed(t, store.concatStore, partial); n != named {
 		t.Errorf("the record names %d finals, want %d", n, named)
 	}
-	room.Store(true)
+	space.Store(true)
 	for _, final := range finals {
 		e.eventually("it is built", func() bool { return e.head(final).Header.Get("Upload-Offset") == "2" })
 	}
-	e.wantLeft(store, partial)
+	e.wantForgotten(store, partial)
 }

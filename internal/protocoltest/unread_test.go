@@ -12,12 +12,11 @@ import (
 	"time"
 )
 
-// Bodies that the answer does not need: announced and never sent, sent late,
-// endless.
+// Tests of bodies that the answer does not need: never sent, sent late, endless.
 func TestUnread(t *testing.T) {
 	runOn(t, memoryStore, protocols[:1], []scenario{
 		{"never_sent", "an answer that needs no body comes without it, and the connection is closed", unreadNeverSent},
-		{"late_body_is_no_request", "what comes after the time for the rest of a body does not run as a request", unreadLate},
+		{"late_body_is_no_request", "bytes that come after the time for the rest of a body do not run as a request", unreadLate},
 		{"sent_after_the_answer", "a body that comes after the answer is discarded, and the next request is served", unreadSentAfter},
 		{"endless", "a body without an end does not keep the connection open", unreadEndless},
 		{"download", "a download does not wait for a body", unreadDownload},
@@ -28,8 +27,8 @@ func TestUnread(t *testing.T) {
 	})
 }
 
-// unneeded are the requests whose answers need no body.
-var unneeded = []struct {
+// requestsWithoutBody are requests whose answers need no body.
+var requestsWithoutBody = []struct {
 	name, method string
 	complete     bool // the upload
 	header       []string
@@ -52,21 +51,21 @@ var unneeded = []struct {
 	{"draft: PATCH at another offset", "PATCH", false, []string{"Upload-Draft-Interop-Version: 8", "Upload-Complete: ?0", "Upload-Offset: 7", "Content-Type: application/partial-upload"}, 409},
 }
 
-// framings announce a body.
+// framings are headers of a request with a body.
 var framings = map[string][]string{
 	"length":  {"Content-Length: 5"},
 	"chunked": {"Transfer-Encoding: chunked"},
 	"expects": {"Content-Length: 5", "Expect: 100-continue"},
 }
 
-// eachUnneeded sends the head of each request with each framing on a connection
-// of its own and runs test on it. The functions that test returns run afterwards, when
-// all requests have been sent: they wait at the same time.
-func eachUnneeded(e *env, test func(c *rawConn, method string, status int) (later func())) {
+// eachRequestWithoutBody sends the head of each request with each framing, each on its own
+// connection, and runs test on it. Then it calls the functions that test has returned, so
+// that all requests wait at the same time.
+func eachRequestWithoutBody(e *env, test func(c *rawConn, method string, status int) (later func())) {
 	e.config.DisableIETF = false
 	e.start()
 	var rest []func()
-	for _, u := range unneeded {
+	for _, u := range requestsWithoutBody {
 		for framing, announced := range framings {
 			target := e.create(100)
 			if u.complete {
@@ -94,13 +93,13 @@ func eachUnneeded(e *env, test func(c *rawConn, method string, status int) (late
 	}
 }
 
-// within is the same server for a part of a scenario.
+// within is the same environment for a subtest.
 func (e *env) within(t *testing.T) *env {
 	return &env{T: t, server: e.server, handler: e.handler, protocol: e.protocol}
 }
 
 func unreadNeverSent(e *env) {
-	eachUnneeded(e, func(c *rawConn, method string, status int) func() {
+	eachRequestWithoutBody(e, func(c *rawConn, method string, status int) func() {
 		a := c.answer(method)
 		if status != 0 {
 			a.status(status)
@@ -109,8 +108,7 @@ func unreadNeverSent(e *env) {
 	})
 }
 
-// wantEnd checks that the server closes the connection, and sends nothing
-// more before.
+// wantEnd checks that the server closes the connection and sends nothing before.
 func (c *rawConn) wantEnd() {
 	c.env.Helper()
 	rest, err := io.ReadAll(c.reader)
@@ -134,7 +132,7 @@ func unreadLate(e *env) {
 }
 
 func unreadSentAfter(e *env) {
-	eachUnneeded(e, func(c *rawConn, method string, _ int) func() {
+	eachRequestWithoutBody(e, func(c *rawConn, method string, _ int) func() {
 		if c.answer(method).Close {
 			return c.wantEnd
 		}
@@ -180,7 +178,7 @@ func unreadDownload(e *env) {
 }
 
 func unreadHidden(e *env) {
-	mounted(e, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return hiding{w} }))
+	mounted(e, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return hidingWriter{w} }))
 	u := e.create(100)
 	c := e.rawConn()
 	c.send("HEAD " + u + " HTTP/1.1\r\nHost: h\r\n" + version + "\r\nContent-Length: 5\r\n\r\n")

@@ -125,7 +125,7 @@ func unmarkedElse(e *env) {
 	e.do(http.MethodPatch, "/files/unknown", content(10), octets, "Upload-Offset: 0").status(412)
 	e.do(http.MethodPost, "/files/unknown", nil).status(412)
 	e.do(http.MethodPut, "/files/unknown", content(10)).status(412)
-	// Marks of the IETF draft mean nothing where it is switched off.
+	// Where the IETF draft is disabled its marks have no meaning.
 	e.do(http.MethodPost, "/files/", content(10), "Upload-Draft-Interop-Version: 8", "Upload-Complete: ?0").status(412)
 	e.wantNoUploads()
 }

@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// A random walk through the protocol beside a model of it. Whatever was done
-// before, the server and the model agree on every upload. TUSD_TEST_SEED
-// repeats a walk.
+// The walk sends random requests and does the same to a model. After every step the server
+// and the model must agree on every upload. TUSD_TEST_SEED repeats a walk.
 func TestRandomWalk(t *testing.T) {
 	run(t, []scenario{{"walk", "after any sequence of requests every upload is what the model says", randomWalk}})
 }
 
-// modelUpload is what the model knows of an upload.
+// modelUpload is an upload of the model.
 type modelUpload struct {
 	target  string
 	data    []byte
@@ -28,8 +27,8 @@ type modelUpload struct {
 
 func (m *modelUpload) complete() bool { return len(m.data) == m.length }
 
-// room is how many bytes the upload may still get, at most as many as a step sends.
-func (m *modelUpload) room() int {
+// missing returns how many bytes the upload can get in one step.
+func (m *modelUpload) missing() int {
 	const most = 5000
 	if m.length < 0 {
 		return most
@@ -37,7 +36,7 @@ func (m *modelUpload) room() int {
 	return min(most, m.length-len(m.data))
 }
 
-// walk is the model: the uploads, and the source of random numbers.
+// walk has the model: the uploads, and the source of random numbers.
 type walk struct {
 	*env
 	dice    *rand.Rand
@@ -99,7 +98,7 @@ func (w *walk) create() {
 		header = append(header, "Upload-Concat: partial")
 	}
 	if w.dice.IntN(2) == 0 {
-		m.data = w.bytes(w.dice.IntN(m.room() + 1))
+		m.data = w.bytes(w.dice.IntN(m.missing() + 1))
 		m.target = w.postWith(m.data, header...).status(201).header("Upload-Offset", strconv.Itoa(len(m.data))).location()
 	} else {
 		m.target = w.post(header...).status(201).location()
@@ -112,7 +111,7 @@ func (w *walk) append() {
 	if m == nil {
 		return
 	}
-	data := w.bytes(w.dice.IntN(m.room() + 1))
+	data := w.bytes(w.dice.IntN(m.missing() + 1))
 	var header []string
 	if w.dice.IntN(2) == 0 {
 		header = []string{chunked}
@@ -121,13 +120,13 @@ func (w *walk) append() {
 	m.data = append(m.data, data...)
 }
 
-// cut sends a part of a body and drops the connection. What was read is kept.
+// cut sends a part of a body and drops the connection. The bytes that were read are kept.
 func (w *walk) cut() {
 	m := w.pick(writable)
-	if m == nil || m.room() < 2 {
+	if m == nil || m.missing() < 2 {
 		return
 	}
-	data := w.bytes(1 + w.dice.IntN(m.room()-1))
+	data := w.bytes(1 + w.dice.IntN(m.missing()-1))
 	c := w.another()
 	s := c.open(m.target, int64(len(m.data)), int64(len(data)+1))
 	s.send(data)
@@ -176,7 +175,7 @@ func (w *walk) concat() {
 	if a == nil {
 		return
 	}
-	// Metadata of its own makes it another final than any before.
+	// With other metadata it is another final than any before.
 	own := "Upload-Metadata: n" + strconv.Itoa(len(w.uploads))
 	m := &modelUpload{data: slices.Concat(a.data, b.data), length: a.length + b.length, final: true}
 	m.target = w.postFinal(a.target+" "+b.target, own).status(201).location()
