@@ -97,7 +97,7 @@ func (p *probe) tryList() error {
 	for _, o := range page.Objects {
 		if time.Since(o.Modified) > staleProbe {
 			if err := p.client.DeleteObject(p.ctx, o.Key); err != nil {
-				p.log.Warn("what a probe has left cannot be removed", "key", o.Key, "err", err)
+				p.log.Warn("an object of an earlier probe cannot be removed", "key", o.Key, "err", err)
 			}
 		}
 	}

@@ -1,6 +1,6 @@
-// Command tusd-bench drives a server of tus 1.0, verifies what it keeps, and
-// compares it with the least that its work takes. docs/benchmarks.md says how
-// to run it and how to read what it prints.
+// Command tusd-bench puts load on a server of tus 1.0, verifies what it stores, and compares
+// it with a minimal server. docs/benchmarks.md describes how to run it and how to read its
+// report.
 package main
 
 import (

@@ -41,7 +41,7 @@ func Check(template string) error {
 		return nil
 	}
 	if !strings.Contains(template, "{id}") {
-		return errors.New("the template lacks {id}, without which two uploads could have one place")
+		return errors.New("the template lacks {id}, without which two uploads could have the same name")
 	}
 	if err := checkText(template); err != nil {
 		return err

@@ -2,9 +2,8 @@ package bare
 
 import "golang.org/x/sys/unix"
 
-// file is an open file: its descriptor. An os.File would be one, too, but for
-// each that is opened it makes five further calls, to find that a regular file
-// cannot be polled.
+// file is the descriptor of an open file. An os.File would make five more system
+// calls when it is opened, to find that a regular file cannot be polled.
 type file int
 
 func open(name string, flags int) (file, error) {
@@ -12,16 +11,16 @@ func open(name string, flags int) (file, error) {
 	return file(fd), err
 }
 
-// Read reads from the position.
+// Read reads at the file's position.
 func (f file) Read(p []byte) (int, error) { return unix.Read(int(f), p) }
 
-// Write writes p at the position: as a whole, unless the disk is full.
+// Write writes p at the file's position: as a whole, unless the disk is full.
 func (f file) Write(p []byte) (int, error) { return unix.Write(int(f), p) }
 
 // WriteAt writes p at an offset: as a whole, unless the disk is full.
 func (f file) WriteAt(p []byte, offset int64) (int, error) { return unix.Pwrite(int(f), p, offset) }
 
-// Size is the length of the file.
+// Size returns the length of the file.
 func (f file) Size() (int64, error) {
 	var stat unix.Stat_t
 	err := unix.Fstat(int(f), &stat)

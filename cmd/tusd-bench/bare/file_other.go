@@ -12,7 +12,7 @@ func open(name string, flags int) (file, error) {
 	return file{f}, err
 }
 
-// Size is the length of the file.
+// Size returns the length of the file.
 func (f file) Size() (int64, error) {
 	stat, err := f.Stat()
 	if err != nil {

@@ -1,17 +1,17 @@
-// Package bare is what tusd is measured against: the work of an upload server
-// and nothing else. It speaks as much of tus 1.0 as a benchmark needs, on
+// Package bare is the server that tusd is compared with: it does the least work of an
+// upload server. It speaks as much of tus 1.0 as a benchmark needs, on
 // net/http with its defaults, and must not be used for anything else: it has
-// no locks (two requests on one upload harm each other), no limits, no log, no
+// no locks (two requests on one upload corrupt it), no limits, no log, no
 // checks of what clients send, and no protection against links in its
 // directory.
 //
-// # What the work needs
+// # System calls
 //
-// An upload is a record <id>.info, JSON with the three things that answers are
-// made of, and its data <id>. Files are opened by plain paths. These are all
-// the system calls on files that a request makes, in this order; those in
-// brackets are made by the handler that syncs, whose answers promise what
-// tusd's default durability promises. A test compares them with a trace.
+// An upload is a record <id>.info, JSON with the three values of its answers,
+// and its data <id>. Files are opened by plain paths. These are all
+// the system calls on files that a request makes, in this order. The calls in
+// brackets are made only with sync, which has the durability of tusd's
+// default. A test compares the list with a trace.
 //
 //	POST    open the record (O_CREAT|O_EXCL), write, [fdatasync,] close
 //	        open the data (O_CREAT|O_EXCL), (with content: pwrite ..., [fdatasync,]) close
@@ -21,10 +21,10 @@
 //	DELETE  unlink the record, unlink the data, [fsync the directory]
 //	GET     open the data, fstat, and what http.ServeContent does
 //
-// Empty data needs no sync of its own: its name is the directory's. A PATCH
-// does not look at the record, since what it would tell, the length, is only
-// needed to refuse what these clients never send. Content is read into a
-// pooled buffer of 256 KiB, one pwrite for each read of the socket.
+// Empty data needs no sync: its name is synced with the directory. A PATCH does
+// not read the record: the length in it is only needed to refuse content that
+// these clients never send. Content is read into a pooled buffer of 256 KiB, with
+// one pwrite for each read of the socket.
 package bare
 
 import (
@@ -44,7 +44,7 @@ import (
 // BasePath is where uploads are created.
 const BasePath = "/files/"
 
-// filePerm are the permissions of what is made, before the umask.
+// filePerm are the permissions of new files, before the umask.
 const filePerm = 0o664
 
 // Handler serves the uploads of a directory.
@@ -54,7 +54,7 @@ type Handler struct {
 }
 
 // NewHandler returns a handler for an existing directory, which nothing else
-// uses. If it syncs, an answer comes when what it tells is on the disk.
+// uses. With syncs it syncs the files before it answers.
 func NewHandler(path string, syncs bool) (*Handler, error) {
 	h := &Handler{path: path}
 	if !syncs {
@@ -65,7 +65,7 @@ func NewHandler(path string, syncs bool) (*Handler, error) {
 	return h, err
 }
 
-// record is what is known of an upload beside its data.
+// record is the stored record of an upload.
 type record struct {
 	ID       string
 	Size     int64
@@ -152,7 +152,7 @@ func (h *Handler) writeRecord(rec record) error {
 	return h.finish(f, err)
 }
 
-// createData makes the data of an upload, with the content of the request.
+// createData creates the data of an upload, with the content of the request.
 func (h *Handler) createData(id string, r *http.Request) (n int64, err error) {
 	f, err := open(h.data(id), os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -180,7 +180,7 @@ func (h *Handler) syncNames() error {
 	return h.dir.Sync()
 }
 
-// errOffset: the client is not where the data ends.
+// errOffset means that the claimed offset is not the end of the data.
 var errOffset = errors.New("wrong offset")
 
 func (h *Handler) patch(w http.ResponseWriter, r *http.Request, name string) error {

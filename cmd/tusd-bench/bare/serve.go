@@ -8,10 +8,10 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/child"
 )
 
-// Command is the first argument that makes a program this server.
+// Command is the first argument with which tusd-bench runs as this server.
 const Command = "serve-bare"
 
-// Serve is the bare server as a process, until ctx ends: args are those behind
+// Serve runs the bare server until ctx ends. args are the arguments behind
 // Command.
 func Serve(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet(Command, flag.ContinueOnError)

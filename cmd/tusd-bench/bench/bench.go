@@ -1,5 +1,5 @@
-// Package bench is the command tusd-bench: it starts servers, has them
-// driven, measures and compares them.
+// Package bench is the command tusd-bench: it starts servers, puts load on them,
+// measures and compares them.
 package bench
 
 import (
@@ -21,19 +21,18 @@ import (
 // Exit codes of Main.
 const (
 	exitOK     = 0
-	exitFailed = 1 // a server could not be driven, or does not keep what it got
+	exitFailed = 1 // a request failed, or a server has lost bytes
 	exitUsage  = 2
 )
 
-// builtIn are the servers that the command is with one of these as its first
-// argument.
+// builtIn are the servers that the command runs as if its first argument names one.
 var builtIn = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
 	bare.Command:    bare.Serve,
 	sdk.Command:     sdk.Serve,
 	service.Command: service.Serve,
 }
 
-// Main is the command without its process: it returns the exit code.
+// Main runs the command and returns its exit code.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && builtIn[args[0]] != nil {
 		return exitCode(stderr, builtIn[args[0]](ctx, args[1:], stdout))
@@ -58,9 +57,9 @@ func exitCode(stderr io.Writer, err error) int {
 	return exitOK
 }
 
-// run does what o asks for.
+// run runs the measurements that o selects.
 func run(ctx context.Context, o options, stdout io.Writer) error {
-	place, err := newWorkplace(o.dir)
+	place, err := newWorkDir(o.dir)
 	if err != nil {
 		return err
 	}
@@ -76,7 +75,7 @@ func run(ctx context.Context, o options, stdout io.Writer) error {
 }
 
 // measureAll runs the workloads on all servers.
-func measureAll(ctx context.Context, o options, place *workplace) (report Report, err error) {
+func measureAll(ctx context.Context, o options, place *workDir) (report Report, err error) {
 	work, slow, err := o.workloads()
 	if err != nil {
 		return report, err
@@ -92,7 +91,7 @@ func measureAll(ctx context.Context, o options, place *workplace) (report Report
 	return report, err
 }
 
-// workloads reads -work. What slow connections cost is not measured in pairs.
+// workloads parses -work. Slow connections are not measured in pairs.
 func (o options) workloads() (work []load.Workload, slow bool, err error) {
 	for name := range strings.SplitSeq(o.work, ",") {
 		if name == "slow" {
@@ -108,7 +107,7 @@ func (o options) workloads() (work []load.Workload, slow bool, err error) {
 	return work, slow, nil
 }
 
-func measurePairs(ctx context.Context, o options, place *workplace, work []load.Workload, report *Report) error {
+func measurePairs(ctx context.Context, o options, place *workDir, work []load.Workload, report *Report) error {
 	servers, err := o.servers(ctx, place)
 	if err != nil {
 		return err
@@ -126,8 +125,8 @@ func measurePairs(ctx context.Context, o options, place *workplace, work []load.
 	return clearForeign(ctx, servers)
 }
 
-// clearForeign removes what was left in servers that have not been started
-// here; the directories of the others are removed as a whole.
+// clearForeign removes the uploads from servers that this command has not started. The
+// directories of the others are removed as a whole.
 func clearForeign(ctx context.Context, servers []*server) error {
 	for _, s := range servers {
 		if s.cmd != nil {
@@ -140,13 +139,13 @@ func clearForeign(ctx context.Context, servers []*server) error {
 	return nil
 }
 
-// servers returns the servers to be measured: the one to be judged if there
-// is one, then, if it is to be compared, the bare one twice.
-func (o options) servers(ctx context.Context, place *workplace) (servers []*server, err error) {
+// servers returns the measured server, if there is one, and then the bare server
+// twice, if they are to be compared.
+func (o options) servers(ctx context.Context, place *workDir) (servers []*server, err error) {
 	if o.s3.use {
 		return o.onS3(ctx, place)
 	}
-	judged, err := o.judged(ctx, place)
+	judged, err := o.measured(ctx, place)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +156,8 @@ func (o options) servers(ctx context.Context, place *workplace) (servers []*serv
 	return append(servers, bare...), err
 }
 
-// judged is the server of -url or -server, nil without.
-func (o options) judged(ctx context.Context, place *workplace) (*server, error) {
+// measured returns the server of -url or -server, or nil.
+func (o options) measured(ctx context.Context, place *workDir) (*server, error) {
 	switch {
 	case o.url != "":
 		target, err := load.NewTarget(o.url, o.uploadDir)
@@ -169,14 +168,14 @@ func (o options) judged(ctx context.Context, place *workplace) (*server, error) 
 	return nil, nil
 }
 
-// command starts the server of -server.
+// command returns the command line of -server.
 func (o options) command() []string {
 	return append([]string{o.server, "-host", "127.0.0.1", "-port", "0"}, strings.Fields(o.serverFlags)...)
 }
 
-// baseline are two bare servers, or none. The second is compared with the
-// first: two equal ones show how much a ratio owes to chance.
-func (o options) baseline(ctx context.Context, place *workplace) (servers []*server, err error) {
+// baseline returns two bare servers, or none. The second is compared with the first:
+// the ratio of two equal servers shows the noise.
+func (o options) baseline(ctx context.Context, place *workDir) (servers []*server, err error) {
 	if !o.bare && !o.bareSync {
 		return nil, nil
 	}

@@ -12,10 +12,9 @@ import (
 // series are the samples of one server, one for each round.
 type series []load.Sample
 
-// measure lets each server do its workload once in every round, so that whatever slows
-// the machine for a while slows all of them. Who begins changes with the
-// round. The results are in the order of the servers. A round before the
-// first warms everything up and is not counted.
+// measure runs the workload of each server once per round, so that a slow phase of the
+// machine affects all of them. Each round begins with another server. The results are
+// in the order of the servers. A first round for warm-up is not counted.
 func measure(ctx context.Context, work []load.Workload, servers []*server, rounds int) ([]series, error) {
 	results := make([]series, len(servers))
 	for round := range rounds + 1 {
@@ -33,7 +32,7 @@ func measure(ctx context.Context, work []load.Workload, servers []*server, round
 	return results, nil
 }
 
-// Row is what one server has shown with one workload: medians over the rounds.
+// Row is the result of one server with one workload: medians over the rounds.
 type Row struct {
 	Workload   string
 	Server     string
@@ -57,7 +56,7 @@ type Memory struct {
 	Peak  int64 // the highest of all rounds
 }
 
-// summarise makes a row of a series, which is not empty.
+// summarise returns the row of a series, which is not empty.
 func summarise(work, server string, s series) Row {
 	row := Row{
 		Workload:   work,

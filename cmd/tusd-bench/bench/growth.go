@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// fewUploads is what growth is compared with.
+	// fewUploads is the number of uploads in the directory for comparison.
 	fewUploads = 100
-	// starts is how often start-up is measured for each directory.
+	// starts is the number of measured start-ups of each directory.
 	starts = 5
 )
 
-// Startup is how long a server takes from being started to the answer to its
+// Startup is the time from the start of a server to the answer to its
 // first request, the HEAD of an upload.
 type Startup struct {
 	Server  string
@@ -27,46 +27,46 @@ type Startup struct {
 	Worst   time.Duration
 }
 
-// site is a prefilled directory, and how to start a server on it.
-type site struct {
+// prefilledDir is a prefilled directory, and the server that is started on it.
+type prefilledDir struct {
 	launch
 	uploads int
 }
 
 // measureGrowth compares a server on a directory with many uploads with two on
 // directories with few.
-func measureGrowth(ctx context.Context, o options, place *workplace) (report Report, err error) {
-	sites := []site{
-		o.site(place, "many", o.prefill, fmt.Sprintf("%d uploads", o.prefill)),
-		o.site(place, "few", fewUploads, fmt.Sprintf("%d uploads", fewUploads)),
-		o.site(place, "few-again", fewUploads, fmt.Sprintf("%d uploads'", fewUploads)),
+func measureGrowth(ctx context.Context, o options, place *workDir) (report Report, err error) {
+	dirs := []prefilledDir{
+		o.prefilledDir(place, "many", o.prefill, fmt.Sprintf("%d uploads", o.prefill)),
+		o.prefilledDir(place, "few", fewUploads, fmt.Sprintf("%d uploads", fewUploads)),
+		o.prefilledDir(place, "few-again", fewUploads, fmt.Sprintf("%d uploads'", fewUploads)),
 	}
-	for _, s := range sites {
+	for _, s := range dirs {
 		if err := prefill(ctx, s.dir, s.uploads); err != nil {
 			return report, fmt.Errorf("prefill: %w", err)
 		}
 	}
-	if report.Startups, err = startups(ctx, place, sites); err != nil {
+	if report.Startups, err = startups(ctx, place, dirs); err != nil {
 		return report, err
 	}
-	err = requestCosts(ctx, o, place, sites, &report)
+	err = requestCosts(ctx, o, place, dirs, &report)
 	return report, err
 }
 
-// site is a site for n uploads. Its directory is made by prefill.
-func (o options) site(place *workplace, folder string, n int, name string) site {
-	return site{launch{name: name, command: o.command(), dir: filepath.Join(place.dir, folder), visit: true}, n}
+// prefilledDir describes a directory of n uploads, which prefill creates.
+func (o options) prefilledDir(place *workDir, folder string, n int, name string) prefilledDir {
+	return prefilledDir{launch{name: name, command: o.command(), dir: filepath.Join(place.dir, folder), verifyInDir: true}, n}
 }
 
-// requestCosts compares what requests cost on each site.
-func requestCosts(ctx context.Context, o options, place *workplace, sites []site, report *Report) error {
+// requestCosts compares the cost of requests on each directory.
+func requestCosts(ctx context.Context, o options, place *workDir, dirs []prefilledDir, report *Report) error {
 	small, err := load.Parse("small", o.plan)
 	if err != nil {
 		return err
 	}
 	var servers []*server
 	var spread, random, created []load.Workload
-	for _, s := range sites {
+	for _, s := range dirs {
 		server, err := place.startIn(ctx, s.launch)
 		if err != nil {
 			return err
@@ -91,11 +91,11 @@ func spreadOver(n int) func(*load.Target, int) load.Upload {
 	return func(t *load.Target, i int) load.Upload { return prefilled(t, i*(n/fewUploads)) }
 }
 
-// startups measures on each site, in turns.
-func startups(ctx context.Context, place *workplace, sites []site) ([]Startup, error) {
-	times := make([][]float64, len(sites))
+// startups measures start-ups, alternating between the directories.
+func startups(ctx context.Context, place *workDir, dirs []prefilledDir) ([]Startup, error) {
+	times := make([][]float64, len(dirs))
 	for range starts {
-		for i, s := range sites {
+		for i, s := range dirs {
 			took, err := startup(ctx, place, s)
 			if err != nil {
 				return nil, err
@@ -103,15 +103,15 @@ func startups(ctx context.Context, place *workplace, sites []site) ([]Startup, e
 			times[i] = append(times[i], float64(took))
 		}
 	}
-	results := make([]Startup, len(sites))
-	for i, s := range sites {
+	results := make([]Startup, len(dirs))
+	for i, s := range dirs {
 		results[i] = Startup{s.name, s.uploads, time.Duration(stats.Median(times[i])), time.Duration(slices.Max(times[i]))}
 	}
 	return results, nil
 }
 
-// startup starts a server, asks it for an upload and stops it.
-func startup(ctx context.Context, place *workplace, s site) (time.Duration, error) {
+// startup starts a server, sends a HEAD of an upload and stops it.
+func startup(ctx context.Context, place *workDir, s prefilledDir) (time.Duration, error) {
 	began := time.Now()
 	server, err := place.startIn(ctx, s.launch)
 	if err != nil {

@@ -7,21 +7,21 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 )
 
-// meter returns what looks at a process; 0: none is known.
+// meter returns the meter of a process. pid 0 means that it is unknown.
 func meter(pid int) load.Meter {
 	if pid == 0 || runtime.GOOS != "linux" {
-		return blind{}
+		return noMeter{}
 	}
 	return &processMeter{pid: pid}
 }
 
-// blind is the meter of a server whose process is not known.
-type blind struct{}
+// noMeter is the meter of a server whose process is unknown.
+type noMeter struct{}
 
-func (blind) Begin() error              { return nil }
-func (blind) End() (*load.Usage, error) { return nil, nil }
+func (noMeter) Begin() error              { return nil }
+func (noMeter) End() (*load.Usage, error) { return nil, nil }
 
-// processMeter looks at a process of this machine.
+// processMeter measures a process of this machine.
 type processMeter struct {
 	pid   int
 	began time.Duration // CPU time at Begin

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 )
 
-// options are what the command line asks for.
+// options are the settings of the command line.
 type options struct {
 	url       string
 	pid       int
@@ -91,7 +91,7 @@ func (o options) contradiction() error {
 	case o.bare && o.bareSync:
 		return errors.New("-bare and -bare-sync exclude each other")
 	case o.url == "" && o.server == "" && !o.bare && !o.bareSync:
-		return errors.New("there is nothing to drive: give -url, -server, -bare or -bare-sync")
+		return errors.New("no server is selected: set -url, -server, -bare or -bare-sync")
 	case o.s3.use && (o.server == "" || o.bare || o.bareSync || o.prefill != 0):
 		return errors.New("-s3 is for -server, and neither for -bare nor for -prefill")
 	case o.s3.compare && !o.s3.use:
@@ -113,7 +113,7 @@ func (o options) contradiction() error {
 }
 
 func writeHelp(w io.Writer) {
-	fmt.Fprint(w, "tusd-bench drives servers of tus 1.0, verifies what they keep, and compares them.\n\nUsage: tusd-bench [flags]\n\n")
+	fmt.Fprint(w, "tusd-bench puts load on servers of tus 1.0, verifies what they store, and compares them.\n\nUsage: tusd-bench [flags]\n\n")
 	flags := flagsOf(new(options))
 	flags.SetOutput(w)
 	flags.PrintDefaults()

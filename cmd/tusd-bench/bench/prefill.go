@@ -14,27 +14,27 @@ import (
 	"github.com/tus/tusd/filestore"
 )
 
-// What a prefilled upload has, and what it will have, in bytes.
+// The offset and the length of a prefilled upload, in bytes.
 const (
 	prefillOffset = 100
 	prefillLength = 200
 )
 
-// prefillID is the id of the i-th prefilled upload. It looks as random as
-// those that the server chooses.
+// prefillID returns the id of the i-th prefilled upload. It has the form of the ids
+// that the server chooses.
 func prefillID(i int) string {
 	var id [16]byte
 	load.Content(i).Fill(id[:], 0)
 	return hex.EncodeToString(id[:])
 }
 
-// prefilled is the i-th prefilled upload of a target.
+// prefilled returns the i-th prefilled upload of a target.
 func prefilled(t *load.Target, i int) load.Upload {
 	return t.Existing(prefillID(i), load.Content(i), prefillOffset, prefillLength)
 }
 
-// prefill makes a directory with n half-done uploads, which no server uses. The
-// store itself writes them, so that they are as it writes them.
+// prefill creates a directory with n incomplete uploads, which no server uses. It writes
+// them with package filestore.
 func prefill(ctx context.Context, dir string, n int) error {
 	locker := &tusd.LocalLocker{}
 	store := filestore.New(dir)
@@ -56,7 +56,7 @@ func prefill(ctx context.Context, dir string, n int) error {
 	return errors.Join(errors.Join(errs...), store.Close())
 }
 
-// prefillOne makes the i-th upload.
+// prefillOne creates the i-th upload.
 func prefillOne(ctx context.Context, store *filestore.FileStore, locker *tusd.LocalLocker, i int) (err error) {
 	id := prefillID(i)
 	lease, err := locker.Lock(ctx, id, tusd.LockTry)

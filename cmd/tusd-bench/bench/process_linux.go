@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime is the user and system time that a process has taken, with all its
-// threads, ended ones included. It reads the process's clock, which counts
-// nanoseconds; /proc/PID/stat counts hundredths of a second.
+// cpuTime returns the user and system time of a process, with all its threads, ended
+// ones included. It reads the process's clock, which counts nanoseconds. /proc/PID/stat
+// counts hundredths of a second.
 func cpuTime(pid int) (time.Duration, error) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(processClock(pid), &t); err != nil {
@@ -23,13 +23,12 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// processClock is the id of a process's CPU clock, as clock_getcpuclockid(3)
-// makes it: the complement of the process id, above three bits that name the
-// scheduler's count.
+// processClock returns the id of a process's CPU clock, like clock_getcpuclockid(3): the
+// complement of the process id, above three bits for the type of the clock.
 func processClock(pid int) int32 { return int32(^pid)<<3 | 2 }
 
-// memory is what a process has in memory, now and at the most, in bytes. The
-// kernel counts some pages of each thread late.
+// memory returns the resident memory of a process and its peak, in bytes. The kernel
+// counts some pages of each thread late.
 func memory(pid int) (resident, peak int64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -55,12 +54,12 @@ func kibField(status []byte, name string) (int64, error) {
 	return 0, fmt.Errorf("the status of the process has no %s", name)
 }
 
-// resetPeak makes the highest memory so far the present one.
+// resetPeak sets the peak to the current resident memory.
 func resetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-// dieWithUs has the system end a process when this one is gone.
-func dieWithUs(cmd *exec.Cmd) {
+// killWithParent makes the system kill a process when this process ends.
+func killWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/stats"
 )
 
-// Report is what a run of the command has found.
+// Report is the result of a run of the command.
 type Report struct {
 	Startups []Startup `json:",omitempty"`
 	Rows     []Row
@@ -18,8 +18,8 @@ type Report struct {
 	Slow     []SlowRow `json:",omitempty"`
 }
 
-// add takes the results of one workload. The last server but one is what the
-// others are compared with.
+// add adds the results of one workload. The others are compared with the last server
+// but one.
 func (r *Report) add(work string, servers []*server, results []series) {
 	for i, s := range servers {
 		r.Rows = append(r.Rows, summarise(work, s.name, results[i]))
@@ -113,7 +113,7 @@ func orNone(format string, n float64) string {
 	return fmt.Sprintf(format, n)
 }
 
-// brief is a duration with about three digits; 0: there is none.
+// brief formats a duration with about three digits. 0 means none.
 func brief(d time.Duration) string {
 	if d == 0 {
 		return "-"

@@ -12,7 +12,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/service"
 )
 
-// s3Options say how servers work on the built-in S3 service.
+// s3Options are the settings of servers on the built-in S3 service.
 type s3Options struct {
 	use      bool
 	compare  bool // with the SDK's uploader
@@ -32,7 +32,7 @@ func (s *s3Options) declare(f *flag.FlagSet) {
 	f.BoolVar(&s.noHashes, "s3-disable-content-hashes", false, "with -s3: sign contents without their SHA-256")
 }
 
-// flags are those that the server to be judged and the SDK's uploader share.
+// flags returns the flags that the measured server and the SDK's uploader share.
 func (s s3Options) flags(endpoint string) []string {
 	return []string{
 		"-s3-endpoint", endpoint,
@@ -41,9 +41,9 @@ func (s s3Options) flags(endpoint string) []string {
 	}
 }
 
-// onS3 starts the service, and on it the server to be judged and, if that is to
-// be compared, the peers, in this order.
-func (o options) onS3(ctx context.Context, place *workplace) (servers []*server, err error) {
+// onS3 starts the service, and on it the measured server and, for a comparison, the
+// peers, in this order.
+func (o options) onS3(ctx context.Context, place *workDir) (servers []*server, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (o options) onS3(ctx context.Context, place *workplace) (servers []*server,
 		if err != nil {
 			return nil, err
 		}
-		s.target.Forgets = true
+		s.target.DiscardsContent = true
 		servers = append(servers, s)
 	}
 	if o.s3.compare {
@@ -71,7 +71,7 @@ func (o options) onS3(ctx context.Context, place *workplace) (servers []*server,
 	return servers, nil
 }
 
-// daemonOn starts the server of -server on an S3 service.
+// daemonOn returns how to start the server of -server on an S3 service.
 func (o options) daemonOn(endpoint string) launch {
 	return launch{
 		name:    "server",
@@ -83,14 +83,13 @@ func (o options) daemonOn(endpoint string) launch {
 	}
 }
 
-// peers are what a server on S3 is compared with: the SDK's uploader out of
-// memory, a handler that receives, and twice both in one, the uploader behind a
-// handler.
+// peers are the servers that a server on S3 is compared with: the SDK's uploader from
+// memory, a handler that only receives, and twice a handler with the uploader.
 var peers = []struct{ name, content string }{
 	{"uploader", sdk.Memory}, {"receiver", sdk.Drop}, {"both", sdk.Relay}, {"both'", sdk.Relay},
 }
 
-// peersOn starts the peers on an S3 service; self is this program.
+// peersOn returns how to start the peers on an S3 service. self is this program.
 func (o options) peersOn(self, endpoint string) (launches []launch) {
 	for _, p := range peers {
 		command := append([]string{self, sdk.Command, "-content", p.content}, o.s3.flags(endpoint)...)
@@ -99,23 +98,23 @@ func (o options) peersOn(self, endpoint string) (launches []launch) {
 	return launches
 }
 
-// Places of servers that onS3 returns.
+// Indexes of the servers that onS3 returns.
 const (
-	judgedAt = iota
+	measuredAt = iota
 	uploaderAt
 	receiverAt
 )
 
-// addTogether compares the server that is judged with the uploader and the
-// receiver: with the sum of their CPU time, and with the uploader's time.
+// addTogether compares the measured server with the uploader and the receiver: with the
+// sum of their CPU time, and with the elapsed time of the uploader.
 func (r *Report) addTogether(work string, servers []*server, results []series) {
-	names := [2]string{servers[judgedAt].name, servers[uploaderAt].name + "+" + servers[receiverAt].name}
+	names := [2]string{servers[measuredAt].name, servers[uploaderAt].name + "+" + servers[receiverAt].name}
 	sum := withCPU(results[uploaderAt], results[receiverAt])
-	r.Ratios = append(r.Ratios, compare(work, names, results[judgedAt], sum))
+	r.Ratios = append(r.Ratios, compare(work, names, results[measuredAt], sum))
 }
 
-// withCPU is a with the CPU time of b added, round by round. Their memory is
-// not added: they need not have the most at the same time.
+// withCPU returns a with the CPU time of b added, round by round. Memory is not added:
+// the peaks need not be at the same time.
 func withCPU(a, b series) series {
 	sum := make(series, len(a))
 	for i := range a {

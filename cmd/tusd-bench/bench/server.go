@@ -15,10 +15,10 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 )
 
-// patience bounds how long a server may take to start or to stop.
-const patience = 30 * time.Second
+// processTimeout bounds how long a server may take to start or to stop.
+const processTimeout = 30 * time.Second
 
-// server is a server that is driven, and its process if that is known.
+// server is a server under load, and its process if that is known.
 type server struct {
 	name   string
 	url    string // where it creates uploads
@@ -32,16 +32,16 @@ type server struct {
 
 // launch says how to start a server.
 type launch struct {
-	name    string
-	command []string // without the directory
-	env     []string // beside that of this process
-	dir     string   // of the uploads; "": it gets none
-	log     string   // file for what it prints
-	visit   bool     // verify contents in the directory rather than by GET
+	name        string
+	command     []string // without the directory
+	env         []string // beside that of this process
+	dir         string   // of the uploads; "": it gets none
+	log         string   // file for what it prints
+	verifyInDir bool     // verify contents in the directory rather than by GET
 }
 
-// start starts a server and returns when it says that it serves. It prints to
-// a file, as a service does, so that nobody has to read along while it works.
+// start starts a server and returns when it prints that it serves. Its output goes to a
+// file, so that no process has to read it during the measurement.
 func start(ctx context.Context, l launch) (*server, error) {
 	log, err := os.Create(l.log)
 	if err != nil {
@@ -52,7 +52,7 @@ func start(ctx context.Context, l launch) (*server, error) {
 	s.cmd = exec.Command(l.command[0], l.arguments()...)
 	s.cmd.Env = append(os.Environ(), l.env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	dieWithUs(s.cmd)
+	killWithParent(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (l launch) arguments() []string {
 }
 
 func directoryOf(l launch) string {
-	if l.visit {
+	if l.verifyInDir {
 		return l.dir
 	}
 	return ""
@@ -86,9 +86,9 @@ func directoryOf(l launch) string {
 
 var startupLine = regexp.MustCompile(`You can now upload files to: (\S+)\n`)
 
-// await reads where the server is from what it prints.
+// await reads the URL of the server from its output.
 func (s *server) await(ctx context.Context) (url string, err error) {
-	deadline := time.After(patience)
+	deadline := time.After(processTimeout)
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for {
@@ -104,14 +104,14 @@ func (s *server) await(ctx context.Context) (url string, err error) {
 		case <-s.exited:
 			return "", fmt.Errorf("%s ended while starting (%v): %s", s.name, s.cmd.ProcessState, printed)
 		case <-deadline:
-			return "", fmt.Errorf("%s does not say where it serves: %s", s.name, printed)
+			return "", fmt.Errorf("%s does not print its URL: %s", s.name, printed)
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		}
 	}
 }
 
-// stop ends a server that was started: gracefully, else by force.
+// stop ends a server that was started, by SIGTERM and then by SIGKILL.
 func (s *server) stop() error {
 	if s.cmd == nil {
 		return nil
@@ -120,35 +120,35 @@ func (s *server) stop() error {
 	select {
 	case <-s.exited:
 		return nil
-	case <-time.After(patience):
+	case <-time.After(processTimeout):
 		s.cmd.Process.Kill()
 		<-s.exited
-		return fmt.Errorf("%s did not end in %v", s.name, patience)
+		return fmt.Errorf("%s did not end in %v", s.name, processTimeout)
 	}
 }
 
-// workplace is a directory for servers that are started, removed at the end.
-type workplace struct {
+// workDir is a directory for servers that are started. It is removed at the end.
+type workDir struct {
 	dir     string
 	servers []*server
 }
 
-func newWorkplace(parent string) (*workplace, error) {
+func newWorkDir(parent string) (*workDir, error) {
 	dir, err := os.MkdirTemp(parent, "tusd-bench-")
-	return &workplace{dir: dir}, err
+	return &workDir{dir: dir}, err
 }
 
-// start starts a server in a fresh directory.
-func (w *workplace) start(ctx context.Context, name string, visit bool, command ...string) (*server, error) {
+// start starts a server in a new directory.
+func (w *workDir) start(ctx context.Context, name string, visit bool, command ...string) (*server, error) {
 	dir := filepath.Join(w.dir, fmt.Sprint(len(w.servers)))
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return nil, err
 	}
-	return w.startIn(ctx, launch{name: name, command: command, dir: dir, visit: visit})
+	return w.startIn(ctx, launch{name: name, command: command, dir: dir, verifyInDir: visit})
 }
 
-// startIn is start in a directory that exists.
-func (w *workplace) startIn(ctx context.Context, l launch) (*server, error) {
+// startIn starts a server in an existing directory.
+func (w *workDir) startIn(ctx context.Context, l launch) (*server, error) {
 	l.log = filepath.Join(w.dir, fmt.Sprintf("%d.log", len(w.servers)))
 	s, err := start(ctx, l)
 	if err == nil {
@@ -158,7 +158,7 @@ func (w *workplace) startIn(ctx context.Context, l launch) (*server, error) {
 }
 
 // close stops the servers and removes everything.
-func (w *workplace) close() error {
+func (w *workDir) close() error {
 	var errs []error
 	for _, s := range w.servers {
 		errs = append(errs, s.stop())

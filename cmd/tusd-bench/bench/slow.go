@@ -8,7 +8,7 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 )
 
-// SlowRow is what slow connections cost a server, in bytes of resident memory.
+// SlowRow is the resident memory of a server with slow connections, in bytes.
 type SlowRow struct {
 	Server        string
 	Connections   int
@@ -18,9 +18,9 @@ type SlowRow struct {
 	PerConnection int64 // After beyond Before
 }
 
-// measureSlow runs slow connections once on each server, which is started for
-// that unless it runs already.
-func measureSlow(ctx context.Context, o options, place *workplace) (rows []SlowRow, err error) {
+// measureSlow runs slow connections once on each server. It starts the servers that are
+// not running.
+func measureSlow(ctx context.Context, o options, place *workDir) (rows []SlowRow, err error) {
 	servers, err := o.servers(ctx, place)
 	if err != nil {
 		return nil, err

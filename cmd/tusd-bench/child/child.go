@@ -1,5 +1,5 @@
-// Package child is a built-in server as a process of its own, which tusd-bench
-// starts and whose CPU time it reads.
+// Package child runs a built-in server in its own process, which tusd-bench starts to
+// read its CPU time.
 package child
 
 import (
@@ -10,8 +10,8 @@ import (
 	"net/http"
 )
 
-// Serve listens on a free port of 127.0.0.1, says in tusd's words on stdout
-// that uploads are created at path, and serves handler until ctx ends.
+// Serve listens on a free port of 127.0.0.1, prints the same start-up line as tusd with
+// path as the URL of uploads, and serves handler until ctx ends.
 func Serve(ctx context.Context, stdout io.Writer, path string, handler http.Handler) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

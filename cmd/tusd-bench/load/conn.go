@@ -11,34 +11,34 @@ import (
 	"time"
 )
 
-// patience is how long a server may take nothing, or not answer.
-const patience = 60 * time.Second
+// ioTimeout bounds the time without progress of a request.
+const ioTimeout = 60 * time.Second
 
-// pieceSize is how much content goes to the kernel at once, in bytes. Smaller
-// content leaves together with the head of its request.
-const pieceSize = 256 << 10
+// sendSize is the size of a write of content, in bytes. Smaller content is sent together
+// with the header of its request.
+const sendSize = 256 << 10
 
-// unknown stands for a number that an answer does not have.
+// unknown means that an answer does not have a number.
 const unknown = -1
 
-// Conn is a client's connection, kept between requests. It knows as much of
-// HTTP/1.1 as answers to tus requests need, so that on a machine shared with
-// the server the client takes as little of it as possible.
+// Conn is a client's connection, which is reused for further requests. It implements only
+// the HTTP/1.1 that answers to tus requests need, so that the client uses little of the
+// machine that it shares with the server.
 type Conn struct {
 	address string // host:port
 	net     net.Conn
 	in      *bufio.Reader
-	out     []byte // what is sent next; its capacity is the size of a piece
+	out     []byte // buffer of the next write
 }
 
-// dial connects. Content is sent in pieces of at most the given size.
-func dial(address string, piece int) (*Conn, error) {
-	c := &Conn{address: address, out: make([]byte, 0, piece)}
+// dial connects. Content is sent in writes of at most the given size.
+func dial(address string, size int) (*Conn, error) {
+	c := &Conn{address: address, out: make([]byte, 0, size)}
 	return c, c.connect()
 }
 
 func (c *Conn) connect() error {
-	conn, err := net.DialTimeout("tcp", c.address, patience)
+	conn, err := net.DialTimeout("tcp", c.address, ioTimeout)
 	if err != nil {
 		return err
 	}
@@ -46,16 +46,16 @@ func (c *Conn) connect() error {
 	return nil
 }
 
-// Close closes the connection. It can be called again.
+// Close closes the connection. It can be called several times.
 func (c *Conn) Close() {
 	if c.net != nil {
-		c.net.Close() // what counts has been answered
+		c.net.Close() // all requests have been answered
 		c.net = nil
 	}
 }
 
-// request is a request with its content, if length is not unknown: length
-// bytes of content from offset on.
+// request is a request. If length is not unknown, it has length bytes of content from
+// offset on.
 type request struct {
 	method, path string
 	header       string // whole lines
@@ -64,7 +64,7 @@ type request struct {
 	length       int64
 }
 
-// Answer is the part of an answer that clients of tus look at.
+// Answer has the status and the header fields of an answer that tus clients use.
 type Answer struct {
 	Status   int
 	Location string
@@ -75,7 +75,7 @@ type Answer struct {
 	closes     bool  // the server closes the connection
 }
 
-// exchange sends a request and takes the answer, whose body is dropped.
+// exchange sends a request and returns the answer. It drops the body.
 func (c *Conn) exchange(r request) (Answer, error) {
 	if c.net == nil {
 		if err := c.connect(); err != nil {
@@ -100,7 +100,7 @@ func (c *Conn) attempt(r request) (Answer, error) {
 	return c.receive(r.method)
 }
 
-// begin makes the head of a request. It leaves with what send sends.
+// begin puts the header of a request into the buffer. send sends it.
 func (c *Conn) begin(r request) {
 	b := append(c.out[:0], r.method...)
 	b = append(b, ' ')
@@ -117,7 +117,7 @@ func (c *Conn) begin(r request) {
 	c.out = append(b, "\r\n"...)
 }
 
-// send sends what has been begun and length bytes of content.
+// send sends the header that was begun, and length bytes of content.
 func (c *Conn) send(content Content, offset, length int64) error {
 	for {
 		room := int64(cap(c.out) - len(c.out))
@@ -136,14 +136,14 @@ func (c *Conn) send(content Content, offset, length int64) error {
 }
 
 func (c *Conn) write(p []byte) error {
-	if err := c.net.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.net.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
 		return err
 	}
 	_, err := c.net.Write(p)
 	return err
 }
 
-// receive takes the answer to a request. Interim answers are passed over.
+// receive reads the answer to a request. It skips interim answers.
 func (c *Conn) receive(method string) (Answer, error) {
 	for {
 		a, err := c.readHead()
@@ -188,7 +188,7 @@ func (c *Conn) line() ([]byte, error) {
 	return bytes.TrimRight(line, "\r\n"), err
 }
 
-// field takes from a header line what is of use.
+// field parses a header line.
 func (a *Answer) field(line []byte) (err error) {
 	name, value, _ := bytes.Cut(line, []byte(":"))
 	value = bytes.TrimSpace(value)
@@ -210,13 +210,12 @@ func (a *Answer) field(line []byte) (err error) {
 	return err
 }
 
-// is compares without regard to case; the lengths differ mostly.
+// is compares names without regard to case. Most differ in length.
 func is(name []byte, want string) bool {
 	return len(name) == len(want) && bytes.EqualFold(name, []byte(want))
 }
 
-// dropBody passes over the body of an answer. Where its length is not said the
-// connection is given up.
+// dropBody skips the body of an answer. If its length is unknown, it closes the connection.
 func (c *Conn) dropBody(method string, a *Answer) error {
 	switch {
 	case method == "HEAD" || a.Status == 204 || a.bodyLength == 0:

@@ -8,13 +8,12 @@ import (
 	"io"
 )
 
-// Content is what the upload of that number holds: a function of the number
-// and the offset. So no content is ever kept, any piece can be made and
-// compared anywhere, and bytes that were lost, doubled, moved or belong to
-// another upload are seen as wrong.
+// Content is the content of the upload of that number: a function of the number and the
+// offset. So no content is stored, any range can be generated and compared anywhere, and
+// bytes that are lost, doubled, moved or of another upload are detected.
 type Content uint64
 
-// Fill makes the bytes from offset on.
+// Fill generates the bytes from offset on.
 func (c Content) Fill(p []byte, offset int64) {
 	for len(p) > 0 {
 		if offset%8 == 0 {
@@ -29,7 +28,7 @@ func (c Content) Fill(p []byte, offset int64) {
 	}
 }
 
-// fillWords makes whole words, from the first on.
+// fillWords generates whole words, from the first on.
 func (c Content) fillWords(p []byte, first uint64) {
 	for ; len(p) >= 8; p = p[8:] {
 		binary.LittleEndian.PutUint64(p, c.word(first))
@@ -37,8 +36,8 @@ func (c Content) fillWords(p []byte, first uint64) {
 	}
 }
 
-// word returns the i-th eight bytes: the generator splitmix64, which is begun
-// at another place for each upload.
+// word returns the i-th eight bytes, from the generator splitmix64 with a seed for each
+// upload.
 func (c Content) word(i uint64) uint64 {
 	x := uint64(c)*0xd1342543de82ef95 + (i+1)*0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -46,7 +45,7 @@ func (c Content) word(i uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Compare reads got to its end, which has to be at length, and reports the
+// Compare reads got to its end, which must be at length, and returns an error about the
 // first difference.
 func (c Content) Compare(got io.Reader, length int64) error {
 	want, have := make([]byte, min(length, 64<<10)), make([]byte, min(length, 64<<10))
@@ -71,7 +70,7 @@ func (c Content) Compare(got io.Reader, length int64) error {
 	return nil
 }
 
-// firstDifference is an index in two slices of one length, -1 if they are
+// firstDifference returns an index in two slices of one length, or -1 if they are
 // equal.
 func firstDifference(a, b []byte) int {
 	if bytes.Equal(a, b) {

@@ -1,4 +1,4 @@
-// Package load drives a server of tus 1.0 and verifies what it keeps.
+// Package load puts load on a server of tus 1.0 and verifies what it stores.
 package load
 
 import (
@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// Usage is what a server took while it worked.
+// Usage is the CPU time and the memory of a server during a run.
 type Usage struct {
 	CPU      time.Duration // user and system time
 	Resident int64         // memory afterwards, in bytes
 	Peak     int64         // memory at the most, in bytes
 }
 
-// Meter looks at the process of a server.
+// Meter measures the process of a server.
 type Meter interface {
 	// Begin is called before the work.
 	Begin() error
-	// End is called after it. nil: nothing is known about the process.
+	// End is called after the work. It returns nil if the process is unknown.
 	End() (*Usage, error)
 }
 
-// Sample is what a run has shown.
+// Sample is the result of a run.
 type Sample struct {
 	Operations int
 	Bytes      int64 // uploaded
@@ -35,11 +35,10 @@ type Sample struct {
 	Usage      *Usage        // nil: not known
 }
 
-// Run drives t with w once and verifies the uploads. Only the work itself is
-// measured. Big uploads are removed; those of a workload with many small ones
-// stay until Target.Clear, because a file system may be slow for minutes after
-// many removals: ext4 passes over every inode that was freed lately, so that a
-// round would measure how much the one before has removed.
+// Run runs w once on t and verifies the uploads. Only the work itself is measured. Large
+// uploads are removed. Many small uploads stay until Target.Clear, because a file system
+// may be slow for minutes after many removals: ext4 skips recently freed inodes, so that
+// a round would measure the removals of the previous round.
 func Run(ctx context.Context, t *Target, w Workload, meter Meter) (Sample, error) {
 	r := &run{target: t, workload: w, uploads: make([]Upload, w.uploads())}
 	defer r.close()
@@ -53,13 +52,13 @@ func Run(ctx context.Context, t *Target, w Workload, meter Meter) (Sample, error
 	if err != nil {
 		return sample, fmt.Errorf("%s: %w", w.Name, err)
 	}
-	if err := r.settle(ctx); err != nil {
+	if err := r.verifyAndRemove(ctx); err != nil {
 		return sample, fmt.Errorf("after %s: %w", w.Name, err)
 	}
 	return sample, nil
 }
 
-// run is a run under way.
+// run is the state of a call of Run.
 type run struct {
 	target   *Target
 	workload Workload
@@ -67,32 +66,32 @@ type run struct {
 	clients  []*client
 }
 
-// client is one of those that work at the same time. Uploads are shared: each
-// is worked on by one client at a time.
+// client is one of the concurrent clients. They share the uploads: one client at a time
+// works on an upload.
 type client struct {
 	*Conn
-	number  int // from 0
-	target  *Target
-	uploads []Upload
-	began   time.Time       // when the running operation began
-	laps    []time.Duration // how long operations took
+	number    int // from 0
+	target    *Target
+	uploads   []Upload
+	began     time.Time       // when the running operation began
+	latencies []time.Duration // how long operations took
 }
 
-// lap notes that an operation has ended and the next one begins.
-func (c *client) lap() {
+// recordLatency records the latency of the operation that has ended. The next one begins.
+func (c *client) recordLatency() {
 	now := time.Now()
-	c.laps = append(c.laps, now.Sub(c.began))
+	c.latencies = append(c.latencies, now.Sub(c.began))
 	c.began = now
 }
 
 func (r *run) connect() error {
 	for i := range r.workload.clients {
-		conn, err := dial(r.target.address, pieceSize)
+		conn, err := dial(r.target.address, sendSize)
 		if err != nil {
 			return err
 		}
 		r.clients = append(r.clients, &client{
-			Conn: conn, number: i, target: r.target, uploads: r.uploads, laps: make([]time.Duration, 0, r.workload.operations),
+			Conn: conn, number: i, target: r.target, uploads: r.uploads, latencies: make([]time.Duration, 0, r.workload.operations),
 		})
 	}
 	return nil
@@ -121,13 +120,13 @@ func (r *run) each(ctx context.Context, n int, do func(*client, int) error) erro
 	return errors.Join(errs...)
 }
 
-// measure does the work.
+// measure runs the work and measures it.
 func (r *run) measure(ctx context.Context, meter Meter) (Sample, error) {
 	if err := meter.Begin(); err != nil {
 		return Sample{}, err
 	}
 	for _, c := range r.clients {
-		c.laps = c.laps[:0]
+		c.latencies = c.latencies[:0]
 	}
 	began := time.Now()
 	if err := r.each(ctx, r.workload.operations, r.workload.operate); err != nil {
@@ -143,7 +142,7 @@ func (r *run) measure(ctx context.Context, meter Meter) (Sample, error) {
 func latencies(clients []*client) (n int, p50, p99 time.Duration) {
 	var all []time.Duration
 	for _, c := range clients {
-		all = append(all, c.laps...)
+		all = append(all, c.latencies...)
 	}
 	slices.Sort(all)
 	if n = len(all); n == 0 {
@@ -152,8 +151,8 @@ func latencies(clients []*client) (n int, p50, p99 time.Duration) {
 	return n, all[(n-1)*50/100], all[(n-1)*99/100]
 }
 
-// settle verifies all uploads, and removes those that are not to stay.
-func (r *run) settle(ctx context.Context) error {
+// verifyAndRemove verifies all uploads, and removes those of workloads that do not stay.
+func (r *run) verifyAndRemove(ctx context.Context) error {
 	uploads := made(r.uploads)
 	if r.workload.stay {
 		r.target.staying = append(r.target.staying, uploads...)

@@ -185,7 +185,7 @@ func TestServerWithoutContents(t *testing.T) {
 	} {
 		url, _ := serveBare(t, c.corruption.around)
 		withoutContents := target(t, url, "")
-		withoutContents.Forgets = true
+		withoutContents.DiscardsContent = true
 		if _, err := Run(t.Context(), withoutContents, workload(t, "chunks"), noMeter{}); (err == nil) != c.ok {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -209,7 +209,7 @@ func TestOrderHeader(t *testing.T) {
 	}
 	url, _ := serveBare(t, making)
 	generator := target(t, url, "")
-	generator.Forgets, generator.OrderHeader = true, "Make"
+	generator.DiscardsContent, generator.OrderHeader = true, "Make"
 	got, err := Run(t.Context(), generator, workload(t, "chunks"), noMeter{})
 	if err != nil || got.Operations != 4*5 || got.Bytes != 4*40_000 {
 		t.Errorf("%+v, %v", got, err)

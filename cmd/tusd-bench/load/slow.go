@@ -19,22 +19,21 @@ type SlowPlan struct {
 	Time        time.Duration // how long all of them are slow, before they are cut
 }
 
-// SlowSample is what they cost the server.
+// SlowSample is the memory of the server with slow connections.
 type SlowSample struct {
 	Before int64 // resident memory before the first connection, in bytes
 	After  int64 // at the end of the slow time
 	Peak   int64 // at the most, from the first burst on
 }
 
-// slowPiece is the size of what a slow connection sends at once in its burst,
-// in bytes: there are many, and each has a buffer of that size.
-const slowPiece = 32 << 10
+// slowSendSize is the size of a write of a slow connection in its burst, in bytes. It is
+// small, because each of many connections has a buffer of that size.
+const slowSendSize = 32 << 10
 
-// Slow drives t with slow connections, then cuts them, finishes the uploads
-// and verifies them. resident tells the server's memory, and begins to look
-// for its peak anew.
+// Slow opens slow connections to t, cuts them, completes the uploads and verifies them.
+// resident returns the server's memory and its peak, and resets the peak.
 func Slow(ctx context.Context, t *Target, plan SlowPlan, resident func() (now, peak int64, err error)) (SlowSample, error) {
-	length := plan.Burst + int64(math.Ceil(plan.Time.Seconds())) + int64(patience.Seconds())
+	length := plan.Burst + int64(math.Ceil(plan.Time.Seconds())) + int64(ioTimeout.Seconds())
 	r := &run{
 		target: t, workload: Workload{clients: min(16, plan.Connections), stay: true},
 		uploads: make([]Upload, plan.Connections),
@@ -51,7 +50,7 @@ func Slow(ctx context.Context, t *Target, plan SlowPlan, resident func() (now, p
 	if err := r.each(ctx, plan.Connections, (*client).complete); err != nil {
 		return sample, fmt.Errorf("after slow connections: %w", err)
 	}
-	return sample, r.settle(ctx)
+	return sample, r.verifyAndRemove(ctx)
 }
 
 // slowdown runs the slow connections and measures.
@@ -60,47 +59,47 @@ func slowdown(ctx context.Context, uploads []Upload, t *Target, plan SlowPlan, r
 		return s, err
 	}
 	ctx, cut := context.WithCancelCause(ctx)
-	crowd := newCrowd(t, plan, cut)
+	slow := newSlowConnections(t, plan, cut)
 	for i := range uploads {
-		crowd.join(ctx, &uploads[i])
+		slow.add(ctx, &uploads[i])
 	}
-	crowd.bursts.Wait()
+	slow.bursts.Wait()
 	select {
 	case <-ctx.Done():
 	case <-time.After(plan.Time):
 		s.After, s.Peak, err = resident()
 	}
 	cut(nil)
-	crowd.running.Wait()
+	slow.running.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		err = errors.Join(err, cause)
 	}
 	return s, err
 }
 
-// crowd is many slow connections.
-type crowd struct {
-	target  *Target
-	plan    SlowPlan
-	fail    context.CancelCauseFunc
-	turns   chan struct{} // to send a burst
-	bursts  sync.WaitGroup
-	running sync.WaitGroup
+// slowConnections runs many slow connections.
+type slowConnections struct {
+	target     *Target
+	plan       SlowPlan
+	fail       context.CancelCauseFunc
+	burstSlots chan struct{} // one for each burst that is being sent
+	bursts     sync.WaitGroup
+	running    sync.WaitGroup
 }
 
-func newCrowd(t *Target, plan SlowPlan, fail context.CancelCauseFunc) *crowd {
-	return &crowd{target: t, plan: plan, fail: fail, turns: make(chan struct{}, plan.AtOnce)}
+func newSlowConnections(t *Target, plan SlowPlan, fail context.CancelCauseFunc) *slowConnections {
+	return &slowConnections{target: t, plan: plan, fail: fail, burstSlots: make(chan struct{}, plan.AtOnce)}
 }
 
-// join adds a connection that uploads u until ctx ends.
-func (c *crowd) join(ctx context.Context, u *Upload) {
+// add adds a connection that uploads u until ctx ends.
+func (c *slowConnections) add(ctx context.Context, u *Upload) {
 	c.bursts.Add(1)
 	c.running.Go(func() {
 		conn, err := c.burst(u)
 		c.bursts.Done()
 		if err == nil {
 			defer conn.Close()
-			err = conn.trickle(ctx, u, c.plan.Burst)
+			err = conn.sendSlowly(ctx, u, c.plan.Burst)
 		}
 		if err != nil {
 			c.fail(fmt.Errorf("slow connection: %w", err))
@@ -109,10 +108,10 @@ func (c *crowd) join(ctx context.Context, u *Upload) {
 }
 
 // burst opens a connection and sends the first bytes.
-func (c *crowd) burst(u *Upload) (*Conn, error) {
-	c.turns <- struct{}{}
-	defer func() { <-c.turns }()
-	conn, err := dial(c.target.address, slowPiece)
+func (c *slowConnections) burst(u *Upload) (*Conn, error) {
+	c.burstSlots <- struct{}{}
+	defer func() { <-c.burstSlots }()
+	conn, err := dial(c.target.address, slowSendSize)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +123,8 @@ func (c *crowd) burst(u *Upload) (*Conn, error) {
 	return conn, nil
 }
 
-// trickle sends a byte a second.
-func (c *Conn) trickle(ctx context.Context, u *Upload, offset int64) error {
+// sendSlowly sends a byte a second.
+func (c *Conn) sendSlowly(ctx context.Context, u *Upload, offset int64) error {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for ; offset < u.Length; offset++ {
@@ -141,13 +140,13 @@ func (c *Conn) trickle(ctx context.Context, u *Upload, offset int64) error {
 	return nil
 }
 
-// complete sends what is missing of an upload whose connection was cut, once
-// the server has noticed and says how far it is.
+// complete sends the rest of an upload whose connection was cut. It retries until the
+// server has noticed the cut.
 func (c *client) complete(i int) error {
 	u := &c.uploads[i]
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
-	for deadline := time.Now().Add(patience); ; <-again.C {
+	for deadline := time.Now().Add(ioTimeout); ; <-again.C {
 		done, err := c.resume(u)
 		if done || err != nil {
 			return err
@@ -158,8 +157,8 @@ func (c *client) complete(i int) error {
 	}
 }
 
-// resume goes on where the server is. It is not done if something is in the
-// way that passes.
+// resume sends the rest of an upload from the server's offset. done is false if an answer
+// was transient.
 func (c *client) resume(u *Upload) (done bool, err error) {
 	a, err := c.Conn.head(u)
 	if err != nil {

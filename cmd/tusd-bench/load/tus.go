@@ -13,17 +13,16 @@ import (
 	"sync/atomic"
 )
 
-// Target is a server, and where its uploads can be looked at. It is driven by
-// one Run at a time.
+// Target is a server under load, and its upload directory. One Run at a time uses it.
 type Target struct {
-	// Directory is where the server keeps its uploads, as <id>; "": contents
+	// Directory is where the server stores its uploads, as <id>; "": contents
 	// are verified by GET instead.
 	Directory string
-	// Forgets is set if the server keeps no contents, or has them on a service
-	// that forgets: only offsets are verified.
-	Forgets bool
-	// OrderHeader is set if the server makes contents itself: a PATCH of
-	// inChunks has no content, and this header says how much it stands for.
+	// DiscardsContent is set if the server or its service discards contents. Then only
+	// offsets are verified.
+	DiscardsContent bool
+	// OrderHeader is set if the server generates contents itself. A PATCH of inChunks has no
+	// content, and this header field has the number of bytes to generate.
 	OrderHeader string
 
 	address string // host:port
@@ -32,14 +31,14 @@ type Target struct {
 	staying []Upload // until Clear
 }
 
-// NewTarget returns the server whose creation URL that is.
+// NewTarget returns the server with a creation URL.
 func NewTarget(creation, directory string) (*Target, error) {
 	u, err := url.Parse(creation)
 	if err != nil {
 		return nil, err
 	}
 	if u.Scheme != "http" || u.Host == "" {
-		return nil, fmt.Errorf("%s: only plain HTTP can be driven", creation)
+		return nil, fmt.Errorf("%s: only plain HTTP is supported", creation)
 	}
 	address := u.Host
 	if u.Port() == "" {
@@ -48,7 +47,7 @@ func NewTarget(creation, directory string) (*Target, error) {
 	return &Target{Directory: directory, address: address, path: u.EscapedPath()}, nil
 }
 
-// Upload is an upload that a server has made.
+// Upload is an upload on a server.
 type Upload struct {
 	Path    string // of its URL
 	Content Content
@@ -56,20 +55,19 @@ type Upload struct {
 	Offset  int64 // what the server has acknowledged
 }
 
-// next is an upload to be made.
+// next returns an upload that is to be created.
 func (t *Target) next(length int64) Upload {
 	return Upload{Content: Content(t.created.Add(1)), Length: length}
 }
 
-// Existing is an upload that is there without having been made here.
+// Existing returns an upload that this program has not created.
 func (t *Target) Existing(id string, content Content, offset, length int64) Upload {
 	return Upload{Path: t.path + id, Content: content, Offset: offset, Length: length}
 }
 
-// Look asks once for the state of u, on a connection of its own, and compares
-// it.
+// Look sends a HEAD of u over a new connection, and compares the answer.
 func (t *Target) Look(u Upload) error {
-	c, err := dial(t.address, slowPiece)
+	c, err := dial(t.address, slowSendSize)
 	if err != nil {
 		return err
 	}
@@ -85,7 +83,7 @@ const (
 	metadata  = "Upload-Metadata: " + Metadata + "\r\n"
 )
 
-// create makes u with its first n bytes; unknown: without any.
+// create creates u with its first n bytes; unknown: without content.
 func (c *Conn) create(t *Target, u *Upload, n int64) error {
 	header := metadata + "Upload-Length: " + strconv.FormatInt(u.Length, 10) + "\r\n"
 	if n == unknown {
@@ -117,7 +115,7 @@ func (c *Conn) patch(u *Upload, n int64) error {
 	return c.appendBy(u, patchOf(u, n), n)
 }
 
-// appendBy makes a request that adds n bytes to u.
+// appendBy sends a request that adds n bytes to u.
 func (c *Conn) appendBy(u *Upload, r request, n int64) error {
 	a, err := c.exchange(r)
 	if err != nil {
@@ -130,7 +128,7 @@ func (c *Conn) appendBy(u *Upload, r request, n int64) error {
 	return nil
 }
 
-// order has the server make the next n bytes of u itself.
+// order makes the server generate the next n bytes of u.
 func (c *Conn) order(u *Upload, header string, n int64) error {
 	r := patchOf(u, 0)
 	r.header += header + ": " + strconv.FormatInt(n, 10) + "\r\n"
@@ -142,12 +140,12 @@ func patchOf(u *Upload, n int64) request {
 	return request{method: "PATCH", path: u.Path, header: header, content: u.Content, offset: u.Offset, length: n}
 }
 
-// head asks for u's state.
+// head sends a HEAD of u.
 func (c *Conn) head(u *Upload) (Answer, error) {
 	return c.exchange(request{method: "HEAD", path: u.Path, length: unknown})
 }
 
-// look is a head that has to give what was acknowledged.
+// look sends a HEAD of u, and fails unless the answer has the acknowledged offset.
 func (c *Conn) look(u *Upload) error {
 	a, err := c.head(u)
 	if err != nil {
@@ -172,7 +170,7 @@ func (c *Conn) remove(u *Upload) error {
 	return nil
 }
 
-// verify compares what the server has with what it acknowledged.
+// verify compares the stored upload with the acknowledged bytes.
 func (c *Conn) verify(t *Target, u *Upload) error {
 	err := c.look(u)
 	if err == nil {
@@ -188,7 +186,7 @@ func (c *Conn) compare(t *Target, u *Upload) error {
 	switch {
 	case t.Directory != "":
 		return compareFile(filepath.Join(t.Directory, path.Base(u.Path)), u)
-	case t.Forgets || u.Offset < u.Length:
+	case t.DiscardsContent || u.Offset < u.Length:
 		return nil // servers of tus 1.0 need not show unfinished uploads
 	}
 	return c.download(u)
@@ -203,7 +201,7 @@ func compareFile(name string, u *Upload) error {
 	return u.Content.Compare(f, u.Offset)
 }
 
-// download compares u with what GET gives.
+// download compares the answer to a GET of u.
 func (c *Conn) download(u *Upload) error {
 	c.begin(request{method: "GET", path: u.Path, length: unknown})
 	if err := c.send(0, 0, 0); err != nil {

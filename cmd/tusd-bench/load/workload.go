@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Plan says how much load there is to be. All fields are needed.
+// Plan is the amount of load. All fields are required.
 type Plan struct {
 	Clients  int   // that work at the same time, each on its own connection
 	Requests int   // operations of a run of small and cwu, a fifth of those of head
@@ -18,11 +18,11 @@ type Plan struct {
 
 const (
 	smallSize = 4 << 10
-	// headUploads is the number of uploads that head asks for: more than
-	// there are clients, so that these seldom meet.
+	// headUploads is the number of uploads of the workload head: more than clients, so that
+	// two clients seldom use the same upload.
 	headUploads = 100
-	// headsPerRequest is how many HEADs stand for one request of a plan: they
-	// are so quick that a run would be over before it says anything.
+	// headsPerRequest is the number of HEADs for one request of a plan: a HEAD is so fast
+	// that a run would be too short.
 	headsPerRequest = 5
 )
 
@@ -69,7 +69,7 @@ func Parse(name string, plan Plan) (Workload, error) {
 	return w, nil
 }
 
-// asPatch makes w one big PATCH, of the size in its name if there is one.
+// asPatch makes w one large PATCH, of the size in its name if there is one.
 func (w Workload) asPatch(size int64) (Workload, error) {
 	if number := strings.TrimPrefix(w.Name, "patch"); number != "" {
 		n, err := strconv.ParseInt(number, 10, 32)
@@ -84,14 +84,14 @@ func (w Workload) asPatch(size int64) (Workload, error) {
 	return w, nil
 }
 
-// HeadsOf returns a workload of HEADs for uploads that are there already, count
+// HeadsOf returns a workload of HEADs for existing uploads, count
 // of them, at least as many as there are clients. Each client picks its own at
 // random.
 func HeadsOf(name string, plan Plan, count int, upload func(t *Target, i int) Upload) Workload {
 	return Workload{
 		Name: name, What: "HEAD of an upload", clients: plan.Clients, operations: plan.Requests * headsPerRequest,
 		operate: func(c *client, _ int) error {
-			defer c.lap()
+			defer c.recordLatency()
 			own := (count - c.number + plan.Clients - 1) / plan.Clients
 			u := upload(c.target, c.number+plan.Clients*rand.IntN(own))
 			return c.look(&u)
@@ -99,7 +99,7 @@ func HeadsOf(name string, plan Plan, count int, upload func(t *Target, i int) Up
 	}
 }
 
-// uploads is the number of uploads that a run makes.
+// uploads returns the number of uploads that a run creates.
 func (w Workload) uploads() int {
 	if w.prepared > 0 {
 		return w.prepared
@@ -127,12 +127,12 @@ func makeEmpty(size int64) func(*client, int) error {
 }
 
 func (c *client) askHead(i int) error {
-	defer c.lap()
+	defer c.recordLatency()
 	return c.look(&c.uploads[i%len(c.uploads)])
 }
 
 func (c *client) small(i int) error {
-	defer c.lap()
+	defer c.recordLatency()
 	u := c.target.next(smallSize)
 	if err := c.create(c.target, &u, unknown); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (c *client) small(i int) error {
 }
 
 func (c *client) createWith(i int) error {
-	defer c.lap()
+	defer c.recordLatency()
 	u := c.target.next(smallSize)
 	err := c.create(c.target, &u, smallSize)
 	c.uploads[i] = u
@@ -154,7 +154,7 @@ func (c *client) createWith(i int) error {
 // in a request.
 func inChunks(size int64) func(*client, int) error {
 	return func(c *client, i int) error {
-		for u := &c.uploads[i]; u.Offset < u.Length; c.lap() {
+		for u := &c.uploads[i]; u.Offset < u.Length; c.recordLatency() {
 			if err := c.add(u, min(size, u.Length-u.Offset)); err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ func inChunks(size int64) func(*client, int) error {
 	}
 }
 
-// add adds the next n bytes to u, or has the server do so.
+// add appends the next n bytes to u, or makes the server generate them.
 func (c *client) add(u *Upload, n int64) error {
 	if header := c.target.OrderHeader; header != "" {
 		return c.order(u, header, n)
@@ -171,7 +171,7 @@ func (c *client) add(u *Upload, n int64) error {
 	return c.patch(u, n)
 }
 
-// made returns the uploads that exist.
+// made returns the uploads that were created.
 func made(uploads []Upload) []Upload {
 	return slices.DeleteFunc(uploads, func(u Upload) bool { return u.Path == "" })
 }

@@ -1,8 +1,7 @@
-// Package sdk is what tusd's work on S3 is measured against: the concurrent
-// uploader of the AWS SDK, which has no offsets to keep, no records and no
-// limit of memory, and a bare handler on net/http that receives the bytes. It
-// speaks as much of tus 1.0 as a benchmark needs, checks nothing and must not
-// be used for anything else.
+// Package sdk has the servers that tusd on S3 is compared with: the concurrent uploader of
+// the AWS SDK, without offsets, records and a limit of memory, behind a minimal handler on
+// net/http that receives the bytes. It speaks as much of tus 1.0 as a benchmark needs, checks
+// nothing and must not be used for anything else.
 package sdk
 
 import (
@@ -19,11 +18,11 @@ import (
 // BasePath is where uploads are created.
 const BasePath = "/files/"
 
-// OrderHeader says in a PATCH without content how many bytes the server is to
-// store out of its memory.
+// OrderHeader is the header field of a PATCH without content with the number of bytes that
+// the server stores from its memory.
 const OrderHeader = "Bench-Bytes"
 
-// Handler takes uploads and hands the content of each PATCH to a sink.
+// Handler receives uploads and passes the content of each PATCH to a sink.
 type Handler struct {
 	sink sink
 
@@ -31,11 +30,10 @@ type Handler struct {
 	uploads map[string]*upload
 }
 
-// sink takes what a PATCH brings, under a key that no other has, and returns
-// its size.
+// sink stores the content of a PATCH under a new key, and returns its size.
 type sink func(ctx context.Context, key string, r *http.Request) (int64, error)
 
-// upload is what is known of an upload. It has one request at a time.
+// upload is the state of an upload. It has one request at a time.
 type upload struct{ length, offset int64 }
 
 func newHandler(s sink) *Handler {
@@ -114,8 +112,8 @@ func (u *upload) show(w http.ResponseWriter, status int) {
 	w.WriteHeader(status)
 }
 
-// drop receives the content of a request in large pieces and forgets it: the
-// least that receiving takes.
+// drop reads the content of a request in large blocks and discards it: this is the least cost
+// of receiving.
 func drop(_ context.Context, _ string, r *http.Request) (n int64, err error) {
 	buffer := buffers.Get().(*[256 << 10]byte)
 	defer buffers.Put(buffer)

@@ -9,14 +9,14 @@ import (
 	"github.com/tus/tusd/cmd/tusd-bench/child"
 )
 
-// Command is the first argument that makes a program one of these servers.
+// Command is the first argument with which tusd-bench runs as one of these servers.
 const Command = "serve-sdk"
 
-// What a server does with content.
+// How a server handles content.
 const (
-	Relay  = "relay"  // the uploader gets it from the request
-	Memory = "memory" // the uploader gets it from memory; requests only order it
-	Drop   = "drop"   // it is received and forgotten, there is no uploader
+	Relay  = "relay"  // the uploader reads it from the request
+	Memory = "memory" // the uploader reads it from memory; requests only have the number of bytes
+	Drop   = "drop"   // it is received and discarded, without an uploader
 )
 
 // Serve is a server as a process, until ctx ends: args are those behind
@@ -39,7 +39,7 @@ func Serve(ctx context.Context, args []string, stdout io.Writer) error {
 	return child.Serve(ctx, stdout, BasePath, handler)
 }
 
-// NewHandler returns a handler that does with content what the name says.
+// NewHandler returns a handler for one of these values.
 func NewHandler(content string, s Settings) (*Handler, error) {
 	u, err := newUploader(s)
 	if err != nil {

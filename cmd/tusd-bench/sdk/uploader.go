@@ -27,12 +27,12 @@ type Settings struct {
 	WithoutHash bool
 }
 
-// uploader is the SDK's uploader as it comes, but for three things: it keeps a
-// connection for each part, it computes no MD5, as tusd does not, and the
-// SHA-256 of the content only if it is asked to.
+// uploader is the SDK's uploader with its default settings, but for three: it keeps a
+// connection for each part, it computes no MD5, like tusd, and the SHA-256 of the content is
+// optional.
 type uploader struct {
 	api    *s3manager.Uploader
-	memory pattern // what make uploads
+	memory pattern // the content that make uploads
 }
 
 func newUploader(s Settings) (uploader, error) {
@@ -55,7 +55,7 @@ func newUploader(s Settings) (uploader, error) {
 	})}, nil
 }
 
-// unsigned leaves the content out of the signature, which saves its SHA-256.
+// unsigned omits the content from the signature, which saves its SHA-256.
 func unsigned(r *request.Request) {
 	if r.Operation.Name == "UploadPart" || r.Operation.Name == "PutObject" {
 		r.HTTPRequest.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
@@ -67,12 +67,12 @@ func (u uploader) upload(ctx context.Context, key string, body io.Reader) error 
 	return err
 }
 
-// relay uploads the content of a request as it comes.
+// relay uploads the content of a request while it is received.
 func (u uploader) relay(ctx context.Context, key string, r *http.Request) (int64, error) {
 	return r.ContentLength, u.upload(ctx, key, r.Body)
 }
 
-// make uploads as many bytes as a request orders, out of memory.
+// make uploads as many bytes from memory as OrderHeader says.
 func (u uploader) make(ctx context.Context, key string, r *http.Request) (int64, error) {
 	n, err := strconv.ParseInt(r.Header.Get(OrderHeader), 10, 64)
 	if err != nil {
@@ -81,11 +81,11 @@ func (u uploader) make(ctx context.Context, key string, r *http.Request) (int64,
 	return n, u.upload(ctx, key, io.NewSectionReader(u.memory, 0, n))
 }
 
-// pattern is a content without an end, of one block of memory.
+// pattern is an endless content that repeats one block of memory.
 type pattern []byte
 
-// newPattern returns a block that is larger than the caches of a processor: so
-// bytes come from memory, as they do in a server.
+// newPattern returns a block that is larger than the caches of a processor, so that bytes are
+// read from memory, like in a server.
 func newPattern() pattern {
 	p := make(pattern, 64<<20)
 	for i := range p {

@@ -1,6 +1,6 @@
-// Package service is the S3 service that servers are measured on. It reads
-// what it gets, as a service has to, and forgets the content of what is large:
-// neither a disk nor its own memory is what is measured.
+// Package service is the S3 service for measurements. It reads the content of calls like a
+// real service, and discards large contents: neither its disk nor its memory affects the
+// results.
 package service
 
 import (
@@ -13,10 +13,10 @@ import (
 	"github.com/tus/tusd/internal/s3server"
 )
 
-// Command is the first argument that makes a program this service.
+// Command is the first argument with which tusd-bench runs as this service.
 const Command = "serve-s3"
 
-// The bucket that is there, and the credentials for it.
+// The bucket and its credentials.
 const (
 	Bucket    = "bench"
 	AccessKey = "bench"
@@ -24,9 +24,9 @@ const (
 	Region    = "us-east-1"
 )
 
-// forgotten is the size, in bytes, from which on contents are forgotten. The
-// record of an upload with 10 000 parts is smaller.
-const forgotten = 2 << 20
+// discardSize is the size, in bytes, above which contents are discarded. The record of an
+// upload with 10 000 parts is smaller.
+const discardSize = 2 << 20
 
 // Serve is the service as a process, until ctx ends: args are those behind
 // Command. The address that it tells is its endpoint.
@@ -39,9 +39,9 @@ func Serve(ctx context.Context, args []string, stdout io.Writer) error {
 	return child.Serve(ctx, stdout, "", New(*latency))
 }
 
-// New returns a service each of whose calls takes that much longer.
+// New returns a service that delays each call by latency.
 func New(latency time.Duration) *s3server.Server {
-	server := s3server.New(s3server.Options{Bucket: Bucket, AccessKey: AccessKey, Discard: forgotten})
+	server := s3server.New(s3server.Options{Bucket: Bucket, AccessKey: AccessKey, Discard: discardSize})
 	if latency > 0 {
 		server.Fault(func(s3server.Call) s3server.Outcome { return s3server.Delay(latency) })
 	}

@@ -1,4 +1,4 @@
-// Package stats has the few statistics that comparing two servers needs.
+// Package stats has the statistics for the comparison of two servers.
 package stats
 
 import (
@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Estimate is a median with an interval that holds the true one with
-// probability Coverage, whatever the distribution of the values.
+// Estimate is a median with an interval that contains the true median with probability
+// Coverage, for any distribution of the values.
 type Estimate struct {
 	Median   float64
 	Low      float64
@@ -15,8 +15,7 @@ type Estimate struct {
 	Coverage float64
 }
 
-// Confidence is the coverage that intervals have at least, if there are
-// enough values.
+// Confidence is the least coverage of intervals, if there are enough values.
 const Confidence = 0.95
 
 // MedianOf estimates the median that values, of which there is at least one,

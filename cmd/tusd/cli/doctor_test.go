@@ -47,7 +47,7 @@ func doctorOf(t *testing.T, service *s3server.Server, args ...string) (code int,
 func TestDoctorOfABucket(t *testing.T) {
 	service := s3server.Start(t, s3server.Options{})
 	code, text := doctorOf(t, service, "-s3-object-prefix", "up", "-s3-redirect-downloads", "-s3-tags", "a=b")
-	if code != exitOK || strings.Contains(text, "missing") || !strings.HasSuffix(text, "\nUploads can be kept there.\n") {
+	if code != exitOK || strings.Contains(text, "missing") || !strings.HasSuffix(text, "\nUploads can be stored there.\n") {
 		t.Errorf("exit code %d:\n%s", code, text)
 	}
 	for _, want := range []string{

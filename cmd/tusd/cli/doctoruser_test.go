@@ -249,7 +249,7 @@ func TestDoctorOfForeignUploads(t *testing.T) {
 	p.dir(t, "uploads/old", 0, 0o755)
 	code, report := diagnoseAs(t, "-port", "0", "-upload-dir", p.uploads)
 	want := "/uploads/old: permission denied: no upload can be made or removed there; " + p.uploads + "/old belongs to user root (0)"
-	if code != exitOK || !strings.Contains(report, "warning  uploads that are there: open ") || !strings.Contains(report, want) {
+	if code != exitOK || !strings.Contains(report, "warning  existing uploads: open ") || !strings.Contains(report, want) {
 		t.Errorf("exit code %d, want %s:\n%s", code, want, report)
 	}
 }

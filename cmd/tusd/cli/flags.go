@@ -76,7 +76,7 @@ func (p *protocolSettings) declare(f *flag.FlagSet) {
 	f.BoolVar(&p.enableIETF, "enable-experimental-protocol", false, "of tusd v2, for the IETF draft: no longer needed")
 	f.BoolVar(&p.disableDownload, "disable-download", false, "uploads cannot be downloaded (GET)")
 	f.BoolVar(&p.disableTermination, "disable-termination", false, "clients cannot remove uploads (DELETE)")
-	f.BoolVar(&p.disableConcatenation, "disable-concatenation", false, "uploads cannot be joined (Upload-Concat)")
+	f.BoolVar(&p.disableConcatenation, "disable-concatenation", false, "uploads cannot be concatenated (Upload-Concat)")
 	choiceVar(f, &p.digest, "digest", []string{"", "sha256", "sha512", "sha1", "md5", "crc32c"}, "keep a digest of every upload: the `algorithm` is sha256,\nsha512, sha1, md5 or crc32c")
 	f.StringVar(&p.checksumSpool, "checksum-spool", "", "temporary `directory` for verifying checksummed chunks;\nnot needed for storage in files or in S3")
 }

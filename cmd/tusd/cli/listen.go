@@ -95,7 +95,7 @@ func (m monitoringSettings) listen() (*socket, error) {
 	}
 	listener, err := net.Listen("tcp", m.adminListen)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen for operators: %w", withPortAdvice(err))
+		return nil, fmt.Errorf("cannot listen on -admin-listen: %w", withPortAdvice(err))
 	}
 	addr := listener.Addr().(*net.TCPAddr)
 	s := socket{Listener: listener}

@@ -94,7 +94,7 @@ func TestAdminPagesOnAdminListen(t *testing.T) {
 // adminURL returns the URL of the admin server, without the last slash.
 func adminURL(t *testing.T, d *testDaemon) string {
 	t.Helper()
-	found := regexp.MustCompile(`operators look at is below (http://\S+)/`).FindStringSubmatch(d.stdout.String())
+	found := regexp.MustCompile(`pages for operators are below (http://\S+)/`).FindStringSubmatch(d.stdout.String())
 	if found == nil {
 		t.Fatalf("no admin address in the output: %s", d.stdout.String())
 	}
@@ -113,7 +113,7 @@ func TestAdminPagesDisabled(t *testing.T) {
 func TestAdminAddressInUse(t *testing.T) {
 	d := start(t)
 	code, _, stderr := run("-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir(), "-admin-listen", d.address(t))
-	if code != exitFailed || !strings.Contains(stderr, "cannot listen for operators") {
+	if code != exitFailed || !strings.Contains(stderr, "cannot listen on -admin-listen") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -33,7 +33,7 @@ func (d *daemon) reloadOnHangup(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		select {
 		case <-hangups:
-			d.logger.Info("SIGHUP ends nothing: the certificate is read again, settings only at start")
+			d.logger.Info("SIGHUP does not stop the server: the certificate is read again, settings are read only at start")
 			if d.certificates != nil {
 				d.certificates.reload()
 			}

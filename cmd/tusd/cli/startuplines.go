@@ -12,7 +12,7 @@ func (d *daemon) writeStartup() {
 	}
 	d.printLine("Uploads are stored in %s", d.composition.storage.where())
 	if d.admin != nil {
-		d.printLine("What operators look at is below http://%s/", d.admin.host)
+		d.printLine("The pages for operators are below http://%s/", d.admin.host)
 	}
 	for _, s := range d.sockets {
 		if s.host == "" {

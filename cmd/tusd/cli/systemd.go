@@ -12,7 +12,7 @@ import (
 // process.
 func notify(state string, logger *slog.Logger) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
-		logger.Warn("systemd cannot be told", "state", state, "err", err)
+		logger.Warn("systemd cannot be notified", "state", state, "err", err)
 	}
 }
 

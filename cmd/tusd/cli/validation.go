@@ -146,7 +146,7 @@ func (o servedPath) hides(path string) bool {
 func (cfg config) collision(a, b servedPath) error {
 	name := func(o servedPath) string {
 		if o.setting == "" {
-			return o.path + ", which tells how the server is,"
+			return o.path + ", a health check,"
 		}
 		return cfg.sources.name(o.setting)
 	}

@@ -101,7 +101,7 @@ func TestDirectoryWithAFileOfAnother(t *testing.T) {
 	if !good {
 		t.Error(text)
 	}
-	wantLine(t, text, "warning  uploads that are there: .*/a cannot be written to: ")
+	wantLine(t, text, "warning  existing uploads: .*/a cannot be written to: ")
 }
 
 func TestDirectoryThatIsReadOnly(t *testing.T) {

@@ -107,7 +107,7 @@ func TestDirectoryWithUploads(t *testing.T) {
 	if !good {
 		t.Error(text)
 	}
-	wantLine(t, text, "ok       uploads that are there: 4 records, 2 of them of tusd v2 or before$")
+	wantLine(t, text, "ok       existing uploads: 4 records, 2 of them of tusd v2 or before$")
 	wantLine(t, text, "ok       uploads of tusd v2: .*Stop tusd v2 first")
 	wantLine(t, text, "warning  locks: 1 files end with .lock")
 	wantNames(t, dir, ".tusd.d", "broken.info", "deep", "one", "one.info", "one.lock", "two.info")

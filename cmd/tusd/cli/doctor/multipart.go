@@ -204,7 +204,7 @@ func (c *checkup) tryCopy() {
 		c.reportResult(subject, err)
 		return
 	}
-	c.report.Warn(subject, explain(err)+"; large uploads cannot be joined (set -disable-concatenation)")
+	c.report.Warn(subject, explain(err)+"; uploads with large partials cannot be concatenated (set -disable-concatenation)")
 }
 
 // tryAbort aborts an upload. Before, it lists the parts, which is needed for

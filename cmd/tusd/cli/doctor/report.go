@@ -58,10 +58,10 @@ func (r *Report) Conclude() {
 	defer r.mu.Unlock()
 	switch {
 	case r.missing > 0:
-		fmt.Fprintf(r.w, "\nUploads cannot be kept there yet: see what is missing above (%d).\n", r.missing)
+		fmt.Fprintf(r.w, "\nUploads cannot be stored there yet: see what is missing above (%d).\n", r.missing)
 	case r.warnings > 0:
-		fmt.Fprintf(r.w, "\nUploads can be kept there. Read the warnings above (%d).\n", r.warnings)
+		fmt.Fprintf(r.w, "\nUploads can be stored there. Read the warnings above (%d).\n", r.warnings)
 	default:
-		fmt.Fprintln(r.w, "\nUploads can be kept there.")
+		fmt.Fprintln(r.w, "\nUploads can be stored there.")
 	}
 }

@@ -40,19 +40,19 @@ func (i *inspection) readRecords() error {
 	found := uploadCensus{whole: true}
 	err := found.count(i.Path, time.Now().Add(maxCensusTime))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return i.missing("uploads that are there", fmt.Errorf("%w%s", err, access.Advice(err, i.Path)))
+		return i.missing("existing uploads", fmt.Errorf("%w%s", err, access.Advice(err, i.Path)))
 	}
 	if found.unreadable != "" {
-		i.report.Missing("uploads that are there", found.unreadable+" cannot be read: have all of the directory belong to "+access.Me().String())
+		i.report.Missing("existing uploads", found.unreadable+" cannot be read: have all of the directory belong to "+access.Me().String())
 	}
 	if found.unwritable != "" {
-		i.report.Warn("uploads that are there", found.unwritable+" cannot be written to: if it is not complete it cannot go on. Have all of the directory belong to "+access.Me().String())
+		i.report.Warn("existing uploads", found.unwritable+" cannot be written to: if it is not complete it cannot be resumed. Have all of the directory belong to "+access.Me().String())
 	}
 	if err := found.unusable; err != nil {
-		i.report.Warn("uploads that are there", fmt.Sprintf("%v: no upload can be made or removed there%s", err, access.Advice(err, i.Path)))
+		i.report.Warn("existing uploads", fmt.Sprintf("%v: no upload can be made or removed there%s", err, access.Advice(err, i.Path)))
 	}
 	if found.records > 0 {
-		i.report.OK("uploads that are there", found.String())
+		i.report.OK("existing uploads", found.String())
 	}
 	if found.older > 0 {
 		i.report.OK("uploads of tusd v2", "they go on here. Stop tusd v2 first: what this program has continued it cannot take back")
