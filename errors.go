@@ -118,7 +118,7 @@ var (
 
 	// Transient errors.
 	ErrUploadLocked       = &Error{Code: "ERR_UPLOAD_LOCKED", Status: transientStatus(423), Transient: true, Message: "another request is using the upload"}
-	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not let go of the upload in time"}
+	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not release the upload in time"}
 	ErrLockLost           = &Error{Code: "ERR_LOCK_LOST", Status: transientStatus(423), Transient: true, Message: "the lock on the upload was lost"}
 	ErrUploadInterrupted  = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: transientStatus(423), Transient: true, Message: "a newer request has taken over the upload"}
 	ErrUploadFinishing    = &Error{Code: "ERR_UPLOAD_FINISHING", Status: transientStatus(423), Transient: true, Message: "the upload is being finished"}

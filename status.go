@@ -14,7 +14,7 @@ const preemptedTimeout = time.Second
 // interrupts a running request on the upload, so that the returned offset is the one
 // for the next request.
 //
-// A final upload is not locked: its builder would not let go, and the answer says only
+// A final upload is not locked: its builder would not release it, and the answer says only
 // whether it is complete.
 func (e *engine) status(op *operation, id string) (FileInfo, error) {
 	if e.building.Locked(id) {

@@ -44,7 +44,7 @@ func (b *bucket) probe(ctx context.Context) error {
 	defer p.cleanUp()
 	for _, step := range []struct {
 		try     func() error
-		trouble string
+		failure string
 	}{
 		{p.tryList, "it cannot be listed"},
 		{p.tryPut, "nothing can be stored in it"},
@@ -56,7 +56,7 @@ func (b *bucket) probe(ctx context.Context) error {
 		{p.tryRemove, "nothing can be removed from it"},
 	} {
 		if err := step.try(); err != nil {
-			return fmt.Errorf("%s: %w", step.trouble, p.withExplanation(err))
+			return fmt.Errorf("%s: %w", step.failure, p.withExplanation(err))
 		}
 	}
 	return nil
