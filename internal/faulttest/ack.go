@@ -42,9 +42,9 @@ const (
 // Check checks acknowledgements of the servers before: no acknowledged byte is lost, no
 // terminated upload exists, and every upload can be completed and then has its content.
 func (g Guarantee) Check(c *tusclient.Client, acks []*Ack) error {
-	for _, p := range acks {
-		if err := g.check(c, p); err != nil {
-			return fmt.Errorf("%s (%d of %d bytes acknowledged): %w", p.Path, p.Offset, p.Content.Length(), err)
+	for _, ack := range acks {
+		if err := g.check(c, ack); err != nil {
+			return fmt.Errorf("%s (%d of %d bytes acknowledged): %w", ack.Path, ack.Offset, ack.Content.Length(), err)
 		}
 	}
 	return nil

@@ -66,8 +66,8 @@ func patch(c *tusclient.Client, ack *Ack, n int64) error {
 }
 
 func (s server) byCreation() ([]*Ack, error) {
-	p, err := create(s.Client, someContent(1), "Upload-Metadata: filename d29ybGQ=")
-	return []*Ack{p}, err
+	ack, err := create(s.Client, someContent(1), "Upload-Metadata: filename d29ybGQ=")
+	return []*Ack{ack}, err
 }
 
 func (s server) byCreationWithData() ([]*Ack, error) {
@@ -76,27 +76,27 @@ func (s server) byCreationWithData() ([]*Ack, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Ack{Path: created.Path(), Content: content}
-	p.NoteOffset(created)
-	return []*Ack{p}, created.Want("POST", http.StatusCreated)
+	ack := &Ack{Path: created.Path(), Content: content}
+	ack.NoteOffset(created)
+	return []*Ack{ack}, created.Want("POST", http.StatusCreated)
 }
 
 // byPatch gets data acknowledged of an upload whose record is on the disk.
 func (s server) byPatch() ([]*Ack, error) {
-	p, err := s.created(3)
+	ack, err := s.created(3)
 	if err != nil {
 		return nil, err
 	}
-	return []*Ack{p}, patch(s.Client, p, 2<<20+5)
+	return []*Ack{ack}, patch(s.Client, ack, 2<<20+5)
 }
 
 // created makes an upload, and syncs its record and the directory.
 func (s server) created(seed uint64) (*Ack, error) {
-	p, err := create(s.Client, someContent(seed))
+	ack, err := create(s.Client, someContent(seed))
 	if err != nil {
 		return nil, err
 	}
-	return p, SyncDisk(s.dir)
+	return ack, SyncDisk(s.dir)
 }
 
 func (s server) byCompletion() ([]*Ack, error) {
@@ -104,21 +104,21 @@ func (s server) byCompletion() ([]*Ack, error) {
 }
 
 func (s server) patched(seed uint64, n int64, header ...string) ([]*Ack, error) {
-	p, err := create(s.Client, someContent(seed), header...)
+	ack, err := create(s.Client, someContent(seed), header...)
 	if err != nil {
 		return nil, err
 	}
-	return []*Ack{p}, patch(s.Client, p, n)
+	return []*Ack{ack}, patch(s.Client, ack, n)
 }
 
 func (s server) byConcatenation() ([]*Ack, error) {
 	var acks []*Ack
 	for seed := range uint64(2) {
-		p, err := s.patched(50+seed, someContent(0).Length(), "Upload-Concat: partial")
+		ack, err := s.patched(50+seed, someContent(0).Length(), "Upload-Concat: partial")
 		if err != nil {
 			return nil, err
 		}
-		acks = append(acks, p...)
+		acks = append(acks, ack...)
 	}
 	created, err := s.Concat(acks[0].Path, acks[1].Path)
 	if err != nil {
@@ -153,45 +153,45 @@ func (s server) terminated(n int64) ([]*Ack, error) {
 }
 
 func (s server) byHead() ([]*Ack, error) {
-	return s.interrupted(7, false, func(p *Ack) (tusclient.Answer, error) { return s.Head(p.Path) })
+	return s.interrupted(7, false, func(ack *Ack) (tusclient.Answer, error) { return s.Head(ack.Path) })
 }
 
 func (s server) byConflict() ([]*Ack, error) {
-	return s.interrupted(8, false, func(p *Ack) (tusclient.Answer, error) {
-		return s.Patch(p.Path, p.Content.Length(), nil)
+	return s.interrupted(8, false, func(ack *Ack) (tusclient.Answer, error) {
+		return s.Patch(ack.Path, ack.Content.Length(), nil)
 	})
 }
 
 func (s server) byHeadAfterCut() ([]*Ack, error) {
-	return s.interrupted(9, true, func(p *Ack) (tusclient.Answer, error) { return headUntilAnswered(s.Client, p.Path) })
+	return s.interrupted(9, true, func(ack *Ack) (tusclient.Answer, error) { return headUntilAnswered(s.Client, ack.Path) })
 }
 
 // interrupted sends a part of a PATCH and then the request of ask, until the answer has a
 // new offset.
 func (s server) interrupted(seed uint64, cut bool, ask func(*Ack) (tusclient.Answer, error)) ([]*Ack, error) {
-	p, err := s.created(seed)
+	ack, err := s.created(seed)
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(waitTimeout); p.Offset == 0; {
+	for deadline := time.Now().Add(waitTimeout); ack.Offset == 0; {
 		if time.Now().After(deadline) {
 			return nil, errors.New("an interrupted PATCH leaves no bytes")
 		}
-		running, err := sendHalf(s.Client, p)
+		running, err := sendHalf(s.Client, ack)
 		if err != nil {
 			return nil, err
 		}
 		if cut {
 			running.Abort()
 		}
-		answer, err := ask(p)
+		answer, err := ask(ack)
 		running.Abort()
 		if err != nil {
 			return nil, err
 		}
-		p.NoteOffset(answer)
+		ack.NoteOffset(answer)
 	}
-	return []*Ack{p}, nil
+	return []*Ack{ack}, nil
 }
 
 // sendHalf opens a PATCH and sends half of the content.

@@ -43,8 +43,8 @@ func (mode checksumMode) lineFor(body []byte) string {
 	return fmt.Sprintf(mode.line, base64.StdEncoding.EncodeToString(sum.Sum(nil)))
 }
 
-// chunk is a PATCH with a checksum whose body is being sent.
-type chunk struct {
+// chunkRequest is a PATCH with a checksum whose body is being sent.
+type chunkRequest struct {
 	*tusclient.OpenRequest
 	upload    *VerifiedUpload
 	mode      checksumMode
@@ -55,8 +55,8 @@ type chunk struct {
 }
 
 // openChunk sends the head of a chunk of n bytes.
-func (u *VerifiedUpload) openChunk(c *tusclient.Client, mode checksumMode, n int64, header ...string) (*chunk, error) {
-	k := &chunk{upload: u, mode: mode, body: u.Content.Bytes(u.offset(), n)}
+func (u *VerifiedUpload) openChunk(c *tusclient.Client, mode checksumMode, n int64, header ...string) (*chunkRequest, error) {
+	k := &chunkRequest{upload: u, mode: mode, body: u.Content.Bytes(u.offset(), n)}
 	k.checksum = mode.lineFor(k.body)
 	header = append(header, mode.dialect, fmt.Sprint("Upload-Offset: ", u.offset()))
 	header = append(header, mode.header...)
@@ -70,7 +70,7 @@ func (u *VerifiedUpload) openChunk(c *tusclient.Client, mode checksumMode, n int
 }
 
 // sendPart sends n of the size bytes of a chunk, and waits until they are stored.
-func (u *VerifiedUpload) sendPart(s server, mode checksumMode, size int64, n int) (*chunk, error) {
+func (u *VerifiedUpload) sendPart(s server, mode checksumMode, size int64, n int) (*chunkRequest, error) {
 	k, err := u.openChunk(s.Client, mode, size)
 	if err == nil {
 		err = k.send(n)
@@ -85,13 +85,13 @@ func (u *VerifiedUpload) sendPart(s server, mode checksumMode, size int64, n int
 }
 
 // corrupt changes a byte that is not sent yet.
-func (k *chunk) corrupt(i int) {
+func (k *chunkRequest) corrupt(i int) {
 	k.body[i] ^= 1
 	k.corrupted = true
 }
 
 // send sends the chunk up to its n-th byte.
-func (k *chunk) send(n int) error {
+func (k *chunkRequest) send(n int) error {
 	from := k.sent
 	k.sent = n
 	_, err := k.Write(k.body[from:n])
@@ -100,7 +100,7 @@ func (k *chunk) send(n int) error {
 
 // sendRest sends the rest of the chunk. It returns no error: a refused chunk cannot always
 // be sent, and checkAnswer finds out.
-func (k *chunk) sendRest() {
+func (k *chunkRequest) sendRest() {
 	if k.send(max(k.sent, len(k.body)-1)) != nil {
 		return
 	}
@@ -116,7 +116,7 @@ func (k *chunk) sendRest() {
 }
 
 // checkAnswer waits for the answer and checks it.
-func (k *chunk) checkAnswer() error {
+func (k *chunkRequest) checkAnswer() error {
 	answer, err := k.Answer()
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (k *chunk) checkAnswer() error {
 }
 
 // awaitStored waits until the server has stored all bytes that were sent.
-func (k *chunk) awaitStored(dir string) error {
+func (k *chunkRequest) awaitStored(dir string) error {
 	if err := awaitSize(k.upload.fileName(dir, ""), k.upload.offset()+int64(k.sent)); err != nil {
 		return err
 	}

@@ -83,8 +83,8 @@ func (s *chunkKills) killInLoad(daemon *Daemon) error {
 	time.Sleep(after) // a random time, nothing is synchronised
 	daemon.Kill()
 	err := <-ended
-	for _, p := range s.uploads {
-		if p != nil && p.interrupted(s.launch.Dir) {
+	for _, u := range s.uploads {
+		if u != nil && u.interrupted(s.launch.Dir) {
 			s.interrupted++
 			break
 		}
@@ -97,10 +97,10 @@ func (s *chunkKills) killInLoad(daemon *Daemon) error {
 func (s *chunkKills) killInRollBack(t *testing.T) {
 	daemon := Start(t, s.launch)
 	answered := make(chan struct{})
-	for _, p := range s.uploads {
+	for _, u := range s.uploads {
 		go func() {
-			if p != nil {
-				daemon.Client().Head(p.Path) // the answer does not matter
+			if u != nil {
+				daemon.Client().Head(u.Path) // the answer does not matter
 			}
 			answered <- struct{}{}
 		}()
@@ -116,23 +116,23 @@ func (s *chunkKills) killInRollBack(t *testing.T) {
 // completes and terminates half of those that it has checked.
 func (s *chunkKills) check(c *tusclient.Client) error {
 	daemon := server{c, s.launch.Dir}
-	for i, p := range s.uploads {
-		if p == nil || p.offsetKnown() && s.random.IntN(4) == 0 {
+	for i, u := range s.uploads {
+		if u == nil || u.offsetKnown() && s.random.IntN(4) == 0 {
 			continue
 		}
 		if s.random.IntN(8) == 0 { // without a request before
 			s.uploads[i] = nil
-			if err := p.Terminate(daemon); err != nil {
+			if err := u.Terminate(daemon); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := p.Check(daemon, firstRequests[s.random.IntN(len(firstRequests))]); err != nil {
+		if err := u.Check(daemon, firstRequests[s.random.IntN(len(firstRequests))]); err != nil {
 			return err
 		}
 		if s.random.IntN(2) == 0 {
 			s.uploads[i] = nil
-			if err := errors.Join(s.complete(p, c), p.Terminate(daemon)); err != nil {
+			if err := errors.Join(s.complete(u, c), u.Terminate(daemon)); err != nil {
 				return err
 			}
 		}
@@ -151,16 +151,16 @@ func (s *chunkKills) complete(u *VerifiedUpload, c *tusclient.Client) error {
 // upload whose server was killed in the middle of a chunk.
 func TestCheckOfChunks(t *testing.T) {
 	const undamaged = "undamaged"
-	damages := map[string]func(p *VerifiedUpload, dir string) error{
+	damages := map[string]func(u *VerifiedUpload, dir string) error{
 		undamaged: func(*VerifiedUpload, string) error { return nil },
-		"unverified bytes are not rolled back": func(p *VerifiedUpload, dir string) error {
-			return os.Remove(p.fileName(dir, ".undo"))
+		"unverified bytes are not rolled back": func(u *VerifiedUpload, dir string) error {
+			return os.Remove(u.fileName(dir, ".undo"))
 		},
-		"a verified byte is changed": func(p *VerifiedUpload, dir string) error {
-			return changeByte(p.fileName(dir, ""), p.offset()/2)
+		"a verified byte is changed": func(u *VerifiedUpload, dir string) error {
+			return changeByte(u.fileName(dir, ""), u.offset()/2)
 		},
-		"verified bytes are lost": func(p *VerifiedUpload, dir string) error {
-			return os.Truncate(p.fileName(dir, ""), p.offset()-1)
+		"verified bytes are lost": func(u *VerifiedUpload, dir string) error {
+			return os.Truncate(u.fileName(dir, ""), u.offset()-1)
 		},
 	}
 	for name, damage := range damages {
@@ -168,11 +168,11 @@ func TestCheckOfChunks(t *testing.T) {
 			t.Run(name+"/"+first.name, func(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir()}
-				p := killInChunk(t, launch)
-				if err := damage(p, launch.Dir); err != nil {
+				u := killInChunk(t, launch)
+				if err := damage(u, launch.Dir); err != nil {
 					t.Fatal(err)
 				}
-				err := afterRestart(t, launch, func(s server) error { return p.Check(s, first) })
+				err := afterRestart(t, launch, func(s server) error { return u.Check(s, first) })
 				if (err == nil) != (name == undamaged) {
 					t.Errorf("the check says: %v", err)
 				}
@@ -186,30 +186,30 @@ func killInChunk(t *testing.T, launch Launch) *VerifiedUpload {
 	t.Helper()
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	p, k, err := (server{daemon.Client(), launch.Dir}).sendPartOfChunk(1<<20, 1<<19)
+	u, k, err := (server{daemon.Client(), launch.Dir}).sendPartOfChunk(1<<20, 1<<19)
 	if err != nil {
 		t.Fatal(err)
 	}
 	daemon.Kill()
 	k.Abort()
-	if !p.interrupted(launch.Dir) {
+	if !u.interrupted(launch.Dir) {
 		t.Fatal("no part of the chunk or no undo record is on the disk: this proves nothing")
 	}
-	return p
+	return u
 }
 
 // sendPartOfChunk makes an upload of two chunks, sends n of the size bytes of a third one,
 // and waits until they are stored.
-func (s server) sendPartOfChunk(size int64, n int) (*VerifiedUpload, *chunk, error) {
-	p, err := createVerified(s.Client, uint64(size), 300_001)
+func (s server) sendPartOfChunk(size int64, n int) (*VerifiedUpload, *chunkRequest, error) {
+	u, err := createVerified(s.Client, uint64(size), 300_001)
 	if err == nil {
-		err = p.append(s.Client, checksumModes[1], 1<<20)
+		err = u.append(s.Client, checksumModes[1], 1<<20)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := p.sendPart(s, checksumModes[n%len(checksumModes)], size, n)
-	return p, k, err
+	k, err := u.sendPart(s, checksumModes[n%len(checksumModes)], size, n)
+	return u, k, err
 }
 
 // changeByte changes the i-th byte of a file.

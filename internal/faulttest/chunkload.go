@@ -56,15 +56,15 @@ func (l *ChunkLoad) work(i int) error {
 // step makes an upload or appends a chunk to it.
 func (l *ChunkLoad) step(i int, random *rand.Rand) error {
 	const first, enough = 1 << 20, 64 << 20
-	if p := l.Uploads[i]; p != nil && p.offset() < enough {
-		return l.addChunk(p, random)
+	if u := l.Uploads[i]; u != nil && u.offset() < enough {
+		return l.addChunk(u, random)
 	}
-	p, err := createVerified(l.Client, random.Uint64(), 1+random.Int64N(first))
+	u, err := createVerified(l.Client, random.Uint64(), 1+random.Int64N(first))
 	if err != nil {
 		return asNoAnswer(err)
 	}
-	l.Uploads[i] = p
-	return asNoAnswer(p.append(l.Client, checksumModes[random.IntN(len(checksumModes))], 1+random.Int64N(first)))
+	l.Uploads[i] = u
+	return asNoAnswer(u.append(l.Client, checksumModes[random.IntN(len(checksumModes))], 1+random.Int64N(first)))
 }
 
 // addChunk sends a chunk of 1 to 64 MiB, mostly a small one, with a right or a wrong

@@ -150,8 +150,8 @@ func (d *Daemon) awaitDescriptors(t *testing.T, n int) {
 	}
 }
 
-// requestWithoutDescriptors sends the i-th kind of request for p over the connection of c. It reports
-// whether the server had no descriptor for it. Other refusals are errors.
+// requestWithoutDescriptors sends the i-th kind of request over the connection of c. It
+// reports whether the server refused it for lack of descriptors. Other refusals are errors.
 func requestWithoutDescriptors(c *tusclient.Client, ack *Ack, i int) (short bool, err error) {
 	requests := []struct {
 		method string

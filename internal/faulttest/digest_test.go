@@ -24,18 +24,18 @@ var crashes = []struct {
 	damage func(server, *Ack) error
 }{
 	{"the state of the last request", func(server, *Ack) error { return nil }},
-	{"no state", func(s server, p *Ack) error {
-		return s.changeDigest(p, func(d *recordedDigest) { d.Offset, d.State = 0, nil })
+	{"no state", func(s server, ack *Ack) error {
+		return s.changeDigest(ack, func(d *recordedDigest) { d.Offset, d.State = 0, nil })
 	}},
-	{"a state of more bytes than are stored", func(s server, p *Ack) error {
-		p.Offset /= 2
-		stored := Source{p.Content[0].Seed, p.Offset} // the client may send other bytes behind it
-		p.Content = Content{stored, {Seed: stored.Seed + 1, Length: p.Content.Length() - p.Offset}}
-		return os.Truncate(filepath.Join(s.dir, path.Base(p.Path)), p.Offset)
+	{"a state of more bytes than are stored", func(s server, ack *Ack) error {
+		ack.Offset /= 2
+		stored := Source{ack.Content[0].Seed, ack.Offset} // the client may send other bytes behind it
+		ack.Content = Content{stored, {Seed: stored.Seed + 1, Length: ack.Content.Length() - ack.Offset}}
+		return os.Truncate(filepath.Join(s.dir, path.Base(ack.Path)), ack.Offset)
 	}},
-	{"no digest of a full upload", func(s server, p *Ack) error {
-		p.Offset = p.Content.Length()
-		return os.WriteFile(filepath.Join(s.dir, path.Base(p.Path)), p.Content.Bytes(0, p.Offset), 0o600)
+	{"no digest of a full upload", func(s server, ack *Ack) error {
+		ack.Offset = ack.Content.Length()
+		return os.WriteFile(filepath.Join(s.dir, path.Base(ack.Path)), ack.Content.Bytes(0, ack.Offset), 0o600)
 	}},
 }
 
@@ -60,8 +60,8 @@ func TestDigestSurvivesKills(t *testing.T) {
 func TestLostDigestIsSeen(t *testing.T) {
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: t.TempDir(), Flags: []string{"-digest", "sha256"}}
-	err := crashAndComplete(t, launch, func(s server, p *Ack) error {
-		return s.changeDigest(p, func(d *recordedDigest) { d.State[10] ^= 1 }) // a byte of the hash
+	err := crashAndComplete(t, launch, func(s server, ack *Ack) error {
+		return s.changeDigest(ack, func(d *recordedDigest) { d.State[10] ^= 1 }) // a byte of the hash
 	})
 	if !errors.Is(err, errDigest) {
 		t.Errorf("the check says: %v", err)
@@ -71,14 +71,14 @@ func TestLostDigestIsSeen(t *testing.T) {
 // crashAndComplete kills a daemon in the middle of a PATCH, damages its files, and checks the
 // digest of the resumed upload.
 func crashAndComplete(t *testing.T, launch Launch, damage func(server, *Ack) error) error {
-	p := killAfterState(t, launch)
-	if err := damage(server{dir: launch.Dir}, p); err != nil {
+	ack := killAfterState(t, launch)
+	if err := damage(server{dir: launch.Dir}, ack); err != nil {
 		return err
 	}
-	killAfterHead(t, launch, p)
+	killAfterHead(t, launch, ack)
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	return checkWithDigest(daemon.Client(), p)
+	return checkWithDigest(daemon.Client(), ack)
 }
 
 // checkWithDigest checks the upload and its digest.
@@ -94,27 +94,27 @@ func killAfterState(t *testing.T, launch Launch) *Ack {
 	t.Helper()
 	daemon := Start(t, launch)
 	defer daemon.Kill()
-	p, err := server{daemon.Client(), launch.Dir}.patchBeyondState(rand.Uint64())
+	ack, err := server{daemon.Client(), launch.Dir}.patchBeyondState(rand.Uint64())
 	daemon.Kill()
 	if err == nil {
-		err = server{dir: launch.Dir}.changeDigest(p, func(d *recordedDigest) {
-			if d.Offset != p.Offset || len(d.State) == 0 {
-				t.Errorf("the state in the record is of %d bytes, not %d: this proves nothing", d.Offset, p.Offset)
+		err = server{dir: launch.Dir}.changeDigest(ack, func(d *recordedDigest) {
+			if d.Offset != ack.Offset || len(d.State) == 0 {
+				t.Errorf("the state in the record is of %d bytes, not %d: this proves nothing", d.Offset, ack.Offset)
 			}
 		})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return ack
 }
 
 // patchBeyondState makes an upload whose record has a state of the digest, and stores bytes
 // that the state does not cover.
 func (s server) patchBeyondState(seed uint64) (*Ack, error) {
-	p, err := create(s.Client, someContent(seed))
+	ack, err := create(s.Client, someContent(seed))
 	if err == nil {
-		err = patch(s.Client, p, 1<<20+3)
+		err = patch(s.Client, ack, 1<<20+3)
 	}
 	if err == nil {
 		err = SyncDisk(s.dir) // no power cut loses this
@@ -122,14 +122,14 @@ func (s server) patchBeyondState(seed uint64) (*Ack, error) {
 	if err != nil {
 		return nil, err
 	}
-	running, err := s.OpenPatch(p.Path, p.Offset, wire.Unknown)
+	running, err := s.OpenPatch(ack.Path, ack.Offset, wire.Unknown)
 	if err == nil {
-		_, err = running.Write(p.Content.Bytes(p.Offset, 1<<20))
+		_, err = running.Write(ack.Content.Bytes(ack.Offset, 1<<20))
 	}
 	if err != nil {
 		return nil, err
 	}
-	return p, awaitSize(filepath.Join(s.dir, path.Base(p.Path)), p.Offset+1<<20)
+	return ack, awaitSize(filepath.Join(s.dir, path.Base(ack.Path)), ack.Offset+1<<20)
 }
 
 // killAfterHead kills a daemon while it brings the digest up to date after a HEAD.
@@ -190,12 +190,12 @@ func TestDigestSurvivesPowerCuts(t *testing.T) {
 				t.Parallel()
 				launch := Launch{Binary: builder.Binary(t, ""), Flags: []string{"-digest", "sha256", "-durability", level}}
 				run := func(s server) (func(server) error, error) {
-					p, err := s.patchBeyondState(1)
+					ack, err := s.patchBeyondState(1)
 					return func(s server) error {
-						if err := guarantee.Check(s.Client, []*Ack{p}); err != nil {
+						if err := guarantee.Check(s.Client, []*Ack{ack}); err != nil {
 							return err
 						}
-						return awaitDigest(s.Client, p.Path, p.Content)
+						return awaitDigest(s.Client, ack.Path, ack.Content)
 					}, err
 				}
 				if err := powerCut(t, launch, run, 0, c.cut); err != nil {

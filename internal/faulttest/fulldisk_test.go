@@ -42,26 +42,26 @@ func testFullDisk(t *testing.T, disk *Disk, level string) {
 		t.Fatal(err)
 	}
 
-	check(t, checkCreationRefused(c, launch.Dir, 0, wantNoSpace)) // there is no space for a record
-	check(t, checkCreationRefused(c, launch.Dir, 1, wantNoSpace))
-	check(t, checkCreationRefused(c, launch.Dir, 1<<40, wantTooLarge))
-	check(t, checkPartStored(c, launch.Dir, incomplete))
-	check(t, download(c, complete))
+	wantNoError(t, checkCreationRefused(c, launch.Dir, 0, wantNoSpace)) // there is no space for a record
+	wantNoError(t, checkCreationRefused(c, launch.Dir, 1, wantNoSpace))
+	wantNoError(t, checkCreationRefused(c, launch.Dir, 1<<40, wantTooLarge))
+	wantNoError(t, checkPartStored(c, launch.Dir, incomplete))
+	wantNoError(t, download(c, complete))
 	daemon.Kill()
 	daemon = Start(t, launch)
 	c = daemon.Client()
-	check(t, checkPartStored(c, launch.Dir, incomplete))
-	check(t, download(c, complete))
-	check(t, terminate(c, deleted))
+	wantNoError(t, checkPartStored(c, launch.Dir, incomplete))
+	wantNoError(t, download(c, complete))
+	wantNoError(t, terminate(c, deleted))
 
-	check(t, free())
-	check(t, checkCreationRefused(c, launch.Dir, smallDisk*2, wantTooLarge))
-	check(t, EveryAck.Check(c, []*Ack{complete, incomplete, deleted}))
-	check(t, daemon.Stop())
+	wantNoError(t, free())
+	wantNoError(t, checkCreationRefused(c, launch.Dir, smallDisk*2, wantTooLarge))
+	wantNoError(t, EveryAck.Check(c, []*Ack{complete, incomplete, deleted}))
+	wantNoError(t, daemon.Stop())
 }
 
-// check reports an error.
-func check(t *testing.T, err error) {
+// wantNoError fails the test if err is not nil.
+func wantNoError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Error(err)
@@ -71,19 +71,19 @@ func check(t *testing.T, err error) {
 // mustUpload makes an upload and sends its first n bytes.
 func mustUpload(t *testing.T, c *tusclient.Client, seed uint64, length, n int64) *Ack {
 	t.Helper()
-	p, err := create(c, Content{{Seed: seed, Length: length}})
+	ack, err := create(c, Content{{Seed: seed, Length: length}})
 	if err == nil {
-		err = patch(c, p, n)
+		err = patch(c, ack, n)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return ack
 }
 
 // checkCreationRefused sends a POST, checks the answer with want, and that no file is left.
 func checkCreationRefused(c *tusclient.Client, dir string, length int64, want func(tusclient.Answer) error) error {
-	before, err := names(dir)
+	before, err := listFiles(dir)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func checkCreationRefused(c *tusclient.Client, dir string, length int64, want fu
 	if err := want(answer); err != nil {
 		return fmt.Errorf("POST of %d bytes: %w", length, err)
 	}
-	after, err := names(dir)
+	after, err := listFiles(dir)
 	if err == nil && fmt.Sprint(before) != fmt.Sprint(after) {
 		return fmt.Errorf("a refused POST has left files: %v, before %v", after, before)
 	}
@@ -151,8 +151,8 @@ func terminate(c *tusclient.Client, ack *Ack) error {
 	return answer.Want("DELETE", http.StatusNoContent)
 }
 
-// names lists everything below a directory.
-func names(dir string) (names []string, err error) {
+// listFiles lists everything below a directory.
+func listFiles(dir string) (names []string, err error) {
 	err = filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
 		names = append(names, name)
 		return err

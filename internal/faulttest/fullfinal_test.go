@@ -45,51 +45,51 @@ func testFinalsOnAFullDisk(t *testing.T, disk *Disk) {
 	open := mustPartial(t, c, 2, partialSize-1)
 
 	filler := filepath.Join(disk.Dir, "filler")
-	check(t, fillDisk(disk, filler, 6*partialSize+minFree-1<<20))
-	before, err := names(dir)
-	check(t, err)
+	wantNoError(t, fillDisk(disk, filler, 6*partialSize+minFree-1<<20))
+	before, err := listFiles(dir)
+	wantNoError(t, err)
 	answer, err := c.Concat(slices.Repeat([]string{partial.Path}, 6)...)
-	check(t, errors.Join(err, wantNoSpace(answer)))
+	wantNoError(t, errors.Join(err, wantNoSpace(answer)))
 	answer, err = c.Concat(slices.Repeat([]string{partial.Path}, 12)...)
-	check(t, errors.Join(err, wantTooLarge(answer)))
-	if after, err := names(dir); err != nil || !slices.Equal(before, after) {
+	wantNoError(t, errors.Join(err, wantTooLarge(answer)))
+	if after, err := listFiles(dir); err != nil || !slices.Equal(before, after) {
 		t.Errorf("a refused final has left files: %v, before %v, %v", after, before, err)
 	}
-	check(t, checkMinFree(disk))
-	check(t, os.Remove(filler))
+	wantNoError(t, checkMinFree(disk))
+	wantNoError(t, os.Remove(filler))
 
 	// There is space for this final when it is created, but not when it can be built.
 	pending, err := c.Concat(partial.Path, open.Path, partial.Path)
-	check(t, errors.Join(err, pending.Want("POST of a final that waits", http.StatusCreated)))
-	check(t, fillDisk(disk, filler, 3*partialSize+minFree-1<<20))
-	check(t, patch(c, open, 1))
+	wantNoError(t, errors.Join(err, pending.Want("POST of a final that waits", http.StatusCreated)))
+	wantNoError(t, fillDisk(disk, filler, 3*partialSize+minFree-1<<20))
+	wantNoError(t, patch(c, open, 1))
 	final := filepath.Join(dir, filepath.Base(pending.Path()))
-	check(t, checkNotBuilt(daemon, disk, final))
+	wantNoError(t, checkNotBuilt(daemon, disk, final))
 	daemon.Kill()
 	daemon = Start(t, launch)
 	c = daemon.Client()
-	check(t, checkNotBuilt(daemon, disk, final))
+	wantNoError(t, checkNotBuilt(daemon, disk, final))
 
-	check(t, os.Remove(filler))
+	wantNoError(t, os.Remove(filler))
 	head, err := headUntilAnswered(c, pending.Path())
-	check(t, errors.Join(err, head.Want("HEAD when there is space", http.StatusOK)))
+	wantNoError(t, errors.Join(err, head.Want("HEAD when there is space", http.StatusOK)))
 	if head.Offset() != 3*partialSize {
 		t.Errorf("the final has %d bytes", head.Offset())
 	}
-	check(t, daemon.Stop())
+	wantNoError(t, daemon.Stop())
 }
 
 // mustPartial makes a partial of partialSize bytes and sends n of them.
 func mustPartial(t *testing.T, c *tusclient.Client, seed uint64, n int64) *Ack {
 	t.Helper()
-	p, err := create(c, Content{{Seed: seed, Length: partialSize}}, "Upload-Concat: partial")
+	ack, err := create(c, Content{{Seed: seed, Length: partialSize}}, "Upload-Concat: partial")
 	if err == nil {
-		err = patch(c, p, n)
+		err = patch(c, ack, n)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return ack
 }
 
 func freeOn(disk *Disk) (int64, error) {

@@ -41,29 +41,29 @@ func TestHalfOpenClientIsReplaced(t *testing.T) {
 // preemptVanished opens a PATCH that does not continue, and measures how long another client
 // needs for HEAD and PATCH.
 func preemptVanished(c *tusclient.Client, dir string, seed uint64) (took time.Duration, err error) {
-	p, err := create(c, someContent(seed))
+	ack, err := create(c, someContent(seed))
 	if err != nil {
 		return 0, err
 	}
-	vanished, err := sendHalf(c, p)
+	vanished, err := sendHalf(c, ack)
 	if err != nil {
 		return 0, err
 	}
 	defer vanished.Abort()
-	if err := awaitFirstByte(filepath.Join(dir, path.Base(p.Path))); err != nil {
+	if err := awaitFirstByte(filepath.Join(dir, path.Base(ack.Path))); err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	head, err := c.Head(p.Path)
+	head, err := c.Head(ack.Path)
 	if err != nil {
 		return 0, err
 	}
-	p.NoteOffset(head)
-	if err := patch(c, p, 1000); err != nil {
+	ack.NoteOffset(head)
+	if err := patch(c, ack, 1000); err != nil {
 		return 0, fmt.Errorf("after %v: %w", head, err)
 	}
 	took = time.Since(start)
-	return took, EveryAck.Check(c, []*Ack{p})
+	return took, EveryAck.Check(c, []*Ack{ack})
 }
 
 // awaitFirstByte waits until the server has begun to store a PATCH. Before that, the server
@@ -102,7 +102,7 @@ func TestFiftyClientsOfOneUpload(t *testing.T) {
 
 // uploadTogether lets clients complete one upload, and measures the time.
 func uploadTogether(c *tusclient.Client, content Content) (took time.Duration, err error) {
-	p, err := create(c, content)
+	ack, err := create(c, content)
 	if err != nil {
 		return 0, err
 	}
@@ -111,13 +111,13 @@ func uploadTogether(c *tusclient.Client, content Content) (took time.Duration, e
 	done := make(chan error, clients)
 	start := time.Now()
 	for range clients {
-		go func() { done <- uploadRest(c, p.Path, body) }()
+		go func() { done <- uploadRest(c, ack.Path, body) }()
 	}
 	for range clients {
 		err = errors.Join(err, <-done)
 	}
 	took = time.Since(start)
-	return took, errors.Join(err, download(c, p))
+	return took, errors.Join(err, download(c, ack))
 }
 
 // uploadRest is one client. It retries when another one preempts it.

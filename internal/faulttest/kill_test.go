@@ -133,22 +133,22 @@ func killDuring(daemon *Daemon, load *Load, after time.Duration) ([]*Ack, error)
 // deleteHalf terminates half of the uploads, so that the directory stays small, and returns
 // the acknowledgements to check once more.
 func deleteHalf(c *tusclient.Client, acks []*Ack, random *rand.Rand) (left []*Ack, err error) {
-	for _, p := range acks {
-		if p.Deleting { // was checked after it was terminated
+	for _, ack := range acks {
+		if ack.Deleting { // was checked after it was terminated
 			continue
 		}
-		left = append(left, p)
+		left = append(left, ack)
 		if random.IntN(2) == 0 {
 			continue
 		}
-		answer, err := c.Delete(p.Path)
+		answer, err := c.Delete(ack.Path)
 		if err != nil {
 			return nil, err
 		}
-		if err := answer.Want("DELETE "+p.Path, http.StatusNoContent); err != nil {
+		if err := answer.Want("DELETE "+ack.Path, http.StatusNoContent); err != nil {
 			return nil, err
 		}
-		p.Deleting, p.Deleted = true, true
+		ack.Deleting, ack.Deleted = true, true
 	}
 	return left, nil
 }

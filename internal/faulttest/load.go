@@ -73,12 +73,12 @@ func (l *Load) work(n uint64) error {
 
 // acknowledged notes an upload that the server has acknowledged.
 func (w *worker) acknowledged(created tusclient.Answer, content Content) *Ack {
-	p := &Ack{Path: created.Path(), Content: content}
-	w.noteOffset(p, created)
+	ack := &Ack{Path: created.Path(), Content: content}
+	w.noteOffset(ack, created)
 	w.load.mu.Lock()
 	defer w.load.mu.Unlock()
-	w.load.acks = append(w.load.acks, p)
-	return p
+	w.load.acks = append(w.load.acks, ack)
+	return ack
 }
 
 // noteOffset notes the offset of an answer.
@@ -108,8 +108,8 @@ func (w *worker) uploadNew(content Content, header ...string) (*Ack, error) {
 	if err := checkAnswered(created, err, "POST", http.StatusCreated); err != nil {
 		return nil, err
 	}
-	p := w.acknowledged(created, content)
-	return p, w.fill(p, content.Length())
+	ack := w.acknowledged(created, content)
+	return ack, w.fill(ack, content.Length())
 }
 
 // fill uploads until the offset is end, in chunks of any size.
@@ -186,37 +186,37 @@ func (w *worker) concatenate() error {
 	var final Content
 	var paths []string
 	for range 1 + w.rand.IntN(3) {
-		p, err := w.uploadNew(w.content(), "Upload-Concat: partial")
+		ack, err := w.uploadNew(w.content(), "Upload-Concat: partial")
 		if err != nil {
 			return err
 		}
-		final = append(final, p.Content...)
-		paths = append(paths, p.Path)
+		final = append(final, ack.Content...)
+		paths = append(paths, ack.Path)
 	}
 	created, err := w.Concat(paths...)
 	if err := checkAnswered(created, err, "POST of a final", http.StatusCreated); err != nil {
 		return err
 	}
-	p := w.acknowledged(created, final)
-	head, err := headUntilAnswered(w.Client, p.Path)
+	ack := w.acknowledged(created, final)
+	head, err := headUntilAnswered(w.Client, ack.Path)
 	if err := checkAnswered(head, err, "HEAD of a final", http.StatusOK); err != nil {
 		return err
 	}
-	w.noteOffset(p, head)
+	w.noteOffset(ack, head)
 	return nil
 }
 
 func (w *worker) terminate() error {
-	p, err := w.uploadNew(w.content())
+	ack, err := w.uploadNew(w.content())
 	if err != nil {
 		return err
 	}
-	p.Deleting = true
-	answer, err := w.Delete(p.Path)
+	ack.Deleting = true
+	answer, err := w.Delete(ack.Path)
 	if err := checkAnswered(answer, err, "DELETE", http.StatusNoContent); err != nil {
 		return err
 	}
-	p.Deleted = true
+	ack.Deleted = true
 	return nil
 }
 

@@ -46,23 +46,23 @@ func (d *Daemon) stop(t *testing.T) {
 
 // uploadAndDelete makes an upload in two PATCHes, downloads it and terminates it.
 func uploadAndDelete(c *tusclient.Client) error {
-	p, err := create(c, Content{{Seed: 7, Length: 2000}})
+	ack, err := create(c, Content{{Seed: 7, Length: 2000}})
 	if err != nil {
 		return err
 	}
-	for p.Offset < 2000 {
-		if err := patch(c, p, 1000); err != nil {
+	for ack.Offset < 2000 {
+		if err := patch(c, ack, 1000); err != nil {
 			return err
 		}
-		head, err := c.Head(p.Path)
+		head, err := c.Head(ack.Path)
 		if err := errors.Join(err, head.Want("HEAD", http.StatusOK)); err != nil {
 			return err
 		}
-		if head.Offset() != p.Offset {
-			return fmt.Errorf("HEAD: %v, want offset %d", head, p.Offset)
+		if head.Offset() != ack.Offset {
+			return fmt.Errorf("HEAD: %v, want offset %d", head, ack.Offset)
 		}
 	}
-	return errors.Join(download(c, p), terminate(c, p))
+	return errors.Join(download(c, ack), terminate(c, ack))
 }
 
 // TestStoppedDaemonBlocksOnlyItsUpload stops one of two daemons with the same directory in

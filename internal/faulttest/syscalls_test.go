@@ -143,20 +143,20 @@ func (s *retryingClient) upload(content Content, header ...string) (*Ack, error)
 	if err != nil || created == nil {
 		return nil, err
 	}
-	p := &Ack{Path: created.Path(), Content: content}
-	s.acks = append(s.acks, p)
+	ack := &Ack{Path: created.Path(), Content: content}
+	s.acks = append(s.acks, ack)
 	for range maxAttempts {
-		if err := s.patch(p, p.Offset+(content.Length()-p.Offset+1)/2); err != nil {
+		if err := s.patch(ack, ack.Offset+(content.Length()-ack.Offset+1)/2); err != nil {
 			return nil, err
 		}
-		if err := s.noteHead(p); err != nil {
+		if err := s.noteHead(ack); err != nil {
 			return nil, err
 		}
-		if err := s.patch(p, content.Length()); err != nil || p.Complete() {
-			return p, err
+		if err := s.patch(ack, content.Length()); err != nil || ack.Complete() {
+			return ack, err
 		}
 	}
-	return p, nil
+	return ack, nil
 }
 
 // create repeats a POST. It returns nil if the server has only transient errors.
@@ -212,11 +212,11 @@ func (s *retryingClient) noteHead(ack *Ack) error {
 func (s *retryingClient) concatenate(partials ...*Ack) error {
 	var content Content
 	var paths []string
-	for _, p := range partials {
-		if p == nil || !p.Complete() {
+	for _, ack := range partials {
+		if ack == nil || !ack.Complete() {
 			return nil // the server had only transient errors
 		}
-		content, paths = append(content, p.Content...), append(paths, p.Path)
+		content, paths = append(content, ack.Content...), append(paths, ack.Path)
 	}
 	created, err := s.create(func() (tusclient.Answer, error) { return s.Concat(paths...) })
 	if err != nil || created == nil {

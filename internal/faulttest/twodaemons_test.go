@@ -32,22 +32,22 @@ func startPair(t *testing.T, ownPIDs bool) pair {
 // stallPatch opens a PATCH to daemon a, sends some bytes and waits until they are stored.
 func (d pair) stallPatch(seed uint64, sent int64) (*Ack, *tusclient.OpenRequest, error) {
 	c := d.a.Client()
-	p, err := create(c, Content{{Seed: seed, Length: sent + 1000}})
+	ack, err := create(c, Content{{Seed: seed, Length: sent + 1000}})
 	if err != nil {
 		return nil, nil, err
 	}
-	running, err := c.OpenPatch(p.Path, 0, wire.Unknown)
+	running, err := c.OpenPatch(ack.Path, 0, wire.Unknown)
 	if err != nil {
 		return nil, nil, err
 	}
 	const step = 1 << 20
 	for at := int64(0); at < sent && err == nil; at += step {
-		_, err = running.Write(p.Content.Bytes(at, min(step, sent-at)))
+		_, err = running.Write(ack.Content.Bytes(at, min(step, sent-at)))
 	}
 	if err == nil {
-		err = awaitSize(filepath.Join(d.dir, path.Base(p.Path)), sent)
+		err = awaitSize(filepath.Join(d.dir, path.Base(ack.Path)), sent)
 	}
-	return p, running, err
+	return ack, running, err
 }
 
 // headOfB sends a HEAD to daemon b, checks the offset, and returns how long it took.
@@ -96,12 +96,12 @@ func TestHandOverBetweenContainers(t *testing.T) {
 // handOver measures the HEAD, checks the answer to the PATCH, and completes the upload with
 // both daemons.
 func (d pair) handOver(seed uint64, sent int64) (time.Duration, error) {
-	p, running, err := d.stallPatch(seed, sent)
+	ack, running, err := d.stallPatch(seed, sent)
 	if err != nil {
 		return 0, err
 	}
 	defer running.Abort()
-	took, err := d.headOfB(p, sent)
+	took, err := d.headOfB(ack, sent)
 	if err != nil {
 		return 0, err
 	}
@@ -109,13 +109,13 @@ func (d pair) handOver(seed uint64, sent int64) (time.Duration, error) {
 	if err != nil || !interrupted.Transient() {
 		return 0, fmt.Errorf("the preempted PATCH: %v (%v), want a transient error", interrupted, err)
 	}
-	p.Offset = sent
+	ack.Offset = sent
 	for _, daemon := range []*Daemon{d.b, d.a} {
-		if err := patch(daemon.Client(), p, 500); err != nil {
+		if err := patch(daemon.Client(), ack, 500); err != nil {
 			return 0, err
 		}
 	}
-	return took, EveryAck.Check(d.b.Client(), []*Ack{p})
+	return took, EveryAck.Check(d.b.Client(), []*Ack{ack})
 }
 
 // TestHandOverAfterMuchData does the same after a GiB of data, or a quarter of it in a short
@@ -127,16 +127,16 @@ func TestHandOverAfterMuchData(t *testing.T) {
 		size = 1 << 30
 	}
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) {
-		p, running, err := d.stallPatch(seed, size)
+		ack, running, err := d.stallPatch(seed, size)
 		if err != nil {
 			return 0, err
 		}
 		defer running.Abort()
-		took, err := d.headOfB(p, size)
+		took, err := d.headOfB(ack, size)
 		if err != nil {
 			return 0, err
 		}
-		return took, terminate(d.b.Client(), p)
+		return took, terminate(d.b.Client(), ack)
 	})
 }
 
@@ -145,18 +145,18 @@ func TestHandOverAfterMuchData(t *testing.T) {
 func TestKilledDaemonLeavesNoLock(t *testing.T) {
 	fastest(t, handOverLimit, func(seed uint64) (time.Duration, error) {
 		d := startPair(t, false)
-		p, running, err := d.stallPatch(seed, 5000)
+		ack, running, err := d.stallPatch(seed, 5000)
 		if err != nil {
 			return 0, err
 		}
 		defer running.Abort()
 		d.a.Kill()
-		took, err := d.headOfB(p, 5000)
+		took, err := d.headOfB(ack, 5000)
 		if err != nil {
 			return 0, err
 		}
-		p.Offset = 5000
-		return took, EveryAck.Check(d.b.Client(), []*Ack{p})
+		ack.Offset = 5000
+		return took, EveryAck.Check(d.b.Client(), []*Ack{ack})
 	})
 }
 
@@ -166,7 +166,7 @@ func TestClientsOfTwoDaemons(t *testing.T) {
 	d := startPair(t, false)
 	a, b := d.a.Client(), d.b.Client()
 	content := Content{{Seed: 1, Length: 1 << 20}}
-	p, err := create(a, content)
+	ack, err := create(a, content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestClientsOfTwoDaemons(t *testing.T) {
 	body := content.Bytes(0, content.Length())
 	done := make(chan error, clients)
 	for i := range clients {
-		go func() { done <- uploadRest([]*tusclient.Client{a, b}[i%2], p.Path, body) }()
+		go func() { done <- uploadRest([]*tusclient.Client{a, b}[i%2], ack.Path, body) }()
 	}
 	for range clients {
 		if err := <-done; err != nil {
@@ -182,7 +182,7 @@ func TestClientsOfTwoDaemons(t *testing.T) {
 		}
 	}
 	for _, c := range []*tusclient.Client{a, b} {
-		if err := download(c, p); err != nil {
+		if err := download(c, ack); err != nil {
 			t.Error(err)
 		}
 	}
