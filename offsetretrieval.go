@@ -10,7 +10,7 @@ import (
 // lock without preempting. Most of the newer requests are as short as this one.
 const preemptedTimeout = time.Second
 
-// status returns the state of an upload to a client that wants to resume it. It
+// status returns the offset and state of an upload to a client that wants to resume it. It
 // interrupts a running request on the upload, so that the returned offset is the one
 // for the next request.
 //

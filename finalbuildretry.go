@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The queue of builders: how many work at the same time, and when a build is retried.
+// Builders: how many work at the same time, and when a build is retried.
 
 // Limits and delays of builders.
 const (
