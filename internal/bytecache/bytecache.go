@@ -1,5 +1,5 @@
-// Package bytecache keeps values up to a number of bytes, not of values: clients choose
-// how large the values are.
+// Package bytecache has a cache that is bounded in bytes, not in values: clients choose the
+// sizes of the values.
 package bytecache
 
 import (
@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// Cache keeps values by key. When they exceed the budget, the oldest are evicted; a
-// value that was got since it was put is evicted one round later. Pinned values are
-// never evicted, but count.
+// Cache has values by key. When they exceed the budget, the oldest are evicted. A value that
+// Get has returned since it was put is evicted one round later. Pinned values are never
+// evicted, but count in the budget.
 //
 // A Cache has no lock: its users read and put in one step, under a lock of their own.
 // Get, Len, Bytes and All may run concurrently.
@@ -55,7 +55,7 @@ func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 }
 
 // Put sets the value of key and makes it the newest one. A value that is not pinned and
-// larger than an eighth of the budget is not kept; then key has no value.
+// larger than an eighth of the budget is not stored; then key has no value.
 func (c *Cache[K, V]) Put(key K, value V) {
 	size := c.sizeOf(key, value)
 	if int64(size) > c.budget/8 && !c.isPinned(value) {
@@ -102,7 +102,7 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// sizeOf returns what a value uses of the budget: its own bytes, a slot and an entry of
+// sizeOf returns the bytes of a value in the budget: its own bytes, a slot and an entry of
 // the index. Both tables grow ahead of their content.
 func (c *Cache[K, V]) sizeOf(key K, value V) int {
 	table := unsafe.Sizeof(slot[K, V]{}) + unsafe.Sizeof(key) + unsafe.Sizeof(int32(0))

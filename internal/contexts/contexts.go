@@ -1,6 +1,5 @@
-// Package contexts has contexts that cost next to nothing until Done is called. Most
-// uploads are small: their stores only check whether they may still write, and end
-// before a channel and a goroutine would pay off.
+// Package contexts has contexts without a channel and a goroutine until Done is called. Most
+// uploads are small: their stores only call Err, and end soon.
 package contexts
 
 import (

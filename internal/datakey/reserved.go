@@ -2,8 +2,8 @@ package datakey
 
 import "strings"
 
-// ReservedSuffixes end the names of the files and objects that stores and lockers
-// keep beside the data. No segment of an id ends with one.
+// ReservedSuffixes are the suffixes of the files and objects that stores and lockers create
+// beside the data. No segment of an id ends with one.
 var ReservedSuffixes = []string{".info", ".lock", ".stop", ".part", ".undo"}
 
 // Reserved reports whether a segment belongs to a store or a locker. No segment
@@ -24,7 +24,7 @@ func Reserved(segment string) bool {
 // the record of x.
 func ReservedAnyCase(segment string) bool { return Reserved(strings.ToLower(segment)) }
 
-// isDevice reports whether a name means a device on Windows. What follows the
+// isDevice reports whether a name means a device on Windows. The text after the
 // first dot makes no difference.
 func isDevice(name string) bool {
 	base, _, _ := strings.Cut(name, ".")

@@ -80,8 +80,8 @@ func (d *Request) BeforeRead(now time.Time) error {
 	return nil
 }
 
-// AfterRead is called when a read has ended the body: the client sends nothing
-// more, and the server may take its time.
+// AfterRead is called when a read has ended the body: the client sends nothing more, so
+// there is no read deadline.
 func (d *Request) AfterRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -100,7 +100,7 @@ func (d *Request) Poisoned() bool {
 }
 
 // BeforeWrite sets or extends the write deadline. While there is nothing to
-// write there is none: the server may work as long as it has to.
+// write there is none: the time of the server's own work is not limited.
 func (d *Request) BeforeWrite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 // writeAt reports success and writes later. The tests that kill the server
-// must fail on one built so, or they prove nothing.
+// must fail with this build.
 func (f File) writeAt(p []byte, off int64) (int, error) {
 	late := bytes.Clone(p)
 	time.AfterFunc(300*time.Millisecond, func() {

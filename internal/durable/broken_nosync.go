@@ -3,5 +3,5 @@
 package durable
 
 // syncs is false: nothing is ever made durable. The tests that cut the power
-// must fail on a server built so, or they prove nothing.
+// must fail with this build.
 const syncs = false

@@ -7,10 +7,9 @@ import (
 	"runtime"
 )
 
-// OpenLockFile opens a file of root that serves only for locks, and makes it if it is
-// missing, with the permissions perm before the umask. It takes the right to read from
-// users who cannot write to the file: they have no use for it, and their locks could
-// block the others.
+// OpenLockFile opens a file of root that is used only for locks, and creates it if it is
+// missing, with the permissions perm before the umask. It removes the read permission of
+// users who cannot write to the file: their locks could block the others.
 func OpenLockFile(root *os.Root, name string, perm os.FileMode) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, withoutReaders(perm))
 	if err != nil {
@@ -40,7 +39,7 @@ func keepFromReaders(f *os.File, name string) error {
 	}
 	err = f.Chmod(withoutReaders(info.Mode().Perm()))
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
-		return nil // it is another user's, or on a file system without permissions
+		return nil // the file belongs to another user, or the file system has no permissions
 	}
 	return err
 }

@@ -51,9 +51,9 @@ func isEntry(name string) bool {
 	return name != "" && name != ".." && !strings.Contains(name, "/")
 }
 
-// open opens name, the last part of which must not be a link. An entry of the
-// top cannot lead out of the tree; for what lies deeper the kernel watches
-// that links on the way do not, or os.Root if the kernel cannot.
+// open opens name, whose last part must not be a link. An entry of the top directory
+// cannot lead out of the tree. For deeper names openat2 ensures that links on the path do
+// not, or os.Root if openat2 is not available.
 func (t *Tree) open(name string, flag int, perm os.FileMode) (d descriptor, err error) {
 	flag |= unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_LARGEFILE
 	err = t.top.call("openat", name, func(dir int) (err error) {

@@ -1,6 +1,6 @@
-// Package durable changes files so that it is known what survives a crash: creation,
-// positional writes, replacement and removal inside one confined directory tree, and
-// syncs that concurrent callers share.
+// Package durable changes files with a defined state after a crash: creation, positional
+// writes, replacement and removal inside one confined directory tree, and syncs that
+// concurrent callers share.
 //
 // Every operation that changes the tree or makes it durable calls a Hook, so that a
 // test can let the first, second, third ... of them fail.
@@ -84,7 +84,7 @@ func NewTree(root *os.Root, hook Hook) (*Tree, error) {
 // Close closes the root. Open files stay usable.
 func (t *Tree) Close() error { return errors.Join(t.top.close(), t.root.Close()) }
 
-// before asks the hook whether an operation may happen.
+// before calls the hook before an operation.
 func (t *Tree) before(op Op, name string) error {
 	if t.hook == nil {
 		return nil
@@ -92,7 +92,7 @@ func (t *Tree) before(op Op, name string) error {
 	return t.hook(op, name, false)
 }
 
-// after asks the hook whether an operation that ended with err is to succeed.
+// after calls the hook after an operation that ended with err.
 func (t *Tree) after(op Op, name string, err error) error {
 	if t.hook == nil || err != nil {
 		return err

@@ -1,6 +1,6 @@
 // Package guard bounds the cost of requests for a server's own pages:
-// how many of them are answered at the same time, how long a client may take
-// for its part, how long a shutdown waits for them. It knows nothing of uploads.
+// the number of concurrent requests, the time for a client to send and to read, and the
+// time that a shutdown waits for them. It knows nothing of uploads.
 package guard
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Guard makes handlers with bounds. Make one with New.
+// Guard returns handlers with bounds. New creates one.
 type Guard struct {
 	idle time.Duration
 

@@ -1,4 +1,4 @@
-// Package loglimit bounds what a client can put into a line of the log.
+// Package loglimit bounds the texts of a client in a line of the log.
 package loglimit
 
 import (
@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of a text in a line, in bytes. Errors of ours may carry a stack.
+// Limits of a text in a line, in bytes. Errors of this program may contain a stack.
 const (
 	Text      = 2 << 10
 	ErrorText = 16 << 10

@@ -12,8 +12,8 @@ import (
 // parts.
 const maxDocument = 8 << 20
 
-// receive reads the body of a call, whatever its outcome: so the client has
-// always sent all of it, and does not race with the answer.
+// receive reads the whole body of a call for any outcome, so that the client has sent all
+// of it before the answer.
 func (s *Server) receive(req *request) (content, error) {
 	if req.Size < 0 {
 		return content{}, fail(http.StatusLengthRequired, "MissingContentLength", "Content-Length is missing")

@@ -29,7 +29,7 @@ func newContent(data []byte) content {
 	return content{size: int64(len(data)), digest: digest[:], extents: []extent{{int64(len(data)), data}}}
 }
 
-// castagnoli is computed by instructions of its own on most machines.
+// castagnoli has its own instruction on most processors.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // discard reads size bytes and keeps only their length and a cheap checksum.

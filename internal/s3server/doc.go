@@ -3,11 +3,10 @@
 // path-style URLs, XML, multipart uploads, copies of ranges, conditions,
 // presigned URLs.
 //
-// It is as strict as services are about the usual mistakes of uploaders
-// (minimum size and order of parts, their ETags, limits of number, size and
-// metadata), and Quirks make it differ as services do. A test can make any call
-// fail in the ways that calls fail (Outcome), count calls and bytes, and inspect
-// the stored objects without calls.
+// Like real services it refuses the usual mistakes of uploaders (minimum size and order of
+// parts, their ETags, limits of number, size and metadata). Quirks make it behave like one
+// of several services. A test can make any call fail in the ways of real calls (Outcome),
+// count calls and bytes, and inspect the stored objects without calls.
 //
 // It checks no signatures, only the access key and the time. Bodies that are
 // signed in chunks, versions, access lists and policies are not served: they

@@ -9,9 +9,9 @@ import (
 
 // errClientGone means that a client has disconnected before the end of its
 // body.
-var errClientGone = errors.New("s3server: the client has gone")
+var errClientGone = errors.New("s3server: the client has disconnected")
 
-// serviceError is an error that is answered.
+// serviceError is an error in the answer of the service.
 type serviceError struct {
 	XMLName  xml.Name `xml:"Error"`
 	Status   int      `xml:"-"`
@@ -46,7 +46,7 @@ func preconditionFailed() error {
 }
 
 // errorAnswer returns the answer for an error. An error that is no serviceError
-// is a mistake of this package.
+// is a bug of this package.
 func errorAnswer(req *request, err error) *answer {
 	var f *serviceError
 	if !errors.As(err, &f) {

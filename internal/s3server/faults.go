@@ -50,9 +50,9 @@ func RefuseInside(code string) Outcome {
 // that was used before: then the caller sees nothing but a second call.
 func LoseAnswer() Outcome { return Outcome{Cut: true, Done: true} }
 
-// Reset resets the connection after so many bytes of the call's body, and does
+// Reset resets the connection after after bytes of the call's body, and does
 // no work. If the call has no body, the work is done and the answer is cut
-// after so many bytes.
+// after after bytes.
 func Reset(after int64) Outcome { return Outcome{Cut: true, After: after} }
 
 // Delay serves a call later.
@@ -64,8 +64,8 @@ func Stall(release <-chan struct{}) Outcome { return Outcome{Until: release} }
 // HoldAnswer does the work, and answers when release is closed.
 func HoldAnswer(release <-chan struct{}) Outcome { return Outcome{Hold: release} }
 
-// FlipBit flips one bit in the middle of an answer's body, as memory and
-// networks do.
+// FlipBit flips one bit in the middle of an answer's body, like a fault of memory or of a
+// network.
 func FlipBit() Outcome {
 	return Outcome{Alter: func(_ http.Header, body []byte) {
 		if len(body) > 0 {
@@ -74,8 +74,8 @@ func FlipBit() Outcome {
 	}}
 }
 
-// Page answers as a proxy does that serves a page of its own, with the status
-// of the service and the same length.
+// Page answers with the page of a proxy, with the status of the service and the same
+// length.
 func Page() Outcome {
 	return Outcome{Alter: func(header http.Header, body []byte) {
 		const page = "<html>please log in</html>"
@@ -145,7 +145,7 @@ func reset(w http.ResponseWriter) {
 		panic(http.ErrAbortHandler)
 	}
 	if err != nil {
-		return // it is gone already
+		return // it is closed already
 	}
 	if tcp, ok := connection.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

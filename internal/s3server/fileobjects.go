@@ -9,7 +9,7 @@ import (
 // maxFileName is the length of the longest name of a file, in bytes.
 const maxFileName = 255
 
-// checkFilePlace refuses to store an object where no file can be. The caller
+// checkFilePlace refuses an object whose key cannot be the path of a file. The caller
 // holds s.mu.
 func (s *Server) checkFilePlace(key string) error {
 	if !s.options.Quirks.Files {

@@ -54,7 +54,7 @@ func New(options Options) *Server {
 	return &Server{options: options, closed: make(chan struct{}), state: newState()}
 }
 
-// Start returns a Server that listens on a port of its own until tb ends.
+// Start returns a Server that listens on a free port until tb ends.
 func Start(tb testing.TB, options Options) *Server {
 	tb.Helper()
 	s := New(options)
@@ -95,7 +95,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := s.answer(q, outcome)
-	if answer == nil { // the client has gone
+	if answer == nil { // the client has disconnected
 		panic(http.ErrAbortHandler)
 	}
 	outcome.deliver(w, q, answer)

@@ -1,4 +1,4 @@
-# Ceph's RADOS Gateway, for others.sh: a monitor, a manager, and one OSD that
+# Ceph's RADOS Gateway, for swiftandceph.sh: a monitor, a manager, and one OSD that
 # keeps everything in memory.
 
 readonly program=radosgw

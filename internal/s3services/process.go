@@ -22,8 +22,8 @@ type process struct {
 	output  bytes.Buffer  // complete once exited is closed
 }
 
-// startProcess runs a program until the test ends, and shows its output if that
-// has failed.
+// startProcess runs a program until the test ends. It logs the output if the test has
+// failed.
 func startProcess(t testing.TB, command *exec.Cmd) *process {
 	t.Helper()
 	p := &process{command: command, exited: make(chan struct{})}
@@ -46,7 +46,7 @@ func startProcess(t testing.TB, command *exec.Cmd) *process {
 	return p
 }
 
-// await returns when ready does so without an error.
+// await calls ready until it returns no error.
 func (p *process) await(t testing.TB, ready func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
@@ -66,15 +66,14 @@ func (p *process) await(t testing.TB, ready func(context.Context) error) {
 	}
 }
 
-// firstPort begins a range below the ports that the system gives to others.
+// firstPort begins a range below the ports that the system assigns by itself.
 const firstPort = 20000
 
 var portsGiven atomic.Int64
 
 // freeAddress returns an address (host:port) that no other process listens on. These
-// servers cannot be told to listen on any free port and to say on which, so each
-// process of tests has an address of the loopback network for itself, made from
-// its number.
+// servers cannot choose a free port and print it. So each test process has its own
+// address of the loopback network, derived from its process id.
 func freeAddress() string {
 	pid := os.Getpid() // at most 22 bits
 	host := net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid))

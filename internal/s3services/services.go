@@ -27,7 +27,7 @@ import (
 	"github.com/tus/tusd/internal/require"
 )
 
-// Service is a running S3 server with nothing in it.
+// Service is a running S3 server without buckets.
 type Service struct {
 	Name      string // of the program
 	Endpoint  string // http://host:port
@@ -38,15 +38,15 @@ type Service struct {
 	buckets atomic.Int64
 }
 
-// Each runs test with every service, each as a subtest. A service that
-// the machine does not have is skipped, or fails if it is required.
+// Each runs test as a subtest with every service. A service that is not installed is
+// skipped, or fails if it is required.
 func Each(t *testing.T, test func(t *testing.T, s *Service)) {
 	t.Helper()
 	t.Run("versitygw", func(t *testing.T) { test(t, Versitygw(t)) })
 	t.Run("minio", func(t *testing.T) { test(t, MinIO(t)) })
 }
 
-// Versitygw runs versitygw on a folder of its own until the test ends.
+// Versitygw runs versitygw on a temporary folder until the test ends.
 func Versitygw(t testing.TB) *Service {
 	t.Helper()
 	_, err := exec.LookPath("versitygw")
@@ -59,7 +59,7 @@ func Versitygw(t testing.TB) *Service {
 	return s
 }
 
-// MinIO runs MinIO on a folder of its own until the test ends.
+// MinIO runs MinIO on a temporary folder until the test ends.
 func MinIO(t testing.TB) *Service {
 	t.Helper()
 	_, err := exec.LookPath("minio")
@@ -85,7 +85,7 @@ func newService(name string) *Service {
 	}
 }
 
-// address is where the service listens: host:port.
+// address returns the address of the service: host:port.
 func (s *Service) address() string { return strings.TrimPrefix(s.Endpoint, "http://") }
 
 // run starts the service and returns when it answers.
@@ -119,8 +119,8 @@ func (s *Service) Client(t testing.TB) *s3.S3 {
 	return s3.New(connection)
 }
 
-// NewBucket makes a bucket and returns its name, which no other run of the
-// tests has used.
+// NewBucket creates a bucket and returns its name, which no other run of the tests has
+// used.
 func (s *Service) NewBucket(t testing.TB) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
@@ -132,6 +132,5 @@ func (s *Service) NewBucket(t testing.TB) string {
 	return name
 }
 
-// startLimit is how long a service may take to answer at all. A loaded machine
-// takes seconds for what else is done in one.
+// startLimit bounds the time until a service answers. It is long, for loaded machines.
 const startLimit = 60 * time.Second

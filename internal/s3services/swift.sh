@@ -1,4 +1,4 @@
-# OpenStack Swift with its S3 layer, for others.sh: account, container, object
+# OpenStack Swift with its S3 layer, for swiftandceph.sh: account, container, object
 # and proxy server, with one device and no authentication but tempauth.
 
 readonly program=swift-proxy-server

@@ -1,5 +1,5 @@
-// Package awsv1 adapts the S3 client of github.com/aws/aws-sdk-go to what
-// package s3store needs of one.
+// Package awsv1 implements the Client of package s3store with the S3 client of
+// github.com/aws/aws-sdk-go.
 //
 //	client := awsv1.New("uploads", s3.New(session.Must(session.NewSession())))
 //	store := s3store.New("uploads", client)
@@ -39,8 +39,8 @@ type Option func(*Client)
 // New returns a Client for the bucket. Region, credentials, endpoint and
 // transport are those of api, which may be used elsewhere at the same time.
 //
-// A transport with an idle connection for each concurrent call, and a limit on
-// the wait for an answer's header, is the caller's to provide.
+// The caller provides a transport with an idle connection for each concurrent call, and a
+// timeout for the header of an answer.
 func New(bucket string, api s3iface.S3API, options ...Option) *Client {
 	c := &Client{bucket: bucket, api: api, contentHashes: true, observe: func(Call) {}}
 	for _, option := range options {
@@ -100,17 +100,17 @@ func single(r *request.Request) {
 	r.Handlers.Complete.PushBack(renewCredentials)
 }
 
-// releaseBody gives the body's memory back to the caller. The transport may
-// still be sending it when the call is over, after an early answer or the end of
-// the context; closing waits for the read under way and lets no other begin.
+// releaseBody closes the body, so that the caller can reuse its memory. After an early answer
+// or the end of the context the transport may still be sending the body when the call
+// returns. Close waits for a running Read or Write and prevents further ones.
 func releaseBody(r *request.Request) {
 	if r.HTTPRequest.Body != nil {
 		r.HTTPRequest.Body.Close()
 	}
 }
 
-// renewCredentials has the SDK fetch new credentials for the next call when the
-// service says that these have ended. The SDK does so only before its own retry.
+// renewCredentials makes the SDK fetch new credentials for the next call if the service
+// answers that these have expired. The SDK does so only before its own retry.
 func renewCredentials(r *request.Request) {
 	if r.IsErrorExpired() && r.Config.Credentials != nil {
 		r.Config.Credentials.Expire()
@@ -139,12 +139,12 @@ func (c *Client) payload(body io.ReadSeeker) request.Option {
 			hash, r.Error = hashOf(body)
 		}
 		r.HTTPRequest.Header.Set("X-Amz-Content-Sha256", hash)
-		r.Handlers.Send.PushFront(handOver(body))
+		r.Handlers.Send.PushFront(setBody(body))
 	}
 }
 
-// hashOf returns the SHA-256 of a body, which is at its beginning and goes back
-// there. A body that is an io.WriterTo is not copied.
+// hashOf returns the SHA-256 of a body, and seeks back to its beginning. A body that is an
+// io.WriterTo is not copied.
 func hashOf(body io.ReadSeeker) (string, error) {
 	sum := sha256.New()
 	if _, err := io.Copy(sum, body); err != nil {

@@ -9,17 +9,16 @@ import (
 	"github.com/aws/aws-sdk-go/aws/request"
 )
 
-// sentBody is the body of an object or part as the transport gets it. The SDK
-// would hide that it is an io.WriterTo, which a connection may use to take the
-// bytes where they are.
+// sentBody is the body of an object or part that the transport sends. Unlike the SDK's
+// wrapper it implements io.WriterTo, so that a connection can send the bytes without a copy.
 type sentBody struct {
 	body   io.ReadSeeker
 	closed atomic.Bool
 	mu     sync.Mutex // held while the body is read
 }
 
-// handOver makes body that of the request, once it is signed.
-func handOver(body io.ReadSeeker) func(*request.Request) {
+// setBody returns a handler that sets the body of a signed request.
+func setBody(body io.ReadSeeker) func(*request.Request) {
 	return func(r *request.Request) {
 		if r.HTTPRequest.ContentLength > 0 {
 			r.HTTPRequest.Body = &sentBody{body: body}
@@ -32,7 +31,7 @@ func (s *sentBody) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {
-		return 0, io.EOF // the transport notices if that is too early
+		return 0, io.EOF // the transport reports a body that is too short
 	}
 	return s.body.Read(p)
 }
@@ -47,8 +46,8 @@ func (s *sentBody) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(unlessClosed{s, w}, s.body)
 }
 
-// Close implements io.Closer. It waits for the read or the write that is under
-// way, and lets no other begin.
+// Close implements io.Closer. It waits for a running Read or WriteTo, and prevents further
+// ones.
 func (s *sentBody) Close() error {
 	s.closed.Store(true)
 	s.mu.Lock()
@@ -56,7 +55,7 @@ func (s *sentBody) Close() error {
 	return nil
 }
 
-// unlessClosed writes until the body is closed.
+// unlessClosed is a writer that fails after the body was closed.
 type unlessClosed struct {
 	s *sentBody
 	w io.Writer

@@ -43,15 +43,14 @@ func cause(err error) error {
 	return inner
 }
 
-// isRefusal reports whether the service has refused the call. If an answer of
-// success cannot be read, the call may have been done.
+// isRefusal reports whether the service has refused the call. If an answer of success cannot
+// be read, the call may have been executed.
 func isRefusal(answer awserr.RequestFailure) bool {
 	return answer.StatusCode() >= 300 || answer.Code() != request.ErrCodeSerialization
 }
 
-// refusal translates the service's answer. An error inside an answer of success
-// gets status 500, as a service sends it that could not change the status any
-// more: the call can be repeated, and then has the status that it deserves.
+// refusal translates the service's answer. An error inside an answer of success gets status
+// 500: the service had already sent status 200 when it failed. The call can be repeated.
 func refusal(operation string, answer awserr.RequestFailure) *s3store.Error {
 	e := &s3store.Error{Operation: operation, Code: answer.Code(), Status: answer.StatusCode(), Err: answer}
 	if e.Status < 300 {
@@ -66,8 +65,8 @@ func refusal(operation string, answer awserr.RequestFailure) *s3store.Error {
 	return e
 }
 
-// innermost takes the SDK's wrapping off an error. It hides the cause from
-// errors.Is, and some of it prints the whole answer.
+// innermost unwraps an error of the SDK. The SDK's errors hide the cause from errors.Is, and
+// some print the whole answer.
 func innermost(err error) error {
 	for {
 		var wrapped awserr.Error
@@ -107,8 +106,8 @@ func unremoved(failed []*s3.Error) error {
 	return errors.Join(errs...)
 }
 
-// errIncomplete is about an answer of success that lacks a required value. It is
-// not known whether the call was done.
+// errIncomplete means that an answer of success lacks a required value. It is not known
+// whether the call was executed.
 var errIncomplete = fmt.Errorf("%w: it is not complete", s3store.ErrNotS3)
 
 // required returns a value that an answer must have.

@@ -12,7 +12,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// The operations' names in S3.
+// The names of the operations in S3.
 const (
 	createMultipart   = "CreateMultipartUpload"
 	uploadPart        = "UploadPart"
@@ -83,8 +83,8 @@ func (c *Client) CopyPart(ctx context.Context, in s3store.CopyPart) (etag string
 	return required(copyPart, out.CopyPartResult.ETag)
 }
 
-// copySource returns the value of the header x-amz-copy-source: bucket and key,
-// escaped so that a plus stays one with services that take it for a space.
+// copySource returns the value of the header field x-amz-copy-source: bucket and key. A plus is
+// escaped, because some services decode it as a space.
 func copySource(bucket, key string) string {
 	escaped := url.QueryEscape(bucket + "/" + key)
 	return strings.NewReplacer("+", "%20", "%2F", "/").Replace(escaped)
@@ -100,7 +100,7 @@ func (c *Client) ListParts(ctx context.Context, key, multipart string, after int
 	if err != nil {
 		return nil, err
 	}
-	if out.UploadId == nil && out.IsTruncated == nil { // not even an empty list
+	if out.UploadId == nil && out.IsTruncated == nil { // the answer is no listing
 		return nil, fmt.Errorf("s3: %s: %w", listParts, errIncomplete)
 	}
 	page := &s3store.PartPage{More: aws.BoolValue(out.IsTruncated)}

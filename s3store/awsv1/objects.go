@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// The operations' names in S3.
+// The names of the operations in S3.
 const (
 	putObject     = "PutObject"
 	getObject     = "GetObject"
@@ -88,8 +88,9 @@ func (c *Client) GetObject(ctx context.Context, in s3store.GetObject) (*s3store.
 	}, nil
 }
 
-// asStored keeps the transport from asking for gzip, which would change the
-// length. The header is not signed, as some services rewrite it on their way in.
+// asStored prevents the transport from requesting gzip, which would change the length. The
+// header field is not signed, because some services rewrite it before they check the
+// signature.
 func asStored(r *request.Request) {
 	r.Handlers.Sign.PushBack(func(r *request.Request) {
 		r.HTTPRequest.Header.Set("Accept-Encoding", "identity")
@@ -155,7 +156,7 @@ func (c *Client) ListObjects(ctx context.Context, in s3store.ListObjects) (*s3st
 	if err != nil {
 		return nil, err
 	}
-	if out.Name == nil && out.IsTruncated == nil { // not even an empty list
+	if out.Name == nil && out.IsTruncated == nil { // the answer is no listing
 		return nil, fmt.Errorf("s3: %s: %w", listObjects, errIncomplete)
 	}
 	page := &s3store.ObjectPage{More: aws.BoolValue(out.IsTruncated)}

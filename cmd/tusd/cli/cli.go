@@ -14,8 +14,8 @@ import (
 // Exit codes of Run.
 const (
 	exitOK     = 0
-	exitFailed = 1 // something went wrong while starting or running
-	exitUsage  = 2 // the command line makes no sense
+	exitFailed = 1 // an error while starting or running
+	exitUsage  = 2 // the command line is invalid
 )
 
 // Run is the tusd command: args are the arguments without the program's name,

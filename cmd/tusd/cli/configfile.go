@@ -41,7 +41,7 @@ func (l configParser) parse(r io.Reader, set func(name, value string) error) err
 	for n := 1; scanner.Scan(); n++ {
 		text := scanner.Text()
 		if n == 1 {
-			text = strings.TrimPrefix(text, "\ufeff") // editors of Windows write it
+			text = strings.TrimPrefix(text, "\ufeff") // written by editors of Windows
 		}
 		line := splitLine(text)
 		if line == (configLine{}) {

@@ -64,9 +64,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	return errors.Join(err, d.close())
 }
 
-// open does everything before the first request is answered. It listens before
-// anything that may take long, so that clients of a restarted server wait
-// instead of being refused. ctx cancels only the steps that may take long.
+// open does all steps before the first request is answered. It listens before the slow
+// steps, so that clients of a restarted server wait instead of being refused. ctx cancels
+// only the slow steps.
 func (d *daemon) open(ctx context.Context) (err error) {
 	if pair := d.cfg.tls; pair.enabled() {
 		if d.certificates, err = newCertificates(pair.certificate, pair.key, d.logger); err != nil {
@@ -117,8 +117,7 @@ func (d *daemon) makeServers() {
 	limitHTTP2Idle(d.server)
 }
 
-// connContext adds to the context of requests what the listeners know of their
-// connection.
+// connContext adds the connections of the listeners to the context of requests.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return withUnreadConn(withHeaderConn(withRefusal(ctx, conn), conn), conn)
 }

@@ -47,7 +47,7 @@ func (p *probe) text(err error) string {
 	return err.Error()
 }
 
-// isOnlyWarning reports whether the server is of use in spite of err: on a full
+// isOnlyWarning reports whether the server is ready in spite of err: on a full
 // disk uploads can be read and removed, and small ones may still fit.
 func isOnlyWarning(err error) bool { return errors.Is(err, tusd.ErrNoSpace) }
 
@@ -106,8 +106,7 @@ func (r *probeRun) wait(ctx context.Context) error {
 	}
 }
 
-// prober is a store that can be probed. Its errors contain nothing that is not
-// for everyone.
+// prober is a store that can be probed. Its errors contain nothing confidential.
 type prober interface {
 	Probe(context.Context) error
 }

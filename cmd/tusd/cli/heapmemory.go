@@ -20,8 +20,8 @@ const (
 	gcPercent = 20
 )
 
-// setHeapFloor keeps the floor until release is called. If the variable GOGC is
-// set, it holds, as in every program.
+// setHeapFloor sets the floor until release is called. If the variable GOGC is set, it has
+// precedence, as in every Go program.
 func setHeapFloor() (release func()) {
 	floor := make([]byte, heapFloor)
 	if os.Getenv("GOGC") != "" {

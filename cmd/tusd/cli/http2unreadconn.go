@@ -32,7 +32,7 @@ type unreadConn struct {
 	header           int64     // bytes of unread that may be a header that has not ended
 	headerSince      time.Time // when header began to grow; zero: header is 0
 	recent           recentBytes
-	shared           int64 // bytes of unread that count in budget.held
+	shared           int64 // bytes of unread that count in budget.used
 	isClosed         bool
 	recount          *time.Timer // runs recounting; nil: not needed so far
 	recountScheduled bool        // recount will run

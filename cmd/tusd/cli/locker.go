@@ -28,7 +28,7 @@ type lockerSettings interface {
 // lockerKind is a kind of locker that -locker can choose.
 type lockerKind struct {
 	name     string // the value of -locker
-	summary  string // whose requests it keeps apart; for the help
+	summary  string // the requests that its locks exclude; for the help
 	scope    tusd.Scope
 	settings func() lockerSettings
 }

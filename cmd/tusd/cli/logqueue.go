@@ -70,14 +70,13 @@ func (l *logLosses) add(other logLosses) {
 	l.overShare += other.overShare
 }
 
-// logQueue takes log lines and writes them to a sink in the background, as many
-// at a time as there are, so that a slow or blocked sink never blocks a
+// logQueue queues log lines and writes them to a sink in the background, all that are
+// queued at a time, so that a slow or blocked sink never blocks a
 // request. Lines that do not fit are lost; they are counted, and a later line
 // reports them. Each put is one line. Safe for concurrent use.
 //
-// A client may use a quarter of the bytes that it leaves free: alone a fifth of
-// the queue. So there is space for a line of another client, however many lines
-// the first ones cause.
+// A client may use a quarter of the bytes that are free: a fifth of the queue if it is alone.
+// So there is always space for a line of another client.
 type logQueue struct {
 	sink        io.Writer
 	writeLosses func(logLosses) error // writes to sink that lines were lost

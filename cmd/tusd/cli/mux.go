@@ -117,8 +117,8 @@ const (
 	readyPath  = "/readyz"
 )
 
-// How many requests for a page are answered at the same time. Each page has a
-// limit of its own, so that an attack on one page leaves the others.
+// The greatest number of concurrent requests for a page. Each page has its own limit, so
+// that an attack on one page does not affect the others.
 const (
 	maxTextRequests    = 64
 	maxHealthRequests  = 64

@@ -18,10 +18,9 @@ type openConnections struct {
 	ending bool
 }
 
-// firstRequestTimeout is how long a connection may take for its first request
-// when the server shuts down. Shutdown of net/http waits five seconds for it,
-// and so would every restart: browsers open connections ahead, and health
-// checks leave some open.
+// firstRequestTimeout bounds the time of a connection for its first request during a
+// shutdown. Shutdown of net/http would wait five seconds, at every restart: browsers open
+// connections in advance, and health checks leave some open.
 const firstRequestTimeout = 250 * time.Millisecond
 
 func (c *openConnections) follow(conn net.Conn, state http.ConnState) {

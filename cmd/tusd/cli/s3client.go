@@ -48,7 +48,7 @@ func newS3Client(s s3Connection) (*s3.S3, error) {
 		if s.endpoint == "" {
 			return nil, errors.New("S3: no region: set AWS_REGION")
 		}
-		connection.Config.Region = aws.String("us-east-1") // other services seldom care
+		connection.Config.Region = aws.String("us-east-1") // most other services ignore it
 	}
 	return s3.New(connection), nil
 }

@@ -36,8 +36,7 @@ func (s *s3Settings) examine(ctx context.Context, _ config, report *doctor.Repor
 	}.Examine(ctx, report)
 }
 
-// findCredentials reports where the SDK finds credentials, and not what they
-// are.
+// findCredentials reports the source of the SDK's credentials, but not the credentials.
 func findCredentials(ctx context.Context, api *s3.S3, report *doctor.Report) bool {
 	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
 	defer cancel()
@@ -46,7 +45,7 @@ func findCredentials(ctx context.Context, api *s3.S3, report *doctor.Report) boo
 	switch {
 	case errors.As(err, &told) && told.Code() == "NoCredentialProviders":
 		report.Missing("credentials", "none are found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role")
-	case errors.Is(ctx.Err(), context.Canceled): // it is to end
+	case errors.Is(ctx.Err(), context.Canceled): // the doctor was interrupted
 	case err != nil:
 		report.Missing("credentials", fmt.Sprintf("they cannot be had: %v", err))
 	default:

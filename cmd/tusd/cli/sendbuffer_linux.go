@@ -25,7 +25,7 @@ func (l unsentListener) Accept() (net.Conn, error) {
 		return conn, err
 	}
 	if raw, err := tcp.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { // an error only harms slow readers
+		raw.Control(func(fd uintptr) { // an error only affects slow readers
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
 		})
 	}

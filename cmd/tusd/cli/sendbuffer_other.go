@@ -4,5 +4,5 @@ package cli
 
 import "net"
 
-// boundUnsent is for systems that let much wait to be sent.
+// boundUnsent returns l: this system has no limit of unsent bytes.
 func boundUnsent(l net.Listener) net.Listener { return l }

@@ -9,9 +9,9 @@ import (
 )
 
 // UntilSignal returns a context that ends at the first SIGINT or SIGTERM. The
-// second one calls exit(1) at once. The system's default does nothing for a
-// process with ID 1, as the only one of a container is. SIGPIPE is ignored:
-// uploads go on if the reader of the log is gone. Call it once per process.
+// second one calls exit(1) at once. The system's default action does nothing for a process
+// with ID 1, such as the only process of a container. SIGPIPE is ignored: uploads continue
+// if the reader of the log has ended. Call it once per process.
 func UntilSignal(parent context.Context, exit func(code int)) context.Context {
 	signal.Ignore(syscall.SIGPIPE)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // a handled SIGHUP does not end the process

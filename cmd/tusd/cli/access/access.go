@@ -52,8 +52,8 @@ func permission(err error, base string) string {
 		place, owner, info.Mode().Perm(), Me())
 }
 
-// pathOf returns the path that err is about, and whether what is there was to be
-// opened, rather than made or removed.
+// pathOf returns the path that err is about, and whether the operation was to open it, not
+// to create or remove it.
 func pathOf(err error, base string) (path string, opens bool) {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		path, opens = e.Path, strings.HasPrefix(e.Op, "open") || strings.HasPrefix(e.Op, "chmod")
@@ -68,8 +68,8 @@ func pathOf(err error, base string) (path string, opens bool) {
 	return path, opens
 }
 
-// culprit is what of path keeps this user out: a directory on the way that cannot be
-// entered, what is there if it was to be opened, or else the directory it is in.
+// culprit returns the part of path that denies access: a directory on the way that cannot be
+// entered, the path itself if it was to be opened, or else its directory.
 func culprit(path string, opens bool) string {
 	parent := filepath.Dir(path)
 	if parent == path {
@@ -87,8 +87,8 @@ func culprit(path string, opens bool) string {
 	return parent
 }
 
-// Nearest returns path, or the nearest directory above it that is there, and what
-// it is. If err is not nil, what is at place cannot be looked at.
+// Nearest returns path, or the nearest directory above it that exists, and its
+// description. If err is not nil, place cannot be described.
 func Nearest(path string) (place string, info fs.FileInfo, err error) {
 	for {
 		info, err = os.Stat(path)

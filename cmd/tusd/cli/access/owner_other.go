@@ -4,11 +4,11 @@ package access
 
 import "io/fs"
 
-// Owner returns whose a file is: that is not known here.
+// Owner returns false: the owner of a file is not known on this system.
 func Owner(fs.FileInfo) (User, bool) { return User{-1, -1}, false }
 
-// CanRead is not known here.
+// CanRead returns nil: permissions are not known on this system.
 func CanRead(string) error { return nil }
 
-// CanUse is not known here.
+// CanUse returns nil: permissions are not known on this system.
 func CanUse(string) error { return nil }

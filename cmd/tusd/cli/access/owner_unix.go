@@ -21,7 +21,7 @@ func Owner(info fs.FileInfo) (User, bool) {
 // CanRead returns nil if this user may read the file at path.
 func CanRead(path string) error { return can(path, unix.R_OK) }
 
-// CanUse returns nil if this user may list the directory at path, and make and
+// CanUse returns nil if this user may list the directory at path, and create and
 // remove files in it.
 func CanUse(path string) error { return can(path, unix.R_OK|unix.W_OK|unix.X_OK) }
 

@@ -199,8 +199,8 @@ func (i *inspection) timeSync() error {
 	return nil
 }
 
-// tryLinks does what makes records atomic: a name for what has none of its
-// kind yet, and another file under a name.
+// tryLinks creates and replaces a file like the store does with records: by a link to a new
+// name, and by a rename.
 func (i *inspection) tryLinks() error {
 	from, to := i.file("from"), i.file("to")
 	if err := os.WriteFile(from, nil, 0o600); err != nil {
@@ -218,7 +218,7 @@ func (i *inspection) tryLinks() error {
 	return nil
 }
 
-// tryNames finds out whether names of one letter in two cases are one.
+// tryNames finds out whether the file system ignores the case of names.
 func (i *inspection) tryNames() error {
 	if err := os.WriteFile(i.file("case"), nil, 0o600); err != nil {
 		return i.missing("make files", access.Cause(err))

@@ -43,7 +43,7 @@ func (i *inspection) nameFileSystem() error {
 	if err := unix.Statfs(i.tempDir, &stat); err != nil {
 		return i.missing("file system", err)
 	}
-	kind, ok := fileSystems[int64(uint32(stat.Type))] // it is an int32 with a sign on some systems
+	kind, ok := fileSystems[int64(uint32(stat.Type))] // an int32 on some systems
 	switch {
 	case !ok:
 		i.report.OK("file system", fmt.Sprintf("of type %#x", uint32(stat.Type)))
@@ -55,7 +55,7 @@ func (i *inspection) nameFileSystem() error {
 	return nil
 }
 
-// Less free space than this is a warning.
+// Less free space or fewer free inodes than this cause a warning.
 const (
 	littleSpace = 1 << 30 // bytes
 	fewFiles    = 10_000

@@ -2,7 +2,7 @@
 
 package doctor
 
-// The system is asked only on Linux.
+// The type of the file system and its free space are checked only on Linux.
 
 func (i *inspection) nameFileSystem() error { return nil }
 

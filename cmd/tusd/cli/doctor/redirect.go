@@ -11,7 +11,7 @@ import (
 	"github.com/tus/tusd/s3store"
 )
 
-// tryRedirect downloads an object as a client that was redirected to it.
+// tryRedirect downloads an object like a redirected client.
 func (c *checkup) tryRedirect() {
 	key := c.key("object")
 	if c.RedirectDownloads == 0 || !c.objects[key] {

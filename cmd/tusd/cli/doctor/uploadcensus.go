@@ -71,7 +71,7 @@ func (c *uploadCensus) String() string {
 	return fmt.Sprintf("%d records%s, %d of them of tusd v2 or before", c.records, from, c.older)
 }
 
-var errCensusLimit = errors.New("enough was seen")
+var errCensusLimit = errors.New("the limit of the census is reached")
 
 // count visits a directory and those below it, until a limit is reached.
 func (c *uploadCensus) count(root string, until time.Time) error {
@@ -158,7 +158,7 @@ func (c *uploadCensus) read(path string) {
 func writable(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist) // removed a moment ago
+		return errors.Is(err, fs.ErrNotExist) // removed meanwhile
 	}
 	return f.Close() == nil
 }

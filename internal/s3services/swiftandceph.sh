@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the suite of storetest and a doctor on S3 servers that are too much for
-# every run of the tests: others.sh SERVICE [FLAG...], as root on Debian, where
+# Runs the suite of storetest and a doctor on S3 servers that take too long for
+# every run of the tests: swiftandceph.sh SERVICE [FLAG...], as root on Debian, where
 # SERVICE is swift or ceph. It installs the service, starts it in a folder of its
 # own, ends it with the tests, and hands the flags to go test.
 set -euo pipefail
@@ -10,7 +10,7 @@ readonly host=127.0.0.1
 declare -a started=() # process ids
 
 [[ ${1-} == swift || ${1-} == ceph ]] || {
-	printf 'others.sh: swift or ceph?\n' >&2
+	printf 'swiftandceph.sh: swift or ceph?\n' >&2
 	exit 2
 }
 source "internal/s3services/$1.sh"
@@ -45,7 +45,7 @@ stop() {
 }
 
 if curl -s -o /dev/null "http://$host:$port/"; then
-	printf 'others.sh: somebody else listens on %s:%s\n' "$host" "$port" >&2
+	printf 'swiftandceph.sh: another program listens on %s:%s\n' "$host" "$port" >&2
 	exit 1
 fi
 folder=$(mktemp -d)

@@ -12,8 +12,8 @@ import (
 // _SECRET_KEY behind its name are those of the rest.
 const GivenEnv = "TUSD_TEST_S3"
 
-// Given is the service that the environment names. Without one the test is
-// skipped: others.sh starts services that are too much for every run.
+// Given returns the service that the environment names. Without one the test is
+// skipped: swiftandceph.sh starts services that take too long for every run.
 func Given(t testing.TB) *Service {
 	t.Helper()
 	endpoint := os.Getenv(GivenEnv)
