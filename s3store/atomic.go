@@ -19,9 +19,9 @@ func (s *Store) WriteAtomic(ctx context.Context, up tusd.Upload, offset int64, s
 	return u.current().info.Offset - offset, nil
 }
 
-// hiddenOffset is added to the start of a tail object that must not count yet.
-// No upload is that long, so the tail object never follows anything. If the
-// server dies, it is removed as an orphan.
+// hiddenOffset is added to the start of a tail object that must not count yet. No upload is
+// that long, so the tail object never follows other bytes. If the server is killed, the tail
+// object is removed as an orphan.
 const hiddenOffset = maxSize + 1
 
 // hideBody stores the body of an atomic chunk as a hidden tail object. Its

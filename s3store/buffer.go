@@ -94,7 +94,7 @@ func (b *buffer) write(p []byte) {
 	b.filled(copy(b.space(), p))
 }
 
-// filled says that n bytes were written to space().
+// filled records that n bytes were written to space().
 func (b *buffer) filled(n int) {
 	if n == 0 {
 		return

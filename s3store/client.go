@@ -7,14 +7,14 @@ import (
 )
 
 // Client makes the calls of S3 that a Store needs, on one bucket. Package awsv1
-// adapts the client of aws-sdk-go; others can be adapted alike.
+// implements it with aws-sdk-go; other clients can implement it, too.
 //
 // All methods may be called concurrently. Each makes one call over the network
 // and does not repeat it: the Store decides about retries. A method returns
 // soon after ctx ends, and does not read a body after it has returned: the
 // memory of the body is reused. Errors of the service are *Error; all others
 // count as errors of the network, after which it is not known whether the call
-// was done.
+// was executed.
 //
 // Keys are full keys within the bucket. ETags are as the service writes them,
 // with their quotes.

@@ -44,7 +44,7 @@ func (b *bucket) completeMultipart(ctx context.Context, st *state) (etag string,
 	if !isMultipartGone(err) {
 		return etag, err
 	}
-	for range missingTries { // the bytes are not given up because of a moment
+	for range missingTries { // the object may be missing for a moment only
 		if etag, headErr := b.completed(ctx, st); etag != "" || headErr != nil {
 			return etag, headErr
 		}

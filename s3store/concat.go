@@ -27,7 +27,7 @@ func (s *Store) Concat(ctx context.Context, final tusd.Upload, partials []tusd.U
 func (u *upload) concat(ctx context.Context, partials []*upload) error {
 	st, err := u.freshState(ctx)
 	if err != nil || st.info.Full() && st.info.Size > 0 {
-		return err // an earlier call has done it
+		return err // an earlier call has built it
 	}
 	ranges, total, err := rangesOf(ctx, partials)
 	if err != nil {

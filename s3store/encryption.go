@@ -2,10 +2,9 @@ package s3store
 
 import "context"
 
-// Encrypted returns a client that makes the service encrypt all objects that it
-// stores, records and tail objects included, because policies of buckets demand
-// that. algorithm is AES256, aws:kms or the like; key is the id of a KMS key or
-// "".
+// Encrypted returns a client with server-side encryption of all objects, records and tail
+// objects included, because bucket policies may demand it. algorithm is AES256, aws:kms or
+// the like; key is the id of a KMS key or "".
 func Encrypted(c Client, algorithm, key string) Client {
 	if algorithm == "" && key == "" {
 		return c

@@ -10,7 +10,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// Some services keep objects as files. They do not support an object below the
+// Some services store objects as files. They do not support an object below the
 // key of another: they refuse it, or store it and do not list it, or cannot
 // complete an object above existing ones. So of the ids photos and photos/1
 // only one can be used. The second is refused when it is created, before any of

@@ -36,7 +36,7 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 		offset += r.size
 	}
 	if offset < 0 {
-		return 0, errors.New("s3store: a place before the start")
+		return 0, errors.New("s3store: a negative position")
 	}
 	if offset != r.at {
 		r.closeBody()

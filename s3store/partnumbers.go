@@ -44,9 +44,8 @@ func (w *partWriter) chooseNumber(size int64) (int, error) {
 }
 
 // mayCollide reports whether another process may store bytes of the upload at
-// the same time. Its part of another range of bytes must not replace ours,
-// whichever of the two is recorded. After the first number of a request that is
-// as unlikely as possible without a lock.
+// the same time. Its part of another range of bytes must not replace ours, whichever of the
+// two is recorded. After the first number of a request a collision is unlikely.
 func (w *partWriter) mayCollide() bool { return w.numbers == 0 && w.u.b.scope == tusd.ScopeProcess }
 
 // maxLateNumber returns the greatest number that an unrecorded part of another

@@ -82,7 +82,7 @@ func parseRecord(key, id string, stored []byte) (record, error) {
 	return r, nil
 }
 
-// check returns why a record cannot be that of id.
+// check returns an error if a record is not a valid record of id.
 func (r *record) check(id string) error {
 	switch {
 	case r.ID != id:

@@ -6,8 +6,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// state is all that is known of an upload: its record and the objects beside
-// it. It is a value: slices and maps in it are replaced, not changed.
+// state is the state of an upload: its record and its objects. It is a value: slices and
+// maps in it are replaced, not changed.
 type state struct {
 	info          tusd.FileInfo // Offset is that of offset()
 	layout        layout

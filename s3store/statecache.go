@@ -74,8 +74,8 @@ func (s *state) memorySize() int {
 // allocated estimates the memory of a string: allocations are rounded up.
 func allocated(s string) int { return len(s) + len(s)/8 + 8 }
 
-// findState returns the state of an upload, from the cache if it is not stale.
-// unvalidated says that only the client's offset speaks for that.
+// findState returns the state of an upload, from the cache if it is not stale. unvalidated
+// means that only the client's claimed offset indicates that it is not stale.
 func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, unvalidated bool, err error) {
 	cached, ok := b.cache.get(id)
 	switch {

@@ -57,9 +57,8 @@ func sameTailObjects(a, b []tailObject) bool {
 	})
 }
 
-// putTailObject stores the bytes of body as the tail object that begins at
-// start. It returns the tail object also if it is not known whether it is
-// stored.
+// putTailObject stores the bytes of body as the tail object that begins at start. It also
+// returns the tail object if it is not known whether the call was executed.
 func (b *bucket) putTailObject(ctx context.Context, id string, start int64, body *buffer) (tailObject, error) {
 	p := tailObject{start: start, size: body.size, key: b.tailKey(id, start)}
 	var err error

@@ -10,9 +10,9 @@ import (
 // longer tail would make listing the upload and making a part slow.
 const manyTailObjects = 64
 
-// mergeable returns the tail objects at the end of a tail that are worth
-// merging. The first of them has no more bytes than all behind it: so each time
-// a byte is copied, its object at least doubles in size.
+// mergeable returns the tail objects at the end of a tail that should be merged. The first of
+// them has no more bytes than all after it, so that with each copy of a byte its object at
+// least doubles in size.
 func mergeable(tail []tailObject) []tailObject {
 	if len(tail) < manyTailObjects {
 		return nil

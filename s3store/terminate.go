@@ -28,9 +28,9 @@ func (s *Store) Terminate(ctx context.Context, lease tusd.Lease, id string) erro
 	return wrapError("terminate upload", id, b.terminate(leased, id))
 }
 
-// terminate removes the record last: if it is interrupted, it can be repeated.
-// It marks the record before it removes any byte, because the upload would look
-// empty then.
+// terminate removes an upload, the record last, so that an interrupted removal can be
+// repeated. It marks the record before it removes any byte: otherwise the upload would look
+// empty.
 func (b *bucket) terminate(ctx context.Context, id string) error {
 	st, err := b.loadAny(ctx, id)
 	if errors.Is(err, tusd.ErrBroken) {

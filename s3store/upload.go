@@ -20,7 +20,7 @@ type upload struct {
 
 	mu          sync.Mutex // GetInfo may be called concurrently with the others
 	st          state
-	stale       bool // a call has failed and may have been done: st must be loaded again
+	stale       bool // a failed call may have been executed: st must be loaded again
 	unvalidated bool // st is from the cache, and may be stale
 }
 
@@ -50,8 +50,7 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	return u, nil
 }
 
-// resumeFinish finishes an upload that has all its bytes, if its server died
-// before it was finished.
+// resumeFinish finishes a full upload whose server was killed before it finished it.
 func (u *upload) resumeFinish(ctx context.Context) error {
 	if st := u.current(); st.hasObject || !st.info.Full() || st.info.State == tusd.StateFailed {
 		return nil
