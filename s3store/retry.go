@@ -42,7 +42,7 @@ func retry[T any](ctx context.Context, b *bucket, operation string, size int64, 
 const uninterruptibleSize = 1 << 20
 
 // isUninterruptible reports whether a call that has started is not aborted.
-// Where the service supports no conditions, an aborted object could arrive
+// If the service supports no conditions, an aborted object could arrive
 // later and replace a newer one.
 func (b *bucket) isUninterruptible(operation string, size int64) bool {
 	return size <= uninterruptibleSize || operation == "PutObject" && !b.conditions.create

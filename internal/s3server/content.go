@@ -82,8 +82,8 @@ func (c content) copied(offset, size int64) content {
 	sum := md5.New()
 	for _, p := range part.extents {
 		if p.data == nil {
-			forgotten := discarded(size, fmt.Sprintf("%x %d %d", c.digest, offset, size))
-			part.digest = forgotten.digest
+			zeroed := discarded(size, fmt.Sprintf("%x %d %d", c.digest, offset, size))
+			part.digest = zeroed.digest
 			return part
 		}
 		sum.Write(p.data)

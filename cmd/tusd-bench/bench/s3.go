@@ -24,7 +24,7 @@ type s3Options struct {
 
 func (s *s3Options) declare(f *flag.FlagSet) {
 	s.partSize = 50 << 20
-	f.BoolVar(&s.use, "s3", false, "let -server keep uploads on the built-in S3 service, which forgets contents")
+	f.BoolVar(&s.use, "s3", false, "let -server store uploads on the built-in S3 service, which discards contents")
 	f.BoolVar(&s.compare, "sdk", false, "with -s3: compare with the SDK's uploader")
 	f.DurationVar(&s.latency, "s3-latency", 0, "with -s3: how much longer each call of the service takes (`duration`)")
 	f.Var((*size)(&s.partSize), "s3-part-size", "with -s3: size of a part in `bytes` (K, M, G)")

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
-	"net/http/pprof" // also serves from http.DefaultServeMux, which nobody here listens with
+	"net/http/pprof" // it also registers at http.DefaultServeMux, which this program does not serve
 	"net/url"
 	"runtime"
 	"strings"
