@@ -19,7 +19,7 @@ func TestHead(t *testing.T) {
 		{"case017_unknown", "HEAD of an unknown id: 404 without Upload-Offset", headUnknown},
 		{"case018_hostile_ids", "an id that is hostile reaches no file and gets 404 or 400, and the connection lives on", hostileIDs},
 		{"case019_plain", "HEAD of a regular upload has neither Upload-Concat nor Upload-Defer-Length", headPlain},
-		{"case020_no_body", "the answer to HEAD has no body, the connection goes on", headNoBody},
+		{"case020_no_body", "the answer to HEAD has no body, the connection stays open", headNoBody},
 	})
 }
 

@@ -317,12 +317,12 @@ func ietfProgress(d *ietfClient) {
 	s := d.open(http.MethodPatch, u, -1, d.appendHeader(0, true)...)
 	reports := 0
 	last, sent := int64(0), int64(0)
-	piece := content(256 << 10)
+	segment := content(256 << 10)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for begun := time.Now(); time.Since(begun) < 20*time.Second && reports < 2; {
-		s.sendAndSee(piece)
-		sent += int64(len(piece))
+		s.sendAndSee(segment)
+		sent += int64(len(segment))
 		<-tick.C
 		select {
 		case i := <-s.Interim():

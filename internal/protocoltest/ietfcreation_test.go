@@ -24,7 +24,7 @@ func TestIETFCreation(t *testing.T) {
 		{"R8_inconsistent", "lengths that contradict each other are refused before anything is made", newest(ietfInconsistent)},
 		{"R9_short", "a body shorter than its announced length does not complete the upload", newest(ietfShort)},
 		{"R10_ordinary", "without a valid mark a POST is no creation of the draft", newest(ietfOrdinary)},
-		{"R13_cut", "a creation that is cut goes on at the URL of its 104", everyVersion(ietfCutCreation)},
+		{"R13_cut", "a creation that is cut can be continued at the URL of its 104", everyVersion(ietfCutCreation)},
 		{"R43_coding", "the encoded bytes are stored and counted, and the download has the coding", newest(ietfCoding)},
 		{"metadata", "the creation's fields describe the upload, those of PATCH do not", newest(ietfMetaData)},
 		{"long_metadata", "a description is as limited as that of tus", newest(ietfLongMetaData)},

@@ -15,7 +15,7 @@ import (
 func TestLimits(t *testing.T) {
 	runAlone(t, []storeKind{memoryStore}, []scenario{
 		{"case043_minimum_rate", "PATCH below the minimum rate: 503, bytes kept, lock free", limitRate},
-		{"rate_is_an_average", "a client that pauses for less than the time of the average goes on", limitRateAverage},
+		{"rate_is_an_average", "a client that pauses for less than the time of the average is served", limitRateAverage},
 		{"requests", "one request too many: a transient error, in the dialect's way; OPTIONS is answered", limitRequests},
 		{"refused_requests", "a request that is refused is not counted", limitRefused},
 		{"answered_requests", "a request is counted until it ends, not until it is answered", limitAnswered},

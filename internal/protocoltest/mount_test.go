@@ -15,7 +15,7 @@ func TestMount(t *testing.T) {
 		{"prefix_middleware", "behind a middleware that changes only URL.Path it works", func(e *env) { mounted(e, mountPathOnly) }},
 		{"wrapper_with_unwrap", "a ResponseWriter wrapped with Unwrap keeps deadlines, without a warning", mountedUnwrap},
 		{"wrapper_without_unwrap", "a ResponseWriter that hides deadlines is warned of once, and requests work", mountedHidden},
-		{"max_bytes", "a limit on bodies outside gives 413, what came before is kept, the upload goes on", mountedMaxBytes},
+		{"max_bytes", "a limit on bodies outside gives 413, what came before is kept, the upload can be continued", mountedMaxBytes},
 		{"replaced_body", "a middleware that replaces the request's body does not keep an answer from a waiting client", mountedReplacedBody},
 		{"own_mux", "the handler serves one upload under a path of the embedder's own", mountedOwnMux},
 	})

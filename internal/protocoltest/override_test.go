@@ -11,7 +11,7 @@ import (
 func TestMethodOverride(t *testing.T) {
 	run(t, []scenario{
 		{"case050_post_as_patch", "POST of an upload with override PATCH is a PATCH", overridePostAsPatch},
-		{"case051_post_as_head", "POST with override HEAD answers as HEAD, the connection goes on", overridePostAsHead},
+		{"case051_post_as_head", "POST with override HEAD answers as HEAD, the connection stays open", overridePostAsHead},
 		{"case051_post_as_delete", "POST with override DELETE removes the upload", overridePostAsDelete},
 		{"case052_patch_as_head", "PATCH with override HEAD answers as HEAD and writes nothing", overridePatchAsHead},
 		{"case053_unknown", "an override with an unknown method: 405", overrideUnknown},

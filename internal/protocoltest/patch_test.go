@@ -10,7 +10,7 @@ import (
 func TestPatch(t *testing.T) {
 	run(t, []scenario{
 		{"case021_first", "PATCH of 40 bytes at 0: 204, Upload-Offset 40, no body", patchFirst},
-		{"case022_next", "the next PATCH goes on at 40 and completes; the bytes are identical", patchNext},
+		{"case022_next", "the next PATCH continues at 40 and completes the upload; the bytes are identical", patchNext},
 		{"case023_byte_by_byte", "100 PATCHes of one byte: each 204", patchByteByByte},
 		{"case024_empty", "an empty PATCH at the offset: 204, unchanged", patchEmpty},
 		{"case025_chunked", "a body of unknown length is taken like another", patchChunked},
@@ -31,7 +31,7 @@ func TestPatch(t *testing.T) {
 		{"case040_finished_start", "PATCH at 0 of a finished upload: 409, unchanged", patchFinishedStart},
 		{"order_of_checks", "404 goes before 415, 415 before 400, 400 before 409", patchOrderOfChecks},
 		{"content_length_cannot_wrap", "an offset near 2^63 plus a body does not wrap around", patchNoWrap},
-		{"refused_body_is_drained", "a refused body of moderate size is drained: the connection goes on", patchRefusedDrained},
+		{"refused_body_is_drained", "a refused body of moderate size is drained: the connection stays open", patchRefusedDrained},
 		{"refused_body_has_a_rest", "a refused body that is a bit longer than what is drained does not end the connection with a panic", patchRefusedRest},
 		{"refused_huge_body", "a refused body of any size gets its answer", patchRefusedHuge},
 	})

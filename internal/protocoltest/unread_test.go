@@ -23,7 +23,7 @@ func TestUnread(t *testing.T) {
 		{"hidden_writer", "an answer behind a wrapper that hides full duplex does not wait for the body", unreadHidden},
 	})
 	runOn(t, memoryStore, protocols, []scenario{
-		{"half_open", "an answer that needs no body comes although the request goes on", unreadHalfOpen},
+		{"half_open", "an answer that needs no body comes before the end of the request", unreadHalfOpen},
 	})
 }
 

@@ -39,7 +39,7 @@ func (m *modelUpload) missing() int {
 // walk has the model: the uploads, and the source of random numbers.
 type walk struct {
 	*env
-	dice    *rand.Rand
+	random  *rand.Rand
 	uploads []*modelUpload
 }
 
@@ -53,10 +53,10 @@ func randomWalk(e *env) {
 			e.Logf("repeat with TUSD_TEST_SEED=%d", seed)
 		}
 	})
-	w := &walk{env: e, dice: rand.New(rand.NewPCG(seed, 0))}
+	w := &walk{env: e, random: rand.New(rand.NewPCG(seed, 0))}
 	steps := []func(){w.create, w.create, w.append, w.append, w.append, w.append, w.cut, w.wrongOffset, w.declare, w.terminate, w.concat, w.restartNow}
 	for range 150 {
-		steps[w.dice.IntN(len(steps))]()
+		steps[w.random.IntN(len(steps))]()
 		if e.Failed() {
 			return
 		}
@@ -75,7 +75,7 @@ func (w *walk) pick(fits func(*modelUpload) bool) *modelUpload {
 	if len(candidates) == 0 {
 		return nil
 	}
-	return candidates[w.dice.IntN(len(candidates))]
+	return candidates[w.random.IntN(len(candidates))]
 }
 
 func writable(m *modelUpload) bool { return !m.gone && !m.final && !m.complete() }
@@ -83,22 +83,22 @@ func writable(m *modelUpload) bool { return !m.gone && !m.final && !m.complete()
 func (w *walk) bytes(n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
-		p[i] = byte(w.dice.Uint32())
+		p[i] = byte(w.random.Uint32())
 	}
 	return p
 }
 
 func (w *walk) create() {
-	m := &modelUpload{length: w.dice.IntN(10_000), partial: w.dice.IntN(2) == 0}
+	m := &modelUpload{length: w.random.IntN(10_000), partial: w.random.IntN(2) == 0}
 	header := []string{"Upload-Length: " + strconv.Itoa(m.length)}
-	if w.dice.IntN(3) == 0 {
+	if w.random.IntN(3) == 0 {
 		m.length, header = -1, []string{"Upload-Defer-Length: 1"}
 	}
 	if m.partial {
 		header = append(header, "Upload-Concat: partial")
 	}
-	if w.dice.IntN(2) == 0 {
-		m.data = w.bytes(w.dice.IntN(m.missing() + 1))
+	if w.random.IntN(2) == 0 {
+		m.data = w.bytes(w.random.IntN(m.missing() + 1))
 		m.target = w.postWith(m.data, header...).status(201).header("Upload-Offset", strconv.Itoa(len(m.data))).location()
 	} else {
 		m.target = w.post(header...).status(201).location()
@@ -111,9 +111,9 @@ func (w *walk) append() {
 	if m == nil {
 		return
 	}
-	data := w.bytes(w.dice.IntN(m.missing() + 1))
+	data := w.bytes(w.random.IntN(m.missing() + 1))
 	var header []string
-	if w.dice.IntN(2) == 0 {
+	if w.random.IntN(2) == 0 {
 		header = []string{chunked}
 	}
 	w.patch(m.target, int64(len(m.data)), data, header...).status(204)
@@ -126,7 +126,7 @@ func (w *walk) cut() {
 	if m == nil || m.missing() < 2 {
 		return
 	}
-	data := w.bytes(1 + w.dice.IntN(m.missing()-1))
+	data := w.bytes(1 + w.random.IntN(m.missing()-1))
 	c := w.another()
 	s := c.open(m.target, int64(len(m.data)), int64(len(data)+1))
 	s.send(data)
@@ -143,7 +143,7 @@ func (w *walk) wrongOffset() {
 	if m == nil {
 		return
 	}
-	offset := w.dice.IntN(10_000)
+	offset := w.random.IntN(10_000)
 	if offset == len(m.data) {
 		offset++
 	}
@@ -155,7 +155,7 @@ func (w *walk) declare() {
 	if m == nil {
 		return
 	}
-	length := len(m.data) + w.dice.IntN(3)*1000
+	length := len(m.data) + w.random.IntN(3)*1000
 	w.patch(m.target, int64(len(m.data)), nil, "Upload-Length: "+strconv.Itoa(length)).status(204)
 	m.length = length
 }

@@ -21,7 +21,7 @@ import (
 
 // Client sends requests to one server.
 type Client struct {
-	Dial func() (wire.Conn, error)
+	Dial func() (wire.Conn, error) // opens a connection to it
 	// Keep sends all requests over one connection, as long as the server keeps it.
 	// Otherwise each request has its own, and goroutines may share the client.
 	Keep bool
@@ -52,7 +52,9 @@ func (c *Client) Do(method, target string, body []byte, header ...string) (Answe
 	if err != nil {
 		return Answer{}, err
 	}
-	go r.sendAll(body, length) // an answer may come before all of it is sent
+	if length != 0 {
+		go r.Send(body) // the answer may come before it is sent; if it cannot be sent, Answer tells why
+	}
 	return r.Answer()
 }
 
@@ -136,7 +138,7 @@ func (c *Client) connection() (wire.Conn, error) {
 
 func (r *OpenRequest) String() string { return r.method + " " + r.target }
 
-// Send sends a body of unknown length to its end, with trailers.
+// Send sends the rest of the body and ends it. A body of unknown length may have trailers.
 func (r *OpenRequest) Send(body []byte, trailer ...string) error {
 	if _, err := r.Write(body); err != nil {
 		return err
@@ -144,17 +146,8 @@ func (r *OpenRequest) Send(body []byte, trailer ...string) error {
 	return r.CloseWrite(trailer...)
 }
 
-func (r *OpenRequest) sendAll(body []byte, length int64) {
-	if len(body) > 0 {
-		r.Write(body) // if it fails, the answer says why, or there is none
-	}
-	if length == wire.Unknown {
-		r.CloseWrite()
-	}
-}
-
-// Answer waits for the answer, and closes the connection if it is not kept or the server
-// says that it closes it.
+// Answer waits for the answer. It closes the connection if it is not kept, or if the server
+// announces that it closes it.
 func (r *OpenRequest) Answer() (Answer, error) {
 	response, err := r.Response()
 	switch {

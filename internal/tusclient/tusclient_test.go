@@ -90,6 +90,23 @@ func TestKeptConnection(t *testing.T) {
 	}
 }
 
+func TestHTTP2(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %d %s", r.Proto, r.Method, r.ContentLength, body)
+	}))
+	wire.StartHTTP2(server)
+	t.Cleanup(server.Close)
+	c := &tusclient.Client{Dial: func() (wire.Conn, error) { return wire.DialHTTP2(server.Listener.Addr().String()) }}
+	defer c.Close()
+	for _, c.Keep = range []bool{false, true} {
+		got, err := c.Patch("/x", 0, []byte("abc"))
+		if want := "HTTP/2.0 PATCH 3 abc"; err != nil || string(got.Body) != want {
+			t.Errorf("keep %v: %v, %v, want %s", c.Keep, got, err, want)
+		}
+	}
+}
+
 func TestNoAnswer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }))
 	t.Cleanup(server.Close)
