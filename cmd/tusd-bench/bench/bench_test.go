@@ -93,7 +93,7 @@ func runReport(t *testing.T, args ...string) Report {
 }
 
 // smallLoad are flags that make every workload small.
-var smallLoad = []string{"-pairs", "2", "-clients", "4", "-requests", "10", "-size", "300K", "-chunk-size", "64K"}
+var smallLoad = []string{"-pairs", "2", "-clients", "4", "-requests", "40", "-size", "300K", "-chunk-size", "64K"}
 
 const everyWorkload = "head,small,cwu,chunks,patch"
 

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tus/tusd/cmd/tusd-bench/load"
@@ -102,18 +103,24 @@ type Ratio struct {
 	Workload string
 	Servers  [2]string
 	Pairs    int
-	CPU      *stats.Estimate // per operation; nil: not known
+	CPU      *stats.Estimate // per operation; nil: not known, or too short to be measured
 	Rate     stats.Estimate  // operations per second
 	P99      stats.Estimate
 }
 
 func compare(work string, names [2]string, a, b series) Ratio {
 	r := Ratio{Workload: work, Servers: names, Pairs: len(a), Rate: ratios(a, b, perSecond), P99: ratios(a, b, p99)}
-	if a[0].Usage != nil && b[0].Usage != nil {
+	if a[0].Usage != nil && b[0].Usage != nil && b.usesCPU() {
 		cpu := ratios(a, b, cpuPerOperation)
 		r.CPU = &cpu
 	}
 	return r
+}
+
+// usesCPU reports whether the server's clock has moved in every round. A machine that
+// shares its processors may count no time for a very short round.
+func (s series) usesCPU() bool {
+	return !slices.ContainsFunc(s, func(x load.Sample) bool { return x.Usage.CPU == 0 })
 }
 
 func ratios(a, b series, of func(load.Sample) float64) stats.Estimate {

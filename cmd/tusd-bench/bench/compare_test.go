@@ -32,6 +32,10 @@ func TestRatiosAreOfPairs(t *testing.T) {
 	if r.Rate.Median != 2 || math.Abs(r.Rate.Low-2.0/3) > 1e-9 || r.Rate.High != 4 || r.P99.Median != 0.5 {
 		t.Errorf("rate %+v, p99 %+v", r.Rate, r.P99)
 	}
+	b[1].Usage.CPU = 0
+	if r := compare("w", [2]string{"a", "b"}, a, b); r.CPU != nil {
+		t.Errorf("CPU %+v beside a server whose clock has not moved", *r.CPU)
+	}
 	b[0].Usage = nil
 	if r := compare("w", [2]string{"a", "b"}, a, b); r.CPU != nil {
 		t.Errorf("CPU %+v of a server whose process is unknown", *r.CPU)
