@@ -205,7 +205,7 @@ const MaxSideRecord = 64 << 10
 
 // ValidateSideRecord returns an error if key cannot name a side record or value
 // is too long for one. Stores call it in every method of SideRecords.
-func ValidateSideRecord(key SideKey, value []byte) error {
+func ValidateSideRecord(key SideRecordKey, value []byte) error {
 	if !validSideName(key.Kind) || !validSideName(key.Name) {
 		return fmt.Errorf("%q/%q cannot name a side record", key.Kind, key.Name)
 	}

@@ -91,7 +91,7 @@ var (
 	ErrUploadFailed             = &Error{Code: "ERR_UPLOAD_FAILED", Status: both(410), Message: "the upload has failed and cannot be continued"}
 	ErrMethodNotAllowed         = &Error{Code: "ERR_METHOD_NOT_ALLOWED", Status: both(405), Message: "the method is not allowed here"}
 	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
-	ErrInvalidConcat            = &Error{Code: "ERR_INVALID_CONCAT", Status: both(400), Message: "Upload-Concat is malformed or names what cannot be joined"}
+	ErrInvalidConcat            = &Error{Code: "ERR_INVALID_CONCAT", Status: both(400), Message: "Upload-Concat is malformed or names uploads that cannot be concatenated"}
 	ErrTooManyPartials          = &Error{Code: "ERR_TOO_MANY_PARTIALS", Status: both(400), Message: "a final upload cannot have so many partial uploads here"}
 	ErrConcatenationUnsupported = &Error{Code: "ERR_CONCATENATION_UNSUPPORTED", Status: both(400), Message: "this server does not join uploads"}
 	ErrModifyFinal              = &Error{Code: "ERR_MODIFY_FINAL", Status: both(403), Message: "a final upload takes no data"}
@@ -133,7 +133,7 @@ var (
 	ErrTooManyFinals      = &Error{Code: "ERR_TOO_MANY_FINALS", Status: transientStatus(503), Transient: true, Message: "as many unfinished final uploads as may wait for one of these partial uploads, or to be built"}
 	ErrTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: transientStatus(503), Transient: true, Message: "this client has as many connections open as it may"}
 	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: transientStatus(500), Transient: true, Message: "the connection was reset"}
-	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no room for this data at the moment"}
+	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no space for this data at the moment"}
 	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: transientStatus(500), Transient: true, Message: "something went wrong on the server"}
 )
 

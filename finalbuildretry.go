@@ -220,7 +220,7 @@ func (e *engine) rescanFinals(wait time.Duration) {
 }
 
 func (e *engine) buildUnbuilt() {
-	err := e.eachSideRecord(kindBuilding, func(_ SideKey, value []byte) error {
+	err := e.eachSideRecord(kindBuilding, func(_ SideRecordKey, value []byte) error {
 		id := string(value)
 		if !e.building.Locked(id) && e.builders.acquire(e.background) {
 			_, info, _ := e.peek(e.background, id) // the builder handles the error

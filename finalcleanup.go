@@ -26,7 +26,7 @@ const (
 	unregisterTimeout = 2 * time.Second
 )
 
-func removedKey(id string) SideKey { return SideKey{Kind: kindRemoved, Name: hashName(id)} }
+func removedKey(id string) SideRecordKey { return SideRecordKey{Kind: kindRemoved, Name: hashName(id)} }
 
 // unregister ends the work on a final that is built or has failed. again reports that
 // one of its partials is in use.
@@ -114,7 +114,7 @@ func (e *engine) savePartials(u *lockedUpload) (registered bool, err error) {
 	if !u.info.IsFinal && !broken {
 		return false, nil
 	}
-	_, err = e.store.SideRecords.GetSide(u.ctx, buildingKey(u.id))
+	_, err = e.store.SideRecords.GetSideRecord(u.ctx, buildingKey(u.id))
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -125,7 +125,7 @@ func (e *engine) savePartials(u *lockedUpload) (registered bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, e.store.SideRecords.PutSide(u.ctx, removedKey(u.id), value)
+	return true, e.store.SideRecords.PutSideRecord(u.ctx, removedKey(u.id), value)
 }
 
 func partialsThatFit(ids []string) ([]byte, error) {
@@ -141,7 +141,7 @@ func partialsThatFit(ids []string) ([]byte, error) {
 // savedPartials reads the ids that savePartials has stored. It returns nil if there are
 // none.
 func (e *engine) savedPartials(f *lockedUpload) (ids []string, err error) {
-	value, err := e.store.SideRecords.GetSide(f.ctx, removedKey(f.id))
+	value, err := e.store.SideRecords.GetSideRecord(f.ctx, removedKey(f.id))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}

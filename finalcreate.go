@@ -33,7 +33,9 @@ const (
 	kindBuilding = "building"
 )
 
-func buildingKey(id string) SideKey { return SideKey{Kind: kindBuilding, Name: hashName(id)} }
+func buildingKey(id string) SideRecordKey {
+	return SideRecordKey{Kind: kindBuilding, Name: hashName(id)}
+}
 
 // finalRequest is a request for a final upload, as a dialect has read it.
 type finalRequest struct {
@@ -84,7 +86,7 @@ func (e *engine) concatenate(op *operation, req finalRequest) (operationResult, 
 
 // discard removes a final that failed before the client knew of it. Its partials may
 // still name it.
-func (e *engine) discard(ctx context.Context, id string, key SideKey, request HTTPRequest) error {
+func (e *engine) discard(ctx context.Context, id string, key SideRecordKey, request HTTPRequest) error {
 	u, err := e.lockAndLoad(ctx, id, LockPreempt)
 	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
 		return e.deleteSideRecord(ctx, key) // a DELETE has removed it
@@ -112,15 +114,15 @@ func (e *engine) isBuilt(info FileInfo) bool {
 
 // key returns the side key of the request. Two requests for the same final have the
 // same key.
-func (req finalRequest) key() SideKey {
-	return SideKey{Kind: kindConcat, Name: hashName(strings.Join(req.partials, " ") + "\n" + req.rawMeta)}
+func (req finalRequest) key() SideRecordKey {
+	return SideRecordKey{Kind: kindConcat, Name: hashName(strings.Join(req.partials, " ") + "\n" + req.rawMeta)}
 }
 
 // recentFinal returns the final of an equal request within repeatWindow, if there is
 // one.
-func (e *engine) recentFinal(op *operation, key SideKey) (operationResult, error) {
+func (e *engine) recentFinal(op *operation, key SideRecordKey) (operationResult, error) {
 	e.removeOldConcatRecords()
-	value, err := e.store.SideRecords.GetSide(op.ctx, key)
+	value, err := e.store.SideRecords.GetSideRecord(op.ctx, key)
 	if errors.Is(err, ErrNotFound) {
 		return operationResult{}, nil
 	}
@@ -155,11 +157,11 @@ func (e *engine) removeOldConcatRecords() {
 		return
 	}
 	e.work.Start(func() {
-		err := e.eachSideRecord(kindConcat, func(key SideKey, value []byte) error {
+		err := e.eachSideRecord(kindConcat, func(key SideRecordKey, value []byte) error {
 			if _, fresh := e.parseConcatRecord(value); fresh {
 				return nil
 			}
-			return e.store.SideRecords.DeleteSide(e.background, key)
+			return e.store.SideRecords.DeleteSideRecord(e.background, key)
 		})
 		if err != nil && e.background.Err() == nil {
 			e.log.Warn("cannot remove old side records", "kind", kindConcat, "err", err)
@@ -202,13 +204,13 @@ func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res
 
 // putFinalRecords stores the side records of a final: a restart continues to build it,
 // and a repeated request finds it.
-func (e *engine) putFinalRecords(u *lockedUpload, key SideKey) error {
+func (e *engine) putFinalRecords(u *lockedUpload, key SideRecordKey) error {
 	value, err := json.Marshal(concatRecord{ID: u.id, Created: e.now()})
 	if err == nil {
-		err = e.store.SideRecords.PutSide(u.ctx, buildingKey(u.id), []byte(u.id))
+		err = e.store.SideRecords.PutSideRecord(u.ctx, buildingKey(u.id), []byte(u.id))
 	}
 	if err == nil {
-		err = e.store.SideRecords.PutSide(u.ctx, key, value)
+		err = e.store.SideRecords.PutSideRecord(u.ctx, key, value)
 	}
 	return err
 }
@@ -300,7 +302,7 @@ type buildOutcome struct {
 type finalWait struct {
 	e     *engine
 	id    string
-	key   SideKey
+	key   SideRecordKey
 	fresh bool // the request has created the final
 	full  bool // all partials were full at that time
 	// reserved is set when the place in engine.building is reserved for the builder.
@@ -372,7 +374,7 @@ func (w *finalWait) abandon(err error, request HTTPRequest) bool {
 		return false
 	}
 	if err := w.e.discard(w.e.background, w.id, w.key, request); err != nil {
-		w.e.log.Warn("cannot remove a final upload for which there is no room", "id", w.id, "err", err)
+		w.e.log.Warn("cannot remove a final upload that does not fit on the storage", "id", w.id, "err", err)
 		return false
 	}
 	w.abandoned.Store(true)

@@ -18,8 +18,8 @@ const kindFinishing = "finishing"
 
 // finishingKey returns the key of an upload's side record. It has a hash of the id: an
 // id may be too long for a key, or contain characters that a key cannot.
-func finishingKey(id string) SideKey {
-	return SideKey{Kind: kindFinishing, Name: hashName(id)}
+func finishingKey(id string) SideRecordKey {
+	return SideRecordKey{Kind: kindFinishing, Name: hashName(id)}
 }
 
 // finish finishes the upload in h and releases h. request is the request that the event
@@ -53,7 +53,7 @@ func (e *engine) tryFinish(u *lockedUpload, request HTTPRequest) (operationResul
 	callback := e.callsPreFinish(u.info)
 	recorded := callback || u.info.State != ""
 	if recorded {
-		if err := e.store.SideRecords.PutSide(ctx, finishingKey(u.id), []byte(u.id)); err != nil {
+		if err := e.store.SideRecords.PutSideRecord(ctx, finishingKey(u.id), []byte(u.id)); err != nil {
 			return operationResult{info: &u.info}, err
 		}
 	}

@@ -97,7 +97,7 @@ func (e *engine) resumeLeftFinishes() {
 		return
 	}
 	e.work.Start(func() {
-		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {
+		err := e.eachSideRecord(kindFinishing, func(_ SideRecordKey, value []byte) error {
 			if !e.finishLater(string(value)) {
 				return errTooManyRetries
 			}
@@ -114,7 +114,7 @@ func (e *engine) resumeLeftFinishes() {
 // not built, when the server stopped.
 func (e *engine) resume() {
 	e.work.Start(func() {
-		err := e.eachSideRecord(kindFinishing, func(_ SideKey, value []byte) error {
+		err := e.eachSideRecord(kindFinishing, func(_ SideRecordKey, value []byte) error {
 			e.finishLater(string(value))
 			return nil
 		})

@@ -11,9 +11,9 @@ import (
 	"github.com/tus/tusd/internal/bytecache"
 )
 
-// SideKey names a side record. Kind and Name consist of 1 to 100 characters
+// SideRecordKey names a side record. Kind and Name consist of 1 to 100 characters
 // out of a-z, 0-9 and '-'.
-type SideKey struct {
+type SideRecordKey struct {
 	Kind, Name string
 }
 
@@ -22,31 +22,31 @@ type SideKey struct {
 // durable as an upload's record. Every call is atomic and needs no lease; the last of
 // two replacing calls wins. Slices passed in and out belong to the caller.
 type SideRecords interface {
-	// CreateSide stores value if key is free. If not, it returns the existing value,
+	// CreateSideRecord stores value if key is free. If not, it returns the existing value,
 	// created false and no error.
-	CreateSide(ctx context.Context, key SideKey, value []byte) (current []byte, created bool, err error)
-	// PutSide stores value under key, replacing what was there.
-	PutSide(ctx context.Context, key SideKey, value []byte) error
-	// GetSide returns the value of key, or ErrNotFound.
-	GetSide(ctx context.Context, key SideKey) ([]byte, error)
-	// ListSides returns up to limit names of a kind, sorted, that are greater
+	CreateSideRecord(ctx context.Context, key SideRecordKey, value []byte) (current []byte, created bool, err error)
+	// PutSideRecord stores value under key, replacing what was there.
+	PutSideRecord(ctx context.Context, key SideRecordKey, value []byte) error
+	// GetSideRecord returns the value of key, or ErrNotFound.
+	GetSideRecord(ctx context.Context, key SideRecordKey) ([]byte, error)
+	// ListSideRecords returns up to limit names of a kind, sorted, that are greater
 	// than cursor; next is "" after the last page.
-	ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
-	// DeleteSide removes key. An absent key is no error.
-	DeleteSide(ctx context.Context, key SideKey) error
+	ListSideRecords(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error)
+	// DeleteSideRecord removes key. An absent key is no error.
+	DeleteSideRecord(ctx context.Context, key SideRecordKey) error
 }
 
 // eachSideRecord calls f for each side record of a kind.
-func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) error {
+func (e *engine) eachSideRecord(kind string, f func(SideRecordKey, []byte) error) error {
 	const page = 1000 // stores may read all names for each page
 	for cursor := ""; ; {
-		names, next, err := e.store.SideRecords.ListSides(e.background, kind, cursor, page)
+		names, next, err := e.store.SideRecords.ListSideRecords(e.background, kind, cursor, page)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			key := SideKey{Kind: kind, Name: name}
-			value, err := e.store.SideRecords.GetSide(e.background, key)
+			key := SideRecordKey{Kind: kind, Name: name}
+			value, err := e.store.SideRecords.GetSideRecord(e.background, key)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
@@ -64,8 +64,8 @@ func (e *engine) eachSideRecord(kind string, f func(SideKey, []byte) error) erro
 }
 
 // deleteSideRecord removes a side record that is not needed any more.
-func (e *engine) deleteSideRecord(ctx context.Context, key SideKey) error {
-	return e.store.SideRecords.DeleteSide(ctx, key)
+func (e *engine) deleteSideRecord(ctx context.Context, key SideRecordKey) error {
+	return e.store.SideRecords.DeleteSideRecord(ctx, key)
 }
 
 func hashName(s string) string {
@@ -78,7 +78,7 @@ func hashName(s string) string {
 // creates a second final. An eviction has the same effect.
 type memorySideRecords struct {
 	mu     sync.Mutex
-	values *bytecache.Cache[SideKey, []byte]
+	values *bytecache.Cache[SideRecordKey, []byte]
 }
 
 var _ SideRecords = (*memorySideRecords)(nil)
@@ -87,12 +87,12 @@ var _ SideRecords = (*memorySideRecords)(nil)
 const maxSideBytes = 4 << 20
 
 func newMemorySideRecords() *memorySideRecords {
-	return &memorySideRecords{values: bytecache.New(maxSideBytes, func(key SideKey, value []byte) int {
+	return &memorySideRecords{values: bytecache.New(maxSideBytes, func(key SideRecordKey, value []byte) int {
 		return len(key.Kind) + len(key.Name) + cap(value)
 	}, nil)}
 }
 
-func (m *memorySideRecords) CreateSide(_ context.Context, key SideKey, value []byte) (current []byte, created bool, err error) {
+func (m *memorySideRecords) CreateSideRecord(_ context.Context, key SideRecordKey, value []byte) (current []byte, created bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.values.Get(key); ok {
@@ -102,14 +102,14 @@ func (m *memorySideRecords) CreateSide(_ context.Context, key SideKey, value []b
 	return value, true, nil
 }
 
-func (m *memorySideRecords) PutSide(_ context.Context, key SideKey, value []byte) error {
+func (m *memorySideRecords) PutSideRecord(_ context.Context, key SideRecordKey, value []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.values.Put(key, slices.Clone(value))
 	return nil
 }
 
-func (m *memorySideRecords) GetSide(_ context.Context, key SideKey) ([]byte, error) {
+func (m *memorySideRecords) GetSideRecord(_ context.Context, key SideRecordKey) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	value, ok := m.values.Get(key)
@@ -119,7 +119,7 @@ func (m *memorySideRecords) GetSide(_ context.Context, key SideKey) ([]byte, err
 	return slices.Clone(value), nil
 }
 
-func (m *memorySideRecords) ListSides(_ context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
+func (m *memorySideRecords) ListSideRecords(_ context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for key := range m.values.All() {
@@ -134,7 +134,7 @@ func (m *memorySideRecords) ListSides(_ context.Context, kind, cursor string, li
 	return names, "", nil
 }
 
-func (m *memorySideRecords) DeleteSide(_ context.Context, key SideKey) error {
+func (m *memorySideRecords) DeleteSideRecord(_ context.Context, key SideRecordKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.values.Delete(key)

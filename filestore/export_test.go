@@ -22,7 +22,7 @@ func WriteUntilRename(dir string) {
 	}
 	err := s.Open(context.Background(), tusd.Env{Locker: machineLocker{}})
 	if err == nil {
-		err = s.PutSide(context.Background(), tusd.SideKey{Kind: "kind", Name: "name"}, []byte("value"))
+		err = s.PutSideRecord(context.Background(), tusd.SideRecordKey{Kind: "kind", Name: "name"}, []byte("value"))
 	}
 	fmt.Println("not stopped:", err)
 }

@@ -72,7 +72,7 @@ var scenarios = []scenario{
 	{"finish", prepareFull, actFinish, afterFinish},
 	{"concat", preparePartials, actConcat, afterConcat},
 	{"terminate", prepareFull, actTerminate, afterTerminate},
-	{"side records", nil, actSides, afterSides},
+	{"side records", nil, actSideRecords, afterSideRecords},
 }
 
 // If any operation fails, no acknowledged byte is lost, every offset is correct, no
@@ -346,27 +346,27 @@ func afterTerminate(t *testing.T, s *FileStore, err error) {
 	wantContent(t, s, "b", "abc")
 }
 
-func actSides(t *testing.T, s *FileStore, f *faults) error {
-	key := tusd.SideKey{Kind: "finishing", Name: "a"}
+func actSideRecords(t *testing.T, s *FileStore, f *faults) error {
+	key := tusd.SideRecordKey{Kind: "finishing", Name: "a"}
 	f.on()
-	_, _, err := s.CreateSide(t.Context(), key, []byte("1"))
+	_, _, err := s.CreateSideRecord(t.Context(), key, []byte("1"))
 	if err == nil {
-		err = s.PutSide(t.Context(), key, []byte("2"))
+		err = s.PutSideRecord(t.Context(), key, []byte("2"))
 	}
 	f.off()
 	return err
 }
 
-func afterSides(t *testing.T, s *FileStore, err error) {
-	key := tusd.SideKey{Kind: "finishing", Name: "a"}
-	value, getErr := s.GetSide(t.Context(), key)
+func afterSideRecords(t *testing.T, s *FileStore, err error) {
+	key := tusd.SideRecordKey{Kind: "finishing", Name: "a"}
+	value, getErr := s.GetSideRecord(t.Context(), key)
 	if err == nil && string(value) != "2" {
 		t.Errorf("the value is %q, %v", value, getErr)
 	}
 	if getErr == nil && string(value) != "1" && string(value) != "2" {
 		t.Errorf("the value is %q", value)
 	}
-	if err := s.DeleteSide(t.Context(), key); err != nil {
-		t.Errorf("DeleteSide: %v", err)
+	if err := s.DeleteSideRecord(t.Context(), key); err != nil {
+		t.Errorf("DeleteSideRecord: %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // sideRecord checks the arguments of a call and returns the path of the side record.
-func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideKey, value []byte) (*volume, treePath, error) {
+func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) (*volume, treePath, error) {
 	v, err := s.volume()
 	if err != nil {
 		return nil, treePath{}, err
@@ -26,21 +26,21 @@ func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideKey, value []by
 	return v, v.file(sideDir + "/" + key.Kind + "/" + key.Name), nil
 }
 
-// CreateSide implements tusd.SideRecords.
-func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
+// CreateSideRecord implements tusd.SideRecords.
+func (s *FileStore) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) (current []byte, created bool, err error) {
 	v, p, err := s.sideRecord(ctx, key, value)
 	if err != nil {
 		return nil, false, err
 	}
 	for {
-		err = v.writeSide(p, func(r durable.Replacer) error { return r.CreateNew(p.name, value) })
+		err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.CreateNew(p.name, value) })
 		if err == nil {
 			return append([]byte(nil), value...), true, nil
 		}
 		if !errors.Is(err, os.ErrExist) {
 			return nil, false, failed("create side record", p.name, err)
 		}
-		current, err = v.readSide(p)
+		current, err = v.readSideRecord(p)
 		if err == nil && v.level != None {
 			err = p.tree.SyncParent(p.name) // its creator may not have synced it yet
 		}
@@ -50,32 +50,32 @@ func (s *FileStore) CreateSide(ctx context.Context, key tusd.SideKey, value []by
 	}
 }
 
-// PutSide implements tusd.SideRecords.
-func (s *FileStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+// PutSideRecord implements tusd.SideRecords.
+func (s *FileStore) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
 	v, p, err := s.sideRecord(ctx, key, value)
 	if err != nil {
 		return err
 	}
-	err = v.writeSide(p, func(r durable.Replacer) error { return r.Replace(p.name, value) })
+	err = v.writeSideRecord(p, func(r durable.Replacer) error { return r.Replace(p.name, value) })
 	return failed("store side record", p.name, err)
 }
 
-// GetSide implements tusd.SideRecords.
-func (s *FileStore) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
+// GetSideRecord implements tusd.SideRecords.
+func (s *FileStore) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
 	v, p, err := s.sideRecord(ctx, key, nil)
 	if err != nil {
 		return nil, err
 	}
-	value, err := v.readSide(p)
+	value, err := v.readSideRecord(p)
 	if isAbsent(err) {
 		return nil, notFound(err)
 	}
 	return value, failed("read side record", p.name, err)
 }
 
-// ListSides implements tusd.SideRecords.
-func (s *FileStore) ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
-	v, p, err := s.sideRecord(ctx, tusd.SideKey{Kind: kind, Name: "x"}, nil)
+// ListSideRecords implements tusd.SideRecords.
+func (s *FileStore) ListSideRecords(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
+	v, p, err := s.sideRecord(ctx, tusd.SideRecordKey{Kind: kind, Name: "x"}, nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -90,8 +90,8 @@ func (s *FileStore) ListSides(ctx context.Context, kind, cursor string, limit in
 	return names, next, nil
 }
 
-// DeleteSide implements tusd.SideRecords.
-func (s *FileStore) DeleteSide(ctx context.Context, key tusd.SideKey) error {
+// DeleteSideRecord implements tusd.SideRecords.
+func (s *FileStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
 	v, p, err := s.sideRecord(ctx, key, nil)
 	if err != nil {
 		return err
@@ -108,8 +108,8 @@ func (s *FileStore) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	return failed("delete side record", p.name, err)
 }
 
-// writeSide writes a side record by a temporary file, and makes missing directories.
-func (v *volume) writeSide(p treePath, write func(durable.Replacer) error) error {
+// writeSideRecord writes a side record by a temporary file, and makes missing directories.
+func (v *volume) writeSideRecord(p treePath, write func(durable.Replacer) error) error {
 	r := v.replacer(v.level != None)
 	err := v.inParents(func() error { return write(r) }, v.tempFile(), p)
 	if err != nil || !r.Sync {
@@ -118,7 +118,7 @@ func (v *volume) writeSide(p treePath, write func(durable.Replacer) error) error
 	return v.syncParents(p)
 }
 
-func (v *volume) readSide(p treePath) ([]byte, error) {
+func (v *volume) readSideRecord(p treePath) ([]byte, error) {
 	content, _, err := readSmall(p, tusd.MaxSideRecord)
 	return content, err
 }

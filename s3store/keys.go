@@ -51,7 +51,7 @@ func (b *bucket) idOf(key string) (id string, ok bool) {
 	return id, ok && tusd.ValidateID(id) == nil
 }
 
-func (b *bucket) sideKey(key tusd.SideKey) string {
+func (b *bucket) sideKey(key tusd.SideRecordKey) string {
 	return b.prefix + sidePrefix + key.Kind + "/" + key.Name
 }
 

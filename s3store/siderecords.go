@@ -11,7 +11,7 @@ import (
 )
 
 // side checks a call on a side record and returns its key in the bucket.
-func (s *Store) side(key tusd.SideKey, value []byte) (*bucket, string, error) {
+func (s *Store) side(key tusd.SideRecordKey, value []byte) (*bucket, string, error) {
 	b, err := s.bucket()
 	if err != nil {
 		return nil, "", err
@@ -22,9 +22,9 @@ func (s *Store) side(key tusd.SideKey, value []byte) (*bucket, string, error) {
 	return b, b.sideKey(key), nil
 }
 
-// CreateSide implements tusd.SideRecords. If the service supports no
+// CreateSideRecord implements tusd.SideRecords. If the service supports no
 // conditions, only the callers of one process exclude each other.
-func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
+func (s *Store) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) (current []byte, created bool, err error) {
 	b, name, err := s.side(key, value)
 	if err != nil {
 		return nil, false, err
@@ -32,7 +32,7 @@ func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) 
 	if !b.conditions.create {
 		b.sideCreation.Lock()
 		defer b.sideCreation.Unlock()
-		current, err = b.readSide(ctx, name)
+		current, err = b.readSideRecord(ctx, name)
 		if !isMissing(err) {
 			return current, false, wrapError("create side record", name, err)
 		}
@@ -45,20 +45,20 @@ func (s *Store) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) 
 		if !isRefusedCondition(err) {
 			return nil, false, wrapError("create side record", name, err)
 		}
-		current, err = b.readSide(ctx, name)
+		current, err = b.readSideRecord(ctx, name)
 		if !isMissing(err) {
 			return current, false, wrapError("create side record", name, err)
 		}
 	}
 }
 
-func (b *bucket) readSide(ctx context.Context, key string) ([]byte, error) {
+func (b *bucket) readSideRecord(ctx context.Context, key string) ([]byte, error) {
 	value, _, err := b.readSmall(ctx, key, tusd.MaxSideRecord)
 	return value, err
 }
 
-// PutSide implements tusd.SideRecords.
-func (s *Store) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+// PutSideRecord implements tusd.SideRecords.
+func (s *Store) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
 	b, name, err := s.side(key, value)
 	if err != nil {
 		return err
@@ -67,22 +67,22 @@ func (s *Store) PutSide(ctx context.Context, key tusd.SideKey, value []byte) err
 	return wrapError("store side record", name, err)
 }
 
-// GetSide implements tusd.SideRecords.
-func (s *Store) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
+// GetSideRecord implements tusd.SideRecords.
+func (s *Store) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
 	b, name, err := s.side(key, nil)
 	if err != nil {
 		return nil, err
 	}
-	value, err := b.readSide(ctx, name)
+	value, err := b.readSideRecord(ctx, name)
 	if isMissing(err) {
 		return nil, tusd.ErrNotFound.With(err)
 	}
 	return value, wrapError("read side record", name, err)
 }
 
-// ListSides implements tusd.SideRecords.
-func (s *Store) ListSides(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
-	b, prefix, err := s.side(tusd.SideKey{Kind: kind, Name: "x"}, nil)
+// ListSideRecords implements tusd.SideRecords.
+func (s *Store) ListSideRecords(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
+	b, prefix, err := s.side(tusd.SideRecordKey{Kind: kind, Name: "x"}, nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -104,8 +104,8 @@ func (s *Store) ListSides(ctx context.Context, kind, cursor string, limit int) (
 	return names, next, nil
 }
 
-// DeleteSide implements tusd.SideRecords.
-func (s *Store) DeleteSide(ctx context.Context, key tusd.SideKey) error {
+// DeleteSideRecord implements tusd.SideRecords.
+func (s *Store) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
 	b, name, err := s.side(key, nil)
 	if err != nil {
 		return err

@@ -240,13 +240,13 @@ func TestWrongReadOfSideRecord(t *testing.T) {
 			if err := store.Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}}); err != nil {
 				t.Fatal(err)
 			}
-			key, value := tusd.SideKey{Kind: "kind", Name: "name"}, strings.Repeat("value", 100)
-			if err := store.PutSide(t.Context(), key, []byte(value)); err != nil {
+			key, value := tusd.SideRecordKey{Kind: "kind", Name: "name"}, strings.Repeat("value", 100)
+			if err := store.PutSideRecord(t.Context(), key, []byte(value)); err != nil {
 				t.Fatal(err)
 			}
 			rule := s3server.On(s3server.GetObject).Nth(1, wrong())
 			server.Fault(rule.Decide)
-			if got, err := store.GetSide(t.Context(), key); err != nil || string(got) != value {
+			if got, err := store.GetSideRecord(t.Context(), key); err != nil || string(got) != value {
 				t.Errorf("got %.20q, error %v", got, err)
 			}
 			if rule.Fired() == 0 {

@@ -25,7 +25,7 @@ var brokenAbilities = []broken{
 	}},
 	{"restores terminated uploads", "terminate/stays-gone", func(m *Memory, c *tusd.StoreComposer) {
 		c.Terminater = terminateFunc(func(_ context.Context, _ tusd.Lease, id string) error {
-			m.sideRecords[tusd.SideKey{Kind: "undead", Name: id}] = m.uploads[id].record
+			m.sideRecords[tusd.SideRecordKey{Kind: "undead", Name: id}] = m.uploads[id].record
 			delete(m.uploads, id)
 			return nil
 		})
@@ -123,17 +123,17 @@ var brokenAbilities = []broken{
 			return err
 		})
 	}},
-	{"replaces a side record in CreateSide", "side/create", func(m *Memory, c *tusd.StoreComposer) {
-		c.SideRecords = brokenSides{Memory: m, create: true}
+	{"replaces a side record in CreateSideRecord", "side/create", func(m *Memory, c *tusd.StoreComposer) {
+		c.SideRecords = brokenSideRecords{Memory: m, create: true}
 	}},
 	{"returns its side records without a copy", "side/copies", func(m *Memory, c *tusd.StoreComposer) {
-		c.SideRecords = brokenSides{Memory: m, share: true}
+		c.SideRecords = brokenSideRecords{Memory: m, share: true}
 	}},
 	{"lists side records unsorted", "side/list", func(m *Memory, c *tusd.StoreComposer) {
-		c.SideRecords = brokenSides{Memory: m, unsorted: true}
+		c.SideRecords = brokenSideRecords{Memory: m, unsorted: true}
 	}},
 	{"misses an absent side record", "side/delete", func(m *Memory, c *tusd.StoreComposer) {
-		c.SideRecords = brokenSides{Memory: m, remove: true}
+		c.SideRecords = brokenSideRecords{Memory: m, remove: true}
 	}},
 }
 
@@ -189,40 +189,40 @@ func (w withoutETag) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// brokenSides breaks one method of the side records.
-type brokenSides struct {
+// brokenSideRecords breaks one method of the side records.
+type brokenSideRecords struct {
 	*Memory
 	create, share, unsorted, remove bool
 }
 
-func (s brokenSides) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) ([]byte, bool, error) {
+func (s brokenSideRecords) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) ([]byte, bool, error) {
 	if s.create {
-		return value, true, s.PutSide(ctx, key, value)
+		return value, true, s.PutSideRecord(ctx, key, value)
 	}
-	return s.Memory.CreateSide(ctx, key, value)
+	return s.Memory.CreateSideRecord(ctx, key, value)
 }
 
-func (s brokenSides) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
-	value, err := s.Memory.GetSide(ctx, key)
+func (s brokenSideRecords) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
+	value, err := s.Memory.GetSideRecord(ctx, key)
 	if s.share && err == nil {
 		return s.sideRecords[key], nil
 	}
 	return value, err
 }
 
-func (s brokenSides) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
-	names, next, err := s.Memory.ListSides(ctx, kind, cursor, limit)
+func (s brokenSideRecords) ListSideRecords(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+	names, next, err := s.Memory.ListSideRecords(ctx, kind, cursor, limit)
 	if s.unsorted {
 		slices.Reverse(names)
 	}
 	return names, next, err
 }
 
-func (s brokenSides) DeleteSide(ctx context.Context, key tusd.SideKey) error {
-	if _, err := s.Memory.GetSide(ctx, key); s.remove && err != nil {
+func (s brokenSideRecords) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
+	if _, err := s.Memory.GetSideRecord(ctx, key); s.remove && err != nil {
 		return err
 	}
-	return s.Memory.DeleteSide(ctx, key)
+	return s.Memory.DeleteSideRecord(ctx, key)
 }
 
 // TestLeftoversAreFound runs cases that leave something behind.

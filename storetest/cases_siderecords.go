@@ -13,52 +13,52 @@ import (
 )
 
 var sideCases = []testCase{
-	{"side/create", "SideRecords.CreateSide: key is free / created false", SideRecords, sideCreate},
+	{"side/create", "SideRecords.CreateSideRecord: key is free / created false", SideRecords, sideCreate},
 	{"side/create-race", "SideRecords: atomic", SideRecords, sideCreateRace},
-	{"side/put", "SideRecords.PutSide: replacing", SideRecords, sidePut},
+	{"side/put", "SideRecords.PutSideRecord: replacing", SideRecords, sidePut},
 	{"side/put-race", "SideRecords: wins", SideRecords, sidePutRace},
-	{"side/get", "SideRecords.GetSide: ErrNotFound", SideRecords, sideGet},
-	{"side/list", "SideRecords.ListSides: sorted", SideRecords, sideList},
-	{"side/delete", "SideRecords.DeleteSide: removes key / absent key", SideRecords, sideDelete},
+	{"side/get", "SideRecords.GetSideRecord: ErrNotFound", SideRecords, sideGet},
+	{"side/list", "SideRecords.ListSideRecords: sorted", SideRecords, sideList},
+	{"side/delete", "SideRecords.DeleteSideRecord: removes key / absent key", SideRecords, sideDelete},
 	{"side/limits", "SideRecords: 64 KiB", SideRecords, sideLimits},
 	{"side/copies", "SideRecords: Slices", SideRecords, sideCopies},
 	{"side/beside-uploads", "SideRecords: small named records", SideRecords, sideBesideUploads},
 	{"side/cancelled", "SideRecords: atomic", SideRecords, sideCancelled},
 }
 
-func sideKey(name string) tusd.SideKey { return tusd.SideKey{Kind: "kind", Name: name} }
+func sideKey(name string) tusd.SideRecordKey { return tusd.SideRecordKey{Kind: "kind", Name: name} }
 
-func (e *env) putSide(name, value string) {
+func (e *env) putSideRecord(name, value string) {
 	e.Helper()
-	e.must(e.composer.SideRecords.PutSide(e.Context(), sideKey(name), []byte(value)))
+	e.must(e.composer.SideRecords.PutSideRecord(e.Context(), sideKey(name), []byte(value)))
 }
 
-func (e *env) wantSide(name, want string) {
+func (e *env) wantSideRecord(name, want string) {
 	e.Helper()
-	got, err := e.composer.SideRecords.GetSide(e.Context(), sideKey(name))
+	got, err := e.composer.SideRecords.GetSideRecord(e.Context(), sideKey(name))
 	if err != nil || string(got) != want {
 		e.Errorf("side record %s has %d bytes, error %v; want %d", name, len(got), err, len(want))
 	}
 }
 
-func (e *env) wantNoSide(name string) {
+func (e *env) wantNoSideRecord(name string) {
 	e.Helper()
-	_, err := e.composer.SideRecords.GetSide(e.Context(), sideKey(name))
+	_, err := e.composer.SideRecords.GetSideRecord(e.Context(), sideKey(name))
 	e.wantError("side record "+name, err, tusd.ErrNotFound)
 }
 
 func sideCreate(e *env) {
-	current, created, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte("first"))
+	current, created, err := e.composer.SideRecords.CreateSideRecord(e.Context(), sideKey("a"), []byte("first"))
 	if err != nil || !created || string(current) != "first" {
 		e.Errorf("a free key: %q, created %t, error %v", current, created, err)
 	}
-	current, created, err = e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte("second"))
+	current, created, err = e.composer.SideRecords.CreateSideRecord(e.Context(), sideKey("a"), []byte("second"))
 	if err != nil || created || string(current) != "first" {
 		e.Errorf("a key that is taken: %q, created %t, error %v", current, created, err)
 	}
-	e.wantSide("a", "first")
+	e.wantSideRecord("a", "first")
 	e.reopen()
-	e.wantSide("a", "first")
+	e.wantSideRecord("a", "first")
 }
 
 // race runs f in several goroutines at once.
@@ -75,7 +75,7 @@ func sideCreateRace(e *env) {
 	seen := make(chan string, 20)
 	race(20, func(i int) {
 		mine := fmt.Sprintf("value %d", i)
-		current, created, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte(mine))
+		current, created, err := e.composer.SideRecords.CreateSideRecord(e.Context(), sideKey("a"), []byte(mine))
 		if err != nil {
 			e.Errorf("create: %v", err)
 		}
@@ -95,71 +95,71 @@ func sideCreateRace(e *env) {
 			e.Errorf("a caller got %q, created was %q", value, winner)
 		}
 	}
-	e.wantSide("a", winner)
+	e.wantSideRecord("a", winner)
 }
 
 func sidePut(e *env) {
-	e.putSide("a", "first, and long enough to be cut")
-	e.putSide("a", "second")
-	e.wantSide("a", "second")
-	e.putSide("empty", "")
-	e.wantSide("empty", "")
+	e.putSideRecord("a", "first, and long enough to be cut")
+	e.putSideRecord("a", "second")
+	e.wantSideRecord("a", "second")
+	e.putSideRecord("empty", "")
+	e.wantSideRecord("empty", "")
 	e.reopen()
-	e.wantSide("a", "second")
-	e.wantSide("empty", "")
+	e.wantSideRecord("a", "second")
+	e.wantSideRecord("empty", "")
 }
 
 func sidePutRace(e *env) {
 	race(10, func(i int) {
 		value := strings.Repeat(fmt.Sprint(i), 5000)
-		if err := e.composer.SideRecords.PutSide(e.Context(), sideKey("a"), []byte(value)); err != nil {
+		if err := e.composer.SideRecords.PutSideRecord(e.Context(), sideKey("a"), []byte(value)); err != nil {
 			e.Errorf("put: %v", err)
 		}
-		got, err := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))
+		got, err := e.composer.SideRecords.GetSideRecord(e.Context(), sideKey("a"))
 		if err != nil || len(got) != 5000 || len(bytes.Trim(got, string(got[:1]))) != 0 {
 			e.Errorf("a reader saw %d bytes of several values, error %v", len(got), err)
 		}
 	})
-	e.putSide("a", "last")
-	e.wantSide("a", "last")
+	e.putSideRecord("a", "last")
+	e.wantSideRecord("a", "last")
 }
 
 func sideGet(e *env) {
-	e.wantNoSide("a")
-	e.putSide("ab", "x")
-	e.wantNoSide("a")
-	_, err := e.composer.SideRecords.GetSide(e.Context(), tusd.SideKey{Kind: "other", Name: "ab"})
+	e.wantNoSideRecord("a")
+	e.putSideRecord("ab", "x")
+	e.wantNoSideRecord("a")
+	_, err := e.composer.SideRecords.GetSideRecord(e.Context(), tusd.SideRecordKey{Kind: "other", Name: "ab"})
 	e.wantError("the same name of another kind", err, tusd.ErrNotFound)
 }
 
 func sideList(e *env) {
 	names := []string{"b", "a", "a-1", "a1", "0", "zz", strings.Repeat("n", 100)}
 	for _, name := range names {
-		e.putSide(name, "x")
+		e.putSideRecord(name, "x")
 	}
-	e.must(e.composer.SideRecords.PutSide(e.Context(), tusd.SideKey{Kind: "kind-2", Name: "other"}, nil))
+	e.must(e.composer.SideRecords.PutSideRecord(e.Context(), tusd.SideRecordKey{Kind: "kind-2", Name: "other"}, nil))
 	slices.Sort(names)
 	for limit := 1; limit <= len(names)+1; limit++ {
-		if got := e.listSides(limit); !slices.Equal(got, names) {
+		if got := e.listSideRecords(limit); !slices.Equal(got, names) {
 			e.Errorf("pages of %d: %q, want %q", limit, got, names)
 		}
 	}
-	got, _, err := e.composer.SideRecords.ListSides(e.Context(), "kind", "a0", 2)
+	got, _, err := e.composer.SideRecords.ListSideRecords(e.Context(), "kind", "a0", 2)
 	e.must(err)
 	if !slices.Equal(got, []string{"a1", "b"}) {
 		e.Errorf("behind a cursor that is not a name: %q", got)
 	}
-	got, next, err := e.composer.SideRecords.ListSides(e.Context(), "none", "", 10)
+	got, next, err := e.composer.SideRecords.ListSideRecords(e.Context(), "none", "", 10)
 	if len(got) != 0 || next != "" || err != nil {
 		e.Errorf("a kind without records: %q, %q, %v", got, next, err)
 	}
 }
 
-func (e *env) listSides(limit int) (all []string) {
+func (e *env) listSideRecords(limit int) (all []string) {
 	e.Helper()
 	cursor := ""
 	for range 100 {
-		names, next, err := e.composer.SideRecords.ListSides(e.Context(), "kind", cursor, limit)
+		names, next, err := e.composer.SideRecords.ListSideRecords(e.Context(), "kind", cursor, limit)
 		e.must(err)
 		if len(names) > limit {
 			e.Errorf("a page has %d names, the limit is %d", len(names), limit)
@@ -175,13 +175,13 @@ func (e *env) listSides(limit int) (all []string) {
 }
 
 func sideDelete(e *env) {
-	e.must(e.composer.SideRecords.DeleteSide(e.Context(), sideKey("a")))
-	e.putSide("a", "x")
-	e.must(e.composer.SideRecords.DeleteSide(e.Context(), sideKey("a")))
-	e.wantNoSide("a")
+	e.must(e.composer.SideRecords.DeleteSideRecord(e.Context(), sideKey("a")))
+	e.putSideRecord("a", "x")
+	e.must(e.composer.SideRecords.DeleteSideRecord(e.Context(), sideKey("a")))
+	e.wantNoSideRecord("a")
 	e.reopen()
-	e.wantNoSide("a")
-	_, created, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), []byte("again"))
+	e.wantNoSideRecord("a")
+	_, created, err := e.composer.SideRecords.CreateSideRecord(e.Context(), sideKey("a"), []byte("again"))
 	if !created || err != nil {
 		e.Errorf("create after delete: %t, %v", created, err)
 	}
@@ -194,13 +194,13 @@ func sideLimits(e *env) {
 	}
 	largest := strings.Repeat(string(all[:]), 256)
 	name := strings.Repeat("a", 100)
-	e.putSide(name, largest)
-	e.wantSide(name, largest)
-	long := tusd.SideKey{Kind: strings.Repeat("k", 100), Name: name}
-	e.must(e.composer.SideRecords.PutSide(e.Context(), long, []byte("x")))
+	e.putSideRecord(name, largest)
+	e.wantSideRecord(name, largest)
+	long := tusd.SideRecordKey{Kind: strings.Repeat("k", 100), Name: name}
+	e.must(e.composer.SideRecords.PutSideRecord(e.Context(), long, []byte("x")))
 	e.reopen()
-	e.wantSide(name, largest)
-	got, err := e.composer.SideRecords.GetSide(e.Context(), long)
+	e.wantSideRecord(name, largest)
+	got, err := e.composer.SideRecords.GetSideRecord(e.Context(), long)
 	if string(got) != "x" || err != nil {
 		e.Errorf("the longest key: %q, %v", got, err)
 	}
@@ -208,28 +208,28 @@ func sideLimits(e *env) {
 
 func sideCopies(e *env) {
 	value := []byte("value")
-	current, _, err := e.composer.SideRecords.CreateSide(e.Context(), sideKey("a"), value)
+	current, _, err := e.composer.SideRecords.CreateSideRecord(e.Context(), sideKey("a"), value)
 	e.must(err)
 	clear(value)
-	e.wantSide("a", "value")
+	e.wantSideRecord("a", "value")
 	clear(current)
-	e.wantSide("a", "value")
-	got, err := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))
+	e.wantSideRecord("a", "value")
+	got, err := e.composer.SideRecords.GetSideRecord(e.Context(), sideKey("a"))
 	e.must(err)
 	clear(got)
-	e.wantSide("a", "value")
+	e.wantSideRecord("a", "value")
 	value = []byte("other")
-	e.must(e.composer.SideRecords.PutSide(e.Context(), sideKey("a"), value))
+	e.must(e.composer.SideRecords.PutSideRecord(e.Context(), sideKey("a"), value))
 	clear(value)
-	e.wantSide("a", "other")
+	e.wantSideRecord("a", "other")
 }
 
 // sideBesideUploads tests side records and uploads with the same names.
 func sideBesideUploads(e *env) {
 	e.createComplete("kind", 10)
 	e.createComplete("kind-a", 10)
-	e.putSide("kind", "side")
-	e.putSide("a", "side")
+	e.putSideRecord("kind", "side")
+	e.putSideRecord("a", "side")
 	e.wantStored("kind", 10)
 	e.wantStored("kind-a", 10)
 	if e.composer.Lister != nil {
@@ -239,18 +239,18 @@ func sideBesideUploads(e *env) {
 		e.terminate("kind")
 	}
 	e.reopen()
-	e.wantSide("kind", "side")
-	e.wantSide("a", "side")
+	e.wantSideRecord("kind", "side")
+	e.wantSideRecord("a", "side")
 	e.wantGone("a")
 }
 
 func sideCancelled(e *env) {
-	e.putSide("a", "old")
+	e.putSideRecord("a", "old")
 	old := "old"
 	e.sweepCancel(func(ctx context.Context, look int) error {
 		value := fmt.Sprintf("look %d", look)
-		err := e.composer.SideRecords.PutSide(ctx, sideKey("a"), []byte(value))
-		got, readErr := e.composer.SideRecords.GetSide(e.Context(), sideKey("a"))
+		err := e.composer.SideRecords.PutSideRecord(ctx, sideKey("a"), []byte(value))
+		got, readErr := e.composer.SideRecords.GetSideRecord(e.Context(), sideKey("a"))
 		e.must(readErr)
 		if string(got) != value && (string(got) != old || err == nil) {
 			e.Errorf("after error %v the value is %q, want %q or %q", err, got, value, old)

@@ -130,12 +130,12 @@ func TestMemoryIsStrict(t *testing.T) {
 			t.Errorf("%s: error is %v, want %v", c.what, c.got, c.want)
 		}
 	}
-	for _, key := range []tusd.SideKey{{}, {Kind: "k", Name: "A"}, {Kind: "k/", Name: "a"}, {Kind: "k", Name: strings.Repeat("a", 101)}} {
-		if m.PutSide(ctx, key, nil) == nil {
+	for _, key := range []tusd.SideRecordKey{{}, {Kind: "k", Name: "A"}, {Kind: "k/", Name: "a"}, {Kind: "k", Name: strings.Repeat("a", 101)}} {
+		if m.PutSideRecord(ctx, key, nil) == nil {
 			t.Errorf("side key %q is accepted", key)
 		}
 	}
-	if m.PutSide(ctx, sideKey("a"), make([]byte, tusd.MaxSideRecord+1)) == nil {
+	if m.PutSideRecord(ctx, sideKey("a"), make([]byte, tusd.MaxSideRecord+1)) == nil {
 		t.Error("a side record above 64 KiB is accepted")
 	}
 }

@@ -142,7 +142,7 @@ func (s faultyLister) List(ctx context.Context, cursor string, before time.Time,
 	return l.names, l.next, err
 }
 
-// listing is the result of List and ListSides.
+// listing is the result of List and ListSideRecords.
 type listing struct {
 	names []string
 	next  string
@@ -153,36 +153,36 @@ type faultySideRecords struct {
 	to     tusd.SideRecords
 }
 
-func (s faultySideRecords) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) ([]byte, bool, error) {
+func (s faultySideRecords) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) ([]byte, bool, error) {
 	type creation struct {
 		current []byte
 		created bool
 	}
 	c, err := answer(ctx, s.faults, func() (c creation, err error) {
-		c.current, c.created, err = s.to.CreateSide(ctx, key, value)
+		c.current, c.created, err = s.to.CreateSideRecord(ctx, key, value)
 		return c, err
 	})
 	return c.current, c.created, err
 }
 
-func (s faultySideRecords) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
-	return s.faults.operation(ctx, func() error { return s.to.PutSide(ctx, key, value) })
+func (s faultySideRecords) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
+	return s.faults.operation(ctx, func() error { return s.to.PutSideRecord(ctx, key, value) })
 }
 
-func (s faultySideRecords) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
-	return answer(ctx, s.faults, func() ([]byte, error) { return s.to.GetSide(ctx, key) })
+func (s faultySideRecords) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
+	return answer(ctx, s.faults, func() ([]byte, error) { return s.to.GetSideRecord(ctx, key) })
 }
 
-func (s faultySideRecords) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+func (s faultySideRecords) ListSideRecords(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
 	l, err := answer(ctx, s.faults, func() (l listing, err error) {
-		l.names, l.next, err = s.to.ListSides(ctx, kind, cursor, limit)
+		l.names, l.next, err = s.to.ListSideRecords(ctx, kind, cursor, limit)
 		return l, err
 	})
 	return l.names, l.next, err
 }
 
-func (s faultySideRecords) DeleteSide(ctx context.Context, key tusd.SideKey) error {
-	return s.faults.operation(ctx, func() error { return s.to.DeleteSide(ctx, key) })
+func (s faultySideRecords) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
+	return s.faults.operation(ctx, func() error { return s.to.DeleteSideRecord(ctx, key) })
 }
 
 type faultyAtomicWriter struct {

@@ -29,7 +29,7 @@ type Memory struct {
 
 	mu          sync.Mutex
 	uploads     map[string]*memoryEntry
-	sideRecords map[tusd.SideKey][]byte
+	sideRecords map[tusd.SideRecordKey][]byte
 	created     uint64
 }
 
@@ -45,7 +45,7 @@ var _ tusd.DataStore = (*Memory)(nil)
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{uploads: make(map[string]*memoryEntry), sideRecords: make(map[tusd.SideKey][]byte)}
+	return &Memory{uploads: make(map[string]*memoryEntry), sideRecords: make(map[tusd.SideRecordKey][]byte)}
 }
 
 // UseIn makes m the store of composer, with all abilities.

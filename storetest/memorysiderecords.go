@@ -8,9 +8,9 @@ import (
 	"github.com/tus/tusd"
 )
 
-// CreateSide implements tusd.SideRecords.
-func (m *Memory) CreateSide(ctx context.Context, key tusd.SideKey, value []byte) (current []byte, created bool, err error) {
-	if err := checkSide(ctx, key, value); err != nil {
+// CreateSideRecord implements tusd.SideRecords.
+func (m *Memory) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) (current []byte, created bool, err error) {
+	if err := checkSideRecord(ctx, key, value); err != nil {
 		return nil, false, err
 	}
 	m.mu.Lock()
@@ -22,9 +22,9 @@ func (m *Memory) CreateSide(ctx context.Context, key tusd.SideKey, value []byte)
 	return append([]byte{}, value...), true, nil
 }
 
-// PutSide implements tusd.SideRecords.
-func (m *Memory) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
-	if err := checkSide(ctx, key, value); err != nil {
+// PutSideRecord implements tusd.SideRecords.
+func (m *Memory) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
+	if err := checkSideRecord(ctx, key, value); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -33,9 +33,9 @@ func (m *Memory) PutSide(ctx context.Context, key tusd.SideKey, value []byte) er
 	return nil
 }
 
-// GetSide implements tusd.SideRecords.
-func (m *Memory) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) {
-	if err := checkSide(ctx, key, nil); err != nil {
+// GetSideRecord implements tusd.SideRecords.
+func (m *Memory) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
+	if err := checkSideRecord(ctx, key, nil); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -47,8 +47,8 @@ func (m *Memory) GetSide(ctx context.Context, key tusd.SideKey) ([]byte, error) 
 	return bytes.Clone(value), nil
 }
 
-// ListSides implements tusd.SideRecords.
-func (m *Memory) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+// ListSideRecords implements tusd.SideRecords.
+func (m *Memory) ListSideRecords(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, "", err
 	}
@@ -64,9 +64,9 @@ func (m *Memory) ListSides(ctx context.Context, kind, cursor string, limit int) 
 	return names, next, nil
 }
 
-// DeleteSide implements tusd.SideRecords.
-func (m *Memory) DeleteSide(ctx context.Context, key tusd.SideKey) error {
-	if err := checkSide(ctx, key, nil); err != nil {
+// DeleteSideRecord implements tusd.SideRecords.
+func (m *Memory) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
+	if err := checkSideRecord(ctx, key, nil); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -75,8 +75,8 @@ func (m *Memory) DeleteSide(ctx context.Context, key tusd.SideKey) error {
 	return nil
 }
 
-// checkSide checks the limits of side records.
-func checkSide(ctx context.Context, key tusd.SideKey, value []byte) error {
+// checkSideRecord checks the limits of side records.
+func checkSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
 	if err := tusd.ValidateSideRecord(key, value); err != nil {
 		return fmt.Errorf("storetest: %w", err)
 	}

@@ -131,7 +131,7 @@ func TestRemovedUploadsHaveOneTerminateEvent(t *testing.T) {
 				e.postFinal(partial + " " + open).status(404)
 			},
 			"no side record": func(t *testing.T, e *env, partial, _ string) {
-				store.onPutSide = func(key tusd.SideKey) error { return errors.New("no") }
+				store.onPutSideRecord = func(key tusd.SideRecordKey) error { return errors.New("no") }
 				e.postFinal(partial).status(500)
 			},
 			"removed, the answer of the store lost": func(t *testing.T, e *env, _, _ string) {

@@ -322,7 +322,7 @@ func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
 		final := e.postFinal(partial).status(201).location()
 		e.terminate(final).status(204)
 	}
-	if names, _, err := store.ListSides(t.Context(), "building", "", 100); err != nil || len(names) != 0 {
+	if names, _, err := store.ListSideRecords(t.Context(), "building", "", 100); err != nil || len(names) != 0 {
 		t.Errorf("%d finals are to be built, %v", len(names), err)
 	}
 }
@@ -331,12 +331,12 @@ func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
 // is creating: this request removes a final that does not fit, and refuses it.
 func TestListedFinalIsBuiltByItsRequest(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
-		last := tusd.SideKey{Kind: "building", Name: strings.Repeat("f", 64)} // after all others
+		last := tusd.SideRecordKey{Kind: "building", Name: strings.Repeat("f", 64)} // after all others
 		stored, listed := make(chan struct{}), make(chan struct{})
-		store.onListSides = func(kind string) {
+		store.onListSideRecords = func(kind string) {
 			if kind == last.Kind {
 				await(t, stored)
-				if err := store.concatStore.PutSide(t.Context(), last, []byte("removed")); err != nil {
+				if err := store.concatStore.PutSideRecord(t.Context(), last, []byte("removed")); err != nil {
 					t.Error(err)
 				}
 			}
@@ -347,7 +347,7 @@ func TestListedFinalIsBuiltByItsRequest(t *testing.T) {
 				end()
 			}
 		}
-		store.onPutSide = func(key tusd.SideKey) error {
+		store.onPutSideRecord = func(key tusd.SideRecordKey) error {
 			if key.Kind == "concat" { // the final's side record of kind building is stored
 				close(stored)
 				await(t, listed)

@@ -42,7 +42,7 @@ func TestPreFinishIsTriedAgain(t *testing.T) {
 	if n := attempts.Load(); n != 2 {
 		t.Errorf("%d attempts, want 2", n)
 	}
-	if names, _, err := store.ListSides(t.Context(), "finishing", "", 10); err != nil || len(names) != 0 {
+	if names, _, err := store.ListSideRecords(t.Context(), "finishing", "", 10); err != nil || len(names) != 0 {
 		t.Errorf("side records left: %v, %v", names, err)
 	}
 }
@@ -117,11 +117,11 @@ func TestRequestStartsTheFinishOfAFullUpload(t *testing.T) {
 	path := first.create(5)
 	first.patch(path, 0, []byte("hello")).status(503)
 	first.stop()
-	names, _, err := store.ListSides(t.Context(), "finishing", "", 10)
+	names, _, err := store.ListSideRecords(t.Context(), "finishing", "", 10)
 	if err != nil || len(names) != 1 {
 		t.Fatalf("side records: %v, %v", names, err)
 	}
-	if err := store.DeleteSide(t.Context(), tusd.SideKey{Kind: "finishing", Name: names[0]}); err != nil { // as if it crashed before
+	if err := store.DeleteSideRecord(t.Context(), tusd.SideRecordKey{Kind: "finishing", Name: names[0]}); err != nil { // as if it crashed before
 		t.Fatal(err)
 	}
 	second := serve(t, store, tusd.Config{})

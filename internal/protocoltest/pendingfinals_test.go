@@ -161,7 +161,7 @@ func TestPendingFinalSurvivesACrash(t *testing.T) {
 	next.complete(open)
 	next.eventually("the final is built without a request for it", func() bool { return recordOf(t, store, final).Offset == 5 })
 	next.eventually("nothing is left to be done", func() bool {
-		names, _, err := store.ListSides(t.Context(), "building", "", 10)
+		names, _, err := store.ListSideRecords(t.Context(), "building", "", 10)
 		return err == nil && len(names) == 0
 	})
 }

@@ -80,7 +80,7 @@ func (e *env) digestsOf(target string) []tusd.Digest {
 func sideRecords(t *testing.T, store tusd.SideRecords, kinds ...string) (n int) {
 	t.Helper()
 	for _, kind := range kinds {
-		names, _, err := store.ListSides(t.Context(), kind, "", 100)
+		names, _, err := store.ListSideRecords(t.Context(), kind, "", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

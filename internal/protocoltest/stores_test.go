@@ -32,14 +32,14 @@ type concatStore interface {
 // hookedStore calls functions of a test before its operations, or in place of them.
 type hookedStore struct {
 	concatStore
-	open        func() concatStore
-	onCreate    func(tusd.FileInfo)
-	onLoad      func(id string) // with a lease
-	onRead      func(id string) // without a lease; it is called after the operation
-	onConcat    func(join func() error) error
-	onTerminate func(terminate func() error) error
-	onPutSide   func(tusd.SideKey) error
-	onListSides func(kind string)
+	open              func() concatStore
+	onCreate          func(tusd.FileInfo)
+	onLoad            func(id string) // with a lease
+	onRead            func(id string) // without a lease; it is called after the operation
+	onConcat          func(join func() error) error
+	onTerminate       func(terminate func() error) error
+	onPutSideRecord   func(tusd.SideRecordKey) error
+	onListSideRecords func(kind string)
 }
 
 func (s *hookedStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
@@ -76,20 +76,20 @@ func (s *hookedStore) Terminate(ctx context.Context, lease tusd.Lease, id string
 	return terminate()
 }
 
-func (s *hookedStore) PutSide(ctx context.Context, key tusd.SideKey, value []byte) error {
-	if s.onPutSide != nil {
-		if err := s.onPutSide(key); err != nil {
+func (s *hookedStore) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
+	if s.onPutSideRecord != nil {
+		if err := s.onPutSideRecord(key); err != nil {
 			return err
 		}
 	}
-	return s.concatStore.PutSide(ctx, key, value)
+	return s.concatStore.PutSideRecord(ctx, key, value)
 }
 
-func (s *hookedStore) ListSides(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
-	if s.onListSides != nil {
-		s.onListSides(kind)
+func (s *hookedStore) ListSideRecords(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
+	if s.onListSideRecords != nil {
+		s.onListSideRecords(kind)
 	}
-	return s.concatStore.ListSides(ctx, kind, cursor, limit)
+	return s.concatStore.ListSideRecords(ctx, kind, cursor, limit)
 }
 
 // onStores runs a test on each kind of store.

@@ -44,7 +44,7 @@ func TestUnbuiltFinalKeepsItsPartialsOverARestart(t *testing.T) {
 		store.reopen()
 		listing, listed := make(chan struct{}), make(chan struct{})
 		var first atomic.Bool
-		store.onListSides = func(kind string) { // the sweep of the start takes its time
+		store.onListSideRecords = func(kind string) { // the sweep of the start takes its time
 			if kind == "building" && first.CompareAndSwap(false, true) {
 				close(listing)
 				await(t, listed)
