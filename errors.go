@@ -2,7 +2,6 @@ package tusd
 
 import (
 	"errors"
-	"net/http"
 	"time"
 )
 
@@ -26,17 +25,6 @@ type Error struct {
 	Response HTTPResponse
 	Err      error // cause; logged, never sent
 }
-
-// Statuses are the HTTP status codes of an error, one for each dialect.
-type Statuses struct {
-	Tus, IETF int
-}
-
-func both(status int) Statuses { return Statuses{status, status} }
-
-// transientStatus is for transient errors: tus clients get status, clients of the
-// IETF draft always 503. Only ErrNoSpace has 507 for both.
-func transientStatus(status int) Statuses { return Statuses{status, http.StatusServiceUnavailable} }
 
 // Error returns code, message and cause, for the log.
 func (e *Error) Error() string {
@@ -169,13 +157,6 @@ var (
 	ErrNoLease = errors.New("the upload was loaded without a lease")
 )
 
-// retryAfter returns the Retry-After of a transient error. The default is short,
-// because most transient errors end soon and clients have a backoff of their own.
-func retryAfter(e *Error) string {
-	seconds := (e.RetryAfter + time.Second - 1) / time.Second
-	return formatInt(int64(max(seconds, 1)))
-}
-
 // asError returns the *Error in err. Any other error becomes ErrInternal, which is
 // transient, because a retry may succeed.
 func asError(err error) *Error {
@@ -184,28 +165,6 @@ func asError(err error) *Error {
 		return e
 	}
 	return ErrInternal.With(err)
-}
-
-// statusFor returns the status of the answer to an error.
-//
-// Clients abandon uploads on the wrong status: tus-js-client starts again at
-// byte 0 after a HEAD that is neither 2xx nor 423, and gives up after a PATCH
-// with 400, 408 or 429. So a transient error is 423 on every HEAD of the tus
-// dialect, and 503 on every GET.
-func statusFor(e *Error, dialect Dialect, method string) int {
-	switch {
-	case e.Response.StatusCode != 0 && !e.Transient:
-		return e.Response.StatusCode
-	case e.Transient && method == http.MethodGet:
-		return http.StatusServiceUnavailable
-	case dialect == DialectIETF && e.Transient && method == http.MethodHead:
-		return http.StatusServiceUnavailable
-	case dialect == DialectIETF:
-		return e.Status.IETF
-	case e.Transient && method == http.MethodHead:
-		return http.StatusLocked
-	}
-	return e.Status.Tus
 }
 
 // isRefusal reports whether err is a decision against the request and not transient.

@@ -250,7 +250,7 @@ func (e *engine) failFinal(f *lockedUpload, why string) (again bool, err error) 
 // until the records of the partials do not name the final any more.
 func (e *engine) recordFailure(f *lockedUpload, why string) error {
 	e.log.Info("a final upload has failed", "id", f.id, "why", why)
-	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: why + "\n"}
+	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: http.StatusGone, Body: ErrUploadFailed.Code + ": " + why + "\n"}
 	if err := f.setState(f.ctx, StateFailed, failure); err != nil {
 		return err
 	}
