@@ -1,7 +1,6 @@
 package tusd
 
 import (
-	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -104,16 +103,17 @@ func (e *engine) startBuilding(o buildOrder) bool {
 	}
 	e.woken.remove(o.id) // this builder sees what has happened until now
 	e.registrations.add(o.id, o.partials...)
+	id := o.id
 	var drop func()
 	o.request, drop = e.retainRequest(o.request)
 	end := sync.OnceFunc(func() {
 		drop()
-		e.registrations.remove(o.id)
-		e.building.Unlock(o.id)
+		e.registrations.remove(id)
+		e.building.Unlock(id)
 	})
 	started := e.work.Start(func() {
 		defer end()
-		e.runBuilder(o, end)
+		e.runBuilder(&o, end)
 	})
 	if !started {
 		end()
@@ -124,40 +124,61 @@ func (e *engine) startBuilding(o buildOrder) bool {
 
 // runBuilder is the work of one builder. It calls end when it needs the final's place
 // in engine.building no more.
-func (e *engine) runBuilder(o buildOrder, end func()) {
+func (e *engine) runBuilder(o *buildOrder, end func()) {
 	res, again, err := e.firstBuild(o)
-	if again {
-		o.report(buildOutcome{res, err})
-		o.report, o.abandon = nil, nil // so that the outcome and its record can be freed
-		res, err = e.buildAgain(o, err)
+	retried := again && e.retrying.tryAcquire()
+	switch {
+	case retried:
+		o.reportOnce(buildOutcome{res, err})
+		res, err = e.buildAgain(*o, err)
 		end()
-	} else {
+	case again:
+		o.reportOnce(buildOutcome{res, err})
 		end()
-		o.report(buildOutcome{res, err})
+		e.rescanFinals(e.lastRebuildDelay) // after end: it leaves out finals that have a builder
+	default:
+		end()
+		o.reportOnce(buildOutcome{res, err})
 	}
-	woken, waits := e.woken.remove(o.id), err == nil && res.info == nil
-	if woken && waits { // a partial has changed since the last look at it
+	waits := err == nil && res.info == nil
+	if woken, removed := e.woken.remove(o.id); removed || woken && waits { // since this builder has looked
 		e.wakeFinal(o.id)
 	}
 }
 
-func (e *engine) firstBuild(o buildOrder) (res operationResult, again bool, err error) {
+// firstBuild makes the first attempt. If it fails for lack of space, it lets the request
+// remove the final; the request is answered before the partials are cleaned up.
+func (e *engine) firstBuild(o *buildOrder) (res operationResult, again bool, err error) {
 	defer e.builders.release()
-	res, again, err = e.buildWithSlot(o)
+	panicked := true
+	defer func() {
+		if panicked {
+			o.reportOnce(buildOutcome{err: ErrInternal}) // the request would wait for ever
+		}
+	}()
+	res, again, err = e.buildWithSlot(*o)
 	if again && err != nil && o.abandon != nil && o.abandon(err, o.request) {
-		_, again, _ = e.buildWithSlot(o) // removes the final from the records of its partials
+		o.reportOnce(buildOutcome{res, err})
+		_, again, _ = e.buildWithSlot(*o) // removes the final from the records of its partials
 	}
+	panicked = false
 	return res, again, err
 }
 
-// buildAgain retries a build until no attempt is needed any more, and returns the
-// outcome of the last one. err is the error of the previous attempt. The delay is short if a partial was busy, and grows longer if
-// attempts fail.
-func (e *engine) buildAgain(o buildOrder, err error) (operationResult, error) {
-	if !e.retrying.tryAcquire() {
-		e.rescanFinals(e.lastRebuildDelay)
-		return operationResult{}, cmp.Or(err, error(ErrTooManyFinals))
+// reportOnce reports the outcome of the first attempt, and drops what only the request
+// needs. Later calls do nothing.
+func (o *buildOrder) reportOnce(outcome buildOutcome) {
+	if o.report != nil {
+		o.report(outcome)
+		o.report, o.abandon = nil, nil
 	}
+}
+
+// buildAgain retries a build until no attempt is needed any more, and returns the
+// outcome of the last one. err is the error of the previous attempt. The delay is short
+// if a partial was busy, and grows longer if attempts fail. The caller has acquired
+// retrying; buildAgain releases it.
+func (e *engine) buildAgain(o buildOrder, err error) (operationResult, error) {
 	defer e.retrying.release()
 	busy, failing := minRegisterDelay, e.firstRetryDelay
 	var res operationResult
@@ -222,9 +243,13 @@ func (e *engine) rescanFinals(wait time.Duration) {
 func (e *engine) buildUnbuilt() {
 	err := e.eachSideRecord(kindBuilding, func(_ SideRecordKey, value []byte) error {
 		id := string(value)
-		if !e.building.Locked(id) && e.builders.acquire(e.background) {
-			_, info, _ := e.peek(e.background, id) // the builder handles the error
-			e.startBuilding(e.orderFor(id, uniqueIDs(info.PartialUploads)...))
+		_, info, _ := e.peek(e.background, id) // the builder handles the error
+		partials := uniqueIDs(info.PartialUploads)
+		switch {
+		case e.building.Locked(id):
+			e.registrations.add(id, partials...) // the builder may not have read them yet; it removes this
+		case e.builders.acquire(e.background):
+			e.startBuilding(e.orderFor(id, partials...))
 		}
 		return e.background.Err()
 	})

@@ -161,7 +161,7 @@ func (e *engine) unregisterSoon(ctx context.Context, id string) {
 		e.rescanFinals(e.lastRebuildDelay)
 		return
 	}
-	e.woken.add(id)
+	e.woken.addRemoved(id)
 	tried := make(chan struct{})
 	o := e.orderFor(id)
 	report := o.report

@@ -85,8 +85,13 @@ func (e *engine) concatenate(op *operation, req finalRequest) (operationResult, 
 }
 
 // discard removes a final that failed before the client knew of it. Its partials may
-// still name it.
+// still name it. An equal request meanwhile gets ErrUploadLocked: the final that it
+// would create has the same key.
 func (e *engine) discard(ctx context.Context, id string, key SideRecordKey, request HTTPRequest) error {
+	if _, err := e.creatingFinals.Lock(ctx, key.Name); err != nil {
+		return err
+	}
+	defer e.creatingFinals.Unlock(key.Name)
 	u, err := e.lockAndLoad(ctx, id, LockPreempt)
 	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
 		return e.deleteSideRecord(ctx, key) // a DELETE has removed it
@@ -187,18 +192,24 @@ func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res
 		return res, err
 	}
 	defer u.release()
-	e.registrations.add(u.id, ids...)     // the builder removes this registration
-	w.reserved = e.building.TryLock(u.id) // false: the builder of a removed final with this id still works
-	if err := e.putFinalRecords(u, w.key); err != nil {
-		e.registrations.remove(u.id)
-		if w.reserved {
+	e.registrations.add(u.id, ids...) // the builder removes this registration
+	if w.reserved = e.building.TryLock(u.id); !w.reserved {
+		e.woken.addRemoved(u.id) // the builder of a removed final with this id still works
+	}
+	stored := false
+	defer func() {
+		if w.reserved && !stored {
 			e.building.Unlock(u.id)
 		}
+	}()
+	if err := e.putFinalRecords(u, w.key); err != nil {
+		e.registrations.remove(u.id)
 		if e.store.Terminater == nil {
 			return res, err
 		}
 		return operationResult{}, errors.Join(err, e.removeAndPublish(u, e.eventRequest(op)), e.deleteSideRecord(u.ctx, w.key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
 	}
+	stored = true
 	return res, nil
 }
 

@@ -201,29 +201,36 @@ func (e *engine) wakeFinal(final string, partials ...string) {
 	}
 }
 
-// wokenFinals are the finals that need a builder that starts later than now. The zero
+// wokenFinals are the finals that need a builder which starts later than now. The zero
 // value is ready to use.
 type wokenFinals struct {
 	mu  sync.Mutex
-	ids map[string]bool
+	ids map[string]bool // the value: the final was removed
 }
 
-func (w *wokenFinals) add(final string) {
+// add notes that a partial of the final has changed. A builder that completes the final
+// after all needs no follower.
+func (w *wokenFinals) add(final string) { w.put(final, false) }
+
+// addRemoved notes that the final was removed, or replaced by another one with its id.
+func (w *wokenFinals) addRemoved(final string) { w.put(final, true) }
+
+func (w *wokenFinals) put(final string, removed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ids == nil {
 		w.ids = make(map[string]bool)
 	}
-	w.ids[final] = true
+	w.ids[final] = w.ids[final] || removed
 }
 
-// remove reports whether the final was woken.
-func (w *wokenFinals) remove(final string) bool {
+// remove returns what was noted of the final, and deletes it.
+func (w *wokenFinals) remove(final string) (woken, removed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	woken := w.ids[final]
+	removed, woken = w.ids[final]
 	delete(w.ids, final)
-	return woken
+	return woken, removed
 }
 
 // maxAwaited limits the size of awaitedPartials.

@@ -34,7 +34,7 @@ func (e *engine) status(op *operation, id string) (FileInfo, error) {
 	defer u.release()
 	if u.info.IsFinal && !u.info.Full() && u.info.State != StateFailed {
 		if !e.isWaiting(op.ctx, id) {
-			e.buildLater(id)
+			e.buildLater(id, uniqueIDs(u.info.PartialUploads)...)
 		}
 		return u.info, nil
 	}

@@ -18,13 +18,16 @@ func init() {
 func (e *engine) tune(change func(*tuning.Values)) {
 	v := tuning.Values{
 		Now: e.now, FirstRetryDelay: e.firstRetryDelay, LastRebuildDelay: e.lastRebuildDelay, BuildTimeout: e.buildTimeout,
-		MaxRetries: e.maxFinishRetries, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying),
+		MaxRetries: e.maxFinishRetries, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying), BuildsAtOnce: cap(e.builds),
 	}
 	change(&v)
 	e.now, e.firstRetryDelay, e.lastRebuildDelay, e.buildTimeout = v.Now, v.FirstRetryDelay, v.LastRebuildDelay, v.BuildTimeout
 	e.maxFinishRetries = v.MaxRetries
 	if v.MaxBuilders != cap(e.builders) {
 		e.builders = make(semaphore, v.MaxBuilders)
+	}
+	if v.BuildsAtOnce != cap(e.builds) {
+		e.builds = make(semaphore, v.BuildsAtOnce)
 	}
 	if v.MaxRetrying != cap(e.retrying) {
 		e.retrying = make(semaphore, v.MaxRetrying)

@@ -326,36 +326,3 @@ func TestRemovedFinalLeavesNothingToBuild(t *testing.T) {
 		t.Errorf("%d finals are to be built, %v", len(names), err)
 	}
 }
-
-// A server lists the unbuilt finals when it starts. It does not build a final that a request
-// is creating: this request removes a final that does not fit, and refuses it.
-func TestListedFinalIsBuiltByItsRequest(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hookedStore) {
-		last := tusd.SideRecordKey{Kind: "building", Name: strings.Repeat("f", 64)} // after all others
-		stored, listed := make(chan struct{}), make(chan struct{})
-		store.onListSideRecords = func(kind string) {
-			if kind == last.Kind {
-				await(t, stored)
-				if err := store.concatStore.PutSideRecord(t.Context(), last, []byte("removed")); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		end := sync.OnceFunc(func() { close(listed) })
-		store.onRead = func(id string) {
-			if id == "removed" {
-				end()
-			}
-		}
-		store.onPutSideRecord = func(key tusd.SideRecordKey) error {
-			if key.Kind == "concat" { // the final's side record of kind building is stored
-				close(stored)
-				await(t, listed)
-			}
-			return nil
-		}
-		store.onConcat = func(func() error) error { return tusd.ErrNoSpace }
-		e := serve(t, store, tusd.Config{})
-		e.postFinal(e.createPartial([]byte("ab"))).status(507)
-	})
-}

@@ -32,14 +32,15 @@ type concatStore interface {
 // hookedStore calls functions of a test before its operations, or in place of them.
 type hookedStore struct {
 	concatStore
-	open              func() concatStore
-	onCreate          func(tusd.FileInfo)
-	onLoad            func(id string) // with a lease
-	onRead            func(id string) // without a lease; it is called after the operation
-	onConcat          func(join func() error) error
-	onTerminate       func(terminate func() error) error
-	onPutSideRecord   func(tusd.SideRecordKey) error
-	onListSideRecords func(kind string)
+	open               func() concatStore
+	onCreate           func(tusd.FileInfo)
+	onLoad             func(id string) // with a lease
+	onRead             func(id string) // without a lease; it is called after the operation
+	onConcat           func(join func() error) error
+	onTerminate        func(terminate func() error) error
+	onPutSideRecord    func(tusd.SideRecordKey) error
+	onDeleteSideRecord func(tusd.SideRecordKey)
+	onListSideRecords  func(kind string)
 }
 
 func (s *hookedStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
@@ -83,6 +84,13 @@ func (s *hookedStore) PutSideRecord(ctx context.Context, key tusd.SideRecordKey,
 		}
 	}
 	return s.concatStore.PutSideRecord(ctx, key, value)
+}
+
+func (s *hookedStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
+	if s.onDeleteSideRecord != nil {
+		s.onDeleteSideRecord(key)
+	}
+	return s.concatStore.DeleteSideRecord(ctx, key)
 }
 
 func (s *hookedStore) ListSideRecords(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {

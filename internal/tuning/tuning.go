@@ -13,6 +13,7 @@ type Values struct {
 	MaxRetries       int64            // uploads that wait in memory for another attempt to finish
 	MaxBuilders      int              // finals that wait for their first attempt
 	MaxRetrying      int              // finals that wait for another attempt
+	BuildsAtOnce     int              // finals that are built at the same time
 }
 
 // NewHandler is tusd.NewHandler for a tusd.Config, with the values that change sets. They
