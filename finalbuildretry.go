@@ -147,7 +147,8 @@ func (e *engine) runBuilder(o *buildOrder, end func()) {
 }
 
 // firstBuild makes the first attempt. If it fails for lack of space, it lets the request
-// remove the final; the request is answered before the partials are cleaned up.
+// remove the final, and removes the final from the records of its partials. If all slots
+// are taken, the request is answered before that.
 func (e *engine) firstBuild(o *buildOrder) (res operationResult, again bool, err error) {
 	defer e.builders.release()
 	panicked := true
@@ -158,8 +159,12 @@ func (e *engine) firstBuild(o *buildOrder) (res operationResult, again bool, err
 	}()
 	res, again, err = e.buildWithSlot(*o)
 	if again && err != nil && o.abandon != nil && o.abandon(err, o.request) {
-		o.reportOnce(buildOutcome{res, err})
-		_, again, _ = e.buildWithSlot(*o) // removes the final from the records of its partials
+		if e.builds.tryAcquire() {
+			_, again, _ = e.buildInSlot(*o)
+		} else {
+			o.reportOnce(buildOutcome{res, err})
+			_, again, _ = e.buildWithSlot(*o)
+		}
 	}
 	panicked = false
 	return res, again, err
@@ -209,6 +214,11 @@ func (e *engine) buildWithSlot(o buildOrder) (res operationResult, again bool, e
 	if !e.builds.acquire(e.background) {
 		return operationResult{}, true, ErrServerShutdown
 	}
+	return e.buildInSlot(o)
+}
+
+// buildInSlot calls build and releases builds, which the caller has acquired.
+func (e *engine) buildInSlot(o buildOrder) (res operationResult, again bool, err error) {
 	defer e.builds.release()
 	return e.build(o)
 }
