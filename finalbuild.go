@@ -116,7 +116,7 @@ func (e *engine) registerWithPartials(f *lockedUpload) (full, busy bool, err err
 }
 
 // firstUnfinished returns the id of a partial that is not full, or "" if all are full.
-// It needs no locks: a full partial stays full.
+// It takes no locks: copyPartials checks again under them.
 func (e *engine) firstUnfinished(f *lockedUpload) (string, error) {
 	for _, id := range uniqueIDs(f.info.PartialUploads) {
 		_, info, err := e.peek(f.ctx, id)
@@ -175,6 +175,9 @@ func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
 			return err
 		}
 		locked[id] = p
+		if !p.info.Full() { // a refused request has undone the length that it had declared
+			return ErrUploadLocked
+		}
 	}
 	uploads := make([]Upload, len(f.info.PartialUploads))
 	for i, id := range f.info.PartialUploads {
@@ -237,7 +240,7 @@ func (e *engine) declareFinalLength(f *lockedUpload, locked map[string]*lockedUp
 	return f.refresh()
 }
 
-// failFinal marks a final as failed that can never be built. again reports that its
+// failFinal marks a final that can never be built as failed. again reports that its
 // builder has to run again, for the final itself or for its partials.
 func (e *engine) failFinal(f *lockedUpload, why string) (again bool, err error) {
 	if err := e.recordFailure(f, why); err != nil {

@@ -69,7 +69,9 @@ func (e *engine) finishAgain(id string, request HTTPRequest, failed bool) bool {
 		_, err = e.tryFinish(u, request)
 	}
 	if err != nil && !isRefusal(err) {
-		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
+		if e.background.Err() == nil {
+			e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
+		}
 		return false
 	}
 	return true

@@ -1,6 +1,8 @@
 package protocoltest
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/tuning"
+	"github.com/tus/tusd/storetest"
 )
 
 // Requests and builders of one final that run at the same time, in a chosen order.
@@ -167,4 +170,54 @@ func TestFinalThatDoesNotFitIsAnsweredAtOnce(t *testing.T) {
 		close(answered)
 		(<-done).status(201)
 	})
+}
+
+// A partial that was full may not be full any more: a request that is refused undoes the
+// length that it has declared. Its bytes are not copied then.
+func TestPartialThatIsNotFullAnyMoreIsNotCopied(t *testing.T) {
+	store := &shrinkingStore{Memory: storetest.NewMemory()}
+	e := serve(t, store, tusd.Config{})
+	partial := e.createPartial([]byte("ab"))
+	store.partial.Store(idOf(partial))
+	e.postFinal(partial).status(201, 423)
+	e.eventually("the partial was not full once", func() bool { return store.partial.Load() == "" })
+	e.waitForFinal("/files/" + store.final.Load().(string))
+	if store.copiedIncomplete.Load() {
+		t.Error("an incomplete partial was copied")
+	}
+}
+
+// shrinkingStore returns a partial once as if it was not full, to the first caller with a
+// lease.
+type shrinkingStore struct {
+	*storetest.Memory
+	partial, final   atomic.Value // ids
+	copiedIncomplete atomic.Bool
+}
+
+func (s *shrinkingStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
+	if info.IsFinal {
+		s.final.Store(info.ID)
+	}
+	return s.Memory.NewUpload(ctx, lease, info)
+}
+
+func (s *shrinkingStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.Memory.GetUpload(ctx, lease, id)
+	if err != nil || lease == nil || !s.partial.CompareAndSwap(id, "") {
+		return upload, err
+	}
+	info, err := upload.GetInfo(ctx)
+	info.SizeIsDeferred = true
+	return readUpload{upload, info}, err
+}
+
+func (s *shrinkingStore) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	for _, p := range partials {
+		if info, err := p.GetInfo(ctx); err != nil || !info.Full() {
+			s.copiedIncomplete.Store(true)
+			return errors.New("a partial is not full")
+		}
+	}
+	return s.Memory.Concat(ctx, final, partials)
 }
