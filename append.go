@@ -137,9 +137,10 @@ func (e *engine) recordLength(u *lockedUpload, req *appendRequest, length int64)
 	return nil
 }
 
-// revertRecord undoes what prepareRecord wrote if the content is refused: a refused
-// request changes nothing. After a transient error the record stays, because the
-// client sends the same request again. It returns err, joined with its own error.
+// revertRecord undoes the length that prepareRecord wrote if the content is refused, and
+// the digests if no byte of it was stored. Nothing is undone after a transient error,
+// because the client sends the same request again, or if the stored bytes made the
+// upload full. It returns err, joined with its own error.
 func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *FileInfo, err error) error {
 	declared := before.SizeIsDeferred && !u.info.SizeIsDeferred
 	announced := before.KnownLength == nil && u.info.KnownLength != nil
@@ -168,8 +169,9 @@ func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *FileI
 	return err
 }
 
-// failOversized fails an upload whose client sent more bytes than its length or
-// than the limit, if failsIfTooLong is set. It returns err, or the error of writing
+// failOversized fails an upload of deferred length if failsIfTooLong is set and the
+// client announced or sent more bytes than its length, or sent more than the limit. It
+// returns err joined with the error of reading the record again, or the error of writing
 // the state.
 func (e *engine) failOversized(op *operation, u *lockedUpload, failsIfTooLong bool, err error) error {
 	sent := op.body != nil && op.body.ended() // not only announced

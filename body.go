@@ -32,9 +32,9 @@ type body struct {
 	started   atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
 	remaining int64         // bytes that Read may still return
 	tooLong   *Error        // error for a longer body
-	n         int64         // bytes that Read returned
+	n         int64         // bytes that were read, with those that Read withheld
 	waited    time.Duration // for the client
-	err       error         // the error that ended the body; every later Read returns it
+	err       error         // io.EOF or the error that ended the body; every later Read returns it
 }
 
 // requireEmpty reads the body and returns an error if it contains a byte.
@@ -74,7 +74,7 @@ func (b *body) hasBytes() (bool, error) {
 // ended reports whether the body has ended, with or without an error.
 func (b *body) ended() bool { return b.err != nil }
 
-// abort makes the running or next Read fail with cause.
+// abort makes Read fail with cause, at the earliest minReadTime after the first Read.
 func (b *body) abort(cause error) {
 	var notBefore time.Time
 	if started := b.started.Load(); started != 0 {
@@ -85,7 +85,8 @@ func (b *body) abort(cause error) {
 	b.deadlines.Abort(cause, notBefore)
 }
 
-// Read implements io.Reader. Its errors are io.EOF or an *Error.
+// Read implements io.Reader. Its errors are io.EOF, an *Error, or ErrUnverified, after
+// which the caller does not read on.
 func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err

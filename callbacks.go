@@ -21,18 +21,19 @@ import (
 // client.
 //
 // Callbacks may be called concurrently. For one upload, two never run at the
-// same time, except PreAccess.
+// same time in the Scope of the locker, except PreAccess and PreCreate: two
+// calls of PreCreate may choose the same id.
 type Callbacks struct {
-	// PreAccess is called for every request on an existing upload, before the
-	// upload is locked: HEAD, PATCH, GET, DELETE, and for each partial upload
-	// that a final names.
+	// PreAccess is called before an upload is locked or loaded, so the upload
+	// may not exist: for HEAD, PATCH, GET and DELETE, and for each partial
+	// upload that a final names.
 	PreAccess func(ctx context.Context, event Event) error
 	// PreCreate is called before a new upload is stored.
 	PreCreate func(ctx context.Context, event Event) (HTTPResponse, FileInfoChanges, error)
 	// PreFinish is called when all bytes of an upload that is not partial are
 	// stored. A refusal fails the upload permanently, with that answer. An
-	// upload finishes once, but after a crash PreFinish may be called again,
-	// even if it returned just before the crash.
+	// upload finishes once, but PreFinish may be called again after a transient
+	// error of its own or of the store, and after a crash, even if it had agreed.
 	PreFinish func(ctx context.Context, event Event) (HTTPResponse, error)
 	// PreTerminate is called before a client's DELETE removes an upload.
 	PreTerminate func(ctx context.Context, event Event) (HTTPResponse, error)

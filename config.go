@@ -34,8 +34,8 @@ type Config struct {
 	// The http.Server has a limit of its own, which should be larger.
 	MaxHeaderSize int
 	// MaxMetaData limits, in bytes, the metadata that answers repeat: the sum of
-	// Upload-Metadata and Upload-Concat in HEAD, and the sum of the file name
-	// and the content type in a download; 0: 14 KiB. The other fields of an
+	// Upload-Metadata and Upload-Concat in HEAD, and the sum of the file name,
+	// the content type and the content coding in a download; 0: 14 KiB. The other fields of an
 	// answer have up to 2 KiB. Clients limit the header that they read, Node.js
 	// to 16 KiB.
 	MaxMetaData int
@@ -71,8 +71,8 @@ type Config struct {
 	ChecksumSpoolSize int64
 
 	// TrustForwarded trusts every peer to name the host and the scheme of the
-	// original request (Forwarded, X-Forwarded-Host, X-Forwarded-Proto). They
-	// are used for Location and for the URLs in Upload-Concat. If it is false,
+	// original request (Forwarded, X-Forwarded-Host, -Proto and -Port) and
+	// the path that it has removed (X-Forwarded-Prefix). They are used for Location and for the URLs in Upload-Concat. If it is false,
 	// the peers in TrustedProxies are trusted. If that is nil, too, peers on
 	// the loopback, in link-local and private networks and behind Unix sockets
 	// are.
@@ -87,12 +87,13 @@ type Config struct {
 	// MaxRequests is how many requests may be served at the same time; 0: no
 	// limit. Further requests get a transient error.
 	MaxRequests int
-	// MaxUploadsPerClient is how many requests with content from one client
-	// address may be served at the same time; 0: no limit.
+	// MaxUploadsPerClient is how many requests with content from one client (see
+	// Handler.ClientPrefix) may be served at the same time; 0: no limit.
 	MaxUploadsPerClient int
 	// MinRate is the number of bytes per second that the content of a request
-	// must have on average over MinRateTime; 0: no minimum. A slower body is
-	// ended as by NetworkTimeout. The bytes that have arrived are kept.
+	// must have on average over MinRateTime; 0: no minimum. Only the time in which
+	// the server waits for the client counts. A slower body is ended with
+	// ErrTooSlow. The bytes that have arrived are kept.
 	MinRate     int64
 	MinRateTime time.Duration // 0: 30 s
 
@@ -100,8 +101,8 @@ type Config struct {
 	// without credentials.
 	CORS *CORSConfig
 
-	// NetworkTimeout is how long a request's body, or the client's reading of
-	// an answer, may make no progress; 0: 60 s.
+	// NetworkTimeout is how long a request's body may make no progress; 0: 60 s.
+	// The client's reading of an answer may make none for twice as long.
 	NetworkTimeout time.Duration
 	// AcquireLockTimeout is how long a request waits for the lock on an
 	// upload; 0: 20 s.

@@ -8,7 +8,9 @@ import (
 )
 
 // CORSConfig decides which origins browsers may use the server from, and how.
-// The zero value allows every origin, without credentials.
+// The zero value allows every origin, without credentials. A request whose Origin is not
+// allowed is refused with ErrOriginNotAllowed. Origins that is empty but not nil allows
+// none.
 type CORSConfig struct {
 	Disable          bool           // no CORS headers at all; Origin is ignored
 	AllowOrigin      *regexp.Regexp // must match somewhere in Origin; nil: every origin

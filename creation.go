@@ -20,10 +20,10 @@ type creationRequest struct {
 	// In the IETF draft only a request with complete set completes the upload.
 	// length is announced, and the upload's length counts as deferred; -1: not
 	// known.
-	explicitCompletion bool
-	complete           bool
-	failsIfTooLong     bool     // a body that is too long fails the upload
-	digests            []Digest // that the client asks for
+	announcesLength bool
+	complete        bool
+	failsIfTooLong  bool     // a body that is too long fails the upload
+	digests         []Digest // that the client asks for
 }
 
 // create creates an upload and stores the body, if there is one.
@@ -36,12 +36,12 @@ func (e *engine) create(op *operation, req creationRequest) (operationResult, er
 		return operationResult{}, err
 	}
 	info := e.newInfo(op, req.metadata, req.rawMetaData)
-	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.explicitCompletion
+	info.IsPartial, info.SizeIsDeferred = req.partial, req.deferred || req.announcesLength
 	info.Digests = e.newDigests(req.digests)
 	switch {
 	case !info.SizeIsDeferred:
 		info.Size = req.length
-	case req.explicitCompletion && req.length >= 0:
+	case req.announcesLength && req.length >= 0:
 		info.KnownLength = &req.length
 	}
 	u, res, err := e.createLocked(op, info)
@@ -78,11 +78,11 @@ func (e *engine) storeInitialContent(op *operation, u *lockedUpload, req creatio
 // checkCreation refuses a creation whose length cannot be stored, before the
 // callback is called.
 func (e *engine) checkCreation(op *operation, req creationRequest) error {
-	if req.explicitCompletion && e.store.LengthDeferrer == nil {
+	if req.announcesLength && e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
-	if req.deferred || req.explicitCompletion && req.length < 0 {
-		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.explicitCompletion {
+	if req.deferred || req.announcesLength && req.length < 0 {
+		if e.store.LengthDeferrer == nil || e.config.DisableDeferLength && !req.announcesLength {
 			return ErrNotImplemented
 		}
 		if op.body != nil && e.tooLarge(op.body.length) {

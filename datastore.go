@@ -25,8 +25,7 @@ type Env struct {
 // the holder of the lease changes the upload. GetUpload without a lease, and
 // the reading methods of its result, may run during a change.
 //
-// Ids own their bytes: a store may keep an id without keeping the memory of
-// its request.
+// An id is a string of its own, never a slice of a request: a store may keep it.
 //
 // Errors: ErrNotFound, ErrUploadExists, ErrNoSpace and ErrNoLease have meaning.
 // A store returns them for the errors of its disk or service that mean the
@@ -107,7 +106,10 @@ type Upload interface {
 
 	// FinishUpload makes a full upload complete in the store. Idempotent,
 	// also after a crash or an error half-way. Afterwards the bytes can be
-	// read and the record is as durable as the level says for completion.
+	// read and the record is as durable as the level says for completion. If the
+	// server dies before this call, the handler may never repeat it: GetUpload
+	// with a lease then finishes a full upload itself, or GetInfo returns
+	// StateFinishing until FinishUpload has succeeded.
 	FinishUpload(ctx context.Context) error
 }
 
@@ -189,14 +191,16 @@ type ContentServer interface {
 	ServeContent(ctx context.Context, upload Upload, w http.ResponseWriter, r *http.Request) error
 }
 
-// Lister enumerates uploads, for clean-up and administration.
+// Lister enumerates uploads, for sweeping and administration. The handler does not call
+// it.
 type Lister interface {
 	// List returns up to limit ids of uploads, complete or not, after cursor
 	// ("" is the start), in an order of the store in which an upload keeps its
 	// place. Uploads whose record or data changed after before are left out;
-	// the zero time leaves out none. next is the cursor of the following page, "" after the last. An upload that exists during a whole
-	// listing appears exactly once; the ids are only candidates: the caller
-	// locks and loads an upload before it relies on it.
+	// the zero time leaves out none. next is the cursor of the following page,
+	// "" after the last. An upload that exists during a whole listing appears
+	// exactly once; the ids are only candidates: the caller locks and loads an
+	// upload before it relies on it.
 	List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error)
 }
 
@@ -204,7 +208,8 @@ type Lister interface {
 const MaxSideRecord = 64 << 10
 
 // ValidateSideRecord returns an error if key cannot name a side record or value
-// is too long for one. Stores call it in every method of SideRecords.
+// is too long for one. Stores call it in every method of SideRecords that
+// has a key.
 func ValidateSideRecord(key SideRecordKey, value []byte) error {
 	if !validSideName(key.Kind) || !validSideName(key.Name) {
 		return fmt.Errorf("%q/%q cannot name a side record", key.Kind, key.Name)

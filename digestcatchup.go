@@ -155,11 +155,11 @@ func (e *engine) logCatchUp(id string, err error) {
 	}
 }
 
-// The wait between two attempts on one upload doubles from the first to the last of
+// The delay between two attempts on one upload doubles from the first to the last of
 // these. Each attempt may read all of the upload.
 const (
-	minDigestWait = 250 * time.Millisecond
-	maxDigestWait = 10 * time.Minute
+	minDigestDelay = 250 * time.Millisecond
+	maxDigestDelay = 10 * time.Minute
 )
 
 // maxDigestFailures limits the entries of digestFailures. Failures of further
@@ -198,7 +198,7 @@ func (f *digestFailures) add(id string, now time.Time) (isFirst bool) {
 	if !known && len(f.ids) >= maxDigestFailures {
 		return false
 	}
-	failure.wait = min(max(2*failure.wait, minDigestWait), maxDigestWait)
+	failure.wait = min(max(2*failure.wait, minDigestDelay), maxDigestDelay)
 	failure.next = now.Add(failure.wait)
 	if f.ids == nil {
 		f.ids = make(map[idHash]digestFailure)
@@ -211,7 +211,7 @@ func (f *digestFailures) add(id string, now time.Time) (isFirst bool) {
 // mu.
 func (f *digestFailures) evictOld(now time.Time) {
 	for hash, failure := range f.ids {
-		if now.Sub(failure.next) >= maxDigestWait {
+		if now.Sub(failure.next) >= maxDigestDelay {
 			delete(f.ids, hash)
 		}
 	}

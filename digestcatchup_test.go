@@ -13,7 +13,7 @@ func TestDigestFailuresAreTriedLessOften(t *testing.T) {
 	if !f.due("a", now) {
 		t.Error("no first attempt")
 	}
-	wait := minDigestWait
+	wait := minDigestDelay
 	for i := range 20 {
 		if first := f.add("a", now); first != (i == 0) {
 			t.Errorf("failure %d is the first: %t", i, first)
@@ -22,7 +22,7 @@ func TestDigestFailuresAreTriedLessOften(t *testing.T) {
 			t.Errorf("after failure %d the next attempt is not due after %v", i, wait)
 		}
 		now = now.Add(wait)
-		wait = min(2*wait, maxDigestWait)
+		wait = min(2*wait, maxDigestDelay)
 	}
 	if f.remove("a"); !f.due("a", now) || !f.add("a", now) {
 		t.Error("failures before a success still count")

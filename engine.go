@@ -85,7 +85,7 @@ type operation struct {
 	dialect Dialect
 	body    *body // nil: no content
 
-	admitted   string              // id of the upload that the request was last authorized for
+	authorized string              // id of the upload that the request was last authorized for
 	maxContent int64               // of this request, in bytes; 0: no limit
 	onCreated  func(info FileInfo) // called when the upload exists, before its content is read; may be nil
 	onStored   func(offset int64)  // called repeatedly with the stored offset while content is read; may be nil
@@ -134,14 +134,14 @@ func mergeResponses(a, b HTTPResponse) HTTPResponse {
 // authorize calls the pre-access callback, before the upload is locked or read.
 func (e *engine) authorize(op *operation, id string) error {
 	callback := e.config.Callbacks.PreAccess
-	if callback == nil || op.admitted == id {
+	if callback == nil || op.authorized == id {
 		return nil
 	}
 	_, err := consult(func() (HTTPResponse, error) {
 		return HTTPResponse{}, callback(op.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: op.from.request()})
 	})
 	if err == nil {
-		op.admitted = id
+		op.authorized = id
 	}
 	return err
 }

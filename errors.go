@@ -149,9 +149,9 @@ var (
 	// ErrAnnouncedOnly marks an ErrNoSpace for bytes that a client has only
 	// announced: it does not mean that the server's disk is full.
 	ErrAnnouncedOnly = errors.New("announced")
-	// ErrUnverified ends a src whose bytes may have to be cut off: see Rewinder. A store
-	// that can read them again keeps all bytes before the error; another one may keep
-	// fewer.
+	// ErrUnverified ends a src whose checksum is not verified yet, or wrong: Rewind may
+	// follow. A store whose ReadsIncomplete is true keeps all bytes before the error;
+	// another one may keep fewer.
 	ErrUnverified = errors.New("the content is not verified")
 	// ErrNoLease is returned by changes of an upload that was loaded without a lease.
 	ErrNoLease = errors.New("the upload was loaded without a lease")

@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// EventType is the type of an event, as hooks get it.
+// EventType is the type of an event.
 type EventType string
 
 // The types of events. pre-* events go to the Callbacks in Config and wait for
@@ -28,23 +28,28 @@ const (
 type Event struct {
 	Type EventType
 	// Upload is a copy of the record as of the event. In pre-create it has no ID
-	// and no Storage, in pre-access only the ID.
+	// and no Storage. In pre-access, and in pre- and post-terminate of a broken
+	// record, it has only the ID. In a post-receive event during a request, Offset
+	// counts received bytes: if the request fails, fewer are stored, and Offset may
+	// be smaller in a later event.
 	Upload FileInfo
 	// HTTPRequest is the request that caused the event. It is the zero value if
 	// no request did, as when a later process retries to finish an upload, or if
-	// too many uploads wait for a retry.
+	// the requests that background work retains exceed 4 MiB.
 	HTTPRequest HTTPRequest
 }
 
-// HTTPRequest describes the request of an event. Header is a copy.
+// HTTPRequest describes the request of an event. Header is a copy, with Host, and with
+// credentials such as Authorization and Cookie.
 type HTTPRequest struct {
 	Method     string // the effective one, after X-HTTP-Method-Override
 	URI        string // as the client sent it
-	RemoteAddr string
+	RemoteAddr string // host:port of the client; the port is 0 if a trusted proxy named the client
 	Header     http.Header
 }
 
-// HTTPResponse is what a callback changes in an answer. Zero fields change nothing.
+// HTTPResponse is what a callback changes in an answer. Zero fields change nothing. A
+// StatusCode outside of 200 to 599 makes the call of the callback a transient error.
 type HTTPResponse struct {
 	StatusCode int
 	Body       string
@@ -53,7 +58,7 @@ type HTTPResponse struct {
 
 // FileInfoChanges is what a pre-create callback changes in the record of an upload.
 type FileInfoChanges struct {
-	ID       string            // "" keeps the server's choice; must satisfy ValidateID
+	ID       string            // "" keeps the server's choice; else it must satisfy ValidateID and be free
 	MetaData MetaData          // nil keeps the client's, {} clears it
 	Storage  map[string]string // nil keeps the store's choice; the store interprets it
 }

@@ -109,7 +109,7 @@ func (x *exchange) begin() error {
 	if x.sentMethod == http.MethodGet || x.sentMethod == http.MethodHead {
 		header["Vary"] = varyOverride
 	}
-	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method, x.h.corsMethods)
+	return x.h.cors.apply(header, x.r.Header.Get("Origin"), x.method, x.h.corsAllowed)
 }
 
 // set is Header().Set without an allocation, for the first fields of an answer. name
@@ -140,7 +140,7 @@ func (x *exchange) hasContent() bool {
 
 // operation returns what the engine needs to know of the request.
 func (x *exchange) operation() *operation {
-	x.op = operation{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), admitted: x.op.admitted}
+	x.op = operation{ctx: x.r.Context(), from: x, dialect: x.dialect.name(), authorized: x.op.authorized}
 	return &x.op
 }
 
@@ -215,9 +215,9 @@ func (x *exchange) fail(err error) {
 // allowed returns the value of Allow for the requested URL.
 func (x *exchange) allowed() string {
 	if x.id == "" {
-		return x.h.creationVerb
+		return x.h.creationAllow
 	}
-	return x.h.uploadVerbs
+	return x.h.uploadAllow
 }
 
 // end ends the exchange: it flushes the answer, drains the body, stops the deadlines,

@@ -38,7 +38,7 @@ type FileInfo struct {
 	Created     time.Time `json:",omitzero"`
 	Dialect     Dialect   `json:",omitempty"` // of the creation
 	State       State     `json:",omitempty"`
-	RawMetaData string    `json:",omitempty"` // Upload-Metadata byte for byte; empty after a hook changed MetaData
+	RawMetaData string    `json:",omitempty"` // Upload-Metadata as the client sent it; empty after a callback changed MetaData
 	RawConcat   string    `json:",omitempty"` // Upload-Concat of a final, byte for byte
 	Finals      []string  `json:",omitempty"` // unfinished finals that wait for this partial
 	Failure     *Failure  `json:",omitempty"` // only if State is StateFailed
@@ -59,7 +59,7 @@ type State string
 // The states that a record can have.
 const (
 	StateUploading State = "uploading" // not complete even if full: a callback or a digest has to agree first, or a final is not built
-	StateFinishing State = "finishing" // full, and the server is finishing it
+	StateFinishing State = "finishing" // full, but not yet complete in the store; only a store returns it
 	StateComplete  State = "complete"
 	StateFailed    State = "failed" // can never become complete; Failure has the answer
 )
@@ -73,7 +73,8 @@ const (
 	DialectIETF Dialect = "ietf"
 )
 
-// Failure is the answer that every request on a failed upload gets.
+// Failure is the answer to every request on a failed upload but DELETE. If StatusCode is
+// not 400 to 599, the status of ErrUploadFailed is used.
 type Failure struct {
 	Code       string
 	StatusCode int

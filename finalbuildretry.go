@@ -56,14 +56,15 @@ func (s semaphore) acquire(ctx context.Context) bool {
 type buildOrder struct {
 	id      string
 	request HTTPRequest
-	full    bool // all its partials are known to be full; they stay full
+	full    bool // all its partials were full; copyPartials checks that again
 	// reserved is set when engine.building is locked for this builder.
 	reserved bool
 	// partials are the ids of its partials, as far as they are known without its
 	// record. They are registered until the work on the final ends.
 	partials []string
 	// report is called once, with the outcome of the first attempt. If no retry
-	// follows, the final is no longer in engine.building then.
+	// follows, the final is no longer in engine.building then, except after abandon
+	// or a panic.
 	report func(buildOutcome)
 	// abandon, if not nil, is called after a first attempt that failed and could be
 	// retried. If it returns true, it has removed the final.
@@ -122,8 +123,8 @@ func (e *engine) startBuilding(o buildOrder) bool {
 	return started
 }
 
-// runBuilder is the work of one builder. It calls end when it needs the final's place
-// in engine.building no more.
+// runBuilder is the work of one builder. It calls end, which unlocks the final in
+// engine.building, when another builder may work on it.
 func (e *engine) runBuilder(o *buildOrder, end func()) {
 	res, again, err := e.firstBuild(o)
 	retried := again && e.retrying.tryAcquire()

@@ -18,9 +18,6 @@ const (
 	// kindRemoved is the kind of the side records that store the partials of a removed
 	// final, whose own record is gone.
 	kindRemoved = "removed"
-	// maxRemovedBytes is the largest size of such a record. Partials that do not fit
-	// are not cleaned up after a restart.
-	maxRemovedBytes = 64 << 10
 	// unregisterTimeout is how long the request that removes a final waits for the
 	// cleanup of its partials.
 	unregisterTimeout = 2 * time.Second
@@ -91,7 +88,7 @@ func (e *engine) removeFromPartial(ctx context.Context, partial, final string) (
 	return false, p.removeFinal(final)
 }
 
-// removeFinal removes a final from the record of the partial in h.
+// removeFinal removes a final from the record of the partial in u.
 func (u *lockedUpload) removeFinal(final string) error {
 	if !slices.Contains(u.info.Finals, final) {
 		return nil
@@ -106,7 +103,7 @@ func (u *lockedUpload) removeFinal(final string) error {
 	return nil
 }
 
-// savePartials stores, before the final in h is removed, the ids of the partials that
+// savePartials stores, before the final in u is removed, the ids of the partials that
 // may name it. It reports whether these have to be cleaned up after the removal. For a
 // broken record, an earlier removal that was interrupted has stored the ids.
 func (e *engine) savePartials(u *lockedUpload) (registered bool, err error) {
@@ -128,10 +125,12 @@ func (e *engine) savePartials(u *lockedUpload) (registered bool, err error) {
 	return true, e.store.SideRecords.PutSideRecord(u.ctx, removedKey(u.id), value)
 }
 
+// partialsThatFit encodes as many ids as fit into a side record. Others are not cleaned
+// up after a restart.
 func partialsThatFit(ids []string) ([]byte, error) {
 	for {
 		value, err := json.Marshal(ids)
-		if err != nil || len(value) <= maxRemovedBytes {
+		if err != nil || len(value) <= MaxSideRecord {
 			return value, err
 		}
 		ids = ids[:len(ids)/2]

@@ -174,10 +174,9 @@ func (e *engine) removeOldConcatRecords() {
 	})
 }
 
-// createFinal stores the record of a final, not its data, and reserves its place in
-// engine.building for the builder that w.await starts: no other builder, such as one of
-// rescanFinals, may be the first, because only that one removes a final that does not
-// fit.
+// createFinal stores the record of a final, not its data. It locks the final in
+// engine.building for the builder that w.await starts. That builder must be the first,
+// because only the first removes a final that does not fit.
 func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res operationResult, err error) {
 	ids := uniqueIDs(req.partials)
 	e.registrations.beginRequest(ids)
@@ -316,7 +315,7 @@ type finalWait struct {
 	key   SideRecordKey
 	fresh bool // the request has created the final
 	full  bool // all partials were full at that time
-	// reserved is set when the place in engine.building is reserved for the builder.
+	// reserved is set when engine.building is locked for the builder.
 	reserved bool
 
 	decided   atomic.Bool // whether the final stays is decided
@@ -401,8 +400,8 @@ func (w *finalWait) discardFailed(op *operation) error {
 	return nil
 }
 
-// builtFinal returns the final after the builder of another request has ended, which
-// may have removed it.
+// builtFinal returns the final after an attempt to build it, by this request or another.
+// If it is gone, it returns ErrUploadLocked, so that the client repeats the POST.
 func (e *engine) builtFinal(op *operation, id string) (operationResult, error) {
 	_, info, err := e.peek(op.ctx, id)
 	if errors.Is(err, ErrNotFound) {

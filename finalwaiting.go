@@ -132,7 +132,7 @@ func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) e
 	return nil
 }
 
-// finalsWaitingFor returns the finals that still need the partial in h.
+// finalsWaitingFor returns the finals that still need the partial in u.
 func (e *engine) finalsWaitingFor(u *lockedUpload) ([]string, error) {
 	finals, _ := e.registrations.of(u.id)
 	if u.info.IsPartial && !e.finalsListed.Load() { // the last stop may have interrupted builds of full partials, whose records do not name the final
@@ -201,8 +201,8 @@ func (e *engine) wakeFinal(final string, partials ...string) {
 	}
 }
 
-// wokenFinals are the finals that need a builder which starts later than now. The zero
-// value is ready to use.
+// wokenFinals are finals for which something changed while a builder may work on them:
+// another builder has to start after it. The zero value is ready to use.
 type wokenFinals struct {
 	mu  sync.Mutex
 	ids map[string]bool // the value: the final was removed
@@ -282,7 +282,7 @@ func (e *engine) isWaiting(ctx context.Context, final string) bool {
 	return err == nil && !info.Full() && info.State != StateFailed
 }
 
-// failOverdueFinals fails the finals that have waited too long for the partial in h. It
+// failOverdueFinals fails the finals that have waited too long for the partial in u. It
 // returns ErrPartialInUse if a younger final still needs the partial.
 func (e *engine) failOverdueFinals(u *lockedUpload) error {
 	waiting, err := e.finalsWaitingFor(u)

@@ -8,8 +8,8 @@ import (
 
 // The finisher turns an upload that has all its bytes into a complete one: the store
 // finishes it, the pre-finish callback agrees, the record says so, and the event is
-// published. It runs once for each upload, however many requests ask for it, and
-// continues when the client has disconnected. The server retries failed attempts
+// published. At most one works on an upload at a time, however many requests ask for
+// it, and it continues when the client has disconnected. The server retries failed attempts
 // (finishretry.go); until then requests get ErrUploadFinishing.
 
 // kindFinishing is the kind of the side records that name uploads which are being
@@ -22,7 +22,7 @@ func finishingKey(id string) SideRecordKey {
 	return SideRecordKey{Kind: kindFinishing, Name: hashName(id)}
 }
 
-// finish finishes the upload in h and releases h. request is the request that the event
+// finish finishes the upload in u and releases u. request is the request that the event
 // names; its end does not interrupt finish.
 func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, error) {
 	if !e.finishing.TryLock(u.id) {
@@ -46,7 +46,7 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 	return res, ErrFinishFailed.With(err)
 }
 
-// tryFinish makes one attempt to finish the upload in h. A refusal by the callback is
+// tryFinish makes one attempt to finish the upload in u. A refusal by the callback is
 // final; after any other error the attempt can be repeated.
 func (e *engine) tryFinish(u *lockedUpload, request HTTPRequest) (operationResult, error) {
 	ctx := u.lease.Context() // not u.ctx: the client may disconnect

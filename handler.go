@@ -19,10 +19,10 @@ import (
 // mounted anywhere and more than once, with or without http.StripPrefix: the base path
 // is removed from a path that begins with it, and any other path is used as it is.
 //
-// The handler sees an unannounced checksum trailer only if it gets the server's own
-// *http.Request. In copies, like those of http.StripPrefix and r.WithContext, such a
-// trailer does not appear. It does if a middleware around them makes r.Trailer, if it
-// is nil.
+// A checksum in a trailer that is not announced is seen only if the handler gets the
+// *http.Request of the server itself. http.StripPrefix and r.WithContext make copies,
+// which lose it. To keep it, an outer middleware sets r.Trailer to an empty http.Header
+// if it is nil.
 type Handler struct {
 	engine     *engine
 	router     *pat.PatternServeMux
@@ -41,10 +41,10 @@ type Handler struct {
 
 	publicOrigin, publicPath string // of Config.PublicURL; "": none
 
-	extensions   string // value of Tus-Extension
-	creationVerb string // value of Allow on the creation URL
-	uploadVerbs  string // value of Allow on an upload's URL
-	corsMethods  string // those of both that scripts may use
+	extensions    string // value of Tus-Extension
+	creationAllow string // value of Allow on the creation URL
+	uploadAllow   string // value of Allow on an upload's URL
+	corsAllowed   string // methods of both that scripts may use
 
 	deadlineWarning sync.Once
 	schemeWarned    atomic.Bool
@@ -53,9 +53,10 @@ type Handler struct {
 // openTimeout limits the probing of a store.
 const openTimeout = 30 * time.Second
 
-// NewHandler opens the store and returns the handler that serves it. It returns an
-// error if the configuration or the store is faulty, so that this does not first appear
-// with an upload. Shutdown ends the handler.
+// NewHandler opens the store and returns the handler that serves it. A faulty
+// configuration or store is an error here. It starts background work that finishes and
+// builds what an earlier process left. Opening takes 30 s at most if the store obeys its
+// context. Shutdown ends the handler.
 func NewHandler(config Config) (*Handler, error) {
 	h, err := newHandler(config)
 	if err == nil {
@@ -121,7 +122,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // ServeUpload serves a request for the upload with this id, or for the creation URL if
 // id is "". It does not look at the request's path: it is for routers that parse paths
-// themselves. Location consists of BasePath and the id nevertheless.
+// themselves. Location is the same as with ServeHTTP.
 func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string) {
 	var err error
 	if id != "" {
@@ -148,9 +149,10 @@ func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, refusal *Error)
 	x.returned = true
 }
 
-// Subscribe returns a subscription to the post-* events. Its queue has space for size
-// events, with at most 4 KiB for each of them or 1 MiB in all, whichever is more.
-// Without subscriptions, events cost nothing.
+// Subscribe returns a subscription to the post-* events. Its queue holds at most size
+// events (at least one), in at most size times 4 KiB or 1 MiB of memory, whichever is
+// more; events beyond that are dropped and counted. A subscription lasts until Shutdown.
+// Without subscriptions, events cost nothing. Safe for concurrent use.
 func (h *Handler) Subscribe(size int) *Subscription { return h.engine.events.subscribe(max(size, 1)) }
 
 // Metrics returns the handler's counters.

@@ -136,7 +136,7 @@ func (d *ietfDialect) readCreation(x *exchange, op *operation) (creationRequest,
 	if !ok {
 		return creationRequest{}, ErrInvalidComplete
 	}
-	req := creationRequest{explicitCompletion: true, complete: complete, failsIfTooLong: d.failsIfTooLong, length: -1}
+	req := creationRequest{announcesLength: true, complete: complete, failsIfTooLong: d.failsIfTooLong, length: -1}
 	if representationSize(x.r.Header) > x.h.engine.config.MaxMetaData {
 		return req, ErrMetaDataTooLarge
 	}
@@ -297,16 +297,16 @@ func (d *ietfDialect) writeError(x *exchange, e *Error) (status int, contentType
 	status = statusFor(e, DialectIETF, x.method)
 	switch {
 	case e.Transient:
-		status = d.transientStatus(x, status)
+		status = d.answerTransient(x, status)
 	case d.tooLongStatus != 0 && e.Is(ErrUploadSizeExceeded):
 		status = d.tooLongStatus
 	}
 	return status, "application/problem+json", d.problem(x, e, status)
 }
 
-// transientStatus prepares the answer to a transient error and returns its status. The
+// answerTransient prepares the answer to a transient error and returns its status. The
 // client has to retry, whatever the state of the upload.
-func (d *ietfDialect) transientStatus(x *exchange, status int) int {
+func (d *ietfDialect) answerTransient(x *exchange, status int) int {
 	switch {
 	case x.method == http.MethodPost || x.method == http.MethodPut || x.method == http.MethodPatch:
 		d.setComplete(x, false)

@@ -54,7 +54,7 @@ func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lo
 func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
 	lease, err := e.acquireLease(ctx, id, mode)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return nil, ErrUnexpectedEOF.With(err) // the client has disconnected
+		return nil, ErrUnexpectedEOF.With(err) // the client has disconnected, or the server shuts down
 	}
 	if err != nil {
 		return nil, err

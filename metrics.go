@@ -11,12 +11,12 @@ import (
 )
 
 // Metrics counts what a Handler does. It may be read at any time; the maps themselves
-// never change. Counters only grow.
+// never change. Counters only grow; RequestsInFlight and UploadsReceiving are gauges.
 type Metrics struct {
-	RequestsTotal     map[string]*atomic.Uint64 // by method
+	RequestsTotal     map[string]*atomic.Uint64 // by effective method; methods that are not served are not counted
 	BytesReceived     atomic.Uint64             // content that was stored
 	UploadsCreated    atomic.Uint64
-	UploadsFinished   atomic.Uint64
+	UploadsFinished   atomic.Uint64 // with partial and final uploads
 	UploadsTerminated atomic.Uint64
 
 	RequestsInFlight atomic.Int64 // requests being served now
@@ -28,7 +28,7 @@ type Metrics struct {
 
 	RequestDuration map[string]*Histogram // of whole requests, by method
 	TimeToFirstByte map[string]*Histogram // until the answer begins, by method
-	LockWait        *Histogram            // of requests for an upload's lock
+	LockWait        *Histogram            // for an upload's lock, also without success
 	// StoreDuration is how long calls of the store took, by operation. Writing excludes
 	// the time in which the store waited for the client.
 	StoreDuration map[string]*Histogram
@@ -170,7 +170,7 @@ type Histogram struct {
 
 // HistogramSnapshot is a Histogram at one moment.
 type HistogramSnapshot struct {
-	Bounds []float64 // upper ends of the buckets in seconds, ascending; a last one has none
+	Bounds []float64 // upper ends of the buckets in seconds, ascending; the last bucket has none
 	Counts []uint64  // of each bucket alone; one more than Bounds
 	Count  uint64    // of all buckets
 	Sum    float64   // of all durations, in seconds

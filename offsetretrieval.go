@@ -14,8 +14,9 @@ const preemptedTimeout = time.Second
 // interrupts a running request on the upload, so that the returned offset is the one
 // for the next request.
 //
-// A final upload is not locked: its builder would not release it, and the answer says only
-// whether it is complete.
+// A final upload is not locked while its builder works: the builder would not release it,
+// and the answer says only whether it is complete. Otherwise status starts a builder if
+// the final needs one.
 func (e *engine) status(op *operation, id string) (FileInfo, error) {
 	if e.building.Locked(id) {
 		if info, err := e.finalStatus(op, id); err != nil || info.IsFinal {
@@ -54,8 +55,8 @@ func (e *engine) finalStatus(op *operation, id string) (FileInfo, error) {
 	return info, err
 }
 
-// authorizedInfo returns the record of an upload without locking it, for requests
-// without a mark of a dialect: it has the dialect that created the upload.
+// authorizedInfo authorizes the request and returns the record without locking the
+// upload.
 func (e *engine) authorizedInfo(op *operation, id string) (FileInfo, error) {
 	if err := e.authorize(op, id); err != nil {
 		return FileInfo{}, err
@@ -67,9 +68,6 @@ func (e *engine) authorizedInfo(op *operation, id string) (FileInfo, error) {
 // checkKnown returns an error if the client may not use the upload, or if it does not
 // exist.
 func (e *engine) checkKnown(op *operation, id string) error {
-	if err := e.authorize(op, id); err != nil {
-		return err
-	}
-	_, _, err := e.peek(op.ctx, id)
+	_, err := e.authorizedInfo(op, id)
 	return err
 }

@@ -28,23 +28,23 @@ func (h *Handler) routes(config Config) {
 		*allow += method + ", "
 	}
 	if !config.DisableCreation {
-		add(&h.creationVerb, http.MethodPost, creationPath, serveCreation)
+		add(&h.creationAllow, http.MethodPost, creationPath, serveCreation)
 		if !config.DisableIETF {
 			h.router.Add(http.MethodPut, creationPath, exchangeFunc(serveCreation))   // not in Allow: these two
 			h.router.Add(http.MethodPatch, creationPath, exchangeFunc(serveCreation)) // need a mark of the draft
 		}
 	}
-	add(&h.uploadVerbs, http.MethodHead, uploadPath, serveStatus)
-	add(&h.uploadVerbs, http.MethodPatch, uploadPath, serveAppend)
+	add(&h.uploadAllow, http.MethodHead, uploadPath, serveStatus)
+	add(&h.uploadAllow, http.MethodPatch, uploadPath, serveAppend)
 	if config.offersDownload() {
-		add(&h.uploadVerbs, http.MethodGet, uploadPath, serveDownload)
+		add(&h.uploadAllow, http.MethodGet, uploadPath, serveDownload)
 	}
 	if config.offersTermination() {
-		add(&h.uploadVerbs, http.MethodDelete, uploadPath, serveTermination)
+		add(&h.uploadAllow, http.MethodDelete, uploadPath, serveTermination)
 	}
-	h.corsMethods = corsMethods(h.creationVerb, h.uploadVerbs, !config.DisableCreation && !config.DisableIETF)
-	h.creationVerb += http.MethodOptions
-	h.uploadVerbs += http.MethodOptions
+	h.corsAllowed = corsMethods(h.creationAllow, h.uploadAllow, !config.DisableCreation && !config.DisableIETF)
+	h.creationAllow += http.MethodOptions
+	h.uploadAllow += http.MethodOptions
 	h.extensions = extensions(config)
 	h.routeCache = make(map[routeKey]exchangeFunc)
 	for _, method := range []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodGet, http.MethodDelete} {

@@ -9,7 +9,8 @@ import (
 // ErrServerShutdown, and what has arrived is kept. Background work ends; Shutdown waits
 // for it until ctx ends, and then returns ctx's cause. It does not wait for requests:
 // call http.Server.Shutdown beside or after it. An answer that the client does not read
-// is cut off soon. Idempotent.
+// is cut off soon. Subscriptions are closed when the background work has ended: events of
+// requests that still run then are lost. Idempotent.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.engine.cancelBackground()
 	h.running.hasten(ErrServerShutdown)

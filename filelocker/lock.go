@@ -126,7 +126,7 @@ func (l *FileLocker) tryAcquireOnce(s *lease, mode tusd.LockMode) (bool, error) 
 }
 
 // errLockFileRemoved is transient: the lock file is created again when no lock is held.
-var errLockFileRemoved = errors.New("filelocker: the lock file was removed while uploads are being served")
+var errLockFileRemoved = errors.New("filelocker: .tusd.locks was removed while uploads are served: exclude it from jobs that remove files; it is made again when no upload is locked")
 
 // abandonDirectory stops using a lock file that was removed: processes that start later
 // create another file, and do not see the locks in this one. It preempts all holders;
@@ -158,7 +158,7 @@ func takeHeldSlot(b slotTable, hash uint64, mode tusd.LockMode) (bool, error) {
 	return b.take(heldSlot.slot(hash))
 }
 
-// isTakenByOther reports whether another process has taken a slot.
+// isTakenByOther reports whether another locker has taken a slot.
 func isTakenByOther(b slotTable, slot int64) (yes bool, err error) {
 	err = b.takenByOthers(slot, slot, func(_, _ int64) { yes = true })
 	return yes, err

@@ -11,8 +11,7 @@ import (
 // slotDirName is the directory for the files of slotFiles.
 const slotDirName = ".tusd.locks.d"
 
-// slotFiles is a slotTable for systems that have no locks on single bytes of an open
-// file: each taken slot is a locked file. It has no fencing numbers. It is built and
+// slotFiles is the slotTable of every system but Linux: each taken slot is a locked file. It has no fencing numbers. It is built and
 // tested on every system.
 type slotFiles struct {
 	root  *os.Root

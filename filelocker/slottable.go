@@ -42,7 +42,8 @@ const (
 )
 
 // slotKind is the use of a slot. Slots of kind 0 are reserved: number 0 is
-// filestore's, for the directory as a whole, and 1 is membershipSlot.
+// filestore's, for the directory as a whole, 1 is membershipSlot, and from 1<<60 on are
+// filestore's owners of temporary files.
 type slotKind int64
 
 const (

@@ -18,17 +18,18 @@ func (s *FileStore) Concat(ctx context.Context, final tusd.Upload, partials []tu
 	if err != nil {
 		return err
 	}
-	parts := make([]*upload, len(partials))
+	loaded := make([]*upload, len(partials))
 	for i, p := range partials {
-		if parts[i], err = asUpload(p); err != nil {
+		if loaded[i], err = asUpload(p); err != nil {
 			return err
 		}
 	}
-	return failed("concatenate upload", u.id, u.concat(ctx, parts))
+	return failed("concatenate upload", u.id, u.concat(ctx, loaded))
 }
 
-// concat empties u and fills it with parts. After an error it is empty.
-func (u *upload) concat(ctx context.Context, parts []*upload) error {
+// concat replaces the bytes of u by those of partials. If copying fails, it empties u,
+// unless the lease is lost.
+func (u *upload) concat(ctx context.Context, loaded []*upload) error {
 	if err := u.checkLease(ctx); err != nil {
 		return err
 	}
@@ -45,14 +46,14 @@ func (u *upload) concat(ctx context.Context, parts []*upload) error {
 	c := &chunk{u: u, f: f, state: state}
 	state.writing = true
 	u.v.uploads.setState(u.id, u.lease, state)
-	if err := c.copyAll(ctx, parts); err != nil {
+	if err := c.copyAll(ctx, loaded); err != nil {
 		return errors.Join(err, c.truncateAll())
 	}
 	return nil
 }
 
-// copyAll replaces the content of c's file by the bytes of parts.
-func (c *chunk) copyAll(ctx context.Context, parts []*upload) error {
+// copyAll replaces the content of c's file by the bytes of partials.
+func (c *chunk) copyAll(ctx context.Context, loaded []*upload) error {
 	if err := c.f.Truncate(0); err != nil {
 		return err
 	}
@@ -61,8 +62,8 @@ func (c *chunk) copyAll(ctx context.Context, parts []*upload) error {
 		return err
 	}
 	defer space.release()
-	for _, part := range parts {
-		if err := c.copyUpload(ctx, part, space); err != nil {
+	for _, partial := range loaded {
+		if err := c.copyUpload(ctx, partial, space); err != nil {
 			return err
 		}
 	}
@@ -76,15 +77,15 @@ func (c *chunk) copyAll(ctx context.Context, parts []*upload) error {
 	return err
 }
 
-// copyUpload appends the bytes of part, inside the kernel where possible. The space
+// copyUpload appends the bytes of partial, inside the kernel where possible. The space
 // is reserved although the kernel may share blocks and use none.
-func (c *chunk) copyUpload(ctx context.Context, part *upload, space *reservation) error {
-	src, err := part.data.tree.OpenOS(part.data.name)
+func (c *chunk) copyUpload(ctx context.Context, partial *upload, space *reservation) error {
+	src, err := partial.data.tree.OpenOS(partial.data.name)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	for left := part.current().Offset; left > 0; {
+	for left := partial.current().Offset; left > 0; {
 		if err := c.u.checkLease(ctx); err != nil {
 			return err
 		}
@@ -97,7 +98,7 @@ func (c *chunk) copyUpload(ctx context.Context, part *upload, space *reservation
 		c.end += n
 		left -= n
 		if err == io.EOF {
-			return fmt.Errorf("partial upload %s ended %d bytes early", part.id, left)
+			return fmt.Errorf("partial upload %s ended %d bytes early", partial.id, left)
 		}
 		if err != nil {
 			return err

@@ -13,7 +13,7 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// NewUpload implements tusd.DataStore. Storage["Path"] of info, from a hook, is the path
+// NewUpload implements tusd.DataStore. Storage["Path"] of info, from a callback, is the path
 // of the data: relative to the upload directory, or absolute below it or a storage root.
 func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 	v, err := s.volume()
@@ -107,7 +107,7 @@ func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp
 	v.uploads.addRecord(&known, record, stamp)
 }
 
-// checkNotOthersData refuses a data file, chosen by a hook, that is the default data
+// checkNotOthersData refuses a data file, chosen by a callback, that is the default data
 // file of another upload.
 func (v *volume) checkNotOthersData(data, record treePath) error {
 	if data.name != strings.TrimSuffix(record.name, recordSuffix) && v.belongsToOther(data) {

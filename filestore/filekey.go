@@ -12,7 +12,7 @@ import (
 // CheckKey returns an error if the template is not allowed as FileKey.
 func CheckKey(template string) error { return datakey.Check(template) }
 
-// newData returns the path of a new upload's data: the choice of a hook, or the
+// newData returns the path of a new upload's data: the choice of a callback, or the
 // expanded template.
 func (v *volume) newData(info tusd.FileInfo) (treePath, error) {
 	chosen := info.Storage["Path"]

@@ -45,7 +45,7 @@ type FileStore struct {
 	// FileKey is a template for the path of the data of new uploads, relative to
 	// Path. It must contain {id}, and may contain {date} (of the creation, UTC)
 	// and {filename} (of the metadata, made safe); "" means {id}. The path of the
-	// record is always the id. A hook's Storage.Path overrules FileKey.
+	// record is always the id. Storage.Path of a callback takes precedence over FileKey.
 	FileKey string
 	// DirPerm and FilePerm are the permissions of new directories and files,
 	// before the umask; 0 means 0775 and 0664.

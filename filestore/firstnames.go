@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// firstNames collects the smallest names behind after, in bounded memory, from any
+// firstNames collects the smallest names that follow the name after, in bounded memory, from any
 // number of names in any order: at most limit names with at most maxBytes bytes
 // together, but always one.
 type firstNames struct {
@@ -36,8 +36,8 @@ func (s *firstNames) offer(name string) {
 // nameBytes returns how much memory a name needs.
 func nameBytes(name string) int { return len(name) + int(unsafe.Sizeof(name)) }
 
-// isBehind reports whether all names that begin with prefix are before after.
-func (s *firstNames) isBehind(prefix string) bool {
+// isPast reports whether the listing is past all names that begin with prefix.
+func (s *firstNames) isPast(prefix string) bool {
 	return prefix < s.after && !strings.HasPrefix(s.after, prefix)
 }
 

@@ -53,7 +53,7 @@ func (v *volume) checkAnnounced(data treePath, n int64) error {
 		return nil
 	}
 	dir := v.fileSystemOf(data)
-	claimed := v.reservations.of(dir)
+	reserved := v.reservations.of(dir)
 	space, err := v.spaceOf(dir)
 	if err != nil {
 		return err
@@ -62,14 +62,14 @@ func (v *volume) checkAnnounced(data treePath, n int64) error {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf(
 			"%d bytes never fit: the file system has %d, %d must stay free", n, space.size, v.minFree))
 	}
-	return v.refuseAnnounced(space, claimed, n)
+	return v.checkAnnouncedFits(space, reserved, n)
 }
 
-// refuseAnnounced is refuseLacking for bytes that a client has only announced. If
+// checkAnnouncedFits is checkFits for bytes that a client has only announced. If
 // fewer bytes would fit, the error is an ErrAnnouncedOnly.
-func (v *volume) refuseAnnounced(space space, claimed, n int64) error {
-	err := v.refuseLacking(space, claimed, n)
-	if err != nil && space.free-claimed > v.minFree {
+func (v *volume) checkAnnouncedFits(space space, reserved, n int64) error {
+	err := v.checkFits(space, reserved, n)
+	if err != nil && space.free-reserved > v.minFree {
 		return fmt.Errorf("%w: %w", tusd.ErrAnnouncedOnly, err)
 	}
 	return err
@@ -77,22 +77,22 @@ func (v *volume) refuseAnnounced(space space, claimed, n int64) error {
 
 // available returns how many bytes fit, or an error if that is less than n.
 func (v *volume) available(dir *os.File, n int64) (int64, error) {
-	claimed := v.reservations.of(dir) // before spaceOf: bytes written in between count twice, not zero times
+	reserved := v.reservations.of(dir) // before spaceOf: bytes written in between count twice, not zero times
 	space, err := v.spaceOf(dir)
 	if err != nil {
 		return 0, err
 	}
-	return space.free - v.minFree - claimed, v.refuseLacking(space, claimed, n)
+	return space.free - v.minFree - reserved, v.checkFits(space, reserved, n)
 }
 
-// refuseLacking refuses n more bytes if they do not fit.
-func (v *volume) refuseLacking(space space, claimed, n int64) error {
-	lacking := n - (space.free - v.minFree - claimed)
+// checkFits refuses n more bytes if they do not fit.
+func (v *volume) checkFits(space space, reserved, n int64) error {
+	lacking := n - (space.free - v.minFree - reserved)
 	if lacking <= 0 {
 		return nil
 	}
 	err := tusd.ErrNoSpace.With(fmt.Errorf(
-		"%d bytes do not fit: %d are free, %d must stay free, %d are reserved for final uploads", n, space.free, v.minFree, claimed))
+		"%d bytes do not fit: %d are free, %d must stay free, %d are reserved for final uploads", n, space.free, v.minFree, reserved))
 	err.RetryAfter = retryAfter(lacking, space.size)
 	return err
 }
@@ -120,7 +120,7 @@ func (v *volume) reserve(data treePath, n int64) (*reservation, error) {
 	if n > 0 {
 		space, err := v.spaceOf(c.dir)
 		if err == nil {
-			err = v.refuseAnnounced(space, v.reservations.bytes[c.dir], n)
+			err = v.checkAnnouncedFits(space, v.reservations.bytes[c.dir], n)
 		}
 		if err != nil {
 			return nil, err

@@ -115,7 +115,7 @@ func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found
 		name = dir + "/" + name
 	}
 	if entry.IsDir() {
-		if datakey.Reserved(entry.Name()) || found.isBehind(name+"/") {
+		if datakey.Reserved(entry.Name()) || found.isPast(name+"/") {
 			return nil
 		}
 		return v.walk(ctx, name, found)

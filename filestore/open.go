@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	lockFileName = ".tusd.locks" // filelocker and tempfiles.go lock other bytes than 0
-	ownDir       = ".tusd.d"
-	tempDir      = ownDir + "/tmp"
-	sideDir      = ownDir + "/side"
+	lockFileName  = ".tusd.locks" // filelocker and tempfiles.go lock other bytes than 0
+	ownDir        = ".tusd.d"
+	tempDir       = ownDir + "/tmp"
+	sideRecordDir = ownDir + "/side"
 )
 
 var errNotOpen = errors.New("filestore: the store is not open")

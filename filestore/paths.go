@@ -104,7 +104,7 @@ func (v *volume) checkNoLinks(id string) error {
 var errStoragePath = errors.New("Storage.Path is not allowed")
 
 // data returns the path of an upload's data, from Storage.Path of its record or of a
-// hook.
+// callback.
 func (v *volume) data(id, storagePath string) (treePath, error) {
 	if storagePath == "" {
 		return v.file(id), nil

@@ -9,8 +9,9 @@ const (
 	// smallBuffer is the size of the buffer of a slow connection, in bytes: that of the
 	// read-ahead of net/http.
 	smallBuffer = 4 << 10
-	// largeBuffer is the size of the buffer of a fast connection: one of which
-	// each read returns at least worthLarge bytes.
+	// largeBuffer is the size of the buffer of a fast connection, in bytes. A read that
+	// fills the small buffer gets it; a later read of less than worthLarge bytes gives
+	// it back.
 	largeBuffer = 128 << 10
 	worthLarge  = 8 << 10
 	// maxLarge is the number of connections that can have a large buffer at a time: 8 MiB

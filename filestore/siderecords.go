@@ -23,7 +23,7 @@ func (s *FileStore) sideRecord(ctx context.Context, key tusd.SideRecordKey, valu
 	if err := tusd.ValidateSideRecord(key, value); err != nil {
 		return nil, treePath{}, fmt.Errorf("filestore: %w", err)
 	}
-	return v, v.file(sideDir + "/" + key.Kind + "/" + key.Name), nil
+	return v, v.file(sideRecordDir + "/" + key.Kind + "/" + key.Name), nil
 }
 
 // CreateSideRecord implements tusd.SideRecords.

@@ -11,8 +11,8 @@ import (
 // loaded.
 const unknownOffset = -1
 
-// syncState is the cached state of the files of an upload. If there is one, there is no
-// undo record.
+// syncState is the cached state of the files of an upload. While one is cached, a load
+// does not look for an undo record: only the write or rewind that is running has one.
 type syncState struct {
 	synced      int64  // synced offset, or unknownOffset
 	namesSynced bool   // the record and the names of both files are on disk

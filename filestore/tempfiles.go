@@ -28,8 +28,9 @@ const (
 	ownerName  = "%016x."
 )
 
-// tempAge is the age at which a temporary file without an owner, as older versions
-// made them, is an orphan.
+// tempAge is the age at which every temporary file is an orphan, whoever owns it: a file
+// is needed for moments only. It is the only rule for files without an owner: of older
+// versions, and of systems without locks on single bytes.
 const tempAge = 24 * time.Hour
 
 // lockOwnerByte makes the store an owner of temporary files, where the system can

@@ -105,7 +105,8 @@ func (u *upload) truncateAndSync(size, offset int64) error {
 	return f.Sync()
 }
 
-// readUndoRecord reads the undo record of this upload, if there is one.
+// readUndoRecord reads the undo record. found is false if there is none. If it is of an
+// earlier upload with this id, offset is maxSize, which cuts nothing.
 func (u *upload) readUndoRecord() (offset int64, found bool, err error) {
 	where := u.v.undo(u.id)
 	content, _, err := readSmall(where, maxUndoRecord)

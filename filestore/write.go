@@ -55,7 +55,7 @@ type chunk struct {
 const spaceCheckInterval = 1 << 20
 
 // begin opens the data for a chunk and marks the upload as being written. After
-// success the caller closes c.f and calls c.finish or c.rollBack.
+// success the caller closes c.f and ends the chunk: c.finish, c.writeAtomic or c.rollBack.
 func (u *upload) begin(ctx context.Context, offset int64) (*chunk, error) {
 	if err := u.checkLease(ctx); err != nil {
 		return nil, err

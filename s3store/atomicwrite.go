@@ -45,6 +45,6 @@ func (c *chunk) removeHidden() {
 	}
 	if err := c.b.remove(c.u.lease.Context(), c.hiddenKeys...); err != nil {
 		c.u.invalidate() // a later load finds them
-		c.b.log.Warn("hidden tail objects of a failed chunk cannot be removed", "id", c.u.id, "err", err)
+		c.b.log.Warn("hidden tail objects of a chunk cannot be removed: the next chunk of the upload removes them", "id", c.u.id, "err", err)
 	}
 }

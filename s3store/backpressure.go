@@ -49,9 +49,10 @@ func (c *chunk) flushIfSlow() {
 	}
 }
 
-// waitForMemory gets memory for a body that has no space left. missing is how
-// many bytes the body lacks for a part.
-func (c *chunk) waitForMemory(missing int64) error {
+// makeSpace makes space for a body that has none left: it flushes if the body has memory
+// or can be a part, and else waits for memory. missing is how many bytes the body lacks
+// for a part.
+func (c *chunk) makeSpace(missing int64) error {
 	if c.body.reserved > 0 || c.canBePart(missing) {
 		return c.flush()
 	}

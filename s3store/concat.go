@@ -15,13 +15,13 @@ func (s *Store) Concat(ctx context.Context, final tusd.Upload, partials []tusd.U
 	if err != nil {
 		return err
 	}
-	parts := make([]*upload, len(partials))
+	loaded := make([]*upload, len(partials))
 	for i, p := range partials {
-		if parts[i], err = asUpload(p); err != nil {
+		if loaded[i], err = asUpload(p); err != nil {
 			return err
 		}
 	}
-	return wrapError("concatenate upload", u.id, u.concat(ctx, parts))
+	return wrapError("concatenate upload", u.id, u.concat(ctx, loaded))
 }
 
 func (u *upload) concat(ctx context.Context, partials []*upload) error {

@@ -7,7 +7,7 @@ import (
 	"github.com/tus/tusd"
 )
 
-// NewUpload implements tusd.DataStore. Storage["Key"] of info, which a hook can
+// NewUpload implements tusd.DataStore. Storage["Key"] of info, which a callback can
 // set, is the key of the data behind ObjectPrefix.
 func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 	b, err := s.bucket()
@@ -56,7 +56,7 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	return u.storeNew(ctx, st, sharedKey)
 }
 
-// mayShareKey reports whether another upload may use the same data key: a hook
+// mayShareKey reports whether another upload may use the same data key: a callback
 // has chosen it, or the id, with which the template can produce the key of
 // another id.
 func (u *upload) mayShareKey(info tusd.FileInfo, key string) bool {
@@ -97,7 +97,7 @@ func (b *bucket) checkAbsent(ctx context.Context, key string) error {
 	_, err := b.head(ctx, key)
 	switch {
 	case err == nil:
-		return tusd.ErrUploadExists.With(fmt.Errorf("%s is there", key))
+		return tusd.ErrUploadExists.With(fmt.Errorf("the object %s exists", key))
 	case isMissing(err):
 		return nil
 	}

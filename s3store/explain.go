@@ -24,11 +24,11 @@ func Explain(err error) string {
 	var noTLS tls.RecordHeaderError
 	switch {
 	case errors.Is(err, ErrNoCredentials):
-		return "calls cannot be signed"
+		return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
 	case errors.Is(err, ErrNotS3):
 		return notS3
 	case errors.As(err, &noHost):
-		return fmt.Sprintf("there is no host %s", noHost.Name)
+		return fmt.Sprintf("the host name %s cannot be resolved", noHost.Name)
 	case errors.As(err, &untrusted):
 		return "the certificate of the endpoint is not trusted here"
 	case errors.As(err, &noTLS), errors.Is(err, http.ErrSchemeMismatch):
@@ -54,7 +54,7 @@ func (e *Error) explain() string {
 	case "SignatureDoesNotMatch":
 		return "the secret key is not that of the access key"
 	case "ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired":
-		return "the credentials have ended, or their session token is wrong"
+		return "the credentials have expired, or their session token is wrong"
 	case "RequestTimeTooSkewed", "RequestExpired":
 		return fmt.Sprintf("the clock of this machine (%s) is too far from the service's", time.Now().UTC().Format(time.RFC3339))
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect", "BucketRegionError", "IllegalLocationConstraintException":

@@ -11,11 +11,11 @@ import (
 // Suffixes of the keys of an upload, and prefixes of the store's own keys. No id
 // ends with these suffixes, and no segment of an id begins with .tusd.
 const (
-	recordSuffix = ".info"
-	tailSuffix   = ".part"
-	ownPrefix    = ".tusd.d/"
-	sidePrefix   = ownPrefix + "side/"
-	probePrefix  = ownPrefix + "probe" // of the objects that Open stores to probe the service
+	recordSuffix     = ".info"
+	tailSuffix       = ".part"
+	ownPrefix        = ".tusd.d/"
+	sideRecordPrefix = ownPrefix + "side/"
+	probePrefix      = ownPrefix + "probe" // of the objects that Open stores to probe the service
 
 	offsetDigits = 20 // in the key of a tail object, so that keys sort as offsets do
 )
@@ -51,8 +51,8 @@ func (b *bucket) idOf(key string) (id string, ok bool) {
 	return id, ok && tusd.ValidateID(id) == nil
 }
 
-func (b *bucket) sideKey(key tusd.SideRecordKey) string {
-	return b.prefix + sidePrefix + key.Kind + "/" + key.Name
+func (b *bucket) sideRecordKey(key tusd.SideRecordKey) string {
+	return b.prefix + sideRecordPrefix + key.Kind + "/" + key.Name
 }
 
 // storage returns a record's description of where its upload is stored, as tusd

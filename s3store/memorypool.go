@@ -69,7 +69,7 @@ func (p *memoryPool) use() MemoryUse {
 // lowerAfter, for the least. The caller has no memory of the pool.
 func (p *memoryPool) reserve(ctx context.Context, wanted, least int64) (int64, error) {
 	if least > p.size {
-		return 0, fmt.Errorf("%d bytes of memory are needed, there are %d for all requests", least, p.size)
+		return 0, fmt.Errorf("%d bytes of buffer memory are needed at once, there are %d for all requests", least, p.size)
 	}
 	wanted = min(wanted, p.size)
 	if p.tryReserve(wanted) {

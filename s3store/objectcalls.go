@@ -29,7 +29,8 @@ func (b *bucket) head(ctx context.Context, key string) (*Object, error) {
 	})
 }
 
-// readSmall reads an object of at most limit bytes.
+// readSmall reads the first limit bytes of an object. It verifies the checksum if the
+// object is shorter.
 func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (content []byte, etag string, err error) {
 	_, err = retry(ctx, b, "GetObject", 0, func(ctx context.Context) (nothing, error) {
 		o, err := b.client.GetObject(ctx, GetObject{Key: key})

@@ -12,9 +12,10 @@ import (
 // replaced: its acknowledged bytes are lost, and the upload cannot be completed.
 // So the numbers of such calls are not used again, if there are enough others.
 
-// maxUnrecorded is how many numbers behind those of the recorded parts another
-// process may have used: for parts that wait to be recorded, and for those that
-// are being uploaded.
+// maxUnrecorded estimates how many numbers after those of the recorded parts
+// another process has used: for parts that wait to be recorded, and for those that
+// are being uploaded, with the default of ConcurrentParts. Beyond it, the random
+// spread of the first number makes a conflict unlikely.
 const maxUnrecorded = 2*recordEvery + defaultConcurrency
 
 // chooseNumber chooses the number of the next part.

@@ -14,8 +14,9 @@ const (
 	recordAfter = 5 * time.Second
 )
 
-// partWriter uploads the parts of one request, in order, behind those that the
-// record has. A part is recorded once it and all before it are stored.
+// partWriter uploads the parts of one request, several at a time. Their numbers,
+// which follow those of the record, are in the order of their bytes. A part is
+// recorded once it and all before it are stored.
 type partWriter struct {
 	u           *upload
 	ctx         context.Context // of all calls; ends with the first failure

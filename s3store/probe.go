@@ -27,9 +27,10 @@ const (
 	allowedSkew  = 5 * time.Minute // of the clocks; services refuse calls from 15 minutes on
 )
 
-// probe makes each kind of call that a server needs, on an object of its own,
-// which it removes afterwards. It finds out which conditions the service
-// supports.
+// probe makes the cheapest calls that show whether a server can work, on an
+// object of its own, which it removes afterwards: list, put, get, conditional
+// puts, and a multipart upload that is begun and aborted. It stores no part. It
+// finds out which conditions the service supports.
 type probe struct {
 	*bucket
 	ctx       context.Context
@@ -46,14 +47,14 @@ func (b *bucket) probe(ctx context.Context) error {
 		try     func() error
 		failure string
 	}{
-		{p.tryList, "it cannot be listed"},
-		{p.tryPut, "nothing can be stored in it"},
-		{p.tryListed, "what is stored in it cannot be found"},
-		{p.tryGet, "nothing can be read from it"},
-		{p.tryConditions, "a write with a condition cannot be tried"},
-		{p.tryNesting, "an object below another cannot be tried"},
-		{p.tryMultipart, "no multipart upload can be begun and given up"},
-		{p.tryRemove, "nothing can be removed from it"},
+		{p.tryList, "the bucket cannot be listed"},
+		{p.tryPut, "no object can be stored"},
+		{p.tryListed, "a stored object is not listed"},
+		{p.tryGet, "no object can be read"},
+		{p.tryConditions, "conditional writes cannot be probed"},
+		{p.tryNesting, "it cannot be probed whether an object can be stored below another"},
+		{p.tryMultipart, "a multipart upload cannot be begun and aborted"},
+		{p.tryRemove, "no object can be removed"},
 	} {
 		if err := step.try(); err != nil {
 			return fmt.Errorf("%s: %w", step.failure, p.withExplanation(err))

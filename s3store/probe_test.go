@@ -47,12 +47,12 @@ func wantNothingLeft(t *testing.T, server *s3server.Server) {
 func TestOpenNeedsPermissions(t *testing.T) {
 	t.Parallel()
 	for operation, want := range map[s3server.Operation]string{
-		s3server.ListObjectsV2:         "it cannot be listed: the credentials are not allowed to do this (s3:ListBucket)",
-		s3server.PutObject:             "nothing can be stored in it: the credentials are not allowed to do this (s3:PutObject)",
-		s3server.GetObject:             "nothing can be read from it: the credentials are not allowed to do this (s3:GetObject)",
-		s3server.CreateMultipartUpload: "no multipart upload can be begun and given up: the credentials are not allowed to do this (s3:PutObject)",
-		s3server.AbortMultipartUpload:  "no multipart upload can be begun and given up: the credentials are not allowed to do this (s3:AbortMultipartUpload)",
-		s3server.DeleteObject:          "nothing can be removed from it: the credentials are not allowed to do this (s3:DeleteObject)",
+		s3server.ListObjectsV2:         "the bucket cannot be listed: the credentials are not allowed to do this (s3:ListBucket)",
+		s3server.PutObject:             "no object can be stored: the credentials are not allowed to do this (s3:PutObject)",
+		s3server.GetObject:             "no object can be read: the credentials are not allowed to do this (s3:GetObject)",
+		s3server.CreateMultipartUpload: "a multipart upload cannot be begun and aborted: the credentials are not allowed to do this (s3:PutObject)",
+		s3server.AbortMultipartUpload:  "a multipart upload cannot be begun and aborted: the credentials are not allowed to do this (s3:AbortMultipartUpload)",
+		s3server.DeleteObject:          "no object can be removed: the credentials are not allowed to do this (s3:DeleteObject)",
 	} {
 		server := smallServer(t, s3server.Quirks{})
 		refuse(server, operation)

@@ -10,8 +10,8 @@ import (
 	"github.com/tus/tusd"
 )
 
-// side checks a call on a side record and returns its key in the bucket.
-func (s *Store) side(key tusd.SideRecordKey, value []byte) (*bucket, string, error) {
+// sideRecord checks a call on a side record and returns its key in the bucket.
+func (s *Store) sideRecord(key tusd.SideRecordKey, value []byte) (*bucket, string, error) {
 	b, err := s.bucket()
 	if err != nil {
 		return nil, "", err
@@ -19,13 +19,13 @@ func (s *Store) side(key tusd.SideRecordKey, value []byte) (*bucket, string, err
 	if err := tusd.ValidateSideRecord(key, value); err != nil {
 		return nil, "", fmt.Errorf("s3store: %w", err)
 	}
-	return b, b.sideKey(key), nil
+	return b, b.sideRecordKey(key), nil
 }
 
 // CreateSideRecord implements tusd.SideRecords. If the service supports no
 // conditions, only the callers of one process exclude each other.
 func (s *Store) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) (current []byte, created bool, err error) {
-	b, name, err := s.side(key, value)
+	b, name, err := s.sideRecord(key, value)
 	if err != nil {
 		return nil, false, err
 	}
@@ -59,7 +59,7 @@ func (b *bucket) readSideRecord(ctx context.Context, key string) ([]byte, error)
 
 // PutSideRecord implements tusd.SideRecords.
 func (s *Store) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
-	b, name, err := s.side(key, value)
+	b, name, err := s.sideRecord(key, value)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Store) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value
 
 // GetSideRecord implements tusd.SideRecords.
 func (s *Store) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
-	b, name, err := s.side(key, nil)
+	b, name, err := s.sideRecord(key, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *Store) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]by
 
 // ListSideRecords implements tusd.SideRecords.
 func (s *Store) ListSideRecords(ctx context.Context, kind, cursor string, limit int) (names []string, next string, err error) {
-	b, prefix, err := s.side(tusd.SideRecordKey{Kind: kind, Name: "x"}, nil)
+	b, prefix, err := s.sideRecord(tusd.SideRecordKey{Kind: kind, Name: "x"}, nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -106,7 +106,7 @@ func (s *Store) ListSideRecords(ctx context.Context, kind, cursor string, limit 
 
 // DeleteSideRecord implements tusd.SideRecords.
 func (s *Store) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
-	b, name, err := s.side(key, nil)
+	b, name, err := s.sideRecord(key, nil)
 	if err != nil {
 		return err
 	}

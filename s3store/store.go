@@ -34,7 +34,7 @@ type Store struct {
 	Bucket string
 	// Client makes the calls.
 	Client Client
-	// ObjectPrefix begins all keys.
+	// ObjectPrefix begins all keys. Open adds a slash at its end if it lacks one.
 	ObjectPrefix string
 	// Profile describes the service; the zero value describes AWS.
 	Profile Profile
@@ -55,7 +55,7 @@ type Store struct {
 	// Key is the template for the data keys of new uploads, behind ObjectPrefix:
 	// it must contain {id}, and may contain {date} (of the creation, UTC) and
 	// {filename} (of the metadata, sanitized); "": {id}. Records are stored under
-	// the id. Storage["Key"] of a hook takes precedence.
+	// the id. Storage["Key"] of a callback takes precedence.
 	Key string
 	// Object says which attributes the data objects get.
 	Object ObjectRules

@@ -18,7 +18,8 @@ import (
 // v2Takeover is the part of the record about an upload that tusd v2 has
 // created.
 type v2Takeover struct {
-	// Tail is the offset of v2's tail object.
+	// Tail is the offset of v2's tail object; -1: a part before it is missing, so it
+	// does not count.
 	Tail int64
 }
 
@@ -42,8 +43,8 @@ func isRecordOfOther(found, id string) bool {
 	return object == id || object == other
 }
 
-// loadV2 is load for an upload of tusd v2. tail has the tail objects that this
-// program has stored for it.
+// loadV2 is load for an upload of tusd v2. ours are the tail objects that this
+// program has stored for it; missing is the error of its record.
 func (b *bucket) loadV2(ctx context.Context, id string, ours []tailObject, missing error) (state, error) {
 	object, multipart, ok := splitV2ID(id)
 	if !ok {

@@ -116,7 +116,7 @@ func (c *chunk) space() ([]byte, error) {
 			if space := c.body.space(); space != nil {
 				return space[:min(int64(len(space)), target-has, c.limit-c.at())], nil
 			}
-			err = c.waitForMemory(needed - has)
+			err = c.makeSpace(needed - has)
 		}
 		if err != nil {
 			return nil, err

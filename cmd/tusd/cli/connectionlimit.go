@@ -127,7 +127,7 @@ func (l *connectionLimit) countRefusal(client netip.Prefix) {
 	defer l.mu.Unlock()
 	if l.open[client] > 0 && !l.logged[client] {
 		l.logged[client] = true
-		l.log.Info("a client has as many connections open as it may, further ones are refused", "client", client)
+		l.log.Info("a client has reached -max-connections-per-client: its further connections are refused", "client", client)
 	}
 }
 

@@ -100,7 +100,7 @@ func examinePort(report *doctor.Report, address string) {
 	subject := "address " + address
 	switch err := doctor.TryPort(address); {
 	case errors.Is(err, syscall.EADDRINUSE):
-		report.Warn(subject, "it is in use: if that is not by the server itself, or by systemd for it, it cannot start")
+		report.Warn(subject, "it is in use: unless tusd itself or its systemd socket uses it, tusd cannot start")
 	default:
 		reportResult(report, subject, withPortAdvice(err))
 	}

@@ -58,7 +58,7 @@ func (cfg config) examineUser(report *doctor.Report) {
 	const subject = "user"
 	me := access.Me()
 	if !me.IsRoot() {
-		report.OK(subject, "this runs as "+me.String()+": the server must, too")
+		report.OK(subject, "this runs as "+me.String()+"; the result holds if the server runs as the same user")
 		return
 	}
 	const only = "this runs as root, and what root may do tells nothing about another user"

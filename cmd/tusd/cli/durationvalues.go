@@ -15,7 +15,7 @@ import (
 // wrong unit.
 const minDuration = time.Millisecond
 
-// durationVar adds a flag for a duration of at least shortest.
+// durationVar adds a flag for a duration of at least minDuration.
 func durationVar(flags *flag.FlagSet, p *time.Duration, name string, preset time.Duration, usage string) {
 	addFlag(flags, name, preset.String(), usage, func(text string) error {
 		d, err := parseDuration(text)

@@ -25,8 +25,8 @@ type fileLockerSettings struct {
 }
 
 func (s *fileLockerSettings) declare(f *flag.FlagSet) {
-	durationVar(f, &s.holderPoll, "filelock-holder-poll-interval", 40*time.Millisecond, "how often the holder of a lock looks whether another\nprocess wants it (`duration`)")
-	durationVar(f, &s.acquirerPoll, "filelock-acquirer-poll-interval", 40*time.Millisecond, "how often a process that waits for a lock tries again\n(`duration`)")
+	durationVar(f, &s.holderPoll, "filelock-holder-poll-interval", 40*time.Millisecond, "interval at which the holder of a lock checks whether\nanother process requests it (`duration`)")
+	durationVar(f, &s.acquirerPoll, "filelock-acquirer-poll-interval", 40*time.Millisecond, "interval at which a process that waits for a lock tries\nagain (`duration`)")
 }
 
 func (s *fileLockerSettings) open(cfg config, _ *slog.Logger) (uploadLocker, error) {

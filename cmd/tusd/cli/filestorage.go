@@ -45,7 +45,7 @@ func (s *fileSettings) declare(f *flag.FlagSet) {
 	durabilityVar(f, &s.durability, "durability", "ack", "what survives a power cut: ack (everything a client\nwas told), complete (complete uploads) or none;\na killed process loses nothing at any `level`")
 	sizeVar(f, &s.minFree, "min-free", "refuse an upload that would leave less than this many\n`bytes` of the disk free")
 	keyVar(f, &s.fileKey, "file-key", filestore.CheckKey, "where the data of an upload lies in the directory: a path\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
-	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories`, separated as in PATH, that records\nof uploads may lead into")
+	f.StringVar(&s.storageRoots, "storage-root", "", "further `directories` in which the data of uploads may be,\nseparated as in PATH; they must exist")
 	permsVar(f, &s.dirPerms, "dir-perms", "775", 0o700, "`permissions` of new directories, octal, before the umask")
 	permsVar(f, &s.filePerms, "file-perms", "664", 0o600, "`permissions` of new files, octal, before the umask")
 }

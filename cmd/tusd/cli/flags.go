@@ -45,18 +45,18 @@ func newSection(title string, declare func(*flag.FlagSet)) section {
 
 func (cfg *config) declare(f *flag.FlagSet) {
 	f.StringVar(&cfg.configFile, "config", "", "`file` with a setting per line, like max-size 10G or\nmax-size = 10G")
-	f.StringVar(&cfg.pidFile, "pid-file", "", "`file` that holds the ID of the process while tusd runs;\nthe start is refused if it names another one that runs")
+	f.StringVar(&cfg.pidFile, "pid-file", "", "`file` that holds the ID of the process while tusd runs;\ntusd does not start if it names another running process")
 	f.BoolVar(&cfg.showVersion, versionFlag, false, "print what this program was built from, and exit")
 }
 
 func (l *listenSettings) declare(f *flag.FlagSet) {
 	hostVar(f, &l.host, "host", "0.0.0.0", "`address` to listen on")
 	portVar(f, &l.port, "port", 8080, "TCP `port` to listen on; 0: any free one")
-	f.StringVar(&l.unixSock, "unix-sock", "", "`path` of a Unix socket to listen on instead")
+	f.StringVar(&l.unixSock, "unix-sock", "", "`path` of a Unix socket to listen on instead of -port")
 	socketModeVar(f, &l.unixAccess.mode, "unix-sock-mode", "`permissions` of the socket, octal, whatever the umask is:\nwho may write to it may connect; 660 if there is a\n-unix-sock-group")
 	groupVar(f, &l.unixAccess.group, "unix-sock-group", "`group` of the socket, a name or a number; this user must\nbe a member of it, or root")
 	basePathVar(f, &l.basePath, "base-path", "/files/", "URL `path` below which uploads live")
-	publicURLVar(f, &l.publicURL, "public-url", "`URL` of the creation of uploads as clients know it, like\nhttps://up.example.org/files/, if proxies do not tell")
+	publicURLVar(f, &l.publicURL, "public-url", "`URL` at which clients create uploads, like\nhttps://up.example.org/files/; needed if your proxies do\nnot send it")
 	f.BoolVar(&l.enableH2C, "enable-h2c", false, "also speak HTTP/2 without TLS (prior knowledge)")
 	f.BoolVar(&l.behindProxy, "behind-proxy", false, "believe everyone who connects about the host and the\nscheme of the original request (Forwarded,\nX-Forwarded-Host, -Proto, -Port, -Prefix)")
 	networksVar(f, &l.trustedProxies, "trusted-proxies", "`networks` of your proxies, separated by commas: they are\nbelieved about host and scheme, and about the address of\nthe client; or none. Without it, private and local\naddresses are believed about host and scheme")
@@ -70,8 +70,8 @@ func (s *tlsSettings) declare(f *flag.FlagSet) {
 
 func (p *protocolSettings) declare(f *flag.FlagSet) {
 	sizeVar(f, &p.maxSize, "max-size", "largest upload in `bytes`; 0: no limit")
-	sizeVar(f, &p.maxAppendSize, "max-append-size", "largest content of one request in `bytes`, told to and\nheld against clients of the IETF draft; 0: no limit")
-	sizeVar(f, &p.minAppendSize, "min-append-size", "the same for the smallest content of a request that\ndoes not complete its upload (`bytes`)")
+	sizeVar(f, &p.maxAppendSize, "max-append-size", "largest content of one request in `bytes`: announced to\nand enforced for clients of the IETF draft; 0: no limit")
+	sizeVar(f, &p.minAppendSize, "min-append-size", "smallest content of a request that does not complete its\nupload, in `bytes`: announced to and enforced for clients\nof the IETF draft; 0: no limit")
 	f.BoolVar(&p.disableIETF, "disable-ietf", false, "do not speak the IETF draft \"Resumable Uploads for HTTP\"")
 	f.BoolVar(&p.enableIETF, "enable-experimental-protocol", false, "of tusd v2, for the IETF draft: no longer needed")
 	f.BoolVar(&p.disableDownload, "disable-download", false, "uploads cannot be downloaded (GET)")
@@ -105,7 +105,7 @@ func (m *monitoringSettings) declare(f *flag.FlagSet) {
 
 func (l *limitSettings) declare(f *flag.FlagSet) {
 	memoryVar(f, &l.maxHeaderSize, "max-header-size", 256<<10, 1024, "largest header of a request in `bytes`")
-	memoryVar(f, &l.maxMetadataSize, "max-metadata-size", 14<<10, 1, "most `bytes` that an answer repeats of a creation: those\nof Upload-Metadata and Upload-Concat, or of a file's\nname and type")
+	memoryVar(f, &l.maxMetadataSize, "max-metadata-size", 14<<10, 1, "most `bytes` of metadata in one answer: Upload-Metadata\nand Upload-Concat together, or name and type of a file")
 	countVar(f, &l.maxPartials, "max-partials", 150, 1, "how many partial uploads a final upload may name (a\n`number`); their URLs count for -max-metadata-size")
 	countVar(f, &l.maxRequests, "max-requests", 10000, 0, "how many requests are served at the same time (a\n`number`); 0: no limit")
 	countVar(f, &l.maxUploadsPerClient, "max-uploads-per-client", 1000, 0, "how many requests with content are served at the same\ntime for one client address other than proxies and\nprivate addresses (a `number`); 0: no limit")
@@ -123,7 +123,7 @@ func (t *timeoutSettings) declare(f *flag.FlagSet) {
 }
 
 func (o *outputSettings) declare(f *flag.FlagSet) {
-	f.BoolVar(&o.verbose, "verbose", true, "also log what is only of use when looking for a fault")
+	f.BoolVar(&o.verbose, "verbose", true, "also log lines of level DEBUG")
 	choiceVar(f, &o.logFormat, "log-format", []string{"text", jsonFormat}, "the `format` of the log is text or json")
-	f.BoolVar(&o.showStartupLogs, "show-startup-logs", true, "tell at start where uploads go to")
+	f.BoolVar(&o.showStartupLogs, "show-startup-logs", true, "print at start where uploads are stored and received")
 }

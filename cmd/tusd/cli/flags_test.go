@@ -188,7 +188,7 @@ func TestEveryFlagOfV2(t *testing.T) {
 
 func TestFlagsOfOlderVersions(t *testing.T) {
 	for name, advice := range map[string]string{
-		"dir": "-upload-dir", "timeout": "-network-timeout", "store-size": "-max-size", "hooks-stop-code": "hook", "cpuprofile": "HTTP",
+		"dir": "-upload-dir", "timeout": "-network-timeout", "store-size": "-max-size", "hooks-stop-code": "hook", "cpuprofile": "-expose-pprof",
 	} {
 		_, err := parse("-"+name, "1")
 		if err == nil || !strings.HasPrefix(err.Error(), "-"+name+" is a flag of older versions: ") || !strings.Contains(err.Error(), advice) {

@@ -20,7 +20,7 @@ type healthHandler struct {
 //
 // /healthz is 200 whenever it is answered: a supervisor should restart the
 // server only if there is no answer. /readyz is 200 while uploads can be
-// served: stopping is not closed and all probes succeed. Otherwise it is 503.
+// served: stopping is not closed, and each probe succeeds or only warns (a full disk). Otherwise it is 503.
 // It has a line for each probe.
 func newHealthHandler(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) healthHandler {
 	mux := http.NewServeMux()

@@ -158,12 +158,12 @@ func TestReadyIsLoggedOnChange(t *testing.T) {
 		var lines bytes.Buffer
 		var lock fakeCheck
 		p := lock.probe("lock")
-		p.publicError = "no lock can be had"
+		p.publicError = "no lock can be acquired"
 		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), p)
 		secret := errors.New("dial 10.1.2.3")
 		lock.err.Store(&secret)
 		for range 3 {
-			if w := get(health, "/readyz"); w.Body.String() != "lock: no lock can be had\n" {
+			if w := get(health, "/readyz"); w.Body.String() != "lock: no lock can be acquired\n" {
 				t.Errorf("answer: %s", w.Body)
 			}
 			time.Sleep(2 * probeCacheTime)

@@ -115,7 +115,7 @@ func storeProbe(store prober) *probe { return &probe{name: "store", check: store
 
 func lockerProbe(locker tusd.Locker) *probe {
 	return &probe{
-		name: "lock", publicError: "no lock can be had",
+		name: "lock", publicError: "no lock can be acquired",
 		check: func(ctx context.Context) error { return probeLocker(ctx, locker) },
 	}
 }

@@ -50,7 +50,7 @@ func (s *s3Settings) declare(f *flag.FlagSet) {
 	f.BoolVar(&s.noContentHash, "s3-disable-content-hashes", false, "do not sign content with its SHA-256, which saves CPU")
 	f.BoolVar(&s.logCalls, "s3-log-api-calls", false, "log every call of the service; needs -verbose")
 	keyVar(f, &s.key, "s3-key", s3store.CheckKey, "where the data of an upload lies behind the prefix: a key\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
-	f.BoolVar(&s.redirect, "s3-redirect-downloads", false, "send who downloads an upload to the service, with a URL\nthat needs no credentials; browsers save what comes")
+	f.BoolVar(&s.redirect, "s3-redirect-downloads", false, "redirect downloads to the service, by a URL that needs no\ncredentials; browsers save the file and do not show it")
 	lifetimeVar(f, &s.redirectLifetime, "s3-redirect-lifetime", time.Hour, "how long such a URL can be used (`duration`)")
 	s.declareObject(f)
 }

@@ -30,7 +30,7 @@ func removedFlags() map[string]string {
 		"timeout":         "use -network-timeout, which takes a duration like 60s rather than milliseconds",
 		"store-size":      "nothing replaces it here; limit single uploads with -max-size",
 		"hooks-stop-code": "a hook now stops an upload by what it answers",
-		"cpuprofile":      "profiles are taken from the running server over HTTP",
+		"cpuprofile":      "use -expose-pprof: profiles come from the running server",
 	}
 }
 

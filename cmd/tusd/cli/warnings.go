@@ -19,13 +19,12 @@ func (cfg config) warnings(env environment) []string {
 	}
 	pattern := cfg.cors.allowOrigin.String()
 	warn(pattern != anyOrigin && !anchored(pattern),
-		"-cors-allow-origin "+pattern+" is found anywhere in an origin, so that others match, too, which only contain what it looks for; "+
-			"put it between ^ and $, or list the origins with -cors-origins")
+		"-cors-allow-origin "+pattern+" also matches longer origins that contain a match; put it between ^ and $, or list the origins with -cors-origins")
 	warn(cfg.cors.allowCredentials && pattern == anyOrigin && cfg.cors.origins == nil,
-		"-cors-allow-credentials without -cors-origins lets the scripts of every site act as whoever visits it")
+		"-cors-allow-credentials without -cors-origins lets scripts of every site upload with the cookies of its visitors")
 	warn(cfg.monitoring.exposePprof && cfg.monitoring.pprofAuth == "" && cfg.monitoring.adminListen == "",
-		"-expose-pprof shows the inner life of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
-	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files and S3 can take a chunk back without it")
+		"-expose-pprof shows call stacks and memory use of this process to everyone who can upload; set TUSD_PPROF_AUTH to user:password, or -admin-listen")
+	warn(cfg.protocol.checksumSpool != "", "-checksum-spool has no effect: files and S3 roll a chunk back without it")
 	warn(cfg.isSet("s3-max-buffered-parts"), "-s3-max-buffered-parts has no effect: -s3-buffer-memory limits what is buffered")
 	warn(cfg.s3().connection.disableSSL && strings.HasPrefix(cfg.s3().connection.endpoint, "https://"),
 		"-s3-disable-ssl has no effect: -s3-endpoint begins with https://")

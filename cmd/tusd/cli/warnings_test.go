@@ -10,7 +10,7 @@ func TestWarnings(t *testing.T) {
 	for _, c := range []struct{ args, env, want string }{
 		{"", "", none},
 		{"-cors-allow-origin .*", "", none},
-		{"-cors-allow-origin example.org", "", "-cors-allow-origin example.org is found anywhere"},
+		{"-cors-allow-origin example.org", "", "-cors-allow-origin example.org also matches longer origins"},
 		{"-cors-allow-origin ^https://example.org", "", "-cors-allow-origin"},
 		{"-cors-allow-origin ^a$|^b$", "", none},
 		{"-cors-allow-origin ^a|b$", "", "-cors-allow-origin"},

@@ -19,7 +19,7 @@ func Advice(err error, base string) string {
 	case errors.Is(err, syscall.EROFS):
 		return "; it must be mounted for writing"
 	case errors.Is(err, syscall.ENOSPC):
-		return "; make room, or use another disk"
+		return "; free some space, or use another disk"
 	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
 		if path, _ := pathOf(err, base); path != "" {
 			return fmt.Sprintf("; move away what is at %s, or name another path", path)

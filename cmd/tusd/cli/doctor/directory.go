@@ -199,15 +199,15 @@ func (i *inspection) timeSync() error {
 	return nil
 }
 
-// tryLinks creates and replaces a file like the store does with records: by a link to a new
-// name, and by a rename.
+// tryLinks does what the store does with side records, a link to a new name, and with
+// records, a rename.
 func (i *inspection) tryLinks() error {
 	from, to := i.file("from"), i.file("to")
 	if err := os.WriteFile(from, nil, 0o600); err != nil {
 		return i.missing("make files", access.Cause(err))
 	}
 	if err := os.Link(from, to); err != nil {
-		i.report.Warn("hard links", access.Cause(err).Error()+": let one server alone use this directory, as two could create one upload at the same time")
+		i.report.Warn("hard links", access.Cause(err).Error()+": let one server alone use this directory, as two could create one side record at the same time")
 	} else {
 		i.report.OK("hard links", "")
 	}
@@ -224,7 +224,7 @@ func (i *inspection) tryNames() error {
 		return i.missing("make files", access.Cause(err))
 	}
 	if _, err := os.Stat(i.file("CASE")); err == nil {
-		i.report.Warn("names", "a and A are one name here: hooks that choose ids must not choose two that differ in nothing else")
+		i.report.Warn("names", "the file system ignores the case of names: ids that callbacks choose must differ in more than case")
 	}
 	return nil
 }

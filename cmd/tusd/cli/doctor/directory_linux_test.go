@@ -77,7 +77,7 @@ func TestDirectoryWithoutInodes(t *testing.T) {
 	if good {
 		t.Error(text)
 	}
-	wantLine(t, text, "missing  directory .*no space left on device; make room")
+	wantLine(t, text, "missing  directory .*no space left on device; free some space")
 }
 
 // Data that the user cannot write may be of a complete upload: it is only a

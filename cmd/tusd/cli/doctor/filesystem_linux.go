@@ -34,7 +34,7 @@ var fileSystems = map[int64]fileSystem{
 	unix.SMB2_SUPER_MAGIC:      {"smb2", onNetwork},
 	unix.CEPH_SUPER_MAGIC:      {"ceph", onNetwork},
 	unix.V9FS_MAGIC:            {"9p", onNetwork},
-	unix.FUSE_SUPER_MAGIC:      {"fuse", "a program stands behind it: locks and syncs are as good as that. One that stands for a bucket is none to keep uploads in: use -s3-bucket"},
+	unix.FUSE_SUPER_MAGIC:      {"fuse", "a program serves it (FUSE): locks and syncs are only as good as that program. If it maps a bucket, use -s3-bucket instead"},
 	unix.MSDOS_SUPER_MAGIC:     {"vfat", "files end at 4 GiB, and nothing survives a power cut well"},
 }
 

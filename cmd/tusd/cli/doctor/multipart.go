@@ -199,7 +199,7 @@ func (c *checkup) tryCopy() {
 		})
 		return err
 	})
-	subject := "copy ranges of objects, to join uploads"
+	subject := "copy ranges of objects, to concatenate uploads"
 	if err == nil || c.ctx.Err() != nil {
 		c.reportResult(subject, err)
 		return

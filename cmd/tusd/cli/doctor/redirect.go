@@ -30,7 +30,7 @@ func (c *checkup) follow(ctx context.Context, key string) error {
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return errors.New("the URL of a download is none") // its text is as good as a key
+		return errors.New("the presigned URL cannot be parsed") // its text is as good as a key
 	}
 	answer, err := c.HTTP.Do(r)
 	if err != nil {

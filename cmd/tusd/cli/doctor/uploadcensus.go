@@ -55,10 +55,10 @@ func (i *inspection) readRecords() error {
 		i.report.OK("existing uploads", found.String())
 	}
 	if found.older > 0 {
-		i.report.OK("uploads of tusd v2", "they go on here. Stop tusd v2 first: what this program has continued it cannot take back")
+		i.report.OK("uploads of tusd v2", "they can be continued here. Stop tusd v2 first; docs/migrating.md says what tusd v2 can continue if you go back")
 	}
 	if found.lockFiles > 0 {
-		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock: tusd v2 uses these uploads right now, which must end first, or was killed here, and they mean nothing", found.lockFiles))
+		i.report.Warn("locks", fmt.Sprintf("%d files end with .lock. If tusd v2 runs, stop it first. If not, it was killed here: they have no effect", found.lockFiles))
 	}
 	return nil
 }
