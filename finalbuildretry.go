@@ -56,7 +56,7 @@ func (s semaphore) acquire(ctx context.Context) bool {
 type buildOrder struct {
 	id      string
 	request HTTPRequest
-	full    bool // all its partials were full; copyPartials checks that again
+	full    bool // all its partials were full when it was created: the first attempt need not look at them
 	// reserved is set when engine.building is locked for this builder.
 	reserved bool
 	// partials are the ids of its partials, as far as they are known without its
@@ -186,6 +186,7 @@ func (o *buildOrder) reportOnce(outcome buildOutcome) {
 // retrying; buildAgain releases it.
 func (e *engine) buildAgain(o buildOrder, err error) (operationResult, error) {
 	defer e.retrying.release()
+	o.full = false // the first attempt may have found a partial that was not full any more
 	busy, failing := minRegisterDelay, e.firstRetryDelay
 	var res operationResult
 	for again := true; again; {

@@ -173,42 +173,37 @@ func TestFinalThatDoesNotFitIsAnsweredAtOnce(t *testing.T) {
 }
 
 // A partial that was full may not be full any more: a request that is refused undoes the
-// length that it has declared. Its bytes are not copied then.
+// length that it has declared. Its bytes are not copied then, and its record names the
+// final, so that the request which makes it full again wakes the builder.
 func TestPartialThatIsNotFullAnyMoreIsNotCopied(t *testing.T) {
 	store := &shrinkingStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
-	partial := e.createPartial([]byte("ab"))
-	store.partial.Store(idOf(partial))
+	partial := e.create(3, "Upload-Concat: partial")
+	store.full.Store(idOf(partial))
 	e.postFinal(partial).status(201, 423)
-	e.eventually("the partial was not full once", func() bool { return store.partial.Load() == "" })
-	e.waitForFinal("/files/" + store.final.Load().(string))
-	if store.copiedIncomplete.Load() {
-		t.Error("an incomplete partial was copied")
+	e.eventually("the partial names the final", func() bool { return len(recordOf(t, store.Memory, partial).Finals) == 1 })
+	final := "/files/" + recordOf(t, store.Memory, partial).Finals[0]
+	e.patch(partial, 0, []byte("abc")).status(204)
+	e.waitForFinal(final)
+	if a := e.get(final); string(a.Body) != "abc" || store.copiedIncomplete.Load() {
+		t.Errorf("the final has %q; an incomplete partial was copied: %v", a.Body, store.copiedIncomplete.Load())
 	}
 }
 
-// shrinkingStore returns a partial once as if it was not full, to the first caller with a
-// lease.
+// shrinkingStore shows a partial as full until it is loaded with a lease.
 type shrinkingStore struct {
 	*storetest.Memory
-	partial, final   atomic.Value // ids
+	full             atomic.Value // id of the partial
 	copiedIncomplete atomic.Bool
-}
-
-func (s *shrinkingStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
-	if info.IsFinal {
-		s.final.Store(info.ID)
-	}
-	return s.Memory.NewUpload(ctx, lease, info)
 }
 
 func (s *shrinkingStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
 	upload, err := s.Memory.GetUpload(ctx, lease, id)
-	if err != nil || lease == nil || !s.partial.CompareAndSwap(id, "") {
+	if err != nil || id != s.full.Load() || lease != nil && s.full.CompareAndSwap(id, "") {
 		return upload, err
 	}
 	info, err := upload.GetInfo(ctx)
-	info.SizeIsDeferred = true
+	info.Offset = info.Size
 	return readUpload{upload, info}, err
 }
 
