@@ -18,7 +18,7 @@ import (
 // Several processes may share a directory. The name of a temporary file begins with
 // its owner, an open store: the number of a byte of the lock file, in hexadecimal
 // digits, and a dot. The owner has that byte locked until it is closed or its process
-// ends. If the byte is free, its temporary files are orphans. A process id is not unique:
+// ends. If the byte is free, its temporary files are leftovers. A process id is not unique:
 // every container has process 1.
 
 // The bytes for owners. filelocker uses other bytes.
@@ -28,8 +28,8 @@ const (
 	ownerName  = "%016x."
 )
 
-// tempAge is the age at which every temporary file is an orphan, whoever owns it: a file
-// is needed for moments only. It is the only rule for files without an owner: of older
+// tempAge is the age at which every temporary file is a leftover, even if its owner
+// runs: a file is needed for moments only. It is the only rule for files without an owner: of older
 // versions, and of systems without locks on single bytes.
 const tempAge = 24 * time.Hour
 
@@ -64,7 +64,7 @@ func ownerOf(name string) (number int64, ok bool) {
 	return number, ok && fmt.Sprintf(ownerName, number) == digits+"."
 }
 
-// sweepTemp removes orphans.
+// sweepTemp removes leftovers.
 func (v *volume) sweepTemp() error {
 	dir, err := v.root.Open(tempDir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -80,16 +80,16 @@ func (v *volume) sweepTemp() error {
 	}
 	running := make(map[int64]bool)
 	for _, entry := range entries {
-		if v.isOrphan(entry, running) {
-			v.root.Remove(tempDir + "/" + entry.Name()) // an orphan that stays is no reason to fail the start
+		if v.isLeftover(entry, running) {
+			v.root.Remove(tempDir + "/" + entry.Name()) // a leftover that stays is no reason to fail the start
 		}
 	}
 	return nil
 }
 
-// isOrphan reports whether no process uses a temporary file any more. running caches
+// isLeftover reports whether no process uses a temporary file any more. running caches
 // whether owners are running.
-func (v *volume) isOrphan(entry fs.DirEntry, running map[int64]bool) bool {
+func (v *volume) isLeftover(entry fs.DirEntry, running map[int64]bool) bool {
 	info, err := entry.Info()
 	if err != nil || !info.Mode().IsRegular() {
 		return false
