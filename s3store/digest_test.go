@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/storetest"
 )
@@ -24,7 +25,7 @@ func TestDigestBehindOffsetAfterCrash(t *testing.T) {
 		"a tail behind parts": {2 * testPart, 2*testPart + 100, 2*testPart + 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			log := new(logBuffer)
+			log := new(logtest.Buffer)
 			server := smallServer(t, s3server.Quirks{})
 			store, locker := testStore(server.Bucket(), clientOf(t, server)), new(tusd.LocalLocker)
 			composer := tusd.NewStoreComposer()

@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/internal/s3server"
 )
 
 // waitForDownload waits for the line of the download of path.
-func (l *logBuffer) waitForDownload(t *testing.T, path string) string {
+func waitForDownload(t *testing.T, l *logtest.Buffer, path string) string {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if found := l.linesWith("method=GET path=" + path); len(found) > 0 {
+		if found := l.LinesWith("method=GET path=" + path); len(found) > 0 {
 			return found[0]
 		}
 	}
@@ -28,12 +29,12 @@ func (l *logBuffer) waitForDownload(t *testing.T, path string) string {
 }
 
 // startLogged starts a node, and returns its log.
-func startLogged(t *testing.T, server *s3server.Server) (*node, *logBuffer) {
+func startLogged(t *testing.T, server *s3server.Server) (*node, *logtest.Buffer) {
 	t.Helper()
 	composer := tusd.NewStoreComposer()
 	testStore(server.Bucket(), clientOf(t, server)).UseIn(composer)
 	composer.UseLocker(&tusd.LocalLocker{})
-	out := new(logBuffer)
+	out := new(logtest.Buffer)
 	return startNodeWith(t, tusd.Config{StoreComposer: composer, Logger: slog.New(slog.NewTextHandler(out, nil))}), out
 }
 
@@ -116,7 +117,7 @@ func TestFaultsOfDownloads(t *testing.T) {
 			if status < 300 && err == nil {
 				t.Errorf("the answer of %d bytes looks complete to the client", got)
 			}
-			if line := log.waitForDownload(t, path); !strings.Contains(line, c.line) || strings.Contains(line, "ERR_CONNECTION_RESET") {
+			if line := waitForDownload(t, log, path); !strings.Contains(line, c.line) || strings.Contains(line, "ERR_CONNECTION_RESET") {
 				t.Errorf("want %q in the log, it is %s", c.line, line)
 			}
 		})
@@ -152,7 +153,7 @@ func TestGETBesideDELETE(t *testing.T) {
 	}
 	t.Logf("read %d times", found.Load())
 	for _, level := range []string{"level=WARN", "level=ERROR"} {
-		if lines := log.linesWith(level); len(lines) > 0 {
+		if lines := log.LinesWith(level); len(lines) > 0 {
 			t.Errorf("%d warnings or errors, the first: %s", len(lines), lines[0])
 		}
 	}
@@ -179,7 +180,7 @@ func TestClientsDisconnectDuringSeveralRanges(t *testing.T) {
 		answer.Body.Close() // closes the connection
 	}
 	n.server.Close() // waits for all requests
-	if lines := log.linesWith("level=ERROR"); len(lines) > 0 {
+	if lines := log.LinesWith("level=ERROR"); len(lines) > 0 {
 		t.Errorf("%d warnings or errors, the first: %s", len(lines), lines[0])
 	}
 }

@@ -20,40 +20,17 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
 )
 
-// lockedBuffer is a log that a test can read while handlers write.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// lines returns the lines with a text in them.
-func (b *lockedBuffer) lines(text string) (found []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.b.String()) {
-		if strings.Contains(line, text) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
 // downloads is a server with one complete upload.
 type downloads struct {
 	*testing.T
 	handler *tusd.Handler
-	log     *lockedBuffer
+	log     *logtest.Buffer
 	server  *httptest.Server
 	path    string
 }
@@ -61,7 +38,7 @@ type downloads struct {
 // newDownloads starts a server over a composition, with HTTP/2 if h2 is true.
 func newDownloads(t *testing.T, composer *tusd.StoreComposer, h2 bool, size int64) *downloads {
 	t.Helper()
-	d := &downloads{T: t, log: new(lockedBuffer)}
+	d := &downloads{T: t, log: new(logtest.Buffer)}
 	handler, err := tusd.NewHandler(tusd.Config{BasePath: "/files/", StoreComposer: composer, Logger: slog.New(slog.NewTextHandler(d.log, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +68,7 @@ func (d *downloads) upload(size int64) string {
 func (d *downloads) awaitLine() string {
 	d.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if lines := d.log.lines("method=GET"); len(lines) > 0 {
+		if lines := d.log.LinesWith("method=GET"); len(lines) > 0 {
 			return lines[0]
 		}
 	}
@@ -400,7 +377,7 @@ func TestGETBesideDELETEInADirectory(t *testing.T) {
 	}
 	t.Logf("%d of 100 were read before they were removed", met)
 	for _, level := range []string{"level=WARN", "level=ERROR"} {
-		if lines := d.log.lines(level); len(lines) > 0 {
+		if lines := d.log.LinesWith(level); len(lines) > 0 {
 			t.Errorf("%d alarms, the first: %s", len(lines), lines[0])
 		}
 	}

@@ -1,39 +1,21 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/tus/tusd/internal/logtest"
 )
-
-// buffer is a bytes.Buffer that a server writes to while a test reads it.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // run calls Run with an ended context: a server that starts stops at once.
 func run(args ...string) (code int, stdout, stderr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	var out, errs buffer
+	var out, errs logtest.Buffer
 	code = Run(ctx, args, nil, &out, &errs)
 	return code, out.String(), errs.String()
 }
@@ -86,7 +68,7 @@ func TestExitCodes(t *testing.T) {
 func TestShutdownSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(os.ErrDeadlineExceeded)
-	var stdout, stderr buffer
+	var stdout, stderr logtest.Buffer
 	Run(ctx, []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir()}, nil, &stdout, &stderr)
 	if !strings.Contains(stdout.String(), os.ErrDeadlineExceeded.Error()) {
 		t.Errorf("the cause of the end is not in the log: %s", stdout.String())

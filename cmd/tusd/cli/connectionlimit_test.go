@@ -18,6 +18,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/logtest"
 )
 
 // net/http needs io.ReaderFrom to send files without a copy.
@@ -84,7 +85,7 @@ func requestOnNew(t *testing.T, address, method string, header ...string) (statu
 
 func TestConnectionLimit(t *testing.T) {
 	t.Parallel()
-	var log buffer
+	var log logtest.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	limit, address := limitedServer(t, refusalOf(t, logger), logger)
 	_, _, first := requestOnNew(t, address, http.MethodGet)

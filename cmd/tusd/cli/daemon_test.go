@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/logtest"
 )
 
 // testTimeout limits every wait of a test. It is far longer than any wait needs.
@@ -19,7 +21,7 @@ var errTestOver = errors.New("the test is over")
 // testDaemon is a daemon in this process.
 type testDaemon struct {
 	url            string // of the uploads; "" on a Unix socket
-	stdout, stderr buffer
+	stdout, stderr logtest.Buffer
 	stop           context.CancelCauseFunc
 	ended          chan int // receives the exit code
 	code           int

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/tus/tusd/internal/loglimit"
+	"github.com/tus/tusd/internal/logtest"
 )
 
 // blockedOutput blocks all writes after the start-up lines.
 type blockedOutput struct {
-	buffer
+	logtest.Buffer
 	released chan struct{}
 }
 
@@ -20,7 +21,7 @@ func (s *blockedOutput) Write(p []byte) (int, error) {
 	if startLine.MatchString(s.String()) {
 		<-s.released
 	}
-	return s.buffer.Write(p)
+	return s.Buffer.Write(p)
 }
 
 // If the daemon's output is not read any more, requests are still served, and the
@@ -32,7 +33,7 @@ func TestDaemonWithBlockedLog(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ended := make(chan int, 1)
-	var stderr buffer
+	var stderr logtest.Buffer
 	go func() {
 		ended <- Run(ctx, []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", t.TempDir()}, nil, out, &stderr)
 	}()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tus/tusd/internal/logtest"
 )
 
 // startBlocked returns a log whose sink is blocked. release unblocks it, closes the
@@ -113,7 +115,7 @@ func TestLogFloodOfClients(t *testing.T) {
 // line comes.
 func TestLogReportsLossesOncePerInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var sink buffer
+		var sink logtest.Buffer
 		_, queue := startLog(&sink, "text", false)
 		tooLong := bytes.Repeat([]byte("x"), logQueueSize+1)
 		for range 10 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/guard"
+	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
 )
@@ -150,7 +151,7 @@ func list(expression *regexp.Regexp, text string) string {
 
 // A client that disconnects during the answer of /metrics is not logged.
 func TestMetricsClientDisconnects(t *testing.T) {
-	var log buffer
+	var log logtest.Buffer
 	metrics := newMetrics(inMemory(t).Metrics(), slog.New(slog.NewTextHandler(&log, nil)))
 	guard.New(time.Minute).Page(1, metrics, nil).ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if log.String() != "" {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd/internal/logtest"
 )
 
 func writeFile(t *testing.T, path, content string) {
@@ -101,7 +103,7 @@ func TestPIDFileRefuses(t *testing.T) {
 func wantPIDFileRefused(t *testing.T, path, why string) {
 	t.Helper()
 	uploads := filepath.Join(t.TempDir(), "uploads")
-	var stdout, stderr buffer
+	var stdout, stderr logtest.Buffer
 	code := Run(context.Background(), []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", uploads, "-pid-file", path}, nil, &stdout, &stderr)
 	text := stderr.String()
 	if code != exitFailed || !strings.Contains(text, path) || !strings.Contains(text, why) {
@@ -144,7 +146,7 @@ func TestPIDFileOfAFailedStart(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tusd.pid")
 	writeFile(t, filepath.Join(dir, "uploads"), "")
-	var stdout, stderr buffer
+	var stdout, stderr logtest.Buffer
 	code := Run(context.Background(), []string{"-host", "127.0.0.1", "-port", "0", "-upload-dir", filepath.Join(dir, "uploads"), "-pid-file", path}, nil, &stdout, &stderr)
 	if code != exitFailed {
 		t.Errorf("exit code %d: %s", code, stderr.String())

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/tus/tusd/internal/logtest"
 )
 
 // asTusd is the environment variable with which the test binary runs as the daemon.
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 // process is a daemon in its own process, which is killed when the test ends.
 type process struct {
 	cmd            *exec.Cmd
-	stdout, stderr buffer
+	stdout, stderr logtest.Buffer
 	exited         chan struct{}
 }
 

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/logtest"
 )
 
 // pair is the files of a certificate for 127.0.0.1 and its key.
@@ -208,7 +210,7 @@ func (c *certificates) checkNow() {
 // Unchanged files are not logged, and invalid ones once.
 func TestInvalidCertificateIsLoggedOnce(t *testing.T) {
 	p := newPair(t, t.TempDir(), "a")
-	var log buffer
+	var log logtest.Buffer
 	c, err := newCertificates(p.cert, p.key, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
