@@ -110,10 +110,10 @@ func (e *engine) checkLength(op *operation, info *FileInfo, req *appendRequest) 
 }
 
 // prepareRecord writes to the record what it needs before the data: the length,
-// the digests to compare, and StateUploading if a callback decides about completion.
+// the digests to compare, and StateUploading if the record decides about completion.
 func (e *engine) prepareRecord(u *lockedUpload, req *appendRequest, length int64) error {
 	err := e.recordLength(u, req, length)
-	if err == nil && e.callsPreFinish(u.info) && u.info.State == "" && !u.info.Complete() {
+	if err == nil && e.decidesFinish(&u.info) && u.info.State == "" && !u.info.Complete() {
 		err = u.setState(u.ctx, StateUploading, nil)
 	}
 	if err == nil && !u.info.Complete() {

@@ -127,7 +127,7 @@ func (e *engine) createLocked(op *operation, info FileInfo) (*lockedUpload, oper
 		return nil, operationResult{}, err
 	}
 	e.metrics.UploadsCreated.Add(1)
-	e.publish(op, EventPostCreate, u.info)
+	e.publish(op, u, EventPostCreate)
 	return u, operationResult{info: &u.info, response: response}, nil
 }
 
@@ -153,7 +153,7 @@ func (e *engine) preCreate(op *operation, info *FileInfo) (HTTPResponse, error) 
 		}
 		changes.apply(info)
 		*info = info.Clone() // the callback may modify its maps later
-		info.ID, info.MetaData, info.Storage = strings.Clone(info.ID), ownTexts(info.MetaData), ownTexts(info.Storage)
+		info.ID, info.Owner, info.MetaData, info.Storage = strings.Clone(info.ID), strings.Clone(info.Owner), ownTexts(info.MetaData), ownTexts(info.Storage)
 		if err := e.config.checkAnswerSize(info); err != nil {
 			return response, err
 		}
@@ -163,15 +163,15 @@ func (e *engine) preCreate(op *operation, info *FileInfo) (HTTPResponse, error) 
 	} else if err := ValidateID(info.ID); err != nil {
 		return response, ErrInvalidName.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
-	if info.IsFinal || e.callsPreFinish(*info) || verifies(info.Digests) {
-		info.State = StateUploading // the data alone does not show that it was built, verified or accepted by the callback
+	if info.IsFinal || e.decidesFinish(info) || verifies(info.Digests) {
+		info.State = StateUploading // the data alone does not show that it was built, verified, accepted by the callback or told
 	}
 	return response, nil
 }
 
 // apply applies the changes to info.
 func (c FileInfoChanges) apply(info *FileInfo) {
-	info.ID = c.ID
+	info.ID, info.Owner = c.ID, c.Owner
 	if c.MetaData != nil {
 		info.MetaData, info.RawMetaData = c.MetaData, ""
 	}

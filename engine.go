@@ -11,6 +11,7 @@ import (
 
 	"github.com/tus/tusd/internal/background"
 	"github.com/tus/tusd/internal/keyed"
+	"github.com/tus/tusd/internal/workqueue"
 )
 
 // engine executes the operations. It does not read or write HTTP: dialects
@@ -20,20 +21,21 @@ type engine struct {
 	store            *StoreComposer
 	log              *slog.Logger
 	metrics          *Metrics
-	events           broadcaster
-	now              func() time.Time // tests replace this and the next three
+	events           publisher
+	now              func() time.Time // tests replace this and the next four
 	firstRetryDelay  time.Duration    // the first wait between two attempts to finish
 	buildTimeout     time.Duration    // how long a POST waits for its final
 	lastRebuildDelay time.Duration    // the longest wait between two attempts to build
+	rescanInterval   time.Duration    // between two looks at the side records
 
-	retainedRequestBytes atomic.Int64 // of requests that work in the background retains
-	finishRetries        atomic.Int64 // uploads that wait until finishing is retried
-	maxFinishRetries     int64        // limit of finishRetries; tests replace it
-	finishesLeftOut      atomic.Bool  // uploads over the limit are only in side records, see resumeLeftFinishes
+	retainedRequestBytes atomic.Int64                 // of requests that work in the background retains
+	finishes             workqueue.Queue[*finishTask] // uploads that are finished or told in the background, by id
+	finishesLeftOut      atomic.Bool                  // some uploads did not fit into finishes: they are only in side records
 
 	background       context.Context // ends when the server closes
 	cancelBackground context.CancelFunc
 	work             background.Group
+	changing         background.Group     // requests that may change an upload, and so publish events
 	finishing        keyed.Mutex          // uploads being finished, by id
 	building         keyed.Mutex          // finals being built, by id
 	creatingFinals   keyed.Mutex          // finals being created, by the name of the side record
@@ -64,13 +66,15 @@ func newEngine(config Config) *engine {
 		firstRetryDelay:  minFinishDelay,
 		buildTimeout:     defaultBuildTimeout,
 		lastRebuildDelay: maxRebuildDelay,
+		rescanInterval:   rescanInterval,
 		hashSlots:        make(chan struct{}, maxCatchUps),
 
-		maxFinishRetries: maxRetries,
-		builders:         make(semaphore, maxBuilders),
-		builds:           make(semaphore, buildsAtOnce),
-		retrying:         make(semaphore, maxRetrying),
+		builders: make(semaphore, maxBuilders),
+		builds:   make(semaphore, buildsAtOnce),
+		retrying: make(semaphore, maxRetrying),
 	}
+	e.events.sink, e.events.metrics, e.events.log = config.Events, e.metrics, e.log
+	e.finishes.Workers, e.finishes.Capacity, e.finishes.Run, e.finishes.Start = finishesAtOnce, maxFinishTasks, e.runFinish, e.work.Start
 	e.background, e.cancelBackground = context.WithCancel(context.Background())
 	e.work.Panicked = func(r any) {
 		e.log.Error("work in the background panicked", "panic", r, "stack", string(debug.Stack()))
@@ -138,12 +142,20 @@ func (e *engine) authorize(op *operation, id string) error {
 		return nil
 	}
 	_, err := consult(func() (HTTPResponse, error) {
-		return HTTPResponse{}, callback(op.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: op.from.request()})
+		return HTTPResponse{}, callback(op.ctx, Event{Type: EventPreAccess, Upload: FileInfo{ID: id}, HTTPRequest: op.from.request(), load: e.recordLoader(id)})
 	})
 	if err == nil {
 		op.authorized = id
 	}
 	return err
+}
+
+// recordLoader returns the function behind Event.Record in pre-access.
+func (e *engine) recordLoader(id string) func(context.Context) (FileInfo, error) {
+	return func(ctx context.Context) (FileInfo, error) {
+		_, info, err := e.peek(ctx, id)
+		return info.Clone(), err
+	}
 }
 
 // peek loads an upload for reading, without a lock. A store removes the data and the
@@ -201,11 +213,24 @@ func (e *engine) needsFinish(info *FileInfo) bool {
 	return info.State == StateFinishing || info.Full()
 }
 
-// close interrupts the work in the background and waits for its end, or for the end
-// of ctx.
+// close interrupts the work in the background. It waits for its end, and for the end of
+// requests that may publish events, or for the end of ctx.
 func (e *engine) close(ctx context.Context) error {
 	e.cancelBackground()
-	err := e.work.Wait(ctx)
+	e.finishes.Close()
+	err := e.waitForEvents(ctx)
+	if err != nil {
+		go func() {
+			e.waitForEvents(context.Background())
+			e.events.close()
+		}()
+		return err
+	}
 	e.events.close()
-	return err
+	return nil
+}
+
+// waitForEvents waits until no event can come any more. It closes the groups in any case.
+func (e *engine) waitForEvents(ctx context.Context) error {
+	return cmp.Or(e.changing.Wait(ctx), e.work.Wait(ctx))
 }

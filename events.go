@@ -1,6 +1,8 @@
 package tusd
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -12,7 +14,8 @@ import (
 type EventType string
 
 // The types of events. pre-* events go to the Callbacks in Config and wait for
-// their result. post-* events go to the subscriptions of Handler.Subscribe.
+// their result. post-* events go to the sink in Config.Events and to the subscriptions of
+// Handler.Subscribe.
 const (
 	EventPreAccess     EventType = "pre-access"
 	EventPreCreate     EventType = "pre-create"
@@ -28,8 +31,8 @@ const (
 type Event struct {
 	Type EventType
 	// Upload is a copy of the record as of the event. In pre-create it has no ID
-	// and no Storage. In pre-access, and in pre- and post-terminate of a broken
-	// record, it has only the ID. In a post-receive event during a request, Offset
+	// and no Storage. In pre-access it has only the ID: Record loads the record. In
+	// pre- and post-terminate of a broken record it has only the ID. In a post-receive event during a request, Offset
 	// counts received bytes: if the request fails, fewer are stored, and Offset may
 	// be smaller in a later event.
 	Upload FileInfo
@@ -37,6 +40,20 @@ type Event struct {
 	// no request did, as when a later process retries to finish an upload, or if
 	// the requests that background work retains exceed 4 MiB.
 	HTTPRequest HTTPRequest
+	// Reason is why the upload is removed; only in pre- and post-terminate.
+	Reason RemovalReason
+
+	load func(ctx context.Context) (FileInfo, error) // only in pre-access
+}
+
+// Record returns the record of the upload: Upload, or in pre-access the record in the
+// store, which is loaded by each call and not changed. The upload may not exist:
+// ErrNotFound. Its Offset may not be on disk yet and may change at any time.
+func (e Event) Record(ctx context.Context) (FileInfo, error) {
+	if e.load == nil {
+		return e.Upload, nil
+	}
+	return e.load(ctx)
 }
 
 // HTTPRequest describes the request of an event. Header is a copy, with Host, and with
@@ -58,33 +75,64 @@ type HTTPResponse struct {
 
 // FileInfoChanges is what a pre-create callback changes in the record of an upload.
 type FileInfoChanges struct {
+	Owner    string            // who the upload belongs to, for FileInfo.Owner; "" sets none
 	ID       string            // "" keeps the server's choice; else it must satisfy ValidateID and be free
 	MetaData MetaData          // nil keeps the client's, {} clears it
 	Storage  map[string]string // nil keeps the store's choice; the store interprets it
 }
 
-// broadcaster publishes events to subscriptions. The zero value has none.
-type broadcaster struct {
+// EventSink receives the post-* events of a Handler, see Config.Events.
+//
+// Send is called by the request or the background work that has caused the event, while
+// the upload is locked. So the events of one upload come in order and one at a time, and
+// those of different uploads at the same time. A slow Send delays the requests of its
+// upload, and no others: if the receiver may be slow, Send puts the event into a queue.
+// ctx ends 30 s after the call, or earlier if the lock is lost; Send returns then. The
+// event belongs to the sink. Send must not call Handler.Terminate for the same upload,
+// which would wait for the lock.
+//
+// An error, or a panic, means that the sink does not have the event. It never fails the
+// request. EventPostFinish is sent again, with growing delays, until Send returns nil:
+// for at most 24 h, and also by a later process on the same store. So it is sent at least
+// once for each upload that becomes complete; an upload that is removed before that has
+// none. Every other event is lost then; Metrics.EventsFailed counts the calls that
+// failed, and the log names them.
+//
+// Close is called once, by Shutdown or after it, when no further event can come.
+type EventSink interface {
+	Send(ctx context.Context, event Event) error
+	Close()
+}
+
+// sendTimeout limits a call of EventSink.Send.
+const sendTimeout = 30 * time.Second
+
+// publisher publishes events to the sink of the configuration and to the subscriptions.
+type publisher struct {
+	sink    EventSink // nil: none
+	metrics *Metrics
+	log     *slog.Logger
+
 	count  atomic.Int32 // of subscriptions; read without mu
 	mu     sync.Mutex
 	closed bool
 	subs   []*Subscription
 }
 
-// active reports whether there are subscriptions.
-func (b *broadcaster) active() bool { return b.count.Load() > 0 }
+// active reports whether there are receivers of events.
+func (p *publisher) active() bool { return p.sink != nil || p.count.Load() > 0 }
 
-func (b *broadcaster) subscribe(size int) *Subscription {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (p *publisher) subscribe(size int) *Subscription {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := &Subscription{c: make(chan Event, size), maxBytes: max(size*queueBytesPerEvent, minQueueBytes)}
 	s.C = s.c
-	if b.closed {
+	if p.closed {
 		close(s.c)
 		return s
 	}
-	b.subs = append(b.subs, s)
-	b.count.Add(1)
+	p.subs = append(p.subs, s)
+	p.count.Add(1)
 	return s
 }
 
@@ -96,21 +144,44 @@ const (
 	minQueueBytes      = 1 << 20
 )
 
-// publish gives the event to all subscriptions. It never blocks: if a queue is full,
-// the event is dropped there and counted.
-func (b *broadcaster) publish(event Event) {
-	if !b.active() {
+// publish gives an event to all receivers. An error means that the sink does not have
+// it. ctx is that of the lease on the upload.
+func (p *publisher) publish(ctx context.Context, event Event) error {
+	p.offer(event)
+	return p.send(ctx, event)
+}
+
+// offer gives the event to the subscriptions. It never blocks: if a queue is full, the
+// event is dropped there and counted.
+func (p *publisher) offer(event Event) {
+	if p.count.Load() == 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.subs {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.subs {
 		event.Upload = event.Upload.Clone()
 		s.offer(event)
 	}
 }
 
-// offer queues an event, or drops it. The caller holds the broadcaster's mu.
+// send gives the event to the sink.
+func (p *publisher) send(ctx context.Context, event Event) error {
+	if p.sink == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	event.Upload = event.Upload.Clone()
+	err := guard(func() error { return p.sink.Send(ctx, event) })
+	if err != nil {
+		p.metrics.EventsFailed.Add(1)
+		p.log.Error("an event could not be sent", "event", event.Type, "id", event.Upload.ID, "err", err)
+	}
+	return err
+}
+
+// offer queues an event, or drops it. The caller holds the publisher's mu.
 func (s *Subscription) offer(event Event) {
 	for len(s.sizes) > len(s.c) { // the consumer has received the oldest events
 		s.bytes -= s.sizes[0]
@@ -129,47 +200,35 @@ func (s *Subscription) offer(event Event) {
 	}
 }
 
-// close ends all subscriptions. Later events are dropped.
-func (b *broadcaster) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.subs {
+// close closes the sink and ends all subscriptions. The caller makes sure that no event
+// follows.
+func (p *publisher) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	for _, s := range p.subs {
 		close(s.c)
 	}
-	b.subs, b.closed = nil, true
-	b.count.Store(0)
-}
-
-// publish publishes an event of an upload. The caller holds the lock on the upload,
-// which keeps its events in order.
-func (e *engine) publish(op *operation, event EventType, info FileInfo) {
-	if e.events.active() {
-		e.events.publish(Event{Type: event, Upload: info, HTTPRequest: op.from.request()})
-	}
-}
-
-// progress returns a function for body.progress, which publishes post-receive events.
-// Their Offset counts received bytes. If the request fails, fewer may be stored.
-func (e *engine) progress(op *operation, info FileInfo) func(n int64) {
-	start, last := info.Offset, time.Now()
-	return func(n int64) {
-		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {
-			last, info.Offset = now, start+n
-			e.publish(op, EventPostReceive, info)
-		}
+	p.subs = nil
+	p.count.Store(0)
+	if p.sink != nil {
+		guard(func() error { p.sink.Close(); return nil }) // a panic must not end the shutdown
 	}
 }
 
 // Subscription receives the post-* events, those of one upload in order. If the
 // consumer is too slow, events are dropped, so that uploads are not blocked. Dropped
-// counts them.
+// counts them. A program that must not lose an event uses Config.Events.
 type Subscription struct {
-	// C is closed by Handler.Shutdown.
+	// C is closed by Handler.Shutdown, after the last event.
 	C       <-chan Event
 	c       chan Event
 	dropped atomic.Uint64
 
-	// guarded by the broadcaster's mu
+	// guarded by the publisher's mu
 	sizes    []int // of the events in c, and of those received since the last event was queued
 	bytes    int   // the sum of sizes
 	maxBytes int

@@ -7,9 +7,9 @@ import (
 
 // A subscriber may change its event: each subscription gets a copy.
 func TestEventsAreCopies(t *testing.T) {
-	var b broadcaster
+	var b publisher
 	first, second := b.subscribe(1), b.subscribe(1)
-	b.publish(Event{Upload: FileInfo{MetaData: MetaData{"name": "a"}}})
+	b.publish(t.Context(), Event{Upload: FileInfo{MetaData: MetaData{"name": "a"}}})
 	clear((<-first.C).Upload.MetaData)
 	if got := (<-second.C).Upload.MetaData["name"]; got != "a" {
 		t.Errorf("the second subscription got the name %q", got)

@@ -36,6 +36,7 @@ type FileInfo struct {
 
 	Version     int       `json:",omitempty"` // RecordVersion; 0 in records of tusd v2
 	Created     time.Time `json:",omitzero"`
+	Owner       string    `json:",omitempty"` // set by a pre-create callback; clients can neither set nor see it
 	Dialect     Dialect   `json:",omitempty"` // of the creation
 	State       State     `json:",omitempty"`
 	RawMetaData string    `json:",omitempty"` // Upload-Metadata as the client sent it; empty after a callback changed MetaData
@@ -152,7 +153,7 @@ func (i FileInfo) Clone() FileInfo {
 // most of it: metadata and a list of partial uploads may have many times the size of
 // a usual record.
 func (i FileInfo) MemorySize() int {
-	n := len(i.ID) + len(i.Dialect) + len(i.State) + len(i.RawMetaData) + len(i.RawConcat)
+	n := len(i.ID) + len(i.Owner) + len(i.Dialect) + len(i.State) + len(i.RawMetaData) + len(i.RawConcat)
 	n += mapMemory(i.MetaData) + mapMemory(i.Storage)
 	n += listMemory(i.PartialUploads) + listMemory(i.Finals)
 	for _, d := range i.Digests {

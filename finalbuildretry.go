@@ -260,6 +260,7 @@ func (e *engine) buildUnbuilt() {
 		switch {
 		case e.building.Locked(id):
 			e.registrations.add(id, partials...) // the builder may not have read them yet; it removes this
+		case e.isWaiting(e.background, id): // it is registered with all its partials
 		case e.builders.acquire(e.background):
 			e.startBuilding(e.orderFor(id, partials...))
 		}

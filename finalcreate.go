@@ -92,24 +92,16 @@ func (e *engine) discard(ctx context.Context, id string, key SideRecordKey, requ
 		return err
 	}
 	defer e.creatingFinals.Unlock(key.Name)
-	u, err := e.lockAndLoad(ctx, id, LockPreempt)
-	if errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken) {
-		return e.deleteSideRecord(ctx, key) // a DELETE has removed it
-	}
-	if err != nil {
+	_, err := e.remove(ctx, removal{id: id, reason: RemovedUnbuilt, mode: LockPreempt, request: request, decide: func(u *lockedUpload) (HTTPResponse, error) {
+		if u.info.Complete() {
+			return HTTPResponse{}, errors.New("the final upload was built meanwhile")
+		}
+		return HTTPResponse{}, nil
+	}})
+	if err != nil && !errors.Is(err, ErrNotFound) { // a DELETE may have removed it
 		return err
 	}
-	defer u.release()
-	if u.info.Complete() {
-		return errors.New("the final upload was built meanwhile")
-	}
-	if _, err := e.savePartials(u); err != nil {
-		return err
-	}
-	if err := e.removeAndPublish(u, request); err != nil {
-		return err
-	}
-	return e.deleteSideRecord(u.ctx, key)
+	return e.deleteSideRecord(ctx, key)
 }
 
 // isBuilt reports whether a final is complete and no builder works on it any more.
@@ -206,7 +198,7 @@ func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res
 		if e.store.Terminater == nil {
 			return res, err
 		}
-		return operationResult{}, errors.Join(err, e.removeAndPublish(u, e.eventRequest(op)), e.deleteSideRecord(u.ctx, w.key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
+		return operationResult{}, errors.Join(err, e.removeAndPublish(u, RemovedUnbuilt, e.eventRequest(op)), e.deleteSideRecord(u.ctx, w.key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
 	}
 	stored = true
 	return res, nil
@@ -393,11 +385,7 @@ func (w *finalWait) abandon(err error, request HTTPRequest) bool {
 
 // discardFailed removes a final that could not be built.
 func (w *finalWait) discardFailed(op *operation) error {
-	if err := w.e.discard(op.ctx, w.id, w.key, w.e.eventRequest(op)); err != nil {
-		return err
-	}
-	w.e.unregisterSoon(op.ctx, w.id)
-	return nil
+	return w.e.discard(op.ctx, w.id, w.key, w.e.eventRequest(op))
 }
 
 // builtFinal returns the final after an attempt to build it, by this request or another.

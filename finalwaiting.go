@@ -282,14 +282,31 @@ func (e *engine) isWaiting(ctx context.Context, final string) bool {
 	return err == nil && !info.Full() && info.State != StateFailed
 }
 
-// failOverdueFinals fails the finals that have waited too long for the partial in u. It
-// returns ErrPartialInUse if a younger final still needs the partial.
-func (e *engine) failOverdueFinals(u *lockedUpload) error {
+// checkUnneeded returns ErrPartialInUse if a final still needs the partial in u. overdue
+// are finals that need it, too, but have waited too long.
+func (e *engine) checkUnneeded(u *lockedUpload) (overdue []string, err error) {
 	waiting, err := e.finalsWaitingFor(u)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, final := range waiting {
+		_, info, err := e.peek(u.ctx, final)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return nil, err
+		case e.now().Sub(info.Created) < maxFinalWait:
+			return nil, ErrPartialInUse
+		default:
+			overdue = append(overdue, final)
+		}
+	}
+	return overdue, nil
+}
+
+// failOverdueFinals fails the finals that have waited too long for the partial in u.
+func (e *engine) failOverdueFinals(u *lockedUpload, overdue []string) error {
+	for _, final := range overdue {
 		if err := e.failOverdueFinal(u, final); err != nil {
 			return err
 		}
@@ -298,8 +315,8 @@ func (e *engine) failOverdueFinals(u *lockedUpload) error {
 	return nil
 }
 
-// failOverdueFinal fails one final if it is old enough. It only tries to lock the
-// final: the holder of that lock may be waiting for the lock of this partial.
+// failOverdueFinal fails one final, unless it is built meanwhile. It only tries to lock
+// the final: the holder of that lock may be waiting for the lock of this partial.
 func (e *engine) failOverdueFinal(u *lockedUpload, final string) error {
 	f, err := e.lockAndLoad(u.ctx, final, LockTry)
 	switch {
@@ -311,8 +328,8 @@ func (e *engine) failOverdueFinal(u *lockedUpload, final string) error {
 		return err
 	}
 	defer f.release()
-	if e.now().Sub(f.info.Created) < maxFinalWait {
-		return ErrPartialInUse
+	if !slices.Contains(f.info.PartialUploads, u.id) || f.info.Full() || f.info.State == StateFailed {
+		return nil // built, failed, or another upload with its id
 	}
 	return e.recordFailure(f, "a partial upload was removed before the final upload was built")
 }

@@ -3,23 +3,36 @@ package tusd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
-// The finisher turns an upload that has all its bytes into a complete one: the store
-// finishes it, the pre-finish callback agrees, the record says so, and the event is
-// published. At most one works on an upload at a time, however many requests ask for
-// it, and it continues when the client has disconnected. The server retries failed attempts
-// (finishretry.go); until then requests get ErrUploadFinishing.
+// The finisher turns an upload that has all its bytes into a complete one, and tells
+// that: the store finishes it, the pre-finish callback agrees, the record says so, and
+// the event is published. This is one step that is repeated until all of it is done,
+// also after a crash and by another process (finishretry.go). At most one attempt is
+// made for an upload at a time, however many requests ask for it, and it continues when
+// the client has disconnected. Until the upload is complete, requests get
+// ErrUploadFinishing.
 
-// kindFinishing is the kind of the side records that name uploads which are being
-// finished, so that a restart continues with them.
-const kindFinishing = "finishing"
+// finishTask is an upload that this process has to finish or to tell.
+type finishTask struct {
+	request HTTPRequest // of the event
+	drop    func()      // ends the retention of request; nil: it is not retained
 
-// finishingKey returns the key of an upload's side record. It has a hash of the id: an
-// id may be too long for a key, or contain characters that a key cannot.
-func finishingKey(id string) SideRecordKey {
-	return SideRecordKey{Kind: kindFinishing, Name: hashName(id)}
+	// begun is set when this process has begun to finish the upload. Until the task ends,
+	// its event is not published, whatever the record says.
+	begun atomic.Bool
+
+	// Only the attempt that runs uses the following fields.
+	holds   bool          // the id is locked in engine.finishing
+	record  finishRecord  // its side record
+	stored  bool          // the side record is in the store
+	counted bool          // in Metrics.UploadsFinished
+	offered bool          // the subscriptions have the event
+	wait    time.Duration // before the last attempt
 }
 
 // finish finishes the upload in u and releases u. request is the request that the event
@@ -29,67 +42,88 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 		u.release()
 		return operationResult{}, ErrUploadFinishing
 	}
-	handedOver := false
+	t := &finishTask{request: request, holds: true}
+	t.begun.Store(true)
+	ended := false
 	defer func() {
 		u.release()
-		if !handedOver {
-			e.finishing.Unlock(u.id)
+		if !ended { // after a panic, too
+			e.retryFinish(u.id, t)
 		}
 	}()
-	res, err := e.tryFinish(u, request)
+	res, err := e.finishAndTell(u, t)
 	if err == nil || isRefusal(err) {
+		ended = true
+		e.endFlight(u.id, t)
 		return res, err
 	}
-	handedOver = true
-	u.release()
-	e.retryFinish(u.id, request, e.firstRetryDelay, true)
+	if errors.Is(err, errUntold) { // the client need not wait for that
+		return res, nil
+	}
 	return res, ErrFinishFailed.With(err)
 }
 
-// tryFinish makes one attempt to finish the upload in u. A refusal by the callback is
-// final; after any other error the attempt can be repeated.
-func (e *engine) tryFinish(u *lockedUpload, request HTTPRequest) (operationResult, error) {
+// errUntold marks the error of an attempt that has completed the upload, but could not
+// tell that.
+var errUntold = errors.New("the upload is complete, but its event could not be sent")
+
+// finishAndTell makes one attempt to finish the upload in u and to tell that, as far as
+// that is not done yet. A refusal by the callback is final. After any other error the
+// attempt has to be repeated.
+func (e *engine) finishAndTell(u *lockedUpload, t *finishTask) (operationResult, error) {
+	res := operationResult{info: &u.info}
+	if e.needsFinish(&u.info) || t.begun.Load() && u.info.State == "" && u.info.Full() {
+		var err error
+		res.response, err = e.complete(u, t)
+		if err != nil && !isRefusal(err) {
+			return res, err
+		}
+		if err != nil {
+			e.removeFinishRecord(u, t)
+			return res, err
+		}
+	}
+	e.endFlight(u.id, t)
+	if u.info.Complete() && (t.begun.Load() || t.stored) {
+		if err := e.tell(u, t); err != nil {
+			return res, fmt.Errorf("%w: %v", errUntold, err) // not wrapped: it may look like a refusal
+		}
+	}
+	e.removeFinishRecord(u, t)
+	return res, nil
+}
+
+// complete makes the upload in u complete.
+func (e *engine) complete(u *lockedUpload, t *finishTask) (HTTPResponse, error) {
 	ctx := u.lease.Context() // not u.ctx: the client may disconnect
-	callback := e.callsPreFinish(u.info)
-	recorded := callback || u.info.State != ""
-	if recorded {
-		if err := e.store.SideRecords.PutSideRecord(ctx, finishingKey(u.id), []byte(u.id)); err != nil {
-			return operationResult{info: &u.info}, err
+	t.begun.Store(true)
+	if e.decidesFinish(&u.info) || u.info.State != "" {
+		if err := e.storeFinishRecord(ctx, u.id, t); err != nil {
+			return HTTPResponse{}, err
 		}
 	}
 	if err := u.finish(ctx); err != nil {
-		return operationResult{info: &u.info}, err
+		return HTTPResponse{}, err
 	}
 	if err := u.refresh(); err != nil {
-		return operationResult{info: &u.info}, err
+		return HTTPResponse{}, err
 	}
-	response, err := e.decideFinish(ctx, u, request, callback)
-	if err == nil {
-		err = u.refresh()
+	response, err := e.decideFinish(ctx, u, t.request)
+	if err != nil {
+		return response, err
 	}
-	if err != nil && !isRefusal(err) {
-		return operationResult{info: &u.info}, err
-	}
-	if err == nil {
-		e.publishFinished(u.info, request)
-	}
-	if recorded { // harmless if it stays: the next start loads the upload once
-		if deleteErr := e.deleteSideRecord(ctx, finishingKey(u.id)); deleteErr != nil {
-			e.log.Warn("cannot remove a side record", "id", u.id, "err", deleteErr)
-		}
-	}
-	return operationResult{info: &u.info, response: response}, err
+	return response, u.refresh()
 }
 
 // decideFinish verifies the digests that the client has sent, calls the callback, and
 // writes the decision to the record.
-func (e *engine) decideFinish(ctx context.Context, u *lockedUpload, request HTTPRequest, callback bool) (HTTPResponse, error) {
+func (e *engine) decideFinish(ctx context.Context, u *lockedUpload, request HTTPRequest) (HTTPResponse, error) {
 	var response HTTPResponse
 	var err error
 	if err = e.checkDigests(ctx, u); err != nil {
 		return response, e.recordRefusal(ctx, u, err)
 	}
-	if callback {
+	if e.callsPreFinish(&u.info) {
 		event := Event{Type: EventPreFinish, Upload: u.info.Clone(), HTTPRequest: request}
 		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
 		if err != nil {
@@ -126,17 +160,40 @@ func (e *engine) recordRefusal(ctx context.Context, u *lockedUpload, err error) 
 }
 
 // callsPreFinish reports whether the pre-finish callback is called for an upload.
-func (e *engine) callsPreFinish(info FileInfo) bool {
+func (e *engine) callsPreFinish(info *FileInfo) bool {
 	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
 }
 
-// publishFinished publishes the event of a complete upload. A partial upload has no
-// event: it wakes the finals that wait for it.
-func (e *engine) publishFinished(info FileInfo, request HTTPRequest) {
-	e.metrics.UploadsFinished.Add(1)
-	if info.IsPartial {
-		e.wakeFinals(&info)
-		return
+// decidesFinish reports whether an upload is complete only when its record says so: a
+// callback has to agree, or the sink must not miss its event.
+func (e *engine) decidesFinish(info *FileInfo) bool {
+	return !info.IsPartial && (e.config.Callbacks.PreFinish != nil || e.config.Events != nil)
+}
+
+// tell publishes the event of a complete upload. A partial upload has no event: it wakes
+// the finals that wait for it. An error means that tell has to be repeated.
+func (e *engine) tell(u *lockedUpload, t *finishTask) error {
+	if !t.counted {
+		t.counted = true
+		e.metrics.UploadsFinished.Add(1)
 	}
-	e.events.publish(Event{Type: EventPostFinish, Upload: info, HTTPRequest: request})
+	if u.info.IsPartial {
+		e.wakeFinals(&u.info)
+		return nil
+	}
+	event := Event{Type: EventPostFinish, Upload: u.info, HTTPRequest: t.request}
+	if !t.offered {
+		t.offered = true
+		e.events.offer(event)
+	}
+	return e.events.send(u.lease.Context(), event)
+}
+
+// endFlight lets requests use the upload again: it is complete, has failed, or is not
+// full.
+func (e *engine) endFlight(id string, t *finishTask) {
+	if t.holds {
+		t.holds = false
+		e.finishing.Unlock(id)
+	}
 }

@@ -33,7 +33,12 @@ func (e *engine) acquire(op *operation, id string) (*lockedUpload, error) {
 
 // lockAndLoad locks an upload and loads it, without authorization.
 func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
-	u, err := e.lock(ctx, id, mode)
+	return e.lockAndLoadWithin(ctx, id, mode, e.config.AcquireLockTimeout)
+}
+
+// lockAndLoadWithin is lockAndLoad with another limit for the wait.
+func (e *engine) lockAndLoadWithin(ctx context.Context, id string, mode LockMode, wait time.Duration) (*lockedUpload, error) {
+	u, err := e.lockWithin(ctx, id, mode, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +57,12 @@ func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lo
 
 // lock takes the lease on an id and loads nothing.
 func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
-	lease, err := e.acquireLease(ctx, id, mode)
+	return e.lockWithin(ctx, id, mode, e.config.AcquireLockTimeout)
+}
+
+// lockWithin is lock with another limit for the wait.
+func (e *engine) lockWithin(ctx context.Context, id string, mode LockMode, wait time.Duration) (*lockedUpload, error) {
+	lease, err := e.acquireLease(ctx, id, mode, wait)
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ErrUnexpectedEOF.With(err) // the client has disconnected, or the server shuts down
 	}
@@ -65,9 +75,9 @@ func (e *engine) lock(ctx context.Context, id string, mode LockMode) (*lockedUpl
 	return u, nil
 }
 
-// acquireLease waits for a lock at most Config.AcquireLockTimeout. A local lock is
-// tried first: if it is free, that saves a timer.
-func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode) (Lease, error) {
+// acquireLease waits for a lock at most for limit. A local lock is tried first: if it is
+// free, that saves a timer.
+func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode, limit time.Duration) (Lease, error) {
 	defer e.metrics.LockWait.since(time.Now())
 	if e.store.Locker.Scope() != ScopeLease {
 		lease, err := e.store.Locker.Lock(ctx, id, LockTry)
@@ -75,7 +85,7 @@ func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode) (Le
 			return lease, err
 		}
 	}
-	wait, cancel := context.WithTimeout(ctx, e.config.AcquireLockTimeout)
+	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return e.store.Locker.Lock(wait, id, mode)
 }
@@ -121,8 +131,8 @@ func (u *lockedUpload) release() {
 	u.work.Cancel()
 }
 
-// remove removes the upload from the store, which has a Terminater.
-func (e *engine) remove(u *lockedUpload) error {
+// removeFromStore removes the upload from the store, which has a Terminater.
+func (e *engine) removeFromStore(u *lockedUpload) error {
 	defer u.times.terminate.since(time.Now())
 	if e.removing.TryLock(u.id) {
 		defer e.removing.Unlock(u.id)
@@ -164,4 +174,11 @@ func (e *engine) declareLength(u *lockedUpload, length int64) error {
 	}
 	defer u.times.declare.since(time.Now())
 	return e.store.LengthDeferrer.DeclareLength(u.ctx, u.upload, length)
+}
+
+// publish publishes an event of the upload in u, whose lock keeps its events in order.
+func (e *engine) publish(op *operation, u *lockedUpload, event EventType) {
+	if e.events.active() {
+		e.events.publish(u.lease.Context(), Event{Type: event, Upload: u.info, HTTPRequest: op.from.request()})
+	}
 }

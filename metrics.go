@@ -18,6 +18,7 @@ type Metrics struct {
 	UploadsCreated    atomic.Uint64
 	UploadsFinished   atomic.Uint64 // with partial and final uploads
 	UploadsTerminated atomic.Uint64
+	EventsFailed      atomic.Uint64 // calls of EventSink.Send that failed
 
 	RequestsInFlight atomic.Int64 // requests being served now
 	UploadsReceiving atomic.Int64 // of these, requests with content

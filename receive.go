@@ -17,7 +17,7 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	}
 	start := u.info.Offset
 	if e.events.active() {
-		op.body.progress = e.progress(op, u.info)
+		op.body.progress = e.progress(op, u)
 	}
 	op.body.digests = newRunner(&u.info, op.body.verifier)
 	op.body.hashes = hashes(op.body.verifier, op.body.trailing, op.body.digests)
@@ -32,9 +32,22 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	}
 	e.saveDigests(op, u, start)
 	if u.info.Offset > start {
-		e.publish(op, EventPostReceive, u.info)
+		e.publish(op, u, EventPostReceive)
 	}
 	return err
+}
+
+// progress returns a function for body.progress, which publishes post-receive events.
+// Their Offset counts received bytes. If the request fails, fewer may be stored.
+func (e *engine) progress(op *operation, u *lockedUpload) func(n int64) {
+	ctx, info, last := u.lease.Context(), u.info, time.Now()
+	start := info.Offset
+	return func(n int64) {
+		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {
+			last, info.Offset = now, start+n
+			e.events.publish(ctx, Event{Type: EventPostReceive, Upload: info, HTTPRequest: op.from.request()})
+		}
+	}
 }
 
 // writeBody passes the body to the store: all or nothing if it has a checksum, in

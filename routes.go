@@ -124,6 +124,13 @@ func (h *Handler) route(x *exchange, idErr error) error {
 	if serve == nil {
 		serve = h.findRoute(to)
 	}
+	if x.method == http.MethodHead || x.method == http.MethodGet {
+		return serve(x)
+	}
+	if !h.engine.changing.Enter() {
+		return ErrServerShutdown
+	}
+	defer h.engine.changing.Leave()
 	return serve(x)
 }
 

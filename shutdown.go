@@ -6,11 +6,15 @@ import (
 )
 
 // Shutdown ends the handler. Bodies that are being received are interrupted with
-// ErrServerShutdown, and what has arrived is kept. Background work ends; Shutdown waits
-// for it until ctx ends, and then returns ctx's cause. It does not wait for requests:
-// call http.Server.Shutdown beside or after it. An answer that the client does not read
-// is cut off soon. Subscriptions are closed when the background work has ended: events of
-// requests that still run then are lost. Idempotent.
+// ErrServerShutdown, and what has arrived is kept. New requests that could change an
+// upload get ErrServerShutdown. Background work ends; Shutdown waits for it, and for
+// running requests that could change an upload, until ctx ends, and then returns ctx's
+// cause. It does not wait for other requests, such as downloads: call http.Server.Shutdown
+// beside or after it. An answer that the client does not read is cut off soon.
+//
+// Config.Events and the subscriptions are closed when the last of this work has
+// published its events: before Shutdown returns nil, otherwise when that work has ended.
+// Idempotent.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.engine.cancelBackground()
 	h.running.hasten(ErrServerShutdown)

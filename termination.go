@@ -1,54 +1,116 @@
 package tusd
 
 import (
+	"context"
 	"errors"
+	"fmt"
 )
 
-// terminate removes an upload. It interrupts a running request on it. An upload whose
-// record is broken can be removed, too.
+// RemovalReason is why an upload is removed.
+type RemovalReason string
+
+// The reasons.
+const (
+	RemovedByClient   RemovalReason = "client"   // DELETE
+	RemovedByOperator RemovalReason = "operator" // Handler.Terminate, Handler.TryTerminate
+	RemovedUnbuilt    RemovalReason = "unbuilt"  // a final that could not be built, before its client knew of it
+)
+
+// removal describes the removal of one upload.
+type removal struct {
+	id      string
+	reason  RemovalReason
+	request HTTPRequest // of the event; the zero value: none
+	// mode is LockPreempt, which interrupts a running request on the upload, or LockTry,
+	// which returns ErrUploadLocked if there is one.
+	mode LockMode
+	// answer is for the interrupted request; nil: ErrUploadInterrupted, which lets its
+	// client try again. With another answer, the removal is refused before the
+	// interruption if the upload is needed.
+	answer *Error
+	// decide, if not nil, is called under the lock. It may refuse the removal.
+	decide func(u *lockedUpload) (HTTPResponse, error)
+}
+
+// terminate removes an upload for a client (DELETE).
 func (e *engine) terminate(op *operation, id string) (operationResult, error) {
 	if err := e.authorize(op, id); err != nil {
 		return operationResult{}, err
 	}
-	u, err := e.lock(op.ctx, id, LockPreempt)
+	return e.remove(op.ctx, removal{
+		id: id, reason: RemovedByClient, mode: LockPreempt, request: e.eventRequest(op),
+		decide: func(u *lockedUpload) (HTTPResponse, error) { return e.preTerminate(op, u) },
+	})
+}
+
+// remove removes an upload, and publishes that. An upload whose record is broken can be
+// removed, too. A partial that an unfinished final needs cannot: ErrPartialInUse, unless
+// the final has waited too long, which then fails.
+func (e *engine) remove(ctx context.Context, r removal) (operationResult, error) {
+	if err := e.interruptFor(ctx, r); err != nil {
+		return operationResult{}, err
+	}
+	u, err := e.lock(ctx, r.id, r.mode)
 	if err != nil {
 		return operationResult{}, err
 	}
 	defer u.release()
-	u.info.ID = id // all that is known of a broken record
+	u.info.ID = r.id // all that is known of a broken record
 	if err := u.load(e.store.Core); err != nil && !errors.Is(err, ErrBroken) {
 		return operationResult{}, err
 	}
-	if err := e.failOverdueFinals(u); err != nil {
+	overdue, err := e.checkUnneeded(u)
+	if err != nil {
 		return operationResult{}, err
 	}
-	response, err := e.preTerminate(op, u)
-	if err != nil {
+	var response HTTPResponse
+	if r.decide != nil {
+		if response, err = r.decide(u); err != nil {
+			return operationResult{}, err
+		}
+	}
+	if err := e.failOverdueFinals(u, overdue); err != nil {
 		return operationResult{}, err
 	}
 	registered, err := e.savePartials(u)
 	if err != nil {
 		return operationResult{}, err
 	}
-	if err := e.removeAndPublish(u, e.eventRequest(op)); err != nil {
+	if err := e.removeAndPublish(u, r.reason, r.request); err != nil {
 		return operationResult{}, err
 	}
 	if registered {
 		u.release()
-		e.unregisterSoon(op.ctx, id)
+		e.unregisterSoon(ctx, r.id)
 	}
 	return operationResult{info: &u.info, response: response}, nil
 }
 
+// interruptFor gives the running request on an upload the answer of the removal, if that
+// has one.
+func (e *engine) interruptFor(ctx context.Context, r removal) error {
+	if r.answer == nil {
+		return nil
+	}
+	_, info, err := e.peek(ctx, r.id)
+	if err == nil {
+		_, err = e.checkUnneeded(&lockedUpload{id: r.id, info: info, ctx: ctx})
+	}
+	if err != nil && !errors.Is(err, ErrBroken) {
+		return err
+	}
+	return nil
+}
+
 // removeAndPublish removes an upload and publishes that, once for each upload whose
 // creation was published.
-func (e *engine) removeAndPublish(u *lockedUpload, request HTTPRequest) error {
-	err := e.remove(u)
+func (e *engine) removeAndPublish(u *lockedUpload, reason RemovalReason, request HTTPRequest) error {
+	err := e.removeFromStore(u)
 	if err != nil && !e.isGone(u, err) {
 		return err
 	}
 	e.metrics.UploadsTerminated.Add(1)
-	e.events.publish(Event{Type: EventPostTerminate, Upload: u.info, HTTPRequest: request})
+	e.events.publish(u.lease.Context(), Event{Type: EventPostTerminate, Upload: u.info, HTTPRequest: request, Reason: reason})
 	return err
 }
 
@@ -68,6 +130,61 @@ func (e *engine) preTerminate(op *operation, u *lockedUpload) (HTTPResponse, err
 		return HTTPResponse{}, nil
 	}
 	return consult(func() (HTTPResponse, error) {
-		return ask(u.ctx, Event{Type: EventPreTerminate, Upload: u.info.Clone(), HTTPRequest: op.from.request()})
+		return ask(u.ctx, Event{Type: EventPreTerminate, Upload: u.info.Clone(), HTTPRequest: op.from.request(), Reason: RemovedByClient})
 	})
+}
+
+// Terminate removes the upload id, whatever its state, for the program: no callback is
+// asked. It interrupts a running request on the upload, whose client gets
+// ErrUploadTerminated, and waits for the lock at most Config.AcquireLockTimeout. Events,
+// metrics and the answers to later requests are those of a DELETE. After nil nothing of
+// the upload comes back.
+//
+// Errors: ErrNotFound; ErrPartialInUse, if a final upload that is not built needs this
+// partial upload; ErrLockTimeout or ErrUploadLocked; ErrNotImplemented, if the store has
+// no Terminater; ErrServerShutdown; the cause of ctx; others are of the store, and
+// Terminate can be called again. Safe for concurrent use, but never call it in a callback
+// or in EventSink.Send for the upload of the event, whose lock is held then.
+func (h *Handler) Terminate(ctx context.Context, id string) error {
+	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
+}
+
+// TryTerminate is Terminate for an upload that nobody uses: it never interrupts a request
+// and never waits. If the upload is locked, it returns ErrUploadLocked and changes
+// nothing.
+func (h *Handler) TryTerminate(ctx context.Context, id string) error {
+	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockTry})
+}
+
+// terminateFor removes an upload for the program.
+func (e *engine) terminateFor(ctx context.Context, r removal) error {
+	if err := ValidateID(r.id); err != nil {
+		return err
+	}
+	if e.store.Terminater == nil {
+		return ErrNotImplemented
+	}
+	if !e.changing.Enter() {
+		return ErrServerShutdown
+	}
+	defer e.changing.Leave()
+	_, err := e.remove(ctx, r)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// Info returns the record of the upload id, without locking it: its Offset may grow
+// meanwhile, and may not be on disk yet. The record is the caller's. ErrNotFound: there is
+// no such upload. No callback is asked. Safe for concurrent use, also in callbacks.
+func (h *Handler) Info(ctx context.Context, id string) (FileInfo, error) {
+	if err := ValidateID(id); err != nil {
+		return FileInfo{}, err
+	}
+	_, info, err := h.engine.peek(ctx, id)
+	if err != nil {
+		return FileInfo{}, err
+	}
+	return info.Clone(), nil
 }

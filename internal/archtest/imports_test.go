@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package without a line is an error:
 // add a line for each new package.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning", module + "/internal/workqueue"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -39,6 +39,7 @@ var importTable = []importRule{
 	{packages: "cmd/tusd-bench/*", anything: true},
 	{packages: "internal/ascii"},
 	{packages: "internal/background"},
+	{packages: "internal/workqueue"},
 	{packages: "internal/bytecache"},
 	{packages: "internal/byteranges", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/contexts"},

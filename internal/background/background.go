@@ -40,6 +40,20 @@ func (g *Group) Start(f func()) bool {
 	return true
 }
 
+// Enter counts work that the caller does itself, until it calls Leave. It reports false if
+// the group is closed; then the caller does not call Leave.
+func (g *Group) Enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.n++
+	}
+	return !g.closed
+}
+
+// Leave ends the work of a successful Enter.
+func (g *Group) Leave() { g.done() }
+
 func (g *Group) done() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

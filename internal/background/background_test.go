@@ -71,6 +71,29 @@ func TestStartAfterWait(t *testing.T) {
 	})
 }
 
+// Wait waits for callers of Enter, too, and a closed group refuses them.
+func TestEnterAndLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g background.Group
+		if !g.Enter() {
+			t.Fatal("Enter of an open group returns false")
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- g.Wait(t.Context()) }()
+		synctest.Wait()
+		if len(waited) > 0 {
+			t.Error("Wait returns before Leave")
+		}
+		if g.Enter() {
+			t.Error("Enter returns true after Wait")
+		}
+		g.Leave()
+		if err := <-waited; err != nil {
+			t.Errorf("Wait: %v", err)
+		}
+	})
+}
+
 // Wait ends with the cause of its context. A second Wait waits for the same work.
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -74,7 +74,7 @@ func TestEventQueueIsBoundedInBytes(t *testing.T) {
 // and all are finished when the callback succeeds again.
 func TestRetriesAreBounded(t *testing.T) {
 	const uploads, most, large = 300, 20, 100 << 10
-	for name, limit := range map[string]int64{"requests": 1000, "uploads": most} {
+	for name, limit := range map[string]int{"requests": 1000, "uploads": most} {
 		t.Run(name, func(t *testing.T) {
 			var works atomic.Bool
 			var told atomic.Int64 // requests that later calls of the callback still had
@@ -89,7 +89,7 @@ func TestRetriesAreBounded(t *testing.T) {
 					}
 					return tusd.HTTPResponse{}, nil
 				},
-			}, func(v *tuning.Values) { v.FirstRetryDelay, v.MaxRetries = 10*time.Millisecond, limit })
+			}, func(v *tuning.Values) { v.FirstRetryDelay, v.MaxFinishTasks = 10*time.Millisecond, limit })
 			before, goroutines := heaptest.InUse(), runtime.NumGoroutine()
 			for range uploads {
 				if status := createWith(h, large, 0); status < 500 {

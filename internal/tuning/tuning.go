@@ -10,7 +10,8 @@ type Values struct {
 	FirstRetryDelay  time.Duration    // before the second attempt to finish or build
 	LastRebuildDelay time.Duration    // the longest delay between two attempts to build
 	BuildTimeout     time.Duration    // how long a POST waits for its final upload
-	MaxRetries       int64            // uploads that wait in memory for another attempt to finish
+	RescanInterval   time.Duration    // between two looks at the side records
+	MaxFinishTasks   int              // uploads that wait in memory until they are finished
 	MaxBuilders      int              // finals that wait for their first attempt
 	MaxRetrying      int              // finals that wait for another attempt
 	BuildsAtOnce     int              // finals that are built at the same time
