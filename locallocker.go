@@ -214,16 +214,32 @@ type localLease struct {
 	ctx         contexts.Lazy
 	preempted   chan struct{} // made when it is first needed; guarded by locker.mu
 	isPreempted bool          // guarded by locker.mu
+	notify      func()        // of AfterPreempt; guarded by locker.mu
 	lock        localLock     // of the id, if it was free before this grant: saves an allocation
 	released    atomic.Bool
 }
 
-// preempt closes preempted, once. The caller holds locker.mu.
+// preempt closes preempted and notifies the holder, once. The caller holds locker.mu.
 func (s *localLease) preempt() {
-	if !s.isPreempted {
-		s.isPreempted = true
-		close(s.preemptedChannel())
+	if s.isPreempted {
+		return
 	}
+	s.isPreempted = true
+	close(s.preemptedChannel())
+	if s.notify != nil {
+		go s.notify()
+	}
+}
+
+// AfterPreempt implements PreemptNotifier.
+func (s *localLease) AfterPreempt(f func()) {
+	s.locker.mu.Lock()
+	defer s.locker.mu.Unlock()
+	if s.isPreempted && f != nil {
+		go f()
+		return
+	}
+	s.notify = f
 }
 
 // preemptedChannel returns the channel behind Preempted. The caller holds locker.mu.
@@ -240,6 +256,8 @@ func (s *localLease) Preempted() <-chan struct{} {
 	defer s.locker.mu.Unlock()
 	return s.preemptedChannel()
 }
+
+var _ PreemptNotifier = (*localLease)(nil)
 
 func (s *localLease) Context() context.Context { return &s.ctx }
 

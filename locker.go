@@ -80,6 +80,19 @@ type Lease interface {
 	Unlock(ctx context.Context) error
 }
 
+// PreemptNotifier is a Lease that calls a function when its holder is preempted. It is
+// optional. For a Lease without it, each request that receives content has a goroutine
+// that waits for Preempted.
+type PreemptNotifier interface {
+	Lease
+
+	// AfterPreempt sets the function that is called, once and in a goroutine of its own,
+	// when Preempted is closed. If it is closed already, f is called now. A later call
+	// replaces a function that was not called yet, and nil removes it. After Unlock f may
+	// still be called, and has to allow for that.
+	AfterPreempt(f func())
+}
+
 // CheckLease is for stores. It returns nil if the holder of lease may change an upload
 // now, ErrNoLease if lease is nil, and otherwise the cause of the end of the lease or
 // of ctx. The lease may be lost right afterwards: long operations check it again.

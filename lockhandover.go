@@ -1,7 +1,7 @@
 package tusd
 
 import (
-	"sync"
+	"context"
 	"time"
 )
 
@@ -11,64 +11,42 @@ import (
 // to be served.
 const minReadTime = 20 * time.Millisecond
 
-// watchLease interrupts the body when the lock is preempted or lost, or the server
-// shuts down. The watch begins after minReadTime; most bodies have ended before. It has
-// ended when stop returns.
-func (e *engine) watchLease(b *body, lease Lease) *leaseWatch {
-	w := &leaseWatch{body: b, lease: lease, closing: e.background.Done()}
-	w.timer = time.AfterFunc(minReadTime, w.run)
-	return w
-}
-
-type leaseWatch struct {
-	body    *body
-	lease   Lease
-	closing <-chan struct{}
-	timer   *time.Timer
-
-	mu      sync.Mutex
-	stopped bool
-	done    chan struct{} // closed by stop; nil: run has not begun
-	ended   chan struct{} // closed at the end of run; made with done
-}
-
-func (w *leaseWatch) run() {
-	if !w.prepare() {
-		return
+// watchLease aborts the body when the lock is preempted or lost, until stop is called.
+// The lock does so itself if it can: then a slow upload has no other goroutine than that
+// of its request. At a shutdown, the requestList aborts the body.
+func (e *engine) watchLease(b *body, lease Lease) (stop func()) {
+	notifier, ok := lease.(PreemptNotifier)
+	if !ok {
+		return waitForPreemption(b, lease)
 	}
-	defer close(w.ended)
-	select {
-	case <-w.lease.Preempted():
-		w.body.abort(ErrUploadInterrupted)
-	case <-w.lease.Context().Done():
-		w.body.abort(ErrLockLost)
-	case <-w.closing:
-		w.body.abort(ErrServerShutdown)
-	case <-w.done:
+	notifier.AfterPreempt(func() { b.abort(ErrUploadInterrupted) })
+	if e.store.Locker.Scope() != ScopeLease { // such a lock cannot be lost
+		return func() { notifier.AfterPreempt(nil) }
+	}
+	stopLoss := context.AfterFunc(lease.Context(), func() { b.abort(ErrLockLost) })
+	return func() {
+		notifier.AfterPreempt(nil)
+		stopLoss()
 	}
 }
 
-// prepare makes the channels that stop needs. It reports false if stop was called
-// before.
-func (w *leaseWatch) prepare() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.stopped {
-		w.done, w.ended = make(chan struct{}), make(chan struct{})
-	}
-	return !w.stopped
-}
-
-func (w *leaseWatch) stop() {
-	if w.timer.Stop() {
-		return
-	}
-	w.mu.Lock()
-	w.stopped = true
-	running := w.done != nil
-	w.mu.Unlock()
-	if running {
-		close(w.done)
-		<-w.ended
+// waitForPreemption is watchLease for a lock that notifies nobody.
+func waitForPreemption(b *body, lease Lease) (stop func()) {
+	ctx, cancel := context.WithCancel(lease.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-lease.Preempted():
+			b.abort(ErrUploadInterrupted)
+		case <-ctx.Done():
+			if lease.Context().Err() != nil {
+				b.abort(ErrLockLost)
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
 	}
 }

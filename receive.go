@@ -21,11 +21,11 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	}
 	op.body.digests = newRunner(&u.info, op.body.verifier)
 	op.body.hashes = hashes(op.body.verifier, op.body.trailing, op.body.digests)
-	watch := e.watchLease(op.body, u.lease)
+	stopWatch := e.watchLease(op.body, u.lease)
 	began, waited := time.Now(), op.body.waited
 	err := e.writeBody(op, u)
 	e.metrics.store.write.Observe(time.Since(began) - (op.body.waited - waited))
-	watch.stop()
+	stopWatch()
 	e.metrics.BytesReceived.Add(uint64(u.info.Offset - start))
 	if err == nil && complete {
 		err = e.completeAtOffset(u)

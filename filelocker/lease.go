@@ -8,10 +8,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-// lease is a lease of this locker. It has the Context and Preempted of the lock
-// within the process.
+// lease is a lease of this locker. It has the Context, Preempted and
+// AfterPreempt of the lock within the process.
 type lease struct {
-	tusd.Lease
+	tusd.PreemptNotifier
 	locker    *FileLocker
 	id        string
 	hash      uint64
@@ -38,5 +38,5 @@ func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
 
 // Unlock implements tusd.Lease.
 func (s *lease) Unlock(ctx context.Context) error {
-	return errors.Join(s.locker.release(s), s.Lease.Unlock(ctx))
+	return errors.Join(s.locker.release(s), s.PreemptNotifier.Unlock(ctx))
 }

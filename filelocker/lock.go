@@ -40,7 +40,7 @@ func (l *FileLocker) lock(ctx context.Context, id string, mode tusd.LockMode) (t
 	if err != nil {
 		return nil, err
 	}
-	s := &lease{Lease: local, locker: l, id: id, hash: l.hashOf(id)}
+	s := &lease{PreemptNotifier: local.(tusd.PreemptNotifier), locker: l, id: id, hash: l.hashOf(id)}
 	if err := l.acquire(ctx, s, mode); err != nil {
 		local.Unlock(ctx) // never fails
 		return nil, err

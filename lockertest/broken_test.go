@@ -55,6 +55,8 @@ type brokenLocker struct {
 	tusd.LocalLocker
 	lock  func(l *tusd.LocalLocker, ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error)
 	lease func(*brokenLease)
+	// notify, if set, is AfterPreempt of the leases, which otherwise have none.
+	notify func(lease tusd.PreemptNotifier, f func())
 }
 
 func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
@@ -63,6 +65,9 @@ func (l *brokenLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) 
 		lock = l.lock
 	}
 	lease, err := lock(&l.LocalLocker, ctx, id, mode)
+	if err == nil && l.notify != nil {
+		return brokenNotifier{lease.(tusd.PreemptNotifier), l.notify}, nil
+	}
 	if err != nil || l.lease == nil {
 		return lease, err
 	}
@@ -89,6 +94,14 @@ func (s *brokenLease) Preempted() <-chan struct{}       { return s.preempted }
 func (s *brokenLease) Fence() (n, before uint64)        { return s.n, s.before }
 func (s *brokenLease) Unlock(ctx context.Context) error { return s.unlock(ctx) }
 
+// brokenNotifier is a correct lease with another AfterPreempt.
+type brokenNotifier struct {
+	tusd.PreemptNotifier
+	notify func(lease tusd.PreemptNotifier, f func())
+}
+
+func (s brokenNotifier) AfterPreempt(f func()) { s.notify(s.PreemptNotifier, f) }
+
 // brokenLockers has lockers with one fault each, and the cases that find it.
 var brokenLockers = []struct {
 	name   string
@@ -113,6 +126,43 @@ var brokenLockers = []struct {
 			closed := make(chan struct{})
 			close(closed)
 			s.preempted = closed
+		}}
+	}},
+	{"never notifies", []string{"notify/when-preempted", "notify/other-locker", "notify/replaced"}, func() tusd.Locker {
+		return &brokenLocker{notify: func(tusd.PreemptNotifier, func()) {}}
+	}},
+	{"notifies twice", []string{"notify/when-preempted", "notify/preempted-before"}, func() tusd.Locker {
+		return &brokenLocker{notify: func(lease tusd.PreemptNotifier, f func()) {
+			if f != nil {
+				lease.AfterPreempt(func() { f(); f() })
+			}
+		}}
+	}},
+	{"notifies only of later requests", []string{"notify/preempted-before"}, func() tusd.Locker {
+		return &brokenLocker{notify: func(lease tusd.PreemptNotifier, f func()) {
+			select {
+			case <-lease.Preempted():
+			default:
+				lease.AfterPreempt(f)
+			}
+		}}
+	}},
+	{"keeps the first function", []string{"notify/replaced", "notify/preempted-before"}, func() tusd.Locker {
+		var firsts sync.Map
+		return &brokenLocker{notify: func(lease tusd.PreemptNotifier, f func()) {
+			if _, set := firsts.LoadOrStore(lease, true); !set {
+				lease.AfterPreempt(f)
+			}
+		}}
+	}},
+	{"notifies on the goroutine of the caller", []string{"notify/preempted-before-blocks"}, func() tusd.Locker {
+		return &brokenLocker{notify: func(lease tusd.PreemptNotifier, f func()) {
+			select {
+			case <-lease.Preempted():
+				f()
+			default:
+				lease.AfterPreempt(f)
+			}
 		}}
 	}},
 	{"makes preempters wait in order", []string{"preempt/overtakes", "preempt/newest-first"}, func() tusd.Locker {

@@ -84,7 +84,7 @@ func Run(t *testing.T, h Harness) {
 
 // suite returns the cases that a harness supports.
 func suite(h Harness) []testCase {
-	cases := slices.Concat(exclusionCases, orderCases, waitCases, leaseCases)
+	cases := slices.Concat(exclusionCases, orderCases, notifyCases, waitCases, leaseCases)
 	if h.Lose != nil {
 		cases = append(cases, lossCases...)
 	}

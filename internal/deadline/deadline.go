@@ -25,7 +25,7 @@ type Request struct {
 	closed          bool
 	broken          bool      // deadlines cannot be set; warner has been called
 	ended           bool      // nothing more is read
-	endedAfterAbort bool      // the body ended after an abort
+	endedAfterAbort bool      // the body ended after the deadline of an abort
 	readSet         time.Time // when the read deadline was last set
 	writeSet        time.Time
 	writeAt         time.Time // the write deadline; zero: none
@@ -86,13 +86,13 @@ func (d *Request) AfterRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.setRead(time.Now(), time.Time{})
-	d.ended, d.endedAfterAbort = true, d.cause != nil
+	d.ended, d.endedAfterAbort = true, d.cause != nil && !time.Now().Before(d.abortAt)
 }
 
 // Poisoned reports whether no other request may follow on an HTTP/1.1
-// connection: the body ended while an abort had set its deadline. From its end
-// on net/http watches whether the client disconnects, and mistakes a deadline
-// that passes for that: it would end the context of all later requests.
+// connection: the deadline of an abort has passed at the end of the body. From
+// that end on net/http watches whether the client disconnects, and mistakes a
+// deadline that passes for that: it would end the context of all later requests.
 func (d *Request) Poisoned() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,14 +121,16 @@ func (d *Request) AfterWrite() {
 }
 
 // Abort ends the reading of the body with cause, at once or at notBefore,
-// whichever is later. The first abort counts; nothing undoes it.
-func (d *Request) Abort(cause error, notBefore time.Time) {
+// whichever is later. It reports whether it does: not if the body has ended, or
+// was aborted before.
+func (d *Request) Abort(cause error, notBefore time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || d.cause != nil {
-		return
+	if d.closed || d.ended || d.cause != nil {
+		return false
 	}
 	d.abort(time.Now(), cause, notBefore)
+	return true
 }
 
 func (d *Request) abort(now time.Time, cause error, notBefore time.Time) {

@@ -31,7 +31,7 @@ func (b *endedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// deadlineWatch closes aborted when a read deadline is set to now or soon.
+// deadlineWatch closes aborted when a read deadline has passed.
 type deadlineWatch struct {
 	http.ResponseWriter
 	aborted chan struct{}
@@ -43,13 +43,13 @@ func (w *deadlineWatch) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *deadlineWatch) SetReadDeadline(t time.Time) error {
 	err := http.NewResponseController(w.ResponseWriter).SetReadDeadline(t)
 	if !t.IsZero() && time.Until(t) < time.Second {
-		w.once.Do(func() { close(w.aborted) })
+		w.once.Do(func() { time.AfterFunc(time.Until(t), func() { close(w.aborted) }) })
 	}
 	return err
 }
 
-// A read deadline after the end of a body would cancel the context of the next request on the
-// connection. So the handler closes the connection.
+// A read deadline that passes after the end of a body would cancel the context of the next
+// request on the connection. So the handler closes the connection.
 func TestAbortBehindTheEndOfABody(t *testing.T) {
 	e := newEnvOn(t, storetest.NewMemory(), tusd.Config{})
 	newer := e.another()
