@@ -16,12 +16,13 @@ import (
 
 // body is the content of a request as an operation gives it to a store. It
 // limits the length, translates errors, and can be ended by abort. Only one
-// goroutine may call Read; any may call abort.
+// goroutine may call Read; any may call abort and received.Load.
 type body struct {
 	src       io.Reader
 	request   *http.Request // the original one of net/http
 	length    int64         // Content-Length in bytes; -1: not known before the end
 	deadlines *deadline.Request
+	counter   *atomic.Uint64    // counts bytes while they are read; may be nil
 	progress  func(n int64)     // called after each read with the number of all bytes read; may be nil
 	verifier  *verifier         // checksums that the content has to match; may be nil
 	trailing  *trailingChecksum // a checksum that may come unannounced; may be nil
@@ -32,7 +33,7 @@ type body struct {
 	started   atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
 	remaining int64         // bytes that Read may still return
 	tooLong   *Error        // error for a longer body
-	n         int64         // bytes that were read, with those that Read withheld
+	received  atomic.Int64  // bytes that were read, with those that Read withheld
 	waited    time.Duration // for the client
 	err       error         // io.EOF or the error that ended the body; every later Read returns it
 }
@@ -74,15 +75,17 @@ func (b *body) hasBytes() (bool, error) {
 // ended reports whether the body has ended, with or without an error.
 func (b *body) ended() bool { return b.err != nil }
 
-// abort makes Read fail with cause, at the earliest minReadTime after the first Read.
-func (b *body) abort(cause error) {
+// abort makes Read fail with cause, at the earliest minReadTime after the first Read. It
+// reports whether it does: not if the end of the body has been read, or an earlier abort
+// counts.
+func (b *body) abort(cause error) bool {
 	var notBefore time.Time
 	if started := b.started.Load(); started != 0 {
 		notBefore = time.Unix(0, started).Add(minReadTime)
 	} else {
 		notBefore = time.Now().Add(minReadTime)
 	}
-	b.deadlines.Abort(cause, notBefore)
+	return b.deadlines.Abort(cause, notBefore)
 }
 
 // Read implements io.Reader. Its errors are io.EOF, an *Error, or ErrUnverified, after
@@ -109,12 +112,12 @@ func (b *body) Read(p []byte) (int, error) {
 		b.deadlines.Abort(err, now) // the rest of the body is not awaited either
 	}
 	if n > 0 {
-		b.n += int64(n)
+		b.received.Add(int64(n))
 		b.remaining -= int64(n)
 		b.observe(p[:n])
 	}
 	if err == io.EOF && b.trailing != nil {
-		if unverified := b.trailing.end(p[:n], b.n); unverified != nil {
+		if unverified := b.trailing.end(p[:n], b.received.Load()); unverified != nil {
 			b.end(err)
 			return 0, unverified
 		}
@@ -128,13 +131,16 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.end(err)
 }
 
-// observe updates the hashes and the progress with the bytes that were read.
+// observe updates the counter, the hashes and the progress with the bytes that were read.
 func (b *body) observe(p []byte) {
+	if b.counter != nil {
+		b.counter.Add(uint64(len(p)))
+	}
 	if len(b.hashes) > 0 {
 		writeHashes(b.hashes, p)
 	}
 	if b.progress != nil {
-		b.progress(b.n)
+		b.progress(b.received.Load())
 	}
 }
 
@@ -156,11 +162,11 @@ func (b *body) end(err error) error {
 // as ended: over HTTP/2 the end may arrive after the last byte. With a checksum it
 // does not count, because the checksum may be in the trailer.
 func (b *body) isWhole() bool {
-	if b.length < 0 || b.n != b.length || b.verifier != nil || b.trailing != nil {
+	if b.length < 0 || b.received.Load() != b.length || b.verifier != nil || b.trailing != nil {
 		return false
 	}
 	cause := b.deadlines.Aborted()
-	return cause == error(ErrUploadInterrupted) || cause == error(ErrServerShutdown)
+	return cause != nil && cause != error(ErrLockLost) && cause != error(ErrTooSlow)
 }
 
 // translate returns the *Error for an error of reading the body.

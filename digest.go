@@ -157,7 +157,7 @@ const (
 // the digests catch up later.
 func (e *engine) saveDigests(op *operation, u *lockedUpload, start int64) {
 	runner := op.body.digests
-	if runner == nil || start+op.body.n != u.info.Offset || u.info.Offset == runner.savedOffset && !u.info.Full() {
+	if runner == nil || start+op.body.received.Load() != u.info.Offset || u.info.Offset == runner.savedOffset && !u.info.Full() {
 		return // the store has kept less than was hashed, or there is nothing new
 	}
 	if !op.body.ended() && time.Since(runner.saved) < digestSaveInterval && u.info.Offset-runner.savedOffset < digestSaveBytes {

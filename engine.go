@@ -32,6 +32,7 @@ type engine struct {
 	finishes             workqueue.Queue[*finishTask] // uploads that are finished or told in the background, by id
 	finishesLeftOut      atomic.Bool                  // some uploads did not fit into finishes: they are only in side records
 
+	running          receptions
 	background       context.Context // ends when the server closes
 	cancelBackground context.CancelFunc
 	work             background.Group
@@ -89,16 +90,21 @@ type operation struct {
 	dialect Dialect
 	body    *body // nil: no content
 
+	reception reception // of body
+
 	authorized string              // id of the upload that the request was last authorized for
 	maxContent int64               // of this request, in bytes; 0: no limit
 	onCreated  func(info FileInfo) // called when the upload exists, before its content is read; may be nil
 	onStored   func(offset int64)  // called repeatedly with the stored offset while content is read; may be nil
 }
 
-// requestDescriber describes the request for an event. It is called only if there is a
-// receiver of the event.
+// requestDescriber describes the request of an operation.
 type requestDescriber interface {
+	// request is called only if there is a receiver of the event.
 	request() HTTPRequest
+	// identify returns method, request id and client. Any goroutine may call it while the
+	// operation runs.
+	identify() RunningRequest
 }
 
 // operationResult is the result of an operation. With an error, it describes what was

@@ -77,6 +77,7 @@ var (
 	ErrNotFound                 = &Error{Code: "ERR_UPLOAD_NOT_FOUND", Status: both(404), Message: "there is no such upload"}
 	ErrUploadExists             = &Error{Code: "ERR_UPLOAD_EXISTS", Status: both(409), Message: "an upload with this id exists"}
 	ErrUploadFailed             = &Error{Code: "ERR_UPLOAD_FAILED", Status: both(410), Message: "the upload has failed and cannot be continued"}
+	ErrUploadStopped            = &Error{Code: "ERR_UPLOAD_STOPPED", Status: both(400), Message: "the server has stopped the upload"}
 	ErrUploadTerminated         = &Error{Code: "ERR_UPLOAD_TERMINATED", Status: both(410), Message: "the upload was removed"}
 	ErrMethodNotAllowed         = &Error{Code: "ERR_METHOD_NOT_ALLOWED", Status: both(405), Message: "the method is not allowed here"}
 	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
@@ -130,7 +131,7 @@ var (
 var errorTable = []*Error{
 	ErrUnsupportedVersion, ErrInvalidUploadLength, ErrAmbiguousUploadLength, ErrInvalidUploadLengthDefer,
 	ErrInvalidMetaData, ErrMetaDataTooLarge, ErrMaxSizeExceeded, ErrUploadSizeExceeded, ErrInvalidContentType,
-	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed, ErrUploadTerminated,
+	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed, ErrUploadStopped, ErrUploadTerminated,
 	ErrMethodNotAllowed, ErrNotImplemented, ErrInvalidConcat, ErrTooManyPartials,
 	ErrConcatenationUnsupported,
 	ErrModifyFinal, ErrUploadRejected, ErrInvalidName, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,

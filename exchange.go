@@ -151,6 +151,11 @@ func (x *exchange) request() HTTPRequest {
 	return HTTPRequest{Method: x.method, URI: x.r.RequestURI, RemoteAddr: x.remoteAddr(), Header: header}
 }
 
+// identify implements requestDescriber.
+func (x *exchange) identify() RunningRequest {
+	return RunningRequest{Method: x.method, RequestID: x.requestID, Client: addressName(x.client())}
+}
+
 // uploadID returns the id of the upload that the request uses or has created, "" if
 // none.
 func (x *exchange) uploadID() string { return cmp.Or(x.id, x.createdID) }
@@ -277,7 +282,7 @@ func (x *exchange) handleUnreadBody() {
 	switch {
 	case x.body.err != io.EOF:
 		begun, failed := x.body.started.Load() != 0, x.body.err != nil || x.deadlines.Aborted() != nil
-		x.unread = deadline.Leave(x.ResponseWriter, &x.control, x.r, x.r.ContentLength-x.body.n, begun, failed)
+		x.unread = deadline.Leave(x.ResponseWriter, &x.control, x.r, x.r.ContentLength-x.body.received.Load(), begun, failed)
 	case x.deadlines.Poisoned():
 		x.Header().Set("Connection", "close")
 	}

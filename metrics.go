@@ -14,7 +14,7 @@ import (
 // never change. Counters only grow; RequestsInFlight and UploadsReceiving are gauges.
 type Metrics struct {
 	RequestsTotal     map[string]*atomic.Uint64 // by effective method; methods that are not served are not counted
-	BytesReceived     atomic.Uint64             // content that was stored
+	BytesReceived     atomic.Uint64             // content that was received, counted while it is; also what a checksum rejects then
 	UploadsCreated    atomic.Uint64
 	UploadsFinished   atomic.Uint64 // with partial and final uploads
 	UploadsTerminated atomic.Uint64

@@ -79,7 +79,7 @@ func (x *exchange) warnAboutProxies() {
 		x.r.TLS == nil && x.h.schemeWarned.CompareAndSwap(false, true) {
 		x.h.log.Warn("a proxy says https, but is not believed, so that Location will be http: name its network as trusted", "proxy", addressName(x.peer))
 	}
-	if x.h.buffering.observe(x.uploadID(), x.started, x.body.n, x.body.waited) {
+	if x.h.buffering.observe(x.uploadID(), x.started, x.body.received.Load(), x.body.waited) {
 		x.h.log.Warn("it looks as if a proxy buffers requests: their content comes late and all at once, so that whatever a client sends before its connection breaks is lost", "proxy", addressName(x.peer))
 	}
 }

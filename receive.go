@@ -21,12 +21,7 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	}
 	op.body.digests = newRunner(&u.info, op.body.verifier)
 	op.body.hashes = hashes(op.body.verifier, op.body.trailing, op.body.digests)
-	stopWatch := e.watchLease(op.body, u.lease)
-	began, waited := time.Now(), op.body.waited
-	err := e.writeBody(op, u)
-	e.metrics.store.write.Observe(time.Since(began) - (op.body.waited - waited))
-	stopWatch()
-	e.metrics.BytesReceived.Add(uint64(u.info.Offset - start))
+	err := e.writeRunning(op, u)
 	if err == nil && complete {
 		err = e.completeAtOffset(u)
 	}
@@ -48,6 +43,20 @@ func (e *engine) progress(op *operation, u *lockedUpload) func(n int64) {
 			e.events.publish(ctx, Event{Type: EventPostReceive, Upload: info, HTTPRequest: op.from.request()})
 		}
 	}
+}
+
+// writeRunning is writeBody while the body can be stopped: by a newer request, by a lost
+// lock, and by stopRunning.
+func (e *engine) writeRunning(op *operation, u *lockedUpload) error {
+	began, waited := time.Now(), op.body.waited
+	op.reception = reception{id: u.id, offset: u.info.Offset, since: began, from: op.from, body: op.body}
+	op.body.counter = &e.metrics.BytesReceived
+	e.running.add(&op.reception)
+	defer e.running.remove(&op.reception)
+	defer e.watchLease(op.body, u.lease)()
+	err := e.writeBody(op, u)
+	e.metrics.store.write.Observe(time.Since(began) - (op.body.waited - waited))
+	return err
 }
 
 // writeBody passes the body to the store: all or nothing if it has a checksum, in
@@ -140,7 +149,7 @@ func (e *engine) writeTrailing(op *operation, u *lockedUpload) error {
 	}
 	if trailing.tail != nil {
 		ctx := u.lease.Context() // the client may disconnect: stored content is verified nevertheless
-		if err = trailing.verifyStored(ctx, u, start, op.body.n); err == nil {
+		if err = trailing.verifyStored(ctx, u, start, op.body.received.Load()); err == nil {
 			n, err = u.upload.WriteChunk(ctx, u.info.Offset, bytes.NewReader(trailing.tail))
 			u.info.Offset += n
 			return err

@@ -32,7 +32,7 @@ func (x *exchange) log() {
 		slog.String("method", loglimit.Cut(x.method, loglimit.Text)),
 		slog.String("path", loglimit.Cut(x.r.RequestURI, loglimit.Text)),
 		slog.Int("status", x.status),
-		slog.Int64("received", x.body.n),
+		slog.Int64("received", x.body.received.Load()),
 		slog.Int64("sent", x.written),
 		slog.Duration("dur", now.Sub(x.started)),
 		slog.String("request_id", x.requestID),

@@ -99,6 +99,7 @@ func (e *engine) interruptFor(ctx context.Context, r removal) error {
 	if err != nil && !errors.Is(err, ErrBroken) {
 		return err
 	}
+	e.stopRunning(r.id, r.answer)
 	return nil
 }
 

@@ -31,7 +31,7 @@ func New(metrics *tusd.Metrics) *Collector { return &Collector{metrics} }
 var (
 	requestsTotal = describe("tusd_requests_total", "Requests begun, by effective method.", "method")
 	errorsTotal   = describe("tusd_errors_total", "Requests answered with an error, by status and error code.", "status", "code")
-	bytesReceived = describe("tusd_bytes_received", "Bytes of uploads that were received and stored.")
+	bytesReceived = describe("tusd_bytes_received", "Bytes of uploads that were received.")
 	created       = describe("tusd_uploads_created", "Uploads created.")
 	finished      = describe("tusd_uploads_finished", "Uploads finished.")
 	terminated    = describe("tusd_uploads_terminated", "Uploads terminated by their clients, and final uploads discarded before.")

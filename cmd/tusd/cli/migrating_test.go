@@ -117,7 +117,7 @@ func TestCountsOfUploads(t *testing.T) {
 	for _, want := range []string{
 		"tusd_uploads_created 2",
 		"tusd_uploads_finished 2",
-		"tusd_bytes_received 5", // bytes that are stored
+		"tusd_bytes_received 5",
 		`tusd_errors_total{code="ERR_METHOD_NOT_ALLOWED",status="405"} 1`,
 	} {
 		if !strings.Contains(metrics, "\n"+want+"\n") {
