@@ -55,8 +55,8 @@ type DataStore interface {
 	// GetUpload loads an upload.
 	//
 	// With a lease on id all methods of the result may be used until the
-	// lease ends. With a nil lease only the reading ones work (GetInfo,
-	// GetReader, ServeContent): the others return ErrNoLease.
+	// lease ends. With a nil lease only GetInfo, MakeDurable, GetReader and
+	// ServeContent work: the others return ErrNoLease.
 	//
 	// ErrNotFound is returned only if the record or its absence was read
 	// without error. A record that exists but is not valid (cut short, of
@@ -70,10 +70,16 @@ type DataStore interface {
 // GetInfo. It needs no closing: each call closes what it opens.
 type Upload interface {
 	// GetInfo returns the record as of the last load or change through this
-	// value. Offset may be shown to a client: when GetInfo returns, the bytes
-	// before it are as durable as the store's level promises for an offset
-	// that a client knows, so GetInfo may have to wait for the disk.
+	// value, with the offset as it is stored. It promises nothing about the
+	// offset and never waits for a sync: before a client sees the offset, the
+	// caller calls MakeDurable.
 	GetInfo(ctx context.Context) (FileInfo, error)
+
+	// MakeDurable makes the bytes before the offset that GetInfo returns as
+	// durable as the store's level promises for an offset that a client knows.
+	// It changes neither record nor bytes. After an error the offset must not be
+	// shown; MakeDurable can be called again.
+	MakeDurable(ctx context.Context) error
 
 	// UpdateInfo changes the record. change gets a copy of the current one
 	// and may be called more than once; if it returns an error, that error

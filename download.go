@@ -7,8 +7,9 @@ import (
 	"net/http"
 )
 
-// download loads a complete upload for reading. It takes no lock, so downloads do
-// not wait for each other or for a request that changes the upload.
+// download loads a complete upload for reading. Its offset, which the answer shows, is
+// durable. It takes no lock, so downloads do not wait for each other or for a request
+// that changes the upload.
 func (e *engine) download(op *operation, id string) (storedContent, FileInfo, error) {
 	if err := e.authorize(op, id); err != nil {
 		return storedContent{}, FileInfo{}, err
@@ -27,7 +28,8 @@ func (e *engine) download(op *operation, id string) (storedContent, FileInfo, er
 	case !info.Complete():
 		return storedContent{}, info, ErrIncompleteUpload
 	}
-	return storedContent{upload, e.store.ContentServer}, info, nil
+	err = e.makeDurable(op.ctx, upload)
+	return storedContent{upload, e.store.ContentServer}, info, err
 }
 
 // storedContent is the content of a complete upload in the store.

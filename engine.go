@@ -164,7 +164,8 @@ func (e *engine) recordLoader(id string) func(context.Context) (FileInfo, error)
 	}
 }
 
-// peek loads an upload for reading, without a lock. A store removes the data and the
+// peek loads an upload for reading, without a lock. It causes no sync: before a client
+// sees the offset, makeDurable has to return. A store removes the data and the
 // record one after the other, so an upload may look broken while it is removed: peek
 // then returns ErrNotFound without ErrBroken.
 func (e *engine) peek(ctx context.Context, id string) (Upload, FileInfo, error) {
@@ -194,6 +195,13 @@ func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) 
 	}
 	info, err := upload.GetInfo(ctx)
 	return upload, info, err
+}
+
+// makeDurable makes the offset of an upload that peek has returned durable: a client may
+// see it.
+func (e *engine) makeDurable(ctx context.Context, upload Upload) error {
+	defer e.metrics.store.makeDurable.since(time.Now())
+	return upload.MakeDurable(ctx)
 }
 
 // checkUsable returns an error if the upload has failed or is not finished yet. It

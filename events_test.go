@@ -24,6 +24,8 @@ type sharedRecord struct {
 
 func (u *sharedRecord) GetInfo(context.Context) (FileInfo, error) { return u.info, nil }
 
+func (u *sharedRecord) MakeDurable(context.Context) error { return nil }
+
 func (u *sharedRecord) UpdateInfo(_ context.Context, change func(*FileInfo) error) error {
 	next := u.info.Clone()
 	err := change(&next)

@@ -32,7 +32,7 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 		return operationResult{info: &f.info}, again, err
 	}
 	e.registrations.add(f.id, uniqueIDs(f.info.PartialUploads)...)
-	copied := f.info.Full() // by an earlier attempt that was interrupted
+	copied := f.info.Full() // by an earlier attempt that was interrupted; finishing makes it durable
 	full, busy, err := e.collectPartials(f, o)
 	if why := e.permanentFailure(f, err); why != "" {
 		again, failErr := e.failFinal(f, why)
@@ -135,7 +135,7 @@ func (e *engine) firstUnfinished(f *lockedUpload) (string, error) {
 // finals as it can, the final is registered in memory only, and busy is true.
 func (e *engine) registerWithEach(f *lockedUpload) (busy bool, err error) {
 	for _, id := range uniqueIDs(f.info.PartialUploads) {
-		p, err := e.lockAndLoad(f.ctx, id, LockTry)
+		p, err := e.lockRecord(f.ctx, id, LockTry)
 		if errors.Is(err, ErrUploadLocked) {
 			e.registrations.add(f.id, id)
 			busy = true
@@ -170,7 +170,7 @@ func (e *engine) copyPartials(f *lockedUpload, stays bool) error {
 		}
 	}()
 	for _, id := range uniqueIDs(f.info.PartialUploads) {
-		p, err := e.lockAndLoad(f.ctx, id, LockWait)
+		p, err := e.lockRecord(f.ctx, id, LockWait)
 		if err != nil {
 			return err
 		}

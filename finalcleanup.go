@@ -74,7 +74,7 @@ func (e *engine) removeFromPartial(ctx context.Context, partial, final string) (
 	}
 	var p *lockedUpload
 	if err == nil {
-		p, err = e.lockAndLoad(ctx, partial, LockTry)
+		p, err = e.lockRecord(ctx, partial, LockTry)
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -147,17 +147,23 @@ func (e *engine) finalsWaitingFor(u *lockedUpload) ([]string, error) {
 	return e.filterWaiting(u.ctx, u.id, slices.Concat(u.info.Finals, finals))
 }
 
-// filterWaiting returns those of the finals that still need the partial.
+// filterWaiting returns those of the finals that still need the partial. A full final
+// does not, because its copy of the partial is durable.
 func (e *engine) filterWaiting(ctx context.Context, partial string, finals []string) ([]string, error) {
 	var waiting []string
 	for _, final := range finals {
-		_, info, err := e.peek(ctx, final)
+		upload, info, err := e.peek(ctx, final)
 		switch {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrInvalidID):
 		case err != nil:
 			return nil, err
-		case !info.Full() && info.State != StateFailed && slices.Contains(info.PartialUploads, partial):
+		case info.State == StateFailed || info.State == StateComplete || !slices.Contains(info.PartialUploads, partial):
+		case !info.Full():
 			waiting = append(waiting, final)
+		default: // a crash may have interrupted the copy before its sync
+			if err := e.makeDurable(ctx, upload); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return waiting, nil
@@ -318,7 +324,7 @@ func (e *engine) failOverdueFinals(u *lockedUpload, overdue []string) error {
 // failOverdueFinal fails one final, unless it is built meanwhile. It only tries to lock
 // the final: the holder of that lock may be waiting for the lock of this partial.
 func (e *engine) failOverdueFinal(u *lockedUpload, final string) error {
-	f, err := e.lockAndLoad(u.ctx, final, LockTry)
+	f, err := e.lockAndLoad(u.ctx, final, LockTry) // durable: the copy of a full final replaces the partial
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil

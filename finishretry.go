@@ -193,7 +193,7 @@ var errBusy = errors.New("a request is using the upload")
 
 // finishAgain makes one more attempt.
 func (e *engine) finishAgain(id string, t *finishTask) error {
-	u, err := e.lockAndLoadWithin(e.background, id, LockWait, min(finishLockTimeout, e.config.AcquireLockTimeout))
+	u, err := withDurableOffset(e.lockRecordWithin(e.background, id, LockWait, min(finishLockTimeout, e.config.AcquireLockTimeout)))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return e.deleteSideRecord(e.background, finishingKey(id))

@@ -19,25 +19,57 @@ type lockedUpload struct {
 	times  *storeTimes
 }
 
-// acquire authorizes the request, locks the upload and loads it. The caller releases
-// the result, or passes it to a function that does.
+// Two kinds of functions lock an upload. After acquire and lockAndLoad the offset is
+// durable, so that a client may see it. acquireRecord and lockRecord cause no sync: they
+// are for work on the record, and for answers that show no offset.
+
+// acquire authorizes the request, locks the upload and loads it. The offset is durable.
+// The caller releases the result, or passes it to a function that does.
 func (e *engine) acquire(op *operation, id string) (*lockedUpload, error) {
+	return withDurableOffset(e.acquireRecord(op, id))
+}
+
+// lockAndLoad is acquire without authorization.
+func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
+	return withDurableOffset(e.lockRecord(ctx, id, mode))
+}
+
+// withDurableOffset makes the offset of a locked upload durable, or releases the upload.
+func withDurableOffset(u *lockedUpload, err error) (*lockedUpload, error) {
+	if err != nil {
+		return nil, err
+	}
+	durable := false
+	defer func() {
+		if !durable {
+			u.release()
+		}
+	}()
+	if err := u.makeDurable(); err != nil {
+		return nil, err
+	}
+	durable = true
+	return u, nil
+}
+
+// acquireRecord is acquire, except that the offset may not be durable.
+func (e *engine) acquireRecord(op *operation, id string) (*lockedUpload, error) {
 	if err := e.authorize(op, id); err != nil {
 		return nil, err
 	}
 	if e.finishing.Locked(id) {
 		return nil, ErrUploadFinishing
 	}
-	return e.lockAndLoad(op.ctx, id, LockPreempt)
+	return e.lockRecord(op.ctx, id, LockPreempt)
 }
 
-// lockAndLoad locks an upload and loads it, without authorization.
-func (e *engine) lockAndLoad(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
-	return e.lockAndLoadWithin(ctx, id, mode, e.config.AcquireLockTimeout)
+// lockRecord is lockAndLoad, except that the offset may not be durable.
+func (e *engine) lockRecord(ctx context.Context, id string, mode LockMode) (*lockedUpload, error) {
+	return e.lockRecordWithin(ctx, id, mode, e.config.AcquireLockTimeout)
 }
 
-// lockAndLoadWithin is lockAndLoad with another limit for the wait.
-func (e *engine) lockAndLoadWithin(ctx context.Context, id string, mode LockMode, wait time.Duration) (*lockedUpload, error) {
+// lockRecordWithin is lockRecord with another limit for the wait.
+func (e *engine) lockRecordWithin(ctx context.Context, id string, mode LockMode, wait time.Duration) (*lockedUpload, error) {
 	u, err := e.lockWithin(ctx, id, mode, wait)
 	if err != nil {
 		return nil, err
@@ -90,21 +122,36 @@ func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode, lim
 	return e.store.Locker.Lock(wait, id, mode)
 }
 
-// load reads the upload under the lease.
+// load reads the upload under the lease. The offset may not be durable.
 func (u *lockedUpload) load(store DataStore) error {
 	defer u.times.load.since(time.Now())
-	var err error
-	if u.upload, err = store.GetUpload(u.ctx, u.lease, u.id); err != nil {
+	upload, err := store.GetUpload(u.ctx, u.lease, u.id)
+	if err != nil {
 		return err
 	}
-	return u.refresh()
+	u.upload = upload
+	return u.readInfo()
 }
 
-// refresh reads info from the upload again. It is not inlined, so that its copy of the
-// record is not on the stack below a whole request.
+// makeDurable makes the loaded offset durable: a client may see it.
+func (u *lockedUpload) makeDurable() error {
+	defer u.times.makeDurable.since(time.Now())
+	return u.upload.MakeDurable(u.ctx)
+}
+
+// refresh reads info from the upload again. Its offset is durable.
+func (u *lockedUpload) refresh() error {
+	if err := u.upload.MakeDurable(u.ctx); err != nil {
+		return err
+	}
+	return u.readInfo()
+}
+
+// readInfo reads info from the upload. It is not inlined, so that its copy of the record
+// is not on the stack below a whole request.
 //
 //go:noinline
-func (u *lockedUpload) refresh() error {
+func (u *lockedUpload) readInfo() error {
 	info, err := u.upload.GetInfo(u.ctx)
 	if err == nil {
 		u.info = info

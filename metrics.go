@@ -48,7 +48,7 @@ type ErrorCount struct {
 
 // storeTimes are the histograms of Metrics.StoreDuration.
 type storeTimes struct {
-	create, load, write, update, declare, finish, terminate, concat *Histogram
+	create, load, makeDurable, write, update, declare, finish, terminate, concat *Histogram
 }
 
 // limitNames maps the code of an error to the name of the limit that was exceeded.
@@ -84,10 +84,10 @@ func newMetrics() *Metrics {
 		m.LimitsExceeded[name] = new(atomic.Uint64)
 	}
 	m.LimitsExceeded["connections_per_client"] = new(atomic.Uint64)
-	s := storeTimes{new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram)}
+	s := storeTimes{new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram)}
 	m.store = s
 	m.StoreDuration = map[string]*Histogram{
-		"create": s.create, "load": s.load, "write": s.write, "update": s.update,
+		"create": s.create, "load": s.load, "make_durable": s.makeDurable, "write": s.write, "update": s.update,
 		"declare_length": s.declare, "finish": s.finish, "terminate": s.terminate, "concat": s.concat,
 	}
 	return m

@@ -16,18 +16,18 @@ const preemptedTimeout = time.Second
 //
 // A final upload is not locked while its builder works: the builder would not release it,
 // and the answer says only whether it is complete. Otherwise status starts a builder if
-// the final needs one.
+// the final needs one. An unbuilt final has no offset.
 func (e *engine) status(op *operation, id string) (FileInfo, error) {
 	if e.building.Locked(id) {
 		if info, err := e.finalStatus(op, id); err != nil || info.IsFinal {
 			return info, err
 		}
 	}
-	u, err := e.acquire(op, id)
+	u, err := e.acquireRecord(op, id)
 	if errors.Is(err, ErrUploadLocked) {
 		ctx, cancel := context.WithTimeout(op.ctx, preemptedTimeout)
 		defer cancel()
-		u, err = e.lockAndLoad(ctx, id, LockWait)
+		u, err = e.lockRecord(ctx, id, LockWait)
 	}
 	if err != nil {
 		return FileInfo{}, err
@@ -40,23 +40,31 @@ func (e *engine) status(op *operation, id string) (FileInfo, error) {
 		return u.info, nil
 	}
 	e.catchUpIfBehind(&u.info)
-	return u.info, e.checkUsable(&u.info)
+	if err := e.checkUsable(&u.info); err != nil {
+		return FileInfo{}, err
+	}
+	return u.info, u.makeDurable()
 }
 
-// finalStatus reads the record of a final while its builder works.
+// finalStatus reads the record of a final while its builder works. Only a complete final
+// shows its offset.
 func (e *engine) finalStatus(op *operation, id string) (FileInfo, error) {
 	if err := e.authorize(op, id); err != nil {
 		return FileInfo{}, err
 	}
-	_, info, err := e.peek(op.ctx, id)
-	if err == nil && info.State == StateFailed {
+	upload, info, err := e.peek(op.ctx, id)
+	switch {
+	case err != nil:
+	case info.State == StateFailed:
 		err = failedError(&info)
+	case info.IsFinal && info.Complete():
+		err = e.makeDurable(op.ctx, upload)
 	}
 	return info, err
 }
 
 // authorizedInfo authorizes the request and returns the record without locking the
-// upload.
+// upload. Its offset may not be durable.
 func (e *engine) authorizedInfo(op *operation, id string) (FileInfo, error) {
 	if err := e.authorize(op, id); err != nil {
 		return FileInfo{}, err

@@ -85,14 +85,18 @@ func (u *upload) openData() (durable.File, error) {
 
 // GetInfo implements tusd.Upload.
 func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
-	info := u.current()
 	if ctx.Err() != nil {
 		return tusd.FileInfo{}, failed("get the record of upload", u.id, context.Cause(ctx))
 	}
-	if err := u.ensureDurable(info); err != nil {
-		return tusd.FileInfo{}, failed("sync upload", u.id, err)
+	return u.current(), nil
+}
+
+// MakeDurable implements tusd.Upload.
+func (u *upload) MakeDurable(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return failed("sync upload", u.id, context.Cause(ctx))
 	}
-	return info, nil
+	return failed("sync upload", u.id, u.ensureDurable(u.current()))
 }
 
 // current returns the record as of the last load or change.

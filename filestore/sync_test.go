@@ -12,17 +12,75 @@ import (
 	"github.com/tus/tusd/internal/durable"
 )
 
-// After a restart the data, the record and the names are synced before the first offset is
-// returned. Later calls sync nothing.
-func TestFirstOffsetAfterRestart(t *testing.T) {
+// After a restart MakeDurable syncs the data, the record and the names once. Loading, reading
+// and removing an upload sync none of them.
+func TestSyncsAfterRestart(t *testing.T) {
 	s, c := openCountingStore(t, Ack)
 	createWithContent(t, s, "a", 11, stored)
 	s = reopen(t, s)
 	c.reset()
-	offsetOf(t, loadUpload(t, s, "a"))
+	up := loadUpload(t, s, "a")
+	offsetOf(t, up)
+	offsetOf(t, view(t, s, "a"))
+	wantCounts(t, "looking", c.reset(), nil)
+	makeDurable(t, up)
 	wantCounts(t, "the first time", c.reset(), ops{durable.OpSync: 2, durable.OpSyncDir: 1})
-	offsetOf(t, loadUpload(t, s, "a"))
+	makeDurable(t, up)
+	makeDurable(t, loadUpload(t, s, "a"))
 	wantCounts(t, "the second time", c.reset(), nil)
+	s = reopen(t, s)
+	offsetOf(t, loadUpload(t, s, "a"))
+	c.reset()
+	if err := s.Terminate(t.Context(), lockID(t, "a"), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.reset(); got[durable.OpSync] != 0 {
+		t.Errorf("a removal does %v", got)
+	}
+}
+
+// FinishUpload and WriteChunk keep their promises, too, if nothing was made durable before.
+func TestSyncsAfterLookingOnly(t *testing.T) {
+	for _, level := range []Durability{Ack, Complete, None} {
+		for what, change := range map[string]func(tusd.Upload) error{
+			"finishing": func(up tusd.Upload) error { return up.FinishUpload(t.Context()) },
+			"an empty chunk": func(up tusd.Upload) error {
+				_, err := up.WriteChunk(t.Context(), int64(len(stored)), strings.NewReader(""))
+				return err
+			},
+		} {
+			s, c := openCountingStore(t, level)
+			createWithContent(t, s, "a", int64(len(stored)), stored)
+			s = reopen(t, s)
+			up := loadUpload(t, s, "a")
+			offsetOf(t, up)
+			c.reset()
+			if err := change(up); err != nil {
+				t.Fatal(err)
+			}
+			want := ops{durable.OpSync: 2, durable.OpSyncDir: 1}
+			if level == None {
+				want = nil
+			}
+			wantCounts(t, fmt.Sprintf("%s at level %s", what, level), c.reset(), want)
+		}
+	}
+}
+
+func view(t *testing.T, s *FileStore, id string) tusd.Upload {
+	t.Helper()
+	up, err := s.GetUpload(t.Context(), nil, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return up
+}
+
+func makeDurable(t *testing.T, up tusd.Upload) {
+	t.Helper()
+	if err := up.MakeDurable(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // After a restart a complete upload is synced before its first download, also at level
@@ -37,11 +95,7 @@ func TestDownloadsOfCompleteUploads(t *testing.T) {
 			s.opened.Load().uploads.invalidateState("a")
 			for i, want := range []ops{{durable.OpSync: 2, durable.OpSyncDir: 1}, nil} {
 				c.reset()
-				up, err := s.GetUpload(t.Context(), nil, "a")
-				if err != nil {
-					t.Fatal(err)
-				}
-				offsetOf(t, up)
+				makeDurable(t, view(t, s, "a"))
 				wantCounts(t, fmt.Sprintf("%s, scope %s, download %d", level, scope, i+1), c.reset(), want)
 			}
 		}
@@ -86,7 +140,7 @@ func TestStatesBetweenProcesses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		offsetOf(t, up)
+		makeDurable(t, up)
 		if got := c.reset()[durable.OpSync] > 0; got != step.synced {
 			t.Errorf("%s: synced %t, want %t", step.what, got, step.synced)
 		}

@@ -76,6 +76,14 @@ func (u *upload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	return st.info, nil
 }
 
+// MakeDurable implements tusd.Upload. The offset is that of objects, which are durable.
+func (u *upload) MakeDurable(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return wrapError("look at upload", u.id, context.Cause(ctx))
+	}
+	return nil
+}
+
 // current returns the state as it is now.
 func (u *upload) current() state {
 	u.mu.Lock()

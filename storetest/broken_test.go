@@ -66,6 +66,7 @@ type brokenUpload struct {
 	writeChunk func(ctx context.Context, offset int64, src io.Reader) (int64, error)
 	updateInfo func(ctx context.Context, change func(*tusd.FileInfo) error) error
 	getInfo    func(ctx context.Context) (tusd.FileInfo, error)
+	durable    func(ctx context.Context) error
 	finish     func(ctx context.Context) error
 	getReader  func(ctx context.Context) (io.ReadCloser, error)
 }
@@ -89,6 +90,13 @@ func (u *brokenUpload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 		return u.getInfo(ctx)
 	}
 	return u.memoryUpload.GetInfo(ctx)
+}
+
+func (u *brokenUpload) MakeDurable(ctx context.Context) error {
+	if u.durable != nil {
+		return u.durable(ctx)
+	}
+	return u.memoryUpload.MakeDurable(ctx)
 }
 
 func (u *brokenUpload) FinishUpload(ctx context.Context) error {
@@ -226,6 +234,25 @@ var brokenStores = []broken{
 			info.Offset = max(info.Offset, 99)
 			return info, err
 		}
+	})},
+	{"cuts an upload off to make it durable", "durable/changes-nothing", onUploads(func(u *brokenUpload) {
+		u.durable = func(context.Context) error {
+			u.info.Offset = min(u.info.Offset, 39)
+			return nil
+		}
+	})},
+	{"makes an upload durable once only", "durable/again", onUploads(func(u *brokenUpload) {
+		tried := false
+		u.durable = func(context.Context) error {
+			if tried {
+				return errors.New("tried before")
+			}
+			tried = true
+			return nil
+		}
+	})},
+	{"needs a lease to make an upload durable", "load/no-lease", onUploads(func(u *brokenUpload) {
+		u.durable = func(ctx context.Context) error { return tusd.CheckLease(ctx, u.lease) }
 	})},
 	{"omits a field of the record", "record/round-trip", onUploads(func(u *brokenUpload) {
 		u.getInfo = func(ctx context.Context) (tusd.FileInfo, error) {

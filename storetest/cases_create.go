@@ -149,6 +149,7 @@ func loadBroken(e *env) {
 func loadWithoutLease(e *env) {
 	e.write(e.create("a", 10), "a", 0, 5)
 	ctx, upload := e.Context(), e.view("a")
+	e.must(upload.MakeDurable(ctx))
 	n, err := upload.WriteChunk(ctx, 5, strings.NewReader("12345"))
 	e.wantError("WriteChunk", err, tusd.ErrNoLease)
 	if n != 0 {

@@ -80,6 +80,9 @@ func (c *storeClient) attempt(ctx context.Context) error {
 	}
 	for {
 		info, err := upload.GetInfo(ctx)
+		if err == nil {
+			err = upload.MakeDurable(ctx)
+		}
 		if err != nil {
 			return err
 		}

@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"sync"
 	"testing/iotest"
@@ -21,6 +23,8 @@ var writeCases = []testCase{
 	{"write/uneven-source", "Upload.WriteChunk: src at offset", 0, writeUnevenSource},
 	{"write/deferred-length", "LengthDeferrer: not known at creation", DeferLength, writeDeferred},
 	{"write/readers-beside", "DataStore: during a change", 0, writeBesideReaders},
+	{"durable/changes-nothing", "Upload.MakeDurable: neither record nor bytes", 0, durableChangesNothing},
+	{"durable/again", "Upload.MakeDurable: can be called again", 0, durableAgain},
 	{"write/info-beside", "Upload: not safe for concurrent use", 0, writeBesideInfo},
 	{"write/source-after-return", "Upload.WriteChunk: not after it returned", 0, writeSourceAfterReturn},
 }
@@ -83,6 +87,38 @@ func writeByteByByte(e *env) {
 		e.write(upload, "a", offset, offset+1)
 	}
 	e.must(upload.FinishUpload(e.Context()))
+	e.wantStored("a", 100)
+}
+
+func durableChangesNothing(e *env) {
+	upload := e.create("a", 100)
+	for _, offset := range []int64{0, 40, 100} {
+		e.write(upload, "a", e.info(upload).Offset, offset)
+		for _, view := range []tusd.Upload{upload, e.view("a"), e.load("a")} {
+			before := e.info(view)
+			e.must(view.MakeDurable(e.Context()))
+			if after := e.info(view); !reflect.DeepEqual(before, after) {
+				e.Errorf("MakeDurable changes the record from %+v to %+v", before, after)
+			}
+		}
+		e.wantStored("a", offset)
+		e.reopen()
+		e.wantStored("a", offset)
+		upload = e.load("a")
+	}
+}
+
+func durableAgain(e *env) {
+	e.write(e.create("a", 100), "a", 0, 40)
+	e.reopen()
+	ended, cancel := context.WithCancel(e.Context())
+	cancel()
+	for _, upload := range []tusd.Upload{e.view("a"), e.load("a")} {
+		upload.MakeDurable(ended) // it may fail
+		e.must(upload.MakeDurable(e.Context()))
+		e.must(upload.MakeDurable(e.Context()))
+	}
+	e.write(e.load("a"), "a", 40, 100)
 	e.wantStored("a", 100)
 }
 

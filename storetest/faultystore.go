@@ -55,6 +55,10 @@ func (u *faultyUpload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	return answer(ctx, u.faults, func() (tusd.FileInfo, error) { return u.upload.GetInfo(ctx) })
 }
 
+func (u *faultyUpload) MakeDurable(ctx context.Context) error {
+	return u.faults.operation(ctx, func() error { return u.upload.MakeDurable(ctx) })
+}
+
 func (u *faultyUpload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) error) error {
 	return u.faults.operation(ctx, func() error { return u.upload.UpdateInfo(ctx, change) })
 }

@@ -48,6 +48,9 @@ func (u *memoryUpload) GetInfo(ctx context.Context) (tusd.FileInfo, error) {
 	return copyInfo(u.info)
 }
 
+// MakeDurable implements tusd.Upload. Memory is as durable as a Memory is.
+func (u *memoryUpload) MakeDurable(ctx context.Context) error { return context.Cause(ctx) }
+
 // copyInfo returns a copy that shares no map or slice with info.
 func copyInfo(info tusd.FileInfo) (copied tusd.FileInfo, err error) {
 	record, err := json.Marshal(info)

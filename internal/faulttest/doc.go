@@ -11,6 +11,7 @@
 //	TestFullDisk                      full disks, tmpfs and ext4
 //	TestFailingSystemCalls            fsync, write, rename ... fail one after another
 //	TestNothingIsAcknowledged...      the order of system calls before each answer
+//	TestLookingSyncsNothing           no syncs before answers that show no offset
 //	TestSystemCallsPerRequest         the system calls of each request, and of a start
 //	TestHalfOpen..., TestFifty...     clients that disappear; many clients of one upload
 //	TestHandOver..., TestStopped...   two daemons with one directory
