@@ -97,13 +97,13 @@ func (l *receptions) remove(r *reception) {
 	l.byID[r.id] = first
 }
 
-// without returns the list that begins with first, without r.
-func (first *reception) without(r *reception) *reception {
-	if first == r {
+// without returns the list that begins with r, without other.
+func (r *reception) without(other *reception) *reception {
+	if r == other {
 		return r.next
 	}
-	first.next = first.next.without(r)
-	return first
+	r.next = r.next.without(other)
+	return r
 }
 
 // receiving reports whether a body is being received for the upload.
