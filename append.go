@@ -23,8 +23,8 @@ type appendRequest struct {
 // error, too: info.Offset is the upload's offset if info.ID is set.
 func (e *engine) append(op *operation, req *appendRequest) (operationResult, error) {
 	if e.building.Locked(req.id) { // the builder keeps the lock until the final is built
-		if info, err := e.authorizedInfo(op, req.id); err != nil || info.IsFinal {
-			return operationResult{}, cmp.Or(err, error(ErrModifyFinal))
+		if err := e.checkNoFinal(op, req.id); err != nil {
+			return operationResult{}, err
 		}
 	}
 	op.ctx = &claimedOffset{op.ctx, req.offset}
@@ -33,7 +33,7 @@ func (e *engine) append(op *operation, req *appendRequest) (operationResult, err
 		return operationResult{}, err
 	}
 	defer u.release()
-	complete, before := u.info.Complete(), u.info
+	complete, before := u.info.isComplete(), recordedLength{u.info.Offset, u.info.SizeIsDeferred, u.info.KnownLength, u.info.Digests}
 	if err := e.checkAppend(op, u, req); err != nil {
 		err = e.failOversized(op, u, req.failsIfTooLong, err)
 		return operationResult{info: &u.info}, err
@@ -42,7 +42,7 @@ func (e *engine) append(op *operation, req *appendRequest) (operationResult, err
 	case complete:
 		u.release() // drain the body without holding the lock
 		return operationResult{info: &u.info}, op.body.requireEmpty()
-	case u.info.Full(): // because this request gives the length
+	case u.info.isFull(): // because this request gives the length
 		err = op.body.requireEmpty()
 	default:
 		err = e.receive(op, u, req.complete)
@@ -52,6 +52,18 @@ func (e *engine) append(op *operation, req *appendRequest) (operationResult, err
 		err = e.failOversized(op, u, req.failsIfTooLong, err)
 	}
 	return e.finishOrRelease(op, u, err)
+}
+
+// checkNoFinal refuses content for a final upload. It is not inlined: the stack of a slow
+// upload is that of append, as long as it runs, and must not hold a record.
+//
+//go:noinline
+func (e *engine) checkNoFinal(op *operation, id string) error {
+	info, err := e.authorizedInfo(op, id)
+	if err == nil && info.IsFinal {
+		err = ErrModifyFinal
+	}
+	return err
 }
 
 // checkAppend checks the request against the upload's state and prepares the
@@ -113,10 +125,10 @@ func (e *engine) checkLength(op *operation, info *FileInfo, req *appendRequest) 
 // the digests to compare, and StateUploading if the record decides about completion.
 func (e *engine) prepareRecord(u *lockedUpload, req *appendRequest, length int64) error {
 	err := e.recordLength(u, req, length)
-	if err == nil && e.decidesFinish(&u.info) && u.info.State == "" && !u.info.Complete() {
+	if err == nil && e.decidesFinish(&u.info) && u.info.State == "" && !u.info.isComplete() {
 		err = u.setState(u.ctx, StateUploading, nil)
 	}
-	if err == nil && !u.info.Complete() {
+	if err == nil && !u.info.isComplete() {
 		err = u.wantDigests(req.digests)
 	}
 	if err != nil {
@@ -137,19 +149,27 @@ func (e *engine) recordLength(u *lockedUpload, req *appendRequest, length int64)
 	return nil
 }
 
+// recordedLength is what revertRecord needs of the record before the request.
+type recordedLength struct {
+	offset   int64
+	deferred bool
+	known    *int64
+	digests  []Digest
+}
+
 // revertRecord undoes the length that prepareRecord wrote if the content is refused, and
 // the digests if no byte of it was stored. Nothing is undone after a transient error,
 // because the client sends the same request again, or if the stored bytes made the
 // upload full. It returns err, joined with its own error.
-func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *FileInfo, err error) error {
-	declared := before.SizeIsDeferred && !u.info.SizeIsDeferred
-	announced := before.KnownLength == nil && u.info.KnownLength != nil
-	stored := u.info.Offset > before.Offset
+func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *recordedLength, err error) error {
+	declared := before.deferred && !u.info.SizeIsDeferred
+	announced := before.known == nil && u.info.KnownLength != nil
+	stored := u.info.Offset > before.offset
 	digests := !stored && verifies(req.digests)
-	if asError(err).Transient || stored && u.info.Full() || !declared && !announced && !digests {
+	if asError(err).Transient || stored && u.info.isFull() || !declared && !announced && !digests {
 		return err
 	}
-	oldLength, oldDigests := before.KnownLength, before.Digests // without the copies, before escapes to the heap in every PATCH
+	oldLength, oldDigests := before.known, before.digests // without the copies, before escapes to the heap in every PATCH
 	var revertErr error
 	if declared {
 		revertErr = e.declareLength(u, -1)
@@ -194,7 +214,7 @@ func (e *engine) failOversized(op *operation, u *lockedUpload, failsIfTooLong bo
 // the request so far.
 func (e *engine) finishOrRelease(op *operation, u *lockedUpload, err error) (operationResult, error) {
 	res := operationResult{info: &u.info}
-	if u.info.State == StateFailed || !u.info.Full() {
+	if u.info.State == StateFailed || !u.info.isFull() {
 		u.release()
 	} else {
 		finished, finishErr := e.finish(u, e.eventRequest(op))

@@ -221,10 +221,10 @@ func (e *engine) checkUsable(info *FileInfo) error {
 // needsFinish reports whether the upload is full and the server has to finish it. An
 // upload that the IETF draft calls incomplete is never full: its length is deferred.
 func (e *engine) needsFinish(info *FileInfo) bool {
-	if info.Complete() || info.State == StateFailed {
+	if info.isComplete() || info.State == StateFailed {
 		return false
 	}
-	return info.State == StateFinishing || info.Full()
+	return info.State == StateFinishing || info.isFull()
 }
 
 // close interrupts the work in the background. It waits for its end, and for the end of

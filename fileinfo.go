@@ -102,20 +102,24 @@ func (d Digest) Value() string {
 
 // Complete reports whether the upload is complete: it is full, and everything that
 // has to agree (a callback, a digest) has agreed.
-func (i FileInfo) Complete() bool {
+func (i FileInfo) Complete() bool { return i.isComplete() }
+
+// isComplete is Complete without a copy of the record, which would make the stack of a slow
+// upload larger as long as it runs. So are isFull and length.
+func (i *FileInfo) isComplete() bool {
 	if i.State != "" {
 		return i.State == StateComplete
 	}
-	return i.Full()
+	return i.isFull()
 }
 
 // Full reports whether all bytes of a known length are stored.
-func (i FileInfo) Full() bool {
-	return !i.SizeIsDeferred && i.Offset == i.Size
-}
+func (i FileInfo) Full() bool { return i.isFull() }
+
+func (i *FileInfo) isFull() bool { return !i.SizeIsDeferred && i.Offset == i.Size }
 
 // length returns the declared or announced length, -1 if there is none.
-func (i FileInfo) length() int64 {
+func (i *FileInfo) length() int64 {
 	switch {
 	case !i.SizeIsDeferred:
 		return i.Size
