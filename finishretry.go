@@ -193,6 +193,9 @@ var errBusy = errors.New("a request is using the upload")
 
 // finishAgain makes one more attempt.
 func (e *engine) finishAgain(id string, t *finishTask) error {
+	if e.running.receiving(id) {
+		return errBusy // that request finishes the upload
+	}
 	u, err := withDurableOffset(e.lockRecordWithin(e.background, id, LockWait, min(finishLockTimeout, e.config.AcquireLockTimeout)))
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -87,7 +87,7 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 }
 
 // interruptFor gives the running request on an upload the answer of the removal, if that
-// has one.
+// has one and the upload may be removed.
 func (e *engine) interruptFor(ctx context.Context, r removal) error {
 	if r.answer == nil {
 		return nil
