@@ -26,9 +26,12 @@ import (
 type Callbacks struct {
 	// PreAccess is called before an upload is locked or loaded, so the upload
 	// may not exist: for HEAD, PATCH, GET and DELETE, and for each partial
-	// upload that a final names.
+	// upload that a final names. A creation has no pre-access, because nothing
+	// exists that could be accessed: PreCreate is its other half. A program that
+	// authorizes requests needs both.
 	PreAccess func(ctx context.Context, event Event) error
-	// PreCreate is called before a new upload is stored.
+	// PreCreate is called before a new upload is stored, for final uploads
+	// after PreAccess for each of their partials. It authorizes creations.
 	PreCreate func(ctx context.Context, event Event) (HTTPResponse, FileInfoChanges, error)
 	// PreFinish is called when all bytes of an upload that is not partial are
 	// stored. A refusal fails the upload permanently, with that answer. An

@@ -18,6 +18,8 @@ import (
 // Handler serves uploads. Make one with NewHandler. It is an http.Handler that may be
 // mounted anywhere and more than once, with or without http.StripPrefix: the base path
 // is removed from a path that begins with it, and any other path is used as it is.
+// Location always has the base path. If a prefix was removed before and the base path
+// lacks it, the log says so once.
 //
 // A checksum in a trailer that is not announced is seen only if the handler gets the
 // *http.Request of the server itself. http.StripPrefix and r.WithContext make copies,
@@ -47,6 +49,7 @@ type Handler struct {
 	corsAllowed   string // methods of both that scripts may use
 
 	deadlineWarning sync.Once
+	mountWarning    sync.Once
 	schemeWarned    atomic.Bool
 }
 

@@ -6,13 +6,40 @@ import (
 	"strings"
 
 	"github.com/tus/tusd/internal/forwarded"
+	"github.com/tus/tusd/internal/loglimit"
 )
 
 // setLocation sets Location to the URL of the upload that the request has created.
 func (x *exchange) setLocation(id string) {
 	x.createdID = id
+	x.checkMount()
 	x.set("Location", x.location(id))
 }
+
+// checkMount logs, once, that clients cannot reach the handler by Location: the program has
+// removed a prefix of the path of this creation, as http.StripPrefix does, and BasePath does
+// not end with the path before that. Behind a proxy, which may change paths, too, and with
+// an absolute URL in the configuration nothing is known, and nothing is logged.
+func (x *exchange) checkMount() {
+	h := x.h
+	if h.publicPath != "" || h.origin != "" || forwarded.IsForwarded(x.r.Header) {
+		return
+	}
+	sent, _, _ := strings.Cut(x.r.RequestURI, "?")
+	sent = withSlash(sent)
+	inside := withSlash(x.r.URL.EscapedPath())
+	if sent == inside || !strings.HasSuffix(sent, inside) || strings.HasSuffix(h.basePath, sent) {
+		return
+	}
+	h.mountWarning.Do(func() {
+		h.log.Warn("Location may lead elsewhere: a prefix is removed from the path of requests, and Config.BasePath does not have it. "+
+			"Set Config.BasePath to the path that clients use and remove all of it or nothing, or set Config.PublicURL",
+			"request_path", loglimit.Cut(sent, loglimit.Text), "base_path", h.basePath)
+	})
+}
+
+// withSlash returns a path with one slash at its end.
+func withSlash(path string) string { return strings.TrimRight(path, "/") + "/" }
 
 // location returns the absolute URL of an upload.
 func (x *exchange) location(id string) string {

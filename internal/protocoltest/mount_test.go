@@ -1,6 +1,7 @@
 package protocoltest
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ func TestMount(t *testing.T) {
 		{"wrapper_without_unwrap", "a ResponseWriter that hides deadlines is warned of once, and requests work", mountedHidden},
 		{"max_bytes", "a limit on bodies outside gives 413, what came before is kept, the upload can be continued", mountedMaxBytes},
 		{"replaced_body", "a middleware that replaces the request's body does not keep an answer from a waiting client", mountedReplacedBody},
+		{"wrong_base_path", "a mount whose base path cannot be right is warned of once, others are not", mountWarnings},
 		{"own_mux", "the handler serves one upload under a path of the embedder's own", mountedOwnMux},
 	})
 }
@@ -129,6 +131,69 @@ func mountedReplacedBody(e *env) {
 		e.Error("no answer after 3 s")
 	}
 	e.patch(u, 0, content(100)).status(204)
+}
+
+// serveUpload in place of a prefix: the program calls ServeUpload.
+const serveUpload = "ServeUpload"
+
+// mounts are ways to mount a handler with a base path.
+var mounts = []struct {
+	name, basePath, pattern, strip string
+	target                         string // of creations
+	header                         string
+	warns                          bool
+}{
+	{"nothing stripped", "/files/", "/files/", "", "/files/", "", false},
+	{"stripped", "/files/", "/files/", "/files", "/files/", "", false},
+	{"stripped with its slash", "/files/", "/files/", "/files/", "/files/", "", false},
+	{"without the last slash", "/files/", "/files", "/files", "/files", "", false},
+	{"with a query", "/files/", "/files/", "/files", "/files/?a=/b/", "", false},
+	{"at the root", "/", "/", "", "/", "", false},
+	{"a proxy strips the base path", "/files/", "/", "", "/", "", false},
+	{"a proxy strips what comes first", "/app/files/", "/files/", "/files", "/files/", "", false},
+	{"a proxy names itself", "/files/", "/api/", "/api", "/api/", "X-Forwarded-For: 192.0.2.1", false},
+	{"creations elsewhere by ServeUpload", "/files/", "/create", serveUpload, "/create", "", false},
+	{"PublicURL", "http://upload.example/files/", "/api/", "/api", "/api/", "", false},
+
+	{"another base path", "/files/", "/api/", "/api", "/api/", "", true},
+	{"no base path", "", "/files/", "/files", "/files/", "", true},
+	{"a base path that is too short", "/files/", "/api/files/", "/api/files", "/api/files/", "", true},
+	{"half stripped", "/files/", "/api/files/", "/api", "/api/files/", "", true},
+	{"another name at the end", "/xfiles/", "/files/", "/files", "/files/", "", true},
+}
+
+func mountWarnings(e *env) {
+	for _, m := range mounts {
+		e.stop()
+		e.config.StoreComposer, e.config.BasePath, e.warnings = e.compose(), m.basePath, &warnings{}
+		e.config.Logger = slog.New(e.warnings)
+		e.mount = func(h http.Handler) http.Handler {
+			switch m.strip {
+			case "":
+			case serveUpload:
+				h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.handler.ServeUpload(w, r, "") })
+			default:
+				h = http.StripPrefix(m.strip, h)
+			}
+			mux := http.NewServeMux()
+			mux.Handle(m.pattern, h)
+			return mux
+		}
+		for range 2 {
+			header := []string{version, "Upload-Length: 1"}
+			if m.header != "" {
+				header = append(header, m.header)
+			}
+			e.do(http.MethodPost, m.target, nil, header...).status(201)
+		}
+		want := 0
+		if m.warns {
+			want = 1
+		}
+		if told := e.warnings.count("Config.BasePath"); told != want {
+			e.Errorf("%s: warned %d times, want %d: %q", m.name, told, want, e.warnings.all())
+		}
+	}
 }
 
 func mountedOwnMux(e *env) {
