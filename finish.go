@@ -90,7 +90,15 @@ func (e *engine) finishAndTell(u *lockedUpload, t *finishTask) (operationResult,
 		}
 	}
 	e.removeFinishRecord(u, t)
+	t.reset()
 	return res, nil
+}
+
+// reset lets the task run again as a new one: the upload is finished and told, but
+// somebody has asked for it meanwhile.
+func (t *finishTask) reset() {
+	t.begun.Store(false)
+	t.record, t.stored, t.counted, t.offered, t.wait = finishRecord{}, false, false, false, 0
 }
 
 // complete makes the upload in u complete.

@@ -39,6 +39,7 @@ type hookedStore struct {
 	onConcat           func(join func() error) error
 	onTerminate        func(terminate func() error) error
 	onPutSideRecord    func(tusd.SideRecordKey) error
+	onGetSideRecord    func(tusd.SideRecordKey) // it is called after the operation
 	onDeleteSideRecord func(tusd.SideRecordKey)
 	onListSideRecords  func(kind string)
 }
@@ -84,6 +85,14 @@ func (s *hookedStore) PutSideRecord(ctx context.Context, key tusd.SideRecordKey,
 		}
 	}
 	return s.concatStore.PutSideRecord(ctx, key, value)
+}
+
+func (s *hookedStore) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
+	value, err := s.concatStore.GetSideRecord(ctx, key)
+	if s.onGetSideRecord != nil {
+		s.onGetSideRecord(key)
+	}
+	return value, err
 }
 
 func (s *hookedStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {

@@ -1,0 +1,273 @@
+package protocoltest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/heaptest"
+	"github.com/tus/tusd/internal/tuning"
+	"github.com/tus/tusd/storetest"
+)
+
+func rescanEvery(interval time.Duration) func(*tuning.Values) {
+	return func(v *tuning.Values) { v.RescanInterval = interval }
+}
+
+// failingFinish is a pre-finish callback that fails.
+func failingFinish(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+	return tusd.HTTPResponse{}, errors.New("the callback is down")
+}
+
+// halfFinisher is a store that fails the first FinishUpload of each upload, and counts how
+// many run.
+type halfFinisher struct {
+	*storetest.Memory
+	failed        sync.Map // by id
+	running, most atomic.Int64
+}
+
+func (s *halfFinisher) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.Memory.GetUpload(ctx, lease, id)
+	return &halfFinished{upload, s, id}, err
+}
+
+type halfFinished struct {
+	tusd.Upload
+	store *halfFinisher
+	id    string
+}
+
+func (u *halfFinished) FinishUpload(ctx context.Context) error {
+	s := u.store
+	n := s.running.Add(1)
+	defer s.running.Add(-1)
+	for most := s.most.Load(); n > most && !s.most.CompareAndSwap(most, n); most = s.most.Load() {
+	}
+	runtime.Gosched()
+	if _, failed := s.failed.LoadOrStore(u.id, true); !failed {
+		return errors.New("the disk is slow")
+	}
+	return u.Upload.FinishUpload(ctx)
+}
+
+// leaveFinishing lets a process leave n uploads that it could not finish.
+func leaveFinishing(t *testing.T, store *storetest.Memory, n int) {
+	t.Helper()
+	composer := tusd.NewStoreComposer()
+	composer.UseCore(store)
+	h, err := tusd.NewHandler(tusd.Config{
+		BasePath: "/files/", StoreComposer: composer, Callbacks: tusd.Callbacks{PreFinish: failingFinish}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if status := createWith(h, 10, 0); status < 500 {
+			t.Fatalf("status %d", status)
+		}
+	}
+	if err := h.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Ten thousand uploads that an earlier process has left are finished by few workers, in
+// little memory, although the store fails half the time. Each is told once.
+func TestManyFinishesAtTheStart(t *testing.T) {
+	const workers = 16
+	for _, c := range []struct {
+		name           string
+		uploads, limit int
+	}{{"all wait in memory", 10_000, 10_000}, {"few wait in memory", 2_000, 100}} {
+		t.Run(c.name, func(t *testing.T) {
+			uploads := int64(c.uploads)
+			store := &halfFinisher{Memory: storetest.NewMemory()}
+			leaveFinishing(t, store.Memory, c.uploads)
+			before, goroutines := heaptest.InUse(), runtime.NumGoroutine()
+			var most, peak, told atomic.Int64
+			s := countingSink{func(id string) {
+				if told.Add(1)%(uploads/4) == 0 {
+					peak.Store(max(peak.Load(), heaptest.InUse()-before))
+				}
+				most.Store(max(most.Load(), int64(runtime.NumGoroutine()-goroutines)))
+			}}
+			h, err := newTunedHandler(tusd.Config{
+				BasePath: "/files/", StoreComposer: &tusd.StoreComposer{Core: store, SideRecords: store.Memory}, Events: s, Logger: slog.New(slog.DiscardHandler),
+			}, func(v *tuning.Values) { v.FirstRetryDelay, v.MaxFinishTasks = time.Millisecond, c.limit })
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { h.Shutdown(t.Context()) })
+			deadline := time.Now().Add(time.Minute)
+			for told.Load() < uploads && time.Now().Before(deadline) {
+				time.Sleep(time.Millisecond)
+			}
+			if err := h.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if told.Load() != uploads || h.Metrics().UploadsFinished.Load() != uint64(uploads) {
+				t.Errorf("%d uploads are told, %d finished, want %d", told.Load(), h.Metrics().UploadsFinished.Load(), uploads)
+			}
+			if store.most.Load() > workers || most.Load() > 2*workers {
+				t.Errorf("the store has finished %d uploads at the same time, with %d goroutines, want at most %d workers", store.most.Load(), most.Load(), workers)
+			}
+			if most := int64(12 << 20); peak.Load() > most {
+				t.Errorf("the heap has grown by %d KiB", peak.Load()>>10)
+			}
+			wantNoFinishRecords(t, store.Memory)
+		})
+	}
+}
+
+// countingSink calls a function for each upload that is finished.
+type countingSink struct{ finished func(id string) }
+
+func (s countingSink) Send(_ context.Context, event tusd.Event) error {
+	if event.Type == tusd.EventPostFinish {
+		s.finished(event.Upload.ID)
+	}
+	return nil
+}
+
+func (countingSink) Close() {}
+
+// A request that finds an upload full and not complete wakes the finisher, also if that is
+// about to end a look at the same upload, which was not full then.
+func TestWakeAtTheEndOfAFlight(t *testing.T) {
+	store := &hookedStore{open: inMemory(t)}
+	store.reopen()
+	e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
+	path := e.create(5)
+	e.patch(path, 0, []byte("hel")).status(204)
+	e.stop()
+	key := tusd.SideRecordKey{Kind: "finishing", Name: "stale"}
+	if err := store.PutSideRecord(t.Context(), key, []byte(idOf(path))); err != nil {
+		t.Fatal(err)
+	}
+	// The first server finds the stale record. While it ends its look, another process fills
+	// the upload, and a request of its client comes.
+	looked, woken := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	store.onGetSideRecord = func(key tusd.SideRecordKey) {
+		if key.Kind == "finishing" && key.Name != "stale" {
+			once.Do(func() { close(looked); await(t, woken) })
+		}
+	}
+	var finished atomic.Int64
+	second := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		finished.Add(1)
+		return tusd.HTTPResponse{}, nil
+	}}}, rescanEvery(time.Hour))
+	await(t, looked)
+	lease, err := new(tusd.LocalLocker).Lock(t.Context(), idOf(path), tusd.LockTry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upload, err := store.GetUpload(t.Context(), lease, idOf(path))
+	if err == nil {
+		_, err = upload.WriteChunk(t.Context(), 3, bytes.NewReader([]byte("lo")))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.get(path, version).status(503)
+	close(woken)
+	second.eventually("the upload is finished", func() bool { return finished.Load() == 1 })
+	second.eventually("it is complete", func() bool { return recordOf(t, store, path).State == tusd.StateComplete })
+}
+
+// An upload that another node has left is found without a request, and so is a final that
+// another node could not build.
+func TestRescanFindsTheWorkOfAnotherNode(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { // the only store that two handlers may open
+		store := &hookedStore{open: inMemory(t)}
+		store.reopen()
+		locker := new(tusd.LocalLocker)
+		node := func(c tusd.Config) *env {
+			e := newEnvOn(t, store.concatStore, c, rescanEvery(50*time.Millisecond))
+			e.config.StoreComposer.Locker = locker
+			return e
+		}
+		s := new(sink)
+		second := node(tusd.Config{Events: s})
+		second.start()
+		first := node(tusd.Config{Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
+		first.config.StoreComposer.UseCore(store)
+		first.config.StoreComposer.Locker = locker
+		first.changes = append(first.changes, rescanEvery(time.Hour))
+		failed := make(chan struct{}, 100)
+		store.onConcat = func(func() error) error {
+			select {
+			case failed <- struct{}{}:
+			default:
+			}
+			return errors.New("the disk is broken")
+		}
+		first.start()
+		partial := first.createPartial([]byte("ab"))
+		go first.another().postFinal(partial)
+		await(t, failed)
+		path := first.create(5)
+		first.patch(path, 0, []byte("hello")).status(503)
+		first.stop()
+		second.eventually("both are finished and told", func() bool { return s.count(tusd.EventPostFinish) == 2 })
+		if state := recordOf(t, store, path).State; state != tusd.StateComplete {
+			t.Errorf("the upload is %q", state)
+		}
+	})
+}
+
+// Attempts end after a day, which a restart does not forget. A later request makes one
+// more.
+func TestAttemptsToFinishEnd(t *testing.T) {
+	store := storetest.NewMemory()
+	var attempts atomic.Int64
+	var works atomic.Bool
+	config := tusd.Config{Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		attempts.Add(1)
+		if works.Load() {
+			return tusd.HTTPResponse{}, nil
+		}
+		return tusd.HTTPResponse{}, errors.New("not now")
+	}}}
+	e := serve(t, store, config, rescanEvery(20*time.Millisecond))
+	path := e.create(5)
+	e.patch(path, 0, []byte("hello")).status(503)
+	e.stop()
+	attempts.Store(0)
+
+	second := newEnvOn(t, store, config, rescanEvery(20*time.Millisecond))
+	second.ahead.Store(int64(25 * time.Hour))
+	second.start()
+	second.eventually("the attempts end", func() bool { return second.warnings.count("finishing has failed for a day") == 1 })
+	if n := attempts.Load(); n != 1 {
+		t.Errorf("%d attempts after a day, want one", n)
+	}
+	second.stop()
+
+	third := newEnvOn(t, store, config, rescanEvery(20*time.Millisecond))
+	third.ahead.Store(int64(25 * time.Hour))
+	third.start()
+	rescans := make(chan struct{})
+	go func() { // some looks at the side records
+		time.AfterFunc(200*time.Millisecond, func() { close(rescans) })
+	}()
+	await(t, rescans)
+	if n := attempts.Load(); n != 1 {
+		t.Errorf("a restart makes %d more attempts", n-1)
+	}
+	works.Store(true)
+	third.head(path).status(423)
+	third.eventually("HEAD is 200", func() bool { return third.head(path).Status == 200 })
+	third.wantOffset(path, 5)
+	third.stop()
+	wantNoFinishRecords(t, store)
+}
