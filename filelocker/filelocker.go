@@ -11,7 +11,7 @@
 // checks for such bytes at intervals, and the waiter checks at intervals whether the lock
 // is free: a hand-over between processes takes up to both intervals, and the time that
 // the holder needs to finish. Requests within one process are ordered by
-// a tusd.LocalLocker and do not wait for an interval.
+// a lock of the process and do not wait for an interval.
 package filelocker
 
 import (
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/locallock"
 )
 
 // defaultPollInterval is the default of both intervals of a FileLocker.
@@ -45,8 +46,8 @@ type FileLocker struct {
 	open func(root *os.Root) (slotTable, error) // nil: openSlots; for tests
 
 	once      sync.Once        // sets up the two local lockers
-	local     tusd.LocalLocker // orders the requests of this process
-	waitQueue tusd.LocalLocker // orders the LockWait requests, before local
+	local     locallock.Locker // orders the requests of this process
+	waitQueue locallock.Locker // orders the LockWait requests, before local
 
 	mu           sync.Mutex
 	dir          *directory          // nil before the first Lock

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/locallock"
 )
 
 // lease is a lease of this locker. It has the Context, Preempted and
 // AfterPreempt of the lock within the process.
 type lease struct {
-	tusd.PreemptNotifier
+	*locallock.Lease
 	locker    *FileLocker
 	id        string
 	hash      uint64
@@ -33,10 +34,12 @@ func unlink(first, s *lease) *lease {
 	return first
 }
 
+var _ tusd.PreemptNotifier = (*lease)(nil)
+
 // Fence implements tusd.Lease.
 func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
 
 // Unlock implements tusd.Lease.
 func (s *lease) Unlock(ctx context.Context) error {
-	return errors.Join(s.locker.release(s), s.PreemptNotifier.Unlock(ctx))
+	return errors.Join(s.locker.release(s), s.Lease.Unlock(ctx))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/locallock"
 )
 
 // Lock implements tusd.Locker. Without contention it takes a few microseconds.
@@ -21,9 +22,9 @@ func (l *FileLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (t
 // LockPreempt of this process go first, and starts again. It is still before later
 // waiters: they are in waitQueue.
 func (l *FileLocker) lockWaiting(ctx context.Context, id string) (tusd.Lease, error) {
-	first, err := l.waitQueue.Lock(ctx, id, tusd.LockWait)
+	first, err := l.waitQueue.Lock(ctx, id, locallock.Wait)
 	if err != nil {
-		return nil, err
+		return nil, localError(ctx, err)
 	}
 	defer first.Unlock(ctx) // never fails
 	for {
@@ -36,11 +37,11 @@ func (l *FileLocker) lockWaiting(ctx context.Context, id string) (tusd.Lease, er
 
 // lock takes the lock within this process, and then the one among processes.
 func (l *FileLocker) lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
-	local, err := l.local.Lock(ctx, id, mode)
+	local, err := l.local.Lock(ctx, id, locallock.Mode(mode))
 	if err != nil {
-		return nil, err
+		return nil, localError(ctx, err)
 	}
-	s := &lease{PreemptNotifier: local.(tusd.PreemptNotifier), locker: l, id: id, hash: l.hashOf(id)}
+	s := &lease{Lease: local, locker: l, id: id, hash: l.hashOf(id)}
 	if err := l.acquire(ctx, s, mode); err != nil {
 		local.Unlock(ctx) // never fails
 		return nil, err
@@ -178,6 +179,14 @@ func (l *FileLocker) release(s *lease) error {
 	}
 	delete(l.held, s.hash)
 	return errors.Join(l.dir.slots.free(heldSlot.slot(s.hash)), l.closeUnused())
+}
+
+// localError translates an error of a lock within this process.
+func localError(ctx context.Context, err error) error {
+	if err == locallock.ErrLocked {
+		return tusd.ErrUploadLocked
+	}
+	return waitError(ctx)
 }
 
 // waitError translates the end of the context of a wait.

@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package without a line is an error:
 // add a line for each new package.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning", module + "/internal/workqueue"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/locallock", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning", module + "/internal/workqueue"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -50,6 +50,7 @@ var importTable = []importRule{
 	{packages: "internal/forwarded", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/keyed"},
 	{packages: "internal/lease", may: []string{module}},
+	{packages: "internal/locallock", may: []string{module + "/internal/contexts"}},
 	{packages: "internal/loglimit"},
 	{packages: "internal/structured", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/tuning"},
@@ -58,7 +59,7 @@ var importTable = []importRule{
 
 // partMay lists the imports of stores, lockers, hooks and metrics. They do not import
 // each other.
-var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/disposition", module + "/internal/durable", module + "/internal/keyed", module + "/internal/lease", "golang.org/x/sys/*"}
+var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/disposition", module + "/internal/durable", module + "/internal/keyed", module + "/internal/lease", module + "/internal/locallock", "golang.org/x/sys/*"}
 
 // ownDependencies has the third-party modules of a package, as prefixes of import paths.
 var ownDependencies = map[string][]string{

@@ -1,4 +1,4 @@
-package tusd
+package locallock
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 
 // The memory for grants is bounded. For an id that is not in it, before is 0, which is
 // always safe.
-func TestLocalLockerFencesAreBounded(t *testing.T) {
-	var l LocalLocker
+func TestFencesAreBounded(t *testing.T) {
+	var l Locker
 	lockOnce := func(id string) (n, before uint64) {
-		lease, err := l.Lock(t.Context(), id, LockTry)
+		lease, err := l.Lock(t.Context(), id, Try)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,12 +41,12 @@ func TestLocalLockerFencesAreBounded(t *testing.T) {
 
 // For ids with the same hash, before is never the number of an older grant of the id,
 // however their grants interleave.
-func TestLocalLockerHashCollision(t *testing.T) {
-	l := LocalLocker{hash: func(string) idHash { return 1 }}
+func TestHashCollision(t *testing.T) {
+	l := Locker{hash: func(string) idHash { return 1 }}
 	ids := []string{"a", "b", "c"}
 	own := make(map[string]map[uint64]bool) // all numbers of an id
 	last := make(map[string]uint64)
-	held := make(map[string]Lease)
+	held := make(map[string]*Lease)
 	known := 0
 	for range 100_000 {
 		id := ids[rand.IntN(len(ids))]
@@ -55,7 +55,7 @@ func TestLocalLockerHashCollision(t *testing.T) {
 			delete(held, id)
 			continue
 		}
-		lease, err := l.Lock(t.Context(), id, LockTry)
+		lease, err := l.Lock(t.Context(), id, Try)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,15 +79,15 @@ func TestLocalLockerHashCollision(t *testing.T) {
 
 // A grant that is handed over knows the previous one. Otherwise the cached state of a
 // contended upload would be useless.
-func TestLocalLockerHandsOverFence(t *testing.T) {
-	var l LocalLocker
-	holder, err := l.Lock(t.Context(), "a", LockTry)
+func TestHandsOverFence(t *testing.T) {
+	var l Locker
+	holder, err := l.Lock(t.Context(), "a", Try)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := make(chan Lease, 1)
+	next := make(chan *Lease, 1)
 	go func() {
-		lease, err := l.Lock(t.Context(), "a", LockPreempt)
+		lease, err := l.Lock(t.Context(), "a", Preempt)
 		if err != nil {
 			t.Error(err)
 		}
@@ -104,22 +104,22 @@ func TestLocalLockerHandsOverFence(t *testing.T) {
 }
 
 // With NoFences no grant has a number or is kept in memory, whether the lock was free or handed over.
-func TestLocalLockerWithoutFences(t *testing.T) {
-	l := LocalLocker{NoFences: true}
+func TestWithoutFences(t *testing.T) {
+	l := Locker{NoFences: true}
 	for range 2 {
-		lease, err := l.Lock(t.Context(), "a", LockTry)
+		lease, err := l.Lock(t.Context(), "a", Try)
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := make(chan Lease)
+		next := make(chan *Lease)
 		go func() {
-			lease, _ := l.Lock(t.Context(), "a", LockPreempt)
+			lease, _ := l.Lock(t.Context(), "a", Preempt)
 			next <- lease
 		}()
 		<-lease.Preempted()
 		lease.Unlock(t.Context())
 		taken := <-next
-		for _, s := range []Lease{lease, taken} {
+		for _, s := range []*Lease{lease, taken} {
 			if n, before := s.Fence(); n != 0 || before != 0 {
 				t.Errorf("fence %d, %d", n, before)
 			}
@@ -133,12 +133,12 @@ func TestLocalLockerWithoutFences(t *testing.T) {
 
 // Preempt preempts only the holder of its id, before or after the holder has called
 // Preempted.
-func TestLocalLockerPreempt(t *testing.T) {
-	var l LocalLocker
+func TestPreemptHolder(t *testing.T) {
+	var l Locker
 	l.Preempt("a") // there is no holder
-	leases := make(map[string]Lease)
+	leases := make(map[string]*Lease)
 	for _, id := range []string{"a", "b", "c"} {
-		lease, err := l.Lock(t.Context(), id, LockTry)
+		lease, err := l.Lock(t.Context(), id, Try)
 		if err != nil {
 			t.Fatal(err)
 		}
