@@ -121,7 +121,7 @@ var (
 	ErrTooManyRequests    = &Error{Code: "ERR_TOO_MANY_REQUESTS", Status: transientStatus(503), Transient: true, Message: "the server is serving as many requests as it may"}
 	ErrTooManyUploads     = &Error{Code: "ERR_TOO_MANY_UPLOADS", Status: transientStatus(503), Transient: true, Message: "this client is sending as many uploads at once as it may"}
 	ErrTooManyFinals      = &Error{Code: "ERR_TOO_MANY_FINALS", Status: transientStatus(503), Transient: true, Message: "as many unfinished final uploads as may wait for one of these partial uploads, or to be built"}
-	ErrTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: transientStatus(503), Transient: true, Message: "this client has as many connections open as it may"}
+	errTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: transientStatus(503), Transient: true, Message: "this client has as many connections open as it may"}
 	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: transientStatus(500), Transient: true, Message: "the connection was reset"}
 	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no space for this data at the moment"}
 	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: transientStatus(500), Transient: true, Message: "something went wrong on the server"}
@@ -140,7 +140,7 @@ var errorTable = []*Error{
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
-	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, ErrTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
+	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, errTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }
 
 // Errors between the handler and stores. No client gets them.

@@ -136,10 +136,8 @@ func (h *Handler) ServeUpload(w http.ResponseWriter, r *http.Request, id string)
 	h.serve(w, r, id, err)
 }
 
-// Refuse answers a request with an error instead of serving it. The answer is in the
-// dialect of the request, has the headers of every answer, and is counted, but not
-// logged. It is for servers with limits of their own in front of the handler.
-func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, refusal *Error) {
+// refuse answers a request with an error instead of serving it (front.RefuseConnection).
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refusal *Error) {
 	x := newExchange(h, w, r, "")
 	x.unlogged = true
 	defer x.end()

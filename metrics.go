@@ -24,7 +24,6 @@ type Metrics struct {
 	UploadsReceiving atomic.Int64 // of these, requests with content
 
 	// LimitsExceeded counts requests that exceeded a limit, by the name of the limit.
-	// The server around the handler counts "connections_per_client" itself.
 	LimitsExceeded map[string]*atomic.Uint64
 
 	RequestDuration map[string]*Histogram // of whole requests, by method
@@ -83,7 +82,6 @@ func newMetrics() *Metrics {
 	for _, name := range limitNames {
 		m.LimitsExceeded[name] = new(atomic.Uint64)
 	}
-	m.LimitsExceeded["connections_per_client"] = new(atomic.Uint64)
 	s := storeTimes{new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram), new(Histogram)}
 	m.store = s
 	m.StoreDuration = map[string]*Histogram{

@@ -50,7 +50,7 @@ func (l *requestLimits) admit(x *exchange) error {
 // admitUpload counts one more upload of a client, unless it has the most that are
 // allowed.
 func (l *requestLimits) admitUpload(x *exchange) error {
-	client := x.h.ClientPrefix(x.client())
+	client := x.h.clientPrefix(x.client())
 	if !client.IsValid() {
 		return nil
 	}
@@ -106,12 +106,12 @@ func headerSize(r *http.Request) int64 {
 	return n
 }
 
-// ClientPrefix returns the client that per-client limits charge addr to: the address,
+// clientPrefix returns the client that per-client limits charge addr to: the address,
 // or the /64 network of an IPv6 address, which one client usually has alone. The result
 // is invalid, and there is no limit, for addresses of proxies and gateways, which may
 // forward requests of many clients: those of Config.TrustedProxies and of private
 // networks, and all addresses with Config.TrustForwarded.
-func (h *Handler) ClientPrefix(addr netip.Addr) netip.Prefix {
+func (h *Handler) clientPrefix(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("") // dual-stack listeners write IPv4 addresses as IPv6
 	if !addr.IsValid() || h.proxies.All || forwarded.IsPrivate(addr) || h.proxies.Names(addr) {
 		return netip.Prefix{}

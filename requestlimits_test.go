@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/front"
 	"github.com/tus/tusd/storetest"
 )
 
@@ -40,7 +41,7 @@ func TestClientPrefix(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got string
-		if client := handler.ClientPrefix(netip.MustParseAddr(c.addr)); client.IsValid() {
+		if client := front.Client(handler, netip.MustParseAddr(c.addr)); client.IsValid() {
 			got = client.String()
 		}
 		if got != c.want {
@@ -50,8 +51,7 @@ func TestClientPrefix(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	var handler tusd.Handler
-	if got := handler.ClientPrefix(netip.Addr{}); got.IsValid() {
+	if got := front.Client(new(tusd.Handler), netip.Addr{}); got.IsValid() {
 		t.Errorf("an unknown address: %v", got)
 	}
 }

@@ -23,7 +23,7 @@ type importRule struct {
 // importTable is searched from the top. A package without a line is an error:
 // add a line for each new package.
 var importTable = []importRule{
-	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/keyed", module + "/internal/locallock", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning", module + "/internal/workqueue"}},
+	{packages: ".", may: []string{"github.com/bmizerany/pat", module + "/internal/ascii", module + "/internal/background", module + "/internal/bytecache", module + "/internal/byteranges", module + "/internal/contexts", module + "/internal/datakey", module + "/internal/deadline", module + "/internal/disposition", module + "/internal/forwarded", module + "/internal/front", module + "/internal/keyed", module + "/internal/locallock", module + "/internal/loglimit", module + "/internal/structured", module + "/internal/tuning", module + "/internal/workqueue"}},
 	{packages: "storetest", may: []string{module}},
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
@@ -48,6 +48,7 @@ var importTable = []importRule{
 	{packages: "internal/disposition", may: []string{module + "/internal/datakey"}},
 	{packages: "internal/durable", may: []string{"golang.org/x/sys/*"}},
 	{packages: "internal/forwarded", may: []string{module + "/internal/ascii"}},
+	{packages: "internal/front"},
 	{packages: "internal/keyed"},
 	{packages: "internal/lease", may: []string{module}},
 	{packages: "internal/locallock", may: []string{module + "/internal/contexts"}},

@@ -24,7 +24,7 @@ const (
 	Try                 // do not wait
 )
 
-// ErrLocked: Try met a lock that has a holder, or a newer Preempt came while this one
+// ErrLocked means that Try met a lock that has a holder, or that a newer Preempt came while this one
 // waited.
 var ErrLocked = errors.New("the id is locked")
 

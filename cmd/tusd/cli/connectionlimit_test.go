@@ -18,6 +18,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/front"
 	"github.com/tus/tusd/internal/logtest"
 )
 
@@ -57,7 +58,7 @@ func refusalOf(t *testing.T, log *slog.Logger) http.HandlerFunc {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { handler.Shutdown(t.Context()) })
-	return func(w http.ResponseWriter, r *http.Request) { handler.Refuse(w, r, tusd.ErrTooManyConnections) }
+	return func(w http.ResponseWriter, r *http.Request) { front.RefuseConnection(handler, w, r) }
 }
 
 // requestOnNew sends a request over a new connection, which stays open until the

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/front"
 	"github.com/tus/tusd/internal/guard"
 )
 
@@ -105,11 +107,9 @@ func (d *daemon) makeServers() {
 		limitHTTP2Idle(d.adminServer)
 	}
 	main := newPublicMux(d.pages, d.cfg.listening.basePath, d.uploads, routes, d.cfg.monitoring.showGreeting)
-	refused := d.uploads.Metrics().LimitsExceeded["connections_per_client"]
-	d.limit = newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, d.uploads.ClientPrefix, refused, d.logger)
-	handler := d.limit.handler(func(w http.ResponseWriter, r *http.Request) {
-		d.uploads.Refuse(w, r, tusd.ErrTooManyConnections)
-	}, main)
+	client := func(addr netip.Addr) netip.Prefix { return front.Client(d.uploads, addr) }
+	d.limit = newConnectionLimit(d.cfg.limits.maxConnectionsPerClient, client, front.CountRefused(d.uploads), d.logger)
+	handler := d.limit.handler(func(w http.ResponseWriter, r *http.Request) { front.RefuseConnection(d.uploads, w, r) }, main)
 	d.server = newServer(d.cfg, d.headers.handler(handler), d.logger)
 	d.server.ConnState = d.follow
 	d.unread.attach(d.server)
