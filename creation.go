@@ -27,7 +27,7 @@ type creationRequest struct {
 }
 
 // create creates an upload and stores the body, if there is one.
-func (e *engine) create(op *operation, req creationRequest) (operationResult, error) {
+func (e *engine) create(op *operation, req *creationRequest) (operationResult, error) {
 	if req.final != nil {
 		req.final.metadata, req.final.rawMeta = req.metadata, req.rawMetaData
 		return e.concatenate(op, *req.final)
@@ -42,7 +42,8 @@ func (e *engine) create(op *operation, req creationRequest) (operationResult, er
 	case !info.SizeIsDeferred:
 		info.Size = req.length
 	case req.announcesLength && req.length >= 0:
-		info.KnownLength = &req.length
+		length := req.length
+		info.KnownLength = &length
 	}
 	u, res, err := e.createLocked(op, info)
 	if err != nil {
@@ -56,7 +57,7 @@ func (e *engine) create(op *operation, req creationRequest) (operationResult, er
 }
 
 // storeInitialContent stores the body of a creation.
-func (e *engine) storeInitialContent(op *operation, u *lockedUpload, req creationRequest) error {
+func (e *engine) storeInitialContent(op *operation, u *lockedUpload, req *creationRequest) error {
 	switch {
 	case op.body == nil && req.complete:
 		return e.completeAtOffset(u)
@@ -77,7 +78,7 @@ func (e *engine) storeInitialContent(op *operation, u *lockedUpload, req creatio
 
 // checkCreation refuses a creation whose length cannot be stored, before the
 // callback is called.
-func (e *engine) checkCreation(op *operation, req creationRequest) error {
+func (e *engine) checkCreation(op *operation, req *creationRequest) error {
 	if req.announcesLength && e.store.LengthDeferrer == nil {
 		return ErrNotImplemented
 	}
@@ -103,9 +104,10 @@ func (e *engine) tooLarge(length int64) bool {
 	return e.config.MaxSize > 0 && length > e.config.MaxSize
 }
 
-// newInfo returns the fields that the record of every new upload has.
-func (e *engine) newInfo(op *operation, metadata MetaData, raw string) FileInfo {
-	return FileInfo{
+// newInfo returns a record with the fields that every new upload has. It is not on the
+// stack, which a slow upload would keep.
+func (e *engine) newInfo(op *operation, metadata MetaData, raw string) *FileInfo {
+	return &FileInfo{
 		MetaData:    metadata,
 		RawMetaData: raw,
 		Version:     RecordVersion,
@@ -115,10 +117,10 @@ func (e *engine) newInfo(op *operation, metadata MetaData, raw string) FileInfo 
 	}
 }
 
-// createLocked calls the pre-create callback, locks the new id and stores the
-// record. The caller releases the lock.
-func (e *engine) createLocked(op *operation, info FileInfo) (*lockedUpload, operationResult, error) {
-	response, err := e.preCreate(op, &info)
+// createLocked calls the pre-create callback, which may change info, locks the new id
+// and stores the record. The caller releases the lock.
+func (e *engine) createLocked(op *operation, info *FileInfo) (*lockedUpload, operationResult, error) {
+	response, err := e.preCreate(op, info)
 	if err != nil {
 		return nil, operationResult{}, err
 	}
@@ -138,23 +140,9 @@ func (e *engine) preCreate(op *operation, info *FileInfo) (HTTPResponse, error) 
 	if err := e.config.checkAnswerSize(info); err != nil {
 		return response, err
 	}
-	if callback := e.config.Callbacks.PreCreate; callback != nil {
-		var changes FileInfoChanges
+	if e.config.Callbacks.PreCreate != nil {
 		var err error
-		event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: op.from.request()}
-		ctx, stop := contexts.Outlive(op.ctx, e.config.GracePeriod)
-		defer stop()
-		response, err = consult(func() (response HTTPResponse, err error) {
-			response, changes, err = callback(ctx, event)
-			return response, err
-		})
-		if err != nil {
-			return response, err
-		}
-		changes.apply(info)
-		*info = info.Clone() // the callback may modify its maps later
-		info.ID, info.Owner, info.MetaData, info.Storage = strings.Clone(info.ID), strings.Clone(info.Owner), ownTexts(info.MetaData), ownTexts(info.Storage)
-		if err := e.config.checkAnswerSize(info); err != nil {
+		if response, err = e.callPreCreate(op, info); err != nil {
 			return response, err
 		}
 	}
@@ -167,6 +155,28 @@ func (e *engine) preCreate(op *operation, info *FileInfo) (HTTPResponse, error) 
 		info.State = StateUploading // the data alone does not show that it was built, verified, accepted by the callback or told
 	}
 	return response, nil
+}
+
+// callPreCreate calls the pre-create callback and applies its changes. It is not inlined:
+// its copies of the record need a large stack, which a slow upload would keep.
+//
+//go:noinline
+func (e *engine) callPreCreate(op *operation, info *FileInfo) (HTTPResponse, error) {
+	var changes FileInfoChanges
+	event := Event{Type: EventPreCreate, Upload: info.Clone(), HTTPRequest: op.from.request()}
+	ctx, stop := contexts.Outlive(op.ctx, e.config.GracePeriod)
+	defer stop()
+	response, err := consult(func() (response HTTPResponse, err error) {
+		response, changes, err = e.config.Callbacks.PreCreate(ctx, event)
+		return response, err
+	})
+	if err != nil {
+		return response, err
+	}
+	changes.apply(info)
+	*info = info.Clone() // the callback may modify its maps later
+	info.ID, info.Owner, info.MetaData, info.Storage = strings.Clone(info.ID), strings.Clone(info.Owner), ownTexts(info.MetaData), ownTexts(info.Storage)
+	return response, e.config.checkAnswerSize(info)
 }
 
 // apply applies the changes to info.
@@ -182,7 +192,7 @@ func (c FileInfoChanges) apply(info *FileInfo) {
 
 // storeNew locks the id and stores the record. No client knows a generated id, so
 // the lock is free unless a callback chose an id that exists.
-func (e *engine) storeNew(op *operation, info FileInfo) (*lockedUpload, error) {
+func (e *engine) storeNew(op *operation, info *FileInfo) (*lockedUpload, error) {
 	u, err := e.lock(op.ctx, info.ID, LockTry)
 	if err != nil {
 		return nil, err
@@ -194,7 +204,7 @@ func (e *engine) storeNew(op *operation, info FileInfo) (*lockedUpload, error) {
 		}
 	}()
 	defer e.metrics.store.create.since(time.Now())
-	if u.upload, err = e.store.Core.NewUpload(u.ctx, u.lease, info); err == nil {
+	if u.upload, err = e.store.Core.NewUpload(u.ctx, u.lease, *info); err == nil {
 		err = u.refresh()
 	}
 	stored = err == nil

@@ -21,7 +21,7 @@ type dialect interface {
 	readCreation(x *exchange, op *operation) (creationRequest, error)
 	// writeCreation answers a creation. It returns the error that remains to be
 	// answered.
-	writeCreation(x *exchange, req creationRequest, res operationResult, err error) error
+	writeCreation(x *exchange, req *creationRequest, res operationResult, err error) error
 	// readAppend reads the header of a PATCH and sets the body of op.
 	readAppend(x *exchange, op *operation) (appendRequest, error)
 	// writeAppend answers an append. It returns the error that remains to be

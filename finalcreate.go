@@ -175,7 +175,7 @@ func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res
 	defer e.registrations.endRequest(ids)
 	info := e.newInfo(op, req.metadata, req.rawMeta)
 	info.IsFinal, info.PartialUploads, info.RawConcat = true, req.partials, req.raw
-	if w.full, err = e.measurePartials(op.ctx, ids, &info); err != nil {
+	if w.full, err = e.measurePartials(op.ctx, ids, info); err != nil {
 		return operationResult{}, err
 	}
 	u, res, err := e.createLocked(op, info)

@@ -163,7 +163,7 @@ func (d *ietfDialect) readCreation(x *exchange, op *operation) (creationRequest,
 	return req, d.prepareBody(x, op, complete)
 }
 
-func (d *ietfDialect) writeCreation(x *exchange, _ creationRequest, res operationResult, err error) error {
+func (d *ietfDialect) writeCreation(x *exchange, _ *creationRequest, res operationResult, err error) error {
 	if res.exists() {
 		x.setLocation(res.info.ID)
 		d.setStatus(x, *res.info)

@@ -151,8 +151,8 @@ func serveCreation(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	res, err := x.h.engine.create(op, req)
-	return x.dialect.writeCreation(x, req, res, err)
+	res, err := x.h.engine.create(op, &req)
+	return x.dialect.writeCreation(x, &req, res, err)
 }
 
 // serveAppend serves PATCH on an upload.

@@ -94,7 +94,7 @@ func (tusDialect) readCreation(x *exchange, op *operation) (creationRequest, err
 	return req, err
 }
 
-func (tusDialect) writeCreation(x *exchange, req creationRequest, res operationResult, err error) error {
+func (tusDialect) writeCreation(x *exchange, req *creationRequest, res operationResult, err error) error {
 	if res.exists() {
 		x.setLocation(res.info.ID)
 		if req.final == nil && isMediaType(x.r.Header, offsetStream) {

@@ -23,36 +23,20 @@ func (s *FileStore) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.F
 	if err := tusd.ValidateID(info.ID); err != nil {
 		return nil, err
 	}
-	u := &upload{v: v, id: info.ID, lease: lease}
+	u := &upload{v: v, id: info.ID, lease: lease, info: info}
 	if err := u.checkLease(ctx); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
-	if err := u.create(info); err != nil {
+	if err := u.create(); err != nil {
 		return nil, failed("create upload", info.ID, err)
 	}
 	return u, nil
 }
 
-// create creates the files of u.
-func (u *upload) create(info tusd.FileInfo) (err error) {
+// create creates the files of u, which has the record.
+func (u *upload) create() error {
 	v := u.v
-	if info.Size < 0 || info.Size > maxSize {
-		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", info.Size))
-	}
-	if err := v.checkNoLinks(u.id); errors.Is(err, errLinked) {
-		return tusd.ErrInvalidName.With(err)
-	} else if err != nil {
-		return err
-	}
-	if u.data, err = v.newData(info); err != nil {
-		return err
-	}
-	if err := v.checkAnnounced(u.data, missingBytes(info)); err != nil {
-		return err
-	}
-	info.Offset = 0
-	info.Storage = v.storage(u.id, u.data)
-	record, err := formatRecord(info)
+	record, err := u.prepareRecord()
 	if err != nil {
 		return err
 	}
@@ -60,10 +44,35 @@ func (u *upload) create(info tusd.FileInfo) (err error) {
 	if err != nil {
 		return err
 	}
-	u.info = info
-	v.cacheNew(info, record, stamp)
+	v.cacheNew(&u.info, record, stamp)
 	v.uploads.setState(u.id, u.lease, syncState{synced: 0, namesSynced: v.level == Ack})
 	return nil
+}
+
+// prepareRecord checks the record of u, chooses the place of the data, and formats the
+// record. It is not inlined: its copies of the record would make the stack larger in which
+// the files are created, and which a slow creation keeps.
+//
+//go:noinline
+func (u *upload) prepareRecord() (record []byte, err error) {
+	v, info := u.v, &u.info
+	if info.Size < 0 || info.Size > maxSize {
+		return nil, tusd.ErrMaxSizeExceeded.With(fmt.Errorf("a length of %d is impossible", info.Size))
+	}
+	if err := v.checkNoLinks(u.id); errors.Is(err, errLinked) {
+		return nil, tusd.ErrInvalidName.With(err)
+	} else if err != nil {
+		return nil, err
+	}
+	if u.data, err = v.newData(*info); err != nil {
+		return nil, err
+	}
+	if err := v.checkAnnounced(u.data, missingBytes(*info)); err != nil {
+		return nil, err
+	}
+	info.Offset = 0
+	info.Storage = v.storage(u.id, u.data)
+	return formatRecord(*info)
 }
 
 // createFiles creates data and record of an upload, or neither. The data comes first: data
@@ -93,7 +102,7 @@ func (v *volume) createFiles(data, record treePath, content []byte) (durable.Sta
 // cacheNew puts a new record into the cache, so that the first load does not read and
 // decode it. Strings that are not UTF-8 are different after encoding and decoding, so a
 // record with one is not cached.
-func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp) {
+func (v *volume) cacheNew(info *tusd.FileInfo, record []byte, stamp durable.Stamp) {
 	for name, value := range info.MetaData {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return
@@ -102,7 +111,7 @@ func (v *volume) cacheNew(info tusd.FileInfo, record []byte, stamp durable.Stamp
 	if !utf8.ValidString(info.RawMetaData) || !utf8.ValidString(info.RawConcat) {
 		return
 	}
-	known := info
+	known := *info
 	known.Created = known.Created.Round(0) // a decoded record has no monotonic clock reading
 	v.uploads.addRecord(&known, record, stamp)
 }
