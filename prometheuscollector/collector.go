@@ -35,6 +35,7 @@ var (
 	created       = describe("tusd_uploads_created", "Uploads created.")
 	finished      = describe("tusd_uploads_finished", "Uploads finished.")
 	terminated    = describe("tusd_uploads_terminated", "Uploads terminated by their clients, and final uploads discarded before.")
+	eventsFailed  = describe("tusd_events_failed_total", "Events that the program's sink did not take; a post-finish is sent again.")
 	limits        = describe("tusd_limits_exceeded_total", "Requests that met a limit, by its name.", "limit")
 
 	inFlight  = describe("tusd_requests_in_flight", "Requests being served now.")
@@ -53,7 +54,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (*Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsTotal, errorsTotal, bytesReceived, created, finished, terminated, limits,
+		requestsTotal, errorsTotal, bytesReceived, created, finished, terminated, eventsFailed, limits,
 		inFlight, receiving,
 		requestDuration, timeToFirstByte, lockWait, storeDuration,
 	} {
@@ -72,6 +73,7 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	to <- counter(created, m.UploadsCreated.Load())
 	to <- counter(finished, m.UploadsFinished.Load())
 	to <- counter(terminated, m.UploadsTerminated.Load())
+	to <- counter(eventsFailed, m.EventsFailed.Load())
 	counters(to, limits, m.LimitsExceeded)
 	to <- gauge(inFlight, m.RequestsInFlight.Load())
 	to <- gauge(receiving, m.UploadsReceiving.Load())
