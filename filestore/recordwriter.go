@@ -36,6 +36,7 @@ func (w *recordWriter) record(info *tusd.FileInfo) {
 	if !info.Created.IsZero() {
 		w.name("Created").time(info.Created)
 	}
+	w.text("Owner", info.Owner)
 	w.text("Dialect", string(info.Dialect))
 	w.text("State", string(info.State))
 	w.text("RawMetaData", info.RawMetaData)
