@@ -30,6 +30,7 @@ type engine struct {
 
 	retainedRequestBytes atomic.Int64                 // of requests that work in the background retains
 	finishes             workqueue.Queue[*finishTask] // uploads that are finished or told in the background, by id
+	rescanTimer          *time.Timer                  // of the next look at the side records
 	finishesLeftOut      atomic.Bool                  // some uploads did not fit into finishes: they are only in side records
 
 	running          receptions
@@ -231,6 +232,7 @@ func (e *engine) needsFinish(info *FileInfo) bool {
 // requests that may publish events, or for the end of ctx.
 func (e *engine) close(ctx context.Context) error {
 	e.cancelBackground()
+	e.rescanTimer.Stop()
 	e.finishes.Close()
 	err := e.waitForEvents(ctx)
 	if err != nil {

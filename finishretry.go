@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -272,13 +273,20 @@ func (e *engine) resumeLeftFinishes() {
 func (e *engine) resume() {
 	e.work.Start(func() { e.resumeFinishes(0) })
 	e.rescanFinals(0)
-	e.work.Start(e.rescan)
+	e.startRescans()
 }
 
-// rescan looks at the side records now and then.
+// startRescans lets the handler look at the side records now and then. A timer waits for
+// that, not a goroutine, so that a handler that is never shut down leaves none.
+func (e *engine) startRescans() {
+	e.rescanTimer = time.AfterFunc(math.MaxInt64, func() { e.work.Start(e.rescan) })
+	e.rescanTimer.Reset(jittered(e.rescanInterval))
+}
+
 func (e *engine) rescan() {
-	for e.sleep(jittered(e.rescanInterval)) {
-		e.resumeFinishes(e.rescanInterval / 5)
-		e.rescanFinals(0)
+	e.resumeFinishes(e.rescanInterval / 5)
+	e.rescanFinals(0)
+	if e.background.Err() == nil {
+		e.rescanTimer.Reset(jittered(e.rescanInterval))
 	}
 }
