@@ -25,9 +25,8 @@ func (x *exchange) checkMount() {
 	if h.publicPath != "" || h.origin != "" || forwarded.IsForwarded(x.r.Header) {
 		return
 	}
-	sent, _, _ := strings.Cut(x.r.RequestURI, "?")
-	sent = withSlash(sent)
-	inside := withSlash(x.r.URL.EscapedPath())
+	path, _, _ := strings.Cut(x.r.RequestURI, "?")
+	sent, inside := withSlash(path), withSlash(x.r.URL.EscapedPath())
 	if sent == inside || !strings.HasSuffix(sent, inside) || strings.HasSuffix(h.basePath, sent) {
 		return
 	}
@@ -38,8 +37,13 @@ func (x *exchange) checkMount() {
 	})
 }
 
-// withSlash returns a path with one slash at its end.
-func withSlash(path string) string { return strings.TrimRight(path, "/") + "/" }
+// withSlash returns a path with a slash at its end.
+func withSlash(path string) string {
+	if strings.HasSuffix(path, "/") {
+		return path
+	}
+	return path + "/"
+}
 
 // location returns the absolute URL of an upload.
 func (x *exchange) location(id string) string {
