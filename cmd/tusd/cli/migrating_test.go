@@ -81,6 +81,9 @@ func TestLogOfAnUpload(t *testing.T) {
 	if !strings.HasPrefix(d.url, "http://"+uploads+"/") || uploads == "" {
 		t.Errorf("the start-up line has the address %q, want %s", uploads, d.url)
 	}
+	slices.SortFunc(requests, func(a, b string) int { // a line is written after its answer
+		return strings.Compare(b[strings.Index(b, `"method"`):], a[strings.Index(a, `"method"`):])
+	})
 	if len(requests) != 2 || !strings.Contains(requests[0], `"request_id":"abc"`) || !strings.Contains(requests[1], `"code":"ERR_INCOMPLETE_UPLOAD"`) {
 		t.Errorf("lines of requests: %q", requests)
 	}
