@@ -98,11 +98,12 @@ func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 	b := c.u.v.readBuffers.acquire()
 	defer b.release()
 	for {
-		n, readErr := src.Read(b.space)
+		space := b.at(c.end)
+		n, readErr := src.Read(space)
 		if err := c.u.checkLease(ctx); err != nil {
 			return err
 		}
-		if err := c.write(b.space[:n]); err != nil {
+		if err := c.write(space[:n]); err != nil {
 			return err
 		}
 		if readErr == io.EOF {
@@ -111,7 +112,7 @@ func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 		if readErr != nil {
 			return readErr
 		}
-		b.adapt(n)
+		b.adapt(n, space)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestUnsyncedBytesAreBounded(t *testing.T) {
 	}
 	defer c.f.Close()
 	worst := int64(0)
-	buffer := make([]byte, largeBuffer)
+	buffer := make([]byte, largestBuffer)
 	for c.end < length {
 		if err := c.write(buffer); err != nil {
 			t.Fatal(err)
