@@ -107,7 +107,8 @@ type Upload interface {
 
 	// GetReader opens the stored bytes from the start up to the offset at
 	// the time of the call. The caller closes it. A store that can read only
-	// full uploads returns ErrIncompleteUpload for the others.
+	// full uploads returns ErrIncompleteUpload for the others. If the result
+	// is an io.Seeker, too, bytes that are not needed are not read.
 	GetReader(ctx context.Context) (io.ReadCloser, error)
 
 	// FinishUpload makes a full upload complete in the store. Idempotent,

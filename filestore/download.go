@@ -19,9 +19,9 @@ func (u *upload) GetReader(ctx context.Context) (io.ReadCloser, error) {
 		return nil, failed("read upload", u.id, err)
 	}
 	return struct {
-		io.Reader
+		io.ReadSeeker
 		io.Closer
-	}{io.LimitReader(f, u.current().Offset), f}, nil
+	}{io.NewSectionReader(f, 0, u.current().Offset), f}, nil
 }
 
 // ServeContent implements tusd.ContentServer.

@@ -117,6 +117,22 @@ func wantContent(t testing.TB, s *FileStore, id, want string) {
 	}
 }
 
+// A digest that lacks the last bytes only does not read the others.
+func TestReaderSeeks(t *testing.T) {
+	s := openStore(t, None)
+	r, err := createWithContent(t, s, "a", 100, stored+added).GetReader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.(io.Seeker).Seek(int64(len(stored)), io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); string(got) != added || err != nil {
+		t.Errorf("after Seek: %q, %v", got, err)
+	}
+}
+
 func wantAbsent(t testing.TB, s *FileStore, id string) {
 	t.Helper()
 	if _, err := s.GetUpload(t.Context(), nil, id); !errors.Is(err, tusd.ErrNotFound) {

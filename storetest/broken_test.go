@@ -317,6 +317,15 @@ var brokenStores = []broken{
 			return io.NopCloser(io.NewSectionReader(all, 0, all.size()-1)), nil
 		}
 	})},
+	{"seeks nowhere", "read/seek", onUploads(func(u *brokenUpload) {
+		u.getReader = func(context.Context) (io.ReadCloser, error) {
+			all := u.store.uploads[u.id].data
+			return struct {
+				io.ReadCloser
+				io.Seeker
+			}{io.NopCloser(all.reader()), all.reader()}, nil
+		}
+	})},
 	{"empties an upload that exists", "create/exclusive", func(m *Memory, c *tusd.StoreComposer) {
 		c.Core = brokenStore{Memory: m, newUpload: func(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
 			delete(m.uploads, info.ID)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/tus/tusd"
@@ -10,6 +11,7 @@ import (
 var readCases = []testCase{
 	{"read/up-to-offset", "Upload.GetReader: up to the offset", 0, readUpToOffset},
 	{"read/incomplete", "Upload.GetReader: ErrIncompleteUpload", 0, readIncomplete},
+	{"read/seek", "Upload.GetReader: io.Seeker", 0, readSeek},
 	{"read/close-early", "Upload.GetReader: closes it", 0, readCloseEarly},
 }
 
@@ -38,6 +40,24 @@ func readIncomplete(e *env) {
 	e.wantStored("a", 60)
 	e.write(e.load("a"), "a", 60, 100)
 	e.wantStored("a", 100)
+}
+
+func readSeek(e *env) {
+	e.createComplete("a", 100)
+	for _, from := range []int64{0, 1, 60, 99, 100} {
+		r, err := e.view("a").GetReader(e.Context())
+		e.must(err)
+		if seeker, ok := r.(io.Seeker); ok {
+			_, err = seeker.Seek(from, io.SeekStart)
+			e.must(err)
+			got, err := io.ReadAll(r)
+			e.must(err)
+			if want := bytesOf("a", 100)[from:]; string(got) != want {
+				e.Errorf("after Seek to %d: %d bytes, want the last %d", from, len(got), len(want))
+			}
+		}
+		e.must(r.Close())
+	}
 }
 
 func readCloseEarly(e *env) {
