@@ -13,13 +13,19 @@ type bufferSize struct {
 	max   int32 // the number of connections that can have one at a time; the others keep a smaller one
 }
 
-// bufferSizes are the sizes of buffers: for slow connections that of the read-ahead of
-// net/http, and at most 8 MiB for all others together. Each size divides the next.
+// bufferSizes are the sizes of buffers: a small one while the server waits for a slow
+// connection, that of the read-ahead of net/http, and at most 8 MiB for all others
+// together. Each size divides the next.
 var bufferSizes = [...]bufferSize{
-	{bytes: 4 << 10, max: math.MaxInt32},
+	{bytes: 512, max: math.MaxInt32},
+	{bytes: 4 << 10, worth: 512, max: math.MaxInt32},
 	{bytes: 32 << 10, worth: 8 << 10, max: 64},
 	{bytes: largestBuffer, worth: 32 << 10, max: 24},
 }
+
+// firstBuffer is the index of the size with which a body begins: a small upload is read at
+// once.
+const firstBuffer = 1
 
 // largestBuffer is the largest size, in bytes. Writes end at its multiples.
 const largestBuffer = 256 << 10
@@ -60,7 +66,9 @@ type readBuffer struct {
 }
 
 // acquire returns a buffer for a body that begins.
-func (b *bufferPools) acquire() readBuffer { return readBuffer{from: b, all: b.take(0)} }
+func (b *bufferPools) acquire() readBuffer {
+	return readBuffer{from: b, all: b.take(firstBuffer), size: firstBuffer}
+}
 
 // at returns the space for the read whose bytes are written at offset. It ends at the
 // next multiple of largestBuffer, so that a fast body is in step again after a short read

@@ -24,10 +24,11 @@ func TestBufferFollowsTheConnection(t *testing.T) {
 		n      int // -1: all
 		want   int // index of the size afterwards
 	}{
-		{0, -1, 1}, {0, 100, 1}, {0, 8 << 10, 1}, {0, 100, 1}, {0, 100, 0}, // 32 KiB and back
-		{largestBuffer - 1, -1, 0}, {0, -1, 1}, {largestBuffer - 1, -1, 1}, {largestBuffer - 1, -1, 1}, // bounded
-		{0, -1, 2}, {0, 32<<10 - 1, 2}, {largestBuffer - 1, -1, 2}, {0, 32<<10 - 1, 2}, {0, 32 << 10, 2}, // 256 KiB
-		{0, 32<<10 - 1, 2}, {0, 32<<10 - 1, 1}, {0, -1, 2}, {0, 1, 2}, {0, 1, 0}, // as small as the reads
+		{0, -1, 2}, {0, 600, 2}, {0, 8 << 10, 2}, {0, 600, 2}, {0, 600, 1}, // 32 KiB and back
+		{largestBuffer - 1, -1, 1}, {0, -1, 2}, {largestBuffer - 1, -1, 2}, {largestBuffer - 1, -1, 2}, // bounded
+		{0, -1, 3}, {0, 32<<10 - 1, 3}, {largestBuffer - 1, -1, 3}, {0, 32<<10 - 1, 3}, {0, 32 << 10, 3}, // 256 KiB
+		{0, 32<<10 - 1, 3}, {0, 32<<10 - 1, 2}, {0, -1, 3}, {0, 1, 3}, {0, 1, 0}, // as small as the reads
+		{0, 1, 0}, {0, 511, 0}, {0, -1, 1}, {0, 1, 1}, {0, 512, 1}, {0, 511, 1}, {0, 511, 0}, // 512 bytes
 	}
 	for i, step := range steps {
 		space := b.at(step.offset)
@@ -40,7 +41,7 @@ func TestBufferFollowsTheConnection(t *testing.T) {
 	}
 }
 
-// The number of buffers above the smallest is bounded. A connection that becomes slow or
+// The number of buffers above that of net/http is bounded. A connection that becomes slow or
 // ends frees its buffer for others.
 func TestLargeBuffersAreBounded(t *testing.T) {
 	var pools bufferPools
@@ -51,7 +52,7 @@ func TestLargeBuffersAreBounded(t *testing.T) {
 		taken[i] = pools.acquire()
 		fill(i)
 		fill(i)
-		if taken[i].size > 0 {
+		if taken[i].size > firstBuffer {
 			total += len(*taken[i].all)
 		}
 	}
@@ -64,20 +65,20 @@ func TestLargeBuffersAreBounded(t *testing.T) {
 			t.Errorf("%s: connection %d has size %d, want %d", what, i, taken[i].size, want)
 		}
 	}
-	wantSize("fast", 23, 2)
-	wantSize("no largest buffer is free", 24, 1)
-	wantSize("no larger buffer is free", 88, 0)
+	wantSize("fast", 23, 3)
+	wantSize("no largest buffer is free", 24, 2)
+	wantSize("no larger buffer is free", 88, firstBuffer)
 	for range 2 {
 		taken[0].adapt(10<<10, taken[0].at(0))
 	}
-	wantSize("slow, and the next size is in use", 0, 0)
+	wantSize("slow, and the next size is in use", 0, firstBuffer)
 	fill(24)
-	wantSize("a slow connection has freed one", 24, 2)
+	wantSize("a slow connection has freed one", 24, 3)
 	fill(88)
-	wantSize("a faster connection has freed one", 88, 1)
+	wantSize("a faster connection has freed one", 88, 2)
 	taken[24].release()
 	fill(25)
-	wantSize("a body has ended", 25, 2)
+	wantSize("a body has ended", 25, 3)
 }
 
 // piece is one write.
@@ -131,7 +132,7 @@ func piecesOf(t *testing.T, writer string, start int64, read readFunc) []piece {
 }
 
 // Writes end at multiples of the largest buffer at the latest. So a body is in step after
-// four reads that get all they ask for, wherever it begins and whatever was before.
+// five reads that get all they ask for, wherever it begins and whatever was before.
 func TestWritesEndAtMultiples(t *testing.T) {
 	for writer := range writers {
 		for seed := range uint64(50) {
@@ -166,7 +167,7 @@ func TestWritesEndAtMultiples(t *testing.T) {
 					if p.crosses() {
 						t.Errorf("%d bytes are written at %d, across a multiple of %d", p.n, p.offset, largestBuffer)
 					}
-					if i+1 < len(pieces) && full[i] >= 4 && full[i+1] == full[i]+1 {
+					if i+1 < len(pieces) && full[i] >= 5 && full[i+1] == full[i]+1 {
 						if inStep++; !p.whole() {
 							t.Errorf("%d bytes are written at %d after %d full reads", p.n, p.offset, full[i])
 						}
