@@ -1,0 +1,87 @@
+//go:build unix
+
+package tusd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
+)
+
+// finishedFiles is the directory of the finished files, and the sink that puts them there.
+type finishedFiles string
+
+// Send gives the data of a finished upload a second name, which is on disk before Send
+// returns. The same event may come twice.
+func (dir finishedFiles) Send(_ context.Context, event tusd.Event) error {
+	if event.Type != tusd.EventPostFinish {
+		return nil
+	}
+	err := os.Link(event.Upload.Storage["Path"], filepath.Join(string(dir), event.Upload.ID))
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err // the event comes again
+	}
+	d, err := os.Open(string(dir))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func (dir finishedFiles) Close() {}
+
+// sweep removes the records of the uploads that have not changed since before and whose
+// files are in their place. A program calls it at its start and now and then. Until then a
+// client that has lost the last answer learns from HEAD that its upload is complete.
+func (dir finishedFiles) sweep(handler *tusd.Handler, uploads tusd.Lister, before time.Time) {
+	for cursor, more := "", true; more; more = cursor != "" {
+		ids, next, err := uploads.List(context.Background(), cursor, before, 100)
+		if err != nil {
+			return // the next sweep tries again
+		}
+		for _, id := range ids {
+			if _, err := os.Stat(filepath.Join(string(dir), id)); err == nil {
+				handler.TryTerminate(context.Background(), id) // after an error the next sweep tries again
+			}
+		}
+		cursor = next
+	}
+}
+
+// Move finished files to a place of the program, and let the uploads go a day later.
+func Example_movingFiles() {
+	base, _ := os.MkdirTemp("", "example")
+	defer os.RemoveAll(base)
+	finished := finishedFiles(filepath.Join(base, "finished"))
+	os.Mkdir(string(finished), 0o755)
+	composer := tusd.NewStoreComposer()
+	filestore.New(filepath.Join(base, "uploads")).UseIn(composer)
+	handler, err := tusd.NewHandler(tusd.Config{StoreComposer: composer, Events: finished})
+	if err != nil {
+		panic(err)
+	}
+	defer handler.Shutdown(context.Background())
+
+	r := httptest.NewRequest("POST", "/", strings.NewReader("hello")) // create, with all of the content
+	r.Header.Set("Tus-Resumable", "1.0.0")
+	r.Header.Set("Upload-Length", "5")
+	r.Header.Set("Content-Type", "application/offset+octet-stream")
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	finished.sweep(handler, composer.Lister, time.Time{}) // a program: time.Now().Add(-24*time.Hour)
+
+	files, _ := filepath.Glob(filepath.Join(string(finished), "*"))
+	content, _ := os.ReadFile(files[0])
+	_, err = handler.Info(context.Background(), filepath.Base(files[0]))
+	fmt.Printf("%s, and no upload: %t\n", content, errors.Is(err, tusd.ErrNotFound))
+	// Output: hello, and no upload: true
+}
