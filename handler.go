@@ -16,10 +16,10 @@ import (
 )
 
 // Handler serves uploads. Make one with NewHandler. It is an http.Handler that may be
-// mounted anywhere and more than once, with or without http.StripPrefix: the base path
-// is removed from a path that begins with it, and any other path is used as it is.
-// Location always has the base path. If a prefix was removed before and the base path
-// lacks it, the log says so once.
+// mounted anywhere and more than once, with or without http.StripPrefix: the base path, or
+// what StripPrefix has left of it, is removed from a path that begins with it, and any other
+// path is used as it is. Location always has the base path. If a prefix was removed before
+// and the base path lacks it, the log says so once.
 //
 // A checksum in a trailer that is not announced is seen only if the handler gets the
 // *http.Request of the server itself. http.StripPrefix and r.WithContext make copies,
@@ -106,21 +106,39 @@ func newHandler(config Config) (*Handler, error) {
 }
 
 // ServeHTTP serves the creation URL and the uploads below it. If the path of the
-// request begins with BasePath, that prefix is removed.
+// request begins with BasePath, or with what is left of it after a prefix was removed, that
+// is removed.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rest, under := strings.CutPrefix(r.URL.EscapedPath(), h.basePath)
-	switch {
-	case !under && rest+"/" == h.basePath:
-		rest = ""
-	case !under:
-		rest = strings.TrimPrefix(rest, "/")
-	}
+	rest := h.pathBelowBase(r)
 	if rest == "" {
 		h.serve(w, r, "", nil)
 		return
 	}
 	id, err := parseID(rest)
 	h.serve(w, r, id, err)
+}
+
+// pathBelowBase returns the path of the request without the base path, "" for the creation
+// URL.
+func (h *Handler) pathBelowBase(r *http.Request) string {
+	path := r.URL.EscapedPath()
+	if rest, ok := cutBase(path, h.basePath); ok {
+		return rest
+	}
+	if removed, ok := strings.CutSuffix(sentPath(r), path); ok && strings.HasPrefix(h.basePath, removed) {
+		if rest, ok := cutBase(path, h.basePath[len(removed):]); ok {
+			return rest
+		}
+	}
+	return strings.TrimPrefix(path, "/")
+}
+
+// cutBase removes a base path with a slash at its end, which may be missing in path.
+func cutBase(path, base string) (rest string, ok bool) {
+	if path+"/" == base {
+		return "", true
+	}
+	return strings.CutPrefix(path, base)
 }
 
 // ServeUpload serves a request for the upload with this id, or for the creation URL if

@@ -2,7 +2,9 @@ package tusd
 
 import (
 	"cmp"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/tus/tusd/internal/forwarded"
@@ -25,8 +27,7 @@ func (x *exchange) checkMount() {
 	if h.publicPath != "" || h.origin != "" || forwarded.IsForwarded(x.r.Header) {
 		return
 	}
-	path, _, _ := strings.Cut(x.r.RequestURI, "?")
-	sent, inside := withSlash(path), withSlash(x.r.URL.EscapedPath())
+	sent, inside := withSlash(sentPath(x.r)), withSlash(x.r.URL.EscapedPath())
 	if sent == inside || !strings.HasSuffix(sent, inside) || strings.HasSuffix(h.basePath, sent) {
 		return
 	}
@@ -35,6 +36,18 @@ func (x *exchange) checkMount() {
 			"Set Config.BasePath to the path that clients use and remove all of it or nothing, or set Config.PublicURL",
 			"request_path", loglimit.Cut(sent, loglimit.Text), "base_path", h.basePath)
 	})
+}
+
+// sentPath returns the escaped path as the client sent it, also of a target that is an
+// absolute URL (RFC 9112, section 3.2.2).
+func sentPath(r *http.Request) string {
+	if !strings.HasPrefix(r.RequestURI, "/") {
+		if u, err := url.Parse(r.RequestURI); err == nil {
+			return u.EscapedPath()
+		}
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return path
 }
 
 // withSlash returns a path with a slash at its end.

@@ -12,6 +12,7 @@ func TestMount(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
 		{"strip_with_slash", "behind StripPrefix(/files/) it works", func(e *env) { mounted(e, mountAsInReadme) }},
 		{"strip_without_slash", "behind StripPrefix(/files) it works", func(e *env) { mounted(e, mountStripped) }},
+		{"half_stripped", "behind StripPrefix of the first half of the base path it works", mountedHalf},
 		{"unstripped", "mounted as it is, with BasePath, it works", func(e *env) { mounted(e, func(h http.Handler) http.Handler { return h }) }},
 		{"prefix_middleware", "behind a middleware that changes only URL.Path it works", func(e *env) { mounted(e, mountPathOnly) }},
 		{"wrapper_with_unwrap", "a ResponseWriter wrapped with Unwrap keeps deadlines, without a warning", mountedUnwrap},
@@ -49,6 +50,27 @@ func mountStripped(h http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/files/", http.StripPrefix("/files", h))
 	return mux
+}
+
+// mountedHalf mounts the handler in a mux that is in another one without its prefix.
+func mountedHalf(e *env) {
+	e.stop()
+	e.config.StoreComposer, e.config.BasePath = e.compose(), "/api/files/"
+	e.mount = func(h http.Handler) http.Handler {
+		inner, outer := http.NewServeMux(), http.NewServeMux()
+		inner.Handle("/files/", h)
+		outer.Handle("/api/", http.StripPrefix("/api", inner))
+		return outer
+	}
+	location := e.do(http.MethodPost, "/api/files/", nil, version, "Upload-Length: 100").status(201).Header.Get("Location")
+	u, ok := strings.CutPrefix(location, e.server.URL)
+	if !ok || !strings.HasPrefix(u, "/api/files/") {
+		e.Fatalf("Location is %s", location)
+	}
+	e.patch(u, 0, content(100)).status(204)
+	e.wantOffset(u, 100)
+	e.terminate(u).status(204)
+	e.head("/api/files/unknown").status(404)
 }
 
 // mountPathOnly is a middleware that strips a prefix of Path and ignores RawPath.
@@ -154,6 +176,10 @@ var mounts = []struct {
 	{"a proxy names itself", "/files/", "/api/", "/api", "/api/", "X-Forwarded-For: 192.0.2.1", false},
 	{"creations elsewhere by ServeUpload", "/files/", "/create", serveUpload, "/create", "", false},
 	{"PublicURL", "http://upload.example/files/", "/api/", "/api", "/api/", "", false},
+
+	{"half stripped with the whole base path", "/api/files/", "/api/", "/api", "/api/files/", "", false},
+	{"the same without the last slash", "/api/files/", "/api/", "/api", "/api/files", "", false},
+	{"half stripped with its slash", "/api/files/", "/api/", "/api/", "/api/files/", "", false},
 
 	{"another base path", "/files/", "/api/", "/api", "/api/", "", true},
 	{"no base path", "", "/files/", "/files", "/files/", "", true},
