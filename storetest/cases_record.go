@@ -37,6 +37,7 @@ func fullInfo(id string) tusd.FileInfo {
 		PartialUploads: []string{"b", "a", "b"},
 		Version:        tusd.RecordVersion,
 		Created:        time.Date(2026, 11, 22, 13, 14, 15, 123456789, time.UTC),
+		Owner:          "owner",
 		Dialect:        tusd.DialectIETF,
 		State:          tusd.StateUploading,
 		RawMetaData:    "filename w5xi,empty ,control YQ==",
