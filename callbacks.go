@@ -12,13 +12,15 @@ import (
 // something happens.
 //
 // A callback refuses by returning an *Error: ErrUploadRejected,
-// ErrTerminationRejected or ErrAccessDenied. Error.Refuse sets another status,
-// body or header. Any other error is transient: nothing has happened, and the
+// ErrTerminationRejected, ErrAccessDenied, or in PreAccess ErrNotFound, which does
+// not tell that the upload exists. Error.Refuse sets another status, body or
+// header. An error that is no *Error is transient: nothing has happened, and the
 // client should retry. A panic counts as such an error.
 //
-// ctx ends Config.GracePeriod after the client has disconnected, for PreAccess
-// at once. For PreFinish, which belongs to no client, it does not end with the
-// client.
+// ctx has the values of the request's context, such as those of a middleware that
+// authenticates. It ends Config.GracePeriod after the client has disconnected, for
+// PreAccess at once. For PreFinish, which belongs to no client, it may have no
+// values, and does not end with the client.
 //
 // Callbacks may be called concurrently. For one upload, two never run at the
 // same time in the Scope of the locker, except PreAccess and PreCreate: two

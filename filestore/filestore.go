@@ -17,6 +17,35 @@
 //
 // The offset is the length of the data file; the record never overrules it.
 // Durability is the level: it says what must be on disk before which answer.
+//
+// # Finished files
+//
+// A program may take the data of an upload when it has its post-finish: all bytes are then
+// in the file that Storage["Path"] of the record names, and the store never writes to it
+// again. The program gives the file a second name in EventSink.Send, and later removes the
+// upload by Handler.TryTerminate, never in Send, which holds the lock. The second name
+// stays:
+//
+//   - os.Link in EventSink.Send. That the target exists is no error, because the event may
+//     come twice. Sync the directory of the target before Send returns nil: the event does
+//     not come again, and the later removal is durable.
+//   - On another file system, copy outside of Send, which has 30 s: to a temporary name,
+//     sync, rename, sync the directory. Then remove the upload.
+//   - Remove the upload when clients need it no more, for example after a day. A client
+//     that has lost the last answer asks with HEAD, and sends all of the file again if the
+//     upload is gone.
+//
+// The example MovingFiles of package tusd does this, and survives a crash at any point.
+//
+// If the program renames the file instead, it calls Terminate at once. In between, and
+// after a crash there, the record has no data: every request gets 404, [tusd.Handler.Info]
+// an error that matches [tusd.ErrBroken], and only the program's own notes tell that the file is
+// safe. Lister still lists the upload, and Terminate or a client's DELETE removes it. A file that is
+// renamed before its post-finish was accepted never gets one.
+//
+// While the record exists, a program must not write to the data, truncate it, or put another file
+// in its place, and not through the second name either: it is the same file. It must leave files alone whose
+// upload is not complete, and all names that begin with .tusd.
 package filestore
 
 import (

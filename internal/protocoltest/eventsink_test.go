@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -401,5 +402,41 @@ func TestOwnerIsKnownInPreAccess(t *testing.T) {
 	info, err := e.handler.Info(t.Context(), idOf(path))
 	if err != nil || info.Owner != "ann" || info.Offset != 5 || !info.Complete() {
 		t.Errorf("Info: %+v, %v", info, err)
+	}
+}
+
+// The callbacks of a request find in their ctx what a middleware has put into its context.
+func TestCallbacksHaveTheValuesOfTheRequest(t *testing.T) {
+	type user struct{}
+	called := map[tusd.EventType]any{}
+	note := func(ctx context.Context, event tusd.Event) { called[event.Type] = ctx.Value(user{}) }
+	callbacks := tusd.Callbacks{
+		PreAccess: func(ctx context.Context, event tusd.Event) error {
+			note(ctx, event)
+			return nil
+		},
+		PreCreate: func(ctx context.Context, event tusd.Event) (r tusd.HTTPResponse, c tusd.FileInfoChanges, err error) {
+			note(ctx, event)
+			return r, c, nil
+		},
+		PreTerminate: func(ctx context.Context, event tusd.Event) (r tusd.HTTPResponse, err error) {
+			note(ctx, event)
+			return r, nil
+		},
+	}
+	e := newEnvOn(t, storetest.NewMemory(), tusd.Config{Callbacks: callbacks})
+	e.mount = func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), user{}, "ann")))
+		})
+	}
+	e.start()
+	path := e.post("Upload-Length: 5").status(201).location()
+	e.raw("HEAD", path, nil, version).status(200)
+	e.raw("DELETE", path, nil, version).status(204)
+	for _, event := range []tusd.EventType{tusd.EventPreAccess, tusd.EventPreCreate, tusd.EventPreTerminate} {
+		if called[event] != "ann" {
+			t.Errorf("%s has the user %v", event, called[event])
+		}
 	}
 }
