@@ -87,8 +87,10 @@ type Config struct {
 	// MaxRequests is how many requests may be served at the same time; 0: no
 	// limit. Further requests get a transient error.
 	MaxRequests int
-	// MaxUploadsPerClient is how many requests with content from one client (see
-	// Handler.ClientPrefix) may be served at the same time; 0: no limit.
+	// MaxUploadsPerClient is how many requests with content from one client may be
+	// served at the same time; 0: no limit. A client is an address, or a /64 network of
+	// IPv6. Addresses of proxies have no limit: those of TrustedProxies and of private
+	// networks, and all with TrustForwarded.
 	MaxUploadsPerClient int
 	// MinRate is the number of bytes per second that the content of a request
 	// must have on average over MinRateTime; 0: no minimum. Only the time in which

@@ -60,7 +60,54 @@ func (e *Error) Refuse(r HTTPResponse) *Error {
 	return &c
 }
 
-// The table of errors. The codes of tusd v2 keep their names.
+// Errors that a program returns in a callback, or passes to Handler.StopUpload. Error.Refuse
+// sets another status, body or header. In a callback for an upload that exists, ErrNotFound
+// hides it.
+//
+// Like all errors with a code, they are answers of the table in docs/errors.md. Those of
+// tusd v2 keep their codes.
+var (
+	ErrUploadRejected      = &Error{Code: "ERR_UPLOAD_REJECTED", Status: both(400), Message: "the upload was refused"}
+	ErrTerminationRejected = &Error{Code: "ERR_UPLOAD_TERMINATION_REJECTED", Status: both(400), Message: "the termination was refused"}
+	ErrAccessDenied        = &Error{Code: "ERR_ACCESS_DENIED", Status: both(403), Message: "access to this upload was refused"}
+	ErrUploadStopped       = &Error{Code: "ERR_UPLOAD_STOPPED", Status: both(400), Message: "the server has stopped the upload"}
+)
+
+// Errors that a store returns, with its cause: ErrNotFound.With(err). Any other error is
+// transient: the client is asked to retry.
+var (
+	ErrNotFound         = &Error{Code: "ERR_UPLOAD_NOT_FOUND", Status: both(404), Message: "there is no such upload"}
+	ErrUploadExists     = &Error{Code: "ERR_UPLOAD_EXISTS", Status: both(409), Message: "an upload with this id exists"}
+	ErrNoSpace          = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no space for this data at the moment"}
+	ErrMaxSizeExceeded  = &Error{Code: "ERR_MAX_SIZE_EXCEEDED", Status: both(413), Message: "the upload is larger than this server allows"}
+	ErrInvalidName      = &Error{Code: "ERR_INVALID_UPLOAD_NAME", Status: both(400), Message: "the upload cannot be stored under the name that was chosen for it"}
+	ErrIncompleteUpload = &Error{Code: "ERR_INCOMPLETE_UPLOAD", Status: both(409), Message: "the upload is not complete"}
+)
+
+// Errors that stores and the handler exchange. No client gets them.
+var (
+	// ErrBroken marks an ErrNotFound whose record exists but is not valid.
+	// Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
+	ErrBroken = errors.New("broken record")
+	// ErrAnnouncedOnly marks an ErrNoSpace for bytes that a client has only
+	// announced: it does not mean that the server's disk is full.
+	ErrAnnouncedOnly = errors.New("announced")
+	// ErrUnverified ends a src whose checksum is not verified yet, or wrong: Rewind may
+	// follow. A store whose ReadsIncomplete is true keeps all bytes before the error;
+	// another one may keep fewer.
+	ErrUnverified = errors.New("the content is not verified")
+	// ErrNoLease is returned by changes of an upload that was loaded without a lease.
+	ErrNoLease = errors.New("the upload was loaded without a lease")
+)
+
+// Errors that a locker returns.
+var (
+	ErrUploadLocked = &Error{Code: "ERR_UPLOAD_LOCKED", Status: transientStatus(423), Transient: true, Message: "another request is using the upload"}
+	ErrLockTimeout  = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not release the upload in time"}
+	ErrLockLost     = &Error{Code: "ERR_LOCK_LOST", Status: transientStatus(423), Transient: true, Message: "the lock on the upload was lost"}
+)
+
+// The other answers that are not transient. The handler returns them to clients.
 var (
 	ErrUnsupportedVersion       = &Error{Code: "ERR_UNSUPPORTED_VERSION", Status: both(412), Message: "the request needs Tus-Resumable: 1.0.0"}
 	ErrInvalidUploadLength      = &Error{Code: "ERR_INVALID_UPLOAD_LENGTH", Status: both(400), Message: "Upload-Length is missing, malformed or not possible for this upload"}
@@ -68,16 +115,12 @@ var (
 	ErrInvalidUploadLengthDefer = &Error{Code: "ERR_INVALID_UPLOAD_LENGTH_DEFER", Status: both(400), Message: "Upload-Defer-Length can only be 1"}
 	ErrInvalidMetaData          = &Error{Code: "ERR_INVALID_METADATA", Status: both(400), Message: "Upload-Metadata is malformed"}
 	ErrMetaDataTooLarge         = &Error{Code: "ERR_METADATA_TOO_LARGE", Status: both(431), Message: "Upload-Metadata is too large, alone or with what else answers repeat: Upload-Concat, the name and the type of the file"}
-	ErrMaxSizeExceeded          = &Error{Code: "ERR_MAX_SIZE_EXCEEDED", Status: both(413), Message: "the upload is larger than this server allows"}
 	ErrUploadSizeExceeded       = &Error{Code: "ERR_UPLOAD_SIZE_EXCEEDED", Status: both(413), Message: "the body goes beyond the length of the upload"}
 	ErrInvalidContentType       = &Error{Code: "ERR_INVALID_CONTENT_TYPE", Status: both(415), Message: "the content needs another Content-Type"}
 	ErrInvalidOffset            = &Error{Code: "ERR_INVALID_OFFSET", Status: both(400), Message: "Upload-Offset is missing or malformed"}
 	ErrMismatchedOffset         = &Error{Code: "ERR_MISMATCHED_OFFSET", Status: both(409), Message: "Upload-Offset is not the offset of the upload"}
 	ErrInvalidID                = &Error{Code: "ERR_INVALID_UPLOAD_ID", Status: both(404), Message: "this cannot be the name of an upload"}
-	ErrNotFound                 = &Error{Code: "ERR_UPLOAD_NOT_FOUND", Status: both(404), Message: "there is no such upload"}
-	ErrUploadExists             = &Error{Code: "ERR_UPLOAD_EXISTS", Status: both(409), Message: "an upload with this id exists"}
 	ErrUploadFailed             = &Error{Code: "ERR_UPLOAD_FAILED", Status: both(410), Message: "the upload has failed and cannot be continued"}
-	ErrUploadStopped            = &Error{Code: "ERR_UPLOAD_STOPPED", Status: both(400), Message: "the server has stopped the upload"}
 	ErrUploadTerminated         = &Error{Code: "ERR_UPLOAD_TERMINATED", Status: both(410), Message: "the upload was removed"}
 	ErrMethodNotAllowed         = &Error{Code: "ERR_METHOD_NOT_ALLOWED", Status: both(405), Message: "the method is not allowed here"}
 	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
@@ -85,12 +128,7 @@ var (
 	ErrTooManyPartials          = &Error{Code: "ERR_TOO_MANY_PARTIALS", Status: both(400), Message: "a final upload cannot have so many partial uploads here"}
 	ErrConcatenationUnsupported = &Error{Code: "ERR_CONCATENATION_UNSUPPORTED", Status: both(400), Message: "this server does not join uploads"}
 	ErrModifyFinal              = &Error{Code: "ERR_MODIFY_FINAL", Status: both(403), Message: "a final upload takes no data"}
-	ErrUploadRejected           = &Error{Code: "ERR_UPLOAD_REJECTED", Status: both(400), Message: "the upload was refused"}
-	ErrInvalidName              = &Error{Code: "ERR_INVALID_UPLOAD_NAME", Status: both(400), Message: "the upload cannot be stored under the name that was chosen for it"}
-	ErrTerminationRejected      = &Error{Code: "ERR_UPLOAD_TERMINATION_REJECTED", Status: both(400), Message: "the termination was refused"}
-	ErrAccessDenied             = &Error{Code: "ERR_ACCESS_DENIED", Status: both(403), Message: "access to this upload was refused"}
 	ErrOriginNotAllowed         = &Error{Code: "ERR_ORIGIN_NOT_ALLOWED", Status: both(403), Message: "this origin is not allowed"}
-	ErrIncompleteUpload         = &Error{Code: "ERR_INCOMPLETE_UPLOAD", Status: both(409), Message: "the upload is not complete"}
 	ErrPreconditionFailed       = &Error{Code: "ERR_PRECONDITION_FAILED", Status: both(412), Message: "the upload is not what If-Match or If-Unmodified-Since asks for"}
 	ErrRangeNotSatisfiable      = &Error{Code: "ERR_RANGE_NOT_SATISFIABLE", Status: both(416), Message: "the upload has none of the bytes that Range names"}
 	ErrInvalidChecksum          = &Error{Code: "ERR_INVALID_CHECKSUM", Status: both(400), Message: "Upload-Checksum is malformed, incomplete or of an algorithm that is not offered"}
@@ -105,11 +143,11 @@ var (
 	ErrUnexpectedHeader         = &Error{Code: "ERR_UNEXPECTED_HEADER", Status: both(400), Message: "the request has a header that it must not have"}
 	ErrHeaderTooLarge           = &Error{Code: "ERR_HEADER_TOO_LARGE", Status: both(431), Message: "the header of the request is too large"}
 	ErrBodyTooLarge             = &Error{Code: "ERR_BODY_TOO_LARGE", Status: both(413), Message: "the request body is larger than what stands before this server allows"}
+)
 
-	// Transient errors.
-	ErrUploadLocked       = &Error{Code: "ERR_UPLOAD_LOCKED", Status: transientStatus(423), Transient: true, Message: "another request is using the upload"}
-	ErrLockTimeout        = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not release the upload in time"}
-	ErrLockLost           = &Error{Code: "ERR_LOCK_LOST", Status: transientStatus(423), Transient: true, Message: "the lock on the upload was lost"}
+// The other transient answers: the same request may succeed later. The handler returns them to
+// clients.
+var (
 	ErrUploadInterrupted  = &Error{Code: "ERR_UPLOAD_INTERRUPTED", Status: transientStatus(423), Transient: true, Message: "a newer request has taken over the upload"}
 	ErrUploadFinishing    = &Error{Code: "ERR_UPLOAD_FINISHING", Status: transientStatus(423), Transient: true, Message: "the upload is being finished"}
 	ErrPartialInUse       = &Error{Code: "ERR_PARTIAL_IN_USE", Status: transientStatus(423), Transient: true, Message: "an unfinished final upload needs this partial upload"}
@@ -123,7 +161,6 @@ var (
 	ErrTooManyFinals      = &Error{Code: "ERR_TOO_MANY_FINALS", Status: transientStatus(503), Transient: true, Message: "as many unfinished final uploads as may wait for one of these partial uploads, or to be built"}
 	errTooManyConnections = &Error{Code: "ERR_TOO_MANY_CONNECTIONS", Status: transientStatus(503), Transient: true, Message: "this client has as many connections open as it may"}
 	ErrConnectionReset    = &Error{Code: "ERR_CONNECTION_RESET", Status: transientStatus(500), Transient: true, Message: "the connection was reset"}
-	ErrNoSpace            = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no space for this data at the moment"}
 	ErrInternal           = &Error{Code: "ERR_INTERNAL_SERVER_ERROR", Status: transientStatus(500), Transient: true, Message: "something went wrong on the server"}
 )
 
@@ -142,22 +179,6 @@ var errorTable = []*Error{
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
 	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, errTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
 }
-
-// Errors between the handler and stores. No client gets them.
-var (
-	// ErrBroken marks an ErrNotFound whose record exists but is not valid.
-	// Use: ErrNotFound.With(fmt.Errorf("%w: ...", ErrBroken)).
-	ErrBroken = errors.New("broken record")
-	// ErrAnnouncedOnly marks an ErrNoSpace for bytes that a client has only
-	// announced: it does not mean that the server's disk is full.
-	ErrAnnouncedOnly = errors.New("announced")
-	// ErrUnverified ends a src whose checksum is not verified yet, or wrong: Rewind may
-	// follow. A store whose ReadsIncomplete is true keeps all bytes before the error;
-	// another one may keep fewer.
-	ErrUnverified = errors.New("the content is not verified")
-	// ErrNoLease is returned by changes of an upload that was loaded without a lease.
-	ErrNoLease = errors.New("the upload was loaded without a lease")
-)
 
 // asError returns the *Error in err. Any other error becomes ErrInternal, which is
 // transient, because a retry may succeed.

@@ -33,7 +33,7 @@ func (x *exchange) checkMount() {
 	}
 	h.mountWarning.Do(func() {
 		h.log.Warn("Location may lead elsewhere: a prefix is removed from the path of requests, and Config.BasePath does not have it. "+
-			"Set Config.BasePath to the path that clients use and remove all of it or nothing, or set Config.PublicURL",
+			"Set Config.BasePath to the path that clients use, or set Config.PublicURL",
 			"request_path", loglimit.Cut(sent, loglimit.Text), "base_path", h.basePath)
 	})
 }
