@@ -124,17 +124,20 @@ func (e *engine) checkLength(op *operation, info *FileInfo, req *appendRequest) 
 // prepareRecord writes to the record what it needs before the data: the length,
 // the digests to compare, and StateUploading if the record decides about completion.
 func (e *engine) prepareRecord(u *lockedUpload, req *appendRequest, length int64) error {
-	err := e.recordLength(u, req, length)
-	if err == nil && e.decidesFinish(&u.info) && u.info.State == "" && !u.info.isComplete() {
-		err = u.setState(u.ctx, StateUploading, nil)
+	var err error
+	if e.decidesFinish(&u.info) && u.info.State == "" && !u.info.isComplete() {
+		err = u.setState(u.ctx, StateUploading, nil) // before the length, which may make the upload full
 	}
 	if err == nil && !u.info.isComplete() {
 		err = u.wantDigests(req.digests)
 	}
+	if err == nil {
+		err = e.recordLength(u, req, length)
+	}
 	if err != nil {
 		return err
 	}
-	return u.refresh()
+	return u.refresh(u.ctx)
 }
 
 // recordLength writes the length that the request gives to the record.
@@ -183,7 +186,7 @@ func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *recor
 			return nil
 		})
 	}
-	if revertErr = cmp.Or(revertErr, u.refresh()); revertErr != nil {
+	if revertErr = cmp.Or(revertErr, u.refresh(u.ctx)); revertErr != nil {
 		return errors.Join(err, revertErr)
 	}
 	return err
@@ -206,7 +209,7 @@ func (e *engine) failOversized(op *operation, u *lockedUpload, failsIfTooLong bo
 	if u.info.IsPartial {
 		e.wakeFinals(&u.info)
 	}
-	return errors.Join(err, u.refresh())
+	return errors.Join(err, u.refresh(u.ctx))
 }
 
 // finishOrRelease ends a request that has changed an upload and releases the lock. A

@@ -44,12 +44,12 @@ type Callbacks struct {
 	PreTerminate func(ctx context.Context, event Event) (HTTPResponse, error)
 }
 
-// guard calls code that may run a callback. A panic becomes a transient error: the
-// caller can release its locks, and no other request ends.
+// guard calls code that may run a callback, an event sink or a store. A panic becomes a
+// transient error: the caller can release its locks, and no other request ends.
 func guard(call func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = ErrInternal.With(fmt.Errorf("a callback panicked: %v\n%s", r, debug.Stack()))
+			err = ErrInternal.With(fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
 	return call()

@@ -205,7 +205,7 @@ func (e *engine) storeNew(op *operation, info *FileInfo) (*lockedUpload, error) 
 	}()
 	defer e.metrics.store.create.since(time.Now())
 	if u.upload, err = e.store.Core.NewUpload(u.ctx, u.lease, *info); err == nil {
-		err = u.refresh()
+		err = u.refresh(u.ctx)
 	}
 	stored = err == nil
 	return u, err

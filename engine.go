@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,8 @@ type engine struct {
 
 	retainedRequestBytes atomic.Int64                 // of requests that work in the background retains
 	finishes             workqueue.Queue[*finishTask] // uploads that are finished or told in the background, by id
+	resuming             sync.Mutex                   // held by resumeFinishes
+	resumeCursor         string                       // where it continues; guarded by resuming
 	rescanTimer          *time.Timer                  // of the next look at the side records
 	finishesLeftOut      atomic.Bool                  // some uploads did not fit into finishes: they are only in side records
 

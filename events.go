@@ -85,27 +85,32 @@ type FileInfoChanges struct {
 //
 // Send is called by the request or the background work that has caused the event, while
 // the upload is locked. So the events of one upload come in order and one at a time, and
-// those of different uploads at the same time. A slow Send delays the requests of its
-// upload, and no others: if the receiver may be slow, Send puts the event into a queue.
-// ctx ends 30 s after the call, or earlier if the lock is lost; Send returns then. The
-// event belongs to the sink. Send must not call Handler.Terminate for the same upload,
-// which would wait for the lock.
+// those of different uploads at the same time. A Send that takes long delays the requests
+// of its upload, which get transient errors if it takes too long: if the receiver may be
+// slow, Send puts the event into a queue. ctx ends 10 s after the call, or earlier if the
+// lock is lost; Send returns then. The event belongs to the sink.
 //
 // An error, or a panic, means that the sink does not have the event. It never fails the
-// request. EventPostFinish is sent again, with growing delays, until Send returns nil:
-// for at most 24 h, and also by a later process on the same store. So it is sent at least
-// once for each upload that becomes complete; an upload that is removed before that has
-// none. Every other event is lost then; Metrics.EventsFailed counts the calls that
-// failed, and the log names them.
+// request. EventPostFinish is sent again, with growing delays, until Send returns nil, for
+// 24 h from the first attempt, also by a later process if the store has SideRecords. So it
+// is sent at least once for each upload that becomes complete, unless the upload is removed
+// before; after a crash, or if several processes serve the store, it may come twice. Every
+// other event is lost then; Metrics.EventsFailed counts the calls that failed, and the log
+// names them.
 //
-// Close is called once, by Shutdown or after it, when no further event can come.
+// Close is called once, by Shutdown or after it, when no further event can come. Shutdown
+// waits for it.
+//
+// Send and Close must not call Handler.Shutdown, and Send must not call Handler.Terminate
+// for the upload of its event: they would wait for themselves.
 type EventSink interface {
 	Send(ctx context.Context, event Event) error
 	Close()
 }
 
-// sendTimeout limits a call of EventSink.Send.
-const sendTimeout = 30 * time.Second
+// sendTimeout limits a call of EventSink.Send. It is shorter than the usual wait for the
+// lock.
+const sendTimeout = 10 * time.Second
 
 // publisher publishes events to the sink of the configuration and to the subscriptions.
 type publisher struct {
@@ -160,8 +165,7 @@ func (p *publisher) offer(event Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.subs {
-		event.Upload = event.Upload.Clone()
-		s.offer(event)
+		s.offer(event.clone())
 	}
 }
 
@@ -172,7 +176,7 @@ func (p *publisher) send(ctx context.Context, event Event) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	event.Upload = event.Upload.Clone()
+	event = event.clone()
 	err := guard(func() error { return p.sink.Send(ctx, event) })
 	if err != nil {
 		p.metrics.EventsFailed.Add(1)
@@ -200,13 +204,24 @@ func (s *Subscription) offer(event Event) {
 	}
 }
 
-// close closes the sink and ends all subscriptions. The caller makes sure that no event
-// follows.
+// close closes the sink and ends all subscriptions, once. The caller makes sure that no
+// event follows.
 func (p *publisher) close() {
+	if !p.closeSubscriptions() || p.sink == nil {
+		return
+	}
+	err := guard(func() error { p.sink.Close(); return nil }) // a panic must not end the shutdown
+	if err != nil {
+		p.log.Error("the event sink could not be closed", "err", err)
+	}
+}
+
+// closeSubscriptions reports false if it was called before.
+func (p *publisher) closeSubscriptions() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return
+		return false
 	}
 	p.closed = true
 	for _, s := range p.subs {
@@ -214,9 +229,7 @@ func (p *publisher) close() {
 	}
 	p.subs = nil
 	p.count.Store(0)
-	if p.sink != nil {
-		guard(func() error { p.sink.Close(); return nil }) // a panic must not end the shutdown
-	}
+	return true
 }
 
 // Subscription receives the post-* events, those of one upload in order. If the
@@ -251,6 +264,17 @@ func (e *engine) retainRequest(request HTTPRequest) (retained HTTPRequest, relea
 		return HTTPRequest{}, func() {}
 	}
 	return request, func() { e.retainedRequestBytes.Add(-size) }
+}
+
+// clone returns a copy of the event for one receiver, which may change it.
+func (e Event) clone() Event {
+	e.Upload, e.HTTPRequest = e.Upload.Clone(), e.HTTPRequest.clone()
+	return e
+}
+
+func (r HTTPRequest) clone() HTTPRequest {
+	r.Header = r.Header.Clone()
+	return r
 }
 
 // memorySize estimates how many bytes of memory the strings and the header of r use.

@@ -217,7 +217,7 @@ func (e *engine) concat(f *lockedUpload, partials []Upload) error {
 	if err := e.store.Concater.Concat(f.ctx, f.upload, partials); err != nil {
 		return err
 	}
-	return f.refresh()
+	return f.refresh(f.ctx)
 }
 
 // declareFinalLength declares the length of a final that was created before the lengths
@@ -237,7 +237,7 @@ func (e *engine) declareFinalLength(f *lockedUpload, locked map[string]*lockedUp
 	if err := e.declareLength(f, length); err != nil {
 		return err
 	}
-	return f.refresh()
+	return f.refresh(f.ctx)
 }
 
 // failFinal marks a final that can never be built as failed. again reports that its

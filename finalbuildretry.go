@@ -236,7 +236,10 @@ func (e *engine) rescanFinals(wait time.Duration) {
 		for {
 			for e.finalsLeftOut.Load() && e.sleep(wait) {
 				e.finalsLeftOut.Store(false)
-				e.buildUnbuilt()
+				if err := guard(e.buildUnbuilt); err != nil && e.background.Err() == nil {
+					e.log.Error("cannot list the final uploads that are not built", "err", err)
+					e.finalsLeftOut.Store(true)
+				}
 				if e.finalsLeftOut.Load() {
 					wait = e.lastRebuildDelay
 				}
@@ -252,8 +255,9 @@ func (e *engine) rescanFinals(wait time.Duration) {
 	}
 }
 
-func (e *engine) buildUnbuilt() {
-	err := e.eachSideRecord(kindBuilding, func(_ SideRecordKey, value []byte) error {
+// buildUnbuilt starts builders for all unbuilt finals that have none and need one.
+func (e *engine) buildUnbuilt() error {
+	err := e.eachSideRecord(kindBuilding, "", func(_ SideRecordKey, value []byte) error {
 		id := string(value)
 		_, info, _ := e.peek(e.background, id) // the builder handles the error
 		partials := uniqueIDs(info.PartialUploads)
@@ -266,11 +270,8 @@ func (e *engine) buildUnbuilt() {
 		}
 		return e.background.Err()
 	})
-	switch {
-	case err == nil:
+	if err == nil {
 		e.finalsListed.Store(true)
-	case e.background.Err() == nil:
-		e.log.Error("cannot list the final uploads that are not built", "err", err)
-		e.finalsLeftOut.Store(true)
 	}
+	return err
 }

@@ -154,8 +154,8 @@ func (e *engine) savedPartials(f *lockedUpload) (ids []string, err error) {
 }
 
 // unregisterSoon removes a removed final from the records of its partials in the
-// background, and waits for that a short time. The final's lock is free.
-func (e *engine) unregisterSoon(ctx context.Context, id string) {
+// background. If wait is set, it waits for that a short time. The final's lock is free.
+func (e *engine) unregisterSoon(ctx context.Context, id string, wait bool) {
 	if !e.builders.tryAcquire() {
 		e.rescanFinals(e.lastRebuildDelay)
 		return
@@ -165,8 +165,8 @@ func (e *engine) unregisterSoon(ctx context.Context, id string) {
 	o := e.orderFor(id)
 	report := o.report
 	o.report = func(out buildOutcome) { close(tried); report(out) }
-	if !e.startBuilding(o) {
-		return // the other builder, or the next, finds that the final is gone
+	if !e.startBuilding(o) || !wait {
+		return // without a builder, the other one, or the next, finds that the final is gone
 	}
 	timer := time.NewTimer(unregisterTimeout)
 	defer timer.Stop()

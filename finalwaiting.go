@@ -136,7 +136,7 @@ func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) e
 func (e *engine) finalsWaitingFor(u *lockedUpload) ([]string, error) {
 	finals, _ := e.registrations.of(u.id)
 	if u.info.IsPartial && !e.finalsListed.Load() { // the last stop may have interrupted builds of full partials, whose records do not name the final
-		err := e.eachSideRecord(kindBuilding, func(_ SideRecordKey, value []byte) error {
+		err := e.eachSideRecord(kindBuilding, "", func(_ SideRecordKey, value []byte) error {
 			finals = append(finals, string(value))
 			return nil
 		})
@@ -310,34 +310,38 @@ func (e *engine) checkUnneeded(u *lockedUpload) (overdue []string, err error) {
 	return overdue, nil
 }
 
-// failOverdueFinals fails the finals that have waited too long for the partial in u.
+// failOverdueFinals fails the finals that have waited too long for the partial in u, all
+// or none. It only tries to lock them: the holder of such a lock may be waiting for the
+// lock of this partial.
 func (e *engine) failOverdueFinals(u *lockedUpload, overdue []string) error {
+	var locked []*lockedUpload
+	defer func() {
+		for _, f := range locked {
+			f.release()
+			e.wakeFinal(f.id, u.id) // removes the final from the other partials
+		}
+	}()
 	for _, final := range overdue {
-		if err := e.failOverdueFinal(u, final); err != nil {
+		f, err := e.lockAndLoad(u.ctx, final, LockTry) // durable: the copy of a full final replaces the partial
+		switch {
+		case errors.Is(err, ErrNotFound):
+			continue
+		case errors.Is(err, ErrUploadLocked):
+			return ErrPartialInUse
+		case err != nil:
 			return err
 		}
-		e.wakeFinal(final, u.id) // removes the final from the other partials
+		locked = append(locked, f)
+	}
+	for _, f := range locked {
+		if !slices.Contains(f.info.PartialUploads, u.id) || f.info.Full() || f.info.State == StateFailed {
+			continue // built, failed, or another upload with its id
+		}
+		if err := e.recordFailure(f, "a partial upload was removed before the final upload was built"); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-// failOverdueFinal fails one final, unless it is built meanwhile. It only tries to lock
-// the final: the holder of that lock may be waiting for the lock of this partial.
-func (e *engine) failOverdueFinal(u *lockedUpload, final string) error {
-	f, err := e.lockAndLoad(u.ctx, final, LockTry) // durable: the copy of a full final replaces the partial
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case errors.Is(err, ErrUploadLocked):
-		return ErrPartialInUse
-	case err != nil:
-		return err
-	}
-	defer f.release()
-	if !slices.Contains(f.info.PartialUploads, u.id) || f.info.Full() || f.info.State == StateFailed {
-		return nil // built, failed, or another upload with its id
-	}
-	return e.recordFailure(f, "a partial upload was removed before the final upload was built")
 }
 
 // maxFinalWait is how long an unfinished final protects its partials from removal.

@@ -9,26 +9,28 @@ import (
 	"time"
 )
 
-// The finisher turns an upload that has all its bytes into a complete one, and tells
+// The finisher turns an upload that has all its bytes into a complete one, and publishes
 // that: the store finishes it, the pre-finish callback agrees, the record says so, and
-// the event is published. This is one step that is repeated until all of it is done,
-// also after a crash and by another process (finishretry.go). At most one attempt is
-// made for an upload at a time, however many requests ask for it, and it continues when
-// the client has disconnected. Until the upload is complete, requests get
+// the receivers of events get post-finish. This is one step that is repeated until all of
+// it is done, also after a crash and by another process (finishretry.go). At most one
+// attempt is made for an upload at a time, however many requests ask for it, and it
+// continues when the client has disconnected. Until the upload is complete, requests get
 // ErrUploadFinishing.
 
-// finishTask is an upload that this process has to finish or to tell.
+// finishTask is an upload that this process has to finish, or whose post-finish it has to
+// publish.
 type finishTask struct {
 	request HTTPRequest // of the event
 	drop    func()      // ends the retention of request; nil: it is not retained
 
-	// begun is set when this process has begun to finish the upload. Until the task ends,
-	// its event is not published, whatever the record says.
+	// begun is set when this process has begun to finish the upload. While it is set,
+	// post-finish is not published yet, even if the record says complete.
 	begun atomic.Bool
 
 	// Only the attempt that runs uses the following fields.
+	created time.Time     // of the upload; the zero time: not known yet
 	holds   bool          // the id is locked in engine.finishing
-	record  finishRecord  // its side record
+	record  finishRecord  // the side record
 	stored  bool          // the side record is in the store
 	counted bool          // in Metrics.UploadsFinished
 	offered bool          // the subscriptions have the event
@@ -42,7 +44,7 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 		u.release()
 		return operationResult{}, ErrUploadFinishing
 	}
-	t := &finishTask{request: request, holds: true}
+	t := &finishTask{request: request, holds: true, created: u.info.Created}
 	t.begun.Store(true)
 	ended := false
 	defer func() {
@@ -51,42 +53,41 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 			e.retryFinish(u.id, t)
 		}
 	}()
-	res, err := e.finishAndTell(u, t)
+	res, err := e.finishAndPublish(u, t)
 	if err == nil || isRefusal(err) {
 		ended = true
-		e.endFlight(u.id, t)
+		e.unlockFinishing(u.id, t)
 		return res, err
 	}
-	if errors.Is(err, errUntold) { // the client need not wait for that
+	if errors.Is(err, errUnpublished) { // the client need not wait for that
 		return res, nil
 	}
 	return res, ErrFinishFailed.With(err)
 }
 
-// errUntold marks the error of an attempt that has completed the upload, but could not
-// tell that.
-var errUntold = errors.New("the upload is complete, but its event could not be sent")
+// errUnpublished marks the error of an attempt that has completed the upload, but could
+// not publish that.
+var errUnpublished = errors.New("the upload is complete, but its event could not be sent")
 
-// finishAndTell makes one attempt to finish the upload in u and to tell that, as far as
-// that is not done yet. A refusal by the callback is final. After any other error the
-// attempt has to be repeated.
-func (e *engine) finishAndTell(u *lockedUpload, t *finishTask) (operationResult, error) {
+// finishAndPublish makes one attempt to finish the upload in u and to publish that, as
+// far as it is not done yet. A refusal by the callback is final. After any other error
+// the attempt has to be repeated.
+func (e *engine) finishAndPublish(u *lockedUpload, t *finishTask) (operationResult, error) {
 	res := operationResult{info: &u.info}
 	if e.needsFinish(&u.info) || t.begun.Load() && u.info.State == "" && u.info.Full() {
 		var err error
 		res.response, err = e.complete(u, t)
-		if err != nil && !isRefusal(err) {
-			return res, err
+		if isRefusal(err) {
+			e.removeFinishRecord(u, t)
 		}
 		if err != nil {
-			e.removeFinishRecord(u, t)
 			return res, err
 		}
 	}
-	e.endFlight(u.id, t)
-	if u.info.Complete() && (t.begun.Load() || t.stored) {
-		if err := e.tell(u, t); err != nil {
-			return res, fmt.Errorf("%w: %v", errUntold, err) // not wrapped: it may look like a refusal
+	e.unlockFinishing(u.id, t)
+	if u.info.isComplete() && (t.begun.Load() || t.stored) {
+		if err := e.publishFinish(u, t); err != nil {
+			return res, fmt.Errorf("%w: %v", errUnpublished, err) // not wrapped: it may look like a refusal
 		}
 	}
 	e.removeFinishRecord(u, t)
@@ -94,7 +95,7 @@ func (e *engine) finishAndTell(u *lockedUpload, t *finishTask) (operationResult,
 	return res, nil
 }
 
-// reset lets the task run again as a new one: the upload is finished and told, but
+// reset lets the task run again as a new one: the upload is finished and published, but
 // somebody has asked for it meanwhile.
 func (t *finishTask) reset() {
 	t.begun.Store(false)
@@ -105,7 +106,7 @@ func (t *finishTask) reset() {
 func (e *engine) complete(u *lockedUpload, t *finishTask) (HTTPResponse, error) {
 	ctx := u.lease.Context() // not u.ctx: the client may disconnect
 	t.begun.Store(true)
-	if e.decidesFinish(&u.info) || u.info.State != "" {
+	if !t.stored && (e.decidesFinish(&u.info) || u.info.State != "") {
 		if err := e.storeFinishRecord(ctx, u.id, t); err != nil {
 			return HTTPResponse{}, err
 		}
@@ -113,30 +114,33 @@ func (e *engine) complete(u *lockedUpload, t *finishTask) (HTTPResponse, error) 
 	if err := u.finish(ctx); err != nil {
 		return HTTPResponse{}, err
 	}
-	if err := u.refresh(); err != nil {
+	if err := u.refresh(ctx); err != nil {
 		return HTTPResponse{}, err
 	}
-	response, err := e.decideFinish(ctx, u, t.request)
+	response, err := e.decideFinish(ctx, u, t)
 	if err != nil {
 		return response, err
 	}
-	return response, u.refresh()
+	return response, u.refresh(ctx)
 }
 
 // decideFinish verifies the digests that the client has sent, calls the callback, and
 // writes the decision to the record.
-func (e *engine) decideFinish(ctx context.Context, u *lockedUpload, request HTTPRequest) (HTTPResponse, error) {
+func (e *engine) decideFinish(ctx context.Context, u *lockedUpload, t *finishTask) (HTTPResponse, error) {
 	var response HTTPResponse
 	var err error
 	if err = e.checkDigests(ctx, u); err != nil {
 		return response, e.recordRefusal(ctx, u, err)
 	}
 	if e.callsPreFinish(&u.info) {
-		event := Event{Type: EventPreFinish, Upload: u.info.Clone(), HTTPRequest: request}
+		event := Event{Type: EventPreFinish, Upload: u.info.Clone(), HTTPRequest: t.request.clone()}
 		response, err = consult(func() (HTTPResponse, error) { return e.config.Callbacks.PreFinish(ctx, event) })
 		if err != nil {
 			return response, e.recordRefusal(ctx, u, err)
 		}
+	}
+	if err := e.renewFinishRecord(ctx, u.id, t); err != nil {
+		return response, err
 	}
 	if u.info.State == "" {
 		return response, nil
@@ -164,7 +168,7 @@ func (e *engine) recordRefusal(ctx context.Context, u *lockedUpload, err error) 
 	if u.info.IsPartial {
 		e.wakeFinals(&u.info)
 	}
-	return errors.Join(err, u.refresh())
+	return errors.Join(err, u.refresh(ctx))
 }
 
 // callsPreFinish reports whether the pre-finish callback is called for an upload.
@@ -178,9 +182,10 @@ func (e *engine) decidesFinish(info *FileInfo) bool {
 	return !info.IsPartial && (e.config.Callbacks.PreFinish != nil || e.config.Events != nil)
 }
 
-// tell publishes the event of a complete upload. A partial upload has no event: it wakes
-// the finals that wait for it. An error means that tell has to be repeated.
-func (e *engine) tell(u *lockedUpload, t *finishTask) error {
+// publishFinish publishes the event of a complete upload. A partial upload has no event:
+// it wakes the finals that wait for it. An error means that publishFinish has to be
+// repeated.
+func (e *engine) publishFinish(u *lockedUpload, t *finishTask) error {
 	if !t.counted {
 		t.counted = true
 		e.metrics.UploadsFinished.Add(1)
@@ -197,9 +202,9 @@ func (e *engine) tell(u *lockedUpload, t *finishTask) error {
 	return e.events.send(u.lease.Context(), event)
 }
 
-// endFlight lets requests use the upload again: it is complete, has failed, or is not
-// full.
-func (e *engine) endFlight(id string, t *finishTask) {
+// unlockFinishing lets requests use the upload again: it is complete, has failed, or is
+// not full.
+func (e *engine) unlockFinishing(id string, t *finishTask) {
 	if t.holds {
 		t.holds = false
 		e.finishing.Unlock(id)

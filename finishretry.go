@@ -44,8 +44,9 @@ const kindFinishing = "finishing"
 
 // finishRecord is the value of a side record of kindFinishing.
 type finishRecord struct {
-	ID    string
-	Since time.Time `json:",omitzero"` // of the first attempt
+	ID string
+	// Since is the time of the first attempt to finish, or to publish that.
+	Since time.Time `json:",omitzero"`
 	// Ended is set when the attempts have ended without success.
 	Ended bool `json:",omitempty"`
 }
@@ -65,12 +66,9 @@ func finishingKey(id string) SideRecordKey {
 	return SideRecordKey{Kind: kindFinishing, Name: hashName(id)}
 }
 
-// storeFinishRecord stores the side record of an upload that this process begins to
-// finish, unless the store has it.
+// storeFinishRecord stores the side record of an upload. The caller has the lock of the
+// upload.
 func (e *engine) storeFinishRecord(ctx context.Context, id string, t *finishTask) error {
-	if t.stored {
-		return nil
-	}
 	t.record.ID = id
 	if t.record.Since.IsZero() {
 		t.record.Since = e.now().UTC()
@@ -79,25 +77,36 @@ func (e *engine) storeFinishRecord(ctx context.Context, id string, t *finishTask
 	if err == nil {
 		err = e.store.SideRecords.PutSideRecord(ctx, finishingKey(id), value)
 	}
-	t.stored = err == nil
+	t.stored = t.stored || err == nil
 	return err
+}
+
+// renewFinishRecord gives the event of an upload that becomes complete now the whole time
+// for its attempts.
+func (e *engine) renewFinishRecord(ctx context.Context, id string, t *finishTask) error {
+	if !t.stored || !t.record.Ended && e.now().Sub(t.record.Since) < maxFinishTime/24 {
+		return nil
+	}
+	t.record.Since, t.record.Ended = e.now().UTC(), false
+	return e.storeFinishRecord(ctx, id, t)
 }
 
 // loadFinishRecord reads the side record that an earlier attempt may have left. The
 // caller has the lock of the upload.
-func (e *engine) loadFinishRecord(ctx context.Context, id string, t *finishTask) error {
+func (e *engine) loadFinishRecord(ctx context.Context, id string, t *finishTask) (found bool, err error) {
 	value, err := e.store.SideRecords.GetSideRecord(ctx, finishingKey(id))
 	if errors.Is(err, ErrNotFound) {
-		return nil
+		return false, nil
 	}
-	if err == nil {
-		t.record, t.stored = parseFinishRecord(value), true
+	if err != nil {
+		return false, err
 	}
-	return err
+	t.record, t.stored = parseFinishRecord(value), true
+	return true, nil
 }
 
-// removeFinishRecord removes the side record of an upload that is finished and told. If
-// that fails, the event is published again after the next start.
+// removeFinishRecord removes the side record of an upload that is finished and
+// published. If that fails, the event is sent again later.
 func (e *engine) removeFinishRecord(u *lockedUpload, t *finishTask) {
 	if !t.stored {
 		return
@@ -110,17 +119,15 @@ func (e *engine) removeFinishRecord(u *lockedUpload, t *finishTask) {
 // finishLater finishes an upload in the background that is full and not complete.
 func (e *engine) finishLater(id string) { e.addFinish(id, &finishTask{}, 0) }
 
-// retryFinish repeats an attempt to finish or to tell, which has failed or panicked.
+// retryFinish repeats an attempt to finish or to publish, which has failed or panicked.
 func (e *engine) retryFinish(id string, t *finishTask) {
 	t.wait = e.firstRetryDelay
 	t.request, t.drop = e.retainRequest(t.request)
-	if t.record.Since.IsZero() {
-		t.record.Since = e.now().UTC()
-	}
 	e.addFinish(id, t, jittered(t.wait))
 }
 
-// addFinish adds a task to the queue. If the upload has one, that continues for both.
+// addFinish adds a task to the queue. If the upload has one, that continues for both. It
+// reports false if the queue is full.
 func (e *engine) addFinish(id string, t *finishTask, wait time.Duration) (added bool) {
 	current, ok := e.finishes.Add(id, t, wait)
 	switch {
@@ -137,7 +144,7 @@ func (e *engine) addFinish(id string, t *finishTask, wait time.Duration) (added 
 
 // endTask ends a task of the queue. Its side record stays if it is in the store.
 func (e *engine) endTask(id string, t *finishTask) {
-	e.endFlight(id, t)
+	e.unlockFinishing(id, t)
 	if t.drop != nil {
 		t.drop()
 		t.drop = nil
@@ -146,10 +153,9 @@ func (e *engine) endTask(id string, t *finishTask) {
 
 // runFinish is the Run of the queue.
 func (e *engine) runFinish(id string, t *finishTask, woken bool) (wait time.Duration, again bool) {
-	ended := t.record.Ended && t.wait > 0
-	err := error(nil)
-	if !ended || woken {
-		err = e.finishAgain(id, t)
+	var err error
+	if !t.hasEnded() || woken {
+		err = guard(func() error { return e.finishAgain(id, t) })
 	}
 	switch {
 	case err == nil, isRefusal(err), e.background.Err() != nil:
@@ -166,25 +172,21 @@ func (e *engine) runFinish(id string, t *finishTask, woken bool) (wait time.Dura
 	return jittered(t.wait), again
 }
 
-// finishFailed decides what follows a failed attempt.
+// hasEnded reports whether only a request lets the task make another attempt.
+func (t *finishTask) hasEnded() bool { return t.record.Ended && t.wait > 0 }
+
+// finishFailed decides what follows a failed attempt. A task whose attempts have ended
+// stays in the queue for one more wait, which keeps away further attempts.
 func (e *engine) finishFailed(id string, t *finishTask, err error) (again bool) {
-	if t.wait = min(max(2*t.wait, e.firstRetryDelay), maxFinishDelay); t.record.Ended {
-		e.endFlight(id, t)
-		return true // keeps the next attempt away for a while
-	}
-	e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
-	if e.now().Sub(t.record.Since) >= maxFinishTime {
-		t.record.Ended, t.stored = true, false
-	}
-	storeErr := e.storeFinishRecord(e.background, id, t) // so that a restart knows the time of the first attempt
+	t.wait = min(max(2*t.wait, e.firstRetryDelay), maxFinishDelay)
 	switch {
-	case t.record.Ended && storeErr == nil:
-		e.log.Error("finishing has failed for a day, only requests will try it again", "id", id)
-		e.endFlight(id, t)
 	case t.record.Ended:
-		t.record.Ended = false // is tried again with the next attempt
-	case storeErr == nil && t.wait == maxFinishDelay && e.finishesLeftOut.Load():
-		return false // its place is for an upload that is only in the store; the next look finds this one
+		e.log.Error("finishing has failed for a day, only requests will try it again", "id", id, "err", err)
+		e.unlockFinishing(id, t)
+	case t.stored && t.wait == maxFinishDelay && e.finishesLeftOut.Load():
+		return false // its place is for an upload that is only in the store; a later look at the side records finds this one
+	default:
+		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
 	}
 	return true
 }
@@ -197,32 +199,72 @@ func (e *engine) finishAgain(id string, t *finishTask) error {
 	if e.running.receiving(id) {
 		return errBusy // that request finishes the upload
 	}
-	u, err := withDurableOffset(e.lockRecordWithin(e.background, id, LockWait, min(finishLockTimeout, e.config.AcquireLockTimeout)))
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return e.deleteSideRecord(e.background, finishingKey(id))
-	case errors.Is(err, ErrUploadLocked), errors.Is(err, ErrLockTimeout):
+	u, err := e.lockWithin(e.background, id, LockWait, min(finishLockTimeout, e.config.AcquireLockTimeout))
+	if errors.Is(err, ErrUploadLocked) || errors.Is(err, ErrLockTimeout) {
 		return errBusy
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	defer u.release()
-	if !t.stored {
-		if err := e.loadFinishRecord(u.lease.Context(), id, t); err != nil {
-			return err
-		}
+	ctx := u.lease.Context()
+	err = u.load(e.store.Core)
+	if errors.Is(err, ErrNotFound) {
+		return e.deleteSideRecord(ctx, finishingKey(id))
 	}
-	if !t.holds && e.needsFinish(&u.info) {
-		if !e.finishing.TryLock(id) {
-			return errBusy
-		}
-		t.holds = true
+	if err == nil {
+		err = u.makeDurable()
 	}
-	if !e.needsFinish(&u.info) && !t.begun.Load() && !t.stored {
-		return nil // another attempt has done it
+	if err != nil {
+		return err
 	}
-	_, err = e.finishAndTell(u, t)
+	due, err := e.isDue(u, t)
+	if err != nil || !due {
+		return err
+	}
+	if _, err = e.finishAndPublish(u, t); err != nil && !isRefusal(err) {
+		e.recordAttempt(ctx, id, t)
+	}
 	return err
+}
+
+// isDue prepares another attempt for the upload in u. It reports false if there is nothing
+// to do any more.
+func (e *engine) isDue(u *lockedUpload, t *finishTask) (due bool, err error) {
+	if !t.created.IsZero() && !t.created.Equal(u.info.Created) {
+		return false, nil // the upload was removed, and a new one has its id
+	}
+	t.created = u.info.Created
+	had := t.stored
+	found, err := e.loadFinishRecord(u.lease.Context(), u.id, t)
+	if err != nil {
+		return false, err
+	}
+	t.stored = found
+	switch {
+	case !e.needsFinish(&u.info):
+		if had && !found {
+			return false, nil // another process has finished it and published that
+		}
+		return found || t.begun.Load(), nil
+	case !t.holds && !e.finishing.TryLock(u.id):
+		return false, errBusy
+	}
+	t.holds = true
+	return true, nil
+}
+
+// recordAttempt stores a side record after a failed attempt if there is none, so that a
+// restart knows when the attempts began, and when they end.
+func (e *engine) recordAttempt(ctx context.Context, id string, t *finishTask) {
+	ends := !t.record.Ended && !t.record.Since.IsZero() && e.now().Sub(t.record.Since) >= maxFinishTime
+	if t.stored && !ends && !t.record.Since.IsZero() {
+		return
+	}
+	t.record.Ended = t.record.Ended || ends
+	if err := e.storeFinishRecord(ctx, id, t); err != nil && ends {
+		t.record.Ended = false // the next attempt tries it again
+	}
 }
 
 // sleep waits. It reports false if the server shuts down.
@@ -240,23 +282,37 @@ func (e *engine) sleep(wait time.Duration) bool {
 // errQueueFull stops a listing of side records.
 var errQueueFull = errors.New("too many uploads wait to be finished")
 
-// resumeFinishes continues with the uploads that have a side record of this age.
+// resumeFinishes continues with the uploads that have a side record of this age. If the
+// queue gets full, the next call begins behind the last upload that found a place.
 func (e *engine) resumeFinishes(age time.Duration) {
+	e.resuming.Lock()
+	defer e.resuming.Unlock()
 	e.finishesLeftOut.Store(false)
-	err := e.eachSideRecord(kindFinishing, func(_ SideRecordKey, value []byte) error {
+	start := e.resumeCursor
+	e.resumeCursor = ""
+	add := func(key SideRecordKey, value []byte) error {
 		r := parseFinishRecord(value)
-		if r.Ended || e.now().Sub(r.Since) < age {
+		if young := e.now().Sub(r.Since); r.Ended || young >= 0 && young < age {
 			return nil
 		}
 		if !e.addFinish(r.ID, &finishTask{}, 0) {
 			return errQueueFull
 		}
+		e.resumeCursor = key.Name
 		return nil
-	})
-	if err != nil && !errors.Is(err, errQueueFull) && e.background.Err() == nil {
+	}
+	err := e.eachSideRecord(kindFinishing, start, add)
+	if err == nil && start != "" {
+		err = e.eachSideRecord(kindFinishing, "", add)
+	}
+	switch {
+	case errors.Is(err, errQueueFull):
+		return
+	case err != nil && e.background.Err() == nil:
 		e.log.Error("cannot list the uploads that are not finished", "err", err)
 		e.finishesLeftOut.Store(true)
 	}
+	e.resumeCursor = ""
 }
 
 // resumeLeftFinishes continues with uploads that are known only by their side records,
@@ -284,9 +340,11 @@ func (e *engine) startRescans() {
 }
 
 func (e *engine) rescan() {
+	defer func() { // after a panic of the store, too
+		if e.background.Err() == nil {
+			e.rescanTimer.Reset(jittered(e.rescanInterval))
+		}
+	}()
 	e.resumeFinishes(e.rescanInterval / 5)
 	e.rescanFinals(0)
-	if e.background.Err() == nil {
-		e.rescanTimer.Reset(jittered(e.rescanInterval))
-	}
 }

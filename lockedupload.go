@@ -130,7 +130,7 @@ func (u *lockedUpload) load(store DataStore) error {
 		return err
 	}
 	u.upload = upload
-	return u.readInfo()
+	return u.readInfo(u.ctx)
 }
 
 // makeDurable makes the loaded offset durable: a client may see it.
@@ -140,19 +140,19 @@ func (u *lockedUpload) makeDurable() error {
 }
 
 // refresh reads info from the upload again. Its offset is durable.
-func (u *lockedUpload) refresh() error {
-	if err := u.upload.MakeDurable(u.ctx); err != nil {
+func (u *lockedUpload) refresh(ctx context.Context) error {
+	if err := u.upload.MakeDurable(ctx); err != nil {
 		return err
 	}
-	return u.readInfo()
+	return u.readInfo(ctx)
 }
 
 // readInfo reads info from the upload. It is not inlined, so that its copy of the record
 // is not on the stack below a whole request.
 //
 //go:noinline
-func (u *lockedUpload) readInfo() error {
-	info, err := u.upload.GetInfo(u.ctx)
+func (u *lockedUpload) readInfo(ctx context.Context) error {
+	info, err := u.upload.GetInfo(ctx)
 	if err == nil {
 		u.info = info
 	}

@@ -135,7 +135,7 @@ func (e *engine) completeAtOffset(u *lockedUpload) error {
 	if err := e.declareLength(u, offset); err != nil {
 		return err
 	}
-	return u.refresh()
+	return u.refresh(u.ctx)
 }
 
 // writeTrailing stores a body that may have an unannounced checksum in its trailers,
@@ -197,5 +197,5 @@ func (e *engine) rewind(u *lockedUpload, start int64, err error) error {
 	if u.info.IsPartial {
 		e.wakeFinals(&u.info)
 	}
-	return errors.Join(err, u.refresh())
+	return errors.Join(err, u.refresh(u.ctx))
 }

@@ -36,10 +36,10 @@ type SideRecords interface {
 	DeleteSideRecord(ctx context.Context, key SideRecordKey) error
 }
 
-// eachSideRecord calls f for each side record of a kind.
-func (e *engine) eachSideRecord(kind string, f func(SideRecordKey, []byte) error) error {
+// eachSideRecord calls f for each side record of a kind whose name is greater than cursor.
+func (e *engine) eachSideRecord(kind, cursor string, f func(SideRecordKey, []byte) error) error {
 	const page = 1000 // stores may read all names for each page
-	for cursor := ""; ; {
+	for {
 		names, next, err := e.store.SideRecords.ListSideRecords(e.background, kind, cursor, page)
 		if err != nil {
 			return err

@@ -25,8 +25,8 @@ type removal struct {
 	// which returns ErrUploadLocked if there is one.
 	mode LockMode
 	// answer is for the interrupted request; nil: ErrUploadInterrupted, which lets its
-	// client try again. With another answer, the removal is refused before the
-	// interruption if the upload is needed.
+	// client try again. If the upload is needed by a final, the removal is refused before
+	// another answer is sent.
 	answer *Error
 	// decide, if not nil, is called under the lock. It may refuse the removal.
 	decide func(u *lockedUpload) (HTTPResponse, error)
@@ -51,6 +51,9 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 		return operationResult{}, err
 	}
 	u, err := e.lock(ctx, r.id, r.mode)
+	if errors.Is(err, ErrUploadLocked) && r.answer != nil { // a newer request has overtaken this one
+		u, err = e.lock(ctx, r.id, LockWait)
+	}
 	if err != nil {
 		return operationResult{}, err
 	}
@@ -81,26 +84,29 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 	}
 	if registered {
 		u.release()
-		e.unregisterSoon(ctx, r.id)
+		e.unregisterSoon(ctx, r.id, r.mode != LockTry)
 	}
 	return operationResult{info: &u.info, response: response}, nil
 }
 
 // interruptFor gives the running request on an upload the answer of the removal, if that
-// has one and the upload may be removed.
+// has one and nothing speaks against the removal yet.
 func (e *engine) interruptFor(ctx context.Context, r removal) error {
 	if r.answer == nil {
 		return nil
 	}
 	_, info, err := e.peek(ctx, r.id)
-	if err == nil {
-		_, err = e.checkUnneeded(&lockedUpload{id: r.id, info: info, ctx: ctx})
+	if errors.Is(err, ErrBroken) {
+		return nil
 	}
-	if err != nil && !errors.Is(err, ErrBroken) {
+	if err != nil {
 		return err
 	}
-	e.stopRunning(r.id, r.answer)
-	return nil
+	overdue, err := e.checkUnneeded(&lockedUpload{id: r.id, info: info, ctx: ctx})
+	if err == nil && len(overdue) == 0 { // an overdue final may be finished meanwhile
+		e.stopRunning(r.id, r.answer)
+	}
+	return err
 }
 
 // removeAndPublish removes an upload and publishes that, once for each upload whose
@@ -109,6 +115,11 @@ func (e *engine) removeAndPublish(u *lockedUpload, reason RemovalReason, request
 	err := e.removeFromStore(u)
 	if err != nil && !e.isGone(u, err) {
 		return err
+	}
+	if u.info.State != "" || u.upload == nil { // it may have been finished in part
+		if recordErr := e.deleteSideRecord(u.lease.Context(), finishingKey(u.id)); recordErr != nil {
+			e.log.Warn("cannot remove a side record", "id", u.id, "err", recordErr)
+		}
 	}
 	e.metrics.UploadsTerminated.Add(1)
 	e.events.publish(u.lease.Context(), Event{Type: EventPostTerminate, Upload: u.info, HTTPRequest: request, Reason: reason})
@@ -143,9 +154,10 @@ func (e *engine) preTerminate(op *operation, u *lockedUpload) (HTTPResponse, err
 //
 // Errors: ErrNotFound; ErrPartialInUse, if a final upload that is not built needs this
 // partial upload; ErrLockTimeout or ErrUploadLocked; ErrNotImplemented, if the store has
-// no Terminater; ErrServerShutdown; the cause of ctx; others are of the store, and
-// Terminate can be called again. Safe for concurrent use, but never call it in a callback
-// or in EventSink.Send for the upload of the event, whose lock is held then.
+// no Terminater; ErrServerShutdown; the cause of ctx; others are of the store. After an
+// error, call Terminate again: the interrupted client may have been told that the upload
+// is gone. Safe for concurrent use, but never call it in a callback or in EventSink.Send
+// for the upload of the event, whose lock is held then.
 func (h *Handler) Terminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -141,7 +143,7 @@ func (countingSink) Close() {}
 
 // A request that finds an upload full and not complete wakes the finisher, also if that is
 // about to end a look at the same upload, which was not full then.
-func TestWakeAtTheEndOfAFlight(t *testing.T) {
+func TestWakeAtTheEndOfAnAttempt(t *testing.T) {
 	store := &hookedStore{open: inMemory(t)}
 	store.reopen()
 	e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
@@ -269,5 +271,182 @@ func TestAttemptsToFinishEnd(t *testing.T) {
 	third.eventually("HEAD is 200", func() bool { return third.head(path).Status == 200 })
 	third.wantOffset(path, 5)
 	third.stop()
+	wantNoFinishRecords(t, store)
+}
+
+// Whatever operation of the store fails in the process that continues, the uploads of an
+// earlier one become complete, and each has its event.
+func TestNoFaultOfTheNextProcessLosesPostFinish(t *testing.T) {
+	for _, form := range []storetest.FaultForm{storetest.Refused, storetest.Lost} {
+		for n := int64(2); ; n++ { // the first operation is Open
+			store := storetest.NewMemory()
+			agree := true
+			first := serve(t, store, tusd.Config{Events: &sink{onSend: refusingFinish}, Callbacks: tusd.Callbacks{
+				PreFinish: func(ctx context.Context, event tusd.Event) (tusd.HTTPResponse, error) {
+					if agree {
+						return tusd.HTTPResponse{}, nil
+					}
+					return failingFinish(ctx, event)
+				},
+			}})
+			complete, full := first.createFull([]byte("hello")), first.create(5)
+			agree = false
+			first.patch(full, 0, []byte("hello")).status(503)
+			first.stop()
+
+			composer := tusd.NewStoreComposer()
+			composer.UseCore(store)
+			faults := &storetest.Faults{FailAt: n, Form: form}
+			s := new(sink)
+			e := newEnvOn(t, store, tusd.Config{Events: s}, rescanEvery(50*time.Millisecond))
+			e.config.StoreComposer = faults.Wrap(composer)
+			e.start()
+			for _, path := range []string{complete, full} {
+				e.eventually(fmt.Sprintf("an event after fault %d (%v)", n, form), func() bool { return slices.Contains(s.of(idOf(path)), "post-finish 5") })
+				e.eventually("HEAD is 200", func() bool { return e.head(path).Status == 200 })
+			}
+			e.eventually("the side records are gone", func() bool {
+				names, _, err := store.ListSideRecords(t.Context(), "finishing", "", 10)
+				return err == nil && len(names) == 0
+			})
+			e.stop()
+			if !faults.Fired() || n > 40 { // later ones are of the repeated looks
+				break
+			}
+		}
+	}
+}
+
+// If pre-finish agrees after the attempts have ended, the event has its own time.
+func TestEventAfterTheAttemptsHaveEnded(t *testing.T) {
+	store := storetest.NewMemory()
+	var works atomic.Bool
+	var refused atomic.Int64
+	s := &sink{onSend: func(_ context.Context, event tusd.Event) error {
+		if event.Type == tusd.EventPostFinish && refused.Add(1) <= 2 {
+			return errors.New("not yet")
+		}
+		return nil
+	}}
+	config := tusd.Config{Events: s, Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		if works.Load() {
+			return tusd.HTTPResponse{}, nil
+		}
+		return tusd.HTTPResponse{}, errors.New("not now")
+	}}}
+	e := serve(t, store, config)
+	path := e.create(5)
+	e.patch(path, 0, []byte("hello")).status(503)
+	e.ahead.Store(int64(25 * time.Hour))
+	e.eventually("the attempts end", func() bool { return e.warnings.count("finishing has failed for a day") > 0 })
+	works.Store(true)
+	e.eventually("HEAD is 200", func() bool { return e.head(path).Status == 200 })
+	e.eventually("the event", func() bool { return slices.Contains(s.of(idOf(path)), "post-finish 5") })
+}
+
+// panickingStore panics in FinishUpload as long as it is set.
+type panickingStore struct {
+	*storetest.Memory
+	panics atomic.Bool
+}
+
+func (s *panickingStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.Memory.GetUpload(ctx, lease, id)
+	return &panickingUpload{upload, s}, err
+}
+
+type panickingUpload struct {
+	tusd.Upload
+	store *panickingStore
+}
+
+func (u *panickingUpload) FinishUpload(ctx context.Context) error {
+	if u.store.panics.Load() {
+		panic("the store is broken")
+	}
+	return u.Upload.FinishUpload(ctx)
+}
+
+// A store that panics in the background is tried again.
+func TestPanicOfTheStoreInTheFinisher(t *testing.T) {
+	store := &panickingStore{Memory: storetest.NewMemory()}
+	leaveFinishing(t, store.Memory, 1)
+	store.panics.Store(true)
+	s := new(sink)
+	e := newEnvOn(t, store, tusd.Config{Events: s})
+	e.config.StoreComposer = &tusd.StoreComposer{Core: store, SideRecords: store.Memory}
+	e.start()
+	e.eventually("two attempts", func() bool { return e.warnings.count("finishing failed, will be tried again") >= 2 })
+	store.panics.Store(false)
+	e.eventually("the event", func() bool { return s.count(tusd.EventPostFinish) == 1 })
+}
+
+// A declared length that makes an upload of an earlier process full does not make it
+// complete before pre-finish has agreed, whatever fails.
+func TestDeclaredLengthDoesNotBypassPreFinish(t *testing.T) {
+	for n := int64(2); ; n++ {
+		store := storetest.NewMemory()
+		first := serve(t, store, tusd.Config{})
+		path := first.createDeferred()
+		first.patch(path, 0, []byte("hello")).status(204)
+		first.stop()
+		composer := tusd.NewStoreComposer()
+		composer.UseCore(store)
+		faults := &storetest.Faults{FailAt: n}
+		e := newEnvOn(t, store, tusd.Config{})
+		e.countFinishes()
+		e.config.StoreComposer = faults.Wrap(composer)
+		e.start()
+		e.eventually("the upload is complete", func() bool {
+			return e.patch(path, 5, nil, "Upload-Length: 5").Status == 204 && e.get(path).Status == 200
+		})
+		if asked := e.finished.Load(); asked == 0 {
+			t.Errorf("fault %d: pre-finish was not asked", n)
+		}
+		e.stop()
+		if !faults.Fired() {
+			return
+		}
+	}
+}
+
+// What another node has finished and told is not told again.
+func TestTwoNodesTellOnce(t *testing.T) {
+	store := storetest.NewMemory()
+	locker := new(tusd.LocalLocker)
+	asked, told := make(chan struct{}, 100), new(sink)
+	var works atomic.Bool
+	first := newEnvOn(t, store, tusd.Config{Events: told, Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		asked <- struct{}{}
+		if works.Load() {
+			return tusd.HTTPResponse{}, nil
+		}
+		return tusd.HTTPResponse{}, errors.New("not now")
+	}}})
+	first.config.StoreComposer.Locker = locker
+	first.changes = append(first.changes, firstRetry(time.Second))
+	first.start()
+	path := first.create(5)
+	first.patch(path, 0, []byte("hello")).status(503)
+	works.Store(true)
+	second := newEnvOn(t, store, tusd.Config{Events: told})
+	second.config.StoreComposer.Locker = locker
+	second.start()
+	second.eventually("the second node finishes it", func() bool { return second.head(path).Status == 200 })
+	first.eventually("the first node notices that", func() bool { return first.head(path).Status == 200 })
+	first.stop()
+	second.stop()
+	if n := told.count(tusd.EventPostFinish); n != 1 {
+		t.Errorf("the event was sent %d times", n)
+	}
+}
+
+// The side record of an upload that is removed goes with it.
+func TestRemovalEndsTheFinish(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
+	path := e.create(5)
+	e.patch(path, 0, []byte("hello")).status(503)
+	e.terminate(path).status(204)
 	wantNoFinishRecords(t, store)
 }
