@@ -120,7 +120,7 @@ type Config struct {
 	// Events receives the post-* events, also those of uploads that an earlier process
 	// left and NewHandler continues with; nil: only Handler.Subscribe. If it is set, an
 	// upload counts as complete only when its record says so, so that its
-	// post-finish is not lost: that is one more write to the record of each upload.
+	// post-finish is not lost: that costs three more small writes for each upload.
 	Events EventSink
 	// Logger gets one line per request, and the faults that an operator has to
 	// know; nil: slog.Default(). Texts that are too long for a line are cut.

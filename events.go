@@ -292,7 +292,7 @@ func headerMemory(header http.Header) int {
 }
 
 // eventRequest returns the request of an operation for an event that may come after
-// its end. It is the zero value if no callback or subscription would get the event.
+// its end. It is the zero value if no callback, sink or subscription would get the event.
 func (e *engine) eventRequest(op *operation) HTTPRequest {
 	if e.config.Callbacks.PreFinish == nil && !e.events.active() {
 		return HTTPRequest{}

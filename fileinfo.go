@@ -59,7 +59,7 @@ type State string
 
 // The states that a record can have.
 const (
-	StateUploading State = "uploading" // not complete even if full: a callback or a digest has to agree first, or a final is not built
+	StateUploading State = "uploading" // not complete even if full: a callback or a digest has to agree first, its event has to be sent, or a final is not built
 	StateFinishing State = "finishing" // full, but not yet complete in the store; only a store returns it
 	StateComplete  State = "complete"
 	StateFailed    State = "failed" // can never become complete; Failure has the answer

@@ -171,7 +171,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, refusal *Error)
 // Subscribe returns a subscription to the post-* events. Its queue holds at most size
 // events (at least one), in at most size times 4 KiB or 1 MiB of memory, whichever is
 // more; events beyond that are dropped and counted. A subscription lasts until Shutdown.
-// Without subscriptions, events cost nothing. Safe for concurrent use.
+// Without subscriptions and Config.Events, they cost nothing. Safe for concurrent use.
 func (h *Handler) Subscribe(size int) *Subscription { return h.engine.events.subscribe(max(size, 1)) }
 
 // Metrics returns the handler's counters.
