@@ -22,30 +22,31 @@
 //
 // A program may take the data of an upload when it has its post-finish: all bytes are then
 // in the file that Storage["Path"] of the record names, and the store never writes to it
-// again. The program gives the file a second name in EventSink.Send, and later removes the
-// upload by Handler.TryTerminate, never in Send, which holds the lock. The second name
-// stays:
+// again. The program gives the file a second name, and later removes the upload by
+// [tusd.Handler.TryTerminate], which leaves that name.
 //
-//   - os.Link in EventSink.Send. That the target exists is no error, because the event may
+//   - Link in EventSink.Send. That the target exists is no error, because the event may
 //     come twice. Sync the directory of the target before Send returns nil: the event does
-//     not come again, and the later removal is durable.
-//   - On another file system, copy outside of Send, which has 30 s: to a temporary name,
-//     sync, rename, sync the directory. Then remove the upload.
-//   - Remove the upload when clients need it no more, for example after a day. A client
-//     that has lost the last answer asks with HEAD, and sends all of the file again if the
-//     upload is gone.
+//     not come again, and the removal is durable.
+//   - To another file system, copy outside of Send, which has 30 s: copy to a temporary
+//     name, sync, rename, sync the directory, and only then remove the upload.
+//   - Remove outside of Send, which holds the lock, and when no client needs the upload any
+//     more, for example a day later: a client that has lost the last answer asks with HEAD,
+//     and sends the whole file again if the upload is gone.
+//   - Name targets by the ids of the uploads, and use no id again: the server's own ids
+//     never come twice. Otherwise an old target is taken for that of a new upload.
 //
 // The example MovingFiles of package tusd does this, and survives a crash at any point.
 //
-// If the program renames the file instead, it calls Terminate at once. In between, and
-// after a crash there, the record has no data: every request gets 404, [tusd.Handler.Info]
-// an error that matches [tusd.ErrBroken], and only the program's own notes tell that the file is
-// safe. Lister still lists the upload, and Terminate or a client's DELETE removes it. A file that is
-// renamed before its post-finish was accepted never gets one.
+// A program that renames the file instead does that after post-finish was accepted, not in
+// Send, and calls Terminate at once. In between, and after a crash there, the record has no
+// data: requests get 404, [tusd.Handler.Info] returns an error that matches
+// [tusd.ErrBroken], and only the program's own notes tell that the file is safe. List
+// still has the upload. Terminate and a client's DELETE remove it.
 //
-// While the record exists, a program must not write to the data, truncate it, or put another file
-// in its place, and not through the second name either: it is the same file. It must leave files alone whose
-// upload is not complete, and all names that begin with .tusd.
+// While the record exists, the data must not be written to, truncated or replaced, under
+// either name: both are the same file. Files of uploads that are not complete, and names
+// that begin with .tusd, are the store's alone.
 package filestore
 
 import (
