@@ -26,7 +26,7 @@
 // promises; package filestore has the levels for a disk.
 //
 // The sections below are for three readers. Each lists the names in the order in which they
-// are needed.
+// are needed. Complete examples, which run as tests, are in the files example_*_test.go.
 //
 // # For programs that embed the handler
 //

@@ -36,7 +36,8 @@
 //   - Name targets by the ids of the uploads, and use no id again: the server's own ids
 //     never come twice. Otherwise an old target is taken for that of a new upload.
 //
-// The example MovingFiles of package tusd does this, and survives a crash at any point.
+// The example in example_movefiles_test.go of package tusd does this, and survives a crash
+// at any point.
 //
 // A program that renames the file instead does that after post-finish was accepted, not in
 // Send, and calls Terminate at once. In between, and after a crash there, the record has no
