@@ -2,6 +2,8 @@ package tusd
 
 import (
 	"net/http"
+
+	"github.com/tus/tusd/internal/deadline"
 )
 
 // sendsInterim reports whether the client accepts 104 responses.
@@ -25,16 +27,23 @@ func (d *ietfDialect) reportProgress(x *exchange, offset int64) {
 
 // inform sends an interim answer with these fields and no others. net/http would also
 // send the fields that are set for the final answer, so they are removed meanwhile.
+//
+// Wrappers of frameworks take an interim answer for the final one, and drop the status that
+// comes after it. So inform goes around them, and sends nothing if one has no Unwrap.
 func (x *exchange) inform(status int, fields ...string) {
-	header := x.Header()
+	x.deadlines.BeforeWrite()
+	defer x.deadlines.AfterWrite()
+	if x.deadlines.Broken() {
+		return
+	}
+	w := deadline.Innermost(x.ResponseWriter)
+	header := w.Header()
 	final := header.Clone()
 	clear(header)
 	for i := 0; i+1 < len(fields); i += 2 {
 		header.Set(fields[i], fields[i+1])
 	}
-	x.deadlines.BeforeWrite()
-	x.ResponseWriter.WriteHeader(status)
-	x.deadlines.AfterWrite()
+	w.WriteHeader(status)
 	clear(header)
 	for name, values := range final {
 		header[name] = values

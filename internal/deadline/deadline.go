@@ -113,6 +113,14 @@ func (d *Request) BeforeWrite() {
 	}
 }
 
+// Broken reports whether deadlines cannot be set: a wrapper hides the server's own writer,
+// or the connection is closed.
+func (d *Request) Broken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
+}
+
 // AfterWrite removes the write deadline: the next write may come later.
 func (d *Request) AfterWrite() {
 	d.mu.Lock()

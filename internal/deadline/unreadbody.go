@@ -75,17 +75,21 @@ func (u *UnreadBody) Drain(d *Request) {
 	u.body = nil
 }
 
+// Innermost returns the server's own writer behind the wrappers that have Unwrap.
+func Innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
+	}
+}
+
 // closeAfterAnswer makes net/http close the connection after an answer whose
 // header is already written. net/http does so if a body exceeds the limit of a
 // MaxBytesReader, so this makes one. Otherwise net/http takes the bytes after a
 // body whose reading has failed for the next request.
 func closeAfterAnswer(w http.ResponseWriter) {
-	for {
-		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = wrapper.Unwrap()
-	}
-	http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
+	http.MaxBytesReader(Innermost(w), io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }

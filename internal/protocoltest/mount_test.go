@@ -17,6 +17,8 @@ func TestMount(t *testing.T) {
 		{"prefix_middleware", "behind a middleware that changes only URL.Path it works", func(e *env) { mounted(e, mountPathOnly) }},
 		{"wrapper_with_unwrap", "a ResponseWriter wrapped with Unwrap keeps deadlines, without a warning", mountedUnwrap},
 		{"wrapper_without_unwrap", "a ResponseWriter that hides deadlines is warned of once, and requests work", mountedHidden},
+		{"interim", "a wrapper that takes a 104 for the final answer changes neither", mountedInterim},
+		{"interim_hidden", "behind a wrapper without Unwrap there is no 104, which it could take for the final answer", mountedWithoutInterim},
 		{"max_bytes", "a limit on bodies outside gives 413, what came before is kept, the upload can be continued", mountedMaxBytes},
 		{"replaced_body", "a middleware that replaces the request's body does not keep an answer from a waiting client", mountedReplacedBody},
 		{"wrong_base_path", "a mount whose base path cannot be right is warned of once, others are not", mountWarnings},
@@ -115,6 +117,53 @@ func mountedHidden(e *env) {
 	if told := e.warnings.count("deadline"); told != 1 {
 		e.Errorf("warned %d times of a wrapper that hides deadlines, want once: %q", told, e.warnings.all())
 	}
+}
+
+// finalWriter passes on the first status only, as the writers of some frameworks do.
+type finalWriter struct {
+	http.ResponseWriter
+	written bool
+}
+
+func (w *finalWriter) WriteHeader(status int) {
+	if !w.written {
+		w.written = true
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// unwrappingFinalWriter is the same with Unwrap.
+type unwrappingFinalWriter struct{ finalWriter }
+
+func (w *unwrappingFinalWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func mountedInterim(e *env) {
+	s := createByDraft(e, func(w http.ResponseWriter) http.ResponseWriter {
+		return &unwrappingFinalWriter{finalWriter{ResponseWriter: w}}
+	})
+	u := s.announced()
+	s.send(content(100))
+	s.end()
+	if got := s.answer().status(201).location(); got != u {
+		e.Errorf("the answer has Location %s, the 104 had %s", got, u)
+	}
+	e.wantStored(u, content(100))
+}
+
+func mountedWithoutInterim(e *env) {
+	s := createByDraft(e, func(w http.ResponseWriter) http.ResponseWriter { return &finalWriter{ResponseWriter: w} })
+	s.send(content(100))
+	s.end()
+	e.wantStored(s.answer().status(201).location(), content(100))
+	s.wantNoInterim()
+}
+
+// createByDraft begins a creation with 100 bytes in the IETF draft.
+func createByDraft(e *env, wrap func(http.ResponseWriter) http.ResponseWriter) *openIETFRequest {
+	e.config.DisableIETF = false
+	e.mount = wrapped(wrap)
+	d := &ietfClient{e.another(), 8}
+	return d.open(http.MethodPost, "/files/", 100, d.completeness(true))
 }
 
 func mountedMaxBytes(e *env) {
