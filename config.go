@@ -72,10 +72,10 @@ type Config struct {
 
 	// TrustForwarded trusts every peer to name the host and the scheme of the
 	// original request (Forwarded, X-Forwarded-Host, -Proto and -Port) and
-	// the path that it has removed (X-Forwarded-Prefix). They are used for Location and for the URLs in Upload-Concat. If it is false,
-	// the peers in TrustedProxies are trusted. If that is nil, too, peers on
-	// the loopback, in link-local and private networks and behind Unix sockets
-	// are.
+	// the path that it has removed (X-Forwarded-Prefix). They are used for
+	// Location and for the URLs in Upload-Concat. If it is false, the peers in
+	// TrustedProxies are trusted. If that is nil, too, peers on the loopback, in
+	// link-local and private networks and behind Unix sockets are.
 	TrustForwarded bool
 	// TrustedProxies are the networks of the operator's proxies; nil: see
 	// TrustForwarded. Only these proxies are also trusted to name the address
