@@ -43,11 +43,11 @@ type exchange struct {
 	peer      netip.Addr // not valid: a Unix socket
 	createdID string     // id of the upload that the request has created
 
-	unlogged         bool      // it has no line in the log
-	returned         bool      // the handler has returned and not panicked
 	firstByte        time.Time // of the answer
 	headerValues     [5]string // of the answer, see set
-	headerValuesUsed int
+	headerValuesUsed uint8
+	unlogged         bool // it has no line in the log
+	returned         bool // the handler has returned and not panicked
 
 	status  int
 	written int64  // bytes of the answer's content
@@ -115,7 +115,7 @@ func (x *exchange) begin() error {
 // set is Header().Set without an allocation, for the first fields of an answer. name
 // has to be in the canonical form.
 func (x *exchange) set(name, value string) {
-	if x.headerValuesUsed == len(x.headerValues) {
+	if int(x.headerValuesUsed) == len(x.headerValues) {
 		x.Header().Set(name, value)
 		return
 	}

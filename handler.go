@@ -135,7 +135,7 @@ func (h *Handler) pathBelowBase(r *http.Request) string {
 
 // cutBase removes a base path with a slash at its end, which may be missing in path.
 func cutBase(path, base string) (rest string, ok bool) {
-	if path+"/" == base {
+	if len(path)+1 == len(base) && strings.HasPrefix(base, path) {
 		return "", true
 	}
 	return strings.CutPrefix(path, base)

@@ -49,7 +49,7 @@ func (e *engine) progress(op *operation, u *lockedUpload) func(n int64) {
 // lock, and by stopRunning.
 func (e *engine) writeRunning(op *operation, u *lockedUpload) error {
 	began, waited := time.Now(), op.body.waited
-	op.reception = reception{id: u.id, offset: u.info.Offset, since: began, from: op.from, body: op.body}
+	op.reception = reception{id: u.id, offset: u.info.Offset, since: began, op: op}
 	op.body.counter = &e.metrics.BytesReceived
 	e.running.add(&op.reception)
 	defer e.running.remove(&op.reception)

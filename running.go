@@ -44,7 +44,7 @@ func (h *Handler) StopUpload(id string, answer *Error) bool {
 // there was one.
 func (e *engine) stopRunning(id string, answer *Error) (stopped bool) {
 	for _, r := range e.running.of(id) {
-		stopped = r.body.abort(answer) || stopped // does nothing if it has ended meanwhile
+		stopped = r.op.body.abort(answer) || stopped // does nothing if it has ended meanwhile
 	}
 	return stopped
 }
@@ -55,15 +55,14 @@ type reception struct {
 	id     string // of the upload
 	offset int64  // of the upload when it began
 	since  time.Time
-	from   requestDescriber
-	body   *body
+	op     *operation // with the body
 	next   *reception // of the same upload
 }
 
 // describe returns r for programs. r is being received.
 func (r *reception) describe() RunningRequest {
-	d := r.from.identify()
-	d.ID, d.Offset, d.Since, d.Received = r.id, r.offset, r.since, r.body.received.Load()
+	d := r.op.from.identify()
+	d.ID, d.Offset, d.Since, d.Received = r.id, r.offset, r.since, r.op.body.received.Load()
 	d.Method, d.RequestID = strings.Clone(d.Method), strings.Clone(d.RequestID) // they are slices of the header
 	return d
 }
