@@ -152,7 +152,7 @@ func (e *engine) preCreate(op *operation, info *FileInfo) (HTTPResponse, error) 
 		return response, ErrInvalidName.With(fmt.Errorf("pre-create callback chose id %q: %w", info.ID, err))
 	}
 	if info.IsFinal || e.decidesFinish(info) || verifies(info.Digests) {
-		info.State = StateUploading // the data alone does not show that it was built, verified, accepted by the callback or told
+		info.State = StateUploading // the data alone does not show that it was built, verified, accepted by the callback or published
 	}
 	return response, nil
 }

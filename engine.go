@@ -30,7 +30,7 @@ type engine struct {
 	rescanInterval   time.Duration    // between two looks at the side records
 
 	retainedRequestBytes atomic.Int64                 // of requests that work in the background retains
-	finishes             workqueue.Queue[*finishTask] // uploads that are finished or told in the background, by id
+	finishes             workqueue.Queue[*finishTask] // uploads that are finished or published in the background, by id
 	resuming             sync.Mutex                   // held by resumeFinishes
 	resumeCursor         string                       // where it continues; guarded by resuming
 	rescanTimer          *time.Timer                  // of the next look at the side records

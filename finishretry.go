@@ -39,7 +39,7 @@ const (
 )
 
 // kindFinishing is the kind of the side records that name uploads which are being
-// finished, or are complete and not told yet.
+// finished, or are complete and not published yet.
 const kindFinishing = "finishing"
 
 // finishRecord is the value of a side record of kindFinishing.
