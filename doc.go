@@ -58,12 +58,14 @@
 // of the request, here the user:
 //
 //	callbacks.PreCreate = func(ctx context.Context, _ tusd.Event) (response tusd.HTTPResponse, changes tusd.FileInfoChanges, err error) {
-//		changes.Owner = userOf(ctx)
-//		return response, changes, nil
+//		if changes.Owner = userOf(ctx); changes.Owner == "" {
+//			err = tusd.ErrAccessDenied
+//		}
+//		return response, changes, err
 //	}
 //	callbacks.PreAccess = func(ctx context.Context, event tusd.Event) error {
 //		record, err := event.Record(ctx)
-//		if err == nil && record.Owner != userOf(ctx) {
+//		if user := userOf(ctx); err == nil && (user == "" || record.Owner != user) {
 //			err = tusd.ErrNotFound
 //		}
 //		return err

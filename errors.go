@@ -8,7 +8,7 @@ import (
 // Error is the answer to a request that failed: a stable code, the status for
 // each dialect, a message for people, and a cause for the log.
 //
-// Errors are values of the table below. With and Refuse return copies, so the
+// The errors of this package are the variables Err...; docs/errors.md lists them. With and Refuse return copies, so the
 // table never changes. errors.Is matches by code; errors.As and Unwrap reach
 // the cause.
 type Error struct {
@@ -17,7 +17,7 @@ type Error struct {
 	Message string // for people, may change; sent to the client
 	// Transient means that the same request may succeed later. The answer has
 	// Retry-After. On HEAD and GET it may have another status than Status,
-	// because clients abandon an upload on the wrong one (see statusFor).
+	// because clients abandon an upload on the wrong one.
 	Transient bool
 	// RetryAfter is how long the client should wait, if Transient; 0: a second.
 	RetryAfter time.Duration
@@ -52,8 +52,9 @@ func (e *Error) With(err error) *Error {
 }
 
 // Refuse returns a copy of e with the status, the body and the headers that are
-// set in r. Callbacks use it on ErrUploadRejected, ErrTerminationRejected and
-// ErrAccessDenied.
+// set in r. Programs use it on ErrUploadRejected, ErrTerminationRejected, ErrAccessDenied
+// and ErrUploadStopped. A body replaces the code and the message in the answer. On a
+// transient error it has no effect.
 func (e *Error) Refuse(r HTTPResponse) *Error {
 	c := *e
 	c.Response = r

@@ -14,11 +14,13 @@ import (
 
 type userKey struct{}
 
-// authenticate is the middleware of the program. Callbacks find the user in their ctx.
+// authenticate is the middleware of the program. Callbacks find the user in their ctx. A
+// browser sends OPTIONS without credentials; with X-HTTP-Method-Override it is another method.
 func authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _, ok := r.BasicAuth() // a program also checks the password
-		if !ok {
+		preflight := r.Method == http.MethodOptions && r.Header.Get("X-HTTP-Method-Override") == ""
+		if !ok && !preflight {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
 		}
@@ -33,12 +35,14 @@ func Example_chi() {
 	storetest.NewMemory().UseIn(composer) // for tests; a program uses filestore or s3store
 	config := tusd.Config{BasePath: "/api/files/", StoreComposer: composer}
 	config.Callbacks.PreCreate = func(ctx context.Context, _ tusd.Event) (response tusd.HTTPResponse, changes tusd.FileInfoChanges, err error) {
-		changes.Owner = ctx.Value(userKey{}).(string)
-		return response, changes, nil
+		if changes.Owner, _ = ctx.Value(userKey{}).(string); changes.Owner == "" {
+			err = tusd.ErrAccessDenied
+		}
+		return response, changes, err
 	}
 	config.Callbacks.PreAccess = func(ctx context.Context, event tusd.Event) error {
 		record, err := event.Record(ctx)
-		if err == nil && record.Owner != ctx.Value(userKey{}) {
+		if user, _ := ctx.Value(userKey{}).(string); err == nil && (user == "" || record.Owner != user) {
 			err = tusd.ErrNotFound
 		}
 		return err

@@ -20,13 +20,18 @@ import (
 // finishedFiles is the directory of the finished files, and the sink that puts them there.
 type finishedFiles string
 
-// Send gives the data of a finished upload a second name, which is on disk before Send
-// returns. The same event may come twice.
+// Send links the data of a finished upload.
 func (dir finishedFiles) Send(_ context.Context, event tusd.Event) error {
 	if event.Type != tusd.EventPostFinish {
 		return nil
 	}
-	err := os.Link(event.Upload.Storage["Path"], filepath.Join(string(dir), event.Upload.ID))
+	return dir.link(event.Upload)
+}
+
+// link gives the data of an upload a second name, which is on disk when link returns. It may
+// be called twice.
+func (dir finishedFiles) link(upload tusd.FileInfo) error {
+	err := os.Link(upload.Storage["Path"], filepath.Join(string(dir), upload.ID))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err // the event comes again
 	}
@@ -40,9 +45,9 @@ func (dir finishedFiles) Send(_ context.Context, event tusd.Event) error {
 
 func (dir finishedFiles) Close() {}
 
-// sweep removes the records of the uploads that have not changed since before and whose
-// files are in their place. A program calls it at its start and now and then. Until then a
-// client that has lost the last answer learns from HEAD that its upload is complete.
+// sweep removes the complete uploads that have not changed since before. It links again
+// what Send could not link in 24 h. A program calls it at its start and now and then. Until
+// then a client that has lost the last answer learns from HEAD that its upload is complete.
 func (dir finishedFiles) sweep(handler *tusd.Handler, uploads tusd.Lister, before time.Time) {
 	for cursor, more := "", true; more; more = cursor != "" {
 		ids, next, err := uploads.List(context.Background(), cursor, before, 100)
@@ -50,7 +55,8 @@ func (dir finishedFiles) sweep(handler *tusd.Handler, uploads tusd.Lister, befor
 			return // the next sweep tries again
 		}
 		for _, id := range ids {
-			if _, err := os.Stat(filepath.Join(string(dir), id)); err == nil {
+			upload, err := handler.Info(context.Background(), id)
+			if err == nil && upload.Complete() && (upload.IsPartial || dir.link(upload) == nil) {
 				handler.TryTerminate(context.Background(), id) // after an error the next sweep tries again
 			}
 		}

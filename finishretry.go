@@ -185,7 +185,7 @@ func (e *engine) finishFailed(id string, t *finishTask, err error) (again bool) 
 		e.unlockFinishing(id, t)
 	case t.stored && t.wait == maxFinishDelay && e.finishesLeftOut.Load():
 		return false // its place is for an upload that is only in the store; a later look at the side records finds this one
-	default:
+	case !errors.Is(err, errUnpublished): // that is logged already
 		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
 	}
 	return true
@@ -231,8 +231,10 @@ func (e *engine) finishAgain(id string, t *finishTask) error {
 // isDue prepares another attempt for the upload in u. It reports false if there is nothing
 // to do any more.
 func (e *engine) isDue(u *lockedUpload, t *finishTask) (due bool, err error) {
-	if !t.created.IsZero() && !t.created.Equal(u.info.Created) {
-		return false, nil // the upload was removed, and a new one has its id
+	if !t.created.IsZero() && !t.created.Equal(u.info.Created) { // the upload was removed, and a new one has its id
+		e.unlockFinishing(u.id, t)
+		t.reset()
+		t.request = HTTPRequest{}
 	}
 	t.created = u.info.Created
 	had := t.stored

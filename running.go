@@ -25,9 +25,9 @@ type RunningRequest struct {
 func (h *Handler) Running() []RunningRequest { return h.engine.running.list() }
 
 // StopUpload ends the request whose content is being received for the upload id, with an
-// answer for its client; nil: ErrUploadStopped, after which clients give up. A client tries
-// again after a transient answer, such as ErrUploadInterrupted, which has no Response of its
-// own; of others, a program may set the Response by Refuse.
+// answer for its client; nil: ErrUploadStopped, after which clients give up. A message for
+// people comes from ErrUploadStopped.Refuse. After a transient answer, such as
+// ErrUploadInterrupted, the client tries again.
 //
 // The client gets the answer at once, also if it is sending. Bytes that have arrived are
 // stored, except content with a checksum, of which nothing is stored. The upload stays and

@@ -62,6 +62,9 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 	if err := u.load(e.store.Core); err != nil && !errors.Is(err, ErrBroken) {
 		return operationResult{}, err
 	}
+	if err := e.checkPublished(u, r); err != nil {
+		return operationResult{}, err
+	}
 	overdue, err := e.checkUnneeded(u)
 	if err != nil {
 		return operationResult{}, err
@@ -87,6 +90,20 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 		e.unregisterSoon(ctx, r.id, r.mode != LockTry)
 	}
 	return operationResult{info: &u.info, response: response}, nil
+}
+
+// checkPublished returns ErrUploadFinishing if the sink has not got post-finish of the
+// upload in u yet, and the removal can wait for that.
+func (e *engine) checkPublished(u *lockedUpload, r removal) error {
+	if r.mode != LockTry || e.config.Events == nil || !u.info.isComplete() {
+		return nil
+	}
+	var t finishTask
+	found, err := e.loadFinishRecord(u.ctx, u.id, &t)
+	if err == nil && found && !t.record.Ended {
+		err = ErrUploadFinishing
+	}
+	return err
 }
 
 // interruptFor gives the running request on an upload the answer of the removal, if that
@@ -152,7 +169,7 @@ func (e *engine) preTerminate(op *operation, u *lockedUpload) (HTTPResponse, err
 // metrics and the answers to later requests are those of a DELETE. After nil nothing of
 // the upload comes back.
 //
-// Errors: ErrNotFound; ErrPartialInUse, if a final upload that is not built needs this
+// Errors: ErrNotFound; ErrInvalidID; ErrPartialInUse, if a final upload that is not built needs this
 // partial upload; ErrLockTimeout or ErrUploadLocked; ErrNotImplemented, if the store has
 // no Terminater; ErrServerShutdown; the cause of ctx; others are of the store. After an
 // error, call Terminate again: the interrupted client may have been told that the upload
@@ -163,8 +180,9 @@ func (h *Handler) Terminate(ctx context.Context, id string) error {
 }
 
 // TryTerminate is Terminate for an upload that nobody uses: it never interrupts a request
-// and never waits. If the upload is locked, it returns ErrUploadLocked and changes
-// nothing.
+// and never waits for a lock. It changes nothing and returns ErrUploadLocked if the upload
+// is locked, and ErrUploadFinishing if its post-finish is not sent to Config.Events yet (for
+// 24 h at most).
 func (h *Handler) TryTerminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockTry})
 }
@@ -190,7 +208,8 @@ func (e *engine) terminateFor(ctx context.Context, r removal) error {
 
 // Info returns the record of the upload id, without locking it: its Offset may grow
 // meanwhile, and may not be on disk yet. The record is the caller's. ErrNotFound: there is
-// no such upload. No callback is asked. Safe for concurrent use, also in callbacks.
+// no such upload; ErrInvalidID: there can be none. If it is Complete, its post-finish may
+// not be sent yet. No callback is asked. Safe for concurrent use, also in callbacks.
 func (h *Handler) Info(ctx context.Context, id string) (FileInfo, error) {
 	if err := ValidateID(id); err != nil {
 		return FileInfo{}, err

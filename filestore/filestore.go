@@ -28,13 +28,18 @@
 //   - Link in EventSink.Send. That the target exists is no error, because the event may
 //     come twice. Sync the directory of the target before Send returns nil: the event does
 //     not come again, and the removal is durable.
-//   - To another file system, copy outside of Send, which has 30 s: copy to a temporary
+//   - To another file system, copy outside of Send, which has 10 s: copy to a temporary
 //     name, sync, rename, sync the directory, and only then remove the upload.
 //   - Remove outside of Send, which holds the lock, and when no client needs the upload any
 //     more, for example a day later: a client that has lost the last answer asks with HEAD,
 //     and sends the whole file again if the upload is gone.
 //   - Name targets by the ids of the uploads, and use no id again: the server's own ids
-//     never come twice. Otherwise an old target is taken for that of a new upload.
+//     never come twice. Otherwise an old target is taken for that of a new upload. For
+//     names that people read, let FileKey end in {filename}, which makes the client's name
+//     safe, use the last element of Storage["Path"], and compare an existing target by
+//     os.SameFile.
+//   - Partial uploads have no post-finish, and stay when their final is built: the sweep
+//     removes them. TryTerminate refuses those that a final still needs.
 //
 // The example in example_movefiles_test.go of package tusd does this, and survives a crash
 // at any point.

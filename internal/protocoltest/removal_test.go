@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,4 +201,35 @@ func mustInt(t *testing.T, s string) (n int64) {
 		n = 10*n + int64(c-'0')
 	}
 	return n
+}
+
+// A sweep of the program does not remove an upload before its post-finish is sent.
+func TestTryTerminateWaitsForPostFinish(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		var works atomic.Bool
+		s := &sink{onSend: func(ctx context.Context, event tusd.Event) error {
+			if works.Load() {
+				return nil
+			}
+			return refusingFinish(ctx, event)
+		}}
+		e := serve(t, store, tusd.Config{Events: s})
+		path, lost := e.createFull([]byte("hello")), e.createFull([]byte("hello"))
+		for _, p := range []string{path, lost} {
+			if err := e.handler.TryTerminate(t.Context(), idOf(p)); !errors.Is(err, tusd.ErrUploadFinishing) && !errors.Is(err, tusd.ErrUploadLocked) {
+				t.Errorf("TryTerminate before post-finish: %v", err)
+			}
+			e.head(p).status(200)
+		}
+		if err := e.handler.Terminate(t.Context(), idOf(lost)); err != nil {
+			t.Errorf("Terminate before post-finish: %v", err)
+		}
+		works.Store(true)
+		e.eventually("post-finish is sent", func() bool { return slices.Contains(s.of(idOf(path)), "post-finish 5") })
+		e.eventually("the upload can be removed", func() bool { return e.handler.TryTerminate(t.Context(), idOf(path)) == nil })
+		if slices.Contains(s.of(idOf(lost)), "post-finish 5") {
+			t.Error("post-finish of a removed upload")
+		}
+		wantNoFinishRecords(t, store)
+	})
 }
