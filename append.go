@@ -199,7 +199,8 @@ func (e *engine) revertRecord(u *lockedUpload, req *appendRequest, before *recor
 func (e *engine) failOversized(op *operation, u *lockedUpload, failsIfTooLong bool, err error) error {
 	sent := op.body != nil && op.body.ended() // not only announced
 	tooLong := errors.Is(err, ErrUploadSizeExceeded) || errors.Is(err, ErrMaxSizeExceeded) && sent
-	if !failsIfTooLong || !tooLong || !u.info.SizeIsDeferred {
+	stopped := op.body != nil && op.body.deadlines.Aborted() != nil // by a program, which may answer with such an error
+	if !failsIfTooLong || !tooLong || stopped || !u.info.SizeIsDeferred {
 		return err
 	}
 	failure := &Failure{Code: ErrUploadFailed.Code, StatusCode: ErrUploadFailed.Status.IETF}

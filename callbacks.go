@@ -66,11 +66,16 @@ func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err 
 	if err != nil {
 		status = asError(err).Response.StatusCode
 	}
-	if status != 0 && (status < http.StatusOK || status > 599) {
+	if !isFinalStatus(status) {
 		response = HTTPResponse{}
 		err = ErrInternal.With(fmt.Errorf("a callback answers with status %d, which no answer can have", status))
 	}
 	return response, err
+}
+
+// isFinalStatus reports whether an answer can have this status, or 0 for the usual one.
+func isFinalStatus(status int) bool {
+	return status == 0 || status >= http.StatusOK && status <= 599
 }
 
 // ownTexts returns a copy of m that owns its strings. Strings of a callback may be

@@ -28,7 +28,7 @@ func (e *engine) download(op *operation, id string) (storedContent, FileInfo, er
 	case !info.Complete():
 		return storedContent{}, info, ErrIncompleteUpload
 	}
-	err = e.makeDurable(op.ctx, upload)
+	err = e.makeDurable(op.ctx, id, upload)
 	return storedContent{upload, e.store.ContentServer}, info, err
 }
 

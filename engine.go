@@ -203,9 +203,13 @@ func (e *engine) load(ctx context.Context, id string) (Upload, FileInfo, error) 
 
 // makeDurable makes the offset of an upload that peek has returned durable: a client may
 // see it.
-func (e *engine) makeDurable(ctx context.Context, upload Upload) error {
+func (e *engine) makeDurable(ctx context.Context, id string, upload Upload) error {
 	defer e.metrics.store.makeDurable.since(time.Now())
-	return upload.MakeDurable(ctx)
+	err := upload.MakeDurable(ctx)
+	if err == nil {
+		return nil
+	}
+	return cmp.Or(e.checkExists(ctx, id), err) // it may have been removed meanwhile
 }
 
 // checkUsable returns an error if the upload has failed or is not finished yet. It

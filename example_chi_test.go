@@ -14,13 +14,12 @@ import (
 
 type userKey struct{}
 
-// authenticate is the middleware of the program. Callbacks find the user in their ctx. A
-// browser sends OPTIONS without credentials; with X-HTTP-Method-Override it is another method.
+// authenticate is the middleware of the program. Callbacks find the user in their ctx.
+// Browsers send OPTIONS without credentials.
 func authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _, ok := r.BasicAuth() // a program also checks the password
-		preflight := r.Method == http.MethodOptions && r.Header.Get("X-HTTP-Method-Override") == ""
-		if !ok && !preflight {
+		if !ok && r.Method != http.MethodOptions {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
 		}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -29,11 +28,15 @@ func (dir finishedFiles) Send(_ context.Context, event tusd.Event) error {
 }
 
 // link gives the data of an upload a second name, which is on disk when link returns. It may
-// be called twice.
+// be called twice. After an error the event comes again.
 func (dir finishedFiles) link(upload tusd.FileInfo) error {
-	err := os.Link(upload.Storage["Path"], filepath.Join(string(dir), upload.ID))
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err // the event comes again
+	data, target := upload.Storage["Path"], filepath.Join(string(dir), upload.ID)
+	if err := os.Link(data, target); err != nil {
+		from, fromErr := os.Stat(data)
+		to, toErr := os.Stat(target)
+		if fromErr != nil || toErr != nil || !os.SameFile(from, to) {
+			return err
+		}
 	}
 	d, err := os.Open(string(dir))
 	if err != nil {

@@ -62,7 +62,8 @@ const longestMethod = len(http.MethodOptions)
 
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request, id string) *exchange {
 	x := &exchange{ResponseWriter: w, h: h, r: r, id: id, method: r.Method, sentMethod: r.Method, dialect: undeclared{}, started: time.Now()}
-	if override := r.Header.Get(overrideField); override != "" {
+	// OPTIONS stays what it is: servers in front let it pass without credentials.
+	if override := r.Header.Get(overrideField); override != "" && r.Method != http.MethodOptions {
 		x.method = override
 		if len(override) <= longestMethod { // a longer one is not served
 			x.method = strings.ToUpper(override)
@@ -229,7 +230,7 @@ func (x *exchange) allowed() string {
 // releases the admission and writes the log line.
 func (x *exchange) end() {
 	http1 := x.r.ProtoMajor == 1
-	if x.status != 0 && (http1 || x.written > 0) {
+	if x.status != 0 && x.returned && (http1 || x.written > 0) {
 		// Flush while the write deadline still applies. In HTTP/2 a header needs no
 		// flow-control window, so it can be sent with the end of the stream.
 		x.control.Flush()

@@ -161,7 +161,7 @@ func (e *engine) filterWaiting(ctx context.Context, partial string, finals []str
 		case !info.Full():
 			waiting = append(waiting, final)
 		default: // a crash may have interrupted the copy before its sync
-			if err := e.makeDurable(ctx, upload); err != nil {
+			if err := e.makeDurable(ctx, final, upload); err != nil && !errors.Is(err, ErrNotFound) {
 				return nil, err
 			}
 		}

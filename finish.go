@@ -95,8 +95,8 @@ func (e *engine) finishAndPublish(u *lockedUpload, t *finishTask) (operationResu
 	return res, nil
 }
 
-// reset lets the task run again as a new one: the upload is finished and published, but
-// somebody has asked for it meanwhile.
+// reset lets the task run again as a new one, if a request has asked for the upload
+// meanwhile.
 func (t *finishTask) reset() {
 	t.begun.Store(false)
 	t.record, t.stored, t.counted, t.offered, t.wait = finishRecord{}, false, false, false, 0

@@ -29,7 +29,8 @@ func (d *ietfDialect) reportProgress(x *exchange, offset int64) {
 // send the fields that are set for the final answer, so they are removed meanwhile.
 //
 // Wrappers of frameworks take an interim answer for the final one, and drop the status that
-// comes after it. So inform goes around them, and sends nothing if one has no Unwrap.
+// comes after it. So inform goes around them, and sends nothing if one hides the deadlines,
+// because it has no Unwrap.
 func (x *exchange) inform(status int, fields ...string) {
 	x.deadlines.BeforeWrite()
 	defer x.deadlines.AfterWrite()

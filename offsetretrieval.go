@@ -58,7 +58,7 @@ func (e *engine) finalStatus(op *operation, id string) (FileInfo, error) {
 	case info.State == StateFailed:
 		err = failedError(&info)
 	case info.IsFinal && info.Complete():
-		err = e.makeDurable(op.ctx, upload)
+		err = e.makeDurable(op.ctx, id, upload)
 	}
 	return info, err
 }

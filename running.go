@@ -19,9 +19,10 @@ type RunningRequest struct {
 	Received  int64     // bytes of the content that have been read; fewer may be stored
 }
 
-// Running returns the requests whose content is being received, the oldest first. An upload
-// has at most one in this process. Requests that wait for a lock, or for the server's own
-// work, are not listed. Safe for concurrent use.
+// Running returns the requests whose content is being received, the oldest first, until it
+// is stored. An upload has at most one in this process, unless its lock was lost. Requests
+// that wait for a lock, and uploads that no request continues at the moment, are not listed.
+// Safe for concurrent use.
 func (h *Handler) Running() []RunningRequest { return h.engine.running.list() }
 
 // StopUpload ends the request whose content is being received for the upload id, with an
@@ -37,7 +38,12 @@ func (h *Handler) Running() []RunningRequest { return h.engine.running.list() }
 // the request may still end in another way: the client disconnects, or all of the content
 // had arrived, and it counts. Safe for concurrent use, also in callbacks.
 func (h *Handler) StopUpload(id string, answer *Error) bool {
-	return h.engine.stopRunning(id, cmp.Or(answer, ErrUploadStopped))
+	answer = cmp.Or(answer, ErrUploadStopped)
+	if !isFinalStatus(answer.Response.StatusCode) {
+		h.log.Error("StopUpload has a status that no answer can have", "id", id, "status", answer.Response.StatusCode)
+		answer = answer.Refuse(HTTPResponse{Body: answer.Response.Body, Header: answer.Response.Header})
+	}
+	return h.engine.stopRunning(id, answer)
 }
 
 // stopRunning aborts the bodies that are being received for an upload. It reports whether

@@ -120,7 +120,7 @@ func (k *lock) add(w *waiter, mode Mode) {
 
 // Preempt closes Preempted of the lease on id, as a newer Preempt would, without
 // waiting for the lock. It does nothing if id is free. It is for lockers that put a
-// LocalLocker in front of theirs and learn that another process needs the lock.
+// Locker in front of theirs and learn that another process needs the lock.
 func (l *Locker) Preempt(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

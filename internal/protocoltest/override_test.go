@@ -18,6 +18,7 @@ func TestMethodOverride(t *testing.T) {
 		{"case054_get_and_put", "GET of an unfinished upload: 409; PUT: 405", getAndPut},
 		{"any_real_method", "the override counts whatever the real method is", overrideAnyMethod},
 		{"override_twice", "two lines of the override are refused, whatever they say", overrideTwice},
+		{"override_on_options", "OPTIONS stays OPTIONS, whatever the override says", overrideOnOptions},
 		{"override_options", "override OPTIONS answers as OPTIONS, without a version", overrideOptions},
 		{"override_not_stored", "no cache may keep an answer whose method was overridden, errors included", overrideNotStored},
 		{"vary_by_override", "answers to GET and HEAD vary by the override", varyByOverride},
@@ -90,13 +91,25 @@ func getAndPut(e *env) {
 }
 
 func overrideAnyMethod(e *env) {
-	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodOptions, "FOO"} {
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, "FOO"} {
 		u := e.create(100)
 		e.do(method, u, content(40), version, octets, "Upload-Offset: 0", overriding("PATCH")).status(204).header("Upload-Offset", "40")
 		e.wantOffset(u, 40)
 	}
 	u := e.create(100)
 	e.do(http.MethodPost, u, nil, version, overriding("head")).status(200, 204).header("Upload-Offset", "0")
+}
+
+// overrideOnOptions: a server in front may let OPTIONS pass without credentials.
+func overrideOnOptions(e *env) {
+	u := e.create(100)
+	e.do(http.MethodOptions, u, content(40), version, octets, "Upload-Offset: 0", overriding("PATCH")).status(200).header("Tus-Version", "1.0.0")
+	e.do(http.MethodOptions, u, nil, version, overriding("DELETE")).status(200)
+	e.do(http.MethodOptions, "/files/", nil, version, "Upload-Length: 1", overriding("POST")).status(200)
+	e.wantOffset(u, 0)
+	if n := e.countUploads(); n != 1 {
+		e.Errorf("%d uploads, want 1", n)
+	}
 }
 
 func overrideOptions(e *env) {

@@ -88,6 +88,8 @@ func TestStopUpload(t *testing.T) {
 	}
 	runAlone(t, storeKinds, append(scenarios,
 		scenario{"default", "a stop without an answer is 400 ERR_UPLOAD_STOPPED, or a transient error if it is that", stopWithTableErrors},
+		scenario{"impossible_status", "a status that no answer can have is the usual one", stopWithImpossibleStatus},
+		scenario{"too_large", "an answer that the upload is too large does not fail it", stopAsTooLarge},
 		scenario{"unknown", "nothing is stopped if nothing is received for the id", stopUnknown},
 		scenario{"whole", "content that has arrived as a whole counts, whatever stops it", stopWhole},
 		scenario{"terminate", "Terminate gives its answer to the request that it interrupts", terminateAnswers},
@@ -237,6 +239,37 @@ func stopWithTableErrors(e *env) {
 		s.answer().status(c.status).code(c.code)
 		e.waitIdle()
 		e.wantOffset(u, offset+10)
+	}
+}
+
+// stopWithImpossibleStatus: the answer has the usual status.
+func stopWithImpossibleStatus(e *env) {
+	u := e.create(100)
+	for _, status := range []int{-1, 42, 103, 600, 1000} {
+		offset := e.offset(u)
+		s := e.another().open(u, offset, 100-offset)
+		s.sendAndSee(content(10))
+		e.handler.StopUpload(e.runningID(), tusd.ErrUploadStopped.Refuse(tusd.HTTPResponse{StatusCode: status}))
+		s.answer().status(400).code("ERR_UPLOAD_STOPPED")
+		e.waitIdle()
+		e.wantOffset(u, offset+10)
+	}
+}
+
+// A program may stop an upload because it is too large: that does not fail the upload.
+func stopAsTooLarge(e *env) {
+	for _, answer := range []*tusd.Error{tusd.ErrMaxSizeExceeded, tusd.ErrUploadSizeExceeded} {
+		e.config.DisableIETF = false
+		d := e.ietf(9)
+		u := d.create(false, nil).status(201).location()
+		s := e.another().openMethod("PATCH", u, 10, "Upload-Draft-Interop-Version: 9", "Upload-Offset: 0", "Upload-Complete: ?0", appendType)
+		s.sendAndSee(content(5))
+		e.handler.StopUpload(idOf(u), answer)
+		if a, err := s.Answer(); err != nil || a.Status != 413 {
+			e.Errorf("the stopped request gets %d, %v, want 413", a.Status, err)
+		}
+		e.waitIdle()
+		d.want(u, 5, false)
 	}
 }
 
