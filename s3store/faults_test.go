@@ -61,7 +61,8 @@ func (n *node) offsetWhenUnlocked(path string) int64 {
 	return offset
 }
 
-// headWhenUnlocked repeats a HEAD until the upload is not locked.
+// headWhenUnlocked repeats a HEAD until the upload is not locked and, if it is a final, is
+// built: on a busy machine its POST does not wait for that.
 func (n *node) headWhenUnlocked(path string) *http.Response {
 	n.Helper()
 	deadline := time.After(30 * time.Second)
@@ -69,13 +70,14 @@ func (n *node) headWhenUnlocked(path string) *http.Response {
 	defer tick.Stop()
 	for {
 		answer := n.request(http.MethodHead, path, nil)
-		if answer.StatusCode != http.StatusLocked {
+		unbuilt := answer.StatusCode == http.StatusOK && answer.Header.Get("Upload-Offset") == ""
+		if answer.StatusCode != http.StatusLocked && !unbuilt {
 			return answer
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			n.Fatal("the upload stays locked")
+			n.Fatalf("the upload stays locked or unbuilt: %d", answer.StatusCode)
 		}
 	}
 }
