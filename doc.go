@@ -80,7 +80,7 @@
 //     sink has taken it, also after a crash. Package filestore says what a program may do with a finished file.
 //   - [Handler.Subscribe]: the same events for a consumer that may lose some.
 //   - [Handler.Info]: the record ([FileInfo]) of an upload. [StoreComposer].Lister lists uploads.
-//   - [Handler.Terminate], [Handler.TryTerminate]: remove an upload; the second interrupts nobody.
+//   - [Handler.Terminate], [Handler.TryTerminate]: remove an upload; the second interrupts no request.
 //   - [Handler.Running], [Handler.StopUpload]: the requests that are being received; end one.
 //   - [Handler.Metrics]: counters; package prometheuscollector exposes them.
 //

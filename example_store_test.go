@@ -72,7 +72,7 @@ func (u *mapUpload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) 
 	if err := tusd.CheckLease(ctx, u.lease); err != nil {
 		return err
 	}
-	now, next := u.info, u.info.Clone() // nobody else changes it: the caller has the lease
+	now, next := u.info, u.info.Clone() // no other call changes it: the caller has the lease
 	if err := change(&next); err != nil {
 		return err
 	}

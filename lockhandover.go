@@ -30,7 +30,7 @@ func (e *engine) watchLease(b *body, lease Lease) (stop func()) {
 	}
 }
 
-// waitForPreemption is watchLease for a lock that notifies nobody.
+// waitForPreemption is watchLease for a lock without PreemptNotifier.
 func waitForPreemption(b *body, lease Lease) (stop func()) {
 	ctx, cancel := context.WithCancel(lease.Context())
 	ended := make(chan struct{})

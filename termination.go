@@ -179,7 +179,7 @@ func (h *Handler) Terminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
 }
 
-// TryTerminate is Terminate for an upload that nobody uses: it never interrupts a request
+// TryTerminate is Terminate for an upload that no request uses: it never interrupts a request
 // and never waits for a lock. It changes nothing and returns ErrUploadLocked if the upload
 // is locked, and ErrUploadFinishing if its post-finish is not sent to Config.Events yet (for
 // 24 h at most).

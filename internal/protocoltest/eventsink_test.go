@@ -392,7 +392,7 @@ func TestOwnerIsKnownInPreAccess(t *testing.T) {
 	asked := loads
 	a := e.raw("HEAD", path, nil, version, "X-User: root").status(200)
 	if loads != asked {
-		t.Error("a record is loaded that nobody wants")
+		t.Error("a record is loaded that the callback does not want")
 	}
 	for name, values := range a.Header {
 		if slices.Contains(values, "ann") {

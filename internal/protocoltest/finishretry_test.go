@@ -255,14 +255,16 @@ func TestAttemptsToFinishEnd(t *testing.T) {
 	}
 	second.stop()
 
-	third := newEnvOn(t, store, config, rescanEvery(20*time.Millisecond))
+	var lists atomic.Int64
+	hooked := &hookedStore{concatStore: store, onListSideRecords: func(kind string) {
+		if kind == "finishing" {
+			lists.Add(1)
+		}
+	}}
+	third := newEnvOn(t, hooked, config, rescanEvery(20*time.Millisecond))
 	third.ahead.Store(int64(25 * time.Hour))
 	third.start()
-	rescans := make(chan struct{})
-	go func() { // some looks at the side records
-		time.AfterFunc(200*time.Millisecond, func() { close(rescans) })
-	}()
-	await(t, rescans)
+	third.eventually("the side records are read five times", func() bool { return lists.Load() >= 5 })
 	if n := attempts.Load(); n != 1 {
 		t.Errorf("a restart makes %d more attempts", n-1)
 	}

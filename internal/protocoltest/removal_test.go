@@ -63,7 +63,7 @@ func TestTerminateByTheProgram(t *testing.T) {
 	})
 }
 
-// A partial that an unfinished final needs cannot be removed, and nobody is interrupted for
+// A partial that an unfinished final needs cannot be removed, and no request is interrupted for
 // that. After a day the final fails, unless the callback refuses the removal.
 func TestRemovalKeepsTheDutiesToFinals(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
