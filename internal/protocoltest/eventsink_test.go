@@ -169,6 +169,9 @@ func TestSinkIsClosedAfterTheLastEvent(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
+	if err := e.handler.Shutdown(t.Context()); err != nil { // closes nothing again
+		t.Errorf("the second Shutdown: %v", err)
+	}
 	got := s.of(idOf(path))
 	if !slices.Contains(got, "post-finish 5") || !s.closedOnce() {
 		t.Errorf("events %q, closed %d times, %d afterwards", got, s.closed, s.late)
