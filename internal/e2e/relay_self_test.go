@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -58,4 +59,32 @@ func TestRelayCuts(t *testing.T) {
 		t.Fatalf("after the cut: %v, want a working connection", err)
 	}
 	response.Body.Close()
+}
+
+// TestRelayWaitsForPatches counts two uploads: the first has enough bytes alone.
+func TestRelayWaitsForPatches(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+	}))
+	defer server.Close()
+	r := startRelay(t, strings.TrimPrefix(server.URL, "http://"))
+	var done atomic.Bool
+	r.afterPatches(2, 1<<20, func() { done.Store(true) })
+	for _, c := range []struct {
+		path string
+		want bool
+	}{{"/a", false}, {"/a", false}, {"/b", true}} {
+		request, err := http.NewRequest("PATCH", r.url()+c.path, bytes.NewReader(make([]byte, 2<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if done.Load() != c.want {
+			t.Fatalf("after PATCH %s: called %v, want %v", c.path, done.Load(), c.want)
+		}
+	}
 }

@@ -36,10 +36,12 @@ type exchange struct {
 	Location             string
 }
 
-// trigger is a function that is called after a number of bytes from clients.
+// trigger is a function that is called after a number of bytes from clients, and not
+// before so many uploads have had a PATCH.
 type trigger struct {
-	at int64
-	do func()
+	at      int64
+	uploads int
+	do      func()
 }
 
 // startRelay listens and forwards connections to target (host:port).
@@ -78,10 +80,14 @@ func (r *relay) dial() (net.Conn, error) {
 
 // after calls do when the next n bytes have been forwarded to the server. While do runs,
 // nothing more is forwarded on that connection.
-func (r *relay) after(n int64, do func()) {
+func (r *relay) after(n int64, do func()) { r.afterPatches(0, n, do) }
+
+// afterPatches is after, but do also waits until so many uploads have had a PATCH. A
+// client that sends PATCH has got the answer to its creation, and does not repeat it.
+func (r *relay) afterPatches(uploads int, n int64, do func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.triggers = append(r.triggers, trigger{at: r.forwarded + n, do: do})
+	r.triggers = append(r.triggers, trigger{at: r.forwarded + n, uploads: uploads, do: do})
 }
 
 // onRequest calls do with every exchange when the header of its request has been
@@ -220,8 +226,14 @@ func (r *relay) count(n int) (due []trigger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forwarded += int64(n)
+	patched := make(map[string]bool)
+	for _, e := range r.exchanges {
+		if e.Method == http.MethodPatch {
+			patched[e.Path] = true
+		}
+	}
 	r.triggers = slices.DeleteFunc(r.triggers, func(t trigger) bool {
-		if t.at > r.forwarded {
+		if t.at > r.forwarded || t.uploads > len(patched) {
 			return false
 		}
 		due = append(due, t)

@@ -18,7 +18,7 @@ func TestClientsPause(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		s := startService(t, t.TempDir())
 		c.pause = newClientPause(t)
-		s.after(lossAt, c.pause.pause)
+		c.after(s, lossAt, c.pause.pause)
 		c.upload(t, s)
 		wantResumed(t, s)
 	})
@@ -27,8 +27,8 @@ func TestClientsPause(t *testing.T) {
 func TestClientsResumeAfterCut(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		s := startService(t, t.TempDir())
-		s.after(lossAt, s.cut)
-		s.after(lossAt+2*mib, s.cut)
+		c.after(s, lossAt, s.cut)
+		c.after(s, lossAt+2*mib, s.cut)
 		c.upload(t, s)
 		wantResumed(t, s)
 	})
@@ -37,7 +37,7 @@ func TestClientsResumeAfterCut(t *testing.T) {
 func TestClientsResumeAfterKill(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		s := startService(t, t.TempDir())
-		s.after(lossAt, func() {
+		c.after(s, lossAt, func() {
 			s.daemon.Kill()
 			s.restart(t)
 		})
@@ -49,7 +49,7 @@ func TestClientsResumeAfterKill(t *testing.T) {
 func TestClientsResumeAfterShutdown(t *testing.T) {
 	forEachLoss(t, func(t *testing.T, c lossCase) {
 		s := startService(t, t.TempDir())
-		s.after(lossAt, func() {
+		c.after(s, lossAt, func() {
 			if err := s.daemon.Stop(); err != nil {
 				t.Error(err)
 			}
@@ -63,7 +63,8 @@ func TestClientsResumeAfterShutdown(t *testing.T) {
 // lossCase is an upload that loses its connection.
 type lossCase struct {
 	job
-	posts int // creations of an upload without faults
+	posts    int // creations of an upload without faults
+	partials int
 }
 
 // forEachLoss runs test with each client and its options.
@@ -81,18 +82,25 @@ func lossCases() map[string]lossCase {
 	chunked := map[string]any{"chunkSize": 2 * mib}
 	cases := make(map[string]lossCase)
 	for _, client := range jsClients {
-		cases["plain/"+client] = lossCase{job{Client: client}, 1}
-		cases["chunked/"+client] = lossCase{job{Client: client, Options: chunked}, 1}
+		cases["plain/"+client] = lossCase{job: job{Client: client}, posts: 1}
+		cases["chunked/"+client] = lossCase{job: job{Client: client, Options: chunked}, posts: 1}
 	}
 	for _, client := range parallelClients {
-		cases["parallel/"+client] = lossCase{job{Client: client, Options: map[string]any{"parallelUploads": 3}}, 4}
+		cases["parallel/"+client] = lossCase{
+			job:   job{Client: client, Options: map[string]any{"parallelUploads": 3}},
+			posts: 4, partials: 3,
+		}
 	}
 	for _, draft := range drafts {
-		cases["plain/"+draft] = lossCase{draftJob(draft, nil), 1}
-		cases["chunked/"+draft] = lossCase{draftJob(draft, chunked), 1}
+		cases["plain/"+draft] = lossCase{job: draftJob(draft, nil), posts: 1}
+		cases["chunked/"+draft] = lossCase{job: draftJob(draft, chunked), posts: 1}
 	}
 	return cases
 }
+
+// after calls do when the next n bytes have been forwarded, and when the client knows the
+// URLs of all partials: it creates one again whose answer is lost.
+func (c lossCase) after(s *service, n int64, do func()) { s.afterPatches(c.partials, n, do) }
 
 // upload uploads through s, and checks the content and the number of creations.
 func (c lossCase) upload(t *testing.T, s *service) {

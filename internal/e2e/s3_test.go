@@ -73,7 +73,7 @@ func TestClientUploadsInParallelIntoABucket(t *testing.T) {
 	t.Parallel()
 	s := startInBucket(t, s3services.Versitygw(t))
 	file, sum := writeContent(t, bucketSize)
-	s.after(bucketLoss, s.cut)
+	s.afterPatches(3, bucketLoss, s.cut)
 	url := upload(t, s.relay, job{Client: newClient, File: file, Options: map[string]any{"parallelUploads": 3}})
 	wantContent(t, url, sum)
 	wantPosts(t, s.relay, 4)
