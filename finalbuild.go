@@ -23,7 +23,7 @@ func (e *engine) build(o buildOrder) (res operationResult, again bool, err error
 	defer f.release()
 	switch err := f.load(e.store.Core); {
 	case errors.Is(err, ErrNotFound), err == nil && !f.info.IsFinal: // it was removed; another upload may have its id now
-		again, err = e.unregisterRemoved(f, o.partials)
+		again, err = e.unregisterRemoved(f)
 		return operationResult{}, again, err
 	case err != nil:
 		return operationResult{}, true, err

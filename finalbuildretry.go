@@ -3,6 +3,7 @@ package tusd
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -102,7 +103,8 @@ func (e *engine) startBuilding(o buildOrder) bool {
 		e.builders.release()
 		return false
 	}
-	e.woken.remove(o.id) // this builder sees what has happened until now
+	noted, _ := e.woken.remove(o.id) // this builder sees what has happened until now
+	o.partials = slices.Concat(o.partials, noted.partials)
 	e.registrations.add(o.id, o.partials...)
 	id := o.id
 	var drop func()
@@ -142,8 +144,8 @@ func (e *engine) runBuilder(o *buildOrder, end func()) {
 		o.reportOnce(buildOutcome{res, err})
 	}
 	waits := err == nil && res.info == nil
-	if woken, removed := e.woken.remove(o.id); removed || woken && waits { // since this builder has looked
-		e.wakeFinal(o.id)
+	if noted, woken := e.woken.remove(o.id); noted.removed || woken && waits { // since this builder has looked
+		e.wakeFinal(o.id, noted.partials...)
 	}
 }
 

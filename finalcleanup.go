@@ -35,9 +35,10 @@ func (e *engine) unregister(f *lockedUpload) (again bool, err error) {
 	return false, e.deleteSideRecord(f.ctx, buildingKey(f.id))
 }
 
-// unregisterRemoved does the same for a final that does not exist. partials may name
-// the final, beside those that its removal has saved.
-func (e *engine) unregisterRemoved(f *lockedUpload, partials []string) (again bool, err error) {
+// unregisterRemoved does the same for a final that does not exist. The partials with which
+// its builder has registered it may name it, and those that its removal has saved.
+func (e *engine) unregisterRemoved(f *lockedUpload) (again bool, err error) {
+	partials := e.registrations.partialsOf(f.id)
 	kept, err := e.savedPartials(f)
 	if err != nil {
 		return true, err

@@ -74,6 +74,13 @@ func (p *pendingRegistrations) of(partial string) (finals []string, requests int
 	return slices.Clone(p.finals[partial]), p.requests[partial]
 }
 
+// partialsOf returns the partials with which a final is registered.
+func (p *pendingRegistrations) partialsOf(final string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.partials[final])
+}
+
 // remove unregisters a final: the records of all its partials name it, or it needs no
 // more work.
 func (p *pendingRegistrations) remove(final string) {
@@ -201,7 +208,7 @@ func (e *engine) wakeFinals(partial *FileInfo) {
 // looked at the partial before; then another one follows it.
 func (e *engine) wakeFinal(final string, partials ...string) {
 	e.awaited.remove(final)
-	e.woken.add(final)
+	e.woken.add(final, partials...)
 	if !e.buildLater(final, partials...) {
 		e.rescanFinals(e.lastRebuildDelay)
 	}
@@ -211,32 +218,39 @@ func (e *engine) wakeFinal(final string, partials ...string) {
 // another builder has to start after it. The zero value is ready to use.
 type wokenFinals struct {
 	mu  sync.Mutex
-	ids map[string]bool // the value: the final was removed
+	ids map[string]wakeUp
 }
 
-// add notes that a partial of the final has changed. A builder that completes the final
+// wakeUp is what was noted of a final.
+type wakeUp struct {
+	removed  bool
+	partials []string // that changed, or that may name the final
+}
+
+// add notes that partials of the final have changed. A builder that completes the final
 // after all needs no follower.
-func (w *wokenFinals) add(final string) { w.put(final, false) }
+func (w *wokenFinals) add(final string, partials ...string) { w.put(final, wakeUp{partials: partials}) }
 
 // addRemoved notes that the final was removed, or replaced by another one with its id.
-func (w *wokenFinals) addRemoved(final string) { w.put(final, true) }
+func (w *wokenFinals) addRemoved(final string) { w.put(final, wakeUp{removed: true}) }
 
-func (w *wokenFinals) put(final string, removed bool) {
+func (w *wokenFinals) put(final string, more wakeUp) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ids == nil {
-		w.ids = make(map[string]bool)
+		w.ids = make(map[string]wakeUp)
 	}
-	w.ids[final] = w.ids[final] || removed
+	noted := w.ids[final]
+	w.ids[final] = wakeUp{noted.removed || more.removed, uniqueIDs(slices.Concat(noted.partials, more.partials))}
 }
 
 // remove returns what was noted of the final, and deletes it.
-func (w *wokenFinals) remove(final string) (woken, removed bool) {
+func (w *wokenFinals) remove(final string) (noted wakeUp, woken bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	removed, woken = w.ids[final]
+	noted, woken = w.ids[final]
 	delete(w.ids, final)
-	return woken, removed
+	return noted, woken
 }
 
 // maxAwaited limits the size of awaitedPartials.

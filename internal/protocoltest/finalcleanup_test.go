@@ -90,6 +90,48 @@ func TestEndedFinalLeavesItsPartials(t *testing.T) {
 	}
 }
 
+// A final may be lost while its builder works on it.
+func TestFinalIsLostDuringItsBuild(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		e := serve(t, store, tusd.Config{})
+		open := e.createDeferred("Upload-Concat: partial")
+		var lost atomic.Bool
+		store.onRead = func(string) { // the builder has looked at the partial for the last time
+			finals := recordOf(t, store.concatStore, open).Finals
+			if len(finals) == 0 || lost.Swap(true) {
+				return
+			}
+			removeFromStore(t, store.concatStore, "/files/"+finals[0])
+			e.another().patch(open, 0, nil, "Upload-Length: 0").status(204)
+		}
+		e.postFinal(open)
+		e.wantForgotten(store, open)
+		if !lost.Load() {
+			t.Error("the final was not lost")
+		}
+	})
+}
+
+// The same, while a copy fails: the records of the partials name the final only then.
+func TestFinalIsLostDuringAFailedCopy(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		e := serve(t, store, tusd.Config{}, firstRetry(time.Millisecond))
+		first, second := e.createPartial([]byte("ab")), e.createPartial([]byte("cd"))
+		var final atomic.Value
+		store.onCreate = func(info tusd.FileInfo) { final.Store("/files/" + info.ID) }
+		var copies atomic.Int64
+		store.onConcat = func(func() error) error {
+			if copies.Add(1) == 2 {
+				removeFromStore(t, store.concatStore, final.Load().(string))
+			}
+			return errors.New("the copy fails")
+		}
+		e.postFinal(first + " " + second)
+		e.eventually("the final is lost", func() bool { return copies.Load() >= 2 })
+		e.wantForgotten(store, first, second)
+	})
+}
+
 // The record of a locked partial is changed after it is unlocked, also by the next process.
 func TestRemovedFinalLeavesABusyPartial(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
