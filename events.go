@@ -94,9 +94,9 @@ type FileInfoChanges struct {
 // request. EventPostFinish is sent again, with growing delays, until Send returns nil, for
 // 24 h from the first attempt, also by a later process if the store has SideRecords. So it
 // is sent at least once for each upload that becomes complete, unless the upload is removed
-// before (TryTerminate does not). Partial uploads have no post-finish. After a crash, or if several processes serve the store, it may come twice. Every
-// other event is lost then; Metrics.EventsFailed counts the calls that failed, and the log
-// names them.
+// before (TryTerminate does not). Partial uploads have no post-finish. After a crash, or if
+// several processes serve the store, it may come twice. Every other event is lost after an
+// error; Metrics.EventsFailed counts the calls that failed, and the log names them.
 //
 // Close is called once, by Shutdown or after it, when no further event can come. Shutdown
 // waits for it.

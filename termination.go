@@ -169,12 +169,12 @@ func (e *engine) preTerminate(op *operation, u *lockedUpload) (HTTPResponse, err
 // metrics and the answers to later requests are those of a DELETE. After nil nothing of
 // the upload comes back.
 //
-// Errors: ErrNotFound; ErrInvalidID; ErrPartialInUse, if a final upload that is not built needs this
-// partial upload; ErrLockTimeout or ErrUploadLocked; ErrNotImplemented, if the store has
-// no Terminater; ErrServerShutdown; the cause of ctx; others are of the store. After an
-// error, call Terminate again: the interrupted client may have been told that the upload
-// is gone. Safe for concurrent use, but never call it in a callback or in EventSink.Send
-// for the upload of the event, whose lock is held then.
+// Errors: ErrNotFound; ErrInvalidID; ErrPartialInUse, if a final upload that is not built
+// needs this partial upload; ErrLockTimeout or ErrUploadLocked; ErrNotImplemented, if the
+// store has no Terminater; ErrServerShutdown; the cause of ctx; others are of the store.
+// After an error, call Terminate again: the interrupted client may have been told that the
+// upload is gone. Safe for concurrent use, but never call it in a callback or in
+// EventSink.Send for the upload of the event, whose lock is held then.
 func (h *Handler) Terminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
 }

@@ -226,20 +226,25 @@ func (r *relay) count(n int) (due []trigger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forwarded += int64(n)
-	patched := make(map[string]bool)
-	for _, e := range r.exchanges {
-		if e.Method == http.MethodPatch {
-			patched[e.Path] = true
-		}
-	}
 	r.triggers = slices.DeleteFunc(r.triggers, func(t trigger) bool {
-		if t.at > r.forwarded || t.uploads > len(patched) {
+		if t.at > r.forwarded || r.patched() < t.uploads {
 			return false
 		}
 		due = append(due, t)
 		return true
 	})
 	return due
+}
+
+// patched counts the uploads that have had a PATCH. The caller holds r.mu.
+func (r *relay) patched() int {
+	paths := make(map[string]bool)
+	for _, e := range r.exchanges {
+		if e.Method == http.MethodPatch {
+			paths[e.Path] = true
+		}
+	}
+	return len(paths)
 }
 
 // readRequests records the requests of one connection.

@@ -129,6 +129,9 @@ func TestFinalIsLostDuringAFailedCopy(t *testing.T) {
 		e.postFinal(first + " " + second)
 		e.eventually("the final is lost", func() bool { return copies.Load() >= 2 })
 		e.wantForgotten(store, first, second)
+		if n := finalsNamed(t, store.concatStore, first, second); n != 0 { // the first look may have been too early
+			t.Errorf("the partials name %d finals", n)
+		}
 	})
 }
 
