@@ -27,6 +27,10 @@ type finishTask struct {
 	// post-finish is not published yet, even if the record says complete.
 	begun atomic.Bool
 
+	// other is a task of the same upload that has ended in favour of this one. The next
+	// attempt takes over what it knows.
+	other atomic.Pointer[finishTask]
+
 	// Only the attempt that runs uses the following fields.
 	created time.Time     // of the upload; the zero time: not known yet
 	holds   bool          // the id is locked in engine.finishing
@@ -48,10 +52,10 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 	t.begun.Store(true)
 	ended := false
 	defer func() {
-		u.release()
 		if !ended { // after a panic, too
-			e.retryFinish(u.id, t)
+			e.retryFinish(u.id, t) // under the lock: the next attempt knows what this one has done
 		}
+		u.release()
 	}()
 	res, err := e.finishAndPublish(u, t)
 	if err == nil || isRefusal(err) {

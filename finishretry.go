@@ -129,17 +129,39 @@ func (e *engine) retryFinish(id string, t *finishTask) {
 // addFinish adds a task to the queue. If the upload has one, that continues for both. It
 // reports false if the queue is full.
 func (e *engine) addFinish(id string, t *finishTask, wait time.Duration) (added bool) {
+	begun := t.begun.Load()
 	current, ok := e.finishes.Add(id, t, wait)
 	switch {
 	case !ok:
 		e.finishesLeftOut.Store(true)
-	case current != t && t.begun.Load():
+		e.endTask(id, t)
+	case current != t && begun: // a look at the side records was faster than this attempt
+		e.unlockFinishing(id, t)
 		current.begun.Store(true)
-	}
-	if current != t {
+		if older := current.other.Swap(t); older != nil {
+			e.endTask(id, older)
+		}
+	case current != t:
 		e.endTask(id, t)
 	}
 	return ok
+}
+
+// takeOver lets the task continue for the one that has ended in its favour. The caller has
+// the lock of the upload in u.
+func (e *engine) takeOver(u *lockedUpload, t *finishTask) {
+	other := t.other.Swap(nil)
+	if other == nil {
+		return
+	}
+	if other.created.Equal(u.info.Created) {
+		t.counted, t.offered = t.counted || other.counted, t.offered || other.offered
+		if t.drop == nil {
+			t.request, t.drop = other.request, other.drop
+			other.drop = nil
+		}
+	}
+	e.endTask(u.id, other)
 }
 
 // endTask ends a task of the queue. Its side record stays if it is in the store.
@@ -237,6 +259,7 @@ func (e *engine) isDue(u *lockedUpload, t *finishTask) (due bool, err error) {
 		t.request = HTTPRequest{}
 	}
 	t.created = u.info.Created
+	e.takeOver(u, t)
 	had := t.stored
 	found, err := e.loadFinishRecord(u.lease.Context(), u.id, t)
 	if err != nil {

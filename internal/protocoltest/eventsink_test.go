@@ -261,6 +261,65 @@ func TestPostFinishIsSentUntilTheSinkTakesIt(t *testing.T) {
 	})
 }
 
+// A look at the side records may find an upload while a request finishes it, before the
+// sink has refused the event of that request. What the request has done is not done again,
+// and the event that the sink takes names it.
+func TestFinishIsFoundWhileARequestFinishes(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		last := tusd.SideRecordKey{Kind: "finishing", Name: "zzz"} // is listed behind the upload
+		finished, found := make(chan struct{}), make(chan struct{})
+		store.onListSideRecords = func(kind string) {
+			if kind != "finishing" {
+				return
+			}
+			<-finished
+			if err := store.PutSideRecord(t.Context(), last, []byte(`{"ID":"none"}`)); err != nil {
+				t.Error(err)
+			}
+		}
+		store.onGetSideRecord = func(key tusd.SideRecordKey) {
+			if key == last {
+				select {
+				case <-found:
+				default:
+					close(found)
+				}
+			}
+		}
+		var requests []string
+		s := &sink{onSend: func(_ context.Context, event tusd.Event) error {
+			if event.Type != tusd.EventPostFinish {
+				return nil
+			}
+			requests = append(requests, event.HTTPRequest.Method)
+			if len(requests) == 1 {
+				close(finished)
+				await(t, found)
+				return errors.New("not yet")
+			}
+			return nil
+		}}
+		e := serve(t, store, tusd.Config{Events: s})
+		sub := e.handler.Subscribe(100)
+		path := e.create(5)
+		e.patch(path, 0, []byte("hello")).status(204)
+		e.eventually("the sink takes the event", func() bool { return s.count(tusd.EventPostFinish) == 1 })
+		e.stop()
+		store.onListSideRecords = nil
+		if err := store.DeleteSideRecord(t.Context(), last); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(requests, []string{"PATCH", "PATCH"}) {
+			t.Errorf("the events have the requests %q", requests)
+		}
+		if n := e.handler.Metrics().UploadsFinished.Load(); n != 1 {
+			t.Errorf("%d uploads are finished", n)
+		}
+		wantEvents(t, sub, tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostFinish)
+		wantNoFinishRecords(t, store)
+	})
+}
+
 // A crash between "complete" and "told" loses no event.
 func TestPostFinishIsToldByTheNextProcess(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
