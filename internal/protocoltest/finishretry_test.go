@@ -193,33 +193,40 @@ func TestRescanFindsTheWorkOfAnotherNode(t *testing.T) {
 		store := &hookedStore{open: inMemory(t)}
 		store.reopen()
 		locker := new(tusd.LocalLocker)
-		node := func(c tusd.Config) *env {
-			e := newEnvOn(t, store.concatStore, c, rescanEvery(50*time.Millisecond))
+		node := func(store concatStore, c tusd.Config, rescan time.Duration) *env {
+			e := newEnvOn(t, store, c, rescanEvery(rescan))
 			e.config.StoreComposer.Locker = locker
+			e.start()
 			return e
 		}
-		s := new(sink)
-		second := node(tusd.Config{Events: s})
-		second.start()
-		first := node(tusd.Config{Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
-		first.config.StoreComposer.UseCore(store)
-		first.config.StoreComposer.Locker = locker
-		first.changes = append(first.changes, rescanEvery(time.Hour))
-		failed := make(chan struct{}, 100)
-		store.onConcat = func(func() error) error {
-			select {
-			case failed <- struct{}{}:
-			default:
-			}
-			return errors.New("the disk is broken")
+		s, left := new(sink), make(chan struct{})
+		var mu sync.Mutex
+		listed := map[string]bool{}
+		isFirst := func(kind string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			defer func() { listed[kind] = true }()
+			return !listed[kind]
 		}
-		first.start()
+		rescans := &hookedStore{concatStore: store.concatStore, onListSideRecords: func(kind string) {
+			if !isFirst(kind) { // a rescan
+				await(t, left)
+			}
+		}}
+		second := node(rescans, tusd.Config{Events: s}, 50*time.Millisecond)
+		second.eventually("the listings at the start", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return listed["finishing"] && listed["building"]
+		})
+		store.onConcat = func(func() error) error { return errors.New("the disk is broken") }
+		first := node(store, tusd.Config{Callbacks: tusd.Callbacks{PreFinish: failingFinish}}, time.Hour)
 		partial := first.createPartial([]byte("ab"))
-		go first.another().postFinal(partial)
-		await(t, failed)
+		first.postFinal(partial).status(500)
 		path := first.create(5)
 		first.patch(path, 0, []byte("hello")).status(503)
 		first.stop()
+		close(left)
 		second.eventually("both are finished and told", func() bool { return s.count(tusd.EventPostFinish) == 2 })
 		if state := recordOf(t, store, path).State; state != tusd.StateComplete {
 			t.Errorf("the upload is %q", state)
