@@ -299,11 +299,18 @@ func TestFinishIsFoundWhileARequestFinishes(t *testing.T) {
 			}
 			return nil
 		}}
-		e := serve(t, store, tusd.Config{Events: s})
+		e := newEnvOn(t, store, tusd.Config{Events: s})
+		e.config.StoreComposer.Locker = unlockNotifier{new(tusd.LocalLocker), func() {
+			select {
+			case <-finished: // the attempt of the queue gets the lock before the request goes on
+				e.eventually("the sink takes the event", func() bool { return s.count(tusd.EventPostFinish) == 1 })
+			default:
+			}
+		}}
+		e.start()
 		sub := e.handler.Subscribe(100)
 		path := e.create(5)
 		e.patch(path, 0, []byte("hello")).status(204)
-		e.eventually("the sink takes the event", func() bool { return s.count(tusd.EventPostFinish) == 1 })
 		e.stop()
 		store.onListSideRecords = nil
 		if err := store.DeleteSideRecord(t.Context(), last); err != nil {
@@ -318,6 +325,31 @@ func TestFinishIsFoundWhileARequestFinishes(t *testing.T) {
 		wantEvents(t, sub, tusd.EventPostCreate, tusd.EventPostReceive, tusd.EventPostFinish)
 		wantNoFinishRecords(t, store)
 	})
+}
+
+// unlockNotifier is a locker that calls after after each unlock of a lease.
+type unlockNotifier struct {
+	tusd.Locker
+	after func()
+}
+
+func (l unlockNotifier) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	lease, err := l.Locker.Lock(ctx, id, mode)
+	if err != nil {
+		return nil, err
+	}
+	return unlockNotifyingLease{lease, l.after}, nil
+}
+
+type unlockNotifyingLease struct {
+	tusd.Lease
+	after func()
+}
+
+func (l unlockNotifyingLease) Unlock(ctx context.Context) error {
+	err := l.Lease.Unlock(ctx)
+	l.after()
+	return err
 }
 
 // A crash between "complete" and "told" loses no event.

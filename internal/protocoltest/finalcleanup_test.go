@@ -112,6 +112,29 @@ func TestFinalIsLostDuringItsBuild(t *testing.T) {
 	})
 }
 
+// The same, before a builder is free for it: the rescan starts it, which cannot read the
+// partials from the record any more.
+func TestFinalIsLostBeforeABuilderIsFree(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		e := serve(t, store, tusd.Config{}, setBuilders(1, 1, time.Millisecond), buildTimeout(time.Millisecond))
+		open, full := e.createDeferred("Upload-Concat: partial"), e.createPartial([]byte("ab"))
+		final := e.postFinal(open).status(201).location()
+		e.eventually("the final is registered", func() bool { return finalsNamed(t, store.concatStore, open) == 1 })
+		copying, free := make(chan struct{}), make(chan struct{})
+		store.onConcat = func(join func() error) error {
+			close(copying)
+			await(t, free)
+			return join()
+		}
+		e.eventually("the builder is free", func() bool { return e.postFinal(full).Status == 201 })
+		await(t, copying)
+		removeFromStore(t, store.concatStore, final)
+		e.patch(open, 0, nil, "Upload-Length: 0").status(204)
+		close(free)
+		e.wantForgotten(store, open)
+	})
+}
+
 // The same, while a copy fails: the records of the partials name the final only then.
 func TestFinalIsLostDuringAFailedCopy(t *testing.T) {
 	onStores(t, func(t *testing.T, store *hookedStore) {
