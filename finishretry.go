@@ -254,7 +254,7 @@ func (e *engine) finishAgain(id string, t *finishTask) error {
 // to do any more.
 func (e *engine) isDue(u *lockedUpload, t *finishTask) (due bool, err error) {
 	if !t.created.IsZero() && !t.created.Equal(u.info.Created) { // the upload was removed, and a new one has its id
-		e.unlockFinishing(u.id, t)
+		e.endTask(u.id, t)
 		t.reset()
 		t.request = HTTPRequest{}
 	}
