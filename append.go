@@ -50,6 +50,8 @@ func (e *engine) append(op *operation, req *appendRequest) (operationResult, err
 	if err != nil {
 		err = e.revertRecord(u, req, &before, err)
 		err = e.failOversized(op, u, req.failsIfTooLong, err)
+	} else {
+		err = e.renewExpiration(u, u.info.Offset-before.offset)
 	}
 	return e.finishOrRelease(op, u, err)
 }

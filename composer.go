@@ -12,6 +12,8 @@ type StoreComposer struct {
 	Lister         Lister         // nil: nothing can be swept or listed
 	SideRecords    SideRecords    // nil: kept in memory, lost at a restart
 	AtomicWriter   AtomicWriter   // nil: chunks with checksums need Config.ChecksumSpool
+	Tidier         Tidier         // nil: leftovers stay
+	Verifier       Verifier       // nil: only the handler's own checks
 	Rewinder       Rewinder       // nil: a wrong checksum in an unannounced trailer fails the upload if its content is stored
 	Locker         Locker         // nil: a LocalLocker
 }
@@ -32,6 +34,8 @@ func (c *StoreComposer) UseCore(core DataStore) {
 	c.SideRecords, _ = core.(SideRecords)
 	c.AtomicWriter, _ = core.(AtomicWriter)
 	c.Rewinder, _ = core.(Rewinder)
+	c.Tidier, _ = core.(Tidier)
+	c.Verifier, _ = core.(Verifier)
 }
 
 // UseLocker sets the locker.

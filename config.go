@@ -112,6 +112,11 @@ type Config struct {
 	// GracePeriod is how long the server may go on storing received bytes after
 	// the client has disconnected; 0: 10 s.
 	GracePeriod time.Duration
+	// ExpireAfter is how long an incomplete upload can be continued after its last
+	// change; 0: without end. Every PATCH renews that. Clients learn the time from
+	// Upload-Expires, and in the IETF draft from max-age in Upload-Limit; afterwards
+	// they get ErrUploadExpired. Nothing is removed: Handler.Sweep does that.
+	ExpireAfter time.Duration
 	// ProgressInterval is the time between two post-receive events of one
 	// request; 0: 1 s.
 	ProgressInterval time.Duration
@@ -122,6 +127,10 @@ type Config struct {
 	// upload counts as complete only when its record says so, so that its
 	// post-finish is not lost: that costs three more small writes for each upload.
 	Events EventSink
+	// Offline makes a handler for a tool that lists, removes or sweeps uploads beside the
+	// process that serves them: it does no background work and sends no events. The serving
+	// process sends those of its removals, if the store has SideRecords.
+	Offline bool
 	// Logger gets one line per request, and the faults that an operator has to
 	// know; nil: slog.Default(). Texts that are too long for a line are cut.
 	Logger *slog.Logger
@@ -161,7 +170,7 @@ func (c Config) withDefaults() (Config, error) {
 	if a := tusAlgorithm(c.Digest); c.Digest != "" && (a == nil || a.field == "") {
 		return c, fmt.Errorf("tusd: Config: digest algorithm %q is not known", c.Digest)
 	}
-	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval, &c.MinRateTime} {
+	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval, &c.MinRateTime, &c.ExpireAfter} {
 		if *d < 0 {
 			return c, errors.New("tusd: Config: a duration is negative")
 		}
@@ -235,8 +244,14 @@ func parseBasePath(field, base string) (origin, path string, err error) {
 	return u.Scheme + "://" + u.Host, path, nil
 }
 
-func (c *Config) openStore(ctx context.Context) error {
-	return c.StoreComposer.Core.Open(ctx, Env{c.StoreComposer.Locker, c.limitSize})
+func (c *Config) openStore(ctx context.Context, evict func(context.Context, string) error) error {
+	return c.StoreComposer.Core.Open(ctx, Env{c.StoreComposer.Locker, c.limitSize, evict})
+}
+
+// offersExpiration reports whether uploads may expire: a callback can let a single one
+// expire.
+func (c *Config) offersExpiration() bool {
+	return c.ExpireAfter > 0 || c.Callbacks.PreCreate != nil
 }
 
 func (c *Config) offersDownload() bool { return !c.DisableDownload }

@@ -73,7 +73,7 @@ func (e *engine) storeInitialContent(op *operation, u *lockedUpload, req *creati
 	if err != nil {
 		return e.failOversized(op, u, req.failsIfTooLong, err)
 	}
-	return nil
+	return e.renewExpiration(u, u.info.Offset)
 }
 
 // checkCreation refuses a creation whose length cannot be stored, before the
@@ -181,7 +181,7 @@ func (e *engine) callPreCreate(op *operation, info *FileInfo) (HTTPResponse, err
 
 // apply applies the changes to info.
 func (c FileInfoChanges) apply(info *FileInfo) {
-	info.ID, info.Owner = c.ID, c.Owner
+	info.ID, info.Owner, info.Expires = c.ID, c.Owner, c.Expires.UTC()
 	if c.MetaData != nil {
 		info.MetaData, info.RawMetaData = c.MetaData, ""
 	}

@@ -16,6 +16,10 @@ type Env struct {
 	// Open may call it. Clients see the limit in Tus-Max-Size and Upload-Limit,
 	// unless Config.MaxSize is lower.
 	LimitSize func(bytes int64)
+	// Evict removes an upload, to make room, like Handler.TryTerminate: it never
+	// waits for a lock. The removal is published with RemovedForSpace. A store calls it
+	// only after Open has returned, and without a lock on that upload.
+	Evict func(ctx context.Context, id string) error
 }
 
 // DataStore keeps uploads, each with a record (FileInfo) and its bytes.
@@ -70,7 +74,7 @@ type DataStore interface {
 // GetInfo. It needs no closing: each call closes what it opens.
 type Upload interface {
 	// GetInfo returns the record as of the last load or change through this
-	// value, with the offset as it is stored. It promises nothing about the
+	// value, with the offset as it is stored, and the time of the last change. It promises nothing about the
 	// offset and never waits for a sync: before a client sees the offset, the
 	// caller calls MakeDurable.
 	GetInfo(ctx context.Context) (FileInfo, error)
@@ -85,8 +89,9 @@ type Upload interface {
 	// and may be called more than once; if it returns an error, that error
 	// is returned and nothing changes. Atomic, and as durable as the store's
 	// level says for records: after a crash the record is the old or the new
-	// one. ID, Offset, Size, SizeIsDeferred and Storage belong to the store:
-	// changes to them are ignored.
+	// one. ID, Offset, Size, SizeIsDeferred, Storage and Changed belong to the store:
+	// changes to them are ignored. A call counts as a change even if the record stays
+	// the same.
 	UpdateInfo(ctx context.Context, change func(*FileInfo) error) error
 
 	// WriteChunk stores src at offset. The caller has compared offset with the
@@ -101,6 +106,9 @@ type Upload interface {
 	// returns ErrNoSpace. When ctx ends, or the lease is lost, the store
 	// writes nothing more, and n may be less than the offset that a later
 	// GetInfo returns.
+	//
+	// A chunk that arrives slowly keeps its upload young: at least every hour in which
+	// src returns bytes, something changes in the store, so that Changed tells of it.
 	//
 	// src is read during this call only, and not after it returned.
 	WriteChunk(ctx context.Context, offset int64, src io.Reader) (n int64, err error)
@@ -198,18 +206,53 @@ type ContentServer interface {
 	ServeContent(ctx context.Context, upload Upload, w http.ResponseWriter, r *http.Request) error
 }
 
-// Lister enumerates uploads, for sweeping and administration. The handler does not call
-// it.
+// Lister enumerates uploads, for sweeping and administration.
 type Lister interface {
-	// List returns up to limit ids of uploads, complete or not, after cursor
-	// ("" is the start), in an order of the store in which an upload keeps its
-	// place. Uploads whose record or data changed after before are left out;
-	// the zero time leaves out none. next is the cursor of the following page,
-	// "" after the last. An upload that exists during a whole listing appears
-	// exactly once; the ids are only candidates: the caller locks and loads an
-	// upload before it relies on it.
-	List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error)
+	// List returns up to limit uploads after cursor ("" is the start), in an order of
+	// the store in which an upload keeps its place, without those that filter leaves
+	// out. next is the cursor of the following page, "" after the last. Several
+	// listings may be under way. An upload that exists during a whole listing, and that
+	// filter never leaves out, appears exactly once. GetUpload finds it under its ID.
+	//
+	// The result is as of the listing: the caller locks and loads an upload before it
+	// relies on it. List reads no record of an upload that it leaves out, unless its disk
+	// or service cannot tell without. Its memory is bounded by a page, however many
+	// uploads there are. Records that it reads do not replace others in a cache.
+	List(ctx context.Context, cursor string, filter ListFilter, limit int) (uploads []Listed, next string, err error)
 }
+
+// ListFilter leaves uploads out of a listing. The zero value leaves out none.
+type ListFilter struct {
+	// Before leaves out the uploads of a class that have changed at this time or later, and
+	// all uploads of a class that it does not have; nil: none. If the listing does not tell
+	// the class of an upload, any class that it may have lets it in.
+	Before map[UploadClass]time.Time
+	// Pace, if not nil, is called before each record is read. It may wait; an error ends the
+	// listing. Safe for concurrent use.
+	Pace func(ctx context.Context) error
+}
+
+// Listed is what a listing tells of an upload.
+type Listed struct {
+	ID      string
+	Changed time.Time // as FileInfo.Changed
+	Bytes   int64     // that are stored for it, without its record; -1: not known
+	// Record is the record, if the listing has read it, else nil. If the listing does not
+	// know the offset, Offset is -1, and the record does not tell whether it is complete.
+	Record *FileInfo
+	// Complete tells whether the upload is complete.
+	Complete Completeness
+}
+
+// Completeness is what is known about the completeness of an upload.
+type Completeness int8
+
+// The values.
+const (
+	CompletenessUnknown Completeness = iota
+	Incomplete
+	Complete
+)
 
 // MaxSideRecord is the longest value of a side record, in bytes.
 const MaxSideRecord = 64 << 10
@@ -261,4 +304,73 @@ type Rewinder interface {
 	// If the process dies before that, they may stay: no client has an answer for
 	// them. After an error it can be called again.
 	Rewind(ctx context.Context, upload Upload, offset int64) error
+}
+
+// Tidier removes what belongs to no upload any more: temporary files, pieces of removed
+// uploads and the like.
+type Tidier interface {
+	// Tidy looks at everything in the store that is no upload, and calls t.Report for
+	// each leftover. It removes a leftover if it is certain that no upload needs it, also
+	// none that is paused for a long time or that another process is receiving: it has
+	// not changed since t.Before, and t.Lock is held where an upload of that id could
+	// exist. Everything else is only reported. Several calls at the same time, in several
+	// processes, do no harm.
+	Tidy(ctx context.Context, t Tidying) error
+}
+
+// Tidying is how Tidy works.
+type Tidying struct {
+	Before time.Time // only what has not changed since then is removed
+	DryRun bool      // nothing is removed
+	// Lock locks the id of an upload, or returns ErrUploadLocked at once.
+	Lock func(ctx context.Context, id string) (Lease, error)
+	// Pace is called before each thing that Tidy looks at. It waits, or returns the cause
+	// of ctx.
+	Pace func(ctx context.Context) error
+	// Report is called for each leftover, one at a time.
+	Report func(Leftover)
+}
+
+// Leftover is something in a store that belongs to no upload.
+type Leftover struct {
+	Kind    LeftoverKind
+	Name    string // a path or a key, as the operator sees it
+	Upload  string // the id of the upload that it was of, if that is known
+	Bytes   int64
+	Changed time.Time
+	Removed bool  // in a dry run: it would be removed
+	Err     error // why it could not be removed, or what is wrong with it
+}
+
+// LeftoverKind is the kind of a leftover.
+type LeftoverKind string
+
+// The kinds.
+const (
+	LeftoverTemporary LeftoverKind = "temporary" // a file that was to replace another one
+	LeftoverUndo      LeftoverKind = "undo"      // an undo record without an upload
+	LeftoverLock      LeftoverKind = "lock"      // a lock file that nobody holds
+	LeftoverTail      LeftoverKind = "tail"      // a piece of an upload that is in a part, or is gone
+	LeftoverMultipart LeftoverKind = "multipart" // a multipart upload that no record names
+	LeftoverData      LeftoverKind = "data"      // data without a record
+	LeftoverBroken    LeftoverKind = "broken"    // a record that cannot be read
+	LeftoverForeign   LeftoverKind = "foreign"   // a record of another program
+)
+
+// Verifier checks uploads.
+type Verifier interface {
+	// Verify compares the record of the upload id with what is stored, and returns what
+	// does not agree, a sentence each, or nothing. It changes nothing and takes no lock: if a request
+	// changes the upload meanwhile, it looks again. ErrNotFound: there is no such upload.
+	Verify(ctx context.Context, id string) (faults []string, err error)
+}
+
+// LoadedOnce reports whether the upload that is loaded with ctx will probably not be
+// loaded again soon: a store does not keep it in a cache in place of others.
+func LoadedOnce(ctx context.Context) bool { return ctx.Value(loadedOnceKey{}) != nil }
+
+type loadedOnceKey struct{}
+
+func withLoadedOnce(ctx context.Context) context.Context {
+	return context.WithValue(ctx, loadedOnceKey{}, true)
 }

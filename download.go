@@ -25,6 +25,8 @@ func (e *engine) download(op *operation, id string) (storedContent, FileInfo, er
 	case e.needsFinish(&info):
 		e.finishLater(id)
 		return storedContent{}, info, ErrUploadFinishing
+	case e.isExpired(&info):
+		return storedContent{}, info, ErrUploadExpired
 	case !info.Complete():
 		return storedContent{}, info, ErrIncompleteUpload
 	}

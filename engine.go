@@ -212,7 +212,7 @@ func (e *engine) makeDurable(ctx context.Context, id string, upload Upload) erro
 	return cmp.Or(e.checkExists(ctx, id), err) // it may have been removed meanwhile
 }
 
-// checkUsable returns an error if the upload has failed or is not finished yet. It
+// checkUsable returns an error if the upload has failed, has expired or is not finished yet. It
 // starts to finish a full upload that was not finished, because of a crash or because
 // another server stored it.
 func (e *engine) checkUsable(info *FileInfo) error {
@@ -222,6 +222,8 @@ func (e *engine) checkUsable(info *FileInfo) error {
 	case e.needsFinish(info):
 		e.finishLater(info.ID)
 		return ErrUploadFinishing
+	case e.isExpired(info):
+		return ErrUploadExpired
 	}
 	return nil
 }
@@ -239,7 +241,9 @@ func (e *engine) needsFinish(info *FileInfo) bool {
 // requests that may publish events, or for the end of ctx.
 func (e *engine) close(ctx context.Context) error {
 	e.cancelBackground()
-	e.rescanTimer.Stop()
+	if e.rescanTimer != nil {
+		e.rescanTimer.Stop()
+	}
 	e.finishes.Close()
 	err := e.waitForEvents(ctx)
 	if err != nil {

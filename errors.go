@@ -123,6 +123,7 @@ var (
 	ErrInvalidID                = &Error{Code: "ERR_INVALID_UPLOAD_ID", Status: both(404), Message: "this cannot be the name of an upload"}
 	ErrUploadFailed             = &Error{Code: "ERR_UPLOAD_FAILED", Status: both(410), Message: "the upload has failed and cannot be continued"}
 	ErrUploadTerminated         = &Error{Code: "ERR_UPLOAD_TERMINATED", Status: both(410), Message: "the upload was removed"}
+	ErrUploadExpired            = &Error{Code: "ERR_UPLOAD_EXPIRED", Status: both(410), Message: "the upload has expired"}
 	ErrMethodNotAllowed         = &Error{Code: "ERR_METHOD_NOT_ALLOWED", Status: both(405), Message: "the method is not allowed here"}
 	ErrNotImplemented           = &Error{Code: "ERR_NOT_IMPLEMENTED", Status: both(501), Message: "the storage behind this server cannot do that"}
 	ErrInvalidConcat            = &Error{Code: "ERR_INVALID_CONCAT", Status: both(400), Message: "Upload-Concat is malformed or names uploads that cannot be concatenated"}
@@ -169,7 +170,7 @@ var (
 var errorTable = []*Error{
 	ErrUnsupportedVersion, ErrInvalidUploadLength, ErrAmbiguousUploadLength, ErrInvalidUploadLengthDefer,
 	ErrInvalidMetaData, ErrMetaDataTooLarge, ErrMaxSizeExceeded, ErrUploadSizeExceeded, ErrInvalidContentType,
-	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed, ErrUploadStopped, ErrUploadTerminated,
+	ErrInvalidOffset, ErrMismatchedOffset, ErrInvalidID, ErrNotFound, ErrUploadExists, ErrUploadFailed, ErrUploadStopped, ErrUploadTerminated, ErrUploadExpired,
 	ErrMethodNotAllowed, ErrNotImplemented, ErrInvalidConcat, ErrTooManyPartials,
 	ErrConcatenationUnsupported,
 	ErrModifyFinal, ErrUploadRejected, ErrInvalidName, ErrTerminationRejected, ErrAccessDenied, ErrOriginNotAllowed,

@@ -2,6 +2,9 @@ package tusd
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -25,11 +28,16 @@ const (
 	EventPostReceive   EventType = "post-receive"
 	EventPostFinish    EventType = "post-finish"
 	EventPostTerminate EventType = "post-terminate"
+	EventPostExpire    EventType = "post-expire" // Handler.Sweep has removed the upload
 )
 
 // Event is something that happens, or is going to happen, to an upload.
 type Event struct {
 	Type EventType
+	// ID identifies a post-* event: it is the same each time the event is sent, also by
+	// another process. Two post-receive events of one upload have the same ID if they have
+	// the same Offset.
+	ID string
 	// Upload is a copy of the record as of the event. In pre-create it has no ID
 	// and no Storage. In pre-access it has only the ID: Record loads the record. In
 	// pre- and post-terminate of a broken record it has only the ID. In a post-receive event during a request, Offset
@@ -40,7 +48,8 @@ type Event struct {
 	// no request did, as when a later process retries to finish an upload, or if
 	// the requests that background work retains exceed 4 MiB.
 	HTTPRequest HTTPRequest
-	// Reason is why the upload is removed; only in pre- and post-terminate.
+	// Reason is why the upload is removed; only in pre-terminate,
+	// post-terminate and post-expire.
 	Reason RemovalReason
 
 	load func(ctx context.Context) (FileInfo, error) // only in pre-access
@@ -75,6 +84,7 @@ type HTTPResponse struct {
 
 // FileInfoChanges is what a pre-create callback changes in the record of an upload.
 type FileInfoChanges struct {
+	Expires  time.Time         // when the upload expires if it is incomplete then, whatever Config.ExpireAfter says and without renewal; zero: as usual
 	Owner    string            // who the upload belongs to, for FileInfo.Owner; "" sets none
 	ID       string            // "" keeps the server's choice; else it must satisfy ValidateID and be free
 	MetaData MetaData          // nil keeps the client's, {} clears it
@@ -162,6 +172,7 @@ func (p *publisher) offer(event Event) {
 	if p.count.Load() == 0 {
 		return
 	}
+	event.ID = event.identity()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.subs {
@@ -177,6 +188,7 @@ func (p *publisher) send(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	event = event.clone()
+	event.ID = event.identity()
 	err := guard(func() error { return p.sink.Send(ctx, event) })
 	if err != nil {
 		p.metrics.EventsFailed.Add(1)
@@ -264,6 +276,16 @@ func (e *engine) retainRequest(request HTTPRequest) (retained HTTPRequest, relea
 		return HTTPRequest{}, func() {}
 	}
 	return request, func() { e.retainedRequestBytes.Add(-size) }
+}
+
+// identity returns the ID of the event.
+func (e *Event) identity() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%d", e.Type, e.Upload.ID, e.Upload.Created.UnixNano())
+	if e.Type == EventPostReceive {
+		fmt.Fprintf(h, "\n%d", e.Upload.Offset)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // clone returns a copy of the event for one receiver, which may change it.

@@ -52,15 +52,16 @@ func (dir finishedFiles) Close() {}
 // what Send could not link in 24 h. A program calls it at its start and now and then. Until
 // then a client that has lost the last answer learns from HEAD that its upload is complete.
 func (dir finishedFiles) sweep(handler *tusd.Handler, uploads tusd.Lister, before time.Time) {
+	old := tusd.ListFilter{Before: map[tusd.UploadClass]time.Time{tusd.ClassComplete: before, tusd.ClassPartial: before}}
 	for cursor, more := "", true; more; more = cursor != "" {
-		ids, next, err := uploads.List(context.Background(), cursor, before, 100)
+		page, next, err := uploads.List(context.Background(), cursor, old, 100)
 		if err != nil {
 			return // the next sweep tries again
 		}
-		for _, id := range ids {
-			upload, err := handler.Info(context.Background(), id)
+		for _, listed := range page {
+			upload, err := handler.Info(context.Background(), listed.ID)
 			if err == nil && upload.Complete() && (upload.IsPartial || dir.link(upload) == nil) {
-				handler.TryTerminate(context.Background(), id) // after an error the next sweep tries again
+				handler.TryTerminate(context.Background(), upload.ID) // after an error the next sweep tries again
 			}
 		}
 		cursor = next
@@ -86,7 +87,7 @@ func Example_movingFiles() {
 	r.Header.Set("Upload-Length", "5")
 	r.Header.Set("Content-Type", "application/offset+octet-stream")
 	handler.ServeHTTP(httptest.NewRecorder(), r)
-	finished.sweep(handler, composer.Lister, time.Time{}) // a program: time.Now().Add(-24*time.Hour)
+	finished.sweep(handler, composer.Lister, time.Now().Add(time.Hour)) // a program: time.Now().Add(-24*time.Hour)
 
 	files, _ := filepath.Glob(filepath.Join(string(finished), "*"))
 	content, _ := os.ReadFile(files[0])

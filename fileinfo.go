@@ -33,10 +33,16 @@ type FileInfo struct {
 	IsFinal        bool
 	PartialUploads []string          // ids, in the order of their bytes in the final; only if IsFinal
 	Storage        map[string]string // the place of the upload; only the store interprets it
+	// Changed is when the bytes or the record last changed, by the clock of the store's
+	// disk or service; zero: the store does not know. It is not stored in the record.
+	Changed time.Time `json:"-"`
 
-	Version     int       `json:",omitempty"` // RecordVersion; 0 in records of tusd v2
-	Created     time.Time `json:",omitzero"`
-	Owner       string    `json:",omitempty"` // set by a pre-create callback; clients can neither set nor see it
+	Version int       `json:",omitempty"` // RecordVersion; 0 in records of tusd v2
+	Created time.Time `json:",omitzero"`
+	Owner   string    `json:",omitempty"` // set by a pre-create callback; clients can neither set nor see it
+	// Expires is when the upload expires if it is incomplete then; zero:
+	// Config.ExpireAfter decides. A pre-create callback sets it.
+	Expires     time.Time `json:",omitzero"`
 	Dialect     Dialect   `json:",omitempty"` // of the creation
 	State       State     `json:",omitempty"`
 	RawMetaData string    `json:",omitempty"` // Upload-Metadata as the client sent it; empty after a callback changed MetaData

@@ -198,7 +198,7 @@ func (e *engine) createFinal(op *operation, req finalRequest, w *finalWait) (res
 		if e.store.Terminater == nil {
 			return res, err
 		}
-		return operationResult{}, errors.Join(err, e.removeAndPublish(u, RemovedUnbuilt, e.eventRequest(op)), e.deleteSideRecord(u.ctx, w.key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
+		return operationResult{}, errors.Join(err, e.removeAndPublish(u, removal{reason: RemovedUnbuilt, request: e.eventRequest(op)}), e.deleteSideRecord(u.ctx, w.key), e.deleteSideRecord(u.ctx, buildingKey(u.id)))
 	}
 	stored = true
 	return res, nil

@@ -112,6 +112,8 @@ func (e *engine) peekPartial(ctx context.Context, id string) (partialState, erro
 		return partialState{}, err
 	case !info.IsPartial || info.State == StateFailed:
 		return partialState{}, ErrInvalidConcat
+	case e.isExpired(&info):
+		return partialState{}, ErrUploadExpired
 	}
 	for _, final := range info.Finals {
 		if !slices.Contains(finals, final) {

@@ -353,6 +353,7 @@ func (e *engine) resumeLeftFinishes() {
 // not built, when the server stopped.
 func (e *engine) resume() {
 	e.work.Start(func() { e.resumeFinishes(0) })
+	e.work.Start(e.resumeRemovals)
 	e.rescanFinals(0)
 	e.startRescans()
 }
@@ -371,5 +372,6 @@ func (e *engine) rescan() {
 		}
 	}()
 	e.resumeFinishes(e.rescanInterval / 5)
+	e.resumeRemovals()
 	e.rescanFinals(0)
 }

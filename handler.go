@@ -62,7 +62,7 @@ const openTimeout = 30 * time.Second
 // context. Shutdown ends the handler.
 func NewHandler(config Config) (*Handler, error) {
 	h, err := newHandler(config)
-	if err == nil {
+	if err == nil && !h.engine.config.Offline {
 		h.engine.resume()
 	}
 	return h, err
@@ -84,7 +84,14 @@ func newHandler(config Config) (*Handler, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if err := config.openStore(ctx); err != nil {
+	var engineForStore atomic.Pointer[engine] // does not exist while the store is opened
+	evict := func(ctx context.Context, id string) error {
+		if e := engineForStore.Load(); e != nil {
+			return e.terminateFor(ctx, removal{id: id, reason: RemovedForSpace, mode: LockTry})
+		}
+		return ErrUploadLocked
+	}
+	if err := config.openStore(ctx, evict); err != nil {
 		return nil, err
 	}
 	config.sweepSpool()
@@ -100,6 +107,7 @@ func newHandler(config Config) (*Handler, error) {
 
 		proxies: forwarded.Trust{All: config.TrustForwarded, Networks: config.TrustedProxies},
 	}
+	engineForStore.Store(h.engine)
 	h.limits = requestLimits{config: &h.engine.config, uploads: make(map[netip.Prefix]int)}
 	h.routes(config)
 	return h, nil

@@ -34,6 +34,7 @@ type ietfDialect struct {
 	completedTwice  bool // a PATCH on a complete upload has its own problem type
 	failsIfTooLong  bool // an upload fails if it gets too much content
 	tooLongStatus   int  // status of content beyond the length of the upload; 0: that of the error
+	agesAsExpires   bool // Upload-Limit has expires in place of max-age
 	tusJS           bool // tus-js-client 4 speaks this version; HEAD works around its reading
 }
 
@@ -42,7 +43,7 @@ var ietfVersions = [...]ietfDialect{
 	{interop: 3, inverted: true, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, noProgress: true},
 	{interop: 4, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, noProgress: true},
 	{interop: 5, defaultComplete: true, anyMediaType: true, appendedStatus: 201, strictHead: true, tusJS: true},
-	{interop: 6, defaultComplete: true, appendedStatus: 201, strictHead: true, completedTwice: true, tooLongStatus: 400, tusJS: true},
+	{interop: 6, defaultComplete: true, appendedStatus: 201, strictHead: true, completedTwice: true, tooLongStatus: 400, agesAsExpires: true, tusJS: true},
 	{interop: 7, appendedStatus: 204, completedTwice: true},
 	{interop: 8, appendedStatus: 204, completedTwice: true, failsIfTooLong: true},
 	{interop: newestInterop, appendedStatus: 204, failsIfTooLong: true},
@@ -121,6 +122,19 @@ func (h *Handler) uploadLimit() string {
 		if l.bytes > 0 {
 			limit += ", " + l.name + "=" + formatInt(l.bytes)
 		}
+	}
+	return limit
+}
+
+// limitOf returns the value of Upload-Limit of an upload.
+func (d *ietfDialect) limitOf(x *exchange, info *FileInfo) string {
+	limit := x.h.uploadLimit()
+	if seconds, ok := x.h.engine.maxAge(info); ok {
+		name := ", max-age="
+		if d.agesAsExpires {
+			name = ", expires="
+		}
+		limit += name + formatInt(seconds)
 	}
 	return limit
 }
@@ -211,6 +225,7 @@ func (d *ietfDialect) setStatus(x *exchange, info FileInfo) {
 	if length := info.length(); length >= 0 {
 		header.Set("Upload-Length", formatInt(length))
 	}
+	header.Set("Upload-Limit", d.limitOf(x, &info))
 	d.setComplete(x, info.Complete() || info.State == StateFailed) // either way there is nothing to resume
 	x.setReprDigest(info)
 }

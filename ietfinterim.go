@@ -12,7 +12,7 @@ func (d *ietfDialect) sendsInterim(x *exchange) bool { return !d.noVersion && x.
 // announceUpload sends the 104 that has the upload's Location, before its content has
 // arrived.
 func (d *ietfDialect) announceUpload(x *exchange, info FileInfo) {
-	x.inform(statusProgress, interopField, formatInt(d.interop), "Location", x.location(info.ID), "Upload-Limit", x.h.uploadLimit())
+	x.inform(statusProgress, interopField, formatInt(d.interop), "Location", x.location(info.ID), "Upload-Limit", d.limitOf(x, &info))
 	if x.r.ProtoMajor == 2 {
 		// After any other interim answer, net/http's HTTP/2 does not send the 100 that
 		// a client may wait for, and it does not report whether one waits.

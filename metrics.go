@@ -17,7 +17,12 @@ type Metrics struct {
 	BytesReceived     atomic.Uint64             // content that was received, counted while it is; also what a checksum rejects then
 	UploadsCreated    atomic.Uint64
 	UploadsFinished   atomic.Uint64 // with partial and final uploads
-	UploadsTerminated atomic.Uint64
+	UploadsTerminated atomic.Uint64 // by clients and programs
+	UploadsExpired    atomic.Uint64 // removed by Handler.Sweep
+	UploadsEvicted    atomic.Uint64 // removed by a store to make room
+	Sweeps            atomic.Uint64 // that have ended
+	SweepsFailed      atomic.Uint64 // of these, with an error
+	LeftoversRemoved  atomic.Uint64 // by Handler.Sweep
 	EventsFailed      atomic.Uint64 // calls of EventSink.Send that failed
 
 	RequestsInFlight atomic.Int64 // requests being served now
@@ -89,6 +94,26 @@ func newMetrics() *Metrics {
 		"declare_length": s.declare, "finish": s.finish, "terminate": s.terminate, "concat": s.concat,
 	}
 	return m
+}
+
+// removed returns the counter of uploads that are removed for a reason.
+func (m *Metrics) removed(reason RemovalReason) *atomic.Uint64 {
+	switch reason {
+	case RemovedExpired:
+		return &m.UploadsExpired
+	case RemovedForSpace:
+		return &m.UploadsEvicted
+	}
+	return &m.UploadsTerminated
+}
+
+// swept counts a sweep.
+func (m *Metrics) swept(s *SweepSummary, err error) {
+	m.Sweeps.Add(1)
+	if err != nil {
+		m.SweepsFailed.Add(1)
+	}
+	m.LeftoversRemoved.Add(uint64(s.Leftovers))
 }
 
 // begun counts the start of a request. The caller calls ended when the request is over.

@@ -73,9 +73,12 @@ func (e *engine) authorizedInfo(op *operation, id string) (FileInfo, error) {
 	return info, err
 }
 
-// checkKnown returns an error if the client may not use the upload, or if it does not
-// exist.
+// checkKnown returns an error if the client may not use the upload, if it has expired, or
+// if it does not exist.
 func (e *engine) checkKnown(op *operation, id string) error {
-	_, err := e.authorizedInfo(op, id)
+	info, err := e.authorizedInfo(op, id)
+	if err == nil && e.isExpired(&info) {
+		err = ErrUploadExpired
+	}
 	return err
 }

@@ -14,6 +14,8 @@ const (
 	RemovedByClient   RemovalReason = "client"   // DELETE
 	RemovedByOperator RemovalReason = "operator" // Handler.Terminate, Handler.TryTerminate
 	RemovedUnbuilt    RemovalReason = "unbuilt"  // a final that could not be built, before its client knew of it
+	RemovedExpired    RemovalReason = "expired"  // Handler.Sweep
+	RemovedForSpace   RemovalReason = "evicted"  // Env.Evict: the store made room for other uploads
 )
 
 // removal describes the removal of one upload.
@@ -37,10 +39,18 @@ func (e *engine) terminate(op *operation, id string) (operationResult, error) {
 	if err := e.authorize(op, id); err != nil {
 		return operationResult{}, err
 	}
-	return e.remove(op.ctx, removal{
+	expired := false
+	res, err := e.remove(op.ctx, removal{
 		id: id, reason: RemovedByClient, mode: LockPreempt, request: e.eventRequest(op),
-		decide: func(u *lockedUpload) (HTTPResponse, error) { return e.preTerminate(op, u) },
+		decide: func(u *lockedUpload) (HTTPResponse, error) {
+			expired = e.isExpired(&u.info)
+			return e.preTerminate(op, u)
+		},
 	})
+	if err == nil && expired { // it is removed now, but the client shall see what it would see without that
+		return operationResult{}, ErrUploadExpired
+	}
+	return res, err
 }
 
 // remove removes an upload, and publishes that. An upload whose record is broken can be
@@ -82,7 +92,7 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 	if err != nil {
 		return operationResult{}, err
 	}
-	if err := e.removeAndPublish(u, r.reason, r.request); err != nil {
+	if err := e.removeAndPublish(u, r); err != nil {
 		return operationResult{}, err
 	}
 	if registered {
@@ -128,7 +138,12 @@ func (e *engine) interruptFor(ctx context.Context, r removal) error {
 
 // removeAndPublish removes an upload and publishes that, once for each upload whose
 // creation was published.
-func (e *engine) removeAndPublish(u *lockedUpload, reason RemovalReason, request HTTPRequest) error {
+func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
+	if e.isRecorded(r.reason) {
+		if err := e.storeRemovalRecord(u, r.reason); err != nil {
+			return err
+		}
+	}
 	err := e.removeFromStore(u)
 	if err != nil && !e.isGone(u, err) {
 		return err
@@ -138,8 +153,10 @@ func (e *engine) removeAndPublish(u *lockedUpload, reason RemovalReason, request
 			e.log.Warn("cannot remove a side record", "id", u.id, "err", recordErr)
 		}
 	}
-	e.metrics.UploadsTerminated.Add(1)
-	e.events.publish(u.lease.Context(), Event{Type: EventPostTerminate, Upload: u.info, HTTPRequest: request, Reason: reason})
+	e.metrics.removed(r.reason).Add(1)
+	if publishErr := e.publishRemoval(u, r, e.now()); publishErr != nil {
+		e.log.Warn("cannot remove a side record", "id", u.id, "err", publishErr)
+	}
 	return err
 }
 

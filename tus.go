@@ -44,6 +44,7 @@ func extensions(config Config) string {
 	add(creates && config.offersConcatenation(), "concatenation", "concatenation-unfinished")
 	add(config.offersChecksums(), "checksum", "checksum-trailer")
 	add(creates && config.offersDeferredLength(), "creation-defer-length")
+	add(config.offersExpiration(), "expiration")
 	return strings.Join(list, ",")
 }
 
@@ -100,6 +101,7 @@ func (tusDialect) writeCreation(x *exchange, req *creationRequest, res operation
 		if req.final == nil && isMediaType(x.r.Header, offsetStream) {
 			x.set("Upload-Offset", formatInt(res.info.Offset))
 		}
+		x.setExpires(res.info)
 	}
 	if err == nil {
 		x.respond(http.StatusCreated, res.response)
@@ -175,6 +177,7 @@ func (tusDialect) writeStatus(x *exchange, info FileInfo) error {
 	if concat := x.rawConcat(info); concat != "" {
 		header.Set("Upload-Concat", concat)
 	}
+	x.setExpires(&info)
 	x.setReprDigest(info)
 	x.respond(http.StatusOK, HTTPResponse{})
 	return nil
@@ -216,6 +219,7 @@ func (tusDialect) readAppend(x *exchange, op *operation) (appendRequest, error) 
 func (tusDialect) writeAppend(x *exchange, _ appendRequest, res operationResult, err error) error {
 	if res.exists() && (err == nil || errors.Is(err, ErrMismatchedOffset)) {
 		x.set("Upload-Offset", formatInt(res.info.Offset))
+		x.setExpires(res.info)
 	}
 	if err == nil {
 		x.respond(http.StatusNoContent, res.response)
@@ -284,3 +288,10 @@ func parseInteger(s string) (int64, error) {
 }
 
 func formatInt(n int64) string { return strconv.FormatInt(n, 10) }
+
+// setExpires sets Upload-Expires if the upload expires.
+func (x *exchange) setExpires(info *FileInfo) {
+	if at := x.h.engine.expiresAt(info); !at.IsZero() {
+		x.set("Upload-Expires", at.UTC().Format(http.TimeFormat))
+	}
+}

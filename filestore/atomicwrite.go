@@ -57,6 +57,7 @@ func (c *chunk) writeAtomic(ctx context.Context, src io.Reader) error {
 	}
 	u.v.uploads.setState(u.id, u.lease, state)
 	u.change(func(now *tusd.FileInfo) { now.Offset = c.end })
+	u.setChanged()
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (u *upload) create() error {
 		return err
 	}
 	v.cacheNew(&u.info, record, stamp)
+	u.setChanged()
 	v.uploads.setState(u.id, u.lease, syncState{synced: 0, namesSynced: v.level == Ack})
 	return nil
 }

@@ -7,16 +7,28 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd"
 )
 
-func listAll(t *testing.T, s *FileStore, before time.Time, limit int) []string {
+// listPage returns the ids of one page of a listing.
+func listPage(t *testing.T, s *FileStore, filter tusd.ListFilter, cursor string, limit int) (ids []string, next string) {
+	t.Helper()
+	page, next, err := s.List(t.Context(), cursor, filter, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, listed := range page {
+		ids = append(ids, listed.ID)
+	}
+	return ids, next
+}
+
+func listAll(t *testing.T, s *FileStore, filter tusd.ListFilter, limit int) []string {
 	t.Helper()
 	var all []string
 	for cursor := ""; ; {
-		ids, next, err := s.List(t.Context(), cursor, before, limit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ids, next := listPage(t, s, filter, cursor, limit)
 		if len(ids) > limit {
 			t.Fatalf("a page has %d ids, the limit is %d", len(ids), limit)
 		}
@@ -42,7 +54,7 @@ func TestListWalksDirectories(t *testing.T) {
 	want = append(want, "broken")
 	slices.Sort(want)
 	for _, limit := range []int{1, 7, 1000} {
-		if got := listAll(t, s, time.Time{}, limit); !slices.Equal(got, want) {
+		if got := listAll(t, s, tusd.ListFilter{}, limit); !slices.Equal(got, want) {
 			t.Errorf("limit %d: listed %q,\nwant %q", limit, got, want)
 		}
 	}
@@ -54,15 +66,15 @@ func TestListCursor(t *testing.T) {
 	for _, id := range []string{"a", "b", "c"} {
 		createUpload(t, s, id, 1)
 	}
-	ids, next, err := s.List(t.Context(), "", time.Time{}, 1)
-	if err != nil || !slices.Equal(ids, []string{"a"}) {
-		t.Fatalf("first page: %q, %v", ids, err)
+	ids, next := listPage(t, s, tusd.ListFilter{}, "", 1)
+	if !slices.Equal(ids, []string{"a"}) {
+		t.Fatalf("first page: %q", ids)
 	}
 	s = reopen(t, s)
 	createUpload(t, s, "bb", 1)
-	ids, next, err = s.List(t.Context(), next, time.Time{}, 10)
-	if err != nil || !slices.Equal(ids, []string{"b", "bb", "c"}) || next != "" {
-		t.Errorf("second page: %q, next %q, %v", ids, next, err)
+	ids, next = listPage(t, s, tusd.ListFilter{}, next, 10)
+	if !slices.Equal(ids, []string{"b", "bb", "c"}) || next != "" {
+		t.Errorf("second page: %q, next %q", ids, next)
 	}
 }
 
@@ -75,9 +87,9 @@ func TestConcurrentListings(t *testing.T) {
 	}
 	page := func(cursor, want, wantNext string) {
 		t.Helper()
-		ids, next, err := s.List(t.Context(), cursor, time.Time{}, 1)
-		if err != nil || len(ids) != 1 || ids[0] != want || next != wantNext {
-			t.Errorf("behind %q: %q, next %q, %v; want %q, next %q", cursor, ids, next, err, want, wantNext)
+		ids, next := listPage(t, s, tusd.ListFilter{}, cursor, 1)
+		if len(ids) != 1 || ids[0] != want || next != wantNext {
+			t.Errorf("behind %q: %q, next %q; want %q, next %q", cursor, ids, next, want, wantNext)
 		}
 	}
 	page("", "a", "a")
@@ -104,8 +116,12 @@ func TestListBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	filter := tusd.ListFilter{Before: map[tusd.UploadClass]time.Time{}}
+	for _, class := range tusd.AllClasses {
+		filter.Before[class] = cut
+	}
 	for _, limit := range []int{1, 10} {
-		if got := listAll(t, s, cut, limit); !slices.Equal(got, []string{"both-old"}) {
+		if got := listAll(t, s, filter, limit); !slices.Equal(got, []string{"both-old"}) {
 			t.Errorf("limit %d: listed %q", limit, got)
 		}
 	}

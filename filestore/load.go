@@ -53,7 +53,7 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := v.readRecordWithLease(lease, id)
+	info, written, err := v.readRecordWithLease(lease, id)
 	if isAbsent(err) {
 		return nil, notFound(err)
 	}
@@ -72,6 +72,9 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	}
 	if u.info.Offset, _, err = u.findOffset(); err != nil {
 		return nil, err
+	}
+	if u.info.Changed = written; u.modified.After(written) {
+		u.info.Changed = u.modified
 	}
 	if !here || u.data != v.file(id) {
 		u.info.Storage = v.storage(id, u.data)
@@ -115,6 +118,15 @@ func (u *upload) maxOffset() int64 {
 	}
 	return u.info.Size
 }
+
+// setChanged sets the time of the last change to now, or a little earlier, so that the time
+// of the files is not earlier still.
+func (u *upload) setChanged() {
+	u.change(func(info *tusd.FileInfo) { info.Changed = time.Now().Add(-clockTick) })
+}
+
+// clockTick is how far the clock for the times of files may be behind at most.
+const clockTick = 10 * time.Millisecond
 
 // change edits u.info under its mutex.
 func (u *upload) change(edit func(*tusd.FileInfo)) {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
@@ -118,15 +117,15 @@ func testMovedData(t *testing.T, key string, remove func(*tusd.Handler, string) 
 	if _, err := handler.Info(t.Context(), info.ID); !errors.Is(err, tusd.ErrNotFound) || !errors.Is(err, tusd.ErrBroken) {
 		t.Errorf("Info gives %v, want ErrNotFound that is ErrBroken", err)
 	}
-	if ids, _, err := composer.Lister.List(t.Context(), "", time.Time{}, 10); len(ids) != 1 {
-		t.Errorf("the store lists %q (%v), want the upload", ids, err)
+	if uploads, _, err := composer.Lister.List(t.Context(), "", tusd.ListFilter{}, 10); len(uploads) != 1 {
+		t.Errorf("the store lists %v (%v), want the upload", uploads, err)
 	}
 	if err := remove(handler, info.ID); err != nil {
 		t.Fatal(err)
 	}
 	wantGone(t, handler, info)
-	if ids, _, err := composer.Lister.List(t.Context(), "", time.Time{}, 10); len(ids) != 0 {
-		t.Errorf("afterwards the store lists %q (%v)", ids, err)
+	if uploads, _, err := composer.Lister.List(t.Context(), "", tusd.ListFilter{}, 10); len(uploads) != 0 {
+		t.Errorf("afterwards the store lists %v (%v)", uploads, err)
 	}
 	if content, err := os.ReadFile(place); string(content) != "content" {
 		t.Errorf("the moved file has %q (%v)", content, err)

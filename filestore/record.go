@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -30,39 +31,41 @@ func (v *volume) readRecord(id string) (*tusd.FileInfo, error) {
 	return info, err
 }
 
-// readRecordWithLease is readRecord for the holder of lease, which may be nil.
-func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInfo, error) {
+// readRecordWithLease is readRecord for the holder of lease, which may be nil. It also
+// returns when the record was written.
+func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInfo, time.Time, error) {
 	if lease == nil {
-		return v.readRecord(id)
+		info, stat, err := v.readStamped(id)
+		return info, stat.Modified, err
 	}
 	if known, stamp := v.uploads.stampedRecord(id, v.scope, lease); known != nil {
 		where := v.record(id)
 		if now, err := where.tree.Lstat(where.name); err == nil && now.Stamp == stamp {
-			return known, nil
+			return known, now.Modified, nil
 		}
 	}
-	info, stamp, err := v.readStamped(id)
+	info, stat, err := v.readStamped(id)
 	if err == nil {
-		v.uploads.confirmRecord(info, stamp)
+		v.uploads.confirmRecord(info, stat.Stamp)
 	}
-	return info, err
+	return info, stat.Modified, err
 }
 
-// readStamped is readRecord and also returns the stamp of the file.
-func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Stamp, error) {
+// readStamped is readRecord and also describes the file.
+func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Info, error) {
 	where := v.record(id)
 	content, stat, err := readSmall(where, maxRecord)
 	if err != nil {
-		return nil, durable.Stamp{}, err
+		return nil, stat, err
 	}
 	if info := v.uploads.decodedRecord(id, content); info != nil {
-		return info, stat.Stamp, nil
+		return info, stat, nil
 	}
 	info, err := decodeRecord(where, id, content)
 	if err == nil {
 		v.uploads.addRecord(info, content, durable.Stamp{})
 	}
-	return info, stat.Stamp, err
+	return info, stat, err
 }
 
 // decodeRecord reads and checks the content of the record of id.

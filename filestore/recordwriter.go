@@ -37,6 +37,9 @@ func (w *recordWriter) record(info *tusd.FileInfo) {
 		w.name("Created").time(info.Created)
 	}
 	w.text("Owner", info.Owner)
+	if !info.Expires.IsZero() {
+		w.name("Expires").time(info.Expires)
+	}
 	w.text("Dialect", string(info.Dialect))
 	w.text("State", string(info.State))
 	w.text("RawMetaData", info.RawMetaData)

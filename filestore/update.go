@@ -82,6 +82,7 @@ func (u *upload) store(ctx context.Context, next tusd.FileInfo) error {
 		u.markRecordUnsynced()
 	}
 	u.change(func(info *tusd.FileInfo) { *info = next })
+	u.setChanged()
 	return nil
 }
 

@@ -196,7 +196,9 @@ func (c *chunk) finish(err error) (int64, error) {
 	if syncErr := c.makeDurable(info); syncErr != nil {
 		return c.cutOff(errors.Join(err, syncErr))
 	}
-	u.change(func(now *tusd.FileInfo) { now.Offset = c.end })
+	if u.change(func(now *tusd.FileInfo) { now.Offset = c.end }); c.end > c.start {
+		u.setChanged()
+	}
 	return c.end - c.start, err
 }
 

@@ -2,54 +2,16 @@ package s3store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tus/tusd"
 )
 
-// List implements tusd.Lister. The order is that of the records' keys. Uploads
-// of tusd v2 are listed by the object's name alone, with which GetUpload finds
-// nothing: the rest of the id is only in the record, and reading every record
-// would cost a call for each.
-func (s *Store) List(ctx context.Context, cursor string, before time.Time, limit int) (ids []string, next string, err error) {
-	b, err := s.bucket()
-	if err != nil {
-		return nil, "", err
-	}
-	in := ListObjects{Prefix: b.prefix, Max: listPage}
-	if cursor != "" {
-		in.After = b.recordKey(cursor)
-	}
-	var changed pendingIDs
-	for {
-		page, err := b.list(ctx, in)
-		if err != nil {
-			return nil, "", wrapError("list uploads behind", cursor, err)
-		}
-		for _, o := range page.Objects {
-			in.After = o.Key
-			changed.advance(strings.TrimPrefix(o.Key, b.prefix))
-			late := !before.IsZero() && o.Modified.After(before)
-			id, isRecord := b.idOf(o.Key)
-			if !isRecord {
-				if late {
-					changed.add(b.ownerOf(o.Key))
-				}
-				continue
-			}
-			if !late && !changed.has(id) {
-				ids = append(ids, id)
-			}
-			if len(ids) == limit {
-				return ids, id, nil
-			}
-		}
-		if !page.More || len(page.Objects) == 0 {
-			return ids, "", nil
-		}
-	}
+// List implements tusd.Lister. The order is that of the records' keys.
+func (s *Store) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) (uploads []tusd.Listed, next string, err error) {
+	return nil, "", errors.New("s3store: List is not built yet")
 }
 
 // ownerOf returns the id of the upload that a tail object belongs to, or a data

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/tbrecord"
@@ -64,23 +63,23 @@ var brokenAbilities = []broken{
 		})
 	}},
 	{"leaves an upload out of the list", "list/all", func(m *Memory, c *tusd.StoreComposer) {
-		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
-			ids, next, err := m.List(ctx, cursor, before, limit)
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			ids, next, err := m.List(ctx, cursor, filter, limit)
 			return ids[min(1, len(ids)):], next, err
 		})
 	}},
 	{"begins a page with the cursor", "list/pages", func(m *Memory, c *tusd.StoreComposer) {
-		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
-			ids, next, err := m.List(ctx, cursor, before, limit)
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			ids, next, err := m.List(ctx, cursor, filter, limit)
 			if cursor != "" && limit > 1 {
-				ids = append([]string{cursor}, ids[:min(len(ids), limit-1)]...)
+				ids = append([]tusd.Listed{{ID: cursor}}, ids[:min(len(ids), limit-1)]...)
 			}
 			return ids, next, err
 		})
 	}},
 	{"uses positions in a list that changes", "list/while-changing", func(m *Memory, c *tusd.StoreComposer) {
-		c.Lister = listFunc(func(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
-			ids, _, err := m.List(ctx, "", before, 1000)
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			ids, _, err := m.List(ctx, "", filter, 1000)
 			from := 2 * len(cursor)
 			if from+limit >= len(ids) {
 				return ids[min(from, len(ids)):], "", err
@@ -89,8 +88,8 @@ var brokenAbilities = []broken{
 		})
 	}},
 	{"lists changed uploads", "list/before", func(m *Memory, c *tusd.StoreComposer) {
-		c.Lister = listFunc(func(ctx context.Context, cursor string, _ time.Time, limit int) ([]string, string, error) {
-			return m.List(ctx, cursor, time.Time{}, limit)
+		c.Lister = listFunc(func(ctx context.Context, cursor string, _ tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			return m.List(ctx, cursor, tusd.ListFilter{}, limit)
 		})
 	}},
 	{"drops the declared length", "length/declare", func(_ *Memory, c *tusd.StoreComposer) {
@@ -169,10 +168,10 @@ func (f contentFunc) ServeContent(ctx context.Context, u tusd.Upload, w http.Res
 	return f(ctx, u, w, r)
 }
 
-type listFunc func(context.Context, string, time.Time, int) ([]string, string, error)
+type listFunc func(context.Context, string, tusd.ListFilter, int) ([]tusd.Listed, string, error)
 
-func (f listFunc) List(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
-	return f(ctx, cursor, before, limit)
+func (f listFunc) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	return f(ctx, cursor, filter, limit)
 }
 
 type lengthFunc func(context.Context, tusd.Upload, int64) error

@@ -4,7 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/tus/tusd"
 )
 
 const absentRule = "StoreComposer: nil ability"
@@ -124,7 +125,7 @@ func (e *env) allowOrphans(n int) {
 		return
 	}
 	orphans := 0
-	for _, id := range e.list(time.Time{}, 100, noChange) {
+	for _, id := range e.list(tusd.ListFilter{}, 100, noChange) {
 		if !e.exist[id] {
 			e.exist[id] = true
 			orphans++

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tus/tusd"
 )
 
 var listCases = []testCase{
@@ -18,17 +20,26 @@ var listCases = []testCase{
 
 // list returns the ids of all pages of at most limit ids. It calls between after each
 // page.
-func (e *env) list(before time.Time, limit int, between func(page int)) []string {
+func (e *env) list(filter tusd.ListFilter, limit int, between func(page int)) (ids []string) {
 	e.Helper()
-	var all []string
+	for _, listed := range e.listing(filter, limit, between) {
+		ids = append(ids, listed.ID)
+	}
+	return ids
+}
+
+// listing is list and returns all that the listing tells.
+func (e *env) listing(filter tusd.ListFilter, limit int, between func(page int)) []tusd.Listed {
+	e.Helper()
+	var all []tusd.Listed
 	cursor := ""
 	for page := 1; page < 1000; page++ {
-		ids, next, err := e.composer.Lister.List(e.Context(), cursor, before, limit)
+		found, next, err := e.composer.Lister.List(e.Context(), cursor, filter, limit)
 		e.must(err)
-		if len(ids) > limit {
-			e.Errorf("page %d has %d ids, the limit is %d", page, len(ids), limit)
+		if len(found) > limit {
+			e.Errorf("page %d has %d uploads, the limit is %d", page, len(found), limit)
 		}
-		all = append(all, ids...)
+		all = append(all, found...)
 		if next == "" {
 			return all
 		}
@@ -40,6 +51,15 @@ func (e *env) list(before time.Time, limit int, between func(page int)) []string
 }
 
 func noChange(int) {}
+
+// changedBefore leaves out what has changed at that time or later.
+func changedBefore(before time.Time) tusd.ListFilter {
+	filter := tusd.ListFilter{Before: map[tusd.UploadClass]time.Time{}}
+	for _, class := range tusd.AllClasses {
+		filter.Before[class] = before
+	}
+	return filter
+}
 
 // wantListed checks that got has each of want once, and nothing else.
 func (e *env) wantListed(got []string, want ...string) {
@@ -57,9 +77,9 @@ func listAll(e *env) {
 	e.createComplete("complete", 10)
 	e.createDeferred("deferred")
 	want := []string{"fresh", "half", "complete", "deferred"}
-	e.wantListed(e.list(time.Time{}, 100, noChange), want...)
+	e.wantListed(e.list(tusd.ListFilter{}, 100, noChange), want...)
 	e.reopen()
-	e.wantListed(e.list(time.Time{}, 100, noChange), want...)
+	e.wantListed(e.list(tusd.ListFilter{}, 100, noChange), want...)
 }
 
 func listPages(e *env) {
@@ -70,15 +90,15 @@ func listPages(e *env) {
 		want = append(want, id)
 	}
 	for limit := 1; limit <= 8; limit++ {
-		e.wantListed(e.list(time.Time{}, limit, noChange), want...)
+		e.wantListed(e.list(tusd.ListFilter{}, limit, noChange), want...)
 	}
-	e.wantListed(e.list(time.Time{}, 2, func(int) { e.reopen() }), want...)
+	e.wantListed(e.list(tusd.ListFilter{}, 2, func(int) { e.reopen() }), want...)
 }
 
 func listEmpty(e *env) {
-	ids, next, err := e.composer.Lister.List(e.Context(), "", time.Time{}, 10)
-	if len(ids) != 0 || next != "" || err != nil {
-		e.Errorf("an empty store lists %q, cursor %q, error %v", ids, next, err)
+	uploads, next, err := e.composer.Lister.List(e.Context(), "", tusd.ListFilter{}, 10)
+	if len(uploads) != 0 || next != "" || err != nil {
+		e.Errorf("an empty store lists %v, cursor %q, error %v", uploads, next, err)
 	}
 }
 
@@ -89,7 +109,7 @@ func listWhileChanging(e *env) {
 		e.create(id, 100)
 		stay = append(stay, id)
 	}
-	got := e.list(time.Time{}, 2, func(page int) {
+	got := e.list(tusd.ListFilter{}, 2, func(page int) {
 		e.create(fmt.Sprintf("a-new-%d", page), 1)
 		e.create(fmt.Sprintf("z-new-%d", page), 1)
 		if e.composer.Terminater != nil && page > 1 {
@@ -120,11 +140,11 @@ func listBefore(e *env) {
 	info := newInfo("old-updated", 10)
 	info.RawMetaData = "changed"
 	e.must(e.load("old-updated").UpdateInfo(e.Context(), setCallerFields(info)))
-	e.wantListed(e.list(before, 100, noChange), "old")
+	e.wantListed(e.list(changedBefore(before), 100, noChange), "old")
 	e.waitSettleTime()
-	e.wantListed(e.list(time.Now(), 1, noChange), "old", "old-written", "old-updated", "new")
+	e.wantListed(e.list(changedBefore(time.Now()), 1, noChange), "old", "old-written", "old-updated", "new")
 	e.reopen()
-	e.wantListed(e.list(before, 1, noChange), "old")
+	e.wantListed(e.list(changedBefore(before), 1, noChange), "old")
 }
 
 func listUnusualIDs(e *env) {
@@ -132,6 +152,6 @@ func listUnusualIDs(e *env) {
 		e.createFull(id, 1)
 	}
 	want := slices.Sorted(maps.Keys(e.exist))
-	e.wantListed(e.list(time.Time{}, 3, noChange), want...)
-	e.wantListed(e.list(time.Time{}, 1000, noChange), want...)
+	e.wantListed(e.list(tusd.ListFilter{}, 3, noChange), want...)
+	e.wantListed(e.list(tusd.ListFilter{}, 1000, noChange), want...)
 }

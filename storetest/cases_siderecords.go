@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/tus/tusd"
 )
@@ -233,7 +232,7 @@ func sideBesideUploads(e *env) {
 	e.wantStored("kind", 10)
 	e.wantStored("kind-a", 10)
 	if e.composer.Lister != nil {
-		e.wantListed(e.list(time.Time{}, 10, noChange), "kind", "kind-a")
+		e.wantListed(e.list(tusd.ListFilter{}, 10, noChange), "kind", "kind-a")
 	}
 	if e.composer.Terminater != nil {
 		e.terminate("kind")

@@ -207,5 +207,11 @@ func (f *Faults) Wrap(composer *tusd.StoreComposer) *tusd.StoreComposer {
 	if composer.Rewinder != nil {
 		w.Rewinder = faultyRewinder{f, composer.Rewinder}
 	}
+	if composer.Tidier != nil {
+		w.Tidier = faultyTidier{f, composer.Tidier}
+	}
+	if composer.Verifier != nil {
+		w.Verifier = faultyVerifier{f, composer.Verifier}
+	}
 	return w
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/tus/tusd"
 )
@@ -138,17 +137,35 @@ type faultyLister struct {
 	to     tusd.Lister
 }
 
-func (s faultyLister) List(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
-	l, err := answer(ctx, s.faults, func() (l listing, err error) {
-		l.names, l.next, err = s.to.List(ctx, cursor, before, limit)
+func (s faultyLister) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	l, err := answer(ctx, s.faults, func() (l listing[tusd.Listed], err error) {
+		l.found, l.next, err = s.to.List(ctx, cursor, filter, limit)
 		return l, err
 	})
-	return l.names, l.next, err
+	return l.found, l.next, err
+}
+
+type faultyTidier struct {
+	faults *Faults
+	to     tusd.Tidier
+}
+
+func (s faultyTidier) Tidy(ctx context.Context, t tusd.Tidying) error {
+	return s.faults.operation(ctx, func() error { return s.to.Tidy(ctx, t) })
+}
+
+type faultyVerifier struct {
+	faults *Faults
+	to     tusd.Verifier
+}
+
+func (s faultyVerifier) Verify(ctx context.Context, id string) ([]string, error) {
+	return answer(ctx, s.faults, func() ([]string, error) { return s.to.Verify(ctx, id) })
 }
 
 // listing is the result of List and ListSideRecords.
-type listing struct {
-	names []string
+type listing[T any] struct {
+	found []T
 	next  string
 }
 
@@ -178,11 +195,11 @@ func (s faultySideRecords) GetSideRecord(ctx context.Context, key tusd.SideRecor
 }
 
 func (s faultySideRecords) ListSideRecords(ctx context.Context, kind, cursor string, limit int) ([]string, string, error) {
-	l, err := answer(ctx, s.faults, func() (l listing, err error) {
-		l.names, l.next, err = s.to.ListSideRecords(ctx, kind, cursor, limit)
+	l, err := answer(ctx, s.faults, func() (l listing[string], err error) {
+		l.found, l.next, err = s.to.ListSideRecords(ctx, kind, cursor, limit)
 		return l, err
 	})
-	return l.names, l.next, err
+	return l.found, l.next, err
 }
 
 func (s faultySideRecords) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {

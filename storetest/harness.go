@@ -23,8 +23,10 @@ const (
 	SideRecords
 	WriteAtomic
 	Rewind
+	Tidy
+	Verify
 
-	Everything = Terminate | Concat | DeferLength | ServeContent | List | SideRecords | WriteAtomic | Rewind
+	Everything = Terminate | Concat | DeferLength | ServeContent | List | SideRecords | WriteAtomic | Rewind | Tidy | Verify
 )
 
 // claimsOf returns the abilities of a composer.
@@ -39,6 +41,8 @@ func claimsOf(c *tusd.StoreComposer) Claims {
 		SideRecords:  c.SideRecords != nil,
 		WriteAtomic:  c.AtomicWriter != nil,
 		Rewind:       c.Rewinder != nil,
+		Tidy:         c.Tidier != nil,
+		Verify:       c.Verifier != nil,
 	} {
 		if there {
 			claims |= claim

@@ -153,7 +153,7 @@ func (m *Memory) load(id string) (tusd.FileInfo, memoryEntry, error) {
 	if err := json.Unmarshal(e.record, &info); err != nil {
 		return info, memoryEntry{}, tusd.ErrNotFound.With(fmt.Errorf("%w: %w", tusd.ErrBroken, err))
 	}
-	info.Offset = e.data.size() // never from the record
+	info.Offset, info.Changed = e.data.size(), e.changed // never from the record
 	copied := *e
 	copied.data = e.data.snapshot()
 	return info, copied, nil
@@ -188,21 +188,53 @@ func (m *Memory) Terminate(ctx context.Context, lease tusd.Lease, id string) err
 	return nil
 }
 
-// List implements tusd.Lister, in the order of the ids.
-func (m *Memory) List(ctx context.Context, cursor string, before time.Time, limit int) ([]string, string, error) {
-	if err := context.Cause(ctx); err != nil {
-		return nil, "", err
-	}
+// List implements tusd.Lister, in the order of the ids. It tells everything.
+func (m *Memory) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	var ids []string
-	for id, e := range m.uploads {
-		if before.IsZero() || !e.changed.After(before) {
-			ids = append(ids, id)
+	ids, next := page(slices.Collect(maps.Keys(m.uploads)), cursor, len(m.uploads))
+	m.mu.Unlock()
+	var found []tusd.Listed
+	for i, id := range ids {
+		if err := context.Cause(ctx); err != nil {
+			return nil, "", err
+		}
+		if len(found) == limit {
+			return found, ids[i-1], nil
+		}
+		listed, ok := m.list(id)
+		if !ok {
+			continue
+		}
+		classes := tusd.AllClasses
+		if listed.Record != nil {
+			classes = []tusd.UploadClass{listed.Record.Class()}
+		}
+		if filter.Includes(listed.Changed, classes...) {
+			if filter.Pace != nil {
+				if err := filter.Pace(ctx); err != nil {
+					return nil, "", err
+				}
+			}
+			found = append(found, listed)
 		}
 	}
-	ids, next := page(ids, cursor, limit)
-	return ids, next, nil
+	return found, next, nil
+}
+
+// list returns what is known of an upload, also if its record is broken.
+func (m *Memory) list(id string) (listed tusd.Listed, ok bool) {
+	info, e, err := m.load(id)
+	if errors.Is(err, tusd.ErrBroken) {
+		return tusd.Listed{ID: id, Bytes: -1}, true
+	}
+	if err != nil {
+		return listed, false
+	}
+	listed = tusd.Listed{ID: id, Changed: e.changed, Bytes: e.data.size(), Record: &info, Complete: tusd.Incomplete}
+	if info.Complete() {
+		listed.Complete = tusd.Complete
+	}
+	return listed, true
 }
 
 // page sorts names and returns up to limit of those behind cursor, and the

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tus/tusd"
@@ -20,6 +22,8 @@ var (
 	_ tusd.SideRecords    = (*Memory)(nil)
 	_ tusd.AtomicWriter   = (*Memory)(nil)
 	_ tusd.Rewinder       = (*Memory)(nil)
+	_ tusd.Tidier         = (*Memory)(nil)
+	_ tusd.Verifier       = (*Memory)(nil)
 )
 
 // uploadOf returns the upload if it is of this store.
@@ -164,4 +168,37 @@ func (m *Memory) Rewind(ctx context.Context, upload tusd.Upload, offset int64) e
 		return err
 	}
 	return u.reload()
+}
+
+// Tidy implements tusd.Tidier. A Memory has no leftovers but broken records.
+func (m *Memory) Tidy(ctx context.Context, t tusd.Tidying) error {
+	m.mu.Lock()
+	ids := slices.Sorted(maps.Keys(m.uploads))
+	m.mu.Unlock()
+	for _, id := range ids {
+		if err := t.Pace(ctx); err != nil {
+			return err
+		}
+		if _, e, err := m.load(id); errors.Is(err, tusd.ErrBroken) {
+			t.Report(tusd.Leftover{Kind: tusd.LeftoverBroken, Name: id, Upload: id, Bytes: e.data.size(), Changed: e.changed, Err: err})
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// Verify implements tusd.Verifier.
+func (m *Memory) Verify(ctx context.Context, id string) ([]string, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	info, _, err := m.load(id)
+	switch {
+	case errors.Is(err, tusd.ErrBroken):
+		return []string{err.Error()}, nil
+	case err != nil:
+		return nil, err
+	case !info.SizeIsDeferred && info.Offset > info.Size:
+		return []string{fmt.Sprintf("%d bytes are stored of an upload of %d", info.Offset, info.Size)}, nil
+	}
+	return nil, nil
 }

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd"
 )
@@ -292,9 +291,9 @@ func metadataList(e *env) {
 func (e *env) countUploads() int {
 	e.Helper()
 	e.start()
-	ids, _, err := e.config.StoreComposer.Lister.List(e.Context(), "", time.Time{}, 1000)
+	uploads, _, err := e.config.StoreComposer.Lister.List(e.Context(), "", tusd.ListFilter{}, 1000)
 	if err != nil {
 		e.Errorf("list the store: %v", err)
 	}
-	return len(ids)
+	return len(uploads)
 }

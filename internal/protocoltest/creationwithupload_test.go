@@ -3,8 +3,8 @@ package protocoltest
 import (
 	"net/http"
 	"testing"
-	"time"
 
+	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/tusclient"
 )
 
@@ -108,11 +108,11 @@ func cwuCut(e *env) {
 		e.Error(err)
 	}
 	e.waitIdle()
-	ids, _, err := e.config.StoreComposer.Lister.List(e.Context(), "", time.Time{}, 10)
-	if err != nil || len(ids) > 1 {
-		e.Fatalf("the store has %q, %v", ids, err)
+	uploads, _, err := e.config.StoreComposer.Lister.List(e.Context(), "", tusd.ListFilter{}, 10)
+	if err != nil || len(uploads) > 1 {
+		e.Fatalf("the store has %v, %v", uploads, err)
 	}
-	for _, id := range ids {
-		e.wantOffset("/files/"+id, 30)
+	for _, listed := range uploads {
+		e.wantOffset("/files/"+listed.ID, 30)
 	}
 }

@@ -40,9 +40,9 @@ func TestFinalWithoutRoomIsRefused(t *testing.T) {
 	if a.Header.Get("Location") != "" || a.Header.Get("Retry-After") == "" || !strings.HasPrefix(string(a.Body), "ERR_NO_SPACE") {
 		t.Errorf("%v %q", a.Header, a.Body)
 	}
-	ids, _, err := store.List(t.Context(), "", time.Time{}, 10)
-	if err != nil || len(ids) != 1 || sideRecords(t, store, "building", "concat") != 0 {
-		t.Errorf("the refused final has left something: uploads %v, %d side records, %v", ids, sideRecords(t, store, "building", "concat"), err)
+	uploads, _, err := store.List(t.Context(), "", tusd.ListFilter{}, 10)
+	if err != nil || len(uploads) != 1 || sideRecords(t, store, "building", "concat") != 0 {
+		t.Errorf("the refused final has left something: uploads %v, %d side records, %v", uploads, sideRecords(t, store, "building", "concat"), err)
 	}
 	store.full.Store(false)
 	final := e.postFinal(partial).status(201).location()
@@ -281,12 +281,12 @@ func TestTooManyBuilders(t *testing.T) {
 	for i := range 3 {
 		e.postFinal(e.createPartial([]byte("ab")), fmt.Sprintf("Upload-Metadata: n%d", i)).status(201)
 	}
-	ids, _, _ := store.List(t.Context(), "", time.Time{}, 100)
+	ids, _, _ := store.List(t.Context(), "", tusd.ListFilter{}, 100)
 	a := e.postFinal(partial).status(503)
 	if !strings.HasPrefix(string(a.Body), "ERR_TOO_MANY_FINALS") || a.Header.Get("Location") != "" {
 		t.Errorf("%v %q", a.Header, a.Body)
 	}
-	if after, _, _ := store.List(t.Context(), "", time.Time{}, 100); len(after) != len(ids) {
+	if after, _, _ := store.List(t.Context(), "", tusd.ListFilter{}, 100); len(after) != len(ids) {
 		t.Errorf("%d uploads became %d", len(ids), len(after))
 	}
 	close(store.release)

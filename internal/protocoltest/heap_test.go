@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filelocker"
@@ -39,10 +38,10 @@ func TestHeapComesBack(t *testing.T) {
 // removeAll removes all uploads of a store.
 func removeAll(t *testing.T, memory *storetest.Memory) {
 	t.Helper()
-	ids, _, err := memory.List(t.Context(), "", time.Time{}, math.MaxInt)
-	for _, id := range ids {
-		lease, lockErr := new(tusd.LocalLocker).Lock(t.Context(), id, tusd.LockTry)
-		err = errors.Join(err, lockErr, memory.Terminate(t.Context(), lease, id))
+	uploads, _, err := memory.List(t.Context(), "", tusd.ListFilter{}, math.MaxInt)
+	for _, listed := range uploads {
+		lease, lockErr := new(tusd.LocalLocker).Lock(t.Context(), listed.ID, tusd.LockTry)
+		err = errors.Join(err, lockErr, memory.Terminate(t.Context(), lease, listed.ID))
 	}
 	if err != nil {
 		t.Fatal(err)
