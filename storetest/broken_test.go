@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/tbrecord"
@@ -209,6 +210,14 @@ var brokenStores = []broken{
 	})},
 	{"writes on after the lease is lost", "write/lease-lost", onUploads(ignoreLease)},
 	{"changes records after the lease is lost", "lease/lost-before", onUploads(ignoreLease)},
+	{"does not tell that it has stored bytes", "update/changed", onUploads(func(u *brokenUpload) {
+		loaded := time.Now()
+		u.getInfo = func(ctx context.Context) (tusd.FileInfo, error) {
+			info, err := u.memoryUpload.GetInfo(ctx)
+			info.Changed = loaded
+			return info, err
+		}
+	})},
 	{"refuses an empty chunk", "write/empty", onUploads(func(u *brokenUpload) {
 		u.writeChunk = func(ctx context.Context, offset int64, src io.Reader) (int64, error) {
 			n, err := u.memoryUpload.WriteChunk(ctx, offset, src)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/tbrecord"
@@ -90,6 +91,34 @@ var brokenAbilities = []broken{
 	{"lists changed uploads", "list/before", func(m *Memory, c *tusd.StoreComposer) {
 		c.Lister = listFunc(func(ctx context.Context, cursor string, _ tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
 			return m.List(ctx, cursor, tusd.ListFilter{}, limit)
+		})
+	}},
+	{"continues another listing", "list/two-listings", func(m *Memory, c *tusd.StoreComposer) {
+		var rest []tusd.Listed
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) (found []tusd.Listed, next string, err error) {
+			if cursor == "" {
+				rest, _, err = m.List(ctx, "", filter, 1000)
+			}
+			found, rest = rest[:min(limit, len(rest))], rest[min(limit, len(rest)):]
+			if len(rest) > 0 {
+				next = "more"
+			}
+			return found, next, err
+		})
+	}},
+	{"lists offsets of yesterday", "list/loadable", changeListed(func(l *tusd.Listed) { l.Bytes = max(0, l.Bytes-1) })},
+	{"lists incomplete uploads as complete", "list/loadable", changeListed(func(l *tusd.Listed) { l.Complete = tusd.Complete })},
+	{"lists the time of the listing", "list/loadable", changeListed(func(l *tusd.Listed) { l.Changed = time.Now().Add(time.Hour) })},
+	{"leaves failed uploads out", "list/classes", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			delete(filter.Before, tusd.ClassFailed)
+			return m.List(ctx, cursor, filter, limit)
+		})
+	}},
+	{"reads records without pace", "list/classes", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			filter.Pace = nil
+			return m.List(ctx, cursor, filter, limit)
 		})
 	}},
 	{"drops the declared length", "length/declare", func(_ *Memory, c *tusd.StoreComposer) {
@@ -178,6 +207,19 @@ type lengthFunc func(context.Context, tusd.Upload, int64) error
 
 func (f lengthFunc) DeclareLength(ctx context.Context, u tusd.Upload, length int64) error {
 	return f(ctx, u, length)
+}
+
+// changeListed changes what a listing tells.
+func changeListed(change func(*tusd.Listed)) func(*Memory, *tusd.StoreComposer) {
+	return func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			page, next, err := m.List(ctx, cursor, filter, limit)
+			for i := range page {
+				change(&page[i])
+			}
+			return page, next, err
+		})
+	}
 }
 
 // withoutETag removes the ETag before the header is written.

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,7 +16,10 @@ var listCases = []testCase{
 	{"list/pages", "Lister.List: cursor (", List, listPages},
 	{"list/empty", "Lister.List: next", List, listEmpty},
 	{"list/while-changing", "Lister.List: exactly once", List, listWhileChanging},
-	{"list/before", "Lister.List: zero time", List, listBefore},
+	{"list/two-listings", "Lister.List: Several listings", List, listTwice},
+	{"list/loadable", "Lister.List: GetUpload finds it", List, listLoadable},
+	{"list/classes", "Lister.List: without those that filter leaves", List, listClasses},
+	{"list/before", "Lister.List: without those that filter leaves", List, listBefore},
 	{"list/unusual-ids", "Lister.List: up to limit", List, listUnusualIDs},
 }
 
@@ -154,4 +159,107 @@ func listUnusualIDs(e *env) {
 	want := slices.Sorted(maps.Keys(e.exist))
 	e.wantListed(e.list(tusd.ListFilter{}, 3, noChange), want...)
 	e.wantListed(e.list(tusd.ListFilter{}, 1000, noChange), want...)
+}
+
+// listTwice lists twice at the same time, with pages of different sizes, and leaves a
+// third listing behind.
+func listTwice(e *env) {
+	var want []string
+	for i := range 9 {
+		id := fmt.Sprintf("upload-%d", i)
+		e.create(id, 10)
+		want = append(want, id)
+	}
+	_, left, err := e.composer.Lister.List(e.Context(), "", tusd.ListFilter{}, 4)
+	e.must(err)
+	e.create("upload-3-new", 10)
+	want = append(want, "upload-3-new")
+	var inner []string
+	outer := e.list(tusd.ListFilter{}, 2, func(page int) {
+		if page == 2 {
+			inner = e.list(tusd.ListFilter{}, 3, noChange)
+		}
+	})
+	e.wantListed(outer, want...)
+	e.wantListed(inner, want...)
+	if _, _, err := e.composer.Lister.List(e.Context(), left, tusd.ListFilter{}, 4); err != nil {
+		e.Errorf("the abandoned listing: %v", err)
+	}
+}
+
+// createClasses creates uploads of several classes and returns their classes by id.
+func createClasses(e *env) map[string]tusd.UploadClass {
+	e.create("never-started", 10)
+	e.write(e.create("unfinished", 10), "unfinished", 0, 5)
+	e.createComplete("complete", 10)
+	partial := newInfo("partial", 10)
+	partial.IsPartial = true
+	e.write(e.createInfo(partial), "partial", 0, 5)
+	partial = newInfo("full-partial", 10)
+	partial.IsPartial = true
+	full := e.createInfo(partial)
+	e.write(full, "full-partial", 0, 10)
+	e.must(full.FinishUpload(e.Context()))
+	e.must(e.create("failed", 10).UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		i.State = tusd.StateFailed
+		return nil
+	}))
+	return map[string]tusd.UploadClass{
+		"never-started": tusd.ClassNeverStarted, "unfinished": tusd.ClassUnfinished, "complete": tusd.ClassComplete,
+		"partial": tusd.ClassPartial, "full-partial": tusd.ClassPartial, "failed": tusd.ClassFailed,
+	}
+}
+
+// listLoadable checks that what a listing tells agrees with what is loaded.
+func listLoadable(e *env) {
+	classes := createClasses(e)
+	e.reopen()
+	listing := e.listing(tusd.ListFilter{}, 4, noChange)
+	if len(listing) != len(classes) {
+		e.Errorf("%d uploads are listed, want %d", len(listing), len(classes))
+	}
+	for _, listed := range listing {
+		info := e.info(e.view(listed.ID))
+		if listed.Bytes != -1 && listed.Bytes != info.Offset {
+			e.Errorf("%s: listed with %d bytes, %d are stored", listed.ID, listed.Bytes, info.Offset)
+		}
+		if complete := info.Complete(); listed.Complete != tusd.CompletenessUnknown && (listed.Complete == tusd.Complete) != complete {
+			e.Errorf("%s: listed with completeness %d, complete is %t", listed.ID, listed.Complete, complete)
+		}
+		if !within(listed.Changed, info.Changed, e.harness.SettleTime) {
+			e.Errorf("%s: listed as changed at %v, loaded as changed at %v", listed.ID, listed.Changed, info.Changed)
+		}
+		if record := listed.Record; record != nil {
+			e.wantInfo(*record, info)
+			if record.Offset != -1 && record.Offset != info.Offset {
+				e.Errorf("%s: listed with offset %d, it is %d", listed.ID, record.Offset, info.Offset)
+			}
+		}
+	}
+}
+
+func within(a, b time.Time, d time.Duration) bool { return a.Sub(b).Abs() <= d }
+
+// listClasses lists each class alone.
+func listClasses(e *env) {
+	classes := createClasses(e)
+	e.waitSettleTime()
+	for _, class := range tusd.AllClasses {
+		filter := tusd.ListFilter{Before: map[tusd.UploadClass]time.Time{class: time.Now()}}
+		found := make(map[string]bool)
+		for _, listed := range e.listing(filter, 2, noChange) {
+			found[listed.ID] = true
+			if record := listed.Record; record != nil && record.Offset != -1 && record.Class() != class {
+				e.Errorf("class %s: %s is listed, whose record says %s", class, listed.ID, record.Class())
+			}
+		}
+		for id, is := range classes {
+			if is == class && !found[id] {
+				e.Errorf("class %s: %s is not listed", class, id)
+			}
+		}
+	}
+	refused := errors.New("refused by the caller")
+	_, _, err := e.composer.Lister.List(e.Context(), "", tusd.ListFilter{Pace: func(context.Context) error { return refused }}, 100)
+	e.wantError("List with a Pace that fails", err, refused)
 }

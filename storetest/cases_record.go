@@ -22,6 +22,7 @@ var recordCases = []testCase{
 	{"update/store-owned", "Upload.UpdateInfo: are ignored", 0, updateStoreOwned},
 	{"update/beside-data", "Upload.UpdateInfo: Atomic", 0, updateBesideData},
 	{"update/cancelled", "Upload.UpdateInfo: Atomic", 0, updateCancelled},
+	{"update/changed", "Upload.UpdateInfo: counts as a change", 0, updateChanged},
 	{"update/seen", "Upload.GetInfo: through this value", 0, updateSeenThroughValue},
 	{"update/large", "Upload.UpdateInfo: changes the record", 0, updateLarge},
 }
@@ -38,6 +39,7 @@ func fullInfo(id string) tusd.FileInfo {
 		Version:        tusd.RecordVersion,
 		Created:        time.Date(2026, 11, 22, 13, 14, 15, 123456789, time.UTC),
 		Owner:          "owner",
+		Expires:        time.Date(2026, 12, 24, 18, 19, 20, 987654321, time.UTC),
 		Dialect:        tusd.DialectIETF,
 		State:          tusd.StateUploading,
 		RawMetaData:    "filename w5xi,empty ,control YQ==",
@@ -63,7 +65,7 @@ func (e *env) wantInfo(got, want tusd.FileInfo) {
 
 // canonical returns a form in which equivalent records are equal.
 func canonical(info tusd.FileInfo) string {
-	info.Created = info.Created.UTC()
+	info.Created, info.Expires = info.Created.UTC(), info.Expires.UTC()
 	if len(info.MetaData) == 0 {
 		info.MetaData = nil
 	}
@@ -149,7 +151,7 @@ func setCallerFields(from tusd.FileInfo) func(*tusd.FileInfo) error {
 
 // copyCallerFields sets every field that the caller owns to its value in from.
 func copyCallerFields(to *tusd.FileInfo, from tusd.FileInfo) {
-	from.ID, from.Offset, from.Size, from.SizeIsDeferred, from.Storage = to.ID, to.Offset, to.Size, to.SizeIsDeferred, to.Storage
+	from.ID, from.Offset, from.Size, from.SizeIsDeferred, from.Storage, from.Changed = to.ID, to.Offset, to.Size, to.SizeIsDeferred, to.Storage, to.Changed
 	*to = from
 }
 
@@ -267,4 +269,53 @@ func updateLarge(e *env) {
 	e.must(upload.UpdateInfo(e.Context(), setCallerFields(want)))
 	e.reopen()
 	e.wantInfo(e.info(e.view("a")), want)
+}
+
+func updateChanged(e *env) {
+	from := time.Now()
+	upload := e.createInfo(fullInfo("a"))
+	e.wantChanged("a", upload, from)
+	e.waitSettleTime()
+	e.waitSettleTime()
+	from = time.Now()
+	e.must(upload.UpdateInfo(e.Context(), func(*tusd.FileInfo) error { return nil }))
+	e.wantChanged("a", upload, from)
+	e.waitSettleTime()
+	e.waitSettleTime()
+	from = time.Now()
+	e.must(upload.UpdateInfo(e.Context(), func(i *tusd.FileInfo) error {
+		i.Changed = time.Unix(1, 0) // ignored
+		return nil
+	}))
+	e.wantChanged("a", upload, from)
+	e.wantInfo(e.info(upload), fullInfo("a"))
+
+	upload = e.create("written", 10)
+	e.waitSettleTime()
+	e.waitSettleTime()
+	from = time.Now()
+	e.write(upload, "written", 0, 5)
+	e.wantChanged("written", upload, from)
+	to := time.Now().Add(e.harness.SettleTime)
+	e.waitSettleTime()
+	e.waitSettleTime()
+	e.reopen()
+	if changed := e.info(e.load("written")).Changed; changed.After(to) {
+		e.Errorf("a restart has changed the time of the last change: %v, want %v at the latest", changed, to)
+	}
+}
+
+// wantChanged checks that the last change of an upload was between from and now, also as
+// others see it.
+func (e *env) wantChanged(id string, upload tusd.Upload, from time.Time) {
+	e.Helper()
+	from, to := from.Add(-e.harness.SettleTime), time.Now().Add(e.harness.SettleTime)
+	check := func(what string, info tusd.FileInfo) {
+		e.Helper()
+		if info.Changed.Before(from) || info.Changed.After(to) {
+			e.Errorf("%s: %s was changed at %v, want between %v and %v", what, id, info.Changed, from, to)
+		}
+	}
+	check("through the changed value", e.info(upload))
+	check("loaded", e.info(e.view(id)))
 }

@@ -150,12 +150,12 @@ func (m *Memory) load(id string) (tusd.FileInfo, memoryEntry, error) {
 	if e == nil {
 		return info, memoryEntry{}, tusd.ErrNotFound
 	}
-	if err := json.Unmarshal(e.record, &info); err != nil {
-		return info, memoryEntry{}, tusd.ErrNotFound.With(fmt.Errorf("%w: %w", tusd.ErrBroken, err))
-	}
-	info.Offset, info.Changed = e.data.size(), e.changed // never from the record
 	copied := *e
 	copied.data = e.data.snapshot()
+	if err := json.Unmarshal(e.record, &info); err != nil {
+		return info, copied, tusd.ErrNotFound.With(fmt.Errorf("%w: %w", tusd.ErrBroken, err))
+	}
+	info.Offset, info.Changed = e.data.size(), e.changed // never from the record
 	return info, copied, nil
 }
 
@@ -225,7 +225,7 @@ func (m *Memory) List(ctx context.Context, cursor string, filter tusd.ListFilter
 func (m *Memory) list(id string) (listed tusd.Listed, ok bool) {
 	info, e, err := m.load(id)
 	if errors.Is(err, tusd.ErrBroken) {
-		return tusd.Listed{ID: id, Bytes: -1}, true
+		return tusd.Listed{ID: id, Changed: e.changed, Bytes: e.data.size()}, true
 	}
 	if err != nil {
 		return listed, false

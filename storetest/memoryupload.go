@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -57,6 +58,7 @@ func copyInfo(info tusd.FileInfo) (copied tusd.FileInfo, err error) {
 	if err == nil {
 		err = json.Unmarshal(record, &copied)
 	}
+	copied.Changed = info.Changed
 	return copied, err
 }
 
@@ -154,6 +156,7 @@ func (u *memoryUpload) grow(ctx context.Context, p []byte) error {
 	})
 	if err == nil {
 		u.info.Offset += int64(len(p))
+		u.info.Changed = time.Now()
 	}
 	return err
 }
