@@ -131,6 +131,10 @@ type Config struct {
 	// process that serves them: it does no background work and sends no events. The serving
 	// process sends those of its removals, if the store has SideRecords.
 	Offline bool
+	// ReadOnly makes a handler that changes nothing, not even by opening the store
+	// (Env.ReadOnly). It is Offline; Terminate and Sweep, except a dry run, return
+	// ErrNotImplemented, and no request is served.
+	ReadOnly bool
 	// Logger gets one line per request, and the faults that an operator has to
 	// know; nil: slog.Default(). Texts that are too long for a line are cut.
 	Logger *slog.Logger
@@ -175,6 +179,7 @@ func (c Config) withDefaults() (Config, error) {
 			return c, errors.New("tusd: Config: a duration is negative")
 		}
 	}
+	c.Offline = c.Offline || c.ReadOnly
 	setDefault(&c.MaxHeaderSize, defaultMaxHeaderSize)
 	setDefault(&c.MaxMetaData, defaultMaxMetaData)
 	setDefault(&c.MaxPartials, defaultMaxPartials)
@@ -245,7 +250,7 @@ func parseBasePath(field, base string) (origin, path string, err error) {
 }
 
 func (c *Config) openStore(ctx context.Context, evict func(context.Context, string) error) error {
-	return c.StoreComposer.Core.Open(ctx, Env{c.StoreComposer.Locker, c.limitSize, evict})
+	return c.StoreComposer.Core.Open(ctx, Env{Locker: c.StoreComposer.Locker, LimitSize: c.limitSize, Evict: evict, ReadOnly: c.ReadOnly})
 }
 
 // offersExpiration reports whether uploads may expire: a callback can let a single one

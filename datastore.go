@@ -20,6 +20,10 @@ type Env struct {
 	// waits for a lock. The removal is published with RemovedForSpace. A store calls it
 	// only after Open has returned, and without a lock on that upload.
 	Evict func(ctx context.Context, id string) error
+	// ReadOnly promises that only methods are called that change nothing, for a tool
+	// beside the process that serves the store. Open then locks, creates and removes
+	// nothing, and what is missing is an error.
+	ReadOnly bool
 }
 
 // DataStore keeps uploads, each with a record (FileInfo) and its bytes.

@@ -22,6 +22,9 @@ func (e *engine) expiresAt(info *FileInfo) time.Time {
 	return info.Changed.Add(e.config.ExpireAfter)
 }
 
+// ExpiresAt returns when the upload with this record expires; the zero time: it does not.
+func (h *Handler) ExpiresAt(info FileInfo) time.Time { return h.engine.expiresAt(&info) }
+
 func (e *engine) isExpired(info *FileInfo) bool {
 	at := e.expiresAt(info)
 	return !at.IsZero() && !e.now().Before(at)

@@ -24,8 +24,9 @@ type SweepPolicy struct {
 	// value sets no limit.
 	Rate int
 	// OnlyWriter promises that no other process changes the store. Without it, if the lock
-	// is one of the process, ages of less than 24 h are refused, because a request that
-	// another process serves is seen only by what it changes in the store.
+	// is one of the process, ages of less than 24 h are refused, and an upload that has
+	// expired stays until 24 h after its last change: a request that another process serves
+	// is seen only by what it changes in the store.
 	OnlyWriter bool
 	// Report is called for each upload that is removed or should have been; nil: not.
 	// ReportLeftover is called for each leftover; nil: not. Both are called one at a time.
@@ -74,37 +75,47 @@ const (
 // error, too.
 func (h *Handler) Sweep(ctx context.Context, policy SweepPolicy) (SweepSummary, error) {
 	e := h.engine
-	if e.store.Lister == nil || e.store.Terminater == nil {
+	if e.store.Lister == nil || e.store.Terminater == nil || e.config.ReadOnly && !policy.DryRun {
 		return SweepSummary{}, ErrNotImplemented
 	}
-	if err := policy.validate(e.store.Locker.Scope()); err != nil {
+	if err := policy.Validate(e.store.Locker.Scope()); err != nil {
 		return SweepSummary{}, err
 	}
 	ctx, cancel := context.WithCancelCause(withLoadedOnce(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(e.background, func() { cancel(ErrServerShutdown) })()
-	s := &sweep{e: e, policy: policy, pace: newPacer(cmp.Or(policy.Rate, defaultSweepRate))}
+	s := &sweep{e: e, policy: policy, minAge: policy.minAge(e.store.Locker.Scope()), pace: newPacer(cmp.Or(policy.Rate, defaultSweepRate))}
 	err := s.run(ctx)
 	e.metrics.swept(&s.summary, err)
 	return s.summary, err
 }
 
-func (p *SweepPolicy) validate(scope Scope) error {
+// Validate returns an error if Sweep refuses the policy with a locker of this scope.
+func (p *SweepPolicy) Validate(scope Scope) error {
 	for class, age := range p.Ages {
 		switch {
 		case age < 0:
 			return fmt.Errorf("tusd: SweepPolicy: the age of class %s is negative", class)
-		case age > 0 && age < minSharedAge && scope == ScopeProcess && !p.OnlyWriter:
+		case age > 0 && age < p.minAge(scope):
 			return fmt.Errorf("tusd: SweepPolicy: an age of %v for class %s needs a lock that all processes share, or the promise OnlyWriter: at least %v are possible without", age, class, minSharedAge)
 		}
 	}
 	return nil
 }
 
+// minAge returns the lowest age at which an upload can be removed.
+func (p *SweepPolicy) minAge(scope Scope) time.Duration {
+	if scope == ScopeProcess && !p.OnlyWriter {
+		return minSharedAge
+	}
+	return 0
+}
+
 // sweep is one call of Sweep.
 type sweep struct {
 	e       *engine
 	policy  SweepPolicy
+	minAge  time.Duration // of an upload that is removed
 	pace    *pacer
 	summary SweepSummary
 }
@@ -125,7 +136,7 @@ func (s *sweep) run(ctx context.Context) error {
 func (s *sweep) filter() ListFilter {
 	f := ListFilter{Before: make(map[UploadClass]time.Time), Pace: s.pace.wait}
 	include := func(class UploadClass, age time.Duration) {
-		if before := s.e.now().Add(-age); age > 0 && before.After(f.Before[class]) {
+		if before := s.e.now().Add(-max(age, s.minAge)); age > 0 && before.After(f.Before[class]) {
 			f.Before[class] = before
 		}
 	}
@@ -196,15 +207,16 @@ func (s *sweep) recordOf(ctx context.Context, listed *Listed) (*FileInfo, error)
 // isDue reports whether the policy wants the upload removed.
 func (s *sweep) isDue(info *FileInfo) bool {
 	age, expires := s.policy.Ages[info.Class()], !s.e.expiresAt(info).IsZero()
+	unchanged := s.e.now().Sub(info.Changed)
 	switch {
-	case s.e.needsFinish(info):
+	case s.e.needsFinish(info), unchanged < s.minAge:
 		return false
 	case age == 0:
 		return s.e.isExpired(info)
 	case expires && !s.e.isExpired(info):
 		return false
 	}
-	return !info.Changed.IsZero() && s.e.now().Sub(info.Changed) >= age
+	return !info.Changed.IsZero() && unchanged >= age
 }
 
 // errNotDue ends a removal: the upload has changed since it was listed.

@@ -209,7 +209,7 @@ func (e *engine) terminateFor(ctx context.Context, r removal) error {
 	if err := ValidateID(r.id); err != nil {
 		return err
 	}
-	if e.store.Terminater == nil {
+	if e.store.Terminater == nil || e.config.ReadOnly {
 		return ErrNotImplemented
 	}
 	if !e.changing.Enter() {

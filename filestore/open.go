@@ -31,6 +31,7 @@ type volume struct {
 	dirPerm      os.FileMode
 	filePerm     os.FileMode
 	scope        tusd.Scope
+	readOnly     bool
 	dirFile      *os.File // the directory, for spaceOf
 	spaceOf      func(dir *os.File) (space, error)
 	reservations reservations
@@ -47,7 +48,8 @@ type volume struct {
 // Open makes the directory if it is missing, and opens it. It fails while another
 // process, or another store of this process, uses the directory, unless the
 // lockers of all work across processes. It also fails with a locker of scope
-// lease, because a lost lease does not stop a write to a file.
+// lease, because a lost lease does not stop a write to a file. With env.ReadOnly it takes no
+// locks: it can read a directory that another process uses.
 func (s *FileStore) Open(ctx context.Context, env tusd.Env) error {
 	v, err := s.open(ctx, env)
 	if err != nil {
@@ -93,7 +95,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 	}
 	v := &volume{
 		uploads: newUploadCache(), syncedDirs: newSyncedDirs(),
-		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), spaceOf: spaceOf,
+		level: s.Durability, minFree: s.MinFree, fileKey: s.FileKey, scope: env.Locker.Scope(), readOnly: env.ReadOnly, spaceOf: spaceOf,
 		dirPerm: s.dirPerm(), filePerm: s.filePerm(),
 	}
 	if s.spaceOf != nil {
@@ -107,8 +109,10 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 
 // open fills in v. After an error the caller closes it.
 func (v *volume) open(s *FileStore) (err error) {
-	if err := makeDirectory(s.Path, v.dirPerm, v.level != None); err != nil {
-		return err
+	if !v.readOnly {
+		if err := makeDirectory(s.Path, v.dirPerm, v.level != None); err != nil {
+			return err
+		}
 	}
 	if v.path, err = filepath.Abs(s.Path); err != nil {
 		return err
@@ -120,8 +124,10 @@ func (v *volume) open(s *FileStore) (err error) {
 	if v.tree, err = durable.NewTree(v.root, s.hook); err != nil {
 		return err
 	}
-	if err := v.lockDirectory(); err != nil {
-		return err
+	if !v.readOnly {
+		if err := v.lockDirectory(); err != nil {
+			return err
+		}
 	}
 	if v.dirFile, err = v.root.Open("."); err != nil {
 		return err
@@ -130,6 +136,9 @@ func (v *volume) open(s *FileStore) (err error) {
 		if err := v.openStorageRoot(path, s.hook); err != nil {
 			return err
 		}
+	}
+	if v.readOnly {
+		return nil
 	}
 	if err := v.lockOwnerByte(); err != nil {
 		return err

@@ -44,10 +44,13 @@ const (
 )
 
 // Open checks that the bucket can be used, and probes which conditional writes
-// the service supports.
+// the service supports. With env.ReadOnly it only lists.
 func (s *Store) Open(ctx context.Context, env tusd.Env) error {
 	b, err := s.newBucket(env)
-	if err == nil {
+	switch {
+	case err == nil && env.ReadOnly:
+		err = b.probeReading(ctx)
+	case err == nil:
 		err = b.probe(ctx)
 	}
 	if err != nil {

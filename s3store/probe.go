@@ -63,6 +63,18 @@ func (b *bucket) probe(ctx context.Context) error {
 	return nil
 }
 
+// probeReading is probe without changes.
+func (b *bucket) probeReading(ctx context.Context) error {
+	p := &probe{bucket: b, ctx: ctx}
+	_, err := probeCall(ctx, func(ctx context.Context) (*ObjectPage, error) {
+		return b.client.ListObjects(ctx, ListObjects{Prefix: b.prefix, Max: 1})
+	})
+	if err != nil {
+		return fmt.Errorf("the bucket cannot be listed: %w", p.withExplanation(err))
+	}
+	return nil
+}
+
 // withExplanation puts the usual cause in front of an error.
 func (p *probe) withExplanation(err error) error {
 	if sentence := ExplainPrefix(p.prefix, err); sentence != "" {

@@ -359,3 +359,21 @@ func TestCheckKey(t *testing.T) {
 		}
 	}
 }
+
+// A store that only reads makes no call to open but one that lists.
+func TestOpenReadOnly(t *testing.T) {
+	t.Parallel()
+	server := smallServer(t, s3server.Quirks{})
+	err := testStore(server.Bucket(), clientOf(t, server)).Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls := server.Calls(); len(calls) != 1 || calls[0].Operation != s3server.ListObjectsV2 {
+		t.Errorf("the calls are %+v", calls)
+	}
+	refuse(server, s3server.ListObjectsV2)
+	err = testStore(server.Bucket(), clientOf(t, server)).Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}, ReadOnly: true})
+	if err == nil || !strings.Contains(err.Error(), "s3:ListBucket") {
+		t.Errorf("without the permission to list: %v", err)
+	}
+}
