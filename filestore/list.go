@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/datakey"
@@ -70,34 +71,59 @@ func (a *lookAhead) put(found foundIDs) {
 }
 
 // List implements tusd.Lister. Ids are in the order of their bytes: an upload keeps
-// its place, and a cursor stays valid after a restart.
+// its place, and a cursor stays valid after a restart. Without a filter it reads every
+// record: only the record names the data. Uploads that GetUpload cannot load have no Record.
 func (s *FileStore) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) (uploads []tusd.Listed, next string, err error) {
 	v, err := s.volume()
 	if err != nil {
 		return nil, "", err
 	}
 	for last := false; !last && len(uploads) < limit; {
-		var page []string
-		if page, last, err = v.nextIDs(ctx, cursor, limit-len(uploads)); err != nil {
+		var ids []string
+		if ids, last, err = v.nextIDs(ctx, cursor, limit-len(uploads)); err == nil {
+			uploads, err = v.appendListed(ctx, uploads, ids, filter)
+		}
+		if err != nil {
 			return nil, "", failed("list uploads behind", cursor, err)
 		}
-		for _, id := range page {
-			cursor = id
-			listed, ok, err := v.listUpload(ctx, id, filter)
-			if err != nil {
-				return nil, "", failed("list uploads behind", cursor, err)
-			}
-			if ok {
-				uploads = append(uploads, listed)
-			}
+		if last {
+			return uploads, "", nil
 		}
-		if !last {
-			next = cursor
-		} else {
-			next = ""
+		cursor = ids[len(ids)-1]
+	}
+	return uploads, cursor, nil
+}
+
+// listReaders is how many uploads a listing reads at the same time.
+const listReaders = 4
+
+// appendListed appends the uploads with these ids that the filter lets in.
+func (v *volume) appendListed(ctx context.Context, uploads []tusd.Listed, ids []string, filter tusd.ListFilter) ([]tusd.Listed, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	found := make([]*tusd.Listed, len(ids)) // nil: left out
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(listReaders, len(ids)) {
+		readers.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(ids) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				var err error
+				if found[i], err = v.listUpload(ctx, ids[i], filter); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for _, listed := range found {
+		if listed != nil {
+			uploads = append(uploads, *listed)
 		}
 	}
-	return uploads, next, nil
+	return uploads, nil
 }
 
 // nextIDs returns at most limit ids that follow cursor.
@@ -122,7 +148,7 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 // walk offers every id in a directory and below to found.
 func (v *volume) walk(ctx context.Context, dir string, found *firstNames) error {
 	f, err := v.tree.OpenOS(dir)
-	if isAbsent(err) && dir != "." {
+	if isAbsent(err) && dir != "." || isLostAndFound(dir, err) {
 		return nil // removed meanwhile
 	}
 	if err != nil {
@@ -148,6 +174,12 @@ func (v *volume) walk(ctx context.Context, dir string, found *firstNames) error 
 	}
 }
 
+// isLostAndFound reports whether dir is the directory of that name that many file systems
+// have at their top, and only the administrator can read.
+func isLostAndFound(dir string, err error) bool {
+	return dir == "lost+found" && errors.Is(err, fs.ErrPermission)
+}
+
 func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found *firstNames) error {
 	name := entry.Name()
 	if dir != "." {
@@ -165,61 +197,61 @@ func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found
 	return nil
 }
 
-// listUpload describes an upload for a listing. ok is false if the filter leaves it out. A
-// record that is too young for any upload is not read.
-func (v *volume) listUpload(ctx context.Context, id string, filter tusd.ListFilter) (listed tusd.Listed, ok bool, err error) {
-	record := v.record(id)
-	stat, err := record.tree.Lstat(record.name)
-	if isAbsent(err) || err == nil && !filter.Includes(stat.Modified, tusd.AllClasses...) {
-		return listed, false, nil
+// listUpload describes an upload for a listing. The result is nil if the filter leaves it
+// out, or the upload is gone. A record that is too young for every class is not read.
+func (v *volume) listUpload(ctx context.Context, id string, filter tusd.ListFilter) (*tusd.Listed, error) {
+	if filter.Before != nil {
+		record := v.record(id)
+		stat, err := record.tree.Lstat(record.name)
+		if isAbsent(err) || err == nil && !filter.Includes(stat.Modified, tusd.AllClasses...) {
+			return nil, nil
+		}
 	}
-	if err == nil && filter.Pace != nil {
-		err = filter.Pace(ctx)
+	if filter.Pace != nil {
+		if err := filter.Pace(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return listed, false, err
-	}
-	listed = tusd.Listed{ID: id, Changed: stat.Modified, Bytes: -1}
-	u, err := v.readForListing(id)
+	var listed tusd.Listed
+	possible := tusd.AllClasses
+	u, err := v.load(nil, id, true)
 	switch {
 	case err == nil:
-		listed = u.describe()
-		return listed, filter.Includes(listed.Changed, u.info.Class()), nil
+		listed, possible = u.describe(), []tusd.UploadClass{u.info.Class()}
 	case isAbsent(err) && !errors.Is(err, tusd.ErrBroken):
-		return listed, false, nil
+		return nil, nil
+	default:
+		listed = v.describeUnreadable(id)
 	}
-	return listed, filter.Includes(listed.Changed, tusd.AllClasses...), nil // an upload that cannot be read is listed, too
-}
-
-// readForListing reads the record and the size of the data of an upload, without a lock and
-// without the cache, so that a listing does not evict what is in use.
-func (v *volume) readForListing(id string) (*upload, error) {
-	where := v.record(id)
-	content, stat, err := readSmall(where, maxRecord)
-	if err != nil {
-		return nil, err
+	if !filter.Includes(listed.Changed, possible...) {
+		return nil, nil
 	}
-	info, err := decodeRecord(where, id, content)
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{v: v, id: id, info: *info}
-	if u.data, err = v.data(id, info.Storage["Path"]); err != nil {
-		return nil, err
-	}
-	u.info.Offset, err = u.findOffsetWithoutLease()
-	if u.info.Changed = stat.Modified; u.modified.After(stat.Modified) {
-		u.info.Changed = u.modified
-	}
-	return u, err
+	return &listed, nil
 }
 
 // describe returns what a listing tells of a loaded upload.
 func (u *upload) describe() tusd.Listed {
-	info := u.info
-	listed := tusd.Listed{ID: u.id, Changed: info.Changed, Bytes: info.Offset, Record: &info, Complete: tusd.Incomplete}
-	if info.Complete() {
+	listed := tusd.Listed{ID: u.id, Changed: u.info.Changed, Bytes: u.info.Offset, Record: &u.info, Complete: tusd.Incomplete}
+	if u.info.Complete() {
 		listed.Complete = tusd.Complete
+	}
+	return listed
+}
+
+// describeUnreadable returns what a listing tells of an upload that cannot be loaded: its
+// record is broken or of a newer version, or its data is missing. Data with the name of the
+// upload counts; where other data is, only the record knows.
+func (v *volume) describeUnreadable(id string) tusd.Listed {
+	listed := tusd.Listed{ID: id, Bytes: -1}
+	if stat, err := v.tree.Lstat(v.record(id).name); err == nil {
+		listed.Changed = stat.Modified
+	}
+	stat, err := statRegular(v.file(id))
+	if err != nil {
+		return listed
+	}
+	if listed.Bytes = stat.Size; stat.Modified.After(listed.Changed) {
+		listed.Changed = stat.Modified
 	}
 	return listed
 }

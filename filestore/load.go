@@ -17,6 +17,7 @@ type upload struct {
 	id    string
 	data  treePath
 	lease tusd.Lease // nil: for reading
+	once  bool       // the load leaves the caches as they are
 	// modified is the modification time of the data at the load
 	modified time.Time
 
@@ -36,7 +37,7 @@ func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 	if ctx.Err() != nil {
 		return nil, failed("load upload", id, context.Cause(ctx))
 	}
-	u, err := v.load(lease, id)
+	u, err := v.load(lease, id, tusd.LoadedOnce(ctx))
 	if err != nil {
 		return nil, failed("load upload", id, err)
 	}
@@ -44,8 +45,9 @@ func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 }
 
 // load reads the record and finds the data. With a lease it also cuts off the rest
-// of a chunk that an undo record names.
-func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
+// of a chunk that an undo record names. If once is set, the caches stay as they are: a
+// sweep loads many uploads that nobody uses, and must not evict those in use.
+func (v *volume) load(lease tusd.Lease, id string, once bool) (*upload, error) {
 	err := v.checkNoLinks(id)
 	if errors.Is(err, errLinked) {
 		return nil, notFound(err)
@@ -53,33 +55,49 @@ func (v *volume) load(lease tusd.Lease, id string) (*upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, written, err := v.readRecordWithLease(lease, id)
+	var info *tusd.FileInfo
+	var written time.Time
+	if once {
+		info, written, err = v.readRecordOnce(id)
+	} else {
+		info, written, err = v.readRecordWithLease(lease, id)
+	}
 	if isAbsent(err) {
 		return nil, notFound(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{v: v, id: id, lease: lease, info: *info}
-	here := v.isDefaultStorage(id, info.Storage)
-	if here {
-		u.data = v.file(id)
-	} else if u.data, err = v.storedData(id, info.Storage["Path"]); err != nil {
+	u := &upload{v: v, id: id, lease: lease, once: once, info: *info}
+	if err := u.findData(written); err != nil {
 		return nil, err
 	}
-	if u.data != v.file(id) && v.belongsToOther(u.data) {
-		return nil, broken(v.record(id).path(), "it names the data of another upload")
+	return u, nil
+}
+
+// findData finds the data of an upload whose record was written at that time, and the
+// offset.
+func (u *upload) findData(written time.Time) (err error) {
+	v, storage := u.v, u.info.Storage
+	here := v.isDefaultStorage(u.id, storage)
+	if here {
+		u.data = v.file(u.id)
+	} else if u.data, err = v.storedData(u.id, storage["Path"]); err != nil {
+		return err
+	}
+	if u.data != v.file(u.id) && v.belongsToOther(u.data) {
+		return broken(v.record(u.id).path(), "it names the data of another upload")
 	}
 	if u.info.Offset, _, err = u.findOffset(); err != nil {
-		return nil, err
+		return err
 	}
 	if u.info.Changed = written; u.modified.After(written) {
 		u.info.Changed = u.modified
 	}
-	if !here || u.data != v.file(id) {
-		u.info.Storage = v.storage(id, u.data)
+	if !here || u.data != v.file(u.id) {
+		u.info.Storage = v.storage(u.id, u.data)
 	}
-	return u, nil
+	return nil
 }
 
 func (u *upload) openData() (durable.File, error) {

@@ -11,7 +11,7 @@ func (u *upload) findOffset() (int64, syncState, error) {
 		size, err := u.findOffsetWithoutLease()
 		return size, syncState{}, err
 	}
-	state, trusted := u.v.uploads.trustedState(u.id, u.v.scope, u.lease)
+	state, trusted := u.trustedState()
 	size, err := u.dataSize()
 	if err != nil {
 		return 0, syncState{}, err
@@ -33,7 +33,7 @@ func (u *upload) findOffset() (int64, syncState, error) {
 // be rolled back at the same time, so it repeats until the state stays the same.
 func (u *upload) findOffsetWithoutLease() (int64, error) {
 	for {
-		state, trusted := u.v.uploads.trustedState(u.id, u.v.scope, nil)
+		state, trusted := u.trustedState()
 		size, err := u.dataSize()
 		if err != nil {
 			return 0, err
@@ -43,10 +43,19 @@ func (u *upload) findOffsetWithoutLease() (int64, error) {
 		} else if size, err = u.visibleSize(size); err != nil {
 			return 0, err
 		}
-		if again, _ := u.v.uploads.trustedState(u.id, u.v.scope, nil); again == state {
+		if again, _ := u.trustedState(); again == state {
 			return size, u.checkSize(size)
 		}
 	}
+}
+
+// trustedState returns the cached sync state, if no other process can have changed the
+// upload since.
+func (u *upload) trustedState() (syncState, bool) {
+	if u.once {
+		return u.v.uploads.peekState(u.id, u.v.scope, u.lease)
+	}
+	return u.v.uploads.trustedState(u.id, u.v.scope, u.lease)
 }
 
 // checkSize returns an error if the data has more bytes than the upload's length.

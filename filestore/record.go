@@ -22,17 +22,11 @@ const (
 	maxSize = math.MaxInt64 / 2
 )
 
-// readRecord reads and checks the record of id. The error may be one of isAbsent, of
+// readRecordWithLease reads and checks the record of id for the holder of lease, which may
+// be nil. It also returns when the record was written. The error may be one of isAbsent, of
 // broken, or of the operating system. The result is shared and must not be changed.
 // The functions here return pointers, because every connection keeps the deepest
 // stack that it ever needed.
-func (v *volume) readRecord(id string) (*tusd.FileInfo, error) {
-	info, _, err := v.readStamped(id)
-	return info, err
-}
-
-// readRecordWithLease is readRecord for the holder of lease, which may be nil. It also
-// returns when the record was written.
 func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInfo, time.Time, error) {
 	if lease == nil {
 		info, stat, err := v.readStamped(id)
@@ -51,7 +45,7 @@ func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInf
 	return info, stat.Modified, err
 }
 
-// readStamped is readRecord and also describes the file.
+// readStamped is readRecordWithLease without a lease, and also describes the file.
 func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Info, error) {
 	where := v.record(id)
 	content, stat, err := readSmall(where, maxRecord)
@@ -66,6 +60,18 @@ func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Info, error) {
 		v.uploads.addRecord(info, content, durable.Stamp{})
 	}
 	return info, stat, err
+}
+
+// readRecordOnce is readRecordWithLease for a record that is not read again soon: it leaves
+// the cache as it is.
+func (v *volume) readRecordOnce(id string) (*tusd.FileInfo, time.Time, error) {
+	where := v.record(id)
+	content, stat, err := readSmall(where, maxRecord)
+	if err != nil {
+		return nil, stat.Modified, err
+	}
+	info, err := decodeRecord(where, id, content)
+	return info, stat.Modified, err
 }
 
 // decodeRecord reads and checks the content of the record of id.

@@ -60,7 +60,7 @@ func (u *upload) dataToRemove() ([]treePath, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, _, err := v.readRecordWithLease(u.lease, u.id)
+	info, _, err := v.readRecordOnce(u.id)
 	if isAbsent(err) {
 		return nil, notFound(err)
 	}

@@ -49,6 +49,9 @@ func (u *upload) applyUndoRecord(size int64) (int64, error) {
 		}
 		size = min(size, offset)
 	}
+	if u.once {
+		return size, nil
+	}
 	u.v.uploads.setState(u.id, u.lease, syncState{synced: unknownOffset})
 	if !u.info.SizeIsDeferred && size == u.info.Size { // the upload is full
 		u.v.uploads.rememberCompleted(u.id, u.v.level != None)

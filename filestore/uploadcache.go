@@ -71,6 +71,18 @@ func (c *uploadCache) trustedState(id string, scope tusd.Scope, lease tusd.Lease
 	return c.trusted(c.get(id), scope, lease)
 }
 
+// peekState is trustedState and does not count as a use, which would keep id in the cache in
+// place of others.
+func (c *uploadCache) peekState(id string, scope tusd.Scope, lease tusd.Lease) (syncState, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, ok := c.index[id]
+	if !ok {
+		return syncState{}, false
+	}
+	return c.trusted(&c.entries[i], scope, lease)
+}
+
 // trusted is trustedState of an entry, which may be nil. The caller holds c.mu.
 func (c *uploadCache) trusted(u *cachedUpload, scope tusd.Scope, lease tusd.Lease) (syncState, bool) {
 	if u == nil || u.state.change == 0 {
