@@ -143,6 +143,7 @@ type Part struct {
 
 // PartPage is a page of a listing of parts.
 type PartPage struct {
-	Parts []Part
-	More  bool
+	Parts    []Part
+	More     bool
+	Modified time.Time // when the last of Parts was stored
 }

@@ -25,13 +25,13 @@ func startCounted(t *testing.T) (*node, *s3server.Server) {
 }
 
 // recountStarted resets the counts when the nodes have started. Each node
-// lists the bucket three times to probe it, and twice for unfinished work.
+// lists the bucket three times to probe it, and three times for unfinished work.
 func recountStarted(t *testing.T, server *s3server.Server, nodes int) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for server.Counts()[s3server.ListObjectsV2].Calls < 5*nodes {
+	for server.Counts()[s3server.ListObjectsV2].Calls < 6*nodes {
 		select {
 		case <-tick.C:
 		case <-deadline:

@@ -109,11 +109,11 @@ func (b *bucket) checkAbsent(ctx context.Context, key string) error {
 // id and use it.
 func (u *upload) rollBackCreation(ctx context.Context, st state, cause error) error {
 	ctx = context.WithoutCancel(ctx)
-	stored, _, err := u.b.readSmall(ctx, st.recordKey, maxRecord)
+	stored, err := u.b.readSmall(ctx, st.recordKey, maxRecord)
 	if err != nil {
 		return cause
 	}
-	r, err := parseRecord(st.recordKey, u.id, stored)
+	r, err := parseRecord(st.recordKey, u.id, stored.content)
 	if err == nil && r.S3 != nil && r.S3.Proof == st.layout.Proof {
 		err = u.b.remove(ctx, st.recordKey)
 		if err != nil {

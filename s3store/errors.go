@@ -16,6 +16,9 @@ var errWrongObject = errors.New("it is not what was stored there")
 // errRemoving means that the removal of the upload has started.
 var errRemoving = errors.New("its bytes are being removed")
 
+// errNewerRecord means that a newer version of this program has stored the record.
+var errNewerRecord = errors.New("the record is of a newer version of this program")
+
 // wrapError adds the operation and the id to an error.
 func wrapError(doing, id string, err error) error {
 	if err == nil {

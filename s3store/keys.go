@@ -27,18 +27,14 @@ func (b *bucket) tailKey(id string, start int64) string {
 	return fmt.Sprintf("%s%s.%0*d%s", b.prefix, id, offsetDigits, start, tailSuffix)
 }
 
-// tailStart is the inverse of tailKey.
+// tailStart is the inverse of tailKey for a given id.
 func (b *bucket) tailStart(id, key string) (start int64, ok bool) {
-	digits, ok := strings.CutPrefix(key, b.prefix+id+".")
+	name, ok := strings.CutPrefix(key, b.prefix)
 	if !ok {
 		return 0, false
 	}
-	digits, ok = strings.CutSuffix(digits, tailSuffix)
-	if !ok || len(digits) != offsetDigits {
-		return 0, false
-	}
-	start, err := strconv.ParseInt(digits, 10, 64)
-	return start, err == nil && start >= 0
+	found, start, ok := splitTailName(name)
+	return start, ok && found == id
 }
 
 // idOf is the inverse of recordKey.
@@ -49,6 +45,17 @@ func (b *bucket) idOf(key string) (id string, ok bool) {
 	}
 	id, ok = strings.CutSuffix(id, recordSuffix)
 	return id, ok && tusd.ValidateID(id) == nil
+}
+
+// splitTailName is the inverse of tailKey, for a key without the prefix.
+func splitTailName(name string) (id string, start int64, ok bool) {
+	base, ok := strings.CutSuffix(name, tailSuffix)
+	dot := len(base) - offsetDigits - 1
+	if !ok || dot <= 0 || base[dot] != '.' {
+		return "", 0, false
+	}
+	start, err := strconv.ParseInt(base[dot+1:], 10, 64)
+	return base[:dot], start, err == nil && start >= 0
 }
 
 func (b *bucket) sideRecordKey(key tusd.SideRecordKey) string {

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,25 +119,62 @@ func TestListingOfNestedIDs(t *testing.T) {
 			page.Objects = append(page.Objects, s3store.ListedObject{Key: o.key, Modified: modified})
 		}
 		s3store.SetClient(store, onePage{service, page})
-		uploads, _, err := store.List(t.Context(), "", changedBefore(after), 10)
-		var ids []string
-		for _, listed := range uploads {
-			ids = append(ids, listed.ID)
-		}
-		if !slices.Equal(ids, c.want) || err != nil {
-			t.Errorf("%s: listed are %q, %v, want %q", name, ids, err, c.want)
+		for _, limit := range []int{1, 10} {
+			if ids := idsOf(listPages(t, store, changedBefore(after), limit)); !slices.Equal(ids, c.want) {
+				t.Errorf("%s: listed are %q in pages of %d, want %q", name, ids, limit, c.want)
+			}
 		}
 	}
 }
 
-// onePage is a bucket whose listing is one given page.
+// onePage is a bucket whose listing is one given page. It has a record of every id.
 type onePage struct {
 	*fakeService
 	page *s3store.ObjectPage
 }
 
-func (o onePage) ListObjects(context.Context, s3store.ListObjects) (*s3store.ObjectPage, error) {
-	return o.page, nil
+func (o onePage) ListObjects(_ context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
+	page := &s3store.ObjectPage{}
+	for _, object := range o.page.Objects {
+		if object.Key > in.After {
+			page.Objects = append(page.Objects, object)
+		}
+	}
+	return page, nil
+}
+
+func (o onePage) GetObject(_ context.Context, in s3store.GetObject) (*s3store.Object, error) {
+	id, ok := strings.CutSuffix(in.Key, ".info")
+	if !ok {
+		return nil, refused("GetObject", http.StatusNotFound, "NoSuchKey")
+	}
+	record := fmt.Sprintf(`{"ID":%q,"Size":10,"Storage":{"Key":%q},"S3":{"Proof":"proof"}}`, id, id)
+	return &s3store.Object{Body: io.NopCloser(strings.NewReader(record)), Size: int64(len(record))}, nil
+}
+
+// listPages returns all pages of a listing.
+func listPages(t *testing.T, store *s3store.Store, filter tusd.ListFilter, limit int) (all []tusd.Listed) {
+	t.Helper()
+	for cursor := ""; ; {
+		uploads, next, err := store.List(t.Context(), cursor, filter, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(uploads) > limit {
+			t.Errorf("a page of at most %d has %d uploads", limit, len(uploads))
+		}
+		all = append(all, uploads...)
+		if cursor = next; next == "" {
+			return all
+		}
+	}
+}
+
+func idsOf(uploads []tusd.Listed) (ids []string) {
+	for _, listed := range uploads {
+		ids = append(ids, listed.ID)
+	}
+	return ids
 }
 
 // changedBefore leaves out what has changed at that time or later.

@@ -45,27 +45,28 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 		defer close(listed)
 		found, listErr = b.listUpload(ctx, id)
 	}()
-	stored, etag, err := b.readSmall(ctx, key, maxRecord)
+	stored, err := b.readSmall(ctx, key, maxRecord)
 	<-listed
 	switch {
 	case isMissing(err) && listErr == nil && found.record == "":
-		st, err := b.loadV2(ctx, id, found.tailObjects, err)
+		st, err := b.loadV2(ctx, id, found, err)
 		return st, err == nil, err
 	case isMissing(err) && listErr == nil:
 		return state{}, false, nil
 	case err != nil || listErr != nil:
 		return state{}, false, errors.Join(err, listErr)
-	case !sameETag(etag, found.record):
+	case !sameETag(stored.etag, found.record):
 		return state{}, false, nil
 	}
-	r, err := parseRecord(key, id, stored)
+	r, err := parseRecord(key, id, stored.content)
 	if err == nil && r.S3 == nil {
 		err = brokenRecord(key, "it does not say where the bytes are")
 	}
 	if err != nil {
 		return state{}, false, err
 	}
-	st = state{info: r.FileInfo, layout: *r.S3, recordKey: key, etag: etag, tailObjects: found.tailObjects}
+	st = state{info: r.FileInfo, layout: *r.S3, recordKey: key, etag: stored.etag, tailObjects: found.tailObjects}
+	st.noteChange(later(stored.modified, found.changed))
 	err = b.setOffset(ctx, &st, !b.listsData(&st) || found.data != "")
 	return st, err == nil, err
 }
@@ -107,5 +108,9 @@ func (b *bucket) hasWholeObject(ctx context.Context, st *state) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for the data: %w", err)
 	}
-	return o.Size == st.info.Size && st.owns(o), nil
+	if o.Size != st.info.Size || !st.owns(o) {
+		return false, nil
+	}
+	st.noteChange(o.Modified)
+	return true, nil
 }

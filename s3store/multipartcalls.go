@@ -3,6 +3,7 @@ package s3store
 import (
 	"context"
 	"io"
+	"time"
 )
 
 func (b *bucket) uploadPart(ctx context.Context, in UploadPart, body io.ReadSeeker) (etag string, err error) {
@@ -36,18 +37,18 @@ func (b *bucket) abort(ctx context.Context, key, multipart string) error {
 	return err
 }
 
-// listParts lists all parts of a multipart upload.
-func (b *bucket) listParts(ctx context.Context, key, multipart string) (all []Part, err error) {
+// listParts lists all parts of a multipart upload, and tells when the last one was stored.
+func (b *bucket) listParts(ctx context.Context, key, multipart string) (all []Part, uploaded time.Time, err error) {
 	for after := 0; ; {
 		page, err := retry(ctx, b, "ListParts", 0, func(ctx context.Context) (*PartPage, error) {
 			return b.client.ListParts(ctx, key, multipart, after)
 		})
 		if err != nil {
-			return nil, err
+			return nil, uploaded, err
 		}
-		all = append(all, page.Parts...)
+		all, uploaded = append(all, page.Parts...), later(uploaded, page.Modified)
 		if !page.More || len(page.Parts) == 0 {
-			return all, nil
+			return all, uploaded, nil
 		}
 		after = page.Parts[len(page.Parts)-1].Number
 	}

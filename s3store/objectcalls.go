@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
+	"time"
 )
 
 // Calls on objects, with retries.
@@ -29,26 +30,31 @@ func (b *bucket) head(ctx context.Context, key string) (*Object, error) {
 	})
 }
 
+// readObject is an object that was read as a whole.
+type readObject struct {
+	content  []byte
+	etag     string
+	modified time.Time
+}
+
 // readSmall reads the first limit bytes of an object. It verifies the checksum if the
 // object is shorter.
-func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (content []byte, etag string, err error) {
-	_, err = retry(ctx, b, "GetObject", 0, func(ctx context.Context) (nothing, error) {
+func (b *bucket) readSmall(ctx context.Context, key string, limit int64) (readObject, error) {
+	return retry(ctx, b, "GetObject", 0, func(ctx context.Context) (readObject, error) {
 		o, err := b.client.GetObject(ctx, GetObject{Key: key})
 		if err != nil {
-			return nothing{}, err
+			return readObject{}, err
 		}
 		defer o.Body.Close()
 		if err := checkAnswer(key, o); err != nil {
-			return nothing{}, err
+			return readObject{}, err
 		}
-		etag = o.ETag
-		content, err = io.ReadAll(io.LimitReader(o.Body, limit))
+		content, err := io.ReadAll(io.LimitReader(o.Body, limit))
 		if err == nil && int64(len(content)) < limit {
 			_, err = verifyChecksum(key, o, crc32.Checksum(content, castagnoli))
 		}
-		return nothing{}, err
+		return readObject{content, o.ETag, o.Modified}, err
 	})
-	return content, etag, err
 }
 
 // putUnconditional stores an object, with its checksum.

@@ -229,6 +229,7 @@ func (w *partWriter) addTailObject(p tailObject) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.st.tailObjects = withTailObject(w.st.tailObjects, p)
+	w.st.setChanged()
 	if len(w.sent) == 0 {
 		w.u.setState(w.st)
 	}

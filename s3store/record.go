@@ -70,7 +70,7 @@ func parseRecord(key, id string, stored []byte) (record, error) {
 		return record{}, brokenRecord(key, "%w", err)
 	}
 	if r.Version > tusd.RecordVersion {
-		return record{}, fmt.Errorf("%s has version %d, this program reads up to %d", key, r.Version, tusd.RecordVersion)
+		return record{}, fmt.Errorf("%s: %w: it has version %d, this one reads up to %d", key, errNewerRecord, r.Version, tusd.RecordVersion)
 	}
 	if isRecordOfOther(r.ID, id) {
 		return record{}, tusd.ErrNotFound.With(fmt.Errorf("%s is the record of %s", key, r.ID))
@@ -113,21 +113,25 @@ func (c *layout) check() error {
 	return nil
 }
 
-// format is the inverse of parseRecord. The offset in it is always 0: it is
+// formatRecord is the inverse of parseRecord. The offset in it is always 0: it is
 // computed from the stored bytes.
-func (r record) format() ([]byte, error) {
+func formatRecord(st *state) ([]byte, error) {
+	r := record{st.info, &st.layout}
 	r.Offset = 0
 	stored, err := json.Marshal(r)
-	if err == nil && len(stored) > maxRecord {
-		err = fmt.Errorf("a record of %d bytes is too long", len(stored))
+	if err != nil {
+		return nil, err
 	}
-	return stored, err
+	if stored = hintOf(st).padded(stored); len(stored) > maxRecord {
+		return nil, fmt.Errorf("a record of %d bytes is too long", len(stored))
+	}
+	return stored, nil
 }
 
 // putRecord stores the record of st, on the condition that the stored record is
-// still the one that st knows. It sets the new ETag in st.
+// still the one that st knows. It sets the new ETag and the time of the change in st.
 func (b *bucket) putRecord(ctx context.Context, st *state) error {
-	stored, err := record{st.info, &st.layout}.format()
+	stored, err := formatRecord(st)
 	if err != nil {
 		return err
 	}
@@ -139,6 +143,7 @@ func (b *bucket) putRecord(ctx context.Context, st *state) error {
 	etag, err := b.put(ctx, in)
 	if err == nil {
 		st.etag = etag
+		st.setChanged()
 	}
 	return err
 }

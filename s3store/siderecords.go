@@ -53,8 +53,8 @@ func (s *Store) CreateSideRecord(ctx context.Context, key tusd.SideRecordKey, va
 }
 
 func (b *bucket) readSideRecord(ctx context.Context, key string) ([]byte, error) {
-	value, _, err := b.readSmall(ctx, key, tusd.MaxSideRecord)
-	return value, err
+	o, err := b.readSmall(ctx, key, tusd.MaxSideRecord)
+	return o.content, err
 }
 
 // PutSideRecord implements tusd.SideRecords.

@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"slices"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -9,7 +10,7 @@ import (
 // state is the state of an upload: its record and its objects. It is a value: slices and
 // maps in it are replaced, not changed.
 type state struct {
-	info          tusd.FileInfo // Offset is that of offset()
+	info          tusd.FileInfo // Offset is that of offset(), Changed that of the newest object that is known
 	layout        layout
 	recordKey     string
 	etag          string       // of the record; "": it is not stored yet
@@ -47,6 +48,22 @@ func (s *state) orphans() []tailObject {
 	tail := s.tail(s.layout.end())
 	return slices.DeleteFunc(slices.Clone(s.tailObjects), func(p tailObject) bool { return slices.Contains(tail, p) })
 }
+
+// setChanged sets the time of the last change to now.
+func (s *state) setChanged() { s.info.Changed = time.Now().Round(0) }
+
+// noteChange takes into account that an object of the upload was stored at this time.
+func (s *state) noteChange(stored time.Time) { s.info.Changed = later(s.info.Changed, stored) }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// isDataBesideRecord reports whether the data key is that of the record without its suffix.
+func (s *state) isDataBesideRecord() bool { return s.dataKey()+recordSuffix == s.recordKey }
 
 // dataKey returns the key of the data object.
 func (s *state) dataKey() string { return s.info.Storage["Key"] }

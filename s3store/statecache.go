@@ -130,6 +130,9 @@ func (b *bucket) revalidate(ctx context.Context, id string, st *state) (bool, er
 	if err != nil || !sameETag(found.record, st.etag) {
 		return false, err
 	}
+	if st.noteChange(found.changed); st.layout.TakenOver == nil && (st.isDataBesideRecord() || st.layout.ETag != "") {
+		st.info.Changed = found.changed // the listing has all objects, or the newest
+	}
 	if st.hasObject {
 		return true, nil
 	}

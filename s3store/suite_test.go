@@ -1,6 +1,7 @@
 package s3store_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -59,7 +60,8 @@ func harness(quirks s3server.Quirks) storetest.Harness {
 			if !ok {
 				tb.Fatalf("there is no record of %s", id)
 			}
-			server.Put(record.Key, record.Bytes()[:record.Size/2])
+			content := bytes.TrimRight(record.Bytes(), " ") // without the padding
+			server.Put(record.Key, content[:len(content)/2])
 		},
 		Unreadable:  true,
 		Goroutines:  128, // idle connections, and those of the service

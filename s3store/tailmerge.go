@@ -42,6 +42,7 @@ func (u *upload) mergeTail(ctx context.Context) error {
 		return fmt.Errorf("merge %d tail objects: %w", len(merging), err)
 	}
 	st.tailObjects = withTailObject(withoutTailObjects(st.tailObjects, merging[:1]), p)
+	st.setChanged()
 	u.setState(st)
 	return nil
 }

@@ -43,32 +43,33 @@ func isRecordOfOther(found, id string) bool {
 	return object == id || object == other
 }
 
-// loadV2 is load for an upload of tusd v2. ours are the tail objects that this
-// program has stored for it; missing is the error of its record.
-func (b *bucket) loadV2(ctx context.Context, id string, ours []tailObject, missing error) (state, error) {
+// loadV2 is load for an upload of tusd v2. ours are the objects that this program
+// has stored for it; missing is the error of its record.
+func (b *bucket) loadV2(ctx context.Context, id string, ours uploadObjects, missing error) (state, error) {
 	object, multipart, ok := splitV2ID(id)
 	if !ok {
 		return state{}, tusd.ErrNotFound.With(missing)
 	}
 	key := b.recordKey(object)
-	stored, etag, err := b.readSmall(ctx, key, maxRecord)
+	stored, err := b.readSmall(ctx, key, maxRecord)
 	if isMissing(err) {
 		return state{}, tusd.ErrNotFound.With(missing)
 	}
 	if err != nil {
 		return state{}, err
 	}
-	r, err := parseRecord(key, id, stored)
+	r, err := parseRecord(key, id, stored.content)
 	if err != nil {
 		return state{}, err
 	}
-	st := state{info: r.FileInfo, recordKey: key, etag: etag}
+	st := state{info: r.FileInfo, recordKey: key, etag: stored.etag}
+	st.noteChange(later(stored.modified, ours.changed))
 	if r.S3 != nil {
 		st.layout = *r.S3
 	} else if err := b.takeOver(ctx, &st, multipart); err != nil {
 		return state{}, err
 	}
-	if err := b.addV2Tail(ctx, &st, b.prefix+object+tailSuffix, ours); err != nil {
+	if err := b.addV2Tail(ctx, &st, b.prefix+object+tailSuffix, ours.tailObjects); err != nil {
 		return state{}, err
 	}
 	return st, b.setOffset(ctx, &st, true)
@@ -79,7 +80,7 @@ func (b *bucket) loadV2(ctx context.Context, id string, ours []tailObject, missi
 func (b *bucket) takeOver(ctx context.Context, st *state, multipart string) error {
 	st.layout = newLayout()
 	st.layout.TakenOver = &v2Takeover{}
-	parts, err := b.listParts(ctx, st.dataKey(), multipart)
+	parts, uploaded, err := b.listParts(ctx, st.dataKey(), multipart)
 	if isMultipartGone(err) {
 		return b.takeOverEnded(ctx, st)
 	}
@@ -87,6 +88,7 @@ func (b *bucket) takeOver(ctx context.Context, st *state, multipart string) erro
 		return err
 	}
 	st.layout.Multipart = multipart
+	st.noteChange(uploaded)
 	for i, p := range parts {
 		if p.Number != i+1 {
 			break
@@ -113,6 +115,7 @@ func (b *bucket) takeOverEnded(ctx context.Context, st *state) error {
 	switch {
 	case err == nil && !st.info.SizeIsDeferred && o.Size == st.info.Size:
 		st.layout.ETag = o.ETag
+		st.noteChange(o.Modified)
 		return nil
 	case err == nil || isMissing(err):
 		st.info.State, st.info.Failure = tusd.StateFailed, bytesLost()
@@ -134,6 +137,7 @@ func (b *bucket) addV2Tail(ctx context.Context, st *state, key string, tail []ta
 	if err != nil {
 		return fmt.Errorf("look for the tail: %w", err)
 	}
+	st.noteChange(o.Modified)
 	st.tailObjects = withTailObject(st.tailObjects, tailObject{start: st.layout.TakenOver.Tail, size: o.Size, key: key, etag: o.ETag})
 	return nil
 }

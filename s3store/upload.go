@@ -218,7 +218,7 @@ func (u *upload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) err
 		return err
 	}
 	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage
-	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
+	next.Size, next.SizeIsDeferred, next.Changed = now.Size, now.SizeIsDeferred, now.Changed
 	st.info = next
 	return wrapError("update upload", u.id, u.storeRecord(ctx, st))
 }

@@ -3,6 +3,7 @@ package s3store
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 // uploadObjects are the objects of one upload, as a listing shows them.
@@ -10,6 +11,7 @@ type uploadObjects struct {
 	record      string       // its ETag; "": there is none
 	data        string       // ETag of the object whose key is the id; "": there is none
 	tailObjects []tailObject // by start
+	changed     time.Time    // when the last of all these was stored
 }
 
 const listPage = 1000
@@ -44,10 +46,13 @@ func (b *bucket) note(found *uploadObjects, id string, o ListedObject) {
 	case b.recordKey(id):
 		found.record = o.ETag
 	default:
-		if start, ok := b.tailStart(id, o.Key); ok {
-			found.tailObjects = append(found.tailObjects, tailObject{start: start, size: o.Size, key: o.Key, etag: o.ETag})
+		start, ok := b.tailStart(id, o.Key)
+		if !ok {
+			return
 		}
+		found.tailObjects = append(found.tailObjects, tailObject{start: start, size: o.Size, key: o.Key, etag: o.ETag})
 	}
+	found.changed = later(found.changed, o.Modified)
 }
 
 // sameETag compares ETags. Some services do not quote them everywhere.

@@ -82,6 +82,9 @@ func (b *bucket) putDataObject(ctx context.Context, st *state, body *buffer) err
 	_, err = b.put(ctx, PutObject{
 		Key: st.dataKey(), Body: body.reader(), Size: body.size, Attributes: attributes, IfNoneMatch: true,
 	})
+	if err == nil {
+		st.setChanged()
+	}
 	return err
 }
 

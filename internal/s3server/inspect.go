@@ -114,6 +114,20 @@ func (s *Server) Remove(key string) {
 	delete(s.state.objects, key)
 }
 
+// Age makes everything in the bucket older.
+func (s *Server) Age(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, o := range s.state.objects {
+		older := *o // the object may be shared with a snapshot
+		older.modified = o.modified.Add(-by)
+		s.state.objects[key] = &older
+	}
+	for _, u := range s.state.pending() {
+		u.initiated = u.initiated.Add(-by)
+	}
+}
+
 // AbortAll aborts all pending multipart uploads, as a lifecycle rule does.
 func (s *Server) AbortAll() {
 	s.mu.Lock()

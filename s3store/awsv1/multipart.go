@@ -110,6 +110,9 @@ func (c *Client) ListParts(ctx context.Context, key, multipart string, after int
 			Size:   aws.Int64Value(p.Size),
 			ETag:   text(p.ETag),
 		})
+		if stored := aws.TimeValue(p.LastModified); stored.After(page.Modified) {
+			page.Modified = stored
+		}
 	}
 	return page, nil
 }
