@@ -28,8 +28,8 @@ const (
 		"Upload-Incomplete, Upload-Complete, Upload-Draft-Interop-Version, Upload-Checksum, Content-Disposition, Content-Encoding, " +
 		"Content-Digest, Repr-Digest, Want-Repr-Digest"
 	corsExposeHeaders = "Upload-Offset, Location, Upload-Length, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, " +
-		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Incomplete, Upload-Complete, " +
-		"Upload-Draft-Interop-Version, Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, " +
+		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Incomplete, Upload-Complete, " +
+		"Upload-Draft-Interop-Version, Upload-Limit, Upload-Expires, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, " +
 		"Accept-Ranges, Content-Disposition, Content-Range, ETag"
 	corsMaxAge = "86400"
 )

@@ -76,7 +76,7 @@ func (u *mapUpload) UpdateInfo(ctx context.Context, change func(*tusd.FileInfo) 
 	if err := change(&next); err != nil {
 		return err
 	}
-	next.ID, next.Offset, next.Storage = now.ID, now.Offset, now.Storage // these belong to the store
+	next.ID, next.Offset, next.Storage, next.Changed = now.ID, now.Offset, now.Storage, now.Changed // these belong to the store
 	next.Size, next.SizeIsDeferred = now.Size, now.SizeIsDeferred
 	u.store.mu.Lock()
 	defer u.store.mu.Unlock()

@@ -292,7 +292,7 @@ func (d *ietfDialect) readAppend(x *exchange, op *operation) (appendRequest, err
 }
 
 func (d *ietfDialect) writeAppend(x *exchange, req appendRequest, res operationResult, err error) error {
-	if !res.exists() {
+	if !res.exists() || errors.Is(err, ErrUploadExpired) {
 		return err
 	}
 	d.setStatus(x, *res.info)

@@ -108,12 +108,14 @@ func (m *Metrics) removed(reason RemovalReason) *atomic.Uint64 {
 }
 
 // swept counts a sweep.
-func (m *Metrics) swept(s *SweepSummary, err error) {
+func (m *Metrics) swept(s *SweepSummary, dryRun bool, err error) {
 	m.Sweeps.Add(1)
 	if err != nil {
 		m.SweepsFailed.Add(1)
 	}
-	m.LeftoversRemoved.Add(uint64(s.Leftovers))
+	if !dryRun {
+		m.LeftoversRemoved.Add(uint64(s.Leftovers))
+	}
 }
 
 // begun counts the start of a request. The caller calls ended when the request is over.

@@ -15,6 +15,10 @@ import (
 // or are removed and not published yet.
 const kindRemoving = "removing"
 
+// removalTime is the longest time between the side record of a removal and the removal, for
+// processes that do not see each other's locks.
+const removalTime = 10 * time.Minute
+
 func removingKey(id string) SideRecordKey {
 	return SideRecordKey{Kind: kindRemoving, Name: hashName(id)}
 }
@@ -46,6 +50,20 @@ func (e *engine) storeRemovalRecord(u *lockedUpload, reason RemovalReason) error
 		return err
 	}
 	return e.store.SideRecords.PutSideRecord(u.ctx, removingKey(u.id), value)
+}
+
+// forgetRemoval deletes the side record of a removal that has failed, if the upload is whole:
+// it may be removed for another reason before the next look at the side records.
+func (e *engine) forgetRemoval(u *lockedUpload, r removal) {
+	if !r.recorded {
+		return
+	}
+	ctx := u.lease.Context()
+	if _, _, err := e.load(ctx, u.id); err == nil {
+		if err := e.deleteSideRecord(ctx, removingKey(u.id)); err != nil {
+			e.log.Warn("cannot remove a side record", "id", u.id, "err", err)
+		}
+	}
 }
 
 // resumeRemovals completes the removals that another process, or this one, has left.
@@ -83,19 +101,21 @@ func (e *engine) resumeRemoval(key SideRecordKey, r *removalRecord) error {
 		if err := e.removeFromStore(u); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
+	case err == nil && e.store.Locker.Scope() == ScopeProcess && e.now().Sub(r.Since) < removalTime:
+		return nil // another process may be at work
 	case err == nil && u.info.Created.Equal(r.Upload.Created):
 		return e.deleteSideRecord(ctx, key)
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
 	}
 	u.info = r.Upload
-	return e.publishRemoval(u, removal{reason: r.Reason}, r.Since)
+	return e.publishRemoval(u, removal{reason: r.Reason, recorded: true}, r.Since)
 }
 
 // publishRemoval publishes that the upload in u was removed, and deletes the side record
 // of the removal when the sink has the event, or has refused it for too long.
 func (e *engine) publishRemoval(u *lockedUpload, r removal, since time.Time) error {
-	ctx, recorded := u.lease.Context(), e.isRecorded(r.reason)
+	ctx := u.lease.Context()
 	if e.config.Offline {
 		return nil // the side record tells another process
 	}
@@ -104,7 +124,7 @@ func (e *engine) publishRemoval(u *lockedUpload, r removal, since time.Time) err
 		event.Type = EventPostExpire
 	}
 	err := e.events.publish(ctx, event)
-	if !recorded || err != nil && e.now().Sub(since) < maxFinishTime {
+	if !r.recorded || err != nil && e.now().Sub(since) < maxFinishTime {
 		return nil
 	}
 	return e.deleteSideRecord(context.WithoutCancel(ctx), removingKey(u.id))

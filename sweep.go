@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -81,12 +82,15 @@ func (h *Handler) Sweep(ctx context.Context, policy SweepPolicy) (SweepSummary, 
 	if err := policy.Validate(e.store.Locker.Scope()); err != nil {
 		return SweepSummary{}, err
 	}
+	if e.background.Err() != nil {
+		return SweepSummary{}, ErrServerShutdown
+	}
 	ctx, cancel := context.WithCancelCause(withLoadedOnce(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(e.background, func() { cancel(ErrServerShutdown) })()
 	s := &sweep{e: e, policy: policy, minAge: policy.minAge(e.store.Locker.Scope()), pace: newPacer(cmp.Or(policy.Rate, defaultSweepRate))}
 	err := s.run(ctx)
-	e.metrics.swept(&s.summary, err)
+	e.metrics.swept(&s.summary, policy.DryRun, err)
 	return s.summary, err
 }
 
@@ -94,6 +98,8 @@ func (h *Handler) Sweep(ctx context.Context, policy SweepPolicy) (SweepSummary, 
 func (p *SweepPolicy) Validate(scope Scope) error {
 	for class, age := range p.Ages {
 		switch {
+		case class == ClassWaiting || !slices.Contains(AllClasses, class):
+			return fmt.Errorf("tusd: SweepPolicy: uploads of class %q are never removed", class)
 		case age < 0:
 			return fmt.Errorf("tusd: SweepPolicy: the age of class %s is negative", class)
 		case age > 0 && age < p.minAge(scope):
@@ -142,8 +148,9 @@ func (s *sweep) filter() ListFilter {
 	}
 	for class, age := range s.policy.Ages {
 		include(class, age)
+		include(ClassWaiting, age) // to wake them
 	}
-	for _, class := range []UploadClass{ClassNeverStarted, ClassUnfinished, ClassPartial} {
+	for _, class := range []UploadClass{ClassNeverStarted, ClassUnfinished, ClassPartial, ClassWaiting} {
 		include(class, s.e.config.ExpireAfter)
 	}
 	return f

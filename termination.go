@@ -32,6 +32,8 @@ type removal struct {
 	answer *Error
 	// decide, if not nil, is called under the lock. It may refuse the removal.
 	decide func(u *lockedUpload) (HTTPResponse, error)
+
+	recorded bool // there is a side record of the removal
 }
 
 // terminate removes an upload for a client (DELETE).
@@ -139,13 +141,14 @@ func (e *engine) interruptFor(ctx context.Context, r removal) error {
 // removeAndPublish removes an upload and publishes that, once for each upload whose
 // creation was published.
 func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
-	if e.isRecorded(r.reason) {
+	if r.recorded = e.isRecorded(r.reason); r.recorded {
 		if err := e.storeRemovalRecord(u, r.reason); err != nil {
 			return err
 		}
 	}
 	err := e.removeFromStore(u)
 	if err != nil && !e.isGone(u, err) {
+		e.forgetRemoval(u, r)
 		return err
 	}
 	if u.info.State != "" || u.upload == nil { // it may have been finished in part

@@ -306,12 +306,15 @@ func updateChanged(e *env) {
 }
 
 // wantChanged checks that the last change of an upload was between from and now, also as
-// others see it.
+// others see it. A store without a Lister need not know.
 func (e *env) wantChanged(id string, upload tusd.Upload, from time.Time) {
 	e.Helper()
 	from, to := from.Add(-e.harness.SettleTime), time.Now().Add(e.harness.SettleTime)
 	check := func(what string, info tusd.FileInfo) {
 		e.Helper()
+		if info.Changed.IsZero() && e.composer.Lister == nil {
+			return
+		}
 		if info.Changed.Before(from) || info.Changed.After(to) {
 			e.Errorf("%s: %s was changed at %v, want between %v and %v", what, id, info.Changed, from, to)
 		}

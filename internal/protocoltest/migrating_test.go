@@ -134,7 +134,7 @@ func migratingCORS(e *env) {
 		header("Access-Control-Allow-Methods", methodsOfV2+", PUT").
 		header("Access-Control-Allow-Headers", headersOfV2+", Upload-Checksum, Content-Disposition, Content-Encoding, Content-Digest, Repr-Digest, Want-Repr-Digest")
 	e.post("Upload-Length: 1", fromPage).
-		header("Access-Control-Expose-Headers", exposedByV2+", Upload-Limit, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, "+
+		header("Access-Control-Expose-Headers", exposedByV2+", Upload-Limit, Upload-Expires, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, "+
 			"Accept-Ranges, Content-Disposition, Content-Range, ETag")
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -142,5 +143,17 @@ func removeFromStore(t *testing.T, store tusd.Terminater, target string) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// removeSideRecords removes the side records of a kind.
+func removeSideRecords(t *testing.T, store tusd.SideRecords, kind string) {
+	t.Helper()
+	names, _, err := store.ListSideRecords(t.Context(), kind, "", 1000)
+	for _, name := range names {
+		err = errors.Join(err, store.DeleteSideRecord(t.Context(), tusd.SideRecordKey{Kind: kind, Name: name}))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -27,6 +27,7 @@ type concatStore interface {
 	tusd.Concater
 	tusd.LengthDeferrer
 	tusd.SideRecords
+	tusd.Lister
 }
 
 // hookedStore calls functions of a test before its operations, or in place of them.

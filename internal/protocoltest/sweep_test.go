@@ -1,0 +1,615 @@
+package protocoltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/storetest"
+)
+
+const day = 24 * time.Hour
+
+// sweep sweeps, and checks how many uploads are removed.
+func (e *env) sweep(policy tusd.SweepPolicy, want int) tusd.SweepSummary {
+	e.Helper()
+	e.start()
+	policy.OnlyWriter = true
+	summary, err := e.handler.Sweep(e.Context(), policy)
+	if err != nil || summary.Removed != want || summary.Failed != 0 {
+		e.Errorf("the sweep has removed %+v (%v), want %d uploads", summary, err, want)
+	}
+	return summary
+}
+
+// ages is a policy with one age for some classes.
+func ages(age time.Duration, classes ...tusd.UploadClass) tusd.SweepPolicy {
+	policy := tusd.SweepPolicy{Ages: make(map[tusd.UploadClass]time.Duration)}
+	for _, class := range classes {
+		policy.Ages[class] = age
+	}
+	return policy
+}
+
+// sweptClasses are the classes that can be swept.
+var sweptClasses = []tusd.UploadClass{tusd.ClassNeverStarted, tusd.ClassUnfinished, tusd.ClassPartial, tusd.ClassComplete, tusd.ClassFailed}
+
+// createClasses creates uploads of each class that can be swept.
+func createClasses(e *env) map[tusd.UploadClass][]string {
+	half, failed := e.create(10), e.create(10)
+	e.patch(half, 0, []byte("hello")).status(204)
+	e.patch(failed, 0, []byte("hello")).status(204)
+	e.fail(failed)
+	return map[tusd.UploadClass][]string{
+		tusd.ClassNeverStarted: {e.create(10), e.createDeferred()},
+		tusd.ClassUnfinished:   {half},
+		tusd.ClassPartial:      {e.createPartial([]byte("ab")), e.post("Upload-Length: 5", "Upload-Concat: partial").status(201).location()},
+		tusd.ClassComplete:     {e.createFull([]byte("hello")), e.post("Upload-Length: 0").status(201).location()},
+		tusd.ClassFailed:       {failed},
+	}
+}
+
+// Each class has an age of its own. A dry run tells what would be removed, and removes
+// nothing.
+func TestSweepByClass(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		s := new(sink)
+		e := serve(t, store, tusd.Config{Events: s})
+		classes := createClasses(e)
+		e.stop()
+		store.reopen()
+		for _, class := range sweptClasses {
+			policy := ages(day, class)
+			e.ahead.Store(int64(day - time.Minute))
+			e.sweep(policy, 0)
+			e.ahead.Store(int64(day + time.Minute))
+			var reported []string
+			policy.DryRun = true
+			policy.Report = func(swept tusd.SweptUpload) {
+				if swept.Class != class || swept.Err != nil {
+					t.Errorf("class %s: reported is %+v", class, swept)
+				}
+				reported = append(reported, "/files/"+swept.Upload.ID)
+			}
+			e.sweep(policy, len(classes[class]))
+			slices.Sort(reported)
+			if want := slices.Sorted(slices.Values(classes[class])); !slices.Equal(reported, want) {
+				t.Errorf("class %s: reported are %q, want %q", class, reported, want)
+			}
+			for _, path := range slices.Concat(slices.Collect(maps.Values(classes))...) {
+				e.head(path).status(200, 410)
+			}
+			policy.DryRun, reported = false, nil
+			if summary := e.sweep(policy, len(classes[class])); summary.Uploads < summary.Removed || len(reported) != summary.Removed {
+				t.Errorf("class %s: %+v, reported are %q", class, summary, reported)
+			}
+			for _, path := range classes[class] {
+				e.wantNotFound(path)
+			}
+			if n := s.count(tusd.EventPostExpire); n != len(classes[class]) {
+				t.Errorf("class %s: %d events, want %d", class, n, len(classes[class]))
+			}
+			if n := e.handler.Metrics().UploadsExpired.Load(); n != uint64(len(classes[class])) {
+				t.Errorf("class %s: the counter is %d", class, n)
+			}
+			for _, event := range s.events {
+				if event.Type == tusd.EventPostExpire && (event.Reason != tusd.RemovedExpired || event.ID == "" || event.HTTPRequest.Method != "") {
+					t.Errorf("event %+v", event)
+				}
+			}
+			delete(classes, class)
+			*s = sink{}
+			e.stop()
+			store.reopen()
+		}
+		e.ahead.Store(int64(1000 * day))
+		e.sweep(ages(day, sweptClasses...), 0)
+		if n := e.countUploads() + sideRecords(t, store, "removing"); n != 0 {
+			t.Errorf("%d uploads and side records are left", n)
+		}
+	})
+}
+
+// Case 100: an upload is not removed under a request, and not before its age has passed
+// since the request's last change.
+func TestSweepBesideARequest(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		e := serve(t, store, tusd.Config{ExpireAfter: time.Hour})
+		path, other := e.create(10), e.create(10)
+		patch := e.another().open(path, 0, 10)
+		patch.sendAndSee([]byte("hello"))
+		e.ahead.Store(int64(2 * day))
+		e.sweep(ages(day, tusd.ClassNeverStarted, tusd.ClassUnfinished), 1)
+		e.head(other).status(404)
+		patch.send([]byte("world"))
+		patch.answer().status(204)
+		e.wantOffset(path, 10)
+		e.wantStored(path, []byte("helloworld"))
+	})
+}
+
+// lockHook is a locker that calls a function before it takes a lock.
+type lockHook struct {
+	tusd.Locker
+	before func(id string, mode tusd.LockMode)
+}
+
+func (l lockHook) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	l.before(id, mode)
+	return l.Locker.Lock(ctx, id, mode)
+}
+
+// A client that resumes after the inventory, and before the sweeper has the lock, keeps its
+// upload.
+func TestSweepDecidesUnderTheLock(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		e := newEnvOn(t, store, tusd.Config{})
+		var resume func(id string)
+		e.config.StoreComposer.Locker = lockHook{new(tusd.LocalLocker), func(id string, mode tusd.LockMode) {
+			if f := resume; f != nil && mode == tusd.LockTry {
+				resume = nil
+				f(id)
+			}
+		}}
+		e.start()
+		path := e.create(10)
+		policy := ages(2*time.Second, tusd.ClassNeverStarted, tusd.ClassUnfinished)
+		policy.OnlyWriter, policy.DryRun = true, true
+		e.eventually("the upload is due", func() bool {
+			summary, err := e.handler.Sweep(t.Context(), policy)
+			return err == nil && summary.Removed == 1
+		})
+		resume = func(id string) { e.patch("/files/"+id, 0, []byte("hello")).status(204) }
+		policy.DryRun = false
+		e.sweep(policy, 0)
+		if resume != nil {
+			t.Error("the sweep has not tried to remove the upload")
+		}
+		e.wantOffset(path, 5)
+	})
+}
+
+// A partial that an unfinished final needs stays. So does a complete upload whose
+// post-finish the sink has not taken.
+func TestSweepKeepsWhatIsNeeded(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		e := serve(t, store, tusd.Config{Events: &sink{onSend: refusingFinish}}, rescanEvery(time.Hour))
+		full, open, final := e.pendingFinal()
+		complete := e.createFull([]byte("hello"))
+		e.ahead.Store(int64(23 * time.Hour))
+		e.sweep(ages(time.Hour, sweptClasses...), 0)
+		for _, path := range []string{full, open, final, complete} {
+			e.head(path).status(200)
+		}
+	})
+}
+
+// mortal is a store of a process that dies: after a number of steps nothing works.
+type mortal struct {
+	*storetest.Memory
+	left atomic.Int64
+}
+
+var errDead = errors.New("the process is dead")
+
+func (m *mortal) step() error {
+	if m.left.Add(-1) < 0 {
+		return errDead
+	}
+	return nil
+}
+
+func (m *mortal) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
+	if err := m.step(); err != nil {
+		return err
+	}
+	return m.Memory.PutSideRecord(ctx, key, value)
+}
+
+func (m *mortal) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
+	if err := m.step(); err != nil {
+		return err
+	}
+	return m.Memory.DeleteSideRecord(ctx, key)
+}
+
+func (m *mortal) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	if err := m.step(); err != nil {
+		return err
+	}
+	return errors.Join(m.Memory.Terminate(ctx, lease, id), m.step())
+}
+
+// A sweeper that dies at any operation leaves a whole upload, or none and an event that the
+// next process sends.
+func TestSweeperDies(t *testing.T) {
+	for steps := range int64(10) {
+		store := &mortal{Memory: storetest.NewMemory()}
+		store.left.Store(1000)
+		s := new(sink)
+		s.onSend = func(context.Context, tusd.Event) error { return store.step() }
+		first := serve(t, store, tusd.Config{Events: s})
+		var paths []string
+		for range 2 {
+			path := first.create(10)
+			first.patch(path, 0, []byte("hello")).status(204)
+			paths = append(paths, path)
+		}
+		first.ahead.Store(int64(2 * day))
+		store.left.Store(steps)
+		policy := ages(day, tusd.ClassUnfinished)
+		policy.OnlyWriter = true
+		if _, err := first.handler.Sweep(t.Context(), policy); err != nil {
+			t.Errorf("after %d steps: %v", steps, err)
+		}
+		first.stop()
+		store.left.Store(1000)
+
+		second := serve(t, store, tusd.Config{Events: s})
+		for _, path := range paths {
+			if a := second.head(path).status(200, 404); a.Status == 200 {
+				a.header("Upload-Offset", "5")
+			}
+		}
+		second.ahead.Store(int64(2 * day))
+		if _, err := second.handler.Sweep(t.Context(), policy); err != nil {
+			t.Errorf("after %d steps, the second sweep: %v", steps, err)
+		}
+		wantExpired(second, s, paths...)
+		if n := sideRecords(t, store, "removing"); n != 0 {
+			t.Errorf("after %d steps: %d side records are left", steps, n)
+		}
+	}
+}
+
+// wantExpired checks that uploads are gone, and that each expiry was told, with one id.
+func wantExpired(e *env, s *sink, paths ...string) {
+	e.Helper()
+	told := make(map[string]map[string]bool)
+	s.mu.Lock()
+	for _, event := range s.events {
+		if event.Type == tusd.EventPostExpire {
+			if told[event.Upload.ID] == nil {
+				told[event.Upload.ID] = make(map[string]bool)
+			}
+			told[event.Upload.ID][event.ID] = true
+		}
+	}
+	s.mu.Unlock()
+	for _, path := range paths {
+		e.eventually("the upload is gone", func() bool { return e.head(path).Status == 404 })
+		if len(told[idOf(path)]) != 1 {
+			e.Errorf("the expiry of %s was told with the ids %v, want one", path, told[idOf(path)])
+		}
+	}
+}
+
+// Whatever operation of the store fails, each expiry is told.
+func TestNoFaultLosesPostExpire(t *testing.T) {
+	for _, form := range []storetest.FaultForm{storetest.Refused, storetest.Lost} {
+		for n := int64(1); ; n++ {
+			if n > 100 {
+				t.Fatal("the faults do not end")
+			}
+			store := storetest.NewMemory()
+			first := serve(t, store, tusd.Config{})
+			path := first.create(10)
+			first.stop()
+
+			composer := tusd.NewStoreComposer()
+			composer.UseCore(store)
+			faults := &storetest.Faults{FailAt: n + 1, Form: form} // the first operation is Open
+			s := new(sink)
+			e := newEnvOn(t, store, tusd.Config{Events: s})
+			e.config.StoreComposer = faults.Wrap(composer)
+			e.start()
+			e.ahead.Store(int64(2 * day))
+			policy := ages(day, tusd.ClassNeverStarted)
+			policy.OnlyWriter = true
+			e.eventually(fmt.Sprintf("the upload is swept after fault %d (%v)", n, form), func() bool {
+				e.handler.Sweep(t.Context(), policy)
+				return s.count(tusd.EventPostExpire) > 0 && sideRecords(t, store, "removing") == 0
+			})
+			wantExpired(e, s, path)
+			e.stop()
+			if !faults.Fired() {
+				break
+			}
+		}
+	}
+}
+
+// A removal that has failed is forgotten: the upload can be continued, and removed for
+// another reason.
+func TestFailedExpiryIsForgotten(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		s := new(sink)
+		e := serve(t, store, tusd.Config{Events: s}, rescanEvery(20*time.Millisecond))
+		path := e.create(10)
+		e.ahead.Store(int64(2 * day))
+		store.onTerminate = func(func() error) error { return storetest.ErrInjected }
+		policy := ages(day, tusd.ClassNeverStarted)
+		policy.OnlyWriter = true
+		if summary, err := e.handler.Sweep(t.Context(), policy); err != nil || summary.Failed != 1 || summary.Removed != 0 {
+			t.Errorf("%+v, %v", summary, err)
+		}
+		if n := sideRecords(t, store, "removing"); n != 0 {
+			t.Errorf("%d side records are left", n)
+		}
+		store.onTerminate = nil
+		e.ahead.Store(0)
+		e.patch(path, 0, []byte("hello")).status(204)
+		e.terminate(path).status(204)
+		e.stop()
+		if got := s.of(idOf(path)); !slices.Equal(got, []string{"post-create 0", "post-receive 5", "post-terminate 5"}) {
+			t.Errorf("events %q", got)
+		}
+	})
+}
+
+// A sink that does not take post-expire gets it again, from a rescan too.
+func TestPostExpireIsSentAgain(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		var refused atomic.Int64
+		s := &sink{onSend: func(_ context.Context, event tusd.Event) error {
+			if event.Type == tusd.EventPostExpire && refused.Add(1) < 3 {
+				return errors.New("not yet")
+			}
+			return nil
+		}}
+		e := serve(t, store, tusd.Config{Events: s}, rescanEvery(20*time.Millisecond))
+		path := e.create(10)
+		e.ahead.Store(int64(2 * day))
+		e.sweep(ages(day, tusd.ClassNeverStarted), 1)
+		e.head(path).status(404)
+		e.eventually("the sink takes the event", func() bool { return s.count(tusd.EventPostExpire) > 0 })
+		e.eventually("the side record is gone", func() bool { return sideRecords(t, store, "removing") == 0 })
+		wantExpired(e, s, path)
+	})
+}
+
+// A tool removes uploads beside the server, which sends the events.
+func TestOfflineRemoval(t *testing.T) {
+	store := storetest.NewMemory()
+	locker := new(tusd.LocalLocker)
+	s := new(sink)
+	e := newEnvOn(t, store, tusd.Config{Events: s}, rescanEvery(20*time.Millisecond))
+	e.config.StoreComposer.Locker = locker
+	e.start()
+	removed, swept, kept := e.create(5), e.create(10), e.createFull([]byte("hello"))
+	e.patch(swept, 0, []byte("hello")).status(204)
+	toolSink := new(sink)
+	tool := newEnvOn(t, store, tusd.Config{Events: toolSink, Offline: true})
+	tool.config.StoreComposer.Locker = locker
+	tool.start()
+	running := e.another().open(removed, 0, 5)
+	running.sendAndSee([]byte("he"))
+	if err := tool.handler.Terminate(t.Context(), idOf(removed)); err != nil {
+		t.Errorf("Terminate: %v", err)
+	}
+	running.Answer() // the lock was taken from it
+	tool.ahead.Store(int64(2 * day))
+	tool.sweep(ages(day, tusd.ClassUnfinished), 1)
+	e.eventually("the server has sent the events", func() bool {
+		return s.count(tusd.EventPostTerminate) == 1 && s.count(tusd.EventPostExpire) == 1 && sideRecords(t, store, "removing") == 0
+	})
+	for _, event := range s.events {
+		if event.Type == tusd.EventPostTerminate && (event.Upload.ID != idOf(removed) || event.Reason != tusd.RemovedByOperator) {
+			t.Errorf("event %+v", event)
+		}
+	}
+	wantExpired(e, s, swept)
+	e.head(removed).status(404)
+	e.wantOffset(kept, 5)
+	tool.stop()
+	if len(toolSink.events) != 0 {
+		t.Errorf("the tool has sent %v", toolSink.events)
+	}
+}
+
+// Several sweepers at the same time do no harm.
+func TestSweepersBesideEachOther(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		s := new(sink)
+		e := serve(t, store, tusd.Config{Events: s})
+		var paths []string
+		for range 30 {
+			paths = append(paths, e.create(10))
+		}
+		e.ahead.Store(int64(2 * day))
+		policy := ages(day, tusd.ClassNeverStarted)
+		policy.OnlyWriter = true
+		var work sync.WaitGroup
+		var removed atomic.Int64
+		for range 3 {
+			work.Go(func() {
+				summary, err := e.handler.Sweep(t.Context(), policy)
+				if err != nil || summary.Failed > 0 {
+					t.Errorf("%+v, %v", summary, err)
+				}
+				removed.Add(int64(summary.Removed))
+			})
+		}
+		work.Wait()
+		if removed.Load() != 30 || s.count(tusd.EventPostExpire) != 30 {
+			t.Errorf("%d uploads are removed, %d events are sent", removed.Load(), s.count(tusd.EventPostExpire))
+		}
+		wantExpired(e, s, paths...)
+	})
+}
+
+// A policy that could remove the upload of a request that another process serves is
+// refused.
+func TestSweepPolicies(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	for text, policy := range map[string]tusd.SweepPolicy{
+		"a lock that all processes share": ages(day-1, tusd.ClassPartial),
+		"is negative":                     ages(-1, tusd.ClassComplete),
+		`"waiting" are never removed`:     ages(day, tusd.ClassWaiting),
+		`"unknown" are never removed`:     ages(day, "unknown"),
+	} {
+		if _, err := e.handler.Sweep(t.Context(), policy); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("error %v, want one with %q", err, text)
+		}
+	}
+	if _, err := e.handler.Sweep(t.Context(), ages(day, sweptClasses...)); err != nil {
+		t.Errorf("ages of a day: %v", err)
+	}
+	composer := tusd.NewStoreComposer()
+	composer.UseCore(struct{ tusd.DataStore }{store})
+	bare := newEnvOn(t, store, tusd.Config{})
+	bare.config.StoreComposer = composer
+	bare.start()
+	if _, err := bare.handler.Sweep(t.Context(), tusd.SweepPolicy{}); !errors.Is(err, tusd.ErrNotImplemented) {
+		t.Errorf("without a Lister: %v", err)
+	}
+	e.stop()
+	if _, err := e.handler.Sweep(t.Context(), tusd.SweepPolicy{}); !errors.Is(err, tusd.ErrServerShutdown) {
+		t.Errorf("after Shutdown: %v", err)
+	}
+}
+
+// evictor keeps the function with which a store makes room.
+type evictor struct {
+	*storetest.Memory
+	env tusd.Env
+}
+
+func (v *evictor) Open(ctx context.Context, env tusd.Env) error {
+	v.env = env
+	return v.Memory.Open(ctx, env)
+}
+
+// A store makes room with a removal like that of a program, but never under a request.
+func TestEvict(t *testing.T) {
+	store := &evictor{Memory: storetest.NewMemory()}
+	s := new(sink)
+	e := serve(t, store, tusd.Config{Events: s})
+	used, unused := e.create(10), e.create(10)
+	patch := e.another().open(used, 0, 10)
+	patch.sendAndSee([]byte("hello"))
+	if err := store.env.Evict(t.Context(), idOf(used)); !errors.Is(err, tusd.ErrUploadLocked) {
+		t.Errorf("Evict under a request: %v", err)
+	}
+	if err := store.env.Evict(t.Context(), idOf(unused)); err != nil {
+		t.Errorf("Evict: %v", err)
+	}
+	e.head(unused).status(404)
+	patch.send([]byte("world"))
+	patch.answer().status(204)
+	if n := e.handler.Metrics().UploadsEvicted.Load(); n != 1 || s.count(tusd.EventPostTerminate) != 1 {
+		t.Errorf("%d uploads are evicted, %d events", n, s.count(tusd.EventPostTerminate))
+	}
+	if last := s.events[len(s.events)-1]; sideRecords(t, store, "removing") != 0 || last.Type != tusd.EventPostFinish {
+		t.Errorf("the last event is %s", last.Type)
+	}
+}
+
+// tidied is a store with leftovers.
+type tidied struct {
+	*storetest.Memory
+	leftovers []tusd.Leftover
+	asked     tusd.Tidying
+	context   context.Context
+}
+
+func (s *tidied) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	s.context = ctx
+	return s.Memory.GetUpload(ctx, lease, id)
+}
+
+func (s *tidied) Tidy(ctx context.Context, t tusd.Tidying) error {
+	s.asked = t
+	for _, leftover := range s.leftovers {
+		if err := t.Pace(ctx); err != nil {
+			return err
+		}
+		t.Report(leftover)
+	}
+	return nil
+}
+
+// A sweep lets the store tidy, and tells what it has found. What it loads is loaded once.
+func TestSweepTidies(t *testing.T) {
+	store := &tidied{Memory: storetest.NewMemory(), leftovers: []tusd.Leftover{
+		{Kind: tusd.LeftoverTemporary, Name: "a.tmp", Removed: true},
+		{Kind: tusd.LeftoverData, Name: "b"},
+		{Kind: tusd.LeftoverLock, Name: "c.lock", Err: errors.New("no permission")},
+	}}
+	e := serve(t, store, tusd.Config{})
+	path := e.create(10)
+	var told []string
+	policy := ages(day, tusd.ClassNeverStarted)
+	policy.ReportLeftover = func(l tusd.Leftover) { told = append(told, l.Name) }
+	summary := e.sweep(policy, 0)
+	if summary.Leftovers != 1 || summary.Kept != 2 || !slices.Equal(told, []string{"a.tmp", "b", "c.lock"}) {
+		t.Errorf("%+v, reported are %q", summary, told)
+	}
+	if age := time.Since(store.asked.Before); age < day || age > day+time.Minute || store.asked.DryRun {
+		t.Errorf("the store may remove what is older than %v", age)
+	}
+	patch := e.another().open(path, 0, 10)
+	if _, err := store.asked.Lock(t.Context(), idOf(path)); !errors.Is(err, tusd.ErrUploadLocked) {
+		t.Errorf("Lock of a locked upload: %v", err)
+	}
+	patch.send([]byte("helloworld"))
+	patch.answer().status(204)
+	policy.DryRun = true
+	e.sweep(policy, 0)
+	if !store.asked.DryRun {
+		t.Error("a dry run lets the store remove leftovers")
+	}
+	if tusd.LoadedOnce(store.context) {
+		t.Error("a request loads with the mark of a sweep")
+	}
+	e.create(10)
+	e.ahead.Store(int64(2 * day))
+	policy.DryRun = false
+	e.sweep(policy, 1)
+	if !tusd.LoadedOnce(store.context) {
+		t.Error("a sweep loads without a mark")
+	}
+	if n := e.handler.Metrics().LeftoversRemoved.Load(); n != 2 {
+		t.Errorf("%d leftovers are counted", n)
+	}
+}
+
+// The rate bounds how fast uploads are looked at.
+func TestSweepCanBeCancelled(t *testing.T) {
+	store := storetest.NewMemory()
+	e := serve(t, store, tusd.Config{})
+	for range 20 {
+		e.create(10)
+	}
+	e.ahead.Store(int64(2 * day))
+	policy := ages(day, tusd.ClassNeverStarted)
+	policy.OnlyWriter, policy.Rate, policy.DryRun = true, 1, true // 20 s
+	tooLong := errors.New("too long")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := e.handler.Sweep(ctx, policy)
+		ended <- err
+	}()
+	cancel(tooLong)
+	if err := <-ended; !errors.Is(err, tooLong) {
+		t.Errorf("the sweep ends with %v", err)
+	}
+	go func() {
+		_, err := e.handler.Sweep(t.Context(), policy)
+		ended <- err
+	}()
+	e.stop()
+	if err := <-ended; !errors.Is(err, tusd.ErrServerShutdown) {
+		t.Errorf("at the shutdown the sweep ends with %v", err)
+	}
+}
