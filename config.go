@@ -249,7 +249,7 @@ func parseBasePath(field, base string) (origin, path string, err error) {
 	return u.Scheme + "://" + u.Host, path, nil
 }
 
-func (c *Config) openStore(ctx context.Context, evict func(context.Context, string) error) error {
+func (c *Config) openStore(ctx context.Context, evict func(context.Context, string, func(FileInfo) bool) error) error {
 	return c.StoreComposer.Core.Open(ctx, Env{Locker: c.StoreComposer.Locker, LimitSize: c.limitSize, Evict: evict, ReadOnly: c.ReadOnly})
 }
 

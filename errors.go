@@ -80,6 +80,7 @@ var (
 	ErrNotFound         = &Error{Code: "ERR_UPLOAD_NOT_FOUND", Status: both(404), Message: "there is no such upload"}
 	ErrUploadExists     = &Error{Code: "ERR_UPLOAD_EXISTS", Status: both(409), Message: "an upload with this id exists"}
 	ErrNoSpace          = &Error{Code: "ERR_NO_SPACE", Status: both(507), Transient: true, Message: "there is no space for this data at the moment"}
+	ErrQuotaExceeded    = &Error{Code: "ERR_QUOTA_EXCEEDED", Status: both(507), Transient: true, Message: "the uploads of this owner use all the space that they may"}
 	ErrMaxSizeExceeded  = &Error{Code: "ERR_MAX_SIZE_EXCEEDED", Status: both(413), Message: "the upload is larger than this server allows"}
 	ErrInvalidName      = &Error{Code: "ERR_INVALID_UPLOAD_NAME", Status: both(400), Message: "the upload cannot be stored under the name that was chosen for it"}
 	ErrIncompleteUpload = &Error{Code: "ERR_INCOMPLETE_UPLOAD", Status: both(409), Message: "the upload is not complete"}
@@ -179,7 +180,7 @@ var errorTable = []*Error{
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
 	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
-	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, errTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrInternal,
+	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, errTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrQuotaExceeded, ErrInternal,
 }
 
 // asError returns the *Error in err. Any other error becomes ErrInternal, which is

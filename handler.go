@@ -85,9 +85,9 @@ func newHandler(config Config) (*Handler, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	var engineForStore atomic.Pointer[engine] // does not exist while the store is opened
-	evict := func(ctx context.Context, id string) error {
+	evict := func(ctx context.Context, id string, allow func(FileInfo) bool) error {
 		if e := engineForStore.Load(); e != nil {
-			return e.terminateFor(ctx, removal{id: id, reason: RemovedForSpace, mode: LockTry})
+			return e.evict(ctx, id, allow)
 		}
 		return ErrUploadLocked
 	}

@@ -44,6 +44,16 @@ type Metrics struct {
 	errors map[ErrorCount]uint64
 }
 
+// SpaceUsage is how much of its limit a store uses.
+type SpaceUsage struct {
+	Limit    int64  // bytes
+	Stored   int64  // bytes that are stored
+	Reserved int64  // bytes that count against the limit: also those that uploads will have
+	Exact    bool   // if not, Stored is an estimate and Reserved an upper bound
+	Owners   int    // that have uploads, if the store has a quota for owners
+	Evicted  uint64 // uploads that were removed to make room
+}
+
 // ErrorCount is the key by which errors are counted.
 type ErrorCount struct {
 	Code   string

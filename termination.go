@@ -207,6 +207,19 @@ func (h *Handler) TryTerminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockTry})
 }
 
+// evict removes an upload for the store (Env.Evict).
+func (e *engine) evict(ctx context.Context, id string, allow func(FileInfo) bool) error {
+	return e.terminateFor(ctx, removal{
+		id: id, reason: RemovedForSpace, mode: LockTry,
+		decide: func(u *lockedUpload) (HTTPResponse, error) {
+			if u.upload == nil || !allow(u.info) {
+				return HTTPResponse{}, ErrUploadLocked.With(errors.New("the store does not remove it any more"))
+			}
+			return HTTPResponse{}, nil
+		},
+	})
+}
+
 // terminateFor removes an upload for the program.
 func (e *engine) terminateFor(ctx context.Context, r removal) error {
 	if err := ValidateID(r.id); err != nil {

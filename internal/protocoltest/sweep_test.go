@@ -497,10 +497,22 @@ func TestEvict(t *testing.T) {
 	used, unused := e.create(10), e.create(10)
 	patch := e.another().open(used, 0, 10)
 	patch.sendAndSee([]byte("hello"))
-	if err := store.env.Evict(t.Context(), idOf(used)); !errors.Is(err, tusd.ErrUploadLocked) {
+	allow := func(allowed bool) func(tusd.FileInfo) bool {
+		return func(info tusd.FileInfo) bool {
+			if info.ID != idOf(unused) || info.Size != 10 {
+				t.Errorf("the store is asked for %+v", info)
+			}
+			return allowed
+		}
+	}
+	if err := store.env.Evict(t.Context(), idOf(used), allow(true)); !errors.Is(err, tusd.ErrUploadLocked) {
 		t.Errorf("Evict under a request: %v", err)
 	}
-	if err := store.env.Evict(t.Context(), idOf(unused)); err != nil {
+	if err := store.env.Evict(t.Context(), idOf(unused), allow(false)); !errors.Is(err, tusd.ErrUploadLocked) {
+		t.Errorf("Evict of an upload that the store keeps: %v", err)
+	}
+	e.head(unused).status(200)
+	if err := store.env.Evict(t.Context(), idOf(unused), allow(true)); err != nil {
 		t.Errorf("Evict: %v", err)
 	}
 	e.head(unused).status(404)

@@ -1,0 +1,199 @@
+package limitedstore
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// count sums up what all uploads counted for when it began, while they change. An upload is
+// touched when an account of it is opened: from then on it may be changed, and it counts for
+// what it had at that moment. An upload that the listing shows untouched counts for what the
+// listing shows. All changes since the begin are added at the end. The memory is bounded by the
+// ids of the touched uploads, and 8 to 16 bytes for each other one.
+type count struct {
+	before  sums // of the uploads that the listing has shown
+	changes sums // since the begin
+	touched map[string]amounts
+	listed  map[uint64]struct{} // hashes of the ids in before
+	seed    maphash.Seed
+}
+
+func newCount(withOwners bool) *count {
+	return &count{
+		before: newSums(withOwners), changes: newSums(withOwners),
+		touched: make(map[string]amounts), listed: make(map[uint64]struct{}), seed: maphash.MakeSeed(),
+	}
+}
+
+func (c *count) hash(id string) uint64 { return maphash.String(c.seed, id) }
+
+// touch records what an upload counts for before its first change. The caller holds ledger.mu.
+func (c *count) touch(id string, now amounts) {
+	_, touched := c.touched[id]
+	_, listed := c.listed[c.hash(id)]
+	if !touched && !listed {
+		c.touched[id] = now
+	}
+}
+
+// retouch corrects touch for an upload that was not known to exist. The caller holds ledger.mu.
+func (c *count) retouch(id string, now amounts) {
+	if _, touched := c.touched[id]; touched {
+		c.touched[id] = now
+	}
+}
+
+// list adds an upload that the listing shows. The caller holds ledger.mu.
+func (c *count) list(id string, now amounts) {
+	hash := c.hash(id)
+	_, touched := c.touched[id]
+	_, listed := c.listed[hash]
+	if !touched && !listed {
+		c.listed[hash] = struct{}{}
+		c.before.add(now)
+	}
+}
+
+// sum returns the sums of all uploads now.
+func (c *count) sum() sums {
+	for _, a := range c.touched {
+		c.before.add(a)
+	}
+	c.before.addAll(&c.changes)
+	return c.before
+}
+
+// beginCount begins a count. Only one runs at a time.
+func (l *ledger) beginCount(withOwners bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.prune()
+	l.wrong = false
+	l.counting = newCount(withOwners)
+	for id, a := range l.accounts {
+		l.counting.touched[id] = a.counted
+	}
+}
+
+// endCount ends a count and takes over its sums if the listing was complete. It returns by
+// how many bytes reserved was too high.
+func (l *ledger) endCount(complete bool) (excess int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.counting
+	l.counting = nil
+	if !complete {
+		return 0
+	}
+	exact := c.sum()
+	excess = l.sums.reserved - exact.reserved
+	l.sums, l.exact = exact, true
+	if excess > 0 {
+		l.wakeWaiters()
+	}
+	return excess
+}
+
+func (l *ledger) countListed(id string, now amounts) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counting.list(id, now)
+}
+
+// count counts all uploads. ctx ends it.
+func (s *LimitedStore) count(ctx context.Context) error {
+	rate := s.timing.countRate
+	if !s.ledger.isExact() {
+		rate = s.timing.urgentRate
+	}
+	pace := &pacer{every: time.Second / time.Duration(rate)}
+	s.ledger.beginCount(s.OwnerQuota > 0)
+	err := s.eachListed(ctx, tusd.ListFilter{Pace: pace.wait}, func(l *tusd.Listed) error {
+		now, found, err := s.listedAmounts(ctx, l)
+		if err == nil && found {
+			s.ledger.countListed(l.ID, now)
+		}
+		return err
+	})
+	if excess := s.ledger.endCount(err == nil); excess != 0 && err == nil {
+		s.log().Info("limitedstore: the uploads were counted", "reserved", s.ledger.usage().Reserved, "correction", -excess)
+	}
+	if err == nil {
+		err = s.lower(ctx)
+	}
+	return err
+}
+
+// eachListed calls f for each upload.
+func (s *LimitedStore) eachListed(ctx context.Context, filter tusd.ListFilter, f func(*tusd.Listed) error) error {
+	const page = 1000
+	for cursor := ""; ; {
+		uploads, next, err := s.inner.Lister.List(ctx, cursor, filter, page)
+		for i := range uploads {
+			if err == nil {
+				err = f(&uploads[i])
+			}
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil || next == "" {
+			return err
+		}
+		cursor = next
+	}
+}
+
+// listedAmounts returns what a listed upload counts for. It loads the upload if the listing
+// does not tell.
+func (s *LimitedStore) listedAmounts(ctx context.Context, l *tusd.Listed) (now amounts, found bool, err error) {
+	switch {
+	case l.Record != nil && l.Record.Offset >= 0:
+		return amountsOf(l.Record), true, nil
+	case l.Complete == tusd.Complete && l.Bytes >= 0 && s.OwnerQuota == 0:
+		return amounts{reserved: l.Bytes, stored: l.Bytes}, true, nil
+	}
+	now, err = s.load(ctx, nil, l.ID)
+	switch {
+	case errors.Is(err, tusd.ErrBroken):
+		n := max(0, l.Bytes)
+		return amounts{reserved: n, stored: n}, true, nil
+	case errors.Is(err, tusd.ErrNotFound):
+		return now, false, nil
+	}
+	return now, err == nil, err
+}
+
+// pacer limits how often something is done.
+type pacer struct {
+	every time.Duration
+	next  time.Time
+}
+
+// wait waits until the next one may be done. It sleeps for some at once.
+func (p *pacer) wait(ctx context.Context) error {
+	const ahead = 10 * time.Millisecond
+	now := time.Now()
+	if p.next = p.next.Add(p.every); p.next.Before(now) {
+		p.next = now
+	}
+	if p.next.Sub(now) < ahead {
+		return nil
+	}
+	return sleep(ctx, p.next.Sub(now))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

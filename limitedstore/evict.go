@@ -1,0 +1,251 @@
+package limitedstore
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// maxCandidates is how many uploads one listing chooses for removal.
+const maxCandidates = 1000
+
+// evictFunc is tusd.Env.Evict.
+type evictFunc func(ctx context.Context, id string, allow func(tusd.FileInfo) bool) error
+
+// evictor removes uploads while requests wait for room. One goroutine does that for all of
+// them, as long as it is needed.
+type evictor struct {
+	store  *LimitedStore
+	ctx    context.Context
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+
+	// of the goroutine of the running run
+	candidates []candidate // the best one at the end
+	listed     time.Time
+	complete   bool // the candidates were all that the listing had
+}
+
+// candidate is an upload that may be removed.
+type candidate struct {
+	id      string
+	changed time.Time
+	bytes   int64
+}
+
+// evictionRun is the life of the goroutine. Guarded by ledger.mu.
+type evictionRun struct {
+	wanted    int64         // bytes that requests wait for
+	ended     chan struct{} // closed at the end: there was room for all, or nothing to remove
+	exhausted bool          // there was nothing to remove
+}
+
+func (e *evictor) reset(s *LimitedStore) {
+	ctx, cancel := context.WithCancel(context.Background())
+	*e = evictor{store: s, ctx: ctx, cancel: cancel}
+}
+
+// stop ends the goroutine and waits for its end. No request may come any more.
+func (e *evictor) stop() {
+	e.cancel()
+	e.ended.Wait()
+}
+
+// isOn reports whether the policy removes uploads.
+func (e *evictor) isOn() bool { return e.store.Policy != "" && e.store.Policy != PolicyRefuse }
+
+// request asks for room for n more bytes.
+func (e *evictor) request(n int64) *evictionRun {
+	l := &e.store.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.eviction == nil {
+		l.eviction = &evictionRun{ended: make(chan struct{})}
+		e.ended.Go(e.makeRoom)
+	}
+	l.eviction.wanted += n
+	return l.eviction
+}
+
+// endEviction ends the running eviction if there is room for all, or nothing to remove.
+func (l *ledger) endEviction(exhausted bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if run := l.eviction; exhausted || l.limit-l.sums.reserved >= run.wanted {
+		run.exhausted = exhausted
+		close(run.ended)
+		l.eviction = nil
+		return true
+	}
+	return false
+}
+
+// makeRoom removes candidates until there is room.
+func (e *evictor) makeRoom() {
+	for !e.store.ledger.endEviction(false) {
+		if c, ok := e.next(); ok {
+			e.evict(c)
+		} else if e.store.ledger.endEviction(true) {
+			return
+		}
+	}
+}
+
+// next returns the next candidate.
+func (e *evictor) next() (c candidate, ok bool) {
+	old := time.Since(e.listed) > e.store.timing.listAge
+	if len(e.candidates) == 0 && !e.complete || old || len(e.candidates) == 0 && time.Since(e.listed) > e.store.timing.poll {
+		if err := e.list(); err != nil {
+			if e.ctx.Err() == nil {
+				e.store.log().Error("limitedstore: cannot list uploads to make room", "err", err)
+			}
+			return c, false
+		}
+	}
+	n := len(e.candidates)
+	if n == 0 || e.ctx.Err() != nil {
+		return c, false
+	}
+	c = e.candidates[n-1]
+	e.candidates = e.candidates[:n-1]
+	return c, true
+}
+
+// list finds the best candidates. It keeps at most maxCandidates in memory.
+func (e *evictor) list() error {
+	s, best, all := e.store, bestCandidates{policy: e.store.Policy}, 0
+	pace := &pacer{every: time.Second / time.Duration(s.timing.urgentRate)}
+	err := s.eachListed(e.ctx, e.filter(pace), func(l *tusd.Listed) error {
+		if l.Complete == tusd.Complete && s.Policy == PolicyUnfinished {
+			return nil
+		}
+		c := candidate{l.ID, l.Changed, max(0, l.Bytes)}
+		if l.Record != nil {
+			c.bytes = max(c.bytes, amountsOf(l.Record).reserved)
+		}
+		if c.bytes > 0 {
+			all++
+			best.offer(c)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.candidates, e.listed, e.complete = nil, time.Now(), all <= maxCandidates
+	for best.Len() > 0 {
+		e.candidates = append(e.candidates, heap.Pop(&best).(candidate)) // the worst first
+	}
+	return nil
+}
+
+// filter leaves out what the policy does not remove.
+func (e *evictor) filter(pace *pacer) tusd.ListFilter {
+	f := tusd.ListFilter{Pace: pace.wait, Before: make(map[tusd.UploadClass]time.Time)}
+	future := time.Now().Add(24 * time.Hour)
+	for _, class := range tusd.AllClasses {
+		if class != tusd.ClassWaiting && (class != tusd.ClassComplete || e.store.Policy != PolicyUnfinished) {
+			f.Before[class] = future
+		}
+	}
+	return f
+}
+
+// evict removes a candidate, if it is still one.
+func (e *evictor) evict(c candidate) {
+	s := e.store
+	if !s.isHeld() {
+		return
+	}
+	err := s.evict(e.ctx, c.id, func(info tusd.FileInfo) bool { return e.allows(c, &info) })
+	switch {
+	case err == nil:
+		s.evicted.Add(1)
+		s.log().Info("limitedstore: an upload was removed to make room", "id", c.id, "bytes", c.bytes, "changed", c.changed, "policy", string(s.Policy))
+	case errors.Is(err, tusd.ErrNotFound), errors.Is(err, tusd.ErrUploadLocked), errors.Is(err, tusd.ErrPartialInUse),
+		errors.Is(err, tusd.ErrUploadFinishing), e.ctx.Err() != nil:
+	default:
+		s.log().Warn("limitedstore: an upload could not be removed to make room", "id", c.id, "err", err)
+	}
+}
+
+// recentChange is how much later than in the listing the time of the last change of an
+// unchanged upload may be: object stores have one for each object.
+const recentChange = time.Minute
+
+// allows reports whether the policy removes the upload. Its lock is held.
+func (e *evictor) allows(c candidate, info *tusd.FileInfo) bool {
+	switch {
+	case info.Class() == tusd.ClassWaiting:
+		return false
+	case e.store.Policy == PolicyBiggest:
+		return true
+	case e.store.Policy == PolicyUnfinished && info.Complete():
+		return false
+	}
+	return info.Changed.IsZero() || !info.Changed.After(c.changed.Add(recentChange))
+}
+
+// waitForRoom reserves n more bytes for the upload when others were removed. If there is no
+// room in time, it returns the error of take, and the removal goes on.
+func (c *change) waitForRoom(n int64) error {
+	s := c.store
+	timer := time.NewTimer(s.timing.roomWait)
+	defer timer.Stop()
+	for run := s.evictor.request(n); ; {
+		freed := s.ledger.whenFreed()
+		_, err := c.takeFor(run, n, n)
+		if !errors.Is(err, errFull) {
+			return err
+		}
+		select {
+		case <-freed:
+		case <-run.ended:
+			if run.exhausted {
+				return err
+			}
+			run = s.evictor.request(n) // another request was faster
+		case <-timer.C:
+			return err
+		case <-c.ctx.Done():
+			return context.Cause(c.ctx)
+		}
+	}
+}
+
+// bestCandidates is a heap of the best candidates, with the worst of them at the top.
+type bestCandidates struct {
+	policy Policy
+	list   []candidate
+}
+
+func (b *bestCandidates) Len() int           { return len(b.list) }
+func (b *bestCandidates) Less(i, j int) bool { return b.compare(b.list[i], b.list[j]) > 0 }
+func (b *bestCandidates) Swap(i, j int)      { b.list[i], b.list[j] = b.list[j], b.list[i] }
+func (b *bestCandidates) Push(c any)         { b.list = append(b.list, c.(candidate)) }
+func (b *bestCandidates) Pop() any {
+	last := b.list[len(b.list)-1]
+	b.list = b.list[:len(b.list)-1]
+	return last
+}
+
+// compare is negative if a is removed before b.
+func (b *bestCandidates) compare(a, c candidate) int {
+	if b.policy == PolicyBiggest {
+		return cmp.Or(cmp.Compare(c.bytes, a.bytes), a.changed.Compare(c.changed))
+	}
+	return cmp.Or(a.changed.Compare(c.changed), cmp.Compare(c.bytes, a.bytes))
+}
+
+// offer adds a candidate, and drops the worst one if there are too many.
+func (b *bestCandidates) offer(c candidate) {
+	heap.Push(b, c)
+	if b.Len() > maxCandidates {
+		heap.Pop(b)
+	}
+}

@@ -1,0 +1,205 @@
+package limitedstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// holderID is the id whose lock the process holds that has the store open.
+const holderID = "limitedstore-holder"
+
+// Exclusive is a store that no two processes can have open at a time if the scope of their
+// lockers is the process, like a directory that is locked. With another store, Open waits
+// after a crash until it is clear that the former process does not run any more.
+type Exclusive interface {
+	ExcludesProcesses() bool
+}
+
+// timing has the durations and rates, which tests change.
+type timing struct {
+	beat       time.Duration // between two changes of the holder's side record
+	silence    time.Duration // without a change, after which the holder is gone
+	beatLimit  time.Duration // without a stored change, after which this process reserves nothing; below silence
+	poll       time.Duration // between two looks at the side record of another holder
+	roomWait   time.Duration // how long a creation waits for room
+	recount    time.Duration // between two counts
+	refusedAge time.Duration // how old a count is that a refused request has repeated
+	listAge    time.Duration // how long a list of candidates is used
+	openWait   time.Duration // how long Open waits for a first count
+	countRate  int           // records per second
+	urgentRate int           // the same while the sums are not exact
+}
+
+var defaultTiming = timing{
+	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, poll: time.Second,
+	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, listAge: 10 * time.Minute,
+	openWait: time.Second, countRate: 1000, urgentRate: 10000,
+}
+
+// holder is the claim of this process on the store.
+type holder struct {
+	name  holderRecord
+	lease tusd.Lease   // on holderID; nil: the locker works in one process only
+	beat  atomic.Int64 // time of the last stored change, in Unix nanoseconds
+	taken atomic.Bool  // another process has the store
+}
+
+// holderRecord is the side record of the holder.
+type holderRecord struct {
+	Host  string
+	PID   int
+	Since time.Time
+	Token string // of this Open
+	Beat  int64  // changes while the process runs
+}
+
+func (r *holderRecord) String() string {
+	return fmt.Sprintf("process %d on %s, since %s", r.PID, r.Host, r.Since.Format(time.RFC3339))
+}
+
+func newHolder() *holder {
+	host, _ := os.Hostname() // for people
+	return &holder{name: holderRecord{Host: host, PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second), Token: rand.Text()}}
+}
+
+// claim claims the store for this process, or returns an error with the name of the process
+// that has it.
+func (s *LimitedStore) claim(ctx context.Context, locker tusd.Locker) (*holder, error) {
+	h := newHolder()
+	if locker.Scope() != tusd.ScopeProcess {
+		lease, err := locker.Lock(context.WithoutCancel(ctx), holderID, tusd.LockTry)
+		if errors.Is(err, tusd.ErrUploadLocked) {
+			other, _, readErr := s.readHolder(ctx)
+			if readErr != nil {
+				return nil, errors.Join(err, readErr)
+			}
+			return nil, heldBy(other)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lock the store: %w", err)
+		}
+		h.lease = lease
+	} else if err := s.waitForHolder(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.putBeat(ctx, h); err != nil {
+		h.release(ctx)
+		return nil, err
+	}
+	return h, nil
+}
+
+func heldBy(other *holderRecord) error {
+	if other == nil {
+		return errors.New("another process has the store open")
+	}
+	return fmt.Errorf("another process has the store open: %s", other)
+}
+
+// waitForHolder waits until the holder of the side record is gone. It returns an error if it
+// is there.
+func (s *LimitedStore) waitForHolder(ctx context.Context) error {
+	if e, ok := s.inner.Core.(Exclusive); ok && e.ExcludesProcesses() {
+		return nil
+	}
+	_, first, err := s.readHolder(ctx)
+	if err != nil || first == nil {
+		return err
+	}
+	for end := time.Now().Add(s.timing.silence); time.Now().Before(end); {
+		if err := sleep(ctx, s.timing.poll); err != nil {
+			return fmt.Errorf("wait whether another process has the store open: %w", err)
+		}
+		other, now, err := s.readHolder(ctx)
+		if err != nil || now == nil {
+			return err
+		}
+		if !bytes.Equal(now, first) {
+			return heldBy(other)
+		}
+	}
+	return nil
+}
+
+// readHolder returns the side record of the holder; nil: there is none.
+func (s *LimitedStore) readHolder(ctx context.Context) (*holderRecord, []byte, error) {
+	text, err := s.inner.SideRecords.GetSideRecord(ctx, spaceKey(nameHolder))
+	if errors.Is(err, tusd.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var r holderRecord
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, text, nil // still a holder, without a name
+	}
+	return &r, text, nil
+}
+
+// putBeat stores that this process holds the store.
+func (s *LimitedStore) putBeat(ctx context.Context, h *holder) error {
+	began := time.Now()
+	h.name.Beat++
+	if err := s.putRecord(ctx, nameHolder, &h.name); err != nil {
+		return fmt.Errorf("store the name of the holder: %w", err)
+	}
+	h.beat.Store(began.UnixNano())
+	return nil
+}
+
+// renew stores that this process still holds the store, unless another one has it.
+func (s *LimitedStore) renew(ctx context.Context, h *holder) {
+	if h.lease != nil || h.taken.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timing.beat)
+	defer cancel()
+	other, _, err := s.readHolder(ctx)
+	if err == nil && other != nil && other.Token != h.name.Token {
+		h.taken.Store(true)
+		s.log().Error("limitedstore: another process has taken over the store; nothing more is accepted", "holder", other.String())
+		return
+	}
+	if err == nil {
+		err = s.putBeat(ctx, h)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log().Warn("limitedstore: cannot store that this process has the store open", "err", err)
+	}
+}
+
+// checkHeld returns a transient error if another process may have the store.
+func (s *LimitedStore) checkHeld() error {
+	h := s.holder.Load()
+	switch {
+	case h == nil:
+		return errNotOpen
+	case h.lease != nil && h.lease.Context().Err() != nil:
+		return retryLater(tusd.ErrNoSpace, retryWhenFull, fmt.Errorf("limitedstore: the lock of the store was lost: %w", context.Cause(h.lease.Context())))
+	case h.taken.Load():
+		return retryLater(tusd.ErrNoSpace, retryWhenFull, errors.New("limitedstore: another process has taken over the store"))
+	case h.lease == nil && time.Since(time.Unix(0, h.beat.Load())) > s.timing.beatLimit:
+		return retryLater(tusd.ErrNoSpace, retryWhenCounting, errors.New("limitedstore: another process may take over the store: its side records cannot be written"))
+	}
+	return nil
+}
+
+// isHeld reports whether no other process can have the store.
+func (s *LimitedStore) isHeld() bool { return s.checkHeld() == nil }
+
+func (h *holder) release(ctx context.Context) error {
+	if h.lease == nil {
+		return nil
+	}
+	return h.lease.Unlock(ctx)
+}

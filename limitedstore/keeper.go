@@ -1,0 +1,149 @@
+package limitedstore
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// keeper works in the background: it renews the claim of this process, finds out what
+// doubtful uploads count for, and counts.
+type keeper struct {
+	store  *LimitedStore
+	locker tusd.Locker
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+	wanted chan struct{} // has capacity 1: a request was refused
+	first  chan struct{} // closed when the sums are exact for the first time
+}
+
+// start starts the keeper.
+func (k *keeper) start(s *LimitedStore, h *holder, locker tusd.Locker) {
+	ctx, cancel := context.WithCancel(context.Background())
+	k.store, k.locker, k.cancel = s, locker, cancel
+	k.wanted, k.first = make(chan struct{}, 1), make(chan struct{})
+	k.ended.Go(func() { k.keepClaim(ctx, h) })
+	k.ended.Go(func() { k.keepSums(ctx) })
+}
+
+// stop stops the keeper and waits for its end.
+func (k *keeper) stop() {
+	k.cancel()
+	k.ended.Wait()
+}
+
+// wantCount asks for a count because a request was refused.
+func (k *keeper) wantCount() {
+	select {
+	case k.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// waitCounted waits until the sums are exact, at most for limit.
+func (k *keeper) waitCounted(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case <-k.first:
+	case <-ctx.Done():
+	}
+}
+
+func (k *keeper) keepClaim(ctx context.Context, h *holder) {
+	for sleep(ctx, k.store.timing.beat) == nil {
+		k.store.renew(ctx, h)
+	}
+}
+
+// keepSums counts when the sums are not exact, when a request was refused, and from time to
+// time.
+func (k *keeper) keepSums(ctx context.Context) {
+	s := k.store
+	counted := time.Now() // a clean stop is as good as a count
+	if s.ledger.isExact() {
+		close(k.first)
+	} else {
+		counted = k.countUntilExact(ctx)
+		close(k.first)
+	}
+	tick := time.NewTicker(s.timing.beat)
+	defer tick.Stop()
+	for {
+		refused := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.wanted:
+			refused = true
+		case <-tick.C:
+			k.resolve(ctx)
+		}
+		age := time.Since(counted)
+		if age >= s.timing.recount || refused && age >= s.timing.refusedAge || s.ledger.isWrong() {
+			k.tryCount(ctx)
+			counted = time.Now()
+		}
+	}
+}
+
+// countUntilExact counts until that succeeds, and returns when it did.
+func (k *keeper) countUntilExact(ctx context.Context) time.Time {
+	for wait := k.store.timing.poll; !k.tryCount(ctx); wait = min(2*wait, time.Minute) {
+		if sleep(ctx, wait) != nil {
+			break
+		}
+	}
+	return time.Now()
+}
+
+func (k *keeper) tryCount(ctx context.Context) bool {
+	err := k.store.count(ctx)
+	if err != nil && ctx.Err() == nil {
+		k.store.log().Error("limitedstore: the uploads could not be counted", "err", err)
+	}
+	return k.store.ledger.isExact()
+}
+
+// resolve finds out what the doubtful uploads count for that no request uses.
+func (k *keeper) resolve(ctx context.Context) {
+	for _, id := range k.store.ledger.doubtfulIDs() {
+		if err := k.reload(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, tusd.ErrUploadLocked) && !errors.Is(err, tusd.ErrNotFound) {
+			k.store.log().Warn("limitedstore: cannot find out what an upload counts for", "id", id, "err", err)
+		}
+	}
+}
+
+// reload loads an upload under its lock, which corrects the sums.
+func (k *keeper) reload(ctx context.Context, id string) error {
+	lease, err := k.locker.Lock(ctx, id, tusd.LockTry)
+	if err != nil {
+		return err
+	}
+	defer lease.Unlock(lease.Context())
+	_, err = k.store.GetUpload(ctx, lease, id)
+	return err
+}
+
+func (l *ledger) doubtfulIDs() (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.doubtful == 0 {
+		return nil
+	}
+	for id, a := range l.accounts {
+		if a.doubtful && a.calls == 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (l *ledger) isWrong() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wrong
+}

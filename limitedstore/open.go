@@ -1,0 +1,146 @@
+package limitedstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// Open opens the wrapped store, and takes the sums from its side record or begins to count. It
+// fails if the settings or the wrapped store do not allow a limit, or if another process has
+// the store open. After a crash it may wait up to 25 s for the latter (Exclusive). After an
+// error the caller closes the wrapped store, if that has to be closed.
+func (s *LimitedStore) Open(ctx context.Context, env tusd.Env) error {
+	if err := s.check(env); err != nil {
+		return fmt.Errorf("limitedstore: %w", err)
+	}
+	if s.holder.Load() != nil {
+		return errors.New("limitedstore: the store is open already")
+	}
+	if err := s.inner.Core.Open(ctx, env); err != nil || env.ReadOnly {
+		return err
+	}
+	if env.LimitSize != nil {
+		env.LimitSize(s.ledger.limit)
+	}
+	if err := s.open(ctx, env); err != nil {
+		return fmt.Errorf("limitedstore: %w", err)
+	}
+	return nil
+}
+
+// check checks the settings.
+func (s *LimitedStore) check(env tusd.Env) error {
+	evicts := s.Policy != "" && s.Policy != PolicyRefuse
+	switch {
+	case s.ledger.limit <= 0:
+		return errors.New("the size of the store must be positive")
+	case s.OwnerQuota < 0 || s.OwnerMaxUpload < 0:
+		return errors.New("a limit of owners is negative")
+	case s.Policy != "" && !slices.Contains(Policies(), s.Policy):
+		return fmt.Errorf("there is no policy %q, but %q", s.Policy, Policies())
+	case s.inner.Lister == nil || s.inner.SideRecords == nil:
+		return errors.New("the wrapped store needs a Lister and SideRecords")
+	case evicts && (s.inner.Terminater == nil || env.Evict == nil && !env.ReadOnly):
+		return fmt.Errorf("policy %s needs a store with a Terminater, and a handler", s.Policy)
+	}
+	return nil
+}
+
+func (s *LimitedStore) open(ctx context.Context, env tusd.Env) (err error) {
+	h, err := s.claim(ctx, env.Locker)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.release(context.WithoutCancel(ctx), h))
+		}
+	}()
+	r, owners, err := s.loadSums(ctx)
+	if err != nil {
+		return err
+	}
+	s.records = records{raising: make(chan struct{}, 1)}
+	s.ledger.reset(r, owners, s.OwnerQuota)
+	if r.AtMost < unknown {
+		if err := s.lower(ctx); err != nil { // says that the store is in use
+			return err
+		}
+	}
+	if err := s.deleteOwners(ctx, r.OwnerRecords); err != nil {
+		return err
+	}
+	s.evict = env.Evict
+	s.evictor.reset(s)
+	s.keeper.start(s, h, env.Locker)
+	s.holder.Store(h)
+	if r.AtMost == unknown { // a new store is counted at once
+		s.keeper.waitCounted(ctx, s.timing.openWait)
+	}
+	return nil
+}
+
+// reset sets the sums of a side record.
+func (l *ledger) reset(r sumsRecord, owners map[owner]int64, quota int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ownerQuota, l.accounts, l.pruneAt = quota, make(map[string]*account), minPrune
+	l.counting, l.doubtful, l.wrong = nil, 0, false
+	l.sums = newSums(quota > 0)
+	l.exact = r.Clean && (quota == 0 || r.HasOwners)
+	l.sums.stored = r.Stored
+	l.sums.reserved, l.atMost = r.AtMost, r.AtMost
+	if l.exact && quota > 0 {
+		l.sums.owners = owners
+	}
+}
+
+// Close stores the sums and lets another process open the store. Call it after
+// Handler.Shutdown, when no call runs and no lease is held; then close the wrapped store. If the sums are not exact,
+// the next Open counts the uploads. A closed store can be opened again.
+func (s *LimitedStore) Close() error {
+	h := s.holder.Swap(nil)
+	if h == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s.keeper.stop()
+	s.evictor.stop()
+	s.keeper.resolve(ctx)
+	var err error
+	held := !h.taken.Load() && (h.lease == nil || h.lease.Context().Err() == nil)
+	if exact, ok := s.ledger.exactSums(); ok && held {
+		err = s.storeSums(ctx, exact)
+	}
+	if held {
+		err = errors.Join(err, s.release(ctx, h))
+	}
+	if err != nil {
+		return fmt.Errorf("limitedstore: close: %w", err)
+	}
+	return nil
+}
+
+// release ends the claim of this process.
+func (s *LimitedStore) release(ctx context.Context, h *holder) error {
+	err := s.inner.SideRecords.DeleteSideRecord(ctx, spaceKey(nameHolder))
+	return errors.Join(err, h.release(ctx))
+}
+
+// exactSums returns the sums, if they are exact and no call can change them.
+func (l *ledger) exactSums() (sums, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.accounts {
+		if a.calls > 0 || a.doubtful {
+			return sums{}, false
+		}
+	}
+	return l.sums, l.exact && !l.wrong
+}

@@ -1,0 +1,197 @@
+package limitedstore
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tus/tusd"
+)
+
+// The side records.
+const (
+	kindSpace   = "space"
+	nameSums    = "sums"
+	nameHolder  = "holder"
+	ownerPrefix = "owners-"
+	// ownersPerRecord keeps a side record with the sums of owners below its limit.
+	ownersPerRecord = 900
+	// minStep is the smallest step by which the upper bound in the side record is raised.
+	minStep = 4 << 20
+)
+
+// sumsRecord is the side record of the sums.
+type sumsRecord struct {
+	// Clean means that the store was closed and the sums are exact. Otherwise only
+	// AtMost is certain.
+	Clean            bool
+	AtMost           int64 // upper bound of Reserved
+	Reserved, Stored int64
+	HasOwners        bool // the sums of owners are in OwnerRecords side records
+	OwnerRecords     int
+}
+
+// records keeps the side records of the sums.
+type records struct {
+	raising chan struct{} // has capacity 1; full: a bound is being stored
+}
+
+func (r *records) lock(ctx context.Context) error {
+	select {
+	case r.raising <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (r *records) unlock() { <-r.raising }
+
+func spaceKey(name string) tusd.SideRecordKey { return tusd.SideRecordKey{Kind: kindSpace, Name: name} }
+
+func ownerKey(page int) tusd.SideRecordKey { return spaceKey(fmt.Sprintf("%s%08d", ownerPrefix, page)) }
+
+// raise stores a higher upper bound, so that n more bytes can be reserved, and does nothing if
+// another call has done that meanwhile.
+func (s *LimitedStore) raise(ctx context.Context, n int64) error {
+	if err := s.records.lock(ctx); err != nil {
+		return err
+	}
+	defer s.records.unlock()
+	bound, enough := s.ledger.nextBound(n)
+	if enough {
+		return nil
+	}
+	if err := s.putBound(ctx, bound); err != nil {
+		return fmt.Errorf("limitedstore: raise the bound of the sum: %w", err)
+	}
+	s.ledger.setBound(bound)
+	return nil
+}
+
+// lower stores the bound that fits the sums now. The caller has no lock.
+func (s *LimitedStore) lower(ctx context.Context) error {
+	if err := s.records.lock(ctx); err != nil {
+		return err
+	}
+	defer s.records.unlock()
+	bound := s.ledger.lowerBound() // first: if the record cannot be stored, its bound is too high, which is safe
+	return s.putBound(ctx, bound)
+}
+
+func (s *LimitedStore) putBound(ctx context.Context, bound int64) error {
+	u := s.ledger.usage()
+	return s.putRecord(ctx, nameSums, sumsRecord{AtMost: bound, Reserved: u.Reserved, Stored: u.Stored})
+}
+
+func (s *LimitedStore) putRecord(ctx context.Context, name string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return s.inner.SideRecords.PutSideRecord(ctx, spaceKey(name), text)
+}
+
+// nextBound returns the bound that lets n more bytes be reserved, with a step of about 1 % of
+// the limit. enough reports that the present one does.
+func (l *ledger) nextBound(n int64) (bound int64, enough bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bound(n), l.sums.reserved+n <= l.atMost
+}
+
+func (l *ledger) bound(n int64) int64 {
+	needed := l.sums.reserved + n
+	return min(needed+max(minStep, l.limit/100), max(needed, l.limit))
+}
+
+func (l *ledger) setBound(bound int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.atMost = bound
+}
+
+// lowerBound sets the bound to one step above the sum, if it is higher.
+func (l *ledger) lowerBound() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.atMost = min(l.atMost, l.bound(0))
+	return l.atMost
+}
+
+// loadSums reads the side record. Without one, or if it cannot be understood, nothing is known.
+func (s *LimitedStore) loadSums(ctx context.Context) (r sumsRecord, owners map[owner]int64, err error) {
+	none := sumsRecord{AtMost: unknown}
+	text, err := s.inner.SideRecords.GetSideRecord(ctx, spaceKey(nameSums))
+	if errors.Is(err, tusd.ErrNotFound) {
+		return none, nil, nil
+	}
+	if err != nil {
+		return none, nil, err
+	}
+	if json.Unmarshal(text, &r) != nil || r.AtMost < 0 {
+		s.log().Warn("limitedstore: the side record of the sums cannot be read, the uploads are counted")
+		return none, nil, nil
+	}
+	if r.Clean && r.HasOwners {
+		owners, err = s.loadOwners(ctx, r.OwnerRecords)
+		r.Clean = r.Clean && owners != nil
+	}
+	return r, owners, err
+}
+
+// loadOwners reads the sums of the owners; nil: a record is missing.
+func (s *LimitedStore) loadOwners(ctx context.Context, pages int) (map[owner]int64, error) {
+	owners := make(map[owner]int64)
+	for page := range pages {
+		text, err := s.inner.SideRecords.GetSideRecord(ctx, ownerKey(page))
+		if errors.Is(err, tusd.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var named map[string]int64
+		if json.Unmarshal(text, &named) != nil {
+			return nil, nil
+		}
+		for name, n := range named {
+			hash, err := hex.DecodeString(name)
+			if err != nil || len(hash) != len(owner{}) {
+				return nil, nil
+			}
+			owners[owner(hash)] = n
+		}
+	}
+	return owners, nil
+}
+
+// storeSums stores the sums at a clean end. The record that says so is the last one.
+func (s *LimitedStore) storeSums(ctx context.Context, exact sums) error {
+	r := sumsRecord{Clean: true, AtMost: exact.reserved, Reserved: exact.reserved, Stored: exact.stored, HasOwners: exact.owners != nil}
+	for page := range slices.Chunk(slices.Collect(maps.Keys(exact.owners)), ownersPerRecord) {
+		named := make(map[string]int64, len(page))
+		for _, o := range page {
+			named[hex.EncodeToString(o[:])] = exact.owners[o]
+		}
+		if err := s.putRecord(ctx, ownerKey(r.OwnerRecords).Name, named); err != nil {
+			return err
+		}
+		r.OwnerRecords++
+	}
+	return s.putRecord(ctx, nameSums, r)
+}
+
+// deleteOwners removes the side records of the owners, which are read.
+func (s *LimitedStore) deleteOwners(ctx context.Context, pages int) error {
+	for page := range pages {
+		if err := s.inner.SideRecords.DeleteSideRecord(ctx, ownerKey(page)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
