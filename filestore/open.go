@@ -20,6 +20,10 @@ const (
 
 var errNotOpen = errors.New("filestore: the store is not open")
 
+// ErrInUse is returned by Open if another process or store has the directory for itself, or
+// this one wants it for itself.
+var ErrInUse = errors.New("to share it, all of them need a locker that works across processes")
+
 // volume is the state of an open FileStore.
 type volume struct {
 	root         *os.Root // of tree, which closes it
@@ -158,7 +162,7 @@ func (v *volume) lockDirectory() (err error) {
 		return fmt.Errorf("lock %s: %w", lockFileName, err)
 	}
 	if !ok {
-		return fmt.Errorf("the directory %s is in use by another server or store; to share it, all of them need a locker that works across processes", v.path)
+		return fmt.Errorf("the directory %s is in use by another server or store; %w", v.path, ErrInUse)
 	}
 	return nil
 }

@@ -31,6 +31,11 @@ func (c invocation) usageError(problem, listed string) int {
 
 func commands() []command {
 	return []command{
+		commandOf(lsCommand),
+		commandOf(showCommand),
+		commandOf(rmCommand),
+		commandOf(sweepCommand),
+		commandOf(verifyCommand),
 		{doctorName, "try out where uploads would be kept", runDoctor, writeDoctorHelp},
 		{"help", "explain the flags, or a command: tusd help doctor", runHelp, usageOf("tusd help [command]", "It explains the flags of the server, or a command.")},
 		{"version", "print what this program was built from", runVersion, usageOf("tusd version", "It prints what this program was built from.")},

@@ -13,17 +13,21 @@ type config struct {
 	pidFile     string // "": none
 	showVersion bool
 
-	listening  listenSettings
-	tls        tlsSettings
-	protocol   protocolSettings
-	cors       corsSettings
-	storages   []storageSettings // of storageKinds
-	locker     string            // one of lockerKinds; "": the one of the storage
-	lockers    []lockerSettings  // of lockerKinds
-	monitoring monitoringSettings
-	limits     limitSettings
-	timeouts   timeoutSettings
-	output     outputSettings
+	listening    listenSettings
+	tls          tlsSettings
+	protocol     protocolSettings
+	cors         corsSettings
+	storages     []storageSettings // of storageKinds
+	locker       string            // one of lockerKinds; "": the one of the storage
+	lockers      []lockerSettings  // of lockerKinds
+	monitoring   monitoringSettings
+	limits       limitSettings
+	housekeeping housekeepingSettings
+	timeouts     timeoutSettings
+	output       outputSettings
+
+	isCommand   bool // the settings are for a command that works on the store, and not for the server
+	onlyProcess bool // -only-process, of such a command: no other process uses the store
 
 	sources settingSources
 }

@@ -45,6 +45,7 @@ type daemon struct {
 	stalled     stalledWrites
 	unread      unreadBudget
 	stopping    chan struct{} // closed when the shutdown begins
+	sweeper     sweeper
 }
 
 // serve runs the server until ctx ends or it fails.
@@ -140,6 +141,7 @@ func (d *daemon) run(ctx context.Context) error {
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
 	go releaseMemory(ctx, d.connections.ended)
+	d.startSweeper()
 	var failure error
 	select {
 	case err := <-failed:

@@ -11,10 +11,10 @@ import (
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
 )
 
-// asFlag is a flag of tusd doctor alone: the user that the server runs as.
+// asFlag is a flag of commands alone: the user that the server runs as.
 const asFlag = "as"
 
-// cutAsFlag removes -as from the arguments of tusd doctor; name is "" if it is
+// cutAsFlag removes -as from the arguments of a command; name is "" if it is
 // not there. The rest are flags of the server.
 func cutAsFlag(args []string) (name string, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
@@ -35,9 +35,9 @@ func cutAsFlag(args []string) (name string, rest []string, err error) {
 	return name, rest, nil
 }
 
-// runDoctorAs runs tusd doctor in a process of the user name.
-func runDoctorAs(ctx context.Context, name string, args []string, env environment, stdout, stderr io.Writer) int {
-	cmd, err := commandAs(ctx, name, append([]string{doctorName}, args...), env)
+// runAs runs a command of tusd in a process of the user name.
+func runAs(ctx context.Context, name, command string, args []string, env environment, stdout, stderr io.Writer) int {
+	cmd, err := commandAs(ctx, name, append([]string{command}, args...), env)
 	if err == nil {
 		cmd.Stdout, cmd.Stderr = stdout, stderr
 		err = cmd.Run()

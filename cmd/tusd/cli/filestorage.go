@@ -24,6 +24,8 @@ var fileStorageKind = storageKind{
 	settings: func() storageSettings { return new(fileSettings) },
 	scopes:   []tusd.Scope{tusd.ScopeProcess, tusd.ScopeMachine},
 	locker:   fileLockerKind.name,
+
+	refusesSecond: true,
 }
 
 // fileSettings are the flags of file storage.
@@ -98,6 +100,16 @@ func (f *fileStorage) useIn(composer *tusd.StoreComposer) { f.store.UseIn(compos
 func (f *fileStorage) where() string {
 	return fmt.Sprintf("%s (durability: %v)", f.store.Path, f.store.Durability)
 }
+
+func (f *fileStorage) present() error {
+	info, err := os.Stat(f.store.Path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory", f.store.Path)
+	}
+	return err
+}
+
+func (f *fileStorage) storedRecord(context.Context, string) ([]byte, error) { return nil, nil }
 
 func (f *fileStorage) probes() []*probe { return []*probe{storeProbe(f.store)} }
 

@@ -28,14 +28,19 @@ func sections(cfg *config) []section {
 			newSection(locksSection, cfg.declareLockers),
 			newSection("Monitoring", cfg.monitoring.declare),
 			newSection("Limits", cfg.limits.declare),
+			newSection(housekeepingSection, cfg.housekeeping.declare),
 			newSection("Timeouts", cfg.timeouts.declare),
 			newSection("Output", cfg.output.declare),
 		},
 	)
 }
 
-// locksSection is the title of the flags of lockers.
-const locksSection = "Locks"
+// Titles of sections that the help of commands shows, too: the flags of lockers, and those
+// of sweeps.
+const (
+	locksSection        = "Locks"
+	housekeepingSection = "Housekeeping"
+)
 
 func newSection(title string, declare func(*flag.FlagSet)) section {
 	flags := flag.NewFlagSet(title, flag.ContinueOnError)

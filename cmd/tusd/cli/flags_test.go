@@ -46,6 +46,7 @@ func TestDefaults(t *testing.T) {
 			maxHeaderSize: 256 << 10, maxMetadataSize: 14 << 10, maxPartials: 150,
 			maxRequests: 10000, maxUploadsPerClient: 1000, maxConnectionsPerClient: 1000, minRateTime: 30 * time.Second,
 		},
+		housekeeping: housekeepingSettings{rate: 1000},
 		timeouts: timeoutSettings{
 			network: 60 * time.Second, acquireLock: 20 * time.Second,
 			requestCompletion: 10 * time.Second, shutdown: 10 * time.Second,
@@ -128,6 +129,8 @@ var otherValues = map[string]string{
 	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false",
 	"max-header-size": "65536", "max-metadata-size": "7", "max-partials": "10", "max-requests": "8", "max-uploads-per-client": "9", "max-connections-per-client": "0",
 	"min-rate": "11", "min-rate-time": "3s",
+	"expire-after": "9s", "sweep-interval": "10s", "sweep-never-started": "11s", "sweep-unfinished": "12s", "sweep-partial": "13s",
+	"sweep-complete": "14s", "sweep-failed": "15s", "sweep-dry-run": "true", "sweep-rate": "12", "owner-metadata": "o",
 	"network-timeout": "4s", "idle-timeout": "5s", "acquire-lock-timeout": "6s", "request-completion-timeout": "7s", "shutdown-timeout": "0",
 	"verbose": "false", "log-format": "json", "show-startup-logs": "false",
 }

@@ -34,6 +34,8 @@ func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger
 		NetworkTimeout:       cfg.timeouts.network,
 		AcquireLockTimeout:   cfg.timeouts.acquireLock,
 		GracePeriod:          cfg.timeouts.requestCompletion,
+		ExpireAfter:          cfg.housekeeping.expireAfter,
+		Callbacks:            cfg.housekeeping.callbacks(),
 		Logger:               logger,
 	}
 }

@@ -51,10 +51,11 @@ func passedOn(t *testing.T, args ...string) string {
 	rules, store, locker := *handler.CORS, files.(*fileStorage).store, locks.(fileLocker)
 	handler.CORS = nil
 	server := newServer(cfg, nil, quiet)
+	policy := fmt.Sprintf("%v %+v", cfg.housekeeping.sweepInterval, cfg.sweepPolicy())
 	bucket := newS3Store(*cfg.s3(), nil)
 	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
 		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3().connection)
-	return inBucket + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
+	return inBucket + policy + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
 		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,
 		server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes, server.Protocols)

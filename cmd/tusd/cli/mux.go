@@ -124,10 +124,11 @@ const (
 	maxHealthRequests  = 64
 	maxMetricsRequests = 32
 	maxProfileRequests = 8
+	maxRunningRequests = 8
 )
 
-// adminRoutes returns the admin pages: health, metrics and profiles, bounded by
-// pages. monitoringSettings.servedPaths has the same paths.
+// adminRoutes returns the admin pages: health, metrics, profiles and, at an address of their
+// own, running requests, bounded by pages. monitoringSettings.servedPaths has the same paths.
 func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	m := d.cfg.monitoring
 	health := newHealthHandler(d.stopping, d.logger, d.composition.probes()...)
@@ -141,6 +142,9 @@ func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 		path := m.profilesPath()
 		profiles := newPprof(path, m.pprofAuth, m.blockProfileRate, m.mutexProfileRate)
 		routes = append(routes, route{path, pages.Stream(maxProfileRequests, profiles)})
+	}
+	if m.adminListen != "" {
+		routes = append(routes, route{runningPath, pages.Page(maxRunningRequests, runningPage(d.uploads), nil)})
 	}
 	return routes
 }

@@ -45,16 +45,22 @@ func readConfig(args []string, env environment) (config, error) {
 		return cfg, nil
 	}
 	flags.Visit(func(f *flag.Flag) { cfg.sources[f.Name] = "-" + f.Name })
+	return cfg, cfg.readSources(flags, env)
+}
+
+// readSources adds what env and the config file set to the settings of the command line,
+// and validates all of them.
+func (cfg *config) readSources(flags *flag.FlagSet, env environment) (err error) {
 	if err := readEnvironment(flags, env, cfg.sources); err != nil {
-		return cfg, err
+		return err
 	}
-	if err := readFile(flags, &cfg); err != nil {
-		return cfg, err
+	if err := readFile(flags, cfg); err != nil {
+		return err
 	}
 	if cfg.monitoring.pprofAuth, err = env.pprofAuth(); err != nil {
-		return cfg, err
+		return err
 	}
-	return cfg, cfg.validate()
+	return cfg.validate()
 }
 
 // leftOver returns the error for args[i], at which the flags end. It may be a
@@ -113,7 +119,8 @@ func withoutValue(err error) error {
 // file.
 func isSetting(f *flag.Flag) bool {
 	_, old := removedFlags()[f.Name]
-	return f.Name != versionFlag && !old
+	_, own := f.Value.(commandFlag)
+	return f.Name != versionFlag && !old && !own
 }
 
 func isBool(f *flag.Flag) bool {

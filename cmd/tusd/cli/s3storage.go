@@ -107,6 +107,13 @@ func (b *s3Storage) useIn(composer *tusd.StoreComposer) { b.store.UseIn(composer
 
 func (b *s3Storage) where() string { return "s3://" + b.store.Bucket + "/" + b.store.ObjectPrefix }
 
+// present returns nil: opening the store makes no bucket.
+func (b *s3Storage) present() error { return nil }
+
+func (b *s3Storage) storedRecord(ctx context.Context, id string) ([]byte, error) {
+	return b.store.StoredRecord(ctx, id)
+}
+
 // probes list objects, which needs the network, the credentials and the bucket,
 // and changes nothing.
 func (b *s3Storage) probes() []*probe {

@@ -11,6 +11,7 @@ import (
 // shutDownFor shuts down because of cause, within -shutdown-timeout.
 func (d *daemon) shutDownFor(cause error) {
 	close(d.stopping)
+	d.sweeper.cancel()
 	notify(systemd.SdNotifyStopping, d.logger)
 	d.logger.Info("shutting down", "cause", cause, "timeout", d.cfg.timeouts.shutdown)
 	limited, cancel := context.WithTimeout(context.Background(), d.cfg.timeouts.shutdown)
@@ -38,6 +39,9 @@ func (d *daemon) shutDown(ctx context.Context) {
 	if err != nil {
 		d.logger.Warn("requests that did not end in time are cut", "err", err)
 		d.server.Close()
+	}
+	if err := d.sweeper.wait(ctx); err != nil {
+		d.logger.Warn("a sweep did not end in time", "err", err)
 	}
 	d.logger.Info("stopped")
 }

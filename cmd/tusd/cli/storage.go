@@ -18,6 +18,11 @@ import (
 type uploadStorage interface {
 	useIn(*tusd.StoreComposer)
 	where() string // for people
+	// present returns an error if the storage does not exist. A server makes it.
+	present() error
+	// storedRecord returns the record of an upload as it is stored; nil: it has nothing
+	// that is not in the FileInfo.
+	storedRecord(ctx context.Context, id string) ([]byte, error)
 	probes() []*probe
 	// retryFor returns how long a start that failed with err is tried again.
 	retryFor(err error) time.Duration
@@ -47,6 +52,9 @@ type storageKind struct {
 	settings func() storageSettings
 	scopes   []tusd.Scope // of lockers that protect its uploads
 	locker   string       // used if -locker is not set
+	// refusesSecond means that the storage cannot be opened by a second process if its
+	// locker is one of the process.
+	refusesSecond bool
 }
 
 // storageKinds are the storages of this program. The first one is used if the

@@ -10,7 +10,7 @@ import (
 func (cfg config) validate() error {
 	for _, find := range []func() error{
 		cfg.validateListening, cfg.validateTLS, cfg.validateProtocol,
-		cfg.validateCORS, cfg.validateMonitoring, cfg.validateStorage,
+		cfg.validateCORS, cfg.validateMonitoring, cfg.validateStorage, cfg.validateHousekeeping,
 	} {
 		if err := find(); err != nil {
 			return err
@@ -134,7 +134,18 @@ func (m monitoringSettings) servedPaths() []servedPath {
 	if m.exposePprof {
 		occupied = append(occupied, servedPath{"pprof-path", m.profilesPath()})
 	}
+	if m.adminListen != "" {
+		occupied = append(occupied, servedPath{"", runningPath})
+	}
 	return occupied
+}
+
+// what tells people what is served at a fixed path.
+func (o servedPath) what() string {
+	if o.path == runningPath {
+		return "the running requests"
+	}
+	return "a health check"
 }
 
 // hides reports whether requests for path would be routed to o, or people could
@@ -146,7 +157,7 @@ func (o servedPath) hides(path string) bool {
 func (cfg config) collision(a, b servedPath) error {
 	name := func(o servedPath) string {
 		if o.setting == "" {
-			return o.path + ", a health check,"
+			return o.path + ", " + o.what() + ","
 		}
 		return cfg.sources.name(o.setting)
 	}

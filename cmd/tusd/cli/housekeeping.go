@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"github.com/tus/tusd"
+)
+
+// housekeepingSettings are the flags about uploads that expire and are swept. By default
+// nothing is ever removed.
+type housekeepingSettings struct {
+	expireAfter time.Duration // 0: never
+
+	sweepInterval time.Duration // 0: the server does not sweep
+	neverStarted  time.Duration // ages from which on a sweep removes; 0: never
+	unfinished    time.Duration
+	partial       time.Duration
+	complete      time.Duration
+	failed        time.Duration
+	dryRun        bool
+	rate          int // per second
+
+	ownerMetadata string // key of metadata; "": uploads have no owner
+}
+
+func (h *housekeepingSettings) declare(f *flag.FlagSet) {
+	durationOrZeroVar(f, &h.expireAfter, "expire-after", 0, "how long an incomplete upload can be continued after its\nlast change (`duration`); 0: without end. Clients are told.\nOnly a sweep removes it")
+	durationOrZeroVar(f, &h.sweepInterval, "sweep-interval", 0, "how often the server removes what has expired, what the\nflags below name, and what is left in the store of removed\nuploads (`duration`); 0: never")
+	durationOrZeroVar(f, &h.neverStarted, "sweep-never-started", 0, "how long after its creation an upload is removed that has\ngot no byte (`duration`); 0: never, as for the next four")
+	durationOrZeroVar(f, &h.unfinished, "sweep-unfinished", 0, "how long after its last change an incomplete upload is\nremoved (`duration`)")
+	durationOrZeroVar(f, &h.partial, "sweep-partial", 0, "the same for partial uploads, complete or not, that no\nunfinished final upload needs (`duration`)")
+	durationOrZeroVar(f, &h.complete, "sweep-complete", 0, "the same for complete uploads: their data is gone then\n(`duration`)")
+	durationOrZeroVar(f, &h.failed, "sweep-failed", 0, "the same for uploads that can never become complete\n(`duration`)")
+	f.BoolVar(&h.dryRun, "sweep-dry-run", false, "a sweep removes nothing and logs what it would remove")
+	countVar(f, &h.rate, "sweep-rate", 1000, 1, "how many uploads a sweep looks at per second (a `number`)")
+	f.StringVar(&h.ownerMetadata, "owner-metadata", "", "`key` of the client's metadata that names the owner of an\nupload, as tusd ls shows it. Clients can forge it")
+}
+
+// sweepAge is the flag for the age of a class of uploads.
+type sweepAge struct {
+	flag  string
+	class tusd.UploadClass
+	age   time.Duration
+}
+
+func (h *housekeepingSettings) ages() []sweepAge {
+	return []sweepAge{
+		{"sweep-never-started", tusd.ClassNeverStarted, h.neverStarted},
+		{"sweep-unfinished", tusd.ClassUnfinished, h.unfinished},
+		{"sweep-partial", tusd.ClassPartial, h.partial},
+		{"sweep-complete", tusd.ClassComplete, h.complete},
+		{"sweep-failed", tusd.ClassFailed, h.failed},
+	}
+}
+
+// sweepPolicy returns the policy of the flags.
+func (cfg config) sweepPolicy() tusd.SweepPolicy {
+	policy := tusd.SweepPolicy{
+		Ages:       make(map[tusd.UploadClass]time.Duration),
+		DryRun:     cfg.housekeeping.dryRun,
+		Rate:       cfg.housekeeping.rate,
+		OnlyWriter: cfg.isOnlyWriter(),
+	}
+	for _, a := range cfg.housekeeping.ages() {
+		policy.Ages[a.class] = a.age
+	}
+	return policy
+}
+
+// isOnlyWriter reports whether no process changes the store whose locks this one does not
+// see.
+func (cfg config) isOnlyWriter() bool {
+	storage, _ := cfg.chosenStorage()
+	locker, _ := cfg.chosenLocker()
+	return locker.scope != tusd.ScopeProcess || storage.refusesSecond || cfg.onlyProcess
+}
+
+// validateHousekeeping finds ages that a sweep refuses, and settings of sweeps without
+// sweeps. The commands sweep without an interval.
+func (cfg config) validateHousekeeping() error {
+	h := cfg.housekeeping
+	locker, _ := cfg.chosenLocker()
+	for _, a := range h.ages() {
+		policy := tusd.SweepPolicy{Ages: map[tusd.UploadClass]time.Duration{a.class: a.age}, OnlyWriter: cfg.isOnlyWriter()}
+		if policy.Validate(locker.scope) != nil {
+			return fmt.Errorf("%s must be 0 or at least 24h: the locks of %s, of scope %v, do not show what other processes write",
+				cfg.sources.name(a.flag), locker.name, locker.scope)
+		}
+		if a.age > 0 && !cfg.sweeps() {
+			return cfg.need(a.flag, "sweep-interval")
+		}
+	}
+	for _, name := range []string{"sweep-dry-run", "sweep-rate"} {
+		if cfg.isSet(name) && !cfg.sweeps() {
+			return cfg.need(name, "sweep-interval")
+		}
+	}
+	return nil
+}
+
+// sweeps reports whether the flags of sweeps have an effect.
+func (cfg config) sweeps() bool { return cfg.housekeeping.sweepInterval > 0 || cfg.isCommand }
+
+// callbacks returns the callbacks of the daemon.
+func (h *housekeepingSettings) callbacks() (callbacks tusd.Callbacks) {
+	if h.ownerMetadata != "" {
+		callbacks.PreCreate = h.setOwner
+	}
+	return callbacks
+}
+
+// setOwner takes the owner of a new upload from its metadata.
+func (h *housekeepingSettings) setOwner(_ context.Context, event tusd.Event) (response tusd.HTTPResponse, changes tusd.FileInfoChanges, err error) {
+	changes.Owner = event.Upload.MetaData[h.ownerMetadata]
+	return response, changes, nil
+}
