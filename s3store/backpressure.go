@@ -32,6 +32,9 @@ func (c *chunk) flushIfSlow() {
 		return
 	}
 	c.watch.Reset(slowAfter)
+	if err := c.keepYoung(); err != nil {
+		c.parts.fail(err)
+	}
 	if !c.isSlow() || c.u.checkLease(c.ctx) != nil || c.parts.failure() != nil {
 		return
 	}

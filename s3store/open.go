@@ -27,6 +27,8 @@ type bucket struct {
 	log       *slog.Logger
 	retried   func(operation string)
 
+	touchAfter time.Duration // a test shortens it
+
 	conditions    conditions
 	allowsNesting bool       // objects can be stored below the key of another
 	sideCreation  sync.Mutex // held while one is created, if the service supports no conditions
@@ -85,6 +87,7 @@ func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 		name: s.Bucket, client: Encrypted(s.Client, s.Object.Encryption, s.Object.EncryptionKey), prefix: s.ObjectPrefix, partSizes: plan, profile: profile,
 		key: s.Key, rules: s.Object, scope: env.Locker.Scope(), timeout: s.CallTimeout,
 		log: s.Log, retried: s.Retried, memory: newMemoryPool(memory), cache: newStateCache(cacheBudget),
+		touchAfter:  touchAfter,
 		uploadSlots: make(chan struct{}, orDefault(s.ConcurrentParts, defaultConcurrency)),
 	}
 	b.withDefaults()

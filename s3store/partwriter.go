@@ -33,6 +33,7 @@ type partWriter struct {
 	unrecorded   bool       // this request has started the multipart upload, and no record contains it
 	recording    bool       // a call of record is due or runs
 	lastRecorded time.Time  // when parts were last recorded
+	lastChanged  time.Time  // when this request last stored a record or a tail object; at first its start
 	err          error      // the first
 }
 
@@ -43,7 +44,7 @@ type sentPart struct {
 
 func (u *upload) newPartWriter(ctx context.Context, st state, early bool) *partWriter {
 	w := &partWriter{
-		u: u, st: st, recordEarly: early, lastRecorded: time.Now(),
+		u: u, st: st, recordEarly: early, lastRecorded: time.Now(), lastChanged: time.Now(),
 		number: st.layout.nextNumber(), start: st.layout.end(),
 	}
 	w.ctx, w.stop = context.WithCancelCause(ctx)
@@ -202,26 +203,51 @@ func (w *partWriter) recordable() int {
 func (w *partWriter) record(ctx context.Context) error {
 	w.mu.Lock()
 	n := w.recordable()
+	if n == 0 {
+		w.recording, w.lastRecorded = false, time.Now()
+		w.mu.Unlock()
+		return nil
+	}
+	w.mu.Unlock()
+	return w.recordFirst(ctx, n)
+}
+
+// recordFirst stores a record with the first n of the unrecorded parts.
+func (w *partWriter) recordFirst(ctx context.Context, n int) error {
+	w.mu.Lock()
 	next := w.st
 	next.layout.Parts = slices.Clone(next.layout.Parts)
 	for _, p := range w.sent[:n] {
 		next.layout.Parts = append(next.layout.Parts, p.Part)
 	}
 	w.mu.Unlock()
-	var err error
-	unrecorded := n == 0
-	if n > 0 {
-		err = w.u.storeRecord(ctx, next)
-		unrecorded = w.isUnrecorded(ctx, next.layout.Multipart, err)
-	}
+	err := w.u.storeRecord(ctx, next)
+	unrecorded := w.isUnrecorded(ctx, next.layout.Multipart, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.recording, w.lastRecorded = false, time.Now()
+	w.recording, w.lastRecorded, w.lastChanged = false, time.Now(), time.Now()
 	w.unrecorded = w.unrecorded && unrecorded
-	if err == nil && n > 0 {
+	if err == nil {
 		w.st, w.sent = w.u.current(), w.sent[n:]
 	}
 	return err
+}
+
+// touch stores the record again if this request has changed nothing in the store for that
+// time, and reports whether it did.
+func (w *partWriter) touch(ctx context.Context, after time.Duration) (bool, error) {
+	w.mu.Lock()
+	if w.recording || time.Since(w.lastChanged) < after {
+		w.mu.Unlock()
+		return false, nil
+	}
+	n := 0
+	if w.recordEarly {
+		n = w.recordable()
+	}
+	w.recording = true
+	w.mu.Unlock()
+	return true, w.recordFirst(ctx, n)
 }
 
 // addTailObject adds a stored tail object to the state.
@@ -230,6 +256,7 @@ func (w *partWriter) addTailObject(p tailObject) {
 	defer w.mu.Unlock()
 	w.st.tailObjects = withTailObject(w.st.tailObjects, p)
 	w.st.setChanged()
+	w.lastChanged = time.Now()
 	if len(w.sent) == 0 {
 		w.u.setState(w.st)
 	}

@@ -15,6 +15,7 @@ type upload struct {
 	b     *bucket
 	id    string
 	lease tusd.Lease // nil: for reading
+	once  bool       // it does not take the place of others in the cache
 
 	recordLock keyed.Mutex // by id; locked while the record is stored or validated
 
@@ -40,9 +41,9 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	if err != nil {
 		return nil, wrapError("load upload", id, err)
 	}
-	u := &upload{b: b, id: id, lease: lease, st: st, unvalidated: unvalidated}
+	u := &upload{b: b, id: id, lease: lease, once: tusd.LoadedOnce(ctx), st: st, unvalidated: unvalidated}
 	if lease != nil {
-		b.cache.set(id, lease, st)
+		u.cacheState(st)
 		if err := u.resumeFinish(ctx); err != nil {
 			return nil, wrapError("finish upload", id, err)
 		}
@@ -97,6 +98,16 @@ func (u *upload) setState(st state) {
 	u.mu.Lock()
 	u.st = st
 	u.mu.Unlock()
+	u.cacheState(st)
+}
+
+// cacheState stores the state in the cache.
+func (u *upload) cacheState(st state) {
+	if u.once {
+		if _, ok := u.b.cache.get(u.id); !ok {
+			return
+		}
+	}
 	u.b.cache.set(u.id, u.lease, st)
 }
 

@@ -36,6 +36,7 @@ type chunk struct {
 	hiddenKeys []string      // of all hidden tail objects
 	spare      []byte        // for a Read that does not fill the body's space
 	readTime   time.Duration // that the bytes of body took to arrive
+	touched    int64         // at(), when keepYoung stored the record
 	rate       int64         // bytes that arrived in slowAfter, measured at the last flush; 0: not known
 }
 
@@ -57,7 +58,7 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, atomic 
 		return err
 	}
 	c := &chunk{
-		u: u, b: u.b, ctx: leased, atomic: atomic, from: offset, limit: u.b.partSizes.maxUpload(),
+		u: u, b: u.b, ctx: leased, atomic: atomic, from: offset, touched: offset, limit: u.b.partSizes.maxUpload(),
 		parts: u.newPartWriter(leased, st, !atomic), body: buffer{pool: u.b.memory},
 	}
 	if length := st.length(); length >= 0 {
@@ -94,7 +95,27 @@ func (c *chunk) receive(src io.Reader) error {
 		if readErr != nil {
 			return readErr
 		}
+		if err := c.keepYoung(); err != nil {
+			return err
+		}
 	}
+}
+
+// touchAfter is how long a chunk may arrive without a change in the store. The contract
+// allows an hour.
+const touchAfter = 30 * time.Minute
+
+// keepYoung stores the record again if bytes arrive, but so slowly that nothing else has
+// changed for touchAfter. Otherwise the upload would look abandoned.
+func (c *chunk) keepYoung() error {
+	if c.at() == c.touched || c.parts.failure() != nil || c.u.checkLease(c.ctx) != nil {
+		return nil
+	}
+	changed, err := c.parts.touch(c.parts.ctx, c.b.touchAfter)
+	if changed {
+		c.touched = c.at()
+	}
+	return err
 }
 
 // space returns where the next bytes go, and flushes if that is necessary to
