@@ -83,21 +83,31 @@ func TestSlowChunkKeepsUploadYoung(t *testing.T) {
 	}
 }
 
-// A part that is being stored while the record is stored again is recorded, too.
+// Parts are recorded, and the record is stored again in between, one after the other.
 func TestTouchBesideParts(t *testing.T) {
-	v := newInventory(t, func(*s3store.Store) {})
-	s3store.SetTouchAfter(v.store, 0) // after every Read
-	const size = 20*testPart + 7
-	v.upload(tusd.FileInfo{ID: "content", Size: size}, size)
-	lease, unlock := v.lock("content")
-	defer unlock()
-	u, err := v.store.GetUpload(t.Context(), lease, "content")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, _ := u.GetInfo(t.Context()); !info.Complete() {
-		t.Errorf("the upload has %d bytes of %d", info.Offset, size)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const part, parts = 16 << 10, 400
+		service := newFakeService(1, 10_000, func(string) bool { return false })
+		service.latency = 30 * time.Millisecond
+		store, locker := s3store.New("bucket", service), new(tusd.LocalLocker)
+		store.Profile.MinPart, store.PreferredPartSize = part, part
+		if err := store.Open(t.Context(), tusd.Env{Locker: locker}); err != nil {
+			t.Fatal(err)
+		}
+		s3store.SetTouchAfter(store, 35*time.Millisecond)
+		lease, err := locker.Lock(t.Context(), "content", tusd.LockTry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := store.NewUpload(t.Context(), lease, tusd.FileInfo{ID: "content", Size: 2 * part * parts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := u.WriteChunk(t.Context(), 0, newPaced("content", part*parts, part, time.Millisecond))
+		if n != part*parts || err != nil {
+			t.Errorf("%d bytes of %d are stored, %v", n, part*parts, err)
+		}
+	})
 }
 
 type readerFunc func([]byte) (int, error)
