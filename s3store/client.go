@@ -54,6 +54,23 @@ type Client interface {
 	PresignGet(key string, attributes Attributes, expires time.Duration) (string, error)
 }
 
+// MultipartLister is a Client that can list multipart uploads. It is optional: without it,
+// those that no record names are neither reported nor removed.
+type MultipartLister interface {
+	// ListMultiparts returns a page of the multipart uploads that are neither completed
+	// nor aborted, sorted by key.
+	ListMultiparts(ctx context.Context, in ListMultiparts) (*MultipartPage, error)
+}
+
+// multipartLister returns the MultipartLister that a client is, or wraps.
+func multipartLister(c Client) (MultipartLister, bool) {
+	if wrapper, ok := c.(encrypted); ok {
+		c = wrapper.Client
+	}
+	lister, ok := c.(MultipartLister)
+	return lister, ok
+}
+
 // Attributes are stored with an object beside its bytes. Empty ones are not
 // sent.
 type Attributes struct {
@@ -146,4 +163,27 @@ type PartPage struct {
 	Parts    []Part
 	More     bool
 	Modified time.Time // when the last of Parts was stored
+}
+
+// ListMultiparts is a call to list multipart uploads. AfterKey and AfterMultipart are
+// NextKey and NextMultipart of the page before, or empty.
+type ListMultiparts struct {
+	Prefix         string
+	AfterKey       string
+	AfterMultipart string
+}
+
+// MultipartPage is a page of a listing of multipart uploads.
+type MultipartPage struct {
+	Multiparts    []PendingMultipart
+	More          bool
+	NextKey       string
+	NextMultipart string
+}
+
+// PendingMultipart is a multipart upload in a listing.
+type PendingMultipart struct {
+	Key       string
+	ID        string
+	Initiated time.Time
 }

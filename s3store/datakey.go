@@ -87,3 +87,14 @@ func expandKey(template string, info tusd.FileInfo) string {
 	}
 	return datakey.Expand(template, datakey.Upload{ID: info.ID, Created: created, Filename: info.MetaData["filename"]})
 }
+
+// idOfDataKey returns the id whose record may name a data key: that which the template has
+// put into it, or the key itself. isMade reports that the server has made the id: then no
+// other record can name the key, unless a callback has chosen it.
+func (b *bucket) idOfDataKey(key string) (id string, isMade bool) {
+	name := strings.TrimPrefix(key, b.prefix)
+	if id, ok := datakey.IDIn(b.key, name); ok && isRandomID(id) {
+		return id, true
+	}
+	return name, isRandomID(name)
+}

@@ -66,6 +66,12 @@ type Store struct {
 	// it.
 	RedirectDownloads time.Duration
 
+	// SweepMultipart makes Tidy abort multipart uploads that no record names. It declares
+	// that ObjectPrefix is used by nothing but uploads of this program, and that callbacks
+	// choose no data keys that look like those of other ids. Without it they are only
+	// reported.
+	SweepMultipart bool
+
 	// CallTimeout bounds a call, in addition to one second for each MiB that it
 	// sends; 0: 30 s. A completion may take ten times as long, and 50 ms more for
 	// each part.
@@ -86,6 +92,8 @@ var (
 	_ tusd.LengthDeferrer = (*Store)(nil)
 	_ tusd.ContentServer  = (*Store)(nil)
 	_ tusd.Lister         = (*Store)(nil)
+	_ tusd.Tidier         = (*Store)(nil)
+	_ tusd.Verifier       = (*Store)(nil)
 	_ tusd.SideRecords    = (*Store)(nil)
 	_ tusd.AtomicWriter   = (*Store)(nil)
 	_ tusd.Rewinder       = (*Store)(nil)

@@ -113,7 +113,10 @@ func (w *walk) next(ctx context.Context) (o listedObjects, ok bool, err error) {
 // take takes the next object of the listing.
 func (w *walk) take(o ListedObject) {
 	w.in.After = o.Key
-	name := strings.TrimPrefix(o.Key, w.b.prefix)
+	name, ok := strings.CutPrefix(o.Key, w.b.prefix)
+	if !ok {
+		return
+	}
 	w.pending = slices.DeleteFunc(w.pending, func(p listedObjects) bool {
 		over := !strings.HasPrefix(name, p.id)
 		if over {

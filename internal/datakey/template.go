@@ -101,3 +101,25 @@ func CheckPath(path string) error {
 	}
 	return nil
 }
+
+// IDIn returns the id in a name that the template expands to for it. ok is false if the name
+// is not one of the template, or if {id} is not a segment of the template: then a name may
+// be that of several ids.
+func IDIn(template, name string) (id string, ok bool) {
+	segments := strings.Split(name, "/")
+	i := 0
+	for pattern := range strings.SplitSeq(template, "/") {
+		switch {
+		case i == len(segments):
+			return "", false
+		case pattern == "{id}" && (id == "" || id == segments[i]):
+			id = segments[i]
+		case pattern == "{id}", strings.Contains(pattern, "{id}"):
+			return "", false
+		case !strings.Contains(pattern, "{") && pattern != segments[i]:
+			return "", false
+		}
+		i++
+	}
+	return id, id != "" && i == len(segments)
+}

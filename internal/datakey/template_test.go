@@ -45,3 +45,19 @@ func TestExpand(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestIDIn(t *testing.T) {
+	for template, names := range map[string]map[string]string{
+		"{id}":                       {"a": "a", "a/b": "", "": ""},
+		"raw/{date}/{id}/{filename}": {"raw/2026-11-30/a/f.txt": "a", "new/2026-11-30/a/f.txt": "", "raw/2026-11-30/a": "", "raw/x/a/b/c": ""},
+		"{id}/{id}.bin":              {"a/a.bin": ""},
+		"{id}/{id}":                  {"a/a": "a", "a/b": ""},
+		"{filename}{id}":             {"fa": ""},
+	} {
+		for name, want := range names {
+			if id, ok := datakey.IDIn(template, name); id != want && ok || ok != (want != "") {
+				t.Errorf("the id in %q of %q is %q, %t, want %q", name, template, id, ok, want)
+			}
+		}
+	}
+}

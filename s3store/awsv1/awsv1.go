@@ -31,7 +31,10 @@ type Client struct {
 	observe       func(Call)
 }
 
-var _ s3store.Client = (*Client)(nil)
+var (
+	_ s3store.Client          = (*Client)(nil)
+	_ s3store.MultipartLister = (*Client)(nil)
+)
 
 // Option changes how a Client works.
 type Option func(*Client)

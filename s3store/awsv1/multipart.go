@@ -18,6 +18,7 @@ const (
 	uploadPart        = "UploadPart"
 	copyPart          = "UploadPartCopy"
 	listParts         = "ListParts"
+	listMultiparts    = "ListMultipartUploads"
 	completeMultipart = "CompleteMultipartUpload"
 	abortMultipart    = "AbortMultipartUpload"
 )
@@ -113,6 +114,32 @@ func (c *Client) ListParts(ctx context.Context, key, multipart string, after int
 		if stored := aws.TimeValue(p.LastModified); stored.After(page.Modified) {
 			page.Modified = stored
 		}
+	}
+	return page, nil
+}
+
+// ListMultiparts implements s3store.MultipartLister.
+func (c *Client) ListMultiparts(ctx context.Context, in s3store.ListMultiparts) (*s3store.MultipartPage, error) {
+	input := &s3.ListMultipartUploadsInput{Bucket: &c.bucket, Prefix: &in.Prefix}
+	if in.AfterKey != "" {
+		input.KeyMarker = &in.AfterKey
+		input.UploadIdMarker = &in.AfterMultipart
+	}
+	out, err := do(ctx, c, Call{Operation: listMultiparts, Key: in.Prefix}, c.api.ListMultipartUploadsWithContext, input)
+	if err != nil {
+		return nil, err
+	}
+	if out.Bucket == nil && out.IsTruncated == nil { // the answer is no listing
+		return nil, fmt.Errorf("s3: %s: %w", listMultiparts, errIncomplete)
+	}
+	page := &s3store.MultipartPage{
+		More:    aws.BoolValue(out.IsTruncated),
+		NextKey: text(out.NextKeyMarker), NextMultipart: text(out.NextUploadIdMarker),
+	}
+	for _, u := range out.Uploads {
+		page.Multiparts = append(page.Multiparts, s3store.PendingMultipart{
+			Key: text(u.Key), ID: text(u.UploadId), Initiated: aws.TimeValue(u.Initiated),
+		})
 	}
 	return page, nil
 }

@@ -1,0 +1,130 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tus/tusd"
+)
+
+var errUnknownOwner = errors.New("no record has its name, but one with another name may name it")
+
+// multiparts looks at the multipart uploads, if the client and the service can list them.
+func (y *tidying) multiparts(ctx context.Context) error {
+	lister, ok := multipartLister(y.b.client)
+	if !ok {
+		return nil
+	}
+	in := ListMultiparts{Prefix: y.b.prefix}
+	for {
+		page, err := retry(ctx, y.b, "ListMultipartUploads", 0, func(ctx context.Context) (*MultipartPage, error) {
+			return lister.ListMultiparts(ctx, in)
+		})
+		var refused *Error
+		if errors.As(err, &refused) && !isTransient(err) && !y.sweepsMultipart {
+			return nil // a permission that nothing else needs
+		}
+		if err != nil {
+			return err
+		}
+		for _, m := range page.Multiparts {
+			if !m.Initiated.Before(y.Before) || !strings.HasPrefix(m.Key, y.b.prefix) {
+				continue
+			}
+			if err := y.multipart(ctx, m); err != nil {
+				return err
+			}
+		}
+		if !page.More || page.NextKey == "" {
+			return nil
+		}
+		in.AfterKey, in.AfterMultipart = page.NextKey, page.NextMultipart
+	}
+}
+
+// multipart looks at a multipart upload, and removes it if no record names it.
+func (y *tidying) multipart(ctx context.Context, m PendingMultipart) error {
+	if err := y.Pace(ctx); err != nil {
+		return err
+	}
+	found := tusd.Leftover{Kind: tusd.LeftoverMultipart, Name: m.Key, Changed: m.Initiated}
+	id, owner, err := y.b.ownerOfMultipart(ctx, m)
+	found.Upload = id
+	switch {
+	case err != nil:
+		found.Err = err
+		return y.report(ctx, found)
+	case owner == ownerUnknown && y.sweepsMultipart:
+		found.Err = errUnknownOwner
+		return y.report(ctx, found)
+	case owner != ownerNone:
+		return nil
+	case !y.sweepsMultipart:
+		return y.report(ctx, found)
+	}
+	found.Removed = true
+	return y.removeUnderLock(ctx, id, []tusd.Leftover{found}, func(ctx context.Context) ([]tusd.Leftover, error) {
+		now, owner, err := y.b.ownerOfMultipart(ctx, m)
+		if err != nil || owner != ownerNone || now != id {
+			return nil, err
+		}
+		return []tusd.Leftover{found}, y.b.abort(ctx, m.Key, m.ID)
+	})
+}
+
+// multipartOwner says whether an upload needs a multipart upload.
+type multipartOwner int
+
+const (
+	ownerUnknown multipartOwner = iota
+	ownerRecord                 // its record names it
+	ownerNone                   // the only record that can name it does not, or does not exist
+)
+
+// ownerOfMultipart finds out whether a record names a multipart upload. id is that of the
+// upload whose data key it has.
+func (b *bucket) ownerOfMultipart(ctx context.Context, m PendingMultipart) (id string, owner multipartOwner, err error) {
+	name, isMade := b.idOfDataKey(m.Key)
+	if tusd.ValidateID(name) != nil {
+		return "", ownerUnknown, nil
+	}
+	key := b.recordKey(name)
+	stored, err := b.readSmall(ctx, key, maxRecord)
+	switch {
+	case isMissing(err):
+		if isMade {
+			owner, err = b.ownerWithoutRecord(ctx, name)
+			return name, owner, err
+		}
+		return name, ownerUnknown, nil
+	case err != nil:
+		return name, ownerUnknown, err
+	}
+	if id = idInRecord(name, stored.content); id == "" {
+		return name, ownerUnknown, nil
+	}
+	r, err := parseRecord(key, id, stored.content)
+	if err != nil {
+		return id, ownerUnknown, fmt.Errorf("its record cannot be read: %w", err)
+	}
+	_, ofV2, _ := splitV2ID(id)
+	switch {
+	case r.Storage["Key"] != m.Key:
+		return id, ownerUnknown, nil
+	case r.S3 == nil && ofV2 == m.ID, r.S3 != nil && r.S3.Multipart == m.ID:
+		return id, ownerRecord, nil
+	}
+	return id, ownerNone, nil
+}
+
+// ownerWithoutRecord is ownerOfMultipart if the record seems to be missing: only the service
+// can say so, and a proxy may have answered.
+func (b *bucket) ownerWithoutRecord(ctx context.Context, id string) (multipartOwner, error) {
+	found, err := b.listUpload(ctx, id)
+	if err != nil || found.record != "" {
+		return ownerUnknown, err
+	}
+	return ownerNone, nil
+}
