@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/limitedstore"
 )
 
 // composition is the storage and the locker that the flags choose.
@@ -15,6 +16,9 @@ import (
 type composition struct {
 	storage uploadStorage
 	locker  uploadLocker
+	limits  housekeepingSettings
+	limited *limitedstore.LimitedStore // of the last composer; nil: there is no limit
+	logger  *slog.Logger
 }
 
 // compose opens the storage and the locker of cfg.
@@ -29,7 +33,7 @@ func compose(cfg config, logger *slog.Logger) (*composition, error) {
 	if err != nil {
 		return nil, errors.Join(err, storage.close())
 	}
-	return &composition{storage, locker}, nil
+	return &composition{storage: storage, locker: locker, limits: cfg.housekeeping, logger: logger}, nil
 }
 
 func (c *composition) composer() *tusd.StoreComposer {
@@ -39,12 +43,28 @@ func (c *composition) composer() *tusd.StoreComposer {
 	return composer
 }
 
+// limitedComposer returns the composer of the server: with the limits of the flags.
+func (c *composition) limitedComposer() *tusd.StoreComposer {
+	composer := c.composer()
+	c.limited = c.limits.limit(composer, c.logger)
+	return composer
+}
+
 func (c *composition) probes() []*probe {
 	return slices.Concat(c.storage.probes(), c.locker.probes())
 }
 
 func (c *composition) collectors() []prometheus.Collector {
-	return slices.Concat(c.storage.collectors(), c.locker.collectors())
+	collectors := slices.Concat(c.storage.collectors(), c.locker.collectors())
+	if c.limited != nil {
+		collectors = append(collectors, spaceMetrics(c.limited.Usage)...)
+	}
+	return collectors
 }
 
-func (c *composition) close() error { return errors.Join(c.locker.close(), c.storage.close()) }
+func (c *composition) close() (err error) {
+	if c.limited != nil {
+		err = c.limited.Close()
+	}
+	return errors.Join(err, c.locker.close(), c.storage.close())
+}

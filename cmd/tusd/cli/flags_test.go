@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 			maxHeaderSize: 256 << 10, maxMetadataSize: 14 << 10, maxPartials: 150,
 			maxRequests: 10000, maxUploadsPerClient: 1000, maxConnectionsPerClient: 1000, minRateTime: 30 * time.Second,
 		},
-		housekeeping: housekeepingSettings{rate: 1000},
+		housekeeping: housekeepingSettings{rate: 1000, storePolicy: "refuse"},
 		timeouts: timeoutSettings{
 			network: 60 * time.Second, acquireLock: 20 * time.Second,
 			requestCompletion: 10 * time.Second, shutdown: 10 * time.Second,
@@ -131,6 +131,7 @@ var otherValues = map[string]string{
 	"min-rate": "11", "min-rate-time": "3s",
 	"expire-after": "9s", "sweep-interval": "10s", "sweep-never-started": "11s", "sweep-unfinished": "12s", "sweep-partial": "13s",
 	"sweep-complete": "14s", "sweep-failed": "15s", "sweep-dry-run": "true", "sweep-rate": "12", "owner-metadata": "o",
+	"store-size": "17", "store-policy": "unfinished", "owner-quota": "18", "owner-max-upload": "19",
 	"network-timeout": "4s", "idle-timeout": "5s", "acquire-lock-timeout": "6s", "request-completion-timeout": "7s", "shutdown-timeout": "0",
 	"verbose": "false", "log-format": "json", "show-startup-logs": "false",
 }
@@ -191,7 +192,7 @@ func TestEveryFlagOfV2(t *testing.T) {
 
 func TestFlagsOfOlderVersions(t *testing.T) {
 	for name, advice := range map[string]string{
-		"dir": "-upload-dir", "timeout": "-network-timeout", "store-size": "-max-size", "hooks-stop-code": "hook", "cpuprofile": "-expose-pprof",
+		"dir": "-upload-dir", "timeout": "-network-timeout", "hooks-stop-code": "hook", "cpuprofile": "-expose-pprof",
 	} {
 		_, err := parse("-"+name, "1")
 		if err == nil || !strings.HasPrefix(err.Error(), "-"+name+" is a flag of older versions: ") || !strings.Contains(err.Error(), advice) {

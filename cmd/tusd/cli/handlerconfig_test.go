@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/tus/tusd"
 )
 
 // otherFlags are the flags that neither the handler nor the store nor the server of
@@ -52,6 +54,11 @@ func passedOn(t *testing.T, args ...string) string {
 	handler.CORS = nil
 	server := newServer(cfg, nil, quiet)
 	policy := fmt.Sprintf("%v %+v", cfg.housekeeping.sweepInterval, cfg.sweepPolicy())
+	if limits := cfg.housekeeping; limits.storeSize == 0 { // the limits of a store that has one
+		limits.storeSize = 1
+		limited := limits.limit(tusd.NewStoreComposer(), quiet)
+		policy += fmt.Sprintf("%v %v %v", limited.Policy, limited.OwnerQuota, limited.OwnerMaxUpload)
+	}
 	bucket := newS3Store(*cfg.s3(), nil)
 	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
 		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3().connection)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/limitedstore"
 )
 
 // housekeepingSettings are the flags about uploads that expire and are swept. By default
@@ -23,7 +27,11 @@ type housekeepingSettings struct {
 	dryRun        bool
 	rate          int // per second
 
-	ownerMetadata string // key of metadata; "": uploads have no owner
+	storeSize      int64  // bytes; 0: no limit, as for the next two
+	storePolicy    string // one of limitedstore.Policies
+	ownerQuota     int64
+	ownerMaxUpload int64
+	ownerMetadata  string // key of metadata; "": uploads have no owner
 }
 
 func (h *housekeepingSettings) declare(f *flag.FlagSet) {
@@ -36,7 +44,20 @@ func (h *housekeepingSettings) declare(f *flag.FlagSet) {
 	durationOrZeroVar(f, &h.failed, "sweep-failed", 0, "the same for uploads that can never become complete\n(`duration`)")
 	f.BoolVar(&h.dryRun, "sweep-dry-run", false, "a sweep removes nothing and logs what it would remove")
 	countVar(f, &h.rate, "sweep-rate", 1000, 1, "how many uploads a sweep looks at per second (a `number`)")
-	f.StringVar(&h.ownerMetadata, "owner-metadata", "", "`key` of the client's metadata that names the owner of an\nupload, as tusd ls shows it. Clients can forge it")
+	h.declareLimits(f)
+}
+
+// declareLimits adds the flags about space.
+func (h *housekeepingSettings) declareLimits(f *flag.FlagSet) {
+	policies := make([]string, len(limitedstore.Policies()))
+	for i, policy := range limitedstore.Policies() {
+		policies[i] = string(policy)
+	}
+	sizeVar(f, &h.storeSize, "store-size", "limit of all uploads together, with what incomplete ones\nwill have, in `bytes`; 0: no limit. Only one server may\nuse the store then")
+	choiceVar(f, &h.storePolicy, "store-policy", policies, "which uploads go to make room for one that does not fit:\nthe `policy` is refuse (none), unfinished (incomplete\nones), or, complete uploads too, oldest-even-complete or\nbiggest-even-complete")
+	sizeVar(f, &h.ownerQuota, "owner-quota", "limit of the uploads of one owner together, in `bytes`;\n0: no limit")
+	sizeVar(f, &h.ownerMaxUpload, "owner-max-upload", "largest upload of an owner in `bytes`; 0: no limit")
+	f.StringVar(&h.ownerMetadata, "owner-metadata", "", "`key` of the client's metadata that names the owner of an\nupload. Clients can forge it, and leave it out")
 }
 
 // sweepAge is the flag for the age of a class of uploads.
@@ -98,7 +119,55 @@ func (cfg config) validateHousekeeping() error {
 			return cfg.need(name, "sweep-interval")
 		}
 	}
+	return cfg.validateLimits()
+}
+
+// validateLimits finds settings about space that have no effect.
+func (cfg config) validateLimits() error {
+	for _, c := range []struct {
+		setting, partner string
+		there            bool
+	}{
+		{"store-policy", "store-size", cfg.housekeeping.storeSize > 0},
+		{"owner-quota", "store-size", cfg.housekeeping.storeSize > 0},
+		{"owner-quota", "owner-metadata", cfg.housekeeping.ownerMetadata != ""},
+		{"owner-max-upload", "store-size", cfg.housekeeping.storeSize > 0},
+		{"owner-max-upload", "owner-metadata", cfg.housekeeping.ownerMetadata != ""},
+	} {
+		if cfg.isSet(c.setting) && !c.there {
+			return cfg.need(c.setting, c.partner)
+		}
+	}
 	return nil
+}
+
+// limit wraps the store of composer if the flags limit it; else it returns nil.
+func (h *housekeepingSettings) limit(composer *tusd.StoreComposer, logger *slog.Logger) *limitedstore.LimitedStore {
+	if h.storeSize == 0 {
+		return nil
+	}
+	limited := limitedstore.New(h.storeSize, composer)
+	limited.Policy, limited.OwnerQuota, limited.OwnerMaxUpload, limited.Log = limitedstore.Policy(h.storePolicy), h.ownerQuota, h.ownerMaxUpload, logger
+	limited.UseIn(composer)
+	return limited
+}
+
+// spaceMetrics returns the metrics of a store with a limit.
+func spaceMetrics(usage func() tusd.SpaceUsage) []prometheus.Collector {
+	gauge := func(name, help string, value func(tusd.SpaceUsage) int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value(usage())) })
+	}
+	return []prometheus.Collector{
+		gauge("tusd_store_bytes", "Bytes that are stored for uploads.", func(u tusd.SpaceUsage) int64 { return u.Stored }),
+		gauge("tusd_store_reserved_bytes", "Bytes that count against the limit: also those that incomplete uploads will have.", func(u tusd.SpaceUsage) int64 { return u.Reserved }),
+		gauge("tusd_store_limit_bytes", "Limit of the bytes of all uploads.", func(u tusd.SpaceUsage) int64 { return u.Limit }),
+		gauge("tusd_store_exact", "1 if the other two are exact, 0 while uploads are counted.", func(u tusd.SpaceUsage) int64 {
+			if u.Exact {
+				return 1
+			}
+			return 0
+		}),
+	}
 }
 
 // sweeps reports whether the flags of sweeps have an effect.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/guard"
 	"github.com/tus/tusd/internal/logtest"
@@ -41,7 +43,8 @@ func newTestMetrics(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	_, queue = startLog(io.Discard, "text", false)
 	t.Cleanup(func() { mustClose(t, queue) })
 	bucket := newS3Metrics(10, func() s3store.MemoryUse { return s3store.MemoryUse{} })
-	further := append(append(bucket.all, new(openConnections).collector()), queue.collectors()...)
+	space := spaceMetrics(func() tusd.SpaceUsage { return tusd.SpaceUsage{} })
+	further := slices.Concat(bucket.all, space, []prometheus.Collector{new(openConnections).collector()}, queue.collectors())
 	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 

@@ -26,7 +26,7 @@ const (
 func (d *daemon) openStore(ctx context.Context) error {
 	began := time.Now()
 	for backoff := minOpenBackoff; ; backoff = min(2*backoff, maxOpenBackoff) {
-		composer := d.composition.composer()
+		composer := d.composition.limitedComposer()
 		composer.Core = &cancellableStore{DataStore: composer.Core, until: ctx}
 		uploads, err := tusd.NewHandler(handlerConfig(d.cfg, composer, d.logger))
 		if err == nil {

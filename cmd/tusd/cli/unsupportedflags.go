@@ -28,7 +28,6 @@ func removedFlags() map[string]string {
 	return map[string]string{
 		"dir":             "use -upload-dir",
 		"timeout":         "use -network-timeout, which takes a duration like 60s rather than milliseconds",
-		"store-size":      "nothing replaces it here; limit single uploads with -max-size",
 		"hooks-stop-code": "a hook now stops an upload by what it answers",
 		"cpuprofile":      "use -expose-pprof: profiles come from the running server",
 	}

@@ -62,6 +62,21 @@ func TestConflictingFlags(t *testing.T) {
 		"-s3-bucket b -s3-redirect-downloads -disable-download":    "-s3-redirect-downloads and -disable-download exclude each other",
 		"-s3-bucket b -s3-log-api-calls":                           valid,
 		"-s3-bucket b -s3-log-api-calls -verbose=false":            "-s3-log-api-calls needs -verbose",
+		"-sweep-unfinished 7d":                                     "-sweep-unfinished needs -sweep-interval",
+		"-sweep-unfinished 0":                                      valid,
+		"-sweep-dry-run":                                           "-sweep-dry-run needs -sweep-interval",
+		"-sweep-rate 5":                                            "-sweep-rate needs -sweep-interval",
+		"-sweep-interval 1h":                                       valid,
+		"-sweep-interval 1h -sweep-unfinished 1h -locker memory":   valid,
+		"-sweep-interval 1h -sweep-unfinished 23h -s3-bucket b":    "-sweep-unfinished must be 0 or at least 24h: the locks of memory, of scope process, do not show what other processes write",
+		"-sweep-interval 1h -sweep-unfinished 24h -s3-bucket b":    valid,
+		"-expire-after 1h -s3-bucket b":                            valid,
+		"-store-size 1G":                                           valid,
+		"-store-policy unfinished":                                 "-store-policy needs -store-size",
+		"-owner-quota 1G -owner-metadata who":                      "-owner-quota needs -store-size",
+		"-owner-quota 1G -store-size 5G":                           "-owner-quota needs -owner-metadata",
+		"-owner-max-upload 1G -store-size 5G":                      "-owner-max-upload needs -owner-metadata",
+		"-owner-max-upload 1G -store-size 5G -owner-metadata who":  valid,
 	} {
 		_, err := parse(strings.Fields(args)...)
 		if (err == nil) != (want == valid) || err != nil && err.Error() != want {
