@@ -123,7 +123,7 @@ var otherValues = map[string]string{
 	"s3-disable-ssl": "true", "s3-transfer-acceleration": "true",
 	"s3-part-size": "12", "s3-min-part-size": "13", "s3-buffer-memory": "14", "s3-concurrent-part-uploads": "15", "s3-max-buffered-parts": "16",
 	"s3-disable-content-hashes": "true", "s3-log-api-calls": "true", "s3-key": "{date}/{id}",
-	"s3-redirect-downloads": "true", "s3-redirect-lifetime": "2s",
+	"s3-redirect-downloads": "true", "s3-sweep-multipart": "true", "s3-redirect-lifetime": "2s",
 	"s3-storage-class": "S", "s3-cache-control": "C", "s3-sse": "AES256", "s3-sse-kms-key": "K", "s3-tags": "a=b", "s3-metadata-keys": "m",
 	"expose-metrics": "false", "metrics-path": "/m", "expose-pprof": "true", "pprof-path": "/p",
 	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false",

@@ -60,7 +60,7 @@ func passedOn(t *testing.T, args ...string) string {
 		policy += fmt.Sprintf("%v %v %v", limited.Policy, limited.OwnerQuota, limited.OwnerMaxUpload)
 	}
 	bucket := newS3Store(*cfg.s3(), nil)
-	inBucket := fmt.Sprintf("%s %s %+v %d %d %d %d %s %+v %v %+v", bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
+	inBucket := fmt.Sprintf("%t %s %s %+v %d %d %d %d %s %+v %v %+v", bucket.SweepMultipart, bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
 		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3().connection)
 	return inBucket + policy + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,

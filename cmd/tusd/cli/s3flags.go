@@ -28,6 +28,8 @@ type s3Settings struct {
 	redirect         bool // downloads
 	redirectLifetime time.Duration
 
+	sweepMultipart bool
+
 	key           string // template; "": {id}
 	object        s3store.ObjectRules
 	noContentHash bool
@@ -51,6 +53,7 @@ func (s *s3Settings) declare(f *flag.FlagSet) {
 	f.BoolVar(&s.logCalls, "s3-log-api-calls", false, "log every call of the service; needs -verbose")
 	keyVar(f, &s.key, "s3-key", s3store.CheckKey, "where the data of an upload lies behind the prefix: a key\nmade of {id}, which must be there, {date} and {filename};\nthe `template` is {id} if this is empty")
 	f.BoolVar(&s.redirect, "s3-redirect-downloads", false, "redirect downloads to the service, by a URL that needs no\ncredentials; browsers save the file and do not show it")
+	f.BoolVar(&s.sweepMultipart, "s3-sweep-multipart", false, "a sweep also aborts multipart uploads that no record\nnames. Only if nothing but tusd writes below the prefix;\na lifecycle rule of the bucket is the better way")
 	lifetimeVar(f, &s.redirectLifetime, "s3-redirect-lifetime", time.Hour, "how long such a URL can be used (`duration`)")
 	s.declareObject(f)
 }
@@ -151,6 +154,8 @@ func (s *s3Settings) validate(cfg config) error {
 		return cfg.exclude("s3-redirect-downloads", "disable-download")
 	case s.object.EncryptionKey != "" && s.object.Encryption != "aws:kms":
 		return errors.New(cfg.sources.name("s3-sse-kms-key") + " needs -s3-sse aws:kms")
+	case s.sweepMultipart && !cfg.sweeps():
+		return cfg.need("s3-sweep-multipart", "sweep-interval")
 	case s.logCalls && !cfg.output.verbose:
 		return cfg.need("s3-log-api-calls", "verbose")
 	}

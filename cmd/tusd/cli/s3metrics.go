@@ -107,23 +107,29 @@ func nameInV2(c awsv1.Call) string {
 }
 
 // counting returns client with its uploads of parts counted.
-func (m *s3Metrics) counting(client s3store.Client) s3store.Client {
-	return &partCounter{Client: client, parts: &m.parts}
+func (m *s3Metrics) counting(client listingClient) s3store.Client {
+	return &partCounter{listingClient: client, parts: &m.parts}
+}
+
+// listingClient is a client that can also list multipart uploads.
+type listingClient interface {
+	s3store.Client
+	s3store.MultipartLister
 }
 
 type partCounter struct {
-	s3store.Client
+	listingClient
 	parts *atomic.Int64 // under way
 }
 
 func (c *partCounter) UploadPart(ctx context.Context, in s3store.UploadPart) (string, error) {
 	c.parts.Add(1)
 	defer c.parts.Add(-1)
-	return c.Client.UploadPart(ctx, in)
+	return c.listingClient.UploadPart(ctx, in)
 }
 
 func (c *partCounter) CopyPart(ctx context.Context, in s3store.CopyPart) (string, error) {
 	c.parts.Add(1)
 	defer c.parts.Add(-1)
-	return c.Client.CopyPart(ctx, in)
+	return c.listingClient.CopyPart(ctx, in)
 }

@@ -49,7 +49,7 @@ func TestOperationsOfV2(t *testing.T) {
 
 // slowParts is a client whose calls for parts return when release is closed.
 type slowParts struct {
-	s3store.Client
+	listingClient
 	begun, release chan struct{}
 }
 
@@ -70,6 +70,9 @@ func TestGaugesOfParts(t *testing.T) {
 	m := newS3Metrics(3, memory)
 	slow := &slowParts{begun: make(chan struct{}), release: make(chan struct{})}
 	client := m.counting(slow)
+	if _, ok := client.(s3store.MultipartLister); !ok {
+		t.Error("the client cannot list multipart uploads")
+	}
 	var calls sync.WaitGroup
 	calls.Go(func() { client.UploadPart(t.Context(), s3store.UploadPart{}) })
 	calls.Go(func() { client.CopyPart(t.Context(), s3store.CopyPart{}) })

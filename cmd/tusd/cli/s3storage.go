@@ -87,7 +87,7 @@ func newS3Store(s s3Settings, logger *slog.Logger) *s3store.Store {
 		Bucket: s.bucket, ObjectPrefix: prefix, Profile: s.profile,
 		PreferredPartSize: s.partSize, MinPartSize: s.minPartSize,
 		BufferMemory: s.bufferMemory, ConcurrentParts: s.concurrentParts,
-		Key: s.key, Object: s.object, Log: logger,
+		Key: s.key, Object: s.object, SweepMultipart: s.sweepMultipart, Log: logger,
 	}
 	if s.redirect {
 		store.RedirectDownloads = s.redirectLifetime

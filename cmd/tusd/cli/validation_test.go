@@ -71,6 +71,8 @@ func TestConflictingFlags(t *testing.T) {
 		"-sweep-interval 1h -sweep-unfinished 23h -s3-bucket b":    "-sweep-unfinished must be 0 or at least 24h: the locks of memory, of scope process, do not show what other processes write",
 		"-sweep-interval 1h -sweep-unfinished 24h -s3-bucket b":    valid,
 		"-expire-after 1h -s3-bucket b":                            valid,
+		"-s3-bucket b -s3-sweep-multipart":                         "-s3-sweep-multipart needs -sweep-interval",
+		"-s3-bucket b -s3-sweep-multipart -sweep-interval 1h":      valid,
 		"-store-size 1G":                                           valid,
 		"-store-policy unfinished":                                 "-store-policy needs -store-size",
 		"-owner-quota 1G -owner-metadata who":                      "-owner-quota needs -store-size",
