@@ -32,18 +32,11 @@ func newCount(withOwners bool) *count {
 func (c *count) hash(id string) uint64 { return maphash.String(c.seed, id) }
 
 // touch records what an upload counts for before its first change. The caller holds ledger.mu.
-func (c *count) touch(id string, now amounts) {
-	_, touched := c.touched[id]
-	_, listed := c.listed[c.hash(id)]
+func (c *count) touch(a *account) {
+	_, touched := c.touched[a.id]
+	_, listed := c.listed[c.hash(a.id)]
 	if !touched && !listed {
-		c.touched[id] = now
-	}
-}
-
-// retouch corrects touch for an upload that was not known to exist. The caller holds ledger.mu.
-func (c *count) retouch(id string, now amounts) {
-	if _, touched := c.touched[id]; touched {
-		c.touched[id] = now
+		c.touched[a.id], a.touched = a.counted, c
 	}
 }
 
@@ -74,8 +67,8 @@ func (l *ledger) beginCount(withOwners bool) {
 	l.prune()
 	l.wrong = false
 	l.counting = newCount(withOwners)
-	for id, a := range l.accounts {
-		l.counting.touched[id] = a.counted
+	for _, a := range l.accounts {
+		l.counting.touch(a)
 	}
 }
 
@@ -109,6 +102,9 @@ func (s *LimitedStore) count(ctx context.Context) error {
 	rate := s.timing.countRate
 	if !s.ledger.isExact() {
 		rate = s.timing.urgentRate
+	}
+	if s.timing.onCount != nil {
+		s.timing.onCount()
 	}
 	pace := &pacer{every: time.Second / time.Duration(rate)}
 	s.ledger.beginCount(s.OwnerQuota > 0)

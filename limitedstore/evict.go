@@ -29,6 +29,8 @@ type evictor struct {
 	candidates []candidate // the best one at the end
 	listed     time.Time
 	complete   bool // the candidates were all that the listing had
+	tried      bool // this run has made a listing
+	progress   bool // since then, an upload was removed
 }
 
 // candidate is an upload that may be removed.
@@ -87,6 +89,7 @@ func (l *ledger) endEviction(exhausted bool) bool {
 
 // makeRoom removes candidates until there is room.
 func (e *evictor) makeRoom() {
+	e.tried, e.progress = false, false
 	for !e.store.ledger.endEviction(false) {
 		if c, ok := e.next(); ok {
 			e.evict(c)
@@ -98,8 +101,11 @@ func (e *evictor) makeRoom() {
 
 // next returns the next candidate.
 func (e *evictor) next() (c candidate, ok bool) {
-	old := time.Since(e.listed) > e.store.timing.listAge
-	if len(e.candidates) == 0 && !e.complete || old || len(e.candidates) == 0 && time.Since(e.listed) > e.store.timing.poll {
+	if len(e.candidates) == 0 && !e.mayList() {
+		return c, false
+	}
+	if len(e.candidates) == 0 || time.Since(e.listed) > e.store.timing.listAge {
+		e.tried, e.progress = true, false
 		if err := e.list(); err != nil {
 			if e.ctx.Err() == nil {
 				e.store.log().Error("limitedstore: cannot list uploads to make room", "err", err)
@@ -114,6 +120,14 @@ func (e *evictor) next() (c candidate, ok bool) {
 	c = e.candidates[n-1]
 	e.candidates = e.candidates[:n-1]
 	return c, true
+}
+
+// mayList reports whether another listing may find candidates that the last one did not have.
+func (e *evictor) mayList() bool {
+	if e.tried {
+		return e.progress && !e.complete
+	}
+	return !e.complete || time.Since(e.listed) > e.store.timing.poll
 }
 
 // list finds the best candidates. It keeps at most maxCandidates in memory.
@@ -165,6 +179,7 @@ func (e *evictor) evict(c candidate) {
 	err := s.evict(e.ctx, c.id, func(info tusd.FileInfo) bool { return e.allows(c, &info) })
 	switch {
 	case err == nil:
+		e.progress = true
 		s.evicted.Add(1)
 		s.log().Info("limitedstore: an upload was removed to make room", "id", c.id, "bytes", c.bytes, "changed", c.changed, "policy", string(s.Policy))
 	case errors.Is(err, tusd.ErrNotFound), errors.Is(err, tusd.ErrUploadLocked), errors.Is(err, tusd.ErrPartialInUse),

@@ -20,3 +20,29 @@ func Count(s *LimitedStore) (tusd.SpaceUsage, error) {
 func SetTiming(s *LimitedStore, roomWait, silence, beat time.Duration) {
 	s.timing.roomWait, s.timing.silence, s.timing.beat, s.timing.poll = roomWait, silence, beat, beat
 }
+
+// OnCount calls f when a count begins. Call it before Open.
+func OnCount(s *LimitedStore, f func()) { s.timing.onCount = f }
+
+// Corrupt changes the sums, which only a count corrects.
+func Corrupt(s *LimitedStore, reserved, stored int64) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	s.ledger.sums.reserved += reserved
+	s.ledger.sums.stored += stored
+}
+
+// WrapLister replaces the Lister of the wrapped store. Call it before UseIn.
+func WrapLister(s *LimitedStore, wrap func(tusd.Lister) tusd.Lister) {
+	s.inner.Lister = wrap(s.inner.Lister)
+}
+
+// Truth sums up what the wrapped store lists.
+func Truth(s *LimitedStore) (stored, reserved int64, err error) {
+	err = s.eachListed(context.Background(), tusd.ListFilter{}, func(l *tusd.Listed) error {
+		a, _, err := s.listedAmounts(context.Background(), l)
+		stored, reserved = stored+a.stored, reserved+a.reserved
+		return err
+	})
+	return stored, reserved, err
+}

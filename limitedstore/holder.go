@@ -37,6 +37,7 @@ type timing struct {
 	openWait   time.Duration // how long Open waits for a first count
 	countRate  int           // records per second
 	urgentRate int           // the same while the sums are not exact
+	onCount    func()        // called when a count begins; nil: nothing
 }
 
 var defaultTiming = timing{
@@ -159,7 +160,14 @@ func (s *LimitedStore) putBeat(ctx context.Context, h *holder) error {
 
 // renew stores that this process still holds the store, unless another one has it.
 func (s *LimitedStore) renew(ctx context.Context, h *holder) {
-	if h.lease != nil || h.taken.Load() {
+	switch {
+	case h.taken.Load():
+		return
+	case h.lease != nil:
+		if h.lease.Context().Err() != nil && ctx.Err() == nil {
+			h.taken.Store(true)
+			s.log().Error("limitedstore: the lock of the store is lost; nothing more is accepted", "err", context.Cause(h.lease.Context()))
+		}
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timing.beat)
@@ -184,10 +192,8 @@ func (s *LimitedStore) checkHeld() error {
 	switch {
 	case h == nil:
 		return errNotOpen
-	case h.lease != nil && h.lease.Context().Err() != nil:
-		return retryLater(tusd.ErrNoSpace, retryWhenFull, fmt.Errorf("limitedstore: the lock of the store was lost: %w", context.Cause(h.lease.Context())))
-	case h.taken.Load():
-		return retryLater(tusd.ErrNoSpace, retryWhenFull, errors.New("limitedstore: another process has taken over the store"))
+	case h.lease != nil && h.lease.Context().Err() != nil, h.taken.Load():
+		return retryLater(tusd.ErrNoSpace, retryWhenFull, errors.New("limitedstore: another process may have taken over the store"))
 	case h.lease == nil && time.Since(time.Unix(0, h.beat.Load())) > s.timing.beatLimit:
 		return retryLater(tusd.ErrNoSpace, retryWhenCounting, errors.New("limitedstore: another process may take over the store: its side records cannot be written"))
 	}

@@ -107,8 +107,9 @@ type account struct {
 	id       string
 	lease    tusd.Lease // of the last load
 	counted  amounts
-	calls    int  // that change the upload now
-	doubtful bool // a change has failed, so that the upload may have less than counted
+	calls    int    // that change the upload now
+	doubtful bool   // a change has failed, so that the upload may have less than counted
+	touched  *count // in which this account was the first one of the upload
 }
 
 func (a *account) isNeeded() bool {
@@ -175,7 +176,7 @@ func (l *ledger) open(lease tusd.Lease, id string, counted amounts) *account {
 	a := &account{id: id, lease: lease, counted: counted}
 	l.accounts[id] = a
 	if l.counting != nil {
-		l.counting.touch(id, counted)
+		l.counting.touch(a)
 	}
 	return a
 }
@@ -196,8 +197,8 @@ func (l *ledger) discover(a *account, now amounts, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.accounts, a.id)
-	if l.counting != nil {
-		l.counting.retouch(a.id, now)
+	if l.counting != nil && a.touched == l.counting {
+		l.counting.before.add(now)
 	}
 	l.wrong = l.wrong || !known
 }
@@ -213,13 +214,14 @@ func (l *ledger) begin(a *account, check func() error) error {
 	return nil
 }
 
-// end ends a call that has changed the upload, which counts for now afterwards. known is
-// false if that is not known.
-func (l *ledger) end(a *account, now amounts, known bool) {
+// end ends a call that has changed the upload under lease, and that counts for now afterwards.
+// known is false if that is not known. Nor is it if the lease was lost: another holder may have
+// changed the upload since.
+func (l *ledger) end(a *account, lease tusd.Lease, now amounts, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a.calls--
-	if known {
+	if known && lease.Context().Err() == nil {
 		l.correct(a, now)
 		return
 	}

@@ -95,6 +95,9 @@ func (l *ledger) reset(r sumsRecord, owners map[owner]int64, quota int64) {
 	l.exact = r.Clean && (quota == 0 || r.HasOwners)
 	l.sums.stored = r.Stored
 	l.sums.reserved, l.atMost = r.AtMost, r.AtMost
+	if l.exact {
+		l.atMost = l.bound(0)
+	}
 	if l.exact && quota > 0 {
 		l.sums.owners = owners
 	}

@@ -16,8 +16,8 @@ const (
 	retryWhenFull     = time.Minute
 )
 
-// checkPossible returns ErrMaxSizeExceeded if an upload of n bytes never fits.
-func (s *LimitedStore) checkPossible(n int64, o owner) error {
+// largest returns the length of the largest upload that an owner can have.
+func (s *LimitedStore) largest(o owner) int64 {
 	limit := s.ledger.limit
 	if o != (owner{}) {
 		for _, of := range []int64{s.OwnerQuota, s.OwnerMaxUpload} {
@@ -26,10 +26,23 @@ func (s *LimitedStore) checkPossible(n int64, o owner) error {
 			}
 		}
 	}
-	if n > limit {
+	return limit
+}
+
+// checkPossible returns ErrMaxSizeExceeded if an upload of n bytes never fits.
+func (s *LimitedStore) checkPossible(n int64, o owner) error {
+	if limit := s.largest(o); n > limit {
 		return tusd.ErrMaxSizeExceeded.With(fmt.Errorf("limitedstore: %d bytes never fit: at most %d are possible", n, limit))
 	}
 	return nil
+}
+
+// declare is reserve for a length that the client declares for an existing upload.
+func (c *change) declare(length int64) error {
+	if err := c.store.checkPossible(length, c.counted().owner); err != nil {
+		return err
+	}
+	return c.reserve(length)
 }
 
 // reserve reserves bytes until the upload has n, or refuses them. It may make room, and wait
@@ -62,6 +75,9 @@ func (c *change) takeFor(run *evictionRun, n, lowest int64) (int64, error) {
 		return 0, err
 	}
 	for {
+		if err := c.check(); err != nil {
+			return 0, err
+		}
 		taken, result := s.ledger.take(c.account, run, n, lowest)
 		switch result {
 		case reserved:
@@ -99,25 +115,39 @@ func retryLater(e *tusd.Error, after time.Duration, cause error) error {
 // source is the source of a write. It reserves the bytes that it returns, unless the upload
 // has reserved them before.
 type source struct {
-	change *change
-	src    io.Reader
-	end    int64 // offset of the upload behind what was read
-	err    error // that Read has returned
+	change   *change
+	src      io.Reader
+	end      int64 // offset of the upload behind what was read
+	reserved int64 // by the upload
+	limit    int64 // of the upload's length
+	err      error // that Read has returned
 }
 
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.src.Read(p)
 	s.end += int64(n)
-	if more := s.end - s.change.counted().reserved; more > 0 {
-		taken, refused := s.change.takeGrowth(more)
-		if refused != nil {
-			n, err = n-int(more-taken), refused
-			s.end -= more - taken
+	if over := s.end - s.reserved; over > 0 {
+		if refused := s.grow(over); refused != nil {
+			n, err = n-int(s.end-s.reserved), refused
+			s.end = s.reserved
 		}
 	}
 	s.err = err
 	return n, err
+}
+
+// grow reserves n more bytes, or as many as fit.
+func (s *source) grow(n int64) error {
+	if s.end > s.limit {
+		n -= s.end - s.limit
+	}
+	taken, err := s.change.takeGrowth(n)
+	s.reserved += taken
+	if err == nil && s.end > s.limit {
+		err = tusd.ErrMaxSizeExceeded.With(fmt.Errorf("limitedstore: an upload can have %d bytes", s.limit))
+	}
+	return err
 }
 
 // caused reports whether the error of a write is that of the source.

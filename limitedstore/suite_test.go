@@ -65,6 +65,13 @@ func wantExact(tb testing.TB, s *limitedstore.LimitedStore) {
 	tb.Helper()
 	limitedstore.Resolve(s)
 	have := s.Usage()
+	stored, reserved, err := limitedstore.Truth(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if have.Stored != stored || have.Reserved != reserved {
+		tb.Errorf("the sums are %+v, the store has %d stored and %d reserved", have, stored, reserved)
+	}
 	want, err := limitedstore.Count(s)
 	if err != nil {
 		tb.Fatal(err)

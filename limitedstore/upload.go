@@ -124,9 +124,10 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, write f
 	if err != nil {
 		return 0, err
 	}
-	counted := &source{change: c, src: src, end: offset}
-	n, err := write(counted)
-	if err == nil || counted.caused(err) {
+	counted := c.counted()
+	limited := &source{change: c, src: src, end: offset, reserved: counted.reserved, limit: u.store.largest(counted.owner)}
+	n, err := write(limited)
+	if err == nil || limited.caused(err) {
 		c.endWith(u.inner)
 		return n, err
 	}
@@ -137,7 +138,7 @@ func (u *upload) write(ctx context.Context, offset int64, src io.Reader, write f
 // UpdateInfo implements tusd.Upload.
 func (u *upload) UpdateInfo(ctx context.Context, update func(*tusd.FileInfo) error) error {
 	return u.change(ctx, func(c *change) error {
-		if err := c.reserve(u.announced(ctx, update)); err != nil {
+		if err := c.declare(u.announced(ctx, update)); err != nil {
 			return err
 		}
 		return u.inner.UpdateInfo(ctx, func(info *tusd.FileInfo) error {
@@ -201,11 +202,11 @@ func (c *change) counted() amounts { return c.store.ledger.current(c.account) }
 // endWith ends a change after which inner has the state of the upload.
 func (c *change) endWith(inner tusd.Upload) {
 	info, err := inner.GetInfo(context.WithoutCancel(c.ctx))
-	c.end(amountsOf(&info), err == nil && c.lease.Context().Err() == nil)
+	c.end(amountsOf(&info), err == nil)
 }
 
 // end ends a change. known is false if it is not known what the upload counts for.
-func (c *change) end(now amounts, known bool) { c.store.ledger.end(c.account, now, known) }
+func (c *change) end(now amounts, known bool) { c.store.ledger.end(c.account, c.lease, now, known) }
 
 // isUnchanged reports whether an error means that the store has changed nothing.
 func isUnchanged(err error) bool {
@@ -297,10 +298,7 @@ type lengthDeferrer struct{ s *LimitedStore }
 // DeclareLength implements tusd.LengthDeferrer.
 func (d lengthDeferrer) DeclareLength(ctx context.Context, u tusd.Upload, length int64) error {
 	return d.s.changeOf(ctx, u, func(c *change) error {
-		if err := d.s.checkPossible(length, c.counted().owner); err != nil {
-			return err
-		}
-		if err := c.reserve(length); err != nil {
+		if err := c.declare(length); err != nil {
 			return err
 		}
 		return d.s.inner.LengthDeferrer.DeclareLength(ctx, unwrap(u), length)
