@@ -189,10 +189,6 @@ func (e *evictor) evict(c candidate) {
 	}
 }
 
-// recentChange is how much later than in the listing the time of the last change of an
-// unchanged upload may be: object stores have one for each object.
-const recentChange = time.Minute
-
 // allows reports whether the policy removes the upload. Its lock is held.
 func (e *evictor) allows(c candidate, info *tusd.FileInfo) bool {
 	switch {
@@ -203,7 +199,7 @@ func (e *evictor) allows(c candidate, info *tusd.FileInfo) bool {
 	case e.store.Policy == PolicyUnfinished && info.Complete():
 		return false
 	}
-	return info.Changed.IsZero() || !info.Changed.After(c.changed.Add(recentChange))
+	return info.Changed.IsZero() || !info.Changed.After(c.changed.Add(e.store.timing.sameChange))
 }
 
 // waitForRoom reserves n more bytes for the upload when others were removed. If there is no

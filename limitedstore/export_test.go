@@ -18,6 +18,7 @@ func Count(s *LimitedStore) (tusd.SpaceUsage, error) {
 
 // SetTiming shortens what s waits for. Call it before Open.
 func SetTiming(s *LimitedStore, roomWait, silence, beat time.Duration) {
+	s.timing.sameChange = 0
 	s.timing.roomWait, s.timing.silence, s.timing.beat, s.timing.poll = roomWait, silence, beat, beat
 }
 
@@ -35,6 +36,16 @@ func Corrupt(s *LimitedStore, reserved, stored int64) {
 // WrapLister replaces the Lister of the wrapped store. Call it before UseIn.
 func WrapLister(s *LimitedStore, wrap func(tusd.Lister) tusd.Lister) {
 	s.inner.Lister = wrap(s.inner.Lister)
+}
+
+// Wanted returns how many bytes of room requests wait for.
+func Wanted(s *LimitedStore) int64 {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if s.ledger.eviction == nil {
+		return 0
+	}
+	return s.ledger.eviction.wanted
 }
 
 // Truth sums up what the wrapped store lists.

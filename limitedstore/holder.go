@@ -35,6 +35,7 @@ type timing struct {
 	refusedAge time.Duration // how old a count is that a refused request has repeated
 	listAge    time.Duration // how long a list of candidates is used
 	openWait   time.Duration // how long Open waits for a first count
+	sameChange time.Duration // how much later an unchanged upload may seem to have changed: object stores have a time for each object
 	countRate  int           // records per second
 	urgentRate int           // the same while the sums are not exact
 	onCount    func()        // called when a count begins; nil: nothing
@@ -43,7 +44,7 @@ type timing struct {
 var defaultTiming = timing{
 	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, poll: time.Second,
 	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, listAge: 10 * time.Minute,
-	openWait: time.Second, countRate: 1000, urgentRate: 10000,
+	openWait: time.Second, sameChange: time.Minute, countRate: 1000, urgentRate: 10000,
 }
 
 // holder is the claim of this process on the store.

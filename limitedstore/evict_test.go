@@ -1,0 +1,265 @@
+package limitedstore_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/limitedstore"
+	"github.com/tus/tusd/storetest"
+)
+
+// evicting starts a server with a policy.
+func evicting(t *testing.T, policy limitedstore.Policy, limit int64) (*server, *storetest.Memory) {
+	store := storetest.NewMemory()
+	return serve(t, store, limit, tusd.Config{}, func(s *limitedstore.LimitedStore) {
+		s.Policy = policy
+		limitedstore.SetTiming(s, 30*time.Second, time.Minute, 10*time.Millisecond)
+	}), store
+}
+
+// upload creates an upload and sends n bytes of it.
+func (s *server) upload(length, n int64) (url string) {
+	s.Helper()
+	answer := s.create(length)
+	if answer.StatusCode != http.StatusCreated {
+		s.Fatalf("a creation of %d bytes is answered %d", length, answer.StatusCode)
+	}
+	url = answer.Header.Get("Location")
+	if n > 0 {
+		if answer := s.patch(url, 0, bytes.NewReader(make([]byte, n))); answer.StatusCode != http.StatusNoContent {
+			s.Fatalf("a PATCH is answered %d", answer.StatusCode)
+		}
+	}
+	return url
+}
+
+// want checks which uploads exist.
+func (s *server) want(what string, exist bool, urls ...string) {
+	s.Helper()
+	for i, url := range urls {
+		if status := s.do(http.MethodHead, url, nil).StatusCode; (status == http.StatusOK) != exist {
+			s.Errorf("%s %d is answered %d", what, i, status)
+		}
+	}
+}
+
+// wantRefused checks that a creation is refused, and that the client should try again.
+func (s *server) wantRefused(length int64, status int) {
+	s.Helper()
+	answer := s.create(length)
+	if answer.StatusCode != status {
+		s.Errorf("a creation of %d bytes is answered %d, want %d", length, answer.StatusCode, status)
+	}
+	if after, _ := strconv.Atoi(answer.Header.Get("Retry-After")); (after > 0) != (status == http.StatusInsufficientStorage) {
+		s.Errorf("Retry-After is %q", answer.Header.Get("Retry-After"))
+	}
+}
+
+// As many uploads are removed as necessary, the oldest unfinished first, and complete ones
+// never.
+func TestUnfinishedPolicy(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyUnfinished, 100)
+	complete := s.upload(30, 30)
+	old, middle, young := s.upload(20, 5), s.upload(20, 0), s.upload(20, 19)
+	s.patch(old, 5, bytes.NewReader(make([]byte, 1))) // now it is the youngest
+	s.upload(40, 40)                                  // 90 are reserved
+	s.want("the oldest", false, middle)
+	s.want("the next", false, young)
+	s.want("another one", true, old, complete)
+	if n := s.limited.Usage().Evicted; n != 2 {
+		t.Errorf("%d uploads are removed", n)
+	}
+	if n := s.handler.Metrics().UploadsEvicted.Load(); n != 2 {
+		t.Errorf("the handler has counted %d", n)
+	}
+	s.wantRefused(31, http.StatusInsufficientStorage) // 30 would be free without old
+	s.want("a complete one", true, complete)
+}
+
+// An upload that has become complete since it was listed stays.
+func TestCompleteSinceListed(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyUnfinished, 100)
+	first, second, third := s.upload(30, 0), s.upload(30, 0), s.upload(30, 0)
+	s.upload(20, 0) // lists all of them
+	s.want("the oldest", false, first)
+	s.patch(second, 0, bytes.NewReader(make([]byte, 30)))
+	s.upload(30, 0)
+	s.want("what is complete now", true, second)
+	s.want("the next", false, third)
+}
+
+// An upload that was continued since it was listed stays, as long as there are others.
+func TestContinuedSinceListed(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyUnfinished, 100)
+	first, second, third := s.upload(30, 0), s.upload(30, 0), s.upload(30, 0)
+	s.upload(20, 0) // lists all of them
+	s.want("the oldest", false, first)
+	s.patch(second, 0, bytes.NewReader(make([]byte, 1)))
+	s.upload(30, 0)
+	s.want("what was continued", true, second)
+	s.want("the next", false, third)
+}
+
+// Two requests that wait get room for both, and not more.
+func TestNotMoreThanNeeded(t *testing.T) {
+	store := &slowRemovals{storetest.NewMemory(), make(chan struct{}, 10), make(chan struct{})}
+	s := serve(t, store, 100, tusd.Config{}, func(s *limitedstore.LimitedStore) {
+		s.Policy = limitedstore.PolicyUnfinished
+		limitedstore.SetTiming(s, time.Hour, time.Minute, 10*time.Millisecond)
+	})
+	for range 10 {
+		s.upload(10, 0)
+	}
+	answers := make(chan int)
+	for range 2 {
+		go func() { answers <- s.create(10).StatusCode }()
+	}
+	wantEventually(t, "both wait", func() bool { return limitedstore.Wanted(s.limited) == 20 })
+	close(store.proceed)
+	for range 2 {
+		if status := <-answers; status != http.StatusCreated {
+			t.Errorf("a creation is answered %d", status)
+		}
+	}
+	wantEventually(t, "the removal ends", func() bool { return limitedstore.Wanted(s.limited) == 0 })
+	if n := s.limited.Usage().Evicted; n != 2 {
+		t.Errorf("%d uploads are removed, want 2", n)
+	}
+}
+
+// The other policies remove complete uploads, too.
+func TestPoliciesWithComplete(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyOldest, 100)
+	first, second, third := s.upload(10, 10), s.upload(60, 0), s.upload(30, 30)
+	s.upload(5, 0)
+	s.want("the oldest", false, first)
+	s.want("another one", true, second, third)
+
+	s, _ = evicting(t, limitedstore.PolicyBiggest, 100)
+	first, second, third = s.upload(10, 10), s.upload(60, 60), s.upload(30, 30)
+	s.upload(5, 0)
+	s.want("the biggest", false, second)
+	s.want("another one", true, first, third)
+}
+
+// What can never fit removes nothing.
+func TestNothingIsRemovedInVain(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyBiggest, 100)
+	a := s.upload(90, 0)
+	s.wantRefused(101, http.StatusRequestEntityTooLarge)
+	s.want("the upload", true, a)
+}
+
+// An upload that is being written is not removed. The client that wants its space is told to
+// try again.
+func TestWritingIsNotInterrupted(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyBiggest, 100)
+	url := s.upload(90, 0)
+	r, w := io.Pipe()
+	answered := make(chan int)
+	go func() { answered <- s.patch(url, 0, r).StatusCode }()
+	if _, err := w.Write(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	s.wantRefused(50, http.StatusInsufficientStorage)
+	w.Write(make([]byte, 80))
+	w.Close()
+	if status := <-answered; status != http.StatusNoContent {
+		t.Errorf("the upload is answered %d", status)
+	}
+	wantEventually(t, "it is removed when it is free", func() bool { return s.create(50).StatusCode == http.StatusCreated })
+	s.want("the upload", false, url)
+}
+
+// Growth beyond the limit is refused and makes room for the next attempt.
+func TestGrowthMakesRoom(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyUnfinished, 1000)
+	old, url := s.upload(900, 0), s.upload(-1, 0)
+	if status := s.patch(url, 0, bytes.NewReader(make([]byte, 150))).StatusCode; status != http.StatusInsufficientStorage {
+		t.Errorf("growth is answered %d", status)
+	}
+	wantEventually(t, "the old upload is removed", func() bool { return s.do(http.MethodHead, old, nil).StatusCode == http.StatusNotFound })
+	offset, _ := strconv.ParseInt(s.do(http.MethodHead, url, nil).Header.Get("Upload-Offset"), 10, 64)
+	if offset != 100 {
+		t.Errorf("the offset is %d, want 100", offset)
+	}
+	if status := s.patch(url, offset, bytes.NewReader(make([]byte, 50))).StatusCode; status != http.StatusNoContent {
+		t.Errorf("the next attempt is answered %d", status)
+	}
+}
+
+// wantEventually polls until the condition is true.
+func wantEventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatalf("in 30 s not true: %s", what)
+		}
+	}
+}
+
+// slowRemovals is a store that removes nothing until it is told to.
+type slowRemovals struct {
+	*storetest.Memory
+	begun, proceed chan struct{}
+}
+
+func (s *slowRemovals) Terminate(ctx context.Context, lease tusd.Lease, id string) error {
+	s.begun <- struct{}{}
+	<-s.proceed
+	return s.Memory.Terminate(ctx, lease, id)
+}
+
+// A creation waits for room, but not long. The removal goes on when it is refused.
+func TestCreationWaits(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		store := &slowRemovals{storetest.NewMemory(), make(chan struct{}), make(chan struct{})}
+		s := serve(t, store, 100, tusd.Config{}, func(s *limitedstore.LimitedStore) {
+			s.Policy = limitedstore.PolicyUnfinished
+			wait := time.Millisecond
+			if patient {
+				wait = time.Hour
+			}
+			limitedstore.SetTiming(s, wait, time.Minute, 10*time.Millisecond)
+		})
+		old, answered := s.upload(90, 0), make(chan int, 1)
+		go func() { answered <- s.create(50).StatusCode }()
+		<-store.begun
+		if patient {
+			close(store.proceed)
+			if status := <-answered; status != http.StatusCreated {
+				t.Errorf("a creation that waits is answered %d", status)
+			}
+		} else {
+			if status := <-answered; status != http.StatusInsufficientStorage {
+				t.Errorf("a creation that has waited for long is answered %d", status)
+			}
+			close(store.proceed)
+			wantEventually(t, "there is room", func() bool { return s.create(50).StatusCode == http.StatusCreated })
+		}
+		s.want("the old upload", false, old)
+		if n := s.limited.Usage().Evicted; n != 1 {
+			t.Errorf("%d uploads are removed", n)
+		}
+	}
+}
+
+// A paused upload is removed: nobody writes to it.
+func TestPausedUploadIsRemoved(t *testing.T) {
+	s, _ := evicting(t, limitedstore.PolicyUnfinished, 100)
+	url := s.upload(90, 0)
+	r, w := io.Pipe()
+	answered := make(chan int)
+	go func() { answered <- s.patch(url, 0, r).StatusCode }()
+	w.Write(make([]byte, 10))
+	w.CloseWithError(io.ErrUnexpectedEOF)
+	<-answered
+	s.upload(50, 0)
+	s.want("the upload", false, url)
+}
