@@ -57,3 +57,19 @@ func Truth(s *LimitedStore) (stored, reserved int64, err error) {
 	})
 	return stored, reserved, err
 }
+
+// Kill ends what s does in the background, as a crash of its process.
+func Kill(s *LimitedStore) {
+	s.holder.Store(nil)
+	s.keeper.stop()
+	s.evictor.stop()
+}
+
+// Stall lets s do nothing in the background, as if its process was stopped for a while.
+func Stall(s *LimitedStore) { s.keeper.stop() }
+
+// Renew renews the claim of s.
+func Renew(s *LimitedStore) { s.renew(context.Background(), s.holder.Load()) }
+
+// Inner returns the wrapped store.
+func Inner(s *LimitedStore) tusd.DataStore { return s.inner.Core }

@@ -79,9 +79,7 @@ func (s *LimitedStore) open(ctx context.Context, env tusd.Env) (err error) {
 	s.evictor.reset(s)
 	s.keeper.start(s, h, env.Locker)
 	s.holder.Store(h)
-	if r.AtMost == unknown { // a new store is counted at once
-		s.keeper.waitCounted(ctx, s.timing.openWait)
-	}
+	s.keeper.waitCounted(ctx, s.timing.openWait) // a small store is counted at once
 	return nil
 }
 

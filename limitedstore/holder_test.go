@@ -1,0 +1,199 @@
+package limitedstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/limitedstore"
+	"github.com/tus/tusd/storetest"
+)
+
+// openOn opens a limited store on a store that several processes may use.
+func openOn(tb testing.TB, m *storetest.Memory, locker tusd.Locker) (*limitedstore.LimitedStore, error) {
+	composer := tusd.NewStoreComposer()
+	m.UseIn(composer)
+	s := limitedstore.New(100, composer)
+	tb.Cleanup(func() { closeStore(tb, s) })
+	return s, s.Open(tb.Context(), tusd.Env{Locker: locker})
+}
+
+func mustOpen(tb testing.TB, m *storetest.Memory, locker tusd.Locker) *limitedstore.LimitedStore {
+	tb.Helper()
+	s, err := openOn(tb, m, locker)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// wantHeld checks that an error names this process.
+func wantHeld(t *testing.T, err error) {
+	t.Helper()
+	host, _ := os.Hostname()
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d on %s", os.Getpid(), host)) {
+		t.Errorf("a second store gets %v", err)
+	}
+}
+
+// With a lock of the process, a second process sees the first one by its side record.
+func TestSecondProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := storetest.NewMemory()
+		first := mustOpen(t, m, &tusd.LocalLocker{})
+		for range 3 {
+			_, err := openOn(t, m, &tusd.LocalLocker{})
+			wantHeld(t, err)
+			time.Sleep(7 * time.Second) // of the fake clock
+		}
+		closeStore(t, first)
+		began := time.Now()
+		second := mustOpen(t, m, &tusd.LocalLocker{})
+		if took := time.Since(began); took > 0 {
+			t.Errorf("after a clean end of the first, the second waits %v", took)
+		}
+		limitedstore.Kill(second)
+		began = time.Now()
+		third := mustOpen(t, m, &tusd.LocalLocker{})
+		if took := time.Since(began); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("after a crash of the second, the third waits %v", took)
+		}
+		wantCreation(t, third, true)
+		limitedstore.Kill(third)
+	})
+}
+
+// wantCreation checks whether a store accepts an upload.
+func wantCreation(t *testing.T, s *limitedstore.LimitedStore, accepted bool) {
+	t.Helper()
+	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "a", tusd.LockTry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Unlock(context.Background())
+	_, err = s.NewUpload(t.Context(), lease, sized("a", 10))
+	if accepted && err != nil || !accepted && !errors.Is(err, tusd.ErrNoSpace) {
+		t.Errorf("a creation gets %v", err)
+	}
+}
+
+// A process that another one has taken for dead accepts nothing more, and leaves the side
+// records alone.
+func TestStalledProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := storetest.NewMemory()
+		first := mustOpen(t, m, &tusd.LocalLocker{})
+		limitedstore.Stall(first)
+		time.Sleep(21 * time.Second)
+		wantCreation(t, first, false) // before the second one can be there
+		second := mustOpen(t, m, &tusd.LocalLocker{})
+		limitedstore.Renew(first)
+		wantCreation(t, first, false)
+		wantCreation(t, second, true)
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+		_, err := openOn(t, m, &tusd.LocalLocker{})
+		wantHeld(t, err)
+	})
+}
+
+// machineLocker is a locker that several processes share. Its leases can be lost.
+type machineLocker struct {
+	tusd.LocalLocker
+	last *losableLease
+}
+
+func (l *machineLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
+
+func (l *machineLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	lease, err := l.LocalLocker.Lock(ctx, id, mode)
+	if err != nil {
+		return nil, err
+	}
+	l.last = &losableLease{Lease: lease}
+	l.last.ctx, l.last.lose = context.WithCancelCause(lease.Context())
+	return l.last, nil
+}
+
+type losableLease struct {
+	tusd.Lease
+	ctx  context.Context
+	lose context.CancelCauseFunc
+}
+
+func (l *losableLease) Context() context.Context { return l.ctx }
+
+// With a lock that processes share, the lock of one id belongs to the process that has the
+// store open, and nothing is accepted any more when it is lost.
+func TestSharedLock(t *testing.T) {
+	m, locker := storetest.NewMemory(), &machineLocker{}
+	first := mustOpen(t, m, locker)
+	lease := locker.last
+	_, err := openOn(t, m, locker)
+	wantHeld(t, err)
+	wantCreation(t, first, true)
+	closeStore(t, first)
+	second := mustOpen(t, m, locker)
+	if locker.last == lease {
+		t.Fatal("the second store has no lease")
+	}
+	locker.last.lose(tusd.ErrLockLost)
+	wantCreation(t, second, false)
+	limitedstore.Kill(second)
+}
+
+// Settings and stores that allow no limit are refused by name.
+func TestOpenRefuses(t *testing.T) {
+	for want, change := range map[string]func(*tusd.StoreComposer, *limitedstore.LimitedStore) *limitedstore.LimitedStore{
+		"needs a Lister": func(c *tusd.StoreComposer, _ *limitedstore.LimitedStore) *limitedstore.LimitedStore {
+			c.Lister = nil
+			return limitedstore.New(100, c)
+		},
+		"SideRecords": func(c *tusd.StoreComposer, _ *limitedstore.LimitedStore) *limitedstore.LimitedStore {
+			c.SideRecords = nil
+			return limitedstore.New(100, c)
+		},
+		"must be positive": func(c *tusd.StoreComposer, _ *limitedstore.LimitedStore) *limitedstore.LimitedStore {
+			return limitedstore.New(0, c)
+		},
+		`no policy "none"`: func(_ *tusd.StoreComposer, s *limitedstore.LimitedStore) *limitedstore.LimitedStore {
+			s.Policy = "none"
+			return s
+		},
+		"negative": func(_ *tusd.StoreComposer, s *limitedstore.LimitedStore) *limitedstore.LimitedStore {
+			s.OwnerQuota = -1
+			return s
+		},
+		"policy unfinished needs": func(_ *tusd.StoreComposer, s *limitedstore.LimitedStore) *limitedstore.LimitedStore {
+			s.Policy = limitedstore.PolicyUnfinished
+			return s
+		},
+	} {
+		composer := tusd.NewStoreComposer()
+		storetest.NewMemory().UseIn(composer)
+		s := change(composer, limitedstore.New(100, composer))
+		if err := s.Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want one with %s", err, want)
+		}
+	}
+}
+
+// A tool that only reads opens the store beside the process that serves it.
+func TestReadOnly(t *testing.T) {
+	m := storetest.NewMemory()
+	mustOpen(t, m, &tusd.LocalLocker{})
+	composer := tusd.NewStoreComposer()
+	m.UseIn(composer)
+	s := limitedstore.New(100, composer)
+	if err := s.Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}, ReadOnly: true}); err != nil {
+		t.Error(err)
+	}
+	closeStore(t, s)
+}
