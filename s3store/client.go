@@ -55,7 +55,8 @@ type Client interface {
 }
 
 // MultipartLister is a Client that can list multipart uploads. It is optional: without it,
-// those that no record names are neither reported nor removed.
+// those that no record names are neither reported nor removed. A Client that wraps such a
+// one has a method Unwrap() Client.
 type MultipartLister interface {
 	// ListMultiparts returns a page of the multipart uploads that are neither completed
 	// nor aborted, sorted by key.
@@ -64,11 +65,16 @@ type MultipartLister interface {
 
 // multipartLister returns the MultipartLister that a client is, or wraps.
 func multipartLister(c Client) (MultipartLister, bool) {
-	if wrapper, ok := c.(encrypted); ok {
-		c = wrapper.Client
+	for {
+		if lister, ok := c.(MultipartLister); ok {
+			return lister, true
+		}
+		wrapper, ok := c.(interface{ Unwrap() Client })
+		if !ok {
+			return nil, false
+		}
+		c = wrapper.Unwrap()
 	}
-	lister, ok := c.(MultipartLister)
-	return lister, ok
 }
 
 // Attributes are stored with an object beside its bytes. Empty ones are not

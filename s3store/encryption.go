@@ -17,6 +17,8 @@ type encrypted struct {
 	algorithm, key string
 }
 
+func (c encrypted) Unwrap() Client { return c.Client }
+
 func (c encrypted) PutObject(ctx context.Context, in PutObject) (etag string, err error) {
 	in.Attributes.Encryption, in.Attributes.EncryptionKey = c.algorithm, c.key
 	return c.Client.PutObject(ctx, in)

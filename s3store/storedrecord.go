@@ -1,13 +1,14 @@
 package s3store
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/tus/tusd"
 )
 
-// StoredRecord returns the record of the upload id as it is stored, with its part list, for
-// people. It does not check it. ErrNotFound: there is none.
+// StoredRecord returns the record of the upload id as it is stored, with its part list and
+// without its padding, for people. It does not check it. ErrNotFound: there is none.
 func (s *Store) StoredRecord(ctx context.Context, id string) ([]byte, error) {
 	b, err := s.bucket()
 	if err != nil {
@@ -23,5 +24,5 @@ func (s *Store) StoredRecord(ctx context.Context, id string) ([]byte, error) {
 	if isMissing(err) {
 		err = tusd.ErrNotFound.With(err)
 	}
-	return stored.content, wrapError("read the record of", id, err)
+	return bytes.TrimRight(stored.content, " "), wrapError("read the record of", id, err)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go/aws"
@@ -31,7 +33,7 @@ func (s *s3Settings) examine(ctx context.Context, _ config, report *doctor.Repor
 	defer api.Config.HTTPClient.CloseIdleConnections()
 	doctor.Bucket{
 		Client: newBucketClient(*s, api, func(awsv1.Call) {}), Prefix: store.ObjectPrefix,
-		Profile: s.profile, MinPart: max(s.minPartSize, s.profile.MinPart), Object: s.object,
+		Profile: s.profile, MinPart: max(s.minPartSize, s.profile.MinPart), Object: s.object, AbortsMultipart: lifecycleOf(api, s.bucket, store.ObjectPrefix, s.profile.Name),
 		RedirectDownloads: store.RedirectDownloads, HTTP: api.Config.HTTPClient,
 	}.Examine(ctx, report)
 }
@@ -57,3 +59,43 @@ func findCredentials(ctx context.Context, api *s3.S3, report *doctor.Report) boo
 // credentialsTimeout bounds the search for credentials, which may ask the
 // machine for its role.
 const credentialsTimeout = 30 * time.Second
+
+// lifecycleOf returns a function that asks whether a lifecycle rule of the bucket aborts
+// abandoned multipart uploads below prefix; nil: the answers of the service do not tell.
+func lifecycleOf(api *s3.S3, bucket, prefix, profile string) func(context.Context) (bool, error) {
+	if profile == "minio" || profile == "gcs" { // MinIO has a setting of its own, and GCS rules of its own
+		return nil
+	}
+	return func(ctx context.Context) (bool, error) {
+		answer, err := api.GetBucketLifecycleConfigurationWithContext(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &bucket})
+		var told awserr.Error
+		if errors.As(err, &told) && told.Code() == "NoSuchLifecycleConfiguration" {
+			return false, nil
+		}
+		if err == nil && len(answer.Rules) == 0 {
+			err = errors.New("the answer has no rules")
+		}
+		if err != nil {
+			return false, err
+		}
+		return slices.ContainsFunc(answer.Rules, func(r *s3.LifecycleRule) bool { return abortsBelow(r, prefix) }), nil
+	}
+}
+
+// abortsBelow reports whether a lifecycle rule aborts multipart uploads of all keys that
+// begin with prefix.
+func abortsBelow(r *s3.LifecycleRule, prefix string) bool {
+	if aws.StringValue(r.Status) != s3.ExpirationStatusEnabled || r.AbortIncompleteMultipartUpload == nil {
+		return false
+	}
+	of := aws.StringValue(r.Prefix)
+	if f := r.Filter; f != nil {
+		if f.Tag != nil || f.And != nil && len(f.And.Tags) > 0 {
+			return false
+		}
+		if of = aws.StringValue(f.Prefix); f.And != nil {
+			of = aws.StringValue(f.And.Prefix)
+		}
+	}
+	return strings.HasPrefix(prefix, of)
+}

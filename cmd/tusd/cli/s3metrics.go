@@ -14,7 +14,7 @@ import (
 // s3Operations are the calls of a store, as S3 names them.
 var s3Operations = []string{
 	"AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload", "DeleteObject", "DeleteObjects",
-	"GetObject", "HeadObject", "ListObjectsV2", "ListParts", "PutObject", "UploadPart", "UploadPartCopy",
+	"GetObject", "HeadObject", "ListMultipartUploads", "ListObjectsV2", "ListParts", "PutObject", "UploadPart", "UploadPartCopy",
 }
 
 // s3OperationsOfV2 are the calls that tusd v2 measures, as it names them.
@@ -121,6 +121,9 @@ type partCounter struct {
 	listingClient
 	parts *atomic.Int64 // under way
 }
+
+// Unwrap returns the client that can do more than an s3store.Client must.
+func (c *partCounter) Unwrap() s3store.Client { return c.Client }
 
 func (c *partCounter) UploadPart(ctx context.Context, in s3store.UploadPart) (string, error) {
 	c.parts.Add(1)

@@ -21,6 +21,10 @@ type Bucket struct {
 	MinPart int64 // bytes of a part that is not the last
 	Object  s3store.ObjectRules
 
+	// AbortsMultipart reports whether a lifecycle rule of the bucket aborts abandoned
+	// multipart uploads below Prefix. An error means that it is not known. nil: nobody asks.
+	AbortsMultipart func(ctx context.Context) (bool, error)
+
 	RedirectDownloads time.Duration // 0: downloads go through the server
 	HTTP              *http.Client  // follows such a redirect
 	Timeout           time.Duration // of a call, beside a second for each MiB; 0: 15 s
@@ -58,7 +62,7 @@ func (b Bucket) Examine(ctx context.Context, report *Report) {
 	}
 	for _, step := range []func(){
 		c.storeObject, c.findObject, c.readObject, c.compareClocks, c.tryConditions, c.tryAttributes,
-		c.tryMultipart, c.tryCopy, c.tryAbort, c.tryRedirect, c.removeObjects,
+		c.tryMultipart, c.tryCopy, c.tryAbort, c.askLifecycle, c.tryRedirect, c.removeObjects,
 	} {
 		if ctx.Err() != nil {
 			return

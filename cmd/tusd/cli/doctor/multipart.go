@@ -239,3 +239,24 @@ func (c *checkup) abort(key, multipart string) error {
 	}
 	return err
 }
+
+// askLifecycle recommends a lifecycle rule if the bucket has none. It reports nothing if the
+// service does not tell: nothing else needs that permission.
+func (c *checkup) askLifecycle() {
+	if c.AbortsMultipart == nil {
+		return
+	}
+	var found bool
+	err := c.try(0, func(ctx context.Context) (err error) {
+		found, err = c.AbortsMultipart(ctx)
+		return err
+	})
+	const subject = "lifecycle rule for abandoned multipart uploads"
+	switch {
+	case err != nil:
+	case found:
+		c.report.OK(subject, "")
+	default:
+		c.report.Warn(subject, "the bucket has none, so what abandoned uploads have stored is paid for until they are swept: add a rule with AbortIncompleteMultipartUpload and more days than your clients need")
+	}
+}
