@@ -122,9 +122,6 @@ type partCounter struct {
 	parts *atomic.Int64 // under way
 }
 
-// Unwrap returns the client that can do more than an s3store.Client must.
-func (c *partCounter) Unwrap() s3store.Client { return c.Client }
-
 func (c *partCounter) UploadPart(ctx context.Context, in s3store.UploadPart) (string, error) {
 	c.parts.Add(1)
 	defer c.parts.Add(-1)
