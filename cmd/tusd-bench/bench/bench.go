@@ -64,7 +64,10 @@ func run(ctx context.Context, o options, stdout io.Writer) error {
 		return err
 	}
 	what := measureAll
-	if o.prefill > 0 {
+	switch {
+	case o.with != "":
+		what = measureFlags
+	case o.prefill > 0:
 		what = measureGrowth
 	}
 	report, err := what(ctx, o, place)

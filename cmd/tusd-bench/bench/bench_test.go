@@ -247,3 +247,19 @@ func TestHelp(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 }
+
+// TestFurtherFlags compares a daemon that sweeps with two that do not. The one that sweeps
+// runs on after the others were measured.
+func TestFurtherFlags(t *testing.T) {
+	args := append(slices.Clone(smallLoad), "-server", builder.daemon(t), "-prefill", "200", "-with", "-sweep-interval 1s -sweep-unfinished 1000h")
+	r := runReport(t, args...)
+	if len(r.Rows) != 2*3 || len(r.Ratios) != 2*2 {
+		t.Fatalf("%d rows and %d ratios, want 6 and 4", len(r.Rows), len(r.Ratios))
+	}
+	for i, row := range r.Rows {
+		mustBeRow(t, row, []string{"with", "without", "without'"}[i%3])
+	}
+	for i, ratio := range r.Ratios {
+		mustBeRatio(t, ratio, [2]string{[]string{"with", "without'"}[i%2], "without"})
+	}
+}

@@ -21,7 +21,7 @@ func measure(ctx context.Context, work []load.Workload, servers []*server, round
 	for round := range rounds + 1 {
 		for i := range servers {
 			k := (round + i) % len(servers)
-			sample, err := load.Run(ctx, servers[k].target, work[k], meter(servers[k].pid))
+			sample, err := runAlone(ctx, servers, k, work[k])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", servers[k].name, err)
 			}
@@ -31,6 +31,20 @@ func measure(ctx context.Context, work []load.Workload, servers []*server, round
 		}
 	}
 	return results, nil
+}
+
+// runAlone runs a workload on one server. Servers with work of their own do not run meanwhile.
+func runAlone(ctx context.Context, servers []*server, k int, work load.Workload) (load.Sample, error) {
+	for i, s := range servers {
+		if i == k || !s.works {
+			continue
+		}
+		if err := pause(s.cmd.Process); err != nil {
+			return load.Sample{}, err
+		}
+		defer resume(s.cmd.Process)
+	}
+	return load.Run(ctx, servers[k].target, work, meter(servers[k].pid))
 }
 
 // Row is the result of one server with one workload: medians over the rounds.

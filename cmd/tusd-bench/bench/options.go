@@ -34,6 +34,7 @@ type options struct {
 	pairs int
 
 	prefill int
+	with    string
 
 	json bool
 }
@@ -62,6 +63,7 @@ func flagsOf(o *options) *flag.FlagSet {
 	f.IntVar(&o.slow.AtOnce, "bursts", 0, "`number` of them that do so at the same time; 0: all")
 	f.DurationVar(&o.slow.Time, "slow-time", 20*time.Second, "how long they are slow after that (`duration`)")
 	f.IntVar(&o.prefill, "prefill", 0, "compare -server on a directory with this `number` of uploads with\none that has 100, instead of -work")
+	f.StringVar(&o.with, "with", "", "with -prefill: compare -server with these further `flags` and without\nthem, on equal directories")
 	f.IntVar(&o.pairs, "pairs", 15, "`number` of interleaved runs of each server")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of tables; durations are in nanoseconds")
 	return f
@@ -102,6 +104,8 @@ func (o options) contradiction() error {
 		return errors.New("-pid and -upload-dir describe the server of -url")
 	case o.prefill != 0 && (o.server == "" || o.bare || o.bareSync):
 		return errors.New("-prefill is for -server alone")
+	case o.with != "" && o.prefill == 0:
+		return errors.New("-with needs -prefill")
 	case o.prefill != 0 && (o.prefill < fewUploads || o.plan.Clients > fewUploads):
 		return fmt.Errorf("-prefill needs at least %d uploads, and at most so many -clients", fewUploads)
 	case o.slow.Connections < 1 || o.slow.AtOnce < 1 || o.slow.Burst < 1 || o.slow.Time < 0:

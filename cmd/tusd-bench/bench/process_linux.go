@@ -63,3 +63,8 @@ func resetPeak(pid int) error {
 func killWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
+
+// pause stops a process, as a whole, until resume.
+func pause(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
+
+func resume(p *os.Process) { p.Signal(syscall.SIGCONT) }

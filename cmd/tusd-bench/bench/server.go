@@ -23,7 +23,8 @@ type server struct {
 	name   string
 	url    string // where it creates uploads
 	target *load.Target
-	pid    int // 0: not known
+	pid    int  // 0: not known
+	works  bool // also without requests
 
 	cmd    *exec.Cmd // nil: not ours
 	exited chan struct{}
@@ -37,6 +38,7 @@ type launch struct {
 	env         []string // beside that of this process
 	dir         string   // of the uploads; "": it gets none
 	log         string   // file for what it prints
+	works       bool     // server.works
 	verifyInDir bool     // verify contents in the directory rather than by GET
 }
 
@@ -48,7 +50,7 @@ func start(ctx context.Context, l launch) (*server, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s := &server{name: l.name, exited: make(chan struct{}), log: l.log}
+	s := &server{name: l.name, works: l.works, exited: make(chan struct{}), log: l.log}
 	s.cmd = exec.Command(l.command[0], l.arguments()...)
 	s.cmd.Env = append(os.Environ(), l.env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
