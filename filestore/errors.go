@@ -37,9 +37,22 @@ func isAbsent(err error) bool {
 // notFound returns the error for an upload without a record.
 func notFound(err error) error { return tusd.ErrNotFound.With(err) }
 
+// brokenError means that a record or data, at path, is not valid. It matches
+// tusd.ErrBroken.
+type brokenError struct {
+	path string
+	err  error
+}
+
+func (e *brokenError) Error() string {
+	return fmt.Sprintf("filestore: %v: %s: %v", tusd.ErrBroken, e.path, e.err)
+}
+
+func (e *brokenError) Unwrap() []error { return []error{tusd.ErrBroken, e.err} }
+
 // broken returns the error for an upload whose record or data, at path, is not valid.
 func broken(path, format string, args ...any) error {
-	return tusd.ErrNotFound.With(fmt.Errorf("filestore: %w: %s: %w", tusd.ErrBroken, path, fmt.Errorf(format, args...)))
+	return tusd.ErrNotFound.With(&brokenError{path, fmt.Errorf(format, args...)})
 }
 
 // isImpossibleName reports whether err means that the file system does not allow

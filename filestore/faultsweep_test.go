@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -73,6 +75,8 @@ var scenarios = []scenario{
 	{"concat", preparePartials, actConcat, afterConcat},
 	{"terminate", prepareFull, actTerminate, afterTerminate},
 	{"side records", nil, actSideRecords, afterSideRecords},
+	{"tidy", prepareLeftovers, actTidy, afterTidy},
+	{"verify", prepareFull, actVerify, afterFinish},
 }
 
 // If any operation fails, no acknowledged byte is lost, every offset is correct, no
@@ -344,6 +348,41 @@ func afterTerminate(t *testing.T, s *FileStore, err error) {
 	}
 	wantFiles(t, s, "b", "b.info")
 	wantContent(t, s, "b", "abc")
+}
+
+func prepareLeftovers(t *testing.T, s *FileStore) {
+	prepareFull(t, s)
+	writeFiles(t, s, map[string]string{"gone.undo": undoContent, "gone.lock": "1", serverID: "", ".tusd.d/tmp/ABCDEFGHIJKLMNOPQRSTUVWX22": ""})
+}
+
+func actTidy(t *testing.T, s *FileStore, f *faults) error {
+	var errs []error
+	f.on()
+	err := s.Tidy(t.Context(), tusd.Tidying{
+		Before: time.Now().Add(time.Hour),
+		Lock:   func(_ context.Context, id string) (tusd.Lease, error) { return lockID(t, id), nil },
+		Pace:   func(ctx context.Context) error { return context.Cause(ctx) },
+		Report: func(l tusd.Leftover) { errs = append(errs, l.Err) },
+	})
+	f.off()
+	return errors.Join(append(errs, err)...)
+}
+
+func afterTidy(t *testing.T, s *FileStore, _ error) {
+	tidyAll(t, s, time.Now().Add(time.Hour))
+	wantFiles(t, s, "a", "a.info", "b", "b.info")
+	wantContent(t, s, "a", stored)
+}
+
+// actVerify lets one read of a file fail. That is no fault of the upload.
+func actVerify(t *testing.T, s *FileStore, f *faults) error {
+	f.on()
+	faults, err := s.Verify(t.Context(), "a")
+	f.off()
+	if len(faults) > 0 {
+		t.Errorf("faults: %q, %v", faults, err)
+	}
+	return err
 }
 
 func actSideRecords(t *testing.T, s *FileStore, f *faults) error {

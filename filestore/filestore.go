@@ -102,6 +102,8 @@ var (
 	_ tusd.SideRecords    = (*FileStore)(nil)
 	_ tusd.AtomicWriter   = (*FileStore)(nil)
 	_ tusd.Rewinder       = (*FileStore)(nil)
+	_ tusd.Tidier         = (*FileStore)(nil)
+	_ tusd.Verifier       = (*FileStore)(nil)
 )
 
 // New returns a store for the directory path with the defaults of every field.

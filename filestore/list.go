@@ -131,7 +131,7 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 	found, ok := v.lookAhead.take(cursor)
 	if !ok {
 		names := &firstNames{after: cursor, limit: max(limit, lookAheadIDs), maxBytes: lookAheadBytes}
-		if err := v.walk(ctx, ".", names); err != nil {
+		if err := v.offerIDs(ctx, names); err != nil {
 			return nil, false, err
 		}
 		found.ids, found.last = names.sorted()
@@ -145,8 +145,20 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 	return ids, found.last && n == len(found.ids), nil
 }
 
-// walk offers every id in a directory and below to found.
-func (v *volume) walk(ctx context.Context, dir string, found *firstNames) error {
+// offerIDs offers the id of every record to found.
+func (v *volume) offerIDs(ctx context.Context, found *firstNames) error {
+	return v.walk(ctx, ".", func(dir string) bool { return !found.isPast(dir + "/") }, func(name string) error {
+		if id, ok := strings.CutSuffix(name, recordSuffix); ok && tusd.ValidateID(id) == nil {
+			found.offer(id)
+		}
+		return nil
+	})
+}
+
+// walk calls visit for every file in a directory and below, in any order. It leaves out
+// directories for which enter returns false, and those whose name no upload has. It needs
+// memory for a part of each directory on the way, and tolerates changes meanwhile.
+func (v *volume) walk(ctx context.Context, dir string, enter func(dir string) bool, visit func(name string) error) error {
 	f, err := v.tree.OpenOS(dir)
 	if isAbsent(err) && dir != "." || isLostAndFound(dir, err) {
 		return nil // removed meanwhile
@@ -159,17 +171,27 @@ func (v *volume) walk(ctx context.Context, dir string, found *firstNames) error 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		entries, err := f.ReadDir(dirPage)
+		entries, readErr := f.ReadDir(dirPage)
 		for _, entry := range entries {
-			if err := v.visit(ctx, dir, entry, found); err != nil {
+			name := entry.Name()
+			if dir != "." {
+				name = dir + "/" + name
+			}
+			switch {
+			case !entry.IsDir():
+				err = visit(name)
+			case !datakey.Reserved(entry.Name()) && enter(name):
+				err = v.walk(ctx, name, enter, visit)
+			}
+			if err != nil {
 				return err
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(readErr, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return err
+		if readErr != nil {
+			return readErr
 		}
 	}
 }
@@ -178,23 +200,6 @@ func (v *volume) walk(ctx context.Context, dir string, found *firstNames) error 
 // have at their top, and only the administrator can read.
 func isLostAndFound(dir string, err error) bool {
 	return dir == "lost+found" && errors.Is(err, fs.ErrPermission)
-}
-
-func (v *volume) visit(ctx context.Context, dir string, entry fs.DirEntry, found *firstNames) error {
-	name := entry.Name()
-	if dir != "." {
-		name = dir + "/" + name
-	}
-	if entry.IsDir() {
-		if datakey.Reserved(entry.Name()) || found.isPast(name+"/") {
-			return nil
-		}
-		return v.walk(ctx, name, found)
-	}
-	if id, ok := strings.CutSuffix(name, ".info"); ok && tusd.ValidateID(id) == nil {
-		found.offer(id)
-	}
-	return nil
 }
 
 // listUpload describes an upload for a listing. The result is nil if the filter leaves it

@@ -32,17 +32,29 @@ func (v *volume) readRecordWithLease(lease tusd.Lease, id string) (*tusd.FileInf
 		info, stat, err := v.readStamped(id)
 		return info, stat.Modified, err
 	}
-	if known, stamp := v.uploads.stampedRecord(id, v.scope, lease); known != nil {
-		where := v.record(id)
-		if now, err := where.tree.Lstat(where.name); err == nil && now.Stamp == stamp {
-			return known, now.Modified, nil
-		}
+	if known, written := v.confirmedRecord(lease, id); known != nil {
+		return known, written, nil
 	}
 	info, stat, err := v.readStamped(id)
 	if err == nil {
 		v.uploads.confirmRecord(info, stat.Stamp)
 	}
 	return info, stat.Modified, err
+}
+
+// confirmedRecord returns the cached record of id, and when it was written, if its file has
+// not changed since it was read, and nil otherwise. The caller holds lease.
+func (v *volume) confirmedRecord(lease tusd.Lease, id string) (*tusd.FileInfo, time.Time) {
+	known, stamp := v.uploads.stampedRecord(id, v.scope, lease)
+	if known == nil {
+		return nil, time.Time{}
+	}
+	where := v.record(id)
+	now, err := where.tree.Lstat(where.name)
+	if err != nil || now.Stamp != stamp {
+		return nil, time.Time{}
+	}
+	return known, now.Modified
 }
 
 // readStamped is readRecordWithLease without a lease, and also describes the file.

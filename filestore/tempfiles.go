@@ -64,6 +64,15 @@ func ownerOf(name string) (number int64, ok bool) {
 	return number, ok && fmt.Sprintf(ownerName, number) == digits+"."
 }
 
+// isTempName reports whether name is that of a temporary file, with or without an owner.
+func isTempName(name string) bool {
+	random := name
+	if _, ok := ownerOf(name); ok {
+		_, random, _ = strings.Cut(name, ".")
+	}
+	return durable.IsTempName(random)
+}
+
 // sweepTemp removes leftovers.
 func (v *volume) sweepTemp() error {
 	dir, err := v.root.Open(tempDir)

@@ -60,7 +60,10 @@ func (u *upload) dataToRemove() ([]treePath, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, _, err := v.readRecordOnce(u.id)
+	info, _ := v.confirmedRecord(u.lease, u.id)
+	if info == nil {
+		info, _, err = v.readRecordOnce(u.id)
+	}
 	if isAbsent(err) {
 		return nil, notFound(err)
 	}

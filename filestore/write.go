@@ -93,7 +93,8 @@ func (u *upload) knownState() (syncState, error) {
 }
 
 // copy writes the bytes of src until its end, an error, or the end of ctx or of the
-// lease.
+// lease. What one Read returns is written at once, so the time of the data shows how long ago
+// bytes have arrived: a slow chunk keeps its upload young.
 func (c *chunk) copy(ctx context.Context, src io.Reader) error {
 	b := c.u.v.readBuffers.acquire()
 	defer b.release()

@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
@@ -177,6 +179,62 @@ func TestFailedSyncAndFailedCut(t *testing.T) {
 		wantContent(t, s, "a", stored)
 		if stat, err := os.Stat(filepath.Join(s.Path, "a")); err != nil || stat.Size() != 6 {
 			t.Errorf("the file has %d bytes, %v", stat.Size(), err)
+		}
+	}
+}
+
+// A chunk that arrives byte by byte changes the time of the last change with each byte.
+func TestSlowChunkKeepsItsUploadYoung(t *testing.T) {
+	for _, level := range levels {
+		for name, write := range map[string]func(s *FileStore, up tusd.Upload, src io.Reader) (int64, error){
+			"WriteChunk": func(_ *FileStore, up tusd.Upload, src io.Reader) (int64, error) {
+				return up.WriteChunk(context.Background(), 0, src)
+			},
+			"WriteAtomic": func(s *FileStore, up tusd.Upload, src io.Reader) (int64, error) {
+				return s.WriteAtomic(context.Background(), up, 0, src)
+			},
+		} {
+			t.Run(level.String()+"/"+name, func(t *testing.T) {
+				s := openStore(t, level)
+				up := createUpload(t, s, "a", 100)
+				src, client := io.Pipe()
+				done := make(chan error, 1)
+				go func() {
+					_, err := write(s, up, src)
+					src.CloseWithError(io.ErrClosedPipe)
+					done <- err
+				}()
+				send := func() { // when it returns, the byte before is stored
+					if _, err := client.Write([]byte("x")); err != nil {
+						t.Error(err)
+					}
+				}
+				old := time.Now().Add(-30 * time.Hour)
+				send()
+				send()
+				for range 3 {
+					for _, name := range []string{"a", "a.info"} {
+						setTime(t, s, name, old)
+					}
+					send()
+					send()
+					view, err := s.GetUpload(t.Context(), nil, "a")
+					if err != nil {
+						t.Fatal(err)
+					}
+					info, err := view.GetInfo(t.Context())
+					if err != nil || time.Since(info.Changed) > 29*time.Hour {
+						t.Errorf("changed at %v, %v", info.Changed, err)
+					}
+					if page, _, err := s.List(t.Context(), "", changedBefore(old.Add(time.Hour)), 1); err != nil || len(page) > 0 {
+						t.Errorf("listed as old: %+v, %v", page, err)
+					}
+				}
+				client.Close()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
 		}
 	}
 }

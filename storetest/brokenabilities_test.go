@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -76,6 +77,47 @@ var brokenAbilities = []broken{
 				ids = append([]tusd.Listed{{ID: cursor}}, ids[:min(len(ids), limit-1)]...)
 			}
 			return ids, next, err
+		})
+	}},
+	{"takes a paused upload for a leftover", "tidy/keeps-paused-uploads", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
+			return m.tidyAway(ctx, t, func(info tusd.FileInfo) bool { return info.Offset == 0 && info.Size == 10 && !info.IsFinal })
+		})
+	}},
+	{"tidies away what is locked", "tidy/keeps-running-uploads", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
+			t.Lock = func(ctx context.Context, id string) (tusd.Lease, error) {
+				return new(tusd.LocalLocker).Lock(ctx, id, tusd.LockTry) // a new locker has no locks
+			}
+			return m.tidyAway(ctx, t, func(info tusd.FileInfo) bool { return info.Size == 100 && info.Offset > 10 })
+		})
+	}},
+	{"removes in a dry run", "tidy/dry-run", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
+			return m.tidyAway(ctx, t, func(info tusd.FileInfo) bool { return t.DryRun && info.ID == "failed" })
+		})
+	}},
+	{"reports what an upload needs", "tidy/keeps-paused-uploads", func(_ *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(_ context.Context, t tusd.Tidying) error {
+			t.Report(tusd.Leftover{Kind: tusd.LeftoverData, Name: "unfinished", Upload: "unfinished"})
+			return nil
+		})
+	}},
+	{"tidies without an end", "tidy/pace", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(_ context.Context, t tusd.Tidying) error { return m.Tidy(context.Background(), t) })
+	}},
+	{"takes an upload of deferred length for a fault", "verify/agrees", func(m *Memory, c *tusd.StoreComposer) {
+		c.Verifier = verifyFunc(func(ctx context.Context, id string) ([]string, error) {
+			if info, _, err := m.load(id); err == nil && info.SizeIsDeferred {
+				return []string{"the length is not known"}, nil
+			}
+			return m.Verify(ctx, id)
+		})
+	}},
+	{"finds nothing wrong with an upload that does not exist", "verify/unknown", func(m *Memory, c *tusd.StoreComposer) {
+		c.Verifier = verifyFunc(func(ctx context.Context, id string) ([]string, error) {
+			faults, _ := m.Verify(ctx, id)
+			return faults, nil
 		})
 	}},
 	{"uses positions in a list that changes", "list/while-changing", func(m *Memory, c *tusd.StoreComposer) {
@@ -291,4 +333,32 @@ func TestLeftoversAreFound(t *testing.T) {
 			t.Errorf("a case that leaves %s behind passes", what)
 		}
 	}
+}
+
+type tidyFunc func(context.Context, tusd.Tidying) error
+
+func (f tidyFunc) Tidy(ctx context.Context, t tusd.Tidying) error { return f(ctx, t) }
+
+type verifyFunc func(context.Context, string) ([]string, error)
+
+func (f verifyFunc) Verify(ctx context.Context, id string) ([]string, error) { return f(ctx, id) }
+
+// tidyAway removes uploads as if they were leftovers.
+func (m *Memory) tidyAway(ctx context.Context, t tusd.Tidying, useless func(tusd.FileInfo) bool) error {
+	m.mu.Lock()
+	ids := slices.Collect(maps.Keys(m.uploads))
+	m.mu.Unlock()
+	for _, id := range ids {
+		info, _, err := m.load(id)
+		if err != nil || !useless(info) {
+			continue
+		}
+		lease, err := t.Lock(ctx, id)
+		if err != nil {
+			return err
+		}
+		m.Terminate(ctx, lease, id)
+		lease.Unlock(ctx)
+	}
+	return m.Tidy(ctx, t)
 }

@@ -48,6 +48,8 @@ var uncheckable = map[string]string{
 	"Lister.List: reads no record":              "what a listing reads is the backend's: tested with the store",
 	"Lister.List: memory is bounded":            "needs a store with many uploads: tested with the store",
 	"Lister.List: do not replace":               "which caches there are is the backend's: tested with the store",
+	"Tidier: belongs to no upload":              definition,
+	"Verifier: checks uploads":                  definition,
 	"Rewinder: (tus 1.0, Checksum)":             definition,
 	"Rewinder.ReadsIncomplete: If so":           callerGuarantee,
 	"Rewinder.ReadsIncomplete: If not":          callerGuarantee,

@@ -134,7 +134,7 @@ func Run(t *testing.T, h Harness) {
 func suite() []testCase {
 	return slices.Concat(claimCases, createCases, recordCases, idCases, writeCases, interruptCases,
 		readCases, finishCases, terminateCases, concatCases, lengthCases, contentCases,
-		listCases, sideCases, atomicCases, rewindCases, faultCases, handlerCases)
+		listCases, tidyCases, verifyCases, sideCases, atomicCases, rewindCases, faultCases, handlerCases)
 }
 
 // runCase runs one case on a new store and checks for leftovers.

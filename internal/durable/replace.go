@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -69,6 +70,11 @@ func (r Replacer) write(content []byte) (temp string, err error) {
 		return "", errors.Join(err, r.drop(temp))
 	}
 	return temp, nil
+}
+
+// IsTempName reports whether name, without the Prefix, is like those of temporary files.
+func IsTempName(name string) bool {
+	return len(name) == len(rand.Text()) && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
 // drop removes a temporary file. It may be gone already: a rename whose answer was

@@ -1,0 +1,308 @@
+package filestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/datakey"
+	"github.com/tus/tusd/internal/durable"
+)
+
+// Tidy implements tusd.Tidier. It looks only at what has not changed since t.Before: nobody
+// can tell younger files from those of a running request. It never looks into storage
+// roots, which may have files of other programs.
+//
+// It removes these files:
+//
+//   - Temporary files with a name as this store makes them. A temporary file is written in
+//     one piece of at most 1 MiB, and renamed at once. As long as a process in another
+//     container or on a slow disk still writes it, its time of change is recent.
+//   - <id>.undo without an upload of that id, under the lock.
+//   - <id>.lock and <id>.stop of tusd v2, under the lock. No lock of this program is in such a
+//     file, so nothing that waits for one is disturbed.
+//   - Data without a record that is empty and has an id that the server makes as its name,
+//     under the lock: a creation was cut short. No record names it.
+//
+// It reports other data without a record, records that are broken or whose data is missing,
+// and records and lock files of other programs. It leaves directories.
+func (s *FileStore) Tidy(ctx context.Context, t tusd.Tidying) error {
+	v, err := s.volume()
+	if err != nil {
+		return err
+	}
+	d := &tidying{Tidying: t, v: v, named: newNameSet()}
+	for _, step := range []func(context.Context) error{d.lookAtRecords, d.lookAtTemporaries, d.lookAtOthers} {
+		if err := step(ctx); err != nil {
+			return failed("tidy the directory", v.path, err)
+		}
+	}
+	return nil
+}
+
+// tidying is one call of Tidy.
+type tidying struct {
+	tusd.Tidying
+	v *volume
+	// named has the names of data that records name, if it is not the id.
+	named *nameSet
+	// unsure is set if a record could not be read: it may name any data.
+	unsure bool
+}
+
+func everyDirectory(string) bool { return true }
+
+// lookAtRecords fills in d.named, and reports records that are not valid.
+func (d *tidying) lookAtRecords(ctx context.Context) error {
+	return d.v.walk(ctx, ".", everyDirectory, func(name string) error {
+		id, ok := strings.CutSuffix(name, recordSuffix)
+		if !ok {
+			return nil
+		}
+		if err := d.Pace(ctx); err != nil {
+			return err
+		}
+		if tusd.ValidateID(id) != nil {
+			return d.reportForeign(name)
+		}
+		u, err := d.v.load(nil, id, true)
+		switch {
+		case err == nil && u.data != d.v.file(id):
+			d.addNamed(u.data)
+		case err == nil:
+		case errors.Is(err, tusd.ErrBroken):
+			return d.lookAtBroken(ctx, id)
+		case !errors.Is(err, tusd.ErrNotFound):
+			d.unsure = true
+		}
+		return nil
+	})
+}
+
+// addNamed notes that a record names data. A storage root, or a link to a directory, may
+// lead to a name of the upload directory: data with the last part of the name counts as
+// named, too.
+func (d *tidying) addNamed(data treePath) {
+	d.named.add(path.Base(data.name))
+	if data.tree == d.v.tree {
+		d.named.add(data.name)
+	}
+}
+
+// lookAtBroken reports an upload that cannot be loaded. The lock excludes that a request is
+// creating or removing it.
+func (d *tidying) lookAtBroken(ctx context.Context, id string) error {
+	listed := d.v.describeUnreadable(id)
+	if !listed.Changed.Before(d.Before) {
+		return nil
+	}
+	err := d.underLock(ctx, id, func(tusd.Lease) {
+		_, broken := d.v.load(nil, id, true)
+		if !errors.Is(broken, tusd.ErrBroken) {
+			return
+		}
+		left := tusd.Leftover{Kind: tusd.LeftoverBroken, Name: d.v.record(id).path(), Upload: id, Bytes: max(0, listed.Bytes), Changed: listed.Changed, Err: broken}
+		if !d.v.isOwnRecord(id) {
+			left.Kind, left.Upload, left.Err = tusd.LeftoverForeign, "", nil
+		}
+		d.Report(left)
+	})
+	if errors.Is(err, tusd.ErrUploadLocked) {
+		return nil
+	}
+	return err
+}
+
+// underLock calls act with a lease on id.
+func (d *tidying) underLock(ctx context.Context, id string, act func(tusd.Lease)) error {
+	lease, err := d.Lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	act(lease)
+	return lease.Unlock(context.WithoutCancel(ctx))
+}
+
+// isOwnRecord reports whether a record that is not valid may be one of this program or
+// of tusd v2: it begins as those do, or a power cut has taken its content.
+func (v *volume) isOwnRecord(id string) bool {
+	f, stat, err := v.tree.OpenRegular(v.record(id).name)
+	if err != nil {
+		return !errors.Is(err, durable.ErrIrregular)
+	}
+	defer f.Close()
+	start := make([]byte, 64)
+	n, err := f.ReadAt(start[:min(int64(len(start)), stat.Size)], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return true
+	}
+	start = bytes.Join(bytes.Fields(bytes.Trim(start[:n], "\x00")), nil)
+	const begin = `{"ID":`
+	return bytes.HasPrefix(start, []byte(begin)) || bytes.HasPrefix([]byte(begin), start)
+}
+
+// reportForeign reports a file of another program, if it is old enough.
+func (d *tidying) reportForeign(name string) error {
+	p := d.v.file(name)
+	if stat, err := p.tree.Lstat(p.name); err == nil && stat.Modified.Before(d.Before) {
+		d.Report(tusd.Leftover{Kind: tusd.LeftoverForeign, Name: p.path(), Bytes: stat.Size, Changed: stat.Modified})
+	}
+	return nil
+}
+
+// lookAtTemporaries removes old temporary files.
+func (d *tidying) lookAtTemporaries(ctx context.Context) error {
+	return d.v.walk(ctx, tempDir, func(string) bool { return false }, func(name string) error {
+		if !isTempName(path.Base(name)) {
+			return nil
+		}
+		if err := d.Pace(ctx); err != nil {
+			return err
+		}
+		left, ok := d.leftover(tusd.LeftoverTemporary, name)
+		if ok {
+			d.remove(name, left)
+		}
+		return nil
+	})
+}
+
+// lookAtOthers looks at everything but records and the store's own directory.
+func (d *tidying) lookAtOthers(ctx context.Context) error {
+	return d.v.walk(ctx, ".", everyDirectory, func(name string) error {
+		look := d.lookAtData
+		switch id, suffix := cutReserved(name); {
+		case suffix == ".undo":
+			look = func(ctx context.Context, name string) error { return d.lookAtUndo(ctx, id, name) }
+		case suffix == ".lock", suffix == ".stop":
+			look = func(ctx context.Context, name string) error { return d.lookAtLock(ctx, id, name) }
+		case datakey.Reserved(path.Base(name)):
+			return nil
+		}
+		if err := d.Pace(ctx); err != nil {
+			return err
+		}
+		return look(ctx, name)
+	})
+}
+
+// cutReserved splits the name of a file beside the data into the id of its upload and the
+// suffix. suffix is "" for other names, and for those that no upload can have.
+func cutReserved(name string) (id, suffix string) {
+	for _, suffix := range datakey.ReservedSuffixes {
+		if id, ok := strings.CutSuffix(name, suffix); ok && tusd.ValidateID(id) == nil {
+			return id, suffix
+		}
+	}
+	return "", ""
+}
+
+// lookAtUndo removes the undo record of an upload that does not exist. Beside a record it
+// is needed, however old it is: it says how much of the data is the upload.
+func (d *tidying) lookAtUndo(ctx context.Context, id, name string) error {
+	left, ok := d.leftover(tusd.LeftoverUndo, name)
+	needless := func() bool { return d.v.isFree(d.v.record(id)) }
+	if !ok || !needless() {
+		return nil
+	}
+	content, _, err := readSmall(d.v.file(name), maxUndoRecord)
+	if err == nil {
+		err = json.Unmarshal(content, new(undoRecord))
+	}
+	if left.Upload = id; err != nil {
+		left.Err = failed("read", name, err)
+		d.Report(left)
+		return nil
+	}
+	return d.removeLocked(ctx, name, left, needless)
+}
+
+// lookAtLock removes a lock file of tusd v2: one with a process id, or an empty one that asks for
+// the lock.
+func (d *tidying) lookAtLock(ctx context.Context, id, name string) error {
+	left, ok := d.leftover(tusd.LeftoverLock, name)
+	if !ok {
+		return nil
+	}
+	content, _, err := readSmall(d.v.file(name), maxLockFile)
+	if err != nil || len(bytes.Trim(content, "0123456789\r\n")) > 0 {
+		left.Kind = tusd.LeftoverForeign
+		d.Report(left)
+		return nil
+	}
+	left.Upload = id
+	return d.removeLocked(ctx, name, left, func() bool { return true })
+}
+
+// maxLockFile bounds the length of a lock file of tusd v2, in bytes.
+const maxLockFile = 32
+
+// lookAtData reports data without a record. It removes what a creation that was cut short
+// has left.
+func (d *tidying) lookAtData(ctx context.Context, name string) error {
+	left, ok := d.leftover(tusd.LeftoverData, name)
+	if !ok || d.hasRecord(name) {
+		return nil
+	}
+	if left.Bytes > 0 || !isServerID(name) || d.unsure {
+		d.Report(left)
+		return nil
+	}
+	left.Upload = name
+	return d.removeLocked(ctx, name, left, func() bool { return !d.hasRecord(name) })
+}
+
+// hasRecord reports whether data is, or may be, that of an upload.
+func (d *tidying) hasRecord(name string) bool {
+	v := d.v
+	old, isOld := strings.CutSuffix(name, ".bin") // of tusd 0.x
+	return d.named.has(name) || !v.isFree(v.record(name)) || isOld && !v.isFree(v.record(old))
+}
+
+// isServerID reports whether name is like the ids that the server makes.
+func isServerID(name string) bool {
+	return len(name) == 32 && strings.Trim(name, "0123456789abcdef") == ""
+}
+
+// leftover describes a file. ok is false if it is gone, is not regular, or is too young.
+func (d *tidying) leftover(kind tusd.LeftoverKind, name string) (left tusd.Leftover, ok bool) {
+	p := d.v.file(name)
+	stat, err := p.tree.Lstat(p.name)
+	ok = err == nil && stat.Mode.IsRegular() && stat.Modified.Before(d.Before)
+	return tusd.Leftover{Kind: kind, Name: p.path(), Bytes: stat.Size, Changed: stat.Modified}, ok
+}
+
+// remove removes a leftover, unless it is a dry run, and reports it.
+func (d *tidying) remove(name string, left tusd.Leftover) {
+	if !d.DryRun {
+		err := d.v.tree.Remove(name)
+		if isAbsent(err) {
+			return // another sweep was faster
+		}
+		left.Err = failed("remove", name, err)
+	}
+	left.Removed = left.Err == nil
+	d.Report(left)
+}
+
+// removeLocked removes a leftover of the upload left.Upload if needless is still true under
+// its lock.
+func (d *tidying) removeLocked(ctx context.Context, name string, left tusd.Leftover, needless func() bool) error {
+	err := d.underLock(ctx, left.Upload, func(lease tusd.Lease) {
+		now, ok := d.leftover(left.Kind, name)
+		if ok && now.Bytes == left.Bytes && needless() && lease.Context().Err() == nil {
+			d.remove(name, left)
+		}
+	})
+	if errors.Is(err, tusd.ErrUploadLocked) {
+		left.Err = err
+		d.Report(left)
+		return nil
+	}
+	return err
+}
