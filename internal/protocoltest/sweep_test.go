@@ -2,6 +2,8 @@ package protocoltest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -523,6 +525,75 @@ func TestEvict(t *testing.T) {
 	}
 	if last := s.events[len(s.events)-1]; sideRecords(t, store, "removing") != 0 || last.Type != tusd.EventPostFinish {
 		t.Errorf("the last event is %s", last.Type)
+	}
+}
+
+// The event of such a removal is sent until the sink takes it.
+func TestEvictionIsToldAgain(t *testing.T) {
+	store := &evictor{Memory: storetest.NewMemory()}
+	var refused atomic.Int64
+	s := &sink{onSend: func(_ context.Context, event tusd.Event) error {
+		if event.Type == tusd.EventPostTerminate && refused.Add(1) < 3 {
+			return errors.New("not yet")
+		}
+		return nil
+	}}
+	e := serve(t, store, tusd.Config{Events: s}, rescanEvery(20*time.Millisecond))
+	id := idOf(e.create(10))
+	if err := store.env.Evict(t.Context(), id, func(tusd.FileInfo) bool { return true }); err != nil {
+		t.Errorf("Evict: %v", err)
+	}
+	e.eventually("the sink takes the event", func() bool {
+		return s.count(tusd.EventPostTerminate) == 1 && sideRecords(t, store, "removing") == 0
+	})
+	if last := s.events[len(s.events)-1]; last.Upload.ID != id || last.Reason != tusd.RemovedForSpace {
+		t.Errorf("event %+v", last)
+	}
+}
+
+// A crash after a removal, and then a new upload with the id: the expiry of the old one is
+// told, and the new one stays.
+func TestExpiryOfAnEarlierUpload(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		s := new(sink)
+		e := serve(t, store, tusd.Config{Events: s}, rescanEvery(20*time.Millisecond))
+		path := e.create(10)
+		old := recordOf(t, store, path)
+		old.Created, old.Offset = old.Created.Add(-day), 7
+		value, err := json.Marshal(map[string]any{"Since": time.Now().Add(-time.Hour), "Reason": "expired", "Upload": old})
+		if err == nil {
+			err = store.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "removing", Name: fmt.Sprintf("%x", sha256.Sum256([]byte(old.ID)))}, value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.eventually("the expiry is told", func() bool { return slices.Contains(s.of(idOf(path)), "post-expire 7") })
+		e.patch(path, 0, []byte("hello")).status(204)
+		e.wantOffset(path, 5)
+		e.eventually("the side record is gone", func() bool { return sideRecords(t, store, "removing") == 0 })
+	})
+}
+
+// A process that does not see the lock of the sweeper does not forget its removal.
+func TestRemovalOfAProcessWithItsOwnLock(t *testing.T) {
+	store := &hookedStore{open: inMemory(t)}
+	store.reopen()
+	first, second := serve(t, store, tusd.Config{}), serve(t, store, tusd.Config{})
+	path := first.create(10)
+	first.ahead.Store(int64(2 * day))
+	removals := 0
+	store.onTerminate = func(terminate func() error) error {
+		removals++
+		second.sweep(tusd.SweepPolicy{}, 0)
+		if n := sideRecords(t, store, "removing"); n != 1 {
+			t.Errorf("%d side records during the removal", n)
+		}
+		return terminate()
+	}
+	first.sweep(ages(day, tusd.ClassNeverStarted), 1)
+	first.head(path).status(404)
+	if n := sideRecords(t, store, "removing"); n != 0 || removals != 1 {
+		t.Errorf("%d removals, %d side records afterwards", removals, n)
 	}
 }
 
