@@ -39,7 +39,7 @@ func TestWrapperFindsFaults(t *testing.T) {
 	}{
 		"forgets an ability":     {func(c *tusd.StoreComposer) { c.Verifier = nil }, "Verifier"},
 		"claims an ability":      {func(c *tusd.StoreComposer) { c.Terminater = keepsNothing{} }, `is wrapped in one with ["Terminater"`},
-		"reaches no store":       {func(c *tusd.StoreComposer) { replace(&c.Terminater, keepsNothing{}) }, "Terminater of a wrapper: the upload is still there"},
+		"reaches no store":       {func(c *tusd.StoreComposer) { replace(&c.Terminater, tusd.Terminater(keepsNothing{})) }, "Terminater of a wrapper: the upload is still there"},
 		"does not unwrap":        {func(c *tusd.StoreComposer) { replace(&c.Rewinder, tusd.Rewinder(NewMemory())) }, "Rewinder of a wrapper: storetest: the upload is of another store"},
 		"uses another store":     {func(c *tusd.StoreComposer) { replace(&c.Lister, tusd.Lister(NewMemory())) }, "Lister of a wrapper: it lists []"},
 		"writes to another one":  {func(c *tusd.StoreComposer) { replace(&c.SideRecords, tusd.SideRecords(NewMemory())) }, "SideRecords of a wrapper: "},
