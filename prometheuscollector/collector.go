@@ -1,6 +1,7 @@
 // Package prometheuscollector exports the metrics of a tusd.Handler to Prometheus:
 //
 //	registry.MustRegister(prometheuscollector.New(handler.Metrics()))
+//	registry.MustRegister(prometheuscollector.NewSpace(limited.Usage)) // of a limitedstore
 //
 // Metrics that tusd v2 has keep their names, so that dashboards still work;
 // docs/metrics.md lists all. Series by method, limit or operation exist from the start
@@ -35,6 +36,11 @@ var (
 	created       = describe("tusd_uploads_created", "Uploads created.")
 	finished      = describe("tusd_uploads_finished", "Uploads finished.")
 	terminated    = describe("tusd_uploads_terminated", "Uploads terminated by their clients, and final uploads discarded before.")
+	expired       = describe("tusd_uploads_expired_total", "Uploads removed by sweeps.")
+	evicted       = describe("tusd_uploads_evicted_total", "Uploads removed to make room for others.")
+	sweeps        = describe("tusd_sweeps_total", "Sweeps that have ended.")
+	sweepsFailed  = describe("tusd_sweeps_failed_total", "Sweeps that have ended with an error.")
+	leftovers     = describe("tusd_leftovers_removed_total", "Leftovers of uploads removed by sweeps.")
 	eventsFailed  = describe("tusd_events_failed_total", "Events that the program's sink did not take; a post-finish is sent again.")
 	limits        = describe("tusd_limits_exceeded_total", "Requests that met a limit, by its name.", "limit")
 
@@ -54,7 +60,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (*Collector) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		requestsTotal, errorsTotal, bytesReceived, created, finished, terminated, eventsFailed, limits,
+		requestsTotal, errorsTotal, bytesReceived, created, finished, terminated, expired, evicted, sweeps, sweepsFailed, leftovers, eventsFailed, limits,
 		inFlight, receiving,
 		requestDuration, timeToFirstByte, lockWait, storeDuration,
 	} {
@@ -73,6 +79,11 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	to <- counter(created, m.UploadsCreated.Load())
 	to <- counter(finished, m.UploadsFinished.Load())
 	to <- counter(terminated, m.UploadsTerminated.Load())
+	to <- counter(expired, m.UploadsExpired.Load())
+	to <- counter(evicted, m.UploadsEvicted.Load())
+	to <- counter(sweeps, m.Sweeps.Load())
+	to <- counter(sweepsFailed, m.SweepsFailed.Load())
+	to <- counter(leftovers, m.LeftoversRemoved.Load())
 	to <- counter(eventsFailed, m.EventsFailed.Load())
 	counters(to, limits, m.LimitsExceeded)
 	to <- gauge(inFlight, m.RequestsInFlight.Load())

@@ -28,6 +28,7 @@ import (
 // the collected metrics with their descriptions.
 type server struct {
 	*httptest.Server
+	handler   *tusd.Handler
 	metrics   *tusd.Metrics
 	collector prometheus.Collector
 	registry  *prometheus.Registry
@@ -41,7 +42,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Server: httptest.NewServer(handler), metrics: handler.Metrics(), registry: prometheus.NewPedanticRegistry()}
+	s := &server{Server: httptest.NewServer(handler), handler: handler, metrics: handler.Metrics(), registry: prometheus.NewPedanticRegistry()}
 	t.Cleanup(s.Close)
 	s.collector = prometheuscollector.New(s.metrics)
 	if err := s.registry.Register(s.collector); err != nil {
@@ -192,6 +193,43 @@ func TestCollectDuringRequests(t *testing.T) {
 	}
 	working.Wait()
 	mustHaveLine(t, s.expose(t), "tusd_bytes_received 800")
+}
+
+// What sweeps and evictions have removed is counted.
+func TestRemovalsAreCounted(t *testing.T) {
+	s := newServer(t)
+	if _, err := s.handler.Sweep(t.Context(), tusd.SweepPolicy{}); err != nil {
+		t.Fatal(err)
+	}
+	s.metrics.UploadsExpired.Add(2)
+	s.metrics.UploadsEvicted.Add(3)
+	s.metrics.SweepsFailed.Add(4)
+	s.metrics.LeftoversRemoved.Add(5)
+	text := s.expose(t)
+	for _, want := range []string{
+		"tusd_sweeps_total 1", "tusd_uploads_expired_total 2", "tusd_uploads_evicted_total 3",
+		"tusd_sweeps_failed_total 4", "tusd_leftovers_removed_total 5",
+	} {
+		mustHaveLine(t, text, want)
+	}
+}
+
+// The space of a store with a limit has gauges.
+func TestSpace(t *testing.T) {
+	s := newServer(t)
+	usage := tusd.SpaceUsage{Limit: 100, Stored: 30, Reserved: 60}
+	if err := s.registry.Register(prometheuscollector.NewSpace(func() tusd.SpaceUsage { return usage })); err != nil {
+		t.Fatal(err)
+	}
+	text := s.expose(t)
+	for _, want := range []string{"tusd_store_limit_bytes 100", "tusd_store_bytes 30", "tusd_store_reserved_bytes 60", "tusd_store_sum_exact 0"} {
+		mustHaveLine(t, text, want)
+	}
+	usage.Exact = true
+	mustHaveLine(t, s.expose(t), "tusd_store_sum_exact 1")
+	if problems, err := testutil.GatherAndLint(s.registry, "tusd_store_bytes", "tusd_store_reserved_bytes", "tusd_store_limit_bytes", "tusd_store_sum_exact"); err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
 }
 
 // v2Names are the counters with the names of tusd v2, which have no _total.

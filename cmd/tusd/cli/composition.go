@@ -9,6 +9,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/limitedstore"
+	"github.com/tus/tusd/prometheuscollector"
 )
 
 // composition is the storage and the locker that the flags choose.
@@ -57,7 +58,7 @@ func (c *composition) probes() []*probe {
 func (c *composition) collectors() []prometheus.Collector {
 	collectors := slices.Concat(c.storage.collectors(), c.locker.collectors())
 	if c.limited != nil {
-		collectors = append(collectors, spaceMetrics(c.limited.Usage)...)
+		collectors = append(collectors, prometheuscollector.NewSpace(c.limited.Usage))
 	}
 	return collectors
 }

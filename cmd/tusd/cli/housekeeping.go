@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/limitedstore"
 )
@@ -150,24 +148,6 @@ func (h *housekeepingSettings) limit(composer *tusd.StoreComposer, logger *slog.
 	limited.Policy, limited.OwnerQuota, limited.OwnerMaxUpload, limited.Log = limitedstore.Policy(h.storePolicy), h.ownerQuota, h.ownerMaxUpload, logger
 	limited.UseIn(composer)
 	return limited
-}
-
-// spaceMetrics returns the metrics of a store with a limit.
-func spaceMetrics(usage func() tusd.SpaceUsage) []prometheus.Collector {
-	gauge := func(name, help string, value func(tusd.SpaceUsage) int64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value(usage())) })
-	}
-	return []prometheus.Collector{
-		gauge("tusd_store_bytes", "Bytes that are stored for uploads.", func(u tusd.SpaceUsage) int64 { return u.Stored }),
-		gauge("tusd_store_reserved_bytes", "Bytes that count against the limit: also those that incomplete uploads will have.", func(u tusd.SpaceUsage) int64 { return u.Reserved }),
-		gauge("tusd_store_limit_bytes", "Limit of the bytes of all uploads.", func(u tusd.SpaceUsage) int64 { return u.Limit }),
-		gauge("tusd_store_exact", "1 if the other two are exact, 0 while uploads are counted.", func(u tusd.SpaceUsage) int64 {
-			if u.Exact {
-				return 1
-			}
-			return 0
-		}),
-	}
 }
 
 // sweeps reports whether the flags of sweeps have an effect.

@@ -18,7 +18,7 @@ func TestStoreSize(t *testing.T) {
 	half := create(t, http.DefaultClient, d.url, "300")
 	for range 2 {
 		_, metrics := fetch(t, strings.TrimSuffix(d.url, "files/")+"metrics")
-		for _, want := range []string{"tusd_store_limit_bytes 1000", "tusd_store_bytes 600", "tusd_store_reserved_bytes 900", "tusd_store_exact 1"} {
+		for _, want := range []string{"tusd_store_limit_bytes 1000", "tusd_store_bytes 600", "tusd_store_reserved_bytes 900", "tusd_store_sum_exact 1"} {
 			if !strings.Contains(metrics, "\n"+want+"\n") {
 				t.Errorf("the metrics lack %s", want)
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/guard"
 	"github.com/tus/tusd/internal/logtest"
+	"github.com/tus/tusd/prometheuscollector"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
 )
@@ -43,8 +44,8 @@ func newTestMetrics(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	_, queue = startLog(io.Discard, "text", false)
 	t.Cleanup(func() { mustClose(t, queue) })
 	bucket := newS3Metrics(10, func() s3store.MemoryUse { return s3store.MemoryUse{} })
-	space := spaceMetrics(func() tusd.SpaceUsage { return tusd.SpaceUsage{} })
-	further := slices.Concat(bucket.all, space, []prometheus.Collector{new(openConnections).collector()}, queue.collectors())
+	space := prometheuscollector.NewSpace(func() tusd.SpaceUsage { return tusd.SpaceUsage{} })
+	further := slices.Concat(bucket.all, []prometheus.Collector{space, new(openConnections).collector()}, queue.collectors())
 	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 
