@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"sync"
 	"time"
 
 	"github.com/tus/tusd"
@@ -164,23 +165,32 @@ func (s *LimitedStore) listedAmounts(ctx context.Context, l *tusd.Listed) (now a
 	return now, err == nil, err
 }
 
-// pacer limits how often something is done.
+// pacer limits how often something is done. Safe for concurrent use.
 type pacer struct {
 	every time.Duration
-	next  time.Time
+
+	mu   sync.Mutex
+	next time.Time
 }
 
 // wait waits until the next one may be done. It sleeps for some at once.
 func (p *pacer) wait(ctx context.Context) error {
 	const ahead = 10 * time.Millisecond
+	if early := p.take(); early >= ahead {
+		return sleep(ctx, early)
+	}
+	return nil
+}
+
+// take returns how long before its time the next one is.
+func (p *pacer) take() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	now := time.Now()
 	if p.next = p.next.Add(p.every); p.next.Before(now) {
 		p.next = now
 	}
-	if p.next.Sub(now) < ahead {
-		return nil
-	}
-	return sleep(ctx, p.next.Sub(now))
+	return p.next.Sub(now)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

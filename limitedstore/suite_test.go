@@ -5,6 +5,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/limitedstore"
 	"github.com/tus/tusd/storetest"
 )
@@ -98,6 +99,7 @@ func TestContractInMemory(t *testing.T) {
 }
 
 func TestContractOnFiles(t *testing.T) {
+	require.Long(t)
 	compose := func(tb testing.TB, dir string) *tusd.StoreComposer {
 		store := filestore.New(dir)
 		tb.Cleanup(func() { store.Close() })
@@ -107,24 +109,11 @@ func TestContractOnFiles(t *testing.T) {
 	}
 	storetest.Run(t, harness(storetest.Harness{
 		New:    func(tb testing.TB) *tusd.StoreComposer { return compose(tb, tb.TempDir()) },
-		Claims: fileClaims(),
+		Claims: storetest.Everything,
 	}, func(tb testing.TB, s *filestore.FileStore) *tusd.StoreComposer {
 		if err := s.Close(); err != nil {
 			tb.Fatal(err)
 		}
 		return compose(tb, s.Path)
 	}))
-}
-
-// fileClaims are the abilities that a FileStore has.
-func fileClaims() storetest.Claims {
-	claims := storetest.Everything
-	var store tusd.DataStore = filestore.New("")
-	if _, ok := store.(tusd.Tidier); !ok {
-		claims &^= storetest.Tidy
-	}
-	if _, ok := store.(tusd.Verifier); !ok {
-		claims &^= storetest.Verify
-	}
-	return claims
 }
