@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd/internal/s3server"
+	"github.com/tus/tusd/s3store"
 )
 
 // command runs a command of tusd to its end.
@@ -202,6 +204,38 @@ func TestCommandsOnABucket(t *testing.T) {
 	listed = wantCommand(t, exitOK, "a.txt", on("ls")...)
 	if strings.Count(listed, "\n") != 2 {
 		t.Errorf("listed after rm: %s", listed)
+	}
+}
+
+// An upload of tusd v2 in a bucket has an id with a plus, and is shown and removed by its URL.
+func TestCommandsOnAnUploadOfV2(t *testing.T) {
+	service := s3server.Start(t, s3server.Options{})
+	cleanAWS(t, credentialsFor(service)...)
+	bucket := []string{"-s3-bucket", service.Bucket(), "-s3-endpoint", service.URL}
+	cfg, err := parse(bucket...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storage, err := newS3Storage(*cfg.s3(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	multipart, err := storage.store.Client.CreateMultipart(t.Context(), "object", s3store.Attributes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := "object+" + multipart
+	service.Put("object.info", fmt.Appendf(nil, `{"ID":%q,"Size":9,"SizeIsDeferred":false,"Offset":0,"MetaData":{"filename":"of-v2.txt"},`+
+		`"IsPartial":false,"IsFinal":false,"PartialUploads":null,"Storage":{"Bucket":%q,"Key":"object","Type":"s3store"}}`, id, service.Bucket()))
+	on := func(args ...string) []string { return append(args, bucket...) }
+	wantCommand(t, exitOK, id+"  of-v2.txt", on("ls")...)
+	wantCommand(t, exitOK, `"id":"`+id+`"`, on("show", "-json", "https://old.example/files/"+id)...)
+	wantCommand(t, exitOK, `"ID": "`+id+`"`, on("show", "https://old.example/files/"+strings.ReplaceAll(id, "+", "%2B"))...)
+	wantCommand(t, exitOK, "removed "+id, on("rm", "-only-process", "https://old.example/files/"+id)...)
+	for _, name := range service.Left() {
+		if !strings.HasPrefix(name, ".tusd.d/side/removing/") { // tells the next server of the removal
+			t.Errorf("%s is left", name)
+		}
 	}
 }
 

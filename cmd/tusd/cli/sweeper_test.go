@@ -92,6 +92,9 @@ func TestDaemonSweeps(t *testing.T) {
 		if code := d.end(t); code != exitOK {
 			t.Errorf("exit code %d", code)
 		}
+		if strings.Contains(d.stdout.String(), "did not end in time") {
+			t.Error("the sweeper does not end with the server")
+		}
 	}
 }
 
