@@ -229,6 +229,42 @@ func TestSweepMultipart(t *testing.T) {
 	}
 }
 
+// Several pages of multipart uploads are removed at once.
+func TestSweepManyMultiparts(t *testing.T) {
+	v := newInventory(t, func(s *s3store.Store) { s.SweepMultipart = true })
+	const many = 1003 // a page has 1000
+	client := clientOf(t, v.server)
+	for i := range many {
+		if _, err := client.CreateMultipart(t.Context(), made(i), s3store.Attributes{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.server.Age(25 * time.Hour)
+	if got := v.tidy(nil); len(got) != many {
+		t.Errorf("%d leftovers, want %d", len(got), many)
+	}
+	if left := v.server.Left(); len(left) > 0 {
+		t.Errorf("%d are left", len(left))
+	}
+}
+
+// Without the permission to list multipart uploads, everything else is tidied. With
+// SweepMultipart that is an error.
+func TestTidyWithoutListingMultiparts(t *testing.T) {
+	for _, sweeps := range []bool{false, true} {
+		v := newInventory(t, func(s *s3store.Store) { s.SweepMultipart = sweeps })
+		v.server.Put(made(1), nil)
+		v.server.Age(25 * time.Hour)
+		v.server.Fault(s3server.On(s3server.ListMultipartUploads).Always(s3server.Refuse(http.StatusForbidden, "AccessDenied")).Decide)
+		if _, err := v.tidyAll(nil); (err != nil) != sweeps {
+			t.Errorf("with SweepMultipart %t: %v", sweeps, err)
+		}
+		if left := v.server.Left(); len(left) > 0 {
+			t.Errorf("left is %q", left)
+		}
+	}
+}
+
 // Nothing of an upload that can be continued is removed, however long it has paused.
 func TestTidyLeavesUploads(t *testing.T) {
 	const large = 20 * testMinPart

@@ -11,23 +11,28 @@ import (
 
 var errUnknownOwner = errors.New("no record has its name, but one with another name may name it")
 
-// multiparts looks at the multipart uploads, if the client and the service can list them.
+// multiparts looks at the multipart uploads, if the client and the service can list them. It
+// asks for the next page before it removes any of a page, because some services refuse to
+// continue behind a multipart upload that is gone.
 func (y *tidying) multiparts(ctx context.Context) error {
 	lister, ok := multipartLister(y.b.client)
 	if !ok {
 		return nil
 	}
-	in := ListMultiparts{Prefix: y.b.prefix}
+	page, err := y.listMultiparts(ctx, lister, ListMultiparts{Prefix: y.b.prefix})
+	var refused *Error
+	if errors.As(err, &refused) && !isTransient(err) && !y.sweepsMultipart {
+		return nil // a permission that nothing else needs
+	}
+	if err != nil {
+		return err
+	}
 	for {
-		page, err := retry(ctx, y.b, "ListMultipartUploads", 0, func(ctx context.Context) (*MultipartPage, error) {
-			return lister.ListMultiparts(ctx, in)
-		})
-		var refused *Error
-		if errors.As(err, &refused) && !isTransient(err) && !y.sweepsMultipart {
-			return nil // a permission that nothing else needs
-		}
-		if err != nil {
-			return err
+		var following *MultipartPage
+		var endErr error
+		if page.More && page.NextKey != "" {
+			in := ListMultiparts{Prefix: y.b.prefix, AfterKey: page.NextKey, AfterMultipart: page.NextMultipart}
+			following, endErr = y.listMultiparts(ctx, lister, in)
 		}
 		for _, m := range page.Multiparts {
 			if !m.Initiated.Before(y.Before) || !strings.HasPrefix(m.Key, y.b.prefix) {
@@ -37,11 +42,20 @@ func (y *tidying) multiparts(ctx context.Context) error {
 				return err
 			}
 		}
-		if !page.More || page.NextKey == "" {
-			return nil
+		if following == nil {
+			return endErr
 		}
-		in.AfterKey, in.AfterMultipart = page.NextKey, page.NextMultipart
+		if following.More && following.NextKey == page.NextKey && following.NextMultipart == page.NextMultipart {
+			return errors.New("the service lists the same multipart uploads again and again")
+		}
+		page = following
 	}
+}
+
+func (y *tidying) listMultiparts(ctx context.Context, lister MultipartLister, in ListMultiparts) (*MultipartPage, error) {
+	return retry(ctx, y.b, "ListMultipartUploads", 0, func(ctx context.Context) (*MultipartPage, error) {
+		return lister.ListMultiparts(ctx, in)
+	})
 }
 
 // multipart looks at a multipart upload, and removes it if no record names it.

@@ -131,6 +131,10 @@ var calls = map[string]func(context.Context, *awsv1.Client) error{
 		_, err := c.CopyPart(ctx, s3store.CopyPart{Key: "k", Multipart: "m", Number: 1, Source: "s", Size: -1})
 		return err
 	},
+	"ListMultipartUploads": func(ctx context.Context, c *awsv1.Client) error {
+		_, err := c.ListMultiparts(ctx, s3store.ListMultiparts{})
+		return err
+	},
 	"ListParts": func(ctx context.Context, c *awsv1.Client) error { _, err := c.ListParts(ctx, "k", "m", 0); return err },
 	"CompleteMultipartUpload": func(ctx context.Context, c *awsv1.Client) error {
 		_, err := c.CompleteMultipart(ctx, "k", "m", []s3store.Part{{Number: 1, ETag: `"e"`}})

@@ -259,6 +259,24 @@ func testListing(t *testing.T, connect connector) {
 	}
 }
 
+// wantMultiparts compares the multipart uploads that are listed.
+func wantMultiparts(t *testing.T, c *awsv1.Client, in s3store.ListMultiparts, want ...string) {
+	t.Helper()
+	page, err := c.ListMultiparts(testContext(t), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range page.Multiparts {
+		if got = append(got, m.ID); m.Key != in.Prefix || time.Since(m.Initiated).Abs() > time.Hour {
+			t.Errorf("listed is %+v", m)
+		}
+	}
+	if !slices.Equal(got, want) || page.More {
+		t.Errorf("listed are %q, more %t, want %q", got, page.More, want)
+	}
+}
+
 func testMultipart(t *testing.T, connect connector) {
 	ctx, c := testContext(t), connect(t)
 	content := random(minPart + 1000)
@@ -276,9 +294,10 @@ func testMultipart(t *testing.T, connect connector) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(page.Parts, parts) || page.More {
+	if !slices.Equal(page.Parts, parts) || page.More || time.Since(page.Modified).Abs() > time.Hour {
 		t.Errorf("ListParts: %+v, want %+v", page, parts)
 	}
+	wantMultiparts(t, c, s3store.ListMultiparts{Prefix: "folder/object"}, multipart)
 	etag := complete(t, c, "folder/object", multipart, parts...)
 	o, err := c.HeadObject(ctx, "folder/object")
 	if err != nil {
@@ -288,6 +307,7 @@ func testMultipart(t *testing.T, connect connector) {
 	wantContent(t, c, "folder/object", content)
 	_, err = c.ListParts(ctx, "folder/object", multipart, 0)
 	wantStatus(t, err, http.StatusNotFound)
+	wantMultiparts(t, c, s3store.ListMultiparts{Prefix: "folder/object"})
 }
 
 func testPagesOfParts(t *testing.T, connect connector) {

@@ -122,8 +122,7 @@ func (c *Client) ListParts(ctx context.Context, key, multipart string, after int
 func (c *Client) ListMultiparts(ctx context.Context, in s3store.ListMultiparts) (*s3store.MultipartPage, error) {
 	input := &s3.ListMultipartUploadsInput{Bucket: &c.bucket, Prefix: &in.Prefix}
 	if in.AfterKey != "" {
-		input.KeyMarker = &in.AfterKey
-		input.UploadIdMarker = &in.AfterMultipart
+		input.KeyMarker, input.UploadIdMarker = &in.AfterKey, optional(in.AfterMultipart)
 	}
 	out, err := do(ctx, c, Call{Operation: listMultiparts, Key: in.Prefix}, c.api.ListMultipartUploadsWithContext, input)
 	if err != nil {
