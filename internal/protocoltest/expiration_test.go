@@ -194,29 +194,39 @@ func TestMaxAge(t *testing.T) {
 // An upload that has all its bytes and waits for its finish does not expire: a request and
 // a sweep wake it.
 func TestFullUploadsAreFinishedAndNotExpired(t *testing.T) {
-	onStores(t, func(t *testing.T, store *hookedStore) {
-		first := serve(t, store, tusd.Config{ExpireAfter: time.Hour, Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
-		asked, swept := first.create(5), first.create(5)
-		first.patch(asked, 0, []byte("hello")).status(503).without("Upload-Expires")
-		first.patch(swept, 0, []byte("hello")).status(503)
-		first.stop()
-		removeSideRecords(t, store, "finishing") // only a look at the uploads finds them
-		store.reopen()
-		e := serve(t, store, tusd.Config{ExpireAfter: time.Hour, Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
-			return tusd.HTTPResponse{}, nil
-		}}}, rescanEvery(time.Hour))
-		e.ahead.Store(int64(48 * time.Hour))
-		e.head(asked).status(423, 200)
-		e.sweep(tusd.SweepPolicy{Ages: map[tusd.UploadClass]time.Duration{
-			tusd.ClassNeverStarted: time.Hour, tusd.ClassUnfinished: time.Hour, tusd.ClassFailed: time.Hour,
-		}}, 0)
-		for _, path := range []string{asked, swept} {
-			e.eventually("the upload is complete", func() bool {
-				info, err := e.handler.Info(t.Context(), idOf(path))
-				return err == nil && info.Complete() && info.State == tusd.StateComplete
-			})
-		}
-	})
+	for name, c := range map[string]struct {
+		expireAfter time.Duration
+		policy      tusd.SweepPolicy
+	}{
+		"by age":        {0, ages(time.Hour, tusd.ClassNeverStarted, tusd.ClassUnfinished, tusd.ClassFailed)},
+		"by expiration": {time.Hour, tusd.SweepPolicy{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStores(t, func(t *testing.T, store *hookedStore) { testFullUploads(t, store, c.expireAfter, c.policy) })
+		})
+	}
+}
+
+func testFullUploads(t *testing.T, store *hookedStore, expireAfter time.Duration, policy tusd.SweepPolicy) {
+	first := serve(t, store, tusd.Config{ExpireAfter: expireAfter, Callbacks: tusd.Callbacks{PreFinish: failingFinish}})
+	asked, swept := first.create(5), first.create(5)
+	first.patch(asked, 0, []byte("hello")).status(503).without("Upload-Expires")
+	first.patch(swept, 0, []byte("hello")).status(503)
+	first.stop()
+	removeSideRecords(t, store, "finishing") // only a look at the uploads finds them
+	store.reopen()
+	e := serve(t, store, tusd.Config{ExpireAfter: expireAfter, Callbacks: tusd.Callbacks{PreFinish: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
+		return tusd.HTTPResponse{}, nil
+	}}}, rescanEvery(time.Hour))
+	e.ahead.Store(int64(48 * time.Hour))
+	e.head(asked).status(423, 200)
+	e.sweep(policy, 0)
+	for _, path := range []string{asked, swept} {
+		e.eventually("the upload is complete", func() bool {
+			info, err := e.handler.Info(t.Context(), idOf(path))
+			return err == nil && info.Complete() && info.State == tusd.StateComplete
+		})
+	}
 }
 
 // Without ExpireAfter nothing expires, and nothing is announced.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -551,6 +552,18 @@ func TestEvictionIsToldAgain(t *testing.T) {
 	}
 }
 
+// leaveRemoval leaves the side record of a removal that a process has begun an hour ago.
+func leaveRemoval(t *testing.T, store tusd.SideRecords, info tusd.FileInfo, since time.Time) {
+	t.Helper()
+	value, err := json.Marshal(map[string]any{"Since": since, "Reason": "expired", "Upload": info})
+	if err == nil {
+		err = store.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "removing", Name: fmt.Sprintf("%x", sha256.Sum256([]byte(info.ID)))}, value)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A crash after a removal, and then a new upload with the id: the expiry of the old one is
 // told, and the new one stays.
 func TestExpiryOfAnEarlierUpload(t *testing.T) {
@@ -560,18 +573,64 @@ func TestExpiryOfAnEarlierUpload(t *testing.T) {
 		path := e.create(10)
 		old := recordOf(t, store, path)
 		old.Created, old.Offset = old.Created.Add(-day), 7
-		value, err := json.Marshal(map[string]any{"Since": time.Now().Add(-time.Hour), "Reason": "expired", "Upload": old})
-		if err == nil {
-			err = store.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "removing", Name: fmt.Sprintf("%x", sha256.Sum256([]byte(old.ID)))}, value)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		leaveRemoval(t, store, old, time.Now().Add(-time.Hour))
 		e.eventually("the expiry is told", func() bool { return slices.Contains(s.of(idOf(path)), "post-expire 7") })
 		e.patch(path, 0, []byte("hello")).status(204)
 		e.wantOffset(path, 5)
 		e.eventually("the side record is gone", func() bool { return sideRecords(t, store, "removing") == 0 })
 	})
+}
+
+// A crash in the middle of a removal: the rest of the upload is removed, and its expiry told.
+func TestHalfRemovedUploadIsRemoved(t *testing.T) {
+	store := &hookedStore{open: inFiles(t)}
+	store.reopen()
+	s := new(sink)
+	e := serve(t, store, tusd.Config{Events: s}, rescanEvery(20*time.Millisecond))
+	path := e.create(10)
+	info := recordOf(t, store, path)
+	if err := os.Remove(info.Storage["Path"]); err != nil {
+		t.Fatal(err)
+	}
+	leaveRemoval(t, store, info, time.Now().Add(-time.Hour))
+	e.eventually("the side record is gone", func() bool { return sideRecords(t, store, "removing") == 0 })
+	wantExpired(e, s, path)
+	if n := e.countUploads(); n != 0 {
+		t.Errorf("%d uploads are listed", n)
+	}
+}
+
+// After a day the sink has refused post-expire for too long.
+func TestPostExpireIsGivenUp(t *testing.T) {
+	store := storetest.NewMemory()
+	var asked atomic.Int64
+	e := serve(t, store, tusd.Config{Events: &sink{onSend: func(context.Context, tusd.Event) error {
+		asked.Add(1)
+		return errors.New("never")
+	}}}, rescanEvery(20*time.Millisecond))
+	leaveRemoval(t, store, tusd.FileInfo{ID: "young"}, time.Now().Add(-23*time.Hour))
+	e.eventually("the event is sent some times", func() bool { return asked.Load() > 3 })
+	leaveRemoval(t, store, tusd.FileInfo{ID: "old"}, time.Now().Add(-25*time.Hour))
+	e.eventually("the older side record is gone", func() bool { return sideRecords(t, store, "removing") == 1 })
+	e.ahead.Store(int64(2 * time.Hour))
+	e.eventually("the side record is gone", func() bool { return sideRecords(t, store, "removing") == 0 })
+}
+
+// A record that is too long for a side record is swept, too.
+func TestSweepOfALongRecord(t *testing.T) {
+	store := storetest.NewMemory()
+	s := new(sink)
+	e := serve(t, store, tusd.Config{Events: s})
+	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "long", tusd.LockTry)
+	if err == nil {
+		_, err = store.NewUpload(t.Context(), lease, tusd.FileInfo{ID: "long", Size: 10, Version: tusd.RecordVersion, MetaData: tusd.MetaData{"a": strings.Repeat("x", 100<<10)}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.ahead.Store(int64(2 * day))
+	e.sweep(ages(day, tusd.ClassNeverStarted), 1)
+	wantExpired(e, s, "/files/long")
 }
 
 // A process that does not see the lock of the sweeper does not forget its removal.
