@@ -21,6 +21,7 @@ type count struct {
 	touched map[string]amounts
 	listed  map[uint64]struct{} // hashes of the ids in before
 	seed    maphash.Seed
+	wrong   bool // ledger.wrong when the count began
 }
 
 func newCount(withOwners bool) *count {
@@ -66,8 +67,8 @@ func (l *ledger) beginCount(withOwners bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.prune()
-	l.wrong = false
 	l.counting = newCount(withOwners)
+	l.counting.wrong, l.wrong = l.wrong, false
 	for _, a := range l.accounts {
 		l.counting.touch(a)
 	}
@@ -75,12 +76,14 @@ func (l *ledger) beginCount(withOwners bool) {
 
 // endCount ends a count and takes over its sums if the listing was complete. It returns by
 // how many bytes reserved was too high.
-func (l *ledger) endCount(complete bool) (excess int64) {
+func (l *ledger) endCount(began time.Time, complete bool) (excess int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.counted, l.took = began.UTC(), time.Since(began)
 	c := l.counting
 	l.counting = nil
 	if !complete {
+		l.wrong = l.wrong || c.wrong
 		return 0
 	}
 	exact := c.sum()
@@ -90,6 +93,13 @@ func (l *ledger) endCount(complete bool) (excess int64) {
 		l.wakeWaiters()
 	}
 	return excess
+}
+
+// lastCount returns when the last count began and how long it took.
+func (l *ledger) lastCount() (began time.Time, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counted, l.took
 }
 
 func (l *ledger) countListed(id string, now amounts) {
@@ -107,7 +117,7 @@ func (s *LimitedStore) count(ctx context.Context) error {
 	if s.timing.onCount != nil {
 		s.timing.onCount()
 	}
-	pace := &pacer{every: time.Second / time.Duration(rate)}
+	began, pace := time.Now(), &pacer{every: time.Second / time.Duration(rate)}
 	s.ledger.beginCount(s.OwnerQuota > 0)
 	err := s.eachListed(ctx, tusd.ListFilter{Pace: pace.wait}, func(l *tusd.Listed) error {
 		now, found, err := s.listedAmounts(ctx, l)
@@ -116,7 +126,7 @@ func (s *LimitedStore) count(ctx context.Context) error {
 		}
 		return err
 	})
-	if excess := s.ledger.endCount(err == nil); excess != 0 && err == nil {
+	if excess := s.ledger.endCount(began, err == nil); excess != 0 && err == nil {
 		s.log().Info("limitedstore: the uploads were counted", "reserved", s.ledger.usage().Reserved, "correction", -excess)
 	}
 	if err == nil {

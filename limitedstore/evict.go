@@ -43,6 +43,7 @@ type candidate struct {
 // evictionRun is the life of the goroutine. Guarded by ledger.mu.
 type evictionRun struct {
 	wanted    int64         // bytes that requests wait for
+	later     int64         // bytes that clients will want which come again, perhaps the same ones
 	ended     chan struct{} // closed at the end: there was room for all, or nothing to remove
 	exhausted bool          // there was nothing to remove
 }
@@ -61,16 +62,42 @@ func (e *evictor) stop() {
 // isOn reports whether the policy removes uploads.
 func (e *evictor) isOn() bool { return e.store.Policy != "" && e.store.Policy != PolicyRefuse }
 
-// request asks for room for n more bytes.
+// request asks for room for n more bytes, for which the caller waits.
 func (e *evictor) request(n int64) *evictionRun {
 	l := &e.store.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	run := e.run()
+	run.wanted += n
+	return run
+}
+
+// requestLater asks for room for n more bytes, for a client that is going to try again.
+func (e *evictor) requestLater(n int64) {
+	l := &e.store.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	run := e.run()
+	run.later = max(run.later, n)
+}
+
+// giveUp ends the wait for n bytes. The client is going to try again.
+func (e *evictor) giveUp(run *evictionRun, n int64) {
+	l := &e.store.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	run.wanted -= n
+	run.later = max(run.later, n)
+}
+
+// run returns the running eviction, which it starts if there is none. The caller holds
+// ledger.mu.
+func (e *evictor) run() *evictionRun {
+	l := &e.store.ledger
 	if l.eviction == nil {
 		l.eviction = &evictionRun{ended: make(chan struct{})}
 		e.ended.Go(e.makeRoom)
 	}
-	l.eviction.wanted += n
 	return l.eviction
 }
 
@@ -78,7 +105,7 @@ func (e *evictor) request(n int64) *evictionRun {
 func (l *ledger) endEviction(exhausted bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if run := l.eviction; exhausted || l.limit-l.sums.reserved >= run.wanted {
+	if run := l.eviction; exhausted || l.limit-l.sums.reserved >= max(run.wanted, run.later) {
 		run.exhausted = exhausted
 		close(run.ended)
 		l.eviction = nil
@@ -222,8 +249,10 @@ func (c *change) waitForRoom(n int64) error {
 			}
 			run = s.evictor.request(n) // another request was faster
 		case <-timer.C:
+			s.evictor.giveUp(run, n)
 			return err
 		case <-c.ctx.Done():
+			s.evictor.giveUp(run, n)
 			return context.Cause(c.ctx)
 		}
 	}

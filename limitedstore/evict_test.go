@@ -133,6 +133,31 @@ func TestNotMoreThanNeeded(t *testing.T) {
 	}
 }
 
+// Requests that come again do not add up, neither content without a length nor creations that
+// have waited for too long.
+func TestRetriesDoNotAddUp(t *testing.T) {
+	store := &slowRemovals{storetest.NewMemory(), make(chan struct{}, 100), make(chan struct{})}
+	s := serve(t, store, 1000, tusd.Config{}, func(s *limitedstore.LimitedStore) {
+		s.Policy = limitedstore.PolicyUnfinished
+		limitedstore.SetTiming(s, time.Millisecond, time.Minute, 10*time.Millisecond)
+	})
+	for range 9 {
+		s.upload(100, 0)
+	}
+	growing := s.upload(-1, 100)
+	for range 5 {
+		if status := s.patch(growing, 100, bytes.NewReader(make([]byte, 50))).StatusCode; status != http.StatusInsufficientStorage {
+			t.Errorf("growth is answered %d", status)
+		}
+		s.wantRefused(70, http.StatusInsufficientStorage)
+	}
+	close(store.proceed)
+	wantEventually(t, "there is room", func() bool { return s.create(70).StatusCode == http.StatusCreated })
+	if n := s.limited.Usage().Evicted; n != 1 {
+		t.Errorf("%d uploads are removed, want 1", n)
+	}
+}
+
 // The other policies remove complete uploads, too.
 func TestPoliciesWithComplete(t *testing.T) {
 	s, _ := evicting(t, limitedstore.PolicyOldest, 100)

@@ -45,7 +45,7 @@ func Wanted(s *LimitedStore) int64 {
 	if s.ledger.eviction == nil {
 		return 0
 	}
-	return s.ledger.eviction.wanted
+	return max(s.ledger.eviction.wanted, s.ledger.eviction.later)
 }
 
 // Truth sums up what the wrapped store lists.
@@ -73,3 +73,10 @@ func Renew(s *LimitedStore) { s.renew(context.Background(), s.holder.Load()) }
 
 // Inner returns the wrapped store.
 func Inner(s *LimitedStore) tusd.DataStore { return s.inner.Core }
+
+// Forget drops the accounts that are not needed.
+func Forget(s *LimitedStore) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	s.ledger.prune()
+}

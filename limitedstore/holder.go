@@ -31,8 +31,8 @@ type timing struct {
 	beatLimit  time.Duration // without a stored change, after which this process reserves nothing; below silence
 	poll       time.Duration // between two looks at the side record of another holder
 	roomWait   time.Duration // how long a creation waits for room
-	recount    time.Duration // between two counts
-	refusedAge time.Duration // how old a count is that a refused request has repeated
+	recount    time.Duration // between two counts, and at least 100 times as long as one takes
+	refusedAge time.Duration // the same if a request was refused, and 20 times
 	listAge    time.Duration // how long a list of candidates is used
 	openWait   time.Duration // how long Open waits for a first count
 	sameChange time.Duration // how much later an unchanged upload may seem to have changed: object stores have a time for each object
@@ -51,6 +51,7 @@ var defaultTiming = timing{
 type holder struct {
 	name  holderRecord
 	lease tusd.Lease   // on holderID; nil: the locker works in one process only
+	alone bool         // the wrapped store lets no other process in
 	beat  atomic.Int64 // time of the last stored change, in Unix nanoseconds
 	taken atomic.Bool  // another process has the store
 }
@@ -78,7 +79,7 @@ func newHolder() *holder {
 func (s *LimitedStore) claim(ctx context.Context, locker tusd.Locker) (*holder, error) {
 	h := newHolder()
 	if locker.Scope() != tusd.ScopeProcess {
-		lease, err := locker.Lock(context.WithoutCancel(ctx), holderID, tusd.LockTry)
+		lease, err := locker.Lock(ctx, holderID, tusd.LockTry)
 		if errors.Is(err, tusd.ErrUploadLocked) {
 			other, _, readErr := s.readHolder(ctx)
 			if readErr != nil {
@@ -90,8 +91,10 @@ func (s *LimitedStore) claim(ctx context.Context, locker tusd.Locker) (*holder, 
 			return nil, fmt.Errorf("lock the store: %w", err)
 		}
 		h.lease = lease
-	} else if err := s.waitForHolder(ctx); err != nil {
-		return nil, err
+	} else if h.alone = s.isExclusive(); !h.alone {
+		if err := s.waitForHolder(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.putBeat(ctx, h); err != nil {
 		h.release(ctx)
@@ -107,12 +110,14 @@ func heldBy(other *holderRecord) error {
 	return fmt.Errorf("another process has the store open: %s", other)
 }
 
+func (s *LimitedStore) isExclusive() bool {
+	e, ok := s.inner.Core.(Exclusive)
+	return ok && e.ExcludesProcesses()
+}
+
 // waitForHolder waits until the holder of the side record is gone. It returns an error if it
 // is there.
 func (s *LimitedStore) waitForHolder(ctx context.Context) error {
-	if e, ok := s.inner.Core.(Exclusive); ok && e.ExcludesProcesses() {
-		return nil
-	}
 	_, first, err := s.readHolder(ctx)
 	if err != nil || first == nil {
 		return err
@@ -162,7 +167,7 @@ func (s *LimitedStore) putBeat(ctx context.Context, h *holder) error {
 // renew stores that this process still holds the store, unless another one has it.
 func (s *LimitedStore) renew(ctx context.Context, h *holder) {
 	switch {
-	case h.taken.Load():
+	case h.alone || h.taken.Load():
 		return
 	case h.lease != nil:
 		if h.lease.Context().Err() != nil && ctx.Err() == nil {
@@ -195,7 +200,7 @@ func (s *LimitedStore) checkHeld() error {
 		return errNotOpen
 	case h.lease != nil && h.lease.Context().Err() != nil, h.taken.Load():
 		return retryLater(tusd.ErrNoSpace, retryWhenFull, errors.New("limitedstore: another process may have taken over the store"))
-	case h.lease == nil && time.Since(time.Unix(0, h.beat.Load())) > s.timing.beatLimit:
+	case h.lease == nil && !h.alone && time.Since(time.Unix(0, h.beat.Load())) > s.timing.beatLimit:
 		return retryLater(tusd.ErrNoSpace, retryWhenCounting, errors.New("limitedstore: another process may take over the store: its side records cannot be written"))
 	}
 	return nil

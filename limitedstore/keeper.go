@@ -63,13 +63,8 @@ func (k *keeper) keepClaim(ctx context.Context, h *holder) {
 // time.
 func (k *keeper) keepSums(ctx context.Context) {
 	s := k.store
-	counted := time.Now() // a clean stop is as good as a count
-	if s.ledger.isExact() {
-		close(k.first)
-	} else {
-		counted = k.countUntilExact(ctx)
-		close(k.first)
-	}
+	k.countUntilExact(ctx)
+	close(k.first)
 	tick := time.NewTicker(s.timing.beat)
 	defer tick.Stop()
 	for {
@@ -82,30 +77,35 @@ func (k *keeper) keepSums(ctx context.Context) {
 		case <-tick.C:
 			k.resolve(ctx)
 		}
-		age := time.Since(counted)
-		if age >= s.timing.recount || refused && age >= s.timing.refusedAge || s.ledger.isWrong() {
-			k.tryCount(ctx)
-			counted = time.Now()
+		if k.isDue(refused) {
+			k.count(ctx)
 		}
 	}
 }
 
-// countUntilExact counts until that succeeds, and returns when it did.
-func (k *keeper) countUntilExact(ctx context.Context) time.Time {
-	for wait := k.store.timing.poll; !k.tryCount(ctx); wait = min(2*wait, time.Minute) {
-		if sleep(ctx, wait) != nil {
-			break
-		}
-	}
-	return time.Now()
+// isDue reports whether the uploads have to be counted again. Counts of a large store are
+// rarer, because each may read many records. The time of the last one is that of an earlier
+// process, too: meanwhile uploads may have changed without a limit.
+func (k *keeper) isDue(refused bool) bool {
+	t := &k.store.timing
+	counted, took := k.store.ledger.lastCount()
+	age := time.Since(counted)
+	return age >= max(t.recount, 100*took) || refused && age >= max(t.refusedAge, 20*took) || k.store.ledger.isWrong()
 }
 
-func (k *keeper) tryCount(ctx context.Context) bool {
-	err := k.store.count(ctx)
-	if err != nil && ctx.Err() == nil {
+// countUntilExact counts until the sums are exact.
+func (k *keeper) countUntilExact(ctx context.Context) {
+	for wait := k.store.timing.poll; !k.store.ledger.isExact(); wait = min(2*wait, time.Minute) {
+		if k.count(ctx); k.store.ledger.isExact() || sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+func (k *keeper) count(ctx context.Context) {
+	if err := k.store.count(ctx); err != nil && ctx.Err() == nil {
 		k.store.log().Error("limitedstore: the uploads could not be counted", "err", err)
 	}
-	return k.store.ledger.isExact()
 }
 
 // resolve finds out what the doubtful uploads count for that no request uses.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -94,6 +95,8 @@ type ledger struct {
 	atMost   int64 // reserved is at most that; it is in the side record
 	accounts map[string]*account
 	pruneAt  int           // number of accounts at which those that are not needed are dropped
+	counted  time.Time     // when the last count began
+	took     time.Duration // the last count
 	counting *count        // nil: the uploads are not being counted
 	doubtful int           // accounts with doubtful set
 	wrong    bool          // an upload was removed of which it is not known what it counted for

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -346,14 +347,14 @@ func TestSumsAfterCleanStop(t *testing.T) {
 	}
 	before := b.limited.Usage()
 	closeStore(t, b.limited)
-	counted := 0
+	var counted atomic.Int64
 	b.memory = b.memory.Reopen()
 	b.open(1<<30, func(s *limitedstore.LimitedStore) {
 		quota(s)
-		limitedstore.OnCount(s, func() { counted++ })
+		limitedstore.OnCount(s, func() { counted.Add(1) })
 	})
-	if after := b.limited.Usage(); after != before || counted != 0 {
-		t.Errorf("the sums are %+v after %d counts, were %+v", after, counted, before)
+	if after := b.limited.Usage(); after != before || counted.Load() != 0 {
+		t.Errorf("the sums are %+v after %d counts, were %+v", after, counted.Load(), before)
 	}
 	for i := range owners {
 		if n := b.limited.OwnerUsage(fmt.Sprint("owner upload-", i)); n != int64(i%1000) {

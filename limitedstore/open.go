@@ -91,6 +91,7 @@ func (l *ledger) reset(r sumsRecord, owners map[owner]int64, quota int64) {
 	l.counting, l.doubtful, l.wrong = nil, 0, false
 	l.sums = newSums(quota > 0)
 	l.exact = r.Clean && (quota == 0 || r.HasOwners)
+	l.counted, l.took = r.Counted, r.Took
 	l.sums.stored = r.Stored
 	l.sums.reserved, l.atMost = r.AtMost, r.AtMost
 	if l.exact {

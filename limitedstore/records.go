@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -33,6 +34,8 @@ type sumsRecord struct {
 	Reserved, Stored int64
 	HasOwners        bool // the sums of owners are in OwnerRecords side records
 	OwnerRecords     int
+	Counted          time.Time     // when the last count began
+	Took             time.Duration // the last count
 }
 
 // records keeps the side records of the sums.
@@ -85,7 +88,8 @@ func (s *LimitedStore) lower(ctx context.Context) error {
 
 func (s *LimitedStore) putBound(ctx context.Context, bound int64) error {
 	u := s.ledger.usage()
-	return s.putRecord(ctx, nameSums, sumsRecord{AtMost: bound, Reserved: u.Reserved, Stored: u.Stored})
+	counted, took := s.ledger.lastCount()
+	return s.putRecord(ctx, nameSums, sumsRecord{AtMost: bound, Reserved: u.Reserved, Stored: u.Stored, Counted: counted, Took: took})
 }
 
 func (s *LimitedStore) putRecord(ctx context.Context, name string, value any) error {
@@ -172,7 +176,8 @@ func (s *LimitedStore) loadOwners(ctx context.Context, pages int) (map[owner]int
 
 // storeSums stores the sums at a clean end. The record that says so is the last one.
 func (s *LimitedStore) storeSums(ctx context.Context, exact sums) error {
-	r := sumsRecord{Clean: true, AtMost: exact.reserved, Reserved: exact.reserved, Stored: exact.stored, HasOwners: exact.owners != nil}
+	counted, took := s.ledger.lastCount()
+	r := sumsRecord{Counted: counted, Took: took, Clean: true, AtMost: exact.reserved, Reserved: exact.reserved, Stored: exact.stored, HasOwners: exact.owners != nil}
 	for page := range slices.Chunk(slices.Collect(maps.Keys(exact.owners)), ownersPerRecord) {
 		named := make(map[string]int64, len(page))
 		for _, o := range page {

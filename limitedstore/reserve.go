@@ -164,7 +164,7 @@ func (c *change) takeGrowth(n int64) (taken int64, err error) {
 		taken += some
 	}
 	if errors.Is(err, errFull) && c.store.evictor.isOn() {
-		c.store.evictor.request(min(c.store.ledger.limit/100+n, growthRoom))
+		c.store.evictor.requestLater(min(c.store.ledger.limit/100+n, growthRoom))
 	}
 	return taken, err
 }

@@ -1,0 +1,204 @@
+package limitedstore_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/limitedstore"
+	"github.com/tus/tusd/storetest"
+)
+
+// removeOutside removes an upload as another process does.
+func (b *bench) removeOutside(id string) {
+	b.Helper()
+	if err := b.leases[id].Unlock(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if err := b.memory.Terminate(b.Context(), b.lock(id), id); err != nil {
+		b.Fatal(err)
+	}
+	if err := b.leases[id].Unlock(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// The uploads are counted every hour.
+func TestHourlyCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 100, nil)
+		b.create(sized("a", 60))
+		b.create(sized("b", 30))
+		b.removeOutside("a")
+		time.Sleep(50 * time.Minute)
+		b.want(0, 90)
+		time.Sleep(11 * time.Minute)
+		b.want(0, 30)
+	})
+}
+
+// A refused request lets the uploads be counted, but not every time.
+func TestCountAfterRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var counts atomic.Int64
+		b := newBench(t, 100, func(s *limitedstore.LimitedStore) { limitedstore.OnCount(s, func() { counts.Add(1) }) })
+		b.create(sized("a", 60))
+		b.removeOutside("a")
+		refuse := func() {
+			for range 10 {
+				_, err := b.tryCreate(sized("b", 60))
+				b.wantError("a creation", err, tusd.ErrNoSpace)
+				if err := b.leases["b"].Unlock(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+		}
+		before := counts.Load()
+		refuse()
+		if counts.Load() != before {
+			t.Errorf("%d counts right after the first one", counts.Load()-before)
+		}
+		time.Sleep(6 * time.Minute)
+		_, err := b.tryCreate(sized("c", 60))
+		b.wantError("a creation", err, tusd.ErrNoSpace)
+		synctest.Wait()
+		if counts.Load() != before+1 {
+			t.Errorf("%d counts after a refusal", counts.Load()-before)
+		}
+		b.create(sized("d", 100))
+	})
+}
+
+// Uploads that came or went while the store had no limit are counted soon after the next start.
+func TestCountAfterUseWithoutLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 100, nil)
+		b.create(sized("a", 60))
+		closeStore(t, b.limited)
+		b.removeOutside("a")
+		time.Sleep(2 * time.Hour)
+		b.open(100, nil)
+		b.want(0, 60)
+		time.Sleep(time.Minute)
+		b.want(0, 0)
+	})
+}
+
+// sleepingLister needs a minute for a listing.
+type sleepingLister struct{ tusd.Lister }
+
+func (l sleepingLister) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	time.Sleep(time.Minute)
+	return l.Lister.List(ctx, cursor, filter, limit)
+}
+
+// Until a large store is counted, a creation that may not fit is told to come back. Later, counts
+// that take long are rare.
+func TestSlowCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var counts atomic.Int64
+		slow := func(s *limitedstore.LimitedStore) {
+			limitedstore.WrapLister(s, func(l tusd.Lister) tusd.Lister { return sleepingLister{l} })
+			limitedstore.OnCount(s, func() { counts.Add(1) })
+		}
+		b := newBench(t, 1<<30, slow)
+		_, err := b.tryCreate(sized("early", 1))
+		b.wantError("nothing is known", err, tusd.ErrNoSpace)
+		time.Sleep(2 * time.Minute)
+		b.create(sized("a", 1<<20))
+		limitedstore.Kill(b.limited)
+		b.memory = b.memory.Reopen()
+		b.open(1<<30, slow)
+		b.create(sized("fits", 1<<29))
+		_, err = b.tryCreate(sized("may-not-fit", 1<<29-1<<20))
+		b.wantError("the bound is too high", err, tusd.ErrNoSpace)
+		if u := b.limited.Usage(); u.Exact || u.Reserved <= 1<<29+1<<20 {
+			t.Errorf("before the count, the sums are %+v", u)
+		}
+		time.Sleep(2 * time.Minute)
+		b.want(0, 1<<29+1<<20)
+		b.create(sized("does-fit", 1<<29-1<<20))
+		before := counts.Load()
+		time.Sleep(90 * time.Minute)
+		if counts.Load() != before {
+			t.Errorf("%d counts in 90 minutes, one takes a minute", counts.Load()-before)
+		}
+		time.Sleep(15 * time.Minute)
+		if counts.Load() != before+1 {
+			t.Errorf("%d counts after 105 minutes", counts.Load()-before)
+		}
+		time.Sleep(5 * time.Minute)
+	})
+}
+
+// A count that fails is tried again, and the store stays careful meanwhile.
+func TestFailedCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		faults := 3
+		b := newBench(t, 100, func(s *limitedstore.LimitedStore) {
+			limitedstore.WrapLister(s, func(l tusd.Lister) tusd.Lister { return &failingLister{l, &faults} })
+		})
+		_, err := b.tryCreate(sized("early", 1))
+		b.wantError("nothing is known", err, tusd.ErrNoSpace)
+		time.Sleep(time.Minute)
+		b.create(sized("a", 100))
+	})
+}
+
+type failingLister struct {
+	tusd.Lister
+	faults *int
+}
+
+func (l *failingLister) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	if *l.faults > 0 {
+		*l.faults--
+		return nil, "", errors.New("the service is not there")
+	}
+	return l.Lister.List(ctx, cursor, filter, limit)
+}
+
+// breakable is a store whose records can be broken.
+type breakable struct {
+	*storetest.Memory
+	broken bool
+}
+
+func (s *breakable) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	if s.broken {
+		return nil, tusd.ErrNotFound.With(tusd.ErrBroken)
+	}
+	return s.Memory.GetUpload(ctx, lease, id)
+}
+
+// The removal of a broken upload makes the sums wrong, so the uploads are counted soon.
+func TestBrokenUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, composer := &breakable{Memory: storetest.NewMemory()}, tusd.NewStoreComposer()
+		composer.UseCore(store)
+		b := &bench{TB: t, memory: store.Memory, locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease), composer: composer}
+		b.limited = limitedstore.New(100, composer)
+		b.limited.UseIn(composer)
+		if err := b.limited.Open(t.Context(), tusd.Env{Locker: b.locker}); err != nil {
+			t.Fatal(err)
+		}
+		defer closeStore(t, b.limited)
+		b.create(sized("a", 60))
+		if err := b.leases["a"].Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		limitedstore.Forget(b.limited)
+		store.broken = true
+		if err := composer.Terminater.Terminate(t.Context(), b.lock("a"), "a"); err != nil {
+			t.Fatal(err)
+		}
+		b.want(0, 60)
+		time.Sleep(11 * time.Second)
+		b.want(0, 0)
+	})
+}
