@@ -83,6 +83,9 @@ func (s storeCommand) execute(c invocation) int {
 	if err != nil {
 		return c.usageError(err.Error(), "tusd "+s.name+" -help for the list of flags")
 	}
+	for _, name := range c.env.unknown() { // it may have named the store
+		fmt.Fprintf(c.stderr, "tusd: warning: the environment variable %s sets nothing: %s\n", name, insteadOf(name))
+	}
 	a := &storeAccess{invocation: c, command: s.name, cfg: cfg, progress: newProgress(c.stderr)}
 	a.out = bufio.NewWriterSize(a.progress.around(c.stdout), 32<<10)
 	a.logger = slog.New(slog.NewTextHandler(a.progress.around(c.stderr), &slog.HandlerOptions{Level: slog.LevelWarn}))

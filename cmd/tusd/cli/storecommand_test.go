@@ -98,6 +98,15 @@ func TestCommandConfig(t *testing.T) {
 	}
 }
 
+// A misspelt variable, which may name another store, is a warning.
+func TestCommandWarnsOfVariables(t *testing.T) {
+	var out, errs bytes.Buffer
+	code := Run(t.Context(), []string{"ls", "-upload-dir", t.TempDir()}, []string{"TUSD_UPLAOD_DIR=x"}, &out, &errs)
+	if code != exitOK || !strings.Contains(errs.String(), "TUSD_UPLAOD_DIR sets nothing: there is no such flag: did you mean TUSD_UPLOAD_DIR?") {
+		t.Errorf("exit code %d, %s", code, &errs)
+	}
+}
+
 // Wrong arguments end a command with 2, before it touches the store.
 func TestCommandUsage(t *testing.T) {
 	for args, want := range map[string]string{
