@@ -18,6 +18,12 @@
 // The offset is the length of the data file; the record never overrules it.
 // Durability is the level: it says what must be on disk before which answer.
 //
+// # Leftovers
+//
+// A crash may leave temporary files, an undo record, empty data. Tidy, which a sweep calls,
+// removes those a day later. A removal that was cut leaves a record without data, which is no
+// upload.
+//
 // # Finished files
 //
 // A program may take the data of an upload when it has its post-finish: all bytes are then
@@ -48,7 +54,7 @@
 // Send, and calls Terminate at once. In between, and after a crash there, the record has no
 // data: requests get 404, [tusd.Handler.Info] returns an error that matches
 // [tusd.ErrBroken], and only the program's own notes tell that the file is safe. List
-// still has the upload. Terminate and a client's DELETE remove it.
+// still has the upload, and a sweep reports it after a day. Terminate and a client's DELETE remove it.
 //
 // While the record exists, the data must not be written to, truncated or replaced, under
 // either name: both are the same file. Files of uploads that are not complete, and names

@@ -39,7 +39,20 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// manyUploads makes a store with n uploads of some bytes. It writes the files itself, which is faster.
+// BenchmarkTidy looks for leftovers in the directory of BenchmarkList, without a pace.
+func BenchmarkTidy(b *testing.B) {
+	s := manyUploads(b, benchmarkUploads)
+	peak := peakHeap(b)
+	for b.Loop() {
+		if reported := tidyAll(b, s, time.Now().Add(time.Hour)); len(reported) > 0 {
+			b.Fatalf("%d leftovers", len(reported))
+		}
+	}
+	b.ReportMetric(float64(peak())/(1<<20), "peak-MiB")
+}
+
+// manyUploads makes a store with n uploads of some bytes. It writes the files itself, which
+// is faster.
 func manyUploads(b *testing.B, n int) *FileStore {
 	b.Helper()
 	s := openStore(b, None)
@@ -77,7 +90,7 @@ func countListed(b *testing.B, s *FileStore, filter tusd.ListFilter, limit int) 
 	}
 }
 
-// peakHeap samples what the process has of the system, without the stacks of tests, until the result is called,
+// peakHeap samples the memory of heap and stacks, with garbage, until the result is called,
 // which returns the largest value in bytes.
 func peakHeap(b *testing.B) func() uint64 {
 	runtime.GC()
