@@ -92,6 +92,9 @@ func (e *engine) checkAppend(op *operation, u *lockedUpload, req *appendRequest)
 			return err
 		}
 	}
+	if err := e.makeVisible(u); err != nil {
+		return err
+	}
 	return e.prepareRecord(u, req, length)
 }
 

@@ -115,7 +115,8 @@ type Config struct {
 	// ExpireAfter is how long an incomplete upload can be continued after its last
 	// change; 0: without end. Every PATCH renews that. Clients learn the time from
 	// Upload-Expires, and in the IETF draft from max-age in Upload-Limit; afterwards
-	// they get ErrUploadExpired. Nothing is removed: Handler.Sweep does that.
+	// they get ErrUploadExpired. Nothing is removed: Handler.Sweep does that. The clocks of all
+	// processes, and of the store's disk or service, must agree.
 	ExpireAfter time.Duration
 	// ProgressInterval is the time between two post-receive events of one
 	// request; 0: 1 s.
@@ -128,8 +129,9 @@ type Config struct {
 	// post-finish is not lost: that costs three more small writes for each upload.
 	Events EventSink
 	// Offline makes a handler for a tool that lists, removes or sweeps uploads beside the
-	// process that serves them: it does no background work and sends no events. The serving
-	// process sends those of its removals, if the store has SideRecords.
+	// process that serves them: it sends no events and does not continue what other processes
+	// have left. The serving process sends the events of its removals, if the store has
+	// SideRecords.
 	Offline bool
 	// ReadOnly makes a handler that changes nothing, not even by opening the store
 	// (Env.ReadOnly). It is Offline; Terminate and Sweep, except a dry run, return

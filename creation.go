@@ -173,6 +173,9 @@ func (e *engine) callPreCreate(op *operation, info *FileInfo) (HTTPResponse, err
 	if err != nil {
 		return response, err
 	}
+	if at := changes.Expires; !at.IsZero() && !e.now().Before(at) {
+		return response, fmt.Errorf("pre-create callback: the upload would have expired at %v", at)
+	}
 	changes.apply(info)
 	*info = info.Clone() // the callback may modify its maps later
 	info.ID, info.Owner, info.MetaData, info.Storage = strings.Clone(info.ID), strings.Clone(info.Owner), ownTexts(info.MetaData), ownTexts(info.Storage)

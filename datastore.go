@@ -19,8 +19,9 @@ type Env struct {
 	// Evict removes an upload, to make room, like Handler.TryTerminate: it never
 	// waits for a lock. allow is called under the lock with the record, which it must not
 	// modify; if it returns false, nothing is removed and the error is ErrUploadLocked. A broken
-	// upload is not removed, either. The removal is published with RemovedForSpace. A store
-	// calls Evict only after Open has returned, and without a lock on that upload.
+	// upload is not removed, either. Other errors are those of TryTerminate. The removal is
+	// published with RemovedForSpace. A store calls Evict only after Open has returned, and
+	// without a lock on that upload.
 	Evict func(ctx context.Context, id string, allow func(FileInfo) bool) error
 	// ReadOnly promises that only methods are called that change nothing, for a tool
 	// beside the process that serves the store. Open then locks, creates and removes

@@ -54,6 +54,7 @@ type engine struct {
 	finalsListed     atomic.Bool          // the unbuilt finals of an earlier process have builders
 	listingFinals    atomic.Bool          // rescanFinals is running
 	removing         keyed.Mutex          // uploads being removed, by id
+	resumingRemovals atomic.Bool          // resumeRemovals is running in the background
 	digesting        keyed.Mutex          // uploads whose digests are being brought up to date, by id
 	digestFailures   digestFailures       // uploads whose digests could not be brought up to date
 	readsOnlyFull    atomic.Bool          // the store reads only full uploads

@@ -105,8 +105,12 @@ type FileInfoChanges struct {
 // 24 h from the first attempt, also by a later process if the store has SideRecords. So it
 // is sent at least once for each upload that becomes complete, unless the upload is removed
 // before (TryTerminate does not). Partial uploads have no post-finish. After a crash, or if
-// several processes serve the store, it may come twice. Every other event is lost after an
-// error; Metrics.EventsFailed counts the calls that failed, and the log names them.
+// several processes serve the store, it may come twice.
+//
+// An event of a removal that no request of this process asked for is sent again in the same
+// way, at each look at the side records: EventPostExpire, and EventPostTerminate of an upload
+// that was removed for space or by a tool. Every other event is lost after an error;
+// Metrics.EventsFailed counts the calls that failed, and the log names them.
 //
 // Close is called once, by Shutdown or after it, when no further event can come. Shutdown
 // waits for it.
@@ -164,6 +168,15 @@ const (
 func (p *publisher) publish(ctx context.Context, event Event) error {
 	p.offer(event)
 	return p.send(ctx, event)
+}
+
+// sendAgain is publish for an event that the sink may have refused before.
+func (p *publisher) sendAgain(ctx context.Context, event Event) error {
+	err := p.send(ctx, event)
+	if err == nil {
+		p.offer(event)
+	}
+	return err
 }
 
 // offer gives the event to the subscriptions. It never blocks: if a queue is full, the

@@ -34,7 +34,7 @@ type FileInfo struct {
 	PartialUploads []string          // ids, in the order of their bytes in the final; only if IsFinal
 	Storage        map[string]string // the place of the upload; only the store interprets it
 	// Changed is when the bytes or the record last changed, by the clock of the store's
-	// disk or service; zero: the store does not know, and has no Lister. It is not stored in
+	// disk or service, or of the process that has just changed them; zero: the store does not know, and has no Lister. It is not stored in
 	// the record.
 	Changed time.Time `json:"-"`
 

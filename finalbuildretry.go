@@ -259,7 +259,7 @@ func (e *engine) rescanFinals(wait time.Duration) {
 
 // buildUnbuilt starts builders for all unbuilt finals that have none and need one.
 func (e *engine) buildUnbuilt() error {
-	err := e.eachSideRecord(kindBuilding, "", func(_ SideRecordKey, value []byte) error {
+	err := e.eachSideRecord(e.background, kindBuilding, "", func(_ SideRecordKey, value []byte) error {
 		id := string(value)
 		_, info, _ := e.peek(e.background, id) // the builder handles the error
 		partials := uniqueIDs(info.PartialUploads)

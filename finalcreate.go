@@ -154,7 +154,7 @@ func (e *engine) removeOldConcatRecords() {
 		return
 	}
 	e.work.Start(func() {
-		err := e.eachSideRecord(kindConcat, "", func(key SideRecordKey, value []byte) error {
+		err := e.eachSideRecord(e.background, kindConcat, "", func(key SideRecordKey, value []byte) error {
 			if _, fresh := e.parseConcatRecord(value); fresh {
 				return nil
 			}

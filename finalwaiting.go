@@ -145,7 +145,7 @@ func (e *engine) checkFinalLimit(ctx context.Context, partials []partialState) e
 func (e *engine) finalsWaitingFor(u *lockedUpload) ([]string, error) {
 	finals, _ := e.registrations.of(u.id)
 	if u.info.IsPartial && !e.finalsListed.Load() { // the last stop may have interrupted builds of full partials, whose records do not name the final
-		err := e.eachSideRecord(kindBuilding, "", func(_ SideRecordKey, value []byte) error {
+		err := e.eachSideRecord(e.background, kindBuilding, "", func(_ SideRecordKey, value []byte) error {
 			finals = append(finals, string(value))
 			return nil
 		})

@@ -326,9 +326,9 @@ func (e *engine) resumeFinishes(age time.Duration) {
 		e.resumeCursor = key.Name
 		return nil
 	}
-	err := e.eachSideRecord(kindFinishing, start, add)
+	err := e.eachSideRecord(e.background, kindFinishing, start, add)
 	if err == nil && start != "" {
-		err = e.eachSideRecord(kindFinishing, "", add)
+		err = e.eachSideRecord(e.background, kindFinishing, "", add)
 	}
 	switch {
 	case errors.Is(err, errQueueFull):
@@ -353,7 +353,7 @@ func (e *engine) resumeLeftFinishes() {
 // not built, when the server stopped.
 func (e *engine) resume() {
 	e.work.Start(func() { e.resumeFinishes(0) })
-	e.work.Start(e.resumeRemovals)
+	e.resumeRemovalsLater()
 	e.rescanFinals(0)
 	e.startRescans()
 }
@@ -371,7 +371,7 @@ func (e *engine) rescan() {
 			e.rescanTimer.Reset(jittered(e.rescanInterval))
 		}
 	}()
+	e.resumeRemovalsLater()
 	e.resumeFinishes(e.rescanInterval / 5)
-	e.resumeRemovals()
 	e.rescanFinals(0)
 }

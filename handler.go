@@ -94,7 +94,9 @@ func newHandler(config Config) (*Handler, error) {
 	if err := config.openStore(ctx, evict); err != nil {
 		return nil, err
 	}
-	config.sweepSpool()
+	if !config.Offline {
+		config.sweepSpool()
+	}
 	h := &Handler{
 		engine:   newEngine(config),
 		log:      config.Logger,

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// pacer lets calls of wait return at a limited rate. After a pause it allows a short burst,
-// so that it sleeps seldom and not for every call.
+// pacer lets calls of wait return at a limited rate. So that it does not sleep for every call,
+// calls return up to paceBurst before they are due.
 type pacer struct {
 	interval time.Duration // per call; 0: no limit
 
@@ -15,7 +15,6 @@ type pacer struct {
 	due time.Time // of the next call
 }
 
-// paceBurst is how much of a pause can be made up for.
 const paceBurst = 10 * time.Millisecond
 
 // newPacer returns a pacer for that many calls per second; negative: no limit.

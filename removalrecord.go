@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 )
 
@@ -19,15 +20,26 @@ const kindRemoving = "removing"
 // processes that do not see each other's locks.
 const removalTime = 10 * time.Minute
 
-func removingKey(id string) SideRecordKey {
-	return SideRecordKey{Kind: kindRemoving, Name: hashName(id)}
+// visibleFor is how long a request may go on without a change in the store. Uploads change
+// more often while they are written (Upload.WriteChunk).
+const visibleFor = time.Hour
+
+// maxRefusals is how many events in a row the sink may refuse before a look at the side
+// records ends.
+const maxRefusals = 3
+
+// removingKey returns the key of the side record of a removal. A later upload with the same
+// id has another key.
+func removingKey(info *FileInfo) SideRecordKey {
+	return SideRecordKey{Kind: kindRemoving, Name: hashName(info.ID + "\n" + strconv.FormatInt(info.Created.UnixNano(), 10))}
 }
 
 // removalRecord is the value of a side record of kindRemoving.
 type removalRecord struct {
-	Since  time.Time
-	Reason RemovalReason
-	Upload FileInfo // as of the removal, for the event
+	Since   time.Time
+	Reason  RemovalReason
+	Upload  FileInfo // as of the removal, for the event
+	Removed bool     `json:",omitempty"` // nothing of the upload is left
 }
 
 // isRecorded reports whether a removal for this reason has a side record. A removal by a
@@ -36,96 +48,201 @@ func (e *engine) isRecorded(reason RemovalReason) bool {
 	return e.config.Offline || reason == RemovedExpired || reason == RemovedForSpace
 }
 
-// storeRemovalRecord records that the upload in u is going to be removed. A record that is
-// too long is stored without what clients have chosen.
-func (e *engine) storeRemovalRecord(u *lockedUpload, reason RemovalReason) error {
-	r := removalRecord{e.now().UTC(), reason, u.info}
+// recordRemoval stores that the upload in u is going to be removed, if the removal has a side
+// record, and asks r.confirm.
+func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, error) {
+	if !e.isRecorded(r.reason) {
+		return nil, e.forgetEarlierRemoval(u)
+	}
+	record := &removalRecord{Since: e.now().UTC(), Reason: r.reason, Upload: u.info}
+	err := e.storeRemovalRecord(u.ctx, record)
+	if err == nil && r.confirm != nil {
+		err = r.confirm(u)
+	}
+	if err != nil {
+		e.forgetRemoval(u, record)
+	}
+	return record, err
+}
+
+// storeRemovalRecord stores a record. One that is too long is stored without what clients have
+// chosen.
+func (e *engine) storeRemovalRecord(ctx context.Context, r *removalRecord) error {
 	value, err := json.Marshal(r)
 	if err == nil && len(value) > MaxSideRecord {
-		r.Upload.MetaData, r.Upload.RawMetaData, r.Upload.RawConcat = nil, "", ""
-		r.Upload.PartialUploads, r.Upload.Finals, r.Upload.Failure = nil, nil, nil
-		value, err = json.Marshal(r)
+		short := *r
+		short.Upload.MetaData, short.Upload.RawMetaData, short.Upload.RawConcat = nil, "", ""
+		short.Upload.PartialUploads, short.Upload.Finals, short.Upload.Failure = nil, nil, nil
+		value, err = json.Marshal(short)
 	}
 	if err != nil {
 		return err
 	}
-	return e.store.SideRecords.PutSideRecord(u.ctx, removingKey(u.id), value)
+	return e.store.SideRecords.PutSideRecord(ctx, removingKey(&r.Upload), value)
 }
 
 // forgetRemoval deletes the side record of a removal that has failed, if the upload is whole:
 // it may be removed for another reason before the next look at the side records.
-func (e *engine) forgetRemoval(u *lockedUpload, r removal) {
-	if !r.recorded {
+func (e *engine) forgetRemoval(u *lockedUpload, record *removalRecord) {
+	if record == nil {
 		return
 	}
 	ctx := u.lease.Context()
 	if _, _, err := e.load(ctx, u.id); err == nil {
-		if err := e.deleteSideRecord(ctx, removingKey(u.id)); err != nil {
+		if err := e.deleteSideRecord(ctx, removingKey(&record.Upload)); err != nil {
 			e.log.Warn("cannot remove a side record", "id", u.id, "err", err)
 		}
 	}
 }
 
-// resumeRemovals completes the removals that another process, or this one, has left.
-func (e *engine) resumeRemovals() {
-	err := e.eachSideRecord(kindRemoving, "", func(key SideRecordKey, value []byte) error {
-		var r removalRecord
-		if err := json.Unmarshal(value, &r); err != nil || r.Upload.ID == "" {
-			e.log.Error("a side record of a removal cannot be read, it is deleted", "name", key.Name, "err", err)
-			return e.deleteSideRecord(e.background, key)
-		}
-		if err := guard(func() error { return e.resumeRemoval(key, &r) }); err != nil && e.background.Err() == nil {
-			e.log.Error("a removal could not be completed, will be tried again", "id", r.Upload.ID, "err", err)
-		}
-		return e.background.Err()
+// forgetEarlierRemoval deletes the side record of a removal that a crash has stopped, before
+// the upload is removed for another reason. Only old uploads can have one.
+func (e *engine) forgetEarlierRemoval(u *lockedUpload) error {
+	if u.upload == nil || !e.isOld(&u.info) {
+		return nil
+	}
+	return e.deleteSideRecord(u.ctx, removingKey(&u.info))
+}
+
+// isOld reports whether a sweep may be about to remove the upload.
+func (e *engine) isOld(info *FileInfo) bool {
+	return e.store.Lister != nil && !info.Changed.IsZero() && e.now().Sub(info.Changed) >= visibleFor
+}
+
+// makeVisible lets the sweep of another process see that a request is going to write to an upload
+// that has not changed for a long time, if that process does not see the lock. Either the sweep
+// finds the change (sweep.confirm), or the request finds the side record of the removal.
+func (e *engine) makeVisible(u *lockedUpload) error {
+	if e.store.Locker.Scope() != ScopeProcess || !e.isOld(&u.info) || u.info.isComplete() {
+		return nil
+	}
+	if err := u.update(u.ctx, func(*FileInfo) error { return nil }); err != nil {
+		return err
+	}
+	_, err := e.store.SideRecords.GetSideRecord(u.ctx, removingKey(&u.info))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err == nil:
+		return ErrUploadLocked.With(errors.New("another process is going to remove the upload, or has just changed its mind"))
+	}
+	return err
+}
+
+// resumeRemovalsLater calls resumeRemovals in the background, unless that runs already.
+func (e *engine) resumeRemovalsLater() {
+	if !e.resumingRemovals.CompareAndSwap(false, true) {
+		return
+	}
+	e.work.Start(func() {
+		defer e.resumingRemovals.Store(false)
+		e.resumeRemovals(e.background)
 	})
-	if err != nil && e.background.Err() == nil {
+}
+
+// resumeRemovals completes the removals that another process, or this one, has left. It ends
+// early if the sink takes no events.
+func (e *engine) resumeRemovals(ctx context.Context) {
+	refusals := 0
+	err := e.eachSideRecord(ctx, kindRemoving, "", func(key SideRecordKey, value []byte) error {
+		record, err := e.parseRemovalRecord(ctx, key, value)
+		if record == nil {
+			return err
+		}
+		var refused bool
+		err = guard(func() (err error) {
+			refused, err = e.resumeRemoval(ctx, key, record.Upload.ID)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			e.log.Error("a removal could not be completed, will be tried again", "id", record.Upload.ID, "err", err)
+		}
+		if refusals++; !refused {
+			refusals = 0
+		}
+		if refusals == maxRefusals {
+			return errSinkRefuses
+		}
+		return ctx.Err()
+	})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errSinkRefuses) {
 		e.log.Error("cannot list the removals that are not completed", "err", err)
 	}
 }
 
-// resumeRemoval completes one removal. A removal that has not begun is forgotten: the
-// reason for it may not exist any more.
-func (e *engine) resumeRemoval(key SideRecordKey, r *removalRecord) error {
-	u, err := e.lock(e.background, r.Upload.ID, LockTry)
-	if errors.Is(err, ErrUploadLocked) {
-		return nil // the remover is at work, or a new upload has the id
+var errSinkRefuses = errors.New("the sink takes no events")
+
+// parseRemovalRecord returns nil for a record that cannot be read, and deletes it.
+func (e *engine) parseRemovalRecord(ctx context.Context, key SideRecordKey, value []byte) (*removalRecord, error) {
+	r := new(removalRecord)
+	if err := json.Unmarshal(value, r); err != nil || r.Upload.ID == "" {
+		e.log.Error("a side record of a removal cannot be read, it is deleted", "name", key.Name, "err", err)
+		return nil, e.deleteSideRecord(ctx, key)
 	}
-	if err != nil {
-		return err
-	}
-	defer u.release()
-	ctx := u.lease.Context()
-	switch err := u.load(e.store.Core); {
-	case errors.Is(err, ErrBroken):
-		if err := e.removeFromStore(u); err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-	case err == nil && e.store.Locker.Scope() == ScopeProcess && e.now().Sub(r.Since) < removalTime:
-		return nil // another process may be at work
-	case err == nil && u.info.Created.Equal(r.Upload.Created):
-		return e.deleteSideRecord(ctx, key)
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return err
-	}
-	u.info = r.Upload
-	return e.publishRemoval(u, removal{reason: r.Reason, recorded: true}, r.Since)
+	return r, nil
 }
 
-// publishRemoval publishes that the upload in u was removed, and deletes the side record
-// of the removal when the sink has the event, or has refused it for too long.
-func (e *engine) publishRemoval(u *lockedUpload, r removal, since time.Time) error {
+// resumeRemoval completes one removal. A removal that has not begun is forgotten: the
+// reason for it may not exist any more. refused is true if the sink did not take the event.
+func (e *engine) resumeRemoval(ctx context.Context, key SideRecordKey, id string) (refused bool, err error) {
+	u, err := e.lock(ctx, id, LockTry)
+	if errors.Is(err, ErrUploadLocked) {
+		return false, nil // the remover is at work, or a new upload has the id
+	}
+	if err != nil {
+		return false, err
+	}
+	defer u.release()
+	value, err := e.store.SideRecords.GetSideRecord(u.ctx, key) // it may have gone before this lock was taken
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r, err := e.parseRemovalRecord(u.ctx, key, value)
+	if r == nil {
+		return false, err
+	}
+	err = u.load(e.store.Core)
+	switch gone := errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBroken); {
+	case r.Removed, gone, err == nil && !u.info.Created.Equal(r.Upload.Created): // what has the id now is another upload
+	case errors.Is(err, ErrBroken):
+		if err := e.removeFromStore(u); err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+	case err != nil:
+		return false, err
+	case e.store.Locker.Scope() == ScopeProcess && e.now().Sub(r.Since) < removalTime:
+		return false, nil // another process may be at work
+	default:
+		return false, e.deleteSideRecord(u.ctx, key)
+	}
+	u.info = r.Upload
+	return e.publishRemoval(u, removal{reason: r.Reason}, r, e.events.sendAgain)
+}
+
+// publishRemoval publishes that the upload in u was removed. record is that of the removal, or
+// nil. It is deleted when the sink has the event, or has refused it for too long.
+func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecord, publish func(context.Context, Event) error) (refused bool, err error) {
 	ctx := u.lease.Context()
-	if e.config.Offline {
-		return nil // the side record tells another process
+	if e.config.Offline { // another process sends the event
+		record.Removed = true
+		return false, e.storeRemovalRecord(ctx, record)
 	}
 	event := Event{Type: EventPostTerminate, Upload: u.info, HTTPRequest: r.request, Reason: r.reason}
 	if r.reason == RemovedExpired {
 		event.Type = EventPostExpire
 	}
-	err := e.events.publish(ctx, event)
-	if !r.recorded || err != nil && e.now().Sub(since) < maxFinishTime {
-		return nil
+	err = publish(ctx, event)
+	switch {
+	case record == nil:
+		return err != nil, nil
+	case err == nil || e.now().Sub(record.Since) >= maxFinishTime:
+		return err != nil, e.deleteSideRecord(context.WithoutCancel(ctx), removingKey(&record.Upload))
+	case record.Removed:
+		return true, nil
 	}
-	return e.deleteSideRecord(context.WithoutCancel(ctx), removingKey(u.id))
+	record.Removed = true // an upload that gets the id later is another one
+	return true, e.storeRemovalRecord(ctx, record)
 }

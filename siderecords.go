@@ -37,16 +37,16 @@ type SideRecords interface {
 }
 
 // eachSideRecord calls f for each side record of a kind whose name is greater than cursor.
-func (e *engine) eachSideRecord(kind, cursor string, f func(SideRecordKey, []byte) error) error {
+func (e *engine) eachSideRecord(ctx context.Context, kind, cursor string, f func(SideRecordKey, []byte) error) error {
 	const page = 1000 // stores may read all names for each page
 	for {
-		names, next, err := e.store.SideRecords.ListSideRecords(e.background, kind, cursor, page)
+		names, next, err := e.store.SideRecords.ListSideRecords(ctx, kind, cursor, page)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
 			key := SideRecordKey{Kind: kind, Name: name}
-			value, err := e.store.SideRecords.GetSideRecord(e.background, key)
+			value, err := e.store.SideRecords.GetSideRecord(ctx, key)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}

@@ -19,7 +19,8 @@ type SweepPolicy struct {
 	// FileInfo.Expires) is not removed before that, and without an age for its class it
 	// is removed when it has expired.
 	Ages map[UploadClass]time.Duration
-	// DryRun removes nothing: Report tells what would be removed.
+	// DryRun removes nothing: Report tells what would be removed, also uploads that a request
+	// uses at the moment.
 	DryRun bool
 	// Rate is how many uploads and leftovers are looked at per second; 0: 1000. A negative
 	// value sets no limit.
@@ -82,9 +83,10 @@ func (h *Handler) Sweep(ctx context.Context, policy SweepPolicy) (SweepSummary, 
 	if err := policy.Validate(e.store.Locker.Scope()); err != nil {
 		return SweepSummary{}, err
 	}
-	if e.background.Err() != nil {
+	if !e.changing.Enter() {
 		return SweepSummary{}, ErrServerShutdown
 	}
+	defer e.changing.Leave() // Shutdown closes the sink after that
 	ctx, cancel := context.WithCancelCause(withLoadedOnce(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(e.background, func() { cancel(ErrServerShutdown) })()
@@ -128,7 +130,7 @@ type sweep struct {
 
 func (s *sweep) run(ctx context.Context) error {
 	if !s.policy.DryRun {
-		s.e.resumeRemovals()
+		s.e.resumeRemovals(ctx)
 	}
 	if filter := s.filter(); len(filter.Before) > 0 {
 		if err := s.sweepUploads(ctx, filter); err != nil {
@@ -141,17 +143,23 @@ func (s *sweep) run(ctx context.Context) error {
 // filter returns the filter that leaves out what is too young for its class.
 func (s *sweep) filter() ListFilter {
 	f := ListFilter{Before: make(map[UploadClass]time.Time), Pace: s.pace.wait}
-	include := func(class UploadClass, age time.Duration) {
-		if before := s.e.now().Add(-max(age, s.minAge)); age > 0 && before.After(f.Before[class]) {
-			f.Before[class] = before
+	include := func(age time.Duration, classes ...UploadClass) {
+		for _, class := range classes {
+			if before := s.e.now().Add(-max(age, s.minAge)); before.After(f.Before[class]) {
+				f.Before[class] = before
+			}
 		}
 	}
 	for class, age := range s.policy.Ages {
-		include(class, age)
-		include(ClassWaiting, age) // to wake them
+		if age > 0 {
+			include(age, class, ClassWaiting) // to wake them
+		}
 	}
-	for _, class := range []UploadClass{ClassNeverStarted, ClassUnfinished, ClassPartial, ClassWaiting} {
-		include(class, s.e.config.ExpireAfter)
+	if s.e.config.ExpireAfter > 0 {
+		include(s.e.config.ExpireAfter, ClassNeverStarted, ClassUnfinished, ClassPartial, ClassWaiting)
+	}
+	if s.e.config.Callbacks.PreCreate != nil || s.e.config.Offline { // each may expire at a time of its own
+		include(0, ClassNeverStarted, ClassUnfinished, ClassPartial)
 	}
 	return f
 }
@@ -196,9 +204,19 @@ func (s *sweep) consider(ctx context.Context, listed *Listed) error {
 	}
 	swept := SweptUpload{Upload: *info, Class: info.Class(), Bytes: listed.Bytes}
 	if s.policy.DryRun {
-		return s.report(ctx, swept)
+		return s.tell(ctx, swept)
 	}
 	return s.remove(ctx, swept)
+}
+
+// tell reports what a sweep would remove.
+func (s *sweep) tell(ctx context.Context, swept SweptUpload) error {
+	u := &lockedUpload{id: swept.Upload.ID, info: swept.Upload, ctx: ctx}
+	err := s.e.checkPublished(u, removal{mode: LockTry})
+	if err == nil {
+		_, err = s.e.checkUnneeded(u)
+	}
+	return s.conclude(ctx, swept, err)
 }
 
 // recordOf returns the record of a listed upload, which it loads if the listing has not
@@ -240,10 +258,33 @@ func (s *sweep) remove(ctx context.Context, swept SweptUpload) error {
 			swept.Upload, swept.Class = u.info, u.info.Class()
 			return HTTPResponse{}, nil
 		},
+		confirm: s.confirm,
 	})
+	return s.conclude(ctx, swept, err)
+}
+
+// confirm loads an upload again after the side record of its removal is stored, if another
+// process may change the upload under a lock of its own: either its request sees the side record
+// (makeVisible), or the upload has changed here.
+func (s *sweep) confirm(u *lockedUpload) error {
+	if s.minAge == 0 {
+		return nil
+	}
+	_, info, err := s.e.load(u.ctx, u.id)
+	if err == nil && !s.isDue(&info) {
+		err = errNotDue
+	}
+	return err
+}
+
+// conclude reports what has become of an upload that is due.
+func (s *sweep) conclude(ctx context.Context, swept SweptUpload, err error) error {
 	switch {
+	case err == nil:
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, ErrServerShutdown):
+		return err
 	case errors.Is(err, ErrNotFound), errors.Is(err, errNotDue), errors.Is(err, ErrUploadLocked), errors.Is(err, ErrPartialInUse), errors.Is(err, ErrUploadFinishing):
 		return nil // it is gone, or in use
 	}

@@ -33,7 +33,9 @@ type removal struct {
 	// decide, if not nil, is called under the lock. It may refuse the removal.
 	decide func(u *lockedUpload) (HTTPResponse, error)
 
-	recorded bool // there is a side record of the removal
+	// confirm, if not nil, is called when the side record of the removal is stored. After an
+	// error nothing is removed.
+	confirm func(u *lockedUpload) error
 }
 
 // terminate removes an upload for a client (DELETE).
@@ -107,7 +109,7 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 // checkPublished returns ErrUploadFinishing if the sink has not got post-finish of the
 // upload in u yet, and the removal can wait for that.
 func (e *engine) checkPublished(u *lockedUpload, r removal) error {
-	if r.mode != LockTry || e.config.Events == nil || !u.info.isComplete() {
+	if r.mode != LockTry || e.config.Events == nil && !e.config.Offline || !u.info.isComplete() {
 		return nil
 	}
 	var t finishTask
@@ -141,14 +143,13 @@ func (e *engine) interruptFor(ctx context.Context, r removal) error {
 // removeAndPublish removes an upload and publishes that, once for each upload whose
 // creation was published.
 func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
-	if r.recorded = e.isRecorded(r.reason); r.recorded {
-		if err := e.storeRemovalRecord(u, r.reason); err != nil {
-			return err
-		}
+	record, err := e.recordRemoval(u, r)
+	if err != nil {
+		return err
 	}
-	err := e.removeFromStore(u)
+	err = e.removeFromStore(u)
 	if err != nil && !e.isGone(u, err) {
-		e.forgetRemoval(u, r)
+		e.forgetRemoval(u, record)
 		return err
 	}
 	if u.info.State != "" || u.upload == nil { // it may have been finished in part
@@ -157,8 +158,8 @@ func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
 		}
 	}
 	e.metrics.removed(r.reason).Add(1)
-	if publishErr := e.publishRemoval(u, r, e.now()); publishErr != nil {
-		e.log.Warn("cannot remove a side record", "id", u.id, "err", publishErr)
+	if _, publishErr := e.publishRemoval(u, r, record, e.events.publish); publishErr != nil {
+		e.log.Warn("cannot change a side record", "id", u.id, "err", publishErr)
 	}
 	return err
 }

@@ -219,6 +219,8 @@ func (tusDialect) readAppend(x *exchange, op *operation) (appendRequest, error) 
 func (tusDialect) writeAppend(x *exchange, _ appendRequest, res operationResult, err error) error {
 	if res.exists() && (err == nil || errors.Is(err, ErrMismatchedOffset)) {
 		x.set("Upload-Offset", formatInt(res.info.Offset))
+	}
+	if res.exists() && !errors.Is(err, ErrUploadExpired) {
 		x.setExpires(res.info)
 	}
 	if err == nil {

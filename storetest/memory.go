@@ -79,6 +79,18 @@ func (m *Memory) Fill(id string, offset int64) error {
 	})
 }
 
+// SetChanged sets the time of the last change of an upload.
+func (m *Memory) SetChanged(id string, changed time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.uploads[id]
+	if e == nil {
+		return tusd.ErrNotFound
+	}
+	e.changed = changed
+	return nil
+}
+
 // Open implements tusd.DataStore. There is nothing to probe.
 func (m *Memory) Open(ctx context.Context, _ tusd.Env) error { return context.Cause(ctx) }
 

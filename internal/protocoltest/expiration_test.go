@@ -47,6 +47,7 @@ func TestUploadExpires(t *testing.T) {
 		e.post("Upload-Length: 10", "Upload-Concat: partial").status(201).expiresIn(24 * time.Hour)
 		e.patch(path, 0, []byte("hello")).status(204).expiresIn(24 * time.Hour)
 		e.patch(path, 3, []byte("x")).status(409).expiresIn(24 * time.Hour)
+		e.patch(path, 5, []byte("too long")).status(413).expiresIn(24 * time.Hour)
 		at := e.patch(path, 5, nil).status(204).expiresIn(24 * time.Hour)
 		if seen := e.head(path).status(200).expiresIn(24 * time.Hour); seen.Before(at) {
 			t.Errorf("HEAD announces %v, the PATCH before has announced %v", seen, at)
@@ -140,13 +141,18 @@ func TestExpirationOfOneUpload(t *testing.T) {
 		path, other := short.location(), e.create(10)
 		e.head(other).status(200).without("Upload-Expires")
 		e.patch(path, 0, []byte("hello")).status(204).header("Upload-Expires", at.UTC().Format(http.TimeFormat))
-		e.config.Callbacks = tusd.Callbacks{}
 		e.stop()
 		store.reopen()
 		e.head(path).status(200).header("Upload-Expires", at.UTC().Format(http.TimeFormat))
 		e.ahead.Store(int64(31 * time.Minute))
 		e.expired(path)
 		e.head(other).status(200)
+		e.sweep(tusd.SweepPolicy{}, 1)
+		e.wantNotFound(path)
+		e.post("Upload-Length: 10", "X-Short: 1").status(500, 503) // the time has passed
+		if n := e.countUploads(); n != 1 {
+			t.Errorf("%d uploads are stored", n)
+		}
 	})
 }
 

@@ -164,7 +164,7 @@ func TestSweepDecidesUnderTheLock(t *testing.T) {
 		}}
 		e.start()
 		path := e.create(10)
-		policy := ages(2*time.Second, tusd.ClassNeverStarted, tusd.ClassUnfinished)
+		policy := ages(5*time.Second, tusd.ClassNeverStarted, tusd.ClassUnfinished) // longer than a PATCH takes
 		policy.OnlyWriter, policy.DryRun = true, true
 		e.eventually("the upload is due", func() bool {
 			summary, err := e.handler.Sweep(t.Context(), policy)
@@ -188,7 +188,11 @@ func TestSweepKeepsWhatIsNeeded(t *testing.T) {
 		full, open, final := e.pendingFinal()
 		complete := e.createFull([]byte("hello"))
 		e.ahead.Store(int64(23 * time.Hour))
-		e.sweep(ages(time.Hour, sweptClasses...), 0)
+		policy := ages(time.Hour, sweptClasses...)
+		policy.DryRun = true
+		e.sweep(policy, 0)
+		policy.DryRun = false
+		e.sweep(policy, 0)
 		for _, path := range []string{full, open, final, complete} {
 			e.head(path).status(200)
 		}
@@ -557,7 +561,7 @@ func leaveRemoval(t *testing.T, store tusd.SideRecords, info tusd.FileInfo, sinc
 	t.Helper()
 	value, err := json.Marshal(map[string]any{"Since": since, "Reason": "expired", "Upload": info})
 	if err == nil {
-		err = store.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "removing", Name: fmt.Sprintf("%x", sha256.Sum256([]byte(info.ID)))}, value)
+		err = store.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "removing", Name: fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s\n%d", info.ID, info.Created.UnixNano())))}, value)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -600,6 +604,41 @@ func TestHalfRemovedUploadIsRemoved(t *testing.T) {
 	}
 }
 
+// What cannot be read under the id of an upload that was removed before is another upload.
+func TestBrokenUploadAfterAnExpiry(t *testing.T) {
+	store := &hookedStore{open: inFiles(t)}
+	store.reopen()
+	var down atomic.Bool
+	down.Store(true)
+	s := &sink{onSend: func(_ context.Context, event tusd.Event) error {
+		if down.Load() && event.Type == tusd.EventPostExpire {
+			return errors.New("the queue is down")
+		}
+		return nil
+	}}
+	e := serve(t, store, tusd.Config{Events: s, Callbacks: tusd.Callbacks{
+		PreCreate: func(context.Context, tusd.Event) (r tusd.HTTPResponse, c tusd.FileInfoChanges, err error) {
+			c.ID = "mine"
+			return r, c, nil
+		},
+	}}, rescanEvery(20*time.Millisecond))
+	path := e.create(10)
+	e.ahead.Store(int64(2 * day))
+	e.sweep(ages(day, tusd.ClassNeverStarted), 1)
+	e.ahead.Store(0)
+	e.createFull([]byte("hello"))
+	data := recordOf(t, store, path).Storage["Path"]
+	if err := os.Rename(data, data+".away"); err != nil {
+		t.Fatal(err)
+	}
+	down.Store(false)
+	e.eventually("the expiry is told", func() bool { return s.count(tusd.EventPostExpire) == 1 && sideRecords(t, store, "removing") == 0 })
+	if err := os.Rename(data+".away", data); err != nil {
+		t.Fatal(err)
+	}
+	e.wantOffset(path, 5)
+}
+
 // After a day the sink has refused post-expire for too long.
 func TestPostExpireIsGivenUp(t *testing.T) {
 	store := storetest.NewMemory()
@@ -633,27 +672,191 @@ func TestSweepOfALongRecord(t *testing.T) {
 	wantExpired(e, s, "/files/long")
 }
 
-// A process that does not see the lock of the sweeper does not forget its removal.
-func TestRemovalOfAProcessWithItsOwnLock(t *testing.T) {
+// twoProcesses are two handlers on one store, each with a lock of its own, and an upload that
+// has not changed for 25 hours.
+func twoProcesses(t *testing.T) (store *hookedStore, sweeper, server *env, path string) {
+	t.Helper()
+	memory := storetest.NewMemory()
+	store = &hookedStore{open: func() concatStore { return memory }}
+	store.reopen()
+	sweeper, server = serve(t, store, tusd.Config{}), serve(t, store, tusd.Config{})
+	path = server.create(10)
+	server.patch(path, 0, []byte("hel")).status(204)
+	if err := memory.SetChanged(idOf(path), time.Now().Add(-25*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	return store, sweeper, server, path
+}
+
+// sweepShared sweeps without the promise that no other process writes.
+func (e *env) sweepShared(want int) {
+	e.Helper()
+	summary, err := e.handler.Sweep(e.Context(), ages(day, tusd.ClassUnfinished))
+	if err != nil || summary.Removed != want || summary.Failed != 0 {
+		e.Errorf("the sweep has removed %+v (%v), want %d uploads", summary, err, want)
+	}
+}
+
+// A sweep does not remove an upload under a request of a process whose lock it does not see,
+// and does not forget a removal of such a process.
+func TestSweepBesideAProcessWithItsOwnLock(t *testing.T) {
+	t.Run("request first", func(t *testing.T) {
+		_, sweeper, server, path := twoProcesses(t)
+		patch := server.another().open(path, 3, 7)
+		sweeper.sweepShared(0)
+		patch.send([]byte("loworld"))
+		patch.answer().status(204)
+		server.wantOffset(path, 10)
+	})
+	t.Run("request before the side record", func(t *testing.T) {
+		store, sweeper, server, path := twoProcesses(t)
+		store.onPutSideRecord = func(key tusd.SideRecordKey) error {
+			if key.Kind == "removing" {
+				server.patch(path, 3, []byte("lo")).status(204)
+			}
+			return nil
+		}
+		sweeper.sweepShared(0)
+		server.wantOffset(path, 5)
+		if n := sideRecords(t, store, "removing"); n != 0 {
+			t.Errorf("%d side records are left", n)
+		}
+	})
+	t.Run("side record first", func(t *testing.T) {
+		store, sweeper, server, path := twoProcesses(t)
+		removals := 0
+		store.onTerminate = func(terminate func() error) error {
+			removals++
+			server.patch(path, 3, []byte("lo")).status(423)
+			server.sweep(tusd.SweepPolicy{}, 0)
+			if n := sideRecords(t, store, "removing"); n != 1 {
+				t.Errorf("%d side records during the removal", n)
+			}
+			return terminate()
+		}
+		sweeper.sweepShared(1)
+		server.head(path).status(404)
+		if n := sideRecords(t, store, "removing"); n != 0 || removals != 1 {
+			t.Errorf("%d removals, %d side records afterwards", removals, n)
+		}
+	})
+}
+
+// Shutdown waits until a sweep has told the expiry of what it removes.
+func TestShutdownDuringASweep(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s := new(sink)
+	s.onSend = func(_ context.Context, event tusd.Event) error {
+		if event.Type == tusd.EventPostExpire {
+			close(arrived)
+			<-release
+		}
+		return nil
+	}
+	e := serve(t, storetest.NewMemory(), tusd.Config{Events: s})
+	path := e.create(10)
+	e.ahead.Store(int64(2 * day))
+	go e.handler.Sweep(context.Background(), tusd.SweepPolicy{Ages: ages(day, tusd.ClassNeverStarted).Ages})
+	await(t, arrived)
+	ended := make(chan error)
+	go func() { ended <- e.handler.Shutdown(t.Context()) }()
+	e.eventually("the handler refuses changes", func() bool { return errors.Is(e.handler.Terminate(t.Context(), "x"), tusd.ErrServerShutdown) })
+	select {
+	case err := <-ended:
+		t.Errorf("Shutdown returns (%v) before the event is sent", err)
+	default:
+	}
+	close(release)
+	if err := <-ended; err != nil || !s.closedOnce() || len(s.of(idOf(path))) != 2 {
+		t.Errorf("Shutdown: %v; events %q, closed once: %t", err, s.of(idOf(path)), s.closedOnce())
+	}
+}
+
+// Two uploads with one id expire, one after the other, while the sink takes nothing.
+func TestExpiriesOfOneID(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		var down atomic.Bool
+		s := new(sink)
+		s.onSend = func(context.Context, tusd.Event) error {
+			if down.Load() {
+				return errors.New("the queue is down")
+			}
+			return nil
+		}
+		e := serve(t, store, tusd.Config{Events: s, Callbacks: tusd.Callbacks{
+			PreCreate: func(context.Context, tusd.Event) (r tusd.HTTPResponse, c tusd.FileInfoChanges, err error) {
+				c.ID = "mine"
+				return r, c, nil
+			},
+		}}, rescanEvery(20*time.Millisecond))
+		down.Store(true)
+		for range 2 {
+			e.ahead.Store(0)
+			e.create(10)
+			e.ahead.Store(int64(2 * day))
+			e.sweep(ages(day, tusd.ClassNeverStarted), 1)
+		}
+		e.ahead.Store(0)
+		third := e.create(10)
+		down.Store(false)
+		e.eventually("both are told", func() bool { return s.count(tusd.EventPostExpire) == 2 && sideRecords(t, store, "removing") == 0 })
+		if first, second := s.events[0], s.events[1]; first.ID == second.ID {
+			t.Errorf("both have the id %s", first.ID)
+		}
+		e.wantOffset(third, 0)
+	})
+}
+
+// A crash before a removal, and then a client that removes the upload: it was not expired.
+func TestDeleteAfterACrashedSweep(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		s := new(sink)
+		e := serve(t, store, tusd.Config{Events: s}, rescanEvery(time.Hour))
+		path := e.create(10)
+		leaveRemoval(t, store, recordOf(t, store, path), time.Now())
+		e.ahead.Store(int64(2 * day))
+		e.terminate(path).status(204)
+		e.sweep(tusd.SweepPolicy{}, 0)
+		if got := s.of(idOf(path)); !slices.Equal(got, []string{"post-create 0", "post-terminate 0"}) {
+			t.Errorf("events %q", got)
+		}
+	})
+}
+
+// The side record of a removal may go, with the upload, between a look at it and the lock.
+func TestRemovalEndsDuringALook(t *testing.T) {
 	store := &hookedStore{open: inMemory(t)}
 	store.reopen()
-	first, second := serve(t, store, tusd.Config{}), serve(t, store, tusd.Config{})
-	path := first.create(10)
-	first.ahead.Store(int64(2 * day))
-	removals := 0
-	store.onTerminate = func(terminate func() error) error {
-		removals++
-		second.sweep(tusd.SweepPolicy{}, 0)
-		if n := sideRecords(t, store, "removing"); n != 1 {
-			t.Errorf("%d side records during the removal", n)
-		}
-		return terminate()
+	s := new(sink)
+	e := serve(t, store, tusd.Config{Events: s}, rescanEvery(time.Hour))
+	path := e.create(10)
+	leaveRemoval(t, store, recordOf(t, store, path), time.Now().Add(-time.Hour))
+	var once sync.Once
+	store.onGetSideRecord = func(key tusd.SideRecordKey) {
+		once.Do(func() {
+			removeSideRecords(t, store, "removing")
+			removeFromStore(t, store, path)
+		})
 	}
-	first.sweep(ages(day, tusd.ClassNeverStarted), 1)
-	first.head(path).status(404)
-	if n := sideRecords(t, store, "removing"); n != 0 || removals != 1 {
-		t.Errorf("%d removals, %d side records afterwards", removals, n)
+	e.sweep(tusd.SweepPolicy{}, 0)
+	if n := s.count(tusd.EventPostExpire); n != 0 {
+		t.Errorf("%d expiries are told", n)
 	}
+}
+
+// A complete upload whose post-finish the server could not send is not removed by a tool.
+func TestOfflineSweepKeepsWhatIsNotPublished(t *testing.T) {
+	store := storetest.NewMemory()
+	locker := new(tusd.LocalLocker)
+	e := newEnvOn(t, store, tusd.Config{Events: &sink{onSend: refusingFinish}}, rescanEvery(time.Hour))
+	e.config.StoreComposer.Locker = locker
+	e.start()
+	path := e.createFull([]byte("hello"))
+	tool := newEnvOn(t, store, tusd.Config{Offline: true})
+	tool.config.StoreComposer.Locker = locker
+	tool.ahead.Store(int64(2 * time.Hour))
+	tool.sweep(ages(time.Hour, tusd.ClassComplete), 0)
+	e.wantOffset(path, 5)
 }
 
 // tidied is a store with leftovers.
@@ -725,9 +928,9 @@ func TestSweepTidies(t *testing.T) {
 	}
 }
 
-// The rate bounds how fast uploads are looked at.
+// A sweep waits for its rate, and not after it was cancelled.
 func TestSweepCanBeCancelled(t *testing.T) {
-	store := storetest.NewMemory()
+	store := &pacedStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
 	for range 20 {
 		e.create(10)
@@ -737,21 +940,45 @@ func TestSweepCanBeCancelled(t *testing.T) {
 	policy.OnlyWriter, policy.Rate, policy.DryRun = true, 1, true // 20 s
 	tooLong := errors.New("too long")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := make(chan error)
-	go func() {
-		_, err := e.handler.Sweep(ctx, policy)
-		ended <- err
-	}()
-	cancel(tooLong)
-	if err := <-ended; !errors.Is(err, tooLong) {
-		t.Errorf("the sweep ends with %v", err)
+	store.onPace = func(n int) {
+		if n == 2 {
+			cancel(tooLong)
+		}
 	}
+	if _, err := e.handler.Sweep(ctx, policy); !errors.Is(err, tooLong) || store.paced > 3 {
+		t.Errorf("the sweep ends with %v after %d uploads", err, store.paced)
+	}
+	reached := make(chan struct{})
+	store.paced, store.onPace = 0, func(n int) {
+		if n == 2 {
+			close(reached)
+		}
+	}
+	ended := make(chan error)
 	go func() {
 		_, err := e.handler.Sweep(t.Context(), policy)
 		ended <- err
 	}()
+	await(t, reached)
 	e.stop()
-	if err := <-ended; !errors.Is(err, tusd.ErrServerShutdown) {
-		t.Errorf("at the shutdown the sweep ends with %v", err)
+	if err := <-ended; !errors.Is(err, tusd.ErrServerShutdown) || store.paced > 3 {
+		t.Errorf("at the shutdown the sweep ends with %v after %d uploads", err, store.paced)
 	}
+}
+
+// pacedStore counts the calls of ListFilter.Pace.
+type pacedStore struct {
+	*storetest.Memory
+	paced  int
+	onPace func(n int) // before the call
+}
+
+func (s *pacedStore) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	pace := filter.Pace
+	filter.Pace = func(ctx context.Context) error {
+		s.paced++
+		s.onPace(s.paced)
+		return pace(ctx)
+	}
+	return s.Memory.List(ctx, cursor, filter, limit)
 }

@@ -114,9 +114,8 @@ func (d *sweptDirectory) client(ctx context.Context, random *rand.Rand) {
 		path := "/files/" + idAfterSlash(a.Header.Get("Location"))
 		d.acknowledge(path, 0)
 		for offset := int64(0); offset < shortLength; {
-			about := time.Until(begun.Add(shortExpiry)) + time.Duration(random.IntN(80)-60)*time.Millisecond
 			select {
-			case <-time.After(about):
+			case <-time.After(time.Until(begun.Add(shortExpiry)) + distance(random)):
 			case <-ctx.Done():
 				return
 			}
@@ -128,6 +127,18 @@ func (d *sweptDirectory) client(ctx context.Context, random *rand.Rand) {
 			offset += n
 		}
 	}
+}
+
+// distance is how far from its expiration a client resumes an upload: some are early and some
+// late on the slowest machine, the others close.
+func distance(random *rand.Rand) time.Duration {
+	switch random.IntN(8) {
+	case 0:
+		return -shortExpiry
+	case 1:
+		return shortExpiry / 2
+	}
+	return time.Duration(random.IntN(80)-60) * time.Millisecond
 }
 
 func nothing() io.Reader { return nil }
