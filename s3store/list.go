@@ -132,8 +132,9 @@ func isUnreadable(err error) bool {
 // another program. It is known with an error, too.
 func (b *bucket) readListedState(ctx context.Context, o *listedObjects) (id string, st state, err error) {
 	stored, err := b.readSmall(ctx, b.recordKey(o.id), maxRecord)
-	if isMissing(err) {
-		err = tusd.ErrNotFound.With(err)
+	if isMissing(err) { // it was removed, or a proxy has answered
+		st, err = b.load(ctx, o.id)
+		return o.id, st, err
 	}
 	if err != nil {
 		return o.id, state{}, err

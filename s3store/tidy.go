@@ -61,17 +61,14 @@ func (y *tidying) objects(ctx context.Context) error {
 func (y *tidying) look(ctx context.Context, o *listedObjects) error {
 	hint := o.hint()
 	switch {
-	case o.hasRecord && (o.Tails > 0 || hint == hintRemoving || hint == hintNone && !o.HasData):
+	case o.hasRecord && (hint == hintRemoving || hint == hintNone && (o.Tails > 0 || !o.HasData)):
 		return y.record(ctx, o)
-	case o.hasRecord:
-		return nil
-	}
-	if o.Tails > 0 {
+	case o.Tails > 0:
 		if err := y.tails(ctx, o.id); err != nil {
 			return err
 		}
 	}
-	if o.HasData && isRandomID(o.id) {
+	if !o.hasRecord && o.HasData && isRandomID(o.id) {
 		return y.data(ctx, o)
 	}
 	return nil
@@ -90,8 +87,7 @@ func (y *tidying) record(ctx context.Context, o *listedObjects) error {
 	case err == nil && id == "":
 		found.Kind, found.Upload = tusd.LeftoverForeign, ""
 		found.Err = errors.New("it is no record of an upload of this name")
-		y.Report(found)
-		return nil
+		return y.report(ctx, found)
 	case err == nil && o.Tails > 0:
 		return y.tails(ctx, id)
 	case err == nil, isRemoved(err):
