@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
 )
@@ -66,5 +67,47 @@ func TestChanged(t *testing.T) {
 		if info, _ := again.GetInfo(t.Context()); time.Since(info.Changed) < 47*time.Hour {
 			t.Errorf("the last change was %v ago, want two days", time.Since(info.Changed))
 		}
+	}
+}
+
+// A load finds the time of objects that a listing of the upload does not have.
+func TestChangedOfOtherObjects(t *testing.T) {
+	v := newInventory(t, func(s *s3store.Store) { s.Key = "data/{id}" })
+	v.upload(tusd.FileInfo{ID: "a", Size: 10}, 0)
+	v.server.Age(48 * time.Hour)
+	lease, unlock := v.lock("a")
+	defer unlock()
+	u, err := v.store.GetUpload(t.Context(), lease, "a")
+	if err == nil {
+		_, err = u.WriteChunk(t.Context(), 0, storetest.ContentReader("a", 0, 10))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantYoung(t, v.server, "a")
+
+	f := newV2Upload(t, 100_000)
+	f.server.Age(48 * time.Hour)
+	f.part(1, 0, 50_000)
+	wantYoung(t, f.server, f.id)
+	f = newV2Upload(t, 100_000)
+	f.server.Age(48 * time.Hour)
+	f.tail(0, 10)
+	wantYoung(t, f.server, f.id)
+}
+
+// wantYoung loads an upload in a new process, and wants a change in the last minutes.
+func wantYoung(t *testing.T, server *s3server.Server, id string) {
+	t.Helper()
+	store := testStore(server.Bucket(), clientOf(t, server))
+	if err := store.Open(t.Context(), tusd.Env{Locker: new(tusd.LocalLocker)}); err != nil {
+		t.Fatal(err)
+	}
+	u, err := store.GetUpload(t.Context(), nil, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := u.GetInfo(t.Context()); err != nil || time.Since(info.Changed) > 10*time.Minute {
+		t.Errorf("%s has changed at %v, %v", id, info.Changed, err)
 	}
 }

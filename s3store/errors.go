@@ -16,6 +16,9 @@ var errWrongObject = errors.New("it is not what was stored there")
 // errRemoving means that the removal of the upload has started.
 var errRemoving = errors.New("its bytes are being removed")
 
+// errDisagree means that an upload cannot be loaded, whatever the reason.
+var errDisagree = errors.New("the record and the listing do not agree")
+
 // errNewerRecord means that a newer version of this program has stored the record.
 var errNewerRecord = errors.New("the record is of a newer version of this program")
 

@@ -45,11 +45,7 @@ func (s *Store) List(ctx context.Context, cursor string, filter tusd.ListFilter,
 
 // mayBeIncluded reports whether the objects may be those of an upload that the filter lets in.
 func (o *listedObjects) mayBeIncluded(filter tusd.ListFilter) bool {
-	hint := o.hint()
-	if !o.hasRecord || hint == hintRemoving {
-		return false
-	}
-	return filter.Includes(o.Changed, hint.classes(o.HasData, o.Tails > 0)...)
+	return o.hasRecord && filter.Includes(o.Changed, o.hint().classes(o.HasData, o.Tails > 0)...)
 }
 
 // parallelRecordReads is how many records of a listing are read at the same time.
@@ -124,7 +120,7 @@ func isUnreadable(err error) bool {
 	if errors.As(err, &e) {
 		return !isTransient(err)
 	}
-	return errors.Is(err, tusd.ErrBroken) || errors.Is(err, errNewerRecord) || errors.Is(err, errWrongObject)
+	return errors.Is(err, tusd.ErrBroken) || errors.Is(err, errNewerRecord) || errors.Is(err, errDisagree) || errors.Is(err, errWrongObject)
 }
 
 // readListedState reads the record of a listed upload. Where the listing and the record do

@@ -1,6 +1,7 @@
 package s3store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,6 +183,24 @@ func TestListingAgreesWithLoad(t *testing.T) {
 		}
 		if len(want) > 0 {
 			t.Errorf("not listed: %v", want)
+		}
+	}
+}
+
+// A record without a hint is read, and decides.
+func TestListingWithoutHint(t *testing.T) {
+	v := newInventory(t, func(*s3store.Store) {})
+	v.upload(tusd.FileInfo{ID: "complete", Size: 10}, 10)
+	v.upload(tusd.FileInfo{ID: "partial", Size: 10, IsPartial: true}, 5)
+	for _, id := range []string{"complete", "partial"} {
+		v.server.Put(id+".info", bytes.TrimRight(mustObject(v, id+".info"), " "))
+	}
+	for class, want := range map[tusd.UploadClass][]string{
+		tusd.ClassUnfinished: nil, tusd.ClassComplete: {"complete"}, tusd.ClassPartial: {"partial"},
+	} {
+		filter := tusd.ListFilter{Before: map[tusd.UploadClass]time.Time{class: time.Now().Add(time.Hour)}}
+		if got := idsOf(listPages(t, v.store, filter, 10)); !slices.Equal(got, want) {
+			t.Errorf("of class %s are %q, want %q", class, got, want)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (b *bucket) loadAny(ctx context.Context, id string) (state, error) {
 			return state{}, err
 		}
 	}
-	return state{}, errors.New("the record and the listing do not agree: the upload changes faster than it can be read, or the service hides it because another object's key is a directory of its key")
+	return state{}, fmt.Errorf("%w: the upload changes faster than it can be read, or the service hides it because another object's key is a directory of its key", errDisagree)
 }
 
 // loadOnce reads record and listing in parallel. ok is false if they do not

@@ -152,14 +152,9 @@ func (y *tidying) uselessTails(ctx context.Context, id string) (found []tusd.Lef
 	case errors.Is(err, tusd.ErrBroken):
 		return nil, nil // the record is reported
 	case errors.Is(err, tusd.ErrNotFound):
-		left, err := y.b.listUpload(ctx, id)
-		if err != nil || left.record != "" {
+		if tails, changed, err = y.b.tailsWithoutRecord(ctx, id); err != nil {
 			return nil, err
 		}
-		if tails, err = y.b.ownTails(ctx, left.tailObjects); err != nil {
-			return nil, err
-		}
-		changed = left.changed
 	default:
 		return nil, err
 	}
@@ -170,6 +165,22 @@ func (y *tidying) uselessTails(ctx context.Context, id string) (found []tusd.Lef
 		found = append(found, tusd.Leftover{Kind: tusd.LeftoverTail, Name: p.key, Upload: id, Bytes: p.size, Changed: changed, Removed: true})
 	}
 	return found, nil
+}
+
+// tailsWithoutRecord returns the tail objects of an id if listings, too, say that it has no
+// record: a proxy may have answered.
+func (b *bucket) tailsWithoutRecord(ctx context.Context, id string) (tails []tailObject, changed time.Time, err error) {
+	found, err := b.listUpload(ctx, id)
+	if err != nil || found.record != "" {
+		return nil, changed, err
+	}
+	if object, _, ok := splitV2ID(id); ok { // the record has the name of the object
+		if ofV2, err := b.listUpload(ctx, object); err != nil || ofV2.record != "" {
+			return nil, changed, err
+		}
+	}
+	tails, err = b.ownTails(ctx, found.tailObjects)
+	return tails, found.changed, err
 }
 
 // tailsInParts returns the tail objects whose bytes are in a recorded part or in the data

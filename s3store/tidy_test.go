@@ -192,12 +192,14 @@ func TestSweepMultipart(t *testing.T) {
 	v.upload(info, 2*testMinPart)
 	info.ID, info.Storage = "chosen", map[string]string{"Key": "my/video"}
 	v.upload(info, 2*testMinPart)
+	info.ID, info.Storage = "elsewhere", map[string]string{"Key": "my/other"}
+	v.upload(info, 0)
 	info.ID, info.Storage = "own", map[string]string{"Key": "own"}
 	v.upload(info, 2*testMinPart)
 	date := info.Created.UTC().Format(time.DateOnly)
 	for _, key := range []string{
 		"ours/raw/" + date + "/" + made(1) + "/file", "ours/raw/2020-01-01/" + made(2) + "/x", "ours/" + made(3), "ours/own", // of no record
-		"ours/unknown", "ours/raw/a/" + made(4), "ours/.tusd.d/probe", // nothing is known
+		"ours/unknown", "ours/elsewhere", "ours/raw/a/" + made(4), "ours/.tusd.d/probe", // nothing is known
 		"theirs/" + made(5), "our" + made(6), // of another prefix
 	} {
 		v.multipart(key)
@@ -209,6 +211,7 @@ func TestSweepMultipart(t *testing.T) {
 		"multipart ours/" + made(3) + " removed",
 		"multipart ours/.tusd.d/probe kept",
 		"multipart ours/my/video kept",
+		"multipart ours/elsewhere kept",
 		"multipart ours/own removed",
 		"multipart ours/raw/" + date + "/" + made(1) + "/file removed",
 		"multipart ours/raw/2020-01-01/" + made(2) + "/x removed",
@@ -283,6 +286,42 @@ func TestTidyLeavesUploads(t *testing.T) {
 	v.server.Recount()
 	if got := v.tidy(nil); !slices.Equal(got, []string{"multipart a/c kept"}) {
 		t.Errorf("leftovers: %q", got)
+	}
+	if got := v.server.Left(); !slices.Equal(got, before) {
+		t.Errorf("left is %q, before it was %q", got, before)
+	}
+}
+
+// A tail object stays if a record has its name, also one of tusd v2 for another id, and if
+// only a proxy says that there is none.
+func TestTidyLeavesTailBesideAnyRecord(t *testing.T) {
+	f := newV2Upload(t, 100_000)
+	v := &inventory{T: t, server: f.server, store: testStore(f.server.Bucket(), f.client)}
+	v.store.SweepMultipart = true
+	v.open(v.store)
+	v.upload(tusd.FileInfo{ID: "a", Size: 10}, 5)
+	proof := s3store.Attributes{Metadata: map[string]string{"tusd-proof": "ours"}}
+	tail := v2Object + ".00000000000000000000.part"
+	if _, err := f.client.PutObject(t.Context(), s3store.PutObject{Key: tail, Body: strings.NewReader("x"), Size: 1, Attributes: proof}); err != nil {
+		t.Fatal(err)
+	}
+	v.upload(tusd.FileInfo{ID: made(1), Size: 10 * testMinPart}, 2*testMinPart)
+	var before []string
+	for _, taken := range []bool{false, true} {
+		if taken { // then this version has stored the record
+			startOn(t, f.server).patch("/files/"+f.id, 0, 10)
+		}
+		v.server.Age(25 * time.Hour)
+		before = v.server.Left()
+		if got := v.tidy(nil); len(got) > 0 {
+			t.Errorf("leftovers: %q", got)
+		}
+	}
+	v.server.Fault(s3server.On(s3server.GetObject).Always(s3server.Refuse(http.StatusNotFound, "NotFound")).Decide)
+	for _, l := range v.tidy(nil) {
+		if strings.HasSuffix(l, " removed") {
+			t.Errorf("behind a proxy: %s", l)
+		}
 	}
 	if got := v.server.Left(); !slices.Equal(got, before) {
 		t.Errorf("left is %q, before it was %q", got, before)
@@ -416,6 +455,13 @@ func TestTidyLooksAgain(t *testing.T) {
 			set: func(v *inventory) {
 				v.upload(tusd.FileInfo{ID: "a", Size: 10 * testMinPart}, 2*testMinPart)
 				v.server.Put("a.00000000000000000000.part", []byte("in a part"))
+			},
+			change: func(v *inventory) { v.server.Put("a.info", mustObject(v, "a.info")) },
+		},
+		"another process removes": {
+			set: func(v *inventory) {
+				v.upload(tusd.FileInfo{ID: "a", Size: 10}, 5)
+				v.cut("a", 5)
 			},
 			change: func(v *inventory) { v.server.Put("a.info", mustObject(v, "a.info")) },
 		},

@@ -11,6 +11,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
+	"github.com/tus/tusd/storetest"
 )
 
 func TestVerify(t *testing.T) {
@@ -25,17 +26,24 @@ func TestVerify(t *testing.T) {
 		damage      func(v *inventory)
 		want        string // the fault contains it; "": there is none
 	}{
-		"new":                 {size: 10},
-		"tail":                {size: 10, bytes: 5},
-		"parts":               {size: large, bytes: 3*testMinPart + 17},
-		"complete":            {size: large, bytes: large},
-		"complete in one":     {size: 10, bytes: 10},
-		"empty":               {},
-		"parts are aborted":   {large, 3*testMinPart + 17, func(v *inventory) { v.server.AbortAll() }, "does not have the multipart upload"},
-		"another part":        {large, 3*testMinPart + 17, func(v *inventory) { v.replacePart(0) }, "has the ETag"},
-		"a part is larger":    {large, 3*testMinPart + 17, func(v *inventory) { v.replacePart(1) }, "bytes, and the record says"},
-		"no data":             {large, large, func(v *inventory) { v.server.Remove("a") }, "data object a is missing"},
-		"other data":          {large, large, func(v *inventory) { flip(v, "a") }, "not the data object of this upload"},
+		"new":               {size: 10},
+		"tail":              {size: 10, bytes: 5},
+		"parts":             {size: large, bytes: 3*testMinPart + 17},
+		"complete":          {size: large, bytes: large},
+		"complete in one":   {size: 10, bytes: 10},
+		"empty":             {},
+		"parts are aborted": {large, 3*testMinPart + 17, func(v *inventory) { v.server.AbortAll() }, "does not have the multipart upload"},
+		"another part":      {large, 3*testMinPart + 17, func(v *inventory) { v.replacePart(0) }, "has the ETag"},
+		"a part is larger":  {large, 3*testMinPart + 17, func(v *inventory) { v.replacePart(1) }, "bytes, and the record says"},
+		"no data":           {large, large, func(v *inventory) { v.server.Remove("a") }, "data object a is missing"},
+		"other data":        {large, large, func(v *inventory) { flip(v, "a") }, "not the data object of this upload"},
+		"equal in size and proof": {large, large, func(v *inventory) {
+			o, _ := v.server.Object("a")
+			in := s3store.PutObject{Key: "a", Body: bytes.NewReader(make([]byte, large)), Size: large, Attributes: s3store.Attributes{Metadata: o.Metadata}}
+			if _, err := clientOf(v.T, v.server).PutObject(v.Context(), in); err != nil {
+				v.Fatal(err)
+			}
+		}, "and the record says"},
 		"short data":          {large, large, func(v *inventory) { v.server.Put("a", []byte("short")) }, "has 5 bytes, and the length is"},
 		"bytes of the tail":   {10, 5, func(v *inventory) { v.alter("a.00000000000000000000.part") }, "CRC-32C"},
 		"bytes of the object": {10, 10, func(v *inventory) { v.alter("a") }, "CRC-32C"},
@@ -118,5 +126,30 @@ func TestVerifyBesideChanges(t *testing.T) {
 	})
 	if faults, err := v.store.Verify(t.Context(), "a"); len(faults) > 0 || !errors.Is(err, tusd.ErrNotFound) || !changed {
 		t.Errorf("%q, %v", faults, err)
+	}
+}
+
+// A tail object that a request moves into the data object meanwhile is no fault.
+func TestVerifyBesideWrite(t *testing.T) {
+	v := newInventory(t, func(*s3store.Store) {})
+	v.upload(tusd.FileInfo{ID: "a", Size: 100}, 10)
+	changed := false
+	v.server.Fault(func(c s3server.Call) s3server.Outcome {
+		if c.Operation == s3server.HeadObject && strings.HasSuffix(c.Key, ".part") && !changed {
+			changed = true
+			lease, unlock := v.lock("a")
+			defer unlock()
+			u, err := v.store.GetUpload(t.Context(), lease, "a")
+			if err == nil {
+				_, err = u.WriteChunk(t.Context(), 10, storetest.ContentReader("a", 10, 100))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return s3server.Outcome{}
+	})
+	if faults, err := v.store.Verify(t.Context(), "a"); len(faults) > 0 || err != nil || !changed {
+		t.Errorf("%q, %v, changed %t", faults, err, changed)
 	}
 }
