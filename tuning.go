@@ -9,7 +9,9 @@ func init() {
 			return nil, err
 		}
 		h.engine.tune(change)
-		h.engine.resume()
+		if !h.engine.config.Offline {
+			h.engine.resume()
+		}
 		return h, nil
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -170,6 +171,9 @@ func TestMaxAge(t *testing.T) {
 				found := maxAge.FindStringSubmatch(a.Header.Get("Upload-Limit"))
 				if found == nil {
 					t.Fatalf("version %d: Upload-Limit %q", interop, a.Header.Get("Upload-Limit"))
+				}
+				if name := map[bool]string{true: "max-age", false: "expires"}[interop > 6]; interop >= 6 && !strings.Contains(found[0], name) {
+					t.Errorf("version %d: Upload-Limit %q", interop, a.Header.Get("Upload-Limit"))
 				}
 				n, _ := strconv.ParseInt(found[1], 10, 64)
 				return n

@@ -585,6 +585,40 @@ func TestExpiryOfAnEarlierUpload(t *testing.T) {
 	})
 }
 
+// A removal that an earlier process has left is told at the start, one of another process by
+// the next sweep.
+func TestLeftRemovalsAreTold(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		first := serve(t, store, tusd.Config{})
+		early, late := first.create(10), first.create(20)
+		records := []tusd.FileInfo{recordOf(t, store, early), recordOf(t, store, late)}
+		first.stop()
+		leaveRemoval(t, store, records[0], time.Now().Add(-time.Hour))
+		removeFromStore(t, store, early)
+		removeFromStore(t, store, late)
+		store.reopen()
+		s := new(sink)
+		e := serve(t, store, tusd.Config{Events: s}, rescanEvery(time.Hour))
+		e.eventually("the expiry is told", func() bool { return s.count(tusd.EventPostExpire) == 1 && sideRecords(t, store, "removing") == 0 })
+		leaveRemoval(t, store, records[1], time.Now().Add(-time.Hour))
+		e.sweep(tusd.SweepPolicy{}, 0)
+		wantExpired(e, s, early, late)
+	})
+}
+
+// A handler for tools does not begin work by itself.
+func TestOfflineHandlerIsQuiet(t *testing.T) {
+	store := &hookedStore{open: inMemory(t)}
+	store.reopen()
+	var looks atomic.Int64
+	store.onListSideRecords = func(string) { looks.Add(1) }
+	tool := serve(t, store, tusd.Config{Offline: true}, rescanEvery(time.Millisecond))
+	tool.stop()
+	if n := looks.Load(); n != 0 {
+		t.Errorf("the side records are listed %d times", n)
+	}
+}
+
 // A crash in the middle of a removal: the rest of the upload is removed, and its expiry told.
 func TestHalfRemovedUploadIsRemoved(t *testing.T) {
 	store := &hookedStore{open: inFiles(t)}
