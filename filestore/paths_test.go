@@ -205,7 +205,7 @@ func FuzzParseRecord(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		info, err := parseRecord("id", content)
+		info, err := parseRecord("id", content, unmarshal)
 		if err == nil && (info.ID != "id" || info.Size < 0 || info.Size > maxSize) {
 			t.Errorf("%q is parsed as %+v", content, info)
 		}
