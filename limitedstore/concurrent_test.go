@@ -108,7 +108,7 @@ func TestManyClients(t *testing.T) {
 			core := newAudited(t, limit)
 			s := serve(t, core, limit, tusd.Config{DisableDownload: true}, func(s *limitedstore.LimitedStore) {
 				s.Policy = policy
-				limitedstore.SetTiming(s, 50*time.Millisecond, time.Minute, 10*time.Millisecond)
+				limitedstore.SetTiming(s, time.Minute, time.Minute, 10*time.Millisecond)
 			})
 			for i := range 100 { // that no client uses any more
 				s.upload(1000, int64(i%2*1000))
@@ -151,7 +151,7 @@ type client struct {
 }
 
 func (c *client) run() {
-	for range 3 {
+	for range 2 {
 		length := c.random.Int64N(8 << 10)
 		declared := length
 		if c.random.IntN(3) == 0 {

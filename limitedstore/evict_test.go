@@ -61,6 +61,15 @@ func (s *server) wantRefused(length int64, status int) {
 	}
 }
 
+// wantEvicted checks how many uploads were removed to make room.
+func (s *server) wantEvicted(n uint64) {
+	s.Helper()
+	wantEventually(s, "the removal ends", func() bool { return !limitedstore.Evicting(s.limited) })
+	if got := s.limited.Usage().Evicted; got != n {
+		s.Errorf("%d uploads are removed, want %d", got, n)
+	}
+}
+
 // As many uploads are removed as necessary, the oldest unfinished first, and complete ones
 // never.
 func TestUnfinishedPolicy(t *testing.T) {
@@ -72,9 +81,7 @@ func TestUnfinishedPolicy(t *testing.T) {
 	s.want("the oldest", false, middle)
 	s.want("the next", false, young)
 	s.want("another one", true, old, complete)
-	if n := s.limited.Usage().Evicted; n != 2 {
-		t.Errorf("%d uploads are removed", n)
-	}
+	s.wantEvicted(2)
 	if n := s.handler.Metrics().UploadsEvicted.Load(); n != 2 {
 		t.Errorf("the handler has counted %d", n)
 	}
@@ -127,10 +134,7 @@ func TestNotMoreThanNeeded(t *testing.T) {
 			t.Errorf("a creation is answered %d", status)
 		}
 	}
-	wantEventually(t, "the removal ends", func() bool { return limitedstore.Wanted(s.limited) == 0 })
-	if n := s.limited.Usage().Evicted; n != 2 {
-		t.Errorf("%d uploads are removed, want 2", n)
-	}
+	s.wantEvicted(2)
 }
 
 // Requests that come again do not add up, neither content without a length nor creations that
@@ -153,9 +157,7 @@ func TestRetriesDoNotAddUp(t *testing.T) {
 	}
 	close(store.proceed)
 	wantEventually(t, "there is room", func() bool { return s.create(70).StatusCode == http.StatusCreated })
-	if n := s.limited.Usage().Evicted; n != 1 {
-		t.Errorf("%d uploads are removed, want 1", n)
-	}
+	s.wantEvicted(1)
 }
 
 // The other policies remove complete uploads, too.
@@ -209,7 +211,8 @@ func TestGrowthMakesRoom(t *testing.T) {
 	if status := s.patch(url, 0, bytes.NewReader(make([]byte, 150))).StatusCode; status != http.StatusInsufficientStorage {
 		t.Errorf("growth is answered %d", status)
 	}
-	wantEventually(t, "the old upload is removed", func() bool { return s.do(http.MethodHead, old, nil).StatusCode == http.StatusNotFound })
+	wantEventually(t, "an upload is removed", func() bool { return s.limited.Usage().Evicted == 1 })
+	s.want("the old upload", false, old)
 	offset, _ := strconv.ParseInt(s.do(http.MethodHead, url, nil).Header.Get("Upload-Offset"), 10, 64)
 	if offset != 100 {
 		t.Errorf("the offset is %d, want 100", offset)
@@ -269,9 +272,7 @@ func TestCreationWaits(t *testing.T) {
 			wantEventually(t, "there is room", func() bool { return s.create(50).StatusCode == http.StatusCreated })
 		}
 		s.want("the old upload", false, old)
-		if n := s.limited.Usage().Evicted; n != 1 {
-			t.Errorf("%d uploads are removed", n)
-		}
+		s.wantEvicted(1)
 	}
 }
 

@@ -80,3 +80,10 @@ func Forget(s *LimitedStore) {
 	defer s.ledger.mu.Unlock()
 	s.ledger.prune()
 }
+
+// Evicting reports whether uploads are being removed.
+func Evicting(s *LimitedStore) bool {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	return s.ledger.eviction != nil
+}
