@@ -129,7 +129,7 @@ func (s *LimitedStore) count(ctx context.Context) error {
 	if excess := s.ledger.endCount(began, err == nil); excess != 0 && err == nil {
 		s.log().Info("limitedstore: the uploads were counted", "reserved", s.ledger.usage().Reserved, "correction", -excess)
 	}
-	if err == nil {
+	if err == nil && s.isHeld() { // the side record may be another process's now
 		err = s.lower(ctx)
 	}
 	return err

@@ -238,7 +238,11 @@ func (c *change) waitForRoom(n int64) error {
 	for run := s.evictor.request(n); ; {
 		freed := s.ledger.whenFreed()
 		_, err := c.takeFor(run, n, n)
+		if err == nil {
+			return nil
+		}
 		if !errors.Is(err, errFull) {
+			s.evictor.giveUp(run, n)
 			return err
 		}
 		select {

@@ -96,8 +96,18 @@ func TestStalledProcess(t *testing.T) {
 		limitedstore.Renew(first)
 		wantCreation(t, first, false)
 		wantCreation(t, second, true)
+		sums := tusd.SideRecordKey{Kind: "space", Name: "sums"}
+		if err := m.PutSideRecord(t.Context(), sums, []byte(`{"AtMost":77}`)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := limitedstore.Count(first); err != nil {
+			t.Error(err)
+		}
 		if err := first.Close(); err != nil {
 			t.Error(err)
+		}
+		if text, err := m.GetSideRecord(t.Context(), sums); err != nil || string(text) != `{"AtMost":77}` {
+			t.Errorf("the first process has written the sums %s, %v", text, err)
 		}
 		_, err := openOn(t, m, &tusd.LocalLocker{})
 		wantHeld(t, err)

@@ -399,4 +399,8 @@ func TestFirstCount(t *testing.T) {
 	}
 	b.open(1000, nil)
 	b.want(17, 67)
+	text, err := b.memory.GetSideRecord(t.Context(), tusd.SideRecordKey{Kind: "space", Name: "sums"})
+	if err != nil || !strings.Contains(string(text), `"Clean":false,"AtMost":1000,`) {
+		t.Errorf("after the count the side record is %s, %v", text, err)
+	}
 }

@@ -77,8 +77,8 @@ func (s *LimitedStore) open(ctx context.Context, env tusd.Env) (err error) {
 	}
 	s.evict = env.Evict
 	s.evictor.reset(s)
-	s.keeper.start(s, h, env.Locker)
 	s.holder.Store(h)
+	s.keeper.start(s, h, env.Locker)
 	s.keeper.waitCounted(ctx, s.timing.openWait) // a small store is counted at once
 	return nil
 }
@@ -103,8 +103,8 @@ func (l *ledger) reset(r sumsRecord, owners map[owner]int64, quota int64) {
 }
 
 // Close stores the sums and lets another process open the store. Call it after
-// Handler.Shutdown, when no call runs and no lease is held; then close the wrapped store. If the sums are not exact,
-// the next Open counts the uploads. A closed store can be opened again.
+// Handler.Shutdown, when no call runs and no lease is held; then close the wrapped store. If
+// the sums are not exact, the next Open counts the uploads. A closed store can be opened again.
 func (s *LimitedStore) Close() error {
 	h := s.holder.Swap(nil)
 	if h == nil {
