@@ -30,7 +30,8 @@
 //
 // # For programs that embed the handler
 //
-// Make it: fill a [Config], whose [StoreComposer] has a store of filestore or s3store, and
+// Make it: fill a [Config], whose [StoreComposer] has a store of filestore or s3store (perhaps
+// with a limit of limitedstore), and
 // call [NewHandler]. Several processes on one directory also need filelocker.
 //
 // Mount it: [Config].BasePath is the path of the creation URL as clients see it, with the
