@@ -192,6 +192,7 @@ func TestListingWithoutHint(t *testing.T) {
 	v := newInventory(t, func(*s3store.Store) {})
 	v.upload(tusd.FileInfo{ID: "complete", Size: 10}, 10)
 	v.upload(tusd.FileInfo{ID: "partial", Size: 10, IsPartial: true}, 5)
+	var reads atomic.Int64
 	for _, id := range []string{"complete", "partial"} {
 		v.server.Put(id+".info", bytes.TrimRight(mustObject(v, id+".info"), " "))
 	}
@@ -199,9 +200,18 @@ func TestListingWithoutHint(t *testing.T) {
 		tusd.ClassUnfinished: nil, tusd.ClassComplete: {"complete"}, tusd.ClassPartial: {"partial"},
 	} {
 		filter := tusd.ListFilter{Before: map[tusd.UploadClass]time.Time{class: time.Now().Add(time.Hour)}}
+		filter.Pace = func(context.Context) error {
+			if class == tusd.ClassUnfinished {
+				reads.Add(1)
+			}
+			return nil
+		}
 		if got := idsOf(listPages(t, v.store, filter, 10)); !slices.Equal(got, want) {
 			t.Errorf("of class %s are %q, want %q", class, got, want)
 		}
+	}
+	if reads.Load() != 1 {
+		t.Errorf("%d records were read, want only the one without data", reads.Load())
 	}
 }
 

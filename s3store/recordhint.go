@@ -85,5 +85,8 @@ func (h recordHint) classes(hasData, hasTail bool) []tusd.UploadClass {
 	case hintRemoving:
 		return nil
 	}
+	if hasData && !hasTail {
+		return []tusd.UploadClass{tusd.ClassPartial, tusd.ClassComplete, tusd.ClassFailed, tusd.ClassWaiting}
+	}
 	return tusd.AllClasses
 }
