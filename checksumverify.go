@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Checksums of a request's content: Upload-Checksum (tus 1.0, Checksum, as header
@@ -182,7 +183,7 @@ func (e *engine) writeSpooled(op *operation, u *lockedUpload) (int64, error) {
 	if err := os.Remove(spool.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // the open file needs no name; a crash leaves no file
 		return 0, err
 	}
-	if n, err := io.Copy(spool, io.LimitReader(op.body, limit+1)); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if n, err := io.Copy(spool, io.LimitReader(e.keepYoung(u, op.body), limit+1)); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return 0, ErrNoSpace.With(err)
 	} else if err != nil {
 		return 0, err
@@ -193,6 +194,31 @@ func (e *engine) writeSpooled(op *operation, u *lockedUpload) (int64, error) {
 		return 0, err
 	}
 	return u.upload.WriteChunk(u.ctx, u.info.Offset, spool)
+}
+
+// keepYoung returns a reader of src that changes the record now and then, while the store does
+// not get the bytes.
+func (e *engine) keepYoung(u *lockedUpload, src io.Reader) io.Reader {
+	return &youngKeeper{src: src, engine: e, upload: u, changed: e.now()}
+}
+
+type youngKeeper struct {
+	src     io.Reader
+	engine  *engine
+	upload  *lockedUpload
+	changed time.Time
+}
+
+// Read implements io.Reader.
+func (k *youngKeeper) Read(p []byte) (int, error) {
+	n, err := k.src.Read(p)
+	if now := k.engine.now(); n > 0 && now.Sub(k.changed) >= visibleFor/2 {
+		k.changed = now
+		if changeErr := k.upload.update(k.upload.ctx, func(*FileInfo) error { return nil }); changeErr != nil {
+			return n, changeErr
+		}
+	}
+	return n, err
 }
 
 // spoolPrefix begins the names of spool files. A file has its name only between

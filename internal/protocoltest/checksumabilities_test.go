@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/storetest"
@@ -25,6 +26,16 @@ func TestSpoolIsSwept(t *testing.T) {
 	}
 	config := tusd.Config{StoreComposer: tusd.NewStoreComposer(), ChecksumSpool: dir}
 	storetest.NewMemory().UseIn(config.StoreComposer)
+	offline := config
+	offline.Offline = true
+	tool, err := tusd.NewHandler(offline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool.Shutdown(t.Context())
+	if _, err := os.Stat(filepath.Join(dir, "tusd-checksum-123")); err != nil {
+		t.Errorf("a tool has removed a file of the server: %v", err)
+	}
 	handler, err := tusd.NewHandler(config)
 	if err != nil {
 		t.Fatal(err)
@@ -113,4 +124,28 @@ func checksumFullStore(e *env) {
 	small.space = 1000
 	e.patch(u, 40, content(100)[40:], checksum("sha1", content(100)[40:])).status(204)
 	e.wantStored(u, content(100))
+}
+
+// A chunk that arrives slowly and goes to the spool keeps its upload young.
+func TestSpooledChunkKeepsItsUploadYoung(t *testing.T) {
+	memory := storetest.NewMemory()
+	e := newEnvOn(t, memory, tusd.Config{ChecksumSpool: t.TempDir()})
+	e.config.StoreComposer.AtomicWriter = nil
+	e.start()
+	path := e.create(10)
+	old := time.Now().Add(-24 * time.Hour)
+	patch := e.another().open(path, 0, 10, checksum("sha1", []byte("helloworld")))
+	if err := memory.SetChanged(idOf(path), old); err != nil {
+		t.Fatal(err)
+	}
+	patch.sendAndSee([]byte("he"))
+	if changed := recordOf(t, memory, path).Changed; !changed.Equal(old) {
+		t.Errorf("the upload was changed at %v, before the time for it", changed)
+	}
+	e.ahead.Store(int64(40 * time.Minute))
+	patch.send([]byte("llo"))
+	e.eventually("the upload is changed", func() bool { return recordOf(t, memory, path).Changed.After(old) })
+	patch.send([]byte("world"))
+	patch.answer().status(204)
+	e.wantOffset(path, 10)
 }
