@@ -6,9 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/datakey"
@@ -24,29 +26,41 @@ const (
 )
 
 // lookAhead keeps the ids that walks found beyond the requested pages, for the listings
-// that continue at their cursors: a directory of a million uploads is walked sixteen
+// that continue behind them: a directory of a million uploads is walked sixteen
 // times for a listing, and not once per page.
 type lookAhead struct {
 	mu    sync.Mutex
+	begun int64      // number of the last listing or walk
 	found []foundIDs // the last used one at the end
 }
 
 // foundIDs are ids that a walk found.
 type foundIDs struct {
-	cursor string   // the id before ids
-	ids    []string // sorted
-	last   bool     // no ids follow
+	after string   // the id before ids
+	ids   []string // sorted
+	last  bool     // no ids follow
+	walk  int64    // the number of the walk
 }
 
 // maxListings is how many listings continue without a new walk. It bounds the memory for
 // ids of abandoned ones.
 const maxListings = 4
 
-// take removes and returns the ids that follow cursor, if they are known.
-func (a *lookAhead) take(cursor string) (found foundIDs, ok bool) {
+// begin numbers a listing or walk that begins. Numbers grow, also over a restart unless the
+// clock is set back: then listings that continue walk once per page.
+func (a *lookAhead) begin() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	i := slices.IndexFunc(a.found, func(f foundIDs) bool { return f.cursor == cursor })
+	a.begun = max(a.begun+1, time.Now().UnixNano())
+	return a.begun
+}
+
+// take removes and returns the ids that follow after, if they are known to a listing: those
+// of a walk that began before the listing may lack uploads.
+func (a *lookAhead) take(after string, listing int64) (found foundIDs, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.found, func(f foundIDs) bool { return f.after == after && f.walk >= listing })
 	if i < 0 {
 		return found, false
 	}
@@ -55,12 +69,18 @@ func (a *lookAhead) take(cursor string) (found foundIDs, ok bool) {
 	return found, true
 }
 
-// put keeps ids for the listing that continues at their cursor, in place of those that an
-// older listing has left there.
+// put keeps ids for the listing that continues behind the same id. Of two walks it keeps
+// the newer: it serves both listings.
 func (a *lookAhead) put(found foundIDs) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.found = slices.DeleteFunc(a.found, func(f foundIDs) bool { return f.cursor == found.cursor })
+	i := slices.IndexFunc(a.found, func(f foundIDs) bool { return f.after == found.after })
+	switch {
+	case i >= 0 && a.found[i].walk >= found.walk:
+		return
+	case i >= 0:
+		a.found = slices.Delete(a.found, i, i+1)
+	}
 	if len(found.ids) == 0 {
 		return
 	}
@@ -70,17 +90,38 @@ func (a *lookAhead) put(found foundIDs) {
 	a.found = append(a.found, found)
 }
 
+// formatCursor returns the cursor behind an id for a listing. No id has a space.
+func formatCursor(id string, listing int64) string {
+	return id + " " + strconv.FormatInt(listing, 36)
+}
+
+// parseCursor is the inverse of formatCursor. A cursor without a number continues any listing.
+func parseCursor(cursor string) (id string, listing int64, err error) {
+	id, number, ok := strings.Cut(cursor, " ")
+	if ok {
+		listing, err = strconv.ParseInt(number, 36, 64)
+	}
+	return id, listing, err
+}
+
 // List implements tusd.Lister. Ids are in the order of their bytes: an upload keeps
-// its place, and a cursor stays valid after a restart. Without a filter it reads every
+// its place. A cursor is an id and the number of the listing, and stays valid after a restart. Without a filter it reads every
 // record: only the record names the data. Uploads that GetUpload cannot load have no Record.
 func (s *FileStore) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) (uploads []tusd.Listed, next string, err error) {
 	v, err := s.volume()
 	if err != nil {
 		return nil, "", err
 	}
+	after, listing, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", failed("list uploads behind", cursor, err)
+	}
+	if cursor == "" {
+		listing = v.lookAhead.begin()
+	}
 	for last := false; !last && len(uploads) < limit; {
 		var ids []string
-		if ids, last, err = v.nextIDs(ctx, cursor, limit-len(uploads)); err == nil {
+		if ids, last, err = v.nextIDs(ctx, after, listing, limit-len(uploads)); err == nil {
 			uploads, err = v.appendListed(ctx, uploads, ids, filter)
 		}
 		if err != nil {
@@ -89,9 +130,9 @@ func (s *FileStore) List(ctx context.Context, cursor string, filter tusd.ListFil
 		if last {
 			return uploads, "", nil
 		}
-		cursor = ids[len(ids)-1]
+		after = ids[len(ids)-1]
 	}
-	return uploads, cursor, nil
+	return uploads, formatCursor(after, listing), nil
 }
 
 // listReaders is how many uploads a listing reads at the same time.
@@ -126,11 +167,12 @@ func (v *volume) appendListed(ctx context.Context, uploads []tusd.Listed, ids []
 	return uploads, nil
 }
 
-// nextIDs returns at most limit ids that follow cursor.
-func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []string, last bool, err error) {
-	found, ok := v.lookAhead.take(cursor)
+// nextIDs returns at most limit ids that follow after, for a listing.
+func (v *volume) nextIDs(ctx context.Context, after string, listing int64, limit int) (ids []string, last bool, err error) {
+	found, ok := v.lookAhead.take(after, listing)
 	if !ok {
-		names := &firstNames{after: cursor, limit: max(limit, lookAheadIDs), maxBytes: lookAheadBytes}
+		found.walk = v.lookAhead.begin()
+		names := &firstNames{after: after, limit: max(limit, lookAheadIDs), maxBytes: lookAheadBytes}
 		if err := v.offerIDs(ctx, names); err != nil {
 			return nil, false, err
 		}
@@ -141,7 +183,7 @@ func (v *volume) nextIDs(ctx context.Context, cursor string, limit int) (ids []s
 		return nil, true, nil
 	}
 	ids = found.ids[:n:n]
-	v.lookAhead.put(foundIDs{ids[n-1], found.ids[n:], found.last})
+	v.lookAhead.put(foundIDs{ids[n-1], found.ids[n:], found.last, found.walk})
 	return ids, found.last && n == len(found.ids), nil
 }
 

@@ -185,6 +185,27 @@ func listTwice(e *env) {
 	if _, _, err := e.composer.Lister.List(e.Context(), left, tusd.ListFilter{}, 4); err != nil {
 		e.Errorf("the abandoned listing: %v", err)
 	}
+	e.listBesideOlder(want)
+}
+
+// listBesideOlder lists in pages of 8 uploads while an older listing, in pages of 4, comes
+// to the same place. want are the uploads that exist.
+func (e *env) listBesideOlder(want []string) {
+	for i := range 10 {
+		id := fmt.Sprintf("v-%d", i)
+		e.create(id, 10)
+		want = append(want, id)
+	}
+	_, older, err := e.composer.Lister.List(e.Context(), "", tusd.ListFilter{}, 4)
+	e.must(err)
+	e.create("v-5-new", 10)
+	want = append(want, "v-5-new")
+	e.wantListed(e.list(tusd.ListFilter{}, 8, func(page int) {
+		if page == 1 {
+			_, _, err := e.composer.Lister.List(e.Context(), older, tusd.ListFilter{}, 4)
+			e.must(err)
+		}
+	}), want...)
 }
 
 // createClasses creates uploads of several classes and returns their classes by id.
