@@ -151,7 +151,7 @@ func (a *storeAccess) openForChanges() error {
 			"Stop all servers, and promise with -only-process that no other process uses it", a.command, kind.flag, locker.name, locker.scope)}
 	}
 	if kind.flag == fileStorageKind.flag {
-		if err := a.cfg.checkOwner(); err != nil {
+		if err := a.checkOwner(); err != nil {
 			return err
 		}
 	}
@@ -187,19 +187,24 @@ func (a *storeAccess) openHandler(config tusd.Config) (err error) {
 	return nil
 }
 
-// checkOwner refuses root if the server is another user, who could not use the files that
-// root makes.
-func (cfg config) checkOwner() error {
-	dir, err := cfg.files().directory()
+// checkOwner refuses root in the directory of another user, who could not use the files that
+// root makes. The server has made .tusd.locks if it exists; else the directory tells whose
+// it is.
+func (a *storeAccess) checkOwner() error {
+	dir, err := a.cfg.files().directory()
 	if err != nil || !access.Me().IsRoot() {
 		return err
 	}
 	info, err := os.Stat(filepath.Join(dir, ".tusd.locks"))
 	if err != nil {
-		return nil // no server has used the directory
+		info, err = os.Stat(dir)
+	}
+	if err != nil {
+		return nil // nothing is there, or the command tells what is wrong with it
 	}
 	if owner, known := access.Owner(info); known && !owner.IsRoot() {
-		return fmt.Errorf("this runs as root, and the server of %s as %s, who cannot use what root makes there: add -as %s", dir, owner, owner.Name())
+		return fmt.Errorf("this runs as root, and %s belongs to %s, who cannot use what root makes there: run it as that user (sudo -u %s tusd %s ...), or add -as %s",
+			dir, owner, owner.SudoName(), a.command, owner.Name())
 	}
 	return nil
 }

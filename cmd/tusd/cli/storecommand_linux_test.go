@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,11 +18,25 @@ import (
 // Root may read the directory of another user's server, and changes it only as that user.
 func TestCommandsOfRoot(t *testing.T) {
 	p := newUserFolder(t)
-	p.file(t, "uploads/.tusd.locks", serverUser, 0o600)
-	wantCommand(t, exitOK, "STATE", "ls", "-upload-dir", p.uploads)
-	for _, args := range [][]string{{"rm", "x"}, {"sweep"}} {
-		wantCommand(t, exitFailed, "who cannot use what root makes there: add -as 63101", append(args, "-upload-dir", p.uploads)...)
+	refused := func(why string) {
+		t.Helper()
+		wantCommand(t, exitOK, "STATE", "ls", "-upload-dir", p.uploads)
+		for _, args := range [][]string{{"rm", "x"}, {"sweep"}, {"sweep", "-locker", "memory"}} {
+			want := "who cannot use what root makes there: run it as that user (sudo -u '#63101' tusd " + args[0] + " ...), or add -as 63101"
+			if stdout := wantCommand(t, exitFailed, want, append(args, "-upload-dir", p.uploads)...); stdout != "" {
+				t.Errorf("%s: %q prints %s", why, args, stdout)
+			}
+		}
 	}
+	refused("a directory that no server has used")
+	if made, err := os.ReadDir(p.uploads); err != nil || len(made) > 0 {
+		t.Errorf("made: %v, %v", made, err)
+	}
+	p.file(t, "uploads/.tusd.locks", serverUser, 0o600)
+	refused("the directory of a server")
+	p.give(t, "uploads", 0, 0o777)
+	refused("a directory of root with the locks of a server")
+	p.give(t, "uploads", serverUser, 0o755)
 	var out, errs bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
@@ -32,6 +47,8 @@ func TestCommandsOfRoot(t *testing.T) {
 	if found, err := filepath.Glob(filepath.Join(p.uploads, ".tusd.d")); err != nil || len(found) > 0 {
 		t.Errorf("left: %q, %v", found, err)
 	}
+	p.give(t, "uploads/.tusd.locks", 0, 0o600)
+	wantCommand(t, exitOK, "removed", "sweep", "-upload-dir", p.uploads) // of a server that runs as root
 }
 
 // The commands work on real services. Those that change uploads are refused beside other

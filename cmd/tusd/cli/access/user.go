@@ -34,6 +34,14 @@ func (u User) Name() string {
 	return strconv.Itoa(u.ID)
 }
 
+// SudoName is Name as sudo -u takes it in a shell.
+func (u User) SudoName() string {
+	if name := userName(u.ID); name != "" {
+		return name
+	}
+	return fmt.Sprintf("'#%d'", u.ID)
+}
+
 func numbered(id int, name string) string {
 	if name == "" {
 		return strconv.Itoa(id)
