@@ -47,7 +47,10 @@ func (b *bucket) listParts(ctx context.Context, key, multipart string) (all []Pa
 			return nil, uploaded, err
 		}
 		all, uploaded = append(all, page.Parts...), later(uploaded, page.Modified)
-		if !page.More || len(page.Parts) == 0 {
+		if page.More && len(page.Parts) == 0 {
+			return nil, uploaded, errEmptyPage
+		}
+		if !page.More {
 			return all, uploaded, nil
 		}
 		after = page.Parts[len(page.Parts)-1].Number

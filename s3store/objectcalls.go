@@ -3,6 +3,7 @@ package s3store
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"hash/crc32"
 	"io"
 	"net/http"
@@ -18,10 +19,19 @@ const proofName = "tusd-proof"
 // nothing is the result of a call that returns only an error.
 type nothing = struct{}
 
+// errEmptyPage means that a listing is not complete: it continues behind the last entry of a
+// page, and the page has none.
+var errEmptyPage = errors.New("the service says that more follows an empty page of a listing")
+
+// list returns a page of a listing. If more follows, the page is not empty.
 func (b *bucket) list(ctx context.Context, in ListObjects) (*ObjectPage, error) {
-	return retry(ctx, b, "ListObjectsV2", 0, func(ctx context.Context) (*ObjectPage, error) {
+	page, err := retry(ctx, b, "ListObjectsV2", 0, func(ctx context.Context) (*ObjectPage, error) {
 		return b.client.ListObjects(ctx, in)
 	})
+	if err == nil && page.More && len(page.Objects) == 0 {
+		return nil, errEmptyPage
+	}
+	return page, err
 }
 
 func (b *bucket) head(ctx context.Context, key string) (*Object, error) {

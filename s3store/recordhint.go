@@ -82,9 +82,9 @@ func (h recordHint) classes(hasData, hasTail bool) []tusd.UploadClass {
 		if !hasData {
 			return []tusd.UploadClass{tusd.ClassNeverStarted, tusd.ClassUnfinished, tusd.ClassWaiting}
 		}
-	case hintRemoving:
-		return nil
 	}
+	// A record that another version has stored may have the size of any hint: hintRemoving
+	// excludes nothing.
 	if hasData && !hasTail {
 		return []tusd.UploadClass{tusd.ClassPartial, tusd.ClassComplete, tusd.ClassFailed, tusd.ClassWaiting}
 	}

@@ -98,7 +98,7 @@ func (s *Store) ListSideRecords(ctx context.Context, kind, cursor string, limit 
 	for _, o := range page.Objects {
 		names = append(names, strings.TrimPrefix(o.Key, prefix))
 	}
-	if page.More && len(names) > 0 {
+	if page.More {
 		next = names[len(names)-1]
 	}
 	return names, next, nil

@@ -30,7 +30,9 @@ func (y *tidying) multiparts(ctx context.Context) error {
 	for {
 		var following *MultipartPage
 		var endErr error
-		if page.More && page.NextKey != "" {
+		if page.More && page.NextKey == "" {
+			endErr = errEmptyPage
+		} else if page.More {
 			in := ListMultiparts{Prefix: y.b.prefix, AfterKey: page.NextKey, AfterMultipart: page.NextMultipart}
 			following, endErr = y.listMultiparts(ctx, lister, in)
 		}

@@ -32,7 +32,7 @@ func (b *bucket) listUpload(ctx context.Context, id string) (uploadObjects, erro
 			b.note(&found, id, o)
 			in.After = o.Key
 		}
-		if !page.More || len(page.Objects) == 0 || in.After > key+".~" {
+		if !page.More || in.After > key+".~" {
 			return found, nil
 		}
 		in.Prefix = key + "."

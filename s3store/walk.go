@@ -100,7 +100,7 @@ func (w *walk) next(ctx context.Context) (o listedObjects, ok bool, err error) {
 			if err != nil {
 				return o, false, err
 			}
-			w.objects, w.last = page.Objects, !page.More || len(page.Objects) == 0
+			w.objects, w.last = page.Objects, !page.More
 			continue
 		}
 		w.take(w.objects[0])
