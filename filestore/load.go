@@ -79,6 +79,9 @@ func (v *volume) load(lease tusd.Lease, id string, once bool) (*upload, error) {
 // offset.
 func (u *upload) findData(written time.Time) (err error) {
 	v, storage := u.v, u.info.Storage
+	if isMarked(&u.info) {
+		return broken(v.record(u.id).path(), "%w", errRemovalCut)
+	}
 	here := v.isDefaultStorage(u.id, storage)
 	if here {
 		u.data = v.file(u.id)

@@ -76,8 +76,8 @@ func (u *upload) dataSize() (int64, error) {
 	if !isAbsent(err) {
 		return 0, err
 	}
-	old := u.v.file(u.id + ".bin")
-	if u.data == u.v.file(u.id) && u.v.isFree(u.v.record(old.name)) {
+	old := u.v.oldFile(u.id)
+	if u.data == u.v.file(u.id) && u.info.Storage["Path"] == "" && u.v.isFree(u.v.record(old.name)) {
 		if stat, err := statRegular(old); err == nil {
 			u.data, u.modified = old, stat.Modified
 			return stat.Size, nil

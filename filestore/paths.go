@@ -75,6 +75,15 @@ const recordSuffix = ".info"
 func (v *volume) record(id string) treePath { return v.file(id + recordSuffix) }
 func (v *volume) undo(id string) treePath   { return v.file(id + ".undo") }
 
+// oldFile returns the path of the data of an upload of tusd 0.x, whose record has no
+// Storage.Path.
+func (v *volume) oldFile(id string) treePath { return v.file(id + ".bin") }
+
+// mayBeOld reports whether an upload has no default data file, and its data may be oldFile.
+func (v *volume) mayBeOld(id string) bool {
+	return v.isFree(v.file(id)) && v.isFree(v.record(v.oldFile(id).name))
+}
+
 // errLinked means that a directory in the path of an upload is a symbolic link.
 var errLinked = errors.New("a directory in its path is a symbolic link")
 

@@ -27,14 +27,16 @@ func (s *FileStore) Terminate(ctx context.Context, lease tusd.Lease, id string) 
 // terminate removes the data before the record: after a crash in between there is a
 // record without data, which is no upload and can be terminated again.
 func (u *upload) terminate() error {
-	data, err := u.dataToRemove()
+	r, err := u.prepareRemoval()
 	if err != nil {
 		return err
 	}
 	u.v.uploads.invalidateRecord(u.id)
-	for _, p := range data { // if that fails, the state still says which bytes must be cut
-		if err := u.v.removeFile(p); err != nil {
-			return err
+	if r.owned {
+		for _, p := range r.data { // if that fails, the state still says which bytes must be cut
+			if err := u.v.removeFile(p); err != nil {
+				return err
+			}
 		}
 	}
 	defer u.v.uploads.invalidateState(u.id)
@@ -46,45 +48,74 @@ func (u *upload) terminate() error {
 			u.v.removeFile(p) // of tusd v2; it has no effect here
 		}
 	}
-	return u.removeRecord(data)
+	return u.removeRecord(r.data)
 }
 
-// dataToRemove returns the data files of an upload. Its record must exist, but may be
-// broken.
-func (u *upload) dataToRemove() ([]treePath, error) {
+// removal is the data that an upload has, or had.
+type removal struct {
+	data  []treePath
+	owned bool // what is there is of the upload, and not of another one
+}
+
+// prepareRemoval finds the data of an upload, and marks its record if another upload could
+// get the same place. The record must exist, but may be broken.
+func (u *upload) prepareRemoval() (removal, error) {
 	v := u.v
 	err := v.checkNoLinks(u.id)
 	if errors.Is(err, errLinked) {
-		return nil, notFound(err)
+		return removal{}, notFound(err)
 	}
 	if err != nil {
-		return nil, err
+		return removal{}, err
 	}
 	info, _ := v.confirmedRecord(u.lease, u.id)
 	if info == nil {
 		info, _, err = v.readRecordOnce(u.id)
 	}
+	switch {
+	case isAbsent(err):
+		return removal{}, notFound(err)
+	case err == nil:
+		return u.prepareNamed(info)
+	case !errors.Is(err, tusd.ErrBroken):
+		return removal{}, err
+	}
+	if v.mayBeOld(u.id) {
+		return removal{[]treePath{v.file(u.id), v.oldFile(u.id)}, true}, nil
+	}
+	return removal{[]treePath{v.file(u.id)}, true}, nil
+}
+
+// prepareNamed is prepareRemoval for a record that can be read.
+func (u *upload) prepareNamed(info *tusd.FileInfo) (removal, error) {
+	v := u.v
+	if isMarked(info) {
+		return u.prepareMarked(info)
+	}
+	data, err := v.storedData(u.id, info.Storage["Path"])
+	switch {
+	case err != nil:
+		return removal{}, err
+	case data != v.file(u.id):
+	case info.Storage["Path"] == "" && v.mayBeOld(u.id):
+		data = v.oldFile(u.id)
+	default: // no other upload gets this place as long as the record exists
+		return removal{[]treePath{data}, true}, nil
+	}
+	if v.belongsToOther(data) {
+		return removal{}, nil // broken: another upload keeps its data
+	}
+	stat, err := data.tree.Lstat(data.name)
 	if isAbsent(err) {
-		return nil, notFound(err)
+		return removal{data: []treePath{data}}, nil
 	}
-	if err == nil {
-		data, err := v.storedData(u.id, info.Storage["Path"])
-		switch {
-		case err != nil:
-			return nil, err
-		case data != v.file(u.id) && v.belongsToOther(data):
-			return nil, nil // broken: another upload keeps its data
-		case data != v.file(u.id):
-			return []treePath{data}, nil
-		}
-	} else if !errors.Is(err, tusd.ErrBroken) {
-		return nil, err
+	if err != nil {
+		return removal{}, err
 	}
-	data, old := v.file(u.id), v.file(u.id+".bin")
-	if v.isFree(data) && v.isFree(v.record(old.name)) {
-		return []treePath{data, old}, nil
+	if err := u.mark(info, data, stat); err != nil && !isNoSpace(err) { // on a full disk, removals must go on
+		return removal{}, err
 	}
-	return []treePath{data}, nil
+	return removal{[]treePath{data}, true}, nil
 }
 
 // removeLeftUndoRecord removes the undo record. Its removal is on disk before that of

@@ -28,6 +28,7 @@ import (
 //     file, so nothing that waits for one is disturbed.
 //   - Data without a record that is empty and has an id that the server makes as its name,
 //     under the lock: a creation was cut short. No record names it.
+//   - The rest of an upload whose removal was cut short, if the record is marked.
 //
 // It reports other data without a record, records that are broken or whose data is missing,
 // and records and lock files of other programs. It leaves directories.
@@ -101,7 +102,7 @@ func (d *tidying) lookAtBroken(ctx context.Context, id string) error {
 	if !listed.Changed.Before(d.Before) {
 		return nil
 	}
-	err := d.underLock(ctx, id, func(tusd.Lease) {
+	err := d.underLock(ctx, id, func(lease tusd.Lease) {
 		_, broken := d.v.load(nil, id, true)
 		if !errors.Is(broken, tusd.ErrBroken) {
 			return
@@ -110,12 +111,29 @@ func (d *tidying) lookAtBroken(ctx context.Context, id string) error {
 		if !d.v.isOwnRecord(id) {
 			left.Kind, left.Upload, left.Err = tusd.LeftoverForeign, "", nil
 		}
+		if errors.Is(broken, errRemovalCut) {
+			d.completeRemoval(&upload{v: d.v, id: id, lease: lease}, left)
+			return
+		}
 		d.Report(left)
 	})
 	if errors.Is(err, tusd.ErrUploadLocked) {
 		return nil
 	}
 	return err
+}
+
+// completeRemoval completes a removal that was cut short, unless it is a dry run, and reports it.
+func (d *tidying) completeRemoval(u *upload, left tusd.Leftover) {
+	if u.lease.Context().Err() != nil {
+		return
+	}
+	left.Err = nil
+	if !d.DryRun {
+		left.Err = failed("terminate upload", u.id, u.terminate())
+	}
+	left.Removed = left.Err == nil
+	d.Report(left)
 }
 
 // underLock calls act with a lease on id.
