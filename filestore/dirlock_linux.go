@@ -39,3 +39,19 @@ func isByteFree(f *os.File, number int64) (bool, error) {
 	runtime.KeepAlive(f)
 	return lock.Type == unix.F_UNLCK, err
 }
+
+// isUnlocked reports whether no other open file has a lock of flock or of fcntl on f. Until
+// f is closed it may have one itself.
+func isUnlocked(f *os.File) (bool, error) {
+	defer runtime.KeepAlive(f)
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
+	return lock.Type == unix.F_UNLCK, err
+}

@@ -30,3 +30,7 @@ func tryLock(f *os.File, exclusive bool) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// isUnlocked reports whether no other open file has a lock on f. Until f is closed it may
+// have one itself.
+func isUnlocked(f *os.File) (bool, error) { return tryLock(f, true) }

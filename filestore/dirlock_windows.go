@@ -43,3 +43,7 @@ func isByteFree(f *os.File, number int64) (bool, error) {
 func at(number int64) *windows.Overlapped {
 	return &windows.Overlapped{Offset: uint32(number), OffsetHigh: uint32(number >> 32)}
 }
+
+// isUnlocked reports whether no other open file has a lock on f. Until f is closed it may
+// have one itself.
+func isUnlocked(f *os.File) (bool, error) { return tryLock(f, true) }

@@ -352,7 +352,7 @@ func afterTerminate(t *testing.T, s *FileStore, err error) {
 
 func prepareLeftovers(t *testing.T, s *FileStore) {
 	prepareFull(t, s)
-	writeFiles(t, s, map[string]string{"gone.undo": undoContent, "gone.lock": "1", serverID: "", ".tusd.d/tmp/ABCDEFGHIJKLMNOPQRSTUVWX22": ""})
+	writeFiles(t, s, map[string]string{"gone.undo": undoContent, "a.lock": "1", serverID: "", ".tusd.d/tmp/ABCDEFGHIJKLMNOPQRSTUVWX22": ""})
 }
 
 func actTidy(t *testing.T, s *FileStore, f *faults) error {

@@ -24,8 +24,8 @@ import (
 //     one piece of at most 1 MiB, and renamed at once. As long as a process in another
 //     container or on a slow disk still writes it, its time of change is recent.
 //   - <id>.undo without an upload of that id, under the lock.
-//   - <id>.lock and <id>.stop of tusd v2, under the lock. No lock of this program is in such a
-//     file, so nothing that waits for one is disturbed.
+//   - <id>.lock and <id>.stop of tusd v2, under the lock, if no program has locked them. No lock
+//     of this program is in such a file, so nothing that waits for one is disturbed.
 //   - Data without a record that is empty and has an id that the server makes as its name,
 //     under the lock: a creation was cut short. No record names it.
 //   - The rest of an upload whose removal was cut short, if the record is marked.
@@ -240,25 +240,63 @@ func (d *tidying) lookAtUndo(ctx context.Context, id, name string) error {
 	return d.removeLocked(ctx, name, left, needless)
 }
 
-// lookAtLock removes a lock file of tusd v2: one with a process id, or an empty one that asks for
-// the lock.
+// lookAtLock removes a lock file of tusd v2.
 func (d *tidying) lookAtLock(ctx context.Context, id, name string) error {
 	left, ok := d.leftover(tusd.LeftoverLock, name)
 	if !ok {
 		return nil
 	}
-	content, _, err := readSmall(d.v.file(name), maxLockFile)
-	if err != nil || len(bytes.Trim(content, "0123456789\r\n")) > 0 {
+	if !d.isOfV2(id, name) {
 		left.Kind = tusd.LeftoverForeign
 		d.Report(left)
 		return nil
 	}
 	left.Upload = id
-	return d.removeLocked(ctx, name, left, func() bool { return true })
+	if left.Err = d.checkNotHeld(name); left.Err != nil {
+		d.Report(left)
+		return nil
+	}
+	return d.removeLocked(ctx, name, left, func() bool { return d.isOfV2(id, name) && d.checkNotHeld(name) == nil })
+}
+
+// isOfV2 reports whether a file is a lock file of tusd v2: <id>.lock with a process id, or
+// <id>.stop, which is empty. The id is of an upload, or as servers make them: lock files of
+// other programs have names like cleanup.lock, and are empty or have a process id, too.
+func (d *tidying) isOfV2(id, name string) bool {
+	if !isServerID(id) && d.v.isFree(d.v.record(id)) {
+		return false
+	}
+	content, _, err := readSmall(d.v.file(name), maxLockFile)
+	if err != nil {
+		return false
+	}
+	if strings.HasSuffix(name, ".stop") {
+		return len(content) == 0
+	}
+	number := bytes.TrimRight(content, "\r\n")
+	return len(number) > 0 && len(bytes.Trim(number, "0123456789")) == 0
 }
 
 // maxLockFile bounds the length of a lock file of tusd v2, in bytes.
 const maxLockFile = 32
+
+var errHeld = errors.New("a process has locked it")
+
+// checkNotHeld returns an error if a program has locked the file, which tusd v2 does not do.
+func (d *tidying) checkNotHeld(name string) error {
+	f, err := d.v.tree.OpenOS(name)
+	if isAbsent(err) {
+		return nil
+	}
+	if err == nil {
+		defer f.Close()
+		var free bool
+		if free, err = isUnlocked(f); err == nil && !free {
+			err = errHeld
+		}
+	}
+	return failed("look at the lock file", name, err)
+}
 
 // lookAtData reports data without a record. It removes what a creation that was cut short
 // has left.

@@ -16,7 +16,10 @@ import (
 	"github.com/tus/tusd"
 )
 
-const serverID = "0123456789abcdef0123456789abcdef"
+const (
+	serverID  = "0123456789abcdef0123456789abcdef"
+	serverID2 = "ffffffffffffffff0123456789abcdef"
+)
 
 // tidyAll removes what has not changed since before, and returns what is reported, a line
 // each: kind, name below the directory, upload, and what became of it.
@@ -94,10 +97,20 @@ var leftovers = map[string]struct{ content, want string }{
 	"x/gone.undo":              {undoContent, `undo x/gone.undo "x/gone" removed`},
 	"text.undo":                {"text", `undo text.undo "text" stays`},
 	"plain.lock":               {"1234\n", `lock plain.lock "plain" removed`},
-	"gone.lock":                {"1234", `lock gone.lock "gone" removed`},
-	"x/gone.stop":              {"", `lock x/gone.stop "x/gone" removed`},
+	"chosen.lock":              {"1234", `lock chosen.lock "chosen" removed`},
+	"x/deep.stop":              {"", `lock x/deep.stop "x/deep" removed`},
+	serverID2 + ".lock":        {"1234\n", "lock " + serverID2 + `.lock "` + serverID2 + `" removed`},
+	serverID2 + ".stop":        {"", "lock " + serverID2 + `.stop "` + serverID2 + `" removed`},
+	"x/" + serverID2 + ".lock": {"1234\n", "foreign x/" + serverID2 + `.lock "" stays`},
+	"cleanup.lock":             {"", `foreign cleanup.lock "" stays`},
+	"cleanup.stop":             {"", `foreign cleanup.stop "" stays`},
+	"gone.lock":                {"1234", `foreign gone.lock "" stays`},
+	"empty.lock":               {"", `foreign empty.lock "" stays`},
+	"old.lock":                 {"\n", `foreign old.lock "" stays`},
+	"cut.lock":                 {"12 34\n", `foreign cut.lock "" stays`},
+	"empty.stop":               {"1234", `foreign empty.stop "" stays`},
 	"yarn.lock":                {"# yarn", `foreign yarn.lock "" stays`},
-	"big.lock":                 {strings.Repeat("1", 100), `foreign big.lock "" stays`},
+	"void.lock":                {strings.Repeat("1", 100), `foreign void.lock "" stays`},
 	"lonely":                   {stored, `data lonely "" stays`},
 	"lonely.bin":               {stored, `data lonely.bin "" stays`},
 	"no id.txt":                {"", `data no id.txt "" stays`},
