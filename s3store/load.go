@@ -71,6 +71,19 @@ func (b *bucket) loadOnce(ctx context.Context, id string) (st state, ok bool, er
 	return st, err == nil, err
 }
 
+// findUnlisted looks for a data object that a listing has not shown: some services store an
+// object and do not list it. It is for a sweep, which removes what seems to have no data.
+func (b *bucket) findUnlisted(ctx context.Context, st *state) error {
+	if st.hasObject || st.layout.Multipart != "" || !b.listsData(st) {
+		return nil
+	}
+	var err error
+	if st.hasObject, err = b.hasWholeObject(ctx, st, false); err == nil {
+		st.info.Offset = st.offset()
+	}
+	return err
+}
+
 // setOffset computes the offset of a state. mayHaveObject says whether there
 // may be an object under the data key.
 func (b *bucket) setOffset(ctx context.Context, st *state, mayHaveObject bool) (err error) {
@@ -78,7 +91,7 @@ func (b *bucket) setOffset(ctx context.Context, st *state, mayHaveObject bool) (
 	case st.layout.ETag != "":
 		st.hasObject = true
 	case st.layout.Multipart == "" && mayHaveObject:
-		if st.hasObject, err = b.hasWholeObject(ctx, st); err != nil {
+		if st.hasObject, err = b.hasWholeObject(ctx, st, b.listsData(st)); err != nil {
 			return err
 		}
 	}
@@ -94,15 +107,14 @@ func (b *bucket) setOffset(ctx context.Context, st *state, mayHaveObject bool) (
 func (b *bucket) listsData(st *state) bool { return st.dataKey() == b.prefix+st.info.ID }
 
 // hasWholeObject reports whether the data object is stored, belongs to the
-// upload, and has all its bytes. If listings include it, this one did: an
-// object that is missing then is missing for a moment, and the offset must not
-// fall to 0.
-func (b *bucket) hasWholeObject(ctx context.Context, st *state) (bool, error) {
+// upload, and has all its bytes. isListed says that a listing has shown an object: if
+// it is missing then, it is missing for a moment, and the offset must not fall to 0.
+func (b *bucket) hasWholeObject(ctx context.Context, st *state, isListed bool) (bool, error) {
 	if st.info.SizeIsDeferred {
 		return false, nil
 	}
 	o, err := b.head(ctx, st.dataKey())
-	if isMissing(err) && !b.listsData(st) {
+	if isMissing(err) && !isListed {
 		return false, nil
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,5 +61,39 @@ func TestSweepLeavesCache(t *testing.T) {
 	}
 	if v.calls(s3server.GetObject) > 0 {
 		t.Error("the record of an upload in use was read again")
+	}
+}
+
+// unlisting is a service that stores an object and does not list it.
+type unlisting struct {
+	s3store.Client
+	key string
+}
+
+func (c unlisting) ListObjects(ctx context.Context, in s3store.ListObjects) (*s3store.ObjectPage, error) {
+	page, err := c.Client.ListObjects(ctx, in)
+	if err == nil {
+		page.Objects = slices.DeleteFunc(page.Objects, func(o s3store.ListedObject) bool { return o.Key == c.key })
+	}
+	return page, err
+}
+
+// A sweep does not take an upload for an empty one because the service does not list its data.
+func TestSweepFindsUnlistedData(t *testing.T) {
+	v := newInventory(t, func(*s3store.Store) {})
+	v.upload(tusd.FileInfo{ID: "a", Size: 10}, 10)
+	v.upload(tusd.FileInfo{ID: "b", Size: 10}, 0)
+	v.server.Age(48 * time.Hour)
+	composer := tusd.NewStoreComposer()
+	composer.UseCore(testStore(v.server.Bucket(), unlisting{clientOf(t, v.server), "a"}))
+	handler, err := tusd.NewHandler(tusd.Config{StoreComposer: composer, BasePath: "/files/", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handler.Shutdown(t.Context())
+	policy := tusd.SweepPolicy{Ages: map[tusd.UploadClass]time.Duration{tusd.ClassNeverStarted: 24 * time.Hour}}
+	summary, err := handler.Sweep(t.Context(), policy)
+	if left := v.server.Left(); err != nil || summary.Removed != 1 || !slices.Equal(left, []string{"a", "a.info"}) {
+		t.Errorf("%d uploads are removed, left is %q, %v", summary.Removed, left, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/tus/tusd"
@@ -77,6 +78,15 @@ func allocated(s string) int { return len(s) + len(s)/8 + 8 }
 // findState returns the state of an upload, from the cache if it is not stale. unvalidated
 // means that only the client's claimed offset indicates that it is not stale.
 func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, unvalidated bool, err error) {
+	st, unvalidated, err = b.findListed(ctx, lease, id)
+	if err == nil && lease != nil && tusd.LoadedOnce(ctx) {
+		err = b.findUnlisted(ctx, &st)
+	}
+	return st, unvalidated, err
+}
+
+// findListed is findState as far as listings tell.
+func (b *bucket) findListed(ctx context.Context, lease tusd.Lease, id string) (st state, unvalidated bool, err error) {
 	cached, ok := b.cache.get(id)
 	switch {
 	case ok && b.isFresh(lease, &cached):
@@ -106,6 +116,12 @@ func (b *bucket) isFresh(lease tusd.Lease, cached *cachedState) bool {
 	return before != 0 && before == cached.fence
 }
 
+// maxUnvalidated is how long after its last change a state can be used without asking the
+// service: a client that sends chunk after chunk comes earlier. A request without bytes on
+// another server may since have renewed the expiration. So a time of expiration (ExpireAfter)
+// that is shorter than this may be taken for over.
+const maxUnvalidated = time.Minute
+
 // mayUseUnvalidated reports whether a cached state can be used without asking
 // the service: the client claims the same offset, and if the state is stale
 // nevertheless, the service refuses the writes that depend on it.
@@ -113,7 +129,7 @@ func (b *bucket) mayUseUnvalidated(ctx context.Context, lease tusd.Lease, st *st
 	if lease == nil || b.scope == tusd.ScopeLease || st.layout.TakenOver != nil {
 		return false
 	}
-	if b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
+	if time.Since(st.info.Changed) > maxUnvalidated || b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
 		return false
 	}
 	offset, ok := tusd.ClaimedOffset(ctx)
@@ -148,6 +164,6 @@ func (b *bucket) revalidate(ctx context.Context, id string, st *state) (bool, er
 	if b.listsData(st) && found.data == "" {
 		return true, nil
 	}
-	whole, err := b.hasWholeObject(ctx, st)
+	whole, err := b.hasWholeObject(ctx, st, b.listsData(st))
 	return !whole, err
 }

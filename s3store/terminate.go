@@ -75,10 +75,11 @@ func (b *bucket) announceRemoval(ctx context.Context, st state) error {
 	return err
 }
 
-// hasData reports whether there is a data object of this upload: another upload
-// may use the key, too.
+// hasData reports whether there is a data object of this upload. Another upload may have its
+// data under a key that is not that of the record: since an interrupted removal removed this
+// one's.
 func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
-	if st.hasObject {
+	if st.hasObject && st.isDataBesideRecord() {
 		return true, nil
 	}
 	o, err := b.head(ctx, st.dataKey())
@@ -87,6 +88,9 @@ func (b *bucket) hasData(ctx context.Context, st *state) (bool, error) {
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for the data: %w", err)
+	}
+	if st.layout.TakenOver != nil && st.layout.ETag != "" { // it may have no proof
+		return sameETag(o.ETag, st.layout.ETag), nil
 	}
 	return st.owns(o), nil
 }

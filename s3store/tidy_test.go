@@ -401,6 +401,41 @@ func TestCutRemovalIsTidied(t *testing.T) {
 	}
 }
 
+// After a removal that has ended between data and record, another upload may have its data
+// under the same key. Neither Tidy nor a second removal takes that.
+func TestCutRemovalWithSharedKey(t *testing.T) {
+	const large = 20 * testMinPart // made of parts
+	key := map[string]string{"Key": "bob/avatar.png"}
+	shared := 0
+	for call := 1; ; call++ {
+		for _, again := range []func(*inventory){
+			func(v *inventory) { v.server.Age(25 * time.Hour); v.tidy(nil) },
+			func(v *inventory) { v.cut("a", 1000) },
+		} {
+			v := newInventory(t, func(*s3store.Store) {})
+			v.upload(tusd.FileInfo{ID: "a", Size: large, Storage: key}, large)
+			if !v.cut("a", call) {
+				if shared == 0 {
+					t.Error("no removal ended between data and record")
+				}
+				return
+			}
+			if _, ok := v.server.Object("bob/avatar.png"); ok {
+				continue
+			}
+			shared++
+			v.upload(tusd.FileInfo{ID: "b", Size: large, Storage: key}, large)
+			again(v)
+			if left := v.server.Left(); !slices.Equal(left, []string{"b.info", "bob/avatar.png"}) {
+				t.Errorf("cut at call %d: left is %q", call, left)
+			}
+			if faults, err := v.store.Verify(t.Context(), "b"); len(faults) > 0 || err != nil {
+				t.Errorf("cut at call %d: %q, %v", call, faults, err)
+			}
+		}
+	}
+}
+
 // If Tidy ends at any call, the next one removes the rest, and uploads stay as they are.
 func TestCutTidying(t *testing.T) {
 	const large = 20 * testMinPart
