@@ -62,6 +62,8 @@ func (l *listing) run(ctx context.Context, a *storeAccess) error {
 	if l.running {
 		return a.listRunning(ctx, l)
 	}
+	var looked atomic.Int64
+	a.onListed = func() { a.progress.show("%s looked at", counted(looked.Add(1), "upload")) }
 	if err := a.openForReading(); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (l *listing) run(ctx context.Context, a *storeAccess) error {
 			return err
 		}
 	}
-	listed, failed := 0, false
+	failed := false
 	for page, err := range a.pages(ctx, l.filter(time.Now())) {
 		if err != nil {
 			return err
@@ -80,10 +82,6 @@ func (l *listing) run(ctx context.Context, a *storeAccess) error {
 				return err
 			}
 			failed = failed || page[i].State == stateUnknown
-		}
-		listed += len(page)
-		if !isTerminal(a.stdout) {
-			a.progress.show("%d uploads listed", listed)
 		}
 	}
 	if failed {

@@ -60,6 +60,37 @@ func printableJSON(text string) string {
 	return b.String()
 }
 
+// maxText is how many characters of a text of a client a table shows.
+const maxText = 200
+
+// cutText returns the beginning of a text that is too long for a table, with an ellipsis.
+func cutText(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > maxText {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+// counted returns a number of things, like 1 upload and 2 uploads.
+func counted[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// longSize returns a number of bytes for a sentence, like 1.5 GiB.
+func longSize(n int64) string {
+	if n < 1024 {
+		return counted(n, "byte")
+	}
+	short := shortSize(n)
+	return short[:len(short)-1] + " " + short[len(short)-1:] + "iB"
+}
+
 // shortDuration returns a duration in the largest unit that it has at least one of, like 3d.
 func shortDuration(d time.Duration) string {
 	for _, unit := range []struct {

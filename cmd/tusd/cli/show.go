@@ -67,7 +67,7 @@ func (s *showing) run(ctx context.Context, a *storeAccess) error {
 
 // complain prints what is wrong with one upload.
 func (a *storeAccess) complain(id string, err error) {
-	reason := err.Error()
+	reason := problemText(err)
 	if errors.Is(err, tusd.ErrNotFound) && !errors.Is(err, tusd.ErrBroken) {
 		reason = "there is no such upload"
 	}
@@ -115,7 +115,11 @@ func (s *showing) print(a *storeAccess, u *shownUpload, info *tusd.FileInfo) err
 	line("id", u.ID)
 	line("state", u.stateName())
 	if u.Error != "" {
-		line("error", u.Error)
+		hint := ""
+		if u.State == stateBroken {
+			hint = removalHint(u.ID, u.Error)
+		}
+		line("error", u.Error+hint)
 	}
 	line("stored", bytesOrUnknown(u.Bytes))
 	line("length", bytesOrUnknown(u.Length))

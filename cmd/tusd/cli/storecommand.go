@@ -49,6 +49,12 @@ type storeAccess struct {
 	progress *progress
 	logger   *slog.Logger
 
+	interactive bool // stdout is a terminal
+	// onListed is called before the store reads a record for a listing, onTidied before it
+	// looks at what may be a leftover, both perhaps at the same time as itself; nil: not.
+	// They are set before the store is opened.
+	onListed, onTidied func()
+
 	storage  uploadStorage
 	composer *tusd.StoreComposer
 	handler  *tusd.Handler
@@ -86,11 +92,15 @@ func (s storeCommand) execute(c invocation) int {
 	for _, name := range c.env.unknown() { // it may have named the store
 		fmt.Fprintf(c.stderr, "tusd: warning: the environment variable %s sets nothing: %s\n", name, insteadOf(name))
 	}
-	a := &storeAccess{invocation: c, command: s.name, cfg: cfg, progress: newProgress(c.stderr)}
+	a := &storeAccess{invocation: c, command: s.name, cfg: cfg, progress: newProgress(c.stderr), interactive: isTerminal(c.stdout)}
 	a.out = bufio.NewWriterSize(a.progress.around(c.stdout), 32<<10)
 	a.logger = slog.New(slog.NewTextHandler(a.progress.around(c.stderr), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	err = errors.Join(s.run(c.ctx, a), a.close())
-	return a.exitCode(err)
+	err = s.run(c.ctx, a)
+	a.progress.clear()
+	if failed := a.out.Flush(); !errors.Is(err, failed) { // else run has returned it
+		err = errors.Join(err, failed)
+	}
+	return a.exitCode(errors.Join(err, a.close()))
 }
 
 func (s storeCommand) checkArguments(n int) error {
@@ -120,14 +130,12 @@ func (a *storeAccess) exitCode(err error) int {
 	return exitFailed
 }
 
-// close writes what is buffered, and closes the store.
+// close closes the store, if it was opened.
 func (a *storeAccess) close() error {
-	a.progress.clear()
-	err := a.out.Flush()
-	if a.storage != nil {
-		err = errors.Join(err, a.storage.close())
+	if a.storage == nil {
+		return nil
 	}
-	return err
+	return a.storage.close()
 }
 
 // openForReading opens the store without a change to it.
@@ -176,6 +184,7 @@ func (c *closingLocker) close() error { return errors.Join(c.locker.close(), c.u
 
 func (a *storeAccess) openHandler(config tusd.Config) (err error) {
 	a.composer.Core = &cancellableStore{DataStore: a.composer.Core, until: a.ctx}
+	a.watch()
 	config.StoreComposer, config.Logger, config.ExpireAfter = a.composer, a.logger, a.cfg.housekeeping.expireAfter
 	a.handler, err = tusd.NewHandler(config)
 	if errors.Is(err, filestore.ErrInUse) {

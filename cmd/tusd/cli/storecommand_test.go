@@ -143,7 +143,7 @@ func TestCommandsOnDirectories(t *testing.T) {
 		want string
 	}{
 		{"ls", exitOK, "STATE"}, {"verify", exitOK, "0 uploads verified, 0 with faults"},
-		{"sweep -dry-run", exitOK, "0 uploads of 0 and 0 leftovers would be removed"}, {"show x", exitFailed, "x: there is no such upload"},
+		{"sweep -dry-run", exitOK, "would remove 0 uploads (0 bytes) and 0 leftovers; 0 failed; 0 leftovers stay"}, {"show x", exitFailed, "x: there is no such upload"},
 	} {
 		args := strings.Fields(c.args)
 		wantCommand(t, c.code, c.want, append(args, "-upload-dir", "empty")...)
@@ -203,13 +203,13 @@ func TestCommandsOnABucket(t *testing.T) {
 	if err := json.Unmarshal([]byte(wantCommand(t, exitOK, "", on("show", "-json", location)...)), &shown); err != nil || shown.State != "complete" || shown.Record.Storage["Bucket"] != service.Bucket() {
 		t.Errorf("shown: %+v, %v", shown, err)
 	}
-	wantCommand(t, exitOK, "would be removed", on("sweep", "-dry-run")...)
+	wantCommand(t, exitOK, "would remove 0 uploads", on("sweep", "-dry-run")...)
 	for _, args := range [][]string{{"rm", half}, {"sweep"}} {
 		wantCommand(t, exitUsage, "promise with -only-process that no other process uses it", on(args...)...)
 	}
 	d.end(t)
 	wantCommand(t, exitOK, "removed ", on("rm", "-only-process", half)...)
-	wantCommand(t, exitOK, "0 uploads of 0", on("sweep", "-only-process", "-sweep-unfinished", "1h")...)
+	wantCommand(t, exitOK, "removed 0 uploads (0 bytes)", on("sweep", "-only-process", "-sweep-unfinished", "1h")...)
 	listed = wantCommand(t, exitOK, "a.txt", on("ls")...)
 	if strings.Count(listed, "\n") != 2 {
 		t.Errorf("listed after rm: %s", listed)

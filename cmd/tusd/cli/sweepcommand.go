@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/tus/tusd"
@@ -67,6 +69,8 @@ type sweepTotal struct {
 func (s *sweepRun) run(ctx context.Context, a *storeAccess) error {
 	policy := a.cfg.sweepPolicy()
 	policy.DryRun = policy.DryRun || s.dryRun
+	a.logger = slog.New(withoutMessages{a.logger.Handler(), sweepMessages})
+	s.showProgress(a)
 	open := a.openForChanges
 	if policy.DryRun {
 		open = a.openForReading
@@ -80,12 +84,7 @@ func (s *sweepRun) run(ctx context.Context, a *storeAccess) error {
 			failed = err
 		}
 	}
-	removed := 0
-	policy.Report = func(u tusd.SweptUpload) {
-		keep(s.reportUpload(a, &u, policy.DryRun))
-		removed++
-		a.progress.show("%d uploads removed", removed)
-	}
+	policy.Report = func(u tusd.SweptUpload) { keep(s.reportUpload(a, &u, policy.DryRun)) }
 	policy.ReportLeftover = func(l tusd.Leftover) { keep(s.reportLeftover(a, &l, policy.DryRun)) }
 	summary, err := a.handler.Sweep(ctx, policy)
 	if err == nil || ctx.Err() != nil {
@@ -95,6 +94,18 @@ func (s *sweepRun) run(ctx context.Context, a *storeAccess) error {
 		return errReported
 	}
 	return err
+}
+
+// sweepMessages are messages of the log that tell what the command prints.
+var sweepMessages = []string{"a leftover stays", "an upload could not be swept"}
+
+// showProgress shows how much the sweep has looked at.
+func (s *sweepRun) showProgress(a *storeAccess) {
+	var uploads, others atomic.Int64
+	a.onListed = func() { a.progress.show("%s looked at", counted(uploads.Add(1), "upload")) }
+	a.onTidied = func() {
+		a.progress.show("%s looked at, looking for leftovers: %d", counted(uploads.Load(), "upload"), others.Add(1))
+	}
 }
 
 // The columns of a line of tusd sweep: what happens, the class or kind, the age, the size
@@ -123,15 +134,15 @@ func (s *sweepRun) reportUpload(a *storeAccess, u *tusd.SweptUpload, dryRun bool
 	if s.json {
 		swept := sweptLine{Upload: line, Removed: u.Err == nil}
 		if u.Err != nil {
-			swept.Error = u.Err.Error()
+			swept.Error = problemText(u.Err)
 		}
 		return a.writeJSON(swept)
 	}
-	name := line.ID + "  " + line.Name
+	name := cutText(printable(line.Name))
 	if u.Err != nil {
-		name = line.ID + "  " + u.Err.Error()
+		name = printable(problemText(u.Err))
 	}
-	return a.printf(sweptColumns, happens(true, dryRun, u.Err), line.stateName(), ageOf(u.Upload.Changed), shortSize(u.Bytes), printable(name))
+	return a.printf(sweptColumns, happens(true, dryRun, u.Err), line.stateName(), ageOf(u.Upload.Changed), shortSize(u.Bytes), printable(line.ID)+"  "+name)
 }
 
 func (s *sweepRun) reportLeftover(a *storeAccess, l *tusd.Leftover, dryRun bool) error {
@@ -139,13 +150,13 @@ func (s *sweepRun) reportLeftover(a *storeAccess, l *tusd.Leftover, dryRun bool)
 		line := leftoverLine{Removed: l.Removed}
 		line.Leftover.Kind, line.Leftover.Name, line.Leftover.Bytes, line.Leftover.Changed = string(l.Kind), l.Name, l.Bytes, l.Changed
 		if l.Err != nil {
-			line.Error = l.Err.Error()
+			line.Error = problemText(l.Err)
 		}
 		return a.writeJSON(line)
 	}
 	name, what := l.Name, happens(l.Removed, dryRun, nil)
 	if l.Err != nil {
-		name += "  " + l.Err.Error()
+		name += "  " + problemText(l.Err)
 	}
 	return a.printf(sweptColumns, what, string(l.Kind), ageOf(l.Changed), shortSize(l.Bytes), printable(name))
 }
@@ -157,12 +168,15 @@ func (s *sweepRun) conclude(a *storeAccess, summary *tusd.SweepSummary, dryRun b
 		t.Summary.Failed, t.Summary.Leftovers, t.Summary.Kept = summary.Failed, summary.Leftovers, summary.Kept
 		return a.writeJSON(t)
 	}
-	verb := "removed"
+	verb, stay := "removed", "stay"
 	if dryRun {
-		verb = "would be removed"
+		verb = "would remove"
 	}
-	return a.printf("%d uploads of %s and %d leftovers %s, %d failed, %d leftovers stay\n",
-		summary.Removed, shortSize(summary.Bytes), summary.Leftovers, verb, summary.Failed, summary.Kept)
+	if summary.Kept == 1 {
+		stay = "stays"
+	}
+	return a.printf("%s %s (%s) and %s; %d failed; %s %s\n", verb, counted(summary.Removed, "upload"), longSize(summary.Bytes),
+		counted(summary.Leftovers, "leftover"), summary.Failed, counted(summary.Kept, "leftover"), stay)
 }
 
 func ageOf(changed time.Time) string {

@@ -87,7 +87,11 @@ func sweepOnce(ctx context.Context, uploads *tusd.Handler, policy tusd.SweepPoli
 	}
 	began := time.Now()
 	summary, err := uploads.Sweep(ctx, policy)
-	logger = logger.With(slog.Int("uploads", summary.Uploads), slog.Int("removed", summary.Removed), slog.Int64("bytes", summary.Bytes),
+	removed := slog.Int("removed", summary.Removed)
+	if policy.DryRun {
+		removed = slog.Int("would_remove", summary.Removed)
+	}
+	logger = logger.With(slog.Int("uploads", summary.Uploads), removed, slog.Int64("bytes", summary.Bytes),
 		slog.Int("failed", summary.Failed), slog.Int("leftovers", summary.Leftovers), slog.Int("kept", summary.Kept),
 		slog.Bool("dry_run", policy.DryRun), slog.Duration("dur", time.Since(began)))
 	switch {

@@ -72,9 +72,10 @@ func TestSweeperThatDoesNotEnd(t *testing.T) {
 func TestDaemonSweeps(t *testing.T) {
 	for _, dry := range []bool{false, true} {
 		args := []string{"-sweep-interval", "50ms", "-sweep-never-started", "1ms"}
-		message, left := "an upload was swept", http.StatusNotFound
+		message, count, left := "an upload was swept", " removed=1 ", http.StatusNotFound
 		if dry {
-			args, message, left = append(args, "-sweep-dry-run"), "an upload would be swept", http.StatusOK
+			args = append(args, "-sweep-dry-run")
+			message, count, left = "an upload would be swept", " would_remove=1 ", http.StatusOK
 		}
 		d := start(t, args...)
 		location := create(t, http.DefaultClient, d.url, "5")
@@ -87,7 +88,7 @@ func TestDaemonSweeps(t *testing.T) {
 			}
 			return false
 		})
-		await(t, "the summary", func() bool { return strings.Contains(d.stdout.String(), "removed=1 ") })
+		await(t, "the summary", func() bool { return strings.Contains(d.stdout.String(), count) })
 		tus(t, http.MethodHead, location, "").want(t, left)
 		if code := d.end(t); code != exitOK {
 			t.Errorf("exit code %d", code)

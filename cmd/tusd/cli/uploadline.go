@@ -40,7 +40,7 @@ func (a *storeAccess) describe(listed *tusd.Listed, err error) uploadLine {
 		line.Bytes = &listed.Bytes
 	}
 	if err != nil {
-		line.Error = err.Error()
+		line.Error = problemText(err)
 		if !errors.Is(err, tusd.ErrBroken) {
 			line.State = stateUnknown
 		}
@@ -76,14 +76,14 @@ var uploadTitles = []any{"STATE", "AGE", "STORED", "LENGTH", "OWNER", "ID", "FIL
 
 // columns returns the values of uploadColumns.
 func (l *uploadLine) columns(now time.Time) []any {
-	age, name := "?", printable(l.Name)
+	age, name := "?", cutText(printable(l.Name))
 	if !l.Changed.IsZero() {
 		age = shortDuration(now.Sub(l.Changed))
 	}
 	if l.Error != "" {
 		name = printable(l.Error)
 	}
-	return []any{l.stateName(), age, sizeOrUnknown(l.Bytes), sizeOrUnknown(l.Length), printable(l.Owner), printable(l.ID), name}
+	return []any{l.stateName(), age, sizeOrUnknown(l.Bytes), sizeOrUnknown(l.Length), cutText(printable(l.Owner)), printable(l.ID), name}
 }
 
 func sizeOrUnknown(n *int64) string {
@@ -101,12 +101,16 @@ func (a *storeAccess) writeJSON(value any) error {
 	if err := encoder.Encode(value); err != nil {
 		return err
 	}
-	_, err := a.out.WriteString(printableJSON(line.String()))
-	return err
+	return a.printf("%s", printableJSON(line.String()))
 }
 
+// printf writes whole lines. On a terminal they are seen at once, so that progress never
+// replaces a part of a line.
 func (a *storeAccess) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.out, format, args...)
+	if err == nil && a.interactive {
+		err = a.out.Flush()
+	}
 	return err
 }
 

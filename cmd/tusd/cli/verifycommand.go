@@ -53,7 +53,7 @@ func (v *verification) run(ctx context.Context, a *storeAccess) error {
 		return err
 	}
 	if !v.json {
-		if err := a.printf("%d uploads verified, %d with faults\n", v.uploads, v.faulty); err != nil {
+		if err := a.printf("%s verified, %d with faults\n", counted(v.uploads, "upload"), v.faulty); err != nil {
 			return err
 		}
 	}
@@ -101,7 +101,7 @@ func (v *verification) verify(ctx context.Context, a *storeAccess, ids []string,
 			}
 		}
 		ids = ids[len(some):]
-		a.progress.show("%d uploads verified, %d with faults", v.uploads, v.faulty)
+		a.progress.show("%s verified, %d with faults", counted(v.uploads, "upload"), v.faulty)
 	}
 	return nil
 }
@@ -113,6 +113,11 @@ func (v *verification) report(a *storeAccess, id string, faults []string, err er
 		faults = append(faults, "there is no such upload")
 	case err != nil:
 		faults = append(faults, "it could not be verified: "+err.Error())
+	}
+	for i, fault := range faults {
+		if problem, ok := brokenProblem(fault); ok {
+			faults[i] = problem + removalHint(id, problem)
+		}
 	}
 	if len(faults) > 0 {
 		v.faulty++
