@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tus/tusd"
@@ -110,12 +111,12 @@ func faultOrError(err error, seen filesSeen) ([]string, filesSeen, error) {
 // faults returns what does not agree in an upload that can be loaded.
 func (u *upload) faults(seen filesSeen) (faults []string) {
 	info, record := &u.info, u.v.record(u.id).path()
-	if info.State == tusd.StateComplete && !info.Full() {
+	if said := wasFull(info); said != "" && !info.Full() {
 		length := fmt.Sprintf("%d", info.Size)
 		if info.SizeIsDeferred {
 			length = "an unknown number of"
 		}
-		faults = append(faults, fmt.Sprintf("%s: the upload is said to be complete, but %s has %d of %s bytes", record, u.data.path(), info.Offset, length))
+		faults = append(faults, fmt.Sprintf("%s: the upload %s, but %s has %d of %s bytes", record, said, u.data.path(), info.Offset, length))
 	}
 	if sum, ok := u.v.lengthOfPartials(info); ok && sum != info.Size {
 		faults = append(faults, fmt.Sprintf("%s: the upload has %d bytes, but its partial uploads have %d together", record, info.Size, sum))
@@ -124,6 +125,18 @@ func (u *upload) faults(seen filesSeen) (faults []string) {
 		faults = append(faults, fmt.Sprintf("%s: a chunk that had to be stored as a whole has ended early; the next request cuts it off", u.v.undo(u.id).path()))
 	}
 	return faults
+}
+
+// wasFull returns what the record of an upload says that only a full one has, or "". The record of a
+// tus upload without digests and callbacks does not tell.
+func wasFull(info *tusd.FileInfo) string {
+	switch {
+	case info.State == tusd.StateComplete:
+		return "is said to be complete"
+	case slices.ContainsFunc(info.Digests, func(d tusd.Digest) bool { return d.Sum != nil }):
+		return "has a digest of all bytes"
+	}
+	return ""
 }
 
 // lengthOfPartials returns the length that a complete final must have. ok is false if that
