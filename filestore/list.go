@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -194,18 +195,27 @@ func (v *volume) offerIDs(ctx context.Context, found *firstNames) error {
 			found.offer(id)
 		}
 		return nil
-	})
+	}, unreadableEnds)
+}
+
+// unreadableEnds ends a walk at a directory that may not be read: who counts or copies all
+// uploads must not take the others for all.
+func unreadableEnds(_ string, err error) error {
+	return fmt.Errorf("a directory may not be read: let this program read it, or move it out of the upload directory: %w", err)
 }
 
 // walk calls visit for every file in a directory and below, in any order. It leaves out
-// directories for which enter returns false, and those whose name no upload has. It needs
-// memory for a part of each directory on the way, and tolerates changes meanwhile.
-func (v *volume) walk(ctx context.Context, dir string, enter func(dir string) bool, visit func(name string) error) error {
+// directories for which enter returns false, and those whose name no upload has. It calls
+// unreadable for directories that this program may not read. An error of visit or unreadable
+// ends the walk. It needs memory for a part of each directory on the way, and tolerates changes meanwhile.
+func (v *volume) walk(ctx context.Context, dir string, enter func(dir string) bool, visit func(name string) error, unreadable func(dir string, err error) error) error {
 	f, err := v.tree.OpenOS(dir)
-	if isAbsent(err) && dir != "." || isLostAndFound(dir, err) {
+	switch {
+	case isAbsent(err) && dir != ".", isLostAndFound(dir, err):
 		return nil // removed meanwhile
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrPermission) && dir != ".":
+		return unreadable(dir, err)
+	case err != nil:
 		return err
 	}
 	defer f.Close()
@@ -223,7 +233,7 @@ func (v *volume) walk(ctx context.Context, dir string, enter func(dir string) bo
 			case !entry.IsDir():
 				err = visit(name)
 			case !datakey.Reserved(entry.Name()) && enter(name):
-				err = v.walk(ctx, name, enter, visit)
+				err = v.walk(ctx, name, enter, visit, unreadable)
 			}
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -254,7 +255,8 @@ func TestListedUndo(t *testing.T) {
 	wantFiles(t, s, "a", "a.info", "a.undo")
 }
 
-// A directory that only the administrator can read does not end a listing.
+// The lost+found of a file system does not end a listing. Any other directory that may not be read
+// ends it, since uploads in it would be left out. Tidy reports such a directory.
 func TestListWithLostAndFound(t *testing.T) {
 	s := New(t.TempDir())
 	forbidden := map[string]bool{"lost+found": true}
@@ -272,8 +274,17 @@ func TestListWithLostAndFound(t *testing.T) {
 		t.Errorf("listed %q", got)
 	}
 	forbidden["z"] = true
-	if _, _, err := s.List(t.Context(), "", tusd.ListFilter{}, 10); !errors.Is(err, fs.ErrPermission) {
+	if _, _, err := s.List(t.Context(), "", tusd.ListFilter{}, 10); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "open z:") {
 		t.Errorf("with an unreadable directory of uploads the listing gives %v", err)
+	}
+	writeFiles(t, s, map[string]string{"gone.undo": undoContent, serverID: "", "z/lonely": "x"})
+	want := []string{`broken z "" stays`, "data " + serverID + ` "" stays`, `undo gone.undo "gone" removed`}
+	if got := tidyAll(t, s, time.Now().Add(time.Hour)); !slices.Equal(got, want) {
+		t.Errorf("Tidy with an unreadable directory: %q, want %q", got, want)
+	}
+	forbidden["."] = true
+	if err := s.Tidy(t.Context(), tusd.Tidying{}); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("Tidy in an unreadable directory: %v", err)
 	}
 }
 

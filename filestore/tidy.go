@@ -31,7 +31,7 @@ import (
 //   - The rest of an upload whose removal was cut short, if the record is marked.
 //
 // It reports other data without a record, records that are broken or whose data is missing,
-// and records and lock files of other programs. It leaves directories.
+// directories that may not be read, and records and lock files of other programs. It leaves directories.
 func (s *FileStore) Tidy(ctx context.Context, t tusd.Tidying) error {
 	v, err := s.volume()
 	if err != nil {
@@ -52,7 +52,7 @@ type tidying struct {
 	v *volume
 	// named has the names of data that records name, if it is not the id.
 	named *nameSet
-	// unsure is set if a record could not be read: it may name any data.
+	// unsure is set if a record or a directory could not be read: a record may name any data.
 	unsure bool
 }
 
@@ -82,8 +82,20 @@ func (d *tidying) lookAtRecords(ctx context.Context) error {
 			d.unsure = true
 		}
 		return nil
-	})
+	}, d.reportUnreadable)
 }
+
+// reportUnreadable reports a directory that may not be read. A record in it may name any data.
+func (d *tidying) reportUnreadable(dir string, err error) error {
+	d.unsure = true
+	p := d.v.file(dir)
+	stat, _ := p.tree.Lstat(p.name) // without it, the time is not known
+	d.Report(tusd.Leftover{Kind: tusd.LeftoverBroken, Name: p.path(), Changed: stat.Modified, Err: failed("look into the directory", dir, err)})
+	return nil
+}
+
+// unreadableIsKnown is for the steps after lookAtRecords.
+func unreadableIsKnown(string, error) error { return nil }
 
 // addNamed notes that a record names data. A storage root, or a link to a directory, may
 // lead to a name of the upload directory: data with the last part of the name counts as
@@ -187,7 +199,7 @@ func (d *tidying) lookAtTemporaries(ctx context.Context) error {
 			d.remove(name, left)
 		}
 		return nil
-	})
+	}, unreadableEnds)
 }
 
 // lookAtOthers looks at everything but records and the store's own directory.
@@ -206,7 +218,7 @@ func (d *tidying) lookAtOthers(ctx context.Context) error {
 			return err
 		}
 		return look(ctx, name)
-	})
+	}, unreadableIsKnown)
 }
 
 // cutReserved splits the name of a file beside the data into the id of its upload and the
