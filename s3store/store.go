@@ -68,8 +68,8 @@ type Store struct {
 
 	// SweepMultipart makes Tidy abort multipart uploads that no record names. It declares
 	// that ObjectPrefix is used by nothing but uploads of this program, and that callbacks
-	// choose no data keys that look like those of other ids. Without it they are only
-	// reported.
+	// choose no data keys that look like those of other ids. Without it their
+	// number is reported.
 	SweepMultipart bool
 
 	// CallTimeout bounds a call, in addition to one second for each MiB that it

@@ -9,16 +9,16 @@ import (
 )
 
 // Tidy implements tusd.Tidier. It goes through the bucket's listing and reads only what may
-// be a leftover: records beside tail objects, records that this version has not stored, and
+// be a leftover or have one: records beside tail objects, records that this version has not stored, and
 // those of uploads that are being removed. It removes
 //
 //   - tail objects whose bytes are in a recorded part, or whose record is gone,
 //   - what is left of an upload whose removal was interrupted,
-//   - empty data objects without a record whose keys are ids that the server has made,
 //   - with SweepMultipart, multipart uploads that no record names.
 //
 // Nothing below another prefix is touched, and no object of another program: its records and
-// data are reported, as far as the listing tells that they are in the place of ours.
+// data are reported, as far as the listing tells that they are in the place of ours. Without
+// SweepMultipart the multipart uploads are only counted.
 func (s *Store) Tidy(ctx context.Context, t tusd.Tidying) error {
 	b, err := s.bucket()
 	if err != nil {
@@ -61,14 +61,16 @@ func (y *tidying) objects(ctx context.Context) error {
 func (y *tidying) look(ctx context.Context, o *listedObjects) error {
 	hint := o.hint()
 	switch {
-	case o.hasRecord && (hint == hintRemoving || hint == hintNone && (o.Tails > 0 || !o.HasData)):
+	case o.hasRecord && (o.Tails > 0 || hint == hintRemoving || hint == hintNone && !o.HasData):
 		return y.record(ctx, o)
+	case o.hasRecord:
+		return nil
 	case o.Tails > 0:
 		if err := y.tails(ctx, o.id); err != nil {
 			return err
 		}
 	}
-	if !o.hasRecord && o.HasData && isRandomID(o.id) {
+	if o.HasData && isRandomID(o.id) {
 		return y.data(ctx, o)
 	}
 	return nil
@@ -80,23 +82,54 @@ func (y *tidying) record(ctx context.Context, o *listedObjects) error {
 		return err
 	}
 	found := tusd.Leftover{Name: y.b.recordKey(o.id), Upload: o.id, Bytes: o.size, Changed: o.Changed}
-	id, _, err := y.b.readListedState(ctx, o)
+	mayHaveTails := false
+	id, r, err := y.b.readRecordNamed(ctx, o.id)
 	switch {
-	case errors.Is(err, errRemoving):
-		return y.unfinishedRemoval(ctx, id, found)
 	case err == nil && id == "":
 		found.Kind, found.Upload = tusd.LeftoverForeign, ""
 		found.Err = errors.New("it is no record of an upload of this name")
 		return y.report(ctx, found)
+	case err == nil && r.S3 != nil && r.S3.Removed:
+		return y.unfinishedRemoval(ctx, id, found)
 	case err == nil && o.Tails > 0:
+		mayHaveTails, err = y.b.mayHaveUselessTails(ctx, o, &r)
+	}
+	switch {
+	case err == nil && mayHaveTails:
 		return y.tails(ctx, id)
-	case err == nil, isRemoved(err):
+	case err == nil, isMissing(err), isRemoved(err):
 		return nil
 	case !isUnreadable(err):
 		return err
 	}
 	found.Kind, found.Err = tusd.LeftoverBroken, err
 	return y.report(ctx, found)
+}
+
+// mayHaveUselessTails reports whether the upload of a record may have tail objects that it
+// does not need, as far as the record and the listing tell.
+func (b *bucket) mayHaveUselessTails(ctx context.Context, o *listedObjects, r *record) (bool, error) {
+	if r.S3 == nil {
+		return true, nil
+	}
+	st := state{info: r.FileInfo, layout: *r.S3, recordKey: b.recordKey(o.id)}
+	err := b.setOffset(ctx, &st, !st.isDataBesideRecord() || o.HasData)
+	return st.hasObject || o.TailEnd <= st.layout.end(), err
+}
+
+// readRecordNamed reads the record that is stored under the name of an id. id is that in the
+// record, also with an error if it is known; "": the record is of another program.
+func (b *bucket) readRecordNamed(ctx context.Context, name string) (id string, r record, err error) {
+	key := b.recordKey(name)
+	stored, err := b.readSmall(ctx, key, maxRecord)
+	if err != nil {
+		return name, record{}, err
+	}
+	if id = idInRecord(name, stored.content); id == "" {
+		return "", record{}, nil
+	}
+	r, err = parseRecord(key, id, stored.content)
+	return id, r, err
 }
 
 // unfinishedRemoval removes what an interrupted removal of an upload has left.
@@ -208,28 +241,15 @@ func (b *bucket) ownTails(ctx context.Context, tails []tailObject) (own []tailOb
 	return own, nil
 }
 
-// data reports a data object without a record, and removes it if it is empty.
+var errNoRecord = errors.New("no record has its name, but one may name it: a key that a callback has chosen looks the same")
+
+// data reports a data object without a record.
 func (y *tidying) data(ctx context.Context, o *listedObjects) error {
 	if err := y.Pace(ctx); err != nil {
 		return err
 	}
-	found := tusd.Leftover{Kind: tusd.LeftoverData, Name: y.b.prefix + o.id, Upload: o.id, Bytes: o.DataSize, Changed: o.Changed}
-	if o.DataSize > 0 {
-		return y.report(ctx, found)
-	}
-	found.Removed = true
-	return y.removeUnderLock(ctx, o.id, []tusd.Leftover{found}, func(ctx context.Context) ([]tusd.Leftover, error) {
-		if _, err := y.b.load(ctx, o.id); err == nil || !isRemoved(err) {
-			return nil, err
-		}
-		now, err := y.b.head(ctx, found.Name)
-		if isMissing(err) || err == nil && (now.Size > 0 || !now.Modified.Before(y.Before)) {
-			return nil, nil
-		}
-		if err == nil {
-			err = y.b.remove(ctx, found.Name)
-		}
-		return []tusd.Leftover{found}, err
+	return y.report(ctx, tusd.Leftover{
+		Kind: tusd.LeftoverData, Name: y.b.prefix + o.id, Upload: o.id, Bytes: o.DataSize, Changed: o.Changed, Err: errNoRecord,
 	})
 }
 

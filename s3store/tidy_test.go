@@ -76,7 +76,7 @@ func TestTidy(t *testing.T) {
 				v.server.Put("a.00000000000000000007.part", []byte("in the first part"))
 				v.server.Put(fmt.Sprintf("a.%020d.part", 2*part+5), []byte("behind a gap"))
 			},
-			want: []string{"tail a.00000000000000000007.part removed"},
+			want: []string{"multipart / (1, those of incomplete uploads included) kept", "tail a.00000000000000000007.part removed"},
 			left: []string{fmt.Sprintf("a.%020d.part", 2*part+5), "a.info", "multipart upload of a"},
 		},
 		"a tail object of a complete upload": {
@@ -119,8 +119,8 @@ func TestTidy(t *testing.T) {
 				v.server.Put(made(2), nil)
 				v.server.Put("chosen", nil)
 			},
-			want: []string{"data " + made(1) + " kept", "data " + made(2) + " removed"},
-			left: []string{made(1), "chosen"},
+			want: []string{"data " + made(1) + " kept", "data " + made(2) + " kept"},
+			left: []string{made(1), made(2), "chosen"},
 		},
 		"an interrupted removal": {
 			set: func(v *inventory) {
@@ -136,7 +136,7 @@ func TestTidy(t *testing.T) {
 					v.multipart(key)
 				}
 			},
-			want: []string{"multipart " + made(1) + " kept", "multipart " + made(2) + " kept"},
+			want: []string{"multipart / (4, those of incomplete uploads included) kept"},
 			left: []string{made(1) + ".info", "multipart upload of " + made(1), "multipart upload of " + made(1), "multipart upload of " + made(2), "multipart upload of chosen"},
 		},
 	} {
@@ -256,7 +256,8 @@ func TestSweepManyMultiparts(t *testing.T) {
 func TestTidyWithoutListingMultiparts(t *testing.T) {
 	for _, sweeps := range []bool{false, true} {
 		v := newInventory(t, func(s *s3store.Store) { s.SweepMultipart = sweeps })
-		v.server.Put(made(1), nil)
+		v.upload(tusd.FileInfo{ID: "a", Size: 10}, 5)
+		v.server.Remove("a.info")
 		v.server.Age(25 * time.Hour)
 		v.server.Fault(s3server.On(s3server.ListMultipartUploads).Always(s3server.Refuse(http.StatusForbidden, "AccessDenied")).Decide)
 		if _, err := v.tidyAll(nil); (err != nil) != sweeps {
@@ -358,19 +359,57 @@ func TestTidyLeavesV2(t *testing.T) {
 	}
 }
 
-// The records of uploads that this version has stored are not read.
+// The records of uploads that this version has stored are not read, but one for an upload
+// with tail objects, and one for a multipart upload that may be swept.
 func TestCallsOfTidy(t *testing.T) {
+	const uploads, paused, inParts = 700, 50, 30
+	for _, c := range []struct {
+		key    string
+		sweeps bool
+		calls  int // beside those that list
+	}{
+		{"", false, paused + inParts},
+		{"", true, paused + 2*inParts},
+		{"data/{id}/{filename}", false, 2*paused + inParts}, // the data of an upload without parts may be there
+	} {
+		v := newInventory(t, func(s *s3store.Store) { s.Key, s.SweepMultipart = c.key, c.sweeps })
+		for i := range uploads {
+			v.upload(tusd.FileInfo{ID: made(i), Size: 10}, int64(i%2*10))
+		}
+		for i := range paused {
+			v.upload(tusd.FileInfo{ID: made(1000 + i), Size: 100}, 17)
+		}
+		for i := range inParts {
+			v.upload(tusd.FileInfo{ID: made(2000 + i), Size: 20 * testMinPart}, 3*testMinPart)
+			v.server.Put(fmt.Sprintf("%s.%020d.part", made(2000+i), 3*testMinPart), []byte("a tail"))
+		}
+		v.server.Age(1000 * time.Hour)
+		v.server.Recount()
+		want := []string{fmt.Sprintf("multipart / (%d, those of incomplete uploads included) kept", inParts)}
+		if c.sweeps {
+			want = nil
+		}
+		if got := v.tidy(nil); !slices.Equal(got, want) {
+			t.Errorf("leftovers: %q, want %q", got, want)
+		}
+		counts := v.server.Counts()
+		if lists := v.calls(s3server.ListObjectsV2); lists != 2 || counts.Total().Calls != c.calls+lists+1 {
+			t.Errorf("%+v: calls: %v", c, counts)
+		}
+	}
+}
+
+// The data of an upload whose key a callback has chosen stays, also if it looks like data
+// without a record.
+func TestTidyLeavesChosenKeys(t *testing.T) {
 	v := newInventory(t, func(*s3store.Store) {})
-	for i := range 700 {
-		v.upload(tusd.FileInfo{ID: made(i), Size: 10}, int64(i%2*10))
+	v.upload(tusd.FileInfo{ID: "a", Storage: map[string]string{"Key": made(1)}}, 0)
+	v.server.Age(25 * time.Hour)
+	if got, want := v.tidy(nil), []string{"data " + made(1) + " kept"}; !slices.Equal(got, want) {
+		t.Errorf("leftovers: %q, want %q", got, want)
 	}
-	v.server.Age(1000 * time.Hour)
-	v.server.Recount()
-	if got := v.tidy(nil); len(got) > 0 {
-		t.Errorf("leftovers: %q", got)
-	}
-	if counts := v.server.Counts(); counts.Total().Calls != 3 || v.calls(s3server.ListObjectsV2) != 2 {
-		t.Errorf("calls: %v", counts)
+	if left := v.server.Left(); !slices.Equal(left, []string{made(1), "a.info"}) {
+		t.Errorf("left is %q", left)
 	}
 }
 
@@ -499,10 +538,6 @@ func TestTidyLooksAgain(t *testing.T) {
 				v.cut("a", 5)
 			},
 			change: func(v *inventory) { v.server.Put("a.info", mustObject(v, "a.info")) },
-		},
-		"empty data is replaced": {
-			set:    func(v *inventory) { v.server.Put(made(1), nil) },
-			change: func(v *inventory) { v.server.Put(made(1), []byte("content")) },
 		},
 		"a record names the multipart upload": {
 			set: func(v *inventory) {

@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,19 +12,39 @@ import (
 
 var errUnknownOwner = errors.New("no record has its name, but one with another name may name it")
 
-// multiparts looks at the multipart uploads, if the client and the service can list them. It
-// asks for the next page before it removes any of a page, because some services refuse to
-// continue behind a multipart upload that is gone.
+// multiparts looks at the multipart uploads, if the client and the service can list them.
+// Without SweepMultipart it only counts them: it would have to read a record for each.
 func (y *tidying) multiparts(ctx context.Context) error {
 	lister, ok := multipartLister(y.b.client)
 	if !ok {
 		return nil
 	}
-	page, err := y.listMultiparts(ctx, lister, ListMultiparts{Prefix: y.b.prefix})
+	if y.sweepsMultipart {
+		return y.eachMultipart(ctx, lister, y.multipart)
+	}
+	count, oldest := 0, y.Before
+	err := y.eachMultipart(ctx, lister, func(_ context.Context, m PendingMultipart) error {
+		if count++; m.Initiated.Before(oldest) {
+			oldest = m.Initiated
+		}
+		return nil
+	})
 	var refused *Error
-	if errors.As(err, &refused) && !isTransient(err) && !y.sweepsMultipart {
+	if errors.As(err, &refused) && !isTransient(err) {
 		return nil // a permission that nothing else needs
 	}
+	if err != nil || count == 0 {
+		return err
+	}
+	name := fmt.Sprintf("%s (%d, those of incomplete uploads included)", cmp.Or(y.b.prefix, "/"), count)
+	return y.report(ctx, tusd.Leftover{Kind: tusd.LeftoverMultipart, Name: name, Changed: oldest})
+}
+
+// eachMultipart calls look for each old multipart upload. It asks for the next page before it
+// calls look for those of a page, because some services refuse to continue behind a multipart
+// upload that is gone.
+func (y *tidying) eachMultipart(ctx context.Context, lister MultipartLister, look func(context.Context, PendingMultipart) error) error {
+	page, err := y.listMultiparts(ctx, lister, ListMultiparts{Prefix: y.b.prefix})
 	if err != nil {
 		return err
 	}
@@ -40,7 +61,7 @@ func (y *tidying) multiparts(ctx context.Context) error {
 			if !m.Initiated.Before(y.Before) || !strings.HasPrefix(m.Key, y.b.prefix) {
 				continue
 			}
-			if err := y.multipart(ctx, m); err != nil {
+			if err := look(ctx, m); err != nil {
 				return err
 			}
 		}
@@ -72,13 +93,11 @@ func (y *tidying) multipart(ctx context.Context, m PendingMultipart) error {
 	case err != nil:
 		found.Err = err
 		return y.report(ctx, found)
-	case owner == ownerUnknown && y.sweepsMultipart:
+	case owner == ownerUnknown:
 		found.Err = errUnknownOwner
 		return y.report(ctx, found)
 	case owner != ownerNone:
 		return nil
-	case !y.sweepsMultipart:
-		return y.report(ctx, found)
 	}
 	found.Removed = true
 	return y.removeUnderLock(ctx, id, []tusd.Leftover{found}, func(ctx context.Context) ([]tusd.Leftover, error) {
@@ -106,8 +125,7 @@ func (b *bucket) ownerOfMultipart(ctx context.Context, m PendingMultipart) (id s
 	if tusd.ValidateID(name) != nil {
 		return "", ownerUnknown, nil
 	}
-	key := b.recordKey(name)
-	stored, err := b.readSmall(ctx, key, maxRecord)
+	id, r, err := b.readRecordNamed(ctx, name)
 	switch {
 	case isMissing(err):
 		if isMade {
@@ -116,14 +134,9 @@ func (b *bucket) ownerOfMultipart(ctx context.Context, m PendingMultipart) (id s
 		}
 		return name, ownerUnknown, nil
 	case err != nil:
-		return name, ownerUnknown, err
-	}
-	if id = idInRecord(name, stored.content); id == "" {
-		return name, ownerUnknown, nil
-	}
-	r, err := parseRecord(key, id, stored.content)
-	if err != nil {
 		return id, ownerUnknown, fmt.Errorf("its record cannot be read: %w", err)
+	case id == "":
+		return name, ownerUnknown, nil
 	}
 	_, ofV2, _ := splitV2ID(id)
 	switch {

@@ -22,7 +22,8 @@ type listedObjects struct {
 	Changed  time.Time // when the last of the objects was stored
 	HasData  bool      // there is an object whose key is the id
 	DataSize int64
-	Tails    int // how many tail objects there are
+	Tails    int   // how many tail objects there are
+	TailEnd  int64 // the lowest offset behind one of them
 }
 
 // hint returns what the size of the record tells.
@@ -131,8 +132,11 @@ func (w *walk) take(o ListedObject) {
 		w.done = append(w.done, p)
 		return
 	}
-	if id, _, ok := splitTailName(name); ok && tusd.ValidateID(id) == nil {
+	if id, start, ok := splitTailName(name); ok && tusd.ValidateID(id) == nil {
 		p := w.pendingOf(id)
+		if end := start + o.Size; p.Tails == 0 || end < p.TailEnd {
+			p.TailEnd = end
+		}
 		p.Tails++
 		p.Changed = later(p.Changed, o.Modified)
 	} else if tusd.ValidateID(name) == nil {
