@@ -18,12 +18,13 @@ func TestCommands(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		require.Need(t, "curl", err == nil, tool+" is not on the PATH")
 	}
-	commands := blocks(t, "sh", 6) // start, upload, resume, serve, measure, and how to run the tests
+	commands := blocks(t, "sh", 7) // start, upload, resume, keep house, serve, measure, and how to run the tests
 	address := freeAddress(t)
 	host, port, _ := strings.Cut(address, ":")
 
+	dir := t.TempDir()
 	daemon := exec.Command("bash", "-c", "exec "+strings.TrimSpace(commands[0])+` -host "$1" -port "$2" -upload-dir "$3"`,
-		"bash", host, port, t.TempDir())
+		"bash", host, port, dir)
 	daemon.Dir = checkout(t)
 	start(t, daemon).listening(t, address)
 
@@ -37,12 +38,18 @@ func TestCommands(t *testing.T) {
 	if content := shell(t, commands[2], address); content != string(readme) {
 		t.Errorf("the upload that was resumed has %d bytes, want the %d of README.md", len(content), len(readme))
 	}
+	house := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands[3])
+	house.Dir, house.Env = checkout(t), append(os.Environ(), "TUSD_UPLOAD_DIR="+dir)
+	printed, err := house.Output()
+	if err != nil || strings.Count(string(printed), "\ncomplete ") != 2 || !strings.Contains(string(printed), "\nwould remove 0 uploads") {
+		t.Errorf("%s: %v\n%s", commands[3], err, printed)
+	}
 }
 
 // TestServiceCommands runs README's commands for a service, in an empty folder.
 func TestServiceCommands(t *testing.T) {
 	needBash(t)
-	command := blocks(t, "sh", 6)[3]
+	command := blocks(t, "sh", 7)[4]
 	binary := filepath.Join(t.TempDir(), "tusd")
 	compile(t, binary, "./cmd/tusd")
 	address := freeAddress(t)
@@ -60,7 +67,7 @@ func TestServiceCommands(t *testing.T) {
 // TestBenchCommands runs README's commands of tusd-bench.
 func TestBenchCommands(t *testing.T) {
 	needBash(t)
-	command := blocks(t, "sh", 6)[4]
+	command := blocks(t, "sh", 7)[5]
 	dir := t.TempDir()
 	command = replace(t, command, "go build -o .", "go -C "+checkout(t)+" build -o "+dir)
 	script := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)

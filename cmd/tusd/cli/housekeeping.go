@@ -34,12 +34,12 @@ type housekeepingSettings struct {
 
 func (h *housekeepingSettings) declare(f *flag.FlagSet) {
 	durationOrZeroVar(f, &h.expireAfter, "expire-after", 0, "how long an incomplete upload can be continued after its\nlast change (`duration`); 0: without end. Clients are told.\nOnly a sweep removes it")
-	durationOrZeroVar(f, &h.sweepInterval, "sweep-interval", 0, "how often the server removes what has expired, what the\nflags below name, and what is left in the store of removed\nuploads (`duration`); 0: never")
-	durationOrZeroVar(f, &h.neverStarted, "sweep-never-started", 0, "how long after its creation an upload is removed that has\ngot no byte (`duration`); 0: never, as for the next four")
-	durationOrZeroVar(f, &h.unfinished, "sweep-unfinished", 0, "how long after its last change an incomplete upload is\nremoved (`duration`)")
-	durationOrZeroVar(f, &h.partial, "sweep-partial", 0, "the same for partial uploads, complete or not, that no\nunfinished final upload needs (`duration`)")
-	durationOrZeroVar(f, &h.complete, "sweep-complete", 0, "the same for complete uploads: their data is gone then\n(`duration`)")
-	durationOrZeroVar(f, &h.failed, "sweep-failed", 0, "the same for uploads that can never become complete\n(`duration`)")
+	durationOrZeroVar(f, &h.sweepInterval, "sweep-interval", 0, "how often the server removes what has expired, what is as\nold as the flags -sweep-... say, and what is left in the\nstore of removed uploads (`duration`); 0: never")
+	durationOrZeroVar(f, &h.neverStarted, "sweep-never-started", 0, "how long after its creation an upload is removed that has\ngot no byte (`duration`); 0: never")
+	durationOrZeroVar(f, &h.unfinished, "sweep-unfinished", 0, "how long after its last change an incomplete upload is\nremoved (`duration`); 0: never")
+	durationOrZeroVar(f, &h.partial, "sweep-partial", 0, "how long after its last change a partial upload is\nremoved, complete or not, if no unfinished final upload\nneeds it (`duration`); 0: never")
+	durationOrZeroVar(f, &h.complete, "sweep-complete", 0, "how long after its last change a complete upload is\nremoved, with its data (`duration`); 0: never")
+	durationOrZeroVar(f, &h.failed, "sweep-failed", 0, "how long after its last change an upload is removed that\ncan never become complete (`duration`); 0: never")
 	f.BoolVar(&h.dryRun, "sweep-dry-run", false, "a sweep removes nothing and logs what it would remove")
 	countVar(f, &h.rate, "sweep-rate", 1000, 1, "how many uploads a sweep looks at per second (a `number`)")
 	h.declareLimits(f)
@@ -97,6 +97,9 @@ func (cfg config) isOnlyWriter() bool {
 	return locker.scope != tusd.ScopeProcess || storage.refusesSecond || cfg.onlyProcess
 }
 
+// unseenLocks tells why a process that is not the only writer does less.
+const unseenLocks = "the locks are in the memory of each process, so other processes do not see them"
+
 // validateHousekeeping finds ages that a sweep refuses, and settings of sweeps without
 // sweeps. The commands sweep without an interval.
 func (cfg config) validateHousekeeping() error {
@@ -105,8 +108,7 @@ func (cfg config) validateHousekeeping() error {
 	for _, a := range h.ages() {
 		policy := tusd.SweepPolicy{Ages: map[tusd.UploadClass]time.Duration{a.class: a.age}, OnlyWriter: cfg.isOnlyWriter()}
 		if policy.Validate(locker.scope) != nil {
-			return fmt.Errorf("%s must be 0 or at least 24h: the locks of %s, of scope %v, do not show what other processes write",
-				cfg.sources.name(a.flag), locker.name, locker.scope)
+			return fmt.Errorf("%s must be 0 or at least 24h: %s", cfg.sources.name(a.flag), unseenLocks)
 		}
 		if a.age > 0 && !cfg.sweeps() {
 			return cfg.need(a.flag, "sweep-interval")

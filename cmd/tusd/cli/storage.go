@@ -136,8 +136,8 @@ func (cfg config) validateStorage() error {
 func (cfg config) validateLocker(storage storageKind) error {
 	chosen, _ := cfg.chosenLocker()
 	if !slices.Contains(storage.scopes, chosen.scope) {
-		return fmt.Errorf("%s must be %s with -%s: the locks of %s, of scope %v, do not protect uploads there",
-			cfg.sources.name("locker"), enumeration(storage.lockers()), storage.flag, chosen.name, chosen.scope)
+		return fmt.Errorf("%s must be %s with -%s: the locks of %s do not protect uploads there",
+			cfg.sources.name("locker"), enumeration(storage.lockers()), storage.flag, chosen.name)
 	}
 	for _, other := range lockerKinds {
 		set := cfg.setFlag(other.settings().declare, "")

@@ -154,9 +154,9 @@ func (a *storeAccess) openForReading() error {
 // process may change the store unseen.
 func (a *storeAccess) openForChanges() error {
 	kind, _ := a.cfg.chosenStorage()
-	if locker, _ := a.cfg.chosenLocker(); !a.cfg.isOnlyWriter() {
-		return errUsage{fmt.Errorf("%s is refused with -%s: the locks of %s, of scope %v, do not keep it apart from a server that uses the bucket. "+
-			"Stop all servers, and promise with -only-process that no other process uses it", a.command, kind.flag, locker.name, locker.scope)}
+	if !a.cfg.isOnlyWriter() {
+		return errUsage{fmt.Errorf("%s is refused with -%s: %s. "+
+			"Stop all servers, and promise with -only-process that no other process uses the bucket", a.command, kind.flag, unseenLocks)}
 	}
 	if kind.flag == fileStorageKind.flag {
 		if err := a.checkOwner(); err != nil {
@@ -243,10 +243,10 @@ these:
 // ids returns the ids of uploads that are named by ids or URLs.
 func (a *storeAccess) ids() ([]string, error) {
 	var ids []string
-	for i, argument := range a.args {
+	for _, argument := range a.args {
 		id, err := a.cfg.idOf(argument)
 		if err != nil {
-			return nil, errUsage{fmt.Errorf("argument %d is neither the id nor the URL of an upload: %w", i+1, err)}
+			return nil, errUsage{fmt.Errorf("%q is neither the id nor the URL of an upload: %w", cutText(argument), err)}
 		}
 		ids = append(ids, id)
 	}
@@ -268,9 +268,30 @@ func (cfg config) idOf(argument string) (string, error) {
 		}
 	}
 	if err := tusd.ValidateID(id); err != nil {
-		return "", err
+		return "", errors.New(problemOfID(id))
 	}
 	return id, nil
+}
+
+// problemOfID tells why an id is not valid: it names the first segment with a fault.
+func problemOfID(id string) string {
+	for segment := range strings.SplitSeq(id, "/") {
+		var invalid *tusd.Error
+		switch err := tusd.ValidateID(segment); {
+		case err == nil:
+		case id == "":
+			return "the id is empty"
+		case segment == "":
+			return "a segment between slashes is empty"
+		case segment == "." || segment == "..":
+			return fmt.Sprintf("a segment of an id is not %q", segment)
+		case tusd.ValidateID(strings.Repeat("x", len(segment))) != nil:
+			return fmt.Sprintf("a segment of %d bytes is too long", len(segment))
+		case errors.As(err, &invalid) && invalid.Err != nil:
+			return fmt.Sprintf("%q: %v", cutText(segment), invalid.Err)
+		}
+	}
+	return fmt.Sprintf("an id of %d bytes is too long", len(id))
 }
 
 // cutBasePath returns what follows the base path in the path of a URL. A proxy may have put

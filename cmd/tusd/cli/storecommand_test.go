@@ -118,12 +118,18 @@ func TestCommandUsage(t *testing.T) {
 		"ls -class complete -running":         "-running lists requests",
 		"ls -running":                         "needs its -admin-listen",
 		"ls -running -admin-listen :0":        "needs the port of -admin-listen",
-		"show ../x":                           "argument 1 is neither the id nor the URL of an upload",
+		"show ../x":                           `"../x" is neither the id nor the URL of an upload: a segment of an id is not ".."`,
+		"verify a/b.info":                     `"a/b.info" is neither the id nor the URL of an upload: "b.info": a segment ends with .info`,
+		"verify a//b":                         `"a//b" is neither the id nor the URL of an upload: a segment between slashes is empty`,
+		"rm a\x1b[31m":                        `"a\x1b[31m" is neither`,
+		"show " + strings.Repeat("x", 300):    "a segment of 300 bytes is too long",
+		"show x" + strings.Repeat("/x", 500):  "an id of 1001 bytes is too long",
+		"rm https://h/files/a%20b":            `"https://h/files/a%20b" is neither the id nor the URL of an upload: "a b": a byte is not allowed`,
 		"rm https://h/x/y":                    "is not below that of -base-path",
 		"sweep -sweep-unfinished -1h":         "invalid value for flag -sweep-unfinished",
 		"rm x -s3-bucket b -upload-dir d":     "exclude each other",
 		"verify -as":                          "-as needs one user",
-		"rm x -s3-bucket b":                   "rm is refused with -s3-bucket: the locks of memory, of scope process",
+		"rm x -s3-bucket b":                   "rm is refused with -s3-bucket: the locks are in the memory of each process, so other processes do not see them. Stop all servers",
 		"sweep -s3-bucket b":                  "sweep is refused with -s3-bucket",
 		"sweep -s3-bucket b -sweep-failed 1h": "-sweep-failed must be 0 or at least 24h",
 	} {
@@ -205,7 +211,7 @@ func TestCommandsOnABucket(t *testing.T) {
 	}
 	wantCommand(t, exitOK, "would remove 0 uploads", on("sweep", "-dry-run")...)
 	for _, args := range [][]string{{"rm", half}, {"sweep"}} {
-		wantCommand(t, exitUsage, "promise with -only-process that no other process uses it", on(args...)...)
+		wantCommand(t, exitUsage, "promise with -only-process that no other process uses the bucket", on(args...)...)
 	}
 	d.end(t)
 	wantCommand(t, exitOK, "removed ", on("rm", "-only-process", half)...)

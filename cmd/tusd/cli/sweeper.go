@@ -61,6 +61,9 @@ func (s *sweeper) wait(ctx context.Context) error {
 // startSweeper starts the sweeper if the flags want one.
 func (d *daemon) startSweeper() {
 	if interval := d.cfg.housekeeping.sweepInterval; interval > 0 {
+		if !d.cfg.isOnlyWriter() {
+			d.logger.Info("sweeps leave uploads in the bucket until 24 hours after their last change: " + unseenLocks)
+		}
 		d.sweeper.start(interval, func(ctx context.Context) { sweepOnce(ctx, d.uploads, d.cfg.sweepPolicy(), d.logger) })
 	}
 }

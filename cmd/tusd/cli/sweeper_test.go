@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tus/tusd/internal/s3server"
 )
 
 // The first sweep comes within the interval, the others after an interval each. Two sweeps
@@ -95,6 +97,26 @@ func TestDaemonSweeps(t *testing.T) {
 		}
 		if strings.Contains(d.stdout.String(), "did not end in time") {
 			t.Error("the sweeper does not end with the server")
+		}
+	}
+}
+
+// A server whose locks other processes do not see says at its start that sweeps wait.
+func TestSweepsOfABucketWait(t *testing.T) {
+	const said = "sweeps leave uploads in the bucket until 24 hours after their last change: the locks are in the memory of each process"
+	service := s3server.Start(t, s3server.Options{})
+	for _, c := range []struct {
+		d    *testDaemon
+		want int
+	}{
+		{startInBucket(t, service, "-sweep-interval", "24h", "-expire-after", "1h"), 1},
+		{startInBucket(t, service), 0},
+		{start(t, "-sweep-interval", "24h"), 0},
+		{start(t, "-sweep-interval", "24h", "-locker", "memory"), 0}, // keeps others out
+	} {
+		c.d.address(t)
+		if code := c.d.end(t); code != exitOK || strings.Count(c.d.stdout.String(), said) != c.want {
+			t.Errorf("exit code %d, want the line %d times: %s", code, c.want, &c.d.stdout)
 		}
 	}
 }
