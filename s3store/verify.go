@@ -37,10 +37,12 @@ func (b *bucket) verify(ctx context.Context, id string) (faults []string, err er
 		if errors.Is(err, errRemoving) {
 			return nil, tusd.ErrNotFound.With(errRemoving)
 		}
-		if errors.Is(err, tusd.ErrBroken) {
+		switch {
+		case errors.Is(err, tusd.ErrBroken):
 			return []string{err.Error()}, nil
-		}
-		if err != nil {
+		case isMissing(err) && !errors.Is(err, tusd.ErrNotFound) && try < verifyTries-1:
+			continue // the listing had the data object, which is gone: is the record, too?
+		case err != nil:
 			return nil, err
 		}
 		if try > 0 && sameStored(&before, &st) {
@@ -66,15 +68,44 @@ func (b *bucket) verifyState(ctx context.Context, st *state) (faults []string, e
 	if st.hasObject {
 		return b.verifyData(ctx, st)
 	}
-	if st.info.State == tusd.StateComplete && !st.info.Full() {
-		faults = append(faults, fmt.Sprintf("the record says that the upload is complete, but only %d of %d bytes are stored", st.info.Offset, st.info.Size))
+	if said := saysFull(&st.info); said != "" && !st.info.Full() {
+		faults = append(faults, fmt.Sprintf("the record says that the upload %s, but only %d of %d bytes are stored", said, st.info.Offset, st.info.Size))
+	}
+	foreign, err := b.verifyNoData(ctx, st)
+	if err != nil {
+		return nil, err
 	}
 	parts, err := b.verifyParts(ctx, st)
 	if err != nil {
 		return nil, err
 	}
 	tail, err := b.verifyTail(ctx, st)
-	return slices.Concat(faults, parts, tail), err
+	return slices.Concat(faults, foreign, parts, tail), err
+}
+
+// saysFull returns what a record says that only that of a full upload does; "": nothing. That
+// of a tus upload that was stored in one call, without digests and callbacks, says nothing.
+func saysFull(info *tusd.FileInfo) string {
+	switch {
+	case info.State == tusd.StateComplete:
+		return "is complete"
+	case slices.ContainsFunc(info.Digests, func(d tusd.Digest) bool { return d.Sum != nil }):
+		return "has a digest of all bytes"
+	}
+	return ""
+}
+
+// verifyNoData looks for an object of another program in the place of the data object of an
+// incomplete upload.
+func (b *bucket) verifyNoData(ctx context.Context, st *state) (faults []string, err error) {
+	o, err := b.head(ctx, st.dataKey())
+	switch {
+	case err == nil && !st.owns(o):
+		return []string{fmt.Sprintf("the object %s is not the data object of this upload: it has another %s", st.dataKey(), proofName)}, nil
+	case isMissing(err):
+		return nil, nil
+	}
+	return nil, err
 }
 
 // verifyData compares the data object of a complete upload with its record.

@@ -52,6 +52,14 @@ func TestVerify(t *testing.T) {
 			v.update("a", func(info *tusd.FileInfo) { info.State = tusd.StateComplete })
 			v.server.Remove("a")
 		}, "only 0 of 10 bytes"},
+		"a lost object with a digest": {10, 10, func(v *inventory) {
+			v.update("a", func(info *tusd.FileInfo) { info.Digests = []tusd.Digest{{Algorithm: "sha-256", Sum: []byte("sum")}} })
+			v.server.Remove("a")
+		}, "digest of all bytes, but only 0 of 10"},
+		"a lost object that nothing tells of": {10, 10, func(v *inventory) { v.server.Remove("a") }, ""},
+		"another object of the same size":     {10, 0, func(v *inventory) { v.server.Put("a", []byte("0123456789")) }, "the object a is not the data object"},
+		"another object":                      {10, 5, func(v *inventory) { v.server.Put("a", []byte("other")) }, "the object a is not the data object"},
+		"another object beside parts":         {large, 3 * testMinPart, func(v *inventory) { v.server.Put("a", nil) }, "the object a is not the data object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newInventory(t, func(*s3store.Store) {})
@@ -151,5 +159,33 @@ func TestVerifyBesideWrite(t *testing.T) {
 	})
 	if faults, err := v.store.Verify(t.Context(), "a"); len(faults) > 0 || err != nil || !changed {
 		t.Errorf("%q, %v, changed %t", faults, err, changed)
+	}
+}
+
+// An upload that is removed between the listing and the look at its data is no fault, and no
+// failure.
+func TestVerifyBesideRemoval(t *testing.T) {
+	v := newInventory(t, func(*s3store.Store) {})
+	v.upload(tusd.FileInfo{ID: "a", Size: 10}, 10)
+	removed := false
+	v.server.Fault(func(c s3server.Call) s3server.Outcome {
+		if c.Operation == s3server.HeadObject && !removed {
+			removed = true
+			lease, unlock := v.lock("a")
+			defer unlock()
+			if err := v.store.Terminate(t.Context(), lease, "a"); err != nil {
+				t.Error(err)
+			}
+		}
+		return s3server.Outcome{}
+	})
+	if faults, err := v.store.Verify(t.Context(), "a"); len(faults) > 0 || !errors.Is(err, tusd.ErrNotFound) || !removed {
+		t.Errorf("%q, %v, removed %t", faults, err, removed)
+	}
+	v.server.Fault(nil)
+	v.upload(tusd.FileInfo{ID: "b", Size: 10}, 10)
+	v.server.Fault(s3server.On(s3server.HeadObject).Always(s3server.Refuse(http.StatusNotFound, "")).Decide)
+	if faults, err := v.store.Verify(t.Context(), "b"); len(faults) > 0 || err == nil || errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("behind a proxy: %q, %v", faults, err)
 	}
 }
