@@ -219,7 +219,8 @@ type Lister interface {
 	// the store in which an upload keeps its place, without those that filter leaves
 	// out. next is the cursor of the following page, "" after the last. Several
 	// listings may be under way. An upload that exists during a whole listing, and that
-	// filter never leaves out, appears exactly once. GetUpload finds it under its ID.
+	// filter never leaves out, appears exactly once. GetUpload finds it under its ID,
+	// unless it cannot be read: such an upload is listed without Record.
 	//
 	// The result is as of the listing: the caller locks and loads an upload before it
 	// relies on it. List reads no record of an upload that it leaves out, unless its disk
@@ -230,9 +231,9 @@ type Lister interface {
 
 // ListFilter leaves uploads out of a listing. The zero value leaves out none.
 type ListFilter struct {
-	// Before leaves out the uploads of a class that have changed at this time or later, and
-	// all uploads of a class that it does not have; nil: none. If the listing does not tell
-	// the class of an upload, any class that it may have lets it in.
+	// Before leaves out the uploads of a class that have changed at this time or later; nil:
+	// none. A class without a time is left out. If the listing does not tell the class of an
+	// upload, any class that it may have lets it in.
 	Before map[UploadClass]time.Time
 	// Pace, if not nil, is called before each record is read. It may wait; an error ends the
 	// listing. Safe for concurrent use.
@@ -244,8 +245,9 @@ type Listed struct {
 	ID      string
 	Changed time.Time // as FileInfo.Changed
 	Bytes   int64     // that are stored for it, without its record; -1: not known
-	// Record is the record, if the listing has read it, else nil. If the listing does not
-	// know the offset, Offset is -1, and the record does not tell whether it is complete.
+	// Record is the record, if the listing has read it, else nil. It is also nil if GetUpload
+	// fails: the record is broken or of a newer version, or the data is missing. If the listing does
+	// not know the offset, Offset is -1, and the record does not tell whether it is complete.
 	Record *FileInfo
 	// Complete tells whether the upload is complete.
 	Complete Completeness
@@ -317,10 +319,9 @@ type Rewinder interface {
 // uploads and the like.
 type Tidier interface {
 	// Tidy looks at everything in the store that is no upload, and calls t.Report for
-	// each leftover. It removes a leftover if it is certain that no upload needs it, also
-	// none that is paused for a long time or that another process is receiving: it has
-	// not changed since t.Before, and t.Lock is held where an upload of that id could
-	// exist. Everything else is only reported. Several calls at the same time, in several
+	// each leftover. It removes a leftover if it is certain that no upload needs it, not even
+	// one that is paused or being received by another process: it has not changed since
+	// t.Before, and t.Lock is held where an upload of that id could exist. Everything else is only reported. Several calls at the same time, in several
 	// processes, do no harm.
 	Tidy(ctx context.Context, t Tidying) error
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
@@ -23,6 +24,7 @@ func TestContract(t *testing.T) {
 				Claims:    storetest.Everything,
 				Leftovers: leftovers,
 				Break:     truncateRecord,
+				Leave:     leaveOldFiles,
 			})
 		})
 	}
@@ -53,6 +55,18 @@ func fileStoreOf(tb testing.TB, c *tusd.StoreComposer) *filestore.FileStore {
 		tb.Fatalf("the composer has a %T", c.Core)
 	}
 	return store
+}
+
+// leaveOldFiles makes files that crashes and tusd v2 have left.
+func leaveOldFiles(tb testing.TB, c *tusd.StoreComposer) {
+	dir := fileStoreOf(tb, c).Path
+	id := "fedcba9876543210fedcba9876543210"
+	for name, content := range map[string]string{id: "", "gone.undo": `{"Offset":1}`, id + ".lock": "1234\n", id + ".stop": ""} {
+		path, old := filepath.Join(dir, name), time.Now().Add(-25*time.Hour)
+		if err := errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chtimes(path, old, old)); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // leftovers returns the files that belong to none of the uploads ids. An undo record

@@ -31,7 +31,9 @@ func brokenHarness(breakIt func(m *Memory, c *tusd.StoreComposer)) Harness {
 		breakIt(memory, c)
 		return c
 	}
-	h.Leftovers, h.Break = nil, nil
+	h.Leftovers = nil
+	h.Break = func(_ testing.TB, _ *tusd.StoreComposer, id string) { memory.breakRecord(id) }
+	h.Leave = func(testing.TB, *tusd.StoreComposer) { memory.leaveSome() }
 	return h
 }
 

@@ -92,6 +92,32 @@ var brokenAbilities = []broken{
 			return m.tidyAway(ctx, t, func(info tusd.FileInfo) bool { return info.Size == 100 && info.Offset > 10 })
 		})
 	}},
+	{"tidies away what is young", "tidy/keeps-running-elsewhere", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
+			return m.tidyAway(ctx, t, func(info tusd.FileInfo) bool { return info.Size == 100 && info.Offset > 10 })
+		})
+	}},
+	{"removes leftovers twice", "tidy/at-once", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
+			t.Report(tusd.Leftover{Kind: tusd.LeftoverTemporary, Name: "left 1", Removed: true})
+			return m.Tidy(ctx, t)
+		})
+	}},
+	{"leaves leftovers", "tidy/at-once", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(context.Context, tusd.Tidying) error { return nil })
+	}},
+	{"takes the uploads of others for leftovers", "tidy/at-once", func(m *Memory, c *tusd.StoreComposer) {
+		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
+			t.Report(tusd.Leftover{Kind: tusd.LeftoverData, Name: "full", Upload: "full"})
+			return m.Tidy(ctx, t)
+		})
+	}},
+	{"leaves unreadable uploads out of the list", "list/unreadable", func(m *Memory, c *tusd.StoreComposer) {
+		c.Lister = listFunc(func(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+			page, next, err := m.List(ctx, cursor, filter, limit)
+			return slices.DeleteFunc(page, func(l tusd.Listed) bool { return l.Record == nil }), next, err
+		})
+	}},
 	{"removes in a dry run", "tidy/dry-run", func(m *Memory, c *tusd.StoreComposer) {
 		c.Tidier = tidyFunc(func(ctx context.Context, t tusd.Tidying) error {
 			return m.tidyAway(ctx, t, func(info tusd.FileInfo) bool { return t.DryRun && info.ID == "failed" })

@@ -18,6 +18,7 @@ var listCases = []testCase{
 	{"list/while-changing", "Lister.List: exactly once", List, listWhileChanging},
 	{"list/two-listings", "Lister.List: Several listings", List, listTwice},
 	{"list/loadable", "Lister.List: GetUpload finds it", List, listLoadable},
+	{"list/unreadable", "Lister.List: GetUpload finds it", List, listUnreadable},
 	{"list/classes", "Lister.List: without those that filter leaves", List, listClasses},
 	{"list/before", "Lister.List: without those that filter leaves", List, listBefore},
 	{"list/unusual-ids", "Lister.List: up to limit", List, listUnusualIDs},
@@ -255,6 +256,26 @@ func listLoadable(e *env) {
 			if record.Offset != -1 && record.Offset != info.Offset {
 				e.Errorf("%s: listed with offset %d, it is %d", listed.ID, record.Offset, info.Offset)
 			}
+		}
+	}
+}
+
+// listUnreadable checks that an upload that cannot be read is listed, without a record.
+func listUnreadable(e *env) {
+	if e.harness.Break == nil {
+		return
+	}
+	e.createFull("bad", 10)
+	e.createFull("good", 10)
+	e.release()
+	e.harness.Break(e.TB, e.composer, "bad")
+	listing := e.listing(tusd.ListFilter{}, 1, noChange)
+	if len(listing) != 2 {
+		e.Errorf("listed: %+v, want two uploads", listing)
+	}
+	for _, listed := range listing {
+		if listed.ID == "bad" && listed.Record != nil {
+			e.Errorf("the record of an upload that cannot be read is %+v", listed.Record)
 		}
 	}
 }

@@ -13,8 +13,9 @@ import (
 )
 
 var tidyCases = []testCase{
-	{"tidy/keeps-paused-uploads", "Tidier.Tidy: paused for a long time", Tidy, tidyKeepsPaused},
-	{"tidy/keeps-running-uploads", "Tidier.Tidy: paused for a long time", Tidy, tidyKeepsRunning},
+	{"tidy/keeps-paused-uploads", "Tidier.Tidy: not even one that is paused", Tidy, tidyKeepsPaused},
+	{"tidy/keeps-running-uploads", "Tidier.Tidy: not even one that is paused", Tidy, tidyKeepsRunning},
+	{"tidy/keeps-running-elsewhere", "Tidier.Tidy: received by another process", Tidy, tidyKeepsRunningElsewhere},
 	{"tidy/after-removals", "Tidier.Tidy: calls t.Report", Tidy | Terminate, tidyAfterRemovals},
 	{"tidy/broken-records", "Tidier.Tidy: Everything else", Tidy, tidyBroken},
 	{"tidy/dry-run", "Tidying.DryRun: nothing", Tidy, tidyDryRun},
@@ -105,7 +106,20 @@ func tidyKeepsPaused(e *env) {
 }
 
 // tidyKeepsRunning tidies while chunks arrive and an upload is locked.
-func tidyKeepsRunning(e *env) {
+func tidyKeepsRunning(e *env) { e.tidyWhileRunning(e.tidying(false)) }
+
+// tidyKeepsRunningElsewhere tidies what has not changed for a day, while another process, whose
+// locks are not seen, receives chunks.
+func tidyKeepsRunningElsewhere(e *env) {
+	t, reported := e.tidying(false)
+	t.Before = time.Now().Add(-24 * time.Hour)
+	t.Lock = func(ctx context.Context, id string) (tusd.Lease, error) {
+		return new(tusd.LocalLocker).Lock(ctx, id, tusd.LockTry) // a new locker has no locks
+	}
+	e.tidyWhileRunning(t, reported)
+}
+
+func (e *env) tidyWhileRunning(t tusd.Tidying, reported *[]tusd.Leftover) {
 	writes := map[string]func(tusd.Upload, io.Reader) (int64, error){
 		"plain": func(u tusd.Upload, src io.Reader) (int64, error) { return u.WriteChunk(e.Context(), 10, src) },
 	}
@@ -129,7 +143,8 @@ func tidyKeepsRunning(e *env) {
 			if _, err := client.Write(part); err != nil {
 				e.Fatalf("%s: %v", id, err)
 			}
-			e.wantNoLeftover(e.tidy(false))
+			e.must(e.composer.Tidier.Tidy(e.Context(), t))
+			e.wantNoLeftover(*reported)
 		}
 		client.Close()
 		e.must(<-done)
@@ -216,20 +231,22 @@ func tidyDryRun(e *env) {
 func tidyAtOnce(e *env) {
 	offsets := createStates(e)
 	e.release()
-	ctx, stop := context.WithCancel(e.Context())
-	defer stop()
+	if e.harness.Leave != nil {
+		e.harness.Leave(e.TB, e.composer)
+	}
+	e.waitSettleTime()
+	before := time.Now() // younger ones change meanwhile
 	var sweepers sync.WaitGroup
-	errs := make(chan error, 3)
-	for range cap(errs) {
-		t, _ := e.tidying(false)
-		t.Before = time.Now() // younger ones change meanwhile
+	results := make(chan tidied, 3)
+	for range cap(results) {
+		t, reported := e.tidying(false)
+		t.Before = before
 		sweepers.Go(func() {
+			var err error
 			for range 10 {
-				if err := e.composer.Tidier.Tidy(ctx, t); err != nil {
-					errs <- err
-					return
-				}
+				err = errors.Join(err, e.composer.Tidier.Tidy(e.Context(), t))
 			}
+			results <- tidied{*reported, err}
 		})
 	}
 	for range 10 {
@@ -250,11 +267,52 @@ func tidyAtOnce(e *env) {
 		e.must(lease.Unlock(e.Context()))
 	}
 	sweepers.Wait()
-	close(errs)
-	for err := range errs {
-		e.Errorf("Tidy beside others: %v", err)
-	}
+	close(results)
+	e.wantTidiedOnce(results)
 	e.wantAllStored(offsets)
+}
+
+// tidied is the result of calls of Tidy.
+type tidied struct {
+	reported []tusd.Leftover
+	err      error
+}
+
+// wantTidiedOnce checks that sweepers at the same time have removed each leftover once, and nothing
+// of uploads. A last sweep removes what was locked by another one each time.
+func (e *env) wantTidiedOnce(results <-chan tidied) {
+	e.Helper()
+	all := []tidied{{e.tidy(false), nil}}
+	for r := range results {
+		all = append(all, r)
+	}
+	removed := make(map[string]int)
+	for _, r := range all {
+		if r.err != nil {
+			e.Errorf("Tidy beside others: %v", r.err)
+		}
+		for _, l := range r.reported {
+			if l.Err != nil && !errors.Is(l.Err, tusd.ErrUploadLocked) || e.exist[l.Upload] {
+				e.Errorf("reported beside others: %+v", l)
+			}
+			if l.Removed {
+				removed[l.Name]++
+			}
+		}
+	}
+	for name, times := range removed {
+		if times > 1 {
+			e.Errorf("%s was removed %d times", name, times)
+		}
+	}
+	if e.harness.Leave != nil && len(removed) == 0 {
+		e.Error("no leftover was removed")
+	}
+	for _, l := range e.tidy(true) {
+		if l.Removed {
+			e.Errorf("left behind: %+v", l)
+		}
+	}
 }
 
 // tidyPace checks that the error of Pace, and the end of ctx, end a call.

@@ -72,6 +72,9 @@ type Harness struct {
 	// Break damages the stored record of an upload. nil: not possible; the cases
 	// about broken records are skipped.
 	Break func(tb testing.TB, composer *tusd.StoreComposer, id string)
+	// Leave puts leftovers into the store that Tidy removes, and that have not changed for a
+	// day. nil: not possible, or there are none.
+	Leave func(tb testing.TB, composer *tusd.StoreComposer)
 
 	// Unreadable means that the store can read full uploads only. Of other uploads the
 	// suite compares the offset at once, and the bytes at the end of the case, after it

@@ -31,6 +31,7 @@ type Memory struct {
 	uploads     map[string]*memoryEntry
 	sideRecords map[tusd.SideRecordKey][]byte
 	created     uint64
+	leftovers   []string // for tests of the suite
 }
 
 // memoryEntry is one stored upload, guarded by Memory.mu.

@@ -12,6 +12,10 @@ func newComposer(m *Memory) *tusd.StoreComposer {
 	return c
 }
 
+func (m *Memory) breakRecord(id string) { m.uploads[id].record = []byte(`{"ID":`) }
+
+func (m *Memory) leaveSome() { m.leftovers = []string{"left 1", "left 2"} }
+
 func memoryHarness() Harness {
 	return Harness{
 		New: func(testing.TB) *tusd.StoreComposer { return newComposer(NewMemory()) },
@@ -20,7 +24,10 @@ func memoryHarness() Harness {
 		},
 		Claims: Everything,
 		Break: func(_ testing.TB, c *tusd.StoreComposer, id string) {
-			c.Core.(*Memory).uploads[id].record = []byte(`{"ID":`)
+			c.Core.(*Memory).breakRecord(id)
+		},
+		Leave: func(_ testing.TB, c *tusd.StoreComposer) {
+			c.Core.(*Memory).leaveSome()
 		},
 		Leftovers: func(_ testing.TB, c *tusd.StoreComposer, ids []string) []string {
 			known := make(map[string]bool)

@@ -170,11 +170,19 @@ func (m *Memory) Rewind(ctx context.Context, upload tusd.Upload, offset int64) e
 	return u.reload()
 }
 
-// Tidy implements tusd.Tidier. A Memory has no leftovers but broken records.
+// Tidy implements tusd.Tidier. A Memory has no leftovers but broken records, and what tests of
+// the suite have left.
 func (m *Memory) Tidy(ctx context.Context, t tusd.Tidying) error {
 	m.mu.Lock()
 	ids := slices.Sorted(maps.Keys(m.uploads))
+	left := m.leftovers
+	if !t.DryRun {
+		m.leftovers = nil
+	}
 	m.mu.Unlock()
+	for _, name := range left {
+		t.Report(tusd.Leftover{Kind: tusd.LeftoverTemporary, Name: name, Removed: true})
+	}
 	for _, id := range ids {
 		if err := t.Pace(ctx); err != nil {
 			return err
