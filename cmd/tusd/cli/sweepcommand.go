@@ -104,7 +104,7 @@ func (s *sweepRun) showProgress(a *storeAccess) {
 	var uploads, others atomic.Int64
 	a.onListed = func() { a.progress.show("%s looked at", counted(uploads.Add(1), "upload")) }
 	a.onTidied = func() {
-		a.progress.show("%s looked at, looking for leftovers: %d", counted(uploads.Load(), "upload"), others.Add(1))
+		a.progress.show("%s looked at, looking for leftovers: %d names", counted(uploads.Load(), "upload"), others.Add(1))
 	}
 }
 
