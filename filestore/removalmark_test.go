@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -246,3 +248,68 @@ func TestRemovalOnFullDisk(t *testing.T) {
 	}
 	wantOnlyFiles(t, s)
 }
+
+// A sweep whose process ended in the middle of a removal is continued by the next sweep, with the
+// event and without the data of the next upload.
+func TestSweepContinuesRemoval(t *testing.T) {
+	s := New(t.TempDir())
+	s = reopen(t, s)
+	createStored(t, s, "bob/avatar.png")
+	s.Close()
+	s = New(s.Path)
+	var cut atomic.Bool
+	s.hook = func(op durable.Op, name string, done bool) error {
+		if op == durable.OpRemove && name == "a.info" && cut.Load() {
+			return errKilled
+		}
+		return nil
+	}
+	composer := tusd.NewStoreComposer()
+	s.UseIn(composer)
+	var events eventList
+	h, err := tusd.NewHandler(tusd.Config{StoreComposer: composer, Events: &events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweep := func() tusd.SweepSummary {
+		summary, err := h.Sweep(t.Context(), tusd.SweepPolicy{OnlyWriter: true, Ages: map[tusd.UploadClass]time.Duration{tusd.ClassComplete: time.Nanosecond}})
+		if err != nil {
+			t.Error(err)
+		}
+		return summary
+	}
+	cut.Store(true)
+	if got := sweep(); got.Failed != 1 || got.Removed != 0 {
+		t.Errorf("the sweep that is cut: %+v", got)
+	}
+	if _, err := createAt(t, s, "b", "bob/avatar.png"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, loadUpload(t, s, "b"), 0, added)
+	cut.Store(false)
+	sweep()
+	wantAbsent(t, s, "a")
+	wantContent(t, s, "b", added)
+	if err := h.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.Close()
+	if want := []string{"post-expire a"}; !slices.Equal(events.list, want) {
+		t.Errorf("events: %q, want %q", events.list, want)
+	}
+}
+
+// eventList is a sink. Its list may be read after Shutdown.
+type eventList struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (e *eventList) Send(_ context.Context, event tusd.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, string(event.Type)+" "+event.Upload.ID)
+	return nil
+}
+
+func (e *eventList) Close() {}
