@@ -55,6 +55,8 @@
 // data: requests get 404, [tusd.Handler.Info] returns an error that matches
 // [tusd.ErrBroken], and only the program's own notes tell that the file is safe. List
 // still has the upload, and a sweep reports it after a day. Terminate and a client's DELETE remove it.
+// No callback may give the path of the data to another upload before that: the record would name
+// its data.
 //
 // While the record exists, the data must not be written to, truncated or replaced, under
 // either name: both are the same file. Files of uploads that are not complete, and names
