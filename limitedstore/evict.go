@@ -81,6 +81,14 @@ func (e *evictor) requestLater(n int64) {
 	run.later = max(run.later, n)
 }
 
+// withdraw ends the wait for n bytes, which no client needs any more.
+func (e *evictor) withdraw(run *evictionRun, n int64) {
+	l := &e.store.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	run.wanted -= n
+}
+
 // giveUp ends the wait for n bytes. The client is going to try again.
 func (e *evictor) giveUp(run *evictionRun, n int64) {
 	l := &e.store.ledger
@@ -242,7 +250,7 @@ func (c *change) waitForRoom(n int64) error {
 			return nil
 		}
 		if !errors.Is(err, errFull) {
-			s.evictor.giveUp(run, n)
+			s.evictor.withdraw(run, n)
 			return err
 		}
 		select {

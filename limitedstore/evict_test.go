@@ -289,3 +289,66 @@ func TestPausedUploadIsRemoved(t *testing.T) {
 	s.upload(50, 0)
 	s.want("the upload", false, url)
 }
+
+// A creation beyond the quota of its owner removes nothing of others.
+func TestQuotaRemovesNothing(t *testing.T) {
+	for _, policy := range limitedstore.Policies() {
+		owner := ""
+		config := tusd.Config{Callbacks: tusd.Callbacks{
+			PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+				return tusd.HTTPResponse{}, tusd.FileInfoChanges{Owner: owner}, nil
+			},
+		}}
+		s := serve(t, storetest.NewMemory(), 100, config, func(s *limitedstore.LimitedStore) {
+			s.Policy, s.OwnerQuota = policy, 60
+			limitedstore.SetTiming(s, 30*time.Second, time.Minute, 10*time.Millisecond)
+		})
+		owner = "b"
+		urls := []string{s.upload(10, 10), s.upload(10, 10), s.upload(10, 10), s.upload(10, 10), s.upload(10, 0)}
+		owner = "a"
+		urls = append(urls, s.upload(50, 50))
+		s.wantRefused(40, http.StatusInsufficientStorage)
+		s.wantEvicted(0)
+		s.want("an upload with policy "+string(policy), true, urls...)
+	}
+}
+
+// Of two creations that wait, the quota of their owner lets only one in. The other one removes
+// nothing more.
+func TestQuotaWhileWaiting(t *testing.T) {
+	store := &slowRemovals{storetest.NewMemory(), make(chan struct{}, 10), make(chan struct{})}
+	owner := "b"
+	config := tusd.Config{Callbacks: tusd.Callbacks{
+		PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+			return tusd.HTTPResponse{}, tusd.FileInfoChanges{Owner: owner}, nil
+		},
+	}}
+	s := serve(t, store, 100, config, func(s *limitedstore.LimitedStore) {
+		s.Policy, s.OwnerQuota = limitedstore.PolicyUnfinished, 60
+		limitedstore.SetTiming(s, time.Hour, time.Minute, 10*time.Millisecond)
+	})
+	for range 6 {
+		s.upload(10, 0)
+	}
+	owner = "c"
+	for range 4 {
+		s.upload(10, 0)
+	}
+	owner = "a"
+	answers := make(chan int)
+	for range 2 {
+		go func() { answers <- s.create(40).StatusCode }()
+	}
+	wantEventually(t, "both wait", func() bool { return limitedstore.Wanted(s.limited) == 80 })
+	for range 4 {
+		store.proceed <- struct{}{}
+	}
+	if first, second := <-answers, <-answers; first+second != http.StatusCreated+http.StatusInsufficientStorage {
+		t.Errorf("the creations are answered %d and %d", first, second)
+	}
+	close(store.proceed)
+	wantEventually(t, "the removal ends", func() bool { return !limitedstore.Evicting(s.limited) })
+	if n := s.limited.Usage().Evicted; n > 5 { // one had begun
+		t.Errorf("%d uploads are removed", n)
+	}
+}

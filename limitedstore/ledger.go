@@ -2,6 +2,7 @@ package limitedstore
 
 import (
 	"crypto/sha256"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -135,6 +136,16 @@ func (l *ledger) load(lease tusd.Lease, id string, now amounts) *account {
 	return a
 }
 
+// notLoaded corrects the sums for an upload whose load under its lease has failed.
+func (l *ledger) notLoaded(id string, err error) {
+	switch {
+	case errors.Is(err, tusd.ErrBroken): // also ErrNotFound
+		l.broken(id)
+	case errors.Is(err, tusd.ErrNotFound):
+		l.gone(id)
+	}
+}
+
 // gone corrects the sums for an upload that a load under its lease did not find.
 func (l *ledger) gone(id string) {
 	l.mu.Lock()
@@ -199,11 +210,28 @@ func (l *ledger) prune() {
 func (l *ledger) discover(a *account, now amounts, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.accounts, a.id)
+	l.drop(a)
 	if l.counting != nil && a.touched == l.counting {
 		l.counting.before.add(now)
 	}
 	l.wrong = l.wrong || !known
+}
+
+// broken drops the account of an upload whose record cannot be read: what it counts for now, a
+// count finds out.
+func (l *ledger) broken(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.accounts[id]; a != nil && a.calls == 0 {
+		l.drop(a)
+		l.wrong = true
+	}
+}
+
+// drop drops an account. The caller holds l.mu.
+func (l *ledger) drop(a *account) {
+	l.setDoubtful(a, false)
+	delete(l.accounts, a.id)
 }
 
 // begin registers a call that changes the upload. It returns an error if the lease has ended.
@@ -228,7 +256,11 @@ func (l *ledger) end(a *account, lease tusd.Lease, now amounts, known bool) {
 		l.correct(a, now)
 		return
 	}
-	l.setDoubtful(a, true)
+	if l.accounts[a.id] == a {
+		l.setDoubtful(a, true)
+	} else { // it was dropped: no load would correct it
+		l.wrong = true
+	}
 	l.set(a, amounts{a.counted.reserved, max(a.counted.stored, now.stored), a.counted.owner})
 }
 
@@ -299,19 +331,19 @@ const (
 	noQuota
 )
 
-// take reserves up to n more bytes for an upload, and at least the lowest number. If it
+// take reserves up to n more bytes for an upload, and at least the lowest number, which is positive. If it
 // succeeds, run has to make less room, unless it is nil.
 func (l *ledger) take(a *account, run *evictionRun, n, lowest int64) (taken int64, result reservation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fits, scarce := l.limit-l.sums.reserved, noSpace
-	if quota := l.ownerFree(a.counted.owner); quota < fits {
-		fits, scarce = quota, noQuota
+	quota, free := l.ownerFree(a.counted.owner), l.limit-l.sums.reserved
+	switch {
+	case quota < lowest: // before noSpace, for which others would be removed in vain
+		return 0, noQuota
+	case free < lowest:
+		return 0, noSpace
 	}
-	if n = min(n, fits); n < lowest || n <= 0 {
-		return 0, scarce
-	}
-	if n > l.atMost-l.sums.reserved {
+	if n = min(n, quota, free); n > l.atMost-l.sums.reserved {
 		return 0, unraised
 	}
 	now := a.counted

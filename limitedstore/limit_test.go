@@ -20,6 +20,7 @@ import (
 type bench struct {
 	testing.TB
 	memory   *storetest.Memory
+	core     tusd.DataStore // the wrapped store; nil: memory
 	limited  *limitedstore.LimitedStore
 	composer *tusd.StoreComposer
 	locker   tusd.Locker
@@ -34,11 +35,22 @@ func newBench(tb testing.TB, limit int64, change func(*limitedstore.LimitedStore
 	return b
 }
 
+// newBenchOn is newBench for a store that embeds the memory.
+func newBenchOn(tb testing.TB, core tusd.DataStore, m *storetest.Memory, limit int64) *bench {
+	tb.Helper()
+	b := &bench{TB: tb, memory: m, core: core, locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease)}
+	b.open(limit, nil)
+	return b
+}
+
 // open opens a limited store on the memory.
 func (b *bench) open(limit int64, change func(*limitedstore.LimitedStore)) {
 	b.Helper()
 	b.composer = tusd.NewStoreComposer()
 	b.memory.UseIn(b.composer)
+	if b.core != nil {
+		b.composer.UseCore(b.core)
+	}
 	b.limited = limitedstore.New(limit, b.composer)
 	if change != nil {
 		change(b.limited)

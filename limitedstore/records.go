@@ -82,8 +82,12 @@ func (s *LimitedStore) lower(ctx context.Context) error {
 		return err
 	}
 	defer s.records.unlock()
-	bound := s.ledger.lowerBound() // first: if the record cannot be stored, its bound is too high, which is safe
-	return s.putBound(ctx, bound)
+	bound := s.ledger.lowerBound()
+	if err := s.putBound(ctx, bound); err != nil {
+		return err
+	}
+	s.ledger.setBound(bound)
+	return nil
 }
 
 func (s *LimitedStore) putBound(ctx context.Context, bound int64) error {
@@ -119,12 +123,15 @@ func (l *ledger) setBound(bound int64) {
 	l.atMost = bound
 }
 
-// lowerBound sets the bound to one step above the sum, if it is higher.
+// lowerBound returns the bound that is one step above the sum. If it is lower than the present
+// one, it holds at once: should the side record not be stored, it has a bound that is too high,
+// which is safe. If it is higher, because a count has found more, it holds when it is stored.
 func (l *ledger) lowerBound() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.atMost = min(l.atMost, l.bound(0))
-	return l.atMost
+	bound := l.bound(0)
+	l.atMost = min(l.atMost, bound)
+	return bound
 }
 
 // loadSums reads the side record. Without one, or if it cannot be understood, nothing is known.

@@ -179,26 +179,71 @@ func (s *breakable) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 // The removal of a broken upload makes the sums wrong, so the uploads are counted soon.
 func TestBrokenUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, composer := &breakable{Memory: storetest.NewMemory()}, tusd.NewStoreComposer()
-		composer.UseCore(store)
-		b := &bench{TB: t, memory: store.Memory, locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease), composer: composer}
-		b.limited = limitedstore.New(100, composer)
-		b.limited.UseIn(composer)
-		if err := b.limited.Open(t.Context(), tusd.Env{Locker: b.locker}); err != nil {
-			t.Fatal(err)
-		}
-		defer closeStore(t, b.limited)
+		store := &breakable{Memory: storetest.NewMemory()}
+		b := newBenchOn(t, store, store.Memory, 100)
 		b.create(sized("a", 60))
 		if err := b.leases["a"].Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		limitedstore.Forget(b.limited)
 		store.broken = true
-		if err := composer.Terminater.Terminate(t.Context(), b.lock("a"), "a"); err != nil {
+		if err := b.composer.Terminater.Terminate(t.Context(), b.lock("a"), "a"); err != nil {
 			t.Fatal(err)
 		}
 		b.want(0, 60)
 		time.Sleep(11 * time.Second)
 		b.want(0, 0)
 	})
+}
+
+// addOutside adds an upload as another process does.
+func (b *bench) addOutside(info tusd.FileInfo) {
+	b.Helper()
+	lease := b.lock(info.ID)
+	if _, err := b.memory.NewUpload(b.Context(), lease, info); err != nil {
+		b.Fatal(err)
+	}
+	if err := lease.Unlock(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// A count that finds more uploads than were known raises the bound, so that they also count after
+// a crash.
+func TestCountFindsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 10<<30, nil)
+		b.create(sized("a", 1<<30))
+		b.addOutside(sized("b", 8<<30))
+		if _, err := limitedstore.Count(b.limited); err != nil {
+			t.Fatal(err)
+		}
+		b.want(0, 9<<30)
+		limitedstore.Kill(b.limited)
+		b.memory = b.memory.Reopen()
+		b.open(10<<30, func(s *limitedstore.LimitedStore) {
+			limitedstore.WrapLister(s, func(l tusd.Lister) tusd.Lister { return sleepingLister{l} })
+		})
+		_, err := b.tryCreate(sized("c", 2<<30))
+		b.wantError("more than the limit, before the count", err, tusd.ErrNoSpace)
+		b.create(sized("d", 1<<20))
+		time.Sleep(2 * time.Minute)
+		b.want(0, 9<<30+1<<20)
+	})
+}
+
+// If the higher bound cannot be stored, nothing is reserved above the old one.
+func TestBoundOfCountIsNotStored(t *testing.T) {
+	store := &failingRecords{Memory: storetest.NewMemory()}
+	b := newBenchOn(t, store, store.Memory, 10<<30)
+	b.addOutside(sized("b", 8<<30))
+	store.fails.Store(true)
+	if _, err := limitedstore.Count(b.limited); err == nil {
+		t.Fatal("the bound is stored")
+	}
+	if _, err := b.tryCreate(sized("c", 1)); err == nil {
+		t.Error("an upload above the stored bound is created")
+	}
+	store.fails.Store(false)
+	b.create(sized("d", 1))
 }

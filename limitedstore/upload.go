@@ -52,16 +52,17 @@ func (s *LimitedStore) NewUpload(ctx context.Context, lease tusd.Lease, info tus
 	}
 	before := c.counted()
 	if err = c.reserve(want.reserved); err == nil {
+		c.called = true
 		var inner tusd.Upload
 		if inner, err = s.inner.Core.NewUpload(ctx, lease, info); err == nil {
 			c.endWith(inner)
 			return &upload{inner, s, lease, a}, nil
 		}
 	}
-	c.end(before, isUnchanged(err))
+	c.end(before, c.isUnchanged(err) || errors.Is(err, tusd.ErrNoSpace))
 	if isNew && errors.Is(err, tusd.ErrUploadExists) {
 		now, loadErr := s.load(ctx, lease, info.ID)
-		s.ledger.discover(a, now, loadErr == nil)
+		s.ledger.discover(a, now, loadErr == nil && lease.Context().Err() == nil)
 	}
 	return nil, err
 }
@@ -86,8 +87,8 @@ func (s *LimitedStore) GetUpload(ctx context.Context, lease tusd.Lease, id strin
 		return &upload{inner: inner, store: s}, nil
 	}
 	if err != nil {
-		if errors.Is(err, tusd.ErrNotFound) && !errors.Is(err, tusd.ErrBroken) && lease.Context().Err() == nil {
-			s.ledger.gone(id)
+		if lease.Context().Err() == nil {
+			s.ledger.notLoaded(id, err)
 		}
 		return nil, err
 	}
@@ -141,6 +142,7 @@ func (u *upload) UpdateInfo(ctx context.Context, update func(*tusd.FileInfo) err
 		if err := c.declare(u.announced(ctx, update)); err != nil {
 			return err
 		}
+		c.called = true
 		return u.inner.UpdateInfo(ctx, func(info *tusd.FileInfo) error {
 			err := update(info)
 			c.refused = err != nil
@@ -162,7 +164,7 @@ func (u *upload) announced(ctx context.Context, update func(*tusd.FileInfo) erro
 	return amountsOf(&info).reserved
 }
 
-// change calls f, which changes the upload.
+// change calls f, which changes the upload, and sets called right before it calls the wrapped store.
 func (u *upload) change(ctx context.Context, f func(*change) error) error {
 	if u.lease == nil {
 		return tusd.ErrNoLease
@@ -173,7 +175,7 @@ func (u *upload) change(ctx context.Context, f func(*change) error) error {
 	}
 	before := c.counted()
 	if err := f(c); err != nil {
-		c.end(before, c.refused || isUnchanged(err))
+		c.end(before, c.isUnchanged(err))
 		return err
 	}
 	c.endWith(u.inner)
@@ -186,6 +188,7 @@ type change struct {
 	store   *LimitedStore
 	account *account
 	lease   tusd.Lease
+	called  bool // the wrapped store: otherwise nothing can have changed
 	refused bool // by the caller: the store changes nothing
 }
 
@@ -208,9 +211,13 @@ func (c *change) endWith(inner tusd.Upload) {
 // end ends a change. known is false if it is not known what the upload counts for.
 func (c *change) end(now amounts, known bool) { c.store.ledger.end(c.account, c.lease, now, known) }
 
-// isUnchanged reports whether an error means that the store has changed nothing.
-func isUnchanged(err error) bool {
-	for _, target := range []error{tusd.ErrNoSpace, tusd.ErrQuotaExceeded, tusd.ErrMaxSizeExceeded, tusd.ErrUploadExists, tusd.ErrInvalidName,
+// isUnchanged reports whether an error means that the store has changed nothing. ErrNoSpace does
+// not: the record may be stored, and what follows it not.
+func (c *change) isUnchanged(err error) bool {
+	if !c.called || c.refused {
+		return true
+	}
+	for _, target := range []error{tusd.ErrMaxSizeExceeded, tusd.ErrUploadExists, tusd.ErrInvalidName,
 		tusd.ErrInvalidUploadLength, tusd.ErrNotImplemented, tusd.ErrNoLease} {
 		if errors.Is(err, target) {
 			return true
@@ -280,6 +287,7 @@ func (c concater) Concat(ctx context.Context, final tusd.Upload, partials []tusd
 		if err := change.reserve(n); err != nil {
 			return err
 		}
+		change.called = true
 		return c.s.inner.Concater.Concat(ctx, unwrap(final), inner)
 	})
 }
@@ -301,6 +309,7 @@ func (d lengthDeferrer) DeclareLength(ctx context.Context, u tusd.Upload, length
 		if err := c.declare(length); err != nil {
 			return err
 		}
+		c.called = true
 		return d.s.inner.LengthDeferrer.DeclareLength(ctx, unwrap(u), length)
 	})
 }
@@ -333,5 +342,8 @@ func (r rewinder) ReadsIncomplete() bool { return r.s.inner.Rewinder.ReadsIncomp
 
 // Rewind implements tusd.Rewinder.
 func (r rewinder) Rewind(ctx context.Context, u tusd.Upload, offset int64) error {
-	return r.s.changeOf(ctx, u, func(*change) error { return r.s.inner.Rewinder.Rewind(ctx, unwrap(u), offset) })
+	return r.s.changeOf(ctx, u, func(c *change) error {
+		c.called = true
+		return r.s.inner.Rewinder.Rewind(ctx, unwrap(u), offset)
+	})
 }
