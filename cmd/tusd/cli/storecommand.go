@@ -97,7 +97,10 @@ func (s storeCommand) execute(c invocation) int {
 	a.logger = slog.New(slog.NewTextHandler(a.progress.around(c.stderr), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	err = s.run(c.ctx, a)
 	a.progress.clear()
-	if failed := a.out.Flush(); !errors.Is(err, failed) { // else run has returned it
+	switch failed := a.out.Flush(); {
+	case errors.Is(err, errReported) && failed != nil:
+		err = failed // the report is lost
+	case !errors.Is(err, failed): // else run has returned it
 		err = errors.Join(err, failed)
 	}
 	return a.exitCode(errors.Join(err, a.close()))

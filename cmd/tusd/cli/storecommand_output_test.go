@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -144,16 +145,23 @@ func TestLinesOnATerminal(t *testing.T) {
 	}
 }
 
-// The error of an output that cannot be written is printed once.
+// The error of an output that cannot be written is printed once, be the output longer than
+// the buffer or not.
 func TestOutputThatFails(t *testing.T) {
 	dir := t.TempDir()
-	d := start(t, "-upload-dir", dir)
-	create(t, http.DefaultClient, d.url, "5")
-	for _, args := range [][]string{{"ls"}, {"ls", "-json"}, {"verify"}, {"sweep", "-dry-run"}} {
-		var errs bytes.Buffer
-		code := Run(t.Context(), append(args, "-upload-dir", dir), nil, failingWriter{errors.New("the disk is full")}, &errs)
-		if code != exitFailed || errs.String() != "tusd: the disk is full\n" {
-			t.Errorf("%q: exit code %d, %q", args, code, &errs)
+	writeFile(t, filepath.Join(dir, "broken.info"), "") // verify has something to report
+	for _, uploads := range []int{1, 400} {
+		for i := range uploads {
+			id := filepath.Join(dir, fmt.Sprintf("%0100d", i))
+			writeFile(t, id, "")
+			writeFile(t, id+".info", fmt.Sprintf(`{"ID":%q,"Size":0,"Storage":{"Type":"filestore","Path":%q}}`, filepath.Base(id), id))
+		}
+		for _, args := range [][]string{{"ls"}, {"ls", "-json"}, {"verify"}, {"sweep", "-dry-run", "-sweep-complete", "1ms"}} {
+			var errs bytes.Buffer
+			code := Run(t.Context(), append(args, "-upload-dir", dir), nil, failingWriter{errors.New("the disk is full")}, &errs)
+			if code != exitFailed || errs.String() != "tusd: the disk is full\n" {
+				t.Errorf("%d uploads, %q: exit code %d, %q", uploads, args, code, &errs)
+			}
 		}
 	}
 }
