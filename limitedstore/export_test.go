@@ -7,6 +7,12 @@ import (
 	"github.com/tus/tusd"
 )
 
+// Most tests do not wait for others that start at the same time.
+func init() { defaultTiming.settle = 0 }
+
+// SetSettle sets how long Open waits for others that start at the same time. Call it before Open.
+func SetSettle(s *LimitedStore, d time.Duration) { s.timing.settle = d }
+
 // Resolve finds out what the doubtful uploads count for.
 func Resolve(s *LimitedStore) { s.keeper.resolve(context.Background()) }
 

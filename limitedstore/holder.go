@@ -26,25 +26,28 @@ type Exclusive interface {
 
 // timing has the durations and rates, which tests change.
 type timing struct {
-	beat       time.Duration // between two changes of the holder's side record
-	silence    time.Duration // without a change, after which the holder is gone
-	beatLimit  time.Duration // without a stored change, after which this process reserves nothing; below silence
-	poll       time.Duration // between two looks at the side record of another holder
-	roomWait   time.Duration // how long a creation waits for room
-	recount    time.Duration // between two counts, and at least 100 times as long as one takes
-	refusedAge time.Duration // the same if a request was refused, and 20 times
-	listAge    time.Duration // how long a list of candidates is used
-	openWait   time.Duration // how long Open waits for a first count
-	sameChange time.Duration // how much later an unchanged upload may seem to have changed: object stores have a time for each object
-	countRate  int           // records per second
-	urgentRate int           // the same while the sums are not exact
-	onCount    func()        // called when a count begins; nil: nothing
+	beat                     time.Duration // between two changes of the holder's side record
+	silence                  time.Duration // without a change, after which the holder is gone
+	beatLimit                time.Duration // without a stored change, after which this process reserves nothing; below silence
+	settle                   time.Duration // after the claim, until which another start that saw no holder has stored its own
+	poll                     time.Duration // between two looks at the side record of another holder
+	roomWait                 time.Duration // how long a creation waits for room
+	recount                  time.Duration // between two counts, and at least 100 times as long as one takes
+	refusedAge               time.Duration // the same if a request was refused, and 20 times
+	listAge                  time.Duration // how long a list of candidates is used
+	openWait                 time.Duration // how long Open waits for a first count
+	sameChange               time.Duration // how much later an unchanged upload may seem to have changed: object stores have a time for each object
+	countRate                int           // records per second
+	urgentRate               int           // the same while the sums are not exact
+	closeLimit, releaseLimit time.Duration // how long Close may take for the sums, and for each call for the holder
+	onCount                  func()        // called when a count begins; nil: nothing
 }
 
 var defaultTiming = timing{
-	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, poll: time.Second,
+	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, settle: 2 * time.Second, poll: time.Second,
 	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, listAge: 10 * time.Minute,
 	openWait: time.Second, sameChange: time.Minute, countRate: 1000, urgentRate: 10000,
+	closeLimit: 4 * time.Second, releaseLimit: 2 * time.Second,
 }
 
 // holder is the claim of this process on the store.
@@ -100,11 +103,47 @@ func (s *LimitedStore) claim(ctx context.Context, locker tusd.Locker) (*holder, 
 		h.release(ctx)
 		return nil, err
 	}
+	if h.needsRecord() {
+		if err := s.confirm(ctx, h); err != nil {
+			return nil, err
+		}
+	}
 	return h, nil
 }
 
+// needsRecord reports whether only the side record keeps other processes out.
+func (h *holder) needsRecord() bool { return h.lease == nil && !h.alone }
+
+// confirm waits for others that start at the same time. The last one whose side record is stored
+// has the store.
+func (s *LimitedStore) confirm(ctx context.Context, h *holder) error {
+	if err := sleep(ctx, s.timing.settle); err != nil {
+		return fmt.Errorf("wait whether another process opens the store: %w", err)
+	}
+	other, err := s.otherHolder(ctx, h)
+	if err == nil && other != nil {
+		err = heldBy(other)
+	}
+	return err
+}
+
+// otherHolder returns the holder of the side record, if that is not h. If there is no side
+// record, or without a name, another process has had the store, and the result is empty.
+func (s *LimitedStore) otherHolder(ctx context.Context, h *holder) (*holderRecord, error) {
+	other, _, err := s.readHolder(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case other == nil:
+		return &holderRecord{}, nil
+	case other.Token == h.name.Token:
+		return nil, nil
+	}
+	return other, nil
+}
+
 func heldBy(other *holderRecord) error {
-	if other == nil {
+	if other == nil || other.Token == "" {
 		return errors.New("another process has the store open")
 	}
 	return fmt.Errorf("another process has the store open: %s", other)
@@ -178,8 +217,8 @@ func (s *LimitedStore) renew(ctx context.Context, h *holder) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timing.beat)
 	defer cancel()
-	other, _, err := s.readHolder(ctx)
-	if err == nil && other != nil && other.Token != h.name.Token {
+	other, err := s.otherHolder(ctx, h)
+	if err == nil && other != nil {
 		h.taken.Store(true)
 		s.log().Error("limitedstore: another process has taken over the store; nothing more is accepted", "holder", other.String())
 		return

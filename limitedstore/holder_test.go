@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,4 +208,115 @@ func TestReadOnly(t *testing.T) {
 		t.Error(err)
 	}
 	closeStore(t, s)
+}
+
+// Of two processes that start at the same time, one gets the store.
+func TestStartAtTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core := &meetingRecords{Memory: storetest.NewMemory()}
+		core.both.Add(2)
+		stores, errs := make([]*limitedstore.LimitedStore, 2), make([]error, 2)
+		var starting sync.WaitGroup
+		for i := range stores {
+			composer := tusd.NewStoreComposer()
+			composer.UseCore(core)
+			stores[i] = limitedstore.New(100, composer)
+			limitedstore.SetSettle(stores[i], 2*time.Second)
+			starting.Go(func() { errs[i] = stores[i].Open(t.Context(), tusd.Env{Locker: &tusd.LocalLocker{}}) })
+		}
+		starting.Wait()
+		if errs[0] == nil {
+			stores[0], stores[1], errs[0], errs[1] = stores[1], stores[0], errs[1], errs[0]
+		}
+		wantHeld(t, errs[0])
+		closeStore(t, stores[0])
+		if errs[1] != nil {
+			t.Fatal(errs[1])
+		}
+		time.Sleep(time.Minute)
+		wantCreation(t, stores[1], true)
+		closeStore(t, stores[1])
+	})
+}
+
+// meetingRecords is a store whose first two readers of the holder find none.
+type meetingRecords struct {
+	*storetest.Memory
+	both  sync.WaitGroup
+	reads atomic.Int32
+}
+
+func (s *meetingRecords) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
+	text, err := s.Memory.GetSideRecord(ctx, key)
+	if key.Name == "holder" && s.reads.Add(1) <= 2 {
+		s.both.Done()
+		s.both.Wait()
+	}
+	return text, err
+}
+
+// A process that closes its store after another one has taken it for dead, and before it sees
+// that, leaves the side records alone. The same if the other one has ended already.
+func TestCloseOfStalledProcess(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := storetest.NewMemory()
+			first := mustOpen(t, m, &tusd.LocalLocker{})
+			limitedstore.Stall(first)
+			second := mustOpen(t, m, &tusd.LocalLocker{})
+			wantCreation(t, second, true)
+			if ended {
+				closeStore(t, second)
+			}
+			sums := tusd.SideRecordKey{Kind: "space", Name: "sums"}
+			before, err := m.GetSideRecord(t.Context(), sums)
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeStore(t, first)
+			if after, err := m.GetSideRecord(t.Context(), sums); err != nil || string(after) != string(before) {
+				t.Errorf("the first process has stored the sums %s, %v", after, err)
+			}
+			third, err := openOn(t, m, &tusd.LocalLocker{})
+			if !ended {
+				wantHeld(t, err)
+			} else if err != nil || third.Usage().Reserved != 10 {
+				t.Errorf("the next start: %+v, %v", third.Usage(), err)
+			}
+		})
+	}
+}
+
+// If the sums cannot be stored in time, the store is closed all the same, and the next start
+// does not wait for the former process.
+func TestCloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core := &hangingSums{Memory: storetest.NewMemory()}
+		b := newBenchOn(t, core, core.Memory, 100)
+		core.hangs.Store(true)
+		began := time.Now()
+		if err := b.limited.Close(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close returns %v", err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("Close takes %v", took)
+		}
+		if _, err := core.GetSideRecord(t.Context(), tusd.SideRecordKey{Kind: "space", Name: "holder"}); !errors.Is(err, tusd.ErrNotFound) {
+			t.Errorf("the side record of the holder: %v", err)
+		}
+	})
+}
+
+// hangingSums is a store that does not store the sums while hangs is set.
+type hangingSums struct {
+	*storetest.Memory
+	hangs atomic.Bool
+}
+
+func (s *hangingSums) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
+	if s.hangs.Load() && key.Name == "sums" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Memory.PutSideRecord(ctx, key, value)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/tus/tusd"
 )
@@ -58,7 +57,7 @@ func (s *LimitedStore) open(ctx context.Context, env tusd.Env) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.release(context.WithoutCancel(ctx), h))
+			err = errors.Join(err, s.release(h))
 		}
 	}()
 	r, owners, err := s.loadSums(ctx)
@@ -104,24 +103,24 @@ func (l *ledger) reset(r sumsRecord, owners map[owner]int64, quota int64) {
 
 // Close stores the sums and lets another process open the store. Call it after
 // Handler.Shutdown, when no call runs and no lease is held; then close the wrapped store. If
-// the sums are not exact, the next Open counts the uploads. A closed store can be opened again.
+// the sums are not exact, or cannot be stored in 4 s, the next Open counts the uploads. Close
+// takes 8 s at most if the wrapped store obeys its contexts. A closed store can be opened again.
 func (s *LimitedStore) Close() error {
 	h := s.holder.Swap(nil)
 	if h == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	s.keeper.stop()
 	s.evictor.stop()
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.closeLimit)
+	defer cancel()
 	s.keeper.resolve(ctx)
-	var err error
-	held := !h.taken.Load() && (h.lease == nil || h.lease.Context().Err() == nil)
+	held, err := s.stillHolds(h)
 	if exact, ok := s.ledger.exactSums(); ok && held {
 		err = s.storeSums(ctx, exact)
 	}
 	if held {
-		err = errors.Join(err, s.release(ctx, h))
+		err = errors.Join(err, s.release(h))
 	}
 	if err != nil {
 		return fmt.Errorf("limitedstore: close: %w", err)
@@ -129,8 +128,26 @@ func (s *LimitedStore) Close() error {
 	return nil
 }
 
-// release ends the claim of this process.
-func (s *LimitedStore) release(ctx context.Context, h *holder) error {
+// stillHolds reports whether no other process can have the store: since the last look, one may
+// have taken this process for dead.
+func (s *LimitedStore) stillHolds(h *holder) (bool, error) {
+	if h.taken.Load() || h.lease != nil && h.lease.Context().Err() != nil {
+		return false, nil
+	}
+	if !h.needsRecord() {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.releaseLimit)
+	defer cancel()
+	other, err := s.otherHolder(ctx, h)
+	return err == nil && other == nil, err
+}
+
+// release ends the claim of this process. It has time of its own, so that the next start does
+// not wait for a process that is gone.
+func (s *LimitedStore) release(h *holder) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.releaseLimit)
+	defer cancel()
 	err := s.inner.SideRecords.DeleteSideRecord(ctx, spaceKey(nameHolder))
 	return errors.Join(err, h.release(ctx))
 }
