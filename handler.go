@@ -53,12 +53,13 @@ type Handler struct {
 	schemeWarned    atomic.Bool
 }
 
-// openTimeout limits the probing of a store.
-const openTimeout = 30 * time.Second
+// openTimeout limits the opening of a store. After a crash, limitedstore waits 27 s, in addition to
+// what the store that it wraps needs.
+const openTimeout = time.Minute
 
 // NewHandler opens the store and returns the handler that serves it. A faulty
 // configuration or store is an error here. It starts background work that finishes and
-// builds what an earlier process left. Opening takes 30 s at most if the store obeys its
+// builds what an earlier process left. Opening takes 1 min at most if the store obeys its
 // context. Shutdown ends the handler.
 func NewHandler(config Config) (*Handler, error) {
 	h, err := newHandler(config)

@@ -67,6 +67,13 @@ func (s *Store) Open(ctx context.Context, env tusd.Env) error {
 	return nil
 }
 
+// Close ends the use of the bucket, in which it changes nothing. Loaded uploads cannot be used any
+// more. A closed store can be opened again, also after something that wraps it has failed to open.
+func (s *Store) Close() error {
+	s.opened.Store(nil)
+	return nil
+}
+
 func (s *Store) newBucket(env tusd.Env) (*bucket, error) {
 	if s.Client == nil {
 		return nil, errors.New("the field Client is nil")

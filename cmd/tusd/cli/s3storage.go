@@ -137,5 +137,5 @@ func (b *s3Storage) collectors() []prometheus.Collector { return b.metrics.all }
 
 func (b *s3Storage) close() error {
 	b.http.CloseIdleConnections()
-	return nil
+	return b.store.Close()
 }

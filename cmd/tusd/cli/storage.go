@@ -29,7 +29,7 @@ type uploadStorage interface {
 	// advised returns an error of the start with what an operator can do about it.
 	advised(err error) error
 	collectors() []prometheus.Collector
-	close() error
+	close() error // a closed storage can be opened again
 }
 
 // storageSettings are the flags of one kind of storage.

@@ -37,6 +37,9 @@ func (d *daemon) openStore(ctx context.Context) error {
 		if left <= 0 || errors.Is(err, errStartCancelled) {
 			return d.composition.storage.advised(err)
 		}
+		if err := d.composition.storage.close(); err != nil { // it is open if only its wrapper has failed
+			return err
+		}
 		d.logger.Warn("the start waits: the store is out of reach", "err", err, "left", left.Round(time.Second/10))
 		timer := time.NewTimer(min(backoff/2+rand.N(backoff/2), left))
 		select {

@@ -162,3 +162,20 @@ func TestStartIsCancelled(t *testing.T) {
 		}
 	}
 }
+
+// The start also waits if the service fails when the store is open and its limit is not.
+func TestStartWithLimitWaits(t *testing.T) {
+	service := s3server.Start(t, s3server.Options{})
+	var failures atomic.Int32
+	service.Fault(func(c s3server.Call) s3server.Outcome {
+		if strings.Contains(c.Key, "space/holder") && failures.Add(1) <= 8 { // more than the store repeats a call
+			return s3server.Refuse(http.StatusServiceUnavailable, "SlowDown")
+		}
+		return s3server.Outcome{}
+	})
+	d := startInBucket(t, service, "-store-size", "1G")
+	if !strings.Contains(d.stdout.String(), serviceDown) {
+		t.Errorf("the log has no line about the wait:\n%s", d.stdout.String())
+	}
+	create(t, http.DefaultClient, d.url, "1")
+}
