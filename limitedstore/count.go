@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"net"
 	"sync"
 	"time"
 
@@ -79,13 +80,13 @@ func (l *ledger) beginCount(withOwners bool) {
 func (l *ledger) endCount(began time.Time, complete bool) (excess int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.counted, l.took = began.UTC(), time.Since(began)
 	c := l.counting
 	l.counting = nil
 	if !complete {
 		l.wrong = l.wrong || c.wrong
 		return 0
 	}
+	l.counted, l.took = began.UTC(), time.Since(began)
 	exact := c.sum()
 	excess = l.sums.reserved - exact.reserved
 	l.sums, l.exact = exact, true
@@ -119,8 +120,15 @@ func (s *LimitedStore) count(ctx context.Context) error {
 	}
 	began, pace := time.Now(), &pacer{every: time.Second / time.Duration(rate)}
 	s.ledger.beginCount(s.OwnerQuota > 0)
+	unreadable := 0
 	err := s.eachListed(ctx, tusd.ListFilter{Pace: pace.wait}, func(l *tusd.Listed) error {
 		now, found, err := s.listedAmounts(ctx, l)
+		if isPermanent(ctx, err) {
+			if unreadable++; unreadable == 1 {
+				s.log().Warn("limitedstore: an upload cannot be read, it counts for what the listing shows", "id", l.ID, "err", err)
+			}
+			now, found, err = shownAmounts(l), true, nil
+		}
 		if err == nil && found {
 			s.ledger.countListed(l.ID, now)
 		}
@@ -167,12 +175,31 @@ func (s *LimitedStore) listedAmounts(ctx context.Context, l *tusd.Listed) (now a
 	now, err = s.load(ctx, nil, l.ID)
 	switch {
 	case errors.Is(err, tusd.ErrBroken):
-		n := max(0, l.Bytes)
-		return amounts{reserved: n, stored: n}, true, nil
+		return shownAmounts(l), true, nil
 	case errors.Is(err, tusd.ErrNotFound):
 		return now, false, nil
 	}
 	return now, err == nil, err
+}
+
+// shownAmounts returns what an upload that cannot be loaded counts for.
+func shownAmounts(l *tusd.Listed) amounts {
+	n := max(0, l.Bytes)
+	if l.Record == nil {
+		return amounts{reserved: n, stored: n}
+	}
+	record := l.Record.Clone()
+	record.Offset = n
+	return amountsOf(&record)
+}
+
+// isPermanent reports whether an error of loading an upload is one of the upload, and not of the
+// network or of ctx.
+func isPermanent(ctx context.Context, err error) bool {
+	var transient *tusd.Error
+	var network net.Error
+	return err != nil && ctx.Err() == nil && !(errors.As(err, &transient) && transient.Transient) && !errors.As(err, &network) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // pacer limits how often something is done. Safe for concurrent use.

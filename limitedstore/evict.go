@@ -28,9 +28,11 @@ type evictor struct {
 	// of the goroutine of the running run
 	candidates []candidate // the best one at the end
 	listed     time.Time
-	complete   bool // the candidates were all that the listing had
-	tried      bool // this run has made a listing
-	progress   bool // since then, an upload was removed
+	took       time.Duration // the last listing
+	resume     time.Time     // earliest next listing after one that was in vain
+	complete   bool          // the candidates were all that the listing had
+	tried      bool          // this run has made a listing
+	progress   bool          // since then, an upload was removed
 }
 
 // candidate is an upload that may be removed.
@@ -128,7 +130,11 @@ func (e *evictor) makeRoom() {
 	for !e.store.ledger.endEviction(false) {
 		if c, ok := e.next(); ok {
 			e.evict(c)
-		} else if e.store.ledger.endEviction(true) {
+		} else {
+			if e.tried && !e.progress {
+				e.resume = time.Now().Add(max(e.store.timing.vainPause, 20*e.took))
+			}
+			e.store.ledger.endEviction(true)
 			return
 		}
 	}
@@ -141,7 +147,9 @@ func (e *evictor) next() (c candidate, ok bool) {
 	}
 	if len(e.candidates) == 0 || time.Since(e.listed) > e.store.timing.listAge {
 		e.tried, e.progress = true, false
-		if err := e.list(); err != nil {
+		began := time.Now()
+		err := e.list()
+		if e.took = time.Since(began); err != nil {
 			if e.ctx.Err() == nil {
 				e.store.log().Error("limitedstore: cannot list uploads to make room", "err", err)
 			}
@@ -162,7 +170,7 @@ func (e *evictor) mayList() bool {
 	if e.tried {
 		return e.progress && !e.complete
 	}
-	return !e.complete || time.Since(e.listed) > e.store.timing.poll
+	return time.Now().After(e.resume) && (!e.complete || time.Since(e.listed) > e.store.timing.poll)
 }
 
 // list finds the best candidates. It keeps at most maxCandidates in memory.
@@ -219,6 +227,8 @@ func (e *evictor) evict(c candidate) {
 		s.log().Info("limitedstore: an upload was removed to make room", "id", c.id, "bytes", c.bytes, "changed", c.changed, "policy", string(s.Policy))
 	case errors.Is(err, tusd.ErrNotFound), errors.Is(err, tusd.ErrUploadLocked), errors.Is(err, tusd.ErrPartialInUse),
 		errors.Is(err, tusd.ErrUploadFinishing), e.ctx.Err() != nil:
+	case errors.Is(err, tusd.ErrServerShutdown):
+		e.cancel()
 	default:
 		s.log().Warn("limitedstore: an upload could not be removed to make room", "id", c.id, "err", err)
 	}

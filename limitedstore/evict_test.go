@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tus/tusd"
@@ -351,4 +354,68 @@ func TestQuotaWhileWaiting(t *testing.T) {
 	if n := s.limited.Usage().Evicted; n > 5 { // one had begun
 		t.Errorf("%d uploads are removed", n)
 	}
+}
+
+// When the handler is shut down, the removal ends without a warning.
+func TestShutdownEndsRemoval(t *testing.T) {
+	var logged bytes.Buffer
+	s := serve(t, storetest.NewMemory(), 1000, tusd.Config{}, func(s *limitedstore.LimitedStore) {
+		s.Policy, s.Log = limitedstore.PolicyUnfinished, slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		limitedstore.SetTiming(s, time.Minute, time.Minute, 10*time.Millisecond)
+	})
+	for range 100 {
+		s.upload(10, 0)
+	}
+	if err := s.handler.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	limitedstore.RequestRoom(s.limited, 500)
+	s.wantEvicted(0)
+	closeStore(t, s.limited)
+	if logged.Len() > 0 {
+		t.Errorf("the log has %s", logged.String())
+	}
+}
+
+// A listing that finds nothing to remove is not repeated at once.
+func TestListingsInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var listings atomic.Int64
+		b := &bench{TB: t, memory: storetest.NewMemory(), locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease)}
+		b.evict = func(context.Context, string, func(tusd.FileInfo) bool) error { return tusd.ErrUploadLocked }
+		b.open(100, func(s *limitedstore.LimitedStore) {
+			s.Policy = limitedstore.PolicyUnfinished
+			limitedstore.WrapLister(s, func(l tusd.Lister) tusd.Lister { return countingLister{sleepingLister{l}, &listings} })
+		})
+		time.Sleep(2 * time.Minute)
+		b.create(sized("a", 90))
+		ask := func(times int) (n int64) {
+			before := listings.Load()
+			for range times {
+				_, err := b.tryCreate(sized("b", 20))
+				b.wantError("a creation", err, tusd.ErrNoSpace)
+				if err := b.leases["b"].Unlock(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+			}
+			return listings.Load() - before
+		}
+		if n := ask(15); n > 2 { // one of them is a count
+			t.Errorf("%d listings in 15 minutes, one takes a minute", n)
+		}
+		if n := ask(15); n == 0 {
+			t.Error("no listing in the next 15 minutes")
+		}
+	})
+}
+
+type countingLister struct {
+	tusd.Lister
+	listings *atomic.Int64
+}
+
+func (l countingLister) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	l.listings.Add(1)
+	return l.Lister.List(ctx, cursor, filter, limit)
 }

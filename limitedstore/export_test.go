@@ -24,7 +24,7 @@ func Count(s *LimitedStore) (tusd.SpaceUsage, error) {
 
 // SetTiming shortens what s waits for. Call it before Open.
 func SetTiming(s *LimitedStore, roomWait, silence, beat time.Duration) {
-	s.timing.sameChange = 0
+	s.timing.sameChange, s.timing.vainPause = 0, beat
 	s.timing.roomWait, s.timing.silence, s.timing.beat, s.timing.poll = roomWait, silence, beat, beat
 }
 
@@ -86,6 +86,9 @@ func Forget(s *LimitedStore) {
 	defer s.ledger.mu.Unlock()
 	s.ledger.prune()
 }
+
+// RequestRoom asks for room for n more bytes.
+func RequestRoom(s *LimitedStore, n int64) { s.evictor.requestLater(s.ledger.free() + n) }
 
 // Evicting reports whether uploads are being removed.
 func Evicting(s *LimitedStore) bool {

@@ -34,6 +34,7 @@ type timing struct {
 	roomWait                 time.Duration // how long a creation waits for room
 	recount                  time.Duration // between two counts, and at least 100 times as long as one takes
 	refusedAge               time.Duration // the same if a request was refused, and 20 times
+	vainPause                time.Duration // between two listings that find nothing to remove, and at least 20 times as long as one takes
 	listAge                  time.Duration // how long a list of candidates is used
 	openWait                 time.Duration // how long Open waits for a first count
 	sameChange               time.Duration // how much later an unchanged upload may seem to have changed: object stores have a time for each object
@@ -45,7 +46,7 @@ type timing struct {
 
 var defaultTiming = timing{
 	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, settle: 2 * time.Second, poll: time.Second,
-	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, listAge: 10 * time.Minute,
+	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, vainPause: time.Minute, listAge: 10 * time.Minute,
 	openWait: time.Second, sameChange: time.Minute, countRate: 1000, urgentRate: 10000,
 	closeLimit: 4 * time.Second, releaseLimit: 2 * time.Second,
 }

@@ -18,12 +18,17 @@ type keeper struct {
 	ended  sync.WaitGroup
 	wanted chan struct{} // has capacity 1: a request was refused
 	first  chan struct{} // closed when the sums are exact for the first time
+
+	// of keepSums, after a count that failed
+	pause  time.Duration
+	resume time.Time // earliest next count
 }
 
 // start starts the keeper.
 func (k *keeper) start(s *LimitedStore, h *holder, locker tusd.Locker) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.store, k.locker, k.cancel = s, locker, cancel
+	k.pause, k.resume = 0, time.Time{}
 	k.wanted, k.first = make(chan struct{}, 1), make(chan struct{})
 	k.ended.Go(func() { k.keepClaim(ctx, h) })
 	k.ended.Go(func() { k.keepSums(ctx) })
@@ -87,6 +92,9 @@ func (k *keeper) keepSums(ctx context.Context) {
 // rarer, because each may read many records. The time of the last one is that of an earlier
 // process, too: meanwhile uploads may have changed without a limit.
 func (k *keeper) isDue(refused bool) bool {
+	if time.Now().Before(k.resume) {
+		return false
+	}
 	t := &k.store.timing
 	counted, took := k.store.ledger.lastCount()
 	age := time.Since(counted)
@@ -102,10 +110,17 @@ func (k *keeper) countUntilExact(ctx context.Context) {
 	}
 }
 
+// count counts. After a failure, isDue reports nothing for a time that doubles.
 func (k *keeper) count(ctx context.Context) {
-	if err := k.store.count(ctx); err != nil && ctx.Err() == nil {
-		k.store.log().Error("limitedstore: the uploads could not be counted", "err", err)
+	began := time.Now()
+	err := k.store.count(ctx)
+	if err == nil || ctx.Err() != nil {
+		k.pause = 0
+		return
 	}
+	k.store.log().Error("limitedstore: the uploads could not be counted", "err", err)
+	k.pause = min(max(2*k.pause, k.store.timing.beat), 10*time.Minute)
+	k.resume = time.Now().Add(max(k.pause, 20*time.Since(began)))
 }
 
 // resolve finds out what the doubtful uploads count for that no request uses.

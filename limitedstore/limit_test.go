@@ -24,8 +24,9 @@ type bench struct {
 	limited  *limitedstore.LimitedStore
 	composer *tusd.StoreComposer
 	locker   tusd.Locker
-	leases   map[string]tusd.Lease // of create
-	largest  int64                 // of Env.LimitSize
+	evict    func(context.Context, string, func(tusd.FileInfo) bool) error // of Env
+	leases   map[string]tusd.Lease                                         // of create
+	largest  int64                                                         // of Env.LimitSize
 }
 
 func newBench(tb testing.TB, limit int64, change func(*limitedstore.LimitedStore)) *bench {
@@ -58,7 +59,7 @@ func (b *bench) open(limit int64, change func(*limitedstore.LimitedStore)) {
 	b.limited.UseIn(b.composer)
 	limited := b.limited
 	b.Cleanup(func() { closeStore(b, limited) })
-	err := b.limited.Open(b.Context(), tusd.Env{Locker: b.locker, LimitSize: func(n int64) { b.largest = n }})
+	err := b.limited.Open(b.Context(), tusd.Env{Locker: b.locker, LimitSize: func(n int64) { b.largest = n }, Evict: b.evict})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package limitedstore_test
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -246,4 +248,68 @@ func TestBoundOfCountIsNotStored(t *testing.T) {
 	}
 	store.fails.Store(false)
 	b.create(sized("d", 1))
+}
+
+// unreadable is a store with an upload whose record cannot be read, and whose listing says so.
+type unreadable struct {
+	*storetest.Memory
+	id  string
+	err error
+}
+
+func (s *unreadable) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	if id == s.id {
+		return nil, s.err
+	}
+	return s.Memory.GetUpload(ctx, lease, id)
+}
+
+func (s *unreadable) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
+	uploads, next, err := s.Memory.List(ctx, cursor, filter, limit)
+	for i := range uploads {
+		if uploads[i].ID == s.id {
+			uploads[i].Record = nil
+		}
+	}
+	return uploads, next, err
+}
+
+// An upload that nobody can read counts for what the listing shows, and the store becomes exact.
+// If only the network fails, the count does, and is tried again, but ever more rarely.
+func TestUnreadableUpload(t *testing.T) {
+	for _, permanent := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			m := storetest.NewMemory()
+			first := newBenchOn(t, m, m, 100)
+			first.write(first.create(sized("a", 60)), 20)
+			first.create(sized("b", 30))
+			limitedstore.Kill(first.limited)
+			store := &unreadable{m, "a", os.ErrPermission}
+			if !permanent {
+				store.err = &net.OpError{Op: "dial", Err: errors.New("refused")}
+			}
+			var counts atomic.Int64
+			b := &bench{TB: t, memory: m, core: store, locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease)}
+			b.open(100, func(s *limitedstore.LimitedStore) { limitedstore.OnCount(s, func() { counts.Add(1) }) })
+			time.Sleep(time.Minute)
+			if permanent {
+				b.want(20, 50)
+				return
+			}
+			if b.limited.Usage().Exact {
+				t.Error("the sums are exact without an upload")
+			}
+			store.err = nil
+			store.id = ""
+			time.Sleep(10 * time.Minute)
+			b.want(20, 90)
+			store.id, store.err = "a", &net.OpError{Op: "dial", Err: errors.New("refused")}
+			time.Sleep(time.Hour)
+			before := counts.Load()
+			time.Sleep(time.Hour)
+			if n := counts.Load() - before; n < 2 || n > 12 {
+				t.Errorf("%d counts in an hour in which they fail", n)
+			}
+		})
+	}
 }
