@@ -275,7 +275,7 @@ func (v *volume) listUpload(ctx context.Context, id string, filter tusd.ListFilt
 	switch {
 	case err == nil:
 		listed, possible = u.describe(), []tusd.UploadClass{u.info.Class()}
-	case isAbsent(err) && !errors.Is(err, tusd.ErrBroken):
+	case isAbsent(err) && !errors.Is(err, tusd.ErrBroken), errors.Is(err, errForeign):
 		return nil, nil
 	default:
 		listed = v.describeUnreadable(id)

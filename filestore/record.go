@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,16 +63,17 @@ func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Info, error) {
 	where := v.record(id)
 	content, stat, err := readSmall(where, maxRecord)
 	if err != nil {
-		return nil, stat, err
+		return nil, stat, v.distinguish(id, err)
 	}
 	if info := v.uploads.decodedRecord(id, content); info != nil {
 		return info, stat, nil
 	}
 	info, err := decodeRecord(where, id, content, unmarshal)
-	if err == nil {
-		v.uploads.addRecord(info, content, durable.Stamp{})
+	if err != nil {
+		return nil, stat, v.distinguish(id, err)
 	}
-	return info, stat, err
+	v.uploads.addRecord(info, content, durable.Stamp{})
+	return info, stat, nil
 }
 
 // readRecordOnce is readRecordWithLease for a record that is not read again soon: it leaves
@@ -80,11 +82,11 @@ func (v *volume) readStamped(id string) (*tusd.FileInfo, durable.Info, error) {
 func (v *volume) readRecordOnce(id string) (*tusd.FileInfo, time.Time, error) {
 	where := v.record(id)
 	content, stat, err := readSmall(where, maxRecord)
-	if err != nil {
-		return nil, stat.Modified, err
+	var info *tusd.FileInfo
+	if err == nil {
+		info, err = decodeRecord(where, id, content, json.Unmarshal)
 	}
-	info, err := decodeRecord(where, id, content, json.Unmarshal)
-	return info, stat.Modified, err
+	return info, stat.Modified, v.distinguish(id, err)
 }
 
 // decodeRecord reads and checks the content of the record of id. decode is unmarshal or
@@ -101,6 +103,37 @@ func decodeRecord(where treePath, id string, content []byte, decode func([]byte,
 		return nil, broken(where.path(), "%w", err)
 	}
 	return info, nil
+}
+
+// errForeign is the cause of ErrNotFound for a record of another program.
+var errForeign = errors.New("it is of another program")
+
+// distinguish returns err, or ErrNotFound if err is that of a broken record that no version of
+// tusd can have written: it is of another program, and no upload.
+func (v *volume) distinguish(id string, err error) error {
+	if errors.Is(err, tusd.ErrBroken) && !v.isOwnRecord(id) {
+		return notFound(fmt.Errorf("%s: %w", v.record(id).path(), errForeign))
+	}
+	return err
+}
+
+// isOwnRecord reports whether a record that is not valid may be one of this program or
+// of tusd v2: it begins as that of id does, or a power cut has taken its content.
+func (v *volume) isOwnRecord(id string) bool {
+	f, stat, err := v.tree.OpenRegular(v.record(id).name)
+	if err != nil {
+		return !errors.Is(err, durable.ErrIrregular)
+	}
+	defer f.Close()
+	quoted, _ := json.Marshal(id)
+	begin := append([]byte(`{"ID":`), quoted...)
+	start := make([]byte, min(int64(len(begin)+64), stat.Size))
+	n, err := f.ReadAt(start, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return true
+	}
+	start = bytes.Join(bytes.Fields(bytes.Trim(start[:n], "\x00")), nil)
+	return bytes.HasPrefix(start, begin) || bytes.HasPrefix(begin, start)
 }
 
 // readSmall reads a regular file of at most limit bytes. A longer file, or one that

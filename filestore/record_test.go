@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,15 +95,10 @@ func TestBrokenRecords(t *testing.T) {
 	cases := map[string]map[string]string{
 		"empty":                  {"a.info": "", "a": stored},
 		"cut":                    {"a.info": good[:40], "a": stored},
-		"not JSON":               {"a.info": "hello", "a": stored},
-		"empty object":           {"a.info": "{}", "a": stored},
-		"null":                   {"a.info": "null", "a": stored},
-		"array":                  {"a.info": "[]", "a": stored},
 		"trailing garbage":       {"a.info": good + "x", "a": stored},
 		"negative size":          {"a.info": v2Record("a", -1, "a"), "a": ""},
 		"absurd size":            {"a.info": v2Record("a", math.MaxInt64, "a"), "a": stored},
 		"size beyond int64":      {"a.info": strings.Replace(good, `"Size":11`, `"Size":99999999999999999999`, 1), "a": stored},
-		"another id":             {"a.info": v2Record("b", 11, "a"), "a": stored},
 		"another store":          {"a.info": strings.Replace(good, `"filestore"`, `"s3store"`, 1), "a": stored},
 		"unknown state":          {"a.info": strings.Replace(good, `"Size"`, `"State":"done","Size"`, 1), "a": stored},
 		"impossible failure":     {"a.info": strings.Replace(good, `"Size"`, `"State":"failed","Failure":{"StatusCode":7},"Size"`, 1), "a": stored},
@@ -122,6 +118,54 @@ func TestBrokenRecords(t *testing.T) {
 			writeFiles(t, s, files)
 			wantBroken(t, s)
 		})
+	}
+}
+
+// A record that no version of tusd can have written is no upload. It stays, with its data.
+func TestForeignRecords(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"not JSON":     {"a.info": "hello", "a": stored},
+		"empty object": {"a.info": "{}", "a": stored},
+		"null":         {"a.info": "null", "a": stored},
+		"array":        {"a.info": "[]", "a": stored},
+		"another id":   {"a.info": v2Record("b", 11, "a"), "a": stored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Ack)
+			writeFiles(t, s, files)
+			wantForeign(t, s)
+			wantUntouched(t, s, files)
+		})
+	}
+}
+
+// wantUntouched checks the content of files.
+func wantUntouched(t *testing.T, s *FileStore, want map[string]string) {
+	t.Helper()
+	for name, content := range want {
+		if got, err := os.ReadFile(filepath.Join(s.Path, name)); string(got) != content {
+			t.Errorf("%s has %q (%v), want %q", name, got, err, content)
+		}
+	}
+}
+
+// wantForeign checks that there is no upload "a", and that it cannot be removed.
+func wantForeign(t *testing.T, s *FileStore) {
+	t.Helper()
+	for _, lease := range []tusd.Lease{nil, lockID(t, "a")} {
+		_, err := s.GetUpload(t.Context(), lease, "a")
+		if !errors.Is(err, tusd.ErrNotFound) || errors.Is(err, tusd.ErrBroken) {
+			t.Fatalf("GetUpload gives %v, want ErrNotFound", err)
+		}
+		if lease == nil {
+			continue
+		}
+		if err := s.Terminate(t.Context(), lease, "a"); !errors.Is(err, tusd.ErrNotFound) {
+			t.Errorf("Terminate gives %v, want ErrNotFound", err)
+		}
+	}
+	if ids := listAll(t, s, tusd.ListFilter{}, 10); slices.Contains(ids, "a") {
+		t.Errorf("listed are %q", ids)
 	}
 }
 

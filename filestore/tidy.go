@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"path"
 	"strings"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/datakey"
-	"github.com/tus/tusd/internal/durable"
 )
 
 // Tidy implements tusd.Tidier. It looks only at what has not changed since t.Before: nobody
@@ -37,7 +35,7 @@ func (s *FileStore) Tidy(ctx context.Context, t tusd.Tidying) error {
 	if err != nil {
 		return err
 	}
-	d := &tidying{Tidying: t, v: v, named: newNameSet()}
+	d := &tidying{Tidying: t, v: v}
 	for _, step := range []func(context.Context) error{d.lookAtRecords, d.lookAtTemporaries, d.lookAtOthers} {
 		if err := step(ctx); err != nil {
 			return failed("tidy the directory", v.path, err)
@@ -50,7 +48,8 @@ func (s *FileStore) Tidy(ctx context.Context, t tusd.Tidying) error {
 type tidying struct {
 	tusd.Tidying
 	v *volume
-	// named has the names of data that records name, if it is not the id.
+	// named has the names of data that records name, if it is not the id; nil: they were not
+	// needed yet (findNames).
 	named *nameSet
 	// unsure is set if a record or a directory could not be read: a record may name any data.
 	unsure bool
@@ -58,7 +57,7 @@ type tidying struct {
 
 func everyDirectory(string) bool { return true }
 
-// lookAtRecords fills in d.named, and reports records that are not valid.
+// lookAtRecords reports records that are not valid. It loads only the old ones.
 func (d *tidying) lookAtRecords(ctx context.Context) error {
 	return d.v.walk(ctx, ".", everyDirectory, func(name string) error {
 		id, ok := strings.CutSuffix(name, recordSuffix)
@@ -71,18 +70,43 @@ func (d *tidying) lookAtRecords(ctx context.Context) error {
 		if tusd.ValidateID(id) != nil {
 			return d.reportForeign(name)
 		}
+		record := d.v.record(id)
+		if stat, err := record.tree.Lstat(record.name); err != nil || !stat.Modified.Before(d.Before) {
+			return nil
+		}
+		switch _, err := d.v.load(nil, id, true); {
+		case errors.Is(err, errForeign):
+			return d.reportForeign(name)
+		case errors.Is(err, tusd.ErrBroken):
+			return d.lookAtBroken(ctx, id)
+		}
+		return nil
+	}, d.reportUnreadable)
+}
+
+// findNames fills in d.named, when it is needed for the first time: it reads every record.
+func (d *tidying) findNames(ctx context.Context) error {
+	if d.named != nil {
+		return nil
+	}
+	d.named = newNameSet()
+	return d.v.walk(ctx, ".", everyDirectory, func(name string) error {
+		id, ok := strings.CutSuffix(name, recordSuffix)
+		if !ok || tusd.ValidateID(id) != nil {
+			return nil
+		}
+		if err := d.Pace(ctx); err != nil {
+			return err
+		}
 		u, err := d.v.load(nil, id, true)
 		switch {
 		case err == nil && u.data != d.v.file(id):
 			d.addNamed(u.data)
-		case err == nil:
-		case errors.Is(err, tusd.ErrBroken):
-			return d.lookAtBroken(ctx, id)
-		case !errors.Is(err, tusd.ErrNotFound):
+		case err != nil && !errors.Is(err, tusd.ErrNotFound):
 			d.unsure = true
 		}
 		return nil
-	}, d.reportUnreadable)
+	}, unreadableIsKnown)
 }
 
 // reportUnreadable reports a directory that may not be read. A record in it may name any data.
@@ -120,9 +144,6 @@ func (d *tidying) lookAtBroken(ctx context.Context, id string) error {
 			return
 		}
 		left := tusd.Leftover{Kind: tusd.LeftoverBroken, Name: d.v.record(id).path(), Upload: id, Bytes: max(0, listed.Bytes), Changed: listed.Changed, Err: broken}
-		if !d.v.isOwnRecord(id) {
-			left.Kind, left.Upload, left.Err = tusd.LeftoverForeign, "", nil
-		}
 		if errors.Is(broken, errRemovalCut) {
 			d.completeRemoval(&upload{v: d.v, id: id, lease: lease}, left)
 			return
@@ -156,24 +177,6 @@ func (d *tidying) underLock(ctx context.Context, id string, act func(tusd.Lease)
 	}
 	act(lease)
 	return lease.Unlock(context.WithoutCancel(ctx))
-}
-
-// isOwnRecord reports whether a record that is not valid may be one of this program or
-// of tusd v2: it begins as those do, or a power cut has taken its content.
-func (v *volume) isOwnRecord(id string) bool {
-	f, stat, err := v.tree.OpenRegular(v.record(id).name)
-	if err != nil {
-		return !errors.Is(err, durable.ErrIrregular)
-	}
-	defer f.Close()
-	start := make([]byte, 64)
-	n, err := f.ReadAt(start[:min(int64(len(start)), stat.Size)], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return true
-	}
-	start = bytes.Join(bytes.Fields(bytes.Trim(start[:n], "\x00")), nil)
-	const begin = `{"ID":`
-	return bytes.HasPrefix(start, []byte(begin)) || bytes.HasPrefix([]byte(begin), start)
 }
 
 // reportForeign reports a file of another program, if it is old enough.
@@ -317,6 +320,9 @@ func (d *tidying) lookAtData(ctx context.Context, name string) error {
 	if !ok || d.hasRecord(name) {
 		return nil
 	}
+	if err := d.findNames(ctx); err != nil || d.named.has(name) {
+		return err
+	}
 	if left.Bytes > 0 || !isServerID(name) || d.unsure {
 		d.Report(left)
 		return nil
@@ -325,11 +331,11 @@ func (d *tidying) lookAtData(ctx context.Context, name string) error {
 	return d.removeLocked(ctx, name, left, func() bool { return !d.hasRecord(name) })
 }
 
-// hasRecord reports whether data is, or may be, that of an upload.
+// hasRecord reports whether there is a record for the data.
 func (d *tidying) hasRecord(name string) bool {
 	v := d.v
 	old, isOld := strings.CutSuffix(name, ".bin") // of tusd 0.x
-	return d.named.has(name) || !v.isFree(v.record(name)) || isOld && !v.isFree(v.record(old))
+	return !v.isFree(v.record(name)) || isOld && !v.isFree(v.record(old))
 }
 
 // isServerID reports whether name is like the ids that the server makes.

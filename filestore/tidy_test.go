@@ -122,7 +122,7 @@ var leftovers = map[string]struct{ content, want string }{
 	"cut.info":                 {`{"ID": "cut","Si`, `broken cut.info "cut" stays`},
 	"void.info":                {"", `broken void.info "void" stays`},
 	"zeros.info":               {"\x00\x00\x00", `broken zeros.info "zeros" stays`},
-	"other.info":               {v2Record("else", 10, "else"), `broken other.info "other" stays`},
+	"other.info":               {v2Record("else", 10, "else"), `foreign other.info "" stays`},
 	"json.info":                {`{"name":"value"}`, `foreign json.info "" stays`},
 	"emacs.info":               {"This is emacs.info", `foreign emacs.info "" stays`},
 	"no id.info":               {`{"ID":"no id"}`, `foreign no id.info "" stays`},
