@@ -66,14 +66,16 @@ func (c *layout) nextNumber() int {
 // parseRecord reads the record of id.
 func parseRecord(key, id string, stored []byte) (record, error) {
 	var r record
-	if err := json.Unmarshal(stored, &r); err != nil {
+	if err := json.Unmarshal(stored, &r); err != nil && mayBeRecordOf(id, stored) {
 		return record{}, brokenRecord(key, "%w", err)
+	} else if err != nil {
+		return record{}, tusd.ErrNotFound.With(fmt.Errorf("%s is of another program: %w", key, err))
 	}
 	if r.Version > tusd.RecordVersion {
 		return record{}, fmt.Errorf("%s: %w: it has version %d, this one reads up to %d", key, errNewerRecord, r.Version, tusd.RecordVersion)
 	}
-	if isRecordOfOther(r.ID, id) {
-		return record{}, tusd.ErrNotFound.With(fmt.Errorf("%s is the record of %s", key, r.ID))
+	if r.ID != id {
+		return record{}, tusd.ErrNotFound.With(fmt.Errorf("%s is the record of %q", key, r.ID))
 	}
 	if err := r.check(id); err != nil {
 		return record{}, brokenRecord(key, "%w", err)
@@ -82,11 +84,21 @@ func parseRecord(key, id string, stored []byte) (record, error) {
 	return r, nil
 }
 
+// mayBeRecordOf reports whether a record that cannot be read may be one of this program or of
+// tusd v2: it begins as that of id does, or its content is lost.
+func mayBeRecordOf(id string, stored []byte) bool {
+	if object, _, ok := splitV2ID(id); ok {
+		id = object
+	}
+	quoted, _ := json.Marshal(id)
+	begin := append([]byte(`{"ID":`), quoted[:len(quoted)-1]...)
+	start := bytes.Join(bytes.Fields(stored[:min(len(stored), len(begin)+64)]), nil)
+	return bytes.HasPrefix(start, begin) || bytes.HasPrefix(begin, start)
+}
+
 // check returns an error if a record is not a valid record of id.
 func (r *record) check(id string) error {
 	switch {
-	case r.ID != id:
-		return fmt.Errorf("it is the record of %q", r.ID)
 	case r.Size < 0 || r.Size > maxSize || r.SizeIsDeferred && r.Size != 0:
 		return fmt.Errorf("it has a length of %d, deferred %t", r.Size, r.SizeIsDeferred)
 	case r.Storage["Key"] == "":
