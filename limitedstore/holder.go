@@ -40,6 +40,7 @@ type timing struct {
 	sameChange               time.Duration // how much later an unchanged upload may seem to have changed: object stores have a time for each object
 	countRate                int           // records per second
 	urgentRate               int           // the same while the sums are not exact
+	ownersLimit              time.Duration // how long Open may read the sums of owners
 	closeLimit, releaseLimit time.Duration // how long Close may take for the sums, and for each call for the holder
 	onCount                  func()        // called when a count begins; nil: nothing
 }
@@ -48,7 +49,7 @@ var defaultTiming = timing{
 	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, settle: 2 * time.Second, poll: time.Second,
 	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, vainPause: time.Minute, listAge: 10 * time.Minute,
 	openWait: time.Second, sameChange: time.Minute, countRate: 1000, urgentRate: 10000,
-	closeLimit: 4 * time.Second, releaseLimit: 2 * time.Second,
+	ownersLimit: 10 * time.Second, closeLimit: 4 * time.Second, releaseLimit: 2 * time.Second,
 }
 
 // holder is the claim of this process on the store.

@@ -24,14 +24,15 @@ type keeper struct {
 	resume time.Time // earliest next count
 }
 
-// start starts the keeper.
-func (k *keeper) start(s *LimitedStore, h *holder, locker tusd.Locker) {
+// start starts the keeper, which first removes the side records of the owners.
+func (k *keeper) start(s *LimitedStore, h *holder, locker tusd.Locker, ownerRecords int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.store, k.locker, k.cancel = s, locker, cancel
 	k.pause, k.resume = 0, time.Time{}
 	k.wanted, k.first = make(chan struct{}, 1), make(chan struct{})
 	k.ended.Go(func() { k.keepClaim(ctx, h) })
 	k.ended.Go(func() { k.keepSums(ctx) })
+	k.ended.Go(func() { s.deleteOwners(ctx, ownerRecords) })
 }
 
 // stop stops the keeper and waits for its end.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tus/tusd"
@@ -415,5 +416,91 @@ func TestFirstCount(t *testing.T) {
 	text, err := b.memory.GetSideRecord(t.Context(), tusd.SideRecordKey{Kind: "space", Name: "sums"})
 	if err != nil || !strings.Contains(string(text), `"Clean":false,"AtMost":1000,`) {
 		t.Errorf("after the count the side record is %s, %v", text, err)
+	}
+}
+
+// slowRecords is a store whose calls for side records of owners take long.
+type slowRecords struct {
+	*storetest.Memory
+	takes time.Duration
+}
+
+func (s *slowRecords) wait(ctx context.Context, key tusd.SideRecordKey) error {
+	if !strings.HasPrefix(key.Name, "owners-") {
+		return nil
+	}
+	select {
+	case <-time.After(s.takes):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *slowRecords) GetSideRecord(ctx context.Context, key tusd.SideRecordKey) ([]byte, error) {
+	if err := s.wait(ctx, key); err != nil {
+		return nil, err
+	}
+	return s.Memory.GetSideRecord(ctx, key)
+}
+
+func (s *slowRecords) PutSideRecord(ctx context.Context, key tusd.SideRecordKey, value []byte) error {
+	if err := s.wait(ctx, key); err != nil {
+		return err
+	}
+	return s.Memory.PutSideRecord(ctx, key, value)
+}
+
+func (s *slowRecords) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey) error {
+	if err := s.wait(ctx, key); err != nil {
+		return err
+	}
+	return s.Memory.DeleteSideRecord(ctx, key)
+}
+
+// Many owners do not hinder a start: their sums are read by several calls at once, or, if the
+// service is too slow for that, counted.
+func TestManyOwners(t *testing.T) {
+	for takes, counted := range map[time.Duration]bool{time.Second: false, time.Minute: true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := storetest.NewMemory()
+			store := &slowRecords{Memory: m}
+			b := &bench{TB: t, memory: m, core: store, locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease)}
+			var counts atomic.Int64
+			quota := func(s *limitedstore.LimitedStore) {
+				s.OwnerQuota = 1000
+				limitedstore.OnCount(s, func() { counts.Add(1) })
+			}
+			b.open(1<<30, quota)
+			const owners = 15000 // 17 side records
+			for i := range owners {
+				id := fmt.Sprint("upload-", i)
+				lease, err := b.locker.Lock(t.Context(), id, tusd.LockTry)
+				if err == nil {
+					_, err = b.limited.NewUpload(t.Context(), lease, owned(sized(id, 10), "owner "+id))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				lease.Unlock(t.Context())
+			}
+			store.takes = time.Second
+			closeStore(t, b.limited)
+			store.takes = takes
+			before, began := counts.Load(), time.Now()
+			b.open(1<<30, quota)
+			if took := time.Since(began); took > 15*time.Second {
+				t.Errorf("the start takes %v", took)
+			}
+			time.Sleep(time.Minute / 2)
+			b.want(0, 10*owners)
+			if u := b.limited.Usage(); u.Owners != owners || (counts.Load() > before) != counted {
+				t.Errorf("with %v for each call there are %d counts, %d owners", takes, counts.Load()-before, u.Owners)
+			}
+			if names, _, err := m.ListSideRecords(t.Context(), "space", "", 100); err != nil || !counted && len(names) != 2 {
+				t.Errorf("the side records are %v, %v", names, err)
+			}
+			store.takes = 0
+		})
 	}
 }

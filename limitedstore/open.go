@@ -71,13 +71,10 @@ func (s *LimitedStore) open(ctx context.Context, env tusd.Env) (err error) {
 			return err
 		}
 	}
-	if err := s.deleteOwners(ctx, r.OwnerRecords); err != nil {
-		return err
-	}
 	s.evict = env.Evict
 	s.evictor.reset(s)
 	s.holder.Store(h)
-	s.keeper.start(s, h, env.Locker)
+	s.keeper.start(s, h, env.Locker, r.OwnerRecords)
 	s.keeper.waitCounted(ctx, s.timing.openWait) // a small store is counted at once
 	return nil
 }

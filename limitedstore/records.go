@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tus/tusd"
@@ -149,61 +151,112 @@ func (s *LimitedStore) loadSums(ctx context.Context) (r sumsRecord, owners map[o
 		return none, nil, nil
 	}
 	if r.Clean && r.HasOwners {
-		owners, err = s.loadOwners(ctx, r.OwnerRecords)
-		r.Clean = r.Clean && owners != nil
+		owners, err = s.loadOwnersInTime(ctx, r.OwnerRecords)
+		r.Clean = owners != nil
 	}
 	return r, owners, err
 }
 
+// loadOwnersInTime is loadOwners, but returns nil if that takes too long for a start.
+func (s *LimitedStore) loadOwnersInTime(ctx context.Context, pages int) (map[owner]int64, error) {
+	limited, cancel := context.WithTimeout(ctx, s.timing.ownersLimit)
+	defer cancel()
+	owners, err := s.loadOwners(limited, pages)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		s.log().Warn("limitedstore: it takes too long to read the sums of the owners, the uploads are counted")
+		return nil, nil
+	}
+	return owners, err
+}
+
+// errNoPage ends loadOwners if a side record is missing or cannot be understood.
+var errNoPage = errors.New("no sums of owners")
+
 // loadOwners reads the sums of the owners; nil: a record is missing.
 func (s *LimitedStore) loadOwners(ctx context.Context, pages int) (map[owner]int64, error) {
+	var mu sync.Mutex
 	owners := make(map[owner]int64)
-	for page := range pages {
+	err := inParallel(ctx, pages, func(ctx context.Context, page int) error {
 		text, err := s.inner.SideRecords.GetSideRecord(ctx, ownerKey(page))
 		if errors.Is(err, tusd.ErrNotFound) {
-			return nil, nil
+			return errNoPage
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var named map[string]int64
-		if json.Unmarshal(text, &named) != nil {
-			return nil, nil
-		}
-		for name, n := range named {
-			hash, err := hex.DecodeString(name)
-			if err != nil || len(hash) != len(owner{}) {
-				return nil, nil
-			}
-			owners[owner(hash)] = n
-		}
+		mu.Lock()
+		defer mu.Unlock()
+		return addPage(owners, text)
+	})
+	if errors.Is(err, errNoPage) {
+		return nil, nil
 	}
-	return owners, nil
+	return owners, err
+}
+
+// addPage adds the sums of a side record.
+func addPage(owners map[owner]int64, text []byte) error {
+	var named map[string]int64
+	if json.Unmarshal(text, &named) != nil {
+		return errNoPage
+	}
+	for name, n := range named {
+		hash, err := hex.DecodeString(name)
+		if err != nil || len(hash) != len(owner{}) {
+			return errNoPage
+		}
+		owners[owner(hash)] = n
+	}
+	return nil
+}
+
+// inParallel calls f for 0 to n-1, for several at the same time, until one fails. It returns the
+// first error.
+func inParallel(ctx context.Context, n int, f func(context.Context, int) error) error {
+	const calls = 16
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var working sync.WaitGroup
+	for range min(n, calls) {
+		working.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if err := f(ctx, i); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	working.Wait()
+	return context.Cause(ctx)
 }
 
 // storeSums stores the sums at a clean end. The record that says so is the last one.
 func (s *LimitedStore) storeSums(ctx context.Context, exact sums) error {
 	counted, took := s.ledger.lastCount()
 	r := sumsRecord{Counted: counted, Took: took, Clean: true, AtMost: exact.reserved, Reserved: exact.reserved, Stored: exact.stored, HasOwners: exact.owners != nil}
-	for page := range slices.Chunk(slices.Collect(maps.Keys(exact.owners)), ownersPerRecord) {
-		named := make(map[string]int64, len(page))
-		for _, o := range page {
+	pages := slices.Collect(slices.Chunk(slices.Collect(maps.Keys(exact.owners)), ownersPerRecord))
+	err := inParallel(ctx, len(pages), func(ctx context.Context, page int) error {
+		named := make(map[string]int64, len(pages[page]))
+		for _, o := range pages[page] {
 			named[hex.EncodeToString(o[:])] = exact.owners[o]
 		}
-		if err := s.putRecord(ctx, ownerKey(r.OwnerRecords).Name, named); err != nil {
-			return err
-		}
-		r.OwnerRecords++
+		return s.putRecord(ctx, ownerKey(page).Name, named)
+	})
+	if err != nil {
+		return err
 	}
+	r.OwnerRecords = len(pages)
 	return s.putRecord(ctx, nameSums, r)
 }
 
-// deleteOwners removes the side records of the owners, which are read.
-func (s *LimitedStore) deleteOwners(ctx context.Context, pages int) error {
-	for page := range pages {
-		if err := s.inner.SideRecords.DeleteSideRecord(ctx, ownerKey(page)); err != nil {
-			return err
-		}
+// deleteOwners removes the side records of the owners, which are read. What is left after an error
+// has no meaning, and is replaced later.
+func (s *LimitedStore) deleteOwners(ctx context.Context, pages int) {
+	err := inParallel(ctx, pages, func(ctx context.Context, page int) error {
+		return s.inner.SideRecords.DeleteSideRecord(ctx, ownerKey(page))
+	})
+	if err != nil && ctx.Err() == nil {
+		s.log().Warn("limitedstore: cannot remove the side records of the sums of the owners", "err", err)
 	}
-	return nil
 }
