@@ -15,7 +15,7 @@ type Statuses struct {
 func both(status int) Statuses { return Statuses{status, status} }
 
 // transientStatus is for transient errors: tus clients get status, clients of the
-// IETF draft always 503. Only ErrNoSpace has 507 for both.
+// IETF draft always 503. ErrNoSpace and ErrQuotaExceeded have 507 for both.
 func transientStatus(status int) Statuses { return Statuses{status, http.StatusServiceUnavailable} }
 
 // retryAfter returns the Retry-After of a transient error. The default is short,

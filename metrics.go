@@ -49,7 +49,7 @@ type SpaceUsage struct {
 	Limit    int64  // bytes
 	Stored   int64  // bytes that are stored
 	Reserved int64  // bytes that count against the limit: also those that uploads will have
-	Exact    bool   // if not, Stored is an estimate and Reserved an upper bound
+	Exact    bool   // if not, Stored is an estimate and Reserved an upper bound: the uploads are being counted, or changes are in doubt
 	Owners   int    // that have uploads, if the store has a quota for owners
 	Evicted  uint64 // uploads that were removed to make room
 }

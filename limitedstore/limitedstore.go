@@ -33,7 +33,8 @@
 // "limitedstore-holder" as long as it is open; requests for an upload of this name are
 // answered 423. Otherwise a side record has a number that changes every 10 s; after a crash
 // Open waits until it has not changed for 25 s, unless the wrapped store lets only one
-// process in by itself (Exclusive).
+// process in by itself (Exclusive). Open then always waits 2 s, for others that start at the
+// same time.
 package limitedstore
 
 import (
