@@ -32,17 +32,6 @@ func splitV2ID(id string) (object, multipart string, ok bool) {
 	return id[:i], id[i+1:], true
 }
 
-// isRecordOfOther reports whether a record with the id found is not broken, but
-// belongs to another upload: one of tusd v2 with the same object name as id.
-func isRecordOfOther(found, id string) bool {
-	object, _, ok := splitV2ID(found)
-	if !ok || found == id {
-		return false
-	}
-	other, _, _ := splitV2ID(id)
-	return object == id || object == other
-}
-
 // loadV2 is load for an upload of tusd v2. ours are the objects that this program
 // has stored for it; missing is the error of its record.
 func (b *bucket) loadV2(ctx context.Context, id string, ours uploadObjects, missing error) (state, error) {
