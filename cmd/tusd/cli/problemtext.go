@@ -16,9 +16,6 @@ func problemText(err error) string {
 	return err.Error()
 }
 
-// noRecord is what brokenProblem says of the record of another program.
-const noRecord = "it is no record of tusd"
-
 // brokenProblem returns what is broken, of a text of an error that is an ErrNotFound for
 // requests: the upload is there. ok is false if the text is of another error.
 func brokenProblem(text string) (problem string, ok bool) {
@@ -27,14 +24,8 @@ func brokenProblem(text string) (problem string, ok bool) {
 	if !ok || at < 0 {
 		return "", false
 	}
-	return strings.ReplaceAll(text[at:], `it is the record of ""`, noRecord), true
+	return text[at:], true
 }
 
-// removalHint tells how a broken upload is removed. It tells nothing about a file of another
-// program.
-func removalHint(id, problem string) string {
-	if strings.Contains(problem, noRecord) {
-		return ""
-	}
-	return "; tusd rm " + id + " removes it"
-}
+// removalHint tells how a broken upload is removed.
+func removalHint(id string) string { return "; tusd rm " + id + " removes it" }

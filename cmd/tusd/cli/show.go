@@ -117,7 +117,7 @@ func (s *showing) print(a *storeAccess, u *shownUpload, info *tusd.FileInfo) err
 	if u.Error != "" {
 		hint := ""
 		if u.State == stateBroken {
-			hint = removalHint(u.ID, u.Error)
+			hint = removalHint(u.ID)
 		}
 		line("error", u.Error+hint)
 	}

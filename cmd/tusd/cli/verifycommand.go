@@ -116,7 +116,7 @@ func (v *verification) report(a *storeAccess, id string, faults []string, err er
 	}
 	for i, fault := range faults {
 		if problem, ok := brokenProblem(fault); ok {
-			faults[i] = problem + removalHint(id, problem)
+			faults[i] = problem + removalHint(id)
 		}
 	}
 	if len(faults) > 0 {
