@@ -43,7 +43,7 @@ func (s *audited) set(id string, n int64, force bool) {
 }
 
 func (s *audited) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileInfo) (tusd.Upload, error) {
-	s.set(info.ID, info.Size, false)
+	s.set(info.ID, announced(&info), false)
 	return s.wrap(info.ID)(s.Memory.NewUpload(ctx, lease, info))
 }
 
@@ -109,4 +109,37 @@ func (s *auditedSource) Read(p []byte) (int, error) {
 	s.end += int64(n)
 	s.upload.store.set(s.upload.id, s.end, false)
 	return n, err
+}
+
+// announced returns the length that an upload has or will have, as far as it is known.
+func announced(info *tusd.FileInfo) int64 {
+	if info.SizeIsDeferred && info.KnownLength != nil {
+		return *info.KnownLength
+	}
+	return info.Size
+}
+
+func (u *auditedUpload) UpdateInfo(ctx context.Context, update func(*tusd.FileInfo) error) error {
+	return u.Upload.UpdateInfo(ctx, func(info *tusd.FileInfo) error {
+		err := update(info)
+		if err == nil && info.State != tusd.StateFailed {
+			u.store.set(u.id, announced(info), false)
+		}
+		return err
+	})
+}
+
+func (s *audited) Concat(ctx context.Context, final tusd.Upload, partials []tusd.Upload) error {
+	inner, n := make([]tusd.Upload, len(partials)), int64(0)
+	for i, p := range partials {
+		of := p.(*auditedUpload)
+		info, err := of.GetInfo(ctx)
+		if err != nil {
+			return err
+		}
+		inner[i], n = of.Upload, n+info.Size
+	}
+	of := final.(*auditedUpload)
+	s.set(of.id, n, false)
+	return s.Memory.Concat(ctx, of.Upload, inner)
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -102,9 +103,13 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 // 1000 clients create and append at the same time. The limit is never exceeded by a byte, and
 // nothing that is being written is removed to make room.
 func TestManyClients(t *testing.T) {
-	const limit, clients = 1 << 20, 1000
-	for _, policy := range limitedstore.Policies() {
+	const limit = 1 << 20
+	for policy, clients := range map[limitedstore.Policy]int{
+		limitedstore.PolicyRefuse: 1000, limitedstore.PolicyOldest: 1000,
+		limitedstore.PolicyUnfinished: 200, limitedstore.PolicyBiggest: 200,
+	} {
 		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
 			core := newAudited(t, limit)
 			s := serve(t, core, limit, tusd.Config{DisableDownload: true}, func(s *limitedstore.LimitedStore) {
 				s.Policy = policy
@@ -153,6 +158,14 @@ type client struct {
 func (c *client) run() {
 	for range 2 {
 		length := c.random.Int64N(8 << 10)
+		switch c.random.IntN(8) {
+		case 0:
+			c.concat(length / 4)
+			continue
+		case 1:
+			c.announce(length)
+			continue
+		}
 		declared := length
 		if c.random.IntN(3) == 0 {
 			declared = -1
@@ -169,6 +182,52 @@ func (c *client) run() {
 		c.created.Add(1)
 		c.send(answer.Header.Get("Location"), length, declared < 0)
 	}
+}
+
+// accepted reports whether a creation has succeeded.
+func (c *client) accepted(answer *http.Response) bool {
+	switch answer.StatusCode {
+	case http.StatusCreated:
+		c.created.Add(1)
+		return true
+	case http.StatusInsufficientStorage:
+		c.refused.Add(1)
+	default:
+		c.Errorf("a creation is answered %d", answer.StatusCode)
+	}
+	return false
+}
+
+// concat creates two partials and their final. Other clients may remove a partial before.
+func (c *client) concat(length int64) {
+	var partials []string
+	for range 2 {
+		answer := c.do(http.MethodPost, "/", nil, "Upload-Length", fmt.Sprint(length), "Upload-Concat", "partial")
+		if !c.accepted(answer) {
+			return
+		}
+		url := answer.Header.Get("Location")
+		c.patch(url, 0, &pacedBody{remaining: length})
+		partials = append(partials, url)
+	}
+	answer := c.do(http.MethodPost, "/", nil, "Upload-Concat", "final;"+strings.Join(partials, " "))
+	if answer.StatusCode < http.StatusInternalServerError && answer.StatusCode != http.StatusCreated {
+		return // a partial was removed
+	}
+	c.accepted(answer)
+}
+
+// announce creates an upload as a client of the IETF draft that sends its length with the
+// first content.
+func (c *client) announce(length int64) {
+	r := httptest.NewRequest(http.MethodPost, "/", io.LimitReader(&pacedBody{remaining: length}, length/2))
+	r.ContentLength = -1
+	r.Header.Set("Upload-Draft-Interop-Version", "6")
+	r.Header.Set("Upload-Complete", "?0")
+	r.Header.Set("Upload-Length", fmt.Sprint(length))
+	w := httptest.NewRecorder()
+	c.handler.ServeHTTP(w, r)
+	c.accepted(w.Result())
 }
 
 // send sends an upload in two requests.

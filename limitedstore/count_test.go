@@ -193,6 +193,7 @@ func TestSumsAfterFaults(t *testing.T) {
 // scenario changes uploads in each way and ignores errors.
 func scenario(b *bench) {
 	ctx := b.Context()
+	concatScenario(b)
 	for _, info := range []tusd.FileInfo{sized("a", 10), deferred("b"), deferred("c"), sized("d", 4)} {
 		lease, err := b.locker.Lock(ctx, info.ID, tusd.LockTry)
 		if err != nil {
@@ -201,6 +202,11 @@ func scenario(b *bench) {
 		if u, err := b.limited.NewUpload(ctx, lease, info); err == nil {
 			u.WriteChunk(ctx, 0, bytes.NewReader(make([]byte, 4)))
 			b.composer.AtomicWriter.WriteAtomic(ctx, u, 4, bytes.NewReader(make([]byte, 3)))
+			b.composer.Rewinder.Rewind(ctx, u, 4)
+			if info.ID == "c" {
+				known := int64(50)
+				u.UpdateInfo(ctx, func(info *tusd.FileInfo) error { info.KnownLength = &known; return nil })
+			}
 			b.composer.LengthDeferrer.DeclareLength(ctx, u, 100)
 			u.UpdateInfo(ctx, func(info *tusd.FileInfo) error { info.State = tusd.StateFailed; return nil })
 		}
@@ -209,4 +215,30 @@ func scenario(b *bench) {
 		}
 		lease.Unlock(ctx)
 	}
+}
+
+// concatScenario builds a final of two partials, as a handler does, and ignores errors.
+func concatScenario(b *bench) {
+	ctx := b.Context()
+	final := sized("final", 8)
+	final.IsFinal, final.PartialUploads = true, []string{"p", "q"}
+	p, q := sized("p", 4), sized("q", 4)
+	p.IsPartial, q.IsPartial = true, true
+	var uploads []tusd.Upload
+	for _, info := range []tusd.FileInfo{p, q, final} {
+		lease, err := b.locker.Lock(ctx, info.ID, tusd.LockTry)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer lease.Unlock(ctx)
+		u, err := b.limited.NewUpload(ctx, lease, info)
+		if err != nil {
+			return
+		}
+		if info.IsPartial {
+			u.WriteChunk(ctx, 0, bytes.NewReader(make([]byte, 4)))
+		}
+		uploads = append(uploads, u)
+	}
+	b.composer.Concater.Concat(ctx, uploads[2], uploads[:2])
 }

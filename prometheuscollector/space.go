@@ -22,7 +22,7 @@ var (
 	storeBytes    = describe("tusd_store_bytes", "Bytes that are stored for uploads.")
 	reservedBytes = describe("tusd_store_reserved_bytes", "Bytes that count against the limit: also those that incomplete uploads will have.")
 	limitBytes    = describe("tusd_store_limit_bytes", "Limit of the bytes of all uploads.")
-	sumExact      = describe("tusd_store_sum_exact", "1 if the sums are exact, 0 while the uploads are counted.")
+	sumExact      = describe("tusd_store_sum_exact", "1 if the sums are exact, 0 while the uploads are counted, or while changes are in doubt.")
 )
 
 // Describe implements prometheus.Collector.
