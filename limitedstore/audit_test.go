@@ -122,7 +122,11 @@ func announced(info *tusd.FileInfo) int64 {
 func (u *auditedUpload) UpdateInfo(ctx context.Context, update func(*tusd.FileInfo) error) error {
 	return u.Upload.UpdateInfo(ctx, func(info *tusd.FileInfo) error {
 		err := update(info)
-		if err == nil && info.State != tusd.StateFailed {
+		switch {
+		case err != nil:
+		case info.State == tusd.StateFailed: // it counts for what is stored
+			u.store.set(u.id, info.Offset, true)
+		default:
 			u.store.set(u.id, announced(info), false)
 		}
 		return err

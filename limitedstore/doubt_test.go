@@ -163,7 +163,7 @@ func TestDoubtfulAndBroken(t *testing.T) {
 		if err := b.leases["a"].Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		store.broken = true
+		store.broken.Store(true)
 		time.Sleep(time.Minute)
 		if u := b.limited.Usage(); !u.Exact {
 			t.Errorf("the sums are %+v", u)

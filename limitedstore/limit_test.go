@@ -422,7 +422,7 @@ func TestFirstCount(t *testing.T) {
 // slowRecords is a store whose calls for side records of owners take long.
 type slowRecords struct {
 	*storetest.Memory
-	takes time.Duration
+	takes atomic.Int64 // nanoseconds
 }
 
 func (s *slowRecords) wait(ctx context.Context, key tusd.SideRecordKey) error {
@@ -430,7 +430,7 @@ func (s *slowRecords) wait(ctx context.Context, key tusd.SideRecordKey) error {
 		return nil
 	}
 	select {
-	case <-time.After(s.takes):
+	case <-time.After(time.Duration(s.takes.Load())):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -484,9 +484,9 @@ func TestManyOwners(t *testing.T) {
 				}
 				lease.Unlock(t.Context())
 			}
-			store.takes = time.Second
+			store.takes.Store(int64(time.Second))
 			closeStore(t, b.limited)
-			store.takes = takes
+			store.takes.Store(int64(takes))
 			before, began := counts.Load(), time.Now()
 			b.open(1<<30, quota)
 			if took := time.Since(began); took > 15*time.Second {
@@ -500,7 +500,7 @@ func TestManyOwners(t *testing.T) {
 			if names, _, err := m.ListSideRecords(t.Context(), "space", "", 100); err != nil || !counted && len(names) != 2 {
 				t.Errorf("the side records are %v, %v", names, err)
 			}
-			store.takes = 0
+			store.takes.Store(0)
 		})
 	}
 }

@@ -168,11 +168,11 @@ func (l *failingLister) List(ctx context.Context, cursor string, filter tusd.Lis
 // breakable is a store whose records can be broken.
 type breakable struct {
 	*storetest.Memory
-	broken bool
+	broken atomic.Bool
 }
 
 func (s *breakable) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
-	if s.broken {
+	if s.broken.Load() {
 		return nil, tusd.ErrNotFound.With(tusd.ErrBroken)
 	}
 	return s.Memory.GetUpload(ctx, lease, id)
@@ -188,7 +188,7 @@ func TestBrokenUpload(t *testing.T) {
 			t.Fatal(err)
 		}
 		limitedstore.Forget(b.limited)
-		store.broken = true
+		store.broken.Store(true)
 		if err := b.composer.Terminater.Terminate(t.Context(), b.lock("a"), "a"); err != nil {
 			t.Fatal(err)
 		}
@@ -253,13 +253,13 @@ func TestBoundOfCountIsNotStored(t *testing.T) {
 // unreadable is a store with an upload whose record cannot be read, and whose listing says so.
 type unreadable struct {
 	*storetest.Memory
-	id  string
-	err error
+	id     string
+	failed atomic.Pointer[error] // of id; nil: it can be read
 }
 
 func (s *unreadable) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
-	if id == s.id {
-		return nil, s.err
+	if err := s.failed.Load(); err != nil && id == s.id {
+		return nil, *err
 	}
 	return s.Memory.GetUpload(ctx, lease, id)
 }
@@ -267,7 +267,7 @@ func (s *unreadable) GetUpload(ctx context.Context, lease tusd.Lease, id string)
 func (s *unreadable) List(ctx context.Context, cursor string, filter tusd.ListFilter, limit int) ([]tusd.Listed, string, error) {
 	uploads, next, err := s.Memory.List(ctx, cursor, filter, limit)
 	for i := range uploads {
-		if uploads[i].ID == s.id {
+		if uploads[i].ID == s.id && s.failed.Load() != nil {
 			uploads[i].Record = nil
 		}
 	}
@@ -284,9 +284,10 @@ func TestUnreadableUpload(t *testing.T) {
 			first.write(first.create(sized("a", 60)), 20)
 			first.create(sized("b", 30))
 			limitedstore.Kill(first.limited)
-			store := &unreadable{m, "a", os.ErrPermission}
-			if !permanent {
-				store.err = &net.OpError{Op: "dial", Err: errors.New("refused")}
+			store := &unreadable{Memory: m, id: "a"}
+			denied, network := os.ErrPermission, error(&net.OpError{Op: "dial", Err: errors.New("refused")})
+			if store.failed.Store(&denied); !permanent {
+				store.failed.Store(&network)
 			}
 			var counts atomic.Int64
 			b := &bench{TB: t, memory: m, core: store, locker: &tusd.LocalLocker{}, leases: make(map[string]tusd.Lease)}
@@ -299,11 +300,10 @@ func TestUnreadableUpload(t *testing.T) {
 			if b.limited.Usage().Exact {
 				t.Error("the sums are exact without an upload")
 			}
-			store.err = nil
-			store.id = ""
+			store.failed.Store(nil)
 			time.Sleep(10 * time.Minute)
 			b.want(20, 90)
-			store.id, store.err = "a", &net.OpError{Op: "dial", Err: errors.New("refused")}
+			store.failed.Store(&network)
 			time.Sleep(time.Hour)
 			before := counts.Load()
 			time.Sleep(time.Hour)
