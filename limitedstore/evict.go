@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type evictor struct {
 
 	// of the goroutine of the running run
 	candidates []candidate // the best one at the end
+	removable  int64       // bytes of all candidates, also those that a listing has left out
 	listed     time.Time
 	took       time.Duration // the last listing
 	resume     time.Time     // earliest next listing after one that was in vain
@@ -44,10 +46,11 @@ type candidate struct {
 
 // evictionRun is the life of the goroutine. Guarded by ledger.mu.
 type evictionRun struct {
-	wanted    int64         // bytes that requests wait for
+	wanted    []int64       // bytes that each of the waiting requests needs
 	later     int64         // bytes that clients will want which come again, perhaps the same ones
 	ended     chan struct{} // closed at the end: there was room for all, or nothing to remove
 	exhausted bool          // there was nothing to remove
+	possible  int64         // set at the end: for a request of more bytes nothing was removed
 }
 
 func (e *evictor) reset(s *LimitedStore) {
@@ -70,7 +73,7 @@ func (e *evictor) request(n int64) *evictionRun {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	run := e.run()
-	run.wanted += n
+	run.wanted = append(run.wanted, n)
 	return run
 }
 
@@ -88,7 +91,7 @@ func (e *evictor) withdraw(run *evictionRun, n int64) {
 	l := &e.store.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	run.wanted -= n
+	run.satisfy(n)
 }
 
 // giveUp ends the wait for n bytes. The client is going to try again.
@@ -96,8 +99,30 @@ func (e *evictor) giveUp(run *evictionRun, n int64) {
 	l := &e.store.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	run.wanted -= n
+	run.satisfy(n)
 	run.later = max(run.later, n)
+}
+
+// satisfy removes one request for n bytes.
+func (r *evictionRun) satisfy(n int64) {
+	if i := slices.Index(r.wanted, n); i >= 0 {
+		r.wanted = slices.Delete(r.wanted, i, i+1)
+	}
+}
+
+// needs returns how many bytes have to be free. It leaves out requests for more than possible,
+// which can be free at most: nothing is removed for them.
+func (r *evictionRun) needs(possible int64) (n int64) {
+	later := r.later
+	if later > possible {
+		later = 0
+	}
+	for _, one := range r.wanted {
+		if one <= possible {
+			n += one
+		}
+	}
+	return max(n, later)
 }
 
 // run returns the running eviction, which it starts if there is none. The caller holds
@@ -112,11 +137,13 @@ func (e *evictor) run() *evictionRun {
 }
 
 // endEviction ends the running eviction if there is room for all, or nothing to remove.
-func (l *ledger) endEviction(exhausted bool) bool {
+// removable is how many bytes the uploads have that may be removed.
+func (l *ledger) endEviction(exhausted bool, removable int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if run := l.eviction; exhausted || l.limit-l.sums.reserved >= max(run.wanted, run.later) {
-		run.exhausted = exhausted
+	free := l.limit - l.sums.reserved
+	if run := l.eviction; exhausted || free >= run.needs(free+removable) {
+		run.exhausted, run.possible = exhausted, free+removable
 		close(run.ended)
 		l.eviction = nil
 		return true
@@ -127,23 +154,29 @@ func (l *ledger) endEviction(exhausted bool) bool {
 // makeRoom removes candidates until there is room.
 func (e *evictor) makeRoom() {
 	e.tried, e.progress = false, false
-	for !e.store.ledger.endEviction(false) {
-		if c, ok := e.next(); ok {
-			e.evict(c)
-		} else {
+	for !e.store.ledger.endEviction(false, unknown) {
+		if !e.findCandidates() {
 			if e.tried && !e.progress {
 				e.resume = time.Now().Add(max(e.store.timing.vainPause, 20*e.took))
 			}
-			e.store.ledger.endEviction(true)
+			e.store.ledger.endEviction(true, 0)
 			return
 		}
+		if e.store.ledger.endEviction(false, e.removable) {
+			return
+		}
+		n := len(e.candidates)
+		c := e.candidates[n-1]
+		e.candidates, e.removable = e.candidates[:n-1], e.removable-c.bytes
+		e.evict(c)
 	}
 }
 
-// next returns the next candidate.
-func (e *evictor) next() (c candidate, ok bool) {
+// findCandidates makes a listing if there are no candidates, or only old ones. It returns false if
+// there is nothing to remove.
+func (e *evictor) findCandidates() bool {
 	if len(e.candidates) == 0 && !e.mayList() {
-		return c, false
+		return false
 	}
 	if len(e.candidates) == 0 || time.Since(e.listed) > e.store.timing.listAge {
 		e.tried, e.progress = true, false
@@ -153,16 +186,10 @@ func (e *evictor) next() (c candidate, ok bool) {
 			if e.ctx.Err() == nil {
 				e.store.log().Error("limitedstore: cannot list uploads to make room", "err", err)
 			}
-			return c, false
+			return false
 		}
 	}
-	n := len(e.candidates)
-	if n == 0 || e.ctx.Err() != nil {
-		return c, false
-	}
-	c = e.candidates[n-1]
-	e.candidates = e.candidates[:n-1]
-	return c, true
+	return len(e.candidates) > 0 && e.ctx.Err() == nil
 }
 
 // mayList reports whether another listing may find candidates that the last one did not have.
@@ -175,7 +202,7 @@ func (e *evictor) mayList() bool {
 
 // list finds the best candidates. It keeps at most maxCandidates in memory.
 func (e *evictor) list() error {
-	s, best, all := e.store, bestCandidates{policy: e.store.Policy}, 0
+	s, best, all, removable := e.store, bestCandidates{policy: e.store.Policy}, 0, int64(0)
 	pace := &pacer{every: time.Second / time.Duration(s.timing.urgentRate)}
 	err := s.eachListed(e.ctx, e.filter(pace), func(l *tusd.Listed) error {
 		if l.Complete == tusd.Complete && s.Policy == PolicyUnfinished {
@@ -187,6 +214,7 @@ func (e *evictor) list() error {
 		}
 		if c.bytes > 0 {
 			all++
+			removable += c.bytes
 			best.offer(c)
 		}
 		return nil
@@ -194,7 +222,7 @@ func (e *evictor) list() error {
 	if err != nil {
 		return err
 	}
-	e.candidates, e.listed, e.complete = nil, time.Now(), all <= maxCandidates
+	e.candidates, e.removable, e.listed, e.complete = nil, removable, time.Now(), all <= maxCandidates
 	for best.Len() > 0 {
 		e.candidates = append(e.candidates, heap.Pop(&best).(candidate)) // the worst first
 	}
@@ -266,7 +294,7 @@ func (c *change) waitForRoom(n int64) error {
 		select {
 		case <-freed:
 		case <-run.ended:
-			if run.exhausted {
+			if run.exhausted || n > run.possible {
 				return err
 			}
 			run = s.evictor.request(n) // another request was faster

@@ -51,7 +51,7 @@ func Wanted(s *LimitedStore) int64 {
 	if s.ledger.eviction == nil {
 		return 0
 	}
-	return max(s.ledger.eviction.wanted, s.ledger.eviction.later)
+	return s.ledger.eviction.needs(unknown)
 }
 
 // Truth sums up what the wrapped store lists.

@@ -350,7 +350,7 @@ func (l *ledger) take(a *account, run *evictionRun, n, lowest int64) (taken int6
 	now.reserved += n
 	l.set(a, now)
 	if run != nil {
-		run.wanted -= n
+		run.satisfy(n)
 	}
 	return n, reserved
 }
