@@ -184,6 +184,14 @@ func TestNothingIsRemovedInVain(t *testing.T) {
 	a := s.upload(90, 0)
 	s.wantRefused(101, http.StatusRequestEntityTooLarge)
 	s.want("the upload", true, a)
+
+	s, _ = evicting(t, limitedstore.PolicyUnfinished, 100)
+	complete, b, c := s.upload(50, 50), s.upload(20, 0), s.upload(20, 10)
+	s.wantRefused(60, http.StatusInsufficientStorage)
+	s.want("what would not be enough", true, complete, b, c)
+	s.upload(25, 0)
+	s.want("the oldest", false, b)
+	s.want("another one", true, complete, c)
 }
 
 // An upload that is being written is not removed. The client that wants its space is told to

@@ -47,7 +47,7 @@ type timing struct {
 
 var defaultTiming = timing{
 	beat: 10 * time.Second, silence: 25 * time.Second, beatLimit: 20 * time.Second, settle: 2 * time.Second, poll: time.Second,
-	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 5 * time.Minute, vainPause: time.Minute, listAge: 10 * time.Minute,
+	roomWait: 5 * time.Second, recount: time.Hour, refusedAge: 30 * time.Second, vainPause: time.Minute, listAge: 10 * time.Minute,
 	openWait: time.Second, sameChange: time.Minute, countRate: 1000, urgentRate: 10000,
 	ownersLimit: 10 * time.Second, closeLimit: 4 * time.Second, releaseLimit: 2 * time.Second,
 }

@@ -294,6 +294,9 @@ func (l *ledger) set(a *account, now amounts) {
 	if l.sums.reserved < before {
 		l.wakeWaiters()
 	}
+	if l.sums.reserved < 0 || l.sums.stored < 0 { // uploads came that were not counted
+		l.wrong = true
+	}
 }
 
 // allSums returns what a change is added to.

@@ -23,7 +23,7 @@
 // the store is open, the side record has an upper bound, which is raised before the sum
 // exceeds it. After a crash the uploads are counted in the background, beside requests. Until
 // then, what surely fits below the bound is accepted, and the rest is answered 507 with
-// Retry-After. The uploads are also counted every hour, and after 5 minutes when a request was
+// Retry-After. The uploads are also counted every hour, and after 30 seconds when a request was
 // refused, because another process may have removed some; less often if a count takes long.
 //
 // # One process
