@@ -11,6 +11,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
+	"github.com/tus/tusd/internal/require"
 )
 
 // killer ends the process at one operation: the operation at is not done, or is done, and
@@ -191,6 +192,7 @@ func TestKilledCreation(t *testing.T) {
 // If the process is killed while it tidies, every upload is whole, and a second call
 // completes the work.
 func TestKilledTidy(t *testing.T) {
+	require.Long(t)
 	var before map[string]string
 	eachKill(t,
 		func(t *testing.T, s *FileStore) {

@@ -12,12 +12,16 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/storetest"
 )
 
 func TestContract(t *testing.T) {
 	for _, level := range []filestore.Durability{filestore.Ack, filestore.Complete, filestore.None} {
 		t.Run(level.String(), func(t *testing.T) {
+			if level != filestore.Ack {
+				require.Long(t)
+			}
 			storetest.Run(t, storetest.Harness{
 				New:       func(tb testing.TB) *tusd.StoreComposer { return newComposer(tb, tb.TempDir(), level) },
 				Reopen:    func(tb testing.TB, c *tusd.StoreComposer) *tusd.StoreComposer { return reopenComposer(tb, c, level) },

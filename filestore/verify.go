@@ -16,7 +16,7 @@ const (
 	maxLooks = 60
 	// confirmAfter is the time between two looks. In between, a request that is creating or
 	// removing the upload goes on: the files of such an upload do not agree for a moment.
-	confirmAfter = time.Second
+	confirmAfter = 250 * time.Millisecond
 )
 
 // undoAge is how long an undo record and its data stay the same before the undo record

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 )
@@ -65,6 +66,7 @@ func (v *inventory) sweep(sink tusd.EventSink, call int, last s3server.Outcome) 
 // A sweeper that dies at any of its calls leaves whole uploads, or none, and the next ones
 // remove and tell the rest.
 func TestSweeperDiesAtEachCall(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	sizes := map[string]int64{"tail": 10, "parts": 3*testMinPart + 17}
 	for name, last := range map[string]s3server.Outcome{

@@ -964,6 +964,7 @@ func TestSweepTidies(t *testing.T) {
 
 // A sweep waits for its rate, and not after it was cancelled.
 func TestSweepCanBeCancelled(t *testing.T) {
+	t.Parallel()
 	store := &pacedStore{Memory: storetest.NewMemory()}
 	e := serve(t, store, tusd.Config{})
 	for range 20 {

@@ -212,6 +212,8 @@ func TestSweepersBesideClients(t *testing.T) {
 	lasts, clients := 4*time.Second, 20
 	if require.Thorough() {
 		lasts, clients = 30*time.Second, 100
+	} else {
+		t.Parallel()
 	}
 	if given, err := time.ParseDuration(os.Getenv("TUSD_TEST_SWEEP_TIME")); err == nil {
 		lasts, clients = given, 100

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
@@ -17,6 +18,7 @@ const (
 
 // The doctor recommends a lifecycle rule if the service says that the bucket has none.
 func TestDoctorAsksForLifecycle(t *testing.T) {
+	require.Long(t)
 	rule := func(inside string) string {
 		return `<LifecycleConfiguration><Rule><ID>a</ID>` + inside + `</Rule></LifecycleConfiguration>`
 	}

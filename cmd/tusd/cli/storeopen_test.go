@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
@@ -165,6 +166,7 @@ func TestStartIsCancelled(t *testing.T) {
 
 // The start also waits if the service fails when the store is open and its limit is not.
 func TestStartWithLimitWaits(t *testing.T) {
+	require.Long(t)
 	service := s3server.Start(t, s3server.Options{})
 	var failures atomic.Int32
 	service.Fault(func(c s3server.Call) s3server.Outcome {
