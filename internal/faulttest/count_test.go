@@ -27,13 +27,13 @@ var expectedCalls = map[string]map[string]string{
 		"POST":   "fstatfs openat close openat write fstat close",
 		"HEAD":   "newfstatat newfstatat",
 		"PATCH":  "newfstatat newfstatat openat pwrite64 close",
-		"DELETE": "newfstatat newfstatat newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
+		"DELETE": "newfstatat newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat",
 	},
 	"ack": {
 		"POST":   "fstatfs openat close openat write fdatasync fstat close fsync",
 		"HEAD":   "newfstatat newfstatat",
 		"PATCH":  "newfstatat newfstatat openat pwrite64 fdatasync close",
-		"DELETE": "newfstatat newfstatat newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
+		"DELETE": "newfstatat newfstatat newfstatat unlinkat newfstatat newfstatat newfstatat unlinkat fsync",
 	},
 }
 
