@@ -357,7 +357,7 @@ type LeftoverKind string
 const (
 	LeftoverTemporary LeftoverKind = "temporary" // a file that was to replace another one
 	LeftoverUndo      LeftoverKind = "undo"      // an undo record without an upload
-	LeftoverLock      LeftoverKind = "lock"      // a lock file that nobody holds
+	LeftoverLock      LeftoverKind = "lock"      // a lock file that no process holds
 	LeftoverTail      LeftoverKind = "tail"      // a piece of an upload that is in a part, or is gone
 	LeftoverMultipart LeftoverKind = "multipart" // a multipart upload that no record names
 	LeftoverData      LeftoverKind = "data"      // data without a record

@@ -46,7 +46,7 @@ func (s *FileStore) GetUpload(ctx context.Context, lease tusd.Lease, id string) 
 
 // load reads the record and finds the data. With a lease it also cuts off the rest
 // of a chunk that an undo record names. If once is set, the caches stay as they are: a
-// sweep loads many uploads that nobody uses, and must not evict those in use.
+// sweep loads many uploads that no request uses, and must not evict those in use.
 func (v *volume) load(lease tusd.Lease, id string, once bool) (*upload, error) {
 	err := v.checkNoLinks(id)
 	if errors.Is(err, errLinked) {

@@ -12,8 +12,8 @@ import (
 	"github.com/tus/tusd/internal/datakey"
 )
 
-// Tidy implements tusd.Tidier. It looks only at what has not changed since t.Before: nobody
-// can tell younger files from those of a running request. It never looks into storage
+// Tidy implements tusd.Tidier. It looks only at what has not changed since t.Before:
+// younger files look like those of a running request. It never looks into storage
 // roots, which may have files of other programs.
 //
 // It removes these files:

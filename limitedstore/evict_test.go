@@ -287,7 +287,7 @@ func TestCreationWaits(t *testing.T) {
 	}
 }
 
-// A paused upload is removed: nobody writes to it.
+// A paused upload is removed: no request writes to it.
 func TestPausedUploadIsRemoved(t *testing.T) {
 	s, _ := evicting(t, limitedstore.PolicyUnfinished, 100)
 	url := s.upload(90, 0)

@@ -22,7 +22,7 @@ type Bucket struct {
 	Object  s3store.ObjectRules
 
 	// AbortsMultipart reports whether a lifecycle rule of the bucket aborts abandoned
-	// multipart uploads below Prefix. An error means that it is not known. nil: nobody asks.
+	// multipart uploads below Prefix. An error means that it is not known. nil: it is not asked for.
 	AbortsMultipart func(ctx context.Context) (bool, error)
 
 	RedirectDownloads time.Duration // 0: downloads go through the server
