@@ -102,7 +102,7 @@ type ledger struct {
 	doubtful int           // accounts with doubtful set
 	wrong    bool          // an upload was removed of which it is not known what it counted for
 	eviction *evictionRun  // nil: none runs
-	freed    chan struct{} // closed when reserved becomes less; nil: nobody waits
+	freed    chan struct{} // closed when reserved becomes less; nil: no request waits
 }
 
 // account has what an upload counts for in the sums, while the upload may be changed: as long

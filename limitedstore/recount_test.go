@@ -274,7 +274,7 @@ func (s *unreadable) List(ctx context.Context, cursor string, filter tusd.ListFi
 	return uploads, next, err
 }
 
-// An upload that nobody can read counts for what the listing shows, and the store becomes exact.
+// An upload that cannot be read counts for what the listing shows, and the store becomes exact.
 // If only the network fails, the count does, and is tried again, but ever more rarely.
 func TestUnreadableUpload(t *testing.T) {
 	for _, permanent := range []bool{true, false} {

@@ -87,7 +87,7 @@ func (e *env) wantAllStored(offsets map[string]int64) {
 	}
 }
 
-// tidyKeepsPaused tidies beside uploads in every state that nobody has changed for a long
+// tidyKeepsPaused tidies beside uploads in every state that were not changed for a long
 // time, and continues them.
 func tidyKeepsPaused(e *env) {
 	offsets := createStates(e)

@@ -191,7 +191,7 @@ func (a *storeAccess) openHandler(config tusd.Config) (err error) {
 	config.StoreComposer, config.Logger, config.ExpireAfter = a.composer, a.logger, a.cfg.housekeeping.expireAfter
 	a.handler, err = tusd.NewHandler(config)
 	if errors.Is(err, filestore.ErrInUse) {
-		return fmt.Errorf("%w (this server or command has -locker memory, which shares the directory with nobody)", err)
+		return fmt.Errorf("%w (this server or command has -locker memory, which lets no other process into the directory)", err)
 	}
 	if err != nil {
 		return a.storage.advised(err)

@@ -176,7 +176,7 @@ func TestCommandsBesideALockerOfTheProcess(t *testing.T) {
 	id := strings.TrimPrefix(create(t, http.DefaultClient, d.url, "5"), d.url)
 	wantCommand(t, exitOK, id, "ls", "-upload-dir", dir)
 	for _, locker := range []string{"file", "memory"} {
-		wantCommand(t, exitFailed, "-locker memory, which shares the directory with nobody", "rm", id, "-upload-dir", dir, "-locker", locker)
+		wantCommand(t, exitFailed, "-locker memory, which lets no other process into the directory", "rm", id, "-upload-dir", dir, "-locker", locker)
 	}
 	d.end(t)
 	wantCommand(t, exitOK, "removed "+id, "rm", id, "-upload-dir", dir, "-locker", "memory")
