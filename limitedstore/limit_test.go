@@ -352,6 +352,7 @@ func TestOwnerQuota(t *testing.T) {
 
 // The sums survive a clean stop without a count, also those of many owners.
 func TestSumsAfterCleanStop(t *testing.T) {
+	t.Parallel()
 	quota := func(s *limitedstore.LimitedStore) { s.OwnerQuota = 1000 }
 	b := newBench(t, 1<<30, quota)
 	const owners = 2000

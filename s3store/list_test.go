@@ -83,6 +83,7 @@ func TestMemoryOfListing(t *testing.T) {
 // List finds the time of the last change, even if keys of other uploads lie
 // between the keys of an upload's data and its record.
 func TestListingOfNestedIDs(t *testing.T) {
+	t.Parallel()
 	before := time.Now()
 	after := before.Add(time.Hour)
 	type object struct {

@@ -90,6 +90,7 @@ func (v *inventory) calls(operation s3server.Operation) int {
 
 // A sweep reads only the records of uploads that may be old enough for their class.
 func TestListingReadsOnlyCandidates(t *testing.T) {
+	t.Parallel()
 	const complete, unfinished, old = 1200, 40, 5
 	v := newInventory(t, func(*s3store.Store) {})
 	for i := range complete { // in one call each; the hint of their records says nothing about completion

@@ -62,6 +62,7 @@ func TestUploadExpires(t *testing.T) {
 
 // Each PATCH renews the time, also one without content. A HEAD does not.
 func TestExpirationIsRenewed(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		e := serve(t, store, tusd.Config{ExpireAfter: time.Hour})
 		path := e.create(1000)

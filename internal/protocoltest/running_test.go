@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -82,6 +83,7 @@ func receivedIsCounted(e *env) {
 }
 
 func TestStopUpload(t *testing.T) {
+	require.Long(t) // one scenario after another, because they measure times
 	var scenarios []scenario
 	for _, s := range stops {
 		scenarios = append(scenarios, scenario{s.name, "a stop with an answer reaches the client within 100 ms, and what arrived is kept", s.test})

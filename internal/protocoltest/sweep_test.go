@@ -153,6 +153,7 @@ func (l lockHook) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd
 // A client that resumes after the inventory, and before the sweeper has the lock, keeps its
 // upload.
 func TestSweepDecidesUnderTheLock(t *testing.T) {
+	t.Parallel()
 	onStores(t, func(t *testing.T, store *hookedStore) {
 		e := newEnvOn(t, store, tusd.Config{})
 		var resume func(id string)

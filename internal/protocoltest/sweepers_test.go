@@ -209,14 +209,12 @@ func (d *sweptDirectory) resumed(path string, a *http.Response, begun time.Time,
 // writer or after it was resumed in time, and each expiry is told. TUSD_TEST_SWEEP_TIME is
 // how long that lasts.
 func TestSweepersBesideClients(t *testing.T) {
-	lasts, clients := 4*time.Second, 20
-	if require.Thorough() {
-		lasts, clients = 30*time.Second, 100
-	} else {
-		t.Parallel()
-	}
+	const clients = 100
+	lasts := 30 * time.Second
 	if given, err := time.ParseDuration(os.Getenv("TUSD_TEST_SWEEP_TIME")); err == nil {
-		lasts, clients = given, 100
+		lasts = given
+	} else {
+		require.Long(t)
 	}
 	d := serveSwept(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), lasts)
