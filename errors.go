@@ -107,6 +107,11 @@ var (
 	ErrUploadLocked = &Error{Code: "ERR_UPLOAD_LOCKED", Status: transientStatus(423), Transient: true, Message: "another request is using the upload"}
 	ErrLockTimeout  = &Error{Code: "ERR_LOCK_TIMEOUT", Status: transientStatus(423), Transient: true, Message: "another request did not release the upload in time"}
 	ErrLockLost     = &Error{Code: "ERR_LOCK_LOST", Status: transientStatus(423), Transient: true, Message: "the lock on the upload was lost"}
+	// ErrLockServiceUnavailable has the cause: ErrLockServiceUnavailable.With(err). A
+	// locker that returns it logs one line when it can no longer lock, and one when it can
+	// lock again: the handler logs none. Another error of a locker becomes this one, and
+	// the handler logs it once a minute.
+	ErrLockServiceUnavailable = &Error{Code: "ERR_LOCK_SERVICE_UNAVAILABLE", Status: transientStatus(503), Transient: true, Message: "the server cannot lock uploads at the moment"}
 )
 
 // The other answers that are not transient. The handler returns them to clients.
@@ -178,7 +183,7 @@ var errorTable = []*Error{
 	ErrIncompleteUpload, ErrPreconditionFailed, ErrRangeNotSatisfiable, ErrInvalidChecksum, ErrChecksumMismatch, ErrChecksumTooLarge, ErrDigestMismatch,
 	ErrInvalidComplete, ErrInconsistentLength, ErrUploadCompleted, ErrAppendTooLarge, ErrAppendTooSmall,
 	ErrUnexpectedHeader, ErrHeaderTooLarge, ErrBodyTooLarge,
-	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
+	ErrUploadLocked, ErrLockTimeout, ErrLockLost, ErrLockServiceUnavailable, ErrUploadInterrupted, ErrUploadFinishing, ErrPartialInUse,
 	ErrFinishFailed, ErrServerShutdown, ErrUnexpectedEOF, ErrReadTimeout, ErrTooSlow,
 	ErrTooManyRequests, ErrTooManyUploads, ErrTooManyFinals, errTooManyConnections, ErrConnectionReset, ErrNoSpace, ErrQuotaExceeded, ErrInternal,
 }

@@ -107,9 +107,32 @@ func (e *engine) lockWithin(ctx context.Context, id string, mode LockMode, wait 
 	return u, nil
 }
 
-// acquireLease waits for a lock at most for limit. A local lock is tried first: if it is
-// free, that saves a timer.
+// acquireLease waits for a lock at most for limit. An error that is no answer of the table
+// becomes ErrLockServiceUnavailable, unless ctx has ended.
 func (e *engine) acquireLease(ctx context.Context, id string, mode LockMode, limit time.Duration) (Lease, error) {
+	lease, err := e.lockLease(ctx, id, mode, limit)
+	if err != nil && ctx.Err() == nil {
+		return nil, e.lockError(err)
+	}
+	return lease, err
+}
+
+// lockError translates an error of the locker. It logs one that the locker has not logged
+// itself, once per faultInterval.
+func (e *engine) lockError(err error) error {
+	var own *Error
+	if errors.As(err, &own) {
+		return err
+	}
+	if e.lockFaults.mayLog(ErrLockServiceUnavailable.Code, time.Now()) {
+		e.log.Error("uploads cannot be locked", "err", err)
+	}
+	return ErrLockServiceUnavailable.With(err)
+}
+
+// lockLease waits for a lock at most for limit. A local lock is tried first: if it is
+// free, that saves a timer.
+func (e *engine) lockLease(ctx context.Context, id string, mode LockMode, limit time.Duration) (Lease, error) {
 	defer e.metrics.LockWait.since(time.Now())
 	if e.store.Locker.Scope() != ScopeLease {
 		lease, err := e.store.Locker.Lock(ctx, id, LockTry)

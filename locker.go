@@ -44,8 +44,8 @@ type Locker interface {
 	//     LockPreempt came while this LockPreempt waited;
 	//   - ErrLockTimeout: ctx's deadline passed;
 	//   - ctx's cause: ctx was cancelled for another reason;
-	//   - any other error: the lock service is unreachable. The error is
-	//     transient; nothing is locked.
+	//   - ErrLockServiceUnavailable with the cause, or any other error: the
+	//     locker cannot lock now. Nothing is locked.
 	// After an error the caller has no lock. A holder that dies loses its lock
 	// through the operating system or the end of its lease, never because a
 	// process id looks dead.

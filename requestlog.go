@@ -49,7 +49,7 @@ func (x *exchange) log() {
 }
 
 // level returns the level of the request's log line: INFO if a client is the cause,
-// more for faults of the server.
+// more for faults of the server, and DEBUG for one that the locker has logged.
 func (x *exchange) level(now time.Time) slog.Level {
 	if x.cause == nil || x.r.Context().Err() != nil && errors.Is(x.cause, context.Canceled) {
 		return slog.LevelInfo // a client that disconnects is no fault of the server
@@ -57,7 +57,7 @@ func (x *exchange) level(now time.Time) slog.Level {
 	e := asError(x.cause)
 	level, fault := logLevel(e), ""
 	switch {
-	case level == slog.LevelInfo:
+	case level <= slog.LevelInfo:
 		return level
 	case errors.Is(e.Err, ErrBroken):
 		fault = e.Code + " " + x.uploadID()
@@ -76,13 +76,16 @@ func (x *exchange) level(now time.Time) slog.Level {
 }
 
 // logLevel returns the level at which an error is logged: faults of the server as
-// errors, broken records as warnings, what clients and networks cause as information.
+// errors, broken records as warnings, what clients and networks cause as information, an
+// outage of the lock service for debugging.
 func logLevel(e *Error) slog.Level {
 	switch {
 	case errors.Is(e.Err, ErrBroken):
 		return slog.LevelWarn
 	case e.Is(ErrInternal), e.Is(ErrNoSpace), e.Is(ErrFinishFailed), e.Is(ErrLockLost):
 		return slog.LevelError
+	case e.Is(ErrLockServiceUnavailable):
+		return slog.LevelDebug // every request fails by it: one line tells the outage
 	}
 	return slog.LevelInfo
 }

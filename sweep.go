@@ -327,7 +327,7 @@ func (s *sweep) tidy(ctx context.Context) error {
 		Before: s.e.now().Add(-leftoverAge),
 		DryRun: s.policy.DryRun,
 		Lock: func(ctx context.Context, id string) (Lease, error) {
-			return s.e.store.Locker.Lock(ctx, id, LockTry)
+			return s.e.acquireLease(ctx, id, LockTry, s.e.config.AcquireLockTimeout)
 		},
 		Pace:   s.pace.wait,
 		Report: s.reportLeftover,

@@ -11,7 +11,7 @@ import (
 var uncheckable = map[string]string{
 	"PreemptNotifier: calls a function / optional / each request": "says what the handler does: tested with it",
 	"PreemptNotifier.AfterPreempt: After Unlock":                  "allows, and requires nothing of a locker",
-	"Locker.Lock: nothing is locked":                              "needs an unreachable lock service: tested with the locker",
+	"Locker.Lock: Nothing is locked":                              "needs an unreachable lock service: tested with the locker",
 	"Lease.Unlock: wait for the lease's end":                      "needs an unreachable lock service: tested with the locker",
 }
 

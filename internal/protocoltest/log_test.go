@@ -23,9 +23,16 @@ import (
 // logging returns a handler over store, and its log.
 func logging(t *testing.T, store tusd.DataStore, format func(*bytes.Buffer) slog.Handler) (*tusd.Handler, *bytes.Buffer) {
 	t.Helper()
+	return loggingWith(t, store, nil, format)
+}
+
+// loggingWith is logging with a locker.
+func loggingWith(t *testing.T, store tusd.DataStore, locker tusd.Locker, format func(*bytes.Buffer) slog.Handler) (*tusd.Handler, *bytes.Buffer) {
+	t.Helper()
 	out := new(bytes.Buffer)
 	config := tusd.Config{BasePath: "/files/", StoreComposer: tusd.NewStoreComposer(), Logger: slog.New(format(out))}
 	config.StoreComposer.UseCore(store)
+	config.StoreComposer.Locker = locker
 	handler, err := tusd.NewHandler(config)
 	if err != nil {
 		t.Fatal(err)
@@ -120,6 +127,16 @@ func (s *refusingStore) GetUpload(context.Context, tusd.Lease, string) (tusd.Upl
 	return nil, s.find
 }
 
+// refusingLocker refuses every lock.
+type refusingLocker struct {
+	tusd.LocalLocker
+	err error
+}
+
+func (l *refusingLocker) Lock(context.Context, string, tusd.LockMode) (tusd.Lease, error) {
+	return nil, l.err
+}
+
 // logged is the part of a line that is checked.
 type logged struct{ Level, Code string }
 
@@ -179,6 +196,32 @@ func TestClientsCauseNoAlarms(t *testing.T) {
 			lines := levels(t, out)
 			if got := alarmed(lines); len(lines) != 20*len(c.paths) || got != c.want {
 				t.Errorf("%d of %d lines are alarms, want %d: %v", got, len(lines), c.want, lines)
+			}
+		})
+	}
+}
+
+// An outage of the lock service has no line for each request: the locker logs it, or the
+// handler once a minute if the locker returns an error that has no code.
+func TestLockServiceOutageIsLoggedOnce(t *testing.T) {
+	runParallel(t)
+	for name, c := range map[string]struct {
+		err  error
+		want int // lines
+	}{
+		"logged by the locker": {tusd.ErrLockServiceUnavailable.With(errSecret), 0},
+		"unknown error":        {errSecret, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			handler, out := loggingWith(t, storetest.NewMemory(), &refusingLocker{err: c.err}, asJSON)
+			for range 20 {
+				r := httptest.NewRequest("HEAD", "/files/a", nil)
+				r.Header.Set("Tus-Resumable", "1.0.0")
+				handler.ServeHTTP(recorder{httptest.NewRecorder()}, r)
+			}
+			if lines := levels(t, out); len(lines) != c.want || alarmed(lines) != c.want {
+				t.Errorf("20 requests that could not lock have the lines %v, want %d", lines, c.want)
 			}
 		})
 	}

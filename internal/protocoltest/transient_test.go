@@ -18,7 +18,7 @@ import (
 func TestTransientErrors(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
 		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and the answer does not tell the cause", storeOutOfReach},
-		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 5xx, with Retry-After", lockerOutOfReach},
+		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 503 ERR_LOCK_SERVICE_UNAVAILABLE, with Retry-After; reading needs no lock", lockerOutOfReach},
 		{"lock_timeout", "a holder that does not release its lock: 423 ERR_LOCK_TIMEOUT with Retry-After", lockTimesOut},
 		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationOutOfReach},
 		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", finishFailsForAWhile},
@@ -91,10 +91,14 @@ func lockerOutOfReach(e *env) {
 	e.config.StoreComposer.UseLocker(locker)
 	u := e.create(100)
 	locker.failing.Store(true)
-	e.head(u).status(423)
-	e.patch(u, 0, content(10)).status(500, 503)
-	e.terminate(u).status(500, 503)
-	e.post("Upload-Length: 100").status(500, 503).without("Location")
+	const code = "ERR_LOCK_SERVICE_UNAVAILABLE"
+	e.head(u).status(423).header("Retry-After", "1")
+	if a := e.patch(u, 0, content(10)).status(503).code(code).header("Retry-After", "1"); strings.Contains(string(a.Body), "secret") {
+		e.Errorf("the answer tells the cause: %s", a.Body)
+	}
+	e.terminate(u).status(503).code(code).header("Retry-After", "1")
+	e.post("Upload-Length: 100").status(503).code(code).without("Location")
+	e.get(u, version).status(409)
 	locker.failing.Store(false)
 	e.wantOffset(u, 0)
 }
