@@ -50,7 +50,7 @@ var importTable = []importRule{
 	{packages: "internal/forwarded", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/front"},
 	{packages: "internal/keyed"},
-	{packages: "internal/lease", may: []string{module}},
+	{packages: "internal/lease", may: []string{module, module + "/internal/locallock"}},
 	{packages: "internal/locallock", may: []string{module + "/internal/contexts"}},
 	{packages: "internal/loglimit"},
 	{packages: "internal/structured", may: []string{module + "/internal/ascii"}},

@@ -1,0 +1,110 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/locallock"
+)
+
+// lease is a lease of a Locker. It has the Preempted and AfterPreempt of the lock within
+// the process.
+type lease struct {
+	*locallock.Lease
+	locker    *Locker
+	request   *Request
+	n, before uint64
+
+	ctx      context.Context // a leaseContext
+	end      context.CancelCauseFunc
+	until    atomic.Int64 // the time since Locker.start at which it is lost, a time.Duration
+	expiry   *time.Timer
+	lost     atomic.Bool
+	released atomic.Bool
+}
+
+var _ tusd.PreemptNotifier = (*lease)(nil)
+
+func newLease(l *Locker, local *locallock.Lease, r *Request) *lease {
+	return &lease{Lease: local, locker: l, request: r}
+}
+
+// begin starts the lease whose grant was requested at sent. It reports whether the lease
+// is still valid.
+func (s *lease) begin(ctx context.Context, sent time.Duration) bool {
+	s.extend(sent)
+	left := s.left()
+	if left <= 0 {
+		return false
+	}
+	inner, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.ctx, s.end = leaseContext{inner, s}, end
+	s.expiry = time.AfterFunc(left, s.expire)
+	return true
+}
+
+// extend makes the lease valid for a time to live after sent, less the margin.
+func (s *lease) extend(sent time.Duration) {
+	s.until.Store(int64(sent + s.locker.TTL - s.locker.Margin))
+}
+
+// left returns how long the lease is still valid.
+func (s *lease) left() time.Duration { return time.Duration(s.until.Load()) - s.locker.now() }
+
+// expire loses the lease if it was not extended.
+func (s *lease) expire() {
+	if left := s.left(); left > 0 {
+		s.expiry.Reset(left)
+		return
+	}
+	s.lose(errExpired)
+}
+
+var errExpired = errors.New("it was not renewed in time")
+
+// lose ends the lease's context with ErrLockLost, unless it has ended already.
+func (s *lease) lose(cause error) {
+	if s.released.Load() || !s.lost.CompareAndSwap(false, true) {
+		return
+	}
+	s.locker.counts.lost.Add(1)
+	s.end(tusd.ErrLockLost.With(fmt.Errorf("lease of %s: %w", s.locker.Service, cause)))
+}
+
+// Context implements tusd.Lease.
+func (s *lease) Context() context.Context { return s.ctx }
+
+// Fence implements tusd.Lease.
+func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
+
+// Unlock implements tusd.Lease. If the service cannot be reached, the lock is released
+// when it can, or expires.
+func (s *lease) Unlock(ctx context.Context) error {
+	if !s.released.CompareAndSwap(false, true) {
+		return nil
+	}
+	s.expiry.Stop()
+	s.end(nil)
+	s.locker.forget(s)
+	err := s.locker.release(ctx, s)
+	s.Lease.Unlock(ctx) // never fails
+	return err
+}
+
+// leaseContext is the context of a lease. Its Err compares the time itself: the timer of
+// a process that was stopped may be late.
+type leaseContext struct {
+	context.Context
+	lease *lease
+}
+
+func (c leaseContext) Err() error {
+	if c.lease.left() <= 0 {
+		c.lease.lose(errExpired)
+	}
+	return c.Context.Err()
+}

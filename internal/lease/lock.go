@@ -1,0 +1,237 @@
+package lease
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/locallock"
+)
+
+// Lock implements tusd.Locker.
+func (l *Locker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	if err := l.use(); err != nil {
+		return nil, tusd.ErrLockServiceUnavailable.With(err)
+	}
+	if mode == tusd.LockWait {
+		return l.lockWaiting(ctx, id)
+	}
+	return l.lock(ctx, id, mode)
+}
+
+// lockWaiting is Lock for LockWait. While it waits for another process, it lets every
+// LockPreempt of this process go first, and starts again. It is still before later
+// waiters: they are in waitQueue.
+func (l *Locker) lockWaiting(ctx context.Context, id string) (tusd.Lease, error) {
+	first, err := l.waitQueue.Lock(ctx, id, locallock.Wait)
+	if err != nil {
+		return nil, localError(ctx, err)
+	}
+	defer first.Unlock(ctx) // never fails
+	for {
+		s, err := l.lock(ctx, id, tusd.LockWait)
+		if !errors.Is(err, tusd.ErrUploadLocked) {
+			return s, err
+		}
+	}
+}
+
+// lock takes the lock within this process, and then the one of the service.
+func (l *Locker) lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	local, err := l.local.Lock(ctx, id, locallock.Mode(mode))
+	if err != nil {
+		return nil, localError(ctx, err)
+	}
+	s := newLease(l, local, &Request{ID: id, Mode: mode, Token: rand.Text()})
+	if err := l.acquire(ctx, s); err != nil {
+		local.Unlock(ctx) // never fails
+		return nil, err
+	}
+	return s, nil
+}
+
+// attempt is a request that tries to get its lock from the service.
+type attempt struct {
+	token     string
+	woken     chan struct{} // capacity 1: the lock may be free
+	preempted bool          // while the last Try ran; guarded by Locker.mu
+}
+
+// acquire tries until s has its lock. After an error nothing of s is left at the service,
+// or will be as soon as it can be reached.
+func (l *Locker) acquire(ctx context.Context, s *lease) error {
+	a := l.startAttempt(s.request)
+	defer l.endAttempt(s.request)
+	var failing time.Time // since when the service does not answer; zero: it does
+	for {
+		err := l.try(ctx, s, a)
+		pause := l.PollInterval
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrHeld) && s.request.Mode == tusd.LockTry:
+			return tusd.ErrUploadLocked
+		case errors.Is(err, ErrHeld):
+			failing = time.Time{}
+		case errors.Is(err, ErrOvertaken):
+			return tusd.ErrUploadLocked
+		case ctx.Err() != nil:
+			l.releaseLater(s.request)
+			return waitError(ctx)
+		default:
+			if failing.IsZero() {
+				failing = time.Now()
+			}
+			if s.request.Mode == tusd.LockTry || time.Since(failing) >= l.Patience {
+				l.releaseLater(s.request)
+				return tusd.ErrLockServiceUnavailable.With(err)
+			}
+			pause = retryInterval
+		}
+		if err := l.pause(ctx, s, a, pause); err != nil {
+			l.releaseLater(s.request)
+			return err
+		}
+	}
+}
+
+// pause waits until another Try is worth it.
+func (l *Locker) pause(ctx context.Context, s *lease, a *attempt, d time.Duration) error {
+	if s.request.Mode == tusd.LockWait && d == l.PollInterval {
+		d /= 4 // no wish of it is at the service, so often nothing wakes it
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-a.woken:
+		return nil
+	case <-s.Preempted():
+		return tusd.ErrUploadLocked // a newer request of this process
+	case <-l.closing:
+		return tusd.ErrLockServiceUnavailable.With(errClosed)
+	case <-ctx.Done():
+		return waitError(ctx)
+	}
+}
+
+// try calls Service.Try once, and registers a grant.
+func (l *Locker) try(ctx context.Context, s *lease, a *attempt) error {
+	l.mu.Lock()
+	a.preempted = false
+	l.mu.Unlock()
+	select {
+	case <-a.woken: // by something that happened before
+	default:
+	}
+	sent := l.now()
+	var grant Grant
+	err := l.call(ctx, func(ctx context.Context) (err error) {
+		grant, err = l.service.Try(ctx, s.request)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.n, s.before = grant.N, grant.Before
+	if !s.begin(ctx, sent) {
+		l.releaseLater(s.request)
+		return errSlow
+	}
+	l.mu.Lock()
+	closed := l.closed
+	if !closed {
+		l.held[s.request.ID] = s
+	}
+	preempted := a.preempted
+	l.mu.Unlock()
+	if closed {
+		s.lose(errClosed)
+		return errClosed
+	}
+	if preempted {
+		l.local.Preempt(s.request.ID)
+	}
+	return nil
+}
+
+var errSlow = errors.New("the answer of the lock service came after the end of the lease")
+
+func (l *Locker) startAttempt(r *Request) *attempt {
+	a := &attempt{token: r.Token, woken: make(chan struct{}, 1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempts[r.ID] = a
+	return a
+}
+
+func (l *Locker) endAttempt(r *Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.attempts, r.ID)
+}
+
+// Preempt is called by a Service when a newer request, of another process, wants the lock
+// that the request with this token holds; "": any request of this process. A request that
+// does not exist here any more has left its lock behind, because a call to take it was
+// late or a call to release it was lost: then it is released now.
+func (l *Locker) Preempt(id, token string) {
+	l.mu.Lock()
+	s, a := l.held[id], l.attempts[id]
+	holds := s != nil && (token == "" || token == s.request.Token)
+	tries := a != nil && (token == "" || token == a.token)
+	if tries && !holds {
+		a.preempted = true // its grant is on the way
+	}
+	l.mu.Unlock()
+	switch {
+	case holds:
+		l.local.Preempt(id)
+	case !tries && token != "":
+		l.releaseLater(&Request{ID: id, Token: token})
+	}
+}
+
+// Wake is called by a Service when the lock of id may be free, or a newer request may have
+// overtaken the one that waits.
+func (l *Locker) Wake(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.attempts[id]; a != nil {
+		select {
+		case a.woken <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// WakeAll is called by a Service that may have missed something.
+func (l *Locker) WakeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.attempts {
+		select {
+		case a.woken <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// localError translates an error of a lock within this process.
+func localError(ctx context.Context, err error) error {
+	if err == locallock.ErrLocked {
+		return tusd.ErrUploadLocked
+	}
+	return waitError(ctx)
+}
+
+// waitError translates the end of the context of a wait.
+func waitError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return tusd.ErrLockTimeout.With(context.Cause(ctx))
+	}
+	return context.Cause(ctx)
+}

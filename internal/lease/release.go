@@ -1,0 +1,94 @@
+package lease
+
+import (
+	"context"
+	"time"
+)
+
+// forget removes a lease from those that are held.
+func (l *Locker) forget(s *lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[s.request.ID] == s {
+		delete(l.held, s.request.ID)
+	}
+}
+
+// release releases the lock of s. If that fails, or would only wait for a service that is
+// out of reach, it goes on in the background.
+func (l *Locker) release(ctx context.Context, s *lease) error {
+	if s.lost.Load() || l.outage.outOfReach() {
+		l.releaseLater(s.request)
+		return nil
+	}
+	err := l.call(ctx, func(ctx context.Context) error { return l.service.Release(ctx, s.request) })
+	if err != nil {
+		l.releaseLater(s.request)
+	}
+	return err
+}
+
+// maxReleases bounds the memory for releases during an outage. The service gives up most
+// locks that are not released by itself; for the others see Preempt.
+const maxReleases = 10_000
+
+// releaseLater makes the release loop remove everything of r from the service.
+func (l *Locker) releaseLater(r *Request) {
+	l.mu.Lock()
+	if len(l.releases) < maxReleases {
+		l.releases = append(l.releases, r)
+	}
+	l.mu.Unlock()
+	select {
+	case l.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// releaseLoop releases in the background, one after another, and tries again while the
+// service is out of reach.
+func (l *Locker) releaseLoop() {
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-l.closing:
+			return
+		case <-l.wakes:
+		case <-retry.C:
+		}
+		if err := l.releaseAll(context.Background()); err != nil {
+			retry.Reset(4 * retryInterval)
+		}
+	}
+}
+
+// releaseAll releases until nothing is left to release, or the service does not answer.
+func (l *Locker) releaseAll(ctx context.Context) error {
+	for {
+		r := l.nextRelease()
+		if r == nil {
+			return nil
+		}
+		if err := l.call(ctx, func(ctx context.Context) error { return l.service.Release(ctx, r) }); err != nil {
+			l.mu.Lock()
+			l.releases = append(l.releases, r)
+			l.mu.Unlock()
+			return err
+		}
+		l.Wake(r.ID) // a request of this process may wait for it
+	}
+}
+
+// nextRelease takes a request that is to be released; nil: there is none.
+func (l *Locker) nextRelease() *Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.releases) == 0 {
+		l.releases = nil
+		return nil
+	}
+	r := l.releases[0]
+	l.releases = l.releases[1:]
+	return r
+}
