@@ -40,6 +40,7 @@ type engine struct {
 	background       context.Context // ends when the server closes
 	cancelBackground context.CancelFunc
 	work             background.Group
+	unlocks          background.Group     // releases of leases that no answer waits for
 	changing         background.Group     // requests that may change an upload, and so publish events
 	finishing        keyed.Mutex          // uploads being finished, by id
 	building         keyed.Mutex          // finals being built, by id
@@ -86,6 +87,7 @@ func newEngine(config Config) *engine {
 	e.work.Panicked = func(r any) {
 		e.log.Error("work in the background panicked", "panic", r, "stack", string(debug.Stack()))
 	}
+	e.unlocks.Panicked = e.work.Panicked
 	return e
 }
 
@@ -239,8 +241,9 @@ func (e *engine) needsFinish(info *FileInfo) bool {
 	return info.State == StateFinishing || info.isFull()
 }
 
-// close interrupts the work in the background. It waits for its end, and for the end of
-// requests that may publish events, or for the end of ctx.
+// close interrupts the work in the background. It waits for its end, for the end of
+// requests that may publish events, and until their locks are released, or for the end of
+// ctx.
 func (e *engine) close(ctx context.Context) error {
 	e.cancelBackground()
 	if e.rescanTimer != nil {
@@ -256,7 +259,7 @@ func (e *engine) close(ctx context.Context) error {
 		return err
 	}
 	e.events.close()
-	return nil
+	return e.unlocks.Wait(ctx)
 }
 
 // waitForEvents waits until no event can come any more. It closes the groups in any case.

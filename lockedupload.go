@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tus/tusd/internal/background"
 	"github.com/tus/tusd/internal/contexts"
 )
 
@@ -17,6 +18,9 @@ type lockedUpload struct {
 	ctx    context.Context // for store calls: work
 	work   contexts.Graceful
 	times  *storeTimes
+
+	unlocks  *background.Group // runs Unlock; nil: release calls it
+	released bool              // release has run; set only with unlocks
 }
 
 // Two kinds of functions lock an upload. After acquire and lockAndLoad the offset is
@@ -104,6 +108,9 @@ func (e *engine) lockWithin(ctx context.Context, id string, mode LockMode, wait 
 	u := &lockedUpload{id: id, lease: lease, times: &e.metrics.store}
 	u.work = contexts.Graceful{Lazy: contexts.Lazy{Parent: lease.Context()}, Client: ctx, Grace: e.config.GracePeriod}
 	u.ctx = &u.work
+	if e.store.Locker.Scope() == ScopeLease {
+		u.unlocks = &e.unlocks
+	}
 	return u, nil
 }
 
@@ -195,10 +202,29 @@ func (u *lockedUpload) finish(ctx context.Context) error {
 }
 
 // release releases the lease, in bounded time. A second call does nothing. If the lock
-// service is unreachable, the lease expires.
+// service is unreachable, the lease expires. One goroutine calls it.
 func (u *lockedUpload) release() {
+	if u.unlocks != nil {
+		u.releaseBeside()
+		return
+	}
 	u.lease.Unlock(u.lease.Context()) // an error means only that other requests have to wait
 	u.work.Cancel()
+}
+
+// releaseBeside begins to release the lease and returns: the answer does not wait until
+// the lock service has answered.
+func (u *lockedUpload) releaseBeside() {
+	if u.released {
+		return
+	}
+	u.released = true
+	u.work.Cancel()
+	lease := u.lease
+	unlock := func() { lease.Unlock(lease.Context()) }
+	if !u.unlocks.Start(unlock) { // the handler has been shut down
+		unlock()
+	}
 }
 
 // removeFromStore removes the upload from the store, which has a Terminater.

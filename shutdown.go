@@ -7,10 +7,11 @@ import (
 
 // Shutdown ends the handler. Bodies that are being received are interrupted with
 // ErrServerShutdown, and what has arrived is kept. New requests that could change an
-// upload get ErrServerShutdown. Background work ends; Shutdown waits for it, and for
-// running requests that could change an upload, until ctx ends, and then returns ctx's
-// cause. It does not wait for other requests, such as downloads: call http.Server.Shutdown
-// beside or after it. An answer that the client does not read is cut off soon.
+// upload get ErrServerShutdown. Background work ends; Shutdown waits for it, for
+// running requests that could change an upload, and until their locks are released. When
+// ctx ends, it returns ctx's cause. It does not wait for other requests, such as downloads:
+// call http.Server.Shutdown beside or after it. An answer that the client does not read is
+// cut off soon.
 //
 // Config.Events and the subscriptions are closed when the last of this work has
 // published its events: before Shutdown returns nil, otherwise when that work has ended.
