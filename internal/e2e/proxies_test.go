@@ -10,13 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/loopback"
 	"github.com/tus/tusd/internal/require"
 )
 
@@ -91,8 +90,8 @@ type proxy struct {
 func startProxy(t *testing.T, kind proxyKind, backend string, edit func(string) string) *proxy {
 	t.Helper()
 	kind.need(t)
-	p := &proxy{plain: freeAddress(), secure: freeAddress(), folder: t.TempDir(), exited: make(chan struct{})}
-	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", ownHost())
+	p := &proxy{plain: loopback.Address(), secure: loopback.Address(), folder: t.TempDir(), exited: make(chan struct{})}
+	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", loopback.Host())
 	settings := p.fillIn(t, kind.snippet(t), backend)
 	if edit != nil {
 		settings = edit(settings)
@@ -173,7 +172,7 @@ func (p *proxy) command(t *testing.T, kind proxyKind, settings string) *exec.Cmd
 		write(settings)
 		return exec.Command("haproxy", "-db", "-f", name)
 	case "caddy":
-		write(fmt.Sprintf(caddySurroundings, ownHost(), settings))
+		write(fmt.Sprintf(caddySurroundings, loopback.Host(), settings))
 		command := exec.Command("caddy", "run", "--adapter", "caddyfile", "--config", name)
 		command.Env = append(os.Environ(), "HOME="+p.folder, "XDG_DATA_HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder)
 		return command
@@ -252,23 +251,6 @@ func (p *proxy) awaitListening(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A proxy cannot listen on any free port and report it. So each test process has its own
-// loopback address, made from its process id, and numbers the ports there. They are below
-// the range from which the system assigns ports.
-const firstPort = 10000
-
-var portsUsed atomic.Int64
-
-func ownHost() string {
-	pid := os.Getpid() // at most 22 bits
-	return net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid)).String()
-}
-
-// freeAddress returns an address (host:port) that is free.
-func freeAddress() string {
-	return net.JoinHostPort(ownHost(), strconv.FormatInt(firstPort+portsUsed.Add(1), 10))
 }
 
 func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }

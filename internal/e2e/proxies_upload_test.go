@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd/internal/faulttest"
+	"github.com/tus/tusd/internal/loopback"
 )
 
 // proxiedSize is the size of an upload without faults.
@@ -80,7 +81,7 @@ func TestProxiesWaitForRestart(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
 			kind.need(t)
-			address := freeAddress()
+			address := loopback.Address()
 			host, port, _ := strings.Cut(address, ":")
 			s := startService(t, t.TempDir(), "-host", host, "-port", port)
 			c := newChain(t, s, startProxy(t, kind, address, nil), "http")

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd/internal/faulttest"
+	"github.com/tus/tusd/internal/loopback"
 	"github.com/tus/tusd/internal/require"
 )
 
@@ -168,8 +169,8 @@ func (m sharedFolder) startTusd(t *testing.T, flags []string) {
 // startNginx runs nginx as nginxUser.
 func (m sharedFolder) startNginx(t *testing.T) *proxy {
 	t.Helper()
-	p := &proxy{plain: freeAddress(), secure: freeAddress(), folder: filepath.Join(m.folder, "nginx"), exited: make(chan struct{})}
-	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", ownHost())
+	p := &proxy{plain: loopback.Address(), secure: loopback.Address(), folder: filepath.Join(m.folder, "nginx"), exited: make(chan struct{})}
+	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", loopback.Host())
 	command := p.command(t, nginxUnix, p.fillIn(t, nginxUnix.snippet(t), m.socket))
 	for _, file := range []string{p.certificate, filepath.Join(p.folder, "settings")} {
 		if err := os.Chown(file, nginxUser, nginxUser); err != nil {

@@ -11,12 +11,8 @@ package lockservices
 import (
 	"bytes"
 	"context"
-	"net"
-	"os"
 	"os/exec"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -142,19 +138,4 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
-}
-
-// firstPort begins a range below the ports that the system assigns by itself. It differs
-// from that of package s3services.
-const firstPort = 15000
-
-var portsGiven atomic.Int64
-
-// freeAddress returns an address that no other process listens on. These services cannot
-// choose a free port and report it. So each test process has its own address of the
-// loopback network, derived from its process id.
-func freeAddress() (host, port string) {
-	pid := os.Getpid() // at most 22 bits
-	ip := net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid))
-	return ip.String(), strconv.FormatInt(firstPort+portsGiven.Add(1), 10)
 }

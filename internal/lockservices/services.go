@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tus/tusd/internal/loopback"
 	"github.com/tus/tusd/internal/require"
 )
 
@@ -22,11 +23,10 @@ func Redis(tb testing.TB, more ...string) *Server {
 	tb.Helper()
 	_, err := exec.LookPath("redis-server")
 	require.Need(tb, "redis", err == nil, "redis-server is not on the PATH")
-	host, port := freeAddress()
+	s := &Server{Name: "redis", tb: tb, address: loopback.Address(), scheme: "redis"}
 	dir := tb.TempDir()
-	s := &Server{Name: "redis", tb: tb, address: net.JoinHostPort(host, port), scheme: "redis"}
 	s.command = func() *exec.Cmd {
-		return exec.Command("redis-server", append([]string{"--port", port, "--bind", host, "--dir", dir,
+		return exec.Command("redis-server", append([]string{"--port", port(s.address), "--bind", loopback.Host(), "--dir", dir,
 			"--save", "", "--appendonly", "no"}, more...)...)
 	}
 	s.ready = func(ctx context.Context) error { return pingRedis(ctx, s.address) }
@@ -55,11 +55,8 @@ func Etcd(tb testing.TB) *Server {
 	tb.Helper()
 	_, err := exec.LookPath("etcd")
 	require.Need(tb, "etcd", err == nil, "etcd is not on the PATH")
-	host, port := freeAddress()
-	_, peerPort := freeAddress()
-	dir := tb.TempDir()
-	s := &Server{Name: "etcd", tb: tb, address: net.JoinHostPort(host, port), scheme: "http"}
-	peer := "http://" + net.JoinHostPort(host, peerPort)
+	s := &Server{Name: "etcd", tb: tb, address: loopback.Address(), scheme: "http"}
+	dir, peer := tb.TempDir(), "http://"+loopback.Address()
 	s.command = func() *exec.Cmd {
 		return exec.Command("etcd", "--data-dir", dir,
 			"--listen-client-urls", s.URL(), "--advertise-client-urls", s.URL(),
@@ -81,14 +78,12 @@ func Consul(tb testing.TB) *Server {
 	tb.Helper()
 	_, err := exec.LookPath("consul")
 	require.Need(tb, "consul", err == nil, "consul is not on the PATH")
-	host, port := freeAddress()
-	_, serverPort := freeAddress()
-	_, gossipPort := freeAddress()
-	dir := tb.TempDir()
-	s := &Server{Name: "consul", tb: tb, address: net.JoinHostPort(host, port), scheme: "http"}
+	s := &Server{Name: "consul", tb: tb, address: loopback.Address(), scheme: "http"}
+	dir, servers, gossip := tb.TempDir(), loopback.Address(), loopback.Address()
 	s.command = func() *exec.Cmd {
 		return exec.Command("consul", "agent", "-server", "-bootstrap-expect", "1", "-data-dir", dir,
-			"-bind", host, "-client", host, "-http-port", port, "-server-port", serverPort, "-serf-lan-port", gossipPort,
+			"-bind", loopback.Host(), "-client", loopback.Host(),
+			"-http-port", port(s.address), "-server-port", port(servers), "-serf-lan-port", port(gossip),
 			"-serf-wan-port", "-1", "-grpc-port", "-1", "-grpc-tls-port", "-1", "-dns-port", "-1",
 			"-log-level", "warn", "-disable-host-node-id", "-hcl", consulSettings)
 	}
@@ -133,3 +128,5 @@ func ask(ctx context.Context, method, url, body string) (string, error) {
 	}
 	return string(content), err
 }
+
+func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }

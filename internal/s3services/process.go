@@ -5,11 +5,7 @@ package s3services
 import (
 	"bytes"
 	"context"
-	"net"
-	"os"
 	"os/exec"
-	"strconv"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -64,18 +60,4 @@ func (p *process) await(t testing.TB, ready func(context.Context) error) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// firstPort begins a range below the ports that the system assigns by itself.
-const firstPort = 20000
-
-var portsGiven atomic.Int64
-
-// freeAddress returns an address (host:port) that no other process listens on. These
-// servers cannot choose a free port and print it. So each test process has its own
-// address of the loopback network, derived from its process id.
-func freeAddress() string {
-	pid := os.Getpid() // at most 22 bits
-	host := net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid))
-	return net.JoinHostPort(host.String(), strconv.FormatInt(firstPort+portsGiven.Add(1), 10))
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go/aws/session"
 	"github.com/aws/aws-sdk-go/service/s3"
 
+	"github.com/tus/tusd/internal/loopback"
 	"github.com/tus/tusd/internal/require"
 )
 
@@ -78,7 +79,7 @@ func MinIO(t testing.TB) *Service {
 func newService(name string) *Service {
 	return &Service{
 		Name:      name,
-		Endpoint:  "http://" + freeAddress(),
+		Endpoint:  "http://" + loopback.Address(),
 		Region:    "us-east-1",
 		AccessKey: "test-access",
 		SecretKey: "test-secret-that-must-not-appear",
