@@ -151,7 +151,8 @@ func (e *engine) logCatchUp(id string, err error) {
 		e.digestFailures.remove(id)
 	case e.background.Err() != nil: // the server shuts down; a later one catches up
 	case e.digestFailures.add(id, e.now()):
-		e.log.Warn("a digest could not be brought up to date", "id", id, "err", err)
+		log := e.workLog(err)
+		log.Warn("a digest could not be brought up to date", "id", id, "err", err)
 	}
 }
 

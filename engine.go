@@ -59,7 +59,7 @@ type engine struct {
 	digesting        keyed.Mutex          // uploads whose digests are being brought up to date, by id
 	digestFailures   digestFailures       // uploads whose digests could not be brought up to date
 	readsOnlyFull    atomic.Bool          // the store reads only full uploads
-	lockFaults       repeatedFaults       // errors of the locker that were logged
+	faults           repeatedFaults       // faults that were logged
 	hashSlots        chan struct{}        // limits how many uploads are read again at the same time
 	sideRecordsSwept atomic.Int64         // time of the last removal of old side records, in Unix seconds
 }

@@ -89,7 +89,8 @@ func (e *engine) buildLater(id string, partials ...string) bool {
 func (e *engine) orderFor(id string, partials ...string) buildOrder {
 	return buildOrder{id: id, partials: partials, report: func(o buildOutcome) {
 		if o.err != nil && e.background.Err() == nil {
-			e.log.Error("building a final upload failed", "id", id, "err", o.err)
+			log := e.workLog(o.err)
+			log.Error("building a final upload failed", "id", id, "err", o.err)
 		}
 	}}
 }
@@ -201,7 +202,8 @@ func (e *engine) buildAgain(o buildOrder, err error) (operationResult, error) {
 		}
 		*wait = min(2**wait, most)
 		if res, again, err = e.buildWithSlot(o); err != nil && e.background.Err() == nil {
-			e.log.Error("building a final upload failed", "id", o.id, "again", again, "err", err)
+			log := e.workLog(err)
+			log.Error("building a final upload failed", "id", o.id, "again", again, "err", err)
 		}
 	}
 	return res, err

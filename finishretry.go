@@ -201,14 +201,15 @@ func (t *finishTask) hasEnded() bool { return t.record.Ended && t.wait > 0 }
 // stays in the queue for one more wait, which keeps away further attempts.
 func (e *engine) finishFailed(id string, t *finishTask, err error) (again bool) {
 	t.wait = min(max(2*t.wait, e.firstRetryDelay), maxFinishDelay)
+	log := e.workLog(err)
 	switch {
 	case t.record.Ended:
-		e.log.Error("finishing has failed for a day, only requests will try it again", "id", id, "err", err)
+		log.Error("finishing has failed for a day, only requests will try it again", "id", id, "err", err)
 		e.unlockFinishing(id, t)
 	case t.stored && t.wait == maxFinishDelay && e.finishesLeftOut.Load():
 		return false // its place is for an upload that is only in the store; a later look at the side records finds this one
 	case !errors.Is(err, errUnpublished): // that is logged already
-		e.log.Error("finishing failed, will be tried again", "id", id, "err", err)
+		log.Error("finishing failed, will be tried again", "id", id, "err", err)
 	}
 	return true
 }

@@ -36,7 +36,6 @@ type Handler struct {
 	limits    requestLimits
 	running   requestList
 	buffering bufferingDetector
-	faults    repeatedFaults
 
 	origin   string // of Location; "": the origin of the request
 	basePath string // escaped, with a slash at both ends

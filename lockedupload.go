@@ -131,7 +131,7 @@ func (e *engine) lockError(err error) error {
 	if errors.As(err, &own) {
 		return err
 	}
-	if e.lockFaults.mayLog(ErrLockServiceUnavailable.Code, time.Now()) {
+	if e.faults.mayLog(ErrLockServiceUnavailable.Code, time.Now()) {
 		e.log.Error("uploads cannot be locked", "err", err)
 	}
 	return ErrLockServiceUnavailable.With(err)

@@ -141,7 +141,7 @@ func (e *engine) resumeRemovalsLater() {
 }
 
 // resumeRemovals completes the removals that another process, or this one, has left. It ends
-// early if the sink takes no events.
+// early if the sink takes no events, or the lock service is unreachable.
 func (e *engine) resumeRemovals(ctx context.Context) {
 	refusals := 0
 	err := e.eachSideRecord(ctx, kindRemoving, "", func(key SideRecordKey, value []byte) error {
@@ -154,8 +154,12 @@ func (e *engine) resumeRemovals(ctx context.Context) {
 			refused, err = e.resumeRemoval(ctx, key, record.Upload.ID)
 			return err
 		})
+		if errors.Is(err, ErrLockServiceUnavailable) {
+			return err // so would the other removals
+		}
 		if err != nil && ctx.Err() == nil {
-			e.log.Error("a removal could not be completed, will be tried again", "id", record.Upload.ID, "err", err)
+			log := e.workLog(err)
+			log.Error("a removal could not be completed, will be tried again", "id", record.Upload.ID, "err", err)
 		}
 		if refusals++; !refused {
 			refusals = 0
@@ -166,7 +170,8 @@ func (e *engine) resumeRemovals(ctx context.Context) {
 		return ctx.Err()
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errSinkRefuses) {
-		e.log.Error("cannot list the removals that are not completed", "err", err)
+		log := e.workLog(err)
+		log.Error("cannot list the removals that are not completed", "err", err)
 	}
 }
 

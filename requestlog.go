@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/tus/tusd/internal/loglimit"
@@ -66,10 +65,12 @@ func (x *exchange) level(now time.Time) slog.Level {
 			return slog.LevelInfo // any client can cause this
 		}
 		fault = e.Code
+	case e.Is(ErrLockLost): // an outage of the lock service ends all leases
+		fault = e.Code
 	default:
 		return level
 	}
-	if !x.h.faults.mayLog(fault, now) {
+	if !x.h.engine.faults.mayLog(fault, now) {
 		return slog.LevelInfo
 	}
 	return level
@@ -96,48 +97,4 @@ func addressName(addr netip.Addr) string {
 		return addr.String()
 	}
 	return "unix"
-}
-
-// A fault of the server that every request meets again is logged at its own level once
-// per faultInterval, so that clients do not determine the number of such lines.
-const (
-	faultInterval = time.Minute
-	maxFaults     = 256 // different faults in that time; further ones are logged as information
-)
-
-// repeatedFaults are the faults that were logged at their own level. The zero value is
-// ready to use.
-type repeatedFaults struct {
-	mu     sync.Mutex
-	logged map[string]time.Time
-}
-
-// mayLog reports whether the fault is to be logged at its own level now, and records
-// that it is.
-func (f *repeatedFaults) mayLog(fault string, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if at, known := f.logged[fault]; known && now.Sub(at) < faultInterval {
-		return false
-	}
-	if len(f.logged) >= maxFaults {
-		f.evictOld(now)
-	}
-	if len(f.logged) >= maxFaults {
-		return false
-	}
-	if f.logged == nil {
-		f.logged = make(map[string]time.Time)
-	}
-	f.logged[fault] = now
-	return true
-}
-
-// evictOld removes the faults that may be logged again. The caller holds mu.
-func (f *repeatedFaults) evictOld(now time.Time) {
-	for fault, at := range f.logged {
-		if now.Sub(at) >= faultInterval {
-			delete(f.logged, fault)
-		}
-	}
 }

@@ -72,7 +72,8 @@ const (
 // same time, in several processes, do no harm.
 //
 // Errors: ErrNotImplemented, if the store has no Lister or no Terminater; ErrServerShutdown;
-// the cause of ctx; a policy that cannot be carried out safely; others are of the listing.
+// ErrLockServiceUnavailable; the cause of ctx; a policy that cannot be carried out safely;
+// others are of the listing.
 // An upload that cannot be removed is no error of Sweep. The summary is valid with an
 // error, too.
 func (h *Handler) Sweep(ctx context.Context, policy SweepPolicy) (SweepSummary, error) {
@@ -283,7 +284,7 @@ func (s *sweep) conclude(ctx context.Context, swept SweptUpload, err error) erro
 	case err == nil:
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, ErrServerShutdown):
+	case errors.Is(err, ErrServerShutdown), errors.Is(err, ErrLockServiceUnavailable):
 		return err
 	case errors.Is(err, ErrNotFound), errors.Is(err, errNotDue), errors.Is(err, ErrUploadLocked), errors.Is(err, ErrPartialInUse), errors.Is(err, ErrUploadFinishing):
 		return nil // it is gone, or in use

@@ -257,6 +257,8 @@ func (e *evictor) evict(c candidate) {
 		errors.Is(err, tusd.ErrUploadFinishing), e.ctx.Err() != nil:
 	case errors.Is(err, tusd.ErrServerShutdown):
 		e.cancel()
+	case errors.Is(err, tusd.ErrLockServiceUnavailable): // so would the others, without a line for each
+		e.candidates, e.removable, e.complete = nil, 0, true
 	default:
 		s.log().Warn("limitedstore: an upload could not be removed to make room", "id", c.id, "err", err)
 	}

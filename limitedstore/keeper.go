@@ -22,13 +22,15 @@ type keeper struct {
 	// of keepSums, after a count that failed
 	pause  time.Duration
 	resume time.Time // earliest next count
+
+	unresolved bool // the last call of resolve has failed
 }
 
 // start starts the keeper, which first removes the side records of the owners.
 func (k *keeper) start(s *LimitedStore, h *holder, locker tusd.Locker, ownerRecords int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.store, k.locker, k.cancel = s, locker, cancel
-	k.pause, k.resume = 0, time.Time{}
+	k.pause, k.resume, k.unresolved = 0, time.Time{}, false
 	k.wanted, k.first = make(chan struct{}, 1), make(chan struct{})
 	k.ended.Go(func() { k.keepClaim(ctx, h) })
 	k.ended.Go(func() { k.keepSums(ctx) })
@@ -124,12 +126,26 @@ func (k *keeper) count(ctx context.Context) {
 	k.resume = time.Now().Add(max(k.pause, 20*time.Since(began)))
 }
 
-// resolve finds out what the doubtful uploads count for that no request uses.
+// resolve finds out what the doubtful uploads count for that no request uses. It logs the first
+// failure after a call that has not failed: an outage of the store or of the lock service has
+// one line.
 func (k *keeper) resolve(ctx context.Context) {
+	before := k.unresolved
+	k.unresolved = false
 	for _, id := range k.store.ledger.doubtfulIDs() {
-		if err := k.reload(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, tusd.ErrUploadLocked) && !errors.Is(err, tusd.ErrNotFound) {
+		err := k.reload(ctx, id)
+		switch {
+		case err == nil, errors.Is(err, tusd.ErrUploadLocked), errors.Is(err, tusd.ErrNotFound):
+			continue
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, tusd.ErrLockServiceUnavailable): // so would the others; the locker has logged it
+			k.unresolved = before || k.unresolved
+			return
+		case !before && !k.unresolved:
 			k.store.log().Warn("limitedstore: cannot find out what an upload counts for", "id", id, "err", err)
 		}
+		k.unresolved = true
 	}
 }
 

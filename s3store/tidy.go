@@ -267,6 +267,9 @@ func (y *tidying) removeUnderLock(ctx context.Context, id string, found []tusd.L
 	if errors.Is(err, tusd.ErrUploadLocked) {
 		return nil
 	}
+	if errors.Is(err, tusd.ErrLockServiceUnavailable) {
+		return err // so would the other leftovers
+	}
 	var removed []tusd.Leftover
 	if err == nil {
 		removed, err = y.underLease(ctx, lease, id, remove)
