@@ -110,7 +110,7 @@ func (p *process) Try(_ context.Context, r *Request) (grant Grant, err error) {
 			err = ErrHeld
 		default:
 			s.numbers++
-			grant = Grant{s.numbers, s.last[r.ID]}
+			grant = Grant{N: s.numbers, Before: s.last[r.ID]}
 			lock := &serverLock{token: r.Token, process: p, number: s.numbers, expires: time.Now().Add(s.ttl)}
 			if preempts {
 				lock.wish = mine

@@ -33,7 +33,7 @@ func newLease(l *Locker, local *locallock.Lease, r *Request) *lease {
 	return &lease{Lease: local, locker: l, request: r}
 }
 
-// begin starts the lease whose grant was requested at sent. It reports whether the lease
+// begin starts the lease whose time to live counts from sent. It reports whether the lease
 // is still valid.
 func (s *lease) begin(ctx context.Context, sent time.Duration) bool {
 	s.extend(sent)

@@ -136,10 +136,12 @@ func (l *Locker) try(ctx context.Context, s *lease, a *attempt) error {
 	if err != nil {
 		return err
 	}
+	if !grant.Since.IsZero() {
+		sent = grant.Since.Sub(l.start)
+	}
 	s.n, s.before = grant.N, grant.Before
 	if !s.begin(ctx, sent) {
-		l.releaseLater(s.request)
-		return errSlow
+		return errSlow // the next Try meets its own lock
 	}
 	l.mu.Lock()
 	closed := l.closed
@@ -191,6 +193,18 @@ func (l *Locker) Preempt(id, token string) {
 	case holds:
 		l.local.Preempt(id)
 	case !tries && token != "":
+		l.releaseLater(&Request{ID: id, Token: token})
+	}
+}
+
+// ReleaseLeftover is called by a Service that has a lock or a wish of this process for id.
+// If the request with this token does not exist here any more, both are released.
+func (l *Locker) ReleaseLeftover(id, token string) {
+	l.mu.Lock()
+	s, a := l.held[id], l.attempts[id]
+	exists := s != nil && s.request.Token == token || a != nil && a.token == token
+	l.mu.Unlock()
+	if !exists {
 		l.releaseLater(&Request{ID: id, Token: token})
 	}
 }

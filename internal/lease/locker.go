@@ -121,7 +121,8 @@ func (l *Locker) Stats() Stats {
 func (l *Locker) now() time.Duration { return time.Since(l.start) }
 
 // Close makes every further Lock fail, and ends the renewals. Leases that are still held
-// are lost, and are released. It waits for releases that are under way until ctx ends.
+// are lost, and are released. It waits for releases that are under way until ctx ends, and
+// for calls in the background until their timeout.
 func (l *Locker) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if l.closed {
@@ -136,7 +137,10 @@ func (l *Locker) Close(ctx context.Context) error {
 	l.mu.Unlock()
 	close(l.closing)
 	l.loops.Wait()
-	return l.releaseAll(ctx)
+	if service, ok := l.service.(AllReleaser); ok {
+		return l.call(ctx, service.ReleaseAll)
+	}
+	return l.releaseAll(ctx, nil)
 }
 
 // use starts the loops at the first call.

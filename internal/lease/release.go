@@ -57,15 +57,21 @@ func (l *Locker) releaseLoop() {
 		case <-l.wakes:
 		case <-retry.C:
 		}
-		if err := l.releaseAll(context.Background()); err != nil {
+		if err := l.releaseAll(context.Background(), l.closing); err != nil {
 			retry.Reset(4 * retryInterval)
 		}
 	}
 }
 
-// releaseAll releases until nothing is left to release, or the service does not answer.
-func (l *Locker) releaseAll(ctx context.Context) error {
+// releaseAll releases until nothing is left to release, the service does not answer, or
+// stop is closed.
+func (l *Locker) releaseAll(ctx context.Context, stop <-chan struct{}) error {
 	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
 		r := l.nextRelease()
 		if r == nil {
 			return nil

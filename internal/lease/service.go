@@ -20,6 +20,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -40,6 +41,10 @@ type Request struct {
 // Grant numbers a grant: see tusd.Lease.Fence.
 type Grant struct {
 	N, Before uint64
+	// Since is the time from which the time to live of the lock counts, with a monotonic
+	// clock; zero: from the call of Try. A service whose locks live as long as a session of
+	// the process sets it to the time at which the last renewal of the session was sent.
+	Since time.Time
 }
 
 // The results of Service.Try, besides a grant.
@@ -56,7 +61,8 @@ var (
 type Service interface {
 	// Try takes the lock of r.ID for r if it is free. It is called for the same r again,
 	// until r has the lock or gives up. If r has the lock already, because the answer to an
-	// earlier call was lost, Try returns its grant. It does not wait for the lock.
+	// earlier call was lost or late, Try returns its grant; unless it sets Grant.Since, it
+	// renews the lock. It does not wait for the lock.
 	//
 	// If another request has the lock, a LockPreempt becomes the newest request for it: the
 	// process of the holder learns of it, and calls Locker.Preempt. A LockPreempt whose
@@ -76,4 +82,13 @@ type Service interface {
 	// others may have been extended, but none of them has been lost. held can be empty:
 	// then it only renews what the service has of this process, if there is such.
 	Renew(ctx context.Context, held []*Request) (lost []*Request, err error)
+}
+
+// AllReleaser is a Service that releases everything of this process by one call. It is
+// optional. Locker.Close calls it in place of Release for each lock that is still held.
+type AllReleaser interface {
+	// ReleaseAll removes all locks and wishes of this process from the service. Nothing
+	// but Release and Renew is called afterwards, except calls of Try that are under way:
+	// they must not take a lock any more.
+	ReleaseAll(ctx context.Context) error
 }
