@@ -6,6 +6,7 @@ require (
 	github.com/aws/aws-sdk-go v1.55.8
 	github.com/bmizerany/pat v0.0.0-20170815010413-6226ea591a40
 	github.com/go-chi/chi/v5 v5.5.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/rogpeppe/go-internal v1.16.0
 	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.50.0
@@ -14,6 +15,7 @@ require (
 require (
 	github.com/jmespath/go-jmespath v0.4.0 // indirect
 	github.com/pandatix/go-abnf v0.5.5 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 )
 
 require (

@@ -365,3 +365,43 @@ func TestUnreportedLossIsFound(t *testing.T) {
 		wantFound(t, h, name)
 	}
 }
+
+// A partition that the locker does not notice is found.
+func TestUnnoticedPartitionIsFound(t *testing.T) {
+	h := losableHarness(nil)
+	h.TTL = 40 * time.Millisecond
+	h.Partition = func(testing.TB, tusd.Locker) (restore func()) { return func() {} }
+	for _, name := range []string{"partition/holder-loses-first", "partition/lock", "partition/waiter"} {
+		wantFound(t, h, name)
+	}
+}
+
+// A lease that is lost as soon as one renewal fails is found.
+func TestImpatientLeaseIsFound(t *testing.T) {
+	h := losableHarness(tusd.ErrLockLost)
+	h.TTL = 40 * time.Millisecond
+	var leases []*losableLease
+	h.New = func(testing.TB, int) []tusd.Locker {
+		l := &rememberingLocker{leases: &leases}
+		return []tusd.Locker{l, l}
+	}
+	h.Partition = func(testing.TB, tusd.Locker) (restore func()) {
+		leases[0].end(tusd.ErrLockLost)
+		return func() {}
+	}
+	wantFound(t, h, "partition/renewals-fail-for-a-while")
+}
+
+// rememberingLocker keeps its leases for the harness.
+type rememberingLocker struct {
+	losableLocker
+	leases *[]*losableLease
+}
+
+func (l *rememberingLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	lease, err := l.losableLocker.Lock(ctx, id, mode)
+	if err == nil {
+		*l.leases = append(*l.leases, lease.(*losableLease))
+	}
+	return lease, err
+}

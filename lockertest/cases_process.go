@@ -14,6 +14,11 @@ var processCases = []testCase{
 	{"process/fence", fenceRule, 1, fenceAcrossProcesses},
 }
 
+// leaseProcessCases are for lockers whose leases end without their holders.
+var leaseProcessCases = []testCase{
+	{"process/holder-stopped", lossRule, 1, holderStopped},
+}
+
 func excludesProcesses(e *env) {
 	a, b := e.start(), e.start()
 	a.lock("a", tusd.LockTry)
@@ -117,4 +122,27 @@ func fenceAcrossProcesses(e *env) {
 	if n != 0 && (m <= n || before == n) {
 		e.Errorf("grant %d (before: %d) follows grant %d and one in another process", m, before, n)
 	}
+}
+
+// holderStopped stops a process for longer than its lease lives. The first thing that it
+// does afterwards must find that the lease is lost.
+func holderStopped(e *env) {
+	c := e.start()
+	c.lock("a", tusd.LockPreempt)
+	c.expect("granted")
+	c.send("check", "a")
+	c.expect("valid")
+	c.stop()
+	c.send("check", "a")
+	holder := e.lock("a", tusd.LockWait)
+	c.resume()
+	c.expect("lost")
+	c.send("unlock", "a")
+	c.expect("unlocked")
+	e.wantHeld("a")
+	c.lock("a", tusd.LockTry)
+	c.expect("error " + tusd.ErrUploadLocked.Error())
+	e.unlock(holder)
+	e.wantFree("a")
+	c.kill()
 }

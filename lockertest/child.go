@@ -37,8 +37,8 @@ type server struct {
 	out io.Writer
 }
 
-// command runs "lock MODE ID" or "unlock ID". The answer is "granted" or "unlocked", or
-// "error" and its text. The line "preempted" may come at any time while a lock is held.
+// command runs "lock MODE ID", "unlock ID" or "check ID". The answer is "granted",
+// "unlocked", "valid" or "lost", or "error" and its text. The line "preempted" may come at any time while a lock is held.
 func (s *server) command(words []string) error {
 	switch {
 	case len(words) == 3 && words[0] == "lock":
@@ -53,6 +53,12 @@ func (s *server) command(words []string) error {
 			return fmt.Errorf("no lease on %s", words[1])
 		}
 		return s.answer("unlocked", lease.Unlock(context.Background()))
+	case len(words) == 2 && words[0] == "check":
+		err := tusd.CheckLease(context.Background(), s.leases[words[1]])
+		if errors.Is(err, tusd.ErrLockLost) {
+			return s.answer("lost", nil)
+		}
+		return s.answer("valid", err)
 	}
 	return fmt.Errorf("unknown command %q", words)
 }

@@ -45,5 +45,5 @@ func TestEverySentenceHasACase(t *testing.T) {
 
 // allCases lists the cases of all harnesses.
 func allCases() []testCase {
-	return slices.Concat(suite(Harness{}), lossCases, processCases)
+	return slices.Concat(suite(Harness{}), lossCases, partitionCases, processCases, leaseProcessCases)
 }

@@ -28,6 +28,11 @@ type Harness struct {
 	// Lose makes a lease lost, as a network partition or a paused process does. nil: the
 	// leases of this locker cannot be lost.
 	Lose func(tb testing.TB, lease tusd.Lease)
+	// Partition cuts a locker that New returned off from the service, so that its calls get
+	// no answer, until restore. nil: there is no service.
+	Partition func(tb testing.TB, locker tusd.Locker) (restore func())
+	// TTL is the time to live of a lease that is not renewed. Only with Partition.
+	TTL time.Duration
 	// Process returns a command whose process calls Serve with a locker that shares the
 	// service with lockers. nil: the scope of the locker is one process.
 	Process func(tb testing.TB, lockers []tusd.Locker) *exec.Cmd
@@ -88,8 +93,14 @@ func suite(h Harness) []testCase {
 	if h.Lose != nil {
 		cases = append(cases, lossCases...)
 	}
+	if h.Partition != nil {
+		cases = append(cases, partitionCases...)
+	}
 	if h.Process != nil {
 		cases = append(cases, processCases...)
+	}
+	if h.Process != nil && h.Scope == tusd.ScopeLease && canStop {
+		cases = append(cases, leaseProcessCases...)
 	}
 	return cases
 }

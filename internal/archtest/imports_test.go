@@ -65,6 +65,7 @@ var partMay = []string{module, module + "/internal/bytecache", module + "/intern
 // ownDependencies has the third-party modules of a package, as prefixes of import paths.
 var ownDependencies = map[string][]string{
 	"prometheuscollector": {"github.com/prometheus/client_golang"},
+	"redislocker":         {"github.com/redis/go-redis/v9"},
 	"s3store/awsv1":       {"github.com/aws/aws-sdk-go"},
 }
 

@@ -21,13 +21,15 @@ func connect(tb testing.TB, s *server, settings Settings) *process {
 	return p
 }
 
+const testTTL = time.Second
+
 func TestContract(t *testing.T) {
 	lockertest.Run(t, lockertest.Harness{
 		New: func(tb testing.TB, n int) []tusd.Locker {
-			s := newServer(time.Second)
+			s := newServer(testTTL)
 			lockers := make([]tusd.Locker, n)
 			for i := range lockers {
-				l := connect(tb, s, Settings{PollInterval: 50 * time.Millisecond}).locker
+				l := connect(tb, s, Settings{PollInterval: 50 * time.Millisecond, Patience: 200 * time.Millisecond}).locker
 				if err := l.use(); err != nil { // its goroutines start before the suite counts them
 					tb.Fatal(err)
 				}
@@ -40,5 +42,11 @@ func TestContract(t *testing.T) {
 			s := l.(*lease)
 			s.locker.service.(*process).server.take(s.request.ID)
 		},
+		Partition: func(_ testing.TB, l tusd.Locker) (restore func()) {
+			p := l.(*Locker).service.(*process)
+			p.cut()
+			return func() { p.setFault(nil) }
+		},
+		TTL: testTTL,
 	})
 }
