@@ -13,9 +13,9 @@ import (
 var partitionCases = []testCase{
 	{"partition/holder-loses-first", lossRule, 2, partitionedHolder},
 	{"partition/renewals-fail-for-a-while", contextRule, 2, shortPartition},
-	{"partition/lock", "Locker.Lock: nothing is locked", 2, lockInPartition},
+	{"partition/lock", "Locker.Lock: Nothing is locked", 2, lockInPartition},
 	{"partition/unlock", "Lease.Unlock: wait for the lease's end", 2, unlockInPartition},
-	{"partition/waiter", "Locker.Lock: nothing is locked", 2, waiterInPartition},
+	{"partition/waiter", "Locker.Lock: Nothing is locked", 2, waiterInPartition},
 }
 
 func partitionedHolder(e *env) {

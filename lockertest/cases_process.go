@@ -133,8 +133,8 @@ func holderStopped(e *env) {
 	c.send("check", "a")
 	c.expect("valid")
 	c.stop()
-	c.send("check", "a")
 	holder := e.lock("a", tusd.LockWait)
+	c.send("check", "a") // it reads this when it goes on
 	c.resume()
 	c.expect("lost")
 	c.send("unlock", "a")

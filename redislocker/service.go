@@ -38,8 +38,8 @@ var (
 const (
 	// lastGrantTime is how long the number of the last grant of an id is kept.
 	lastGrantTime = 10 * time.Minute
-	// wishTime is how long a wish lives if its process does not repeat it: several polls.
-	wishTime = 8 * time.Second
+	// wishTime is how long a wish lives if its process does not repeat it: two polls.
+	wishTime = 5 * time.Second
 	// batch is the number of locks that one call renews. Redis does nothing else meanwhile:
 	// about half a millisecond.
 	batch = 500
@@ -97,7 +97,7 @@ func (s *service) Try(ctx context.Context, r *lease.Request) (lease.Grant, error
 	}
 	answer, err := tryScript.Run(ctx, s.client, s.keys(r.ID),
 		r.Token, s.process, own.wish, modeNames[r.Mode], r.ID,
-		s.ttl.Milliseconds(), lastGrantTime.Milliseconds(), wishTime.Milliseconds(), s.channel()).Slice()
+		s.ttl.Milliseconds(), lastGrantTime.Milliseconds(), min(wishTime, s.ttl).Milliseconds(), s.channel()).Slice()
 	if err != nil {
 		return lease.Grant{}, err
 	}
@@ -109,10 +109,18 @@ func (s *service) Try(ctx context.Context, r *lease.Request) (lease.Grant, error
 	case "overtaken":
 		return lease.Grant{}, lease.ErrOvertaken
 	default:
-		if settles, _ := answer[2].(int64); settles > 0 {
-			time.AfterFunc(time.Duration(settles)*time.Millisecond, func() { s.locker.Wake(r.ID) })
+		if wait, _ := answer[2].(int64); wait > 0 && r.Mode != tusd.LockTry {
+			s.wakeIn(r.ID, time.Duration(wait)*time.Millisecond)
 		}
 		return lease.Grant{}, lease.ErrHeld
+	}
+}
+
+// wakeIn makes a waiting request try again after d, if it would not do so before: when
+// Redis gives out locks again, or the lock of another holder ends that is not renewed.
+func (s *service) wakeIn(id string, d time.Duration) {
+	if d < s.locker.PollInterval {
+		time.AfterFunc(d+time.Millisecond, func() { s.locker.Wake(id) })
 	}
 }
 

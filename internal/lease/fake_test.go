@@ -91,6 +91,10 @@ func (p *process) Try(_ context.Context, r *Request) (grant Grant, err error) {
 			r.Session = s.numbers
 		}
 		mine, holder, wish := r.Session.(uint64), s.valid(r.ID), s.wishes[r.ID]
+		if wish != nil && time.Now().After(wish.expires) {
+			delete(s.wishes, r.ID)
+			wish = nil
+		}
 		if holder != nil && holder.token == r.Token {
 			grant.N = holder.number
 			return nil
@@ -101,7 +105,7 @@ func (p *process) Try(_ context.Context, r *Request) (grant Grant, err error) {
 			err = ErrOvertaken
 		case holder != nil && preempts:
 			err = ErrHeld
-			s.wishes[r.ID] = &serverLock{token: r.Token, process: p, number: mine}
+			s.wishes[r.ID] = &serverLock{token: r.Token, process: p, number: mine, expires: time.Now().Add(s.ttl)}
 			messages = append(messages, func() { holder.process.locker.Preempt(r.ID, holder.token) })
 			if wish != nil && wish.process != p {
 				messages = append(messages, func() { wish.process.locker.Wake(r.ID) })
