@@ -18,11 +18,12 @@ const otherFlags = `config version pid-file host port unix-sock unix-sock-mode u
 	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
 	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime locker`
 
-// Each setting is passed to the handler, the store, the locker or net/http.
+// Each setting is passed to the handler, the store, the locker or net/http. The flags of
+// lock services have tests of their own.
 func TestEveryFlagIsPassedOn(t *testing.T) {
 	preset := passedOn(t)
 	for name, value := range otherValues {
-		if passes := passedOn(t, "-"+name+"="+value) != preset; passes == contains(otherFlags, name) {
+		if passes := passedOn(t, "-"+name+"="+value) != preset; passes == (contains(otherFlags, name) || ofLockService(name)) {
 			t.Errorf("-%s=%s: the settings that are passed on change: %t", name, value, passes)
 		}
 	}

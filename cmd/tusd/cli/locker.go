@@ -38,6 +38,7 @@ type lockerKind struct {
 var lockerKinds = []lockerKind{
 	fileLockerKind,
 	memoryLockerKind,
+	redisLockerKind,
 }
 
 // declareLockers adds -locker and the flags of all lockers.

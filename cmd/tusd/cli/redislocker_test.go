@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisOptions returns the options of the client that flags choose.
+func redisOptions(t *testing.T, args ...string) (*redis.UniversalOptions, error) {
+	t.Helper()
+	cfg, err := parse(append([]string{"-s3-bucket", "b", "-locker", "redis"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, settings := cfg.chosenLocker()
+	return settings.(*redisLockerSettings).options()
+}
+
+// secretFile makes a file with text.
+func secretFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestRedisOptions(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want func(*redis.UniversalOptions) bool
+	}{
+		"default": {nil, func(o *redis.UniversalOptions) bool {
+			return o.Addrs[0] == "localhost:6379" && o.TLSConfig == nil && o.ContextTimeoutEnabled
+		}},
+		"user, password and database": {[]string{"-redis-url", "redis://u:secret@h:1/3"}, func(o *redis.UniversalOptions) bool {
+			return o.Addrs[0] == "h:1" && o.Username == "u" && o.Password == "secret" && o.DB == 3
+		}},
+		"TLS": {[]string{"-redis-url", "rediss://h:1"}, func(o *redis.UniversalOptions) bool { return o.TLSConfig != nil && !o.TLSConfig.InsecureSkipVerify }},
+		"socket": {[]string{"-redis-url", "unix:///run/redis.sock"}, func(o *redis.UniversalOptions) bool {
+			return o.Addrs[0] == "/run/redis.sock"
+		}},
+		"cluster": {[]string{"-redis-cluster", "-redis-url", "redis://a:1, redis://b:2"}, func(o *redis.UniversalOptions) bool {
+			return o.IsClusterMode && len(o.Addrs) == 2 && o.Addrs[1] == "b:2"
+		}},
+		"Sentinel": {[]string{"-redis-sentinel-master", "m", "-redis-url", "redis://a:1,redis://b:2", "-redis-sentinel-password-file", secretFile(t, "s\n")},
+			func(o *redis.UniversalOptions) bool {
+				return o.MasterName == "m" && len(o.Addrs) == 2 && o.SentinelPassword == "s"
+			}},
+		"password file": {[]string{"-redis-url", "redis://:old@a:1", "-redis-password-file", secretFile(t, "new\r\nmore")},
+			func(o *redis.UniversalOptions) bool { return o.Password == "new" }},
+	} {
+		if o, err := redisOptions(t, c.args...); err != nil || !c.want(o) {
+			t.Errorf("%s: %+v, %v", name, o, err)
+		}
+	}
+}
+
+func TestRedisOptionsRefused(t *testing.T) {
+	for want, args := range map[string][]string{
+		"exclude each other":           {"-redis-cluster", "-redis-sentinel-master", "m"},
+		"says what they are":           {"-redis-url", "redis://a:1,redis://b:2"},
+		"a Redis Cluster has none":     {"-redis-cluster", "-redis-url", "redis://a:1/2"},
+		"needs -redis-sentinel-master": {"-redis-sentinel-password-file", "f"},
+		"rediss://":                    {"-redis-tls-ca", "ca.pem"},
+		"need each other":              {"-redis-url", "rediss://a:1", "-redis-tls-key", "k.pem"},
+		"has no certificate in PEM":    {"-redis-url", "rediss://a:1", "-redis-tls-ca", secretFile(t, "no PEM")},
+		"-redis-password-file: ":       {"-redis-password-file", "/does/not/exist"},
+		"is empty":                     {"-redis-password-file", secretFile(t, "\n")},
+		"-redis-tls-certificate: ":     {"-redis-url", "rediss://a:1", "-redis-tls-certificate", "/no", "-redis-tls-key", "/no"},
+	} {
+		if _, err := redisOptions(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
+		}
+	}
+}
+
+// A URL that is refused is not repeated: it may have a password.
+func TestRedisURLRefused(t *testing.T) {
+	for _, url := range []string{"redis://u:hunter2@h:port", "http://u:hunter2@h", "hunter2", ""} {
+		code, _, stderr := run("-s3-bucket", "b", "-locker", "redis", "-redis-url", url)
+		if code != exitUsage || strings.Contains(stderr, "hunter2") || !strings.Contains(stderr, "-redis-url") {
+			t.Errorf("%q: exit code %d, %s", url, code, stderr)
+		}
+	}
+	if code, _, stderr := run("-redis-url", "redis://h:1"); code != exitUsage || !strings.Contains(stderr, "redis-url") {
+		t.Errorf("-redis-url with a directory: exit code %d, %s", code, stderr)
+	}
+}
