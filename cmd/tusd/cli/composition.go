@@ -51,8 +51,14 @@ func (c *composition) limitedComposer() *tusd.StoreComposer {
 	return composer
 }
 
-func (c *composition) probes() []*probe {
-	return slices.Concat(c.storage.probes(), c.locker.probes())
+// probes returns the probes of the storage and the locker. If strict, the server is not ready
+// either if a part fails that all servers share.
+func (c *composition) probes(strict bool) []*probe {
+	probes := slices.Concat(c.storage.probes(), c.locker.probes())
+	for _, p := range probes {
+		p.shared = p.shared && !strict
+	}
+	return probes
 }
 
 func (c *composition) collectors() []prometheus.Collector {

@@ -86,6 +86,7 @@ type monitoringSettings struct {
 	mutexProfileRate int
 	adminListen      string // host:port; "": where the uploads are
 	showGreeting     bool
+	readyzStrict     bool // /readyz is also 503 if a part fails that all servers share
 }
 
 type limitSettings struct {

@@ -139,7 +139,7 @@ var otherValues = map[string]string{
 	"s3-redirect-downloads": "true", "s3-sweep-multipart": "true", "s3-redirect-lifetime": "2s",
 	"s3-storage-class": "S", "s3-cache-control": "C", "s3-sse": "AES256", "s3-sse-kms-key": "K", "s3-tags": "a=b", "s3-metadata-keys": "m",
 	"expose-metrics": "false", "metrics-path": "/m", "expose-pprof": "true", "pprof-path": "/p",
-	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false",
+	"pprof-block-profile-rate": "1", "pprof-mutex-profile-rate": "2", "admin-listen": ":9090", "show-greeting": "false", "readyz-strict": "true",
 	"max-header-size": "65536", "max-metadata-size": "7", "max-partials": "10", "max-requests": "8", "max-uploads-per-client": "9", "max-connections-per-client": "0",
 	"min-rate": "11", "min-rate-time": "3s",
 	"expire-after": "9s", "sweep-interval": "10s", "sweep-never-started": "11s", "sweep-unfinished": "12s", "sweep-partial": "13s",

@@ -15,7 +15,7 @@ import (
 const otherFlags = `config version pid-file host port unix-sock unix-sock-mode unix-sock-group tls-certificate tls-key tls-mode
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
-	show-greeting verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
+	show-greeting readyz-strict verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
 	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime locker`
 
 // Each setting is passed to the handler, the store, the locker or net/http. The flags of

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // healthHandler is the handler of /healthz and /readyz.
@@ -19,9 +21,10 @@ type healthHandler struct {
 // newHealthHandler answers /healthz and /readyz, and 404 for everything else.
 //
 // /healthz is 200 whenever it is answered: a supervisor should restart the
-// server only if there is no answer. /readyz is 200 while uploads can be
-// served: stopping is not closed, and each probe succeeds or only warns (a full disk). Otherwise it is 503.
-// It has a line for each probe.
+// server only if there is no answer. /readyz is 200 while no other server would
+// do better: stopping is not closed, and each probe succeeds, only warns (a full
+// disk), or fails at what all servers share. Otherwise it is 503. It has a line
+// for each probe.
 func newHealthHandler(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) healthHandler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -66,7 +69,16 @@ type readiness struct {
 	probes   []*probe
 
 	mu     sync.Mutex
-	logged string // the last answer that was logged; "": ready
+	latest result
+}
+
+// result is the result of all probes.
+type result struct {
+	text     string // a line for each probe
+	failed   []bool // of each probe
+	unready  error  // why the server is not ready; nil: it is
+	degraded error  // why it is of little use, although it is ready
+	failing  string // the names of the probes in unready and degraded
 }
 
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -76,34 +88,45 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	default:
 	}
-	text, err := r.check(req.Context())
+	now := r.check(req.Context())
 	if req.Context().Err() != nil {
 		return // the client has disconnected, which may have failed a probe
 	}
-	r.logChange(text, err)
-	if err != nil {
-		answerHealth(w, http.StatusServiceUnavailable, text)
+	r.logChange(now)
+	if now.unready != nil {
+		answerHealth(w, http.StatusServiceUnavailable, now.text)
 		return
 	}
-	answerHealth(w, http.StatusOK, text)
+	answerHealth(w, http.StatusOK, now.text)
 }
 
-// check runs all probes at once. text has a line for each; err is why the
-// server is not ready.
-func (r *readiness) check(ctx context.Context) (text string, err error) {
+// check runs all probes at once.
+func (r *readiness) check(ctx context.Context) (now result) {
 	runs := make([]*probeRun, len(r.probes))
 	for i, p := range r.probes {
 		runs[i] = p.start()
 	}
-	var errs []error
 	for i, p := range r.probes {
-		err := runs[i].wait(ctx)
-		text += p.name + ": " + p.text(err) + "\n"
-		if err != nil && !isOnlyWarning(err) {
-			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
-		}
+		now.add(p, runs[i].wait(ctx))
 	}
-	return text, errors.Join(errs...)
+	return now
+}
+
+// add adds the result of a probe.
+func (r *result) add(p *probe, err error) {
+	failed := err != nil && !isOnlyWarning(err)
+	r.text += p.name + ": " + p.text(err) + "\n"
+	r.failed = append(r.failed, failed)
+	err = fmt.Errorf("%s: %w", p.name, err)
+	switch {
+	case !failed, p.shared && p.logsItself:
+		return
+	case p.shared:
+		r.degraded = errors.Join(r.degraded, err)
+	default:
+		r.unready = errors.Join(r.unready, err)
+	}
+	r.failing += p.name + " "
 }
 
 // lastResult reports whether the server was ready at the last request.
@@ -115,24 +138,47 @@ func (r *readiness) lastResult() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.logged == ""
+	return r.latest.unready == nil
 }
 
-// logChange logs that the server is not ready, or ready again, once for each
-// change.
-func (r *readiness) logChange(text string, err error) {
-	if err == nil {
-		text = ""
-	}
+// logChange logs that other probes fail than before, or none any more.
+func (r *readiness) logChange(now result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if text == r.logged {
-		return
+	before := r.latest
+	r.latest = now
+	switch {
+	case now.failing == before.failing:
+	case now.unready != nil:
+		r.log.Warn("not ready", "err", errors.Join(now.unready, now.degraded))
+	case now.degraded != nil:
+		r.log.Warn("out of reach for all servers, so this one stays ready", "err", now.degraded)
+	case before.unready != nil:
+		r.log.Info("ready again")
+	default:
+		r.log.Info("in reach again")
 	}
-	r.logged = text
-	if err != nil {
-		r.log.Warn("not ready", "err", err)
-		return
+}
+
+// collector returns the metric of the probes. It runs them, as a request for /readyz does.
+func (r *readiness) collector() prometheus.Collector { return probeCollector{r} }
+
+type probeCollector struct{ *readiness }
+
+var probeUp = prometheus.NewDesc("tusd_probe_up", "1 if the check of readiness succeeds, else 0.", []string{"probe"}, nil)
+
+// Describe implements prometheus.Collector.
+func (probeCollector) Describe(descs chan<- *prometheus.Desc) { descs <- probeUp }
+
+// Collect implements prometheus.Collector.
+func (c probeCollector) Collect(metrics chan<- prometheus.Metric) {
+	now := c.check(context.Background())
+	c.logChange(now)
+	for i, p := range c.probes {
+		up := 1.0
+		if now.failed[i] {
+			up = 0
+		}
+		metrics <- prometheus.MustNewConstMetric(probeUp, prometheus.GaugeValue, up, p.name)
 	}
-	r.log.Info("ready again")
 }

@@ -44,6 +44,16 @@ type fakeCheck struct {
 	calls atomic.Int64
 }
 
+// fail lets the check fail with a message; "": it succeeds.
+func (c *fakeCheck) fail(message string) {
+	if message == "" {
+		c.err.Store(nil)
+		return
+	}
+	err := errors.New(message)
+	c.err.Store(&err)
+}
+
 func (c *fakeCheck) probe(name string) *probe {
 	return &probe{name: name, check: func(context.Context) error {
 		c.calls.Add(1)
@@ -174,6 +184,75 @@ func TestReadyIsLoggedOnChange(t *testing.T) {
 			t.Errorf("logged: %s", got)
 		}
 	})
+}
+
+// What all servers share does not make a server unready: it is told in the answer, by the metric, and
+// by one line for each outage and each recovery, whatever the errors are. A part of this
+// server alone does.
+func TestSharedOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		var store, lock, disk fakeCheck
+		shared := store.probe("store")
+		shared.shared, shared.publicError = true, "out of reach"
+		service := lock.probe("lock")
+		service.shared, service.logsItself = true, true
+		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), shared, service, disk.probe("disk"))
+		metrics := newMetrics(inMemory(t).Metrics(), quiet, health.readiness.collector())
+		for _, step := range []struct {
+			store, lock, disk string
+			status            int
+			answer            string
+			logged            string
+		}{
+			{"", "", "", 200, "store: ok\nlock: ok\ndisk: ok\n", ""},
+			{"dial", "", "", 200, "store: out of reach (for all servers, so this one stays ready)\nlock: ok\ndisk: ok\n", "WARN dial"},
+			{"timeout", "", "", 200, "store: out of reach", ""},
+			{"timeout", "refused", "", 200, "lock: refused (for all servers, so this one stays ready)\n", ""},
+			{"timeout", "refused", "gone", 503, "disk: gone\n", "WARN gone"},
+			{"timeout", "refused", "", 200, "disk: ok\n", "WARN timeout"},
+			{"", "refused", "", 200, "store: ok\n", "INFO in reach again"},
+			{"", "", "gone", 503, "disk: gone\n", "WARN not ready"},
+			{"", "", "", 200, "store: ok\nlock: ok\ndisk: ok\n", "INFO ready again"},
+		} {
+			store.fail(step.store)
+			lock.fail(step.lock)
+			disk.fail(step.disk)
+			time.Sleep(2 * probeCacheTime)
+			lines.Reset()
+			for range 2 {
+				mustAnswer(t, health, "/readyz", step.status, step.answer)
+			}
+			for name, message := range map[string]string{"store": step.store, "lock": step.lock, "disk": step.disk} {
+				up := "1"
+				if message != "" {
+					up = "0"
+				}
+				mustAnswer(t, metrics, "/metrics", http.StatusOK, `tusd_probe_up{probe="`+name+`"} `+up)
+			}
+			level, text, _ := strings.Cut(step.logged, " ")
+			if got := lines.String(); strings.Count(got, "\n") != min(len(step.logged), 1) || !strings.Contains(got, level) || !strings.Contains(got, text) {
+				t.Errorf("%+v: logged %q", step, got)
+			}
+		}
+	})
+}
+
+// A lock service is shared by all servers, and its locker logs its outages. Another lock is of
+// this server, like a directory.
+func TestWhichProbesAreShared(t *testing.T) {
+	for _, c := range []struct {
+		probe *probe
+		want  bool
+	}{
+		{lockerProbe(&leaseLocker{}), true},
+		{lockerProbe(&tusd.LocalLocker{}), false},
+		{storeProbe(filestore.New("")), false},
+	} {
+		if c.probe.shared != c.want || c.probe.logsItself != c.want {
+			t.Errorf("the probe %s is shared: %t, logs itself: %t, want %t", c.probe.name, c.probe.shared, c.probe.logsItself, c.want)
+		}
+	}
 }
 
 func TestProbesForFiles(t *testing.T) {

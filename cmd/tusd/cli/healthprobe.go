@@ -27,6 +27,11 @@ type probe struct {
 	name        string
 	publicError string                      // answered in place of any error; "": errors may be shown to everyone
 	check       func(context.Context) error // nil: it works
+	// shared means that all servers use the same part: if it fails, no other server would
+	// do better, and this one stays ready.
+	shared bool
+	// logsItself means that a failure of a shared part has a line in the log already.
+	logsItself bool
 
 	mu     sync.Mutex
 	latest *probeRun
@@ -41,10 +46,15 @@ func (p *probe) text(err error) string {
 		return "ok"
 	case isOnlyWarning(err):
 		return "ok, but " + err.Error()
-	case p.publicError != "" && err != errProbeTimeout:
-		return p.publicError
 	}
-	return err.Error()
+	text := err.Error()
+	if p.publicError != "" && err != errProbeTimeout {
+		text = p.publicError
+	}
+	if p.shared {
+		text += " (for all servers, so this one stays ready)"
+	}
+	return text
 }
 
 // isOnlyWarning reports whether the server is ready in spite of err: on a full
@@ -114,14 +124,15 @@ type prober interface {
 func storeProbe(store prober) *probe { return &probe{name: "store", check: store.Probe} }
 
 func lockerProbe(locker tusd.Locker) *probe {
+	isService := locker.Scope() == tusd.ScopeLease
 	return &probe{
-		name: "lock", publicError: "no lock can be acquired",
+		name: "lock", publicError: "no lock can be acquired", shared: isService, logsItself: isService,
 		check: func(ctx context.Context) error { return probeLocker(ctx, locker) },
 	}
 }
 
 // probeLocker takes a lock and releases it. If another process holds it for its
-// own probe, the locker works.
+// own probe, the locker works: it has answered, and no probe waits for another.
 func probeLocker(ctx context.Context, locker tusd.Locker) error {
 	lease, err := locker.Lock(ctx, probeID, tusd.LockTry)
 	if errors.Is(err, tusd.ErrUploadLocked) {

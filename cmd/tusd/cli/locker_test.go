@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -66,32 +69,61 @@ func (s *leaseSettings) open(config, *slog.Logger) (uploadLocker, error) {
 
 type leaseLocker struct {
 	tusd.LocalLocker
-	address string
-	locks   atomic.Int64 // calls of Lock
-	closed  atomic.Bool
+	address  string
+	locks    atomic.Int64 // calls of Lock
+	failures int64        // of the first calls
+	held     atomic.Int64 // locks
+	closed   atomic.Bool
+	leaked   atomic.Int64 // locks that were held when it was closed
 }
 
 func (l *leaseLocker) Scope() tusd.Scope { return tusd.ScopeLease }
 
 func (l *leaseLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
-	l.locks.Add(1)
-	return l.LocalLocker.Lock(ctx, id, mode)
+	if l.locks.Add(1) <= l.failures {
+		return nil, tusd.ErrLockServiceUnavailable.With(errors.New("out of reach"))
+	}
+	lease, err := l.LocalLocker.Lock(ctx, id, mode)
+	if err != nil {
+		return nil, err
+	}
+	l.held.Add(1)
+	return &heldLease{Lease: lease, locker: l}, nil
+}
+
+// heldLease is a lease whose Unlock takes a moment.
+type heldLease struct {
+	tusd.Lease
+	locker   *leaseLocker
+	released sync.Once
+}
+
+func (s *heldLease) Unlock(ctx context.Context) error {
+	time.Sleep(20 * time.Millisecond) // the round trip
+	s.released.Do(func() { s.locker.held.Add(-1) })
+	return s.Lease.Unlock(ctx)
 }
 
 func (l *leaseLocker) probes() []*probe                   { return []*probe{lockerProbe(l)} }
 func (l *leaseLocker) collectors() []prometheus.Collector { return nil }
 func (l *leaseLocker) close() error {
 	l.closed.Store(true)
+	l.leaked.Add(l.held.Load())
 	return nil
+}
+
+// withLocker adds a locker to lockerKinds for the time of a test.
+func withLocker(t *testing.T, kind lockerKind) {
+	before := lockerKinds
+	t.Cleanup(func() { lockerKinds = before })
+	lockerKinds = append(slices.Clone(before), kind)
 }
 
 // A locker that is added to lockerKinds is chosen by its name, has flags, and is refused
 // for a storage that its locks do not protect.
 func TestNewLockerIsOneLine(t *testing.T) {
 	var service leaseLocker
-	before := lockerKinds
-	t.Cleanup(func() { lockerKinds = before })
-	lockerKinds = append(slices.Clone(before), leaseKind(&service))
+	withLocker(t, leaseKind(&service))
 
 	code, _, stderr := run("-upload-dir", t.TempDir(), "-locker", "lease-service")
 	if code != exitUsage || !strings.Contains(stderr, "-locker must be file or memory with -upload-dir: ") {
@@ -111,9 +143,32 @@ func TestNewLockerIsOneLine(t *testing.T) {
 	if _, text := fetch(t, "http://"+d.address(t)+"/readyz"); text != "store: ok\nlock: ok\n" {
 		t.Errorf("ready: %s", text)
 	}
-	if code := d.end(t); code != exitOK || !service.closed.Load() {
-		t.Errorf("exit code %d, the locker is closed: %t", code, service.closed.Load())
+	if code := d.end(t); code != exitOK || !service.closed.Load() || service.leaked.Load() > 0 {
+		t.Errorf("exit code %d, the locker is closed: %t, with %d locks", code, service.closed.Load(), service.leaked.Load())
 	}
+}
+
+// With locks that all processes share, commands change a bucket beside its server. They close the
+// locker when their locks are released.
+func TestCommandsWithALockService(t *testing.T) {
+	var service leaseLocker
+	withLocker(t, leaseKind(&service))
+	bucket := s3server.Start(t, s3server.Options{})
+	d := startInBucket(t, bucket, "-locker", "lease-service")
+	location := create(t, http.DefaultClient, d.url, "5")
+	await(t, "the lock of the creation to be released", func() bool { return service.held.Load() == 0 })
+	flags := []string{"-s3-bucket", bucket.Bucket(), "-s3-endpoint", bucket.URL, "-locker", "lease-service"}
+	for _, command := range [][]string{{"ls"}, {"verify"}, {"sweep", "-dry-run"}, {"sweep"}, {"rm", location}} {
+		locks := service.locks.Load()
+		code, stdout, stderr := runCommand(t, slices.Concat(command, flags)...)
+		if code != exitOK || service.leaked.Load() > 0 {
+			t.Errorf("%q: exit code %d, %d locks held at the end: %s%s", command, code, service.leaked.Load(), stdout, stderr)
+		}
+		if command[0] == "rm" && service.locks.Load() == locks {
+			t.Errorf("%q has taken no lock", command)
+		}
+	}
+	tus(t, "HEAD", location, "").want(t, 404)
 }
 
 // A directory with the memory locker can be used by one server only.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/guard"
+	"github.com/tus/tusd/internal/lease"
 	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/prometheuscollector"
 	"github.com/tus/tusd/s3store"
@@ -45,7 +46,9 @@ func newTestMetrics(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	t.Cleanup(func() { mustClose(t, queue) })
 	bucket := newS3Metrics(10, func() s3store.MemoryUse { return s3store.MemoryUse{} })
 	space := prometheuscollector.NewSpace(func() tusd.SpaceUsage { return tusd.SpaceUsage{} })
-	further := slices.Concat(bucket.all, []prometheus.Collector{space, new(openConnections).collector()}, queue.collectors())
+	health := newHealthHandler(nil, quiet, new(fakeCheck).probe("lock"))
+	leases := newLeaseCollector("redis", func() lease.Stats { return lease.Stats{} })
+	further := slices.Concat(bucket.all, []prometheus.Collector{space, new(openConnections).collector(), health.readiness.collector(), leases}, queue.collectors())
 	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 

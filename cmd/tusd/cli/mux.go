@@ -131,11 +131,11 @@ const (
 // own, running requests, bounded by pages. monitoringSettings.servedPaths has the same paths.
 func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	m := d.cfg.monitoring
-	health := newHealthHandler(d.stopping, d.logger, d.composition.probes()...)
+	health := newHealthHandler(d.stopping, d.logger, d.composition.probes(m.readyzStrict)...)
 	alive, ready := health.withoutContent()
 	routes := []route{{healthPath, pages.Page(maxHealthRequests, health, alive)}, {readyPath, pages.Page(maxHealthRequests, health, ready)}}
 	if m.exposeMetrics {
-		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.composition.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector()})...)
+		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.composition.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector(), health.readiness.collector()})...)
 		routes = append(routes, route{m.metricsPath, pages.Page(maxMetricsRequests, metrics, nil)})
 	}
 	if m.exposePprof {

@@ -9,13 +9,13 @@ import (
 )
 
 const rmIntro = `It removes uploads, complete or not, with everything that belongs to them. A
-request that is sending to one is interrupted. The server may be running: in a
-directory the locks keep the two apart.
+request that is sending to one is interrupted. The server may be running: the locks
+of a directory, or of a lock service, keep the two apart.
 `
 
 // onlyProcessVar adds -only-process.
 func onlyProcessVar(cfg *config, f *flag.FlagSet) {
-	f.BoolVar(&cfg.onlyProcess, "only-process", false, "promise that no other process uses the store now. Without\na lock that servers share, as with a bucket, the command is\nrefused otherwise")
+	f.BoolVar(&cfg.onlyProcess, "only-process", false, "promise that no other process uses the store now. Without\na lock that servers share, as with -locker memory on a\nbucket, the command is refused otherwise")
 }
 
 func rmCommand() storeCommand {

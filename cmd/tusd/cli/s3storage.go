@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -117,14 +118,14 @@ func (b *s3Storage) storedRecord(ctx context.Context, id string) ([]byte, error)
 // probes list objects, which needs the network, the credentials and the bucket,
 // and changes nothing.
 func (b *s3Storage) probes() []*probe {
-	return []*probe{{name: "store", publicError: "the bucket is out of reach", check: func(ctx context.Context) error {
+	return []*probe{{name: "store", publicError: "the bucket is out of reach", shared: true, check: func(ctx context.Context) error {
 		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
 		return err
 	}}}
 }
 
 func (b *s3Storage) retryFor(err error) time.Duration {
-	if !s3store.Unreachable(err) {
+	if !s3store.Unreachable(err) && !errors.Is(err, tusd.ErrLockServiceUnavailable) {
 		return 0
 	}
 	return b.startTimeout

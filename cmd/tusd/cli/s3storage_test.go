@@ -284,21 +284,30 @@ func TestMetricsOfABucket(t *testing.T) {
 	}
 }
 
-// /readyz reports that the bucket is unavailable, without the reason.
+// /readyz reports that the bucket is unavailable, without the reason. The server stays ready,
+// unless -readyz-strict is set.
 func TestReadinessOfABucket(t *testing.T) {
-	service := s3server.Start(t, s3server.Options{})
-	d := startInBucket(t, service)
-	ready := strings.TrimSuffix(d.url, "files/") + "readyz"
-	if _, text := fetch(t, ready); text != "store: ok\n" {
-		t.Errorf("ready: %q", text)
+	for strict, want := range map[string]struct {
+		status int
+		text   string
+	}{
+		"-readyz-strict=false": {http.StatusOK, "store: the bucket is out of reach (for all servers, so this one stays ready)\n"},
+		"-readyz-strict":       {http.StatusServiceUnavailable, "store: the bucket is out of reach\n"},
+	} {
+		service := s3server.Start(t, s3server.Options{})
+		d := startInBucket(t, service, strict)
+		ready := strings.TrimSuffix(d.url, "files/") + "readyz"
+		if _, text := fetch(t, ready); text != "store: ok\n" {
+			t.Errorf("ready: %q", text)
+		}
+		service.Fault(func(s3server.Call) s3server.Outcome {
+			return s3server.Outcome{Status: http.StatusForbidden, Code: "AccessDenied"}
+		})
+		await(t, strict+": the server to notice", func() bool {
+			status, text := fetch(t, ready)
+			return status == want.status && text == want.text
+		})
 	}
-	service.Fault(func(s3server.Call) s3server.Outcome {
-		return s3server.Outcome{Status: http.StatusForbidden, Code: "AccessDenied"}
-	})
-	await(t, "the server to notice", func() bool {
-		_, text := fetch(t, ready)
-		return text == "store: the bucket is out of reach\n"
-	})
 }
 
 // Idle connections are kept for all parts that are uploaded in parallel.

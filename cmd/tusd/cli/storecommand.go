@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/cmd/tusd/cli/access"
@@ -133,13 +134,22 @@ func (a *storeAccess) exitCode(err error) int {
 	return exitFailed
 }
 
-// close closes the store, if it was opened.
+// close closes the store, if it was opened, when all locks are released.
 func (a *storeAccess) close() error {
 	if a.storage == nil {
 		return nil
 	}
-	return a.storage.close()
+	var err error
+	if a.handler != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		err = a.handler.Shutdown(ctx)
+	}
+	return errors.Join(err, a.storage.close())
 }
+
+// closeTimeout is how long the end of a command waits until its locks are released.
+const closeTimeout = 5 * time.Second
 
 // openForReading opens the store without a change to it.
 func (a *storeAccess) openForReading() error {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -22,9 +23,10 @@ const (
 // openStore makes the handler, which opens the store. After a restart of all
 // machines the store's service may start later than this server, so openStore
 // retries as long as the storage says. Clients wait meanwhile, because the
-// sockets are open.
+// sockets are open. The first attempt that fails has a line, the next ones have it
+// at DEBUG.
 func (d *daemon) openStore(ctx context.Context) error {
-	began := time.Now()
+	began, level := time.Now(), slog.LevelWarn
 	for backoff := minOpenBackoff; ; backoff = min(2*backoff, maxOpenBackoff) {
 		composer := d.composition.limitedComposer()
 		composer.Core = &cancellableStore{DataStore: composer.Core, until: ctx}
@@ -40,7 +42,8 @@ func (d *daemon) openStore(ctx context.Context) error {
 		if err := d.composition.storage.close(); err != nil { // it is open if only its wrapper has failed
 			return err
 		}
-		d.logger.Warn("the start waits: the store is out of reach", "err", err, "left", left.Round(time.Second/10))
+		d.logger.LogAttrs(ctx, level, "the start waits: the store is out of reach", slog.Any("err", err), slog.Duration("left", left.Round(time.Second/10)))
+		level = slog.LevelDebug
 		timer := time.NewTimer(min(backoff/2+rand.N(backoff/2), left))
 		select {
 		case <-timer.C:

@@ -69,6 +69,18 @@ func TestStartWaitsForTheBucket(t *testing.T) {
 	}
 }
 
+// A start that waits has one warning, and a line for each attempt at DEBUG. It also waits for
+// the lock service.
+func TestStartWaitsForTheLockService(t *testing.T) {
+	service := leaseLocker{failures: 3}
+	withLocker(t, leaseKind(&service))
+	d := startInBucket(t, s3server.Start(t, s3server.Options{}), "-locker", "lease-service", "-store-size", "1G")
+	if log := d.stdout.String(); strings.Count(log, `level=WARN msg="`+serviceDown) != 1 || strings.Count(log, serviceDown) != 3 {
+		t.Errorf("three attempts that failed are not one warning and two lines:\n%s", log)
+	}
+	create(t, http.DefaultClient, d.url, "1")
+}
+
 // The endpoint is opened after the start waits for it.
 func TestStartWaitsForTheEndpoint(t *testing.T) {
 	service := s3server.New(s3server.Options{})

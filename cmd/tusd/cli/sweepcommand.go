@@ -14,8 +14,8 @@ import (
 const sweepIntro = `It removes what the server's sweeper removes with these flags, once: uploads that
 have expired or are older than the age of their class, and what is left in the store
 of removed uploads. Uploads that are in use stay. -dry-run shows it before, and
-changes nothing. The server may be running: in a directory the locks keep the two
-apart.
+changes nothing. The server may be running: the locks of a directory, or of a lock
+service, keep the two apart.
 `
 
 // sweepRun is tusd sweep.
