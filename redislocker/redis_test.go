@@ -116,7 +116,7 @@ func TestFailover(t *testing.T) {
 		n, err := client.Exists(t.Context(), "{tusd}:last:replicated").Result()
 		return err == nil && n == 1
 	})
-	if err := client.SlaveOf(t.Context(), "NO", "ONE").Err(); err != nil {
+	if err := client.ReplicaOf(t.Context(), "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}
 	held := mustLock(t, a, "held", tusd.LockPreempt) // a write that the replica does not get
