@@ -66,6 +66,7 @@ var partMay = []string{module, module + "/internal/bytecache", module + "/intern
 var ownDependencies = map[string][]string{
 	"prometheuscollector": {"github.com/prometheus/client_golang"},
 	"redislocker":         {"github.com/redis/go-redis/v9"},
+	"consullocker":        {"github.com/hashicorp/consul/api"},
 	"s3store/awsv1":       {"github.com/aws/aws-sdk-go"},
 }
 
