@@ -43,6 +43,7 @@ func TestDefaults(t *testing.T) {
 			&fileLockerSettings{holderPoll: 40 * time.Millisecond, acquirerPoll: 40 * time.Millisecond},
 			memoryLockerSettings{},
 			&redisLockerSettings{servers: redisServers{addresses: []string{"localhost:6379"}}, prefix: "tusd"},
+			&consulLockerSettings{url: "http://localhost:8500", prefix: "tusd"},
 		},
 		monitoring: monitoringSettings{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limitSettings{
@@ -132,6 +133,8 @@ var otherValues = map[string]string{
 	"redis-url": "rediss://r:1", "redis-cluster": "true", "redis-sentinel-master": "m", "redis-prefix": "rp",
 	"redis-password-file": "/rpw", "redis-sentinel-password-file": "/rspw",
 	"redis-tls-ca": "rca.pem", "redis-tls-certificate": "rc.pem", "redis-tls-key": "rk.pem",
+	"consul-url": "https://c:1", "consul-prefix": "cp", "consul-datacenter": "dc", "consul-token-file": "/ct",
+	"consul-tls-ca": "cca.pem", "consul-tls-certificate": "cc.pem", "consul-tls-key": "ck.pem",
 	"s3-bucket": "b", "s3-object-prefix": "p", "s3-endpoint": "http://e", "s3-profile": "r2", "s3-start-timeout": "8s",
 	"s3-disable-ssl": "true", "s3-transfer-acceleration": "true",
 	"s3-part-size": "12", "s3-min-part-size": "13", "s3-buffer-memory": "14", "s3-concurrent-part-uploads": "15", "s3-max-buffered-parts": "16",

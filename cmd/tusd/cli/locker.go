@@ -39,6 +39,7 @@ var lockerKinds = []lockerKind{
 	fileLockerKind,
 	memoryLockerKind,
 	redisLockerKind,
+	consulLockerKind,
 }
 
 // declareLockers adds -locker and the flags of all lockers.
