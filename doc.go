@@ -106,7 +106,8 @@
 //
 //   - [Locker], [Lease]: the methods. Their comments are the contract.
 //   - [LockMode], [Scope]: what a caller asks for, and how far the lock reaches.
-//   - [ErrUploadLocked], [ErrLockTimeout], [ErrLockLost]: the errors that the handler understands.
+//   - [ErrUploadLocked], [ErrLockTimeout], [ErrLockLost], [ErrLockServiceUnavailable]: the errors
+//     that the handler understands.
 //   - [PreemptNotifier]: saves a goroutine for each slow upload.
 //   - [StoreComposer.UseLocker]: a composer without a locker has a [LocalLocker].
 //

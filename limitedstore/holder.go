@@ -58,6 +58,7 @@ type holder struct {
 	lease tusd.Lease   // on holderID; nil: the locker works in one process only
 	alone bool         // the wrapped store lets no other process in
 	beat  atomic.Int64 // time of the last stored change, in Unix nanoseconds
+	lost  atomic.Bool  // lease was lost, and that is logged
 	taken atomic.Bool  // another process has the store
 }
 
@@ -212,8 +213,7 @@ func (s *LimitedStore) renew(ctx context.Context, h *holder) {
 		return
 	case h.lease != nil:
 		if h.lease.Context().Err() != nil && ctx.Err() == nil {
-			h.taken.Store(true)
-			s.log().Error("limitedstore: the lock of the store is lost; nothing more is accepted", "err", context.Cause(h.lease.Context()))
+			s.reclaim(ctx, h)
 		}
 		return
 	}
@@ -230,6 +230,34 @@ func (s *LimitedStore) renew(ctx context.Context, h *holder) {
 	}
 	if err != nil && ctx.Err() == nil {
 		s.log().Warn("limitedstore: cannot store that this process has the store open", "err", err)
+	}
+}
+
+// reclaim takes the lock of the store again after its loss, by an outage of the lock service,
+// say. If another process has claimed the store meanwhile, this one accepts nothing any more.
+func (s *LimitedStore) reclaim(ctx context.Context, h *holder) {
+	if h.lost.CompareAndSwap(false, true) {
+		s.log().Error("limitedstore: the lock of the store is lost; nothing is accepted until this process has it again", "err", context.Cause(h.lease.Context()))
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timing.beat)
+	defer cancel()
+	h.lease.Unlock(ctx) // the lock within the process
+	lease, err := s.keeper.locker.Lock(ctx, holderID, tusd.LockTry)
+	if err != nil {
+		return // what is left of the lost lease may have to expire; or the service is unreachable, which has a line
+	}
+	other, err := s.otherHolder(ctx, h)
+	if err == nil && other == nil {
+		next := &holder{name: h.name, lease: lease}
+		if s.holder.CompareAndSwap(h, next) {
+			s.log().Info("limitedstore: this process has the lock of the store again")
+			return
+		}
+	}
+	lease.Unlock(ctx)
+	if err == nil && other != nil {
+		h.taken.Store(true)
+		s.log().Error("limitedstore: another process has had the store meanwhile; nothing more is accepted", "holder", other.String())
 	}
 }
 

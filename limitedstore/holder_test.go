@@ -2,6 +2,7 @@ package limitedstore_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -74,12 +75,13 @@ func TestSecondProcess(t *testing.T) {
 // wantCreation checks whether a store accepts an upload.
 func wantCreation(t *testing.T, s *limitedstore.LimitedStore, accepted bool) {
 	t.Helper()
-	lease, err := new(tusd.LocalLocker).Lock(t.Context(), "a", tusd.LockTry)
+	id := rand.Text()
+	lease, err := new(tusd.LocalLocker).Lock(t.Context(), id, tusd.LockTry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lease.Unlock(context.Background())
-	_, err = s.NewUpload(t.Context(), lease, sized("a", 10))
+	_, err = s.NewUpload(t.Context(), lease, sized(id, 10))
 	if accepted && err != nil || !accepted && !errors.Is(err, tusd.ErrNoSpace) {
 		t.Errorf("a creation gets %v", err)
 	}
@@ -119,12 +121,16 @@ func TestStalledProcess(t *testing.T) {
 // machineLocker is a locker that several processes share. Its leases can be lost.
 type machineLocker struct {
 	tusd.LocalLocker
-	last *losableLease
+	last        *losableLease
+	unreachable bool
 }
 
 func (l *machineLocker) Scope() tusd.Scope { return tusd.ScopeMachine }
 
 func (l *machineLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
+	if l.unreachable {
+		return nil, tusd.ErrLockServiceUnavailable
+	}
 	lease, err := l.LocalLocker.Lock(ctx, id, mode)
 	if err != nil {
 		return nil, err
@@ -159,6 +165,36 @@ func TestSharedLock(t *testing.T) {
 	locker.last.lose(tusd.ErrLockLost)
 	wantCreation(t, second, false)
 	limitedstore.Kill(second)
+}
+
+// A process that has lost the lock of the store, by an outage of the lock service, accepts uploads
+// again when it has the lock again, unless another process has had the store meanwhile.
+func TestLockOfTheStoreIsTakenAgain(t *testing.T) {
+	m, locker := storetest.NewMemory(), &machineLocker{}
+	first := mustOpen(t, m, locker)
+	lost := locker.last
+	lost.lose(tusd.ErrLockLost)
+	locker.unreachable = true
+	limitedstore.Renew(first)
+	wantCreation(t, first, false)
+	locker.unreachable = false
+	limitedstore.Renew(first)
+	wantCreation(t, first, true)
+	if locker.last == lost {
+		t.Fatal("the store has the lost lease")
+	}
+
+	lost = locker.last
+	lost.lose(tusd.ErrLockLost)
+	lost.Lease.Unlock(t.Context()) // the lease has expired
+	second := mustOpen(t, m, locker)
+	limitedstore.Renew(first)
+	wantCreation(t, first, false)
+	wantCreation(t, second, true)
+	closeStore(t, second)
+	limitedstore.Renew(first)
+	limitedstore.Renew(first)
+	wantCreation(t, first, false)
 }
 
 // Settings and stores that allow no limit are refused by name.

@@ -27,12 +27,12 @@ type keeper struct {
 }
 
 // start starts the keeper, which first removes the side records of the owners.
-func (k *keeper) start(s *LimitedStore, h *holder, locker tusd.Locker, ownerRecords int) {
+func (k *keeper) start(s *LimitedStore, locker tusd.Locker, ownerRecords int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.store, k.locker, k.cancel = s, locker, cancel
 	k.pause, k.resume, k.unresolved = 0, time.Time{}, false
 	k.wanted, k.first = make(chan struct{}, 1), make(chan struct{})
-	k.ended.Go(func() { k.keepClaim(ctx, h) })
+	k.ended.Go(func() { k.keepClaim(ctx) })
 	k.ended.Go(func() { k.keepSums(ctx) })
 	k.ended.Go(func() { s.deleteOwners(ctx, ownerRecords) })
 }
@@ -61,9 +61,11 @@ func (k *keeper) waitCounted(ctx context.Context, limit time.Duration) {
 	}
 }
 
-func (k *keeper) keepClaim(ctx context.Context, h *holder) {
+func (k *keeper) keepClaim(ctx context.Context) {
 	for sleep(ctx, k.store.timing.beat) == nil {
-		k.store.renew(ctx, h)
+		if h := k.store.holder.Load(); h != nil {
+			k.store.renew(ctx, h)
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *LimitedStore) open(ctx context.Context, env tusd.Env) (err error) {
 	s.evict = env.Evict
 	s.evictor.reset(s)
 	s.holder.Store(h)
-	s.keeper.start(s, h, env.Locker, r.OwnerRecords)
+	s.keeper.start(s, env.Locker, r.OwnerRecords)
 	s.keeper.waitCounted(ctx, s.timing.openWait) // a small store is counted at once
 	return nil
 }
@@ -118,6 +118,8 @@ func (s *LimitedStore) Close() error {
 	}
 	if held {
 		err = errors.Join(err, s.release(h))
+	} else {
+		err = errors.Join(err, h.release(ctx)) // of the lock within the process
 	}
 	if err != nil {
 		return fmt.Errorf("limitedstore: close: %w", err)

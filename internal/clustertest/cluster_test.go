@@ -12,11 +12,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tus/tusd/internal/faulttest"
+	"github.com/tus/tusd/internal/lockservices"
 	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/s3services"
 	"github.com/tus/tusd/internal/tusclient"
 )
 
@@ -38,6 +41,31 @@ func TestFileLocker(t *testing.T) {
 		Dir:    filepath.Join(t.TempDir(), "uploads"),
 		Flags:  []string{"-locker", "file"},
 	}})
+}
+
+// TestRedis runs three nodes on one bucket, with locks in Redis.
+func TestRedis(t *testing.T) {
+	prepare(t)
+	run(t, inBucket(t, lockservices.Redis(t), func(address string) []string {
+		return []string{"-locker", "redis", "-redis-url", "redis://" + address}
+	}))
+}
+
+// inBucket returns a variant with uploads in a bucket of versitygw.
+func inBucket(t *testing.T, service *lockservices.Server, locks func(address string) []string) variant {
+	t.Helper()
+	s := s3services.Versitygw(t)
+	return variant{
+		launch: faulttest.Launch{
+			Binary: builder.Binary(t, ""),
+			Flags:  []string{"-s3-bucket", s.NewBucket(t), "-s3-endpoint", s.Endpoint, "-s3-part-size", "5242880"},
+			Env: []string{
+				"AWS_ACCESS_KEY_ID=" + s.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s.SecretKey, "AWS_REGION=" + s.Region,
+			},
+		},
+		service: service,
+		locks:   locks,
+	}
 }
 
 // prepare ends the test if it must not or cannot run here.
@@ -127,6 +155,8 @@ type load struct {
 	more    context.CancelFunc // no client begins another upload
 	goOn    context.CancelFunc // every client ends
 	running sync.WaitGroup
+
+	failures atomic.Int64 // uploads that failed
 }
 
 // startLoad starts the clients. They end with the test.
@@ -141,7 +171,7 @@ func startLoad(c *cluster, seed uint64, size scale) *load {
 			Client: tusclient.New(c.address), counts: l.counts, rand: rand.New(rand.NewPCG(seed, uint64(i+1))),
 			pace: size.pace, pause: size.pause, mayGoOn: mayGoOn, comparing: comparing,
 		}
-		l.running.Go(func() { one.work(more, func(err error) { l.Error(err) }) })
+		l.running.Go(func() { one.work(more, l.failed) })
 	}
 	c.Cleanup(func() {
 		l.more()
@@ -149,6 +179,18 @@ func startLoad(c *cluster, seed uint64, size scale) *load {
 		l.running.Wait()
 	})
 	return l
+}
+
+// maxShown is how many uploads that failed are shown.
+const maxShown = 10
+
+// failed fails the test. It is called by clients.
+func (l *load) failed(err error) {
+	if n := l.failures.Add(1); n <= maxShown {
+		l.Error(err)
+	} else {
+		l.Fail()
+	}
 }
 
 // end lets every client complete what it uploads. Those that are not ready in time are
@@ -167,6 +209,9 @@ func (l *load) check() {
 	if all == 0 || failed*100 > all {
 		l.Errorf("without faults: %d of %d answers are 5xx, 423 or none, want at most 1 in 100", failed, all)
 	}
+	if n := l.failures.Load(); n > 0 {
+		l.Errorf("%d uploads failed", n)
+	}
 	if l.counts.complete == 0 {
 		l.Error("no upload is complete")
 	}
@@ -175,7 +220,11 @@ func (l *load) check() {
 	}
 }
 
-// checkLogs checks what the nodes have logged.
+// outageText is in the line that a node logs when it cannot reach the lock service.
+const outageText = "lock service is out of reach"
+
+// checkLogs checks what the nodes have logged: no panic, and one line for each outage of the
+// lock service. A node that was stopped or starts may log one, too, or none.
 func (c *cluster) checkLogs() {
 	for _, n := range c.nodes {
 		log := n.log()
@@ -184,5 +233,10 @@ func (c *cluster) checkLogs() {
 				c.Errorf("%s logs %q:\n%s", n.name, bad, log)
 			}
 		}
+		lines := strings.Count(log, outageText)
+		if lines < n.cuts || lines > n.cuts+n.otherOutages {
+			c.Errorf("%s logs %d outages of the lock service, want %d to %d:\n%s", n.name, lines, n.cuts, n.cuts+n.otherOutages, log)
+		}
+		c.Logf("%s logs %d lines, %d about %d to %d outages", n.name, strings.Count(log, "\n"), lines, n.cuts, n.cuts+n.otherOutages)
 	}
 }

@@ -77,6 +77,7 @@ func (c *cluster) stop(f fault) {
 	n.signal(c.T, syscall.SIGSTOP)
 	time.Sleep(f.length)
 	n.signal(c.T, syscall.SIGCONT)
+	n.otherOutages++
 }
 
 // roll restarts all nodes, one after another. It waits after each one, so that HAProxy
@@ -99,6 +100,7 @@ func (c *cluster) cut(f fault) {
 	n.link.Cut()
 	time.Sleep(f.length)
 	n.link.Restore()
+	n.cuts++
 }
 
 // restartService kills the lock service and starts it again.
@@ -106,4 +108,7 @@ func (c *cluster) restartService(f fault) {
 	c.service.Stop()
 	time.Sleep(f.length)
 	c.service.Start()
+	for _, n := range c.nodes {
+		n.otherOutages++
+	}
 }

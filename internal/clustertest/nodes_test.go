@@ -49,6 +49,9 @@ type node struct {
 	link    *lockservices.Link // to the lock service
 	daemon  *faulttest.Daemon
 	output  strings.Builder // of the daemons before
+
+	cuts         int // how often it was cut off from the lock service
+	otherOutages int // how often else it may have missed the lock service
 }
 
 // startCluster runs a cluster until the test ends.

@@ -64,11 +64,15 @@ func (u *upload) failed(err error) error {
 }
 
 // mayRetry returns nil if a good client sends the request again, or asks for the offset,
-// after this answer: there is none, it is a conflict, or it is transient. Of HEAD it may
-// only be 423: after another one tus-js-client begins again with a POST.
+// after this answer: there is none, or it is transient, or it tells that the offset of a
+// PATCH is wrong. Of HEAD it may only be 423: after another one tus-js-client begins again
+// with a POST.
 func mayRetry(method string, a tusclient.Answer, err error) error {
-	again := a.Transient() || a.Status == http.StatusConflict
-	if method == http.MethodHead {
+	again := a.Transient()
+	switch method {
+	case http.MethodPatch:
+		again = again || a.Status == http.StatusConflict
+	case http.MethodHead:
 		again = a.Status == http.StatusLocked
 	}
 	if err != nil || again {

@@ -179,6 +179,7 @@ func TestClientsCauseNoAlarms(t *testing.T) {
 		"full when creating":  {refusingStore{create: full}, "POST", []string{"/files/"}, 1},
 		"full when appending": {refusingStore{find: full}, "HEAD", []string{"/files/a", "/files/b"}, 1},
 		"broken records":      {refusingStore{find: broken}, "GET", []string{"/files/a", "/files/b"}, 2},
+		"lost locks":          {refusingStore{find: tusd.ErrLockLost}, "HEAD", []string{"/files/a", "/files/b"}, 1},
 		"faults of ours":      {refusingStore{find: errors.New("no disk")}, "HEAD", []string{"/files/a"}, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
