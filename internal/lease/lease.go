@@ -82,17 +82,28 @@ func (s *lease) Context() context.Context { return s.ctx }
 func (s *lease) Fence() (n, before uint64) { return s.n, s.before }
 
 // Unlock implements tusd.Lease. If the service cannot be reached, the lock is released
-// when it can, or expires.
+// when it can, or expires. The end of ctx counts at the call only, apart from its deadline:
+// ctx is often the context of the lease, which ends now.
 func (s *lease) Unlock(ctx context.Context) error {
 	if !s.released.CompareAndSwap(false, true) {
 		return nil
 	}
+	defer s.Lease.Unlock(ctx) // never fails
+	ended := ctx.Err() != nil
 	s.expiry.Stop()
 	s.end(nil)
 	s.locker.forget(s)
-	err := s.locker.release(ctx, s)
-	s.Lease.Unlock(ctx) // never fails
-	return err
+	if ended {
+		s.locker.releaseLater(s.request)
+		return nil
+	}
+	released := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		released, cancel = context.WithDeadline(released, deadline)
+		defer cancel()
+	}
+	return s.locker.release(released, s)
 }
 
 // leaseContext is the context of a lease. Its Err compares the time itself: the timer of

@@ -301,3 +301,22 @@ func TestReleasesAreBounded(t *testing.T) {
 		closeAll(t, p)
 	})
 }
+
+// The handler unlocks with the context of the lease. The lock is free when Unlock returns.
+func TestUnlockWithOwnContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(10 * time.Second)
+		p := connect(t, server, Settings{})
+		s := lockIn(t, p.locker, "a", tusd.LockPreempt)
+		if err := s.Unlock(s.Context()); err != nil {
+			t.Error(err)
+		}
+		server.mu.Lock()
+		left := len(server.locks)
+		server.mu.Unlock()
+		if left != 0 {
+			t.Error("the lock is still held")
+		}
+		closeAll(t, p)
+	})
+}
