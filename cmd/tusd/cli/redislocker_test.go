@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tus/tusd/internal/require"
+	"github.com/tus/tusd/internal/s3server"
 )
 
 // redisOptions returns the options of the client that flags choose.
@@ -90,5 +95,34 @@ func TestRedisURLRefused(t *testing.T) {
 	}
 	if code, _, stderr := run("-redis-url", "redis://h:1"); code != exitUsage || !strings.Contains(stderr, "redis-url") {
 		t.Errorf("-redis-url with a directory: exit code %d, %s", code, stderr)
+	}
+}
+
+// A server whose lock service is unreachable starts, stays ready, answers what clients retry, and
+// logs the outage in one line.
+func TestUnreachableLockService(t *testing.T) {
+	require.Long(t) // requests try for some seconds
+	d := startInBucket(t, s3server.Start(t, s3server.Options{}), "-locker", "redis", "-redis-url", "redis://"+unusedAddress(t))
+	var requests sync.WaitGroup
+	for range 5 {
+		requests.Go(func() {
+			a := tus(t, "POST", d.url, "", "Upload-Length: 5")
+			if a.want(t, 503); a.header.Get("Retry-After") == "" || !strings.HasPrefix(a.body, "ERR_LOCK_SERVICE_UNAVAILABLE") {
+				t.Errorf("a creation gets %q with %v", a.body, a.header)
+			}
+		})
+		requests.Go(func() { tus(t, "HEAD", d.url+rand.Text(), "").want(t, 423) })
+	}
+	requests.Wait()
+	server := "http://" + d.address(t)
+	if status, text := fetch(t, server+"/readyz"); status != 200 || !strings.HasSuffix(text, "(for all servers, so this one stays ready)\n") {
+		t.Errorf("ready: %d %q", status, text)
+	}
+	if _, text := fetch(t, server+"/metrics"); !strings.Contains(text, "\n"+`tusd_probe_up{probe="lock"} 0`) || !strings.Contains(text, `tusd_errors_total{code="ERR_LOCK_SERVICE_UNAVAILABLE",status="503"} 5`) {
+		t.Error("the metrics do not show the outage")
+	}
+	log := d.stdout.String()
+	if faults := strings.Count(log, "level=ERROR") + strings.Count(log, "level=WARN"); faults != 1 || strings.Contains(log, "level=INFO msg=request") {
+		t.Errorf("the outage has %d lines:\n%s", faults, log)
 	}
 }
