@@ -3,7 +3,6 @@
 package clustertest
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -152,20 +151,7 @@ func (c *cluster) startHAProxy() {
 	if err := os.WriteFile(settings, []byte(text), 0o666); err != nil {
 		c.Fatal(err)
 	}
-	command := exec.Command("haproxy", "-db", "-f", settings)
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var output bytes.Buffer
-	command.Stdout, command.Stderr = &output, &output
-	if err := command.Start(); err != nil {
-		c.Fatal(err)
-	}
-	c.Cleanup(func() {
-		command.Process.Kill()
-		command.Wait()
-		if c.Failed() {
-			c.Logf("haproxy:\n%s", output.Bytes())
-		}
-	})
+	loopback.Run(c.T, exec.Command("haproxy", "-db", "-f", settings)).AwaitListening(c.T, c.address)
 }
 
 // startLimit bounds the time until HAProxy answers. It is long, for loaded machines.

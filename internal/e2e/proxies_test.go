@@ -3,17 +3,13 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/tus/tusd/internal/loopback"
 	"github.com/tus/tusd/internal/require"
@@ -80,9 +76,6 @@ type proxy struct {
 	certificate   string // the file with its certificate, which is its own root
 
 	folder string
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd has been waited for
-	output bytes.Buffer  // complete once exited is closed
 }
 
 // startProxy runs a proxy in front of backend (host:port, or the path of a Unix socket)
@@ -90,15 +83,13 @@ type proxy struct {
 func startProxy(t *testing.T, kind proxyKind, backend string, edit func(string) string) *proxy {
 	t.Helper()
 	kind.need(t)
-	p := &proxy{plain: loopback.Address(), secure: loopback.Address(), folder: t.TempDir(), exited: make(chan struct{})}
+	p := &proxy{plain: loopback.Address(), secure: loopback.Address(), folder: t.TempDir()}
 	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", loopback.Host())
 	settings := p.fillIn(t, kind.snippet(t), backend)
 	if edit != nil {
 		settings = edit(settings)
 	}
-	p.cmd = p.command(t, kind, settings)
-	p.run(t)
-	p.awaitListening(t)
+	p.run(t, p.command(t, kind, settings))
 	return p
 }
 
@@ -210,47 +201,13 @@ const caddySurroundings = `
 %s
 `
 
-// run starts the proxy. It ends with the test, or with the process.
-func (p *proxy) run(t *testing.T) {
+// run starts the proxy and returns when both addresses take connections. It ends with the
+// test, or with the process.
+func (p *proxy) run(t *testing.T, command *exec.Cmd) {
 	t.Helper()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(p.exited)
-		p.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		p.cmd.Process.Kill() // fails only if it has ended already
-		<-p.exited
-		if t.Failed() {
-			t.Logf("%s:\n%s", p.cmd.Path, p.output.Bytes())
-		}
-	})
-}
-
-// awaitListening returns when both addresses take connections.
-func (p *proxy) awaitListening(t *testing.T) {
-	t.Helper()
-	for _, address := range []string{p.plain, p.secure} {
-		deadline := time.After(clientLimit)
-		for {
-			conn, err := net.Dial("tcp", address)
-			if err == nil {
-				conn.Close()
-				break
-			}
-			select {
-			case <-p.exited:
-				t.Fatalf("%s ended while starting: %v", p.cmd.Path, p.cmd.ProcessState)
-			case <-deadline:
-				t.Fatalf("%s does not listen on %s: %v", p.cmd.Path, address, err)
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}
+	program := loopback.Run(t, command)
+	program.AwaitListening(t, p.plain)
+	program.AwaitListening(t, p.secure)
 }
 
 func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }

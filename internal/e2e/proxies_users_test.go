@@ -169,7 +169,7 @@ func (m sharedFolder) startTusd(t *testing.T, flags []string) {
 // startNginx runs nginx as nginxUser.
 func (m sharedFolder) startNginx(t *testing.T) *proxy {
 	t.Helper()
-	p := &proxy{plain: loopback.Address(), secure: loopback.Address(), folder: filepath.Join(m.folder, "nginx"), exited: make(chan struct{})}
+	p := &proxy{plain: loopback.Address(), secure: loopback.Address(), folder: filepath.Join(m.folder, "nginx")}
 	p.certificate = writeCertificate(t, p.folder, "127.0.0.1", loopback.Host())
 	command := p.command(t, nginxUnix, p.fillIn(t, nginxUnix.snippet(t), m.socket))
 	for _, file := range []string{p.certificate, filepath.Join(p.folder, "settings")} {
@@ -178,8 +178,6 @@ func (m sharedFolder) startNginx(t *testing.T) *proxy {
 		}
 	}
 	line := append(runAs(nginxUser, fmt.Sprintf("%d,%d", nginxUser, nginxGroup)), command.Args...)
-	p.cmd = exec.Command(line[0], line[1:]...)
-	p.run(t)
-	p.awaitListening(t)
+	p.run(t, exec.Command(line[0], line[1:]...))
 	return p
 }

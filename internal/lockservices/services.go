@@ -1,5 +1,3 @@
-//go:build linux
-
 package lockservices
 
 import (
@@ -10,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -21,8 +20,7 @@ import (
 // arguments of its command line.
 func Redis(tb testing.TB, more ...string) *Server {
 	tb.Helper()
-	_, err := exec.LookPath("redis-server")
-	require.Need(tb, "redis", err == nil, "redis-server is not on the PATH")
+	require.Need(tb, "redis", installed("redis-server"), missing)
 	s := &Server{Name: "redis", tb: tb, address: loopback.Address(), scheme: "redis"}
 	dir := tb.TempDir()
 	s.command = func() *exec.Cmd {
@@ -53,8 +51,7 @@ func pingRedis(ctx context.Context, address string) error {
 // Etcd runs an etcd of one node until the test ends.
 func Etcd(tb testing.TB) *Server {
 	tb.Helper()
-	_, err := exec.LookPath("etcd")
-	require.Need(tb, "etcd", err == nil, "etcd is not on the PATH")
+	require.Need(tb, "etcd", installed("etcd"), missing)
 	s := &Server{Name: "etcd", tb: tb, address: loopback.Address(), scheme: "http"}
 	dir, peer := tb.TempDir(), "http://"+loopback.Address()
 	s.command = func() *exec.Cmd {
@@ -76,8 +73,7 @@ func Etcd(tb testing.TB) *Server {
 // an agent with -dev loses everything when it stops.
 func Consul(tb testing.TB) *Server {
 	tb.Helper()
-	_, err := exec.LookPath("consul")
-	require.Need(tb, "consul", err == nil, "consul is not on the PATH")
+	require.Need(tb, "consul", installed("consul"), missing)
 	s := &Server{Name: "consul", tb: tb, address: loopback.Address(), scheme: "http"}
 	dir, servers, gossip := tb.TempDir(), loopback.Address(), loopback.Address()
 	s.command = func() *exec.Cmd {
@@ -127,6 +123,14 @@ func ask(ctx context.Context, method, url, body string) (string, error) {
 		err = fmt.Errorf("%s %s: %d %s", method, url, answer.StatusCode, content)
 	}
 	return string(content), err
+}
+
+// missing is why a test cannot run a service.
+const missing = "this is not Linux, or the program is not on the PATH"
+
+func installed(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil && runtime.GOOS == "linux"
 }
 
 func port(address string) string { return address[strings.LastIndex(address, ":")+1:] }

@@ -93,9 +93,9 @@ func (s *Service) address() string { return strings.TrimPrefix(s.Endpoint, "http
 func (s *Service) run(t testing.TB, command *exec.Cmd) {
 	t.Helper()
 	command.Env = append(command.Env, "PATH="+os.Getenv("PATH"), "TMPDIR="+os.TempDir())
-	p := startProcess(t, command)
+	p := loopback.Run(t, command)
 	client := s.Client(t)
-	p.await(t, func(ctx context.Context) error {
+	p.Await(t, func(ctx context.Context) error {
 		_, err := client.ListBucketsWithContext(ctx, nil)
 		return err
 	})

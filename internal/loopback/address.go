@@ -1,5 +1,9 @@
-// Package loopback has addresses for programs that tests run and that cannot listen on any
-// free port and report it.
+// Package loopback runs servers of others for tests, on addresses of the loopback network.
+//
+//	address.go  addresses for programs that cannot listen on any free port and report it
+//	program.go  a program that ends with its test
+//
+// Only Linux has the whole network: tests elsewhere must not use the addresses.
 package loopback
 
 import (
@@ -15,8 +19,7 @@ const firstPort = 10000
 var given atomic.Int64
 
 // Host returns the address of the loopback network that only this process uses. It is
-// derived from the process id. Linux has the whole network; other systems have 127.0.0.1
-// only.
+// derived from the process id.
 func Host() string {
 	pid := os.Getpid() // at most 22 bits
 	return net.IPv4(127, byte(64|pid>>16), byte(pid>>8), byte(pid)).String()
