@@ -43,11 +43,18 @@ func TestFileLocker(t *testing.T) {
 	}})
 }
 
-// TestRedis runs three nodes on one bucket, with locks in Redis.
+// TestRedis and TestConsul run three nodes on one bucket.
 func TestRedis(t *testing.T) {
 	prepare(t)
 	run(t, inBucket(t, lockservices.Redis(t), func(address string) []string {
 		return []string{"-locker", "redis", "-redis-url", "redis://" + address}
+	}))
+}
+
+func TestConsul(t *testing.T) {
+	prepare(t)
+	run(t, inBucket(t, lockservices.Consul(t), func(address string) []string {
+		return []string{"-locker", "consul", "-consul-url", "http://" + address}
 	}))
 }
 
