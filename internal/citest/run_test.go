@@ -14,7 +14,7 @@ import (
 )
 
 // runSteps are the steps of .ci/run, in the order of a whole run.
-var runSteps = []string{"lint", "cross", "fuzz", "offline", "services", "hostile", "tests"}
+var runSteps = []string{"lint", "cross", "fuzz", "kubernetes", "offline", "services", "hostile", "tests"}
 
 // machine is a module with the scripts and with fake tools, which log their calls.
 type machine struct {
@@ -109,6 +109,22 @@ func TestRunRunsTheGivenSteps(t *testing.T) {
 	}
 	if strings.Contains(calls, "apt-get") || strings.Contains(calls, "go install") {
 		t.Errorf("something was installed that the steps do not need:\n%s", calls)
+	}
+}
+
+// The module of the manifests is checked in its own folder.
+func TestRunChecksTheModuleOfTheManifests(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "1000")
+	write(t, filepath.Join(m.dir, "internal/kubernetestest/go.mod"), "module example.org/fuzzed/internal/kubernetestest\n")
+	write(t, filepath.Join(m.bin, "go"), "#!/bin/sh\necho \"${PWD##*/}: ${0##*/} $*\" >>"+m.calls+"\n")
+	output, code := m.run(t, "kubernetes")
+	if calls := m.called(t); code != 0 || !strings.Contains(calls, "kubernetestest: go test -count=1 ./...\n") {
+		t.Errorf("exit code %d:\n%s%s", code, output, calls)
+	}
+	write(t, filepath.Join(m.bin, "go"), "#!/bin/sh\n[ \"$*\" != \"vet ./...\" ]\n")
+	if output, code = m.run(t, "kubernetes"); code != 1 {
+		t.Errorf("exit code %d, want that of go vet:\n%s", code, output)
 	}
 }
 
