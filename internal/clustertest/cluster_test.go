@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -103,7 +104,7 @@ func scaleOf(t *testing.T) scale {
 		t.Fatal(err)
 	}
 	if long < 3*time.Minute {
-		return scale{time: max(long, 100*time.Second), measured: 20 * time.Second, clients: 20, pace: 64 << 10, pause: time.Second / 2}
+		return scale{time: max(long, 100*time.Second), measured: 20 * time.Second, clients: 12, pace: 64 << 10, pause: time.Second / 2}
 	}
 	return scale{time: long, measured: time.Minute, clients: 200, pace: 16 << 10, pause: 5 * time.Second}
 }
@@ -151,8 +152,17 @@ func run(t *testing.T, v variant) {
 	l.counts.measure(false)
 	l.end()
 	t.Log(l.counts)
-	l.check()
-	c.checkLogs()
+	if n := l.failures.Load(); n > 0 {
+		t.Errorf("%d uploads failed", n)
+	}
+	if err := l.counts.check(); err != nil {
+		t.Error(err)
+	}
+	for _, n := range c.nodes {
+		if err := n.checkLog(n.log()); err != nil {
+			t.Errorf("%v:\n%s", err, n.log())
+		}
+	}
 }
 
 // load is all clients.
@@ -209,41 +219,21 @@ func (l *load) end() {
 	l.running.Wait()
 }
 
-// check checks the numbers of the whole run.
-func (l *load) check() {
-	all, failed := l.counts.quietErrors()
-	l.Logf("without faults: %d of %d answers are errors", failed, all)
-	if all == 0 || failed*100 > all {
-		l.Errorf("without faults: %d of %d answers are 5xx, 423 or none, want at most 1 in 100", failed, all)
-	}
-	if n := l.failures.Load(); n > 0 {
-		l.Errorf("%d uploads failed", n)
-	}
-	if l.counts.complete == 0 {
-		l.Error("no upload is complete")
-	}
-	if float64(l.counts.sent) > 1.1*float64(l.counts.uploaded) {
-		l.Errorf("%d bytes sent for %d bytes uploaded, want at most 1.1 times as many", l.counts.sent, l.counts.uploaded)
-	}
-}
-
 // outageText is in the line that a node logs when it cannot reach the lock service.
 const outageText = "lock service is out of reach"
 
-// checkLogs checks what the nodes have logged: no panic, and one line for each outage of the
-// lock service. A node that was stopped or starts may log one, too, or none.
-func (c *cluster) checkLogs() {
-	for _, n := range c.nodes {
-		log := n.log()
-		for _, bad := range []string{"panic", "goroutine "} {
-			if strings.Contains(log, bad) {
-				c.Errorf("%s logs %q:\n%s", n.name, bad, log)
-			}
+// checkLog checks what a node has logged: no panic, and one line for each time that it was
+// cut off from the lock service. Of other outages it logs one line or none: nothing may
+// have needed the service meanwhile.
+func (n *node) checkLog(log string) error {
+	for _, bad := range []string{"panic", "goroutine "} {
+		if strings.Contains(log, bad) {
+			return fmt.Errorf("%s logs %q", n.name, bad)
 		}
-		lines := strings.Count(log, outageText)
-		if lines < n.cuts || lines > n.cuts+n.otherOutages {
-			c.Errorf("%s logs %d outages of the lock service, want %d to %d:\n%s", n.name, lines, n.cuts, n.cuts+n.otherOutages, log)
-		}
-		c.Logf("%s logs %d lines, %d about %d to %d outages", n.name, strings.Count(log, "\n"), lines, n.cuts, n.cuts+n.otherOutages)
 	}
+	lines := strings.Count(log, outageText)
+	if lines < n.cuts || lines > n.cuts+n.otherOutages {
+		return fmt.Errorf("%s logs %d outages of the lock service, want %d to %d", n.name, lines, n.cuts, n.cuts+n.otherOutages)
+	}
+	return nil
 }

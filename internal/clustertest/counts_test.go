@@ -3,6 +3,7 @@
 package clustertest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -56,11 +57,25 @@ func (c *counts) add(change func()) {
 	change()
 }
 
-// quietErrors returns the answers of the measured time, and how many are errors of the
-// server: 5xx, 423 or none.
-func (c *counts) quietErrors() (all, failed int) {
+// check checks the numbers of a whole run.
+func (c *counts) check() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	all, failed := c.quietErrors()
+	switch {
+	case all == 0 || failed*100 > all:
+		return fmt.Errorf("without faults %d of %d answers are 5xx, 423 or none, want at most 1 in 100", failed, all)
+	case c.complete == 0:
+		return errors.New("no upload is complete")
+	case float64(c.sent) > 1.1*float64(c.uploaded):
+		return fmt.Errorf("%d bytes sent for %d bytes uploaded, want at most 1.1 times as many", c.sent, c.uploaded)
+	}
+	return nil
+}
+
+// quietErrors returns the answers of the measured time, and how many are errors of the
+// server: 5xx, 423 or none. The caller holds c.mu.
+func (c *counts) quietErrors() (all, failed int) {
 	for key, n := range c.quiet {
 		all += n
 		status := key[strings.IndexByte(key, ' ')+1:]
@@ -74,8 +89,10 @@ func (c *counts) quietErrors() (all, failed int) {
 func (c *counts) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("%d uploads complete, %d bytes of them and their partials, %d bytes sent, %d creations repeated, %d requests broken off\n\tanswers: %s\n\tmeasured without faults: %s",
-		c.complete, c.uploaded, c.sent, c.repeated, c.broken, list(c.answers), list(c.quiet))
+	all, failed := c.quietErrors()
+	return fmt.Sprintf("%d uploads complete, %d bytes of them and their partials, %.3f times as many bytes sent, %d creations repeated, %d requests broken off\n"+
+		"\tanswers: %s\n\tmeasured without faults: %d errors of %d answers: %s",
+		c.complete, c.uploaded, float64(c.sent)/float64(max(c.uploaded, 1)), c.repeated, c.broken, list(c.answers), failed, all, list(c.quiet))
 }
 
 func list(answers map[string]int) string {

@@ -8,6 +8,7 @@
 //	client_test.go   a client: it uploads, resumes, concatenates, compares, terminates
 //	upload_test.go   what a client knows of one upload, and which answers it may get
 //	counts_test.go   answers and bytes of all clients
+//	checks_test.go   the checks can fail
 //
 // A node is killed, stopped with SIGSTOP for longer than a lease lives, and cut off from
 // the lock service. All nodes are restarted, one after another. The lock service is killed
@@ -17,7 +18,7 @@
 //
 //	TUSD_TEST_REQUIRE=haproxy,versitygw,redis go test -v -timeout 20m -run Redis ./internal/clustertest
 //
-// runs a short form: 20 clients and each fault once, in two minutes. TUSD_TEST_CLUSTER_TIME=10m makes it
+// runs a short form: 12 clients and each fault once, in two minutes. TUSD_TEST_CLUSTER_TIME=10m makes it
 // as long, with 200 clients. The log begins with the seed; TUSD_TEST_SEED repeats its faults
 // and uploads.
 package clustertest

@@ -33,7 +33,7 @@ const leaseTTL = 10 * time.Second
 var faultKinds = []faultKind{
 	{"kill", time.Second, 5 * time.Second, false, (*cluster).kill},
 	{"stop", leaseTTL + 2*time.Second, leaseTTL + 6*time.Second, false, (*cluster).stop},
-	{"roll", time.Second, 2 * time.Second, false, (*cluster).roll},
+	{"roll", 2 * time.Second, 3 * time.Second, false, (*cluster).roll},
 	{"cut", leaseTTL + 2*time.Second, leaseTTL + 6*time.Second, true, (*cluster).cut},
 	{"restart-service", 0, 5 * time.Second, true, (*cluster).restartService},
 }

@@ -127,7 +127,7 @@ backend tusd
     option httpchk GET /readyz
     retries 3
     option redispatch 1
-    default-server check inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server check inter 1s fall 3 rise 1 on-marked-down shutdown-sessions
     server node1 %s
     server node2 %s
     server node3 %s
