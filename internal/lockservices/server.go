@@ -8,6 +8,7 @@ package lockservices
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"testing"
 
@@ -22,6 +23,7 @@ type Server struct {
 	tb      testing.TB
 	address string
 	scheme  string
+	dir     string // of its data
 	command func() *exec.Cmd
 	ready   func(context.Context) error
 
@@ -50,6 +52,17 @@ func (s *Server) Restart() {
 	s.tb.Helper()
 	s.Stop()
 	s.Start()
+}
+
+// Wipe removes the data of etcd or Consul, which must be stopped.
+func (s *Server) Wipe() {
+	s.tb.Helper()
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.tb.Fatal(err)
+	}
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		s.tb.Fatal(err)
+	}
 }
 
 // run starts the service for the first time. It runs until the test ends.

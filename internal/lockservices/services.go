@@ -21,10 +21,9 @@ import (
 func Redis(tb testing.TB, more ...string) *Server {
 	tb.Helper()
 	require.Need(tb, "redis", installed("redis-server"), missing)
-	s := &Server{Name: "redis", tb: tb, address: loopback.Address(), scheme: "redis"}
-	dir := tb.TempDir()
+	s := &Server{Name: "redis", tb: tb, address: loopback.Address(), scheme: "redis", dir: tb.TempDir()}
 	s.command = func() *exec.Cmd {
-		return exec.Command("redis-server", append([]string{"--port", port(s.address), "--bind", loopback.Host(), "--dir", dir,
+		return exec.Command("redis-server", append([]string{"--port", port(s.address), "--bind", loopback.Host(), "--dir", s.dir,
 			"--save", "", "--appendonly", "no"}, more...)...)
 	}
 	s.ready = func(ctx context.Context) error { return pingRedis(ctx, s.address) }
@@ -52,10 +51,10 @@ func pingRedis(ctx context.Context, address string) error {
 func Etcd(tb testing.TB) *Server {
 	tb.Helper()
 	require.Need(tb, "etcd", installed("etcd"), missing)
-	s := &Server{Name: "etcd", tb: tb, address: loopback.Address(), scheme: "http"}
-	dir, peer := tb.TempDir(), "http://"+loopback.Address()
+	s := &Server{Name: "etcd", tb: tb, address: loopback.Address(), scheme: "http", dir: tb.TempDir()}
+	peer := "http://" + loopback.Address()
 	s.command = func() *exec.Cmd {
-		return exec.Command("etcd", "--data-dir", dir,
+		return exec.Command("etcd", "--data-dir", s.dir,
 			"--listen-client-urls", s.URL(), "--advertise-client-urls", s.URL(),
 			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
 	}
@@ -74,10 +73,10 @@ func Etcd(tb testing.TB) *Server {
 func Consul(tb testing.TB) *Server {
 	tb.Helper()
 	require.Need(tb, "consul", installed("consul"), missing)
-	s := &Server{Name: "consul", tb: tb, address: loopback.Address(), scheme: "http"}
-	dir, servers, gossip := tb.TempDir(), loopback.Address(), loopback.Address()
+	s := &Server{Name: "consul", tb: tb, address: loopback.Address(), scheme: "http", dir: tb.TempDir()}
+	servers, gossip := loopback.Address(), loopback.Address()
 	s.command = func() *exec.Cmd {
-		return exec.Command("consul", "agent", "-server", "-bootstrap-expect", "1", "-data-dir", dir,
+		return exec.Command("consul", "agent", "-server", "-bootstrap-expect", "1", "-data-dir", s.dir,
 			"-bind", loopback.Host(), "-client", loopback.Host(),
 			"-http-port", port(s.address), "-server-port", port(servers), "-serf-lan-port", port(gossip),
 			"-serf-wan-port", "-1", "-grpc-port", "-1", "-grpc-tls-port", "-1", "-dns-port", "-1",
