@@ -64,6 +64,7 @@ var partMay = []string{module, module + "/internal/bytecache", module + "/intern
 
 // ownDependencies has the third-party modules of a package, as prefixes of import paths.
 var ownDependencies = map[string][]string{
+	"etcdlocker":          {"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3"},
 	"prometheuscollector": {"github.com/prometheus/client_golang"},
 	"redislocker":         {"github.com/redis/go-redis/v9"},
 	"consullocker":        {"github.com/hashicorp/consul/api"},
