@@ -44,6 +44,7 @@ func TestDefaults(t *testing.T) {
 			memoryLockerSettings{},
 			&redisLockerSettings{servers: redisServers{addresses: []string{"localhost:6379"}}, prefix: "tusd"},
 			&consulLockerSettings{url: "http://localhost:8500", prefix: "tusd"},
+			&etcdLockerSettings{servers: etcdServers{endpoints: []string{"http://localhost:2379"}}, prefix: "tusd"},
 		},
 		monitoring: monitoringSettings{exposeMetrics: true, metricsPath: "/metrics", pprofPath: "/debug/pprof/", showGreeting: true},
 		limits: limitSettings{
@@ -132,6 +133,8 @@ var otherValues = map[string]string{
 	"locker": "memory", "filelock-holder-poll-interval": "1s", "filelock-acquirer-poll-interval": "2s",
 	"redis-url": "rediss://r:1", "redis-cluster": "true", "redis-sentinel-master": "m", "redis-prefix": "rp",
 	"redis-password-file": "/rpw", "redis-sentinel-password-file": "/rspw",
+	"etcd-url": "https://e:1", "etcd-prefix": "ep", "etcd-password-file": "/epw",
+	"etcd-tls-ca": "eca.pem", "etcd-tls-certificate": "ec.pem", "etcd-tls-key": "ek.pem",
 	"redis-tls-ca": "rca.pem", "redis-tls-certificate": "rc.pem", "redis-tls-key": "rk.pem",
 	"consul-url": "https://c:1", "consul-prefix": "cp", "consul-datacenter": "dc", "consul-token-file": "/ct",
 	"consul-tls-ca": "cca.pem", "consul-tls-certificate": "cc.pem", "consul-tls-key": "ck.pem",

@@ -40,6 +40,7 @@ var lockerKinds = []lockerKind{
 	memoryLockerKind,
 	redisLockerKind,
 	consulLockerKind,
+	etcdLockerKind,
 }
 
 // declareLockers adds -locker and the flags of all lockers.

@@ -52,7 +52,7 @@ func TestConflictingFlags(t *testing.T) {
 		"-locker file":                                             valid,
 		"-locker memory -filelock-holder-poll-interval 1s":         "-filelock-holder-poll-interval needs -locker file",
 		"-s3-bucket b -locker memory":                              valid,
-		"-s3-bucket b -locker file":                                "-locker must be memory, redis or consul with -s3-bucket: the locks of file do not protect uploads there",
+		"-s3-bucket b -locker file":                                "-locker must be memory, redis, consul or etcd with -s3-bucket: the locks of file do not protect uploads there",
 		"-s3-bucket b -s3-endpoint e -s3-transfer-acceleration":    "-s3-transfer-acceleration and -s3-endpoint exclude each other",
 		"-s3-bucket b -s3-part-size 5000000":                       "-s3-min-part-size is larger than -s3-part-size",
 		"-s3-bucket b -s3-buffer-memory 67108864":                  valid,
