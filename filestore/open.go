@@ -89,7 +89,7 @@ func (s *FileStore) open(ctx context.Context, env tusd.Env) (*volume, error) {
 		return nil, context.Cause(ctx)
 	}
 	if env.Locker.Scope() == tusd.ScopeLease {
-		return nil, errors.New("a locker of leases (scope lease) cannot protect a directory: compose one of scope process or machine")
+		return nil, errors.New("a locker of leases (scope lease) cannot protect a directory, because no file refuses the write of a holder whose lease is lost: use filelocker (-locker file)")
 	}
 	if s.Path == "" {
 		return nil, errors.New("the field Path is empty")

@@ -158,8 +158,8 @@ func TestSharedDirectory(t *testing.T) {
 		t.Error("a store with scope process is opened beside those with scope machine")
 	}
 	lease := tusd.Env{Locker: scopedLocker{&tusd.LocalLocker{}, tusd.ScopeLease}}
-	if err := filestore.New(t.TempDir()).Open(t.Context(), lease); err == nil || !strings.Contains(err.Error(), "lease") {
-		t.Errorf("a locker of scope lease gives %v, want an error that names the scope", err)
+	if err := filestore.New(t.TempDir()).Open(t.Context(), lease); err == nil || !strings.Contains(err.Error(), "scope lease") || !strings.Contains(err.Error(), "filelocker") {
+		t.Errorf("a locker of scope lease gives %v, want an error that names the scope, and filelocker", err)
 	}
 }
 
