@@ -142,6 +142,9 @@ func (b *builder) sendPending() error {
 
 // putDataObject stores the pending ranges as the data object.
 func (b *builder) putDataObject() error {
+	if err := b.parts.own(b.ctx); err != nil {
+		return err
+	}
 	body, err := b.readPending()
 	if err != nil {
 		return err

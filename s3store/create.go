@@ -17,7 +17,7 @@ func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileI
 	if err := tusd.ValidateID(info.ID); err != nil {
 		return nil, err
 	}
-	u := &upload{b: b, id: info.ID, lease: lease}
+	u := b.newUpload(info.ID, lease)
 	if err := u.checkLease(ctx); err != nil {
 		return nil, wrapError("create upload", info.ID, err)
 	}
@@ -30,6 +30,7 @@ func (s *Store) NewUpload(ctx context.Context, lease tusd.Lease, info tusd.FileI
 // create stores the record of a new upload.
 func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	st := state{info: info, layout: newLayout(), recordKey: u.b.recordKey(u.id)}
+	st.layout.Writer, st.ours = u.writer, true
 	if err := u.b.partSizes.checkLength(st.length()); err != nil {
 		return err
 	}

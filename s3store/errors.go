@@ -37,6 +37,14 @@ func brokenRecord(key, format string, args ...any) error {
 
 // concurrentChange returns the error for an upload that another process has
 // changed. The client gets the new state when it asks again.
-func concurrentChange(err error) error {
+func (b *bucket) concurrentChange(id string, err error) error {
+	if b.scope == tusd.ScopeLease {
+		b.log.Warn("a request has lost its lock without notice: what it stores now does not count", "id", id, "err", err)
+	} else {
+		b.otherWriter.Do(func() { b.log.Warn(otherWriter, "id", id, "err", err) })
+	}
 	return tusd.ErrUploadInterrupted.With(fmt.Errorf("another process has changed the upload: %w", err))
 }
+
+// otherWriter is logged once. While one process takes the place of another, it is normal.
+const otherWriter = "another process has changed an upload at the same time: several servers on one bucket need a locker that they share"

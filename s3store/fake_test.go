@@ -239,8 +239,20 @@ func (f *fakeService) AbortMultipart(ctx context.Context, _, multipart string) e
 	return nil
 }
 
-func (*fakeService) CopyPart(context.Context, s3store.CopyPart) (string, error) {
-	return "", refused("UploadPartCopy", http.StatusNotImplemented, "NotImplemented")
+func (f *fakeService) CopyPart(ctx context.Context, in s3store.CopyPart) (string, error) {
+	unlock, err := f.call(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	source, ok := f.objects[in.Source]
+	parts, begun := f.multiparts[in.Multipart]
+	if !ok || !begun {
+		return "", refused("UploadPartCopy", http.StatusNotFound, map[bool]string{true: "NoSuchUpload", false: "NoSuchKey"}[ok])
+	}
+	o, err := f.receive(in.Key, bytes.NewReader(source.data[in.Offset:in.Offset+in.Size]), in.Size)
+	parts[in.Number] = o
+	return o.etag, err
 }
 
 func (*fakeService) ListParts(context.Context, string, string, int) (*s3store.PartPage, error) {

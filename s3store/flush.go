@@ -106,6 +106,9 @@ func (c *chunk) flushAsTail() ([]tailObject, error) {
 // putTailObject stores the body as a tail object. If parts before it are not
 // recorded yet, it is an orphan until they are.
 func (c *chunk) putTailObject() ([]tailObject, error) {
+	if err := c.parts.own(c.ctx); err != nil {
+		return nil, err
+	}
 	p, err := c.storeTailObject(c.from)
 	if err != nil {
 		return nil, err
@@ -119,7 +122,7 @@ func (c *chunk) storeTailObject(start int64) (tailObject, error) {
 	if err != nil {
 		c.u.invalidate()
 		if isRefusedCondition(err) {
-			err = concurrentChange(err)
+			err = c.b.concurrentChange(c.u.id, err)
 		}
 		return p, err
 	}

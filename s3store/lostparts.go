@@ -26,12 +26,13 @@ func (u *upload) failUpload(ctx context.Context, st state, cause error) error {
 		return errors.Join(cause, err)
 	}
 	if !sameETag(now.etag, st.etag) || now.hasObject {
-		return concurrentChange(cause)
+		return u.b.concurrentChange(u.id, cause)
 	}
 	now.info.State, now.info.Failure = tusd.StateFailed, bytesLost()
 	if err := u.storeRecord(ctx, now); err != nil {
 		return errors.Join(cause, err)
 	}
+	u.b.log.Error("an upload has failed: the service does not have the parts that its record lists", "id", u.id, "err", cause)
 	return tusd.ErrUploadFailed.With(cause)
 }
 

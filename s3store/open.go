@@ -27,7 +27,8 @@ type bucket struct {
 	log       *slog.Logger
 	retried   func(operation string)
 
-	touchAfter time.Duration // a test shortens it
+	touchAfter  time.Duration // a test shortens it
+	otherWriter sync.Once     // logs a warning
 
 	conditions    conditions
 	allowsNesting bool       // objects can be stored below the key of another

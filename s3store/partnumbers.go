@@ -3,8 +3,6 @@ package s3store
 import (
 	"fmt"
 	"hash/fnv"
-
-	"github.com/tus/tusd"
 )
 
 // A call to store a part may be aborted, or its process killed, and still reach
@@ -20,34 +18,29 @@ const maxUnrecorded = 2*recordEvery + defaultConcurrency
 
 // chooseNumber chooses the number of the next part.
 //
-// While the state is not validated, another process may have stored another
-// part with the next number, which must not be replaced. So the first number of
-// a request depends on the range of bytes: another part is unlikely to have it,
-// and a part of the same range is the same part. That works for one part, and
-// where numbers are not scarce; otherwise the state is validated.
-func (w *partWriter) chooseNumber(size int64) (int, error) {
+// Behind a state that was read from the service, parts of other processes may arrive. So the
+// first number of a request is greater than theirs, and depends on the range of bytes: a part
+// of another range is unlikely to have it, and a part of the same range is the same part. Where
+// numbers are scarce, or must follow one another, it is the next number.
+func (w *partWriter) chooseNumber(size int64) int {
 	number, start := w.next()
 	st := w.state()
-	unvalidated := w.u.isUnvalidated()
-	if !unvalidated && !w.mayCollide() && number > st.maxLateNumber {
-		return number, nil
+	if w.numbers > 0 || number > st.maxLateNumber || w.u.b.profile.NoGaps {
+		return number
 	}
-	if w.numbers == 0 && !w.u.b.profile.NoGaps {
-		free := max(number, st.maxLateNumber+1)
-		if spare := w.u.b.partSizes.numbersToSpare(free, start, st.length()); spare >= leastSpread {
-			return free + 1 + spread(start, size, spare-1), nil
-		}
+	free := st.maxLateNumber + 1
+	if spare := w.u.b.partSizes.numbersToSpare(free, start, st.length()); spare >= leastSpread {
+		return free + 1 + spread(start, size, spare-1)
 	}
-	if unvalidated {
-		return number, w.u.validate(w.ctx)
-	}
-	return number, nil
+	return number
 }
 
-// mayCollide reports whether another process may store bytes of the upload at
-// the same time. Its part of another range of bytes must not replace ours, whichever of the
-// two is recorded. After the first number of a request a collision is unlikely.
-func (w *partWriter) mayCollide() bool { return w.numbers == 0 && w.u.b.scope == tusd.ScopeProcess }
+// skipsNumbers reports whether a process that loads this state skips the numbers that
+// another process may be using.
+func (b *bucket) skipsNumbers(st *state) bool {
+	free := st.layout.nextNumber() + maxUnrecorded
+	return !b.profile.NoGaps && b.partSizes.numbersToSpare(free, st.layout.end(), st.length()) >= leastSpread
+}
 
 // maxLateNumber returns the greatest number that an unrecorded part of another
 // process may have, for a state that was loaded.

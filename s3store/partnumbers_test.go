@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 )
@@ -99,7 +102,9 @@ func latePart(t *testing.T, quirks s3server.Quirks, restart bool) {
 func TestReplacedPartIsNotCompleted(t *testing.T) {
 	const size = 3 * testPart
 	server := smallServer(t, s3server.Quirks{})
-	n := startOn(t, server)
+	store, log := testStore(server.Bucket(), clientOf(t, server)), new(logtest.Buffer)
+	store.Log = slog.New(slog.NewTextHandler(log, nil))
+	n := startNode(t, store, &tusd.LocalLocker{})
 	path := n.create(size)
 	n.patch(path, 0, 2*testPart)
 	multipart := server.Uploads()[0]
@@ -113,4 +118,7 @@ func TestReplacedPartIsNotCompleted(t *testing.T) {
 	n.want(http.StatusGone, n.tryPatch(path, 2*testPart, size))
 	n.want(http.StatusGone, n.request(http.MethodHead, path, nil))
 	n.want(http.StatusGone, n.request(http.MethodGet, path, nil))
+	if lines := log.LinesWith("level=ERROR"); len(lines) != 1 || !strings.Contains(lines[0], path[len("/files/"):]) {
+		t.Errorf("the log does not name the upload: %q", lines)
+	}
 }

@@ -127,10 +127,7 @@ func (w *partWriter) nextPart(size int64) (UploadPart, error) {
 	if err := w.beginMultipart(); err != nil {
 		return UploadPart{}, err
 	}
-	number, err := w.chooseNumber(size)
-	if err != nil {
-		return UploadPart{}, err
-	}
+	number := w.chooseNumber(size)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.numbers++
@@ -231,6 +228,21 @@ func (w *partWriter) recordFirst(ctx context.Context, n int) error {
 		w.st, w.sent = w.u.current(), w.sent[n:]
 	}
 	return err
+}
+
+// own makes the record one that no other process knows: it stores it again unless this
+// process has stored it. It is called before an object is stored that counts without a new
+// record. Otherwise the record of a process that has lost its lease, and does not know, would be
+// accepted later, and could hide the object.
+func (w *partWriter) own(ctx context.Context) error {
+	w.mu.Lock()
+	if w.st.ours || len(w.sent) > 0 || !w.u.b.conditions.replace { // a record follows that contains the parts
+		w.mu.Unlock()
+		return nil
+	}
+	w.recording = true
+	w.mu.Unlock()
+	return w.recordFirst(ctx, 0)
 }
 
 // touch stores the record again if this request has changed nothing in the store for that

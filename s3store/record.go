@@ -30,6 +30,9 @@ type layout struct {
 	// Proof is in the metadata of the data object, whose key other uploads may
 	// use, too.
 	Proof string
+	// Writer names the request that stored the record, at random, so that the record has
+	// another ETag than those that others know.
+	Writer string `json:",omitempty"`
 	// PartSize is the size of all parts, if the service requires equal ones.
 	PartSize int64 `json:",omitempty"`
 	// Multipart is the id of the pending multipart upload; "": none.

@@ -50,9 +50,12 @@ func (b *bucket) isUninterruptible(operation string, size int64) bool {
 
 // tryOnce makes one attempt.
 func tryOnce[T any](ctx context.Context, b *bucket, size int64, uninterruptible bool, call func(context.Context) (T, error)) (T, error) {
+	var none T
 	if ctx.Err() != nil {
-		var none T
 		return none, context.Cause(ctx)
+	}
+	if lease, ok := ctx.Value(leaseKey{}).(context.Context); ok && lease.Err() != nil {
+		return none, context.Cause(lease)
 	}
 	if uninterruptible {
 		ctx = context.WithoutCancel(ctx)

@@ -30,14 +30,12 @@ func (u *upload) rewind(ctx context.Context, offset int64) error {
 		return err
 	}
 	all := st.tailObjects
-	if len(cut.layout.Parts) < len(st.layout.Parts) {
-		next := cut
-		next.tailObjects = all // until they are removed
-		if err := u.storeRecord(ctx, next); err != nil {
-			return err
-		}
-		cut = u.current()
+	next := cut
+	next.tailObjects = all                           // until they are removed
+	if err := u.storeRecord(ctx, next); err != nil { // also without parts: another process may have the lock
+		return err
 	}
+	cut = u.current()
 	_, later := tailObjectsBefore(all, offset)
 	if err := u.b.remove(ctx, keysOf(later)...); err != nil {
 		u.invalidate()

@@ -2,10 +2,13 @@ package s3store_test
 
 import (
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/logtest"
 	"github.com/tus/tusd/internal/s3server"
 )
 
@@ -69,6 +72,26 @@ func TestNodeWithStaleState(t *testing.T) {
 	}
 	first.patch(path, 2*testPart, size)
 	second.wantContent(path, size)
+}
+
+// A refusal shows that another process writes, too. That is logged once.
+func TestWarningOfAnotherWriter(t *testing.T) {
+	server := smallServer(t, s3server.Quirks{})
+	store, log := testStore(server.Bucket(), clientOf(t, server)), new(logtest.Buffer)
+	store.Log = slog.New(slog.NewTextHandler(log, nil))
+	first, second := startNode(t, store, &tusd.LocalLocker{}), startOn(t, server)
+	const size = 8 * testPart
+	path := first.create(size)
+	for at := int64(0); at < 6*testPart; at += 2 * testPart {
+		first.patch(path, at, at+testPart)
+		second.patch(path, at+testPart, at+2*testPart) // its answer is lost: the client retries on the first node
+		if answer := first.tryPatch(path, at+testPart, at+testPart+testMinPart); answer.StatusCode < 400 {
+			t.Errorf("status %d for bytes that are stored", answer.StatusCode)
+		}
+	}
+	if n := strings.Count(log.String(), "several servers on one bucket need a locker that they share"); n != 1 {
+		t.Errorf("the warning is logged %d times:\n%s", n, log)
+	}
 }
 
 // Tail objects of a node with a stale state do not replace those that are stored.

@@ -14,6 +14,7 @@ type state struct {
 	layout        layout
 	recordKey     string
 	etag          string       // of the record; "": it is not stored yet
+	ours          bool         // this process has stored the record: no other one knows its ETag, unless it was loaded since
 	tailObjects   []tailObject // all that are stored, by start, orphans included
 	hasObject     bool         // the data object is stored with all bytes
 	maxLateNumber int          // unrecorded parts with numbers up to this may still arrive

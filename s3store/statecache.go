@@ -75,35 +75,32 @@ func (s *state) memorySize() int {
 // allocated estimates the memory of a string: allocations are rounded up.
 func allocated(s string) int { return len(s) + len(s)/8 + 8 }
 
-// findState returns the state of an upload, from the cache if it is not stale. unvalidated
-// means that only the client's claimed offset indicates that it is not stale.
-func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, unvalidated bool, err error) {
-	st, unvalidated, err = b.findListed(ctx, lease, id)
+// findState returns the state of an upload, from the cache if it is not stale.
+func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (state, error) {
+	st, err := b.findListed(ctx, lease, id)
 	if err == nil && lease != nil && tusd.LoadedOnce(ctx) {
 		err = b.findUnlisted(ctx, &st)
 	}
-	return st, unvalidated, err
+	return st, err
 }
 
 // findListed is findState as far as listings tell.
-func (b *bucket) findListed(ctx context.Context, lease tusd.Lease, id string) (st state, unvalidated bool, err error) {
+func (b *bucket) findListed(ctx context.Context, lease tusd.Lease, id string) (state, error) {
 	cached, ok := b.cache.get(id)
 	switch {
-	case ok && b.isFresh(lease, &cached):
-		return cached.state, false, nil
-	case ok && b.mayUseUnvalidated(ctx, lease, &cached.state):
-		return cached.state, true, nil
+	case ok && (b.isFresh(lease, &cached) || b.isClaimed(ctx, lease, &cached.state)):
+		return cached.state, nil
 	case ok:
 		same, err := b.revalidate(ctx, id, &cached.state)
 		if err != nil || same {
-			return cached.state, false, err
+			return cached.state, err
 		}
 	}
-	st, err = b.load(ctx, id)
+	st, err := b.load(ctx, id)
 	if errors.Is(err, tusd.ErrNotFound) {
 		b.cache.invalidate(id)
 	}
-	return st, false, err
+	return st, err
 }
 
 // isFresh reports whether no other process can have changed the upload since
@@ -116,28 +113,32 @@ func (b *bucket) isFresh(lease tusd.Lease, cached *cachedState) bool {
 	return before != 0 && before == cached.fence
 }
 
-// maxUnvalidated is how long after its last change a state can be used without asking the
+// maxClaimed is how long after its last change a state can be used without asking the
 // service: a client that sends chunk after chunk comes earlier. A request without bytes on
 // another server may since have renewed the expiration. So a time of expiration (ExpireAfter)
 // that is shorter than this may be taken for over.
-const maxUnvalidated = time.Minute
+const maxClaimed = time.Minute
 
-// mayUseUnvalidated reports whether a cached state can be used without asking
-// the service: the client claims the same offset, and if the state is stale
-// nevertheless, the service refuses the writes that depend on it.
-func (b *bucket) mayUseUnvalidated(ctx context.Context, lease tusd.Lease, st *state) bool {
+// isClaimed reports whether a cached state can be used without asking the service, if the
+// lock does not exclude other processes: a client claims that its offset was acknowledged. If
+// the state is stale nevertheless, the service refuses the record, and no part replaces one
+// that another process has recorded: that process has skipped numbers.
+func (b *bucket) isClaimed(ctx context.Context, lease tusd.Lease, st *state) bool {
 	if lease == nil || b.scope == tusd.ScopeLease || st.layout.TakenOver != nil {
 		return false
 	}
-	if time.Since(st.info.Changed) > maxUnvalidated || b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
+	if time.Since(st.info.Changed) > maxClaimed || !b.conditions.create || !b.conditions.replace {
+		return false
+	}
+	if len(st.orphans()) > 0 || !b.skipsNumbers(st) {
 		return false
 	}
 	offset, ok := tusd.ClaimedOffset(ctx)
 	return ok && offset == st.offset()
 }
 
-// revalidate asks the service whether a cached state is still current. If so,
-// it updates the orphans in it.
+// revalidate asks the service whether a cached state is still current. If so, it updates the
+// orphans in it. Other processes may have loaded the state, and may be storing parts.
 func (b *bucket) revalidate(ctx context.Context, id string, st *state) (bool, error) {
 	if st.recordKey != b.recordKey(id) {
 		return false, nil
@@ -149,6 +150,7 @@ func (b *bucket) revalidate(ctx context.Context, id string, st *state) (bool, er
 	if st.noteChange(found.changed); st.layout.TakenOver == nil && (st.isDataBesideRecord() || st.layout.ETag != "") {
 		st.info.Changed = found.changed // the listing has all objects, or the newest
 	}
+	st.ours, st.maxLateNumber = false, st.layout.maxLateNumber()
 	if st.hasObject {
 		return true, nil
 	}

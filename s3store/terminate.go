@@ -62,15 +62,16 @@ func (b *bucket) terminate(ctx context.Context, id string) error {
 }
 
 // announceRemoval marks the record of an upload that is being removed, if it
-// has bytes.
+// has bytes, or may have some by now: the lock was a lease, and may be lost.
 func (b *bucket) announceRemoval(ctx context.Context, st state) error {
-	if st.layout.Removed || !st.hasObject && st.layout.Multipart == "" && len(st.tailObjects) == 0 {
+	hasBytes := st.hasObject || st.layout.Multipart != "" || len(st.tailObjects) > 0
+	if st.layout.Removed || !hasBytes && b.scope != tusd.ScopeLease {
 		return nil
 	}
 	st.layout.Removed = true
 	err := b.putRecord(ctx, &st)
 	if isRefusedCondition(err) {
-		return concurrentChange(err)
+		return b.concurrentChange(st.info.ID, err)
 	}
 	return err
 }

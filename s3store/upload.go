@@ -2,12 +2,12 @@ package s3store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/keyed"
 )
 
 // upload is an upload as it was loaded.
@@ -17,12 +17,19 @@ type upload struct {
 	lease tusd.Lease // nil: for reading
 	once  bool       // it does not take the place of others in the cache
 
-	recordLock keyed.Mutex // by id; locked while the record is stored or validated
+	writer string // the Writer of the records that this request stores
 
-	mu          sync.Mutex // GetInfo may be called concurrently with the others
-	st          state
-	stale       bool // a failed call may have been executed: st must be loaded again
-	unvalidated bool // st is from the cache, and may be stale
+	mu    sync.Mutex // GetInfo may be called concurrently with the others
+	st    state
+	stale bool // a failed call may have been executed: st must be loaded again
+}
+
+func (b *bucket) newUpload(id string, lease tusd.Lease) *upload {
+	u := &upload{b: b, id: id, lease: lease}
+	if lease != nil {
+		u.writer = rand.Text()
+	}
+	return u
 }
 
 // GetUpload implements tusd.DataStore.
@@ -34,14 +41,15 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	if err := tusd.ValidateID(id); err != nil {
 		return nil, err
 	}
-	st, unvalidated, err := b.findState(ctx, lease, id)
+	st, err := b.findState(ctx, lease, id)
 	if lease == nil && errors.Is(err, errRemoving) {
 		err = tusd.ErrNotFound.With(errRemoving) // for a reader that is normal
 	}
 	if err != nil {
 		return nil, wrapError("load upload", id, err)
 	}
-	u := &upload{b: b, id: id, lease: lease, once: tusd.LoadedOnce(ctx), st: st, unvalidated: unvalidated}
+	u := b.newUpload(id, lease)
+	u.once, u.st = tusd.LoadedOnce(ctx), st
 	if lease != nil {
 		u.cacheState(st)
 		if err := u.resumeFinish(ctx); err != nil {
@@ -119,7 +127,8 @@ func (u *upload) invalidate() {
 	u.b.cache.invalidate(u.id)
 }
 
-// freshState returns the state for a change. It loads it again if it is stale.
+// freshState returns the state for a change. It loads it again if it is stale. A record of
+// another request shows that the lock is lost: then it returns an error.
 func (u *upload) freshState(ctx context.Context) (state, error) {
 	if err := u.checkLease(ctx); err != nil {
 		return state{}, err
@@ -131,47 +140,14 @@ func (u *upload) freshState(ctx context.Context) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
+	if known := u.current(); !sameETag(st.etag, known.etag) && st.layout.Writer != u.writer {
+		return state{}, u.b.concurrentChange(u.id, errors.New("another request has stored the record"))
+	}
 	u.setState(st)
 	u.mu.Lock()
-	u.stale, u.unvalidated = false, false
+	u.stale = false
 	u.mu.Unlock()
 	return st, nil
-}
-
-func (u *upload) isUnvalidated() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.unvalidated
-}
-
-// validate checks a state that is unvalidated.
-func (u *upload) validate(ctx context.Context) error {
-	if _, err := u.recordLock.Lock(ctx, u.id); err != nil {
-		return err
-	}
-	defer u.recordLock.Unlock(u.id)
-	if !u.isUnvalidated() {
-		return nil
-	}
-	st := u.current()
-	same, err := u.b.revalidate(ctx, u.id, &st)
-	if err != nil {
-		return err
-	}
-	if !same {
-		u.invalidate()
-		return concurrentChange(errors.New("the cached state is stale"))
-	}
-	u.setState(st)
-	u.setValidated()
-	return nil
-}
-
-// setValidated marks the state as validated.
-func (u *upload) setValidated() {
-	u.mu.Lock()
-	u.unvalidated = false
-	u.mu.Unlock()
 }
 
 func (u *upload) isStale() bool {
@@ -183,11 +159,15 @@ func (u *upload) isStale() bool {
 // checkLease returns an error if the lease does not allow a change.
 func (u *upload) checkLease(ctx context.Context) error { return tusd.CheckLease(ctx, u.lease) }
 
+// leaseKey is the key of the context of a lease, in contexts of underLease.
+type leaseKey struct{}
+
 // underLease returns a context that ends with ctx and with the lease. The
-// caller calls stop.
+// caller calls stop. Calls of the service with this context ask the lease itself, too: in a
+// process that was paused, a call may be earlier than the timer that ends the context.
 func (u *upload) underLease(ctx context.Context) (leased context.Context, stop func()) {
-	leased, cancel := context.WithCancelCause(ctx)
 	lease := u.lease.Context()
+	leased, cancel := context.WithCancelCause(context.WithValue(ctx, leaseKey{}, lease))
 	detach := context.AfterFunc(lease, func() { cancel(context.Cause(lease)) })
 	return leased, func() {
 		detach()
@@ -196,23 +176,19 @@ func (u *upload) underLease(ctx context.Context) (leased context.Context, stop f
 }
 
 // storeRecord stores the record of a state, and makes it the state of the
-// upload.
+// upload. Calls do not overlap.
 func (u *upload) storeRecord(ctx context.Context, st state) error {
-	if _, err := u.recordLock.Lock(ctx, u.id); err != nil {
-		return err
-	}
-	defer u.recordLock.Unlock(u.id)
 	leased, stop := u.underLease(ctx)
 	defer stop()
+	st.layout.Writer, st.ours = u.writer, true
 	err := u.b.putRecord(leased, &st)
 	if err == nil {
 		u.setState(st)
-		u.setValidated() // the condition on its ETag held
 		return nil
 	}
 	u.invalidate()
 	if isRefusedCondition(err) {
-		return concurrentChange(err)
+		return u.b.concurrentChange(u.id, err)
 	}
 	return err
 }

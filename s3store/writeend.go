@@ -55,6 +55,9 @@ func (c *chunk) sendLastPart() error {
 
 // putDataObject stores the tail and the body as the data object.
 func (c *chunk) putDataObject() error {
+	if err := c.parts.own(c.ctx); err != nil {
+		return err
+	}
 	body, err := c.takePartBody(c.pendingTail())
 	if err != nil {
 		return err
@@ -135,9 +138,6 @@ func (u *upload) removeOrphans(ctx context.Context, st state) (state, error) {
 	orphans := st.orphans()
 	if len(orphans) == 0 {
 		return st, nil
-	}
-	if err := u.validate(ctx); err != nil { // they may be no orphans any more
-		return st, err
 	}
 	if err := u.b.remove(ctx, keysOf(orphans)...); err != nil {
 		u.invalidate()
