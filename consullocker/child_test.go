@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -23,7 +24,12 @@ type childProcess struct {
 // start starts a process that is killed at the end of the test.
 func start(tb testing.TB, address, prefix string) *childProcess {
 	tb.Helper()
-	c := &childProcess{tb: tb, command: child(address, prefix)}
+	return startWith(tb, address, prefix, testTTL)
+}
+
+func startWith(tb testing.TB, address, prefix string, ttl time.Duration) *childProcess {
+	tb.Helper()
+	c := &childProcess{tb: tb, command: child(address, prefix, ttl)}
 	in, err := c.command.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)

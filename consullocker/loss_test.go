@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/tus/tusd"
-	"github.com/tus/tusd/internal/lockservices"
 )
 
 // limit bounds waits for what is expected. It is long, for loaded machines.
@@ -84,38 +83,6 @@ func testProcessGone(t *testing.T, address string) {
 		t.Errorf("the lease of the new process: %v", err)
 	}
 	unlock(t, again)
-}
-
-// A holder that is cut off loses its lease before another process gets the lock. Once the
-// network is back, it works again.
-func testPartition(t *testing.T, address string) {
-	link := lockservices.NewLink(t, address)
-	shared := prefix(t)
-	a := newLocker(t, newClient(t, link.Addr()), Options{Prefix: shared})
-	b := newLocker(t, newClient(t, address), Options{Prefix: shared})
-	lease := lock(t, a, "a", tusd.LockPreempt)
-	n, _ := lease.Fence()
-	link.Cut()
-	next := lock(t, b, "a", tusd.LockPreempt)
-	if lease.Context().Err() == nil {
-		t.Error("another process has the lock, and the lease of the holder is not lost")
-	}
-	wantLost(t, lease)
-	unlock(t, lease)
-	if m, before := next.Fence(); m <= n || before != n {
-		t.Errorf("grant %d, before: %d; the grant before was %d", m, before, n)
-	}
-	link.Restore()
-	until(t, "the holder is in reach again", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		defer cancel()
-		_, err := a.Lock(ctx, "a", tusd.LockTry)
-		return errors.Is(err, tusd.ErrUploadLocked)
-	})
-	if err := next.Context().Err(); err != nil {
-		t.Errorf("the lease of the other process: %v", err)
-	}
-	unlock(t, next)
 }
 
 // A heartbeat that was sent before another process took the lock, and arrives afterwards,
