@@ -64,7 +64,7 @@ type attempt struct {
 func (l *Locker) acquire(ctx context.Context, s *lease) error {
 	a := l.startAttempt(s.request)
 	defer l.endAttempt(s.request)
-	var failing time.Time // since when the service does not answer; zero: it does
+	var failing time.Time // since when the calls for s get no answer; zero: the last one got one
 	for {
 		err := l.try(ctx, s, a)
 		pause := l.PollInterval
@@ -84,7 +84,7 @@ func (l *Locker) acquire(ctx context.Context, s *lease) error {
 			if failing.IsZero() {
 				failing = time.Now()
 			}
-			if s.request.Mode == tusd.LockTry || time.Since(failing) >= l.Patience {
+			if s.request.Mode == tusd.LockTry || max(time.Since(failing), l.outage.lasts()) >= l.Patience {
 				l.releaseLater(s.request)
 				return tusd.ErrLockServiceUnavailable.With(err)
 			}

@@ -29,7 +29,8 @@ type Settings struct {
 	PollInterval time.Duration
 	// CallTimeout bounds each call of the service; 0: a fifth of TTL.
 	CallTimeout time.Duration
-	// Patience is how long a request tries again while the service is out of reach; 0: 3 s.
+	// Patience is how long a request tries again after the service got out of reach. In a
+	// longer outage requests try once; 0: 3 s.
 	Patience time.Duration
 	// Logger gets a line when the service is out of reach, and when it is back;
 	// nil: slog.Default.

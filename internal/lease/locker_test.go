@@ -254,6 +254,13 @@ func TestBoundedWaits(t *testing.T) {
 		if took := time.Since(begun); !errors.Is(err, tusd.ErrLockServiceUnavailable) || took > 4*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
+		begun = time.Now()
+		_, err = p.locker.Lock(t.Context(), "a", tusd.LockPreempt)
+		if took := time.Since(begun); !errors.Is(err, tusd.ErrLockServiceUnavailable) || took > 0 {
+			t.Errorf("in an outage that lasts, after %v: %v", took, err)
+		}
+		p.setFault(nil)
+		held := lockIn(t, p.locker, "a", tusd.LockPreempt)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		begun = time.Now()
@@ -261,6 +268,7 @@ func TestBoundedWaits(t *testing.T) {
 		if took := time.Since(begun); !errors.Is(err, tusd.ErrLockTimeout) || took != time.Second {
 			t.Errorf("with a deadline, after %v: %v", took, err)
 		}
+		held.Unlock(t.Context())
 		closeAll(t, p)
 	})
 }

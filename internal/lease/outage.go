@@ -56,3 +56,13 @@ func (o *outage) outOfReach() bool {
 	defer o.mu.Unlock()
 	return !o.since.IsZero()
 }
+
+// lasts returns how long calls have got no answer, 0 if the last one got one.
+func (o *outage) lasts() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() {
+		return 0
+	}
+	return time.Since(o.since)
+}
