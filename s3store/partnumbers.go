@@ -22,24 +22,29 @@ const maxUnrecorded = 2*recordEvery + defaultConcurrency
 // first number of a request is greater than theirs, and depends on the range of bytes: a part
 // of another range is unlikely to have it, and a part of the same range is the same part. Where
 // numbers are scarce, or must follow one another, it is the next number.
-func (w *partWriter) chooseNumber(size int64) int {
+func (w *partWriter) chooseNumber(size int64) (int, error) {
 	number, start := w.next()
 	st := w.state()
-	if w.numbers > 0 || number > st.maxLateNumber || w.u.b.profile.NoGaps {
-		return number
+	if w.numbers > 0 || w.u.b.profile.NoGaps {
+		return number, nil
 	}
-	free := st.maxLateNumber + 1
-	if spare := w.u.b.partSizes.numbersToSpare(free, start, st.length()); spare >= leastSpread {
-		return free + 1 + spread(start, size, spare-1)
+	if number <= st.maxLateNumber {
+		free := st.maxLateNumber + 1
+		if spare := w.u.b.partSizes.numbersToSpare(free, start, st.length()); spare >= leastSpread {
+			return free + 1 + spread(start, size, spare-1), nil
+		}
 	}
-	return number
+	if w.u.claimed && !w.unrecorded && !w.u.b.skipsNumbers(&st) {
+		return number, w.u.confirm(w.ctx, st)
+	}
+	return number, nil
 }
 
 // skipsNumbers reports whether a process that loads this state skips the numbers that
 // another process may be using.
 func (b *bucket) skipsNumbers(st *state) bool {
 	free := st.layout.nextNumber() + maxUnrecorded
-	return !b.profile.NoGaps && b.partSizes.numbersToSpare(free, st.layout.end(), st.length()) >= leastSpread
+	return b.partSizes.numbersToSpare(free, st.layout.end(), st.length()) >= leastSpread
 }
 
 // maxLateNumber returns the greatest number that an unrecorded part of another

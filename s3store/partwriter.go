@@ -127,7 +127,10 @@ func (w *partWriter) nextPart(size int64) (UploadPart, error) {
 	if err := w.beginMultipart(); err != nil {
 		return UploadPart{}, err
 	}
-	number := w.chooseNumber(size)
+	number, err := w.chooseNumber(size)
+	if err != nil {
+		return UploadPart{}, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.numbers++

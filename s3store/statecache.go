@@ -75,32 +75,35 @@ func (s *state) memorySize() int {
 // allocated estimates the memory of a string: allocations are rounded up.
 func allocated(s string) int { return len(s) + len(s)/8 + 8 }
 
-// findState returns the state of an upload, from the cache if it is not stale.
-func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (state, error) {
-	st, err := b.findListed(ctx, lease, id)
+// findState returns the state of an upload, from the cache if it is not stale. claimed means
+// that only the client says so, see isClaimed.
+func (b *bucket) findState(ctx context.Context, lease tusd.Lease, id string) (st state, claimed bool, err error) {
+	st, claimed, err = b.findListed(ctx, lease, id)
 	if err == nil && lease != nil && tusd.LoadedOnce(ctx) {
 		err = b.findUnlisted(ctx, &st)
 	}
-	return st, err
+	return st, claimed, err
 }
 
 // findListed is findState as far as listings tell.
-func (b *bucket) findListed(ctx context.Context, lease tusd.Lease, id string) (state, error) {
+func (b *bucket) findListed(ctx context.Context, lease tusd.Lease, id string) (st state, claimed bool, err error) {
 	cached, ok := b.cache.get(id)
 	switch {
-	case ok && (b.isFresh(lease, &cached) || b.isClaimed(ctx, lease, &cached.state)):
-		return cached.state, nil
+	case ok && b.isFresh(lease, &cached):
+		return cached.state, false, nil
+	case ok && b.isClaimed(ctx, lease, &cached.state):
+		return cached.state, true, nil
 	case ok:
 		same, err := b.revalidate(ctx, id, &cached.state)
 		if err != nil || same {
-			return cached.state, err
+			return cached.state, false, err
 		}
 	}
-	st, err := b.load(ctx, id)
+	st, err = b.load(ctx, id)
 	if errors.Is(err, tusd.ErrNotFound) {
 		b.cache.invalidate(id)
 	}
-	return st, err
+	return st, false, err
 }
 
 // isFresh reports whether no other process can have changed the upload since
@@ -122,19 +125,30 @@ const maxClaimed = time.Minute
 // isClaimed reports whether a cached state can be used without asking the service, if the
 // lock does not exclude other processes: a client claims that its offset was acknowledged. If
 // the state is stale nevertheless, the service refuses the record, and no part replaces one
-// that another process has recorded: that process has skipped numbers.
+// that another process has recorded: that process has skipped numbers. Where they are scarce,
+// a request confirms the state before its first part.
 func (b *bucket) isClaimed(ctx context.Context, lease tusd.Lease, st *state) bool {
 	if lease == nil || b.scope == tusd.ScopeLease || st.layout.TakenOver != nil {
 		return false
 	}
-	if time.Since(st.info.Changed) > maxClaimed || !b.conditions.create || !b.conditions.replace {
+	if time.Since(st.info.Changed) > maxClaimed || b.profile.NoGaps || !b.conditions.create || !b.conditions.replace {
 		return false
 	}
-	if len(st.orphans()) > 0 || !b.skipsNumbers(st) {
-		return false
+	if len(st.orphans()) > 0 {
+		return false // they are removed, and may be none by now
 	}
 	offset, ok := tusd.ClaimedOffset(ctx)
 	return ok && offset == st.offset()
+}
+
+// confirm returns an error if a state that a client has claimed is stale.
+func (u *upload) confirm(ctx context.Context, st state) error {
+	same, err := u.b.revalidate(ctx, u.id, &st)
+	if err != nil || same {
+		return err
+	}
+	u.invalidate()
+	return u.b.concurrentChange(u.id, errors.New("the cached state is stale"))
 }
 
 // revalidate asks the service whether a cached state is still current. If so, it updates the

@@ -17,7 +17,8 @@ type upload struct {
 	lease tusd.Lease // nil: for reading
 	once  bool       // it does not take the place of others in the cache
 
-	writer string // the Writer of the records that this request stores
+	writer  string // the Writer of the records that this request stores
+	claimed bool   // st was from the cache, and only the client says that it was current
 
 	mu    sync.Mutex // GetInfo may be called concurrently with the others
 	st    state
@@ -41,7 +42,7 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 	if err := tusd.ValidateID(id); err != nil {
 		return nil, err
 	}
-	st, err := b.findState(ctx, lease, id)
+	st, claimed, err := b.findState(ctx, lease, id)
 	if lease == nil && errors.Is(err, errRemoving) {
 		err = tusd.ErrNotFound.With(errRemoving) // for a reader that is normal
 	}
@@ -49,7 +50,7 @@ func (s *Store) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tus
 		return nil, wrapError("load upload", id, err)
 	}
 	u := b.newUpload(id, lease)
-	u.once, u.st = tusd.LoadedOnce(ctx), st
+	u.once, u.st, u.claimed = tusd.LoadedOnce(ctx), st, claimed
 	if lease != nil {
 		u.cacheState(st)
 		if err := u.resumeFinish(ctx); err != nil {
