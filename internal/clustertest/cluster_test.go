@@ -44,11 +44,18 @@ func TestFileLocker(t *testing.T) {
 	}})
 }
 
-// TestRedis and TestConsul run three nodes on one bucket.
+// TestRedis, TestEtcd and TestConsul run three nodes on one bucket.
 func TestRedis(t *testing.T) {
 	prepare(t)
 	run(t, inBucket(t, lockservices.Redis(t), func(address string) []string {
 		return []string{"-locker", "redis", "-redis-url", "redis://" + address}
+	}))
+}
+
+func TestEtcd(t *testing.T) {
+	prepare(t)
+	run(t, inBucket(t, lockservices.Etcd(t), func(address string) []string {
+		return []string{"-locker", "etcd", "-etcd-url", "http://" + address}
 	}))
 }
 
