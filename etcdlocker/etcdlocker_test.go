@@ -87,10 +87,23 @@ func wantLost(tb testing.TB, s tusd.Lease) {
 	}
 }
 
+// withoutPolls makes nodes that learn everything by their watch: a poll would hide that one
+// misses something.
+func withoutPolls(tb testing.TB, etcd *lockservices.Server, count int) (nodes []node) {
+	tb.Helper()
+	prefix := newPrefix()
+	for range count {
+		n := join(tb, etcd, prefix)
+		n.locker.PollInterval = time.Hour
+		nodes = append(nodes, n)
+	}
+	return nodes
+}
+
 // Ids whose keys begin alike, or like keys of other kinds, do not touch each other.
 func testSimilarIDs(t *testing.T, etcd *lockservices.Server) {
-	prefix := newPrefix()
-	a, b := join(t, etcd, prefix), join(t, etcd, prefix)
+	nodes := withoutPolls(t, etcd, 2)
+	a, b := nodes[0], nodes[1]
 	ids := []string{"a", "a/", "a/b", "b", "lock/a", "want/a", "a b", "ä"}
 	held := make(map[string]tusd.Lease)
 	for _, id := range ids {
@@ -155,8 +168,8 @@ func testBucketGone(t *testing.T, etcd *lockservices.Server) {
 }
 
 func testReleaseOfWhatIsNotHeld(t *testing.T, etcd *lockservices.Server) {
-	prefix := newPrefix()
-	a, b := join(t, etcd, prefix), join(t, etcd, prefix)
+	nodes := withoutPolls(t, etcd, 2)
+	a, b := nodes[0], nodes[1]
 	held := mustLock(t, a, "a")
 	next := b.request("a", tusd.LockPreempt)
 	await(t, "preemption", held.Preempted())
@@ -176,8 +189,8 @@ func testReleaseOfWhatIsNotHeld(t *testing.T, etcd *lockservices.Server) {
 
 // Keys of requests that do not exist any more, because a call was late, block no request.
 func testLeftBehind(t *testing.T, etcd *lockservices.Server) {
-	prefix := newPrefix()
-	a, b := join(t, etcd, prefix), join(t, etcd, prefix)
+	nodes := withoutPolls(t, etcd, 2)
+	a, b := nodes[0], nodes[1]
 	late := func(id string) error {
 		_, err := a.service.Try(t.Context(), &lease.Request{ID: id, Token: "LATE" + id})
 		return err
@@ -202,8 +215,8 @@ func testLeftBehind(t *testing.T, etcd *lockservices.Server) {
 // The newest LockPreempt goes first, whichever node it comes from, and an older one does
 // not come back.
 func testNewestNodeFirst(t *testing.T, etcd *lockservices.Server) {
-	prefix := newPrefix()
-	a, b, c := join(t, etcd, prefix), join(t, etcd, prefix), join(t, etcd, prefix)
+	nodes := withoutPolls(t, etcd, 3)
+	a, b, c := nodes[0], nodes[1], nodes[2]
 	held := mustLock(t, a, "a")
 	old := &lease.Request{ID: "a", Token: "OLD"}
 	if _, err := b.service.Try(t.Context(), old); err != lease.ErrHeld {
@@ -235,9 +248,8 @@ func testNewestNodeFirst(t *testing.T, etcd *lockservices.Server) {
 
 // Close frees the locks that are still held, and tells the requests that wait.
 func testClose(t *testing.T, etcd *lockservices.Server) {
-	prefix := newPrefix()
-	a, b := join(t, etcd, prefix), join(t, etcd, prefix)
-	b.locker.PollInterval = time.Hour
+	nodes := withoutPolls(t, etcd, 2)
+	a, b := nodes[0], nodes[1]
 	held := make([]tusd.Lease, 20)
 	for i := range held {
 		held[i] = mustLock(t, a, strconv.Itoa(i))
@@ -263,15 +275,15 @@ func testClose(t *testing.T, etcd *lockservices.Server) {
 // A watch that etcd cannot continue, because it has forgotten what happened, misses no
 // wish.
 func testCompaction(t *testing.T, etcd *lockservices.Server) {
-	prefix := newPrefix()
-	a, b := join(t, etcd, prefix), join(t, etcd, prefix)
+	nodes := withoutPolls(t, etcd, 2)
+	a, b := nodes[0], nodes[1]
 	held := mustLock(t, a, "a")
 	x := a.service.present()
 	x.ended() // the watch
 	a.service.watches.Wait()
 	next := b.request("a", tusd.LockPreempt)
 	eventually(t, "a wish", func() bool { return len(a.keysOf(t, "want/")) == 1 })
-	now, err := a.dialer.client.Put(t.Context(), prefix+"/other", "")
+	now, err := a.dialer.client.Put(t.Context(), newPrefix()+"/other", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,6 +299,32 @@ func testCompaction(t *testing.T, etcd *lockservices.Server) {
 	a.service.mu.Lock()
 	x.ended = cancel // Close ends the watch
 	a.service.mu.Unlock()
+}
+
+// The time to live of a lock counts from the last renewal of the session. An old session is
+// renewed before it gives out a lock.
+func testOldSession(t *testing.T, etcd *lockservices.Server) {
+	a := join(t, etcd, newPrefix())
+	x := a.service.present()
+	try := func(id string) lease.Grant {
+		grant, err := a.service.Try(t.Context(), &lease.Request{ID: id, Token: "T" + id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return grant
+	}
+	_, before := x.leases()
+	grant := try("a")
+	if _, after := x.leases(); grant.Since != before && grant.Since != after {
+		t.Errorf("the lock counts from %v, and the session was renewed at %v and at %v", grant.Since, before, after)
+	}
+	began := time.Now()
+	x.mu.Lock()
+	x.renewed = began.Add(-testTTL / 2)
+	x.mu.Unlock()
+	if grant := try("b"); grant.Since.Before(began) {
+		t.Errorf("the lock counts from %v before the call", began.Sub(grant.Since))
+	}
 }
 
 // testManyLocks counts what etcd receives for 10 000 locks that are held.

@@ -131,6 +131,7 @@ func TestEtcd(t *testing.T) {
 		{"close", testClose},
 		{"compaction", testCompaction},
 		{"a bucket is gone", testBucketGone},
+		{"an old session", testOldSession},
 		{"many locks", testManyLocks},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, etcd) })
