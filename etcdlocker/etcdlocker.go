@@ -2,6 +2,7 @@
 // leases: they can be lost, see tusd.ErrLockLost.
 //
 //	etcdlocker.go  the locker and its client
+//	dial.go        a client that is made when it is needed
 //	session.go     the one etcd lease of a process, to which all its keys belong
 //	keepalive.go   its renewal
 //	service.go     take, release and renew locks: one transaction each
@@ -64,7 +65,9 @@ type EtcdLocker struct {
 var _ tusd.Locker = (*EtcdLocker)(nil)
 
 // New returns a locker that uses client. It calls etcd when the first lock is requested.
-// The caller closes client after Close.
+// The caller closes client after Close, and has set its DialKeepAliveTime: without it a
+// connection to a machine that is gone stays for minutes, and with it the wishes that others
+// send over it. A user of etcd needs to read and write the keys below the prefix.
 func New(client *clientv3.Client, options Options) *EtcdLocker {
 	connect := func(context.Context) (*clientv3.Client, error) { return client, nil }
 	return newLocker(connect, func() error { return nil }, options, lease.Settings{Service: nameOf(client.Endpoints())})

@@ -149,17 +149,17 @@ func testSessionRevoked(t *testing.T, etcd *lockservices.Server) {
 }
 
 // A request that needs a lock before the renewal has noticed it makes a new session, too.
-func testBucketGone(t *testing.T, etcd *lockservices.Server) {
+func testLastLeaseGone(t *testing.T, etcd *lockservices.Server) {
 	a := join(t, etcd, newPrefix())
 	held := mustLock(t, a, "held")
-	bucket, _ := a.service.present().leases()
-	if _, err := a.dialer.client.Revoke(t.Context(), bucket); err != nil {
+	last, _ := a.service.present().leases()
+	if _, err := a.dialer.client.Revoke(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
 	other := mustLock(t, a, "other")
 	unlock(t, other)
 	if err := held.Context().Err(); err != nil {
-		t.Errorf("a lease is lost with the bucket: %v", err)
+		t.Errorf("a lease is lost with the lease of last keys: %v", err)
 	}
 	a.revoke(t)
 	unlock(t, mustLock(t, a, "other"))

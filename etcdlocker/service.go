@@ -80,7 +80,7 @@ func (s *service) Try(ctx context.Context, r *lease.Request) (lease.Grant, error
 // was seen; and again, if another request was faster.
 func (s *service) tryIn(ctx context.Context, x *session, r *lease.Request) (lease.Grant, error) {
 	q := s.begin(x, r)
-	bucket, renewed := x.leases()
+	last, renewed := x.leases()
 	var seen view // usually there is no key, so this is what is tried first
 	for {
 		next := seen.next(q.claim)
@@ -92,7 +92,7 @@ func (s *service) tryIn(ctx context.Context, x *session, r *lease.Request) (leas
 		case wait:
 			return lease.Grant{}, lease.ErrHeld
 		}
-		answer, err := s.change(x, bucket, r.ID, q.claim, seen, next).Do(ctx, s.client.Load())
+		answer, err := s.change(x, last, r.ID, q.claim, seen, next).Do(ctx, s.client.Load())
 		switch {
 		case err != nil:
 			return lease.Grant{}, err
@@ -139,7 +139,7 @@ func (t transaction) Do(ctx context.Context, client *clientv3.Client) (*clientv3
 
 // change returns the transaction that takes the lock of id for me, or puts its wish, if the
 // keys are still as seen. If not, it returns the keys.
-func (s *service) change(x *session, bucket clientv3.LeaseID, id string, me claim, seen view, what step) transaction {
+func (s *service) change(x *session, last clientv3.LeaseID, id string, me claim, seen view, what step) transaction {
 	lockKey, wishKey, lastKey := s.keys.lock(id), s.keys.wish(id), s.keys.last(id)
 	lockRevision, wishRevision := seen.revisions()
 	t := transaction{
@@ -156,7 +156,7 @@ func (s *service) change(x *session, bucket clientv3.LeaseID, id string, me clai
 	}
 	t.then = []clientv3.Op{
 		clientv3.OpGet(lastKey), // before: see number
-		clientv3.OpPut(lastKey, strconv.FormatUint(x.epoch, 10), clientv3.WithLease(bucket)),
+		clientv3.OpPut(lastKey, strconv.FormatUint(x.epoch, 10), clientv3.WithLease(last)),
 		clientv3.OpPut(lockKey, me.value(), clientv3.WithLease(x.id)),
 	}
 	if seen.wish != nil {
@@ -201,9 +201,9 @@ func (s *service) replaceSession(ctx context.Context, x *session) (*session, err
 		return now, nil
 	}
 	x.mu.Lock()
-	x.bucket = 0 // it may be the one that is gone
+	x.last = 0 // it may be the one that is gone
 	x.mu.Unlock()
-	if err := s.renewBucket(ctx, x); err != nil {
+	if err := s.renewLastLease(ctx, x); err != nil {
 		return nil, err
 	}
 	return s.renewSession(ctx, x)

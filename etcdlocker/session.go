@@ -18,17 +18,17 @@ type session struct {
 	epoch uint64 // of the fencing numbers
 	ended context.CancelFunc
 
-	mu          sync.Mutex
-	renewed     time.Time        // when the last good renewal was sent
-	bucket      clientv3.LeaseID // of new keys of last
-	bucketStart time.Time
+	mu        sync.Mutex
+	renewed   time.Time        // when the last good renewal was sent
+	last      clientv3.LeaseID // the etcd lease of new keys of last
+	lastStart time.Time
 }
 
 const (
-	// lastTTL is the time to live of a bucket, and bucketAge the time for which it takes
-	// new keys.
-	lastTTL   = 10 * time.Minute
-	bucketAge = lastTTL / 2
+	// lastTTL is the time to live of an etcd lease of keys of last, and lastAge the time for
+	// which it takes new keys.
+	lastTTL = 10 * time.Minute
+	lastAge = lastTTL / 2
 )
 
 var errClosed = errors.New("etcdlocker: the locker is closed")
@@ -50,7 +50,7 @@ func (s *service) currentSession(ctx context.Context) (*session, error) {
 	case x == nil:
 		return s.openSession(ctx)
 	}
-	if err := s.renewBucket(ctx, x); err != nil {
+	if err := s.renewLastLease(ctx, x); err != nil {
 		return nil, err
 	}
 	return s.renewSession(ctx, x)
@@ -71,7 +71,7 @@ func (s *service) readySession() (x *session, ready bool, err error) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x, time.Since(x.renewed) < s.ttl/2 && time.Since(x.bucketStart) < bucketAge, nil
+	return x, time.Since(x.renewed) < s.ttl/2 && time.Since(x.lastStart) < lastAge, nil
 }
 
 // enter lets one caller at a time change the session.
@@ -100,7 +100,7 @@ func (s *service) openSession(ctx context.Context) (*session, error) {
 	}
 	x.id = created.ID
 	s.client.Store(client)
-	if err := s.renewBucket(ctx, x); err != nil {
+	if err := s.renewLastLease(ctx, x); err != nil {
 		return nil, err
 	}
 	revision, err := s.readEpoch(ctx, x)
@@ -143,9 +143,10 @@ func (s *service) readEpoch(ctx context.Context, x *session) (revision int64, er
 	return answer.Header.Revision, err
 }
 
-// renewBucket makes a new bucket for x if the one it has is old. The caller has entered.
-func (s *service) renewBucket(ctx context.Context, x *session) error {
-	if x.bucket != 0 && time.Since(x.bucketStart) < bucketAge { // only changed by who has entered
+// renewLastLease makes a new lease for keys of last, if the one that x has is old. The
+// caller has entered.
+func (s *service) renewLastLease(ctx context.Context, x *session) error {
+	if x.last != 0 && time.Since(x.lastStart) < lastAge { // only changed by who has entered
 		return nil
 	}
 	start := time.Now()
@@ -155,7 +156,7 @@ func (s *service) renewBucket(ctx context.Context, x *session) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.bucket, x.bucketStart = created.ID, start
+	x.last, x.lastStart = created.ID, start
 	return nil
 }
 
@@ -198,9 +199,9 @@ func (s *service) present() *session {
 	return s.session
 }
 
-// leases returns the bucket of x, and when x was renewed.
-func (x *session) leases() (bucket clientv3.LeaseID, renewed time.Time) {
+// leases returns the lease of new keys of last, and when x was renewed.
+func (x *session) leases() (last clientv3.LeaseID, renewed time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.bucket, x.renewed
+	return x.last, x.renewed
 }

@@ -130,7 +130,7 @@ func TestEtcd(t *testing.T) {
 		{"newest node first", testNewestNodeFirst},
 		{"close", testClose},
 		{"compaction", testCompaction},
-		{"a bucket is gone", testBucketGone},
+		{"the lease of last is gone", testLastLeaseGone},
 		{"an old session", testOldSession},
 		{"many locks", testManyLocks},
 	} {
