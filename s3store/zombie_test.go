@@ -495,6 +495,26 @@ func TestFailedRequestChangesNothing(t *testing.T) {
 	z.wantIdentical()
 }
 
+// A chunk has turned out to be wrong, but the next holder has stored bytes behind it: none of them
+// is cut off.
+func TestRewindWithoutLease(t *testing.T) {
+	z := newZombieTest(t, "", 11*zombiePart)
+	z.create(z.zombie)
+	up, err := z.zombie.GetUpload(t.Context(), z.lock(), zombieID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := z.send(z.zombie, up, 700, false); n != 700 || err != nil {
+		t.Fatal(n, err)
+	}
+	z.hold(700)
+	if err := z.zombie.Rewind(t.Context(), up, 0); !errors.Is(err, tusd.ErrUploadInterrupted) {
+		t.Errorf("bytes are cut off, error %v", err)
+	}
+	z.wantNotBelow(z.open(z.service, 0))
+	z.wantIdentical()
+}
+
 // A process is paused while it removes an upload, and loses its lease. If the next holder has
 // stored bytes meanwhile, the removal fails, and removes none of them.
 func TestRemovalWithoutLease(t *testing.T) {
