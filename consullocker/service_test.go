@@ -163,3 +163,72 @@ func testLastGrantSessionGone(t *testing.T, address string) {
 	}
 	unlock(t, third)
 }
+
+// A process of which no heartbeat was seen yet keeps its locks.
+func testNewProcessLives(t *testing.T, address string) {
+	shared := prefix(t)
+	client := newClient(t, address)
+	o := Options{Prefix: shared, TTL: time.Hour} // no heartbeats
+	a, b := newLocker(t, client, o), newLocker(t, client, o)
+	unlock(t, lock(t, a, "first", tusd.LockTry))
+	holder := preempt("holder")
+	try(t, b, holder, nil)
+	for _, mode := range []tusd.LockMode{tusd.LockTry, tusd.LockWait, tusd.LockPreempt} {
+		try(t, a, &lease.Request{ID: "a", Token: fmt.Sprint(mode), Mode: mode}, lease.ErrHeld)
+	}
+	release(t, b, holder)
+	try(t, a, &lease.Request{ID: "a", Token: "try", Mode: tusd.LockTry}, lease.ErrHeld) // the wish goes first
+}
+
+// A process that has shown that it lives since it was last seen is not taken for dead.
+func testNoBurialOfTheLiving(t *testing.T, address string) {
+	shared := prefix(t)
+	client := newClient(t, address)
+	o := Options{Prefix: shared, TTL: time.Hour}
+	a, b := newLocker(t, client, o), newLocker(t, client, o)
+	unlock(t, lock(t, a, "first", tusd.LockTry))
+	p := a.service.current()
+	seen := p.index.Load()
+	lease := lock(t, a, "a", tusd.LockTry)
+	b.service.bury(map[string]uint64{p.name: seen})
+	if _, err := b.Lock(t.Context(), "a", tusd.LockTry); !errors.Is(err, tusd.ErrUploadLocked) {
+		t.Errorf("the lock of a process that lives: %v", err)
+	}
+	unlock(t, lease)
+	b.service.bury(map[string]uint64{p.name: p.index.Load()})
+	if left := list(t, client, p.key); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// A hand-over does not wait for a poll, and neither does a request that was overtaken.
+func testWaitersAreWoken(t *testing.T, address string) {
+	shared := prefix(t)
+	client := newClient(t, address)
+	var lockers []*ConsulLocker
+	for range 3 {
+		l := newLocker(t, client, Options{Prefix: shared, TTL: time.Hour})
+		l.leases.PollInterval = time.Hour
+		lockers = append(lockers, l)
+	}
+	holder := lock(t, lockers[0], "a", tusd.LockPreempt)
+	overtaken := make(chan error, 1)
+	go func() {
+		_, err := lockers[1].Lock(t.Context(), "a", tusd.LockPreempt)
+		overtaken <- err
+	}()
+	<-holder.Preempted()
+	next := make(chan tusd.Lease, 1)
+	go func() {
+		lease, err := lockers[2].Lock(t.Context(), "a", tusd.LockPreempt)
+		if err != nil {
+			t.Error(err)
+		}
+		next <- lease
+	}()
+	if err := <-overtaken; !errors.Is(err, tusd.ErrUploadLocked) {
+		t.Errorf("the first waiter: %v, want ErrUploadLocked", err)
+	}
+	unlock(t, holder)
+	unlock(t, <-next)
+}
