@@ -3,7 +3,7 @@
 //
 // # Keys
 //
-// All keys lie under the prefix, here tusd. An id is escaped as in a path of a URL.
+// All keys lie under the prefix, here tusd.
 //
 //	tusd/alive/PROCESS  a process, and its heartbeat: the index of the key changes
 //	tusd/lock/ID        the lock of an upload: its process and its request

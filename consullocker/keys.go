@@ -2,7 +2,6 @@ package consullocker
 
 import (
 	"encoding/json"
-	"net/url"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -14,21 +13,18 @@ type keys struct{ prefix string }
 func (k keys) processes() string           { return k.prefix + "alive/" }
 func (k keys) process(name string) string  { return k.processes() + name }
 func (k keys) locks() string               { return k.prefix + "lock/" }
-func (k keys) lock(id string) string       { return k.locks() + url.PathEscape(id) }
+func (k keys) lock(id string) string       { return k.locks() + id }
 func (k keys) wishes() string              { return k.prefix + "wish/" }
-func (k keys) wish(id string) string       { return k.wishes() + url.PathEscape(id) }
-func (k keys) last(id string) string       { return k.prefix + "last/" + url.PathEscape(id) }
+func (k keys) wish(id string) string       { return k.wishes() + id }
+func (k keys) last(id string) string       { return k.prefix + "last/" + id }
 func (k keys) processOf(key string) string { return strings.TrimPrefix(key, k.processes()) }
 
 // epoch lies under the watched prefix, so that this is never empty: while nothing is there,
 // Consul may answer a query that waits for a change there at any write.
 func (k keys) epoch() string { return k.wishes() }
 
-// idOfWish returns the id of a key of a wish.
-func (k keys) idOfWish(key string) (id string, ok bool) {
-	id, err := url.PathUnescape(strings.TrimPrefix(key, k.wishes()))
-	return id, err == nil && id != ""
-}
+// idOfWish returns the id of a key of a wish; "": it is the key of the epoch.
+func (k keys) idOfWish(key string) string { return strings.TrimPrefix(key, k.wishes()) }
 
 // owner is a request of a process.
 type owner struct {

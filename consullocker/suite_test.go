@@ -125,6 +125,7 @@ func TestConsul(t *testing.T) {
 		"failed heartbeat": testFailedHeartbeats,
 		"heartbeats":       testHeartbeatsOfManyLocks,
 		"order of wishes":  testOrderOfWishes,
+		"removed wishes":   testWishesThatWereRemoved,
 		"not held":         testReleaseOfNotHeld,
 		"leftover":         testLeftoverIsReleased,
 		"new process":      testNewProcessLives,
@@ -182,8 +183,5 @@ func testContract(t *testing.T, address string) {
 // end removes the key of the locker's process, as other processes do after its death.
 func end(tb testing.TB, l *ConsulLocker) {
 	tb.Helper()
-	p := l.service.current()
-	if _, err := l.service.client.KV().Delete(p.key, nil); err != nil {
-		tb.Fatal(err)
-	}
+	deleteKey(tb, l, l.service.current().key)
 }

@@ -66,8 +66,8 @@ func (s *service) compareWishes(seen map[string]*wishKey, pairs api.KVPairs) map
 	p := s.current()
 	present := make(map[string]*wishKey, len(pairs))
 	for _, pair := range pairs {
-		id, ok := s.keys.idOfWish(pair.Key)
-		if !ok {
+		id := s.keys.idOfWish(pair.Key)
+		if id == "" {
 			continue
 		}
 		wish, old := parseWish(pair), seen[id]
