@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,8 +102,8 @@ func TestLogs(t *testing.T) {
 	for log, want := range map[string]bool{
 		"":                            false,
 		line:                          true,
-		line + line:                   true,
-		line + line + line:            false,
+		strings.Repeat(line, 12):      true,
+		strings.Repeat(line, 13):      false,
 		line + "panic: runtime error": false,
 	} {
 		if err := (&node{cuts: 1, otherOutages: 1}).checkLog(log); (err == nil) != want {

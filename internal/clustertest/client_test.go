@@ -23,6 +23,7 @@ type client struct {
 	counts    *counts
 	rand      *rand.Rand
 	pace      int64           // bytes per second of the slowest upload
+	longest   int64           // seconds that an upload takes at most, without faults
 	pause     time.Duration   // the longest time between two uploads
 	mayGoOn   context.Context // when it ends, the client is stuck
 	comparing chan struct{}   // has space for each content that may be in memory
@@ -52,9 +53,6 @@ func (c *client) next() error {
 	}
 }
 
-// longestUpload is how many seconds an upload takes at most, without faults.
-const longestUpload = 30
-
 // newUpload plans an upload.
 func (c *client) newUpload(length, chunk int64) *upload {
 	seed := c.rand.Uint64()
@@ -62,7 +60,7 @@ func (c *client) newUpload(length, chunk int64) *upload {
 		content: faulttest.Content{{Seed: seed, Length: length}},
 		rand:    rand.New(rand.NewPCG(seed, 1)),
 		chunk:   chunk,
-		rate:    max(c.pace<<c.rand.IntN(4), length/longestUpload),
+		rate:    max(c.pace<<c.rand.IntN(4), length/c.longest),
 	}
 }
 

@@ -96,12 +96,17 @@ type scale struct {
 	time     time.Duration // with faults, and what follows
 	measured time.Duration // of it, at the end, without faults
 	clients  int
+	quiet    time.Duration // between two faults: HAProxy finds the nodes again, and clients go on
 	pace     int64         // bytes per second of the slowest upload
+	longest  int64         // seconds of the longest upload
 	pause    time.Duration // the longest time between two uploads of a client
 }
 
-// faults is how long rounds of faults begin. One takes about a minute.
-func (s scale) faults() time.Duration { return s.time - s.measured - settleTime - time.Minute }
+// faults is how long rounds of faults begin. One takes about a minute, and the time between
+// its faults.
+func (s scale) faults() time.Duration {
+	return s.time - s.measured - settleTime - time.Minute - time.Duration(len(faultKinds))*s.quiet
+}
 
 // scaleOf returns the scale that the environment names. The short one is for CI.
 func scaleOf(t *testing.T) scale {
@@ -111,9 +116,15 @@ func scaleOf(t *testing.T) scale {
 		t.Fatal(err)
 	}
 	if long < 3*time.Minute {
-		return scale{time: max(long, 100*time.Second), measured: 20 * time.Second, clients: 12, pace: 64 << 10, pause: time.Second / 2}
+		return scale{
+			time: max(long, 100*time.Second), measured: 20 * time.Second, clients: 12,
+			quiet: 3 * time.Second, pace: 64 << 10, longest: 30, pause: time.Second / 2,
+		}
 	}
-	return scale{time: long, measured: time.Minute, clients: 200, pace: 16 << 10, pause: 5 * time.Second}
+	return scale{
+		time: long, measured: time.Minute, clients: 200,
+		quiet: 15 * time.Second, pace: 8 << 10, longest: 60, pause: 10 * time.Second,
+	}
 }
 
 // seedOf returns the seed that the environment names, or a new one.
@@ -128,8 +139,6 @@ func seedOf(t *testing.T) uint64 {
 
 // Times of a run.
 const (
-	// quietTime is between two faults: HAProxy finds the nodes again, and clients go on.
-	quietTime = 3 * time.Second
 	// settleTime is between the last fault and the time that is measured: leases of
 	// killed processes expire.
 	settleTime = 2 * leaseTTL
@@ -150,7 +159,7 @@ func run(t *testing.T, v variant) {
 		t.Logf("plan: %v", plan)
 		for _, f := range plan {
 			c.inject(f)
-			time.Sleep(quietTime)
+			time.Sleep(size.quiet)
 		}
 	}
 	time.Sleep(settleTime)
@@ -193,7 +202,7 @@ func startLoad(c *cluster, seed uint64, size scale) *load {
 	for i := range size.clients {
 		one := &client{
 			Client: tusclient.New(c.address), counts: l.counts, rand: rand.New(rand.NewPCG(seed, uint64(i+1))),
-			pace: size.pace, pause: size.pause, mayGoOn: mayGoOn, comparing: comparing,
+			pace: size.pace, longest: size.longest, pause: size.pause, mayGoOn: mayGoOn, comparing: comparing,
 		}
 		l.running.Go(func() { one.work(more, l.failed) })
 	}
@@ -229,9 +238,9 @@ func (l *load) end() {
 // outageText is in the line that a node logs when it cannot reach the lock service.
 const outageText = "lock service is out of reach"
 
-// checkLog checks what a node has logged: no panic, and one line for each time that it was
-// cut off from the lock service. Of other outages it logs one line or none: nothing may
-// have needed the service meanwhile.
+// checkLog checks what a node has logged: no panic, and a line whenever it was cut off from
+// the lock service. It must not be a line for each request. There may be some more:
+// on a loaded machine, a service has outages of its own.
 func (n *node) checkLog(log string) error {
 	for _, bad := range []string{"panic", "goroutine "} {
 		if strings.Contains(log, bad) {
@@ -239,8 +248,8 @@ func (n *node) checkLog(log string) error {
 		}
 	}
 	lines := strings.Count(log, outageText)
-	if lines < n.cuts || lines > n.cuts+n.otherOutages {
-		return fmt.Errorf("%s logs %d outages of the lock service, want %d to %d", n.name, lines, n.cuts, n.cuts+n.otherOutages)
+	if most := 4 * (1 + n.cuts + n.otherOutages); lines < n.cuts || lines > most {
+		return fmt.Errorf("%s logs %d outages of the lock service, want %d to %d", n.name, lines, n.cuts, most)
 	}
 	return nil
 }
