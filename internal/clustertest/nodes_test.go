@@ -102,8 +102,10 @@ const nodeField = "X-Node"
 
 // haproxySettings are for addresses of HAProxy and of three nodes. Requests are sent to
 // another node only if the connection was refused. A node that does not answer the health
-// check loses its connections: it may be stopped, and its clients would wait. HEAD is
-// never answered with 5xx, because clients then begin again.
+// check loses its connections: it may be stopped, and its clients would wait. A check takes
+// up to two seconds while the lock service does not answer: if HAProxy waited for less, it
+// would find all nodes down. HEAD is never answered with 5xx, because clients then begin
+// again.
 const haproxySettings = `
 defaults
     mode http
@@ -111,6 +113,7 @@ defaults
     timeout http-request 30s
     timeout client       75s
     timeout server       75s
+    timeout check        3s
 
 frontend uploads
     bind %s
@@ -127,7 +130,7 @@ backend tusd
     option httpchk GET /readyz
     retries 3
     option redispatch 1
-    default-server check inter 1s fall 3 rise 1 on-marked-down shutdown-sessions
+    default-server check inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
     server node1 %s
     server node2 %s
     server node3 %s
