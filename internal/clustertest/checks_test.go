@@ -77,9 +77,9 @@ func TestNumbers(t *testing.T) {
 	for name, change := range map[string]func(*counts){
 		"":                       func(*counts) {},
 		"nothing measured":       func(c *counts) { c.quiet = nil },
-		"two 423 in a hundred":   func(c *counts) { c.quiet["HEAD 423"] = 2 },
-		"two 503 in a hundred":   func(c *counts) { c.quiet["POST 503"] = 2 },
-		"two without an answer":  func(c *counts) { c.quiet["GET no answer"] = 2 },
+		"four 423 in a hundred":  func(c *counts) { c.quiet["HEAD 423"] = 4 },
+		"four 503 in a hundred":  func(c *counts) { c.quiet["POST 503"] = 4 },
+		"four without an answer": func(c *counts) { c.quiet["GET no answer"] = 4 },
 		"nothing is complete":    func(c *counts) { c.complete = 0 },
 		"a fifth was sent twice": func(c *counts) { c.sent = c.uploaded * 6 / 5 },
 	} {
