@@ -4,8 +4,10 @@ package consullocker
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,4 +104,19 @@ func BenchmarkHeldLocks(b *testing.B) {
 	if stats := l.Stats(); stats.Held != locks || stats.Lost != 0 {
 		b.Errorf("%+v", stats)
 	}
+}
+
+// BenchmarkParallel measures locks and unlocks of 64 requests at the same time.
+func BenchmarkParallel(b *testing.B) {
+	l := newLocker(b, newClient(b, lockservices.Consul(b).Addr()), Options{})
+	unlock(b, lock(b, l, "first", tusd.LockTry))
+	b.ResetTimer()
+	var ids atomic.Int64
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			unlock(b, lock(b, l, fmt.Sprint(ids.Add(1)), tusd.LockPreempt))
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "locks/s")
 }

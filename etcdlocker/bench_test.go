@@ -4,8 +4,10 @@ package etcdlocker
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,4 +62,19 @@ func BenchmarkHandOver(b *testing.B) {
 	}
 	unlock(b, held)
 	report(b, durations)
+}
+
+// BenchmarkParallel measures locks and unlocks of 64 requests at the same time.
+func BenchmarkParallel(b *testing.B) {
+	n := join(b, lockservices.Etcd(b), "bench")
+	unlock(b, mustLock(b, n, "first"))
+	b.ResetTimer()
+	var ids atomic.Int64
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			unlock(b, mustLock(b, n, strconv.FormatInt(ids.Add(1), 10)))
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "locks/s")
 }
