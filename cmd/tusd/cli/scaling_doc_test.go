@@ -28,7 +28,7 @@ func TestScalingDocFlags(t *testing.T) {
 		t.Errorf("there are %d commands", len(commands))
 	}
 	all := allFlags(new(config), new(error))
-	for _, found := range regexp.MustCompile("`-([a-z0-9-]+)[ `=]").FindAllSubmatch(page, -1) {
+	for _, found := range regexp.MustCompile("`-([a-z0-9][a-z0-9-]*)[ `=]").FindAllSubmatch(page, -1) {
 		name := string(found[1])
 		isPrefix := false // like -sweep-
 		all.VisitAll(func(f *flag.Flag) {
