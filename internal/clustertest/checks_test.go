@@ -91,7 +91,7 @@ func TestNumbers(t *testing.T) {
 		c.answer("HEAD", answer(423, ""), nil)
 		c.sent, c.uploaded, c.complete = 1000, 1000, 1
 		change(c)
-		if err := c.check(); (err != nil) != (name != "") {
+		if err := c.check(1.1); (err != nil) != (name != "") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -61,8 +61,9 @@ func (c *counts) add(change func()) {
 // causes some.
 const fewErrors = 3
 
-// check checks the numbers of a whole run.
-func (c *counts) check() error {
+// check checks the numbers of a whole run. For each byte uploaded, at most mostSent may have
+// been sent.
+func (c *counts) check(mostSent float64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all, failed := c.quietErrors()
@@ -71,8 +72,8 @@ func (c *counts) check() error {
 		return fmt.Errorf("without faults %d of %d answers are 5xx, 423 or none, want at most 1 in 100", failed, all)
 	case c.complete == 0:
 		return errors.New("no upload is complete")
-	case float64(c.sent) > 1.1*float64(c.uploaded):
-		return fmt.Errorf("%d bytes sent for %d bytes uploaded, want at most 1.1 times as many", c.sent, c.uploaded)
+	case float64(c.sent) > mostSent*float64(c.uploaded):
+		return fmt.Errorf("%d bytes sent for %d bytes uploaded, want at most %v times as many", c.sent, c.uploaded, mostSent)
 	}
 	return nil
 }
