@@ -183,8 +183,13 @@ const plainText = "text/plain; charset=utf-8"
 // answers errors.
 func (x *exchange) fail(err error) {
 	e := asError(err)
-	if e.Is(ErrInternal) && errors.Is(err, context.Canceled) && x.r.Context().Err() != nil {
-		e = ErrUnexpectedEOF.With(err) // the client has disconnected
+	if e.Is(ErrInternal) && errors.Is(err, context.Canceled) {
+		switch {
+		case x.r.Context().Err() != nil:
+			e = ErrUnexpectedEOF.With(err) // the client has disconnected
+		case x.h.engine.background.Err() != nil:
+			e = ErrServerShutdown.With(err) // it interrupts work in the background that a request waits for
+		}
 	}
 	x.code, x.cause = e.Code, err
 	if x.status != 0 {

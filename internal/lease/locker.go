@@ -169,7 +169,7 @@ func (l *Locker) call(ctx context.Context, f func(context.Context) error) error 
 	err := f(limited)
 	switch {
 	case err == nil, errors.Is(err, ErrHeld), errors.Is(err, ErrOvertaken):
-		l.outage.end()
+		l.outage.answered()
 	case ctx.Err() == nil:
 		l.counts.failures.Add(1)
 		l.outage.failed(err)

@@ -213,7 +213,11 @@ func TestOneLinePerOutage(t *testing.T) {
 			s.Unlock(t.Context())
 			time.Sleep(time.Minute)
 			p.setFault(nil)
-			time.Sleep(5 * time.Second)
+			time.Sleep(5 * time.Second) // an answer now and then is no end of the outage
+			p.cut()
+			time.Sleep(time.Minute)
+			p.setFault(nil)
+			time.Sleep(15 * time.Second)
 			s = lockIn(t, p.locker, "held", tusd.LockPreempt)
 			if lines := strings.Count(log.String(), "\n"); lines != 2*outages {
 				t.Errorf("%d lines after %d outages:\n%s", lines, outages, &log)

@@ -88,7 +88,7 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	default:
 	}
-	now := r.check(req.Context())
+	now := r.check(req.Context(), false)
 	if req.Context().Err() != nil {
 		return // the client has disconnected, which may have failed a probe
 	}
@@ -100,14 +100,19 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answerHealth(w, http.StatusOK, now.text)
 }
 
-// check runs all probes at once.
-func (r *readiness) check(ctx context.Context) (now result) {
+// check runs all probes at once. Unless it is patient, it does not wait long for probes of
+// what all servers share.
+func (r *readiness) check(ctx context.Context, patient bool) (now result) {
 	runs := make([]*probeRun, len(r.probes))
 	for i, p := range r.probes {
 		runs[i] = p.start()
 	}
 	for i, p := range r.probes {
-		now.add(p, runs[i].wait(ctx))
+		if p.shared && !patient {
+			now.add(p, runs[i].waitBriefly(ctx))
+		} else {
+			now.add(p, runs[i].wait(ctx))
+		}
 	}
 	return now
 }
@@ -172,7 +177,7 @@ func (probeCollector) Describe(descs chan<- *prometheus.Desc) { descs <- probeUp
 
 // Collect implements prometheus.Collector.
 func (c probeCollector) Collect(metrics chan<- prometheus.Metric) {
-	now := c.check(context.Background())
+	now := c.check(context.Background(), true)
 	c.logChange(now)
 	for i, p := range c.probes {
 		up := 1.0

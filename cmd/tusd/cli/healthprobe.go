@@ -16,6 +16,9 @@ const (
 	// probeCacheTime is how long a result is used: however many requests come,
 	// the store and the lock service are probed once in that time.
 	probeCacheTime = time.Second
+	// sharedProbeWait is how long /readyz waits for the probe of a part that all servers
+	// share: load balancers take a server out that does not answer soon.
+	sharedProbeWait = 500 * time.Millisecond
 	// probeID is the id that the probe of the locker locks. If there is an upload
 	// with this id, its requests only wait for a moment.
 	probeID = "tusd-readyz"
@@ -64,6 +67,7 @@ func isOnlyWarning(err error) bool { return errors.Is(err, tusd.ErrNoSpace) }
 // probeRun is one run of a probe.
 type probeRun struct {
 	started time.Time
+	before  error         // result of the run before; nil for the first one
 	done    chan struct{} // closed when the run is over; the fields below are set then
 	ended   time.Time
 	err     error
@@ -74,8 +78,12 @@ func (p *probe) start() *probeRun {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.latest == nil || p.latest.stale() {
-		p.latest = &probeRun{started: time.Now(), done: make(chan struct{})}
-		go p.latest.run(p.check)
+		next := &probeRun{started: time.Now(), done: make(chan struct{})}
+		if p.latest != nil {
+			next.before = p.latest.err
+		}
+		p.latest = next
+		go next.run(p.check)
 	}
 	return p.latest
 }
@@ -114,6 +122,21 @@ func (r *probeRun) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// waitBriefly returns the result of the run if it is over soon, else that of the run before.
+func (r *probeRun) waitBriefly(ctx context.Context) error {
+	soon := time.NewTimer(sharedProbeWait)
+	defer soon.Stop()
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	case <-soon.C:
+		if time.Since(r.started) < probeTimeout {
+			return r.before
+		}
+	}
+	return r.wait(ctx)
 }
 
 // prober is a store that can be probed. Its errors contain nothing confidential.
