@@ -100,9 +100,9 @@ func (s *service) try(ctx context.Context, r *lease.Request, supposeFree bool) (
 		return s.confirm(ctx, p, r, st)
 	case own.wish != 0 && st.newest(r.Token) > own.wish:
 		return lease.Grant{}, lease.ErrOvertaken
-	case st.lock != nil && !s.mayBeDead(st.lock.Process):
+	case st.lock != nil && st.lock.Process != p.name && !s.mayBeDead(st.lock.Process):
 		return lease.Grant{}, s.wait(ctx, p, r, st)
-	case r.Mode != tusd.LockPreempt && st.wish != nil && !s.mayBeDead(st.wish.Process):
+	case r.Mode != tusd.LockPreempt && st.wish != nil && st.wish.Process != p.name && !s.mayBeDead(st.wish.Process):
 		return lease.Grant{}, lease.ErrHeld
 	}
 	grant, err := s.take(ctx, p, r, st)
@@ -123,8 +123,8 @@ func (s *service) noteLiving(st state, err error) {
 	}
 }
 
-// take takes the lock, if the state is still st: nothing has it, or a process that has
-// died. A LockPreempt that has registered no wish takes the place of any wish.
+// take takes the lock, if the state is still st: nothing has it, a process that has died, or
+// an earlier request of this process, whose call was late. A LockPreempt that has registered no wish takes the place of any wish.
 func (s *service) take(ctx context.Context, p *process, r *lease.Request, st state) (lease.Grant, error) {
 	own := r.Session.(*request)
 	session, err := s.last.session(ctx)
@@ -136,7 +136,10 @@ func (s *service) take(ctx context.Context, p *process, r *lease.Request, st sta
 	if st.lock == nil {
 		ops = append(ops, notExists(lockKey))
 	} else {
-		ops = append(ops, hasIndex(lockKey, st.lock.index), notExists(s.keys.process(st.lock.Process)))
+		ops = append(ops, hasIndex(lockKey, st.lock.index))
+		if st.lock.Process != p.name {
+			ops = append(ops, notExists(s.keys.process(st.lock.Process)))
+		}
 	}
 	switch preempts := r.Mode == tusd.LockPreempt; {
 	case preempts && own.wish == 0:
@@ -144,6 +147,8 @@ func (s *service) take(ctx context.Context, p *process, r *lease.Request, st sta
 	case st.wish == nil:
 		ops = append(ops, notExists(wishKey))
 	case preempts:
+		ops = append(ops, hasIndex(wishKey, st.wish.index), remove(wishKey))
+	case st.wish.Process == p.name:
 		ops = append(ops, hasIndex(wishKey, st.wish.index), remove(wishKey))
 	default:
 		ops = append(ops, notExists(s.keys.process(st.wish.Process)), hasIndex(wishKey, st.wish.index), remove(wishKey))
@@ -254,7 +259,8 @@ func (s *service) release(ctx context.Context, r *lease.Request) error {
 	return err
 }
 
-// Renew implements lease.Service: one heartbeat is for all leases of this process.
+// Renew implements lease.Service: one heartbeat is for all leases of this process. Without
+// a key of this process it makes one, so that every call reaches Consul.
 func (s *service) Renew(ctx context.Context, held []*lease.Request) (lost []*lease.Request, err error) {
 	p := s.current()
 	if p != nil {
@@ -269,7 +275,10 @@ func (s *service) Renew(ctx context.Context, held []*lease.Request) (lost []*lea
 			lost = append(lost, r)
 		}
 	}
-	return lost, nil
+	if p == nil {
+		_, err = s.join(ctx)
+	}
+	return lost, err
 }
 
 // start runs f in the background, unless s is closed. f returns when s.ctx ends.

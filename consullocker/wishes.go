@@ -78,6 +78,9 @@ func (s *service) compareWishes(seen map[string]*wishKey, pairs api.KVPairs) map
 		if p != nil && wish.Holder.Process == p.name {
 			s.leases.Preempt(id, wish.Holder.Token)
 		}
+		if p != nil && wish.Process == p.name {
+			s.leases.ReleaseLeftover(id, wish.Token)
+		}
 		if wish.Free || old != nil && old.owner != wish.owner {
 			s.leases.Wake(id) // does nothing if no request of this process waits for it
 		}

@@ -27,8 +27,8 @@ func (s *service) watch(ctx context.Context, x *session, revision int64) {
 			switch {
 			case answer.CompactRevision > 0:
 				revision = s.catchUp(ctx, x, answer.CompactRevision)
-			case answer.Err() == nil:
-				revision = answer.Header.Revision + 1
+			case len(answer.Events) > 0: // the header of old events has a newer revision
+				revision = answer.Events[len(answer.Events)-1].Kv.ModRevision + 1
 			}
 		}
 		select {

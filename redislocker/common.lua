@@ -9,13 +9,15 @@ local function now() -- in microseconds
 end
 
 -- life names the time between two starts of a server, or between two failovers: its
--- replication id. '' if this server does not tell.
+-- replication id. '' if this server does not tell. The second result is whether it was a
+-- replica and has taken over.
 local function life()
   local info = redis.pcall('INFO', 'replication')
   if type(info) ~= 'string' then
-    return ''
+    return '', false
   end
-  return string.sub(string.match(info, 'master_replid:(%x+)') or '', 1, 16)
+  local id, earlier = string.match(info, 'master_replid:(%x+)') or '', string.match(info, 'master_replid2:(%x+)') or ''
+  return string.sub(id, 1, 16), string.find(earlier, '[^0]') ~= nil
 end
 
 -- uptime returns for how many seconds the server has been running.
@@ -29,7 +31,7 @@ end
 -- holders do not know. No lock is given out for a time to live. Meanwhile the renewals of
 -- the holders put the missing ones back.
 local function settle(time, ttl)
-  local current = life()
+  local current, taken = life()
   if current == '' then
     return '', 0
   end
@@ -37,10 +39,13 @@ local function settle(time, ttl)
   local since = tonumber(state[2] or '')
   if state[1] ~= current then
     since = time
-    if not state[1] then -- first use of the prefix, or the server has started without data
+    if not state[1] and not taken then -- first use of the prefix, or the server has started without data
       since = time - uptime() * 1000000
     end
     redis.call('HSET', KEYS[1], 'life', current, 'since', string.format('%.0f', since))
+  elseif since > time then -- the clock was set back
+    since = time
+    redis.call('HSET', KEYS[1], 'since', string.format('%.0f', since))
   end
   return current, math.max(0, math.ceil((since - time) / 1000 + ttl))
 end

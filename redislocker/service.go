@@ -211,10 +211,11 @@ func (s *service) subscribe() {
 	if s.messages != nil || s.closed {
 		return
 	}
-	s.messages = s.client.Subscribe(context.Background(), s.channel()+s.process)
-	received := s.messages.ChannelWithSubscriptions()
+	messages := s.client.Subscribe(context.Background()) // makes no connection yet
+	s.messages = messages
 	s.reading.Go(func() {
-		for message := range received {
+		messages.Subscribe(context.Background(), s.channel()+s.process) // after an error it is tried again
+		for message := range messages.ChannelWithSubscriptions() {
 			switch message := message.(type) {
 			case *redis.Subscription: // also after a new connection: messages may have been missed
 				s.locker.WakeAll()

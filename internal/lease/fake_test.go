@@ -38,6 +38,7 @@ type process struct {
 	locker *Locker
 
 	mu    sync.Mutex
+	tried *Request                                  // by the last call of Try
 	fault func(method string) (before, after error) // nil: none
 }
 
@@ -85,6 +86,9 @@ func (s *server) valid(id string) *serverLock {
 }
 
 func (p *process) Try(_ context.Context, r *Request) (grant Grant, err error) {
+	p.mu.Lock()
+	p.tried = r
+	p.mu.Unlock()
 	fault := p.do("try", func(s *server) (messages []func()) {
 		if r.Session == nil {
 			s.numbers++

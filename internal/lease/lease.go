@@ -21,7 +21,7 @@ type lease struct {
 
 	ctx      context.Context // a leaseContext
 	end      context.CancelCauseFunc
-	until    atomic.Int64 // the time since Locker.start at which it is lost, a time.Duration
+	until    atomic.Pointer[time.Time] // it is lost then
 	expiry   *time.Timer
 	lost     atomic.Bool
 	released atomic.Bool
@@ -35,7 +35,7 @@ func newLease(l *Locker, local *locallock.Lease, r *Request) *lease {
 
 // begin starts the lease whose time to live counts from sent. It reports whether the lease
 // is still valid.
-func (s *lease) begin(ctx context.Context, sent time.Duration) bool {
+func (s *lease) begin(ctx context.Context, sent time.Time) bool {
 	s.extend(sent)
 	left := s.left()
 	if left <= 0 {
@@ -48,12 +48,18 @@ func (s *lease) begin(ctx context.Context, sent time.Duration) bool {
 }
 
 // extend makes the lease valid for a time to live after sent, less the margin.
-func (s *lease) extend(sent time.Duration) {
-	s.until.Store(int64(sent + s.locker.TTL - s.locker.Margin))
+func (s *lease) extend(sent time.Time) {
+	until := sent.Add(s.locker.TTL - s.locker.Margin)
+	s.until.Store(&until)
 }
 
-// left returns how long the lease is still valid.
-func (s *lease) left() time.Duration { return time.Duration(s.until.Load()) - s.locker.now() }
+// left returns how long the lease is still valid, by the clock that counts seconds and by
+// the time of day. The first one stands still while a machine is suspended; the second one
+// may be set, which ends the lease early at worst.
+func (s *lease) left() time.Duration {
+	until, now := *s.until.Load(), time.Now()
+	return min(until.Sub(now), until.Round(0).Sub(now.Round(0)))
+}
 
 // expire loses the lease if it was not extended.
 func (s *lease) expire() {
@@ -95,7 +101,10 @@ func (s *lease) Unlock(ctx context.Context) error {
 	s.locker.forget(s)
 	if ended {
 		s.locker.releaseLater(s.request)
-		return nil
+		if s.lost.Load() {
+			return nil
+		}
+		return context.Cause(ctx)
 	}
 	released := context.WithoutCancel(ctx)
 	if deadline, ok := ctx.Deadline(); ok {

@@ -56,7 +56,7 @@ func (l *Locker) lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.
 type attempt struct {
 	token     string
 	woken     chan struct{} // capacity 1: the lock may be free
-	preempted bool          // while the last Try ran; guarded by Locker.mu
+	preempted bool          // guarded by Locker.mu
 }
 
 // acquire tries until s has its lock. After an error nothing of s is left at the service,
@@ -76,11 +76,16 @@ func (l *Locker) acquire(ctx context.Context, s *lease) error {
 		case errors.Is(err, ErrHeld):
 			failing = time.Time{}
 		case errors.Is(err, ErrOvertaken):
+			if s.request.unanswered {
+				l.releaseLater(s.request)
+			}
 			return tusd.ErrUploadLocked
 		case ctx.Err() != nil:
+			s.request.unanswered = true
 			l.releaseLater(s.request)
 			return waitError(ctx)
 		default:
+			s.request.unanswered = true
 			if failing.IsZero() {
 				failing = time.Now()
 			}
@@ -120,14 +125,11 @@ func (l *Locker) pause(ctx context.Context, s *lease, a *attempt, d time.Duratio
 
 // try calls Service.Try once, and registers a grant.
 func (l *Locker) try(ctx context.Context, s *lease, a *attempt) error {
-	l.mu.Lock()
-	a.preempted = false
-	l.mu.Unlock()
 	select {
 	case <-a.woken: // by something that happened before
 	default:
 	}
-	sent := l.now()
+	sent := time.Now()
 	var grant Grant
 	err := l.call(ctx, func(ctx context.Context) (err error) {
 		grant, err = l.service.Try(ctx, s.request)
@@ -137,7 +139,7 @@ func (l *Locker) try(ctx context.Context, s *lease, a *attempt) error {
 		return err
 	}
 	if !grant.Since.IsZero() {
-		sent = grant.Since.Sub(l.start)
+		sent = grant.Since
 	}
 	s.n, s.before = grant.N, grant.Before
 	if !s.begin(ctx, sent) {
@@ -155,7 +157,7 @@ func (l *Locker) try(ctx context.Context, s *lease, a *attempt) error {
 		return errClosed
 	}
 	if preempted {
-		l.local.Preempt(s.request.ID)
+		s.Lease.Preempt()
 	}
 	return nil
 }
@@ -177,35 +179,33 @@ func (l *Locker) endAttempt(r *Request) {
 }
 
 // Preempt is called by a Service when a newer request, of another process, wants the lock
-// that the request with this token holds; "": any request of this process. A request that
-// does not exist here any more has left its lock behind, because a call to take it was
-// late or a call to release it was lost: then it is released now.
+// that the request with this token holds. A request that does not exist here any more has
+// left its lock behind: then it is released now.
 func (l *Locker) Preempt(id, token string) {
 	l.mu.Lock()
 	s, a := l.held[id], l.attempts[id]
-	holds := s != nil && (token == "" || token == s.request.Token)
-	tries := a != nil && (token == "" || token == a.token)
-	if tries && !holds {
+	holds := s != nil && s.request.Token == token
+	if !holds && a != nil && a.token == token {
 		a.preempted = true // its grant is on the way
 	}
 	l.mu.Unlock()
-	switch {
-	case holds:
-		l.local.Preempt(id)
-	case !tries && token != "":
-		l.releaseLater(&Request{ID: id, Token: token})
+	if holds {
+		s.Lease.Preempt()
+		return
 	}
+	l.ReleaseLeftover(id, token)
 }
 
 // ReleaseLeftover is called by a Service that has a lock or a wish of this process for id.
-// If the request with this token does not exist here any more, both are released.
+// If the request with this token does not exist here any more, because a call for it was
+// late, both are released.
 func (l *Locker) ReleaseLeftover(id, token string) {
 	l.mu.Lock()
 	s, a := l.held[id], l.attempts[id]
 	exists := s != nil && s.request.Token == token || a != nil && a.token == token
 	l.mu.Unlock()
 	if !exists {
-		l.releaseLater(&Request{ID: id, Token: token})
+		l.releaseFirst(&Request{ID: id, Token: token})
 	}
 }
 

@@ -57,7 +57,6 @@ func (s Settings) withDefaults() Settings {
 type Locker struct {
 	service Service
 	Settings
-	start  time.Time // leases are valid until a time since start
 	outage outage
 	counts counts
 
@@ -96,7 +95,7 @@ var errClosed = errors.New("the locker is closed")
 // New returns a Locker on service. It calls the service when the first lock is requested.
 func New(service Service, settings Settings) *Locker {
 	l := &Locker{
-		service: service, Settings: settings.withDefaults(), start: time.Now(),
+		service: service, Settings: settings.withDefaults(),
 		closing: make(chan struct{}), wakes: make(chan struct{}, 1),
 		held: make(map[string]*lease), attempts: make(map[string]*attempt),
 	}
@@ -117,9 +116,6 @@ func (l *Locker) Stats() Stats {
 		Calls: l.counts.calls.Load(), Failures: l.counts.failures.Load(), Lost: l.counts.lost.Load(),
 	}
 }
-
-// now returns the time since start.
-func (l *Locker) now() time.Duration { return time.Since(l.start) }
 
 // Close makes every further Lock fail, and ends the renewals. Leases that are still held
 // are lost, and are released. It waits for releases that are under way until ctx ends, and

@@ -332,3 +332,73 @@ func TestUnlockWithOwnContext(t *testing.T) {
 		closeAll(t, p)
 	})
 }
+
+// A holder is preempted although the wish came while the answer to its first call was lost.
+func TestPreemptBeforeTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, newServer(10*time.Second), Settings{})
+		calls := 0
+		p.setFault(func(method string) (before, after error) {
+			if calls++; calls == 1 {
+				return nil, errCut
+			}
+			if calls == 2 {
+				p.mu.Lock()
+				token := p.tried.Token
+				p.mu.Unlock()
+				p.locker.Preempt("a", "another")
+				p.locker.Preempt("a", token)
+			}
+			return nil, nil
+		})
+		s := lockIn(t, p.locker, "a", tusd.LockPreempt)
+		select {
+		case <-s.Preempted():
+		default:
+			t.Error("the holder is not preempted")
+		}
+		closeAll(t, p)
+	})
+}
+
+// A call that the service carries out after the request has given up, and after its release,
+// does not keep the lock.
+func TestLateTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newServer(10 * time.Second)
+		p := connect(t, server, Settings{})
+		p.cut()
+		if _, err := p.locker.Lock(t.Context(), "a", tusd.LockTry); err == nil {
+			t.Error("a lock without a service")
+		}
+		p.setFault(nil)
+		time.Sleep(5 * time.Second) // it is released
+		server.ttl = hour
+		if _, err := p.Try(t.Context(), p.tried); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		server.mu.Lock()
+		left := len(server.locks)
+		server.mu.Unlock()
+		if left != 0 {
+			t.Error("the lock stays held")
+		}
+		closeAll(t, p)
+	})
+}
+
+// A lease that is over is not renewed, even if its timer is late.
+func TestNoRenewalAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, newServer(hour), Settings{})
+		s := lockIn(t, p.locker, "a", tusd.LockPreempt).(*lease)
+		s.expiry.Stop()
+		s.extend(time.Now().Add(-2 * hour))
+		time.Sleep(2 * hour)
+		if !s.lost.Load() {
+			t.Error("the lease is renewed")
+		}
+		closeAll(t, p)
+	})
+}

@@ -2,7 +2,11 @@ package lease
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
+
+	"github.com/tus/tusd"
 )
 
 // forget removes a lease from those that are held.
@@ -17,13 +21,30 @@ func (l *Locker) forget(s *lease) {
 // release releases the lock of s. If that fails, or would only wait for a service that is
 // out of reach, it goes on in the background.
 func (l *Locker) release(ctx context.Context, s *lease) error {
-	if s.lost.Load() || l.outage.outOfReach() {
+	switch {
+	case s.lost.Load():
 		l.releaseLater(s.request)
 		return nil
+	case l.outage.outOfReach():
+		l.releaseLater(s.request)
+		return tusd.ErrLockServiceUnavailable.With(errOutage)
 	}
-	err := l.call(ctx, func(ctx context.Context) error { return l.service.Release(ctx, s.request) })
+	err := l.releaseOnce(ctx, s.request)
 	if err != nil {
 		l.releaseLater(s.request)
+	}
+	return err
+}
+
+var errOutage = errors.New("the lock is released when the lock service is in reach again")
+
+// releaseOnce calls Service.Release. A Try that got no answer may be carried out by the
+// service afterwards, so it is called once more after a time to live.
+func (l *Locker) releaseOnce(ctx context.Context, r *Request) error {
+	err := l.call(ctx, func(ctx context.Context) error { return l.service.Release(ctx, r) })
+	if err == nil && r.unanswered {
+		again := &Request{ID: r.ID, Token: r.Token}
+		time.AfterFunc(l.TTL, func() { l.releaseLater(again) })
 	}
 	return err
 }
@@ -39,6 +60,18 @@ func (l *Locker) releaseLater(r *Request) {
 		l.releases = append(l.releases, r)
 	}
 	l.mu.Unlock()
+	l.wakeReleases()
+}
+
+// releaseFirst is releaseLater for a request that keeps another one waiting.
+func (l *Locker) releaseFirst(r *Request) {
+	l.mu.Lock()
+	l.releases = slices.Insert(l.releases, 0, r)
+	l.mu.Unlock()
+	l.wakeReleases()
+}
+
+func (l *Locker) wakeReleases() {
 	select {
 	case l.wakes <- struct{}{}:
 	default:
@@ -76,7 +109,7 @@ func (l *Locker) releaseAll(ctx context.Context, stop <-chan struct{}) error {
 		if r == nil {
 			return nil
 		}
-		if err := l.call(ctx, func(ctx context.Context) error { return l.service.Release(ctx, r) }); err != nil {
+		if err := l.releaseOnce(ctx, r); err != nil {
 			l.mu.Lock()
 			l.releases = append(l.releases, r)
 			l.mu.Unlock()

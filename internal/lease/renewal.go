@@ -29,7 +29,7 @@ var errTaken = errors.New("the lock service has given it up")
 // renew renews all leases once. It reports whether the service answered.
 func (l *Locker) renew() bool {
 	leases, requests := l.renewable()
-	sent := l.now()
+	sent := time.Now()
 	var lost []*Request
 	err := l.call(context.Background(), func(ctx context.Context) (err error) {
 		lost, err = l.service.Renew(ctx, requests)
@@ -55,6 +55,9 @@ func (l *Locker) renewable() (map[*Request]*lease, []*Request) {
 	leases := make(map[*Request]*lease, len(l.held))
 	requests := make([]*Request, 0, len(l.held))
 	for _, s := range l.held {
+		if s.left() <= 0 {
+			s.lose(errExpired) // its timer is late
+		}
 		if !s.lost.Load() {
 			leases[s.request] = s
 			requests = append(requests, s.request)

@@ -10,9 +10,10 @@
 // live, less a margin. The service counts from the time at which it received that renewal,
 // which is later. So a lease is lost here at least a margin before another process can get
 // its lock, as long as the clocks of both count seconds of the same length up to the
-// margin. Only the time that passes is compared, never the time of day. A process that was
-// stopped, and runs again after the end of its lease, notices that at the next call of
-// Lease.Context().Err, which every store calls before it writes. What it wrote just before
+// margin. A process that was stopped, or whose machine was suspended, and that runs again
+// after the end of its lease, notices that at the next call of Lease.Context().Err: it looks at
+// the clock, and every store calls it, by tusd.CheckLease, before it writes. Contexts that are derived from
+// the lease's end by a timer, which can be late then. What it wrote just before
 // it was stopped may still arrive at a bucket afterwards: stores have to refuse that by
 // other means, as s3store does by conditional writes.
 package lease
@@ -36,6 +37,8 @@ type Request struct {
 	// returns a grant; other methods only read it, and allow for nil. No two methods but
 	// Renew and Release run for one Request at the same time.
 	Session any
+
+	unanswered bool // a Try got no answer, and may be carried out later
 }
 
 // Grant numbers a grant: see tusd.Lease.Fence.

@@ -256,6 +256,13 @@ func (s *Lease) preempt() {
 	}
 }
 
+// Preempt closes Preempted, as a newer Preempt would, without waiting for the lock.
+func (s *Lease) Preempt() {
+	s.locker.mu.Lock()
+	defer s.locker.mu.Unlock()
+	s.preempt()
+}
+
 // AfterPreempt sets the function that is called, once and in a goroutine of its own, when
 // Preempted is closed. If it is closed already, f is called now. A later call replaces a
 // function that was not called yet, and nil removes it.
