@@ -38,6 +38,7 @@ type daemon struct {
 	server       *http.Server
 	adminServer  *http.Server // at admin
 	pages        *guard.Guard // around the pages that server serves beside the uploads
+	readiness    *readiness
 
 	connections openConnections
 	limit       *connectionLimit
@@ -141,6 +142,7 @@ func (d *daemon) run(ctx context.Context) error {
 	notify(systemd.SdNotifyReady, d.logger)
 	go feedWatchdog(ctx, d.logger)
 	go releaseMemory(ctx, d.connections.ended)
+	go d.readiness.checkAtStart(ctx)
 	d.startSweeper()
 	var failure error
 	select {

@@ -16,6 +16,7 @@ func TestServerWithEtcd(t *testing.T) {
 	d := startInBucket(t, s3server.Start(t, s3server.Options{}), "-locker", "etcd", "-etcd-url", etcd.URL())
 	location := create(t, http.DefaultClient, d.url, "5")
 	tus(t, "PATCH", location, "he", "Upload-Offset: 0").want(t, 204)
+	fetch(t, "http://"+d.address(t)+"/readyz") // from now on, an outage concerns all servers
 
 	etcd.Stop()
 	tus(t, "PATCH", location, "llo", "Upload-Offset: 2").want(t, 503)

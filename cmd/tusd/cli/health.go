@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,8 +24,8 @@ type healthHandler struct {
 // /healthz is 200 whenever it is answered: a supervisor should restart the
 // server only if there is no answer. /readyz is 200 while no other server would
 // do better: stopping is not closed, and each probe succeeds, only warns (a full
-// disk), or fails at what all servers share. Otherwise it is 503. It has a line
-// for each probe.
+// disk), or fails at what all servers share and what has worked before. Otherwise it is
+// 503. It has a line for each probe.
 func newHealthHandler(stopping <-chan struct{}, log *slog.Logger, probes ...*probe) healthHandler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -88,11 +89,10 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	default:
 	}
-	now := r.check(req.Context(), false)
-	if req.Context().Err() != nil {
-		return // the client has disconnected, which may have failed a probe
+	now, ok := r.update(req.Context(), false)
+	if !ok {
+		return // the client has disconnected
 	}
-	r.logChange(now)
 	if now.unready != nil {
 		answerHealth(w, http.StatusServiceUnavailable, now.text)
 		return
@@ -100,15 +100,39 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answerHealth(w, http.StatusOK, now.text)
 }
 
-// check runs all probes at once. Unless it is patient, it does not wait long for probes of
-// what all servers share.
+// checkAtStart runs the probes if a part is unproven, so that wrong settings are logged
+// without a request for /readyz.
+func (r *readiness) checkAtStart(ctx context.Context) {
+	if r.unproven() {
+		r.update(ctx, true)
+	}
+}
+
+// unproven reports whether a part has never worked in this process.
+func (r *readiness) unproven() bool {
+	return slices.ContainsFunc(r.probes, func(p *probe) bool { return p.unproven.Load() })
+}
+
+// update runs all probes, as check does, and logs what has changed. ok is false if ctx has
+// ended meanwhile, which may have failed a probe.
+func (r *readiness) update(ctx context.Context, patient bool) (now result, ok bool) {
+	now = r.check(ctx, patient)
+	if ctx.Err() != nil {
+		return now, false
+	}
+	r.logChange(now)
+	return now, true
+}
+
+// check runs all probes at once. Unless it is patient, it does not wait long for probes whose
+// failure concerns all servers.
 func (r *readiness) check(ctx context.Context, patient bool) (now result) {
 	runs := make([]*probeRun, len(r.probes))
 	for i, p := range r.probes {
 		runs[i] = p.start()
 	}
 	for i, p := range r.probes {
-		if p.shared && !patient {
+		if p.failsForAll() && !patient {
 			now.add(p, runs[i].waitBriefly(ctx))
 		} else {
 			now.add(p, runs[i].wait(ctx))
@@ -119,14 +143,14 @@ func (r *readiness) check(ctx context.Context, patient bool) (now result) {
 
 // add adds the result of a probe.
 func (r *result) add(p *probe, err error) {
-	failed := err != nil && !isOnlyWarning(err)
-	r.text += p.name + ": " + p.text(err) + "\n"
+	failed, forAll := err != nil && !isOnlyWarning(err), p.failsForAll()
+	r.text += p.name + ": " + p.text(err, forAll) + "\n"
 	r.failed = append(r.failed, failed)
 	err = fmt.Errorf("%s: %w", p.name, err)
 	switch {
-	case !failed, p.shared && p.logsItself:
+	case !failed, forAll && p.logsItself:
 		return
-	case p.shared:
+	case forAll:
 		r.degraded = errors.Join(r.degraded, err)
 	default:
 		r.unready = errors.Join(r.unready, err)
@@ -134,7 +158,7 @@ func (r *result) add(p *probe, err error) {
 	r.failing += p.name + " "
 }
 
-// lastResult reports whether the server was ready at the last request.
+// lastResult reports whether the server was ready when the probes ran last.
 func (r *readiness) lastResult() bool {
 	select {
 	case <-r.stopping:
@@ -143,7 +167,7 @@ func (r *readiness) lastResult() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.latest.unready == nil
+	return r.latest.unready == nil && !r.unproven()
 }
 
 // logChange logs that other probes fail than before, or none any more.
@@ -177,8 +201,7 @@ func (probeCollector) Describe(descs chan<- *prometheus.Desc) { descs <- probeUp
 
 // Collect implements prometheus.Collector.
 func (c probeCollector) Collect(metrics chan<- prometheus.Metric) {
-	now := c.check(context.Background(), true)
-	c.logChange(now)
+	now, _ := c.update(context.Background(), true)
 	for i, p := range c.probes {
 		up := 1.0
 		if now.failed[i] {

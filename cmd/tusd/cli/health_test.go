@@ -238,6 +238,39 @@ func TestSharedOutage(t *testing.T) {
 	})
 }
 
+// A server that has never reached its lock service is not ready, because its settings may be
+// wrong. That is logged without a request. Once it has had a lock, an outage concerns all
+// servers.
+func TestReadyNeedsTheLockServiceOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		service := leaseLocker{failures: 2}
+		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), lockerProbe(&service))
+		_, overloaded := health.withoutContent()
+		mustAnswer(t, overloaded, "/readyz", http.StatusServiceUnavailable, "")
+		health.readiness.checkAtStart(t.Context())
+		if got := lines.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "out of reach") {
+			t.Errorf("logged at the start: %q", got)
+		}
+		time.Sleep(2 * probeCacheTime)
+		if w := get(health, "/readyz"); w.Code != http.StatusServiceUnavailable || w.Body.String() != "lock: no lock can be acquired\n" {
+			t.Errorf("never reached: %d %q", w.Code, w.Body)
+		}
+		time.Sleep(2 * probeCacheTime)
+		mustAnswer(t, health, "/readyz", http.StatusOK, "lock: ok\n")
+		mustAnswer(t, overloaded, "/readyz", http.StatusOK, "")
+
+		service.failures = service.locks.Load() + 1
+		time.Sleep(2 * probeCacheTime)
+		mustAnswer(t, health, "/readyz", http.StatusOK, "lock: no lock can be acquired (for all servers, so this one stays ready)\n")
+		calls := service.locks.Load()
+		time.Sleep(2 * probeCacheTime)
+		if health.readiness.checkAtStart(t.Context()); service.locks.Load() != calls {
+			t.Error("a part that has worked is checked at the start")
+		}
+	})
+}
+
 // A lock service is shared by all servers, and its locker logs its outages. Another lock is of
 // this server, like a directory.
 func TestWhichProbesAreShared(t *testing.T) {
@@ -249,7 +282,7 @@ func TestWhichProbesAreShared(t *testing.T) {
 		{lockerProbe(&tusd.LocalLocker{}), false},
 		{storeProbe(filestore.New("")), false},
 	} {
-		if c.probe.shared != c.want || c.probe.logsItself != c.want {
+		if c.probe.shared != c.want || c.probe.logsItself != c.want || c.probe.unproven.Load() != c.want {
 			t.Errorf("the probe %s is shared: %t, logs itself: %t, want %t", c.probe.name, c.probe.shared, c.probe.logsItself, c.want)
 		}
 	}

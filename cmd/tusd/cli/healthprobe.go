@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tus/tusd"
@@ -33,6 +34,9 @@ type probe struct {
 	// shared means that all servers use the same part: if it fails, no other server would
 	// do better, and this one stays ready.
 	shared bool
+	// unproven means that the part has never worked in this process: its settings may be
+	// wrong, so that other servers do better. Until a check succeeds, the part is not shared.
+	unproven atomic.Bool
 	// logsItself means that a failure of a shared part has a line in the log already.
 	logsItself bool
 
@@ -42,8 +46,12 @@ type probe struct {
 
 var errProbeTimeout = fmt.Errorf("no answer in %v", probeTimeout)
 
-// text returns what the answer to a health check says of a result.
-func (p *probe) text(err error) string {
+// failsForAll reports whether a failure concerns all servers.
+func (p *probe) failsForAll() bool { return p.shared && !p.unproven.Load() }
+
+// text returns what the answer to a health check says of a result. forAll means that a
+// failure concerns all servers.
+func (p *probe) text(err error, forAll bool) string {
 	switch {
 	case err == nil:
 		return "ok"
@@ -54,7 +62,7 @@ func (p *probe) text(err error) string {
 	if p.publicError != "" && err != errProbeTimeout {
 		text = p.publicError
 	}
-	if p.shared {
+	if forAll {
 		text += " (for all servers, so this one stays ready)"
 	}
 	return text
@@ -83,7 +91,7 @@ func (p *probe) start() *probeRun {
 			next.before = p.latest.err
 		}
 		p.latest = next
-		go next.run(p.check)
+		go next.run(p)
 	}
 	return p.latest
 }
@@ -99,10 +107,13 @@ func (r *probeRun) over() bool {
 	}
 }
 
-func (r *probeRun) run(ask func(context.Context) error) {
+func (r *probeRun) run(p *probe) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	r.err = ask(ctx)
+	r.err = p.check(ctx)
+	if r.err == nil {
+		p.unproven.Store(false)
+	}
 	r.ended = time.Now()
 	close(r.done)
 }
@@ -148,10 +159,12 @@ func storeProbe(store prober) *probe { return &probe{name: "store", check: store
 
 func lockerProbe(locker tusd.Locker) *probe {
 	isService := locker.Scope() == tusd.ScopeLease
-	return &probe{
+	p := &probe{
 		name: "lock", publicError: "no lock can be acquired", shared: isService, logsItself: isService,
 		check: func(ctx context.Context) error { return probeLocker(ctx, locker) },
 	}
+	p.unproven.Store(isService) // the start does not call it
+	return p
 }
 
 // probeLocker takes a lock and releases it. If another process holds it for its

@@ -132,6 +132,7 @@ const (
 func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	m := d.cfg.monitoring
 	health := newHealthHandler(d.stopping, d.logger, d.composition.probes(m.readyzStrict)...)
+	d.readiness = health.readiness
 	alive, ready := health.withoutContent()
 	routes := []route{{healthPath, pages.Page(maxHealthRequests, health, alive)}, {readyPath, pages.Page(maxHealthRequests, health, ready)}}
 	if m.exposeMetrics {

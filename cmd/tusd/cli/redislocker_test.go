@@ -98,8 +98,8 @@ func TestRedisURLRefused(t *testing.T) {
 	}
 }
 
-// A server whose lock service is unreachable starts, stays ready, answers what clients retry, and
-// logs the outage in one line.
+// A server that has never reached its lock service starts, is not ready, answers what clients
+// retry, and logs one line about the outage and one that it is not ready.
 func TestUnreachableLockService(t *testing.T) {
 	require.Long(t) // requests try for some seconds
 	d := startInBucket(t, s3server.Start(t, s3server.Options{}), "-locker", "redis", "-redis-url", "redis://"+unusedAddress(t))
@@ -115,14 +115,14 @@ func TestUnreachableLockService(t *testing.T) {
 	}
 	requests.Wait()
 	server := "http://" + d.address(t)
-	if status, text := fetch(t, server+"/readyz"); status != 200 || !strings.HasSuffix(text, "(for all servers, so this one stays ready)\n") {
+	if status, text := fetch(t, server+"/readyz"); status != 503 || !strings.HasSuffix(text, "\nlock: no lock can be acquired\n") {
 		t.Errorf("ready: %d %q", status, text)
 	}
 	if _, text := fetch(t, server+"/metrics"); !strings.Contains(text, "\n"+`tusd_probe_up{probe="lock"} 0`) || !strings.Contains(text, `tusd_errors_total{code="ERR_LOCK_SERVICE_UNAVAILABLE",status="503"} 5`) {
 		t.Error("the metrics do not show the outage")
 	}
 	log := d.stdout.String()
-	if faults := strings.Count(log, "level=ERROR") + strings.Count(log, "level=WARN"); faults != 1 || strings.Contains(log, "level=INFO msg=request") {
+	if faults := strings.Count(log, "level=ERROR") + strings.Count(log, "level=WARN"); faults != 2 || strings.Count(log, `level=WARN msg="not ready" err="lock: `) != 1 || strings.Contains(log, "level=INFO msg=request") {
 		t.Errorf("the outage has %d lines:\n%s", faults, log)
 	}
 }
