@@ -32,6 +32,11 @@ status:
   5 and 6, which tus-js-client speaks
 - GET: always 503
 
+Two codes are for the operator. ` + "`ERR_LOCK_SERVICE_UNAVAILABLE`" + `: the lock service of
+-locker is unreachable, or refuses the server; the log has the reason in one line, and
+tusd_lock_service_up is 0 (scaling.md). ` + "`ERR_LOCK_LOST`" + `: a server was paused or cut off
+for longer than its lock was valid. Clients continue by themselves in both cases.
+
 | Code | tus | IETF draft | Transient | Meaning |
 |---|---|---|---|---|
 `
