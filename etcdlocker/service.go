@@ -214,7 +214,7 @@ func (s *service) replaceSession(ctx context.Context, x *session) (*session, err
 func (s *service) Release(ctx context.Context, r *lease.Request) error {
 	client := s.client.Load()
 	if client == nil {
-		return nil // no call has reached etcd
+		return lease.ErrNotCalled // no call has reached etcd
 	}
 	lockKey, wishKey := s.keys.lock(r.ID), s.keys.wish(r.ID)
 	isLock := belongsTo(lockKey, r.Token)

@@ -44,7 +44,7 @@ type Options struct {
 	// TTL is the time after which the locks of a dead process are free. It must be the same
 	// in all processes; 0: 10 s.
 	TTL time.Duration
-	// Logger gets a line when Redis is out of reach, and when it is back; nil: slog.Default.
+	// Logger gets a line when Redis is unreachable, and when it is back; nil: slog.Default.
 	Logger *slog.Logger
 }
 
@@ -61,9 +61,21 @@ var _ tusd.Locker = (*RedisLocker)(nil)
 // shorter ones of the locker. New calls nothing; Redis is first needed by Lock.
 func New(client redis.UniversalClient, options Options) *RedisLocker {
 	s := newService(client, options)
-	s.locker = lease.New(s, lease.Settings{Service: "Redis", TTL: options.TTL, Logger: options.Logger})
+	s.locker = lease.New(s, lease.Settings{Service: "Redis" + addressOf(client), TTL: options.TTL, Logger: options.Logger})
 	s.ttl = s.locker.TTL
 	return &RedisLocker{s.locker, s}
+}
+
+// addressOf returns the address of a client for the log, with " at " before it; "" if it
+// has none of its own.
+func addressOf(client redis.UniversalClient) string {
+	switch c := client.(type) {
+	case *redis.Client:
+		return " at " + c.Options().Addr
+	case *redis.ClusterClient:
+		return " Cluster at " + strings.Join(c.Options().Addrs, ", ")
+	}
+	return ""
 }
 
 // UseIn makes l the locker of composer.
@@ -74,7 +86,15 @@ func (l *RedisLocker) UseIn(composer *tusd.StoreComposer) { composer.UseLocker(l
 // client.
 func (l *RedisLocker) Close(ctx context.Context) error {
 	err := l.Locker.Close(ctx)
-	l.service.close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.service.close() // it waits for a connection that is being made
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 	return err
 }
 

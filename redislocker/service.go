@@ -108,6 +108,10 @@ func (s *service) Try(ctx context.Context, r *lease.Request) (lease.Grant, error
 		return grant(text(answer, 3), text(answer, 4))
 	case "overtaken":
 		return lease.Grant{}, lease.ErrOvertaken
+	case "settling":
+		rest, _ := answer[2].(int64)
+		s.wakeIn(r.ID, time.Duration(rest)*time.Millisecond)
+		return lease.Grant{}, lease.ErrSettling
 	default:
 		if wait, _ := answer[2].(int64); wait > 0 && r.Mode != tusd.LockTry {
 			s.wakeIn(r.ID, time.Duration(wait)*time.Millisecond)

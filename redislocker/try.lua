@@ -1,7 +1,7 @@
 -- Takes a lock if it is free. KEYS: state, lock, want, last.
 -- A lock is "number wish process token", a wish is "0 wish process token", and last is
--- "number life" of the last grant. With 'held' it returns after how many milliseconds the
--- lock can be free at the earliest, if it is not released.
+-- "number life" of the last grant. With 'held' and 'settling' it
+-- returns after how many milliseconds the lock can be free, if it is not released; 0: not known.
 local token, process, wish, mode, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local ttl, keep, wishTTL, channel = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local preempts = mode == 'preempt'
@@ -51,4 +51,7 @@ end
 if holder and (preempts or holder.process == process) then -- its own process may not know this lock any more
   redis.call('PUBLISH', channel .. holder.process, 'preempt ' .. holder.token .. ' ' .. id)
 end
-return { 'held', wish, holder and redis.call('PTTL', KEYS[2]) or settles }
+if not holder and settles > 0 then
+  return { 'settling', wish, settles }
+end
+return { 'held', wish, holder and redis.call('PTTL', KEYS[2]) or 0 }

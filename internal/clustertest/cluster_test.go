@@ -239,7 +239,7 @@ func (l *load) end() {
 }
 
 // outageText is in the line that a node logs when it cannot reach the lock service.
-const outageText = "lock service is out of reach"
+const outageText = "lock service is unreachable"
 
 // checkLog checks what a node has logged: no panic, and a line whenever it was cut off from
 // the lock service. It must not be a line for each request. There may be some more:

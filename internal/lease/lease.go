@@ -72,13 +72,16 @@ func (s *lease) expire() {
 
 var errExpired = errors.New("it was not renewed in time")
 
-// lose ends the lease's context with ErrLockLost, unless it has ended already.
+// lose ends the lease's context with ErrLockLost, unless it has ended already. When it
+// returns, the context has ended, also if another goroutine loses the lease at the same time.
 func (s *lease) lose(cause error) {
-	if s.released.Load() || !s.lost.CompareAndSwap(false, true) {
+	if s.released.Load() {
 		return
 	}
-	s.locker.counts.lost.Add(1)
 	s.end(tusd.ErrLockLost.With(fmt.Errorf("lease of %s: %w", s.locker.Service, cause)))
+	if s.lost.CompareAndSwap(false, true) {
+		s.locker.counts.lost.Add(1)
+	}
 }
 
 // Context implements tusd.Lease.

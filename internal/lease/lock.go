@@ -64,9 +64,10 @@ type attempt struct {
 func (l *Locker) acquire(ctx context.Context, s *lease) error {
 	a := l.startAttempt(s.request)
 	defer l.endAttempt(s.request)
-	var failing time.Time // since when the calls for s get no answer; zero: the last one got one
+	var failing failure
 	for {
 		err := l.try(ctx, s, a)
+		failing.note(err)
 		pause := l.PollInterval
 		switch {
 		case err == nil:
@@ -74,22 +75,18 @@ func (l *Locker) acquire(ctx context.Context, s *lease) error {
 		case errors.Is(err, ErrHeld) && s.request.Mode == tusd.LockTry:
 			return tusd.ErrUploadLocked
 		case errors.Is(err, ErrHeld):
-			failing = time.Time{}
 		case errors.Is(err, ErrOvertaken):
 			if s.request.unanswered {
 				l.releaseLater(s.request)
 			}
 			return tusd.ErrUploadLocked
-		case ctx.Err() != nil:
-			s.request.unanswered = true
-			l.releaseLater(s.request)
-			return waitError(ctx)
+		case errors.Is(err, ErrSettling):
+			if s.request.Mode == tusd.LockTry && failing.lasts() >= l.Patience {
+				return tusd.ErrLockServiceUnavailable.With(err)
+			}
 		default:
 			s.request.unanswered = true
-			if failing.IsZero() {
-				failing = time.Now()
-			}
-			if s.request.Mode == tusd.LockTry || max(time.Since(failing), l.outage.lasts()) >= l.Patience {
+			if ctx.Err() == nil && max(failing.lasts(), l.outage.lasts()) >= l.Patience {
 				l.releaseLater(s.request)
 				return tusd.ErrLockServiceUnavailable.With(err)
 			}
@@ -97,9 +94,38 @@ func (l *Locker) acquire(ctx context.Context, s *lease) error {
 		}
 		if err := l.pause(ctx, s, a, pause); err != nil {
 			l.releaseLater(s.request)
-			return err
+			return failing.explain(ctx, err)
 		}
 	}
+}
+
+// failure is why a request does not get its lock although no other request has it.
+type failure struct {
+	err   error // nil: there is none
+	since time.Time
+}
+
+// note notes the result of a Try.
+func (f *failure) note(err error) {
+	switch {
+	case err == nil, errors.Is(err, ErrHeld):
+		*f = failure{}
+	case f.err == nil:
+		*f = failure{err, time.Now()}
+	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+		f.err = err // it tells more
+	}
+}
+
+func (f *failure) lasts() time.Duration { return time.Since(f.since) }
+
+// explain returns the error of a wait that ended with err. If the deadline of ctx has
+// passed while the service failed, no other request is to blame.
+func (f *failure) explain(ctx context.Context, err error) error {
+	if f.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return tusd.ErrLockServiceUnavailable.With(f.err)
+	}
+	return err
 }
 
 // pause waits until another Try is worth it.

@@ -29,15 +29,16 @@ type Settings struct {
 	PollInterval time.Duration
 	// CallTimeout bounds each call of the service; 0: a fifth of TTL.
 	CallTimeout time.Duration
-	// Patience is how long a request tries again after the service got out of reach. In a
-	// longer outage requests try once; 0: 3 s.
+	// Patience is how long a request tries again after the service became unreachable, and
+	// how long a LockTry does while the service settles. In a longer outage requests try
+	// once; 0: 3 s.
 	Patience time.Duration
-	// Logger gets a line when the service is out of reach, and when it is back;
+	// Logger gets a line when the service is unreachable, and when it is back;
 	// nil: slog.Default.
 	Logger *slog.Logger
 }
 
-// retryInterval is the time between two calls of a service that is out of reach.
+// retryInterval is the time between two calls of a service that is unreachable.
 const retryInterval = 250 * time.Millisecond
 
 func (s Settings) withDefaults() Settings {
@@ -164,7 +165,9 @@ func (l *Locker) call(ctx context.Context, f func(context.Context) error) error 
 	l.counts.calls.Add(1)
 	err := f(limited)
 	switch {
-	case err == nil, errors.Is(err, ErrHeld), errors.Is(err, ErrOvertaken):
+	case errors.Is(err, ErrNotCalled):
+		return nil
+	case err == nil, errors.Is(err, ErrHeld), errors.Is(err, ErrOvertaken), errors.Is(err, ErrSettling):
 		l.outage.answered()
 	case ctx.Err() == nil:
 		l.counts.failures.Add(1)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,10 @@ func TestRenewal(t *testing.T) {
 		if err := s.Context().Err(); err != nil {
 			t.Errorf("after an hour: %v", context.Cause(s.Context()))
 		}
-		if calls := server.calls["renew"]; calls < 1400 || calls > 1441 {
+		server.mu.Lock()
+		calls := server.calls["renew"]
+		server.mu.Unlock()
+		if calls < 1400 || calls > 1441 {
 			t.Errorf("%d renewals in an hour, want one every 2.5 s", calls)
 		}
 		closeAll(t, p)
@@ -401,4 +405,81 @@ func TestNoRenewalAfterTheEnd(t *testing.T) {
 		}
 		closeAll(t, p)
 	})
+}
+
+// A service that settles gives no lock. A LockTry waits for it a little; the others wait as
+// long as they may. No request is told that another one has the lock.
+func TestSettling(t *testing.T) {
+	service := newStub()
+	settled := false
+	service.try = func(*Request) (Grant, error) {
+		if !settled {
+			return Grant{}, ErrSettling
+		}
+		return Grant{N: 1}, nil
+	}
+	on(t, service, Settings{}, func(t *testing.T, l *Locker) {
+		begun := time.Now()
+		_, err := l.Lock(t.Context(), "a", tusd.LockTry)
+		if took := time.Since(begun); !errors.Is(err, tusd.ErrLockServiceUnavailable) || took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("LockTry: %v after %v", err, took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+		defer cancel()
+		begun = time.Now()
+		_, err = l.Lock(ctx, "a", tusd.LockPreempt)
+		if took := time.Since(begun); !errors.Is(err, tusd.ErrLockServiceUnavailable) || took != 9*time.Second {
+			t.Errorf("LockPreempt: %v after %v", err, took)
+		}
+		if l.Stats().OutOfReach {
+			t.Error("the service answers, and counts as unreachable")
+		}
+		settled = true
+		lockIn(t, l, "a", tusd.LockTry).Unlock(t.Context())
+	})
+}
+
+// A call that was none tells nothing of an outage.
+func TestNotCalled(t *testing.T) {
+	service := newStub()
+	service.try = func(*Request) (Grant, error) { return Grant{}, errCut }
+	on(t, notCalledStub{service}, Settings{}, func(t *testing.T, l *Locker) {
+		l.Lock(t.Context(), "a", tusd.LockTry)
+		time.Sleep(time.Minute) // renewals
+		if !l.Stats().OutOfReach {
+			t.Error("a service that was never reached is not unreachable")
+		}
+		<-service.released
+	})
+}
+
+type notCalledStub struct{ *stub }
+
+func (s notCalledStub) Renew(context.Context, []*Request) ([]*Request, error) {
+	return nil, ErrNotCalled
+}
+
+func (s notCalledStub) Release(ctx context.Context, r *Request) error {
+	s.stub.Release(ctx, r)
+	return ErrNotCalled
+}
+
+// However many goroutines find at the same time that a lease is over, each one sees that its
+// context has ended.
+func TestContextEndsForAll(t *testing.T) {
+	p := connect(t, newServer(hour), Settings{})
+	for range 300 {
+		s := lockIn(t, p.locker, "a", tusd.LockPreempt).(*lease)
+		s.extend(time.Now().Add(-2 * hour))
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				if err := tusd.CheckLease(t.Context(), s); !errors.Is(err, tusd.ErrLockLost) {
+					t.Errorf("a lease that is over: %v", err)
+				}
+			})
+		}
+		group.Wait()
+		s.Unlock(t.Context())
+	}
 }

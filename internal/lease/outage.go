@@ -15,7 +15,7 @@ const (
 	steadyAfter = 10 * time.Second
 )
 
-// outage logs one line when a service is out of reach, and one when it is back, however
+// outage logs one line when a service is unreachable, and one when it is back, however
 // many requests fail.
 type outage struct {
 	log     *slog.Logger
@@ -38,7 +38,7 @@ func (o *outage) failed(err error) {
 	o.back = time.Time{}
 	if o.begun.IsZero() && now.Sub(o.failing) >= outageAfter {
 		o.begun = o.failing
-		o.log.Error("the lock service is out of reach: requests that need a lock fail until it is back", "service", o.service, "err", err)
+		o.log.Error("the lock service is unreachable, or refuses this server: requests that need a lock fail until it answers", "service", o.service, "err", err)
 	}
 }
 
@@ -55,7 +55,7 @@ func (o *outage) answered() {
 		o.back = now
 	}
 	if now.Sub(o.back) >= steadyAfter {
-		o.log.Info("the lock service is in reach again", "service", o.service, "outage", o.back.Sub(o.begun).Round(time.Millisecond))
+		o.log.Info("the lock service answers again", "service", o.service, "outage", o.back.Sub(o.begun).Round(time.Millisecond))
 		o.begun, o.back = time.Time{}, time.Time{}
 	}
 }

@@ -19,7 +19,7 @@ func (l *Locker) forget(s *lease) {
 }
 
 // release releases the lock of s. If that fails, or would only wait for a service that is
-// out of reach, it goes on in the background.
+// unreachable, it goes on in the background.
 func (l *Locker) release(ctx context.Context, s *lease) error {
 	switch {
 	case s.lost.Load():
@@ -36,7 +36,7 @@ func (l *Locker) release(ctx context.Context, s *lease) error {
 	return err
 }
 
-var errOutage = errors.New("the lock is released when the lock service is in reach again")
+var errOutage = errors.New("the lock is released when the lock service answers again")
 
 // releaseOnce calls Service.Release. A Try that got no answer may be carried out by the
 // service afterwards, so it is called once more after a time to live.
@@ -79,7 +79,7 @@ func (l *Locker) wakeReleases() {
 }
 
 // releaseLoop releases in the background, one after another, and tries again while the
-// service is out of reach.
+// service is unreachable.
 func (l *Locker) releaseLoop() {
 	retry := time.NewTimer(0)
 	defer retry.Stop()

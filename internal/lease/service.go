@@ -56,7 +56,14 @@ var (
 	ErrHeld = errors.New("lease: another request has the lock")
 	// ErrOvertaken means that a LockPreempt newer than this one waits in another process.
 	ErrOvertaken = errors.New("lease: a newer request waits for the lock")
+	// ErrSettling means that the service gives out no locks yet, because it does not know
+	// which ones are held.
+	ErrSettling = errors.New("the lock service has started, and gives out locks when all holders must have renewed theirs")
 )
+
+// ErrNotCalled is returned by a Service that had nothing to ask of the lock service. It is
+// no error, and tells nothing of an outage.
+var ErrNotCalled = errors.New("lease: the service was not called")
 
 // Service is a client of a lock service. Its methods are called concurrently. They return
 // when ctx ends at the latest, and a method that returned an error may still have had its
@@ -72,7 +79,8 @@ type Service interface {
 	// request was the newest before and is not any more gets ErrOvertaken. A LockWait and
 	// a LockTry get ErrHeld also if the lock is free, but a LockPreempt waits for it.
 	//
-	// An error other than ErrHeld and ErrOvertaken means that the service is out of reach.
+	// An error other than these and ErrSettling means that the service is unreachable, or
+	// refuses this process.
 	Try(ctx context.Context, r *Request) (Grant, error)
 
 	// Release removes everything of r from the service: its lock, and its wish for the lock.

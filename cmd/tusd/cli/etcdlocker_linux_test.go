@@ -32,7 +32,7 @@ func TestServerWithEtcd(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	log := d.stdout.String() + d.stderr.String()
-	for _, line := range []string{"the lock service is out of reach", "the lock service is in reach again"} {
+	for _, line := range []string{"the lock service is unreachable", "the lock service answers again"} {
 		if n := strings.Count(log, line); n != 1 {
 			t.Errorf("the log has %d lines %q, want 1:\n%s", n, line, log)
 		}

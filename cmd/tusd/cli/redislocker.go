@@ -82,6 +82,7 @@ func (s *redisLockerSettings) open(_ config, logger *slog.Logger) (uploadLocker,
 		return nil, err
 	}
 	redis.SetLogger(noRedisLog{}) // the locker logs an outage in one line
+	options.Dialer, options.DialerRetries, options.OnConnect = dialRedis(options.TLSConfig), 1, greetRedis
 	client := redis.NewUniversalClient(options)
 	l := redislocker.New(client, redislocker.Options{Prefix: s.prefix, Logger: logger})
 	return &redisLocker{serviceLocker: serviceLocker{l, redisLockerKind.name, client.Close}, locker: l, logger: logger}, nil
