@@ -15,10 +15,15 @@
 // fail. The locks are lost if keys are removed while a server runs: do not use FLUSHALL, and
 // set maxmemory-policy to noeviction.
 //
-// What cannot be excluded: if a network is divided so that two servers of one Sentinel or
-// Cluster deployment believe to be the primary, both give out locks until the old one
-// notices. min-replicas-to-write and min-replicas-max-lag of Redis shorten that time. The
-// numbers of Lease.Fence are the server's time at least: they can only decrease if data is
+// Three things cannot be excluded. If a network is divided so that two servers of one Sentinel
+// or Cluster deployment believe to be the primary, both give out locks until the old one
+// notices. min-replicas-to-write and min-replicas-max-lag of Redis shorten that time.
+//
+// Redis expires keys by the time of day of its machine. If that steps forward by more than
+// the margin of two seconds, locks are free while they are held, and their holders learn it
+// at the next renewal. The clock has to be slewed, not stepped.
+//
+// The numbers of Lease.Fence are the server's time at least. They only decrease if data is
 // lost and the clock of the new primary is behind the clock of the old one by more than
 // the failover took.
 package redislocker

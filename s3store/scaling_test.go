@@ -107,15 +107,15 @@ func TestCallsInScalingDoc(t *testing.T) {
 	here, there := c.nodes[0], c.nodes[1]
 	var path string
 	c.count("POST without content", func() { path = here.create(64 * mib) })
-	c.count("PATCH of 8 MiB, at the node of the request before", func() { here.patch(path, 0, 8*mib) })
-	c.count("PATCH of 8 MiB, at another node", func() { there.patch(path, 8*mib, 16*mib) })
-	c.count("HEAD, at the node of the request before", func() { there.offset(path) })
-	c.count("HEAD, at another node", func() { here.offset(path) })
+	c.count("PATCH of 8 MiB, at the server of the request before", func() { here.patch(path, 0, 8*mib) })
+	c.count("PATCH of 8 MiB, at another server", func() { there.patch(path, 8*mib, 16*mib) })
+	c.count("HEAD, at the server of the request before", func() { there.offset(path) })
+	c.count("HEAD, at another server", func() { here.offset(path) })
 	here.patch(path, 16*mib, 17*mib)
-	c.count("PATCH of 1 MiB, at the node of the request before", func() { here.patch(path, 17*mib, 18*mib) })
-	c.count("PATCH of 1 MiB, at another node", func() { there.patch(path, 18*mib, 19*mib) })
+	c.count("PATCH of 1 MiB, at the server of the request before", func() { here.patch(path, 17*mib, 18*mib) })
+	c.count("PATCH of 1 MiB, at another server", func() { there.patch(path, 18*mib, 19*mib) })
 	here.patch(path, 19*mib, 56*mib)
-	c.count("PATCH of the last 8 MiB, at another node", func() { there.patch(path, 56*mib, 64*mib) })
+	c.count("PATCH of the last 8 MiB, at another server", func() { there.patch(path, 56*mib, 64*mib) })
 	c.count("GET of a complete upload, before its bytes", func() { here.want(http.StatusOK, here.request(http.MethodGet, path, nil)) })
 	c.count("DELETE of a complete upload", func() { here.want(http.StatusNoContent, here.request(http.MethodDelete, path, nil)) })
 	page, err := os.ReadFile("../docs/scaling.md")
@@ -159,7 +159,7 @@ type parameters struct {
 	patch, head   calls   // of the bucket
 }
 
-// calls are the calls of a request at the node of the request before, and at another one.
+// calls are the calls of a request at the server of the request before, and at another one.
 type calls struct{ same, other float64 }
 
 func (c calls) average(other float64) float64 { return other*c.other + (1-other)*c.same }
@@ -186,12 +186,12 @@ func TestModelInScalingDoc(t *testing.T) {
 		lock:    value(`for a lock and its release \| ([0-9.]+) µs`) / 1e6,
 		renewal: value(`for the renewal of 10 000 locks \| ([0-9.]+) ms`) / 1e3 / 10_000,
 		patch: calls{
-			value(`\| PATCH of 8 MiB, at the node of the request before \| \d+ \| (\d+) \|`),
-			value(`\| PATCH of 8 MiB, at another node \| \d+ \| (\d+) \|`),
+			value(`\| PATCH of 8 MiB, at the server of the request before \| \d+ \| (\d+) \|`),
+			value(`\| PATCH of 8 MiB, at another server \| \d+ \| (\d+) \|`),
 		},
 		head: calls{
-			value(`\| HEAD, at the node of the request before \| \d+ \| (\d+) \|`),
-			value(`\| HEAD, at another node \| \d+ \| (\d+) \|`),
+			value(`\| HEAD, at the server of the request before \| \d+ \| (\d+) \|`),
+			value(`\| HEAD, at another server \| \d+ \| (\d+) \|`),
 		},
 	}
 	for _, l := range []load{
