@@ -67,7 +67,17 @@ func (s *consulLockerSettings) open(_ config, logger *slog.Logger) (uploadLocker
 // from one address, unless it is set up otherwise.
 const consulConnections = 100
 
-// client returns a client and its transport, and refuses contradictory flags.
+func (s *consulLockerSettings) validate(cfg config) error {
+	if err := s.tls.validate(cfg, "consul", s.usesTLS(), "an https:// URL in -consul-url"); err != nil {
+		return err
+	}
+	_, _, err := s.client()
+	return err
+}
+
+func (s *consulLockerSettings) usesTLS() bool { return strings.HasPrefix(s.url, "https:") }
+
+// client returns a client and its transport.
 func (s *consulLockerSettings) client() (*api.Client, *http.Transport, error) {
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -77,13 +87,11 @@ func (s *consulLockerSettings) client() (*api.Client, *http.Transport, error) {
 		MaxIdleConnsPerHost: consulConnections,
 		IdleConnTimeout:     90 * time.Second,
 	}
-	if strings.HasPrefix(s.url, "https:") {
+	if s.usesTLS() {
 		var err error
 		if transport.TLSClientConfig, err = s.tls.config("consul"); err != nil {
 			return nil, nil, err
 		}
-	} else if s.tls.given() {
-		return nil, nil, errors.New("-consul-tls-... need a https:// URL in -consul-url")
 	}
 	token, err := readSecret(s.tokenFile, "consul-token-file")
 	if err != nil {

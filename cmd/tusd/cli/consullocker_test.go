@@ -50,15 +50,13 @@ func TestConsulClient(t *testing.T) {
 
 func TestConsulFlagsRefused(t *testing.T) {
 	for want, args := range map[string][]string{
-		"https://":                  {"-consul-tls-ca", "ca.pem"},
+		"-consul-tls-ca needs an h": {"-consul-tls-ca", "ca.pem"},
 		"need each other":           {"-consul-url", "https://a:1", "-consul-tls-key", "k.pem"},
 		"has no certificate in PEM": {"-consul-url", "https://a:1", "-consul-tls-ca", secretFile(t, "no PEM")},
 		"-consul-token-file: ":      {"-consul-token-file", "/does/not/exist"},
 		"is empty":                  {"-consul-token-file", secretFile(t, "\n")},
 	} {
-		if _, _, err := consulFlags(t, args...).client(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v, want %q", args, err, want)
-		}
+		wantLockerUsage(t, "consul", args, want)
 	}
 	for _, url := range []string{"hunter2", "consul:8500", "http://u:hunter2@h:1", "unix:///consul", ""} {
 		code, _, stderr := run("-s3-bucket", "b", "-locker", "consul", "-consul-url", url)

@@ -38,7 +38,7 @@ type etcdServers struct {
 }
 
 func (s *etcdLockerSettings) declare(f *flag.FlagSet) {
-	addFlag(f, "etcd-url", "http://localhost:2379", "`URLs` of the servers of etcd, separated by commas:\nhttp://host:port, or https:// with TLS. The first may have\na user and a password", s.servers.parse)
+	addFlag(f, "etcd-url", "http://localhost:2379", "`URLs` of the servers of etcd, separated by commas:\nhttp://host:port, or https:// with TLS. The first may have\na user and a password. A password belongs in\nTUSD_ETCD_URL or -etcd-password-file: every user of\nthe machine can read the command line", s.servers.parse)
 	lockPrefixVar(f, &s.prefix, "etcd-prefix")
 	secretVar(f, &s.passwordFile, "etcd-password-file", "the password of the user in -etcd-url")
 	s.tls.declare(f, "etcd", "if the\nURLs say https://")
@@ -77,13 +77,21 @@ func (s *etcdLockerSettings) open(_ config, logger *slog.Logger) (uploadLocker, 
 	return serviceLocker{l, etcdLockerKind.name, func() error { return nil }}, nil
 }
 
-// client returns the settings of the client, and refuses contradictory flags. A connection
+func (s *etcdLockerSettings) validate(cfg config) error {
+	if s.passwordFile != "" && s.servers.password != "" {
+		return passwordTwice(cfg, "etcd-url", "etcd-password-file")
+	}
+	if err := s.tls.validate(cfg, "etcd", s.servers.tls, "https:// URLs in -etcd-url"); err != nil {
+		return err
+	}
+	_, err := s.client()
+	return err
+}
+
+// client returns the settings of the client, and refuses a user without a password. A connection
 // without answers is closed after 13 s: etcd takes no more frequent pings. The client logs
 // nothing: the locker logs an outage in one line.
 func (s *etcdLockerSettings) client() (c clientv3.Config, err error) {
-	if s.tls.given() && !s.servers.tls {
-		return c, errors.New("-etcd-tls-... need https:// URLs in -etcd-url")
-	}
 	c = clientv3.Config{
 		Endpoints: s.servers.endpoints, Username: s.servers.username, Password: s.servers.password,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,

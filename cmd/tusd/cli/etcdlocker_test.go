@@ -13,7 +13,7 @@ func etcdClient(t *testing.T, args ...string) (clientv3.Config, error) {
 	t.Helper()
 	cfg, err := parse(append([]string{"-s3-bucket", "b", "-locker", "etcd"}, args...)...)
 	if err != nil {
-		t.Fatal(err)
+		return clientv3.Config{}, err
 	}
 	_, settings := cfg.chosenLocker()
 	return settings.(*etcdLockerSettings).client()
@@ -33,7 +33,7 @@ func TestEtcdClient(t *testing.T) {
 		"TLS": {[]string{"-etcd-url", "https://a:1"}, func(c clientv3.Config) bool {
 			return c.TLS != nil && !c.TLS.InsecureSkipVerify
 		}},
-		"password file": {[]string{"-etcd-url", "http://u:old@a:1", "-etcd-password-file", secretFile(t, "new\nmore")},
+		"password file": {[]string{"-etcd-url", "http://u@a:1", "-etcd-password-file", secretFile(t, "new\nmore")},
 			func(c clientv3.Config) bool { return c.Username == "u" && c.Password == "new" }},
 	} {
 		if client, err := etcdClient(t, c.args...); err != nil || !c.want(client) {
@@ -44,16 +44,15 @@ func TestEtcdClient(t *testing.T) {
 
 func TestEtcdClientRefused(t *testing.T) {
 	for want, args := range map[string][]string{
-		"https://":                       {"-etcd-tls-ca", "ca.pem"},
+		"-etcd-tls-ca needs https://":    {"-etcd-tls-ca", "ca.pem"},
+		"remove one":                     {"-etcd-url", "http://u:hunter2@a:1", "-etcd-password-file", secretFile(t, "s")},
 		"need each other":                {"-etcd-url", "https://a:1", "-etcd-tls-key", "k.pem"},
 		"a user in -etcd-url and":        {"-etcd-url", "http://u@a:1"},
 		"there or in -etcd-password-fi":  {"-etcd-password-file", secretFile(t, "secret")},
 		"-etcd-password-file: ":          {"-etcd-password-file", "/does/not/exist"},
 		"-etcd-tls-ca: open /no/ca.pem:": {"-etcd-url", "https://a:1", "-etcd-tls-ca", "/no/ca.pem"},
 	} {
-		if _, err := etcdClient(t, args...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v, want %q", args, err, want)
-		}
+		wantLockerUsage(t, "etcd", args, want)
 	}
 }
 

@@ -51,7 +51,13 @@ func manifestArgs(t *testing.T, text string) (args []string) {
 // The arguments are accepted together, and the probes and times are those of the server.
 func TestKubernetesDoc(t *testing.T) {
 	text := deployment(t)
-	cfg, err := readConfig(manifestArgs(t, text), nil)
+	args := manifestArgs(t, text)
+	for i, arg := range args {
+		if strings.HasPrefix(arg, "-redis-password-file=") {
+			args[i] = "-redis-password-file=" + secretFile(t, "secret")
+		}
+	}
+	cfg, err := readConfig(args, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

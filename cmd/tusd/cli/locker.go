@@ -25,6 +25,12 @@ type lockerSettings interface {
 	open(config, *slog.Logger) (uploadLocker, error)
 }
 
+// lockerValidator is implemented by lockerSettings whose flags can contradict each other.
+type lockerValidator interface {
+	// validate is called for the locker that is used. It may read files.
+	validate(config) error
+}
+
 // lockerKind is a kind of locker that -locker can choose.
 type lockerKind struct {
 	name     string // the value of -locker

@@ -63,8 +63,20 @@ func (t *serviceTLS) declare(f *flag.FlagSet, service, used string) {
 	f.StringVar(&t.key, service+"-tls-key", "", "`file` with its key")
 }
 
-// given reports whether a flag is set.
-func (t serviceTLS) given() bool { return t != serviceTLS{} }
+// validate refuses flags that are set if the URLs do not ask for TLS, and files that cannot
+// be used.
+func (t serviceTLS) validate(cfg config, service string, used bool, need string) error {
+	if !used {
+		for _, name := range []string{"-tls-ca", "-tls-certificate", "-tls-key"} {
+			if cfg.isSet(service + name) {
+				return fmt.Errorf("%s needs %s", cfg.sources.name(service+name), need)
+			}
+		}
+		return nil
+	}
+	_, err := t.config(service)
+	return err
+}
 
 // config reads the files.
 func (t serviceTLS) config(service string) (*tls.Config, error) {
@@ -117,6 +129,20 @@ func readSecret(path, flagName string) (string, error) {
 		return "", fmt.Errorf("-%s: %w", flagName, errors.New(path+" is empty"))
 	}
 	return line, nil
+}
+
+// passwordTwice returns the error for a password in a URL and in a file.
+func passwordTwice(cfg config, urlFlag, fileFlag string) error {
+	return fmt.Errorf("%s has a password, and %s names another: remove one", cfg.sources.name(urlFlag), cfg.sources.name(fileFlag))
+}
+
+// commandLinePassword returns a sentence for a URL with a password on the command line; "":
+// the URL is not there, or has none.
+func (cfg config) commandLinePassword(urlFlag, fileFlag, password string) string {
+	if password == "" || cfg.sources[urlFlag] != "-"+urlFlag {
+		return ""
+	}
+	return fmt.Sprintf("-%s has a password, and every user of this machine can read the command line: set %s, or use -%s", urlFlag, variableOf(urlFlag), fileFlag)
 }
 
 // lockPrefixVar adds a flag for the prefix of the names of all keys in a lock service.

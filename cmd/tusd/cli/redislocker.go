@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -35,13 +37,14 @@ type redisLockerSettings struct {
 // redisServers are the URLs of -redis-url.
 type redisServers struct {
 	addresses          []string // host:port, or the path of a socket
+	scheme             string
 	username, password string
 	database           int
 	tls                bool
 }
 
 func (s *redisLockerSettings) declare(f *flag.FlagSet) {
-	redisURLVar(f, &s.servers, "redis-url", "redis://localhost:6379", "`URL` of Redis: redis://host:port, rediss:// with TLS, or\nunix:// and a path; several for a cluster or Sentinel,\nseparated by commas. It may have a user, a password and\nthe number of a database")
+	redisURLVar(f, &s.servers, "redis-url", "redis://localhost:6379", "`URL` of Redis: redis://host:port, rediss:// with TLS, or\nunix:// and a path; several for a cluster or Sentinel,\nseparated by commas. It may have a user, a password and\nthe number of a database. A password belongs in\nTUSD_REDIS_URL or -redis-password-file: every user of\nthe machine can read the command line")
 	f.BoolVar(&s.cluster, "redis-cluster", false, "the servers of -redis-url are of a Redis Cluster")
 	f.StringVar(&s.sentinelMaster, "redis-sentinel-master", "", "`name` of the primary, if the servers of -redis-url are\nSentinels")
 	lockPrefixVar(f, &s.prefix, "redis-prefix")
@@ -50,23 +53,63 @@ func (s *redisLockerSettings) declare(f *flag.FlagSet) {
 	s.tls.declare(f, "redis", "if the\nURL says rediss://")
 }
 
+// parseRedisURL returns a server. An error does not show the URL: it may have a password.
+func parseRedisURL(text string) (redisServers, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return redisServers{}, errRedisURL
+	}
+	parameters, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return redisServers{}, errRedisURL
+	}
+	for parameter := range parameters {
+		if parameter != "db" {
+			return redisServers{}, errors.New("must have no parameters behind a question mark but db")
+		}
+	}
+	options, err := redis.ParseURL(text)
+	if err != nil {
+		return redisServers{}, errRedisURL
+	}
+	return redisServers{
+		addresses: []string{options.Addr}, scheme: u.Scheme, tls: options.TLSConfig != nil,
+		username: options.Username, password: options.Password, database: options.DB,
+	}, nil
+}
+
+var errRedisURL = errors.New("must be a URL like redis://host:port, or several with commas between them")
+
+// add adds a further server. What its URL says beside the address must be what the first one
+// says.
+func (s *redisServers) add(server redisServers) error {
+	switch {
+	case server.scheme != s.scheme:
+		return fmt.Errorf("must have %s:// in all URLs, as in the first one", s.scheme)
+	case server.username+server.password != "" && (server.username != s.username || server.password != s.password):
+		return errors.New("must have one user and password, in the first URL: they hold for all servers")
+	case server.database != 0 && server.database != s.database:
+		return errors.New("must have one database, in the first URL: it holds for all servers")
+	}
+	s.addresses = append(s.addresses, server.addresses...)
+	return nil
+}
+
 // redisURLVar adds a flag for the URLs of Redis servers. All but the address comes from the
 // first one.
 func redisURLVar(f *flag.FlagSet, p *redisServers, name, preset, usage string) {
 	parse := func(text string) error {
 		*p = redisServers{}
 		for i, text := range strings.Split(text, ",") {
-			options, err := redis.ParseURL(strings.TrimSpace(text))
+			server, err := parseRedisURL(strings.TrimSpace(text))
 			if err != nil {
-				return errors.New("must be a URL like redis://host:port, or several with commas between them") // it may have a password
+				return err
 			}
 			if i == 0 {
-				*p = redisServers{
-					username: options.Username, password: options.Password, database: options.DB,
-					tls: options.TLSConfig != nil,
-				}
+				*p = server
+			} else if err := p.add(server); err != nil {
+				return err
 			}
-			p.addresses = append(p.addresses, options.Addr)
 		}
 		return nil
 	}
@@ -88,20 +131,28 @@ func (s *redisLockerSettings) open(_ config, logger *slog.Logger) (uploadLocker,
 	return &redisLocker{serviceLocker: serviceLocker{l, redisLockerKind.name, client.Close}, locker: l, logger: logger}, nil
 }
 
-// options returns the options of the client, and refuses contradictory flags.
-func (s *redisLockerSettings) options() (*redis.UniversalOptions, error) {
+func (s *redisLockerSettings) validate(cfg config) error {
 	switch {
 	case s.cluster && s.sentinelMaster != "":
-		return nil, errors.New("-redis-cluster and -redis-sentinel-master exclude each other")
+		return cfg.exclude("redis-cluster", "redis-sentinel-master")
 	case len(s.servers.addresses) > 1 && !s.cluster && s.sentinelMaster == "":
-		return nil, errors.New("-redis-url has several servers: -redis-cluster or -redis-sentinel-master says what they are")
+		return errors.New(cfg.sources.name("redis-url") + " has several servers: -redis-cluster or -redis-sentinel-master says what they are")
 	case s.cluster && s.servers.database != 0:
-		return nil, errors.New("-redis-url has a database, and a Redis Cluster has none")
+		return errors.New(cfg.sources.name("redis-url") + " has a database, and a Redis Cluster has none")
 	case s.sentinelPasswordFile != "" && s.sentinelMaster == "":
-		return nil, errors.New("-redis-sentinel-password-file needs -redis-sentinel-master")
-	case s.tls.given() && !s.servers.tls:
-		return nil, errors.New("-redis-tls-... need a rediss:// URL in -redis-url")
+		return cfg.need("redis-sentinel-password-file", "redis-sentinel-master")
+	case s.passwordFile != "" && s.servers.password != "":
+		return passwordTwice(cfg, "redis-url", "redis-password-file")
 	}
+	if err := s.tls.validate(cfg, "redis", s.servers.tls, "a rediss:// URL in -redis-url"); err != nil {
+		return err
+	}
+	_, err := s.options()
+	return err
+}
+
+// options returns the options of the client. Flags do not contradict each other.
+func (s *redisLockerSettings) options() (*redis.UniversalOptions, error) {
 	options := &redis.UniversalOptions{
 		Addrs: s.servers.addresses, DB: s.servers.database, Username: s.servers.username, Password: s.servers.password,
 		MasterName: s.sentinelMaster, IsClusterMode: s.cluster,

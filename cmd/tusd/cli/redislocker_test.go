@@ -19,7 +19,7 @@ func redisOptions(t *testing.T, args ...string) (*redis.UniversalOptions, error)
 	t.Helper()
 	cfg, err := parse(append([]string{"-s3-bucket", "b", "-locker", "redis"}, args...)...)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	_, settings := cfg.chosenLocker()
 	return settings.(*redisLockerSettings).options()
@@ -57,8 +57,11 @@ func TestRedisOptions(t *testing.T) {
 			func(o *redis.UniversalOptions) bool {
 				return o.MasterName == "m" && len(o.Addrs) == 2 && o.SentinelPassword == "s"
 			}},
-		"password file": {[]string{"-redis-url", "redis://:old@a:1", "-redis-password-file", secretFile(t, "new\r\nmore")},
-			func(o *redis.UniversalOptions) bool { return o.Password == "new" }},
+		"password file": {[]string{"-redis-url", "redis://u@a:1", "-redis-password-file", secretFile(t, "new\r\nmore")},
+			func(o *redis.UniversalOptions) bool { return o.Username == "u" && o.Password == "new" }},
+		"the same user in each URL": {[]string{"-redis-cluster", "-redis-url", "redis://u:p@a:1,redis://u:p@b:2"},
+			func(o *redis.UniversalOptions) bool { return o.Password == "p" && len(o.Addrs) == 2 }},
+		"database of a socket": {[]string{"-redis-url", "unix:///run/redis.sock?db=2"}, func(o *redis.UniversalOptions) bool { return o.DB == 2 }},
 	} {
 		if o, err := redisOptions(t, c.args...); err != nil || !c.want(o) {
 			t.Errorf("%s: %+v, %v", name, o, err)
@@ -68,19 +71,37 @@ func TestRedisOptions(t *testing.T) {
 
 func TestRedisOptionsRefused(t *testing.T) {
 	for want, args := range map[string][]string{
-		"exclude each other":           {"-redis-cluster", "-redis-sentinel-master", "m"},
-		"says what they are":           {"-redis-url", "redis://a:1,redis://b:2"},
-		"a Redis Cluster has none":     {"-redis-cluster", "-redis-url", "redis://a:1/2"},
-		"needs -redis-sentinel-master": {"-redis-sentinel-password-file", "f"},
-		"rediss://":                    {"-redis-tls-ca", "ca.pem"},
-		"need each other":              {"-redis-url", "rediss://a:1", "-redis-tls-key", "k.pem"},
-		"has no certificate in PEM":    {"-redis-url", "rediss://a:1", "-redis-tls-ca", secretFile(t, "no PEM")},
-		"-redis-password-file: ":       {"-redis-password-file", "/does/not/exist"},
-		"is empty":                     {"-redis-password-file", secretFile(t, "\n")},
-		"-redis-tls-certificate: ":     {"-redis-url", "rediss://a:1", "-redis-tls-certificate", "/no", "-redis-tls-key", "/no"},
+		"exclude each other":             {"-redis-cluster", "-redis-sentinel-master", "m"},
+		"says what they are":             {"-redis-url", "redis://a:1,redis://b:2"},
+		"a Redis Cluster has none":       {"-redis-cluster", "-redis-url", "redis://a:1/2"},
+		"needs -redis-sentinel-master":   {"-redis-sentinel-password-file", "f"},
+		"-redis-tls-key needs a rediss:": {"-redis-tls-key", "k.pem"},
+		"remove one":                     {"-redis-url", "redis://:hunter2@a:1", "-redis-password-file", secretFile(t, "s")},
+		"redis:// in all URLs":           {"-redis-cluster", "-redis-url", "redis://a:1,rediss://b:2"},
+		"one user and password":          {"-redis-cluster", "-redis-url", "redis://:p@a:1,redis://:hunter2@b:2"},
+		"first URL: they hold":           {"-redis-cluster", "-redis-url", "redis://a:1,redis://hunter2@b:2"},
+		"one database":                   {"-redis-sentinel-master", "m", "-redis-url", "redis://a:1/1,redis://b:2/2"},
+		"no parameters":                  {"-redis-url", "redis://a:1?hunter2=1"},
+		"like redis://host:port":         {"-redis-url", "redis://a:1?db=1;hunter2"},
+		"need each other":                {"-redis-url", "rediss://a:1", "-redis-tls-key", "k.pem"},
+		"has no certificate in PEM":      {"-redis-url", "rediss://a:1", "-redis-tls-ca", secretFile(t, "no PEM")},
+		"-redis-password-file: ":         {"-redis-password-file", "/does/not/exist"},
+		"is empty":                       {"-redis-password-file", secretFile(t, "\n")},
+		"-redis-tls-certificate: ":       {"-redis-url", "rediss://a:1", "-redis-tls-certificate", "/no", "-redis-tls-key", "/no"},
 	} {
-		if _, err := redisOptions(t, args...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: %v, want %q", args, err, want)
+		wantLockerUsage(t, "redis", args, want)
+	}
+}
+
+// wantLockerUsage fails unless flags of a locker end the start and a command that needs no
+// lock with a usage error.
+func wantLockerUsage(t *testing.T, locker string, args []string, want string) {
+	t.Helper()
+	args = append([]string{"-s3-bucket", "b", "-locker", locker}, args...)
+	for _, args := range [][]string{args, append([]string{"ls"}, args...)} {
+		code, _, stderr := run(args...)
+		if code != exitUsage || !strings.Contains(stderr, want) || strings.Contains(stderr, "hunter2") {
+			t.Errorf("%q: exit code %d, %q, want %q", args, code, stderr, want)
 		}
 	}
 }

@@ -132,9 +132,9 @@ func (cfg config) validateStorage() error {
 	return settings.validate(cfg)
 }
 
-// validateLocker checks -locker against a storage.
+// validateLocker checks -locker against a storage, and the flags of the locker.
 func (cfg config) validateLocker(storage storageKind) error {
-	chosen, _ := cfg.chosenLocker()
+	chosen, settings := cfg.chosenLocker()
 	if !slices.Contains(storage.scopes, chosen.scope) {
 		return fmt.Errorf("%s must be %s with -%s: the locks of %s do not protect uploads there",
 			cfg.sources.name("locker"), enumeration(storage.lockers()), storage.flag, chosen.name)
@@ -148,6 +148,9 @@ func (cfg config) validateLocker(storage storageKind) error {
 		default:
 			return cfg.exclude(storage.flag, set)
 		}
+	}
+	if v, ok := settings.(lockerValidator); ok {
+		return v.validate(cfg)
 	}
 	return nil
 }

@@ -28,6 +28,13 @@ func (cfg config) warnings(env environment) []string {
 	warn(cfg.isSet("s3-max-buffered-parts"), "-s3-max-buffered-parts has no effect: -s3-buffer-memory limits what is buffered")
 	warn(cfg.s3().connection.disableSSL && strings.HasPrefix(cfg.s3().connection.endpoint, "https://"),
 		"-s3-disable-ssl has no effect: -s3-endpoint begins with https://")
+	redis, etcd := settingsOf[*redisLockerSettings](cfg.lockers), settingsOf[*etcdLockerSettings](cfg.lockers)
+	for _, sentence := range []string{
+		cfg.commandLinePassword("redis-url", "redis-password-file", redis.servers.password),
+		cfg.commandLinePassword("etcd-url", "etcd-password-file", etcd.servers.password),
+	} {
+		warn(sentence != "", sentence)
+	}
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}

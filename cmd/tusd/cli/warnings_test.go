@@ -28,6 +28,9 @@ func TestWarnings(t *testing.T) {
 		{"-s3-bucket b -s3-disable-ssl -s3-endpoint https://e", "", "-s3-disable-ssl has no effect: -s3-endpoint begins with https://"},
 		{"-s3-bucket b -s3-disable-ssl -s3-endpoint e", "", none},
 		{"-s3-bucket b -s3-redirect-lifetime 2h", "", "-s3-redirect-lifetime has no effect without -s3-redirect-downloads"},
+		{"-s3-bucket b -locker redis -redis-url redis://:secret@h", "", "-redis-url has a password, and every user of this machine can read the command line: set TUSD_REDIS_URL, or use -redis-password-file"},
+		{"-s3-bucket b -locker etcd -etcd-url http://u:secret@h", "", "-etcd-url has a password, and every user of this machine can read the command line: set TUSD_ETCD_URL, or use -etcd-password-file"},
+		{"-s3-bucket b -locker redis -redis-url redis://h", "", none},
 		{"-checksum-spool /s", "", "-checksum-spool has no effect"},
 		{"-expose-pprof", "", "-expose-pprof"},
 		{"-expose-pprof", "a:b", none},
@@ -39,5 +42,17 @@ func TestWarnings(t *testing.T) {
 		if err != nil || !strings.Contains(got, c.want) || (got == "") != (c.want == none) {
 			t.Errorf("%s: %q, %v; want %q", c.args, got, err, c.want)
 		}
+		if strings.Contains(got, ":secret@") {
+			t.Errorf("%s: the warning shows the password", c.args)
+		}
+	}
+}
+
+// A password in the environment is where it belongs.
+func TestNoWarningOfAPasswordInTheEnvironment(t *testing.T) {
+	env := environment{"TUSD_REDIS_URL": "redis://:secret@h"}
+	cfg, err := readConfig([]string{"-s3-bucket", "b", "-locker", "redis"}, env)
+	if warnings := cfg.warnings(env); err != nil || len(warnings) > 0 {
+		t.Errorf("%q, %v", warnings, err)
 	}
 }
