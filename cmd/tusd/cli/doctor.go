@@ -14,7 +14,8 @@ import (
 const doctorName = "doctor"
 
 const doctorIntro = `tusd doctor tries out where uploads would be kept, a bucket or a directory, and
-says line by line what is ok, what is missing, and what to do about it. It
+the lock service if there is one. It says line by line what is ok, what is
+missing, and what to do about it. It
 leaves nothing behind. It ends with 0 if nothing is missing, else with 1.
 
 Usage: tusd doctor [-as user] [flags]
@@ -65,6 +66,9 @@ func runDoctor(c invocation) int {
 	cfg.examineStartup(report)
 	_, settings := cfg.chosenStorage()
 	settings.examine(ctx, cfg, report)
+	if ctx.Err() == nil {
+		cfg.examineLocker(ctx, report)
+	}
 	if ctx.Err() != nil {
 		fmt.Fprintf(stderr, "tusd: doctor was ended before it was done: %v\n", context.Cause(ctx))
 		return exitFailed

@@ -203,8 +203,10 @@ func (l *redisLocker) probes() []*probe {
 	return []*probe{p}
 }
 
+func (l *redisLocker) unsafe(ctx context.Context) ([]string, error) { return l.locker.Unsafe(ctx) }
+
 func (l *redisLocker) warn(ctx context.Context) {
-	problems, err := l.locker.Unsafe(ctx)
+	problems, err := l.unsafe(ctx)
 	if err != nil {
 		return // some services do not tell their settings
 	}
