@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 		lockers: []lockerSettings{
 			&fileLockerSettings{holderPoll: 40 * time.Millisecond, acquirerPoll: 40 * time.Millisecond},
 			memoryLockerSettings{},
-			&redisLockerSettings{servers: redisServers{addresses: []string{"localhost:6379"}}, prefix: "tusd"},
+			&redisLockerSettings{servers: redisServers{addresses: []string{"localhost:6379"}, scheme: "redis"}, prefix: "tusd"},
 			&consulLockerSettings{url: "http://localhost:8500", prefix: "tusd"},
 			&etcdLockerSettings{servers: etcdServers{endpoints: []string{"http://localhost:2379"}}, prefix: "tusd"},
 		},
