@@ -127,6 +127,7 @@ func TestConsul(t *testing.T) {
 		"order of wishes":  testOrderOfWishes,
 		"removed wishes":   testWishesThatWereRemoved,
 		"not held":         testReleaseOfNotHeld,
+		"own leftovers":    testOwnLeftovers,
 		"leftover":         testLeftoverIsReleased,
 		"new process":      testNewProcessLives,
 		"burial":           testNoBurialOfTheLiving,

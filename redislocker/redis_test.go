@@ -220,6 +220,7 @@ func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 // 10 000 held locks, of which a hundred are wanted by another process, need few requests.
 func TestRequestsOfManyLocks(t *testing.T) {
 	require.Long(t)
+	t.Parallel()
 	server := settled(t)
 	var count counter
 	lockers := make([]*RedisLocker, 2)

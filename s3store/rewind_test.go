@@ -25,7 +25,7 @@ func TestUnannouncedChecksums(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "aws" {
-				require.Long(t)
+				require.LongWithoutRace(t)
 			}
 			quirks.MinPart = testMinPart
 			server := s3server.Start(t, s3server.Options{Quirks: quirks})

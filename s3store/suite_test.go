@@ -21,7 +21,7 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name != "aws" {
-				require.Long(t)
+				require.LongWithoutRace(t)
 			}
 			quirks.MinPart = testMinPart
 			storetest.Run(t, harness(quirks))

@@ -339,7 +339,7 @@ func TestHolderWithoutLease(t *testing.T) {
 					t.Run(fmt.Sprintf("%+v", chunks), func(t *testing.T) {
 						t.Parallel()
 						if sent != next {
-							require.Long(t)
+							require.LongWithoutRace(t)
 						}
 						synctest.Test(t, func(t *testing.T) { pauseAtEachCall(t, chunks) }) // retries cost no time
 					})

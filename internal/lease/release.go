@@ -25,7 +25,7 @@ func (l *Locker) release(ctx context.Context, s *lease) error {
 	case s.lost.Load():
 		l.releaseLater(s.request)
 		return nil
-	case l.outage.outOfReach():
+	case l.outage.lasts() >= l.Patience:
 		l.releaseLater(s.request)
 		return tusd.ErrLockServiceUnavailable.With(errOutage)
 	}

@@ -48,6 +48,16 @@ func Long(t testing.TB) {
 	}
 }
 
+// LongWithoutRace is Long for a test that computes a lot, which takes many times longer with the
+// race detector: CI runs it in a step without.
+func LongWithoutRace(t testing.TB) {
+	t.Helper()
+	Long(t)
+	if raceEnabled {
+		t.Skip("runs without the race detector: it takes long")
+	}
+}
+
 // NoRace ends a test of allocations or of memory, as skipped, in a build with the race
 // detector, which allocates for itself.
 func NoRace(t testing.TB) {
