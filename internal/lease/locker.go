@@ -128,9 +128,10 @@ func (l *Locker) Close(ctx context.Context) error {
 		return nil
 	}
 	l.closed = true
+	var held []*Request
 	for _, s := range l.held {
 		s.lose(errClosed)
-		l.releases = append(l.releases, s.request)
+		held = append(held, s.request)
 	}
 	l.mu.Unlock()
 	close(l.closing)
@@ -138,6 +139,9 @@ func (l *Locker) Close(ctx context.Context) error {
 	if service, ok := l.service.(AllReleaser); ok {
 		return l.call(ctx, service.ReleaseAll)
 	}
+	l.mu.Lock()
+	l.releases = append(l.releases, held...)
+	l.mu.Unlock()
 	return l.releaseAll(ctx, nil)
 }
 
