@@ -19,7 +19,7 @@ import (
 	"github.com/tus/tusd/storetest"
 )
 
-// silentLocker is a locker of leases that are lost without notice: whoever asks has the lock,
+// silentLocker is a locker of leases that are lost without notice: every request that asks gets the lock,
 // and the context of the holder before goes on. So a store with it is as one whose process
 // was paused, has lost its lease, and does not know.
 type silentLocker struct {
