@@ -13,6 +13,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
+	"github.com/tus/tusd/internal/require"
 )
 
 // faults makes one operation between on and off fail: number at. Each operation counts
@@ -82,6 +83,7 @@ var scenarios = []scenario{
 // If any operation fails, no acknowledged byte is lost, every offset is correct, no
 // unfinished creation is visible as an upload, and a retry succeeds.
 func TestFaultSweep(t *testing.T) {
+	require.Long(t)
 	for _, level := range levels {
 		for _, sc := range scenarios {
 			t.Run(level.String()+"/"+sc.name, func(t *testing.T) {

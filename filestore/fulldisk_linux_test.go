@@ -119,6 +119,7 @@ func TestMinFree(t *testing.T) {
 
 // No call leaves a descriptor open, whether it succeeds or fails.
 func TestDescriptors(t *testing.T) {
+	require.Long(t)
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {

@@ -148,6 +148,7 @@ func TestUploadInUseIsNotEvicted(t *testing.T) {
 
 // The cache returns the last value or none, compared with maps, and its sums are correct.
 func TestUploadCacheAgainstMaps(t *testing.T) {
+	require.Long(t)
 	c := newUploadCache()
 	lease := lockID(t, "x")
 	random := rand.New(rand.NewPCG(1, 2))

@@ -121,6 +121,7 @@ func (w *walker) createAgain(ctx context.Context, lease tusd.Lease, id string) e
 
 // A count beside changes gives the sums exactly, whatever they were before.
 func TestCountBesideChanges(t *testing.T) {
+	require.Long(t)
 	const walkers = 8
 	rounds := 5
 	if require.Thorough() {

@@ -96,6 +96,7 @@ func (zeros) Read(p []byte) (int, error) {
 // After kill -9 at a random moment and a restart, the sums are those of the files, and never
 // above the bound that the killed process has stored.
 func TestSumsAfterCrash(t *testing.T) {
+	require.Long(t)
 	dir, rounds := t.TempDir(), 3
 	if require.Thorough() {
 		rounds = 15

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tbrecord"
 )
 
@@ -294,6 +295,7 @@ func (widerLocker) Scope() tusd.Scope { return tusd.ScopeLease }
 // TestBrokenLockersAreFound runs named cases on lockers that each violate one sentence of
 // the contract.
 func TestBrokenLockersAreFound(t *testing.T) {
+	require.Long(t)
 	for _, b := range brokenLockers {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
 			for _, name := range b.found {
@@ -349,6 +351,7 @@ func losableHarness(cause error) Harness {
 }
 
 func TestLosableLockerPasses(t *testing.T) {
+	require.Long(t)
 	h := losableHarness(tusd.ErrLockLost)
 	h.Timeout = 0
 	Run(t, h)
@@ -359,6 +362,7 @@ func TestLossWithoutCauseIsFound(t *testing.T) {
 }
 
 func TestUnreportedLossIsFound(t *testing.T) {
+	require.Long(t)
 	h := losableHarness(nil)
 	h.Lose = func(tb testing.TB, lease tusd.Lease) {}
 	for _, name := range []string{"loss/reported", "loss/next-holder", "loss/fence"} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 )
 
 // The environment variables that make the test binary a child: a directory, and the kind
@@ -107,6 +108,7 @@ func (s staleLease) Unlock(ctx context.Context) error {
 }
 
 func TestProcessCasesFindStaleLocks(t *testing.T) {
+	require.Long(t)
 	h := processHarness("stale")
 	h.Timeout = time.Second
 	wantFound(t, h, "process/holder-killed")
@@ -117,6 +119,7 @@ func TestProcessCasesFindStaleLocks(t *testing.T) {
 // TestProcessCasesFindLocalLocks tests lockers on one directory with processes on another
 // one.
 func TestProcessCasesFindLocalLocks(t *testing.T) {
+	require.Long(t)
 	h := processHarness("flock")
 	h.Timeout = time.Second
 	process := h.Process

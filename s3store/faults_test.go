@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
@@ -126,6 +127,7 @@ func operations(server *s3server.Server) (names []s3server.Operation) {
 
 // Transient faults are retried: no request of the client fails.
 func TestTransientFaults(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"slow down":          s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
@@ -144,6 +146,7 @@ func TestTransientFaults(t *testing.T) {
 
 // A permanent fault fails a request. The upload continues when the fault is over.
 func TestPermanentFaults(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"access denied":               s3server.Refuse(http.StatusForbidden, "AccessDenied"),
@@ -242,6 +245,7 @@ func TestFirstPartLost(t *testing.T) {
 // A lifecycle rule has aborted the multipart upload: the upload fails, whether
 // the next request appends to it or completes it.
 func TestAbortedByLifecycleRule(t *testing.T) {
+	require.Long(t)
 	const size = 4 * testPart
 	for name, stored := range map[string]int64{"when parts follow": testPart, "when it completes": size} {
 		t.Run(name, func(t *testing.T) {

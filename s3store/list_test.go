@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/s3store"
 )
 
@@ -83,6 +84,7 @@ func TestMemoryOfListing(t *testing.T) {
 // List finds the time of the last change, even if keys of other uploads lie
 // between the keys of an upload's data and its record.
 func TestListingOfNestedIDs(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	before := time.Now()
 	after := before.Add(time.Hour)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/storetest"
@@ -90,6 +91,7 @@ func (v *inventory) calls(operation s3server.Operation) int {
 
 // A sweep reads only the records of uploads that may be old enough for their class.
 func TestListingReadsOnlyCandidates(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	const complete, unfinished, old = 1200, 40, 5
 	v := newInventory(t, func(*s3store.Store) {})

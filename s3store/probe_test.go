@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go/service/s3"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/s3store/awsv1"
@@ -106,6 +107,7 @@ func keysOf(server *s3server.Server) (keys []string) {
 // A transient error of a call does not fail Open. A service that is down fails it
 // after few calls.
 func TestOpenRetries(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	server := smallServer(t, s3server.Quirks{})
 	server.Fault(func(c s3server.Call) s3server.Outcome {

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 )
 
 // Unreachable distinguishes outages from errors that an operator has to correct.
 func TestUnreachable(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	server := s3server.Start(t, s3server.Options{})
 	foreign := s3server.Start(t, s3server.Options{AccessKey: "another"})

@@ -9,12 +9,14 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/logtest"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
 // Two processes serve requests of one upload, like behind a load balancer. No
 // offset falls and no byte is wrong, whatever each of them has cached.
 func TestRequestsOnAnyNode(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true}, "equal parts": {EqualParts: true},

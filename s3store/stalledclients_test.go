@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tus/tusd/internal/require"
 )
 
 // paced is a body that delivers at most so many bytes per Read, each after a pause.
@@ -65,6 +67,7 @@ func (s *stalled) Read(b []byte) (int, error) {
 // send checksums. No other body waits 5 s for a Read, all uploads complete, and the
 // bytes of stalled clients are stored.
 func TestManyUploadsWithSlowAndStalledClients(t *testing.T) {
+	require.Long(t)
 	for name, equal := range map[string]bool{"any parts": false, "equal parts": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/storetest"
 )
@@ -44,6 +45,7 @@ func TestTinyChunks(t *testing.T) {
 // A merge of tail objects fails at one of its calls, executed or not. The chunk is
 // stored, no offset falls and no byte is wrong, whichever process continues.
 func TestFaultsWhileMergingTail(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true},

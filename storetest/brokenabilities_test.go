@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tbrecord"
 )
 
@@ -336,6 +337,7 @@ func (s brokenSideRecords) DeleteSideRecord(ctx context.Context, key tusd.SideRe
 
 // TestLeftoversAreFound runs cases that leave something behind.
 func TestLeftoversAreFound(t *testing.T) {
+	require.Long(t)
 	h := memoryHarness()
 	leave := map[string]func(e *env){
 		"an upload": func(e *env) { e.create("a", 1); delete(e.exist, "a") },

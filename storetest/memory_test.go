@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 )
 
 func newComposer(m *Memory) *tusd.StoreComposer {
@@ -49,6 +50,7 @@ func TestMemory(t *testing.T) { Run(t, memoryHarness()) }
 
 // TestMemoryCore runs the suite on a composer without abilities.
 func TestMemoryCore(t *testing.T) {
+	require.Long(t)
 	h := memoryHarness()
 	bare := func(m *Memory) *tusd.StoreComposer {
 		c := tusd.NewStoreComposer()

@@ -74,6 +74,7 @@ func TestFaultsMakeNoSecondDraftUpload(t *testing.T) {
 // TestFaultsMakeNoSecondOptimisticUpload sweeps uploads whose creation has all the
 // content, in the versions that differ most.
 func TestFaultsMakeNoSecondOptimisticUpload(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	for name, fault := range stepFaults {
 		for _, interop := range []int{6, 9} {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tusclient"
 )
 
@@ -150,6 +151,7 @@ func (s *chunkKills) complete(u *VerifiedUpload, c *tusclient.Client) error {
 // TestCheckOfChunks shows that the tests above can fail: their check finds damage to an
 // upload whose server was killed in the middle of a chunk.
 func TestCheckOfChunks(t *testing.T) {
+	require.Long(t)
 	const undamaged = "undamaged"
 	damages := map[string]func(u *VerifiedUpload, dir string) error{
 		undamaged: func(*VerifiedUpload, string) error { return nil },

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tusclient"
 )
 
@@ -23,6 +24,7 @@ func limitDescriptors(n int) []string {
 // TestRequestsBesideSlowUploads sends requests beside 200 slow uploads to a daemon with 1024
 // descriptors, the limit of many systems.
 func TestRequestsBesideSlowUploads(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads"), Tracer: limitDescriptors(1024)}
 	daemon := Start(t, launch)

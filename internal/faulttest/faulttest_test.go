@@ -3,6 +3,7 @@
 package faulttest
 
 import (
+	"flag"
 	"os"
 	"testing"
 )
@@ -11,6 +12,7 @@ import (
 var builder Builder
 
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "4") // the tests wait for daemons most of the time
 	code := m.Run()
 	if err := builder.Remove(); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")

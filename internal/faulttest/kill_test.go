@@ -59,6 +59,7 @@ func needOwnPIDs(t *testing.T) {
 // TestKillSeesEarlyAcknowledgement shows that the tests above can fail: the same check fails
 // on a server that answers before it writes.
 func TestKillSeesEarlyAcknowledgement(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	launch := Launch{Binary: builder.Binary(t, "tusd_broken_earlyack"), Dir: t.TempDir()}
 	daemon := Start(t, launch)

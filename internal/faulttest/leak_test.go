@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/internal/tusclient"
 )
@@ -174,6 +175,7 @@ func (d *Daemon) idleHandles(t *testing.T) map[string]int {
 // uploads: while they run, at most a number for each, and after they have ended or were
 // aborted, as many as before.
 func TestHandlesOfSlowUploads(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	service := s3server.New(s3server.Options{})
 	plain := httptest.NewUnstartedServer(service)

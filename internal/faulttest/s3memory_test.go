@@ -12,12 +12,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
 // TestMemoryOfUploadsToS3 runs many uploads at a time into a bucket: they use at most the
 // memory of the buffer pool, and no disk.
 func TestMemoryOfUploadsToS3(t *testing.T) {
+	require.Long(t)
 	const (
 		uploads = 50
 		size    = 8 << 20

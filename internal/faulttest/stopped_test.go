@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tusclient"
 )
 
@@ -69,6 +70,7 @@ func uploadAndDelete(c *tusclient.Client) error {
 // the middle of a PATCH. The upload is locked, all others are not, also if the second daemon
 // starts later. When the first daemon continues, the PATCH does, too.
 func TestStoppedDaemonBlocksOnlyItsUpload(t *testing.T) {
+	require.Long(t)
 	for _, when := range []string{"started later", "started before"} {
 		t.Run(when, func(t *testing.T) {
 			launch := Launch{Binary: builder.Binary(t, ""), Dir: filepath.Join(t.TempDir(), "uploads")}

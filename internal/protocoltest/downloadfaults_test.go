@@ -21,6 +21,7 @@ import (
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/logtest"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tusclient"
 	"github.com/tus/tusd/internal/wire"
 	"github.com/tus/tusd/storetest"
@@ -230,6 +231,7 @@ func TestUnreadableFileIsAFaultOfOurs(t *testing.T) {
 
 // A client that disconnects is no error of the server.
 func TestClientThatLeavesADownloadIsNoFault(t *testing.T) {
+	require.Long(t)
 	for _, files := range []bool{false, true} {
 		for _, h2 := range []bool{false, true} {
 			composer := tusd.NewStoreComposer()

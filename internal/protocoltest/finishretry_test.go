@@ -15,6 +15,7 @@ import (
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/heaptest"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/tuning"
 	"github.com/tus/tusd/storetest"
 )
@@ -95,6 +96,7 @@ func leaveFinishing(t *testing.T, store *storetest.Memory, n int) {
 // Ten thousand uploads that an earlier process has left are finished by few workers, in
 // little memory, although the store fails half the time. Each is told once.
 func TestManyFinishesAtTheStart(t *testing.T) {
+	require.Long(t)
 	const workers = 16
 	for _, c := range []struct {
 		name           string

@@ -14,6 +14,7 @@ import (
 )
 
 func TestHandOvers(t *testing.T) {
+	require.Long(t)
 	race := scenario{"race", "a request that asks for the upload just when its holder returns harms no connection", handOverRace}
 	for _, p := range protocols {
 		t.Run(p.name, func(t *testing.T) { race.run(t, p, memoryStore) })

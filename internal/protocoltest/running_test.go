@@ -318,6 +318,7 @@ func terminateAnswers(e *env) {
 }
 
 func TestStopRace(t *testing.T) {
+	require.Long(t)
 	for _, p := range protocols {
 		race := scenario{"race", "a stop at the end of a body harms no later request on the connection", stopRace}
 		t.Run(p.name, func(t *testing.T) { race.run(t, p, memoryStore) })

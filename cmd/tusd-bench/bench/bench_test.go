@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
+	"github.com/tus/tusd/internal/require"
 )
 
 // TestMain runs this program as a built-in server if it is started as one, like the command.
@@ -100,6 +101,7 @@ const everyWorkload = "head,small,cwu,chunks,patch"
 // TestServerAgainstBare runs every workload on the daemon and on both bare servers,
 // and verifies in both ways.
 func TestServerAgainstBare(t *testing.T) {
+	require.Long(t)
 	for name, args := range map[string][]string{
 		"bare":      {"-bare", "-server-flags", "-durability none"},
 		"bare-sync": {"-bare-sync", "-verify-get"},
@@ -180,6 +182,7 @@ func TestRunningServer(t *testing.T) {
 }
 
 func TestSlowConnections(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	r := runReport(t, "-server", builder.daemon(t), "-bare", "-work", "slow", "-connections", "30", "-burst", "100K", "-slow-time", "1500ms")
 	if len(r.Slow) != 2 || r.Slow[0].Server != "server" || r.Slow[1].Server != "bare" {
@@ -195,6 +198,7 @@ func TestSlowConnections(t *testing.T) {
 // TestGrowth also shows that the daemon reads the prefilled uploads: the answer of
 // each HEAD is compared.
 func TestGrowth(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	r := runReport(t, append([]string{"-server", builder.daemon(t), "-prefill", "1000"}, smallLoad...)...)
 	if len(r.Startups) != 3 || len(r.Rows) != 3*3 || len(r.Ratios) != 3*2 {
@@ -251,6 +255,7 @@ func TestHelp(t *testing.T) {
 // TestFurtherFlags compares a daemon that sweeps with two that do not. The one that sweeps
 // runs on after the others were measured.
 func TestFurtherFlags(t *testing.T) {
+	require.Long(t)
 	args := append(slices.Clone(smallLoad), "-server", builder.daemon(t), "-prefill", "200", "-with", "-sweep-interval 1s -sweep-unfinished 1000h")
 	r := runReport(t, args...)
 	if len(r.Rows) != 2*3 || len(r.Ratios) != 2*2 {

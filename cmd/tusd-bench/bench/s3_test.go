@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd/cmd/tusd-bench/load"
+	"github.com/tus/tusd/internal/require"
 )
 
 // shortOnS3 are flags with small parts, so that a short run has several.
@@ -40,6 +41,7 @@ func TestServerOnS3(t *testing.T) {
 
 // TestServerOnS3Alone runs the workloads without a comparison.
 func TestServerOnS3Alone(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	args := slices.Concat(shortOnS3, []string{"-server", builder.daemon(t), "-requests", "10", "-work", "head,small,cwu"})
 	if r := runReport(t, args...); len(r.Rows) != 3 || len(r.Ratios) != 0 {

@@ -131,6 +131,7 @@ func TestConnectionLimit(t *testing.T) {
 
 // Refused connections are limited, too.
 func TestManyRefusals(t *testing.T) {
+	t.Parallel()
 	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
 	requestOnNew(t, address, http.MethodGet)
 	requestOnNew(t, address, http.MethodGet)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -88,6 +89,7 @@ func sendContent(t *testing.T, address, target string, content []byte) int {
 // their streams were reset or they were closed. Other uploads go on. The budget is
 // released when the handlers have ended.
 func TestUnreadContentHasABudget(t *testing.T) {
+	require.Long(t)
 	const conns = 12
 	for name, after := range map[string]func(wire.Conn, wire.Stream){
 		"stalled": func(wire.Conn, wire.Stream) {},
@@ -332,6 +334,7 @@ func unreadPlain(t *testing.T, handler http.HandlerFunc) (*unreadBudget, string)
 
 // Unfinished headers share the budget, and are released with their connection.
 func TestUnfinishedHeadersHaveABudget(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	for name, withUpload := range map[string]bool{"alone": false, "beside an upload": true} {
 		t.Run(name, func(t *testing.T) {
@@ -449,6 +452,7 @@ func unfinishedHeader(t *testing.T, size int) []byte {
 // The overhead of frames does not add up in the budget, for any number of requests on
 // a connection.
 func TestFramesOfManyUploads(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	_, address := unreadPlain(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

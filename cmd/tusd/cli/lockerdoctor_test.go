@@ -28,6 +28,7 @@ func TestDoctorOfALockService(t *testing.T) {
 
 // The doctor names the flags that an error of a lock service is about.
 func TestDoctorOfABadLockService(t *testing.T) {
+	require.Long(t)
 	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "Permission denied: token lacks permission", http.StatusForbidden)
 	}))

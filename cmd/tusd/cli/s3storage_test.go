@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
@@ -58,6 +59,7 @@ func sumOf(content string) string {
 // A prefix under which the service does not list its objects ends the start, and the
 // doctor reports the same. A prefix that no service can list is a usage error.
 func TestOddPrefixOfBucket(t *testing.T) {
+	require.Long(t)
 	service := s3server.Start(t, s3server.Options{Quirks: s3server.Versity()})
 	cleanAWS(t, credentialsFor(service)...)
 	const sentence = `does not list what it stores under the prefix "/lead/": set another one, such as "lead/"`
@@ -287,6 +289,7 @@ func TestMetricsOfABucket(t *testing.T) {
 // /readyz reports that the bucket is unavailable, without the reason. The server stays ready,
 // unless -readyz-strict is set.
 func TestReadinessOfABucket(t *testing.T) {
+	require.Long(t)
 	for strict, want := range map[string]struct {
 		status int
 		text   string

@@ -9,11 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/require"
 )
 
 // The unsent bytes in the kernel's send buffer are bounded. With a large buffer a slow
 // reader would look like a stalled one.
 func TestUnsentDownloadIsBounded(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	const size = 16 << 20
 	d := start(t, "-durability", "none", "-network-timeout", "500ms")

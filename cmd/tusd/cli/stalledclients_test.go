@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/wire"
 )
 
@@ -42,6 +43,7 @@ func rawDial(t *testing.T, address, request string) (net.Conn, *bufio.Reader) {
 
 // No page waits for the body of its request.
 func TestPagesNeedNoBody(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	d := start(t, "-expose-pprof", "-admin-listen", "127.0.0.1:0")
 	beside := start(t, "-expose-pprof")
@@ -166,6 +168,7 @@ func complete(t *testing.T, base string, n int64) (path string) {
 
 // A shutdown does not wait for stalled clients.
 func TestShutdownWithStalledClients(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	const size = 64 << 20
 	for name, stall := range map[string]func(t *testing.T, address, upload string){
@@ -252,6 +255,7 @@ func mustAnswerHeaders(t *testing.T, f *wire.Frames, n int) {
 
 // A download that makes progress may end within the shutdown timeout.
 func TestShutdownWaitsForDownloads(t *testing.T) {
+	require.Long(t)
 	t.Parallel()
 	const size = 8 << 20
 	overEveryProtocol(t, func(t *testing.T, client *http.Client, args []string) {

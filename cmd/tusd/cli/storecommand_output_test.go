@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 )
 
@@ -50,6 +51,7 @@ func TestSweepOutput(t *testing.T) {
 // Of a broken record, commands tell what is broken and how it is removed, and not that there
 // is no such upload.
 func TestBrokenRecordsInCommands(t *testing.T) {
+	require.Long(t)
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "wrong.info"), `{"ID":"wrong","Size":-3}`)
 	writeFile(t, filepath.Join(dir, "foreign.info"), `{"a":1}`)
@@ -149,6 +151,7 @@ func TestLinesOnATerminal(t *testing.T) {
 // The error of an output that cannot be written is printed once, be the output longer than
 // the buffer or not.
 func TestOutputThatFails(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "broken.info"), "") // verify has something to report
 	for _, uploads := range []int{1, 400} {

@@ -46,6 +46,7 @@ func (d *testDaemon) exitCode(t *testing.T) int {
 
 // The start waits for a service that is not available yet.
 func TestStartWaitsForTheBucket(t *testing.T) {
+	require.Long(t)
 	for name, fault := range map[string]s3server.Outcome{
 		"reset":    s3server.Reset(0),
 		"busy":     s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
@@ -132,6 +133,7 @@ func TestStartEndsOnPermanentErrors(t *testing.T) {
 
 // The start waits until -s3-start-timeout. 0 means no wait.
 func TestStartTimeout(t *testing.T) {
+	require.Long(t)
 	for timeout, waits := range map[string]bool{"1s": true, "0": false} {
 		service := s3server.New(s3server.Options{})
 		service.URL = "http://127.0.0.1:1"

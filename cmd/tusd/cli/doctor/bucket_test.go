@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go/service/s3"
 
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3server"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/s3store/awsv1"
@@ -251,6 +252,7 @@ func TestBucketWithAnotherClock(t *testing.T) {
 
 // Transient errors are retried and not reported.
 func TestBucketWithTransientErrors(t *testing.T) {
+	require.Long(t)
 	server := serve(t, s3server.Quirks{})
 	server.Fault(func(c s3server.Call) s3server.Outcome {
 		if c.Number%9 == 1 {

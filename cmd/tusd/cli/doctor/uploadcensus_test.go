@@ -7,10 +7,13 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/tus/tusd/internal/require"
 )
 
 // The memory of a census is bounded: it reads no more names than it examines.
 func TestCensusOfManyFiles(t *testing.T) {
+	require.Long(t)
 	dir := t.TempDir()
 	for i := range 20_000 {
 		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%032x", i)))
