@@ -58,11 +58,11 @@ func BenchmarkHandOver(b *testing.B) {
 // its lock, with the default time to live.
 func BenchmarkKilledHolder(b *testing.B) {
 	address := lockservices.Consul(b).Addr()
-	l := newLocker(b, newClient(b, address), Options{TTL: 10 * time.Second})
+	l := newLocker(b, newClient(b, address), Options{})
 	unlock(b, lock(b, l, "a", tusd.LockTry))
 	var times []time.Duration
 	for b.Loop() {
-		holder := startWith(b, address, "tusd", 10*time.Second)
+		holder := startWith(b, address, "tusd", defaultTTL)
 		holder.lock("a")
 		holder.kill()
 		begun := time.Now()
@@ -76,7 +76,7 @@ func BenchmarkKilledHolder(b *testing.B) {
 // default time to live.
 func BenchmarkHeldLocks(b *testing.B) {
 	network, client := newRecorder(b, lockservices.Consul(b).Addr())
-	l := newLocker(b, client, Options{TTL: 10 * time.Second})
+	l := newLocker(b, client, Options{})
 	const locks = 10_000
 	ids := make(chan int)
 	var workers sync.WaitGroup

@@ -60,12 +60,16 @@ type Options struct {
 	// Prefix begins all keys; "": tusd.
 	Prefix string
 	// TTL is the time without a heartbeat after which a process has lost its locks;
-	// 0: 10 s. It is the same in all processes.
+	// 0: 15 s. It is the same in all processes.
 	TTL time.Duration
 	// Logger gets a line when Consul is out of reach, and when it is back, and for each
 	// process that has died; nil: slog.Default.
 	Logger *slog.Logger
 }
+
+// defaultTTL lets running requests keep their locks while Consul restarts, which takes some
+// seconds, and is five heartbeats that fail.
+const defaultTTL = 15 * time.Second
 
 // ConsulLocker is a tusd.Locker on a Consul. Safe for concurrent use.
 type ConsulLocker struct {
@@ -81,9 +85,8 @@ var _ tusd.Locker = (*ConsulLocker)(nil)
 // agent. The client's transport should keep as many idle connections as there are
 // concurrent requests.
 func New(client *api.Client, o Options) *ConsulLocker {
-	settings := lease.Settings{
-		Service: "Consul", TTL: cmp.Or(o.TTL, 10*time.Second), Logger: o.Logger,
-	}
+	settings := lease.Settings{Service: "Consul", TTL: cmp.Or(o.TTL, defaultTTL), Logger: o.Logger}
+	settings.RenewInterval = settings.TTL / 6
 	if settings.Logger == nil {
 		settings.Logger = slog.Default()
 	}

@@ -70,7 +70,7 @@ func TestCallsOfCreationWithUpload(t *testing.T) {
 
 func TestCallsOfChunks(t *testing.T) {
 	t.Parallel()
-	require.Long(t)
+	require.LongWithoutRace(t)
 	n, server := startCounted(t)
 	path := n.create(256 * mib)
 	for offset := int64(0); offset < 256*mib; offset += 8 * mib {
@@ -96,7 +96,7 @@ func TestCallsOfSmallChunks(t *testing.T) {
 
 func TestCallsOfLargeChunk(t *testing.T) {
 	t.Parallel()
-	require.Long(t)
+	require.LongWithoutRace(t)
 	const size = 1 << 30
 	n, server := startCounted(t)
 	path := n.create(size)

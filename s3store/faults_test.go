@@ -127,7 +127,7 @@ func operations(server *s3server.Server) (names []s3server.Operation) {
 
 // Transient faults are retried: no request of the client fails.
 func TestTransientFaults(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"slow down":          s3server.Refuse(http.StatusServiceUnavailable, "SlowDown"),
@@ -146,7 +146,7 @@ func TestTransientFaults(t *testing.T) {
 
 // A permanent fault fails a request. The upload continues when the fault is over.
 func TestPermanentFaults(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, outcome := range map[string]s3server.Outcome{
 		"access denied":               s3server.Refuse(http.StatusForbidden, "AccessDenied"),

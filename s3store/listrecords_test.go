@@ -91,7 +91,7 @@ func (v *inventory) calls(operation s3server.Operation) int {
 
 // A sweep reads only the records of uploads that may be old enough for their class.
 func TestListingReadsOnlyCandidates(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	const complete, unfinished, old = 1200, 40, 5
 	v := newInventory(t, func(*s3store.Store) {})

@@ -66,7 +66,7 @@ func (v *inventory) sweep(sink tusd.EventSink, call int, last s3server.Outcome) 
 // A sweeper that dies at any of its calls leaves whole uploads, or none, and the next ones
 // remove and tell the rest.
 func TestSweeperDiesAtEachCall(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	sizes := map[string]int64{"tail": 10, "parts": 3*testMinPart + 17}
 	for name, last := range map[string]s3server.Outcome{

@@ -45,7 +45,7 @@ func TestTinyChunks(t *testing.T) {
 // A merge of tail objects fails at one of its calls, executed or not. The chunk is
 // stored, no offset falls and no byte is wrong, whichever process continues.
 func TestFaultsWhileMergingTail(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, quirks := range map[string]s3server.Quirks{
 		"conditions": {}, "no conditions": {NoIfMatch: true, NoIfNoneMatch: true},

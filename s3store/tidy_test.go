@@ -235,7 +235,7 @@ func TestSweepMultipart(t *testing.T) {
 
 // Several pages of multipart uploads are removed at once.
 func TestSweepManyMultiparts(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	v := newInventory(t, func(s *s3store.Store) { s.SweepMultipart = true })
 	const many = 1003 // a page has 1000
@@ -365,7 +365,7 @@ func TestTidyLeavesV2(t *testing.T) {
 // The records of uploads that this version has stored are not read, but one for an upload
 // with tail objects, and one for a multipart upload that may be swept.
 func TestCallsOfTidy(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	const uploads, paused, inParts = 700, 50, 30
 	for _, c := range []struct {
@@ -484,7 +484,7 @@ func TestCutRemovalWithSharedKey(t *testing.T) {
 
 // If Tidy ends at any call, the next one removes the rest, and uploads stay as they are.
 func TestCutTidying(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	const large = 20 * testMinPart
 	for call := 1; ; call++ {

@@ -51,7 +51,7 @@ var rereadSteps = []int64{1000, 2000, 3000, 50 << 10, 51 << 10, 200 << 10, 201 <
 // request fails, and no wrong byte is stored. Two processes alternate, so that none
 // has the state in its cache.
 func TestReadBackIsVerified(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestReadBackIsVerified(t *testing.T) {
 // A tail object that is read wrongly for long fails requests, but no byte is lost:
 // the client can resume afterwards.
 func TestWrongReadOfTailObject(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestWrongReadOfTailObject(t *testing.T) {
 // Partials that are too small for a part are read and concatenated in memory. A
 // wrong read does not get into the final.
 func TestPartialsAreVerified(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	sizes := []int64{1000, testMinPart - 100, 20 << 10, testMinPart, 500}
 	for name, list := range map[string][]int64{"in one object": sizes[:1], "in parts": sizes} {
@@ -161,7 +161,7 @@ func TestPartialsAreVerified(t *testing.T) {
 // A range of a multipart object has no checksum. A wrong read of it does not get
 // into the final either.
 func TestRangeOfPartialIsVerified(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {
@@ -207,7 +207,7 @@ func (n *node) partial(from, to int64) string {
 // A wrong answer for a record is not reported as a missing upload, which clients
 // would create again.
 func TestWrongReadOfRecord(t *testing.T) {
-	require.Long(t)
+	require.LongWithoutRace(t)
 	t.Parallel()
 	for name, wrong := range wrongAnswers {
 		t.Run(name, func(t *testing.T) {

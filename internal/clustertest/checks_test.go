@@ -113,7 +113,9 @@ func TestLogs(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	plan := func(seed uint64, service bool) []fault { return newRound(rand.New(rand.NewPCG(seed, 0)), service) }
+	plan := func(seed uint64, service bool) []fault {
+		return newRound(rand.New(rand.NewPCG(seed, 0)), service, time.Second)
+	}
 	if a, b := plan(1, true), plan(1, true); !reflect.DeepEqual(a, b) {
 		t.Errorf("one seed, two plans: %v, %v", a, b)
 	}

@@ -37,37 +37,41 @@ func TestMain(m *testing.M) {
 // TestFileLocker runs three processes of one machine on one directory.
 func TestFileLocker(t *testing.T) {
 	prepare(t)
-	run(t, variant{launch: faulttest.Launch{
-		Binary: builder.Binary(t, ""),
-		Dir:    filepath.Join(t.TempDir(), "uploads"),
-		Flags:  []string{"-locker", "file"},
-	}})
+	run(t, variant{
+		launch: faulttest.Launch{
+			Binary: builder.Binary(t, ""),
+			Dir:    filepath.Join(t.TempDir(), "uploads"),
+			Flags:  []string{"-locker", "file"},
+		},
+		ttl: 10 * time.Second, // a lock of a stopped process lives on
+	})
 }
 
 // TestRedis, TestEtcd and TestConsul run three nodes on one bucket.
 func TestRedis(t *testing.T) {
 	prepare(t)
-	run(t, inBucket(t, lockservices.Redis(t), func(address string) []string {
+	run(t, inBucket(t, lockservices.Redis(t), 10*time.Second, func(address string) []string {
 		return []string{"-locker", "redis", "-redis-url", "redis://" + address}
 	}))
 }
 
 func TestEtcd(t *testing.T) {
 	prepare(t)
-	run(t, inBucket(t, lockservices.Etcd(t), func(address string) []string {
+	run(t, inBucket(t, lockservices.Etcd(t), 10*time.Second, func(address string) []string {
 		return []string{"-locker", "etcd", "-etcd-url", "http://" + address}
 	}))
 }
 
 func TestConsul(t *testing.T) {
 	prepare(t)
-	run(t, inBucket(t, lockservices.Consul(t), func(address string) []string {
+	run(t, inBucket(t, lockservices.Consul(t), 15*time.Second, func(address string) []string {
 		return []string{"-locker", "consul", "-consul-url", "http://" + address}
 	}))
 }
 
-// inBucket returns a variant with uploads in a bucket of versitygw.
-func inBucket(t *testing.T, service *lockservices.Server, locks func(address string) []string) variant {
+// inBucket returns a variant with uploads in a bucket of versitygw, and leases that live for
+// ttl without renewal.
+func inBucket(t *testing.T, service *lockservices.Server, ttl time.Duration, locks func(address string) []string) variant {
 	t.Helper()
 	s := s3services.Versitygw(t)
 	return variant{
@@ -79,6 +83,7 @@ func inBucket(t *testing.T, service *lockservices.Server, locks func(address str
 			},
 		},
 		service: service,
+		ttl:     ttl,
 		locks:   locks,
 	}
 }
@@ -104,9 +109,9 @@ type scale struct {
 }
 
 // faults is how long rounds of faults begin. One takes about a minute, and the time between
-// its faults.
-func (s scale) faults() time.Duration {
-	return s.time - s.measured - settleTime - time.Minute - time.Duration(len(faultKinds))*s.quiet
+// its faults. A lease lives for ttl without renewal.
+func (s scale) faults(ttl time.Duration) time.Duration {
+	return s.time - s.measured - 2*ttl - time.Minute - time.Duration(len(faultKinds))*s.quiet
 }
 
 // scaleOf returns the scale that the environment names. The short one is for CI.
@@ -140,15 +145,9 @@ func seedOf(t *testing.T) uint64 {
 	return seed
 }
 
-// Times of a run.
-const (
-	// settleTime is between the last fault and the time that is measured: leases of
-	// killed processes expire.
-	settleTime = 2 * leaseTTL
-	// endLimit bounds the time until all clients have ended, after the last one may begin
-	// an upload.
-	endLimit = 2 * time.Minute
-)
+// endLimit bounds the time until all clients have ended, after the last one may begin an
+// upload.
+const endLimit = 2 * time.Minute
 
 // run lets clients upload while faults happen, and checks what they got.
 func run(t *testing.T, v variant) {
@@ -157,15 +156,15 @@ func run(t *testing.T, v variant) {
 	l := startLoad(c, seed, size)
 	began := time.Now()
 	random := rand.New(rand.NewPCG(seed, 0))
-	for first := true; first || time.Since(began) < size.faults(); first = false {
-		plan := newRound(random, v.service != nil)
+	for first := true; first || time.Since(began) < size.faults(v.ttl); first = false {
+		plan := newRound(random, v.service != nil, v.ttl)
 		t.Logf("plan: %v", plan)
 		for _, f := range plan {
 			c.inject(f)
 			time.Sleep(size.quiet)
 		}
 	}
-	time.Sleep(settleTime)
+	time.Sleep(2 * v.ttl) // leases of killed processes expire
 	l.counts.measure(true)
 	time.Sleep(size.measured)
 	l.counts.measure(false)

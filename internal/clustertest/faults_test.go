@@ -23,26 +23,28 @@ type faultKind struct {
 	name     string
 	shortest time.Duration
 	longest  time.Duration
+	outlives bool // the time that a lease lives is added, so that the leases end
 	service  bool // needs a lock service
 	inject   func(c *cluster, f fault)
 }
 
-// leaseTTL is how long a lease lives without renewal.
-const leaseTTL = 10 * time.Second
-
 var faultKinds = []faultKind{
-	{"kill", time.Second, 5 * time.Second, false, (*cluster).kill},
-	{"stop", leaseTTL + 2*time.Second, leaseTTL + 6*time.Second, false, (*cluster).stop},
-	{"roll", 2 * time.Second, 3 * time.Second, false, (*cluster).roll},
-	{"cut", leaseTTL + 2*time.Second, leaseTTL + 6*time.Second, true, (*cluster).cut},
-	{"restart-service", 0, 5 * time.Second, true, (*cluster).restartService},
+	{"kill", time.Second, 5 * time.Second, false, false, (*cluster).kill},
+	{"stop", 2 * time.Second, 6 * time.Second, true, false, (*cluster).stop},
+	{"roll", 2 * time.Second, 3 * time.Second, false, false, (*cluster).roll},
+	{"cut", 2 * time.Second, 6 * time.Second, true, true, (*cluster).cut},
+	{"restart-service", 0, 5 * time.Second, false, true, (*cluster).restartService},
 }
 
-// newRound plans each kind of fault once, in random order.
-func newRound(r *rand.Rand, service bool) (plan []fault) {
+// newRound plans each kind of fault once, in random order. A lease lives for ttl without
+// renewal.
+func newRound(r *rand.Rand, service bool, ttl time.Duration) (plan []fault) {
 	for _, i := range r.Perm(len(faultKinds)) {
 		k := faultKinds[i]
 		length := k.shortest + time.Duration(r.Int64N(int64(k.longest-k.shortest)))
+		if k.outlives {
+			length += ttl
+		}
 		f := fault{kind: k.name, node: r.IntN(nodeCount), length: length.Round(time.Millisecond)}
 		if service || !k.service {
 			plan = append(plan, f)

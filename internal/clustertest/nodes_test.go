@@ -27,6 +27,7 @@ const nodeCount = 3
 type variant struct {
 	launch  faulttest.Launch
 	service *lockservices.Server // nil: the locks are files
+	ttl     time.Duration        // how long a lease lives without renewal
 	// locks returns the flags of the locker for a lock service at an address.
 	locks func(address string) []string
 }
