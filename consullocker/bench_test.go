@@ -58,7 +58,7 @@ func BenchmarkHandOver(b *testing.B) {
 // its lock, with the default time to live.
 func BenchmarkKilledHolder(b *testing.B) {
 	address := lockservices.Consul(b).Addr()
-	l := newLocker(b, newClient(b, address), Options{})
+	l := newLocker(b, newClient(b, address), Options{TTL: defaultTTL})
 	unlock(b, lock(b, l, "a", tusd.LockTry))
 	var times []time.Duration
 	for b.Loop() {
@@ -76,7 +76,7 @@ func BenchmarkKilledHolder(b *testing.B) {
 // default time to live.
 func BenchmarkHeldLocks(b *testing.B) {
 	network, client := newRecorder(b, lockservices.Consul(b).Addr())
-	l := newLocker(b, client, Options{})
+	l := newLocker(b, client, Options{TTL: defaultTTL})
 	const locks = 10_000
 	ids := make(chan int)
 	var workers sync.WaitGroup
