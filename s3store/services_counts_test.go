@@ -48,13 +48,13 @@ func startServiceNode(t *testing.T, b *serviceBucket, locker tusd.Locker) *servi
 }
 
 // awaitStarted waits until the node has started: it probes the bucket, and then
-// lists two kinds of unfinished work.
+// lists three kinds of unfinished work.
 func (n *serviceNode) awaitStarted() {
 	n.Helper()
 	deadline := time.After(30 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for !n.bucket.requests.hasListed("finishing") || !n.bucket.requests.hasListed("building") {
+	for listed := n.bucket.requests.hasListed; !listed("finishing") || !listed("building") || !listed("removing"); {
 		select {
 		case <-tick.C:
 		case <-deadline:
