@@ -3,53 +3,25 @@ package redislocker
 import (
 	"fmt"
 	"regexp"
-	"runtime"
-	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/lease"
+	"github.com/tus/tusd/internal/lockservices"
 )
 
-// report reports the median and the 95th percentile of times.
-func report(b *testing.B, times []time.Duration) {
-	slices.Sort(times)
-	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(times[len(times)*95/100].Microseconds())/1000, "p95-ms")
-}
-
-// BenchmarkLock measures lock and unlock without contention.
 func BenchmarkLock(b *testing.B) {
-	l := connect(b, settled(b).Addr(), Options{})
-	var times []time.Duration
-	for b.Loop() {
-		begun := time.Now()
-		mustUnlock(b, mustLock(b, l, "a", tusd.LockPreempt))
-		times = append(times, time.Since(begun))
-	}
-	report(b, times)
+	lockservices.BenchmarkLock(b, connect(b, settled(b).Addr(), Options{}))
 }
 
-// BenchmarkHandOver measures the time from a LockPreempt until its grant, if a holder in
-// another process unlocks at once.
 func BenchmarkHandOver(b *testing.B) {
-	server := settled(b)
-	lockers := []tusd.Locker{connect(b, server.Addr(), Options{}), connect(b, server.Addr(), Options{})}
-	holder := mustLock(b, lockers[0], "a", tusd.LockPreempt)
-	var times []time.Duration
-	for i := 1; b.Loop(); i++ {
-		go func(holder tusd.Lease) {
-			<-holder.Preempted()
-			holder.Unlock(b.Context())
-		}(holder)
-		begun := time.Now()
-		holder = mustLock(b, lockers[i%2], "a", tusd.LockPreempt)
-		times = append(times, time.Since(begun))
-	}
-	mustUnlock(b, holder)
-	report(b, times)
+	address := settled(b).Addr()
+	lockservices.BenchmarkHandOver(b, [2]tusd.Locker{connect(b, address, Options{}), connect(b, address, Options{})})
+}
+
+func BenchmarkParallel(b *testing.B) {
+	lockservices.BenchmarkParallel(b, connect(b, settled(b).Addr(), Options{}))
 }
 
 // cpuTime returns the CPU time of the thread of Redis that does all commands, with their
@@ -106,19 +78,4 @@ func BenchmarkServerTimeOfRenewals(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64((cpuTime(b, l)-begun).Microseconds())/float64(b.N), "redis-cpu-µs/op")
-}
-
-// BenchmarkParallel measures locks and unlocks of 64 requests at the same time.
-func BenchmarkParallel(b *testing.B) {
-	l := connect(b, settled(b).Addr(), Options{})
-	lockOnce(b, l)
-	b.ResetTimer()
-	var ids atomic.Int64
-	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			mustUnlock(b, mustLock(b, l, fmt.Sprint(ids.Add(1)), tusd.LockPreempt))
-		}
-	})
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "locks/s")
 }

@@ -4,6 +4,7 @@
 //	server.go    a service that can be stopped and started again
 //	services.go  how to start each, and when it is ready
 //	link.go      a network to a service that can be cut
+//	bench.go     benchmarks of lockers, the same for each service
 package lockservices
 
 import (
