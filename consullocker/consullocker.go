@@ -62,13 +62,13 @@ type Options struct {
 	// TTL is the time without a heartbeat after which a process has lost its locks;
 	// 0: 15 s. It is the same in all processes.
 	TTL time.Duration
-	// Logger gets a line when Consul is out of reach, and when it is back, and for each
+	// Logger gets a line when Consul is unreachable, and when it is back, and for each
 	// process that has died; nil: slog.Default.
 	Logger *slog.Logger
 }
 
 // defaultTTL lets running requests keep their locks while Consul restarts, which takes some
-// seconds, and is five heartbeats that fail.
+// seconds: four heartbeats can fail before the leases are lost.
 const defaultTTL = 15 * time.Second
 
 // ConsulLocker is a tusd.Locker on a Consul. Safe for concurrent use.
@@ -86,7 +86,7 @@ var _ tusd.Locker = (*ConsulLocker)(nil)
 // concurrent requests.
 func New(client *api.Client, o Options) *ConsulLocker {
 	settings := lease.Settings{Service: "Consul", TTL: cmp.Or(o.TTL, defaultTTL), Logger: o.Logger}
-	settings.RenewInterval = settings.TTL / 6
+	settings.RenewInterval = settings.TTL / 6 // 2.5 s, as for other services
 	if settings.Logger == nil {
 		settings.Logger = slog.Default()
 	}
