@@ -40,7 +40,7 @@ type Options struct {
 	// TTL is the time after which the locks of a process that died are free, in whole
 	// seconds, from 2 s; 0: 10 s. It is the same in all processes.
 	TTL time.Duration
-	// Logger gets a line when etcd is out of reach, and when it is back; nil:
+	// Logger gets a line when etcd is unreachable, and when it is back; nil:
 	// slog.Default.
 	Logger *slog.Logger
 }
@@ -74,7 +74,7 @@ func New(client *clientv3.Client, options Options) *EtcdLocker {
 }
 
 // Open returns a locker that makes its client when the first lock is requested, and closes
-// it. A client with a user and a password can only be made while etcd is in reach.
+// it. A client with a user and a password can only be made while etcd is reachable.
 func Open(config clientv3.Config, options Options) *EtcdLocker {
 	d := &dialer{config: config}
 	return newLocker(d.connect, d.close, options, lease.Settings{Service: nameOf(config.Endpoints)})
@@ -109,7 +109,7 @@ func (l *EtcdLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (t
 func (l *EtcdLocker) Stats() lease.Stats { return l.locker.Stats() }
 
 // Close makes every further Lock fail. Leases that are still held are lost, and all locks
-// of l are free for others at once, if etcd is in reach until ctx ends.
+// of l are free for others at once, if etcd is reachable until ctx ends.
 func (l *EtcdLocker) Close(ctx context.Context) error {
 	err := l.locker.Close(ctx)
 	if closeErr := l.service.close(); err == nil {

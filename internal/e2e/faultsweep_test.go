@@ -43,7 +43,7 @@ var stepFaults = map[string]stepFault{
 	"request cut short":            storeFaults(storetest.CutSource, 1),
 	"lock held by another request": lockFaults(tusd.ErrUploadLocked),
 	"lock not released":            lockFaults(tusd.ErrLockTimeout),
-	"lock service unreachable":     lockFaults(errors.New("the lock service is out of reach")),
+	"lock service unreachable":     lockFaults(errors.New("the lock service is unreachable")),
 }
 
 func TestFaultsMakeNoSecondUpload(t *testing.T) {

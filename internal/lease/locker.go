@@ -83,12 +83,12 @@ type counts struct {
 
 // Stats is what a Locker does at the moment, and has done since it was made.
 type Stats struct {
-	Held       int    // leases that are held
-	Waiting    int    // requests that wait for a lock of another process
-	Calls      uint64 // calls of the service
-	Failures   uint64 // calls that failed
-	Lost       uint64 // leases that were lost
-	OutOfReach bool   // the service did not answer the last call
+	Held        int    // leases that are held
+	Waiting     int    // requests that wait for a lock of another process
+	Calls       uint64 // calls of the service
+	Failures    uint64 // calls that failed
+	Lost        uint64 // leases that were lost
+	Unreachable bool   // the service did not answer the last call
 }
 
 var errClosed = errors.New("the locker is closed")
@@ -113,7 +113,7 @@ func (l *Locker) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Stats{
-		Held: len(l.held), Waiting: len(l.attempts), OutOfReach: l.outage.outOfReach(),
+		Held: len(l.held), Waiting: len(l.attempts), Unreachable: l.outage.unreachable(),
 		Calls: l.counts.calls.Load(), Failures: l.counts.failures.Load(), Lost: l.counts.lost.Load(),
 	}
 }

@@ -89,7 +89,7 @@ func TestLossComesFirst(t *testing.T) {
 		if next.Context().Err() != nil {
 			t.Error("the unlock of a lost lease ends the next one")
 		}
-		if stats := a.locker.Stats(); stats.Lost != 1 || !stats.OutOfReach {
+		if stats := a.locker.Stats(); stats.Lost != 1 || !stats.Unreachable {
 			t.Errorf("%+v", stats)
 		}
 		closeAll(t, a, b)
@@ -251,7 +251,7 @@ func TestOneFailureIsNotLogged(t *testing.T) {
 	})
 }
 
-// A request fails soon when the service is out of reach, and when its context ends.
+// A request fails soon when the service is unreachable, and when its context ends.
 func TestBoundedWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := connect(t, newServer(10*time.Second), Settings{})
@@ -430,7 +430,7 @@ func TestSettling(t *testing.T) {
 		if took := time.Since(begun); !errors.Is(err, tusd.ErrLockServiceUnavailable) || took != 9*time.Second {
 			t.Errorf("LockPreempt: %v after %v", err, took)
 		}
-		if l.Stats().OutOfReach {
+		if l.Stats().Unreachable {
 			t.Error("the service answers, and counts as unreachable")
 		}
 		settled = true
@@ -445,7 +445,7 @@ func TestNotCalled(t *testing.T) {
 	on(t, notCalledStub{service}, Settings{}, func(t *testing.T, l *Locker) {
 		l.Lock(t.Context(), "a", tusd.LockTry)
 		time.Sleep(time.Minute) // renewals
-		if !l.Stats().OutOfReach {
+		if !l.Stats().Unreachable {
 			t.Error("a service that was never reached is not unreachable")
 		}
 		<-service.released

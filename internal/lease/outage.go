@@ -70,8 +70,8 @@ func (o *outage) lasts() time.Duration {
 	return time.Since(o.failing)
 }
 
-// outOfReach reports whether the last call got no answer.
-func (o *outage) outOfReach() bool {
+// unreachable reports whether the last call got no answer.
+func (o *outage) unreachable() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return !o.failing.IsZero()

@@ -49,7 +49,7 @@ func TestPreCreateRefuses(t *testing.T) {
 	if a := post().status(400); !strings.HasPrefix(string(a.Body), "ERR_UPLOAD_REJECTED: ") {
 		t.Errorf("plain refusal: %q", a.Body)
 	}
-	failWith = errors.New("hook server secret-host out of reach")
+	failWith = errors.New("hook server secret-host unreachable")
 	if a := post().status(500); a.Header.Get("Retry-After") == "" || strings.Contains(string(a.Body), "secret-host") {
 		t.Errorf("hook failure: %q, Retry-After %q", a.Body, a.Header.Get("Retry-After"))
 	}

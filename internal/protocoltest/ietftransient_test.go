@@ -9,12 +9,12 @@ import (
 // two versions that tus-js-client speaks.
 func TestIETFTransientErrors(t *testing.T) {
 	runIETF(t, []scenario{
-		{"R45_out_of_reach", "a store out of reach: HEAD 503, but 423 in the versions of tus-js-client", ietfOutOfReach},
+		{"R45_unreachable", "an unreachable store: HEAD 503, but 423 in the versions of tus-js-client", ietfUnreachable},
 		{"R24_full_but_open", "HEAD of an upload that has all its bytes and was not completed tells tus-js-client no length", everyVersion(ietfFullButOpen)},
 	})
 }
 
-func ietfOutOfReach(e *env) {
+func ietfUnreachable(e *env) {
 	store := e.failing()
 	everyNamed(func(d *ietfClient) {
 		store.failing.Store(false)

@@ -17,10 +17,10 @@ import (
 // for each method.
 func TestTransientErrors(t *testing.T) {
 	runOn(t, memoryStore, protocols, []scenario{
-		{"store_out_of_reach", "a store out of reach: HEAD 423, GET 503, else 5xx, all with Retry-After, and the answer does not tell the cause", storeOutOfReach},
-		{"locker_out_of_reach", "a lock service out of reach: HEAD 423, else 503 ERR_LOCK_SERVICE_UNAVAILABLE, with Retry-After; reading needs no lock", lockerOutOfReach},
+		{"store_unreachable", "an unreachable store: HEAD 423, GET 503, else 5xx, all with Retry-After, and the answer does not tell the cause", storeUnreachable},
+		{"locker_unreachable", "an unreachable lock service: HEAD 423, else 503 ERR_LOCK_SERVICE_UNAVAILABLE, with Retry-After; reading needs no lock", lockerUnreachable},
 		{"lock_timeout", "a holder that does not release its lock: 423 ERR_LOCK_TIMEOUT with Retry-After", lockTimesOut},
-		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationOutOfReach},
+		{"store_fails_creation", "a store that fails a creation: 5xx with Retry-After, and no Location", creationUnreachable},
 		{"finishing_fails", "while finishing fails HEAD is 423 and GET 503; once it succeeds the upload is complete", finishFailsForAWhile},
 		{"shutdown", "a shutdown ends a running PATCH with 503 ERR_SERVER_SHUTDOWN, its bytes kept", serverShutsDown},
 		{"never_these", "no transient error is 400, 408 or 429", permanentErrors},
@@ -56,7 +56,7 @@ func (e *env) failing() *failingStore {
 	return store
 }
 
-func storeOutOfReach(e *env) {
+func storeUnreachable(e *env) {
 	store := e.failing()
 	u := e.create(100)
 	store.failing.Store(true)
@@ -86,7 +86,7 @@ func (l *failingLocker) Lock(ctx context.Context, id string, mode tusd.LockMode)
 	return l.LocalLocker.Lock(ctx, id, mode)
 }
 
-func lockerOutOfReach(e *env) {
+func lockerUnreachable(e *env) {
 	locker := &failingLocker{}
 	e.config.StoreComposer.UseLocker(locker)
 	u := e.create(100)
@@ -122,7 +122,7 @@ func lockTimesOut(e *env) {
 	e.wantOffset(u, 0)
 }
 
-func creationOutOfReach(e *env) {
+func creationUnreachable(e *env) {
 	store := e.failing()
 	store.failing.Store(true)
 	e.post("Upload-Length: 100").status(500, 503).without("Location")

@@ -105,7 +105,7 @@ func (m *monitoringSettings) declare(f *flag.FlagSet) {
 	nanosecondsVar(f, &m.blockProfileRate, "pprof-block-profile-rate", "record blocking of this many `nanoseconds` or more; 0: none")
 	countVar(f, &m.mutexProfileRate, "pprof-mutex-profile-rate", 0, 0, "record one in this many waits for a mutex (a `number`);\n0: none")
 	addressVar(f, &m.adminListen, "admin-listen", "`host:port` where metrics, health and profiles are served\ninstead of beside the uploads")
-	f.BoolVar(&m.readyzStrict, "readyz-strict", false, "/readyz is 503 also while the bucket or the lock service,\nwhich all servers share, is out of reach")
+	f.BoolVar(&m.readyzStrict, "readyz-strict", false, "/readyz is 503 also while the bucket or the lock service,\nwhich all servers share, is unreachable")
 	f.BoolVar(&m.showGreeting, "show-greeting", true, "greet browsers that open the server's address")
 }
 

@@ -181,11 +181,11 @@ func (r *readiness) logChange(now result) {
 	case now.unready != nil:
 		r.log.Warn("not ready", "err", errors.Join(now.unready, now.degraded))
 	case now.degraded != nil:
-		r.log.Warn("out of reach for all servers, so this one stays ready", "err", now.degraded)
+		r.log.Warn("unreachable for all servers, so this one stays ready", "err", now.degraded)
 	case before.unready != nil:
 		r.log.Info("ready again")
 	default:
-		r.log.Info("in reach again")
+		r.log.Info("reachable again")
 	}
 }
 

@@ -194,7 +194,7 @@ func TestSharedOutage(t *testing.T) {
 		var lines bytes.Buffer
 		var store, lock, disk fakeCheck
 		shared := store.probe("store")
-		shared.shared, shared.publicError = true, "out of reach"
+		shared.shared, shared.publicError = true, "unreachable"
 		service := lock.probe("lock")
 		service.shared, service.logsItself = true, true
 		health := newHealthHandler(nil, slog.New(slog.NewTextHandler(&lines, nil)), shared, service, disk.probe("disk"))
@@ -206,12 +206,12 @@ func TestSharedOutage(t *testing.T) {
 			logged            string
 		}{
 			{"", "", "", 200, "store: ok\nlock: ok\ndisk: ok\n", ""},
-			{"dial", "", "", 200, "store: out of reach (for all servers, so this one stays ready)\nlock: ok\ndisk: ok\n", "WARN dial"},
-			{"timeout", "", "", 200, "store: out of reach", ""},
+			{"dial", "", "", 200, "store: unreachable (for all servers, so this one stays ready)\nlock: ok\ndisk: ok\n", "WARN dial"},
+			{"timeout", "", "", 200, "store: unreachable", ""},
 			{"timeout", "refused", "", 200, "lock: refused (for all servers, so this one stays ready)\n", ""},
 			{"timeout", "refused", "gone", 503, "disk: gone\n", "WARN gone"},
 			{"timeout", "refused", "", 200, "disk: ok\n", "WARN timeout"},
-			{"", "refused", "", 200, "store: ok\n", "INFO in reach again"},
+			{"", "refused", "", 200, "store: ok\n", "INFO reachable again"},
 			{"", "", "gone", 503, "disk: gone\n", "WARN not ready"},
 			{"", "", "", 200, "store: ok\nlock: ok\ndisk: ok\n", "INFO ready again"},
 		} {
@@ -249,7 +249,7 @@ func TestReadyNeedsTheLockServiceOnce(t *testing.T) {
 		_, overloaded := health.withoutContent()
 		mustAnswer(t, overloaded, "/readyz", http.StatusServiceUnavailable, "")
 		health.readiness.checkAtStart(t.Context())
-		if got := lines.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "out of reach") {
+		if got := lines.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "unreachable") {
 			t.Errorf("logged at the start: %q", got)
 		}
 		time.Sleep(2 * probeCacheTime)

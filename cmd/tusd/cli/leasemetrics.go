@@ -34,7 +34,7 @@ func (c *leaseCollector) Describe(descs chan<- *prometheus.Desc) {
 func (c *leaseCollector) Collect(metrics chan<- prometheus.Metric) {
 	s := c.stats()
 	up := 1.0
-	if s.OutOfReach {
+	if s.Unreachable {
 		up = 0
 	}
 	for _, m := range []struct {

@@ -11,7 +11,7 @@ import (
 func TestLeaseMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(newLeaseCollector("redis", func() lease.Stats {
-		return lease.Stats{Held: 1, Waiting: 2, Calls: 3, Failures: 4, Lost: 5, OutOfReach: true}
+		return lease.Stats{Held: 1, Waiting: 2, Calls: 3, Failures: 4, Lost: 5, Unreachable: true}
 	}))
 	families, err := registry.Gather()
 	if err != nil {

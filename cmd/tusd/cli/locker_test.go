@@ -81,7 +81,7 @@ func (l *leaseLocker) Scope() tusd.Scope { return tusd.ScopeLease }
 
 func (l *leaseLocker) Lock(ctx context.Context, id string, mode tusd.LockMode) (tusd.Lease, error) {
 	if l.locks.Add(1) <= l.failures {
-		return nil, tusd.ErrLockServiceUnavailable.With(errors.New("out of reach"))
+		return nil, tusd.ErrLockServiceUnavailable.With(errors.New("unreachable"))
 	}
 	lease, err := l.LocalLocker.Lock(ctx, id, mode)
 	if err != nil {

@@ -42,7 +42,7 @@ func (l serviceLocker) collectors() []prometheus.Collector {
 	return []prometheus.Collector{newLeaseCollector(l.name, l.Stats)}
 }
 
-// close releases what is still held. A service that is out of reach is no error: the locks
+// close releases what is still held. A service that is unreachable is no error: the locks
 // expire.
 func (l serviceLocker) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockServiceCloseTimeout)

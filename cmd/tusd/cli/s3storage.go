@@ -118,7 +118,7 @@ func (b *s3Storage) storedRecord(ctx context.Context, id string) ([]byte, error)
 // probes list objects, which needs the network, the credentials and the bucket,
 // and changes nothing.
 func (b *s3Storage) probes() []*probe {
-	return []*probe{{name: "store", publicError: "the bucket is out of reach", shared: true, check: func(ctx context.Context) error {
+	return []*probe{{name: "store", publicError: "the bucket is unreachable", shared: true, check: func(ctx context.Context) error {
 		_, err := b.store.Client.ListObjects(ctx, s3store.ListObjects{Prefix: b.store.ObjectPrefix + ".tusd.d/", Max: 1})
 		return err
 	}}}

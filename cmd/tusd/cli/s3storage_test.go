@@ -294,8 +294,8 @@ func TestReadinessOfABucket(t *testing.T) {
 		status int
 		text   string
 	}{
-		"-readyz-strict=false": {http.StatusOK, "store: the bucket is out of reach (for all servers, so this one stays ready)\n"},
-		"-readyz-strict":       {http.StatusServiceUnavailable, "store: the bucket is out of reach\n"},
+		"-readyz-strict=false": {http.StatusOK, "store: the bucket is unreachable (for all servers, so this one stays ready)\n"},
+		"-readyz-strict":       {http.StatusServiceUnavailable, "store: the bucket is unreachable\n"},
 	} {
 		service := s3server.Start(t, s3server.Options{})
 		d := startInBucket(t, service, strict)

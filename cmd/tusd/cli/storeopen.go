@@ -42,7 +42,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 		if err := d.composition.storage.close(); err != nil { // it is open if only its wrapper has failed
 			return err
 		}
-		d.logger.LogAttrs(ctx, level, "the start waits: the store is out of reach", slog.Any("err", err), slog.Duration("left", left.Round(time.Second/10)))
+		d.logger.LogAttrs(ctx, level, "the start waits: the store is unreachable", slog.Any("err", err), slog.Duration("left", left.Round(time.Second/10)))
 		level = slog.LevelDebug
 		timer := time.NewTimer(min(backoff/2+rand.N(backoff/2), left))
 		select {

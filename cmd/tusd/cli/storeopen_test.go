@@ -17,7 +17,7 @@ import (
 )
 
 // serviceDown is the log message of a start that waits.
-const serviceDown = "the start waits: the store is out of reach"
+const serviceDown = "the start waits: the store is unreachable"
 
 // startWithoutWait runs the daemon on a service like startInBucket, without waiting for it.
 func startWithoutWait(t *testing.T, service *s3server.Server, args ...string) *testDaemon {
