@@ -119,6 +119,7 @@ func (s *LimitedStore) count(ctx context.Context) error {
 		s.timing.onCount()
 	}
 	began, pace := time.Now(), &pacer{every: time.Second / time.Duration(rate)}
+	first := s.ledger.usage().Reserved >= unknown/2
 	s.ledger.beginCount(s.OwnerQuota > 0)
 	unreadable := 0
 	err := s.eachListed(ctx, tusd.ListFilter{Pace: pace.wait}, func(l *tusd.Listed) error {
@@ -134,7 +135,12 @@ func (s *LimitedStore) count(ctx context.Context) error {
 		}
 		return err
 	})
-	if excess := s.ledger.endCount(began, err == nil); excess != 0 && err == nil {
+	excess := s.ledger.endCount(began, err == nil)
+	switch {
+	case err != nil || excess == 0:
+	case first: // there is nothing to compare with
+		s.log().Info("limitedstore: the uploads were counted", "reserved", s.ledger.usage().Reserved)
+	default:
 		s.log().Info("limitedstore: the uploads were counted", "reserved", s.ledger.usage().Reserved, "correction", -excess)
 	}
 	if err == nil && s.isHeld() { // the side record may be another process's now
