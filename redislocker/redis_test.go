@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -280,5 +281,9 @@ func TestUnsafe(t *testing.T) {
 	}
 	if problems, err := l.Unsafe(t.Context()); err != nil || len(problems) != 1 {
 		t.Errorf("%q, %v", problems, err)
+	}
+	member := lockservices.Redis(t, "--cluster-enabled", "yes")
+	if problems, err := connect(t, member.Addr(), Options{}).Unsafe(t.Context()); err != nil || len(problems) != 1 || !strings.Contains(problems[0], "Cluster") {
+		t.Errorf("a member of a cluster: %q, %v", problems, err)
 	}
 }

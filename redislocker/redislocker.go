@@ -103,17 +103,20 @@ func (l *RedisLocker) Close(ctx context.Context) error {
 	return err
 }
 
-// Unsafe returns a sentence on each setting of the server by which locks can be lost. It
-// returns nothing for settings that the server does not tell.
+// Unsafe returns a sentence on each setting of the server by which locks can be lost, or
+// become unreachable. It returns nothing for settings that the server does not tell.
 func (l *RedisLocker) Unsafe(ctx context.Context) (problems []string, err error) {
-	info, err := l.service.client.Info(ctx, "memory").Result()
+	info, err := l.service.client.Info(ctx).Result()
 	if err != nil {
 		return nil, err
 	}
+	_, forCluster := l.service.client.(*redis.ClusterClient)
 	for line := range strings.Lines(info) {
-		policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
-		if found && policy != "noeviction" {
-			problems = append(problems, "maxmemory-policy of Redis is "+policy+": it may remove locks that are held when memory runs out; set it to noeviction")
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), ":"); {
+		case name == "maxmemory_policy" && value != "noeviction":
+			problems = append(problems, "maxmemory-policy of Redis is "+value+": it may remove locks that are held when memory runs out; set it to noeviction")
+		case name == "cluster_enabled" && value == "1" && !forCluster:
+			problems = append(problems, "Redis is a member of a Redis Cluster, and this server treats it as the only one: it cannot lock any more when another member gets the keys")
 		}
 	}
 	return problems, nil
