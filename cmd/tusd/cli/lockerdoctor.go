@@ -81,7 +81,9 @@ func lockAdvice(locker string, err error) string {
 	case has(tlsWords):
 		return fmt.Sprintf("look at -%[1]s-tls-ca, -%[1]s-tls-certificate, and whether -%[1]s-url says TLS", locker)
 	case has(credentialWords) && !errors.Is(err, fs.ErrPermission): // of a socket
-		return fmt.Sprintf("look at %s, and at the user and password or token that the service wants", secret)
+		return fmt.Sprintf("look at %s, at the user and password or token that the service wants, and whether they have the rights to -%s-prefix", secret, locker)
+	case locker == redisLockerKind.name:
+		return "look at -redis-url, -redis-cluster and -redis-sentinel-master, and whether the service wants TLS"
 	}
 	return fmt.Sprintf("look at -%[1]s-url, and whether the service wants TLS", locker)
 }
