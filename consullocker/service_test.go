@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/lease"
 )
@@ -202,6 +204,22 @@ func testLastGrantSessionGone(t *testing.T, address string) {
 		t.Errorf("before: %d, want %d", before, n)
 	}
 	unlock(t, third)
+}
+
+// The grant before is not known if it was given in another epoch.
+func testLastGrantOfAnotherEpoch(t *testing.T, address string) {
+	client := newClient(t, address)
+	l := newLocker(t, client, Options{Prefix: prefix(t), TTL: time.Hour})
+	unlock(t, lock(t, l, "a", tusd.LockTry))
+	other := &api.KVPair{Key: l.service.keys.last("a"), Value: encode(l.service.current().epoch - 1)}
+	if _, err := client.KV().Put(other, nil); err != nil {
+		t.Fatal(err)
+	}
+	second := lock(t, l, "a", tusd.LockTry)
+	if n, before := second.Fence(); before != 0 {
+		t.Errorf("grant %d, before: %d, want 0", n, before)
+	}
+	unlock(t, second)
 }
 
 // A process of which no heartbeat was seen yet keeps its locks.

@@ -136,6 +136,7 @@ func TestConsul(t *testing.T) {
 		"killed":           testKilledHolder,
 		"close":            testClose,
 		"sessions":         testLastGrantSessionGone,
+		"epochs":           testLastGrantOfAnotherEpoch,
 		"watch":            testWatchOfFewChanges,
 	} {
 		t.Run(name, func(t *testing.T) {

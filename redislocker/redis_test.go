@@ -141,6 +141,45 @@ func TestFailover(t *testing.T) {
 	mustUnlock(t, held)
 }
 
+// A replica that takes over may have run for long, and have nothing of the prefix. It gives out
+// no locks either before all holders had time to put theirs back.
+func TestFailoverWithoutState(t *testing.T) {
+	t.Parallel()
+	primary := settled(t)
+	host, port, err := net.SplitHostPort(primary.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := lockservices.Redis(t, "--replicaof", host+" "+port)
+	client := newClient(replica.Addr())
+	defer client.Close()
+	await(t, "the replica is one, and has run for a time to live", func() bool {
+		info, err := client.Info(t.Context()).Result()
+		_, up, _ := strings.Cut(info, "uptime_in_seconds:")
+		var seconds int
+		fmt.Sscan(up, &seconds)
+		return err == nil && strings.Contains(info, "master_link_status:up") && time.Duration(seconds)*time.Second > testTTL
+	})
+	if err := client.ReplicaOf(t.Context(), "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.FlushAll(t.Context()).Err(); err != nil { // settled has locked once
+		t.Fatal(err)
+	}
+	var name switchable
+	name.point(primary.Addr())
+	a, b := name.connect(t), name.connect(t)
+	held := mustLock(t, a, "held", tusd.LockPreempt)
+	name.point(replica.Addr())
+	primary.Stop()
+
+	wantHeld(t, b, "held", testTTL+testTTL/2)
+	if err := held.Context().Err(); err != nil {
+		t.Errorf("the holder has lost its lease: %v", context.Cause(held.Context()))
+	}
+	mustUnlock(t, held)
+}
+
 // await polls until condition is true.
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
