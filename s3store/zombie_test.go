@@ -3,9 +3,12 @@ package s3store_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -708,6 +711,155 @@ func (c *pausingClient) UploadPart(ctx context.Context, in s3store.UploadPart) (
 func (c *pausingClient) PutObject(ctx context.Context, in s3store.PutObject) (string, error) {
 	if c.lease.over.Load() {
 		c.late.Add(1)
+	}
+	return c.Client.PutObject(ctx, in)
+}
+
+// A lease is lost during a call that sends many bytes. The call ends then, not at its timeout.
+func TestCallEndsWithTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newSimulation(t, 64*mib, 5*mib)
+		c.open()
+		lease, err := new(silentLocker).Lock(t.Context(), zombieID, tusd.LockPreempt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, err := c.store.NewUpload(t.Context(), lease, tusd.FileInfo{ID: zombieID, Size: 20 * mib})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &losingClient{Client: c.service, lease: lease.(*silentLease)}
+		s3store.SetClient(c.store, client)
+		n, err := up.WriteChunk(t.Context(), 0, storetest.ContentReader(zombieID, 0, 5*mib))
+		if n != 0 || !errors.Is(err, tusd.ErrLockLost) {
+			t.Errorf("%d bytes are stored, error %v", n, err)
+		}
+		if client.calls != 1 || client.took != 0 {
+			t.Errorf("%d parts were sent, the last one for %v after the lease was lost", client.calls, client.took)
+		}
+	})
+}
+
+// losingClient is the client of a process that loses its lease while it sends a part to a service
+// that gives no answer.
+type losingClient struct {
+	s3store.Client
+	lease *silentLease
+	calls int
+	took  time.Duration // from the loss to the end of the last call
+}
+
+func (c *losingClient) UploadPart(ctx context.Context, _ s3store.UploadPart) (string, error) {
+	c.calls++
+	c.lease.end(tusd.ErrLockLost)
+	lost := time.Now()
+	<-ctx.Done()
+	c.took = time.Since(lost)
+	return "", context.Cause(ctx)
+}
+
+// Each request is the writer of the records that it stores, so that no record equals one that
+// another process knows.
+func TestEachRequestIsAnotherWriter(t *testing.T) {
+	z := newZombieTest(t, "", 11*zombiePart)
+	z.create(z.zombie)
+	writers := []string{z.writer()}
+	z.hold(5 * zombiePart)
+	writers = append(writers, z.writer())
+	for range 2 {
+		up, err := z.holder.GetUpload(t.Context(), z.lock(), zombieID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := up.UpdateInfo(t.Context(), func(*tusd.FileInfo) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		writers = append(writers, z.writer())
+	}
+	for i, w := range writers {
+		if w == "" || slices.Contains(writers[:i], w) {
+			t.Errorf("the writers of the records: %q, want another one for each request", writers)
+			break
+		}
+	}
+}
+
+// writer returns the writer of the stored record.
+func (z *zombieTest) writer() string {
+	z.Helper()
+	stored, err := z.holder.StoredRecord(z.Context(), zombieID)
+	if err != nil {
+		z.Fatal(err)
+	}
+	var record struct{ S3 struct{ Writer string } }
+	if err := json.Unmarshal(stored, &record); err != nil {
+		z.Fatal(err)
+	}
+	return record.S3.Writer
+}
+
+// A request could not store its record, and the next holder has stored one since. The request
+// reads that one before it tries again, and does not go on from there.
+func TestFailedRequestDoesNotReplaceTheRecordOfAnother(t *testing.T) {
+	z := newZombieTest(t, "", 11*zombiePart)
+	z.create(z.zombie)
+	client := &refusingClient{Client: z.service}
+	s3store.SetClient(z.zombie, client)
+	up, err := z.zombie.GetUpload(t.Context(), z.lock(), zombieID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(value string) func(*tusd.FileInfo) error {
+		return func(info *tusd.FileInfo) error {
+			info.MetaData = tusd.MetaData{"by": value}
+			return nil
+		}
+	}
+	client.refuses = true
+	if err := up.UpdateInfo(t.Context(), set("zombie")); !errors.Is(err, errRefused) {
+		t.Fatalf("the record of a service that refuses it is stored, error %v", err)
+	}
+	client.refuses = false
+	if err := up.UpdateInfo(t.Context(), set("zombie")); err != nil {
+		t.Fatalf("no other request has stored a record, and the next attempt fails: %v", err)
+	}
+	client.refuses = true
+	if err := up.UpdateInfo(t.Context(), set("zombie again")); !errors.Is(err, errRefused) {
+		t.Fatalf("the record of a service that refuses it is stored, error %v", err)
+	}
+	client.refuses = false
+	next, err := z.holder.GetUpload(t.Context(), z.lock(), zombieID)
+	if err == nil {
+		err = next.UpdateInfo(t.Context(), set("holder"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := z.writer()
+	for range 2 {
+		if err := up.UpdateInfo(t.Context(), set("zombie again")); !errors.Is(err, tusd.ErrUploadInterrupted) {
+			t.Errorf("the record of the next holder is replaced, error %v", err)
+		}
+	}
+	if n, err := up.WriteChunk(t.Context(), 0, storetest.ContentReader(zombieID, 0, 700)); n != 0 || !errors.Is(err, tusd.ErrUploadInterrupted) {
+		t.Errorf("%d bytes are stored, error %v", n, err)
+	}
+	if now := z.writer(); now != stored {
+		t.Errorf("the writer of the record is %q, the next holder was %q", now, stored)
+	}
+}
+
+var errRefused = errors.New("the service refuses the record")
+
+// refusingClient is the client of a service that stores no object while refuses is set.
+type refusingClient struct {
+	s3store.Client
+	refuses bool
+}
+
+func (c *refusingClient) PutObject(ctx context.Context, in s3store.PutObject) (string, error) {
+	if c.refuses {
+		return "", &s3store.Error{Operation: "PutObject", Status: http.StatusForbidden, Code: "AccessDenied", Err: errRefused}
 	}
 	return c.Client.PutObject(ctx, in)
 }
