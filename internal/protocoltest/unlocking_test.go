@@ -90,6 +90,43 @@ func TestShutdownWaitsForUnlock(t *testing.T) {
 	}
 }
 
+// A HEAD that runs across Shutdown, which does not wait for it, unlocks its lease.
+func TestRequestUnlocksAfterShutdown(t *testing.T) {
+	runParallel(t)
+	locker := newSlowUnlocker(tusd.ScopeLease)
+	close(locker.proceed)
+	loading, proceed := make(chan struct{}), make(chan struct{})
+	store := &hookedStore{concatStore: storetest.NewMemory(), onLoad: func(string) {
+		close(loading)
+		await(t, proceed)
+	}}
+	e := newEnvOn(t, store, tusd.Config{})
+	e.config.StoreComposer.UseLocker(locker)
+	e.start()
+	u := e.create(100)
+	await(t, locker.unlocking)
+	running := make(chan *answer, 1)
+	go func() { running <- e.another().head(u) }()
+	await(t, loading)
+	if err := e.handler.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if n := len(locker.unlocking); n != 0 {
+		t.Errorf("%d leases are unlocked while the HEAD runs, want none", n)
+	}
+	close(proceed)
+	(<-running).status(200)
+	e.waitIdle()
+	if n := len(locker.unlocking); n != 1 {
+		t.Errorf("%d leases are unlocked after the HEAD, want 1", n)
+	}
+	lease, err := locker.LocalLocker.Lock(t.Context(), idOf(u), tusd.LockTry)
+	if err != nil {
+		t.Fatalf("the lock of the upload after the HEAD: %v", err)
+	}
+	lease.Unlock(t.Context())
+}
+
 // A lock that is released without a round trip is free when the client has its answer.
 func TestLocalLockIsFreeWithTheAnswer(t *testing.T) {
 	runParallel(t)
