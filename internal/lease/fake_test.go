@@ -166,3 +166,10 @@ func (s *server) take(id string) {
 	defer s.mu.Unlock()
 	delete(s.locks, id)
 }
+
+// left returns how many locks and wishes s has.
+func (s *server) left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.locks) + len(s.wishes)
+}
