@@ -178,8 +178,9 @@ func (l *Locker) try(ctx context.Context, s *lease, a *attempt) error {
 	}
 	preempted := a.preempted
 	l.mu.Unlock()
-	if closed {
+	if closed { // nothing releases in the background any more
 		s.lose(errClosed)
+		l.releaseOnce(context.WithoutCancel(ctx), s.request) // after an error the lock expires
 		return errClosed
 	}
 	if preempted {

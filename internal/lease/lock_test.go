@@ -75,10 +75,12 @@ func TestOvertakenAfterALostAnswer(t *testing.T) {
 	}
 }
 
-// A call that is answered after Close gives no lease: nothing would renew it.
+// A call that is answered after Close gives no lease: nothing would renew it. Its lock is
+// released.
 func TestGrantAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := connect(t, newServer(10*time.Second), Settings{})
+		server := newServer(time.Hour)
+		p := connect(t, server, Settings{})
 		p.setFault(func(string) (before, after error) {
 			time.Sleep(time.Second)
 			return nil, nil
@@ -92,6 +94,9 @@ func TestGrantAfterClose(t *testing.T) {
 		closeAll(t, p)
 		if err := <-failed; !errors.Is(err, tusd.ErrLockServiceUnavailable) || !errors.Is(err, errClosed) {
 			t.Errorf("a grant after Close: %v", err)
+		}
+		if n := server.left(); n != 0 {
+			t.Errorf("%d locks and wishes are left", n)
 		}
 	})
 }
