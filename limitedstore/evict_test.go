@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -161,6 +162,46 @@ func TestRetriesDoNotAddUp(t *testing.T) {
 	close(store.proceed)
 	wantEventually(t, "there is room", func() bool { return s.create(70).StatusCode == http.StatusCreated })
 	s.wantEvicted(1)
+}
+
+// A client that comes again and finds the room that was made for it takes it: no more is made,
+// although the removal has not looked yet.
+func TestRoomIsMadeOnce(t *testing.T) {
+	removed := &pausedRemovals{slog.DiscardHandler, make(chan struct{}), make(chan struct{})}
+	s := serve(t, storetest.NewMemory(), 1000, tusd.Config{}, func(s *limitedstore.LimitedStore) {
+		s.Policy, s.Log = limitedstore.PolicyUnfinished, slog.New(removed)
+	})
+	for range 9 {
+		s.upload(100, 0)
+	}
+	growing := s.upload(-1, 100)
+	if status := s.patch(growing, 100, bytes.NewReader(make([]byte, 50))).StatusCode; status != http.StatusInsufficientStorage {
+		t.Errorf("growth is answered %d", status)
+	}
+	<-removed.begun
+	if status := s.patch(growing, 100, bytes.NewReader(make([]byte, 60))).StatusCode; status != http.StatusNoContent {
+		t.Errorf("growth is answered %d when there is room", status)
+	}
+	close(removed.proceed)
+	s.wantEvicted(1)
+}
+
+// pausedRemovals waits when an upload was removed.
+type pausedRemovals struct {
+	slog.Handler
+	begun, proceed chan struct{}
+}
+
+func (p *pausedRemovals) Enabled(context.Context, slog.Level) bool { return true }
+func (p *pausedRemovals) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "an upload was removed to make room") {
+		select {
+		case p.begun <- struct{}{}:
+		case <-p.proceed:
+		}
+		<-p.proceed
+	}
+	return nil
 }
 
 // The other policies remove complete uploads, too.

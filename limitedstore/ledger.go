@@ -355,6 +355,9 @@ func (l *ledger) take(a *account, run *evictionRun, n, lowest int64) (taken int6
 	if run != nil {
 		run.satisfy(n)
 	}
+	if l.eviction != nil && n >= l.eviction.later {
+		l.eviction.later = 0 // the client has come again, or another one has taken its room
+	}
 	return n, reserved
 }
 
