@@ -70,7 +70,7 @@ func TestOffsetOfMissingObject(t *testing.T) {
 	n := startOn(t, server) // with an empty cache
 	away := s3server.On(s3server.HeadObject).First(1, s3server.Refuse(http.StatusNotFound, "NoSuchKey"))
 	server.Fault(away.Decide)
-	if offset := n.offsetWhenUnlocked(path); offset != size || away.Fired() != 1 {
+	if offset := n.offset(path); offset != size || away.Fired() != 1 {
 		t.Errorf("the offset is %d, %d were acknowledged; the object was missing %d times", offset, size, away.Fired())
 	}
 	n.wantContent(path, size)

@@ -35,7 +35,7 @@ func (n *node) uploadWithRetries(path string) (failures int) {
 	n.Helper()
 	for at := int64(-1); failures < 4; {
 		if at < 0 {
-			at = n.offsetWhenUnlocked(path)
+			at = n.offset(path)
 		}
 		if at == faultSteps[len(faultSteps)-1] {
 			return failures
@@ -49,17 +49,6 @@ func (n *node) uploadWithRetries(path string) (failures int) {
 		}
 	}
 	return failures
-}
-
-// offsetWhenUnlocked repeats a HEAD while the server finishes the upload in the
-// background and answers 423, and returns the offset.
-func (n *node) offsetWhenUnlocked(path string) int64 {
-	n.Helper()
-	offset, err := offsetOf(n.headWhenUnlocked(path))
-	if err != nil {
-		n.Fatal(err)
-	}
-	return offset
 }
 
 // headWhenUnlocked repeats a HEAD until the upload is not locked and, if it is a final, is
@@ -191,7 +180,7 @@ func killAtEachCall(t *testing.T, last s3server.Outcome) {
 			}
 			stored = to
 		}
-		killed.server.Close()
+		killed.shutDown()
 		server.Fault(nil)
 		next := startOn(t, server)
 		if offset := next.offset(path); offset < stored {
@@ -201,7 +190,7 @@ func killAtEachCall(t *testing.T, last s3server.Outcome) {
 			t.Fatalf("killed at call %d: %d requests failed afterwards", call, failures)
 		}
 		next.wantContent(path, size)
-		next.server.Close()
+		next.shutDown()
 		if rule.Fired() == 0 {
 			return
 		}
@@ -293,7 +282,7 @@ func TestNotFoundByAProxy(t *testing.T) {
 			if answer := n.tryPatch(path, testPart, size); answer.StatusCode < 500 {
 				t.Errorf("status %d", answer.StatusCode)
 			}
-			if at := n.offsetWhenUnlocked(path); at < size {
+			if at := n.offset(path); at < size {
 				n.patch(path, at, size)
 			}
 			n.wantContent(path, size)

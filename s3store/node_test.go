@@ -1,6 +1,7 @@
 package s3store_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/tus/tusd"
 	"github.com/tus/tusd/s3store"
@@ -17,7 +19,8 @@ import (
 // node is a server over a bucket, and a client of it.
 type node struct {
 	testing.TB
-	server *httptest.Server
+	handler *tusd.Handler
+	server  *httptest.Server
 }
 
 func startNode(tb testing.TB, store *s3store.Store, locker tusd.Locker) *node {
@@ -37,9 +40,18 @@ func startNodeWith(tb testing.TB, config tusd.Config) *node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
-	tb.Cleanup(server.Close)
-	return &node{tb, server}
+	n := &node{tb, handler, httptest.NewServer(handler)}
+	tb.Cleanup(n.shutDown)
+	return n
+}
+
+// shutDown ends the server and its work in the background, which could otherwise reach the
+// service of a later test at the same address. Idempotent.
+func (n *node) shutDown() {
+	n.server.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	n.handler.Shutdown(ctx)
 }
 
 // request sends a request, and returns the answer without its body.
@@ -95,10 +107,11 @@ func (n *node) tryPatch(path string, offset, to int64) *http.Response {
 		"Content-Type", "application/offset+octet-stream", "Upload-Offset", fmt.Sprint(offset))
 }
 
-// offset returns the offset that HEAD answers.
+// offset returns the offset that HEAD answers. It repeats the HEAD while the server finishes
+// the upload in the background and answers 423.
 func (n *node) offset(path string) int64 {
 	n.Helper()
-	offset, err := offsetOf(n.request(http.MethodHead, path, nil))
+	offset, err := offsetOf(n.headWhenUnlocked(path))
 	if err != nil {
 		n.Fatal(err)
 	}

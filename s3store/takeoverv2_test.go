@@ -202,7 +202,7 @@ func TestTakeOverEmptyWithFaults(t *testing.T) {
 		n.request(http.MethodHead, path, nil)
 		f.server.Fault(nil)
 		n = startOn(t, f.server)
-		if at := n.offsetWhenUnlocked(path); at != 0 {
+		if at := n.offset(path); at != 0 {
 			t.Fatalf("call %d: the offset is %d, want 0", call, at)
 		}
 		n.wantContent(path, 0)

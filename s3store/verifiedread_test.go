@@ -104,11 +104,11 @@ func TestWrongReadOfTailObject(t *testing.T) {
 				if answer := n.tryPatch(path, stored, size); answer.StatusCode < 500 {
 					t.Errorf("status %d for a tail object that cannot be read", answer.StatusCode)
 				}
-				if offset := n.offsetWhenUnlocked(path); offset < stored {
+				if offset := n.offset(path); offset < stored {
 					t.Fatalf("the offset is %d, %d were acknowledged", offset, stored)
 				}
 				server.Fault(nil)
-				n.patch(path, n.offsetWhenUnlocked(path), size)
+				n.patch(path, n.offset(path), size)
 				n.wantContent(path, size)
 			}
 		})
@@ -141,7 +141,7 @@ func TestPartialsAreVerified(t *testing.T) {
 					answer := n.want(http.StatusCreated, n.concat(paths))
 					server.Fault(nil)
 					path := answer.Header.Get("Location")[len(n.server.URL):]
-					if offset := n.offsetWhenUnlocked(path); offset != total {
+					if offset := n.offset(path); offset != total {
 						t.Fatalf("the offset is %d, not %d", offset, total)
 					}
 					n.wantContent(path, total)
@@ -179,7 +179,7 @@ func TestRangeOfPartialIsVerified(t *testing.T) {
 				answer := n.want(http.StatusCreated, n.concat(paths))
 				server.Fault(nil)
 				path := answer.Header.Get("Location")[len(n.server.URL):]
-				if offset := n.offsetWhenUnlocked(path); offset != total {
+				if offset := n.offset(path); offset != total {
 					t.Fatalf("the offset is %d, not %d", offset, total)
 				}
 				n.wantContent(path, total)

@@ -14,7 +14,19 @@ const (
 	maxExpires = 7 * 24 * time.Hour
 )
 
-// authorize checks the access key and the time of the signature.
+var errForeign = fail(http.StatusForbidden, "InvalidAccessKeyId", "the access key is not known")
+
+// isForeign reports whether a call is signed with another access key.
+func (s *Server) isForeign(req *request) bool {
+	credential := req.params.Get("X-Amz-Credential")
+	if signature, ok := strings.CutPrefix(req.header.Get("Authorization"), algorithm+" "); ok {
+		credential = field(signature, "Credential")
+	}
+	key, _, found := strings.Cut(credential, "/")
+	return found && key != s.options.AccessKey
+}
+
+// authorize checks that a call is signed, and the time of the signature.
 func (s *Server) authorize(req *request) error {
 	if req.params.Has("X-Amz-Algorithm") {
 		return s.authorizePresigned(req)
@@ -23,7 +35,7 @@ func (s *Server) authorize(req *request) error {
 	if !ok {
 		return fail(http.StatusForbidden, "AccessDenied", "the request is not signed")
 	}
-	if err := s.checkCredential(field(signature, "Credential")); err != nil {
+	if err := checkCredential(field(signature, "Credential")); err != nil {
 		return err
 	}
 	signed, err := time.Parse(timeFormat, req.header.Get("X-Amz-Date"))
@@ -42,7 +54,7 @@ func (s *Server) authorizePresigned(req *request) error {
 	if req.params.Get("X-Amz-Algorithm") != algorithm || req.params.Get("X-Amz-Signature") == "" {
 		return invalid("AuthorizationQueryParametersError", "the signature is incomplete")
 	}
-	if err := s.checkCredential(req.params.Get("X-Amz-Credential")); err != nil {
+	if err := checkCredential(req.params.Get("X-Amz-Credential")); err != nil {
 		return err
 	}
 	signed, err := time.Parse(timeFormat, req.params.Get("X-Amz-Date"))
@@ -57,15 +69,11 @@ func (s *Server) authorizePresigned(req *request) error {
 	return nil
 }
 
-// checkCredential checks the access key and the form of a credential:
-// key/day/region/s3/aws4_request.
-func (s *Server) checkCredential(credential string) error {
+// checkCredential checks the form of a credential: key/day/region/s3/aws4_request.
+func checkCredential(credential string) error {
 	parts := strings.Split(credential, "/")
 	if len(parts) != 5 || parts[3] != "s3" || parts[4] != "aws4_request" {
 		return invalid("AuthorizationHeaderMalformed", "the credential is malformed")
-	}
-	if parts[0] != s.options.AccessKey {
-		return fail(http.StatusForbidden, "InvalidAccessKeyId", "the access key is not known")
 	}
 	return nil
 }

@@ -20,6 +20,9 @@ func TestSignature(t *testing.T) {
 	unknown := &client{newS3(t, c.server, "other"), t, c.server}
 	_, err := unknown.put("a", nil)
 	wantCode(t, err, http.StatusForbidden, "InvalidAccessKeyId")
+	if calls := c.server.Calls(); len(calls) > 0 {
+		t.Errorf("calls with another access key are counted: %v", calls)
+	}
 	wantStatus(t, c.server.URL+"/bucket/a", http.StatusForbidden, "AccessDenied")
 	_, _, err = c.get("a")
 	wantCode(t, err, http.StatusNotFound, "NoSuchKey")

@@ -14,7 +14,7 @@ import (
 // Options configure a Server. The zero value is ready to use.
 type Options struct {
 	Bucket    string // "": "bucket"
-	AccessKey string // "": "access"; the secret may be anything
+	AccessKey string // "": one of its own; the secret may be anything
 	Quirks    Quirks
 
 	// Discard is the size above which contents are not kept, so that huge parts
@@ -46,7 +46,7 @@ func New(options Options) *Server {
 		options.Bucket = "bucket"
 	}
 	if options.AccessKey == "" {
-		options.AccessKey = "access"
+		options.AccessKey = "access" + rand.Text()
 	}
 	if options.Now == nil {
 		options.Now = time.Now
@@ -83,9 +83,15 @@ func (s *Server) Fault(f func(Call) Outcome) {
 	s.fault.Store(&f)
 }
 
-// ServeHTTP serves one call of S3.
+// ServeHTTP serves one call of S3. A call with another access key is refused, is not counted
+// and meets no fault: it may come from a client of an earlier server on this port.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := s.parse(r)
+	if s.isForeign(q) {
+		w.Header().Set("Connection", "close")
+		Outcome{}.deliver(w, q, errorAnswer(q, errForeign))
+		return
+	}
 	outcome := s.decide(q.Call).within(q)
 	q.body, w = s.counts.meter(q.Operation, r, w)
 	w.Header().Set("Date", s.options.Now().UTC().Format(http.TimeFormat))
