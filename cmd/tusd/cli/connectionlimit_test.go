@@ -135,21 +135,40 @@ func TestManyRefusals(t *testing.T) {
 	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
 	requestOnNew(t, address, http.MethodGet)
 	requestOnNew(t, address, http.MethodGet)
-	for range 3 * maxRefusals { // silent connections, most of which are closed at once
+	for range maxRefusals {
+		if !limit.reserveRefusal() {
+			t.Fatal("fewer refused connections may be open")
+		}
+	}
+	if status, _, _ := requestOnNew(t, address, http.MethodGet); status != 0 {
+		t.Errorf("with %d refused connections open: %d, want the connection closed", maxRefusals, status)
+	}
+	for range maxRefusals {
+		limit.releaseRefusal()
+	}
+	if status, _, _ := requestOnNew(t, address, http.MethodGet); status != http.StatusServiceUnavailable {
+		t.Errorf("with no refused connection open: %d", status)
+	}
+	if n := limit.refused.Load(); n != 2 {
+		t.Errorf("%d refusals counted, want 2", n)
+	}
+}
+
+// A refused connection that sends no request is closed after some time.
+func TestSilentRefusals(t *testing.T) {
+	t.Parallel()
+	limit, address := limitedServer(t, refusalOf(t, quiet), quiet)
+	requestOnNew(t, address, http.MethodGet)
+	requestOnNew(t, address, http.MethodGet)
+	for range 2 * maxRefusals {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	await(t, "all to be refused", func() bool { return limit.refused.Load() == 3*maxRefusals })
-	if status, _, _ := requestOnNew(t, address, http.MethodGet); status != 0 {
-		t.Errorf("with %d refused connections open: %d, want the connection closed", maxRefusals, status)
-	}
-	await(t, "silent connections to be closed", func() bool {
-		status, _, _ := requestOnNew(t, address, http.MethodGet)
-		return status == http.StatusServiceUnavailable
-	})
+	await(t, "all to be refused", func() bool { return limit.refused.Load() == 2*maxRefusals })
+	await(t, "silent connections to be closed", func() bool { return len(limit.refusals) == 0 })
 }
 
 func TestRefusalOverHTTP2(t *testing.T) {
