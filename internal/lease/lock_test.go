@@ -26,7 +26,7 @@ func TestGrantCountsFromItsSending(t *testing.T) {
 	})
 }
 
-// A request whose context ends while it waits removes its wish. Otherwise nobody else would
+// A request whose context ends while it waits removes its wish. Otherwise no other request would
 // get the lock until the wish expires.
 func TestEndedWaitRemovesItsWish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

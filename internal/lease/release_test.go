@@ -99,7 +99,7 @@ func TestReleaseOfALostLease(t *testing.T) {
 	}
 }
 
-// A leftover that keeps another process waiting is released before what nobody waits for.
+// A leftover that keeps another process waiting is released before what no process waits for.
 func TestLeftoverIsReleasedFirst(t *testing.T) {
 	service := newStub()
 	on(t, service, Settings{}, func(t *testing.T, l *Locker) {
