@@ -94,16 +94,22 @@ func (s *switchable) connect(t *testing.T) *RedisLocker {
 	return l
 }
 
+// replicaOf starts a replica of a primary.
+func replicaOf(t *testing.T, primary *lockservices.Server) *lockservices.Server {
+	t.Helper()
+	host, port, err := net.SplitHostPort(primary.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lockservices.Redis(t, "--replicaof", host+" "+port)
+}
+
 // A replica that takes over does not have the newest locks, and has old numbers. The locks
 // are put back, and the numbers are not taken for the newest.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	primary := settled(t)
-	host, port, err := net.SplitHostPort(primary.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	replica := lockservices.Redis(t, "--replicaof", host+" "+port)
+	replica := replicaOf(t, primary)
 	var name switchable
 	name.point(primary.Addr())
 	a, b := name.connect(t), name.connect(t)
@@ -146,11 +152,7 @@ func TestFailover(t *testing.T) {
 func TestFailoverWithoutState(t *testing.T) {
 	t.Parallel()
 	primary := settled(t)
-	host, port, err := net.SplitHostPort(primary.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	replica := lockservices.Redis(t, "--replicaof", host+" "+port)
+	replica := replicaOf(t, primary)
 	client := newClient(replica.Addr())
 	defer client.Close()
 	await(t, "the replica is one, and has run for a time to live", func() bool {
