@@ -49,9 +49,11 @@ func startNodeWith(tb testing.TB, config tusd.Config) *node {
 // service of a later test at the same address. Idempotent.
 func (n *node) shutDown() {
 	n.server.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	n.handler.Shutdown(ctx)
+	if err := n.handler.Shutdown(ctx); err != nil {
+		n.Errorf("the server does not end: %v", err)
+	}
 }
 
 // request sends a request, and returns the answer without its body.
