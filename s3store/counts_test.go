@@ -81,6 +81,7 @@ func TestCallsOfChunks(t *testing.T) {
 }
 
 func TestCallsOfSmallChunks(t *testing.T) {
+	require.WithoutRace(t)
 	t.Parallel()
 	n, server := startCounted(t)
 	path := n.create(64 * mib)

@@ -151,6 +151,7 @@ func TestPermanentFaults(t *testing.T) {
 // TestKillAtEachCall ends a server at each of its calls, before or after the
 // service has executed it, and continues with another server.
 func TestKillAtEachCall(t *testing.T) {
+	require.WithoutRace(t)
 	t.Parallel()
 	for name, last := range map[string]s3server.Outcome{
 		"before the call": s3server.Refuse(http.StatusForbidden, "AccessDenied"),

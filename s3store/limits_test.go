@@ -73,6 +73,7 @@ func TestInterruptedUploadsWithThousandParts(t *testing.T) {
 // The same with 10 000 parts. Each request has many of them, because a record
 // with so many parts takes long to write.
 func TestInterruptedUploadsWithTenThousandParts(t *testing.T) {
+	require.WithoutRace(t)
 	t.Parallel()
 	for name, size := range map[string]int64{"length": scaledObject, "deferred length": scaledObject / 2} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/require"
 	"github.com/tus/tusd/internal/s3services"
 	"github.com/tus/tusd/s3store"
 	"github.com/tus/tusd/s3store/awsv1"
@@ -18,6 +19,7 @@ import (
 // Bounds the requests of an upload to a real service. counts_test.go has the same
 // bounds for a service in process.
 func TestCallsOnVersitygw(t *testing.T) {
+	require.WithoutRace(t)
 	s := s3services.Versitygw(t)
 	for name, test := range map[string]func(*testing.T, *serviceNode){
 		"small upload":             callsOfSmall,

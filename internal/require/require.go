@@ -48,11 +48,17 @@ func Long(t testing.TB) {
 	}
 }
 
-// LongWithoutRace is Long for a test that computes a lot, which takes many times longer with the
-// race detector: CI runs it in a step without.
+// LongWithoutRace is Long and WithoutRace.
 func LongWithoutRace(t testing.TB) {
 	t.Helper()
 	Long(t)
+	WithoutRace(t)
+}
+
+// WithoutRace skips a test that computes a lot in a build with the race detector, where it takes
+// many times longer. The caller is in a package that CI tests without, too.
+func WithoutRace(t testing.TB) {
+	t.Helper()
 	if raceEnabled {
 		t.Skip("runs without the race detector: it takes long")
 	}
