@@ -73,6 +73,22 @@ func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err 
 	return response, err
 }
 
+// isProtocolField reports whether only this package sets a header field: the protocols, CORS and
+// HTTP itself depend on it.
+func isProtocolField(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	for _, prefix := range []string{"Upload-", "Tus-", "Access-Control-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	switch name {
+	case "Content-Length", "Location", "Connection", "Transfer-Encoding", "Trailer", "Vary", "Allow", "Date":
+		return true
+	}
+	return false
+}
+
 // isFinalStatus reports whether an answer can have this status, or 0 for the usual one.
 func isFinalStatus(status int) bool {
 	return status == 0 || status >= http.StatusOK && status <= 599

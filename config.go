@@ -128,6 +128,10 @@ type Config struct {
 	// upload counts as complete only when its record says so, so that its
 	// post-finish is not lost: that costs three more small writes for each upload.
 	Events EventSink
+	// Delivery delivers the post-* events to a receiver that may be slow; nil: none.
+	Delivery *Delivery
+	// PartialFinish lets partial uploads have the PreFinish callback and post-finish, too.
+	PartialFinish bool
 	// Offline makes a handler for a tool that lists, removes or sweeps uploads beside the
 	// process that serves them: it sends no events and does not continue what other processes
 	// have left. The serving process sends the events of its removals, if the store has
@@ -179,6 +183,12 @@ func (c Config) withDefaults() (Config, error) {
 	for _, d := range []*time.Duration{&c.NetworkTimeout, &c.AcquireLockTimeout, &c.GracePeriod, &c.ProgressInterval, &c.MinRateTime, &c.ExpireAfter} {
 		if *d < 0 {
 			return c, errors.New("tusd: Config: a duration is negative")
+		}
+	}
+	if c.Delivery != nil {
+		var err error
+		if c.Delivery, err = c.Delivery.withDefaults(); err != nil {
+			return c, err
 		}
 	}
 	c.Offline = c.Offline || c.ReadOnly

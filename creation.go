@@ -129,7 +129,7 @@ func (e *engine) createLocked(op *operation, info *FileInfo) (*lockedUpload, ope
 		return nil, operationResult{}, err
 	}
 	e.metrics.UploadsCreated.Add(1)
-	e.publish(op, u, EventPostCreate)
+	e.publishCreation(op, u)
 	return u, operationResult{info: &u.info, response: response}, nil
 }
 
@@ -206,6 +206,9 @@ func (e *engine) storeNew(op *operation, info *FileInfo) (*lockedUpload, error) 
 			u.release()
 		}
 	}()
+	if err = e.recordCreation(op, u, info); err != nil {
+		return nil, err
+	}
 	defer e.metrics.store.create.since(time.Now())
 	if u.upload, err = e.store.Core.NewUpload(u.ctx, u.lease, *info); err == nil {
 		err = u.refresh(u.ctx)

@@ -23,8 +23,10 @@ type engine struct {
 	log              *slog.Logger
 	metrics          *Metrics
 	events           publisher
+	deliveries       *deliveries
 	now              func() time.Time // tests replace this and the next four
 	firstRetryDelay  time.Duration    // the first wait between two attempts to finish
+	finishWait       time.Duration    // how long a request waits for the pre-finish callback
 	buildTimeout     time.Duration    // how long a POST waits for its final
 	lastRebuildDelay time.Duration    // the longest wait between two attempts to build
 	rescanInterval   time.Duration    // between two looks at the side records
@@ -72,6 +74,7 @@ func newEngine(config Config) *engine {
 		metrics:          newMetrics(),
 		now:              time.Now,
 		firstRetryDelay:  minFinishDelay,
+		finishWait:       defaultFinishWait,
 		buildTimeout:     defaultBuildTimeout,
 		lastRebuildDelay: maxRebuildDelay,
 		rescanInterval:   rescanInterval,
@@ -81,7 +84,8 @@ func newEngine(config Config) *engine {
 		builds:   make(semaphore, buildsAtOnce),
 		retrying: make(semaphore, maxRetrying),
 	}
-	e.events.sink, e.events.metrics, e.events.log = config.Events, e.metrics, e.log
+	e.deliveries = newDeliveries(e, config.Delivery)
+	e.events.sink, e.events.deliveries, e.events.metrics, e.events.log = config.Events, e.deliveries, e.metrics, e.log
 	e.finishes.Workers, e.finishes.Capacity, e.finishes.Run, e.finishes.Start = finishesAtOnce, maxFinishTasks, e.runFinish, e.work.Start
 	e.background, e.cancelBackground = context.WithCancel(context.Background())
 	e.work.Panicked = func(r any) {
@@ -264,5 +268,7 @@ func (e *engine) close(ctx context.Context) error {
 
 // waitForEvents waits until no event can come any more. It closes the groups in any case.
 func (e *engine) waitForEvents(ctx context.Context) error {
-	return cmp.Or(e.changing.Wait(ctx), e.work.Wait(ctx))
+	err := e.changing.Wait(ctx)
+	e.deliveries.drain(ctx)
+	return cmp.Or(err, e.work.Wait(ctx))
 }

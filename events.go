@@ -38,6 +38,13 @@ type Event struct {
 	// another process. Two post-receive events of one upload have the same ID if they have
 	// the same Offset.
 	ID string
+	// Sequence orders the events of an upload: 1 post-create, 2 post-finish, 3 post-terminate
+	// and post-expire. Other events have 0.
+	Sequence int
+	// Time is when the event happened; only in post-* events.
+	Time time.Time
+	// Attempt counts the deliveries of an event of Config.Delivery by this process, from 1.
+	Attempt int
 	// Upload is a copy of the record as of the event. In pre-create it has no ID
 	// and no Storage. In pre-access it has only the ID: Record loads the record. In
 	// pre- and post-terminate of a broken record it has only the ID. In a post-receive event during a request, Offset
@@ -75,7 +82,9 @@ type HTTPRequest struct {
 }
 
 // HTTPResponse is what a callback changes in an answer. Zero fields change nothing. A
-// StatusCode outside of 200 to 599 makes the call of the callback a transient error.
+// StatusCode outside of 200 to 599 makes the call of the callback a transient error. In
+// Header, these fields are ignored: Upload-*, Tus-*, Access-Control-*, Location, Allow, Vary,
+// and those with which HTTP transfers the answer, such as Content-Length.
 type HTTPResponse struct {
 	StatusCode int
 	Body       string
@@ -128,9 +137,10 @@ const sendTimeout = 10 * time.Second
 
 // publisher publishes events to the sink of the configuration and to the subscriptions.
 type publisher struct {
-	sink    EventSink // nil: none
-	metrics *Metrics
-	log     *slog.Logger
+	sink       EventSink // nil: none
+	deliveries *deliveries
+	metrics    *Metrics
+	log        *slog.Logger
 
 	count  atomic.Int32 // of subscriptions; read without mu
 	mu     sync.Mutex
@@ -139,7 +149,9 @@ type publisher struct {
 }
 
 // active reports whether there are receivers of events.
-func (p *publisher) active() bool { return p.sink != nil || p.count.Load() > 0 }
+func (p *publisher) active() bool {
+	return p.sink != nil || p.deliveries.config != nil || p.count.Load() > 0
+}
 
 func (p *publisher) subscribe(size int) *Subscription {
 	p.mu.Lock()
@@ -163,8 +175,8 @@ const (
 	minQueueBytes      = 1 << 20
 )
 
-// publish gives an event to all receivers. An error means that the sink does not have
-// it. ctx is that of the lease on the upload.
+// publish gives an event to the sink and the subscriptions. An error means that the sink does
+// not have it. ctx is that of the lease on the upload.
 func (p *publisher) publish(ctx context.Context, event Event) error {
 	p.offer(event)
 	return p.send(ctx, event)
@@ -185,7 +197,7 @@ func (p *publisher) offer(event Event) {
 	if p.count.Load() == 0 {
 		return
 	}
-	event.ID = event.identity()
+	event.ID, event.Sequence = event.identity(), sequence(event.Type)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.subs {
@@ -201,7 +213,7 @@ func (p *publisher) send(ctx context.Context, event Event) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	event = event.clone()
-	event.ID = event.identity()
+	event.ID, event.Sequence = event.identity(), sequence(event.Type)
 	err := guard(func() error { return p.sink.Send(ctx, event) })
 	if err != nil {
 		p.metrics.EventsFailed.Add(1)

@@ -162,11 +162,13 @@ func (x *exchange) identify() RunningRequest {
 func (x *exchange) uploadID() string { return cmp.Or(x.id, x.createdID) }
 
 // respond writes an answer: the status and the header fields that are set, and the
-// changes of a callback.
+// changes of a callback, without those of fields that it may not change.
 func (x *exchange) respond(status int, change HTTPResponse) {
 	status = cmp.Or(change.StatusCode, status)
 	for name, value := range change.Header {
-		x.Header().Set(name, value)
+		if !isProtocolField(name) {
+			x.Header().Set(name, value)
+		}
 	}
 	if status != http.StatusNoContent {
 		x.contentLength(len(change.Body))

@@ -34,6 +34,7 @@ type finishTask struct {
 	// Only the attempt that runs uses the following fields.
 	created time.Time     // of the upload; the zero time: not known yet
 	holds   bool          // the id is locked in engine.finishing
+	key     SideRecordKey // of the side record; the zero value: not known yet
 	record  finishRecord  // the side record
 	stored  bool          // the side record is in the store
 	counted bool          // in Metrics.UploadsFinished
@@ -41,11 +42,15 @@ type finishTask struct {
 	wait    time.Duration // before the last attempt
 }
 
+// defaultFinishWait is how long a request waits for the pre-finish callback. Proxies wait for
+// a minute, usually.
+const defaultFinishWait = 45 * time.Second
+
 // finish finishes the upload in u and releases u. request is the request that the event
 // names; its end does not interrupt finish.
 func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, error) {
 	if !e.finishing.TryLock(u.id) {
-		u.release()
+		u.unlock()
 		return operationResult{}, ErrUploadFinishing
 	}
 	t := &finishTask{request: request, holds: true, created: u.info.Created}
@@ -55,7 +60,7 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 		if !ended { // after a panic, too
 			e.retryFinish(u.id, t) // under the lock: the next attempt knows what this one has done
 		}
-		u.release()
+		u.unlock()
 	}()
 	res, err := e.finishAndPublish(u, t)
 	if err == nil || isRefusal(err) {
@@ -67,6 +72,40 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 		return res, nil
 	}
 	return res, ErrFinishFailed.With(err)
+}
+
+// finishSoon is finish for a request. If the callback takes long, finishSoon returns
+// ErrUploadFinishing, and the upload is finished in the background.
+func (e *engine) finishSoon(u *lockedUpload, request HTTPRequest) (operationResult, error) {
+	if !e.callsPreFinish(&u.info) {
+		return e.finish(u, request)
+	}
+	type outcome struct {
+		res operationResult
+		err error
+	}
+	before := u.info // the goroutine changes it
+	u.handedOver = true
+	done := make(chan outcome, 1)
+	run := func() {
+		var o outcome
+		o.err = guard(func() (err error) {
+			o.res, err = e.finish(u, request)
+			return err
+		})
+		done <- o
+	}
+	if !e.work.Start(run) {
+		run() // the handler shuts down
+	}
+	timer := time.NewTimer(e.finishWait)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.res, o.err
+	case <-timer.C:
+		return operationResult{info: &before}, ErrUploadFinishing
+	}
 }
 
 // errUnpublished marks the error of an attempt that has completed the upload, but could
@@ -89,12 +128,16 @@ func (e *engine) finishAndPublish(u *lockedUpload, t *finishTask) (operationResu
 		}
 	}
 	e.unlockFinishing(u.id, t)
+	kept := false
 	if u.info.isComplete() && (t.begun.Load() || t.stored) {
-		if err := e.publishFinish(u, t); err != nil {
+		var err error
+		if kept, err = e.publishFinish(u, t); err != nil {
 			return res, fmt.Errorf("%w: %v", errUnpublished, err) // not wrapped: it may look like a refusal
 		}
 	}
-	e.removeFinishRecord(u, t)
+	if !kept {
+		e.removeFinishRecord(u, t)
+	}
 	t.reset()
 	return res, nil
 }
@@ -103,7 +146,7 @@ func (e *engine) finishAndPublish(u *lockedUpload, t *finishTask) (operationResu
 // meanwhile.
 func (t *finishTask) reset() {
 	t.begun.Store(false)
-	t.record, t.stored, t.counted, t.offered, t.wait = finishRecord{}, false, false, false, 0
+	t.key, t.record, t.stored, t.counted, t.offered, t.wait = SideRecordKey{}, finishRecord{}, false, false, false, 0
 }
 
 // complete makes the upload in u complete.
@@ -111,7 +154,7 @@ func (e *engine) complete(u *lockedUpload, t *finishTask) (HTTPResponse, error) 
 	ctx := u.lease.Context() // not u.ctx: the client may disconnect
 	t.begun.Store(true)
 	if !t.stored && (e.decidesFinish(&u.info) || u.info.State != "") {
-		if err := e.storeFinishRecord(ctx, u.id, t); err != nil {
+		if err := e.storeFinishRecord(ctx, u, t); err != nil {
 			return HTTPResponse{}, err
 		}
 	}
@@ -143,7 +186,7 @@ func (e *engine) decideFinish(ctx context.Context, u *lockedUpload, t *finishTas
 			return response, e.recordRefusal(ctx, u, err)
 		}
 	}
-	if err := e.renewFinishRecord(ctx, u.id, t); err != nil {
+	if err := e.renewFinishRecord(ctx, u, t); err != nil {
 		return response, err
 	}
 	if u.info.State == "" {
@@ -177,33 +220,66 @@ func (e *engine) recordRefusal(ctx context.Context, u *lockedUpload, err error) 
 
 // callsPreFinish reports whether the pre-finish callback is called for an upload.
 func (e *engine) callsPreFinish(info *FileInfo) bool {
-	return e.config.Callbacks.PreFinish != nil && !info.IsPartial
+	return e.config.Callbacks.PreFinish != nil && e.tellsFinish(info)
 }
 
 // decidesFinish reports whether an upload is complete only when its record says so: a
 // callback has to agree, or the sink must not miss its event.
 func (e *engine) decidesFinish(info *FileInfo) bool {
-	return !info.IsPartial && (e.config.Callbacks.PreFinish != nil || e.config.Events != nil)
+	return e.tellsFinish(info) && (e.config.Callbacks.PreFinish != nil || e.config.Events != nil || e.config.Delivery.keeps(EventPostFinish))
 }
 
-// publishFinish publishes the event of a complete upload. A partial upload has no event:
-// it wakes the finals that wait for it. An error means that publishFinish has to be
-// repeated.
-func (e *engine) publishFinish(u *lockedUpload, t *finishTask) error {
+// tellsFinish reports whether the completion of an upload has a callback and an event.
+func (e *engine) tellsFinish(info *FileInfo) bool {
+	return !info.IsPartial || e.config.PartialFinish
+}
+
+// publishFinish publishes the event of a complete upload. A partial upload wakes the finals that
+// wait for it. kept means that the side record stays until the event is delivered. An error
+// means that publishFinish has to be repeated.
+func (e *engine) publishFinish(u *lockedUpload, t *finishTask) (kept bool, err error) {
 	if !t.counted {
 		t.counted = true
 		e.metrics.UploadsFinished.Add(1)
 	}
 	if u.info.IsPartial {
 		e.wakeFinals(&u.info)
-		return nil
 	}
-	event := Event{Type: EventPostFinish, Upload: u.info, HTTPRequest: t.request}
+	if !e.tellsFinish(&u.info) {
+		return false, nil
+	}
+	event := Event{Type: EventPostFinish, Time: e.now().UTC(), Upload: u.info, HTTPRequest: t.request}
+	if !t.record.Since.IsZero() {
+		event.Time = t.record.Since
+	}
 	if !t.offered {
 		t.offered = true
 		e.events.offer(event)
 	}
-	return e.events.send(u.lease.Context(), event)
+	kept = t.stored && e.config.Delivery.keeps(EventPostFinish)
+	if err := e.sendFinish(u, t, event, kept); err != nil {
+		return false, err
+	}
+	var key SideRecordKey
+	if kept {
+		key = t.key
+	}
+	e.deliveries.add(event, key, t.record.Delivery.since(event.Time))
+	return kept, nil
+}
+
+// sendFinish gives the event to the sink, once if the side record stays.
+func (e *engine) sendFinish(u *lockedUpload, t *finishTask, event Event, kept bool) error {
+	ctx := u.lease.Context()
+	if e.config.Events == nil || t.record.Sent {
+		return nil
+	}
+	err := e.events.send(ctx, event)
+	if err == nil && kept {
+		t.record.Sent = true
+		err = e.storeFinishRecord(ctx, u, t)
+	}
+	return err
 }
 
 // unlockFinishing lets requests use the upload again: it is complete, has failed, or is

@@ -49,6 +49,11 @@ type finishRecord struct {
 	Since time.Time `json:",omitzero"`
 	// Ended is set when the attempts have ended without success.
 	Ended bool `json:",omitempty"`
+	// Created is that of the upload.
+	Created time.Time `json:",omitzero"`
+	// Sent is set when the sink has the event, and the record stays for the delivery.
+	Sent     bool           `json:",omitempty"`
+	Delivery deliveryRecord `json:",omitzero"`
 }
 
 // parseFinishRecord decodes a side record. Earlier versions have written the id alone.
@@ -62,46 +67,60 @@ func parseFinishRecord(value []byte) finishRecord {
 
 // finishingKey returns the key of an upload's side record. It has a hash of the id: an
 // id may be too long for a key, or contain characters that a key cannot.
-func finishingKey(id string) SideRecordKey {
-	return SideRecordKey{Kind: kindFinishing, Name: hashName(id)}
+func finishingKey(info *FileInfo) SideRecordKey {
+	return incarnationKey(kindFinishing, info.ID, info.Created)
 }
 
-// storeFinishRecord stores the side record of an upload. The caller has the lock of the
-// upload.
-func (e *engine) storeFinishRecord(ctx context.Context, id string, t *finishTask) error {
-	t.record.ID = id
+// storeFinishRecord stores the side record of the upload in u.
+func (e *engine) storeFinishRecord(ctx context.Context, u *lockedUpload, t *finishTask) error {
+	t.record.ID, t.record.Created = u.id, u.info.Created
 	if t.record.Since.IsZero() {
 		t.record.Since = e.now().UTC()
 	}
-	value, err := json.Marshal(t.record)
-	if err == nil {
-		err = e.store.SideRecords.PutSideRecord(ctx, finishingKey(id), value)
+	if t.request.Method != "" && e.config.Delivery.keeps(EventPostFinish) {
+		t.record.Delivery.Request = e.config.Delivery.keptRequest(t.request)
 	}
+	if t.key == (SideRecordKey{}) {
+		t.key = finishingKey(&u.info)
+	}
+	err := e.storeWithRequest(ctx, t.key, &t.record, &t.record.Delivery.Request)
 	t.stored = t.stored || err == nil
 	return err
 }
 
 // renewFinishRecord gives the event of an upload that becomes complete now the whole time
 // for its attempts.
-func (e *engine) renewFinishRecord(ctx context.Context, id string, t *finishTask) error {
+func (e *engine) renewFinishRecord(ctx context.Context, u *lockedUpload, t *finishTask) error {
 	if !t.stored || !t.record.Ended && e.now().Sub(t.record.Since) < maxFinishTime/24 {
 		return nil
 	}
 	t.record.Since, t.record.Ended = e.now().UTC(), false
-	return e.storeFinishRecord(ctx, id, t)
+	return e.storeFinishRecord(ctx, u, t)
 }
 
-// loadFinishRecord reads the side record that an earlier attempt may have left. The
-// caller has the lock of the upload.
-func (e *engine) loadFinishRecord(ctx context.Context, id string, t *finishTask) (found bool, err error) {
-	value, err := e.store.SideRecords.GetSideRecord(ctx, finishingKey(id))
+// loadFinishRecord reads the side record that an earlier attempt may have left for the upload
+// in u.
+func (e *engine) loadFinishRecord(ctx context.Context, u *lockedUpload, t *finishTask) (found bool, err error) {
+	if t.key == (SideRecordKey{}) {
+		t.key = finishingKey(&u.info)
+	}
+	value, err := e.store.SideRecords.GetSideRecord(ctx, t.key)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	t.record, t.stored = parseFinishRecord(value), true
+	r := parseFinishRecord(value)
+	if !r.Created.IsZero() && !r.Created.Equal(u.info.Created) { // of an upload that had the id before
+		old := t.key
+		t.key = SideRecordKey{}
+		return false, e.deleteSideRecord(ctx, old)
+	}
+	t.record, t.stored = r, true
+	if t.request.Method == "" {
+		t.request = t.record.Delivery.Request
+	}
 	return true, nil
 }
 
@@ -111,7 +130,7 @@ func (e *engine) removeFinishRecord(u *lockedUpload, t *finishTask) {
 	if !t.stored {
 		return
 	}
-	if err := e.deleteSideRecord(u.lease.Context(), finishingKey(u.id)); err != nil {
+	if err := e.deleteSideRecord(u.lease.Context(), t.key); err != nil {
 		e.log.Warn("cannot remove a side record", "id", u.id, "err", err)
 	}
 }
@@ -233,7 +252,7 @@ func (e *engine) finishAgain(id string, t *finishTask) error {
 	ctx := u.lease.Context()
 	err = u.load(e.store.Core)
 	if errors.Is(err, ErrNotFound) {
-		return e.deleteSideRecord(ctx, finishingKey(id))
+		return e.forgetFinish(ctx, id, t)
 	}
 	if err == nil {
 		err = u.makeDurable()
@@ -246,9 +265,20 @@ func (e *engine) finishAgain(id string, t *finishTask) error {
 		return err
 	}
 	if _, err = e.finishAndPublish(u, t); err != nil && !isRefusal(err) {
-		e.recordAttempt(ctx, id, t)
+		e.recordAttempt(ctx, u, t)
 	}
 	return err
+}
+
+// forgetFinish deletes the side record of an upload that does not exist.
+func (e *engine) forgetFinish(ctx context.Context, id string, t *finishTask) error {
+	switch {
+	case t.key == (SideRecordKey{}) && t.created.IsZero():
+		return nil // a look at the side records finds it
+	case t.key == (SideRecordKey{}):
+		t.key = finishingKey(&FileInfo{ID: id, Created: t.created})
+	}
+	return e.deleteSideRecord(ctx, t.key)
 }
 
 // isDue prepares another attempt for the upload in u. It reports false if there is nothing
@@ -262,7 +292,7 @@ func (e *engine) isDue(u *lockedUpload, t *finishTask) (due bool, err error) {
 	t.created = u.info.Created
 	e.takeOver(u, t)
 	had := t.stored
-	found, err := e.loadFinishRecord(u.lease.Context(), u.id, t)
+	found, err := e.loadFinishRecord(u.lease.Context(), u, t)
 	if err != nil {
 		return false, err
 	}
@@ -282,13 +312,13 @@ func (e *engine) isDue(u *lockedUpload, t *finishTask) (due bool, err error) {
 
 // recordAttempt stores a side record after a failed attempt if there is none, so that a
 // restart knows when the attempts began, and when they end.
-func (e *engine) recordAttempt(ctx context.Context, id string, t *finishTask) {
+func (e *engine) recordAttempt(ctx context.Context, u *lockedUpload, t *finishTask) {
 	ends := !t.record.Ended && !t.record.Since.IsZero() && e.now().Sub(t.record.Since) >= maxFinishTime
 	if t.stored && !ends && !t.record.Since.IsZero() {
 		return
 	}
 	t.record.Ended = t.record.Ended || ends
-	if err := e.storeFinishRecord(ctx, id, t); err != nil && ends {
+	if err := e.storeFinishRecord(ctx, u, t); err != nil && ends {
 		t.record.Ended = false // the next attempt tries it again
 	}
 }
@@ -318,18 +348,18 @@ func (e *engine) resumeFinishes(age time.Duration) {
 	e.resumeCursor = ""
 	add := func(key SideRecordKey, value []byte) error {
 		r := parseFinishRecord(value)
-		if young := e.now().Sub(r.Since); r.Ended || young >= 0 && young < age {
+		if r.Ended || !e.isIdle(&r.Delivery, r.Since, age) {
 			return nil
 		}
-		if !e.addFinish(r.ID, &finishTask{}, 0) {
+		if !e.addFinish(r.ID, &finishTask{key: key}, 0) {
 			return errQueueFull
 		}
 		e.resumeCursor = key.Name
 		return nil
 	}
-	err := e.eachSideRecord(e.background, kindFinishing, start, add)
+	err := e.eachSideRecordExcept(e.background, kindFinishing, start, e.deliveries.has, add)
 	if err == nil && start != "" {
-		err = e.eachSideRecord(e.background, kindFinishing, "", add)
+		err = e.eachSideRecordExcept(e.background, kindFinishing, "", e.deliveries.has, add)
 	}
 	switch {
 	case errors.Is(err, errQueueFull):
@@ -350,29 +380,50 @@ func (e *engine) resumeLeftFinishes() {
 	e.work.Start(func() { e.resumeFinishes(0) })
 }
 
-// resume continues with the uploads that were being finished, and the finals that were
-// not built, when the server stopped.
+// resume continues with the uploads that were being finished, the events that were not
+// delivered, and the finals that were not built, when the server stopped.
 func (e *engine) resume() {
-	e.work.Start(func() { e.resumeFinishes(0) })
-	e.resumeRemovalsLater()
+	var age time.Duration
+	if e.config.Delivery != nil {
+		age = e.leastIdleAge()
+	}
+	e.work.Start(func() { e.resumeDeliveries(age) })
 	e.rescanFinals(0)
-	e.startRescans()
+	e.startRescans(age)
 }
+
+const (
+	// firstRescanAge is the age of the side records that a server adopts at its start, and soon
+	// afterwards, if other servers may be at work.
+	firstRescanAge = 10 * time.Second
+	firstRescan    = 30 * time.Second
+)
 
 // startRescans lets the handler look at the side records now and then. A timer waits for
-// that, not a goroutine, so that a handler that is never shut down leaves none.
-func (e *engine) startRescans() {
-	e.rescanTimer = time.AfterFunc(math.MaxInt64, func() { e.work.Start(e.rescan) })
-	e.rescanTimer.Reset(jittered(e.rescanInterval))
+// that, not a goroutine, so that a handler that is never shut down leaves none. If age is not
+// 0, the first look comes soon, at what has that age.
+func (e *engine) startRescans(age time.Duration) {
+	wait := e.rescanInterval
+	if age > 0 {
+		wait = min(wait, firstRescan)
+	}
+	first := true
+	e.rescanTimer = time.AfterFunc(math.MaxInt64, func() {
+		if !first || age == 0 {
+			age = e.rescanInterval / 5
+		}
+		first = false
+		e.work.Start(func() { e.rescan(age) })
+	})
+	e.rescanTimer.Reset(jittered(wait))
 }
 
-func (e *engine) rescan() {
+func (e *engine) rescan(age time.Duration) {
 	defer func() { // after a panic of the store, too
 		if e.background.Err() == nil {
 			e.rescanTimer.Reset(jittered(e.rescanInterval))
 		}
 	}()
-	e.resumeRemovalsLater()
-	e.resumeFinishes(e.rescanInterval / 5)
+	e.resumeDeliveries(age)
 	e.rescanFinals(0)
 }

@@ -19,8 +19,9 @@ type lockedUpload struct {
 	work   contexts.Graceful
 	times  *storeTimes
 
-	unlocks  *background.Group // runs Unlock; nil: release calls it
-	released bool              // release has run; set only with unlocks
+	unlocks    *background.Group // runs Unlock; nil: unlock calls it
+	released   bool              // unlock has run; set only with unlocks
+	handedOver bool              // another goroutine unlocks it: release does nothing
 }
 
 // Two kinds of functions lock an upload. After acquire and lockAndLoad the offset is
@@ -201,9 +202,17 @@ func (u *lockedUpload) finish(ctx context.Context) error {
 	return u.upload.FinishUpload(ctx)
 }
 
-// release releases the lease, in bounded time. A second call does nothing. If the lock
-// service is unreachable, the lease expires. One goroutine calls it.
+// release releases the lease, in bounded time, unless the upload was handed over. A second
+// call does nothing. If the lock service is unreachable, the lease expires. One goroutine
+// calls it.
 func (u *lockedUpload) release() {
+	if !u.handedOver {
+		u.unlock()
+	}
+}
+
+// unlock is release for the goroutine that has the upload.
+func (u *lockedUpload) unlock() {
 	if u.unlocks != nil {
 		u.releaseBeside()
 		return
@@ -270,11 +279,4 @@ func (e *engine) declareLength(u *lockedUpload, length int64) error {
 	}
 	defer u.times.declare.since(time.Now())
 	return e.store.LengthDeferrer.DeclareLength(u.ctx, u.upload, length)
-}
-
-// publish publishes an event of the upload in u, whose lock keeps its events in order.
-func (e *engine) publish(op *operation, u *lockedUpload, event EventType) {
-	if e.events.active() {
-		e.events.publish(u.lease.Context(), Event{Type: event, Upload: u.info, HTTPRequest: op.from.request()})
-	}
 }

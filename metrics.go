@@ -24,6 +24,8 @@ type Metrics struct {
 	SweepsFailed      atomic.Uint64 // of these, with an error
 	LeftoversRemoved  atomic.Uint64 // by Handler.Sweep
 	EventsFailed      atomic.Uint64 // calls of EventSink.Send that failed
+	EventsDropped     atomic.Uint64 // events that Config.Delivery has not delivered and does not deliver: replaced by a newer post-receive, or lost with BestEffort
+	EventsDead        atomic.Uint64 // events that Config.Delivery has given up
 
 	RequestsInFlight atomic.Int64 // requests being served now
 	UploadsReceiving atomic.Int64 // of these, requests with content

@@ -27,7 +27,7 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	}
 	e.saveDigests(op, u, start)
 	if u.info.Offset > start {
-		e.publish(op, u, EventPostReceive)
+		e.publishReceived(op, u.lease.Context(), u.info)
 	}
 	return err
 }
@@ -40,8 +40,18 @@ func (e *engine) progress(op *operation, u *lockedUpload) func(n int64) {
 	return func(n int64) {
 		if now := time.Now(); now.Sub(last) >= e.config.ProgressInterval {
 			last, info.Offset = now, start+n
-			e.events.publish(ctx, Event{Type: EventPostReceive, Upload: info, HTTPRequest: op.from.request()})
+			e.publishReceived(op, ctx, info)
 		}
+	}
+}
+
+// publishReceived publishes how far the content of a request has arrived. ctx is that of the
+// lease on the upload.
+func (e *engine) publishReceived(op *operation, ctx context.Context, info FileInfo) {
+	if e.events.active() {
+		event := Event{Type: EventPostReceive, Time: e.now().UTC(), Upload: info, HTTPRequest: op.from.request()}
+		e.events.publish(ctx, event)
+		e.deliveries.add(event, SideRecordKey{}, event.Time)
 	}
 }
 

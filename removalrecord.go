@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -40,12 +41,31 @@ type removalRecord struct {
 	Reason  RemovalReason
 	Upload  FileInfo // as of the removal, for the event
 	Removed bool     `json:",omitempty"` // nothing of the upload is left
+	Sent    bool     `json:",omitempty"` // the sink has the event, and the record stays for the delivery
+	// Before are the events that were not delivered when the removal began.
+	Before   []earlierEvent `json:",omitempty"`
+	Delivery deliveryRecord `json:",omitzero"`
+}
+
+// earlierEvent is an event of an upload before its removal.
+type earlierEvent struct {
+	Type    EventType
+	Time    time.Time
+	Request HTTPRequest `json:",omitzero"`
+}
+
+// eventType returns the type of the event of a removal.
+func (reason RemovalReason) eventType() EventType {
+	if reason == RemovedExpired {
+		return EventPostExpire
+	}
+	return EventPostTerminate
 }
 
 // isRecorded reports whether a removal for this reason has a side record. A removal by a
 // process that sends no events has one, so that another process sends the event.
 func (e *engine) isRecorded(reason RemovalReason) bool {
-	return e.config.Offline || reason == RemovedExpired || reason == RemovedForSpace
+	return e.config.Offline || reason == RemovedExpired || reason == RemovedForSpace || e.config.Delivery.keeps(reason.eventType())
 }
 
 // recordRemoval stores that the upload in u is going to be removed, if the removal has a side
@@ -55,7 +75,12 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, erro
 		return nil, e.forgetEarlierRemoval(u)
 	}
 	record := &removalRecord{Since: e.now().UTC(), Reason: r.reason, Upload: u.info}
-	err := e.storeRemovalRecord(u.ctx, record)
+	record.Delivery.Request = e.config.Delivery.keptRequest(r.request)
+	var err error
+	if record.Before, err = e.undeliveredBefore(u); err != nil {
+		return nil, err
+	}
+	err = e.storeRemovalRecord(u.ctx, record)
 	if err == nil && r.confirm != nil {
 		err = r.confirm(u)
 	}
@@ -63,6 +88,46 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, erro
 		e.forgetRemoval(u, record)
 	}
 	return record, err
+}
+
+// undeliveredBefore returns the events of the upload in u that have side records.
+func (e *engine) undeliveredBefore(u *lockedUpload) (events []earlierEvent, err error) {
+	if e.config.Delivery.keeps(EventPostCreate) {
+		r, err := e.loadCreationRecord(u.ctx, creatingKey(&u.info))
+		if err != nil {
+			return nil, err
+		}
+		if r != nil && !r.Delivery.Dead {
+			events = append(events, earlierEvent{EventPostCreate, r.Created, r.Delivery.Request})
+		}
+	}
+	if e.config.Delivery.keeps(EventPostFinish) && u.info.isComplete() && e.tellsFinish(&u.info) {
+		var t finishTask
+		found, err := e.loadFinishRecord(u.ctx, u, &t)
+		if err != nil {
+			return nil, err
+		}
+		if found && !t.record.Delivery.Dead {
+			events = append(events, earlierEvent{EventPostFinish, t.record.Since, t.record.Delivery.Request})
+		}
+	}
+	return events, nil
+}
+
+// forgetEarlierRecords deletes the other side records of an upload that is removed.
+func (e *engine) forgetEarlierRecords(u *lockedUpload, record *removalRecord) {
+	var keys []SideRecordKey
+	if u.info.State != "" || u.upload == nil { // it may have been finished in part
+		keys = append(keys, finishingKey(&u.info))
+	}
+	if record != nil && len(record.Before) > 0 && record.Before[0].Type == EventPostCreate {
+		keys = append(keys, creatingKey(&u.info))
+	}
+	for _, key := range keys {
+		if err := e.deleteSideRecord(u.lease.Context(), key); err != nil {
+			e.log.Warn("cannot remove a side record", "id", u.id, "err", err)
+		}
+	}
 }
 
 // storeRemovalRecord stores a record. One that is too long is stored without what clients have
@@ -73,6 +138,11 @@ func (e *engine) storeRemovalRecord(ctx context.Context, r *removalRecord) error
 		short := *r
 		short.Upload.MetaData, short.Upload.RawMetaData, short.Upload.RawConcat = nil, "", ""
 		short.Upload.PartialUploads, short.Upload.Finals, short.Upload.Failure = nil, nil, nil
+		short.Delivery.Request = HTTPRequest{}
+		short.Before = slices.Clone(r.Before)
+		for i := range short.Before {
+			short.Before[i].Request = HTTPRequest{}
+		}
 		value, err = json.Marshal(short)
 	}
 	if err != nil {
@@ -130,23 +200,23 @@ func (e *engine) makeVisible(u *lockedUpload) error {
 }
 
 // resumeRemovalsLater calls resumeRemovals in the background, unless that runs already.
-func (e *engine) resumeRemovalsLater() {
+func (e *engine) resumeRemovalsLater(age time.Duration) {
 	if !e.resumingRemovals.CompareAndSwap(false, true) {
 		return
 	}
 	e.work.Start(func() {
 		defer e.resumingRemovals.Store(false)
-		e.resumeRemovals(e.background)
+		e.resumeRemovals(e.background, age)
 	})
 }
 
 // resumeRemovals completes the removals that another process, or this one, has left. It ends
 // early if the sink takes no events, or the lock service is unreachable.
-func (e *engine) resumeRemovals(ctx context.Context) {
+func (e *engine) resumeRemovals(ctx context.Context, age time.Duration) {
 	refusals := 0
-	err := e.eachSideRecord(ctx, kindRemoving, "", func(key SideRecordKey, value []byte) error {
+	err := e.eachSideRecordExcept(ctx, kindRemoving, "", e.deliveries.has, func(key SideRecordKey, value []byte) error {
 		record, err := e.parseRemovalRecord(ctx, key, value)
-		if record == nil {
+		if record == nil || e.config.Delivery != nil && !e.isIdle(&record.Delivery, record.Since, age) {
 			return err
 		}
 		var refused bool
@@ -224,30 +294,66 @@ func (e *engine) resumeRemoval(ctx context.Context, key SideRecordKey, id string
 		return false, e.deleteSideRecord(u.ctx, key)
 	}
 	u.info = r.Upload
-	return e.publishRemoval(u, removal{reason: r.Reason}, r, e.events.sendAgain)
+	return e.publishRemoval(u, removal{reason: r.Reason, request: r.Delivery.Request}, r, true)
 }
 
 // publishRemoval publishes that the upload in u was removed. record is that of the removal, or
-// nil. It is deleted when the sink has the event, or has refused it for too long.
-func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecord, publish func(context.Context, Event) error) (refused bool, err error) {
+// nil. It is deleted when all receivers have the event, or the sink has refused it for too
+// long. again means that the sink may have refused it before.
+func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecord, again bool) (refused bool, err error) {
 	ctx := u.lease.Context()
 	if e.config.Offline { // another process sends the event
 		record.Removed = true
 		return false, e.storeRemovalRecord(ctx, record)
 	}
-	event := Event{Type: EventPostTerminate, Upload: u.info, HTTPRequest: r.request, Reason: r.reason}
-	if r.reason == RemovedExpired {
-		event.Type = EventPostExpire
-	}
-	err = publish(ctx, event)
-	switch {
-	case record == nil:
+	event := Event{Type: r.reason.eventType(), Time: e.now().UTC(), Upload: u.info, HTTPRequest: r.request, Reason: r.reason}
+	if record == nil {
+		err = e.events.publish(ctx, event)
+		e.deliveries.add(event, SideRecordKey{}, event.Time)
 		return err != nil, nil
-	case err == nil || e.now().Sub(record.Since) >= maxFinishTime:
-		return err != nil, e.deleteSideRecord(context.WithoutCancel(ctx), removingKey(&record.Upload))
-	case record.Removed:
-		return true, nil
 	}
-	record.Removed = true // an upload that gets the id later is another one
-	return true, e.storeRemovalRecord(ctx, record)
+	event.Time = record.Since
+	key := removingKey(&record.Upload)
+	if !record.Sent {
+		err = e.sendRemoval(ctx, event, again)
+	}
+	if err != nil && e.now().Sub(record.Since) < maxFinishTime {
+		if record.Removed {
+			return true, nil
+		}
+		record.Removed = true // an upload that gets the id later is another one
+		return true, e.storeRemovalRecord(ctx, record)
+	}
+	if !e.config.Delivery.keeps(event.Type) {
+		e.deliveries.add(event, SideRecordKey{}, event.Time)
+		return err != nil, e.deleteSideRecord(context.WithoutCancel(ctx), key)
+	}
+	if e.config.Events != nil && !record.Sent {
+		record.Sent, record.Removed = true, true
+		if err := e.storeRemovalRecord(ctx, record); err != nil {
+			return err != nil, err
+		}
+	}
+	p := newPendingEvent(event, key, record.Delivery.since(record.Since))
+	for _, b := range record.Before {
+		p.before = append(p.before, b.event(u.info))
+	}
+	e.deliveries.insert(p)
+	return err != nil, nil
+}
+
+// sendRemoval gives the event of a removal to the sink and the subscriptions.
+func (e *engine) sendRemoval(ctx context.Context, event Event, again bool) error {
+	if again {
+		return e.events.sendAgain(ctx, event)
+	}
+	return e.events.publish(ctx, event)
+}
+
+// event returns the event for an upload that was removed. info is its last record.
+func (b earlierEvent) event(info FileInfo) *pendingEvent {
+	if b.Type == EventPostCreate {
+		info.Offset = 0
+	}
+	return newPendingEvent(Event{Type: b.Type, Time: b.Time, Upload: info, HTTPRequest: b.Request}, SideRecordKey{}, b.Time)
 }

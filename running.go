@@ -38,12 +38,17 @@ func (h *Handler) Running() []RunningRequest { return h.engine.running.list() }
 // the request may still end in another way: the client disconnects, or all of the content
 // had arrived, and it counts. Safe for concurrent use, also in callbacks.
 func (h *Handler) StopUpload(id string, answer *Error) bool {
+	return h.engine.stopRunning(id, h.validAnswer(id, answer))
+}
+
+// validAnswer returns the answer for a request that a program stops.
+func (h *Handler) validAnswer(id string, answer *Error) *Error {
 	answer = cmp.Or(answer, ErrUploadStopped)
 	if !isFinalStatus(answer.Response.StatusCode) {
 		h.log.Error("StopUpload has a status that no answer can have", "id", id, "status", answer.Response.StatusCode)
 		answer = answer.Refuse(HTTPResponse{Body: answer.Response.Body, Header: answer.Response.Header})
 	}
-	return h.engine.stopRunning(id, answer)
+	return answer
 }
 
 // stopRunning aborts the bodies that are being received for an upload. It reports whether

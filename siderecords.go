@@ -38,6 +38,11 @@ type SideRecords interface {
 
 // eachSideRecord calls f for each side record of a kind whose name is greater than cursor.
 func (e *engine) eachSideRecord(ctx context.Context, kind, cursor string, f func(SideRecordKey, []byte) error) error {
+	return e.eachSideRecordExcept(ctx, kind, cursor, func(SideRecordKey) bool { return false }, f)
+}
+
+// eachSideRecordExcept does not read the records that except names.
+func (e *engine) eachSideRecordExcept(ctx context.Context, kind, cursor string, except func(SideRecordKey) bool, f func(SideRecordKey, []byte) error) error {
 	const page = 1000 // stores may read all names for each page
 	for {
 		names, next, err := e.store.SideRecords.ListSideRecords(ctx, kind, cursor, page)
@@ -46,6 +51,9 @@ func (e *engine) eachSideRecord(ctx context.Context, kind, cursor string, f func
 		}
 		for _, name := range names {
 			key := SideRecordKey{Kind: kind, Name: name}
+			if except(key) {
+				continue
+			}
 			value, err := e.store.SideRecords.GetSideRecord(ctx, key)
 			if errors.Is(err, ErrNotFound) {
 				continue

@@ -131,7 +131,7 @@ type sweep struct {
 
 func (s *sweep) run(ctx context.Context) error {
 	if !s.policy.DryRun {
-		s.e.resumeRemovals(ctx)
+		s.e.resumeRemovals(ctx, s.e.rescanInterval/5)
 	}
 	if filter := s.filter(); len(filter.Before) > 0 {
 		if err := s.sweepUploads(ctx, filter); err != nil {

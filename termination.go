@@ -109,12 +109,12 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 // checkPublished returns ErrUploadFinishing if the sink has not got post-finish of the
 // upload in u yet, and the removal can wait for that.
 func (e *engine) checkPublished(u *lockedUpload, r removal) error {
-	if r.mode != LockTry || e.config.Events == nil && !e.config.Offline || !u.info.isComplete() {
+	if r.mode != LockTry || e.config.Events == nil && !e.config.Delivery.keeps(EventPostFinish) && !e.config.Offline || !u.info.isComplete() {
 		return nil
 	}
 	var t finishTask
-	found, err := e.loadFinishRecord(u.ctx, u.id, &t)
-	if err == nil && found && !t.record.Ended {
+	found, err := e.loadFinishRecord(u.ctx, u, &t)
+	if err == nil && found && !t.record.Ended && !t.record.Delivery.Dead {
 		err = ErrUploadFinishing
 	}
 	return err
@@ -152,13 +152,9 @@ func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
 		e.forgetRemoval(u, record)
 		return err
 	}
-	if u.info.State != "" || u.upload == nil { // it may have been finished in part
-		if recordErr := e.deleteSideRecord(u.lease.Context(), finishingKey(u.id)); recordErr != nil {
-			e.log.Warn("cannot remove a side record", "id", u.id, "err", recordErr)
-		}
-	}
+	e.forgetEarlierRecords(u, record)
 	e.metrics.removed(r.reason).Add(1)
-	if _, publishErr := e.publishRemoval(u, r, record, e.events.publish); publishErr != nil {
+	if _, publishErr := e.publishRemoval(u, r, record, false); publishErr != nil {
 		e.log.Warn("cannot change a side record", "id", u.id, "err", publishErr)
 	}
 	return err
@@ -198,6 +194,13 @@ func (e *engine) preTerminate(op *operation, u *lockedUpload) (HTTPResponse, err
 // EventSink.Send for the upload of the event, whose lock is held then.
 func (h *Handler) Terminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
+}
+
+// TerminateWith is Terminate with the answer for the client whose running request is
+// interrupted, and whose client gives up then; nil: ErrUploadStopped. A message for people comes
+// from ErrUploadStopped.Refuse.
+func (h *Handler) TerminateWith(ctx context.Context, id string, answer *Error) error {
+	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: h.validAnswer(id, answer)})
 }
 
 // TryTerminate is Terminate for an upload that no request uses: it never interrupts a request

@@ -20,11 +20,12 @@ func init() {
 func (e *engine) tune(change func(*tuning.Values)) {
 	v := tuning.Values{
 		Now: e.now, FirstRetryDelay: e.firstRetryDelay, LastRebuildDelay: e.lastRebuildDelay, BuildTimeout: e.buildTimeout,
-		RescanInterval: e.rescanInterval, MaxFinishTasks: e.finishes.Capacity, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying), BuildsAtOnce: cap(e.builds),
+		RescanInterval: e.rescanInterval, FinishWait: e.finishWait, DeliveryDelay: e.deliveries.firstDelay, MaxFinishTasks: e.finishes.Capacity, MaxBuilders: cap(e.builders), MaxRetrying: cap(e.retrying), BuildsAtOnce: cap(e.builds),
 	}
 	change(&v)
 	e.now, e.firstRetryDelay, e.lastRebuildDelay, e.buildTimeout = v.Now, v.FirstRetryDelay, v.LastRebuildDelay, v.BuildTimeout
 	e.rescanInterval, e.finishes.Capacity = v.RescanInterval, v.MaxFinishTasks
+	e.finishWait, e.deliveries.firstDelay = v.FinishWait, v.DeliveryDelay
 	if v.MaxBuilders != cap(e.builders) {
 		e.builders = make(semaphore, v.MaxBuilders)
 	}

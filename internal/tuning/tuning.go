@@ -11,6 +11,8 @@ type Values struct {
 	LastRebuildDelay time.Duration    // the longest delay between two attempts to build
 	BuildTimeout     time.Duration    // how long a POST waits for its final upload
 	RescanInterval   time.Duration    // between two looks at the side records
+	FinishWait       time.Duration    // how long a request waits for the pre-finish callback
+	DeliveryDelay    time.Duration    // before the second delivery of an event
 	MaxFinishTasks   int              // uploads that wait in memory until they are finished
 	MaxBuilders      int              // finals that wait for their first attempt
 	MaxRetrying      int              // finals that wait for another attempt

@@ -1,0 +1,396 @@
+package tusd
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tus/tusd/internal/bytecache"
+	"github.com/tus/tusd/internal/workqueue"
+)
+
+// deliveries are the events that wait for the receiver, in memory. Those that are kept have a
+// side record, too (eventrecords.go).
+type deliveries struct {
+	e       *engine
+	config  *Delivery // with defaults; nil: there is no receiver
+	queue   workqueue.Queue[struct{}]
+	ctx     context.Context // of Deliver; ends with the shutdown
+	cancel  context.CancelFunc
+	leftOut atomic.Bool // kept events did not fit: they are only in side records
+
+	firstDelay time.Duration // before the second attempt
+
+	mu      sync.Mutex
+	drained chan struct{}              // closed when no upload is left during the shutdown; nil: no shutdown
+	uploads map[string]*outgoing       // by incarnation
+	keys    map[SideRecordKey]struct{} // of the events that have a side record
+	bytes   int64                      // of all events
+	told    *bytecache.Cache[string, sequences]
+}
+
+// outgoing are the events of one upload that wait, in order.
+type outgoing struct {
+	events   []*pendingEvent
+	busy     bool // the first one is being delivered
+	attempts int  // of the first one
+	last     bool // the last event of the upload is, or was, among them
+}
+
+// pendingEvent is an event that waits.
+type pendingEvent struct {
+	Event
+	key    SideRecordKey   // of the side record; the zero value: there is none
+	since  time.Time       // when it was to be delivered first
+	size   int64           // bytes of memory
+	before []*pendingEvent // earlier events of an upload that is removed; they may be delivered
+}
+
+func newPendingEvent(event Event, key SideRecordKey, since time.Time) *pendingEvent {
+	event = event.clone()
+	event.ID, event.Sequence = event.identity(), sequence(event.Type)
+	size := event.Upload.MemorySize() + event.HTTPRequest.memorySize() + pendingEventSize
+	return &pendingEvent{Event: event, key: key, since: since, size: int64(size)}
+}
+
+// pendingEventSize estimates the memory of an event beside its texts and maps.
+const pendingEventSize = 600
+
+// toldBytes limits the memory of deliveries.told.
+const toldBytes = 1 << 20
+
+func newDeliveries(e *engine, config *Delivery) *deliveries {
+	d := &deliveries{e: e, config: config, uploads: make(map[string]*outgoing), keys: make(map[SideRecordKey]struct{})}
+	d.told = bytecache.New(toldBytes, func(key string, _ sequences) int { return len(key) }, nil)
+	d.firstDelay = minDeliveryDelay
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.queue.Capacity, d.queue.Run, d.queue.Start = maxUndelivered, d.run, e.work.Start
+	if config != nil {
+		d.queue.Workers = config.AtOnce
+	}
+	return d
+}
+
+// incarnation names one life of an upload: a later upload may have its id.
+func incarnation(info *FileInfo) string {
+	return info.ID + "\n" + strconv.FormatInt(info.Created.UnixNano(), 10)
+}
+
+// add queues an event that was to be delivered first at since. It returns false if a kept
+// event does not fit, and stays in its side record. The caller has the lock of the upload, so that its events come in order.
+func (d *deliveries) add(event Event, key SideRecordKey, since time.Time) (added bool) {
+	if !d.config.wants(event.Type) {
+		return true
+	}
+	return d.insert(newPendingEvent(event, key, since))
+}
+
+// insert is add for an event that is prepared.
+func (d *deliveries) insert(p *pendingEvent) (added bool) {
+	name := incarnation(&p.Upload)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.uploads[name]
+	switch {
+	case u != nil && (u.last || u.has(p)):
+		return true // none after the last one, and none twice
+	case u != nil && p.Type == EventPostReceive && u.replace(d, p):
+		d.e.metrics.EventsDropped.Add(1)
+		return true
+	case d.bytes+p.size > d.config.MaxBytes:
+		return d.leaveOut(p)
+	}
+	if u == nil {
+		u = new(outgoing)
+		d.uploads[name] = u
+	}
+	if _, ok := d.queue.Add(name, struct{}{}, 0); !ok {
+		if len(u.events) == 0 {
+			delete(d.uploads, name)
+		}
+		return d.leaveOut(p)
+	}
+	u.events = append(u.events, p)
+	u.last = u.last || p.Sequence == lastSequence
+	d.bytes += p.size
+	if p.key != (SideRecordKey{}) {
+		d.keys[p.key] = struct{}{}
+	}
+	return true
+}
+
+// lastSequence is the Sequence of the last event of an upload.
+const lastSequence = 3
+
+// leaveOut counts an event that does not fit.
+func (d *deliveries) leaveOut(p *pendingEvent) (added bool) {
+	if p.key == (SideRecordKey{}) {
+		d.e.metrics.EventsDropped.Add(1)
+		return true
+	}
+	d.leftOut.Store(true)
+	return false
+}
+
+// has reports whether the event is queued already.
+func (u *outgoing) has(p *pendingEvent) bool {
+	return p.Sequence > 0 && slices.ContainsFunc(u.events, func(q *pendingEvent) bool { return q.Sequence == p.Sequence })
+}
+
+// has reports whether the event of a side record is in memory.
+func (d *deliveries) has(key SideRecordKey) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.keys[key]
+	return ok
+}
+
+// sequences is a set of Event.Sequence.
+type sequences int
+
+func (s sequences) has(n int) bool { return n > 0 && s&(1<<n) != 0 }
+
+// toldOf returns which events of an upload the receiver has, as far as this process knows.
+func (d *deliveries) toldOf(name string) sequences {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	told, _ := d.told.Get(name)
+	return told
+}
+
+func (d *deliveries) setTold(name string, sequence int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if told, _ := d.told.Get(name); sequence > 0 && !told.has(sequence) {
+		d.told.Put(name, told|1<<sequence)
+	}
+}
+
+// replace puts a post-receive event in the place of an older one that waits. It returns false if
+// there is none.
+func (u *outgoing) replace(d *deliveries, p *pendingEvent) bool {
+	last := len(u.events) - 1
+	if last < 0 || u.events[last].Type != EventPostReceive || last == 0 && u.busy {
+		return false
+	}
+	d.bytes += p.size - u.events[last].size
+	u.events[last] = p
+	return true
+}
+
+// run is the Run of the queue: it delivers the first event of an upload.
+func (d *deliveries) run(name string, _ struct{}, _ bool) (wait time.Duration, again bool) {
+	p, attempt := d.begin(name)
+	if p == nil {
+		return 0, false
+	}
+	err := d.deliver(name, p, attempt)
+	if d.ctx.Err() != nil { // it stays in its side record
+		return 0, false
+	}
+	wait, again = d.end(name, p, attempt, err)
+	d.loadLeftOut()
+	return wait, again
+}
+
+// begin returns the first event of an upload, and which attempt to deliver it this is.
+func (d *deliveries) begin(name string) (p *pendingEvent, attempt int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.uploads[name]
+	if u == nil {
+		return nil, 0
+	}
+	u.busy = true
+	u.attempts++
+	return u.events[0], u.attempts
+}
+
+// deliver gives an event to the receiver. Earlier events of the upload that are only in
+// side records come before it.
+func (d *deliveries) deliver(name string, p *pendingEvent, attempt int) error {
+	if d.toldOf(name).has(p.Sequence) { // as an earlier event
+		d.delivered(name, p)
+		return nil
+	}
+	if gone, err := d.isGone(p, attempt); gone || err != nil {
+		return err
+	}
+	earlier, err := d.earlier(name, p)
+	if err != nil {
+		return err
+	}
+	for _, event := range append(earlier, p) {
+		if err := d.call(event, attempt); err != nil {
+			return err
+		}
+		d.delivered(name, event)
+	}
+	return nil
+}
+
+// isGone reports whether the side record of an event is gone: another process has delivered the
+// event, perhaps before a removal, or an operator has dropped it. It looks only if some time has
+// passed since the event.
+func (d *deliveries) isGone(p *pendingEvent, attempt int) (bool, error) {
+	if p.key == (SideRecordKey{}) || attempt == 1 && d.e.now().Sub(p.since) < unseenTime {
+		return false, nil
+	}
+	_, err := d.e.store.SideRecords.GetSideRecord(d.ctx, p.key)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// unseenTime is how long an event may wait before isGone looks for its side record.
+const unseenTime = 5 * time.Second
+
+// call makes one call of the receiver.
+func (d *deliveries) call(p *pendingEvent, attempt int) error {
+	event := p.Event.clone()
+	event.Attempt = attempt
+	return guard(func() error { return d.config.Receiver.Deliver(d.ctx, event) })
+}
+
+// delivered notes that the receiver has an event, and removes its side record. If that fails,
+// the event is delivered again later.
+func (d *deliveries) delivered(name string, p *pendingEvent) {
+	d.setTold(name, p.Sequence)
+	if p.key == (SideRecordKey{}) {
+		return
+	}
+	if err := d.e.deleteSideRecord(context.WithoutCancel(d.ctx), p.key); err != nil {
+		d.e.log.Warn("cannot remove a side record", "id", p.Upload.ID, "err", err)
+	}
+}
+
+// end removes the first event of an upload after a success, or decides when it is delivered
+// again.
+func (d *deliveries) end(name string, p *pendingEvent, attempt int, err error) (wait time.Duration, again bool) {
+	if err != nil {
+		wait = min(d.firstDelay<<min(attempt-1, 20), maxDeliveryDelay)
+		again = d.failed(p, attempt, wait, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.uploads[name]
+	u.busy = false
+	switch {
+	case again && d.drained != nil:
+		d.forget(name)
+		return 0, false
+	case again:
+		return jittered(wait), true
+	}
+	u.attempts, u.events = 0, u.events[1:]
+	d.bytes -= p.size
+	delete(d.keys, p.key)
+	if len(u.events) == 0 {
+		d.forget(name)
+		return 0, false
+	}
+	return 0, true
+}
+
+// forget removes an upload from memory. The caller holds mu.
+func (d *deliveries) forget(name string) {
+	for _, p := range d.uploads[name].events {
+		d.bytes -= p.size
+		delete(d.keys, p.key)
+	}
+	delete(d.uploads, name)
+	if d.drained != nil && len(d.uploads) == 0 {
+		close(d.drained)
+	}
+}
+
+// drainTime is how long a shutdown waits for events that were never tried.
+const drainTime = 5 * time.Second
+
+// drain delivers what was never tried, and ends the deliveries. No event may follow. What is
+// left stays in side records.
+func (d *deliveries) drain(ctx context.Context) {
+	defer d.queue.Close()
+	defer d.cancel()
+	if drained := d.beginDrain(); drained != nil {
+		timer := time.NewTimer(drainTime)
+		defer timer.Stop()
+		select {
+		case <-drained:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// beginDrain returns nil if no upload has events, or if it was called before.
+func (d *deliveries) beginDrain() chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, u := range d.uploads {
+		if u.attempts > 0 && !u.busy {
+			d.forget(name)
+		}
+	}
+	if len(d.uploads) == 0 || d.drained != nil {
+		return nil
+	}
+	d.drained = make(chan struct{})
+	return d.drained
+}
+
+// failed decides what follows a delivery that failed. It returns false if the event is not
+// delivered again: it is lost, dead, or another process has delivered it.
+func (d *deliveries) failed(p *pendingEvent, attempt int, wait time.Duration, err error) (again bool) {
+	if p.key == (SideRecordKey{}) {
+		d.e.metrics.EventsDropped.Add(1)
+		d.e.log.Error("an event is lost", "event", p.Type, "id", p.Upload.ID, "err", err)
+		return false
+	}
+	dead := d.e.now().Sub(p.since) >= d.config.GiveUpAfter
+	if dead {
+		d.e.metrics.EventsDead.Add(1)
+		d.e.log.Error("an event is dead, it will not be delivered again", "event", p.Type, "id", p.Upload.ID, "attempts", attempt, "err", err)
+	}
+	if dead || wait >= recordedDelay {
+		return d.e.recordDelivery(p, attempt, dead, err) && !dead
+	}
+	return true
+}
+
+// recordedDelay is the least wait for another attempt that is worth a write to the side record,
+// which keeps other processes from delivering the event meanwhile.
+const recordedDelay = 30 * time.Second
+
+// loadLeftOut loads kept events that did not fit, when half of the memory is free.
+func (d *deliveries) loadLeftOut() {
+	if !d.leftOut.Load() || !d.hasRoom() || !d.leftOut.CompareAndSwap(true, false) {
+		return
+	}
+	d.e.work.Start(func() { d.e.resumeDeliveries(d.e.leastIdleAge()) })
+}
+
+func (d *deliveries) hasRoom() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.bytes <= d.config.MaxBytes/2 && d.queue.Len() <= d.queue.Capacity/2
+}
+
+// stats counts what waits in memory.
+func (d *deliveries) stats() (s DeliveryStats) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Bytes, s.LeftOut = d.bytes, d.leftOut.Load()
+	for _, u := range d.uploads {
+		s.Waiting += len(u.events)
+		if since := u.events[0].since; s.Oldest.IsZero() || since.Before(s.Oldest) {
+			s.Oldest = since
+		}
+	}
+	return s
+}
