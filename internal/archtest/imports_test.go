@@ -31,6 +31,7 @@ var importTable = []importRule{
 	{packages: "prometheuscollector", may: partMay},
 	{packages: "hooks", may: partMay},
 	{packages: "hooks/*", may: []string{module, module + "/hooks"}},
+	{packages: "hooks/grpchook/proto"}, // generated
 	{packages: "s3store/awsv1", may: []string{module, module + "/s3store"}},
 	{packages: "cmd/tusd", may: []string{module + "/cmd/tusd/cli"}},
 	{packages: "cmd/tusd/cli", anything: true},
@@ -64,11 +65,14 @@ var partMay = []string{module, module + "/internal/bytecache", module + "/intern
 
 // ownDependencies has the third-party modules of a package, as prefixes of import paths.
 var ownDependencies = map[string][]string{
-	"etcdlocker":          {"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3"},
-	"prometheuscollector": {"github.com/prometheus/client_golang"},
-	"redislocker":         {"github.com/redis/go-redis/v9"},
-	"consullocker":        {"github.com/hashicorp/consul/api"},
-	"s3store/awsv1":       {"github.com/aws/aws-sdk-go"},
+	"etcdlocker":           {"go.etcd.io/etcd/api/v3", "go.etcd.io/etcd/client/v3"},
+	"prometheuscollector":  {"github.com/prometheus/client_golang"},
+	"redislocker":          {"github.com/redis/go-redis/v9"},
+	"consullocker":         {"github.com/hashicorp/consul/api"},
+	"s3store/awsv1":        {"github.com/aws/aws-sdk-go"},
+	"hooks/grpchook":       {"google.golang.org/grpc", module + "/hooks/grpchook/proto"},
+	"hooks/grpchook/proto": {"google.golang.org/grpc", "google.golang.org/protobuf"},
+	"hooks/pluginhook":     {"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog"},
 }
 
 func TestImportTable(t *testing.T) {

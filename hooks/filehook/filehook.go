@@ -1,0 +1,147 @@
+// Package filehook calls executables as hooks: for each event the file of a directory that has
+// its name, like post-finish. The messages are those of tusd v2.
+package filehook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/tus/tusd/hooks"
+)
+
+// Hook calls executables.
+//
+// An executable has the directory as its working directory, and the environment of the process
+// with TUS_ID, TUS_SIZE and TUS_OFFSET. It reads the hooks.HookRequest as JSON from its
+// standard input, and may write a hooks.HookResponse as JSON to its standard output. Lines that
+// it writes before that are ignored. An exit status other than 0 is a failure. There is
+// nothing to do for an event without a file.
+type Hook struct {
+	Dir string
+	// Timeout is how long an executable may run; 0: 10 min. Then it is killed, together with
+	// the processes that it has started.
+	Timeout time.Duration
+	// Stderr gets what executables write to their standard error; nil: os.Stderr.
+	Stderr io.Writer
+}
+
+var _ hooks.Hook = (*Hook)(nil)
+
+const (
+	defaultTimeout = 10 * time.Minute
+	// maxOutput limits what an executable may write to its standard output.
+	maxOutput = 1 << 20
+	// outputDelay is how long the output of an executable that has ended is awaited: processes
+	// that it has started may keep it open.
+	outputDelay = time.Second
+)
+
+// Name returns "file".
+func (h *Hook) Name() string { return "file" }
+
+// Setup returns an error if Dir is no directory.
+func (h *Hook) Setup(context.Context) error {
+	info, err := os.Stat(h.Dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is no directory", h.Dir)
+	}
+	return nil
+}
+
+// Close does nothing.
+func (h *Hook) Close() error { return nil }
+
+// InvokeHook runs the executable of the event.
+func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks.HookResponse, error) {
+	program, err := find(h.Dir, string(request.Type))
+	if errors.Is(err, fs.ErrNotExist) {
+		return hooks.HookResponse{}, nil
+	}
+	if err != nil {
+		return hooks.HookResponse{}, err
+	}
+	message, err := json.Marshal(request)
+	if err != nil {
+		return hooks.HookResponse{}, err
+	}
+	timeout := h.Timeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it has run for %v", timeout))
+	defer cancel()
+	output, err := h.run(ctx, program, message, request.Event.Upload)
+	if err != nil {
+		return hooks.HookResponse{}, err
+	}
+	return parse(output)
+}
+
+// run runs a program and returns its output.
+func (h *Hook) run(ctx context.Context, program string, message []byte, upload hooks.Upload) ([]byte, error) {
+	output := &limitedBuffer{}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Dir = h.Dir
+	cmd.Env = append(os.Environ(),
+		"TUS_ID="+upload.ID, "TUS_SIZE="+strconv.FormatInt(upload.Size, 10), "TUS_OFFSET="+strconv.FormatInt(upload.Offset, 10))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(message), output, h.Stderr
+	if h.Stderr == nil {
+		cmd.Stderr = os.Stderr
+	}
+	cmd.WaitDelay = outputDelay
+	killGroup(cmd)
+	err := cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case output.full:
+		return nil, fmt.Errorf("the output is longer than %d bytes", maxOutput)
+	case errors.Is(err, exec.ErrWaitDelay): // it has ended well, its children go on
+		return output.Bytes(), nil
+	case isUnread(err):
+		return output.Bytes(), nil
+	}
+	return output.Bytes(), err
+}
+
+// parse decodes the answer in the output of an executable: all of it, or what begins at a line
+// with an opening brace.
+func parse(output []byte) (hooks.HookResponse, error) {
+	response, err := hooks.ParseResponse(output)
+	for rest := output; err != nil; {
+		i := bytes.Index(rest, []byte("\n{"))
+		if i < 0 {
+			return hooks.HookResponse{}, err
+		}
+		rest = rest[i+1:]
+		if r, restErr := hooks.ParseResponse(rest); restErr == nil {
+			return r, nil
+		}
+	}
+	return response, nil
+}
+
+// limitedBuffer keeps what is written to it, up to maxOutput bytes.
+type limitedBuffer struct {
+	bytes.Buffer
+	full bool
+}
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if b.full = b.full || b.Len()+len(p) > maxOutput; b.full {
+		return len(p), nil
+	}
+	return b.Buffer.Write(p)
+}
