@@ -60,7 +60,8 @@ type DataStore interface {
 	// takes for an upload. If there is no space for the length, NewUpload
 	// returns ErrNoSpace at once; if there can never be, ErrMaxSizeExceeded.
 	// It returns ErrInvalidName if the store cannot keep an upload at the
-	// place that a callback chose or that is made from the client's metadata.
+	// place that a callback chose or that is made from the client's metadata:
+	// the place is impossible, or taken.
 	NewUpload(ctx context.Context, lease Lease, info FileInfo) (Upload, error)
 
 	// GetUpload loads an upload.

@@ -80,18 +80,18 @@ func (u *upload) prepareRecord() (record []byte, err error) {
 // without a record is no upload.
 func (v *volume) createFiles(data, record treePath, content []byte) (durable.Stamp, error) {
 	if err := v.checkNotOthersData(data, record); err != nil {
-		return durable.Stamp{}, err
+		return durable.Stamp{}, v.refused(data, record, err)
 	}
 	f, err := v.createFile(data)
 	if err != nil {
-		return durable.Stamp{}, err
+		return durable.Stamp{}, v.refused(data, record, err)
 	}
 	if err := f.Close(); err != nil {
 		return durable.Stamp{}, errors.Join(err, v.discard(data))
 	}
 	f, err = v.createFile(record)
 	if err != nil {
-		return durable.Stamp{}, errors.Join(err, v.discard(data))
+		return durable.Stamp{}, errors.Join(orExists(err), v.discard(data))
 	}
 	stamp, err := v.fillRecord(f, data, record, content)
 	if err != nil {
@@ -117,11 +117,36 @@ func (v *volume) cacheNew(info *tusd.FileInfo, record []byte, stamp durable.Stam
 	v.uploads.addRecord(&known, record, stamp)
 }
 
+// errTaken means that another file has the name of a new one, or of one of its directories.
+var errTaken = errors.New("the name is taken")
+
+// refused returns the error for an upload whose data file could not be created. If its name is
+// taken, that is the fault of who has chosen the name, unless the upload exists.
+func (v *volume) refused(data, record treePath, err error) error {
+	if errors.Is(err, errTaken) && isChosen(data, record) && v.isFree(record) {
+		return tusd.ErrInvalidName.With(err)
+	}
+	return orExists(err)
+}
+
+// orExists returns ErrUploadExists for a name that is taken, and any other error as it is.
+func orExists(err error) error {
+	if errors.Is(err, errTaken) {
+		return tusd.ErrUploadExists.With(err)
+	}
+	return err
+}
+
+// isChosen reports whether a callback or a template has chosen the place of the data.
+func isChosen(data, record treePath) bool {
+	return data.tree != record.tree || data.name != strings.TrimSuffix(record.name, recordSuffix)
+}
+
 // checkNotOthersData refuses a data file, chosen by a callback, that is the default data
 // file of another upload.
 func (v *volume) checkNotOthersData(data, record treePath) error {
-	if data.name != strings.TrimSuffix(record.name, recordSuffix) && v.belongsToOther(data) {
-		return tusd.ErrUploadExists.With(fmt.Errorf("%s is the data of another upload", data.path()))
+	if isChosen(data, record) && v.belongsToOther(data) {
+		return fmt.Errorf("%w: %s is the data of another upload", errTaken, data.path())
 	}
 	return nil
 }
@@ -140,7 +165,7 @@ func (v *volume) createFile(p treePath) (f durable.File, err error) {
 	}, p)
 	switch {
 	case errors.Is(err, os.ErrExist) || errors.Is(err, syscall.ENOTDIR):
-		err = tusd.ErrUploadExists.With(err)
+		err = fmt.Errorf("%w: %w", errTaken, err)
 	case isImpossibleName(err):
 		err = tusd.ErrInvalidName.With(err)
 	}

@@ -69,10 +69,13 @@ func TestStoragePath(t *testing.T) {
 			t.Errorf("Storage.Path %.80q gives %v, %v; want %v", path, up, err, tusd.ErrInvalidName)
 		}
 	}
-	for _, path := range []string{"taken", filepath.Join(s.Path, "taken")} {
-		if _, err := createAt(t, s, "id", path); !errors.Is(err, tusd.ErrUploadExists) {
-			t.Errorf("Storage.Path %s gives %v, want ErrUploadExists", path, err)
+	for _, path := range []string{"taken", filepath.Join(s.Path, "taken"), "taken/below", "taken.info/below"} {
+		if _, err := createAt(t, s, "id", path); !errors.Is(err, tusd.ErrInvalidName) || errors.Is(err, tusd.ErrUploadExists) {
+			t.Errorf("Storage.Path %s gives %v, want %v", path, err, tusd.ErrInvalidName)
 		}
+	}
+	if _, err := createAt(t, s, "taken", "free"); !errors.Is(err, tusd.ErrUploadExists) {
+		t.Errorf("an id that exists gives %v, want %v", err, tusd.ErrUploadExists)
 	}
 	wantContent(t, s, "taken", "abc")
 	wantFiles(t, s, "taken", "taken.info")
@@ -82,8 +85,8 @@ func TestStoragePath(t *testing.T) {
 func TestStoragePathOfAnotherRecord(t *testing.T) {
 	s := openStore(t, Ack)
 	writeFiles(t, s, map[string]string{"b.info": v2Record("b", 11, "b")})
-	if _, err := createAt(t, s, "a", "b"); !errors.Is(err, tusd.ErrUploadExists) {
-		t.Errorf("Storage.Path gives %v, want ErrUploadExists", err)
+	if _, err := createAt(t, s, "a", "b"); !errors.Is(err, tusd.ErrInvalidName) {
+		t.Errorf("Storage.Path gives %v, want %v", err, tusd.ErrInvalidName)
 	}
 	wantFiles(t, s, "b.info")
 }

@@ -185,7 +185,7 @@ func TestMarkedRecordIsNoUpload(t *testing.T) {
 		t.Errorf("listed: %+v, %v", page, err)
 	}
 	wantFault(t, s, "a", "a.info: its removal was cut short")
-	if _, err := createAt(t, s, "b", "bob/avatar.png"); !errors.Is(err, tusd.ErrUploadExists) {
+	if _, err := createAt(t, s, "b", "bob/avatar.png"); !errors.Is(err, tusd.ErrInvalidName) {
 		t.Errorf("the place of data that is not removed yet: %v", err)
 	}
 	if _, err := createAt(t, s, "a", "other"); !errors.Is(err, tusd.ErrUploadExists) {

@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/tus/tusd"
@@ -44,7 +45,7 @@ func (u *upload) create(ctx context.Context, info tusd.FileInfo) error {
 	sharedKey := u.mayShareKey(info, key)
 	if sharedKey {
 		if err := u.b.checkKeyFree(ctx, key); err != nil {
-			return err
+			return u.refusedKey(ctx, err)
 		}
 	}
 	st.info.Storage, st.info.Created = u.b.storage(key), info.Created.Round(0)
@@ -67,6 +68,18 @@ func (u *upload) mayShareKey(info tusd.FileInfo, key string) bool {
 	return info.Storage["Key"] != "" || !isRandomID(u.id)
 }
 
+// refusedKey returns the error for a data key that cannot be used. If it is taken, that is the
+// fault of who has chosen the key, unless the upload exists.
+func (u *upload) refusedKey(ctx context.Context, err error) error {
+	if !errors.Is(err, errTaken) {
+		return err
+	}
+	if existing := u.b.checkAbsent(ctx, u.b.recordKey(u.id)); existing != nil {
+		return orExists(existing)
+	}
+	return tusd.ErrInvalidName.With(err)
+}
+
 // storeNew stores the record of a new upload, and refuses it if its keys cannot
 // be used.
 func (u *upload) storeNew(ctx context.Context, st state, sharedKey bool) error {
@@ -77,7 +90,10 @@ func (u *upload) storeNew(ctx context.Context, st state, sharedKey bool) error {
 	if err == nil {
 		err = u.b.checkNesting(ctx, &st, sharedKey)
 	}
-	if err != nil {
+	if sharedKey && errors.Is(err, errTaken) {
+		err = tusd.ErrInvalidName.With(err)
+	}
+	if err = orExists(err); err != nil {
 		return u.rollBackCreation(ctx, st, err)
 	}
 	u.setState(st)
@@ -90,15 +106,26 @@ func (u *upload) checkIDFree(ctx context.Context) error {
 	if u.b.conditions.create {
 		return nil
 	}
-	return u.b.checkAbsent(ctx, u.b.recordKey(u.id))
+	return orExists(u.b.checkAbsent(ctx, u.b.recordKey(u.id)))
 }
 
-// checkAbsent refuses a key that is in use.
+// errTaken means that an object has the key of a new one, or a key that excludes it.
+var errTaken = errors.New("the key is taken")
+
+// orExists returns ErrUploadExists for a key that is taken, and any other error as it is.
+func orExists(err error) error {
+	if errors.Is(err, errTaken) {
+		return tusd.ErrUploadExists.With(err)
+	}
+	return err
+}
+
+// checkAbsent returns errTaken for a key that is in use.
 func (b *bucket) checkAbsent(ctx context.Context, key string) error {
 	_, err := b.head(ctx, key)
 	switch {
 	case err == nil:
-		return tusd.ErrUploadExists.With(fmt.Errorf("the object %s exists", key))
+		return fmt.Errorf("%w: the object %s exists", errTaken, key)
 	case isMissing(err):
 		return nil
 	}

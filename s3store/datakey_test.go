@@ -97,7 +97,7 @@ func TestKeyOfTwoIDs(t *testing.T) {
 	if err := first.FinishUpload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := create("ab", "x"); !errors.Is(err, tusd.ErrUploadExists) {
+	if _, err := create("ab", "x"); !errors.Is(err, tusd.ErrInvalidName) {
 		t.Errorf("another id with the same key: %v", err)
 	}
 	if _, err := create("ab", "y"); err != nil {
@@ -137,7 +137,7 @@ func TestKeyOfHook(t *testing.T) {
 		t.Errorf("a free key: %v", err)
 	}
 	for key, want := range map[string]error{
-		"taken": tusd.ErrUploadExists, "a": tusd.ErrUploadExists,
+		"taken": tusd.ErrInvalidName, "a": tusd.ErrInvalidName,
 		"a.info": tusd.ErrInvalidName, "x/../y": tusd.ErrInvalidName, ".tusd.d/x": tusd.ErrInvalidName,
 		"x//y": tusd.ErrInvalidName, "/x": tusd.ErrInvalidName, "x/": tusd.ErrInvalidName, ".": tusd.ErrInvalidName,
 		"x\x01": tusd.ErrInvalidName, "x\ny": tusd.ErrInvalidName, "\xff": tusd.ErrInvalidName, strings.Repeat("x", 1025): tusd.ErrInvalidName,
@@ -145,6 +145,9 @@ func TestKeyOfHook(t *testing.T) {
 		if err := create("b", key); !errors.Is(err, want) {
 			t.Errorf("key %s: error %v, want %v", key, err, want)
 		}
+	}
+	if err := create("a", "taken"); !errors.Is(err, tusd.ErrUploadExists) {
+		t.Errorf("an id that exists: %v, want %v", err, tusd.ErrUploadExists)
 	}
 }
 

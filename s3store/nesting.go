@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/tus/tusd"
 )
 
 // Some services store objects as files. They do not support an object below the
@@ -58,7 +56,7 @@ func (b *bucket) checkNesting(ctx context.Context, st *state, sharedKey bool) er
 	}
 	page, err := b.list(ctx, ListObjects{Prefix: st.dataKey() + "/", Max: 1})
 	if err == nil && len(page.Objects) > 0 {
-		err = tusd.ErrUploadExists.With(fmt.Errorf("%s lies below its key", page.Objects[0].Key))
+		err = fmt.Errorf("%w: %s lies below it", errTaken, page.Objects[0].Key)
 	}
 	return err
 }
