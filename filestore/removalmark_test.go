@@ -86,7 +86,7 @@ func testNextUpload(t *testing.T, s *FileStore, place string) {
 	switch {
 	case created:
 		write(t, loadUpload(t, s, "b"), 0, added)
-	case !errors.Is(err, tusd.ErrUploadExists):
+	case !errors.Is(err, tusd.ErrInvalidName):
 		t.Errorf("the next upload cannot be created: %v", err)
 	}
 	for range 2 {

@@ -61,6 +61,8 @@ const (
 	defaultSizeLimit = 5120
 	// maxIdle is how many connections stay open between calls.
 	maxIdle = 64
+	// maxRedirects is how many redirections of one attempt are followed.
+	maxRedirects = 5
 )
 
 // The fields of a signed call.
@@ -90,7 +92,16 @@ func (h *Hook) Setup(context.Context) error {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.TLSClientConfig = maxIdle, h.TLS
-	h.client = &http.Client{Transport: transport}
+	h.client = &http.Client{Transport: transport, CheckRedirect: keepsMethod}
+	return nil
+}
+
+// keepsMethod refuses a redirection after which the event would not be sent: the answer of a GET
+// does not say that the endpoint has it.
+func keepsMethod(next *http.Request, earlier []*http.Request) error {
+	if next.Method != http.MethodPost || len(earlier) >= maxRedirects {
+		return http.ErrUseLastResponse
+	}
 	return nil
 }
 

@@ -199,3 +199,20 @@ func TestConnectionIsKept(t *testing.T) {
 		t.Errorf("%d connections", len(remote))
 	}
 }
+
+// Only a redirection that repeats the POST is followed.
+func TestRedirections(t *testing.T) {
+	for status, want := range map[int]bool{301: false, 302: false, 303: false, 307: true, 308: true} {
+		h := new(httphook.Hook)
+		start(t, h, func(w http.ResponseWriter, r *http.Request) {
+			if body, _ := io.ReadAll(r.Body); r.URL.Path != "/moved" {
+				http.Redirect(w, r, "/moved", status)
+			} else if r.Method != http.MethodPost || len(body) == 0 {
+				t.Errorf("status %d: %s with %d bytes arrives", status, r.Method, len(body))
+			}
+		})
+		if _, err := h.InvokeHook(t.Context(), request); (err == nil) != want {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
