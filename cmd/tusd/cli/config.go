@@ -20,6 +20,7 @@ type config struct {
 	storages     []storageSettings // of storageKinds
 	locker       string            // one of lockerKinds; "": the one of the storage
 	lockers      []lockerSettings  // of lockerKinds
+	hooks        hookSettings
 	monitoring   monitoringSettings
 	limits       limitSettings
 	housekeeping housekeepingSettings

@@ -17,6 +17,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/hooks"
 	"github.com/tus/tusd/internal/front"
 	"github.com/tus/tusd/internal/guard"
 )
@@ -34,6 +35,7 @@ type daemon struct {
 	admin        *socket       // nil: server also serves the admin pages
 	certificates *certificates // nil: no TLS
 	composition  *composition
+	hooks        *hooks.Hooks // nil: none
 	uploads      *tusd.Handler
 	server       *http.Server
 	adminServer  *http.Server // at admin
@@ -90,6 +92,9 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	if d.composition, err = compose(d.cfg, d.logger); err != nil {
 		return err
+	}
+	if d.hooks, err = d.cfg.hooks.open(ctx, d.logger); err != nil {
+		return withAdvice(err, ".")
 	}
 	if err = d.openStore(ctx); err != nil {
 		return err

@@ -26,6 +26,7 @@ func sections(cfg *config) []section {
 		cfg.declareStorages(),
 		[]section{
 			newSection(locksSection, cfg.declareLockers),
+			newSection("Hooks", cfg.hooks.declare),
 			newSection("Monitoring", cfg.monitoring.declare),
 			newSection("Limits", cfg.limits.declare),
 			newSection(housekeepingSection, cfg.housekeeping.declare),

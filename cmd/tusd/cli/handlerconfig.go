@@ -35,6 +35,7 @@ func handlerConfig(cfg config, composer *tusd.StoreComposer, logger *slog.Logger
 		AcquireLockTimeout:   cfg.timeouts.acquireLock,
 		GracePeriod:          cfg.timeouts.requestCompletion,
 		ExpireAfter:          cfg.housekeeping.expireAfter,
+		ProgressInterval:     cfg.hooks.interval,
 		Callbacks:            cfg.housekeeping.callbacks(),
 		Logger:               logger,
 	}

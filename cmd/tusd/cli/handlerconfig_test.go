@@ -16,6 +16,8 @@ const otherFlags = `config version pid-file host port unix-sock unix-sock-mode u
 	enable-experimental-protocol
 	expose-metrics metrics-path expose-pprof pprof-path pprof-block-profile-rate pprof-mutex-profile-rate admin-listen
 	show-greeting readyz-strict verbose log-format show-startup-logs max-connections-per-client shutdown-timeout
+	hooks-http-skip-verify hooks-http-secret-file hooks-http-tls-ca hooks-http-tls-certificate hooks-http-tls-key
+	hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate hooks-grpc-client-tls-key
 	s3-disable-content-hashes s3-log-api-calls s3-max-buffered-parts s3-start-timeout s3-redirect-lifetime locker`
 
 // Each setting is passed to the handler, the store, the locker or net/http. The flags of
@@ -63,10 +65,35 @@ func passedOn(t *testing.T, args ...string) string {
 	bucket := newS3Store(*cfg.s3(), nil)
 	inBucket := fmt.Sprintf("%t %s %s %+v %d %d %d %d %s %+v %v %+v", bucket.SweepMultipart, bucket.Bucket, bucket.ObjectPrefix, bucket.Profile, bucket.PreferredPartSize,
 		bucket.MinPartSize, bucket.BufferMemory, bucket.ConcurrentParts, bucket.Key, bucket.Object, bucket.RedirectDownloads, cfg.s3().connection)
-	return inBucket + policy + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
+	return inBucket + policy + passedToHooks(t, cfg.hooks) + fmt.Sprintf("%+v %+v %v %v %d %v %q %v %v %v %v %v %v %v %d %v", handler, rules,
 		store.Path, store.Durability, store.MinFree, store.StorageRoots, store.FileKey, store.DirPerm, store.FilePerm,
 		locker.HolderPollInterval, locker.AcquirerPollInterval, locker.Path,
 		server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes, server.Protocols)
+}
+
+// passedToHooks returns the settings of the hooks as text, also of those that are not used.
+func passedToHooks(t *testing.T, s hookSettings) string {
+	t.Helper()
+	s.grpc.secure, s.http.secretFile = false, "" // they would read files
+	var text strings.Builder
+	for _, transport := range s.transports() {
+		hook, err := transport.open(s, quiet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%+v", hook)
+	}
+	s.file.dir, s.http, s.grpc, s.plugin.path = "d", httpHookSettings{url: "u"}, grpcHookSettings{target: "t"}, "p"
+	config, err := s.config(quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, hook := range config.Hooks {
+		config.Hooks[i] = nil
+		text.WriteString(hook.Name())
+	}
+	fmt.Fprintf(&text, "%+v", config)
+	return text.String()
 }
 
 // A client's file name that makes a reserved name is refused with 400.

@@ -51,7 +51,7 @@ func (l serviceLocker) close() error {
 	return l.closeClient()
 }
 
-// serviceTLS are the flags for TLS with a lock service.
+// serviceTLS are the flags for TLS with a lock service or a hook.
 type serviceTLS struct {
 	ca, certificate, key string // files; "": the system's, none
 }
@@ -78,28 +78,36 @@ func (t serviceTLS) validate(cfg config, service string, used bool, need string)
 	return err
 }
 
+// tlsFlags are the names of the flags of a serviceTLS.
+type tlsFlags struct{ ca, certificate, key string }
+
 // config reads the files.
 func (t serviceTLS) config(service string) (*tls.Config, error) {
+	return t.configOf(tlsFlags{service + "-tls-ca", service + "-tls-certificate", service + "-tls-key"})
+}
+
+// configOf is config for flags with other names.
+func (t serviceTLS) configOf(flags tlsFlags) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if t.ca != "" {
 		text, err := os.ReadFile(t.ca)
 		if err != nil {
-			return nil, fmt.Errorf("-%s-tls-ca: %w", service, err)
+			return nil, fmt.Errorf("-%s: %w", flags.ca, err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("-%s-tls-ca: %s has no certificate in PEM", service, t.ca)
+			return nil, fmt.Errorf("-%s: %s has no certificate in PEM", flags.ca, t.ca)
 		}
 	}
 	switch {
 	case t.certificate == "" && t.key == "":
 		return config, nil
 	case t.certificate == "" || t.key == "":
-		return nil, fmt.Errorf("-%s-tls-certificate and -%s-tls-key need each other", service, service)
+		return nil, fmt.Errorf("-%s and -%s need each other", flags.certificate, flags.key)
 	}
 	// The files are read again for each connection, so that a new certificate needs no restart.
 	if _, err := tls.LoadX509KeyPair(t.certificate, t.key); err != nil {
-		return nil, fmt.Errorf("-%s-tls-certificate: %w", service, err)
+		return nil, fmt.Errorf("-%s: %w", flags.certificate, err)
 	}
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(t.certificate, t.key)

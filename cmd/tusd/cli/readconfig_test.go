@@ -189,7 +189,7 @@ func TestErrorsNameTheirSource(t *testing.T) {
 		{"removed in file", nil, nil, "timeout 60\n", []string{"line 1: timeout is a setting of older versions: use -network-timeout"}},
 		{"no value", nil, nil, "port 80\nhost\n", []string{"line 2: host needs a value"}},
 		{"no value but a comment", nil, nil, "upload-dir # where to?\n", []string{"line 1: upload-dir needs a value"}},
-		{"unsupported without a value", nil, nil, "hooks-http\n", []string{"line 1", "-hooks-http is not supported yet"}},
+		{"unsupported without a value", nil, nil, "gcs-endpoint\n", []string{"line 1", "-gcs-endpoint is not supported yet"}},
 		{"unsupported in file", nil, nil, "gcs-bucket b\n", []string{"line 1", "-gcs-bucket is not supported yet"}},
 		{"unsupported variable", nil, environment{"TUSD_GCS_BUCKET": "b"}, "", []string{"TUSD_GCS_BUCKET", "-gcs-bucket is not supported yet"}},
 		{"twice", nil, nil, "port 1\nhost h\nport 2\n", []string{"line 3", "port is set a second time, after line 1"}},

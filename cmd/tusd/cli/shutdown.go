@@ -84,6 +84,9 @@ func (d *daemon) close() error {
 		d.admin.Close()
 	}
 	var errs []error
+	if d.hooks != nil {
+		errs = append(errs, d.hooks.Close())
+	}
 	if d.composition != nil {
 		errs = append(errs, d.composition.close())
 	}

@@ -89,7 +89,7 @@ func TestCommandConfig(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"-no-such-flag": "there is no flag -no-such-flag",
-		"-hooks-dir=x":  "-hooks-dir is not supported yet",
+		"-gcs-bucket=x": "-gcs-bucket is not supported yet",
 		"-max-size x":   "invalid value for flag -max-size",
 	} {
 		if _, _, err := readCommandConfig(strings.Fields(args), nil, declare); err == nil || !strings.Contains(err.Error(), want) {

@@ -30,7 +30,7 @@ func (d *daemon) openStore(ctx context.Context) error {
 	for backoff := minOpenBackoff; ; backoff = min(2*backoff, maxOpenBackoff) {
 		composer := d.composition.limitedComposer()
 		composer.Core = &cancellableStore{DataStore: composer.Core, until: ctx}
-		uploads, err := tusd.NewHandler(handlerConfig(d.cfg, composer, d.logger))
+		uploads, err := d.newHandler(handlerConfig(d.cfg, composer, d.logger))
 		if err == nil {
 			d.uploads = uploads
 			return nil
@@ -52,6 +52,14 @@ func (d *daemon) openStore(ctx context.Context) error {
 			return errStartCancelled
 		}
 	}
+}
+
+// newHandler makes a handler with the hooks, if there are any.
+func (d *daemon) newHandler(c tusd.Config) (*tusd.Handler, error) {
+	if d.hooks == nil {
+		return tusd.NewHandler(c)
+	}
+	return d.hooks.NewHandler(c)
 }
 
 // cancellableStore is a store whose Open is cancelled when until ends. If until

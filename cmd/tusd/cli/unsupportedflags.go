@@ -13,12 +13,6 @@ func unsupportedFlags() map[string]string {
 	return map[string]string{
 		"storage in Google Cloud Storage": "gcs-bucket gcs-object-prefix gcs-endpoint",
 		"storage in Azure Blob Storage":   "azure-storage azure-container-access-type azure-blob-access-tier azure-object-prefix azure-endpoint",
-		"choosing hook events":            "hooks-enabled-events",
-		"hooks about progress":            "progress-hooks-interval",
-		"hooks as executables":            "hooks-dir",
-		"hooks over HTTP":                 "hooks-http hooks-http-forward-headers hooks-http-retry hooks-http-backoff hooks-http-timeout hooks-http-size-limit hooks-http-skip-verify",
-		"hooks over gRPC":                 "hooks-grpc hooks-grpc-retry hooks-grpc-backoff hooks-grpc-secure hooks-grpc-server-tls-certificate hooks-grpc-client-tls-certificate hooks-grpc-client-tls-key hooks-grpc-forward-headers",
-		"hooks as plugins":                "hooks-plugin",
 	}
 }
 
@@ -55,7 +49,7 @@ type refusedFlag struct {
 
 func (r refusedFlag) String() string { return "" }
 
-// Set refuses, unless the value is empty: scripts write -hooks-dir="$HOOKS" for
+// Set refuses, unless the value is empty: scripts write -gcs-bucket="$BUCKET" for
 // tusd v2, where an empty value has no effect.
 func (r refusedFlag) Set(value string) error {
 	if value == "" {

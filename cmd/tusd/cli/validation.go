@@ -10,7 +10,7 @@ import (
 func (cfg config) validate() error {
 	for _, find := range []func() error{
 		cfg.validateListening, cfg.validateTLS, cfg.validateProtocol,
-		cfg.validateCORS, cfg.validateMonitoring, cfg.validateStorage, cfg.validateHousekeeping,
+		cfg.validateCORS, cfg.validateMonitoring, cfg.validateStorage, cfg.validateHooks, cfg.validateHousekeeping,
 	} {
 		if err := find(); err != nil {
 			return err

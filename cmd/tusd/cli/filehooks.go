@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/tus/tusd/hooks"
+	"github.com/tus/tusd/hooks/filehook"
+)
+
+// fileHookSettings are the flags of hooks that are executables.
+type fileHookSettings struct {
+	dir     string // "": none
+	timeout time.Duration
+}
+
+func (s *fileHookSettings) declare(f *flag.FlagSet) {
+	f.StringVar(&s.dir, "hooks-dir", "", "`directory` with executables that are named like events:\neach is a hook")
+	durationVar(f, &s.timeout, "hooks-file-timeout", 10*time.Minute, "how long an executable may run before it is killed\n(`duration`)")
+}
+
+func (s *fileHookSettings) used() bool { return s.dir != "" }
+
+func (s *fileHookSettings) validate(cfg config) error {
+	if s.used() {
+		return nil
+	}
+	return cfg.needHook("hooks-dir", "hooks-file-timeout")
+}
+
+func (s *fileHookSettings) open(all hookSettings, logger *slog.Logger) (hooks.Hook, error) {
+	for _, event := range hooks.AllEvents {
+		path := filepath.Join(s.dir, string(event))
+		switch info, err := os.Stat(path); {
+		case err != nil:
+		case !all.wants(event):
+			logger.Warn("a hook is never called: -hooks-enabled-events lacks its event", "file", path)
+		case runtime.GOOS != "windows" && info.Mode().Perm()&0o111 == 0:
+			logger.Warn("a hook fails whenever it is called: its file is not executable", "file", path)
+		}
+	}
+	return &filehook.Hook{Dir: s.dir, Timeout: s.timeout}, nil
+}
