@@ -4,21 +4,17 @@ package grpchook
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
-	"github.com/tus/tusd"
 	"github.com/tus/tusd/hooks"
 	"github.com/tus/tusd/hooks/grpchook/proto"
 )
@@ -29,9 +25,12 @@ import (
 // The zero value of each field but Target means its default.
 type Hook struct {
 	Target string // as gRPC names it, like localhost:9000 or unix:/run/hooks
-	// Credentials are for TLS; nil: the connection is not encrypted.
+	// Credentials are for TLS, see LoadCredentials; nil: the connection is not encrypted.
 	Credentials credentials.TransportCredentials
-	// ForwardHeaders names fields of the client's request that the call has as metadata.
+	// ForwardHeaders names fields of the client's request that the call has as metadata, in
+	// lower case. gRPC sends its own Content-Type and User-Agent in place of the client's. A
+	// value with other characters than printable ASCII is left out, unless the name ends in
+	// -bin.
 	ForwardHeaders []string
 	// Attempts is how often an event is sent at most, in one call of InvokeHook; 0: 3.
 	Attempts int
@@ -51,18 +50,35 @@ const (
 	defaultAttempts = 3
 	defaultBackoff  = time.Second
 	defaultTimeout  = 15 * time.Second
+
+	// maxConnectDelay is the longest wait between two attempts to connect. Until the next one all
+	// calls fail, also if the service is back.
+	maxConnectDelay = 5 * time.Second
+	// pingInterval is one that servers of gRPC allow by default. Pings are rare, but with them
+	// the system ends a connection whose packets nobody has answered for 20 s.
+	pingInterval = 6 * time.Minute
 )
 
 // Name returns "grpc".
 func (h *Hook) Name() string { return "grpc" }
 
-// Setup returns an error if Target is malformed. It does not wait for a connection.
+// Setup returns an error if Target is malformed, or if ForwardHeaders has a name that no metadata
+// can have. It does not wait for a connection.
 func (h *Hook) Setup(context.Context) error {
+	for _, name := range h.ForwardHeaders {
+		if err := checkName(name); err != nil {
+			return err
+		}
+	}
 	secure := h.Credentials
 	if secure == nil {
 		secure = insecure.NewCredentials()
 	}
-	connection, err := grpc.NewClient(h.Target, grpc.WithTransportCredentials(secure))
+	reconnect := backoff.DefaultConfig
+	reconnect.MaxDelay = maxConnectDelay
+	connection, err := grpc.NewClient(h.Target, grpc.WithTransportCredentials(secure),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: maxConnectDelay}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingInterval}))
 	if err != nil {
 		return err
 	}
@@ -78,28 +94,18 @@ func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks
 	ctx, cancel := context.WithTimeout(h.withMetadata(ctx, request), cmp.Or(h.Timeout, defaultTimeout))
 	defer cancel()
 	message := newMessage(request)
-	backoff := cmp.Or(h.Backoff, defaultBackoff)
+	delay := cmp.Or(h.Backoff, defaultBackoff)
 	for attempt := 1; ; attempt++ {
 		answer, err := h.client.InvokeHook(ctx, message)
 		if err == nil {
-			return newResponse(request.Type, answer)
+			return newResponse(answer)
 		}
 		code := status.Code(err)
-		if code != codes.ResourceExhausted && code != codes.Unavailable || attempt >= cmp.Or(h.Attempts, defaultAttempts) || !sleep(ctx, backoff) {
+		if code != codes.ResourceExhausted && code != codes.Unavailable || attempt >= cmp.Or(h.Attempts, defaultAttempts) || !sleep(ctx, delay) {
 			return hooks.HookResponse{}, err
 		}
-		backoff *= 2
+		delay *= 2
 	}
-}
-
-// withMetadata adds the fields that are forwarded.
-func (h *Hook) withMetadata(ctx context.Context, request hooks.HookRequest) context.Context {
-	for _, name := range h.ForwardHeaders {
-		for _, value := range request.Event.HTTPRequest.Header[http.CanonicalHeaderKey(name)] {
-			ctx = metadata.AppendToOutgoingContext(ctx, strings.ToLower(name), value)
-		}
-	}
-	return ctx
 }
 
 // sleep waits for about d. It returns false if ctx ends first, or would.
@@ -116,57 +122,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func newMessage(r hooks.HookRequest) *proto.HookRequest {
-	u := r.Event.Upload
-	header := make(map[string]string, len(r.Event.HTTPRequest.Header))
-	for name, values := range r.Event.HTTPRequest.Header {
-		if len(values) > 0 {
-			header[name] = values[0]
-		}
-	}
-	event := &proto.Event{
-		Upload: &proto.FileInfo{
-			Id: u.ID, Size: u.Size, SizeIsDeferred: u.SizeIsDeferred, Offset: u.Offset, MetaData: u.MetaData,
-			IsPartial: u.IsPartial, IsFinal: u.IsFinal, PartialUploads: u.PartialUploads, Storage: u.Storage, Owner: u.Owner,
-		},
-		HttpRequest: &proto.HTTPRequest{
-			Method: r.Event.HTTPRequest.Method, Uri: r.Event.HTTPRequest.URI, RemoteAddr: r.Event.HTTPRequest.RemoteAddr, Header: header,
-		},
-		Id: r.Event.ID, Sequence: int32(r.Event.Sequence), Attempt: int32(r.Event.Attempt), Reason: string(r.Event.Reason),
-	}
-	if !r.Event.Time.IsZero() {
-		event.Time = r.Event.Time.Format(time.RFC3339Nano)
-	}
-	return &proto.HookRequest{Type: string(r.Type), Event: event}
-}
-
-// newResponse translates an answer. In proto3 a map that is empty is one that is absent.
-func newResponse(event tusd.EventType, r *proto.HookResponse) (hooks.HookResponse, error) {
-	response := hooks.HookResponse{
-		HTTPResponse: hooks.HTTPResponse{
-			StatusCode: int(r.GetHttpResponse().GetStatusCode()), Body: r.GetHttpResponse().GetBody(), Header: r.GetHttpResponse().GetHeader(),
-		},
-		RejectUpload: r.GetRejectUpload(), RejectTermination: r.GetRejectTermination(), RejectAccess: r.GetRejectAccess(),
-		AllowSeconds: int(r.GetAllowSeconds()), StopUpload: r.GetStopUpload(),
-	}
-	c := r.GetChangeFileInfo()
-	response.ChangeFileInfo.ID, response.ChangeFileInfo.Owner = c.GetId(), c.GetOwner()
-	if len(c.GetMetaData()) > 0 {
-		response.ChangeFileInfo.MetaData = c.GetMetaData()
-	} else if c.GetClearMetaData() {
-		response.ChangeFileInfo.MetaData = map[string]string{}
-	}
-	if len(c.GetStorage()) > 0 {
-		response.ChangeFileInfo.Storage = c.GetStorage()
-	}
-	if c.GetExpires() != "" {
-		at, err := time.Parse(time.RFC3339, c.GetExpires())
-		if err != nil {
-			return hooks.HookResponse{}, errors.Join(fmt.Errorf("%s: changeFileInfo.expires is no time", event), err)
-		}
-		response.ChangeFileInfo.Expires = at
-	}
-	return response, nil
 }
