@@ -92,6 +92,51 @@ func TestPreAccessGuardsEveryRequest(t *testing.T) {
 	}
 }
 
+// Each method that the route table has for an upload asks pre-access first, in both dialects, and
+// in place of another method.
+func TestEveryRouteAsksPreAccess(t *testing.T) {
+	var denied []string
+	var deny atomic.Bool
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreAccess: func(_ context.Context, event tusd.Event) error {
+			if !deny.Load() {
+				return nil
+			}
+			denied = append(denied, event.HTTPRequest.Method+" "+event.Upload.ID)
+			return tusd.ErrAccessDenied
+		},
+	}})
+	path := e.create(5)
+	allow := e.raw("PUT", path, nil, version).status(405).Header.Get("Allow") // made from the route table
+	methods := slices.DeleteFunc(strings.Split(allow, ", "), func(method string) bool { return method == "OPTIONS" })
+	if len(methods) < 4 {
+		t.Fatalf("the routes of an upload are %q", allow)
+	}
+	deny.Store(true)
+	for _, method := range methods {
+		for name, send := range map[string]func() *answer{
+			"tus 1.0": func() *answer {
+				return e.raw(method, path, nil, version, "Upload-Offset: 0", "Content-Type: application/offset+octet-stream")
+			},
+			"no dialect":     func() *answer { return e.raw(method, path, nil) },
+			"in place of it": func() *answer { return e.raw("POST", path, nil, version, "X-HTTP-Method-Override: "+method) },
+			"the draft": func() *answer {
+				return e.raw(method, path, nil, "Upload-Draft-Interop-Version: 8", "Upload-Complete: ?1", "Upload-Offset: 0", "Content-Type: application/partial-upload")
+			},
+		} {
+			denied = nil
+			a := send()
+			if want := method + " " + idOf(path); a.Status == 403 && slices.Equal(denied, []string{want}) {
+				continue
+			}
+			if name == "no dialect" && a.Status == 412 && len(denied) == 0 { // it is no request on an upload
+				continue
+			}
+			t.Errorf("%s, %s: status %d, asked for %q", method, name, a.Status, denied)
+		}
+	}
+}
+
 func TestPreTerminateRefuses(t *testing.T) {
 	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
 		PreTerminate: func(context.Context, tusd.Event) (tusd.HTTPResponse, error) {
