@@ -220,9 +220,15 @@ func (d *deliveries) deliver(name string, p *pendingEvent, attempt int) error {
 	if gone, err := d.isGone(p, attempt); gone || err != nil {
 		return err
 	}
-	earlier, err := d.earlier(name, p)
+	earlier, moved, err := d.earlier(name, p)
 	if err != nil {
 		return err
+	}
+	if moved {
+		if p.key == (SideRecordKey{}) {
+			d.e.metrics.EventsDropped.Add(1)
+		}
+		return nil
 	}
 	for _, event := range append(earlier, p) {
 		if err := d.call(event, attempt); err != nil {

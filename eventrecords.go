@@ -114,29 +114,43 @@ func (e *engine) leastIdleAge() time.Duration {
 }
 
 // earlier returns the events of the upload that have to be delivered before p and are not in
-// memory: they did not fit, or another process has left them.
-func (d *deliveries) earlier(name string, p *pendingEvent) ([]*pendingEvent, error) {
+// memory: they did not fit, or another process has left them. moved is true if p must not be
+// delivered now, because the last event of the upload brings all of them.
+func (d *deliveries) earlier(name string, p *pendingEvent) (events []*pendingEvent, moved bool, err error) {
 	told := d.toldOf(name)
 	switch {
 	case p.Type == EventPostCreate, p.Sequence < lastSequence && told != 0:
-		return nil, nil
+		return nil, false, nil
 	case p.Sequence == lastSequence:
-		return slices.DeleteFunc(slices.Clone(p.before), func(b *pendingEvent) bool { return told.has(b.Sequence) }), nil
+		return slices.DeleteFunc(slices.Clone(p.before), func(b *pendingEvent) bool { return told.has(b.Sequence) }), false, nil
 	case !d.config.keeps(EventPostCreate):
-		return nil, nil
+		return nil, false, nil
 	}
 	r, err := d.e.loadCreationRecord(d.ctx, creatingKey(&p.Upload))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	switch {
 	case r == nil:
-		d.setTold(name, 1)
-		return nil, nil
+		moved, err := d.isRemoved(p)
+		if !moved && err == nil {
+			d.setTold(name, 1)
+		}
+		return nil, moved, err
 	case r.Delivery.Dead:
-		return nil, nil
+		return nil, false, nil
 	}
-	return []*pendingEvent{r.event(p.Upload)}, nil
+	return []*pendingEvent{r.event(p.Upload)}, false, nil
+}
+
+// isRemoved reports whether the upload has a side record of its removal. That has the events that
+// were not delivered before: their own side records are gone.
+func (d *deliveries) isRemoved(p *pendingEvent) (bool, error) {
+	_, err := d.e.store.SideRecords.GetSideRecord(d.ctx, removingKey(&p.Upload))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // event returns the event of a creation. info is the record of the upload, now or later.

@@ -131,6 +131,38 @@ func TestDeliveryAfterRestart(t *testing.T) {
 	})
 }
 
+// A removal takes over the events that wait, also those whose delivery fails just now: none is
+// lost, and all come in order.
+func TestRemovalBringsWhatWaits(t *testing.T) {
+	for name, types := range map[string][]tusd.EventType{
+		"all": nil, "without post-receive": {tusd.EventPostCreate, tusd.EventPostFinish, tusd.EventPostTerminate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onStores(t, func(t *testing.T, store *hookedStore) {
+				removed := make(chan struct{})
+				r := &receiver{onDeliver: func(_ context.Context, event tusd.Event) error {
+					if event.Type == tusd.EventPostCreate && event.Attempt == 1 {
+						<-removed
+						return errors.New("the endpoint is down")
+					}
+					return nil
+				}}
+				e := deliver(t, store, tusd.Delivery{Receiver: r, Types: types})
+				path := e.create(5)
+				e.patch(path, 0, []byte("hello")).status(204)
+				e.terminate(path).status(204)
+				close(removed)
+				want := []string{"post-create 0", "post-finish 5", "post-terminate 5"}
+				e.eventually("the last event", func() bool { return slices.Contains(r.of(idOf(path)), want[2]) })
+				if got := r.of(idOf(path)); !slices.Equal(got, want) {
+					t.Errorf("events %q, want %q", got, want)
+				}
+				e.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+			})
+		})
+	}
+}
+
 func TestKeptHeaders(t *testing.T) {
 	store := storetest.NewMemory()
 	first := deliver(t, store, tusd.Delivery{Receiver: &receiver{onDeliver: failingDelivery}, KeepHeaders: []string{"x-tenant"}})
