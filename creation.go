@@ -176,6 +176,11 @@ func (e *engine) callPreCreate(op *operation, info *FileInfo) (HTTPResponse, err
 	if at := changes.Expires; !at.IsZero() && !e.now().Before(at) {
 		return response, fmt.Errorf("pre-create callback: the upload would have expired at %v", at)
 	}
+	for key := range changes.MetaData {
+		if !isMetaDataKey(key) {
+			return response, ErrInvalidMetaData.With(fmt.Errorf("pre-create callback chose the key %.64q", key))
+		}
+	}
 	changes.apply(info)
 	*info = info.Clone() // the callback may modify its maps later
 	info.ID, info.Owner, info.MetaData, info.Storage = strings.Clone(info.ID), strings.Clone(info.Owner), ownTexts(info.MetaData), ownTexts(info.Storage)

@@ -92,6 +92,28 @@ func TestPreAccessGuardsEveryRequest(t *testing.T) {
 	}
 }
 
+// What a callback changes passes the checks of a client's metadata.
+func TestPreCreateChoosesMetadata(t *testing.T) {
+	var chosen tusd.MetaData
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
+		PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+			return tusd.HTTPResponse{}, tusd.FileInfoChanges{MetaData: chosen}, nil
+		},
+	}})
+	for _, key := range []string{"", "a b", "a,b", "é", "a\nb", "\x7f"} {
+		chosen = tusd.MetaData{"good": "1", key: "2"}
+		if a := e.post("Upload-Length: 5").status(400); !strings.HasPrefix(string(a.Body), "ERR_INVALID_METADATA: ") {
+			t.Errorf("key %q: %q", key, a.Body)
+		}
+	}
+	chosen = tusd.MetaData{"long": strings.Repeat("x", 20_000)}
+	e.post("Upload-Length: 5").status(431)
+	chosen = tusd.MetaData{"a/b": "ü\n"}
+	if a := e.head(e.post("Upload-Length: 5").status(201).location()); a.Header.Get("Upload-Metadata") != "a/b w7wK" {
+		t.Errorf("Upload-Metadata is %q", a.Header.Get("Upload-Metadata"))
+	}
+}
+
 // Each method that the route table has for an upload asks pre-access first, in both dialects, and
 // in place of another method.
 func TestEveryRouteAsksPreAccess(t *testing.T) {
