@@ -28,7 +28,7 @@ var importTable = []importRule{
 	{packages: "lockertest", may: []string{module}},
 	{packages: "*store", may: partMay},
 	{packages: "*locker", may: partMay},
-	{packages: "prometheuscollector", may: partMay},
+	{packages: "prometheuscollector", may: []string{module, module + "/hooks"}},
 	{packages: "hooks", may: partMay},
 	{packages: "hooks/*", may: []string{module, module + "/hooks"}},
 	{packages: "hooks/grpchook/proto"}, // generated
@@ -59,8 +59,7 @@ var importTable = []importRule{
 	{packages: "internal/*", anything: true}, // packages for tests: the lines above allow no import of them
 }
 
-// partMay lists the imports of stores, lockers, hooks and metrics. They do not import
-// each other.
+// partMay lists the imports of stores, lockers and hooks. They do not import each other.
 var partMay = []string{module, module + "/internal/bytecache", module + "/internal/datakey", module + "/internal/disposition", module + "/internal/durable", module + "/internal/keyed", module + "/internal/lease", module + "/internal/locallock", "golang.org/x/sys/*"}
 
 // ownDependencies has the third-party modules of a package, as prefixes of import paths.

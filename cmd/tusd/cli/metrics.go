@@ -97,6 +97,14 @@ func (q *logQueue) collectors() []prometheus.Collector {
 	}
 }
 
+// hookCollectors returns the metrics of the hooks, if there are any.
+func (d *daemon) hookCollectors() []prometheus.Collector {
+	if d.hooks == nil {
+		return nil
+	}
+	return []prometheus.Collector{prometheuscollector.NewHooks(d.uploads, d.hooks.Stats())}
+}
+
 // collector returns the metric of open connections.
 func (c *openConnections) collector() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{

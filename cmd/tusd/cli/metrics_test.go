@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/hooks"
+	"github.com/tus/tusd/hooks/filehook"
 	"github.com/tus/tusd/internal/guard"
 	"github.com/tus/tusd/internal/lease"
 	"github.com/tus/tusd/internal/logtest"
@@ -36,6 +38,16 @@ func inMemory(t *testing.T) *tusd.Handler {
 	return handler
 }
 
+// hooksOf returns the hooks that have one hook, which needs no Close.
+func hooksOf(t *testing.T, hook hooks.Hook) *hooks.Hooks {
+	t.Helper()
+	h, err := hooks.New(t.Context(), hooks.Config{Hooks: []hooks.Hook{hook}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // newTestMetrics returns the metrics of a handler that has answered an error, like the
 // daemon serves them.
 func newTestMetrics(t *testing.T) (metrics http.Handler, queue *logQueue) {
@@ -48,7 +60,8 @@ func newTestMetrics(t *testing.T) (metrics http.Handler, queue *logQueue) {
 	space := prometheuscollector.NewSpace(func() tusd.SpaceUsage { return tusd.SpaceUsage{} })
 	health := newHealthHandler(nil, quiet, new(fakeCheck).probe("lock"))
 	leases := newLeaseCollector("redis", func() lease.Stats { return lease.Stats{} })
-	further := slices.Concat(bucket.all, []prometheus.Collector{space, new(openConnections).collector(), health.readiness.collector(), leases}, queue.collectors())
+	hookCalls := prometheuscollector.NewHooks(handler, hooksOf(t, &filehook.Hook{Dir: t.TempDir()}).Stats())
+	further := slices.Concat(bucket.all, []prometheus.Collector{hookCalls, space, new(openConnections).collector(), health.readiness.collector(), leases}, queue.collectors())
 	return newMetrics(handler.Metrics(), quiet, further...), queue
 }
 

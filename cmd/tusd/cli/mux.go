@@ -136,7 +136,7 @@ func (d *daemon) adminRoutes(pages *guard.Guard) []route {
 	alive, ready := health.withoutContent()
 	routes := []route{{healthPath, pages.Page(maxHealthRequests, health, alive)}, {readyPath, pages.Page(maxHealthRequests, health, ready)}}
 	if m.exposeMetrics {
-		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.composition.collectors(), d.queue.collectors(), []prometheus.Collector{d.connections.collector(), health.readiness.collector()})...)
+		metrics := newMetrics(d.uploads.Metrics(), d.logger, slices.Concat(d.composition.collectors(), d.queue.collectors(), d.hookCollectors(), []prometheus.Collector{d.connections.collector(), health.readiness.collector()})...)
 		routes = append(routes, route{m.metricsPath, pages.Page(maxMetricsRequests, metrics, nil)})
 	}
 	if m.exposePprof {
