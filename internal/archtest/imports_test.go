@@ -56,6 +56,8 @@ var importTable = []importRule{
 	{packages: "internal/loglimit"},
 	{packages: "internal/structured", may: []string{module + "/internal/ascii"}},
 	{packages: "internal/tuning"},
+	{packages: "examples/hooks/grpc", may: []string{"google.golang.org/grpc", module + "/hooks/grpchook/proto"}},
+	{packages: "examples/hooks/plugin", may: []string{module + "/hooks", module + "/hooks/pluginhook"}},
 	{packages: "internal/*", anything: true}, // packages for tests: the lines above allow no import of them
 }
 
