@@ -25,7 +25,8 @@ type Config struct {
 	MaxBytes    int64
 	KeepHeaders []string
 
-	// Logger gets a line for each call that fails; nil: slog.Default.
+	// Logger gets the failures in the delivery of post-* events, a line a minute for each hook and
+	// type of event; nil: slog.Default. Failures of pre-* events are in the log of the request.
 	Logger *slog.Logger
 }
 

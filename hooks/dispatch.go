@@ -22,7 +22,8 @@ type Hooks struct {
 	closed  error
 
 	mu       sync.Mutex
-	accepted map[string]uint64 // by event ID: a bit for each hook that has the event
+	accepted map[string]uint64    // by event ID: a bit for each hook that has the event
+	warned   map[string]time.Time // by hook and type of event
 }
 
 // invoke calls one hook.
@@ -60,6 +61,7 @@ func (h *Hooks) deliver(ctx context.Context, event tusd.Event) error {
 		response, err := h.invoke(ctx, hook, newRequest(event))
 		if err != nil {
 			failed = errors.Join(failed, err)
+			h.warn(hook, event, err)
 			continue
 		}
 		accepted |= 1 << i
@@ -69,6 +71,28 @@ func (h *Hooks) deliver(ctx context.Context, event tusd.Event) error {
 	}
 	h.setAccepted(event.ID, accepted, failed == nil || h.config.BestEffort)
 	return failed
+}
+
+// warnInterval is the least time between two lines of warn for a hook and a type of event.
+const warnInterval = time.Minute
+
+// warn logs that a hook has failed to take an event that comes again. However many events wait,
+// the log stays short. Package tusd logs events that are lost or dead.
+func (h *Hooks) warn(hook Hook, event tusd.Event, err error) {
+	if h.config.BestEffort || event.Type == tusd.EventPostReceive {
+		return
+	}
+	name, now := hook.Name()+" "+string(event.Type), time.Now()
+	h.mu.Lock()
+	last, known := h.warned[name]
+	due := !known || now.Sub(last) >= warnInterval
+	if due {
+		h.warned[name] = now
+	}
+	h.mu.Unlock()
+	if due {
+		h.config.Logger.Warn("a hook has failed, its event comes again", "event", event.Type, "id", event.Upload.ID, "attempts", event.Attempt, "err", err)
+	}
 }
 
 func (h *Hooks) acceptedBy(id string) uint64 {

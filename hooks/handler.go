@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tus/tusd"
 )
@@ -48,7 +49,7 @@ func New(ctx context.Context, c Config) (*Hooks, error) {
 			return nil, err
 		}
 	}
-	return &Hooks{config: c, stats: newStats(c.Hooks), serving: make(chan struct{}), accepted: make(map[string]uint64)}, nil
+	return &Hooks{config: c, stats: newStats(c.Hooks), serving: make(chan struct{}), accepted: make(map[string]uint64), warned: make(map[string]time.Time)}, nil
 }
 
 // NewHandler is tusd.NewHandler for a handler with these hooks. After an error it may be called

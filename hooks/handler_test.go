@@ -1,6 +1,7 @@
 package hooks_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func serve(t *testing.T, c hooks.Config) *server {
 	composer := tusd.NewStoreComposer()
 	storetest.NewMemory().UseIn(composer)
 	quiet := slog.New(slog.DiscardHandler)
-	c.Logger = quiet
+	c.Logger = cmp.Or(c.Logger, quiet)
 	h, err := hooks.NewHandler(t.Context(), tusd.Config{StoreComposer: composer, BasePath: "/files/", Logger: quiet}, c)
 	if err != nil {
 		t.Fatal(err)
@@ -402,4 +403,41 @@ func TestEventsOfConcatenation(t *testing.T) {
 			t.Errorf("%s: %q, want %q", event, got, want)
 		}
 	}
+}
+
+// However many events fail, the log has a line a minute for each hook and type of event.
+func TestFailuresAreLogged(t *testing.T) {
+	var log safeBuffer
+	bad := &fake{name: "bad", answer: func(_ context.Context, r hooks.HookRequest) (hooks.HookResponse, error) {
+		if r.Event.Attempt > 1 {
+			return hooks.HookResponse{}, nil
+		}
+		return hooks.HookResponse{}, errors.New("down")
+	}}
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{bad}, Events: []tusd.EventType{tusd.EventPostCreate}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 5 {
+		s.create("Upload-Length: 5")
+	}
+	s.eventually("second attempts", func() bool { return len(bad.of(tusd.EventPostCreate)) == 10 })
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `comes again" event=post-create id=`) || !strings.Contains(text, "bad hook post-create: down") {
+		t.Errorf("the log has\n%s\nwant one line about post-create", text)
+	}
+}
+
+// safeBuffer is a bytes.Buffer for concurrent use.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
