@@ -36,6 +36,7 @@ func commands() []command {
 		commandOf(rmCommand),
 		commandOf(sweepCommand),
 		commandOf(verifyCommand),
+		{hooksName, "list and change events that no hook has yet", runHooks, writeHooksHelp},
 		{doctorName, "try out where uploads would be kept", runDoctor, writeDoctorHelp},
 		{"help", "explain the flags, or a command: tusd help doctor", runHelp, usageOf("tusd help [command]", "It explains the flags of the server, or a command.")},
 		{"version", "print what this program was built from", runVersion, usageOf("tusd version", "It prints what this program was built from.")},

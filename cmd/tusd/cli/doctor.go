@@ -42,7 +42,7 @@ func runDoctor(c invocation) int {
 	ctx, stdout, stderr := c.ctx, c.stdout, c.stderr
 	as, args, err := cutAsFlag(c.args)
 	if err == nil && as != "" {
-		return runAs(ctx, as, doctorName, args, c.env, stdout, stderr)
+		return runAs(ctx, as, append([]string{doctorName}, args...), c.env, stdout, stderr)
 	}
 	var cfg config
 	if err == nil {

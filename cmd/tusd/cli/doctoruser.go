@@ -35,9 +35,9 @@ func cutAsFlag(args []string) (name string, rest []string, err error) {
 	return name, rest, nil
 }
 
-// runAs runs a command of tusd in a process of the user name.
-func runAs(ctx context.Context, name, command string, args []string, env environment, stdout, stderr io.Writer) int {
-	cmd, err := commandAs(ctx, name, append([]string{command}, args...), env)
+// runAs runs a command of tusd, which args begin with, in a process of the user name.
+func runAs(ctx context.Context, name string, args []string, env environment, stdout, stderr io.Writer) int {
+	cmd, err := commandAs(ctx, name, args, env)
 	if err == nil {
 		cmd.Stdout, cmd.Stderr = stdout, stderr
 		err = cmd.Run()

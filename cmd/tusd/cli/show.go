@@ -71,6 +71,11 @@ func (a *storeAccess) complain(id string, err error) {
 	if errors.Is(err, tusd.ErrNotFound) && !errors.Is(err, tusd.ErrBroken) {
 		reason = "there is no such upload"
 	}
+	a.complainOf(id, reason)
+}
+
+// complainOf prints what is wrong with what has this name.
+func (a *storeAccess) complainOf(id, reason string) {
 	a.progress.clear()
 	fmt.Fprintf(a.stderr, "tusd: %s: %s\n", printable(id), printable(reason))
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -28,6 +29,7 @@ type storeCommand struct {
 	summary string
 	usage   string // behind "tusd name"
 	intro   string // of the help
+	takes   string // what an argument is; "": the id or the URL of an upload
 	// least and most are the numbers of arguments that are no flags; -1: any.
 	least, most int
 	// declare adds the flags of the command alone.
@@ -71,7 +73,7 @@ var errReported = errors.New("reported")
 func (s storeCommand) execute(c invocation) int {
 	as, args, err := cutAsFlag(c.args)
 	if err == nil && as != "" {
-		return runAs(c.ctx, as, s.name, args, c.env, c.stdout, c.stderr)
+		return runAs(c.ctx, as, append(strings.Fields(s.name), args...), c.env, c.stdout, c.stderr)
 	}
 	var cfg config
 	if err == nil {
@@ -110,7 +112,7 @@ func (s storeCommand) execute(c invocation) int {
 func (s storeCommand) checkArguments(n int) error {
 	switch {
 	case n < s.least:
-		return errors.New(s.name + " needs the id or the URL of an upload")
+		return errors.New(s.name + " needs " + cmp.Or(s.takes, "the id or the URL of an upload"))
 	case s.most >= 0 && n > s.most:
 		return errors.New(s.name + " has more arguments than it takes")
 	}
@@ -171,6 +173,13 @@ func (a *storeAccess) openForChanges() error {
 		return errUsage{fmt.Errorf("%s is refused with -%s: %s. "+
 			"Stop all servers, and promise with -only-process that no other process uses the bucket", a.command, kind.flag, unseenLocks)}
 	}
+	return a.openBesideServers()
+}
+
+// openBesideServers is openForChanges for a command that changes nothing that a server may
+// change at the same time, even if the locker does not keep the two apart.
+func (a *storeAccess) openBesideServers() error {
+	kind, _ := a.cfg.chosenStorage()
 	if kind.flag == fileStorageKind.flag {
 		if err := a.checkOwner(); err != nil {
 			return err
