@@ -107,6 +107,19 @@ func (v *volume) syncParents(p treePath) error {
 	return nil
 }
 
+// syncOwnDirectory makes the name of a directory durable in which the store keeps its own files,
+// and the names of those above it. Nobody removes them.
+func (v *volume) syncOwnDirectory(dir treePath) error {
+	if v.syncedDirs.has(dir) {
+		return nil
+	}
+	if err := v.syncParents(dir); err != nil {
+		return err
+	}
+	v.syncedDirs.add(dir)
+	return nil
+}
+
 // rememberSynced caches that dir's name is on disk, unless another process may remove and
 // create the directory again.
 func (v *volume) rememberSynced(dir treePath) {

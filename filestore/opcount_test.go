@@ -1,10 +1,14 @@
 package filestore
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
+	"github.com/tus/tusd"
 	"github.com/tus/tusd/internal/durable"
 )
 
@@ -99,4 +103,113 @@ func TestOperationsPerStep(t *testing.T) {
 			wantCounts(t, "terminate", c.reset(), want.terminate)
 		})
 	}
+}
+
+// TestOperationsOnSideRecords checks that a side record needs no new file when another one was
+// deleted before.
+func TestOperationsOnSideRecords(t *testing.T) {
+	for level, want := range map[Durability]struct{ put, remove ops }{
+		Ack: {
+			put:    ops{durable.OpWrite: 1, durable.OpSync: 1, durable.OpRename: 1, durable.OpSyncDir: 1},
+			remove: ops{durable.OpRename: 1, durable.OpSyncDir: 1},
+		},
+		None: {
+			put:    ops{durable.OpWrite: 1, durable.OpRename: 1},
+			remove: ops{durable.OpRename: 1},
+		},
+	} {
+		s, c := openCountingStore(t, level)
+		put := func(name, value string) {
+			if err := s.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "kind", Name: name}, []byte(value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remove := func(name string) {
+			if err := s.DeleteSideRecord(t.Context(), tusd.SideRecordKey{Kind: "kind", Name: name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("a", "short")
+		remove("a")
+		c.reset()
+		put("b", "a longer value")
+		wantCounts(t, level.String()+": put", c.reset(), want.put)
+		remove("b")
+		wantCounts(t, level.String()+": delete", c.reset(), want.remove)
+		put("c", "value")
+		if value, err := s.GetSideRecord(t.Context(), tusd.SideRecordKey{Kind: "kind", Name: "c"}); string(value) != "value" || err != nil {
+			t.Errorf("the value is %q, %v", value, err)
+		}
+	}
+}
+
+// TestNoSpareIsLeft checks that a store removes, when it is closed, the files that it has kept for
+// further side records, and never keeps many.
+func TestNoSpareIsLeft(t *testing.T) {
+	s, _ := openCountingStore(t, None)
+	const n = 400
+	for i := range n {
+		if err := s.PutSideRecord(t.Context(), tusd.SideRecordKey{Kind: "kind", Name: fmt.Sprint(i)}, []byte("value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		if err := s.DeleteSideRecord(t.Context(), tusd.SideRecordKey{Kind: "kind", Name: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files := len(filesIn(t, s)); files == 0 || files >= n {
+		t.Errorf("%d files are kept", files)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := filesIn(t, s); len(left) > 0 {
+		t.Errorf("%d files are left", len(left))
+	}
+}
+
+func filesIn(t *testing.T, s *FileStore) []os.DirEntry {
+	files, err := os.ReadDir(filepath.Join(s.Path, tempDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestSideRecordOfAnother checks that a reader never gets the content of another side record, which
+// was written into the file that the reader has open.
+func TestSideRecordOfAnother(t *testing.T) {
+	s, _ := openCountingStore(t, None)
+	s.hook = nil
+	names := []string{"a", "b", "c"}
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	for _, name := range names {
+		wait.Go(func() {
+			key := tusd.SideRecordKey{Kind: "kind", Name: name}
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				value, err := s.GetSideRecord(t.Context(), key)
+				if err == nil && string(value) != name || err != nil && !errors.Is(err, tusd.ErrNotFound) {
+					t.Errorf("the value of %s is %q, %v", name, value, err)
+					return
+				}
+			}
+		})
+	}
+	for range 5000 {
+		for _, name := range names {
+			key := tusd.SideRecordKey{Kind: "kind", Name: name}
+			if err := errors.Join(s.PutSideRecord(t.Context(), key, []byte(name)), s.DeleteSideRecord(t.Context(), key)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	close(stop)
+	wait.Wait()
 }

@@ -45,6 +45,7 @@ type volume struct {
 	roots        []storageRoot
 	uploads      *uploadCache
 	syncedDirs   syncedDirs
+	spares       durable.Spares // for side records
 	lookAhead    lookAhead
 	readBuffers  bufferPools
 }
@@ -170,6 +171,9 @@ func (v *volume) lockDirectory() (err error) {
 // close closes what open has opened, also after an error of open.
 func (v *volume) close() error {
 	var errs []error
+	if v.tree != nil {
+		errs = append(errs, v.sideReplacer().Clear())
+	}
 	for _, r := range v.roots {
 		errs = append(errs, r.close())
 	}

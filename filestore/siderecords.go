@@ -96,31 +96,46 @@ func (s *FileStore) DeleteSideRecord(ctx context.Context, key tusd.SideRecordKey
 	if err != nil {
 		return err
 	}
-	err = p.tree.Remove(p.name)
-	if isAbsent(err) {
-		err = nil
+	err = v.sideReplacer().Remove(p.name)
+	if isAbsent(err) && v.level != None {
+		err = p.tree.SyncParent(p.name) // another process may not have synced the removal yet
 	}
-	if err == nil && v.level != None {
-		if err = p.tree.SyncParent(p.name); isAbsent(err) {
-			err = nil // no record of this kind was ever created
-		}
+	if isAbsent(err) {
+		err = nil // perhaps no record of this kind was ever created
 	}
 	return failed("delete side record", p.name, err)
 }
 
+// sideReplacer writes and removes side records.
+func (v *volume) sideReplacer() durable.Replacer {
+	r := v.replacer(v.level != None)
+	r.Spares = &v.spares
+	return r
+}
+
 // writeSideRecord writes a side record by a temporary file, and makes missing directories.
 func (v *volume) writeSideRecord(p treePath, write func(durable.Replacer) error) error {
-	r := v.replacer(v.level != None)
+	r := v.sideReplacer()
 	err := v.inParents(func() error { return write(r) }, v.tempFile(), p)
 	if err != nil || !r.Sync {
 		return err
 	}
-	return v.syncParents(p)
+	return v.syncOwnDirectory(v.file(parent(p)))
 }
 
+// readSideRecord reads again if the record was removed or replaced meanwhile: its file may have
+// another content then.
 func (v *volume) readSideRecord(p treePath) ([]byte, error) {
-	content, _, err := readSmall(p, tusd.MaxSideRecord)
-	return content, err
+	content, stat, err := readSmall(p, tusd.MaxSideRecord)
+	for err == nil {
+		var next []byte
+		last := stat
+		if next, stat, err = readSmall(p, tusd.MaxSideRecord); err == nil && stat.Stamp == last.Stamp {
+			return content, nil
+		}
+		content = next
+	}
+	return nil, err
 }
 
 // offerNames offers the names in a directory to found. The directory may be missing.

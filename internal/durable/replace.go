@@ -15,6 +15,9 @@ type Replacer struct {
 	Prefix string // of their names
 	Perm   os.FileMode
 	Sync   bool // contents and names are durable before a call returns
+
+	// Spares are used instead of new files, and kept by Remove. nil: none.
+	Spares *Spares
 }
 
 // Replace puts content in the place of name: after a crash the file is the
@@ -55,12 +58,17 @@ func (r Replacer) syncName(name string) error {
 	return r.Tree.SyncParent(name)
 }
 
+// temp returns a name for a temporary file.
+func (r Replacer) temp() string { return r.Dir + "/" + r.Prefix + rand.Text() }
+
 // write makes a temporary file.
 func (r Replacer) write(content []byte) (temp string, err error) {
-	temp = r.Dir + "/" + r.Prefix + rand.Text()
-	f, err := r.Tree.Create(temp, r.Perm)
-	if err != nil {
-		return "", err
+	temp, f, ok := r.openSpare(int64(len(content)))
+	if !ok {
+		temp = r.temp()
+		if f, err = r.Tree.Create(temp, r.Perm); err != nil {
+			return "", err
+		}
 	}
 	_, err = f.Write(content)
 	if err == nil && r.Sync {
