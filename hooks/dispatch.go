@@ -23,7 +23,7 @@ type Hooks struct {
 
 	mu       sync.Mutex
 	accepted map[string]uint64    // by event ID: a bit for each hook that has the event
-	warned   map[string]time.Time // by hook and type of event
+	warned   map[string]time.Time // by hook, type of event and message
 }
 
 // invoke calls one hook.
@@ -59,9 +59,14 @@ func (h *Hooks) deliver(ctx context.Context, event tusd.Event) error {
 			continue
 		}
 		response, err := h.invoke(ctx, hook, newRequest(event))
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrUnreadable):
+			h.warn(hook, event, "the answer of a hook is ignored", err)
+		case err != nil:
 			failed = errors.Join(failed, err)
-			h.warn(hook, event, err)
+			if !h.config.BestEffort && event.Type != tusd.EventPostReceive { // else package tusd logs that it is lost
+				h.warn(hook, event, "a hook has failed, its event comes again", err)
+			}
 			continue
 		}
 		accepted |= 1 << i
@@ -73,16 +78,12 @@ func (h *Hooks) deliver(ctx context.Context, event tusd.Event) error {
 	return failed
 }
 
-// warnInterval is the least time between two lines of warn for a hook and a type of event.
+// warnInterval is the least time between two lines of warn for a hook, a type of event and a message.
 const warnInterval = time.Minute
 
-// warn logs that a hook has failed to take an event that comes again. However many events wait,
-// the log stays short. Package tusd logs events that are lost or dead.
-func (h *Hooks) warn(hook Hook, event tusd.Event, err error) {
-	if h.config.BestEffort || event.Type == tusd.EventPostReceive {
-		return
-	}
-	name, now := hook.Name()+" "+string(event.Type), time.Now()
+// warn logs an error of a hook. However many events wait, the log stays short.
+func (h *Hooks) warn(hook Hook, event tusd.Event, message string, err error) {
+	name, now := fmt.Sprint(hook.Name(), " ", event.Type, " ", message), time.Now()
 	h.mu.Lock()
 	last, known := h.warned[name]
 	due := !known || now.Sub(last) >= warnInterval
@@ -91,7 +92,7 @@ func (h *Hooks) warn(hook Hook, event tusd.Event, err error) {
 	}
 	h.mu.Unlock()
 	if due {
-		h.config.Logger.Warn("a hook has failed, its event comes again", "event", event.Type, "id", event.Upload.ID, "attempts", event.Attempt, "err", err)
+		h.config.Logger.Warn(message, "event", event.Type, "id", event.Upload.ID, "attempts", event.Attempt, "err", err)
 	}
 }
 

@@ -405,6 +405,28 @@ func TestEventsOfConcatenation(t *testing.T) {
 	}
 }
 
+// Programs that print text worked with tusd v2 if nothing depended on their answer: their events
+// do not come again.
+func TestUnreadableAnswers(t *testing.T) {
+	hook := &fake{name: "fake", answer: func(_ context.Context, r hooks.HookRequest) (hooks.HookResponse, error) {
+		_, err := hooks.ParseResponse([]byte("done"))
+		return hooks.HookResponse{}, err
+	}}
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}, Events: []tusd.EventType{tusd.EventPostCreate, tusd.EventPreTerminate}})
+	url := s.create("Upload-Length: 5")
+	s.eventually("post-create is delivered", func() bool {
+		n := 0
+		err := s.Undelivered(t.Context(), func(tusd.UndeliveredEvent) error { n++; return nil })
+		return err == nil && n == 0
+	})
+	if n := len(hook.of(tusd.EventPostCreate)); n != 1 {
+		t.Errorf("post-create came %d times", n)
+	}
+	if res, _ := s.send("DELETE", url, ""); res.StatusCode != 500 {
+		t.Errorf("DELETE without a decision: %s", res.Status)
+	}
+}
+
 // However many events fail, the log has a line a minute for each hook and type of event.
 func TestFailuresAreLogged(t *testing.T) {
 	var log safeBuffer

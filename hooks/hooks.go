@@ -21,7 +21,7 @@ type Hook interface {
 	Setup(ctx context.Context) error
 	// InvokeHook delivers one event and returns the answer. The event of an answer without
 	// error is delivered. An error is a failure: the event may have arrived, and may be
-	// delivered again. InvokeHook returns soon after the end of ctx.
+	// delivered again, unless it is an ErrUnreadable. InvokeHook returns soon after the end of ctx.
 	InvokeHook(ctx context.Context, request HookRequest) (HookResponse, error)
 	// Close ends the hook. No call of InvokeHook is running.
 	Close() error

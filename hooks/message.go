@@ -46,6 +46,11 @@ func headerOf(header http.Header) map[string][]string {
 	return header.Clone()
 }
 
+// ErrUnreadable marks the error of a call after which the hook has the event, but whose answer is
+// none. It is a failure of pre-* events. post-* events are delivered then, because little depends on
+// their answers: programs that print text, or answer "OK", worked with tusd v2.
+var ErrUnreadable = errors.New("the answer cannot be read")
+
 // ParseResponse decodes the JSON of an answer. An empty one changes nothing. Transports call
 // it.
 func ParseResponse(answer []byte) (HookResponse, error) {
@@ -54,7 +59,7 @@ func ParseResponse(answer []byte) (HookResponse, error) {
 		return response, nil
 	}
 	if err := json.Unmarshal(answer, &response); err != nil {
-		return HookResponse{}, fmt.Errorf("the answer is not the JSON of a hook: %w", err)
+		return HookResponse{}, fmt.Errorf("%w: it is not the JSON of a hook: %w", ErrUnreadable, err)
 	}
 	return response, nil
 }
@@ -62,10 +67,10 @@ func ParseResponse(answer []byte) (HookResponse, error) {
 // check returns an error if the answer is none: its status cannot be that of a request.
 func (r *HookResponse) check() error {
 	if status := r.HTTPResponse.StatusCode; status != 0 && (status < 100 || status > 599) {
-		return fmt.Errorf("the answer has status %d", status)
+		return fmt.Errorf("%w: it has status %d", ErrUnreadable, status)
 	}
 	if r.AllowSeconds < 0 {
-		return errors.New("the answer has a negative AllowSeconds")
+		return fmt.Errorf("%w: its AllowSeconds are negative", ErrUnreadable)
 	}
 	return nil
 }

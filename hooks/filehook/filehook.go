@@ -106,14 +106,12 @@ func (h *Hook) run(ctx context.Context, program string, message []byte, upload h
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
+	case err != nil && !isUnread(err) && !errors.Is(err, exec.ErrWaitDelay): // after that it has ended well, its children go on
+		return nil, err
 	case output.full:
-		return nil, fmt.Errorf("the output is longer than %d bytes", maxOutput)
-	case errors.Is(err, exec.ErrWaitDelay): // it has ended well, its children go on
-		return output.Bytes(), nil
-	case isUnread(err):
-		return output.Bytes(), nil
+		return nil, fmt.Errorf("%w: it is longer than %d bytes", hooks.ErrUnreadable, maxOutput)
 	}
-	return output.Bytes(), err
+	return output.Bytes(), nil
 }
 
 // parse decodes the answer in the output of an executable: all of it, or what begins at a line

@@ -177,12 +177,12 @@ func (h *Hook) post(ctx context.Context, request hooks.HookRequest, body []byte)
 	case err != nil:
 		return hooks.HookResponse{}, &transientError{fmt.Errorf("the answer of the endpoint cannot be read: %w", err)}
 	case int64(len(answer)) > limit:
-		return hooks.HookResponse{}, fmt.Errorf("the answer of the endpoint is longer than %d bytes", limit)
+		return hooks.HookResponse{}, fmt.Errorf("%w: it is longer than %d bytes", hooks.ErrUnreadable, limit)
 	case len(bytes.TrimSpace(answer)) == 0:
 		return hooks.HookResponse{}, nil
 	}
 	if kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return hooks.HookResponse{}, fmt.Errorf("the answer of the endpoint has Content-Type %q, not application/json", res.Header.Get("Content-Type"))
+		return hooks.HookResponse{}, fmt.Errorf("%w: its Content-Type is %q, not application/json", hooks.ErrUnreadable, res.Header.Get("Content-Type"))
 	}
 	return hooks.ParseResponse(answer)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -107,7 +108,8 @@ func TestAnswers(t *testing.T) {
 			h := &httphook.Hook{Backoff: time.Millisecond}
 			start(t, h, func(w http.ResponseWriter, _ *http.Request) { c.endpoint(w, int(calls.Add(1))) })
 			_, err := h.InvokeHook(t.Context(), request)
-			if (err != nil) != c.fails || int(calls.Load()) != c.calls {
+			unreadable := name == "no JSON type" || name == "no JSON" || name == "too long"
+			if (err != nil) != c.fails || errors.Is(err, hooks.ErrUnreadable) != unreadable || int(calls.Load()) != c.calls {
 				t.Errorf("%v after %d calls, want %d", err, calls.Load(), c.calls)
 			}
 		})
@@ -213,6 +215,25 @@ func TestRedirections(t *testing.T) {
 		})
 		if _, err := h.InvokeHook(t.Context(), request); (err == nil) != want {
 			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
+
+// The wait doubles: the second one is longer than the first one could be.
+func TestBackoffDoubles(t *testing.T) {
+	const backoff = 40 * time.Millisecond
+	var at []time.Time
+	h := &httphook.Hook{Backoff: backoff, Timeout: time.Hour}
+	start(t, h, func(w http.ResponseWriter, _ *http.Request) {
+		at = append(at, time.Now())
+		answer(w, 500, "{}")
+	})
+	if _, err := h.InvokeHook(t.Context(), request); err == nil || len(at) != 3 {
+		t.Fatalf("%v after %d calls", err, len(at))
+	}
+	for i, least := range []time.Duration{backoff * 3 / 4, 2 * backoff * 3 / 4} {
+		if wait := at[i+1].Sub(at[i]); wait < least {
+			t.Errorf("wait %d took %v, want at least %v", i+1, wait, least)
 		}
 	}
 }
