@@ -209,7 +209,8 @@ func (e *engine) resumeCreation(key SideRecordKey, r *creationRecord) (queued bo
 }
 
 // forgetCreation deletes the side record of an upload that does not exist, unless it is just being
-// created. A broken record may be half a creation, or half a removal: Handler.Sweep ends it.
+// created. A broken upload is half a creation, whose client has got no answer, or half a removal,
+// whose side record has the event.
 func (e *engine) forgetCreation(key SideRecordKey, r *creationRecord) error {
 	if e.store.Locker.Scope() == ScopeProcess && e.now().Sub(r.Created) < removalTime {
 		return nil // another process may be at work
@@ -223,9 +224,9 @@ func (e *engine) forgetCreation(key SideRecordKey, r *creationRecord) error {
 	}
 	defer u.release()
 	switch err := u.load(e.store.Core); {
-	case err == nil && u.info.Created.Equal(r.Created), errors.Is(err, ErrBroken):
+	case err == nil && u.info.Created.Equal(r.Created):
 		return nil
-	case err == nil || errors.Is(err, ErrNotFound):
+	case err == nil || errors.Is(err, ErrNotFound): // or ErrBroken
 		return e.deleteSideRecord(u.ctx, key)
 	default:
 		return err

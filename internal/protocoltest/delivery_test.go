@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/filestore"
 	"github.com/tus/tusd/internal/tuning"
 	"github.com/tus/tusd/storetest"
 )
@@ -210,6 +213,40 @@ func TestNoEventOfAnUploadThatNeverWas(t *testing.T) {
 			t.Errorf("%d events of an upload that never was", len(got))
 		}
 	})
+}
+
+// A crash in the middle of a creation leaves a record without content. It is no upload, and the
+// event does not wait for ever.
+func TestNoEventOfHalfACreation(t *testing.T) {
+	dir := t.TempDir()
+	store := &filestore.FileStore{Path: dir}
+	first := deliver(t, failingCreation{&hookedStore{concatStore: store}}, tusd.Delivery{Receiver: new(receiver)})
+	first.post("Upload-Length: 5").status(500)
+	var id string
+	err := first.handler.Undelivered(t.Context(), func(event tusd.UndeliveredEvent) error {
+		id = event.UploadID
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.stop()
+	store.Close()
+	for _, name := range []string{id, id + ".info"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store = &filestore.FileStore{Path: dir}
+	t.Cleanup(func() { store.Close() })
+	r := new(receiver)
+	second := newEnvOn(t, store, tusd.Config{Delivery: &tusd.Delivery{Receiver: r}})
+	second.ahead.Store(int64(time.Hour)) // no process can be at work on it any more
+	second.start()
+	second.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+	if got := r.all(); len(got) > 0 {
+		t.Errorf("%d events of half a creation", len(got))
+	}
 }
 
 // A receiver that blocks slows no request. Its memory is bounded: the rest waits in the store.
