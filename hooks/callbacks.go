@@ -36,7 +36,7 @@ func (h *Hooks) callbacks(own tusd.Callbacks) tusd.Callbacks {
 			if r.HTTPResponse.isClientError() {
 				return tusd.ErrUploadRejected.Refuse(r.HTTPResponse.response())
 			}
-			return nil
+			return r.HTTPResponse.failure()
 		})
 	}
 	if h.config.wants(tusd.EventPreTerminate) {
@@ -167,8 +167,9 @@ func (h *Hooks) preAccess(ctx context.Context, event tusd.Event) error {
 			return err
 		case r.RejectAccess || r.HTTPResponse.isClientError():
 			return tusd.ErrAccessDenied.Refuse(r.HTTPResponse.response())
-		case r.HTTPResponse.StatusCode >= 500:
-			return tusd.ErrInternal.With(fmt.Errorf("%s hook pre-access: the answer has status %d", hook.Name(), r.HTTPResponse.StatusCode))
+		}
+		if err := r.HTTPResponse.failure(); err != nil {
+			return err
 		}
 		if seconds < 0 || r.AllowSeconds < seconds {
 			seconds = r.AllowSeconds

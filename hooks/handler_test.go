@@ -193,6 +193,7 @@ func TestRefusals(t *testing.T) {
 		"creation fails":         {tusd.EventPreCreate, hooks.HookResponse{}, errors.New("secret detail"), 500},
 		"creation, odd status":   {tusd.EventPreCreate, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 1000}}, nil, 500},
 		"completion":             {tusd.EventPreFinish, hooks.HookResponse{HTTPResponse: refusal}, nil, 413},
+		"completion, status 500": {tusd.EventPreFinish, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 500}}, nil, 503},
 		"completion fails":       {tusd.EventPreFinish, hooks.HookResponse{}, errors.New("secret detail"), 503},
 		"termination":            {tusd.EventPreTerminate, hooks.HookResponse{RejectTermination: true, HTTPResponse: refusal}, nil, 413},
 		"termination fails":      {tusd.EventPreTerminate, hooks.HookResponse{}, errors.New("secret detail"), 500},

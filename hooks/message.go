@@ -83,6 +83,14 @@ func (r HTTPResponse) response() tusd.HTTPResponse {
 // isClientError reports whether the status is one of 400 to 499.
 func (r HTTPResponse) isClientError() bool { return r.StatusCode >= 400 && r.StatusCode <= 499 }
 
+// failure returns an error if the status says that the hook could not decide.
+func (r HTTPResponse) failure() error {
+	if r.StatusCode < 500 {
+		return nil
+	}
+	return tusd.ErrInternal.With(fmt.Errorf("the answer of a hook has status %d", r.StatusCode))
+}
+
 // merge adds the changes of a later hook, which take precedence.
 func (r *HTTPResponse) merge(later HTTPResponse) {
 	if later.StatusCode != 0 {
