@@ -56,7 +56,7 @@ func (s *grpcHookSettings) used() bool { return s.target != "" }
 
 func (s *grpcHookSettings) validate(cfg config) error {
 	if !s.used() {
-		return cfg.needHook("hooks-grpc", "hooks-grpc-timeout")
+		return cfg.needHook("hooks-grpc", "hooks-grpc-timeout", grpcTLSFlags.ca, grpcTLSFlags.certificate, grpcTLSFlags.key)
 	}
 	if !s.secure {
 		return cfg.needHook("hooks-grpc-secure", grpcTLSFlags.ca, grpcTLSFlags.certificate, grpcTLSFlags.key)

@@ -165,6 +165,24 @@ func (cfg config) needHook(hook string, settings ...string) error {
 	return nil
 }
 
+// partners returns what settings need to have an effect. Those that only this server has are
+// refused without a hook of their transport.
+func (s *hookSettings) partners() (all []partner) {
+	for _, setting := range []string{"hooks-delivery", "hooks-order"} {
+		all = append(all, partner{setting, "a hook", len(s.ordered()) > 0})
+	}
+	for _, setting := range []string{"hooks-give-up-after", "hooks-keep-headers"} {
+		all = append(all, partner{setting, "a hook and -hooks-delivery " + atLeastOnce, len(s.ordered()) > 0 && s.delivery == atLeastOnce})
+	}
+	for _, setting := range []string{"forward-headers", "retry", "backoff", "timeout", "size-limit", "skip-verify"} {
+		all = append(all, partner{"hooks-http-" + setting, "-hooks-http", s.http.used()})
+	}
+	for _, setting := range []string{"forward-headers", "retry", "backoff", "secure"} {
+		all = append(all, partner{"hooks-grpc-" + setting, "-hooks-grpc", s.grpc.used()})
+	}
+	return all
+}
+
 // ordered returns the transports that are used, in the order of the calls.
 func (s *hookSettings) ordered() []namedTransport {
 	place := func(t namedTransport) int {

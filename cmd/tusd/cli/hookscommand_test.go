@@ -19,14 +19,16 @@ import (
 type endpoint struct {
 	*httptest.Server
 	failing atomic.Bool
+	answer  hooks.HookResponse // to pre-create
 
-	mu    sync.Mutex
-	calls []*http.Request // that succeeded, without content
-	got   []hooks.HookRequest
+	mu       sync.Mutex
+	calls    []*http.Request // that succeeded
+	contents map[*http.Request][]byte
+	got      []hooks.HookRequest
 }
 
 func newEndpoint(t *testing.T) *endpoint {
-	e := &endpoint{}
+	e := &endpoint{contents: make(map[*http.Request][]byte)}
 	e.Server = httptest.NewServer(e)
 	t.Cleanup(e.Close)
 	return e
@@ -47,6 +49,24 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.calls, e.got = append(e.calls, r), append(e.got, message)
+	e.contents[r] = content
+	if message.Type == tusd.EventPreCreate {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(e.answer)
+	}
+}
+
+// all returns the types of all events but post-receive, in the order of arrival.
+func (e *endpoint) all() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var types []string
+	for _, message := range e.got {
+		if message.Type != tusd.EventPostReceive {
+			types = append(types, string(message.Type))
+		}
+	}
+	return strings.Join(types, " ")
 }
 
 // types returns the types of the events about an upload, in the order of arrival.

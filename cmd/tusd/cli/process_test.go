@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/tus/tusd/hooks/pluginhook"
 	"github.com/tus/tusd/internal/logtest"
 )
 
@@ -16,6 +17,10 @@ import (
 const asTusd = "TUSD_TEST_AS_TUSD"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(pluginhook.Handshake.MagicCookieKey) != "" { // a daemon has started this as its plugin
+		pluginhook.Serve(testPlugin{})
+		return
+	}
 	if os.Getenv(asTusd) != "" {
 		os.Exit(Run(UntilSignal(context.Background(), os.Exit), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -35,10 +36,18 @@ func (cfg config) warnings(env environment) []string {
 	} {
 		warn(sentence != "", sentence)
 	}
+	warn(cfg.hooks.http.password() != "" && cfg.sources["hooks-http"] == "-hooks-http",
+		"-hooks-http has a password, and every user of this machine can read the command line: set "+variableOf("hooks-http"))
 	for _, name := range env.unknown() {
 		warn(true, "the environment variable "+name+" sets nothing: "+insteadOf(name))
 	}
 	return append(warnings, cfg.withoutEffect()...)
+}
+
+// partner is what a setting needs to have an effect, and whether it is there.
+type partner struct {
+	setting, partner string
+	there            bool
 }
 
 // withoutEffect returns sentences about settings that have an effect only
@@ -46,17 +55,14 @@ func (cfg config) warnings(env environment) []string {
 // they are refused instead (validation.go).
 func (cfg config) withoutEffect() (sentences []string) {
 	m := cfg.monitoring
-	for _, c := range []struct {
-		setting, partner string
-		there            bool
-	}{
+	for _, c := range slices.Concat(cfg.hooks.partners(), []partner{
 		{"min-rate-time", "-min-rate", cfg.limits.minRate > 0},
 		{"s3-redirect-lifetime", "-s3-redirect-downloads", cfg.s3().redirect},
 		{"metrics-path", "-expose-metrics", m.exposeMetrics},
 		{"pprof-path", "-expose-pprof", m.exposePprof},
 		{"pprof-block-profile-rate", "-expose-pprof", m.exposePprof},
 		{"pprof-mutex-profile-rate", "-expose-pprof", m.exposePprof},
-	} {
+	}) {
 		if cfg.isSet(c.setting) && !c.there {
 			sentences = append(sentences, cfg.sources.name(c.setting)+" has no effect without "+c.partner)
 		}
