@@ -2,12 +2,12 @@ package hooks
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -59,33 +59,24 @@ func (c *accessCache) allow(key [sha256.Size]byte, seconds int) {
 }
 
 // accessKey names the requests for which a decision holds: of the same client, with the same
-// credentials, for the same upload and kind of method. Everything in a request may be a
-// credential but the fields of changing.
+// credentials, for the same life of an upload and kind of method. Everything in a request may be
+// a credential but the fields of changing.
 func accessKey(event tusd.Event) (key [sha256.Size]byte) {
 	h := sha256.New()
-	add := func(text string) { h.Write([]byte(text)); h.Write([]byte{0}) }
 	r := event.HTTPRequest
-	add(event.Upload.ID)
-	add(methodClass(r.Method))
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	add(host)
+	query := r.URI
 	if u, err := url.ParseRequestURI(r.URI); err == nil {
-		add(u.RawQuery)
-	} else {
-		add(r.URI)
+		query = u.RawQuery
 	}
+	fmt.Fprintf(h, "%q %d %s %q %q\n", event.Upload.ID, event.Upload.Created.UnixNano(), methodClass(r.Method), host, query)
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
-		if isChanging(name) {
-			continue
+		if !slices.Contains(changing, name) {
+			fmt.Fprintf(h, "%s %q\n", name, r.Header[name])
 		}
-		add(name)
-		for _, value := range r.Header[name] {
-			add(value)
-		}
-		add("")
 	}
 	h.Sum(key[:0])
 	return key
@@ -105,12 +96,12 @@ func methodClass(method string) string {
 }
 
 // changing are fields that differ between the requests of one client and are no credentials.
+// Metadata, the URLs of partial uploads, and fields that only look like those of a protocol
+// may have credentials.
 var changing = []string{
 	"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Content-Digest", "Content-Length", "Content-Type",
 	"Date", "Expect", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Pragma", "Priority", "Range",
-	"Repr-Digest", "Te", "Traceparent", "Tracestate", "Trailer", "Transfer-Encoding", "User-Agent", "X-Http-Method-Override", "X-Request-Id",
-}
-
-func isChanging(name string) bool {
-	return strings.HasPrefix(name, "Upload-") || strings.HasPrefix(name, "Tus-") || slices.Contains(changing, name)
+	"Repr-Digest", "Te", "Traceparent", "Tracestate", "Trailer", "Transfer-Encoding", "Tus-Resumable", "Upload-Checksum", "Upload-Complete",
+	"Upload-Defer-Length", "Upload-Draft-Interop-Version", "Upload-Incomplete", "Upload-Length", "Upload-Offset", "User-Agent",
+	"X-Http-Method-Override", "X-Request-Id",
 }

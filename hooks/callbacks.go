@@ -148,16 +148,17 @@ func (u *Upload) apply(c FileInfoChanges) {
 // preAccess asks the hooks about a request on an upload, unless they have allowed it for some
 // time.
 func (h *Hooks) preAccess(ctx context.Context, event tusd.Event) error {
-	key := accessKey(event)
-	if h.access.allowed(key) {
-		return nil
-	}
 	info, err := event.Record(ctx)
+	exists := err == nil
 	switch {
-	case err == nil:
+	case exists:
 		event.Upload = info
 	case !errors.Is(err, tusd.ErrNotFound): // the hooks decide whether the client may know that it does not exist
 		return fmt.Errorf("pre-access: %w", err)
+	}
+	key := accessKey(event)
+	if exists && h.access.allowed(key) {
+		return nil
 	}
 	seconds := -1
 	for _, hook := range h.config.Hooks {
@@ -175,6 +176,8 @@ func (h *Hooks) preAccess(ctx context.Context, event tusd.Event) error {
 			seconds = r.AllowSeconds
 		}
 	}
-	h.access.allow(key, seconds)
+	if exists {
+		h.access.allow(key, seconds)
+	}
 	return nil
 }

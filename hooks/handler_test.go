@@ -357,6 +357,12 @@ func TestPreAccessIsRemembered(t *testing.T) {
 		{what: "other credentials", asks: true, send: func() { s.send("HEAD", url, "", "Authorization: b") }},
 		{what: "none", asks: true, send: func() { s.send("HEAD", url, "") }},
 		{what: "a cookie", asks: true, send: func() { s.send("HEAD", url, "", "Cookie: a") }},
+		{what: "a field that looks like one of the protocol", asks: true, send: func() { s.send("HEAD", url, "", "Authorization: a", "Upload-Token: a") }},
+		{what: "the same", send: func() { s.send("HEAD", url, "", "Authorization: a", "Upload-Token: a") }},
+		{what: "another value of it", asks: true, send: func() { s.send("HEAD", url, "", "Authorization: a", "Upload-Token: b") }},
+		{what: "another such field", asks: true, send: func() { s.send("HEAD", url, "", "Authorization: a", "Tus-Token: a") }},
+		{what: "metadata", asks: true, send: func() { s.send("HEAD", url, "", "Authorization: a", "Upload-Metadata: token YQ==") }},
+		{what: "other metadata", asks: true, send: func() { s.send("HEAD", url, "", "Authorization: a", "Upload-Metadata: token YWE=") }},
 		{what: "a token in the query", asks: true, send: func() { s.send("HEAD", url+"?token=1", "", "Authorization: a") }},
 		{what: "another upload", asks: true, send: func() { s.send("HEAD", other, "", "Authorization: a") }},
 		{what: "first PATCH", asks: true, send: func() { s.patch(url, "0", "hello", "Authorization: a") }},
@@ -369,6 +375,30 @@ func TestPreAccessIsRemembered(t *testing.T) {
 			t.Errorf("%s: asked %v, want %v", c.what, asked, c.asks)
 		}
 	}
+}
+
+// A permission does not hold for a later upload that has the same id, nor for one that was
+// missing when it was given.
+func TestPreAccessIsOfOneLife(t *testing.T) {
+	hook := &fake{name: "fake", answer: func(_ context.Context, r hooks.HookRequest) (hooks.HookResponse, error) {
+		return hooks.HookResponse{AllowSeconds: 3600, ChangeFileInfo: hooks.FileInfoChanges{ID: "same"}}, nil
+	}}
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}, Events: []tusd.EventType{tusd.EventPreAccess, tusd.EventPreCreate}})
+	asks := func(what string, want bool) {
+		t.Helper()
+		before := len(hook.of(tusd.EventPreAccess))
+		s.send("HEAD", s.url+"/files/same", "")
+		if asked := len(hook.of(tusd.EventPreAccess)) > before; asked != want {
+			t.Errorf("%s: asked %v, want %v", what, asked, want)
+		}
+	}
+	asks("a missing upload", true)
+	url := s.create("Upload-Length: 5")
+	asks("the first upload", true)
+	asks("the first upload again", false)
+	s.send("DELETE", url, "")
+	s.create("Upload-Length: 5")
+	asks("the second upload", true)
 }
 
 func TestFaultyConfiguration(t *testing.T) {
