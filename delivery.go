@@ -53,9 +53,10 @@ type Delivery struct {
 	// MaxBytes limits the memory for events that wait; 0: 16 MiB.
 	MaxBytes int64
 	// KeepHeaders names fields of requests that the side records keep, beside those that are
-	// kept always: Host, User-Agent, Origin, Content-Type, X-Request-Id and those that begin
-	// with Tus-, Upload- or X-Forwarded-. Never kept are Authorization, Proxy-Authorization
-	// and Cookie: an event that is delivered after a restart lacks them.
+	// kept always: Host, User-Agent, Origin, Content-Type, X-Request-Id, X-Forwarded-For,
+	// -Host, -Proto, -Port and -Prefix, and the fields of the protocols, but for
+	// Upload-Concat. Never kept are Authorization, Proxy-Authorization and Cookie, nor the
+	// query of the URI: an event that is delivered after a restart lacks them.
 	KeepHeaders []string
 }
 
@@ -106,21 +107,26 @@ func (d *Delivery) keeps(t EventType) bool {
 	return d.wants(t) && !d.BestEffort && t != EventPostReceive
 }
 
-// keptFields and keptPrefixes are the fields of requests that side records keep.
-var (
-	keptFields   = []string{"Host", "User-Agent", "Origin", "Content-Type", "X-Request-Id"}
-	keptPrefixes = []string{"Tus-", "Upload-", "X-Forwarded-"}
-)
+// keptFields are the fields of requests that side records keep. They have full names, because
+// X-Forwarded-Access-Token and the like are credentials. So may be the URLs in Upload-Concat.
+var keptFields = []string{
+	"Host", "User-Agent", "Origin", "Content-Type", "X-Request-Id",
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix",
+	"Tus-Resumable", "Upload-Checksum", "Upload-Complete", "Upload-Defer-Length", "Upload-Draft-Interop-Version",
+	"Upload-Incomplete", "Upload-Length", "Upload-Metadata", "Upload-Offset",
+}
 
-// keptRequest returns what a side record keeps of a request. d may be nil.
+// keptRequest returns what a side record keeps of a request: others can read files and objects,
+// so it has no credentials. d may be nil.
 func (d *Delivery) keptRequest(r HTTPRequest) HTTPRequest {
 	if d == nil {
 		return HTTPRequest{}
 	}
 	kept := r
+	kept.URI, _, _ = strings.Cut(r.URI, "?")
 	kept.Header = nil
 	for name, values := range r.Header {
-		if !slices.Contains(keptFields, name) && !slices.Contains(d.KeepHeaders, name) && !hasKeptPrefix(name) {
+		if !slices.Contains(keptFields, name) && !slices.Contains(d.KeepHeaders, name) {
 			continue
 		}
 		if kept.Header == nil {
@@ -133,10 +139,6 @@ func (d *Delivery) keptRequest(r HTTPRequest) HTTPRequest {
 
 // shorten removes what clients have chosen.
 func (r *HTTPRequest) shorten() { r.Header, r.URI = nil, "" }
-
-func hasKeptPrefix(name string) bool {
-	return slices.ContainsFunc(keptPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-}
 
 // sequence returns the place of a type of event in the life of an upload, 0 if it has none.
 func sequence(t EventType) int {
