@@ -23,7 +23,7 @@ import (
 // An executable has the directory as its working directory, and the environment of the process
 // with TUS_ID, TUS_SIZE and TUS_OFFSET. It reads the hooks.HookRequest as JSON from its
 // standard input, and may write a hooks.HookResponse as JSON to its standard output. Lines that
-// it writes before that are ignored. An exit status other than 0 is a failure. There is
+// it writes before that are ignored; after it there are none. An exit status other than 0 is a failure. There is
 // nothing to do for an event without a file.
 type Hook struct {
 	Dir string
@@ -114,21 +114,13 @@ func (h *Hook) run(ctx context.Context, program string, message []byte, upload h
 	return output.Bytes(), nil
 }
 
-// parse decodes the answer in the output of an executable: all of it, or what begins at a line
-// with an opening brace.
+// parse decodes the answer in the output of an executable: what begins at the first line with an
+// opening brace. All of that counts: a later line never replaces a refusal.
 func parse(output []byte) (hooks.HookResponse, error) {
-	response, err := hooks.ParseResponse(output)
-	for rest := output; err != nil; {
-		i := bytes.Index(rest, []byte("\n{"))
-		if i < 0 {
-			return hooks.HookResponse{}, err
-		}
-		rest = rest[i+1:]
-		if r, restErr := hooks.ParseResponse(rest); restErr == nil {
-			return r, nil
-		}
+	if i := bytes.Index(output, []byte("\n{")); i >= 0 && !bytes.HasPrefix(bytes.TrimSpace(output), []byte("{")) {
+		output = output[i+1:]
 	}
-	return response, nil
+	return hooks.ParseResponse(output)
 }
 
 // limitedBuffer keeps what is written to it, up to maxOutput bytes.

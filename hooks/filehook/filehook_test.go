@@ -59,14 +59,18 @@ func TestOutputs(t *testing.T) {
 		body  string
 		fails bool
 	}{
-		"none":             {lines: []string{"true"}},
-		"does not read":    {lines: []string{"exec true"}},
-		"text before JSON": {lines: []string{"echo checking", "echo '{not json'", `echo '{"HTTPResponse":{"Body":"hi"}}'`}, body: "hi"},
-		"JSON over lines":  {lines: []string{"echo checking", `printf '{\n"HTTPResponse":\n{"Body":"hi"}\n}\n'`}, body: "hi"},
-		"only text":        {lines: []string{"echo checking"}, fails: true},
-		"status 1":         {lines: []string{`echo '{"HTTPResponse":{"Body":"hi"}}'`, "exit 1"}, fails: true},
-		"too long":         {lines: []string{"head -c 2000000 /dev/zero"}, fails: true},
-		"a child goes on":  {lines: []string{"sleep 300 &", `echo '{"HTTPResponse":{"Body":"hi"}}'`}, body: "hi"},
+		"none":               {lines: []string{"true"}},
+		"does not read":      {lines: []string{"exec true"}},
+		"text before JSON":   {lines: []string{"echo checking", `echo '{"HTTPResponse":{"Body":"hi"}}'`}, body: "hi"},
+		"two answers":        {lines: []string{`echo '{"RejectUpload":true}'`, `echo '{}'`}, fails: true},
+		"text, two answers":  {lines: []string{"echo checking", `echo '{"RejectUpload":true}'`, `echo '{}'`}, fails: true},
+		"space, two answers": {lines: []string{"echo", `echo ' {"RejectUpload":true}'`, `echo '{}'`}, fails: true},
+		"no JSON, an answer": {lines: []string{"echo '{not json'", `echo '{}'`}, fails: true},
+		"JSON over lines":    {lines: []string{"echo checking", `printf '{\n"HTTPResponse":\n{"Body":"hi"}\n}\n'`}, body: "hi"},
+		"only text":          {lines: []string{"echo checking"}, fails: true},
+		"status 1":           {lines: []string{`echo '{"HTTPResponse":{"Body":"hi"}}'`, "exit 1"}, fails: true},
+		"too long":           {lines: []string{"head -c 2000000 /dev/zero"}, fails: true},
+		"a child goes on":    {lines: []string{"sleep 300 &", `echo '{"HTTPResponse":{"Body":"hi"}}'`}, body: "hi"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

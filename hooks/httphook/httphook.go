@@ -25,7 +25,8 @@ import (
 
 // Hook posts events to an endpoint, as JSON. The endpoint answers with a status of 200 to 299
 // and a hooks.HookResponse of the type application/json, or with an empty body. All else is a
-// failure. Network errors and statuses from 500 are tried again, after a growing wait.
+// failure. Network errors and statuses from 500 are tried again, after a growing wait. A
+// redirection is followed if it repeats the POST (307, 308) on the same host and scheme.
 //
 // The zero value of each field but URL means its default.
 type Hook struct {
@@ -46,7 +47,7 @@ type Hook struct {
 	SizeLimit int64
 	// TLS is for https; nil: the default of Go.
 	TLS *tls.Config
-	// Secret signs the calls, see Sign; nil: they are not signed.
+	// Secret signs the calls, see Sign; nil: they are not signed. It must not be empty.
 	Secret []byte
 
 	client *http.Client
@@ -84,22 +85,27 @@ func Sign(secret []byte, timestamp string, body []byte) string {
 // Name returns "http".
 func (h *Hook) Name() string { return "http" }
 
-// Setup returns an error if the URL is none of HTTP. It sends nothing.
+// Setup returns an error if the URL is none of HTTP, or Secret is empty. It sends nothing.
 func (h *Hook) Setup(context.Context) error {
 	u, err := url.Parse(h.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("the URL of the endpoint is not one of HTTP") // without the URL, which may have a password
 	}
+	if h.Secret != nil && len(h.Secret) == 0 {
+		return errors.New("the secret of the endpoint is empty")
+	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.TLSClientConfig = maxIdle, h.TLS
-	h.client = &http.Client{Transport: transport, CheckRedirect: keepsMethod}
+	h.client = &http.Client{Transport: transport, CheckRedirect: keepsCall}
 	return nil
 }
 
-// keepsMethod refuses a redirection after which the event would not be sent: the answer of a GET
-// does not say that the endpoint has it.
-func keepsMethod(next *http.Request, earlier []*http.Request) error {
-	if next.Method != http.MethodPost || len(earlier) >= maxRedirects {
+// keepsCall refuses a redirection after which the event would not be sent: the answer of a GET
+// does not say that the endpoint has it. It also refuses one to another host or scheme, which
+// would get the credentials of clients.
+func keepsCall(next *http.Request, earlier []*http.Request) error {
+	first := earlier[0]
+	if next.Method != http.MethodPost || next.URL.Scheme != first.URL.Scheme || next.URL.Host != first.URL.Host || len(earlier) >= maxRedirects {
 		return http.ErrUseLastResponse
 	}
 	return nil

@@ -237,3 +237,35 @@ func TestBackoffDoubles(t *testing.T) {
 		}
 	}
 }
+
+// No redirection takes an event, its signature and the client's credentials to another server.
+func TestRedirectionsToOthers(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("another host gets %q", r.Header) }))
+	t.Cleanup(other.Close)
+	for _, status := range []int{307, 308} {
+		h := &httphook.Hook{ForwardHeaders: []string{"X-Tenant"}, Secret: []byte("key")}
+		start(t, h, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, status) })
+		if _, err := h.InvokeHook(t.Context(), request); err == nil {
+			t.Errorf("status %d: no error", status)
+		}
+	}
+}
+
+// A redirection from https to http on the same host and port is none to follow either.
+func TestRedirectionWithoutTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://"+r.Host+"/moved", 307)
+	}))
+	t.Cleanup(server.Close)
+	h := &httphook.Hook{URL: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}}
+	setUp(t, h)
+	if _, err := h.InvokeHook(t.Context(), request); err == nil || !strings.Contains(err.Error(), "status 307") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestEmptySecret(t *testing.T) {
+	if err := (&httphook.Hook{URL: "http://127.0.0.1:1/", Secret: []byte{}}).Setup(t.Context()); err == nil {
+		t.Error("an empty secret signs calls")
+	}
+}
