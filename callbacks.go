@@ -77,13 +77,14 @@ func consult(callback func() (HTTPResponse, error)) (response HTTPResponse, err 
 // HTTP itself depend on it.
 func isProtocolField(name string) bool {
 	name = http.CanonicalHeaderKey(name)
-	for _, prefix := range []string{"Upload-", "Tus-", "Access-Control-"} {
+	for _, prefix := range []string{"Upload-", "Tus-", "Access-Control-", "Proxy-"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	switch name {
-	case "Content-Length", "Location", "Connection", "Transfer-Encoding", "Trailer", "Vary", "Allow", "Date":
+	case "Accept-Patch", "Accept-Ranges", "Allow", "Connection", "Content-Digest", "Content-Encoding", "Content-Length", "Content-Range",
+		"Date", "Keep-Alive", "Location", "Repr-Digest", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Vary", "X-Request-Id":
 		return true
 	}
 	return false

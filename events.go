@@ -84,7 +84,8 @@ type HTTPRequest struct {
 // HTTPResponse is what a callback changes in an answer. Zero fields change nothing. A
 // StatusCode outside of 200 to 599 makes the call of the callback a transient error. In
 // Header, these fields are ignored: Upload-*, Tus-*, Access-Control-*, Location, Allow, Vary,
-// and those with which HTTP transfers the answer, such as Content-Length.
+// X-Request-Id, digests, and those with which HTTP transfers the answer, such as
+// Content-Length.
 type HTTPResponse struct {
 	StatusCode int
 	Body       string
