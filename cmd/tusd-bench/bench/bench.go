@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tus/tusd/cmd/tusd-bench/bare"
+	"github.com/tus/tusd/cmd/tusd-bench/endpoint"
 	"github.com/tus/tusd/cmd/tusd-bench/load"
 	"github.com/tus/tusd/cmd/tusd-bench/sdk"
 	"github.com/tus/tusd/cmd/tusd-bench/service"
@@ -27,9 +28,10 @@ const (
 
 // builtIn are the servers that the command runs as if its first argument names one.
 var builtIn = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
-	bare.Command:    bare.Serve,
-	sdk.Command:     sdk.Serve,
-	service.Command: service.Serve,
+	bare.Command:     bare.Serve,
+	sdk.Command:      sdk.Serve,
+	service.Command:  service.Serve,
+	endpoint.Command: endpoint.Serve,
 }
 
 // Main runs the command and returns its exit code.
@@ -145,8 +147,11 @@ func clearForeign(ctx context.Context, servers []*server) error {
 // servers returns the measured server, if there is one, and then the bare server
 // twice, if they are to be compared.
 func (o options) servers(ctx context.Context, place *workDir) (servers []*server, err error) {
-	if o.s3.use {
+	switch {
+	case o.s3.use:
 		return o.onS3(ctx, place)
+	case o.hooks.set:
+		return o.withHooks(ctx, place)
 	}
 	judged, err := o.measured(ctx, place)
 	if err != nil {

@@ -222,6 +222,7 @@ func TestUsageErrors(t *testing.T) {
 		"-frobnicate", "-bare -pairs 0", "-bare -clients 0", "-bare -size 0", "-bare -size 4T", "-bare -size 9223372036854775807K",
 		"-s3", "-url http://h/ -s3", "-server x -s3 -bare", "-server x -s3 -prefill 1000", "-server x -sdk",
 		"-server x -s3 -s3-latency -1s", "-server x -s3 -s3-part-size 0", "-server x -s3 -s3-concurrent-part-uploads 0",
+		"-bare -hooks 1ms", "-server x -hooks soon", "-server x -hooks -1s", "-server x -hooks hang -s3", "-server x -hooks hang -prefill 1000",
 		"-bare -prefill 1000", "-server x -prefill 99", "-bare -connections 0", "-server x -prefill 1000 -clients 101",
 	} {
 		if code, _, stderr := command(t, strings.Fields(line)...); code != 2 || stderr == "" {

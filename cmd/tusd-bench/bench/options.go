@@ -26,7 +26,8 @@ type options struct {
 
 	bare, bareSync bool
 
-	s3 s3Options
+	s3    s3Options
+	hooks hookDelay
 
 	work  string
 	plan  load.Plan
@@ -51,6 +52,7 @@ func flagsOf(o *options) *flag.FlagSet {
 	f.BoolVar(&o.bare, "bare", false, "compare with the built-in bare server")
 	f.BoolVar(&o.bareSync, "bare-sync", false, "compare with the built-in bare server that syncs")
 	o.s3.declare(f)
+	f.Var(&o.hooks, "hooks", "compare -server without hooks and with an endpoint of hooks that answers\nafter this `time`, or not at all (hang), in both ways of delivery")
 	f.StringVar(&o.work, "work", "head,small,cwu,chunks,patch", "`workloads`: "+load.Names)
 	f.IntVar(&o.plan.Clients, "clients", 16, "`number` of clients that work at the same time")
 	f.IntVar(&o.plan.Requests, "requests", 3000, "`number` of operations in a run of small and cwu; head makes five\ntimes as many")
@@ -96,6 +98,8 @@ func (o options) contradiction() error {
 		return errors.New("no server is selected: set -url, -server, -bare or -bare-sync")
 	case o.s3.use && (o.server == "" || o.bare || o.bareSync || o.prefill != 0):
 		return errors.New("-s3 is for -server, and neither for -bare nor for -prefill")
+	case o.hooks.set && (o.server == "" || o.bare || o.bareSync || o.s3.use || o.prefill != 0):
+		return errors.New("-hooks is for -server, and neither for -bare nor for -s3 nor for -prefill")
 	case o.s3.compare && !o.s3.use:
 		return errors.New("-sdk needs -s3")
 	case o.s3.latency < 0 || o.s3.partSize < 1 || o.s3.parts < 1:

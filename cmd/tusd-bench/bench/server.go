@@ -142,11 +142,16 @@ func newWorkDir(parent string) (*workDir, error) {
 
 // start starts a server in a new directory.
 func (w *workDir) start(ctx context.Context, name string, visit bool, command ...string) (*server, error) {
-	dir := filepath.Join(w.dir, fmt.Sprint(len(w.servers)))
-	if err := os.Mkdir(dir, 0o777); err != nil {
+	return w.startNew(ctx, launch{name: name, command: command, verifyInDir: visit})
+}
+
+// startNew starts a server in a new directory, which it adds to l.
+func (w *workDir) startNew(ctx context.Context, l launch) (*server, error) {
+	l.dir = filepath.Join(w.dir, fmt.Sprint(len(w.servers)))
+	if err := os.Mkdir(l.dir, 0o777); err != nil {
 		return nil, err
 	}
-	return w.startIn(ctx, launch{name: name, command: command, dir: dir, verifyInDir: visit})
+	return w.startIn(ctx, l)
 }
 
 // startIn starts a server in an existing directory.

@@ -65,6 +65,8 @@ func TestWorkloads(t *testing.T) {
 		"chunks": {Operations: 4 * 5, Bytes: 4 * 40_000},
 		"patch":  {Operations: 1, Bytes: 40_000},
 		"patch1": {Operations: 1, Bytes: 1 << 20},
+		"whole":  {Operations: 4 * wholesPerClient, Bytes: 4 * wholesPerClient * 40_000},
+		"whole1": {Operations: 4 * wholesPerClient, Bytes: 4 * wholesPerClient << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, dir := serveBare(t, unwrapped)
@@ -89,7 +91,7 @@ func TestWorkloads(t *testing.T) {
 }
 
 func TestUnknownWorkloads(t *testing.T) {
-	for _, name := range []string{"", "tail", "patchwork", "patch0", "patch-1"} {
+	for _, name := range []string{"", "tail", "patchwork", "patch0", "patch-1", "whole0", "wholesome"} {
 		if w, err := Parse(name, tiny); err == nil {
 			t.Errorf("%q was parsed as %+v", name, w)
 		}

@@ -41,7 +41,7 @@ type Workload struct {
 }
 
 // Names are the names of workloads that Parse knows, for people.
-const Names = "head, small, cwu, chunks, patch, patchN (N MiB), slow"
+const Names = "head, small, cwu, chunks, patch, patchN (N MiB), whole, wholeN, slow"
 
 // Parse returns the workload of that name.
 func Parse(name string, plan Plan) (Workload, error) {
@@ -63,25 +63,46 @@ func Parse(name string, plan Plan) (Workload, error) {
 		w.prepare, w.prepared, w.operate = makeEmpty(plan.Size), plan.Clients, inChunks(plan.Chunk)
 	case strings.HasPrefix(name, "patch"):
 		return w.asPatch(plan.Size)
+	case strings.HasPrefix(name, "whole"):
+		return w.asWhole(plan)
 	default:
 		return w, fmt.Errorf("there is no workload %q, but %s", name, Names)
 	}
 	return w, nil
 }
 
+// sizeOf returns the size in the name of w, or else size.
+func (w Workload) sizeOf(prefix string, size int64) (int64, error) {
+	number := strings.TrimPrefix(w.Name, prefix)
+	if number == "" {
+		return size, nil
+	}
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("workload %q: %q is no number of MiB", w.Name, number)
+	}
+	return n << 20, nil
+}
+
+// wholesPerClient is how many uploads each client makes in a run of whole.
+const wholesPerClient = 4
+
+// asWhole makes w whole uploads of all clients, of the size in its name if there is one.
+func (w Workload) asWhole(plan Plan) (Workload, error) {
+	size, err := w.sizeOf("whole", plan.Size)
+	w.What = fmt.Sprintf("create, PATCH of %d bytes", size)
+	w.operations, w.bytes, w.stay = wholesPerClient*plan.Clients, size, false
+	w.operate = func(c *client, i int) error { return c.whole(i, size) }
+	return w, err
+}
+
 // asPatch makes w one large PATCH, of the size in its name if there is one.
 func (w Workload) asPatch(size int64) (Workload, error) {
-	if number := strings.TrimPrefix(w.Name, "patch"); number != "" {
-		n, err := strconv.ParseInt(number, 10, 32)
-		if err != nil || n <= 0 {
-			return w, fmt.Errorf("workload %q: %q is no number of MiB", w.Name, number)
-		}
-		size = n << 20
-	}
+	size, err := w.sizeOf("patch", size)
 	w.What = fmt.Sprintf("PATCH of %d bytes", size)
 	w.clients, w.operations, w.bytes, w.stay = 1, 1, size, false
 	w.prepare, w.prepared, w.operate = makeEmpty(size), 1, inChunks(size)
-	return w, nil
+	return w, err
 }
 
 // HeadsOf returns a workload of HEADs for existing uploads, count
@@ -131,13 +152,16 @@ func (c *client) askHead(i int) error {
 	return c.look(&c.uploads[i%len(c.uploads)])
 }
 
-func (c *client) small(i int) error {
+func (c *client) small(i int) error { return c.whole(i, smallSize) }
+
+// whole makes the i-th upload, in two requests.
+func (c *client) whole(i int, size int64) error {
 	defer c.recordLatency()
-	u := c.target.next(smallSize)
+	u := c.target.next(size)
 	if err := c.create(c.target, &u, unknown); err != nil {
 		return err
 	}
-	err := c.patch(&u, smallSize)
+	err := c.patch(&u, size)
 	c.uploads[i] = u
 	return err
 }
