@@ -79,6 +79,8 @@
 //     [ErrAccessDenied], [ErrTerminationRejected] or copies of them.
 //   - [EventSink], in [Config].Events: all events of all uploads, and post-finish until the
 //     sink has taken it, also after a crash. Package filestore says what a program may do with a finished file.
+//   - [EventReceiver], in [Config].Delivery: the same in the background, for a receiver that may be slow
+//     or away. Package hooks uses it, to call programs and services of an operator.
 //   - [Handler.Subscribe]: the same events for a consumer that may lose some.
 //   - [Handler.Info]: the record ([FileInfo]) of an upload. [StoreComposer].Lister lists uploads.
 //   - [Handler.Terminate], [Handler.TryTerminate]: remove an upload; the second interrupts no request.

@@ -40,6 +40,25 @@ func TestMessagesOfThePage(t *testing.T) {
 	}
 }
 
+// The code in docs/hooks.md is that of the example.
+func TestCodeOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/hooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) != 1 {
+		t.Fatalf("the page has %d blocks of Go, want one", len(blocks))
+	}
+	if code := regexp.MustCompile("(?m)^(.)").ReplaceAll(blocks[0][1], []byte("\t$1")); !bytes.Contains(example, code) {
+		t.Errorf("the example lacks\n%s", code)
+	}
+}
+
 // mustRepeat decodes a text, and fails if the value is encoded in another way.
 func mustRepeat(t *testing.T, text []byte, value any) {
 	t.Helper()
