@@ -94,6 +94,9 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	if d.hooks, err = d.cfg.hooks.open(ctx, d.logger); err != nil {
+		if ctx.Err() != nil {
+			return errStartCancelled
+		}
 		return withAdvice(err, ".")
 	}
 	if err = d.openStore(ctx); err != nil {

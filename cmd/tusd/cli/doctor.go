@@ -24,8 +24,8 @@ Usage: tusd doctor [-as user] [flags]
 that.
 
 It takes the flags, variables and config file of the server. It looks at where
-the server is to listen, at the certificate and the PID file, and makes use of
-these:
+the server is to listen, at the certificate, the PID file and the hooks, and
+makes use of these:
 `
 
 func writeDoctorHelp(w io.Writer) {
@@ -64,6 +64,7 @@ func runDoctor(c invocation) int {
 	}
 	cfg.examineUser(report)
 	cfg.examineStartup(report)
+	cfg.examineHooks(report)
 	_, settings := cfg.chosenStorage()
 	settings.examine(ctx, cfg, report)
 	if ctx.Err() == nil {

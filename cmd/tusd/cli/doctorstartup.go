@@ -1,17 +1,20 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"syscall"
 
 	"github.com/tus/tusd/cmd/tusd/cli/doctor"
+	"github.com/tus/tusd/hooks/filehook"
 )
 
 // examineStartup tries what the server does at its start before it opens the
@@ -31,6 +34,18 @@ func (cfg config) examineStartup(report *doctor.Report) {
 	}
 	if address := cfg.monitoring.adminListen; address != "" {
 		examinePort(report, address)
+	}
+}
+
+// examineHooks looks at the programs that are hooks. It calls none, and no endpoint.
+func (cfg config) examineHooks(report *doctor.Report) {
+	if file := cfg.hooks.file; file.used() {
+		reportResult(report, "hooks in "+file.dir, withAdvice((&filehook.Hook{Dir: file.dir}).Setup(context.Background()), "."))
+		file.eachUseless(cfg.hooks, func(path, problem string) { report.Warn("hook "+path, problem) })
+	}
+	if plugin := cfg.hooks.plugin; plugin.used() {
+		_, err := exec.LookPath(plugin.path)
+		reportResult(report, "plugin "+plugin.path, withAdvice(err, "."))
 	}
 }
 

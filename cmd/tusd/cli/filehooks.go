@@ -2,6 +2,7 @@ package cli
 
 import (
 	"flag"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -32,16 +33,26 @@ func (s *fileHookSettings) validate(cfg config) error {
 	return cfg.needHook("hooks-dir", "hooks-file-timeout")
 }
 
-func (s *fileHookSettings) open(all hookSettings, logger *slog.Logger) (hooks.Hook, error) {
+// eachUseless calls f for each file that is a hook without an effect, or one that always fails.
+func (s *fileHookSettings) eachUseless(all hookSettings, f func(path, problem string)) {
 	for _, event := range hooks.AllEvents {
 		path := filepath.Join(s.dir, string(event))
 		switch info, err := os.Stat(path); {
 		case err != nil:
 		case !all.wants(event):
-			logger.Warn("a hook is never called: -hooks-enabled-events lacks its event", "file", path)
-		case runtime.GOOS != "windows" && info.Mode().Perm()&0o111 == 0:
-			logger.Warn("a hook fails whenever it is called: its file is not executable", "file", path)
+			f(path, "a hook is never called: -hooks-enabled-events lacks its event")
+		case !isExecutable(info):
+			f(path, "a hook fails whenever it is called: its file is not executable")
 		}
 	}
+}
+
+// isExecutable reports whether anyone may execute a file. On Windows every file may be.
+func isExecutable(info fs.FileInfo) bool {
+	return runtime.GOOS == "windows" || info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+func (s *fileHookSettings) open(all hookSettings, logger *slog.Logger) (hooks.Hook, error) {
+	s.eachUseless(all, func(path, problem string) { logger.Warn(problem, "file", path) })
 	return &filehook.Hook{Dir: s.dir, Timeout: s.timeout}, nil
 }

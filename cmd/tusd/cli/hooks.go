@@ -196,6 +196,20 @@ func (s *hookSettings) ordered() []namedTransport {
 	return used
 }
 
+// summary lists the hooks that are used, and the events that they get.
+func (s *hookSettings) summary() (kinds, events string) {
+	var names, types []string
+	for _, t := range s.ordered() {
+		names = append(names, t.name)
+	}
+	for _, event := range hooks.AllEvents {
+		if s.wants(event) {
+			types = append(types, string(event))
+		}
+	}
+	return strings.Join(names, ", "), strings.Join(types, ", ")
+}
+
 // open sets the hooks up; nil: there are none. ctx limits that.
 func (s hookSettings) open(ctx context.Context, logger *slog.Logger) (*hooks.Hooks, error) {
 	c, err := s.config(logger)

@@ -11,6 +11,9 @@ func (d *daemon) writeStartup() {
 		return
 	}
 	d.printLine("Uploads are stored in %s", d.composition.storage.where())
+	if kinds, events := d.cfg.hooks.summary(); kinds != "" {
+		d.printLine("Hooks (%s) get %s", kinds, events)
+	}
 	if d.admin != nil {
 		d.printLine("The pages for operators are below http://%s/", d.admin.host)
 	}
