@@ -268,6 +268,11 @@ func (e *engine) resumeRemoval(ctx context.Context, key SideRecordKey, id string
 		return false, err
 	}
 	defer u.release()
+	return e.continueRemoval(u, key)
+}
+
+// continueRemoval is resumeRemoval under the lock.
+func (e *engine) continueRemoval(u *lockedUpload, key SideRecordKey) (refused bool, err error) {
 	value, err := e.store.SideRecords.GetSideRecord(u.ctx, key) // it may have gone before this lock was taken
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
@@ -296,6 +301,28 @@ func (e *engine) resumeRemoval(ctx context.Context, key SideRecordKey, id string
 	u.info = r.Upload
 	return e.publishRemoval(u, removal{reason: r.Reason, request: r.Delivery.Request}, r, true)
 }
+
+// continueBroken completes the removal of the broken upload in u, if a crash has stopped one. It
+// looks at all removals that are not in memory: the record, which would tell the key, is broken.
+func (e *engine) continueBroken(u *lockedUpload) (found bool, err error) {
+	err = e.eachSideRecordExcept(u.ctx, kindRemoving, "", e.deliveries.has, func(key SideRecordKey, value []byte) error {
+		var r removalRecord
+		if json.Unmarshal(value, &r) != nil || r.Upload.ID != u.id || r.Removed {
+			return nil
+		}
+		if _, err := e.continueRemoval(u, key); err != nil {
+			return err
+		}
+		return errRemovalFound
+	})
+	if errors.Is(err, errRemovalFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// errRemovalFound stops a listing of side records.
+var errRemovalFound = errors.New("the removal is completed")
 
 // publishRemoval publishes that the upload in u was removed. record is that of the removal, or
 // nil. It is deleted when all receivers have the event, or the sink has refused it for too

@@ -73,7 +73,14 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 	}
 	defer u.release()
 	u.info.ID = r.id // all that is known of a broken record
-	if err := u.load(e.store.Core); err != nil && !errors.Is(err, ErrBroken) {
+	err = u.load(e.store.Core)
+	if errors.Is(err, ErrBroken) {
+		var found bool
+		if found, err = e.continueBroken(u); found {
+			return operationResult{info: &u.info}, nil
+		}
+	}
+	if err != nil {
 		return operationResult{}, err
 	}
 	if err := e.checkPublished(u, r); err != nil {

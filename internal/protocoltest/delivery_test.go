@@ -166,6 +166,39 @@ func TestRemovalBringsWhatWaits(t *testing.T) {
 	}
 }
 
+// A client repeats a DELETE that a crash has stopped half-way: the removal is completed, with the
+// events of the first request.
+func TestHalfARemovalIsCompletedByTheNextDELETE(t *testing.T) {
+	dir := t.TempDir()
+	files := &filestore.FileStore{Path: dir}
+	t.Cleanup(func() { files.Close() })
+	var down atomic.Bool
+	down.Store(true)
+	r := &receiver{onDeliver: func(ctx context.Context, event tusd.Event) error {
+		if down.Load() {
+			return failingDelivery(ctx, event)
+		}
+		return nil
+	}}
+	store := &hookedStore{concatStore: files}
+	e := deliver(t, store, tusd.Delivery{Receiver: r, Types: []tusd.EventType{tusd.EventPostCreate, tusd.EventPostFinish, tusd.EventPostTerminate}})
+	path := e.create(5)
+	e.patch(path, 0, []byte("hello")).status(204)
+	store.onTerminate = func(func() error) error {
+		return errors.Join(os.Remove(filepath.Join(dir, idOf(path))), errors.New("killed"))
+	}
+	e.terminate(path).status(500)
+	store.onTerminate = nil
+	e.terminate(path).status(204)
+	down.Store(false)
+	want := []string{"post-create 0", "post-finish 5", "post-terminate 5"}
+	e.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+	if got := r.of(idOf(path)); !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	e.terminate(path).status(404)
+}
+
 func TestKeptHeaders(t *testing.T) {
 	store := storetest.NewMemory()
 	first := deliver(t, store, tusd.Delivery{Receiver: &receiver{onDeliver: failingDelivery}, KeepHeaders: []string{"x-tenant"}})
