@@ -29,6 +29,6 @@ func (s *pluginHookSettings) validate(cfg config) error {
 	return cfg.needHook("hooks-plugin", "hooks-plugin-timeout")
 }
 
-func (s *pluginHookSettings) open(hookSettings, *slog.Logger) (hooks.Hook, error) {
-	return &pluginhook.Hook{Path: s.path, Timeout: s.timeout}, nil
+func (s *pluginHookSettings) open(_ hookSettings, logger *slog.Logger) (hooks.Hook, error) {
+	return &pluginhook.Hook{Path: s.path, Timeout: s.timeout, Logger: logger}, nil
 }
