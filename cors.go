@@ -32,6 +32,8 @@ const (
 		"Upload-Draft-Interop-Version, Upload-Limit, Upload-Expires, Accept-Patch, Tus-Checksum-Algorithm, Repr-Digest, Retry-After, X-Request-ID, " +
 		"Accept-Ranges, Content-Disposition, Content-Range, ETag"
 	corsMaxAge = "86400"
+
+	exposedFields = "Access-Control-Expose-Headers"
 )
 
 // corsMethods lists the methods that the creation URL and the URLs of uploads
@@ -74,7 +76,7 @@ func (c *CORSConfig) apply(h http.Header, origin, method, methods string) error 
 	if c.AllowCredentials {
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
-	h.Set("Access-Control-Expose-Headers", joinList(corsExposeHeaders, c.ExposeHeaders))
+	h.Set(exposedFields, joinList(corsExposeHeaders, c.ExposeHeaders))
 	if method != http.MethodOptions {
 		return nil
 	}
@@ -95,6 +97,13 @@ func (c *CORSConfig) allows(origin string) bool {
 		return c.AllowOrigin.MatchString(origin)
 	}
 	return true
+}
+
+// expose lets scripts of other origins read further fields of an answer, if they may read any.
+func expose(h http.Header, names string) {
+	if exposed := h.Get(exposedFields); exposed != "" {
+		h.Set(exposedFields, joinList(exposed, names))
+	}
 }
 
 func joinList(builtIn, more string) string {

@@ -85,7 +85,8 @@ type HTTPRequest struct {
 // StatusCode outside of 200 to 599 makes the call of the callback a transient error. In
 // Header, these fields are ignored: Upload-*, Tus-*, Access-Control-*, Location, Allow, Vary,
 // X-Request-Id, digests, and those with which HTTP transfers the answer, such as
-// Content-Length.
+// Content-Length. But names in Access-Control-Expose-Headers are added to those that scripts
+// of other origins may read.
 type HTTPResponse struct {
 	StatusCode int
 	Body       string

@@ -166,7 +166,10 @@ func (x *exchange) uploadID() string { return cmp.Or(x.id, x.createdID) }
 func (x *exchange) respond(status int, change HTTPResponse) {
 	status = cmp.Or(change.StatusCode, status)
 	for name, value := range change.Header {
-		if !isProtocolField(name) {
+		switch {
+		case http.CanonicalHeaderKey(name) == exposedFields:
+			expose(x.Header(), value)
+		case !isProtocolField(name):
 			x.Header().Set(name, value)
 		}
 	}

@@ -481,6 +481,7 @@ func TestTerminateWith(t *testing.T) {
 func TestCallbacksKeepProtocolFields(t *testing.T) {
 	change := tusd.HTTPResponse{Header: map[string]string{
 		"upload-offset": "7", "Tus-Resumable": "2", "Location": "/other", "Content-Length": "99", "Access-Control-Allow-Origin": "evil", "Vary": "x", "X-Mine": "yes",
+		"access-control-expose-headers": "X-Mine",
 	}}
 	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{
 		PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
@@ -492,8 +493,11 @@ func TestCallbacksKeepProtocolFields(t *testing.T) {
 	if h := created.Header; h.Get("Location") == "/other" || h.Get("Tus-Resumable") != "1.0.0" || h.Get("Access-Control-Allow-Origin") == "evil" || h.Get("Vary") == "x" || h.Get("X-Mine") != "yes" {
 		t.Errorf("creation: %q", h)
 	}
+	if exposed := created.Header.Get("Access-Control-Expose-Headers"); !strings.HasPrefix(exposed, "Upload-Offset, Location, ") || !strings.HasSuffix(exposed, ", X-Mine") {
+		t.Errorf("exposed to scripts: %q", exposed)
+	}
 	done := e.patch(created.location(), 0, []byte("ab")).status(204)
-	if h := done.Header; h.Get("Upload-Offset") != "2" || h.Get("X-Mine") != "yes" {
+	if h := done.Header; h.Get("Upload-Offset") != "2" || h.Get("X-Mine") != "yes" || h.Get("Access-Control-Expose-Headers") != "" {
 		t.Errorf("completion: %q", h)
 	}
 }
