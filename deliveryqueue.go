@@ -256,8 +256,12 @@ func (d *deliveries) isGone(p *pendingEvent, attempt int) (bool, error) {
 // unseenTime is how long an event may wait before isGone looks for its side record.
 const unseenTime = 5 * time.Second
 
-// call makes one call of the receiver.
+// call makes one call of the receiver. A removal that the receiver does not want is there for the
+// events before it.
 func (d *deliveries) call(p *pendingEvent, attempt int) error {
+	if !d.config.wants(p.Type) {
+		return nil
+	}
 	event := p.Event.clone()
 	event.Attempt = attempt
 	return guard(func() error { return d.config.Receiver.Deliver(d.ctx, event) })

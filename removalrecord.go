@@ -62,8 +62,9 @@ func (reason RemovalReason) eventType() EventType {
 	return EventPostTerminate
 }
 
-// isRecorded reports whether a removal for this reason has a side record. A removal by a
-// process that sends no events has one, so that another process sends the event.
+// isRecorded reports whether every removal for this reason has a side record; others have one if
+// earlier events are not delivered yet. A removal by a process that sends no events has one, so
+// that another process sends the event.
 func (e *engine) isRecorded(reason RemovalReason) bool {
 	return e.config.Offline || reason == RemovedExpired || reason == RemovedForSpace || e.config.Delivery.keeps(reason.eventType())
 }
@@ -71,15 +72,15 @@ func (e *engine) isRecorded(reason RemovalReason) bool {
 // recordRemoval stores that the upload in u is going to be removed, if the removal has a side
 // record, and asks r.confirm.
 func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, error) {
-	if !e.isRecorded(r.reason) {
-		return nil, e.forgetEarlierRemoval(u)
-	}
-	record := &removalRecord{Since: e.now().UTC(), Reason: r.reason, Upload: u.info}
-	record.Delivery.Request = e.config.Delivery.keptRequest(r.request)
-	var err error
-	if record.Before, err = e.undeliveredBefore(u); err != nil {
+	before, err := e.undeliveredBefore(u)
+	if err != nil {
 		return nil, err
 	}
+	if !e.isRecorded(r.reason) && len(before) == 0 {
+		return nil, e.forgetEarlierRemoval(u)
+	}
+	record := &removalRecord{Since: e.now().UTC(), Reason: r.reason, Upload: u.info, Before: before}
+	record.Delivery.Request = e.config.Delivery.keptRequest(r.request)
 	err = e.storeRemovalRecord(u.ctx, record)
 	if err == nil && r.confirm != nil {
 		err = r.confirm(u)
@@ -90,9 +91,10 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, erro
 	return record, err
 }
 
-// undeliveredBefore returns the events of the upload in u that have side records.
+// undeliveredBefore returns the events of the upload in u that have side records. A process that
+// sends no events does not know which ones another process keeps.
 func (e *engine) undeliveredBefore(u *lockedUpload) (events []earlierEvent, err error) {
-	if e.config.Delivery.keeps(EventPostCreate) {
+	if e.config.Offline || e.config.Delivery.keeps(EventPostCreate) {
 		r, err := e.loadCreationRecord(u.ctx, creatingKey(&u.info))
 		if err != nil {
 			return nil, err
@@ -101,7 +103,7 @@ func (e *engine) undeliveredBefore(u *lockedUpload) (events []earlierEvent, err 
 			events = append(events, earlierEvent{EventPostCreate, r.Created, r.Delivery.Request})
 		}
 	}
-	if e.config.Delivery.keeps(EventPostFinish) && u.info.isComplete() && e.tellsFinish(&u.info) {
+	if u.info.isComplete() && (e.config.Offline || e.config.Delivery.keeps(EventPostFinish) && e.tellsFinish(&u.info)) {
 		var t finishTask
 		found, err := e.loadFinishRecord(u.ctx, u, &t)
 		if err != nil {
@@ -351,7 +353,13 @@ func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecor
 		record.Removed = true // an upload that gets the id later is another one
 		return true, e.storeRemovalRecord(ctx, record)
 	}
-	if !e.config.Delivery.keeps(event.Type) {
+	p := newPendingEvent(event, key, record.Delivery.since(record.Since))
+	for _, b := range record.Before {
+		if e.config.Delivery.keeps(b.Type) {
+			p.before = append(p.before, b.event(u.info))
+		}
+	}
+	if !e.config.Delivery.keeps(event.Type) && len(p.before) == 0 {
 		e.deliveries.add(event, SideRecordKey{}, event.Time)
 		return err != nil, e.deleteSideRecord(context.WithoutCancel(ctx), key)
 	}
@@ -360,10 +368,6 @@ func (e *engine) publishRemoval(u *lockedUpload, r removal, record *removalRecor
 		if err := e.storeRemovalRecord(ctx, record); err != nil {
 			return err != nil, err
 		}
-	}
-	p := newPendingEvent(event, key, record.Delivery.since(record.Since))
-	for _, b := range record.Before {
-		p.before = append(p.before, b.event(u.info))
 	}
 	e.deliveries.insert(p)
 	return err != nil, nil

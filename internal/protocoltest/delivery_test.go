@@ -199,6 +199,79 @@ func TestHalfARemovalIsCompletedByTheNextDELETE(t *testing.T) {
 	e.terminate(path).status(404)
 }
 
+// An upload is removed before the receiver has its events: they come, also if the receiver does not
+// want to know of the removal, and after a restart.
+func TestRemovalLosesNoEvent(t *testing.T) {
+	for _, c := range []struct {
+		types []tusd.EventType
+		want  []string
+	}{
+		{[]tusd.EventType{tusd.EventPostFinish}, []string{"post-finish 5"}},
+		{[]tusd.EventType{tusd.EventPostCreate, tusd.EventPostFinish}, []string{"post-create 0", "post-finish 5"}},
+		{[]tusd.EventType{tusd.EventPostCreate, tusd.EventPostTerminate}, []string{"post-create 0", "post-terminate 5"}},
+	} {
+		t.Run(fmt.Sprint(c.types), func(t *testing.T) {
+			onStores(t, func(t *testing.T, store *hookedStore) {
+				var down atomic.Bool
+				down.Store(true)
+				r := &receiver{onDeliver: func(ctx context.Context, event tusd.Event) error {
+					if down.Load() {
+						return failingDelivery(ctx, event)
+					}
+					return nil
+				}}
+				first := deliver(t, store, tusd.Delivery{Receiver: r, Types: c.types})
+				early := first.createFull([]byte("hello"))
+				first.terminate(early).status(204)
+				down.Store(false)
+				first.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+				down.Store(true)
+				late := first.createFull([]byte("hello"))
+				first.terminate(late).status(204)
+				first.stop()
+				down.Store(false)
+				store.reopen()
+				second := deliver(t, store, tusd.Delivery{Receiver: r, Types: c.types})
+				second.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+				for _, path := range []string{early, late} {
+					if got := r.of(idOf(path)); !slices.Equal(got, c.want) {
+						t.Errorf("events %q, want %q", got, c.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A tool removes an upload whose events the server has not delivered: the next server delivers
+// all of them.
+func TestEventsOfAnUploadThatAToolRemoves(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		first := deliver(t, store, tusd.Delivery{Receiver: &receiver{onDeliver: failingDelivery}})
+		path := first.createFull([]byte("hello"))
+		first.stop()
+		store.reopen()
+		composer := tusd.NewStoreComposer()
+		composer.UseCore(store)
+		tool, err := tusd.NewHandler(tusd.Config{StoreComposer: composer, Offline: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tool.Terminate(t.Context(), idOf(path)); err != nil {
+			t.Fatal(err)
+		}
+		tool.Shutdown(t.Context())
+		store.reopen()
+		r := new(receiver)
+		second := deliver(t, store, tusd.Delivery{Receiver: r})
+		second.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+		want := []string{"post-create 0", "post-finish 5", "post-terminate 5"}
+		if got := r.of(idOf(path)); !slices.Equal(got, want) {
+			t.Errorf("events %q, want %q", got, want)
+		}
+	})
+}
+
 func TestKeptHeaders(t *testing.T) {
 	store := storetest.NewMemory()
 	first := deliver(t, store, tusd.Delivery{Receiver: &receiver{onDeliver: failingDelivery}, KeepHeaders: []string{"x-tenant"}})
