@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // RemovalReason is why an upload is removed.
@@ -21,6 +22,7 @@ const (
 // removal describes the removal of one upload.
 type removal struct {
 	id      string
+	created time.Time // of the upload: a later one that has its id stays; zero: any
 	reason  RemovalReason
 	request HTTPRequest // of the event; the zero value: none
 	// mode is LockPreempt, which interrupts a running request on the upload, or LockTry,
@@ -83,6 +85,9 @@ func (e *engine) remove(ctx context.Context, r removal) (operationResult, error)
 	if err != nil {
 		return operationResult{}, err
 	}
+	if !r.concerns(&u.info) {
+		return operationResult{}, ErrNotFound
+	}
 	if err := e.checkPublished(u, r); err != nil {
 		return operationResult{}, err
 	}
@@ -140,11 +145,19 @@ func (e *engine) interruptFor(ctx context.Context, r removal) error {
 	if err != nil {
 		return err
 	}
+	if !r.concerns(&info) {
+		return ErrNotFound
+	}
 	overdue, err := e.checkUnneeded(&lockedUpload{id: r.id, info: info, ctx: ctx})
 	if err == nil && len(overdue) == 0 { // an overdue final may be finished meanwhile
 		e.stopRunning(r.id, r.answer)
 	}
 	return err
+}
+
+// concerns reports whether an upload that has the id is the one to remove.
+func (r *removal) concerns(info *FileInfo) bool {
+	return r.created.IsZero() || r.created.Equal(info.Created)
 }
 
 // removeAndPublish removes an upload and publishes that, once for each upload whose
@@ -203,11 +216,20 @@ func (h *Handler) Terminate(ctx context.Context, id string) error {
 	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: ErrUploadTerminated})
 }
 
-// TerminateWith is Terminate with the answer for the client whose running request is
-// interrupted, and whose client gives up then; nil: ErrUploadStopped. A message for people comes
-// from ErrUploadStopped.Refuse.
-func (h *Handler) TerminateWith(ctx context.Context, id string, answer *Error) error {
-	return h.engine.terminateFor(ctx, removal{id: id, reason: RemovedByOperator, mode: LockPreempt, answer: h.validAnswer(id, answer)})
+// TerminateWith is Terminate for the upload of an event, with the answer for the client whose
+// running request is interrupted, and who gives up then; nil: ErrUploadStopped. A message for
+// people comes from ErrUploadStopped.Refuse.
+//
+// Only ID and Created of upload matter. A later upload that has the ID by now stays: ErrNotFound.
+// A zero Created means every upload with the ID. A running request is interrupted also if the
+// store has no Terminater.
+func (h *Handler) TerminateWith(ctx context.Context, upload FileInfo, answer *Error) error {
+	r := removal{id: upload.ID, created: upload.Created, reason: RemovedByOperator, mode: LockPreempt, answer: h.validAnswer(upload.ID, answer)}
+	err := h.engine.terminateFor(ctx, r)
+	if errors.Is(err, ErrNotImplemented) {
+		err = errors.Join(err, h.engine.interruptFor(ctx, r))
+	}
+	return err
 }
 
 // TryTerminate is Terminate for an upload that no request uses: it never interrupts a request

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/tus/tusd"
+	"github.com/tus/tusd/internal/background"
 )
 
 // Hooks calls hooks for a handler. Safe for concurrent use.
@@ -21,13 +23,33 @@ type Hooks struct {
 	closing sync.Once
 	closed  error
 
+	work background.Group // calls of hooks, and removals of stopped uploads
+	ctx  context.Context  // of work; ended by Close
+	end  context.CancelCauseFunc
+
 	mu       sync.Mutex
-	accepted map[string]uint64    // by event ID: a bit for each hook that has the event
-	warned   map[string]time.Time // by hook, type of event and message
+	accepted map[string]acceptance    // by event ID; without post-receive, which comes once
+	warned   map[string]time.Time     // by hook, type of event and message
+	stopping map[string]chan struct{} // by id and time of creation, see stop
 }
+
+// acceptance tells which hooks have an event.
+type acceptance struct {
+	by uint64    // a bit for each hook
+	at time.Time // when it was delivered last
+}
+
+var errClosed = errors.New("the hooks are closed")
 
 // invoke calls one hook.
 func (h *Hooks) invoke(ctx context.Context, hook Hook, request HookRequest) (HookResponse, error) {
+	if !h.work.Enter() {
+		return HookResponse{}, errClosed
+	}
+	defer h.work.Leave()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.ctx, func() { cancel(errClosed) })()
 	begun := time.Now()
 	response, err := hook.InvokeHook(ctx, request)
 	if err == nil {
@@ -71,10 +93,11 @@ func (h *Hooks) deliver(ctx context.Context, event tusd.Event) error {
 		}
 		accepted |= 1 << i
 		if response.StopUpload && event.Type == tusd.EventPostReceive {
-			h.stop(ctx, event.Upload.ID, response.HTTPResponse)
+			h.stop(event.Upload, response.HTTPResponse)
 		}
 	}
-	h.setAccepted(event.ID, accepted, failed == nil || h.config.BestEffort)
+	again := failed != nil && !h.config.BestEffort && event.Type != tusd.EventPostReceive
+	h.setAccepted(event.ID, accepted, again)
 	return failed
 }
 
@@ -99,34 +122,31 @@ func (h *Hooks) warn(hook Hook, event tusd.Event, message string, err error) {
 func (h *Hooks) acceptedBy(id string) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.accepted[id]
+	return h.accepted[id].by
 }
 
-// maxAccepted limits how many events are remembered that some hooks have, and others have not.
-const maxAccepted = 10_000
+const (
+	// maxAccepted limits how many events are remembered that some hooks have, and others have not.
+	maxAccepted = 10_000
+	// deadAfter is longer than the time between two deliveries of an event: one that has not come
+	// again is dead, or waits in the store.
+	deadAfter = 15 * time.Minute
+)
 
-func (h *Hooks) setAccepted(id string, by uint64, all bool) {
+// setAccepted remembers which hooks have an event that comes again.
+func (h *Hooks) setAccepted(id string, by uint64, again bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if all || by == 0 {
+	if !again || by == 0 {
 		delete(h.accepted, id)
 		return
+	}
+	now := time.Now()
+	if len(h.accepted) >= maxAccepted {
+		maps.DeleteFunc(h.accepted, func(_ string, a acceptance) bool { return now.Sub(a.at) > deadAfter })
 	}
 	if len(h.accepted) >= maxAccepted {
 		clear(h.accepted) // these events may come again to a hook that has them
 	}
-	h.accepted[id] = by
-}
-
-// stop ends the running request on an upload with the answer of a hook, and removes the upload.
-func (h *Hooks) stop(ctx context.Context, id string, answer HTTPResponse) {
-	select {
-	case <-h.serving:
-	case <-ctx.Done():
-		return
-	}
-	err := h.handler.TerminateWith(ctx, id, tusd.ErrUploadStopped.Refuse(answer.response()))
-	if err != nil && !errors.Is(err, tusd.ErrNotFound) {
-		h.config.Logger.Error("an upload that a hook has stopped could not be removed", "id", id, "err", err)
-	}
+	h.accepted[id] = acceptance{by, now}
 }

@@ -49,7 +49,13 @@ func New(ctx context.Context, c Config) (*Hooks, error) {
 			return nil, err
 		}
 	}
-	return &Hooks{config: c, stats: newStats(c.Hooks), serving: make(chan struct{}), accepted: make(map[string]uint64), warned: make(map[string]time.Time)}, nil
+	h := &Hooks{
+		config: c, stats: newStats(c.Hooks), serving: make(chan struct{}),
+		accepted: make(map[string]acceptance), warned: make(map[string]time.Time), stopping: make(map[string]chan struct{}),
+	}
+	h.ctx, h.end = context.WithCancelCause(context.Background())
+	h.work.Panicked = func(value any) { c.Logger.Error("a panic in background work of hooks", "panic", value) }
+	return h, nil
 }
 
 // NewHandler is tusd.NewHandler for a handler with these hooks. After an error it may be called
@@ -79,9 +85,17 @@ func (h *Hooks) NewHandler(config tusd.Config) (*tusd.Handler, error) {
 	return handler, nil
 }
 
-// Close closes all hooks, once.
+// closeTimeout is how long Close waits for calls of hooks whose context has ended.
+const closeTimeout = 10 * time.Second
+
+// Close ends the calls of hooks that run, waits for that, at most 10 s, and closes all hooks,
+// once. Later calls fail.
 func (h *Hooks) Close() error {
 	h.closing.Do(func() {
+		h.end(errClosed)
+		ctx, cancel := context.WithTimeoutCause(context.Background(), closeTimeout, errors.New("hooks: calls go on"))
+		defer cancel()
+		h.closed = h.work.Wait(ctx)
 		for _, hook := range h.config.Hooks {
 			h.closed = errors.Join(h.closed, hook.Close())
 		}

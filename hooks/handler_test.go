@@ -69,11 +69,17 @@ type server struct {
 // serve starts a handler with hooks on uploads in memory.
 func serve(t *testing.T, c hooks.Config) *server {
 	t.Helper()
-	composer := tusd.NewStoreComposer()
-	storetest.NewMemory().UseIn(composer)
+	return serveWith(t, tusd.Config{}, c)
+}
+
+func serveWith(t *testing.T, config tusd.Config, c hooks.Config) *server {
+	t.Helper()
+	config.StoreComposer = tusd.NewStoreComposer()
+	storetest.NewMemory().UseIn(config.StoreComposer)
 	quiet := slog.New(slog.DiscardHandler)
 	c.Logger = cmp.Or(c.Logger, quiet)
-	h, err := hooks.NewHandler(t.Context(), tusd.Config{StoreComposer: composer, BasePath: "/files/", Logger: quiet}, c)
+	config.BasePath, config.Logger = "/files/", quiet
+	h, err := hooks.NewHandler(t.Context(), config, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,6 +312,111 @@ func TestStopUploadAfterTheRequest(t *testing.T) {
 		res, _ := s.send("HEAD", url, "")
 		return res.StatusCode == 404
 	})
+}
+
+// A stop while pre-finish holds the lock removes the upload when that has ended.
+func TestStopUploadDuringPreFinish(t *testing.T) {
+	finishing, release := make(chan struct{}), make(chan struct{})
+	hook := &fake{name: "fake", answer: func(_ context.Context, r hooks.HookRequest) (hooks.HookResponse, error) {
+		switch r.Type {
+		case tusd.EventPostReceive:
+			<-finishing
+			return hooks.HookResponse{StopUpload: r.Event.Upload.Offset == 5}, nil
+		case tusd.EventPreFinish:
+			close(finishing)
+			<-release
+		}
+		return hooks.HookResponse{}, nil
+	}}
+	var log safeBuffer
+	s := serveWith(t, tusd.Config{AcquireLockTimeout: 50 * time.Millisecond}, hooks.Config{Hooks: []hooks.Hook{hook}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	url := s.create("Upload-Length: 10")
+	s.patch(url, "0", "hello")
+	s.eventually("post-receive", func() bool { return len(hook.of(tusd.EventPostReceive)) == 1 })
+	status := make(chan int)
+	go func() {
+		res, _ := s.patch(url, "5", "world")
+		status <- res.StatusCode
+	}()
+	s.eventually("the removal fails", func() bool { return strings.Contains(log.String(), "cannot be removed yet") })
+	close(release)
+	if got := <-status; got != 204 {
+		t.Errorf("the PATCH: %d", got)
+	}
+	s.eventually("post-terminate", func() bool { return len(hook.of(tusd.EventPostTerminate)) == 1 })
+	if res, _ := s.send("HEAD", url, ""); res.StatusCode != 404 {
+		t.Errorf("HEAD: %s", res.Status)
+	}
+}
+
+// A stop that comes after the end of the upload does not remove a later one with the same id.
+func TestStopUploadIsOfOneLife(t *testing.T) {
+	again := make(chan struct{})
+	hook := &fake{name: "fake", answer: func(_ context.Context, r hooks.HookRequest) (hooks.HookResponse, error) {
+		switch r.Type {
+		case tusd.EventPreCreate:
+			return hooks.HookResponse{ChangeFileInfo: hooks.FileInfoChanges{ID: "same"}}, nil
+		case tusd.EventPostReceive:
+			<-again
+			return hooks.HookResponse{StopUpload: r.Event.Upload.Offset == 5}, nil
+		}
+		return hooks.HookResponse{}, nil
+	}}
+	var log safeBuffer
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	url := s.create("Upload-Length: 6")
+	s.patch(url, "0", "hello")
+	s.eventually("post-receive", func() bool { return len(hook.of(tusd.EventPostReceive)) == 1 })
+	s.send("DELETE", url, "")
+	s.create("Upload-Length: 6")
+	s.patch(url, "0", "hello!")
+	close(again)
+	s.eventually("the stop has come too late", func() bool { return strings.Contains(log.String(), "does not exist any more") })
+	if res, _ := s.send("HEAD", url, ""); res.StatusCode != 200 || res.Header.Get("Upload-Offset") != "6" {
+		t.Errorf("HEAD: %s %q", res.Status, res.Header)
+	}
+}
+
+// Close ends calls that run, and waits for them: nothing of a hook goes on after the server.
+func TestCloseEndsCalls(t *testing.T) {
+	running, ended := make(chan struct{}), false
+	hook := &closedHook{fake: &fake{name: "fake"}}
+	hook.answer = func(ctx context.Context, _ hooks.HookRequest) (hooks.HookResponse, error) {
+		close(running)
+		<-ctx.Done()
+		ended = true
+		return hooks.HookResponse{}, context.Cause(ctx)
+	}
+	hook.onClose = func() {
+		if !ended {
+			t.Error("the hook is closed while a call runs")
+		}
+	}
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}, Events: []tusd.EventType{tusd.EventPreFinish}})
+	url := s.create("Upload-Length: 5")
+	status := make(chan int)
+	go func() {
+		res, _ := s.patch(url, "0", "hello")
+		status <- res.StatusCode
+	}()
+	<-running
+	if err := s.Hooks.Close(); err != nil || hook.closed != 1 {
+		t.Errorf("%v, closed %d times", err, hook.closed)
+	}
+	if got := <-status; got != 503 {
+		t.Errorf("the PATCH: %d", got)
+	}
+}
+
+// closedHook is a fake that calls a function when it is closed.
+type closedHook struct {
+	*fake
+	onClose func()
+}
+
+func (h *closedHook) Close() error {
+	h.onClose()
+	return h.fake.Close()
 }
 
 // Every kind of request on an upload asks pre-access, in both protocols, and each partial of a final.

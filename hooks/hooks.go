@@ -23,7 +23,8 @@ type Hook interface {
 	// error is delivered. An error is a failure: the event may have arrived, and may be
 	// delivered again, unless it is an ErrUnreadable. InvokeHook returns soon after the end of ctx.
 	InvokeHook(ctx context.Context, request HookRequest) (HookResponse, error)
-	// Close ends the hook. No call of InvokeHook is running.
+	// Close ends the hook. No call of InvokeHook is running, except one that goes on 10 s after
+	// the end of its context.
 	Close() error
 }
 

@@ -29,7 +29,7 @@ var importTable = []importRule{
 	{packages: "*store", may: partMay},
 	{packages: "*locker", may: partMay},
 	{packages: "prometheuscollector", may: []string{module, module + "/hooks"}},
-	{packages: "hooks", may: partMay},
+	{packages: "hooks", may: []string{module, module + "/internal/background"}},
 	{packages: "hooks/*", may: []string{module, module + "/hooks"}},
 	{packages: "hooks/grpchook/proto"}, // generated
 	{packages: "s3store/awsv1", may: []string{module, module + "/s3store"}},

@@ -531,6 +531,85 @@ func TestSlowPreFinish(t *testing.T) {
 	})
 }
 
+// The answer of a slow hook does not remove a later upload that has the same id, nor end its
+// request.
+func TestTerminateWithIsOfOneLife(t *testing.T) {
+	e := serve(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+		return tusd.HTTPResponse{}, tusd.FileInfoChanges{ID: "same"}, nil
+	}}})
+	path := e.create(10)
+	first, err := e.handler.Info(t.Context(), "same")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.terminate(path).status(204)
+	e.create(10)
+	patch := e.openNow(path, 0, 10)
+	patch.send([]byte("hello"))
+	e.eventually("the content arrives", func() bool {
+		running := e.handler.Running()
+		return len(running) == 1 && running[0].Received == 5
+	})
+	if err := e.handler.TerminateWith(t.Context(), first, nil); !errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	patch.send([]byte("world"))
+	patch.answer().status(204)
+	second, err := e.handler.Info(t.Context(), "same")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.handler.TerminateWith(t.Context(), second, nil); err != nil {
+		t.Errorf("the later upload: %v", err)
+	}
+	e.another().head(path).status(404)
+}
+
+// An upload whose id changes hands while TerminateWith waits for the lock stays, too.
+func TestTerminateWithDecidesUnderTheLock(t *testing.T) {
+	e := newEnvOn(t, storetest.NewMemory(), tusd.Config{Callbacks: tusd.Callbacks{PreCreate: func(context.Context, tusd.Event) (tusd.HTTPResponse, tusd.FileInfoChanges, error) {
+		return tusd.HTTPResponse{}, tusd.FileInfoChanges{ID: "same"}, nil
+	}}})
+	var replace func()
+	e.config.StoreComposer.Locker = lockHook{new(tusd.LocalLocker), func(string, tusd.LockMode) {
+		if f := replace; f != nil {
+			replace = nil
+			f()
+		}
+	}}
+	e.start()
+	path := e.create(10)
+	first, err := e.handler.Info(t.Context(), "same")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace = func() {
+		e.terminate(path).status(204)
+		e.create(10)
+	}
+	if err := e.handler.TerminateWith(t.Context(), first, nil); !errors.Is(err, tusd.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	e.wantOffset(path, 0)
+}
+
+// In a store that cannot remove uploads, the running request ends all the same.
+func TestTerminateWithoutTerminater(t *testing.T) {
+	e := serve(t, struct{ tusd.DataStore }{storetest.NewMemory()}, tusd.Config{})
+	path := e.create(10)
+	patch := e.openNow(path, 0, 10)
+	patch.send([]byte("hello"))
+	e.eventually("the content arrives", func() bool {
+		running := e.handler.Running()
+		return len(running) == 1 && running[0].Received == 5
+	})
+	err := e.handler.TerminateWith(t.Context(), tusd.FileInfo{ID: idOf(path)}, tusd.ErrUploadStopped.Refuse(tusd.HTTPResponse{StatusCode: 413}))
+	if !errors.Is(err, tusd.ErrNotImplemented) {
+		t.Errorf("%v", err)
+	}
+	patch.answer().status(413).code("ERR_UPLOAD_STOPPED")
+}
+
 func TestTerminateWith(t *testing.T) {
 	r := new(receiver)
 	e := deliver(t, storetest.NewMemory(), tusd.Delivery{Receiver: r})
@@ -542,7 +621,7 @@ func TestTerminateWith(t *testing.T) {
 		return len(running) == 1 && running[0].Received == 5
 	})
 	answer := tusd.ErrUploadStopped.Refuse(tusd.HTTPResponse{StatusCode: 413})
-	if err := e.handler.TerminateWith(t.Context(), idOf(path), answer); err != nil {
+	if err := e.handler.TerminateWith(t.Context(), tusd.FileInfo{ID: idOf(path)}, answer); err != nil {
 		t.Fatal(err)
 	}
 	patch.answer().status(413).code("ERR_UPLOAD_STOPPED")
