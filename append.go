@@ -226,7 +226,7 @@ func (e *engine) finishOrRelease(op *operation, u *lockedUpload, err error) (ope
 	if u.info.State == StateFailed || !u.info.isFull() {
 		u.release()
 	} else {
-		finished, finishErr := e.finishSoon(u, e.eventRequest(op))
+		finished, finishErr := e.finishSoon(op.ctx, u, e.eventRequest(op))
 		res.merge(finished)
 		if err == nil {
 			err = finishErr

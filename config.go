@@ -214,6 +214,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if composer.SideRecords == nil {
 		composer.SideRecords = newMemorySideRecords()
+		if c.Delivery != nil {
+			c.Delivery.inMemory = true
+		}
 	}
 	c.StoreComposer = &composer
 	return c, nil

@@ -58,6 +58,8 @@ type Delivery struct {
 	// Upload-Concat. Never kept are Authorization, Proxy-Authorization and Cookie, nor the
 	// query of the URI: an event that is delivered after a restart lacks them.
 	KeepHeaders []string
+
+	inMemory bool // the store has no side records
 }
 
 const (
@@ -104,7 +106,7 @@ func (d *Delivery) wants(t EventType) bool {
 
 // keeps reports whether the intents of events of this type are stored. d may be nil.
 func (d *Delivery) keeps(t EventType) bool {
-	return d.wants(t) && !d.BestEffort && t != EventPostReceive
+	return d.wants(t) && !d.BestEffort && !d.inMemory && t != EventPostReceive
 }
 
 // keptFields are the fields of requests that side records keep. They have full names, because

@@ -25,20 +25,24 @@ type deliveries struct {
 
 	firstDelay time.Duration // before the second attempt
 
-	mu      sync.Mutex
-	drained chan struct{}              // closed when no upload is left during the shutdown; nil: no shutdown
-	uploads map[string]*outgoing       // by incarnation
-	keys    map[SideRecordKey]struct{} // of the events that have a side record
-	bytes   int64                      // of all events
-	told    *bytecache.Cache[string, sequences]
+	mu          sync.Mutex
+	drained     chan struct{}              // closed when no upload is left during the shutdown; nil: no shutdown
+	finishDrain sync.Once                  // closes drained
+	uploads     map[string]*outgoing       // by id
+	keys        map[SideRecordKey]struct{} // of the events that have a side record
+	bytes       int64                      // of all events
+	told        *bytecache.Cache[string, sequences]
 }
 
-// outgoing are the events of one upload that wait, in order.
+// outgoing are the events of one upload that wait, in order, and behind them those of a later
+// upload with its id.
 type outgoing struct {
 	events   []*pendingEvent
-	busy     bool // the first one is being delivered
-	attempts int  // of the first one
-	last     bool // the last event of the upload is, or was, among them
+	busy     bool      // the first one is being delivered
+	attempts int       // of the first one
+	tried    time.Time // the first of them
+	last     bool      // the last event of an upload is, or was, among them
+	ended    time.Time // Created of that upload
 }
 
 // pendingEvent is an event that waits.
@@ -91,31 +95,33 @@ func (d *deliveries) add(event Event, key SideRecordKey, since time.Time) (added
 
 // insert is add for an event that is prepared.
 func (d *deliveries) insert(p *pendingEvent) (added bool) {
-	name := incarnation(&p.Upload)
+	id := p.Upload.ID
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := d.uploads[name]
+	u := d.uploads[id]
 	switch {
-	case u != nil && (u.last || u.has(p)):
+	case u != nil && (u.hasEnded(p) || u.has(p)):
 		return true // none after the last one, and none twice
 	case u != nil && p.Type == EventPostReceive && u.replace(d, p):
 		d.e.metrics.EventsDropped.Add(1)
 		return true
-	case d.bytes+p.size > d.config.MaxBytes:
+	case d.bytes > 0 && d.bytes+p.size > d.config.MaxBytes:
 		return d.leaveOut(p)
 	}
 	if u == nil {
 		u = new(outgoing)
-		d.uploads[name] = u
+		d.uploads[id] = u
 	}
-	if _, ok := d.queue.Add(name, struct{}{}, 0); !ok {
+	if _, ok := d.queue.Add(id, struct{}{}, 0); !ok {
 		if len(u.events) == 0 {
-			delete(d.uploads, name)
+			delete(d.uploads, id)
 		}
 		return d.leaveOut(p)
 	}
 	u.events = append(u.events, p)
-	u.last = u.last || p.Sequence == lastSequence
+	if p.Sequence == lastSequence {
+		u.last, u.ended = true, p.Upload.Created
+	}
 	d.bytes += p.size
 	if p.key != (SideRecordKey{}) {
 		d.keys[p.key] = struct{}{}
@@ -136,9 +142,16 @@ func (d *deliveries) leaveOut(p *pendingEvent) (added bool) {
 	return false
 }
 
+// hasEnded reports whether the last event of the upload of p is, or was, in the queue.
+func (u *outgoing) hasEnded(p *pendingEvent) bool {
+	return u.last && u.ended.Equal(p.Upload.Created)
+}
+
 // has reports whether the event is queued already.
 func (u *outgoing) has(p *pendingEvent) bool {
-	return p.Sequence > 0 && slices.ContainsFunc(u.events, func(q *pendingEvent) bool { return q.Sequence == p.Sequence })
+	return p.Sequence > 0 && slices.ContainsFunc(u.events, func(q *pendingEvent) bool {
+		return q.Sequence == p.Sequence && q.Upload.Created.Equal(p.Upload.Created)
+	})
 }
 
 // has reports whether the event of a side record is in memory.
@@ -154,15 +167,19 @@ type sequences int
 
 func (s sequences) has(n int) bool { return n > 0 && s&(1<<n) != 0 }
 
-// toldOf returns which events of an upload the receiver has, as far as this process knows.
-func (d *deliveries) toldOf(name string) sequences {
+// toldOf returns which events of the upload of an event the receiver has, as far as this process
+// knows.
+func (d *deliveries) toldOf(p *pendingEvent) sequences {
+	name := incarnation(&p.Upload)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	told, _ := d.told.Get(name)
 	return told
 }
 
-func (d *deliveries) setTold(name string, sequence int) {
+// setTold notes that the receiver has the event of the upload of p with this sequence.
+func (d *deliveries) setTold(p *pendingEvent, sequence int) {
+	name := incarnation(&p.Upload)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if told, _ := d.told.Get(name); sequence > 0 && !told.has(sequence) {
@@ -174,7 +191,7 @@ func (d *deliveries) setTold(name string, sequence int) {
 // there is none.
 func (u *outgoing) replace(d *deliveries, p *pendingEvent) bool {
 	last := len(u.events) - 1
-	if last < 0 || u.events[last].Type != EventPostReceive || last == 0 && u.busy {
+	if last < 0 || u.events[last].Type != EventPostReceive || last == 0 && u.busy || !u.events[last].Upload.Created.Equal(p.Upload.Created) {
 		return false
 	}
 	d.bytes += p.size - u.events[last].size
@@ -183,67 +200,74 @@ func (u *outgoing) replace(d *deliveries, p *pendingEvent) bool {
 }
 
 // run is the Run of the queue: it delivers the first event of an upload.
-func (d *deliveries) run(name string, _ struct{}, _ bool) (wait time.Duration, again bool) {
-	p, attempt := d.begin(name)
+func (d *deliveries) run(id string, _ struct{}, _ bool) (wait time.Duration, again bool) {
+	p, attempt := d.begin(id)
 	if p == nil {
 		return 0, false
 	}
-	err := d.deliver(name, p, attempt)
+	gone := false
+	err := guard(func() (err error) {
+		gone, err = d.deliver(p, attempt)
+		return err
+	})
 	if d.ctx.Err() != nil { // it stays in its side record
 		return 0, false
 	}
-	wait, again = d.end(name, p, attempt, err)
+	wait, again = d.end(id, p, attempt, gone, err)
 	d.loadLeftOut()
 	return wait, again
 }
 
 // begin returns the first event of an upload, and which attempt to deliver it this is.
-func (d *deliveries) begin(name string) (p *pendingEvent, attempt int) {
+func (d *deliveries) begin(id string) (p *pendingEvent, attempt int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := d.uploads[name]
+	u := d.uploads[id]
 	if u == nil {
 		return nil, 0
 	}
 	u.busy = true
-	u.attempts++
+	if u.attempts++; u.attempts == 1 {
+		u.tried = d.e.now()
+	}
 	return u.events[0], u.attempts
 }
 
 // deliver gives an event to the receiver. Earlier events of the upload that are only in
-// side records come before it.
-func (d *deliveries) deliver(name string, p *pendingEvent, attempt int) error {
-	if d.toldOf(name).has(p.Sequence) { // as an earlier event
-		d.delivered(name, p)
-		return nil
+// side records come before it. gone means that it must not be delivered any more.
+func (d *deliveries) deliver(p *pendingEvent, attempt int) (gone bool, err error) {
+	if d.toldOf(p).has(p.Sequence) { // as an earlier event
+		d.delivered(p)
+		return false, nil
 	}
 	if gone, err := d.isGone(p, attempt); gone || err != nil {
-		return err
+		return gone, err
 	}
-	earlier, moved, err := d.earlier(name, p)
-	if err != nil {
-		return err
-	}
-	if moved {
-		if p.key == (SideRecordKey{}) {
-			d.e.metrics.EventsDropped.Add(1)
-		}
-		return nil
+	earlier, gone, err := d.earlier(p)
+	if gone || err != nil {
+		return gone, err
 	}
 	for _, event := range append(earlier, p) {
 		if err := d.call(event, attempt); err != nil {
-			return err
+			return false, err
 		}
-		d.delivered(name, event)
+		d.delivered(event)
 	}
-	return nil
+	return false, nil
 }
 
-// isGone reports whether the side record of an event is gone: another process has delivered the
-// event, perhaps before a removal, or an operator has dropped it. It looks only if some time has
-// passed since the event.
+// isGone reports whether an event must not be delivered any more. That of a side record: if the
+// record is gone, another process has delivered the event, perhaps before a removal, or an
+// operator has dropped it. A post-receive: if another process may have delivered later events.
+// It looks only if some time has passed since the event.
 func (d *deliveries) isGone(p *pendingEvent, attempt int) (bool, error) {
-	if p.key == (SideRecordKey{}) || attempt == 1 && d.e.now().Sub(p.since) < unseenTime {
+	if attempt == 1 && d.e.now().Sub(p.since) < unseenTime {
+		return false, nil
+	}
+	if p.Type == EventPostReceive {
+		return d.isOvertaken(p), nil
+	}
+	if p.key == (SideRecordKey{}) {
 		return false, nil
 	}
 	_, err := d.e.store.SideRecords.GetSideRecord(d.ctx, p.key)
@@ -253,8 +277,18 @@ func (d *deliveries) isGone(p *pendingEvent, attempt int) (bool, error) {
 	return false, err
 }
 
-// unseenTime is how long an event may wait before isGone looks for its side record.
+// unseenTime is how long an event may wait before isGone looks whether it is gone.
 const unseenTime = 5 * time.Second
+
+// isOvertaken reports whether another process may have finished or removed the upload of a
+// post-receive.
+func (d *deliveries) isOvertaken(p *pendingEvent) bool {
+	if d.e.store.Locker.Scope() == ScopeProcess {
+		return false
+	}
+	_, info, err := d.e.peek(d.ctx, p.Upload.ID)
+	return err != nil || !info.Created.Equal(p.Upload.Created) || info.isComplete()
+}
 
 // call makes one call of the receiver. A removal that the receiver does not want is there for the
 // events before it.
@@ -269,8 +303,8 @@ func (d *deliveries) call(p *pendingEvent, attempt int) error {
 
 // delivered notes that the receiver has an event, and removes its side record. If that fails,
 // the event is delivered again later.
-func (d *deliveries) delivered(name string, p *pendingEvent) {
-	d.setTold(name, p.Sequence)
+func (d *deliveries) delivered(p *pendingEvent) {
+	d.setTold(p, p.Sequence)
 	if p.key == (SideRecordKey{}) {
 		return
 	}
@@ -280,42 +314,55 @@ func (d *deliveries) delivered(name string, p *pendingEvent) {
 }
 
 // end removes the first event of an upload after a success, or decides when it is delivered
-// again.
-func (d *deliveries) end(name string, p *pendingEvent, attempt int, err error) (wait time.Duration, again bool) {
+// again. If it is gone, so is a post-receive behind it: another process may have delivered what
+// follows.
+func (d *deliveries) end(id string, p *pendingEvent, attempt int, gone bool, err error) (wait time.Duration, again bool) {
 	if err != nil {
 		wait = min(d.firstDelay<<min(attempt-1, 20), maxDeliveryDelay)
 		again = d.failed(p, attempt, wait, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	u := d.uploads[name]
+	u := d.uploads[id]
 	u.busy = false
 	switch {
 	case again && d.drained != nil:
-		d.forget(name)
+		d.forget(id)
 		return 0, false
 	case again:
 		return jittered(wait), true
 	}
-	u.attempts, u.events = 0, u.events[1:]
-	d.bytes -= p.size
-	delete(d.keys, p.key)
+	u.attempts = 0
+	d.removeFirst(u)
+	for gone && len(u.events) > 0 && u.events[0].Type == EventPostReceive {
+		d.removeFirst(u)
+		d.e.metrics.EventsDropped.Add(1)
+	}
+	if gone && p.Type == EventPostReceive {
+		d.e.metrics.EventsDropped.Add(1)
+	}
 	if len(u.events) == 0 {
-		d.forget(name)
+		d.forget(id)
 		return 0, false
 	}
 	return 0, true
 }
 
+// removeFirst removes the first event of an upload. The caller holds mu.
+func (d *deliveries) removeFirst(u *outgoing) {
+	d.bytes -= u.events[0].size
+	delete(d.keys, u.events[0].key)
+	u.events = u.events[1:]
+}
+
 // forget removes an upload from memory. The caller holds mu.
-func (d *deliveries) forget(name string) {
-	for _, p := range d.uploads[name].events {
-		d.bytes -= p.size
-		delete(d.keys, p.key)
+func (d *deliveries) forget(id string) {
+	for u := d.uploads[id]; len(u.events) > 0; {
+		d.removeFirst(u)
 	}
-	delete(d.uploads, name)
+	delete(d.uploads, id)
 	if d.drained != nil && len(d.uploads) == 0 {
-		close(d.drained)
+		d.finishDrain.Do(func() { close(d.drained) })
 	}
 }
 
@@ -338,40 +385,55 @@ func (d *deliveries) drain(ctx context.Context) {
 	}
 }
 
-// beginDrain returns nil if no upload has events, or if it was called before.
+// beginDrain returns nil if no upload has events.
 func (d *deliveries) beginDrain() chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, u := range d.uploads {
+	for id, u := range d.uploads {
 		if u.attempts > 0 && !u.busy {
-			d.forget(name)
+			d.forget(id)
 		}
 	}
-	if len(d.uploads) == 0 || d.drained != nil {
-		return nil
+	if len(d.uploads) > 0 && d.drained == nil {
+		d.drained = make(chan struct{})
 	}
-	d.drained = make(chan struct{})
 	return d.drained
 }
 
 // failed decides what follows a delivery that failed. It returns false if the event is not
 // delivered again: it is lost, dead, or another process has delivered it.
 func (d *deliveries) failed(p *pendingEvent, attempt int, wait time.Duration, err error) (again bool) {
-	if p.key == (SideRecordKey{}) {
+	if p.Type == EventPostReceive || d.config.BestEffort {
 		d.e.metrics.EventsDropped.Add(1)
 		d.e.log.Error("an event is lost", "event", p.Type, "id", p.Upload.ID, "err", err)
 		return false
 	}
-	dead := d.e.now().Sub(p.since) >= d.config.GiveUpAfter
+	dead := d.isOverdue(p)
 	if dead {
 		d.e.metrics.EventsDead.Add(1)
 		d.e.log.Error("an event is dead, it will not be delivered again", "event", p.Type, "id", p.Upload.ID, "attempts", attempt, "err", err)
 	}
-	if dead || wait >= recordedDelay {
+	switch {
+	case p.key == (SideRecordKey{}): // the store has no side records
+		return !dead
+	case dead || wait >= recordedDelay:
 		return d.e.recordDelivery(p, attempt, dead, err) && !dead
 	}
 	return true
 }
+
+// isOverdue reports whether an event that was tried is not tried again. An event from before a
+// long outage of this server is tried for some time, too.
+func (d *deliveries) isOverdue(p *pendingEvent) bool {
+	d.mu.Lock()
+	tried := d.uploads[p.Upload.ID].tried
+	d.mu.Unlock()
+	now := d.e.now()
+	return now.Sub(p.since) >= d.config.GiveUpAfter && now.Sub(tried) >= min(d.config.GiveUpAfter, leastTrying)
+}
+
+// leastTrying is how long a process tries an event that should have been delivered long ago.
+const leastTrying = 10 * time.Minute
 
 // recordedDelay is the least wait for another attempt that is worth a write to the side record,
 // which keeps other processes from delivering the event meanwhile.

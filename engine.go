@@ -57,7 +57,7 @@ type engine struct {
 	finalsListed     atomic.Bool          // the unbuilt finals of an earlier process have builders
 	listingFinals    atomic.Bool          // rescanFinals is running
 	removing         keyed.Mutex          // uploads being removed, by id
-	resumingRemovals atomic.Bool          // resumeRemovals is running in the background
+	removalLooks     atomic.Int64         // how often resumeRemovals was asked for since it was idle
 	digesting        keyed.Mutex          // uploads whose digests are being brought up to date, by id
 	digestFailures   digestFailures       // uploads whose digests could not be brought up to date
 	readsOnlyFull    atomic.Bool          // the store reads only full uploads

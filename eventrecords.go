@@ -116,8 +116,8 @@ func (e *engine) leastIdleAge() time.Duration {
 // earlier returns the events of the upload that have to be delivered before p and are not in
 // memory: they did not fit, or another process has left them. moved is true if p must not be
 // delivered now, because the last event of the upload brings all of them.
-func (d *deliveries) earlier(name string, p *pendingEvent) (events []*pendingEvent, moved bool, err error) {
-	told := d.toldOf(name)
+func (d *deliveries) earlier(p *pendingEvent) (events []*pendingEvent, moved bool, err error) {
+	told := d.toldOf(p)
 	switch {
 	case p.Type == EventPostCreate, p.Sequence < lastSequence && told != 0:
 		return nil, false, nil
@@ -134,7 +134,7 @@ func (d *deliveries) earlier(name string, p *pendingEvent) (events []*pendingEve
 	case r == nil:
 		moved, err := d.isRemoved(p)
 		if !moved && err == nil {
-			d.setTold(name, 1)
+			d.setTold(p, sequence(EventPostCreate))
 		}
 		return nil, moved, err
 	case r.Delivery.Dead:
@@ -273,6 +273,12 @@ func (e *engine) changeDelivery(ctx context.Context, key SideRecordKey, change f
 	}
 	if value, err = json.Marshal(fields); err != nil {
 		return err
+	}
+	if len(value) > MaxSideRecord && d.Request.Method != "" {
+		return e.changeDelivery(ctx, key, func(d *deliveryRecord) {
+			change(d)
+			d.Request = HTTPRequest{}
+		})
 	}
 	return e.store.SideRecords.PutSideRecord(ctx, key, value)
 }

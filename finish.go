@@ -74,9 +74,10 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 	return res, ErrFinishFailed.With(err)
 }
 
-// finishSoon is finish for a request. If the callback takes long, finishSoon returns
-// ErrUploadFinishing, and the upload is finished in the background.
-func (e *engine) finishSoon(u *lockedUpload, request HTTPRequest) (operationResult, error) {
+// finishSoon is finish for a request. If the callback takes long, or the client disconnects, or
+// the server shuts down, finishSoon returns ErrUploadFinishing, and the upload is finished in the
+// background.
+func (e *engine) finishSoon(ctx context.Context, u *lockedUpload, request HTTPRequest) (operationResult, error) {
 	if !e.callsPreFinish(&u.info) {
 		return e.finish(u, request)
 	}
@@ -104,8 +105,10 @@ func (e *engine) finishSoon(u *lockedUpload, request HTTPRequest) (operationResu
 	case o := <-done:
 		return o.res, o.err
 	case <-timer.C:
-		return operationResult{info: &before}, ErrUploadFinishing
+	case <-ctx.Done():
+	case <-e.background.Done():
 	}
+	return operationResult{info: &before}, ErrUploadFinishing
 }
 
 // errUnpublished marks the error of an attempt that has completed the upload, but could
@@ -238,7 +241,9 @@ func (e *engine) tellsFinish(info *FileInfo) bool {
 // wait for it. kept means that the side record stays until the event is delivered. An error
 // means that publishFinish has to be repeated.
 func (e *engine) publishFinish(u *lockedUpload, t *finishTask) (kept bool, err error) {
-	if !t.counted {
+	// If this process has not completed the upload, and its event is kept, another has counted it.
+	isNews := t.begun.Load() || !e.config.Delivery.keeps(EventPostFinish)
+	if isNews && !t.counted {
 		t.counted = true
 		e.metrics.UploadsFinished.Add(1)
 	}
@@ -252,7 +257,7 @@ func (e *engine) publishFinish(u *lockedUpload, t *finishTask) (kept bool, err e
 	if !t.record.Since.IsZero() {
 		event.Time = t.record.Since
 	}
-	if !t.offered {
+	if isNews && !t.offered {
 		t.offered = true
 		e.events.offer(event)
 	}

@@ -65,6 +65,15 @@ func (e *engine) acquireRecord(op *operation, id string) (*lockedUpload, error) 
 	if e.finishing.Locked(id) {
 		return nil, ErrUploadFinishing
 	}
+	if e.config.Callbacks.PreFinish != nil && e.store.Locker.Scope() != ScopeProcess {
+		u, err := e.lockRecord(op.ctx, id, LockTry)
+		if !errors.Is(err, ErrUploadLocked) {
+			return u, err
+		}
+		if _, info, err := e.peek(op.ctx, id); err == nil && e.needsFinish(&info) {
+			return nil, ErrUploadFinishing // another process waits for the callback, perhaps for minutes
+		}
+	}
 	return e.lockRecord(op.ctx, id, LockPreempt)
 }
 

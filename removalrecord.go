@@ -70,18 +70,14 @@ func (e *engine) isRecorded(reason RemovalReason) bool {
 }
 
 // recordRemoval stores that the upload in u is going to be removed, if the removal has a side
-// record, and asks r.confirm.
-func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, error) {
-	before, err := e.undeliveredBefore(u)
-	if err != nil {
-		return nil, err
-	}
+// record, and asks r.confirm. After an error the record is not stored.
+func (e *engine) recordRemoval(u *lockedUpload, r removal, before []earlierEvent) (*removalRecord, error) {
 	if !e.isRecorded(r.reason) && len(before) == 0 {
 		return nil, e.forgetEarlierRemoval(u)
 	}
 	record := &removalRecord{Since: e.now().UTC(), Reason: r.reason, Upload: u.info, Before: before}
 	record.Delivery.Request = e.config.Delivery.keptRequest(r.request)
-	err = e.storeRemovalRecord(u.ctx, record)
+	err := e.storeRemovalRecord(u.ctx, record)
 	if err == nil && r.confirm != nil {
 		err = r.confirm(u)
 	}
@@ -91,40 +87,40 @@ func (e *engine) recordRemoval(u *lockedUpload, r removal) (*removalRecord, erro
 	return record, err
 }
 
-// undeliveredBefore returns the events of the upload in u that have side records. A process that
-// sends no events does not know which ones another process keeps.
-func (e *engine) undeliveredBefore(u *lockedUpload) (events []earlierEvent, err error) {
+// earlierEvents returns the events of the upload in u that wait for their delivery, and the keys of
+// its side records that end with its removal. A process that delivers no events takes all that
+// wait: one that does leaves out those that its receiver does not want. Dead events stay where they are.
+func (e *engine) earlierEvents(u *lockedUpload) (events []earlierEvent, keys []SideRecordKey, err error) {
 	if e.config.Offline || e.config.Delivery.keeps(EventPostCreate) {
 		r, err := e.loadCreationRecord(u.ctx, creatingKey(&u.info))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if r != nil && !r.Delivery.Dead {
 			events = append(events, earlierEvent{EventPostCreate, r.Created, r.Delivery.Request})
+			keys = append(keys, creatingKey(&u.info))
 		}
 	}
-	if u.info.isComplete() && (e.config.Offline || e.config.Delivery.keeps(EventPostFinish) && e.tellsFinish(&u.info)) {
+	if u.info.isComplete() && (e.config.Offline || e.config.Delivery.keeps(EventPostFinish)) {
 		var t finishTask
 		found, err := e.loadFinishRecord(u.ctx, u, &t)
-		if err != nil {
-			return nil, err
-		}
-		if found && !t.record.Delivery.Dead {
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case found && t.record.Delivery.Dead:
+			return events, keys, nil
+		case found:
 			events = append(events, earlierEvent{EventPostFinish, t.record.Since, t.record.Delivery.Request})
 		}
 	}
-	return events, nil
-}
-
-// forgetEarlierRecords deletes the other side records of an upload that is removed.
-func (e *engine) forgetEarlierRecords(u *lockedUpload, record *removalRecord) {
-	var keys []SideRecordKey
 	if u.info.State != "" || u.upload == nil { // it may have been finished in part
 		keys = append(keys, finishingKey(&u.info))
 	}
-	if record != nil && len(record.Before) > 0 && record.Before[0].Type == EventPostCreate {
-		keys = append(keys, creatingKey(&u.info))
-	}
+	return events, keys, nil
+}
+
+// forgetEarlierRecords deletes other side records of an upload that is removed.
+func (e *engine) forgetEarlierRecords(u *lockedUpload, keys []SideRecordKey) {
 	for _, key := range keys {
 		if err := e.deleteSideRecord(u.lease.Context(), key); err != nil {
 			e.log.Warn("cannot remove a side record", "id", u.id, "err", err)
@@ -201,14 +197,24 @@ func (e *engine) makeVisible(u *lockedUpload) error {
 	return err
 }
 
-// resumeRemovalsLater calls resumeRemovals in the background, unless that runs already.
+// resumeRemovalsLater calls resumeRemovals in the background. If that runs already, it runs once
+// more: it may have passed what has to be looked at.
 func (e *engine) resumeRemovalsLater(age time.Duration) {
-	if !e.resumingRemovals.CompareAndSwap(false, true) {
+	if e.removalLooks.Add(1) > 1 {
 		return
 	}
 	e.work.Start(func() {
-		defer e.resumingRemovals.Store(false)
-		e.resumeRemovals(e.background, age)
+		ended := false
+		defer func() {
+			if !ended { // a panic
+				e.removalLooks.Store(0)
+			}
+		}()
+		for !ended {
+			asked := e.removalLooks.Load()
+			e.resumeRemovals(e.background, age)
+			ended = e.removalLooks.CompareAndSwap(asked, 0) || e.background.Err() != nil
+		}
 	})
 }
 

@@ -163,8 +163,13 @@ func (r *removal) concerns(info *FileInfo) bool {
 // removeAndPublish removes an upload and publishes that, once for each upload whose
 // creation was published.
 func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
-	record, err := e.recordRemoval(u, r)
+	before, earlier, err := e.earlierEvents(u)
 	if err != nil {
+		return err
+	}
+	record, err := e.recordRemoval(u, r, before)
+	noSpace := errors.Is(err, ErrNoSpace) && r.confirm == nil // there will be space for the record
+	if err != nil && !noSpace {
 		return err
 	}
 	err = e.removeFromStore(u)
@@ -172,12 +177,26 @@ func (e *engine) removeAndPublish(u *lockedUpload, r removal) error {
 		e.forgetRemoval(u, record)
 		return err
 	}
-	e.forgetEarlierRecords(u, record)
+	if noSpace && !e.recordRemoved(u, record) {
+		record, earlier = nil, nil
+	}
+	e.forgetEarlierRecords(u, earlier)
 	e.metrics.removed(r.reason).Add(1)
 	if _, publishErr := e.publishRemoval(u, r, record, false); publishErr != nil {
 		e.log.Warn("cannot change a side record", "id", u.id, "err", publishErr)
 	}
 	return err
+}
+
+// recordRemoved stores the side record of a removal for which there was no space before. Without
+// it, the event waits in memory only.
+func (e *engine) recordRemoved(u *lockedUpload, record *removalRecord) bool {
+	record.Removed = true
+	err := e.storeRemovalRecord(u.lease.Context(), record)
+	if err != nil {
+		e.log.Warn("cannot store a side record: the event of a removal is lost if this process ends", "id", u.id, "err", err)
+	}
+	return err == nil
 }
 
 // isGone reports whether the upload does not exist any more after a removal that
