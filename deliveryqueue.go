@@ -447,6 +447,18 @@ func (d *deliveries) loadLeftOut() {
 	d.e.work.Start(func() { d.e.resumeDeliveries(d.e.leastIdleAge()) })
 }
 
+// loadsLater reports whether the event of a side record is in memory, perhaps only until its last
+// attempt ends. Then the side record is looked at after that attempt.
+func (d *deliveries) loadsLater(key SideRecordKey) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.keys[key]
+	if ok {
+		d.leftOut.Store(true)
+	}
+	return ok
+}
+
 func (d *deliveries) hasRoom() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -105,7 +105,7 @@ func (h *Handler) Redeliver(ctx context.Context, key SideRecordKey) error {
 	err := h.engine.changeDelivery(ctx, key, func(d *deliveryRecord) {
 		d.Tried, d.Attempts, d.Error, d.Dead, d.Again = time.Time{}, 0, "", false, h.engine.now().UTC()
 	})
-	if err == nil && !h.engine.config.Offline {
+	if err == nil && !h.engine.config.Offline && !h.engine.deliveries.loadsLater(key) {
 		h.engine.work.Start(func() { h.engine.resumeDeliveries(h.engine.leastIdleAge()) })
 	}
 	return err
