@@ -127,8 +127,30 @@ func TestPluginEndsWithTheDaemon(t *testing.T) {
 	if err != nil || pid == os.Getpid() {
 		t.Fatalf("the plugin is process %d, %v", pid, err)
 	}
+	await(t, "what the plugin writes", func() bool { return strings.Contains(d.stdout.String(), `text="the plugin is set up"`) })
 	if code := d.end(t); code != exitOK {
 		t.Errorf("exit code %d: %s", code, d.stderr.String())
+	}
+	await(t, "the end of the plugin", func() bool { return syscall.Kill(pid, 0) != nil })
+}
+
+// SIGTERM ends a start that waits for a plugin.
+func TestPluginThatDoesNotStart(t *testing.T) {
+	dir := t.TempDir()
+	hookFile(t, dir, "plugin", `echo $$ >"$0.pid"; exec sleep 600`)
+	p := launch(t, nil, nil, "-host", "127.0.0.1", "-port", "0", "-upload-dir", filepath.Join(dir, "data"), "-hooks-plugin", filepath.Join(dir, "plugin"))
+	var pid int
+	await(t, "the plugin to run", func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "plugin.pid"))
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return pid != 0
+	})
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.mustEnd(t, exitOK)
+	if !strings.Contains(p.stdout.String(), "shutting down before the start was done") {
+		t.Errorf("logged: %s", p.stdout.String())
 	}
 	await(t, "the end of the plugin", func() bool { return syscall.Kill(pid, 0) != nil })
 }
@@ -265,7 +287,10 @@ func TestBestEffortDelivery(t *testing.T) {
 // testPlugin is the plugin that the test binary is, see TestMain.
 type testPlugin struct{}
 
-func (testPlugin) Setup() error { return nil }
+func (testPlugin) Setup() error {
+	fmt.Fprintln(os.Stderr, "the plugin is set up")
+	return nil
+}
 
 func (testPlugin) InvokeHook(r hooks.HookRequest) (response hooks.HookResponse, err error) {
 	if r.Type == tusd.EventPreCreate {

@@ -47,6 +47,11 @@ func TestCommandsOfRoot(t *testing.T) {
 	if found, err := filepath.Glob(filepath.Join(p.uploads, ".tusd.d")); err != nil || len(found) > 0 {
 		t.Errorf("left: %q, %v", found, err)
 	}
+	code = Run(ctx, []string{"hooks", "replay", "-dead", "-as", "63101", "-upload-dir", p.uploads}, []string{asTusd + "=1"}, &out, &errs)
+	if code != exitOK {
+		t.Errorf("tusd hooks as the server's user: exit code %d, %s%s", code, &out, &errs)
+	}
+	wantCommand(t, exitFailed, "sudo -u '#63101' tusd hooks replay ...), or add -as 63101", "hooks", "replay", "-dead", "-upload-dir", p.uploads)
 	p.give(t, "uploads/.tusd.locks", 0, 0o600)
 	wantCommand(t, exitOK, "removed", "sweep", "-upload-dir", p.uploads) // of a server that runs as root
 }
