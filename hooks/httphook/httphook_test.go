@@ -254,7 +254,7 @@ func TestRedirectionsToOthers(t *testing.T) {
 // A redirection from https to http on the same host and port is none to follow either.
 func TestRedirectionWithoutTLS(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "http://"+r.Host+"/moved", 307)
+		http.Redirect(w, r, "http://"+r.Host+"/moved", http.StatusTemporaryRedirect)
 	}))
 	t.Cleanup(server.Close)
 	h := &httphook.Hook{URL: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}}

@@ -269,6 +269,20 @@ func runMovingFiles(t *testing.T, tusd daemon) {
 	if len(has()) != 1 {
 		t.Errorf("there are %q", files)
 	}
+	other, err := os.MkdirTemp("/dev/shm", "tusd") // usually another file system, to which there are no links
+	if err != nil {
+		other = t.TempDir()
+	}
+	defer os.RemoveAll(other)
+	write(t, filepath.Join(other, "data"), "hello")
+	again.Event.ID, again.Event.Upload.Storage = "copied", map[string]string{"Path": filepath.Join(other, "data")}
+	runHook(t, example(t, "movefiles/post-finish"), again)
+	if content, err := os.ReadFile(filepath.Join(finished, "copied", "holiday.mp4")); err != nil || string(content) != "hello" {
+		t.Errorf("of another file system: %q, %v", content, err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(finished, "copied")); err != nil || len(entries) != 1 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
 }
 
 // runHook runs a file as the daemon does.
