@@ -4,6 +4,7 @@ package filehook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/tus/tusd/hooks"
@@ -23,8 +25,9 @@ import (
 // An executable has the directory as its working directory, and the environment of the process
 // with TUS_ID, TUS_SIZE and TUS_OFFSET. It reads the hooks.HookRequest as JSON from its
 // standard input, and may write a hooks.HookResponse as JSON to its standard output. Lines that
-// it writes before that are ignored; after it there are none. An exit status other than 0 is a failure. There is
-// nothing to do for an event without a file.
+// it writes before that are ignored; after it there are none. An exit status other than 0 is a
+// failure. Processes that it leaves behind go on. There is nothing to do for an event without a
+// file.
 type Hook struct {
 	Dir string
 	// Timeout is how long an executable may run; 0: 10 min. Then it is killed, together with
@@ -32,18 +35,13 @@ type Hook struct {
 	Timeout time.Duration
 	// Stderr gets what executables write to their standard error; nil: os.Stderr.
 	Stderr io.Writer
+
+	drained atomic.Int32 // outputs of executables that have ended
 }
 
 var _ hooks.Hook = (*Hook)(nil)
 
-const (
-	defaultTimeout = 10 * time.Minute
-	// maxOutput limits what an executable may write to its standard output.
-	maxOutput = 1 << 20
-	// outputDelay is how long the output of an executable that has ended is awaited: processes
-	// that it has started may keep it open.
-	outputDelay = time.Second
-)
+const defaultTimeout = 10 * time.Minute
 
 // Name returns "file".
 func (h *Hook) Name() string { return "file" }
@@ -91,27 +89,36 @@ func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks
 
 // run runs a program and returns its output.
 func (h *Hook) run(ctx context.Context, program string, message []byte, upload hooks.Upload) ([]byte, error) {
-	output := &limitedBuffer{}
+	pipe, stdout, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Dir = h.Dir
 	cmd.Env = append(os.Environ(),
 		"TUS_ID="+upload.ID, "TUS_SIZE="+strconv.FormatInt(upload.Size, 10), "TUS_OFFSET="+strconv.FormatInt(upload.Offset, 10))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(message), output, h.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(message), stdout, h.Stderr
 	if h.Stderr == nil {
 		cmd.Stderr = os.Stderr
 	}
 	cmd.WaitDelay = outputDelay
 	killGroup(cmd)
-	err := cmd.Run()
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil && !isUnread(err) && !errors.Is(err, exec.ErrWaitDelay): // after that it has ended well, its children go on
+	err = cmd.Start()
+	stdout.Close()
+	if err != nil {
+		pipe.Close()
 		return nil, err
-	case output.full:
+	}
+	output := newOutput(pipe)
+	if err := cmd.Wait(); ctx.Err() != nil || err != nil && !isUnread(err) && !errors.Is(err, exec.ErrWaitDelay) { // after that it has ended well, its children go on
+		pipe.Close()
+		return nil, cmp.Or(context.Cause(ctx), err)
+	}
+	text, full := h.takeOutput(output)
+	if full {
 		return nil, fmt.Errorf("%w: it is longer than %d bytes", hooks.ErrUnreadable, maxOutput)
 	}
-	return output.Bytes(), nil
+	return text, nil
 }
 
 // parse decodes the answer in the output of an executable: what begins at the first line with an
@@ -121,17 +128,4 @@ func parse(output []byte) (hooks.HookResponse, error) {
 		output = output[i+1:]
 	}
 	return hooks.ParseResponse(output)
-}
-
-// limitedBuffer keeps what is written to it, up to maxOutput bytes.
-type limitedBuffer struct {
-	bytes.Buffer
-	full bool
-}
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if b.full = b.full || b.Len()+len(p) > maxOutput; b.full {
-		return len(p), nil
-	}
-	return b.Buffer.Write(p)
 }

@@ -82,6 +82,22 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// A process that a program leaves behind may go on writing.
+func TestChildGoesOn(t *testing.T) {
+	h := script(t, "(while [ ! -e returned ]; do sleep 0.01; done; echo more && echo more && > written) &", `echo '{"HTTPResponse":{"Body":"hi"}}'`)
+	response, err := h.InvokeHook(t.Context(), request)
+	if err != nil || response.HTTPResponse.Body != "hi" {
+		t.Fatalf("%+v, %v", response, err)
+	}
+	if err := os.WriteFile(filepath.Join(h.Dir, "returned"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the child has written", func() bool {
+		_, err := os.Stat(filepath.Join(h.Dir, "written"))
+		return err == nil
+	})
+}
+
 func TestEventWithoutProgram(t *testing.T) {
 	h := &filehook.Hook{Dir: t.TempDir()}
 	if _, err := h.InvokeHook(t.Context(), request); err != nil {
