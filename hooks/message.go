@@ -25,11 +25,15 @@ func newRequest(event tusd.Event) HookRequest {
 }
 
 func newUpload(info tusd.FileInfo) Upload {
-	return Upload{
+	u := Upload{
 		ID: info.ID, Size: info.Size, SizeIsDeferred: info.SizeIsDeferred, Offset: info.Offset,
 		MetaData: textsOf(info.MetaData), IsPartial: info.IsPartial, IsFinal: info.IsFinal,
 		PartialUploads: slices.Clone(info.PartialUploads), Storage: textsOf(info.Storage), Owner: info.Owner,
 	}
+	if info.SizeIsDeferred && info.KnownLength != nil { // a client of the IETF draft has announced it
+		u.Size, u.SizeIsDeferred = *info.KnownLength, false
+	}
+	return u
 }
 
 // textsOf returns a copy that is never nil: consumers get {}, not null.

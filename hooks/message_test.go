@@ -36,6 +36,11 @@ func TestGoldenMessages(t *testing.T) {
 				`"HTTPRequest":{"Method":"PATCH","URI":"/files/24e5","RemoteAddr":"192.0.2.1:1234","Header":{"Host":["a.example"],"Tus-Resumable":["1.0.0"]}},` +
 				`"ID":"e1","Sequence":2,"Time":"2026-11-30T12:00:00Z","Attempt":3}}`,
 		},
+		"announced length": {
+			tusd.Event{Type: tusd.EventPreCreate, Upload: tusd.FileInfo{SizeIsDeferred: true, KnownLength: new(int64(11))}},
+			`{"Type":"pre-create","Event":{"Upload":{"ID":"","Size":11,"SizeIsDeferred":false,"Offset":0,"MetaData":{},"IsPartial":false,"IsFinal":false,"PartialUploads":null,"Storage":{}},` +
+				`"HTTPRequest":{"Method":"","URI":"","RemoteAddr":"","Header":{}}}}`,
+		},
 		"final without a request": {
 			tusd.Event{Type: tusd.EventPostExpire, ID: "e2", Sequence: 3, Reason: tusd.RemovedExpired, Upload: tusd.FileInfo{ID: "a", SizeIsDeferred: true, IsFinal: true, PartialUploads: []string{"b", "c"}}},
 			`{"Type":"post-expire","Event":{"Upload":{"ID":"a","Size":0,"SizeIsDeferred":true,"Offset":0,"MetaData":{},"IsPartial":false,"IsFinal":true,"PartialUploads":["b","c"],"Storage":{}},` +

@@ -26,10 +26,14 @@ var levels = map[hclog.Level]slog.Level{
 }
 
 // Accept implements hclog.SinkAdapter. go-plugin has a named logger for what the plugin itself
-// writes. It takes a line without a level for one of level debug.
+// writes. It takes a line without a level for one of level debug. It warns of ends in which the
+// plugin was faster than its answer.
 func (s sink) Accept(name string, level hclog.Level, message string, args ...any) {
-	if name != "" && level == hclog.Debug && len(args) == 0 && !strings.HasPrefix(message, "[DEBUG]") {
+	switch {
+	case name != "" && level == hclog.Debug && len(args) == 0 && !strings.Contains(message, "[DEBUG]"):
 		level = hclog.Info
+	case name == "" && level < hclog.Error:
+		level = hclog.Debug
 	}
 	text := strings.Join(append([]string{message}, textsOf(args)...), " ")
 	if name == "" {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -163,5 +164,5 @@ func connectPlugin(t *testing.T, a Application) hooks.Hook {
 		}
 	}
 	t.Setenv("TUSD_TEST_APPLICATION", a.Dir)
-	return &pluginhook.Hook{Path: pluginProgram}
+	return &pluginhook.Hook{Path: pluginProgram, Logger: slog.New(slog.DiscardHandler)}
 }
