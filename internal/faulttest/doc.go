@@ -4,6 +4,7 @@
 //
 //	TestKill, TestKillWithOnePID      kill -9 under load, many times
 //	TestKillOnS3                      the same with uploads in a bucket of versitygw
+//	TestKillWithHooks, ...PreFinish   the same with an endpoint for hooks that fails: no event is lost
 //	TestKillInChunks...               kill -9 while chunks with checksums arrive or are rolled back
 //	TestPowerCut...                   power cuts on ext4 after each kind of acknowledgement
 //	TestPowerCutInChunk...            and in the middle of a chunk with a checksum
