@@ -3,6 +3,7 @@ package tusd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -405,21 +406,23 @@ func (d *deliveries) beginDrain() chan struct{} {
 func (d *deliveries) failed(p *pendingEvent, attempt int, wait time.Duration, err error) (again bool) {
 	if p.Type == EventPostReceive || d.config.BestEffort {
 		d.e.metrics.EventsDropped.Add(1)
-		d.e.log.Error("an event is lost", "event", p.Type, "id", p.Upload.ID, "err", err)
+		level := slog.LevelError
+		if p.Type == EventPostReceive { // that is no harm
+			level = slog.LevelDebug
+		}
+		d.e.log.Log(d.ctx, level, "an event is lost", "event", p.Type, "id", p.Upload.ID, "err", err)
 		return false
 	}
 	dead := d.isOverdue(p)
+	again = !dead
+	if p.key != (SideRecordKey{}) && (dead || wait >= recordedDelay) {
+		again = d.e.recordDelivery(p, attempt, dead, err) && !dead
+	}
 	if dead {
 		d.e.metrics.EventsDead.Add(1)
 		d.e.log.Error("an event is dead, it will not be delivered again", "event", p.Type, "id", p.Upload.ID, "attempts", attempt, "err", err)
 	}
-	switch {
-	case p.key == (SideRecordKey{}): // the store has no side records
-		return !dead
-	case dead || wait >= recordedDelay:
-		return d.e.recordDelivery(p, attempt, dead, err) && !dead
-	}
-	return true
+	return again
 }
 
 // isOverdue reports whether an event that was tried is not tried again. An event from before a
