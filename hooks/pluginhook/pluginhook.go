@@ -20,7 +20,7 @@ import (
 )
 
 // Hook calls a plugin. If its process ends, the calls under way fail, and the next call starts it
-// again.
+// again. A process is ended if it answers no call for the Timeout of one.
 type Hook struct {
 	Path string // of the program
 	// Timeout limits a call, with the start of the plugin if that is necessary; 0: 10 min. The
@@ -69,17 +69,24 @@ func (h *Hook) Close() error {
 // InvokeHook calls the plugin.
 func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks.HookResponse, error) {
 	timeout := cmp.Or(h.Timeout, defaultTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the plugin has not answered within %v", timeout))
+	late := fmt.Errorf("the plugin has not answered within %v", timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
 	defer cancel()
 	p, err := h.running(ctx)
 	if err != nil {
 		return hooks.HookResponse{}, err
 	}
+	answers := p.answers.Load()
 	var response hooks.HookResponse
 	call := p.calls.Go("Plugin.InvokeHook", request, &response, make(chan *rpc.Call, 1))
 	select {
 	case <-call.Done:
+		p.answers.Add(1)
 	case <-ctx.Done():
+		if context.Cause(ctx) == late && p.answers.Load() == answers {
+			p.broken.Store(true)
+			p.stop()
+		}
 		return hooks.HookResponse{}, context.Cause(ctx)
 	}
 	var answered rpc.ServerError

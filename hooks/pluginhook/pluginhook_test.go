@@ -227,11 +227,6 @@ func TestFailures(t *testing.T) {
 	if _, err := p.call("panic"); err == nil || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("panic: %v", err)
 	}
-	p.Timeout = 50 * time.Millisecond
-	if _, err := p.call("hang"); err == nil || !strings.Contains(err.Error(), "within 50ms") {
-		t.Errorf("timeout: %v", err)
-	}
-	p.Timeout = 0
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.InvokeHook(ctx, full); !errors.Is(err, context.Canceled) {
@@ -239,6 +234,41 @@ func TestFailures(t *testing.T) {
 	}
 	if _, err := p.call("anything"); err != nil || len(p.pids()) != 1 { // none of that has ended the plugin
 		t.Errorf("%v, processes %d", err, p.pids())
+	}
+}
+
+// A plugin that answers no call is started again.
+func TestPluginHangs(t *testing.T) {
+	p := start(t, "ours")
+	p.Timeout = 50 * time.Millisecond
+	if _, err := p.call("hang"); err == nil || !strings.Contains(err.Error(), "within 50ms") {
+		t.Errorf("timeout: %v", err)
+	}
+	p.Timeout = 0
+	p.answersAgain()
+	if pids := p.pids(); len(pids) != 2 {
+		t.Errorf("processes %d, want two", pids)
+	}
+}
+
+// A plugin that answers other calls goes on.
+func TestOneCallHangs(t *testing.T) {
+	p := start(t, "ours")
+	p.Timeout = 5 * time.Second // longer than an answer can take
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p.call("hang")
+		failed <- err
+	}()
+	eventually(t, "the call is under way", func() bool { return strings.Contains(p.log.String(), "hanging") })
+	if _, err := p.call("anything"); err != nil {
+		t.Errorf("another call: %v", err)
+	}
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "within 5s") {
+		t.Errorf("the call: %v", err)
+	}
+	if _, err := p.call("anything"); err != nil || len(p.pids()) != 1 {
+		t.Errorf("a later call: %v, processes %d, want one", err, p.pids())
 	}
 }
 

@@ -25,7 +25,8 @@ type process struct {
 	calls *rpc.Client
 	err   error // it could not be started
 
-	broken  atomic.Bool   // its connection has failed
+	answers atomic.Uint64 // how many calls it has answered
+	broken  atomic.Bool   // its connection has failed, or it answers no call
 	stopped chan struct{} // closed to end it
 	stop    func()        // closes stopped; may be called several times
 }
