@@ -55,6 +55,10 @@ func (e *engine) finish(u *lockedUpload, request HTTPRequest) (operationResult, 
 	}
 	t := &finishTask{request: request, holds: true, created: u.info.Created}
 	t.begun.Store(true)
+	if u.intended {
+		t.key, t.stored = finishingKey(&u.info), true
+		t.record = finishRecord{ID: u.id, Created: u.info.Created, Since: e.now().UTC()}
+	}
 	ended := false
 	defer func() {
 		if !ended { // after a panic, too
@@ -156,7 +160,7 @@ func (t *finishTask) reset() {
 func (e *engine) complete(u *lockedUpload, t *finishTask) (HTTPResponse, error) {
 	ctx := u.lease.Context() // not u.ctx: the client may disconnect
 	t.begun.Store(true)
-	if !t.stored && (e.decidesFinish(&u.info) || u.info.State != "") {
+	if !t.stored && (e.decidesFinish(&u.info) || e.keepsFinish(&u.info) || u.info.State != "") {
 		if err := e.storeFinishRecord(ctx, u, t); err != nil {
 			return HTTPResponse{}, err
 		}
@@ -229,7 +233,41 @@ func (e *engine) callsPreFinish(info *FileInfo) bool {
 // decidesFinish reports whether an upload is complete only when its record says so: a
 // callback has to agree, or the sink must not miss its event.
 func (e *engine) decidesFinish(info *FileInfo) bool {
-	return e.tellsFinish(info) && (e.config.Callbacks.PreFinish != nil || e.config.Events != nil || e.config.Delivery.keeps(EventPostFinish))
+	return e.tellsFinish(info) && (e.config.Callbacks.PreFinish != nil || e.config.Events != nil || e.keepsFinish(info) && !e.intends(info))
+}
+
+// keepsFinish reports whether the delivery must not miss the event of an upload that becomes
+// complete.
+func (e *engine) keepsFinish(info *FileInfo) bool {
+	return e.tellsFinish(info) && e.config.Delivery.keeps(EventPostFinish)
+}
+
+// intends reports whether intendFinish can store that the upload is going to be complete: only
+// content makes it so.
+func (e *engine) intends(info *FileInfo) bool {
+	return e.keepsFinish(info) && info.State == "" && !info.SizeIsDeferred && info.Size > 0
+}
+
+// intendFinish stores the side record of an upload that the body may make complete, before
+// the store gets the body. That saves two writes of the upload's record, which says nothing about
+// completion then. If the body does not make it complete, dropIntent removes the side record,
+// or a look at the side records after a failure.
+func (e *engine) intendFinish(op *operation, u *lockedUpload) error {
+	if !e.intends(&u.info) || u.info.isFull() || op.body.length >= 0 && u.info.Offset+op.body.length < u.info.Size {
+		return nil
+	}
+	t := finishTask{request: op.from.request()}
+	err := e.storeFinishRecord(u.ctx, u, &t)
+	u.intended = err == nil
+	return err
+}
+
+// dropIntent removes the side record of intendFinish if the upload is not complete.
+func (e *engine) dropIntent(u *lockedUpload) {
+	if u.intended && !u.info.isFull() {
+		u.intended = false
+		e.removeFinishRecord(u, &finishTask{key: finishingKey(&u.info), stored: true})
+	}
 }
 
 // tellsFinish reports whether the completion of an upload has a callback and an event.

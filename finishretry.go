@@ -45,7 +45,8 @@ const kindFinishing = "finishing"
 // finishRecord is the value of a side record of kindFinishing.
 type finishRecord struct {
 	ID string
-	// Since is the time of the first attempt to finish, or to publish that.
+	// Since is the time of the first attempt to finish, or to publish that, or of the request
+	// that has made the upload full.
 	Since time.Time `json:",omitzero"`
 	// Ended is set when the attempts have ended without success.
 	Ended bool `json:",omitempty"`
@@ -201,6 +202,9 @@ func (e *engine) runFinish(id string, t *finishTask, woken bool) (wait time.Dura
 	switch {
 	case err == nil, isRefusal(err), e.background.Err() != nil:
 		again = false
+	case errors.Is(err, errBusy) && t.key != (SideRecordKey{}) && !t.begun.Load():
+		t.wait = min(max(2*t.wait, e.firstRetryDelay), maxFinishDelay) // its content may arrive for hours
+		return jittered(t.wait), true
 	case errors.Is(err, errBusy):
 		return jittered(e.firstRetryDelay), true
 	default:
@@ -348,7 +352,7 @@ func (e *engine) resumeFinishes(age time.Duration) {
 	e.resumeCursor = ""
 	add := func(key SideRecordKey, value []byte) error {
 		r := parseFinishRecord(value)
-		if r.Ended || !e.isIdle(&r.Delivery, r.Since, age) {
+		if r.Ended || e.running.receiving(r.ID) || !e.isIdle(&r.Delivery, r.Since, age) {
 			return nil
 		}
 		if !e.addFinish(r.ID, &finishTask{key: key}, 0) {

@@ -22,6 +22,7 @@ type lockedUpload struct {
 	unlocks    *background.Group // runs Unlock; nil: unlock calls it
 	released   bool              // unlock has run; set only with unlocks
 	handedOver bool              // another goroutine unlocks it: release does nothing
+	intended   bool              // the side record of intendFinish is in the store
 }
 
 // Two kinds of functions lock an upload. After acquire and lockAndLoad the offset is

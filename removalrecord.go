@@ -113,7 +113,7 @@ func (e *engine) earlierEvents(u *lockedUpload) (events []earlierEvent, keys []S
 			events = append(events, earlierEvent{EventPostFinish, t.record.Since, t.record.Delivery.Request})
 		}
 	}
-	if u.info.State != "" || u.upload == nil { // it may have been finished in part
+	if u.info.State != "" || u.upload == nil || e.config.Offline || e.keepsFinish(&u.info) { // it may have been finished in part
 		keys = append(keys, finishingKey(&u.info))
 	}
 	return events, keys, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -652,4 +653,135 @@ func TestCallbacksKeepProtocolFields(t *testing.T) {
 	if h := done.Header; h.Get("Upload-Offset") != "2" || h.Get("X-Mine") != "yes" || h.Get("Access-Control-Expose-Headers") != "" {
 		t.Errorf("completion: %q", h)
 	}
+}
+
+// lostAnswers is a store that stores content, or not, and then says that it has failed.
+type lostAnswers struct {
+	concatStore
+	stores bool
+}
+
+func (s lostAnswers) GetUpload(ctx context.Context, lease tusd.Lease, id string) (tusd.Upload, error) {
+	upload, err := s.concatStore.GetUpload(ctx, lease, id)
+	return lostAnswerUpload{upload, s.stores}, err
+}
+
+type lostAnswerUpload struct {
+	tusd.Upload
+	stores bool
+}
+
+func (u lostAnswerUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
+	if u.stores {
+		if _, err := u.Upload.WriteChunk(ctx, offset, src); err != nil {
+			return 0, err
+		}
+	}
+	return 0, errors.New("the answer of the disk is lost")
+}
+
+// The side record of a finish comes before the content. A process that ends after the content
+// loses no event; there is none if the content did not come.
+func TestFinishIsIntendedBeforeTheContent(t *testing.T) {
+	for _, stores := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stores=%t", stores), func(t *testing.T) {
+			onStores(t, func(t *testing.T, store *hookedStore) {
+				first := deliver(t, lostAnswers{store, stores}, tusd.Delivery{Receiver: new(receiver)})
+				path := first.create(5)
+				first.eventually("post-create", func() bool { return eventRecords(t, store) == 0 })
+				first.patch(path, 0, []byte("hello")).status(500)
+				if n := sideRecords(t, store, "finishing"); n != 1 {
+					t.Fatalf("%d side records of finishes, want 1", n)
+				}
+				first.stop()
+				store.reopen()
+				r := new(receiver)
+				second := deliver(t, store, tusd.Delivery{Receiver: r})
+				second.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+				want := []string{"post-finish 5"}
+				if !stores {
+					want = nil
+				}
+				if got := r.of(idOf(path)); !slices.Equal(got, want) {
+					t.Errorf("the events are %q, want %q", got, want)
+				}
+				if !stores {
+					second.patch(path, 0, []byte("hello")).status(204)
+					second.eventually("post-finish", func() bool { return slices.Contains(r.of(idOf(path)), "post-finish 5") })
+				}
+			})
+		})
+	}
+}
+
+// Content that cannot make the upload full needs no side record, content of unknown length none
+// that stays, and without the side record no content is stored.
+func TestContentThatDoesNotFinish(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		var puts atomic.Int64
+		var broken atomic.Bool
+		store.onPutSideRecord = func(key tusd.SideRecordKey) error {
+			if key.Kind != "finishing" {
+				return nil
+			}
+			puts.Add(1)
+			if broken.Load() {
+				return errors.New("the disk is broken")
+			}
+			return nil
+		}
+		r := new(receiver)
+		e := deliver(t, store, tusd.Delivery{Receiver: r})
+		path := e.create(10)
+		e.patch(path, 0, []byte("hello")).status(204)
+		if n := puts.Load(); n != 0 {
+			t.Errorf("%d side records for half of the content", n)
+		}
+		s := e.another().openMethod(http.MethodPatch, path, -1, version, octets, "Upload-Offset: 5")
+		s.send([]byte("wo"))
+		s.end()
+		s.answer().status(204)
+		if n := puts.Load(); n != 1 {
+			t.Errorf("%d side records for content of unknown length, want 1", n)
+		}
+		if n := sideRecords(t, store, "finishing"); n != 0 {
+			t.Errorf("%d side records are left", n)
+		}
+		broken.Store(true)
+		e.patch(path, 7, []byte("rld")).status(500)
+		e.head(path).header("Upload-Offset", "7")
+		broken.Store(false)
+		e.patch(path, 7, []byte("rld")).status(204)
+		e.eventually("post-finish", func() bool { return slices.Contains(r.of(idOf(path)), "post-finish 10") })
+	})
+}
+
+// A look at the side records leaves an upload alone whose content arrives.
+func TestLookWhileContentArrives(t *testing.T) {
+	onStores(t, func(t *testing.T, store *hookedStore) {
+		var looks atomic.Int64
+		store.onListSideRecords = func(kind string) {
+			if kind == "finishing" {
+				looks.Add(1)
+			}
+		}
+		r := new(receiver)
+		e := serve(t, store, tusd.Config{Delivery: &tusd.Delivery{Receiver: r}}, func(v *tuning.Values) {
+			v.RescanInterval = time.Millisecond
+		})
+		path := e.create(10)
+		s := e.another().open(path, 0, 10)
+		s.send([]byte("hello"))
+		e.eventually("a side record", func() bool { return sideRecords(t, store, "finishing") == 1 })
+		before := looks.Load()
+		e.eventually("looks at the side records", func() bool { return looks.Load() > before+3 })
+		if n := sideRecords(t, store, "finishing"); n != 1 {
+			t.Errorf("%d side records while the content arrives, want 1", n)
+		}
+		s.send([]byte("world"))
+		s.end()
+		s.answer().status(204)
+		e.eventually("post-finish", func() bool { return slices.Contains(r.of(idOf(path)), "post-finish 10") })
+		e.eventually("no side record is left", func() bool { return eventRecords(t, store) == 0 })
+	})
 }
