@@ -51,7 +51,7 @@ type Event struct {
 	// Attempt counts the deliveries of the event to this hook, from 1. After a restart it may
 	// begin again.
 	Attempt int `json:",omitempty"`
-	// Reason is why the upload was removed; only in post-terminate and post-expire.
+	// Reason is why the upload is removed; only in pre-terminate, post-terminate and post-expire.
 	Reason tusd.RemovalReason `json:",omitempty"`
 }
 
