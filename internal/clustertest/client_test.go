@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tus/tusd/internal/eventcheck"
 	"github.com/tus/tusd/internal/faulttest"
 	"github.com/tus/tusd/internal/tusclient"
 )
@@ -21,6 +22,7 @@ import (
 type client struct {
 	*tusclient.Client
 	counts    *counts
+	known     *known
 	rand      *rand.Rand
 	pace      int64           // bytes per second of the slowest upload
 	longest   int64           // seconds that an upload takes at most, without faults
@@ -133,6 +135,7 @@ func (c *client) create(u *upload, header ...string) error {
 		a, err := c.ask(u, "POST", func() (tusclient.Answer, error) { return c.Post(header...) })
 		if err == nil && a.Status == http.StatusCreated {
 			u.path = a.Path()
+			c.known.note(u, eventcheck.Upload{})
 			return nil
 		}
 		if err := c.retry(&b, "POST", a, err); err != nil {
@@ -176,6 +179,7 @@ func (c *client) fill(u *upload) error {
 			b = backoff{}
 		}
 	}
+	c.known.note(u, eventcheck.Upload{Finished: true})
 	return nil
 }
 
@@ -287,6 +291,7 @@ func (c *client) concatenate(final *upload, partials []*upload) error {
 	if final.acknowledged != final.content.Length() {
 		return fmt.Errorf("the final has %d of %d bytes", final.acknowledged, final.content.Length())
 	}
+	c.known.note(final, eventcheck.Upload{Finished: true})
 	return nil
 }
 
@@ -317,8 +322,10 @@ func (c *client) compare(u *upload) error {
 	}
 }
 
-// terminate removes the upload. After a DELETE without an answer it may be gone.
+// terminate removes the upload, which is complete. After a DELETE without an answer it may be
+// gone.
 func (c *client) terminate(u *upload) error {
+	c.known.note(u, eventcheck.Upload{Finished: true, Removed: true})
 	var b backoff
 	for unanswered := false; ; {
 		a, err := c.ask(u, "DELETE", func() (tusclient.Answer, error) { return c.Delete(u.path) })

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/eventcheck"
 	"github.com/tus/tusd/internal/faulttest"
 	"github.com/tus/tusd/internal/lockservices"
 	"github.com/tus/tusd/internal/require"
@@ -152,7 +153,7 @@ const endLimit = 2 * time.Minute
 // run lets clients upload while faults happen, and checks what they got.
 func run(t *testing.T, v variant) {
 	seed, size := seedOf(t), scaleOf(t)
-	c := startCluster(t, v)
+	c := startCluster(t, v, seed)
 	l := startLoad(c, seed, size)
 	began := time.Now()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -176,6 +177,9 @@ func run(t *testing.T, v variant) {
 	if err := l.counts.check(size.mostSent); err != nil {
 		t.Error(err)
 	}
+	if n := l.failures.Load(); n == 0 {
+		c.checkEvents(l.known)
+	}
 	for _, n := range c.nodes {
 		if err := n.checkLog(n.log()); err != nil {
 			t.Errorf("%v:\n%s", err, n.log())
@@ -187,6 +191,7 @@ func run(t *testing.T, v variant) {
 type load struct {
 	*testing.T
 	counts  *counts
+	known   *known
 	more    context.CancelFunc // no client begins another upload
 	goOn    context.CancelFunc // every client ends
 	running sync.WaitGroup
@@ -196,14 +201,14 @@ type load struct {
 
 // startLoad starts the clients. They end with the test.
 func startLoad(c *cluster, seed uint64, size scale) *load {
-	l := &load{T: c.T, counts: newCounts()}
+	l := &load{T: c.T, counts: newCounts(), known: &known{uploads: make(map[string]eventcheck.Upload)}}
 	more, cancelMore := context.WithCancel(context.Background())
 	mayGoOn, cancelGoOn := context.WithCancel(context.Background())
 	l.more, l.goOn = cancelMore, cancelGoOn
 	comparing := make(chan struct{}, 8)
 	for i := range size.clients {
 		one := &client{
-			Client: tusclient.New(c.address), counts: l.counts, rand: rand.New(rand.NewPCG(seed, uint64(i+1))),
+			Client: tusclient.New(c.address), counts: l.counts, known: l.known, rand: rand.New(rand.NewPCG(seed, uint64(i+1))),
 			pace: size.pace, longest: size.longest, pause: size.pause, mayGoOn: mayGoOn, comparing: comparing,
 		}
 		l.running.Go(func() { one.work(more, l.failed) })

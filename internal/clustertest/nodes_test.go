@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tus/tusd/internal/eventcheck"
 	"github.com/tus/tusd/internal/faulttest"
 	"github.com/tus/tusd/internal/lockservices"
 	"github.com/tus/tusd/internal/loopback"
@@ -39,6 +40,8 @@ type cluster struct {
 	nodes   [nodeCount]*node
 	service *lockservices.Server // nil: the locks are files
 	address string               // of HAProxy
+
+	endpoint *eventcheck.Endpoint // of the hooks of all nodes
 }
 
 // node is one daemon, which may be started many times, always on the same address.
@@ -55,9 +58,10 @@ type node struct {
 }
 
 // startCluster runs a cluster until the test ends.
-func startCluster(t *testing.T, v variant) *cluster {
+func startCluster(t *testing.T, v variant, seed uint64) *cluster {
 	t.Helper()
-	c := &cluster{T: t, service: v.service, address: loopback.Address()}
+	c := &cluster{T: t, service: v.service, address: loopback.Address(), endpoint: eventcheck.New(seed)}
+	v.launch.Flags = append(v.launch.Flags, hookFlags(t, c.endpoint)...)
 	for i := range c.nodes {
 		c.nodes[i] = newNode(t, fmt.Sprint("node", i+1), v)
 		c.nodes[i].start(t)

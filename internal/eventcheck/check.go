@@ -28,13 +28,20 @@ func (e *Endpoint) Check(uploads map[string]Upload, asked bool) error {
 		delete(calls, id)
 	}
 	for _, id := range slices.Sorted(maps.Keys(calls)) {
-		errs = append(errs, failure(id, calls[id], "no store ever had this upload"))
+		if !isUnbuilt(calls[id]) {
+			errs = append(errs, failure(id, calls[id], "no store ever had this upload"))
+		}
 	}
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(errs) > maxShown {
 		errs = append(errs[:maxShown], fmt.Errorf("and %d further errors", len(errs)-maxShown))
 	}
 	return errors.Join(errs...)
+}
+
+// isUnbuilt reports whether the upload was a final that was removed before its client knew of it.
+func isUnbuilt(calls []Call) bool {
+	return slices.ContainsFunc(calls, func(c Call) bool { return c.Event.Reason == "unbuilt" })
 }
 
 // byUpload returns the calls about each upload, in order, and an error if one could not be read.

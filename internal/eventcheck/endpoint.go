@@ -23,6 +23,7 @@ type Call struct {
 	Event struct {
 		ID       string
 		Sequence int
+		Reason   string
 		Upload   struct {
 			ID                 string
 			Size, Offset       int64
