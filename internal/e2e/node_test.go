@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -55,8 +56,9 @@ type job struct {
 	Buffer  bool           `json:"buffer,omitempty"`
 	Options map[string]any `json:"options"`
 
-	env   []string     // added to the client's environment
-	pause *clientPause // nil: the client is not paused
+	env   []string      // added to the client's environment
+	pause *clientPause  // nil: the client is not paused
+	limit time.Duration // 0: clientLimit
 }
 
 // clientPause pauses a client.
@@ -104,7 +106,7 @@ func (j job) try(t *testing.T) (url string, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), clientLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(j.limit, clientLimit))
 	defer cancel()
 	client := exec.CommandContext(ctx, "node", "upload.cjs", string(argument))
 	client.Dir = clientFolder(t)
