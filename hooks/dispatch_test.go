@@ -30,6 +30,7 @@ func TestAcceptedEvents(t *testing.T) {
 	}
 	t.Cleanup(func() { h.Close() })
 	for event, want := range map[tusd.EventType]int{tusd.EventPostReceive: 0, tusd.EventPostCreate: 1} {
+		clear(h.accepted)
 		if err := h.deliver(t.Context(), tusd.Event{Type: event, ID: string(event)}); err == nil || len(h.accepted) != want {
 			t.Errorf("%s: %v, %d events are remembered, want %d", event, err, len(h.accepted), want)
 		}
