@@ -25,6 +25,8 @@ func script(t *testing.T, lines ...string) *filehook.Hook {
 	t.Helper()
 	h := &filehook.Hook{Dir: t.TempDir(), Stderr: new(bytes.Buffer)}
 	text := "#!/bin/sh\n" + strings.Join(lines, "\n") + "\n"
+	syscall.ForkLock.RLock() // a process that starts just now would have the file open: "text file busy"
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(filepath.Join(h.Dir, "post-finish"), []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
