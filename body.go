@@ -30,6 +30,9 @@ type body struct {
 	hashes    []hash.Hash       // of verifier, trailing and digests
 	pace      pace
 
+	full       int64        // the number of bytes that make the upload full; only with beforeFull
+	beforeFull func() error // called before Read returns the last of them; its error ends the body; may be nil
+
 	started   atomic.Int64  // time of the first read, in nanoseconds since 1970; 0 before
 	remaining int64         // bytes that Read may still return
 	tooLong   *Error        // error for a longer body
@@ -88,8 +91,8 @@ func (b *body) abort(cause error) bool {
 	return b.deadlines.Abort(cause, notBefore)
 }
 
-// Read implements io.Reader. Its errors are io.EOF, an *Error, or ErrUnverified, after
-// which the caller does not read on.
+// Read implements io.Reader. Its errors are io.EOF, an *Error, that of beforeFull, or
+// ErrUnverified, after which the caller does not read on.
 func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
@@ -126,6 +129,12 @@ func (b *body) Read(p []byte) (int, error) {
 		if mismatch := b.verifier.verify(); mismatch != nil {
 			b.deadlines.AfterRead()
 			err = mismatch
+		}
+	}
+	if n > 0 && b.beforeFull != nil && b.received.Load() == b.full {
+		if failure := b.beforeFull(); failure != nil {
+			b.err = failure
+			return 0, failure
 		}
 	}
 	return n, b.end(err)

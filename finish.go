@@ -248,25 +248,19 @@ func (e *engine) intends(info *FileInfo) bool {
 	return e.keepsFinish(info) && info.State == "" && !info.SizeIsDeferred && info.Size > 0
 }
 
-// intendFinish stores the side record of an upload that the body may make complete, before
-// the store gets the body. That saves two writes of the upload's record, which says nothing about
-// completion then. If the body does not make it complete, dropIntent removes the side record,
-// or a look at the side records after a failure.
-func (e *engine) intendFinish(op *operation, u *lockedUpload) error {
-	if !e.intends(&u.info) || u.info.isFull() || op.body.length >= 0 && u.info.Offset+op.body.length < u.info.Size {
-		return nil
+// intendFinish lets the body store the side record of the finish before it gives the store the byte
+// that makes the upload full. That saves two writes of the upload's record, which says nothing
+// about completion then. If that byte is not stored, a look at the side records removes the record.
+func (e *engine) intendFinish(op *operation, u *lockedUpload) {
+	if !e.intends(&u.info) || u.info.isFull() {
+		return
 	}
-	t := finishTask{request: op.from.request()}
-	err := e.storeFinishRecord(u.ctx, u, &t)
-	u.intended = err == nil
-	return err
-}
-
-// dropIntent removes the side record of intendFinish if the upload is not complete.
-func (e *engine) dropIntent(u *lockedUpload) {
-	if u.intended && !u.info.isFull() {
-		u.intended = false
-		e.removeFinishRecord(u, &finishTask{key: finishingKey(&u.info), stored: true})
+	op.body.full = u.info.Size - u.info.Offset
+	op.body.beforeFull = func() error {
+		t := finishTask{request: op.from.request()}
+		err := e.storeFinishRecord(u.ctx, u, &t)
+		u.intended = err == nil
+		return err
 	}
 }
 

@@ -202,9 +202,6 @@ func (e *engine) runFinish(id string, t *finishTask, woken bool) (wait time.Dura
 	switch {
 	case err == nil, isRefusal(err), e.background.Err() != nil:
 		again = false
-	case errors.Is(err, errBusy) && t.key != (SideRecordKey{}) && !t.begun.Load():
-		t.wait = min(max(2*t.wait, e.firstRetryDelay), maxFinishDelay) // its content may arrive for hours
-		return jittered(t.wait), true
 	case errors.Is(err, errBusy):
 		return jittered(e.firstRetryDelay), true
 	default:
@@ -352,7 +349,7 @@ func (e *engine) resumeFinishes(age time.Duration) {
 	e.resumeCursor = ""
 	add := func(key SideRecordKey, value []byte) error {
 		r := parseFinishRecord(value)
-		if r.Ended || e.running.receiving(r.ID) || !e.isIdle(&r.Delivery, r.Since, age) {
+		if r.Ended || !e.isIdle(&r.Delivery, r.Since, age) {
 			return nil
 		}
 		if !e.addFinish(r.ID, &finishTask{key: key}, 0) {

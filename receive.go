@@ -15,9 +15,7 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	if err := u.resetLostDigests(); err != nil {
 		return err
 	}
-	if err := e.intendFinish(op, u); err != nil {
-		return err
-	}
+	e.intendFinish(op, u)
 	start := u.info.Offset
 	if e.events.active() {
 		op.body.progress = e.progress(op, u)
@@ -31,9 +29,6 @@ func (e *engine) receive(op *operation, u *lockedUpload, complete bool) error {
 	e.saveDigests(op, u, start)
 	if u.info.Offset > start {
 		e.publishReceived(op, u.lease.Context(), u.info)
-	}
-	if err == nil { // after an error, the store may have more than it says
-		e.dropIntent(u)
 	}
 	return err
 }
