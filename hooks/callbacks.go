@@ -172,7 +172,7 @@ func (h *Hooks) preAccess(ctx context.Context, event tusd.Event) error {
 		if err := r.HTTPResponse.failure(); err != nil {
 			return err
 		}
-		if seconds < 0 || r.AllowSeconds < seconds {
+		if !r.silent && (seconds < 0 || r.AllowSeconds < seconds) {
 			seconds = r.AllowSeconds
 		}
 	}

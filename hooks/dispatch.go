@@ -52,7 +52,10 @@ func (h *Hooks) invoke(ctx context.Context, hook Hook, request HookRequest) (Hoo
 	defer context.AfterFunc(h.ctx, func() { cancel(errClosed) })()
 	begun := time.Now()
 	response, err := hook.InvokeHook(ctx, request)
-	if err == nil {
+	switch {
+	case errors.Is(err, ErrNothingToCall):
+		response, err = HookResponse{silent: true}, nil
+	case err == nil:
 		err = response.check()
 	}
 	h.stats.called(hook, request.Type, time.Since(begun), err)

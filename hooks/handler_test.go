@@ -488,6 +488,58 @@ func TestPreAccessIsRemembered(t *testing.T) {
 	}
 }
 
+// The shortest time of the hooks that say something counts: one that has nothing to call for
+// pre-access allows nothing, and forbids nothing.
+func TestPreAccessWithNothingToCall(t *testing.T) {
+	nothing := func() *fake {
+		return &fake{name: "nothing", answer: on(tusd.EventPreAccess, hooks.HookResponse{}, hooks.ErrNothingToCall)}
+	}
+	hour := func() *fake {
+		return &fake{name: "hour", answer: on(tusd.EventPreAccess, hooks.HookResponse{AllowSeconds: 3600}, nil)}
+	}
+	for name, c := range map[string]struct {
+		hooks []*fake
+		calls int // of two requests
+	}{
+		"before an answer": {[]*fake{nothing(), hour()}, 1},
+		"behind an answer": {[]*fake{hour(), nothing()}, 1},
+		"a hook says 0":    {[]*fake{nothing(), hour(), {name: "zero"}}, 2},
+		"none":             {[]*fake{nothing()}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := hooks.Config{Events: []tusd.EventType{tusd.EventPreAccess}}
+			for _, hook := range c.hooks {
+				config.Hooks = append(config.Hooks, hook)
+			}
+			s := serve(t, config)
+			url := s.create("Upload-Length: 5")
+			for range 2 {
+				if res, _ := s.send("HEAD", url, ""); res.StatusCode != 200 {
+					t.Errorf("HEAD: %s", res.Status)
+				}
+			}
+			if calls := len(c.hooks[0].of(tusd.EventPreAccess)); calls != c.calls {
+				t.Errorf("%d requests ask, want %d", calls, c.calls)
+			}
+			if n := s.Hooks.Stats().Errors[tusd.EventPreAccess].Load(); n != 0 {
+				t.Errorf("%d errors are counted", n)
+			}
+		})
+	}
+}
+
+// A post- event is delivered to a hook that has nothing to call for it.
+func TestDeliveryWithNothingToCall(t *testing.T) {
+	var log safeBuffer
+	hook := &fake{name: "fake", answer: on(tusd.EventPostCreate, hooks.HookResponse{}, hooks.ErrNothingToCall)}
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}, Events: []tusd.EventType{tusd.EventPostCreate, tusd.EventPostTerminate}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s.send("DELETE", s.create("Upload-Length: 5"), "")
+	s.eventually("the next event", func() bool { return len(hook.of(tusd.EventPostTerminate)) == 1 })
+	if n := len(hook.of(tusd.EventPostCreate)); n != 1 || log.String() != "" {
+		t.Errorf("post-create came %d times; the log: %s", n, log.String())
+	}
+}
+
 // A permission does not hold for a later upload that has the same id, nor for one that was
 // missing when it was given.
 func TestPreAccessIsOfOneLife(t *testing.T) {

@@ -21,7 +21,8 @@ type Hook interface {
 	Setup(ctx context.Context) error
 	// InvokeHook delivers one event and returns the answer. The event of an answer without
 	// error is delivered. An error is a failure: the event may have arrived, and may be
-	// delivered again, unless it is an ErrUnreadable. InvokeHook returns soon after the end of ctx.
+	// delivered again, unless it is an ErrUnreadable. ErrNothingToCall is no failure: the event is
+	// delivered, and the hook says nothing. InvokeHook returns soon after the end of ctx.
 	InvokeHook(ctx context.Context, request HookRequest) (HookResponse, error)
 	// Close ends the hook. No call of InvokeHook is running, except one that goes on 10 s after
 	// the end of its context.
@@ -98,6 +99,8 @@ type HookResponse struct {
 	ChangeFileInfo FileInfoChanges
 	// StopUpload ends the running request and removes the upload; only after post-receive.
 	StopUpload bool
+
+	silent bool // there was nothing to call, so this is the answer of nobody
 }
 
 // HTTPResponse changes an answer. Zero fields change nothing.

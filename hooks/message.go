@@ -55,6 +55,10 @@ func headerOf(header http.Header) map[string][]string {
 // their answers: programs that print text, or answer "OK", worked with tusd v2.
 var ErrUnreadable = errors.New("the answer cannot be read")
 
+// ErrNothingToCall is what Hook.InvokeHook returns if nobody behind it gets events of the type. It
+// changes nothing, and is counted as no error.
+var ErrNothingToCall = errors.New("there is nothing to call for this event")
+
 // ParseResponse decodes the JSON of an answer. An empty one changes nothing. Transports call
 // it.
 func ParseResponse(answer []byte) (HookResponse, error) {

@@ -26,8 +26,8 @@ import (
 // with TUS_ID, TUS_SIZE and TUS_OFFSET. It reads the hooks.HookRequest as JSON from its
 // standard input, and may write a hooks.HookResponse as JSON to its standard output. Lines that
 // it writes before that are ignored; after it there are none. An exit status other than 0 is a
-// failure. Processes that it leaves behind go on. There is nothing to do for an event without a
-// file.
+// failure. Processes that it leaves behind go on. For an event without a file there is
+// hooks.ErrNothingToCall.
 type Hook struct {
 	Dir string
 	// Timeout is how long an executable may run; 0: 10 min. Then it is killed, together with
@@ -65,7 +65,7 @@ func (h *Hook) Close() error { return nil }
 func (h *Hook) InvokeHook(ctx context.Context, request hooks.HookRequest) (hooks.HookResponse, error) {
 	program, err := find(h.Dir, string(request.Type))
 	if errors.Is(err, fs.ErrNotExist) {
-		return hooks.HookResponse{}, nil
+		return hooks.HookResponse{}, hooks.ErrNothingToCall
 	}
 	if err != nil {
 		return hooks.HookResponse{}, err

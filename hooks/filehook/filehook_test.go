@@ -102,13 +102,13 @@ func TestChildGoesOn(t *testing.T) {
 
 func TestEventWithoutProgram(t *testing.T) {
 	h := &filehook.Hook{Dir: t.TempDir()}
-	if _, err := h.InvokeHook(t.Context(), request); err != nil {
+	if _, err := h.InvokeHook(t.Context(), request); !errors.Is(err, hooks.ErrNothingToCall) {
 		t.Error(err)
 	}
 	if err := os.WriteFile(filepath.Join(h.Dir, "post-finish"), []byte("#!/bin/sh\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.InvokeHook(t.Context(), request); err == nil {
+	if _, err := h.InvokeHook(t.Context(), request); err == nil || errors.Is(err, hooks.ErrNothingToCall) {
 		t.Error("a file that is not executable is ignored")
 	}
 	if err := (&filehook.Hook{Dir: filepath.Join(h.Dir, "missing")}).Setup(t.Context()); err == nil {
