@@ -36,7 +36,7 @@ func (h *Hooks) callbacks(own tusd.Callbacks) tusd.Callbacks {
 			if r.HTTPResponse.isClientError() {
 				return tusd.ErrUploadRejected.Refuse(r.HTTPResponse.response())
 			}
-			return r.HTTPResponse.failure()
+			return r.HTTPResponse.failure(500)
 		})
 	}
 	if h.config.wants(tusd.EventPreTerminate) {
@@ -169,7 +169,7 @@ func (h *Hooks) preAccess(ctx context.Context, event tusd.Event) error {
 		case r.RejectAccess || r.HTTPResponse.isClientError():
 			return tusd.ErrAccessDenied.Refuse(r.HTTPResponse.response())
 		}
-		if err := r.HTTPResponse.failure(); err != nil {
+		if err := r.HTTPResponse.failure(300); err != nil {
 			return err
 		}
 		if !r.silent && (seconds < 0 || r.AllowSeconds < seconds) {

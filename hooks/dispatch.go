@@ -41,7 +41,7 @@ type acceptance struct {
 
 var errClosed = errors.New("the hooks are closed")
 
-// invoke calls one hook.
+// invoke calls one hook. Of an answer that is none, StopUpload counts all the same.
 func (h *Hooks) invoke(ctx context.Context, hook Hook, request HookRequest) (HookResponse, error) {
 	if !h.work.Enter() {
 		return HookResponse{}, errClosed
@@ -55,12 +55,16 @@ func (h *Hooks) invoke(ctx context.Context, hook Hook, request HookRequest) (Hoo
 	switch {
 	case errors.Is(err, ErrNothingToCall):
 		response, err = HookResponse{silent: true}, nil
-	case err == nil:
-		err = response.check()
+	case err != nil:
+		response = HookResponse{}
+	default:
+		if err = response.check(); err != nil {
+			response = HookResponse{StopUpload: response.StopUpload}
+		}
 	}
 	h.stats.called(hook, request.Type, time.Since(begun), err)
 	if err != nil {
-		return HookResponse{}, fmt.Errorf("%s hook %s: %w", hook.Name(), request.Type, err)
+		return response, fmt.Errorf("%s hook %s: %w", hook.Name(), request.Type, err)
 	}
 	return response, nil
 }
@@ -85,6 +89,8 @@ func (h *Hooks) deliver(ctx context.Context, event tusd.Event) error {
 		}
 		response, err := h.invoke(ctx, hook, newRequest(event))
 		switch {
+		case err != nil && response.StopUpload:
+			h.warn(hook, event, "the answer of a hook is ignored, except StopUpload", err)
 		case errors.Is(err, ErrUnreadable):
 			h.warn(hook, event, "the answer of a hook is ignored", err)
 		case err != nil:

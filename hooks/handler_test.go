@@ -195,17 +195,20 @@ func TestRefusals(t *testing.T) {
 		err    error
 		status int // of the request that the hook is asked about
 	}{
-		"creation":               {tusd.EventPreCreate, hooks.HookResponse{RejectUpload: true, HTTPResponse: refusal}, nil, 413},
-		"creation fails":         {tusd.EventPreCreate, hooks.HookResponse{}, errors.New("secret detail"), 500},
-		"creation, odd status":   {tusd.EventPreCreate, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 1000}}, nil, 500},
-		"completion":             {tusd.EventPreFinish, hooks.HookResponse{HTTPResponse: refusal}, nil, 413},
-		"completion, status 500": {tusd.EventPreFinish, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 500}}, nil, 503},
-		"completion fails":       {tusd.EventPreFinish, hooks.HookResponse{}, errors.New("secret detail"), 503},
-		"termination":            {tusd.EventPreTerminate, hooks.HookResponse{RejectTermination: true, HTTPResponse: refusal}, nil, 413},
-		"termination fails":      {tusd.EventPreTerminate, hooks.HookResponse{}, errors.New("secret detail"), 500},
-		"access":                 {tusd.EventPreAccess, hooks.HookResponse{RejectAccess: true, HTTPResponse: refusal}, nil, 413},
-		"access by status alone": {tusd.EventPreAccess, hooks.HookResponse{HTTPResponse: refusal}, nil, 413},
-		"access fails":           {tusd.EventPreAccess, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 502}}, nil, 500},
+		"creation":                {tusd.EventPreCreate, hooks.HookResponse{RejectUpload: true, HTTPResponse: refusal}, nil, 413},
+		"creation fails":          {tusd.EventPreCreate, hooks.HookResponse{}, errors.New("secret detail"), 500},
+		"creation, odd status":    {tusd.EventPreCreate, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 1000}}, nil, 500},
+		"completion":              {tusd.EventPreFinish, hooks.HookResponse{HTTPResponse: refusal}, nil, 413},
+		"completion, status 500":  {tusd.EventPreFinish, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 500}}, nil, 503},
+		"completion fails":        {tusd.EventPreFinish, hooks.HookResponse{}, errors.New("secret detail"), 503},
+		"termination":             {tusd.EventPreTerminate, hooks.HookResponse{RejectTermination: true, HTTPResponse: refusal}, nil, 413},
+		"termination fails":       {tusd.EventPreTerminate, hooks.HookResponse{}, errors.New("secret detail"), 500},
+		"access":                  {tusd.EventPreAccess, hooks.HookResponse{RejectAccess: true, HTTPResponse: refusal}, nil, 413},
+		"access by status alone":  {tusd.EventPreAccess, hooks.HookResponse{HTTPResponse: refusal}, nil, 413},
+		"access, status 101":      {tusd.EventPreAccess, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 101}}, nil, 500},
+		"access, status 302":      {tusd.EventPreAccess, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 302}}, nil, 500},
+		"termination, odd status": {tusd.EventPreTerminate, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 100}}, nil, 500},
+		"access fails":            {tusd.EventPreAccess, hooks.HookResponse{HTTPResponse: hooks.HTTPResponse{StatusCode: 502}}, nil, 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hook := &fake{name: "fake", answer: on(c.event, c.answer, c.err)}
@@ -259,12 +262,33 @@ func TestEachHookGetsAnEventOnce(t *testing.T) {
 	}
 }
 
-// StopUpload ends the request that runs, and removes the upload without asking pre-terminate.
+// StopUpload ends the request that runs, and removes the upload without asking pre-terminate. With
+// a status that no answer can have it does so, too, with the default answer.
 func TestStopUpload(t *testing.T) {
-	hook := &fake{name: "fake", answer: on(tusd.EventPostReceive, hooks.HookResponse{
-		StopUpload: true, HTTPResponse: hooks.HTTPResponse{StatusCode: 422, Body: "virus", Header: map[string]string{"X-Why": "scan"}},
-	}, nil)}
-	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}})
+	const ignored = "the answer of a hook is ignored, except StopUpload"
+	for name, c := range map[string]struct {
+		answer hooks.HTTPResponse
+		status int
+		body   string
+		log    string
+	}{
+		"answer":     {hooks.HTTPResponse{StatusCode: 422, Body: "virus"}, 422, "virus", ""},
+		"none":       {hooks.HTTPResponse{}, 400, "ERR_UPLOAD_STOPPED", ""},
+		"status 600": {hooks.HTTPResponse{StatusCode: 600, Body: "virus"}, 400, "ERR_UPLOAD_STOPPED", ignored},
+		"status 99":  {hooks.HTTPResponse{StatusCode: 99, Body: "virus"}, 400, "ERR_UPLOAD_STOPPED", ignored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.answer.Header = map[string]string{"X-Why": "scan"}
+			testStopUpload(t, c.answer, c.status, c.body, c.log)
+		})
+	}
+}
+
+func testStopUpload(t *testing.T, answer hooks.HTTPResponse, wantStatus int, wantBody, wantLog string) {
+	var log safeBuffer
+	hook := &fake{name: "fake", answer: on(tusd.EventPostReceive, hooks.HookResponse{StopUpload: true, HTTPResponse: answer}, nil)}
+	s := serve(t, hooks.Config{Hooks: []hooks.Hook{hook}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	url := s.create("Upload-Length: 10")
 	body, sender := io.Pipe()
 	defer sender.Close()
@@ -290,8 +314,11 @@ func TestStopUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if answer, _ := io.ReadAll(res.Body); res.StatusCode != 422 || string(answer) != "virus" || res.Header.Get("X-Why") != "scan" {
-		t.Errorf("%s %q", res.Status, answer)
+	if content, _ := io.ReadAll(res.Body); res.StatusCode != wantStatus || !strings.HasPrefix(string(content), wantBody) || (res.Header.Get("X-Why") == "scan") != (wantLog == "") {
+		t.Errorf("%s %q %q", res.Status, res.Header, content)
+	}
+	if text := log.String(); (text != "") != (wantLog != "") || !strings.Contains(text, wantLog) {
+		t.Errorf("the log has %q, want %q", text, wantLog)
 	}
 	s.eventually("post-terminate", func() bool { return len(hook.of(tusd.EventPostTerminate)) == 1 })
 	if n := len(hook.of(tusd.EventPreTerminate)); n != 0 {

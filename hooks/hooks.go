@@ -90,20 +90,23 @@ type HookResponse struct {
 	// RejectTermination refuses a DELETE; only after pre-terminate.
 	RejectTermination bool
 	// RejectAccess refuses a request on an upload; only after pre-access. So does a
-	// HTTPResponse.StatusCode of 400 to 499.
+	// HTTPResponse.StatusCode of 400 to 499; without RejectAccess, one of 300 to 399 or 500 to 599
+	// is a failure.
 	RejectAccess bool
 	// AllowSeconds is how long the same client may go on without another pre-access: requests
 	// with the same credentials and kind of method on the same upload; only after pre-access.
 	AllowSeconds int
 	// ChangeFileInfo changes the new upload; only after pre-create.
 	ChangeFileInfo FileInfoChanges
-	// StopUpload ends the running request and removes the upload; only after post-receive.
+	// StopUpload ends the running request and removes the upload; only after post-receive. It counts
+	// also if the rest of the answer cannot, because of its StatusCode.
 	StopUpload bool
 
 	silent bool // there was nothing to call, so this is the answer of nobody
 }
 
-// HTTPResponse changes an answer. Zero fields change nothing.
+// HTTPResponse changes an answer. Zero fields change nothing. A StatusCode outside of 200 to 599
+// makes the call of the hook a failure.
 type HTTPResponse struct {
 	StatusCode int
 	Body       string

@@ -72,9 +72,9 @@ func ParseResponse(answer []byte) (HookResponse, error) {
 	return response, nil
 }
 
-// check returns an error if the answer is none: its status cannot be that of a request.
+// check returns an error if the answer is none: no request can end with its status.
 func (r *HookResponse) check() error {
-	if status := r.HTTPResponse.StatusCode; status != 0 && (status < 100 || status > 599) {
+	if status := r.HTTPResponse.StatusCode; status != 0 && (status < 200 || status > 599) {
 		return fmt.Errorf("%w: it has status %d", ErrUnreadable, status)
 	}
 	if r.AllowSeconds < 0 {
@@ -91,9 +91,9 @@ func (r HTTPResponse) response() tusd.HTTPResponse {
 // isClientError reports whether the status is one of 400 to 499.
 func (r HTTPResponse) isClientError() bool { return r.StatusCode >= 400 && r.StatusCode <= 499 }
 
-// failure returns an error if the status says that the hook could not decide.
-func (r HTTPResponse) failure() error {
-	if r.StatusCode < 500 {
+// failure returns an error if the status is least or more: the hook could not decide.
+func (r HTTPResponse) failure(least int) error {
+	if r.StatusCode < least {
 		return nil
 	}
 	return tusd.ErrInternal.With(fmt.Errorf("the answer of a hook has status %d", r.StatusCode))
